@@ -1,0 +1,34 @@
+PYTHON ?= python
+
+.DEFAULT_GOAL := help
+.PHONY: help check lint types test test-slow coverage fmt wheel
+
+help:  ## this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 12
+
+check: lint types test  ## all that CI runs
+
+lint:  ## formatting, style, import layers
+	ruff format --check .
+	ruff check .
+	lint-imports
+
+types:  ## mypy, strict
+	mypy
+
+test:  ## the tests of everyday work, and why any were skipped
+	$(PYTHON) -m pytest -m "not slow" -rs
+
+test-slow:  ## the long tests: wheels for every Python, whole networks
+	$(PYTHON) -m pytest -m slow -rs
+
+coverage:  ## the everyday tests with branch coverage
+	$(PYTHON) -m pytest -m "not slow" --cov --cov-report=term-missing:skip-covered
+
+fmt:  ## format and repair what can be repaired
+	ruff check --fix .
+	ruff format .
+
+wheel:  ## source archive and wheel, from a clean build folder
+	rm -rf build dist
+	$(PYTHON) -m build

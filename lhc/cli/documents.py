@@ -1,0 +1,197 @@
+"""JSON documents and closing lines of the sub-commands. The fields are a contract; see docs/command-line.md."""
+
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from lhc.measure.data import DataSource
+from lhc.model import OnnxModel
+from lhc.onnx_io import read_plan
+from lhc.opening import Opened
+from lhc.outcomes import Analysis, PartitionResult, plan_table
+from lhc.plan import LayerPlan, Plan, format_outcome
+from lhc.results import Evaluation, SensitivityTable
+from lhc.tables import text_table
+
+__all__ = [
+    "analysis",
+    "evaluation_table",
+    "evaluations",
+    "has_labels",
+    "inspection",
+    "outcome_text",
+    "partition",
+    "sensitivity",
+    "totals_line",
+    "warn_if_stale",
+]
+
+Document = dict[str, object]
+
+
+def analysis(result: Analysis) -> Document:
+    """Of ``lhc analyze``."""
+    keys = ("name", "op_type", "reason", "detail", "macs", "parameters", "tiles")
+    layers = [
+        {"eligible": layer.reason == "eligible"} | {key: getattr(layer, key) for key in keys}
+        for layer in result.plan.layers
+    ]
+    return {
+        "hardware": result.plan.hardware.name,
+        "layers": layers,
+        "totals": {
+            "macs": result.plan.macs,
+            "candidates": len(result.plan.layers),
+            "eligible": len(result.plan.eligible),
+            "tiles": result.tiles,
+        },
+    }
+
+
+def totals_line(result: Analysis) -> str:
+    """The line under the table of ``lhc analyze``."""
+    plan = result.plan
+    if not plan.layers:
+        return "nothing to place: the model has no MatMul, Gemm or Conv"
+    tiles = plan.hardware.tiles
+    return (
+        f"{len(plan.eligible)} of {len(plan.layers)} candidates can be analog, {plan.macs:,} MACs per sample in all,"
+        f" {result.tiles} tiles of {tiles.rows}x{tiles.cols}"
+    )
+
+
+def sensitivity(table: SensitivityTable) -> Document:
+    """Of ``lhc sensitivity``."""
+    layers = [{"name": name, "mean": s.mean, "std": s.std, "interval": s.interval} for name, s in table.layers.items()]
+    return {
+        "metric": table.metric,
+        "samples": table.samples,
+        "draws": table.draws,
+        "seed": table.seed,
+        "t_s": table.t_s,
+        "layers": layers,
+    }
+
+
+def _layer(layer: LayerPlan) -> Document:
+    analog = layer.placement == "analog"
+    return {
+        "name": layer.name,
+        "op_type": layer.op_type,
+        "placement": layer.placement,
+        "reason": layer.reason,
+        "detail": layer.detail,
+        "sensitivity": None if layer.sensitivity is None else layer.sensitivity.model_dump(),
+        "macs": layer.macs,
+        "tiles": layer.tiles if analog else 0,
+    }
+
+
+def _plan(plan: Plan) -> Document:
+    outcome = plan.outcome
+    document: Document = {"hardware": plan.hardware.name, "layers": [_layer(layer) for layer in plan.layers]}
+    document["analog_mac_fraction"] = plan.analog_mac_fraction
+    if outcome is None:
+        return document
+    names = ("within_budget", "held_out", "chips_within", "max_drop", "drop_type", "strategy", "confidence")
+    return document | {
+        "baseline": {"metric": outcome.metric, "value": outcome.baseline},
+        "result": {"value": outcome.value, "drop": outcome.drop, "interval": outcome.interval},
+        **{name: getattr(outcome, name) for name in names},
+        **{name: getattr(outcome, name) for name in ("samples", "draws", "seed", "t_s")},
+    }
+
+
+def partition(result: PartitionResult) -> Document:
+    """Of ``lhc partition``."""
+    return _plan(result.plan) | {"tiles": result.plan.tiles(result.graph), "summary": result.summary}
+
+
+def outcome_text(result: PartitionResult) -> str:
+    """The closing lines of ``lhc partition``; the last is the summary."""
+    outcome = result.plan.outcome
+    lines = []
+    if outcome is not None and result.plan.layers:
+        value, baseline = (_value(v, outcome.percent) for v in (outcome.value, outcome.baseline))
+        held_out = "held out from the search" if outcome.held_out else "not held out: fewer than 400 samples"
+        lines += [
+            f"digital {outcome.metric} {baseline}, mapped {value} on {outcome.samples} samples ({held_out}),",
+            f"{outcome.draws} draws, {outcome.t_s:g} s after programming, seed {outcome.seed};",
+            f"accepted if the {100 * outcome.confidence:.0f} % interval of the mean drop ends within the budget;",
+            f"{100 * outcome.chips_within:.0f} % of the chips are within it",
+        ]
+    if not result.plan.layers:
+        lines.append("nothing to place: the model has no MatMul, Gemm or Conv; all digital")
+    return "\n".join([*lines, result.summary])
+
+
+def evaluations(results: Sequence[Evaluation]) -> Document:
+    """Of ``lhc run``."""
+    first = results[0]
+    times = [{"t_s": e.t_s, "mean": e.mean, "std": e.std, "interval": e.interval, "drop": e.drop} for e in results]
+    return {
+        "digital": {"metric": first.metric, "value": first.baseline},
+        "samples": first.samples,
+        "draws": first.draws,
+        "seed": first.seed,
+        "times": times,
+    }
+
+
+def evaluation_table(results: Sequence[Evaluation]) -> str:
+    """Text of ``lhc run``."""
+    first = results[0]
+    rows = []
+    for e in results:
+        bounds = "-" if e.interval is None else f"[{', '.join(_value(b, e.percent) for b in e.interval)}]"
+        rows.append(
+            [
+                f"{e.t_s:g}",
+                _value(e.mean, e.percent),
+                _value(e.std, e.percent),
+                bounds,
+                _value(e.drop, e.percent),
+            ]
+        )
+    table = text_table(["t (s)", first.metric, "std", "interval of the mean", "drop"], rows, right=(0, 1, 2, 4))
+    digital = f"digital {first.metric} {_value(first.baseline, first.percent)}"
+    return f"{table}\n\n{digital}; {first.draws} draws, {first.samples} samples, seed {first.seed}"
+
+
+def _value(value: float, percent: bool) -> str:
+    return f"{100 * value:.2f} %" if percent else f"{value:.4g}"
+
+
+def inspection(model: OnnxModel) -> tuple[Document, str]:
+    """Of ``lhc inspect``: document and text."""
+    plan = read_plan(model)
+    if plan is None:
+        return {"annotated": False}, f"{model.label}: no lhc annotations; 'lhc partition' makes them"
+    summary = next((e.value for e in model.proto.metadata_props if e.key == "lhc.summary"), "")
+    document = {"annotated": True, "stale": plan.source != model.source, "summary": summary} | _plan(plan)
+    lines = [plan_table(plan), "", f"hardware {plan.hardware.name}, annotated by lhc {plan.lhc_version}"]
+    if plan.outcome is not None:
+        lines.append(format_outcome(plan.outcome))
+    return document, "\n".join([*lines, summary])
+
+
+def warn_if_stale(model: OnnxModel, tell: Callable[[str], None]) -> None:
+    """Say so where the graph or weights have changed since the model was annotated."""
+    plan = read_plan(model)
+    if plan is not None and plan.source != model.source:
+        tell(f"warning: {model.label} has changed since lhc annotated it; 'lhc partition' judges it again")
+
+
+def has_labels(opened: Opened, data: DataSource | None, label_key: str) -> bool:
+    """Whether the samples come with targets."""
+    if data is None:
+        return opened.entry is not None
+    if isinstance(data, str | Path) and Path(data).is_file():
+        try:
+            with np.load(data, allow_pickle=False) as archive:
+                return label_key in getattr(archive, "files", ())
+        except (ValueError, OSError, EOFError, zipfile.BadZipFile):
+            return False
+    return isinstance(data, Mapping) and label_key in data

@@ -1,0 +1,65 @@
+"""Progress on stderr: a bar with the time left on a terminal, plain lines elsewhere."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+__all__ = ["reporter"]
+
+_EVERY_S = 15.0
+
+
+@contextmanager
+def reporter(quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
+    """A function ``(what, done, total)`` that shows how far the work is."""
+    if quiet:
+        yield lambda what, done, total: None
+    elif sys.stderr.isatty():
+        with _bar() as report:
+            yield report
+    else:
+        yield _lines()
+
+
+@contextmanager
+def _bar() -> Iterator[Callable[[str, int, int], None]]:
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("reading")
+        current = ""
+
+        def report(what: str, done: int, total: int) -> None:
+            nonlocal current
+            if what != current:
+                current = what
+                progress.reset(task, total=total, description=what)
+            progress.update(task, completed=done)
+
+        yield report
+
+
+def _lines() -> Callable[[str, int, int], None]:
+    started = printed = time.monotonic()
+    current = ""
+
+    def report(what: str, done: int, total: int) -> None:
+        nonlocal started, printed, current
+        now = time.monotonic()
+        if what != current:
+            current, started = what, now
+        if now - printed >= _EVERY_S and done:
+            printed = now
+            left = (now - started) / done * (total - done)
+            print(f"{what}: {done}/{total}, about {left:.0f} s left", file=sys.stderr, flush=True)
+
+    return report

@@ -1,0 +1,37 @@
+"""Errors that a user can act on.
+
+Every message says what is wrong, where (file, layer, field) and what to do. The class decides the
+exit code of the command line: 2 for usage and configuration, 3 for a model or data that cannot be used.
+"""
+
+__all__ = ["ConfigError", "DataError", "LhcError", "MissingDependencyError", "ModelError", "UsageError"]
+
+
+class LhcError(Exception):
+    """Base of all errors that lhc raises on purpose."""
+
+    exit_code = 3
+
+
+class UsageError(LhcError):
+    """An option or argument that makes no sense: unknown name, pattern without a match, negative drop."""
+
+    exit_code = 2
+
+
+class ConfigError(LhcError):
+    """A hardware description or plan with a mistake, named by its field path."""
+
+    exit_code = 2
+
+
+class ModelError(LhcError):
+    """A model that cannot be read, run or placed."""
+
+
+class DataError(LhcError):
+    """Samples that cannot be read or do not fit the model."""
+
+
+class MissingDependencyError(LhcError):
+    """A package that this step needs is not installed, or has no build for this platform."""

@@ -1,0 +1,205 @@
+"""The layer graph: what a network is, before anything is decided about it.
+
+One node an operator, one edge a tensor between two operators. Facts only: nothing here changes after reading.
+A *candidate* is an operator that multiplies by a matrix: MatMul, Gemm, Conv, ConvTranspose.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import networkx as nx
+
+from lhc.errors import ModelError
+
+__all__ = ["CANDIDATE_OPS", "Layer", "LayerGraph", "MatrixShape", "Obstacle", "WeightRef", "obstacle"]
+
+CANDIDATE_OPS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
+_FLOATS = frozenset({"float16", "float32", "float64"})
+
+
+@dataclass(frozen=True)
+class WeightRef:
+    """The constant operand of a product.
+
+    Attributes:
+        name: initializer (or output of the Constant node) that holds it.
+        operand: which input of the operator it is.
+        shape: as stored.
+        dtype: numpy name of its element type.
+        tile_set: digest of the values in the orientation in which they go on tiles; nodes with equal tile sets
+            share their devices.
+    """
+
+    name: str
+    operand: int
+    shape: tuple[int, ...]
+    dtype: str
+    tile_set: str
+
+
+@dataclass(frozen=True)
+class MatrixShape:
+    """The matrix of a layer as tiles see it.
+
+    Attributes:
+        rows: inputs of one product (Cin / groups · kernel size for a Conv).
+        cols: outputs of one product of one group.
+        groups: matrices of that size; a grouped Conv drives them one at a time.
+        positions: products per sample and group (Hout · Wout, tokens).
+    """
+
+    rows: int
+    cols: int
+    groups: int
+    positions: int
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates per sample; a bias counts nothing."""
+        return self.rows * self.cols * self.groups * self.positions
+
+    @property
+    def parameters(self) -> int:
+        """Entries of the matrix."""
+        return self.rows * self.cols * self.groups
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One operator.
+
+    Attributes:
+        name: unique in the graph.
+        op_type: operator, without its domain.
+        inputs: tensors read, in the operator's order, then those that its subgraphs capture.
+        outputs: tensors written.
+        weight: constant operand of a candidate, or None.
+        matrix: shape of a candidate's product; None for other operators, or as long as it is not known.
+    """
+
+    name: str
+    op_type: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    weight: WeightRef | None = None
+    matrix: MatrixShape | None = None
+
+    @property
+    def is_candidate(self) -> bool:
+        """Whether the operator is a product that counts in the total of MACs."""
+        return self.op_type in CANDIDATE_OPS
+
+
+@dataclass(frozen=True)
+class Obstacle:
+    """Why a candidate cannot be analog on any hardware: a token and a sentence."""
+
+    reason: Literal["no-static-weight", "unsupported"]
+    detail: str
+
+
+def obstacle(layer: Layer) -> Obstacle | None:
+    """What keeps a candidate off analog tiles whatever the hardware; None if nothing does."""
+    if layer.op_type == "ConvTranspose":
+        return Obstacle("unsupported", "ConvTranspose scatters its products; lhc maps Conv, Gemm and MatMul only")
+    if layer.weight is None:
+        names = " and ".join(layer.inputs[:2])
+        return Obstacle("no-static-weight", f"both operands are computed at run time ({names}); tiles hold constants")
+    if layer.weight.dtype not in _FLOATS:
+        return Obstacle("unsupported", f"weight {layer.weight.name} is {layer.weight.dtype}; tiles take float weights")
+    if layer.op_type == "MatMul" and len(layer.weight.shape) > 2:
+        shape = "x".join(map(str, layer.weight.shape))
+        return Obstacle("unsupported", f"weight {layer.weight.name} is a stack of matrices ({shape}); one is supported")
+    if layer.matrix is not None and layer.matrix.parameters == 0:
+        return Obstacle("unsupported", f"weight {layer.weight.name} is empty")
+    return None
+
+
+class LayerGraph:
+    """Operators and the tensors between them, in the order of the file.
+
+    networkx is private to this class; iteration order is fixed.
+    """
+
+    def __init__(self, layers: Iterable[Layer], inputs: Iterable[str], outputs: Iterable[str]) -> None:
+        """Connect ``layers`` by their tensors.
+
+        Raises:
+            ModelError: two operators of one name, a tensor written twice, or a cycle.
+        """
+        self.layers = tuple(layers)
+        self.inputs = tuple(inputs)
+        self.outputs = tuple(outputs)
+        self._by_name = {layer.name: layer for layer in self.layers}
+        if len(self._by_name) != len(self.layers):
+            raise ModelError("two operators have the same name; names must be unique")
+        self._producer: dict[str, str] = {}
+        for layer in self.layers:
+            for tensor in filter(None, layer.outputs):
+                if tensor in self._producer:
+                    raise ModelError(f"tensor {tensor!r} is written by {self._producer[tensor]!r} and {layer.name!r}")
+                self._producer[tensor] = layer.name
+        self._graph: nx.MultiDiGraph[str] = nx.MultiDiGraph()
+        self._graph.add_nodes_from(self._by_name)
+        for layer in self.layers:
+            for tensor in layer.inputs:
+                if tensor in self._producer:
+                    self._graph.add_edge(self._producer[tensor], layer.name, tensor=tensor)
+        if not nx.is_directed_acyclic_graph(self._graph):
+            raise ModelError("the graph has a cycle")
+
+    def __len__(self) -> int:
+        return len(self.layers)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._by_name
+
+    def __getitem__(self, name: str) -> Layer:
+        """The layer of that name (KeyError if there is none)."""
+        return self._by_name[name]
+
+    @property
+    def candidates(self) -> tuple[Layer, ...]:
+        """All MatMul, Gemm, Conv and ConvTranspose, in the order of the file."""
+        return tuple(layer for layer in self.layers if layer.is_candidate)
+
+    @property
+    def unresolved(self) -> tuple[Layer, ...]:
+        """Candidates whose matrix shape is not known: it has to be observed by running the model."""
+        return tuple(layer for layer in self.candidates if layer.matrix is None)
+
+    def producer(self, tensor: str) -> str | None:
+        """Name of the layer that writes a tensor; None for graph inputs and constants."""
+        return self._producer.get(tensor)
+
+    def producers(self, name: str) -> tuple[str, ...]:
+        """Names of the layers whose outputs a layer reads, each once, in the order of its inputs."""
+        found = (self._producer.get(tensor) for tensor in self._by_name[name].inputs)
+        return tuple(dict.fromkeys(p for p in found if p is not None))
+
+    def order(self) -> tuple[str, ...]:
+        """Names in a topological order that follows the file wherever it can."""
+        position = {layer.name: i for i, layer in enumerate(self.layers)}
+        return tuple(nx.lexicographical_topological_sort(self._graph, key=position.__getitem__))
+
+    def depths(self, analog: frozenset[str]) -> Mapping[str, int]:
+        """Depth of every layer: how many digital-analog alternations lie above it.
+
+        0 at the inputs. A digital layer has the greatest of its digital producers' depths and its analog
+        producers' depths + 1; an analog layer its producers' greatest. All digital layers of one depth can run as
+        one segment, which gives the fewest segments without a cycle.
+        """
+        depth: dict[str, int] = {}
+        for name in self.order():
+            above = [depth[p] + (name not in analog and p in analog) for p in self.producers(name)]
+            depth[name] = max(above, default=0)
+        return depth
+
+    def tied(self, names: Iterable[str]) -> tuple[tuple[str, ...], ...]:
+        """Group layers by tile set: those that share devices share one decision. File order is kept."""
+        groups: dict[str, list[str]] = {}
+        for name in names:
+            weight = self._by_name[name].weight
+            groups.setdefault(name if weight is None else weight.tile_set, []).append(name)
+        return tuple(tuple(group) for group in groups.values())

@@ -1,0 +1,21 @@
+"""Measurements: samples from files, splits, sensitivity of layers, and the judge of joint placements."""
+
+from lhc.measure.bench import Bench, Progress, silent
+from lhc.measure.data import load_task
+from lhc.measure.judge import Budget, PlacementJudge
+from lhc.measure.sensitivity import measure_sensitivity, ranking_metric
+from lhc.measure.splits import MIN_SPLIT_SAMPLES, Splits, split_task
+
+__all__ = [
+    "MIN_SPLIT_SAMPLES",
+    "Bench",
+    "Budget",
+    "PlacementJudge",
+    "Progress",
+    "Splits",
+    "load_task",
+    "measure_sensitivity",
+    "ranking_metric",
+    "silent",
+    "split_task",
+]

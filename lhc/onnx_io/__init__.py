@@ -1,0 +1,21 @@
+"""ONNX files in and out: models to graphs, plans to metadata and back."""
+
+from lhc.onnx_io.annotations import annotate, has_annotations, read_plan, written_for
+from lhc.onnx_io.constants import Constants
+from lhc.onnx_io.graphs import read_graph
+from lhc.onnx_io.loading import load_model, save_model
+from lhc.onnx_io.shapes import Shape, input_shapes, static_batch
+
+__all__ = [
+    "Constants",
+    "Shape",
+    "annotate",
+    "has_annotations",
+    "input_shapes",
+    "load_model",
+    "read_graph",
+    "read_plan",
+    "save_model",
+    "static_batch",
+    "written_for",
+]

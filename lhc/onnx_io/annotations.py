@@ -1,0 +1,123 @@
+"""Plans as ONNX metadata: the only module that knows lhc's keys.
+
+Node keys are what Netron shows; ``lhc.plan`` and ``lhc.hardware`` on the model hold everything and survive most
+optimisers. Values are strings; keys are set or replaced, never appended. Nothing else of the model changes.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import onnx
+from google.protobuf.message import DecodeError
+
+from lhc.errors import ConfigError, ModelError
+from lhc.graph import LayerGraph
+from lhc.hardware import Hardware
+from lhc.model import KEY_PREFIX, OnnxModel, without_annotations
+from lhc.plan import SCHEMA_VERSION, LayerPlan, Plan, summary
+
+__all__ = ["annotate", "has_annotations", "node_keys", "read_plan", "written_for"]
+
+_LIMIT = 32 * 2**20
+"""Largest metadata value that is read, in characters."""
+
+
+def node_keys(layer: LayerPlan) -> dict[str, str]:
+    """What is written onto a node."""
+    analog = layer.placement == "analog"
+    keys = {
+        "lhc.placement": layer.placement,
+        "lhc.reason": layer.reason,
+        "lhc.detail": layer.detail,
+        "lhc.macs": str(layer.macs),
+        "lhc.tiles": str(layer.tiles if analog else 0),
+    }
+    if layer.sensitivity is not None:
+        keys["lhc.sensitivity"] = str(layer.sensitivity)
+    return keys
+
+
+def _model_keys(plan: Plan, graph: LayerGraph) -> dict[str, str]:
+    keys = {
+        "lhc.schema": str(SCHEMA_VERSION),
+        "lhc.version": plan.lhc_version,
+        "lhc.source": plan.source,
+        "lhc.summary": summary(plan, graph),
+        "lhc.hardware": plan.hardware.model_dump_json(),
+        "lhc.plan": json.dumps(
+            [layer.model_dump(mode="json") for layer in plan.layers],
+            separators=(",", ":"),
+            ensure_ascii=False,
+        ),
+    }
+    if plan.outcome is not None:
+        keys["lhc.result"] = plan.outcome.model_dump_json()
+    return keys
+
+
+def _add(holder: onnx.ModelProto | onnx.NodeProto, keys: Mapping[str, str]) -> None:
+    for key, value in keys.items():
+        holder.metadata_props.add(key=key, value=value)
+
+
+def annotate(model: OnnxModel, plan: Plan, graph: LayerGraph) -> onnx.ModelProto:
+    """The model with the plan in its metadata and nothing else changed; earlier keys of lhc are replaced."""
+    proto = without_annotations(model.proto)
+    by_name = {layer.name: layer for layer in plan.layers}
+    for node in proto.graph.node:
+        if node.name in by_name:
+            _add(node, node_keys(by_name[node.name]))
+    _add(proto, _model_keys(plan, graph))
+    return proto
+
+
+def _metadata(proto: onnx.ModelProto) -> dict[str, str]:
+    return {entry.key: entry.value for entry in proto.metadata_props if entry.key.startswith(KEY_PREFIX)}
+
+
+def has_annotations(model: OnnxModel) -> bool:
+    """Whether the model carries a plan."""
+    return "lhc.plan" in _metadata(model.proto)
+
+
+def read_plan(model: OnnxModel) -> Plan | None:
+    """The plan that a model carries; None where it carries none.
+
+    Raises:
+        ModelError: malformed, larger than 32 MiB, or written by a newer lhc.
+    """
+    keys = _metadata(model.proto)
+    if "lhc.plan" not in keys:
+        return None
+    if any(len(value) > _LIMIT for value in keys.values()):
+        raise ModelError(f"{model.label}: lhc metadata larger than 32 MiB; annotate the model again")
+    schema = keys.get("lhc.schema", "")
+    if schema != str(SCHEMA_VERSION):
+        raise ModelError(
+            f"{model.label}: annotated with schema {schema!r}, this lhc reads {SCHEMA_VERSION};"
+            " update lhc or run 'lhc partition' again"
+        )
+    try:
+        hardware = Hardware.parse(keys.get("lhc.hardware", ""), "lhc.hardware")
+        fields = {
+            "lhc_version": keys.get("lhc.version", ""),
+            "source": keys.get("lhc.source", ""),
+            "hardware": hardware.model_dump(mode="json"),
+            "layers": json.loads(keys["lhc.plan"]),
+            "outcome": json.loads(keys["lhc.result"]) if "lhc.result" in keys else None,
+        }
+        return Plan.parse(json.dumps(fields), "lhc.plan")
+    except (ConfigError, ValueError, RecursionError) as error:
+        raise ModelError(
+            f"{model.label}: its lhc metadata cannot be read: {error}; run 'lhc partition' again"
+        ) from error
+
+
+def written_for(path: Path) -> str | None:
+    """The ``lhc.source`` of a file that lhc annotated; None for any other file."""
+    try:
+        proto = onnx.load_model(str(path), load_external_data=False)
+    except (DecodeError, OSError, ValueError):
+        return None
+    return _metadata(proto).get("lhc.source")

@@ -1,0 +1,196 @@
+"""The plan: which products run on analog tiles, why, and what that rests on.
+
+One schema for everything that stores or exchanges decisions: it is written into the model, given to
+`HybridSession`, and drawn by the report. A plan is never changed; passes return new ones.
+"""
+
+from collections.abc import Mapping
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from lhc.errors import ConfigError
+from lhc.graph import LayerGraph
+from lhc.hardware import Hardware
+
+__all__ = ["SCHEMA_VERSION", "LayerPlan", "Outcome", "Placement", "Plan", "Reason", "Sensitivity"]
+
+SCHEMA_VERSION = 1
+
+Placement = Literal["analog", "digital"]
+Reason = Literal[
+    "eligible",  # may be analog; nothing decided yet
+    "budget",  # analog: within the budget
+    "sensitivity",  # digital: analog it would break the budget
+    "strategy",  # placed by the rule of a strategy that does not measure
+    "forced",  # fixed by the user
+    "excluded",  # left out by the user
+    "no-static-weight",
+    "unsupported",
+    "parity",  # the emulation does not reproduce the operator
+    "tiles",  # not enough tiles
+]
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Sensitivity(_Record):
+    """Damage that one analog layer does: mean over draws, in the unit of the metric. Larger is worse."""
+
+    metric: str
+    mean: float
+    std: float = Field(ge=0)
+    interval: tuple[float, float] | None
+
+    def __str__(self) -> str:
+        bounds = "" if self.interval is None else f" [{self.interval[0]:.4g}, {self.interval[1]:.4g}]"
+        return f"{self.mean:.4g}{bounds} {self.metric}"
+
+
+class LayerPlan(_Record):
+    """The decision about one candidate. ``weight`` and ``output`` find it again in a file that lost its names."""
+
+    name: str
+    op_type: str
+    weight: str | None
+    output: str
+    placement: Placement
+    reason: Reason
+    detail: str
+    macs: int = Field(ge=0)
+    parameters: int = Field(ge=0)
+    tiles: int = Field(ge=0)
+    """Tiles the layer needs when it is analog."""
+    sensitivity: Sensitivity | None = None
+
+
+class Outcome(_Record):
+    """How the placement did on data: what the decision rests on."""
+
+    metric: str
+    percent: bool
+    baseline: float
+    value: float
+    drop: float
+    interval: tuple[float, float] | None
+    """Of the mean drop over chips, on these samples."""
+    confidence: float
+    chips_within: float
+    """Share of draws whose own drop is within the budget."""
+    max_drop: float
+    drop_type: Literal["absolute", "relative"]
+    within_budget: bool
+    held_out: bool
+    samples: int
+    draws: int
+    seed: int
+    t_s: float
+    strategy: str
+    data: str
+    """SHA-256 of the samples."""
+
+
+class Plan(_Record):
+    """Decisions about every candidate of a model, in the order of the file."""
+
+    schema_version: Literal[1] = 1
+    lhc_version: str
+    source: str
+    """SHA-256 of graph and weights without lhc's own metadata."""
+    hardware: Hardware
+    layers: tuple[LayerPlan, ...]
+    outcome: Outcome | None = None
+
+    @property
+    def analog(self) -> frozenset[str]:
+        """Names of the analog layers."""
+        return frozenset(layer.name for layer in self.layers if layer.placement == "analog")
+
+    @property
+    def eligible(self) -> tuple[str, ...]:
+        """Names of the layers that are still free to be placed, in file order."""
+        return tuple(layer.name for layer in self.layers if layer.reason == "eligible")
+
+    @property
+    def macs(self) -> int:
+        """MACs per sample of all candidates, eligible or not."""
+        return sum(layer.macs for layer in self.layers)
+
+    @property
+    def analog_mac_fraction(self) -> float:
+        """Share of all candidates' MACs that are analog."""
+        analog = sum(layer.macs for layer in self.layers if layer.placement == "analog")
+        return analog / self.macs if self.macs else 0.0
+
+    def tiles(self, graph: LayerGraph) -> int:
+        """Tiles in use; layers that share their weights share their tiles."""
+        return self.tiles_of(graph, self.analog)
+
+    def tiles_of(self, graph: LayerGraph, placement: frozenset[str]) -> int:
+        """Tiles that a set of layers would use."""
+        needed = {layer.name: layer.tiles for layer in self.layers}
+        return sum(needed[group[0]] for group in graph.tied(n for n in needed if n in placement))
+
+    def decide(self, decisions: Mapping[str, tuple[Placement, Reason, str]]) -> "Plan":
+        """A plan with these layers' placement, reason and detail replaced."""
+        keys = ("placement", "reason", "detail")
+        layers = tuple(
+            layer.model_copy(update=dict(zip(keys, decisions[layer.name], strict=True)))
+            if layer.name in decisions
+            else layer
+            for layer in self.layers
+        )
+        return self.model_copy(update={"layers": layers})
+
+    def with_sensitivities(self, sensitivities: Mapping[str, Sensitivity]) -> "Plan":
+        """A plan with the measured sensitivities put in."""
+        layers = tuple(
+            layer.model_copy(update={"sensitivity": sensitivities.get(layer.name, layer.sensitivity)})
+            for layer in self.layers
+        )
+        return self.model_copy(update={"layers": layers})
+
+    @classmethod
+    def parse(cls, text: str, where: str) -> "Plan":
+        """Read a plan from JSON.
+
+        Raises:
+            ConfigError: malformed, or written by a newer lhc; ``where`` names the text.
+        """
+        try:
+            return cls.model_validate_json(text)
+        except ValidationError as error:
+            first = error.errors()[0]
+            field = ".".join(map(str, first["loc"]))
+            raise ConfigError(f"{where}: not a plan of schema {SCHEMA_VERSION}: {field}: {first['msg']}") from error
+
+
+def format_drop(value: float, percent: bool) -> str:
+    """A drop as people read it: points of a share in %, other metrics in their own unit."""
+    return f"{100 * value:.1f} %" if percent else f"{value:.4g}"
+
+
+def format_outcome(outcome: Outcome) -> str:
+    """``drop 0.6 % [0.2, 1.0] <= 1.0 %``, with the sign that holds."""
+    percent = outcome.percent or outcome.drop_type == "relative"
+    drop = format_drop(outcome.drop, percent)
+    if outcome.interval is not None:
+        bounds = [format_drop(bound, percent).removesuffix(" %") for bound in outcome.interval]
+        drop = f"{drop} [{', '.join(bounds)}]"
+    sign = "<=" if outcome.within_budget else "exceeds"
+    return f"drop {drop} {sign} {format_drop(outcome.max_drop, percent)}"
+
+
+def summary(plan: Plan, graph: LayerGraph) -> str:
+    """The one line that sums a plan up."""
+    size = f"{plan.hardware.tiles.rows}x{plan.hardware.tiles.cols}"
+    parts = [
+        f"analog {len(plan.analog)}/{len(plan.layers)} layers",
+        f"{100 * plan.analog_mac_fraction:.1f} % of MACs",
+        f"{plan.tiles(graph)} tiles of {size}",
+    ]
+    if plan.outcome is not None:
+        parts.append(format_outcome(plan.outcome))
+    return ", ".join(parts)

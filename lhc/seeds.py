@@ -1,0 +1,29 @@
+"""Seeds: every random number of lhc comes from (run seed, tile set, draw, purpose) and nothing else.
+
+Two nodes that share weights share a tile set, hence devices and seeds; a candidate placement sees the same
+devices as every other one (common random numbers).
+"""
+
+from typing import Literal
+
+import numpy as np
+
+__all__ = ["Purpose", "device_seed"]
+
+Purpose = Literal["program", "drift", "noise"]
+_CODES: dict[Purpose, int] = {"program": 1, "drift": 2, "noise": 3}
+
+
+def device_seed(seed: int, tile_set: str, draw: int, purpose: Purpose, *indices: int) -> int:
+    """A 64-bit seed.
+
+    Args:
+        seed: seed of the run.
+        tile_set: hexadecimal digest of the weights in their orientation (``WeightRef.tile_set``).
+        draw: number of the programming, from 0.
+        purpose: what the random numbers are for.
+        indices: what else tells the numbers apart: time in milliseconds for drift; unit of samples, tile and
+            round of bound management for noise.
+    """
+    entropy = (seed, int(tile_set, 16), draw, _CODES[purpose], *indices)
+    return int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0])

@@ -1,0 +1,44 @@
+"""The zoo: networks that can be named instead of a file, each with its own samples and metric.
+
+Importing this package loads no torch, onnx or numpy; an entry is imported when it is asked for.
+"""
+
+from difflib import get_close_matches
+from importlib import import_module
+
+from lhc.errors import UsageError
+from lhc.models.entry import ZooEntry
+
+__all__ = ["ZooEntry", "is_zoo_name", "zoo_entry", "zoo_names"]
+
+_ENTRIES = {
+    "digits": "lhc.models.digits:Digits",
+    "resnet20": "lhc.models.resnet20:ResNet20",
+}
+
+
+def zoo_names() -> tuple[str, ...]:
+    """Names of all entries."""
+    return tuple(_ENTRIES)
+
+
+def is_zoo_name(name: str) -> bool:
+    """Whether the zoo has an entry of exactly this name."""
+    return name in _ENTRIES
+
+
+def zoo_entry(name: str) -> ZooEntry:
+    """The entry of that name.
+
+    Raises:
+        UsageError: there is none; the message names the nearest.
+    """
+    if name not in _ENTRIES:
+        near = get_close_matches(name, _ENTRIES, n=1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise UsageError(f"the zoo has no model {name!r}; {hint}it has {', '.join(_ENTRIES)}")
+    module, _, class_name = _ENTRIES[name].partition(":")
+    entry = getattr(import_module(module), class_name)()
+    if not isinstance(entry, ZooEntry):
+        raise TypeError(f"{_ENTRIES[name]} is not a ZooEntry")
+    return entry

@@ -1,0 +1,96 @@
+"""PyTorch definition of residual networks for small images (He et al., CVPR 2016, section 4.2).
+
+A 3x3 convolution, then stages of blocks of two 3x3 convolutions, global average pooling and one linear layer.
+Every stage after the first halves height and width in its first block. Shortcuts have no weights ("option A"):
+where a block changes the shape, every second pixel is taken and the missing channels are zeros, half of them
+before and half behind. ResNet20 for CIFAR-10 has widths 16, 32, 64 and three blocks a stage.
+
+The only module of the zoo that imports torch when it is loaded; the others load it when they need it.
+"""
+
+from collections.abc import Sequence
+from copy import deepcopy
+
+import torch
+from torch import nn
+from torch.nn import functional
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+__all__ = ["Block", "ResidualNet", "fold_batch_norms"]
+
+
+class Block(nn.Module):
+    """``relu(shortcut(x) + bn2(conv2(relu(bn1(conv1(x))))))``."""
+
+    def __init__(self, channels: int, width: int, stride: int) -> None:
+        """A block from ``channels`` to ``width`` channels; a stride of 2 halves height and width."""
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, width, 3, stride, 1, bias=False)
+        self.bn1: nn.Module = nn.BatchNorm2d(width)
+        self.conv2 = nn.Conv2d(width, width, 3, 1, 1, bias=False)
+        self.bn2: nn.Module = nn.BatchNorm2d(width)
+        self.stride = stride
+        self.missing = width - channels
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """``(n, channels, h, w) -> (n, width, h / stride, w / stride)``."""
+        residual = self.bn2(self.conv2(functional.relu(self.bn1(self.conv1(x)))))
+        return functional.relu(residual + self._shortcut(x))
+
+    def _shortcut(self, x: torch.Tensor) -> torch.Tensor:
+        if self.stride != 1:
+            x = x[:, :, :: self.stride, :: self.stride]
+        if self.missing:
+            before = self.missing // 2
+            x = functional.pad(x, (0, 0, 0, 0, before, self.missing - before))
+        return x
+
+
+class ResidualNet(nn.Module):
+    """The whole network; ``layer1``, ``layer2``, ... are its stages."""
+
+    def __init__(self, channels: int, widths: Sequence[int], blocks: int, classes: int) -> None:
+        """A network for images of ``channels`` channels.
+
+        Args:
+            channels: of the image.
+            widths: channels of each stage; the first convolution has those of the first.
+            blocks: of each stage.
+            classes: outputs of the linear layer.
+        """
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, widths[0], 3, 1, 1, bias=False)
+        self.bn1: nn.Module = nn.BatchNorm2d(widths[0])
+        self.stages = len(widths)
+        before = widths[0]
+        for stage, width in enumerate(widths):
+            first = Block(before, width, 1 if stage == 0 else 2)
+            rest = [Block(width, width, 1) for _ in range(blocks - 1)]
+            self.add_module(f"layer{stage + 1}", nn.Sequential(first, *rest))
+            before = width
+        self.linear = nn.Linear(before, classes)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Images ``(n, channels, h, w)`` to logits ``(n, classes)``."""
+        x = functional.relu(self.bn1(self.conv1(x)))
+        for stage in range(self.stages):
+            x = self.get_submodule(f"layer{stage + 1}")(x)
+        logits: torch.Tensor = self.linear(x.mean((2, 3)))
+        return logits
+
+
+def fold_batch_norms(network: ResidualNet) -> ResidualNet:
+    """A copy in evaluation mode whose batch-norms are folded into the convolutions before them."""
+    folded = deepcopy(network).eval()
+    for module in folded.modules():
+        if isinstance(module, (Block, ResidualNet)):
+            module.conv1, module.bn1 = _fold(module.conv1, module.bn1), nn.Identity()
+        if isinstance(module, Block):
+            module.conv2, module.bn2 = _fold(module.conv2, module.bn2), nn.Identity()
+    return folded
+
+
+def _fold(convolution: nn.Conv2d, norm: nn.Module) -> nn.Conv2d:
+    if not isinstance(norm, nn.BatchNorm2d):
+        return convolution
+    return fuse_conv_bn_eval(convolution, norm)

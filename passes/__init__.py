@@ -1,0 +1,24 @@
+"""Decisions: what may be analog, what the user wants, and strategies that search a placement.
+
+Pure: no torch, aihwkit or onnxruntime. A pass takes the graph and a plan and returns a new plan.
+"""
+
+from lhc.passes.base import Judge, Pass, PassResult, run_passes
+from lhc.passes.gates import ParityGate
+from lhc.passes.qualify import Qualify, initial_plan
+from lhc.passes.select import Select
+from lhc.passes.strategies import STRATEGIES, Strategy, make_strategy
+
+__all__ = [
+    "STRATEGIES",
+    "Judge",
+    "ParityGate",
+    "Pass",
+    "PassResult",
+    "Qualify",
+    "Select",
+    "Strategy",
+    "initial_plan",
+    "make_strategy",
+    "run_passes",
+]

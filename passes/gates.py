@@ -1,0 +1,36 @@
+"""The parity gate as a pass: keep digital what the emulation does not reproduce."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+from lhc.graph import LayerGraph
+from lhc.passes.base import Pass, PassResult
+from lhc.plan import Placement, Plan, Reason
+
+__all__ = ["ParityGate"]
+
+
+@dataclass(frozen=True)
+class ParityGate(Pass):
+    """Exclude layers whose noise-free emulation differs from onnxruntime.
+
+    Attributes:
+        errors: layer -> error relative to its output's greatest magnitude.
+        tolerance: greatest error that is allowed.
+    """
+
+    errors: Mapping[str, float]
+    tolerance: float
+    name: ClassVar[str] = "parity"
+
+    def run(self, graph: LayerGraph, plan: Plan) -> PassResult:
+        failed = {
+            name: error for name, error in self.errors.items() if not error <= self.tolerance and name in plan.eligible
+        }
+        decisions: dict[str, tuple[Placement, Reason, str]] = {}
+        for name, error in failed.items():
+            by = f"by {error:.2g} of the output's greatest magnitude (allowed {self.tolerance:.0e})"
+            decisions[name] = ("digital", "parity", f"noise-free tiles differ from onnxruntime {by}")
+        notes = tuple(f"{name} stays digital: {detail}" for name, (_, _, detail) in decisions.items())
+        return PassResult(plan.decide(decisions), notes)

@@ -1,0 +1,64 @@
+"""Which candidates can be analog at all, each refusal with a reason that holds numbers.
+
+A candidate is eligible if one operand is a constant matrix of floats, the operator is Conv, Gemm or MatMul, and the
+machine has as many tiles as the matrix needs: ceil(rows / tile rows) · ceil(groups · cols / tile cols).
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from lhc.graph import Layer, LayerGraph, obstacle
+from lhc.hardware import Hardware
+from lhc.passes.base import Pass, PassResult
+from lhc.plan import LayerPlan, Placement, Plan, Reason
+
+__all__ = ["Qualify", "initial_plan"]
+
+
+def initial_plan(graph: LayerGraph, hardware: Hardware, source: str, lhc_version: str) -> Plan:
+    """All candidates, digital, with their costs; nothing decided."""
+    layers = tuple(_describe(layer, hardware) for layer in graph.candidates)
+    return Plan(lhc_version=lhc_version, source=source, hardware=hardware, layers=layers)
+
+
+def _describe(layer: Layer, hardware: Hardware) -> LayerPlan:
+    matrix = layer.matrix
+    tiles = hardware.tiles_for(matrix.rows, matrix.cols * matrix.groups) if matrix and layer.weight else 0
+    return LayerPlan(
+        name=layer.name,
+        op_type=layer.op_type,
+        weight=layer.weight.name if layer.weight else None,
+        output=layer.outputs[0],
+        placement="digital",
+        reason="eligible",
+        detail="",
+        macs=matrix.macs if matrix else 0,
+        parameters=matrix.parameters if matrix and layer.weight else 0,
+        tiles=tiles,
+    )
+
+
+@dataclass(frozen=True)
+class Qualify(Pass):
+    """Mark what cannot be analog on the plan's hardware."""
+
+    name: ClassVar[str] = "qualify"
+
+    def run(self, graph: LayerGraph, plan: Plan) -> PassResult:
+        decisions: dict[str, tuple[Placement, Reason, str]] = {
+            layer.name: ("digital", *self._judge(graph[layer.name], layer, plan)) for layer in plan.layers
+        }
+        return PassResult(plan.decide(decisions))
+
+    def _judge(self, layer: Layer, row: LayerPlan, plan: Plan) -> tuple[Reason, str]:
+        problem = obstacle(layer)
+        if problem is not None:
+            return problem.reason, problem.detail
+        matrix, tiles = layer.matrix, plan.hardware.tiles
+        if matrix is None:
+            return "unsupported", "its matrix size is not known"
+        width = f"{matrix.groups} x {matrix.cols}" if matrix.groups > 1 else f"{matrix.cols}"
+        need = f"{matrix.rows} x {width} weights take {row.tiles} tiles of {tiles.rows}x{tiles.cols}"
+        if tiles.count is not None and row.tiles > tiles.count:
+            return "tiles", f"{need}, the machine has {tiles.count}"
+        return "eligible", need

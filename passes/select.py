@@ -1,0 +1,97 @@
+"""What the user wants: which candidates are looked at, and which are fixed.
+
+Patterns are globs on layer names, or regular expressions after ``re:`` (matched anywhere). Layers that share
+their weights share their tiles and move together.
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from difflib import get_close_matches
+from fnmatch import fnmatchcase
+from typing import ClassVar
+
+from lhc.errors import UsageError
+from lhc.graph import LayerGraph
+from lhc.passes.base import Pass, PassResult
+from lhc.plan import Placement, Plan, Reason
+
+__all__ = ["Select", "match_layers"]
+
+
+def match_layers(pattern: str, names: Iterable[str], option: str) -> frozenset[str]:
+    """Names that a pattern matches.
+
+    Raises:
+        UsageError: none, or not a regular expression; the message lists the nearest names.
+    """
+    names = list(names)
+    if pattern.startswith("re:"):
+        try:
+            expression = re.compile(pattern[3:])
+        except re.error as error:
+            raise UsageError(f"{option} {pattern!r}: not a regular expression: {error}") from error
+        found = frozenset(name for name in names if expression.search(name))
+    else:
+        found = frozenset(name for name in names if fnmatchcase(name, pattern))
+    if not found:
+        near = get_close_matches(pattern, names, n=3, cutoff=0.3) or names[:3]
+        hint = f"nearest: {', '.join(near)}" if near else "the model has no MatMul, Gemm or Conv"
+        raise UsageError(f"{option} {pattern!r} matches no layer; {hint}")
+    return found
+
+
+@dataclass(frozen=True)
+class Select(Pass):
+    """Narrow the candidates and fix some of them.
+
+    Attributes:
+        include: only these are looked at; all if empty.
+        exclude: these are not.
+        force_analog: analog whatever they cost; still measured and counted.
+        force_digital: digital.
+    """
+
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    force_analog: tuple[str, ...] = ()
+    force_digital: tuple[str, ...] = ()
+    name: ClassVar[str] = "select"
+
+    def run(self, graph: LayerGraph, plan: Plan) -> PassResult:
+        names = [layer.name for layer in plan.layers]
+        included = self._matches("--include", self.include, names, graph) or frozenset(names)
+        excluded = self._matches("--exclude", self.exclude, names, graph)
+        analog = self._matches("--force-analog", self.force_analog, names, graph)
+        digital = self._matches("--force-digital", self.force_digital, names, graph)
+        self._check(plan, analog, digital, (frozenset(names) - included) | excluded)
+        decisions: dict[str, tuple[Placement, Reason, str]] = {}
+        for name in plan.eligible:
+            if name in analog:
+                decisions[name] = ("analog", "forced", "analog by --force-analog")
+            elif name in digital:
+                decisions[name] = ("digital", "forced", "digital by --force-digital")
+            elif name in excluded:
+                decisions[name] = ("digital", "excluded", "left out by --exclude")
+            elif name not in included:
+                decisions[name] = ("digital", "excluded", "not named by --include")
+        return PassResult(plan.decide(decisions))
+
+    def _matches(self, option: str, patterns: tuple[str, ...], names: list[str], graph: LayerGraph) -> frozenset[str]:
+        found = frozenset(name for pattern in patterns for name in match_layers(pattern, names, option))
+        return frozenset(name for group in graph.tied(names) if found & set(group) for name in group)
+
+    def _check(self, plan: Plan, analog: frozenset[str], digital: frozenset[str], out: frozenset[str]) -> None:
+        both = sorted(analog & digital)
+        if both:
+            raise UsageError(f"{', '.join(both)}: named by both --force-analog and --force-digital; drop one")
+        dropped = sorted((analog | digital) & out)
+        if dropped:
+            raise UsageError(f"{', '.join(dropped)}: forced, but left out by --include or --exclude; drop one")
+        for layer in plan.layers:
+            if layer.name in analog and layer.reason != "eligible":
+                raise UsageError(f"--force-analog {layer.name}: it cannot be analog: {layer.detail}")
+        forced = sum(layer.tiles for layer in plan.layers if layer.name in analog)
+        count = plan.hardware.tiles.count
+        if count is not None and forced > count:
+            raise UsageError(f"--force-analog needs {forced} tiles, the machine has {count}")

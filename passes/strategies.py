@@ -1,0 +1,242 @@
+"""Strategies: how the analog set is found.
+
+- ``sensitivity``: order layers by damage per MAC, bisect for the longest prefix that holds the budget, then try the
+  layers after it one by one. Takes about log2(N) judgements plus the repairs.
+- ``lionheart``: Lammie et al., IEEE TETC 2025: layers by MACs, descending, each kept if the joint placement stays
+  within the drop. Takes N judgements. Retraining is not part of it yet.
+- ``all-analog``, ``all-digital``, ``first-last`` (first and last eligible layer digital): fixed rules, not judged here.
+
+Only eligible layers are decided; what the user forced stays. Layers that share weights move together.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from lhc.errors import UsageError
+from lhc.graph import LayerGraph
+from lhc.passes.base import Judge, Pass, PassResult
+from lhc.plan import Placement, Plan, Reason
+
+__all__ = [
+    "STRATEGIES",
+    "AllAnalog",
+    "AllDigital",
+    "FirstLast",
+    "LionHeart",
+    "SensitivityOrder",
+    "Strategy",
+    "make_strategy",
+]
+
+Group = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Strategy(Pass):
+    """Base of all strategies.
+
+    Attributes:
+        judge: judges joint placements.
+    """
+
+    judge: Judge
+    searches: ClassVar[bool] = True
+    """Whether it judges placements; otherwise it only follows a rule."""
+    needs_sensitivity: ClassVar[bool] = False
+    """Whether the plan must hold a sensitivity for every eligible layer."""
+
+
+def _groups(graph: LayerGraph, plan: Plan) -> list[Group]:
+    return list(graph.tied(plan.eligible))
+
+
+def _fits(graph: LayerGraph, plan: Plan, placement: frozenset[str]) -> bool:
+    count = plan.hardware.tiles.count
+    return count is None or plan.tiles_of(graph, placement) <= count
+
+
+def _decide(plan: Plan, analog: frozenset[str], why_not: Callable[[str], tuple[Reason, str]], why: str) -> Plan:
+    decisions: dict[str, tuple[Placement, Reason, str]] = {}
+    for name in plan.eligible:
+        decisions[name] = ("analog", "budget", why) if name in analog else ("digital", *why_not(name))
+    return plan.decide(decisions)
+
+
+@dataclass(frozen=True)
+class SensitivityOrder(Strategy):
+    """Order by damage per MAC, bisect, repair.
+
+    Attributes:
+        repairs: most layers that are tried after the bisection.
+    """
+
+    repairs: int = 8
+    name: ClassVar[str] = "sensitivity"
+    needs_sensitivity: ClassVar[bool] = True
+
+    def run(self, graph: LayerGraph, plan: Plan) -> PassResult:
+        damage = _damage_per_mac(plan)
+        order = sorted(_groups(graph, plan), key=lambda group: (damage(group), group))
+        fitting = self._fitting(graph, plan, order)
+        chosen = self._bisect(plan.analog, fitting)
+        chosen += self._repair(plan.analog, chosen, [g for g in fitting if g not in chosen])
+        analog = plan.analog.union(*chosen)
+        without_room = frozenset(name for g in order if g not in fitting for name in g)
+        decided = _decide(
+            plan, analog, _reason(without_room), "within the budget together with the other analog layers"
+        )
+        safer = sorted(chosen, key=damage)
+        fallbacks = tuple(plan.analog.union(*safer[:n]) for n in range(len(safer) - 1, -1, -1))
+        return PassResult(decided, fallbacks=fallbacks)
+
+    def _fitting(self, graph: LayerGraph, plan: Plan, order: Sequence[Group]) -> list[Group]:
+        """Groups in order, those left out for which no tiles remain."""
+        taken: list[Group] = []
+        for group in order:
+            if _fits(graph, plan, plan.analog.union(*taken, group)):
+                taken.append(group)
+        return taken
+
+    def _bisect(self, fixed: frozenset[str], order: Sequence[Group]) -> list[Group]:
+        """The longest prefix that holds the budget, if acceptance falls with length; all of it is tried first."""
+        good, bad = 0, len(order) + 1
+        middle = len(order)
+        while good < middle < bad:
+            if self.judge.within(fixed.union(*order[:middle])).accepted:
+                good = middle
+            else:
+                bad = middle
+            middle = (good + bad) // 2
+        return list(order[:good])
+
+    def _repair(self, fixed: frozenset[str], chosen: Sequence[Group], rest: Sequence[Group]) -> list[Group]:
+        """Layers that can be added although an earlier one could not: the order is only an estimate."""
+        added: list[Group] = []
+        # The first one left is what the bisection stopped at: it has been judged.
+        for group in rest[1 : 1 + self.repairs]:
+            if self.judge.within(fixed.union(*chosen, *added, group)).accepted:
+                added.append(group)
+        return added
+
+
+def _damage_per_mac(plan: Plan) -> Callable[[Group], float]:
+    rows = {layer.name: layer for layer in plan.layers}
+
+    def damage(group: Group) -> float:
+        total = sum(s.mean for name in group if (s := rows[name].sensitivity) is not None)
+        return total / max(sum(rows[name].macs for name in group), 1)
+
+    return damage
+
+
+def _reason(without_room: frozenset[str]) -> Callable[[str], tuple[Reason, str]]:
+    def reason(name: str) -> tuple[Reason, str]:
+        if name in without_room:
+            return "tiles", "no tiles left for it beside less sensitive layers"
+        return "sensitivity", "analog as well, the drop would not be within the budget"
+
+    return reason
+
+
+@dataclass(frozen=True)
+class LionHeart(Strategy):
+    """Greedy walk in descending order of MACs (LionHeart, part 1.1 of the published algorithm)."""
+
+    name: ClassVar[str] = "lionheart"
+
+    def run(self, graph: LayerGraph, plan: Plan) -> PassResult:
+        macs = {layer.name: layer.macs for layer in plan.layers}
+        order = sorted(_groups(graph, plan), key=lambda group: -sum(macs[name] for name in group))
+        accepted, without_room = plan.analog, frozenset[str]()
+        path = [accepted]
+        for group in order:
+            candidate = accepted | frozenset(group)
+            if not _fits(graph, plan, candidate):
+                without_room |= frozenset(group)
+                continue
+            # Retraining belongs here: the published algorithm fine-tunes the candidate before judging it, keeps the
+            # new weights if it is accepted and restores the last accepted ones otherwise.
+            if self.judge.within(candidate).accepted:
+                accepted = candidate
+                path.append(accepted)
+        why = "kept: with it the joint drop stayed within the budget"
+        return PassResult(_decide(plan, accepted, _reason(without_room), why), fallbacks=tuple(reversed(path[:-1])))
+
+
+@dataclass(frozen=True)
+class _Rule(Strategy):
+    """A placement that follows from the graph alone."""
+
+    searches: ClassVar[bool] = False
+
+    def _digital(self, groups: list[Group]) -> frozenset[str]:
+        raise NotImplementedError
+
+    def run(self, graph: LayerGraph, plan: Plan) -> PassResult:
+        groups = _groups(graph, plan)
+        digital = self._digital(groups)
+        analog = plan.analog
+        without_room = frozenset[str]()
+        for group in groups:
+            if digital.isdisjoint(group):
+                fits = _fits(graph, plan, analog | frozenset(group))
+                analog, without_room = (
+                    (analog | frozenset(group), without_room) if fits else (analog, without_room | frozenset(group))
+                )
+
+        def reason(name: str) -> tuple[Reason, str]:
+            return ("tiles", "no tiles left for it") if name in without_room else ("strategy", f"by {self.name}")
+
+        decided = _decide(plan, analog, reason, "")
+        rule: dict[str, tuple[Placement, Reason, str]] = {
+            name: ("analog", "strategy", f"by {self.name}") for name in plan.eligible if name in analog
+        }
+        return PassResult(decided.decide(rule))
+
+
+@dataclass(frozen=True)
+class AllAnalog(_Rule):
+    """Every eligible layer analog."""
+
+    name: ClassVar[str] = "all-analog"
+
+    def _digital(self, groups: list[Group]) -> frozenset[str]:
+        return frozenset()
+
+
+@dataclass(frozen=True)
+class AllDigital(_Rule):
+    """Every eligible layer digital."""
+
+    name: ClassVar[str] = "all-digital"
+
+    def _digital(self, groups: list[Group]) -> frozenset[str]:
+        return frozenset(name for group in groups for name in group)
+
+
+@dataclass(frozen=True)
+class FirstLast(_Rule):
+    """First and last eligible layer digital, all others analog."""
+
+    name: ClassVar[str] = "first-last"
+
+    def _digital(self, groups: list[Group]) -> frozenset[str]:
+        ends = groups[:1] + groups[-1:]
+        return frozenset(name for group in ends for name in group)
+
+
+STRATEGIES: Mapping[str, type[Strategy]] = {
+    strategy.name: strategy for strategy in (SensitivityOrder, LionHeart, AllAnalog, AllDigital, FirstLast)
+}
+
+
+def make_strategy(name: str, judge: Judge) -> Strategy:
+    """The strategy of that name.
+
+    Raises:
+        UsageError: there is none; the message lists them.
+    """
+    if name not in STRATEGIES:
+        raise UsageError(f"unknown strategy {name!r}; choose one of {', '.join(STRATEGIES)}")
+    return STRATEGIES[name](judge)

@@ -1,0 +1,15 @@
+"""Execute annotated graphs: digital segments in onnxruntime, analog nodes on emulated aihwkit tiles."""
+
+from lhc.runtime.executor import HybridExecutor, ProgrammedLayers
+from lhc.runtime.ort import observe_tensors
+from lhc.runtime.parity import PARITY_TOLERANCE, parity_errors
+from lhc.runtime.session import HybridSession
+
+__all__ = [
+    "PARITY_TOLERANCE",
+    "HybridExecutor",
+    "HybridSession",
+    "ProgrammedLayers",
+    "observe_tensors",
+    "parity_errors",
+]

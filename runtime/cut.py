@@ -1,0 +1,117 @@
+"""Cut a network at its analog nodes into the fewest digital segments.
+
+Segments are cut from the original model, before any optimiser sees it: a fusion across an analog node would
+change what is analog.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import onnx
+
+from lhc.graph import LayerGraph
+from lhc.model import OnnxModel
+from lhc.onnx_io import Constants
+
+__all__ = ["Cut", "Segment", "cut_graph", "segment_model"]
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Digital layers of one depth, run as one onnxruntime session.
+
+    Attributes:
+        layers: their names, in topological order.
+        inputs: tensors from outside the segment, constants left out.
+        outputs: tensors that others or the user need.
+    """
+
+    layers: tuple[str, ...]
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Execution order: for every depth its digital segment (None where empty), then its analog layers."""
+
+    stages: tuple[tuple[Segment | None, tuple[str, ...]], ...]
+
+    @property
+    def segments(self) -> int:
+        """Number of digital segments."""
+        return sum(segment is not None for segment, _ in self.stages)
+
+
+def cut_graph(graph: LayerGraph, analog: frozenset[str], constants: Constants) -> Cut:
+    """Stages of a placement."""
+    depth = graph.depths(analog)
+    order = graph.order()
+    stages = []
+    for level in range(max(depth.values(), default=0) + 1):
+        here = [name for name in order if depth[name] == level]
+        digital = [name for name in here if name not in analog]
+        stages.append((_segment(graph, digital, constants), tuple(n for n in here if n in analog)))
+    return Cut(tuple(stages))
+
+
+def _segment(graph: LayerGraph, names: list[str], constants: Constants) -> Segment | None:
+    if not names:
+        return None
+    inside = set(names)
+    written = {t for name in names for t in graph[name].outputs if t}
+    read = dict.fromkeys(t for name in names for t in graph[name].inputs)
+    needed = set(graph.outputs) | {t for layer in graph.layers if layer.name not in inside for t in layer.inputs}
+    outputs = [t for name in names for t in graph[name].outputs if t in needed and t not in constants]
+    if not outputs:
+        return None
+    inputs = [t for t in read if t not in written and t not in constants]
+    return Segment(tuple(names), tuple(inputs), tuple(outputs))
+
+
+def segment_model(
+    model: OnnxModel, segment: Segment, nodes: Mapping[str, onnx.NodeProto], types: Mapping[str, int]
+) -> onnx.ModelProto:
+    """The ONNX model of one segment.
+
+    Args:
+        model: the whole model.
+        segment: what to cut out.
+        nodes: layer name -> operator.
+        types: tensor name -> ONNX element type, for the segment's inputs.
+    """
+    proto = model.proto
+    result = onnx.ModelProto(ir_version=proto.ir_version, opset_import=proto.opset_import, functions=proto.functions)
+    result.graph.name = proto.graph.name or "segment"
+    result.graph.node.extend(nodes[name] for name in segment.layers)
+    constants = _constant_nodes(proto, segment, nodes)
+    for node in constants:
+        result.graph.node.insert(0, node)
+    read = {t for node in result.graph.node for t in _reads(node)}
+    result.graph.initializer.extend(t for t in proto.graph.initializer if t.name in read)
+    result.graph.sparse_initializer.extend(t for t in proto.graph.sparse_initializer if t.values.name in read)
+    declared = {v.name: v for v in (*proto.graph.input, *proto.graph.output)}
+    for tensor in segment.inputs:
+        info = declared.get(tensor) or onnx.helper.make_tensor_value_info(tensor, types[tensor], None)
+        result.graph.input.append(info)
+    result.graph.output.extend(declared.get(t, onnx.ValueInfoProto(name=t)) for t in segment.outputs)
+    return result
+
+
+def _reads(node: onnx.NodeProto) -> Iterable[str]:
+    """Tensors that a node or its subgraphs name as inputs."""
+    yield from node.input
+    for attribute in node.attribute:
+        for graph in (attribute.g, *attribute.graphs):
+            for sub in graph.node:
+                yield from _reads(sub)
+            yield from (v.name for v in graph.output)
+
+
+def _constant_nodes(
+    proto: onnx.ModelProto, segment: Segment, nodes: Mapping[str, onnx.NodeProto]
+) -> list[onnx.NodeProto]:
+    """Constant nodes of other segments whose values this one reads: constants cross no border."""
+    read = {t for name in segment.layers for t in _reads(nodes[name])}
+    own = set(segment.layers)
+    return [n for n in proto.graph.node if n.op_type == "Constant" and n.name not in own and n.output[0] in read]

@@ -1,0 +1,237 @@
+"""Analog operators: Conv, Gemm and MatMul as products on tiles, with the rest of the operator digital.
+
+Products are computed in *units*: fixed numbers of samples, the last one padded with zeros. The split depends on the
+layer's shape only, so results depend neither on how the caller batches samples nor on order or memory.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import torch
+from torch import Tensor
+
+from lhc.errors import ModelError
+from lhc.graph import Layer
+from lhc.hardware import Hardware
+from lhc.onnx_io.graphs import weight_matrix
+from lhc.runtime.matrix import AnalogMatrix, NoiseKey
+from lhc.runtime.unfold import ConvGeometry
+
+__all__ = ["AnalogLayer", "Position", "analog_layer"]
+
+UNIT_VECTORS = 1024
+"""Aimed number of vectors in a unit: small enough for the cache, large enough for efficient products."""
+UNIT_SAMPLES = 64
+"""Most samples in a unit."""
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where a call stands in the stream of samples of a draw.
+
+    Attributes:
+        seed: of the run.
+        draw: number of the programming.
+        first: index of the first sample.
+        samples: how many samples the call holds.
+    """
+
+    seed: int
+    draw: int
+    first: int
+    samples: int
+
+
+def _samples_per_unit(vectors_per_sample: int) -> int:
+    """A power of two, so that units tile any multiple of it."""
+    wanted = min(UNIT_SAMPLES, max(1, UNIT_VECTORS // max(vectors_per_sample, 1)))
+    return 1 << (wanted.bit_length() - 1)
+
+
+def _in_units(x: Tensor, position: Position, vectors_per_item: int, run: Callable[[Tensor, int], Tensor]) -> Tensor:
+    """Apply ``run(items, unit)`` to fixed units of the first axis and join the results.
+
+    Args:
+        x: ``(items, ...)``; every sample has the same number of items, or else the call counts as one sample.
+        position: of the call.
+        vectors_per_item: products that one item takes.
+        run: from a full unit of items and its number to their results, ``(items, ...)``.
+    """
+    samples, first = (position.samples, position.first) if len(x) % position.samples == 0 else (1, position.first)
+    items = len(x) // samples
+    per_unit = _samples_per_unit(items * vectors_per_item)
+    results = []
+    for unit in range(first // per_unit, -(-(first + samples) // per_unit)):
+        start, stop = max(unit * per_unit, first), min((unit + 1) * per_unit, first + samples)
+        block = x[(start - first) * items : (stop - first) * items]
+        before = (start - unit * per_unit) * items
+        if len(block) < per_unit * items:
+            padded = block.new_zeros((per_unit * items, *block.shape[1:]))
+            padded[before : before + len(block)] = block
+        else:
+            padded = block
+        results.append(run(padded, unit)[before : before + len(block)])
+    return results[0] if len(results) == 1 else torch.cat(results)
+
+
+def _product(matrix: AnalogMatrix, vectors: Tensor, group: int, key: NoiseKey) -> Tensor:
+    """Products in cache-sized pieces of fixed size.
+
+    A piece counts as a unit of its own for the noise; 2^20 pieces fit between two units.
+    """
+    pieces = [
+        matrix.product(piece, group, NoiseKey(key.seed, key.draw, (key.unit << 20) + index))
+        for index, piece in enumerate(torch.split(vectors, UNIT_VECTORS))
+    ]
+    return pieces[0] if len(pieces) == 1 else torch.cat(pieces)
+
+
+class AnalogLayer(ABC):
+    """One operator whose product runs on tiles. Holds no programmed state."""
+
+    def __init__(self, node: onnx.NodeProto, layer: Layer, weight: Array) -> None:
+        """Describe the operator.
+
+        Args:
+            node: the operator.
+            layer: its facts; the weight must be known.
+            weight: the stored weight.
+        """
+        assert layer.weight is not None
+        self.name = layer.name
+        self.layer = layer
+        self.operand = layer.weight.operand
+        self.tile_set = layer.weight.tile_set
+        self.activation = node.input[1 - self.operand] if node.op_type != "Conv" else node.input[0]
+        self.digital_inputs = tuple(name for name in node.input[2:3] if name)
+        self.output = node.output[0]
+        self._attributes = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
+        self._weight = weight
+        self._matrix = weight_matrix(node, self.operand, weight)
+
+    groups = 1
+
+    def map_onto(self, hardware: Hardware) -> AnalogMatrix:
+        """Tiles that hold this layer's matrix, not programmed yet."""
+        return AnalogMatrix(self._matrix, self.groups, hardware, self.tile_set)
+
+    def run(self, matrix: AnalogMatrix, x: Array, extra: Array | None, position: Position) -> Array:
+        """The operator's output.
+
+        Args:
+            matrix: programmed tiles.
+            x: the activation.
+            extra: bias of a Conv, C of a Gemm; added digitally.
+            position: fixes the noise.
+
+        Raises:
+            ModelError: the activation does not fit the operator.
+        """
+        values = torch.from_numpy(np.require(x, requirements=["C", "W"])).to(torch.float32)
+        try:
+            result = self._run(matrix, values, position)
+        except (RuntimeError, IndexError) as error:
+            raise ModelError(
+                f"{self.layer.op_type} {self.name!r}: input of shape {tuple(x.shape)} does not fit its weight"
+                f" {self._weight.shape}: {error}"
+            ) from error
+        output = self._add(result.numpy(), extra)
+        return np.ascontiguousarray(output.astype(x.dtype, copy=False))
+
+    @abstractmethod
+    def _run(self, matrix: AnalogMatrix, x: Tensor, position: Position) -> Tensor:
+        """The products, in the shape of the operator's output."""
+
+    def _add(self, output: npt.NDArray[np.float32], extra: Array | None) -> Array:
+        return output if extra is None else output + extra
+
+
+class AnalogConv(AnalogLayer):
+    """Conv: every output position is one product per group."""
+
+    def __init__(self, node: onnx.NodeProto, layer: Layer, weight: Array) -> None:
+        super().__init__(node, layer, weight)
+        self._geometry = ConvGeometry.of(node, tuple(weight.shape[2:]))
+        self.groups = self._geometry.groups
+
+    def _run(self, matrix: AnalogMatrix, x: Tensor, position: Position) -> Tensor:
+        out = self._geometry.output_sizes(tuple(x.shape[2:]))
+        positions = int(np.prod(out))
+        channels = x.shape[1] // self.groups
+
+        def unit(items: Tensor, number: int) -> Tensor:
+            windows = self._geometry.windows(items)
+            key = NoiseKey(position.seed, position.draw, number)
+            outputs = []
+            for group in range(self.groups):
+                part = windows.narrow(len(out) + 1, group * channels, channels)
+                vectors = part.reshape(len(items) * positions, -1)
+                outputs.append(_product(matrix, vectors, group, key).reshape(len(items), positions, -1))
+            return torch.cat(outputs, dim=2).transpose(1, 2).reshape(len(items), -1, *out)
+
+        if 0 in x.shape or positions == 0:
+            return x.new_zeros((len(x), len(self._matrix), *out))
+        return _in_units(x, position, positions * self.groups, unit)
+
+    def _add(self, output: npt.NDArray[np.float32], extra: Array | None) -> Array:
+        return output if extra is None else output + extra.reshape(-1, *(1,) * (output.ndim - 2))
+
+
+class AnalogMatMul(AnalogLayer):
+    """MatMul and Gemm: every row of the activation is one product (every column, with the weight on the left)."""
+
+    def _run(self, matrix: AnalogMatrix, x: Tensor, position: Position) -> Tensor:
+        vector = x.ndim == 1
+        rows = x.reshape(1, -1) if vector else self._as_rows(x)
+        if rows.numel() == 0:
+            products = rows.new_zeros((*rows.shape[:-1], len(self._matrix)))
+        else:
+            products = self._products(matrix, rows, position)
+        products = products * self._alpha
+        if self._weight.ndim == 1:
+            return products[0, 0] if vector else products[..., 0]
+        return products[0] if vector else self._from_rows(products)
+
+    @property
+    def _alpha(self) -> float:
+        return float(self._attributes.get("alpha", 1.0)) if self.layer.op_type == "Gemm" else 1.0
+
+    def _transposes(self) -> bool:
+        """Whether the vectors lie in the columns of the activation."""
+        if self.layer.op_type == "Gemm":
+            flag = self._attributes.get("transA" if self.operand == 1 else "transB", 0)
+            return bool(flag) == (self.operand == 1)
+        return self.operand == 0
+
+    def _as_rows(self, x: Tensor) -> Tensor:
+        return x.transpose(-1, -2) if self._transposes() else x
+
+    def _from_rows(self, products: Tensor) -> Tensor:
+        return products.transpose(-1, -2) if self.operand == 0 else products
+
+    def _products(self, matrix: AnalogMatrix, rows: Tensor, position: Position) -> Tensor:
+        def unit(items: Tensor, number: int) -> Tensor:
+            vectors = items.reshape(-1, items.shape[-1])
+            products = _product(matrix, vectors, 0, NoiseKey(position.seed, position.draw, number))
+            return products.reshape(*items.shape[:-1], -1)
+
+        return _in_units(rows, position, int(np.prod(rows.shape[1:-1])), unit)
+
+    def _add(self, output: npt.NDArray[np.float32], extra: Array | None) -> Array:
+        if extra is None:
+            return output
+        beta = np.float32(self._attributes.get("beta", 1.0))
+        return output + beta * extra
+
+
+def analog_layer(node: onnx.NodeProto, layer: Layer, weight: Array) -> AnalogLayer:
+    """The analog form of a Conv, Gemm or MatMul with a constant weight."""
+    kind = AnalogConv if node.op_type == "Conv" else AnalogMatMul
+    return kind(node, layer, weight)

@@ -1,0 +1,138 @@
+"""One weight matrix on analog tiles: mapping, programming, drift, products.
+
+A matrix larger than a tile is split as aihwkit splits it: inputs over tiles whose partial sums are added, outputs
+over tiles whose outputs are joined. The groups of a grouped Conv lie side by side in the columns of the same tiles
+and are driven one at a time.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from aihwkit.simulator.tiles.array import TileModuleArray
+from torch import Tensor
+
+from lhc.hardware import Hardware
+from lhc.runtime.tile import PerVectorTile
+from lhc.seeds import device_seed
+
+__all__ = ["AnalogMatrix", "NoiseKey"]
+
+
+@dataclass(frozen=True)
+class NoiseKey:
+    """Where in the stream of samples a block of products stands; fixes its noise.
+
+    Attributes:
+        seed: of the run.
+        draw: number of the programming.
+        unit: number of the fixed computing block.
+    """
+
+    seed: int
+    draw: int
+    unit: int
+
+
+class AnalogMatrix:
+    """Tiles that hold one matrix. Not to be shared between draws: programming changes it."""
+
+    def __init__(self, weight: np.ndarray, groups: int, hardware: Hardware, tile_set: str) -> None:
+        """Map a matrix onto tiles; nothing is programmed yet.
+
+        Args:
+            weight: ``(groups · outputs, inputs)``.
+            groups: matrices that lie one below the other in ``weight``.
+            hardware: geometry, converters, devices.
+            tile_set: names the devices, for their seeds.
+        """
+        self.hardware = hardware
+        self.tile_set = tile_set
+        self.groups = groups
+        self.outputs = len(weight) // groups
+        config = hardware.to_rpu_config()
+        config.simulator_tile_class = PerVectorTile
+        self._array = TileModuleArray(len(weight), weight.shape[1], config, bias=False)
+        self._array.set_weights(torch.tensor(np.asarray(weight, np.float32)))
+        self._array.eval()
+        for tile in self._tiles():
+            tile.tile.mark_zero_columns()
+
+    def _tiles(self) -> Iterator[Any]:
+        return (tile for row in self._array.array for tile in row)
+
+    def program(self, seed: int, draw: int) -> None:
+        """Program all devices anew and measure the baseline of drift compensation; no drift yet."""
+        if self.hardware.devices is None:
+            return
+        for index, tile in enumerate(self._tiles()):
+            torch.manual_seed(device_seed(seed, self.tile_set, draw, "program", index))
+            tile.program_weights()
+            # aihwkit keeps the gain of an earlier drift; freshly programmed tiles have none.
+            tile.alpha = torch.ones_like(tile.alpha)
+
+    def drift_to(self, t_s: float, seed: int, draw: int) -> None:
+        """Let the programmed devices drift to ``t_s`` seconds after the first read and draw read noise."""
+        if self.hardware.devices is None:
+            return
+        for index, tile in enumerate(self._tiles()):
+            milliseconds = round(t_s * 1000)
+            torch.manual_seed(device_seed(seed, self.tile_set, draw, "drift", index, milliseconds))
+            tile.drift_weights(t_s)
+
+    def product(self, x: Tensor, group: int, key: NoiseKey) -> Tensor:
+        """Products of a block of vectors with one group's matrix.
+
+        Args:
+            x: ``(vectors, inputs)``, float32.
+            group: which matrix.
+            key: fixes the noise.
+
+        Returns:
+            ``(vectors, outputs)``.
+        """
+        for index, tile in enumerate(self._tiles()):
+            tile.tile.reseed = self._reseed(key, group, index) if self.hardware.adc.noise > 0 else None
+        try:
+            return self._array(x) if self.groups == 1 else self._group_product(x, group)
+        finally:
+            for tile in self._tiles():
+                tile.tile.reseed = None
+
+    def _reseed(self, key: NoiseKey, group: int, tile: int) -> Callable[[int], None]:
+        def reseed(number: int) -> None:
+            torch.manual_seed(device_seed(key.seed, self.tile_set, key.draw, "noise", key.unit, group, tile, number))
+
+        return reseed
+
+    def _group_product(self, x: Tensor, group: int) -> Tensor:
+        """Drive the columns of one group only; its columns may lie on two or more tiles."""
+        first, last = group * self.outputs, (group + 1) * self.outputs
+        total: Tensor | None = None
+        for part, row in zip(torch.split(x, self._array.in_sizes, dim=1), self._array.array, strict=True):
+            pieces, start = [], 0
+            for size, tile in zip(self._array.out_sizes, row, strict=True):
+                columns = slice(max(first - start, 0), min(last - start, size))
+                if columns.start < columns.stop:
+                    pieces.append(_driven(tile, part, columns))
+                start += size
+            partial = torch.cat(pieces, dim=1)
+            total = partial if total is None else total + partial
+        assert total is not None
+        return total
+
+
+def _driven(tile: Any, x: Tensor, columns: slice) -> Tensor:
+    """A tile's products with some of its columns, in aihwkit's order of scaling."""
+    tile.tile.columns = columns
+    try:
+        output: Tensor = tile.tile.forward(tile.pre_forward(x, 1, True), is_test=True)
+    finally:
+        tile.tile.columns = slice(None)
+    for scales in (tile.get_mapping_scales(), tile.get_learned_out_scales()):
+        if scales is not None:
+            output = output * (scales[columns] if scales.numel() > 1 else scales)
+    compensated = tile.rpu_config.drift_compensation is not None
+    return output * tile.alpha if compensated else output

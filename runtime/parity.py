@@ -1,0 +1,63 @@
+"""The parity gate: without noise, quantisers and bounds, every analog operator must equal onnxruntime.
+
+It runs the same code as the noisy emulation (unfolding, split over tiles, column scaling, partial sums, digital
+bias) with the chosen hardware's geometry, and catches a wrong orientation, group order or dilation before it is
+mistaken for noise.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from lhc.graph import LayerGraph
+from lhc.hardware import Hardware
+from lhc.model import OnnxModel
+from lhc.runtime.executor import HybridExecutor
+from lhc.runtime.layers import Position
+from lhc.runtime.ort import Array, observe_tensors
+from lhc.runtime.threads import isolated
+
+__all__ = ["PARITY_TOLERANCE", "parity_errors"]
+
+PARITY_TOLERANCE = 1e-4
+"""Greatest allowed error, relative to the greatest magnitude of the operator's output."""
+
+
+def parity_errors(
+    model: OnnxModel,
+    graph: LayerGraph,
+    hardware: Hardware,
+    names: Sequence[str],
+    feeds: Mapping[str, Array],
+    samples: int,
+) -> dict[str, float]:
+    """Error of each named layer on real inputs, relative to its output's greatest magnitude.
+
+    Every layer is given the digital network's own activations, so errors do not add up.
+
+    Raises:
+        ModelError: a layer cannot be analog.
+        DataError: the model does not run on these feeds.
+    """
+    executor = HybridExecutor(model, graph, names)
+    programmed = executor.program(hardware.geometry, 0, 0, None)
+    layers = executor.layers
+    inner = {t for layer in layers for t in (layer.activation, *layer.digital_inputs, layer.output)}
+    wanted = sorted(t for t in inner if graph.producer(t) is not None)
+    tensors = dict(feeds) | observe_tensors(model, wanted, feeds)
+    errors = {}
+    with isolated():
+        for layer in layers:
+            output = executor.run_layer(layer, tensors, programmed, Position(0, 0, 0, samples))
+            errors[layer.name] = _relative_error(output, tensors[layer.output])
+    return errors
+
+
+def _relative_error(output: Array, expected: Array) -> float:
+    if output.shape != expected.shape:
+        return float("inf")
+    if expected.size == 0:
+        return 0.0
+    scale = float(np.abs(expected).max())
+    error = float(np.abs(output.astype(np.float64) - expected.astype(np.float64)).max())
+    return error / scale if scale > 0 else error

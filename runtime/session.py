@@ -1,0 +1,143 @@
+"""`HybridSession`: onnxruntime's interface over digital segments and emulated analog tiles."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import onnx
+
+from lhc.errors import DataError, UsageError
+from lhc.graph import obstacle
+from lhc.hardware import Hardware
+from lhc.model import OnnxModel
+from lhc.onnx_io import load_model, read_graph, read_plan
+from lhc.plan import Plan
+from lhc.runtime.executor import HybridExecutor, ProgrammedLayers
+from lhc.runtime.ort import Array, TensorInfo, tensor_infos
+from lhc.runtime.threads import isolated
+
+__all__ = ["HybridSession"]
+
+
+class HybridSession:
+    """A network whose analog layers run on emulated tiles, used like an ``onnxruntime.InferenceSession``.
+
+    The tiles are programmed when the session is made and have drifted to ``t_inference``. Noise follows the stream
+    of samples: the same samples in the same order give the same answers, however they are cut into calls;
+    running a sample again gives new noise, as on hardware.
+
+    Attributes:
+        plan: the plan that was given or that the model carries, if any.
+        hardware: the machine that is emulated.
+    """
+
+    def __init__(
+        self,
+        model: str | Path | onnx.ModelProto | OnnxModel,
+        hardware: Hardware | str | Path | None = None,
+        placement: Plan | Iterable[str] | Literal["all-analog"] | None = None,
+        seed: int = 0,
+        t_inference: float | None = None,
+        engine: Literal["auto", "reference"] = "auto",
+    ) -> None:
+        """Cut the network, program the tiles and let them drift.
+
+        Args:
+            model: path, ModelProto or loaded model.
+            hardware: description; by default that of the annotations, else preset ``lionheart``.
+            placement: by default the model's annotations (all digital where there are none); else
+                ``"all-analog"``, names of layers, or a plan.
+            seed: fixes devices and noise.
+            t_inference: seconds after the first read; the hardware's own by default.
+            engine: how products are computed; ``reference`` is aihwkit's torch tile (so is ``auto``).
+
+        Raises:
+            UsageError: unknown layer, hardware or engine, or a negative time.
+            ModelError: the model cannot be read or run, or a layer cannot be analog.
+        """
+        if engine not in ("auto", "reference"):
+            raise UsageError(f"unknown engine {engine!r}; choose auto or reference")
+        self._model = load_model(model)
+        self.plan = placement if isinstance(placement, Plan) else read_plan(self._model)
+        default = self.plan.hardware if self.plan is not None else "lionheart"
+        self.hardware = Hardware.load(hardware if hardware is not None else default)
+        self._graph = read_graph(self._model, sizes=False)
+        self._executor = HybridExecutor(self._model, self._graph, self._analog(placement))
+        t_s = self.hardware.t_inference_s if t_inference is None else t_inference
+        self._programmed: ProgrammedLayers
+        self.program(seed)
+        self.drift_to(t_s)
+
+    def _analog(self, placement: Plan | Iterable[str] | str | None) -> frozenset[str]:
+        if placement == "all-analog":
+            return frozenset(layer.name for layer in self._graph.candidates if obstacle(layer) is None)
+        if placement is None or isinstance(placement, Plan):
+            return self.plan.analog if self.plan is not None else frozenset()
+        names = frozenset([placement] if isinstance(placement, str) else placement)
+        unknown = sorted(names - {layer.name for layer in self._graph.layers})
+        if unknown:
+            raise UsageError(f"{self._model.label} has no layer {', '.join(map(repr, unknown))}")
+        return names
+
+    @property
+    def analog(self) -> frozenset[str]:
+        """Names of the analog layers."""
+        return self._executor.analog
+
+    def get_inputs(self) -> list[TensorInfo]:
+        """Name, type and shape of the inputs."""
+        return tensor_infos(self._model)
+
+    def get_outputs(self) -> list[TensorInfo]:
+        """Name, type and shape of the outputs."""
+        return tensor_infos(self._model, outputs=True)
+
+    def program(self, seed: int = 0, draw: int = 0) -> None:
+        """Program all devices anew: another chip. They have not drifted until `drift_to` is called.
+
+        Args:
+            seed: of the run.
+            draw: number of the programming under that seed.
+        """
+        if seed < 0 or draw < 0:
+            raise UsageError(f"seed and draw must not be negative, got {seed} and {draw}")
+        self._programmed = self._executor.program(self.hardware, seed, draw, None)
+        self._next_sample = 0
+
+    def drift_to(self, t_seconds: float) -> None:
+        """Let the devices drift to a time after the first read, and draw their read noise.
+
+        Raises:
+            UsageError: a negative or infinite time.
+        """
+        if not 0 <= t_seconds < float("inf"):
+            raise UsageError(f"the time of inference must be at least 0 s and finite, got {t_seconds}")
+        with isolated():
+            for matrix in self._programmed.matrices.values():
+                matrix.drift_to(t_seconds, self._programmed.seed, self._programmed.draw)
+        self._next_sample = 0
+
+    def run(self, output_names: Sequence[str] | None, feeds: Mapping[str, Array]) -> list[Array]:
+        """Outputs for these inputs.
+
+        Args:
+            output_names: which outputs; None for all.
+            feeds: input name -> array.
+
+        Raises:
+            DataError: missing or unknown inputs, or data that does not fit.
+            UsageError: an output that the model does not have.
+        """
+        names = list(self._graph.outputs) if output_names is None else list(output_names)
+        unknown = [name for name in names if name not in self._graph.outputs]
+        if unknown:
+            raise UsageError(f"no output {unknown[0]!r}; outputs are {', '.join(self._graph.outputs)}")
+        arrays = {name: np.asarray(array) for name, array in feeds.items()}
+        if set(arrays) != set(self._graph.inputs):
+            raise DataError(f"feeds are {sorted(arrays)}, the inputs are {sorted(self._graph.inputs)}")
+        samples = next((len(a) for a in arrays.values() if a.ndim), 1) or 1
+        prefix = self._executor.prefix(arrays)
+        results = self._executor.finish(prefix, self._programmed, self._next_sample, samples, names)
+        self._next_sample += samples
+        return results

@@ -1,0 +1,142 @@
+"""aihwkit's torch tile with bound management per input vector, as hardware has it.
+
+aihwkit's own torch tile manages a whole call at once: one saturating vector makes every vector of the call be
+read again at half the resolution. Here each vector is managed by itself, so an answer never depends on its
+neighbours. Everything else (scaling, DAC, product, noise, ADC) is aihwkit's own arithmetic.
+
+Round k reads the whole block at reduction 2^k with random numbers of its own; a vector takes the first round
+in which none of its outputs saturates, or the last. Two deviations from aihwkit: an all-zero input vector and an
+all-zero weight column of a tile give 0 (aihwkit would put out noise as large as a full-scale signal).
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from aihwkit.simulator.parameters.enums import BoundManagementType
+from aihwkit.simulator.parameters.io import IOParameters
+from aihwkit.simulator.tiles.analog_mvm import AnalogMVM
+from aihwkit.simulator.tiles.torch_tile import TorchSimulatorTile
+from aihwkit.simulator.tiles.utils import UniformQuantize
+from torch import Tensor
+
+__all__ = ["PerVectorMVM", "PerVectorTile"]
+
+
+def _reductions(io: IOParameters) -> list[float]:
+    """Input reductions of the rounds of bound management: 1, 2, 4, … as far as aihwkit goes."""
+    if io.bound_management == BoundManagementType.NONE:
+        return [1.0]
+    step = 0.0
+    if io.inp_res > 0:
+        step = (1 / io.inp_res if io.inp_res > 1 else io.inp_res) * 2 * io.inp_bound
+    reductions = [1.0]
+    while reductions[-1] <= io.max_bm_factor and (step == 0 or reductions[-1] <= io.max_bm_res / step):
+        reductions.append(2 * reductions[-1])
+    return reductions
+
+
+class PerVectorMVM(AnalogMVM):  # type: ignore[misc]  # aihwkit is untyped
+    """aihwkit's product with each vector managed by itself."""
+
+    @classmethod
+    def matmul(
+        cls,
+        weight: Tensor,
+        input_: Tensor,
+        io_pars: IOParameters,
+        trans: bool = False,
+        is_test: bool = False,
+        reseed: Callable[[int], None] | None = None,
+        **fwd_pars: Any,
+    ) -> Tensor:
+        """Products of a block of vectors.
+
+        Args:
+            weight: ``(outputs, inputs)``, scaled to ±1.
+            input_: ``(vectors, inputs)``.
+            io_pars: converters and noise.
+            trans: use the transpose.
+            is_test: inference.
+            reseed: called with the number of each round before it draws noise.
+            fwd_pars: as aihwkit's tile passes them.
+
+        Returns:
+            ``(vectors, outputs)``.
+        """
+        scale = cls._compute_noise_management(input_, io_pars.noise_management, io_pars)
+        scales = torch.as_tensor(scale, dtype=input_.dtype).reshape(-1, 1).expand(len(input_), 1)
+        scales = torch.where(scales > 0, scales, 1.0)
+        result = torch.zeros(())
+        pending = torch.ones(len(input_), dtype=torch.bool)
+        for number, reduction in enumerate(_reductions(io_pars)):
+            if reseed is not None:
+                reseed(number)
+            # As aihwkit does it, in this order: other orders flip about one DAC code in a million.
+            factor = 1.0 / scales / reduction
+            saturated, output = cls._compute_analog_mv(
+                weight=weight,
+                input_=input_,
+                trans=trans,
+                scale=factor,
+                scaling=True,
+                is_test=is_test,
+                io_pars=io_pars,
+                **fwd_pars,
+            )
+            scaled = output * (io_pars.out_scale / factor)
+            result = scaled if number == 0 else torch.where(pending[:, None], scaled, result)
+            pending &= saturated
+            if not pending.any():
+                break
+        return torch.where((input_ == 0).all(dim=1, keepdim=True), 0.0, result)
+
+    @classmethod
+    def _finalize_output(
+        cls, out_values: Tensor, io_pars: IOParameters, out_noise_values: Tensor | None = None, **kwargs: Any
+    ) -> tuple[Tensor, Tensor]:
+        """Noise, ADC and saturation, as aihwkit does them, but telling which vectors saturated."""
+        bound = io_pars.out_bound if io_pars.out_bound > 0 else float("inf")
+        if io_pars.out_noise > 0:
+            out_values += io_pars.out_noise * torch.randn_like(out_values)
+        if io_pars.out_res > 0:
+            out_values = UniformQuantize.apply(out_values, io_pars.out_res, io_pars.out_bound, False)
+        saturated = (out_values.abs() > bound).any(dim=1)
+        return saturated, out_values.clamp(min=-bound, max=bound)
+
+
+class PerVectorTile(TorchSimulatorTile):  # type: ignore[misc]
+    """Simulator tile that multiplies by `PerVectorMVM`.
+
+    Attributes:
+        reseed: seeds the noise of a round of bound management; None leaves the generator running, as
+            programming and read-outs want it.
+        columns: the outputs that are driven: those of one group of a grouped Conv.
+        live: 1 for outputs that hold any weight, 0 for all-zero columns.
+    """
+
+    reseed: Callable[[int], None] | None = None
+    columns: slice = slice(None)
+    live: Tensor | None = None
+
+    def __init__(self, x_size: int, d_size: int, rpu_config: Any, bias: bool = False) -> None:
+        super().__init__(x_size, d_size, rpu_config, bias, analog_mvm=PerVectorMVM)
+
+    def mark_zero_columns(self) -> None:
+        """Remember which outputs have no weight; to be called before programming."""
+        self.live = (self.weight.detach() != 0).any(dim=1).to(self.weight.dtype)
+
+    def forward(
+        self,
+        x_input: Tensor,
+        bias: bool = False,
+        in_trans: bool = False,
+        out_trans: bool = False,
+        is_test: bool = False,
+        non_blocking: bool = False,
+    ) -> Tensor:
+        """The driven outputs, ``(vectors, driven outputs)``."""
+        output = PerVectorMVM.matmul(
+            self.weight[self.columns], x_input, self._f_io, is_test=is_test, reseed=self.reseed
+        )
+        return output if self.live is None else output * self.live[self.columns]

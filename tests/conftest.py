@@ -1,0 +1,42 @@
+"""Fixtures and reporting that all tests share."""
+
+import os
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+# Before a numeric library is loaded: threads that spin while they wait make tests many times slower on a busy
+# machine, and how a sum is split over threads must not decide what a test sees.
+for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(_variable, "1")
+
+NO_DATA = "LHC_DATA is not set"
+
+
+@pytest.fixture(scope="session")
+def lhc_data() -> Path:
+    """The folder with weights and images that lhc does not ship; tests are skipped where there is none."""
+    value = os.environ.get("LHC_DATA")
+    if not value:
+        pytest.skip(f"{NO_DATA}: see 'Data from outside' in CONTRIBUTING.md")
+    folder = Path(value)
+    if not folder.is_dir():
+        pytest.fail(f"LHC_DATA={value} is not a folder", pytrace=False)
+    return folder
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if find_spec("aihwkit") is not None:
+        return
+    skip = pytest.mark.skip(reason="aihwkit is not installed: it has wheels for Linux x86-64 only")
+    for item in items:
+        if item.get_closest_marker("analog") is not None:
+            item.add_marker(skip)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    skipped = [r for r in terminalreporter.getreports("skipped") if NO_DATA in str(r.longrepr)]
+    if skipped:
+        tests = "test" if len(skipped) == 1 else "tests"
+        terminalreporter.write_line(f"{len(skipped)} {tests} skipped: {NO_DATA}")

@@ -1,0 +1,204 @@
+"""The tile: two properties first, then equality with aihwkit's own tile, then statistics of the noise."""
+
+import numpy as np
+import pytest
+import torch
+from aihwkit.simulator.tiles.array import TileModuleArray
+from scipy import stats
+
+from lhc.hardware import Adc, Hardware
+from lhc.runtime.layers import Position, _in_units, _product
+from lhc.runtime.matrix import AnalogMatrix, NoiseKey
+from lhc.runtime.threads import isolated
+from lhc.seeds import device_seed
+
+pytestmark = pytest.mark.analog
+
+LIONHEART = Hardware.load("lionheart")
+QUIET = LIONHEART.model_copy(update={"adc": Adc(bits=8, bound=12.0, noise=0.0), "devices": None})
+DAY = 86400.0
+
+
+def _weight(outputs: int, inputs: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=(outputs, inputs)).astype(np.float32)
+
+
+def _matrix(weight: np.ndarray, hardware: Hardware, t_s: float | None = DAY, draw: int = 0) -> AnalogMatrix:
+    matrix = AnalogMatrix(weight, 1, hardware, "abc")
+    with isolated():
+        matrix.program(0, draw)
+        if t_s is not None:
+            matrix.drift_to(t_s, 0, draw)
+    return matrix
+
+
+def _answers(matrix: AnalogMatrix, x: torch.Tensor, block: int) -> np.ndarray:
+    """Products of a stream of vectors, one a sample, given in blocks of ``block``."""
+    results = []
+
+    def unit(items: torch.Tensor, number: int) -> torch.Tensor:
+        return _product(matrix, items, 0, NoiseKey(0, 0, number))
+
+    with isolated():
+        for first in range(0, len(x), block):
+            part = x[first : first + block]
+            results.append(_in_units(part, Position(0, 0, first, len(part)), 1, unit))
+    return torch.cat(results).numpy()
+
+
+@pytest.mark.parametrize("hardware", [QUIET, LIONHEART], ids=["noise off", "noise on"])
+@pytest.mark.parametrize("special", ["overflow", "zero"])
+def test_an_answer_never_depends_on_its_neighbours(hardware: Hardware, special: str) -> None:
+    matrix = _matrix(np.abs(_weight(20, 200)), hardware)
+    x = torch.from_numpy(_weight(1024, 200, seed=1))
+    plain = _answers(matrix, x, 1024)
+    # All inputs at full scale and all weights positive: every output of this vector saturates the ADC.
+    x[500] = 1.0 if special == "overflow" else 0.0
+    mixed = {block: _answers(matrix, x, block) for block in (1, 7, 1024)}
+    assert mixed[1].tobytes() == mixed[7].tobytes() == mixed[1024].tobytes()
+    others = np.arange(1024) != 500
+    assert (mixed[1024][others] == plain[others]).all()
+    if special == "zero":
+        assert (mixed[1][500] == 0).all()
+    else:
+        expected = np.abs(_weight(20, 200)).sum(axis=1)
+        assert np.abs(mixed[1][500] - expected).max() / expected.max() < (0.05 if hardware is QUIET else 0.6)
+
+
+def test_overflowing_vector_is_read_again_at_a_lower_scale() -> None:
+    weight = np.ones((1, 40), np.float32)
+    x = torch.ones(2, 40)
+    x[1, 20:] = 0.0
+    without = QUIET.model_copy(update={"adc": QUIET.adc.model_copy(update={"bound_management": "none"})})
+    with isolated():
+        managed = _matrix(weight, QUIET).product(x, 0, NoiseKey(0, 0, 0))
+        clipped = _matrix(weight, without).product(x, 0, NoiseKey(0, 0, 0))
+    assert clipped[0].item() == pytest.approx(12.0)
+    assert managed.flatten().tolist() == pytest.approx([40.0, 20.0], rel=0.03)
+
+
+@pytest.mark.parametrize(("inputs", "outputs"), [(27, 16), (256, 255), (300, 260), (1000, 10), (1, 1)])
+@pytest.mark.parametrize("noise", [0.0, 0.06])
+def test_equals_aihwkit_bit_for_bit(inputs: int, outputs: int, noise: float) -> None:
+    """Same seeds, no saturating vector: aihwkit's own module gives the same bytes."""
+    hardware = LIONHEART.model_copy(update={"adc": Adc(bits=8, bound=1000.0, noise=noise)})
+    weight = _weight(outputs, inputs)
+    ours = _matrix(weight, hardware)
+    theirs = TileModuleArray(outputs, inputs, hardware.to_rpu_config())
+    theirs.set_weights(torch.from_numpy(weight))
+    theirs.eval()
+    x = torch.from_numpy(_weight(64, inputs, seed=1))
+    with isolated():
+        result = ours.product(x, 0, NoiseKey(0, 0, 5))
+        tiles = [tile for row in theirs.array for tile in row]
+        for index, tile in enumerate(tiles):
+            torch.manual_seed(device_seed(0, "abc", 0, "program", index))
+            tile.program_weights()
+        for index, tile in enumerate(tiles):
+            torch.manual_seed(device_seed(0, "abc", 0, "drift", index, round(DAY * 1000)))
+            tile.drift_weights(DAY)
+        for index, tile in enumerate(tiles):  # one tile at a time: each is seeded by itself
+            tile.register_forward_pre_hook(
+                lambda *_, seed=device_seed(0, "abc", 0, "noise", 5, 0, index, 0): torch.manual_seed(seed) and None
+            )
+        expected = theirs(x)
+    assert result.numpy().tobytes() == expected.detach().numpy().tobytes()
+
+
+def test_saturating_vectors_equal_aihwkit_one_vector_a_call() -> None:
+    weight = np.abs(_weight(30, 250))
+    ours = _matrix(weight, QUIET)
+    theirs = TileModuleArray(30, 250, QUIET.to_rpu_config())
+    theirs.set_weights(torch.from_numpy(weight))
+    theirs.eval()
+    lower = np.linspace(-1.0, 0.5, 200)[:, None]  # from vectors around zero to wholly positive ones
+    x = torch.from_numpy(np.random.default_rng(3).uniform(lower, 1.0, size=(200, 250)).astype(np.float32))
+    with isolated():
+        result = ours.product(x, 0, NoiseKey(0, 0, 0))
+        expected = torch.cat([theirs(vector[None]) for vector in x])
+        together = theirs(x)
+    assert not torch.equal(together, expected), "no vector saturates: the test shows nothing"
+    # One row a call takes another kernel; a product may differ in its last bits, never by an ADC step.
+    assert torch.allclose(result, expected, rtol=0, atol=1e-3)
+
+
+def test_all_zero_weight_column_gives_zero() -> None:
+    weight = _weight(5, 40)
+    weight[2] = 0.0
+    with isolated():
+        result = _matrix(weight, LIONHEART).product(torch.from_numpy(_weight(50, 40, 1)), 0, NoiseKey(0, 0, 0))
+    assert (result[:, 2] == 0).all()
+    assert result[:, 1].std() > 1
+
+
+def test_output_noise_is_normal_with_the_stated_sigma() -> None:
+    """Reads of one vector on perfect devices; the 99.9 % interval of the deviation must hold 0.06 and not 3 % more."""
+    hardware = LIONHEART.model_copy(update={"adc": Adc(bits=None, bound=None, noise=0.06), "devices": None})
+    matrix = _matrix(np.full((250, 16), 0.5, np.float32), hardware)
+    x = torch.full((64, 16), 2.0)
+    with isolated():
+        reads = torch.cat([matrix.product(x, 0, NoiseKey(0, 0, unit)) for unit in range(4)]).double().numpy()
+    errors = ((reads - 16.0) / (0.5 * 2.0)).ravel()
+    n = errors.size
+    low, high = (np.sqrt((errors**2).sum() / stats.chi2.ppf(q, n)) for q in (0.9995, 0.0005))
+    assert low <= 0.06 <= high
+    assert high < 0.06 * 1.03
+    assert stats.kstest(errors / 0.06, "norm").pvalue > 0.001
+
+
+def test_drift_is_compensated_and_programming_is_a_state_of_its_own() -> None:
+    weight = _weight(64, 128)
+    matrix = AnalogMatrix(weight, 1, LIONHEART, "abc")
+    x = torch.from_numpy(_weight(256, 128, seed=1))
+    exact = x.numpy() @ weight.T
+
+    def error_and_gain() -> tuple[float, float]:
+        y = matrix.product(x, 0, NoiseKey(0, 0, 0)).numpy()
+        return float(np.linalg.norm(y - exact) / np.linalg.norm(exact)), float((y * exact).sum() / (exact**2).sum())
+
+    with isolated():
+        matrix.program(0, 0)
+        programmed = error_and_gain()
+        matrix.drift_to(DAY, 0, 0)
+        day = error_and_gain()
+        matrix.drift_to(3e7, 0, 0)
+        year = error_and_gain()
+        matrix.program(0, 0)
+        again = error_and_gain()
+    assert again == programmed
+    assert programmed[0] < day[0] < year[0] < 0.3
+    assert 0.08 < day[0] < 0.18  # facts measured with aihwkit: 11-15 % for every layer shape
+    assert all(abs(gain - 1) < 0.1 for _, gain in (programmed, day, year))
+
+
+def test_draws_are_different_chips_and_seeds_repeat_them() -> None:
+    weight = _weight(10, 30)
+    x = torch.from_numpy(_weight(3, 30, seed=1))
+    with isolated():
+        first, same, other = (
+            _matrix(weight, LIONHEART, draw=draw).product(x, 0, NoiseKey(0, draw, 0)) for draw in (0, 0, 1)
+        )
+    assert torch.equal(first, same)
+    assert not torch.equal(first, other)
+
+
+def test_callers_generator_and_threads_are_left_alone() -> None:
+    torch.manual_seed(7)
+    state, threads = torch.random.get_rng_state(), torch.get_num_threads()
+    _matrix(_weight(4, 4), LIONHEART)
+    assert torch.equal(torch.random.get_rng_state(), state)
+    assert torch.get_num_threads() == threads
+
+
+@pytest.mark.parametrize("groups", [2, 5])
+def test_groups_lie_side_by_side_and_split_over_tiles(groups: int) -> None:
+    hardware = QUIET.model_copy(update={"tiles": QUIET.tiles.model_copy(update={"rows": 7, "cols": 4})})
+    weight = _weight(groups * 3, 9)
+    packed = AnalogMatrix(weight, groups, hardware, "abc")
+    whole = AnalogMatrix(weight, 1, hardware, "abc")
+    x = torch.from_numpy(_weight(6, 9, seed=1))
+    with isolated():
+        everything = whole.product(x, 0, NoiseKey(0, 0, 0))
+        for group in range(groups):
+            columns = everything[:, group * 3 : group * 3 + 3]
+            assert torch.allclose(packed.product(x, group, NoiseKey(0, 0, 0)), columns, atol=1e-6)
