@@ -175,7 +175,7 @@ class Hardware(_Section):
         """
         try:
             data = yaml.safe_load(text)
-        except (yaml.YAMLError, RecursionError) as error:
+        except (yaml.YAMLError, RecursionError, ValueError) as error:  # ValueError: an impossible date or number
             raise ConfigError(f"{where}: not valid YAML: {error}") from error
         if not isinstance(data, dict):
             raise ConfigError(f"{where}: a hardware description is a mapping of fields; see 'lhc hardware lionheart'")

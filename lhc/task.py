@@ -59,7 +59,17 @@ def _per_sample(values: npt.NDArray[np.generic]) -> Scores:
     return means
 
 
+def _check_classes(metric: str, output: Array) -> None:
+    # With fewer than two classes every answer would be right, whatever the tiles do.
+    if output.ndim < 2 or output.shape[-1] < 2:
+        raise DataError(
+            f"{metric}: the output has shape {output.shape}, its last axis must hold scores of at least two classes;"
+            " choose another metric: nmse, or mse with targets"
+        )
+
+
 def _accuracy(output: Array, targets: Array) -> Scores:
+    _check_classes("accuracy", output)
     classes: Array = output.argmax(axis=-1)
     if classes.shape != targets.shape:
         raise DataError(
@@ -70,12 +80,14 @@ def _accuracy(output: Array, targets: Array) -> Scores:
 
 
 def _agreement(output: Array, digital: Array) -> Scores:
+    _check_classes("agreement", output)
     return _per_sample(output.argmax(axis=-1) == digital.argmax(axis=-1))
 
 
 def _log_probabilities(output: Array) -> Scores:
     x = output.astype(np.float64)
-    if (x >= 0).all() and np.allclose(x.sum(axis=-1), 1, atol=1e-4):
+    rounding = 1e-4 if output.dtype.itemsize > 2 else 4e-3  # of a sum of probabilities in float32, in float16
+    if (x >= 0).all() and np.allclose(x.sum(axis=-1), 1, atol=rounding):
         return np.log(np.maximum(x, 1e-12))
     x = x - x.max(axis=-1, keepdims=True)
     result: Scores = x - np.log(np.exp(x).sum(axis=-1, keepdims=True))
@@ -83,6 +95,7 @@ def _log_probabilities(output: Array) -> Scores:
 
 
 def _kl(output: Array, digital: Array) -> Scores:
+    _check_classes("kl", output)
     log_p, log_q = _log_probabilities(digital), _log_probabilities(output)
     return _per_sample((np.exp(log_p) * (log_p - log_q)).sum(axis=-1))
 

@@ -14,7 +14,7 @@ import pickle
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -141,7 +141,7 @@ def _latin1(text: str, encoding: str) -> bytes:
 class _ArrayUnpickler(pickle.Unpickler):
     """Reads dictionaries, lists, texts, numbers and arrays; refuses every other class or function."""
 
-    def find_class(self, module: str, name: str) -> Any:  # noqa: ANN401  # signature of the base class
+    def find_class(self, module: str, name: str) -> object:
         """The few things that a pickled array is made of."""
         known: dict[tuple[str, str], object] = {
             ("numpy", "ndarray"): np.ndarray,

@@ -64,7 +64,7 @@ class Select(Pass):
         excluded = self._matches("--exclude", self.exclude, names, graph)
         analog = self._matches("--force-analog", self.force_analog, names, graph)
         digital = self._matches("--force-digital", self.force_digital, names, graph)
-        self._check(plan, analog, digital, (frozenset(names) - included) | excluded)
+        self._check(graph, plan, analog, digital, (frozenset(names) - included) | excluded)
         decisions: dict[str, tuple[Placement, Reason, str]] = {}
         for name in plan.eligible:
             if name in analog:
@@ -81,7 +81,14 @@ class Select(Pass):
         found = frozenset(name for pattern in patterns for name in match_layers(pattern, names, option))
         return frozenset(name for group in graph.tied(names) if found & set(group) for name in group)
 
-    def _check(self, plan: Plan, analog: frozenset[str], digital: frozenset[str], out: frozenset[str]) -> None:
+    def _check(
+        self,
+        graph: LayerGraph,
+        plan: Plan,
+        analog: frozenset[str],
+        digital: frozenset[str],
+        out: frozenset[str],
+    ) -> None:
         both = sorted(analog & digital)
         if both:
             raise UsageError(f"{', '.join(both)}: named by both --force-analog and --force-digital; drop one")
@@ -91,7 +98,7 @@ class Select(Pass):
         for layer in plan.layers:
             if layer.name in analog and layer.reason != "eligible":
                 raise UsageError(f"--force-analog {layer.name}: it cannot be analog: {layer.detail}")
-        forced = sum(layer.tiles for layer in plan.layers if layer.name in analog)
+        forced = plan.tiles_of(graph, analog)
         count = plan.hardware.tiles.count
         if count is not None and forced > count:
             raise UsageError(f"--force-analog needs {forced} tiles, the machine has {count}")

@@ -170,12 +170,13 @@ class _Rule(Strategy):
 
     searches: ClassVar[bool] = False
 
-    def _digital(self, groups: list[Group]) -> frozenset[str]:
+    def _digital(self, names: tuple[str, ...]) -> frozenset[str]:
+        """Which of the eligible layers, given in file order, are digital; what shares their weights follows."""
         raise NotImplementedError
 
     def run(self, graph: LayerGraph, plan: Plan) -> PassResult:
         groups = _groups(graph, plan)
-        digital = self._digital(groups)
+        digital = self._digital(plan.eligible)
         analog = plan.analog
         without_room = frozenset[str]()
         for group in groups:
@@ -201,7 +202,7 @@ class AllAnalog(_Rule):
 
     name: ClassVar[str] = "all-analog"
 
-    def _digital(self, groups: list[Group]) -> frozenset[str]:
+    def _digital(self, names: tuple[str, ...]) -> frozenset[str]:
         return frozenset()
 
 
@@ -211,8 +212,8 @@ class AllDigital(_Rule):
 
     name: ClassVar[str] = "all-digital"
 
-    def _digital(self, groups: list[Group]) -> frozenset[str]:
-        return frozenset(name for group in groups for name in group)
+    def _digital(self, names: tuple[str, ...]) -> frozenset[str]:
+        return frozenset(names)
 
 
 @dataclass(frozen=True)
@@ -221,9 +222,8 @@ class FirstLast(_Rule):
 
     name: ClassVar[str] = "first-last"
 
-    def _digital(self, groups: list[Group]) -> frozenset[str]:
-        ends = groups[:1] + groups[-1:]
-        return frozenset(name for group in ends for name in group)
+    def _digital(self, names: tuple[str, ...]) -> frozenset[str]:
+        return frozenset(names[:1] + names[-1:])
 
 
 STRATEGIES: Mapping[str, type[Strategy]] = {

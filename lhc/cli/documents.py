@@ -4,8 +4,6 @@ import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
-
 from lhc.measure.data import DataSource
 from lhc.model import OnnxModel
 from lhc.onnx_io import read_plan
@@ -188,10 +186,7 @@ def has_labels(opened: Opened, data: DataSource | None, label_key: str) -> bool:
     """Whether the samples come with targets."""
     if data is None:
         return opened.entry is not None
-    if isinstance(data, str | Path) and Path(data).is_file():
-        try:
-            with np.load(data, allow_pickle=False) as archive:
-                return label_key in getattr(archive, "files", ())
-        except (ValueError, OSError, EOFError, zipfile.BadZipFile):
-            return False
+    if isinstance(data, str | Path) and zipfile.is_zipfile(data):
+        with zipfile.ZipFile(data) as archive:
+            return f"{label_key}.npy" in archive.namelist()
     return isinstance(data, Mapping) and label_key in data

@@ -70,18 +70,16 @@ def _read_npz(path: Path) -> dict[str, Array]:
     if not path.exists():
         raise DataError(f"{path}: no such file")
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise DataError(f"{path}: a single .npy array; save samples with numpy.savez(FILE, {{input name}}=...)")
+        if not zipfile.is_zipfile(path):
+            raise DataError(f"{path}: not an .npz file, or a damaged one; save samples with numpy.savez")
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
-    except DataError:
-        raise
     except ValueError as error:
-        if "allow_pickle" in str(error) or "Object arrays" in str(error):
-            raise DataError(
-                f"{path}: holds pickled objects, which can run code when loaded and are refused; save plain arrays"
-            ) from error
-        raise DataError(f"{path}: not an .npz file, or a damaged one ({error})") from error
+        if "allow_pickle" not in str(error):
+            raise DataError(f"{path}: not an .npz file, or a damaged one ({error})") from error
+        raise DataError(
+            f"{path}: holds pickled objects, which can run code when loaded and are refused; save plain arrays"
+        ) from error
     except (OSError, EOFError, zipfile.BadZipFile, KeyError, NotImplementedError) as error:
         raise DataError(f"{path}: not an .npz file, or a damaged one ({error})") from error
 

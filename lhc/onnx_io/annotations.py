@@ -13,7 +13,6 @@ from google.protobuf.message import DecodeError
 
 from lhc.errors import ConfigError, ModelError
 from lhc.graph import LayerGraph
-from lhc.hardware import Hardware
 from lhc.model import KEY_PREFIX, OnnxModel, without_annotations
 from lhc.plan import SCHEMA_VERSION, LayerPlan, Plan, summary
 
@@ -99,11 +98,10 @@ def read_plan(model: OnnxModel) -> Plan | None:
             " update lhc or run 'lhc partition' again"
         )
     try:
-        hardware = Hardware.parse(keys.get("lhc.hardware", ""), "lhc.hardware")
         fields = {
             "lhc_version": keys.get("lhc.version", ""),
             "source": keys.get("lhc.source", ""),
-            "hardware": hardware.model_dump(mode="json"),
+            "hardware": json.loads(keys.get("lhc.hardware", "null")),
             "layers": json.loads(keys["lhc.plan"]),
             "outcome": json.loads(keys["lhc.result"]) if "lhc.result" in keys else None,
         }
@@ -117,7 +115,7 @@ def read_plan(model: OnnxModel) -> Plan | None:
 def written_for(path: Path) -> str | None:
     """The ``lhc.source`` of a file that lhc annotated; None for any other file."""
     try:
-        proto = onnx.load_model(str(path), load_external_data=False)
+        proto = onnx.load_model(str(path), format="protobuf", load_external_data=False)
     except (DecodeError, OSError, ValueError):
         return None
     return _metadata(proto).get("lhc.source")

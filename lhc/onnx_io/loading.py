@@ -39,14 +39,14 @@ def load_model(source: str | Path | onnx.ModelProto | OnnxModel, label: str | No
 
 
 def _read(path: Path) -> onnx.ModelProto:
-    if not path.exists():
-        raise ModelError(f"{path}: no such file")
-    if not path.is_file():
-        raise ModelError(f"{path}: not a file; give the path of an .onnx file")
     try:
+        if not path.exists():
+            raise ModelError(f"{path}: no such file")
+        if not path.is_file():
+            raise ModelError(f"{path}: not a file; give the path of an .onnx file")
         if path.stat().st_size == 0:
             raise ModelError(f"{path}: the file is empty")
-        return onnx.load_model(str(path))
+        return onnx.load_model(str(path), format="protobuf")
     except DecodeError as error:
         raise ModelError(f"{path}: not an ONNX model, or a truncated one ({error})") from error
     except (OSError, ValueError, onnx.checker.ValidationError) as error:

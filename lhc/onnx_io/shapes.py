@@ -37,8 +37,10 @@ def static_batch(model: OnnxModel) -> int | None:
     return int(sizes.pop()) if len(sizes) == 1 else None
 
 
-def _fixed(name: str, declared: Shape | None, given: Mapping[str, tuple[int, ...]]) -> Shape | None:
-    """The shape to infer with: what was given, else what is declared with a symbolic batch of 1."""
+def _fixed(
+    name: str, declared: Shape | None, given: Mapping[str, tuple[int, ...]], symbols: Mapping[str, int]
+) -> Shape | None:
+    """The shape to infer with: what was given, else what is declared, with known symbols and a symbolic batch of 1."""
     if name in given:
         shape = given[name]
         fits = declared is None or (
@@ -48,9 +50,10 @@ def _fixed(name: str, declared: Shape | None, given: Mapping[str, tuple[int, ...
         if not fits:
             raise UsageError(f"--shape {name}={','.join(map(str, shape))} does not fit the model's {name}: {declared}")
         return shape
-    if declared and not isinstance(declared[0], int):
-        return (1, *declared[1:])
-    return declared
+    if not declared:
+        return declared
+    batch, *rest = (symbols.get(dim, dim) if isinstance(dim, str) else dim for dim in declared)
+    return (batch if isinstance(batch, int) else 1, *rest)
 
 
 def infer_shapes(
@@ -74,10 +77,11 @@ def infer_shapes(
     proto = onnx.ModelProto()
     proto.CopyFrom(model.proto)
     symbols: dict[str, int] = {}
-    for value in proto.graph.input:
+    # What is given comes first: it tells what the symbols of the other inputs stand for.
+    for value in sorted(proto.graph.input, key=lambda value: value.name not in given):
         if value.name not in inputs:
             continue
-        fixed = _fixed(value.name, inputs[value.name], given)
+        fixed = _fixed(value.name, inputs[value.name], given, symbols)
         if fixed is not None:
             _bind(value, inputs[value.name], fixed, symbols)
     _forget_stale_shapes(proto.graph, symbols)

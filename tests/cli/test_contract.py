@@ -1,0 +1,178 @@
+"""The forms and JSON fields that users and scripts rely on."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from typer.testing import CliRunner
+
+from lhc.cli.app import app
+from lhc.onnx_io import load_model, read_plan
+
+pytestmark = pytest.mark.analog
+
+
+def run_json(*arguments: object) -> dict[str, object]:
+    result = CliRunner().invoke(app, [*map(str, arguments), "--json"])
+    assert result.exit_code == 0, result.stderr
+    document: dict[str, object] = json.loads(result.stdout)
+    assert document["schema_version"] == 1
+    return document
+
+
+def rows(document: dict[str, object], key: str = "layers") -> list[dict[str, object]]:
+    value = document[key]
+    assert isinstance(value, list)
+    return value
+
+
+def test_analyze(model_file: Path) -> None:
+    document = run_json("analyze", model_file)
+    layers = rows(document)
+    assert [(r["name"], r["op_type"], r["eligible"], r["macs"], r["tiles"]) for r in layers] == [
+        ("stem", "Conv", True, 8 * 2 * 9 * 36, 1),
+        ("hidden", "MatMul", True, 48, 1),
+        ("head", "Gemm", True, 24, 1),
+    ]
+    assert all({"reason", "detail", "parameters"} <= set(r) for r in layers)
+    assert document["totals"] == {"macs": 5184 + 48 + 24, "candidates": 3, "eligible": 3, "tiles": 3}
+
+
+def test_sensitivity(model_file: Path, data_file: Path) -> None:
+    document = run_json("sensitivity", model_file, "--data", data_file, "--samples", 20, "--draws", 3)
+    assert (document["metric"], document["samples"], document["draws"]) == ("kl", 20, 3)
+    for row in rows(document):
+        low, high = row["interval"]  # type: ignore[misc]
+        assert low <= row["mean"] <= high
+        assert row["std"] > 0  # type: ignore[operator]
+    assert [r["name"] for r in rows(document)] == ["stem", "hidden", "head"]
+
+
+def test_partition(model_file: Path, data_file: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.onnx"
+    document = run_json("partition", model_file, "--data", data_file, "--max-drop", 0.5, "--draws", 3, "-o", out)
+    assert document["baseline"]["metric"] == "accuracy"  # type: ignore[index]
+    assert {"value", "drop", "interval"} <= set(document["result"])  # type: ignore[call-overload]
+    assert document["within_budget"] is True
+    assert document["held_out"] is False, "40 samples are too few to split"
+    assert 0 < document["analog_mac_fraction"] <= 1  # type: ignore[operator]
+    keys = {"name", "placement", "reason", "detail", "sensitivity", "macs", "tiles"}
+    assert all(keys <= set(r) for r in rows(document))
+    plan = read_plan(load_model(out))
+    assert plan is not None
+    assert {r["name"] for r in rows(document) if r["placement"] == "analog"} == plan.analog
+    inspected = run_json("inspect", out)
+    assert inspected["layers"] == document["layers"]
+    assert inspected["stale"] is False
+
+
+def test_default_output_and_summary_line(model_file: Path, data_file: Path) -> None:
+    command = ["partition", str(model_file), "--data", str(data_file), "--max-drop", "0.5", "--draws", "3"]
+    result = CliRunner().invoke(app, command)
+    assert result.exit_code == 0
+    last = result.stdout.strip().splitlines()[-1]
+    assert last.startswith("analog ")
+    assert " layers, " in last
+    assert " % of MACs, " in last
+    assert " tiles of 256x255, drop " in last
+    assert last.endswith("<= 50.0 %")
+    assert model_file.with_name("small.lhc.onnx").exists()
+
+
+def test_run(model_file: Path, data_file: Path) -> None:
+    CliRunner().invoke(app, ["partition", str(model_file), "--data", str(data_file), "--max-drop", "1", "--draws", "2"])
+    annotated = model_file.with_name("small.lhc.onnx")
+    document = run_json("run", annotated, "--data", data_file, "--t-inference", "0,3600,86400", "--draws", 4)
+    assert [row["t_s"] for row in rows(document, "times")] == [0, 3600, 86400]
+    assert all({"mean", "std", "interval", "drop"} <= set(row) for row in rows(document, "times"))
+    labels = np.load(data_file)["labels"]
+    session = onnxruntime.InferenceSession(str(model_file))
+    digital = session.run(None, {"image": np.load(data_file)["image"]})[0].argmax(axis=1)
+    assert document["digital"]["value"] == pytest.approx((digital == labels).mean())  # type: ignore[index]
+
+
+def test_outputs_alone_without_labels(model_file: Path, tmp_path: Path) -> None:
+    images = np.random.default_rng(0).normal(size=(9, 2, 6, 6)).astype(np.float32)
+    data, out = tmp_path / "images.npz", tmp_path / "out.npz"
+    np.savez(data, anything=images)
+    result = CliRunner().invoke(
+        app, ["run", str(model_file), "--all-analog", "--data", str(data), "--outputs", str(out)]
+    )
+    assert (result.exit_code, result.stdout) == (0, "")
+    analog = np.load(out)["logits"]
+    digital = onnxruntime.InferenceSession(str(model_file)).run(None, {"image": images})[0]
+    assert analog.shape == digital.shape
+    assert not np.array_equal(analog, digital)
+    assert np.linalg.norm(analog - digital) / np.linalg.norm(digital) < 0.6
+
+
+def test_same_command_twice_gives_the_same_bytes(model_file: Path, data_file: Path, tmp_path: Path) -> None:
+    """In two processes of their own."""
+    written = []
+    for name in ("first.onnx", "second.onnx"):
+        command = ["partition", model_file, "--data", data_file, "--max-drop", "0.3", "--draws", "3", "--json"]
+        process = subprocess.run(
+            [sys.executable, "-m", "lhc", *map(str, command), "-o", str(tmp_path / name)],
+            capture_output=True,
+            check=True,
+        )
+        written.append((process.stdout, (tmp_path / name).read_bytes()))
+    assert written[0] == written[1]
+
+
+def test_annotated_model_is_the_same_network(model_file: Path, data_file: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.onnx"
+    run_json("partition", model_file, "--data", data_file, "--max-drop", 1, "--draws", 2, "-o", out)
+    onnx.checker.check_model(str(out), full_check=True)
+    images = np.load(data_file)["image"]
+    before, after = (
+        onnxruntime.InferenceSession(str(path)).run(None, {"image": images})[0] for path in (model_file, out)
+    )
+    assert before.tobytes() == after.tobytes()
+
+
+def test_stale_annotations_are_warned_of(model_file: Path, data_file: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.onnx"
+    run_json("partition", model_file, "--data", data_file, "--max-drop", 1, "--draws", 2, "-o", out)
+    model = onnx.load(str(out))
+    weight = onnx.numpy_helper.to_array(model.graph.initializer[0]) + 1
+    model.graph.initializer[0].CopyFrom(onnx.numpy_helper.from_array(weight, model.graph.initializer[0].name))
+    onnx.save_model(model, str(out))
+    result = CliRunner().invoke(app, ["inspect", str(out)])
+    assert result.exit_code == 0
+    assert "has changed since lhc annotated it" in result.stderr
+
+
+def test_hardware_is_listed_and_printed(tmp_path: Path, model_file: Path) -> None:
+    listed = CliRunner().invoke(app, ["hardware"]).stdout
+    assert "lionheart: " in listed
+    assert "ideal: " in listed
+    printed = CliRunner().invoke(app, ["hardware", "lionheart"]).stdout
+    mine = tmp_path / "mine.yaml"
+    mine.write_text(printed.replace("rows: 256", "rows: 8"))
+    document = run_json("analyze", model_file, "--hardware", mine)
+    assert [row["tiles"] for row in rows(document)] == [3, 1, 1]
+
+
+def test_nothing_to_place_is_success(tmp_path: Path) -> None:
+    path, data = tmp_path / "relu.onnx", tmp_path / "x.npz"
+    text = '<ir_version: 8, opset_import: ["": 17]> g (float[N, 3] x) => (float[N, 3] y) { y = Relu (x) }'
+    onnx.save_model(onnx.parser.parse_model(text), str(path))
+    np.savez(data, x=np.ones((5, 3), np.float32))
+    result = CliRunner().invoke(app, ["partition", str(path), "--data", str(data)])
+    assert result.exit_code == 0
+    assert "nothing to place" in result.stdout
+    assert result.stdout.strip().splitlines()[-1].startswith("analog 0/0 layers")
+
+
+def test_zoo_export(tmp_path: Path) -> None:
+    model, data = tmp_path / "digits.onnx", tmp_path / "digits.npz"
+    result = CliRunner().invoke(app, ["export", "digits", "-o", str(model), "--data-out", str(data)])
+    assert result.exit_code == 0, result.stderr
+    assert set(np.load(data).files) == {"x", "labels"}
+    assert len(rows(run_json("analyze", model))) >= 8
