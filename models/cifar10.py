@@ -112,7 +112,7 @@ def _read_batches(folder: Path, split: Split) -> tuple[Pixels, npt.NDArray[np.ge
 
 
 def _read_npz(folder: Path, split: Split) -> tuple[Pixels, npt.NDArray[np.generic]]:
-    with np.load(folder / f"{split}.npz", allow_pickle=False) as arrays:
+    with (folder / f"{split}.npz").open("rb") as file, np.load(file, allow_pickle=False) as arrays:
         return arrays["x"], arrays["labels"]
 
 

@@ -36,7 +36,9 @@ class ResNet20(ZooEntry):
     """ResNet20: 20 candidate layers, 40,551,040 multiply-accumulates an image."""
 
     name: ClassVar[str] = "resnet20"
-    description: ClassVar[str] = f"ResNet20 for CIFAR-10; weights by --weights, images (and weights) from ${DATA_VARIABLE}"
+    description: ClassVar[str] = (
+        f"ResNet20 for CIFAR-10; weights by --weights or ${DATA_VARIABLE}, images by ${DATA_VARIABLE}"
+    )
     max_drop: ClassVar[float] = 0.01
 
     def model(self, weights: Path | None = None) -> "onnx.ModelProto":
@@ -119,7 +121,7 @@ def _default_weights() -> Path:
 
 def _read_npz(path: Path) -> Weights:
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             return {name: arrays[name] for name in arrays.files}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, AttributeError) as error:
         raise ModelError(f"{path}: not an .npz file of plain arrays: {error}") from error

@@ -66,7 +66,7 @@ def train(images: Images, labels: Labels, seed: int = TRAINING_SEED, epochs: int
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=steps)
     for _ in range(epochs):
         order = torch.randperm(len(x))
-        for batch in order[: len(x) // BATCH * BATCH].split(BATCH):
+        for batch in order[: len(x) // BATCH * BATCH].reshape(-1, BATCH):
             loss = functional.cross_entropy(network(_shift(x[batch])), y[batch])
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
@@ -113,7 +113,7 @@ def main(arguments: list[str] | None = None) -> None:
     arguments = sys.argv[1:] if arguments is None else arguments
     folder = Path(arguments[0]) if arguments else Path(__file__).parent / "data"
     training, held_out = write(folder)
-    print(f"accuracy: training {training:.2%}, held out {held_out:.2%}; written to {folder}")  # noqa: T201
+    print(f"accuracy: training {training:.2%}, held out {held_out:.2%}; written to {folder}")
 
 
 if __name__ == "__main__":

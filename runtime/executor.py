@@ -1,27 +1,32 @@
 """Run one placement of a network: digital segments and analog layers in turn.
 
 The executor holds what a placement fixes (sessions, operators); what a draw fixes (programmed tiles) is given to
-each run, so that many draws share one executor.
+each run, so that many draws share one executor. torch and aihwkit are loaded for the first analog layer only: they
+have wheels for Linux x86-64 alone, and all-digital networks run everywhere.
 """
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
 import onnxruntime
 
-from lhc.errors import ModelError
+from lhc.errors import MissingDependencyError, ModelError
 from lhc.graph import LayerGraph, obstacle
 from lhc.hardware import Hardware
 from lhc.model import OnnxModel
 from lhc.onnx_io import Constants
 from lhc.runtime.cut import Segment, cut_graph, segment_model
-from lhc.runtime.layers import AnalogLayer, Position, analog_layer
-from lhc.runtime.matrix import AnalogMatrix
 from lhc.runtime.ort import Array, create_session, run_session, with_outputs
-from lhc.runtime.threads import isolated
+from lhc.runtime.stream import Position
+
+if TYPE_CHECKING:
+    from lhc.runtime.layers import AnalogLayer
+    from lhc.runtime.matrix import AnalogMatrix
 
 __all__ = ["HybridExecutor", "ProgrammedLayers"]
 
@@ -36,16 +41,24 @@ class ProgrammedLayers:
         draw: number of the programming.
     """
 
-    matrices: Mapping[str, AnalogMatrix]
+    matrices: "Mapping[str, AnalogMatrix]"
     seed: int
     draw: int
+
+    def drift_to(self, t_s: float) -> None:
+        """Let all devices drift to ``t_s`` seconds after the first read."""
+        if not self.matrices:
+            return
+        with _isolated():
+            for matrix in self.matrices.values():
+                matrix.drift_to(t_s, self.seed, self.draw)
 
 
 @dataclass(frozen=True)
 class _Stage:
     segment: Segment | None
     session: onnxruntime.InferenceSession | None
-    analog: tuple[AnalogLayer, ...]
+    analog: "tuple[AnalogLayer, ...]"
 
 
 class HybridExecutor:
@@ -74,31 +87,35 @@ class HybridExecutor:
                 session = create_session(proto, model.label)
             self._stages.append(_Stage(segment, session, tuple(self._layers[name] for name in names)))
 
-    def _analog_layer(self, node: onnx.NodeProto, name: str) -> AnalogLayer:
+    def _analog_layer(self, node: onnx.NodeProto, name: str) -> "AnalogLayer":
         layer = self._graph[name]
         problem = obstacle(layer) if layer.is_candidate else None
         if not layer.is_candidate or problem is not None or layer.weight is None:
             why = problem.detail if problem else f"{layer.op_type} is not a product"
             raise ModelError(f"{self._label}: layer {name!r} cannot be analog: {why}")
+        _require_emulation(self._label)
+        from lhc.runtime.layers import analog_layer
+
         return analog_layer(node, layer, self._constants.value(layer.weight.name))
 
     @property
-    def layers(self) -> tuple[AnalogLayer, ...]:
+    def layers(self) -> "tuple[AnalogLayer, ...]":
         """The analog layers, in topological order."""
         return tuple(self._layers.values())
 
     def program(self, hardware: Hardware, seed: int, draw: int, t_s: float | None) -> ProgrammedLayers:
         """Program the tiles of all analog layers; drift them to ``t_s`` seconds unless that is None."""
         matrices: dict[str, AnalogMatrix] = {}
-        with isolated():
-            for layer in self._layers.values():
-                if layer.tile_set not in matrices:
-                    matrix = layer.map_onto(hardware)
-                    matrix.program(seed, draw)
-                    if t_s is not None:
-                        matrix.drift_to(t_s, seed, draw)
-                    matrices[layer.tile_set] = matrix
-        return ProgrammedLayers(matrices, seed, draw)
+        if self._layers:
+            with _isolated():
+                for layer in self._layers.values():
+                    if layer.tile_set not in matrices:
+                        matrices[layer.tile_set] = layer.map_onto(hardware)
+                        matrices[layer.tile_set].program(seed, draw)
+        programmed = ProgrammedLayers(matrices, seed, draw)
+        if t_s is not None:
+            programmed.drift_to(t_s)
+        return programmed
 
     def prefix(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
         """Everything that no analog layer comes before: the same for all draws."""
@@ -129,10 +146,9 @@ class HybridExecutor:
             if number > 0:
                 tensors = self._segment(stage, tensors)
                 _release(tensors, waiting, stage.segment.inputs if stage.segment else ())
-            with isolated():
-                for layer in stage.analog:
-                    tensors[layer.output] = self.run_layer(layer, tensors, programmed, position)
-                    _release(tensors, waiting, (layer.activation, *layer.digital_inputs))
+            for layer in stage.analog:
+                tensors[layer.output] = self.run_layer(layer, tensors, programmed, position)
+                _release(tensors, waiting, (layer.activation, *layer.digital_inputs))
         return [self._tensor(name, tensors) for name in wanted]
 
     def _reads(self) -> Iterable[str]:
@@ -152,7 +168,7 @@ class HybridExecutor:
 
     def run_layer(
         self,
-        layer: AnalogLayer,
+        layer: "AnalogLayer",
         tensors: Mapping[str, Array],
         programmed: ProgrammedLayers,
         position: Position,
@@ -161,10 +177,28 @@ class HybridExecutor:
         extra = [self._tensor(name, tensors) for name in layer.digital_inputs]
         matrix = programmed.matrices[layer.tile_set]
         activation = self._tensor(layer.activation, tensors)
-        return layer.run(matrix, activation, extra[0] if extra else None, position)
+        with _isolated():
+            return layer.run(matrix, activation, extra[0] if extra else None, position)
 
     def _tensor(self, name: str, tensors: Mapping[str, Array]) -> Array:
         return tensors[name] if name in tensors else self._constants.value(name)
+
+
+def _require_emulation(label: str) -> None:
+    try:
+        import aihwkit  # noqa: F401
+        import torch  # noqa: F401
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"{label}: emulating analog layers needs aihwkit and torch, which have wheels for Linux x86-64 only:"
+            f" {error}; 'lhc analyze' and 'lhc inspect' work without them"
+        ) from error
+
+
+def _isolated() -> AbstractContextManager[None]:
+    from lhc.runtime.threads import isolated
+
+    return isolated()
 
 
 def _release(tensors: dict[str, Array], waiting: Counter[str], read: Iterable[str]) -> None:

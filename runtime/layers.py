@@ -6,7 +6,6 @@ layer's shape only, so results depend neither on how the caller batches samples 
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,10 +18,11 @@ from lhc.errors import ModelError
 from lhc.graph import Layer
 from lhc.hardware import Hardware
 from lhc.onnx_io.graphs import weight_matrix
-from lhc.runtime.matrix import AnalogMatrix, NoiseKey
+from lhc.runtime.matrix import AnalogMatrix
+from lhc.runtime.stream import NoiseKey, Position
 from lhc.runtime.unfold import ConvGeometry
 
-__all__ = ["AnalogLayer", "Position", "analog_layer"]
+__all__ = ["AnalogLayer", "analog_layer"]
 
 UNIT_VECTORS = 1024
 """Aimed number of vectors in a unit: small enough for the cache, large enough for efficient products."""
@@ -30,23 +30,6 @@ UNIT_SAMPLES = 64
 """Most samples in a unit."""
 
 Array = npt.NDArray[Any]
-
-
-@dataclass(frozen=True)
-class Position:
-    """Where a call stands in the stream of samples of a draw.
-
-    Attributes:
-        seed: of the run.
-        draw: number of the programming.
-        first: index of the first sample.
-        samples: how many samples the call holds.
-    """
-
-    seed: int
-    draw: int
-    first: int
-    samples: int
 
 
 def _samples_per_unit(vectors_per_sample: int) -> int:

@@ -6,7 +6,6 @@ and are driven one at a time.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,25 +14,11 @@ from aihwkit.simulator.tiles.array import TileModuleArray
 from torch import Tensor
 
 from lhc.hardware import Hardware
+from lhc.runtime.stream import NoiseKey
 from lhc.runtime.tile import PerVectorTile
 from lhc.seeds import device_seed
 
-__all__ = ["AnalogMatrix", "NoiseKey"]
-
-
-@dataclass(frozen=True)
-class NoiseKey:
-    """Where in the stream of samples a block of products stands; fixes its noise.
-
-    Attributes:
-        seed: of the run.
-        draw: number of the programming.
-        unit: number of the fixed computing block.
-    """
-
-    seed: int
-    draw: int
-    unit: int
+__all__ = ["AnalogMatrix"]
 
 
 class AnalogMatrix:

@@ -13,9 +13,8 @@ from lhc.graph import LayerGraph
 from lhc.hardware import Hardware
 from lhc.model import OnnxModel
 from lhc.runtime.executor import HybridExecutor
-from lhc.runtime.layers import Position
 from lhc.runtime.ort import Array, observe_tensors
-from lhc.runtime.threads import isolated
+from lhc.runtime.stream import Position
 
 __all__ = ["PARITY_TOLERANCE", "parity_errors"]
 
@@ -46,10 +45,9 @@ def parity_errors(
     wanted = sorted(t for t in inner if graph.producer(t) is not None)
     tensors = dict(feeds) | observe_tensors(model, wanted, feeds)
     errors = {}
-    with isolated():
-        for layer in layers:
-            output = executor.run_layer(layer, tensors, programmed, Position(0, 0, 0, samples))
-            errors[layer.name] = _relative_error(output, tensors[layer.output])
+    for layer in layers:
+        output = executor.run_layer(layer, tensors, programmed, Position(0, 0, 0, samples))
+        errors[layer.name] = _relative_error(output, tensors[layer.output])
     return errors
 
 

@@ -15,7 +15,6 @@ from lhc.onnx_io import load_model, read_graph, read_plan
 from lhc.plan import Plan
 from lhc.runtime.executor import HybridExecutor, ProgrammedLayers
 from lhc.runtime.ort import Array, TensorInfo, tensor_infos
-from lhc.runtime.threads import isolated
 
 __all__ = ["HybridSession"]
 
@@ -113,9 +112,7 @@ class HybridSession:
         """
         if not 0 <= t_seconds < float("inf"):
             raise UsageError(f"the time of inference must be at least 0 s and finite, got {t_seconds}")
-        with isolated():
-            for matrix in self._programmed.matrices.values():
-                matrix.drift_to(t_seconds, self._programmed.seed, self._programmed.draw)
+        self._programmed.drift_to(t_seconds)
         self._next_sample = 0
 
     def run(self, output_names: Sequence[str] | None, feeds: Mapping[str, Array]) -> list[Array]:

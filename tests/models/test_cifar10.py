@@ -4,6 +4,7 @@ import pickle
 import struct
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -26,9 +27,9 @@ def images() -> tuple[Pixels, Labels]:
 class _Python2Pickler(pickle._Pickler):
     """Writes texts and bytes as Python 2 did, whose texts were bytes."""
 
-    dispatch = dict(pickle._Pickler.dispatch)
+    dispatch: ClassVar[dict[type, Any]] = dict(pickle._Pickler.dispatch)
 
-    def _save_text(self, value: str | bytes) -> None:
+    def _save_text(self: Any, value: str | bytes) -> None:
         raw = value if isinstance(value, bytes) else value.encode("latin1")
         self.write(pickle.BINSTRING + struct.pack("<i", len(raw)) + raw)
         self.memoize(value)
@@ -106,7 +107,8 @@ def test_every_layout_gives_the_same_images(
     x, y = cifar10.load(split, tmp_path)
 
     expected = (pixels / 255 - np.array(cifar10.MEAN)) / np.array(cifar10.STD)
-    assert (x.dtype, y.dtype) == (np.float32, np.int64)
+    assert x.dtype == np.float32
+    assert y.dtype == np.int64
     np.testing.assert_allclose(x, expected.transpose(0, 3, 1, 2), atol=1e-5)
     np.testing.assert_array_equal(y, labels)
 
@@ -184,7 +186,7 @@ def _no_labels(folder: Path) -> None:
 
 
 def _not_a_zip(folder: Path) -> None:
-    (folder / "test.npz").write_bytes(b"nothing")
+    (folder / "test.npz").write_bytes(b"PK\x03\x04 cut off")
 
 
 def _truncated_xz(folder: Path) -> None:

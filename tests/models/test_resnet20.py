@@ -29,7 +29,7 @@ def _arrays() -> Arrays:
 
 
 def _save_npz(arrays: Arrays, path: Path) -> Path:
-    np.savez(path.with_suffix(".npz"), **arrays)
+    np.savez(path.with_suffix(".npz"), allow_pickle=False, **arrays)
     return path.with_suffix(".npz")
 
 
@@ -96,9 +96,7 @@ def _wrong_shape(arrays: Arrays) -> None:
     ],
     ids=["missing", "left over", "shape", "all missing"],
 )
-def test_weights_that_do_not_fit_are_named(
-    tmp_path: Path, change: Callable[[Arrays], None], message: str
-) -> None:
+def test_weights_that_do_not_fit_are_named(tmp_path: Path, change: Callable[[Arrays], None], message: str) -> None:
     arrays = _arrays()
     change(arrays)
 

@@ -32,12 +32,12 @@ def test_the_split_depends_on_its_seed_alone() -> None:
 def test_training_is_repeatable_and_learns() -> None:
     (images, labels), _ = digits_split()
 
-    one, two = (train(images, labels, seed=5, epochs=2) for _ in range(2))
+    one, two = (train(images, labels, seed=5, epochs=8) for _ in range(2))
 
     with torch.no_grad():
         logits = one(torch.from_numpy(images)).numpy()
         np.testing.assert_array_equal(logits, two(torch.from_numpy(images)).numpy())
-    assert (logits.argmax(1) == labels).mean() > 0.15
+    assert (logits.argmax(1) == labels).mean() > 0.5
 
 
 def test_the_script_writes_the_files_that_the_entry_reads(tmp_path: Path) -> None:

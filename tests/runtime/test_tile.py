@@ -7,8 +7,9 @@ from aihwkit.simulator.tiles.array import TileModuleArray
 from scipy import stats
 
 from lhc.hardware import Adc, Hardware
-from lhc.runtime.layers import Position, _in_units, _product
-from lhc.runtime.matrix import AnalogMatrix, NoiseKey
+from lhc.runtime.layers import _in_units, _product
+from lhc.runtime.matrix import AnalogMatrix
+from lhc.runtime.stream import NoiseKey, Position
 from lhc.runtime.threads import isolated
 from lhc.seeds import device_seed
 

@@ -1,0 +1,227 @@
+"""The layer graph: its order, segments and ties against brute force."""
+
+from collections.abc import Iterator
+from itertools import product
+
+import networkx as nx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lhc.errors import ModelError
+from lhc.graph import Layer, LayerGraph, MatrixShape, WeightRef, obstacle
+
+
+def layer(name: str, inputs: tuple[str, ...], op: str = "Relu", weight: WeightRef | None = None) -> Layer:
+    return Layer(name, op, inputs, (f"{name}.out",), weight)
+
+
+def weight(tile_set: str = "ab", shape: tuple[int, ...] = (4, 3), dtype: str = "float32") -> WeightRef:
+    return WeightRef("w", 1, shape, dtype, tile_set)
+
+
+def dag(edges: tuple[tuple[int, ...], ...], order: list[int]) -> LayerGraph:
+    """Layer ``i`` reads layers ``edges[i]``, all of them smaller than ``i``; listed in ``order``."""
+    layers = [layer(str(i), ("x", *(f"{p}.out" for p in parents))) for i, parents in enumerate(edges)]
+    return LayerGraph([layers[i] for i in order], ["x"], [f"{len(edges) - 1}.out"])
+
+
+@st.composite
+def graphs(draw: st.DrawFn, largest: int = 7) -> tuple[LayerGraph, frozenset[str]]:
+    count = draw(st.integers(1, largest))
+    edges = tuple(
+        tuple(sorted(draw(st.sets(st.integers(0, i - 1), max_size=3)))) if i else () for i in range(count)
+    )
+    analog = draw(st.sets(st.integers(0, count - 1)))
+    return dag(edges, draw(st.permutations(range(count)))), frozenset(map(str, analog))
+
+
+def paths_to(graph: LayerGraph, name: str) -> Iterator[tuple[str, ...]]:
+    """Every path from a source to a layer."""
+    above = graph.producers(name)
+    if not above:
+        yield (name,)
+    for producer in above:
+        for path in paths_to(graph, producer):
+            yield (*path, name)
+
+
+@given(graphs())
+def test_depth_is_the_most_alternations_on_any_path(case: tuple[LayerGraph, frozenset[str]]) -> None:
+    graph, analog = case
+    depths = graph.depths(analog)
+    for name in (layer.name for layer in graph.layers):
+        # A digital layer waits for every analog one before it, but not for the digital ones between.
+        longest = max(
+            sum(first in analog and second not in analog for first, second in zip(path, path[1:], strict=False))
+            for path in paths_to(graph, name)
+        )
+        assert depths[name] == longest
+
+
+def segments_are_runnable(graph: LayerGraph, analog: frozenset[str], segment: dict[str, int]) -> bool:
+    """Whether segments of digital layers, and single analog layers, can run one after the other.
+
+    Segment 0 is that of the inputs: it comes before whatever reads them.
+    """
+    units = {name: name if name in analog else f"segment {segment[name]}" for name in segment}
+    whole: nx.DiGraph[str] = nx.DiGraph()
+    whole.add_nodes_from(units.values())
+    for name in units:
+        if "x" in graph[name].inputs and units[name] != "segment 0":
+            whole.add_edge("segment 0", units[name])
+        whole.add_edges_from(
+            (units[p], units[name]) for p in graph.producers(name) if units[p] != units[name]
+        )
+    return bool(nx.is_directed_acyclic_graph(whole))
+
+
+@given(graphs())
+def test_segments_by_depth_have_no_cycle(case: tuple[LayerGraph, frozenset[str]]) -> None:
+    graph, analog = case
+    assert segments_are_runnable(graph, analog, dict(graph.depths(analog)))
+
+
+@given(graphs(largest=6))
+def test_no_other_grouping_has_fewer_segments(case: tuple[LayerGraph, frozenset[str]]) -> None:
+    graph, analog = case
+    digital = [layer.name for layer in graph.layers if layer.name not in analog]
+    depths = graph.depths(analog)
+    count = len({0, *(depths[name] for name in digital)})
+    for fewer in range(1, count):
+        for choice in product(range(fewer), repeat=len(digital)):
+            segment = dict.fromkeys(analog, 0) | dict(zip(digital, choice, strict=True))
+            assert not segments_are_runnable(graph, analog, segment)
+
+
+def test_depths_of_a_residual_block() -> None:
+    graph = LayerGraph(
+        [
+            layer("conv1", ("x",), "Conv"),
+            layer("relu1", ("conv1.out",)),
+            layer("conv2", ("relu1.out",), "Conv"),
+            layer("add", ("conv2.out", "relu1.out"), "Add"),
+            layer("conv3", ("add.out",), "Conv"),
+        ],
+        ["x"],
+        ["conv3.out"],
+    )
+    assert graph.depths(frozenset()) == dict.fromkeys(("conv1", "relu1", "conv2", "add", "conv3"), 0)
+    analog = frozenset({"conv1", "conv2", "conv3"})
+    assert graph.depths(analog) == {"conv1": 0, "relu1": 1, "conv2": 1, "add": 2, "conv3": 2}
+
+
+@given(graphs())
+def test_order_is_topological_and_the_same_every_time(case: tuple[LayerGraph, frozenset[str]]) -> None:
+    graph, _ = case
+    order = graph.order()
+    assert sorted(order) == sorted(layer.name for layer in graph.layers)
+    position = {name: i for i, name in enumerate(order)}
+    assert all(position[p] < position[name] for name in order for p in graph.producers(name))
+    assert LayerGraph(graph.layers, graph.inputs, graph.outputs).order() == order
+
+
+def test_order_follows_the_file_where_it_can() -> None:
+    late = [layer("c", ("b.out",)), layer("a", ("x",)), layer("b", ("a.out",)), layer("d", ("x",))]
+    assert LayerGraph(late, ["x"], ["c.out"]).order() == ("a", "b", "c", "d")
+    free = [layer(name, ("x",)) for name in "dbca"]
+    assert LayerGraph(free, ["x"], ["a.out"]).order() == tuple("dbca")
+
+
+def test_a_layer_that_reads_a_tensor_twice_has_one_producer() -> None:
+    graph = LayerGraph([layer("a", ("x",)), layer("square", ("a.out", "a.out"), "Mul")], ["x"], ["square.out"])
+    assert graph.producers("square") == ("a",)
+    assert graph.producers("a") == ()
+    assert graph.producer("a.out") == "a"
+    assert graph.producer("x") is None
+
+
+def test_access_by_name() -> None:
+    graph = LayerGraph([layer("a", ("x",)), layer("b", ("a.out",), "Gemm")], ["x"], ["b.out"])
+    assert len(graph) == 2
+    assert "a" in graph
+    assert "a.out" not in graph
+    assert graph["b"].op_type == "Gemm"
+    assert [found.name for found in graph.candidates] == ["b"]
+    assert [found.name for found in graph.unresolved] == ["b"]
+    with pytest.raises(KeyError):
+        graph["z"]
+
+
+def test_layers_with_equal_weights_are_tied_in_file_order() -> None:
+    weights = {"a": "1", "b": "2", "c": "1", "d": None, "e": "2", "f": None}
+    graph = LayerGraph(
+        [layer(n, ("x",), "Gemm", None if t is None else weight(t)) for n, t in weights.items()], ["x"], ["f.out"]
+    )
+    assert graph.tied("abcdef") == (("a", "c"), ("b", "e"), ("d",), ("f",))
+    assert graph.tied("ecb") == (("e", "b"), ("c",))
+    assert graph.tied("") == ()
+
+
+def test_two_layers_of_one_name_are_refused() -> None:
+    twice = [layer("a", ("x",)), Layer("a", "Relu", ("a.out",), ("b.out",))]
+    with pytest.raises(ModelError, match="same name"):
+        LayerGraph(twice, ["x"], ["b.out"])
+
+
+def test_a_tensor_that_is_written_twice_is_refused() -> None:
+    twice = [layer("a", ("x",)), Layer("b", "Relu", ("x",), ("a.out",))]
+    with pytest.raises(ModelError, match=r"'a\.out' is written by 'a' and 'b'"):
+        LayerGraph(twice, ["x"], ["a.out"])
+
+
+def test_optional_outputs_without_a_name_do_not_clash() -> None:
+    several = [Layer(name, "Split", ("x",), ("", f"{name}.out", "")) for name in "ab"]
+    assert len(LayerGraph(several, ["x"], ["a.out"])) == 2
+
+
+@pytest.mark.parametrize("length", [1, 2, 5])
+def test_cycles_are_refused(length: int) -> None:
+    ring = [layer(str(i), (f"{(i - 1) % length}.out",)) for i in range(length)]
+    with pytest.raises(ModelError, match="cycle"):
+        LayerGraph(ring, ["x"], ["0.out"])
+
+
+def test_costs_of_a_grouped_matrix() -> None:
+    matrix = MatrixShape(rows=9, cols=2, groups=8, positions=49)
+    assert matrix.parameters == 144
+    assert matrix.macs == 144 * 49
+
+
+@pytest.mark.parametrize(
+    ("op", "ref", "reason", "detail"),
+    [
+        ("ConvTranspose", weight(), "unsupported", "ConvTranspose scatters"),
+        ("MatMul", None, "no-static-weight", "computed at run time (p and q)"),
+        ("Gemm", weight(dtype="int8"), "unsupported", "weight w is int8"),
+        ("Conv", weight(dtype="bfloat16"), "unsupported", "weight w is bfloat16"),
+        ("MatMul", weight(shape=(5, 4, 3)), "unsupported", "stack of matrices (5x4x3)"),
+    ],
+)
+def test_obstacles_on_any_hardware(op: str, ref: WeightRef | None, reason: str, detail: str) -> None:
+    found = obstacle(layer("a", ("p", "q", "bias"), op, ref))
+    assert found is not None
+    assert found.reason == reason
+    assert detail in found.detail
+
+
+@pytest.mark.parametrize("rows", [0, 4])
+def test_a_matrix_without_entries_is_an_obstacle(rows: int) -> None:
+    found = obstacle(Layer("a", "Gemm", ("x", "w"), ("y",), weight(), MatrixShape(rows, 3, 1, 1)))
+    assert (found is not None) == (rows == 0)
+    assert found is None or "weight w is empty" in found.detail
+
+
+@pytest.mark.parametrize(("op", "shape"), [("MatMul", (4,)), ("MatMul", (4, 3)), ("Conv", (4, 3, 3, 3))])
+def test_no_obstacle_to_a_constant_float_matrix(op: str, shape: tuple[int, ...]) -> None:
+    for dtype in ("float16", "float32", "float64"):
+        assert obstacle(layer("a", ("x", "w"), op, weight(shape=shape, dtype=dtype))) is None
+
+
+def test_the_oracle_of_segments_rejects_a_cycle() -> None:
+    # digital a -> analog b -> digital c: a and c cannot be one segment.
+    graph = dag(((), (0,), (1,)), [0, 1, 2])
+    runnable = [
+        segments_are_runnable(graph, frozenset({"1"}), {"0": 0, "1": 0, "2": second}) for second in (0, 1)
+    ]
+    assert runnable == [False, True]

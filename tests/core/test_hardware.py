@@ -1,0 +1,239 @@
+"""Hardware descriptions: the published presets, YAML both ways, and mistakes named by field."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lhc.errors import ConfigError, UsageError
+from lhc.hardware import Adc, Dac, Devices, Hardware, Mapping, Tiles, Training, preset_names, preset_text
+
+
+@pytest.mark.analog
+def test_lionheart_is_the_published_configuration() -> None:
+    # facts/lionheart.md 1.3: models/common/gen_rpu_config.py of github.com/IBM/lionheart.
+    from aihwkit.inference.compensation.drift import GlobalDriftCompensation
+    from aihwkit.inference.noise.pcm import PCMLikeNoiseModel
+    from aihwkit.simulator.parameters import enums
+
+    config = Hardware.load("lionheart").to_rpu_config()
+    mapping = config.mapping
+    assert (mapping.max_input_size, mapping.max_output_size, mapping.digital_bias) == (256, 255, True)
+    assert (mapping.weight_scaling_omega, mapping.weight_scaling_columnwise) == (1.0, True)
+    assert (mapping.learn_out_scaling, mapping.out_scaling_columnwise) == (True, True)
+    assert type(config.noise_model) is PCMLikeNoiseModel
+    assert config.noise_model.g_max == 25.0
+    assert type(config.drift_compensation) is GlobalDriftCompensation
+    assert config.modifier.type == enums.WeightModifierType.MULT_NORMAL
+    assert (config.modifier.std_dev, config.modifier.rel_to_actual_wmax) == (0.08, True)
+    assert (config.clip.type, config.clip.fixed_value) == (enums.WeightClipType.FIXED_VALUE, 1.0)
+    assert config.remap.type == enums.WeightRemapType.CHANNELWISE_SYMMETRIC
+    forward = config.forward
+    assert (forward.inp_res, forward.out_res) == (1 / 254, 1 / 254)
+    assert (forward.inp_bound, forward.out_bound) == (1.0, 12.0)
+    assert (forward.out_noise, forward.w_noise, forward.ir_drop, forward.inp_noise) == (0.06, 0.0, 0.0, 0.0)
+    assert forward.noise_management == enums.NoiseManagementType.ABS_MAX
+    assert forward.bound_management == enums.BoundManagementType.ITERATIVE
+    assert not forward.is_perfect
+
+
+@pytest.mark.analog
+def test_lionheart_noise_model_is_aihwkits_own() -> None:
+    from aihwkit.inference.noise.pcm import PCMLikeNoiseModel
+
+    ours, theirs = Hardware.load("lionheart").to_rpu_config().noise_model, PCMLikeNoiseModel(g_max=25.0)
+    plain = {k: v for k, v in vars(theirs).items() if isinstance(v, int | float | list)}
+    assert len(plain) > 5
+    assert {k: vars(ours)[k] for k in plain} == plain
+
+
+@pytest.mark.analog
+def test_ideal_has_every_effect_off() -> None:
+    from aihwkit.simulator.parameters import enums
+
+    config = Hardware.load("ideal").to_rpu_config()
+    forward, noise = config.forward, config.noise_model
+    assert (forward.inp_res, forward.out_res, forward.inp_bound, forward.out_bound) == (-1.0, -1.0, 0.0, 0.0)
+    assert (forward.out_noise, forward.w_noise, forward.inp_noise) == (0.0, 0.0, 0.0)
+    assert forward.noise_management == enums.NoiseManagementType.NONE
+    assert forward.bound_management == enums.BoundManagementType.NONE
+    assert (noise.prog_noise_scale, noise.read_noise_scale, noise.drift_scale) == (0, 0, 0)
+    assert config.drift_compensation is None
+    assert config.clip.type == enums.WeightClipType.NONE
+    assert config.remap.type == enums.WeightRemapType.NONE
+    assert not forward.is_perfect
+
+
+def test_presets_are_listed_and_differ_in_what_they_promise() -> None:
+    assert {"ideal", "lionheart"} <= set(preset_names())
+    lionheart, ideal = Hardware.load("lionheart"), Hardware.load("ideal")
+    assert lionheart.is_stochastic
+    assert not ideal.is_stochastic
+    assert ideal.devices is None
+    assert (lionheart.t_inference_s, ideal.t_inference_s) == (86400.0, 0.0)
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_preset_text_is_the_preset_and_says_its_source(name: str) -> None:
+    hardware = Hardware.load(name)
+    assert Hardware.parse(preset_text(name), name) == hardware
+    assert hardware.name == name
+    assert hardware.source
+    # Every number of a preset is written down, none comes from a default.
+    assert yaml.safe_load(preset_text(name)) == hardware.model_dump()
+
+
+@dataclass(frozen=True)
+class Stochastic:
+    id: str
+    hardware: Hardware
+    expected: bool
+
+
+STOCHASTIC = [
+    Stochastic("no devices, silent ADC", Hardware(name="a", devices=None), False),
+    Stochastic("no devices, noisy ADC", Hardware(name="a", devices=None, adc=Adc(noise=0.1)), True),
+    Stochastic("devices", Hardware(name="a"), True),
+]
+
+
+@pytest.mark.parametrize("case", STOCHASTIC, ids=lambda case: case.id)
+def test_draws_differ_only_where_something_is_noisy(case: Stochastic) -> None:
+    assert case.hardware.is_stochastic is case.expected
+
+
+positive = st.floats(1e-9, 1e6)
+sizes = st.integers(1, 4096)
+# Control characters and line separators are not kept by YAML.
+words = st.text(st.characters(exclude_categories=("Cc", "Cs", "Zl", "Zp")), max_size=8)
+machines = st.builds(
+    Hardware,
+    name=words,
+    description=words,
+    tiles=st.builds(Tiles, rows=sizes, cols=sizes, count=st.none() | sizes),
+    dac=st.builds(Dac, bits=st.none() | st.integers(2, 24), bound=positive, scaling=st.sampled_from(["abs_max", "none"])),
+    adc=st.builds(Adc, bits=st.none() | st.integers(2, 24), bound=positive, noise=st.just(0.0) | positive),
+    mapping=st.builds(Mapping, omega=st.floats(1e-3, 1), columnwise=st.booleans()),
+    devices=st.none() | st.builds(Devices, g_max_us=positive, drift_scale=st.just(0.0) | positive),
+    drift_compensation=st.sampled_from(["global", "none"]),
+    t_inference_s=st.just(0.0) | positive,
+    training=st.builds(Training, clip=st.none() | positive),
+)
+
+
+@given(machines)
+def test_yaml_and_json_give_the_same_machine_back(hardware: Hardware) -> None:
+    assert Hardware.parse(hardware.to_yaml(), "text") == hardware
+    assert Hardware.model_validate_json(hardware.model_dump_json()) == hardware
+
+
+def test_a_file_is_loaded_and_a_description_is_taken_as_it_is(tmp_path: Path) -> None:
+    hardware = Hardware(name="mine", tiles=Tiles(rows=128, cols=64, count=7), adc=Adc(noise=1e-5))
+    path = tmp_path / "mine.yaml"
+    path.write_text(hardware.to_yaml(), encoding="utf-8")
+    assert Hardware.load(path) == hardware
+    assert Hardware.load(str(path)) == hardware
+    assert Hardware.load(hardware) is hardware
+
+
+@dataclass(frozen=True)
+class Mistake:
+    id: str
+    text: str
+    message: str
+
+
+MISTAKES = [
+    Mistake("unknown section", "name: a\ntile: {rows: 3}", r"tile: Extra inputs"),
+    Mistake("unknown field", "name: a\ntiles: {row: 3}", r"tiles\.row: Extra inputs.*got 3"),
+    Mistake("no name", "tiles: {rows: 3}", r"name: Field required"),
+    Mistake("no rows", "name: a\ntiles: {rows: 0}", r"tiles\.rows: .*greater than 0.*got 0"),
+    Mistake("text for a number", "name: a\ntiles: {cols: many}", r"tiles\.cols: .*got 'many'"),
+    Mistake("half a tile", "name: a\ntiles: {count: 1.5}", r"tiles\.count: .*got 1\.5"),
+    Mistake("one bit", "name: a\ndac: {bits: 1}", r"dac\.bits: .*greater than or equal to 2"),
+    Mistake("too many bits", "name: a\nadc: {bits: 25}", r"adc\.bits: .*less than or equal to 24"),
+    Mistake("negative noise", "name: a\nadc: {noise: -0.1}", r"adc\.noise: .*greater than or equal to 0"),
+    Mistake("NaN", "name: a\nadc: {noise: .nan}", r"adc\.noise: .*finite"),
+    Mistake("infinite time", "name: a\nt_inference_s: .inf", r"t_inference_s: .*finite"),
+    Mistake("negative time", "name: a\nt_inference_s: -1", r"t_inference_s: "),
+    Mistake("unknown scaling", "name: a\ndac: {scaling: max}", r"dac\.scaling: .*'abs_max' or 'none'"),
+    Mistake("unknown device", "name: a\ndevices: {model: rram}", r"devices\.model: .*'pcm'"),
+    Mistake("omega", "name: a\nmapping: {omega: 1.1}", r"mapping\.omega: "),
+    Mistake("quantiser without a range", "name: a\nadc: {bound: null}", r"adc\.bits needs adc\.bound"),
+    Mistake("section without content", "name: a\ntiles:", r"tiles: .*valid dictionary"),
+    Mistake("two at once", "name: a\ntiles: {rows: 0}\nadc: {bits: 1}", r"tiles\.rows: .*; adc\.bits: "),
+    Mistake("a list", "- a", "a mapping of fields"),
+    Mistake("empty", "", "a mapping of fields"),
+    Mistake("not YAML", "name: [", "not valid YAML"),
+    Mistake("tabs", "name: a\ntiles:\n\trows: 3", "not valid YAML"),
+    Mistake("code", "name: !!python/object/apply:os.getcwd []", "not valid YAML"),
+    Mistake("impossible date", "name: a\ndescription: 2024-13-45", "not valid YAML: month"),
+    Mistake("number without end", f"name: a\ntiles: {{rows: {'1' * 5000}}}", "not valid YAML"),
+    Mistake("key that is no text", "1: 2\nname: a", "1: Keys should be strings"),
+]
+
+
+@pytest.mark.parametrize("case", MISTAKES, ids=lambda case: case.id)
+def test_mistakes_are_named_by_field_and_file(case: Mistake, tmp_path: Path) -> None:
+    path = tmp_path / "bad.yaml"
+    path.write_text(case.text, encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"bad\.yaml: ") as caught:
+        Hardware.load(path)
+    caught.match(case.message)
+
+
+def test_numbers_in_scientific_notation_are_numbers() -> None:
+    assert Hardware.parse("name: a\nadc: {noise: 1e-3}", "text").adc.noise == 1e-3
+
+
+@pytest.mark.parametrize("content", [b"name: \xff", b"\x00\x01"])
+def test_a_file_that_is_no_text_is_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "bad.yaml"
+    path.write_bytes(content)
+    with pytest.raises(ConfigError, match=r"bad\.yaml: "):
+        Hardware.load(path)
+
+
+def test_unknown_hardware_is_refused_with_the_presets(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"unknown hardware 'lionhart'.*ideal, lionheart"):
+        Hardware.load("lionhart")
+    with pytest.raises(UsageError, match="neither a preset"):
+        Hardware.load(tmp_path)
+    with pytest.raises(UsageError, match=r"unknown hardware 'lionhart'; presets: ideal, lionheart"):
+        preset_text("lionhart")
+
+
+def test_geometry_keeps_tiles_and_mapping_and_nothing_else() -> None:
+    machine = Hardware(
+        name="mine", tiles=Tiles(rows=64, cols=32, count=5), mapping=Mapping(omega=0.5, columnwise=False)
+    )
+    geometry = machine.geometry
+    assert (geometry.tiles, geometry.mapping) == (machine.tiles, machine.mapping)
+    assert not geometry.is_stochastic
+    assert (geometry.dac.bits, geometry.adc.bits, geometry.dac.bound, geometry.adc.bound) == (None,) * 4
+    assert geometry.drift_compensation == "none"
+    assert geometry.to_yaml() == geometry.geometry.to_yaml()
+
+
+@given(sizes, sizes, st.integers(1, 300), st.integers(1, 300))
+def test_tiles_cover_the_matrix_with_none_to_spare(rows: int, cols: int, tile_rows: int, tile_cols: int) -> None:
+    machine = Hardware(name="a", tiles=Tiles(rows=tile_rows, cols=tile_cols))
+    down, across = machine.tiles_for(rows, 1), machine.tiles_for(1, cols)
+    assert machine.tiles_for(rows, cols) == down * across
+    assert (down - 1) * tile_rows < rows <= down * tile_rows
+    assert (across - 1) * tile_cols < cols <= across * tile_cols
+
+
+@pytest.mark.analog
+@pytest.mark.parametrize("size", [1, 255, 256, 257, 510, 511, 768])
+def test_tiles_are_as_many_as_aihwkit_splits_into(size: int) -> None:
+    from aihwkit.simulator.tiles.array import TileModuleArray
+
+    hardware = Hardware.load("lionheart")
+    # aihwkit's method reads nothing of its instance.
+    split = TileModuleArray.get_split_sizes
+    assert hardware.tiles_for(size, 1) == len(split(None, size, 256))
+    assert hardware.tiles_for(1, size) == len(split(None, size, 255))

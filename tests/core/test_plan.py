@@ -1,0 +1,231 @@
+"""Plans: decisions, tiles, the summary line, and JSON both ways."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lhc.errors import ConfigError
+from lhc.graph import Layer, LayerGraph, MatrixShape, WeightRef
+from lhc.hardware import Hardware
+from lhc.plan import LayerPlan, Outcome, Placement, Plan, Reason, Sensitivity, format_outcome, summary
+
+
+def outcome(**changes: Any) -> Outcome:
+    fields: dict[str, Any] = {
+        "metric": "accuracy",
+        "percent": True,
+        "baseline": 0.917,
+        "value": 0.911,
+        "drop": 0.006,
+        "interval": (0.002, 0.010),
+        "confidence": 0.9,
+        "chips_within": 0.8,
+        "max_drop": 0.01,
+        "drop_type": "absolute",
+        "within_budget": True,
+        "held_out": True,
+        "samples": 500,
+        "draws": 10,
+        "seed": 0,
+        "t_s": 86400.0,
+        "strategy": "sensitivity",
+        "data": "ab" * 32,
+    }
+    return Outcome(**(fields | changes))
+
+
+def row(name: str, placement: Placement = "digital", macs: int = 100, tiles: int = 1, **more: Any) -> LayerPlan:
+    fields: dict[str, Any] = {"reason": "eligible", "detail": ""}
+    return LayerPlan(
+        name=name,
+        op_type="Conv",
+        weight=f"{name}.w",
+        output=f"{name}.out",
+        placement=placement,
+        macs=macs,
+        parameters=macs,
+        tiles=tiles,
+        **(fields | more),
+    )
+
+
+def plan_of(*rows: LayerPlan, result: Outcome | None = None) -> Plan:
+    return Plan(
+        lhc_version="0.1.0", source="cd" * 32, hardware=Hardware.load("lionheart"), layers=rows, outcome=result
+    )
+
+
+def graph_of(plan: Plan, shared: tuple[str, ...] = ()) -> LayerGraph:
+    """Layers side by side; those of ``shared`` hold the same weights."""
+    layers = [
+        Layer(
+            r.name,
+            r.op_type,
+            ("x", f"{r.name}.w"),
+            (r.output,),
+            WeightRef(f"{r.name}.w", 1, (1, r.macs, 1), "float32", "shared" if r.name in shared else r.name),
+            MatrixShape(r.macs, 1, 1, 1),
+        )
+        for r in plan.layers
+    ]
+    return LayerGraph(layers, ["x"], [r.output for r in plan.layers])
+
+
+def test_the_summary_line_is_that_of_the_issue() -> None:
+    analog = [row(f"a{i}", "analog", macs=5647, tiles=2 if i < 16 else 1, reason="budget") for i in range(17)]
+    digital = [row(f"d{i}", macs=1333, reason="sensitivity") for i in range(3)]
+    plan = plan_of(*analog, *digital, result=outcome())
+    assert summary(plan, graph_of(plan)) == (
+        "analog 17/20 layers, 96.0 % of MACs, 33 tiles of 256x255, drop 0.6 % [0.2, 1.0] <= 1.0 %"
+    )
+
+
+def test_summaries_of_plans_that_nothing_was_measured_for() -> None:
+    plan = plan_of(row("a", macs=0), row("b", macs=0))
+    assert summary(plan, graph_of(plan)) == "analog 0/2 layers, 0.0 % of MACs, 0 tiles of 256x255"
+    empty = plan_of()
+    assert summary(empty, graph_of(empty)) == "analog 0/0 layers, 0.0 % of MACs, 0 tiles of 256x255"
+
+
+@dataclass(frozen=True)
+class Line:
+    id: str
+    changes: dict[str, object]
+    expected: str
+
+
+LINES = [
+    Line("within", {}, "drop 0.6 % [0.2, 1.0] <= 1.0 %"),
+    Line("not within", {"within_budget": False, "interval": (0.003, 0.0142)}, "drop 0.6 % [0.3, 1.4] exceeds 1.0 %"),
+    Line("one chip", {"interval": None}, "drop 0.6 % <= 1.0 %"),
+    Line("a gain", {"drop": -0.002, "interval": (-0.004, 0.0)}, "drop -0.2 % [-0.4, 0.0] <= 1.0 %"),
+    Line(
+        "own unit",
+        {"metric": "mse", "percent": False, "drop": 0.01234567, "interval": (0.01, 0.02), "max_drop": 0.5},
+        "drop 0.01235 [0.01, 0.02] <= 0.5",
+    ),
+    Line("relative", {"metric": "mse", "percent": False, "drop_type": "relative"}, "drop 0.6 % [0.2, 1.0] <= 1.0 %"),
+]
+
+
+@pytest.mark.parametrize("case", LINES, ids=lambda case: case.id)
+def test_outcomes_as_people_read_them(case: Line) -> None:
+    assert format_outcome(outcome(**case.changes)) == case.expected
+
+
+def test_decide_replaces_what_is_named_and_nothing_else() -> None:
+    before = plan_of(row("a"), row("b"), row("c"))
+    after = before.decide({"b": ("analog", "budget", "within")})
+    assert after.analog == {"b"}
+    assert (after.layers[1].reason, after.layers[1].detail) == ("budget", "within")
+    assert (after.layers[0], after.layers[2]) == (before.layers[0], before.layers[2])
+    assert before.analog == frozenset()
+    assert after.eligible == ("a", "c")
+    assert before.decide({}) == before
+
+
+def test_decisions_about_unknown_layers_do_nothing() -> None:
+    plan = plan_of(row("a"))
+    assert plan.decide({"z": ("analog", "budget", "")}) == plan
+
+
+def test_sensitivities_are_put_in_and_earlier_ones_kept() -> None:
+    def figure(mean: float) -> Sensitivity:
+        return Sensitivity(metric="kl", mean=mean, std=0.1, interval=(mean - 0.1, mean + 0.1))
+
+    plan = plan_of(row("a"), row("b"), row("c")).with_sensitivities({"a": figure(1), "b": figure(2)})
+    plan = plan.with_sensitivities({"b": figure(3)})
+    assert [r.sensitivity for r in plan.layers] == [figure(1), figure(3), None]
+
+
+def test_a_sensitivity_reads_as_in_the_design() -> None:
+    assert str(Sensitivity(metric="kl", mean=0.06312, std=0, interval=(0.0562, 0.07))) == "0.06312 [0.0562, 0.07] kl"
+    assert str(Sensitivity(metric="nmse", mean=0.5, std=0, interval=None)) == "0.5 nmse"
+
+
+def test_shares_and_tiles_count_analog_layers_only() -> None:
+    plan = plan_of(row("a", "analog", macs=300, tiles=4), row("b", macs=100, tiles=9))
+    assert (plan.macs, plan.analog_mac_fraction) == (400, 0.75)
+    assert plan.tiles(graph_of(plan)) == 4
+    assert plan.tiles_of(graph_of(plan), frozenset({"a", "b"})) == 13
+
+
+def test_layers_that_share_weights_share_tiles() -> None:
+    plan = plan_of(row("a", "analog", tiles=4), row("b", tiles=2), row("c", "analog", tiles=4))
+    assert plan.tiles(graph_of(plan)) == 8
+    assert plan.tiles(graph_of(plan, shared=("a", "c"))) == 4
+    assert plan.tiles_of(graph_of(plan, shared=("a", "c")), frozenset("abc")) == 6
+
+
+names = st.text(min_size=1, max_size=6)
+numbers = st.floats(allow_nan=False, allow_infinity=False)
+reasons: st.SearchStrategy[Reason] = st.sampled_from(["eligible", "budget", "forced", "tiles", "parity"])
+figures = st.none() | st.builds(
+    Sensitivity,
+    metric=st.just("kl"),
+    mean=numbers,
+    std=st.floats(0, 1e9),
+    interval=st.none() | st.tuples(numbers, numbers),
+)
+rows = st.builds(
+    LayerPlan,
+    name=names,
+    op_type=st.just("Gemm"),
+    weight=st.none() | names,
+    output=names,
+    placement=st.sampled_from(["analog", "digital"]),
+    reason=reasons,
+    detail=names,
+    macs=st.integers(0, 2**60),
+    parameters=st.integers(0, 2**40),
+    tiles=st.integers(0, 10**6),
+    sensitivity=figures,
+)
+
+
+@given(st.lists(rows, max_size=3), st.booleans(), numbers)
+def test_json_gives_the_same_plan_back(layers: list[LayerPlan], measured: bool, value: float) -> None:
+    plan = plan_of(*layers, result=outcome(value=value, interval=None) if measured else None)
+    assert Plan.parse(plan.model_dump_json(), "text") == plan
+
+
+@dataclass(frozen=True)
+class Wrong:
+    id: str
+    path: tuple[str | int, ...]
+    value: object
+    field: str
+
+
+WRONG = [
+    Wrong("newer schema", ("schema_version",), 2, "schema_version: Input should be 1"),
+    Wrong("unknown field", ("colour",), "orange", "colour: Extra inputs"),
+    Wrong("placement", ("layers", 0, "placement"), "optical", r"layers\.0\.placement: "),
+    Wrong("reason", ("layers", 0, "reason"), "because", r"layers\.0\.reason: "),
+    Wrong("negative MACs", ("layers", 0, "macs"), -1, r"layers\.0\.macs: "),
+    Wrong("number as text", ("layers", 0, "tiles"), "many", r"layers\.0\.tiles: "),
+    Wrong("hardware", ("hardware", "tiles", "rows"), 0, r"hardware\.tiles\.rows: "),
+    Wrong("NaN", ("outcome", "drop"), float("nan"), r"outcome\.drop: "),
+    Wrong("layers", ("layers",), None, "layers: "),
+]
+
+
+@pytest.mark.parametrize("case", WRONG, ids=lambda case: case.id)
+def test_a_wrong_field_is_named(case: Wrong) -> None:
+    document = json.loads(plan_of(row("a"), result=outcome()).model_dump_json())
+    holder = document
+    for key in case.path[:-1]:
+        holder = holder[key]
+    holder[case.path[-1]] = case.value
+    with pytest.raises(ConfigError, match=rf"plan\.json: not a plan of schema 1: {case.field}"):
+        Plan.parse(json.dumps(document), "plan.json")
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", "{}", '{"schema_version": 1}'])
+def test_text_that_is_no_plan_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match="not a plan of schema 1"):
+        Plan.parse(text, "plan.json")
