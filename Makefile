@@ -17,10 +17,10 @@ types:  ## mypy, strict
 	mypy
 
 test:  ## the tests of everyday work, and why any were skipped
-	$(PYTHON) -m pytest -m "not slow" -rs
+	$(PYTHON) -m pytest -m "not slow"
 
 test-slow:  ## the long tests: wheels for every Python, whole networks
-	$(PYTHON) -m pytest -m slow -rs
+	$(PYTHON) -m pytest -m slow
 
 coverage:  ## the everyday tests with branch coverage
 	$(PYTHON) -m pytest -m "not slow" --cov --cov-report=term-missing:skip-covered

@@ -8,12 +8,11 @@ deviation over the draws. Nothing of lhc's runtime, hardware descriptions or sta
 aihwkit manages the ADC's range of a whole call at once, so one saturating vector costs all others resolution. Small
 batches keep that away from the result as far as aihwkit allows.
 
-``LHC_DATA=FOLDER OMP_NUM_THREADS=1 python benchmarks/aihwkit_sensitivity.py -o kl.json``
+``LHC_DATA=FOLDER OMP_NUM_THREADS=1 PYTHONPATH=. python benchmarks/aihwkit_sensitivity.py -o kl.json``
 """
 
 import argparse
 import json
-import os
 import statistics
 import sys
 import time
@@ -31,6 +30,7 @@ from aihwkit.simulator.parameters.mapping import MappingParameter
 from torch import nn
 
 from lhc.models import cifar10
+from lhc.models.entry import data_folder
 from lhc.models.resnet20 import DEFAULT_WEIGHTS, build, read_weights
 
 __all__ = ["layer_kl", "main", "tile_config"]
@@ -92,9 +92,15 @@ def kl(digital: torch.Tensor, analog: torch.Tensor) -> float:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure every layer, print a table and write JSON."""
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    folder = data_folder()
+    if folder is None:
+        parser.error("set LHC_DATA to the folder that holds the weights and cifar10/")
+    if options.draws < 2:
+        parser.error("--draws: a spread needs at least 2")
     torch.set_num_threads(1)
-    weights = Path(os.environ["LHC_DATA"]) / DEFAULT_WEIGHTS
+    weights = folder / DEFAULT_WEIGHTS
     network = build(read_weights(weights), str(weights))
     images = torch.from_numpy(cifar10.load("test")[0][: options.images])
     layers = []

@@ -36,7 +36,7 @@ Reader = Callable[[Path, Split], tuple[Pixels, npt.NDArray[np.generic]]]
 _BATCHES = {"test": ["test_batch"], "train": [f"data_batch_{number}" for number in range(1, 6)]}
 _COMPACT = {"test": ["test.u8.xz"], "train": [f"train_{number}.u8.xz" for number in range(5)]}
 _UNREADABLE = (
-    OSError, ValueError, EOFError, KeyError, IndexError, AttributeError, TypeError,
+    OSError, ValueError, EOFError, KeyError, IndexError, AttributeError, TypeError, OverflowError,
     lzma.LZMAError, pickle.UnpicklingError, zipfile.BadZipFile,
 )  # fmt: skip
 

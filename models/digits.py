@@ -18,8 +18,10 @@ __all__ = ["Digits"]
 class Digits(ZooEntry):
     """Residual network of 8 channels, 14 candidate layers; needs no file and no PyTorch.
 
-    Trained by ``lhc.models.train_digits`` on 1,000 of scikit-learn's 1,797 digits; the task holds the other 797.
-    The budget is two points of accuracy: 16 of the 797 samples, coarse enough to be resolved by a part of them.
+    Trained by ``lhc.models.train_digits`` on 1,000 of scikit-learn's 1,797 digits; the task holds the other 797, of
+    which the digital network gets 98.1 % right. The budget is two points of accuracy. On the hardware ``lionheart``,
+    a day after programming, all layers analog cost 5 to 8 points (means of ten draws, five seeds, aihwkit alone);
+    with ``conv1``, ``linear`` and three of the first stage digital it is about one.
     """
 
     name: ClassVar[str] = "digits"

@@ -53,7 +53,7 @@ class AnalogMatrix:
         if self.hardware.devices is None:
             return
         for index, tile in enumerate(self._tiles()):
-            torch.manual_seed(device_seed(seed, self.tile_set, draw, "program", index))
+            torch.default_generator.manual_seed(device_seed(seed, self.tile_set, draw, "program", index))
             tile.program_weights()
             # aihwkit keeps the gain of an earlier drift; freshly programmed tiles have none.
             tile.alpha = torch.ones_like(tile.alpha)
@@ -64,7 +64,7 @@ class AnalogMatrix:
             return
         for index, tile in enumerate(self._tiles()):
             milliseconds = round(t_s * 1000)
-            torch.manual_seed(device_seed(seed, self.tile_set, draw, "drift", index, milliseconds))
+            torch.default_generator.manual_seed(device_seed(seed, self.tile_set, draw, "drift", index, milliseconds))
             tile.drift_weights(t_s)
 
     def product(self, x: Tensor, group: int, key: NoiseKey) -> Tensor:
@@ -88,7 +88,9 @@ class AnalogMatrix:
 
     def _reseed(self, key: NoiseKey, group: int, tile: int) -> Callable[[int], None]:
         def reseed(number: int) -> None:
-            torch.manual_seed(device_seed(key.seed, self.tile_set, key.draw, "noise", key.unit, group, tile, number))
+            torch.default_generator.manual_seed(
+                device_seed(key.seed, self.tile_set, key.draw, "noise", key.unit, group, tile, number)
+            )
 
         return reseed
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from aihwkit.simulator.parameters.enums import BoundManagementType
+from aihwkit.simulator.parameters.enums import BoundManagementType, NoiseManagementType
 from aihwkit.simulator.parameters.io import IOParameters
 from aihwkit.simulator.tiles.analog_mvm import AnalogMVM
 from aihwkit.simulator.tiles.torch_tile import TorchSimulatorTile
@@ -64,9 +64,9 @@ class PerVectorMVM(AnalogMVM):  # type: ignore[misc]  # aihwkit is untyped
         Returns:
             ``(vectors, outputs)``.
         """
-        scale = cls._compute_noise_management(input_, io_pars.noise_management, io_pars)
-        scales = torch.as_tensor(scale, dtype=input_.dtype).reshape(-1, 1).expand(len(input_), 1)
-        scales = torch.where(scales > 0, scales, 1.0)
+        magnitudes = input_.abs().amax(dim=1, keepdim=True)
+        scaled = io_pars.noise_management == NoiseManagementType.ABS_MAX
+        scales = torch.where(magnitudes > 0, magnitudes, 1.0) if scaled else torch.ones_like(magnitudes)
         result = torch.zeros(())
         pending = torch.ones(len(input_), dtype=torch.bool)
         for number, reduction in enumerate(_reductions(io_pars)):
@@ -84,12 +84,13 @@ class PerVectorMVM(AnalogMVM):  # type: ignore[misc]  # aihwkit is untyped
                 io_pars=io_pars,
                 **fwd_pars,
             )
-            scaled = output * (io_pars.out_scale / factor)
-            result = scaled if number == 0 else torch.where(pending[:, None], scaled, result)
+            output *= io_pars.out_scale / factor
+            result = output if number == 0 else torch.where(pending[:, None], output, result)
             pending &= saturated
             if not pending.any():
                 break
-        return torch.where((input_ == 0).all(dim=1, keepdim=True), 0.0, result)
+        zero = magnitudes == 0
+        return torch.where(zero, 0.0, result) if zero.any() else result
 
     @classmethod
     def _finalize_output(
@@ -112,7 +113,7 @@ class PerVectorTile(TorchSimulatorTile):  # type: ignore[misc]
         reseed: seeds the noise of a round of bound management; None leaves the generator running, as
             programming and read-outs want it.
         columns: the outputs that are driven: those of one group of a grouped Conv.
-        live: 1 for outputs that hold any weight, 0 for all-zero columns.
+        live: 1 for outputs that hold any weight, 0 for all-zero columns; None where there are none.
     """
 
     reseed: Callable[[int], None] | None = None
@@ -123,8 +124,9 @@ class PerVectorTile(TorchSimulatorTile):  # type: ignore[misc]
         super().__init__(x_size, d_size, rpu_config, bias, analog_mvm=PerVectorMVM)
 
     def mark_zero_columns(self) -> None:
-        """Remember which outputs have no weight; to be called before programming."""
-        self.live = (self.weight.detach() != 0).any(dim=1).to(self.weight.dtype)
+        """Remember which outputs have no weight, if any; to be called before programming."""
+        live = (self.weight.detach() != 0).any(dim=1)
+        self.live = None if live.all() else live.to(self.weight.dtype)
 
     def forward(
         self,

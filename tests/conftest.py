@@ -11,15 +11,13 @@ import pytest
 for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_variable, "1")
 
-NO_DATA = "LHC_DATA is not set"
-
 
 @pytest.fixture(scope="session")
 def lhc_data() -> Path:
     """The folder with weights and images that lhc does not ship; tests are skipped where there is none."""
     value = os.environ.get("LHC_DATA")
     if not value:
-        pytest.skip(f"{NO_DATA}: see 'Data from outside' in CONTRIBUTING.md")
+        pytest.skip("LHC_DATA is not set: see 'Data from outside' in CONTRIBUTING.md")
     folder = Path(value)
     if not folder.is_dir():
         pytest.fail(f"LHC_DATA={value} is not a folder", pytrace=False)
@@ -36,7 +34,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    skipped = [r for r in terminalreporter.getreports("skipped") if NO_DATA in str(r.longrepr)]
+    skipped = [r for r in terminalreporter.getreports("skipped") if "LHC_DATA" in str(r.longrepr)]
     if skipped:
         tests = "test" if len(skipped) == 1 else "tests"
-        terminalreporter.write_line(f"{len(skipped)} {tests} skipped: {NO_DATA}")
+        terminalreporter.write_line(f"{len(skipped)} {tests} skipped for lack of data: see LHC_DATA in CONTRIBUTING.md")

@@ -1,0 +1,45 @@
+"""The embedded default: a real trade-off, at its own budget."""
+
+import numpy as np
+import pytest
+
+import lhc
+
+pytestmark = pytest.mark.analog
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(5))
+def test_default_budget_needs_a_mixed_placement(seed: int) -> None:
+    everything = lhc.partition("digits", strategy="all-analog", seed=seed)
+    chosen = lhc.partition("digits", seed=seed)
+    assert everything.plan.outcome is not None
+    assert chosen.plan.outcome is not None
+    assert not everything.plan.outcome.within_budget
+    assert everything.plan.outcome.drop > everything.plan.outcome.max_drop
+    assert chosen.plan.outcome.within_budget
+    assert chosen.plan.outcome.held_out
+    assert 0 < len(chosen.plan.analog) < len(chosen.plan.layers)
+
+
+def test_compile_returns_the_mapped_network_with_its_plan() -> None:
+    session = lhc.compile("digits", samples=100, draws=2, max_drop=1.0)
+    assert session.plan is not None
+    assert session.analog == session.plan.analog != frozenset()
+    images = np.zeros((3, 1, 8, 8), np.float32)
+    assert session.run(None, {"x": images})[0].shape == (3, 10)
+
+
+def test_evaluate_over_time() -> None:
+    at_once, later = lhc.evaluate("digits", placement="all-analog", times=[0, 3e7], samples=200, draws=3)
+    assert (at_once.t_s, later.t_s) == (0, 3e7)
+    assert at_once.baseline == later.baseline > 0.95
+    assert later.drop > at_once.drop, "a year of drift does harm"
+
+
+def test_same_devices_for_every_placement_and_time() -> None:
+    """Common random numbers: a placement's values do not depend on what else was measured."""
+    layer = ["layer1.0.conv2"]
+    alone = lhc.evaluate("digits", placement=layer, samples=150, draws=2, times=[86400])[0]
+    among = lhc.evaluate("digits", placement=layer, samples=150, draws=3, times=[0, 86400])[1]
+    assert alone.values == among.values[:2]

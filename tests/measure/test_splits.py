@@ -1,0 +1,43 @@
+import numpy as np
+import pytest
+
+from lhc.measure import split_task
+from lhc.task import Task, get_metric
+
+
+def _task(samples: int, classes: int = 5) -> Task:
+    x = np.arange(samples, dtype=np.float32)[:, None]
+    return Task({"x": x}, np.random.default_rng(0).integers(0, classes, samples), get_metric("accuracy"))
+
+
+@pytest.mark.parametrize("samples", [400, 401, 997, 1000])
+def test_quarters_and_half_without_overlap(samples: int) -> None:
+    splits = split_task(_task(samples))
+    parts = [set(part.inputs["x"].ravel().tolist()) for part in (splits.rank, splits.select, splits.verify)]
+    assert splits.held_out
+    assert set.union(*parts) == set(range(samples))
+    assert sum(map(len, parts)) == samples
+    assert [len(part) for part in parts] == pytest.approx([samples / 4, samples / 4, samples / 2], abs=1)
+
+
+def test_every_class_is_split_evenly() -> None:
+    task = _task(1000)
+    splits = split_task(task)
+    assert task.targets is not None
+    for label in range(5):
+        total = (task.targets == label).sum()
+        for part, share in ((splits.rank, 0.25), (splits.select, 0.25), (splits.verify, 0.5)):
+            assert part.targets is not None
+            assert (part.targets == label).sum() == pytest.approx(total * share, abs=1)
+
+
+def test_few_samples_are_not_split() -> None:
+    task = _task(399)
+    splits = split_task(task)
+    assert not splits.held_out
+    assert splits.rank is splits.select is splits.verify is task
+
+
+def test_split_is_the_same_every_time() -> None:
+    first, second = split_task(_task(500)), split_task(_task(500))
+    assert (first.verify.inputs["x"] == second.verify.inputs["x"]).all()
