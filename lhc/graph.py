@@ -111,7 +111,7 @@ def obstacle(layer: Layer) -> Obstacle | None:
     if layer.op_type == "MatMul" and len(layer.weight.shape) > 2:
         shape = "x".join(map(str, layer.weight.shape))
         return Obstacle("unsupported", f"weight {layer.weight.name} is a stack of matrices ({shape}); one is supported")
-    if layer.matrix is not None and layer.matrix.parameters == 0:
+    if 0 in layer.weight.shape or (layer.matrix is not None and layer.matrix.parameters == 0):
         return Obstacle("unsupported", f"weight {layer.weight.name} is empty")
     return None
 

@@ -6,7 +6,6 @@ what the ADC sees.
 """
 
 import math
-from functools import cached_property
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -124,12 +123,12 @@ class Hardware(_Section):
                 raise ValueError(f"{side}.bits needs {side}.bound: a quantiser without a range is undefined")
         return self
 
-    @cached_property
+    @property
     def is_stochastic(self) -> bool:
         """Whether two draws can differ."""
         return self.devices is not None or self.adc.noise > 0
 
-    @cached_property
+    @property
     def geometry(self) -> "Hardware":
         """The same tiles and mapping with noise, quantisers and bounds off: what the parity gate runs on."""
         perfect = preset("ideal")

@@ -92,7 +92,7 @@ def open_model(source: ModelSource) -> Opened:
     """
     if isinstance(source, Opened):
         return source
-    if isinstance(source, str) and is_zoo_name(source) and not Path(source).exists():
+    if isinstance(source, str) and is_zoo_name(source) and not Path(source).is_file():
         entry = zoo_entry(source)
         return Opened(load_model(entry.model(), label=source), entry)
     return Opened(load_model(source), None)

@@ -81,7 +81,7 @@ def prepare(
     """Read and check everything, qualify, select, and pass the parity gate."""
     machine = Hardware.load(hardware)
     t_s = _time(machine.t_inference_s if t_inference is None else t_inference)
-    _check_counts(draws, seed, least=2 if machine.is_stochastic else 1)
+    _check_counts(draws, seed, least=2)
     if metric is not None:
         get_metric(metric)
     opened = open_model(model)

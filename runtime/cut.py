@@ -111,7 +111,7 @@ def _reads(node: onnx.NodeProto) -> Iterable[str]:
 def _constant_nodes(
     proto: onnx.ModelProto, segment: Segment, nodes: Mapping[str, onnx.NodeProto]
 ) -> list[onnx.NodeProto]:
-    """Constant nodes of other segments whose values this one reads: constants cross no border."""
-    read = {t for name in segment.layers for t in _reads(nodes[name])}
+    """Constant nodes of other segments whose values this one reads and is not given: constants cross no border."""
+    read = {t for name in segment.layers for t in _reads(nodes[name])} - set(segment.inputs)
     own = set(segment.layers)
     return [n for n in proto.graph.node if n.op_type == "Constant" and n.name not in own and n.output[0] in read]

@@ -219,6 +219,11 @@ def _element_types(model: OnnxModel, tensors: Iterable[str]) -> dict[str, int]:
         session = create_session(with_outputs(model.proto, unknown), model.label)
         names = {"float": "float32", "double": "float64", "string": "object"}
         for info in session.get_outputs():
+            if not info.type.startswith("tensor("):
+                raise ModelError(
+                    f"{model.label}: {info.name!r} passes between digital segments and is a {info.type}, not a tensor;"
+                    " keep the analog layers before or after it digital"
+                )
             dtype = info.type.removeprefix("tensor(").removesuffix(")")
             known[info.name] = onnx.helper.np_dtype_to_tensor_dtype(np.dtype(names.get(dtype, dtype)))
     return known

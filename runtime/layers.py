@@ -126,7 +126,7 @@ class AnalogLayer(ABC):
                 f" {self._weight.shape}: {error}"
             ) from error
         output = self._add(result.numpy(), extra)
-        return np.ascontiguousarray(output.astype(x.dtype, copy=False))
+        return np.asarray(output, dtype=x.dtype, order="C")  # np.ascontiguousarray makes a scalar a vector
 
     @abstractmethod
     def _run(self, matrix: AnalogMatrix, x: Tensor, position: Position) -> Tensor:

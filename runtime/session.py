@@ -133,8 +133,8 @@ class HybridSession:
         arrays = {name: np.asarray(array) for name, array in feeds.items()}
         if set(arrays) != set(self._graph.inputs):
             raise DataError(f"feeds are {sorted(arrays)}, the inputs are {sorted(self._graph.inputs)}")
-        samples = next((len(a) for a in arrays.values() if a.ndim), 1) or 1
+        samples = next((len(arrays[name]) for name in self._graph.inputs if arrays[name].ndim), 1)
         prefix = self._executor.prefix(arrays)
-        results = self._executor.finish(prefix, self._programmed, self._next_sample, samples, names)
+        results = self._executor.finish(prefix, self._programmed, self._next_sample, max(samples, 1), names)
         self._next_sample += samples
         return results

@@ -123,8 +123,7 @@ def analyze(model: Model, hardware: HardwareOption = "lionheart", shape: Shape =
     from lhc.cli import documents
 
     analysis = run(model, hardware=hardware, shapes=_shapes(shape))
-    for old, new in analysis.renamed:
-        hint(f"note: a node {f'called {old!r} twice' if old else 'without a name'} is called {new!r}")
+    documents.tell_renamed(analysis.renamed, hint)
     emit(documents.analysis(analysis), analysis.table() + "\n\n" + documents.totals_line(analysis), json)
 
 
@@ -209,6 +208,7 @@ def partition(
     from lhc.passes import Select
 
     opened = open_model(model)
+    documents.tell_renamed(opened.model.renamed, hint)
     where = output or _default_output(model, opened.model.path)
     check_output(where, opened.model, force)
     patterns = [tuple(p or ()) for p in (include, exclude, force_analog, force_digital)]
@@ -277,12 +277,15 @@ def run(
     from lhc import api
     from lhc.cli import documents
     from lhc.cli.output import check_npz, write_npz
+    from lhc.onnx_io import has_annotations
     from lhc.opening import open_model
 
     opened = open_model(model)
     if outputs is not None:
         check_npz(outputs, force)
     documents.warn_if_stale(opened.model, hint)
+    if not (all_analog or has_annotations(opened.model)):
+        hint(f"note: {model} carries no placement, so everything runs digital; see 'lhc partition' and --all-analog")
     times = _times(t_inference)
     placement = "all-analog" if all_analog else None
     only_outputs = outputs is not None and metric is None and not documents.has_labels(opened, data, label_key)

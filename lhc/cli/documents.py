@@ -22,6 +22,7 @@ __all__ = [
     "outcome_text",
     "partition",
     "sensitivity",
+    "tell_renamed",
     "totals_line",
     "warn_if_stale",
 ]
@@ -180,6 +181,15 @@ def warn_if_stale(model: OnnxModel, tell: Callable[[str], None]) -> None:
     plan = read_plan(model)
     if plan is not None and plan.source != model.source:
         tell(f"warning: {model.label} has changed since lhc annotated it; 'lhc partition' judges it again")
+
+
+def tell_renamed(renamed: Sequence[tuple[str, str]], tell: Callable[[str], None]) -> None:
+    """Say which nodes were given a name: the first few, and how many more."""
+    for old, new in renamed[:5]:
+        what = f"a second node called {old!r}" if old else "a node without a name"
+        tell(f"note: {what} is now called {new!r}")
+    if len(renamed) > 5:
+        tell(f"note: and {len(renamed) - 5} more nodes were given a name")
 
 
 def has_labels(opened: Opened, data: DataSource | None, label_key: str) -> bool:

@@ -1,7 +1,7 @@
 """The layer graph: its order, segments and ties against brute force."""
 
 from collections.abc import Iterator
-from itertools import product
+from itertools import pairwise, product
 
 import networkx as nx
 import pytest
@@ -29,9 +29,7 @@ def dag(edges: tuple[tuple[int, ...], ...], order: list[int]) -> LayerGraph:
 @st.composite
 def graphs(draw: st.DrawFn, largest: int = 7) -> tuple[LayerGraph, frozenset[str]]:
     count = draw(st.integers(1, largest))
-    edges = tuple(
-        tuple(sorted(draw(st.sets(st.integers(0, i - 1), max_size=3)))) if i else () for i in range(count)
-    )
+    edges = tuple(tuple(sorted(draw(st.sets(st.integers(0, i - 1), max_size=3)))) if i else () for i in range(count))
     analog = draw(st.sets(st.integers(0, count - 1)))
     return dag(edges, draw(st.permutations(range(count)))), frozenset(map(str, analog))
 
@@ -53,7 +51,7 @@ def test_depth_is_the_most_alternations_on_any_path(case: tuple[LayerGraph, froz
     for name in (layer.name for layer in graph.layers):
         # A digital layer waits for every analog one before it, but not for the digital ones between.
         longest = max(
-            sum(first in analog and second not in analog for first, second in zip(path, path[1:], strict=False))
+            sum(first in analog and second not in analog for first, second in pairwise(path))
             for path in paths_to(graph, name)
         )
         assert depths[name] == longest
@@ -70,9 +68,7 @@ def segments_are_runnable(graph: LayerGraph, analog: frozenset[str], segment: di
     for name in units:
         if "x" in graph[name].inputs and units[name] != "segment 0":
             whole.add_edge("segment 0", units[name])
-        whole.add_edges_from(
-            (units[p], units[name]) for p in graph.producers(name) if units[p] != units[name]
-        )
+        whole.add_edges_from((units[p], units[name]) for p in graph.producers(name) if units[p] != units[name])
     return bool(nx.is_directed_acyclic_graph(whole))
 
 
@@ -221,7 +217,5 @@ def test_no_obstacle_to_a_constant_float_matrix(op: str, shape: tuple[int, ...])
 def test_the_oracle_of_segments_rejects_a_cycle() -> None:
     # digital a -> analog b -> digital c: a and c cannot be one segment.
     graph = dag(((), (0,), (1,)), [0, 1, 2])
-    runnable = [
-        segments_are_runnable(graph, frozenset({"1"}), {"0": 0, "1": 0, "2": second}) for second in (0, 1)
-    ]
+    runnable = [segments_are_runnable(graph, frozenset({"1"}), {"0": 0, "1": 0, "2": second}) for second in (0, 1)]
     assert runnable == [False, True]

@@ -114,7 +114,9 @@ machines = st.builds(
     name=words,
     description=words,
     tiles=st.builds(Tiles, rows=sizes, cols=sizes, count=st.none() | sizes),
-    dac=st.builds(Dac, bits=st.none() | st.integers(2, 24), bound=positive, scaling=st.sampled_from(["abs_max", "none"])),
+    dac=st.builds(
+        Dac, bits=st.none() | st.integers(2, 24), bound=positive, scaling=st.sampled_from(["abs_max", "none"])
+    ),
     adc=st.builds(Adc, bits=st.none() | st.integers(2, 24), bound=positive, noise=st.just(0.0) | positive),
     mapping=st.builds(Mapping, omega=st.floats(1e-3, 1), columnwise=st.booleans()),
     devices=st.none() | st.builds(Devices, g_max_us=positive, drift_scale=st.just(0.0) | positive),

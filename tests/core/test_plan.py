@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import dataclass
-from typing import Any
 
 import pytest
 from hypothesis import given
@@ -14,8 +13,8 @@ from lhc.hardware import Hardware
 from lhc.plan import LayerPlan, Outcome, Placement, Plan, Reason, Sensitivity, format_outcome, summary
 
 
-def outcome(**changes: Any) -> Outcome:
-    fields: dict[str, Any] = {
+def outcome(**changes: object) -> Outcome:
+    fields = {
         "metric": "accuracy",
         "percent": True,
         "baseline": 0.917,
@@ -35,28 +34,27 @@ def outcome(**changes: Any) -> Outcome:
         "strategy": "sensitivity",
         "data": "ab" * 32,
     }
-    return Outcome(**(fields | changes))
+    return Outcome.model_validate(fields | changes)
 
 
-def row(name: str, placement: Placement = "digital", macs: int = 100, tiles: int = 1, **more: Any) -> LayerPlan:
-    fields: dict[str, Any] = {"reason": "eligible", "detail": ""}
-    return LayerPlan(
-        name=name,
-        op_type="Conv",
-        weight=f"{name}.w",
-        output=f"{name}.out",
-        placement=placement,
-        macs=macs,
-        parameters=macs,
-        tiles=tiles,
-        **(fields | more),
-    )
+def row(name: str, placement: Placement = "digital", macs: int = 100, tiles: int = 1, **more: object) -> LayerPlan:
+    fields = {
+        "name": name,
+        "op_type": "Conv",
+        "weight": f"{name}.w",
+        "output": f"{name}.out",
+        "placement": placement,
+        "reason": "eligible",
+        "detail": "",
+        "macs": macs,
+        "parameters": macs,
+        "tiles": tiles,
+    }
+    return LayerPlan.model_validate(fields | more)
 
 
 def plan_of(*rows: LayerPlan, result: Outcome | None = None) -> Plan:
-    return Plan(
-        lhc_version="0.1.0", source="cd" * 32, hardware=Hardware.load("lionheart"), layers=rows, outcome=result
-    )
+    return Plan(lhc_version="0.1.0", source="cd" * 32, hardware=Hardware.load("lionheart"), layers=rows, outcome=result)
 
 
 def graph_of(plan: Plan, shared: tuple[str, ...] = ()) -> LayerGraph:

@@ -29,15 +29,11 @@ class ScoreCase:
 SCORES = [
     ScoreCase("accuracy", "accuracy", [[1, 3, 2], [4, 0, 1]], [1, 2], [1, 0]),
     ScoreCase("accuracy: first of equal classes", "accuracy", [[1, 1]], [0], [1]),
-    ScoreCase(
-        "accuracy: share of positions", "accuracy", [[[1, 2], [2, 1], [0, 1], [1, 0]]], [[1, 0, 0, 0]], [0.75]
-    ),
+    ScoreCase("accuracy: share of positions", "accuracy", [[[1, 2], [2, 1], [0, 1], [1, 0]]], [[1, 0, 0, 0]], [0.75]),
     ScoreCase("agreement", "agreement", [[1, 2], [2, 1]], [[0, 9], [0, 9]], [1, 0]),
     ScoreCase("kl of coins", "kl", [[0.25, 0.75]], [[0.5, 0.5]], [0.5 * np.log(2) + 0.5 * np.log(2 / 3)]),
     ScoreCase("kl of a certain digital answer", "kl", [[0.25, 0.75]], [[0.0, 1.0]], [np.log(4 / 3)]),
-    ScoreCase(
-        "kl: mean of positions", "kl", [[[0.25, 0.75], [0.5, 0.5]]], [[[0.5, 0.5]] * 2], [0.25 * np.log(4 / 3)]
-    ),
+    ScoreCase("kl: mean of positions", "kl", [[[0.25, 0.75], [0.5, 0.5]]], [[[0.5, 0.5]] * 2], [0.25 * np.log(4 / 3)]),
     ScoreCase("nmse", "nmse", [[3.0, 5.0], [2.0, 0.0]], [[3.0, 4.0], [1.0, 0.0]], [1 / 25, 1]),
     ScoreCase("nmse of a silent sample is the energy", "nmse", [[3.0, 4.0]], [[0.0, 0.0]], [25]),
     ScoreCase("mse", "mse", [[1.0, 3.0], [0.0, 0.0]], [[1.0, 1.0], [3.0, 4.0]], [2, 12.5]),
@@ -55,9 +51,7 @@ def test_scores_are_those_of_the_formula(case: ScoreCase) -> None:
 
 def test_kl_of_logits_equals_scipy() -> None:
     p, q = softmax(LOGITS.astype(float), axis=-1), softmax(OTHER.astype(float), axis=-1)
-    np.testing.assert_allclose(
-        METRICS["kl"].score(OTHER, LOGITS), rel_entr(p, q).sum(axis=-1), rtol=1e-12, atol=1e-15
-    )
+    np.testing.assert_allclose(METRICS["kl"].score(OTHER, LOGITS), rel_entr(p, q).sum(axis=-1), rtol=1e-12, atol=1e-15)
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
@@ -226,7 +220,5 @@ def test_digest_tells_data_apart() -> None:
 
 def test_digest_does_not_depend_on_memory_layout_or_order_of_inputs() -> None:
     task = a_task()
-    turned = Task(
-        {"y": np.asfortranarray(task.inputs["y"]), "x": task.inputs["x"]}, task.targets, METRICS["accuracy"]
-    )
+    turned = Task({"y": np.asfortranarray(task.inputs["y"]), "x": task.inputs["x"]}, task.targets, METRICS["accuracy"])
     assert turned.digest == task.digest

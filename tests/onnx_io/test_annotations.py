@@ -4,7 +4,6 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
@@ -252,7 +251,7 @@ class Tampered:
     message: str
 
 
-def edited(**changes: Any) -> Callable[[str], str]:
+def edited(**changes: object) -> Callable[[str], str]:
     """Change fields of a JSON document; of its first row where it is a list."""
 
     def change(text: str) -> str:

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import onnx
@@ -58,7 +59,7 @@ class Product:
     x: Shape
     w: tuple[int, ...]
     expected: MatrixShape
-    attributes: dict[str, object] = field(default_factory=dict)
+    attributes: dict[str, Any] = field(default_factory=dict)
     weight_first: bool = False
 
 
@@ -85,7 +86,12 @@ PRODUCTS = [
         {"pads": [1, 2], "strides": [3], "dilations": [2], "group": 2},
     ),
     Product(
-        "same upper", "Conv", (1, 3, 9, 8), (5, 3, 3, 3), MatrixShape(27, 5, 1, 20), {"auto_pad": "SAME_UPPER", "strides": [2, 2]}
+        "same upper",
+        "Conv",
+        (1, 3, 9, 8),
+        (5, 3, 3, 3),
+        MatrixShape(27, 5, 1, 20),
+        {"auto_pad": "SAME_UPPER", "strides": [2, 2]},
     ),
     Product("same lower", "Conv", (1, 3, 7), (5, 3, 4), MatrixShape(12, 5, 1, 7), {"auto_pad": "SAME_LOWER"}),
     Product("valid", "Conv", (1, 3, 7), (5, 3, 4), MatrixShape(12, 5, 1, 4), {"auto_pad": "VALID"}),
@@ -112,7 +118,9 @@ PRODUCTS = [
     Product("matmul, weight first, heads", "MatMul", (1, 2, 4, 7), (3, 4), MatrixShape(4, 3, 1, 14), {}, True),
     Product("matmul, vector", "MatMul", (1, 7, 4), (4,), MatrixShape(4, 1, 1, 7)),
     Product("matmul, vector first", "MatMul", (1, 4, 7), (4,), MatrixShape(4, 1, 1, 7), {}, True),
-    Product("transposed conv", "ConvTranspose", (1, 4, 5, 5), (4, 3, 2, 2), MatrixShape(4, 12, 1, 25), {"strides": [2, 2]}),
+    Product(
+        "transposed conv", "ConvTranspose", (1, 4, 5, 5), (4, 3, 2, 2), MatrixShape(4, 12, 1, 25), {"strides": [2, 2]}
+    ),
     Product("transposed conv, groups", "ConvTranspose", (1, 4, 5), (4, 3, 2), MatrixShape(2, 6, 2, 5), {"group": 2}),
 ]
 
@@ -164,6 +172,7 @@ def test_macs_by_counting_products(case: Product) -> None:
     plain.graph.initializer[0].CopyFrom(numpy_helper.from_array(np.ones(case.w, np.float32), "w"))
     ones = np.ones([d for d in case.x if isinstance(d, int)], np.float32)
     (outputs,) = ReferenceEvaluator(plain).run(None, {"x": ones})
+    assert isinstance(outputs, np.ndarray)
     layer = only_layer(read_graph(model))
     assert layer.matrix is not None
     # Ones times ones: an output is the number of products that it sums, less those that meet padding.
@@ -224,7 +233,8 @@ def test_products_of_another_domain_are_no_candidates() -> None:
 
 SEQUENCE = """
 <ir_version: 8, opset_import: ["" : 17]>
-net (float[batch, tokens, 4] x) => (float[batch, tokens, 3] y) <float[4, 3] w = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12}> {
+net (float[batch, tokens, 4] x) => (float[batch, tokens, 3] y)
+<float[4, 3] w = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12}> {
   [proj] y = MatMul(x, w)
 }
 """
@@ -291,6 +301,25 @@ def test_stored_shapes_of_another_batch_do_not_matter() -> None:
     proto = parser.parse_model(SEQUENCE.replace("tokens", "8"))
     proto.graph.output[0].CopyFrom(helper.make_tensor_value_info("y", 1, ["batch", "batch*8", 3]))
     assert only_layer(read_graph(load_model(proto))).matrix == MatrixShape(4, 3, 1, 8)
+
+
+STORED = """
+<ir_version: 8, opset_import: ["" : 17, "com.example" : 1]>
+net (float[batch, tokens, 4] x) => (float[batch, tokens, 3] y)
+<float[batch, tokens, 4] h, float[4, 3] w = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12}> {
+  h = com.example.Twist(x)
+  [proj] y = MatMul(h, w)
+}
+"""
+
+
+def test_symbols_of_stored_shapes_stand_for_what_the_inputs_say() -> None:
+    # Nothing is known of Twist but the shape that is stored for its output.
+    model = load_model(parser.parse_model(STORED))
+    assert [value.name for value in model.proto.graph.value_info] == ["h"]
+    assert only_layer(read_graph(model, {"x": (2, 9, 4)})).matrix == MatrixShape(4, 3, 1, 9)
+    with pytest.raises(ModelError, match="tokens of input 'x'"):
+        read_graph(model)
 
 
 RESHAPED = """
@@ -362,8 +391,8 @@ def tile_sets(nodes: list[onnx.NodeProto], constants: dict[str, np.ndarray]) -> 
     return {layer.name: layer.weight.tile_set for layer in graph.candidates if layer.weight is not None}
 
 
-def product(name: str, op: str, *operands: str, **attributes: object) -> onnx.NodeProto:
-    return helper.make_node(op, list(operands), [f"{name}.out"], name=name, **attributes)
+def product(name: str, op: str, *operands: str, **attributes: int) -> onnx.NodeProto:
+    return helper.make_node(op, list(operands), [f"{name}.out"], name=name, **attributes)  # type: ignore[arg-type]
 
 
 def test_equal_weights_are_found_by_content_and_orientation() -> None:
@@ -426,9 +455,7 @@ def test_other_groups_or_shapes_are_other_devices() -> None:
     st.integers(1, 4),
     st.integers(1, 4),
 )
-def test_weight_matrix_times_input_is_the_product(
-    op: str, left: bool, transposed: bool, rows: int, cols: int
-) -> None:
+def test_weight_matrix_times_input_is_the_product(op: str, left: bool, transposed: bool, rows: int, cols: int) -> None:
     transposed = transposed and op == "Gemm"
     generator = np.random.default_rng(rows * 10 + cols)
     matrix, x = generator.normal(size=(cols, rows)), generator.normal(size=rows)

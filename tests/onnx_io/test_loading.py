@@ -101,16 +101,16 @@ INVALID = [
     Invalid("no operators", "net (float[1] x) => (float[1] x) {}", "no operators in it"),
     Invalid("unknown operator", "net (float[1] x) => (float[1] y) { y = Reluu(x) }", "not a valid ONNX model: .*Reluu"),
     Invalid(
-        "tensor from nowhere", "net (float[1] x) => (float[1] y) { y = Add(x, z) }", "not a valid ONNX model: .*'z'|input"
+        "tensor from nowhere",
+        "net (float[1] x) => (float[1] y) { y = Add(x, z) }",
+        "not a valid ONNX model: .*'z'|input",
     ),
     Invalid(
         "not sorted",
         "net (float[1] x) => (float[1] y) { y = Relu(h)\n h = Relu(x) }",
         "not a valid ONNX model: .*topological",
     ),
-    Invalid(
-        "missing attribute", "net (float[1] x) => (float y) { y = Cast(x) }", "not a valid ONNX model: .*to"
-    ),
+    Invalid("missing attribute", "net (float[1] x) => (float y) { y = Cast(x) }", "not a valid ONNX model: .*to"),
 ]
 
 
@@ -131,13 +131,9 @@ def test_a_proto_without_a_version_is_refused() -> None:
 def chain(*names: str) -> onnx.ModelProto:
     """Relu after Relu, with these names."""
     tensors = ["x", *(f"t{i}" for i in range(len(names)))]
-    nodes = [
-        onnx.helper.make_node("Relu", [tensors[i]], [tensors[i + 1]], name=name) for i, name in enumerate(names)
-    ]
+    nodes = [onnx.helper.make_node("Relu", [tensors[i]], [tensors[i + 1]], name=name) for i, name in enumerate(names)]
     value = onnx.helper.make_tensor_value_info
-    graph = onnx.helper.make_graph(
-        nodes, "net", [value("x", 1, [1])], [value(tensors[-1], 1, [1])]
-    )
+    graph = onnx.helper.make_graph(nodes, "net", [value("x", 1, [1])], [value(tensors[-1], 1, [1])])
     return onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8)
 
 

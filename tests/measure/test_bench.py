@@ -1,0 +1,152 @@
+"""Scores of placements on a network small enough to reason about."""
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+from lhc.errors import DataError, UsageError
+from lhc.hardware import Adc, Hardware
+from lhc.measure import Bench, Budget, PlacementJudge, measure_sensitivity, ranking_metric
+from lhc.model import OnnxModel
+from lhc.onnx_io import load_model, read_graph
+from lhc.task import Task, get_metric
+
+pytestmark = pytest.mark.analog
+
+LIONHEART = Hardware.load("lionheart")
+
+
+def chain(batch: str = "N", fragile: int | None = None, layers: int = 4) -> OnnxModel:
+    """Square MatMuls with ReLUs; the ``fragile`` one has a dominant input direction that hides the useful ones."""
+    rng = np.random.default_rng(5)
+    body, tensor = [], "x"
+    weights = {}
+    for index in range(layers):
+        weight = np.linalg.qr(rng.normal(size=(16, 16)))[0].astype(np.float32)
+        if index == fragile:
+            # Large weights that cancel in the digital network: their noise does not.
+            weight = np.vstack([weight / 2 + 5, weight / 2 - 5]).astype(np.float32)
+            body.append(f"d{index} = Concat <axis = 1> ({tensor}, {tensor})")
+            tensor = f"d{index}"
+        weights[f"w{index}"] = weight
+        body.append(f"[layer{index}] m{index} = MatMul ({tensor}, w{index})")
+        tensor = f"m{index}"
+    body.append(f"y = Identity ({tensor})")
+    text = f'<ir_version: 8, opset_import: ["" : 17]> g (float[{batch}, 16] x) => (float[{batch}, 16] y) {{ '
+    model = onnx.parser.parse_model(text + "\n".join(body) + " }")
+    model.graph.initializer.extend(numpy_helper.from_array(array, name) for name, array in weights.items())
+    return load_model(model)
+
+
+def task(samples: int = 100, metric: str = "kl") -> Task:
+    x = np.random.default_rng(1).normal(size=(samples, 16)).astype(np.float32)
+    return Task({"x": x}, np.zeros(samples, np.int64), get_metric(metric))
+
+
+def bench(model: OnnxModel, samples: Task, hardware: Hardware = LIONHEART, draws: int = 3) -> Bench:
+    return Bench(model, read_graph(model), hardware, samples, draws=draws, t_s=86400.0)
+
+
+@pytest.mark.parametrize("fragile", range(4))
+def test_planted_sensitive_layer_ranks_first(fragile: int) -> None:
+    model = chain(fragile=fragile)
+    table = measure_sensitivity(bench(model, task()), [f"layer{i}" for i in range(4)])
+    assert table.ranking()[0] == f"layer{fragile}"
+    assert f"layer{fragile}" in table.table()
+
+
+def test_damage_is_positive_for_metrics_of_both_directions() -> None:
+    model = chain(fragile=1)
+    for metric in ("agreement", "kl", "nmse"):
+        evaluation = bench(model, task(metric=metric)).evaluate(frozenset({"layer1"}))
+        assert evaluation.drop > 0, metric
+
+
+def test_digital_placement_costs_nothing() -> None:
+    evaluation = bench(chain(), task(metric="agreement")).evaluate(frozenset())
+    assert (evaluation.baseline, evaluation.mean, evaluation.drop) == (1.0, 1.0, 0.0)
+    assert evaluation.drop_interval == (0.0, 0.0)
+
+
+def test_static_batch_gives_the_scores_of_a_dynamic_one() -> None:
+    """Also where the samples are no multiple of the batch."""
+    placement = frozenset({"layer0", "layer2"})
+    dynamic = bench(chain("N"), task(50)).evaluate(placement)
+    static = bench(chain("8"), task(50)).evaluate(placement)
+    assert static.values == pytest.approx(dynamic.values, rel=1e-6)
+
+
+def test_ideal_hardware_changes_nothing_and_is_measured_once() -> None:
+    calls: list[int] = []
+    model = chain()
+    ideal = Bench(
+        model,
+        read_graph(model),
+        Hardware.load("ideal"),
+        task(metric="nmse"),
+        draws=4,
+        progress=lambda what, done, total: calls.append(total),
+    )
+    evaluation = ideal.evaluate(frozenset({"layer1"}))
+    assert max(evaluation.drops) < 1e-10
+    assert evaluation.draws == 4
+    assert set(calls) == {2}, "two blocks of samples, one draw"
+
+
+def test_draws_do_not_depend_on_how_many_are_held_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    placement = frozenset({"layer0", "layer3"})
+    together = bench(chain(), task()).scores(placement)
+    monkeypatch.setattr("lhc.measure.bench.DRAW_BYTES", 1)
+    one_by_one = bench(chain(), task()).scores(placement)
+    assert together.tobytes() == one_by_one.tobytes()
+
+
+def test_judge_measures_a_placement_once() -> None:
+    measured: list[str] = []
+    model = chain()
+    counting = Bench(
+        model,
+        read_graph(model),
+        LIONHEART,
+        task(),
+        draws=2,
+        progress=lambda what, done, total: measured.append(what),
+    )
+    judge = PlacementJudge(counting, Budget(10.0))
+    placement = frozenset({"layer0"})
+    assert judge.within(placement) is judge.within(placement)
+    assert len(measured) == 4, "two draws of two blocks"
+
+
+def test_relative_drop() -> None:
+    model = chain(fragile=0)
+    placement = frozenset({"layer0"})
+    samples = Task(task().inputs, bench(model, task()).digital_output + 1.0, get_metric("mse"))
+    absolute = bench(model, samples).evaluate(placement)
+    relative = bench(model, samples).evaluate(placement, relative=True)
+    assert absolute.baseline == pytest.approx(1.0)
+    assert relative.drop == pytest.approx(absolute.drop / absolute.baseline)
+    with pytest.raises(UsageError, match="relative drop is undefined"):
+        bench(model, task(metric="kl")).evaluate(placement, relative=True)
+
+
+def test_digital_network_that_gives_nan_is_refused() -> None:
+    model = load_model(
+        onnx.parser.parse_model(
+            '<ir_version: 8, opset_import: ["" : 17]> g (float[N, 16] x) => (float[N, 16] y) { y = Log (x) }'
+        )
+    )
+    with pytest.raises(DataError, match="NaN or infinite"):
+        _ = bench(model, task()).digital_output
+
+
+@pytest.mark.parametrize(("shape", "expected"), [((5, 10), "kl"), ((5, 3, 7), "kl"), ((5, 1), "nmse"), ((5,), "nmse")])
+def test_ranking_metric_follows_the_output(shape: tuple[int, ...], expected: str) -> None:
+    assert ranking_metric(np.zeros(shape, np.float32)).name == expected
+
+
+def test_output_noise_of_the_adc_alone_is_stochastic_hardware() -> None:
+    quiet = LIONHEART.model_copy(update={"devices": None})
+    assert quiet.is_stochastic
+    assert not quiet.model_copy(update={"adc": Adc(noise=0.0)}).is_stochastic
