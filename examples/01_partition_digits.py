@@ -16,6 +16,7 @@ log = logging.getLogger("example")
 
 
 def main() -> None:
+    """Partition, save, run and age."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     result = lhc.partition("digits", samples=400, draws=5)
     log.info("%s\n\n%s\n", result.table(), result.summary)

@@ -30,15 +30,22 @@ _LAZY = {
 __all__ = ["__version__", *_LAZY]
 
 if TYPE_CHECKING:
-    from lhc.api import analog_outputs, analyze, compile, evaluate, partition, sensitivity
-    from lhc.errors import LhcError
-    from lhc.hardware import Hardware
-    from lhc.outcomes import PartitionResult
-    from lhc.passes import Select
-    from lhc.plan import Plan
-    from lhc.results import Evaluation, SensitivityTable
-    from lhc.runtime import HybridSession
-    from lhc.task import Metric, Task
+    from lhc.api import analog_outputs as analog_outputs
+    from lhc.api import analyze as analyze
+    from lhc.api import compile as compile
+    from lhc.api import evaluate as evaluate
+    from lhc.api import partition as partition
+    from lhc.api import sensitivity as sensitivity
+    from lhc.errors import LhcError as LhcError
+    from lhc.hardware import Hardware as Hardware
+    from lhc.outcomes import PartitionResult as PartitionResult
+    from lhc.passes import Select as Select
+    from lhc.plan import Plan as Plan
+    from lhc.results import Evaluation as Evaluation
+    from lhc.results import SensitivityTable as SensitivityTable
+    from lhc.runtime import HybridSession as HybridSession
+    from lhc.task import Metric as Metric
+    from lhc.task import Task as Task
 
 
 def __getattr__(name: str) -> object:

@@ -167,20 +167,28 @@ class Plan(_Record):
             raise ConfigError(f"{where}: not a plan of schema {SCHEMA_VERSION}: {field}: {first['msg']}") from error
 
 
-def format_drop(value: float, percent: bool) -> str:
+def format_drop(value: float, percent: bool, digits: int = 1) -> str:
     """A drop as people read it: points of a share in %, other metrics in their own unit."""
-    return f"{100 * value:.1f} %" if percent else f"{value:.4g}"
+    if not percent:
+        return f"{value:.4g}"
+    return f"{round(100 * value, digits) + 0.0:.{digits}f} %"  # + 0.0: no "-0.0"
+
+
+def _digits(max_drop: float) -> int:
+    """Decimals that show a budget in % without rounding it, at least one and at most four."""
+    return next((d for d in (1, 2, 3) if abs(round(100 * max_drop, d) - 100 * max_drop) < 1e-9), 4)
 
 
 def format_outcome(outcome: Outcome) -> str:
     """``drop 0.6 % [0.2, 1.0] <= 1.0 %``, with the sign that holds."""
     percent = outcome.percent or outcome.drop_type == "relative"
-    drop = format_drop(outcome.drop, percent)
+    digits = _digits(outcome.max_drop)
+    drop = format_drop(outcome.drop, percent, digits)
     if outcome.interval is not None:
-        bounds = [format_drop(bound, percent).removesuffix(" %") for bound in outcome.interval]
+        bounds = [format_drop(bound, percent, digits).removesuffix(" %") for bound in outcome.interval]
         drop = f"{drop} [{', '.join(bounds)}]"
     sign = "<=" if outcome.within_budget else "exceeds"
-    return f"drop {drop} {sign} {format_drop(outcome.max_drop, percent)}"
+    return f"drop {drop} {sign} {format_drop(outcome.max_drop, percent, digits)}"
 
 
 def summary(plan: Plan, graph: LayerGraph) -> str:

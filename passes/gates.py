@@ -13,7 +13,7 @@ __all__ = ["ParityGate"]
 
 @dataclass(frozen=True)
 class ParityGate(Pass):
-    """Exclude layers whose noise-free emulation differs from onnxruntime.
+    """Exclude layers whose noise-free emulation differs from onnxruntime, forced ones too.
 
     Attributes:
         errors: layer -> error relative to its output's greatest magnitude.
@@ -25,9 +25,8 @@ class ParityGate(Pass):
     name: ClassVar[str] = "parity"
 
     def run(self, graph: LayerGraph, plan: Plan) -> PassResult:
-        failed = {
-            name: error for name, error in self.errors.items() if not error <= self.tolerance and name in plan.eligible
-        }
+        may_be_analog = plan.analog.union(plan.eligible)
+        failed = {n: error for n, error in self.errors.items() if n in may_be_analog and not error <= self.tolerance}
         decisions: dict[str, tuple[Placement, Reason, str]] = {}
         for name, error in failed.items():
             by = f"by {error:.2g} of the output's greatest magnitude (allowed {self.tolerance:.0e})"

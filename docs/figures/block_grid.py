@@ -25,10 +25,12 @@ def blocks(plan: Plan) -> list[tuple[str, list[LayerPlan]]]:
 
 
 def text(x: float, y: float, content: str, size: int = 12, fill: str = "#333", anchor: str = "start") -> str:
+    """One line of text."""
     return f"<text x='{x}' y='{y}' font-size='{size}' fill='{fill}' text-anchor='{anchor}'>{escape(content)}</text>"
 
 
 def cell(x: float, y: float, layer: LayerPlan) -> str:
+    """One layer: its name and sensitivity on the colour of its placement."""
     figure = "" if layer.sensitivity is None else f"{layer.sensitivity.mean:.4f}"
     name = layer.name.rpartition(".")[2]
     return (
@@ -40,6 +42,7 @@ def cell(x: float, y: float, layer: LayerPlan) -> str:
 
 
 def panel(left: float, title: str, plan: Plan) -> str:
+    """One model."""
     outcome = plan.outcome
     share = f"{len(plan.analog)} of {len(plan.layers)} layers analog, {100 * plan.analog_mac_fraction:.1f} % of MACs"
     drop = ""
@@ -55,6 +58,7 @@ def panel(left: float, title: str, plan: Plan) -> str:
 
 
 def main() -> None:
+    """Draw the models that the command line names."""
     out, panels = Path(sys.argv[1]), []
     for argument in sys.argv[2:]:
         title, _, path = argument.rpartition("=")

@@ -159,12 +159,15 @@ class Bench:
 
         Raises:
             UsageError: relative to a baseline of 0.
+            DataError: the mapped network gives values that are not finite.
         """
         scores = self.scores(placement, what, t_s)
         return self.summarize(scores, relative, self.t_s if t_s is None else t_s)
 
     def summarize(self, scores: Scores, relative: bool, t_s: float) -> Evaluation:
         """The evaluation that scores of shape ``(draws, samples)`` give."""
+        if not np.isfinite(scores).all():
+            raise DataError("the mapped network gives NaN or infinite values on some samples; its drop is undefined")
         if relative and self.baseline == 0:
             raise UsageError("the baseline is 0, so a relative drop is undefined; use --drop-type absolute")
         drops = self.metric.damage(self.digital_scores, scores).mean(axis=1)

@@ -55,6 +55,17 @@ def test_the_refusal_holds_its_numbers() -> None:
     assert result.notes == (f"a stays digital: {detail}",)
 
 
+def test_forced_layers_are_gated_too() -> None:
+    graph, plan = network("a", "b")
+    plan = Select(force_analog=("a",)).run(graph, plan).plan
+    result = ParityGate({"a": 1.0, "b": 0.0}, 1e-4).run(graph, plan)
+    assert [(row.placement, row.reason) for row in result.plan.layers] == [
+        ("digital", "parity"),
+        ("digital", "eligible"),
+    ]
+    assert result.notes[0].startswith("a stays digital")
+
+
 def test_layers_that_are_decided_already_keep_their_reason() -> None:
     graph, plan = network("a", "b")
     plan = Select(exclude=("a",)).run(graph, plan).plan

@@ -1,5 +1,7 @@
 """The tile: two properties first, then equality with aihwkit's own tile, then statistics of the noise."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
@@ -31,6 +33,13 @@ def _matrix(weight: np.ndarray, hardware: Hardware, t_s: float | None = DAY, dra
         if t_s is not None:
             matrix.drift_to(t_s, 0, draw)
     return matrix
+
+
+def _seeding(seed: int) -> Callable[..., None]:
+    def hook(*_: object) -> None:
+        torch.manual_seed(seed)
+
+    return hook
 
 
 def _answers(matrix: AnalogMatrix, x: torch.Tensor, block: int) -> np.ndarray:
@@ -99,9 +108,7 @@ def test_equals_aihwkit_bit_for_bit(inputs: int, outputs: int, noise: float) -> 
             torch.manual_seed(device_seed(0, "abc", 0, "drift", index, round(DAY * 1000)))
             tile.drift_weights(DAY)
         for index, tile in enumerate(tiles):  # one tile at a time: each is seeded by itself
-            tile.register_forward_pre_hook(
-                lambda *_, seed=device_seed(0, "abc", 0, "noise", 5, 0, index, 0): torch.manual_seed(seed) and None
-            )
+            tile.register_forward_pre_hook(_seeding(device_seed(0, "abc", 0, "noise", 5, 0, index, 0)))
         expected = theirs(x)
     assert result.numpy().tobytes() == expected.detach().numpy().tobytes()
 
