@@ -22,8 +22,8 @@ def device_seed(seed: int, tile_set: str, draw: int, purpose: Purpose, *indices:
         tile_set: hexadecimal digest of the weights in their orientation (``WeightRef.tile_set``).
         draw: number of the programming, from 0.
         purpose: what the random numbers are for.
-        indices: what else tells the numbers apart: time in milliseconds for drift; unit of samples, tile and
-            round of bound management for noise.
+        indices: what else tells the numbers apart: time in milliseconds for drift; unit of samples, group, tile,
+            round of bound management and use of the tiles for noise.
     """
     entropy = (seed, int(tile_set, 16), draw, _CODES[purpose], *indices)
     return int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0])

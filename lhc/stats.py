@@ -1,8 +1,17 @@
-"""Intervals over draws.
+"""Intervals and bounds: what is random, and how sure a mean is. docs/statistics.md explains the choice.
 
-A draw is one programming of all tiles, that is one chip. The interval of a mean over ``n`` draws is Student's:
-mean ± t(n-1) · s / sqrt(n), two-sided at ``confidence``, so that each bound holds one-sided at
-(1 + confidence) / 2.
+Two things are random: the chip (a *draw*, one programming of all tiles) and the samples. Two intervals of the mean
+drop follow:
+
+- **over chips, on these samples** (`over_draws`): Student's t over the draws' own means,
+  mean ± t(R-1) · s / sqrt(R). What other chips will do on this data.
+- **over chips and samples** (`over_draws_and_samples`): also what other samples of the same kind would show. Drops form a
+  crossed table of R draws by N samples; in the two-way random model the mean has the variance
+  (MS_draws + MS_samples - MS_rest) / (R·N), with Satterthwaite's degrees of freedom (Searle, Casella, McCulloch, Variance
+  Components, 1992, chapter 4).
+
+A level that is spent over several looks or tests is divided between them (`split_level`, Bonferroni), so that the
+chance of any wrong acceptance stays below the whole.
 """
 
 from collections.abc import Sequence
@@ -14,10 +23,46 @@ from scipy import stats
 
 from lhc.errors import UsageError
 
-__all__ = ["CONFIDENCE", "Summary", "summarize"]
+__all__ = [
+    "CONFIDENCE",
+    "Summary",
+    "check_confidence",
+    "look_schedule",
+    "one_sided",
+    "over_draws",
+    "over_draws_and_samples",
+    "samples_needed",
+    "split_level",
+    "summarize",
+    "two_sided",
+]
 
 CONFIDENCE = 0.90
 """Two-sided; each bound one-sided at 95 %."""
+
+Interval = tuple[float, float]
+Floats = npt.NDArray[np.float64]
+
+
+def check_confidence(confidence: float) -> float:
+    """A level between 0 and 1.
+
+    Raises:
+        UsageError: it is not.
+    """
+    if not 0 < confidence < 1:
+        raise UsageError(f"--confidence must lie between 0 and 1, got {confidence}")
+    return confidence
+
+
+def one_sided(confidence: float) -> float:
+    """Chance of error of one bound of a two-sided interval."""
+    return (1 - confidence) / 2
+
+
+def two_sided(error: float) -> float:
+    """Confidence of the two-sided interval whose bounds err with that chance each."""
+    return 1 - 2 * error
 
 
 @dataclass(frozen=True)
@@ -29,11 +74,11 @@ class Summary:
 
     mean: float
     std: float
-    interval: tuple[float, float] | None
+    interval: Interval | None
     draws: int
 
 
-def summarize(values: Sequence[float] | npt.NDArray[np.float64], confidence: float = CONFIDENCE) -> Summary:
+def summarize(values: Sequence[float] | Floats, confidence: float = CONFIDENCE) -> Summary:
     """Mean over draws with its interval.
 
     Args:
@@ -46,11 +91,86 @@ def summarize(values: Sequence[float] | npt.NDArray[np.float64], confidence: flo
     x = np.asarray(values, np.float64)
     if x.size == 0:
         raise UsageError("no draws to summarize; ask for at least one (--draws)")
-    if not 0 < confidence < 1:
-        raise UsageError(f"confidence must lie between 0 and 1, got {confidence}")
-    mean = float(x.mean())
-    if x.size == 1:
-        return Summary(mean, 0.0, None, 1)
-    std = float(x.std(ddof=1))
-    half = float(stats.t.ppf((1 + confidence) / 2, x.size - 1)) * std / float(np.sqrt(x.size))
-    return Summary(mean, std, (mean - half, mean + half), x.size)
+    std = 0.0 if x.size == 1 else float(x.std(ddof=1))
+    return Summary(float(x.mean()), std, over_draws(x, confidence), x.size)
+
+
+def over_draws(values: Floats, confidence: float = CONFIDENCE) -> Interval | None:
+    """Student's interval of the mean over draws, on the samples at hand; None with one draw."""
+    check_confidence(confidence)
+    if values.size < 2:
+        return None
+    return _interval(float(values.mean()), float(values.var(ddof=1)) / values.size, values.size - 1, confidence)
+
+
+def over_draws_and_samples(damage: Floats, confidence: float = CONFIDENCE) -> Interval | None:
+    """Interval of the mean over other draws and other samples.
+
+    Args:
+        damage: per draw and sample, shape ``(draws, samples)``, paired with the digital network sample by sample.
+        confidence: two-sided level.
+
+    Returns:
+        None with one draw or one sample.
+    """
+    check_confidence(confidence)
+    draws, samples = damage.shape
+    if draws < 2 or samples < 2:
+        return None
+    mean = damage.mean()
+    by_draw, by_sample = damage.mean(axis=1), damage.mean(axis=0)
+    rest = damage - by_draw[:, None] - by_sample[None, :] + mean
+    square_draws = samples * by_draw.var(ddof=1)
+    square_samples = draws * by_sample.var(ddof=1)
+    square_rest = float((rest**2).sum()) / ((draws - 1) * (samples - 1))
+    # Each part alone is a lower bound of the sum: a negative estimate of a component counts as none.
+    total = max(square_draws + square_samples - square_rest, square_draws, square_samples)
+    if total == 0:
+        return float(mean), float(mean)
+    parts = (square_draws**2 / (draws - 1), square_samples**2 / (samples - 1))
+    freedom = total**2 / (sum(parts) + square_rest**2 / ((draws - 1) * (samples - 1)))
+    return _interval(float(mean), float(total) / (draws * samples), max(float(freedom), 1.0), confidence)
+
+
+def _interval(mean: float, variance: float, freedom: float, confidence: float) -> Interval:
+    half = float(stats.t.ppf((1 + confidence) / 2, freedom)) * variance**0.5
+    return mean - half, mean + half
+
+
+def look_schedule(most: int) -> tuple[int, ...]:
+    """Numbers of draws at which a running measurement is looked at: about a third, two thirds, all.
+
+    Args:
+        most: draws at the last look.
+    """
+    looks = {max(3, -(-most // 3)), max(3, -(-2 * most // 3)), most}
+    return tuple(sorted(n for n in looks if n <= most))
+
+
+def split_level(error: float, parts: int, first: float | None = None) -> tuple[float, ...]:
+    """Divide a chance of error over looks or tests.
+
+    Args:
+        error: the whole chance.
+        parts: over how many.
+        first: share of the first one; the others have equal shares of the rest. Equal shares if None.
+    """
+    if parts == 1:
+        return (error,)
+    share = 1 / parts if first is None else first
+    return (error * share, *[error * (1 - share) / (parts - 1)] * (parts - 1))
+
+
+def samples_needed(budget: float, changed: float, confidence: float = CONFIDENCE) -> int:
+    """Samples at which the sampling of data alone resolves a budget of a share.
+
+    If a share ``changed`` of the answers changes between right and wrong, paired differences of 0 and ±1 have at most
+    that variance, and the half-width of the interval is z · sqrt(changed / N).
+
+    Args:
+        budget: the drop to be resolved, as a share.
+        changed: share of samples whose score changes.
+        confidence: two-sided level.
+    """
+    z = float(stats.norm.ppf((1 + confidence) / 2))
+    return int(np.ceil(changed * (z / budget) ** 2)) if budget > 0 else np.iinfo(np.int64).max

@@ -96,7 +96,8 @@ class HybridExecutor:
         _require_emulation(self._label)
         from lhc.runtime.layers import analog_layer
 
-        return analog_layer(node, layer, self._constants.value(layer.weight.name))
+        users = [c.name for c in self._graph.candidates if c.weight and c.weight.tile_set == layer.weight.tile_set]
+        return analog_layer(node, layer, self._constants.value(layer.weight.name), users.index(name))
 
     @property
     def layers(self) -> "tuple[AnalogLayer, ...]":

@@ -6,6 +6,7 @@ layer's shape only, so results depend neither on how the caller batches samples 
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -70,7 +71,7 @@ def _product(matrix: AnalogMatrix, vectors: Tensor, group: int, key: NoiseKey) -
     A piece counts as a unit of its own for the noise; 2^20 pieces fit between two units.
     """
     pieces = [
-        matrix.product(piece, group, NoiseKey(key.seed, key.draw, (key.unit << 20) + index))
+        matrix.product(piece, group, replace(key, unit=(key.unit << 20) + index))
         for index, piece in enumerate(torch.split(vectors, UNIT_VECTORS))
     ]
     return pieces[0] if len(pieces) == 1 else torch.cat(pieces)
@@ -79,16 +80,18 @@ def _product(matrix: AnalogMatrix, vectors: Tensor, group: int, key: NoiseKey) -
 class AnalogLayer(ABC):
     """One operator whose product runs on tiles. Holds no programmed state."""
 
-    def __init__(self, node: onnx.NodeProto, layer: Layer, weight: Array) -> None:
+    def __init__(self, node: onnx.NodeProto, layer: Layer, weight: Array, use: int) -> None:
         """Describe the operator.
 
         Args:
             node: the operator.
             layer: its facts; the weight must be known.
             weight: the stored weight.
+            use: number of this node among those that share the weight's devices.
         """
         assert layer.weight is not None
         self.name = layer.name
+        self.use = use
         self.layer = layer
         self.operand = layer.weight.operand
         self.tile_set = layer.weight.tile_set
@@ -139,8 +142,8 @@ class AnalogLayer(ABC):
 class AnalogConv(AnalogLayer):
     """Conv: every output position is one product per group."""
 
-    def __init__(self, node: onnx.NodeProto, layer: Layer, weight: Array) -> None:
-        super().__init__(node, layer, weight)
+    def __init__(self, node: onnx.NodeProto, layer: Layer, weight: Array, use: int) -> None:
+        super().__init__(node, layer, weight, use)
         self._geometry = ConvGeometry.of(node, tuple(weight.shape[2:]))
         self.groups = self._geometry.groups
 
@@ -151,7 +154,7 @@ class AnalogConv(AnalogLayer):
 
         def unit(items: Tensor, number: int) -> Tensor:
             windows = self._geometry.windows(items)
-            key = NoiseKey(position.seed, position.draw, number)
+            key = NoiseKey(position.seed, position.draw, number, self.use)
             outputs = []
             for group in range(self.groups):
                 part = windows.narrow(len(out) + 1, group * channels, channels)
@@ -202,7 +205,7 @@ class AnalogMatMul(AnalogLayer):
     def _products(self, matrix: AnalogMatrix, rows: Tensor, position: Position) -> Tensor:
         def unit(items: Tensor, number: int) -> Tensor:
             vectors = items.reshape(-1, items.shape[-1])
-            products = _product(matrix, vectors, 0, NoiseKey(position.seed, position.draw, number))
+            products = _product(matrix, vectors, 0, NoiseKey(position.seed, position.draw, number, self.use))
             return products.reshape(*items.shape[:-1], -1)
 
         return _in_units(rows, position, int(np.prod(rows.shape[1:-1])), unit)
@@ -214,7 +217,7 @@ class AnalogMatMul(AnalogLayer):
         return output + beta * extra
 
 
-def analog_layer(node: onnx.NodeProto, layer: Layer, weight: Array) -> AnalogLayer:
+def analog_layer(node: onnx.NodeProto, layer: Layer, weight: Array, use: int = 0) -> AnalogLayer:
     """The analog form of a Conv, Gemm or MatMul with a constant weight."""
     kind = AnalogConv if node.op_type == "Conv" else AnalogMatMul
-    return kind(node, layer, weight)
+    return kind(node, layer, weight, use)

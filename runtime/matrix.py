@@ -89,7 +89,7 @@ class AnalogMatrix:
     def _reseed(self, key: NoiseKey, group: int, tile: int) -> Callable[[int], None]:
         def reseed(number: int) -> None:
             torch.default_generator.manual_seed(
-                device_seed(key.seed, self.tile_set, key.draw, "noise", key.unit, group, tile, number)
+                device_seed(key.seed, self.tile_set, key.draw, "noise", key.unit, group, tile, number, key.use)
             )
 
         return reseed

@@ -30,8 +30,10 @@ class NoiseKey:
         seed: of the run.
         draw: number of the programming.
         unit: number of the fixed computing block.
+        use: which of the nodes that share the devices reads them: their reads have noise of their own.
     """
 
     seed: int
     draw: int
     unit: int
+    use: int = 0

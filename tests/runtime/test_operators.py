@@ -310,6 +310,22 @@ def test_noise_does_not_depend_on_batching_across_computing_units() -> None:
     assert len(answers) == 1
 
 
+@pytest.mark.parametrize("op_type", ["Conv", "MatMul"])
+def test_noise_of_groups_and_of_tiles_is_independent(op_type: str) -> None:
+    """Equal weights and inputs on perfect devices: only the noise of reading tells the columns apart."""
+    hardware = _on(SMALL, LIONHEART).model_copy(update={"devices": None})
+    group: dict[str, Any]
+    if op_type == "Conv":
+        x, weight, group = np.ones((400, 12, 1), np.float32), np.ones((12, 1, 1), np.float32), {"group": 12}
+    else:
+        x, weight, group = np.ones((400, 1), np.float32), np.ones((1, 12), np.float32), {}
+    model = _model([helper.make_node(op_type, ["x", "W"], ["y"], **group)], {"x": x}, {"y": x.ndim}, {"W": weight})
+    y = HybridSession(model, hardware, "all-analog").run(None, {"x": x})[0].reshape(400, 12)
+    correlations = np.corrcoef(y, rowvar=False)[~np.eye(12, dtype=bool)]
+    assert y.std(axis=0).min() > 0.04
+    assert np.abs(correlations).max() < 0.25  # five standard deviations
+
+
 # --- what drawing does not reach ---------------------------------------------------------------------------------
 
 
@@ -657,7 +673,7 @@ def test_sequence_between_segments_is_refused_with_the_reason() -> None:
 
 def test_the_order_of_the_feeds_changes_nothing() -> None:
     rng = np.random.default_rng(11)
-    feeds = {"x": _normal(rng, (6, 5)), "scale": np.array([2.0], np.float32)}
+    feeds = {"x": _normal(rng, (6, 5)), "scale": _normal(rng, (5,))}  # x has the samples: it is the model's first input
     nodes = [helper.make_node("Mul", ["x", "scale"], ["s"]), helper.make_node("MatMul", ["s", "W"], ["y"])]
     model = _model(nodes, feeds, {"y": 2}, {"W": _normal(rng, (5, 3))})
     answers = []
@@ -666,3 +682,18 @@ def test_the_order_of_the_feeds_changes_nothing() -> None:
         answers += [[session.run(None, {name: feeds[name] for name in names})[0].tobytes() for _ in range(2)]]
     assert answers[0] == answers[1]
     assert answers[0][0] != answers[0][1]
+
+
+def test_nodes_that_share_tiles_read_them_with_noise_of_their_own() -> None:
+    """Two reads of one tile: the same devices, so the same weights, but never the same noise."""
+    text = '<ir_version: 8, opset_import: ["": 17]> g (float[N, 8] x) => (float[N, 8] y, float[N, 8] z) {'
+    model = onnx.parser.parse_model(text + " y = MatMul (x, w) z = MatMul (x, w) }")
+    weight = np.random.default_rng(0).normal(size=(8, 8)).astype(np.float32)
+    model.graph.initializer.append(onnx.numpy_helper.from_array(weight, "w"))
+    feeds = {"x": np.random.default_rng(1).normal(size=(200, 8)).astype(np.float32)}
+    noisy = HybridSession(model, placement="all-analog").run(None, feeds)
+    assert not np.array_equal(noisy[0], noisy[1])
+    hardware = Hardware.load("lionheart")
+    quiet = hardware.model_copy(update={"adc": hardware.adc.model_copy(update={"noise": 0.0})})
+    same = HybridSession(model, hardware=quiet, placement="all-analog").run(None, feeds)
+    assert np.array_equal(same[0], same[1])

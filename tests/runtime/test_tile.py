@@ -108,7 +108,7 @@ def test_equals_aihwkit_bit_for_bit(inputs: int, outputs: int, noise: float) -> 
             torch.manual_seed(device_seed(0, "abc", 0, "drift", index, round(DAY * 1000)))
             tile.drift_weights(DAY)
         for index, tile in enumerate(tiles):  # one tile at a time: each is seeded by itself
-            tile.register_forward_pre_hook(_seeding(device_seed(0, "abc", 0, "noise", 5, 0, index, 0)))
+            tile.register_forward_pre_hook(_seeding(device_seed(0, "abc", 0, "noise", 5, 0, index, 0, 0)))
         expected = theirs(x)
     assert result.numpy().tobytes() == expected.detach().numpy().tobytes()
 
