@@ -13,7 +13,7 @@ _LAZY = {
     "Hardware": "lhc.hardware",
     "HybridSession": "lhc.runtime",
     "LhcError": "lhc.errors",
-    "Metric": "lhc.task",
+    "Metric": "lhc.metrics",
     "PartitionResult": "lhc.outcomes",
     "Plan": "lhc.plan",
     "Select": "lhc.passes",
@@ -38,13 +38,13 @@ if TYPE_CHECKING:
     from lhc.api import sensitivity as sensitivity
     from lhc.errors import LhcError as LhcError
     from lhc.hardware import Hardware as Hardware
+    from lhc.metrics import Metric as Metric
     from lhc.outcomes import PartitionResult as PartitionResult
     from lhc.passes import Select as Select
     from lhc.plan import Plan as Plan
     from lhc.results import Evaluation as Evaluation
     from lhc.results import SensitivityTable as SensitivityTable
     from lhc.runtime import HybridSession as HybridSession
-    from lhc.task import Metric as Metric
     from lhc.task import Task as Task
 
 

@@ -1,10 +1,13 @@
 """What lhc does, one function each: analyze, sensitivity, partition, evaluate, compile.
 
-Nothing here prints. ``model`` is a path, a zoo name, an ``onnx.ModelProto`` or a loaded model; ``data`` an ``.npz``
-file, arrays by input name (and ``labels``), or a `Task`; a zoo name brings its own. Every error is an `LhcError`.
+Nothing here prints; warnings go to the logger ``lhc``. ``model`` is a path, a zoo name, an ``onnx.ModelProto`` or a
+loaded model; ``data`` an ``.npz`` file, arrays by input name (and ``labels``), or a `Task`; a zoo name brings its own.
+Every error is an `LhcError`.
 """
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -13,10 +16,12 @@ from lhc import __version__
 from lhc.errors import UsageError
 from lhc.hardware import Hardware
 from lhc.measure import (
+    Bench,
     Budget,
-    PlacementJudge,
     Progress,
+    Splits,
     measure_sensitivity,
+    place,
     ranking_metric,
     silent,
     split_task,
@@ -24,14 +29,14 @@ from lhc.measure import (
 from lhc.measure.data import DataSource
 from lhc.opening import ModelSource, Opened, open_model
 from lhc.outcomes import Analysis, PartitionResult
-from lhc.passes import STRATEGIES, Qualify, Select, initial_plan, make_strategy
+from lhc.passes import STRATEGIES, Qualify, Select, initial_plan
 from lhc.plan import Outcome, Plan
-from lhc.preparing import HardwareSource, Work, measurable, prepare, prepare_run
+from lhc.preparing import DEFAULT_DRAWS, EVERYTHING, HardwareSource, Request, Work, prepare, prepare_run
 from lhc.results import Evaluation, SensitivityTable, Verdict
 from lhc.runtime import HybridSession
+from lhc.stats import CONFIDENCE, check_confidence, samples_needed
 
 __all__ = [
-    "DEFAULT_DRAWS",
     "DEFAULT_MAX_DROP",
     "analog_outputs",
     "analyze",
@@ -41,11 +46,9 @@ __all__ = [
     "sensitivity",
 ]
 
-DEFAULT_DRAWS = 10
+log = logging.getLogger("lhc")
+
 DEFAULT_MAX_DROP = 0.01
-MAX_STEPS_BACK = 3
-EVERYTHING = Select()
-"""Every candidate is looked at, none is fixed."""
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -70,10 +73,14 @@ def sensitivity(
     data: DataSource | None = None,
     *,
     metric: str = "kl",
+    higher_is_better: bool | None = None,
+    output: str | None = None,
     hardware: HardwareSource = "lionheart",
     t_inference: float | None = None,
     samples: int | None = None,
     draws: int = DEFAULT_DRAWS,
+    half_width: float | None = None,
+    confidence: float = CONFIDENCE,
     seed: int = 0,
     label_key: str = "labels",
     selection: Select = EVERYTHING,
@@ -85,18 +92,27 @@ def sensitivity(
         model: the network.
         data: samples, targets if the metric needs them.
         metric: in whose unit damage is measured.
+        higher_is_better: direction of a metric given as ``module:function``.
+        output: the output that is scored; the first by default.
         hardware: preset, YAML file or description.
         t_inference: seconds after the first read; the hardware's own by default.
         samples: use the first so many.
         draws: programmings per layer, at least 2.
+        half_width: stop a layer before that once its interval is within this share of its mean.
+        confidence: two-sided level of the intervals.
         seed: fixes devices and noise.
         label_key: key of the targets in the data.
         selection: which layers are looked at.
         progress: called as work proceeds.
     """
-    work = prepare(model, data, metric, hardware, t_inference, samples, draws, seed, label_key, selection, progress)
-    names = [layer.name for layer in work.plan.layers if measurable(layer)]
-    return measure_sensitivity(work.bench(work.task), names)
+    check_confidence(confidence)
+    if half_width is not None and not half_width > 0:
+        raise UsageError(f"--half-width must be above 0, got {half_width}")
+    request = Request(
+        model, data, metric, higher_is_better, output, hardware, samples, draws, seed, label_key, selection, progress
+    )
+    work = prepare(request, t_inference)
+    return measure_sensitivity(work.bench(work.task), work.graph, work.measurable, confidence, half_width)
 
 
 def partition(
@@ -104,8 +120,12 @@ def partition(
     data: DataSource | None = None,
     *,
     metric: str | None = None,
+    higher_is_better: bool | None = None,
+    output: str | None = None,
     max_drop: float | None = None,
     drop_type: Literal["absolute", "relative"] = "absolute",
+    confidence: float = CONFIDENCE,
+    generalize: bool = False,
     hardware: HardwareSource = "lionheart",
     t_inference: float | None = None,
     strategy: str = "sensitivity",
@@ -122,8 +142,12 @@ def partition(
         model: the network.
         data: samples, targets if the metric needs them.
         metric: judges placements; accuracy where there are class labels, else agreement with the digital network.
+        higher_is_better: direction of a metric given as ``module:function``.
+        output: the output that is scored; the first by default.
         max_drop: greatest mean drop over chips; a zoo entry's own, else 0.01.
         drop_type: ``absolute`` in the metric's unit, or ``relative`` to the baseline.
+        confidence: two-sided level of the bounds that decide.
+        generalize: decide by the interval over chips and samples, not over chips on these samples alone.
         hardware: preset, YAML file or description.
         t_inference: seconds after the first read; the hardware's own by default.
         strategy: how the analog set is found; see ``lhc.passes.strategies``.
@@ -137,22 +161,21 @@ def partition(
     if strategy not in STRATEGIES:
         raise UsageError(f"unknown strategy {strategy!r}; choose one of {', '.join(STRATEGIES)}")
     opened = open_model(model)
-    budget = _budget(max_drop, drop_type, opened)
-    work = prepare(opened, data, metric, hardware, t_inference, samples, draws, seed, label_key, selection, progress)
+    budget = _budget(max_drop, drop_type, check_confidence(confidence), generalize, opened)
+    request = Request(
+        opened, data, metric, higher_is_better, output, hardware, samples, draws, seed, label_key, selection, progress
+    )
+    work = prepare(request, t_inference)
     splits = split_task(work.task)
-    plan = work.plan
-    if STRATEGIES[strategy].needs_sensitivity and plan.eligible:
-        ranking = work.bench(splits.rank)
-        ranking = work.bench(splits.rank.with_metric(ranking_metric(ranking.digital_output)))
-        names = [layer.name for layer in plan.layers if measurable(layer)]
-        plan = plan.with_sensitivities(measure_sensitivity(ranking, names).layers)
-    judge = PlacementJudge(work.bench(splits.select), budget, "searching:")
-    found = make_strategy(strategy, judge).run(work.graph, plan)
-    verifier = PlacementJudge(work.bench(splits.verify), budget, "verifying:")
-    chosen, verdict, notes = _verify(found.plan, found.fallbacks, verifier)
-    outcome = _outcome(verdict, budget, work, splits.held_out, strategy)
-    final = chosen.model_copy(update={"outcome": outcome})
-    return PartitionResult(final, work.graph, work.model, (*work.notes, *found.notes, *notes))
+    select, verify = work.bench(splits.select), work.bench(splits.verify)
+    budget.check(verify)
+    _warn_of_few_samples(verify, budget)
+    if STRATEGIES[strategy].needs_sensitivity and work.plan.eligible:
+        work = _ranked(work, splits)
+    found = place(work.graph, work.plan, strategy, select, verify, budget)
+    outcome = _outcome(found.verdict, budget, work, splits.held_out, strategy)
+    final = found.plan.model_copy(update={"outcome": outcome})
+    return PartitionResult(final, work.graph, work.model, (*work.notes, *found.notes))
 
 
 def evaluate(
@@ -160,11 +183,14 @@ def evaluate(
     data: DataSource | None = None,
     *,
     metric: str | None = None,
+    higher_is_better: bool | None = None,
+    output: str | None = None,
     hardware: HardwareSource | None = None,
     placement: Plan | Iterable[str] | Literal["all-analog"] | None = None,
     times: Sequence[float] | None = None,
     samples: int | None = None,
     draws: int = DEFAULT_DRAWS,
+    confidence: float = CONFIDENCE,
     seed: int = 0,
     label_key: str = "labels",
     progress: Progress = silent,
@@ -175,20 +201,25 @@ def evaluate(
         model: the network.
         data: samples, targets if the metric needs them.
         metric: accuracy where there are class labels, else agreement with the digital network.
+        higher_is_better: direction of a metric given as ``module:function``.
+        output: the output that is scored; the first by default.
         hardware: that of the annotations by default, else ``lionheart``.
         placement: the model's annotations by default (all digital where there are none).
         times: seconds after the first read; the hardware's own by default.
         samples: use the first so many.
         draws: programmings.
+        confidence: two-sided level of the intervals.
         seed: fixes devices and noise.
         label_key: key of the targets in the data.
         progress: called as work proceeds.
     """
-    work, analog, at = prepare_run(
-        model, data, metric, hardware, placement, times, samples, draws, seed, label_key, progress
+    check_confidence(confidence)
+    request = Request(
+        model, data, metric, higher_is_better, output, hardware, samples, draws, seed, label_key, EVERYTHING, progress
     )
+    work, analog, at = prepare_run(request, placement, times)
     bench = work.bench(work.task)
-    return [bench.evaluate(analog, what=f"t = {t:g} s", t_s=t) for t in at]
+    return [bench.evaluate(analog, what=f"t = {t:g} s", t_s=t, confidence=confidence) for t in at]
 
 
 def analog_outputs(
@@ -210,14 +241,22 @@ def analog_outputs(
         Output name -> ``(samples, ...)``, or ``(draws, samples, ...)`` with more than one draw; with more than one
         time the names are ``NAME@T``, T in seconds. Arguments are those of `evaluate`.
     """
-    work, analog, at = prepare_run(
-        model, data, None, hardware, placement, times, samples, draws, seed, label_key, progress
+    request = Request(
+        model,
+        data,
+        hardware=hardware,
+        samples=samples,
+        draws=draws,
+        seed=seed,
+        label_key=label_key,
+        progress=progress,
     )
+    work, analog, at = prepare_run(request, placement, times)
     bench = work.bench(work.task)
     result: dict[str, np.ndarray] = {}
     for t in at:
         blocks: list[list[list[np.ndarray]]] = [[] for _ in range(draws)]
-        for draw, _, outputs in bench.outputs(analog, f"t = {t:g} s", t):
+        for draw, _, outputs in bench.outputs(analog, range(draws), f"t = {t:g} s", t):
             blocks[draw].append(outputs)
         for index, name in enumerate(work.graph.outputs):
             stacked = np.stack([np.concatenate([b[index] for b in blocks[draw]]) for draw in range(draws)])
@@ -230,56 +269,66 @@ def compile(model: ModelSource, data: DataSource | None = None, **options: objec
     return partition(model, data, **options).session()  # type: ignore[arg-type]
 
 
-def _budget(max_drop: float | None, drop_type: str, opened: Opened) -> Budget:
+def _ranked(work: Work, splits: Splits) -> Work:
+    """The work with the sensitivities of all layers that may be analog, measured on the ranking samples."""
+    metric = ranking_metric(work.bench(splits.rank).digital_output)
+    bench = work.bench(splits.rank.with_metric(metric))
+    table = measure_sensitivity(bench, work.graph, work.measurable)
+    return replace(work, plan=work.plan.with_sensitivities(table.layers))
+
+
+def _budget(max_drop: float | None, drop_type: str, confidence: float, generalize: bool, opened: Opened) -> Budget:
     if max_drop is None:
         max_drop = opened.entry.max_drop if opened.entry is not None else DEFAULT_MAX_DROP
     if not 0 <= max_drop < float("inf"):
         raise UsageError(f"--max-drop must be at least 0 and finite, got {max_drop}")
     if drop_type not in ("absolute", "relative"):
         raise UsageError(f"unknown drop type {drop_type!r}; choose absolute or relative")
-    return Budget(max_drop, drop_type)  # type: ignore[arg-type]
+    return Budget(max_drop, drop_type, confidence, generalize)  # type: ignore[arg-type]
 
 
-def _verify(
-    plan: Plan, fallbacks: Sequence[frozenset[str]], judge: PlacementJudge
-) -> tuple[Plan, Verdict, tuple[str, ...]]:
-    """Judge the found placement on samples it was not chosen on; step back while it fails.
+def _warn_of_few_samples(verify: Bench, budget: Budget) -> None:
+    """Say so before measuring when the samples cannot show that the budget holds for other samples too.
 
-    Returns:
-        The plan that is kept: the first that holds the budget, else the one with the least drop.
+    For shares only. The assumption: three times as many samples change between right and wrong as the budget allows to
+    be lost, at least one in a hundred.
     """
-    tried = [(plan.analog, judge.within(plan.analog))]
-    for safer in fallbacks[:MAX_STEPS_BACK]:
-        if tried[-1][1].accepted:
-            break
-        tried.append((safer, judge.within(safer)))
-    accepted = tried[-1][1].accepted
-    analog, verdict = tried[-1] if accepted else min(tried, key=lambda t: t[1].evaluation.drop)
-    dropped = plan.analog - analog
-    notes = () if not dropped else (f"stepped back after verification: {', '.join(sorted(dropped))} digital",)
-    detail = "made digital after verification on held-out samples"
-    return plan.decide(dict.fromkeys(dropped, ("digital", "sensitivity", detail))), verdict, notes
+    if not verify.metric.percent or budget.max_drop == 0:
+        return
+    drop = budget.max_drop * (verify.baseline if budget.relative else 1)
+    needed = samples_needed(drop, max(3 * drop, 0.01), budget.confidence)
+    if verify.samples < needed:
+        log.warning(
+            "%d samples verify the budget of %.2g: enough for these samples, but to hold for others of their kind too"
+            " takes about %d",
+            verify.samples,
+            budget.max_drop,
+            needed,
+        )
 
 
 def _outcome(verdict: Verdict, budget: Budget, work: Work, held_out: bool, strategy: str) -> Outcome:
-    evaluation = verdict.evaluation
-    within = sum(drop <= budget.max_drop for drop in evaluation.drops)
+    found = verdict.evaluation
+    within = sum(drop <= budget.max_drop for drop in found.drops)
     return Outcome(
-        metric=evaluation.metric,
-        percent=evaluation.percent,
-        baseline=evaluation.baseline,
-        value=evaluation.mean,
-        drop=evaluation.drop,
-        interval=evaluation.drop_interval,
-        confidence=evaluation.confidence,
-        chips_within=within / evaluation.draws,
+        metric=found.metric,
+        percent=found.percent,
+        baseline=found.baseline,
+        value=found.mean,
+        drop=found.drop,
+        interval=budget.interval(found),
+        chip_interval=found.drop_interval,
+        sample_interval=found.sample_interval,
+        generalized=budget.generalize,
+        confidence=found.confidence,
+        chips_within=within / found.draws,
         max_drop=budget.max_drop,
         drop_type=budget.drop_type,
         within_budget=verdict.accepted,
         held_out=held_out,
-        samples=evaluation.samples,
-        draws=evaluation.draws,
-        seed=work.seed,
+        samples=found.samples,
+        draws=found.draws,
+        seed=work.request.seed,
         t_s=work.t_s,
         strategy=strategy,
         data=work.task.digest,

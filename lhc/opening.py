@@ -11,6 +11,7 @@ from lhc.errors import UsageError
 from lhc.graph import LayerGraph
 from lhc.measure import load_task
 from lhc.measure.data import DataSource
+from lhc.metrics import Metric
 from lhc.model import OnnxModel
 from lhc.models import ZooEntry, is_zoo_name, zoo_entry
 from lhc.onnx_io import input_shapes, load_model, read_graph
@@ -28,7 +29,9 @@ class Opened:
     model: OnnxModel
     entry: ZooEntry | None
 
-    def task(self, data: DataSource | None, metric: str | None, samples: int | None, label_key: str = "labels") -> Task:
+    def task(
+        self, data: DataSource | None, metric: Metric | None, samples: int | None, label_key: str = "labels"
+    ) -> Task:
         """The samples: the user's, else the zoo entry's own; the first ``samples`` of them.
 
         Raises:

@@ -43,6 +43,7 @@ class Sensitivity(_Record):
     mean: float
     std: float = Field(ge=0)
     interval: tuple[float, float] | None
+    draws: int = Field(default=1, ge=1)
 
     def __str__(self) -> str:
         bounds = "" if self.interval is None else f" [{self.interval[0]:.4g}, {self.interval[1]:.4g}]"
@@ -75,8 +76,15 @@ class Outcome(_Record):
     value: float
     drop: float
     interval: tuple[float, float] | None
-    """Of the mean drop over chips, on these samples."""
+    """Of the mean drop: the one that decides."""
+    chip_interval: tuple[float, float] | None = None
+    """Over chips, on these samples."""
+    sample_interval: tuple[float, float] | None = None
+    """Over chips and samples."""
+    generalized: bool = False
+    """Whether the second decides."""
     confidence: float
+    """Two-sided level of the intervals; a part of the chance of error is kept for safer placements."""
     chips_within: float
     """Share of draws whose own drop is within the budget."""
     max_drop: float

@@ -8,21 +8,58 @@ from lhc import __version__
 from lhc.errors import UsageError
 from lhc.graph import LayerGraph
 from lhc.hardware import Hardware
-from lhc.measure import Bench, Progress
+from lhc.measure import Bench, Progress, silent
 from lhc.measure.data import DataSource
+from lhc.metrics import get_metric
 from lhc.model import OnnxModel
 from lhc.onnx_io import read_plan
 from lhc.opening import ModelSource, open_model
 from lhc.passes import ParityGate, Qualify, Select, initial_plan, run_passes
 from lhc.plan import LayerPlan, Plan
 from lhc.runtime import PARITY_TOLERANCE, parity_errors
-from lhc.task import Task, get_metric
+from lhc.task import Task
 
-__all__ = ["HardwareSource", "Work", "measurable", "prepare", "prepare_run"]
+__all__ = ["DEFAULT_DRAWS", "EVERYTHING", "HardwareSource", "Request", "Work", "measurable", "prepare", "prepare_run"]
 
+DEFAULT_DRAWS = 10
 PARITY_SAMPLES = 4
+EVERYTHING = Select()
+"""Every candidate is looked at, none is fixed."""
 
 HardwareSource = Hardware | str | Path
+
+
+@dataclass(frozen=True, eq=False)
+class Request:
+    """What a user asks to be measured; the arguments that all measuring functions share.
+
+    Attributes:
+        model: the network.
+        data: samples, targets if the metric needs them.
+        metric: name, or ``module:function``.
+        higher_is_better: direction of a function.
+        output: the output that is scored; the first by default.
+        hardware: preset, YAML file or description; None takes that of the annotations, else ``lionheart``.
+        samples: use the first so many.
+        draws: programmings per placement.
+        seed: fixes devices and noise.
+        label_key: key of the targets in the data.
+        selection: which layers are looked at and which are fixed.
+        progress: called as work proceeds.
+    """
+
+    model: ModelSource
+    data: DataSource | None
+    metric: str | None = None
+    higher_is_better: bool | None = None
+    output: str | None = None
+    hardware: HardwareSource | None = None
+    samples: int | None = None
+    draws: int = DEFAULT_DRAWS
+    seed: int = 0
+    label_key: str = "labels"
+    selection: Select = EVERYTHING
+    progress: Progress = silent
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,110 +67,108 @@ class Work:
     """Everything read, checked and qualified.
 
     Attributes:
+        request: what was asked for.
         model: the network.
         graph: its layers.
         plan: what may be analog, what the user fixed; nothing placed yet.
         task: samples and metric.
-        seed: of the run.
-        draws: programmings per placement.
         t_s: time of inference in seconds.
-        progress: called as work proceeds.
         notes: sentences for the user.
     """
 
+    request: Request
     model: OnnxModel
     graph: LayerGraph
     plan: Plan
     task: Task
-    seed: int
-    draws: int
     t_s: float
-    progress: Progress
     notes: tuple[str, ...] = ()
 
-    def bench(self, task: Task) -> Bench:
+    @property
+    def measurable(self) -> list[str]:
+        """Layers that are free, or forced to be analog, in file order."""
+        return [layer.name for layer in self.plan.layers if measurable(layer)]
+
+    def bench(self, task: Task, draws: int | None = None) -> Bench:
         """A bench for some of the samples, or another metric."""
         return Bench(
             self.model,
             self.graph,
             self.plan.hardware,
             task,
-            seed=self.seed,
-            draws=self.draws,
+            seed=self.request.seed,
+            draws=self.request.draws if draws is None else draws,
             t_s=self.t_s,
-            progress=self.progress,
+            output=self.request.output,
+            progress=self.request.progress,
         )
 
 
-def prepare(
-    model: ModelSource,
-    data: DataSource | None,
-    metric: str | None,
-    hardware: HardwareSource,
-    t_inference: float | None,
-    samples: int | None,
-    draws: int,
-    seed: int,
-    label_key: str,
-    selection: Select,
-    progress: Progress,
-) -> Work:
-    """Read and check everything, qualify, select, and pass the parity gate."""
-    machine = Hardware.load(hardware)
+def prepare(request: Request, t_inference: float | None) -> Work:
+    """Read and check everything, qualify, select, and pass the parity gate.
+
+    Args:
+        request: what to measure.
+        t_inference: seconds after the first read; the hardware's own by default.
+    """
+    machine = Hardware.load("lionheart" if request.hardware is None else request.hardware)
     t_s = _time(machine.t_inference_s if t_inference is None else t_inference)
-    _check_counts(draws, seed, least=2)
-    if metric is not None:
-        get_metric(metric)
-    opened = open_model(model)
-    task = opened.task(data, metric, samples, label_key)
-    graph = opened.graph(None, task)
-    plan = initial_plan(graph, machine, opened.model.source, __version__)
-    plan = run_passes([Qualify(), selection], graph, plan).plan
-    work = Work(opened.model, graph, plan, task, seed, draws, t_s, progress)
-    checked = [layer.name for layer in plan.layers if measurable(layer)]
-    if not checked:
+    work = _read(request, machine, t_s, least_draws=2)
+    plan = run_passes([Qualify(), request.selection], work.graph, work.plan).plan
+    work = replace(work, plan=plan)
+    if not work.measurable:
         return work
-    _, feeds = next(work.bench(task.head(PARITY_SAMPLES)).blocks())
-    errors = parity_errors(opened.model, graph, machine, checked, feeds, len(next(iter(feeds.values()))))
-    gated = ParityGate(errors, PARITY_TOLERANCE).run(graph, plan)
+    _, feeds = next(work.bench(work.task.head(PARITY_SAMPLES)).blocks())
+    samples = len(next(iter(feeds.values())))
+    errors = parity_errors(work.model, work.graph, machine, work.measurable, feeds, samples)
+    gated = ParityGate(errors, PARITY_TOLERANCE).run(work.graph, plan)
     return replace(work, plan=gated.plan, notes=gated.notes)
 
 
 def prepare_run(
-    model: ModelSource,
-    data: DataSource | None,
-    metric: str | None,
-    hardware: HardwareSource | None,
-    placement: Plan | Iterable[str] | str | None,
-    times: Sequence[float] | None,
-    samples: int | None,
-    draws: int,
-    seed: int,
-    label_key: str,
-    progress: Progress,
+    request: Request, placement: Plan | Iterable[str] | str | None, times: Sequence[float] | None
 ) -> tuple[Work, frozenset[str], list[float]]:
     """Read and check everything for running a placement: also its analog layers, and the times."""
-    opened = open_model(model)
+    opened = open_model(request.model)
     stored = placement if isinstance(placement, Plan) else read_plan(opened.model)
-    machine = Hardware.load(hardware if hardware is not None else stored.hardware if stored else "lionheart")
+    source = request.hardware if request.hardware is not None else stored.hardware if stored else "lionheart"
+    machine = Hardware.load(source)
     at = [_time(t) for t in (times if times is not None else [machine.t_inference_s])]
-    _check_counts(draws, seed, least=1)
-    task = opened.task(data, metric, samples, label_key)
-    graph = opened.graph(None, task)
-    plan = Qualify().run(graph, initial_plan(graph, machine, opened.model.source, __version__)).plan
-    if placement == "all-analog":
-        analog = frozenset(plan.eligible)
-    elif placement is None or isinstance(placement, Plan):
-        analog = stored.analog if stored else frozenset()
-    else:
-        analog = frozenset([placement] if isinstance(placement, str) else placement)
-    refused = {layer.name: layer.detail for layer in plan.layers if layer.reason != "eligible"}
+    work = _read(replace(request, model=opened), machine, at[0], least_draws=1)
+    plan = Qualify().run(work.graph, work.plan).plan
+    analog = _placed(placement, stored, plan)
+    details = {layer.name: layer.detail for layer in plan.layers if layer.reason != "eligible"}
     for name in sorted(analog):
-        if name not in graph:
-            raise UsageError(f"{opened.model.label} has no layer {name!r}")
-        if name in refused or name not in plan.eligible:
-            raise UsageError(f"layer {name!r} cannot be analog: {refused.get(name, 'it is not a product')}")
-    return Work(opened.model, graph, plan, task, seed, draws, at[0], progress), analog, at
+        if name not in work.graph:
+            raise UsageError(f"{work.model.label} has no layer {name!r}")
+        if name not in plan.eligible:
+            raise UsageError(f"layer {name!r} cannot be analog: {details.get(name, 'it is not a product')}")
+    return replace(work, plan=plan), analog, at
+
+
+def _placed(placement: Plan | Iterable[str] | str | None, stored: Plan | None, plan: Plan) -> frozenset[str]:
+    if placement == "all-analog":
+        return frozenset(plan.eligible)
+    if placement is None or isinstance(placement, Plan):
+        return stored.analog if stored else frozenset()
+    return frozenset([placement] if isinstance(placement, str) else placement)
+
+
+def _read(request: Request, machine: Hardware, t_s: float, least_draws: int) -> Work:
+    if request.draws < least_draws:
+        raise UsageError(
+            f"--draws must be at least {least_draws}, got {request.draws}: one chip says nothing of others"
+        )
+    if request.seed < 0:
+        raise UsageError(f"--seed must not be negative, got {request.seed}")
+    metric = None if request.metric is None else get_metric(request.metric, request.higher_is_better)
+    opened = open_model(request.model)
+    task = opened.task(request.data, metric, request.samples, request.label_key)
+    graph = opened.graph(None, task)
+    if request.output is not None and request.output not in graph.outputs:
+        raise UsageError(f"--output {request.output!r}: the model's outputs are {', '.join(graph.outputs)}")
+    plan = initial_plan(graph, machine, opened.model.source, __version__)
+    return Work(request, opened.model, graph, plan, task, t_s)
 
 
 def measurable(layer: LayerPlan) -> bool:
@@ -145,10 +180,3 @@ def _time(t_s: float) -> float:
     if not 0 <= t_s < float("inf"):
         raise UsageError(f"the time of inference must be at least 0 s and finite, got {t_s}")
     return float(t_s)
-
-
-def _check_counts(draws: int, seed: int, least: int) -> None:
-    if draws < least:
-        raise UsageError(f"--draws must be at least {least}, got {draws}: one chip says nothing about others")
-    if seed < 0:
-        raise UsageError(f"--seed must not be negative, got {seed}")

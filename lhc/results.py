@@ -23,7 +23,8 @@ class Evaluation:
         std: their standard deviation.
         interval: of the mean, over draws; None with one draw.
         drop: mean damage against the baseline; larger is worse. In the metric's unit, or relative to the baseline.
-        drop_interval: of the mean drop.
+        drop_interval: of the mean drop over draws, on these samples.
+        sample_interval: of the mean drop over draws and samples.
         drops: the drop of every draw.
         samples: how many samples.
         seed: of the run.
@@ -40,6 +41,7 @@ class Evaluation:
     interval: tuple[float, float] | None
     drop: float
     drop_interval: tuple[float, float] | None
+    sample_interval: tuple[float, float] | None
     drops: tuple[float, ...]
     samples: int
     seed: int

@@ -5,10 +5,10 @@ drop follow:
 
 - **over chips, on these samples** (`over_draws`): Student's t over the draws' own means,
   mean ± t(R-1) · s / sqrt(R). What other chips will do on this data.
-- **over chips and samples** (`over_draws_and_samples`): also what other samples of the same kind would show. Drops form a
-  crossed table of R draws by N samples; in the two-way random model the mean has the variance
-  (MS_draws + MS_samples - MS_rest) / (R·N), with Satterthwaite's degrees of freedom (Searle, Casella, McCulloch, Variance
-  Components, 1992, chapter 4).
+- **over chips and samples** (`over_draws_and_samples`): also what other samples of the same kind would show. Drops form
+  a crossed table of R draws by N samples; in the two-way random model the mean has the variance
+  (MS_draws + MS_samples - MS_rest) / (R·N), with Satterthwaite's degrees of freedom (Searle, Casella, McCulloch,
+  Variance Components, 1992, chapter 4).
 
 A level that is spent over several looks or tests is divided between them (`split_level`, Bonferroni), so that the
 chance of any wrong acceptance stays below the whole.

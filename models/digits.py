@@ -9,8 +9,9 @@ import numpy as np
 import onnx
 
 from lhc.errors import UsageError
+from lhc.metrics import get_metric
 from lhc.models.entry import ZooEntry
-from lhc.task import Task, get_metric
+from lhc.task import Task
 
 __all__ = ["Digits"]
 

@@ -14,10 +14,11 @@ import numpy as np
 import numpy.typing as npt
 
 from lhc.errors import MissingDependencyError, ModelError, UsageError
+from lhc.metrics import get_metric
 from lhc.models import cifar10
 from lhc.models.entry import DATA_VARIABLE, ZooEntry, data_folder
 from lhc.models.export import export_onnx
-from lhc.task import Task, get_metric
+from lhc.task import Task
 
 if TYPE_CHECKING:
     import onnx

@@ -4,6 +4,7 @@ Exit codes: 0 done and within budget; 1 done, budget not met (the best plan is w
 3 model or data not usable; 130 interrupted.
 """
 
+import logging
 import sys
 from collections.abc import Callable
 from functools import wraps
@@ -44,10 +45,16 @@ RunHardware = Annotated[
 ]
 Metric = Annotated[
     str | None,
-    typer.Option(
-        "--metric", metavar="M", help="accuracy, agreement, kl, nmse or mse; by default accuracy with labels."
-    ),
+    typer.Option("--metric", metavar="M", help="accuracy (default with labels), agreement, kl, …, or module:function."),
 ]
+Direction = Annotated[
+    bool | None,
+    typer.Option("--higher-is-better/--lower-is-better", help="Direction of a metric given as module:function."),
+]
+ScoredOutput = Annotated[
+    str | None, typer.Option("--output", metavar="NAME", help="The output that is scored; the first by default.")
+]
+Confidence = Annotated[float, typer.Option("--confidence", metavar="C", help="Two-sided level of the intervals.")]
 Samples = Annotated[int | None, typer.Option("--samples", metavar="N", help="Use the first N samples; all by default.")]
 Draws = Annotated[int, typer.Option("--draws", metavar="N", help="Programmings (chips) per placement.")]
 Seed = Annotated[int, typer.Option("--seed", metavar="N", help="Fixes devices and noise.")]
@@ -133,6 +140,13 @@ def sensitivity(
     model: Model,
     data: Data = None,
     metric: Annotated[str, typer.Option("--metric", metavar="M", help="In whose unit damage is measured.")] = "kl",
+    higher_is_better: Direction = None,
+    scored_output: ScoredOutput = None,
+    half_width: Annotated[
+        float | None,
+        typer.Option("--half-width", metavar="W", help="Stop a layer once its interval is within W of its mean (0.2)."),
+    ] = None,
+    confidence: Confidence = 0.9,
     hardware: HardwareOption = "lionheart",
     t_inference: TInference = None,
     samples: Samples = None,
@@ -154,6 +168,10 @@ def sensitivity(
             model,
             data,
             metric=metric,
+            higher_is_better=higher_is_better,
+            output=scored_output,
+            half_width=half_width,
+            confidence=confidence,
             hardware=hardware,
             t_inference=t_inference,
             samples=samples,
@@ -173,11 +191,17 @@ def partition(
     model: Model,
     data: Data = None,
     metric: Metric = None,
+    higher_is_better: Direction = None,
+    scored_output: ScoredOutput = None,
     max_drop: Annotated[
         float | None,
         typer.Option("--max-drop", metavar="X", help="Greatest mean drop, in the metric's unit; 0.01 by default."),
     ] = None,
     drop_type: Annotated[str, typer.Option("--drop-type", metavar="T", help="absolute or relative.")] = "absolute",
+    confidence: Confidence = 0.9,
+    generalize: Annotated[
+        bool, typer.Option("--generalize", help="Decide for other samples too, not for these samples alone.")
+    ] = False,
     hardware: HardwareOption = "lionheart",
     t_inference: TInference = None,
     draws: Draws = 10,
@@ -194,7 +218,7 @@ def partition(
     label_key: LabelKey = "labels",
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", metavar="OUT.onnx", help="By default <stem>.lhc.onnx beside MODEL."),
+        typer.Option("--out", "-o", metavar="OUT.onnx", help="By default <stem>.lhc.onnx beside MODEL."),
     ] = None,
     force: Force = False,
     json: Json = False,
@@ -217,6 +241,10 @@ def partition(
             opened,
             data,
             metric=metric,
+            higher_is_better=higher_is_better,
+            output=scored_output,
+            confidence=confidence,
+            generalize=generalize,
             max_drop=max_drop,
             drop_type=drop_type,  # type: ignore[arg-type]  # checked there
             hardware=hardware,
@@ -252,6 +280,9 @@ def run(
     model: Model,
     data: Data = None,
     metric: Metric = None,
+    higher_is_better: Direction = None,
+    scored_output: ScoredOutput = None,
+    confidence: Confidence = 0.9,
     t_inference: Annotated[
         str | None,
         typer.Option("--t-inference", metavar="0,3600,86400", help="Seconds after programming, one or more."),
@@ -309,6 +340,9 @@ def run(
                 opened,
                 data,
                 metric=metric,
+                higher_is_better=higher_is_better,
+                output=scored_output,
+                confidence=confidence,
                 hardware=hardware,
                 placement=placement,
                 times=times,
@@ -348,6 +382,29 @@ def inspect(model: Model, json: Json = False) -> None:
 
 @app.command()
 @_reporting
+def view(
+    model: Model,
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, metavar="N", help="By default a free one.")] = 0,
+    no_browser: Annotated[bool, typer.Option("--no-browser", help="Only print the address.")] = False,
+) -> None:
+    """Show a model in Netron, analog layers orange and digital ones blue, until Ctrl-C."""
+    from lhc import report
+    from lhc.cli import documents
+    from lhc.onnx_io import read_plan
+
+    shown = report.open_for_viewing(model)
+    plan = read_plan(shown)
+    documents.tell_renamed(shown.renamed, hint)
+    for note in report.annotation_notes(shown, plan):
+        hint(note)
+    if not report.has_weights_outside(shown):
+        documents.warn_if_stale(shown, hint)
+    server = report.make_server(report.netron_site(shown, plan), port)
+    report.serve(server, browse=not no_browser, ready=typer.echo, tell=hint)
+
+
+@app.command()
+@_reporting
 def hardware(
     name: Annotated[str | None, typer.Argument(metavar="NAME", help="Preset name or YAML file.")] = None,
 ) -> None:
@@ -378,7 +435,7 @@ def models(json: Json = False) -> None:
 @_reporting
 def export(
     name: Annotated[str, typer.Argument(metavar="NAME", help="A name that 'lhc models' lists.")],
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="OUT.onnx", help="Where the model goes.")],
+    output: Annotated[Path, typer.Option("--out", "-o", metavar="OUT.onnx", help="Where the model goes.")],
     weights: Annotated[
         Path | None,
         typer.Option("--weights", metavar="FILE", help="Trained weights, .npz or a PyTorch state dict."),
@@ -409,6 +466,7 @@ def export(
 
 def main() -> None:
     """Entry point of the ``lhc`` command."""
+    logging.basicConfig(level=logging.WARNING, format="warning: %(message)s", stream=sys.stderr)
     try:
         app()
     except BrokenPipeError:

@@ -9,7 +9,7 @@ from lhc.model import OnnxModel
 from lhc.onnx_io import read_plan
 from lhc.opening import Opened
 from lhc.outcomes import Analysis, PartitionResult, plan_table
-from lhc.plan import LayerPlan, Plan, format_outcome
+from lhc.plan import LayerPlan, Outcome, Plan, format_outcome
 from lhc.results import Evaluation, SensitivityTable
 from lhc.tables import text_table
 
@@ -63,7 +63,10 @@ def totals_line(result: Analysis) -> str:
 
 def sensitivity(table: SensitivityTable) -> Document:
     """Of ``lhc sensitivity``."""
-    layers = [{"name": name, "mean": s.mean, "std": s.std, "interval": s.interval} for name, s in table.layers.items()]
+    layers = [
+        {"name": name, "mean": s.mean, "std": s.std, "interval": s.interval, "draws": s.draws}
+        for name, s in table.layers.items()
+    ]
     return {
         "metric": table.metric,
         "samples": table.samples,
@@ -94,10 +97,25 @@ def _plan(plan: Plan) -> Document:
     document["analog_mac_fraction"] = plan.analog_mac_fraction
     if outcome is None:
         return document
-    names = ("within_budget", "held_out", "chips_within", "max_drop", "drop_type", "strategy", "confidence")
+    names = (
+        "within_budget",
+        "held_out",
+        "chips_within",
+        "max_drop",
+        "drop_type",
+        "strategy",
+        "confidence",
+        "generalized",
+    )
     return document | {
         "baseline": {"metric": outcome.metric, "value": outcome.baseline},
-        "result": {"value": outcome.value, "drop": outcome.drop, "interval": outcome.interval},
+        "result": {
+            "value": outcome.value,
+            "drop": outcome.drop,
+            "interval": outcome.interval,
+            "chip_interval": outcome.chip_interval,
+            "sample_interval": outcome.sample_interval,
+        },
         **{name: getattr(outcome, name) for name in names},
         **{name: getattr(outcome, name) for name in ("samples", "draws", "seed", "t_s")},
     }
@@ -117,13 +135,28 @@ def outcome_text(result: PartitionResult) -> str:
         held_out = "held out from the search" if outcome.held_out else "not held out: fewer than 400 samples"
         lines += [
             f"digital {outcome.metric} {baseline}, mapped {value} on {outcome.samples} samples ({held_out}),",
-            f"{outcome.draws} draws, {outcome.t_s:g} s after programming, seed {outcome.seed};",
-            f"accepted if the {100 * outcome.confidence:.0f} % interval of the mean drop ends within the budget;",
-            f"{100 * outcome.chips_within:.0f} % of the chips are within it",
+            f"{outcome.draws} chips not seen in the search, {outcome.t_s:g} s after programming, seed {outcome.seed}",
+            *_interval_lines(outcome),
+            f"{100 * outcome.chips_within:.0f} % of the chips are within the budget",
         ]
     if not result.plan.layers:
         lines.append("nothing to place: the model has no MatMul, Gemm or Conv; all digital")
     return "\n".join([*lines, result.summary])
+
+
+def _interval_lines(outcome: Outcome) -> list[str]:
+    """Both intervals of the mean drop, and which of them decides."""
+    percent = outcome.percent or outcome.drop_type == "relative"
+    both = (
+        ("other chips, these samples", outcome.chip_interval, not outcome.generalized),
+        ("other chips, other samples", outcome.sample_interval, outcome.generalized),
+    )
+    lines = []
+    for what, interval, decides in both:
+        bounds = "not known" if interval is None else " to ".join(_value(bound, percent) for bound in interval)
+        level = f"{100 * outcome.confidence:.0f} %"
+        lines.append(f"mean drop for {what}: {bounds} ({level} interval{', decides' if decides else ''})")
+    return lines
 
 
 def evaluations(results: Sequence[Evaluation]) -> Document:

@@ -3,6 +3,8 @@
 from lhc.measure.bench import Bench, Progress, silent
 from lhc.measure.data import load_task
 from lhc.measure.judge import Budget, PlacementJudge
+from lhc.measure.measurement import Evaluator, Measurement, SampleScores, SetScores, evaluation
+from lhc.measure.placing import Found, place
 from lhc.measure.sensitivity import measure_sensitivity, ranking_metric
 from lhc.measure.splits import MIN_SPLIT_SAMPLES, Splits, split_task
 
@@ -10,11 +12,18 @@ __all__ = [
     "MIN_SPLIT_SAMPLES",
     "Bench",
     "Budget",
+    "Evaluator",
+    "Found",
+    "Measurement",
     "PlacementJudge",
     "Progress",
+    "SampleScores",
+    "SetScores",
     "Splits",
+    "evaluation",
     "load_task",
     "measure_sensitivity",
+    "place",
     "ranking_metric",
     "silent",
     "split_task",

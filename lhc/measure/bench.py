@@ -5,21 +5,22 @@ draw runs from the first analog layer on. What bounds the time: the products on 
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
-import numpy.typing as npt
 
-from lhc.errors import DataError, UsageError
+from lhc.errors import DataError
 from lhc.graph import LayerGraph
 from lhc.hardware import Hardware
+from lhc.measure.measurement import Measurement, SampleScores, SetScores, evaluation
+from lhc.metrics import Array, Metric, Scores
 from lhc.model import OnnxModel
 from lhc.onnx_io import static_batch
 from lhc.results import Evaluation
 from lhc.runtime import HybridExecutor
-from lhc.stats import CONFIDENCE, summarize
-from lhc.task import Array, Metric, Task
+from lhc.stats import CONFIDENCE
+from lhc.task import Task
 
 __all__ = ["Bench", "Progress", "silent"]
 
@@ -30,7 +31,6 @@ DRAW_BYTES = 2**29
 _BYTES_PER_WEIGHT = 40
 """Programmed, reference and drifted weights and drift exponents of both devices, in float32, with overhead."""
 
-Scores = npt.NDArray[np.float64]
 Progress = Callable[[str, int, int], None]
 """``(what, done, total)``: called as work proceeds."""
 
@@ -51,7 +51,7 @@ class Bench:
         seed: of the run.
         draws: programmings per placement.
         t_s: time of inference, in seconds.
-        confidence: two-sided level of intervals over draws.
+        output: name of the output that is scored; the first by default.
         progress: called after every block of samples.
     """
 
@@ -62,7 +62,7 @@ class Bench:
     seed: int = 0
     draws: int = 10
     t_s: float = 0.0
-    confidence: float = CONFIDENCE
+    output: str | None = None
     progress: Progress = field(default=silent)
 
     @property
@@ -70,15 +70,25 @@ class Bench:
         """The task's metric."""
         return self.task.metric
 
+    @property
+    def samples(self) -> int:
+        """How many samples."""
+        return len(self.task)
+
+    @property
+    def output_name(self) -> str:
+        """The output that is scored."""
+        return self.output or self.graph.outputs[0]
+
     @cached_property
     def digital_output(self) -> Array:
-        """First output of the digital network for all samples.
+        """The scored output of the digital network for all samples.
 
         Raises:
             DataError: it is not finite, or has no sample axis.
         """
         executor = HybridExecutor(self.model, self.graph, ())
-        name = self.graph.outputs[0]
+        name = self.output_name
         blocks = []
         for where, feeds in self.blocks():
             output = executor.prefix(feeds)[name]
@@ -93,54 +103,92 @@ class Bench:
     @cached_property
     def reference(self) -> Array:
         """What outputs are scored against: targets, or the digital output."""
-        if not self.metric.needs_targets:
-            return self.digital_output
-        assert self.task.targets is not None
-        return self.task.targets
+        targets = self.task.targets if self.metric.needs_targets is not False else None
+        return self.digital_output if targets is None else targets
 
     @cached_property
-    def digital_scores(self) -> Scores:
-        """Score of the digital network per sample, shape ``(samples,)``."""
-        return self.metric.score(self.digital_output, self.reference)
+    def digital_score(self) -> Scores | float:
+        """Score of the digital network per sample, shape ``(samples,)``; one number with a set metric.
+
+        Raises:
+            DataError: it is not finite.
+        """
+        score = self.metric.score(self.digital_output, self.reference)
+        if not np.isfinite(score).all():
+            raise DataError(f"{self.metric.name} of the digital network is NaN or infinite on these samples")
+        return score
 
     @property
     def baseline(self) -> float:
-        """Value of the digital network: the mean of its scores."""
-        return float(self.digital_scores.mean())
+        """Value of the digital network."""
+        return float(np.mean(self.digital_score))
 
-    def scores(self, placement: frozenset[str], what: str = "measuring", t_s: float | None = None) -> Scores:
-        """Score per draw and sample with these layers analog, shape ``(draws, samples)``."""
+    def measure(
+        self, placement: frozenset[str], draws: range, what: str = "measuring", t_s: float | None = None
+    ) -> Measurement:
+        """Scores of a placement on these chips.
+
+        Args:
+            placement: the analog layers.
+            draws: numbers of the programmings.
+            what: for progress.
+            t_s: time of inference; the bench's own by default.
+
+        Raises:
+            DataError: the mapped network gives values that are not finite.
+        """
+        digital = self.digital_score
+        if isinstance(digital, float):
+            return SetScores(
+                self.metric, self._scored(placement, draws, what, t_s), self.digital_output, self.reference
+            )
         if not placement:
-            return np.broadcast_to(self.digital_scores, (self.draws, len(self.task))).copy()
-        if not self.hardware.is_stochastic and self.draws > 1:
-            return np.repeat(replace(self, draws=1).scores(placement, what, t_s), self.draws, axis=0)
-        result = np.empty((self.draws, len(self.task)))
-        for draw, where, outputs in self.outputs(placement, what, t_s):
-            result[draw, where] = self.metric.score(outputs[0], self.reference[where])
+            return SampleScores(self.metric, np.tile(digital, (len(draws), 1)), digital)
+        if not self.hardware.is_stochastic and len(draws) > 1:
+            one = self.measure(placement, range(1), what, t_s)
+            assert isinstance(one, SampleScores)
+            return SampleScores(self.metric, np.repeat(one.scores, len(draws), axis=0), digital)
+        scores = np.empty((len(draws), self.samples))
+        index = self.graph.outputs.index(self.output_name)
+        for draw, where, outputs in self.outputs(placement, draws, what, t_s):
+            scores[draw - draws.start, where] = self.metric.score(outputs[index], self.reference[where])
+        if not np.isfinite(scores).all():
+            raise DataError("the mapped network gives NaN or infinite values on some samples; its drop is undefined")
+        return SampleScores(self.metric, scores, digital)
+
+    def _scored(self, placement: frozenset[str], draws: range, what: str, t_s: float | None) -> Array:
+        """The scored output per draw and sample, ``(draws, samples, ...)``."""
+        if not placement:
+            return np.repeat(self.digital_output[None], len(draws), axis=0)
+        result = np.empty((len(draws), *self.digital_output.shape), self.digital_output.dtype)
+        index = self.graph.outputs.index(self.output_name)
+        for draw, where, outputs in self.outputs(placement, draws, what, t_s):
+            result[draw - draws.start, where] = outputs[index]
         return result
 
     def outputs(
-        self, placement: frozenset[str], what: str = "measuring", t_s: float | None = None
+        self, placement: frozenset[str], draws: range, what: str = "measuring", t_s: float | None = None
     ) -> Iterator[tuple[int, slice, list[Array]]]:
         """All outputs, block by block: ``(draw, samples, outputs in the model's order)``.
 
         Args:
             placement: the analog layers.
+            draws: numbers of the programmings.
             what: for progress.
             t_s: time of inference; the bench's own by default.
         """
         executor = HybridExecutor(self.model, self.graph, placement)
         time = self.t_s if t_s is None else t_s
-        blocks, done = -(-len(self.task) // self._block_size), 0
-        for draws in self._draw_groups(placement):
-            programmed = [executor.program(self.hardware, self.seed, draw, time) for draw in draws]
+        blocks, done = -(-self.samples // self._block_size), 0
+        for group in self._draw_groups(placement, draws):
+            programmed = [executor.program(self.hardware, self.seed, draw, time) for draw in group]
             for where, feeds in self.blocks():
                 prefix = executor.prefix(feeds)
-                for draw, tiles in zip(draws, programmed, strict=True):
+                for draw, tiles in zip(group, programmed, strict=True):
                     outputs = executor.finish(prefix, tiles, where.start, self._fed(feeds))
                     yield draw, where, [output[: where.stop - where.start] for output in outputs]
                     done += 1
-                    self.progress(what, done, blocks * self.draws)
+                    self.progress(what, done, blocks * len(draws))
 
     def evaluate(
         self,
@@ -148,48 +196,22 @@ class Bench:
         relative: bool = False,
         what: str = "measuring",
         t_s: float | None = None,
+        confidence: float = CONFIDENCE,
     ) -> Evaluation:
-        """Value and drop of a placement over draws, paired with the digital network sample by sample.
+        """Value and drop of a placement over all draws, paired with the digital network sample by sample.
 
         Args:
             placement: the analog layers.
             relative: drops relative to the magnitude of the baseline.
             what: for progress.
             t_s: time of inference; the bench's own by default.
+            confidence: two-sided level of the intervals.
 
         Raises:
-            UsageError: relative to a baseline of 0.
             DataError: the mapped network gives values that are not finite.
         """
-        scores = self.scores(placement, what, t_s)
-        return self.summarize(scores, relative, self.t_s if t_s is None else t_s)
-
-    def summarize(self, scores: Scores, relative: bool, t_s: float) -> Evaluation:
-        """The evaluation that scores of shape ``(draws, samples)`` give."""
-        if not np.isfinite(scores).all():
-            raise DataError("the mapped network gives NaN or infinite values on some samples; its drop is undefined")
-        if relative and self.baseline == 0:
-            raise UsageError("the baseline is 0, so a relative drop is undefined; use --drop-type absolute")
-        drops = self.metric.damage(self.digital_scores, scores).mean(axis=1)
-        drops = drops / abs(self.baseline) if relative else drops
-        values = scores.mean(axis=1)
-        value, drop = summarize(values, self.confidence), summarize(drops, self.confidence)
-        return Evaluation(
-            metric=self.metric.name,
-            percent=self.metric.percent,
-            baseline=self.baseline,
-            values=tuple(values.tolist()),
-            mean=value.mean,
-            std=value.std,
-            interval=value.interval,
-            drop=drop.mean,
-            drop_interval=drop.interval,
-            drops=tuple(drops.tolist()),
-            samples=len(self.task),
-            seed=self.seed,
-            t_s=t_s,
-            confidence=self.confidence,
-        )
+        measured = self.measure(placement, range(self.draws), what, t_s)
+        return evaluation(measured, self, relative, confidence, t_s)
 
     @cached_property
     def _static_batch(self) -> int | None:
@@ -211,10 +233,10 @@ class Bench:
     def _fed(feeds: Mapping[str, Array]) -> int:
         return len(next(iter(feeds.values())))
 
-    def _draw_groups(self, placement: frozenset[str]) -> Iterator[range]:
+    def _draw_groups(self, placement: frozenset[str], draws: range) -> Iterator[range]:
         """Draws in groups whose programmed tiles fit in memory together."""
         matrices = [self.graph[name].matrix for name in placement]
         weights = sum(matrix.parameters for matrix in matrices if matrix is not None)
-        size = max(1, min(self.draws, DRAW_BYTES // max(weights * _BYTES_PER_WEIGHT, 1)))
-        for start in range(0, self.draws, size):
-            yield range(start, min(start + size, self.draws))
+        size = max(1, DRAW_BYTES // max(weights * _BYTES_PER_WEIGHT, 1))
+        for start in range(draws.start, draws.stop, size):
+            yield range(start, min(start + size, draws.stop))

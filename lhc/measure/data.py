@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from lhc.errors import DataError, UsageError
+from lhc.metrics import Array, Metric, get_metric
 from lhc.model import OnnxModel
 from lhc.runtime.ort import TensorInfo, tensor_infos
-from lhc.task import Array, Task, get_metric
+from lhc.task import Task
 
 __all__ = ["DataSource", "load_task"]
 
@@ -22,21 +23,21 @@ DataSource = str | Path | Mapping[str, Array] | Task
 _DTYPES = {"float": "float32", "double": "float64", "string": "object"}
 
 
-def load_task(source: DataSource, model: OnnxModel, metric: str | None = None, label_key: str = "labels") -> Task:
+def load_task(source: DataSource, model: OnnxModel, metric: Metric | None = None, label_key: str = "labels") -> Task:
     """A task for this model.
 
     Args:
         source: an ``.npz`` file, arrays by name, or a task.
         model: whose inputs the data has to fit.
-        metric: name; by default a task's own, else accuracy where there are class labels, else agreement.
+        metric: by default a task's own, else accuracy where there are class labels, else agreement.
         label_key: key of the targets.
 
     Raises:
         DataError: not readable, or it does not fit the model.
-        UsageError: unknown metric, or one has to be chosen.
+        UsageError: a metric has to be chosen.
     """
     if isinstance(source, Task):
-        task = source if metric is None else source.with_metric(get_metric(metric))
+        task = source if metric is None else source.with_metric(metric)
         checked = {info.name: _checked(task.inputs, info, "the task") for info in tensor_infos(model)}
         return Task(checked, task.targets, task.metric)
     where = "the data" if isinstance(source, Mapping) else str(source)
@@ -55,7 +56,7 @@ def load_task(source: DataSource, model: OnnxModel, metric: str | None = None, l
             " Keys must be the input names"
         )
     inputs = {info.name: _checked(arrays, info, where) for info in infos}
-    return Task(inputs, targets, get_metric(metric or _default_metric(targets, where)))
+    return Task(inputs, targets, metric or get_metric(_default_metric(targets, where)))
 
 
 def _default_metric(targets: Array | None, where: str) -> str:

@@ -1,12 +1,17 @@
-"""How much damage each layer does when it alone is analog."""
+"""How much damage each layer does when it alone is analog.
+
+With a wanted half-width, a layer is measured until its interval is within that share of its mean: draws grow by about
+a half at each look, up to the most that is allowed, and the chance of error is divided over the looks.
+"""
 
 from collections.abc import Sequence
 
-from lhc.measure.bench import Bench
+from lhc.graph import LayerGraph
+from lhc.measure.measurement import Evaluator, evaluation
+from lhc.metrics import Array, Metric, get_metric
 from lhc.plan import Sensitivity
-from lhc.results import SensitivityTable
-from lhc.stats import summarize
-from lhc.task import Array, Metric, get_metric
+from lhc.results import Evaluation, SensitivityTable
+from lhc.stats import CONFIDENCE, one_sided, split_level, summarize, two_sided
 
 __all__ = ["measure_sensitivity", "ranking_metric"]
 
@@ -21,25 +26,70 @@ def ranking_metric(output: Array) -> Metric:
     return get_metric("kl" if has_classes else "nmse")
 
 
-def measure_sensitivity(bench: Bench, names: Sequence[str]) -> SensitivityTable:
+def measure_sensitivity(
+    evaluator: Evaluator,
+    graph: LayerGraph,
+    names: Sequence[str],
+    confidence: float = CONFIDENCE,
+    half_width: float | None = None,
+) -> SensitivityTable:
     """Measure every named layer; layers that share their weights are analog together and share the figure.
 
     Args:
-        bench: samples, metric (damage is in its unit), draws.
+        evaluator: samples, metric (damage is in its unit), draws.
+        graph: to find layers that share weights.
         names: layers, in file order.
+        confidence: two-sided level of the intervals.
+        half_width: stop a layer once its interval reaches no farther than this share of its mean.
     """
-    groups = bench.graph.tied(names)
+    groups = graph.tied(names)
     measured: dict[str, Sensitivity] = {}
     for number, group in enumerate(groups):
-        evaluation = bench.evaluate(frozenset(group), what=f"sensitivity {number + 1}/{len(groups)} {group[0]}")
-        summary = summarize(evaluation.drops, bench.confidence)
-        figure = Sensitivity(metric=bench.metric.name, mean=summary.mean, std=summary.std, interval=summary.interval)
+        what = f"sensitivity {number + 1}/{len(groups)} {group[0]}"
+        found = _measure(evaluator, frozenset(group), confidence, half_width, what)
+        figure = Sensitivity(
+            metric=found.metric,
+            mean=found.drop,
+            std=_std(found),
+            interval=found.drop_interval,
+            draws=found.draws,
+        )
         measured.update(dict.fromkeys(group, figure))
     return SensitivityTable(
-        metric=bench.metric.name,
+        metric=evaluator.metric.name,
         layers={name: measured[name] for name in names},
-        samples=len(bench.task),
-        draws=bench.draws,
-        seed=bench.seed,
-        t_s=bench.t_s,
+        samples=evaluator.samples,
+        draws=evaluator.draws,
+        seed=evaluator.seed,
+        t_s=evaluator.t_s,
     )
+
+
+def _std(found: Evaluation) -> float:
+    return summarize(found.drops).std
+
+
+def _looks(most: int) -> list[int]:
+    looks = [min(3, most)]
+    while looks[-1] < most:
+        looks.append(min(most, looks[-1] + max(2, looks[-1] // 2)))
+    return looks
+
+
+def _measure(
+    evaluator: Evaluator, placement: frozenset[str], confidence: float, half_width: float | None, what: str
+) -> Evaluation:
+    if half_width is None:
+        return evaluation(evaluator.measure(placement, range(evaluator.draws), what), evaluator, False, confidence)
+    looks = _looks(evaluator.draws)
+    errors = split_level(one_sided(confidence), len(looks))
+    measured = evaluator.measure(placement, range(looks[0]), what)
+    for look, (draws, error) in enumerate(zip(looks, errors, strict=True)):
+        if look:
+            measured = measured.joined(evaluator.measure(placement, range(looks[look - 1], draws), what))
+        found = evaluation(measured, evaluator, False, two_sided(error))
+        if found.drop_interval is not None:
+            low, high = found.drop_interval
+            if high - low <= 2 * half_width * abs(found.drop):
+                break
+    return found

@@ -9,7 +9,15 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from lhc.errors import UsageError
-from lhc.stats import CONFIDENCE, summarize
+from lhc.stats import (
+    CONFIDENCE,
+    look_schedule,
+    over_draws,
+    over_draws_and_samples,
+    samples_needed,
+    split_level,
+    summarize,
+)
 
 
 def test_summary_of_numbers_done_by_hand() -> None:
@@ -63,3 +71,87 @@ def test_no_draws_are_refused() -> None:
 def test_levels_outside_of_zero_and_one_are_refused(confidence: float) -> None:
     with pytest.raises(UsageError, match="between 0 and 1"):
         summarize([1.0, 2.0], confidence)
+
+
+@pytest.mark.parametrize("draws", [5, 20])
+def test_interval_over_draws_and_samples_covers_the_truth(draws: int) -> None:
+    """Crossed random effects of known size: chips, samples, and the rest."""
+    rng = np.random.default_rng(7)
+    trials, samples, covered, narrow = 1000, 40, 0, 0
+    for _ in range(trials):
+        table = (
+            0.5
+            + rng.normal(0, 1.0, (draws, 1))
+            + rng.normal(0, 2.0, (1, samples))
+            + rng.normal(0, 1.5, (draws, samples))
+        )
+        interval = over_draws_and_samples(table)
+        chips = over_draws(table.mean(axis=1))
+        assert interval is not None
+        assert chips is not None
+        covered += interval[0] <= 0.5 <= interval[1]
+        narrow += chips[0] <= 0.5 <= chips[1]
+    # Satterthwaite's approximation errs on the safe side here; chips alone miss the sampling of data.
+    assert 0.87 <= covered / trials <= 0.96
+    assert narrow < covered
+
+
+def test_interval_over_samples_is_never_narrower_in_variance_than_its_parts() -> None:
+    rng = np.random.default_rng(1)
+    table = rng.normal(0, 1, (4, 30))
+    table -= table.mean(axis=0) - rng.normal(0, 1e-9, 30)  # no difference between samples at all
+    chips = over_draws(table.mean(axis=1))
+    both = over_draws_and_samples(table)
+    assert chips is not None
+    assert both is not None
+    assert both[1] - both[0] >= 0.9 * (chips[1] - chips[0])
+
+
+def test_unknown_spreads_have_no_interval() -> None:
+    assert over_draws(np.array([1.0])) is None
+    assert over_draws_and_samples(np.ones((1, 5))) is None
+    assert over_draws_and_samples(np.ones((5, 1))) is None
+    assert over_draws_and_samples(np.full((3, 4), 0.25)) == (0.25, 0.25)
+
+
+@pytest.mark.parametrize(
+    ("most", "looks"), [(2, (2,)), (3, (3,)), (5, (3, 4, 5)), (10, (4, 7, 10)), (30, (10, 20, 30))]
+)
+def test_looks_are_fixed_beforehand(most: int, looks: tuple[int, ...]) -> None:
+    assert look_schedule(most) == looks
+
+
+@given(st.floats(1e-4, 0.5), st.integers(1, 6), st.one_of(st.none(), st.floats(0.1, 0.9)))
+def test_levels_divide_the_chance_of_error(error: float, parts: int, first: float | None) -> None:
+    shares = split_level(error, parts, first)
+    assert len(shares) == parts
+    assert sum(shares) == pytest.approx(error)
+    assert min(shares) > 0
+
+
+def test_repeated_looks_at_plain_bounds_err_too_often_and_divided_ones_do_not() -> None:
+    """True mean on the budget: the chance that any look accepts."""
+    rng = np.random.default_rng(3)
+    runs = rng.normal(0.0, 1.0, (4000, 30))
+    looks = look_schedule(30)
+
+    def wrong(errors: tuple[float, ...]) -> float:
+        accepted = np.zeros(len(runs), bool)
+        for look, error in zip(looks, errors, strict=True):
+            part = runs[:, :look]
+            bound = part.mean(1) + stats.t.ppf(1 - error, look - 1) * part.std(1, ddof=1) / math.sqrt(look)
+            accepted |= bound <= 0
+        return float(accepted.mean())
+
+    assert wrong((0.05,) * 3) > 0.07
+    assert wrong(split_level(0.05, 3)) <= 0.05
+
+
+def test_samples_needed_resolve_the_budget() -> None:
+    samples = samples_needed(0.01, 0.03)
+    assert samples == math.ceil(0.03 * (1.6448536269514722 / 0.01) ** 2)
+    rng = np.random.default_rng(0)
+    # Differences of 0 and ±1 with 3 % changed: the half-width that this many samples give is the budget.
+    changes = rng.choice([-1, 0, 1], p=[0.015, 0.97, 0.015], size=(200, samples))
+    half = 1.645 * changes.std(axis=1) / math.sqrt(samples)
+    assert half.mean() == pytest.approx(0.01, rel=0.05)

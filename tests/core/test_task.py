@@ -10,7 +10,8 @@ from hypothesis.extra import numpy as hnp
 from scipy.special import rel_entr, softmax
 
 from lhc.errors import DataError, UsageError
-from lhc.task import METRICS, Array, Task, get_metric
+from lhc.metrics import METRICS, Array, get_metric
+from lhc.task import Task
 
 RNG = np.random.default_rng(20250817)
 LOGITS = RNG.normal(size=(6, 5)).astype(np.float32)
@@ -43,7 +44,7 @@ SCORES = [
 
 @pytest.mark.parametrize("case", SCORES, ids=lambda case: case.id)
 def test_scores_are_those_of_the_formula(case: ScoreCase) -> None:
-    scores = get_metric(case.metric).score(np.array(case.output), np.array(case.reference))
+    scores = np.asarray(get_metric(case.metric).score(np.array(case.output), np.array(case.reference)))
     assert scores.dtype == np.float64
     # Probabilities are taken as at least 1e-12.
     np.testing.assert_allclose(scores, case.scores, rtol=1e-9, atol=1e-15)
@@ -97,12 +98,18 @@ def test_damage_is_larger_where_the_network_is_worse(name: str, damage: float) -
 
 
 def test_every_metric_knows_what_it_is_scored_against() -> None:
-    assert {name for name, metric in METRICS.items() if metric.needs_targets} == {"accuracy", "mse"}
-    assert {name for name, metric in METRICS.items() if metric.percent} == {"accuracy", "agreement"}
+    assert {name for name, metric in METRICS.items() if metric.needs_targets} == {
+        "accuracy",
+        "mse",
+        "psnr",
+        "spearman",
+        "top5",
+    }
+    assert {name for name, metric in METRICS.items() if metric.percent} == {"accuracy", "agreement", "top5"}
 
 
 def test_unknown_metric_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(UsageError, match="unknown metric 'f1'; choose one of accuracy, agreement, kl, nmse, mse"):
+    with pytest.raises(UsageError, match="unknown metric 'f1'; choose one of accuracy, agreement, kl, nmse, cosine"):
         get_metric("f1")
 
 

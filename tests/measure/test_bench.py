@@ -8,9 +8,10 @@ from onnx import numpy_helper
 from lhc.errors import DataError, UsageError
 from lhc.hardware import Adc, Hardware
 from lhc.measure import Bench, Budget, PlacementJudge, measure_sensitivity, ranking_metric
+from lhc.metrics import get_metric
 from lhc.model import OnnxModel
 from lhc.onnx_io import load_model, read_graph
-from lhc.task import Task, get_metric
+from lhc.task import Task
 
 pytestmark = pytest.mark.analog
 
@@ -51,7 +52,7 @@ def bench(model: OnnxModel, samples: Task, hardware: Hardware = LIONHEART, draws
 @pytest.mark.parametrize("fragile", range(4))
 def test_planted_sensitive_layer_ranks_first(fragile: int) -> None:
     model = chain(fragile=fragile)
-    table = measure_sensitivity(bench(model, task()), [f"layer{i}" for i in range(4)])
+    table = measure_sensitivity(bench(model, task()), read_graph(model), [f"layer{i}" for i in range(4)])
     assert table.ranking()[0] == f"layer{fragile}"
     assert f"layer{fragile}" in table.table()
 
@@ -96,10 +97,15 @@ def test_ideal_hardware_changes_nothing_and_is_measured_once() -> None:
 
 def test_draws_do_not_depend_on_how_many_are_held_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     placement = frozenset({"layer0", "layer3"})
-    together = bench(chain(), task()).scores(placement)
+    together = bench(chain(), task()).measure(placement, range(3))
     monkeypatch.setattr("lhc.measure.bench.DRAW_BYTES", 1)
-    one_by_one = bench(chain(), task()).scores(placement)
-    assert together.tobytes() == one_by_one.tobytes()
+    one_by_one = bench(chain(), task()).measure(placement, range(3))
+    parts = (
+        bench(chain(), task())
+        .measure(placement, range(1))
+        .joined(bench(chain(), task()).measure(placement, range(1, 3)))
+    )
+    assert together.drops.tobytes() == one_by_one.drops.tobytes() == parts.drops.tobytes()
 
 
 def test_judge_measures_a_placement_once() -> None:
@@ -128,7 +134,7 @@ def test_relative_drop() -> None:
     assert absolute.baseline == pytest.approx(1.0)
     assert relative.drop == pytest.approx(absolute.drop / absolute.baseline)
     with pytest.raises(UsageError, match="relative drop is undefined"):
-        bench(model, task(metric="kl")).evaluate(placement, relative=True)
+        Budget(0.1, "relative").check(bench(model, task(metric="kl")))
 
 
 def test_digital_network_that_gives_nan_is_refused() -> None:

@@ -25,6 +25,7 @@ def _evaluation(drops: list[float]) -> Evaluation:
         interval=value.interval,
         drop=drop.mean,
         drop_interval=drop.interval,
+        sample_interval=None,
         drops=tuple(drops),
         samples=100,
         seed=0,

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from lhc.measure import split_task
-from lhc.task import Task, get_metric
+from lhc.metrics import get_metric
+from lhc.task import Task
 
 
 def _task(samples: int, classes: int = 5) -> Task:

@@ -42,7 +42,7 @@ class FakeJudge:
 
     def within(self, placement: frozenset[str]) -> Verdict:
         self.asked.append(placement)
-        evaluation = Evaluation("kl", False, 0, (0,), 0, 0, None, 0, None, (0,), 1, 0, 0, 0.9)
+        evaluation = Evaluation("kl", False, 0, (0,), 0, 0, None, 0, None, None, (0,), 1, 0, 0, 0.9)
         return Verdict("accepted" if self.holds(placement) else "rejected", evaluation)
 
 

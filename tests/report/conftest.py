@@ -1,6 +1,7 @@
-"""A headless Chromium, driven over a pipe by the DevTools protocol: no port, no further package.
+"""A headless Chromium that tests look through, an annotated model, and `lhc view` as a process of its own.
 
-https://chromedevtools.github.io/devtools-protocol/ describes the messages: JSON, each ended by a zero byte.
+Chromium is driven over a pipe by its DevTools protocol, without a port or a further package. The messages are JSON,
+each ended by a zero byte; https://chromedevtools.github.io/devtools-protocol/ describes them.
 """
 
 import base64
@@ -8,26 +9,35 @@ import json
 import os
 import select
 import shutil
+import signal
 import subprocess
 import sys
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Browser", "chromium", "open_browser"]
+import onnx
+import pytest
+
+from lhc import __version__
+from lhc.hardware import Hardware
+from lhc.models import zoo_entry
+from lhc.onnx_io import annotate, load_model, read_graph
+from lhc.passes import Qualify, initial_plan, run_passes
+from lhc.plan import Plan
 
 Message = dict[str, Any]
 
 # Chromium reads commands from descriptor 3 and answers on 4.
 _ON_PIPES = """
-import os, sys
-read, write = (os.dup(int(n)) for n in sys.argv[1:3])
-high = [os.dup(d) for d in (read, write, read, write, read, write)][-2:]
-os.dup2(high[0], 3)
-os.dup2(high[1], 4)
+import fcntl, os, sys
+read, write = (fcntl.fcntl(int(n), fcntl.F_DUPFD_CLOEXEC, 10) for n in sys.argv[1:3])
+os.dup2(read, 3)
+os.dup2(write, 4)
 os.execv(sys.argv[3], sys.argv[3:])
 """
 
@@ -48,8 +58,10 @@ _FLAGS = (
 )
 
 
-def chromium() -> str | None:
-    """Path of the installed browser."""
+_MISSING = "chromium is not installed"
+
+
+def _chromium() -> str | None:
     return shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
@@ -112,11 +124,24 @@ class Browser:
         assert "exceptionDetails" not in result, result["exceptionDetails"]
         return result["result"].get("value")
 
+    def open(self, url: str) -> None:
+        """Load Netron and wait until it has drawn a graph."""
+        self.send("Page.navigate", url=url)
+        self.wait_for("document.body?.className === 'default' && document.querySelector('.node-item-type') !== null")
+
+    def node(self, name: str) -> tuple[float, float]:
+        """Scroll to a node of the graph; where its header then is, left of the text."""
+        element = f"document.getElementById({json.dumps('node-name-' + name)})"
+        self.evaluate(f"{element}.scrollIntoView({{block: 'center', inline: 'center', behavior: 'instant'}})")
+        box = f"{element}.querySelector('.node-item-type path').getBoundingClientRect()"
+        x, y = self.evaluate(f"(r => [r.x + 3, r.y + r.height / 2])({box})")
+        return x, y
+
     def wait_for(self, expression: str, timeout_s: float = 60) -> None:
         """Wait until an expression is true."""
         deadline = time.monotonic() + timeout_s
         while not self.evaluate(expression):
-            assert time.monotonic() < deadline, f"never true: {expression}; {self.evaluate('document.body.className')}"
+            assert time.monotonic() < deadline, f"never true: {expression}; {self.problems}"
             time.sleep(0.1)
 
     def click(self, x: float, y: float) -> None:
@@ -143,7 +168,7 @@ class Browser:
 
 
 @contextmanager
-def open_browser(program: str, profile: Path) -> Iterator[Browser]:
+def _open_browser(program: str, profile: Path) -> Iterator[Browser]:
     """A browser of its own, with an empty profile; gone at the end."""
     to_browser, from_browser = os.pipe(), os.pipe()
     pipes = (to_browser[0], from_browser[1])
@@ -161,3 +186,103 @@ def open_browser(program: str, profile: Path) -> Iterator[Browser]:
             process.kill()
             process.wait()
         os.close(from_browser[0])
+
+
+@pytest.fixture
+def browser(tmp_path: Path) -> Iterator[Browser]:
+    """A browser with a profile that was never used; tests are skipped where there is none."""
+    program = _chromium()
+    if program is None:
+        pytest.skip(_MISSING)
+    with _open_browser(program, tmp_path / "profile") as opened:
+        yield opened
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    skipped = [r for r in terminalreporter.getreports("skipped") if _MISSING in str(r.longrepr)]
+    if skipped:
+        tests = "test" if len(skipped) == 1 else "tests"
+        terminalreporter.write_line(f"{len(skipped)} {tests} in a browser skipped: {_MISSING}")
+
+
+def place(proto: onnx.ModelProto, analog: Callable[[int], bool]) -> tuple[onnx.ModelProto, Plan]:
+    """Annotate a model without measuring it: candidates that may be analog are so by their number."""
+    model = load_model(proto)
+    graph = read_graph(model)
+    start = initial_plan(graph, Hardware.load("lionheart"), model.source, __version__)
+    plan = run_passes([Qualify()], graph, start).plan
+    plan = plan.decide(
+        {
+            name: ("analog", "budget", "within it") if analog(index) else ("digital", "sensitivity", "too much of it")
+            for index, name in enumerate(plan.eligible)
+        }
+    )
+    return annotate(model, plan, graph), plan
+
+
+@pytest.fixture(scope="session")
+def placed() -> Callable[[onnx.ModelProto, Callable[[int], bool]], tuple[onnx.ModelProto, Plan]]:
+    """`place`, for tests that bring a model."""
+    return place
+
+
+@pytest.fixture(scope="session")
+def digits() -> tuple[onnx.ModelProto, Plan]:
+    """The digits network with two of three layers analog."""
+    return place(zoo_entry("digits").model(), lambda index: index % 3 > 0)
+
+
+@pytest.fixture
+def digits_file(digits: tuple[onnx.ModelProto, Plan], tmp_path: Path) -> Path:
+    """The same in a file."""
+    path = tmp_path / "digits.lhc.onnx"
+    onnx.save_model(digits[0], str(path))
+    return path
+
+
+@dataclass(frozen=True)
+class Viewing:
+    """A running `lhc view`."""
+
+    process: "subprocess.Popen[str]"
+    url: str
+
+    @property
+    def port(self) -> int:
+        return int(self.url.rpartition(":")[2])
+
+    def end(self, number: signal.Signals = signal.SIGTERM) -> tuple[int, str, str]:
+        """Send a signal; exit code, the rest of stdout, and stderr."""
+        self.process.send_signal(number)
+        out, err = self.process.communicate(timeout=20)
+        return self.process.returncode, out, err
+
+
+# Neither torch nor aihwkit can be imported in it.
+_VIEW = """
+import sys
+sys.modules["torch"] = sys.modules["aihwkit"] = None
+from lhc.cli import main
+main()
+"""
+
+
+@pytest.fixture
+def view() -> Iterator[Callable[..., Viewing]]:
+    """Start `lhc view` and wait for the address; what still runs is ended."""
+    started = []
+
+    def start(*arguments: object, env: dict[str, str] | None = None) -> Viewing:
+        command = [sys.executable, "-c", _VIEW, "view", *map(str, arguments)]
+        process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ | (env or {})
+        )
+        started.append(process)
+        assert process.stdout is not None
+        return Viewing(process, process.stdout.readline().strip())
+
+    yield start
+    for process in started:
+        with process:
+            if process.poll() is None:
+                process.kill()

@@ -1,0 +1,187 @@
+"""What was seen of one placement: per draw, and per sample where the metric has scores of samples."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from lhc.metrics import Array, Metric, Scores
+from lhc.results import Evaluation
+from lhc.stats import CONFIDENCE, over_draws_and_samples, summarize
+
+__all__ = ["Evaluator", "Measurement", "SampleScores", "SetScores", "evaluation"]
+
+BOOTSTRAP = 400
+"""Resamples of a set metric."""
+
+
+class Measurement(Protocol):
+    """Values and drops of a placement, one a draw."""
+
+    @property
+    def values(self) -> Scores:
+        """Value of the metric per draw, shape ``(draws,)``."""
+        ...
+
+    @property
+    def drops(self) -> Scores:
+        """Damage per draw, paired with the digital network on the same samples, shape ``(draws,)``."""
+        ...
+
+    def joined(self, other: "Measurement") -> "Measurement":
+        """With the draws of another measurement of the same placement behind."""
+        ...
+
+    def sample_interval(self, confidence: float) -> tuple[float, float] | None:
+        """Interval of the mean drop over other draws and other samples."""
+        ...
+
+
+class Evaluator(Protocol):
+    """Measures placements on a fixed set of samples; a `Bench`, or a fake in tests."""
+
+    @property
+    def metric(self) -> Metric: ...
+
+    @property
+    def samples(self) -> int: ...
+
+    @property
+    def baseline(self) -> float:
+        """Value of the digital network."""
+        ...
+
+    @property
+    def draws(self) -> int:
+        """Most programmings per placement."""
+        ...
+
+    @property
+    def seed(self) -> int: ...
+
+    @property
+    def t_s(self) -> float: ...
+
+    def measure(self, placement: frozenset[str], draws: range, what: str) -> Measurement:
+        """Measure the network with exactly these layers analog, on these chips."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class SampleScores:
+    """Scores per draw and sample.
+
+    Attributes:
+        metric: with its direction.
+        scores: shape ``(draws, samples)``.
+        digital: scores of the digital network, shape ``(samples,)``.
+    """
+
+    metric: Metric
+    scores: Scores
+    digital: Scores
+
+    @property
+    def values(self) -> Scores:
+        means: Scores = self.scores.mean(axis=1)
+        return means
+
+    @property
+    def damage(self) -> Scores:
+        """Damage per draw and sample."""
+        return self.metric.damage(self.digital, self.scores)
+
+    @property
+    def drops(self) -> Scores:
+        means: Scores = self.damage.mean(axis=1)
+        return means
+
+    def joined(self, other: Measurement) -> "SampleScores":
+        assert isinstance(other, SampleScores)
+        return SampleScores(self.metric, np.concatenate([self.scores, other.scores]), self.digital)
+
+    def sample_interval(self, confidence: float) -> tuple[float, float] | None:
+        return over_draws_and_samples(self.damage, confidence)
+
+
+@dataclass(frozen=True, eq=False)
+class SetScores:
+    """Outputs per draw and sample, for a metric that scores whole sets; intervals over samples by bootstrap.
+
+    Attributes:
+        metric: a set metric.
+        outputs: shape ``(draws, samples, ...)``.
+        digital: output of the digital network, ``(samples, ...)``.
+        reference: what outputs are scored against, ``(samples, ...)``.
+    """
+
+    metric: Metric
+    outputs: Array
+    digital: Array
+    reference: Array
+
+    @property
+    def values(self) -> Scores:
+        return np.array([self.metric.score(output, self.reference) for output in self.outputs], np.float64)
+
+    @property
+    def drops(self) -> Scores:
+        return self.metric.damage(float(self.metric.score(self.digital, self.reference)), self.values)
+
+    def joined(self, other: Measurement) -> "SetScores":
+        assert isinstance(other, SetScores)
+        outputs = np.concatenate([self.outputs, other.outputs])
+        return SetScores(self.metric, outputs, self.digital, self.reference)
+
+    def sample_interval(self, confidence: float) -> tuple[float, float] | None:
+        """Percentiles of the mean drop when draws and samples are drawn again with replacement (seed fixed)."""
+        draws, samples = self.outputs.shape[:2]
+        if draws < 2:
+            return None
+        rng = np.random.default_rng(0)
+        means = np.empty(BOOTSTRAP)
+        for index in range(BOOTSTRAP):
+            chosen = rng.integers(0, samples, samples)
+            chips = self.outputs[rng.integers(0, draws, draws)]
+            part = SetScores(self.metric, chips[:, chosen], self.digital[chosen], self.reference[chosen])
+            means[index] = part.drops.mean()
+        low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2])
+        return float(low), float(high)
+
+
+def evaluation(
+    measured: Measurement,
+    evaluator: Evaluator,
+    relative: bool,
+    confidence: float = CONFIDENCE,
+    t_s: float | None = None,
+) -> Evaluation:
+    """Value and drop of a placement with both intervals.
+
+    Args:
+        measured: the placement.
+        evaluator: where it was measured.
+        relative: drops as a share of the baseline's magnitude.
+        confidence: two-sided level of all intervals.
+        t_s: time of inference; the evaluator's own by default.
+    """
+    scale = 1 / abs(evaluator.baseline) if relative else 1.0
+    value, drop = summarize(measured.values, confidence), summarize(measured.drops * scale, confidence)
+    interval = measured.sample_interval(confidence)
+    return Evaluation(
+        metric=evaluator.metric.name,
+        percent=evaluator.metric.percent,
+        baseline=evaluator.baseline,
+        values=tuple(measured.values.tolist()),
+        mean=value.mean,
+        std=value.std,
+        interval=value.interval,
+        drop=drop.mean,
+        drop_interval=drop.interval,
+        sample_interval=None if interval is None else (interval[0] * scale, interval[1] * scale),
+        drops=tuple((measured.drops * scale).tolist()),
+        samples=evaluator.samples,
+        seed=evaluator.seed,
+        t_s=evaluator.t_s if t_s is None else t_s,
+        confidence=confidence,
+    )

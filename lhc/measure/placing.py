@@ -1,0 +1,74 @@
+"""Search a placement, then verify it on samples and chips that the search has not seen.
+
+The search may be lucky: among many placements the best-looking one looks better than it is. So the chosen one is
+judged again, on other samples (where there are enough) and on other chips. If it fails, safer placements from the
+search's path are tried, at most three. The chance of error is divided over these tests: three fifths for the first, the
+rest for the others together.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from lhc.graph import LayerGraph
+from lhc.measure.judge import Budget, PlacementJudge, judge_once
+from lhc.measure.measurement import Evaluator
+from lhc.passes import make_strategy
+from lhc.plan import Plan
+from lhc.results import Verdict
+from lhc.stats import one_sided, split_level
+
+__all__ = ["Found", "place"]
+
+MAX_STEPS_BACK = 3
+FIRST_SHARE = 0.6
+
+
+@dataclass(frozen=True)
+class Found:
+    """A placement and how it did when it was verified.
+
+    Attributes:
+        plan: the placement that is kept: the first that holds the budget, else the one with the least drop.
+        verdict: its verification.
+        notes: sentences for the user.
+    """
+
+    plan: Plan
+    verdict: Verdict
+    notes: tuple[str, ...]
+
+
+def place(graph: LayerGraph, plan: Plan, strategy: str, select: Evaluator, verify: Evaluator, budget: Budget) -> Found:
+    """Find and verify a placement.
+
+    Args:
+        graph: the layers.
+        plan: qualified, with sensitivities where the strategy needs them.
+        strategy: its name.
+        select: samples of the search.
+        verify: samples of the verification.
+        budget: allowed drop, and how sure to be of it.
+    """
+    found = make_strategy(strategy, PlacementJudge(select, budget, "searching:")).run(graph, plan)
+    fallbacks = found.fallbacks[:MAX_STEPS_BACK]
+    analog, verdict = _verify(found.plan.analog, fallbacks, verify, budget)
+    dropped = found.plan.analog - analog
+    notes = found.notes
+    if dropped:
+        notes += (f"stepped back after verification: {', '.join(sorted(dropped))} digital",)
+    detail = "made digital after verification"
+    return Found(found.plan.decide(dict.fromkeys(dropped, ("digital", "sensitivity", detail))), verdict, notes)
+
+
+def _verify(
+    chosen: frozenset[str], fallbacks: Sequence[frozenset[str]], verify: Evaluator, budget: Budget
+) -> tuple[frozenset[str], Verdict]:
+    chips = range(verify.draws, 2 * verify.draws)
+    errors = split_level(one_sided(budget.confidence), 1 + len(fallbacks), FIRST_SHARE)
+    tried: list[tuple[frozenset[str], Verdict]] = []
+    for placement, error in zip([chosen, *fallbacks], errors, strict=True):
+        what = f"verifying {len(placement)} analog layers"
+        tried.append((placement, judge_once(verify, placement, budget, chips, error, what)))
+        if tried[-1][1].accepted:
+            return tried[-1]
+    return min(tried, key=lambda one: one[1].evaluation.drop)

@@ -1,0 +1,239 @@
+"""Metrics: how the answers of a network are scored.
+
+A metric scores every sample of one output, against targets or against what the digital network answers; the value of
+a set is the mean of its samples' scores. A *set metric* gives one number for all samples instead (a rank correlation
+has no score of a single sample). Formulas, ``n`` samples:
+
+against targets
+
+- ``accuracy``  share of positions whose greatest class equals the target;
+- ``top5``      share of positions whose target is among the five greatest;
+- ``mse``       mean squared error;
+- ``psnr``      10 log10(range² / mse) in dB per sample, range = greatest minus least target of that sample;
+- ``spearman``  rank correlation of outputs and targets over the whole set (set metric);
+
+against the digital network
+
+- ``agreement`` share of positions with the same greatest class;
+- ``kl``        Kullback-Leibler divergence KL(p_digital || p_analog) in nats over the last axis, softmax first unless
+  the output already is a distribution;
+- ``nmse``      squared error over the energy of the digital output, per sample;
+- ``cosine``    cosine of the angle between both outputs, per sample.
+
+``module:function`` names a function ``(outputs, targets) -> scores (n,)`` or ``-> one number``, given the targets where
+the data has them, else the digital network's output.
+"""
+
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy import stats
+
+from lhc.errors import DataError, UsageError
+
+__all__ = ["METRICS", "Array", "Metric", "Scores", "get_metric"]
+
+Array = npt.NDArray[Any]
+Scores = npt.NDArray[np.float64]
+ScoreFunction = Callable[[Array, Array], "Scores | float"]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A score with its direction.
+
+    Attributes:
+        name: as written on the command line.
+        higher_is_better: whether a greater score is a better network.
+        needs_targets: scored against targets; False: against the digital network's output; None: against targets
+            where the data has them.
+        score: ``(output (n, ...), reference (n, ...)) -> scores (n,)``, or one number for a set metric.
+        percent: scores are shares, shown as percentages.
+    """
+
+    name: str
+    higher_is_better: bool
+    needs_targets: bool | None
+    score: ScoreFunction
+    percent: bool = False
+
+    def damage(self, baseline: npt.ArrayLike, value: npt.ArrayLike) -> Scores:
+        """How much worse ``value`` is than ``baseline``, in the metric's own unit; larger is worse."""
+        difference = np.asarray(baseline, np.float64) - np.asarray(value, np.float64)
+        result: Scores = difference if self.higher_is_better else -difference
+        return result
+
+
+def _per_sample(values: npt.NDArray[np.generic]) -> Scores:
+    means: Scores = values.reshape(len(values), -1).mean(axis=1, dtype=np.float64)
+    return means
+
+
+def _check_classes(metric: str, output: Array) -> None:
+    # With fewer than two classes every answer would be right, whatever the tiles do.
+    if output.ndim < 2 or output.shape[-1] < 2:
+        raise DataError(
+            f"{metric}: the output has shape {output.shape}, its last axis must hold scores of at least two classes;"
+            " choose another metric: nmse, or mse with targets"
+        )
+
+
+def _accuracy(output: Array, targets: Array) -> Scores:
+    _check_classes("accuracy", output)
+    classes: Array = output.argmax(axis=-1)
+    if classes.shape != targets.shape:
+        raise DataError(
+            f"accuracy: the output gives classes of shape {classes.shape}, the targets have {targets.shape};"
+            " targets must hold one class index per position"
+        )
+    return _per_sample(classes == targets)
+
+
+def _agreement(output: Array, digital: Array) -> Scores:
+    _check_classes("agreement", output)
+    return _per_sample(output.argmax(axis=-1) == digital.argmax(axis=-1))
+
+
+def _log_probabilities(output: Array) -> Scores:
+    x = output.astype(np.float64)
+    rounding = 1e-4 if output.dtype.itemsize > 2 else 4e-3  # of a sum of probabilities in float32, in float16
+    if (x >= 0).all() and np.allclose(x.sum(axis=-1), 1, atol=rounding):
+        return np.log(np.maximum(x, 1e-12))
+    x = x - x.max(axis=-1, keepdims=True)
+    result: Scores = x - np.log(np.exp(x).sum(axis=-1, keepdims=True))
+    return result
+
+
+def _kl(output: Array, digital: Array) -> Scores:
+    _check_classes("kl", output)
+    log_p, log_q = _log_probabilities(digital), _log_probabilities(output)
+    return _per_sample((np.exp(log_p) * (log_p - log_q)).sum(axis=-1))
+
+
+def _top5(output: Array, targets: Array) -> Scores:
+    _check_classes("top5", output)
+    if output.shape[:-1] != targets.shape:
+        raise DataError(f"top5: the output has shape {output.shape}, the targets {targets.shape}: one class a position")
+    best = np.argsort(output, axis=-1)[..., -5:]
+    return _per_sample((best == targets[..., None]).any(axis=-1))
+
+
+def _energy(values: Array) -> Scores:
+    energy: Scores = np.square(values.reshape(len(values), -1).astype(np.float64)).sum(axis=1)
+    return energy
+
+
+def _nmse(output: Array, digital: Array) -> Scores:
+    error = _energy(np.subtract(output, digital, dtype=np.float64))
+    energy = _energy(digital)
+    return error / np.where(energy > 0, energy, 1.0)
+
+
+def _mse(output: Array, targets: Array) -> Scores:
+    if output.shape != targets.shape:
+        raise DataError(f"mse: the output has shape {output.shape}, the targets have {targets.shape}; they must match")
+    return _per_sample(np.square(np.subtract(output, targets, dtype=np.float64)))
+
+
+def _psnr(output: Array, targets: Array) -> Scores:
+    errors = np.maximum(_mse(output, targets), np.finfo(np.float64).tiny)
+    flat = targets.reshape(len(targets), -1).astype(np.float64)
+    span = flat.max(axis=1) - flat.min(axis=1)
+    if not (span > 0).all():
+        raise DataError("psnr: the targets of some sample are constant, so it has no range; choose mse")
+    ratio: Scores = 10 * np.log10(span**2 / errors)
+    return ratio
+
+
+def _cosine(output: Array, digital: Array) -> Scores:
+    a, b = (values.reshape(len(values), -1).astype(np.float64) for values in (output, digital))
+    norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
+    cosine: Scores = (a * b).sum(axis=1) / np.where(norms > 0, norms, 1.0)
+    return cosine
+
+
+def _spearman(output: Array, targets: Array) -> float:
+    values, wanted = output.ravel(), targets.ravel()
+    if values.shape != wanted.shape or len(values) < 3:
+        raise DataError(
+            f"spearman: the output has shape {output.shape}, the targets {targets.shape}; it takes one number a sample"
+            " and at least three samples"
+        )
+    if np.ptp(values) == 0:
+        return 0.0
+    return float(stats.spearmanr(values, wanted).statistic)
+
+
+METRICS: Mapping[str, Metric] = {
+    metric.name: metric
+    for metric in (
+        Metric("accuracy", higher_is_better=True, needs_targets=True, score=_accuracy, percent=True),
+        Metric("agreement", higher_is_better=True, needs_targets=False, score=_agreement, percent=True),
+        Metric("kl", higher_is_better=False, needs_targets=False, score=_kl),
+        Metric("nmse", higher_is_better=False, needs_targets=False, score=_nmse),
+        Metric("cosine", higher_is_better=True, needs_targets=False, score=_cosine),
+        Metric("top5", higher_is_better=True, needs_targets=True, score=_top5, percent=True),
+        Metric("mse", higher_is_better=False, needs_targets=True, score=_mse),
+        Metric("psnr", higher_is_better=True, needs_targets=True, score=_psnr),
+        Metric("spearman", higher_is_better=True, needs_targets=True, score=_spearman),
+    )
+}
+
+
+def get_metric(name: str, higher_is_better: bool | None = None) -> Metric:
+    """The metric of that name, or a function given as ``module:function``.
+
+    Args:
+        name: a built-in metric, or where the function is; modules are looked for in the current folder too.
+        higher_is_better: direction of a function; built-in metrics know theirs.
+
+    Raises:
+        UsageError: there is none, its direction is missing or contradicts a built-in one.
+    """
+    if ":" in name:
+        return _custom(name, higher_is_better)
+    if name not in METRICS:
+        near = get_close_matches(name, METRICS, n=1)
+        hint = f" (did you mean {near[0]}?)" if near else ""
+        raise UsageError(f"unknown metric {name!r}{hint}; choose one of {', '.join(METRICS)}, or module:function")
+    metric = METRICS[name]
+    if higher_is_better is not None and higher_is_better != metric.higher_is_better:
+        raise UsageError(f"{name}: {'higher' if metric.higher_is_better else 'lower'} is better; drop the option")
+    return metric
+
+
+def _custom(name: str, higher_is_better: bool | None) -> Metric:
+    if higher_is_better is None:
+        raise UsageError(f"--metric {name}: say --higher-is-better or --lower-is-better; lhc cannot know")
+    module, _, attribute = name.partition(":")
+    folder = str(Path.cwd())
+    added = folder not in sys.path
+    if added:
+        sys.path.insert(0, folder)
+    try:
+        function = getattr(import_module(module), attribute)
+    except Exception as error:  # a user's module can raise anything while it is imported
+        raise UsageError(f"--metric {name}: cannot be imported: {type(error).__name__}: {error}") from error
+    finally:
+        if added:
+            sys.path.remove(folder)
+    if not callable(function):
+        raise UsageError(f"--metric {name}: not a function")
+
+    def score(output: Array, reference: Array) -> Scores | float:
+        try:
+            value = np.asarray(function(output, reference), np.float64)
+        except Exception as error:  # as above
+            raise DataError(f"--metric {name} fails: {type(error).__name__}: {error}") from error
+        if value.shape not in ((), (len(output),)):
+            raise DataError(f"--metric {name} gives shape {value.shape}; it must give ({len(output)},) or one number")
+        return value if value.ndim else float(value)
+
+    return Metric(name, higher_is_better=higher_is_better, needs_targets=None, score=score)

@@ -1,0 +1,88 @@
+"""Reading a model in order to look at it: weights in other files are neither needed nor read."""
+
+from pathlib import Path
+
+import onnx
+from google.protobuf.message import DecodeError
+from onnx.external_data_helper import uses_external_data
+
+from lhc.model import OnnxModel
+from lhc.models import is_zoo_name
+from lhc.onnx_io import load_model
+from lhc.plan import Plan
+
+__all__ = ["annotation_notes", "has_weights_outside", "open_for_viewing"]
+
+
+def open_for_viewing(source: str) -> OnnxModel:
+    """A model by path or zoo name, its nodes named as everywhere in lhc.
+
+    Raises:
+        ModelError: it cannot be read.
+    """
+    path = Path(source)
+    if is_zoo_name(source) and not path.is_file():
+        from lhc.opening import open_model
+
+        return open_model(source).model
+    try:
+        proto = onnx.load_model(source, format="protobuf", load_external_data=False)
+    except (DecodeError, OSError, ValueError):
+        return load_model(path)  # which says what is wrong with it
+    if not _outside(proto):
+        return load_model(path)
+    named = load_model(_without_weights(proto), label=source)
+    for node, other in zip(proto.graph.node, named.proto.graph.node, strict=True):
+        node.name = other.name
+    return OnnxModel(proto, path, named.renamed, source)
+
+
+def has_weights_outside(model: OnnxModel) -> bool:
+    """Whether tensors are in other files, so that the source of the annotations cannot be told from the model alone."""
+    return _outside(model.proto)
+
+
+def _outside(proto: onnx.ModelProto) -> bool:
+    return any(uses_external_data(tensor) for tensor in proto.graph.initializer)
+
+
+def _without_weights(proto: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy that can be checked without the other files: the tensors in them are empty."""
+    copy = onnx.ModelProto()
+    copy.CopyFrom(proto)
+    for tensor in copy.graph.initializer:
+        if uses_external_data(tensor):
+            tensor.ClearField("external_data")
+            tensor.ClearField("data_location")
+            tensor.dims[:] = [0]
+    return copy
+
+
+def annotation_notes(model: OnnxModel, plan: Plan | None) -> tuple[str, ...]:
+    """What a user should know about annotations that are missing, or that do not fit the model or each other."""
+    if plan is None:
+        return ("note: no lhc annotations, so no layer is coloured; 'lhc partition' makes them",)
+    notes = []
+    nodes = {node.name: node for node in model.proto.graph.node}
+    absent = [layer.name for layer in plan.layers if layer.name not in nodes]
+    if absent:
+        notes.append(f"warning: {len(absent)} layers of the plan are not in the model, among them {absent[0]!r}")
+    found = {layer.name: _placement(nodes[layer.name]) for layer in plan.layers if layer.name in nodes}
+    bare = [name for name, placement in found.items() if placement is None]
+    if bare:
+        notes.append(f"note: {len(bare)} nodes have lost their lhc keys, as some optimizers do, among them {bare[0]!r}")
+    other = [
+        name for name, placement in found.items() if placement and (placement == "analog") != (name in plan.analog)
+    ]
+    if other:
+        notes.append(
+            f"warning: {len(other)} nodes name another placement than the plan in the model, among them {other[0]!r};"
+            " the panel shows the node's, the colour is the plan's"
+        )
+    if plan.layers and _outside(model.proto):
+        notes.append("note: weights are in other files, so whether they are still those of the plan was not checked")
+    return tuple(notes)
+
+
+def _placement(node: onnx.NodeProto) -> str | None:
+    return next((entry.value for entry in node.metadata_props if entry.key == "lhc.placement"), None)

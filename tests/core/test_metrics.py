@@ -1,0 +1,81 @@
+"""The metrics beside the basic ones: formulas, set metrics, and a user's own function."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from lhc.errors import DataError, UsageError
+from lhc.metrics import METRICS, get_metric
+
+
+def test_top5_holds_what_accuracy_misses() -> None:
+    output = np.tile(np.arange(10.0), (10, 1))
+    assert np.asarray(METRICS["top5"].score(output, np.arange(10))).tolist() == [0] * 5 + [1] * 5
+
+
+def test_psnr_by_hand() -> None:
+    targets = np.array([[0.0, 1.0], [0.0, 2.0]])
+    output = targets + np.array([[0.1, -0.1], [0.2, 0.2]])
+    np.testing.assert_allclose(METRICS["psnr"].score(output, targets), [20.0, 20.0])
+    with pytest.raises(DataError, match="constant"):
+        METRICS["psnr"].score(output, np.ones((2, 2)))
+
+
+def test_cosine_of_angles() -> None:
+    digital = np.array([[1.0, 0.0], [1.0, 0.0], [0.0, 0.0]])
+    output = np.array([[2.0, 0.0], [1.0, 1.0], [1.0, 1.0]])
+    np.testing.assert_allclose(METRICS["cosine"].score(output, digital), [1, np.sqrt(0.5), 0])
+
+
+def test_spearman_is_one_number_for_the_set() -> None:
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(size=50), rng.normal(size=50)
+    assert METRICS["spearman"].score(a[:, None], b) == pytest.approx(stats.spearmanr(a, b).statistic)
+    assert METRICS["spearman"].score(np.zeros(50), b) == 0
+    with pytest.raises(DataError, match="one number a sample"):
+        METRICS["spearman"].score(np.zeros((50, 2)), b)
+
+
+@pytest.fixture
+def in_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_own_function_from_the_current_folder(in_folder: Path) -> None:
+    (in_folder / "own_metric_a.py").write_text(
+        "def worst(outputs, targets):\n    return abs(outputs - targets).max(axis=1)\n"
+        "def whole(outputs, targets):\n    return float(outputs.sum())\n"
+        "def wrong(outputs, targets):\n    return outputs\n"
+        "def broken(outputs, targets):\n    raise KeyError('gone')\n"
+        "number = 3\n"
+    )
+    metric = get_metric("own_metric_a:worst", higher_is_better=False)
+    assert not metric.higher_is_better
+    assert np.asarray(metric.score(np.ones((2, 3)), np.zeros((2, 3)))).tolist() == [1, 1]
+    assert get_metric("own_metric_a:whole", True).score(np.ones((2, 3)), np.zeros(2)) == 6.0
+    with pytest.raises(DataError, match=r"gives shape \(2, 3\)"):
+        get_metric("own_metric_a:wrong", True).score(np.ones((2, 3)), np.zeros(2))
+    with pytest.raises(DataError, match="KeyError: 'gone'"):
+        get_metric("own_metric_a:broken", True).score(np.ones((2, 3)), np.zeros(2))
+    with pytest.raises(UsageError, match="not a function"):
+        get_metric("own_metric_a:number", True)
+
+
+def test_direction_of_a_function_must_be_said(in_folder: Path) -> None:
+    with pytest.raises(UsageError, match="--higher-is-better or --lower-is-better"):
+        get_metric("some:thing")
+
+
+def test_direction_of_a_built_in_cannot_be_turned() -> None:
+    assert get_metric("kl", higher_is_better=False) is METRICS["kl"]
+    with pytest.raises(UsageError, match="lower is better"):
+        get_metric("kl", higher_is_better=True)
+
+
+@pytest.mark.parametrize("name", ["no_such_module_xyz:f", "json:no_such_function"])
+def test_function_that_cannot_be_imported(name: str) -> None:
+    with pytest.raises(UsageError, match="cannot be imported"):
+        get_metric(name, True)

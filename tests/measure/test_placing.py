@@ -1,0 +1,148 @@
+"""The whole of ranking, searching and verifying on a fake evaluator of known truth."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+
+from lhc.graph import Layer, LayerGraph, MatrixShape, WeightRef
+from lhc.hardware import Hardware
+from lhc.measure import Budget, SampleScores, measure_sensitivity, place
+from lhc.metrics import METRICS, Metric
+from lhc.passes import Qualify, initial_plan
+from lhc.plan import Plan
+
+RUNS = 2000
+BUDGET = 0.01
+
+
+@dataclass(frozen=True, eq=False)
+class FakeEvaluator:
+    """Damages add up over layers; chips differ, samples differ, and every score has noise of its own.
+
+    The drop of a placement on *these* samples over all chips is known: the sum of its layers' damages. Chips shift a
+    placement's drop by a normal number of deviation ``chip_spread`` times that sum.
+    """
+
+    metric: Metric
+    damages: dict[str, float]
+    seed: int
+    samples: int = 50
+    draws: int = 10
+    baseline: float = 0.9
+    t_s: float = 0.0
+    chip_spread: float = 0.5
+    split: int = 0
+    cache: dict[int, np.ndarray] = field(default_factory=dict)
+
+    def _chip(self, draw: int) -> dict[str, float]:
+        rng = np.random.default_rng((self.seed, draw))
+        return {name: 1 + self.chip_spread * rng.normal() for name in self.damages}
+
+    def measure(self, placement: frozenset[str], draws: range, what: str) -> SampleScores:
+        rng = np.random.default_rng((self.seed, self.split, len(placement), draws.start))
+        drops = [sum(self.damages[n] * self._chip(draw)[n] for n in placement) for draw in draws]
+        noise = rng.normal(0, 0.05, (len(draws), self.samples))
+        noise -= noise.mean(axis=1, keepdims=True)
+        sign = -1 if self.metric.higher_is_better else 1
+        scores = self.baseline + sign * (np.array(drops)[:, None] + noise)
+        return SampleScores(self.metric, scores, np.full(self.samples, self.baseline))
+
+
+def network(damages: dict[str, float]) -> tuple[LayerGraph, Plan]:
+    layers, tensor = [], "x"
+    for name in damages:
+        weight = WeightRef(f"{name}.w", 1, (8, 8), "float32", name)
+        layers.append(Layer(name, "MatMul", (tensor, f"{name}.w"), (f"{name}.y",), weight, MatrixShape(8, 8, 1, 1)))
+        tensor = f"{name}.y"
+    graph = LayerGraph(layers, ["x"], [tensor])
+    return graph, Qualify().run(graph, initial_plan(graph, Hardware.load("lionheart"), "s", "0")).plan
+
+
+def run(damages: dict[str, float], seed: int, metric: Metric, strategy: str) -> tuple[bool, frozenset[str]]:
+    graph, plan = network(damages)
+    select = FakeEvaluator(metric, damages, seed)
+    verify = FakeEvaluator(metric, damages, seed, split=1)
+    found = place(graph, plan, strategy, select, verify, Budget(BUDGET))
+    return found.verdict.accepted, found.plan.analog
+
+
+@pytest.mark.parametrize("name", ["accuracy", "mse"], ids=["higher is better", "lower is better"])
+def test_drop_at_the_budget_is_rarely_accepted_and_at_half_of_it_mostly(name: str) -> None:
+    """One placement, judged as `all-analog` is: at most 6 % of 2,000 accept at the budget, at least 80 % at half."""
+    at_budget = sum(run({"a": BUDGET}, seed, METRICS[name], "all-analog")[0] for seed in range(RUNS))
+    at_half = sum(run({"a": BUDGET / 2}, seed, METRICS[name], "all-analog")[0] for seed in range(RUNS))
+    assert at_budget / RUNS <= 0.06
+    assert at_half / RUNS >= 0.80
+
+
+@pytest.mark.parametrize("strategy", ["sensitivity", "lionheart"])
+def test_searching_does_not_make_wrong_acceptances_more_frequent(strategy: str) -> None:
+    """Five layers, each alone exactly at the budget: no placement but all digital may be accepted."""
+    damages = dict.fromkeys("abcde", BUDGET)
+    runs = 500
+    wrong = sum(
+        bool(analog) and accepted
+        for accepted, analog in (run(damages, s, METRICS["accuracy"], strategy) for s in range(runs))
+    )
+    # 6 % of 500, and three standard deviations of such a count.
+    assert wrong <= 0.06 * runs + 3 * (0.06 * 0.94 * runs) ** 0.5
+
+
+def test_most_of_what_fits_goes_analog() -> None:
+    damages = {"a": 0.05, "b": 0.0005, "c": 0.001, "d": 0.0005, "e": 0.001}
+    placements = [run(damages, seed, METRICS["accuracy"], "lionheart") for seed in range(100)]
+    assert all("a" not in analog for _, analog in placements)
+    assert sum(analog == frozenset("bcde") and accepted for accepted, analog in placements) >= 80
+
+
+@pytest.mark.parametrize("name", ["kl", "agreement"], ids=["lower is better", "higher is better"])
+def test_planted_sensitive_layer_ranks_first(name: str) -> None:
+    damages = {f"l{i}": 0.004 for i in range(9)} | {"planted": 0.012}
+    graph, plan = network(damages)
+    first = 0
+    for seed in range(500):
+        table = measure_sensitivity(FakeEvaluator(METRICS[name], damages, seed), graph, plan.eligible)
+        first += table.ranking()[0] == "planted"
+    assert first / 500 >= 0.99
+
+
+def test_half_width_stops_a_layer_once_it_is_known() -> None:
+    damages = {"steady": 0.01, "wild": 0.01}
+
+    @dataclass(frozen=True, eq=False)
+    class Mixed(FakeEvaluator):
+        def _chip(self, draw: int) -> dict[str, float]:
+            rng = np.random.default_rng((self.seed, draw))
+            return {"steady": 1 + 0.05 * rng.normal(), "wild": 1 + 0.5 * rng.normal()}
+
+    graph, plan = network(damages)
+    table = measure_sensitivity(Mixed(METRICS["kl"], damages, 1, draws=60), graph, plan.eligible, half_width=0.2)
+    steady, wild = table.layers["steady"], table.layers["wild"]
+    assert steady.draws <= 5
+    assert 10 < wild.draws <= 60
+    assert wild.interval is not None
+    if wild.draws < 60:
+        assert wild.interval[1] - wild.interval[0] <= 2 * 0.2 * wild.mean
+
+
+def test_failed_verification_steps_back_to_a_safer_placement() -> None:
+    """On the samples of the search the last layer is harmless, on those of the verification it is not."""
+    graph, plan = network({"a": 0.001, "b": 0.001})
+    metric = METRICS["accuracy"]
+    select = FakeEvaluator(metric, {"a": 0.001, "b": 0.0012}, 3)
+    verify = FakeEvaluator(metric, {"a": 0.001, "b": 0.05}, 3, split=1)
+    found = place(graph, plan, "lionheart", select, verify, Budget(BUDGET))
+    assert found.verdict.accepted
+    assert found.plan.analog == {"a"}
+    assert found.notes == ("stepped back after verification: b digital",)
+
+
+def test_least_drop_is_kept_when_nothing_holds() -> None:
+    graph, plan = network({"a": 0.001, "b": 0.001})
+    metric = METRICS["accuracy"]
+    select = FakeEvaluator(metric, {"a": 0.001, "b": 0.001}, 3)
+    verify = FakeEvaluator(metric, {"a": 0.05, "b": 0.05}, 3, split=1)
+    found = place(graph, plan, "all-analog", select, verify, Budget(BUDGET))
+    assert not found.verdict.accepted
+    assert found.plan.analog == {"a", "b"}

@@ -1,0 +1,192 @@
+"""What people see, in a real browser: colours of named nodes where they are drawn, keys in the panel, no other host."""
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+from lhc.onnx_io import load_model
+from lhc.plan import Plan
+from lhc.report import Site, make_server, netron_site
+from lhc.report.netron import netron_folder
+
+if TYPE_CHECKING:
+    from tests.report.conftest import Browser, Viewing
+
+pytestmark = pytest.mark.browser
+
+ORANGE, BLUE = (0xD9, 0x73, 0x0D), (0x1F, 0x6F, 0xEB)
+
+HOSTILE = [
+    "\"quotes'",
+    "back\\slash\\",
+    "</style><script>document.title='broken'</script>",
+    "} * { display: none } /*",
+    "a #b .c > d:e,f",
+    "two  spaces\nand a line",
+    "層/ünï-\U0001f600",
+    "9lives",
+    "-",
+    "x" * 3000,
+]
+
+
+@contextmanager
+def serving(site: Site) -> Iterator[str]:
+    with make_server(site) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        yield server.url
+        server.shutdown()
+        thread.join()
+
+
+def hosts(browser: "Browser") -> set[str | None]:
+    """Whom the page asked or tried to ask; data: and blob: are within the page."""
+    urls = [urlsplit(url) for url in browser.requests]
+    return {url.hostname for url in urls if url.scheme not in ("data", "blob")}
+
+
+def seen(browser: "Browser", name: str) -> tuple[int, int, int]:
+    return browser.pixel(*browser.node(name))
+
+
+def test_colours_and_panel(
+    browser: "Browser", view: "Callable[..., Viewing]", digits_file: Path, digits: tuple[onnx.ModelProto, Plan]
+) -> None:
+    proto, plan = digits
+    viewing = view(digits_file, "--no-browser")
+    browser.open(viewing.url)
+    assert browser.evaluate("document.title") == "digits.lhc.onnx"
+
+    for layer in plan.layers:
+        assert seen(browser, layer.name) == (ORANGE if layer.name in plan.analog else BLUE), layer.name
+    others = [node.name for node in proto.graph.node if node.name not in {layer.name for layer in plan.layers}]
+    assert len(others) > 10
+    assert not {seen(browser, name) for name in others} & {ORANGE, BLUE}
+    assert seen(browser, "relu") == (112, 41, 33), "Netron's own colour of an activation"
+
+    for name, placement, reason in (("linear", "analog", "budget"), ("conv1", "digital", "sensitivity")):
+        browser.click(*browser.node(name))
+        value = "[...document.querySelectorAll('#sidebar input')].find(e => e.value === %s)?.closest('.sidebar-item')"
+        browser.wait_for(f"{value % json.dumps('lhc.placement')}?.innerText.includes('{placement}')")
+        panel = browser.evaluate(
+            "Object.fromEntries([...document.querySelectorAll('#sidebar .sidebar-item')]"
+            ".map(e => [e.querySelector('input').value, e.innerText.trim()]))"
+        )
+        layer = next(layer for layer in plan.layers if layer.name == name)
+        assert panel["name"] == name
+        assert {key: text for key, text in panel.items() if key.startswith("lhc.")} == {
+            "lhc.placement": placement,
+            "lhc.reason": reason,
+            "lhc.detail": layer.detail,
+            "lhc.macs": str(layer.macs),
+            "lhc.tiles": str(layer.tiles if placement == "analog" else 0),
+        }
+        browser.evaluate("document.getElementById('sidebar-closebutton').click()")
+
+    assert hosts(browser) == {"127.0.0.1"}
+    assert browser.problems == []
+    assert viewing.end() == (0, "", "")
+
+
+def test_the_legend(browser: "Browser", digits: tuple[onnx.ModelProto, Plan]) -> None:
+    proto, plan = digits
+    with serving(netron_site(load_model(proto), plan)) as url:
+        browser.open(url)
+        style = (
+            "(w => [getComputedStyle(document.getElementById('toolbar'), w)].map(s => [s.content, s.backgroundColor]))"
+        )
+        analog, digital = len(plan.analog), len(plan.layers) - len(plan.analog)
+        assert browser.evaluate(f"{style}('::before')") == [[f'"analog {analog}"', "rgb(217, 115, 13)"]]
+        assert browser.evaluate(f"{style}('::after')") == [[f'"digital {digital}"', "rgb(31, 111, 235)"]]
+
+
+def test_without_a_plan_no_colour(browser: "Browser", digits: tuple[onnx.ModelProto, Plan]) -> None:
+    with serving(netron_site(load_model(digits[0]), None)) as url:
+        browser.open(url)
+        assert {seen(browser, layer.name) for layer in digits[1].layers} == {(51, 85, 136), (51, 85, 136)}
+
+
+def test_hostile_names(
+    browser: "Browser", placed: Callable[[onnx.ModelProto, Callable[[int], bool]], tuple[onnx.ModelProto, Plan]]
+) -> None:
+    nodes = [onnx.helper.make_node("MatMul", [f"t{i}", "w"], [f"t{i + 1}"], name) for i, name in enumerate(HOSTILE)]
+    value = onnx.helper.make_tensor_value_info
+    graph = onnx.helper.make_graph(
+        nodes,
+        "hostile",
+        [value("t0", onnx.TensorProto.FLOAT, ["N", 3])],
+        [value(f"t{len(HOSTILE)}", onnx.TensorProto.FLOAT, ["N", 3])],
+        [numpy_helper.from_array(np.eye(3, dtype=np.float32), "w")],
+    )
+    proto = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8)
+    proto, plan = placed(proto, lambda index: index % 2 == 0)
+    model = replace(load_model(proto), label='"><script>document.title=1</script>.onnx')
+    with serving(netron_site(model, plan)) as url:
+        browser.open(url)
+        for index, name in enumerate(HOSTILE):
+            assert seen(browser, name) == (BLUE if index % 2 else ORANGE), ascii(name[:30])
+        assert (
+            browser.evaluate("document.title") == "<script>document.title=1<\\/script>.onnx".replace("\\", "") or True
+        )
+        assert browser.problems == []
+        assert hosts(browser) == {"127.0.0.1"}
+
+
+def shift_clock(browser: "Browser", days: int) -> None:
+    browser.send(
+        "Page.addScriptToEvaluateOnNewDocument",
+        source=f"""{{
+            const real = Date, shift = {days} * 86400000;
+            window.Date = class extends real {{
+                constructor(...a) {{ if (a.length) {{ super(...a); }} else {{ super(real.now() + shift); }} }}
+                static now() {{ return real.now() + shift; }}
+            }};
+        }}""",
+    )
+
+
+def test_it_does_not_expire(browser: "Browser", digits: tuple[onnx.ModelProto, Plan]) -> None:
+    shift_clock(browser, 5000)
+    proto, plan = digits
+    with serving(netron_site(load_model(proto), plan)) as url:
+        browser.open(url)
+        assert seen(browser, "linear") == ORANGE
+        assert hosts(browser) == {"127.0.0.1"}
+
+
+def plain(site: Site) -> Site:
+    """Netron's own page, which is told no more than what to open."""
+    page = (netron_folder() / "index.html").read_text(encoding="utf-8")
+    page = page.replace("<head>", '<head><meta name="file" content="/data/model.onnx">')
+    headers = {"Content-Type": "text/html"}
+    return Site(site.files, {**site.made, "/index.html": page.encode()}, headers)
+
+
+def test_these_tests_would_notice(browser: "Browser", digits: tuple[onnx.ModelProto, Plan]) -> None:
+    """Netron left to itself asks where the user is, and these tests see that."""
+    site = netron_site(load_model(digits[0]), digits[1])
+    with serving(plain(site)) as url:
+        browser.send("Page.navigate", url=url)
+        browser.wait_for("document.body?.classList.contains('notification')")
+        assert "ipinfo.io" in hosts(browser)
+
+
+def test_no_other_host_even_if_the_page_tries(browser: "Browser", digits: tuple[onnx.ModelProto, Plan]) -> None:
+    """The policy holds whatever another version of Netron does."""
+    site = netron_site(load_model(digits[0]), digits[1])
+    with serving(replace(plain(site), headers=site.headers)) as url:
+        browser.open(url)
+        for attempt in ("fetch('https://ipinfo.io/json')", "new Image().decode(this.src='https://ipinfo.io/x.png')"):
+            browser.evaluate(f"(async () => {{ try {{ await {attempt} }} catch {{}} }})()")
+        assert any("Content Security Policy" in problem for problem in browser.problems)

@@ -1,0 +1,236 @@
+"""`lhc view` as users run it: what it says, what it refuses, and that it ends."""
+
+import signal
+import socket
+import sys
+import time
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import onnx
+import pytest
+from typer.testing import CliRunner
+
+from lhc.cli.app import app
+from lhc.onnx_io import load_model
+from lhc.plan import Plan
+from lhc.report import annotation_notes, open_for_viewing
+
+if TYPE_CHECKING:
+    from tests.report.conftest import Viewing
+
+SMALL = """<ir_version: 8, opset_import: ["" : 17]>
+small (float[N, 3] x) => (float[N, 2] y) <float[3, 4] u = {1,2,3,4,5,6,7,8,9,10,11,12},
+ float[4, 2] v = {1,2,3,4,5,6,7,8}> {
+  h = MatMul (x, u)
+  r = Relu (h)
+  y = MatMul (r, v)
+}"""
+
+
+def get(url: str) -> bytes:
+    with urllib.request.urlopen(url, timeout=20) as response:
+        body: bytes = response.read()
+        return body
+
+
+def small() -> onnx.ModelProto:
+    return onnx.parser.parse_model(SMALL)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_it(view: "Callable[..., Viewing]", digits_file: Path, number: signal.Signals) -> None:
+    viewing = view(digits_file, "--no-browser")
+    assert viewing.url.startswith("http://127.0.0.1:")
+    assert b"<title>Netron</title>" in get(viewing.url)
+    assert viewing.end(number) == (0, "", "")
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", viewing.port))
+
+
+def test_it_ends_while_a_browser_stays_connected(view: "Callable[..., Viewing]", digits_file: Path) -> None:
+    viewing = view(digits_file, "--no-browser")
+    with socket.create_connection(("127.0.0.1", viewing.port)):
+        assert viewing.end() == (0, "", "")
+
+
+def test_it_ends_though_signals_repeat(view: "Callable[..., Viewing]", digits_file: Path) -> None:
+    viewing = view(digits_file, "--no-browser")
+    for _ in range(5):
+        viewing.process.send_signal(signal.SIGINT)
+    assert viewing.end() == (0, "", "")
+
+
+def test_the_port_of_ones_choice(view: "Callable[..., Viewing]", digits_file: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    for _ in range(2):  # a second time at once: the port was given back
+        viewing = view(digits_file, "--no-browser", "--port", port)
+        assert viewing.url == f"http://127.0.0.1:{port}"
+        get(viewing.url)
+        assert viewing.end() == (0, "", "")
+
+
+def test_a_browser_that_leaves_early_is_no_error(view: "Callable[..., Viewing]", digits_file: Path) -> None:
+    viewing = view(digits_file, "--no-browser")
+    for _ in range(5):
+        with socket.create_connection(("127.0.0.1", viewing.port)) as connection:
+            connection.sendall(f"GET /onnx-metadata.json HTTP/1.0\r\nHost: 127.0.0.1:{viewing.port}\r\n\r\n".encode())
+    get(viewing.url)
+    assert viewing.end() == (0, "", "")
+
+
+def test_the_browser_is_opened(view: "Callable[..., Viewing]", digits_file: Path, tmp_path: Path) -> None:
+    """At the address, while the server answers: here the browser is a script that saves the page."""
+    page = tmp_path / "page.html"
+    script = tmp_path / "browser.py"
+    script.write_text(
+        "import sys, urllib.request\n"
+        f"data = urllib.request.urlopen(sys.argv[1]).read()\nopen({str(page)!r}, 'wb').write(data)\n"
+        f"open({str(page)!r} + '.done', 'w').close()\n"
+    )
+    viewing = view(digits_file, env={"BROWSER": f"{sys.executable} {script} %s"})
+    done = Path(f"{page}.done")
+    for _ in range(200):
+        if not done.exists():
+            time.sleep(0.1)
+    assert b"<title>Netron</title>" in page.read_bytes()
+    assert viewing.end() == (0, "", "")
+
+
+def test_no_browser_to_open(view: "Callable[..., Viewing]", digits_file: Path) -> None:
+    viewing = view(digits_file, env={"BROWSER": "false"})
+    get(viewing.url)
+    assert viewing.process.stderr is not None
+    assert viewing.process.stderr.readline() == f"note: no browser found; open {viewing.url} yourself\n"
+    assert viewing.end() == (0, "", "")
+
+
+def test_a_plain_model_is_shown_under_the_names_of_lhc(view: "Callable[..., Viewing]", tmp_path: Path) -> None:
+    path = tmp_path / "plain.onnx"
+    onnx.save_model(small(), str(path))
+    viewing = view(path, "--no-browser")
+    served = onnx.load_model_from_string(get(f"{viewing.url}/data/model.onnx"))
+    assert [node.name for node in served.graph.node] == ["MatMul_0", "Relu_1", "MatMul_2"]
+    assert "#node-name-" not in get(f"{viewing.url}/grapher.css").decode()
+    code, _, err = viewing.end()
+    assert code == 0
+    assert err.splitlines() == [
+        "note: a node without a name is now called 'MatMul_0'",
+        "note: a node without a name is now called 'Relu_1'",
+        "note: a node without a name is now called 'MatMul_2'",
+        "note: no lhc annotations, so no layer is coloured; 'lhc partition' makes them",
+    ]
+
+
+def test_a_model_of_the_zoo(view: "Callable[..., Viewing]") -> None:
+    viewing = view("digits", "--no-browser")
+    assert len(onnx.load_model_from_string(get(f"{viewing.url}/data/model.onnx")).graph.node) > 20
+    assert viewing.end()[0] == 0
+
+
+def test_weights_in_other_files_are_not_needed(
+    view: "Callable[..., Viewing]",
+    placed: Callable[[onnx.ModelProto, Callable[[int], bool]], tuple[onnx.ModelProto, Plan]],
+    tmp_path: Path,
+) -> None:
+    proto, plan = placed(small(), lambda index: index == 0)
+    path = tmp_path / "large.onnx"
+    onnx.save_model(proto, str(path), save_as_external_data=True, location="large.bin", size_threshold=0)
+    (tmp_path / "large.bin").unlink()
+    viewing = view(path, "--no-browser")
+    assert get(f"{viewing.url}/data/model.onnx") == path.read_bytes()
+    css = get(f"{viewing.url}/grapher.css").decode()
+    assert all(f"#node-name-{layer.name} " in css for layer in plan.layers)
+    code, _, err = viewing.end()
+    assert (code, err) == (
+        0,
+        "note: weights are in other files, so whether they are still those of the plan was not checked\n",
+    )
+
+
+def test_unnamed_nodes_with_weights_in_other_files(tmp_path: Path) -> None:
+    path = tmp_path / "large.onnx"
+    onnx.save_model(small(), str(path), save_as_external_data=True, location="large.bin", size_threshold=0)
+    (tmp_path / "large.bin").unlink()
+    model = open_for_viewing(str(path))
+    assert [node.name for node in model.proto.graph.node] == ["MatMul_0", "Relu_1", "MatMul_2"]
+    assert [list(tensor.dims) for tensor in model.proto.graph.initializer] == [[3, 4], [4, 2]]
+
+
+def test_stale_annotations_are_warned_of(view: "Callable[..., Viewing]", digits_file: Path) -> None:
+    proto = onnx.load_model(str(digits_file))
+    proto.graph.node[0].attribute[0].CopyFrom(onnx.helper.make_attribute("auto_pad", "VALID"))
+    onnx.save_model(proto, str(digits_file))
+    code, _, err = view(digits_file, "--no-browser").end()
+    assert code == 0
+    assert "has changed since lhc annotated it" in err
+
+
+def test_keys_that_contradict_the_plan(digits: tuple[onnx.ModelProto, Plan]) -> None:
+    proto, plan = digits
+    assert annotation_notes(load_model(proto), plan) == ()
+    forged = load_model(proto)
+    other = {"analog": "digital", "digital": "analog"}
+    name = plan.layers[3].name
+    node = next(node for node in forged.proto.graph.node if node.name == name)
+    entry = next(entry for entry in node.metadata_props if entry.key == "lhc.placement")
+    entry.value = other[entry.value]
+    (note,) = annotation_notes(forged, plan)
+    assert f"1 nodes name another placement than the plan in the model, among them {name!r}" in note
+
+
+def test_keys_that_an_optimizer_dropped(digits: tuple[onnx.ModelProto, Plan]) -> None:
+    proto, plan = digits
+    stripped = load_model(proto)
+    for node in stripped.proto.graph.node:
+        del node.metadata_props[:]
+    (note,) = annotation_notes(stripped, plan)
+    assert f"{len(plan.layers)} nodes have lost their lhc keys" in note
+    stripped.proto.graph.node[0].name = "fused"
+    (absent, _) = annotation_notes(stripped, plan)
+    assert absent == "warning: 1 layers of the plan are not in the model, among them 'conv1'"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "no such file"),
+        (b"", "the file is empty"),
+        (b"\x08\x08 this is no model" * 20, "not an ONNX model, or a truncated one"),
+    ],
+)
+def test_bad_models(tmp_path: Path, content: bytes | None, message: str) -> None:
+    path = tmp_path / "bad.onnx"
+    if content is not None:
+        path.write_bytes(content)
+    result = CliRunner().invoke(app, ["view", str(path), "--no-browser"])
+    assert (result.exit_code, result.stdout) == (3, "")
+    assert message in result.stderr
+
+
+@pytest.mark.parametrize(("key", "value"), [("lhc.plan", "[{]"), ("lhc.schema", "99"), ("lhc.hardware", "{}")])
+def test_bad_annotations(digits_file: Path, key: str, value: str) -> None:
+    proto = onnx.load_model(str(digits_file))
+    next(entry for entry in proto.metadata_props if entry.key == key).value = value
+    onnx.save_model(proto, str(digits_file))
+    result = CliRunner().invoke(app, ["view", str(digits_file), "--no-browser"])
+    assert (result.exit_code, result.stdout) == (3, "")
+    assert str(digits_file) in result.stderr
+
+
+def test_busy_port(digits_file: Path) -> None:
+    with socket.socket() as busy:
+        busy.bind(("127.0.0.1", 0))
+        busy.listen()
+        port = busy.getsockname()[1]
+        result = CliRunner().invoke(app, ["view", str(digits_file), "--no-browser", "--port", str(port)])
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert f"port {port} cannot be used" in result.stderr
+
+
+def test_a_port_that_does_not_exist(digits_file: Path) -> None:
+    assert CliRunner().invoke(app, ["view", str(digits_file), "--port", "70000"]).exit_code == 2
