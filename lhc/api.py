@@ -30,8 +30,17 @@ from lhc.measure.data import DataSource
 from lhc.opening import ModelSource, Opened, open_model
 from lhc.outcomes import Analysis, PartitionResult
 from lhc.passes import STRATEGIES, Qualify, Select, initial_plan
-from lhc.plan import Outcome, Plan
-from lhc.preparing import DEFAULT_DRAWS, EVERYTHING, HardwareSource, Request, Work, prepare, prepare_run
+from lhc.plan import Outcome, Plan, Sensitivity
+from lhc.preparing import (
+    DEFAULT_DRAWS,
+    EVERYTHING,
+    HardwareSource,
+    Request,
+    Work,
+    check_machine,
+    prepare,
+    prepare_run,
+)
 from lhc.results import Evaluation, SensitivityTable, Verdict
 from lhc.runtime import HybridSession
 from lhc.stats import CONFIDENCE, check_confidence, samples_needed
@@ -64,6 +73,7 @@ def analyze(model: ModelSource, *, hardware: HardwareSource = "lionheart", shape
     machine = Hardware.load(hardware)
     opened = open_model(model)
     graph = opened.graph(shapes)
+    check_machine(machine, graph)
     plan = Qualify().run(graph, initial_plan(graph, machine, opened.model.source, __version__)).plan
     return Analysis(plan, graph, opened.model.renamed)
 
@@ -134,6 +144,7 @@ def partition(
     seed: int = 0,
     label_key: str = "labels",
     selection: Select = EVERYTHING,
+    follow: Plan | None = None,
     progress: Progress = silent,
 ) -> PartitionResult:
     """Place every layer, analog where the accuracy that the user can afford to lose allows it.
@@ -156,24 +167,41 @@ def partition(
         seed: fixes devices and noise.
         label_key: key of the targets in the data.
         selection: which layers are looked at and which are fixed.
+        follow: a plan, perhaps edited, whose placement is verified and written instead of searching one.
         progress: called as work proceeds.
     """
     if strategy not in STRATEGIES:
         raise UsageError(f"unknown strategy {strategy!r}; choose one of {', '.join(STRATEGIES)}")
     opened = open_model(model)
     budget = _budget(max_drop, drop_type, check_confidence(confidence), generalize, opened)
+    if follow is not None:
+        hardware = follow.hardware
     request = Request(
-        opened, data, metric, higher_is_better, output, hardware, samples, draws, seed, label_key, selection, progress
+        opened,
+        data,
+        metric,
+        higher_is_better,
+        output,
+        hardware,
+        samples,
+        draws,
+        seed,
+        label_key,
+        selection,
+        progress,
+        follow,
     )
     work = prepare(request, t_inference)
     splits = split_task(work.task)
     select, verify = work.bench(splits.select), work.bench(splits.verify)
     budget.check(verify)
     _warn_of_few_samples(verify, budget)
-    if STRATEGIES[strategy].needs_sensitivity and work.plan.eligible:
+    if follow is not None:
+        work = replace(work, plan=work.plan.with_sensitivities(_sensitivities(follow)))
+    elif STRATEGIES[strategy].needs_sensitivity and work.plan.eligible:
         work = _ranked(work, splits)
     found = place(work.graph, work.plan, strategy, select, verify, budget)
-    outcome = _outcome(found.verdict, budget, work, splits.held_out, strategy)
+    outcome = _outcome(found.verdict, budget, work, splits.held_out, "plan" if follow is not None else strategy)
     final = found.plan.model_copy(update={"outcome": outcome})
     return PartitionResult(final, work.graph, work.model, (*work.notes, *found.notes))
 
@@ -275,6 +303,10 @@ def _ranked(work: Work, splits: Splits) -> Work:
     bench = work.bench(splits.rank.with_metric(metric))
     table = measure_sensitivity(bench, work.graph, work.measurable)
     return replace(work, plan=work.plan.with_sensitivities(table.layers))
+
+
+def _sensitivities(plan: Plan) -> dict[str, Sensitivity]:
+    return {layer.name: layer.sensitivity for layer in plan.layers if layer.sensitivity is not None}
 
 
 def _budget(max_drop: float | None, drop_type: str, confidence: float, generalize: bool, opened: Opened) -> Budget:

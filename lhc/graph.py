@@ -76,6 +76,7 @@ class Layer:
         outputs: tensors written.
         weight: constant operand of a candidate, or None.
         matrix: shape of a candidate's product; None for other operators, or as long as it is not known.
+        module: path of the module it was exported from, where that is known and not the name.
     """
 
     name: str
@@ -84,6 +85,7 @@ class Layer:
     outputs: tuple[str, ...]
     weight: WeightRef | None = None
     matrix: MatrixShape | None = None
+    module: str | None = None
 
     @property
     def is_candidate(self) -> bool:

@@ -1,6 +1,7 @@
 """What `lhc.analyze` and `lhc.partition` return."""
 
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 
 import onnx
@@ -11,9 +12,9 @@ from lhc.model import OnnxModel
 from lhc.onnx_io import annotate, save_model, written_for
 from lhc.plan import Plan, summary
 from lhc.runtime import HybridSession
-from lhc.tables import text_table
+from lhc.tables import Table
 
-__all__ = ["Analysis", "PartitionResult", "check_output"]
+__all__ = ["Analysis", "PartitionResult", "check_output", "plan_table"]
 
 
 def check_output(path: Path, model: OnnxModel, force: bool) -> None:
@@ -51,11 +52,11 @@ class Analysis:
         """Tiles of all eligible layers."""
         return self.plan.tiles_of(self.graph, frozenset(self.plan.eligible))
 
-    def table(self) -> str:
-        """As text."""
+    def as_table(self) -> Table:
+        """One row a candidate."""
         rows = [
             [
-                layer.name,
+                layer.title,
                 layer.op_type,
                 "yes" if layer.reason == "eligible" else "no",
                 f"{layer.macs:,}",
@@ -66,7 +67,14 @@ class Analysis:
             for layer in self.plan.layers
         ]
         headers = ["layer", "operator", "analog", "MACs", "weights", "tiles", "why"]
-        return text_table(headers, rows, right=(3, 4, 5))
+        return Table(headers, rows, right=(3, 4, 5))
+
+    def table(self, form: str = "table") -> str:
+        """As text, csv, markdown or latex."""
+        return self.as_table().render(form)
+
+    def _repr_html_(self) -> str:
+        return self.as_table().html()
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,16 +126,19 @@ class PartitionResult:
             t_inference = outcome.t_s if t_inference is None else t_inference
         return HybridSession(self.source, placement=self.plan, seed=seed or 0, t_inference=t_inference)
 
-    def table(self) -> str:
-        """As text, one row a layer."""
-        return plan_table(self.plan)
+    def table(self, form: str = "table") -> str:
+        """One row a layer, as text, csv, markdown or latex."""
+        return plan_table(self.plan).render(form)
+
+    def _repr_html_(self) -> str:
+        return f"{plan_table(self.plan).html()}<p>{escape(self.summary)}</p>"
 
 
-def plan_table(plan: Plan) -> str:
-    """A plan as text, one row a layer."""
+def plan_table(plan: Plan) -> Table:
+    """A plan, one row a layer."""
     rows = [
         [
-            layer.name,
+            layer.title,
             layer.op_type,
             layer.placement,
             layer.reason,
@@ -139,4 +150,4 @@ def plan_table(plan: Plan) -> str:
         for layer in plan.layers
     ]
     headers = ["layer", "operator", "placement", "reason", "MACs", "tiles", "sensitivity", "detail"]
-    return text_table(headers, rows, right=(4, 5))
+    return Table(headers, rows, right=(4, 5))

@@ -4,12 +4,15 @@ One schema for everything that stores or exchanges decisions: it is written into
 `HybridSession`, and drawn by the report. A plan is never changed; passes return new ones.
 """
 
+import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Literal
 
+import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from lhc.errors import ConfigError
+from lhc.errors import ConfigError, UsageError
 from lhc.graph import LayerGraph
 from lhc.hardware import Hardware
 
@@ -65,6 +68,15 @@ class LayerPlan(_Record):
     tiles: int = Field(ge=0)
     """Tiles the layer needs when it is analog."""
     sensitivity: Sensitivity | None = None
+    module: str | None = None
+    """Path of the PyTorch module it came from, where the file tells and the name does not."""
+    input_range: tuple[float, ...] | None = None
+    """Calibrated static input range of each row split of its tiles, where the hardware has them."""
+
+    @property
+    def title(self) -> str:
+        """How people call it: its module path, and its name where that is another."""
+        return self.name if self.module is None else f"{self.module} ({self.name})"
 
 
 class Outcome(_Record):
@@ -160,6 +172,41 @@ class Plan(_Record):
         )
         return self.model_copy(update={"layers": layers})
 
+    def to_yaml(self) -> str:
+        """The plan as YAML, to be read, edited and given back."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=120)
+
+    @classmethod
+    def load(cls, path: Path) -> "Plan":
+        """Read a plan from a YAML (or JSON) file.
+
+        Raises:
+            UsageError: no such file.
+            ConfigError: malformed, or written by a newer lhc.
+        """
+        if not path.is_file():
+            raise UsageError(f"{path}: no such file; 'lhc partition --plan-out FILE' writes one")
+        try:
+            data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, yaml.YAMLError, ValueError, RecursionError) as error:
+            raise ConfigError(f"{path}: not valid YAML: {error}") from error
+        try:
+            return cls.model_validate_json(json.dumps(data))
+        except (TypeError, ValueError) as error:
+            raise _not_a_plan(str(path), error) from error
+
+    @property
+    def ranges(self) -> dict[str, tuple[float, ...]]:
+        """Calibrated input ranges by layer."""
+        return {layer.name: layer.input_range for layer in self.layers if layer.input_range is not None}
+
+    def with_ranges(self, ranges: Mapping[str, tuple[float, ...]]) -> "Plan":
+        """A plan with calibrated input ranges put in."""
+        layers = tuple(
+            layer.model_copy(update={"input_range": ranges.get(layer.name, layer.input_range)}) for layer in self.layers
+        )
+        return self.model_copy(update={"layers": layers})
+
     @classmethod
     def parse(cls, text: str, where: str) -> "Plan":
         """Read a plan from JSON.
@@ -170,9 +217,15 @@ class Plan(_Record):
         try:
             return cls.model_validate_json(text)
         except ValidationError as error:
-            first = error.errors()[0]
-            field = ".".join(map(str, first["loc"]))
-            raise ConfigError(f"{where}: not a plan of schema {SCHEMA_VERSION}: {field}: {first['msg']}") from error
+            raise _not_a_plan(where, error) from error
+
+
+def _not_a_plan(where: str, error: Exception) -> ConfigError:
+    what = str(error)
+    if isinstance(error, ValidationError):
+        first = error.errors()[0]
+        what = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+    return ConfigError(f"{where}: not a plan of schema {SCHEMA_VERSION}: {what}")
 
 
 def format_drop(value: float, percent: bool, digits: int = 1) -> str:

@@ -1,28 +1,43 @@
 """What measuring starts from: model, samples and hardware read and checked, layers qualified, selected and gated."""
 
+import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from pathlib import Path
 
 from lhc import __version__
 from lhc.errors import UsageError
 from lhc.graph import LayerGraph
 from lhc.hardware import Hardware
-from lhc.measure import Bench, Progress, silent
+from lhc.measure import Bench, Progress, silent, split_task
 from lhc.measure.data import DataSource
 from lhc.metrics import get_metric
 from lhc.model import OnnxModel
 from lhc.onnx_io import read_plan
 from lhc.opening import ModelSource, open_model
-from lhc.passes import ParityGate, Qualify, Select, initial_plan, run_passes
+from lhc.passes import FollowPlan, ParityGate, Qualify, Select, initial_plan, run_passes
 from lhc.plan import LayerPlan, Plan
 from lhc.runtime import PARITY_TOLERANCE, parity_errors
 from lhc.task import Task
 
-__all__ = ["DEFAULT_DRAWS", "EVERYTHING", "HardwareSource", "Request", "Work", "measurable", "prepare", "prepare_run"]
+__all__ = [
+    "DEFAULT_DRAWS",
+    "EVERYTHING",
+    "HardwareSource",
+    "Request",
+    "Work",
+    "check_machine",
+    "measurable",
+    "prepare",
+    "prepare_run",
+]
+
+log = logging.getLogger("lhc")
 
 DEFAULT_DRAWS = 10
 PARITY_SAMPLES = 4
+CALIBRATION_SAMPLES = 256
 EVERYTHING = Select()
 """Every candidate is looked at, none is fixed."""
 
@@ -46,6 +61,7 @@ class Request:
         label_key: key of the targets in the data.
         selection: which layers are looked at and which are fixed.
         progress: called as work proceeds.
+        follow: a plan whose placement is taken instead of a search.
     """
 
     model: ModelSource
@@ -60,6 +76,7 @@ class Request:
     label_key: str = "labels"
     selection: Select = EVERYTHING
     progress: Progress = silent
+    follow: Plan | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,6 +117,7 @@ class Work:
             draws=self.request.draws if draws is None else draws,
             t_s=self.t_s,
             output=self.request.output,
+            ranges=self.plan.ranges,
             progress=self.request.progress,
         )
 
@@ -112,9 +130,10 @@ def prepare(request: Request, t_inference: float | None) -> Work:
         t_inference: seconds after the first read; the hardware's own by default.
     """
     machine = Hardware.load("lionheart" if request.hardware is None else request.hardware)
-    t_s = _time(machine.t_inference_s if t_inference is None else t_inference)
+    t_s = _time(machine.t_inference_s if t_inference is None else t_inference, machine)
     work = _read(request, machine, t_s, least_draws=2)
-    plan = run_passes([Qualify(), request.selection], work.graph, work.plan).plan
+    placing = request.selection if request.follow is None else FollowPlan(request.follow)
+    plan = run_passes([Qualify(), placing], work.graph, work.plan).plan
     work = replace(work, plan=plan)
     if not work.measurable:
         return work
@@ -122,7 +141,19 @@ def prepare(request: Request, t_inference: float | None) -> Work:
     samples = len(next(iter(feeds.values())))
     errors = parity_errors(work.model, work.graph, machine, work.measurable, feeds, samples)
     gated = ParityGate(errors, PARITY_TOLERANCE).run(work.graph, plan)
-    return replace(work, plan=gated.plan, notes=gated.notes)
+    return calibrated(replace(work, plan=gated.plan, notes=gated.notes), work.measurable)
+
+
+def calibrated(work: Work, names: Sequence[str]) -> Work:
+    """The work with static input ranges of these layers, where the hardware has them, from the ranking samples."""
+    if not work.plan.hardware.needs_calibration or not names:
+        return work
+    from lhc.runtime.calibration import calibrate_ranges
+
+    bench = work.bench(split_task(work.task).rank.head(CALIBRATION_SAMPLES))
+    blocks = ((len(next(iter(feeds.values()))), feeds) for _, feeds in bench.blocks())
+    ranges = calibrate_ranges(work.model, work.graph, work.plan.hardware, names, blocks)
+    return replace(work, plan=work.plan.with_ranges(ranges))
 
 
 def prepare_run(
@@ -133,7 +164,7 @@ def prepare_run(
     stored = placement if isinstance(placement, Plan) else read_plan(opened.model)
     source = request.hardware if request.hardware is not None else stored.hardware if stored else "lionheart"
     machine = Hardware.load(source)
-    at = [_time(t) for t in (times if times is not None else [machine.t_inference_s])]
+    at = [_time(t, machine) for t in (times if times is not None else [machine.t_inference_s])]
     work = _read(replace(request, model=opened), machine, at[0], least_draws=1)
     plan = Qualify().run(work.graph, work.plan).plan
     analog = _placed(placement, stored, plan)
@@ -143,7 +174,9 @@ def prepare_run(
             raise UsageError(f"{work.model.label} has no layer {name!r}")
         if name not in plan.eligible:
             raise UsageError(f"layer {name!r} cannot be analog: {details.get(name, 'it is not a product')}")
-    return replace(work, plan=plan), analog, at
+    if stored is not None and stored.hardware == machine and analog <= set(stored.ranges):
+        return replace(work, plan=plan.with_ranges(stored.ranges)), analog, at
+    return calibrated(replace(work, plan=plan), sorted(analog)), analog, at
 
 
 def _placed(placement: Plan | Iterable[str] | str | None, stored: Plan | None, plan: Plan) -> frozenset[str]:
@@ -167,8 +200,24 @@ def _read(request: Request, machine: Hardware, t_s: float, least_draws: int) -> 
     graph = opened.graph(None, task)
     if request.output is not None and request.output not in graph.outputs:
         raise UsageError(f"--output {request.output!r}: the model's outputs are {', '.join(graph.outputs)}")
+    check_machine(machine, graph)
     plan = initial_plan(graph, machine, opened.model.source, __version__)
     return Work(request, opened.model, graph, plan, task, t_s)
+
+
+def check_machine(machine: Hardware, graph: LayerGraph) -> None:
+    """Say what a hardware description leaves out, and refuse overrides that mean no layer of the model.
+
+    Raises:
+        UsageError: such a pattern, with the nearest names.
+    """
+    for effect in machine.left_out:
+        log.warning("hardware %s leaves out %s (%s): %s", machine.name, effect.name, effect.size, effect.text)
+    names = [layer.name for layer in graph.candidates]
+    for pattern in machine.unmatched_overrides(names):
+        near = get_close_matches(pattern, names, n=3, cutoff=0.3)
+        hint = ", ".join(near) or "none"
+        raise UsageError(f"hardware {machine.name!r}: override for {pattern!r} matches no layer; nearest: {hint}")
 
 
 def measurable(layer: LayerPlan) -> bool:
@@ -176,7 +225,8 @@ def measurable(layer: LayerPlan) -> bool:
     return layer.reason == "eligible" or (layer.reason == "forced" and layer.placement == "analog")
 
 
-def _time(t_s: float) -> float:
+def _time(t_s: float, machine: Hardware) -> float:
     if not 0 <= t_s < float("inf"):
         raise UsageError(f"the time of inference must be at least 0 s and finite, got {t_s}")
+    machine.check_time(t_s)
     return float(t_s)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from lhc.plan import Sensitivity
-from lhc.tables import text_table
+from lhc.tables import Table
 
 __all__ = ["Evaluation", "SensitivityTable", "Verdict"]
 
@@ -91,8 +91,8 @@ class SensitivityTable:
         """Names, most sensitive first."""
         return tuple(sorted(self.layers, key=lambda name: -self.layers[name].mean))
 
-    def table(self) -> str:
-        """As text, in file order, with each layer's rank."""
+    def as_table(self) -> Table:
+        """Rows in file order, with each layer's rank."""
         rank = {name: str(position + 1) for position, name in enumerate(self.ranking())}
         rows = [
             [
@@ -104,7 +104,14 @@ class SensitivityTable:
             ]
             for name, s in self.layers.items()
         ]
-        return text_table(["layer", self.metric, "std", "interval of the mean", "rank"], rows, right=(1, 2, 4))
+        return Table(["layer", self.metric, "std", "interval of the mean", "rank"], rows, right=(1, 2, 4))
+
+    def table(self, form: str = "table") -> str:
+        """As text, csv, markdown or latex."""
+        return self.as_table().render(form)
+
+    def _repr_html_(self) -> str:
+        return self.as_table().html()
 
 
 def _bounds(interval: tuple[float, float]) -> str:

@@ -6,11 +6,12 @@ Pure: no torch, aihwkit or onnxruntime. A pass takes the graph and a plan and re
 from lhc.passes.base import Judge, Pass, PassResult, run_passes
 from lhc.passes.gates import ParityGate
 from lhc.passes.qualify import Qualify, initial_plan
-from lhc.passes.select import Select
+from lhc.passes.select import FollowPlan, Select
 from lhc.passes.strategies import STRATEGIES, Strategy, make_strategy
 
 __all__ = [
     "STRATEGIES",
+    "FollowPlan",
     "Judge",
     "ParityGate",
     "Pass",

@@ -35,6 +35,7 @@ def _describe(layer: Layer, hardware: Hardware) -> LayerPlan:
         macs=matrix.macs if matrix else 0,
         parameters=matrix.parameters if matrix and layer.weight else 0,
         tiles=tiles,
+        module=layer.module,
     )
 
 

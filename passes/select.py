@@ -16,7 +16,7 @@ from lhc.graph import LayerGraph
 from lhc.passes.base import Pass, PassResult
 from lhc.plan import Placement, Plan, Reason
 
-__all__ = ["Select", "match_layers"]
+__all__ = ["FollowPlan", "Select", "match_layers"]
 
 
 def match_layers(pattern: str, names: Iterable[str], option: str) -> frozenset[str]:
@@ -102,3 +102,34 @@ class Select(Pass):
         count = plan.hardware.tiles.count
         if count is not None and forced > count:
             raise UsageError(f"--force-analog needs {forced} tiles, the machine has {count}")
+
+
+@dataclass(frozen=True)
+class FollowPlan(Pass):
+    """Place every layer as another plan has it; layers that it does not name stay digital.
+
+    Attributes:
+        other: the plan to follow, perhaps edited by hand.
+    """
+
+    other: Plan
+    name: ClassVar[str] = "follow-plan"
+
+    def run(self, graph: LayerGraph, plan: Plan) -> PassResult:
+        rows = {layer.name: layer for layer in plan.layers}
+        unknown = sorted(self.other.analog - rows.keys())
+        if unknown:
+            near = get_close_matches(unknown[0], rows, n=3, cutoff=0.3)
+            raise UsageError(f"--plan: the model has no layer {unknown[0]!r}; nearest: {', '.join(near) or 'none'}")
+        for name in sorted(self.other.analog):
+            if rows[name].reason != "eligible":
+                raise UsageError(f"--plan: {name} cannot be analog: {rows[name].detail}")
+        for group in graph.tied(plan.eligible):
+            placed = self.other.analog & set(group)
+            if placed and placed != set(group):
+                raise UsageError(f"--plan: {', '.join(group)} share their weights and must be placed alike")
+        decisions: dict[str, tuple[Placement, Reason, str]] = {
+            name: ("analog" if name in self.other.analog else "digital", "forced", "by --plan")
+            for name in plan.eligible
+        }
+        return PassResult(plan.decide(decisions))

@@ -28,7 +28,9 @@ if TYPE_CHECKING:
     from lhc.runtime.layers import AnalogLayer
     from lhc.runtime.matrix import AnalogMatrix
 
-__all__ = ["HybridExecutor", "ProgrammedLayers"]
+__all__ = ["HybridExecutor", "ProgrammedLayers", "Ranges"]
+
+Ranges = tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -64,15 +66,27 @@ class _Stage:
 class HybridExecutor:
     """A network with a fixed set of analog layers."""
 
-    def __init__(self, model: OnnxModel, graph: LayerGraph, analog: Iterable[str]) -> None:
+    def __init__(
+        self, model: OnnxModel, graph: LayerGraph, analog: Iterable[str], ranges: Mapping[str, Ranges] | None = None
+    ) -> None:
         """Cut the network and prepare its segments and analog operators.
 
+        Args:
+            model: the network.
+            graph: its layers.
+            analog: names of the analog layers.
+            ranges: layer -> static input range of each row split, for hardware that has them.
+
         Raises:
-            ModelError: onnxruntime refuses a segment, or a layer cannot be analog on any hardware.
+            ModelError: onnxruntime refuses a segment, or a layer is missing or cannot be analog on any hardware.
         """
         self._label = model.label
         self._graph = graph
         self.analog = frozenset(analog)
+        unknown = sorted(name for name in self.analog if name not in graph)
+        if unknown:
+            raise ModelError(f"{model.label} has no layer {', '.join(map(repr, unknown[:3]))}, which is placed analog")
+        self._ranges = ranges or {}
         self._constants = Constants(model.proto.graph)
         nodes = {node.name: node for node in model.proto.graph.node}
         self._layers = {name: self._analog_layer(nodes[name], name) for name in graph.order() if name in self.analog}
@@ -111,7 +125,9 @@ class HybridExecutor:
             with _isolated():
                 for layer in self._layers.values():
                     if layer.tile_set not in matrices:
-                        matrices[layer.tile_set] = layer.map_onto(hardware)
+                        matrices[layer.tile_set] = layer.map_onto(
+                            hardware.for_layer(layer.name), self._ranges.get(layer.name)
+                        )
                         matrices[layer.tile_set].program(seed, draw)
         programmed = ProgrammedLayers(matrices, seed, draw)
         if t_s is not None:

@@ -5,9 +5,9 @@ layer's shape only, so results depend neither on how the caller batches samples 
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +15,7 @@ import onnx
 import torch
 from torch import Tensor
 
-from lhc.errors import ModelError
+from lhc.errors import ModelError, UsageError
 from lhc.graph import Layer
 from lhc.hardware import Hardware
 from lhc.onnx_io.graphs import weight_matrix
@@ -31,6 +31,14 @@ UNIT_SAMPLES = 64
 """Most samples in a unit."""
 
 Array = npt.NDArray[Any]
+
+
+class Products(Protocol):
+    """What multiplies: tiles, or something that stands in for them."""
+
+    def product(self, x: Tensor, group: int, key: NoiseKey) -> Tensor:
+        """``(vectors, inputs) -> (vectors, outputs of the group)``."""
+        ...
 
 
 def _samples_per_unit(vectors_per_sample: int) -> int:
@@ -65,7 +73,7 @@ def _in_units(x: Tensor, position: Position, vectors_per_item: int, run: Callabl
     return results[0] if len(results) == 1 else torch.cat(results)
 
 
-def _product(matrix: AnalogMatrix, vectors: Tensor, group: int, key: NoiseKey) -> Tensor:
+def _product(matrix: Products, vectors: Tensor, group: int, key: NoiseKey) -> Tensor:
     """Products in cache-sized pieces of fixed size.
 
     A piece counts as a unit of its own for the noise; 2^20 pieces fit between two units.
@@ -104,11 +112,29 @@ class AnalogLayer(ABC):
 
     groups = 1
 
-    def map_onto(self, hardware: Hardware) -> AnalogMatrix:
-        """Tiles that hold this layer's matrix, not programmed yet."""
-        return AnalogMatrix(self._matrix, self.groups, hardware, self.tile_set)
+    @property
+    def matrix_shape(self) -> tuple[int, int]:
+        """Inputs of one product, and outputs of one group."""
+        return self._matrix.shape[1], len(self._matrix) // self.groups
 
-    def run(self, matrix: AnalogMatrix, x: Array, extra: Array | None, position: Position) -> Array:
+    def map_onto(self, hardware: Hardware, ranges: Sequence[float] | None = None) -> AnalogMatrix:
+        """Tiles that hold this layer's matrix, not programmed yet.
+
+        Args:
+            hardware: geometry, converters, devices.
+            ranges: static input range of each row split, where the hardware has them.
+
+        Raises:
+            UsageError: the hardware has static input ranges and none are given.
+        """
+        if hardware.needs_calibration and ranges is None:
+            raise UsageError(
+                f"layer {self.name!r} on hardware {hardware.name!r} needs calibration data: its tiles have static input"
+                " ranges; give samples, or a model that was partitioned for this hardware"
+            )
+        return AnalogMatrix(self._matrix, self.groups, hardware, self.tile_set, ranges)
+
+    def run(self, matrix: Products, x: Array, extra: Array | None, position: Position) -> Array:
         """The operator's output.
 
         Args:
@@ -132,7 +158,7 @@ class AnalogLayer(ABC):
         return np.asarray(output, dtype=x.dtype, order="C")  # np.ascontiguousarray makes a scalar a vector
 
     @abstractmethod
-    def _run(self, matrix: AnalogMatrix, x: Tensor, position: Position) -> Tensor:
+    def _run(self, matrix: Products, x: Tensor, position: Position) -> Tensor:
         """The products, in the shape of the operator's output."""
 
     def _add(self, output: npt.NDArray[np.float32], extra: Array | None) -> Array:
@@ -147,7 +173,7 @@ class AnalogConv(AnalogLayer):
         self._geometry = ConvGeometry.of(node, tuple(weight.shape[2:]))
         self.groups = self._geometry.groups
 
-    def _run(self, matrix: AnalogMatrix, x: Tensor, position: Position) -> Tensor:
+    def _run(self, matrix: Products, x: Tensor, position: Position) -> Tensor:
         out = self._geometry.output_sizes(tuple(x.shape[2:]))
         positions = int(np.prod(out))
         channels = x.shape[1] // self.groups
@@ -173,7 +199,7 @@ class AnalogConv(AnalogLayer):
 class AnalogMatMul(AnalogLayer):
     """MatMul and Gemm: every row of the activation is one product (every column, with the weight on the left)."""
 
-    def _run(self, matrix: AnalogMatrix, x: Tensor, position: Position) -> Tensor:
+    def _run(self, matrix: Products, x: Tensor, position: Position) -> Tensor:
         vector = x.ndim == 1
         rows = x.reshape(1, -1) if vector else self._as_rows(x)
         if rows.numel() == 0:
@@ -202,7 +228,7 @@ class AnalogMatMul(AnalogLayer):
     def _from_rows(self, products: Tensor) -> Tensor:
         return products.transpose(-1, -2) if self.operand == 0 else products
 
-    def _products(self, matrix: AnalogMatrix, rows: Tensor, position: Position) -> Tensor:
+    def _products(self, matrix: Products, rows: Tensor, position: Position) -> Tensor:
         def unit(items: Tensor, number: int) -> Tensor:
             vectors = items.reshape(-1, items.shape[-1])
             products = _product(matrix, vectors, 0, NoiseKey(position.seed, position.draw, number, self.use))

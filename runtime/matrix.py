@@ -5,7 +5,7 @@ over tiles whose outputs are joined. The groups of a grouped Conv lie side by si
 and are driven one at a time.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,7 +24,14 @@ __all__ = ["AnalogMatrix"]
 class AnalogMatrix:
     """Tiles that hold one matrix. Not to be shared between draws: programming changes it."""
 
-    def __init__(self, weight: np.ndarray, groups: int, hardware: Hardware, tile_set: str) -> None:
+    def __init__(
+        self,
+        weight: np.ndarray,
+        groups: int,
+        hardware: Hardware,
+        tile_set: str,
+        ranges: Sequence[float] | None = None,
+    ) -> None:
         """Map a matrix onto tiles; nothing is programmed yet.
 
         Args:
@@ -32,6 +39,7 @@ class AnalogMatrix:
             groups: matrices that lie one below the other in ``weight``.
             hardware: geometry, converters, devices.
             tile_set: names the devices, for their seeds.
+            ranges: static input range of each row split, for hardware that has them.
         """
         self.hardware = hardware
         self.tile_set = tile_set
@@ -42,6 +50,10 @@ class AnalogMatrix:
         self._array = TileModuleArray(len(weight), weight.shape[1], config, bias=False)
         self._array.set_weights(torch.tensor(np.asarray(weight, np.float32)))
         self._array.eval()
+        if ranges is not None and hardware.needs_calibration:
+            for value, row in zip(ranges, self._array.array, strict=True):
+                for tile in row:
+                    tile.set_input_range(value)
         for tile in self._tiles():
             tile.tile.mark_zero_columns()
 
@@ -118,8 +130,12 @@ def _driven(tile: Any, x: Tensor, columns: slice) -> Tensor:
         output: Tensor = tile.tile.forward(tile.pre_forward(x, 1, True), is_test=True)
     finally:
         tile.tile.columns = slice(None)
-    for scales in (tile.get_mapping_scales(), tile.get_learned_out_scales()):
-        if scales is not None:
-            output = output * (scales[columns] if scales.numel() > 1 else scales)
-    compensated = tile.rpu_config.drift_compensation is not None
-    return output * tile.alpha if compensated else output
+    mapping, learned = (
+        scales if scales is None or scales.numel() == 1 else scales[columns]
+        for scales in (tile.get_mapping_scales(), tile.get_learned_out_scales())
+    )
+    if mapping is not None:
+        output = output * (mapping if tile.input_range is None else tile.input_range * mapping)
+    if tile.rpu_config.drift_compensation is not None:
+        output = output * tile.alpha
+    return output if learned is None else output * learned

@@ -62,7 +62,9 @@ class HybridSession:
         default = self.plan.hardware if self.plan is not None else "lionheart"
         self.hardware = Hardware.load(hardware if hardware is not None else default)
         self._graph = read_graph(self._model, sizes=False)
-        self._executor = HybridExecutor(self._model, self._graph, self._analog(placement))
+        self._executor = HybridExecutor(
+            self._model, self._graph, self._analog(placement), self.plan.ranges if self.plan else None
+        )
         t_s = self.hardware.t_inference_s if t_inference is None else t_inference
         self._programmed: ProgrammedLayers
         self.program(seed)
@@ -108,10 +110,11 @@ class HybridSession:
         """Let the devices drift to a time after the first read, and draw their read noise.
 
         Raises:
-            UsageError: a negative or infinite time.
+            UsageError: a negative or infinite time, or one for which the devices are not known.
         """
         if not 0 <= t_seconds < float("inf"):
             raise UsageError(f"the time of inference must be at least 0 s and finite, got {t_seconds}")
+        self.hardware.check_time(t_seconds)
         self._programmed.drift_to(t_seconds)
         self._next_sample = 0
 

@@ -14,9 +14,10 @@ from typing import Annotated, ParamSpec, TypeVar
 import typer
 
 from lhc import __version__
-from lhc.cli.output import emit, hint
+from lhc.cli.output import check_file, check_form, emit, emit_json, hint
 from lhc.cli.progress import reporter
 from lhc.errors import LhcError, UsageError
+from lhc.files import write_file
 
 __all__ = ["app", "main"]
 
@@ -62,7 +63,8 @@ TInference = Annotated[
     float | None,
     typer.Option("--t-inference", metavar="S", help="Seconds after programming; the hardware's own by default."),
 ]
-Json = Annotated[bool, typer.Option("--json", help="One JSON document instead of text.")]
+Json = Annotated[bool, typer.Option("--json", help="The same as --format json.")]
+Form = Annotated[str, typer.Option("--format", metavar="F", help="table, csv, markdown, latex or json.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace an existing file that lhc did not write for this model.")]
 Patterns = list[str] | None
@@ -124,14 +126,17 @@ def _shapes(options: Patterns) -> dict[str, tuple[int, ...]]:
 
 @app.command()
 @_reporting
-def analyze(model: Model, hardware: HardwareOption = "lionheart", shape: Shape = None, json: Json = False) -> None:
+def analyze(
+    model: Model, hardware: HardwareOption = "lionheart", shape: Shape = None, form: Form = "table", json: Json = False
+) -> None:
     """Show which layers can be analog, and why not the others. Needs no data."""
     from lhc.api import analyze as run
     from lhc.cli import documents
 
+    form = check_form(form, json)
     analysis = run(model, hardware=hardware, shapes=_shapes(shape))
     documents.tell_renamed(analysis.renamed, hint)
-    emit(documents.analysis(analysis), analysis.table() + "\n\n" + documents.totals_line(analysis), json)
+    emit(documents.analysis(analysis), analysis.as_table(), documents.totals_line(analysis), form)
 
 
 @app.command()
@@ -155,6 +160,7 @@ def sensitivity(
     include: Include = None,
     exclude: Exclude = None,
     label_key: LabelKey = "labels",
+    form: Form = "table",
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -163,6 +169,7 @@ def sensitivity(
     from lhc.cli import documents
     from lhc.passes import Select
 
+    form = check_form(form, json)
     with reporter(quiet) as progress:
         table = run(
             model,
@@ -182,7 +189,7 @@ def sensitivity(
             progress=progress,
         )
     footer = f"{table.draws} draws, {table.samples} samples, {table.t_s:g} s after programming, seed {table.seed}"
-    emit(documents.sensitivity(table), f"{table.table()}\n\n{footer}", json)
+    emit(documents.sensitivity(table), table.as_table(), footer, form)
 
 
 @app.command()
@@ -220,7 +227,16 @@ def partition(
         Path | None,
         typer.Option("--out", "-o", metavar="OUT.onnx", help="By default <stem>.lhc.onnx beside MODEL."),
     ] = None,
+    plan: Annotated[
+        Path | None,
+        typer.Option("--plan", metavar="F.yaml", help="Verify and write this plan instead of searching one."),
+    ] = None,
+    plan_out: Annotated[
+        Path | None,
+        typer.Option("--plan-out", metavar="F.yaml", help="Also write the plan, to be read, edited, fed back."),
+    ] = None,
     force: Force = False,
+    form: Form = "table",
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -228,13 +244,18 @@ def partition(
     from lhc.api import partition as run
     from lhc.cli import documents
     from lhc.opening import open_model
-    from lhc.outcomes import check_output
+    from lhc.outcomes import check_output, plan_table
     from lhc.passes import Select
+    from lhc.plan import Plan
 
+    form = check_form(form, json)
     opened = open_model(model)
     documents.tell_renamed(opened.model.renamed, hint)
     where = output or _default_output(model, opened.model.path)
     check_output(where, opened.model, force)
+    if plan_out is not None:
+        check_file(plan_out, force)
+    followed = None if plan is None else Plan.load(plan)
     patterns = [tuple(p or ()) for p in (include, exclude, force_analog, force_digital)]
     with reporter(quiet) as progress:
         result = run(
@@ -255,12 +276,16 @@ def partition(
             seed=seed,
             label_key=label_key,
             selection=Select(*patterns),
+            follow=followed,
             progress=progress,
         )
     for note in result.notes:
         hint(f"note: {note}")
     result.save(where, force=force)
-    emit(documents.partition(result), f"{result.table()}\n\n{documents.outcome_text(result)}", json)
+    if plan_out is not None:
+        write_file(plan_out, lambda file: file.write(result.plan.to_yaml().encode()))
+        hint(f"written: {plan_out}")
+    emit(documents.partition(result), plan_table(result.plan), documents.outcome_text(result), form)
     hint(f"written: {where}")
     outcome = result.plan.outcome
     if outcome is not None and not outcome.within_budget:
@@ -301,20 +326,22 @@ def run(
     ] = None,
     label_key: LabelKey = "labels",
     force: Force = False,
+    form: Form = "table",
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Run an annotated model with its analog noise, at one or more times after programming."""
     from lhc import api
     from lhc.cli import documents
-    from lhc.cli.output import check_npz, write_npz
+    from lhc.cli.output import write_npz
     from lhc.onnx_io import has_annotations
     from lhc.opening import open_model
 
+    form = check_form(form, json)
     opened = open_model(model)
     if outputs is not None:
-        check_npz(outputs, force)
-    documents.warn_if_stale(opened.model, hint)
+        check_file(outputs, force)
+    documents.warn_if_doubtful(opened.model, hint)
     if not (all_analog or has_annotations(opened.model)):
         hint(f"note: {model} carries no placement, so everything runs digital; see 'lhc partition' and --all-analog")
     times = _times(t_inference)
@@ -355,7 +382,8 @@ def run(
     if outputs is not None:
         hint(f"written: {outputs}")
     if not only_outputs:
-        emit(documents.evaluations(evaluations), documents.evaluation_table(evaluations), json)
+        table, footer = documents.evaluation_table(evaluations), documents.evaluation_footer(evaluations)
+        emit(documents.evaluations(evaluations), table, footer, form)
 
 
 def _times(option: str | None) -> list[float] | None:
@@ -369,15 +397,24 @@ def _times(option: str | None) -> list[float] | None:
 
 @app.command()
 @_reporting
-def inspect(model: Model, json: Json = False) -> None:
+def inspect(model: Model, form: Form = "table", json: Json = False) -> None:
     """Show the placement that a model carries, without measuring anything."""
     from lhc.cli import documents
+    from lhc.onnx_io import read_plan
     from lhc.opening import open_model
+    from lhc.outcomes import plan_table
 
+    form = check_form(form, json)
     opened = open_model(model)
-    documents.warn_if_stale(opened.model, hint)
-    document, text = documents.inspection(opened.model)
-    emit(document, text, json)
+    documents.warn_if_doubtful(opened.model, hint)
+    plan = read_plan(opened.model)
+    if plan is not None:
+        footer = documents.inspection_footer(opened.model, plan)
+        emit(documents.inspection(opened.model, plan), plan_table(plan), footer, form)
+    elif form == "json":
+        emit_json({"annotated": False})
+    else:
+        typer.echo(f"{opened.model.label}: no lhc annotations; 'lhc partition' makes them")
 
 
 @app.command()
@@ -398,7 +435,7 @@ def view(
     for note in report.annotation_notes(shown, plan):
         hint(note)
     if not report.has_weights_outside(shown):
-        documents.warn_if_stale(shown, hint)
+        documents.warn_if_doubtful(shown, hint)
     server = report.make_server(report.netron_site(shown, plan), port)
     report.serve(server, browse=not no_browser, ready=typer.echo, tell=hint)
 
@@ -428,7 +465,10 @@ def models(json: Json = False) -> None:
 
     entries = [zoo_entry(name) for name in zoo_names()]
     document = {"models": [{"name": e.name, "description": e.description, "max_drop": e.max_drop} for e in entries]}
-    emit(document, "\n".join(f"{entry.name}: {entry.description}" for entry in entries), json)
+    if json:
+        emit_json(document)
+    else:
+        typer.echo("\n".join(f"{entry.name}: {entry.description}" for entry in entries))
 
 
 @app.command()
@@ -446,7 +486,7 @@ def export(
     force: Force = False,
 ) -> None:
     """Write a model of the zoo as ONNX, and its samples as npz."""
-    from lhc.cli.output import check_npz, write_npz
+    from lhc.cli.output import write_npz
     from lhc.models import zoo_entry
     from lhc.onnx_io import load_model, save_model
     from lhc.outcomes import check_output
@@ -455,7 +495,7 @@ def export(
     model = load_model(entry.model(weights), label=name)
     check_output(output, model, force)
     if data_out is not None:
-        check_npz(data_out, force)
+        check_file(data_out, force)
         task = entry.task()
         labels = {} if task.targets is None else {"labels": task.targets}
         write_npz(data_out, dict(task.inputs) | labels)

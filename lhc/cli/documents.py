@@ -6,25 +6,27 @@ from pathlib import Path
 
 from lhc.measure.data import DataSource
 from lhc.model import OnnxModel
-from lhc.onnx_io import read_plan
+from lhc.onnx_io import contradictions, read_plan
 from lhc.opening import Opened
-from lhc.outcomes import Analysis, PartitionResult, plan_table
-from lhc.plan import LayerPlan, Outcome, Plan, format_outcome
+from lhc.outcomes import Analysis, PartitionResult
+from lhc.plan import LayerPlan, Outcome, Plan
 from lhc.results import Evaluation, SensitivityTable
-from lhc.tables import text_table
+from lhc.tables import Table
 
 __all__ = [
     "analysis",
+    "evaluation_footer",
     "evaluation_table",
     "evaluations",
     "has_labels",
     "inspection",
+    "inspection_footer",
     "outcome_text",
     "partition",
     "sensitivity",
     "tell_renamed",
     "totals_line",
-    "warn_if_stale",
+    "warn_if_doubtful",
 ]
 
 Document = dict[str, object]
@@ -172,8 +174,8 @@ def evaluations(results: Sequence[Evaluation]) -> Document:
     }
 
 
-def evaluation_table(results: Sequence[Evaluation]) -> str:
-    """Text of ``lhc run``."""
+def evaluation_table(results: Sequence[Evaluation]) -> Table:
+    """Rows of ``lhc run``, one a time."""
     first = results[0]
     rows = []
     for e in results:
@@ -187,33 +189,46 @@ def evaluation_table(results: Sequence[Evaluation]) -> str:
                 _value(e.drop, e.percent),
             ]
         )
-    table = text_table(["t (s)", first.metric, "std", "interval of the mean", "drop"], rows, right=(0, 1, 2, 4))
+    return Table(["t (s)", first.metric, "std", "interval of the mean", "drop"], rows, right=(0, 1, 2, 4))
+
+
+def evaluation_footer(results: Sequence[Evaluation]) -> str:
+    """The line under the table of ``lhc run``."""
+    first = results[0]
     digital = f"digital {first.metric} {_value(first.baseline, first.percent)}"
-    return f"{table}\n\n{digital}; {first.draws} draws, {first.samples} samples, seed {first.seed}"
+    return f"{digital}; {first.draws} draws, {first.samples} samples, seed {first.seed}"
 
 
 def _value(value: float, percent: bool) -> str:
     return f"{100 * value:.2f} %" if percent else f"{value:.4g}"
 
 
-def inspection(model: OnnxModel) -> tuple[Document, str]:
-    """Of ``lhc inspect``: document and text."""
+def inspection(model: OnnxModel, plan: Plan) -> Document:
+    """Of ``lhc inspect``, for a model that carries a plan."""
+    return {"annotated": True, "stale": plan.source != model.source, "summary": _summary(model)} | _plan(plan)
+
+
+def inspection_footer(model: OnnxModel, plan: Plan) -> str:
+    """The lines under the table of ``lhc inspect``."""
+    return f"hardware {plan.hardware.name}, annotated by lhc {plan.lhc_version}\n{_summary(model)}"
+
+
+def _summary(model: OnnxModel) -> str:
+    return next((e.value for e in model.proto.metadata_props if e.key == "lhc.summary"), "")
+
+
+def warn_if_doubtful(model: OnnxModel, tell: Callable[[str], None]) -> None:
+    """Say so where the model has changed since it was annotated, or its annotations contradict each other."""
     plan = read_plan(model)
     if plan is None:
-        return {"annotated": False}, f"{model.label}: no lhc annotations; 'lhc partition' makes them"
-    summary = next((e.value for e in model.proto.metadata_props if e.key == "lhc.summary"), "")
-    document = {"annotated": True, "stale": plan.source != model.source, "summary": summary} | _plan(plan)
-    lines = [plan_table(plan), "", f"hardware {plan.hardware.name}, annotated by lhc {plan.lhc_version}"]
-    if plan.outcome is not None:
-        lines.append(format_outcome(plan.outcome))
-    return document, "\n".join([*lines, summary])
-
-
-def warn_if_stale(model: OnnxModel, tell: Callable[[str], None]) -> None:
-    """Say so where the graph or weights have changed since the model was annotated."""
-    plan = read_plan(model)
-    if plan is not None and plan.source != model.source:
+        return
+    if plan.source != model.source:
         tell(f"warning: {model.label} has changed since lhc annotated it; 'lhc partition' judges it again")
+    found = contradictions(model, plan)
+    for problem in found[:5]:
+        tell(f"warning: {model.label}: {problem}")
+    if len(found) > 5:
+        tell(f"warning: and {len(found) - 5} more contradictions; lhc.plan is what counts")
 
 
 def tell_renamed(renamed: Sequence[tuple[str, str]], tell: Callable[[str], None]) -> None:

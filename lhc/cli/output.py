@@ -1,19 +1,19 @@
 """Where text goes, and arrays that are written as npz."""
 
 import json as json_module
-import os
 import sys
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lhc.errors import UsageError
+from lhc.files import write_file
+from lhc.tables import FORMATS, Table
 
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["SCHEMA_VERSION", "check_npz", "emit", "hint", "write_npz"]
+__all__ = ["SCHEMA_VERSION", "check_file", "check_form", "emit", "emit_json", "hint", "write_npz"]
 
 SCHEMA_VERSION = 1
 
@@ -23,15 +23,34 @@ def hint(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def emit(document: Mapping[str, object], text: str, as_json: bool) -> None:
-    """The result on stdout, as text or as one JSON document."""
-    if as_json:
-        print(json_module.dumps({"schema_version": SCHEMA_VERSION, **document}, indent=2, allow_nan=False))
+def check_form(form: str, as_json: bool) -> str:
+    """The form that ``--format`` and ``--json`` ask for, checked before any work is done.
+
+    Raises:
+        UsageError: there is no such form.
+    """
+    known = (*FORMATS, "json")
+    if form not in known:
+        raise UsageError(f"--format {form!r}: choose one of {', '.join(known)}")
+    return "json" if as_json else form
+
+
+def emit(document: Mapping[str, object], table: Table, footer: str, form: str) -> None:
+    """The result on stdout: a table with what is to be said below it, rows alone, or one JSON document."""
+    if form == "json":
+        emit_json(document)
+    elif form in ("table", "markdown"):
+        print(f"{table.render(form)}\n\n{footer}")
     else:
-        print(text)
+        print(table.render(form))
 
 
-def check_npz(path: Path, force: bool) -> None:
+def emit_json(document: Mapping[str, object]) -> None:
+    """One JSON document on stdout."""
+    print(json_module.dumps({"schema_version": SCHEMA_VERSION, **document}, indent=2, allow_nan=False))
+
+
+def check_file(path: Path, force: bool) -> None:
     """Refuse to overwrite, before any work is done.
 
     Raises:
@@ -44,22 +63,7 @@ def check_npz(path: Path, force: bool) -> None:
 
 
 def write_npz(path: Path, arrays: "Mapping[str, np.ndarray]") -> None:
-    """Write arrays under a temporary name and move them into place.
-
-    Raises:
-        UsageError: the place cannot be written.
-    """
+    """Write arrays as npz."""
     import numpy as np
 
-    try:
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                np.savez(file, **arrays)  # type: ignore[arg-type]
-            Path(temporary).chmod(0o644)
-            Path(temporary).replace(path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be written: {error.strerror or error}") from error
+    write_file(path, lambda file: np.savez(file, **arrays))  # type: ignore[arg-type]

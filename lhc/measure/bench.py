@@ -18,7 +18,7 @@ from lhc.metrics import Array, Metric, Scores
 from lhc.model import OnnxModel
 from lhc.onnx_io import static_batch
 from lhc.results import Evaluation
-from lhc.runtime import HybridExecutor
+from lhc.runtime import HybridExecutor, Ranges
 from lhc.stats import CONFIDENCE
 from lhc.task import Task
 
@@ -52,6 +52,7 @@ class Bench:
         draws: programmings per placement.
         t_s: time of inference, in seconds.
         output: name of the output that is scored; the first by default.
+        ranges: layer -> calibrated input ranges, where the hardware has static ones.
         progress: called after every block of samples.
     """
 
@@ -63,6 +64,7 @@ class Bench:
     draws: int = 10
     t_s: float = 0.0
     output: str | None = None
+    ranges: Mapping[str, Ranges] = field(default_factory=dict)
     progress: Progress = field(default=silent)
 
     @property
@@ -177,7 +179,7 @@ class Bench:
             what: for progress.
             t_s: time of inference; the bench's own by default.
         """
-        executor = HybridExecutor(self.model, self.graph, placement)
+        executor = HybridExecutor(self.model, self.graph, placement, self.ranges)
         time = self.t_s if t_s is None else t_s
         blocks, done = -(-self.samples // self._block_size), 0
         for group in self._draw_groups(placement, draws):

@@ -1,6 +1,6 @@
 """ONNX files in and out: models to graphs, plans to metadata and back."""
 
-from lhc.onnx_io.annotations import annotate, has_annotations, read_plan, written_for
+from lhc.onnx_io.annotations import annotate, contradictions, has_annotations, read_plan, written_for
 from lhc.onnx_io.constants import Constants
 from lhc.onnx_io.graphs import read_graph
 from lhc.onnx_io.loading import load_model, save_model
@@ -10,6 +10,7 @@ __all__ = [
     "Constants",
     "Shape",
     "annotate",
+    "contradictions",
     "has_annotations",
     "input_shapes",
     "load_model",

@@ -16,7 +16,7 @@ from lhc.graph import LayerGraph
 from lhc.model import KEY_PREFIX, OnnxModel, without_annotations
 from lhc.plan import SCHEMA_VERSION, LayerPlan, Plan, summary
 
-__all__ = ["annotate", "has_annotations", "node_keys", "read_plan", "written_for"]
+__all__ = ["annotate", "contradictions", "has_annotations", "node_keys", "read_plan", "written_for"]
 
 _LIMIT = 32 * 2**20
 """Largest metadata value that is read, in characters."""
@@ -34,6 +34,8 @@ def node_keys(layer: LayerPlan) -> dict[str, str]:
     }
     if layer.sensitivity is not None:
         keys["lhc.sensitivity"] = str(layer.sensitivity)
+    if layer.input_range is not None:
+        keys["lhc.input_range"] = " ".join(f"{value:.6g}" for value in layer.input_range)
     return keys
 
 
@@ -110,6 +112,30 @@ def read_plan(model: OnnxModel) -> Plan | None:
         raise ModelError(
             f"{model.label}: its lhc metadata cannot be read: {error}; run 'lhc partition' again"
         ) from error
+
+
+def contradictions(model: OnnxModel, plan: Plan) -> list[str]:
+    """Where the keys on the nodes do not say what ``lhc.plan`` says: somebody edited one of them.
+
+    ``lhc.plan`` is what lhc goes by.
+    """
+    planned = {layer.name: layer for layer in plan.layers}
+    found = []
+    for node in model.proto.graph.node:
+        keys = {entry.key: entry.value for entry in node.metadata_props if entry.key.startswith(KEY_PREFIX)}
+        layer = planned.pop(node.name, None)
+        if layer is None:
+            if keys:
+                found.append(f"node {node.name!r} carries a placement that lhc.plan does not know")
+            continue
+        expected = node_keys(layer)
+        wrong = sorted(key for key in keys.keys() | expected.keys() if keys.get(key) != expected.get(key))
+        if not keys:
+            found.append(f"node {node.name!r} lost its keys; lhc.plan has it {layer.placement}")
+        elif wrong:
+            found.append(f"node {node.name!r}: {', '.join(wrong)} differ from lhc.plan, which has it {layer.placement}")
+    found += [f"lhc.plan places {name!r}, which is not in the model" for name in planned]
+    return found
 
 
 def written_for(path: Path) -> str | None:

@@ -11,6 +11,7 @@ from lhc.errors import ModelError
 from lhc.graph import CANDIDATE_OPS, Layer, LayerGraph, MatrixShape, WeightRef
 from lhc.model import OnnxModel
 from lhc.onnx_io.constants import Constants
+from lhc.onnx_io.modules import module_path
 from lhc.onnx_io.shapes import Shape, infer_shapes, input_shapes, static_batch
 
 __all__ = ["read_graph", "weight_matrix"]
@@ -115,7 +116,7 @@ class _Reader:
             kind = node.op_type if node.domain in ("", "ai.onnx") else f"{node.domain}::{node.op_type}"
             return Layer(node.name, kind, inputs, outputs)
         weight = self._weight(node)
-        return Layer(node.name, node.op_type, inputs, outputs, weight, self._matrix(node, weight))
+        return Layer(node.name, node.op_type, inputs, outputs, weight, self._matrix(node, weight), module_path(node))
 
     def _weight(self, node: onnx.NodeProto) -> WeightRef | None:
         operand = _operand(node, self._constants)

@@ -1,13 +1,12 @@
 """Read model files, give every node a unique name, write files without ever leaving half of one."""
 
-import os
-import tempfile
 from pathlib import Path
 
 import onnx
 from google.protobuf.message import DecodeError
 
-from lhc.errors import ModelError, UsageError
+from lhc.errors import ModelError
+from lhc.files import write_file
 from lhc.model import OnnxModel
 
 __all__ = ["load_model", "save_model"]
@@ -90,19 +89,4 @@ def save_model(proto: onnx.ModelProto, path: Path) -> None:
         UsageError: the folder does not exist or cannot be written.
     """
     data = proto.SerializeToString(deterministic=True)
-    try:
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-            umask = os.umask(0)
-            os.umask(umask)
-            Path(temporary).chmod(0o666 & ~umask)
-            Path(temporary).replace(path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        raise UsageError(
-            f"{path}: cannot be written: {error.strerror or error}; choose another place with -o"
-        ) from error
+    write_file(path, lambda file: file.write(data))

@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socketserver import TCPServer
 from types import FrameType
-from typing import Any
 
 from lhc.errors import UsageError
 from lhc.report.netron import Site
@@ -120,18 +119,20 @@ class _Stopped(BaseException):
 
 @contextmanager
 def _until_signalled() -> Iterator[None]:
-    def stop(number: int, frame: FrameType | None) -> None:
-        for signum in before:  # once is enough: nothing disturbs the closing
-            signal.signal(signum, signal.SIG_IGN)
-        raise _Stopped
+    stopped = False
 
-    before: dict[signal.Signals, Any] = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
+    def stop(number: int, frame: FrameType | None) -> None:
+        nonlocal stopped
+        if not stopped:  # once is enough: nothing disturbs the closing
+            stopped = True
+            raise _Stopped
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        for signum in before:
-            signal.signal(signum, stop)
         yield
     except _Stopped:
-        pass
+        pass  # and `stop` stays: the process is ending, and impatience must not change its exit code
     finally:
-        for signum, handler in before.items():
-            signal.signal(signum, handler)
+        if not stopped:
+            for number, handler in before.items():
+                signal.signal(number, handler)

@@ -79,6 +79,8 @@ class Browser:
         self._session = self.send("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         for domain in ("Page", "Network", "Runtime", "Log"):
             self.send(f"{domain}.enable")
+        # A window of fixed size: else a picture of one pixel changes the layout.
+        self.send("Emulation.setDeviceMetricsOverride", width=1300, height=1000, deviceScaleFactor=1, mobile=False)
 
     def send(self, method: str, timeout_s: float = 60, **params: object) -> Message:
         """Give a command and wait for its result."""
@@ -261,7 +263,13 @@ class Viewing:
 # Neither torch nor aihwkit can be imported in it.
 _VIEW = """
 import sys
-sys.modules["torch"] = sys.modules["aihwkit"] = None
+
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("torch", "aihwkit"):
+            raise ModuleNotFoundError(f"No module named {name!r}")
+
+sys.meta_path.insert(0, Missing())
 from lhc.cli import main
 main()
 """

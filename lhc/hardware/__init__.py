@@ -1,0 +1,42 @@
+"""The machine: tiles, converters, devices, and how weights become conductances.
+
+A description is YAML, checked field by field; presets lie in ``lhc/presets``. Values of converters are
+relative: inputs are scaled to ±1 before the DAC, weights to ±1 before programming, and a product of both is
+what the ADC sees.
+"""
+
+from lhc.hardware.description import Hardware
+from lhc.hardware.devices import (
+    DeviceModel,
+    Devices,
+    Hermes,
+    Pcm,
+    PcmCustomDrift,
+    ReramCmo,
+    ReramWan2022,
+    StateIndependent,
+)
+from lhc.hardware.overrides import Override
+from lhc.hardware.presets import preset_names, preset_text
+from lhc.hardware.sections import Adc, Dac, LeftOut, Mapping, Tiles, Training
+
+__all__ = [
+    "Adc",
+    "Dac",
+    "DeviceModel",
+    "Devices",
+    "Hardware",
+    "Hermes",
+    "LeftOut",
+    "Mapping",
+    "Override",
+    "Pcm",
+    "PcmCustomDrift",
+    "ReramCmo",
+    "ReramWan2022",
+    "StateIndependent",
+    "Tiles",
+    "Training",
+    "preset_names",
+    "preset_text",
+]

@@ -1,0 +1,224 @@
+"""`Hardware`: the whole description of a machine, from and to YAML and aihwkit."""
+
+import math
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import yaml
+from pydantic import Field, ValidationError, model_validator
+from pydantic_core import InitErrorDetails, PydanticCustomError
+
+from lhc.errors import ConfigError, UsageError
+from lhc.hardware.devices import Devices, Pcm
+from lhc.hardware.overrides import Override, problems
+from lhc.hardware.presets import preset_names, preset_text
+from lhc.hardware.sections import Adc, Dac, DriftCompensation, LeftOut, Mapping, Section, Tiles, Training
+
+if TYPE_CHECKING:
+    from aihwkit.simulator.configs import InferenceRPUConfig, TorchInferenceRPUConfig
+
+__all__ = ["Hardware"]
+
+
+class Hardware(Section):
+    """A machine with analog tiles."""
+
+    name: str
+    description: str = ""
+    source: str = ""
+    """Where the numbers come from."""
+    left_out: tuple[LeftOut, ...] = ()
+    """Effects of the machine that the emulation leaves out; to be shown whenever it is used."""
+    tiles: Tiles = Tiles()
+    dac: Dac = Dac()
+    adc: Adc = Adc()
+    mapping: Mapping = Mapping()
+    devices: Devices | None = Pcm()
+    """null: perfect devices that are never programmed and never drift."""
+    drift_compensation: DriftCompensation = "global"
+    """``global``: one gain a tile, the mean magnitude of a read-out after programming over that at the time
+    of inference (Joshi et al., Nat. Commun. 2020)."""
+    t_inference_s: float = Field(default=86400.0, ge=0)
+    """Time of inference, in seconds after the first read (``devices.t_0_s`` after programming), or after
+    programming for devices without one."""
+    training: Training = Training()
+    overrides: tuple[Override, ...] = ()
+    """What is different for some layers, applied in order."""
+
+    @model_validator(mode="after")
+    def _quantisers_have_a_range(self) -> "Hardware":
+        for side, converter in (("dac", self.dac), ("adc", self.adc)):
+            if converter.bits is not None and converter.bound is None:
+                raise ValueError(f"{side}.bits needs {side}.bound: a quantiser without a range is undefined")
+        return self
+
+    @model_validator(mode="after")
+    def _overrides_fit(self) -> "Hardware":
+        machines = {(): self} | {("overrides", n): self._with(o, n) for n, o in enumerate(self.overrides)}
+        for where, machine in machines.items():
+            problem = machine.devices and machine.devices.time_problem(self.t_inference_s)
+            if problem:
+                wrong = PydanticCustomError("time", problem.replace("{", "{{").replace("}", "}}"))
+                loc = (*where, "devices") if where else ("t_inference_s",)
+                raise ValidationError.from_exception_data(
+                    "Hardware", [InitErrorDetails(type=wrong, loc=loc, input=self.t_inference_s)]
+                )
+        return self
+
+    def _with(self, override: Override, number: int) -> "Hardware":
+        return self.model_copy(update=override.apply(self, ("overrides", number)) | {"overrides": ()})
+
+    def _variants(self) -> "tuple[Hardware, ...]":
+        return (self, *(self._with(override, number) for number, override in enumerate(self.overrides)))
+
+    @property
+    def is_stochastic(self) -> bool:
+        """Whether two draws can differ, in any layer."""
+        return any(machine.devices is not None or machine.adc.noise > 0 for machine in self._variants())
+
+    @property
+    def needs_calibration(self) -> bool:
+        """Whether input ranges must be calibrated on data, for any layer."""
+        return any(machine.dac.scaling == "static" for machine in self._variants())
+
+    @property
+    def geometry(self) -> "Hardware":
+        """The same tiles and mapping with noise, quantisers and bounds off: what the parity gate runs on."""
+        overrides = tuple(Override(layers=o.layers, mapping=o.mapping) for o in self.overrides if o.mapping)
+        perfect = Hardware.load("ideal")
+        return perfect.model_copy(update={"tiles": self.tiles, "mapping": self.mapping, "overrides": overrides})
+
+    def for_layer(self, name: str) -> "Hardware":
+        """The machine as a layer of that name has it: with the overrides that match, and none left.
+
+        Raises:
+            ConfigError: overrides that fit each by itself contradict one another.
+        """
+        if not self.overrides:
+            return self
+        machine = self.model_copy(update={"overrides": ()})
+        try:
+            for number, override in enumerate(self.overrides):
+                if override.matches(name):
+                    machine = machine.model_copy(update=override.apply(machine, ("overrides", number)))
+            return Hardware.model_validate(machine.model_dump())
+        except ValidationError as error:
+            raise ConfigError(f"hardware {self.name!r}, layer {name!r}: {problems(error)}") from error
+
+    def unmatched_overrides(self, names: Iterable[str]) -> list[str]:
+        """Patterns of overrides that match none of these layers."""
+        names = list(names)
+        return [override.layers for override in self.overrides if not any(map(override.matches, names))]
+
+    def check_time(self, t_s: float) -> None:
+        """Make sure that the devices of every layer are known at a time of inference.
+
+        Args:
+            t_s: seconds, counted as ``t_inference_s``.
+
+        Raises:
+            UsageError: they are not.
+        """
+        for machine in self._variants():
+            problem = machine.devices and machine.devices.time_problem(t_s)
+            if problem:
+                raise UsageError(f"hardware {self.name!r} at {t_s:g} s: {problem}")
+
+    def tiles_for(self, rows: int, cols: int) -> int:
+        """Tiles of a matrix with that many inputs and outputs, split as aihwkit splits it."""
+        return math.ceil(rows / self.tiles.rows) * math.ceil(cols / self.tiles.cols)
+
+    def to_yaml(self) -> str:
+        """The whole description as YAML that ``Hardware.load`` reads back."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+    @classmethod
+    def load(cls, where: "str | Path | Hardware") -> "Hardware":
+        """A preset by name, a YAML file by path, or a description as it is.
+
+        Raises:
+            UsageError: neither a preset nor a file.
+            ConfigError: not YAML, or a field is wrong; the message names it by its path.
+        """
+        if isinstance(where, Hardware):
+            return where
+        if str(where) in preset_names():
+            return cls.parse(preset_text(str(where)), f"preset {where}")
+        path = Path(where)
+        if not path.is_file():
+            raise UsageError(
+                f"unknown hardware {str(where)!r}: neither a preset ({', '.join(preset_names())}) nor a YAML file"
+            )
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{path}: cannot be read as text: {error}") from error
+        return cls.parse(text, str(path))
+
+    @classmethod
+    def parse(cls, text: str, where: str) -> "Hardware":
+        """Read YAML (or JSON); ``where`` names the text in errors.
+
+        Raises:
+            ConfigError: as in `load`.
+        """
+        try:
+            data = yaml.safe_load(text)
+        except (yaml.YAMLError, RecursionError, ValueError) as error:  # ValueError: an impossible date or number
+            raise ConfigError(f"{where}: not valid YAML: {error}") from error
+        if not isinstance(data, dict):
+            raise ConfigError(f"{where}: a hardware description is a mapping of fields; see 'lhc hardware lionheart'")
+        try:
+            return cls.model_validate(data)
+        except ValidationError as error:
+            raise ConfigError(f"{where}: {problems(error)}") from error
+
+    def to_rpu_config(self) -> "TorchInferenceRPUConfig":
+        """The same tile as an aihwkit configuration for its torch tile.
+
+        Devices that are never programmed (``devices: null``) become a noise model with all effects off.
+
+        Raises:
+            ConfigError: there are overrides: a configuration describes one layer, see `for_layer`.
+            MissingDependencyError: aihwkit is not installed.
+        """
+        from lhc.hardware.rpu_config import build
+
+        if self.overrides:
+            raise ConfigError(
+                f"hardware {self.name!r} differs from layer to layer (overrides): convert hardware.for_layer(name)"
+            )
+        return build(self)
+
+    @classmethod
+    def from_rpu_config(
+        cls,
+        config: "InferenceRPUConfig",
+        name: str = "custom",
+        *,
+        description: str = "",
+        source: str = "",
+        t_inference_s: float = 86400.0,
+        leave_out: Iterable[str] = (),
+    ) -> "Hardware":
+        """A machine from an aihwkit configuration (`InferenceRPUConfig` and what is derived from it).
+
+        Args:
+            config: how a tile computes.
+            name: of the machine.
+            description: of the machine.
+            source: where the numbers come from.
+            t_inference_s: time of inference, in s; aihwkit's configuration has none.
+            leave_out: settings that lhc cannot represent and that are to be left out, each with all whose path starts
+                so (``forward.w_noise``); those that matter for inference are listed in the machine's ``left_out``.
+
+        Raises:
+            ConfigError: a setting differs from what a description can say; the message names all such settings.
+            UsageError: ``leave_out`` names a setting that needs not be left out.
+            MissingDependencyError: aihwkit is not installed.
+        """
+        from lhc.hardware.rpu_config import read
+
+        fields = {"name": name, "description": description, "source": source, "t_inference_s": t_inference_s}
+        return read(config, fields, tuple(leave_out))

@@ -1,0 +1,115 @@
+"""Overrides: what is different for some layers. Also the paths of fields in messages."""
+
+import re
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field, TypeAdapter, ValidationError, field_validator
+from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
+
+from lhc.hardware.devices import DEVICE_MODELS, Devices
+from lhc.hardware.sections import DriftCompensation, Section
+
+if TYPE_CHECKING:
+    from lhc.hardware.description import Hardware
+
+__all__ = ["Override", "field_path", "problems"]
+
+_DEVICES: TypeAdapter[Devices] = TypeAdapter(Devices)
+Partial = dict[str, object]
+
+
+class Override(Section):
+    """Fields that layers of some names have instead of the machine's; the tiles are the machine's."""
+
+    layers: str
+    """Glob on layer names, or a regular expression after ``re:`` (matched anywhere)."""
+    dac: Partial = Field(default_factory=dict)
+    """Fields of this section to replace."""
+    adc: Partial = Field(default_factory=dict)
+    """Fields of this section to replace."""
+    mapping: Partial = Field(default_factory=dict)
+    """Fields of this section to replace."""
+    devices: Partial | None = Field(default_factory=dict)
+    """Fields of this section to replace; another ``model`` starts from its defaults; null: perfect devices."""
+    drift_compensation: DriftCompensation | None = None
+    """null: as the machine."""
+
+    @field_validator("layers")
+    @classmethod
+    def _is_a_pattern(cls, pattern: str) -> str:
+        if pattern.startswith("re:"):
+            try:
+                re.compile(pattern[3:])
+            except re.error as error:
+                raise ValueError(f"not a regular expression: {error}") from error
+        return pattern
+
+    def matches(self, layer: str) -> bool:
+        """Whether a layer of that name is meant."""
+        if self.layers.startswith("re:"):
+            return re.search(self.layers[3:], layer) is not None
+        return fnmatchcase(layer, self.layers)
+
+    def apply(self, base: "Hardware", where: tuple[str | int, ...] = ()) -> dict[str, object]:
+        """The sections of a machine that change.
+
+        Args:
+            base: the machine.
+            where: path of this override, for errors.
+
+        Raises:
+            ValidationError: a field is unknown or wrong.
+        """
+        changed: dict[str, object] = {}
+        errors: list[InitErrorDetails] = []
+        for name in ("dac", "adc", "mapping", "devices"):
+            partial = getattr(self, name)
+            if partial == {}:
+                continue
+            section = getattr(base, name)
+            try:
+                if name == "devices":
+                    changed[name] = None if partial is None else _DEVICES.validate_python(_merged(section, partial))
+                else:
+                    changed[name] = type(section).model_validate(section.model_dump() | partial)
+            except ValidationError as error:
+                errors += [_moved(detail, (*where, name)) for detail in error.errors()]
+        if errors:
+            raise ValidationError.from_exception_data("Override", errors)
+        if self.drift_compensation is not None:
+            changed["drift_compensation"] = self.drift_compensation
+        return changed
+
+
+def _merged(base: Devices | None, partial: Partial) -> Partial:
+    if base is None or any(partial.get(key, getattr(base, key, None)) != getattr(base, key) for key in base.identity):
+        return partial
+    return base.model_dump() | partial
+
+
+def _moved(detail: ErrorDetails, where: tuple[str | int, ...]) -> InitErrorDetails:
+    kind = detail["type"]
+    message = detail["msg"].replace("{", "{{").replace("}", "}}")
+    return InitErrorDetails(
+        type=PydanticCustomError(kind, message), loc=(*where, *detail["loc"]), input=detail["input"]
+    )
+
+
+def field_path(detail: ErrorDetails) -> str:
+    """Path of a field as the user wrote it: pydantic puts the device model after ``devices``."""
+    loc: list[Any] = list(detail["loc"])
+    path = [part for i, part in enumerate(loc) if i == 0 or loc[i - 1] != "devices" or part not in DEVICE_MODELS]
+    if detail["type"] == "device_model":
+        path = [*(path or ["devices"]), "model"]
+    return ".".join(map(str, path)) or "hardware"
+
+
+def problems(error: ValidationError) -> str:
+    """All that is wrong, each with the path of its field and what was given."""
+    return "; ".join(f"{field_path(e)}: {e['msg']} (got {_given(e)!r:.60})" for e in error.errors())
+
+
+def _given(detail: ErrorDetails) -> object:
+    given = detail["input"]
+    return given.get("model") if detail["type"] == "device_model" and isinstance(given, dict) else given

@@ -1,0 +1,325 @@
+"""`Hardware` to aihwkit's configurations and back.
+
+Reading is checked by writing: the description that was read is converted to a configuration again, and every
+setting of the original, found by walking its fields, must be there with the same value. So a setting that lhc does
+not know is refused, by name, also one that a later aihwkit adds; a setting that does nothing is not compared
+(`_idle` says which).
+"""
+
+# ruff: noqa: ANN401 (aihwkit is untyped)
+
+import math
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import fields, is_dataclass
+from enum import Enum
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from lhc.errors import ConfigError, MissingDependencyError, UsageError
+from lhc.hardware.description import Hardware
+from lhc.hardware.devices import DEVICE_MODELS, DeviceModel, Pcm
+from lhc.hardware.overrides import problems
+from lhc.hardware.sections import LeftOut, Training
+
+if TYPE_CHECKING:
+    from aihwkit.simulator.configs import InferenceRPUConfig, TorchInferenceRPUConfig
+
+__all__ = ["build", "read"]
+
+_TRAINING_ONLY = ("backward", "clip", "device", "modifier", "remap", "runtime", "update", "pre_post.input_range.")
+_MODIFIERS = {"MULT_NORMAL": "multiplicative", "ADD_NORMAL": "additive"}
+_REMAPS = {"CHANNELWISE_SYMMETRIC": "channelwise", "LAYERWISE_SYMMETRIC": "layerwise"}
+
+
+def _aihwkit() -> SimpleNamespace:
+    try:
+        from aihwkit.inference.compensation import drift
+        from aihwkit.inference.noise import custom, hermes, pcm, reram
+        from aihwkit.simulator import configs, parameters, tiles
+    except ImportError as error:
+        raise MissingDependencyError(
+            "aihwkit is needed to emulate analog tiles and could not be imported; it has wheels for Linux"
+            f" x86-64 only ({error})"
+        ) from error
+    noise = {"custom": custom, "hermes": hermes, "pcm": pcm, "reram": reram}
+    return SimpleNamespace(configs=configs, drift=drift, noise=noise, parameters=parameters, tiles=tiles)
+
+
+def build(hardware: Hardware) -> "TorchInferenceRPUConfig":
+    """See `Hardware.to_rpu_config`."""
+    aihwkit = _aihwkit()
+    parameters = aihwkit.parameters
+    dac, adc, training = hardware.dac, hardware.adc, hardware.training
+    static = dac.scaling == "static"
+    config = aihwkit.configs.TorchInferenceRPUConfig(
+        mapping=parameters.MappingParameter(
+            max_input_size=hardware.tiles.rows,
+            max_output_size=hardware.tiles.cols,
+            digital_bias=True,
+            weight_scaling_omega=hardware.mapping.omega,
+            weight_scaling_columnwise=hardware.mapping.columnwise,
+            learn_out_scaling=training.out_scaling != "none",
+            out_scaling_columnwise=training.out_scaling == "columnwise",
+        ),
+        forward=parameters.IOParameters(
+            inp_res=_resolution(dac.bits),
+            inp_bound=dac.bound or 0.0,
+            noise_management=parameters.NoiseManagementType["NONE" if static else dac.scaling.upper()],
+            out_res=_resolution(adc.bits),
+            out_bound=adc.bound or 0.0,
+            out_noise=adc.noise,
+            bound_management=parameters.BoundManagementType[adc.bound_management.upper()],
+        ),
+        noise_model=_noise_model(hardware.devices),
+        drift_compensation=aihwkit.drift.GlobalDriftCompensation() if hardware.drift_compensation == "global" else None,
+    )
+    config.pre_post.input_range.enable = static
+    if static:
+        config.pre_post.input_range.learn_input_range = training.learn_input_range
+    _build_training(config, training, parameters)
+    built: TorchInferenceRPUConfig = config
+    return built
+
+
+def _build_training(config: Any, training: Training, parameters: Any) -> None:
+    if training.weight_noise > 0:
+        kind = {v: k for k, v in _MODIFIERS.items()}[training.weight_noise_type]
+        config.modifier.type = parameters.WeightModifierType[kind]
+        config.modifier.std_dev = training.weight_noise
+        config.modifier.rel_to_actual_wmax = True
+    if training.clip_sigma is not None:
+        config.clip.type = parameters.WeightClipType.LAYER_GAUSSIAN
+        config.clip.sigma = training.clip_sigma
+        config.clip.fixed_value = -1.0 if training.clip is None else training.clip
+    elif training.clip is not None:
+        config.clip.type = parameters.WeightClipType.FIXED_VALUE
+        config.clip.fixed_value = training.clip
+    if training.remap != "none":
+        config.remap.type = parameters.WeightRemapType[{v: k for k, v in _REMAPS.items()}[training.remap]]
+
+
+def _noise_model(devices: DeviceModel | None) -> Any:
+    if devices is None:
+        model = _noise_model(Pcm(programming_noise_scale=0, read_noise_scale=0, drift_scale=0))
+        model.never_programmed = True  # tells perfect devices from programmed ones without noise
+        return model
+    if devices.kind == "HermesNoiseModel":
+        # aihwkit 1.1 indexes with a list at each use, which torch still takes as a tuple but warns of.
+        warnings.filterwarnings("ignore", "Using a non-tuple sequence for multidimensional indexing", UserWarning)
+    attributes = devices.to_attributes()
+    model = _noise_class(devices)(**{name: attributes.pop(name) for name in devices.arguments})
+    for name, value in attributes.items():
+        setattr(model, name, value)
+    return model
+
+
+def _noise_class(devices: "DeviceModel | type[DeviceModel]") -> Callable[..., Any]:
+    found: Callable[..., Any] = getattr(_aihwkit().noise[devices.module], devices.kind)
+    return found
+
+
+def _resolution(bits: int | None) -> float:
+    """aihwkit's step relative to the range ±bound: 1 / (2^bits - 2); -1 switches the quantiser off."""
+    return -1.0 if bits is None else 1.0 / (2**bits - 2)
+
+
+def read(config: "InferenceRPUConfig", fields: dict[str, Any], leave_out: tuple[str, ...]) -> Hardware:
+    """See `Hardware.from_rpu_config`; ``fields`` are those that a configuration does not hold."""
+    if not isinstance(config, _aihwkit().configs.InferenceRPUConfig):
+        raise ConfigError(
+            f"an aihwkit configuration for inference is needed (InferenceRPUConfig), not a {type(config).__name__}"
+        )
+    try:
+        hardware = Hardware.model_validate(fields | _sections(config))
+    except ValidationError as error:
+        raise ConfigError(f"aihwkit configuration {type(config).__name__}: {problems(error)}") from error
+    wrong = _differences(config, build(hardware))
+    unknown = [name for name in leave_out if not any(path.startswith(name) for path in wrong)]
+    if unknown:
+        needed = ", ".join(wrong) or "none"
+        raise UsageError(f"leave_out {', '.join(unknown)}: no setting that has to be left out; such are: {needed}")
+    refused = [
+        f"{path} = {given} ({instead})" for path, (given, instead) in wrong.items() if not path.startswith(leave_out)
+    ]
+    if refused:
+        raise ConfigError(
+            f"aihwkit configuration {type(config).__name__}: no place in a hardware description for"
+            f" {'; '.join(refused)}. Change these settings, or name them in leave_out"
+        )
+    left_out = tuple(
+        LeftOut(name=path, size=given, text=f"setting of the aihwkit configuration, left out on request: {instead}")
+        for path, (given, instead) in wrong.items()
+        if not path.startswith(_TRAINING_ONLY)
+    )
+    return hardware.model_copy(update={"left_out": left_out})
+
+
+def _sections(config: Any) -> dict[str, Any]:
+    """The sections nearest to a configuration; whether they say all of it is seen afterwards."""
+    forward, mapping, ranges = config.forward, config.mapping, config.pre_post.input_range
+    scaling = "abs_max" if forward.noise_management.name == "ABS_MAX" else "none"
+    omega = mapping.weight_scaling_omega
+    return {
+        "tiles": {"rows": _size(mapping.max_input_size), "cols": _size(mapping.max_output_size)},
+        "dac": {
+            "bits": _bits(forward.inp_res),
+            "bound": forward.inp_bound if forward.inp_bound > 0 else None,
+            "scaling": "static" if ranges.enable else scaling,
+        },
+        "adc": {
+            "bits": _bits(forward.out_res),
+            "bound": forward.out_bound if forward.out_bound > 0 else None,
+            "noise": max(forward.out_noise, 0.0),
+            "bound_management": "none" if forward.bound_management.name == "NONE" else "iterative",
+        },
+        "mapping": {"omega": omega if 0 < omega <= 1 else 1.0, "columnwise": mapping.weight_scaling_columnwise},
+        "devices": _devices(config.noise_model),
+        "drift_compensation": "none" if config.drift_compensation is None else "global",
+        "training": _training(config),
+    }
+
+
+def _training(config: Any) -> dict[str, Any]:
+    modifier, clip, mapping = config.modifier, config.clip, config.mapping
+    noisy = modifier.type.name in _MODIFIERS
+    clipped = clip.type.name in ("FIXED_VALUE", "LAYER_GAUSSIAN") and clip.fixed_value > 0
+    ranges = config.pre_post.input_range
+    return {
+        "weight_noise": max(modifier.std_dev, 0.0) if noisy else 0.0,
+        "weight_noise_type": _MODIFIERS.get(modifier.type.name, "multiplicative"),
+        "clip": clip.fixed_value if clipped else None,
+        "clip_sigma": clip.sigma if clip.type.name == "LAYER_GAUSSIAN" else None,
+        "remap": _REMAPS.get(config.remap.type.name, "none"),
+        "out_scaling": ("columnwise" if mapping.out_scaling_columnwise else "tile")
+        if mapping.learn_out_scaling
+        else "none",
+        "learn_input_range": ranges.learn_input_range if ranges.enable else True,
+    }
+
+
+def _devices(noise_model: Any) -> dict[str, Any] | None:
+    if getattr(noise_model, "never_programmed", False):
+        return None
+    for name, devices in DEVICE_MODELS.items():
+        if type(noise_model) is _noise_class(devices):
+            return {"model": name, **devices.fields_from(vars(noise_model))}
+    return {"model": "pcm"}
+
+
+def _size(largest: int) -> int:
+    """aihwkit's 0 means unlimited, which no tile is."""
+    return largest if largest > 0 else 512
+
+
+def _bits(resolution: float) -> int | None:
+    if resolution <= 0:
+        return None
+    steps = resolution if resolution > 1 else 1 / resolution
+    return min(max(round(math.log2(steps + 2)), 2), 24)
+
+
+def _differences(given: Any, rebuilt: Any) -> dict[str, tuple[str, str]]:
+    """Settings that were not kept: path to what is given and what a description can say instead."""
+    ours = _respelt(dict(_leaves(rebuilt)))
+    found: dict[str, tuple[str, str]] = {}
+    theirs = _respelt(dict(_leaves(given)))
+    idle = set(_idle(theirs))
+    for path, value in theirs.items():
+        if path in idle or any(path.startswith(f"{other}.") for other in found):
+            continue  # an object of another class
+        if path not in ours:
+            found[path] = (_shown(value), "unknown to lhc")
+        elif not _same(value, ours[path]):
+            found[path] = (_shown(value), f"a description says {_shown(ours[path])}")
+    return found
+
+
+def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """All settings below a configuration, with their paths; an object's class is the value at its own path."""
+    if isinstance(value, type | Enum) or not hasattr(value, "__dict__"):
+        yield path, value
+        return
+    names = list(vars(value))
+    if is_dataclass(value):
+        names = list(dict.fromkeys([f.name for f in fields(value)] + names))
+    else:
+        yield path, type(value)
+    for name in names:
+        yield from _leaves(getattr(value, name), f"{path}.{name}" if path else name)
+
+
+def _same(one: Any, other: Any) -> bool:
+    if isinstance(one, bool) or isinstance(other, bool):
+        return one is other
+    if isinstance(one, int | float) and isinstance(other, int | float):
+        return math.isclose(one, other, rel_tol=1e-12)
+    return bool(one == other)
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, Enum):
+        return value.name
+    return value.__name__ if isinstance(value, type) else repr(value)
+
+
+def _respelt(leaves: dict[str, Any]) -> dict[str, Any]:
+    """Settings with one spelling for what means the same."""
+    tiles = _aihwkit().tiles
+    if leaves["tile_class"] is tiles.InferenceTile:  # the compiled tile computes the same
+        leaves["tile_class"] = tiles.TorchInferenceTile
+    for name in ("forward.inp_res", "forward.out_res"):
+        value = leaves[name]
+        leaves[name] = -1.0 if value <= 0 else 1 / value if value > 1 else value
+    for name in ("forward.inp_bound", "forward.out_bound"):
+        leaves[name] = max(leaves[name], 0.0)
+    constant = leaves["forward.noise_management"].name == "CONSTANT"
+    if constant and (leaves["forward.nm_thres"] <= 0 or leaves["forward.nm_thres"] == 1):
+        leaves["forward.noise_management"] = type(leaves["forward.noise_management"]).NONE
+    if leaves["modifier.type"].name in (*_MODIFIERS, "COPY") and leaves["modifier.std_dev"] <= 0:
+        leaves["modifier.type"] = type(leaves["modifier.type"]).NONE
+    if leaves["clip.fixed_value"] <= 0:
+        leaves["clip.fixed_value"] = -1.0
+    return leaves
+
+
+def _idle(leaves: dict[str, Any]) -> Iterator[str]:
+    """Settings without effect, given the others."""
+
+    def below(prefix: str, *but: str) -> list[str]:
+        kept = {f"{prefix}{name}" for name in but}
+        return [path for path in leaves if path.startswith(prefix) and path not in kept]
+
+    yield from below("runtime.", "data_type")
+    yield "pre_post.input_range.calibration_info"
+    if not leaves["pre_post.input_range.enable"]:
+        yield from below("pre_post.input_range.", "enable")
+    if leaves["forward.noise_management"].name == "NONE":
+        yield "forward.nm_thres"
+    if leaves["forward.bound_management"].name == "NONE":
+        yield from ("forward.max_bm_factor", "forward.max_bm_res", "forward.bm_test_negative_bound")
+    if leaves["forward.w_noise"] <= 0:
+        yield "forward.w_noise_type"
+    if leaves["forward.ir_drop"] <= 0:
+        yield "forward.ir_drop_g_ratio"
+    if not leaves["mapping.learn_out_scaling"]:
+        yield "mapping.out_scaling_columnwise"
+    yield from _idle_in_training(leaves, below)
+
+
+def _idle_in_training(leaves: dict[str, Any], below: Callable[..., list[str]]) -> Iterator[str]:
+    modifier, clip = leaves["modifier.type"].name, leaves["clip.type"].name
+    if modifier == "NONE":
+        yield from below("modifier.", "type", "pdrop", "enable_during_test")
+    elif modifier in _MODIFIERS:
+        used = ("type", "pdrop", "enable_during_test", "std_dev", "rel_to_actual_wmax", "per_batch_sample")
+        relative = leaves["modifier.rel_to_actual_wmax"]
+        yield from below("modifier.", *used, *(() if relative else ("assumed_wmax",)))
+    if clip == "NONE":
+        yield from below("clip.", "type")
+    elif clip == "FIXED_VALUE":
+        yield "clip.sigma"
+    if leaves["remap.type"].name == "NONE":
+        yield from below("remap.", "type")

@@ -1,0 +1,93 @@
+"""Sections of a hardware description, apart from the devices."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+
+__all__ = ["Adc", "Dac", "DriftCompensation", "LeftOut", "Mapping", "Section", "Tiles", "Training"]
+
+DriftCompensation = Literal["global", "none"]
+
+
+class Section(BaseModel):
+    """Unknown fields are errors, values never change, and every number is finite."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Tiles(Section):
+    """Crossbar geometry, in unit cells (one differential pair of devices each)."""
+
+    rows: PositiveInt = 256
+    """Inputs of one tile."""
+    cols: PositiveInt = 256
+    """Outputs of one tile."""
+    count: PositiveInt | None = None
+    """Tiles of the whole machine, over all analog layers; null: no bound."""
+
+
+class Dac(Section):
+    """Input side of a tile."""
+
+    bits: int | None = Field(default=8, ge=2, le=24)
+    """Resolution: 2^bits - 2 steps over the range; null: not quantised."""
+    bound: float | None = Field(default=1.0, gt=0)
+    """Inputs are clipped to ±bound after scaling; null: unbounded."""
+    scaling: Literal["abs_max", "static", "none"] = "abs_max"
+    """``abs_max`` divides every input vector by its greatest magnitude (dynamic input scaling). ``static`` clips
+    inputs to ±R and divides them by R, one range R per layer and row split of its tiles, calibrated on data."""
+    range_quantile: float = Field(default=0.9999, gt=0, le=1)
+    """``static``: R is this quantile of the magnitudes of a layer's inputs; 1: their maximum."""
+
+
+class Adc(Section):
+    """Output side of a tile."""
+
+    bits: int | None = Field(default=8, ge=2, le=24)
+    """Resolution: 2^bits - 2 steps over ±bound; null: not quantised."""
+    bound: float | None = Field(default=12.0, gt=0)
+    """Outputs saturate at ±bound; null: unbounded."""
+    noise: float = Field(default=0.0, ge=0)
+    """Standard deviation of the normal noise added to every output before the ADC, in units of the
+    product of one full-scale input and one full-scale weight."""
+    bound_management: Literal["iterative", "none"] = "iterative"
+    """``iterative`` halves the inputs of a vector that saturates and reads it again."""
+
+
+class Mapping(Section):
+    """How a weight matrix is scaled onto conductances."""
+
+    omega: float = Field(default=1.0, gt=0, le=1)
+    """The greatest weight of a column is mapped to omega · g_max."""
+    columnwise: bool = True
+    """Scale every column of a tile by its own greatest weight; otherwise one scale a tile."""
+
+
+class Training(Section):
+    """Noise and limits of hardware-aware training (not used for inference)."""
+
+    weight_noise: float = Field(default=0.08, ge=0)
+    """Standard deviation of the normal weight noise; 0: none."""
+    weight_noise_type: Literal["multiplicative", "additive"] = "multiplicative"
+    """``multiplicative``: relative to each weight; ``additive``: relative to the greatest weight of the tile."""
+    clip: float | None = Field(default=1.0, gt=0)
+    """Weights are clipped to ±clip after every step, relative to the tile's full scale; null: not clipped."""
+    clip_sigma: float | None = Field(default=None, gt=0)
+    """Weights are clipped to this many standard deviations of the tile's weights, but never above ``clip``."""
+    remap: Literal["channelwise", "layerwise", "none"] = "channelwise"
+    """Columns, or tiles, are rescaled to the full range after every step."""
+    out_scaling: Literal["columnwise", "tile", "none"] = "columnwise"
+    """Whether a digital scale of every column, or of every tile, is learned."""
+    learn_input_range: bool = True
+    """``dac.scaling: static``: whether the ranges are learned, from the calibrated ones on."""
+
+
+class LeftOut(Section):
+    """An effect of the described machine that the emulation leaves out; users are told whenever it is used."""
+
+    name: str
+    """Of the effect, or of aihwkit's setting."""
+    size: str
+    """How large it is, with its unit."""
+    text: str
+    """What it is and what leaving it out changes."""

@@ -1,0 +1,117 @@
+"""Static input ranges: found as quantiles of what tiles are driven with, stored, and used by every consumer."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+import lhc
+from lhc.errors import UsageError
+from lhc.hardware import Hardware
+from lhc.onnx_io import load_model, read_graph, read_plan
+from lhc.runtime import HybridSession
+from lhc.runtime.calibration import RangeRecorder, calibrate_ranges, split_sizes
+from lhc.runtime.stream import NoiseKey
+
+pytestmark = pytest.mark.analog
+
+STATIC = Hardware.load("static-range")
+
+
+@given(st.integers(1, 2000), st.integers(1, 600))
+def test_splits_are_those_of_aihwkit(size: int, most: int) -> None:
+    parts = split_sizes(size, most)
+    assert sum(parts) == size
+    assert max(parts) <= most
+    assert max(parts) - min(parts) <= 1
+    assert len(parts) == -(-size // most)
+
+
+def test_range_is_the_quantile_of_driven_magnitudes_per_row_split() -> None:
+    rng = np.random.default_rng(0)
+    x = torch.from_numpy(np.hstack([rng.normal(0, 1, (500, 6)), rng.normal(0, 3, (500, 5))]).astype(np.float32))
+    recorder = RangeRecorder(11, 4, 6)
+    padded = torch.cat([x, torch.zeros(700, 11)])
+    assert recorder.product(padded, 0, NoiseKey(0, 0, 0)).shape == (1200, 4)
+    expected = [np.quantile(x[:, :6].abs().numpy(), 0.9), np.quantile(x[:, 6:].abs().numpy(), 0.9)]
+    assert recorder.ranges(0.9) == pytest.approx(expected, rel=1e-6)
+
+
+def test_many_values_are_thinned_without_bias() -> None:
+    rng = np.random.default_rng(1)
+    recorder = RangeRecorder(8, 2, 256)
+    for _ in range(4):
+        values = torch.from_numpy(rng.normal(size=(20_000, 8)).astype(np.float32))
+        recorder.product(values, 0, NoiseKey(0, 0, 0))
+    assert recorder.ranges(0.99)[0] == pytest.approx(2.5758, rel=0.02)
+
+
+def test_layer_that_is_never_driven_has_range_one() -> None:
+    recorder = RangeRecorder(3, 2, 2)
+    recorder.product(torch.zeros(5, 3), 0, NoiseKey(0, 0, 0))
+    assert recorder.ranges(0.99) == (1.0, 1.0)
+
+
+def _shared() -> onnx.ModelProto:
+    text = '<ir_version: 8, opset_import: ["": 17]> g (float[N, 8] x) => (float[N, 8] y, float[N, 8] z) {'
+    model = onnx.parser.parse_model(text + " [a] y = MatMul (x, w) t = Mul (x, ten) [b] z = MatMul (t, w) }")
+    rng = np.random.default_rng(0)
+    model.graph.initializer.append(onnx.numpy_helper.from_array(rng.normal(size=(8, 8)).astype(np.float32), "w"))
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.array(10, np.float32), "ten"))
+    return model
+
+
+def test_layers_that_share_tiles_share_the_wider_range() -> None:
+    model = load_model(_shared())
+    x = np.random.default_rng(1).normal(size=(64, 8)).astype(np.float32)
+    found = calibrate_ranges(model, read_graph(model), STATIC, ["a", "b"], [(64, {"x": x})])
+    assert found["a"] == found["b"]
+    assert found["a"][0] == pytest.approx(10 * np.quantile(np.abs(x), STATIC.dac.range_quantile), rel=1e-5)
+
+
+def test_without_ranges_the_data_that_is_missing_is_named() -> None:
+    with pytest.raises(UsageError, match="needs calibration data"):
+        HybridSession(_shared(), hardware="static-range", placement="all-analog")
+
+
+def test_ranges_are_stored_per_node_and_used_when_the_model_runs(tmp_path: Path) -> None:
+    result = lhc.partition("digits", hardware="static-range", strategy="all-analog", samples=100, draws=2, max_drop=1.0)
+    path = result.save(tmp_path / "out.onnx")
+    model = load_model(path)
+    plan = read_plan(model)
+    assert plan is not None
+    assert plan.ranges.keys() == plan.analog
+    assert all(len(ranges) == 1 and ranges[0] > 0 for ranges in plan.ranges.values())
+    node = next(n for n in model.proto.graph.node if n.name == "conv1")
+    written = next(e.value for e in node.metadata_props if e.key == "lhc.input_range")
+    assert float(written) == pytest.approx(plan.ranges["conv1"][0], rel=1e-5)
+
+    session = HybridSession(path)
+    assert session.hardware.name == "static-range"
+    images = np.random.default_rng(0).normal(size=(4, 1, 8, 8)).astype(np.float32)
+    assert np.isfinite(session.run(None, {"x": images})[0]).all()
+    from_file = lhc.evaluate(path, {"x": images, "labels": np.zeros(4, np.int64)}, draws=2)
+    assert from_file[0].draws == 2
+
+
+def test_clipping_acts_at_the_range() -> None:
+    """With everything else off, inputs beyond the range answer as if they were on it."""
+    text = '<ir_version: 8, opset_import: ["": 17]> g (float[N, 2] x) => (float[N, 2] y) { [a] y = MatMul (x, w) }'
+    model = onnx.parser.parse_model(text)
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.eye(2, dtype=np.float32), "w"))
+    hardware = STATIC.model_copy(
+        update={
+            "dac": STATIC.dac.model_copy(update={"bits": None}),
+            "adc": STATIC.adc.model_copy(update={"bits": None, "noise": 0.0}),
+            "devices": None,
+        }
+    )
+    plan = lhc.analyze(model, hardware=hardware).plan
+    plan = plan.decide({"a": ("analog", "forced", "")}).with_ranges({"a": (2.0,)})
+    session = HybridSession(model, hardware=hardware, placement=plan)
+    x = np.array([[1.0, -0.5], [5.0, -3.0]], np.float32)
+    assert session.run(None, {"x": x})[0] == pytest.approx(np.array([[1.0, -0.5], [2.0, -2.0]]), abs=1e-6)
