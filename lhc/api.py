@@ -195,12 +195,14 @@ def partition(
     splits = split_task(work.task)
     select, verify = work.bench(splits.select), work.bench(splits.verify)
     budget.check(verify)
+    _warn_of_chance(verify)
     _warn_of_few_samples(verify, budget)
     if follow is not None:
         work = replace(work, plan=work.plan.with_sensitivities(_sensitivities(follow)))
     elif STRATEGIES[strategy].needs_sensitivity and work.plan.eligible:
         work = _ranked(work, splits)
     found = place(work.graph, work.plan, strategy, select, verify, budget)
+    _warn_of_other_samples(found.verdict, budget)
     outcome = _outcome(found.verdict, budget, work, splits.held_out, "plan" if follow is not None else strategy)
     final = found.plan.model_copy(update={"outcome": outcome})
     return PartitionResult(final, work.graph, work.model, (*work.notes, *found.notes))
@@ -331,11 +333,27 @@ def _warn_of_few_samples(verify: Bench, budget: Budget) -> None:
     needed = samples_needed(drop, max(3 * drop, 0.01), budget.confidence)
     if verify.samples < needed:
         log.warning(
-            "%d samples verify the budget of %.2g: enough for these samples, but to hold for others of their kind too"
-            " takes about %d",
+            "%d samples verify the budget of %.2g; to show that it holds for other samples too takes about %d",
             verify.samples,
             budget.max_drop,
             needed,
+        )
+
+
+def _warn_of_other_samples(verdict: Verdict, budget: Budget) -> None:
+    interval = verdict.evaluation.sample_interval
+    if verdict.accepted and not budget.generalize and (interval is None or interval[1] > budget.max_drop):
+        log.warning("the budget holds for these samples; for others of their kind it is not shown (--generalize)")
+
+
+def _warn_of_chance(verify: Bench) -> None:
+    classes = verify.digital_output.shape[-1]
+    if verify.metric.name == "accuracy" and verify.baseline <= 1 / classes:
+        log.warning(
+            "the digital network is right on %.1f %% of the samples, no better than chance for %d classes: do the"
+            " labels and the preprocessing belong to this network?",
+            100 * verify.baseline,
+            classes,
         )
 
 

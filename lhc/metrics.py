@@ -93,7 +93,16 @@ def _accuracy(output: Array, targets: Array) -> Scores:
             f"accuracy: the output gives classes of shape {classes.shape}, the targets have {targets.shape};"
             " targets must hold one class index per position"
         )
+    _check_labels("accuracy", targets, output.shape[-1])
     return _per_sample(classes == targets)
+
+
+def _check_labels(metric: str, targets: Array, classes: int) -> None:
+    if targets.dtype.kind not in "iu":
+        raise DataError(f"{metric}: targets are {targets.dtype}; they must be integer class indices")
+    if targets.size and not 0 <= targets.min() <= targets.max() < classes:
+        found = f"{targets.min()} to {targets.max()}"
+        raise DataError(f"{metric}: targets are {found}, the output has classes 0 to {classes - 1}")
 
 
 def _agreement(output: Array, digital: Array) -> Scores:
@@ -121,6 +130,7 @@ def _top5(output: Array, targets: Array) -> Scores:
     _check_classes("top5", output)
     if output.shape[:-1] != targets.shape:
         raise DataError(f"top5: the output has shape {output.shape}, the targets {targets.shape}: one class a position")
+    _check_labels("top5", targets, output.shape[-1])
     best = np.argsort(output, axis=-1)[..., -5:]
     return _per_sample((best == targets[..., None]).any(axis=-1))
 

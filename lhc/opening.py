@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import onnx
 
-from lhc.errors import UsageError
+from lhc.errors import ModelError, UsageError
 from lhc.graph import LayerGraph
 from lhc.measure import load_task
 from lhc.measure.data import DataSource
 from lhc.metrics import Metric
 from lhc.model import OnnxModel
-from lhc.models import ZooEntry, is_zoo_name, zoo_entry
+from lhc.models import ZooEntry, is_zoo_name, zoo_entry, zoo_names
 from lhc.onnx_io import input_shapes, load_model, read_graph
 from lhc.runtime import observe_tensors
 from lhc.runtime.ort import zero_feeds
@@ -98,4 +98,6 @@ def open_model(source: ModelSource) -> Opened:
     if isinstance(source, str) and is_zoo_name(source) and not Path(source).is_file():
         entry = zoo_entry(source)
         return Opened(load_model(entry.model(), label=source), entry)
+    if isinstance(source, str) and not Path(source).exists() and not Path(source).suffix:
+        raise ModelError(f"{source}: no such file, and no model of the zoo ({', '.join(zoo_names())})")
     return Opened(load_model(source), None)

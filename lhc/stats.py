@@ -27,6 +27,7 @@ __all__ = [
     "CONFIDENCE",
     "Summary",
     "check_confidence",
+    "hull",
     "look_schedule",
     "one_sided",
     "over_draws",
@@ -78,12 +79,13 @@ class Summary:
     draws: int
 
 
-def summarize(values: Sequence[float] | Floats, confidence: float = CONFIDENCE) -> Summary:
+def summarize(values: Sequence[float] | Floats, confidence: float = CONFIDENCE, step: float = 0.0) -> Summary:
     """Mean over draws with its interval.
 
     Args:
         values: one value a draw, shape ``(draws,)``.
         confidence: two-sided level, between 0 and 1.
+        step: least change of a value, as in `over_draws`.
 
     Raises:
         UsageError: no values, or a level outside (0, 1).
@@ -92,23 +94,33 @@ def summarize(values: Sequence[float] | Floats, confidence: float = CONFIDENCE) 
     if x.size == 0:
         raise UsageError("no draws to summarize; ask for at least one (--draws)")
     std = 0.0 if x.size == 1 else float(x.std(ddof=1))
-    return Summary(float(x.mean()), std, over_draws(x, confidence), x.size)
+    return Summary(float(x.mean()), std, over_draws(x, confidence, step), x.size)
 
 
-def over_draws(values: Floats, confidence: float = CONFIDENCE) -> Interval | None:
-    """Student's interval of the mean over draws, on the samples at hand; None with one draw."""
+def over_draws(values: Floats, confidence: float = CONFIDENCE, step: float = 0.0) -> Interval | None:
+    """Student's interval of the mean over draws, on the samples at hand; None with one draw.
+
+    Args:
+        values: one a draw.
+        confidence: two-sided level.
+        step: by which a value can change at least (1 / samples for a share): a spread of less than half a step
+            cannot be seen, so the deviation is taken as at least that.
+    """
     check_confidence(confidence)
     if values.size < 2:
         return None
-    return _interval(float(values.mean()), float(values.var(ddof=1)) / values.size, values.size - 1, confidence)
+    variance = max(float(values.var(ddof=1)), (step / 2) ** 2)
+    return _interval(float(values.mean()), variance / values.size, values.size - 1, confidence)
 
 
-def over_draws_and_samples(damage: Floats, confidence: float = CONFIDENCE) -> Interval | None:
+def over_draws_and_samples(damage: Floats, confidence: float = CONFIDENCE, step: float = 0.0) -> Interval | None:
     """Interval of the mean over other draws and other samples.
 
     Args:
         damage: per draw and sample, shape ``(draws, samples)``, paired with the digital network sample by sample.
         confidence: two-sided level.
+        step: as in `over_draws`; a share of which nothing was seen in N samples can still be 3 / N (the rule of
+            three, at 95 %), so the half-width is at least what makes that so.
 
     Returns:
         None with one draw or one sample.
@@ -126,10 +138,18 @@ def over_draws_and_samples(damage: Floats, confidence: float = CONFIDENCE) -> In
     # Each part alone is a lower bound of the sum: a negative estimate of a component counts as none.
     total = max(square_draws + square_samples - square_rest, square_draws, square_samples)
     if total == 0:
-        return float(mean), float(mean)
+        return float(mean) - 3 * step, float(mean) + 3 * step
     parts = (square_draws**2 / (draws - 1), square_samples**2 / (samples - 1))
     freedom = total**2 / (sum(parts) + square_rest**2 / ((draws - 1) * (samples - 1)))
-    return _interval(float(mean), float(total) / (draws * samples), max(float(freedom), 1.0), confidence)
+    low, high = _interval(float(mean), float(total) / (draws * samples), max(float(freedom), 1.0), confidence)
+    return min(low, float(mean) - 3 * step), max(high, float(mean) + 3 * step)
+
+
+def hull(one: Interval | None, other: Interval | None) -> Interval | None:
+    """The least interval that holds both; None where either is not known."""
+    if one is None or other is None:
+        return None
+    return min(one[0], other[0]), max(one[1], other[1])
 
 
 def _interval(mean: float, variance: float, freedom: float, confidence: float) -> Interval:

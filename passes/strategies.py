@@ -134,7 +134,7 @@ def _reason(without_room: frozenset[str]) -> Callable[[str], tuple[Reason, str]]
     def reason(name: str) -> tuple[Reason, str]:
         if name in without_room:
             return "tiles", "no tiles left for it beside less sensitive layers"
-        return "sensitivity", "analog as well, the drop would not be within the budget"
+        return "sensitivity", "not shown to stay within the budget with it analog as well"
 
     return reason
 

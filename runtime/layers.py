@@ -149,7 +149,7 @@ class AnalogLayer(ABC):
         values = torch.from_numpy(np.require(x, requirements=["C", "W"])).to(torch.float32)
         try:
             result = self._run(matrix, values, position)
-        except (RuntimeError, IndexError) as error:
+        except (RuntimeError, IndexError, ValueError) as error:
             raise ModelError(
                 f"{self.layer.op_type} {self.name!r}: input of shape {tuple(x.shape)} does not fit its weight"
                 f" {self._weight.shape}: {error}"

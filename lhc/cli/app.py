@@ -29,6 +29,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     rich_markup_mode=None,
     help="Partition ONNX networks between analog in-memory computing tiles and digital cores.",
 )
@@ -61,7 +62,7 @@ Draws = Annotated[int, typer.Option("--draws", metavar="N", help="Programmings (
 Seed = Annotated[int, typer.Option("--seed", metavar="N", help="Fixes devices and noise.")]
 TInference = Annotated[
     float | None,
-    typer.Option("--t-inference", metavar="S", help="Seconds after programming; the hardware's own by default."),
+    typer.Option("--t-inference", metavar="S", help="Seconds after the first read; the hardware's own by default."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="The same as --format json.")]
 Form = Annotated[str, typer.Option("--format", metavar="F", help="table, csv, markdown, latex or json.")]

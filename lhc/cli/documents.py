@@ -139,7 +139,7 @@ def outcome_text(result: PartitionResult) -> str:
             f"digital {outcome.metric} {baseline}, mapped {value} on {outcome.samples} samples ({held_out}),",
             f"{outcome.draws} chips not seen in the search, {outcome.t_s:g} s after programming, seed {outcome.seed}",
             *_interval_lines(outcome),
-            f"{100 * outcome.chips_within:.0f} % of the chips are within the budget",
+            f"{round(outcome.chips_within * outcome.draws)} of {outcome.draws} measured chips are within the budget",
         ]
     if not result.plan.layers:
         lines.append("nothing to place: the model has no MatMul, Gemm or Conv; all digital")

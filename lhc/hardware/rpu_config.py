@@ -31,6 +31,11 @@ __all__ = ["build", "read"]
 
 _TRAINING_ONLY = ("backward", "clip", "device", "modifier", "remap", "runtime", "update", "pre_post.input_range.")
 _MODIFIERS = {"MULT_NORMAL": "multiplicative", "ADD_NORMAL": "additive"}
+# What these classes do is still right, but torch and numpy warn of it at every use.
+_WARNINGS: dict[str, tuple[str, type[Warning]]] = {
+    "HermesNoiseModel": ("Using a non-tuple sequence for multidimensional indexing", UserWarning),
+    "ReRamCMONoiseModel": ("__array_wrap__ must accept context", DeprecationWarning),
+}
 _REMAPS = {"CHANNELWISE_SYMMETRIC": "channelwise", "LAYERWISE_SYMMETRIC": "layerwise"}
 
 
@@ -106,9 +111,8 @@ def _noise_model(devices: DeviceModel | None) -> Any:
         model = _noise_model(Pcm(programming_noise_scale=0, read_noise_scale=0, drift_scale=0))
         model.never_programmed = True  # tells perfect devices from programmed ones without noise
         return model
-    if devices.kind == "HermesNoiseModel":
-        # aihwkit 1.1 indexes with a list at each use, which torch still takes as a tuple but warns of.
-        warnings.filterwarnings("ignore", "Using a non-tuple sequence for multidimensional indexing", UserWarning)
+    if devices.kind in _WARNINGS:
+        warnings.filterwarnings("ignore", *_WARNINGS[devices.kind])
     attributes = devices.to_attributes()
     model = _noise_class(devices)(**{name: attributes.pop(name) for name in devices.arguments})
     for name, value in attributes.items():

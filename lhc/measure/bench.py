@@ -145,18 +145,18 @@ class Bench:
                 self.metric, self._scored(placement, draws, what, t_s), self.digital_output, self.reference
             )
         if not placement:
-            return SampleScores(self.metric, np.tile(digital, (len(draws), 1)), digital)
+            return SampleScores(self.metric, np.tile(digital, (len(draws), 1)), digital, exact=True)
         if not self.hardware.is_stochastic and len(draws) > 1:
             one = self.measure(placement, range(1), what, t_s)
             assert isinstance(one, SampleScores)
-            return SampleScores(self.metric, np.repeat(one.scores, len(draws), axis=0), digital)
+            return SampleScores(self.metric, np.repeat(one.scores, len(draws), axis=0), digital, exact=True)
         scores = np.empty((len(draws), self.samples))
         index = self.graph.outputs.index(self.output_name)
         for draw, where, outputs in self.outputs(placement, draws, what, t_s):
             scores[draw - draws.start, where] = self.metric.score(outputs[index], self.reference[where])
         if not np.isfinite(scores).all():
             raise DataError("the mapped network gives NaN or infinite values on some samples; its drop is undefined")
-        return SampleScores(self.metric, scores, digital)
+        return SampleScores(self.metric, scores, digital, exact=not self.hardware.is_stochastic)
 
     def _scored(self, placement: frozenset[str], draws: range, what: str, t_s: float | None) -> Array:
         """The scored output per draw and sample, ``(draws, samples, ...)``."""

@@ -40,6 +40,8 @@ def load_task(source: DataSource, model: OnnxModel, metric: Metric | None = None
         task = source if metric is None else source.with_metric(metric)
         checked = {info.name: _checked(task.inputs, info, "the task") for info in tensor_infos(model)}
         return Task(checked, task.targets, task.metric)
+    if not isinstance(source, str | Path | Mapping):
+        raise UsageError(f"data is a {type(source).__name__}; give a path, arrays by input name, or an lhc.Task")
     where = "the data" if isinstance(source, Mapping) else str(source)
     arrays = dict(source) if isinstance(source, Mapping) else _read_npz(Path(source))
     targets = arrays.pop(label_key, None)
@@ -50,20 +52,28 @@ def load_task(source: DataSource, model: OnnxModel, metric: Metric | None = None
     missing = [name for name in names if name not in arrays]
     extra = sorted(set(arrays) - set(names))
     if missing or extra:
-        found = f"found {sorted(arrays)}" + (f" and targets {label_key!r}" if targets is not None else "")
+        problems = [f"no array for input {name!r}" for name in missing]
+        problems += [f"{name!r} is neither an input nor the targets" for name in extra]
+        hint = f", or --label-key {extra[0]}" if len(extra) == 1 and targets is None else ""
         raise DataError(
-            f"{where}: {found}; the model's inputs are {names}, targets are read from {label_key!r} (--label-key)."
-            " Keys must be the input names"
+            f"{where}: {', '.join(problems)}. Keys must be the input names ({', '.join(names)}), and {label_key!r} for"
+            f" the targets{hint}"
         )
     inputs = {info.name: _checked(arrays, info, where) for info in infos}
-    return Task(inputs, targets, metric or get_metric(_default_metric(targets, where)))
+    try:
+        return Task(inputs, targets, metric or get_metric(_default_metric(targets, where)))
+    except DataError as error:
+        raise DataError(f"{where}: {error}") from error
 
 
 def _default_metric(targets: Array | None, where: str) -> str:
     if targets is None:
         return "agreement"
     if targets.dtype.kind not in "iu":
-        raise UsageError(f"{where}: targets are {targets.dtype}, not class indices; choose a metric, e.g. --metric mse")
+        raise UsageError(
+            f"{where}: targets are {targets.dtype}, not integer class indices; give those, or choose a metric for such"
+            " targets (--metric mse, spearman, …)"
+        )
     return "accuracy"
 
 

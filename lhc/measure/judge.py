@@ -55,8 +55,13 @@ class Budget:
         """Refuse a budget that has no meaning for these samples.
 
         Raises:
-            UsageError: relative to a baseline of 0.
+            UsageError: relative to a baseline of 0, or more than everything.
         """
+        if self.max_drop > 1 and (evaluator.metric.percent or self.relative):
+            raise UsageError(
+                f"--max-drop {self.max_drop:g} is {100 * self.max_drop:g} %; it is a share, so write"
+                f" {self.max_drop / 100:g} for {self.max_drop:g} %"
+            )
         if self.relative and evaluator.baseline == 0:
             raise UsageError("the baseline is 0, so a relative drop is undefined; use --drop-type absolute")
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from lhc.metrics import Array, Metric, Scores
 from lhc.results import Evaluation
-from lhc.stats import CONFIDENCE, over_draws_and_samples, summarize
+from lhc.stats import CONFIDENCE, hull, over_draws_and_samples, summarize
 
 __all__ = ["Evaluator", "Measurement", "SampleScores", "SetScores", "evaluation"]
 
@@ -30,6 +30,11 @@ class Measurement(Protocol):
 
     def joined(self, other: "Measurement") -> "Measurement":
         """With the draws of another measurement of the same placement behind."""
+        ...
+
+    @property
+    def step(self) -> float:
+        """Least change that a value can show; 0 where it is continuous or exact."""
         ...
 
     def sample_interval(self, confidence: float) -> tuple[float, float] | None:
@@ -75,11 +80,13 @@ class SampleScores:
         metric: with its direction.
         scores: shape ``(draws, samples)``.
         digital: scores of the digital network, shape ``(samples,)``.
+        exact: nothing varies from draw to draw: no layer is analog, or the hardware has no noise.
     """
 
     metric: Metric
     scores: Scores
     digital: Scores
+    exact: bool = False
 
     @property
     def values(self) -> Scores:
@@ -96,12 +103,16 @@ class SampleScores:
         means: Scores = self.damage.mean(axis=1)
         return means
 
+    @property
+    def step(self) -> float:
+        return 1 / self.digital.size if self.metric.percent and not self.exact else 0.0
+
     def joined(self, other: Measurement) -> "SampleScores":
         assert isinstance(other, SampleScores)
-        return SampleScores(self.metric, np.concatenate([self.scores, other.scores]), self.digital)
+        return SampleScores(self.metric, np.concatenate([self.scores, other.scores]), self.digital, self.exact)
 
     def sample_interval(self, confidence: float) -> tuple[float, float] | None:
-        return over_draws_and_samples(self.damage, confidence)
+        return over_draws_and_samples(self.damage, confidence, self.step)
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,6 +138,10 @@ class SetScores:
     @property
     def drops(self) -> Scores:
         return self.metric.damage(float(self.metric.score(self.digital, self.reference)), self.values)
+
+    @property
+    def step(self) -> float:
+        return 0.0
 
     def joined(self, other: Measurement) -> "SetScores":
         assert isinstance(other, SetScores)
@@ -166,8 +181,11 @@ def evaluation(
         t_s: time of inference; the evaluator's own by default.
     """
     scale = 1 / abs(evaluator.baseline) if relative else 1.0
-    value, drop = summarize(measured.values, confidence), summarize(measured.drops * scale, confidence)
+    step = measured.step
+    value = summarize(measured.values, confidence, step)
+    drop = summarize(measured.drops * scale, confidence, step * scale)
     interval = measured.sample_interval(confidence)
+    widened = None if interval is None else (interval[0] * scale, interval[1] * scale)
     return Evaluation(
         metric=evaluator.metric.name,
         percent=evaluator.metric.percent,
@@ -178,7 +196,8 @@ def evaluation(
         interval=value.interval,
         drop=drop.mean,
         drop_interval=drop.interval,
-        sample_interval=None if interval is None else (interval[0] * scale, interval[1] * scale),
+        # Few draws can make the second narrower by chance; that other samples vary too cannot make it surer.
+        sample_interval=hull(drop.interval, widened),
         drops=tuple((measured.drops * scale).tolist()),
         samples=evaluator.samples,
         seed=evaluator.seed,

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from lhc.cli.app import app
 from lhc.onnx_io import load_model, read_plan
+from lhc.plan import Plan
 
 pytestmark = pytest.mark.analog
 
@@ -175,3 +176,65 @@ def test_zoo_export(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.stderr
     assert set(np.load(data).files) == {"x", "labels"}
     assert len(rows(run_json("analyze", model))) >= 8
+
+
+def test_few_samples_cannot_show_a_small_budget(model_file: Path, tmp_path: Path) -> None:
+    """Five samples on which nothing changes say nothing of a drop of one point."""
+    data = tmp_path / "five.npz"
+    images = np.random.default_rng(0).normal(size=(5, 2, 6, 6)).astype(np.float32)
+    digital = onnxruntime.InferenceSession(str(model_file)).run(None, {"image": images})[0]
+    np.savez(data, image=images, labels=digital.argmax(axis=1))
+    result = CliRunner().invoke(app, ["partition", str(model_file), "--data", str(data), "--draws", "3"])
+    assert result.exit_code == 0
+    assert result.stdout.strip().splitlines()[-1].startswith("analog 0/3 layers")
+
+
+def test_other_samples_are_never_surer_than_these(model_file: Path, data_file: Path, tmp_path: Path) -> None:
+    for draws in (2, 3, 5):
+        out = tmp_path / f"{draws}.onnx"
+        command = ("partition", model_file, "--data", data_file, "--max-drop", 1, "--draws", draws, "-o", out)
+        result = run_json(*command)["result"]
+        these, others = result["chip_interval"], result["sample_interval"]  # type: ignore[index]
+        assert others[0] <= these[0] <= these[1] <= others[1]
+
+
+@pytest.mark.parametrize(
+    ("form", "start"),
+    [("csv", "layer,operator,analog"), ("markdown", "| layer | operator |"), ("latex", "\\begin{tabular}")],
+)
+def test_tables_in_other_forms(form: str, start: str, model_file: Path) -> None:
+    result = CliRunner().invoke(app, ["analyze", str(model_file), "--format", form])
+    assert result.exit_code == 0
+    assert result.stdout.startswith(start)
+    as_json = CliRunner().invoke(app, ["analyze", str(model_file), "--format", "json"])
+    assert json.loads(as_json.stdout) == run_json("analyze", model_file)
+
+
+def test_plan_is_written_edited_and_fed_back(model_file: Path, data_file: Path, tmp_path: Path) -> None:
+    plan, out = tmp_path / "plan.yaml", tmp_path / "out.onnx"
+    base = ("partition", model_file, "--data", data_file, "--max-drop", 1, "--draws", 2)
+    run_json(*base, "-o", out, "--plan-out", plan)
+    written = Plan.load(plan)
+    assert written == read_plan(load_model(out))
+    edited = plan.read_text().replace("placement: analog", "placement: digital", 1)
+    plan.write_text(edited)
+    document = run_json(*base, "-o", tmp_path / "edited.onnx", "--plan", plan)
+    first = written.layers[0].name
+    assert {r["name"] for r in rows(document) if r["placement"] == "analog"} == written.analog - {first}
+    assert document["strategy"] == "plan"
+    result = CliRunner().invoke(app, [*map(str, base), "-o", str(tmp_path / "x.onnx"), "--plan-out", str(plan)])
+    assert result.exit_code == 2
+    assert "exists" in result.stderr
+
+
+def test_forged_annotations_are_noticed(model_file: Path, data_file: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.onnx"
+    run_json("partition", model_file, "--data", data_file, "--max-drop", 1, "--draws", 2, "-o", out)
+    model = onnx.load(str(out))
+    placement = next(e for e in model.graph.node[0].metadata_props if e.key == "lhc.placement")
+    placement.value = "digital" if placement.value == "analog" else "analog"
+    onnx.save_model(model, str(out))
+    for command in (["inspect", str(out)], ["run", str(out), "--data", str(data_file), "--draws", "2", "-q"]):
+        result = CliRunner().invoke(app, command)
+        assert result.exit_code == 0
+        assert "'stem': lhc.placement differ from lhc.plan" in result.stderr

@@ -79,3 +79,15 @@ def test_direction_of_a_built_in_cannot_be_turned() -> None:
 def test_function_that_cannot_be_imported(name: str) -> None:
     with pytest.raises(UsageError, match="cannot be imported"):
         get_metric(name, True)
+
+
+@pytest.mark.parametrize("name", ["accuracy", "top5"])
+@pytest.mark.parametrize("labels", [[0, 10], [-1, 3]])
+def test_labels_outside_the_classes_are_refused(name: str, labels: list[int]) -> None:
+    with pytest.raises(DataError, match="the output has classes 0 to 9"):
+        METRICS[name].score(np.zeros((2, 10)), np.array(labels))
+
+
+def test_labels_that_are_no_integers_are_refused() -> None:
+    with pytest.raises(DataError, match="integer class indices"):
+        METRICS["accuracy"].score(np.zeros((2, 10)), np.zeros(2))

@@ -11,6 +11,7 @@ from scipy import stats
 from lhc.errors import UsageError
 from lhc.stats import (
     CONFIDENCE,
+    hull,
     look_schedule,
     over_draws,
     over_draws_and_samples,
@@ -155,3 +156,23 @@ def test_samples_needed_resolve_the_budget() -> None:
     changes = rng.choice([-1, 0, 1], p=[0.015, 0.97, 0.015], size=(200, samples))
     half = 1.645 * changes.std(axis=1) / math.sqrt(samples)
     assert half.mean() == pytest.approx(0.01, rel=0.05)
+
+
+def test_no_spread_seen_is_not_no_spread() -> None:
+    """Ten chips that agree on 5 samples can each be off by up to half a sample."""
+    equal = np.full(10, 0.8)
+    assert over_draws(equal) == (0.8, 0.8)
+    interval = over_draws(equal, step=1 / 5)
+    assert interval is not None
+    assert interval[1] - interval[0] > 0.05
+    assert over_draws(np.array([0.1, 0.5, 0.9]), step=1e-6) == over_draws(np.array([0.1, 0.5, 0.9]))
+
+
+def test_rule_of_three_for_other_samples() -> None:
+    """Nothing changed in 60 samples: a change of up to 3 / 60 is still possible at 95 %."""
+    assert over_draws_and_samples(np.zeros((5, 60)), step=1 / 60) == pytest.approx((-0.05, 0.05))
+
+
+def test_hull_holds_both() -> None:
+    assert hull((0.0, 1.0), (0.5, 2.0)) == (0.0, 2.0)
+    assert hull(None, (0.0, 1.0)) is None

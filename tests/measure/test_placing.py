@@ -27,7 +27,7 @@ class FakeEvaluator:
     metric: Metric
     damages: dict[str, float]
     seed: int
-    samples: int = 50
+    samples: int = 400
     draws: int = 10
     baseline: float = 0.9
     t_s: float = 0.0

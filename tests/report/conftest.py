@@ -13,7 +13,6 @@ import signal
 import subprocess
 import sys
 import time
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -79,7 +78,6 @@ class Browser:
         self._session = self.send("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         for domain in ("Page", "Network", "Runtime", "Log"):
             self.send(f"{domain}.enable")
-        # A window of fixed size: else a picture of one pixel changes the layout.
         self.send("Emulation.setDeviceMetricsOverride", width=1300, height=1000, deviceScaleFactor=1, mobile=False)
 
     def send(self, method: str, timeout_s: float = 60, **params: object) -> Message:
@@ -151,21 +149,22 @@ class Browser:
         for kind in ("mousePressed", "mouseReleased"):
             self.send("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
 
-    def picture(self, path: Path) -> None:
-        """Save what is seen as PNG."""
-        path.write_bytes(base64.b64decode(self.send("Page.captureScreenshot", format="png")["data"]))
+    def picture(self) -> bytes:
+        """What is seen, as PNG."""
+        return base64.b64decode(self.send("Page.captureScreenshot", format="png")["data"])
 
     def pixel(self, x: float, y: float) -> tuple[int, int, int]:
-        """Colour that is seen at a point: a picture of one pixel, where no PNG filter changes anything."""
-        clip = {"x": x, "y": y, "width": 1, "height": 1, "scale": 1}
-        png = base64.b64decode(self.send("Page.captureScreenshot", format="png", clip=clip)["data"])
-        data, at = b"", 8
-        while at < len(png):
-            size = int.from_bytes(png[at : at + 4], "big")
-            if png[at + 4 : at + 8] == b"IDAT":
-                data += png[at + 8 : at + 8 + size]
-            at += size + 12
-        red, green, blue = zlib.decompress(data)[1:4]
+        """Colour that is seen at a point. The page decodes its own picture; a clipped one would be laid out anew."""
+        red, green, blue, _ = self.evaluate(
+            f"""(async () => {{
+                const image = new Image();
+                image.src = "data:image/png;base64,{base64.b64encode(self.picture()).decode()}";
+                await image.decode();
+                const context = new OffscreenCanvas(1, 1).getContext("2d");
+                context.drawImage(image, {-int(x)}, {-int(y)});
+                return [...context.getImageData(0, 0, 1, 1).data];
+            }})()"""
+        )
         return red, green, blue
 
 
