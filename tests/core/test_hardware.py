@@ -1,5 +1,6 @@
 """Hardware descriptions: the published presets, YAML both ways, and mistakes named by field."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -683,3 +684,23 @@ def test_default_devices_are_aihwkits_own_defaults() -> None:
         converters = [vars(attributes.pop("g_converter")) for attributes in (built, expected)]
         assert built == expected, ours.model
         assert converters[0] == converters[1], ours.model
+
+
+# The examples of the documentation
+
+DOCS = (Path(__file__).parents[2] / "docs" / "hardware.md").read_text(encoding="utf-8")
+
+
+def test_the_documented_description_is_read() -> None:
+    (text,) = re.findall(r"```yaml\n(.*?)```", DOCS, re.DOTALL)
+    machine = Hardware.parse(text, "docs/hardware.md")
+    assert machine.needs_calibration
+    assert machine.for_layer("classifier").devices == ReramWan2022(g_max_us=40.0)
+
+
+@pytest.mark.analog
+def test_the_documented_use_of_aihwkit_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    (code,) = re.findall(r"```python\n(.*?)```", DOCS, re.DOTALL)
+    exec(code, {})
+    printed = re.findall(r"^print.*  # (.*)$", code, re.MULTILINE)
+    assert capsys.readouterr().out.splitlines() == printed
