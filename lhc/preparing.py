@@ -209,7 +209,7 @@ def check_machine(machine: Hardware, graph: LayerGraph) -> None:
     """Say what a hardware description leaves out, and refuse overrides that mean no layer of the model.
 
     Raises:
-        UsageError: such a pattern, with the nearest names.
+        UsageError: such a pattern, with the nearest names; or layers that share their tiles but not their hardware.
     """
     for effect in machine.left_out:
         log.warning("hardware %s leaves out %s (%s): %s", machine.name, effect.name, effect.size, effect.text)
@@ -218,6 +218,11 @@ def check_machine(machine: Hardware, graph: LayerGraph) -> None:
         near = get_close_matches(pattern, names, n=3, cutoff=0.3)
         hint = ", ".join(near) or "none"
         raise UsageError(f"hardware {machine.name!r}: override for {pattern!r} matches no layer; nearest: {hint}")
+    for group in graph.tied(names):
+        if any(machine.for_layer(name) != machine.for_layer(group[0]) for name in group):
+            raise UsageError(
+                f"hardware {machine.name!r}: {', '.join(group)} share their tiles, but overrides make them different"
+            )
 
 
 def measurable(layer: LayerPlan) -> bool:

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+from scipy import special
 
 from lhc.errors import UsageError
 
@@ -153,7 +153,7 @@ def hull(one: Interval | None, other: Interval | None) -> Interval | None:
 
 
 def _interval(mean: float, variance: float, freedom: float, confidence: float) -> Interval:
-    half = float(stats.t.ppf((1 + confidence) / 2, freedom)) * variance**0.5
+    half = float(special.stdtrit(freedom, (1 + confidence) / 2)) * variance**0.5
     return mean - half, mean + half
 
 
@@ -192,5 +192,5 @@ def samples_needed(budget: float, changed: float, confidence: float = CONFIDENCE
         changed: share of samples whose score changes.
         confidence: two-sided level.
     """
-    z = float(stats.norm.ppf((1 + confidence) / 2))
+    z = float(special.ndtri((1 + confidence) / 2))
     return int(np.ceil(changed * (z / budget) ** 2)) if budget > 0 else np.iinfo(np.int64).max

@@ -13,6 +13,7 @@ import torch
 from aihwkit.simulator.tiles.array import TileModuleArray
 from torch import Tensor
 
+from lhc.errors import ModelError
 from lhc.hardware import Hardware
 from lhc.runtime.stream import NoiseKey
 from lhc.runtime.tile import PerVectorTile
@@ -61,12 +62,21 @@ class AnalogMatrix:
         return (tile for row in self._array.array for tile in row)
 
     def program(self, seed: int, draw: int) -> None:
-        """Program all devices anew and measure the baseline of drift compensation; no drift yet."""
+        """Program all devices anew and measure the baseline of drift compensation; no drift yet.
+
+        Raises:
+            ModelError: the noise model is not defined for these weights.
+        """
         if self.hardware.devices is None:
             return
         for index, tile in enumerate(self._tiles()):
             torch.default_generator.manual_seed(device_seed(seed, self.tile_set, draw, "program", index))
             tile.program_weights()
+            if not torch.isfinite(tile.tile.weight).all():
+                raise ModelError(
+                    f"devices {self.hardware.devices.model!r} cannot be programmed with a tile whose weights are all"
+                    " equal: aihwkit's model divides by their range"
+                )
             # aihwkit keeps the gain of an earlier drift; freshly programmed tiles have none.
             tile.alpha = torch.ones_like(tile.alpha)
 

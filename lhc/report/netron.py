@@ -54,8 +54,9 @@ _MODEL = "/data/model.onnx"
 _FACTS = re.compile(r'<meta name="(?:date|file|identifier|name|type|version)"[^>]*>\s*')
 _LEGEND = """
 #toolbar::before, #toolbar::after {
-  order: 1; margin-left: 6px; padding: 4px 8px; border-radius: 5px; color: #fff; font-size: 12px; white-space: nowrap;
+  position: fixed; left: 44px; padding: 3px 8px; border-radius: 5px; color: #fff; font-size: 12px; pointer-events: none;
 }
+#toolbar::before { top: 8px } #toolbar::after { top: 34px }
 """
 
 
@@ -78,7 +79,7 @@ def _code(character: str) -> str:
 
 
 def css_rules(plan: Plan) -> str:
-    """Colours of the plan's layers, and a legend with their numbers beside Netron's buttons."""
+    """Colours of the plan's layers, and a legend with their numbers in the corner."""
     rules = [
         f"#node-name-{css_escape(layer.name)} .node-item-type:not(:hover) path {{ fill: {COLOURS[layer.placement]} }}"
         for layer in plan.layers

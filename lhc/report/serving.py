@@ -123,7 +123,7 @@ def _until_signalled() -> Iterator[None]:
 
     def stop(number: int, frame: FrameType | None) -> None:
         nonlocal stopped
-        if not stopped:  # once is enough: nothing disturbs the closing
+        if not stopped:
             stopped = True
             raise _Stopped
 
@@ -131,7 +131,8 @@ def _until_signalled() -> Iterator[None]:
     try:
         yield
     except _Stopped:
-        pass  # and `stop` stays: the process is ending, and impatience must not change its exit code
+        for number in before:  # the process is ending: impatience must not change its exit code
+            signal.signal(number, signal.SIG_IGN)
     finally:
         if not stopped:
             for number, handler in before.items():

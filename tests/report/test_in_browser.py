@@ -109,6 +109,22 @@ def test_the_legend(browser: "Browser", digits: tuple[onnx.ModelProto, Plan]) ->
         assert browser.evaluate(f"{style}('::after')") == [[f'"digital {digital}"', "rgb(31, 111, 235)"]]
 
 
+def test_exported_pictures_keep_the_colours(browser: "Browser", digits: tuple[onnx.ModelProto, Plan]) -> None:
+    proto, plan = digits
+    with serving(netron_site(load_model(proto), plan)) as url:
+        browser.open(url)
+        picture = browser.evaluate(
+            """(async () => {
+                let text;
+                window.__view__.host.export = async (file, blob) => { text = await blob.text(); };
+                await window.__view__.export("picture.svg");
+                return text;
+            })()"""
+        )
+    assert picture.count("fill: rgb(217, 115, 13)") == len(plan.analog)
+    assert picture.count("fill: rgb(31, 111, 235)") == len(plan.layers) - len(plan.analog)
+
+
 def test_without_a_plan_no_colour(browser: "Browser", digits: tuple[onnx.ModelProto, Plan]) -> None:
     with serving(netron_site(load_model(digits[0]), None)) as url:
         browser.open(url)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import lhc
-from lhc.errors import UsageError
+from lhc.errors import ModelError, UsageError
 from lhc.hardware import Hardware
 from lhc.onnx_io import load_model, read_graph, read_plan
 from lhc.runtime import HybridSession
@@ -115,3 +115,40 @@ def test_clipping_acts_at_the_range() -> None:
     session = HybridSession(model, hardware=hardware, placement=plan)
     x = np.array([[1.0, -0.5], [5.0, -3.0]], np.float32)
     assert session.run(None, {"x": x})[0] == pytest.approx(np.array([[1.0, -0.5], [2.0, -2.0]]), abs=1e-6)
+
+
+def test_noise_model_that_is_not_defined_for_a_tile_says_so() -> None:
+    text = '<ir_version: 8, opset_import: ["": 17]> g (float[N, 2] x) => (float[N, 2] y) { [a] y = MatMul (x, w) }'
+    model = onnx.parser.parse_model(text)
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.ones((2, 2), np.float32), "w"))
+    with pytest.raises(ModelError, match="weights are all equal"):
+        HybridSession(model, hardware="reram-cmo", placement="all-analog")
+
+
+def test_overrides_may_not_part_layers_that_share_tiles() -> None:
+    hardware = Hardware.parse("name: mine\noverrides: [{layers: a, adc: {noise: 0.01}}]", "test")
+    with pytest.raises(UsageError, match="a, b share their tiles"):
+        lhc.analyze(_shared(), hardware=hardware)
+    with pytest.raises(UsageError, match="'nothing' matches no layer"):
+        lhc.analyze(
+            _shared(), hardware=Hardware.parse("name: mine\noverrides: [{layers: nothing, adc: {noise: 0.01}}]", "test")
+        )
+
+
+def test_overrides_reach_the_tiles_of_their_layer() -> None:
+    """With every other effect off, only the overridden layer is noisy."""
+    text = (
+        '<ir_version: 8, opset_import: ["": 17]> g (float[N, 4] x) => (float[N, 4] y, float[N, 4] z) {'
+        " [a] y = MatMul (x, v) [b] z = MatMul (x, w) }"
+    )
+    model = onnx.parser.parse_model(text)
+    rng = np.random.default_rng(0)
+    for name in "vw":
+        model.graph.initializer.append(onnx.numpy_helper.from_array(rng.normal(size=(4, 4)).astype(np.float32), name))
+    ideal = Hardware.load("ideal").to_yaml()
+    hardware = Hardware.parse(ideal.replace("overrides: []", "overrides: [{layers: b, adc: {noise: 0.5}}]"), "test")
+    x = rng.normal(size=(50, 4)).astype(np.float32)
+    y, z = HybridSession(model, hardware=hardware, placement="all-analog").run(None, {"x": x})
+    exact_y, exact_z = HybridSession(model, placement=()).run(None, {"x": x})
+    assert np.abs(y - exact_y).max() < 1e-5
+    assert np.abs(z - exact_z).max() > 0.1
