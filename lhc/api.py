@@ -5,7 +5,6 @@ loaded model; ``data`` an ``.npz`` file, arrays by input name (and ``labels``), 
 Every error is an `LhcError`.
 """
 
-import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Literal
@@ -16,7 +15,6 @@ from lhc import __version__
 from lhc.errors import UsageError
 from lhc.hardware import Hardware
 from lhc.measure import (
-    Bench,
     Budget,
     Progress,
     Splits,
@@ -26,6 +24,7 @@ from lhc.measure import (
     silent,
     split_task,
 )
+from lhc.measure.cautions import warn_of_chance, warn_of_few_samples, warn_of_other_samples
 from lhc.measure.data import DataSource
 from lhc.opening import ModelSource, Opened, open_model
 from lhc.outcomes import Analysis, PartitionResult
@@ -43,7 +42,7 @@ from lhc.preparing import (
 )
 from lhc.results import Evaluation, SensitivityTable, Verdict
 from lhc.runtime import HybridSession
-from lhc.stats import CONFIDENCE, check_confidence, samples_needed
+from lhc.stats import CONFIDENCE, check_confidence
 
 __all__ = [
     "DEFAULT_MAX_DROP",
@@ -54,8 +53,6 @@ __all__ = [
     "partition",
     "sensitivity",
 ]
-
-log = logging.getLogger("lhc")
 
 DEFAULT_MAX_DROP = 0.01
 
@@ -195,14 +192,14 @@ def partition(
     splits = split_task(work.task)
     select, verify = work.bench(splits.select), work.bench(splits.verify)
     budget.check(verify)
-    _warn_of_chance(verify)
-    _warn_of_few_samples(verify, budget)
+    warn_of_chance(verify)
+    warn_of_few_samples(verify, budget)
     if follow is not None:
         work = replace(work, plan=work.plan.with_sensitivities(_sensitivities(follow)))
     elif STRATEGIES[strategy].needs_sensitivity and work.plan.eligible:
         work = _ranked(work, splits)
     found = place(work.graph, work.plan, strategy, select, verify, budget)
-    _warn_of_other_samples(found.verdict, budget)
+    warn_of_other_samples(found.verdict, budget)
     outcome = _outcome(found.verdict, budget, work, splits.held_out, "plan" if follow is not None else strategy)
     final = found.plan.model_copy(update={"outcome": outcome})
     return PartitionResult(final, work.graph, work.model, (*work.notes, *found.notes))
@@ -319,42 +316,6 @@ def _budget(max_drop: float | None, drop_type: str, confidence: float, generaliz
     if drop_type not in ("absolute", "relative"):
         raise UsageError(f"unknown drop type {drop_type!r}; choose absolute or relative")
     return Budget(max_drop, drop_type, confidence, generalize)  # type: ignore[arg-type]
-
-
-def _warn_of_few_samples(verify: Bench, budget: Budget) -> None:
-    """Say so before measuring when the samples cannot show that the budget holds for other samples too.
-
-    For shares only. The assumption: three times as many samples change between right and wrong as the budget allows to
-    be lost, at least one in a hundred.
-    """
-    if not verify.metric.percent or budget.max_drop == 0:
-        return
-    drop = budget.max_drop * (verify.baseline if budget.relative else 1)
-    needed = samples_needed(drop, max(3 * drop, 0.01), budget.confidence)
-    if verify.samples < needed:
-        log.warning(
-            "%d samples verify the budget of %.2g; to show that it holds for other samples too takes about %d",
-            verify.samples,
-            budget.max_drop,
-            needed,
-        )
-
-
-def _warn_of_other_samples(verdict: Verdict, budget: Budget) -> None:
-    interval = verdict.evaluation.sample_interval
-    if verdict.accepted and not budget.generalize and (interval is None or interval[1] > budget.max_drop):
-        log.warning("the budget holds for these samples; for others of their kind it is not shown (--generalize)")
-
-
-def _warn_of_chance(verify: Bench) -> None:
-    classes = verify.digital_output.shape[-1]
-    if verify.metric.name == "accuracy" and verify.baseline <= 1 / classes:
-        log.warning(
-            "the digital network is right on %.1f %% of the samples, no better than chance for %d classes: do the"
-            " labels and the preprocessing belong to this network?",
-            100 * verify.baseline,
-            classes,
-        )
 
 
 def _outcome(verdict: Verdict, budget: Budget, work: Work, held_out: bool, strategy: str) -> Outcome:

@@ -24,7 +24,7 @@ class _Handler(BaseHTTPRequestHandler):
     timeout = 30.0
 
     def do_GET(self) -> None:
-        if self.headers.get("Host") not in self.server.hosts:
+        if self.headers.get("Host", "").partition(":")[0] not in (_HOST, "localhost"):
             self._answer(421, "text/plain", b"unknown host\n")  # a foreign page that had its name point here
             return
         found = self.server.site.get(self.path.partition("?")[0])
@@ -59,7 +59,6 @@ class SiteServer(ThreadingHTTPServer):
     def __init__(self, site: Site, port: int) -> None:
         self.site = site
         super().__init__((_HOST, port), _Handler)
-        self.hosts = {f"{_HOST}:{self.server_port}", f"localhost:{self.server_port}"}
 
     def server_bind(self) -> None:
         """Bind without asking a name server what this machine is called."""

@@ -8,7 +8,7 @@ from onnx.external_data_helper import uses_external_data
 
 from lhc.model import OnnxModel
 from lhc.models import is_zoo_name
-from lhc.onnx_io import load_model
+from lhc.onnx_io import contradictions, load_model
 from lhc.plan import Plan
 
 __all__ = ["annotation_notes", "has_weights_outside", "open_for_viewing"]
@@ -59,30 +59,12 @@ def _without_weights(proto: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def annotation_notes(model: OnnxModel, plan: Plan | None) -> tuple[str, ...]:
-    """What a user should know about annotations that are missing, or that do not fit the model or each other."""
+    """Why nothing is coloured, or what cannot be checked because weights are in other files."""
     if plan is None:
         return ("note: no lhc annotations, so no layer is coloured; 'lhc partition' makes them",)
-    notes = []
-    nodes = {node.name: node for node in model.proto.graph.node}
-    absent = [layer.name for layer in plan.layers if layer.name not in nodes]
-    if absent:
-        notes.append(f"warning: {len(absent)} layers of the plan are not in the model, among them {absent[0]!r}")
-    found = {layer.name: _placement(nodes[layer.name]) for layer in plan.layers if layer.name in nodes}
-    bare = [name for name, placement in found.items() if placement is None]
-    if bare:
-        notes.append(f"note: {len(bare)} nodes have lost their lhc keys, as some optimizers do, among them {bare[0]!r}")
-    other = [
-        name for name, placement in found.items() if placement and (placement == "analog") != (name in plan.analog)
-    ]
-    if other:
-        notes.append(
-            f"warning: {len(other)} nodes name another placement than the plan in the model, among them {other[0]!r};"
-            " the panel shows the node's, the colour is the plan's"
-        )
-    if plan.layers and _outside(model.proto):
-        notes.append("note: weights are in other files, so whether they are still those of the plan was not checked")
-    return tuple(notes)
-
-
-def _placement(node: onnx.NodeProto) -> str | None:
-    return next((entry.value for entry in node.metadata_props if entry.key == "lhc.placement"), None)
+    if not has_weights_outside(model):
+        return ()
+    return (
+        "note: weights are in other files, so whether they are still those of the plan was not checked",
+        *(f"warning: {model.label}: {problem}" for problem in contradictions(model, plan)[:5]),
+    )

@@ -2,6 +2,8 @@
 
 import http.client
 import re
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -188,15 +190,16 @@ def test_nothing_can_be_sent(server: SiteServer, method: str) -> None:
     assert ask(server, "/", method)[0] == 501
 
 
-@pytest.mark.parametrize("host", ["evil.example", "evil.example:80", "127.0.0.1", "127.0.0.1.evil.example"])
+@pytest.mark.parametrize("host", ["", "evil.example", "evil.example:80", "127.0.0.1.evil.example"])
 def test_pages_of_other_names_cannot_read_it(server: SiteServer, host: str) -> None:
     """A foreign page may have its own name point to 127.0.0.1; the browser still names that host."""
     status, _, body = ask(server, "/data/model.onnx", host=host)
     assert (status, body) == (421, b"unknown host\n")
 
 
-def test_reachable_as_localhost(server: SiteServer) -> None:
-    assert ask(server, "/", host=f"localhost:{server.server_port}")[0] == 200
+@pytest.mark.parametrize("host", ["localhost", "localhost:8080", "127.0.0.1:8080"])
+def test_reachable_through_a_forwarded_port(server: SiteServer, host: str) -> None:
+    assert ask(server, "/", host=host)[0] == 200
 
 
 def test_only_this_machine_is_answered(server: SiteServer) -> None:
@@ -259,3 +262,11 @@ def test_paths_are_names_of_netrons_own_files(digits: Digits) -> None:
     site = netron_site(load_model(digits[0]), None)
     folder = netron_folder()
     assert all(path == f"/{file.name}" and file.parent == folder for path, file in site.files.items())
+
+
+def test_importing_it_loads_no_engine() -> None:
+    code = (
+        "import sys, lhc.report; print([m for m in ('torch', 'aihwkit', 'onnxruntime', 'netron') if m in sys.modules])"
+    )
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert process.stdout == "[]\n"

@@ -16,12 +16,13 @@ from onnx import numpy_helper
 from typer.testing import CliRunner
 
 from lhc.cli.app import app
-from lhc.onnx_io import load_model
 from lhc.plan import Plan
 from lhc.report import annotation_notes, open_for_viewing
 
 if TYPE_CHECKING:
     from tests.report.conftest import Viewing
+
+Placed = Callable[[onnx.ModelProto, Callable[[int], bool]], tuple[onnx.ModelProto, Plan]]
 
 SMALL = """<ir_version: 8, opset_import: ["" : 17]>
 small (float[N, 3] x) => (float[N, 2] y) {
@@ -138,7 +139,7 @@ def test_a_model_of_the_zoo(view: "Callable[..., Viewing]") -> None:
 
 def test_weights_in_other_files_are_not_needed(
     view: "Callable[..., Viewing]",
-    placed: Callable[[onnx.ModelProto, Callable[[int], bool]], tuple[onnx.ModelProto, Plan]],
+    placed: Placed,
     tmp_path: Path,
 ) -> None:
     proto, plan = placed(small(), lambda index: index == 0)
@@ -175,29 +176,33 @@ def test_stale_annotations_are_warned_of(view: "Callable[..., Viewing]", digits_
     assert "has changed since lhc annotated it" in err
 
 
-def test_keys_that_contradict_the_plan(digits: tuple[onnx.ModelProto, Plan]) -> None:
-    proto, plan = digits
-    assert annotation_notes(load_model(proto), plan) == ()
-    forged = load_model(proto)
-    other = {"analog": "digital", "digital": "analog"}
-    name = plan.layers[3].name
-    node = next(node for node in forged.proto.graph.node if node.name == name)
+def forge(proto: onnx.ModelProto, name: str) -> None:
+    """Turn what one node says of its own placement."""
+    node = next(node for node in proto.graph.node if node.name == name)
     entry = next(entry for entry in node.metadata_props if entry.key == "lhc.placement")
-    entry.value = other[entry.value]
-    (note,) = annotation_notes(forged, plan)
-    assert f"1 nodes name another placement than the plan in the model, among them {name!r}" in note
+    entry.value = {"analog": "digital", "digital": "analog"}[entry.value]
 
 
-def test_keys_that_an_optimizer_dropped(digits: tuple[onnx.ModelProto, Plan]) -> None:
-    proto, plan = digits
-    stripped = load_model(proto)
-    for node in stripped.proto.graph.node:
-        del node.metadata_props[:]
-    (note,) = annotation_notes(stripped, plan)
-    assert f"{len(plan.layers)} nodes have lost their lhc keys" in note
-    stripped.proto.graph.node[0].name = "fused"
-    (absent, _) = annotation_notes(stripped, plan)
-    assert absent == "warning: 1 layers of the plan are not in the model, among them 'conv1'"
+def test_forged_keys_are_warned_of_and_colour_nothing(view: "Callable[..., Viewing]", digits_file: Path) -> None:
+    proto = onnx.load_model(str(digits_file))
+    forge(proto, "conv1")
+    onnx.save_model(proto, str(digits_file))
+    viewing = view(digits_file, "--no-browser")
+    (rule,) = (line for line in get(f"{viewing.url}/grapher.css").decode().splitlines() if "#node-name-conv1 " in line)
+    assert "#1f6feb" in rule, "the plan says digital"
+    code, _, err = viewing.end()
+    assert code == 0
+    assert "node 'conv1': lhc.placement differ from lhc.plan" in err
+
+
+def test_forged_keys_with_weights_in_other_files(placed: Placed, tmp_path: Path) -> None:
+    proto, plan = placed(small(), lambda index: index == 0)
+    forge(proto, plan.layers[0].name)
+    path = tmp_path / "large.onnx"
+    onnx.save_model(proto, str(path), save_as_external_data=True, location="large.bin", size_threshold=0)
+    (note, warning) = annotation_notes(open_for_viewing(str(path)), plan)
+    assert note.startswith("note: weights are in other files")
+    assert "node 'MatMul_0': lhc.placement differ" in warning
 
 
 @pytest.mark.parametrize(

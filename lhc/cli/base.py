@@ -1,0 +1,62 @@
+"""The command itself, and how its errors are told.
+
+Exit codes: 0 done and within budget; 1 done, budget not met (the best plan is written); 2 usage or configuration;
+3 model or data not usable; 130 interrupted.
+"""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Annotated, ParamSpec, TypeVar
+
+import typer
+
+from lhc import __version__
+from lhc.cli.output import hint
+from lhc.errors import LhcError
+
+__all__ = ["app", "reporting"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+app = typer.Typer(
+    name="lhc",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    rich_markup_mode=None,
+    help="Partition ONNX networks between analog in-memory computing tiles and digital cores.",
+)
+
+
+def reporting(command: Callable[P, R]) -> Callable[P, R]:
+    """Turn lhc's errors into a message on stderr and the exit code that goes with them."""
+
+    @wraps(command)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return command(*args, **kwargs)
+        except LhcError as error:
+            hint(f"error: {error}")
+            raise typer.Exit(error.exit_code) from error
+        except KeyboardInterrupt as error:
+            hint("interrupted; nothing was written")
+            raise typer.Exit(130) from error
+
+    return wrapped
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"lhc {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    pass

@@ -1,0 +1,151 @@
+"""Sub-commands that measure nothing: analyze, inspect, view, hardware, models, export."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lhc.cli.base import app, reporting
+from lhc.cli.options import Force, Form, HardwareOption, Json, Model, Patterns, Shape
+from lhc.cli.output import check_file, check_form, emit, emit_json, hint
+from lhc.errors import UsageError
+
+__all__ = ["analyze", "export", "hardware", "inspect", "models", "view"]
+
+
+def _shapes(options: Patterns) -> dict[str, tuple[int, ...]]:
+    shapes = {}
+    for option in options or ():
+        name, _, sizes = option.rpartition("=")
+        try:
+            shape = tuple(int(size) for size in sizes.split(","))
+        except ValueError:
+            shape = ()
+        if not name or not shape or min(shape) < 1:
+            raise UsageError(f"--shape {option!r}: write NAME=1,3,224,224, with sizes of at least 1")
+        shapes[name] = shape
+    return shapes
+
+
+@app.command()
+@reporting
+def analyze(
+    model: Model, hardware: HardwareOption = "lionheart", shape: Shape = None, form: Form = "table", json: Json = False
+) -> None:
+    """Show which layers can be analog, and why not the others. Needs no data."""
+    from lhc.api import analyze as run
+    from lhc.cli import documents
+
+    form = check_form(form, json)
+    analysis = run(model, hardware=hardware, shapes=_shapes(shape))
+    documents.tell_renamed(analysis.renamed, hint)
+    emit(documents.analysis(analysis), analysis.as_table(), documents.totals_line(analysis), form)
+
+
+@app.command()
+@reporting
+def inspect(model: Model, form: Form = "table", json: Json = False) -> None:
+    """Show the placement that a model carries, without measuring anything."""
+    from lhc.cli import documents
+    from lhc.onnx_io import read_plan
+    from lhc.opening import open_model
+    from lhc.outcomes import plan_table
+
+    form = check_form(form, json)
+    opened = open_model(model)
+    documents.warn_if_doubtful(opened.model, hint)
+    plan = read_plan(opened.model)
+    if plan is not None:
+        footer = documents.inspection_footer(opened.model, plan)
+        emit(documents.inspection(opened.model, plan), plan_table(plan), footer, form)
+    elif form == "json":
+        emit_json({"annotated": False})
+    else:
+        typer.echo(f"{opened.model.label}: no lhc annotations; 'lhc partition' makes them")
+
+
+@app.command()
+@reporting
+def view(
+    model: Model,
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, metavar="N", help="By default a free one.")] = 0,
+    no_browser: Annotated[bool, typer.Option("--no-browser", help="Only print the address.")] = False,
+) -> None:
+    """Show a model in Netron, analog layers orange and digital ones blue, until Ctrl-C."""
+    from lhc import report
+    from lhc.cli import documents
+    from lhc.onnx_io import read_plan
+
+    shown = report.open_for_viewing(model)
+    plan = read_plan(shown)
+    documents.tell_renamed(shown.renamed, hint)
+    for note in report.annotation_notes(shown, plan):
+        hint(note)
+    if not report.has_weights_outside(shown):
+        documents.warn_if_doubtful(shown, hint)
+    server = report.make_server(report.netron_site(shown, plan), port)
+    report.serve(server, browse=not no_browser, ready=typer.echo, tell=hint)
+
+
+@app.command()
+@reporting
+def hardware(
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="Preset name or YAML file.")] = None,
+) -> None:
+    """List the hardware presets, or print one as YAML to start your own from."""
+    from lhc.hardware import Hardware, preset_names, preset_text
+
+    if name is None:
+        for preset in preset_names():
+            typer.echo(f"{preset}: {Hardware.load(preset).description}")
+    elif name in preset_names():
+        typer.echo(preset_text(name), nl=False)
+    else:
+        typer.echo(Hardware.load(name).to_yaml(), nl=False)
+
+
+@app.command()
+@reporting
+def models(json: Json = False) -> None:
+    """List the models that come with lhc."""
+    from lhc.models import zoo_entry, zoo_names
+
+    entries = [zoo_entry(name) for name in zoo_names()]
+    document = {"models": [{"name": e.name, "description": e.description, "max_drop": e.max_drop} for e in entries]}
+    if json:
+        emit_json(document)
+    else:
+        typer.echo("\n".join(f"{entry.name}: {entry.description}" for entry in entries))
+
+
+@app.command()
+@reporting
+def export(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A name that 'lhc models' lists.")],
+    output: Annotated[Path, typer.Option("--out", "-o", metavar="OUT.onnx", help="Where the model goes.")],
+    weights: Annotated[
+        Path | None,
+        typer.Option("--weights", metavar="FILE", help="Trained weights, .npz or a PyTorch state dict."),
+    ] = None,
+    data_out: Annotated[
+        Path | None, typer.Option("--data-out", metavar="F.npz", help="Also write the model's own samples.")
+    ] = None,
+    force: Force = False,
+) -> None:
+    """Write a model of the zoo as ONNX, and its samples as npz."""
+    from lhc.cli.output import write_npz
+    from lhc.models import zoo_entry
+    from lhc.onnx_io import load_model, save_model
+    from lhc.outcomes import check_output
+
+    entry = zoo_entry(name)
+    model = load_model(entry.model(weights), label=name)
+    check_output(output, model, force)
+    if data_out is not None:
+        check_file(data_out, force)
+        task = entry.task()
+        labels = {} if task.targets is None else {"labels": task.targets}
+        write_npz(data_out, dict(task.inputs) | labels)
+        hint(f"written: {data_out}")
+    save_model(model.proto, output)
+    hint(f"written: {output}")
