@@ -14,7 +14,7 @@ from lhc.measure.data import DataSource
 from lhc.metrics import Metric
 from lhc.model import OnnxModel
 from lhc.models import ZooEntry, is_zoo_name, zoo_entry, zoo_names
-from lhc.onnx_io import input_shapes, load_model, read_graph
+from lhc.onnx_io import infer_shapes, input_shapes, load_model, read_graph
 from lhc.runtime import observe_tensors
 from lhc.runtime.ort import zero_feeds
 from lhc.task import Task
@@ -61,9 +61,10 @@ class Opened:
         graph = read_graph(self.model, given)
         if not graph.unresolved:
             return graph
+        known = infer_shapes(self.model, given, {})
         sizes = {
-            name: given.get(name) or tuple(d if isinstance(d, int) else 1 for d in shape or ())
-            for name, shape in input_shapes(self.model).items()
+            name: tuple(d if isinstance(d, int) else 1 for d in known.get(name, ()))
+            for name in input_shapes(self.model)
         }
         constants = {tensor.name for tensor in self.model.proto.graph.initializer}
         wanted = {t for layer in graph.unresolved for t in (*layer.inputs[:2], layer.outputs[0])}

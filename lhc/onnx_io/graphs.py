@@ -12,7 +12,7 @@ from lhc.graph import CANDIDATE_OPS, Layer, LayerGraph, MatrixShape, WeightRef
 from lhc.model import OnnxModel
 from lhc.onnx_io.constants import Constants
 from lhc.onnx_io.modules import module_path
-from lhc.onnx_io.shapes import Shape, infer_shapes, input_shapes, static_batch
+from lhc.onnx_io.shapes import Shape, infer_shapes, input_shapes
 
 __all__ = ["read_graph", "weight_matrix"]
 
@@ -41,7 +41,9 @@ def read_graph(
     given = shapes or {}
     known = infer_shapes(model, given, observed or {}) if sizes else {}
     constants = Constants(model.proto.graph)
-    samples = next((shape[0] for shape in given.values() if shape), None) or static_batch(model) or 1
+    batches = (shape[0] for name in input_shapes(model) if (shape := known.get(name)))
+    first = next(batches, 1)
+    samples = first if isinstance(first, int) and first > 0 else 1
     reader = _Reader(model, known, constants, samples, bool(observed))
     graph = model.proto.graph
     return LayerGraph(

@@ -1,6 +1,7 @@
 """The embedded default: a real trade-off, at its own budget."""
 
 import numpy as np
+import onnx
 import pytest
 
 import lhc
@@ -43,3 +44,21 @@ def test_same_devices_for_every_placement_and_time() -> None:
     alone = lhc.evaluate("digits", placement=layer, samples=150, draws=2, times=[86400])[0]
     among = lhc.evaluate("digits", placement=layer, samples=150, draws=3, times=[0, 86400])[1]
     assert alone.values == among.values[:2]
+
+
+def test_shapes_that_inference_cannot_find_are_observed_with_the_symbols_that_are_bound() -> None:
+    """A NonZero hides the number of rows; the mask's length is the tokens' length, given once."""
+    text = """<ir_version: 8, opset_import: ["" : 17]>
+    g (float[B, T] tokens, float[B, T] mask) => (float[?, 3] y) {
+      both = Add (tokens, mask)
+      one = Constant <value = float {1}> ()
+      kept = Add (both, one)
+      where = NonZero (kept)
+      rows = Transpose (where)
+      values = Cast <to = 1> (rows)
+      [product] y = MatMul (values, w)
+    }"""
+    model = onnx.parser.parse_model(text)
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.ones((2, 3), np.float32), "w"))
+    analysis = lhc.analyze(model, shapes={"tokens": (1, 7)})
+    assert analysis.plan.layers[0].macs == 7 * 2 * 3
