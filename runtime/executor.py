@@ -26,7 +26,7 @@ from lhc.runtime.stream import Position
 
 if TYPE_CHECKING:
     from lhc.runtime.layers import AnalogLayer
-    from lhc.runtime.matrix import AnalogMatrix
+    from lhc.runtime.matrix import AnalogMatrix, Engine
 
 __all__ = ["HybridExecutor", "ProgrammedLayers", "Ranges"]
 
@@ -118,7 +118,9 @@ class HybridExecutor:
         """The analog layers, in topological order."""
         return tuple(self._layers.values())
 
-    def program(self, hardware: Hardware, seed: int, draw: int, t_s: float | None) -> ProgrammedLayers:
+    def program(
+        self, hardware: Hardware, seed: int, draw: int, t_s: float | None, engine: "Engine" = "fast"
+    ) -> ProgrammedLayers:
         """Program the tiles of all analog layers; drift them to ``t_s`` seconds unless that is None."""
         matrices: dict[str, AnalogMatrix] = {}
         if self._layers:
@@ -126,7 +128,7 @@ class HybridExecutor:
                 for layer in self._layers.values():
                     if layer.tile_set not in matrices:
                         matrices[layer.tile_set] = layer.map_onto(
-                            hardware.for_layer(layer.name), self._ranges.get(layer.name)
+                            hardware.for_layer(layer.name), self._ranges.get(layer.name), engine
                         )
                         matrices[layer.tile_set].program(seed, draw)
         programmed = ProgrammedLayers(matrices, seed, draw)

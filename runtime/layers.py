@@ -19,7 +19,7 @@ from lhc.errors import ModelError, UsageError
 from lhc.graph import Layer
 from lhc.hardware import Hardware
 from lhc.onnx_io.graphs import weight_matrix
-from lhc.runtime.matrix import AnalogMatrix
+from lhc.runtime.matrix import AnalogMatrix, Engine
 from lhc.runtime.stream import NoiseKey, Position
 from lhc.runtime.unfold import ConvGeometry
 
@@ -117,12 +117,15 @@ class AnalogLayer(ABC):
         """Inputs of one product, and outputs of one group."""
         return self._matrix.shape[1], len(self._matrix) // self.groups
 
-    def map_onto(self, hardware: Hardware, ranges: Sequence[float] | None = None) -> AnalogMatrix:
+    def map_onto(
+        self, hardware: Hardware, ranges: Sequence[float] | None = None, engine: Engine = "fast"
+    ) -> AnalogMatrix:
         """Tiles that hold this layer's matrix, not programmed yet.
 
         Args:
             hardware: geometry, converters, devices.
             ranges: static input range of each row split, where the hardware has them.
+            engine: how products are computed.
 
         Raises:
             UsageError: the hardware has static input ranges and none are given.
@@ -132,7 +135,7 @@ class AnalogLayer(ABC):
                 f"layer {self.name!r} on hardware {hardware.name!r} needs calibration data: its tiles have static input"
                 " ranges; give samples, or a model that was partitioned for this hardware"
             )
-        return AnalogMatrix(self._matrix, self.groups, hardware, self.tile_set, ranges)
+        return AnalogMatrix(self._matrix, self.groups, hardware, self.tile_set, ranges, engine)
 
     def run(self, matrix: Products, x: Array, extra: Array | None, position: Position) -> Array:
         """The operator's output.

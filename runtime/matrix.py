@@ -5,21 +5,27 @@ over tiles whose outputs are joined. The groups of a grouped Conv lie side by si
 and are driven one at a time.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from aihwkit.simulator.tiles.array import TileModuleArray
 from torch import Tensor
 
+from lhc.conductances import ProgrammedMatrix, ProgrammedTile
 from lhc.errors import ModelError
 from lhc.hardware import Hardware
+from lhc.runtime.fast import FastMatrix
 from lhc.runtime.stream import NoiseKey
 from lhc.runtime.tile import PerVectorTile
 from lhc.seeds import device_seed
 
-__all__ = ["AnalogMatrix"]
+__all__ = ["AnalogMatrix", "Engine"]
+
+Engine = Literal["fast", "reference"]
+"""``reference``: aihwkit's own tile forward; ``fast``: the same arithmetic on the programmed state, in place."""
 
 
 class AnalogMatrix:
@@ -32,6 +38,7 @@ class AnalogMatrix:
         hardware: Hardware,
         tile_set: str,
         ranges: Sequence[float] | None = None,
+        engine: Engine = "fast",
     ) -> None:
         """Map a matrix onto tiles; nothing is programmed yet.
 
@@ -41,10 +48,13 @@ class AnalogMatrix:
             hardware: geometry, converters, devices.
             tile_set: names the devices, for their seeds.
             ranges: static input range of each row split, for hardware that has them.
+            engine: how products are computed; both give the same bytes.
         """
         self.hardware = hardware
         self.tile_set = tile_set
         self.groups = groups
+        self._engine = engine
+        self._fast: FastMatrix | None = None
         self.outputs = len(weight) // groups
         config = hardware.to_rpu_config()
         config.simulator_tile_class = PerVectorTile
@@ -67,6 +77,7 @@ class AnalogMatrix:
         Raises:
             ModelError: the noise model is not defined for these weights.
         """
+        self._fast = None
         if self.hardware.devices is None:
             return
         for index, tile in enumerate(self._tiles()):
@@ -82,6 +93,7 @@ class AnalogMatrix:
 
     def drift_to(self, t_s: float, seed: int, draw: int) -> None:
         """Let the programmed devices drift to ``t_s`` seconds after the first read and draw read noise."""
+        self._fast = None
         if self.hardware.devices is None:
             return
         for index, tile in enumerate(self._tiles()):
@@ -100,21 +112,28 @@ class AnalogMatrix:
         Returns:
             ``(vectors, outputs)``.
         """
+        noisy = self.hardware.adc.noise > 0
+        if self._engine == "fast":
+            if self._fast is None:
+                self._fast = FastMatrix(self.programmed(), self.hardware)
+            return self._fast.product(x, group, partial(self._seed_noise, key, group) if noisy else None)
         for index, tile in enumerate(self._tiles()):
-            tile.tile.reseed = self._reseed(key, group, index) if self.hardware.adc.noise > 0 else None
+            tile.tile.reseed = partial(self._seed_noise, key, group, index) if noisy else None
         try:
             return self._array(x) if self.groups == 1 else self._group_product(x, group)
         finally:
             for tile in self._tiles():
                 tile.tile.reseed = None
 
-    def _reseed(self, key: NoiseKey, group: int, tile: int) -> Callable[[int], None]:
-        def reseed(number: int) -> None:
-            torch.default_generator.manual_seed(
-                device_seed(key.seed, self.tile_set, key.draw, "noise", key.unit, group, tile, number, key.use)
-            )
+    def _seed_noise(self, key: NoiseKey, group: int, tile: int, number: int) -> None:
+        torch.default_generator.manual_seed(
+            device_seed(key.seed, self.tile_set, key.draw, "noise", key.unit, group, tile, number, key.use)
+        )
 
-        return reseed
+    def programmed(self) -> ProgrammedMatrix:
+        """What the tiles hold now, as plain arrays."""
+        tiles = tuple(tuple(_state(tile) for tile in row) for row in self._array.array)
+        return ProgrammedMatrix(tiles, self.groups, self.tile_set)
 
     def _group_product(self, x: Tensor, group: int) -> Tensor:
         """Drive the columns of one group only; its columns may lie on two or more tiles."""
@@ -127,10 +146,27 @@ class AnalogMatrix:
                 if columns.start < columns.stop:
                     pieces.append(_driven(tile, part, columns))
                 start += size
-            partial = torch.cat(pieces, dim=1)
-            total = partial if total is None else total + partial
+            summand = torch.cat(pieces, dim=1)
+            total = summand if total is None else total + summand
         assert total is not None
         return total
+
+
+def _state(tile: Any) -> ProgrammedTile:
+    weights = tile.tile.weight.detach()
+    scales = tile.get_mapping_scales().detach()
+    scales = scales.expand(len(weights)) if scales.numel() == 1 else scales
+    if tile.input_range is not None:
+        scales = tile.input_range.detach() * scales
+    live = tile.tile.live
+    compensated = tile.rpu_config.drift_compensation is not None
+    return ProgrammedTile(
+        weights=weights.numpy().copy(),
+        scales=scales.numpy().copy(),
+        gain=float(tile.alpha) if compensated else 1.0,
+        live=np.ones(len(weights), np.float32) if live is None else live.numpy().copy(),
+        input_range=None if tile.input_range is None else float(tile.input_range),
+    )
 
 
 def _driven(tile: Any, x: Tensor, columns: slice) -> Tensor:

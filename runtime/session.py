@@ -38,7 +38,7 @@ class HybridSession:
         placement: Plan | Iterable[str] | Literal["all-analog"] | None = None,
         seed: int = 0,
         t_inference: float | None = None,
-        engine: Literal["auto", "reference"] = "auto",
+        engine: Literal["auto", "fast", "reference"] = "auto",
     ) -> None:
         """Cut the network, program the tiles and let them drift.
 
@@ -49,14 +49,16 @@ class HybridSession:
                 ``"all-analog"``, names of layers, or a plan.
             seed: fixes devices and noise.
             t_inference: seconds after the first read; the hardware's own by default.
-            engine: how products are computed; ``reference`` is aihwkit's torch tile (so is ``auto``).
+            engine: how products are computed; ``reference`` is aihwkit's own tile forward, ``fast`` (``auto``) the same
+                arithmetic in place, with the same bytes.
 
         Raises:
             UsageError: unknown layer, hardware or engine, or a negative time.
             ModelError: the model cannot be read or run, or a layer cannot be analog.
         """
-        if engine not in ("auto", "reference"):
-            raise UsageError(f"unknown engine {engine!r}; choose auto or reference")
+        if engine not in ("auto", "fast", "reference"):
+            raise UsageError(f"unknown engine {engine!r}; choose auto, fast or reference")
+        self._engine: Literal["fast", "reference"] = "reference" if engine == "reference" else "fast"
         self._model = load_model(model)
         self.plan = placement if isinstance(placement, Plan) else read_plan(self._model)
         default = self.plan.hardware if self.plan is not None else "lionheart"
@@ -103,7 +105,7 @@ class HybridSession:
         """
         if seed < 0 or draw < 0:
             raise UsageError(f"seed and draw must not be negative, got {seed} and {draw}")
-        self._programmed = self._executor.program(self.hardware, seed, draw, None)
+        self._programmed = self._executor.program(self.hardware, seed, draw, None, self._engine)
         self._next_sample = 0
 
     def drift_to(self, t_seconds: float) -> None:

@@ -40,7 +40,8 @@ def test_sensitivities_agree_with_aihwkit_alone(lhc_data: Path, tmp_path: Path) 
     """256 images; 5 draws by aihwkit's own modules, 10 here."""
     out = tmp_path / "aihwkit.json"
     command = [sys.executable, str(BENCHMARK), "--images", "256", "--draws", "5", "--output", str(out)]
-    subprocess.run(command, check=True, env={**os.environ, "LHC_DATA": str(lhc_data)}, capture_output=True)
+    environment = {**os.environ, "LHC_DATA": str(lhc_data), "PYTHONPATH": str(BENCHMARK.parents[1])}
+    subprocess.run(command, check=True, env=environment, capture_output=True)
     theirs = {row["name"]: row["mean"] for row in json.loads(out.read_text())["layers"]}
     ours = lhc.sensitivity("resnet20", samples=256, draws=10)
     assert set(theirs) == set(ours.layers)
