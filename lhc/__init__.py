@@ -1,12 +1,16 @@
 """lhc: partition ONNX networks between analog in-memory computing tiles and digital cores.
 
-Names are loaded when they are first used, so that ``import lhc`` and ``lhc --help`` load no numeric library.
+Names are loaded when they are first used, so that ``import lhc`` and ``lhc --help`` load no numeric library. Warnings go to
+the logger ``lhc``, which shows them only where the application asks for it.
 """
 
+import logging
 from importlib import import_module
 from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
+
+logging.getLogger("lhc").addHandler(logging.NullHandler())
 
 _LAZY = {
     "Evaluation": "lhc.results",

@@ -78,6 +78,7 @@ class SensitivityTable:
         draws: programmings per layer.
         seed: of the run.
         t_s: time of inference in seconds.
+        confidence: two-sided level of the intervals over draws.
     """
 
     metric: str
@@ -86,6 +87,7 @@ class SensitivityTable:
     draws: int
     seed: int
     t_s: float
+    confidence: float
 
     def ranking(self) -> tuple[str, ...]:
         """Names, most sensitive first."""
@@ -104,7 +106,8 @@ class SensitivityTable:
             ]
             for name, s in self.layers.items()
         ]
-        return Table(["layer", self.metric, "std", "interval of the mean", "rank"], rows, right=(1, 2, 4))
+        headers = ["layer", self.metric, "std", f"{100 * self.confidence:.0f} % interval", "rank"]
+        return Table(headers, rows, right=(1, 2, 4))
 
     def table(self, form: str = "table") -> str:
         """As text, csv, markdown or latex."""

@@ -189,7 +189,11 @@ def evaluation_table(results: Sequence[Evaluation]) -> Table:
                 _value(e.drop, e.percent),
             ]
         )
-    return Table(["t (s)", first.metric, "std", "interval of the mean", "drop"], rows, right=(0, 1, 2, 4))
+    return Table(
+        ["t (s)", first.metric, "std", f"{100 * first.confidence:.0f} % interval over chips", "drop"],
+        rows,
+        right=(0, 1, 2, 4),
+    )
 
 
 def evaluation_footer(results: Sequence[Evaluation]) -> str:

@@ -62,6 +62,7 @@ def measure_sensitivity(
         draws=evaluator.draws,
         seed=evaluator.seed,
         t_s=evaluator.t_s,
+        confidence=confidence,
     )
 
 
