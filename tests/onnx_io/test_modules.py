@@ -1,0 +1,49 @@
+"""Layers by the path of the module they came from."""
+
+import numpy as np
+import onnx
+import pytest
+
+import lhc
+from lhc.onnx_io.modules import module_path
+
+SCOPES = "pkg.torch.onnx.name_scopes"
+
+
+def node(name: str, scopes: str | None = None) -> onnx.NodeProto:
+    made = onnx.helper.make_node("Conv", ["x", "w"], ["y"], name=name)
+    if scopes is not None:
+        made.metadata_props.add(key=SCOPES, value=scopes)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("name", "scopes", "path"),
+    [
+        ("node_conv2d_3", "['', 'layer1', 'layer1.0', 'layer1.0.conv1', 'conv2d_3']", "layer1.0.conv1"),
+        ("layer1.0.conv1", "['', 'layer1', 'layer1.0', 'layer1.0.conv1', 'conv2d_3']", None),
+        ("/layer1/layer1.0/conv1/Conv", None, "layer1.0.conv1"),
+        ("/encoder/block.0/attn/q_proj/MatMul", None, "encoder.block.0.attn.q_proj"),
+        ("/Conv", None, None),
+        ("Conv_12", None, None),
+        ("", None, None),
+        ("n", "['', 'linear']", None),
+        ("n", "not a list", None),
+        ("n", "__import__('os').system('true')", None),
+        ("n", "[1, 2]", None),
+        ("n", "[" * 5000, None),
+        ("n", "['a', 'b']" + " " * 20_000, None),
+    ],
+)
+def test_module_path(name: str, scopes: str | None, path: str | None) -> None:
+    assert module_path(node(name, scopes)) == path
+
+
+def test_tables_show_the_path_and_the_name() -> None:
+    text = '<ir_version: 8, opset_import: ["": 17]> g (float[N, 4] x) => (float[N, 3] y) { [node_0] y = MatMul (x, w) }'
+    model = onnx.parser.parse_model(text)
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.ones((4, 3), np.float32), "w"))
+    model.graph.node[0].metadata_props.add(key=SCOPES, value="['', 'head', 'matmul']")
+    analysis = lhc.analyze(model)
+    assert "head (node_0)" in analysis.table()
+    assert "<td" in analysis._repr_html_()
