@@ -81,7 +81,7 @@ def sensitivities(folder: Path) -> Table:
         "std",
         "90 % interval",
         "rank",
-        *[f"at {100 * float(b):.0f} points" for b in BUDGETS],
+        *[f"at {100 * float(b):.0f} pt" for b in BUDGETS],
     ]
     return Table(headers, rows, right=(1, 2, 4))
 

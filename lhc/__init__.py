@@ -1,7 +1,7 @@
 """lhc: partition ONNX networks between analog in-memory computing tiles and digital cores.
 
-Names are loaded when they are first used, so that ``import lhc`` and ``lhc --help`` load no numeric library. Warnings go
-to the logger ``lhc``, which shows them only where the application asks for it.
+Names are loaded when they are first used, so that ``import lhc`` and ``lhc --help`` load no numeric library.
+Warnings go to the logger ``lhc``, which shows them only where the application asks for it.
 """
 
 import logging

@@ -15,6 +15,7 @@ from lhc.plan import LayerPlan, Plan
 
 CELL, GAP, ROW, LABEL, HEAD = 88, 6, 40, 74, 64
 FILL = {"analog": "#f28e2b", "digital": "#4e79a7"}
+INK = {"analog": "#222", "digital": "white"}
 STYLE = "font-family='Helvetica, Arial, sans-serif'"
 
 
@@ -36,8 +37,8 @@ def cell(x: float, y: float, layer: LayerPlan) -> str:
     return (
         f"<g><title>{escape(f'{layer.name}: {layer.placement}, {layer.reason}')}</title>"
         f"<rect x='{x}' y='{y}' width='{CELL}' height='{ROW - GAP}' rx='4' fill='{FILL[layer.placement]}'/>"
-        f"{text(x + CELL / 2, y + 14, name, 11, 'white', 'middle')}"
-        f"{text(x + CELL / 2, y + 28, figure, 11, 'white', 'middle')}</g>"
+        f"{text(x + CELL / 2, y + 14, name, 11, INK[layer.placement], 'middle')}"
+        f"{text(x + CELL / 2, y + 28, figure, 11, INK[layer.placement], 'middle')}</g>"
     )
 
 
