@@ -10,7 +10,7 @@ import onnxruntime as ort
 
 from lhc.errors import DataError, ModelError
 from lhc.model import OnnxModel
-from lhc.onnx_io import input_shapes
+from lhc.onnx_io import declared_shape, input_shapes
 
 __all__ = [
     "Array",
@@ -50,8 +50,7 @@ def tensor_infos(model: OnnxModel, outputs: bool = False) -> list[TensorInfo]:
     infos = []
     for value in wanted:
         tensor = value.type.tensor_type
-        shape = [d.dim_value if d.HasField("dim_value") else (d.dim_param or None) for d in tensor.shape.dim]
-        infos.append(TensorInfo(value.name, _type_string(tensor.elem_type), shape))
+        infos.append(TensorInfo(value.name, _type_string(tensor.elem_type), declared_shape(value) or ()))
     return infos
 
 

@@ -4,13 +4,14 @@ from lhc.onnx_io.annotations import annotate, contradictions, has_annotations, r
 from lhc.onnx_io.constants import Constants
 from lhc.onnx_io.graphs import read_graph
 from lhc.onnx_io.loading import load_model, save_model
-from lhc.onnx_io.shapes import Shape, infer_shapes, input_shapes, static_batch
+from lhc.onnx_io.shapes import Shape, declared_shape, infer_shapes, input_shapes, static_batch
 
 __all__ = [
     "Constants",
     "Shape",
     "annotate",
     "contradictions",
+    "declared_shape",
     "has_annotations",
     "infer_shapes",
     "input_shapes",

@@ -7,28 +7,33 @@ import onnx
 from lhc.errors import ModelError, UsageError
 from lhc.model import OnnxModel
 
-__all__ = ["Dim", "Shape", "infer_shapes", "input_shapes", "static_batch"]
+__all__ = ["Dim", "Shape", "declared_shape", "infer_shapes", "input_shapes", "static_batch"]
 
 Dim = int | str | None
 """A size, the name of a symbolic dimension, or None where nothing is known."""
 Shape = tuple[Dim, ...]
 
 
-def _shape(value: onnx.ValueInfoProto) -> Shape | None:
+def declared_shape(value: onnx.ValueInfoProto) -> Shape | None:
+    """The shape that an input, output or inner tensor is declared with; None where it has none."""
     kind = value.type.tensor_type
     if not value.type.HasField("tensor_type") or not kind.HasField("shape"):
         return None
-    return tuple(
-        d.dim_value if d.HasField("dim_value") else (d.dim_param or None if d.HasField("dim_param") else None)
-        for d in kind.shape.dim
-    )
+    return tuple(_dim(d) for d in kind.shape.dim)
+
+
+def _dim(dim: onnx.TensorShapeProto.Dimension) -> Dim:
+    """A size; some exporters write -1 where it is not known."""
+    if dim.HasField("dim_value"):
+        return int(dim.dim_value) if dim.dim_value >= 0 else None
+    return dim.dim_param or None
 
 
 def input_shapes(model: OnnxModel) -> dict[str, Shape | None]:
     """Declared shape of every input that is not an initializer."""
     graph = model.proto.graph
     constants = {tensor.name for tensor in graph.initializer}
-    return {value.name: _shape(value) for value in graph.input if value.name not in constants}
+    return {value.name: declared_shape(value) for value in graph.input if value.name not in constants}
 
 
 def static_batch(model: OnnxModel) -> int | None:
@@ -90,7 +95,7 @@ def infer_shapes(
     except (onnx.shape_inference.InferenceError, ValueError) as error:
         raise ModelError(f"{model.label}: shape inference fails: {str(error).splitlines()[0]}") from error
     graph = inferred.graph
-    shapes = {v.name: _shape(v) for v in (*graph.value_info, *graph.output, *graph.input)}
+    shapes = {v.name: declared_shape(v) for v in (*graph.value_info, *graph.output, *graph.input)}
     known: dict[str, Shape] = {name: shape for name, shape in shapes.items() if shape is not None}
     return known | dict(observed)
 
@@ -119,3 +124,5 @@ def _forget_stale_shapes(graph: onnx.GraphProto, symbols: Mapping[str, int]) -> 
                     dim.dim_value = symbols[dim.dim_param]
                 else:
                     dim.ClearField("value")
+            elif dim.dim_value < 0:
+                dim.ClearField("value")

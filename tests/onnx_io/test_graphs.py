@@ -500,3 +500,20 @@ def test_facts_of_the_whole_graph_are_in_file_order() -> None:
     assert graph.outputs == ("fc.out",)
     assert isinstance(graph["conv"].weight, WeightRef)
     assert sum(layer.matrix.macs for layer in graph.candidates if layer.matrix) == math.prod((8, 4)) + 24
+
+
+def test_minus_one_is_a_size_that_is_not_known() -> None:
+    """As some exporters write it."""
+    proto = parser.parse_model(
+        '<ir_version: 8, opset_import: ["": 17]> g (float[N, 2, H, W] x) => (float[N, 3, H, W] y) { y = Conv (x, w) }'
+    )
+    proto.graph.initializer.append(numpy_helper.from_array(np.ones((3, 2, 1, 1), np.float32), "w"))
+    for dim in (*proto.graph.input[0].type.tensor_type.shape.dim, *proto.graph.output[0].type.tensor_type.shape.dim):
+        if dim.dim_param:
+            dim.dim_value = -1
+    model = load_model(proto)
+    with pytest.raises(ModelError, match="symbolic dimensions"):
+        read_graph(model)
+    graph = read_graph(model, {"x": (1, 2, 4, 5)})
+    assert graph.candidates[0].matrix is not None
+    assert graph.candidates[0].matrix.macs == 6 * 20
