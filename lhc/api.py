@@ -172,6 +172,10 @@ def partition(
     opened = open_model(model)
     budget = _budget(max_drop, drop_type, check_confidence(confidence), generalize, opened)
     if follow is not None:
+        if selection != EVERYTHING:
+            raise UsageError(
+                "a plan says where every layer goes: --include, --exclude and --force-… cannot go with --plan"
+            )
         hardware = follow.hardware
     request = Request(
         opened,
@@ -198,9 +202,11 @@ def partition(
         work = replace(work, plan=work.plan.with_sensitivities(_sensitivities(follow)))
     elif STRATEGIES[strategy].needs_sensitivity and work.plan.eligible:
         work = _ranked(work, splits)
-    found = place(work.graph, work.plan, strategy, select, verify, budget)
+    found = place(work.graph, work.plan, strategy, select, verify, budget, again=follow is not None)
     warn_of_other_samples(found.verdict, budget)
-    outcome = _outcome(found.verdict, budget, work, splits.held_out, "plan" if follow is not None else strategy)
+    # Whoever edits a plan may have seen how it did on these samples.
+    held_out = splits.held_out and follow is None
+    outcome = _outcome(found.verdict, budget, work, held_out, "plan" if follow is not None else strategy)
     final = found.plan.model_copy(update={"outcome": outcome})
     return PartitionResult(final, work.graph, work.model, (*work.notes, *found.notes))
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import onnx
 
-from lhc.errors import UsageError
+from lhc.errors import LhcError, UsageError
 from lhc.graph import LayerGraph
 from lhc.model import OnnxModel
-from lhc.onnx_io import annotate, save_model, written_for
+from lhc.onnx_io import annotate, load_model, save_model, written_for
 from lhc.plan import Plan, summary
 from lhc.runtime import HybridSession
 from lhc.tables import Table
@@ -29,8 +29,16 @@ def check_output(path: Path, model: OnnxModel, force: bool) -> None:
         raise UsageError(f"{path}: is a folder; give a file name with -o")
     if not path.absolute().parent.is_dir():
         raise UsageError(f"{path}: the folder {path.absolute().parent} does not exist")
-    if path.exists() and not force and written_for(path) != model.source:
-        raise UsageError(f"{path}: exists and was not written by lhc for this model; --force replaces it, or use -o")
+    if path.exists() and not force and written_for(path) != model.source and not _same_network(path, model):
+        raise UsageError(f"{path}: exists and holds something else; --force replaces it, or use -o")
+
+
+def _same_network(path: Path, model: OnnxModel) -> bool:
+    """Whether a file holds this very network, so that nothing is lost with it."""
+    try:
+        return load_model(path).source == model.source
+    except LhcError:
+        return False
 
 
 @dataclass(frozen=True, eq=False)

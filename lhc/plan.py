@@ -248,7 +248,7 @@ def format_outcome(outcome: Outcome) -> str:
     if outcome.interval is not None:
         bounds = [format_drop(bound, percent, digits).removesuffix(" %") for bound in outcome.interval]
         drop = f"{drop} [{', '.join(bounds)}]"
-    sign = "<=" if outcome.within_budget else "exceeds"
+    sign = "<=" if outcome.within_budget else "exceeds" if outcome.drop > outcome.max_drop else "not shown <="
     return f"drop {drop} {sign} {format_drop(outcome.max_drop, percent, digits)}"
 
 

@@ -78,7 +78,7 @@ class SensitivityTable:
         draws: programmings per layer.
         seed: of the run.
         t_s: time of inference in seconds.
-        confidence: two-sided level of the intervals over draws.
+        confidence: two-sided level of the intervals over draws; with repeated looks, at least that.
     """
 
     metric: str
@@ -102,12 +102,13 @@ class SensitivityTable:
                 f"{s.mean:.4g}",
                 f"{s.std:.2g}",
                 "-" if s.interval is None else _bounds(s.interval),
+                str(s.draws),
                 rank[name],
             ]
             for name, s in self.layers.items()
         ]
-        headers = ["layer", self.metric, "std", f"{100 * self.confidence:.0f} % interval", "rank"]
-        return Table(headers, rows, right=(1, 2, 4))
+        headers = ["layer", self.metric, "std", f"{100 * self.confidence:.0f} % interval", "draws", "rank"]
+        return Table(headers, rows, right=(1, 2, 4, 5))
 
     def table(self, form: str = "table") -> str:
         """As text, csv, markdown or latex."""

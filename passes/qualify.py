@@ -59,7 +59,8 @@ class Qualify(Pass):
         if matrix is None:
             return "unsupported", "its matrix size is not known"
         width = f"{matrix.groups} x {matrix.cols}" if matrix.groups > 1 else f"{matrix.cols}"
-        need = f"{matrix.rows} x {width} weights take {row.tiles} tiles of {tiles.rows}x{tiles.cols}"
+        count = f"{row.tiles} tile" if row.tiles == 1 else f"{row.tiles} tiles"
+        need = f"{matrix.rows} x {width} weights take {count} of {tiles.rows}x{tiles.cols}"
         if tiles.count is not None and row.tiles > tiles.count:
             return "tiles", f"{need}, the machine has {tiles.count}"
         return "eligible", need

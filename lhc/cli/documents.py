@@ -75,6 +75,7 @@ def sensitivity(table: SensitivityTable) -> Document:
         "draws": table.draws,
         "seed": table.seed,
         "t_s": table.t_s,
+        "confidence": table.confidence,
         "layers": layers,
     }
 

@@ -106,7 +106,7 @@ def hardware(
 
 @app.command()
 @reporting
-def models(json: Json = False) -> None:
+def models(json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False) -> None:
     """List the models that come with lhc."""
     from lhc.models import zoo_entry, zoo_names
 

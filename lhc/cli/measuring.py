@@ -100,7 +100,9 @@ def partition(
     scored_output: ScoredOutput = None,
     max_drop: Annotated[
         float | None,
-        typer.Option("--max-drop", metavar="X", help="Greatest mean drop, in the metric's unit; 0.01 by default."),
+        typer.Option(
+            "--max-drop", metavar="X", help="Greatest mean drop, in the metric's unit; a zoo model's own, else 0.01."
+        ),
     ] = None,
     drop_type: Annotated[str, typer.Option("--drop-type", metavar="T", help="absolute or relative.")] = "absolute",
     confidence: Confidence = 0.9,
@@ -187,7 +189,7 @@ def partition(
     hint(f"written: {where}")
     outcome = result.plan.outcome
     if outcome is not None and not outcome.within_budget:
-        hint("the budget is not met; the best plan found was written")
+        hint("the budget is not met; the plan was written all the same")
         raise typer.Exit(1)
 
 
@@ -208,7 +210,7 @@ def run(
     confidence: Confidence = 0.9,
     t_inference: Annotated[
         str | None,
-        typer.Option("--t-inference", metavar="0,3600,86400", help="Seconds after programming, one or more."),
+        typer.Option("--t-inference", metavar="0,3600,86400", help="Seconds after the first read, one or more."),
     ] = None,
     draws: Annotated[
         int | None,

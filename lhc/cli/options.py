@@ -64,7 +64,10 @@ TInference = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="The same as --format json.")]
 Form = Annotated[str, typer.Option("--format", metavar="F", help="table, csv, markdown, latex or json.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
-Force = Annotated[bool, typer.Option("--force", help="Replace an existing file that lhc did not write for this model.")]
+Force = Annotated[
+    bool,
+    typer.Option("--force", help="Replace existing files (a model that holds the same network is replaced anyway)."),
+]
 Patterns = list[str] | None
 Include = Annotated[Patterns, typer.Option("--include", metavar="P", help="Look at these layers only (glob, or re:…).")]
 Exclude = Annotated[Patterns, typer.Option("--exclude", metavar="P", help="Leave these layers digital, unmeasured.")]

@@ -105,7 +105,10 @@ class SampleScores:
 
     @property
     def step(self) -> float:
-        return 1 / self.digital.size if self.metric.percent and not self.exact else 0.0
+        if self.exact:
+            return 0.0
+        share = self.metric.percent or all(((s == 0) | (s == 1)).all() for s in (self.digital, self.scores))
+        return 1 / self.digital.size if share else 0.0
 
     def joined(self, other: Measurement) -> "SampleScores":
         assert isinstance(other, SampleScores)

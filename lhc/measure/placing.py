@@ -38,7 +38,15 @@ class Found:
     notes: tuple[str, ...]
 
 
-def place(graph: LayerGraph, plan: Plan, strategy: str, select: Evaluator, verify: Evaluator, budget: Budget) -> Found:
+def place(
+    graph: LayerGraph,
+    plan: Plan,
+    strategy: str,
+    select: Evaluator,
+    verify: Evaluator,
+    budget: Budget,
+    again: bool = False,
+) -> Found:
     """Find and verify a placement.
 
     Args:
@@ -48,10 +56,11 @@ def place(graph: LayerGraph, plan: Plan, strategy: str, select: Evaluator, verif
         select: samples of the search.
         verify: samples of the verification.
         budget: allowed drop, and how sure to be of it.
+        again: the plan comes from an earlier verification; it is judged on chips that this one did not see either.
     """
     found = make_strategy(strategy, PlacementJudge(select, budget, "searching:")).run(graph, plan)
     fallbacks = found.fallbacks[:MAX_STEPS_BACK]
-    analog, verdict = _verify(found.plan.analog, fallbacks, verify, budget)
+    analog, verdict = _verify(found.plan.analog, fallbacks, verify, budget, again)
     dropped = found.plan.analog - analog
     notes = found.notes
     if dropped:
@@ -61,9 +70,10 @@ def place(graph: LayerGraph, plan: Plan, strategy: str, select: Evaluator, verif
 
 
 def _verify(
-    chosen: frozenset[str], fallbacks: Sequence[frozenset[str]], verify: Evaluator, budget: Budget
+    chosen: frozenset[str], fallbacks: Sequence[frozenset[str]], verify: Evaluator, budget: Budget, again: bool
 ) -> tuple[frozenset[str], Verdict]:
-    chips = range(verify.draws, 2 * verify.draws)
+    first = verify.draws * (2 if again else 1)
+    chips = range(first, first + verify.draws)
     errors = split_level(one_sided(budget.confidence), 1 + len(fallbacks), FIRST_SHARE)
     tried: list[tuple[frozenset[str], Verdict]] = []
     for placement, error in zip([chosen, *fallbacks], errors, strict=True):

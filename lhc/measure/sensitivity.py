@@ -4,6 +4,7 @@ With a wanted half-width, a layer is measured until its interval is within that 
 a half at each look, up to the most that is allowed, and the chance of error is divided over the looks.
 """
 
+import logging
 from collections.abc import Sequence
 
 from lhc.graph import LayerGraph
@@ -14,6 +15,8 @@ from lhc.results import Evaluation, SensitivityTable
 from lhc.stats import CONFIDENCE, one_sided, split_level, summarize, two_sided
 
 __all__ = ["measure_sensitivity", "ranking_metric"]
+
+log = logging.getLogger("lhc")
 
 
 def ranking_metric(output: Array) -> Metric:
@@ -55,6 +58,15 @@ def measure_sensitivity(
             draws=found.draws,
         )
         measured.update(dict.fromkeys(group, figure))
+    wide = [name for name, s in measured.items() if half_width is not None and not _within(s, half_width)]
+    if wide:
+        log.warning(
+            "%d of %d layers did not reach a half-width of %g within %d draws; --draws allows more",
+            len(wide),
+            len(measured),
+            half_width,
+            evaluator.draws,
+        )
     return SensitivityTable(
         metric=evaluator.metric.name,
         layers={name: measured[name] for name in names},
@@ -89,8 +101,14 @@ def _measure(
         if look:
             measured = measured.joined(evaluator.measure(placement, range(looks[look - 1], draws), what))
         found = evaluation(measured, evaluator, False, two_sided(error))
-        if found.drop_interval is not None:
-            low, high = found.drop_interval
-            if high - low <= 2 * half_width * abs(found.drop):
-                break
+        if _narrow(found.drop_interval, found.drop, half_width):
+            break
     return found
+
+
+def _narrow(interval: tuple[float, float] | None, mean: float, half_width: float) -> bool:
+    return interval is not None and interval[1] - interval[0] <= 2 * half_width * abs(mean)
+
+
+def _within(sensitivity: Sensitivity, half_width: float) -> bool:
+    return _narrow(sensitivity.interval, sensitivity.mean, half_width)

@@ -238,3 +238,30 @@ def test_forged_annotations_are_noticed(model_file: Path, data_file: Path, tmp_p
         result = CliRunner().invoke(app, command)
         assert result.exit_code == 0
         assert "'stem': lhc.placement differ from lhc.plan" in result.stderr
+
+
+def test_a_plan_and_patterns_contradict(model_file: Path, data_file: Path, tmp_path: Path) -> None:
+    plan = tmp_path / "plan.yaml"
+    base = ("partition", str(model_file), "--data", str(data_file), "--max-drop", "1", "--draws", "2")
+    run_json(*base, "-o", tmp_path / "a.onnx", "--plan-out", plan)
+    again = run_json(*base, "-o", tmp_path / "b.onnx", "--plan", plan)
+    assert again["held_out"] is False
+    result = CliRunner().invoke(
+        app, [*base, "--plan", str(plan), "--force-digital", "stem", "-o", str(tmp_path / "c.onnx")]
+    )
+    assert result.exit_code == 2
+    assert "cannot go with --plan" in result.stderr
+
+
+def test_export_twice_replaces_its_own_file(tmp_path: Path) -> None:
+    out = tmp_path / "digits.onnx"
+    for _ in range(2):
+        result = CliRunner().invoke(app, ["export", "digits", "-o", str(out)])
+        assert result.exit_code == 0, result.stderr
+
+
+def test_half_width_that_is_not_reached_is_said(
+    model_file: Path, data_file: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    run_json("sensitivity", model_file, "--data", data_file, "--draws", 3, "--half-width", 0.001)
+    assert "did not reach a half-width of 0.001 within 3 draws" in caplog.text

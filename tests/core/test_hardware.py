@@ -695,7 +695,7 @@ def test_the_documented_description_is_read() -> None:
     (text,) = re.findall(r"```yaml\n(.*?)```", DOCS, re.DOTALL)
     machine = Hardware.parse(text, "docs/hardware.md")
     assert machine.needs_calibration
-    assert machine.for_layer("classifier").devices == ReramWan2022(g_max_us=40.0)
+    assert machine.for_layer("linear").devices == ReramWan2022(g_max_us=40.0)
 
 
 @pytest.mark.analog

@@ -146,3 +146,19 @@ def test_least_drop_is_kept_when_nothing_holds() -> None:
     found = place(graph, plan, "all-analog", select, verify, Budget(BUDGET))
     assert not found.verdict.accepted
     assert found.plan.analog == {"a", "b"}
+
+
+def test_a_plan_that_is_fed_back_is_judged_on_chips_of_its_own() -> None:
+    graph, plan = network({"a": 0.001})
+    seen: list[range] = []
+
+    @dataclass(frozen=True, eq=False)
+    class Watching(FakeEvaluator):
+        def measure(self, placement: frozenset[str], draws: range, what: str) -> SampleScores:
+            seen.append(draws)
+            return super().measure(placement, draws, what)
+
+    evaluator = Watching(METRICS["accuracy"], {"a": 0.001}, 1)
+    for again in (False, True):
+        place(graph, plan, "all-analog", evaluator, evaluator, Budget(BUDGET), again=again)
+    assert seen == [range(10, 20), range(20, 30)]

@@ -35,7 +35,7 @@ CASES = [
         weight(),
         MatrixShape(64, 10, 1, 1),
         "eligible",
-        "64 x 10 weights take 1 tiles of 256x255",
+        "64 x 10 weights take 1 tile of 256x255",
         tiles=1,
         macs=640,
         parameters=640,
