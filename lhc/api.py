@@ -17,7 +17,6 @@ from lhc.hardware import Hardware
 from lhc.measure import (
     Budget,
     Progress,
-    Splits,
     measure_sensitivity,
     place,
     ranking_metric,
@@ -43,6 +42,7 @@ from lhc.preparing import (
 from lhc.results import Evaluation, SensitivityTable, Verdict
 from lhc.runtime import HybridSession
 from lhc.stats import CONFIDENCE, check_confidence
+from lhc.task import Task
 
 __all__ = [
     "DEFAULT_MAX_DROP",
@@ -201,7 +201,7 @@ def partition(
     if follow is not None:
         work = replace(work, plan=work.plan.with_sensitivities(_sensitivities(follow)))
     elif STRATEGIES[strategy].needs_sensitivity and work.plan.eligible:
-        work = _ranked(work, splits)
+        work = _ranked(work, splits.rank.with_metric(ranking_metric(verify.digital_output)))
     found = place(work.graph, work.plan, strategy, select, verify, budget, again=follow is not None)
     warn_of_other_samples(found.verdict, budget)
     # Whoever edits a plan may have seen how it did on these samples.
@@ -302,11 +302,9 @@ def compile(model: ModelSource, data: DataSource | None = None, **options: objec
     return partition(model, data, **options).session()  # type: ignore[arg-type]
 
 
-def _ranked(work: Work, splits: Splits) -> Work:
+def _ranked(work: Work, samples: Task) -> Work:
     """The work with the sensitivities of all layers that may be analog, measured on the ranking samples."""
-    metric = ranking_metric(work.bench(splits.rank).digital_output)
-    bench = work.bench(splits.rank.with_metric(metric))
-    table = measure_sensitivity(bench, work.graph, work.measurable)
+    table = measure_sensitivity(work.bench(samples), work.graph, work.measurable)
     return replace(work, plan=work.plan.with_sensitivities(table.layers))
 
 

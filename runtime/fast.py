@@ -13,6 +13,7 @@ from torch import Tensor
 
 from lhc.conductances import ProgrammedMatrix, ProgrammedTile
 from lhc.hardware import Hardware
+from lhc.runtime.rounds import reductions
 
 __all__ = ["FastMatrix"]
 
@@ -40,22 +41,8 @@ class _Converters:
             output_bound=adc.bound or float("inf"),
             noise=adc.noise,
             scales_vectors=dac.scaling == "abs_max",
-            reductions=_reductions(adc.bound_management == "iterative", input_step),
+            reductions=reductions(adc.bound_management == "iterative", input_step),
         )
-
-
-MAX_REDUCTION = 1000.0
-MAX_STEP = 0.25
-"""aihwkit's defaults: inputs are reduced until this factor is passed, or a DAC step is this share of the range."""
-
-
-def _reductions(managed: bool, input_step: float) -> tuple[float, ...]:
-    reductions = [1.0]
-    while managed and reductions[-1] <= MAX_REDUCTION:
-        if input_step > 0 and reductions[-1] > MAX_STEP / input_step:
-            break
-        reductions.append(2 * reductions[-1])
-    return tuple(reductions)
 
 
 class FastMatrix:

@@ -114,8 +114,6 @@ class HybridSession:
         Raises:
             UsageError: a negative or infinite time, or one for which the devices are not known.
         """
-        if not 0 <= t_seconds < float("inf"):
-            raise UsageError(f"the time of inference must be at least 0 s and finite, got {t_seconds}")
         self.hardware.check_time(t_seconds)
         self._programmed.drift_to(t_seconds)
         self._next_sample = 0

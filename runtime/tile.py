@@ -20,20 +20,17 @@ from aihwkit.simulator.tiles.torch_tile import TorchSimulatorTile
 from aihwkit.simulator.tiles.utils import UniformQuantize
 from torch import Tensor
 
+from lhc.runtime.rounds import reductions
+
 __all__ = ["PerVectorMVM", "PerVectorTile"]
 
 
-def _reductions(io: IOParameters) -> list[float]:
-    """Input reductions of the rounds of bound management: 1, 2, 4, … as far as aihwkit goes."""
-    if io.bound_management == BoundManagementType.NONE:
-        return [1.0]
+def _reductions(io: IOParameters) -> tuple[float, ...]:
     step = 0.0
     if io.inp_res > 0:
         step = (1 / io.inp_res if io.inp_res > 1 else io.inp_res) * 2 * io.inp_bound
-    reductions = [1.0]
-    while reductions[-1] <= io.max_bm_factor and (step == 0 or reductions[-1] <= io.max_bm_res / step):
-        reductions.append(2 * reductions[-1])
-    return reductions
+    managed = io.bound_management != BoundManagementType.NONE
+    return reductions(managed, step, io.max_bm_factor, io.max_bm_res)
 
 
 class PerVectorMVM(AnalogMVM):  # type: ignore[misc]  # aihwkit is untyped

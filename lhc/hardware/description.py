@@ -112,7 +112,7 @@ class Hardware(Section):
         return [override.layers for override in self.overrides if not any(map(override.matches, names))]
 
     def check_time(self, t_s: float) -> None:
-        """Make sure that the devices of every layer are known at a time of inference.
+        """Make sure that a time of inference is one, and that the devices of every layer are known at it.
 
         Args:
             t_s: seconds, counted as ``t_inference_s``.
@@ -120,6 +120,8 @@ class Hardware(Section):
         Raises:
             UsageError: they are not.
         """
+        if not 0 <= t_s < float("inf"):
+            raise UsageError(f"the time of inference must be at least 0 s and finite, got {t_s}")
         for machine in self._variants():
             problem = machine.devices and machine.devices.time_problem(t_s)
             if problem:

@@ -5,7 +5,6 @@ undecided counts as rejected. A measurement may be looked at several times as it
 is divided over the looks, so the whole is as stated. docs/statistics.md has the reasoning.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -118,8 +117,3 @@ class PlacementJudge:
                 break
         assert verdict is not None
         return verdict
-
-    @property
-    def draws_used(self) -> Mapping[frozenset[str], int]:
-        """Draws that each judged placement took."""
-        return {placement: verdict.evaluation.draws for placement, verdict in self.verdicts.items()}

@@ -5,6 +5,7 @@ from typing import Protocol
 
 import numpy as np
 
+from lhc.errors import DataError
 from lhc.metrics import Array, Metric, Scores
 from lhc.results import Evaluation
 from lhc.stats import CONFIDENCE, hull, over_draws_and_samples, summarize
@@ -182,7 +183,12 @@ def evaluation(
         relative: drops as a share of the baseline's magnitude.
         confidence: two-sided level of all intervals.
         t_s: time of inference; the evaluator's own by default.
+
+    Raises:
+        DataError: the mapped network gives values that are not finite.
     """
+    if not np.isfinite(measured.values).all():
+        raise DataError("the mapped network gives NaN or infinite values on some samples; its drop is undefined")
     scale = 1 / abs(evaluator.baseline) if relative else 1.0
     step = measured.step
     value = summarize(measured.values, confidence, step)

@@ -53,12 +53,12 @@ def measure_sensitivity(
         figure = Sensitivity(
             metric=found.metric,
             mean=found.drop,
-            std=_std(found),
+            std=summarize(found.drops).std,
             interval=found.drop_interval,
             draws=found.draws,
         )
         measured.update(dict.fromkeys(group, figure))
-    wide = [name for name, s in measured.items() if half_width is not None and not _within(s, half_width)]
+    wide = [s for s in measured.values() if half_width is not None and not _narrow(s.interval, s.mean, half_width)]
     if wide:
         log.warning(
             "%d of %d layers did not reach a half-width of %g within %d draws; --draws allows more",
@@ -76,10 +76,6 @@ def measure_sensitivity(
         t_s=evaluator.t_s,
         confidence=confidence,
     )
-
-
-def _std(found: Evaluation) -> float:
-    return summarize(found.drops).std
 
 
 def _looks(most: int) -> list[int]:
@@ -108,7 +104,3 @@ def _measure(
 
 def _narrow(interval: tuple[float, float] | None, mean: float, half_width: float) -> bool:
     return interval is not None and interval[1] - interval[0] <= 2 * half_width * abs(mean)
-
-
-def _within(sensitivity: Sensitivity, half_width: float) -> bool:
-    return _narrow(sensitivity.interval, sensitivity.mean, half_width)

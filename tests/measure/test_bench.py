@@ -7,7 +7,16 @@ from onnx import numpy_helper
 
 from lhc.errors import DataError, UsageError
 from lhc.hardware import Adc, Hardware
-from lhc.measure import Bench, Budget, PlacementJudge, measure_sensitivity, ranking_metric
+from lhc.measure import (
+    Bench,
+    Budget,
+    PlacementJudge,
+    SampleScores,
+    SetScores,
+    evaluation,
+    measure_sensitivity,
+    ranking_metric,
+)
 from lhc.metrics import get_metric
 from lhc.model import OnnxModel
 from lhc.onnx_io import load_model, read_graph
@@ -156,3 +165,15 @@ def test_output_noise_of_the_adc_alone_is_stochastic_hardware() -> None:
     quiet = LIONHEART.model_copy(update={"devices": None})
     assert quiet.is_stochastic
     assert not quiet.model_copy(update={"adc": Adc(noise=0.0)}).is_stochastic
+
+
+def test_mapped_network_that_gives_nan_is_refused_for_metrics_of_both_kinds() -> None:
+    evaluator = bench(chain(), task(metric="nmse"))
+    digital = np.zeros((20, 1), np.float32)
+    broken = np.full((2, 20, 1), np.nan, np.float32)
+    for measured in (
+        SetScores(get_metric("spearman"), broken, digital, np.arange(20.0)),
+        SampleScores(get_metric("nmse"), np.full((2, 20), np.nan), np.zeros(20)),
+    ):
+        with pytest.raises(DataError, match="NaN or infinite values on some samples"):
+            evaluation(measured, evaluator, relative=False)
