@@ -14,6 +14,7 @@ logging.getLogger("lhc").addHandler(logging.NullHandler())
 
 _LAZY = {
     "Evaluation": "lhc.results",
+    "Execution": "lhc.measure",
     "Hardware": "lhc.hardware",
     "HybridSession": "lhc.runtime",
     "LhcError": "lhc.errors",
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from lhc.api import sensitivity as sensitivity
     from lhc.errors import LhcError as LhcError
     from lhc.hardware import Hardware as Hardware
+    from lhc.measure import Execution as Execution
     from lhc.metrics import Metric as Metric
     from lhc.outcomes import PartitionResult as PartitionResult
     from lhc.passes import Select as Select

@@ -12,10 +12,11 @@ from typing import Literal
 import numpy as np
 
 from lhc import __version__
-from lhc.errors import UsageError
+from lhc.errors import OutOfTimeError, UsageError
 from lhc.hardware import Hardware
 from lhc.measure import (
     Budget,
+    Execution,
     Progress,
     measure_sensitivity,
     place,
@@ -55,6 +56,8 @@ __all__ = [
 ]
 
 DEFAULT_MAX_DROP = 0.01
+HERE = Execution()
+"""In this process, keeping nothing."""
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -92,6 +95,7 @@ def sensitivity(
     label_key: str = "labels",
     selection: Select = EVERYTHING,
     progress: Progress = silent,
+    execution: Execution = HERE,
 ) -> SensitivityTable:
     """Damage of every eligible layer when it alone is analog, on all samples given.
 
@@ -111,15 +115,29 @@ def sensitivity(
         label_key: key of the targets in the data.
         selection: which layers are looked at.
         progress: called as work proceeds.
+        execution: processes, memory, time, and where results are kept; results do not depend on it.
     """
     check_confidence(confidence)
     if half_width is not None and not half_width > 0:
         raise UsageError(f"--half-width must be above 0, got {half_width}")
-    request = Request(
-        model, data, metric, higher_is_better, output, hardware, samples, draws, seed, label_key, selection, progress
-    )
-    work = prepare(request, t_inference)
-    return measure_sensitivity(work.bench(work.task), work.graph, work.measurable, confidence, half_width)
+    with execution.start() as running:
+        request = Request(
+            model,
+            data,
+            metric,
+            higher_is_better,
+            output,
+            hardware,
+            samples,
+            draws,
+            seed,
+            label_key,
+            selection,
+            progress,
+            running=running,
+        )
+        work = prepare(request, t_inference)
+        return measure_sensitivity(work.bench(work.task), work.graph, work.measurable, confidence, half_width)
 
 
 def partition(
@@ -143,6 +161,7 @@ def partition(
     selection: Select = EVERYTHING,
     follow: Plan | None = None,
     progress: Progress = silent,
+    execution: Execution = HERE,
 ) -> PartitionResult:
     """Place every layer, analog where the accuracy that the user can afford to lose allows it.
 
@@ -166,6 +185,7 @@ def partition(
         selection: which layers are looked at and which are fixed.
         follow: a plan, perhaps edited, whose placement is verified and written instead of searching one.
         progress: called as work proceeds.
+        execution: processes, memory, time, and where results are kept; results do not depend on it.
     """
     if strategy not in STRATEGIES:
         raise UsageError(f"unknown strategy {strategy!r}; choose one of {', '.join(STRATEGIES)}")
@@ -177,38 +197,44 @@ def partition(
                 "a plan says where every layer goes: --include, --exclude and --force-… cannot go with --plan"
             )
         hardware = follow.hardware
-    request = Request(
-        opened,
-        data,
-        metric,
-        higher_is_better,
-        output,
-        hardware,
-        samples,
-        draws,
-        seed,
-        label_key,
-        selection,
-        progress,
-        follow,
-    )
-    work = prepare(request, t_inference)
-    splits = split_task(work.task)
-    select, verify = work.bench(splits.select), work.bench(splits.verify)
-    budget.check(verify)
-    warn_of_chance(verify)
-    warn_of_few_samples(verify, budget)
-    if follow is not None:
-        work = replace(work, plan=work.plan.with_sensitivities(_sensitivities(follow)))
-    elif STRATEGIES[strategy].needs_sensitivity and work.plan.eligible:
-        work = _ranked(work, splits.rank.with_metric(ranking_metric(verify.digital_output)))
-    found = place(work.graph, work.plan, strategy, select, verify, budget, again=follow is not None)
-    warn_of_other_samples(found.verdict, budget)
-    # Whoever edits a plan may have seen how it did on these samples.
-    held_out = splits.held_out and follow is None
+    notes: tuple[str, ...] = ()
+    with execution.start() as running:
+        request = Request(
+            opened,
+            data,
+            metric,
+            higher_is_better,
+            output,
+            hardware,
+            samples,
+            draws,
+            seed,
+            label_key,
+            selection,
+            progress,
+            follow,
+            running,
+        )
+        work = prepare(request, t_inference)
+        splits = split_task(work.task)
+        select, verify = work.bench(splits.select), work.bench(splits.verify, limited=False)
+        budget.check(verify)
+        warn_of_chance(verify)
+        warn_of_few_samples(verify, budget)
+        if follow is not None:
+            work = replace(work, plan=work.plan.with_sensitivities(_sensitivities(follow)))
+        elif STRATEGIES[strategy].needs_sensitivity and work.plan.eligible:
+            try:
+                work = _ranked(work, splits.rank.with_metric(ranking_metric(verify.example_output)))
+            except OutOfTimeError as error:
+                strategy, notes = "all-digital", (*notes, str(error))
+        found = place(work.graph, work.plan, strategy, select, verify, budget, again=follow is not None)
+        warn_of_other_samples(found.verdict, budget)
+        # Whoever edits a plan may have seen how it did on these samples.
+        held_out = splits.held_out and follow is None
     outcome = _outcome(found.verdict, budget, work, held_out, "plan" if follow is not None else strategy)
     final = found.plan.model_copy(update={"outcome": outcome})
-    return PartitionResult(final, work.graph, work.model, (*work.notes, *found.notes))
+    return PartitionResult(final, work.graph, work.model, (*work.notes, *notes, *found.notes))
 
 
 def evaluate(
@@ -227,6 +253,7 @@ def evaluate(
     seed: int = 0,
     label_key: str = "labels",
     progress: Progress = silent,
+    execution: Execution = HERE,
 ) -> list[Evaluation]:
     """Value of a placement at one or more times after programming, on all samples given.
 
@@ -245,14 +272,28 @@ def evaluate(
         seed: fixes devices and noise.
         label_key: key of the targets in the data.
         progress: called as work proceeds.
+        execution: processes, memory, time, and where results are kept; results do not depend on it.
     """
     check_confidence(confidence)
-    request = Request(
-        model, data, metric, higher_is_better, output, hardware, samples, draws, seed, label_key, EVERYTHING, progress
-    )
-    work, analog, at = prepare_run(request, placement, times)
-    bench = work.bench(work.task)
-    return [bench.evaluate(analog, what=f"t = {t:g} s", t_s=t, confidence=confidence) for t in at]
+    with execution.start() as running:
+        request = Request(
+            model,
+            data,
+            metric,
+            higher_is_better,
+            output,
+            hardware,
+            samples,
+            draws,
+            seed,
+            label_key,
+            EVERYTHING,
+            progress,
+            running=running,
+        )
+        work, analog, at = prepare_run(request, placement, times)
+        bench = work.bench(work.task)
+        return [bench.evaluate(analog, what=f"t = {t:g} s", t_s=t, confidence=confidence) for t in at]
 
 
 def analog_outputs(
@@ -303,8 +344,15 @@ def compile(model: ModelSource, data: DataSource | None = None, **options: objec
 
 
 def _ranked(work: Work, samples: Task) -> Work:
-    """The work with the sensitivities of all layers that may be analog, measured on the ranking samples."""
+    """The work with the sensitivities of all layers that may be analog, measured on the ranking samples.
+
+    Raises:
+        OutOfTimeError: the time was over before that.
+    """
     table = measure_sensitivity(work.bench(samples), work.graph, work.measurable)
+    if len(table.layers) < len(work.measurable):
+        done = f"{len(table.layers)} of {len(work.measurable)}"
+        raise OutOfTimeError(f"--timeout: {done} layers were ranked, so none is analog; run again to go on")
     return replace(work, plan=work.plan.with_sensitivities(table.layers))
 
 

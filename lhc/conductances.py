@@ -51,6 +51,12 @@ class ProgrammedMatrix:
         """Outputs of one group."""
         return sum(len(tile.weights) for tile in self.tiles[0]) // self.groups
 
+    @property
+    def nbytes(self) -> int:
+        """Memory of the arrays."""
+        arrays = [(tile.weights, tile.scales, tile.live) for row in self.tiles for tile in row]
+        return sum(array.nbytes for tile in arrays for array in tile)
+
     def weights(self) -> Floats:
         """The weights that the tiles realise, ``(groups · outputs, inputs)``, scales and gains included."""
         rows = [

@@ -4,7 +4,7 @@ Every message says what is wrong, where (file, layer, field) and what to do. The
 exit code of the command line: 2 for usage and configuration, 3 for a model or data that cannot be used.
 """
 
-__all__ = ["ConfigError", "DataError", "LhcError", "MissingDependencyError", "ModelError", "UsageError"]
+__all__ = ["ConfigError", "DataError", "LhcError", "MissingDependencyError", "ModelError", "OutOfTimeError", "UsageError"]
 
 
 class LhcError(Exception):
@@ -35,3 +35,7 @@ class DataError(LhcError):
 
 class MissingDependencyError(LhcError):
     """A package that this step needs is not installed, or has no build for this platform."""
+
+
+class OutOfTimeError(LhcError):
+    """The time that the user gave is over; what was finished is kept."""

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from lhc import __version__
 from lhc.errors import UsageError
 from lhc.graph import LayerGraph
 from lhc.hardware import Hardware
-from lhc.measure import Bench, Progress, silent, split_task
+from lhc.measure import Bench, Progress, Running, silent, split_task
 from lhc.measure.data import DataSource
 from lhc.metrics import get_metric
 from lhc.model import OnnxModel
@@ -19,7 +19,7 @@ from lhc.opening import ModelSource, open_model
 from lhc.passes import FollowPlan, ParityGate, Qualify, Select, initial_plan, run_passes
 from lhc.plan import LayerPlan, Plan
 from lhc.runtime import PARITY_TOLERANCE, parity_errors
-from lhc.task import Task
+from lhc.task import Task, count_samples
 
 __all__ = [
     "DEFAULT_DRAWS",
@@ -62,6 +62,7 @@ class Request:
         selection: which layers are looked at and which are fixed.
         progress: called as work proceeds.
         follow: a plan whose placement is taken instead of a search.
+        running: workers, and the log of results.
     """
 
     model: ModelSource
@@ -77,6 +78,7 @@ class Request:
     selection: Select = EVERYTHING
     progress: Progress = silent
     follow: Plan | None = None
+    running: Running = field(default_factory=Running)
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,8 +108,8 @@ class Work:
         """Layers that are free, or forced to be analog, in file order."""
         return [layer.name for layer in self.plan.layers if measurable(layer)]
 
-    def bench(self, task: Task) -> Bench:
-        """A bench for some of the samples, or another metric."""
+    def bench(self, task: Task, limited: bool = True) -> Bench:
+        """A bench for some of the samples, or another metric; ``limited``: it ends when the user's time is over."""
         return Bench(
             self.model,
             self.graph,
@@ -119,6 +121,7 @@ class Work:
             output=self.request.output,
             ranges=self.plan.ranges,
             progress=self.request.progress,
+            running=self.request.running if limited else self.request.running.unlimited(),
         )
 
 
@@ -138,7 +141,7 @@ def prepare(request: Request, t_inference: float | None) -> Work:
     if not work.measurable:
         return work
     _, feeds = next(work.bench(work.task.head(PARITY_SAMPLES)).blocks())
-    samples = len(next(iter(feeds.values())))
+    samples = count_samples(feeds)
     errors = parity_errors(work.model, work.graph, machine, work.measurable, feeds, samples)
     gated = ParityGate(errors, PARITY_TOLERANCE).run(work.graph, plan)
     work = replace(work, plan=gated.plan, notes=gated.notes)
@@ -152,7 +155,7 @@ def calibrated(work: Work, names: Sequence[str]) -> Work:
     from lhc.runtime.calibration import calibrate_ranges
 
     bench = work.bench(split_task(work.task).rank.head(CALIBRATION_SAMPLES))
-    blocks = ((len(next(iter(feeds.values()))), feeds) for _, feeds in bench.blocks())
+    blocks = ((count_samples(feeds), feeds) for _, feeds in bench.blocks())
     ranges = calibrate_ranges(work.model, work.graph, work.plan.hardware, names, blocks)
     return replace(work, plan=work.plan.with_ranges(ranges))
 

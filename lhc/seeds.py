@@ -8,14 +8,14 @@ from typing import Literal
 
 import numpy as np
 
-__all__ = ["Purpose", "device_seed"]
+__all__ = ["Purpose", "device_entropy", "device_seed"]
 
 Purpose = Literal["program", "drift", "noise"]
 _CODES: dict[Purpose, int] = {"program": 1, "drift": 2, "noise": 3}
 
 
-def device_seed(seed: int, tile_set: str, draw: int, purpose: Purpose, *indices: int) -> int:
-    """A 64-bit seed.
+def device_entropy(seed: int, tile_set: str, draw: int, purpose: Purpose, *indices: int) -> np.random.SeedSequence:
+    """What a generator is seeded from.
 
     Args:
         seed: seed of the run.
@@ -25,5 +25,9 @@ def device_seed(seed: int, tile_set: str, draw: int, purpose: Purpose, *indices:
         indices: what else tells the numbers apart: time in milliseconds for drift; unit of samples, group, tile,
             round of bound management and use of the tiles for noise.
     """
-    entropy = (seed, int(tile_set, 16), draw, _CODES[purpose], *indices)
-    return int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0])
+    return np.random.SeedSequence((seed, int(tile_set, 16), draw, _CODES[purpose], *indices))
+
+
+def device_seed(seed: int, tile_set: str, draw: int, purpose: Purpose, *indices: int) -> int:
+    """The same as one 64-bit number, for generators of other libraries."""
+    return int(device_entropy(seed, tile_set, draw, purpose, *indices).generate_state(1, np.uint64)[0])

@@ -1,9 +1,16 @@
-"""What a network is judged on: samples, targets and a metric."""
+"""What a network is judged on: samples, targets and a metric.
 
+Inputs may be larger than memory: what a `Task` holds can be cut into rows, and rows are read when they are asked for.
+Nothing here ever reads more than a block, or `PIECE_BYTES` of one array, at once.
+"""
+
+import math
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import InitVar, dataclass, replace
 from functools import cached_property
 from hashlib import sha256
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +18,94 @@ import numpy.typing as npt
 from lhc.errors import DataError
 from lhc.metrics import Array, Metric
 
-__all__ = ["Array", "Task"]
+__all__ = ["Array", "Indices", "LazyArray", "Samples", "Task", "count_samples"]
+
+PIECE_BYTES = 2**22
+"""What is held of one array while all of it is looked through."""
+
+Indices = npt.NDArray[np.integer[Any]]
+
+
+class Samples(Protocol):
+    """Rows by sample: an array, or a `LazyArray`. ``numpy.asarray`` gives all of them."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    @property
+    def dtype(self) -> np.dtype[Any]: ...
+
+    @property
+    def ndim(self) -> int: ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, where: slice | Indices, /) -> Array: ...
+
+    def __array__(self) -> Array: ...
+
+
+class LazyArray(ABC):
+    """Samples that are not in memory; a slice or an array of indices reads these rows.
+
+    Attributes:
+        shape: ``(samples, ...)``.
+        dtype: of the values.
+    """
+
+    def __init__(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+        self.shape = shape
+        self.dtype = dtype
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes, that of the samples included."""
+        return len(self.shape)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, where: slice | Indices, /) -> Array:
+        if not isinstance(where, slice):
+            return self._pick(np.asarray(where))
+        start, stop, step = where.indices(len(self))
+        return self._rows(start, max(start, stop)) if step == 1 else self._pick(np.arange(start, stop, step))
+
+    def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> Array:
+        return np.asarray(self[:], dtype)
+
+    @abstractmethod
+    def _rows(self, start: int, stop: int) -> Array:
+        """Consecutive rows, ``0 <= start <= stop <= len(self)``."""
+
+    def _pick(self, indices: Indices) -> Array:
+        """Rows in any order; neighbours are read together."""
+        rows = np.empty((len(indices), *self.shape[1:]), self.dtype)
+        order = np.argsort(indices, kind="stable")
+        breaks = np.flatnonzero(np.diff(indices[order]) != 1) + 1
+        for run in np.split(order, breaks) if len(order) else ():
+            rows[run] = self[int(indices[run[0]]) : int(indices[run[-1]]) + 1]
+        return rows
+
+
+def count_samples(arrays: Mapping[str, Samples]) -> int:
+    """How many samples a task's inputs, or a block's feeds, hold: an array without axes counts none."""
+    return next(len(array) for array in arrays.values() if array.ndim)
+
+
+class _Selected(LazyArray):
+    """Some rows of other samples, by their indices."""
+
+    def __init__(self, array: Samples, indices: Indices) -> None:
+        super().__init__((len(indices), *array.shape[1:]), array.dtype)
+        self.array = array
+        self.indices = indices
+
+    def _rows(self, start: int, stop: int) -> Array:
+        return self.array[self.indices[start:stop]]
+
+    def _pick(self, indices: Indices) -> Array:
+        return self.array[self.indices[indices]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,29 +113,39 @@ class Task:
     """Samples, their targets where there are any, and the metric that judges the answers.
 
     Attributes:
-        inputs: input name -> ``(samples, ...)``, all with the same number of samples.
-        targets: ``(samples, ...)`` or None.
+        inputs: input name -> ``(samples, ...)``, all with the same number of samples; an input without axes, ``()``,
+            has no samples and goes whole into every block.
+        targets: ``(samples, ...)`` or None. They are held in memory, as the outputs are that they are compared with.
         metric: how an output is scored.
+
+    Args:
+        finite: the values are known to be finite, so they are not read to find out.
+
+    Raises:
+        DataError: lengths that differ, no samples, NaN or infinite values, or a metric that needs missing targets.
     """
 
-    inputs: Mapping[str, Array]
+    inputs: Mapping[str, Samples]
     targets: Array | None
     metric: Metric
+    finite: InitVar[bool] = False
 
-    def __post_init__(self) -> None:
-        arrays = {**self.inputs, **({} if self.targets is None else {"targets": self.targets})}
+    def __post_init__(self, finite: bool) -> None:
         if not self.inputs:
             raise DataError("the data holds no inputs")
-        if any(array.ndim == 0 for array in arrays.values()):
-            raise DataError("every array must have samples as its first axis; found a scalar")
-        lengths = {name: len(array) for name, array in arrays.items()}
+        if self.targets is not None and self.targets.ndim == 0:
+            raise DataError("the targets must have samples as their first axis; found a scalar")
+        arrays = {name: array for name, array in self._arrays() if array.ndim}
+        if not any(array.ndim for array in self.inputs.values()):
+            raise DataError("some input must have samples as its first axis; found a scalar, and nothing else")
+        lengths = {name or "targets": len(array) for name, array in arrays.items()}
         if len(set(lengths.values())) != 1:
             raise DataError(f"arrays of different length: {lengths}; the first axis of every array counts samples")
-        if len(self) == 0:
+        if not any(math.prod(array.shape) for array in arrays.values()):
             raise DataError("the data holds no samples")
-        for name, array in arrays.items():
-            if array.dtype.kind == "f" and not np.isfinite(array).all():
-                raise DataError(f"{name!r} holds NaN or infinite values; remove those samples")
+        if not finite:
+            for name, array in self._arrays():
+                _check_finite(name or "targets", array)
         if self.metric.needs_targets is True and self.targets is None:
             raise DataError(
                 f"metric {self.metric.name!r} needs targets and the data has none; add them (--label-key names"
@@ -49,33 +153,97 @@ class Task:
             )
 
     def __len__(self) -> int:
-        return len(next(iter(self.inputs.values())))
+        return count_samples(self.inputs)
 
-    def take(self, indices: npt.NDArray[np.integer]) -> "Task":
-        """The samples of these indices, in that order."""
-        targets = None if self.targets is None else self.targets[indices]
-        return replace(self, inputs={k: v[indices] for k, v in self.inputs.items()}, targets=targets)
+    def take(self, indices: Indices) -> "Task":
+        """The samples of these indices, in that order; inputs are not copied but read where they are."""
+        targets = None if self.targets is None else np.asarray(self.targets[indices])
+        return replace(self, inputs={k: _cut(v, indices) for k, v in self.inputs.items()}, targets=targets, finite=True)
 
     def head(self, samples: int | None) -> "Task":
         """The first ``samples`` samples; all where that is None or more than there are."""
-        return self if samples is None or samples >= len(self) else self.take(np.arange(samples))
+        if samples is None or samples >= len(self):
+            return self
+        targets = None if self.targets is None else self.targets[:samples]
+        inputs = {name: _cut(array, slice(samples)) for name, array in self.inputs.items()}
+        return replace(self, inputs=inputs, targets=targets, finite=True)
 
     def with_metric(self, metric: Metric) -> "Task":
         """The same samples judged by another metric."""
-        return replace(self, metric=metric)
+        task = replace(self, metric=metric, finite=True)
+        task._digests.update(self._digests)
+        return task
 
     def blocks(self, size: int) -> Iterator[tuple[slice, Mapping[str, Array]]]:
         """Consecutive blocks of at most ``size`` samples, as their position and their feeds."""
         for start in range(0, len(self), size):
             where = slice(start, min(start + size, len(self)))
-            yield where, {name: array[where] for name, array in self.inputs.items()}
+            yield where, {k: np.asarray(array[where] if array.ndim else array) for k, array in self.inputs.items()}
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over names, types, shapes and bytes of inputs and targets, wherever they are kept."""
+        return self.block_digest(0, len(self))
+
+    def block_digest(self, start: int, stop: int) -> str:
+        """The `digest` of these samples alone, ``start`` included and ``stop`` not; remembered.
+
+        It says what the samples are and not where: the same samples at another place have the same digest.
+        """
+        start, stop, _ = slice(start, stop).indices(len(self))
+        if (start, stop) not in self._digests:
+            self._digests[start, stop] = self._digest(start, stop)
+        return self._digests[start, stop]
 
     @cached_property
-    def digest(self) -> str:
-        """SHA-256 over names, types, shapes and bytes of inputs and targets."""
+    def _digests(self) -> dict[tuple[int, int], str]:
+        return {}
+
+    def _digest(self, start: int, stop: int) -> str:
         state = sha256()
-        for name, array in [*sorted(self.inputs.items()), ("", self.targets)]:
-            if array is not None:
-                state.update(f"{name}|{array.dtype.str}|{array.shape}|".encode())
-                state.update(np.ascontiguousarray(array).tobytes())
+        for name, array in self._arrays():
+            shape = (max(0, stop - start), *array.shape[1:]) if array.ndim else ()
+            state.update(f"{name}|{array.dtype.str}|{shape}|".encode())
+            for piece in _pieces(array, start, stop):
+                state.update(_content(piece))
         return state.hexdigest()
+
+    def _arrays(self) -> list[tuple[str, Samples]]:
+        """Inputs by name and, under the empty name, the targets."""
+        return [*sorted(self.inputs.items()), *([] if self.targets is None else [("", self.targets)])]
+
+
+def _cut(array: Samples, where: slice | Indices) -> Samples:
+    """Rows of an array without reading or copying them; a scalar whole."""
+    if array.ndim == 0:
+        return array
+    if isinstance(where, slice) and isinstance(array, np.ndarray):
+        return array[where]
+    indices = np.arange(len(array))[where]
+    return _Selected(array.array, array.indices[indices]) if isinstance(array, _Selected) else _Selected(array, indices)
+
+
+def _pieces(array: Samples, start: int, stop: int) -> Iterator[Array]:
+    """Consecutive rows, as many at once as fit `PIECE_BYTES`; a scalar whole."""
+    if array.ndim == 0:
+        yield np.asarray(array)
+        return
+    rows = max(1, PIECE_BYTES // max(1, math.prod(array.shape[1:]) * array.dtype.itemsize))
+    for first in range(start, stop, rows):
+        yield np.asarray(array[first : min(first + rows, stop)])
+
+
+def _check_finite(name: str, array: Samples) -> None:
+    if array.dtype.kind != "f":
+        return
+    for piece in _pieces(array, 0, len(array) if array.ndim else 1):
+        if not np.isfinite(piece).all():
+            raise DataError(f"{name!r} holds NaN or infinite values; remove those samples")
+
+
+def _content(piece: Array) -> bytes:
+    """Bytes in row order; Python objects (strings) by their text, since their bytes are addresses."""
+    if piece.dtype.hasobject:
+        texts = [str(value).encode() for value in piece.ravel()]
+        return b"".join(str(len(text)).encode() + b":" + text for text in texts)
+    return np.ascontiguousarray(piece).tobytes()

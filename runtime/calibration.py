@@ -16,8 +16,9 @@ from lhc.hardware import Hardware
 from lhc.model import OnnxModel
 from lhc.runtime.executor import HybridExecutor
 from lhc.runtime.ort import Array, observe_tensors
-from lhc.runtime.stream import NoiseKey, Position
+from lhc.runtime.stream import Position, Unit
 from lhc.runtime.threads import isolated
+from lhc.runtime.vectors import Vectors, all_rows
 
 __all__ = ["RangeRecorder", "calibrate_ranges", "split_sizes"]
 
@@ -37,6 +38,8 @@ def split_sizes(size: int, most: int) -> list[int]:
 class RangeRecorder:
     """Stands in for the tiles of one layer and remembers what they are driven with."""
 
+    chips = 1
+
     def __init__(self, rows: int, outputs: int, tile_rows: int) -> None:
         """Record a matrix of ``rows`` inputs and ``outputs`` outputs a group, on tiles of ``tile_rows`` inputs."""
         self._sizes = split_sizes(rows, tile_rows)
@@ -44,15 +47,16 @@ class RangeRecorder:
         self._seen: list[list[Tensor]] = [[] for _ in self._sizes]
         self._generator = torch.Generator().manual_seed(0)
 
-    def product(self, x: Tensor, group: int, key: NoiseKey) -> Tensor:
-        """Remember the magnitudes of ``(vectors, inputs)``; the products are not of interest and 0."""
-        driven = x[(x != 0).any(dim=1)]
-        for seen, part in zip(self._seen, torch.split(driven, self._sizes, dim=1), strict=True):
+    def products(self, vectors: Vectors, first_group: int, unit: Unit) -> Tensor:
+        """Remember the magnitudes of the inputs; the products are not of interest and 0."""
+        x = all_rows(vectors, sum(self._sizes)).transpose(0, 1).flatten(1)
+        driven = x[:, (x != 0).any(dim=0)]
+        for seen, part in zip(self._seen, torch.split(driven, self._sizes), strict=True):
             values = part.abs().flatten()
             if len(values) > KEPT:
                 values = values[torch.randint(len(values), (KEPT,), generator=self._generator)]
             seen.append(values)
-        return x.new_zeros((len(x), self._outputs))
+        return x.new_zeros((1, vectors.groups, self._outputs, vectors.count))
 
     def ranges(self, quantile: float) -> Ranges:
         """The quantile of each row split; 1 where it was never driven or driven with zeros alone."""
@@ -90,7 +94,7 @@ def calibrate_ranges(
         tensors = dict(feeds) | observe_tensors(model, inner, feeds)
         with isolated():
             for layer in layers:
-                layer.run(recorders[layer.name], tensors[layer.activation], None, Position(0, 0, 0, samples))
+                layer.run(recorders[layer.name], tensors[layer.activation], None, Position(0, samples))
     found = {name: recorder.ranges(hardware.for_layer(name).dac.range_quantile) for name, recorder in recorders.items()}
     shared: dict[str, Ranges] = {}
     for group in graph.tied(names):

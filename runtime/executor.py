@@ -6,7 +6,7 @@ have wheels for Linux x86-64 alone, and all-digital networks run everywhere.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -15,37 +15,36 @@ import numpy as np
 import onnx
 import onnxruntime
 
+from lhc.conductances import ProgrammedMatrix
 from lhc.errors import MissingDependencyError, ModelError
 from lhc.graph import LayerGraph, obstacle
 from lhc.hardware import Hardware
 from lhc.model import OnnxModel
 from lhc.onnx_io import Constants
+from lhc.runtime.bank import Bank
 from lhc.runtime.cut import Segment, cut_graph, segment_model
 from lhc.runtime.ort import Array, create_session, run_session, with_outputs
 from lhc.runtime.stream import Position
 
 if TYPE_CHECKING:
     from lhc.runtime.layers import AnalogLayer
-    from lhc.runtime.matrix import AnalogMatrix, Engine
+    from lhc.runtime.matrix import AnalogMatrix
+    from lhc.runtime.vectors import Products
 
-__all__ = ["HybridExecutor", "ProgrammedLayers", "Ranges"]
+__all__ = ["Chip", "HybridExecutor", "ProgrammedLayers", "Ranges"]
 
 Ranges = tuple[float, ...]
 
 
 @dataclass(frozen=True)
-class ProgrammedLayers:
-    """The tiles of all analog layers in one draw, by tile set.
+class Chip:
+    """The tiles of all analog layers of one programming.
 
     Attributes:
         matrices: tile set -> programmed tiles.
-        seed: of the run.
-        draw: number of the programming.
     """
 
     matrices: "Mapping[str, AnalogMatrix]"
-    seed: int
-    draw: int
 
     def drift_to(self, t_s: float) -> None:
         """Let all devices drift to ``t_s`` seconds after the first read."""
@@ -53,7 +52,24 @@ class ProgrammedLayers:
             return
         with _isolated():
             for matrix in self.matrices.values():
-                matrix.drift_to(t_s, self.seed, self.draw)
+                matrix.drift_to(t_s)
+
+    def states(self) -> dict[str, ProgrammedMatrix]:
+        """What the tiles hold now."""
+        return {tile_set: matrix.programmed() for tile_set, matrix in self.matrices.items()}
+
+
+@dataclass(frozen=True)
+class ProgrammedLayers:
+    """What the analog layers multiply by, on one or more chips.
+
+    Attributes:
+        chips: per chip, by tile set.
+        together: all chips at once, for the tile sets that are driven before the chips' signals differ.
+    """
+
+    chips: "tuple[Mapping[str, Products], ...]"
+    together: "Mapping[str, Products]"
 
 
 @dataclass(frozen=True)
@@ -118,23 +134,74 @@ class HybridExecutor:
         """The analog layers, in topological order."""
         return tuple(self._layers.values())
 
-    def program(
-        self, hardware: Hardware, seed: int, draw: int, t_s: float | None, engine: "Engine" = "fast"
-    ) -> ProgrammedLayers:
-        """Program the tiles of all analog layers; drift them to ``t_s`` seconds unless that is None."""
+    def program(self, hardware: Hardware, seed: int, draw: int) -> Chip:
+        """Program the tiles of all analog layers; they have not drifted."""
         matrices: dict[str, AnalogMatrix] = {}
         if self._layers:
             with _isolated():
-                for layer in self._layers.values():
-                    if layer.tile_set not in matrices:
-                        matrices[layer.tile_set] = layer.map_onto(
-                            hardware.for_layer(layer.name), self._ranges.get(layer.name), engine
-                        )
-                        matrices[layer.tile_set].program(seed, draw)
-        programmed = ProgrammedLayers(matrices, seed, draw)
-        if t_s is not None:
-            programmed.drift_to(t_s)
-        return programmed
+                for layer in self._tile_sets().values():
+                    matrices[layer.tile_set] = self._mapped(layer, hardware)
+                    matrices[layer.tile_set].program(seed, draw)
+        return Chip(matrices)
+
+    def states(
+        self, hardware: Hardware, seed: int, draw: int, t_s: float, bank: Bank | None = None
+    ) -> dict[str, ProgrammedMatrix]:
+        """What the tiles of one programming hold after ``t_s`` seconds, by tile set."""
+        bank = Bank(0) if bank is None else bank
+        result = {}
+        for tile_set, layer in self._tile_sets().items():
+
+            def program(layer: "AnalogLayer" = layer) -> ProgrammedMatrix:
+                with _isolated():
+                    matrix = self._mapped(layer, hardware)
+                    matrix.program(seed, draw)
+                    matrix.drift_to(t_s)
+                    return matrix.programmed()
+
+            machine = hardware.for_layer(layer.name).model_dump_json()
+            key = (tile_set, machine, self._ranges.get(layer.name), seed, draw, t_s)
+            result[tile_set] = bank.get(key, program)
+        return result
+
+    def _tile_sets(self) -> "dict[str, AnalogLayer]":
+        """The first layer of every tile set."""
+        return {layer.tile_set: layer for layer in reversed(self._layers.values())}
+
+    def _mapped(self, layer: "AnalogLayer", hardware: Hardware) -> "AnalogMatrix":
+        return layer.map_onto(hardware.for_layer(layer.name), self._ranges.get(layer.name))
+
+    def on_chips(
+        self,
+        states: Sequence[Mapping[str, ProgrammedMatrix]],
+        hardware: Hardware,
+        seed: int,
+        draws: Sequence[int],
+        device: str = "cpu",
+    ) -> ProgrammedLayers:
+        """The fast engine on some chips.
+
+        Args:
+            states: what the tiles of each chip hold.
+            hardware: converters and noise.
+            seed: of the run.
+            draws: number of each chip's programming.
+            device: torch device that computes the products.
+        """
+        if not self._layers:
+            return ProgrammedLayers(tuple({} for _ in states), {})
+        from lhc.runtime.fast import FastMatrix
+
+        sets = {tile_set: hardware.for_layer(layer.name) for tile_set, layer in self._tile_sets().items()}
+
+        def ready(tile_set: str, chosen: Sequence[int]) -> FastMatrix:
+            chips = [states[index][tile_set] for index in chosen]
+            return FastMatrix(chips, [draws[index] for index in chosen], seed, sets[tile_set], device)
+
+        first = {layer.tile_set for layer in self._stages[0].analog}
+        later = {layer.tile_set for stage in self._stages[1:] for layer in stage.analog}
+        chips = tuple({tile_set: ready(tile_set, [index]) for tile_set in later} for index in range(len(states)))
+        return ProgrammedLayers(chips, {tile_set: ready(tile_set, range(len(states))) for tile_set in first})
 
     def prefix(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
         """Everything that no analog layer comes before: the same for all draws."""
@@ -144,36 +211,38 @@ class HybridExecutor:
         self,
         prefix: Mapping[str, Array],
         programmed: ProgrammedLayers,
-        first_sample: int,
-        samples: int,
+        position: Position,
         outputs: Sequence[str] | None = None,
-    ) -> list[Array]:
-        """The outputs, from what `prefix` returned.
+    ) -> Iterator[list[Array]]:
+        """The outputs chip by chip, from what `prefix` returned.
 
         Args:
             prefix: tensors after the first digital segment.
-            programmed: the draw.
-            first_sample: index of the first sample in the draw's stream; fixes the noise.
-            samples: how many samples the feeds hold.
+            programmed: the chips.
+            position: of these samples in the stream; fixes the noise.
             outputs: names; all by default.
         """
         wanted = list(self._graph.outputs if outputs is None else outputs)
-        position = Position(programmed.seed, programmed.draw, first_sample, samples)
-        tensors = dict(prefix)
-        waiting = Counter(self._reads()) + Counter(wanted)
-        for number, stage in enumerate(self._stages):
-            if number > 0:
+        first = {
+            layer.output: self.run_layer(layer, prefix, programmed.together, position)
+            for layer in self._stages[0].analog
+        }
+        reads = Counter(self._reads()) + Counter(wanted)
+        for index, products in enumerate(programmed.chips):
+            tensors = dict(prefix) | {name: chips[index] for name, chips in first.items()}
+            waiting = reads.copy()
+            for stage in self._stages[1:]:
                 tensors = self._segment(stage, tensors)
                 _release(tensors, waiting, stage.segment.inputs if stage.segment else ())
-            for layer in stage.analog:
-                tensors[layer.output] = self.run_layer(layer, tensors, programmed, position)
-                _release(tensors, waiting, (layer.activation, *layer.digital_inputs))
-        return [self._tensor(name, tensors) for name in wanted]
+                for layer in stage.analog:
+                    (tensors[layer.output],) = self.run_layer(layer, tensors, products, position)
+                    _release(tensors, waiting, (layer.activation, *layer.digital_inputs))
+            yield [self._tensor(name, tensors) for name in wanted]
 
     def _reads(self) -> Iterable[str]:
-        """Every read of a tensor after the prefix."""
-        for number, stage in enumerate(self._stages):
-            if number > 0 and stage.segment is not None:
+        """Every read of a tensor after the first analog layers."""
+        for stage in self._stages[1:]:
+            if stage.segment is not None:
                 yield from stage.segment.inputs
             for layer in stage.analog:
                 yield from (layer.activation, *layer.digital_inputs)
@@ -189,15 +258,14 @@ class HybridExecutor:
         self,
         layer: "AnalogLayer",
         tensors: Mapping[str, Array],
-        programmed: ProgrammedLayers,
+        products: "Mapping[str, Products]",
         position: Position,
-    ) -> Array:
-        """Output of one analog layer from the tensors it reads."""
+    ) -> list[Array]:
+        """Output of one analog layer on every chip, from the tensors it reads."""
         extra = [self._tensor(name, tensors) for name in layer.digital_inputs]
-        matrix = programmed.matrices[layer.tile_set]
         activation = self._tensor(layer.activation, tensors)
         with _isolated():
-            return layer.run(matrix, activation, extra[0] if extra else None, position)
+            return layer.run(products[layer.tile_set], activation, extra[0] if extra else None, position)
 
     def _tensor(self, name: str, tensors: Mapping[str, Array]) -> Array:
         return tensors[name] if name in tensors else self._constants.value(name)

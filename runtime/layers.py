@@ -6,8 +6,7 @@ layer's shape only, so results depend neither on how the caller batches samples 
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,26 +18,21 @@ from lhc.errors import ModelError, UsageError
 from lhc.graph import Layer
 from lhc.hardware import Hardware
 from lhc.onnx_io.graphs import weight_matrix
-from lhc.runtime.matrix import AnalogMatrix, Engine
-from lhc.runtime.stream import NoiseKey, Position
+from lhc.runtime.matrix import AnalogMatrix
+from lhc.runtime.stream import Position, Unit
 from lhc.runtime.unfold import ConvGeometry
+from lhc.runtime.vectors import MatrixRows, Products, Windows
 
 __all__ = ["AnalogLayer", "analog_layer"]
 
-UNIT_VECTORS = 1024
-"""Aimed number of vectors in a unit: small enough for the cache, large enough for efficient products."""
+UNIT_VECTORS = 4096
+"""Aimed number of vectors in a unit: enough for noise to be drawn in large batches."""
 UNIT_SAMPLES = 64
 """Most samples in a unit."""
+GROUP_VALUES = 2**18
+"""Aimed number of unfolded inputs of the groups that are driven in one call, for 1024 vectors."""
 
 Array = npt.NDArray[Any]
-
-
-class Products(Protocol):
-    """What multiplies: tiles, or something that stands in for them."""
-
-    def product(self, x: Tensor, group: int, key: NoiseKey) -> Tensor:
-        """``(vectors, inputs) -> (vectors, outputs of the group)``."""
-        ...
 
 
 def _samples_per_unit(vectors_per_sample: int) -> int:
@@ -47,18 +41,19 @@ def _samples_per_unit(vectors_per_sample: int) -> int:
     return 1 << (wanted.bit_length() - 1)
 
 
-def _in_units(x: Tensor, position: Position, vectors_per_item: int, run: Callable[[Tensor, int], Tensor]) -> Tensor:
+def _in_units(x: Tensor, position: Position, vectors: int, run: Callable[[Tensor, int, range], Tensor]) -> Tensor:
     """Apply ``run(items, unit)`` to fixed units of the first axis and join the results.
 
     Args:
         x: ``(items, ...)``; every sample has the same number of items, or else the call counts as one sample.
         position: of the call.
-        vectors_per_item: products that one item takes.
-        run: from a full unit of items and its number to their results, ``(items, ...)``.
+        vectors: products that one item takes.
+        run: from a full unit of items, its number and the vectors that are wanted to the results of all items,
+            ``(chips, items, ...)``.
     """
     samples, first = (position.samples, position.first) if len(x) % position.samples == 0 else (1, position.first)
     items = len(x) // samples
-    per_unit = _samples_per_unit(items * vectors_per_item)
+    per_unit = _samples_per_unit(items * vectors)
     results = []
     for unit in range(first // per_unit, -(-(first + samples) // per_unit)):
         start, stop = max(unit * per_unit, first), min((unit + 1) * per_unit, first + samples)
@@ -69,20 +64,9 @@ def _in_units(x: Tensor, position: Position, vectors_per_item: int, run: Callabl
             padded[before : before + len(block)] = block
         else:
             padded = block
-        results.append(run(padded, unit)[before : before + len(block)])
-    return results[0] if len(results) == 1 else torch.cat(results)
-
-
-def _product(matrix: Products, vectors: Tensor, group: int, key: NoiseKey) -> Tensor:
-    """Products in cache-sized pieces of fixed size.
-
-    A piece counts as a unit of its own for the noise; 2^20 pieces fit between two units.
-    """
-    pieces = [
-        matrix.product(piece, group, replace(key, unit=(key.unit << 20) + index))
-        for index, piece in enumerate(torch.split(vectors, UNIT_VECTORS))
-    ]
-    return pieces[0] if len(pieces) == 1 else torch.cat(pieces)
+        wanted = range(before * vectors, (before + len(block)) * vectors)
+        results.append(run(padded, unit, wanted)[:, before : before + len(block)])
+    return results[0] if len(results) == 1 else torch.cat(results, dim=1)
 
 
 class AnalogLayer(ABC):
@@ -117,15 +101,12 @@ class AnalogLayer(ABC):
         """Inputs of one product, and outputs of one group."""
         return self._matrix.shape[1], len(self._matrix) // self.groups
 
-    def map_onto(
-        self, hardware: Hardware, ranges: Sequence[float] | None = None, engine: Engine = "fast"
-    ) -> AnalogMatrix:
+    def map_onto(self, hardware: Hardware, ranges: Sequence[float] | None = None) -> AnalogMatrix:
         """Tiles that hold this layer's matrix, not programmed yet.
 
         Args:
             hardware: geometry, converters, devices.
             ranges: static input range of each row split, where the hardware has them.
-            engine: how products are computed.
 
         Raises:
             UsageError: the hardware has static input ranges and none are given.
@@ -135,10 +116,10 @@ class AnalogLayer(ABC):
                 f"layer {self.name!r} on hardware {hardware.name!r} needs calibration data: its tiles have static input"
                 " ranges; give samples, or a model that was partitioned for this hardware"
             )
-        return AnalogMatrix(self._matrix, self.groups, hardware, self.tile_set, ranges, engine)
+        return AnalogMatrix(self._matrix, self.groups, hardware, self.tile_set, ranges)
 
-    def run(self, matrix: Products, x: Array, extra: Array | None, position: Position) -> Array:
-        """The operator's output.
+    def run(self, matrix: Products, x: Array, extra: Array | None, position: Position) -> list[Array]:
+        """The operator's output on every chip.
 
         Args:
             matrix: programmed tiles.
@@ -151,18 +132,18 @@ class AnalogLayer(ABC):
         """
         values = torch.from_numpy(np.require(x, requirements=["C", "W"])).to(torch.float32)
         try:
-            result = self._run(matrix, values, position)
+            chips = self._run(matrix, values, position)
         except (RuntimeError, IndexError, ValueError) as error:
             raise ModelError(
                 f"{self.layer.op_type} {self.name!r}: input of shape {tuple(x.shape)} does not fit its weight"
                 f" {self._weight.shape}: {error}"
             ) from error
-        output = self._add(result.numpy(), extra)
-        return np.asarray(output, dtype=x.dtype, order="C")  # np.ascontiguousarray makes a scalar a vector
+        # np.ascontiguousarray would make a scalar a vector.
+        return [np.asarray(self._add(output, extra), dtype=x.dtype, order="C") for output in chips.numpy()]
 
     @abstractmethod
     def _run(self, matrix: Products, x: Tensor, position: Position) -> Tensor:
-        """The products, in the shape of the operator's output."""
+        """The products, ``(chips, ...)`` with the shape of the operator's output."""
 
     def _add(self, output: npt.NDArray[np.float32], extra: Array | None) -> Array:
         return output if extra is None else output + extra
@@ -179,21 +160,26 @@ class AnalogConv(AnalogLayer):
     def _run(self, matrix: Products, x: Tensor, position: Position) -> Tensor:
         out = self._geometry.output_sizes(tuple(x.shape[2:]))
         positions = int(np.prod(out))
-        channels = x.shape[1] // self.groups
-
-        def unit(items: Tensor, number: int) -> Tensor:
-            windows = self._geometry.windows(items)
-            key = NoiseKey(position.seed, position.draw, number, self.use)
-            outputs = []
-            for group in range(self.groups):
-                part = windows.narrow(len(out) + 1, group * channels, channels)
-                vectors = part.reshape(len(items) * positions, -1)
-                outputs.append(_product(matrix, vectors, group, key).reshape(len(items), positions, -1))
-            return torch.cat(outputs, dim=2).transpose(1, 2).reshape(len(items), -1, *out)
-
         if 0 in x.shape or positions == 0:
-            return x.new_zeros((len(x), len(self._matrix), *out))
-        return _in_units(x, position, positions * self.groups, unit)
+            return x.new_zeros((matrix.chips, len(x), len(self._matrix), *out))
+
+        def unit(items: Tensor, number: int, wanted: range) -> Tensor:
+            outputs = self._products(matrix, items, out, Unit(number, wanted, self.use))
+            return outputs.view(*outputs.shape[:2], len(items), *out).transpose(1, 2)
+
+        return _in_units(x, position, positions, unit)
+
+    def _products(self, matrix: Products, items: Tensor, out: tuple[int, ...], unit: Unit) -> Tensor:
+        """Products of all groups, ``(chips, outputs, vectors)``."""
+        channels = items.shape[1] // self.groups
+        together = max(1, GROUP_VALUES // (1024 * self.matrix_shape[0]))
+        blocks = []
+        for first in range(0, self.groups, together):
+            count = min(together, self.groups - first)
+            padded = self._geometry.padded(items[:, first * channels : (first + count) * channels])
+            vectors = Windows(padded, self._geometry.windows(padded, out), count)
+            blocks.append(matrix.products(vectors, first, unit).flatten(1, 2))
+        return blocks[0] if len(blocks) == 1 else torch.cat(blocks, dim=1)
 
     def _add(self, output: npt.NDArray[np.float32], extra: Array | None) -> Array:
         return output if extra is None else output + extra.reshape(-1, *(1,) * (output.ndim - 2))
@@ -206,13 +192,13 @@ class AnalogMatMul(AnalogLayer):
         vector = x.ndim == 1
         rows = x.reshape(1, -1) if vector else self._as_rows(x)
         if rows.numel() == 0:
-            products = rows.new_zeros((*rows.shape[:-1], len(self._matrix)))
+            products = rows.new_zeros((matrix.chips, *rows.shape[:-1], len(self._matrix)))
         else:
             products = self._products(matrix, rows, position)
         products = products * self._alpha
         if self._weight.ndim == 1:
-            return products[0, 0] if vector else products[..., 0]
-        return products[0] if vector else self._from_rows(products)
+            return products[:, 0, 0] if vector else products[..., 0]
+        return products[:, 0] if vector else self._from_rows(products)
 
     @property
     def _alpha(self) -> float:
@@ -232,10 +218,10 @@ class AnalogMatMul(AnalogLayer):
         return products.transpose(-1, -2) if self.operand == 0 else products
 
     def _products(self, matrix: Products, rows: Tensor, position: Position) -> Tensor:
-        def unit(items: Tensor, number: int) -> Tensor:
-            vectors = items.reshape(-1, items.shape[-1])
-            products = _product(matrix, vectors, 0, NoiseKey(position.seed, position.draw, number, self.use))
-            return products.reshape(*items.shape[:-1], -1)
+        def unit(items: Tensor, number: int, wanted: range) -> Tensor:
+            vectors = MatrixRows(items.reshape(-1, items.shape[-1]))
+            products = matrix.products(vectors, 0, Unit(number, wanted, self.use))[:, 0]
+            return products.transpose(1, 2).reshape(len(products), *items.shape[:-1], -1)
 
         return _in_units(rows, position, int(np.prod(rows.shape[1:-1])), unit)
 

@@ -1,4 +1,4 @@
-"""One weight matrix on analog tiles: mapping, programming, drift, products.
+"""One weight matrix on aihwkit's tiles: mapping, programming, drift, and products by aihwkit's own tile forward.
 
 A matrix larger than a tile is split as aihwkit splits it: inputs over tiles whose partial sums are added, outputs
 over tiles whose outputs are joined. The groups of a grouped Conv lie side by side in the columns of the same tiles
@@ -7,7 +7,7 @@ and are driven one at a time.
 
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,19 +17,18 @@ from torch import Tensor
 from lhc.conductances import ProgrammedMatrix, ProgrammedTile
 from lhc.errors import ModelError
 from lhc.hardware import Hardware
-from lhc.runtime.fast import FastMatrix
-from lhc.runtime.stream import NoiseKey
+from lhc.runtime.stream import Unit
 from lhc.runtime.tile import PerVectorTile
+from lhc.runtime.vectors import Vectors, all_rows
 from lhc.seeds import device_seed
 
-__all__ = ["AnalogMatrix", "Engine"]
-
-Engine = Literal["fast", "reference"]
-"""``reference``: aihwkit's own tile forward; ``fast``: the same arithmetic on the programmed state, in place."""
+__all__ = ["AnalogMatrix"]
 
 
 class AnalogMatrix:
-    """Tiles that hold one matrix. Not to be shared between draws: programming changes it."""
+    """Tiles of one chip that hold one matrix; its products are the `reference` engine."""
+
+    chips = 1
 
     def __init__(
         self,
@@ -38,7 +37,6 @@ class AnalogMatrix:
         hardware: Hardware,
         tile_set: str,
         ranges: Sequence[float] | None = None,
-        engine: Engine = "fast",
     ) -> None:
         """Map a matrix onto tiles; nothing is programmed yet.
 
@@ -48,13 +46,11 @@ class AnalogMatrix:
             hardware: geometry, converters, devices.
             tile_set: names the devices, for their seeds.
             ranges: static input range of each row split, for hardware that has them.
-            engine: how products are computed; both give the same bytes.
         """
         self.hardware = hardware
         self.tile_set = tile_set
         self.groups = groups
-        self._engine = engine
-        self._fast: FastMatrix | None = None
+        self._stream = (0, tile_set, 0)
         self.outputs = len(weight) // groups
         config = hardware.to_rpu_config()
         config.simulator_tile_class = PerVectorTile
@@ -77,11 +73,11 @@ class AnalogMatrix:
         Raises:
             ModelError: the noise model is not defined for these weights.
         """
-        self._fast = None
+        self._stream = (seed, self.tile_set, draw)
         if self.hardware.devices is None:
             return
         for index, tile in enumerate(self._tiles()):
-            torch.default_generator.manual_seed(device_seed(seed, self.tile_set, draw, "program", index))
+            torch.default_generator.manual_seed(device_seed(*self._stream, "program", index))
             tile.program_weights()
             if not torch.isfinite(tile.tile.weight).all():
                 raise ModelError(
@@ -91,44 +87,35 @@ class AnalogMatrix:
             # aihwkit keeps the gain of an earlier drift; freshly programmed tiles have none.
             tile.alpha = torch.ones_like(tile.alpha)
 
-    def drift_to(self, t_s: float, seed: int, draw: int) -> None:
+    def drift_to(self, t_s: float) -> None:
         """Let the programmed devices drift to ``t_s`` seconds after the first read and draw read noise."""
-        self._fast = None
         if self.hardware.devices is None:
             return
         for index, tile in enumerate(self._tiles()):
             milliseconds = round(t_s * 1000)
-            torch.default_generator.manual_seed(device_seed(seed, self.tile_set, draw, "drift", index, milliseconds))
+            torch.default_generator.manual_seed(device_seed(*self._stream, "drift", index, milliseconds))
             tile.drift_weights(t_s)
 
-    def product(self, x: Tensor, group: int, key: NoiseKey) -> Tensor:
-        """Products of a block of vectors with one group's matrix.
+    def products(self, vectors: Vectors, first_group: int, unit: Unit) -> Tensor:
+        """See `Products`; one chip."""
+        x = all_rows(vectors, sum(self._array.in_sizes))
+        results = [self._product(part.T, first_group + index, unit).T for index, part in enumerate(x)]
+        return torch.stack(results)[None]
 
-        Args:
-            x: ``(vectors, inputs)``, float32.
-            group: which matrix.
-            key: fixes the noise.
-
-        Returns:
-            ``(vectors, outputs)``.
-        """
+    def _product(self, x: Tensor, group: int, unit: Unit) -> Tensor:
         noisy = self.hardware.adc.noise > 0
-        if self._engine == "fast":
-            if self._fast is None:
-                self._fast = FastMatrix(self.programmed(), self.hardware)
-            return self._fast.product(x, group, partial(self._seed_noise, key, group) if noisy else None)
         for index, tile in enumerate(self._tiles()):
-            tile.tile.reseed = partial(self._seed_noise, key, group, index) if noisy else None
+            tile.tile.reseed = partial(self._seed_noise, unit, group, index) if noisy else None
         try:
-            return self._array(x) if self.groups == 1 else self._group_product(x, group)
+            output: Tensor = self._array(x) if self.groups == 1 else self._group_product(x, group)
+            return output
         finally:
             for tile in self._tiles():
                 tile.tile.reseed = None
 
-    def _seed_noise(self, key: NoiseKey, group: int, tile: int, number: int) -> None:
-        torch.default_generator.manual_seed(
-            device_seed(key.seed, self.tile_set, key.draw, "noise", key.unit, group, tile, number, key.use)
-        )
+    def _seed_noise(self, unit: Unit, group: int, tile: int, round_: int) -> None:
+        key = (unit.number, group, tile, round_, unit.use)
+        torch.default_generator.manual_seed(device_seed(*self._stream, "noise", *key))
 
     def programmed(self) -> ProgrammedMatrix:
         """What the tiles hold now, as plain arrays."""

@@ -39,14 +39,17 @@ def parity_errors(
         DataError: the model does not run on these feeds.
     """
     executor = HybridExecutor(model, graph, names)
-    programmed = executor.program(hardware.geometry, 0, 0, None)
+    machine = hardware.geometry
+    chip = executor.program(machine, 0, 0)
+    programmed = executor.on_chips([chip.states()], machine, 0, [0])
+    products = {**programmed.together, **programmed.chips[0]}
     layers = executor.layers
     inner = {t for layer in layers for t in (layer.activation, *layer.digital_inputs, layer.output)}
     wanted = sorted(t for t in inner if graph.producer(t) is not None)
     tensors = dict(feeds) | observe_tensors(model, wanted, feeds)
     errors = {}
     for layer in layers:
-        output = executor.run_layer(layer, tensors, programmed, Position(0, 0, 0, samples))
+        (output,) = executor.run_layer(layer, tensors, products, Position(0, samples))
         errors[layer.name] = _relative_error(output, tensors[layer.output])
     return errors
 

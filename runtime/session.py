@@ -13,8 +13,9 @@ from lhc.hardware import Hardware
 from lhc.model import OnnxModel
 from lhc.onnx_io import load_model, read_graph, read_plan
 from lhc.plan import Plan
-from lhc.runtime.executor import HybridExecutor, ProgrammedLayers
+from lhc.runtime.executor import Chip, HybridExecutor, ProgrammedLayers
 from lhc.runtime.ort import Array, TensorInfo, tensor_infos
+from lhc.runtime.stream import Position
 
 __all__ = ["HybridSession"]
 
@@ -39,6 +40,7 @@ class HybridSession:
         seed: int = 0,
         t_inference: float | None = None,
         engine: Literal["auto", "fast", "reference"] = "auto",
+        device: str = "cpu",
     ) -> None:
         """Cut the network, program the tiles and let them drift.
 
@@ -50,7 +52,8 @@ class HybridSession:
             seed: fixes devices and noise.
             t_inference: seconds after the first read; the hardware's own by default.
             engine: how products are computed; ``reference`` is aihwkit's own tile forward, ``fast`` (``auto``) the same
-                arithmetic in place, with the same bytes.
+                arithmetic, equal to float rounding without noise and in distribution with it.
+            device: torch device on which the fast engine computes; tiles are programmed on the CPU.
 
         Raises:
             UsageError: unknown layer, hardware or engine, or a negative time.
@@ -58,7 +61,10 @@ class HybridSession:
         """
         if engine not in ("auto", "fast", "reference"):
             raise UsageError(f"unknown engine {engine!r}; choose auto, fast or reference")
-        self._engine: Literal["fast", "reference"] = "reference" if engine == "reference" else "fast"
+        if engine == "reference" and device != "cpu":
+            raise UsageError(f"the reference engine computes on the CPU, not on {device!r}")
+        self._reference = engine == "reference"
+        self._device = device
         self._model = load_model(model)
         self.plan = placement if isinstance(placement, Plan) else read_plan(self._model)
         default = self.plan.hardware if self.plan is not None else "lionheart"
@@ -68,6 +74,7 @@ class HybridSession:
             self._model, self._graph, self._analog(placement), self.plan.ranges if self.plan else None
         )
         t_s = self.hardware.t_inference_s if t_inference is None else t_inference
+        self._chip: Chip
         self._programmed: ProgrammedLayers
         self.program(seed)
         self.drift_to(t_s)
@@ -105,8 +112,9 @@ class HybridSession:
         """
         if seed < 0 or draw < 0:
             raise UsageError(f"seed and draw must not be negative, got {seed} and {draw}")
-        self._programmed = self._executor.program(self.hardware, seed, draw, None, self._engine)
-        self._next_sample = 0
+        self._chip = self._executor.program(self.hardware, seed, draw)
+        self._seed, self._draw = seed, draw
+        self._restart()
 
     def drift_to(self, t_seconds: float) -> None:
         """Let the devices drift to a time after the first read, and draw their read noise.
@@ -115,8 +123,18 @@ class HybridSession:
             UsageError: a negative or infinite time, or one for which the devices are not known.
         """
         self.hardware.check_time(t_seconds)
-        self._programmed.drift_to(t_seconds)
+        self._chip.drift_to(t_seconds)
+        self._restart()
+
+    def _restart(self) -> None:
+        """Take what the tiles hold now, and the noise from the start of the stream."""
         self._next_sample = 0
+        if self._reference:
+            self._programmed = ProgrammedLayers((self._chip.matrices,), self._chip.matrices)
+        else:
+            self._programmed = self._executor.on_chips(
+                [self._chip.states()], self.hardware, self._seed, [self._draw], self._device
+            )
 
     def run(self, output_names: Sequence[str] | None, feeds: Mapping[str, Array]) -> list[Array]:
         """Outputs for these inputs.
@@ -138,6 +156,6 @@ class HybridSession:
             raise DataError(f"feeds are {sorted(arrays)}, the inputs are {sorted(self._graph.inputs)}")
         samples = next((len(arrays[name]) for name in self._graph.inputs if arrays[name].ndim), 1)
         prefix = self._executor.prefix(arrays)
-        results = self._executor.finish(prefix, self._programmed, self._next_sample, max(samples, 1), names)
+        position = Position(self._next_sample, max(samples, 1))
         self._next_sample += samples
-        return results
+        return next(self._executor.finish(prefix, self._programmed, position, names))

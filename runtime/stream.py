@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-__all__ = ["NoiseKey", "Position"]
+__all__ = ["Position", "Unit"]
 
 
 @dataclass(frozen=True)
@@ -10,30 +10,24 @@ class Position:
     """Where a call stands.
 
     Attributes:
-        seed: of the run.
-        draw: number of the programming.
         first: index of the first sample.
         samples: how many samples the call holds.
     """
 
-    seed: int
-    draw: int
     first: int
     samples: int
 
 
 @dataclass(frozen=True)
-class NoiseKey:
-    """Where a block of products stands.
+class Unit:
+    """A fixed computing block, the same however samples are cut into calls.
 
     Attributes:
-        seed: of the run.
-        draw: number of the programming.
-        unit: number of the fixed computing block.
+        number: of the block.
+        wanted: its vectors that are asked for; the others are padding, or were asked for in other calls.
         use: which of the nodes that share the devices reads them: their reads have noise of their own.
     """
 
-    seed: int
-    draw: int
-    unit: int
+    number: int
+    wanted: range
     use: int = 0

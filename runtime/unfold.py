@@ -62,13 +62,15 @@ class ConvGeometry:
             )
         )
 
-    def windows(self, x: Tensor) -> Tensor:
-        """Every kernel window as a view: ``(N, C, *spatial) -> (N, *out, C, *kernel)``."""
-        sizes = tuple(x.shape[2:])
-        pads = [p for axis in reversed(self.padding(sizes)) for p in axis]
-        padded = torch.nn.functional.pad(x, pads).contiguous() if any(pads) else x.contiguous()
+    def padded(self, x: Tensor) -> Tensor:
+        """The input ``(N, C, *spatial)`` with its padding, contiguous."""
+        pads = [p for axis in reversed(self.padding(tuple(x.shape[2:]))) for p in axis]
+        return torch.nn.functional.pad(x, pads).contiguous() if any(pads) else x.contiguous()
+
+    def windows(self, padded: Tensor, out: tuple[int, ...]) -> Tensor:
+        """Every kernel window as a view: ``(N, C, *padded) -> (C, *kernel, N, *out)``."""
         batch, channel, *spatial = padded.stride()
-        shape = (x.shape[0], *self.output_sizes(sizes), x.shape[1], *self.kernel)
         steps = [stride * s for stride, s in zip(spatial, self.strides, strict=True)]
         taps = [stride * d for stride, d in zip(spatial, self.dilations, strict=True)]
-        return padded.as_strided(shape, (batch, *steps, channel, *taps))
+        shape = (padded.shape[1], *self.kernel, padded.shape[0], *out)
+        return padded.as_strided(shape, (channel, *taps, batch, *steps))

@@ -41,7 +41,7 @@ def reporting(command: Callable[P, R]) -> Callable[P, R]:
             hint(f"error: {error}")
             raise typer.Exit(error.exit_code) from error
         except KeyboardInterrupt as error:
-            hint("interrupted; nothing was written")
+            hint("interrupted; finished evaluations are kept, and the same command goes on where it stopped")
             raise typer.Exit(130) from error
 
     return wrapped

@@ -12,22 +12,30 @@ from lhc.cli.options import (
     Direction,
     Draws,
     Exclude,
+    ExternalData,
     Force,
     ForceAnalog,
     ForceDigital,
     Form,
+    Fresh,
     HardwareOption,
     Include,
+    Jobs,
     Json,
     LabelKey,
+    Memory,
     Metric,
     Model,
     Quiet,
     RunHardware,
     Samples,
+    Scheduler,
     ScoredOutput,
     Seed,
+    Timeout,
     TInference,
+    WorkDir,
+    execution,
 )
 from lhc.cli.output import check_file, check_form, emit, hint
 from lhc.cli.progress import reporter
@@ -58,6 +66,12 @@ def sensitivity(
     include: Include = None,
     exclude: Exclude = None,
     label_key: LabelKey = "labels",
+    jobs: Jobs = 1,
+    scheduler: Scheduler = None,
+    work_dir: WorkDir = None,
+    fresh: Fresh = False,
+    memory: Memory = "2GiB",
+    timeout: Timeout = None,
     form: Form = "table",
     json: Json = False,
     quiet: Quiet = False,
@@ -68,6 +82,7 @@ def sensitivity(
     from lhc.passes import Select
 
     form = check_form(form, json)
+    how = execution(jobs, scheduler, work_dir, fresh, memory, timeout)
     with reporter(quiet) as progress:
         table = run(
             model,
@@ -85,6 +100,7 @@ def sensitivity(
             label_key=label_key,
             selection=Select(tuple(include or ()), tuple(exclude or ())),
             progress=progress,
+            execution=how,
         )
     footer = f"{table.draws} draws, {table.samples} samples, {table.t_s:g} s after programming, seed {table.seed}"
     emit(documents.sensitivity(table), table.as_table(), footer, form)
@@ -135,7 +151,14 @@ def partition(
         Path | None,
         typer.Option("--plan-out", metavar="F.yaml", help="Also write the plan, to be read, edited, fed back."),
     ] = None,
+    external_data: ExternalData = "keep",
     force: Force = False,
+    jobs: Jobs = 1,
+    scheduler: Scheduler = None,
+    work_dir: WorkDir = None,
+    fresh: Fresh = False,
+    memory: Memory = "2GiB",
+    timeout: Timeout = None,
     form: Form = "table",
     json: Json = False,
     quiet: Quiet = False,
@@ -149,10 +172,11 @@ def partition(
     from lhc.plan import Plan
 
     form = check_form(form, json)
+    how = execution(jobs, scheduler, work_dir, fresh, memory, timeout)
     opened = open_model(model)
     documents.tell_renamed(opened.model.renamed, hint)
     where = output or _default_output(model, opened.model.path)
-    check_output(where, opened.model, force)
+    check_output(where, opened.model, force, external_data)  # type: ignore[arg-type]  # checked there
     if plan_out is not None:
         check_file(plan_out, force)
     followed = None if plan is None else Plan.load(plan)
@@ -178,10 +202,11 @@ def partition(
             selection=Select(*patterns),
             follow=followed,
             progress=progress,
+            execution=how,
         )
     for note in result.notes:
         hint(f"note: {note}")
-    result.save(where, force=force)
+    result.save(where, force=force, external_data=external_data)  # type: ignore[arg-type]
     if plan_out is not None:
         write_file(plan_out, lambda file: file.write(result.plan.to_yaml().encode()))
         hint(f"written: {plan_out}")
@@ -226,6 +251,12 @@ def run(
     ] = None,
     label_key: LabelKey = "labels",
     force: Force = False,
+    jobs: Jobs = 1,
+    scheduler: Scheduler = None,
+    work_dir: WorkDir = None,
+    fresh: Fresh = False,
+    memory: Memory = "2GiB",
+    timeout: Timeout = None,
     form: Form = "table",
     json: Json = False,
     quiet: Quiet = False,
@@ -238,6 +269,7 @@ def run(
     from lhc.opening import open_model
 
     form = check_form(form, json)
+    how = execution(jobs, scheduler, work_dir, fresh, memory, timeout)
     opened = open_model(model)
     if outputs is not None:
         check_file(outputs, force)
@@ -278,6 +310,7 @@ def run(
                 seed=seed,
                 label_key=label_key,
                 progress=progress,
+                execution=how,
             )
     if outputs is not None:
         hint(f"written: {outputs}")

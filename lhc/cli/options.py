@@ -1,9 +1,14 @@
 """Options and arguments that several sub-commands share."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from lhc.errors import UsageError
+
+if TYPE_CHECKING:
+    from lhc.measure import Execution
 
 __all__ = [
     "Confidence",
@@ -11,30 +16,43 @@ __all__ = [
     "Direction",
     "Draws",
     "Exclude",
+    "ExternalData",
     "Force",
     "ForceAnalog",
     "ForceDigital",
     "Form",
+    "Fresh",
     "HardwareOption",
     "Include",
+    "Jobs",
     "Json",
     "LabelKey",
+    "Memory",
     "Metric",
     "Model",
     "Patterns",
     "Quiet",
     "RunHardware",
     "Samples",
+    "Scheduler",
     "ScoredOutput",
     "Seed",
     "Shape",
     "TInference",
+    "Timeout",
+    "WorkDir",
+    "execution",
 ]
 
 Model = Annotated[str, typer.Argument(metavar="MODEL", help="An .onnx file, or a name that 'lhc models' lists.")]
 Data = Annotated[
     Path | None,
-    typer.Option("--data", metavar="F.npz", help="Samples: keys are input names, the first axis counts samples."),
+    typer.Option(
+        "--data",
+        metavar="DATA",
+        help="Samples by input name, first axis samples: an .npz, a folder of one .npy per input or of .npz shards, or"
+        " module:function, which yields blocks.",
+    ),
 ]
 LabelKey = Annotated[str, typer.Option("--label-key", metavar="KEY", help="Key of the targets in the data.")]
 HardwareOption = Annotated[str, typer.Option("--hardware", metavar="H", help="Preset name or YAML file.")]
@@ -71,9 +89,55 @@ Force = Annotated[
 Patterns = list[str] | None
 Include = Annotated[Patterns, typer.Option("--include", metavar="P", help="Look at these layers only (glob, or re:…).")]
 Exclude = Annotated[Patterns, typer.Option("--exclude", metavar="P", help="Leave these layers digital, unmeasured.")]
+ExternalData = Annotated[
+    str,
+    typer.Option(
+        "--external-data",
+        metavar="E",
+        help="Where weights are in other files: keep refers to those, copy writes OUT.onnx.data beside the output.",
+    ),
+]
 ForceAnalog = Annotated[Patterns, typer.Option("--force-analog", metavar="P", help="These layers are analog.")]
 ForceDigital = Annotated[Patterns, typer.Option("--force-digital", metavar="P", help="These layers are digital.")]
 Shape = Annotated[
     Patterns,
     typer.Option("--shape", metavar="NAME=1,3,224,224", help="Shape of an input that the file leaves open."),
 ]
+Jobs = Annotated[int, typer.Option("--jobs", "-j", metavar="N", help="Processes, one thread each.")]
+Scheduler = Annotated[
+    str | None,
+    typer.Option("--scheduler", metavar="tcp://H:P", help="Measure on the workers of this Dask scheduler instead."),
+]
+WorkDir = Annotated[
+    Path | None,
+    typer.Option("--work-dir", metavar="DIR", help="Where finished evaluations are kept; in your cache by default."),
+]
+Fresh = Annotated[bool, typer.Option("--fresh", help="Do not use evaluations that are kept there already.")]
+Memory = Annotated[
+    str,
+    typer.Option("--memory", metavar="SIZE", help="For programmed tiles and outputs, in each process: 2GiB, 500MB."),
+]
+Timeout = Annotated[
+    float | None,
+    typer.Option("--timeout", metavar="S", help="Begin nothing new after so many seconds; end with the best so far."),
+]
+
+
+def execution(
+    jobs: int, scheduler: str | None, work_dir: Path | None, fresh: bool, memory: str, timeout: float | None
+) -> "Execution":
+    """These options as the API takes them.
+
+    Raises:
+        UsageError: one makes no sense.
+    """
+    from pydantic import ByteSize, TypeAdapter, ValidationError
+
+    from lhc.measure import Execution
+    from lhc.store import default_work_dir
+
+    try:
+        limit = TypeAdapter(ByteSize).validate_python(memory)
+    except ValidationError as error:
+        raise UsageError(f"--memory {memory!r}: write a size such as 2GiB or 500MB") from error
+    return Execution(jobs, scheduler, work_dir or default_work_dir(), fresh, int(limit), timeout)

@@ -2,6 +2,7 @@
 
 from lhc.measure.bench import Bench, Progress, silent
 from lhc.measure.data import load_task
+from lhc.measure.execution import Execution, Running
 from lhc.measure.judge import Budget, PlacementJudge
 from lhc.measure.measurement import Evaluator, Measurement, SampleScores, SetScores, evaluation
 from lhc.measure.placing import Found, place
@@ -13,10 +14,12 @@ __all__ = [
     "Bench",
     "Budget",
     "Evaluator",
+    "Execution",
     "Found",
     "Measurement",
     "PlacementJudge",
     "Progress",
+    "Running",
     "SampleScores",
     "SetScores",
     "Splits",

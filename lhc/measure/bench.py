@@ -1,38 +1,36 @@
 """Score placements on samples: the same samples and the same devices for every placement.
 
-For one placement the network is cut once; of every block of samples the digital prefix is computed once, then each
-draw runs from the first analog layer on. What bounds the time: the products on tiles, samples x draws x analog MACs.
+A measurement is cut into units: a placement, a few chips, a block of samples (`lhc.measure.scoring`). Results of
+units that were done before are taken from the log; the others are done by the workers and logged as they come. What
+bounds the time: the products on tiles, samples x draws x analog MACs.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 
 from lhc.errors import DataError
 from lhc.graph import LayerGraph
 from lhc.hardware import Hardware
+from lhc.measure.execution import Running
+from lhc.measure.kept import KeptResults
 from lhc.measure.measurement import Measurement, SampleScores, SetScores, evaluation
+from lhc.measure.scoring import Block, Job, Scorer, Setting, job_groups
+from lhc.measure.workers import Unit
 from lhc.metrics import Array, Metric, Scores
 from lhc.model import OnnxModel
-from lhc.onnx_io import static_batch
 from lhc.results import Evaluation
-from lhc.runtime import HybridExecutor, Ranges
+from lhc.runtime import Ranges
 from lhc.stats import CONFIDENCE
 from lhc.task import Task
 
 __all__ = ["Bench", "Progress", "silent"]
 
-BLOCK_SAMPLES = 64
-"""Samples in one call of onnxruntime where the model does not fix the batch."""
-DRAW_BYTES = 2**29
-"""Memory for programmed tiles of draws that are held at once."""
-_BYTES_PER_WEIGHT = 40
-"""Programmed, reference and drifted weights and drift exponents of both devices, in float32, with overhead."""
-
 Progress = Callable[[str, int, int], None]
 """``(what, done, total)``: called as work proceeds."""
+_EXAMPLES = 8
 
 
 def silent(what: str, done: int, total: int) -> None:
@@ -53,7 +51,8 @@ class Bench:
         t_s: time of inference, in seconds.
         output: name of the output that is scored; the first by default.
         ranges: layer -> calibrated input ranges, where the hardware has static ones.
-        progress: called after every block of samples.
+        progress: called after every unit of work.
+        running: workers and the log of results.
     """
 
     model: OnnxModel
@@ -66,6 +65,7 @@ class Bench:
     output: str | None = None
     ranges: Mapping[str, Ranges] = field(default_factory=dict)
     progress: Progress = field(default=silent)
+    running: Running = field(default_factory=Running)
 
     @property
     def metric(self) -> Metric:
@@ -83,30 +83,52 @@ class Bench:
         return self.output or self.graph.outputs[0]
 
     @cached_property
+    def setting(self) -> Setting:
+        """What all units of work share."""
+        return Setting(
+            self.model,
+            self.graph,
+            self.hardware,
+            self.ranges,
+            self.metric,
+            self.task.targets is not None and self.metric.needs_targets is not False,
+            self.output_name,
+            self.seed,
+            self.running.memory,
+        )
+
+    @cached_property
+    def example_output(self) -> Array:
+        """The scored output of the digital network for the first few samples.
+
+        Raises:
+            DataError: it is not finite, or has no sample axis.
+        """
+        block = self._block(slice(0, min(_EXAMPLES, self.samples)))
+        return Scorer(self.setting).scores(Job(frozenset(), (0,), 0.0, outputs=True), block)[0]
+
+    @cached_property
     def digital_output(self) -> Array:
         """The scored output of the digital network for all samples.
 
         Raises:
             DataError: it is not finite, or has no sample axis.
         """
-        executor = HybridExecutor(self.model, self.graph, ())
-        name = self.output_name
-        blocks = []
-        for where, feeds in self.blocks():
-            output = executor.prefix(feeds)[name]
-            if output.ndim == 0 or len(output) < where.stop - where.start:
-                raise DataError(f"output {name!r} has shape {output.shape}; its first axis must count samples")
-            blocks.append(output[: where.stop - where.start])
-        result = np.concatenate(blocks)
-        if result.dtype.kind == "f" and not np.isfinite(result).all():
-            raise DataError(f"the digital network gives NaN or infinite values in {name!r} on these samples")
-        return result
+        return self._gathered(Job(frozenset(), (0,), 0.0, outputs=True), "digital network")[0]
 
-    @cached_property
+    @property
     def reference(self) -> Array:
         """What outputs are scored against: targets, or the digital output."""
-        targets = self.task.targets if self.metric.needs_targets is not False else None
+        targets = self.task.targets if self.setting.by_targets else None
         return self.digital_output if targets is None else targets
+
+    @cached_property
+    def _scores_sets(self) -> bool:
+        """Whether the metric gives one number for a set of samples."""
+        output = self.example_output
+        targets = self.task.targets if self.setting.by_targets else None
+        reference = output if targets is None else targets[: len(output)]
+        return np.ndim(self.metric.score(output, reference)) == 0
 
     @cached_property
     def digital_score(self) -> Scores | float:
@@ -115,7 +137,11 @@ class Bench:
         Raises:
             DataError: it is not finite.
         """
-        score = self.metric.score(self.digital_output, self.reference)
+        score: Scores | float
+        if self._scores_sets:
+            score = float(self.metric.score(self.digital_output, self.reference))
+        else:
+            score = self._gathered(Job(frozenset(), (0,), 0.0), "digital network")[0]
         if not np.isfinite(score).all():
             raise DataError(f"{self.metric.name} of the digital network is NaN or infinite on these samples")
         return score
@@ -135,38 +161,70 @@ class Bench:
             draws: numbers of the programmings.
             what: for progress.
             t_s: time of inference; the bench's own by default.
+
+        Raises:
+            OutOfTimeError: the time that the user gave is over.
         """
         digital = self.digital_score
+        job = Job(placement, tuple(draws), self.t_s if t_s is None else t_s, outputs=self._scores_sets)
         if isinstance(digital, float):
-            return SetScores(
-                self.metric, self._scored(placement, draws, what, t_s), self.digital_output, self.reference
-            )
+            if not placement:
+                outputs = np.repeat(self.digital_output[None], len(draws), axis=0)
+            else:
+                outputs = np.stack(self._gathered(job, what))
+            return SetScores(self.metric, outputs, self.digital_output, self.reference)
         if not placement:
             return SampleScores(self.metric, np.tile(digital, (len(draws), 1)), digital, exact=True)
         if not self.hardware.is_stochastic and len(draws) > 1:
             one = self.measure(placement, range(1), what, t_s)
             assert isinstance(one, SampleScores)
             return SampleScores(self.metric, np.repeat(one.scores, len(draws), axis=0), digital, exact=True)
-        scores = np.empty((len(draws), self.samples))
-        index = self.graph.outputs.index(self.output_name)
-        for draw, where, outputs in self.outputs(placement, draws, what, t_s):
-            scores[draw - draws.start, where] = self.metric.score(outputs[index], self.reference[where])
+        scores = np.stack(self._gathered(job, what))
         return SampleScores(self.metric, scores, digital, exact=not self.hardware.is_stochastic)
 
-    def _scored(self, placement: frozenset[str], draws: range, what: str, t_s: float | None) -> Array:
-        """The scored output per draw and sample, ``(draws, samples, ...)``."""
-        if not placement:
-            return np.repeat(self.digital_output[None], len(draws), axis=0)
-        result = np.empty((len(draws), *self.digital_output.shape), self.digital_output.dtype)
-        index = self.graph.outputs.index(self.output_name)
-        for draw, where, outputs in self.outputs(placement, draws, what, t_s):
-            result[draw - draws.start, where] = outputs[index]
-        return result
+    def _gathered(self, job: Job, what: str) -> list[Array]:
+        """One array a chip, over all samples: kept ones, the others by the workers."""
+        groups = job_groups(job.draws, self.setting.chips_together(job.placement))
+        places = list(self._places())
+        results: dict[tuple[int, int], Array] = {}
+        todo: list[tuple[Job, int]] = []
+        for group in groups:
+            for number, where in enumerate(places):
+                found = {draw: self._kept.get(job, draw, where) for draw in group}
+                results.update({(draw, number): array for draw, array in found.items() if array is not None})
+                missing = tuple(draw for draw, array in found.items() if array is None)
+                if missing:
+                    todo.append((Job(job.placement, missing, job.t_s, job.outputs), number))
+        total = len(groups) * len(places)
+        done = total - len(todo)
+        for index, arrays in self.running.workers.run(self.setting, self._units(todo, places)):
+            unit, number = todo[index]
+            for draw, array in zip(unit.draws, arrays, strict=True):
+                results[draw, number] = array
+                self._kept.put(unit, draw, places[number], array)
+            done += 1
+            self.progress(what, done, total)
+        return [np.concatenate([results[draw, number] for number in range(len(places))]) for draw in job.draws]
+
+    def _units(self, todo: Sequence[tuple[Job, int]], places: Sequence[slice]) -> Iterator[Unit]:
+        for job, number in todo:
+            self.running.check_time()
+            yield job, partial(self._block, places[number])
+
+    @cached_property
+    def _kept(self) -> KeptResults:
+        return KeptResults(self.running.log, self.setting, self.task)
+
+    def _places(self) -> Iterator[slice]:
+        """The samples in blocks."""
+        size = self.setting.block_samples
+        for start in range(0, self.samples, size):
+            yield slice(start, min(start + size, self.samples))
 
     def outputs(
         self, placement: frozenset[str], draws: range, what: str = "measuring", t_s: float | None = None
     ) -> Iterator[tuple[int, slice, list[Array]]]:
-        """All outputs, block by block: ``(draw, samples, outputs in the model's order)``.
+        """All outputs, call by call: ``(draw, samples, outputs in the model's order)``; in this process, not logged.
 
         Args:
             placement: the analog layers.
@@ -174,18 +232,16 @@ class Bench:
             what: for progress.
             t_s: time of inference; the bench's own by default.
         """
-        executor = HybridExecutor(self.model, self.graph, placement, self.ranges)
+        scorer = Scorer(self.setting)
         time = self.t_s if t_s is None else t_s
-        blocks, done = -(-self.samples // self._block_size), 0
-        for group in self._draw_groups(placement, draws):
-            programmed = [executor.program(self.hardware, self.seed, draw, time) for draw in group]
-            for where, feeds in self.blocks():
-                prefix = executor.prefix(feeds)
-                for draw, tiles in zip(group, programmed, strict=True):
-                    outputs = executor.finish(prefix, tiles, where.start, self._fed(feeds))
-                    yield draw, where, [output[: where.stop - where.start] for output in outputs]
+        groups = job_groups(draws, self.setting.chips_together(placement))
+        calls, done = -(-self.samples // self.setting.call_samples), 0
+        for group in groups:
+            for place in self._places():
+                for index, where, outputs in scorer.run(Job(placement, group, time), self._block(place)):
+                    yield group[index], slice(place.start + where.start, place.start + where.stop), outputs
                     done += 1
-                    self.progress(what, done, blocks * len(draws))
+                    self.progress(what, done, calls * len(draws))
 
     def evaluate(
         self,
@@ -210,30 +266,14 @@ class Bench:
         measured = self.measure(placement, range(self.draws), what, t_s)
         return evaluation(measured, self, relative, confidence, t_s)
 
-    @cached_property
-    def _static_batch(self) -> int | None:
-        return static_batch(self.model)
-
-    @property
-    def _block_size(self) -> int:
-        return self._static_batch or BLOCK_SAMPLES
-
     def blocks(self) -> Iterator[tuple[slice, Mapping[str, Array]]]:
-        """Blocks of samples as ``(position, feeds)``; a fixed batch is filled up with the last sample."""
-        for where, feeds in self.task.blocks(self._block_size):
-            short = self._block_size - (where.stop - where.start)
-            if self._static_batch and short:
-                feeds = {name: np.concatenate([a, np.repeat(a[-1:], short, axis=0)]) for name, a in feeds.items()}
-            yield where, feeds
+        """What the network is called with: ``(position, feeds)``; a fixed batch is filled up with the last sample."""
+        for place in self._places():
+            for where, feeds in self._block(place).calls(self.setting.call_samples, self.setting.batch is not None):
+                yield slice(place.start + where.start, place.start + where.stop), feeds
 
-    @staticmethod
-    def _fed(feeds: Mapping[str, Array]) -> int:
-        return len(next(iter(feeds.values())))
-
-    def _draw_groups(self, placement: frozenset[str], draws: range) -> Iterator[range]:
-        """Draws in groups whose programmed tiles fit in memory together."""
-        matrices = [self.graph[name].matrix for name in placement]
-        weights = sum(matrix.parameters for matrix in matrices if matrix is not None)
-        size = max(1, DRAW_BYTES // max(weights * _BYTES_PER_WEIGHT, 1))
-        for start in range(draws.start, draws.stop, size):
-            yield range(start, min(start + size, draws.stop))
+    def _block(self, where: slice) -> Block:
+        inputs = {name: np.asarray(array[where] if array.ndim else array) for name, array in self.task.inputs.items()}
+        targets = None if self.task.targets is None else np.asarray(self.task.targets[where])
+        digest = self.task.block_digest(where.start, where.stop)
+        return Block(where.start, where.stop - where.start, inputs, targets, digest)

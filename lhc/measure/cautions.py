@@ -40,7 +40,7 @@ def warn_of_other_samples(verdict: Verdict, budget: Budget) -> None:
 
 def warn_of_chance(verify: Bench) -> None:
     """Say so when the digital network itself is no better than chance: then labels or inputs are wrong."""
-    classes = verify.digital_output.shape[-1]
+    classes = verify.example_output.shape[-1]
     if verify.metric.name == "accuracy" and verify.baseline <= 1 / classes:
         log.warning(
             "the digital network is right on %.1f %% of the samples, no better than chance for %d classes: do the"

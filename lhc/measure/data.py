@@ -1,69 +1,134 @@
-"""Samples from ``.npz`` files or arrays, checked against the inputs of a model.
+"""Samples from files, functions or arrays, checked against the inputs of a model.
 
 Keys are input names; the only array that is not the targets may have any name where the model has one input. The
-first axis of every array counts samples.
+first axis of every array counts samples, but an input that the model declares without axes has one value for all of
+them. Samples of a folder or a function are read, and converted, block by block; an ``.npz`` is held in memory.
 """
 
-import zipfile
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from lhc.errors import DataError, UsageError
+from lhc.functions import load_function
+from lhc.measure.npy import read_npz
+from lhc.measure.shards import read_folder
+from lhc.measure.streams import from_function
 from lhc.metrics import Array, Metric, get_metric
 from lhc.model import OnnxModel
+from lhc.onnx_io import Shape, input_shapes
 from lhc.runtime.ort import TensorInfo, tensor_infos
-from lhc.task import Task
+from lhc.task import Indices, LazyArray, Samples, Task
 
 __all__ = ["DataSource", "load_task"]
 
-DataSource = str | Path | Mapping[str, Array] | Task
+DataSource = str | Path | Mapping[str, Array] | Task | Callable[[], object]
 
 _DTYPES = {"float": "float32", "double": "float64", "string": "object"}
+_FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 
-def load_task(source: DataSource, model: OnnxModel, metric: Metric | None = None, label_key: str = "labels") -> Task:
+def load_task(
+    source: DataSource,
+    model: OnnxModel,
+    metric: Metric | None = None,
+    label_key: str = "labels",
+    samples: int | None = None,
+) -> Task:
     """A task for this model.
 
     Args:
-        source: an ``.npz`` file, arrays by name, or a task.
+        source: an ``.npz`` file; a folder with one ``.npy`` per input, or with ``.npz`` shards; a function, or its name
+            ``module:function``, that yields blocks of arrays by name, or returns arrays or a task; arrays by name; a
+            task.
         model: whose inputs the data has to fit.
         metric: by default a task's own, else accuracy where there are class labels, else agreement.
         label_key: key of the targets.
+        samples: take the first so many; what lies behind them is not read.
 
     Raises:
         DataError: not readable, or it does not fit the model.
-        UsageError: a metric has to be chosen.
+        UsageError: a metric has to be chosen, or a function cannot be imported.
     """
+    where = _where(source)
+    found = _found(source, where, samples)
+    if isinstance(found, Task):
+        task = found if metric is None else found.with_metric(metric)
+        inputs = _fitted(task.inputs, model, where)
+        if all(inputs.get(name) is array for name, array in task.inputs.items()):
+            return task.head(samples)
+        return _task(inputs, task.targets, task.metric, samples, where)
+    arrays = {name: array if isinstance(array, LazyArray) else np.asarray(array) for name, array in found.items()}
+    targets = np.asarray(arrays.pop(label_key)) if label_key in arrays else None
+    inputs = _fitted(_named(arrays, model, label_key, targets is None, where), model, where)
+    return _task(inputs, targets, metric or get_metric(_default_metric(targets, where)), samples, where)
+
+
+def _where(source: DataSource) -> str:
+    """What messages call the data."""
     if isinstance(source, Task):
-        task = source if metric is None else source.with_metric(metric)
-        checked = {info.name: _checked(task.inputs, info, "the task") for info in tensor_infos(model)}
-        return Task(checked, task.targets, task.metric)
-    if not isinstance(source, str | Path | Mapping):
-        raise UsageError(f"data is a {type(source).__name__}; give a path, arrays by input name, or an lhc.Task")
-    where = "the data" if isinstance(source, Mapping) else str(source)
-    arrays = dict(source) if isinstance(source, Mapping) else _read_npz(Path(source))
-    targets = arrays.pop(label_key, None)
-    infos = tensor_infos(model)
-    if len(infos) == 1 and len(arrays) == 1 and infos[0].name not in arrays:
-        arrays = {infos[0].name: next(iter(arrays.values()))}
-    names = [info.name for info in infos]
+        return "the task"
+    if isinstance(source, Mapping):
+        return "the data"
+    return getattr(source, "__qualname__", str(source))
+
+
+def _found(source: DataSource, where: str, samples: int | None) -> Task | Mapping[str, Samples]:
+    if isinstance(source, Task | Mapping):
+        return source
+    if callable(source):
+        return from_function(source, where, samples)
+    if not isinstance(source, str | Path):
+        raise UsageError(
+            f"data is a {type(source).__name__}; give a path, arrays by input name, a function that yields such, or an"
+            " lhc.Task"
+        )
+    path = Path(source)
+    try:
+        is_folder, exists = path.is_dir(), path.exists()
+    except OSError as error:
+        raise DataError(f"{where}: cannot be read: {error.strerror or error}") from error
+    if is_folder:
+        return read_folder(path)
+    if path.suffix == ".npy":
+        raise DataError(f"{where}: one array; give its folder, which holds one .npy per input")
+    if not exists and _FUNCTION.fullmatch(str(source)):
+        return from_function(load_function(str(source), "--data"), where, samples)
+    return read_npz(path)
+
+
+def _task(
+    inputs: Mapping[str, Samples], targets: Array | None, metric: Metric, samples: int | None, where: str
+) -> Task:
+    try:
+        # Cut first: what lies behind the samples asked for may be large, and whether it is finite does not matter.
+        head = Task(inputs, targets, metric, finite=True).head(samples)
+        return Task(head.inputs, head.targets, head.metric)
+    except DataError as error:
+        raise DataError(f"{where}: {error}") from error
+
+
+def _named(
+    arrays: Mapping[str, Samples], model: OnnxModel, label_key: str, unlabelled: bool, where: str
+) -> Mapping[str, Samples]:
+    """Arrays by input name, none missing and none left over."""
+    names = [info.name for info in tensor_infos(model)]
+    if len(names) == 1 and len(arrays) == 1:
+        return {names[0]: next(iter(arrays.values()))}
     missing = [name for name in names if name not in arrays]
     extra = sorted(set(arrays) - set(names))
     if missing or extra:
         problems = [f"no array for input {name!r}" for name in missing]
         problems += [f"{name!r} is neither an input nor the targets" for name in extra]
-        hint = f", or --label-key {extra[0]}" if len(extra) == 1 and targets is None else ""
+        hint = f", or --label-key {extra[0]}" if len(extra) == 1 and unlabelled else ""
         raise DataError(
             f"{where}: {', '.join(problems)}. Keys must be the input names ({', '.join(names)}), and {label_key!r} for"
             f" the targets{hint}"
         )
-    inputs = {info.name: _checked(arrays, info, where) for info in infos}
-    try:
-        return Task(inputs, targets, metric or get_metric(_default_metric(targets, where)))
-    except DataError as error:
-        raise DataError(f"{where}: {error}") from error
+    return arrays
 
 
 def _default_metric(targets: Array | None, where: str) -> str:
@@ -77,45 +142,50 @@ def _default_metric(targets: Array | None, where: str) -> str:
     return "accuracy"
 
 
-def _read_npz(path: Path) -> dict[str, Array]:
-    if not path.exists():
-        raise DataError(f"{path}: no such file")
-    try:
-        if not zipfile.is_zipfile(path):
-            raise DataError(f"{path}: not an .npz file, or a damaged one; save samples with numpy.savez")
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
-    except ValueError as error:
-        if "allow_pickle" not in str(error):
-            raise DataError(f"{path}: not an .npz file, or a damaged one ({error})") from error
-        raise DataError(
-            f"{path}: holds pickled objects, which can run code when loaded and are refused; save plain arrays"
-        ) from error
-    except (OSError, EOFError, zipfile.BadZipFile, KeyError, NotImplementedError) as error:
-        raise DataError(f"{path}: not an .npz file, or a damaged one ({error})") from error
+class _Converted(LazyArray):
+    """Samples in another type, converted as they are read."""
+
+    def __init__(self, array: Samples, dtype: np.dtype[Any]) -> None:
+        super().__init__(array.shape, dtype)
+        self._array = array
+
+    def _rows(self, start: int, stop: int) -> Array:
+        return self._array[start:stop].astype(self.dtype)
+
+    def _pick(self, indices: Indices) -> Array:
+        return self._array[indices].astype(self.dtype)
 
 
-def _checked(arrays: Mapping[str, Array], info: TensorInfo, where: str) -> Array:
-    """One input, in the type and shape that the model takes.
+def _fitted(arrays: Mapping[str, Samples], model: OnnxModel, where: str) -> dict[str, Samples]:
+    """The inputs of a model, each in the type that it takes and checked against its shape."""
+    shapes = input_shapes(model)
+    infos = tensor_infos(model)
+    missing = [info.name for info in infos if info.name not in arrays]
+    if missing:
+        raise DataError(f"{where}: no array for input {missing[0]!r}; there are {sorted(arrays)}")
+    for info in infos:
+        _check_shape(info.name, arrays[info.name].shape, shapes[info.name], where)
+    return {info.name: _converted(arrays[info.name], info, where) for info in infos}
 
-    Floats of another width are converted, and so are integers; nothing else is.
-    """
-    if info.name not in arrays:
-        raise DataError(f"{where}: no array for input {info.name!r}; there are {sorted(arrays)}")
-    array = np.asarray(arrays[info.name])
+
+def _converted(array: Samples, info: TensorInfo, where: str) -> Samples:
+    """Floats of another width are converted, and so are integers; nothing else is."""
     kind = info.type.removeprefix("tensor(").removesuffix(")")
     wanted = np.dtype(_DTYPES.get(kind, kind))
-    if array.dtype != wanted:
-        same_kind = array.dtype.kind == wanted.kind or {array.dtype.kind, wanted.kind} <= {"i", "u"}
-        if not same_kind:
-            raise DataError(f"{where}: {info.name!r} is {array.dtype}, the model takes {wanted}; convert it")
-        array = array.astype(wanted)
-    fits = array.ndim == len(info.shape) and all(
-        not isinstance(size, int) or axis == 0 or size == array.shape[axis] for axis, size in enumerate(info.shape)
+    if array.dtype == wanted:
+        return array
+    if array.dtype.kind != wanted.kind and not {array.dtype.kind, wanted.kind} <= {"i", "u"}:
+        raise DataError(f"{where}: {info.name!r} is {array.dtype}, the model takes {wanted}; convert it")
+    return _Converted(array, wanted) if array.ndim else np.asarray(array).astype(wanted)
+
+
+def _check_shape(name: str, shape: tuple[int, ...], declared: Shape | None, where: str) -> None:
+    if declared is None:
+        return
+    fits = len(shape) == len(declared) and all(
+        not isinstance(size, int) or axis == 0 or size == shape[axis] for axis, size in enumerate(declared)
     )
     if not fits:
-        shape = ", ".join(str(d or "?") for d in info.shape)
-        raise DataError(
-            f"{where}: {info.name!r} has shape {array.shape}, the model takes ({shape}); first axis samples"
-        )
-    return array
+        takes = ", ".join(str(size or "?") for size in declared)
+        counts = "first axis samples" if declared else "one value for all samples"
+        raise DataError(f"{where}: {name!r} has shape {shape}, the model takes ({takes}); {counts}")

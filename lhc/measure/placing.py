@@ -9,11 +9,12 @@ rest for the others together.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from lhc.errors import OutOfTimeError
 from lhc.graph import LayerGraph
 from lhc.measure.judge import Budget, PlacementJudge, judge_once
 from lhc.measure.measurement import Evaluator
-from lhc.passes import make_strategy
-from lhc.plan import Plan
+from lhc.passes import PassResult, make_strategy
+from lhc.plan import Placement, Plan, Reason
 from lhc.results import Verdict
 from lhc.stats import one_sided, split_level
 
@@ -58,7 +59,11 @@ def place(
         budget: allowed drop, and how sure to be of it.
         again: the plan comes from an earlier verification; it is judged on chips that this one did not see either.
     """
-    found = make_strategy(strategy, PlacementJudge(select, budget, "searching:")).run(graph, plan)
+    judge = PlacementJudge(select, budget, "searching:")
+    try:
+        found = make_strategy(strategy, judge).run(graph, plan)
+    except OutOfTimeError:
+        found = _best_so_far(judge, plan)
     fallbacks = found.fallbacks[:MAX_STEPS_BACK]
     analog, verdict = _verify(found.plan.analog, fallbacks, verify, budget, again)
     dropped = found.plan.analog - analog
@@ -67,6 +72,22 @@ def place(
         notes += (f"stepped back after verification: {', '.join(sorted(dropped))} digital",)
     detail = "made digital after verification"
     return Found(found.plan.decide(dict.fromkeys(dropped, ("digital", "sensitivity", detail))), verdict, notes)
+
+
+def _best_so_far(judge: PlacementJudge, plan: Plan) -> PassResult:
+    """What the search had accepted when the time was over, safer ones behind it."""
+    macs = {layer.name: layer.macs for layer in plan.layers}
+    accepted = [placement for placement, verdict in judge.verdicts.items() if verdict.accepted]
+    accepted.sort(key=lambda placement: -sum(macs[name] for name in placement))
+    best = accepted[0] if accepted else plan.analog
+    decisions: dict[str, tuple[Placement, Reason, str]] = {
+        name: ("analog", "budget", "within the budget together with the other analog layers")
+        if name in best
+        else ("digital", "budget", "not found to fit before the time was over")
+        for name in plan.eligible
+    }
+    note = f"--timeout ended the search after {len(judge.verdicts)} placements; run again to go on"
+    return PassResult(plan.decide(decisions), fallbacks=tuple(accepted[1:]), notes=(note,))
 
 
 def _verify(

@@ -7,6 +7,7 @@ a half at each look, up to the most that is allowed, and the chance of error is 
 import logging
 from collections.abc import Sequence
 
+from lhc.errors import OutOfTimeError
 from lhc.graph import LayerGraph
 from lhc.measure.measurement import Evaluator, evaluation
 from lhc.metrics import Array, Metric, get_metric
@@ -38,6 +39,8 @@ def measure_sensitivity(
 ) -> SensitivityTable:
     """Measure every named layer; layers that share their weights are analog together and share the figure.
 
+    When the time that the user gave is over, the layers measured by then make up the table.
+
     Args:
         evaluator: samples, metric (damage is in its unit), draws.
         graph: to find layers that share weights.
@@ -49,7 +52,13 @@ def measure_sensitivity(
     measured: dict[str, Sensitivity] = {}
     for number, group in enumerate(groups):
         what = f"sensitivity {number + 1}/{len(groups)} {group[0]}"
-        found = _measure(evaluator, frozenset(group), confidence, half_width, what)
+        try:
+            found = _measure(evaluator, frozenset(group), confidence, half_width, what)
+        except OutOfTimeError:
+            if not measured:
+                raise
+            log.warning("--timeout: %d of %d layers were measured; run again to go on", len(measured), len(names))
+            break
         figure = Sensitivity(
             metric=found.metric,
             mean=found.drop,
@@ -69,7 +78,7 @@ def measure_sensitivity(
         )
     return SensitivityTable(
         metric=evaluator.metric.name,
-        layers={name: measured[name] for name in names},
+        layers={name: measured[name] for name in names if name in measured},
         samples=evaluator.samples,
         draws=evaluator.draws,
         seed=evaluator.seed,

@@ -1,0 +1,69 @@
+"""ResNet20's accuracy over time on every preset, all analog and for the placements of docs/resnet20.md.
+
+    LHC_DATA=... python benchmarks/resnet20_over_time.py -o over_time.json [--rounds 1]
+
+A round judges ten chips, each on a thousand images of its own, so that it covers the 10,000 test images once and its
+intervals hold the variation of chips and of images. The next round gives every chip the next thousand. Finished
+evaluations are in the output file; a second run goes on behind them.
+"""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lhc.files import write_file
+from lhc.hardware import preset_names
+from lhc.preparing import Request, Work, prepare_run
+
+CHIPS = 10
+IMAGES = 1000
+TIMES = {"1 s": 1.0, "1 h": 3600.0, "1 day": 86400.0, "1 month": 30 * 86400.0, "1 year": 365 * 86400.0}
+DIGITAL = {
+    "all analog": "",
+    "5 points": "conv1 linear",
+    "2 points": "conv1 layer1.2.conv1 layer2.0.conv1 layer3.0.conv1 layer3.0.conv2 layer3.2.conv1 linear",
+    "1 point": "conv1 layer1.0.conv1 layer1.2.conv1 layer2.0.conv1 layer2.0.conv2 layer2.2.conv1 layer3.0.conv1"
+    " layer3.0.conv2 layer3.1.conv1 layer3.2.conv1 linear",
+}
+"""Placements at 1, 2 and 5 points (lionheart, one day), by their digital layers."""
+
+
+def times(work: Work) -> dict[str, float]:
+    """Times at which the preset's devices are known; one where nothing changes with time."""
+    devices = work.plan.hardware.devices
+    if devices is None:
+        return {"any": 0.0}
+    known = {label: t_s for label, t_s in TIMES.items() if devices.time_problem(t_s) is None}
+    return known | ({"2 days": 172800.0} if len(known) < len(TIMES) else {})
+
+
+def main() -> None:
+    """Measure what is missing, saving after every evaluation."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("-o", "--out", type=Path, required=True)
+    parser.add_argument("--rounds", type=int, default=1)
+    options = parser.parse_args()
+    found: dict[str, Any] = json.loads(options.out.read_text()) if options.out.exists() else {}
+    for round_ in range(options.rounds):
+        for preset in sorted(preset_names(), key=lambda name: (name != "lionheart", name)):
+            work, analog, _ = prepare_run(Request("resnet20", None, hardware=preset), "all-analog", None)
+            for chip in range(CHIPS):
+                first = (chip + round_) % CHIPS * IMAGES
+                bench = work.bench(work.task.take(np.arange(first, first + IMAGES)))
+                for label, t_s in times(work).items():
+                    for name, digital in DIGITAL.items():
+                        key = "|".join([preset, label, name, str(chip), str(round_)])
+                        if key in found:
+                            continue
+                        placement = analog - frozenset(digital.split())
+                        measured = bench.measure(placement, range(chip, chip + 1), key, t_s)
+                        found[key] = [float(measured.values[0]), bench.baseline]
+                        write_file(options.out, lambda file: file.write(json.dumps(found).encode()))
+                print(preset, "chip", chip, "round", round_, flush=True)
+
+
+if __name__ == "__main__":
+    main()

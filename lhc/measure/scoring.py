@@ -1,0 +1,219 @@
+"""The unit of work: score a placement on some chips and one block of samples.
+
+A unit is pure. Its result depends on the setting, the job and the block alone, so the same units run in this process,
+in others and on other machines, in any order, and a result that was kept can stand for any of them.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TypeVar
+
+import numpy as np
+
+from lhc.errors import DataError
+from lhc.graph import LayerGraph
+from lhc.hardware import Hardware
+from lhc.metrics import Array, Metric
+from lhc.model import OnnxModel
+from lhc.onnx_io import static_batch
+from lhc.runtime import Bank, HybridExecutor, Position, ProgrammedLayers, Ranges
+from lhc.task import count_samples
+
+__all__ = ["DEFAULT_MEMORY", "Block", "Job", "Scorer", "Setting", "job_groups"]
+
+CALL_SAMPLES = 64
+"""Samples in one call of onnxruntime where the model does not fix the batch."""
+BLOCK_SAMPLES = 512
+"""Aimed number of samples in a block."""
+DEFAULT_MEMORY = 2**31
+"""Bytes for programmed tiles and outputs that are kept."""
+CHIPS_TOGETHER = 4
+"""Most chips whose first products are computed together."""
+_BYTES_PER_WEIGHT = 12
+"""What the tiles of one chip hold, and the weights of the engine alone and with the other chips, in float32."""
+_KEPT_PLACEMENTS = 4
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, eq=False)
+class Setting:
+    """What all units of a bench share.
+
+    Attributes:
+        model: the network.
+        graph: its layers.
+        hardware: tiles, converters, devices.
+        ranges: layer -> calibrated input ranges, where the hardware has static ones.
+        metric: scores the outputs.
+        by_targets: outputs are scored against the targets, not against the digital network.
+        output: name of the output that is scored.
+        seed: of the run.
+        memory: bytes for programmed tiles and outputs that are kept.
+    """
+
+    model: OnnxModel
+    graph: LayerGraph
+    hardware: Hardware
+    ranges: Mapping[str, Ranges]
+    metric: Metric
+    by_targets: bool
+    output: str
+    seed: int
+    memory: int = DEFAULT_MEMORY
+
+    @cached_property
+    def batch(self) -> int | None:
+        """The batch that the model fixes, if it does."""
+        return static_batch(self.model)
+
+    @property
+    def call_samples(self) -> int:
+        """Samples in one call of the network."""
+        return self.batch or CALL_SAMPLES
+
+    @property
+    def block_samples(self) -> int:
+        """Samples of a block: whole calls, a number that fixed computing units divide where the batch allows it."""
+        return self.call_samples * max(1, BLOCK_SAMPLES // self.call_samples)
+
+    def chips_together(self, placement: frozenset[str]) -> int:
+        """How many chips fit in memory together."""
+        matrices = [self.graph[name].matrix for name in placement]
+        weights = sum(matrix.parameters for matrix in matrices if matrix is not None)
+        return max(1, min(CHIPS_TOGETHER, self.memory // 2 // max(weights * _BYTES_PER_WEIGHT, 1)))
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is scored on a block.
+
+    Attributes:
+        placement: the analog layers; none: the digital network.
+        draws: numbers of the programmings.
+        t_s: time of inference, in seconds.
+        outputs: give the scored output itself instead of its scores.
+    """
+
+    placement: frozenset[str]
+    draws: tuple[int, ...]
+    t_s: float
+    outputs: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """Consecutive samples of a task.
+
+    Attributes:
+        first: index of the first, which fixes the noise.
+        samples: how many.
+        inputs: input name -> ``(samples, ...)``.
+        targets: ``(samples, ...)`` or None.
+        digest: of their content.
+    """
+
+    first: int
+    samples: int
+    inputs: Mapping[str, Array]
+    targets: Array | None
+    digest: str
+
+    def calls(self, size: int, fill: bool) -> Iterator[tuple[slice, Mapping[str, Array]]]:
+        """Feeds of at most ``size`` samples with their place in the block; ``fill``: repeat the last one up to it."""
+        for start in range(0, self.samples, size):
+            where = slice(start, min(start + size, self.samples))
+            feeds = {name: array[where] if array.ndim else array for name, array in self.inputs.items()}
+            short = size - (where.stop - where.start)
+            if fill and short:
+                feeds = {
+                    name: np.concatenate([a, np.repeat(a[-1:], short, axis=0)]) if a.ndim else a
+                    for name, a in feeds.items()
+                }
+            yield where, feeds
+
+
+class _Kept:
+    """The most recently used values."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._values: OrderedDict[Hashable, object] = OrderedDict()
+
+    def get(self, key: Hashable, make: Callable[[], T]) -> T:
+        if key not in self._values:
+            self._values[key] = make()
+            if len(self._values) > self._most:
+                self._values.popitem(last=False)
+        self._values.move_to_end(key)
+        value: T = self._values[key]  # type: ignore[assignment]
+        return value
+
+
+class Scorer:
+    """Does units of one setting, keeping what the next ones may need."""
+
+    def __init__(self, setting: Setting) -> None:
+        """Prepare nothing yet; sessions and tiles come with the first unit that needs them."""
+        self.setting = setting
+        self._bank = Bank(setting.memory // 4)
+        self._executors = _Kept(_KEPT_PLACEMENTS)
+        self._chips = _Kept(1)
+        self._references = _Kept(max(1, setting.memory // 4 // 2**26))
+
+    def scores(self, job: Job, block: Block) -> list[Array]:
+        """One array a chip: scores ``(samples,)`` in float64, or the scored output where the job asks for it.
+
+        Raises:
+            DataError: the outputs cannot be scored.
+        """
+        reference = None if job.outputs else self._reference(block)
+        index = self.setting.graph.outputs.index(self.setting.output)
+        results: list[list[Array]] = [[] for _ in job.draws]
+        for chip, where, outputs in self.run(job, block):
+            output = outputs[index]
+            if output.ndim == 0 or len(output) != where.stop - where.start:
+                shape = outputs[index].shape
+                raise DataError(f"output {self.setting.output!r} has shape {shape}; its first axis must count samples")
+            if not job.placement and output.dtype.kind == "f" and not np.isfinite(output).all():
+                raise DataError(
+                    f"the digital network gives NaN or infinite values in {self.setting.output!r} on these samples"
+                )
+            if reference is not None:
+                output = np.asarray(self.setting.metric.score(output, reference[where]), np.float64)
+            results[chip].append(output)
+        return [np.concatenate(parts) for parts in results]
+
+    def run(self, job: Job, block: Block) -> Iterator[tuple[int, slice, list[Array]]]:
+        """All outputs, call by call: ``(index of the chip, samples in the block, outputs in the model's order)``."""
+        executor = self._executors.get(job.placement, lambda: self._executor(job.placement))
+        chips = self._chips.get(job, lambda: self._programmed(executor, job))
+        for where, feeds in block.calls(self.setting.call_samples, self.setting.batch is not None):
+            samples = where.stop - where.start
+            prefix = executor.prefix(feeds)
+            position = Position(block.first + where.start, count_samples(feeds))
+            for index, outputs in enumerate(executor.finish(prefix, chips, position)):
+                yield index, where, [output[:samples] if output.ndim else output for output in outputs]
+
+    def _executor(self, placement: frozenset[str]) -> HybridExecutor:
+        return HybridExecutor(self.setting.model, self.setting.graph, placement, self.setting.ranges)
+
+    def _programmed(self, executor: HybridExecutor, job: Job) -> ProgrammedLayers:
+        hardware, seed = self.setting.hardware, self.setting.seed
+        states = [executor.states(hardware, seed, draw, job.t_s, self._bank) for draw in job.draws]
+        return executor.on_chips(states, hardware, seed, job.draws)
+
+    def _reference(self, block: Block) -> Array:
+        """What the outputs of a block are scored against."""
+        if self.setting.by_targets:
+            assert block.targets is not None
+            return block.targets
+        digital = Job(frozenset(), (0,), 0.0, outputs=True)
+        return self._references.get(block.digest, lambda: self.scores(digital, block)[0])
+
+
+def job_groups(draws: Sequence[int], most: int) -> list[tuple[int, ...]]:
+    """Draws in groups of at most so many; the cut depends on the draws alone."""
+    return [tuple(draws[start : start + most]) for start in range(0, len(draws), most)]

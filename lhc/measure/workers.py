@@ -1,0 +1,146 @@
+"""Who does the units of work: this process, others on this machine, or a Dask cluster.
+
+All of them do the same units and give the same bytes; they differ in when a unit is done and by whom. Every process
+computes on one thread.
+"""
+
+import pickle
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from hashlib import sha256
+from itertools import islice
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Protocol
+
+from lhc.errors import LhcError, UsageError
+from lhc.measure.scoring import Block, Job, Scorer, Setting
+from lhc.metrics import Array
+
+__all__ = ["ProcessWorkers", "SerialWorkers", "Unit", "Workers", "packed"]
+
+Unit = tuple[Job, Callable[[], Block]]
+"""A job and where its samples come from; they are read when the unit's turn comes."""
+
+AHEAD = 2
+"""Units for each worker that are on their way, so that none waits for its next one."""
+
+
+class Workers(Protocol):
+    """Does units of work."""
+
+    def run(self, setting: Setting, units: Iterable[Unit]) -> Iterator[tuple[int, list[Array]]]:
+        """Results as they come: number of the unit, and what `Scorer.scores` gives for it.
+
+        Raises:
+            LhcError: a unit cannot be done, or a worker is gone.
+        """
+        ...
+
+    def close(self) -> None:
+        """Let go of all processes and connections."""
+        ...
+
+
+class SerialWorkers:
+    """This process, one unit after the other."""
+
+    def __init__(self) -> None:
+        self._scorer: Scorer | None = None
+
+    def run(self, setting: Setting, units: Iterable[Unit]) -> Iterator[tuple[int, list[Array]]]:
+        """See `Workers`."""
+        if self._scorer is None or self._scorer.setting is not setting:
+            self._scorer = Scorer(setting)
+        for number, (job, samples) in enumerate(units):
+            yield number, self._scorer.scores(job, samples())
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+class ProcessWorkers:
+    """Processes of this machine, which load a setting once and keep what they programmed."""
+
+    def __init__(self, count: int) -> None:
+        """``count``: how many processes."""
+        self._folder = tempfile.TemporaryDirectory(prefix="lhc-")
+        self._count = count
+        # A fork of a process with threads of numeric libraries may hang.
+        self._pool = ProcessPoolExecutor(count, mp_context=get_context("spawn"))
+
+    def run(self, setting: Setting, units: Iterable[Unit]) -> Iterator[tuple[int, list[Array]]]:
+        """See `Workers`."""
+        payload = packed(setting)
+        path = Path(self._folder.name) / sha256(payload).hexdigest()
+        path.write_bytes(payload)
+
+        def submit(job: Job, block: Block) -> Future[list[Array]]:
+            return self._pool.submit(_score_spooled, str(path), job, block)
+
+        try:
+            yield from _windowed(submit, units, self._count * AHEAD)
+        except BrokenProcessPool as error:
+            raise LhcError(
+                "a worker process is gone: it was killed, or the machine ran out of memory; what was finished is kept."
+                " Run the same command again, perhaps with a lower --jobs"
+            ) from error
+
+    def close(self) -> None:
+        """Stop all processes; a unit that one is at is lost."""
+        # Processes that are still at work would hold up the end.
+        running = list((getattr(self._pool, "_processes", None) or {}).values())
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        for process in running:
+            process.terminate()
+        for process in running:
+            process.join()
+        self._folder.cleanup()
+
+
+def _windowed(
+    submit: Callable[[Job, Block], Future[list[Array]]], units: Iterable[Unit], most: int
+) -> Iterator[tuple[int, list[Array]]]:
+    """Keep a bounded number of units on their way."""
+    waiting: dict[Future[list[Array]], int] = {}
+    todo = enumerate(units)
+    try:
+        while True:
+            for number, (job, samples) in islice(todo, most - len(waiting)):
+                waiting[submit(job, samples())] = number
+            if not waiting:
+                return
+            done, _ = wait(waiting, return_when=FIRST_COMPLETED)
+            for future in done:
+                yield waiting.pop(future), future.result()
+    finally:
+        for future in waiting:
+            future.cancel()
+
+
+def packed(setting: Setting) -> bytes:
+    """A setting as bytes, for other processes.
+
+    Raises:
+        UsageError: the metric exists in this process alone.
+    """
+    try:
+        return pickle.dumps(setting)
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        raise UsageError(
+            f"metric {setting.metric.name!r} cannot be given to other processes ({error}); define it in a module and"
+            " name it as module:function, or measure with --jobs 1"
+        ) from error
+
+
+_SCORERS: dict[str, Scorer] = {}
+
+
+def _score_spooled(path: str, job: Job, block: Block) -> list[Array]:
+    """Do a unit in a worker process."""
+    if path not in _SCORERS:
+        _SCORERS.clear()
+        _SCORERS[path] = Scorer(pickle.loads(Path(path).read_bytes()))  # written by our parent
+    return _SCORERS[path].scores(job, block)

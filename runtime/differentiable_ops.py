@@ -1,0 +1,312 @@
+"""ONNX operators as differentiable torch functions: elementwise arithmetic, logic, activations and reductions.
+
+Every function takes an `Operator` and the operator's inputs as tensors (None where an optional one is left out) and gives
+the operator's output, or a tuple of them. Semantics are those of the operator's definition in the ONNX standard, opset 7
+to the newest. What the standard itself defines by other operators (Attention, Gelu, …) is inlined before it comes here,
+unless it has a function of its own for speed.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from typing import Any
+
+import onnx
+import torch
+from onnx import TensorProto
+from torch import Tensor
+from torch.nn import functional
+
+from lhc.errors import ModelError
+
+__all__ = ["ELEMENTWISE", "TORCH_DTYPES", "Function", "Operator", "UnsupportedOperatorError", "integers"]
+
+
+class UnsupportedOperatorError(ModelError):
+    """An operator, or a form of one, that has no differentiable torch function here."""
+
+
+Function = Callable[..., Any]
+"""``(operator, *inputs) -> output or outputs``."""
+
+
+@dataclass(frozen=True, eq=False)
+class Operator:
+    """A node of the graph, decoded.
+
+    Attributes:
+        node: as it is in the model.
+        opset: version of the standard operators that the model imports.
+        attributes: by name; texts as str, tensors as onnx has them.
+        label: names the model in messages.
+    """
+
+    node: onnx.NodeProto
+    opset: int
+    attributes: Mapping[str, Any]
+    label: str
+
+    @classmethod
+    def of(cls, node: onnx.NodeProto, opset: int, label: str) -> "Operator":
+        """Decode a node."""
+        values = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
+        attributes = {name: v.decode() if isinstance(v, bytes) else v for name, v in values.items()}
+        return cls(node, opset, attributes, label)
+
+    def get(self, name: str, default: Any) -> Any:
+        """An attribute, or its default."""
+        return self.attributes.get(name, default)
+
+    def unsupported(self, what: str) -> UnsupportedOperatorError:
+        """The error of a form that has no function here."""
+        domain = "" if self.node.domain in ("", "ai.onnx") else f"{self.node.domain}::"
+        return UnsupportedOperatorError(
+            f"{self.label}: {domain}{self.node.op_type} {self.node.name!r} cannot be differentiated: {what}; what needs"
+            " gradients does not work for this model"
+        )
+
+
+def integers(tensor: Tensor) -> list[int]:
+    """Values of a small integer tensor."""
+    return [int(value) for value in tensor.reshape(-1).tolist()]
+
+
+TORCH_DTYPES: Mapping[int, torch.dtype] = {
+    TensorProto.FLOAT: torch.float32,
+    TensorProto.DOUBLE: torch.float64,
+    TensorProto.FLOAT16: torch.float16,
+    TensorProto.BFLOAT16: torch.bfloat16,
+    TensorProto.INT64: torch.int64,
+    TensorProto.INT32: torch.int32,
+    TensorProto.INT16: torch.int16,
+    TensorProto.INT8: torch.int8,
+    TensorProto.UINT8: torch.uint8,
+    TensorProto.BOOL: torch.bool,
+}
+
+
+def _plain(function: Callable[..., Any]) -> Function:
+    """A torch function of the inputs alone."""
+    return lambda op, *inputs: function(*inputs)
+
+
+def _folded(function: Callable[[Tensor, Tensor], Tensor]) -> Function:
+    """A function of two tensors, for any number of them."""
+    return lambda op, *inputs: reduce(function, inputs)
+
+
+def _mean(op: Operator, *inputs: Tensor) -> Tensor:
+    total: Tensor = reduce(torch.add, inputs)
+    return total / len(inputs)
+
+
+def _div(op: Operator, a: Tensor, b: Tensor) -> Tensor:
+    """Integers are divided towards zero."""
+    return torch.div(a, b) if a.is_floating_point() else torch.div(a, b, rounding_mode="trunc")
+
+
+def _pow(op: Operator, base: Tensor, exponent: Tensor) -> Tensor:
+    """The result has the type of the base."""
+    return torch.pow(base, exponent).to(base.dtype)
+
+
+def _mod(op: Operator, a: Tensor, b: Tensor) -> Tensor:
+    """``fmod = 1``: the sign of the dividend, else that of the divisor."""
+    return torch.fmod(a, b) if op.get("fmod", 0) else torch.remainder(a, b)
+
+
+def _is_inf(op: Operator, x: Tensor) -> Tensor:
+    positive = torch.isposinf(x) if op.get("detect_positive", 1) else torch.zeros_like(x, dtype=torch.bool)
+    return positive | torch.isneginf(x) if op.get("detect_negative", 1) else positive
+
+
+def _clip(op: Operator, x: Tensor, low: Tensor | None = None, high: Tensor | None = None) -> Tensor:
+    """Bounds are attributes before opset 11."""
+    bounds = [
+        torch.tensor(op.attributes[name], dtype=x.dtype) if given is None and name in op.attributes else given
+        for name, given in (("min", low), ("max", high))
+    ]
+    return x if bounds[0] is None and bounds[1] is None else torch.clamp(x, bounds[0], bounds[1])
+
+
+def _prelu(op: Operator, x: Tensor, slope: Tensor) -> Tensor:
+    return torch.where(x >= 0, x, slope * x)
+
+
+def _hard_sigmoid(op: Operator, x: Tensor) -> Tensor:
+    return (op.get("alpha", 0.2) * x + op.get("beta", 0.5)).clamp(0, 1)
+
+
+def _selu(op: Operator, x: Tensor) -> Tensor:
+    alpha, gamma = op.get("alpha", 1.67326319217681884765625), op.get("gamma", 1.05070102214813232421875)
+    return gamma * functional.elu(x, alpha)
+
+
+def _gelu(op: Operator, x: Tensor) -> Tensor:
+    return functional.gelu(x, approximate=op.get("approximate", "none"))
+
+
+def _swish(op: Operator, x: Tensor) -> Tensor:
+    return x * torch.sigmoid(op.get("alpha", 1.0) * x)
+
+
+def _shrink(op: Operator, x: Tensor) -> Tensor:
+    bias, bound = op.get("bias", 0.0), op.get("lambd", 0.5)
+    return torch.where(x < -bound, x + bias, torch.where(x > bound, x - bias, torch.zeros_like(x)))
+
+
+def _thresholded_relu(op: Operator, x: Tensor) -> Tensor:
+    return torch.where(x > op.get("alpha", 1.0), x, torch.zeros_like(x))
+
+
+def _softmax(op: Operator, x: Tensor, function: Callable[..., Tensor] = torch.softmax) -> Tensor:
+    """Before opset 13 over all axes from ``axis`` on."""
+    if op.opset >= 13:
+        return function(x, dim=op.get("axis", -1))
+    axis = op.get("axis", 1) % max(x.ndim, 1)
+    return function(x.reshape(math.prod(x.shape[:axis]), -1), dim=1).reshape(x.shape)
+
+
+def _log_softmax(op: Operator, x: Tensor) -> Tensor:
+    return _softmax(op, x, torch.log_softmax)
+
+
+def _dropout(
+    op: Operator, x: Tensor, ratio: Tensor | None = None, training: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    if training is not None and bool(training):
+        raise op.unsupported("it is in training mode")
+    return x, torch.ones_like(x, dtype=torch.bool)
+
+
+def _bool_to(op: Operator, condition: Tensor, a: Tensor, b: Tensor) -> Tensor:
+    return torch.where(condition.bool(), a, b)
+
+
+def _product(x: Tensor, axes: Sequence[int], keep: bool) -> Tensor:
+    for axis in sorted(axes, reverse=True):
+        x = torch.prod(x, dim=axis, keepdim=keep)
+    return x
+
+
+def _reduction(function: Callable[[Tensor, list[int], bool], Tensor]) -> Function:
+    """A reduction over axes: an attribute or the second input; all of them where there are none.
+
+    Args:
+        function: ``(x, axes, keepdims) -> reduced``; the axes may be none, which reduces nothing.
+    """
+
+    def reduced(op: Operator, x: Tensor, given: Tensor | None = None) -> Tensor:
+        axes = op.get("axes", None) if given is None else integers(given)
+        if not axes:
+            axes = [] if op.get("noop_with_empty_axes", 0) else list(range(x.ndim))
+        return function(x, [axis % x.ndim for axis in axes], bool(op.get("keepdims", 1)))
+
+    return reduced
+
+
+def _over(function: Callable[..., Tensor]) -> Callable[[Tensor, list[int], bool], Tensor]:
+    """torch takes no axes for all of them; here they mean that nothing is reduced."""
+    return lambda x, axes, keep: function(x, axes, keepdim=keep) if axes else x
+
+
+def _sum(x: Tensor, axes: list[int], keep: bool) -> Tensor:
+    return torch.sum(x, axes, keepdim=keep, dtype=x.dtype) if axes else x
+
+
+def _reduced_mean(x: Tensor, axes: list[int], keep: bool) -> Tensor:
+    if x.is_floating_point():
+        return torch.mean(x, axes, keepdim=keep) if axes else x
+    return _sum(x, axes, keep) // math.prod(x.shape[axis] for axis in axes)
+
+
+def _norm(x: Tensor, axes: list[int], keep: bool) -> Tensor:
+    """Euclidean; unlike a square root of a sum its gradient at 0 is 0."""
+    if not x.is_floating_point():
+        return torch.sqrt(_sum(x * x, axes, keep).double()).to(x.dtype)
+    return torch.linalg.vector_norm(x, dim=axes, keepdim=keep) if axes else x.abs()
+
+
+def _log_sum_exp(x: Tensor, axes: list[int], keep: bool) -> Tensor:
+    return torch.logsumexp(x, axes, keepdim=keep) if axes else x
+
+
+ELEMENTWISE: Mapping[str, Function] = {
+    "Abs": _plain(torch.abs),
+    "Acos": _plain(torch.acos),
+    "Acosh": _plain(torch.acosh),
+    "Add": _plain(torch.add),
+    "And": _plain(torch.logical_and),
+    "Asin": _plain(torch.asin),
+    "Asinh": _plain(torch.asinh),
+    "Atan": _plain(torch.atan),
+    "Atanh": _plain(torch.atanh),
+    "Ceil": _plain(torch.ceil),
+    "Celu": lambda op, x: functional.celu(x, op.get("alpha", 1.0)),
+    "Clip": _clip,
+    "Cos": _plain(torch.cos),
+    "Cosh": _plain(torch.cosh),
+    "Div": _div,
+    "Dropout": _dropout,
+    "Elu": lambda op, x: functional.elu(x, op.get("alpha", 1.0)),
+    "Equal": _plain(torch.eq),
+    "Erf": _plain(torch.erf),
+    "Exp": _plain(torch.exp),
+    "Floor": _plain(torch.floor),
+    "Gelu": _gelu,
+    "Greater": _plain(torch.gt),
+    "GreaterOrEqual": _plain(torch.ge),
+    "HardSigmoid": _hard_sigmoid,
+    "HardSwish": _plain(functional.hardswish),
+    "Identity": _plain(lambda x: x),
+    "IsInf": _is_inf,
+    "IsNaN": _plain(torch.isnan),
+    "LeakyRelu": lambda op, x: functional.leaky_relu(x, op.get("alpha", 0.01)),
+    "Less": _plain(torch.lt),
+    "LessOrEqual": _plain(torch.le),
+    "Log": _plain(torch.log),
+    "LogSoftmax": _log_softmax,
+    "Max": _folded(torch.maximum),
+    "Mean": _mean,
+    "Min": _folded(torch.minimum),
+    "Mish": _plain(functional.mish),
+    "Mod": _mod,
+    "Mul": _plain(torch.mul),
+    "Neg": _plain(torch.neg),
+    "Not": _plain(torch.logical_not),
+    "Or": _plain(torch.logical_or),
+    "PRelu": _prelu,
+    "Pow": _pow,
+    "Reciprocal": _plain(torch.reciprocal),
+    "ReduceL1": _reduction(lambda x, axes, keep: _sum(x.abs(), axes, keep)),
+    "ReduceL2": _reduction(_norm),
+    "ReduceLogSum": _reduction(lambda x, axes, keep: torch.log(_sum(x, axes, keep))),
+    "ReduceLogSumExp": _reduction(_log_sum_exp),
+    "ReduceMax": _reduction(_over(torch.amax)),
+    "ReduceMean": _reduction(_reduced_mean),
+    "ReduceMin": _reduction(_over(torch.amin)),
+    "ReduceProd": _reduction(_product),
+    "ReduceSum": _reduction(_sum),
+    "ReduceSumSquare": _reduction(lambda x, axes, keep: _sum(x * x, axes, keep)),
+    "Relu": _plain(torch.relu),
+    "Round": _plain(torch.round),
+    "Selu": _selu,
+    "Shrink": _shrink,
+    "Sigmoid": _plain(torch.sigmoid),
+    "Sign": _plain(torch.sign),
+    "Sin": _plain(torch.sin),
+    "Sinh": _plain(torch.sinh),
+    "Softmax": _softmax,
+    "Softplus": _plain(functional.softplus),
+    "Softsign": _plain(functional.softsign),
+    "Sqrt": _plain(torch.sqrt),
+    "Sub": _plain(torch.sub),
+    "Sum": _folded(torch.add),
+    "Swish": _swish,
+    "Tan": _plain(torch.tan),
+    "Tanh": _plain(torch.tanh),
+    "ThresholdedRelu": _thresholded_relu,
+    "Where": _bool_to,
+    "Xor": _plain(torch.logical_xor),
+}
