@@ -4,7 +4,15 @@ Every message says what is wrong, where (file, layer, field) and what to do. The
 exit code of the command line: 2 for usage and configuration, 3 for a model or data that cannot be used.
 """
 
-__all__ = ["ConfigError", "DataError", "LhcError", "MissingDependencyError", "ModelError", "OutOfTimeError", "UsageError"]
+__all__ = [
+    "ConfigError",
+    "DataError",
+    "LhcError",
+    "MissingDependencyError",
+    "ModelError",
+    "OutOfTimeError",
+    "UsageError",
+]
 
 
 class LhcError(Exception):

@@ -1,7 +1,7 @@
 """The layer graph: what a network is, before anything is decided about it.
 
 One node an operator, one edge a tensor between two operators. Facts only: nothing here changes after reading.
-A *candidate* is an operator that multiplies by a matrix: MatMul, Gemm, Conv, ConvTranspose.
+A *candidate* is an operator that multiplies by a matrix: MatMul, Gemm, Conv, ConvTranspose, and these on integers.
 """
 
 from collections.abc import Iterable, Mapping
@@ -12,9 +12,11 @@ import networkx as nx
 
 from lhc.errors import ModelError
 
-__all__ = ["CANDIDATE_OPS", "Layer", "LayerGraph", "MatrixShape", "Obstacle", "WeightRef", "obstacle"]
+__all__ = ["CANDIDATE_OPS", "INTEGER_OPS", "Layer", "LayerGraph", "MatrixShape", "Obstacle", "WeightRef", "obstacle"]
 
-CANDIDATE_OPS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
+INTEGER_OPS = frozenset({"ConvInteger", "MatMulInteger", "QLinearConv", "QLinearMatMul"})
+"""Products that compute on integers."""
+CANDIDATE_OPS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"}) | INTEGER_OPS
 _FLOATS = frozenset({"float16", "float32", "float64"})
 
 
@@ -29,6 +31,7 @@ class WeightRef:
         dtype: numpy name of its element type.
         tile_set: digest of the values in the orientation in which they go on tiles; nodes with equal tile sets
             share their devices.
+        finite: whether no value is NaN or infinite.
     """
 
     name: str
@@ -36,6 +39,7 @@ class WeightRef:
     shape: tuple[int, ...]
     dtype: str
     tile_set: str
+    finite: bool = True
 
 
 @dataclass(frozen=True)
@@ -66,6 +70,14 @@ class MatrixShape:
 
 
 @dataclass(frozen=True)
+class Obstacle:
+    """Why a candidate cannot be analog on any hardware: a token and a sentence."""
+
+    reason: Literal["no-static-weight", "unsupported"]
+    detail: str
+
+
+@dataclass(frozen=True)
 class Layer:
     """One operator.
 
@@ -77,6 +89,7 @@ class Layer:
         weight: constant operand of a candidate, or None.
         matrix: shape of a candidate's product; None for other operators, or as long as it is not known.
         module: path of the module it was exported from, where that is known and not the name.
+        refusal: why a candidate must stay digital, where reading found that.
     """
 
     name: str
@@ -86,6 +99,7 @@ class Layer:
     weight: WeightRef | None = None
     matrix: MatrixShape | None = None
     module: str | None = None
+    refusal: Obstacle | None = None
 
     @property
     def is_candidate(self) -> bool:
@@ -93,16 +107,16 @@ class Layer:
         return self.op_type in CANDIDATE_OPS
 
 
-@dataclass(frozen=True)
-class Obstacle:
-    """Why a candidate cannot be analog on any hardware: a token and a sentence."""
-
-    reason: Literal["no-static-weight", "unsupported"]
-    detail: str
-
-
 def obstacle(layer: Layer) -> Obstacle | None:
     """What keeps a candidate off analog tiles whatever the hardware; None if nothing does."""
+    if layer.refusal is not None:
+        return layer.refusal
+    if layer.op_type in INTEGER_OPS:
+        return Obstacle(
+            "unsupported",
+            f"{layer.op_type} computes on integers; tiles take float weights, as in a model with QuantizeLinear and"
+            " DequantizeLinear (QDQ)",
+        )
     if layer.op_type == "ConvTranspose":
         return Obstacle("unsupported", "ConvTranspose scatters its products; lhc maps Conv, Gemm and MatMul only")
     if layer.weight is None:
@@ -115,6 +129,8 @@ def obstacle(layer: Layer) -> Obstacle | None:
         return Obstacle("unsupported", f"weight {layer.weight.name} is a stack of matrices ({shape}); one is supported")
     if 0 in layer.weight.shape or (layer.matrix is not None and layer.matrix.parameters == 0):
         return Obstacle("unsupported", f"weight {layer.weight.name} is empty")
+    if not layer.weight.finite:
+        return Obstacle("unsupported", f"weight {layer.weight.name} holds NaN or infinite values")
     return None
 
 
@@ -124,8 +140,17 @@ class LayerGraph:
     networkx is private to this class; iteration order is fixed.
     """
 
-    def __init__(self, layers: Iterable[Layer], inputs: Iterable[str], outputs: Iterable[str]) -> None:
+    def __init__(
+        self, layers: Iterable[Layer], inputs: Iterable[str], outputs: Iterable[str], nested: Iterable[Layer] = ()
+    ) -> None:
         """Connect ``layers`` by their tensors.
+
+        Args:
+            layers: the operators, in the order of the file.
+            inputs: names of the graph's inputs.
+            outputs: names of its outputs.
+            nested: candidates in the bodies of operators and in local functions; they are listed and counted, but are
+                no part of the graph.
 
         Raises:
             ModelError: two operators of one name, a tensor written twice, or a cycle.
@@ -133,7 +158,9 @@ class LayerGraph:
         self.layers = tuple(layers)
         self.inputs = tuple(inputs)
         self.outputs = tuple(outputs)
+        self.nested = tuple(nested)
         self._by_name = {layer.name: layer for layer in self.layers}
+        self._nested = {layer.name: layer for layer in self.nested}
         if len(self._by_name) != len(self.layers):
             raise ModelError("two operators have the same name; names must be unique")
         self._producer: dict[str, str] = {}
@@ -155,15 +182,16 @@ class LayerGraph:
         return len(self.layers)
 
     def __contains__(self, name: str) -> bool:
+        """Whether the graph itself has such a layer."""
         return name in self._by_name
 
     def __getitem__(self, name: str) -> Layer:
-        """The layer of that name (KeyError if there is none)."""
-        return self._by_name[name]
+        """The layer of that name, in the graph or nested in it (KeyError if there is none)."""
+        return self._by_name[name] if name in self._by_name else self._nested[name]
 
     @property
     def candidates(self) -> tuple[Layer, ...]:
-        """All MatMul, Gemm, Conv and ConvTranspose, in the order of the file."""
+        """All candidates of the graph, in the order of the file."""
         return tuple(layer for layer in self.layers if layer.is_candidate)
 
     @property
@@ -202,6 +230,6 @@ class LayerGraph:
         """Group layers by tile set: those that share devices share one decision. File order is kept."""
         groups: dict[str, list[str]] = {}
         for name in names:
-            weight = self._by_name[name].weight
+            weight = self[name].weight
             groups.setdefault(name if weight is None else weight.tile_set, []).append(name)
         return tuple(tuple(group) for group in groups.values())

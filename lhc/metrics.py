@@ -10,6 +10,8 @@ against targets
 - ``top5``      share of positions whose target is among the five greatest;
 - ``mse``       mean squared error;
 - ``psnr``      10 log10(range² / mse) in dB per sample, range = greatest minus least target of that sample;
+- ``nll``       negative log likelihood of the target in nats, mean over a sample's positions;
+- ``perplexity`` exp of the mean negative log likelihood over all positions of the set (set metric);
 - ``spearman``  rank correlation of outputs and targets over the whole set (set metric);
 
 against the digital network
@@ -20,16 +22,15 @@ against the digital network
 - ``nmse``      squared error over the energy of the digital output, per sample;
 - ``cosine``    cosine of the angle between both outputs, per sample.
 
+``nll`` and ``perplexity`` leave out positions whose target is -100.
+
 ``module:function`` names a function ``(outputs, targets) -> scores (n,)`` or ``-> one number``, given the targets where
 the data has them, else the digital network's output.
 """
 
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
-from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -37,11 +38,15 @@ import numpy.typing as npt
 from scipy import stats
 
 from lhc.errors import DataError, UsageError
+from lhc.functions import load_function
 
-__all__ = ["METRICS", "Array", "Metric", "Scores", "get_metric"]
+__all__ = ["IGNORED", "METRICS", "Array", "Metric", "Scores", "get_metric"]
 
 Array = npt.NDArray[Any]
 Scores = npt.NDArray[np.float64]
+IGNORED = -100
+"""Target of a position that does not count, as in PyTorch's cross entropy."""
+
 ScoreFunction = Callable[[Array, Array], "Scores | float"]
 
 
@@ -169,6 +174,35 @@ def _cosine(output: Array, digital: Array) -> Scores:
     return cosine
 
 
+def _surprise(metric: str, output: Array, targets: Array) -> tuple[Scores, npt.NDArray[np.int64]]:
+    """Per sample the summed negative log likelihood of its targets, and how many there are."""
+    _check_classes(metric, output)
+    if output.shape[:-1] != targets.shape:
+        raise DataError(f"{metric}: the output has shape {output.shape}, the targets {targets.shape}: one a position")
+    counted = targets != IGNORED
+    _check_labels(metric, targets[counted], output.shape[-1])
+    sums = np.empty(len(output))
+    for row, (values, where) in enumerate(zip(output, counted, strict=True)):
+        likelihoods = _log_probabilities(values[where])
+        sums[row] = -np.take_along_axis(likelihoods, targets[row][where][..., None], axis=-1).sum()
+    return sums, counted.reshape(len(counted), -1).sum(axis=1)
+
+
+def _nll(output: Array, targets: Array) -> Scores:
+    sums, counts = _surprise("nll", output, targets)
+    if not counts.all():
+        raise DataError(f"nll: sample {int(counts.argmin())} has no target other than {IGNORED}; leave it out")
+    return sums / counts
+
+
+def _perplexity(output: Array, targets: Array) -> float:
+    sums, counts = _surprise("perplexity", output, targets)
+    if not counts.any():
+        raise DataError(f"perplexity: there is no target other than {IGNORED}")
+    with np.errstate(over="ignore"):
+        return float(np.exp(sums.sum() / counts.sum()))
+
+
 def _spearman(output: Array, targets: Array) -> float:
     values, wanted = output.ravel(), targets.ravel()
     if values.shape != wanted.shape or len(values) < 3:
@@ -192,6 +226,8 @@ METRICS: Mapping[str, Metric] = {
         Metric("top5", higher_is_better=True, needs_targets=True, score=_top5, percent=True),
         Metric("mse", higher_is_better=False, needs_targets=True, score=_mse),
         Metric("psnr", higher_is_better=True, needs_targets=True, score=_psnr),
+        Metric("nll", higher_is_better=False, needs_targets=True, score=_nll),
+        Metric("perplexity", higher_is_better=False, needs_targets=True, score=_perplexity),
         Metric("spearman", higher_is_better=True, needs_targets=True, score=_spearman),
     )
 }
@@ -222,25 +258,12 @@ def get_metric(name: str, higher_is_better: bool | None = None) -> Metric:
 def _custom(name: str, higher_is_better: bool | None) -> Metric:
     if higher_is_better is None:
         raise UsageError(f"--metric {name}: say --higher-is-better or --lower-is-better; lhc cannot know")
-    module, _, attribute = name.partition(":")
-    folder = str(Path.cwd())
-    added = folder not in sys.path
-    if added:
-        sys.path.insert(0, folder)
-    try:
-        function = getattr(import_module(module), attribute)
-    except Exception as error:  # a user's module can raise anything while it is imported
-        raise UsageError(f"--metric {name}: cannot be imported: {type(error).__name__}: {error}") from error
-    finally:
-        if added:
-            sys.path.remove(folder)
-    if not callable(function):
-        raise UsageError(f"--metric {name}: not a function")
+    function = load_function(name, "--metric")
 
     def score(output: Array, reference: Array) -> Scores | float:
         try:
             value = np.asarray(function(output, reference), np.float64)
-        except Exception as error:  # as above
+        except Exception as error:  # a user's function can raise anything
             raise DataError(f"--metric {name} fails: {type(error).__name__}: {error}") from error
         if value.shape not in ((), (len(output),)):
             raise DataError(f"--metric {name} gives shape {value.shape}; it must give ({len(output)},) or one number")

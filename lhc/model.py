@@ -1,29 +1,114 @@
-"""The ONNX model as it was read, and what identifies it."""
+"""The ONNX model as it was read, and what identifies it.
 
+Weights that a file keeps in other files stay there: such a tensor names its file by an absolute path as long as the
+model is in memory, and its values are mapped, never copied.
+"""
+
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
+from typing import TypeVar
 
+import numpy as np
+import numpy.typing as npt
 import onnx
+from google.protobuf.message import Message
 
-__all__ = ["KEY_PREFIX", "OnnxModel", "without_annotations"]
+__all__ = [
+    "KEY_PREFIX",
+    "OnnxModel",
+    "external_entries",
+    "is_external",
+    "mapped_bytes",
+    "subgraphs",
+    "without_annotations",
+    "without_weights",
+]
 
 KEY_PREFIX = "lhc."
 """Metadata keys that lhc owns start with this."""
+
+_PIECE = 2**24
+"""Bytes of a weight that are hashed at once."""
+
+M = TypeVar("M", bound=Message)
+
+
+def is_external(tensor: onnx.TensorProto) -> bool:
+    """Whether the values lie in another file."""
+    return bool(tensor.data_location == onnx.TensorProto.EXTERNAL)
+
+
+def external_entries(tensor: onnx.TensorProto) -> dict[str, str]:
+    """What a tensor says about its values in another file: ``location``, ``offset``, ``length``."""
+    return {entry.key: entry.value for entry in tensor.external_data}
+
+
+def mapped_bytes(tensor: onnx.TensorProto) -> npt.NDArray[np.uint8]:
+    """The stored bytes of a tensor of a loaded model that lie in another file, mapped into memory."""
+    entries = external_entries(tensor)
+    offset, length = int(entries.get("offset", 0)), int(entries["length"])
+    if length == 0:
+        return np.zeros(0, np.uint8)
+    return np.memmap(entries["location"], np.uint8, "r", offset, (length,))
+
+
+def subgraphs(node: onnx.NodeProto) -> Iterator[tuple[str, onnx.GraphProto]]:
+    """Graphs that a node holds (bodies of If, Loop, Scan), by the name of the attribute."""
+    for attribute in node.attribute:
+        if attribute.HasField("g"):
+            yield attribute.name, attribute.g
+        yield from ((f"{attribute.name}_{index}", graph) for index, graph in enumerate(attribute.graphs))
+
+
+def _all_nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
+    for node in graph.node:
+        yield node
+        for _, inner in subgraphs(node):
+            yield from _all_nodes(inner)
+
+
+def _shallow(message: M, leave_out: str) -> M:
+    """A copy of a message without one of its fields; that field is never copied on the way."""
+    copy: M = type(message)()
+    for descriptor, value in message.ListFields():
+        if descriptor.name == leave_out:
+            continue
+        if isinstance(value, Message):
+            getattr(copy, descriptor.name).CopyFrom(value)
+        elif isinstance(value, str | bytes | int | float):
+            setattr(copy, descriptor.name, value)
+        else:
+            getattr(copy, descriptor.name).extend(value)
+    return copy
+
+
+def without_weights(proto: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy of a model without its initializers, which are never copied on the way."""
+    copy = _shallow(proto, "graph")
+    copy.graph.CopyFrom(_shallow(proto.graph, "initializer"))
+    return copy
+
+
+def _strip(proto: onnx.ModelProto) -> onnx.ModelProto:
+    """Take lhc's metadata out of a model, in place."""
+    holders: tuple[onnx.ModelProto | onnx.NodeProto, ...] = (proto, *_all_nodes(proto.graph))
+    for holder in holders:
+        kept = [entry for entry in holder.metadata_props if not entry.key.startswith(KEY_PREFIX)]
+        if len(kept) != len(holder.metadata_props):
+            kept = [onnx.StringStringEntryProto(key=e.key, value=e.value) for e in kept]
+            del holder.metadata_props[:]
+            holder.metadata_props.extend(kept)
+    return proto
 
 
 def without_annotations(proto: onnx.ModelProto) -> onnx.ModelProto:
     """A copy of the model without any of lhc's metadata; everything else, foreign keys included, is kept."""
     copy = onnx.ModelProto()
     copy.CopyFrom(proto)
-    for holder in (copy, *copy.graph.node):
-        kept = [entry for entry in holder.metadata_props if not entry.key.startswith(KEY_PREFIX)]
-        if len(kept) != len(holder.metadata_props):
-            kept = [onnx.StringStringEntryProto(key=e.key, value=e.value) for e in kept]
-            del holder.metadata_props[:]
-            holder.metadata_props.extend(kept)
-    return copy
+    return _strip(copy)
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +116,7 @@ class OnnxModel:
     """A model in memory, every node with a unique name.
 
     Attributes:
-        proto: the model; not to be changed.
+        proto: the model; not to be changed. Weights in other files are named by absolute paths.
         path: file it came from, or None.
         renamed: ``(old, new)`` names of nodes that had no name or a duplicate one.
         label: how it is called in messages.
@@ -42,7 +127,26 @@ class OnnxModel:
     renamed: tuple[tuple[str, str], ...] = field(default=())
     label: str = "model"
 
+    @property
+    def external(self) -> tuple[onnx.TensorProto, ...]:
+        """Initializers whose values lie in other files."""
+        return tuple(tensor for tensor in self.proto.graph.initializer if is_external(tensor))
+
     @cached_property
     def source(self) -> str:
-        """SHA-256 of graph and weights without lhc's own keys: the same before and after annotation."""
-        return sha256(without_annotations(self.proto).SerializeToString(deterministic=True)).hexdigest()
+        """SHA-256 of graph and weights without lhc's own keys.
+
+        The same before and after annotation, and wherever the weights are kept; weights are read piece by piece.
+        """
+        state = sha256(_strip(without_weights(self.proto)).SerializeToString(deterministic=True))
+        for tensor in self.proto.graph.initializer:
+            state.update(f"|{tensor.name}|{tensor.data_type}|{tuple(tensor.dims)}|".encode())
+            if is_external(tensor):
+                stored = mapped_bytes(tensor)
+                for start in range(0, len(stored), _PIECE):
+                    state.update(stored[start : start + _PIECE].data)
+            elif tensor.HasField("raw_data"):
+                state.update(tensor.raw_data)
+            else:
+                state.update(tensor.SerializeToString(deterministic=True))
+        return state.hexdigest()

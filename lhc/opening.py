@@ -1,5 +1,6 @@
 """From what a user names (a file, a ModelProto, a zoo entry) to a model, its graph and its samples."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,19 +8,22 @@ from pathlib import Path
 import numpy as np
 import onnx
 
-from lhc.errors import ModelError, UsageError
+from lhc.errors import DataError, ModelError, UsageError
 from lhc.graph import LayerGraph
 from lhc.measure import load_task
 from lhc.measure.data import DataSource
 from lhc.metrics import Metric
 from lhc.model import OnnxModel
 from lhc.models import ZooEntry, is_zoo_name, zoo_entry, zoo_names
-from lhc.onnx_io import infer_shapes, input_shapes, load_model, read_graph
+from lhc.onnx_io import Constants, infer_shapes, input_shapes, load_model, read_graph
 from lhc.runtime import observe_tensors
-from lhc.runtime.ort import zero_feeds
+from lhc.runtime.ort import Array, tensor_infos, zero_feeds
+from lhc.runtime.probe import probe
 from lhc.task import Task
 
 __all__ = ["ModelSource", "Opened", "open_model"]
+
+log = logging.getLogger("lhc")
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +40,7 @@ class Opened:
 
         Raises:
             UsageError: no data, or fewer than one sample asked for.
+            ModelError: an input that data files cannot hold.
             DataError: data that does not fit the model.
         """
         if samples is not None and samples < 1:
@@ -44,45 +49,72 @@ class Opened:
             if self.entry is None:
                 raise UsageError(f"{self.model.label}: samples are needed; give them with --data FILE.npz")
             data = self.entry.task()
-        return load_task(data, self.model, metric, label_key).head(samples)
+        for info in tensor_infos(self.model):
+            if not info.type.startswith("tensor("):
+                raise ModelError(
+                    f"{self.model.label}: input {info.name!r} is a {info.type or 'value of no known type'};"
+                    " lhc feeds tensors only"
+                )
+        return load_task(data, self.model, metric, label_key, samples).head(samples)
 
     def graph(self, shapes: Mapping[str, tuple[int, ...]] | None = None, task: Task | None = None) -> LayerGraph:
         """The layer graph; shapes that inference cannot find are observed in one run.
 
         Args:
             shapes: full shapes of inputs; else the data's, with one sample; else a symbolic batch counts 1.
-            task: samples, for their shape.
+            task: samples, for their shape; the first one is what is run.
 
         Raises:
             UsageError: a shape that contradicts the model.
             ModelError: MACs depend on a dimension that nothing fixes.
         """
-        given = dict(shapes or {}) or _data_shapes(self.model, task)
+        feeds = {} if shapes or task is None else _first_sample(self.model, task)
+        given = dict(shapes or {}) or {name: array.shape for name, array in feeds.items()}
         graph = read_graph(self.model, given)
-        if not graph.unresolved:
-            return graph
-        known = infer_shapes(self.model, given, {})
+        if graph.unresolved:
+            graph = read_graph(self.model, given, self._observed(graph, given, feeds))
+        if graph.nested:
+            log.warning(
+                "%s: %d products lie in the bodies of If, Loop or Scan or in local functions; they stay digital",
+                self.model.label,
+                len(graph.nested),
+            )
+        return graph
+
+    def _observed(
+        self, graph: LayerGraph, given: Mapping[str, tuple[int, ...]], feeds: Mapping[str, Array]
+    ) -> dict[str, tuple[int, ...]]:
+        """Shapes around the products whose shape inference does not find, from one run."""
+        known = infer_shapes(self.model, given)
         sizes = {
             name: tuple(d if isinstance(d, int) else 1 for d in known.get(name, ()))
             for name in input_shapes(self.model)
         }
-        constants = {tensor.name for tensor in self.model.proto.graph.initializer}
-        wanted = {t for layer in graph.unresolved for t in (*layer.inputs[:2], layer.outputs[0])}
-        inner = sorted(t for t in wanted - set(graph.inputs) - constants if graph.producer(t))
-        observed = observe_tensors(self.model, inner, zero_feeds(self.model, sizes))
-        return read_graph(self.model, given, {name: array.shape for name, array in observed.items()} | sizes)
+        constants = Constants(self.model.proto.graph)
+        wanted = {t for layer in graph.unresolved for t in (*layer.inputs, layer.outputs[0])}
+        inner = sorted(t for t in wanted if graph.producer(t) and not constants.is_stored(t))
+        try:
+            observed = observe_tensors(self.model, inner, feeds or zero_feeds(self.model, sizes))
+        except DataError as error:
+            if feeds:
+                raise
+            raise ModelError(
+                f"{self.model.label}: sizes in it are only known when it runs, and it does not run on zeros; give"
+                f" samples (--data), or its shapes (--shape): {error}"
+            ) from error
+        return {name: array.shape for name, array in observed.items()} | sizes
 
 
-def _data_shapes(model: OnnxModel, task: Task | None) -> dict[str, tuple[int, ...]]:
-    if task is None:
-        return {}
+def _first_sample(model: OnnxModel, task: Task) -> dict[str, Array]:
+    """The first samples, as many as the model takes at once."""
     declared = input_shapes(model)
-    shapes = {}
-    for name, array in task.inputs.items():
+    _, first = next(task.blocks(1))
+    feeds = {}
+    for name, array in first.items():
         shape = declared[name]
         batch = shape[0] if shape and isinstance(shape[0], int) else 1
-        shapes[name] = (int(batch), *map(int, np.shape(array)[1:]))
-    return shapes
+        feeds[name] = np.repeat(array, batch, axis=0) if array.ndim else array
+    return feeds
 
 
 ModelSource = str | Path | onnx.ModelProto | OnnxModel | Opened
@@ -101,4 +133,4 @@ def open_model(source: ModelSource) -> Opened:
         return Opened(load_model(entry.model(), label=source), entry)
     if isinstance(source, str) and not Path(source).exists() and not Path(source).suffix:
         raise ModelError(f"{source}: no such file, and no model of the zoo ({', '.join(zoo_names())})")
-    return Opened(load_model(source), None)
+    return Opened(load_model(source, probe=probe), None)

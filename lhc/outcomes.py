@@ -1,5 +1,6 @@
 """What `lhc.analyze` and `lhc.partition` return."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -9,20 +10,26 @@ import onnx
 from lhc.errors import LhcError, UsageError
 from lhc.graph import LayerGraph
 from lhc.model import OnnxModel
-from lhc.onnx_io import annotate, load_model, save_model, written_for
-from lhc.plan import Plan, summary
+from lhc.onnx_io import ExternalData, annotate, check_place, load_model, relative, save_model, written_for
+from lhc.plan import LayerPlan, Plan, summary
 from lhc.runtime import HybridSession
 from lhc.tables import Table
 
-__all__ = ["Analysis", "PartitionResult", "check_output", "plan_table"]
+__all__ = ["GROUPED_FORMS", "Analysis", "PartitionResult", "check_output", "plan_table"]
+
+GROUPED_FORMS = ("table", "markdown")
+"""Forms in which rows may stand for groups of others; in the others every row is a layer."""
 
 
-def check_output(path: Path, model: OnnxModel, force: bool) -> None:
+def check_output(path: Path, model: OnnxModel, force: bool, external_data: ExternalData = "keep") -> None:
     """Refuse an output that would lose something of the user's.
 
     Raises:
-        UsageError: it is the input, a folder, or a file that lhc did not write for this model (unless ``force``).
+        UsageError: it is the input, a folder, or a file that lhc did not write for this model (unless ``force``), or
+            the model's data files cannot be reached from there.
     """
+    if external_data not in ("keep", "copy"):
+        raise UsageError(f"--external-data {external_data!r}: choose keep or copy")
     if model.path is not None and path.exists() and path.samefile(model.path):
         raise UsageError(f"{path}: the output is the input; choose another name with -o")
     if path.is_dir():
@@ -31,6 +38,7 @@ def check_output(path: Path, model: OnnxModel, force: bool) -> None:
         raise UsageError(f"{path}: the folder {path.absolute().parent} does not exist")
     if path.exists() and not force and written_for(path) != model.source and not _same_network(path, model):
         raise UsageError(f"{path}: exists and holds something else; --force replaces it, or use -o")
+    check_place(model, path, external_data, force or path.exists())
 
 
 def _same_network(path: Path, model: OnnxModel) -> bool:
@@ -60,29 +68,63 @@ class Analysis:
         """Tiles of all eligible layers."""
         return self.plan.tiles_of(self.graph, frozenset(self.plan.eligible))
 
-    def as_table(self) -> Table:
-        """One row a candidate."""
-        rows = [
-            [
-                layer.title,
-                layer.op_type,
-                "yes" if layer.reason == "eligible" else "no",
-                f"{layer.macs:,}",
-                f"{layer.parameters:,}",
-                str(layer.tiles),
-                layer.detail if layer.reason == "eligible" else f"{layer.reason}: {layer.detail}",
-            ]
-            for layer in self.plan.layers
-        ]
+    def blocks(self) -> Mapping[str, tuple[LayerPlan, ...]]:
+        """The candidates by the path of the block that they are in, in the order of the file; ``""`` is the top."""
+        found: dict[str, list[LayerPlan]] = {}
+        for layer in self.plan.layers:
+            found.setdefault(layer.block, []).append(layer)
+        return {block: tuple(layers) for block, layers in found.items()}
+
+    def block_tiles(self, block: str) -> int:
+        """Tiles of a block's eligible layers."""
+        eligible = frozenset(layer.name for layer in self.blocks()[block] if layer.reason == "eligible")
+        return self.plan.tiles_of(self.graph, eligible)
+
+    def as_table(self, grouped: bool = True) -> Table:
+        """One row a candidate.
+
+        Args:
+            grouped: under a row for its block, where that has several; else with the block in a column.
+        """
         headers = ["layer", "operator", "analog", "MACs", "weights", "tiles", "why"]
+        if not grouped:
+            rows = [[*_analysis_row(layer), layer.block] for layer in self.plan.layers]
+            return Table([*headers, "block"], rows, right=(3, 4, 5))
+        rows = []
+        waiting = {block: layers for block, layers in self.blocks().items() if block and len(layers) > 1}
+        grouped_blocks = frozenset(waiting)
+        for layer in self.plan.layers:
+            if layer.block not in grouped_blocks:
+                rows.append(_analysis_row(layer))
+            elif layer.block in waiting:
+                layers = waiting.pop(layer.block)
+                rows += [self._block_row(layer.block, layers), *(_analysis_row(other, "  ") for other in layers)]
         return Table(headers, rows, right=(3, 4, 5))
+
+    def _block_row(self, block: str, layers: Sequence[LayerPlan]) -> list[str]:
+        count = sum(layer.reason == "eligible" for layer in layers)
+        macs, weights = (sum(numbers) for numbers in zip(*((x.macs, x.parameters) for x in layers), strict=True))
+        return [block, "", f"{count} of {len(layers)}", f"{macs:,}", f"{weights:,}", f"{self.block_tiles(block)}", ""]
 
     def table(self, form: str = "table") -> str:
         """As text, csv, markdown or latex."""
-        return self.as_table().render(form)
+        return self.as_table(form in GROUPED_FORMS).render(form)
 
     def _repr_html_(self) -> str:
         return self.as_table().html()
+
+
+def _analysis_row(layer: LayerPlan, indent: str = "") -> list[str]:
+    eligible = layer.reason == "eligible"
+    return [
+        indent + layer.title,
+        layer.op_type,
+        "yes" if eligible else "no",
+        f"{layer.macs:,}",
+        f"{layer.parameters:,}",
+        str(layer.tiles),
+        layer.detail if eligible else f"{layer.reason}: {layer.detail}",
+    ]
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,27 +145,34 @@ class PartitionResult:
 
     @property
     def model(self) -> onnx.ModelProto:
-        """The model with the plan in its metadata, and nothing else changed."""
-        return annotate(self.source, self.plan, self.graph)
+        """The model with the plan in its metadata, and nothing else changed.
+
+        Weights in other files are named as in the source; save such a model in the source's folder.
+        """
+        annotated = annotate(self.source, self.plan, self.graph)
+        path = self.source.path
+        return annotated if path is None or not self.source.external else relative(annotated, path.parent)
 
     @property
     def summary(self) -> str:
         """One line."""
         return summary(self.plan, self.graph)
 
-    def save(self, path: str | Path, *, force: bool = False) -> Path:
+    def save(self, path: str | Path, *, force: bool = False, external_data: ExternalData = "keep") -> Path:
         """Write the annotated model.
 
         Args:
             path: where to.
             force: replace a file that lhc did not write for this model.
+            external_data: where the source keeps weights in other files, refer to those (``keep``; the output must lie
+                in their folder), or write a copy of them beside the output (``copy``).
 
         Raises:
             UsageError: writing would lose something, or the place cannot be written.
         """
         where = Path(path)
-        check_output(where, self.source, force)
-        save_model(self.model, where)
+        check_output(where, self.source, force, external_data)
+        save_model(annotate(self.source, self.plan, self.graph), where, external_data)
         return where
 
     def session(self, seed: int | None = None, t_inference: float | None = None) -> HybridSession:

@@ -78,6 +78,18 @@ class LayerPlan(_Record):
         """How people call it: its module path, and its name where that is another."""
         return self.name if self.module is None else f"{self.module} ({self.name})"
 
+    @property
+    def path(self) -> str:
+        """Dotted path: its module's, or its own name's, with slashes as dots."""
+        return self.module or self.name.partition(";")[0].strip("/").replace("/", ".")
+
+    @property
+    def block(self) -> str:
+        """Path of the block that it is in: down to the first number (``encoder.layer.3``), else what holds it."""
+        parts = self.path.split(".")
+        number = next((index for index, part in enumerate(parts[:-1]) if part.isdigit()), len(parts) - 2)
+        return ".".join(parts[: number + 1])
+
 
 class Outcome(_Record):
     """How the placement did on data: what the decision rests on."""

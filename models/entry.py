@@ -2,15 +2,18 @@
 
 import os
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
+
+from lhc.errors import DataError
 
 if TYPE_CHECKING:
     import onnx
 
     from lhc.task import Task
 
-__all__ = ["DATA_VARIABLE", "ZooEntry", "data_folder"]
+__all__ = ["DATA_VARIABLE", "ZooEntry", "data_file", "data_folder"]
 
 DATA_VARIABLE = "LHC_DATA"
 """Environment variable that names the folder of data sets and weights outside the package."""
@@ -31,7 +34,7 @@ class ZooEntry(ABC):
         """The network as ONNX, its batch axis dynamic and its batch-norms folded.
 
         Args:
-            weights: file of weights; None takes the entry's own.
+            weights: file (or, for some, folder) of weights; None takes the entry's own.
 
         Raises:
             UsageError: there are no weights to take, or the entry takes none.
@@ -45,6 +48,32 @@ class ZooEntry(ABC):
         Raises:
             DataError: they are not where they are looked for.
         """
+
+    def shapes(self) -> Mapping[str, tuple[int, ...]]:
+        """Shapes of inputs that costs are counted for where nobody gives any; empty where the model fixes them.
+
+        One sample as long as the longest of the task's.
+        """
+        return {}
+
+
+def data_file(what: str, *choices: str) -> Path:
+    """The first of these files that is there.
+
+    Args:
+        what: names the file in errors.
+        choices: paths below the folder that ``LHC_DATA`` names.
+
+    Raises:
+        DataError: none is there, or the variable is not set.
+    """
+    folder = data_folder()
+    if folder is None:
+        raise DataError(f"{what} is not part of the package; set {DATA_VARIABLE} to a folder that holds {choices[0]}")
+    for choice in choices:
+        if (folder / choice).is_file():
+            return folder / choice
+    raise DataError(f"no {what} in {folder}: expected {' or '.join(choices)}")
 
 
 def data_folder() -> Path | None:

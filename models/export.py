@@ -6,35 +6,46 @@ notes) is taken out, so that the same weights give the same bytes anywhere.
 """
 
 import ast
+import inspect
+import sys
 import warnings
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, TypeGuard
 
+import numpy as np
 import onnx
 
-from lhc.errors import MissingDependencyError
+from lhc.errors import MissingDependencyError, ModelError, UsageError
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
     import torch
 
-__all__ = ["OPSET", "export_onnx", "module_path_names", "strip_metadata"]
+__all__ = ["OPSET", "export_module", "export_onnx", "is_module", "module_path_names", "strip_metadata"]
 
 OPSET = 18
 """The opset that torch's exporter writes without converting."""
 
 _PRODUCTS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 _SCOPES = "pkg.torch.onnx.name_scopes"
+_NO_MODULE = "_empty_nn_module_stack_from_metadata_hook"
+"""What torch notes for the sizes of inputs, which no module computes."""
 
 
 def export_onnx(
-    module: "torch.nn.Module", example: "torch.Tensor", input_name: str = "x", output_name: str = "logits"
+    module: "torch.nn.Module",
+    examples: "torch.Tensor | Mapping[str, torch.Tensor]",
+    outputs: Sequence[str] | None = ("logits",),
+    sequence: Mapping[str, int] | None = None,
 ) -> onnx.ModelProto:
-    """Export a module of one input and one output, with a dynamic first axis named ``batch``.
+    """Export a module, with a dynamic first axis named ``batch``.
 
     Args:
         module: in evaluation mode.
-        example: an input with at least two samples (the exporter takes an axis of 1 as fixed).
-        input_name: name of the graph's input.
-        output_name: name of the graph's output.
+        examples: inputs by the names that ``forward`` gives them, or the only one, which is then named ``x``; each with
+            at least two samples (the exporter takes an axis of 1 as fixed).
+        outputs: names of the graph's outputs; None leaves the exporter's.
+        sequence: input -> axis that is as long as the sequence; it becomes dynamic and is named ``sequence``.
 
     Raises:
         MissingDependencyError: torch or onnxscript is not installed.
@@ -44,16 +55,22 @@ def export_onnx(
         import torch
     except ImportError as error:
         raise MissingDependencyError(f"exporting needs torch and onnxscript: {error}") from error
+    batch, length = torch.export.Dim("batch"), torch.export.Dim("sequence")
+    alone = isinstance(examples, torch.Tensor)
+    # Copies: what is one tensor here would be one input there.
+    feeds = {"x": examples} if isinstance(examples, torch.Tensor) else {n: e.clone() for n, e in examples.items()}
+    axes = {name: {0: batch} | ({sequence[name]: length} if sequence and name in sequence else {}) for name in feeds}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
             module,
-            (example,),
+            tuple(feeds.values()) if alone else (),
+            kwargs=None if alone else feeds,
             dynamo=True,
             opset_version=OPSET,
-            input_names=[input_name],
-            output_names=[output_name],
-            dynamic_shapes=({0: torch.export.Dim("batch")},),
+            input_names=list(feeds),
+            output_names=None if outputs is None else list(outputs),
+            dynamic_shapes=tuple(axes.values()) if alone else axes,
             external_data=False,
             verbose=False,
         )
@@ -68,13 +85,79 @@ def export_onnx(
     return model
 
 
+def is_module(source: object) -> "TypeGuard[torch.nn.Module]":
+    """Whether something is a PyTorch module; does not load torch to find out."""
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(source, torch.nn.Module)
+
+
+def export_module(module: "torch.nn.Module", arrays: Mapping[str, "npt.NDArray[np.generic]"]) -> onnx.ModelProto:
+    """Export a user's module as it is in evaluation mode, with a dynamic first axis named ``batch``.
+
+    Args:
+        module: left as it was.
+        arrays: inputs by the names that ``forward`` gives them, or one array of any name for the only input; the first
+            two samples are the examples that the exporter follows.
+
+    Raises:
+        UsageError: the arrays are not the inputs of ``forward``.
+        ModelError: the exporter cannot translate the module, or it fails on the samples.
+        MissingDependencyError: onnxscript is not installed.
+    """
+    import torch
+
+    named = _as_inputs(module, arrays)
+    examples = {name: torch.from_numpy(_two_samples(name, array)) for name, array in named.items()}
+    modes = [(part, part.training) for part in module.modules()]
+    module.eval()
+    try:
+        return export_onnx(module, examples, outputs=None)
+    except MissingDependencyError:
+        raise
+    except Exception as error:  # a user's module, and the exporter on it, can raise anything
+        reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        raise ModelError(
+            f"{type(module).__name__}: torch cannot export it to ONNX with a dynamic batch: {reason}; export it"
+            " yourself and give the .onnx file"
+        ) from error
+    finally:
+        for part, training in modes:
+            part.training = training
+
+
+def _as_inputs(
+    module: "torch.nn.Module", arrays: Mapping[str, "npt.NDArray[np.generic]"]
+) -> dict[str, "npt.NDArray[np.generic]"]:
+    """Arrays by the names of ``forward``'s parameters, in their order."""
+    parameters = inspect.signature(module.forward).parameters
+    kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    names = [name for name, parameter in parameters.items() if parameter.kind in kinds]
+    needed = [name for name in names if parameters[name].default is inspect.Parameter.empty]
+    if len(arrays) == 1 and len(needed or names) == 1:
+        return {(needed or names)[0]: next(iter(arrays.values()))}
+    missing, extra = sorted(set(needed) - set(arrays)), sorted(set(arrays) - set(names))
+    if missing or extra or not arrays:
+        found = ", ".join(sorted(arrays)) or "none"
+        raise UsageError(
+            f"{type(module).__name__}: its forward takes {', '.join(names)}; the data has {found}. A module is exported"
+            " on samples: give arrays by these names"
+        )
+    return {name: arrays[name] for name in names if name in arrays}
+
+
+def _two_samples(name: str, array: "npt.NDArray[np.generic]") -> "npt.NDArray[np.generic]":
+    if array.ndim == 0 or len(array) == 0:
+        raise UsageError(f"input {name!r} has shape {array.shape}; its first axis must hold samples")
+    return array[np.array([0, min(1, len(array) - 1)])]
+
+
 def module_path_names(graph: onnx.GraphProto) -> list[str]:
     """A unique name for every node, after the module it comes from.
 
-    Convolutions and matrix products are named as the module that owns their weight (``layer1.0.conv1`` for
-    ``layer1.0.conv1.weight``) or, where the weight was transformed, as the innermost module the exporter noted.
-    Others are named as that module and their operator (``layer1.0.relu``). What would occur twice gets a number:
-    ``layer1.0.relu_1``.
+    Convolutions and matrix products with a constant are named as the module that owns their weight (``layer1.0.conv1``
+    for ``layer1.0.conv1.weight``) or, where the weight was transformed, as the innermost module the exporter noted.
+    Others are named as that module and their operator (``layer1.0.relu``, ``attention.self.matmul``). What would occur
+    twice gets a number: ``layer1.0.relu_1``.
     """
     weights = {tensor.name for tensor in graph.initializer}
     products = [_product_path(node, weights) for node in graph.node]
@@ -105,9 +188,10 @@ def _unique(wanted: str, taken: set[str]) -> str:
 
 
 def _product_path(node: onnx.NodeProto, weights: set[str]) -> str:
-    if node.op_type not in _PRODUCTS:
+    constant = [name for name in node.input[:2] if name in weights]
+    if node.op_type not in _PRODUCTS or not constant:
         return ""
-    owners = [name.removesuffix(".weight") for name in node.input if name in weights and name.endswith(".weight")]
+    owners = [name.removesuffix(".weight") for name in constant if name.endswith(".weight")]
     return owners[0] if owners else _scope(node)
 
 
@@ -115,4 +199,5 @@ def _scope(node: onnx.NodeProto) -> str:
     """Path of the innermost module that the exporter noted for a node; empty at the top."""
     noted = next((p.value for p in node.metadata_props if p.key == _SCOPES), "[]")
     scopes = [str(scope) for scope in ast.literal_eval(noted)]
-    return scopes[-2] if len(scopes) > 1 else ""
+    modules = [scope for scope in scopes[:-1] if scope != _NO_MODULE]
+    return modules[-1] if modules else ""

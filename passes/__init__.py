@@ -6,20 +6,29 @@ Pure: no torch, aihwkit or onnxruntime. A pass takes the graph and a plan and re
 from lhc.passes.base import Judge, Pass, PassResult, run_passes
 from lhc.passes.gates import ParityGate
 from lhc.passes.qualify import Qualify, initial_plan
+from lhc.passes.search import Point, SearchSpace, search_space
+from lhc.passes.search_base import Goal
+from lhc.passes.search_front import Front, front
 from lhc.passes.select import FollowPlan, Select
 from lhc.passes.strategies import STRATEGIES, Strategy, make_strategy
 
 __all__ = [
     "STRATEGIES",
     "FollowPlan",
+    "Front",
+    "Goal",
     "Judge",
     "ParityGate",
     "Pass",
     "PassResult",
+    "Point",
     "Qualify",
+    "SearchSpace",
     "Select",
     "Strategy",
+    "front",
     "initial_plan",
     "make_strategy",
     "run_passes",
+    "search_space",
 ]

@@ -1,7 +1,7 @@
 """Which candidates can be analog at all, each refusal with a reason that holds numbers.
 
-A candidate is eligible if one operand is a constant matrix of floats, the operator is Conv, Gemm or MatMul, and the
-machine has as many tiles as the matrix needs: ceil(rows / tile rows) · ceil(groups · cols / tile cols).
+A candidate is eligible if one operand is a constant matrix of floats, the operator is a Conv, Gemm or MatMul of the main
+graph, and the machine has as many tiles as the matrix needs: ceil(rows / tile rows) · ceil(groups · cols / tile cols).
 """
 
 from dataclasses import dataclass
@@ -16,8 +16,8 @@ __all__ = ["Qualify", "initial_plan"]
 
 
 def initial_plan(graph: LayerGraph, hardware: Hardware, source: str, lhc_version: str) -> Plan:
-    """All candidates, digital, with their costs; nothing decided."""
-    layers = tuple(_describe(layer, hardware) for layer in graph.candidates)
+    """All candidates, digital, with their costs, nothing decided; those nested in operators come last."""
+    layers = tuple(_describe(layer, hardware) for layer in (*graph.candidates, *graph.nested))
     return Plan(lhc_version=lhc_version, source=source, hardware=hardware, layers=layers)
 
 

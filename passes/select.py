@@ -1,11 +1,12 @@
 """What the user wants: which candidates are looked at, and which are fixed.
 
-Patterns are globs on layer names, or regular expressions after ``re:`` (matched anywhere). Layers that share
-their weights share their tiles and move together.
+Patterns are globs on layer names, or regular expressions after ``re:`` (matched anywhere). They are tried on the paths
+of modules too, and on the paths above them: ``encoder.layer.3`` names all that is in it. Layers that share their
+weights share their tiles and move together.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
@@ -19,26 +20,41 @@ from lhc.plan import Placement, Plan, Reason
 __all__ = ["FollowPlan", "Select", "match_layers"]
 
 
-def match_layers(pattern: str, names: Iterable[str], option: str) -> frozenset[str]:
+def match_layers(
+    pattern: str, names: Iterable[str], option: str, paths: Mapping[str, str] | None = None
+) -> frozenset[str]:
     """Names that a pattern matches.
+
+    Args:
+        pattern: glob, or regular expression after ``re:``.
+        names: of the layers.
+        option: what messages call the pattern.
+        paths: name -> dotted path of the layer; a glob that matches the beginning of one, up to a dot, matches it.
 
     Raises:
         UsageError: none, or not a regular expression; the message lists the nearest names.
     """
-    names = list(names)
+    keys = {name: (name, *_above((paths or {}).get(name, ""))) for name in names}
     if pattern.startswith("re:"):
         try:
             expression = re.compile(pattern[3:])
         except re.error as error:
             raise UsageError(f"{option} {pattern!r}: not a regular expression: {error}") from error
-        found = frozenset(name for name in names if expression.search(name))
+        found = frozenset(name for name, key in keys.items() if any(expression.search(k) for k in key))
     else:
-        found = frozenset(name for name in names if fnmatchcase(name, pattern))
+        found = frozenset(name for name, key in keys.items() if any(fnmatchcase(k, pattern) for k in key))
     if not found:
-        near = get_close_matches(pattern, names, n=3, cutoff=0.3) or names[:3]
+        known = list(dict.fromkeys(k for key in keys.values() for k in key))
+        near = get_close_matches(pattern, known, n=3, cutoff=0.3) or known[:3]
         hint = f"nearest: {', '.join(near)}" if near else "the model has no MatMul, Gemm or Conv"
         raise UsageError(f"{option} {pattern!r} matches no layer; {hint}")
     return found
+
+
+def _above(path: str) -> tuple[str, ...]:
+    """A path and those above it: ``a.b.c``, ``a``, ``a.b``."""
+    parts = path.split(".")
+    return tuple(dict.fromkeys([path, *(".".join(parts[:depth]) for depth in range(1, len(parts)))])) if path else ()
 
 
 @dataclass(frozen=True)
@@ -60,10 +76,10 @@ class Select(Pass):
 
     def run(self, graph: LayerGraph, plan: Plan) -> PassResult:
         names = [layer.name for layer in plan.layers]
-        included = self._matches("--include", self.include, names, graph) or frozenset(names)
-        excluded = self._matches("--exclude", self.exclude, names, graph)
-        analog = self._matches("--force-analog", self.force_analog, names, graph)
-        digital = self._matches("--force-digital", self.force_digital, names, graph)
+        included = self._matches("--include", self.include, plan, graph) or frozenset(names)
+        excluded = self._matches("--exclude", self.exclude, plan, graph)
+        analog = self._matches("--force-analog", self.force_analog, plan, graph)
+        digital = self._matches("--force-digital", self.force_digital, plan, graph)
         self._check(graph, plan, analog, digital, (frozenset(names) - included) | excluded)
         decisions: dict[str, tuple[Placement, Reason, str]] = {}
         for name in plan.eligible:
@@ -77,9 +93,10 @@ class Select(Pass):
                 decisions[name] = ("digital", "excluded", "not named by --include")
         return PassResult(plan.decide(decisions))
 
-    def _matches(self, option: str, patterns: tuple[str, ...], names: list[str], graph: LayerGraph) -> frozenset[str]:
-        found = frozenset(name for pattern in patterns for name in match_layers(pattern, names, option))
-        return frozenset(name for group in graph.tied(names) if found & set(group) for name in group)
+    def _matches(self, option: str, patterns: tuple[str, ...], plan: Plan, graph: LayerGraph) -> frozenset[str]:
+        paths = {layer.name: layer.path for layer in plan.layers}
+        found = frozenset(name for pattern in patterns for name in match_layers(pattern, paths, option, paths))
+        return frozenset(name for group in graph.tied(paths) if found & set(group) for name in group)
 
     def _check(
         self,

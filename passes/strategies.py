@@ -2,8 +2,10 @@
 
 - ``sensitivity``: order layers by damage per MAC, bisect for the longest prefix that holds the budget, then try the
   layers after it one by one. Takes about log2(N) judgements plus the repairs.
+- ``milp``: the best set by estimated damage and cost, solved exactly, judged and repaired (`lhc.passes.search_milp`).
 - ``lionheart``: Lammie et al., IEEE TETC 2025: layers by MACs, descending, each kept if the joint placement stays
   within the drop. Takes N judgements. Retraining is not part of it yet.
+- ``exhaustive``, ``random``: for comparisons (`lhc.passes.search_compared`).
 - ``all-analog``, ``all-digital``, ``first-last`` (first and last eligible layer digital): fixed rules, not judged here.
 
 Only eligible layers are decided; what the user forced stays. Layers that share weights move together.
@@ -15,7 +17,10 @@ from typing import ClassVar
 
 from lhc.errors import UsageError
 from lhc.graph import LayerGraph
-from lhc.passes.base import Judge, Pass, PassResult
+from lhc.passes.base import Judge, PassResult
+from lhc.passes.search_base import DEFAULT_GOAL, Goal, Group, Strategy, decide, fits, groups_of, reason
+from lhc.passes.search_compared import Exhaustive, Random
+from lhc.passes.search_milp import Milp
 from lhc.plan import Placement, Plan, Reason
 
 __all__ = [
@@ -28,39 +33,6 @@ __all__ = [
     "Strategy",
     "make_strategy",
 ]
-
-Group = tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Strategy(Pass):
-    """Base of all strategies.
-
-    Attributes:
-        judge: judges joint placements.
-    """
-
-    judge: Judge
-    searches: ClassVar[bool] = True
-    """Whether it judges placements; otherwise it only follows a rule."""
-    needs_sensitivity: ClassVar[bool] = False
-    """Whether the plan must hold a sensitivity for every eligible layer."""
-
-
-def _groups(graph: LayerGraph, plan: Plan) -> list[Group]:
-    return list(graph.tied(plan.eligible))
-
-
-def _fits(graph: LayerGraph, plan: Plan, placement: frozenset[str]) -> bool:
-    count = plan.hardware.tiles.count
-    return count is None or plan.tiles_of(graph, placement) <= count
-
-
-def _decide(plan: Plan, analog: frozenset[str], why_not: Callable[[str], tuple[Reason, str]], why: str) -> Plan:
-    decisions: dict[str, tuple[Placement, Reason, str]] = {}
-    for name in plan.eligible:
-        decisions[name] = ("analog", "budget", why) if name in analog else ("digital", *why_not(name))
-    return plan.decide(decisions)
 
 
 @dataclass(frozen=True)
@@ -77,15 +49,13 @@ class SensitivityOrder(Strategy):
 
     def run(self, graph: LayerGraph, plan: Plan) -> PassResult:
         damage = _damage_per_mac(plan)
-        order = sorted(_groups(graph, plan), key=lambda group: (damage(group), group))
+        order = sorted(groups_of(graph, plan), key=lambda group: (damage(group), group))
         fitting = self._fitting(graph, plan, order)
         chosen = self._bisect(plan.analog, fitting)
         chosen += self._repair(plan.analog, chosen, [g for g in fitting if g not in chosen])
         analog = plan.analog.union(*chosen)
         without_room = frozenset(name for g in order if g not in fitting for name in g)
-        decided = _decide(
-            plan, analog, _reason(without_room), "within the budget together with the other analog layers"
-        )
+        decided = decide(plan, analog, reason(without_room), "within the budget together with the other analog layers")
         safer = sorted(chosen, key=damage)
         fallbacks = tuple(plan.analog.union(*safer[:n]) for n in range(len(safer) - 1, -1, -1))
         return PassResult(decided, fallbacks=fallbacks)
@@ -94,7 +64,7 @@ class SensitivityOrder(Strategy):
         """Groups in order, those left out for which no tiles remain."""
         taken: list[Group] = []
         for group in order:
-            if _fits(graph, plan, plan.analog.union(*taken, group)):
+            if fits(graph, plan, plan.analog.union(*taken, group)):
                 taken.append(group)
         return taken
 
@@ -130,15 +100,6 @@ def _damage_per_mac(plan: Plan) -> Callable[[Group], float]:
     return damage
 
 
-def _reason(without_room: frozenset[str]) -> Callable[[str], tuple[Reason, str]]:
-    def reason(name: str) -> tuple[Reason, str]:
-        if name in without_room:
-            return "tiles", "no tiles left for it beside less sensitive layers"
-        return "sensitivity", "not shown to stay within the budget with it analog as well"
-
-    return reason
-
-
 @dataclass(frozen=True)
 class LionHeart(Strategy):
     """Greedy walk in descending order of MACs (LionHeart, part 1.1 of the published algorithm)."""
@@ -147,12 +108,12 @@ class LionHeart(Strategy):
 
     def run(self, graph: LayerGraph, plan: Plan) -> PassResult:
         macs = {layer.name: layer.macs for layer in plan.layers}
-        order = sorted(_groups(graph, plan), key=lambda group: -sum(macs[name] for name in group))
+        order = sorted(groups_of(graph, plan), key=lambda group: -sum(macs[name] for name in group))
         accepted, without_room = plan.analog, frozenset[str]()
         path = [accepted]
         for group in order:
             candidate = accepted | frozenset(group)
-            if not _fits(graph, plan, candidate):
+            if not fits(graph, plan, candidate):
                 without_room |= frozenset(group)
                 continue
             # Retraining belongs here: the published algorithm fine-tunes the candidate before judging it, keeps the
@@ -161,7 +122,7 @@ class LionHeart(Strategy):
                 accepted = candidate
                 path.append(accepted)
         why = "kept: with it the joint drop stayed within the budget"
-        return PassResult(_decide(plan, accepted, _reason(without_room), why), fallbacks=tuple(reversed(path[:-1])))
+        return PassResult(decide(plan, accepted, reason(without_room), why), fallbacks=tuple(reversed(path[:-1])))
 
 
 @dataclass(frozen=True)
@@ -175,21 +136,21 @@ class _Rule(Strategy):
         raise NotImplementedError
 
     def run(self, graph: LayerGraph, plan: Plan) -> PassResult:
-        groups = _groups(graph, plan)
+        groups = groups_of(graph, plan)
         digital = self._digital(plan.eligible)
         analog = plan.analog
         without_room = frozenset[str]()
         for group in groups:
             if digital.isdisjoint(group):
-                fits = _fits(graph, plan, analog | frozenset(group))
+                room = fits(graph, plan, analog | frozenset(group))
                 analog, without_room = (
-                    (analog | frozenset(group), without_room) if fits else (analog, without_room | frozenset(group))
+                    (analog | frozenset(group), without_room) if room else (analog, without_room | frozenset(group))
                 )
 
-        def reason(name: str) -> tuple[Reason, str]:
+        def why_not(name: str) -> tuple[Reason, str]:
             return ("tiles", "no tiles left for it") if name in without_room else ("strategy", f"by {self.name}")
 
-        decided = _decide(plan, analog, reason, "")
+        decided = decide(plan, analog, why_not, "")
         rule: dict[str, tuple[Placement, Reason, str]] = {
             name: ("analog", "strategy", f"by {self.name}") for name in plan.eligible if name in analog
         }
@@ -227,16 +188,28 @@ class FirstLast(_Rule):
 
 
 STRATEGIES: Mapping[str, type[Strategy]] = {
-    strategy.name: strategy for strategy in (SensitivityOrder, LionHeart, AllAnalog, AllDigital, FirstLast)
+    strategy.name: strategy
+    for strategy in (SensitivityOrder, LionHeart, Milp, Exhaustive, Random, AllAnalog, AllDigital, FirstLast)
 }
 
 
-def make_strategy(name: str, judge: Judge) -> Strategy:
+def make_strategy(name: str, judge: Judge, goal: Goal = DEFAULT_GOAL) -> Strategy:
     """The strategy of that name.
 
+    Args:
+        name: of the strategy.
+        judge: judges joint placements.
+        goal: what a placement is to be good at; most MACs on tiles by default.
+
     Raises:
-        UsageError: there is none; the message lists them.
+        UsageError: there is none; the message lists them. Or it does not take another goal.
     """
     if name not in STRATEGIES:
         raise UsageError(f"unknown strategy {name!r}; choose one of {', '.join(STRATEGIES)}")
-    return STRATEGIES[name](judge)
+    kind = STRATEGIES[name]
+    if goal == DEFAULT_GOAL:
+        return kind(judge)
+    if not kind.follows_goal:
+        able = ", ".join(other for other, k in STRATEGIES.items() if k.follows_goal)
+        raise UsageError(f"strategy {name!r} goes for MACs without other bounds; these take another goal: {able}")
+    return kind(judge, goal)  # type: ignore[call-arg]

@@ -56,13 +56,17 @@ def cut_graph(graph: LayerGraph, analog: frozenset[str], constants: Constants) -
 
 
 def _segment(graph: LayerGraph, names: list[str], constants: Constants) -> Segment | None:
+    asked = set(graph.outputs)
+    # What computes a constant belongs to every segment that reads it, and to none by itself.
+    names = [n for n in names if any(t not in constants or t in asked for t in graph[n].outputs if t)]
     if not names:
         return None
     inside = set(names)
     written = {t for name in names for t in graph[name].outputs if t}
     read = dict.fromkeys(t for name in names for t in graph[name].inputs)
-    needed = set(graph.outputs) | {t for layer in graph.layers if layer.name not in inside for t in layer.inputs}
-    outputs = [t for name in names for t in graph[name].outputs if t in needed and t not in constants]
+    needed = asked | {t for layer in graph.layers if layer.name not in inside for t in layer.inputs}
+    wanted = [t for name in names for t in graph[name].outputs if t in needed]
+    outputs = [t for t in wanted if t not in constants or t in asked]
     if not outputs:
         return None
     inputs = [t for t in read if t not in written and t not in constants]
@@ -83,10 +87,8 @@ def segment_model(
     proto = model.proto
     result = onnx.ModelProto(ir_version=proto.ir_version, opset_import=proto.opset_import, functions=proto.functions)
     result.graph.name = proto.graph.name or "segment"
+    result.graph.node.extend(_constant_nodes(proto, segment, nodes))
     result.graph.node.extend(nodes[name] for name in segment.layers)
-    constants = _constant_nodes(proto, segment, nodes)
-    for node in constants:
-        result.graph.node.insert(0, node)
     read = {t for node in result.graph.node for t in _reads(node)}
     result.graph.initializer.extend(t for t in proto.graph.initializer if t.name in read)
     result.graph.sparse_initializer.extend(t for t in proto.graph.sparse_initializer if t.values.name in read)
@@ -111,7 +113,17 @@ def _reads(node: onnx.NodeProto) -> Iterable[str]:
 def _constant_nodes(
     proto: onnx.ModelProto, segment: Segment, nodes: Mapping[str, onnx.NodeProto]
 ) -> list[onnx.NodeProto]:
-    """Constant nodes of other segments whose values this one reads and is not given: constants cross no border."""
-    read = {t for name in segment.layers for t in _reads(nodes[name])} - set(segment.inputs)
+    """Nodes outside the segment that compute constants which it reads and is not given: constants cross no border."""
+    producers = {tensor: node for node in proto.graph.node for tensor in node.output if tensor}
     own = set(segment.layers)
-    return [n for n in proto.graph.node if n.op_type == "Constant" and n.name not in own and n.output[0] in read]
+    found: set[str] = set()
+    given = set(segment.inputs)
+    waiting = [t for name in segment.layers for t in _reads(nodes[name])]
+    while waiting:
+        tensor = waiting.pop()
+        node = producers.get(tensor)
+        if node is None or tensor in given or node.name in own or node.name in found:
+            continue
+        found.add(node.name)
+        waiting += _reads(node)
+    return [node for node in proto.graph.node if node.name in found]

@@ -1,9 +1,9 @@
 """ONNX operators as differentiable torch functions: elementwise arithmetic, logic, activations and reductions.
 
-Every function takes an `Operator` and the operator's inputs as tensors (None where an optional one is left out) and gives
-the operator's output, or a tuple of them. Semantics are those of the operator's definition in the ONNX standard, opset 7
-to the newest. What the standard itself defines by other operators (Attention, Gelu, …) is inlined before it comes here,
-unless it has a function of its own for speed.
+Every function takes an `Operator` and the operator's inputs as tensors (None where an optional one is left out) and
+gives the operator's output, or a tuple of them. Semantics are those of the operator's definition in the ONNX standard,
+opset 7 to the newest. What the standard itself defines by other operators (Attention, …) is inlined before it comes
+here, unless it has a function of its own for speed.
 """
 
 import math
@@ -135,12 +135,14 @@ def _prelu(op: Operator, x: Tensor, slope: Tensor) -> Tensor:
 
 
 def _hard_sigmoid(op: Operator, x: Tensor) -> Tensor:
-    return (op.get("alpha", 0.2) * x + op.get("beta", 0.5)).clamp(0, 1)
+    line: Tensor = op.get("alpha", 0.2) * x + op.get("beta", 0.5)
+    return line.clamp(0, 1)
 
 
 def _selu(op: Operator, x: Tensor) -> Tensor:
     alpha, gamma = op.get("alpha", 1.67326319217681884765625), op.get("gamma", 1.05070102214813232421875)
-    return gamma * functional.elu(x, alpha)
+    scaled: Tensor = gamma * functional.elu(x, alpha)
+    return scaled
 
 
 def _gelu(op: Operator, x: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ Shapes and indices are computed as integer tensors; they carry no gradient.
 import math
 from collections.abc import Mapping
 
+import numpy as np
 import torch
 from onnx import numpy_helper
 from torch import Tensor
@@ -32,10 +33,6 @@ def _reshape(op: Operator, x: Tensor, shape: Tensor | None = None) -> Tensor:
     sizes = op.attributes["shape"] if shape is None else integers(shape)
     if not op.get("allowzero", 0):
         sizes = [x.shape[axis] if size == 0 else size for axis, size in enumerate(sizes)]
-    if -1 in sizes and 0 in sizes:
-        # torch cannot tell the size of an axis of an empty tensor.
-        rest = math.prod(size for size in sizes if size > 0)
-        sizes = [0 if size == -1 and rest else size for size in sizes]
     return x.reshape(sizes)
 
 
@@ -111,7 +108,7 @@ def _positive(indices: Tensor, size: int) -> Tensor:
 def _gather(op: Operator, x: Tensor, indices: Tensor) -> Tensor:
     axis = op.get("axis", 0) % x.ndim
     taken = x.index_select(axis, _positive(indices, x.shape[axis]).reshape(-1))
-    return taken.reshape(*x.shape[:axis], *indices.shape, *x.shape[axis + 1 :])
+    return taken.reshape((*x.shape[:axis], *indices.shape, *x.shape[axis + 1 :]))
 
 
 def _gather_elements(op: Operator, x: Tensor, indices: Tensor) -> Tensor:
@@ -150,7 +147,8 @@ def _scatter_elements(op: Operator, x: Tensor, indices: Tensor, updates: Tensor)
 
 
 def _expand(op: Operator, x: Tensor, shape: Tensor) -> Tensor:
-    return x.expand(torch.broadcast_shapes(x.shape, tuple(integers(shape))))
+    both: tuple[int, ...] = np.broadcast_shapes(tuple(x.shape), tuple(integers(shape)))
+    return x.expand(both)
 
 
 def _source_indices(size: int, before: int, after: int, mode: str) -> Tensor:
@@ -229,14 +227,16 @@ def _extreme_index(op: Operator, x: Tensor, sign: int) -> Tensor:
     axis, keep = op.get("axis", 0), bool(op.get("keepdims", 1))
     values = x * sign
     if op.get("select_last_index", 0):
-        return x.shape[axis] - 1 - values.flip(axis).argmax(axis, keepdim=keep)
+        last: Tensor = x.shape[axis] - 1 - values.flip(axis).argmax(axis, keepdim=keep)
+        return last
     return values.argmax(axis, keepdim=keep)
 
 
 def _top_k(op: Operator, x: Tensor, k: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    count = op.attributes["k"] if k is None else int(k)
-    found = torch.topk(x, count, op.get("axis", -1), bool(op.get("largest", 1)), sorted=True)
-    return found.values, found.indices
+    """Among equal values the first comes first."""
+    count, axis = op.attributes["k"] if k is None else int(k), op.get("axis", -1)
+    found = torch.sort(x, dim=axis, descending=bool(op.get("largest", 1)), stable=True)
+    return found.values.narrow(axis, 0, count), found.indices.narrow(axis, 0, count)
 
 
 def _one_hot(op: Operator, indices: Tensor, depth: Tensor, values: Tensor) -> Tensor:

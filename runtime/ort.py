@@ -1,5 +1,6 @@
 """onnxruntime: sessions on one thread, errors a user can act on, tensors observed at run time."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -10,7 +11,7 @@ import onnxruntime as ort
 
 from lhc.errors import DataError, ModelError
 from lhc.model import OnnxModel
-from lhc.onnx_io import declared_shape, input_shapes
+from lhc.onnx_io import beside_data, declared_shape, input_shapes, serialized
 
 __all__ = [
     "Array",
@@ -24,6 +25,9 @@ __all__ = [
 
 Array = npt.NDArray[Any]
 
+_DOMAINS = {"", "ai.onnx", "ai.onnx.ml", "com.microsoft", "com.microsoft.nchwc", "ai.onnx.preview.training"}
+"""Whose operators onnxruntime brings along."""
+
 
 class TensorInfo:
     """Name, onnxruntime type string and shape of a model input or output, as onnxruntime's own NodeArg has them."""
@@ -35,39 +39,60 @@ class TensorInfo:
         return f"TensorInfo(name={self.name!r}, type={self.type!r}, shape={self.shape})"
 
 
-_ORT_TYPES = {"float32": "float", "float64": "double", "object": "string"}
+def _type_string(kind: onnx.TypeProto) -> str:
+    """A type as onnxruntime writes it; empty where the file does not say."""
+    which = kind.WhichOneof("value")
+    if which == "sequence_type":
+        return f"seq({_type_string(kind.sequence_type.elem_type)})"
+    if which == "optional_type":
+        return f"optional({_type_string(kind.optional_type.elem_type)})"
+    if which == "map_type":
+        key, value = _element_name(kind.map_type.key_type), kind.map_type.value_type
+        inner = _type_string(value)
+        return f"map({key},{inner})"
+    element = _element_name(kind.tensor_type.elem_type)
+    return f"tensor({element})" if which == "tensor_type" and element else ""
 
 
-def _type_string(elem_type: int) -> str:
-    dtype = str(onnx.helper.tensor_dtype_to_np_dtype(elem_type))
-    return f"tensor({_ORT_TYPES.get(dtype, dtype)})"
+def _element_name(elem_type: int) -> str:
+    kinds = onnx.TensorProto.DataType
+    return str(kinds.Name(elem_type)).lower() if elem_type in kinds.values() and elem_type else ""
 
 
 def tensor_infos(model: OnnxModel, outputs: bool = False) -> list[TensorInfo]:
     """Inputs (without initializers) or outputs of a model."""
     graph = model.proto.graph
     wanted = graph.output if outputs else [v for v in graph.input if v.name in input_shapes(model)]
-    infos = []
-    for value in wanted:
-        tensor = value.type.tensor_type
-        infos.append(TensorInfo(value.name, _type_string(tensor.elem_type), declared_shape(value) or ()))
-    return infos
+    return [TensorInfo(value.name, _type_string(value.type), declared_shape(value) or ()) for value in wanted]
 
 
 def create_session(proto: onnx.ModelProto, label: str) -> ort.InferenceSession:
-    """An onnxruntime session on one CPU thread.
+    """An onnxruntime session on one CPU thread. Weights in other files are mapped from there.
 
     Raises:
-        ModelError: onnxruntime refuses the model.
+        ModelError: onnxruntime refuses the model, or it is larger than 2 GiB without its data files.
     """
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
     options.log_severity_level = 4
+    proto, folder = beside_data(proto)
+    if folder is not None:
+        options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(folder))
+    data = serialized(proto, label)
     try:
-        return ort.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        return ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's exceptions have no common base of their own
-        raise ModelError(f"{label}: onnxruntime cannot load it: {_first_line(error)}") from error
+        raise ModelError(f"{label}: onnxruntime cannot load it: {_first_line(error)}{_foreign(proto)}") from error
+
+
+def _foreign(proto: onnx.ModelProto) -> str:
+    """A hint at operators that stock onnxruntime may not know."""
+    own = {function.domain for function in proto.functions} | _DOMAINS
+    found = dict.fromkeys(f"{node.domain}::{node.op_type}" for node in proto.graph.node if node.domain not in own)
+    if not found:
+        return ""
+    return f"; it uses operators of other domains, which need onnxruntime extensions: {', '.join(list(found)[:5])}"
 
 
 def run_session(
@@ -86,7 +111,8 @@ def run_session(
 
 
 def _first_line(error: Exception) -> str:
-    return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    line = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    return re.sub(r"^\[ONNXRuntimeError\] : \d+ : ", "", line)[:500]
 
 
 def with_outputs(proto: onnx.ModelProto, tensors: Iterable[str]) -> onnx.ModelProto:
@@ -111,10 +137,10 @@ def observe_tensors(model: OnnxModel, tensors: Sequence[str], feeds: Mapping[str
 
 
 def zero_feeds(model: OnnxModel, shapes: Mapping[str, Sequence[int]]) -> dict[str, Array]:
-    """All-zero inputs of these shapes, to observe shapes without data."""
+    """Inputs of zeros (or empty strings) of these shapes, to observe shapes without data."""
     feeds: dict[str, Array] = {}
     for value in model.proto.graph.input:
         if value.name in shapes:
             dtype = onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)
-            feeds[value.name] = np.zeros(shapes[value.name], dtype)
+            feeds[value.name] = np.full(shapes[value.name], "" if dtype.kind == "O" else 0, dtype)
     return feeds

@@ -34,14 +34,25 @@ Document = dict[str, object]
 
 def analysis(result: Analysis) -> Document:
     """Of ``lhc analyze``."""
-    keys = ("name", "op_type", "reason", "detail", "macs", "parameters", "tiles")
+    keys = ("name", "op_type", "module", "block", "reason", "detail", "macs", "parameters", "tiles")
     layers = [
         {"eligible": layer.reason == "eligible"} | {key: getattr(layer, key) for key in keys}
         for layer in result.plan.layers
     ]
+    blocks = [
+        {
+            "block": block,
+            "layers": [layer.name for layer in inside],
+            "eligible": sum(layer.reason == "eligible" for layer in inside),
+            "macs": sum(layer.macs for layer in inside),
+            "tiles": result.block_tiles(block),
+        }
+        for block, inside in result.blocks().items()
+    ]
     return {
         "hardware": result.plan.hardware.name,
         "layers": layers,
+        "blocks": blocks,
         "totals": {
             "macs": result.plan.macs,
             "candidates": len(result.plan.layers),

@@ -1,7 +1,7 @@
 """Sub-commands that measure nothing: analyze, inspect, view, hardware, models, export."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -9,6 +9,9 @@ from lhc.cli.base import app, reporting
 from lhc.cli.options import Force, Form, HardwareOption, Json, Model, Patterns, Shape
 from lhc.cli.output import check_file, check_form, emit, emit_json, hint
 from lhc.errors import UsageError
+
+if TYPE_CHECKING:
+    from lhc.model import OnnxModel
 
 __all__ = ["analyze", "export", "hardware", "inspect", "models", "view"]
 
@@ -30,16 +33,46 @@ def _shapes(options: Patterns) -> dict[str, tuple[int, ...]]:
 @app.command()
 @reporting
 def analyze(
-    model: Model, hardware: HardwareOption = "lionheart", shape: Shape = None, form: Form = "table", json: Json = False
+    model: Model,
+    hardware: HardwareOption = "lionheart",
+    shape: Shape = None,
+    inline_functions: Annotated[
+        Path | None,
+        typer.Option(
+            "--inline-functions",
+            metavar="OUT.onnx",
+            help="First write the model with its local functions inlined, then look at that.",
+        ),
+    ] = None,
+    force: Force = False,
+    form: Form = "table",
+    json: Json = False,
 ) -> None:
     """Show which layers can be analog, and why not the others. Needs no data."""
     from lhc.api import analyze as run
     from lhc.cli import documents
+    from lhc.opening import open_model
+    from lhc.outcomes import GROUPED_FORMS
 
     form = check_form(form, json)
-    analysis = run(model, hardware=hardware, shapes=_shapes(shape))
+    opened = open_model(model)
+    if inline_functions is not None:
+        _inline(opened.model, inline_functions, force)
+        opened = open_model(inline_functions)
+    analysis = run(opened, hardware=hardware, shapes=_shapes(shape))
     documents.tell_renamed(analysis.renamed, hint)
-    emit(documents.analysis(analysis), analysis.as_table(), documents.totals_line(analysis), form)
+    emit(documents.analysis(analysis), analysis.as_table(form in GROUPED_FORMS), documents.totals_line(analysis), form)
+
+
+def _inline(model: "OnnxModel", path: Path, force: bool) -> None:
+    from lhc.onnx_io import inline_functions, save_model
+    from lhc.outcomes import check_output
+
+    check_output(path, model, force)
+    if not model.proto.functions:
+        hint(f"note: {model.label} has no local functions; the copy is the same network")
+    save_model(inline_functions(model), path)
+    hint(f"written: {path}")
 
 
 @app.command()
@@ -133,6 +166,8 @@ def export(
     force: Force = False,
 ) -> None:
     """Write a model of the zoo as ONNX, and its samples as npz."""
+    import numpy as np
+
     from lhc.cli.output import write_npz
     from lhc.models import zoo_entry
     from lhc.onnx_io import load_model, save_model
@@ -145,7 +180,7 @@ def export(
         check_file(data_out, force)
         task = entry.task()
         labels = {} if task.targets is None else {"labels": task.targets}
-        write_npz(data_out, dict(task.inputs) | labels)
+        write_npz(data_out, {name: np.asarray(array) for name, array in task.inputs.items()} | labels)
         hint(f"written: {data_out}")
     save_model(model.proto, output)
     hint(f"written: {output}")

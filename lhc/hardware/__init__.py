@@ -5,6 +5,7 @@ relative: inputs are scaled to ±1 before the DAC, weights to ±1 before program
 what the ADC sees.
 """
 
+from lhc.hardware.costs import AlpineCosts, Assumed, Core, Costs, DianaCosts, Known, Memory, TileCosts
 from lhc.hardware.description import Hardware
 from lhc.hardware.devices import (
     DeviceModel,
@@ -22,19 +23,27 @@ from lhc.hardware.sections import Adc, Dac, LeftOut, Mapping, Tiles, Training
 
 __all__ = [
     "Adc",
+    "AlpineCosts",
+    "Assumed",
+    "Core",
+    "Costs",
     "Dac",
     "DeviceModel",
     "Devices",
+    "DianaCosts",
     "Hardware",
     "Hermes",
+    "Known",
     "LeftOut",
     "Mapping",
+    "Memory",
     "Override",
     "Pcm",
     "PcmCustomDrift",
     "ReramCmo",
     "ReramWan2022",
     "StateIndependent",
+    "TileCosts",
     "Tiles",
     "Training",
     "preset_names",

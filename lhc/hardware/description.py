@@ -10,6 +10,7 @@ from pydantic import Field, ValidationError, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from lhc.errors import ConfigError, UsageError
+from lhc.hardware.costs import AlpineCosts, Costs
 from lhc.hardware.devices import Devices, Pcm
 from lhc.hardware.overrides import Override, problems
 from lhc.hardware.presets import preset_names, preset_text
@@ -43,6 +44,8 @@ class Hardware(Section):
     """Time of inference, in seconds after the first read (``devices.t_0_s`` after programming), or after
     programming for devices without one."""
     training: Training = Training()
+    costs: Costs | None = AlpineCosts()
+    """What the machine's work costs in time and energy; null: not known."""
     overrides: tuple[Override, ...] = ()
     """What is different for some layers, applied in order."""
 

@@ -2,23 +2,30 @@
 
 from lhc.onnx_io.annotations import annotate, contradictions, has_annotations, read_plan, written_for
 from lhc.onnx_io.constants import Constants
+from lhc.onnx_io.external import ExternalData, beside_data, check_place, relative
 from lhc.onnx_io.graphs import read_graph
-from lhc.onnx_io.loading import load_model, save_model
+from lhc.onnx_io.loading import inline_functions, load_model, save_model, serialized
 from lhc.onnx_io.shapes import Shape, declared_shape, infer_shapes, input_shapes, static_batch
 
 __all__ = [
     "Constants",
+    "ExternalData",
     "Shape",
     "annotate",
+    "beside_data",
+    "check_place",
     "contradictions",
     "declared_shape",
     "has_annotations",
     "infer_shapes",
+    "inline_functions",
     "input_shapes",
     "load_model",
     "read_graph",
     "read_plan",
+    "relative",
     "save_model",
+    "serialized",
     "static_batch",
     "written_for",
 ]

@@ -5,7 +5,7 @@ optimisers. Values are strings; keys are set or replaced, never appended. Nothin
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import onnx
@@ -14,12 +14,19 @@ from google.protobuf.message import DecodeError
 from lhc.errors import ConfigError, ModelError
 from lhc.graph import LayerGraph
 from lhc.model import KEY_PREFIX, OnnxModel, without_annotations
+from lhc.onnx_io.nested import inner_nodes
 from lhc.plan import SCHEMA_VERSION, LayerPlan, Plan, summary
 
 __all__ = ["annotate", "contradictions", "has_annotations", "node_keys", "read_plan", "written_for"]
 
 _LIMIT = 32 * 2**20
 """Largest metadata value that is read, in characters."""
+_HARDWARE = 2**20
+"""Largest hardware description, in characters."""
+_NESTED = 1000
+"""Layers that a plan may have beyond the operators of the model: products in local functions."""
+_ENTRIES = 64
+"""Most values that the plan holds for an operator."""
 
 
 def node_keys(layer: LayerPlan) -> dict[str, str]:
@@ -66,11 +73,17 @@ def annotate(model: OnnxModel, plan: Plan, graph: LayerGraph) -> onnx.ModelProto
     """The model with the plan in its metadata and nothing else changed; earlier keys of lhc are replaced."""
     proto = without_annotations(model.proto)
     by_name = {layer.name: layer for layer in plan.layers}
-    for node in proto.graph.node:
-        if node.name in by_name:
-            _add(node, node_keys(by_name[node.name]))
+    for name, node in _named_nodes(proto.graph):
+        if name in by_name:
+            _add(node, node_keys(by_name[name]))
     _add(proto, _model_keys(plan, graph))
     return proto
+
+
+def _named_nodes(graph: onnx.GraphProto) -> Iterator[tuple[str, onnx.NodeProto]]:
+    """Operators of the graph by name, then products in their bodies by the names that a plan has for them."""
+    yield from ((node.name, node) for node in graph.node)
+    yield from ((inner.name, inner.node) for inner in inner_nodes(graph))
 
 
 def _metadata(proto: onnx.ModelProto) -> dict[str, str]:
@@ -92,7 +105,7 @@ def read_plan(model: OnnxModel) -> Plan | None:
     if "lhc.plan" not in keys:
         return None
     if any(len(value) > _LIMIT for value in keys.values()):
-        raise ModelError(f"{model.label}: lhc metadata larger than 32 MiB; annotate the model again")
+        raise ModelError(f"{model.label}: lhc metadata larger than {_LIMIT >> 20} MiB; annotate the model again")
     schema = keys.get("lhc.schema", "")
     if schema != str(SCHEMA_VERSION):
         raise ModelError(
@@ -107,11 +120,34 @@ def read_plan(model: OnnxModel) -> Plan | None:
             "layers": json.loads(keys["lhc.plan"]),
             "outcome": json.loads(keys["lhc.result"]) if "lhc.result" in keys else None,
         }
+        _check_size(fields, sum(1 for _ in _named_nodes(model.proto.graph)))
         return Plan.parse(json.dumps(fields), "lhc.plan")
     except (ConfigError, ValueError, RecursionError) as error:
         raise ModelError(
             f"{model.label}: its lhc metadata cannot be read: {error}; run 'lhc partition' again"
         ) from error
+
+
+def _check_size(fields: Mapping[str, object], nodes: int) -> None:
+    """Refuse what is much larger than any plan: a validator would list every fault of it.
+
+    Raises:
+        ValueError: it is.
+    """
+    layers = fields["layers"]
+    if isinstance(layers, list) and len(layers) > nodes + _NESTED:
+        raise ValueError(f"{len(layers)} layers planned, {nodes} in the model")
+    waiting: list[object] = [layers, fields["outcome"]]
+    entries = 0
+    while waiting:
+        value = waiting.pop()
+        inside = list(value.values()) if isinstance(value, dict) else value if isinstance(value, list) else []
+        entries += len(inside)
+        waiting += inside
+    if entries > _ENTRIES * (nodes + _NESTED):
+        raise ValueError(f"{entries} values for {nodes} layers")
+    if len(json.dumps(fields["hardware"])) > _HARDWARE:
+        raise ValueError(f"a hardware description of more than {_HARDWARE >> 10} KiB")
 
 
 def contradictions(model: OnnxModel, plan: Plan) -> list[str]:
@@ -121,20 +157,21 @@ def contradictions(model: OnnxModel, plan: Plan) -> list[str]:
     """
     planned = {layer.name: layer for layer in plan.layers}
     found = []
-    for node in model.proto.graph.node:
+    for name, node in _named_nodes(model.proto.graph):
         keys = {entry.key: entry.value for entry in node.metadata_props if entry.key.startswith(KEY_PREFIX)}
-        layer = planned.pop(node.name, None)
+        layer = planned.pop(name, None)
         if layer is None:
             if keys:
-                found.append(f"node {node.name!r} carries a placement that lhc.plan does not know")
+                found.append(f"node {name!r} carries a placement that lhc.plan does not know")
             continue
         expected = node_keys(layer)
         wrong = sorted(key for key in keys.keys() | expected.keys() if keys.get(key) != expected.get(key))
         if not keys:
-            found.append(f"node {node.name!r} lost its keys; lhc.plan has it {layer.placement}")
+            found.append(f"node {name!r} lost its keys; lhc.plan has it {layer.placement}")
         elif wrong:
-            found.append(f"node {node.name!r}: {', '.join(wrong)} differ from lhc.plan, which has it {layer.placement}")
-    found += [f"lhc.plan places {name!r}, which is not in the model" for name in planned]
+            found.append(f"node {name!r}: {', '.join(wrong)} differ from lhc.plan, which has it {layer.placement}")
+    if not model.proto.functions:  # products in local functions have no node of their own
+        found += [f"lhc.plan places {name!r}, which is not in the model" for name in planned]
     return found
 
 

@@ -1,37 +1,55 @@
 """Read model files, give every node a unique name, write files without ever leaving half of one."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import onnx
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError, EncodeError
 
 from lhc.errors import ModelError
 from lhc.files import write_file
-from lhc.model import OnnxModel
+from lhc.model import OnnxModel, is_external, without_annotations, without_weights
+from lhc.onnx_io.external import ExternalData, place, resolve
+from lhc.onnx_io.shapes import inlined
 
-__all__ = ["load_model", "save_model"]
+__all__ = ["inline_functions", "load_model", "save_model", "serialized"]
+
+_LARGE = 2**20
+"""Initializers of more bytes are checked one by one, so that no second copy of all weights is made."""
 
 
-def load_model(source: str | Path | onnx.ModelProto | OnnxModel, label: str | None = None) -> OnnxModel:
-    """A checked model whose nodes all have unique names.
+def load_model(
+    source: str | Path | onnx.ModelProto | OnnxModel,
+    label: str | None = None,
+    probe: Callable[[Path], None] | None = None,
+) -> OnnxModel:
+    """A checked model whose nodes all have unique names. Weights in other files stay there.
 
     Args:
         source: path of an ``.onnx`` file, a ModelProto (copied), or a model that was loaded before.
         label: what messages call it; the path by default.
+        probe: called with the path before native code gets to see the model; raises to refuse it.
 
     Raises:
-        ModelError: missing, empty, truncated or not ONNX, or refused by ``onnx.checker``.
+        ModelError: missing, empty, truncated or not ONNX, refused by ``onnx.checker``, or with weights in other files
+            that are missing, too short or outside its folder.
     """
     if isinstance(source, OnnxModel):
         return source
     if isinstance(source, onnx.ModelProto):
+        label = label or "model"
+        if any(map(is_external, source.graph.initializer)):
+            raise ModelError(f"{label}: its weights are in other files, which only a path can find; give its path")
         proto = onnx.ModelProto()
         proto.CopyFrom(source)
-        path, label = None, label or "model"
+        path = None
     else:
         path = Path(source)
         label = label or str(path)
         proto = _read(path)
+        resolve(proto, path.parent, label)
+        if probe is not None:
+            probe(path)
     _check(proto, label)
     renamed = _name_nodes(proto)
     return OnnxModel(proto, path, renamed, label)
@@ -45,48 +63,94 @@ def _read(path: Path) -> onnx.ModelProto:
             raise ModelError(f"{path}: not a file; give the path of an .onnx file")
         if path.stat().st_size == 0:
             raise ModelError(f"{path}: the file is empty")
-        return onnx.load_model(str(path), format="protobuf")
+        return onnx.load_model(str(path), format="protobuf", load_external_data=False)
     except DecodeError as error:
         raise ModelError(f"{path}: not an ONNX model, or a truncated one ({error})") from error
-    except (OSError, ValueError, onnx.checker.ValidationError) as error:
+    except (OSError, ValueError) as error:
         raise ModelError(f"{path}: cannot be read: {error}") from error
 
 
 def _check(proto: onnx.ModelProto, label: str) -> None:
     if not proto.ir_version or not proto.graph.node:
         raise ModelError(f"{label}: not an ONNX model (no operators in it), or a truncated one")
+    light = without_weights(proto)
     try:
-        onnx.checker.check_model(proto)
-    except (onnx.checker.ValidationError, ValueError) as error:
+        for tensor in proto.graph.initializer:
+            if is_external(tensor) or tensor.ByteSize() > _LARGE:
+                light.graph.initializer.add(name=tensor.name, data_type=tensor.data_type, dims=[0])
+            else:
+                light.graph.initializer.append(tensor)
+        onnx.checker.check_model(light)
+        for tensor in proto.graph.initializer:
+            if tensor.ByteSize() > _LARGE:
+                onnx.checker.check_tensor(tensor)
+    except (onnx.checker.ValidationError, ValueError, EncodeError) as error:
         first = next(iter(str(error).strip().splitlines()), "no reason given")
-        raise ModelError(f"{label}: not a valid ONNX model: {first}") from error
+        raise ModelError(f"{label}: not a valid ONNX model: {first[:500]}") from error
 
 
 def _name_nodes(proto: onnx.ModelProto) -> tuple[tuple[str, str], ...]:
     """Name unnamed nodes and suffix duplicates (onnxruntime refuses duplicates); returns what changed."""
     taken = {node.name for node in proto.graph.node}
     seen: set[str] = set()
+    suffixes: dict[str, int] = {}
     renamed: list[tuple[str, str]] = []
     for index, node in enumerate(proto.graph.node):
         if node.name and node.name not in seen:
             seen.add(node.name)
             continue
         stem = node.name or f"{node.op_type}_{index}"
-        new, suffix = stem, 0
+        new, suffix = stem, suffixes.get(stem, 0)
         while new in taken or new in seen:
             suffix += 1
             new = f"{stem}_{suffix}"
+        suffixes[stem] = suffix
         renamed.append((node.name, new))
         node.name = new
         seen.add(new)
     return tuple(renamed)
 
 
-def save_model(proto: onnx.ModelProto, path: Path) -> None:
+def inline_functions(model: OnnxModel) -> onnx.ModelProto:
+    """The network with the bodies of its local functions in place of their calls, and without lhc's annotations.
+
+    Raises:
+        ModelError: onnx cannot do it.
+    """
+    light = inlined(without_weights(without_annotations(model.proto)), model.label)
+    light.graph.initializer.extend(model.proto.graph.initializer)
+    return light
+
+
+def serialized(proto: onnx.ModelProto, label: str, deterministic: bool = False) -> bytes:
+    """A model as bytes.
+
+    Raises:
+        ModelError: it is larger than the 2 GiB that ONNX allows in one file.
+    """
+    try:
+        data: bytes = proto.SerializeToString(deterministic=deterministic)
+    except (EncodeError, ValueError) as error:
+        raise ModelError(
+            f"{label}: more than 2 GiB in one model, which ONNX does not allow; keep its weights in a file beside it"
+            " (onnx.save_model with save_as_external_data) and give its path"
+        ) from error
+    return data
+
+
+def save_model(proto: onnx.ModelProto, path: Path, external_data: ExternalData = "keep") -> None:
     """Write a model under a temporary name and move it into place.
+
+    Args:
+        proto: as it is in memory.
+        path: where to.
+        external_data: refer to these files, which must lie in the folder of ``path``, or to a copy beside it.
 
     Raises:
         UsageError: the folder does not exist or cannot be written.
+        ModelError: it is too large for one file.
     """
-    data = proto.SerializeToString(deterministic=True)
+    if any(map(is_external, proto.graph.initializer)):
+        proto = place(proto, path, external_data)
+    data = serialized(proto, str(path), deterministic=True)
     write_file(path, lambda file: file.write(data))

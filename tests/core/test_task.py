@@ -101,6 +101,8 @@ def test_every_metric_knows_what_it_is_scored_against() -> None:
     assert {name for name, metric in METRICS.items() if metric.needs_targets} == {
         "accuracy",
         "mse",
+        "nll",
+        "perplexity",
         "psnr",
         "spearman",
         "top5",
@@ -161,8 +163,10 @@ BROKEN = [
     TaskCase("lengths of inputs", {"x": floats(1), "y": floats(1, 2)}, None, "kl", r"'x': 1, 'y': 2"),
     TaskCase("length of targets", {"x": floats(1, 2)}, np.array([1]), "accuracy", r"'x': 2, 'targets': 1"),
     TaskCase("no samples", {"x": floats()}, None, "kl", "no samples"),
+    TaskCase("only empty samples", {"x": np.zeros((10**18, 0))}, None, "kl", "no samples"),
     TaskCase("NaN", {"x": floats(1, np.nan)}, None, "kl", "'x' holds NaN or infinite"),
     TaskCase("infinite", {"x": floats(1, -np.inf)}, None, "kl", "'x' holds NaN or infinite"),
+    TaskCase("NaN in a scalar", {"x": floats(1), "s": np.array(np.nan)}, None, "kl", "'s' holds NaN or infinite"),
     TaskCase("NaN target", {"x": floats(1)}, floats(np.nan), "mse", "'targets' holds NaN or infinite"),
     TaskCase("no targets", {"x": floats(1)}, None, "accuracy", "'accuracy' needs targets.*--label-key.*agreement"),
 ]
@@ -213,7 +217,7 @@ def test_the_metric_can_be_exchanged_but_not_for_one_that_needs_missing_targets(
 
 def test_digest_tells_data_apart() -> None:
     task = a_task()
-    x, y, targets = task.inputs["x"], task.inputs["y"], np.arange(5)
+    x, y, targets = np.asarray(task.inputs["x"]), task.inputs["y"], np.arange(5)
     others = [
         Task({"x": y, "y": x}, targets, task.metric),
         Task({"x": x, "z": y}, targets, task.metric),

@@ -14,7 +14,7 @@ def _task(samples: int, classes: int = 5) -> Task:
 @pytest.mark.parametrize("samples", [400, 401, 997, 1000])
 def test_quarters_and_half_without_overlap(samples: int) -> None:
     splits = split_task(_task(samples))
-    parts = [set(part.inputs["x"].ravel().tolist()) for part in (splits.rank, splits.select, splits.verify)]
+    parts = [set(np.asarray(part.inputs["x"]).ravel().tolist()) for part in (splits.rank, splits.select, splits.verify)]
     assert splits.held_out
     assert set.union(*parts) == set(range(samples))
     assert sum(map(len, parts)) == samples
@@ -41,4 +41,14 @@ def test_few_samples_are_not_split() -> None:
 
 def test_split_is_the_same_every_time() -> None:
     first, second = split_task(_task(500)), split_task(_task(500))
-    assert (first.verify.inputs["x"] == second.verify.inputs["x"]).all()
+    np.testing.assert_array_equal(first.verify.inputs["x"], second.verify.inputs["x"])
+
+
+def test_parts_are_read_from_the_samples_and_not_copied() -> None:
+    x = np.arange(500, dtype=np.float32)[:, None]
+    splits = split_task(Task({"x": x}, None, get_metric("kl")))
+    parts = (splits.rank, splits.select, splits.verify)
+    before = [np.array(part.inputs["x"]) for part in parts]
+    x += 1000
+    for part, values in zip(parts, before, strict=True):
+        np.testing.assert_array_equal(part.inputs["x"], values + 1000)

@@ -10,7 +10,8 @@ import pytest
 
 from lhc.errors import ModelError, UsageError
 from lhc.models import cifar10, zoo_entry
-from lhc.models.resnet20 import DEFAULT_WEIGHTS, build, read_weights
+from lhc.models.resnet20 import DEFAULT_WEIGHTS, build
+from lhc.models.weights import read_weights
 
 torch = pytest.importorskip("torch", reason="ResNet20 is a PyTorch definition")
 

@@ -9,7 +9,7 @@ import pytest
 from onnx import numpy_helper, parser
 
 from lhc.errors import ModelError, UsageError
-from lhc.onnx_io import load_model, save_model, written_for
+from lhc.onnx_io import Constants, load_model, save_model, written_for
 
 TEXT = """
 <ir_version: 8, opset_import: ["" : 17]>
@@ -48,7 +48,7 @@ def test_weights_in_a_file_beside_the_model_are_read(tmp_path: Path) -> None:
     proto.graph.initializer[0].CopyFrom(numpy_helper.from_array(np.arange(12, dtype=np.float32).reshape(4, 3), "w"))
     path = tmp_path / "net.onnx"
     onnx.save(proto, path, save_as_external_data=True, size_threshold=0, location="net.bin")
-    stored = numpy_helper.to_array(load_model(path).proto.graph.initializer[0])
+    stored = Constants(load_model(path).proto.graph).value("w")
     np.testing.assert_array_equal(stored, np.arange(12).reshape(4, 3))
     (tmp_path / "net.bin").unlink()
     with pytest.raises(ModelError, match=r"net\.onnx: cannot be read: .*net\.bin"):

@@ -405,6 +405,7 @@ def test_strategies_are_made_by_name() -> None:
         strategy = make_strategy(name, judge)
         assert type(strategy) is kind
         assert strategy.name == name
-    assert set(STRATEGIES) == {"sensitivity", "lionheart", "all-analog", "all-digital", "first-last"}
+    rules = {"all-analog", "all-digital", "first-last"}
+    assert set(STRATEGIES) == {"sensitivity", "milp", "lionheart", "exhaustive", "random"} | rules
     with pytest.raises(UsageError, match="unknown strategy 'lion'; choose one of sensitivity, lionheart"):
         make_strategy("lion", judge)

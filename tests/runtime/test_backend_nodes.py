@@ -23,7 +23,9 @@ from lhc.graph import CANDIDATE_OPS, obstacle
 from lhc.hardware import Hardware
 from lhc.onnx_io import load_model, read_graph
 from lhc.runtime import HybridSession
+from lhc.runtime.fast import FastMatrix
 from lhc.runtime.matrix import AnalogMatrix
+from tests.runtime.products import ENGINES, Engine
 
 pytestmark = pytest.mark.analog
 
@@ -130,16 +132,21 @@ CASES = _cases()
 
 
 @pytest.fixture
-def products(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Tile sets whose tiles computed a product during the test, one entry a product."""
-    seen: list[str] = []
-    product: Callable[..., torch.Tensor] = AnalogMatrix.product
+def products(monkeypatch: pytest.MonkeyPatch) -> list[Engine]:
+    """Engines that computed products on tiles during the test, one entry a call."""
+    seen: list[Engine] = []
 
-    def watched(self: AnalogMatrix, *args: object) -> torch.Tensor:
-        seen.append(self.tile_set)
-        return product(self, *args)
+    def watch(kind: type[FastMatrix | AnalogMatrix], engine: Engine) -> None:
+        compute: Callable[..., torch.Tensor] = kind.products
 
-    monkeypatch.setattr(AnalogMatrix, "product", watched)
+        def watched(self: FastMatrix | AnalogMatrix, *args: object) -> torch.Tensor:
+            seen.append(engine)
+            return compute(self, *args)
+
+        monkeypatch.setattr(kind, "products", watched)
+
+    watch(FastMatrix, "fast")
+    watch(AnalogMatrix, "reference")
     return seen
 
 
@@ -150,7 +157,7 @@ def _relative_error(result: Array, expected: Array) -> float:
     return float(np.abs(result.astype(np.float64) - expected.astype(np.float64)).max(initial=0)) / scale
 
 
-def _run(case: Case, products: list[str]) -> Outcome:
+def _run(case: Case, products: list[Engine], engine: Engine) -> Outcome:
     """Run a case with its node analog and compare; or say why the node cannot be analog."""
     total = 0
     for inputs, outputs in case.data:
@@ -163,12 +170,13 @@ def _run(case: Case, products: list[str]) -> Outcome:
         problem = obstacle(layer)
         if problem is not None:
             return Outcome(problem.reason, problem.detail)
-        session = HybridSession(model, hardware=Hardware.load("lionheart").geometry, placement=[node.name])
+        hardware = Hardware.load("lionheart").geometry
+        session = HybridSession(model, hardware, [node.name], engine=engine)
         assert session.analog == {node.name}
         products.clear()
         results = session.run(None, feeds)
         assert products, "no tile computed anything"
-        assert set(products) == {layer.weight.tile_set}
+        assert set(products) == {engine}
         total += len(products)
         assert len(results) == len(outputs)
         for result, expected in zip(results, outputs, strict=True):
@@ -176,9 +184,10 @@ def _run(case: Case, products: list[str]) -> Outcome:
     return Outcome(None, products=total)
 
 
+@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_official_case(case: Case, products: list[str]) -> None:
-    outcome = _run(case, products)
+def test_official_case(case: Case, engine: Engine, products: list[Engine]) -> None:
+    outcome = _run(case, products, engine)
     weight = case.data[0][0][[v.name for v in case.model.graph.input].index(case.weight)]
     if case.op_type == "MatMul" and weight.ndim > 2:
         assert outcome.reason == "unsupported"
@@ -191,12 +200,12 @@ def test_official_case(case: Case, products: list[str]) -> None:
 @pytest.mark.parametrize("op_type", OPERATORS)
 def test_no_official_case_is_lost(
     op_type: str,
-    products: list[str],
+    products: list[Engine],
     record_property: Callable[[str, object], None],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """The exact number of cases in which an analog node really ran, also printed."""
-    outcomes = [_run(case, products) for case in CASES if case.op_type == op_type]
+    outcomes = [_run(case, products, "fast") for case in CASES if case.op_type == op_type]
     ran = sum(outcome.products > 0 for outcome in outcomes)
     refused = Counter(outcome.reason for outcome in outcomes if outcome.reason is not None)
     record_property("analog", ran)

@@ -15,7 +15,8 @@ from lhc.hardware import Hardware
 from lhc.onnx_io import load_model, read_graph, read_plan
 from lhc.runtime import HybridSession
 from lhc.runtime.calibration import RangeRecorder, calibrate_ranges, split_sizes
-from lhc.runtime.stream import NoiseKey
+from lhc.runtime.stream import Unit
+from lhc.runtime.vectors import MatrixRows
 
 pytestmark = pytest.mark.analog
 
@@ -31,12 +32,16 @@ def test_splits_are_those_of_aihwkit(size: int, most: int) -> None:
     assert len(parts) == -(-size // most)
 
 
+def _record(recorder: RangeRecorder, x: torch.Tensor) -> torch.Tensor:
+    return recorder.products(MatrixRows(x), 0, Unit(0, range(len(x))))
+
+
 def test_range_is_the_quantile_of_driven_magnitudes_per_row_split() -> None:
     rng = np.random.default_rng(0)
     x = torch.from_numpy(np.hstack([rng.normal(0, 1, (500, 6)), rng.normal(0, 3, (500, 5))]).astype(np.float32))
     recorder = RangeRecorder(11, 4, 6)
     padded = torch.cat([x, torch.zeros(700, 11)])
-    assert recorder.product(padded, 0, NoiseKey(0, 0, 0)).shape == (1200, 4)
+    assert _record(recorder, padded).shape == (1, 1, 4, 1200)
     expected = [np.quantile(x[:, :6].abs().numpy(), 0.9), np.quantile(x[:, 6:].abs().numpy(), 0.9)]
     assert recorder.ranges(0.9) == pytest.approx(expected, rel=1e-6)
 
@@ -46,13 +51,13 @@ def test_many_values_are_thinned_without_bias() -> None:
     recorder = RangeRecorder(8, 2, 256)
     for _ in range(4):
         values = torch.from_numpy(rng.normal(size=(20_000, 8)).astype(np.float32))
-        recorder.product(values, 0, NoiseKey(0, 0, 0))
+        _record(recorder, values)
     assert recorder.ranges(0.99)[0] == pytest.approx(2.5758, rel=0.02)
 
 
 def test_layer_that_is_never_driven_has_range_one() -> None:
     recorder = RangeRecorder(3, 2, 2)
-    recorder.product(torch.zeros(5, 3), 0, NoiseKey(0, 0, 0))
+    _record(recorder, torch.zeros(5, 3))
     assert recorder.ranges(0.99) == (1.0, 1.0)
 
 

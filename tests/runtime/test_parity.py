@@ -1,6 +1,7 @@
 """The parity gate: injected faults trip it, and it excludes nothing that is right."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import onnx
@@ -71,9 +72,8 @@ def _swapped_groups(monkeypatch: pytest.MonkeyPatch) -> None:
 def _wrong_dilation(monkeypatch: pytest.MonkeyPatch) -> None:
     original = ConvGeometry.windows
 
-    def windows(self: ConvGeometry, x: torch.Tensor) -> torch.Tensor:
-        right = original(self, x)
-        return right.flip(-1) if self.dilations == (2, 2) else right
+    def windows(self: ConvGeometry, padded: torch.Tensor, out: tuple[int, ...]) -> torch.Tensor:
+        return original(replace(self, dilations=(1, 1)), padded, out)
 
     monkeypatch.setattr(ConvGeometry, "windows", windows)
 

@@ -25,10 +25,9 @@ from aihwkit.simulator.tiles.array import TileModuleArray
 from scipy import stats
 
 from lhc.hardware import Adc, Dac, Hardware, Pcm, preset_names
-from lhc.runtime.matrix import AnalogMatrix
-from lhc.runtime.stream import NoiseKey
 from lhc.runtime.threads import isolated
 from lhc.seeds import device_seed
+from tests.runtime.products import ENGINES, Engine, product, programmed
 
 if TYPE_CHECKING:
     from aihwkit.inference.noise.base import BaseNoiseModel
@@ -66,13 +65,9 @@ def _ranges(hardware: Hardware) -> tuple[float, ...] | None:
     return (value,) * hardware.tiles_for(512, 1)
 
 
-def _product(hardware: Hardware, t_s: float | None, draw: int = 0) -> npt.NDArray[np.float32]:
-    matrix = AnalogMatrix(_weight(), 1, hardware, "abc", _ranges(hardware))
-    with isolated():
-        matrix.program(0, draw)
-        if t_s is not None:
-            matrix.drift_to(t_s, 0, draw)
-        return np.asarray(matrix.product(torch.from_numpy(_inputs()), 0, NoiseKey(0, draw, 5)).numpy())
+def _product(hardware: Hardware, t_s: float | None, engine: Engine, draw: int = 0) -> npt.NDArray[np.float32]:
+    matrix = programmed(_weight(), hardware, t_s, ranges=_ranges(hardware), draw=draw)
+    return np.asarray(product(matrix, torch.from_numpy(_inputs()), unit=5, engine=engine, draw=draw).numpy())
 
 
 def _lionheart(noise_model: "BaseNoiseModel") -> TorchInferenceRPUConfig:
@@ -168,18 +163,19 @@ def test_every_preset_is_compared() -> None:
 @pytest.mark.parametrize(("name", "t_s"), [(name, t) for name in BY_HAND for t in _times(name)])
 def test_a_preset_equals_aihwkit_set_up_by_hand_bit_for_bit(name: str, t_s: float | None) -> None:
     """No vector saturates here, or the presets that read again would differ: aihwkit reads the whole call again."""
-    assert _product(Hardware.load(name), t_s).tobytes() == _by_hand(name, t_s).tobytes()
+    assert _product(Hardware.load(name), t_s, "reference").tobytes() == _by_hand(name, t_s).tobytes()
 
 
-def test_ideal_is_the_digital_product() -> None:
+@pytest.mark.parametrize("engine", ENGINES)
+def test_ideal_is_the_digital_product(engine: Engine) -> None:
     exact = _inputs().astype(np.float64) @ _weight().T.astype(np.float64)
-    assert np.abs(_product(Hardware.load("ideal"), DAY) - exact).max() / np.abs(exact).max() < 1e-6
+    assert np.abs(_product(Hardware.load("ideal"), DAY, engine) - exact).max() / np.abs(exact).max() < 1e-6
 
 
-def _error(name: str, t_s: float) -> float:
+def _error(name: str, t_s: float, engine: Engine = "fast") -> float:
     """Relative error of the product in percent, over 5 programmings."""
     exact = _inputs() @ _weight().T
-    errors = [np.linalg.norm(_product(Hardware.load(name), t_s, draw) - exact) for draw in range(5)]
+    errors = [np.linalg.norm(_product(Hardware.load(name), t_s, engine, draw) - exact) for draw in range(5)]
     return float(np.mean(errors) / np.linalg.norm(exact) * 100)
 
 
@@ -199,11 +195,12 @@ def test_documented_errors_of_a_product_are_those_measured(name: str) -> None:
             assert _error(name, t_s) == pytest.approx(float(cell), abs=0.3), t_s
 
 
+@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("name", ["lionheart", "standard-pcm-torch"])
-def test_published_error_of_a_product_is_reproduced(name: str) -> None:
+def test_published_error_of_a_product_is_reproduced(name: str, engine: Engine) -> None:
     """13 % at 1 s (aihwkit's tutorial); about 15 % for the standard model (Rasch et al., 2023)."""
-    assert 12 < _error(name, 1.0) < 13.5
-    assert 14 < _error(name, DAY) < 17
+    assert 12 < _error(name, 1.0, engine) < 13.5
+    assert 14 < _error(name, DAY, engine) < 17
 
 
 # Statistics of PCM devices against closed forms.
@@ -231,13 +228,8 @@ def _read(devices: Pcm, t_s: float | None, draw: int = 0) -> Reading:
     )
     size = (255, 256)
     target = np.resize(LEVELS, size) * np.where(np.arange(size[1]) % 2, 1.0, -1.0)
-    matrix = AnalogMatrix(target, 1, hardware, "abc")
-    with isolated():
-        matrix.program(0, draw)
-        if t_s is not None:
-            matrix.drift_to(t_s, 0, draw)
-    (tile,) = matrix._tiles()
-    weight = tile.tile.weight.detach().double().numpy() * np.sign(target)
+    state = programmed(target, hardware, t_s, draw=draw).programmed()
+    weight = state.tiles[0][0].weights.astype(np.float64) * np.sign(target)
     return Reading(np.abs(target).ravel(), weight.ravel())
 
 
@@ -298,11 +290,10 @@ def _read_noise(scale: float) -> Floats:
     return deviates
 
 
-def _output_noise(scale: float) -> Floats:
+def _output_noise(scale: float, engine: Engine) -> Floats:
     hardware = Hardware(name="outputs", adc=Adc(bits=None, bound=None, noise=0.06 * scale), devices=None)
-    matrix = AnalogMatrix(np.full((250, 16), 0.5, np.float32), 1, hardware, "abc")
-    with isolated():
-        reads = [matrix.product(torch.full((64, 16), 2.0), 0, NoiseKey(0, 0, unit)) for unit in range(4)]
+    matrix = programmed(np.full((250, 16), 0.5, np.float32), hardware)
+    reads = [product(matrix, torch.full((64, 16), 2.0), unit=unit, engine=engine) for unit in range(4)]
     # Full-scale input 2 times full-scale weight 0.5 is the unit of the noise.
     deviates: Floats = (torch.cat(reads).double().numpy().ravel() - 16.0) / (0.5 * 2.0) / 0.06
     return deviates
@@ -312,7 +303,8 @@ SIGMAS: dict[str, Callable[[float], Floats]] = {
     "programming noise": _programming,
     "drift exponent": _drift_exponents,
     "read noise": _read_noise,
-    "output noise": _output_noise,
+    "output noise, fast": partial(_output_noise, engine="fast"),
+    "output noise, reference": partial(_output_noise, engine="reference"),
 }
 
 

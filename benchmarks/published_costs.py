@@ -1,0 +1,336 @@
+"""Tables of docs/costs.md: the cost model against published figures.
+
+    PYTHONPATH=. python benchmarks/published_costs.py
+
+Networks are layer graphs for 32x32 images, batch-norms folded: AlexNet, VGG16 and MobileNetV2 (width 0.75) as in the
+public fork of LionHeart's code (github.com/anissbslh/HILAL), ResNet8 and ResNet20 of He et al. LionHeart's own
+definitions of the first three are not public.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from lhc.costs import SystemCost, cost_of
+from lhc.graph import Layer, LayerGraph, MatrixShape, WeightRef
+from lhc.hardware import AlpineCosts, DianaCosts, Hardware, Tiles
+from lhc.tables import Table
+
+__all__ = ["GAINS", "NETWORKS", "analog_layers", "by_macs", "closing", "gain", "gains", "prefixes"]
+
+LIONHEART = Hardware.load("lionheart")
+DIANA = Hardware(name="diana", tiles=Tiles(rows=1152, cols=512), devices=None, costs=DianaCosts())
+
+
+class Builder:
+    """Appends layers to a network of square images."""
+
+    def __init__(self, channels: int, side: int) -> None:
+        self.layers: list[Layer] = []
+        self.channels = channels
+        self.side = side
+        self.tensor = "x"
+
+    def append(self, name: str, op: str, *more: str, **fields: object) -> str:
+        """One layer that reads the last tensor and perhaps others."""
+        self.layers.append(Layer(name, op, (self.tensor, *more), (f"{name}.out",), **fields))  # type: ignore[arg-type]
+        self.tensor = f"{name}.out"
+        return self.tensor
+
+    def conv(self, name: str, channels: int, kernel: int = 3, stride: int = 1, groups: int = 1) -> str:
+        """A convolution with "same" padding."""
+        self.side = -(-self.side // stride)
+        rows = self.channels // groups * kernel * kernel
+        shape = (channels, self.channels // groups, kernel, kernel)
+        self.channels = channels
+        weight = WeightRef(f"{name}.w", 1, shape, "float32", name)
+        matrix = MatrixShape(rows, channels // groups, groups, self.side**2)
+        return self.append(name, "Conv", f"{name}.w", weight=weight, matrix=matrix)
+
+    def pool(self, name: str) -> str:
+        """Halves both sides."""
+        self.side //= 2
+        return self.append(name, "MaxPool")
+
+    def linear(self, name: str, inputs: int, outputs: int) -> str:
+        """A fully connected layer."""
+        weight = WeightRef(f"{name}.w", 1, (outputs, inputs), "float32", name)
+        return self.append(name, "Gemm", f"{name}.w", weight=weight, matrix=MatrixShape(inputs, outputs, 1, 1))
+
+    def graph(self) -> LayerGraph:
+        """The network."""
+        return LayerGraph(self.layers, ["x"], [self.tensor])
+
+
+def alexnet() -> LayerGraph:
+    """Five convolutions, three fully connected layers."""
+    b = Builder(3, 32)
+    for number, (channels, pooled) in enumerate([(64, 1), (192, 1), (384, 0), (256, 0), (256, 1)], 1):
+        b.conv(f"conv{number}", channels)
+        b.append(f"relu{number}", "Relu")
+        if pooled:
+            b.pool(f"pool{number}")
+    b.append("flatten", "Flatten")
+    b.linear("fc1", 4096, 1024)
+    b.append("relu6", "Relu")
+    b.linear("fc2", 1024, 512)
+    b.append("relu7", "Relu")
+    b.linear("fc3", 512, 10)
+    return b.graph()
+
+
+def vgg16() -> LayerGraph:
+    """Thirteen convolutions, two fully connected layers."""
+    b = Builder(3, 32)
+    for block, (channels, convs) in enumerate([(64, 2), (128, 2), (256, 3), (512, 3), (512, 3)], 1):
+        for number in range(1, convs + 1):
+            b.conv(f"conv{block}_{number}", channels)
+            b.append(f"relu{block}_{number}", "Relu")
+        b.pool(f"pool{block}")
+    b.append("flatten", "Flatten")
+    b.linear("fc1", 512, 512)
+    b.append("relu6", "Relu")
+    b.linear("fc2", 512, 10)
+    return b.graph()
+
+
+MOBILENETV2 = (
+    (1, 16, 1, 1),
+    (6, 24, 2, 2),
+    (6, 32, 3, 2),
+    (6, 64, 4, 2),
+    (6, 96, 3, 1),
+    (6, 160, 3, 2),
+    (6, 320, 1, 1),
+)
+"""Expansion, channels, blocks, stride of the first."""
+
+
+def mobilenetv2(width: float = 0.75) -> LayerGraph:
+    """Inverted residual blocks; the first convolution halves the sides."""
+    b = Builder(3, 32)
+    b.conv("stem", int(32 * width), stride=2)
+    b.append("stem.relu", "Clip")
+    for stage, (factor, channels, blocks, first) in enumerate(MOBILENETV2):
+        for block in range(blocks):
+            _inverted(b, f"block{stage}.{block}", factor, int(channels * width), first if block == 0 else 1)
+    b.conv("last", 1280, kernel=1)
+    b.append("last.relu", "Clip")
+    b.append("mean", "GlobalAveragePool")
+    b.append("flatten", "Flatten")
+    b.linear("fc", 1280, 10)
+    return b.graph()
+
+
+def _inverted(b: Builder, name: str, factor: int, channels: int, stride: int) -> None:
+    before, start = b.channels, b.tensor
+    hidden = before * factor
+    if factor != 1:
+        b.conv(f"{name}.expand", hidden, kernel=1)
+        b.append(f"{name}.relu1", "Clip")
+    b.conv(f"{name}.depthwise", hidden, stride=stride, groups=hidden)
+    b.append(f"{name}.relu2", "Clip")
+    b.conv(f"{name}.project", channels, kernel=1)
+    if stride == 1 and before == channels:
+        b.append(f"{name}.add", "Add", start)
+
+
+def resnet(blocks: int) -> LayerGraph:
+    """Three stages of so many blocks; shortcuts without weights."""
+    b = Builder(3, 32)
+    b.conv("conv1", 16)
+    b.append("relu1", "Relu")
+    for stage, channels in enumerate([16, 32, 64], 1):
+        for block in range(blocks):
+            name, start = f"layer{stage}.{block}", b.tensor
+            b.conv(f"{name}.conv1", channels, stride=2 if stage > 1 and block == 0 else 1)
+            b.append(f"{name}.relu1", "Relu")
+            b.conv(f"{name}.conv2", channels)
+            b.append(f"{name}.add", "Add", start)
+            b.append(f"{name}.relu2", "Relu")
+    b.append("mean", "GlobalAveragePool")
+    b.append("flatten", "Flatten")
+    b.linear("linear", 64, 10)
+    return b.graph()
+
+
+NETWORKS: Mapping[str, Callable[[], LayerGraph]] = {
+    "AlexNet": alexnet,
+    "VGG16": vgg16,
+    "MobileNetV2": mobilenetv2,
+    "ResNet8": lambda: resnet(1),
+    "ResNet20": lambda: resnet(3),
+}
+
+
+@dataclass(frozen=True)
+class Gain:
+    """A published gain over all-digital int8 on the same core (LionHeart, IEEE TETC 2025)."""
+
+    network: str
+    placement: str
+    time: float
+
+
+GAINS = (
+    Gain("AlexNet", "all analog", 5.5),
+    Gain("VGG16", "all analog", 6.6),
+    Gain("MobileNetV2", "all analog", 1.24),
+    Gain("AlexNet", "at 5 % drop", 4.25),
+    Gain("VGG16", "at 5 % drop", 2.85),
+)
+
+
+def analog_layers(graph: LayerGraph, groups: bool = True) -> frozenset[str]:
+    """All products, or all but grouped ones."""
+    return frozenset(c.name for c in graph.candidates if groups or (c.matrix is not None and c.matrix.groups == 1))
+
+
+def by_macs(graph: LayerGraph) -> list[str]:
+    """Products in LionHeart's order."""
+    return [c.name for c in sorted(graph.candidates, key=lambda c: -c.matrix.macs if c.matrix else 0)]
+
+
+def gain(graph: LayerGraph, placement: frozenset[str], hardware: Hardware = LIONHEART) -> tuple[float, float]:
+    """All-digital time and energy over those of a placement."""
+    before, after = cost_of(graph, frozenset(), hardware), cost_of(graph, placement, hardware)
+    return before.latency_s / after.latency_s, before.energy_j / after.energy_j
+
+
+def gains() -> Table:
+    """All analog, and the whole of it in ms and µJ."""
+    rows = []
+    for name, build in NETWORKS.items():
+        graph = build()
+        for what, placement in (("all", analog_layers(graph)), ("all but depthwise", analog_layers(graph, False))):
+            if what == "all" or placement != analog_layers(graph):
+                digital, analog = (cost_of(graph, p, LIONHEART) for p in (frozenset[str](), placement))
+                time, energy = gain(graph, placement)
+                published = [f"{g.time:.2f}x" for g in GAINS if (g.network, g.placement) == (name, f"{what} analog")]
+                rows.append(
+                    [
+                        name,
+                        what,
+                        *_absolute(digital),
+                        *_absolute(analog),
+                        f"{time:.2f}x",
+                        f"{energy:.2f}x",
+                        *(published or "-"),
+                    ]
+                )
+    headers = ["network", "analog", "digital ms", "digital µJ", "analog ms", "analog µJ", "time", "energy", "published"]
+    return Table(headers, rows, right=tuple(range(2, 9)))
+
+
+def _absolute(cost: SystemCost) -> list[str]:
+    return [f"{1e3 * cost.latency_s:.2f}", f"{1e6 * cost.energy_j:,.0f}"]
+
+
+def prefixes() -> Table:
+    """Gains of the first layers in LionHeart's order, for the published gains at 5 % drop."""
+    rows = []
+    for name in ("AlexNet", "VGG16"):
+        graph = NETWORKS[name]()
+        order = by_macs(graph)
+        macs = {c.name: c.matrix.macs for c in graph.candidates if c.matrix}
+        for n in range(1, len(order) + 1):
+            time, energy = gain(graph, frozenset(order[:n]))
+            share = sum(macs[layer] for layer in order[:n]) / sum(macs.values())
+            rows.append([name, str(n), order[n - 1], f"{100 * share:.1f} %", f"{time:.2f}x", f"{energy:.2f}x"])
+    return Table(["network", "layers", "last one", "MACs analog", "time", "energy"], rows, right=(1, 3, 4, 5))
+
+
+def parts() -> Table:
+    """Where the time of all-analog networks goes, in %."""
+    names = list(_parts(cost_of(alexnet(), analog_layers(alexnet()), LIONHEART)))
+    rows = []
+    for name in ("AlexNet", "VGG16", "ResNet20"):
+        graph = NETWORKS[name]()
+        cost = cost_of(graph, analog_layers(graph), LIONHEART)
+        rows.append([name, *(f"{100 * part / cost.latency_s:.1f}" for part in _parts(cost).values())])
+    return Table(["network", *names], rows, right=tuple(range(1, len(names) + 1)))
+
+
+def _parts(cost: SystemCost) -> dict[str, float]:
+    seconds: dict[str, float] = {}
+    for layer in cost.layers.values():
+        for part, value in layer.parts.items():
+            seconds[part] = seconds.get(part, 0.0) + value.latency_s
+    return seconds | {"other operators": sum(c.latency_s for c in cost.others.values())}
+
+
+@dataclass(frozen=True)
+class Change:
+    """One number of the description, by its section and field, and bounds to look for its value in."""
+
+    section: str
+    field: str
+    low: float
+    high: float
+
+    def apply(self, factor: float) -> Hardware:
+        """LionHeart's machine with the number set to a value."""
+        costs = LIONHEART.costs
+        assert isinstance(costs, AlpineCosts)
+        section = getattr(costs, self.section).model_copy(update={self.field: factor})
+        return LIONHEART.model_copy(update={"costs": costs.model_copy(update={self.section: section})})
+
+
+CHANGES = (
+    Change("core", "macs_per_cycle", 0.5, 16.0),
+    Change("core", "gather_cycles", 0.0, 60.0),
+    Change("core", "quantise_cycles", 0.0, 60.0),
+    Change("core", "rescale_cycles", 0.0, 60.0),
+    Change("core", "elementwise_cycles", 0.0, 100.0),
+    Change("core", "clock_ghz", 0.1, 10.0),
+)
+
+
+def closing(network: str, target: float) -> Iterator[tuple[Change, float | None]]:
+    """The value that each single assumption would need for the published gain; None if none does."""
+    graph = NETWORKS[network]()
+    placement = analog_layers(graph)
+    for change in CHANGES:
+        low, high = change.low, change.high
+        ends = [gain(graph, placement, change.apply(value))[0] - target for value in (low, high)]
+        if ends[0] * ends[1] > 0:
+            yield change, None
+            continue
+        for _ in range(40):
+            middle = (low + high) / 2
+            if (gain(graph, placement, change.apply(middle))[0] - target) * ends[0] > 0:
+                low = middle
+            else:
+                high = middle
+        yield change, (low + high) / 2
+
+
+def closers() -> Table:
+    """What would make the gains of all-analog networks equal to the published ones, one number at a time."""
+    found = [{c.field: value for c, value in closing(g.network, g.time)} for g in GAINS[:2]]
+    rows = []
+    for change in CHANGES:
+        current = getattr(getattr(LIONHEART.costs, change.section), change.field)
+        values = (one[change.field] for one in found)
+        rows.append([change.field, f"{current:g}", *("none does" if v is None else f"{v:.2f}" for v in values)])
+    return Table(["assumption", "value here", "for AlexNet's 5.5x", "for VGG16's 6.6x"], rows, right=(1, 2, 3))
+
+
+def diana() -> Table:
+    """ResNet20 on DIANA: convolutions but the first analog, as its authors map it."""
+    graph = resnet(3)
+    rule = analog_layers(graph) - {"conv1", "linear"}
+    rows = []
+    for what, placement in (("all digital", frozenset[str]()), ("conv1, linear digital", rule)):
+        cost = cost_of(graph, placement, DIANA)
+        macs = sum(c.matrix.macs for c in graph.candidates if c.matrix)
+        efficiency = 2 * macs / cost.energy_j * 1e-12
+        rows.append([what, *_absolute(cost), f"{efficiency:.2f}"])
+    return Table(["placement", "ms", "µJ", "TOPS/W"], rows, right=(1, 2, 3))
+
+
+TABLES: Sequence[Callable[[], Table]] = (gains, prefixes, parts, closers, diana)
+
+
+if __name__ == "__main__":
+    for table in TABLES:
+        print(table().render("markdown"))

@@ -1,0 +1,22 @@
+"""What a placement costs on a machine: latency and energy of every layer and crossing. Pure: no execution engine.
+
+Formulas, units, sources and checks against published figures are in ``docs/costs.md``.
+"""
+
+from lhc.costs.figures import Assumption, assumptions
+from lhc.costs.model import CostTerms, SystemCost, cost_of, cost_terms
+from lhc.costs.tensors import Hyperedge
+from lhc.costs.units import NOTHING, Cost, LayerCost
+
+__all__ = [
+    "NOTHING",
+    "Assumption",
+    "Cost",
+    "CostTerms",
+    "Hyperedge",
+    "LayerCost",
+    "SystemCost",
+    "assumptions",
+    "cost_of",
+    "cost_terms",
+]

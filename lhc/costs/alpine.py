@@ -1,0 +1,172 @@
+"""A core with tightly coupled tiles (ALPINE; Klein et al., IEEE TC 72(7), 2023).
+
+Symbols: R rows, C columns, G groups, P positions of a layer; a matrix takes ``r`` tiles in height. Latency of an
+analog layer, in ns (facts of ALPINE's code, the core's work added):
+
+    P · G · (ceil(R / 4) + t · 100 + r · ceil(C / 4)) + cycles of the core / clock
+
+with t tiles driven per product of one group: all of its tiles, or 1 where they work in parallel. A digital layer takes
+``MACs / macs_per_cycle`` cycles, and waits for its weights where these do not fit in the cache. The core draws its
+active power while it works or moves data, its waiting power while it waits.
+"""
+
+import math
+from dataclasses import dataclass
+
+from lhc.costs.units import Cost, LayerCost
+from lhc.graph import Layer, MatrixShape
+from lhc.hardware import AlpineCosts, Hardware
+
+__all__ = ["Alpine"]
+
+WORD_BYTES = 4
+"""Moved by one instruction between core and tile."""
+# fmt: off
+FREE = frozenset({
+    "Cast", "Constant", "ConstantOfShape", "Dropout", "Flatten", "Identity", "Range", "Reshape", "Shape", "Size",
+    "Squeeze", "Unsqueeze",
+})
+"""Operators without work on elements: shapes, constants, views."""
+FUNCTIONS = frozenset({
+    "Cos", "Div", "Elu", "Erf", "Exp", "Gelu", "GroupNormalization", "HardSwish", "InstanceNormalization",
+    "LayerNormalization", "Log", "LogSoftmax", "Mish", "Pow", "RMSNormalization", "Reciprocal", "Selu", "Sigmoid",
+    "Sin", "Softmax", "Softplus", "Sqrt", "Tanh",
+})
+"""Operators with a function or a division in them."""
+# fmt: on
+
+
+@dataclass(frozen=True)
+class Alpine:
+    """Costs of operators on such a machine.
+
+    Attributes:
+        hardware: the machine.
+        costs: its numbers.
+        resident: whether the weights of all products fit in the cache together.
+    """
+
+    hardware: Hardware
+    costs: AlpineCosts
+    resident: bool
+
+    def analog(self, layer: Layer, matrix: MatrixShape) -> LayerCost:
+        """A layer on tiles, by what is done: work of the core, transfers, products."""
+        core, tile = self.costs.core, self.costs.tile
+        machine = self.hardware.for_layer(layer.name)
+        height = math.ceil(matrix.rows / machine.tiles.rows)
+        vectors = matrix.positions * matrix.groups
+        products = matrix.positions * height * self._columns(matrix)
+        inputs, outputs = vectors * matrix.rows, vectors * matrix.cols
+        scaled = machine.dac.scaling == "abs_max"
+        gathered = inputs if _unfolds(layer) else 0
+        rounds = products if tile.schedule == "serial" else vectors
+        into = self._transfer(vectors, matrix.rows, machine.dac.bits)
+        out_of = self._transfer(vectors * height, matrix.cols, machine.adc.bits)
+        once = {
+            "quantise": self._work(inputs * core.quantise_cycles),
+            "input": into,
+            "product": self._products(products, rounds),
+            "output": out_of,
+            "rescale": self._work(outputs * height * core.rescale_cycles),
+        }
+        again = tile.reread_share if machine.adc.bound_management == "iterative" else 0.0
+        parts = once | {
+            "im2col": self._work(gathered * core.gather_cycles),
+            "scaling": self._work((inputs * core.maximum_cycles + products * core.division_cycles) * scaled),
+            "partial sums": self._work(outputs * (height - 1) * core.add_cycles),
+            "re-reads": sum((part.times(again) for part in once.values()), Cost()),
+            "read-outs": self._readouts(machine, matrix),
+        }
+        return LayerCost({name: parts[name] for name in _ORDER})
+
+    def digital(self, layer: Layer, matrix: MatrixShape) -> LayerCost:
+        """A product on the core, in int8."""
+        parts = {"product": self._work(matrix.macs / self.costs.core.macs_per_cycle)}
+        if layer.weight is not None and not self.resident:
+            memory = self.costs.memory
+            seconds = matrix.parameters / memory.dram_gb_per_s * 1e-9
+            parts["weights"] = Cost(
+                seconds, self._waiting(seconds) + matrix.parameters * memory.dram_pj_per_byte * 1e-12
+            )
+        return LayerCost(parts)
+
+    def other(self, layer: Layer, elements: int) -> LayerCost | None:
+        """An operator that is no product; None if it costs nothing.
+
+        Args:
+            layer: the operator.
+            elements: that it reads.
+        """
+        if layer.op_type in FREE or not elements:
+            return None
+        core = self.costs.core
+        cycles = core.function_cycles if layer.op_type in FUNCTIONS else core.elementwise_cycles
+        return LayerCost({"operator": self._work(elements * cycles)})
+
+    @property
+    def crossing(self) -> Cost:
+        """Conversion of one element."""
+        return self._work(self.costs.core.convert_cycles)
+
+    def _work(self, cycles: float) -> Cost:
+        core = self.costs.core
+        return Cost(cycles / core.clock_ghz * 1e-9, cycles * core.active_pj_per_cycle * 1e-12)
+
+    def _waiting(self, seconds: float) -> float:
+        core = self.costs.core
+        return seconds * core.clock_ghz * 1e9 * core.waiting_pj_per_cycle * 1e-12
+
+    def _transfer(self, vectors: int, size: int, bits: int | None) -> Cost:
+        """Moves vectors of so many values, whole words each; the core does it."""
+        width = math.ceil((bits or 32) / 8)
+        moved = vectors * math.ceil(size * width / WORD_BYTES) * WORD_BYTES
+        seconds = moved / self.costs.tile.io_bytes_per_ns * 1e-9
+        cycles = seconds * self.costs.core.clock_ghz * 1e9
+        return Cost(seconds, self._work(cycles).energy_j + moved * self.costs.tile.buffer_pj_per_byte * 1e-12)
+
+    def _products(self, products: float, rounds: float) -> Cost:
+        tiles = self.hardware.tiles
+        seconds = rounds * self.costs.tile.product_ns * 1e-9
+        energy = products * tiles.rows * tiles.cols * self.costs.tile.product_pj_per_cell * 1e-12
+        return Cost(seconds, self._waiting(seconds) + energy)
+
+    def _columns(self, matrix: MatrixShape) -> int:
+        """Tiles, counted along the columns, that all groups drive, one group after the other.
+
+        Groups lie side by side over nearly equal tiles, so a group may reach over the edge of one.
+        """
+        columns = matrix.cols * matrix.groups
+        count = math.ceil(columns / self.hardware.tiles.cols)
+        base, wider = divmod(columns, count)
+        edges = [base * n + min(n, wider) for n in range(1, count)]
+        return matrix.groups + sum(edge % matrix.cols != 0 for edge in edges)
+
+    def _readouts(self, machine: Hardware, matrix: MatrixShape) -> Cost:
+        """Drift compensation: every tile is driven with the unit vectors; a sample's share."""
+        if machine.devices is None or machine.drift_compensation == "none":
+            return Cost()
+        tiles = machine.tiles_for(matrix.rows, matrix.cols * matrix.groups)
+        vectors = tiles * machine.tiles.rows
+        cost = self._transfer(vectors, machine.tiles.rows, machine.dac.bits)
+        cost += self._products(vectors, vectors) + self._transfer(vectors, machine.tiles.cols, machine.adc.bits)
+        return cost.times(1 / self.costs.tile.samples_per_readout)
+
+
+_ORDER = (
+    "im2col",
+    "scaling",
+    "quantise",
+    "input",
+    "product",
+    "output",
+    "rescale",
+    "partial sums",
+    "re-reads",
+    "read-outs",
+)
+
+
+def _unfolds(layer: Layer) -> bool:
+    """Whether inputs must be gathered: a convolution with a kernel of more than one pixel."""
+    return layer.op_type == "Conv" and (layer.weight is None or math.prod(layer.weight.shape[2:]) > 1)

@@ -1,0 +1,151 @@
+"""Costs of a placement, and their additive terms for a solver."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from lhc.costs.alpine import Alpine
+from lhc.costs.diana import Diana
+from lhc.costs.figures import Assumption, assumptions
+from lhc.costs.tensors import Hyperedge, converted, elements, hyperedges
+from lhc.costs.units import Cost, LayerCost, total
+from lhc.errors import ConfigError, ModelError, UsageError
+from lhc.graph import Layer, LayerGraph, MatrixShape
+from lhc.hardware import AlpineCosts, Hardware
+
+__all__ = ["CostTerms", "SystemCost", "cost_of", "cost_terms"]
+
+
+class _Model(Protocol):
+    """A machine's formulas."""
+
+    def analog(self, layer: Layer, matrix: MatrixShape) -> LayerCost: ...
+
+    def digital(self, layer: Layer, matrix: MatrixShape) -> LayerCost: ...
+
+    def other(self, layer: Layer, elements: int) -> LayerCost | None: ...
+
+    @property
+    def crossing(self) -> Cost: ...
+
+
+@dataclass(frozen=True)
+class CostTerms:
+    """What adds up to the cost of any placement of a graph on a machine.
+
+    A placement costs the analog terms of its analog products, the digital ones of the others, all of ``others``, and
+    ``crossing`` times the elements of the tensors that it converts.
+
+    Attributes:
+        analog: cost of every product on tiles; products without a constant matrix have none.
+        digital: cost of every product on the digital core.
+        others: cost of the operators that are no products, wherever these go.
+        tensors: those that may be converted; none where crossings are free.
+        crossing: conversion of one element.
+    """
+
+    analog: Mapping[str, LayerCost]
+    digital: Mapping[str, LayerCost]
+    others: Mapping[str, LayerCost]
+    tensors: tuple[Hyperedge, ...]
+    crossing: Cost
+
+
+@dataclass(frozen=True)
+class SystemCost:
+    """What a placement costs, per sample.
+
+    Attributes:
+        layers: cost of every product where it is placed, in file order.
+        others: cost of the operators that are no products.
+        crossings: cost of every converted tensor, by the operator that writes it.
+        assumptions: what all of this rests on.
+    """
+
+    layers: Mapping[str, LayerCost]
+    others: Mapping[str, LayerCost]
+    crossings: Mapping[str, Cost]
+    assumptions: tuple[Assumption, ...]
+
+    @property
+    def total(self) -> Cost:
+        """Everything together."""
+        layers = (cost.total for part in (self.layers, self.others) for cost in part.values())
+        return total([*layers, *self.crossings.values()])
+
+    @property
+    def latency_s(self) -> float:
+        """Seconds."""
+        return self.total.latency_s
+
+    @property
+    def energy_j(self) -> float:
+        """Joules."""
+        return self.total.energy_j
+
+
+def cost_terms(graph: LayerGraph, hardware: Hardware) -> CostTerms:
+    """The terms of which the cost of every placement consists.
+
+    Raises:
+        ConfigError: the hardware describes no costs.
+        ModelError: the size of a product is not known.
+    """
+    model = _model(graph, hardware)
+    sizes = elements(graph)
+    analog: dict[str, LayerCost] = {}
+    digital: dict[str, LayerCost] = {}
+    others: dict[str, LayerCost] = {}
+    for layer in graph.layers:
+        if layer.is_candidate:
+            matrix = _matrix(layer)
+            digital[layer.name] = model.digital(layer, matrix)
+            if layer.weight is not None and matrix.parameters:
+                analog[layer.name] = model.analog(layer, matrix)
+        else:
+            read = max((sizes[producer] for producer in graph.producers(layer.name)), default=0)
+            cost = model.other(layer, read)
+            if cost is not None:
+                others[layer.name] = cost
+    free = model.crossing == Cost()
+    return CostTerms(analog, digital, others, () if free else hyperedges(graph), model.crossing)
+
+
+def cost_of(graph: LayerGraph, placement: frozenset[str], hardware: Hardware) -> SystemCost:
+    """Latency and energy of one sample with exactly these layers analog.
+
+    Args:
+        graph: the layers.
+        placement: names of the analog ones.
+        hardware: the machine.
+
+    Raises:
+        ConfigError: the hardware describes no costs.
+        ModelError: the size of a product is not known.
+        UsageError: a name that cannot be analog.
+    """
+    terms = cost_terms(graph, hardware)
+    wrong = sorted(placement - terms.analog.keys())
+    if wrong:
+        raise UsageError(f"{', '.join(wrong)}: no product with a constant matrix, so it has no cost on tiles")
+    layers = {name: (terms.analog if name in placement else terms.digital)[name] for name in terms.digital}
+    tensors = converted(terms.tensors, frozenset(layers), placement)
+    crossings = {edge.tensor: terms.crossing.times(edge.elements) for edge in tensors}
+    return SystemCost(layers, terms.others, crossings, assumptions(hardware))
+
+
+def _model(graph: LayerGraph, hardware: Hardware) -> _Model:
+    if hardware.costs is None:
+        raise ConfigError(f"hardware {hardware.name!r} describes no costs: give it a section 'costs' (docs/costs.md)")
+    if isinstance(hardware.costs, AlpineCosts):
+        weights = sum(_matrix(layer).parameters for layer in graph.candidates if layer.weight is not None)
+        return Alpine(hardware, hardware.costs, weights <= hardware.costs.memory.cache_bytes)
+    return Diana(hardware.costs)
+
+
+def _matrix(layer: Layer) -> MatrixShape:
+    if layer.matrix is None:
+        raise ModelError(
+            f"layer {layer.name!r}: its size is not known, so neither are its costs; give the input shapes"
+        )
+    return layer.matrix

@@ -1,0 +1,121 @@
+"""How many elements flow between operators, and where the two number formats meet.
+
+Analog products give and take activations scaled for their tiles, digital products int8. Every other operator works on
+either, so conversions are put where the fewest elements pass: a least cut between the analog and the digital products.
+A tensor is converted once, however many operators read it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import sparse
+from scipy.optimize import Bounds, LinearConstraint, milp
+
+from lhc.graph import LayerGraph
+
+__all__ = ["Hyperedge", "converted", "cut_rows", "elements", "hyperedges"]
+
+
+@dataclass(frozen=True)
+class Hyperedge:
+    """A tensor and the operators that hold it: it is converted if they do not all use one format.
+
+    Attributes:
+        tensor: name of the operator that writes it.
+        members: the operators that write and read it, each once.
+        elements: per sample.
+    """
+
+    tensor: str
+    members: tuple[str, ...]
+    elements: int
+
+
+def elements(graph: LayerGraph) -> Mapping[str, int]:
+    """Output elements of every operator per sample; 0 where nothing is known (shapes, inputs of the network).
+
+    A product's come from its matrix; any other operator has as many as its largest input, Concat the sum.
+    """
+    sizes: dict[str, int] = {}
+    for name in graph.order():
+        layer = graph[name]
+        above = [sizes[producer] for producer in graph.producers(name)]
+        if layer.is_candidate and layer.matrix is not None:
+            sizes[name] = layer.matrix.cols * layer.matrix.groups * layer.matrix.positions
+        else:
+            sizes[name] = sum(above) if layer.op_type == "Concat" else max(above, default=0)
+    return sizes
+
+
+def hyperedges(graph: LayerGraph) -> tuple[Hyperedge, ...]:
+    """The tensors that may have to be converted.
+
+    An operator that is no product, and alone reads the only tensor that it reads, has its producer's format: no
+    other choice converts fewer elements.
+    """
+    sizes = elements(graph)
+    readers: dict[str, list[str]] = {layer.name: [] for layer in graph.layers}
+    for layer in graph.layers:
+        for producer in graph.producers(layer.name):
+            if sizes[producer]:
+                readers[producer].append(layer.name)
+    leader: dict[str, str] = {}
+    for name in graph.order():
+        sources = [p for p in graph.producers(name) if sizes[p]]
+        follows = not graph[name].is_candidate and len(sources) == 1 and readers[sources[0]] == [name]
+        leader[name] = leader[sources[0]] if follows else name
+    found = []
+    for name, consumers in readers.items():
+        members = tuple(dict.fromkeys(leader[member] for member in (name, *consumers)))
+        if len(members) > 1:
+            found.append(Hyperedge(name, members, sizes[name]))
+    return tuple(found)
+
+
+def cut_rows(edges: tuple[Hyperedge, ...], columns: Mapping[str, int], count: int) -> sparse.csr_array:
+    """Rows ``A v <= 0`` that make two variables per tensor bound the formats of its members.
+
+    Each row is a difference of two variables, so the vertices are integral where the other variables are.
+
+    Args:
+        edges: E tensors.
+        columns: variable of every member, its format: 0 digital, 1 analog. Several members may share one.
+        count: how many such variables there are. Variable ``count + e`` is the upper and ``count + E + e`` the lower
+            bound of tensor e; it is converted where they differ.
+    """
+    entries: list[tuple[int, int]] = []
+    for e, edge in enumerate(edges):
+        upper, lower = count + e, count + len(edges) + e
+        for column in dict.fromkeys(columns[member] for member in edge.members):
+            entries += [(column, upper), (lower, column)]
+    rows = np.repeat(np.arange(len(entries)), 2)
+    signs = np.tile([1.0, -1.0], len(entries))
+    where = np.array(entries, np.int64).reshape(-1)
+    return sparse.csr_array((signs, (rows, where)), shape=(len(entries), count + 2 * len(edges)))
+
+
+def converted(
+    edges: tuple[Hyperedge, ...], candidates: frozenset[str], analog: frozenset[str]
+) -> tuple[Hyperedge, ...]:
+    """The tensors that a placement converts, with the fewest elements in all.
+
+    Args:
+        edges: of the graph.
+        candidates: the products among their members.
+        analog: the analog ones.
+    """
+    fixed = {m: float(m in analog) for edge in edges for m in edge.members if m in candidates}
+    if len(set(fixed.values())) < 2:
+        return ()
+    columns = {m: i for i, m in enumerate(dict.fromkeys(m for edge in edges for m in edge.members))}
+    lower = [fixed.get(m, 0.0) for m in columns] + [0.0] * (2 * len(edges))
+    upper = [fixed.get(m, 1.0) for m in columns] + [1.0] * (2 * len(edges))
+    weights = np.array([edge.elements for edge in edges], np.float64)
+    costs = np.concatenate([np.zeros(len(columns)), weights, -weights])
+    rows = LinearConstraint(cut_rows(edges, columns, len(columns)), -np.inf, 0)
+    found = milp(costs, constraints=rows, bounds=Bounds(lower, upper)).x
+    assert found is not None  # nothing but bounds and differences: there is always a least cut
+    bound = found[len(columns) :]
+    spread = bound[: len(edges)] - bound[len(edges) :]
+    return tuple(edge for edge, cut in zip(edges, spread, strict=True) if cut > 0.5)

@@ -1,0 +1,60 @@
+"""Time and energy, as values that add up."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+__all__ = ["NOTHING", "Cost", "LayerCost", "total"]
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of one sample.
+
+    Attributes:
+        latency_s: seconds.
+        energy_j: joules.
+    """
+
+    latency_s: float = 0.0
+    energy_j: float = 0.0
+
+    def __add__(self, other: "Cost") -> "Cost":
+        return Cost(self.latency_s + other.latency_s, self.energy_j + other.energy_j)
+
+    def times(self, factor: float) -> "Cost":
+        """So many of them."""
+        return Cost(factor * self.latency_s, factor * self.energy_j)
+
+
+NOTHING = Cost()
+
+
+def total(costs: Iterable[Cost]) -> Cost:
+    """Their sum."""
+    return sum(costs, NOTHING)
+
+
+@dataclass(frozen=True)
+class LayerCost:
+    """Of one operator and sample.
+
+    Attributes:
+        parts: what it is made of, by name.
+    """
+
+    parts: Mapping[str, Cost]
+
+    @property
+    def total(self) -> Cost:
+        """All parts."""
+        return total(self.parts.values())
+
+    @property
+    def latency_s(self) -> float:
+        """Seconds."""
+        return self.total.latency_s
+
+    @property
+    def energy_j(self) -> float:
+        """Joules."""
+        return self.total.energy_j

@@ -1,0 +1,170 @@
+"""Costs of a machine: what its cost model needs, every number with its unit and where it comes from.
+
+A number is either known, with its source, or assumed, with the reason; all of them can be changed in YAML.
+`lhc.costs` holds the formulas.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from pydantic import Discriminator, NonNegativeFloat, PositiveFloat, PositiveInt, Tag
+
+from lhc.hardware.sections import Section
+
+__all__ = ["AlpineCosts", "Assumed", "Core", "Costs", "DianaCosts", "Known", "Memory", "TileCosts"]
+
+
+@dataclass(frozen=True)
+class Known:
+    """A published or measured number."""
+
+    unit: str
+    source: str
+
+
+@dataclass(frozen=True)
+class Assumed:
+    """A number that no source gives."""
+
+    unit: str
+    reason: str
+
+
+class Core(Section):
+    """The digital core: an in-order ARMv8 with SIMD, which also feeds the tiles. It runs int8."""
+
+    clock_ghz: Annotated[PositiveFloat, Known("GHz", "ALPINE's code: default clock, for which it times the tiles")] = (
+        2.0
+    )
+    macs_per_cycle: Annotated[
+        PositiveFloat,
+        Assumed("MAC/cycle", "LionHeart: 35 % of peak, taken as 8 a cycle; a Cortex-A53 does 3.1 in gemmlowp's kernel"),
+    ] = 2.8
+    """Of a digital product, unfolding included."""
+    gather_cycles: Annotated[
+        NonNegativeFloat, Assumed("cycles/element", "load, store and a third of a loop, dual issue")
+    ] = 2.0
+    """Unfolding (im2col) of one input of one analog product."""
+    quantise_cycles: Annotated[
+        NonNegativeFloat, Assumed("cycles/element", "24 SIMD instructions for 16 elements, and packing words")
+    ] = 2.0
+    """From a stored activation to a DAC code in a word for the tile."""
+    maximum_cycles: Annotated[NonNegativeFloat, Assumed("cycles/element", "load and maximum of 4 elements")] = 0.5
+    """Dynamic input scaling: magnitude of a vector."""
+    division_cycles: Annotated[
+        NonNegativeFloat, Known("cycles", "ALPINE's code: floating-point latency of its core")
+    ] = 6.0
+    """Dynamic input scaling: one division per vector and tile."""
+    rescale_cycles: Annotated[
+        NonNegativeFloat, Assumed("cycles/element", "unpack, convert and scale 4 elements in 8 SIMD instructions")
+    ] = 2.0
+    """From an ADC code to an activation: scales of the column, of the vector, and of drift compensation."""
+    add_cycles: Annotated[NonNegativeFloat, Assumed("cycles/element", "load, add and store 4 elements")] = 1.0
+    """Adding a partial sum of another tile."""
+    convert_cycles: Annotated[NonNegativeFloat, Assumed("cycles/element", "scale, round and narrow, SIMD")] = 1.0
+    """A crossing: between activations of analog products and the int8 of digital ones."""
+    elementwise_cycles: Annotated[
+        NonNegativeFloat, Assumed("cycles/element", "16 elements at a time, memory-bound")
+    ] = 1.0
+    """Operators that are no products: ReLU, additions, pooling, normalisation by constants."""
+    function_cycles: Annotated[NonNegativeFloat, Assumed("cycles/element", "a polynomial and a division")] = 20.0
+    """Operators with a function or a division in them: softmax, GELU, layer normalisation."""
+    active_pj_per_cycle: Annotated[
+        NonNegativeFloat,
+        Known("pJ/cycle", "Cortex-A53 in 28 nm with caches, measured: Hikey board, 960 MHz, running less waiting"),
+    ] = 320.0
+    waiting_pj_per_cycle: Annotated[
+        NonNegativeFloat, Assumed("pJ/cycle", "a stalled core takes a third of a running one")
+    ] = 100.0
+    """While it waits for a tile or for memory."""
+
+
+class TileCosts(Section):
+    """One tile of the geometry in ``tiles``, with its converters and buffers."""
+
+    product_ns: Annotated[PositiveFloat, Known("ns", "ALPINE: 100 ns for 256x256, from a 14 nm PCM chip")] = 100.0
+    product_pj_per_cell: Annotated[
+        NonNegativeFloat, Known("pJ/cell", "ALPINE: 12.8 TOPS/W in 14 nm, times 5.3 for its 28 nm system")
+    ] = 0.828
+    """One product with DACs and ADCs, per unit cell of the tile, however few are used."""
+    io_bytes_per_ns: Annotated[PositiveFloat, Known("B/ns", "ALPINE: 4 int8 values per instruction of 1 ns")] = 4.0
+    """Between the core and a tile, in words of 4 bytes, either way."""
+    buffer_pj_per_byte: Annotated[
+        NonNegativeFloat, Known("pJ/B", "Horowitz, ISSCC 2014: 10 pJ for 64 bits of an 8 kB memory, 45 nm")
+    ] = 1.25
+    """Input and output memory of a tile."""
+    schedule: Annotated[Literal["serial", "parallel"], Assumed("", "one core starts the tiles one after the other")] = (
+        "serial"
+    )
+    """Whether the tiles of one product work one after the other or all at once."""
+    reread_share: Annotated[
+        NonNegativeFloat, Assumed("", "none in 288,276 vectors of digits and ResNet20 on preset lionheart")
+    ] = 0.0
+    """Products that bound management repeats, as a share of all; counts only where there is bound management."""
+    samples_per_readout: Annotated[
+        PositiveFloat, Assumed("samples", "drift is logarithmic: hours between read-outs")
+    ] = 1e6
+    """Samples between two read-outs of drift compensation, each one product per row and tile."""
+
+
+class Memory(Section):
+    """Where the weights of digital products lie: in the cache if those of all products fit, else in DRAM."""
+
+    cache_bytes: Annotated[PositiveInt, Known("B", "ALPINE's example system: 1 MB of L2")] = 1048576
+    dram_gb_per_s: Annotated[PositiveFloat, Known("GB/s", "IBM 3D-CiM-LLM-Inference-Simulator: default")] = 5.332
+    dram_pj_per_byte: Annotated[NonNegativeFloat, Assumed("pJ/B", "ALPINE: 120 pJ per access, taken as 8 bytes")] = 15.0
+
+
+class AlpineCosts(Section):
+    """A core with tightly coupled tiles, after ALPINE (Klein et al., IEEE TC 72(7), 2023): LionHeart's system."""
+
+    model: Literal["alpine"] = "alpine"
+    core: Core = Core()
+    tile: TileCosts = TileCosts()
+    memory: Memory = Memory()
+
+
+_ODIMO = "ODiMO: github.com/eml-eda/odimo-journal, models/hw_models.py"
+
+
+class DianaCosts(Section):
+    """DIANA (Houshmand et al., JSSC 58(1), 2023) by the analytical model of Risso et al. (ODiMO, TCAD 2025).
+
+    One analog macro and one digital array that work in turn on a shared memory; nothing else costs anything.
+    """
+
+    model: Literal["diana"] = "diana"
+    clock_mhz: Annotated[PositiveFloat, Known("MHz", _ODIMO)] = 260.0
+    product_ns: Annotated[PositiveFloat, Known("ns", _ODIMO)] = 70.0
+    macro_rows: Annotated[PositiveInt, Known("rows", _ODIMO)] = 1152
+    macro_cols: Annotated[PositiveInt, Known("columns", _ODIMO)] = 512
+    macro_channels: Annotated[PositiveInt, Known("channels", _ODIMO)] = 128
+    """Input channels of one product."""
+    least_channels: Annotated[PositiveInt, Known("channels", _ODIMO)] = 64
+    """Rows are taken for at least so many channels where products of neighbouring outputs share the macro."""
+    load_cycles_per_row: Annotated[NonNegativeFloat, Known("cycles/row", _ODIMO)] = 8.0
+    """Weights are written for every layer and sample; 0: they stay."""
+    array_size: Annotated[PositiveInt, Known("", _ODIMO)] = 16
+    """Output channels, and output columns, that the digital array computes at once."""
+    io_bytes_per_cycle: Annotated[PositiveFloat, Known("B/cycle", _ODIMO)] = 8.0
+    """Activations of a digital layer, in and out."""
+    analog_mw: Annotated[NonNegativeFloat, Known("mW", _ODIMO)] = 28.74
+    """Chip while the macro works."""
+    digital_mw: Annotated[NonNegativeFloat, Known("mW", _ODIMO)] = 24.96
+    """Chip while the digital array works."""
+
+
+def _model_of(value: object) -> str:
+    named = value.get("model", "alpine") if isinstance(value, dict) else getattr(value, "model", "alpine")
+    return named if isinstance(named, str) else repr(named)
+
+
+Costs = Annotated[
+    Annotated[AlpineCosts, Tag("alpine")] | Annotated[DianaCosts, Tag("diana")],
+    Discriminator(
+        _model_of,
+        custom_error_type="cost_model",
+        custom_error_message="Input should be a cost model: 'alpine' or 'diana'",
+    ),
+]
+"""A cost model, told apart by its field ``model`` (``alpine`` where it is missing)."""

@@ -1,0 +1,260 @@
+"""One analog node as a call: its function, and the arrays that the call is given."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import onnx_ir as ir
+
+from lhc.conductances import Floats, ProgrammedMatrix
+from lhc.errors import ModelError
+from lhc.graph import Layer
+from lhc.lowering.conv import Conv, Groups, conv_function
+from lhc.lowering.converters import Converters
+from lhc.lowering.grid import Grid, numbered
+from lhc.lowering.library import Library
+from lhc.lowering.matmul import MatMul, matmul_function
+from lhc.lowering.product import NoiseSource, Product
+from lhc.lowering.tiling import RowSplit, Tile, image_taps, image_weights, pieces, row_order, row_splits
+from lhc.lowering.windows import Same
+
+__all__ = ["Call", "lowered_call"]
+
+
+@dataclass(frozen=True, eq=False)
+class Call:
+    """What a node becomes.
+
+    Attributes:
+        function: that is called.
+        inputs: names of the function's inputs, in order.
+        tensors: those inputs that hold arrays; every other one is a tensor of the graph, or a number.
+        numbers: those inputs that are scalars.
+        graph_tensors: those inputs that the node read already.
+        attributes: of the call.
+        reads: deviates that an output takes at most.
+    """
+
+    function: ir.Function
+    inputs: tuple[str, ...]
+    tensors: Mapping[str, Floats]
+    numbers: Mapping[str, float]
+    graph_tensors: Mapping[str, str]
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    reads: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class _Tiles:
+    """A layer's tiles: structure, and arrays that do not depend on how they are driven."""
+
+    io: Converters
+    grid: Grid
+    splits: tuple[RowSplit, ...]
+    groups: int
+
+    @classmethod
+    def of(cls, matrix: ProgrammedMatrix, io: Converters, noise: NoiseSource) -> "_Tiles":
+        managed = len(io.reductions) > 1 and any(io.can_saturate(t.weights) for row in matrix.tiles for t in row)
+        splits = row_splits(matrix, apart=managed)
+        straddles = managed and any(tile.straddles for split in splits for tile in split.tiles)
+        product = Product.of(io, noise)
+        if managed:
+            product = replace(product, reductions=io.reductions, grouped=matrix.groups > 1, straddles=straddles)
+        widths = tuple(tile.weights.shape[1] for tile in splits[0].tiles)
+        return cls(io, Grid(product, len(splits), widths if len(widths) > 1 else ()), splits, matrix.groups)
+
+    @property
+    def numbers(self) -> dict[str, float]:
+        return {name: float(getattr(self.io, name)) for name in self.grid.product.numbers}
+
+    def ranges(self) -> dict[str, Floats]:
+        if self.grid.product.scaling != "range":
+            return {}
+        rows = enumerate(self.splits)
+        return {
+            numbered("input_range", i, self.grid.rows): np.array(split.input_range, np.float32) for i, split in rows
+        }
+
+    def tile_arrays(self, name: str, of_tile: Any) -> dict[str, Floats]:
+        """An array of every tile, by the name of its input."""
+        return {
+            self.grid.tile_name(name, row, column): np.ascontiguousarray(of_tile(split, tile), np.float32)
+            for row, split in enumerate(self.splits)
+            for column, tile in enumerate(split.tiles)
+        }
+
+
+def lowered_call(
+    node: onnx.NodeProto,
+    layer: Layer,
+    matrix: ProgrammedMatrix,
+    io: Converters,
+    noise: NoiseSource,
+    library: Library,
+    rank: int | None,
+) -> Call:
+    """The call that takes the place of an analog node.
+
+    Args:
+        node: Conv, Gemm or MatMul.
+        layer: its facts.
+        matrix: its programmed tiles.
+        io: its converters.
+        noise: where output noise comes from.
+        library: functions of the model.
+        rank: axes of its input, if known.
+
+    Raises:
+        ModelError: the input's rank has to be known and is not.
+    """
+    tiles = _Tiles.of(matrix, io, noise)
+    if node.op_type == "Conv":
+        return _conv_call(node, layer, tiles, library)
+    return _matmul_call(node, layer, tiles, library, rank)
+
+
+def _element(layer: Layer) -> int:
+    assert layer.weight is not None
+    return int(onnx.helper.np_dtype_to_tensor_dtype(np.dtype(layer.weight.dtype)))
+
+
+def _attributes(node: onnx.NodeProto) -> dict[str, Any]:
+    return {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
+
+
+# --- MatMul and Gemm ---------------------------------------------------------------------------------------------
+
+
+def _matmul_call(node: onnx.NodeProto, layer: Layer, tiles: _Tiles, library: Library, rank: int | None) -> Call:
+    assert layer.weight is not None
+    given, operand = _attributes(node), layer.weight.operand
+    transposed = operand == 0
+    if node.op_type == "Gemm":
+        rank = 2
+        transposed = bool(given.get("transA" if operand == 1 else "transB", 0)) == (operand == 1)
+    if operand == 0 and rank is None:
+        raise ModelError(
+            f"{node.op_type} {node.name!r}: how many axes its input {node.input[1]!r} has cannot be told from the model;"
+            " simplify it (shape inference) or keep the layer digital"
+        )
+    vector = rank == 1
+    summand = next((name for name in node.input[2:3] if name), None)
+    scalars = {
+        name: float(value)
+        for name, value in (("alpha", given.get("alpha", 1.0)), ("beta", given.get("beta", 1.0)))
+        if node.op_type == "Gemm" and value != 1.0 and (name == "alpha" or summand)
+    }
+    swaps = transposed and not vector
+    swaps_back = operand == 0 and not vector
+    spec = MatMul(
+        grid=tiles.grid,
+        row_sizes=tuple(s.stop - s.start for s in tiles.splits) if tiles.grid.rows > 1 else (),
+        element=_element(layer),
+        transposes_input=swaps,
+        transposes_output=swaps_back,
+        rank=rank if swaps or swaps_back else None,
+        squeezes=len(layer.weight.shape) == 1,
+        alpha="alpha" in scalars,
+        beta="beta" in scalars,
+        summand=summand is not None,
+    )
+    arrays = tiles.tile_arrays("weights", lambda split, tile: tile.weights[0].T)
+    arrays |= tiles.tile_arrays("scales", lambda split, tile: tile.scales[0])
+    tensors = {"x": node.input[1 - operand]} | ({"summand": summand} if summand else {})
+    return Call(
+        matmul_function(library, spec),
+        spec.inputs,
+        arrays | tiles.ranges(),
+        tiles.numbers | scalars,
+        tensors,
+        reads=tiles.grid.rows * tiles.grid.product.reads,
+    )
+
+
+# --- Conv --------------------------------------------------------------------------------------------------------
+
+
+def _conv_call(node: onnx.NodeProto, layer: Layer, tiles: _Tiles, library: Library) -> Call:
+    assert layer.weight is not None
+    kernel = layer.weight.shape[2:]
+    geometry, same = _geometry(node, kernel)
+    taps = int(np.prod(kernel))
+    held = tuple(pieces(split.start, split.stop, taps) for split in tiles.splits)
+    as_image = tiles.io.scaling != "vector" and not tiles.grid.product.managed
+    bias = next((name for name in node.input[2:3] if name), None)
+    spec = Conv(
+        form="image" if as_image else "windows",
+        grid=tiles.grid,
+        axes=len(kernel),
+        held=held if tiles.grid.rows > 1 else (),
+        channels=layer.weight.shape[1] if tiles.groups > 1 or tiles.grid.rows > 1 else 0,
+        groups=Groups(tiles.groups, taps) if tiles.groups > 1 else None,
+        element=_element(layer),
+        same=same,
+        padded=any(geometry["pads"]) and not as_image,
+        pointwise=taps == 1 and set(geometry["strides"]) == {1} and not as_image,
+        bias=bias is not None,
+    )
+    arrays = _image_arrays(spec, tiles, layer.weight.shape) if as_image else _window_arrays(tiles, held, taps)
+    return Call(
+        conv_function(library, spec),
+        spec.inputs,
+        arrays | tiles.ranges(),
+        tiles.numbers,
+        {"x": node.input[0]} | ({"bias": bias} if bias else {}),
+        geometry | {"group": tiles.groups},
+        tiles.grid.rows * tiles.grid.product.reads,
+    )
+
+
+def _geometry(node: onnx.NodeProto, kernel: tuple[int, ...]) -> tuple[dict[str, list[int]], Same | None]:
+    """Attributes of a Conv with ONNX's defaults; what is left to be padded when the sizes are known."""
+    given, axes = _attributes(node), len(kernel)
+    strides = list(given.get("strides", [1] * axes))
+    dilations = list(given.get("dilations", [1] * axes))
+    pads = list(given.get("pads", [0] * 2 * axes))
+    auto_pad = given.get("auto_pad", b"NOTSET").decode() or "NOTSET"
+    same: Same | None = None
+    if auto_pad != "NOTSET":
+        pads = [0] * 2 * axes
+    if auto_pad in ("SAME_UPPER", "SAME_LOWER"):
+        if set(strides) == {1}:  # the same for all sizes
+            totals = [(k - 1) * d for k, d in zip(kernel, dilations, strict=True)]
+            less, more = [t // 2 for t in totals], [t - t // 2 for t in totals]
+            pads = less + more if auto_pad == "SAME_UPPER" else more + less
+        else:
+            same = "SAME_UPPER" if auto_pad == "SAME_UPPER" else "SAME_LOWER"
+    return {"kernel_shape": list(kernel), "strides": strides, "dilations": dilations, "pads": pads}, same
+
+
+def _image_arrays(spec: Conv, tiles: _Tiles, shape: tuple[int, ...]) -> dict[str, Floats]:
+    channels, kernel = shape[1], shape[2:]
+    column = (-1, *(1,) * len(kernel))
+    arrays = tiles.tile_arrays("weights", lambda split, tile: image_weights(tile.weights, split, kernel, channels))
+    arrays |= tiles.tile_arrays("scales", lambda split, tile: tile.scales.reshape(column))
+    if spec.masked:
+        grouped = tiles.groups > 1
+        arrays |= tiles.tile_arrays("taps", lambda split, tile: image_taps(split, kernel, channels, grouped))
+    return arrays
+
+
+def _window_arrays(tiles: _Tiles, held: tuple[Any, ...], taps: int) -> dict[str, Floats]:
+    orders = {split.start: row_order(own, split.start, taps) for split, own in zip(tiles.splits, held, strict=True)}
+    grouped = tiles.groups > 1
+
+    def weights(split: RowSplit, tile: Tile) -> npt.NDArray[Any]:
+        """``(inputs, outputs)``, or ``(groups, 1, inputs, outputs)``, as ``TileProduct`` has them."""
+        ordered = tile.weights[:, :, orders[split.start]].swapaxes(1, 2)
+        return ordered[:, None] if grouped else ordered[0]
+
+    def scales(split: RowSplit, tile: Tile) -> npt.NDArray[Any]:
+        return tile.scales[:, None, None] if grouped else tile.scales[0]
+
+    arrays = tiles.tile_arrays("weights", weights) | tiles.tile_arrays("scales", scales)
+    if tiles.grid.product.straddles:
+        arrays |= tiles.tile_arrays("tile_numbers", lambda split, tile: tile.numbers[:, None])
+    return arrays

@@ -1,0 +1,182 @@
+"""Compiled models: one file for every chip, and what runs it here as anywhere else: onnxruntime."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import onnxruntime
+
+from lhc.errors import DataError, UsageError
+from lhc.graph import LayerGraph
+from lhc.hardware import Hardware
+from lhc.lowering.converters import Noise
+from lhc.lowering.lower import Chip, lower
+from lhc.model import OnnxModel
+from lhc.onnx_io import declared_shape, infer_shapes, save_model
+from lhc.outcomes import check_output
+from lhc.plan import Plan
+from lhc.runtime import HybridExecutor
+from lhc.runtime.ort import create_session, run_session
+
+__all__ = ["CompiledModel", "compile_chips", "noise_mode"]
+
+Array = npt.NDArray[Any]
+
+
+def noise_mode(wanted: str) -> Noise:
+    """The mode of that name.
+
+    Raises:
+        UsageError: there is none.
+    """
+    modes: dict[str, Noise] = {"on": "on", "off": "off", "input": "input"}
+    if wanted not in modes:
+        raise UsageError(f"--noise {wanted!r}: choose on, off or input")
+    return modes[wanted]
+
+
+@dataclass(frozen=True, eq=False)
+class CompiledModel:
+    """A placed model on one chip, as an ordinary ONNX model.
+
+    Attributes:
+        proto: the model, with lhc's functions and the programmed weights inside.
+        source: the network that was compiled.
+        chip: which programming it is.
+        noise: where output noise comes from.
+    """
+
+    proto: onnx.ModelProto
+    source: OnnxModel
+    chip: Chip
+    noise: Noise
+
+    def save(self, path: str | Path, *, force: bool = False) -> Path:
+        """Write it as one file.
+
+        Args:
+            path: where to.
+            force: replace a file that lhc did not write for this network.
+
+        Raises:
+            UsageError: writing would lose something, or the place cannot be written.
+        """
+        where = Path(path)
+        check_output(where, self.source, force)
+        save_model(self.proto, where)
+        return where
+
+    def session(self, noise_seed: int | None = None) -> onnxruntime.InferenceSession:
+        """A session of onnxruntime on one thread.
+
+        Args:
+            noise_seed: of the noise that the model draws. onnxruntime has one generator a process for all sessions
+                that are made after ``onnxruntime.set_seed``, which this calls; None leaves it.
+        """
+        if noise_seed is not None:
+            onnxruntime.set_seed(noise_seed)
+        return create_session(self.proto, self.source.label)
+
+    @cached_property
+    def _session(self) -> onnxruntime.InferenceSession:
+        return self.session()
+
+    @property
+    def deviates(self) -> dict[str, onnx.ValueInfoProto]:
+        """Inputs that take noise: standard normal deviates, by the name of the analog node."""
+        inputs = {value.name: value for value in self.proto.graph.input}
+        calls = ((node.name, inputs.get(f"{node.name}.deviates")) for node in self.proto.graph.node)
+        return {name: value for name, value in calls if value is not None}
+
+    def run(
+        self, output_names: Sequence[str] | None, feeds: Mapping[str, Array], rng: np.random.Generator | None = None
+    ) -> list[Array]:
+        """Outputs for these inputs.
+
+        Args:
+            output_names: which outputs; None for all.
+            feeds: input name -> array. Deviates that are not fed are drawn.
+            rng: draws them; a new one, with a seed of the system, by default.
+
+        Raises:
+            DataError: missing or unknown inputs, or data that does not fit.
+            UsageError: an output that the model does not have.
+        """
+        known = [value.name for value in self.proto.graph.output]
+        names = known if output_names is None else list(output_names)
+        unknown = [name for name in names if name not in known]
+        if unknown:
+            raise UsageError(f"no output {unknown[0]!r}; outputs are {', '.join(known)}")
+        given = {name: np.asarray(array) for name, array in feeds.items()}
+        wanted = {value.name for value in self._session.get_inputs()} - {v.name for v in self.deviates.values()}
+        if not wanted <= set(given):
+            raise DataError(f"feeds are {sorted(given)}, the inputs are {sorted(wanted)}")
+        if self.noise == "input":
+            given = self.draw_deviates(given, np.random.default_rng() if rng is None else rng) | given
+        return run_session(self._session, names, given, self.source.label)
+
+    def draw_deviates(self, feeds: Mapping[str, Array], rng: np.random.Generator) -> dict[str, Array]:
+        """Standard normal deviates for all inputs that take them and are not fed.
+
+        Raises:
+            DataError: how many a layer takes cannot be told from the shapes of the inputs.
+        """
+        missing = {name: value for name, value in self.deviates.items() if value.name not in feeds}
+        if not missing:
+            return {}
+        inputs = {value.name for value in self.source.proto.graph.input}
+        given = {name: tuple(array.shape) for name, array in feeds.items() if name in inputs}
+        shapes = infer_shapes(self.source, given, {})
+        outputs = {node.name: node.output[0] for node in self.proto.graph.node}
+        drawn = {}
+        for name, value in missing.items():
+            shape = shapes.get(outputs[name])
+            reads = (declared_shape(value) or (None,))[0]
+            if shape is None or not isinstance(reads, int) or not all(isinstance(size, int) for size in shape):
+                raise DataError(f"{self.source.label}: the shape of {value.name!r} is not known; feed it")
+            drawn[value.name] = rng.standard_normal((reads, *(int(size or 0) for size in shape)), np.float32)
+        return drawn
+
+
+def compile_chips(
+    model: OnnxModel,
+    graph: LayerGraph,
+    plan: Plan,
+    *,
+    hardware: Hardware | None = None,
+    seed: int = 0,
+    draws: Sequence[int] = (0,),
+    t_s: float | None = None,
+    noise: Noise = "on",
+) -> Iterator[CompiledModel]:
+    """Compile a placed model for some chips, one after the other.
+
+    Args:
+        model: the network.
+        graph: its layers.
+        plan: what is analog, with its static input ranges.
+        hardware: that of the plan by default.
+        seed: of the run.
+        draws: numbers of the programmings.
+        t_s: seconds after the first read; the hardware's own by default.
+        noise: where output noise comes from.
+
+    Raises:
+        UsageError: a negative seed or time, or one for which the devices are not known.
+        ModelError: a layer cannot be analog, or the model cannot be converted as its noise needs it.
+    """
+    machine = plan.hardware if hardware is None else hardware
+    if seed < 0:
+        raise UsageError(f"--seed must not be negative, got {seed}")
+    at = machine.t_inference_s if t_s is None else t_s
+    machine.check_time(at)
+    executor = HybridExecutor(model, graph, plan.analog, plan.ranges)
+    for draw in draws:
+        matrices = executor.states(machine, seed, draw, at)
+        chip = Chip(seed, draw, at)
+        yield CompiledModel(lower(model, graph, plan, matrices, machine, noise, chip), model, chip, noise)

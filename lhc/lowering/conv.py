@@ -1,0 +1,232 @@
+"""``lhc.analog.AnalogConv``: Conv whose products run on tiles, in one of two forms.
+
+As an *image*: where all windows share one input scale, the input is converted once and multiplied by an ordinary Conv
+with the programmed weights. As *windows*: where every window has a scale of its own or may be read again, the inputs
+under it are gathered into a vector.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import onnx_ir as ir
+from onnxscript import OpBuilder
+
+from lhc.lowering.grid import Element, Grid, finished, numbered
+from lhc.lowering.library import FLOAT, Library, Values, reduce_max, sizes, value
+from lhc.lowering.product import codes_of, driven_by, noisy, outputs_of, scales_of_codes, weights_in_codes
+from lhc.lowering.tiling import Piece, touched_channels
+from lhc.lowering.windows import GEOMETRY, Same, same_padding, window_index, zero_padding
+
+__all__ = ["Conv", "Groups", "conv_function"]
+
+
+@dataclass(frozen=True)
+class Groups:
+    """A grouped Conv.
+
+    Attributes:
+        count: groups.
+        taps: of the kernel.
+    """
+
+    count: int
+    taps: int
+
+
+@dataclass(frozen=True)
+class Conv:
+    """Structure of a Conv.
+
+    Attributes:
+        form: see the module.
+        grid: of its tiles.
+        axes: spatial axes.
+        held: pieces of the input that each row split holds; empty where there is one split.
+        channels: of the input, in a group; 0 where the structure does not depend on it.
+        groups: of a grouped Conv; None where there is one.
+        element: type of its input and output.
+        same: how the input is padded when the sizes are known, if it is not by fixed numbers.
+        padded: whether it is padded by fixed numbers.
+        pointwise: windows are single inputs.
+        bias: whether there is one.
+    """
+
+    form: Literal["image", "windows"]
+    grid: Grid
+    axes: int
+    held: tuple[tuple[Piece, ...], ...]
+    channels: int
+    groups: Groups | None
+    element: Element
+    same: Same | None = None
+    padded: bool = False
+    pointwise: bool = False
+    bias: bool = False
+
+    @property
+    def masked(self) -> bool:
+        """Whether outputs of all-zero windows have to be told from others: noise would show there."""
+        return self.form == "image" and self.grid.product.noise != "none"
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Names of the inputs of a call."""
+        masks = [numbered("taps", row, self.grid.rows) for row in range(self.grid.rows)] if self.masked else []
+        return ("x", *self.grid.inputs, *masks, *(["bias"] if self.bias else []))
+
+
+def conv_function(library: Library, spec: Conv) -> ir.Function:
+    """The function of a Conv."""
+    grid = spec.grid
+    tiles = f"_{grid.rows}x{grid.columns}" if grid.rows * grid.columns > 1 else ""
+    build = _image if spec.form == "image" else _windows
+
+    def body(op: OpBuilder, v: Values) -> Any:
+        x = v["x"] if spec.element == FLOAT else op.Cast(v["x"], to=FLOAT)
+        if spec.same is not None:
+            pad = same_padding(library, spec.same)
+            x = op.call(pad, x, **_given(*pad.attributes), _outputs=[value("padded_image")])
+        y = build(op, library, spec, v, x)
+        bias = op.Unsqueeze(v["bias"], list(range(1, 1 + spec.axes))) if spec.bias else None
+        return finished(op, y, spec.element, bias)
+
+    doc = f"Products of a Conv on {grid.rows} x {grid.columns} analog tiles (row splits x columns read apart)."
+    return library.function(f"AnalogConv{tiles}", spec, spec.inputs, body, doc, (*GEOMETRY, "group"))
+
+
+def _given(*names: str) -> dict[str, ir.Attr]:
+    """Attributes of a node that are those of the function."""
+    kinds = {name: ir.AttributeType.INT if name == "group" else ir.AttributeType.INTS for name in names}
+    return {name: ir.Attr(name, kind, None, ref_attr_name=name) for name, kind in kinds.items()}
+
+
+# --- as an image -------------------------------------------------------------------------------------------------
+
+
+def _image(op: OpBuilder, library: Library, spec: Conv, v: Values, x: Any) -> Any:
+    grid, product = spec.grid, spec.grid.product
+    total = None
+    for row in range(grid.rows):
+        held = spec.held[row] if spec.held else None
+        function = _tile_conv(library, spec, held)
+        touched = None if held is None else touched_channels(held, spec.channels)
+        part = x if touched is None else op.Gather(x, _of_all_groups(spec, touched), axis=1, _outputs=["channels"])
+        names = {name: numbered(name, row, grid.rows) for name in ("weights", "scales", "taps", "input_range")}
+        given = {**v, **{name: v[full] for name, full in names.items() if full in v}, "x": part}
+        if product.noise == "given":
+            given["deviates"] = grid.deviates(op, v, row)
+        y = op.call(
+            function,
+            *(given[wanted.name or ""] for wanted in function.inputs),
+            **_given(*GEOMETRY, "group"),
+            _outputs=[value("product")],
+        )
+        total = y if total is None else op.Add(total, y, _outputs=["partial_sum"])
+    return total
+
+
+def _of_all_groups(spec: Conv, channels: tuple[int, int]) -> list[int]:
+    """Channels of the input that are these in a group."""
+    groups = spec.groups.count if spec.groups is not None else 1
+    return [group * spec.channels + channel for group in range(groups) for channel in range(*channels)]
+
+
+def _tile_conv(library: Library, spec: Conv, held: tuple[Piece, ...] | None) -> ir.Function:
+    """``TileConv``: an image times what a row split holds."""
+    product = spec.grid.product
+    # Where outputs of all-zero windows are to be told from others, it matters which inputs the windows hold.
+    pieces = () if not spec.masked or spec.groups is not None or held is None or len(held) == 1 else held
+    return library.function(
+        "TileConv",
+        (product, spec.masked, spec.groups is None, pieces),
+        ("x", "weights", "scales", *(["taps"] if spec.masked else []), *product.tensors, *product.numbers),
+        lambda op, v: _tile_conv_body(op, spec, pieces, v),
+        "Ordinary Conv with the programmed weights of a tile: DAC, product, output noise, ADC, scaling.",
+        (*GEOMETRY, "group"),
+    )
+
+
+def _tile_conv_body(op: OpBuilder, spec: Conv, held: tuple[Piece, ...], v: Values) -> Any:
+    product = spec.grid.product
+    codes = codes_of(op, product, v, v["x"], v.get("input_range"))
+    z = op.Conv(codes, weights_in_codes(op, product, v), **_given(*GEOMETRY, "group"), _outputs=["z"])
+    driven = _driven(op, spec, held, v) if spec.masked else None
+    read = outputs_of(op, product, v, noisy(op, product, v, z, driven))
+    return op.Mul(read, scales_of_codes(op, product, v), _outputs=["y"])
+
+
+def _driven(op: OpBuilder, spec: Conv, held: tuple[Piece, ...], v: Values) -> Any:
+    """1 for windows that hold anything but zeros, by an ordinary Conv of magnitudes with kernels of 0 and 1."""
+    magnitudes = op.Abs(v["x"], _outputs=["magnitudes"])
+    if spec.groups is not None:
+        every = op.Expand(v["taps"], op.Shape(v["weights"]), _outputs=["taps_of_outputs"])
+        return driven_by(op, op.Conv(magnitudes, every, **_given(*GEOMETRY, "group"), _outputs=["sums"]))
+    parts = [magnitudes]
+    if held:
+        first, _ = touched_channels(held, spec.channels)
+        bounds = [[channel - first for channel in piece.channels] for piece in held]
+        parts = [op.Slice(magnitudes, [start], [stop], [1]) for start, stop in bounds]
+    greatest = [reduce_max(op, part, "greatest", axis=1) for part in parts]
+    planes = greatest[0] if len(greatest) == 1 else op.Concat(*greatest, axis=1, _outputs=["planes"])
+    return driven_by(op, op.Conv(planes, v["taps"], **_given(*GEOMETRY), _outputs=["sums"]))
+
+
+# --- as windows --------------------------------------------------------------------------------------------------
+
+
+def _windows(op: OpBuilder, library: Library, spec: Conv, v: Values, x: Any) -> Any:
+    if spec.padded:
+        x = op.call(zero_padding(library, spec.axes), x, **_given("pads"), _outputs=[value("padded_image")])
+    count = op.ReduceProd(sizes(op, x, 2), _outputs=["pixel_count"])
+    flat = op.Reshape(x, op.Concat([0, 0], count, axis=0), _outputs=["flat_image"])
+    pixels = op.Transpose(flat, perm=[0, 2, 1], _outputs=["pixels"])
+    if spec.pointwise:
+        index, positions = None, sizes(op, x, 2)
+    else:
+        find = window_index(library, spec.axes)
+        outputs = [value(name, ir.DataType.INT64) for name in ("index", "positions")]
+        index, positions = op.call(find, x, **_given(*find.attributes), _outputs=outputs)
+    if spec.held:
+        vectors = [_vectors(op, spec, pixels, index, held) for held in spec.held]
+    else:
+        whole = None if spec.groups is None else Piece((0, spec.channels), (0, spec.groups.taps))
+        vectors = [_gathered(op, spec, pixels, index, whole, v)]
+    y = spec.grid.sum(op, library, v, vectors)
+    if spec.groups is None:
+        outputs_first = op.Transpose(y, perm=[0, 2, 1], _outputs=["outputs_first"])
+        shape = op.Concat([0, 0], positions, axis=0)
+    else:
+        outputs_first = op.Transpose(y, perm=[1, 0, 3, 2], _outputs=["outputs_first"])
+        channels = op.Mul(sizes(op, y, 0, 1), sizes(op, y, 3, 4), _outputs=["output_channels"])
+        shape = op.Concat([0], channels, positions, axis=0)
+    return op.Reshape(outputs_first, shape, _outputs=["image"])
+
+
+def _vectors(op: OpBuilder, spec: Conv, pixels: Any, index: Any, held: tuple[Piece, ...]) -> Any:
+    """Vectors of a row split, ``(N, positions, inputs)``, or ``(groups, N, positions, inputs)``."""
+    parts = [_gathered(op, spec, pixels, index, piece, None) for piece in held]
+    return parts[0] if len(parts) == 1 else op.Concat(*parts, axis=-1, _outputs=["vectors"])
+
+
+def _gathered(op: OpBuilder, spec: Conv, pixels: Any, index: Any, piece: Piece | None, v: Values | None) -> Any:
+    """Inputs of every window; without a piece those of all channels and taps, whose number the weights tell."""
+    if piece is not None and spec.held:
+        if spec.groups is None:
+            pixels = op.Slice(pixels, [piece.channels[0]], [piece.channels[1]], [2])
+        else:
+            pixels = op.Gather(pixels, _of_all_groups(spec, piece.channels), axis=2)
+        if index is not None:
+            index = op.Slice(index, [piece.taps[0]], [piece.taps[1]], [1])
+    gathered = pixels if index is None else op.Gather(pixels, index, axis=1, _outputs=["gathered"])
+    if piece is None:
+        assert v is not None
+        if index is None:
+            return gathered
+        inputs = sizes(op, v[spec.grid.tile_name("weights", 0, 0)], 0, 1)
+        return op.Reshape(gathered, op.Concat([0, 0], inputs, axis=0), _outputs=["vectors"])
+    taps, channels = piece.taps[1] - piece.taps[0], piece.channels[1] - piece.channels[0]
+    if spec.groups is None:
+        return gathered if index is None else op.Reshape(gathered, [0, 0, taps * channels])
+    apart = op.Reshape(gathered, [0, 0, taps, spec.groups.count, channels])
+    grouped = op.Transpose(apart, perm=[3, 0, 1, 2, 4])
+    return op.Reshape(grouped, [0, 0, 0, taps * channels], _outputs=["vectors"])

@@ -1,0 +1,239 @@
+"""From a plan and programmed matrices to an ordinary ONNX model in which every analog node calls a function.
+
+The functions are in domain ``lhc.analog`` and part of the model, so that stock onnxruntime runs it; digital nodes stay
+as they are. Node names stay, and so do lhc's keys; ``lhc.compiled`` says which chip the file is.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import helper, numpy_helper
+
+from lhc.conductances import Floats, ProgrammedMatrix
+from lhc.errors import ModelError
+from lhc.graph import Layer, LayerGraph
+from lhc.hardware import Hardware
+from lhc.lowering.calls import Call, lowered_call
+from lhc.lowering.converters import Converters, Noise
+from lhc.lowering.library import DOMAIN, Library
+from lhc.lowering.opsets import default_opset, with_fitting_opset
+from lhc.lowering.product import NoiseSource
+from lhc.model import OnnxModel, is_external, subgraphs
+from lhc.onnx_io import annotate, declared_shape
+from lhc.onnx_io.external import read_in
+from lhc.plan import Plan
+
+__all__ = ["COMPILED_KEY", "Chip", "lower"]
+
+COMPILED_KEY = "lhc.compiled"
+_SOURCES: dict[Noise, NoiseSource] = {"on": "drawn", "off": "none", "input": "given"}
+
+
+@dataclass(frozen=True)
+class Chip:
+    """Which programming a compiled model is, and when.
+
+    Attributes:
+        seed: of the run.
+        draw: number of the programming.
+        t_s: seconds after the first read; None before any drift.
+    """
+
+    seed: int
+    draw: int
+    t_s: float | None
+
+
+def lower(
+    model: OnnxModel,
+    graph: LayerGraph,
+    placement: Plan | Iterable[str],
+    matrices: Mapping[str, ProgrammedMatrix],
+    hardware: Hardware,
+    noise: Noise = "on",
+    chip: Chip | None = None,
+) -> onnx.ModelProto:
+    """An ordinary ONNX model that does what the placed model does on one chip.
+
+    Args:
+        model: the network.
+        graph: its layers.
+        placement: a plan, or names of the analog layers.
+        matrices: what the tiles hold, by tile set (``HybridExecutor.states``).
+        hardware: that they were programmed for.
+        noise: ``on`` draws output noise whenever the model runs; ``off`` leaves it out; ``input`` reads standard normal
+            deviates from one more input ``NAME.deviates`` for every analog node.
+        chip: which one it is, for the metadata.
+
+    Raises:
+        ModelError: the model has to be converted to another opset and cannot be, or a layer's input has no known rank.
+    """
+    plan = placement if isinstance(placement, Plan) else None
+    analog = plan.analog if plan is not None else frozenset(placement if not isinstance(placement, Plan) else ())
+    proto = onnx.ModelProto()
+    proto.CopyFrom(with_fitting_opset(model.proto, noise, model.label) if analog else model.proto)
+    for tensor in filter(is_external, proto.graph.initializer):
+        read_in(tensor)
+    _Lowering(model, graph, proto, matrices, hardware, noise).run(analog)
+    _set_metadata(proto, model, graph, plan, analog, chip, noise)
+    return proto
+
+
+class _Lowering:
+    """Rewrites one model in place."""
+
+    def __init__(
+        self,
+        model: OnnxModel,
+        graph: LayerGraph,
+        proto: onnx.ModelProto,
+        matrices: Mapping[str, ProgrammedMatrix],
+        hardware: Hardware,
+        noise: Noise,
+    ) -> None:
+        self._label = model.label
+        self._graph = graph
+        self._proto = proto
+        self._matrices = matrices
+        self._hardware = hardware
+        self._noise: Noise = noise
+        self._library = Library(default_opset(proto))
+        self._shapes = _shapes(proto)
+        self._taken = _tensor_names(proto.graph)
+        self._tensors: dict[object, str] = {}
+
+    def run(self, analog: frozenset[str]) -> None:
+        nodes = list(self._proto.graph.node)
+        weights = set()
+        del self._proto.graph.node[:]
+        for node in nodes:
+            if node.name not in analog:
+                self._proto.graph.node.append(node)
+                continue
+            layer = self._graph[node.name]
+            if layer.weight is None or layer.weight.tile_set not in self._matrices:
+                raise ModelError(f"{self._label}: nothing is programmed for layer {node.name!r}")
+            weights.add(layer.weight.name)
+            self._proto.graph.node.append(self._called(node, layer, self._matrices[layer.weight.tile_set]))
+        if not analog:
+            return
+        _drop_unused(self._proto.graph, weights)
+        self._proto.functions.extend(self._library.protos())
+        self._proto.opset_import.append(helper.make_opsetid(DOMAIN, 1))
+        least = helper.find_min_ir_version_for([e for e in self._proto.opset_import if e.domain != DOMAIN], True)
+        self._proto.ir_version = max(self._proto.ir_version, least, 8)  # functions came with version 8
+
+    def _called(self, node: onnx.NodeProto, layer: Layer, matrix: ProgrammedMatrix) -> onnx.NodeProto:
+        assert layer.weight is not None
+        io = Converters.of(self._hardware.for_layer(node.name), self._noise)
+        shape = self._shapes.get(node.input[1 - layer.weight.operand] if node.op_type != "Conv" else node.input[0])
+        source = _SOURCES[self._noise]
+        call = lowered_call(node, layer, matrix, io, source, self._library, None if shape is None else len(shape))
+        names = dict(call.graph_tensors)
+        for name, array in call.tensors.items():
+            names[name] = self._initializer(layer.weight.name, name, array, (matrix.tile_set, name, call.function.name))
+        for name, value in call.numbers.items():
+            names[name] = self._initializer("lhc", name, np.array(value, np.float32), (name, value))
+        if "deviates" in call.inputs:
+            names["deviates"] = self._deviates(node, call)
+        inputs = [names[name] for name in call.inputs]
+        result: onnx.NodeProto = helper.make_node(
+            call.function.name, inputs, list(node.output), node.name, domain=DOMAIN, **call.attributes
+        )
+        return result
+
+    def _initializer(self, stem: str, name: str, array: Floats, key: object) -> str:
+        """The tensor that holds an array; one for all calls that are given the same."""
+        key = (key, array.shape, array.tobytes())
+        if key not in self._tensors:
+            self._tensors[key] = self._unique(f"{stem}.{name}")
+            self._proto.graph.initializer.append(numpy_helper.from_array(array, self._tensors[key]))
+        return self._tensors[key]
+
+    def _unique(self, wanted: str) -> str:
+        unique, number = wanted, 1
+        while unique in self._taken:
+            number += 1
+            unique = f"{wanted}_{number}"
+        self._taken.add(unique)
+        return unique
+
+    def _deviates(self, node: onnx.NodeProto, call: Call) -> str:
+        """One more input of the model."""
+        name = self._unique(f"{node.name}.deviates")
+        shape = self._shapes.get(node.output[0])
+        dims = None if shape is None else [call.reads, *shape]
+        self._proto.graph.input.append(helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, dims))
+        return name
+
+
+def _shapes(proto: onnx.ModelProto) -> dict[str, tuple[Any, ...]]:
+    """Shapes of all tensors whose rank is known."""
+    inferred = onnx.shape_inference.infer_shapes(proto, data_prop=True).graph
+    values = (*inferred.value_info, *inferred.output, *inferred.input)
+    return {v.name: shape for v in values if (shape := declared_shape(v)) is not None}
+
+
+def _tensor_names(graph: onnx.GraphProto) -> set[str]:
+    names = {v.name for v in (*graph.input, *graph.output, *graph.value_info)} | {t.name for t in graph.initializer}
+    for node in graph.node:
+        names.update((*node.input, *node.output))
+        for _, inner in subgraphs(node):
+            names |= _tensor_names(inner)
+    return names
+
+
+def _reads(graph: onnx.GraphProto) -> Iterator[str]:
+    """Tensors that a graph's nodes and outputs read, its subgraphs' included."""
+    yield from (value.name for value in graph.output)
+    for node in graph.node:
+        yield from node.input
+        for _, inner in subgraphs(node):
+            yield from _reads(inner)
+
+
+def _drop_unused(graph: onnx.GraphProto, weights: set[str]) -> None:
+    """Take out the original weights that nothing reads any more."""
+    unread = weights - set(_reads(graph))
+    for holder in (graph.initializer, graph.input, graph.value_info):
+        kept = [entry for entry in holder if entry.name not in unread]
+        if len(kept) < len(holder):
+            copies = [type(entry).FromString(entry.SerializeToString()) for entry in kept]
+            del holder[:]
+            holder.extend(copies)
+    for node in [node for node in graph.node if node.op_type == "Constant" and node.output[0] in unread]:
+        graph.node.remove(node)
+
+
+def _set_metadata(
+    proto: onnx.ModelProto,
+    model: OnnxModel,
+    graph: LayerGraph,
+    plan: Plan | None,
+    analog: frozenset[str],
+    chip: Chip | None,
+    noise: Noise,
+) -> None:
+    """lhc's keys on nodes and model, and everybody else's, which conversions lose."""
+    before = model.proto if plan is None else annotate(model, plan, graph)
+    by_name = {node.name: node for node in before.graph.node}
+    for node in proto.graph.node:
+        if node.name in by_name:
+            _replace(node, {entry.key: entry.value for entry in by_name[node.name].metadata_props})
+    for node in proto.graph.node:
+        if node.name in analog and plan is None:
+            _replace(node, {entry.key: entry.value for entry in node.metadata_props} | {"lhc.placement": "analog"})
+    keys = {entry.key: entry.value for entry in before.metadata_props}
+    about = {"noise": noise} | (asdict(chip) if chip is not None else {})
+    keys |= {"lhc.source": model.source, COMPILED_KEY: json.dumps(about)}
+    _replace(proto, keys)
+
+
+def _replace(holder: onnx.ModelProto | onnx.NodeProto, keys: Mapping[str, str]) -> None:
+    del holder.metadata_props[:]
+    for key, value in keys.items():
+        holder.metadata_props.add(key=key, value=value)

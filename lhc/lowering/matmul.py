@@ -1,0 +1,78 @@
+"""``lhc.analog.AnalogMatMul``: MatMul and Gemm whose products run on tiles."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import onnx_ir as ir
+from onnxscript import OpBuilder
+
+from lhc.lowering.grid import Element, Grid, finished
+from lhc.lowering.library import FLOAT, Library, Values
+
+__all__ = ["MatMul", "matmul_function"]
+
+
+@dataclass(frozen=True)
+class MatMul:
+    """Structure of a MatMul or Gemm.
+
+    Attributes:
+        grid: of its tiles.
+        row_sizes: inputs of each row split; empty where there is one.
+        element: type of its input and output.
+        transposes_input, transposes_output: vectors, or outputs, lie in columns.
+        rank: axes of the input, where one of these holds.
+        squeezes: the weight is a vector: outputs have no axis of their own.
+        alpha, beta, summand: which of Gemm's digital steps it has.
+    """
+
+    grid: Grid
+    row_sizes: tuple[int, ...]
+    element: Element
+    transposes_input: bool = False
+    transposes_output: bool = False
+    rank: int | None = None
+    squeezes: bool = False
+    alpha: bool = False
+    beta: bool = False
+    summand: bool = False
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Names of the inputs of a call."""
+        optional = {"summand": self.summand, "alpha": self.alpha, "beta": self.beta}
+        return ("x", *self.grid.inputs, *(name for name, needed in optional.items() if needed))
+
+
+def matmul_function(library: Library, spec: MatMul) -> ir.Function:
+    """The function of a MatMul or Gemm."""
+    grid = spec.grid
+    tiles = f"_{grid.rows}x{grid.columns}" if grid.rows * grid.columns > 1 else ""
+    doc = (
+        f"Products of a MatMul or Gemm on {grid.rows} x {grid.columns} analog tiles (row splits x columns read apart)."
+    )
+    return library.function(f"AnalogMatMul{tiles}", spec, spec.inputs, lambda op, v: _body(op, library, spec, v), doc)
+
+
+def _swapped(rank: int | None) -> list[int]:
+    assert rank is not None
+    return [*range(rank - 2), rank - 1, rank - 2]
+
+
+def _body(op: OpBuilder, library: Library, spec: MatMul, v: Values) -> Any:
+    x = v["x"] if spec.element == FLOAT else op.Cast(v["x"], to=FLOAT)
+    if spec.transposes_input:
+        x = op.Transpose(x, perm=_swapped(spec.rank), _outputs=["vectors"])
+    parts = [x]
+    if spec.row_sizes:
+        parts = op.Split(
+            x, list(spec.row_sizes), axis=-1, _outputs=[f"vectors_{i + 1}" for i in range(len(spec.row_sizes))]
+        )
+    y = spec.grid.sum(op, library, v, parts)
+    if spec.alpha:
+        y = op.Mul(y, v["alpha"])
+    if spec.squeezes:
+        y = op.Squeeze(y, [-1])
+    elif spec.transposes_output:
+        y = op.Transpose(y, perm=_swapped(spec.rank))
+    return finished(op, y, spec.element, v.get("summand"), v.get("beta"))

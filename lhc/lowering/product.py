@@ -1,0 +1,325 @@
+"""``lhc.analog.TileProduct``: vectors times what one read of a tile holds.
+
+    s = max |x| of every vector, or a static range, or 1
+    codes = round(clip(x / (s · dac_step)))                                    DAC
+    z = codes · w · dac_step / adc_step + noise_sigma / adc_step · N(0, 1)     product and output noise
+    y = clip(round(z)) · s · adc_step · scale                                  ADC and digital scaling
+
+Where a vector can saturate, a branch reads those that do again with s · 2, s · 4, …; docs/emulation.md has the formulas.
+What is constant in them is computed once, when onnxruntime loads the model.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import onnx_ir as ir
+from onnxscript import OpBuilder
+
+from lhc.lowering.converters import Converters, Scaling
+from lhc.lowering.library import FLOAT, Library, Values, reduce_max, sizes, value
+
+__all__ = [
+    "NoiseSource",
+    "Product",
+    "codes_of",
+    "driven_by",
+    "noisy",
+    "outputs_of",
+    "product_function",
+    "scales_of_codes",
+    "weights_in_codes",
+]
+
+NoiseSource = Literal["none", "drawn", "given"]
+
+
+@dataclass(frozen=True)
+class Product:
+    """Structure of a read: which steps it has.
+
+    Attributes:
+        scaling: of the inputs.
+        quantises_inputs, clips_inputs, quantises_outputs, clips_outputs: what DAC and ADC do.
+        noise: drawn in the model, given to it, or none.
+        reductions: by what vectors are divided in each round of bound management; 1 alone without.
+        grouped: the matrices of a grouped Conv are driven side by side.
+        straddles: the outputs of a group lie on more than one tile, and saturate tile by tile.
+    """
+
+    scaling: Scaling
+    quantises_inputs: bool
+    clips_inputs: bool
+    quantises_outputs: bool
+    clips_outputs: bool
+    noise: NoiseSource
+    reductions: tuple[float, ...] = (1.0,)
+    grouped: bool = False
+    straddles: bool = False
+
+    @classmethod
+    def of(cls, io: Converters, noise: NoiseSource) -> "Product":
+        """That of a layer's converters, as long as no vector saturates."""
+        return cls(
+            scaling=io.scaling,
+            quantises_inputs=io.dac_step is not None,
+            clips_inputs=io.dac_limit is not None,
+            quantises_outputs=io.adc_step is not None,
+            clips_outputs=io.adc_limit is not None,
+            noise=noise if io.noise_sigma > 0 else "none",
+        )
+
+    @property
+    def managed(self) -> bool:
+        """Whether vectors that saturate are read again."""
+        return len(self.reductions) > 1
+
+    @property
+    def numbers(self) -> tuple[str, ...]:
+        """Scalars that a call gives, by their names in `Converters`."""
+        wanted = {
+            "dac_step": self.quantises_inputs,
+            "dac_limit": self.clips_inputs,
+            "adc_step": self.quantises_outputs,
+            "adc_limit": self.clips_outputs,
+            "adc_saturated": self.managed,
+            "noise_sigma": self.noise != "none",
+        }
+        return tuple(name for name, needed in wanted.items() if needed)
+
+    @property
+    def tensors(self) -> tuple[str, ...]:
+        """Other inputs of a call, after x, weights and scales."""
+        wanted = {
+            "input_range": self.scaling == "range",
+            "tile_numbers": self.straddles,
+            "deviates": self.noise == "given",
+        }
+        return tuple(name for name, needed in wanted.items() if needed)
+
+    @property
+    def reads(self) -> int:
+        """Deviates that an output takes at most."""
+        return 0 if self.noise == "none" else len(self.reductions)
+
+
+def product_function(library: Library, spec: Product) -> ir.Function:
+    """``TileProduct``, or ``ManagedTileProduct`` where vectors may be read again."""
+    return library.function(
+        "ManagedTileProduct" if spec.managed else "TileProduct",
+        spec,
+        ("x", "weights", "scales", *spec.tensors, *spec.numbers),
+        lambda op, v: _product(op, library, spec, v),
+        "Vectors times the programmed weights of a tile: input scaling, DAC, product, output noise, ADC, scaling.",
+    )
+
+
+def _product(op: OpBuilder, library: Library, spec: Product, v: Values) -> Any:
+    """``(..., inputs) -> (..., outputs)``.
+
+    ``weights`` are ``(inputs, outputs)``, or ``(groups, 1, inputs, outputs)``.
+    """
+    x = v["x"]
+    magnitudes = driven = divisor = None
+    if spec.scaling == "vector" or spec.noise != "none":
+        magnitudes = reduce_max(op, op.Abs(x, _outputs=["absolute"]), "magnitudes")
+    if spec.scaling == "vector":
+        # All-zero vectors are divided by 1; their outputs are multiplied by 0 below.
+        divisor = op.Where(op.Equal(magnitudes, 0.0, _outputs=["zero"]), 1.0, magnitudes, _outputs=["divisor"])
+    elif spec.noise != "none":
+        driven = driven_by(op, magnitudes)
+    if spec.scaling == "range":
+        divisor = v["input_range"]
+    weights = weights_in_codes(op, spec, v)
+    z = noisy(op, spec, v, op.MatMul(codes_of(op, spec, v, x, divisor), weights, _outputs=["z"]), driven)
+    codes = _managed(op, library, spec, v, z, divisor, weights) if spec.managed else outputs_of(op, spec, v, z)
+    y = op.Mul(codes, scales_of_codes(op, spec, v), _outputs=["scaled"])
+    return op.Mul(y, magnitudes, _outputs=["y"]) if spec.scaling == "vector" else y
+
+
+def codes_of(op: OpBuilder, spec: Product, v: Values, x: Any, divisor: Any, reduction: Any = None) -> Any:
+    """What the DAC makes of inputs that are divided by ``divisor`` and by a round's reduction (None: 1)."""
+    parts = [part for part in (v.get("dac_step"), reduction) if part is not None]
+    unit = divisor
+    if parts:
+        step = parts[0] if len(parts) == 1 else op.Mul(*parts, _outputs=["step"])
+        unit = step if divisor is None else op.Mul(divisor, step, _outputs=["unit"])
+    # Reciprocal, not 1 / unit: onnxruntime makes x / unit of that, whose last bits are others.
+    codes = x if unit is None else op.Mul(x, op.Reciprocal(unit, _outputs=["factor"]), _outputs=["in_steps"])
+    if spec.clips_inputs:
+        codes = _clipped(op, codes, v["dac_limit"])
+    return op.Round(codes, _outputs=["codes"]) if spec.quantises_inputs else codes
+
+
+def weights_in_codes(op: OpBuilder, spec: Product, v: Values) -> Any:
+    """Weights that take input codes to output codes."""
+    unit = v.get("dac_step")
+    if spec.quantises_outputs:
+        unit = op.Div(1.0 if unit is None else unit, v["adc_step"], _outputs=["steps"])
+    return v["weights"] if unit is None else op.Mul(v["weights"], unit, _outputs=["weights_in_codes"])
+
+
+def scales_of_codes(op: OpBuilder, spec: Product, v: Values) -> Any:
+    """What an output code stands for."""
+    return op.Mul(v["scales"], v["adc_step"], _outputs=["code_scales"]) if spec.quantises_outputs else v["scales"]
+
+
+def driven_by(op: OpBuilder, magnitudes: Any) -> Any:
+    """1 for vectors that are driven, 0 for all-zero ones, which put out no noise."""
+    return op.Cast(op.Greater(magnitudes, 0.0, _outputs=["nonzero"]), to=FLOAT, _outputs=["driven"])
+
+
+def noisy(op: OpBuilder, spec: Product, v: Values, z: Any, driven: Any = None, deviates: Any = None) -> Any:
+    """Outputs with noise, in units of output codes.
+
+    Args:
+        op: builder.
+        spec: structure.
+        v: inputs of the function.
+        z: outputs without noise.
+        driven: factor on the noise of every vector; None: 1.
+        deviates: those of the first read by default, where the model does not draw them.
+    """
+    if spec.noise == "none":
+        return z
+    if spec.noise == "drawn":
+        # Scale 1 and a product: RandomNormalLike with scale 0 ends onnxruntime's process.
+        deviates = op.RandomNormalLike(z, _outputs=["deviates"])
+    elif deviates is None:
+        deviates = deviates_of(op, v, 0, z)
+    sigma = v["noise_sigma"]
+    if spec.quantises_outputs:
+        sigma = op.Div(sigma, v["adc_step"], _outputs=["sigma_in_codes"])
+    if driven is not None:
+        sigma = op.Mul(driven, sigma, _outputs=["sigma_of_vectors"])
+    return op.Add(z, op.Mul(deviates, sigma, _outputs=["noise"]), _outputs=["noisy"])
+
+
+def deviates_of(op: OpBuilder, v: Values, number: int, like: Any) -> Any:
+    """Those given for a read, in the shape of its outputs."""
+    own = op.Gather(v["deviates"], number, _outputs=["own_deviates"])
+    return op.Reshape(own, op.Shape(like), _outputs=["shaped_deviates"])
+
+
+def outputs_of(op: OpBuilder, spec: Product, v: Values, z: Any) -> Any:
+    """What the ADC makes of outputs; saturated ones are clipped."""
+    if spec.clips_outputs:
+        z = _clipped(op, z, v["adc_limit"])
+    return op.Round(z, _outputs=["read"]) if spec.quantises_outputs else z
+
+
+def _clipped(op: OpBuilder, x: Any, limit: Any) -> Any:
+    return op.Clip(x, op.Neg(limit, _outputs=["least"]), limit, _outputs=["clipped"])
+
+
+# --- bound management --------------------------------------------------------------------------------------------
+
+
+def _managed(op: OpBuilder, library: Library, spec: Product, v: Values, z: Any, divisor: Any, weights: Any) -> Any:
+    """Output codes after bound management, in units of the first round's: a branch that is taken when it is needed."""
+    first = op.Round(z, _outputs=["first"]) if spec.quantises_outputs else z
+    over = _saturated(op, spec, v, first)
+    count = op.ReduceSum(op.Cast(over, to=FLOAT, _outputs=["saturated_one"]), keepdims=0, _outputs=["count"])
+    again = _all_again if spec.grouped else _selected_again
+
+    def read_again(op: OpBuilder) -> Any:
+        return again(op, library, spec, v, first, over, divisor, weights)
+
+    def keep(op: OpBuilder) -> Any:
+        return op.Identity(first)
+
+    then_branch = op.builder.subgraph(read_again, [], [value("managed")], name="read_again")
+    else_branch = op.builder.subgraph(keep, [], [value("kept")], name="keep")
+    any_saturated = op.Greater(count, 0.0, _outputs=["any_saturated"])
+    return op.If(any_saturated, then_branch=then_branch, else_branch=else_branch, _outputs=["read"])
+
+
+def _saturated(op: OpBuilder, spec: Product, v: Values, codes: Any) -> Any:
+    """Which vectors saturate, ``(..., 1)``; where outputs lie on several tiles, which outputs' tiles, ``(..., outputs)``."""
+    absolute = op.Abs(codes, _outputs=["absolute_codes"])
+    if not spec.straddles:
+        return op.Greater(reduce_max(op, absolute, "peaks"), v["adc_saturated"], _outputs=["saturated"])
+    beyond = op.Cast(op.Greater(absolute, v["adc_saturated"], _outputs=["beyond"]), to=FLOAT, _outputs=["beyond_one"])
+    numbers = v["tile_numbers"]
+    same = op.Equal(op.Unsqueeze(numbers, [-1]), op.Unsqueeze(numbers, [-2]), _outputs=["same_tile"])
+    beyond_tiles = op.MatMul(beyond, op.Cast(same, to=FLOAT), _outputs=["beyond_tiles"])
+    return op.Greater(beyond_tiles, 0.0, _outputs=["saturated"])
+
+
+def _read_again(library: Library, spec: Product) -> ir.Function:
+    """``ReadAgain``: one more round; what is pending takes its codes, and stays pending where it saturates again.
+
+    Outputs: codes in units of the first round's, and what is pending.
+    """
+    per_vector = spec.scaling != "none"
+    tensors = [*(["divisor"] if per_vector else []), *(name for name in spec.tensors if name != "input_range")]
+
+    def body(op: OpBuilder, v: Values) -> Any:
+        codes = codes_of(op, spec, v, v["x"], v.get("divisor"), v["reduction"])
+        z = noisy(op, spec, v, op.MatMul(codes, v["weights"], _outputs=["z"]), deviates=v.get("deviates"))
+        read = op.Round(z, _outputs=["reread"]) if spec.quantises_outputs else z
+        reread = op.Mul(_clipped(op, read, v["adc_limit"]), v["reduction"], _outputs=["in_first_codes"])
+        result = op.Where(v["pending"], reread, v["result"], _outputs=["new_result"])
+        return [result, op.And(v["pending"], _saturated(op, spec, v, read), _outputs=["still_pending"])]
+
+    return library.function(
+        "ReadAgain",
+        spec,
+        ("x", "weights", "result", "pending", "reduction", *tensors, *spec.numbers),
+        body,
+        "One round of bound management: vectors that saturated are read again, divided by a greater number.",
+        types={"pending": ir.DataType.BOOL},
+    )
+
+
+def _rounds(
+    op: OpBuilder, library: Library, spec: Product, v: Values, inputs: Values, deviates: Callable[[int], Any]
+) -> Any:
+    """All rounds after the first."""
+    function = _read_again(library, spec)
+    state = {"result": inputs["result"], "pending": inputs["pending"]}
+    for number, reduction in enumerate(spec.reductions[1:], start=1):
+        given = {**v, **inputs, **state, "reduction": reduction}
+        if spec.noise == "given":
+            given["deviates"] = deviates(number)
+        outputs = [value("result"), value("pending", ir.DataType.BOOL)]
+        state["result"], state["pending"] = op.call(
+            function, *(given[wanted.name or ""] for wanted in function.inputs), _outputs=outputs
+        )
+    return state["result"]
+
+
+def _in_range(op: OpBuilder, spec: Product, v: Values, x: Any) -> Any:
+    """Inputs that end at a static range, whatever they are divided by after that."""
+    return _clipped(op, x, v["input_range"]) if spec.scaling == "range" else x
+
+
+def _selected_again(
+    op: OpBuilder, library: Library, spec: Product, v: Values, first: Any, over: Any, divisor: Any, weights: Any
+) -> Any:
+    """Read the vectors that saturate again, and only those."""
+    which = op.Reshape(op.NonZero(op.Reshape(over, [-1])), [-1], _outputs=["which"])
+    flat = op.Reshape(first, op.Concat([-1], sizes(op, weights, 1, 2), axis=0), _outputs=["flat"])
+    rows = op.Reshape(v["x"], op.Concat([-1], sizes(op, weights, 0, 1), axis=0))
+    inputs = {
+        "x": _in_range(op, spec, v, op.Gather(rows, which, _outputs=["selected"])),
+        "weights": weights,
+        "result": op.Gather(flat, which, _outputs=["selected_codes"]),
+        "pending": op.Gather(op.Reshape(over, [-1, 1]), which, _outputs=["selected_pending"]),
+        "divisor": op.Gather(op.Reshape(divisor, [-1, 1]), which) if spec.scaling == "vector" else divisor,
+    }
+
+    def deviates(number: int) -> Any:
+        return op.Gather(deviates_of(op, v, number, flat), which)
+
+    result = _rounds(op, library, spec, v, inputs, deviates)
+    return op.Reshape(op.ScatterND(flat, op.Unsqueeze(which, [-1]), result), op.Shape(first))
+
+
+def _all_again(
+    op: OpBuilder, library: Library, spec: Product, v: Values, first: Any, over: Any, divisor: Any, weights: Any
+) -> Any:
+    """Read all vectors of a grouped Conv again and let those take the result that saturate."""
+    x = _in_range(op, spec, v, v["x"])
+    inputs = {"x": x, "weights": weights, "result": first, "pending": over, "divisor": divisor}
+    return _rounds(op, library, spec, v, inputs, lambda number: deviates_of(op, v, number, first))

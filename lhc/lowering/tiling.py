@@ -1,0 +1,183 @@
+"""A programmed matrix as a compiled model multiplies by it: row splits, each with arrays in the order it is driven in.
+
+A row split is the tiles that share their inputs. Where no vector can saturate, its tiles form one product, since what a
+column gives does not depend on the tile it lies on; where bound management may act, every tile is read by itself.
+
+The inputs of a Conv's matrix run over channels, then over the taps of the kernel. A split can begin and end inside a
+channel: its *pieces* are the channels it has all taps of, and the taps it has of the one before and the one after.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from lhc.conductances import Floats, ProgrammedMatrix, ProgrammedTile
+
+__all__ = [
+    "Piece",
+    "RowSplit",
+    "Tile",
+    "image_taps",
+    "image_weights",
+    "pieces",
+    "row_order",
+    "row_splits",
+    "touched_channels",
+]
+
+_ALIGNMENT = 8
+_MOST_ADDED = 1 / 7
+"""Most channels that are added, as a share of those that are held: 7 to 8 is worth it, 5 to 8 is not."""
+
+
+@dataclass(frozen=True, eq=False)
+class Tile:
+    """What is read together.
+
+    Attributes:
+        weights: ``(groups, outputs of a group, inputs)``, in units of the full scale.
+        scales: digital factor of each output, gain of drift compensation included, 0 for columns without weights,
+            ``(groups, outputs of a group)``.
+        numbers: which tile an output lies on, ``(groups, outputs of a group)``.
+    """
+
+    weights: Floats
+    scales: Floats
+    numbers: np.ndarray
+
+    @property
+    def straddles(self) -> bool:
+        """Whether the outputs of a group lie on more than one tile."""
+        return bool((self.numbers != self.numbers[:, :1]).any())
+
+
+@dataclass(frozen=True, eq=False)
+class RowSplit:
+    """The tiles that share their inputs.
+
+    Attributes:
+        start, stop: their rows of the matrix.
+        input_range: static range, or None.
+        tiles: what is read together, in the order of the columns.
+    """
+
+    start: int
+    stop: int
+    input_range: float | None
+    tiles: tuple[Tile, ...]
+
+
+def row_splits(matrix: ProgrammedMatrix, apart: bool) -> tuple[RowSplit, ...]:
+    """The row splits of a matrix.
+
+    Args:
+        matrix: as programmed.
+        apart: read every tile by itself; the groups of a grouped Conv always form one product.
+    """
+    result, start = [], 0
+    for row in matrix.tiles:
+        stop = start + row[0].weights.shape[1]
+        numbers = np.concatenate([np.full(len(tile.weights), index) for index, tile in enumerate(row)])
+        parts = [[tile] for tile in row] if apart and matrix.groups == 1 else [list(row)]
+        tiles, first = [], 0
+        for part in parts:
+            width = sum(len(tile.weights) for tile in part)
+            tiles.append(_joined(part, numbers[first : first + width], matrix.groups))
+            first += width
+        result.append(RowSplit(start, stop, row[0].input_range, tuple(tiles)))
+        start = stop
+    return tuple(result)
+
+
+def _joined(tiles: Sequence[ProgrammedTile], numbers: np.ndarray, groups: int) -> Tile:
+    weights = np.concatenate([tile.weights for tile in tiles])
+    scales = np.concatenate([tile.scales * tile.live * np.float32(tile.gain) for tile in tiles])
+    return Tile(
+        weights.reshape(groups, -1, weights.shape[1]),
+        scales.reshape(groups, -1).astype(np.float32),
+        numbers.reshape(groups, -1),
+    )
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Some taps of some channels (of every group).
+
+    Attributes:
+        channels: first and last + 1.
+        taps: first and last + 1, of the flattened kernel.
+    """
+
+    channels: tuple[int, int]
+    taps: tuple[int, int]
+
+
+def pieces(start: int, stop: int, taps: int) -> tuple[Piece, ...]:
+    """What a row split holds of a Conv's input.
+
+    Args:
+        start: first row of the matrix.
+        stop: last + 1.
+        taps: of the kernel.
+    """
+    first, last = start // taps, (stop - 1) // taps
+    if first == last and (start % taps or stop % taps):
+        return (Piece((first, first + 1), (start % taps, (stop - 1) % taps + 1)),)
+    whole = (-(-start // taps), stop // taps)
+    found = [Piece((first, first + 1), (start % taps, taps))] if start % taps else []
+    found += [Piece(whole, (0, taps))] if whole[0] < whole[1] else []
+    found += [Piece((last, last + 1), (0, stop % taps))] if stop % taps else []
+    return tuple(found)
+
+
+def row_order(held: Sequence[Piece], start: int, taps: int) -> np.ndarray:
+    """Rows of a split in the order in which unfolding gives them: piece by piece, taps first, then channels."""
+    rows = [np.arange(*piece.channels)[None, :] * taps + np.arange(*piece.taps)[:, None] - start for piece in held]
+    return np.concatenate([part.ravel() for part in rows])
+
+
+def touched_channels(held: Sequence[Piece], channels: int) -> tuple[int, int]:
+    """First and last + 1 of the channels that an ordinary Conv for a row split reads.
+
+    A few more than it holds where that makes them a multiple of 8: onnxruntime has its fast kernels for those.
+    """
+    first, last = held[0].channels[0], held[-1].channels[1]
+    wanted = -(-(last - first) // _ALIGNMENT) * _ALIGNMENT
+    if wanted > channels or wanted - (last - first) > _MOST_ADDED * (last - first):
+        return first, last
+    last = min(first + wanted, channels)
+    return last - wanted, last
+
+
+def image_weights(weights: Floats, split: RowSplit, kernel: tuple[int, ...], channels: int) -> Floats:
+    """Weights of a split as those of an ordinary Conv; 0 for taps that it does not hold.
+
+    Args:
+        weights: ``(groups, outputs, inputs)``.
+        split: whose they are.
+        kernel: spatial shape.
+        channels: of a group.
+
+    Returns:
+        ``(groups · outputs, touched channels, *kernel)``.
+    """
+    taps = math.prod(kernel)
+    groups, outputs, inputs = weights.shape
+    first, last = touched_channels(pieces(split.start, split.stop, taps), channels)
+    before = split.start - first * taps
+    padded = np.zeros((groups, outputs, (last - first) * taps), np.float32)
+    padded[:, :, before : before + inputs] = weights
+    return padded.reshape(groups * outputs, last - first, *kernel)
+
+
+def image_taps(split: RowSplit, kernel: tuple[int, ...], channels: int, grouped: bool) -> Floats:
+    """1 for the taps that a split holds: ``(1, pieces, *kernel)``, or ``(1, touched channels, *kernel)`` of a group."""
+    if grouped:
+        return image_weights(np.ones((1, 1, split.stop - split.start), np.float32), split, kernel, channels)
+    held = pieces(split.start, split.stop, math.prod(kernel))
+    found = np.zeros((1, len(held), math.prod(kernel)), np.float32)
+    for index, piece in enumerate(held):
+        found[0, index, slice(*piece.taps)] = 1.0
+    return found.reshape(1, len(held), *kernel)

@@ -1,0 +1,320 @@
+"""Sensitivities of all layers from a few backward passes, instead of one run of the network per layer and draw.
+
+To second order, an error d of a layer's output does the damage ½ dᵀ Jᵀ H J d to one sample: J is the Jacobian of the
+scored output with respect to the layer's, H the second derivative of the metric at the digital output. With random
+directions v at the output, E[v vᵀ] = H, and g = Jᵀ v from one backward pass for all layers,
+
+    damage = ½ E_v (Σ g·d)²
+
+- ``kl`` (T positions of C classes, probabilities p): H = (diag p - p pᵀ) / T at each position, the Fisher information
+  of the logits (Amari, Natural gradient works efficiently in learning, 1998). With random signs s, w = √p s - p Σ √p s
+  has E[w wᵀ] = diag p - p pᵀ, as ∇ log p(y) has at classes y drawn from p, but a smaller spread: no rare class weighs
+  much. Most of H lies between the two likeliest classes, u = e_1 - e_2. That part, H u uᵀ H / uᵀ H u, gets a direction
+  of its own without chance, H u / √(uᵀ H u); random directions are left the rest, w - H u (uᵀ w) / (uᵀ H u).
+- ``nmse``: H = 2 / energy of the digital output (Gauss-Newton); v = s √(2 / energy).
+
+Errors d are those of programmed weights (with compensation) and of the DAC, per draw on the same chips as a
+measurement, and output noise with the ADC's rounding by their variances: `lhc.runtime.differentiable_effects`. What is
+left out: damage of third and higher order in the errors (also of noise that a ReLU cuts on one side), saturation of the
+ADC with the repeated reads that follow it, and steps of the network itself whose gradient is zero (rounding,
+comparisons). `agreement` compares with a few measured layers.
+"""
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+from scipy import stats
+
+from lhc.errors import DataError, UsageError
+from lhc.graph import LayerGraph
+from lhc.measure.bench import Bench
+from lhc.metrics import Array
+from lhc.onnx_io import static_batch
+from lhc.plan import Sensitivity
+from lhc.results import SensitivityTable
+from lhc.runtime import HybridExecutor
+from lhc.stats import CONFIDENCE, summarize
+
+if TYPE_CHECKING:
+    from lhc.runtime.differentiable_effects import Effects
+
+__all__ = [
+    "DIRECTIONS",
+    "Agreement",
+    "FisherSensitivity",
+    "agreement",
+    "fisher_sensitivity",
+    "output_directions",
+    "spread_over_ranking",
+]
+
+log = logging.getLogger("lhc")
+
+DIRECTIONS = 2
+"""Directions at the output per sample. ResNet20, 256 images: figures of layers vary by 2.4 % from seed to seed; by 8 %
+with four random ones, and by more with classes drawn from the output."""
+ACTIVATION_BYTES = 2**28
+"""Memory for activations and gradients of a block of samples."""
+DRAW_BYTES = 2**29
+"""Memory for the programmed weights of the layers that are looked at together."""
+MOST_SAMPLES = 64
+"""In a block."""
+GOOD_CORRELATION = 0.9
+GOOD_RATIO = (0.67, 1.5)
+"""Rank correlation, and geometric mean of the ratios, that count as good agreement with measured layers."""
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class FisherSensitivity:
+    """Predicted sensitivities and what they come from.
+
+    Attributes:
+        table: as measured ones are given; intervals are over draws, the spread over directions is not in them.
+        weights: layer -> damage by programmed weights and the DAC, mean over draws.
+        outputs: layer -> damage by output noise and the ADC's rounding, mean over draws.
+    """
+
+    table: SensitivityTable
+    weights: Mapping[str, float]
+    outputs: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Predicted against measured sensitivities of the same layers.
+
+    Attributes:
+        layers: how many are compared.
+        correlation: of the ranks (Spearman); NaN with fewer than three layers.
+        ratio: geometric mean of predicted over measured damage.
+        good: both are within `GOOD_CORRELATION` and `GOOD_RATIO`.
+    """
+
+    layers: int
+    correlation: float
+    ratio: float
+    good: bool
+
+
+def fisher_sensitivity(
+    bench: Bench,
+    graph: LayerGraph,
+    names: Sequence[str],
+    confidence: float = CONFIDENCE,
+    directions: int = DIRECTIONS,
+) -> FisherSensitivity:
+    """Predict the damage of every named layer when it alone is analog; layers that share their weights are one.
+
+    Args:
+        bench: samples, metric (``kl`` or ``nmse``), hardware, draws.
+        graph: to find layers that share weights.
+        names: layers, in file order.
+        confidence: two-sided level of the intervals.
+        directions: random ones at the output, per sample.
+
+    Raises:
+        UsageError: another metric.
+        UnsupportedOperatorError: the network has operators without a gradient.
+        ModelError: the output has no gradient, or one that is not finite.
+        DataError: the digital network gives values that are not finite.
+    """
+    if bench.metric.name not in ("kl", "nmse"):
+        raise UsageError(f"sensitivities by gradients are in the metric kl or nmse, not {bench.metric.name}")
+    damage: dict[str, tuple[Floats, Floats]] = {}
+    for chunk in _chunks(graph, names, bench.draws):
+        damage.update(_damage(bench, graph, chunk, directions))
+    groups = graph.tied(names)
+    layers, weights, outputs = {}, {}, {}
+    for group in groups:
+        by_weights, by_outputs = damage[group[0]]
+        found = summarize(by_weights + by_outputs, confidence)
+        figure = Sensitivity(
+            metric=bench.metric.name, mean=found.mean, std=found.std, interval=found.interval, draws=bench.draws
+        )
+        for name in group:
+            layers[name], weights[name], outputs[name] = figure, float(by_weights.mean()), float(by_outputs.mean())
+    table = SensitivityTable(
+        metric=bench.metric.name,
+        layers={name: layers[name] for name in names},
+        samples=bench.samples,
+        draws=bench.draws,
+        seed=bench.seed,
+        t_s=bench.t_s,
+        confidence=confidence,
+    )
+    return FisherSensitivity(table, weights, outputs)
+
+
+def output_directions(metric: str, output: Array, signs: Array) -> Floats:
+    """Random directions v at an output with E[v vᵀ] the second derivative of the metric.
+
+    Args:
+        metric: ``kl`` or ``nmse``.
+        output: digital, ``(samples, ...)``; for ``kl`` classes on the last axis, logits or probabilities.
+        signs: ±1 at random, ``(directions, *output)``.
+
+    Returns:
+        ``(directions, *output)``; the mean over directions of v vᵀ has that expectation.
+    """
+    values = output.astype(np.float64)
+    if metric == "nmse":
+        energy = np.square(values.reshape(len(values), -1)).sum(axis=1)
+        scale = np.sqrt(2 / np.where(energy > 0, energy, 1.0))
+        scaled: Floats = signs * scale.reshape(-1, *[1] * (output.ndim - 1))
+        return scaled
+    if _are_probabilities(output):
+        # Directions at log p, and from there to p.
+        p = np.maximum(values, SMALLEST)
+        direction = np.where(values > SMALLEST, _towards_classes(p / p.sum(axis=-1, keepdims=True), signs) / p, 0.0)
+    else:
+        p = np.exp(values - values.max(axis=-1, keepdims=True))
+        direction = _towards_classes(p / p.sum(axis=-1, keepdims=True), signs)
+    positions = int(np.prod(output.shape[1:-1]))
+    result: Floats = direction / np.sqrt(positions)
+    return result
+
+
+def _towards_classes(p: Floats, signs: Array) -> Floats:
+    """Directions at logits, ``(directions, ..., classes)``; the first lies between the two likeliest classes."""
+    w = np.sqrt(p) * signs
+    w -= p * w.sum(axis=-1, keepdims=True)
+    count = len(signs)
+    if count < 2:
+        return w
+    u = np.zeros_like(p)
+    likeliest = np.argpartition(p, -2, axis=-1)[..., -2:]
+    np.put_along_axis(u, likeliest, np.array([1.0, -1.0]), axis=-1)
+    curved = p * (u - (p * u).sum(axis=-1, keepdims=True))
+    size = np.maximum((u * curved).sum(axis=-1, keepdims=True), np.finfo(np.float64).tiny)
+    # Positions are told apart by a sign: what they do to one another cancels in the mean.
+    first = curved / np.sqrt(size) * signs[:1, ..., :1]
+    rest = w[1:] - curved * ((u * w[1:]).sum(axis=-1, keepdims=True) / size)
+    directions: Floats = np.concatenate([first, rest / np.sqrt(count - 1)]) * np.sqrt(count)
+    return directions
+
+
+SMALLEST = 1e-12
+"""Probabilities below it count as it, as in the metric ``kl``."""
+
+
+def _are_probabilities(output: Array) -> bool:
+    """As the metric ``kl`` decides it."""
+    rounding = 1e-4 if output.dtype.itemsize > 2 else 4e-3
+    return bool((output >= 0).all() and np.allclose(output.sum(axis=-1, dtype=np.float64), 1, atol=rounding))
+
+
+def _chunks(graph: LayerGraph, names: Sequence[str], draws: int) -> Iterator[list[str]]:
+    """Layers whose programmed weights fit in memory together; those that share them stay together."""
+    chunk: list[str] = []
+    held = 0
+    for group in graph.tied(names):
+        matrix = graph[group[0]].matrix
+        size = 4 * (draws + 1) * (matrix.parameters if matrix is not None else 0)
+        if chunk and held + size > DRAW_BYTES:
+            yield chunk
+            chunk, held = [], 0
+        chunk += group
+        held += size
+    if chunk:
+        yield chunk
+
+
+def _damage(bench: Bench, graph: LayerGraph, names: Sequence[str], directions: int) -> dict[str, tuple[Floats, Floats]]:
+    """Damage per draw, by weights and by outputs, of these layers."""
+    from lhc.runtime.differentiable_effects import LayerEffects
+
+    what = "sensitivity by gradients"
+    executor = HybridExecutor(bench.model, graph, names, bench.ranges)
+    drawn = range(bench.draws if bench.hardware.is_stochastic else 1)
+    effects = LayerEffects(
+        bench.model,
+        graph,
+        bench.hardware,
+        [executor.states(bench.hardware, bench.seed, draw, bench.t_s, bench.bank) for draw in drawn],
+        names,
+        bench.output_name,
+    )
+    rng = np.random.default_rng(np.random.SeedSequence(bench.seed, spawn_key=(0,)))
+    total: dict[str, Effects] = {}
+    for where, feeds in _blocks(bench, graph, directions):
+        count = where.stop - where.start
+
+        def towards(output: Array, count: int = count) -> Array:
+            if not np.isfinite(output).all():
+                raise DataError(
+                    f"the digital network gives NaN or infinite values in {bench.output_name!r} on these samples"
+                )
+            # Drawn sample by sample, so that they do not depend on the size of a block.
+            signs = rng.integers(0, 2, (count, directions, *output.shape[1:])) * 2.0 - 1
+            return output_directions(bench.metric.name, output, signs.swapaxes(0, 1))
+
+        for name, found in effects.block(feeds, count, towards).items():
+            total[name] = total[name] + found if name in total else found
+        bench.progress(what, where.stop, bench.samples)
+    unreached = [name for name, found in total.items() if not found.reached]
+    if unreached:
+        log.warning(
+            "the gradient at %s is zero on all samples: either the answer does not depend on it, or the network rounds"
+            " or compares behind it; measure such layers",
+            ", ".join(unreached),
+        )
+    scale = 0.5 / (bench.samples * directions)
+    repeats = bench.draws // len(drawn)
+    return {
+        name: (np.repeat(scale * found.weights, repeats), np.repeat(scale * found.outputs, repeats))
+        for name, found in total.items()
+    }
+
+
+def _blocks(bench: Bench, graph: LayerGraph, directions: int) -> Iterator[tuple[slice, Mapping[str, Array]]]:
+    """Blocks of samples whose activations and gradients fit in memory, or of the batch that the model fixes."""
+    if static_batch(bench.model):
+        yield from bench.blocks()
+        return
+    matrices = [layer.matrix for layer in graph.candidates if layer.matrix is not None]
+    values = sum(matrix.positions * matrix.cols * matrix.groups for matrix in matrices)
+    size = ACTIVATION_BYTES // (4 * (directions + 4) * max(values, 1))
+    yield from bench.task.blocks(min(max(size, 1), MOST_SAMPLES))
+
+
+def agreement(predicted: SensitivityTable, measured: SensitivityTable) -> Agreement:
+    """How well predictions agree with measurements of some of the layers.
+
+    Layers of which nothing was seen (damage of 0 or below, as small as rounding) count for the ranks only.
+
+    Args:
+        predicted: of all layers.
+        measured: of some of them.
+
+    Raises:
+        UsageError: no layer is in both, or they are in different metrics.
+    """
+    names = [name for name in measured.layers if name in predicted.layers]
+    if not names or predicted.metric != measured.metric:
+        raise UsageError("predicted and measured sensitivities have no layer or not the metric in common")
+    pairs = np.array([(predicted.layers[name].mean, measured.layers[name].mean) for name in names])
+    seen = pairs[(pairs > 0).all(axis=1)]
+    ratio = float(np.exp(np.log(seen[:, 0] / seen[:, 1]).mean())) if len(seen) else float("nan")
+    constant = len(names) < 3 or (np.ptp(pairs, axis=0) == 0).any()
+    correlation = float("nan") if constant else float(stats.spearmanr(pairs[:, 0], pairs[:, 1]).statistic)
+    good = correlation >= GOOD_CORRELATION and GOOD_RATIO[0] <= ratio <= GOOD_RATIO[1]
+    return Agreement(len(names), correlation, ratio, good)
+
+
+def spread_over_ranking(table: SensitivityTable, count: int) -> tuple[str, ...]:
+    """Layers to be measured for comparison: the most and the least sensitive, and others evenly between them.
+
+    Args:
+        table: predicted sensitivities.
+        count: how many; all layers where there are fewer.
+    """
+    ranking = table.ranking()
+    if count >= len(ranking):
+        return ranking
+    return tuple(ranking[round(place)] for place in np.linspace(0, len(ranking) - 1, max(count, 0)))

@@ -1,0 +1,162 @@
+"""Operators that are computed while a model is read, so that a weight behind them is known.
+
+A closed list: those that exporters and quantisers put between a stored weight and the product that uses it. They only
+move values about, or convert them::
+
+    Identity Cast ConstantOfShape Transpose Reshape Flatten Squeeze Unsqueeze QuantizeLinear DequantizeLinear
+
+y = (x - zero_point) * scale, and y = saturate(round_half_even(x / scale) + zero_point), as the ONNX operators of these
+names; scale and zero point are one for all, one per index of ``axis``, or one per block of ``block_size`` along it.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import TensorProto, numpy_helper
+
+from lhc.errors import ModelError
+
+__all__ = ["FOLD_LIMIT", "fold", "folded_type"]
+
+FOLD_LIMIT = 2**28
+"""Most values of a tensor that is computed while reading."""
+
+Array = npt.NDArray[Any]
+
+_INTEGERS = {TensorProto.INT8, TensorProto.UINT8, TensorProto.INT16, TensorProto.UINT16, TensorProto.INT32}
+_FLOATS = {TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16}
+_INDICES = {TensorProto.INT64, TensorProto.BOOL, TensorProto.UINT32, TensorProto.UINT64}
+_SMALL = {TensorProto.INT4, TensorProto.UINT4, TensorProto.FLOAT8E4M3FN, TensorProto.FLOAT8E5M2}
+_NUMBERS = _INTEGERS | _FLOATS | _INDICES | _SMALL | {TensorProto.BFLOAT16}
+_QUANTIZED = {TensorProto.INT8, TensorProto.UINT8, TensorProto.INT16, TensorProto.UINT16}
+_MOVES = {"Identity", "Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze"}
+
+
+def _attributes(node: onnx.NodeProto) -> dict[str, Any]:
+    """The attributes that these operators have: integers, lists of them, and tensors."""
+    kinds = {onnx.AttributeProto.INT: "i", onnx.AttributeProto.INTS: "ints", onnx.AttributeProto.TENSOR: "t"}
+    return {a.name: getattr(a, kinds[a.type]) for a in node.attribute if a.type in kinds}
+
+
+def folded_type(node: onnx.NodeProto, types: Sequence[int | None]) -> int | None:
+    """Element type of what an operator computes; None if it is not one that is folded.
+
+    Args:
+        node: the operator.
+        types: ONNX element types of its inputs, which are constants; None for inputs left out.
+    """
+    if len(node.output) != 1 or not types or any(t is not None and t not in _NUMBERS for t in types):
+        return None
+    attributes = _attributes(node)
+    quantizers = ("QuantizeLinear", "DequantizeLinear")
+    if node.domain not in ("", "ai.onnx") and not (node.domain == "com.microsoft" and node.op_type in quantizers):
+        return None
+    if node.op_type in _MOVES:
+        return types[0]
+    if node.op_type == "Cast":
+        return attributes.get("to") if attributes.get("to") in _FLOATS else None
+    if node.op_type == "ConstantOfShape":
+        return attributes["value"].data_type if "value" in attributes else int(TensorProto.FLOAT)
+    if node.op_type not in quantizers or len(types) < 2:
+        return None
+    zero = types[2] if len(types) > 2 else None
+    if node.op_type == "DequantizeLinear":
+        fits = types[0] in _INTEGERS | _SMALL and types[1] in _FLOATS and zero in (None, types[0])
+        return types[1] if fits else None
+    kind = zero if zero is not None else attributes.get("output_dtype") or int(TensorProto.UINT8)
+    return kind if kind in _QUANTIZED and types[0] in _FLOATS and types[1] in _FLOATS else None
+
+
+def fold(node: onnx.NodeProto, inputs: Sequence[Array | None], result: int) -> Array:
+    """What an operator computes; a view of its input where that is enough.
+
+    Args:
+        node: one for which `folded_type` knows a type.
+        inputs: values of its inputs; None for inputs left out.
+        result: that type.
+
+    Raises:
+        ModelError: its inputs do not fit together, or the result is too large.
+    """
+    try:
+        return _fold(node, inputs, np.dtype(onnx.helper.tensor_dtype_to_np_dtype(result)))
+    except (ValueError, IndexError, TypeError, OverflowError) as error:
+        raise ModelError(f"{node.op_type} {node.name!r} of constants cannot be computed: {error}") from error
+
+
+def _fold(node: onnx.NodeProto, inputs: Sequence[Array | None], dtype: np.dtype[Any]) -> Array:
+    attributes = _attributes(node)
+    x = inputs[0]
+    assert x is not None
+    if node.op_type == "Identity":
+        return x
+    if node.op_type == "Transpose":
+        return x.transpose(tuple(attributes["perm"]) if "perm" in attributes else None)
+    if node.op_type == "Reshape":
+        return x.reshape(_shape(x, _numbers(inputs, attributes, "shape") or (), bool(attributes.get("allowzero"))))
+    if node.op_type == "Flatten":
+        axis = attributes.get("axis", 1)
+        return x.reshape(math.prod(x.shape[:axis]), math.prod(x.shape[axis:]))
+    if node.op_type == "Squeeze":
+        return np.squeeze(x, _numbers(inputs, attributes, "axes"))
+    if node.op_type == "Unsqueeze":
+        return np.expand_dims(x, _numbers(inputs, attributes, "axes") or ())
+    if node.op_type == "ConstantOfShape":
+        value = numpy_helper.to_array(attributes["value"]).reshape(()) if "value" in attributes else 0
+        shape = tuple(int(size) for size in x)
+        _limit(math.prod(shape))
+        return np.broadcast_to(np.asarray(value, dtype), shape)
+    _limit(x.size)
+    if node.op_type == "Cast":
+        return x.astype(dtype)
+    scale, zero = _spread(node, inputs, attributes, x)
+    if node.op_type == "DequantizeLinear":
+        wide = x.astype(np.int32) if zero is None or zero.dtype.kind in "iu" else x.astype(np.float32)
+        shifted = wide if zero is None else wide - zero.astype(wide.dtype)
+        return (shifted.astype(scale.dtype) * scale).astype(dtype)
+    limits = np.iinfo(dtype)
+    rounded = np.rint(x / scale) + (0 if zero is None else zero.astype(np.float32))
+    return np.clip(rounded, limits.min, limits.max).astype(dtype)
+
+
+def _limit(values: int) -> None:
+    if not 0 <= values <= FOLD_LIMIT:
+        raise ValueError(f"{values} values, at most {FOLD_LIMIT} are computed while reading")
+
+
+def _numbers(inputs: Sequence[Array | None], attributes: dict[str, Any], name: str) -> tuple[int, ...] | None:
+    """A list of integers that is an attribute in older opsets and the second input in newer ones."""
+    if len(inputs) > 1 and inputs[1] is not None:
+        return tuple(int(number) for number in inputs[1].reshape(-1))
+    return tuple(attributes[name]) if name in attributes else None
+
+
+def _shape(x: Array, wanted: tuple[int, ...], zero_is_zero: bool) -> tuple[int, ...]:
+    if zero_is_zero:
+        return wanted
+    return tuple(x.shape[axis] if size == 0 else size for axis, size in enumerate(wanted))
+
+
+def _spread(
+    node: onnx.NodeProto, inputs: Sequence[Array | None], attributes: dict[str, Any], x: Array
+) -> tuple[Array, Array | None]:
+    """Scale and zero point in shapes that broadcast with the values."""
+    scale, zero = inputs[1], inputs[2] if len(inputs) > 2 else None
+    assert scale is not None
+    axis = attributes.get("axis", 1)
+    block = attributes.get("block_size", 0)
+
+    def fit(array: Array) -> Array:
+        if array.size == 1:
+            return array.reshape(())
+        if block:
+            if block < 0 or array.shape[axis] != -(-x.shape[axis] // block):
+                raise ValueError(f"blocks of {block} do not fit shapes {x.shape} and {array.shape}")
+            return np.repeat(array, block, axis)[tuple(slice(size) for size in x.shape)]
+        return array.reshape([-1 if a == axis % x.ndim else 1 for a in range(x.ndim)])
+
+    return fit(scale), None if zero is None else fit(zero)

@@ -1,0 +1,112 @@
+"""Weights from files into PyTorch modules: read without running anything in them, checked before they are loaded."""
+
+import pickle
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from lhc.errors import MissingDependencyError, ModelError, UsageError
+from lhc.models.entry import DATA_VARIABLE, data_folder
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["Weights", "default_weights", "load_weights", "read_weights"]
+
+Weights = Mapping[str, npt.NDArray[np.generic]]
+"""Arrays by their names in a state dict."""
+
+
+def default_weights(entry: str, relative: Path) -> Path:
+    """Where an entry's own weights lie: ``relative`` below the folder that ``LHC_DATA`` names.
+
+    Raises:
+        UsageError: the variable is not set.
+    """
+    folder = data_folder()
+    if folder is None:
+        raise UsageError(
+            f"{entry} does not ship with weights: give them with --weights, or set {DATA_VARIABLE} to a folder that"
+            f" holds {relative}"
+        )
+    return folder / relative
+
+
+def read_weights(path: Path) -> Weights:
+    """Arrays by name from an ``.npz`` file or a file that ``torch.save`` wrote.
+
+    A state dict may lie under the key ``state_dict`` and its names may begin with ``module.``.
+
+    Raises:
+        ModelError: the file cannot be read as either; nothing in it is executed.
+    """
+    if not path.is_file():
+        raise ModelError(f"{path}: no such file of weights")
+    arrays = _read_npz(path) if path.suffix == ".npz" else _read_state_dict(path)
+    return {name.removeprefix("module."): array for name, array in arrays.items()}
+
+
+def load_weights(network: "torch.nn.Module", weights: Weights, what: str, where: str) -> None:
+    """Put weights into a module, as float32.
+
+    Args:
+        network: whose state dict has exactly these names; ``num_batches_tracked`` is not needed.
+        weights: arrays by name.
+        what: names the network in errors.
+        where: names the weights in errors.
+
+    Raises:
+        ModelError: names are missing or left over, or a shape differs.
+    """
+    import torch
+
+    state = network.state_dict()
+    counted = {name for name in {*state, *weights} if name.endswith(".num_batches_tracked")}
+    expected = {name: tuple(value.shape) for name, value in state.items() if name not in counted}
+    given = {name: array for name, array in weights.items() if name not in counted}
+    problems = _problems({name: array.shape for name, array in given.items()}, expected, what)
+    if problems:
+        more = f"; and {len(problems) - 5} more" if len(problems) > 5 else ""
+        raise ModelError(f"{where}: not the weights of {what}: {'; '.join(problems[:5])}{more}")
+    tensors = {name: torch.from_numpy(np.array(array, np.float32)) for name, array in given.items()}
+    network.load_state_dict(tensors, strict=False)
+
+
+def _problems(given: Mapping[str, tuple[int, ...]], expected: Mapping[str, tuple[int, ...]], what: str) -> list[str]:
+    problems = [f"{name} is missing" for name in expected if name not in given]
+    problems += [f"{name} is not part of {what}" for name in given if name not in expected]
+    problems += [
+        f"{name} has shape {given[name]} instead of {shape}"
+        for name, shape in expected.items()
+        if name in given and given[name] != shape
+    ]
+    return problems
+
+
+def _read_npz(path: Path) -> Weights:
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in arrays.files}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, AttributeError) as error:
+        raise ModelError(f"{path}: not an .npz file of plain arrays: {error}") from error
+
+
+def _read_state_dict(path: Path) -> Weights:
+    try:
+        import torch
+    except ImportError as error:
+        raise MissingDependencyError(f"reading {path} needs PyTorch: {error}") from error
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, ValueError, EOFError, KeyError, pickle.UnpicklingError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ModelError(f"{path}: not a PyTorch file of weights alone: {reason}") from error
+    if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
+        content = content["state_dict"]
+    if not isinstance(content, dict) or not all(isinstance(value, torch.Tensor) for value in content.values()):
+        raise ModelError(f"{path}: not a state dict: expected tensors by name")
+    return {str(name): tensor.detach().numpy() for name, tensor in content.items()}

@@ -1,0 +1,218 @@
+"""Placements by estimate: the best one within bounds, found exactly.
+
+The damage of a placement is estimated as the sum of its layers' sensitivities (KL or normalised MSE, which nearly add
+up); MACs, tiles, latency and energy are sums of terms of single layers, and of the tensors converted between them. Each
+question is a binary program with one variable per group of layers that move together, solved by HiGHS. What differs by
+less than two millionths of the sum of all terms counts as equal.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from scipy import sparse
+
+from lhc.graph import LayerGraph
+from lhc.passes.search_base import DEFAULT_GOAL, Goal, Group, groups_of
+from lhc.passes.search_solver import Floats, Program, solve
+from lhc.passes.search_terms import Measure, limits, terms_of
+from lhc.plan import Plan
+
+__all__ = ["Measure", "Point", "SearchSpace", "search_space"]
+
+RESOLUTION = 2e-6
+"""Of the sum of all terms. HiGHS lets a row be exceeded by half of it."""
+_ROUNDING = 1e-9
+_TIE = 1e-7
+"""Weight of the second of two measures; that of the order in the file is its square."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """A placement by estimate.
+
+    Attributes:
+        placement: the analog layers, those that the user fixed among them.
+        damage: sum of sensitivities, in their unit.
+        value: of the objective; smaller is better: digital MACs, latency in s, or energy in J.
+    """
+
+    placement: frozenset[str]
+    damage: float
+    value: float
+
+
+@dataclass(frozen=True, eq=False)
+class SearchSpace:
+    """All placements that a plan leaves open, as sums of terms.
+
+    Attributes:
+        groups: layers that are decided together, in file order.
+        fixed: layers that are analog whatever is decided.
+        objective: what is to be least.
+        terms: measure -> ``(variables,)``; the first variables stand for groups, the others for formats of tensors.
+        constants: measure -> what every placement has.
+        limits: measure -> its bound.
+        structure: rows ``A v <= 0`` that tie the formats of tensors to the groups.
+        low: least value of every variable.
+        high: greatest value of every variable.
+    """
+
+    groups: tuple[Group, ...]
+    fixed: frozenset[str]
+    objective: Measure
+    terms: Mapping[Measure, Floats]
+    constants: Mapping[Measure, float]
+    limits: Mapping[Measure, float]
+    structure: sparse.csr_array
+    low: Floats
+    high: Floats
+
+    def best(
+        self, max_damage: float | None = None, max_value: float | None = None, avoid: Sequence[frozenset[str]] = ()
+    ) -> Point | None:
+        """The placement with the best objective, and the least damage among equals; None if there is none.
+
+        Args:
+            max_damage: greatest estimated damage.
+            max_value: greatest value of the objective.
+            avoid: placements that are out of the question, and with them all that contain them.
+        """
+        return self._least(self.objective, "damage", self._bounds(max_damage, max_value), avoid)
+
+    def safest(self, max_value: float | None = None, avoid: Sequence[frozenset[str]] = ()) -> Point | None:
+        """The placement with the least estimated damage, and the best objective among equals; None if there is none.
+
+        Args:
+            max_value: greatest value of the objective.
+            avoid: as in `best`.
+        """
+        return self._least("damage", self.objective, self._bounds(None, max_value), avoid)
+
+    def point(self, placement: frozenset[str]) -> Point | None:
+        """The estimate of a placement; None if a limit forbids it, or it parts layers that move together."""
+        chosen = np.array([float(placement.issuperset(group)) for group in self.groups])
+        if self._placement(chosen) != placement:
+            return None
+        if len(self.low) == len(self.groups):
+            return self._named(chosen) if self._within(chosen, self.limits) else None
+        return self._least(self.objective, "damage", self.limits, (), chosen)
+
+    def drop_order(self, placement: frozenset[str]) -> tuple[Group, ...]:
+        """Groups of a placement, the first to be given up first: most damage for what it does for the objective.
+
+        What does nothing for the objective goes before all else.
+        """
+        chosen = [i for i, group in enumerate(self.groups) if placement.issuperset(group)]
+
+        def use(i: int) -> tuple[bool, float, int]:
+            gain = -float(self.terms[self.objective][i])
+            damage = float(self.terms["damage"][i])
+            return gain > 0, -damage / gain if gain > 0 else -damage, -i
+
+        return tuple(self.groups[i] for i in sorted(chosen, key=use))
+
+    def resolution(self, measure: Measure) -> float:
+        """Difference below which two placements are equal."""
+        return RESOLUTION * self._sizes[measure]
+
+    @cached_property
+    def _sizes(self) -> Mapping[Measure, float]:
+        return {measure: float(np.abs(terms).sum()) or 1.0 for measure, terms in self.terms.items()}
+
+    def _bounds(self, max_damage: float | None, max_value: float | None) -> Mapping[Measure, float]:
+        bounds = dict(self.limits)
+        if max_damage is not None:
+            bounds["damage"] = max_damage
+        if max_value is not None:
+            bounds[self.objective] = min(max_value, bounds.get(self.objective, max_value))
+        return bounds
+
+    def _named(self, variables: Floats) -> Point:
+        damage, value = self._measured("damage", variables), self._measured(self.objective, variables)
+        return Point(self._placement(variables), damage, value)
+
+    def _placement(self, variables: Floats) -> frozenset[str]:
+        chosen = variables[: len(self.groups)] > 0.5
+        return self.fixed.union(*(group for group, c in zip(self.groups, chosen, strict=True) if c))
+
+    def _measured(self, measure: Measure, variables: Floats) -> float:
+        return self.constants[measure] + float(self.terms[measure] @ variables)
+
+    def _least(
+        self,
+        first: Measure,
+        second: Measure,
+        bounds: Mapping[Measure, float],
+        avoid: Sequence[frozenset[str]],
+        chosen: Floats | None = None,
+    ) -> Point | None:
+        """Least ``first``, then ``second``, then the order of the file; groups as they are ``chosen``, if they are."""
+        found = solve(self._program(first, second, bounds, avoid, _ROUNDING, chosen))
+        if found is not None and not self._within(np.rint(found), bounds):
+            # HiGHS made use of its tolerance: the bounds are drawn in by more than that.
+            found = solve(self._program(first, second, bounds, avoid, -RESOLUTION, chosen))
+        return None if found is None else self._named(np.rint(found))
+
+    def _within(self, variables: Floats, bounds: Mapping[Measure, float]) -> bool:
+        return all(
+            self._measured(m, variables) <= bound + 2 * _ROUNDING * self._sizes[m] for m, bound in bounds.items()
+        )
+
+    def _program(
+        self,
+        first: Measure,
+        second: Measure,
+        bounds: Mapping[Measure, float],
+        avoid: Sequence[frozenset[str]],
+        slack: float,
+        chosen: Floats | None,
+    ) -> Program:
+        n, width = len(self.groups), len(self.low)
+        rows = [self.terms[m] / self._sizes[m] for m in bounds]
+        upper = [(bound - self.constants[m]) / self._sizes[m] + slack for m, bound in bounds.items()]
+        for rejected in avoid:
+            inside = np.array([float(rejected.issuperset(group)) for group in self.groups])
+            rows.append(np.concatenate([inside, np.zeros(width - n)]))
+            upper.append(float(inside.sum()) - 1)
+        low, high = self.low.copy(), self.high.copy()
+        if chosen is not None:
+            low[:n] = high[:n] = chosen
+        order = np.concatenate([np.arange(1.0, n + 1), np.zeros(width - n)]) / max(n * n, 1)
+        return Program(
+            self.terms[first] / self._sizes[first]
+            + _TIE * self.terms[second] / self._sizes[second]
+            + _TIE * _TIE * order,
+            sparse.csr_array(sparse.vstack([sparse.csr_array(np.reshape(rows, (len(rows), width))), self.structure])),
+            np.concatenate([upper, np.zeros(self.structure.shape[0])]),
+            low,
+            high,
+            (np.arange(width) < n).astype(np.int64),
+        )
+
+
+def search_space(graph: LayerGraph, plan: Plan, goal: Goal = DEFAULT_GOAL) -> SearchSpace:
+    """The placements that a plan leaves open.
+
+    Args:
+        graph: the layers.
+        plan: what is eligible, what is fixed, and the sensitivities; a layer without one does no damage.
+        goal: objective and bounds.
+
+    Raises:
+        ConfigError: the objective or a bound needs costs, and the hardware describes none.
+    """
+    groups = tuple(groups_of(graph, plan))
+    terms = terms_of(groups, graph, plan, goal.needs_costs)
+    return SearchSpace(
+        groups=groups,
+        fixed=plan.analog,
+        objective=goal.objective,
+        terms=terms.vectors,
+        constants=terms.constants,
+        limits=limits(plan, goal),
+        structure=terms.structure,
+        low=terms.low,
+        high=terms.high,
+    )

@@ -1,0 +1,84 @@
+"""Binary programs by scipy's HiGHS, solved to optimality and without a word."""
+
+import ctypes
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy import sparse
+from scipy.optimize import Bounds, LinearConstraint, milp
+
+__all__ = ["Floats", "Program", "solve"]
+
+Floats = npt.NDArray[np.float64]
+
+SCALE = 1e6
+"""Greatest objective: HiGHS stops when a better one could gain less than 1e-6."""
+
+
+@dataclass(frozen=True, eq=False)
+class Program:
+    """Minimise ``costs · v`` with ``matrix v <= upper`` and ``low <= v <= high``.
+
+    Attributes:
+        costs: ``(variables,)``.
+        matrix: ``(rows, variables)``.
+        upper: ``(rows,)``.
+        low: ``(variables,)``.
+        high: ``(variables,)``.
+        integral: 1 for variables that must be integers, ``(variables,)``.
+    """
+
+    costs: Floats
+    matrix: sparse.csr_array
+    upper: Floats
+    low: Floats
+    high: Floats
+    integral: npt.NDArray[np.int64]
+
+
+def solve(program: Program) -> Floats | None:
+    """The best variables, or None if none are allowed."""
+    if not program.costs.size:
+        return np.zeros(0) if (program.upper >= 0).all() else None
+    size = float(np.abs(program.costs).sum()) or 1.0
+    with _silent():
+        found = milp(
+            program.costs * (SCALE / size),
+            constraints=LinearConstraint(program.matrix, -np.inf, program.upper),
+            bounds=Bounds(program.low, program.high),
+            integrality=program.integral,
+            options={"mip_rel_gap": 0.0},
+        )
+    return None if found.x is None else np.asarray(found.x, np.float64)
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Keep what C code prints out of this process's standard output, which belongs to results.
+
+    HiGHS 1.12 in scipy 1.17 prints a line for every solution that it repairs, whatever its options.
+    """
+    if sys.platform == "win32":
+        yield
+        return
+    try:
+        saved = os.dup(1)
+    except OSError:  # standard output is closed
+        yield
+        return
+    libc = ctypes.CDLL(None)
+    libc.fflush(None)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 1)
+        yield
+        libc.fflush(None)
+    finally:
+        os.dup2(saved, 1)
+        os.close(saved)
+        os.close(nowhere)

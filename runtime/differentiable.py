@@ -1,0 +1,252 @@
+"""An ONNX network as a torch module with gradients.
+
+The graph is interpreted: its operators run one after the other as torch functions (`differentiable_ops`, `…_shapes`,
+`…_layers`), so any tensor can be asked for, and any product can be replaced by something else. Weights of products are
+parameters under the names that the file gives them; what nodes share, they share here. Operators that the ONNX standard
+defines by others, and functions of the model itself, are inlined first.
+
+onnx2pytorch was tried instead (docs/decisions.md): it computes the same numbers, but keeps weights and outputs of
+products to itself.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx.inliner
+import torch
+from onnx import numpy_helper
+from torch import Tensor, nn
+
+from lhc.errors import ModelError
+from lhc.graph import Layer, LayerGraph
+from lhc.model import OnnxModel
+from lhc.onnx_io import Constants
+from lhc.runtime.differentiable_layers import LAYERS
+from lhc.runtime.differentiable_ops import ELEMENTWISE, Function, Operator, UnsupportedOperatorError
+from lhc.runtime.differentiable_shapes import SHAPES
+from lhc.runtime.ort import Array, observe_tensors
+
+__all__ = ["OPERATORS", "DifferentiableModel", "Replacement", "UnsupportedOperatorError", "parity"]
+
+OPERATORS: Mapping[str, Function] = {**ELEMENTWISE, **SHAPES, **LAYERS}
+"""Every standard operator that has a differentiable function."""
+
+Replacement = Callable[[Tensor, Tensor, Tensor | None], Tensor]
+"""``(activation, weight, bias) -> output`` of a product: shapes as the operator's; the weight as the file stores it."""
+
+_STANDARD = ("", "ai.onnx")
+
+
+class DifferentiableModel(nn.Module):
+    """A network whose outputs, and all tensors inside, are differentiable functions of weights and inputs.
+
+    Attributes:
+        model: the network.
+        graph: its layers.
+    """
+
+    def __init__(self, model: OnnxModel, graph: LayerGraph, biases: bool = False) -> None:
+        """Prepare the graph; nothing is computed yet.
+
+        Args:
+            model: the network.
+            graph: its layers.
+            biases: whether constant biases of products (their third operand) are parameters too.
+        """
+        super().__init__()
+        self.model = model
+        self.graph = graph
+        opset = next((entry.version for entry in model.proto.opset_import if entry.domain in _STANDARD), 0)
+        proto = _inlined(model.proto, opset)
+        self._operators = [Operator.of(node, opset, model.label) for node in proto.graph.node]
+        self._products = {layer.name: layer for layer in graph.candidates if _is_product(layer)}
+        constants = Constants(model.proto.graph)
+        names = [name for layer in self._products.values() for name in _trained(layer, biases) if name in constants]
+        for name in names:
+            # register_parameter refuses names with dots, which names of initializers usually have.
+            self._parameters[name] = nn.Parameter(torch.tensor(constants.value(name)))
+        self._constants = dict(_tensors(t for t in proto.graph.initializer if t.name not in self._parameters))
+        self._schedules: dict[tuple[str, ...], list[tuple[Operator, tuple[str, ...]]]] = {}
+
+    def forward(
+        self,
+        feeds: Mapping[str, Array | Tensor],
+        outputs: Sequence[str] | None = None,
+        replace: Mapping[str, Replacement] | None = None,
+    ) -> dict[str, Tensor]:
+        """Compute tensors, and only what they depend on.
+
+        Args:
+            feeds: inputs by name.
+            outputs: names of any tensors; the model's outputs by default.
+            replace: name of a product -> what computes its output instead.
+
+        Raises:
+            UnsupportedOperatorError: an operator that is needed has no differentiable function; names it.
+            ModelError: there is no such tensor, or an operator fails on these feeds.
+        """
+        wanted = tuple(self.graph.outputs if outputs is None else outputs)
+        values: dict[str, Tensor] = {**self._constants, **dict(self.named_parameters())}
+        values.update((name, self._tensor(name, value)) for name, value in feeds.items())
+        for operator, finished in self._schedule(wanted):
+            values.update(self._run(operator, values, replace or {}))
+            for name in finished:
+                values.pop(name, None)
+        return {name: values[name] for name in wanted}
+
+    def to_onnx(self) -> onnx.ModelProto:
+        """A copy of the model that holds the parameters' present values."""
+        proto = onnx.ModelProto()
+        proto.CopyFrom(self.model.proto)
+        held = [
+            *((tensor.name, tensor) for tensor in proto.graph.initializer),
+            *((n.output[0], a.t) for n in proto.graph.node if n.op_type == "Constant" for a in n.attribute),
+        ]
+        parameters = dict(self.named_parameters())
+        for name, tensor in held:
+            if name in parameters:
+                tensor.CopyFrom(numpy_helper.from_array(parameters[name].detach().numpy(), tensor.name))
+        return proto
+
+    def _schedule(self, wanted: tuple[str, ...]) -> list[tuple[Operator, tuple[str, ...]]]:
+        """The operators that are needed, each with the tensors that nobody reads after it."""
+        if wanted not in self._schedules:
+            self._schedules[wanted] = self._plan(wanted)
+        return self._schedules[wanted]
+
+    def _plan(self, wanted: tuple[str, ...]) -> list[tuple[Operator, tuple[str, ...]]]:
+        given = {*self._constants, *self._parameters, *self.graph.inputs}
+        pending, seen = set(wanted) - given, set(wanted)
+        plan = []
+        for operator in reversed(self._operators):
+            if not pending.intersection(operator.node.output):
+                continue
+            _check_known(operator)
+            pending -= set(operator.node.output)
+            reads = set(filter(None, operator.node.input))
+            plan.append((operator, tuple((reads | set(operator.node.output)) - seen)))
+            pending |= reads - given
+            seen |= reads
+        if pending:
+            raise ModelError(f"{self.model.label}: nothing computes {', '.join(map(repr, sorted(pending)))}")
+        return plan[::-1]
+
+    def _tensor(self, name: str, value: Array | Tensor) -> Tensor:
+        if isinstance(value, Tensor):
+            return value
+        try:
+            return torch.as_tensor(np.require(value, requirements=["C", "W"]))  # torch warns of what it must not write
+        except TypeError as error:
+            raise ModelError(f"{self.model.label}: torch has no type for input {name!r}, {value.dtype}") from error
+
+    def _run(
+        self, operator: Operator, values: Mapping[str, Tensor], replace: Mapping[str, Replacement]
+    ) -> dict[str, Tensor]:
+        node = operator.node
+        inputs = [values[name] if name else None for name in node.input]
+        result: Any
+        try:
+            if node.name in replace:
+                result = _replaced(self._products[node.name], inputs, replace[node.name])
+            else:
+                result = OPERATORS[node.op_type](operator, *inputs)
+        except (RuntimeError, IndexError, KeyError, TypeError, ValueError) as error:
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise ModelError(f"{self.model.label}: {node.op_type} {node.name!r} fails in torch: {reason}") from error
+        results = result if isinstance(result, tuple) else (result,)
+        return {name: value for name, value in zip(node.output, results, strict=False) if name}
+
+
+def parity(network: DifferentiableModel, feeds: Mapping[str, Array]) -> dict[str, float]:
+    """How far the module is from onnxruntime, on the whole path from the inputs.
+
+    Args:
+        network: the module.
+        feeds: inputs by name.
+
+    Returns:
+        Greatest difference relative to the greatest magnitude of the tensor: by name for every product with a constant
+        weight, then by name for every output of the model.
+
+    Raises:
+        ModelError, DataError: either of the two cannot run.
+    """
+    tensors = {layer.name: layer.outputs[0] for layer in network.graph.candidates if _is_product(layer)}
+    tensors |= {name: name for name in network.graph.outputs}
+    names = list(dict.fromkeys(tensors.values()))
+    expected = observe_tensors(network.model, names, feeds)
+    with torch.no_grad():
+        found = network(feeds, names)
+    return {key: _difference(found[name].numpy(), expected[name]) for key, name in tensors.items()}
+
+
+def _difference(found: Array, expected: Array) -> float:
+    if found.shape != expected.shape or found.dtype != expected.dtype:
+        return float("inf")
+    error = np.abs(found.astype(np.float64) - expected.astype(np.float64)).max(initial=0.0)
+    return float(error / (np.abs(expected.astype(np.float64)).max(initial=0.0) or 1.0))
+
+
+def _inlined(proto: onnx.ModelProto, opset: int) -> onnx.ModelProto:
+    """The model with functions replaced by what they are made of, but for operators that are known here."""
+    if len(proto.functions) == 0 and all(n.op_type in OPERATORS and n.domain in _STANDARD for n in proto.graph.node):
+        return proto
+    copy = onnx.ModelProto()
+    copy.CopyFrom(proto)
+    for node in copy.graph.node:
+        _write_defaults(node, opset)
+    known = [("", name) for name in OPERATORS]
+    try:
+        return onnx.inliner.inline_selected_functions(copy, known, exclude=True, inline_schema_functions=True)
+    except RuntimeError:  # onnx asserts that it knows all types; without them the operators stay, and are refused
+        return proto
+
+
+def _write_defaults(node: onnx.NodeProto, opset: int) -> None:
+    """Give attributes that are left out their default values, which the inliner forgets."""
+    if node.domain not in _STANDARD or node.op_type in OPERATORS:
+        return
+    try:
+        schema = onnx.defs.get_schema(node.op_type, opset, "")
+    except onnx.defs.SchemaError:
+        return
+    present = {attribute.name for attribute in node.attribute}
+    for name, attribute in schema.attributes.items():
+        if name not in present and attribute.default_value.name:
+            node.attribute.append(attribute.default_value)
+
+
+def _is_product(layer: Layer) -> bool:
+    """Whether a candidate has a constant weight."""
+    return layer.weight is not None and layer.weight.dtype.startswith("float")
+
+
+def _trained(layer: Layer, biases: bool) -> tuple[str, ...]:
+    assert layer.weight is not None
+    return (layer.weight.name, *(layer.inputs[2:3] if biases else ()))
+
+
+def _replaced(layer: Layer, inputs: Sequence[Tensor | None], function: Replacement) -> Tensor:
+    assert layer.weight is not None
+    operand = layer.weight.operand
+    activation, weight = inputs[1 - operand], inputs[operand]
+    assert activation is not None
+    assert weight is not None
+    return function(activation, weight, inputs[2] if len(inputs) > 2 else None)
+
+
+def _check_known(operator: Operator) -> None:
+    node = operator.node
+    if node.domain not in _STANDARD:
+        raise operator.unsupported(f"operators of domain {node.domain} are not known")
+    if node.op_type not in OPERATORS:
+        raise operator.unsupported("it has no differentiable function in lhc")
+
+
+def _tensors(held: Iterable[onnx.TensorProto]) -> "Iterable[tuple[str, Tensor]]":
+    """Initializers as tensors; texts, which torch has no type for, are left out."""
+    for tensor in held:
+        if tensor.data_type != onnx.TensorProto.STRING:
+            yield tensor.name, torch.tensor(numpy_helper.to_array(tensor))

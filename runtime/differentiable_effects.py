@@ -1,0 +1,215 @@
+"""What noise of analog layers does to a network's answers, to first order, for all layers in one backward pass.
+
+A direction v at the scored output gives the gradient g at the output z of every layer. An error d of z moves the answer
+along v by Σ g·d, which `NoisyProduct` sums for the errors of the emulated tiles.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from lhc.conductances import ProgrammedMatrix
+from lhc.errors import ModelError
+from lhc.graph import LayerGraph
+from lhc.hardware import Hardware
+from lhc.model import OnnxModel
+from lhc.onnx_io import Constants
+from lhc.runtime.differentiable import DifferentiableModel
+from lhc.runtime.differentiable_noise import NoisyProduct
+from lhc.runtime.differentiable_products import Product
+from lhc.runtime.ort import Array
+from lhc.runtime.threads import isolated
+
+__all__ = ["Effects", "LayerEffects"]
+
+Floats = npt.NDArray[np.float64]
+Directions = Callable[[Array], Array]
+"""``output (samples, ...) -> (directions, samples, ...)``."""
+
+
+@dataclass(frozen=True, eq=False)
+class Effects:
+    """Sums over answers and directions, of one block of samples.
+
+    Attributes:
+        weights: per draw, Σ (Σ g·d_r)², shape ``(draws,)``: programmed weights and the DAC.
+        outputs: per draw, Σ E (Σ g·d)², shape ``(draws,)``: output noise and the ADC's rounding.
+        reached: whether the answer depends on the layer at all.
+    """
+
+    weights: Floats
+    outputs: Floats
+    reached: bool
+
+    def __add__(self, other: "Effects") -> "Effects":
+        return Effects(self.weights + other.weights, self.outputs + other.outputs, self.reached or other.reached)
+
+
+class LayerEffects:
+    """First-order effects of some layers of a network; layers that share their tiles act together."""
+
+    def __init__(
+        self,
+        model: OnnxModel,
+        graph: LayerGraph,
+        hardware: Hardware,
+        chips: Sequence[Mapping[str, ProgrammedMatrix]],
+        names: Sequence[str],
+        output: str,
+    ) -> None:
+        """Prepare the gradients.
+
+        Args:
+            model: the network.
+            graph: its layers.
+            hardware: converters and noise.
+            chips: what the tiles of each draw hold, by tile set.
+            names: the layers.
+            output: the output that is scored.
+        """
+        self._network = DifferentiableModel(model, graph)
+        self._output = output
+        nodes = {node.name: node for node in model.proto.graph.node}
+        constants = Constants(model.proto.graph)
+        self._groups: list[tuple[NoisyProduct, ...]] = []
+        for group in graph.tied(names):
+            products = []
+            for name in group:
+                weight = graph[name].weight
+                assert weight is not None
+                product = Product(nodes[name], graph[name], constants.value(weight.name))
+                drawn = [chip[weight.tile_set] for chip in chips]
+                products.append(NoisyProduct(product, hardware.for_layer(name), drawn))
+            self._groups.append(tuple(products))
+        self._aligned: dict[str, bool] = {}
+
+    def block(self, feeds: Mapping[str, Array], samples: int, directions: Directions) -> dict[str, Effects]:
+        """Effects of every layer on a block of samples, by the name of the first of those that share tiles.
+
+        Args:
+            feeds: inputs; more samples than are counted fill up a fixed batch.
+            samples: how many are counted.
+            directions: at the output, given its digital value.
+
+        Raises:
+            UnsupportedOperatorError: the network cannot be differentiated.
+            ModelError: the output has no gradient, or one that is not finite.
+        """
+        with _differentiating():
+            noisy = [product for group in self._groups for product in group]
+            tensors = self._network(feeds, self._needed(noisy))
+            output = tensors[self._output]
+            if not output.requires_grad:
+                raise ModelError(
+                    f"{self._network.model.label}: output {self._output!r} ({output.dtype}) has no gradient with"
+                    " respect to any weight; its sensitivities can only be measured"
+                )
+            cotangents = self._cotangents(output, samples, directions)
+            self._align(noisy, tensors, samples)
+            gradients = [self._gradients(noisy, tensors, vector) for vector in cotangents]
+            with torch.no_grad():
+                return {
+                    group[0].product.layer.name: self._effects(group, tensors, gradients, len(output), samples)
+                    for group in self._groups
+                }
+
+    def _needed(self, noisy: Sequence[NoisyProduct]) -> list[str]:
+        names = [self._output]
+        for product in noisy:
+            names += [product.product.output, product.product.activation]
+            names += [product.product.bias] if product.product.bias else []
+        return list(dict.fromkeys(names))
+
+    @staticmethod
+    def _cotangents(output: Tensor, samples: int, directions: Directions) -> Tensor:
+        """``(directions, *output)``; samples that only fill up the batch have none."""
+        given = directions(output[:samples].detach().numpy())
+        vectors = torch.zeros(len(given), *output.shape, dtype=output.dtype)
+        vectors[:, :samples] = torch.from_numpy(given).to(output.dtype)
+        return vectors
+
+    def _gradients(
+        self, noisy: Sequence[NoisyProduct], tensors: Mapping[str, Tensor], vector: Tensor
+    ) -> dict[str, Tensor]:
+        """Gradients at the outputs of the layers that the answer depends on, by the layer's name."""
+        outputs = {one.product.layer.name: tensors[one.product.output] for one in noisy}
+        found: Sequence[Tensor | None] = torch.autograd.grad(
+            tensors[self._output], list(outputs.values()), vector, retain_graph=True, allow_unused=True
+        )
+        return {name: g.float() for name, g in zip(outputs, found, strict=True) if g is not None}
+
+    def _align(self, noisy: Sequence[NoisyProduct], tensors: Mapping[str, Tensor], samples: int) -> None:
+        """Find out once which layers hold one sample after the other along their first axis.
+
+        An answer's gradient then lies in that sample's part and nowhere else. Other layers are summed over the whole
+        block, which has the same expectation (answers' directions are independent) and a larger spread.
+        """
+        if self._aligned or samples < 2:
+            return
+        output, chosen = tensors[self._output], samples // 2
+        probe = torch.zeros_like(output)
+        probe[chosen] = torch.randn(output.shape[1:], generator=torch.Generator().manual_seed(0))
+        found = self._gradients(noisy, tensors, probe)
+        by_name = {one.product.layer.name: one.product for one in noisy}
+        self._aligned = {
+            name: _only_in_part(by_name[name].outputs(gradient), len(output), chosen)
+            for name, gradient in found.items()
+        }
+
+    def _effects(
+        self,
+        group: tuple[NoisyProduct, ...],
+        tensors: Mapping[str, Tensor],
+        gradients: Sequence[Mapping[str, Tensor]],
+        size: int,
+        samples: int,
+    ) -> Effects:
+        draws = group[0].draws
+        moved: Tensor | None = None
+        outputs = np.zeros(draws)
+        for noisy in group:
+            name = noisy.product.layer.name
+            if name not in gradients[0]:
+                continue
+            product = noisy.product
+            x = product.inputs(tensors[product.activation].detach().float())
+            exact = product.products(
+                tensors[product.output].detach().float(),
+                None if product.bias is None else tensors[product.bias].detach(),
+            )
+            parts = size if self._aligned.get(name, False) and len(x) % size == 0 else 1
+            at_output = [product.outputs(g[name]) for g in gradients]
+            part, power = noisy.effects(x, product.outputs(exact), at_output, parts)
+            outputs += power
+            if moved is not None and len(moved) != len(part):
+                moved, part = moved.sum(0, keepdim=True), part.sum(0, keepdim=True)
+            moved = part if moved is None else moved + part
+        if moved is None:
+            return Effects(np.zeros(draws), outputs, False)
+        squares: Floats = moved.double().square().sum((0, 1)).numpy()
+        if not (np.isfinite(squares).all() and np.isfinite(outputs).all()):
+            raise ModelError(
+                f"{self._network.model.label}: the gradient at layer {group[0].product.layer.name!r} is not finite on"
+                " these samples; sensitivities of this model can only be measured"
+            )
+        return Effects(squares, outputs, bool(any(g[n.product.layer.name].any() for n in group for g in gradients)))
+
+
+def _only_in_part(gradient: Tensor, parts: int, part: int) -> bool:
+    """Whether a gradient is zero outside one of the equal parts of its first axis, and not in it."""
+    if gradient.ndim == 0 or len(gradient) % parts:
+        return False
+    size = len(gradient) // parts
+    inside = gradient[part * size : (part + 1) * size]
+    return bool(inside.any()) and int(gradient.count_nonzero()) == int(inside.count_nonzero())
+
+
+@contextmanager
+def _differentiating() -> Iterator[None]:
+    with isolated(), torch.inference_mode(False), torch.enable_grad():
+        yield

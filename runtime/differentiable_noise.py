@@ -1,0 +1,167 @@
+"""First-order effect of the noise of one layer, given the gradients g at its output.
+
+With programmed weights W_r, and x_q the inputs after the DAC, the error d_r of the layer's output moves the answer by
+
+    Σ g·d_r = Σ_p g_p · (W_r x_q,p - W x_p) = <G, W_r - W> + (<G, W> - Σ_p g_p · W x_p),    G = Σ_p g_p x_q,pᵀ
+
+(sum over the products p of one answer), so that a further draw costs one inner product of matrices. Where a layer has
+few products, (W_r - W) x_q is formed first instead. Output noise and rounding of the ADC are independent from product
+to product and from output to output; their variance c_o² s_p² · (noise² + dy²/12) is a factor of the output (column
+scale, compensation), one of the vector (what the DAC divides it by) and one of the converter, so
+
+    E (Σ g·d)² = (noise² + dy²/12) · Σ_o c_o² Σ_p s_p² g_p,o²
+
+summed over row splits of the tiles.
+"""
+
+from collections.abc import Sequence
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from lhc.conductances import ProgrammedMatrix
+from lhc.hardware import Hardware
+from lhc.runtime.differentiable_products import Product
+
+__all__ = ["NoisyProduct"]
+
+MOST_VALUES = 2**21
+"""Values of an intermediate matrix; more samples are taken in pieces."""
+
+Floats = npt.NDArray[np.float64]
+
+
+class NoisyProduct:
+    """One layer's product with its programmed weights."""
+
+    def __init__(self, product: Product, hardware: Hardware, chips: Sequence[ProgrammedMatrix]) -> None:
+        self.product = product
+        self.draws = len(chips)
+        self._hardware = hardware
+        drawn = [torch.from_numpy(chip.weights()) for chip in chips]
+        # The digital weights as one more draw: what the DAC alone does.
+        self._weights = torch.stack([*(w - product.matrix for w in drawn), product.matrix])
+        self._splits = [row[0].weights.shape[1] for row in chips[0].tiles]
+        self._ranges = [row[0].input_range for row in chips[0].tiles]
+        self._scales = np.stack([_output_scales(chip) for chip in chips])
+
+    def effects(self, x: Tensor, exact: Tensor, gradients: Sequence[Tensor], parts: int) -> tuple[Tensor, Floats]:
+        """Movement by weights and DAC, ``(parts, directions, draws)``, and power of the output noise, ``(draws,)``.
+
+        Args:
+            x: the layer's inputs, ``(items, ...)``.
+            exact: its digital products, ``(items, ...)``.
+            gradients: at its outputs, ``(items, ...)``, one a direction.
+            parts: equal parts of the items, each an answer of its own.
+        """
+        at_output = torch.stack([self.product.gradients(g, parts) for g in gradients], dim=2)
+        still = [(g * exact).reshape(parts, -1).sum(1) for g in gradients] if self._converts else []
+        pieces = max(1, min(parts, MOST_VALUES // self._values(at_output)))
+        nonnegative = bool(x.amin() >= 0)
+        moved, power = [], torch.zeros(len(self._splits), len(self.product.matrix), dtype=torch.float64)
+        for start in range(0, parts, pieces):
+            chosen = slice(start, start + pieces)
+            items = x[start * len(x) // parts : min(start + pieces, parts) * len(x) // parts]
+            vectors = self.product.columns(items, min(pieces, parts - start))
+            squares = self._converted(vectors, nonnegative)
+            moved.append(self._moved(vectors, at_output[chosen]))
+            power += self._power(squares, at_output[chosen])
+        both = torch.cat(moved)
+        weights = both[..., :-1]
+        if self._converts:
+            weights = weights + (both[..., -1] - torch.stack(still, dim=1))[..., None]
+        return weights, self._output_variance * np.einsum("rso,so->r", self._scales**2, power.numpy())
+
+    def _values(self, at_output: Tensor) -> int:
+        """Values that one part needs at a time."""
+        _, groups, directions, outputs, count = at_output.shape
+        inputs = self.product.matrix.shape[1]
+        middle = (
+            directions * outputs * inputs if self._outer(directions, count) else len(self._weights) * outputs * count
+        )
+        return groups * (inputs * count + middle)
+
+    def _outer(self, directions: int, count: int) -> bool:
+        """Whether forming G first takes fewer multiplications than forming the errors first."""
+        outputs, inputs = self._weights.shape[1] // self.product.groups, self._weights.shape[2]
+        first = directions * inputs * outputs * (count + len(self._weights))
+        return first <= len(self._weights) * outputs * count * (inputs + directions)
+
+    def _moved(self, vectors: Tensor, at_output: Tensor) -> Tensor:
+        """``Σ g · W x_q`` for all directions and weights, ``(parts, directions, draws + 1)``."""
+        parts, groups, directions, outputs, count = at_output.shape
+        draws, inputs = len(self._weights), self.product.matrix.shape[1]
+        if self._outer(directions, count):
+            g = at_output.reshape(parts * groups, directions * outputs, count)
+            joint = torch.bmm(g, vectors.reshape(parts * groups, inputs, count).transpose(1, 2))
+            joint = joint.reshape(parts, groups, directions, outputs * inputs).transpose(1, 2)
+            return (joint.reshape(parts * directions, -1) @ self._weights.reshape(draws, -1).T).reshape(
+                parts, directions, draws
+            )
+        weights = self._weights.reshape(draws, groups, outputs, inputs).transpose(0, 1)
+        errors = weights.reshape(groups, draws * outputs, inputs) @ vectors
+        errors = errors.reshape(parts, groups, draws, outputs * count)
+        return (at_output.reshape(parts, groups, directions, -1) @ errors.transpose(2, 3)).sum(1)
+
+    def _power(self, squares: Tensor, at_output: Tensor) -> Tensor:
+        """``Σ_p s_p² g_p,o²``, ``(row splits, groups · outputs)``, from s², ``(parts, groups, row splits, count)``."""
+        if self._output_variance == 0:
+            return torch.zeros(squares.shape[2], len(self.product.matrix), dtype=torch.float64)
+        energy = at_output.square().sum(2)
+        summed = (squares @ energy.transpose(2, 3)).sum(0, dtype=torch.float64)
+        return summed.transpose(0, 1).reshape(squares.shape[2], -1)
+
+    @property
+    def _converts(self) -> bool:
+        return self._hardware.dac.bits is not None or self._clips
+
+    @property
+    def _clips(self) -> bool:
+        """Whether inputs can lie beyond the range of the DAC."""
+        dac = self._hardware.dac
+        return dac.scaling == "static" or (dac.bound is not None and (dac.scaling == "none" or dac.bound < 1))
+
+    @cached_property
+    def _output_variance(self) -> float:
+        adc = self._hardware.adc
+        step = 0.0 if adc.bits is None or adc.bound is None else 2 * adc.bound / (2**adc.bits - 2)
+        return adc.noise**2 + step**2 / 12
+
+    def _converted(self, vectors: Tensor, nonnegative: bool) -> Tensor:
+        """Replace vectors by what the DAC makes of them, in place; returns the squared vector scales.
+
+        A vector that is all zero is not driven: no noise.
+
+        Args:
+            vectors: ``(parts, groups, inputs, products)``.
+            nonnegative: whether no value is below zero; spares a pass.
+
+        Returns:
+            ``(parts, groups, row splits, products)``.
+        """
+        dac = self._hardware.dac
+        step = 0.0 if dac.bits is None or dac.bound is None else 2 * dac.bound / (2**dac.bits - 2)
+        found = []
+        for values, limit in zip(torch.split(vectors, self._splits, dim=2), self._ranges, strict=True):
+            magnitudes = values.amax(2, keepdim=True)
+            if not nonnegative:
+                magnitudes = torch.maximum(magnitudes, values.amin(2, keepdim=True).neg_())
+            scale = torch.where(magnitudes > 0, magnitudes, 1.0) if dac.scaling == "abs_max" else torch.tensor(1.0)
+            found.append(torch.where(magnitudes > 0, scale.square(), 0.0))
+            scale = scale if limit is None else torch.tensor(limit)
+            if self._clips:
+                reach = scale * min(dac.bound or 1.0, float("inf") if dac.scaling == "none" else 1.0)
+                values.clamp_(-reach, reach)
+            if step > 0:
+                values.div_(scale * step).round_().mul_(scale * step)
+        return torch.cat(found, dim=2)
+
+
+def _output_scales(chip: ProgrammedMatrix) -> npt.NDArray[np.float64]:
+    """What one unit of a tile's output is worth, ``(row splits, groups · outputs)``."""
+    return np.stack(
+        [np.concatenate([tile.scales * tile.gain * tile.live for tile in row]) for row in chip.tiles]
+    ).astype(np.float64)

@@ -1,0 +1,150 @@
+"""Open a model file in a process of its own first: what kills that process is an error here, with a message.
+
+A model from outside goes through native code (onnx's checker and shape inference, onnxruntime), which may crash, hang
+or ask for all memory on a file made for it. The child does with the file what lhc is about to do, and ends. Only its
+death counts, or that it had too little memory: other errors are found again, and told, by whoever reads the file next.
+A file is probed once per process. Run as a script (``python probe.py MODEL``) this module is the child; it then imports
+onnx and onnxruntime only.
+
+Limits: address space `MEMORY` + 8 · size and `SECONDS` + size / (16 MiB/s) of processor time, where size is that of the
+file and the data files it names. Where a platform has no such limits, time is limited from outside.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+from hashlib import sha256
+from pathlib import Path
+
+__all__ = ["cause_of_death", "child", "probe"]
+
+MEMORY = 4 * 2**30
+"""Address space that a model of no size may take, in bytes."""
+SECONDS = 20
+"""Processor time that a model of no size may take."""
+_PER_SECOND = 16 * 2**20
+_PIECE = 2**24
+_OUT_OF_MEMORY = 125
+"""Status of a child that was refused memory."""
+
+_probed: set[str] = set()
+
+
+def probe(path: Path) -> None:
+    """Open a file in a child process, unless a file of the same content was before.
+
+    What cannot be read at all, and what the child says of the file, is left to the reader.
+
+    Raises:
+        ModelError: the child died.
+    """
+    digest = _digest(path)
+    if digest is None or digest in _probed:
+        return
+    problem = _death(path)
+    if problem is not None:
+        from lhc.errors import ModelError
+
+        raise ModelError(f"{path}: opening it {problem}; the file is damaged or was made to do harm")
+    _probed.add(digest)
+
+
+def _digest(path: Path) -> str | None:
+    state = sha256(str(path.absolute().parent).encode())
+    try:
+        with path.open("rb") as file:
+            while piece := file.read(_PIECE):
+                state.update(piece)
+    except (OSError, ValueError):
+        return None
+    return state.hexdigest()
+
+
+def _death(path: Path) -> str | None:
+    """How the child died, in words; None where it lived, or could not be started."""
+    if not sys.executable or getattr(sys, "frozen", False):
+        return None  # no Python to start
+    # -P: nothing is imported from the folder that the user happens to be in.
+    command = [sys.executable, "-P", __file__, str(path)]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    limit = 4 * _seconds(path.stat().st_size)
+    try:
+        ended = subprocess.run(
+            command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, timeout=limit, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return f"takes more than {limit} s"
+    except OSError:
+        return None
+    return cause_of_death(ended.returncode)
+
+
+def cause_of_death(status: int) -> str | None:
+    """What an exit status says: negative after a signal, a large number after a crash on Windows."""
+    if status == _OUT_OF_MEMORY:
+        return "takes more memory than its size allows"
+    if 0 <= status < _OUT_OF_MEMORY:
+        return None
+    try:
+        name = signal.Signals(-status).name
+    except ValueError:
+        name = f"status {status}"
+    if name in ("SIGXCPU", "SIGKILL"):
+        return f"takes too much time or memory ({name})"
+    return f"crashes onnx or onnxruntime ({name})"
+
+
+def _seconds(size: int) -> int:
+    return SECONDS + size // _PER_SECOND
+
+
+def child(path: str) -> int:
+    """Read, check, infer shapes, make a session, within the limits; returns the exit status."""
+    try:
+        _open(path)
+    except MemoryError:
+        return _OUT_OF_MEMORY
+    except Exception as error:  # onnx and onnxruntime raise what they like
+        return _OUT_OF_MEMORY if "alloc" in str(error) else 1
+    return 0
+
+
+def _open(path: str) -> None:
+    import onnx
+    import onnxruntime
+
+    model = onnx.load_model(path, format="protobuf", load_external_data=False)
+    size = Path(path).stat().st_size + sum(_data_sizes(model, Path(path).parent))
+    _limit(size)
+    onnx.checker.check_model(path)
+    onnx.shape_inference.infer_shapes(model, data_prop=True)
+    if model.functions:
+        from onnx import inliner
+
+        inliner.inline_local_functions(model)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 4
+    onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+
+
+def _data_sizes(model: "onnx.ModelProto", folder: Path) -> list[int]:  # type: ignore[name-defined]  # noqa: F821
+    entries = (entry for tensor in model.graph.initializer for entry in tensor.external_data)
+    names = {entry.value for entry in entries if entry.key == "location"}
+    return [(folder / name).stat().st_size for name in names if "\0" not in name and (folder / name).is_file()]
+
+
+def _limit(size: int) -> None:
+    try:
+        import resource
+    except ImportError:  # not on Windows
+        return
+    for kind, most in ((resource.RLIMIT_AS, MEMORY + 8 * size), (resource.RLIMIT_CPU, _seconds(size))):
+        hard = resource.getrlimit(kind)[1]
+        resource.setrlimit(kind, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
+
+
+if __name__ == "__main__":
+    sys.exit(child(sys.argv[1]))

@@ -1,0 +1,254 @@
+"""Any Conv, Gemm and MatMul computes the same compiled as on the fast engine, noise off: every preset, any split.
+
+Both get the same tiles and the same input. Last bits differ, so that an output that lies on a rounding edge may move by
+one code of the ADC (and without an ADC, by what one code of the DAC makes): few may, and by no more.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import onnxruntime
+import pytest
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+from onnx import helper, numpy_helper
+
+from lhc.conductances import ProgrammedMatrix
+from lhc.errors import ModelError
+from lhc.graph import LayerGraph
+from lhc.hardware import Hardware, Tiles, preset_names
+from lhc.lowering import lower
+from lhc.model import OnnxModel
+from lhc.onnx_io import load_model, read_graph
+from lhc.plan import LayerPlan, Plan
+from lhc.runtime import HybridExecutor, HybridSession
+
+pytestmark = pytest.mark.analog
+
+Array = npt.NDArray[Any]
+
+SETTINGS = settings(
+    derandomize=True, deadline=None, max_examples=60, database=None, suppress_health_check=[HealthCheck.too_slow]
+)
+ROUNDING = 1e-5
+"""Error, relative to the greatest output, that is float rounding."""
+MOVED = 0.01
+"""Share of outputs that may lie on an edge."""
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A model of one operator, from x to y, and its input."""
+
+    model: onnx.ModelProto
+    x: Array
+    what: str
+
+    def __repr__(self) -> str:
+        return f"{self.what} on {self.x.shape} {self.x.dtype}"
+
+
+def _model(node: onnx.NodeProto, x: Array, axes: int, constants: Mapping[str, Array], opset: int) -> onnx.ModelProto:
+    kind = helper.np_dtype_to_tensor_dtype(x.dtype)
+    graph = helper.make_graph(
+        [node],
+        "drawn",
+        [helper.make_tensor_value_info("x", kind, ["batch", *x.shape[1:]])],
+        [helper.make_tensor_value_info("y", kind, [f"y_{i}" for i in range(axes)])],
+        [numpy_helper.from_array(value, name) for name, value in constants.items()],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
+
+
+def _values(rng: np.random.Generator, shape: tuple[int, ...], dtype: str) -> Array:
+    return rng.normal(size=shape).astype(dtype)
+
+
+def _inputs(rng: np.random.Generator, shape: tuple[int, ...], dtype: str) -> Array:
+    """Positive on average, so that sums grow; the first sample is zero, the last far greater than the others."""
+    x = rng.normal(0.3, 1, size=shape)
+    x[0], x[-1] = 0, 30 * x[-1]
+    return x.astype(dtype)
+
+
+DTYPES = st.sampled_from(["float32", "float32", "float32", "float16", "float64"])
+OPSETS = st.sampled_from([11, 13, 17, 18, 21])
+SEEDS = st.integers(0, 2**32 - 1)
+
+
+@st.composite
+def convolutions(draw: st.DrawFn) -> Drawn:
+    axes = draw(st.integers(1, 3))
+    kernel = tuple(draw(st.integers(1, 3)) for _ in range(axes))
+    strides = tuple(draw(st.integers(1, 3)) for _ in range(axes))
+    dilations = tuple(draw(st.integers(1, 2)) for _ in range(axes))
+    pads = tuple(draw(st.integers(0, 2)) for _ in range(2 * axes))
+    auto_pad = draw(st.sampled_from(["NOTSET", "NOTSET", "SAME_UPPER", "SAME_LOWER", "VALID"]))
+    groups = draw(st.sampled_from([1, 1, 1, 2, 3]))
+    channels = groups * draw(st.sampled_from([1, 2, 3, 9]))
+    outputs = groups * draw(st.integers(1, 5))
+    attributes: dict[str, Any] = {"strides": strides, "dilations": dilations, "group": groups}
+    attributes |= {"pads": pads} if auto_pad == "NOTSET" else {"auto_pad": auto_pad}
+    sizes = [draw(st.integers(1, 6)) + (k - 1) * d for k, d in zip(kernel, dilations, strict=True)]
+    rng, dtype = np.random.default_rng(draw(SEEDS)), draw(DTYPES)
+    constants = {"W": _values(rng, (outputs, channels // groups, *kernel), dtype)}
+    if draw(st.booleans()):
+        constants["B"] = _values(rng, (outputs,), dtype)
+    node = helper.make_node("Conv", ["x", *constants], ["y"], name="layer", **attributes)
+    x = _inputs(rng, (3, channels, *sizes), dtype)
+    model = _model(node, x, x.ndim, constants, draw(OPSETS))
+    return Drawn(model, x, f"Conv {channels}->{outputs} kernel {kernel} {sorted(constants)} {attributes}")
+
+
+@st.composite
+def gemms(draw: st.DrawFn) -> Drawn:
+    left = draw(st.booleans())  # the weight is A
+    trans_a, trans_b = draw(st.booleans()), draw(st.booleans())
+    rows, inner, cols = 5, draw(st.integers(1, 30)), draw(st.integers(1, 12))
+    if left:
+        rows, cols = cols, rows
+    rng, dtype = np.random.default_rng(draw(SEEDS)), draw(DTYPES)
+    make = (_values, _inputs) if left else (_inputs, _values)
+    a = make[0](rng, (inner, rows) if trans_a else (rows, inner), dtype)
+    b = make[1](rng, (cols, inner) if trans_b else (inner, cols), dtype)
+    constants = {"A": a} if left else {"B": b}
+    names = ["A", "x"] if left else ["x", "B"]
+    shape = draw(st.sampled_from([None, (), (1,), (cols,), (rows, 1), (rows, cols)]))
+    if shape is not None:
+        constants["C"] = _values(rng, shape, dtype)
+        names.append("C")
+    attributes: dict[str, Any] = {"transA": int(trans_a), "transB": int(trans_b)}
+    attributes |= {name: draw(st.sampled_from([0.5, -1.75, 1.0])) for name in ("alpha", "beta") if draw(st.booleans())}
+    node = helper.make_node("Gemm", names, ["y"], name="layer", **attributes)
+    x = b if left else a
+    model = _model(node, x, 2, constants, draw(OPSETS))
+    return Drawn(model, x, f"Gemm {a.shape} x {b.shape} weight {'A' if left else 'B'} C {shape} {attributes}")
+
+
+@st.composite
+def matmuls(draw: st.DrawFn) -> Drawn:
+    left = draw(st.booleans())  # the weight is the first operand
+    inner, other = draw(st.integers(1, 30)), draw(st.integers(1, 12))
+    vector, axes = draw(st.integers(0, 3)) == 0, draw(st.integers(1, 4))
+    shape = [4, *(draw(st.integers(1, 3)) for _ in range(2))]
+    rng, dtype = np.random.default_rng(draw(SEEDS)), draw(DTYPES)
+    if left:
+        weight = _values(rng, (inner,) if vector else (other, inner), dtype)
+        x_shape = (inner,) if axes == 1 else (*shape[: axes - 2], inner, draw(st.integers(1, 4)))
+    else:
+        weight = _values(rng, (inner,) if vector else (inner, other), dtype)
+        x_shape = (*shape[: axes - 1], inner)
+    node = helper.make_node("MatMul", ["W", "x"] if left else ["x", "W"], ["y"], name="layer")
+    x = _inputs(rng, x_shape, dtype)
+    model = _model(node, x, axes - vector, {"W": weight}, draw(OPSETS))
+    return Drawn(model, x, f"MatMul weight {weight.shape} on the {'left' if left else 'right'}")
+
+
+@st.composite
+def machines(draw: st.DrawFn) -> Hardware:
+    """A preset without output noise, on tiles so small that most matrices are split, sometimes easily saturated."""
+    machine = Hardware.load(draw(st.sampled_from(preset_names())))
+    tiles = draw(st.sampled_from([(256, 256), (7, 5), (12, 4), (20, 3)]))
+    adc: dict[str, Any] = {"noise": 0.0}
+    if draw(st.booleans()) and machine.adc.bits is not None:
+        adc |= {"bits": draw(st.sampled_from([None, 6, 8])), "bound": draw(st.sampled_from([0.4, 1.5, 12.0]))}
+        adc["bound_management"] = draw(st.sampled_from(["iterative", "none"]))
+    dac: dict[str, Any] = {}
+    if draw(st.booleans()) and machine.dac.bits is not None:
+        dac |= {"bits": draw(st.sampled_from([None, 5, 8])), "bound": draw(st.sampled_from([0.7, 1.0, 1.5]))}
+        dac["scaling"] = draw(st.sampled_from(["abs_max", "static", "none"]))
+    update = {
+        "tiles": Tiles(rows=tiles[0], cols=tiles[1]),
+        "adc": machine.adc.model_copy(update=adc),
+        "dac": machine.dac.model_copy(update=dac),
+    }
+    return machine.model_copy(update=update)
+
+
+def _plan(model: OnnxModel, graph: LayerGraph, hardware: Hardware, ranges: tuple[float, ...]) -> Plan:
+    """The layer analog."""
+    (layer,) = graph.candidates
+    fields = {"macs": 1, "parameters": 1, "tiles": 1, "weight": None, "output": "y", "detail": ""}
+    placed = LayerPlan(
+        name=layer.name,
+        op_type=layer.op_type,
+        placement="analog",
+        reason="forced",
+        input_range=ranges if hardware.needs_calibration else None,
+        **fields,  # type: ignore[arg-type]
+    )
+    return Plan(lhc_version="0", source=model.source, hardware=hardware, layers=(placed,))
+
+
+def _run(proto: onnx.ModelProto, feeds: Mapping[str, Array]) -> Array:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 4
+    session = onnxruntime.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    return np.asarray(session.run(None, dict(feeds))[0])
+
+
+def _one_code(matrix: ProgrammedMatrix, hardware: Hardware, drawn: Drawn) -> float:
+    """The most that one code of the ADC, or without one of the DAC, is worth in an output."""
+    adc, dac = hardware.adc, hardware.dac
+    if adc.bits is not None:
+        step = 2 * (adc.bound or 0) / (2**adc.bits - 2) * (32 if adc.bound_management == "iterative" else 1)
+    elif dac.bits is not None:
+        step = (
+            2
+            * (dac.bound or 0)
+            / (2**dac.bits - 2)
+            * max(float(np.abs(t.weights).max()) for r in matrix.tiles for t in r)
+        )
+    else:
+        return 0.0
+    scale = max(float(np.abs(t.scales * t.gain).max()) for row in matrix.tiles for t in row)
+    vectors = float(np.abs(drawn.x).max()) if dac.scaling == "abs_max" else 1.0
+    return 2 * step * scale * vectors * len(matrix.tiles)
+
+
+def _check(drawn: Drawn, hardware: Hardware, seed: int) -> None:
+    model = load_model(drawn.model)
+    graph = read_graph(model, sizes=False)
+    (inputs, _) = HybridExecutor(model, graph, ["layer"]).layers[0].matrix_shape
+    rng = np.random.default_rng(seed)
+    plan = _plan(model, graph, hardware, tuple(rng.uniform(0.3, 3, -(-inputs // hardware.tiles.rows)).tolist()))
+    try:
+        session = HybridSession(model, hardware, plan, seed=seed)
+    except ModelError as error:
+        assert "all equal" in str(error)  # a device model that is not defined for such a tile
+        assume(False)
+    matrices = HybridExecutor(model, graph, plan.analog, plan.ranges).states(hardware, seed, 0, hardware.t_inference_s)
+    compiled = lower(model, graph, plan, matrices, hardware, "off")
+    onnx.checker.check_model(compiled, full_check=True)
+    (expected,) = session.run(None, {"x": drawn.x})
+    result = _run(compiled, {"x": drawn.x})
+    assert result.shape == expected.shape
+    assert result.dtype == expected.dtype
+    error = np.abs(result.astype(np.float64) - expected.astype(np.float64))
+    rounding = 2e-3 if drawn.x.dtype == np.float16 else ROUNDING
+    moved = error > rounding * (np.abs(expected.astype(np.float64)).max(initial=0) or 1.0)
+    assert moved.sum() <= max(1, MOVED * error.size)
+    assert not moved.any() or error.max() <= _one_code(next(iter(matrices.values())), hardware, drawn)
+
+
+@SETTINGS
+@given(convolutions(), machines(), st.integers(0, 1000))
+def test_any_conv(drawn: Drawn, hardware: Hardware, seed: int) -> None:
+    _check(drawn, hardware, seed)
+
+
+@SETTINGS
+@given(gemms(), machines(), st.integers(0, 1000))
+def test_any_gemm(drawn: Drawn, hardware: Hardware, seed: int) -> None:
+    _check(drawn, hardware, seed)
+
+
+@SETTINGS
+@given(matmuls(), machines(), st.integers(0, 1000))
+def test_any_matmul(drawn: Drawn, hardware: Hardware, seed: int) -> None:
+    _check(drawn, hardware, seed)

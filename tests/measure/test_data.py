@@ -1,0 +1,246 @@
+"""The same samples in every form give the same task, and what does not fit the model is refused."""
+
+import re
+import shlex
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from typer.testing import CliRunner
+
+import lhc
+from lhc.cli.app import app
+from lhc.errors import DataError, UsageError
+from lhc.measure import load_task
+from lhc.measure.data import DataSource
+from lhc.metrics import METRICS, Array
+from lhc.model import OnnxModel
+from lhc.models import zoo_entry
+from lhc.onnx_io import load_model
+from lhc.passes import Select
+from lhc.task import Task
+
+Arrays = dict[str, Array]
+
+MODEL = """<ir_version: 8, opset_import: ["" : 17]>
+g (float[N, 2, 3] image, int64[N, T] tokens, float rate) => (float[N, 2, 3] y) { y = Mul (image, rate) }"""
+
+
+@pytest.fixture(scope="module")
+def model() -> OnnxModel:
+    return load_model(onnx.parser.parse_model(MODEL))
+
+
+def arrays(samples: int = 23) -> Arrays:
+    """Floats and integers of other widths than the model takes, one value without axes, and labels."""
+    rng = np.random.default_rng(samples)
+    return {
+        "image": rng.normal(size=(samples, 2, 3)),
+        "tokens": rng.integers(0, 99, (samples, 4), dtype=np.int32),
+        "rate": np.array(0.5),
+        "labels": rng.integers(0, 10, samples),
+    }
+
+
+def rows(given: Arrays, start: int, stop: int | None) -> Arrays:
+    return {name: array[start:stop] if array.ndim else array for name, array in given.items()}
+
+
+def write_npz(path: Path, given: Arrays) -> Path:
+    np.savez(path, **given)  # type: ignore[arg-type]
+    return path
+
+
+def write_folder(folder: Path, given: Arrays) -> Path:
+    folder.mkdir()
+    for name, array in given.items():
+        np.save(folder / f"{name}.npy", array)
+    return folder
+
+
+def write_shards(folder: Path, given: Arrays, save: Callable[..., None] = np.savez) -> Path:
+    folder.mkdir()
+    for number, (start, stop) in enumerate([(0, 7), (7, 7), (7, 8), (8, None)]):
+        save(folder / f"{number}.npz", **rows(given, start, stop))
+    return folder
+
+
+def blocks(given: Arrays) -> Iterator[Arrays]:
+    for start, stop in [(0, 1), (1, 12), (12, 12), (12, None)]:
+        yield rows(given, start, stop)
+
+
+def a_task(given: Arrays) -> Task:
+    inputs = {name: array for name, array in given.items() if name != "labels"}
+    return Task(inputs, given["labels"], METRICS["accuracy"])
+
+
+FORMS: dict[str, Callable[[Path, Arrays], DataSource]] = {
+    "arrays": lambda path, given: given,
+    "task": lambda path, given: a_task(given),
+    "npz": lambda path, given: write_npz(path / "data.npz", given),
+    "path of an npz": lambda path, given: str(write_npz(path / "data.npz", given)),
+    "folder of npy": lambda path, given: write_folder(path / "arrays", given),
+    "shards": lambda path, given: write_shards(path / "shards", given),
+    "packed shards": lambda path, given: write_shards(path / "packed", given, np.savez_compressed),
+    "function that yields": lambda path, given: lambda: blocks(given),
+    "function that returns a list": lambda path, given: lambda: list(blocks(given)),
+    "function that returns arrays": lambda path, given: lambda: given,
+    "function that returns a task": lambda path, given: lambda: a_task(given),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_every_form_gives_the_same_task(form: str, tmp_path: Path, model: OnnxModel) -> None:
+    given = arrays()
+    task = load_task(FORMS[form](tmp_path, given), model)
+    assert task.metric is METRICS["accuracy"]
+    assert (len(task), set(task.inputs)) == (23, {"image", "tokens", "rate"})
+    for where, feeds in task.blocks(5):
+        np.testing.assert_array_equal(feeds["image"], given["image"][where].astype(np.float32), strict=True)
+        np.testing.assert_array_equal(feeds["tokens"], given["tokens"][where].astype(np.int64), strict=True)
+        np.testing.assert_array_equal(feeds["rate"], np.float32(0.5), strict=True)
+    assert task.targets is not None
+    np.testing.assert_array_equal(task.targets, given["labels"], strict=True)
+    expected = Task(
+        {
+            "image": given["image"].astype(np.float32),
+            "tokens": given["tokens"].astype(np.int64),
+            "rate": np.array(0.5, np.float32),
+        },
+        given["labels"],
+        METRICS["accuracy"],
+    )
+    assert task.digest == expected.digest
+    order = np.array([22, 0, 7, 7, 6, 8, 1])
+    assert task.take(order).digest == expected.take(order).digest
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_every_form_can_be_cut_to_its_first_samples(form: str, tmp_path: Path, model: OnnxModel) -> None:
+    given = arrays()
+    given["image"][9] = np.nan
+    task = load_task(FORMS[form](tmp_path, given) if "task" not in form else given, model, samples=9)
+    assert task.digest == load_task(rows(arrays(), 0, 9), model).digest
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_values_that_are_not_finite_in_the_type_of_the_model_are_refused(
+    form: str, tmp_path: Path, model: OnnxModel
+) -> None:
+    given = arrays()
+    given["image"][20, 1, 1] = 1e300
+    with np.errstate(over="ignore"), pytest.raises(DataError, match="'image' holds NaN or infinite values"):
+        load_task(FORMS[form](tmp_path, given), model)
+
+
+@pytest.mark.analog
+def test_sensitivities_are_the_same_bytes_in_every_form(tmp_path: Path) -> None:
+    task = zoo_entry("digits").task().head(150)
+    given = {"x": np.asarray(task.inputs["x"]), "labels": np.asarray(task.targets)}
+    tables = [
+        lhc.sensitivity("digits", FORMS[form](tmp_path, given), draws=2, selection=Select(include=("conv1", "linear")))
+        for form in ("npz", "folder of npy", "packed shards", "function that yields")
+    ]
+    reports = {repr(table).encode() for table in tables}
+    assert len(reports) == 1
+
+
+@dataclass(frozen=True)
+class Misfit:
+    id: str
+    change: Callable[[Arrays], Arrays]
+    message: str
+
+
+def _with(**changes: Array) -> Callable[[Arrays], Arrays]:
+    return lambda given: given | changes
+
+
+def _without(name: str) -> Callable[[Arrays], Arrays]:
+    return lambda given: {key: array for key, array in given.items() if key != name}
+
+
+MISFITS = [
+    Misfit("input missing", _without("tokens"), r"no array for input 'tokens'. Keys must be the input names"),
+    Misfit("one too many", _with(extra=np.zeros(23)), "'extra' is neither an input nor the targets"),
+    Misfit("other type", _with(image=np.zeros((23, 2, 3), np.uint8)), "'image' is uint8, the model takes float32"),
+    Misfit(
+        "other shape", _with(image=np.zeros((23, 3, 2))), r"'image' has shape \(23, 3, 2\), the model takes \(N, 2, 3"
+    ),
+    Misfit(
+        "axes where there are none", _with(rate=np.ones(23)), r"'rate' has shape \(23,\).*one value for all samples"
+    ),
+    Misfit("no axes where there are some", _with(image=np.array(1.0)), r"'image' has shape \(\), .*first axis samples"),
+    Misfit("no samples", lambda given: rows(given, 0, 0), "holds no samples"),
+]
+
+
+@pytest.mark.parametrize("form", ["arrays", "npz", "folder of npy", "shards", "function that yields"])
+@pytest.mark.parametrize("case", MISFITS, ids=lambda case: case.id)
+def test_data_that_does_not_fit_the_model_is_refused(case: Misfit, form: str, tmp_path: Path, model: OnnxModel) -> None:
+    with pytest.raises(DataError, match=case.message):
+        load_task(FORMS[form](tmp_path, case.change(arrays())), model)
+
+
+@pytest.mark.parametrize("form", ["arrays", "npz", "folder of npy"])
+def test_lengths_that_differ_are_refused_even_where_fewer_samples_are_asked_for(
+    form: str, tmp_path: Path, model: OnnxModel
+) -> None:
+    source = FORMS[form](tmp_path, arrays() | {"labels": np.zeros(22, np.int64)})
+    with pytest.raises(DataError, match=r"different length.*'targets': 22"):
+        load_task(source, model, samples=5)
+
+
+def test_targets_that_are_no_classes_need_a_metric_to_be_named(tmp_path: Path, model: OnnxModel) -> None:
+    source = write_folder(tmp_path / "data", arrays() | {"labels": np.zeros((23, 2, 3), np.float32)})
+    with pytest.raises(UsageError, match="targets are float32, not integer class indices"):
+        load_task(source, model)
+    assert load_task(source, model, METRICS["mse"]).metric is METRICS["mse"]
+
+
+def test_another_key_of_the_targets(tmp_path: Path, model: OnnxModel) -> None:
+    given = arrays()
+    given["classes"] = given.pop("labels")
+    folder = write_folder(tmp_path / "data", given)
+    assert load_task(folder, model, label_key="classes").targets is not None
+    with pytest.raises(DataError, match="or --label-key classes"):
+        load_task(folder, model)
+
+
+def test_what_is_no_data_is_refused(model: OnnxModel) -> None:
+    with pytest.raises(UsageError, match="data is a int; give a path"):
+        load_task(3, model)  # type: ignore[arg-type]
+
+
+def test_a_single_array_file_is_refused_with_what_to_give_instead(tmp_path: Path, model: OnnxModel) -> None:
+    np.save(tmp_path / "image.npy", arrays()["image"])
+    with pytest.raises(DataError, match=r"image.npy: one array; give its folder"):
+        load_task(tmp_path / "image.npy", model)
+
+
+DOCS = (Path(__file__).parents[2] / "docs" / "data.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.analog
+def test_the_documented_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, code in re.findall(r"```python\n# (\w+\.py)\n(.*?)```", DOCS, re.DOTALL):
+        Path(name).write_text(code)
+    export, *measure = re.findall(r"^\$ lhc (.*)$", DOCS, re.MULTILINE)
+    assert len(measure) == 3
+    run(export)
+    exec(Path("split_digits.py").read_text(), {})
+    (printed,) = {run(command) for command in measure}
+    assert "layer1.0.conv1" in printed
+    assert "3 draws, 200 samples" in printed
+
+
+def run(command: str) -> str:
+    """What the command prints."""
+    result = CliRunner().invoke(app, shlex.split(command), catch_exceptions=False)
+    assert result.exit_code == 0, result.stderr
+    return result.stdout

@@ -1,0 +1,283 @@
+"""Weights that are computed from what is stored: the same values as onnxruntime's."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from onnx import TensorProto, helper, numpy_helper, parser
+
+from lhc.errors import ModelError
+from lhc.graph import obstacle
+from lhc.onnx_io import Constants, load_model, read_graph
+from lhc.onnx_io.folding import FOLD_LIMIT
+
+RNG = np.random.default_rng(20261125)
+W = RNG.normal(size=(4, 6)).astype(np.float32)
+Q = RNG.integers(-128, 128, (4, 6)).astype(np.int8)
+U = RNG.integers(0, 256, (4, 6)).astype(np.uint8)
+SCALES = RNG.uniform(0.01, 0.2, 6).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Folded:
+    id: str
+    nodes: tuple[str, ...]
+    """Lines of a graph that computes ``w``."""
+    arrays: dict[str, np.ndarray] = field(default_factory=lambda: {"a": W})
+    opset: int = 21
+
+
+def ints(*values: int) -> np.ndarray:
+    return np.array(values, np.int64)
+
+
+FOLDED = [
+    Folded("Identity", ("w = Identity(a)",)),
+    Folded("Transpose", ("w = Transpose(a)",)),
+    Folded("Transpose, permuted", ("w = Transpose <perm = [1, 0]> (a)",)),
+    Folded("Cast from float64", ("w = Cast <to = 1> (a)",), {"a": W.astype(np.float64)}),
+    Folded("Cast from float16", ("w = Cast <to = 1> (a)",), {"a": W.astype(np.float16)}),
+    Folded("Cast to float16", ("w = Cast <to = 10> (a)",)),
+    Folded("Cast from int8", ("w = Cast <to = 1> (a)",), {"a": Q}),
+    Folded("Reshape", ("w = Reshape(a, s)",), {"a": W, "s": ints(-1, 3)}),
+    Folded("Reshape, a size kept", ("w = Reshape(a, s)",), {"a": W, "s": ints(0, 2, -1)}),
+    Folded("Reshape, zero is zero", ("w = Reshape <allowzero = 1> (a, s)",), {"a": W[:0], "s": ints(0, 5)}),
+    Folded("Flatten", ("w = Flatten(a)",), {"a": W.reshape(2, 2, 6)}),
+    Folded("Flatten, axis", ("w = Flatten <axis = -1> (a)",), {"a": W.reshape(2, 2, 6)}),
+    Folded("Flatten all", ("w = Flatten <axis = 0> (a)",)),
+    Folded("Squeeze", ("w = Squeeze(a)",), {"a": W[None, :, None]}),
+    Folded("Squeeze, axes", ("w = Squeeze(a, x)",), {"a": W[None, :, None], "x": ints(0)}),
+    Folded("Squeeze, older", ("w = Squeeze <axes = [0, 2]> (a)",), {"a": W[None, :, None]}, 11),
+    Folded("Unsqueeze", ("w = Unsqueeze(a, x)",), {"a": W, "x": ints(0, -1)}),
+    Folded("Unsqueeze, older", ("w = Unsqueeze <axes = [1]> (a)",), {"a": W}, 11),
+    Folded("ConstantOfShape", ("w = ConstantOfShape <value = float[1] {0.02}> (s)",), {"s": ints(4, 6)}),
+    Folded("ConstantOfShape, zeros", ("w = ConstantOfShape(s)",), {"s": ints(4, 6)}),
+    Folded("DequantizeLinear", ("w = DequantizeLinear(a, s)",), {"a": Q, "s": np.float32(0.03)}),
+    Folded(
+        "DequantizeLinear, zero point",
+        ("w = DequantizeLinear(a, s, z)",),
+        {"a": U, "s": np.float32(0.03), "z": np.uint8(131)},
+    ),
+    Folded(
+        "DequantizeLinear, columns",
+        ("w = DequantizeLinear <axis = 1> (a, s, z)",),
+        {"a": Q, "s": SCALES, "z": Q[0]},
+    ),
+    Folded("DequantizeLinear, rows", ("w = DequantizeLinear <axis = 0> (a, s)",), {"a": Q, "s": SCALES[:4]}),
+    Folded("DequantizeLinear, last axis", ("w = DequantizeLinear <axis = -1> (a, s)",), {"a": Q, "s": SCALES}),
+    Folded("DequantizeLinear, opset 10", ("w = DequantizeLinear(a, s)",), {"a": Q, "s": np.float32(0.03)}, 10),
+    Folded(
+        "DequantizeLinear, blocks",
+        ("w = DequantizeLinear <axis = 1, block_size = 2> (a, s)",),
+        {"a": Q, "s": RNG.uniform(0.01, 0.2, (4, 3)).astype(np.float32)},
+    ),
+    Folded(
+        "DequantizeLinear, 4 bits",
+        ("w = DequantizeLinear <axis = 1, block_size = 2> (a, s)",),
+        {
+            "a": (Q // 16).astype(helper.tensor_dtype_to_np_dtype(TensorProto.INT4)),
+            "s": RNG.uniform(0.01, 0.2, (4, 3)).astype(np.float32),
+        },
+    ),
+    Folded("DequantizeLinear, float16", ("w = DequantizeLinear(a, s)",), {"a": Q, "s": np.float16(0.03)}),
+    Folded(
+        "DequantizeLinear, int32",
+        ("w = DequantizeLinear(a, s)",),
+        {"a": Q.astype(np.int32) * 999, "s": np.float32(1e-4)},
+    ),
+    Folded(
+        "weights of training with quantisers",
+        ("q = QuantizeLinear <axis = 1> (a, s, z)", "w = DequantizeLinear <axis = 1> (q, s, z)"),
+        {"a": W, "s": SCALES / 4, "z": np.zeros(6, np.int8)},
+    ),
+    Folded(
+        "QuantizeLinear", ("q = QuantizeLinear(a, s)", "w = DequantizeLinear(q, s)"), {"a": W, "s": np.float32(0.01)}
+    ),
+    Folded("Constant node", ("a = Constant <value = float[2] {1.5, 2}> ()", "w = Identity(a)"), {}),
+    Folded("Constant node, floats", ("w = Constant <value_floats = [1.5, 2.5]> ()",), {}),
+    Folded("sizes in a Constant node", ("s = Constant <value_ints = [3, -1]> ()", "w = Reshape(a, s)")),
+    Folded(
+        "several steps",
+        ("d = DequantizeLinear <axis = 1> (a, s)", "t = Transpose(d)", "w = Unsqueeze(t, x)"),
+        {"a": Q, "s": SCALES, "x": ints(0)},
+    ),
+]
+
+
+def model_of(case: Folded) -> onnx.ModelProto:
+    lines = "\n".join(case.nodes)
+    text = (
+        f'<ir_version: 10, opset_import: ["": {case.opset}]> g (float[1] x) => (float[1] y) {{ {lines}\n y = Relu(x) }}'
+    )
+    model = parser.parse_model(text)
+    model.graph.initializer.extend(numpy_helper.from_array(np.asarray(v), k) for k, v in case.arrays.items())
+    return model
+
+
+@pytest.mark.parametrize("case", FOLDED, ids=lambda case: case.id)
+def test_values_are_those_of_onnxruntime(case: Folded) -> None:
+    model = model_of(case)
+    constants = Constants(load_model(model).proto.graph)
+    assert "w" in constants
+    found = constants.value("w")
+    model.graph.output.append(onnx.ValueInfoProto(name="w"))
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    (expected,) = session.run(["w"], {"x": np.zeros(1, np.float32)})
+    assert isinstance(expected, np.ndarray)
+    assert (found.shape, found.dtype) == (expected.shape, expected.dtype)
+    assert constants.shape("w") == expected.shape
+    assert constants.dtype("w") == expected.dtype.name
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_bfloat16_behind_a_cast_is_a_weight() -> None:
+    stored = W.astype(helper.tensor_dtype_to_np_dtype(TensorProto.BFLOAT16))
+    model = model_of(Folded("", ("w = Cast <to = 1> (a)",), {"a": stored}))
+    found = Constants(model.graph).value("w")
+    np.testing.assert_array_equal(found, stored.astype(np.float32))
+    assert found.dtype == np.float32
+
+
+NOT_FOLDED = [
+    Folded("computed", ("w = Add(a, a)",)),
+    Folded("of an input", ("w = Reshape(x, s)",), {"s": ints(1)}),
+    Folded("of a sum", ("b = Add(a, a)", "w = Transpose(b)")),
+    Folded("Cast to integers", ("w = Cast <to = 7> (a)",)),
+    Folded("a string", ("w = Identity(a)",), {"a": np.array(["x"], object)}),
+    Folded("17 steps", tuple(f"t{i + 1} = Identity(t{i})" for i in range(16)) + ("w = Identity(t16)",), {"t0": W}),
+]
+
+
+@pytest.mark.parametrize("case", NOT_FOLDED, ids=lambda case: case.id)
+def test_anything_else_is_no_constant(case: Folded) -> None:
+    assert "w" not in Constants(model_of(case).graph)
+
+
+def test_products_of_another_domain_are_not_folded() -> None:
+    node = helper.make_node("Transpose", ["a"], ["w"], domain="com.example")
+    graph = helper.make_graph([node], "g", [], [], [numpy_helper.from_array(W, "a")])
+    assert "w" not in Constants(graph)
+    node.op_type, node.domain = "DequantizeLinear", "com.microsoft"
+    node.input.append("s")
+    graph = helper.make_graph(
+        [node], "g", [], [], [numpy_helper.from_array(Q, "a"), numpy_helper.from_array(np.float32(0.5), "s")]
+    )
+    np.testing.assert_array_equal(Constants(graph).value("w"), Q * np.float32(0.5))
+
+
+@dataclass(frozen=True)
+class Weight:
+    id: str
+    nodes: tuple[str, ...]
+    arrays: dict[str, np.ndarray]
+    reason: str | None = None
+    detail: str = ""
+    product: str = "y = MatMul(x, w)"
+
+
+BIG = ints(2**20, 2**20)
+WEIGHTS = [
+    Weight("transposed", ("w = Transpose(a)",), {"a": W.T}),
+    Weight("QDQ", ("w = DequantizeLinear <axis = 1> (a, s)",), {"a": Q, "s": SCALES}),
+    Weight("sparse", (), {}),
+    Weight("float16", (), {"w": W.astype(np.float16)}),
+    Weight("float64", (), {"w": W.astype(np.float64)}),
+    Weight("NaN", (), {"w": np.where(W > 1, np.nan, W).astype(np.float32)}, "unsupported", "NaN or infinite"),
+    Weight("infinite", (), {"w": np.where(W > 1, np.inf, W).astype(np.float32)}, "unsupported", "NaN or infinite"),
+    Weight("empty", (), {"w": W[:, :0]}, "unsupported", "is empty"),
+    Weight("stack", (), {"w": W.reshape(2, 4, 3)}, "unsupported", "a stack of matrices (2x4x3)"),
+    Weight(
+        "bfloat16",
+        (),
+        {"w": W.astype(helper.tensor_dtype_to_np_dtype(TensorProto.BFLOAT16))},
+        "unsupported",
+        "is bfloat16; tiles take float weights",
+    ),
+    Weight("too large", ("w = ConstantOfShape(s)",), {"s": BIG}, "no-static-weight", f"at most {FOLD_LIMIT}"),
+    Weight("nonsense", ("w = Reshape(a, s)",), {"a": W, "s": ints(5, 5)}, "no-static-weight", "cannot be computed"),
+    Weight("computed", ("w = Mul(a, a)",), {"a": W}, "no-static-weight", "both operands are computed at run time"),
+    Weight(
+        "MatMulInteger", (), {"w": Q}, "unsupported", "MatMulInteger computes on integers", "y = MatMulInteger(x, w)"
+    ),
+    Weight("ConvInteger", (), {"w": Q[:, :, None]}, "unsupported", "computes on integers", "y = ConvInteger(x, w)"),
+    Weight(
+        "QLinearMatMul",
+        (),
+        {"w": Q, "s": np.float32(1), "z": np.int8(0)},
+        "unsupported",
+        "computes on integers",
+        "y = QLinearMatMul(x, s, z, w, s, z, s, z)",
+    ),
+    Weight(
+        "QLinearConv",
+        (),
+        {"w": Q[:, :, None], "s": np.float32(1), "z": np.int8(0)},
+        "unsupported",
+        "computes on integers; tiles take float weights, as in a model with QuantizeLinear",
+        "y = QLinearConv(x, s, z, w, s, z, s, z)",
+    ),
+]
+
+
+@pytest.mark.parametrize("case", WEIGHTS, ids=lambda case: case.id)
+def test_a_weight_or_the_reason_why_not(case: Weight) -> None:
+    lines = "\n".join((*case.nodes, case.product))
+    graph = parser.parse_graph(f"g (float[N, 4] x) => (float[N, 6] y) {{ {lines} }}")
+    if case.id == "sparse":
+        values, indices = numpy_helper.from_array(W.ravel()[:9], "w"), numpy_helper.from_array(np.arange(9), "i")
+        graph.sparse_initializer.add(values=values, indices=indices, dims=[4, 6])
+    graph.initializer.extend(numpy_helper.from_array(v, k) for k, v in case.arrays.items())
+    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
+    layer = read_graph(load_model(proto), sizes=False).candidates[0]
+    problem = obstacle(layer)
+    if case.reason is None:
+        assert problem is None
+        assert layer.weight is not None
+        assert layer.weight.shape == (4, 6)
+    else:
+        assert problem is not None
+        assert problem.reason == case.reason
+        assert case.detail in problem.detail
+
+
+def test_weights_are_shared_by_content_and_orientation_wherever_they_come_from() -> None:
+    text = """
+    <ir_version: 10, opset_import: ["" : 21]>
+    g (float[N, 6] x) => (float[N, 6] y) {
+      plain = MatMul(x, w)
+      t = Transpose(wt)
+      turned = MatMul(plain, t)
+      g1 = Gemm <transB = 1> (turned, wt)
+      i = Identity(w)
+      g2 = Gemm(g1, i)
+      back = Gemm <transB = 1> (g2, w)
+      y = MatMul(back, c)
+    }
+    """
+    model = parser.parse_model(text)
+    square = RNG.normal(size=(6, 6)).astype(np.float32)
+    for name, array in {"w": square, "wt": square.T, "c": square}.items():
+        model.graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(array), name))
+    graph = read_graph(load_model(model))
+    groups = graph.tied(layer.name for layer in graph.candidates)
+    outputs = [[graph[name].outputs[0] for name in group] for group in groups]
+    assert outputs == [["plain", "turned", "g1", "g2", "y"], ["back"]]
+
+
+@given(st.binary(max_size=200), st.integers(0, 30), st.lists(st.integers(-3, 2**40), max_size=4))
+def test_nonsense_in_a_tensor_is_an_error_of_lhc(data: bytes, kind: int, dims: list[int]) -> None:
+    model = parser.parse_model(
+        '<ir_version: 10, opset_import: ["": 21]> g (float[1] x) => (float[1] y) { y = Relu(x) }'
+    )
+    model.graph.initializer.add(name="w", data_type=kind, dims=dims, raw_data=data)
+    constants = Constants(model.graph)
+    try:
+        assert constants.value("w").shape == tuple(dims)
+    except ModelError as error:
+        assert "'w'" in str(error)

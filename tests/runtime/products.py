@@ -1,0 +1,58 @@
+"""Products of one matrix on tiles, by either engine."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+from torch import Tensor
+
+from lhc.hardware import Hardware
+from lhc.runtime.fast import FastMatrix
+from lhc.runtime.matrix import AnalogMatrix
+from lhc.runtime.stream import Unit
+from lhc.runtime.threads import isolated
+from lhc.runtime.vectors import MatrixRows, Products
+
+__all__ = ["ENGINES", "Engine", "multiplier", "product", "programmed"]
+
+Engine = Literal["fast", "reference"]
+ENGINES: tuple[Engine, ...] = ("fast", "reference")
+
+
+def programmed(
+    weight: npt.NDArray[np.floating],
+    hardware: Hardware,
+    t_s: float | None = None,
+    groups: int = 1,
+    ranges: Sequence[float] | None = None,
+    seed: int = 0,
+    draw: int = 0,
+) -> AnalogMatrix:
+    """Tiles that hold a matrix, ``(groups · outputs, inputs)``; not drifted where ``t_s`` is None."""
+    matrix = AnalogMatrix(weight, groups, hardware, "abc", ranges)
+    with isolated():
+        matrix.program(seed, draw)
+        if t_s is not None:
+            matrix.drift_to(t_s)
+    return matrix
+
+
+def multiplier(matrix: AnalogMatrix, engine: Engine, seed: int = 0, draw: int = 0) -> Products:
+    """What computes the products of programmed tiles; seed and draw are those that they were programmed with."""
+    return matrix if engine == "reference" else FastMatrix([matrix.programmed()], [draw], seed, matrix.hardware)
+
+
+def product(
+    matrix: AnalogMatrix,
+    x: Tensor,
+    group: int = 0,
+    unit: int = 0,
+    engine: Engine = "fast",
+    seed: int = 0,
+    draw: int = 0,
+) -> Tensor:
+    """Products of vectors ``(vectors, inputs)`` with the matrix of a group, ``(vectors, outputs)``."""
+    with isolated():
+        products = multiplier(matrix, engine, seed, draw).products(MatrixRows(x), group, Unit(unit, range(len(x))))
+        return products[0, 0].T.contiguous()

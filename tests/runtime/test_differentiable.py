@@ -1,0 +1,299 @@
+"""The differentiable form of a network equals onnxruntime, and its gradients are those of the network."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import onnxruntime
+import pytest
+import torch
+from onnx import numpy_helper
+
+from lhc.errors import LhcError, ModelError
+from lhc.models import zoo_entry
+from lhc.onnx_io import load_model, read_graph
+from lhc.runtime.differentiable import DifferentiableModel, UnsupportedOperatorError, parity
+
+Array = npt.NDArray[Any]
+
+TOLERANCE = 1e-5
+"""Relative to the greatest magnitude of a tensor."""
+
+
+def network(proto: onnx.ModelProto, biases: bool = False) -> DifferentiableModel:
+    model = load_model(proto)
+    return DifferentiableModel(model, read_graph(model, sizes=False), biases)
+
+
+def parsed(body: str, weights: Mapping[str, Array], opset: int = 21) -> onnx.ModelProto:
+    """A model in ONNX's text form; ``body`` starts with the signature."""
+    proto = onnx.parser.parse_model(f'<ir_version: 10, opset_import: ["" : {opset}]> g {body}')
+    proto.graph.initializer.extend(numpy_helper.from_array(np.asarray(a), name) for name, a in weights.items())
+    return proto
+
+
+def normal(*shape: int, seed: int = 0) -> Array:
+    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+
+
+def run(proto: onnx.ModelProto, feeds: Mapping[str, Array]) -> Array:
+    session = onnxruntime.InferenceSession(proto.SerializeToString(), providers=["CPUExecutionProvider"])
+    return np.asarray(session.run(None, dict(feeds))[0])
+
+
+@dataclass(frozen=True)
+class Case:
+    """A model with one input ``x`` and output ``y``."""
+
+    name: str
+    body: str
+    x: Array = field(repr=False)
+    weights: Mapping[str, Array] = field(default_factory=dict, repr=False)
+    opset: int = 21
+    rank: int = 4
+
+    def proto(self) -> onnx.ModelProto:
+        given = ",".join(map(str, self.x.shape))
+        out = ",".join(f"d{i}" for i in range(self.rank))
+        kind = {"f": "float", "i": "int64"}[self.x.dtype.kind]
+        return parsed(f"({kind}[{given}] x) => (float[{out}] y) {{ {self.body} }}", self.weights, self.opset)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+IMAGE = normal(2, 4, 9, 11)
+ROWS = normal(2, 5, 6)
+W33 = {"w": normal(6, 4, 3, 3), "b": normal(6)}
+AXES = {"one": np.array([1]), "last": np.array([-1])}
+CASES = (
+    Case("conv, uneven pads and strides", "y = Conv <pads=[0,1,2,0], strides=[2,1]> (x, w, b)", IMAGE, W33),
+    Case("conv, SAME_LOWER", 'y = Conv <auto_pad="SAME_LOWER", strides=[2,2]> (x, w)', IMAGE, W33),
+    Case("conv, VALID, dilated", 'y = Conv <auto_pad="VALID", dilations=[2,3]> (x, w)', IMAGE, W33),
+    Case("conv, grouped", "y = Conv <group=2> (x, w, b)", IMAGE, {"w": normal(6, 2, 2, 3), "b": normal(6)}),
+    Case("conv, one axis", "y = Conv <pads=[1,1]> (x, w)", normal(2, 3, 8), {"w": normal(4, 3, 3)}, rank=3),
+    Case("conv, three axes", "y = Conv (x, w)", normal(1, 2, 4, 5, 6), {"w": normal(3, 2, 2, 2, 2)}, rank=5),
+    Case(
+        "transposed conv",
+        "y = ConvTranspose <strides=[2,3], pads=[1,0,1,1], output_padding=[1,1]> (x, w, b)",
+        IMAGE,
+        {"w": normal(4, 3, 3, 3), "b": normal(3)},
+    ),
+    Case("max pool, ceil", "y = MaxPool <kernel_shape=[3,2], strides=[2,2], ceil_mode=1, pads=[1,0,1,0]> (x)", IMAGE),
+    Case("average pool, ceil", "y = AveragePool <kernel_shape=[2,2], strides=[2,2], ceil_mode=1> (x)", IMAGE),
+    Case("average pool, pads", "y = AveragePool <kernel_shape=[3,3], pads=[1,1,1,1]> (x)", IMAGE),
+    Case(
+        "average pool, pads count",
+        "y = AveragePool <kernel_shape=[3,3], pads=[1,1,1,1], count_include_pad=1> (x)",
+        IMAGE,
+    ),
+    Case(
+        "batch normalisation",
+        "y = BatchNormalization (x, s, b, m, v)",
+        IMAGE,
+        {"s": normal(4), "b": normal(4, seed=1), "m": normal(4, seed=2), "v": np.abs(normal(4, seed=3))},
+    ),
+    Case("channels normalised together", "y = LRN <size=4, alpha=0.3> (x)", IMAGE),
+    Case("gemm, both transposed", "y = Gemm <transA=1, transB=1, alpha=0.5, beta=2.0> (x, w, c)", normal(5, 3),
+         {"w": normal(4, 5), "c": normal(1, 4)}, rank=2),
+    Case("matmul, weight on the left", "y = MatMul (w, x)", ROWS, {"w": normal(3, 5)}, rank=3),
+    Case("matmul, a vector", "y = MatMul (x, w)", ROWS, {"w": normal(6)}, rank=2),
+    Case("softmax over two axes, opset 11", "y = Softmax <axis=1> (x)", ROWS, opset=11, rank=3),
+    Case("softmax, opset 13", "y = Softmax <axis=1> (x)", ROWS, rank=3),
+    Case("slice backwards", "y = Slice (x, s, e, a, st)", ROWS,
+         {"s": np.array([-1, 4]), "e": np.array([-9, 0]), "a": np.array([2, 1]), "st": np.array([-2, -3])}, rank=3),
+    Case("pad, reflected", 'y = Pad <mode="reflect"> (x, p)', ROWS, {"p": np.array([0, 2, 1, 0, 1, 3])}, rank=3),
+    Case("pad, at the edge, an axis", 'y = Pad <mode="edge"> (x, p, , one)', ROWS,
+         {"p": np.array([2, 3]), **AXES}, rank=3),
+    Case("gather, negative", "y = Gather <axis=1> (x, i)", ROWS, {"i": np.array([[-1, 0], [2, -5]])}),
+    Case("embedding", "y = Gather (w, x)", np.array([[1, 0, 6]]), {"w": normal(7, 3)}, rank=3),
+    Case("clip by attributes, opset 7", "y = Clip <max=0.5> (x)", ROWS, opset=7, rank=3),
+    Case("clip above", "y = Clip (x, , h)", ROWS, {"h": np.float32(0.5)}, rank=3),
+    Case("reduced over an input's axes", "y = ReduceL2 <keepdims=0> (x, last)", ROWS, AXES, rank=2),
+    Case("reduced over an attribute's axes", "y = ReduceMean <axes=[1], keepdims=1> (x)", ROWS, opset=13, rank=3),
+    Case("split unevenly", "a, y = Split <axis=2, num_outputs=2> (x)", normal(2, 5, 7), rank=3),
+    Case("shapes at run time", "s = Shape <start=0, end=1> (x)\n m = Constant <value_ints=[-1]> ()\n"
+         "t = Concat <axis=0> (s, m)\n y = Reshape (x, t)", IMAGE, rank=2),
+    Case("resized by scales", 'y = Resize <mode="linear", coordinate_transformation_mode="half_pixel"> (x, , s)', IMAGE,
+         {"s": np.array([1, 1, 1.7, 0.6], np.float32)}),
+    Case("resized to sizes", 'y = Resize <mode="nearest", coordinate_transformation_mode="asymmetric",'
+         ' nearest_mode="floor"> (x, , , s)', IMAGE, {"s": np.array([2, 4, 18, 33])}),
+    Case("greatest of three", "a = Neg (x)\n y = Max (x, a, h)", ROWS, {"h": np.float32(0.5)}, rank=3),
+    Case("integers divided towards zero", "i = Cast <to=7> (x)\n j = Div (i, k)\n y = Cast <to=1> (j)", 9 * ROWS,
+         {"k": np.array(-2)}, rank=3),
+    Case("attention of the standard", "y = Attention <q_num_heads=2, kv_num_heads=2> (x, x, x)", ROWS,
+         opset=23, rank=3),
+    Case("defaults of a standard function", "y = MeanVarianceNormalization (x)", IMAGE),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_operators_equal_onnxruntime(case: Case) -> None:
+    found = parity(network(case.proto()), {"x": case.x})
+    assert found["y"] <= TOLERANCE
+
+
+def test_zoo_equals_onnxruntime() -> None:
+    entry = zoo_entry("digits")
+    module = network(entry.model())
+    found = parity(module, {"x": np.asarray(entry.task().inputs["x"][:16])})
+    assert set(found) == {layer.name for layer in module.graph.candidates} | {"logits"}
+    assert max(found.values()) <= TOLERANCE
+
+
+@pytest.mark.parametrize("name", ["resnet20", "minilm", "stories260k", "mobilebert"])
+@pytest.mark.slow
+def test_zoo_from_outside_equals_onnxruntime(name: str, lhc_data: Path) -> None:
+    entry = zoo_entry(name)
+    feeds = {key: np.asarray(array[:2]) for key, array in entry.task().inputs.items()}
+    module = network(entry.model())
+    found = parity(module, feeds)
+    assert len(found) > 20
+    assert max(found.values()) <= 2 * TOLERANCE
+
+
+@pytest.mark.parametrize("file", ["mtcnn_pnet", "mtcnn_rnet", "mtcnn_onet", "magika_standard_v3_3", "rapidocr_cls"])
+def test_third_party_files_equal_onnxruntime(file: str, lhc_data: Path) -> None:
+    module = network(onnx.load(lhc_data / "onnx" / f"{file}.onnx"))
+    feeds = {}
+    for value in module.model.proto.graph.input:
+        sizes = [d.dim_value if d.dim_value > 0 else 2 if axis == 0 else 48 for axis, d in
+                 enumerate(value.type.tensor_type.shape.dim)]  # fmt: skip
+        whole = value.type.tensor_type.elem_type != onnx.TensorProto.FLOAT
+        feeds[value.name] = (np.abs(100 * normal(*sizes)).astype(np.int32)) if whole else normal(*sizes)
+    assert max(parity(module, feeds).values()) <= TOLERANCE
+
+
+TWO_LAYERS = """(float[N, 5] x) => (float[N, 3] y) {
+  [first] a = MatMul (x, "block.0.weight")
+  [relu] r = Relu (a)
+  [second] y = Gemm <transB = 1> (r, "block.1.weight", "block.1.bias")
+}"""
+WEIGHTS = {"block.0.weight": normal(5, 4), "block.1.weight": normal(3, 4), "block.1.bias": normal(3)}
+
+
+def test_parameters_have_the_names_of_the_file() -> None:
+    proto = parsed(TWO_LAYERS, WEIGHTS)
+    assert dict(network(proto).named_parameters()).keys() == {"block.0.weight", "block.1.weight"}
+    assert dict(network(proto, biases=True).named_parameters()).keys() == WEIGHTS.keys()
+
+
+def test_a_weight_in_a_constant_node_that_two_products_share_is_one_parameter() -> None:
+    text = """(float[N, 2] x) => (float[N, 2] y) {
+      w = Constant <value = float[2,2] {1.0, 2.0, 3.0, 4.0}> ()
+      a = MatMul (x, w)
+      y = MatMul (a, w)
+    }"""
+    module = network(parsed(text, {}))
+    (parameter,) = dict(module.named_parameters()).items()
+    assert parameter[0] == "w"
+    x = np.eye(2, dtype=np.float32)
+    module({"x": x})["y"].sum().backward()
+    # y = x w w, so d(sum y)/dw = (x w)ᵀ 1 + xᵀ 1 (w 1)ᵀ.
+    w, ones = np.array([[1, 2], [3, 4]]), np.ones((2, 2))
+    assert parameter[1].grad is not None
+    assert np.allclose(parameter[1].grad.numpy(), w.T @ ones + ones @ w.T)
+
+
+def test_changed_parameters_are_written_into_the_file() -> None:
+    proto = parsed(TWO_LAYERS, WEIGHTS)
+    module = network(proto)
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.mul_(-0.5)
+    x = normal(7, 5)
+    changed = module.to_onnx()
+    assert np.allclose(run(changed, {"x": x}), module({"x": x})["y"].detach().numpy(), atol=1e-6)
+    assert not np.allclose(run(changed, {"x": x}), run(proto, {"x": x}), atol=0.1)
+    assert module.model.proto.SerializeToString() == load_model(proto).proto.SerializeToString()
+
+
+def test_gradients_are_those_of_the_network() -> None:
+    """A step of the weights along their gradient changes onnxruntime's answers as the gradient says."""
+    entry = zoo_entry("digits")
+    module = network(entry.model())
+    x = np.asarray(entry.task().inputs["x"][:20])
+    target = torch.from_numpy(normal(20, 10))
+    (module({"x": x})["logits"] * target).sum().backward()
+    before = float((run(entry.model(), {"x": x}) * target.numpy()).sum(dtype=np.float64))
+    expected, step = 0.0, 1e-5
+    with torch.no_grad():
+        for parameter in module.parameters():
+            assert parameter.grad is not None
+            expected += step * float(parameter.grad.double().square().sum())
+            parameter.add_(step * parameter.grad)
+    after = float((run(module.to_onnx(), {"x": x}) * target.numpy()).sum(dtype=np.float64))
+    assert after - before == pytest.approx(expected, rel=0.02)
+
+
+def test_products_can_be_replaced_and_seen() -> None:
+    module = network(parsed(TWO_LAYERS, WEIGHTS))
+    x = normal(7, 5)
+    seen = []
+
+    def noisy(activation: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+        assert bias is not None
+        seen.append((tuple(activation.shape), tuple(weight.shape), tuple(bias.shape)))
+        return activation @ weight.T + bias + 1
+
+    found = module({"x": x}, ["a", "y"], {"second": noisy})
+    assert seen == [((7, 4), (3, 4), (3,))]
+    plain = run(parsed(TWO_LAYERS, WEIGHTS), {"x": x})
+    assert np.allclose(found["y"].detach().numpy(), plain + 1, atol=1e-5)
+    assert np.allclose(found["a"].detach().numpy(), x @ WEIGHTS["block.0.weight"], atol=1e-5)
+
+
+def test_functions_of_the_model_are_inlined() -> None:
+    text = """<ir_version: 10, opset_import: ["" : 21, "mine" : 1]>
+    g (float[N, 4] x) => (float[N, 4] y) { a = mine.shifted (x)
+      [product] y = MatMul (a, w) }
+    <domain: "mine", opset_import: ["" : 21]>
+    shifted (x) => (y) { one = Constant <value_float = 1.0> ()
+      y = Add (x, one) }"""
+    proto = onnx.parser.parse_model(text)
+    proto.graph.initializer.append(numpy_helper.from_array(normal(4, 4), "w"))
+    assert max(parity(network(proto), {"x": normal(3, 4)}).values()) <= TOLERANCE
+
+
+SIDE = """(float[N, 3] x) => (float[N, 2] y, float[N, 3] side) {
+  [product] y = MatMul (x, w)
+  [odd one] side = Bernoulli (x)
+}"""
+
+
+def test_only_what_is_asked_for_has_to_be_differentiable() -> None:
+    module = network(parsed(SIDE, {"w": normal(3, 2)}))
+    assert module({"x": normal(4, 3)}, ["y"])["y"].shape == (4, 2)
+    with pytest.raises(UnsupportedOperatorError, match=r"model: RandomUniformLike 'odd one.*' cannot be differentiated|"
+                       r"model: Bernoulli 'odd one' cannot be differentiated"):  # fmt: skip
+        module({"x": normal(4, 3)})
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ("[lstm] y, h, c = LSTM <hidden_size = 2> (x, w, r)", "LSTM 'lstm' cannot be differentiated"),
+        ("[big] y = Resize <mode = \"cubic\"> (x, , s)", "Resize 'big' cannot be differentiated: mode cubic"),
+        ("[pool] y, i = MaxPool <kernel_shape = [2]> (x)", "MaxPool 'pool' cannot be differentiated: it gives indices"),
+    ],
+)  # fmt: skip
+def test_unsupported_operators_are_named(body: str, words: str) -> None:
+    weights = {"w": normal(1, 8, 4), "r": normal(1, 8, 2), "s": np.array([1, 1, 2], np.float32)}
+    module = network(parsed(f"(float[2, 3, 4] x) => (float[a, b, c] y) {{ {body} }}", weights))
+    with pytest.raises(UnsupportedOperatorError, match=words) as caught:
+        module({"x": normal(2, 3, 4)})
+    assert isinstance(caught.value, LhcError)
+
+
+def test_wrong_questions_are_answered() -> None:
+    module = network(parsed(TWO_LAYERS, WEIGHTS))
+    with pytest.raises(ModelError, match="nothing computes 'z'"):
+        module({"x": normal(7, 5)}, ["z"])
+    with pytest.raises(ModelError, match="MatMul 'first' fails in torch"):
+        module({"x": normal(7, 6)})
+    with pytest.raises(ModelError, match="torch has no type for input 'x'"):
+        module({"x": np.array([["a"] * 5], object)})
