@@ -1,4 +1,4 @@
-"""Sub-commands that measure: sensitivity, partition, run."""
+"""Sub-commands that measure: sensitivity, run."""
 
 from pathlib import Path
 from typing import Annotated
@@ -12,10 +12,7 @@ from lhc.cli.options import (
     Direction,
     Draws,
     Exclude,
-    ExternalData,
     Force,
-    ForceAnalog,
-    ForceDigital,
     Form,
     Fresh,
     HardwareOption,
@@ -40,9 +37,8 @@ from lhc.cli.options import (
 from lhc.cli.output import check_file, check_form, emit, hint
 from lhc.cli.progress import reporter
 from lhc.errors import UsageError
-from lhc.files import write_file
 
-__all__ = ["partition", "run", "sensitivity"]
+__all__ = ["run", "sensitivity"]
 
 
 @app.command()
@@ -104,124 +100,6 @@ def sensitivity(
         )
     footer = f"{table.draws} draws, {table.samples} samples, {table.t_s:g} s after programming, seed {table.seed}"
     emit(documents.sensitivity(table), table.as_table(), footer, form)
-
-
-@app.command()
-@reporting
-def partition(
-    model: Model,
-    data: Data = None,
-    metric: Metric = None,
-    higher_is_better: Direction = None,
-    scored_output: ScoredOutput = None,
-    max_drop: Annotated[
-        float | None,
-        typer.Option(
-            "--max-drop", metavar="X", help="Greatest mean drop, in the metric's unit; a zoo model's own, else 0.01."
-        ),
-    ] = None,
-    drop_type: Annotated[str, typer.Option("--drop-type", metavar="T", help="absolute or relative.")] = "absolute",
-    confidence: Confidence = 0.9,
-    generalize: Annotated[
-        bool, typer.Option("--generalize", help="Decide for other samples too, not for these samples alone.")
-    ] = False,
-    hardware: HardwareOption = "lionheart",
-    t_inference: TInference = None,
-    draws: Draws = 10,
-    samples: Samples = None,
-    strategy: Annotated[
-        str,
-        typer.Option("--strategy", metavar="S", help="sensitivity, lionheart, all-analog, all-digital or first-last."),
-    ] = "sensitivity",
-    seed: Seed = 0,
-    include: Include = None,
-    exclude: Exclude = None,
-    force_analog: ForceAnalog = None,
-    force_digital: ForceDigital = None,
-    label_key: LabelKey = "labels",
-    output: Annotated[
-        Path | None,
-        typer.Option("--out", "-o", metavar="OUT.onnx", help="By default <stem>.lhc.onnx beside MODEL."),
-    ] = None,
-    plan: Annotated[
-        Path | None,
-        typer.Option("--plan", metavar="F.yaml", help="Verify and write this plan instead of searching one."),
-    ] = None,
-    plan_out: Annotated[
-        Path | None,
-        typer.Option("--plan-out", metavar="F.yaml", help="Also write the plan, to be read, edited, fed back."),
-    ] = None,
-    external_data: ExternalData = "keep",
-    force: Force = False,
-    jobs: Jobs = 1,
-    scheduler: Scheduler = None,
-    work_dir: WorkDir = None,
-    fresh: Fresh = False,
-    memory: Memory = "2GiB",
-    timeout: Timeout = None,
-    form: Form = "table",
-    json: Json = False,
-    quiet: Quiet = False,
-) -> None:
-    """Place every layer within the accuracy you can afford to lose, and annotate the model."""
-    from lhc.api import partition as run
-    from lhc.cli import documents
-    from lhc.opening import open_model
-    from lhc.outcomes import check_output, plan_table
-    from lhc.passes import Select
-    from lhc.plan import Plan
-
-    form = check_form(form, json)
-    how = execution(jobs, scheduler, work_dir, fresh, memory, timeout)
-    opened = open_model(model)
-    documents.tell_renamed(opened.model.renamed, hint)
-    where = output or _default_output(model, opened.model.path)
-    check_output(where, opened.model, force, external_data)  # type: ignore[arg-type]  # checked there
-    if plan_out is not None:
-        check_file(plan_out, force)
-    followed = None if plan is None else Plan.load(plan)
-    patterns = [tuple(p or ()) for p in (include, exclude, force_analog, force_digital)]
-    with reporter(quiet) as progress:
-        result = run(
-            opened,
-            data,
-            metric=metric,
-            higher_is_better=higher_is_better,
-            output=scored_output,
-            confidence=confidence,
-            generalize=generalize,
-            max_drop=max_drop,
-            drop_type=drop_type,  # type: ignore[arg-type]  # checked there
-            hardware=hardware,
-            t_inference=t_inference,
-            strategy=strategy,
-            samples=samples,
-            draws=draws,
-            seed=seed,
-            label_key=label_key,
-            selection=Select(*patterns),
-            follow=followed,
-            progress=progress,
-            execution=how,
-        )
-    for note in result.notes:
-        hint(f"note: {note}")
-    result.save(where, force=force, external_data=external_data)  # type: ignore[arg-type]
-    if plan_out is not None:
-        write_file(plan_out, lambda file: file.write(result.plan.to_yaml().encode()))
-        hint(f"written: {plan_out}")
-    emit(documents.partition(result), plan_table(result.plan), documents.outcome_text(result), form)
-    hint(f"written: {where}")
-    outcome = result.plan.outcome
-    if outcome is not None and not outcome.within_budget:
-        hint("the budget is not met; the plan was written all the same")
-        raise typer.Exit(1)
-
-
-def _default_output(model: str, path: Path | None) -> Path:
-    if path is None:
-        return Path(f"{model}.lhc.onnx")
-    return path.with_name(f"{path.name.removesuffix('.onnx').removesuffix('.lhc')}.lhc.onnx")
 
 
 @app.command()

@@ -2,7 +2,7 @@
 
 from lhc.measure.bench import Bench, Progress, silent
 from lhc.measure.data import load_task
-from lhc.measure.execution import Execution, Running
+from lhc.measure.execution import HERE, Execution, Running
 from lhc.measure.judge import Budget, PlacementJudge
 from lhc.measure.measurement import Evaluator, Measurement, SampleScores, SetScores, evaluation
 from lhc.measure.placing import Found, place
@@ -10,6 +10,7 @@ from lhc.measure.sensitivity import measure_sensitivity, ranking_metric
 from lhc.measure.splits import MIN_SPLIT_SAMPLES, Splits, split_task
 
 __all__ = [
+    "HERE",
     "MIN_SPLIT_SAMPLES",
     "Bench",
     "Budget",

@@ -12,7 +12,7 @@ from lhc.measure.scoring import DEFAULT_MEMORY
 from lhc.measure.workers import ProcessWorkers, SerialWorkers, Workers
 from lhc.store import ResultLog
 
-__all__ = ["Execution", "Running"]
+__all__ = ["HERE", "Execution", "Running"]
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,10 @@ class Execution:
     def start(self) -> "Running":
         """Open everything; to be used as a context manager."""
         return Running(self)
+
+
+HERE = Execution()
+"""In this process, keeping nothing."""
 
 
 class Running:

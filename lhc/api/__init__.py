@@ -1,0 +1,20 @@
+"""What lhc does, one function each: analyze, sensitivity, partition, evaluate, compile.
+
+Nothing here prints; warnings go to the logger ``lhc``. ``model`` is a path, a zoo name, an ``onnx.ModelProto`` or a
+loaded model; ``data`` an ``.npz`` file, arrays by input name (and ``labels``), or a `Task`; a zoo name brings its own.
+Every error is an `LhcError`.
+"""
+
+from lhc.api.looking import analyze
+from lhc.api.measuring import analog_outputs, evaluate, sensitivity
+from lhc.api.placing import DEFAULT_MAX_DROP, compile, partition
+
+__all__ = [
+    "DEFAULT_MAX_DROP",
+    "analog_outputs",
+    "analyze",
+    "compile",
+    "evaluate",
+    "partition",
+    "sensitivity",
+]

@@ -1,0 +1,30 @@
+"""What measures nothing."""
+
+from collections.abc import Mapping
+
+from lhc import __version__
+from lhc.hardware import Hardware
+from lhc.opening import ModelSource, open_model
+from lhc.outcomes import Analysis
+from lhc.passes import Qualify, initial_plan
+from lhc.preparing import HardwareSource, check_machine
+
+__all__ = ["analyze"]
+
+Shapes = Mapping[str, tuple[int, ...]]
+
+
+def analyze(model: ModelSource, *, hardware: HardwareSource = "lionheart", shapes: Shapes | None = None) -> Analysis:
+    """Which layers can be analog on this hardware, and what they cost. Needs no data and measures nothing.
+
+    Args:
+        model: what to look at.
+        hardware: preset, YAML file or description.
+        shapes: full shapes of inputs, where the file leaves them open.
+    """
+    machine = Hardware.load(hardware)
+    opened = open_model(model)
+    graph = opened.graph(shapes)
+    check_machine(machine, graph)
+    plan = Qualify().run(graph, initial_plan(graph, machine, opened.model.source, __version__)).plan
+    return Analysis(plan, graph, opened.model.renamed)

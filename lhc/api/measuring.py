@@ -1,0 +1,181 @@
+"""How much damage single layers do, and what a placement is worth."""
+
+from collections.abc import Iterable, Sequence
+from typing import Literal
+
+import numpy as np
+
+from lhc.errors import UsageError
+from lhc.measure import HERE, Execution, Progress, measure_sensitivity, silent
+from lhc.measure.data import DataSource
+from lhc.opening import ModelSource
+from lhc.passes import Select
+from lhc.plan import Plan
+from lhc.preparing import DEFAULT_DRAWS, EVERYTHING, HardwareSource, Request, prepare, prepare_run
+from lhc.results import Evaluation, SensitivityTable
+from lhc.stats import CONFIDENCE, check_confidence
+
+__all__ = ["analog_outputs", "evaluate", "sensitivity"]
+
+
+def sensitivity(
+    model: ModelSource,
+    data: DataSource | None = None,
+    *,
+    metric: str = "kl",
+    higher_is_better: bool | None = None,
+    output: str | None = None,
+    hardware: HardwareSource = "lionheart",
+    t_inference: float | None = None,
+    samples: int | None = None,
+    draws: int = DEFAULT_DRAWS,
+    half_width: float | None = None,
+    confidence: float = CONFIDENCE,
+    seed: int = 0,
+    label_key: str = "labels",
+    selection: Select = EVERYTHING,
+    progress: Progress = silent,
+    execution: Execution = HERE,
+) -> SensitivityTable:
+    """Damage of every eligible layer when it alone is analog, on all samples given.
+
+    Args:
+        model: the network.
+        data: samples, targets if the metric needs them.
+        metric: in whose unit damage is measured.
+        higher_is_better: direction of a metric given as ``module:function``.
+        output: the output that is scored; the first by default.
+        hardware: preset, YAML file or description.
+        t_inference: seconds after the first read; the hardware's own by default.
+        samples: use the first so many.
+        draws: programmings per layer, at least 2.
+        half_width: stop a layer before that once its interval is within this share of its mean.
+        confidence: two-sided level of the intervals.
+        seed: fixes devices and noise.
+        label_key: key of the targets in the data.
+        selection: which layers are looked at.
+        progress: called as work proceeds.
+        execution: processes, memory, time, and where results are kept; results do not depend on it.
+    """
+    check_confidence(confidence)
+    if half_width is not None and not half_width > 0:
+        raise UsageError(f"--half-width must be above 0, got {half_width}")
+    with execution.start() as running:
+        request = Request(
+            model,
+            data,
+            metric,
+            higher_is_better,
+            output,
+            hardware,
+            samples,
+            draws,
+            seed,
+            label_key,
+            selection,
+            progress,
+            running=running,
+        )
+        work = prepare(request, t_inference)
+        return measure_sensitivity(work.bench(work.task), work.graph, work.measurable, confidence, half_width)
+
+
+def evaluate(
+    model: ModelSource,
+    data: DataSource | None = None,
+    *,
+    metric: str | None = None,
+    higher_is_better: bool | None = None,
+    output: str | None = None,
+    hardware: HardwareSource | None = None,
+    placement: Plan | Iterable[str] | Literal["all-analog"] | None = None,
+    times: Sequence[float] | None = None,
+    samples: int | None = None,
+    draws: int = DEFAULT_DRAWS,
+    confidence: float = CONFIDENCE,
+    seed: int = 0,
+    label_key: str = "labels",
+    progress: Progress = silent,
+    execution: Execution = HERE,
+) -> list[Evaluation]:
+    """Value of a placement at one or more times after programming, on all samples given.
+
+    Args:
+        model: the network.
+        data: samples, targets if the metric needs them.
+        metric: accuracy where there are class labels, else agreement with the digital network.
+        higher_is_better: direction of a metric given as ``module:function``.
+        output: the output that is scored; the first by default.
+        hardware: that of the annotations by default, else ``lionheart``.
+        placement: the model's annotations by default (all digital where there are none).
+        times: seconds after the first read; the hardware's own by default.
+        samples: use the first so many.
+        draws: programmings.
+        confidence: two-sided level of the intervals.
+        seed: fixes devices and noise.
+        label_key: key of the targets in the data.
+        progress: called as work proceeds.
+        execution: processes, memory, time, and where results are kept; results do not depend on it.
+    """
+    check_confidence(confidence)
+    with execution.start() as running:
+        request = Request(
+            model,
+            data,
+            metric,
+            higher_is_better,
+            output,
+            hardware,
+            samples,
+            draws,
+            seed,
+            label_key,
+            EVERYTHING,
+            progress,
+            running=running,
+        )
+        work, analog, at = prepare_run(request, placement, times)
+        bench = work.bench(work.task)
+        return [bench.evaluate(analog, what=f"t = {t:g} s", t_s=t, confidence=confidence) for t in at]
+
+
+def analog_outputs(
+    model: ModelSource,
+    data: DataSource | None = None,
+    *,
+    hardware: HardwareSource | None = None,
+    placement: Plan | Iterable[str] | Literal["all-analog"] | None = None,
+    times: Sequence[float] | None = None,
+    samples: int | None = None,
+    draws: int = 1,
+    seed: int = 0,
+    label_key: str = "labels",
+    progress: Progress = silent,
+) -> dict[str, np.ndarray]:
+    """All outputs of the mapped network.
+
+    Returns:
+        Output name -> ``(samples, ...)``, or ``(draws, samples, ...)`` with more than one draw; with more than one
+        time the names are ``NAME@T``, T in seconds. Arguments are those of `evaluate`.
+    """
+    request = Request(
+        model,
+        data,
+        hardware=hardware,
+        samples=samples,
+        draws=draws,
+        seed=seed,
+        label_key=label_key,
+        progress=progress,
+    )
+    work, analog, at = prepare_run(request, placement, times)
+    bench = work.bench(work.task)
+    result: dict[str, np.ndarray] = {}
+    for t in at:
+        blocks: list[list[list[np.ndarray]]] = [[] for _ in range(draws)]
+        for draw, _, outputs in bench.outputs(analog, range(draws), f"t = {t:g} s", t):
+            blocks[draw].append(outputs)
+        for index, name in enumerate(work.graph.outputs):
+            stacked = np.stack([np.concatenate([b[index] for b in blocks[draw]]) for draw in range(draws)])
+            result[name if len(at) == 1 else f"{name}@{t:g}"] = stacked[0] if draws == 1 else stacked
+    return result
