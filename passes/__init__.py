@@ -8,14 +8,14 @@ from lhc.passes.gates import ParityGate
 from lhc.passes.qualify import Qualify, initial_plan
 from lhc.passes.search import Point, SearchSpace, search_space
 from lhc.passes.search_base import Goal
-from lhc.passes.search_front import Front, front
+from lhc.passes.search_front import EstimatedFront, front
 from lhc.passes.select import FollowPlan, Select
 from lhc.passes.strategies import STRATEGIES, Strategy, make_strategy
 
 __all__ = [
     "STRATEGIES",
+    "EstimatedFront",
     "FollowPlan",
-    "Front",
     "Goal",
     "Judge",
     "ParityGate",

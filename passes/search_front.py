@@ -14,11 +14,11 @@ from dataclasses import dataclass
 
 from lhc.passes.search import Point, SearchSpace
 
-__all__ = ["Front", "front"]
+__all__ = ["EstimatedFront", "front"]
 
 
 @dataclass(frozen=True)
-class Front:
+class EstimatedFront:
     """A trade-off by estimate.
 
     Attributes:
@@ -30,7 +30,7 @@ class Front:
     complete: bool
 
 
-def front(space: SearchSpace, most: int = 50) -> Front:
+def front(space: SearchSpace, most: int = 50) -> EstimatedFront:
     """The placements of which none is better than another in both estimated damage and objective.
 
     Args:
@@ -39,9 +39,9 @@ def front(space: SearchSpace, most: int = 50) -> Front:
     """
     safest, best = space.safest(), space.best()
     if safest is None or best is None:
-        return Front((), complete=True)
+        return EstimatedFront((), complete=True)
     if not _apart(space, safest, best):
-        return Front((best,), complete=True)
+        return EstimatedFront((best,), complete=True)
     points = {p.placement: p for p in (safest, best)}
     number = itertools.count(1)
     boxes = [(0.0, 0, safest, best)]
@@ -51,7 +51,7 @@ def front(space: SearchSpace, most: int = 50) -> Front:
             points |= {one.placement: one, other.placement: other}
             area = (other.damage - one.damage) * (one.value - other.value)
             heapq.heappush(boxes, (-area, next(number), one, other))
-    return Front(tuple(sorted(points.values(), key=lambda p: p.damage)), complete=not boxes)
+    return EstimatedFront(tuple(sorted(points.values(), key=lambda p: p.damage)), complete=not boxes)
 
 
 def _apart(space: SearchSpace, safer: Point, better: Point) -> bool:

@@ -21,35 +21,14 @@ from lhc.passes.base import Judge, PassResult
 from lhc.passes.search import Point, SearchSpace, search_space
 from lhc.passes.search_base import DEFAULT_GOAL, Goal, Strategy, decide
 from lhc.plan import Plan, Reason
-from lhc.results import Verdict
+from lhc.results import Calibration, Verdict
 
-__all__ = ["Calibration", "Milp", "calibrate", "placed"]
+__all__ = ["Milp", "calibrate", "placed"]
 
 _MARGIN = 0.1
 """Part of a bracket, at either end, that an interpolation may not come near."""
 _NARROW = 0.02
 """Bracket at which to stop, as a share of the damage of the best placement."""
-
-
-@dataclass(frozen=True)
-class Calibration:
-    """How measured drops compare with estimated damages, over the placements that were judged.
-
-    Attributes:
-        factor: sum of the drops over sum of the damages.
-        spread: mean deviation of a drop from the factor times its damage, as a share of the mean drop's magnitude.
-        placements: how many.
-    """
-
-    factor: float
-    spread: float
-    placements: int
-
-    def __str__(self) -> str:
-        return (
-            f"measured drops are {self.factor:.3g} x estimated damage, {100 * self.spread:.0f} % off on average, over"
-            f" {self.placements} judged placements"
-        )
 
 
 def calibrate(damages: list[float], drops: list[float]) -> Calibration | None:
