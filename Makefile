@@ -1,12 +1,12 @@
 PYTHON ?= python
 
 .DEFAULT_GOAL := help
-.PHONY: help check lint types test test-slow coverage fmt wheel
+.PHONY: help check lint types test test-slow docs coverage fmt wheel
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 12
 
-check: lint types test  ## all that CI runs
+check: lint types docs test  ## all that CI runs
 
 lint:  ## formatting, style, import layers
 	ruff format --check .
@@ -21,6 +21,9 @@ test:  ## the tests of everyday work, and why any were skipped
 
 test-slow:  ## the long tests: wheels for every Python, whole networks
 	$(PYTHON) -m pytest -m slow
+
+docs:  ## the pages, into build/docs; a link that leads nowhere is an error
+	sphinx-build -W --keep-going -q -b html docs build/docs
 
 coverage:  ## the everyday tests with branch coverage
 	$(PYTHON) -m pytest -m "not slow" --cov --cov-report=term-missing:skip-covered

@@ -1,0 +1,24 @@
+"""Sphinx: ``make docs`` builds the pages. Pages are Markdown (MyST), the reference comes from docstrings."""
+
+import lhc
+
+project = "lhc"
+author = "the lhc authors"
+project_copyright = "the lhc authors"
+release = version = lhc.__version__
+
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode"]
+exclude_patterns = ["conftest.py"]
+html_theme = "furo"
+html_title = "lhc"
+html_theme_options = {"top_of_page_buttons": []}
+
+myst_enable_extensions = ["colon_fence", "dollarmath"]
+myst_heading_anchors = 3
+suppress_warnings = ["myst.header"]  # decisions are numbered headings of the third level
+
+autodoc_default_options = {"members": True, "show-inheritance": True, "member-order": "bysource"}
+autodoc_typehints = "description"
+autodoc_typehints_description_target = "documented"
+autodoc_preserve_defaults = True
+napoleon_numpy_docstring = False
