@@ -64,8 +64,8 @@ class ProgrammedLayers:
     """What the analog layers multiply by, on one or more chips.
 
     Attributes:
-        chips: per chip, by tile set.
-        together: all chips at once, for the tile sets that are driven before the chips' signals differ.
+        chips: per chip, by tile set; for the layers that another analog layer comes before.
+        together: all chips at once, for the layers that read what is the same for all chips.
     """
 
     chips: "tuple[Mapping[str, Products], ...]"
@@ -116,6 +116,9 @@ class HybridExecutor:
                 proto = segment_model(model, segment, nodes, types) if self.analog else model.proto
                 session = create_session(proto, model.label)
             self._stages.append(_Stage(segment, session, tuple(self._layers[name] for name in names)))
+        self._first = _independent(self._stages[0].analog)
+        dependent = tuple(layer for layer in self._stages[0].analog if layer not in self._first)
+        self._later = [_Stage(None, None, dependent), *self._stages[1:]]
 
     def _analog_layer(self, node: onnx.NodeProto, name: str) -> "AnalogLayer":
         layer = self._graph[name]
@@ -198,8 +201,8 @@ class HybridExecutor:
             chips = [states[index][tile_set] for index in chosen]
             return FastMatrix(chips, [draws[index] for index in chosen], seed, sets[tile_set], device)
 
-        first = {layer.tile_set for layer in self._stages[0].analog}
-        later = {layer.tile_set for stage in self._stages[1:] for layer in stage.analog}
+        first = {layer.tile_set for layer in self._first}
+        later = {layer.tile_set for stage in self._later for layer in stage.analog}
         chips = tuple({tile_set: ready(tile_set, [index]) for tile_set in later} for index in range(len(states)))
         return ProgrammedLayers(chips, {tile_set: ready(tile_set, range(len(states))) for tile_set in first})
 
@@ -223,15 +226,12 @@ class HybridExecutor:
             outputs: names; all by default.
         """
         wanted = list(self._graph.outputs if outputs is None else outputs)
-        first = {
-            layer.output: self.run_layer(layer, prefix, programmed.together, position)
-            for layer in self._stages[0].analog
-        }
+        first = {layer.output: self.run_layer(layer, prefix, programmed.together, position) for layer in self._first}
         reads = Counter(self._reads()) + Counter(wanted)
         for index, products in enumerate(programmed.chips):
             tensors = dict(prefix) | {name: chips[index] for name, chips in first.items()}
             waiting = reads.copy()
-            for stage in self._stages[1:]:
+            for stage in self._later:
                 tensors = self._segment(stage, tensors)
                 _release(tensors, waiting, stage.segment.inputs if stage.segment else ())
                 for layer in stage.analog:
@@ -241,7 +241,7 @@ class HybridExecutor:
 
     def _reads(self) -> Iterable[str]:
         """Every read of a tensor after the first analog layers."""
-        for stage in self._stages[1:]:
+        for stage in self._later:
             if stage.segment is not None:
                 yield from stage.segment.inputs
             for layer in stage.analog:
@@ -269,6 +269,12 @@ class HybridExecutor:
 
     def _tensor(self, name: str, tensors: Mapping[str, Array]) -> Array:
         return tensors[name] if name in tensors else self._constants.value(name)
+
+
+def _independent(layers: "tuple[AnalogLayer, ...]") -> "tuple[AnalogLayer, ...]":
+    """Those that read no output of another."""
+    written = {layer.output for layer in layers}
+    return tuple(layer for layer in layers if written.isdisjoint((layer.activation, *layer.digital_inputs)))
 
 
 def _require_emulation(label: str) -> None:

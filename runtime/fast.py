@@ -120,10 +120,9 @@ class FastMatrix:
         result = torch.empty(vectors.groups, self.chips * self._outputs, vectors.count)
         for part, columns in enumerate(call.columns):
             if columns.stop > unit.wanted.start and columns.start < unit.wanted.stop:
-                total: Tensor | None = None
-                for number, split in enumerate(self._splits):
-                    outputs = split.outputs(call, groups, number, part)
-                    total = outputs if total is None else total.add_(outputs)
+                total = self._splits[0].outputs(call, groups, 0, part)
+                for number, split in enumerate(self._splits[1:], start=1):
+                    total.add_(split.outputs(call, groups, number, part))
                 result[:, :, columns] = total
         return result.view(vectors.groups, self.chips, self._outputs, vectors.count).transpose(0, 1)
 
@@ -276,7 +275,8 @@ class _RowSplit:
         """
         z = self._read(call, groups, number, part, 0)
         low, high = (float(bound) for bound in torch.aminmax(z))
-        if max(-low, high) > self._io.output_limit:
+        # A vector that is not finite gives NaN here, and must not hide that others saturate.
+        if not max(-low, high) <= self._io.output_limit:
             z = self._managed(z, call, groups, number, part)
         scale = call.drive(number, 0).scale[:, :, call.columns[part]]
         return z.mul_(self._scales[groups]).mul_(scale)

@@ -143,8 +143,9 @@ def _state(tile: Any) -> ProgrammedTile:
     weights = tile.tile.weight.detach()
     scales = tile.get_mapping_scales().detach()
     scales = scales.expand(len(weights)) if scales.numel() == 1 else scales
-    if tile.input_range is not None:
-        scales = tile.input_range.detach() * scales
+    input_range = None if tile.input_range is None else float(tile.input_range.detach())
+    if input_range is not None:
+        scales = input_range * scales
     live = tile.tile.live
     compensated = tile.rpu_config.drift_compensation is not None
     return ProgrammedTile(
@@ -152,7 +153,7 @@ def _state(tile: Any) -> ProgrammedTile:
         scales=scales.numpy().copy(),
         gain=float(tile.alpha) if compensated else 1.0,
         live=np.ones(len(weights), np.float32) if live is None else live.numpy().copy(),
-        input_range=None if tile.input_range is None else float(tile.input_range),
+        input_range=input_range,
     )
 
 

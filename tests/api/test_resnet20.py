@@ -30,7 +30,7 @@ def test_parity_of_every_layer(lhc_data: Path) -> None:
     task = opened.task(None, None, 4)
     graph = opened.graph(None, task)
     names = [layer.name for layer in graph.candidates]
-    errors = parity_errors(opened.model, graph, lhc.Hardware.load("lionheart"), names, task.inputs, 4)
+    errors = parity_errors(opened.model, graph, lhc.Hardware.load("lionheart"), names, next(task.blocks(4))[1], 4)
     assert set(errors) == set(names)
     assert max(errors.values()) <= PARITY_TOLERANCE
 

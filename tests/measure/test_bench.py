@@ -101,13 +101,13 @@ def test_ideal_hardware_changes_nothing_and_is_measured_once() -> None:
     evaluation = ideal.evaluate(frozenset({"layer1"}))
     assert max(evaluation.drops) < 1e-10
     assert evaluation.draws == 4
-    assert set(calls) == {2}, "two blocks of samples, one draw"
+    assert calls == [1, 1], "the digital network and one draw, one block of samples each"
 
 
 def test_draws_do_not_depend_on_how_many_are_held_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     placement = frozenset({"layer0", "layer3"})
     together = bench(chain(), task()).measure(placement, range(3))
-    monkeypatch.setattr("lhc.measure.bench.DRAW_BYTES", 1)
+    monkeypatch.setattr("lhc.measure.scoring.CHIPS_TOGETHER", 1)
     one_by_one = bench(chain(), task()).measure(placement, range(3))
     parts = (
         bench(chain(), task())
@@ -131,7 +131,7 @@ def test_judge_measures_a_placement_once() -> None:
     judge = PlacementJudge(counting, Budget(10.0))
     placement = frozenset({"layer0"})
     assert judge.within(placement) is judge.within(placement)
-    assert len(measured) == 4, "two draws of two blocks"
+    assert measured == ["digital network", "judging 1 analog layers"], "one unit: two chips, one block"
 
 
 def test_relative_drop() -> None:

@@ -118,6 +118,6 @@ def test_nothing_right_is_excluded_on_any_preset(preset: str) -> None:
     task = opened.task(None, None, 4)
     graph = opened.graph(None, task)
     names = [layer.name for layer in graph.candidates]
-    found = parity_errors(opened.model, graph, Hardware.load(preset), names, task.inputs, 4)
+    found = parity_errors(opened.model, graph, Hardware.load(preset), names, next(task.blocks(4))[1], 4)
     assert set(found) == set(names)
     assert max(found.values()) < 1e-5
