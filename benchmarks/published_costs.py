@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 from lhc.costs import SystemCost, cost_of
 from lhc.graph import Layer, LayerGraph, MatrixShape, WeightRef
-from lhc.hardware import AlpineCosts, DianaCosts, Hardware, Tiles
+from lhc.hardware import AlpineCosts, Assumed, DianaCosts, Hardware, Known, Tiles
+from lhc.hardware.sections import Section
 from lhc.tables import Table
 
 __all__ = ["GAINS", "NETWORKS", "analog_layers", "by_macs", "closing", "gain", "gains", "prefixes"]
@@ -276,7 +277,7 @@ class Change:
 
 
 CHANGES = (
-    Change("core", "macs_per_cycle", 0.5, 16.0),
+    Change("core", "macs_per_cycle", 0.1, 16.0),
     Change("core", "gather_cycles", 0.0, 60.0),
     Change("core", "quantise_cycles", 0.0, 60.0),
     Change("core", "rescale_cycles", 0.0, 60.0),
@@ -306,13 +307,32 @@ def closing(network: str, target: float) -> Iterator[tuple[Change, float | None]
 
 def closers() -> Table:
     """What would make the gains of all-analog networks equal to the published ones, one number at a time."""
-    found = [{c.field: value for c, value in closing(g.network, g.time)} for g in GAINS[:2]]
+    found = [{c.field: value for c, value in closing(g.network, g.time)} for g in GAINS[:3]]
     rows = []
     for change in CHANGES:
         current = getattr(getattr(LIONHEART.costs, change.section), change.field)
         values = (one[change.field] for one in found)
         rows.append([change.field, f"{current:g}", *("none does" if v is None else f"{v:.2f}" for v in values)])
-    return Table(["assumption", "value here", "for AlexNet's 5.5x", "for VGG16's 6.6x"], rows, right=(1, 2, 3))
+    headers = ["assumption", "value here", *(f"for {g.network}'s {g.time:g}x" for g in GAINS[:3])]
+    return Table(headers, rows, right=(1, 2, 3, 4))
+
+
+def numbers() -> Table:
+    """Every number of both cost models, with its unit and source."""
+    rows = [["alpine", *row] for row in _numbers(AlpineCosts())] + [["diana", *row] for row in _numbers(DianaCosts())]
+    return Table(["model", "field", "value", "unit", "known from, or assumed because"], rows, right=(2,))
+
+
+def _numbers(section: Section, path: str = "") -> Iterator[list[str]]:
+    for name, field in type(section).model_fields.items():
+        value = getattr(section, name)
+        if isinstance(value, Section):
+            yield from _numbers(value, f"{name}.")
+        for mark in field.metadata:
+            if isinstance(mark, Known):
+                yield [f"{path}{name}", f"{value}", mark.unit, mark.source]
+            elif isinstance(mark, Assumed):
+                yield [f"{path}{name}", f"{value}", mark.unit, f"**assumed**: {mark.reason}"]
 
 
 def diana() -> Table:
@@ -328,7 +348,7 @@ def diana() -> Table:
     return Table(["placement", "ms", "µJ", "TOPS/W"], rows, right=(1, 2, 3))
 
 
-TABLES: Sequence[Callable[[], Table]] = (gains, prefixes, parts, closers, diana)
+TABLES: Sequence[Callable[[], Table]] = (numbers, gains, prefixes, parts, closers, diana)
 
 
 if __name__ == "__main__":

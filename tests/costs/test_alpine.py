@@ -1,0 +1,199 @@
+"""Latency and energy of layers on a core with tiles, against sums by hand."""
+
+from collections.abc import Callable
+from types import ModuleType
+
+import pytest
+
+from lhc.costs import SystemCost, cost_of
+from lhc.errors import ConfigError, ModelError, UsageError
+from lhc.graph import Layer, LayerGraph, WeightRef
+from lhc.hardware import AlpineCosts, Hardware
+from lhc.hardware.sections import Section
+
+LIONHEART = Hardware.load("lionheart")  # 256x255 tiles, dynamic scaling, 8-bit converters
+One = Callable[..., LayerGraph]
+ALL = frozenset({"product"})
+
+
+def with_costs(section: str, **fields: object) -> Hardware:
+    """LionHeart's machine with some of its cost numbers changed."""
+    assert isinstance(LIONHEART.costs, AlpineCosts)
+    changed: Section = getattr(LIONHEART.costs, section).model_copy(update=fields)
+    return LIONHEART.model_copy(update={"costs": LIONHEART.costs.model_copy(update={section: changed})})
+
+
+def analog(graph: LayerGraph, hardware: Hardware = LIONHEART) -> SystemCost:
+    return cost_of(graph, ALL, hardware)
+
+
+def nanoseconds(cost: SystemCost) -> dict[str, float]:
+    """Latency by part, in ns."""
+    return {name: 1e9 * part.latency_s for name, part in cost.layers["product"].parts.items()}
+
+
+def test_a_matrix_of_two_tiles_by_hand(one: One) -> None:
+    # 300 rows: two tiles in height; 10 columns: one in width. One product of each, one after the other.
+    parts = nanoseconds(analog(one(300, 10)))
+    clock = 2.0  # cycles per ns
+    assert parts["input"] == pytest.approx(75 * 1.0)  # 300 bytes in words of 4, 4 B/ns
+    assert parts["product"] == pytest.approx(2 * 100.0)
+    assert parts["output"] == pytest.approx(2 * 3 * 1.0)  # 10 bytes are three words, from either tile
+    assert parts["quantise"] == pytest.approx(300 * 2.0 / clock)
+    assert parts["scaling"] == pytest.approx((300 * 0.5 + 2 * 6) / clock)  # one division per vector and tile
+    assert parts["rescale"] == pytest.approx(2 * 10 * 2.0 / clock)
+    assert parts["partial sums"] == pytest.approx(10 * 1.0 / clock)  # one addition per output
+    assert parts["im2col"] == 0  # a matrix product gathers nothing
+    assert parts["re-reads"] == 0
+
+
+def test_energy_of_one_tile_by_hand(one: One) -> None:
+    cost = analog(one(256, 8))
+    parts = cost.layers["product"].parts
+    waiting = 100.0 * 2.0 * 100e-12  # 100 ns at 2 cycles per ns, 100 pJ a cycle
+    assert parts["product"].energy_j == pytest.approx(256 * 255 * 0.828e-12 + waiting)
+    # The core moves 256 bytes in 64 ns, 128 cycles, and each byte is buffered once.
+    assert parts["input"].energy_j == pytest.approx(128 * 320e-12 + 256 * 1.25e-12)
+    assert parts["quantise"].energy_j == pytest.approx(512 * 320e-12)
+    assert cost.energy_j == pytest.approx(sum(part.energy_j for part in parts.values()))
+
+
+def test_energy_of_a_product_is_what_the_source_says(one: One) -> None:
+    """12.8 TOPS/W in 14 nm, times 5.3 in 28 nm, for 2 operations in each of 256x256 cells."""
+    cells = 256 * 256
+    per_product = cells * 0.828e-12
+    assert per_product == pytest.approx(2 * cells / 12.8e12 * 5.3, rel=1e-3)
+
+
+def test_a_digital_product_by_hand(one: One) -> None:
+    cost = cost_of(one(300, 10, positions=7), frozenset(), LIONHEART)
+    cycles = 300 * 10 * 7 / 2.8
+    assert cost.latency_s == pytest.approx(cycles / 2e9)
+    assert cost.energy_j == pytest.approx(cycles * 320e-12)
+
+
+def test_weights_beyond_the_cache_come_from_memory_for_each_sample(one: One) -> None:
+    graph = one(2048, 1024)  # 2 MiB of int8
+    part = cost_of(graph, frozenset(), LIONHEART).layers["product"].parts["weights"]
+    size = 2048 * 1024
+    assert part.latency_s == pytest.approx(size / 5.332e9)
+    assert part.energy_j == pytest.approx(size * 15e-12 + size / 5.332e9 * 2e9 * 100e-12)
+    assert "weights" not in cost_of(one(1024, 1024), frozenset(), LIONHEART).layers["product"].parts
+
+
+def test_positions_repeat_everything_but_the_read_outs(one: One) -> None:
+    once, often = (analog(one(300, 10, positions=n)).layers["product"].parts for n in (1, 50))
+    for name, part in once.items():
+        factor = 1 if name == "read-outs" else 50
+        assert often[name].latency_s == pytest.approx(factor * part.latency_s)
+        assert often[name].energy_j == pytest.approx(factor * part.energy_j)
+
+
+def test_groups_are_driven_one_at_a_time(one: One) -> None:
+    # 9 rows, 1 column, 16 groups side by side on one tile: sixteen products with it.
+    grouped = nanoseconds(analog(one(9, 1, groups=16, positions=4, kernel=(3, 3))))
+    assert grouped["product"] == pytest.approx(16 * 4 * 100)
+    assert grouped["input"] == pytest.approx(16 * 4 * 3)
+
+
+def test_a_group_that_reaches_over_the_edge_of_a_tile_drives_both(one: One) -> None:
+    # 3 groups of 170 columns on two tiles of 255: the second group lies on either side of the edge.
+    assert nanoseconds(analog(one(10, 170, groups=3)))["product"] == pytest.approx(4 * 100)
+    # 2 groups of 255: the edge lies between them.
+    assert nanoseconds(analog(one(10, 255, groups=2)))["product"] == pytest.approx(2 * 100)
+
+
+def test_only_kernels_of_more_than_one_pixel_are_unfolded(one: One) -> None:
+    assert nanoseconds(analog(one(27, 4, positions=5, kernel=(3, 3))))["im2col"] == pytest.approx(27 * 5 * 2 / 2)
+    assert nanoseconds(analog(one(27, 4, positions=5, kernel=(1, 1))))["im2col"] == 0
+
+
+def test_parallel_tiles_save_time_and_no_tile_energy(one: One) -> None:
+    graph = one(1024, 510)  # 4 x 2 tiles
+    serial, parallel = (
+        analog(graph, with_costs("tile", schedule=schedule)).layers["product"].parts["product"]
+        for schedule in ("serial", "parallel")
+    )
+    assert (serial.latency_s, parallel.latency_s) == (pytest.approx(800e-9), pytest.approx(100e-9))
+    # The core waits for less time.
+    assert serial.energy_j - parallel.energy_j == pytest.approx(700 * 2 * 100e-12)
+
+
+def test_repeated_reads_repeat_transfers_and_products(one: One) -> None:
+    graph = one(300, 10)
+    parts = nanoseconds(analog(graph, with_costs("tile", reread_share=0.1)))
+    once = sum(parts[name] for name in ("quantise", "input", "product", "output", "rescale"))
+    assert parts["re-reads"] == pytest.approx(0.1 * once)
+    none = with_costs("tile", reread_share=0.1)
+    none = none.model_copy(update={"adc": none.adc.model_copy(update={"bound_management": "none"})})
+    assert nanoseconds(analog(graph, none))["re-reads"] == 0
+
+
+def test_read_outs_drive_every_row_of_every_tile_now_and_then(one: One) -> None:
+    graph = one(300, 10)  # two tiles
+    parts = nanoseconds(analog(graph, with_costs("tile", samples_per_readout=1000.0)))
+    assert parts["read-outs"] == pytest.approx(2 * 256 * (64 + 100 + 64) / 1000)
+    uncompensated = with_costs("tile", samples_per_readout=1000.0).model_copy(update={"drift_compensation": "none"})
+    assert nanoseconds(analog(graph, uncompensated))["read-outs"] == 0
+
+
+def test_static_ranges_save_the_scaling(one: One) -> None:
+    static = LIONHEART.model_copy(update={"dac": LIONHEART.dac.model_copy(update={"scaling": "static"})})
+    assert nanoseconds(analog(one(300, 10), static))["scaling"] == 0
+
+
+def test_resnet20_on_tiles_as_derived_from_the_simulator(published: ModuleType) -> None:
+    """11,073 products of tiles and 1.56 ms for these and all transfers, one tile after the other."""
+    graph = published.NETWORKS["ResNet20"]()
+    cost = cost_of(graph, published.analog_layers(graph), LIONHEART)
+    by_part = {
+        part: sum(layer.parts[part].latency_s for layer in cost.layers.values())
+        for part in ("input", "product", "output")
+    }
+    assert by_part["product"] == pytest.approx(11_073 * 100e-9)
+    assert sum(by_part.values()) == pytest.approx(1.56e-3, abs=5e-6)
+
+
+@pytest.mark.parametrize(("network", "gain"), [("AlexNet", 5.5), ("VGG16", 6.6)])
+def test_published_run_time_gains_within_a_factor_of_two(published: ModuleType, network: str, gain: float) -> None:
+    graph = published.NETWORKS[network]()
+    time, energy = published.gain(graph, published.analog_layers(graph))
+    assert gain / 2 < time < gain * 2
+    # "Energy gains track speed-up closely."
+    assert energy == pytest.approx(time, rel=0.1)
+
+
+def test_other_operators_cost_the_same_wherever_products_go(published: ModuleType) -> None:
+    graph = published.NETWORKS["ResNet8"]()
+    digital, everything = (cost_of(graph, p, LIONHEART) for p in (frozenset(), published.analog_layers(graph)))
+    assert digital.others == everything.others
+    # The first ReLU touches 16 channels of 32x32.
+    assert digital.others["relu1"].latency_s == pytest.approx(16 * 32 * 32 / 2e9)
+    assert "flatten" not in digital.others
+
+
+def test_all_on_one_side_converts_nothing(published: ModuleType) -> None:
+    graph = published.NETWORKS["ResNet8"]()
+    for placement in (frozenset[str](), published.analog_layers(graph)):
+        assert cost_of(graph, placement, LIONHEART).crossings == {}
+
+
+def test_assumptions_are_told_and_name_what_was_changed(one: One) -> None:
+    found = {a.name: a for a in analog(one(8, 8)).assumptions}
+    assert found["costs.core.macs_per_cycle"].value == "2.8 MAC/cycle"
+    assert "LionHeart" in found["costs.core.macs_per_cycle"].text
+    changed = cost_of(one(8, 8), ALL, with_costs("core", macs_per_cycle=4.0)).assumptions
+    text = next(str(a) for a in changed if a.name == "costs.core.macs_per_cycle")
+    assert text == "costs.core.macs_per_cycle = 4.0 MAC/cycle: as the hardware description has it"
+    assert any(a.value == "" and a.name == "groups" for a in changed)
+    assert "costs.core.clock_ghz" not in found, "it has a source"
+
+
+def test_what_has_no_costs_says_so(one: One) -> None:
+    with pytest.raises(ConfigError, match="'lionheart' describes no costs: give it a section 'costs'"):
+        cost_of(one(8, 8), frozenset(), LIONHEART.model_copy(update={"costs": None}))
+    with pytest.raises(UsageError, match="nothing: no product with a constant matrix"):
+        cost_of(one(8, 8), frozenset({"nothing"}), LIONHEART)
+    unknown = Layer("p", "MatMul", ("x", "w"), ("y",), WeightRef("w", 1, (3, 4), "float32", "w"))
+    with pytest.raises(ModelError, match="'p': its size is not known"):
+        cost_of(LayerGraph([unknown], ["x"], ["y"]), frozenset(), LIONHEART)
