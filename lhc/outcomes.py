@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from html import escape
 from pathlib import Path
 
 import onnx
 
+from lhc.costs import CostTerms, SystemCost, cost_of, cost_terms
 from lhc.errors import LhcError, UsageError
 from lhc.graph import LayerGraph
 from lhc.model import OnnxModel
@@ -15,7 +17,7 @@ from lhc.plan import LayerPlan, Plan, summary
 from lhc.runtime import HybridSession
 from lhc.tables import Table
 
-__all__ = ["GROUPED_FORMS", "Analysis", "PartitionResult", "check_output", "plan_table"]
+__all__ = ["GROUPED_FORMS", "Analysis", "PartitionResult", "check_output", "plan_cost", "plan_table"]
 
 GROUPED_FORMS = ("table", "markdown")
 """Forms in which rows may stand for groups of others; in the others every row is a layer."""
@@ -68,6 +70,15 @@ class Analysis:
         """Tiles of all eligible layers."""
         return self.plan.tiles_of(self.graph, frozenset(self.plan.eligible))
 
+    @cached_property
+    def costs(self) -> CostTerms | None:
+        """Latency and energy of every layer, analog and digital; None where the hardware describes no costs."""
+        return None if self.plan.hardware.costs is None else cost_terms(self.graph, self.plan.hardware)
+
+    def cost(self, analog: frozenset[str]) -> SystemCost | None:
+        """What a placement would cost, per sample; None where the hardware describes no costs."""
+        return None if self.costs is None else cost_of(self.graph, analog, self.plan.hardware)
+
     def blocks(self) -> Mapping[str, tuple[LayerPlan, ...]]:
         """The candidates by the path of the block that they are in, in the order of the file; ``""`` is the top."""
         found: dict[str, list[LayerPlan]] = {}
@@ -86,25 +97,53 @@ class Analysis:
         Args:
             grouped: under a row for its block, where that has several; else with the block in a column.
         """
-        headers = ["layer", "operator", "analog", "MACs", "weights", "tiles", "why"]
+        headers = ["layer", "operator", "analog", "MACs", "weights", "tiles", *self._cost_headers(), "why"]
+        right = range(3, len(headers) - 1)
         if not grouped:
-            rows = [[*_analysis_row(layer), layer.block] for layer in self.plan.layers]
-            return Table([*headers, "block"], rows, right=(3, 4, 5))
+            rows = [[*self._row(layer), layer.block] for layer in self.plan.layers]
+            return Table([*headers, "block"], rows, right=right)
         rows = []
         waiting = {block: layers for block, layers in self.blocks().items() if block and len(layers) > 1}
         grouped_blocks = frozenset(waiting)
         for layer in self.plan.layers:
             if layer.block not in grouped_blocks:
-                rows.append(_analysis_row(layer))
+                rows.append(self._row(layer))
             elif layer.block in waiting:
                 layers = waiting.pop(layer.block)
-                rows += [self._block_row(layer.block, layers), *(_analysis_row(other, "  ") for other in layers)]
-        return Table(headers, rows, right=(3, 4, 5))
+                rows += [self._block_row(layer.block, layers), *(self._row(other, "  ") for other in layers)]
+        return Table(headers, rows, right=right)
 
     def _block_row(self, block: str, layers: Sequence[LayerPlan]) -> list[str]:
         count = sum(layer.reason == "eligible" for layer in layers)
         macs, weights = (sum(numbers) for numbers in zip(*((x.macs, x.parameters) for x in layers), strict=True))
-        return [block, "", f"{count} of {len(layers)}", f"{macs:,}", f"{weights:,}", f"{self.block_tiles(block)}", ""]
+        sizes = [f"{macs:,}", f"{weights:,}", f"{self.block_tiles(block)}"]
+        return [block, "", f"{count} of {len(layers)}", *sizes, *("" for _ in self._cost_headers()), ""]
+
+    def _cost_headers(self) -> tuple[str, ...]:
+        return () if self.costs is None else ("digital µs", "analog µs", "digital µJ", "analog µJ")
+
+    def _row(self, layer: LayerPlan, indent: str = "") -> list[str]:
+        eligible = layer.reason == "eligible"
+        return [
+            indent + layer.title,
+            layer.op_type,
+            "yes" if eligible else "no",
+            f"{layer.macs:,}",
+            f"{layer.parameters:,}",
+            str(layer.tiles),
+            *self._cost_cells(layer),
+            layer.detail if eligible else f"{layer.reason}: {layer.detail}",
+        ]
+
+    def _cost_cells(self, layer: LayerPlan) -> list[str]:
+        if self.costs is None:
+            return []
+        both = self.costs.digital.get(layer.name), self.costs.analog.get(layer.name)
+        return [
+            "-" if cost is None else f"{1e6 * value(cost):,.2f}"
+            for value in (lambda cost: cost.latency_s, lambda cost: cost.energy_j)
+            for cost in both
+        ]
 
     def table(self, form: str = "table") -> str:
         """As text, csv, markdown or latex."""
@@ -112,19 +151,6 @@ class Analysis:
 
     def _repr_html_(self) -> str:
         return self.as_table().html()
-
-
-def _analysis_row(layer: LayerPlan, indent: str = "") -> list[str]:
-    eligible = layer.reason == "eligible"
-    return [
-        indent + layer.title,
-        layer.op_type,
-        "yes" if eligible else "no",
-        f"{layer.macs:,}",
-        f"{layer.parameters:,}",
-        str(layer.tiles),
-        layer.detail if eligible else f"{layer.reason}: {layer.detail}",
-    ]
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,6 +184,16 @@ class PartitionResult:
         """One line."""
         return summary(self.plan, self.graph)
 
+    @cached_property
+    def cost(self) -> SystemCost | None:
+        """What the placement costs, per sample; None where the hardware describes no costs."""
+        return plan_cost(self.plan, self.graph)
+
+    @cached_property
+    def digital_cost(self) -> SystemCost | None:
+        """What the all-digital network costs, per sample; None likewise."""
+        return None if self.cost is None else cost_of(self.graph, frozenset(), self.plan.hardware)
+
     def save(self, path: str | Path, *, force: bool = False, external_data: ExternalData = "keep") -> Path:
         """Write the annotated model.
 
@@ -189,6 +225,11 @@ class PartitionResult:
 
     def _repr_html_(self) -> str:
         return f"{plan_table(self.plan).html()}<p>{escape(self.summary)}</p>"
+
+
+def plan_cost(plan: Plan, graph: LayerGraph) -> SystemCost | None:
+    """What a plan's placement costs, per sample; None where its hardware describes no costs."""
+    return None if plan.hardware.costs is None else cost_of(graph, plan.analog, plan.hardware)
 
 
 def plan_table(plan: Plan) -> Table:

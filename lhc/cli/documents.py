@@ -4,6 +4,7 @@ import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from lhc.cli.costs import cost_line
 from lhc.measure.data import DataSource
 from lhc.model import OnnxModel
 from lhc.onnx_io import contradictions, read_plan
@@ -155,6 +156,8 @@ def outcome_text(result: PartitionResult) -> str:
         ]
     if not result.plan.layers:
         lines.append("nothing to place: the model has no MatMul, Gemm or Conv; all digital")
+    elif result.cost is not None and result.digital_cost is not None:
+        lines.append(cost_line(result.cost, result.digital_cost))
     return "\n".join([*lines, result.summary])
 
 

@@ -50,7 +50,7 @@ def analyze(
 ) -> None:
     """Show which layers can be analog, and why not the others. Needs no data."""
     from lhc.api import analyze as run
-    from lhc.cli import documents
+    from lhc.cli import costs, documents
     from lhc.opening import open_model
     from lhc.outcomes import GROUPED_FORMS
 
@@ -61,7 +61,9 @@ def analyze(
         opened = open_model(inline_functions)
     analysis = run(opened, hardware=hardware, shapes=_shapes(shape))
     documents.tell_renamed(analysis.renamed, hint)
-    emit(documents.analysis(analysis), analysis.as_table(form in GROUPED_FORMS), documents.totals_line(analysis), form)
+    document = documents.analysis(analysis) | {"costs": costs.layer_costs(analysis)}
+    footer = documents.totals_line(analysis) + costs.analysis_lines(analysis)
+    emit(document, analysis.as_table(form in GROUPED_FORMS), footer, form)
 
 
 def _inline(model: "OnnxModel", path: Path, force: bool) -> None:
@@ -79,7 +81,7 @@ def _inline(model: "OnnxModel", path: Path, force: bool) -> None:
 @reporting
 def inspect(model: Model, form: Form = "table", json: Json = False) -> None:
     """Show the placement that a model carries, without measuring anything."""
-    from lhc.cli import documents
+    from lhc.cli import costs, documents
     from lhc.onnx_io import read_plan
     from lhc.opening import open_model
     from lhc.outcomes import plan_table
@@ -90,7 +92,9 @@ def inspect(model: Model, form: Form = "table", json: Json = False) -> None:
     plan = read_plan(opened.model)
     if plan is not None:
         footer = documents.inspection_footer(opened.model, plan)
-        emit(documents.inspection(opened.model, plan), plan_table(plan), footer, form)
+        document = documents.inspection(opened.model, plan)
+        document["cost"] = costs.system_cost(costs.stored_cost(opened, plan))
+        emit(document, plan_table(plan), footer, form)
     elif form == "json":
         emit_json({"annotated": False})
     else:

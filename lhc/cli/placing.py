@@ -102,7 +102,7 @@ def partition(
 ) -> None:
     """Place every layer within the accuracy you can afford to lose, and annotate the model."""
     from lhc.api import partition as run
-    from lhc.cli import documents
+    from lhc.cli import costs, documents
     from lhc.opening import open_model
     from lhc.outcomes import check_output, plan_table
     from lhc.passes import Select
@@ -147,7 +147,8 @@ def partition(
     if plan_out is not None:
         write_file(plan_out, lambda file: file.write(result.plan.to_yaml().encode()))
         hint(f"written: {plan_out}")
-    emit(documents.partition(result), plan_table(result.plan), documents.outcome_text(result), form)
+    document = documents.partition(result) | {"cost": costs.system_cost(result.cost)}
+    emit(document, plan_table(result.plan), documents.outcome_text(result), form)
     hint(f"written: {where}")
     outcome = result.plan.outcome
     if outcome is not None and not outcome.within_budget:

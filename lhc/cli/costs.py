@@ -1,0 +1,66 @@
+"""Latency and energy in JSON documents and closing lines."""
+
+from collections.abc import Mapping
+
+from lhc.costs import Cost, LayerCost, SystemCost
+from lhc.errors import LhcError
+from lhc.opening import Opened
+from lhc.outcomes import Analysis, plan_cost
+from lhc.plan import Plan
+
+__all__ = ["analysis_lines", "cost_line", "layer_costs", "stored_cost", "system_cost"]
+
+Document = dict[str, object]
+
+
+def _cost(cost: Cost | LayerCost) -> Document:
+    return {"latency_s": cost.latency_s, "energy_j": cost.energy_j}
+
+
+def _parts(costs: Mapping[str, LayerCost]) -> Document:
+    return {n: _cost(c) | {"parts": {part: _cost(v) for part, v in c.parts.items()}} for n, c in costs.items()}
+
+
+def layer_costs(result: Analysis) -> Document | None:
+    """Of every layer, digital and analog; None where the hardware describes no costs."""
+    if result.costs is None:
+        return None
+    return {"digital": _parts(result.costs.digital), "analog": _parts(result.costs.analog)}
+
+
+def system_cost(cost: SystemCost | None) -> Document | None:
+    """Of a placement; None where the hardware describes no costs."""
+    if cost is None:
+        return None
+    return {
+        **_cost(cost.total),
+        "layers": _parts(cost.layers),
+        "others": _parts(cost.others),
+        "crossings": {name: _cost(value) for name, value in cost.crossings.items()},
+        "assumptions": [str(one) for one in cost.assumptions],
+    }
+
+
+def _amounts(cost: SystemCost) -> str:
+    return f"{1e3 * cost.latency_s:.3g} ms and {1e6 * cost.energy_j:.3g} µJ a sample"
+
+
+def cost_line(cost: SystemCost, digital: SystemCost) -> str:
+    """One line about a placement, beside all digital."""
+    return f"estimated cost {_amounts(cost)}; all digital {_amounts(digital)}"
+
+
+def analysis_lines(result: Analysis) -> str:
+    """A line under the table of ``lhc analyze``; empty where the hardware describes no costs."""
+    digital, analog = (result.cost(placement) for placement in (frozenset[str](), frozenset(result.plan.eligible)))
+    if digital is None or analog is None or not result.plan.layers:
+        return ""
+    return f"\nestimated cost, all digital: {_amounts(digital)}; all eligible layers analog: {_amounts(analog)}"
+
+
+def stored_cost(opened: Opened, plan: Plan) -> SystemCost | None:
+    """Of the placement that a model carries; None also where the file does not tell its sizes, or has changed."""
+    try:
+        return plan_cost(plan, opened.graph())
+    except LhcError:
+        return None

@@ -1,0 +1,36 @@
+"""Costs in what analyze and inspect return."""
+
+import pytest
+
+import lhc
+from lhc.cli import costs
+from lhc.hardware import Hardware
+
+
+def test_analysis_costs_every_layer_both_ways() -> None:
+    analysis = lhc.analyze("digits")
+    assert analysis.costs is not None
+    names = [layer.name for layer in analysis.plan.layers]
+    assert list(analysis.costs.digital) == list(analysis.costs.analog) == names
+    everything = analysis.cost(frozenset(names))
+    assert everything is not None
+    layers = sum(cost.latency_s for cost in analysis.costs.analog.values())
+    others = sum(cost.latency_s for cost in analysis.costs.others.values())
+    assert everything.latency_s == pytest.approx(layers + others)
+    table = analysis.as_table(grouped=False)
+    row = dict(zip(table.headers, table.rows[0], strict=True))
+    assert row["digital µs"] == f"{1e6 * analysis.costs.digital['conv1'].latency_s:.2f}"
+    assert row["analog µJ"] == f"{1e6 * analysis.costs.analog['conv1'].energy_j:.2f}"
+    document = costs.layer_costs(analysis)
+    assert document is not None
+    assert set(document) == {"digital", "analog"}
+    assert "all eligible layers analog" in costs.analysis_lines(analysis)
+
+
+def test_hardware_without_costs_has_none() -> None:
+    machine = Hardware.load("lionheart").model_copy(update={"costs": None})
+    analysis = lhc.analyze("digits", hardware=machine)
+    assert analysis.costs is None
+    assert "digital µs" not in analysis.as_table().headers
+    assert costs.analysis_lines(analysis) == ""
+    assert costs.layer_costs(analysis) is None
