@@ -1,10 +1,11 @@
 """Sensitivities from backward passes against measured ones: agreement, and time of both.
 
-ResNet20 with its public weights, or a residual network of 56 layers with random weights (for the time alone: what random
-networks answer means nothing). Both methods see the same images, chips and metric (KL of the outputs), and each programs
-its chips anew. Times are CPU seconds of this process, on one thread, so that they can be compared on a busy machine.
+ResNet20 with its public weights, or a residual network of 56 layers with random weights (for the time alone: what
+random networks answer means nothing). Both methods see the same images, chips and metric (KL of the outputs), and each
+programs its chips anew. Times are CPU seconds of this process, on one thread, so that they can be compared on a busy
+machine.
 
-``LHC_DATA=FOLDER OMP_NUM_THREADS=1 PYTHONPATH=. python benchmarks/fisher_agreement.py --network resnet20 -o fisher.json``
+``LHC_DATA=FOLDER OMP_NUM_THREADS=1 PYTHONPATH=. python benchmarks/fisher_agreement.py -o fisher.json``
 """
 
 import argparse
@@ -21,7 +22,8 @@ import torch
 from lhc.graph import LayerGraph
 from lhc.hardware import Hardware
 from lhc.measure import Bench, measure_sensitivity
-from lhc.measure.fisher import FisherSensitivity, agreement, fisher_sensitivity
+from lhc.measure.fisher import FisherSensitivity, fisher_sensitivity
+from lhc.measure.ranking import agreement
 from lhc.metrics import get_metric
 from lhc.model import OnnxModel
 from lhc.models import cifar10
@@ -60,8 +62,8 @@ def table(names: Sequence[str], predicted: FisherSensitivity, measured: Sensitiv
         [
             name,
             f"{predicted.table.layers[name].mean:.4f}",
-            f"{predicted.weights[name]:.4f}",
-            f"{predicted.outputs[name]:.4f}",
+            f"{predicted.table.layers[name].by_weights:.4f}",
+            f"{predicted.table.layers[name].by_outputs:.4f}",
             f"{measured.layers[name].mean:.4f}",
             f"{measured.layers[name].std / measured.draws**0.5:.4f}",
             f"{predicted.table.layers[name].mean / measured.layers[name].mean:.2f}",

@@ -14,6 +14,7 @@ from lhc.graph import LayerGraph
 from lhc.model import OnnxModel
 from lhc.onnx_io import ExternalData, annotate, check_place, load_model, relative, save_model, written_for
 from lhc.plan import LayerPlan, Plan, summary
+from lhc.results import SensitivityTable
 from lhc.runtime import HybridSession
 from lhc.tables import Table
 
@@ -162,12 +163,14 @@ class PartitionResult:
         graph: the layers.
         source: the model that was placed.
         notes: sentences for the user.
+        ranking: the sensitivities that the search went by, where it did.
     """
 
     plan: Plan
     graph: LayerGraph
     source: OnnxModel
     notes: tuple[str, ...] = ()
+    ranking: SensitivityTable | None = None
 
     @property
     def model(self) -> onnx.ModelProto:

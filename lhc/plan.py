@@ -16,11 +16,13 @@ from lhc.errors import ConfigError, UsageError
 from lhc.graph import LayerGraph
 from lhc.hardware import Hardware
 
-__all__ = ["SCHEMA_VERSION", "LayerPlan", "Outcome", "Placement", "Plan", "Reason", "Sensitivity"]
+__all__ = ["SCHEMA_VERSION", "LayerPlan", "Method", "Outcome", "Placement", "Plan", "Reason", "Sensitivity"]
 
 SCHEMA_VERSION = 1
 
 Placement = Literal["analog", "digital"]
+Method = Literal["measure", "fisher"]
+"""How a sensitivity was found: by running the analog layer, or predicted from gradients of the digital network."""
 Reason = Literal[
     "eligible",  # may be analog; nothing decided yet
     "budget",  # analog: within the budget
@@ -47,6 +49,11 @@ class Sensitivity(_Record):
     std: float = Field(ge=0)
     interval: tuple[float, float] | None
     draws: int = Field(default=1, ge=1)
+    method: Method = "measure"
+    by_weights: float | None = None
+    """Part by programmed weights and the DAC; predictions alone tell it from the rest."""
+    by_outputs: float | None = None
+    """Part by output noise and the ADC's rounding."""
 
     def __str__(self) -> str:
         bounds = "" if self.interval is None else f" [{self.interval[0]:.4g}, {self.interval[1]:.4g}]"

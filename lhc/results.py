@@ -8,6 +8,7 @@ from lhc.plan import Sensitivity
 from lhc.tables import Table
 
 __all__ = [
+    "Agreement",
     "AtScale",
     "AtTime",
     "Attribution",
@@ -82,6 +83,31 @@ class Verdict:
 
 
 @dataclass(frozen=True)
+class Agreement:
+    """Predicted against measured sensitivities of the same layers.
+
+    Attributes:
+        layers: name -> (predicted, measured) damage.
+        correlation: of the ranks (Spearman); None where it is undefined.
+        ratio: geometric mean of predicted over measured damage; None where none was seen.
+        good: both are close enough to one for the prediction to be used.
+    """
+
+    layers: Mapping[str, tuple[float, float]]
+    correlation: float | None
+    ratio: float | None
+    good: bool
+
+    def __str__(self) -> str:
+        correlation = "undefined" if self.correlation is None else f"{self.correlation:.2f}"
+        ratio = "undefined" if self.ratio is None else f"{self.ratio:.2f}"
+        return (
+            f"predicted against measured damage of {len(self.layers)} layers: rank correlation {correlation}, geometric"
+            f" mean of the ratios {ratio}"
+        )
+
+
+@dataclass(frozen=True)
 class SensitivityTable:
     """Damage of every layer when it alone is analog.
 
@@ -93,6 +119,8 @@ class SensitivityTable:
         seed: of the run.
         t_s: time of inference in seconds.
         confidence: two-sided level of the intervals over draws; with repeated looks, at least that.
+        agreement: of predictions with what was measured to check them, whether or not they were used.
+        notes: sentences for the user: why a prediction was not used.
     """
 
     metric: str
@@ -102,6 +130,8 @@ class SensitivityTable:
     seed: int
     t_s: float
     confidence: float
+    agreement: Agreement | None = None
+    notes: tuple[str, ...] = ()
 
     def ranking(self) -> tuple[str, ...]:
         """Names, most sensitive first."""
@@ -118,11 +148,17 @@ class SensitivityTable:
                 "-" if s.interval is None else _bounds(s.interval),
                 str(s.draws),
                 rank[name],
+                s.method,
+                _part(s.by_weights),
+                _part(s.by_outputs),
             ]
             for name, s in self.layers.items()
         ]
-        headers = ["layer", self.metric, "std", f"{100 * self.confidence:.0f} % interval", "draws", "rank"]
-        return Table(headers, rows, right=(1, 2, 4, 5))
+        interval = f"{100 * self.confidence:.0f} % interval"
+        headers = ["layer", self.metric, "std", interval, "draws", "rank", "method", "by weights", "by outputs"]
+        if all(s.by_weights is None for s in self.layers.values()):
+            headers, rows = headers[:-2], [row[:-2] for row in rows]
+        return Table(headers, rows, right=(1, 2, 4, 5, 7, 8))
 
     def table(self, form: str = "table") -> str:
         """As text, csv, markdown or latex."""
@@ -130,6 +166,10 @@ class SensitivityTable:
 
     def _repr_html_(self) -> str:
         return self.as_table().html()
+
+
+def _part(damage: float | None) -> str:
+    return "-" if damage is None else f"{damage:.2g}"
 
 
 def _bounds(interval: tuple[float, float]) -> str:

@@ -159,27 +159,30 @@ class DifferentiableModel(nn.Module):
         return {name: value for name, value in zip(node.output, results, strict=False) if name}
 
 
-def parity(network: DifferentiableModel, feeds: Mapping[str, Array]) -> dict[str, float]:
+def parity(
+    network: DifferentiableModel, feeds: Mapping[str, Array], tensors: Sequence[str] | None = None
+) -> dict[str, float]:
     """How far the module is from onnxruntime, on the whole path from the inputs.
 
     Args:
         network: the module.
         feeds: inputs by name.
+        tensors: those that are compared; by default outputs of all products with a constant weight, and the model's.
 
     Returns:
-        Greatest difference relative to the greatest magnitude of the tensor: by name for every product with a constant
-        weight, then by name for every output of the model.
+        Greatest difference by name of the tensor, relative to its greatest magnitude.
 
     Raises:
         ModelError, DataError: either of the two cannot run.
     """
-    tensors = {layer.name: layer.outputs[0] for layer in network.graph.candidates if _is_product(layer)}
-    tensors |= {name: name for name in network.graph.outputs}
-    names = list(dict.fromkeys(tensors.values()))
+    if tensors is None:
+        products = (layer.outputs[0] for layer in network.graph.candidates if _is_product(layer))
+        tensors = (*products, *network.graph.outputs)
+    names = list(dict.fromkeys(tensors))
     expected = observe_tensors(network.model, names, feeds)
     with torch.no_grad():
         found = network(feeds, names)
-    return {key: _difference(found[name].numpy(), expected[name]) for key, name in tensors.items()}
+    return {name: _difference(found[name].numpy(), expected[name]) for name in names}
 
 
 def _difference(found: Array, expected: Array) -> float:

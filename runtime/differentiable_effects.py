@@ -19,13 +19,17 @@ from lhc.graph import LayerGraph
 from lhc.hardware import Hardware
 from lhc.model import OnnxModel
 from lhc.onnx_io import Constants
-from lhc.runtime.differentiable import DifferentiableModel
+from lhc.runtime.differentiable import DifferentiableModel, parity
 from lhc.runtime.differentiable_noise import NoisyProduct
 from lhc.runtime.differentiable_products import Product
 from lhc.runtime.ort import Array
 from lhc.runtime.threads import isolated
 
 __all__ = ["Effects", "LayerEffects"]
+
+PARITY = 1e-3
+"""Greatest difference of a tensor from onnxruntime's, relative to its greatest value: far below what damage is known
+to, and above the rounding of half precision."""
 
 Floats = npt.NDArray[np.float64]
 Directions = Callable[[Array], Array]
@@ -58,35 +62,63 @@ class LayerEffects:
         model: OnnxModel,
         graph: LayerGraph,
         hardware: Hardware,
-        chips: Sequence[Mapping[str, ProgrammedMatrix]],
         names: Sequence[str],
         output: str,
     ) -> None:
-        """Prepare the gradients.
+        """Prepare the gradients; no layer has programmed tiles yet.
 
         Args:
             model: the network.
             graph: its layers.
             hardware: converters and noise.
-            chips: what the tiles of each draw hold, by tile set.
             names: the layers.
             output: the output that is scored.
         """
         self._network = DifferentiableModel(model, graph)
+        self._hardware = hardware
+        self._names = names
         self._output = output
+        self._groups: list[tuple[NoisyProduct, ...]] = []
+        self._aligned: dict[str, bool] = {}
+
+    def check_parity(self, feeds: Mapping[str, Array]) -> None:
+        """See that the network in torch computes what onnxruntime does.
+
+        Args:
+            feeds: inputs of a few samples.
+
+        Raises:
+            ModelError: it does not, or cannot be differentiated.
+        """
+        graph = self._network.graph
+        with isolated():
+            found = parity(self._network, feeds, [self._output, *(graph[name].outputs[0] for name in self._names)])
+        tensor, error = max(found.items(), key=lambda one: one[1])
+        if error > PARITY:  # a NaN is told from the answers and gradients
+            raise ModelError(
+                f"{self._network.model.label}: tensor {tensor!r} differs between torch and onnxruntime by {error:.2g}"
+                " of its greatest value; sensitivities of this model can only be measured"
+            )
+
+    def program(self, chips: Sequence[Mapping[str, ProgrammedMatrix]]) -> None:
+        """Give the layers tiles.
+
+        Args:
+            chips: what the tiles of each draw hold, by tile set.
+        """
+        graph, model = self._network.graph, self._network.model
         nodes = {node.name: node for node in model.proto.graph.node}
         constants = Constants(model.proto.graph)
-        self._groups: list[tuple[NoisyProduct, ...]] = []
-        for group in graph.tied(names):
+        self._groups = []
+        for group in graph.tied(self._names):
             products = []
             for name in group:
                 weight = graph[name].weight
                 assert weight is not None
                 product = Product(nodes[name], graph[name], constants.value(weight.name))
                 drawn = [chip[weight.tile_set] for chip in chips]
-                products.append(NoisyProduct(product, hardware.for_layer(name), drawn))
+                products.append(NoisyProduct(product, self._hardware.for_layer(name), drawn))
             self._groups.append(tuple(products))
-        self._aligned: dict[str, bool] = {}
 
     def block(self, feeds: Mapping[str, Array], samples: int, directions: Directions) -> dict[str, Effects]:
         """Effects of every layer on a block of samples, by the name of the first of those that share tiles.

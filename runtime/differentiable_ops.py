@@ -61,8 +61,10 @@ class Operator:
     def unsupported(self, what: str) -> UnsupportedOperatorError:
         """The error of a form that has no function here."""
         domain = "" if self.node.domain in ("", "ai.onnx") else f"{self.node.domain}::"
+        # Nodes that came from inlining a function have no name, but outputs called after the function's.
+        name = self.node.name or next(iter(self.node.output), "")
         return UnsupportedOperatorError(
-            f"{self.label}: {domain}{self.node.op_type} {self.node.name!r} cannot be differentiated: {what}; what needs"
+            f"{self.label}: {domain}{self.node.op_type} {name!r} cannot be differentiated: {what}; what needs"
             " gradients does not work for this model"
         )
 

@@ -6,7 +6,7 @@ from typing import Literal
 import numpy as np
 
 from lhc.errors import UsageError
-from lhc.measure import HERE, Execution, Progress, measure_sensitivity, silent
+from lhc.measure import HERE, Execution, Progress, RankingMethod, check_method, sensitivities, silent
 from lhc.measure.data import DataSource
 from lhc.opening import ModelSource
 from lhc.passes import Select
@@ -30,6 +30,7 @@ def sensitivity(
     samples: int | None = None,
     draws: int = DEFAULT_DRAWS,
     half_width: float | None = None,
+    method: RankingMethod = "auto",
     confidence: float = CONFIDENCE,
     seed: int = 0,
     label_key: str = "labels",
@@ -50,6 +51,7 @@ def sensitivity(
         samples: use the first so many.
         draws: programmings per layer, at least 2.
         half_width: stop a layer before that once its interval is within this share of its mean.
+        method: ``measure``, ``fisher`` (predict from gradients), or ``auto`` (predict, check, measure if need be).
         confidence: two-sided level of the intervals.
         seed: fixes devices and noise.
         label_key: key of the targets in the data.
@@ -58,6 +60,7 @@ def sensitivity(
         execution: processes, memory, time, and where results are kept; results do not depend on it.
     """
     check_confidence(confidence)
+    check_method(method)
     if half_width is not None and not half_width > 0:
         raise UsageError(f"--half-width must be above 0, got {half_width}")
     with execution.start() as running:
@@ -77,7 +80,7 @@ def sensitivity(
             running=running,
         )
         work = prepare(request, t_inference)
-        return measure_sensitivity(work.bench(work.task), work.graph, work.measurable, confidence, half_width)
+        return sensitivities(work.bench(work.task), work.graph, work.measurable, method, confidence, half_width)
 
 
 def evaluate(

@@ -9,9 +9,11 @@ from lhc.measure import (
     Budget,
     Execution,
     Progress,
-    measure_sensitivity,
+    RankingMethod,
+    check_method,
     place,
     ranking_metric,
+    sensitivities,
     silent,
     split_task,
 )
@@ -22,7 +24,7 @@ from lhc.outcomes import PartitionResult
 from lhc.passes import STRATEGIES, Select
 from lhc.plan import Outcome, Plan, Sensitivity
 from lhc.preparing import DEFAULT_DRAWS, EVERYTHING, HardwareSource, Request, Work, prepare
-from lhc.results import Verdict
+from lhc.results import SensitivityTable, Verdict
 from lhc.runtime import HybridSession
 from lhc.stats import CONFIDENCE, check_confidence
 from lhc.task import Task
@@ -46,6 +48,7 @@ def partition(
     hardware: HardwareSource = "lionheart",
     t_inference: float | None = None,
     strategy: str = "sensitivity",
+    method: RankingMethod = "auto",
     samples: int | None = None,
     draws: int = DEFAULT_DRAWS,
     seed: int = 0,
@@ -70,6 +73,8 @@ def partition(
         hardware: preset, YAML file or description.
         t_inference: seconds after the first read; the hardware's own by default.
         strategy: how the analog set is found; see ``lhc.passes.strategies``.
+        method: how sensitivities are found: ``measure``, ``fisher`` (predict from gradients), or ``auto`` (predict,
+            check, measure if need be).
         samples: use the first so many.
         draws: programmings per placement, at least 2.
         seed: fixes devices and noise.
@@ -81,6 +86,7 @@ def partition(
     """
     if strategy not in STRATEGIES:
         raise UsageError(f"unknown strategy {strategy!r}; choose one of {', '.join(STRATEGIES)}")
+    check_method(method)
     opened = open_model(model)
     budget = _budget(max_drop, drop_type, check_confidence(confidence), generalize, opened)
     if follow is not None:
@@ -90,6 +96,7 @@ def partition(
             )
         hardware = follow.hardware
     notes: tuple[str, ...] = ()
+    ranked: SensitivityTable | None = None
     with execution.start() as running:
         request = Request(
             opened,
@@ -117,7 +124,8 @@ def partition(
             work = replace(work, plan=work.plan.with_sensitivities(_sensitivities(follow)))
         elif STRATEGIES[strategy].needs_sensitivity and work.plan.eligible:
             try:
-                work = _ranked(work, splits.rank.with_metric(ranking_metric(verify.example_output)))
+                ranked = _ranked(work, splits.rank.with_metric(ranking_metric(verify.example_output)), method)
+                work = replace(work, plan=work.plan.with_sensitivities(ranked.layers))
             except OutOfTimeError as error:
                 strategy, notes = "all-digital", (*notes, str(error))
         found = place(work.graph, work.plan, strategy, select, verify, budget, again=follow is not None)
@@ -126,7 +134,7 @@ def partition(
         held_out = splits.held_out and follow is None
     outcome = _outcome(found.verdict, budget, work, held_out, "plan" if follow is not None else strategy)
     final = found.plan.model_copy(update={"outcome": outcome})
-    return PartitionResult(final, work.graph, work.model, (*work.notes, *notes, *found.notes))
+    return PartitionResult(final, work.graph, work.model, (*work.notes, *notes, *found.notes), ranked)
 
 
 def compile(model: ModelSource, data: DataSource | None = None, **options: object) -> HybridSession:
@@ -134,17 +142,17 @@ def compile(model: ModelSource, data: DataSource | None = None, **options: objec
     return partition(model, data, **options).session()  # type: ignore[arg-type]
 
 
-def _ranked(work: Work, samples: Task) -> Work:
-    """The work with the sensitivities of all layers that may be analog, measured on the ranking samples.
+def _ranked(work: Work, samples: Task, method: RankingMethod) -> SensitivityTable:
+    """The sensitivities of all layers that may be analog, on the ranking samples.
 
     Raises:
         OutOfTimeError: the time was over before that.
     """
-    table = measure_sensitivity(work.bench(samples), work.graph, work.measurable)
+    table = sensitivities(work.bench(samples), work.graph, work.measurable, method)
     if len(table.layers) < len(work.measurable):
         done = f"{len(table.layers)} of {len(work.measurable)}"
         raise OutOfTimeError(f"--timeout: {done} layers were ranked, so none is analog; run again to go on")
-    return replace(work, plan=work.plan.with_sensitivities(table.layers))
+    return table
 
 
 def _sensitivities(plan: Plan) -> dict[str, Sensitivity]:

@@ -15,6 +15,7 @@ from lhc.results import Evaluation, SensitivityTable
 from lhc.tables import Table
 
 __all__ = [
+    "agreement",
     "analysis",
     "evaluation_footer",
     "evaluation_table",
@@ -25,6 +26,7 @@ __all__ = [
     "outcome_text",
     "partition",
     "sensitivity",
+    "tell_ranking",
     "tell_renamed",
     "totals_line",
     "warn_if_doubtful",
@@ -77,10 +79,7 @@ def totals_line(result: Analysis) -> str:
 
 def sensitivity(table: SensitivityTable) -> Document:
     """Of ``lhc sensitivity``."""
-    layers = [
-        {"name": name, "mean": s.mean, "std": s.std, "interval": s.interval, "draws": s.draws}
-        for name, s in table.layers.items()
-    ]
+    layers = [{"name": name, **s.model_dump(exclude={"metric"})} for name, s in table.layers.items()]
     return {
         "metric": table.metric,
         "samples": table.samples,
@@ -88,8 +87,24 @@ def sensitivity(table: SensitivityTable) -> Document:
         "seed": table.seed,
         "t_s": table.t_s,
         "confidence": table.confidence,
+        "agreement": agreement(table),
         "layers": layers,
     }
+
+
+def agreement(table: SensitivityTable | None) -> Document | None:
+    """How predicted sensitivities compare with those measured to check them."""
+    found = None if table is None else table.agreement
+    if found is None:
+        return None
+    layers = [{"name": name, "predicted": p, "measured": m} for name, (p, m) in found.layers.items()]
+    return {"correlation": found.correlation, "ratio": found.ratio, "good": found.good, "layers": layers}
+
+
+def tell_ranking(table: SensitivityTable, tell: Callable[[str], None]) -> None:
+    """Say how predicted sensitivities compare with measured ones, and why they were not used."""
+    for note in (*([] if table.agreement is None else [str(table.agreement)]), *table.notes):
+        tell(f"note: {note}")
 
 
 def _layer(layer: LayerPlan) -> Document:
@@ -138,7 +153,8 @@ def _plan(plan: Plan) -> Document:
 
 def partition(result: PartitionResult) -> Document:
     """Of ``lhc partition``."""
-    return _plan(result.plan) | {"tiles": result.plan.tiles(result.graph), "summary": result.summary}
+    document = {"tiles": result.plan.tiles(result.graph), "summary": result.summary}
+    return _plan(result.plan) | document | {"agreement": agreement(result.ranking)}
 
 
 def outcome_text(result: PartitionResult) -> str:

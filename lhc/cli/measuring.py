@@ -21,6 +21,7 @@ from lhc.cli.options import (
     Json,
     LabelKey,
     Memory,
+    Method,
     Metric,
     Model,
     Quiet,
@@ -53,6 +54,7 @@ def sensitivity(
         float | None,
         typer.Option("--half-width", metavar="W", help="Stop a layer once its interval is within W of its mean (0.2)."),
     ] = None,
+    method: Method = "auto",
     confidence: Confidence = 0.9,
     hardware: HardwareOption = "lionheart",
     t_inference: TInference = None,
@@ -87,6 +89,7 @@ def sensitivity(
             higher_is_better=higher_is_better,
             output=scored_output,
             half_width=half_width,
+            method=method,  # type: ignore[arg-type]  # checked there
             confidence=confidence,
             hardware=hardware,
             t_inference=t_inference,
@@ -98,6 +101,7 @@ def sensitivity(
             progress=progress,
             execution=how,
         )
+    documents.tell_ranking(table, hint)
     footer = f"{table.draws} draws, {table.samples} samples, {table.t_s:g} s after programming, seed {table.seed}"
     emit(documents.sensitivity(table), table.as_table(), footer, form)
 

@@ -28,6 +28,7 @@ __all__ = [
     "Json",
     "LabelKey",
     "Memory",
+    "Method",
     "Metric",
     "Model",
     "Patterns",
@@ -78,6 +79,15 @@ Seed = Annotated[int, typer.Option("--seed", metavar="N", help="Fixes devices an
 TInference = Annotated[
     float | None,
     typer.Option("--t-inference", metavar="S", help="Seconds after the first read; the hardware's own by default."),
+]
+Method = Annotated[
+    str,
+    typer.Option(
+        "--method",
+        metavar="M",
+        help="How sensitivities are found: measure, fisher (predicted from gradients), or auto (predicted, checked by"
+        " measuring a few layers, all measured where that is needed).",
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="The same as --format json.")]
 Form = Annotated[str, typer.Option("--format", metavar="F", help="table, csv, markdown, latex or json.")]

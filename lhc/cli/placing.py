@@ -24,6 +24,7 @@ from lhc.cli.options import (
     Json,
     LabelKey,
     Memory,
+    Method,
     Metric,
     Model,
     Quiet,
@@ -70,6 +71,7 @@ def partition(
         str,
         typer.Option("--strategy", metavar="S", help="sensitivity, lionheart, all-analog, all-digital or first-last."),
     ] = "sensitivity",
+    method: Method = "auto",
     seed: Seed = 0,
     include: Include = None,
     exclude: Exclude = None,
@@ -132,6 +134,7 @@ def partition(
             hardware=hardware,
             t_inference=t_inference,
             strategy=strategy,
+            method=method,  # type: ignore[arg-type]  # checked there
             samples=samples,
             draws=draws,
             seed=seed,
@@ -141,6 +144,8 @@ def partition(
             progress=progress,
             execution=how,
         )
+    if result.ranking is not None:
+        documents.tell_ranking(result.ranking, hint)
     for note in result.notes:
         hint(f"note: {note}")
     result.save(where, force=force, external_data=external_data)  # type: ignore[arg-type]

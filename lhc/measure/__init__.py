@@ -6,6 +6,7 @@ from lhc.measure.execution import HERE, Execution, Running
 from lhc.measure.judge import Budget, PlacementJudge
 from lhc.measure.measurement import Evaluator, Measurement, SampleScores, SetScores, evaluation
 from lhc.measure.placing import Found, place
+from lhc.measure.ranking import RankingMethod, check_method, sensitivities
 from lhc.measure.sensitivity import measure_sensitivity, ranking_metric
 from lhc.measure.splits import MIN_SPLIT_SAMPLES, Splits, split_task
 
@@ -20,15 +21,18 @@ __all__ = [
     "Measurement",
     "PlacementJudge",
     "Progress",
+    "RankingMethod",
     "Running",
     "SampleScores",
     "SetScores",
     "Splits",
+    "check_method",
     "evaluation",
     "load_task",
     "measure_sensitivity",
     "place",
     "ranking_metric",
+    "sensitivities",
     "silent",
     "split_task",
 ]

@@ -190,7 +190,7 @@ class Bench:
         todo: list[tuple[Job, int]] = []
         for group in groups:
             for number, where in enumerate(places):
-                found = {draw: self._kept.get(job, draw, where) for draw in group}
+                found = {draw: self.kept.get(job, draw, where) for draw in group}
                 results.update({(draw, number): array for draw, array in found.items() if array is not None})
                 missing = tuple(draw for draw, array in found.items() if array is None)
                 if missing:
@@ -201,7 +201,7 @@ class Bench:
             unit, number = todo[index]
             for draw, array in zip(unit.draws, arrays, strict=True):
                 results[draw, number] = array
-                self._kept.put(unit, draw, places[number], array)
+                self.kept.put(unit, draw, places[number], array)
             done += 1
             self.progress(what, done, total)
         return [np.concatenate([results[draw, number] for number in range(len(places))]) for draw in job.draws]
@@ -212,7 +212,8 @@ class Bench:
             yield job, partial(self._block, places[number])
 
     @cached_property
-    def _kept(self) -> KeptResults:
+    def kept(self) -> KeptResults:
+        """The results of this bench in the log."""
         return KeptResults(self.running.log, self.setting, self.task)
 
     def _places(self) -> Iterator[slice]:

@@ -17,17 +17,15 @@ Errors d are those of programmed weights (with compensation) and of the DAC, per
 measurement, and output noise with the ADC's rounding by their variances: `lhc.runtime.differentiable_effects`. What is
 left out: damage of third and higher order in the errors (also of noise that a ReLU cuts on one side), saturation of the
 ADC with the repeated reads that follow it, and steps of the network itself whose gradient is zero (rounding,
-comparisons). `agreement` compares with a few measured layers.
+comparisons). `lhc.measure.ranking` compares with a few measured layers.
 """
 
-import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
 
 from lhc.errors import DataError, UsageError
 from lhc.graph import LayerGraph
@@ -38,22 +36,21 @@ from lhc.plan import Sensitivity
 from lhc.results import SensitivityTable
 from lhc.runtime import HybridExecutor
 from lhc.stats import CONFIDENCE, summarize
+from lhc.store import Facts
 
 if TYPE_CHECKING:
-    from lhc.runtime.differentiable_effects import Effects
+    from lhc.runtime.differentiable_effects import Effects, LayerEffects
 
 __all__ = [
     "DIRECTIONS",
-    "Agreement",
+    "METRICS",
     "FisherSensitivity",
-    "agreement",
     "fisher_sensitivity",
     "output_directions",
-    "spread_over_ranking",
 ]
 
-log = logging.getLogger("lhc")
-
+METRICS = ("kl", "nmse")
+"""Metrics whose damage can be predicted."""
 DIRECTIONS = 2
 """Directions at the output per sample. ResNet20, 256 images: figures of layers vary by 2.4 % from seed to seed; by 8 %
 with four random ones, and by more with classes drawn from the output."""
@@ -63,9 +60,9 @@ DRAW_BYTES = 2**29
 """Memory for the programmed weights of the layers that are looked at together."""
 MOST_SAMPLES = 64
 """In a block."""
-GOOD_CORRELATION = 0.9
-GOOD_RATIO = (0.67, 1.5)
-"""Rank correlation, and geometric mean of the ratios, that count as good agreement with measured layers."""
+FORMULA = 1
+"""Raised whenever the same inputs give other figures; predictions that were kept are then made again."""
+PARITY_SAMPLES = 4
 
 Floats = npt.NDArray[np.float64]
 
@@ -76,30 +73,12 @@ class FisherSensitivity:
 
     Attributes:
         table: as measured ones are given; intervals are over draws, the spread over directions is not in them.
-        weights: layer -> damage by programmed weights and the DAC, mean over draws.
-        outputs: layer -> damage by output noise and the ADC's rounding, mean over draws.
+        unreached: layers at which the gradient is zero on all samples: either the answer does not depend on them, or
+            the network rounds or compares behind them.
     """
 
     table: SensitivityTable
-    weights: Mapping[str, float]
-    outputs: Mapping[str, float]
-
-
-@dataclass(frozen=True)
-class Agreement:
-    """Predicted against measured sensitivities of the same layers.
-
-    Attributes:
-        layers: how many are compared.
-        correlation: of the ranks (Spearman); NaN with fewer than three layers.
-        ratio: geometric mean of predicted over measured damage.
-        good: both are within `GOOD_CORRELATION` and `GOOD_RATIO`.
-    """
-
-    layers: int
-    correlation: float
-    ratio: float
-    good: bool
+    unreached: tuple[str, ...]
 
 
 def fisher_sensitivity(
@@ -124,21 +103,22 @@ def fisher_sensitivity(
         ModelError: the output has no gradient, or one that is not finite.
         DataError: the digital network gives values that are not finite.
     """
-    if bench.metric.name not in ("kl", "nmse"):
-        raise UsageError(f"sensitivities by gradients are in the metric kl or nmse, not {bench.metric.name}")
-    damage: dict[str, tuple[Floats, Floats]] = {}
-    for chunk in _chunks(graph, names, bench.draws):
-        damage.update(_damage(bench, graph, chunk, directions))
-    groups = graph.tied(names)
-    layers, weights, outputs = {}, {}, {}
-    for group in groups:
-        by_weights, by_outputs = damage[group[0]]
-        found = summarize(by_weights + by_outputs, confidence)
-        figure = Sensitivity(
-            metric=bench.metric.name, mean=found.mean, std=found.std, interval=found.interval, draws=bench.draws
+    if bench.metric.name not in METRICS:
+        raise UsageError(
+            f"sensitivities are predicted in the metric {' or '.join(METRICS)}, not {bench.metric.name}; with --method"
+            " measure they are measured in any"
         )
-        for name in group:
-            layers[name], weights[name], outputs[name] = figure, float(by_weights.mean()), float(by_outputs.mean())
+    effects: dict[str, Effects] = {}
+    for chunk in _chunks(graph, names, bench.draws):
+        effects.update(_effects(bench, graph, chunk, directions))
+    layers: dict[str, Sensitivity] = {}
+    unreached: list[str] = []
+    scale = 0.5 / (bench.samples * directions)
+    for group in graph.tied(names):
+        found = effects[group[0]]
+        figure = _figure(bench, scale * found.weights, scale * found.outputs, confidence)
+        layers.update(dict.fromkeys(group, figure))
+        unreached += [] if found.reached else group
     table = SensitivityTable(
         metric=bench.metric.name,
         layers={name: layers[name] for name in names},
@@ -148,7 +128,23 @@ def fisher_sensitivity(
         t_s=bench.t_s,
         confidence=confidence,
     )
-    return FisherSensitivity(table, weights, outputs)
+    return FisherSensitivity(table, tuple(name for name in names if name in unreached))
+
+
+def _figure(bench: Bench, by_weights: Floats, by_outputs: Floats, confidence: float) -> Sensitivity:
+    """From the damage per chip; one stands for all where the hardware has no noise."""
+    damage = by_weights + by_outputs
+    found = summarize(np.repeat(damage, bench.draws // len(damage)), confidence)
+    return Sensitivity(
+        metric=bench.metric.name,
+        mean=found.mean,
+        std=found.std,
+        interval=found.interval,
+        draws=bench.draws,
+        method="fisher",
+        by_weights=float(by_weights.mean()),
+        by_outputs=float(by_outputs.mean()),
+    )
 
 
 def output_directions(metric: str, output: Array, signs: Array) -> Floats:
@@ -225,51 +221,61 @@ def _chunks(graph: LayerGraph, names: Sequence[str], draws: int) -> Iterator[lis
         yield chunk
 
 
-def _damage(bench: Bench, graph: LayerGraph, names: Sequence[str], directions: int) -> dict[str, tuple[Floats, Floats]]:
-    """Damage per draw, by weights and by outputs, of these layers."""
+def _effects(bench: Bench, graph: LayerGraph, names: Sequence[str], directions: int) -> "dict[str, Effects]":
+    """Effects of these layers, summed over all samples, by the first of those that share tiles."""
+    from lhc.runtime.differentiable_effects import Effects
+
+    firsts = [group[0] for group in graph.tied(names)]
+    chips = bench.draws if bench.hardware.is_stochastic else 1
+    shared: Facts = {
+        "fisher": FORMULA,
+        **bench.kept.placed(names),
+        "draws": chips,
+        "t_s": bench.t_s,
+        "directions": directions,
+    }
+    total = np.zeros((len(firsts), 2 * chips + 1))
+    network: LayerEffects | None = None
+    for where, feeds in _blocks(bench, graph, directions):
+        facts = bench.kept.samples(where)
+        found = bench.kept.find(shared, facts)
+        if found is None:
+            bench.running.check_time()
+            network = network or _network(bench, graph, names, chips)
+            block = network.block(feeds, where.stop - where.start, _towards(bench, where, directions))
+            found = np.array([[*block[n].weights, *block[n].outputs, block[n].reached] for n in firsts], np.float64)
+            bench.kept.keep(shared, facts, found)
+        total += found
+        bench.progress("sensitivity by gradients", where.stop, bench.samples)
+    return {name: Effects(row[:chips], row[chips:-1], bool(row[-1])) for name, row in zip(firsts, total, strict=True)}
+
+
+def _network(bench: Bench, graph: LayerGraph, names: Sequence[str], chips: int) -> "LayerEffects":
+    """The network with gradients and programmed tiles, once it is seen to compute what onnxruntime does."""
     from lhc.runtime.differentiable_effects import LayerEffects
 
-    what = "sensitivity by gradients"
     executor = HybridExecutor(bench.model, graph, names, bench.ranges)
-    drawn = range(bench.draws if bench.hardware.is_stochastic else 1)
-    effects = LayerEffects(
-        bench.model,
-        graph,
-        bench.hardware,
-        [executor.states(bench.hardware, bench.seed, draw, bench.t_s, bench.bank) for draw in drawn],
-        names,
-        bench.output_name,
-    )
-    rng = np.random.default_rng(np.random.SeedSequence(bench.seed, spawn_key=(0,)))
-    total: dict[str, Effects] = {}
-    for where, feeds in _blocks(bench, graph, directions):
-        count = where.stop - where.start
+    programmed = (executor.states(bench.hardware, bench.seed, draw, bench.t_s) for draw in range(chips))
+    network = LayerEffects(bench.model, graph, bench.hardware, names, bench.output_name)
+    fixed = static_batch(bench.model)
+    network.check_parity(next(bench.blocks() if fixed else bench.task.blocks(PARITY_SAMPLES))[1])
+    network.program(tuple(programmed))
+    return network
 
-        def towards(output: Array, count: int = count) -> Array:
-            if not np.isfinite(output).all():
-                raise DataError(
-                    f"the digital network gives NaN or infinite values in {bench.output_name!r} on these samples"
-                )
-            # Drawn sample by sample, so that they do not depend on the size of a block.
-            signs = rng.integers(0, 2, (count, directions, *output.shape[1:])) * 2.0 - 1
-            return output_directions(bench.metric.name, output, signs.swapaxes(0, 1))
 
-        for name, found in effects.block(feeds, count, towards).items():
-            total[name] = total[name] + found if name in total else found
-        bench.progress(what, where.stop, bench.samples)
-    unreached = [name for name, found in total.items() if not found.reached]
-    if unreached:
-        log.warning(
-            "the gradient at %s is zero on all samples: either the answer does not depend on it, or the network rounds"
-            " or compares behind it; measure such layers",
-            ", ".join(unreached),
-        )
-    scale = 0.5 / (bench.samples * directions)
-    repeats = bench.draws // len(drawn)
-    return {
-        name: (np.repeat(scale * found.weights, repeats), np.repeat(scale * found.outputs, repeats))
-        for name, found in total.items()
-    }
+def _towards(bench: Bench, where: slice, directions: int) -> Callable[[Array], Array]:
+    """Directions at the output of some samples; each sample's are its own, whatever block it is in."""
+
+    def towards(output: Array) -> Array:
+        if not np.isfinite(output).all():
+            raise DataError(
+                f"the digital network gives NaN or infinite values in {bench.output_name!r} on these samples"
+            )
+        seeds = (np.random.SeedSequence(bench.seed, spawn_key=(0, sample)) for sample in range(where.start, where.stop))
+        drawn = [np.random.default_rng(seed).integers(0, 2, (directions, *output.shape[1:])) for seed in seeds]
+        return output_directions(bench.metric.name, output, np.stack(drawn, axis=1) * 2.0 - 1)
+
+    return towards
 
 
 def _blocks(bench: Bench, graph: LayerGraph, directions: int) -> Iterator[tuple[slice, Mapping[str, Array]]]:
@@ -281,40 +287,3 @@ def _blocks(bench: Bench, graph: LayerGraph, directions: int) -> Iterator[tuple[
     values = sum(matrix.positions * matrix.cols * matrix.groups for matrix in matrices)
     size = ACTIVATION_BYTES // (4 * (directions + 4) * max(values, 1))
     yield from bench.task.blocks(min(max(size, 1), MOST_SAMPLES))
-
-
-def agreement(predicted: SensitivityTable, measured: SensitivityTable) -> Agreement:
-    """How well predictions agree with measurements of some of the layers.
-
-    Layers of which nothing was seen (damage of 0 or below, as small as rounding) count for the ranks only.
-
-    Args:
-        predicted: of all layers.
-        measured: of some of them.
-
-    Raises:
-        UsageError: no layer is in both, or they are in different metrics.
-    """
-    names = [name for name in measured.layers if name in predicted.layers]
-    if not names or predicted.metric != measured.metric:
-        raise UsageError("predicted and measured sensitivities have no layer or not the metric in common")
-    pairs = np.array([(predicted.layers[name].mean, measured.layers[name].mean) for name in names])
-    seen = pairs[(pairs > 0).all(axis=1)]
-    ratio = float(np.exp(np.log(seen[:, 0] / seen[:, 1]).mean())) if len(seen) else float("nan")
-    constant = len(names) < 3 or (np.ptp(pairs, axis=0) == 0).any()
-    correlation = float("nan") if constant else float(stats.spearmanr(pairs[:, 0], pairs[:, 1]).statistic)
-    good = correlation >= GOOD_CORRELATION and GOOD_RATIO[0] <= ratio <= GOOD_RATIO[1]
-    return Agreement(len(names), correlation, ratio, good)
-
-
-def spread_over_ranking(table: SensitivityTable, count: int) -> tuple[str, ...]:
-    """Layers to be measured for comparison: the most and the least sensitive, and others evenly between them.
-
-    Args:
-        table: predicted sensitivities.
-        count: how many; all layers where there are fewer.
-    """
-    ranking = table.ranking()
-    if count >= len(ranking):
-        return ranking
-    return tuple(ranking[round(place)] for place in np.linspace(0, len(ranking) - 1, max(count, 0)))

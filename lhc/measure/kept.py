@@ -1,6 +1,7 @@
 """Finished units in the log of results: under what they are kept, and what they depend on."""
 
 import inspect
+from collections.abc import Collection
 from functools import cached_property
 
 from lhc.measure.scoring import Job, Setting
@@ -29,20 +30,42 @@ class KeptResults:
 
     def get(self, job: Job, draw: int, where: slice) -> Array | None:
         """What a chip was found to give on some samples, if it was."""
-        if self._log is None:
-            return None
-        return self._log.get(fingerprint(self._unit(job, draw, where), self._context(self._log, job)))
+        return self.find(self.placed(job.placement), self._unit(job, draw, where))
 
     def put(self, job: Job, draw: int, where: slice, result: Array) -> None:
         """Keep a result."""
+        self.keep(self.placed(job.placement), self._unit(job, draw, where), result)
+
+    def find(self, shared: Facts, facts: Facts) -> Array | None:
+        """A result of this bench, if there is one.
+
+        Args:
+            shared: what it has in common with many others.
+            facts: what tells it from them.
+        """
+        return None if self._log is None else self._log.get(fingerprint(facts, self._context(self._log, shared)))
+
+    def keep(self, shared: Facts, facts: Facts, result: Array) -> None:
+        """Keep a result of this bench; arguments as those of `find`."""
         if self._log is not None:
-            facts, context = self._unit(job, draw, where), self._context(self._log, job)
+            context = self._context(self._log, shared)
             self._log.put(fingerprint(facts, context), result, facts, context)
 
-    def _context(self, log: ResultLog, job: Job) -> str:
-        ranges: Facts = {name: list(r) for name, r in sorted(self._setting.ranges.items()) if name in job.placement}
-        placed: Facts = {"placement": sorted(job.placement), "ranges": ranges}
-        return log.context(placed, within=log.context(self._facts))
+    def placed(self, placement: Collection[str]) -> Facts:
+        """What results with these analog layers have in common."""
+        ranges: Facts = {name: list(r) for name, r in sorted(self._setting.ranges.items()) if name in placement}
+        return {"placement": sorted(placement), "ranges": ranges}
+
+    def samples(self, where: slice) -> Facts:
+        """What tells results on these samples from those on others."""
+        return {
+            "first": where.start,
+            "samples": where.stop - where.start,
+            "data": self._task.block_digest(where.start, where.stop),
+        }
+
+    def _context(self, log: ResultLog, shared: Facts) -> str:
+        return log.context(shared, within=log.context(self._facts))
 
     @cached_property
     def _facts(self) -> Facts:
@@ -64,13 +87,7 @@ class KeptResults:
 
     def _unit(self, job: Job, draw: int, where: slice) -> Facts:
         chip: Facts = {"draw": draw, "t_s": job.t_s} if job.placement else {}
-        return {
-            **chip,
-            "first": where.start,
-            "samples": where.stop - where.start,
-            "data": self._task.block_digest(where.start, where.stop),
-            "outputs": job.outputs,
-        }
+        return {**chip, **self.samples(where), "outputs": job.outputs}
 
 
 def _code(metric: Metric) -> str | None:

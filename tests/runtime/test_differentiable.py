@@ -97,7 +97,7 @@ CASES = (
         IMAGE,
         {"s": normal(4), "b": normal(4, seed=1), "m": normal(4, seed=2), "v": np.abs(normal(4, seed=3))},
     ),
-    Case("channels normalised together", "y = LRN <size=4, alpha=0.3> (x)", IMAGE),
+    Case("channels normalised together", "y = LRN <size=3, alpha=0.3> (x)", IMAGE),
     Case("gemm, both transposed", "y = Gemm <transA=1, transB=1, alpha=0.5, beta=2.0> (x, w, c)", normal(5, 3),
          {"w": normal(4, 5), "c": normal(1, 4)}, rank=2),
     Case("matmul, weight on the left", "y = MatMul (w, x)", ROWS, {"w": normal(3, 5)}, rank=3),
@@ -112,7 +112,7 @@ CASES = (
     Case("gather, negative", "y = Gather <axis=1> (x, i)", ROWS, {"i": np.array([[-1, 0], [2, -5]])}),
     Case("embedding", "y = Gather (w, x)", np.array([[1, 0, 6]]), {"w": normal(7, 3)}, rank=3),
     Case("clip by attributes, opset 7", "y = Clip <max=0.5> (x)", ROWS, opset=7, rank=3),
-    Case("clip above", "y = Clip (x, , h)", ROWS, {"h": np.float32(0.5)}, rank=3),
+    Case("clip above", "y = Clip (x, , h)", ROWS, {"h": np.array(0.5, np.float32)}, rank=3),
     Case("reduced over an input's axes", "y = ReduceL2 <keepdims=0> (x, last)", ROWS, AXES, rank=2),
     Case("reduced over an attribute's axes", "y = ReduceMean <axes=[1], keepdims=1> (x)", ROWS, opset=13, rank=3),
     Case("split unevenly", "a, y = Split <axis=2, num_outputs=2> (x)", normal(2, 5, 7), rank=3),
@@ -122,7 +122,7 @@ CASES = (
          {"s": np.array([1, 1, 1.7, 0.6], np.float32)}),
     Case("resized to sizes", 'y = Resize <mode="nearest", coordinate_transformation_mode="asymmetric",'
          ' nearest_mode="floor"> (x, , , s)', IMAGE, {"s": np.array([2, 4, 18, 33])}),
-    Case("greatest of three", "a = Neg (x)\n y = Max (x, a, h)", ROWS, {"h": np.float32(0.5)}, rank=3),
+    Case("greatest of three", "a = Neg (x)\n y = Max (x, a, h)", ROWS, {"h": np.array(0.5, np.float32)}, rank=3),
     Case("integers divided towards zero", "i = Cast <to=7> (x)\n j = Div (i, k)\n y = Cast <to=1> (j)", 9 * ROWS,
          {"k": np.array(-2)}, rank=3),
     Case("attention of the standard", "y = Attention <q_num_heads=2, kv_num_heads=2> (x, x, x)", ROWS,
@@ -141,7 +141,7 @@ def test_zoo_equals_onnxruntime() -> None:
     entry = zoo_entry("digits")
     module = network(entry.model())
     found = parity(module, {"x": np.asarray(entry.task().inputs["x"][:16])})
-    assert set(found) == {layer.name for layer in module.graph.candidates} | {"logits"}
+    assert set(found) == {layer.outputs[0] for layer in module.graph.candidates} | {"logits"}
     assert max(found.values()) <= TOLERANCE
 
 
@@ -261,15 +261,14 @@ def test_functions_of_the_model_are_inlined() -> None:
 
 SIDE = """(float[N, 3] x) => (float[N, 2] y, float[N, 3] side) {
   [product] y = MatMul (x, w)
-  [odd one] side = Bernoulli (x)
+  [odd] side = Bernoulli (x)
 }"""
 
 
 def test_only_what_is_asked_for_has_to_be_differentiable() -> None:
     module = network(parsed(SIDE, {"w": normal(3, 2)}))
     assert module({"x": normal(4, 3)}, ["y"])["y"].shape == (4, 2)
-    with pytest.raises(UnsupportedOperatorError, match=r"model: RandomUniformLike 'odd one.*' cannot be differentiated|"
-                       r"model: Bernoulli 'odd one' cannot be differentiated"):  # fmt: skip
+    with pytest.raises(UnsupportedOperatorError, match=r"RandomUniformLike '\w+' cannot be differentiated"):
         module({"x": normal(4, 3)})
 
 

@@ -1,0 +1,163 @@
+"""Sensitivities of all layers: measured, or predicted from gradients and checked against a few that are measured.
+
+A prediction (`lhc.measure.fisher`) costs a few backward passes however many layers there are, but it is of second order
+in the noise. ``auto`` predicts, then measures `CHECKED` layers spread over the predicted ranking, on the same chips and
+samples. Where both agree, the prediction stands; where they do not, or where there is none, all layers are measured.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Literal, get_args
+
+import numpy as np
+from scipy import stats
+
+from lhc.errors import ModelError, OutOfTimeError, UsageError
+from lhc.graph import LayerGraph
+from lhc.measure.bench import Bench
+from lhc.measure.fisher import METRICS, FisherSensitivity, fisher_sensitivity
+from lhc.measure.sensitivity import measure_sensitivity
+from lhc.results import Agreement, SensitivityTable
+from lhc.stats import CONFIDENCE
+
+__all__ = ["RankingMethod", "agreement", "check_method", "sensitivities", "spread_over_ranking"]
+
+RankingMethod = Literal["auto", "measure", "fisher"]
+
+CHECKED = 5
+"""Layers that are measured to check a prediction; with fewer than twice as many, all are measured."""
+GOOD_CORRELATION = 0.9
+GOOD_RATIO = (0.67, 1.5)
+"""Least rank correlation, and bounds of the geometric mean of the ratios, at which predictions are used."""
+_ROUNDING = 1e-9
+
+
+def check_method(method: str) -> RankingMethod:
+    """The method, if there is one of that name.
+
+    Raises:
+        UsageError: there is none.
+    """
+    if method not in get_args(RankingMethod):
+        raise UsageError(f"unknown method {method!r}; choose one of {', '.join(get_args(RankingMethod))}")
+    return method  # type: ignore[return-value]
+
+
+def sensitivities(
+    bench: Bench,
+    graph: LayerGraph,
+    names: Sequence[str],
+    method: RankingMethod = "auto",
+    confidence: float = CONFIDENCE,
+    half_width: float | None = None,
+) -> SensitivityTable:
+    """Damage of every named layer when it alone is analog; layers that share their weights are one.
+
+    Args:
+        bench: samples, metric, hardware, draws.
+        graph: to find layers that share weights.
+        names: layers, in file order.
+        method: ``measure``, ``fisher`` (predict), or ``auto`` (predict and check, measure where that will not do).
+        confidence: two-sided level of the intervals.
+        half_width: see `measure_sensitivity`; with it, ``auto`` measures.
+
+    Raises:
+        UsageError: a prediction is asked for in a metric, or with a half-width, that it does not have.
+        ModelError: a prediction is asked for of a network that has no gradients in torch.
+        OutOfTimeError: the time that the user gave was over before there was any figure.
+    """
+    if method == "fisher" and half_width is not None:
+        raise UsageError("--half-width is for measured sensitivities; leave it out, or use --method measure")
+    if method == "fisher":
+        predicted = fisher_sensitivity(bench, graph, names, confidence)
+        return replace(predicted.table, notes=_unreached(predicted))
+    few = len(graph.tied(names)) < 2 * CHECKED
+    if method == "measure" or half_width is not None or few or bench.metric.name not in METRICS:
+        return measure_sensitivity(bench, graph, names, confidence, half_width)
+    try:
+        predicted = fisher_sensitivity(bench, graph, names, confidence)
+    except ModelError as error:
+        note = f"sensitivities are measured, not predicted: {error}"
+        return replace(measure_sensitivity(bench, graph, names, confidence), notes=(note,))
+    return _checked(bench, graph, predicted, confidence)
+
+
+def _unreached(predicted: FisherSensitivity) -> tuple[str, ...]:
+    if not predicted.unreached:
+        return ()
+    note = (
+        f"the gradient at {', '.join(predicted.unreached)} is zero on all samples: the answer does not depend on it, or"
+        " the network rounds or compares behind it; --method measure tells"
+    )
+    return (note,)
+
+
+def _checked(bench: Bench, graph: LayerGraph, predicted: FisherSensitivity, confidence: float) -> SensitivityTable:
+    """The prediction, if some measured layers agree with it, else measurements of all."""
+    table = predicted.table
+    names = list(table.layers)
+    firsts = [group[0] for group in graph.tied(names) if group[0] not in predicted.unreached]
+    chosen = spread_over_ranking(replace(table, layers={name: table.layers[name] for name in firsts}), CHECKED)
+
+    def measured(wanted: Sequence[str]) -> SensitivityTable:
+        whole = [name for group in graph.tied(names) if set(group) & set(wanted) for name in group]
+        return measure_sensitivity(bench, graph, [name for name in names if name in whole], confidence)
+
+    try:
+        compared = measured(chosen)
+    except OutOfTimeError:
+        return replace(table, notes=("--timeout: the predicted sensitivities were not checked by measuring some",))
+    found = agreement(table, replace(compared, layers={n: s for n, s in compared.layers.items() if n in chosen}))
+    if found.good or bench.running.late:
+        notes = () if found.good else ("--timeout: predicted sensitivities are given although they were not confirmed",)
+        rest = measured(predicted.unreached).layers if predicted.unreached and not bench.running.late else {}
+        return replace(table, layers={**table.layers, **rest}, agreement=found, notes=notes)
+    note = "all sensitivities are measured, since the prediction does not agree with those measured first"
+    others = [name for name in names if name not in compared.layers]
+    layers = {**compared.layers, **measured(others).layers}
+    return replace(
+        compared, layers={name: layers[name] for name in names if name in layers}, agreement=found, notes=(note,)
+    )
+
+
+def agreement(predicted: SensitivityTable, measured: SensitivityTable) -> Agreement:
+    """How well predictions agree with measurements of some of the layers.
+
+    Layers of which nothing was seen (damage of 0 or below, as small as rounding) count for the ranks only.
+
+    Args:
+        predicted: of all layers.
+        measured: of some of them.
+
+    Raises:
+        UsageError: no layer is in both, or they are in different metrics.
+    """
+    names = [name for name in measured.layers if name in predicted.layers]
+    if not names or predicted.metric != measured.metric:
+        raise UsageError("predicted and measured sensitivities have no layer or not the metric in common")
+    pairs = np.array([(predicted.layers[name].mean, measured.layers[name].mean) for name in names])
+    seen = pairs[(pairs > 0).all(axis=1)]
+    ratio = float(np.exp(np.log(seen[:, 0] / seen[:, 1]).mean())) if len(seen) else None
+    constant = len(names) < 3 or (np.ptp(pairs, axis=0) == 0).any()
+    correlation = None if constant else float(stats.spearmanr(pairs[:, 0], pairs[:, 1]).statistic)
+    good = (
+        correlation is not None
+        and ratio is not None
+        and correlation >= GOOD_CORRELATION - _ROUNDING
+        and GOOD_RATIO[0] <= ratio <= GOOD_RATIO[1]
+    )
+    compared = {name: (p, m) for name, (p, m) in zip(names, pairs.tolist(), strict=True)}
+    return Agreement(compared, correlation, ratio, good)
+
+
+def spread_over_ranking(table: SensitivityTable, count: int) -> tuple[str, ...]:
+    """Layers to be measured for comparison: the most and the least sensitive, and others evenly between them.
+
+    Args:
+        table: predicted sensitivities.
+        count: how many; all layers where there are fewer.
+    """
+    ranking = table.ranking()
+    if count >= len(ranking):
+        return ranking
+    return tuple(ranking[round(place)] for place in np.linspace(0, len(ranking) - 1, max(count, 0)))

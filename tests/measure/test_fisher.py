@@ -1,0 +1,198 @@
+"""Damage that is predicted from gradients is the damage that is measured, as long as the noise is small."""
+
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+from lhc.errors import DataError, ModelError, UsageError
+from lhc.hardware import Hardware
+from lhc.measure import Bench, Execution, Running, measure_sensitivity
+from lhc.measure.fisher import fisher_sensitivity, output_directions
+from lhc.metrics import get_metric
+from lhc.model import OnnxModel
+from lhc.onnx_io import load_model, read_graph
+from lhc.task import Task
+
+LIONHEART = Hardware.load("lionheart")
+NETWORK = """<ir_version: 8, opset_import: ["" : 17]> g (float[N, 2, 6, 6] x) => (float[N, 5] y) {
+  [stem] c = Conv <pads = [1, 1, 1, 1]> (x, w0, b0)
+  a = Relu (c)
+  [body] d = Conv <strides = [2, 2]> (a, w1)
+  e = Relu (d)
+  f = Flatten (e)
+  [narrow] g = Gemm (f, w2, b2)
+  h = Tanh (g)
+  [square] i = MatMul (h, w3)
+  j = Tanh (i)
+  [again] k = MatMul (j, w3)
+  [head] y = MatMul (k, w4)
+}"""
+SHAPES = {"w0": (8, 2, 3, 3), "b0": (8,), "w1": (6, 8, 2, 2), "w2": (54, 7), "b2": (7,), "w3": (7, 7), "w4": (7, 5)}
+LAYERS = ("stem", "body", "narrow", "square", "again", "head")
+
+
+def network(text: str = NETWORK) -> OnnxModel:
+    model = onnx.parser.parse_model(text)
+    rng = np.random.default_rng(3)
+    for name, shape in SHAPES.items():
+        fan_in = int(np.prod(shape[1:] if len(shape) == 4 else shape[:1]))
+        array = (rng.normal(size=shape) / np.sqrt(fan_in)).astype(np.float32)
+        model.graph.initializer.append(numpy_helper.from_array(array, name))
+    return load_model(model)
+
+
+def task(metric: str, samples: int = 60) -> Task:
+    x = np.random.default_rng(1).normal(size=(samples, 2, 6, 6)).astype(np.float32)
+    return Task({"x": x}, None, get_metric(metric))
+
+
+def bench(metric: str = "kl", hardware: Hardware = LIONHEART, running: Running | None = None, **options: int) -> Bench:
+    model = network()
+    return Bench(
+        model,
+        read_graph(model),
+        hardware,
+        task(metric, options.pop("samples", 60)),
+        draws=options.pop("draws", 4),
+        t_s=86400.0,
+        running=running or Running(),
+        **options,
+    )
+
+
+def quiet(factor: float) -> Hardware:
+    """The default hardware with all noise scaled by a factor, and finer converters."""
+    assert LIONHEART.devices is not None
+    scales = {"programming_noise_scale": factor, "read_noise_scale": factor}
+    return LIONHEART.model_copy(
+        update={
+            "devices": LIONHEART.devices.model_copy(update=scales),
+            "dac": LIONHEART.dac.model_copy(update={"bits": 12}),
+            "adc": LIONHEART.adc.model_copy(update={"bits": 14, "noise": 0.06 * factor}),
+        }
+    )
+
+
+@pytest.mark.parametrize("probabilities", [False, True])
+def test_directions_have_the_curvature_of_kl(probabilities: bool) -> None:
+    """All sign vectors once, so that means over directions are expectations."""
+    logits = np.array([[2.0, -1.0, 0.5, 0.0]])
+    p = np.exp(logits) / np.exp(logits).sum()
+    signs = np.array(list(product([-1.0, 1.0], repeat=8))).reshape(-1, 2, 1, 4)
+    found = [output_directions("kl", p if probabilities else logits, s) for s in signs]
+    moment = np.mean([np.einsum("dni,dnj->ij", v, v) / 2 for v in found], axis=0)
+    if probabilities:
+        # At p the curvature is 1/p; to compare, go on to the logits.
+        jacobian = np.diag(p[0]) - np.outer(p[0], p[0])
+        moment = jacobian @ moment @ jacobian
+    assert np.allclose(moment, np.diag(p[0]) - np.outer(p[0], p[0]), atol=1e-12)
+
+
+def test_directions_have_the_curvature_of_nmse() -> None:
+    output = np.array([[3.0, 4.0], [1.0, 0.0]])
+    signs = np.array(list(product([-1.0, 1.0], repeat=2))).reshape(-1, 1, 1, 2).repeat(2, axis=2)
+    found = [output_directions("nmse", output, s) for s in signs]
+    moments = np.mean([np.einsum("dni,dnj->nij", v, v) for v in found], axis=0)
+    assert np.allclose(moments, [2 / 25 * np.eye(2), 2 * np.eye(2)])
+
+
+@pytest.mark.analog
+@pytest.mark.parametrize("metric", ["kl", "nmse"])
+def test_small_noise_does_the_damage_that_is_predicted(metric: str) -> None:
+    """Third order is a twentieth of the second here; the rest of the tolerance is that of 60 samples' directions."""
+    here = bench(metric, quiet(0.1), draws=8)
+    predicted = fisher_sensitivity(here, here.graph, LAYERS).table
+    measured = measure_sensitivity(here, here.graph, LAYERS)
+    ratios = [predicted.layers[name].mean / measured.layers[name].mean for name in LAYERS]
+    assert np.abs(np.log(ratios)).max() < 0.25, dict(zip(LAYERS, ratios, strict=True))
+    assert abs(np.mean(np.log(ratios))) < 0.1
+
+
+@pytest.mark.analog
+def test_parts_are_those_of_their_causes() -> None:
+    def parts(hardware: Hardware) -> tuple[float, float]:
+        here = bench(hardware=hardware)
+        figure = fisher_sensitivity(here, here.graph, ["body"]).table.layers["body"]
+        assert figure.by_weights is not None
+        assert figure.by_outputs is not None
+        assert figure.mean == pytest.approx(figure.by_weights + figure.by_outputs, rel=1e-12)
+        return figure.by_weights, figure.by_outputs
+
+    noisy, silent = quiet(1.0), quiet(1.0)
+    silent = silent.model_copy(update={"adc": silent.adc.model_copy(update={"noise": 0.0})})
+    perfect = quiet(1.0).model_copy(update={"devices": None, "drift_compensation": "none"})
+    weights, outputs = parts(noisy)
+    assert parts(silent)[1] < 1e-4 * outputs, "only the ADC's rounding is left"
+    assert parts(perfect)[0] < 1e-4 * weights, "only the DAC is left"
+    assert parts(perfect)[1] > 0.1 * outputs
+
+
+@pytest.mark.analog
+def test_blocks_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
+    here = bench()
+    whole = fisher_sensitivity(here, here.graph, LAYERS).table
+    monkeypatch.setattr("lhc.measure.fisher.MOST_SAMPLES", 7)
+    monkeypatch.setattr("lhc.measure.fisher.DRAW_BYTES", 1)
+    parts = fisher_sensitivity(here, here.graph, LAYERS).table
+    for name in LAYERS:
+        assert parts.layers[name].mean == pytest.approx(whole.layers[name].mean, rel=1e-4), name
+
+
+@pytest.mark.analog
+def test_layers_that_share_weights_share_the_figure() -> None:
+    here = bench()
+    found = fisher_sensitivity(here, here.graph, LAYERS)
+    assert list(found.table.layers) == list(LAYERS)
+    assert found.table.layers["square"] == found.table.layers["again"]
+    assert found.unreached == ()
+    assert {figure.method for figure in found.table.layers.values()} == {"fisher"}
+
+
+@pytest.mark.analog
+def test_finished_blocks_are_not_computed_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lhc.measure.fisher.MOST_SAMPLES", 20)
+    alone = bench()
+    expected = fisher_sensitivity(alone, alone.graph, LAYERS).table
+    with Execution(work_dir=tmp_path).start() as running:
+        here = bench(running=running)
+        assert fisher_sensitivity(here, here.graph, LAYERS).table == expected
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("computed again")
+
+    monkeypatch.setattr("lhc.measure.fisher._network", refuse)
+    with Execution(work_dir=tmp_path).start() as running:
+        here = bench(running=running)
+        assert fisher_sensitivity(here, here.graph, LAYERS).table == expected
+        for change in ({"draws": 5}, {"seed": 1}, {"metric": "nmse"}, {"samples": 59}):
+            other = bench(running=running, **change)  # type: ignore[arg-type]
+            with pytest.raises(AssertionError, match="computed again"):
+                fisher_sensitivity(other, other.graph, LAYERS)
+
+
+@pytest.mark.analog
+def test_a_network_that_torch_computes_otherwise_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    from lhc.runtime import differentiable
+
+    monkeypatch.setattr(differentiable, "OPERATORS", {**differentiable.OPERATORS, "Relu": lambda op, x: x.abs()})
+    here = bench()
+    with pytest.raises(ModelError, match="differs between torch and onnxruntime by"):
+        fisher_sensitivity(here, here.graph, LAYERS)
+
+
+def test_other_metrics_are_refused() -> None:
+    here = bench("agreement")
+    with pytest.raises(UsageError, match="kl or nmse, not agreement"):
+        fisher_sensitivity(here, here.graph, LAYERS)
+
+
+@pytest.mark.analog
+def test_infinite_answers_are_refused() -> None:
+    model = network(NETWORK.replace("y = MatMul (k, w4)", "z = MatMul (k, w4)\n y = Log (z)"))
+    here = Bench(model, read_graph(model), LIONHEART, task("nmse"), draws=2)
+    with pytest.raises(DataError, match="NaN or infinite values in 'y'"):
+        fisher_sensitivity(here, here.graph, LAYERS)
