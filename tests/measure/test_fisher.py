@@ -50,18 +50,17 @@ def task(metric: str, samples: int = 60) -> Task:
     return Task({"x": x}, None, get_metric(metric))
 
 
-def bench(metric: str = "kl", hardware: Hardware = LIONHEART, running: Running | None = None, **options: int) -> Bench:
+def bench(
+    metric: str = "kl",
+    hardware: Hardware = LIONHEART,
+    running: Running | None = None,
+    samples: int = 60,
+    draws: int = 4,
+    seed: int = 0,
+) -> Bench:
     model = network()
-    return Bench(
-        model,
-        read_graph(model),
-        hardware,
-        task(metric, options.pop("samples", 60)),
-        draws=options.pop("draws", 4),
-        t_s=86400.0,
-        running=running or Running(),
-        **options,
-    )
+    graph, running = read_graph(model), running or Running()
+    return Bench(model, graph, hardware, task(metric, samples), seed, draws, t_s=86400.0, running=running)
 
 
 def quiet(factor: float) -> Hardware:
@@ -168,8 +167,13 @@ def test_finished_blocks_are_not_computed_again(tmp_path: Path, monkeypatch: pyt
     with Execution(work_dir=tmp_path).start() as running:
         here = bench(running=running)
         assert fisher_sensitivity(here, here.graph, LAYERS).table == expected
-        for change in ({"draws": 5}, {"seed": 1}, {"metric": "nmse"}, {"samples": 59}):
-            other = bench(running=running, **change)  # type: ignore[arg-type]
+        others = [
+            bench(running=running, draws=5),
+            bench(running=running, seed=1),
+            bench(running=running, samples=59),
+            bench("nmse", running=running),
+        ]
+        for other in others:
             with pytest.raises(AssertionError, match="computed again"):
                 fisher_sensitivity(other, other.graph, LAYERS)
 
