@@ -138,8 +138,8 @@ def _matmul_call(node: onnx.NodeProto, layer: Layer, tiles: _Tiles, library: Lib
         transposed = bool(given.get("transA" if operand == 1 else "transB", 0)) == (operand == 1)
     if operand == 0 and rank is None:
         raise ModelError(
-            f"{node.op_type} {node.name!r}: how many axes its input {node.input[1]!r} has cannot be told from the model;"
-            " simplify it (shape inference) or keep the layer digital"
+            f"{node.op_type} {node.name!r}: how many axes its input {node.input[1]!r} has cannot be told from the"
+            " model; run shape inference on it, or keep the layer digital"
         )
     vector = rank == 1
     summand = next((name for name in node.input[2:3] if name), None)

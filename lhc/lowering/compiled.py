@@ -131,7 +131,7 @@ class CompiledModel:
             return {}
         inputs = {value.name for value in self.source.proto.graph.input}
         given = {name: tuple(array.shape) for name, array in feeds.items() if name in inputs}
-        shapes = infer_shapes(self.source, given, {})
+        shapes = infer_shapes(self.source, given)
         outputs = {node.name: node.output[0] for node in self.proto.graph.node}
         drawn = {}
         for name, value in missing.items():

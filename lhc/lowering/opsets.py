@@ -32,8 +32,8 @@ def with_fitting_opset(proto: onnx.ModelProto, noise: Noise, label: str) -> onnx
         return _converted(proto, FIRST_OPSET, label, "compiled models need opset 13 or later; export it anew")
     if noise == "on" and version > LAST_RANDOM_OPSET:
         way_out = (
-            "onnxruntime draws no random numbers in models of opset 22 and later; compile with --noise input (you feed the"
-            " noise) or --noise off"
+            "onnxruntime draws no random numbers in models of opset 22 and later; compile with --noise input (you"
+            " feed the noise) or --noise off"
         )
         return _converted(proto, LAST_RANDOM_OPSET, label, way_out)
     return proto

@@ -5,8 +5,8 @@
     z = codes · w · dac_step / adc_step + noise_sigma / adc_step · N(0, 1)     product and output noise
     y = clip(round(z)) · s · adc_step · scale                                  ADC and digital scaling
 
-Where a vector can saturate, a branch reads those that do again with s · 2, s · 4, …; docs/emulation.md has the formulas.
-What is constant in them is computed once, when onnxruntime loads the model.
+Where a vector can saturate, a branch reads those that do again with s · 2, s · 4, …; docs/emulation.md has the
+formulas. What is constant in them is computed once, when onnxruntime loads the model.
 """
 
 from collections.abc import Callable
@@ -235,7 +235,7 @@ def _managed(op: OpBuilder, library: Library, spec: Product, v: Values, z: Any, 
 
 
 def _saturated(op: OpBuilder, spec: Product, v: Values, codes: Any) -> Any:
-    """Which vectors saturate, ``(..., 1)``; where outputs lie on several tiles, which outputs' tiles, ``(..., outputs)``."""
+    """Which vectors saturate, ``(..., 1)``; where outputs lie on several tiles, whose tile does, ``(..., outputs)``."""
     absolute = op.Abs(codes, _outputs=["absolute_codes"])
     if not spec.straddles:
         return op.Greater(reduce_max(op, absolute, "peaks"), v["adc_saturated"], _outputs=["saturated"])
