@@ -12,7 +12,7 @@ import onnx_ir as ir
 from onnxscript import OpBuilder
 
 from lhc.lowering.grid import Element, Grid, finished, numbered
-from lhc.lowering.library import FLOAT, Library, Values, reduce_max, sizes, value
+from lhc.lowering.library import FLOAT, Library, Values, call, reduce_max, references, sizes, value
 from lhc.lowering.product import codes_of, driven_by, noisy, outputs_of, scales_of_codes, weights_in_codes
 from lhc.lowering.tiling import Piece, touched_channels
 from lhc.lowering.windows import GEOMETRY, Same, same_padding, window_index, zero_padding
@@ -85,19 +85,13 @@ def conv_function(library: Library, spec: Conv) -> ir.Function:
         x = v["x"] if spec.element == FLOAT else op.Cast(v["x"], to=FLOAT)
         if spec.same is not None:
             pad = same_padding(library, spec.same)
-            x = op.call(pad, x, **_given(*pad.attributes), _outputs=[value("padded_image")])
+            x = call(op, pad, {"x": x}, value("padded_image"))
         y = build(op, library, spec, v, x)
         bias = op.Unsqueeze(v["bias"], list(range(1, 1 + spec.axes))) if spec.bias else None
         return finished(op, y, spec.element, bias)
 
     doc = f"Products of a Conv on {grid.rows} x {grid.columns} analog tiles (row splits x columns read apart)."
     return library.function(f"AnalogConv{tiles}", spec, spec.inputs, body, doc, (*GEOMETRY, "group"))
-
-
-def _given(*names: str) -> dict[str, ir.Attr]:
-    """Attributes of a node that are those of the function."""
-    kinds = {name: ir.AttributeType.INT if name == "group" else ir.AttributeType.INTS for name in names}
-    return {name: ir.Attr(name, kind, None, ref_attr_name=name) for name, kind in kinds.items()}
 
 
 # --- as an image -------------------------------------------------------------------------------------------------
@@ -115,12 +109,7 @@ def _image(op: OpBuilder, library: Library, spec: Conv, v: Values, x: Any) -> An
         given = {**v, **{name: v[full] for name, full in names.items() if full in v}, "x": part}
         if product.noise == "given":
             given["deviates"] = grid.deviates(op, v, row)
-        y = op.call(
-            function,
-            *(given[wanted.name or ""] for wanted in function.inputs),
-            **_given(*GEOMETRY, "group"),
-            _outputs=[value("product")],
-        )
+        y = call(op, function, given, value("product"))
         total = y if total is None else op.Add(total, y, _outputs=["partial_sum"])
     return total
 
@@ -149,7 +138,7 @@ def _tile_conv(library: Library, spec: Conv, held: tuple[Piece, ...] | None) -> 
 def _tile_conv_body(op: OpBuilder, spec: Conv, held: tuple[Piece, ...], v: Values) -> Any:
     product = spec.grid.product
     codes = codes_of(op, product, v, v["x"], v.get("input_range"))
-    z = op.Conv(codes, weights_in_codes(op, product, v), **_given(*GEOMETRY, "group"), _outputs=["z"])
+    z = op.Conv(codes, weights_in_codes(op, product, v), **references(*GEOMETRY, "group"), _outputs=["z"])
     driven = _driven(op, spec, held, v) if spec.masked else None
     read = outputs_of(op, product, v, noisy(op, product, v, z, driven))
     return op.Mul(read, scales_of_codes(op, product, v), _outputs=["y"])
@@ -160,7 +149,7 @@ def _driven(op: OpBuilder, spec: Conv, held: tuple[Piece, ...], v: Values) -> An
     magnitudes = op.Abs(v["x"], _outputs=["magnitudes"])
     if spec.groups is not None:
         every = op.Expand(v["taps"], op.Shape(v["weights"]), _outputs=["taps_of_outputs"])
-        return driven_by(op, op.Conv(magnitudes, every, **_given(*GEOMETRY, "group"), _outputs=["sums"]))
+        return driven_by(op, op.Conv(magnitudes, every, **references(*GEOMETRY, "group"), _outputs=["sums"]))
     parts = [magnitudes]
     if held:
         first, _ = touched_channels(held, spec.channels)
@@ -168,7 +157,7 @@ def _driven(op: OpBuilder, spec: Conv, held: tuple[Piece, ...], v: Values) -> An
         parts = [op.Slice(magnitudes, [start], [stop], [1]) for start, stop in bounds]
     greatest = [reduce_max(op, part, "greatest", axis=1) for part in parts]
     planes = greatest[0] if len(greatest) == 1 else op.Concat(*greatest, axis=1, _outputs=["planes"])
-    return driven_by(op, op.Conv(planes, v["taps"], **_given(*GEOMETRY), _outputs=["sums"]))
+    return driven_by(op, op.Conv(planes, v["taps"], **references(*GEOMETRY), _outputs=["sums"]))
 
 
 # --- as windows --------------------------------------------------------------------------------------------------
@@ -176,7 +165,7 @@ def _driven(op: OpBuilder, spec: Conv, held: tuple[Piece, ...], v: Values) -> An
 
 def _windows(op: OpBuilder, library: Library, spec: Conv, v: Values, x: Any) -> Any:
     if spec.padded:
-        x = op.call(zero_padding(library, spec.axes), x, **_given("pads"), _outputs=[value("padded_image")])
+        x = call(op, zero_padding(library, spec.axes), {"x": x}, value("padded_image"))
     count = op.ReduceProd(sizes(op, x, 2), _outputs=["pixel_count"])
     flat = op.Reshape(x, op.Concat([0, 0], count, axis=0), _outputs=["flat_image"])
     pixels = op.Transpose(flat, perm=[0, 2, 1], _outputs=["pixels"])
@@ -185,7 +174,7 @@ def _windows(op: OpBuilder, library: Library, spec: Conv, v: Values, x: Any) -> 
     else:
         find = window_index(library, spec.axes)
         outputs = [value(name, ir.DataType.INT64) for name in ("index", "positions")]
-        index, positions = op.call(find, x, **_given(*find.attributes), _outputs=outputs)
+        index, positions = call(op, find, {"x": x}, *outputs)
     if spec.held:
         vectors = [_vectors(op, spec, pixels, index, held) for held in spec.held]
     else:

@@ -7,7 +7,7 @@ from typing import Any
 import onnx_ir as ir
 from onnxscript import OpBuilder
 
-from lhc.lowering.library import FLOAT, Library, Values, value
+from lhc.lowering.library import FLOAT, Library, Values, call, value
 from lhc.lowering.product import Product, product_function
 
 __all__ = ["Element", "Grid", "finished", "numbered"]
@@ -57,32 +57,23 @@ class Grid:
 
     def sum(self, op: OpBuilder, library: Library, v: Values, vectors: Sequence[Any]) -> Any:
         """Products with the vectors of every row split, joined over columns and added over rows."""
-        spec = self.product
-        function = product_function(library, spec)
+        function = product_function(library, self.product)
         total = None
         for row, x in enumerate(vectors):
             parts = [
-                op.call(
-                    function,
-                    x,
-                    *(v[self.tile_name(name, row, column)] for name in ("weights", "scales")),
-                    *self._tensors(op, v, row, column),
-                    *(v[name] for name in spec.numbers),
-                    _outputs=[value("product")],
-                )
+                call(op, function, {**v, **self._of_tile(op, v, row, column), "x": x}, value("product"))
                 for column in range(self.columns)
             ]
             joined = parts[0] if len(parts) == 1 else op.Concat(*parts, axis=-1, _outputs=["joined"])
             total = joined if total is None else op.Add(total, joined, _outputs=["partial_sum"])
         return total
 
-    def _tensors(self, op: OpBuilder, v: Values, row: int, column: int) -> list[Any]:
-        given = {
-            "input_range": lambda: v[numbered("input_range", row, self.rows)],
-            "tile_numbers": lambda: v[self.tile_name("tile_numbers", row, column)],
-            "deviates": lambda: self.deviates(op, v, row, column),
-        }
-        return [given[name]() for name in self.product.tensors]
+    def _of_tile(self, op: OpBuilder, v: Values, row: int, column: int) -> dict[str, Any]:
+        """What differs from tile to tile, by the names that ``TileProduct`` has for it."""
+        names = {name: self.tile_name(name, row, column) for name in ("weights", "scales", "tile_numbers")}
+        names["input_range"] = numbered("input_range", row, self.rows)
+        given = {name: v[full] for name, full in names.items() if full in v}
+        return given | ({"deviates": self.deviates(op, v, row, column)} if self.product.noise == "given" else {})
 
     def deviates(self, op: OpBuilder, v: Values, row: int, column: int = 0) -> Any:
         """The deviates of one tile, ``(reads, ...)``, out of those of the layer, ``(reads of all rows, ...)``."""

@@ -12,7 +12,19 @@ import onnx
 import onnx_ir as ir
 from onnxscript import OpBuilder, build_function
 
-__all__ = ["DOMAIN", "FLOAT", "Body", "Library", "Values", "attribute_values", "reduce_max", "sizes", "value"]
+__all__ = [
+    "DOMAIN",
+    "FLOAT",
+    "Body",
+    "Library",
+    "Values",
+    "attribute_values",
+    "call",
+    "reduce_max",
+    "references",
+    "sizes",
+    "value",
+]
 
 DOMAIN = "lhc.analog"
 FLOAT = int(ir.DataType.FLOAT)
@@ -30,6 +42,26 @@ def attribute_values(op: OpBuilder, name: str) -> Any:
     """The function's own attribute of that name as a tensor."""
     values = ir.Attr("value_ints", ir.AttributeType.INTS, None, ref_attr_name=name)
     return op.Constant(value_ints=values, _outputs=[value(name, ir.DataType.INT64)])
+
+
+def references(*names: str) -> dict[str, ir.Attr]:
+    """Attributes of a node that are those of the function it is in."""
+    kinds = {name: ir.AttributeType.INT if name == "group" else ir.AttributeType.INTS for name in names}
+    return {name: ir.Attr(name, kind, None, ref_attr_name=name) for name, kind in kinds.items()}
+
+
+def call(op: OpBuilder, function: ir.Function, given: Values, *outputs: ir.Value) -> Any:
+    """Call a function of the library from another one, which has the same attributes.
+
+    Args:
+        op: builder of the caller.
+        function: that is called.
+        given: its inputs by name, and perhaps others.
+        outputs: what its results are.
+    """
+    results: Any = list(outputs)  # the builder is annotated for names, but keeps the types of values
+    inputs = (given[wanted.name or ""] for wanted in function.inputs)
+    return op.call(function, *inputs, _outputs=results, **references(*function.attributes))
 
 
 def reduce_max(op: OpBuilder, x: Any, name: str, axis: int = -1) -> Any:

@@ -17,7 +17,7 @@ import onnx_ir as ir
 from onnxscript import OpBuilder
 
 from lhc.lowering.converters import Converters, Scaling
-from lhc.lowering.library import FLOAT, Library, Values, reduce_max, sizes, value
+from lhc.lowering.library import FLOAT, Library, Values, call, reduce_max, sizes, value
 
 __all__ = [
     "NoiseSource",
@@ -277,15 +277,13 @@ def _rounds(
 ) -> Any:
     """All rounds after the first."""
     function = _read_again(library, spec)
-    state = {"result": inputs["result"], "pending": inputs["pending"]}
+    state: dict[str, Any] = {"result": inputs["result"], "pending": inputs["pending"]}
     for number, reduction in enumerate(spec.reductions[1:], start=1):
-        given = {**v, **inputs, **state, "reduction": reduction}
+        given: dict[str, Any] = {**v, **inputs, **state, "reduction": reduction}
         if spec.noise == "given":
             given["deviates"] = deviates(number)
         outputs = [value("result"), value("pending", ir.DataType.BOOL)]
-        state["result"], state["pending"] = op.call(
-            function, *(given[wanted.name or ""] for wanted in function.inputs), _outputs=outputs
-        )
+        state["result"], state["pending"] = call(op, function, given, *outputs)
     return state["result"]
 
 

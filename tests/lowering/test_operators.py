@@ -31,9 +31,10 @@ pytestmark = pytest.mark.analog
 
 Array = npt.NDArray[Any]
 
-SETTINGS = settings(
-    derandomize=True, deadline=None, max_examples=60, database=None, suppress_health_check=[HealthCheck.too_slow]
+FEW = settings(
+    derandomize=True, deadline=None, max_examples=12, database=None, suppress_health_check=[HealthCheck.too_slow]
 )
+MANY = settings(FEW, max_examples=200)
 ROUNDING = 1e-5
 """Error, relative to the greatest output, that is float rounding."""
 MOVED = 0.01
@@ -236,19 +237,13 @@ def _check(drawn: Drawn, hardware: Hardware, seed: int) -> None:
     assert not moved.any() or error.max() <= _one_code(next(iter(matrices.values())), hardware, drawn)
 
 
-@SETTINGS
-@given(convolutions(), machines(), st.integers(0, 1000))
-def test_any_conv(drawn: Drawn, hardware: Hardware, seed: int) -> None:
+@FEW
+@given(convolutions() | gemms() | matmuls(), machines(), SEEDS)
+def test_any_product(drawn: Drawn, hardware: Hardware, seed: int) -> None:
     _check(drawn, hardware, seed)
 
 
-@SETTINGS
-@given(gemms(), machines(), st.integers(0, 1000))
-def test_any_gemm(drawn: Drawn, hardware: Hardware, seed: int) -> None:
-    _check(drawn, hardware, seed)
-
-
-@SETTINGS
-@given(matmuls(), machines(), st.integers(0, 1000))
-def test_any_matmul(drawn: Drawn, hardware: Hardware, seed: int) -> None:
-    _check(drawn, hardware, seed)
+@pytest.mark.slow
+@pytest.mark.parametrize("drawn_from", [convolutions(), gemms(), matmuls()], ids=["Conv", "Gemm", "MatMul"])
+def test_many_products(drawn_from: st.SearchStrategy[Drawn]) -> None:
+    MANY(given(drawn_from, machines(), SEEDS)(_check))()
