@@ -13,6 +13,7 @@ __version__ = "0.1.0"
 logging.getLogger("lhc").addHandler(logging.NullHandler())
 
 _LAZY = {
+    "CompiledModel": "lhc.lowering",
     "Evaluation": "lhc.results",
     "Execution": "lhc.measure",
     "Hardware": "lhc.hardware",
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from lhc.api import sensitivity as sensitivity
     from lhc.errors import LhcError as LhcError
     from lhc.hardware import Hardware as Hardware
+    from lhc.lowering import CompiledModel as CompiledModel
     from lhc.measure import Execution as Execution
     from lhc.metrics import Metric as Metric
     from lhc.outcomes import PartitionResult as PartitionResult

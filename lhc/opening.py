@@ -15,7 +15,7 @@ from lhc.measure.data import DataSource
 from lhc.metrics import Metric
 from lhc.model import OnnxModel
 from lhc.models import ZooEntry, is_zoo_name, zoo_entry, zoo_names
-from lhc.onnx_io import Constants, infer_shapes, input_shapes, load_model, read_graph
+from lhc.onnx_io import Constants, infer_shapes, input_shapes, load_model, read_graph, refuse_compiled
 from lhc.runtime import observe_tensors
 from lhc.runtime.ort import Array, tensor_infos, zero_feeds
 from lhc.runtime.probe import probe
@@ -40,9 +40,10 @@ class Opened:
 
         Raises:
             UsageError: no data, or fewer than one sample asked for.
-            ModelError: an input that data files cannot hold.
+            ModelError: an input that data files cannot hold; or a compiled model.
             DataError: data that does not fit the model.
         """
+        refuse_compiled(self.model)
         if samples is not None and samples < 1:
             raise UsageError(f"--samples must be at least 1, got {samples}")
         if data is None:

@@ -27,6 +27,7 @@ __all__ = [
     "HardwareSource",
     "Request",
     "Work",
+    "check_analog",
     "check_machine",
     "measurable",
     "prepare",
@@ -171,16 +172,24 @@ def prepare_run(
     at = [_time(t, machine) for t in (times if times is not None else [machine.t_inference_s])]
     work = _read(replace(request, model=opened), machine, at[0], least_draws=1)
     plan = Qualify().run(work.graph, work.plan).plan
-    analog = _placed(placement, stored, plan)
-    details = {layer.name: layer.detail for layer in plan.layers if layer.reason != "eligible"}
-    for name in sorted(analog):
-        if name not in work.graph:
-            raise UsageError(f"{work.model.label} has no layer {name!r}")
-        if name not in plan.eligible:
-            raise UsageError(f"layer {name!r} cannot be analog: {details.get(name, 'it is not a product')}")
+    analog = check_analog(_placed(placement, stored, plan), plan, work.model.label)
     if stored is not None and stored.hardware == machine and analog <= set(stored.ranges):
         return replace(work, plan=plan.with_ranges(stored.ranges)), analog, at
     return calibrated(replace(work, plan=plan), sorted(analog)), analog, at
+
+
+def check_analog(analog: frozenset[str], plan: Plan, label: str) -> frozenset[str]:
+    """Layers that are to be analog, if all of them can be.
+
+    Raises:
+        UsageError: one cannot, or there is no such layer.
+    """
+    layers = {layer.name: layer for layer in plan.layers}
+    for name in sorted(analog - set(plan.eligible)):
+        if name not in layers:
+            raise UsageError(f"{label} has no layer {name!r} that could be analog")
+        raise UsageError(f"layer {name!r} cannot be analog: {layers[name].detail}")
+    return analog
 
 
 def _placed(placement: Plan | Iterable[str] | str | None, stored: Plan | None, plan: Plan) -> frozenset[str]:

@@ -5,16 +5,19 @@ loaded model; ``data`` an ``.npz`` file, arrays by input name (and ``labels``), 
 Every error is an `LhcError`.
 """
 
+from lhc.api.compiling import compile, compile_draws, placed
 from lhc.api.looking import analyze
 from lhc.api.measuring import analog_outputs, evaluate, sensitivity
-from lhc.api.placing import DEFAULT_MAX_DROP, compile, partition
+from lhc.api.placing import DEFAULT_MAX_DROP, partition
 
 __all__ = [
     "DEFAULT_MAX_DROP",
     "analog_outputs",
     "analyze",
     "compile",
+    "compile_draws",
     "evaluate",
     "partition",
+    "placed",
     "sensitivity",
 ]

@@ -25,11 +25,10 @@ from lhc.passes import STRATEGIES, Select
 from lhc.plan import Outcome, Plan, Sensitivity
 from lhc.preparing import DEFAULT_DRAWS, EVERYTHING, HardwareSource, Request, Work, prepare
 from lhc.results import SensitivityTable, Verdict
-from lhc.runtime import HybridSession
 from lhc.stats import CONFIDENCE, check_confidence
 from lhc.task import Task
 
-__all__ = ["DEFAULT_MAX_DROP", "compile", "partition"]
+__all__ = ["DEFAULT_MAX_DROP", "partition"]
 
 DEFAULT_MAX_DROP = 0.01
 
@@ -135,11 +134,6 @@ def partition(
     outcome = _outcome(found.verdict, budget, work, held_out, "plan" if follow is not None else strategy)
     final = found.plan.model_copy(update={"outcome": outcome})
     return PartitionResult(final, work.graph, work.model, (*work.notes, *notes, *found.notes), ranked)
-
-
-def compile(model: ModelSource, data: DataSource | None = None, **options: object) -> HybridSession:
-    """Partition a model and return it ready to run, with its plan in ``plan``; options are those of `partition`."""
-    return partition(model, data, **options).session()  # type: ignore[arg-type]
 
 
 def _ranked(work: Work, samples: Task, method: RankingMethod) -> SensitivityTable:

@@ -7,7 +7,7 @@ from pathlib import Path
 from lhc.cli.costs import cost_line
 from lhc.measure.data import DataSource
 from lhc.model import OnnxModel
-from lhc.onnx_io import contradictions, read_plan
+from lhc.onnx_io import compiled_note, contradictions, read_plan
 from lhc.opening import Opened
 from lhc.outcomes import Analysis, PartitionResult
 from lhc.plan import LayerPlan, Outcome, Plan
@@ -240,7 +240,11 @@ def _value(value: float, percent: bool) -> str:
 
 def inspection(model: OnnxModel, plan: Plan) -> Document:
     """Of ``lhc inspect``, for a model that carries a plan."""
-    return {"annotated": True, "stale": plan.source != model.source, "summary": _summary(model)} | _plan(plan)
+    return {
+        "annotated": True,
+        "stale": compiled_note(model) is None and plan.source != model.source,
+        "summary": _summary(model),
+    } | _plan(plan)
 
 
 def inspection_footer(model: OnnxModel, plan: Plan) -> str:
@@ -257,7 +261,10 @@ def warn_if_doubtful(model: OnnxModel, tell: Callable[[str], None]) -> None:
     plan = read_plan(model)
     if plan is None:
         return
-    if plan.source != model.source:
+    compiled = compiled_note(model)
+    if compiled is not None:
+        tell(f"note: {model.label}: {compiled}")
+    elif plan.source != model.source:
         tell(f"warning: {model.label} has changed since lhc annotated it; 'lhc partition' judges it again")
     found = contradictions(model, plan)
     for problem in found[:5]:

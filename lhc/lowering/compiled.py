@@ -13,17 +13,16 @@ import onnxruntime
 
 from lhc.errors import DataError, UsageError
 from lhc.graph import LayerGraph
-from lhc.hardware import Hardware
 from lhc.lowering.converters import Noise
 from lhc.lowering.lower import Chip, lower
 from lhc.model import OnnxModel
-from lhc.onnx_io import declared_shape, infer_shapes, save_model
+from lhc.onnx_io import compiled_from, declared_shape, infer_shapes, save_model
 from lhc.outcomes import check_output
 from lhc.plan import Plan
 from lhc.runtime import HybridExecutor
 from lhc.runtime.ort import create_session, run_session
 
-__all__ = ["CompiledModel", "compile_chips", "noise_mode"]
+__all__ = ["CompiledModel", "check_compiled_output", "compile_chips", "noise_mode"]
 
 Array = npt.NDArray[Any]
 
@@ -38,6 +37,17 @@ def noise_mode(wanted: str) -> Noise:
     if wanted not in modes:
         raise UsageError(f"--noise {wanted!r}: choose on, off or input")
     return modes[wanted]
+
+
+def check_compiled_output(path: Path, model: OnnxModel, force: bool) -> None:
+    """Refuse an output that would lose something: only this network compiled before is replaced.
+
+    Raises:
+        UsageError: it is the input, a folder, or any other file (unless ``force``).
+    """
+    check_output(path, model, force=True)
+    if path.exists() and not force and compiled_from(path) != model.source:
+        raise UsageError(f"{path}: exists and is not this network compiled; --force replaces it, or use -o")
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,13 +71,13 @@ class CompiledModel:
 
         Args:
             path: where to.
-            force: replace a file that lhc did not write for this network.
+            force: replace a file that is not this network compiled.
 
         Raises:
             UsageError: writing would lose something, or the place cannot be written.
         """
         where = Path(path)
-        check_output(where, self.source, force)
+        check_compiled_output(where, self.source, force)
         save_model(self.proto, where)
         return where
 
@@ -148,7 +158,6 @@ def compile_chips(
     graph: LayerGraph,
     plan: Plan,
     *,
-    hardware: Hardware | None = None,
     seed: int = 0,
     draws: Sequence[int] = (0,),
     t_s: float | None = None,
@@ -159,8 +168,7 @@ def compile_chips(
     Args:
         model: the network.
         graph: its layers.
-        plan: what is analog, with its static input ranges.
-        hardware: that of the plan by default.
+        plan: what is analog, on which hardware, with its static input ranges.
         seed: of the run.
         draws: numbers of the programmings.
         t_s: seconds after the first read; the hardware's own by default.
@@ -170,13 +178,13 @@ def compile_chips(
         UsageError: a negative seed or time, or one for which the devices are not known.
         ModelError: a layer cannot be analog, or the model cannot be converted as its noise needs it.
     """
-    machine = plan.hardware if hardware is None else hardware
-    if seed < 0:
-        raise UsageError(f"--seed must not be negative, got {seed}")
+    machine = plan.hardware
+    if seed < 0 or min(draws, default=0) < 0:
+        raise UsageError(f"--seed and draws must not be negative, got {seed} and {', '.join(map(str, draws))}")
     at = machine.t_inference_s if t_s is None else t_s
     machine.check_time(at)
     executor = HybridExecutor(model, graph, plan.analog, plan.ranges)
     for draw in draws:
         matrices = executor.states(machine, seed, draw, at)
         chip = Chip(seed, draw, at)
-        yield CompiledModel(lower(model, graph, plan, matrices, machine, noise, chip), model, chip, noise)
+        yield CompiledModel(lower(model, graph, plan, matrices, noise, chip), model, chip, noise)

@@ -4,8 +4,7 @@ The functions are in domain ``lhc.analog`` and part of the model, so that stock 
 as they are. Node names stay, and so do lhc's keys; ``lhc.compiled`` says which chip the file is.
 """
 
-import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -23,13 +22,12 @@ from lhc.lowering.library import DOMAIN, Library
 from lhc.lowering.opsets import default_opset, with_fitting_opset
 from lhc.lowering.product import NoiseSource
 from lhc.model import OnnxModel, is_external, subgraphs
-from lhc.onnx_io import annotate, declared_shape
+from lhc.onnx_io import declared_shape, mark_compiled
 from lhc.onnx_io.external import read_in
 from lhc.plan import Plan
 
-__all__ = ["COMPILED_KEY", "Chip", "lower"]
+__all__ = ["Chip", "lower"]
 
-COMPILED_KEY = "lhc.compiled"
 _SOURCES: dict[Noise, NoiseSource] = {"on": "drawn", "off": "none", "input": "given"}
 
 
@@ -51,9 +49,8 @@ class Chip:
 def lower(
     model: OnnxModel,
     graph: LayerGraph,
-    placement: Plan | Iterable[str],
+    plan: Plan,
     matrices: Mapping[str, ProgrammedMatrix],
-    hardware: Hardware,
     noise: Noise = "on",
     chip: Chip | None = None,
 ) -> onnx.ModelProto:
@@ -62,9 +59,8 @@ def lower(
     Args:
         model: the network.
         graph: its layers.
-        placement: a plan, or names of the analog layers.
+        plan: what is analog, on which hardware.
         matrices: what the tiles hold, by tile set (``HybridExecutor.states``).
-        hardware: that they were programmed for.
         noise: ``on`` draws output noise whenever the model runs; ``off`` leaves it out; ``input`` reads standard normal
             deviates from one more input ``NAME.deviates`` for every analog node.
         chip: which one it is, for the metadata.
@@ -72,14 +68,12 @@ def lower(
     Raises:
         ModelError: the model has to be converted to another opset and cannot be, or a layer's input has no known rank.
     """
-    plan = placement if isinstance(placement, Plan) else None
-    analog = plan.analog if plan is not None else frozenset(placement if not isinstance(placement, Plan) else ())
     proto = onnx.ModelProto()
-    proto.CopyFrom(with_fitting_opset(model.proto, noise, model.label) if analog else model.proto)
+    proto.CopyFrom(with_fitting_opset(model.proto, noise, model.label) if plan.analog else model.proto)
     for tensor in filter(is_external, proto.graph.initializer):
         read_in(tensor)
-    _Lowering(model, graph, proto, matrices, hardware, noise).run(analog)
-    _set_metadata(proto, model, graph, plan, analog, chip, noise)
+    _Lowering(model, graph, proto, matrices, plan.hardware, noise).run(plan.analog)
+    mark_compiled(proto, model, plan, graph, {"noise": noise} | (asdict(chip) if chip is not None else {}))
     return proto
 
 
@@ -207,33 +201,3 @@ def _drop_unused(graph: onnx.GraphProto, weights: set[str]) -> None:
             holder.extend(copies)
     for node in [node for node in graph.node if node.op_type == "Constant" and node.output[0] in unread]:
         graph.node.remove(node)
-
-
-def _set_metadata(
-    proto: onnx.ModelProto,
-    model: OnnxModel,
-    graph: LayerGraph,
-    plan: Plan | None,
-    analog: frozenset[str],
-    chip: Chip | None,
-    noise: Noise,
-) -> None:
-    """lhc's keys on nodes and model, and everybody else's, which conversions lose."""
-    before = model.proto if plan is None else annotate(model, plan, graph)
-    by_name = {node.name: node for node in before.graph.node}
-    for node in proto.graph.node:
-        if node.name in by_name:
-            _replace(node, {entry.key: entry.value for entry in by_name[node.name].metadata_props})
-    for node in proto.graph.node:
-        if node.name in analog and plan is None:
-            _replace(node, {entry.key: entry.value for entry in node.metadata_props} | {"lhc.placement": "analog"})
-    keys = {entry.key: entry.value for entry in before.metadata_props}
-    about = {"noise": noise} | (asdict(chip) if chip is not None else {})
-    keys |= {"lhc.source": model.source, COMPILED_KEY: json.dumps(about)}
-    _replace(proto, keys)
-
-
-def _replace(holder: onnx.ModelProto | onnx.NodeProto, keys: Mapping[str, str]) -> None:
-    del holder.metadata_props[:]
-    for key, value in keys.items():
-        holder.metadata_props.add(key=key, value=value)

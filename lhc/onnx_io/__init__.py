@@ -1,6 +1,7 @@
 """ONNX files in and out: models to graphs, plans to metadata and back."""
 
 from lhc.onnx_io.annotations import annotate, contradictions, has_annotations, read_plan, written_for
+from lhc.onnx_io.compiled import COMPILED_KEY, compiled_from, compiled_note, mark_compiled, refuse_compiled
 from lhc.onnx_io.constants import Constants
 from lhc.onnx_io.external import ExternalData, beside_data, check_place, relative
 from lhc.onnx_io.graphs import read_graph
@@ -8,12 +9,15 @@ from lhc.onnx_io.loading import inline_functions, load_model, save_model, serial
 from lhc.onnx_io.shapes import Shape, declared_shape, infer_shapes, input_shapes, static_batch
 
 __all__ = [
+    "COMPILED_KEY",
     "Constants",
     "ExternalData",
     "Shape",
     "annotate",
     "beside_data",
     "check_place",
+    "compiled_from",
+    "compiled_note",
     "contradictions",
     "declared_shape",
     "has_annotations",
@@ -21,8 +25,10 @@ __all__ = [
     "inline_functions",
     "input_shapes",
     "load_model",
+    "mark_compiled",
     "read_graph",
     "read_plan",
+    "refuse_compiled",
     "relative",
     "save_model",
     "serialized",

@@ -10,6 +10,7 @@ import onnx
 from lhc.errors import ModelError
 from lhc.graph import INTEGER_OPS, Layer, LayerGraph, MatrixShape, Obstacle, WeightRef
 from lhc.model import OnnxModel, subgraphs
+from lhc.onnx_io.compiled import refuse_compiled
 from lhc.onnx_io.constants import Constants
 from lhc.onnx_io.matrices import Unsized, attribute, data_operands, matrix_shape, weight_matrix
 from lhc.onnx_io.modules import module_path
@@ -42,9 +43,10 @@ def read_graph(
         The graph; ``unresolved`` lists candidates whose shape still has to be observed.
 
     Raises:
-        ModelError: MACs depend on a symbolic dimension, named in the message.
+        ModelError: MACs depend on a symbolic dimension, named in the message; or the model is a compiled one.
         UsageError: a shape that contradicts the model.
     """
+    refuse_compiled(model)
     graph = model.proto.graph
     inferred = infer(model, shapes or {}) if sizes else None
     known = tensor_shapes(inferred) | dict(observed or {}) if inferred is not None else {}

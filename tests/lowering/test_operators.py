@@ -224,7 +224,7 @@ def _check(drawn: Drawn, hardware: Hardware, seed: int) -> None:
         assume("all equal" not in str(refusal))  # a device model that is not defined for such a tile
         raise
     matrices = HybridExecutor(model, graph, plan.analog, plan.ranges).states(hardware, seed, 0, hardware.t_inference_s)
-    compiled = lower(model, graph, plan, matrices, hardware, "off")
+    compiled = lower(model, graph, plan, matrices, "off")
     onnx.checker.check_model(compiled, full_check=True)
     (expected,) = session.run(None, {"x": drawn.x})
     result = _run(compiled, {"x": drawn.x})

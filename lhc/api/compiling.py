@@ -1,0 +1,150 @@
+"""From a network to ONNX files that run where lhc is not installed."""
+
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from lhc import __version__
+from lhc.api.placing import partition
+from lhc.errors import UsageError
+from lhc.graph import LayerGraph
+from lhc.hardware import Hardware
+from lhc.measure.data import DataSource
+from lhc.model import OnnxModel
+from lhc.onnx_io import read_graph, read_plan, refuse_compiled
+from lhc.opening import ModelSource, Opened, open_model
+from lhc.outcomes import PartitionResult
+from lhc.passes import Qualify, initial_plan
+from lhc.plan import Plan, Reason
+from lhc.preparing import HardwareSource, Request, check_analog, check_machine, prepare_run
+
+if TYPE_CHECKING:
+    from lhc.lowering import CompiledModel
+
+__all__ = ["Placed", "compile", "compile_draws", "placed"]
+
+log = logging.getLogger("lhc")
+
+Placement = Plan | Iterable[str] | Literal["all-analog"]
+Decision = tuple[Literal["analog", "digital"], Reason, str]
+
+
+@dataclass(frozen=True, eq=False)
+class Placed:
+    """A network with its placement.
+
+    Attributes:
+        model: the network.
+        graph: its layers.
+        plan: the placement, on which hardware.
+        result: of the search, where one was made.
+    """
+
+    model: OnnxModel
+    graph: LayerGraph
+    plan: Plan
+    result: PartitionResult | None = None
+
+
+def compile(
+    model: ModelSource,
+    data: DataSource | None = None,
+    *,
+    placement: Placement | None = None,
+    hardware: HardwareSource | None = None,
+    seed: int = 0,
+    draw: int = 0,
+    t_inference: float | None = None,
+    noise: str = "on",
+    **options: object,
+) -> "CompiledModel":
+    """A network on one chip as an ordinary ONNX model, which runs and saves itself.
+
+    Args:
+        model: the network; one without a placement is partitioned first.
+        data: samples to partition with, or to calibrate static ranges; an annotated model needs none.
+        placement: the model's annotations by default; else a plan, names of layers or ``"all-analog"``.
+        hardware: that of the annotations, else ``lionheart``.
+        seed: fixes the devices, as in `lhc.evaluate`.
+        draw: number of the programming.
+        t_inference: seconds after the first read; the hardware's own by default.
+        noise: ``on`` draws output noise whenever the model runs; ``off`` leaves it out; ``input`` reads it from one
+            more input of the model for every analog layer.
+        options: of `lhc.partition`.
+
+    Raises:
+        UsageError: an argument that makes no sense; samples are needed and not given.
+        ModelError: the model cannot be read or placed, or not converted as its noise needs it.
+    """
+    from lhc.lowering import noise_mode
+
+    mode = noise_mode(noise)
+    found = placed(model, data, placement=placement, hardware=hardware, seed=seed, t_inference=t_inference, **options)
+    return next(compile_draws(found, [draw], seed=seed, t_inference=t_inference, noise=mode))
+
+
+def compile_draws(
+    found: Placed, draws: Sequence[int], *, seed: int = 0, t_inference: float | None = None, noise: str = "on"
+) -> "Iterator[CompiledModel]":
+    """The same network on several chips, one after the other; arguments are those of `compile`."""
+    from lhc.lowering import compile_chips, noise_mode
+
+    mode = noise_mode(noise)
+    return compile_chips(found.model, found.graph, found.plan, seed=seed, draws=draws, t_s=t_inference, noise=mode)
+
+
+def placed(
+    model: ModelSource,
+    data: DataSource | None = None,
+    *,
+    placement: Placement | None = None,
+    hardware: HardwareSource | None = None,
+    seed: int = 0,
+    t_inference: float | None = None,
+    **options: object,
+) -> Placed:
+    """A network with its placement: as given, as annotated, or searched; arguments are those of `compile`."""
+    opened = open_model(model)
+    refuse_compiled(opened.model)
+    if isinstance(placement, Plan):
+        return _planned(opened, placement, hardware)
+    annotated = read_plan(opened.model) if placement is None else None
+    if annotated is not None:
+        return _planned(opened, annotated, hardware)
+    machine = Hardware.load("lionheart" if hardware is None else hardware)
+    if placement is None:
+        search: dict[str, object] = {"hardware": machine, "seed": seed, "t_inference": t_inference, **options}
+        result = partition(opened, data, **search)  # type: ignore[arg-type]  # checked there
+        return Placed(result.source, result.graph, result.plan, result)
+    if options:
+        raise UsageError(f"{', '.join(options)}: options of partition, which a placement leaves nothing to do")
+    return _named(opened, data, placement, machine)
+
+
+def _planned(opened: Opened, plan: Plan, hardware: HardwareSource | None) -> Placed:
+    if hardware is not None and Hardware.load(hardware) != plan.hardware:
+        raise UsageError(
+            f"{opened.model.label}: placed for hardware {plan.hardware.name!r}; for another one partition it again"
+        )
+    if plan.source != opened.model.source:
+        log.warning("%s has changed since lhc placed it; 'lhc partition' judges it again", opened.model.label)
+    return Placed(opened.model, read_graph(opened.model, sizes=False), plan)
+
+
+def _named(opened: Opened, data: DataSource | None, placement: Iterable[str] | str, machine: Hardware) -> Placed:
+    """The layers that the user names, or all."""
+    if machine.needs_calibration:
+        work, analog, _ = prepare_run(Request(opened, data, hardware=machine, draws=1), placement, None)
+        graph, plan = work.graph, work.plan
+    else:
+        graph = opened.graph()
+        check_machine(machine, graph)
+        plan = Qualify().run(graph, initial_plan(graph, machine, opened.model.source, __version__)).plan
+        named = plan.eligible if placement == "all-analog" else placement
+        wanted = frozenset([named] if isinstance(named, str) else named)
+        analog = check_analog(wanted, plan, opened.model.label)
+    decisions: dict[str, Decision] = {
+        name: ("analog" if name in analog else "digital", "forced", "fixed by the user") for name in plan.eligible
+    }
+    return Placed(opened.model, graph, plan.decide(decisions))

@@ -1,0 +1,84 @@
+"""What a compiled model says about itself: the key ``lhc.compiled``, beside the annotations it was made from.
+
+A compiled model holds another graph than the network that it was made from; ``lhc.source`` names that network.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import onnx
+from google.protobuf.message import DecodeError
+
+from lhc.errors import ModelError
+from lhc.graph import LayerGraph
+from lhc.model import OnnxModel
+from lhc.onnx_io.annotations import annotate
+from lhc.plan import Plan
+
+__all__ = ["COMPILED_KEY", "compiled_from", "compiled_note", "mark_compiled", "refuse_compiled"]
+
+COMPILED_KEY = "lhc.compiled"
+
+
+def mark_compiled(
+    proto: onnx.ModelProto, model: OnnxModel, plan: Plan, graph: LayerGraph, about: Mapping[str, object]
+) -> None:
+    """Give a compiled model all metadata of the network: lhc's, and everybody else's, which conversions lose.
+
+    Args:
+        proto: the compiled model, whose nodes have the names that they had; changed in place.
+        model: the network.
+        plan: its placement.
+        graph: its layers.
+        about: which chip it is.
+    """
+    before = annotate(model, plan, graph)
+    by_name = {node.name: node for node in before.graph.node}
+    for node in proto.graph.node:
+        if node.name in by_name:
+            del node.metadata_props[:]
+            node.metadata_props.extend(by_name[node.name].metadata_props)
+    del proto.metadata_props[:]
+    proto.metadata_props.extend(entry for entry in before.metadata_props if entry.key != "lhc.source")
+    proto.metadata_props.add(key="lhc.source", value=model.source)
+    proto.metadata_props.add(key=COMPILED_KEY, value=json.dumps(dict(about)))
+
+
+def _key(proto: onnx.ModelProto, key: str) -> str | None:
+    return next((entry.value for entry in proto.metadata_props if entry.key == key), None)
+
+
+def compiled_note(model: OnnxModel) -> str | None:
+    """Which chip a compiled model is, in a sentence; None for any other model."""
+    text = _key(model.proto, COMPILED_KEY)
+    if text is None:
+        return None
+    try:
+        about = dict(json.loads(text))
+    except (TypeError, ValueError) as error:
+        raise ModelError(f"{model.label}: its key {COMPILED_KEY} cannot be read: {error}; compile it again") from error
+    what = ", ".join(f"{key} {value}" for key, value in about.items())
+    return f"a compiled model ({what}) of the network {str(_key(model.proto, 'lhc.source'))[:12]}"
+
+
+def refuse_compiled(model: OnnxModel) -> None:
+    """Refuse a compiled model where a network is needed.
+
+    Raises:
+        ModelError: it is one.
+    """
+    if _key(model.proto, COMPILED_KEY) is not None:
+        raise ModelError(
+            f"{model.label}: is a compiled model, whose analog layers are functions; onnxruntime runs it as it is,"
+            " lhc takes the network that it was made from"
+        )
+
+
+def compiled_from(path: Path) -> str | None:
+    """The ``lhc.source`` of a file that lhc compiled; None for any other file."""
+    try:
+        proto = onnx.load_model(str(path), format="protobuf", load_external_data=False)
+    except (DecodeError, OSError, ValueError):
+        return None
+    return None if _key(proto, COMPILED_KEY) is None else _key(proto, "lhc.source")
