@@ -138,7 +138,7 @@ def _named(opened: Opened, data: DataSource | None, placement: Iterable[str] | s
         work, analog, _ = prepare_run(Request(opened, data, hardware=machine, draws=1), placement, None)
         graph, plan = work.graph, work.plan
     else:
-        graph = opened.graph()
+        graph = opened.graph(None, None if data is None else opened.task(data, None, 1))
         check_machine(machine, graph)
         plan = Qualify().run(graph, initial_plan(graph, machine, opened.model.source, __version__)).plan
         named = plan.eligible if placement == "all-analog" else placement

@@ -1,0 +1,97 @@
+"""Compiled networks against the emulation that they were made from."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import onnxruntime
+import pytest
+
+from lhc.api.compiling import Placed
+from lhc.hardware import Hardware
+from lhc.lowering import CompiledModel
+from lhc.runtime import HybridExecutor
+from lhc.runtime.executor import ProgrammedLayers
+from lhc.runtime.stream import Position
+
+Array = npt.NDArray[Any]
+
+
+def quiet(hardware: Hardware) -> Hardware:
+    """Without output noise. Devices are programmed and read out on the noisy machine."""
+    return hardware.model_copy(update={"adc": hardware.adc.model_copy(update={"noise": 0.0})})
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How a compiled network compares, noise off.
+
+    Attributes:
+        moved: layer -> share of its outputs that differ by more than float rounding, on the same input.
+        layer_error: greatest difference of a layer's output, relative to its greatest.
+        flips: samples whose prediction (greatest of the last axis of the first output) differs.
+        samples: predictions compared.
+        outputs: of the compiled network.
+        expected: of the emulation.
+    """
+
+    moved: Mapping[str, float]
+    layer_error: float
+    flips: int
+    samples: int
+    outputs: list[Array]
+    expected: list[Array]
+
+
+def run_plain(proto: onnx.ModelProto, feeds: Mapping[str, Array]) -> dict[str, Array]:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 4
+    session = onnxruntime.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    names = [value.name for value in session.get_outputs()]
+    return dict(zip(names, session.run(names, dict(feeds)), strict=True))
+
+
+def compare(placed: Placed, compiled: CompiledModel, feeds: Mapping[str, Array]) -> Agreement:
+    """Every analog layer on the input that it has in the compiled network, then the whole network."""
+    plan = placed.plan
+    executor = HybridExecutor(placed.model, placed.graph, plan.analog, plan.ranges)
+    chip = compiled.chip
+    assert chip.t_s is not None
+    states = executor.states(plan.hardware, chip.seed, chip.draw, chip.t_s)
+    programmed = executor.on_chips([states], quiet(plan.hardware), chip.seed, [chip.draw])
+    inner = [t for layer in executor.layers for t in (layer.activation, *layer.digital_inputs, layer.output)]
+    tensors = run_plain(_with_outputs(compiled.proto, inner), feeds) | dict(feeds)
+    start = Position(0, len(next(iter(feeds.values()))))
+    moved, layer_error = {}, 0.0
+    for layer in executor.layers:
+        (wanted,) = executor.run_layer(layer, tensors, _products(programmed), start)
+        error = np.abs(tensors[layer.output].astype(np.float64) - wanted)
+        greatest = float(np.abs(wanted).max()) or 1.0
+        moved[layer.name] = float((error > 1e-5 * greatest).mean())
+        layer_error = max(layer_error, float(error.max()) / greatest)
+    expected = next(executor.finish(executor.prefix(dict(feeds)), programmed, start))
+    outputs = [tensors[name] for name in placed.graph.outputs]
+    flips = outputs[0].argmax(-1) != expected[0].argmax(-1)
+    return Agreement(moved, layer_error, int(flips.sum()), flips.size, outputs, expected)
+
+
+def _products(programmed: ProgrammedLayers) -> dict[str, Any]:
+    return {**programmed.together, **programmed.chips[0]}
+
+
+def _with_outputs(proto: onnx.ModelProto, tensors: list[str]) -> onnx.ModelProto:
+    """More outputs; those that are inputs or stored are left out."""
+    copy = onnx.ModelProto()
+    copy.CopyFrom(proto)
+    known = {v.name for v in (*copy.graph.input, *copy.graph.output)} | {t.name for t in copy.graph.initializer}
+    copy.graph.output.extend(onnx.ValueInfoProto(name=name) for name in dict.fromkeys(tensors) if name not in known)
+    return copy
+
+
+@pytest.fixture
+def agreement() -> Callable[[Placed, CompiledModel, Mapping[str, Array]], Agreement]:
+    return compare

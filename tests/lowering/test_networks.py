@@ -1,0 +1,118 @@
+"""Whole networks: compiled, they do what the emulation does."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import pytest
+
+import lhc
+from lhc.api.compiling import Placed, compile_draws, placed
+from lhc.hardware import Hardware, preset_names
+from lhc.lowering import CompiledModel
+from lhc.opening import open_model
+from lhc.task import Task
+
+pytestmark = pytest.mark.analog
+
+Array = npt.NDArray[Any]
+Compare = Callable[[Placed, CompiledModel, Mapping[str, Array]], Any]
+
+EDGES = 2e-3
+"""Share of a layer's outputs that may lie on a rounding edge and move by one code."""
+
+
+def first_samples(task: Task, count: int) -> dict[str, Array]:
+    _, feeds = next(task.head(count).blocks(count))
+    return dict(feeds)
+
+
+@pytest.mark.parametrize("preset", preset_names())
+def test_every_layer_of_digits_equals_the_emulation(preset: str, agreement: Compare) -> None:
+    digits = open_model("digits")
+    network = placed(digits, placement="all-analog", hardware=preset)
+    (compiled,) = compile_draws(network, [1], seed=3, noise="off")
+    assert digits.entry is not None
+    found = agreement(network, compiled, first_samples(digits.entry.task(), 64))
+    assert len(found.moved) == 14
+    assert max(found.moved.values()) <= EDGES
+    assert found.flips <= 1
+
+
+def test_a_planted_error_of_one_layer_is_found(agreement: Compare) -> None:
+    """1 % more gain of one tile is more than float rounding in most of its outputs."""
+    digits = open_model("digits")
+    network = placed(digits, placement="all-analog", hardware="ideal")
+    (compiled,) = compile_draws(network, [0], noise="off")
+    scales = next(t for t in compiled.proto.graph.initializer if t.name == "layer1.1.conv1.weight.scales")
+    scales.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(scales) * np.float32(1.01), scales.name))
+    assert digits.entry is not None
+    found = agreement(network, compiled, first_samples(digits.entry.task(), 16))
+    assert [name for name, share in found.moved.items() if share > EDGES] == ["layer1.1.conv1"]
+
+
+OTHERS: dict[str, dict[str, tuple[tuple[int, ...], str]]] = {
+    "basic_pitch_nmp": {"serving_default_input_2:0": ((1, 43844, 1), "float32")},
+    "magika_standard_v3_3": {"bytes": ((2, 2048), "int32")},
+    "mtcnn_onet": {"input_3": ((3, 48, 48, 3), "float32")},
+    "mtcnn_pnet": {"input_1": ((3, 40, 40, 3), "float32")},
+    "mtcnn_rnet": {"input_2": ((3, 24, 24, 3), "float32")},
+    "rapidocr_cls": {"x": ((2, 3, 48, 192), "float32")},
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", OTHERS)
+def test_networks_of_others(name: str, lhc_data: Path, agreement: Compare) -> None:
+    path = lhc_data / "onnx" / f"{name}.onnx"
+    if not path.is_file():
+        pytest.skip(f"LHC_DATA has no {path.name}")
+    rng = np.random.default_rng(0)
+    feeds: dict[str, Array] = {
+        key: rng.integers(0, 256, shape, np.int32) if kind == "int32" else rng.normal(size=shape).astype(kind)
+        for key, (shape, kind) in OTHERS[name].items()
+    }
+    network = placed(path, feeds, placement="all-analog")
+    (compiled,) = compile_draws(network, [0], noise="off")
+    onnx.checker.check_model(compiled.proto, full_check=True)
+    found = agreement(network, compiled, feeds)
+    assert max(found.moved.values()) <= EDGES
+    assert found.flips <= 0.01 * found.samples
+    if name.startswith("mtcnn"):
+        for output, expected in zip(found.outputs, found.expected, strict=True):
+            np.testing.assert_allclose(output, expected, atol=0.05 * np.abs(expected).max())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("preset", ["lionheart", "static-range"])
+@pytest.mark.parametrize("name", ["resnet20", "minilm", "minilm-squad", "stories260k"])
+def test_networks_of_the_zoo(name: str, preset: str, lhc_data: Path, agreement: Compare) -> None:
+    assert lhc_data.is_dir()
+    opened = open_model(name)
+    assert opened.entry is not None
+    task = opened.entry.task()
+    network = placed(opened, task.head(256), placement="all-analog", hardware=Hardware.load(preset))
+    (compiled,) = compile_draws(network, [0], noise="off")
+    found = agreement(network, compiled, first_samples(task, 100 if name == "resnet20" else 4))
+    assert max(found.moved.values()) <= EDGES
+    assert found.flips <= 0.02 * found.samples
+
+
+def test_noise_has_the_distribution_of_the_emulation() -> None:
+    """Mean and deviation of each logit over 400 reads of one image on one chip, both with their own noise."""
+    digits = open_model("digits")
+    network = placed(digits, placement="all-analog")
+    assert digits.entry is not None
+    image = first_samples(digits.entry.task(), 1)
+    many = {name: np.repeat(array, 400, axis=0) for name, array in image.items()}
+    (compiled,) = compile_draws(network, [0], noise="on")
+    (got,) = compiled.session(noise_seed=1).run(None, many)
+    (wanted,) = lhc.HybridSession(network.model, placement=network.plan).run(None, many)
+    deviation = wanted.std(axis=0)
+    assert (deviation > 0).all()
+    # Means of 400: 4.5 standard errors of their difference. Deviations: 3.5 % each, so 0.22 is 4.5 of those.
+    assert (np.abs(got.mean(axis=0) - wanted.mean(axis=0)) < 4.5 * deviation * np.sqrt(2 / 400)).all()
+    assert (np.abs(np.log(got.std(axis=0) / deviation)) < 0.22).all()
