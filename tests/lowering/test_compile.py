@@ -1,0 +1,239 @@
+"""``lhc compile`` and `lhc.compile`: from a plain or a placed model to files."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+from typer.testing import CliRunner
+
+import lhc
+from lhc.cli.app import app
+from lhc.onnx_io import load_model, read_plan
+
+pytestmark = pytest.mark.analog
+
+TEXT = """<ir_version: 8, opset_import: ["" : 17]>
+small (float[N, 2, 6, 6] image) => (float[N, 4] logits) {
+  [stem] c = Conv <pads = [1, 1, 1, 1]> (image, w, b)
+  [act] r = Relu (c)
+  [pool] p = GlobalAveragePool (r)
+  [flat] f = Flatten (p)
+  [head] logits = Gemm (f, v, a)
+}"""
+
+
+@pytest.fixture
+def network() -> onnx.ModelProto:
+    model = onnx.parser.parse_model(TEXT)
+    rng = np.random.default_rng(0)
+    for name, shape in {"w": (8, 2, 3, 3), "b": (8,), "v": (8, 4), "a": (4,)}.items():
+        model.graph.initializer.append(numpy_helper.from_array(rng.normal(size=shape).astype(np.float32), name))
+    return model
+
+
+@pytest.fixture
+def model_file(network: onnx.ModelProto, tmp_path: Path) -> Path:
+    onnx.save_model(network, str(tmp_path / "small.onnx"))
+    return tmp_path / "small.onnx"
+
+
+@pytest.fixture
+def data_file(tmp_path: Path) -> Path:
+    rng = np.random.default_rng(1)
+    images = rng.normal(size=(40, 2, 6, 6)).astype(np.float32)
+    np.savez(tmp_path / "data.npz", image=images, labels=rng.integers(0, 4, 40))
+    return tmp_path / "data.npz"
+
+
+def run(*arguments: object) -> tuple[int, str, str]:
+    result = CliRunner().invoke(app, list(map(str, arguments)))
+    return result.exit_code, result.stdout, result.stderr
+
+
+IMAGES = {"image": np.random.default_rng(2).normal(size=(5, 2, 6, 6)).astype(np.float32)}
+
+
+def test_a_plain_model_with_data_is_partitioned_first(model_file: Path, data_file: Path) -> None:
+    code, out, _ = run("compile", model_file, "--data", data_file, "--max-drop", 0.9, "--noise", "off")
+    assert code == 0
+    assert out == "analog 2/2 layers, 86400 s after programming, output noise left out\n"
+    compiled = onnx.load(str(model_file.with_name("small.sim.onnx")))
+    onnx.checker.check_model(compiled, full_check=True)
+    assert {n.domain for n in compiled.graph.node if n.name in ("stem", "head")} == {"lhc.analog"}
+    keys = {entry.key: entry.value for entry in compiled.metadata_props}
+    assert json.loads(keys["lhc.compiled"]) == {"noise": "off", "seed": 0, "draw": 0, "t_s": 86400.0}
+    assert keys["lhc.source"] == load_model(model_file).source
+    plan = read_plan(load_model(compiled))
+    assert plan is not None
+    assert plan.outcome is not None
+    assert plan.analog == {"stem", "head"}
+
+
+def test_an_annotated_model_needs_no_data(model_file: Path, data_file: Path, tmp_path: Path) -> None:
+    assert run("partition", model_file, "--data", data_file, "--max-drop", 0.9, "--draws", 3)[0] == 0
+    placed = model_file.with_name("small.lhc.onnx")
+    assert run("compile", placed, "-o", tmp_path / "x.sim.onnx")[0] == 0
+    assert run("compile", placed, "--t-inference", 0, "--seed", 4)[0] == 0
+    about = {e.key: e.value for e in onnx.load(str(tmp_path / "small.sim.onnx")).metadata_props}["lhc.compiled"]
+    assert json.loads(about) == {"noise": "on", "seed": 4, "draw": 0, "t_s": 0.0}
+
+
+def test_a_budget_that_is_not_met_is_exit_code_1_and_written(model_file: Path, data_file: Path) -> None:
+    code, _, err = run("compile", model_file, "--data", data_file, "--max-drop", 0)
+    path = model_file.with_name("small.sim.onnx")
+    assert code in (0, 1)
+    assert path.is_file()
+    assert (code == 1) == ("the budget is not met" in err)
+
+
+def test_draws_are_files_of_different_chips(model_file: Path, tmp_path: Path) -> None:
+    code, out, _ = run("compile", model_file, "--all-analog", "--draws", 3, "-o", tmp_path / "o.sim.onnx", "--json")
+    assert code == 0
+    document = json.loads(out)
+    paths = [tmp_path / f"o.{draw}.sim.onnx" for draw in range(3)]
+    assert [f["path"] for f in document["files"]] == list(map(str, paths))
+    assert (document["seed"], document["t_s"], document["analog"], document["noise"]) == (0, 86400.0, 2, "on")
+    weights = [
+        next(numpy_helper.to_array(t) for t in onnx.load(str(path)).graph.initializer if t.name == "v.weights")
+        for path in paths
+    ]
+    assert not np.array_equal(weights[0], weights[1])
+    alone = lhc.compile(model_file, placement="all-analog", draw=2).proto
+    same = next(numpy_helper.to_array(t) for t in alone.graph.initializer if t.name == "v.weights")
+    np.testing.assert_array_equal(same, weights[2])
+
+
+def test_the_same_seed_gives_the_same_bytes(model_file: Path, tmp_path: Path) -> None:
+    one, two, other = (
+        lhc.compile(model_file, placement="all-analog", seed=seed).save(tmp_path / f"{index}.sim.onnx").read_bytes()
+        for index, seed in enumerate((1, 1, 2))
+    )
+    assert one == two != other
+
+
+def test_python_returns_what_runs_and_saves(network: onnx.ModelProto, tmp_path: Path) -> None:
+    compiled = lhc.compile(network, placement=["head"], noise="off", t_inference=3600)
+    path = compiled.save(tmp_path / "head.sim.onnx")
+    (y,) = compiled.run(None, IMAGES)
+    assert y.shape == (5, 4)
+    assert (compiled.chip.t_s, compiled.chip.draw) == (3600, 0)
+    again = lhc.compile(network, placement=["head"], noise="off", t_inference=3600)
+    np.testing.assert_array_equal(again.run(None, IMAGES)[0], y)
+    again.save(path)  # replaces its own
+
+
+def test_digital_layers_and_foreign_metadata_stay(network: onnx.ModelProto) -> None:
+    network.metadata_props.add(key="author", value="somebody")
+    network.graph.node[0].metadata_props.add(key="theirs", value="1")
+    compiled = lhc.compile(network, placement=["head"]).proto
+    stem = compiled.graph.node[0]
+    assert (stem.op_type, stem.domain) == ("Conv", "")
+    assert {e.key for e in stem.metadata_props} >= {"theirs", "lhc.placement"}
+    assert ("author", "somebody") in {(e.key, e.value) for e in compiled.metadata_props}
+    names = {t.name for t in compiled.graph.initializer}
+    assert "v" not in names, "original weights of analog layers are gone"
+    assert "w" in names
+
+
+def test_static_ranges_are_calibrated_on_the_data(model_file: Path, data_file: Path) -> None:
+    code, _, err = run("compile", model_file, "--all-analog", "--hardware", "static-range")
+    assert code == 2
+    assert "samples are needed" in err
+    assert run("compile", model_file, "--all-analog", "--hardware", "static-range", "--data", data_file)[0] == 0
+
+
+def test_nothing_of_the_user_is_overwritten(model_file: Path, data_file: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy.onnx"
+    shutil.copy(model_file, copy)
+    assert run("partition", model_file, "--data", data_file, "--max-drop", 0.9, "--draws", 3)[0] == 0
+    notes = tmp_path / "notes.txt"
+    notes.write_text("mine")
+    for theirs in (copy, notes, tmp_path / "small.lhc.onnx"):
+        before = theirs.read_bytes()
+        code, _, err = run("compile", model_file, "--all-analog", "-o", theirs)
+        assert code == 2
+        assert "exists and is not this network compiled; --force replaces it" in err
+        assert theirs.read_bytes() == before
+    code, _, err = run("compile", model_file, "--all-analog", "-o", model_file, "--force")
+    assert (code, "the output is the input" in err) == (2, True)
+    assert run("compile", model_file, "--all-analog", "-o", notes, "--force")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--draws", "0"], "--draws must be at least 1"),
+        (["--noise", "loud"], "choose on, off or input"),
+        (["--seed", "-1"], "must not be negative"),
+        (["--t-inference", "-5"], "-5"),
+        (["--hardware", "nothing"], "nothing"),
+        (["-o", "/nowhere/x.onnx"], "the folder /nowhere does not exist"),
+    ],
+)
+def test_usage_errors(model_file: Path, options: list[str], message: str) -> None:
+    code, out, err = run("compile", model_file, "--all-analog", *options)
+    assert (code, out) == (2, "")
+    assert message in err
+    assert not list(model_file.parent.glob("*.sim.onnx"))
+
+
+def test_a_plain_model_without_data(model_file: Path) -> None:
+    code, _, err = run("compile", model_file)
+    assert code == 2
+    assert "samples are needed; give them with --data" in err
+
+
+def test_compiled_files_are_told_from_networks(model_file: Path) -> None:
+    assert run("compile", model_file, "--all-analog", "--noise", "off")[0] == 0
+    path = model_file.with_name("small.sim.onnx")
+    for command in (["compile", path, "--all-analog"], ["run", path], ["analyze", path]):
+        code, _, err = run(*command)
+        assert code == 3
+        assert "is a compiled model" in err
+    code, out, err = run("inspect", path)
+    assert code == 0
+    assert "a compiled model (noise off, seed 0, draw 0, t_s 86400.0)" in err
+    assert "analog 2/2 layers" in out
+
+
+def test_another_hardware_than_the_plans_is_refused(model_file: Path, data_file: Path) -> None:
+    assert run("partition", model_file, "--data", data_file, "--max-drop", 0.9, "--draws", 3)[0] == 0
+    code, _, err = run("compile", model_file.with_name("small.lhc.onnx"), "--hardware", "hermes")
+    assert code == 2
+    assert "placed for hardware 'lionheart'; for another one partition it again" in err
+
+
+WITHOUT_LHC = """
+import sys
+
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("lhc", "torch", "aihwkit", "onnx", "onnxscript", "onnx_ir"):
+            raise ModuleNotFoundError(f"No module named {name!r}")
+
+sys.meta_path.insert(0, Missing())
+import numpy, onnxruntime
+session = onnxruntime.InferenceSession(sys.argv[1], providers=["CPUExecutionProvider"])
+arrays = numpy.load(sys.argv[2])
+numpy.save(sys.argv[3], session.run(None, {name: arrays[name] for name in arrays.files})[0])
+"""
+
+
+@pytest.mark.parametrize("noise", ["on", "off"])
+def test_stock_onnxruntime_runs_it_without_lhc(network: onnx.ModelProto, tmp_path: Path, noise: str) -> None:
+    compiled = lhc.compile(network, placement="all-analog", noise=noise)
+    path, feeds, result = compiled.save(tmp_path / "m.sim.onnx"), tmp_path / "x.npz", tmp_path / "y.npy"
+    np.savez(feeds, **IMAGES)  # type: ignore[arg-type]
+    subprocess.run([sys.executable, "-c", WITHOUT_LHC, path, feeds, result], check=True)
+    logits = np.load(result)
+    if noise == "off":
+        np.testing.assert_array_equal(logits, compiled.run(None, IMAGES)[0])
+    else:
+        assert logits.shape == (5, 4)
+        assert np.isfinite(logits).all()

@@ -1,0 +1,197 @@
+"""Output noise of compiled models: drawn, fed, or left out, and what onnxruntime makes difficult about it."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import onnxruntime
+import pytest
+from onnx import numpy_helper
+from scipy import stats
+
+from lhc.api.compiling import compile
+from lhc.errors import DataError, ModelError, UsageError
+from lhc.hardware import Hardware
+from lhc.lowering import CompiledModel
+
+pytestmark = pytest.mark.analog
+
+Array = npt.NDArray[Any]
+
+PRODUCT = """<ir_version: {ir}, opset_import: ["" : {opset}]>
+product (float[N, 12] x) => (float[N, 5] y) {{
+  [layer] z = MatMul (x, w)
+  [act] y = Identity (z)
+}}"""
+SIGMA = 0.05
+
+
+def product_model(opset: int = 17, ir: int = 8) -> onnx.ModelProto:
+    model = onnx.parser.parse_model(PRODUCT.format(opset=opset, ir=ir))
+    weights = np.random.default_rng(0).normal(size=(12, 5)).astype(np.float32)
+    model.graph.initializer.append(numpy_helper.from_array(weights, "w"))
+    return model
+
+
+def machine(noise: float = SIGMA, bits: int | None = None, bound: float = 12.0) -> Hardware:
+    """LionHeart's tile with this output noise; without an ADC that would round it, by default."""
+    hardware = Hardware.load("lionheart")
+    update = {"noise": noise, "bits": bits, "bound": None if bits is None else bound}
+    adc = hardware.adc.model_copy(update=update | ({} if bits else {"bound_management": "none"}))
+    return hardware.model_copy(update={"adc": adc})
+
+
+def compiled(noise: str, hardware: Hardware | None = None, opset: int = 17) -> CompiledModel:
+    return compile(product_model(opset), placement=["layer"], hardware=hardware or machine(), noise=noise)
+
+
+def inputs(samples: int) -> dict[str, Array]:
+    return {"x": np.random.default_rng(1).normal(size=(samples, 12)).astype(np.float32)}
+
+
+def unit_of_noise(feeds: dict[str, Array]) -> Array:
+    """What a noise of 1 is worth in every output: the vector's greatest magnitude times the column's scale."""
+    model = compiled("off").proto
+    (scales,) = (numpy_helper.to_array(t) for t in model.graph.initializer if t.name == "w.scales")
+    unit: Array = np.abs(feeds["x"]).max(axis=1, keepdims=True) * scales
+    return unit
+
+
+def deviates(noisy: Array, feeds: dict[str, Array]) -> Array:
+    (still,) = compiled("off").run(None, feeds)
+    return (noisy - still) / unit_of_noise(feeds)
+
+
+def test_drawn_noise_is_normal_with_the_deviation_of_the_hardware() -> None:
+    feeds = inputs(20_000)
+    (noisy,) = compiled("on").session(noise_seed=7).run(None, feeds)
+    drawn = deviates(noisy, feeds)
+    # 100,000 values: the deviation is known to 0.22 % (one sigma), so that 3 % too much or too little would be seen.
+    assert abs(drawn.std() / SIGMA - 1) < 0.01
+    assert abs(drawn.mean()) < 4 * SIGMA / np.sqrt(drawn.size)
+    assert stats.kstest(drawn.ravel()[:5000] / SIGMA, "norm").pvalue > 1e-3
+    independent = np.corrcoef(drawn, rowvar=False) - np.eye(5)
+    assert np.abs(independent).max() < 5 / np.sqrt(20_000)
+
+
+def test_three_percent_more_would_be_seen() -> None:
+    feeds = inputs(20_000)
+    (noisy,) = compiled("on", machine(1.03 * SIGMA)).session(noise_seed=7).run(None, feeds)
+    assert abs(deviates(noisy, feeds).std() / SIGMA - 1) > 0.01
+
+
+def test_every_run_draws_anew_and_a_seed_repeats_the_sequence() -> None:
+    model, feeds = compiled("on"), inputs(10)
+    session = model.session(noise_seed=5)
+    first, second = session.run(None, feeds)[0], session.run(None, feeds)[0]
+    assert not np.array_equal(first, second)
+    again = model.session(noise_seed=5)
+    np.testing.assert_array_equal(again.run(None, feeds)[0], first)
+    np.testing.assert_array_equal(again.run(None, feeds)[0], second)
+
+
+def test_nodes_have_no_seed_attribute_which_would_give_layers_the_same_noise() -> None:
+    nodes = [node for function in compiled("on").proto.functions for node in function.node]
+    random = [node for node in nodes if node.op_type.startswith("Random")]
+    assert [node.op_type for node in random] == ["RandomNormalLike"]
+    assert not [a.name for node in random for a in node.attribute], "scale 0 would end the process, seeds would repeat"
+
+
+PLAIN = """
+import sys, numpy, onnxruntime
+session = onnxruntime.InferenceSession(sys.argv[1], providers=["CPUExecutionProvider"])
+print(*session.run(None, {"x": numpy.ones((1, 12), numpy.float32)})[0].ravel())
+"""
+
+
+def test_the_least_noise_does_not_end_the_process(tmp_path: Path) -> None:
+    """RandomNormalLike(scale=0) aborts onnxruntime; here scale is 1 and the deviation is multiplied."""
+    path = compiled("on", machine(1e-30)).save(tmp_path / "least.sim.onnx")
+    process = subprocess.run([sys.executable, "-c", PLAIN, path], capture_output=True, text=True, check=False)
+    assert process.returncode == 0, process.stderr
+    (expected,) = compiled("off", machine(1e-30)).run(None, {"x": np.ones((1, 12), np.float32)})
+    np.testing.assert_allclose([float(y) for y in process.stdout.split()], expected[0], rtol=1e-5)
+
+
+def test_hardware_without_output_noise_draws_none() -> None:
+    model = compiled("on", machine(0.0))
+    assert not [node for f in model.proto.functions for node in f.node if node.op_type.startswith("Random")]
+
+
+def test_all_zero_vectors_stay_zero() -> None:
+    feeds = inputs(4)
+    feeds["x"][2] = 0
+    (noisy,) = compiled("on").run(None, feeds)
+    assert (noisy[2] == 0).all()
+    assert (noisy[[0, 1, 3]] != 0).all()
+
+
+def test_fed_noise_is_what_was_fed() -> None:
+    feeds = inputs(100)
+    model = compiled("input")
+    given = np.random.default_rng(2).normal(size=(1, 100, 5)).astype(np.float32)
+    (noisy,) = model.run(None, feeds | {"layer.deviates": given})
+    np.testing.assert_allclose(deviates(noisy, feeds), SIGMA * given[0], atol=1e-5)  # float32 of outputs up to 10
+
+
+def test_noise_that_is_not_fed_is_drawn_by_a_generator_of_the_caller() -> None:
+    model, feeds = compiled("input", machine(bits=8, bound=2.0)), inputs(50)
+    (value,) = model.deviates.values()
+    assert [d.dim_value or d.dim_param for d in value.type.tensor_type.shape.dim] == [6, "N", 5]  # six rounds
+    one, same, other = (model.run(None, feeds, np.random.default_rng(seed))[0] for seed in (3, 3, 4))
+    np.testing.assert_array_equal(one, same)
+    assert not np.array_equal(one, other)
+
+
+@pytest.mark.parametrize("opset", [22, 23, 25])
+def test_models_of_opset_22_and_later_draw_noise_in_opset_21(opset: int) -> None:
+    """onnxruntime has no random kernels for them: converted where onnx can."""
+    model = compiled("on", opset=opset)
+    assert {o.domain: o.version for o in model.proto.opset_import} == {"": 21, "lhc.analog": 1}
+    onnx.checker.check_model(model.proto, full_check=True)
+    assert model.run(None, inputs(4))[0].shape == (4, 5)
+    for noise in ("off", "input"):
+        kept = compiled(noise, opset=opset)
+        assert {o.domain: o.version for o in kept.proto.opset_import} == {"": opset, "lhc.analog": 1}
+        assert kept.run(None, inputs(4))[0].shape == (4, 5)
+
+
+def test_where_that_cannot_be_converted_the_ways_out_are_named() -> None:
+    model = product_model(22)
+    model.graph.node[1].op_type, model.graph.node[1].domain = "Gelu", "com.microsoft"
+    model.opset_import.add(domain="com.microsoft", version=1)
+    with pytest.raises(ModelError, match=r"opset 22 to 21: .*com\.microsoft.*--noise input .* or --noise off"):
+        compile(model, placement=["layer"], hardware=machine())
+    (y,) = compile(model, placement=["layer"], hardware=machine(), noise="off").run(None, inputs(2))
+    assert y.shape == (2, 5)
+
+
+def test_onnx_own_reference_evaluator_runs_it_too() -> None:
+    feeds = inputs(5)
+    model = compiled("off", machine(bits=8))
+    (expected,) = model.run(None, feeds)
+    (y,) = onnx.reference.ReferenceEvaluator(model.proto).run(None, feeds)
+    np.testing.assert_allclose(np.asarray(y, np.float32), expected, atol=1e-4)
+
+
+def test_wrong_feeds_and_modes() -> None:
+    model = compiled("off")
+    with pytest.raises(DataError, match=r"feeds are \[\], the inputs are \['x'\]"):
+        model.run(None, {})
+    with pytest.raises(UsageError, match="no output 'nothing'; outputs are y"):
+        model.run(["nothing"], inputs(1))
+    with pytest.raises(UsageError, match="choose on, off or input"):
+        compiled("loud")
+
+
+def test_tools_that_drop_functions_or_break_them() -> None:
+    """What docs/compiled-models.md warns of: such a file no longer loads, so nobody runs a wrong one."""
+    model = compiled("on").proto
+    converted = onnx.version_converter.convert_version(model, 18)
+    assert not converted.functions
+    with pytest.raises(Exception, match=r"lhc\.analog"):
+        onnxruntime.InferenceSession(converted.SerializeToString(), providers=["CPUExecutionProvider"])
