@@ -30,6 +30,7 @@ _LAZY = {
     "compile": "lhc.api",
     "evaluate": "lhc.api",
     "partition": "lhc.api",
+    "reapply": "lhc.api",
     "sensitivity": "lhc.api",
 }
 
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from lhc.api import compile as compile
     from lhc.api import evaluate as evaluate
     from lhc.api import partition as partition
+    from lhc.api import reapply as reapply
     from lhc.api import sensitivity as sensitivity
     from lhc.errors import LhcError as LhcError
     from lhc.hardware import Hardware as Hardware

@@ -9,6 +9,7 @@ from lhc.api.compiling import compile, compile_draws, placed
 from lhc.api.looking import analyze
 from lhc.api.measuring import analog_outputs, evaluate, sensitivity
 from lhc.api.placing import DEFAULT_MAX_DROP, partition
+from lhc.api.reapplying import reapply
 
 __all__ = [
     "DEFAULT_MAX_DROP",
@@ -19,5 +20,6 @@ __all__ = [
     "evaluate",
     "partition",
     "placed",
+    "reapply",
     "sensitivity",
 ]

@@ -6,6 +6,7 @@ from lhc.onnx_io.constants import Constants
 from lhc.onnx_io.external import ExternalData, beside_data, check_place, relative
 from lhc.onnx_io.graphs import read_graph
 from lhc.onnx_io.loading import inline_functions, load_model, save_model, serialized
+from lhc.onnx_io.reapplying import find_layers, reapplied_plan
 from lhc.onnx_io.shapes import Shape, declared_shape, infer_shapes, input_shapes, static_batch
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "compiled_note",
     "contradictions",
     "declared_shape",
+    "find_layers",
     "has_annotations",
     "infer_shapes",
     "inline_functions",
@@ -28,6 +30,7 @@ __all__ = [
     "mark_compiled",
     "read_graph",
     "read_plan",
+    "reapplied_plan",
     "refuse_compiled",
     "relative",
     "save_model",

@@ -17,7 +17,7 @@ from lhc.model import KEY_PREFIX, OnnxModel, without_annotations
 from lhc.onnx_io.nested import inner_nodes
 from lhc.plan import SCHEMA_VERSION, LayerPlan, Plan, summary
 
-__all__ = ["annotate", "contradictions", "has_annotations", "node_keys", "read_plan", "written_for"]
+__all__ = ["annotate", "contradictions", "has_annotations", "named_nodes", "node_keys", "read_plan", "written_for"]
 
 _LIMIT = 32 * 2**20
 """Largest metadata value that is read, in characters."""
@@ -73,14 +73,14 @@ def annotate(model: OnnxModel, plan: Plan, graph: LayerGraph) -> onnx.ModelProto
     """The model with the plan in its metadata and nothing else changed; earlier keys of lhc are replaced."""
     proto = without_annotations(model.proto)
     by_name = {layer.name: layer for layer in plan.layers}
-    for name, node in _named_nodes(proto.graph):
+    for name, node in named_nodes(proto.graph):
         if name in by_name:
             _add(node, node_keys(by_name[name]))
     _add(proto, _model_keys(plan, graph))
     return proto
 
 
-def _named_nodes(graph: onnx.GraphProto) -> Iterator[tuple[str, onnx.NodeProto]]:
+def named_nodes(graph: onnx.GraphProto) -> Iterator[tuple[str, onnx.NodeProto]]:
     """Operators of the graph by name, then products in their bodies by the names that a plan has for them."""
     yield from ((node.name, node) for node in graph.node)
     yield from ((inner.name, inner.node) for inner in inner_nodes(graph))
@@ -120,7 +120,7 @@ def read_plan(model: OnnxModel) -> Plan | None:
             "layers": json.loads(keys["lhc.plan"]),
             "outcome": json.loads(keys["lhc.result"]) if "lhc.result" in keys else None,
         }
-        _check_size(fields, sum(1 for _ in _named_nodes(model.proto.graph)))
+        _check_size(fields, sum(1 for _ in named_nodes(model.proto.graph)))
         return Plan.parse(json.dumps(fields), "lhc.plan")
     except (ConfigError, ValueError, RecursionError) as error:
         raise ModelError(
@@ -157,7 +157,7 @@ def contradictions(model: OnnxModel, plan: Plan) -> list[str]:
     """
     planned = {layer.name: layer for layer in plan.layers}
     found = []
-    for name, node in _named_nodes(model.proto.graph):
+    for name, node in named_nodes(model.proto.graph):
         keys = {entry.key: entry.value for entry in node.metadata_props if entry.key.startswith(KEY_PREFIX)}
         layer = planned.pop(name, None)
         if layer is None:
