@@ -1,0 +1,261 @@
+"""What a report says, as data: tables, facts and sentences that HTML and Markdown both draw."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from lhc.plan import LayerPlan, Plan
+from lhc.report.charts import Chart
+from lhc.report.document import Costs, Report
+from lhc.report.wording import REASONS, amount, count, duration, interval_text, metric_value, points
+
+__all__ = ["Section", "Table", "Value", "as_number", "as_share", "as_text", "layer_table", "missing", "reason_section"]
+
+Column = tuple[str, bool]
+"""Title, and whether it holds numbers."""
+
+
+@dataclass(frozen=True)
+class Value:
+    """A cell: what is read, and by what it is sorted where it is a number; ``share`` is drawn as a bar too."""
+
+    kind: Literal["name", "placement", "number", "share", "why", "text"]
+    text: str
+    value: float | None = None
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows under a caption."""
+
+    caption: str
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[Value, ...], ...]
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the report under a heading.
+
+    Attributes:
+        id: for links; letters and dashes.
+        chart: with ``description``, what it shows in a sentence.
+        items: a list.
+        facts: names and what is known.
+        commands: as they are typed.
+    """
+
+    id: str
+    name: str
+    text: tuple[str, ...] = ()
+    chart: Chart | None = None
+    description: str = ""
+    tables: tuple[Table, ...] = ()
+    items: tuple[str, ...] = ()
+    facts: tuple[tuple[str, str], ...] = ()
+    commands: tuple[str, ...] = ()
+
+
+def as_text(text: str) -> Value:
+    """A cell of text."""
+    return Value("text", text)
+
+
+def as_number(value: float | None, text: str | None = None) -> Value:
+    """A cell that is sorted by a number; empty without one."""
+    if value is None:
+        return Value("text", "")
+    return Value("number", f"{value:g}" if text is None else text, value)
+
+
+def as_share(part: float, whole: float) -> Value:
+    """A share with its bar."""
+    share = part / whole if whole > 0 else 0.0
+    return Value("share", f"{100 * share:.1f} %", share)
+
+
+def layer_table(report: Report) -> Table:
+    """Every candidate, in the order of the file."""
+    plan = report.plan
+    costs = {} if report.costs is None else {layer.name: layer for layer in report.costs.layers}
+    columns: list[Column] = [("#", True), ("Layer", False), ("Operator", False), ("Runs", False)]
+    measured = any(layer.sensitivity is not None for layer in plan.layers)
+    if measured:
+        columns.append(("Sensitivity", True))
+    columns += [("MACs", True), ("Share of MACs", True), ("Weights", True), ("Tiles", True)]
+    if costs:
+        columns += [("Latency", True), ("Energy", True)]
+    columns.append(("Why", False))
+    rows = []
+    for index, layer in enumerate(plan.layers):
+        row = [as_number(index + 1), Value("name", layer.title), as_text(layer.op_type)]
+        row.append(Value("placement", "undecided" if layer.reason == "eligible" else layer.placement))
+        if measured:
+            row.append(_sensitivity(layer))
+        row += _sizes(layer, plan)
+        if costs:
+            cost = costs.get(layer.name)
+            latency, energy = (None, None) if cost is None else (cost.latency_s, cost.energy_j)
+            row += [
+                as_number(latency, "" if latency is None else amount(latency, "s")),
+                as_number(energy, "" if energy is None else amount(energy, "J")),
+            ]
+        row.append(Value("why", f"{layer.reason}: {layer.detail}" if layer.detail else layer.reason))
+        rows.append(tuple(row))
+    return Table("layers", tuple(columns), tuple(rows))
+
+
+def _sensitivity(layer: LayerPlan) -> Value:
+    if layer.sensitivity is None:
+        return as_number(None)
+    return as_number(layer.sensitivity.mean, str(layer.sensitivity).removesuffix(f" {layer.sensitivity.metric}"))
+
+
+def _sizes(layer: LayerPlan, plan: Plan) -> list[Value]:
+    tiles = layer.tiles if layer.placement == "analog" else 0
+    return [
+        as_number(layer.macs, count(layer.macs)),
+        as_number(layer.macs, f"{100 * layer.macs / (plan.macs or 1):.1f} %"),
+        as_number(layer.parameters, count(layer.parameters)),
+        as_number(tiles),
+    ]
+
+
+def reason_section(plan: Plan) -> Section:
+    """Why layers are where they are, one row a reason."""
+    found: dict[tuple[str, str], list[LayerPlan]] = {}
+    for layer in plan.layers:
+        found.setdefault((layer.placement, layer.reason), []).append(layer)
+    rows = []
+    for (placement, reason), layers in sorted(found.items(), key=lambda item: (item[0][0], -len(item[1]))):
+        macs = sum(layer.macs for layer in layers)
+        details = list(dict.fromkeys(layer.detail for layer in layers))
+        more = f" (and {len(details) - 1} more such)" if len(details) > 1 else ""
+        rows.append(
+            (
+                as_text("undecided" if reason == "eligible" else placement),
+                as_text(f"{reason}: {REASONS[layers[0].reason]}"),
+                as_number(len(layers)),
+                as_share(macs, plan.macs),
+                as_text(f"{details[0]}{more}"),
+            )
+        )
+    columns = (("Runs", False), ("Reason", False), ("Layers", True), ("Share of MACs", True), ("For example", False))
+    return Section("reasons", "Reasons", tables=(Table("Layers by reason.", columns, tuple(rows)),))
+
+
+def missing(report: Report) -> tuple[str, ...]:
+    """What the report lacks, and what adds it; one line each."""
+    lines = []
+    if report.plan.outcome is None:
+        lines.append("The placement was not judged on data: lhc partition does that.")
+    if not any(layer.sensitivity for layer in report.plan.layers):
+        lines.append("No layer's sensitivity was measured.")
+    if report.front is None or not any(point.drop is not None for point in report.front.points):
+        lines.append("The trade-off was not measured: lhc pareto measures it.")
+    if report.times is None:
+        lines.append(
+            "Accuracy over time was not measured: lhc run with --t-inference 0,3600,86400,2592000,31536000 adds it."
+        )
+    if report.robustness is None:
+        lines.append("How much more noise the placement stands was not measured.")
+    if report.attribution is None:
+        lines.append("Where the damage comes from (converters, programming, drift, …) was not measured.")
+    if report.costs is None:
+        lines.append("Latency and energy are not known: the hardware describes no costs, or sizes are not known.")
+    if not report.commands:
+        lines.append("The command that made it was not recorded: the report was made from the model's annotations.")
+    return tuple(lines)
+
+
+def cost_rows(costs: Costs, plan: Plan) -> Table:
+    """What latency and energy consist of, most time first."""
+    analog = plan.analog
+    found: dict[tuple[str, str], list[float]] = {}
+    for layer in costs.layers:
+        where = "analog" if layer.name in analog else "digital"
+        for part in layer.parts:
+            entry = found.setdefault((where, part.name), [0.0, 0.0])
+            entry[0] += part.latency_s
+            entry[1] += part.energy_j
+    for item, where in ((costs.others, "digital"), (costs.crossings, "between")):
+        found[where, item.name] = [item.latency_s, item.energy_j]
+    whole = costs.total
+    rows = [
+        (
+            as_text(name),
+            as_text(where),
+            as_number(latency, amount(latency, "s")),
+            as_share(latency, whole.latency_s),
+            as_number(energy, amount(energy, "J")),
+            as_share(energy, whole.energy_j),
+        )
+        for (where, name), (latency, energy) in sorted(found.items(), key=lambda item: -item[1][0])
+        if latency or energy
+    ]
+    columns = (
+        ("Part", False),
+        ("Where", False),
+        ("Latency", True),
+        ("of all latency", False),
+        ("Energy", True),
+        ("of all energy", False),
+    )
+    return Table("Latency and energy of one sample by part, by the cost model.", columns, tuple(rows))
+
+
+def data_facts(plan: Plan) -> tuple[tuple[str, str], ...]:
+    """Data, splits, seeds and what the intervals mean."""
+    outcome = plan.outcome
+    if outcome is None:
+        return ()
+    split = (
+        "a quarter ranked the layers, a quarter judged candidates of the search, half verified the result (fixed"
+        " permutation, stratified by label)"
+        if outcome.held_out
+        else "not held out: all samples served every purpose"
+    )
+    return (
+        ("metric", f"{outcome.metric}: digital {metric_value(outcome.baseline, outcome.percent)}"),
+        ("budget", f"mean drop of at most {points(outcome, outcome.max_drop)} ({outcome.drop_type})"),
+        ("samples", f"{outcome.samples} verified; {split}"),
+        ("data", f"SHA-256 {outcome.data}"),
+        ("chips", f"{outcome.draws} programmings that the search had not seen"),
+        ("seed", str(outcome.seed)),
+        ("time", f"{duration(outcome.t_s)} after the first read ({outcome.t_s:g} s)"),
+        ("other chips, these samples", interval_text(outcome, outcome.chip_interval)),
+        ("other chips, other samples", interval_text(outcome, outcome.sample_interval)),
+        ("confidence", f"{100 * outcome.confidence:.1f} %, two-sided; the {_deciding(outcome.generalized)} decides"),
+        ("strategy", outcome.strategy),
+    )
+
+
+def _deciding(generalized: bool) -> str:
+    return "interval for other samples" if generalized else "interval for these samples"
+
+
+def machine_facts(plan: Plan) -> tuple[tuple[str, str], ...]:
+    """The hardware in a few lines."""
+    machine = plan.hardware
+    tiles = f"{machine.tiles.rows} rows by {machine.tiles.cols} columns"
+    number = "any number" if machine.tiles.count is None else str(machine.tiles.count)
+    dac, adc = (
+        "not quantised" if converter.bits is None else f"{converter.bits} bit"
+        for converter in (machine.dac, machine.adc)
+    )
+    facts = [
+        ("hardware", f"{machine.name}: {machine.description}".removesuffix(": ")),
+        ("source", machine.source),
+        ("tiles", f"{number}, {tiles}"),
+        ("converters", f"DAC {dac}, ADC {adc}"),
+        ("drift compensation", machine.drift_compensation),
+        *(("left out", f"{effect.name} ({effect.size}): {effect.text}") for effect in machine.left_out),
+        ("model", f"SHA-256 {plan.source} of graph and weights"),
+        ("lhc", plan.lhc_version),
+    ]
+    return tuple((name, text) for name, text in facts if text)
+
+
+def of_points(values: Sequence[float], percent: bool) -> list[str]:
+    """Drops as numbers of one unit."""
+    return [f"{100 * value:.2f}" if percent else f"{value:.4g}" for value in values]

@@ -1,0 +1,184 @@
+"""A report as one HTML file that works without a network: own SVG, one style sheet, a little script.
+
+Names come from models, which come from anywhere: the templates escape everything, and the page's content security
+policy allows exactly this style sheet and this script, by their hashes, and no request at all.
+"""
+
+from base64 import b64encode
+from dataclasses import dataclass
+from functools import cache
+from hashlib import sha256
+from importlib.resources import files
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from lhc.plan import LayerPlan
+from lhc.report.charts import Chart, RangeChart, front_chart, outcome_chart, time_chart
+from lhc.report.content import Value, layer_table
+from lhc.report.document import Report
+from lhc.report.grid import Cell, Grid, block_grid
+from lhc.report.sections import sections
+from lhc.report.wording import REASONS, certainty, decision, reasons, verdict
+
+__all__ = ["html"]
+
+
+@dataclass(frozen=True)
+class _Layer:
+    """A layer as the page shows it: its row, and its text in the grid."""
+
+    letter: str
+    kind: str
+    text: str
+    cells: tuple[Value, ...]
+
+
+@dataclass(frozen=True)
+class _Item:
+    """An entry of the grid's legend."""
+
+    kind: str
+    letter: str
+    name: str
+    text: str
+
+
+@dataclass(frozen=True)
+class _Figure:
+    """A chart beside the grid."""
+
+    id: str
+    name: str
+    note: str
+    description: str
+    chart: Chart | RangeChart
+
+
+def html(report: Report) -> str:
+    """The page."""
+    css, script = _asset("report.css"), _asset("report.js")
+    grid = block_grid(report.plan) if report.plan.layers else None
+    table = layer_table(report)
+    side, side_missing = _side(report)
+    return (
+        _templates()
+        .get_template("report.html.j2")
+        .render(
+            report=report,
+            policy=(
+                f"default-src 'none'; style-src '{_digest(css)}'; script-src '{_digest(script)}'; img-src data:;"
+                " base-uri 'none'; form-action 'none'"
+            ),
+            css=Markup(css),  # our own file
+            script=Markup(script),
+            verdict=verdict(report.plan),
+            decision=decision(report),
+            certainty=certainty(report.plan),
+            grid=grid,
+            grid_description=_grid_description(report),
+            legend=[] if grid is None else _legend(report, grid),
+            metric=_metric(report),
+            layers=[] if grid is None else _layers(report, grid, table.rows),
+            columns=table.columns,
+            others=report.operators - len(report.plan.layers),
+            side=side,
+            side_missing=side_missing,
+            sections=sections(report),
+        )
+    )
+
+
+def _asset(name: str) -> str:
+    return (files("lhc.report") / "templates" / name).read_text(encoding="utf-8")
+
+
+def _digest(text: str) -> str:
+    return f"sha256-{b64encode(sha256(text.encode()).digest()).decode()}"
+
+
+@cache
+def _templates() -> Environment:
+    return Environment(
+        loader=PackageLoader("lhc.report", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def _layers(report: Report, grid: Grid, rows: tuple[tuple[Value, ...], ...]) -> list[_Layer]:
+    found = []
+    for cell, row in zip(sorted(grid.cells, key=lambda cell: cell.index), rows, strict=True):
+        layer = report.plan.layers[cell.index]
+        found.append(_Layer(_letter(cell), cell.kind, _layer_text(layer), row))
+    return found
+
+
+def _letter(cell: Cell) -> str:
+    return {"analog": "A", "digital": "D", "never": "D", "open": "?"}[cell.kind]
+
+
+def _layer_text(layer: LayerPlan) -> str:
+    placement = "undecided" if layer.reason == "eligible" else layer.placement
+    damage = "" if layer.sensitivity is None else f", sensitivity {layer.sensitivity}"
+    why = layer.detail or REASONS[layer.reason]
+    return f"{layer.title}: {placement}, {layer.reason} ({why}){damage}, {layer.macs:,} MACs"
+
+
+def _legend(report: Report, grid: Grid) -> list[_Item]:
+    kinds = {cell.index: cell.kind for cell in grid.cells}
+    found = []
+    for kind, letter, name in (
+        ("analog", "A", "analog"),
+        ("digital", "D", "digital"),
+        ("never", "D", "digital, no choice"),
+        ("open", "?", "undecided"),
+    ):
+        layers = [layer for index, layer in enumerate(report.plan.layers) if kinds[index] == kind]
+        if layers:
+            found.append(_Item(kind, letter, f"{len(layers)} {name}", f": {reasons(layers)}" if kind != "open" else ""))
+    return found
+
+
+def _metric(report: Report) -> str:
+    return next((layer.sensitivity.metric for layer in report.plan.layers if layer.sensitivity is not None), "")
+
+
+def _grid_description(report: Report) -> str:
+    plan = report.plan
+    return (
+        f"One row a block, one cell a layer: {len(plan.analog)} layers are analog (letter A, round corners),"
+        f" {len(plan.layers) - len(plan.analog)} digital (letter D, square corners; striped where no tile can take"
+        " them). The table of layers says the same in words."
+    )
+
+
+def _side(report: Report) -> tuple[list[_Figure], list[str]]:
+    """The charts beside the grid, and a line for each one that is missing."""
+    found: list[_Figure] = []
+    lacking: list[str] = []
+    outcome = report.plan.outcome
+    ranges = None if outcome is None or not report.plan.layers else outcome_chart(outcome)
+    if ranges is not None and outcome is not None:
+        said = "; ".join(f"{r.label}: {r.value}" for r in ranges.ranges)
+        note = f"mean and {100 * outcome.confidence:.0f} % intervals"
+        found.append(_Figure("drop", "Drop beside the budget", note, f"{said}; {ranges.budget_text}", ranges))
+    front = None if report.front is None else front_chart(report.front, report.plan)
+    if front is not None and report.front is not None:
+        judged = any(point.drop is not None for point in report.front.points)
+        note = "measured; ringed: this placement" if judged else "estimated, not measured; ringed: this placement"
+        found.append(_Figure("front", "Trade-off", note, "; ".join(mark.title for mark in front.marks), front))
+    else:
+        lacking.append("The trade-off is not known: sensitivities were not measured.")
+    if report.times is not None:
+        chart = time_chart(report.times, outcome)
+        note = f"mean of {report.times.how.draws} chips, {100 * report.times.how.confidence:.0f} % intervals"
+        name = f"{report.times.how.metric.capitalize()} over time"
+        found.append(_Figure("over-time", name, note, "; ".join(mark.title for mark in chart.marks), chart))
+    else:
+        lacking.append(
+            "Over time: not measured. lhc run with --t-inference 0,3600,86400,2592000,31536000 and --report adds it."
+        )
+    return found, lacking
