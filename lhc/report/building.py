@@ -7,8 +7,8 @@ from lhc.costs import Cost, SystemCost, cost_of
 from lhc.errors import ConfigError, ModelError, UsageError
 from lhc.graph import LayerGraph
 from lhc.plan import Plan, summary
-from lhc.report.document import AtTime, CostItem, Costs, Front, FrontPoint, LayerCosts, Measured, OverTime, Report
-from lhc.results import Evaluation
+from lhc.report.document import CostItem, Costs, LayerCosts, Report
+from lhc.results import AtTime, Attribution, Evaluation, Front, FrontPoint, Infeasibility, Robustness
 
 __all__ = ["build_report", "costs_of", "estimated_front", "over_time"]
 
@@ -21,19 +21,27 @@ def build_report(
     plan: Plan,
     graph: LayerGraph,
     *,
-    times: Sequence[Evaluation] = (),
+    times: Sequence[AtTime] = (),
+    front: Front | None = None,
+    robustness: Robustness | None = None,
+    attribution: Attribution | None = None,
+    infeasibility: Infeasibility | None = None,
     notes: Iterable[str] = (),
     versions: Mapping[str, str] | None = None,
     commands: Iterable[str] = (),
     warnings: Iterable[str] = (),
 ) -> Report:
-    """The report of a plan; sections that need more than these are put in by whoever measured them.
+    """The report of a plan.
 
     Args:
         model: how the model is called.
         plan: the placement, and how it did.
         graph: the layers.
         times: the placement at several times after programming.
+        front: the trade-off; by estimate, from the plan's sensitivities, where it was not measured.
+        robustness: of the placement.
+        attribution: of its layers' damage.
+        infeasibility: why the budget cannot be met.
         notes: what the commands had to say.
         versions: of the libraries that measured.
         commands: what made it.
@@ -46,8 +54,11 @@ def build_report(
         tiles=plan.tiles(graph),
         operators=len(graph),
         costs=costs_of(plan, graph),
-        front=estimated_front(plan, graph),
-        times=over_time(times),
+        front=front or estimated_front(plan, graph),
+        times=tuple(times),
+        robustness=robustness,
+        attribution=attribution,
+        infeasibility=infeasibility,
         notes=tuple(notes),
         versions=dict(versions or {}),
         commands=tuple(commands),
@@ -88,52 +99,39 @@ def _total(name: str, cost: SystemCost) -> CostItem:
 def estimated_front(plan: Plan, graph: LayerGraph) -> Front | None:
     """The trade-off that sensitivities promise: layers go analog in the order of damage per MAC, damages added up.
 
-    None where fewer than two layers have a sensitivity. Of many points, some are left out evenly; the placement of the
-    plan is marked where its own estimate lies.
+    None where fewer than two layers have a sensitivity. Of many points, some are left out evenly.
     """
-    known = {layer.name: layer for layer in plan.layers if layer.sensitivity is not None}
-    damage = {name: max(layer.sensitivity.mean, 0.0) for name, layer in known.items() if layer.sensitivity is not None}
-    groups = [group for group in graph.tied(known) if sum(known[name].macs for name in group)]
+    measured = {layer.name: layer.sensitivity for layer in plan.layers if layer.sensitivity is not None}
+    macs = {layer.name: layer.macs for layer in plan.layers}
+    groups = [group for group in graph.tied(measured) if sum(macs[name] for name in group)]
     if len(groups) < 2:
         return None
 
     def rate(group: Sequence[str]) -> float:
-        return math.fsum(damage[name] for name in group) / sum(known[name].macs for name in group)
-
-    def point(names: Iterable[str], chosen: bool = False) -> FrontPoint:
-        placed = set(names)
-        return FrontPoint(
-            analog=len(placed),
-            analog_macs=sum(layer.macs for layer in plan.layers if layer.name in placed) / plan.macs,
-            estimate=math.fsum(damage.get(name, 0.0) for name in placed),
-            chosen=chosen,
-        )
+        return math.fsum(max(measured[name].mean, 0.0) for name in group) / sum(macs[name] for name in group)
 
     groups.sort(key=rate)
     lengths = range(len(groups) + 1)
-    step = math.ceil(len(lengths) / MOST_POINTS)
-    kept = sorted({*lengths[::step], len(groups)})
-    found = [point(name for group in groups[:length] for name in group) for length in kept]
-    metric = next(layer.sensitivity.metric for layer in known.values() if layer.sensitivity is not None)
-    return Front(objective="macs", percent=False, metric=metric, points=(*found, point(plan.analog, chosen=True)))
+    kept = sorted({*lengths[:: math.ceil(len(lengths) / MOST_POINTS)], len(groups)})
+    placements = [{name for group in groups[:length] for name in group} for length in kept]
+    points = [
+        FrontPoint(
+            analog=tuple(name for name in macs if name in placed),
+            analog_mac_fraction=sum(macs[name] for name in placed) / plan.macs,
+            tiles=plan.tiles_of(graph, frozenset(placed)),
+            latency_s=None,
+            energy_j=None,
+            damage=math.fsum(max(measured[name].mean, 0.0) for name in placed),
+            predicted_drop=None,
+            evaluation=None,
+        )
+        for placed in placements
+    ]
+    metric = next(iter(measured.values())).metric
+    return Front("macs", {}, metric, tuple(points), False, None, False)
 
 
-def over_time(evaluations: Sequence[Evaluation]) -> OverTime | None:
-    """Evaluations of one placement at several times, in the order of time; None without any."""
-    if not evaluations:
-        return None
-    first = evaluations[0]
-    how = Measured(
-        metric=first.metric,
-        percent=first.percent,
-        baseline=first.baseline,
-        samples=first.samples,
-        draws=first.draws,
-        seed=first.seed,
-        confidence=first.confidence,
-    )
-    at = {
-        e.t_s: AtTime(t_s=e.t_s, value=e.mean, interval=e.interval, drop=e.drop, drop_interval=e.drop_interval)
-        for e in evaluations
-    }
-    return OverTime(how=how, points=tuple(at[t] for t in sorted(at)))
+def over_time(evaluations: Iterable[Evaluation]) -> tuple[AtTime, ...]:
+    """Evaluations of one placement at several times, in the order of time; the last one of each time counts."""
+    at = {e.t_s: AtTime(e, None, None) for e in evaluations}
+    return tuple(at[t] for t in sorted(at))

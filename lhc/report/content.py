@@ -1,15 +1,29 @@
 """What a report says, as data: tables, facts and sentences that HTML and Markdown both draw."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from lhc.plan import LayerPlan, Plan
 from lhc.report.charts import Chart
 from lhc.report.document import Costs, Report
+from lhc.report.figures import is_measured
 from lhc.report.wording import REASONS, amount, count, duration, interval_text, metric_value, points
 
-__all__ = ["Section", "Table", "Value", "as_number", "as_share", "as_text", "layer_table", "missing", "reason_section"]
+__all__ = [
+    "Column",
+    "Section",
+    "Table",
+    "Value",
+    "as_number",
+    "as_share",
+    "as_text",
+    "cost_table",
+    "data_facts",
+    "layer_table",
+    "machine_facts",
+    "missing",
+    "reason_section",
+]
 
 Column = tuple[str, bool]
 """Title, and whether it holds numbers."""
@@ -151,9 +165,9 @@ def missing(report: Report) -> tuple[str, ...]:
         lines.append("The placement was not judged on data: lhc partition does that.")
     if not any(layer.sensitivity for layer in report.plan.layers):
         lines.append("No layer's sensitivity was measured.")
-    if report.front is None or not any(point.drop is not None for point in report.front.points):
+    if not is_measured(report):
         lines.append("The trade-off was not measured: lhc pareto measures it.")
-    if report.times is None:
+    if not report.over_time:
         lines.append(
             "Accuracy over time was not measured: lhc run with --t-inference 0,3600,86400,2592000,31536000 adds it."
         )
@@ -168,7 +182,7 @@ def missing(report: Report) -> tuple[str, ...]:
     return tuple(lines)
 
 
-def cost_rows(costs: Costs, plan: Plan) -> Table:
+def cost_table(costs: Costs, plan: Plan) -> Table:
     """What latency and energy consist of, most time first."""
     analog = plan.analog
     found: dict[tuple[str, str], list[float]] = {}
@@ -254,8 +268,3 @@ def machine_facts(plan: Plan) -> tuple[tuple[str, str], ...]:
         ("lhc", plan.lhc_version),
     ]
     return tuple((name, text) for name, text in facts if text)
-
-
-def of_points(values: Sequence[float], percent: bool) -> list[str]:
-    """Drops as numbers of one unit."""
-    return [f"{100 * value:.2f}" if percent else f"{value:.4g}" for value in values]

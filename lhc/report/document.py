@@ -5,144 +5,25 @@ is one point of a share in %), or relative to the baseline where the budget is. 
 """
 
 import json
+import math
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from lhc.errors import ConfigError
 from lhc.plan import Plan
+from lhc.results import AtTime, Attribution, Front, Infeasibility, Robustness
 
-__all__ = [
-    "REPORT_SCHEMA",
-    "AtTime",
-    "Attribution",
-    "CostItem",
-    "Costs",
-    "Front",
-    "FrontPoint",
-    "LayerAttribution",
-    "LayerCosts",
-    "Measured",
-    "NoiseLevel",
-    "OverTime",
-    "Report",
-    "Robustness",
-    "read_report",
-]
+__all__ = ["CostItem", "Costs", "LayerCosts", "Report", "read_report"]
 
-REPORT_SCHEMA = 1
+_SCHEMA = 1
 _LIMIT = 64 * 2**20
 """Largest document that is read, in bytes."""
-
-Interval = tuple[float, float]
-Objective = Literal["macs", "latency", "energy"]
 
 
 class _Record(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class Measured(_Record):
-    """How a section was measured."""
-
-    metric: str
-    percent: bool
-    """The metric is a share, shown in %."""
-    baseline: float
-    """The digital network's value on the same samples."""
-    samples: int = Field(ge=1)
-    draws: int = Field(ge=1)
-    """Chips, one programming each."""
-    seed: int
-    confidence: float
-    """Two-sided level of the intervals, which are over chips."""
-
-
-class AtTime(_Record):
-    """The placement at one time after programming."""
-
-    t_s: float = Field(ge=0)
-    """Seconds after the first read."""
-    value: float
-    """Mean of the metric over chips."""
-    interval: Interval | None
-    drop: float
-    drop_interval: Interval | None = None
-    gain: float | None = None
-    """Greatest gain of the drift compensation over tiles, which amplifies the noise of outputs as well."""
-
-
-class OverTime(_Record):
-    """The placement over time."""
-
-    how: Measured
-    points: tuple[AtTime, ...] = Field(min_length=1)
-
-
-class FrontPoint(_Record):
-    """One placement of the trade-off."""
-
-    analog: int = Field(ge=0)
-    """Number of analog layers."""
-    analog_macs: float = Field(ge=0, le=1)
-    """Analog share of the MACs of all products."""
-    latency_s: float | None = None
-    energy_j: float | None = None
-    estimate: float | None = None
-    """Damage by adding up sensitivities, in their unit."""
-    drop: float | None = None
-    """Mean over chips, where the placement was judged on data."""
-    interval: Interval | None = None
-    verified: bool = False
-    """Judged on samples and chips that the search had not seen."""
-    chosen: bool = False
-    """It is the placement that the model carries."""
-
-
-class Front(_Record):
-    """The trade-off between accuracy and an objective."""
-
-    objective: Objective
-    percent: bool
-    """Drops are shares."""
-    metric: str
-    points: tuple[FrontPoint, ...]
-
-
-class NoiseLevel(_Record):
-    """The placement with all noise scaled."""
-
-    scale: float = Field(ge=0)
-    """1: as the hardware describes it."""
-    drop: float
-    interval: Interval | None
-    within_budget: bool
-
-
-class Robustness(_Record):
-    """How much more noise the placement stands."""
-
-    margin: float | None
-    """Greatest measured scale up to which the budget is held; None: not even at the least one."""
-    levels: tuple[NoiseLevel, ...]
-
-
-class LayerAttribution(_Record):
-    """Where the damage of one layer comes from."""
-
-    name: str
-    total: float
-    """Damage with every effect on."""
-    parts: dict[str, float]
-    """Effect -> damage that goes away when it alone is switched off."""
-
-
-class Attribution(_Record):
-    """Where damage comes from, found by switching one effect off at a time; parts need not add up to the total."""
-
-    metric: str
-    layers: tuple[LayerAttribution, ...]
 
 
 class CostItem(_Record):
@@ -198,9 +79,12 @@ class Report(_Record):
     """Of the network, products among them."""
     costs: Costs | None = None
     front: Front | None = None
-    times: OverTime | None = None
+    """Without measured points: by estimate, from the sensitivities."""
+    times: tuple[AtTime, ...] = ()
+    """The placement over time, ascending."""
     robustness: Robustness | None = None
     attribution: Attribution | None = None
+    infeasibility: Infeasibility | None = None
     notes: tuple[str, ...] = ()
     """What the commands that made it had to say."""
     versions: dict[str, str] = {}
@@ -210,6 +94,17 @@ class Report(_Record):
     warnings: tuple[str, ...] = ()
     """Why it may not be true any more."""
 
+    @model_validator(mode="after")
+    def _finite(self) -> Self:
+        if not _is_finite(self.model_dump(exclude={"plan", "costs"})):
+            raise ValueError("holds a number that is not finite")
+        return self
+
+    @property
+    def over_time(self) -> tuple[AtTime, ...]:
+        """The placement over time, where robustness was measured with its gains."""
+        return self.robustness.times if self.robustness is not None else self.times
+
     def to_json(self) -> str:
         """The document as JSON; numbers are read back exactly."""
         return self.model_dump_json(indent=1) + "\n"
@@ -218,6 +113,14 @@ class Report(_Record):
     def json_schema(cls) -> str:
         """The JSON schema of the document."""
         return json.dumps(cls.model_json_schema(), indent=1, sort_keys=True)
+
+
+def _is_finite(value: object) -> bool:
+    if isinstance(value, dict):
+        return all(map(_is_finite, value.values()))
+    if isinstance(value, list | tuple):
+        return all(map(_is_finite, value))
+    return not isinstance(value, float) or math.isfinite(value)
 
 
 def read_report(path: Path) -> Report:
@@ -235,4 +138,4 @@ def read_report(path: Path) -> Report:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
-        raise ConfigError(f"{path}: not a report of schema {REPORT_SCHEMA}: {where}: {first['msg']}") from error
+        raise ConfigError(f"{path}: not a report of schema {_SCHEMA}: {where}: {first['msg']}") from error

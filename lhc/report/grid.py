@@ -5,14 +5,16 @@ closest to the size at which a name and a figure fit, so that about 100 layers a
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from lhc.graph import CANDIDATE_OPS
 from lhc.plan import LayerPlan, Plan
-from lhc.report.wording import short
+from lhc.report.wording import fixed
 
-__all__ = ["Cell", "Grid", "RowLabel", "block_grid", "labels"]
+__all__ = ["Cell", "Grid", "RowLabel", "block_grid", "short_names"]
 
 Kind = Literal["analog", "digital", "never", "open"]
 
@@ -20,8 +22,12 @@ WIDTH, HEIGHT = 880, 470
 """Of the picture, as far as cells need not be higher."""
 _CELL_WIDTH, _CELL_HEIGHT = 96, 34
 """At which a name and a figure fit."""
-_WIDEST, _LOWEST, _GAP, _LABEL = 132, 15, 4, 78
+_WIDEST, _LOWEST, _GAP, _LABEL = 190, 15, 4, 78
 _COLUMNS, _WRAP = 4, 16
+_WRAPPED = 0.75
+"""What an arrangement is worth in which blocks wrap: cells of one role no longer stand below each other."""
+_LEAST_WITH_BAR = 22
+"""Height of a cell in which a bar does not touch the text."""
 _CHARACTER = 0.56
 """Width of an average character, in font sizes."""
 
@@ -35,6 +41,7 @@ class Cell:
         kind: its placement; ``never``: digital because no tile can take it.
         name: shortened to what fits; empty where nothing does.
         figure: its sensitivity, or why it has none.
+        share: of all MACs; empty where it does not fit.
         bar: logarithm of the sensitivity, 0 for the least and 1 for the greatest of all layers; None without one.
     """
 
@@ -46,6 +53,7 @@ class Cell:
     height: float
     name: str
     figure: str
+    share: str
     bar: float | None
 
 
@@ -87,22 +95,24 @@ def block_grid(plan: Plan) -> Grid:
     width = min((column_width - _LABEL) / wrap, _WIDEST) - _GAP
     lines = 2 if pitch - _GAP >= 29 else 1
     font = 10.5 if pitch - _GAP >= 17 else 9.0
-    names, bars = labels(plan.layers), _bars(plan.layers)
+    names, figures = short_names(plan.layers), _figures(plan)
+    bars = _bars(plan.layers) if pitch - _GAP >= _LEAST_WITH_BAR else [None] * len(plan.layers)
     cells: list[Cell] = []
-    texts: list[RowLabel] = []
+    labels: list[RowLabel] = []
     waiting = iter(blocks)
     for column, heights in enumerate(placed):
         left, y = column * column_width, 0.0
         for height in heights:
             block, members = next(waiting)
             text = _shortened(_block_text(block), _LABEL - 6, 10.5)
-            texts.append(RowLabel(left + _LABEL - 6, y + (pitch - _GAP) / 2, text, block))
+            labels.append(RowLabel(left + _LABEL - 6, y + (pitch - _GAP) / 2, text, block))
             for place, (index, layer) in enumerate(members):
                 where = (left + _LABEL + place % wrap * (width + _GAP), y + place // wrap * pitch)
-                name, figure = _texts(layer, names[index], width, lines, font)
-                cells.append(Cell(index, _kind(layer), *where, width, pitch - _GAP, name, figure, bars[index]))
+                texts = _texts(names[index], *figures[index], width, lines, font)
+                cells.append(Cell(index, _kind(layer), *where, width, pitch - _GAP, *texts, bars[index]))
             y += height * pitch
-    return Grid(WIDTH, rows * pitch, tuple(cells), tuple(texts), lines, font)
+    right = max((cell.x + cell.width for cell in cells), default=0.0)
+    return Grid(right, rows * pitch, tuple(cells), tuple(labels), lines, font)
 
 
 def _blocks(layers: Sequence[LayerPlan]) -> list[tuple[str, list[tuple[int, LayerPlan]]]]:
@@ -124,7 +134,8 @@ def _arrangement(sizes: Sequence[int]) -> tuple[int, int]:
         placed = _columns([math.ceil(size / wrap) for size in sizes], columns)
         height = HEIGHT / max(sum(heights) for heights in placed)
         width = (WIDTH / columns - _LABEL) / wrap
-        return min(width / _CELL_WIDTH, 1) * min(height / (_CELL_HEIGHT + _GAP), 1), -columns, wrap
+        whole = 1 if wrap >= min(max(sizes), _WRAP) else _WRAPPED
+        return whole * min(width / _CELL_WIDTH, 1) * min(height / (_CELL_HEIGHT + _GAP), 1), -columns, wrap
 
     choices = ((c, w) for c in range(1, _COLUMNS + 1) for w in range(1, min(max(sizes), _WRAP) + 1))
     return max(choices, key=lambda choice: fit(*choice))
@@ -156,17 +167,32 @@ def _kind(layer: LayerPlan) -> Kind:
     return layer.placement
 
 
-def _texts(layer: LayerPlan, name: str, width: float, lines: int, font: float) -> tuple[str, str]:
-    figure = short(layer.sensitivity.mean) if layer.sensitivity is not None else ""
-    if not figure and _kind(layer) == "never":
-        figure = {"no-static-weight": "no weight", "unsupported": "unsupported"}.get(layer.reason, layer.reason)
+def _figures(plan: Plan) -> list[tuple[str, str]]:
+    """What stands below the name of every layer: its sensitivity, or why it has none; and its share of the MACs."""
+    means = [layer.sensitivity.mean for layer in plan.layers if layer.sensitivity is not None]
+    numbers = iter(fixed(means))
+    found = []
+    for layer in plan.layers:
+        text = "" if layer.sensitivity is None else next(numbers)
+        if not text and _kind(layer) == "never":
+            text = {"no-static-weight": "no weight"}.get(layer.reason, layer.reason)
+        found.append((text, f"{100 * layer.macs / (plan.macs or 1):.1f} % MACs"))
+    return found
+
+
+def _texts(name: str, figure: str, share: str, width: float, lines: int, font: float) -> tuple[str, str, str]:
+    """Name, figure and share as far as they fit."""
+
+    def length(text: str) -> float:
+        return _CHARACTER * font * len(text)
+
     room = width - 8
-    if lines == 1:
-        room -= _CHARACTER * font * (len(figure) + 2)
-        return (_shortened(name, room, font) if room > 5 * font else ""), (
-            figure if _CHARACTER * font * len(figure) <= width - 4 else ""
-        )
-    return _shortened(name, room, font), _shortened(figure, room - font, font)
+    if lines == 2:
+        fits = length(name) + length(share) + 2 * font <= room
+        return _shortened(name, room, font), _shortened(figure, room - font, font), share if fits else ""
+    figure = figure if length(figure) <= width - 4 else ""
+    room -= length(figure) + 2 * font
+    return _shortened(name, room, font) if room > 5 * font else "", figure, ""
 
 
 def _shortened(text: str, room: float, font: float) -> str:
@@ -180,30 +206,41 @@ def _block_text(block: str) -> str:
     return ".".join(parts[-2:])
 
 
-def labels(layers: Sequence[LayerPlan]) -> list[str]:
+def short_names(layers: Sequence[LayerPlan]) -> list[str]:
     """Short names: the least end of every path that is unique within its block, the operator's own part left out.
+
+    Where one module holds several products, the end of the operator's name tells them apart.
 
     Args:
         layers: the candidates.
     """
-    paths = [list(_parts(layer)) for layer in layers]
+    blocks: dict[str, list[tuple[str, ...]]] = {}
+    for layer in layers:
+        blocks.setdefault(layer.block, []).append(_inside(layer))
+    bare = {block: _without_operators(paths) for block, paths in blocks.items()}
+    waiting = {block: iter(paths) for block, paths in bare.items()}
     names: list[str] = []
-    for layer, path in zip(layers, paths, strict=True):
-        others = [
-            p for other, p in zip(layers, paths, strict=True) if other.block == layer.block and other is not layer
-        ]
-        length = next((n for n in range(1, len(path)) if all(p[-n:] != path[-n:] for p in others)), len(path))
+    for layer in layers:
+        path, others = next(waiting[layer.block]), bare[layer.block]
+        length = next((n for n in range(1, len(path)) if sum(o[-n:] == path[-n:] for o in others) == 1), len(path))
         names.append(".".join(path[-length:]))
-    return names
+    alike = Counter((layer.block, name) for layer, name in zip(layers, names, strict=True))
+    return [
+        name if alike[layer.block, name] == 1 else layer.name.replace("/", ".").rpartition(".")[2]
+        for layer, name in zip(layers, names, strict=True)
+    ]
 
 
-def _parts(layer: LayerPlan) -> Iterator[str]:
-    """Parts of a path below its block, without a last part that only names the operator."""
-    parts = layer.path.split(".")
-    inside = parts[len(layer.block.split(".")) if layer.block else 0 :] or parts
-    if len(inside) > 1 and inside[-1].partition("_")[0] == layer.op_type:
-        inside = inside[:-1]
-    yield from inside
+def _inside(layer: LayerPlan) -> tuple[str, ...]:
+    """Parts of a path below its block."""
+    parts = tuple(layer.path.split("."))
+    return parts[len(layer.block.split(".")) if layer.block else 0 :] or parts
+
+
+def _without_operators(paths: Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:
+    """Paths without a last part that names the operator (``MatMul``, ``Conv_1``), unless it tells two of them apart."""
+    bare = [path[:-1] if len(path) > 1 and path[-1].partition("_")[0] in CANDIDATE_OPS else path for path in paths]
+    return [short if bare.count(short) == 1 else path for short, path in zip(bare, paths, strict=True)]
 
 
 def _bars(layers: Sequence[LayerPlan]) -> list[float | None]:

@@ -14,12 +14,14 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from lhc.plan import LayerPlan
-from lhc.report.charts import Chart, RangeChart, front_chart, outcome_chart, time_chart
+from lhc.report.charts import Chart, RangeChart
 from lhc.report.content import Value, layer_table
 from lhc.report.document import Report
+from lhc.report.figures import front_chart, is_measured, outcome_chart, time_chart
 from lhc.report.grid import Cell, Grid, block_grid
 from lhc.report.sections import sections
-from lhc.report.wording import REASONS, certainty, decision, reasons, verdict
+from lhc.report.statements import decision, statements, verdict
+from lhc.report.wording import REASONS, reasons
 
 __all__ = ["html"]
 
@@ -74,7 +76,7 @@ def html(report: Report) -> str:
             script=Markup(script),
             verdict=verdict(report.plan),
             decision=decision(report),
-            certainty=certainty(report.plan),
+            statements=statements(report),
             grid=grid,
             grid_description=_grid_description(report),
             legend=[] if grid is None else _legend(report, grid),
@@ -165,17 +167,18 @@ def _side(report: Report) -> tuple[list[_Figure], list[str]]:
         said = "; ".join(f"{r.label}: {r.value}" for r in ranges.ranges)
         note = f"mean and {100 * outcome.confidence:.0f} % intervals"
         found.append(_Figure("drop", "Drop beside the budget", note, f"{said}; {ranges.budget_text}", ranges))
-    front = None if report.front is None else front_chart(report.front, report.plan)
-    if front is not None and report.front is not None:
-        judged = any(point.drop is not None for point in report.front.points)
-        note = "measured; ringed: this placement" if judged else "estimated, not measured; ringed: this placement"
+    front = front_chart(report)
+    if front is not None:
+        note = "measured" if is_measured(report) else "estimated, not measured"
+        note += "; ringed: this placement"
         found.append(_Figure("front", "Trade-off", note, "; ".join(mark.title for mark in front.marks), front))
     else:
         lacking.append("The trade-off is not known: sensitivities were not measured.")
-    if report.times is not None:
-        chart = time_chart(report.times, outcome)
-        note = f"mean of {report.times.how.draws} chips, {100 * report.times.how.confidence:.0f} % intervals"
-        name = f"{report.times.how.metric.capitalize()} over time"
+    if report.over_time:
+        chart = time_chart(report.over_time, outcome)
+        first = report.over_time[0].evaluation
+        note = f"mean of {first.draws} chips, {100 * first.confidence:.0f} % intervals"
+        name = f"{first.metric.capitalize()} over time"
         found.append(_Figure("over-time", name, note, "; ".join(mark.title for mark in chart.marks), chart))
     else:
         lacking.append(

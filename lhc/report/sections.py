@@ -1,23 +1,25 @@
 """The sections below the first screen. A section whose data is missing is left out, and the last one says so."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 
-from lhc.report.charts import noise_chart
 from lhc.report.content import (
+    Column,
     Section,
     Table,
     Value,
     as_number,
     as_text,
-    cost_rows,
+    cost_table,
     data_facts,
     machine_facts,
     missing,
-    of_points,
     reason_section,
 )
-from lhc.report.document import Attribution, Costs, Front, OverTime, Report, Robustness
-from lhc.report.wording import amount, duration, metric_value, times_of_digital
+from lhc.report.document import Costs, Report
+from lhc.report.figures import noise_chart
+from lhc.report.statements import times_of_digital
+from lhc.report.wording import amount, drop_value, duration, metric_value
+from lhc.results import AtTime, Attribution, Evaluation, Front, FrontPoint, Infeasibility, Robustness
 
 __all__ = ["sections"]
 
@@ -31,12 +33,14 @@ def _sections(report: Report) -> Iterator[Section]:
     plan = report.plan
     if plan.layers:
         yield reason_section(plan)
+    if report.infeasibility is not None:
+        yield _infeasibility(report.infeasibility)
     if report.front is not None:
-        yield _front(report.front)
-    if report.times is not None:
-        yield _times(report.times)
+        yield _front(report.front, report.plan.analog)
+    if report.over_time:
+        yield _times(report.over_time)
     if report.robustness is not None:
-        yield _robustness(report, report.robustness)
+        yield _robustness(report.robustness)
     if report.costs is not None:
         yield _costs(report, report.costs)
     if report.attribution is not None:
@@ -49,127 +53,182 @@ def _sections(report: Report) -> Iterator[Section]:
         yield Section("missing", "Not in this report", items=lacking)
 
 
-def _front(front: Front) -> Section:
-    judged = any(point.drop is not None for point in front.points)
-    shown = [point for point in front.points if not judged or point.drop is not None]
-    columns = [("Analog layers", True), ("Analog MACs", True)]
-    if judged:
-        columns += [("Drop", True), ("Interval", False), ("Basis", False)]
-    if any(point.estimate is not None for point in shown):
-        columns.append((f"Sum of sensitivities ({front.metric})", True))
-    costs = [key for key in ("latency_s", "energy_j") if any(getattr(point, key) is not None for point in shown)]
-    columns += [({"latency_s": "Latency", "energy_j": "Energy"}[key], True) for key in costs]
-    columns.append(("", False))
-    rows = []
-    for point in shown:
-        row = [as_number(point.analog), as_number(point.analog_macs, f"{100 * point.analog_macs:.1f} %")]
-        if judged:
-            drop, bounds = point.drop, point.interval
-            row.append(as_number(drop, "" if drop is None else of_points([drop], front.percent)[0]))
-            row.append(as_text("" if bounds is None else " to ".join(of_points(bounds, front.percent))))
-            row.append(as_text("verified" if point.verified else "judged in the search"))
-        if any(p.estimate is not None for p in shown):
-            row.append(as_number(point.estimate, None if point.estimate is None else f"{point.estimate:.4g}"))
-        for key in costs:
-            value = getattr(point, key)
-            row.append(as_number(value, None if value is None else amount(value, key[-1].upper().replace("S", "s"))))
-        row.append(as_text("this placement" if point.chosen else ""))
-        rows.append(tuple(row))
-    if judged:
-        caption = f"Placements and their mean drop of {front.metric}{' in points' if front.percent else ''}."
-    else:
-        caption = (
+def _drop(found: Evaluation | None) -> Value:
+    return as_number(None) if found is None else as_number(found.drop, drop_value(found.drop, found.percent))
+
+
+def _bounds(found: Evaluation | None) -> Value:
+    """Interval of the mean drop over chips."""
+    if found is None or found.drop_interval is None:
+        return as_text("")
+    return as_text(" to ".join(drop_value(bound, found.percent) for bound in found.drop_interval))
+
+
+def _basis(found: Evaluation) -> str:
+    """Chips, samples and seed of an evaluation."""
+    return f"{found.draws} chips, {found.samples} samples, seed {found.seed}"
+
+
+def _front(front: Front, analog: frozenset[str]) -> Section:
+    columns: list[tuple[Column, Callable[[FrontPoint], Value]]] = [
+        (("Analog layers", True), lambda p: as_number(len(p.analog))),
+        (("Analog MACs", True), lambda p: as_number(p.analog_mac_fraction, f"{100 * p.analog_mac_fraction:.1f} %")),
+        (("Tiles", True), lambda p: as_number(p.tiles)),
+    ]
+    if any(p.latency_s is not None for p in front.points):
+        columns.append((("Latency", True), lambda p: _amount(p.latency_s, "s")))
+    if any(p.energy_j is not None for p in front.points):
+        columns.append((("Energy", True), lambda p: _amount(p.energy_j, "J")))
+    columns.append(((f"Sum of sensitivities ({front.metric})", True), lambda p: as_number(p.damage, f"{p.damage:.4g}")))
+    if front.verified:
+        columns += [
+            (("Mean drop", True), lambda p: _drop(p.evaluation)),
+            (("Interval", False), lambda p: _bounds(p.evaluation)),
+            (("Estimated drop", True), lambda p: _estimate(p, front)),
+        ]
+    columns.append((("", False), lambda p: as_text("this placement" if analog == set(p.analog) else "")))
+    rows = tuple(tuple(cell(point) for _, cell in columns) for point in front.points)
+    table = Table(_front_caption(front), tuple(column for column, _ in columns), rows)
+    text = () if front.calibration is None else (f"Estimates: {front.calibration}.",)
+    return Section("trade-off", "Trade-off", text, tables=(table,))
+
+
+def _front_caption(front: Front) -> str:
+    if not front.verified:
+        return (
             "By estimate, not measured: layers go analog in the order of damage per multiplication, and the damage that"
             " each does alone is added up."
         )
-    return Section("trade-off", "Trade-off", tables=(Table(caption, tuple(columns), tuple(rows)),))
+    found = front.verified[0].evaluation
+    basis = "" if found is None else f"; {_basis(found)}"
+    unit = " in points" if found is not None and found.percent else ""
+    held_out = "samples that took no part in the estimate" if front.held_out else "the samples of the estimate"
+    return f"Placements and their mean drop{unit}, measured on {held_out}{basis}."
 
 
-def _times(times: OverTime) -> Section:
-    how = times.how
-    rows = []
-    for point in times.points:
-        bounds = "" if point.interval is None else " to ".join(metric_value(b, how.percent) for b in point.interval)
-        row = [
-            as_number(point.t_s, duration(point.t_s)),
-            as_number(point.value, metric_value(point.value, how.percent)),
-            as_text(bounds),
-            as_number(point.drop, of_points([point.drop], how.percent)[0]),
-        ]
-        if any(p.gain is not None for p in times.points):
-            row.append(as_number(point.gain, None if point.gain is None else f"{point.gain:.2f}"))
-        rows.append(tuple(row))
-    columns = [
-        ("Time after programming", True),
-        (how.metric.capitalize(), True),
-        (f"{100 * how.confidence:.0f} % interval over chips", False),
-        (f"Drop{' (points)' if how.percent else ''}", True),
+def _amount(value: float | None, unit: str) -> Value:
+    return as_number(value, None if value is None else amount(value, unit))
+
+
+def _estimate(point: FrontPoint, front: Front) -> Value:
+    found = front.verified[0].evaluation
+    if point.predicted_drop is None or found is None:
+        return as_number(None)
+    return as_number(point.predicted_drop, drop_value(point.predicted_drop, found.percent))
+
+
+def _times(times: Sequence[AtTime]) -> Section:
+    first = times[0].evaluation
+    columns: list[tuple[Column, Callable[[AtTime], Value]]] = [
+        (("Time after programming", True), lambda p: as_number(p.evaluation.t_s, duration(p.evaluation.t_s))),
+        (
+            (first.metric.capitalize(), True),
+            lambda p: as_number(p.evaluation.mean, metric_value(p.evaluation.mean, first.percent)),
+        ),
+        ((f"{100 * first.confidence:.0f} % interval over chips", False), lambda p: _values(p.evaluation)),
+        ((f"Mean drop{' (points)' if first.percent else ''}", True), lambda p: _drop(p.evaluation)),
     ]
     text: tuple[str, ...] = ()
-    if any(point.gain is not None for point in times.points):
-        columns.append(("Greatest gain", True))
-        text = ("Drift compensation multiplies outputs by the gain shown, and their noise with them.",)
-    caption = (
-        f"{how.draws} chips, {how.samples} samples, seed {how.seed}; digital {metric_value(how.baseline, how.percent)}."
+    if any(point.gain is not None for point in times):
+        columns.append((("Gain of compensation", True), _gain))
+        text = ("Drift compensation multiplies outputs by the gain, and their noise with them.",)
+    rows = tuple(tuple(cell(point) for _, cell in columns) for point in times)
+    caption = f"{_basis(first)}; digital {metric_value(first.baseline, first.percent)}."
+    return Section("time", "Over time", text, tables=(Table(caption, tuple(c for c, _ in columns), rows),))
+
+
+def _values(found: Evaluation) -> Value:
+    return as_text(
+        "" if found.interval is None else " to ".join(metric_value(bound, found.percent) for bound in found.interval)
     )
-    return Section("time", "Over time", text, tables=(Table(caption, tuple(columns), tuple(rows)),))
 
 
-def _robustness(report: Report, found: Robustness) -> Section:
-    outcome = report.plan.outcome
-    percent = outcome is not None and (outcome.percent or outcome.drop_type == "relative")
-    rows = [
+def _gain(point: AtTime) -> Value:
+    if point.gain is None:
+        return as_number(None)
+    spread = "" if point.gain_range is None else f" ({point.gain_range[0]:.2f} to {point.gain_range[1]:.2f})"
+    return as_number(point.gain, f"{point.gain:.2f}{spread}")
+
+
+def _robustness(found: Robustness) -> Section:
+    rows = tuple(
         (
-            as_number(level.scale, f"{level.scale:g}"),
-            as_number(level.drop, of_points([level.drop], percent)[0]),
-            as_text("" if level.interval is None else " to ".join(of_points(level.interval, percent))),
-            as_text("within the budget" if level.within_budget else "not within the budget"),
+            as_number(scale.scale),
+            _drop(scale.evaluation),
+            _bounds(scale.evaluation),
+            as_text("within the budget" if scale.within else "not shown to be within the budget"),
         )
-        for level in found.levels
-    ]
-    columns = (("Noise, times the hardware's", True), ("Drop", True), ("Interval", False), ("Budget", False))
-    margin = (
-        "The budget is not held at any measured scale."
-        if found.margin is None
-        else f"Margin: the budget is held up to {found.margin:g} times the noise of the hardware description."
+        for scale in found.scales
     )
-    chart = None if outcome is None else noise_chart(found, outcome)
-    table = Table("All noise scaled together.", columns, tuple(rows))
-    return Section("noise", "Noise margin", (margin,), chart, margin, (table,))
+    columns = (("Noise, times the hardware's", True), ("Mean drop", True), ("Interval", False), ("Budget", False))
+    margin = f"Margin: shown to hold the budget up to {found.margin:g} times the noise of the hardware description"
+    fails = "" if found.fails_at is None else f", and not at {found.fails_at:g} times"
+    chips = found.chips
+    worst = drop_value(max(chips.drops), chips.percent)
+    text = (
+        f"{margin if found.margin else 'No margin: the budget is not shown to be held'}{fails}.",
+        f"Of {chips.draws} chips {100 * found.chips_within:.0f} % are within the budget; the worst one drops {worst}.",
+    )
+    table = Table(f"Programming, read and output noise scaled together; {_basis(chips)}.", columns, rows)
+    return Section("noise", "Noise margin", text, noise_chart(found), text[0], (table,))
 
 
 def _costs(report: Report, costs: Costs) -> Section:
     faster, less = times_of_digital(costs)
     whole, digital = costs.total, costs.all_digital
     text = (
-        f"One sample takes {amount(whole.latency_s, 's')}, {faster} ({amount(digital.latency_s, 's')} all digital), and"
-        f" {amount(whole.energy_j, 'J')}, {less} ({amount(digital.energy_j, 'J')} all digital)."
+        f"One sample takes {amount(whole.latency_s, 's')} ({faster}; {amount(digital.latency_s, 's')} all digital) and"
+        f" {amount(whole.energy_j, 'J')} ({less}; {amount(digital.energy_j, 'J')} all digital)."
     )
-    note = "These are figures of a model, not measurements. It assumes:"
-    return Section(
-        "costs", "Latency and energy", (text, note), tables=(cost_rows(costs, report.plan),), items=costs.assumptions
-    )
+    note = "These are figures of a model, not measurements. What it assumes is listed below."
+    table = cost_table(costs, report.plan)
+    return Section("costs", "Latency and energy", (text, note), tables=(table,), items=costs.assumptions)
 
 
 def _attribution(found: Attribution) -> Section:
-    effects = list(dict.fromkeys(effect for layer in found.layers for effect in layer.parts))
-    columns = [("Layer", False), ("All effects", True), *((effect, True) for effect in effects)]
-    rows: list[tuple[Value, ...]] = [
-        (
-            as_text(layer.name),
-            as_number(layer.total, f"{layer.total:.3g}"),
-            *(
-                as_number(layer.parts.get(effect), f"{layer.parts[effect]:.3g}" if effect in layer.parts else None)
-                for effect in effects
-            ),
+    effects = list(dict.fromkeys(effect for layer in found.layers.values() for effect in layer.effects))
+    columns = (("Layer", False), ("All effects", True), *((name, True) for name in effects), ("None of them", True))
+    rows = []
+    for name, layer in found.layers.items():
+        parts = (layer.effects.get(effect) for effect in effects)
+        rows.append(
+            (
+                as_text(name),
+                as_number(layer.damage.mean, f"{layer.damage.mean:.3g}"),
+                *(as_number(None) if s is None else as_number(s.mean, f"{s.mean:.3g}") for s in parts),
+                as_number(layer.rest.mean, f"{layer.rest.mean:.3g}"),
+            )
         )
-        for layer in found.layers
-    ]
     caption = (
-        f"Damage ({found.metric}) of each layer, and how much of it goes away when one effect alone is switched off;"
-        " parts need not add up."
+        f"Damage ({found.metric}) of each analog layer alone, and how much less there is without one effect; effects"
+        f" need not add up. {found.draws} chips, {found.samples} samples, {duration(found.t_s)} after programming."
     )
-    return Section("attribution", "Where the damage comes from", tables=(Table(caption, tuple(columns), tuple(rows)),))
+    return Section("attribution", "Where the damage comes from", tables=(Table(caption, columns, tuple(rows)),))
+
+
+def _infeasibility(found: Infeasibility) -> Section:
+    percent = found.least.percent
+    facts = [
+        ("least drop reachable", f"{drop_value(found.least.drop, percent)}, with {len(found.analog)} analog layers"),
+        ("nearest budget", f"--max-drop {found.nearest_budget:.4g} is shown to be held"),
+    ]
+    if found.in_the_way:
+        facts.append(("in the way", ", ".join(found.in_the_way)))
+    if found.without is not None:
+        facts.append(("without them", f"mean drop {drop_value(found.without.drop, percent)}"))
+    rows = tuple(
+        (
+            as_text(remedy.change),
+            as_number(len(remedy.analog)),
+            _drop(remedy.evaluation),
+            _bounds(remedy.evaluation),
+            as_text("within the budget" if remedy.within else "not shown to be within the budget"),
+        )
+        for remedy in found.remedies
+    )
+    columns = (("Change", False), ("Analog layers", True), ("Mean drop", True), ("Interval", False), ("Budget", False))
+    tables = (Table("What would help, measured.", columns, rows),) if rows else ()
+    return Section("infeasible", "Why the budget cannot be met", tables=tables, facts=tuple(facts))
 
 
 def _origin(report: Report) -> Section:

@@ -1,60 +1,58 @@
-"""Numbers and sentences as people read them; the same in HTML and Markdown."""
+"""Numbers as people read them; the same in HTML and Markdown."""
 
 import math
 from collections import Counter
 from collections.abc import Sequence
 
-from lhc.plan import LayerPlan, Outcome, Plan, Reason
-from lhc.report.document import Costs, Report
+from lhc.plan import LayerPlan, Outcome, Reason
 
 __all__ = [
     "REASONS",
     "amount",
-    "certainty",
     "count",
-    "decision",
+    "drop_value",
     "duration",
+    "fixed",
     "interval_text",
-    "joined",
     "metric_value",
     "points",
     "ratio",
     "reasons",
-    "short",
-    "times_of_digital",
-    "verdict",
 ]
 
 REASONS: dict[Reason, str] = {
     "eligible": "not decided",
-    "budget": "within the budget",
-    "sensitivity": "analog it would break the budget",
+    "budget": "within the budget together",
+    "sensitivity": "too sensitive for the budget",
     "strategy": "placed by the strategy's rule",
     "forced": "fixed by the user",
     "excluded": "left out by the user",
     "no-static-weight": "no constant weights",
-    "unsupported": "operator not supported on tiles",
+    "unsupported": "not supported on tiles",
     "parity": "the emulation does not reproduce it",
     "tiles": "no tiles left",
 }
 """What a reason means, in a few words."""
 
-_UNITS = ((365.25 * 86400, "year"), (30 * 86400, "month"), (86400, "day"), (3600, "hour"), (60, "minute"))
+_UNITS = ((365 * 86400, "year"), (30 * 86400, "month"), (86400, "day"), (3600, "hour"), (60, "minute"))
 _PREFIXES = {-15: "f", -12: "p", -9: "n", -6: "µ", -3: "m", 0: "", 3: "k", 6: "M", 9: "G", 12: "T"}
 
 
-def short(value: float) -> str:
-    """A number in at most about six characters: two significant digits.
+def fixed(values: Sequence[float]) -> list[str]:
+    """Numbers with equally many decimals, three significant digits for the greatest; what rounds to 0 is ``<…``.
 
-    >>> short(0.02606), short(1234.5), short(0.0000123), short(0)
-    ('0.026', '1234', '1.2e-05', '0')
+    >>> fixed([0.0348, 0.00519, 0.0000469, 0.0])
+    ['0.0348', '0.0052', '<0.0001', '0.0000']
+    >>> fixed([1234.5, 0.2])
+    ['1234', '<1']
     """
-    if value == 0:
-        return "0"
-    if abs(value) >= 100:
-        return f"{value:.0f}" if abs(value) < 1e6 else f"{value:.1e}"
-    digits = 1 - math.floor(math.log10(abs(value)))
-    return f"{value:.{max(digits, 0)}f}" if digits <= 5 else f"{value:.1e}"
+    greatest = max((abs(value) for value in values), default=0.0)
+    decimals = min(max(2 - math.floor(math.log10(greatest)), 0), 8) if greatest > 0 else 0
+    least = 10.0**-decimals
+    return [
+        f"<{least:.{decimals}f}" if 0 < value < least / 2 else f"{round(value, decimals) + 0.0:.{decimals}f}"
+        for value in values
+    ]
 
 
 def amount(value: float, unit: str) -> str:
@@ -99,16 +97,7 @@ def ratio(value: float) -> str:
     >>> ratio(1.834), ratio(12.3)
     ('1.8', '12')
     """
-    return f"{value:.1f}" if value < 10 else f"{value:.0f}"
-
-
-def joined(parts: Sequence[str]) -> str:
-    """An enumeration in a sentence.
-
-    >>> joined(["a"]), joined(["a", "b", "c"])
-    ('a', 'a, b and c')
-    """
-    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
+    return f"{value:.1f}" if value < 9.95 else f"{value:.0f}"
 
 
 def metric_value(value: float, percent: bool) -> str:
@@ -116,11 +105,20 @@ def metric_value(value: float, percent: bool) -> str:
     return f"{100 * value:.2f} %" if percent else f"{value:.4g}"
 
 
+def drop_value(value: float, percent: bool) -> str:
+    """A drop without its unit: points where the metric is a share.
+
+    >>> drop_value(-0.00001, True), drop_value(0.0123, True), drop_value(1.25, False)
+    ('0.00', '1.23', '1.25')
+    """
+    return f"{round(100 * value, 2) + 0.0:.2f}" if percent else f"{value:.4g}"
+
+
 def points(outcome: Outcome, value: float) -> str:
     """A drop, with the unit that it is in: points of a share, % of the baseline, or the metric's own."""
     if outcome.drop_type == "relative":
-        return f"{100 * value:.2f} % of the digital value"
-    return f"{100 * value:.2f} points" if outcome.percent else f"{value:.4g}"
+        return f"{drop_value(value, True)} % of the digital value"
+    return f"{drop_value(value, True)} points" if outcome.percent else f"{value:.4g}"
 
 
 def interval_text(outcome: Outcome, interval: tuple[float, float] | None) -> str:
@@ -128,79 +126,10 @@ def interval_text(outcome: Outcome, interval: tuple[float, float] | None) -> str
     if interval is None:
         return "not known"
     low, high = interval
-    if not (outcome.percent or outcome.drop_type == "relative"):
-        return f"{low:.4g} to {high:.4g}"
-    return f"{100 * low:.2f} to {points(outcome, high)}"
-
-
-def verdict(plan: Plan) -> tuple[str, str]:
-    """The decision in a word or two, and its kind: ``good``, ``bad`` or ``open``."""
-    if plan.outcome is None:
-        return "not judged on data", "open"
-    if not plan.layers:
-        return "nothing to place", "good"
-    if plan.outcome.within_budget:
-        return "within the budget", "good"
-    if plan.outcome.drop <= plan.outcome.max_drop:
-        return "not shown to be within the budget", "bad"
-    return "budget not met", "bad"
-
-
-def decision(report: Report) -> str:
-    """What was decided, in one sentence."""
-    plan = report.plan
-    if not plan.layers:
-        return "The network has no matrix product, so there is nothing to place."
-    tiles = plan.hardware.tiles
-    if not plan.analog:
-        return f"All {len(plan.layers)} layers stay digital."
-    return (
-        f"{len(plan.analog)} of {len(plan.layers)} layers run on analog tiles, with"
-        f" {100 * plan.analog_mac_fraction:.1f} % of the multiplications, on {report.tiles}"
-        f" tile{'' if report.tiles == 1 else 's'} of {tiles.rows}x{tiles.cols}."
-    )
-
-
-def certainty(plan: Plan) -> str:
-    """How it did on data and how sure that is, in a few sentences; empty where it was not judged."""
-    outcome = plan.outcome
-    if outcome is None or not plan.layers:
-        return ""
-    digital, mapped = (metric_value(v, outcome.percent) for v in (outcome.baseline, outcome.value))
-    change = f"{outcome.metric.capitalize()} goes from {digital} digital to {mapped} mapped"
-    what = "other chips and other samples" if outcome.generalized else "other chips, on these samples"
-    first = f"{change} ({points(outcome, outcome.drop)} drop, {duration(outcome.t_s)} after programming)."
-    bounds = (
-        f"The mean drop over {what} lies at {interval_text(outcome, outcome.interval)}, with"
-        f" {100 * outcome.confidence:.0f} % confidence; the budget is {points(outcome, outcome.max_drop)}."
-    )
-    split = "samples that the search had not seen" if outcome.held_out else "the samples that the search used too"
-    basis = (
-        f"Measured on {outcome.samples} {split} and {outcome.draws} fresh chips, of which"
-        f" {round(outcome.chips_within * outcome.draws)} are within the budget."
-    )
-    return f"{first} {bounds} {basis}"
+    return f"{drop_value(low, outcome.percent or outcome.drop_type == 'relative')} to {points(outcome, high)}"
 
 
 def reasons(layers: Sequence[LayerPlan]) -> str:
-    """How many layers for which reason, most frequent first.
-
-    Empty for no layers.
-    """
-    found = Counter(REASONS[layer.reason] for layer in layers)
-    return ", ".join(f"{number} {text}" for text, number in found.most_common())
-
-
-def times_of_digital(costs: Costs) -> tuple[str, str]:
-    """Latency and energy beside those of the all-digital network: ``1.8 times faster``, ``2.1 times less energy``."""
-    whole, digital = costs.total, costs.all_digital
-    return (
-        _compared(digital.latency_s, whole.latency_s, "faster", "slower"),
-        _compared(digital.energy_j, whole.energy_j, "less energy", "more energy"),
-    )
-
-
-def _compared(before: float, after: float, better: str, worse: str) -> str:
-    if min(before, after) <= 0 or f"{before:.2e}" == f"{after:.2e}":
-        return "the same as all digital"
-    return f"{ratio(before / after)} times {better}" if before > after else f"{ratio(after / before)} times {worse}"
+    """Why layers are where they are, with numbers where there are several reasons, most frequent first."""
+    found = Counter(REASONS[layer.reason] for layer in layers).most_common()
+    return ", ".join(text if len(found) == 1 else f"{number} {text}" for text, number in found)

@@ -1,0 +1,120 @@
+"""What a report says first: the decision, and in a line each how good, how sure, why, and at what cost."""
+
+from collections.abc import Iterator, Sequence
+
+from lhc.plan import Outcome, Plan
+from lhc.report.document import Costs, Report
+from lhc.report.wording import amount, duration, interval_text, metric_value, points, ratio, reasons
+from lhc.results import AtTime
+
+__all__ = ["decision", "statements", "times_of_digital", "verdict"]
+
+
+def verdict(plan: Plan) -> tuple[str, str]:
+    """The decision in a word or two, and its kind: ``good``, ``bad`` or ``open``."""
+    outcome = plan.outcome
+    if not plan.layers:
+        return "nothing to place", "good"
+    if outcome is None:
+        return "not judged on data", "open"
+    if outcome.within_budget:
+        return "within the budget", "good"
+    if outcome.drop <= outcome.max_drop:
+        return "not shown to be within the budget", "bad"
+    return "budget not met", "bad"
+
+
+def decision(report: Report) -> str:
+    """What was decided, in one sentence."""
+    plan = report.plan
+    if not plan.layers:
+        return "The network has no matrix product, so there is nothing to place."
+    tiles = plan.hardware.tiles
+    if not plan.analog:
+        return f"All {len(plan.layers)} layers stay digital."
+    return (
+        f"{len(plan.analog)} of {len(plan.layers)} layers run on analog tiles: {100 * plan.analog_mac_fraction:.1f} %"
+        f" of the multiplications, on {report.tiles} tile{'' if report.tiles == 1 else 's'} of"
+        f" {tiles.rows}x{tiles.cols}."
+    )
+
+
+def statements(report: Report) -> tuple[tuple[str, str], ...]:
+    """Names and sentences, as far as they are known."""
+    return tuple(_statements(report))
+
+
+def _statements(report: Report) -> Iterator[tuple[str, str]]:
+    plan, outcome = report.plan, report.plan.outcome
+    if outcome is not None and plan.layers:
+        yield outcome.metric.capitalize(), _quality(outcome)
+        yield "Certainty", _certainty(outcome)
+    digital = [layer for layer in plan.layers if layer.placement == "digital" and layer.reason != "eligible"]
+    if digital:
+        yield "Why not more", f"{_layers(len(digital))} digital: {reasons(digital)}."
+    if report.infeasibility is not None and report.infeasibility.in_the_way:
+        yield "In the way", f"{', '.join(report.infeasibility.in_the_way)}."
+    if report.over_time and outcome is not None:
+        yield "Over time", _lasting(report.over_time, outcome)
+    if report.robustness is not None:
+        margin = report.robustness.margin
+        held = f"shown to hold the budget up to {margin:g} times the machine's noise."
+        yield "Margin", held if margin else "not shown to hold the budget with any noise tried."
+    if report.costs is not None:
+        faster, less = times_of_digital(report.costs)
+        whole = report.costs.total
+        size = f"{amount(whole.latency_s, 's')} and {amount(whole.energy_j, 'J')} a sample"
+        yield "Cost", f"{size}, {faster} and {less} than all digital, by the cost model."
+
+
+def _layers(number: int) -> str:
+    return f"{number} layer{' stays' if number == 1 else 's stay'}"
+
+
+def _quality(outcome: Outcome) -> str:
+    digital, mapped = (metric_value(v, outcome.percent) for v in (outcome.baseline, outcome.value))
+    return (
+        f"{digital} digital, {mapped} with the analog layers {duration(outcome.t_s)} after programming: a mean"
+        f" {'drop' if outcome.drop >= 0 else 'gain'} of {points(outcome, abs(outcome.drop))}, where a drop of"
+        f" {points(outcome, outcome.max_drop)} is allowed."
+    )
+
+
+def _certainty(outcome: Outcome) -> str:
+    what = "other chips and other samples" if outcome.generalized else "other chips on these samples"
+    split = "not seen by the search" if outcome.held_out else "which the search used too"
+    within = round(outcome.chips_within * outcome.draws)
+    return (
+        f"for {what}, a mean drop of {interval_text(outcome, outcome.interval)} ({100 * outcome.confidence:.0f} %"
+        f" confidence). {within} of {outcome.draws} chips measured hold the budget. {outcome.samples} samples, {split}."
+    )
+
+
+def _lasting(times: Sequence[AtTime], outcome: Outcome) -> str:
+    """Up to when the mean drop stays within the budget."""
+    within = [point.evaluation.drop <= outcome.max_drop for point in times]
+    last = times[-1].evaluation
+    if all(within):
+        return f"the mean drop stays within the budget up to {duration(last.t_s)}, the longest time measured."
+    first = within.index(False)
+    fails = times[first].evaluation
+    beyond = f"is {points(outcome, fails.drop)} at {duration(fails.t_s)}"
+    if first == 0:
+        return f"the mean drop {beyond} already."
+    held_s = times[first - 1].evaluation.t_s
+    return f"the mean drop is within the budget {f'up to {duration(held_s)}' if held_s else 'at first'}, and {beyond}."
+
+
+def times_of_digital(costs: Costs) -> tuple[str, str]:
+    """Latency and energy beside those of the all-digital network: ``1.8 times faster``, ``2 times less energy``."""
+    whole, digital = costs.total, costs.all_digital
+    return (
+        _compared(digital.latency_s, whole.latency_s, "faster", "slower", "as fast"),
+        _compared(digital.energy_j, whole.energy_j, "less energy", "more energy", "no less energy"),
+    )
+
+
+def _compared(before: float, after: float, better: str, worse: str, same: str) -> str:
+    if min(before, after) <= 0 or f"{before:.1e}" == f"{after:.1e}":
+        return same
+    return f"{ratio(before / after)} times {better}" if before > after else f"{ratio(after / before)} times {worse}"
