@@ -28,9 +28,11 @@ _LAZY = {
     "analog_outputs": "lhc.api",
     "analyze": "lhc.api",
     "compile": "lhc.api",
+    "diff": "lhc.api",
     "evaluate": "lhc.api",
     "partition": "lhc.api",
     "reapply": "lhc.api",
+    "report_of": "lhc.api",
     "sensitivity": "lhc.api",
 }
 
@@ -40,9 +42,11 @@ if TYPE_CHECKING:
     from lhc.api import analog_outputs as analog_outputs
     from lhc.api import analyze as analyze
     from lhc.api import compile as compile
+    from lhc.api import diff as diff
     from lhc.api import evaluate as evaluate
     from lhc.api import partition as partition
     from lhc.api import reapply as reapply
+    from lhc.api import report_of as report_of
     from lhc.api import sensitivity as sensitivity
     from lhc.errors import LhcError as LhcError
     from lhc.hardware import Hardware as Hardware

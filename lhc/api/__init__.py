@@ -10,6 +10,7 @@ from lhc.api.looking import analyze
 from lhc.api.measuring import analog_outputs, evaluate, sensitivity
 from lhc.api.placing import DEFAULT_MAX_DROP, partition
 from lhc.api.reapplying import reapply
+from lhc.api.reporting import diff, report_of
 
 __all__ = [
     "DEFAULT_MAX_DROP",
@@ -17,9 +18,11 @@ __all__ = [
     "analyze",
     "compile",
     "compile_draws",
+    "diff",
     "evaluate",
     "partition",
     "placed",
     "reapply",
+    "report_of",
     "sensitivity",
 ]

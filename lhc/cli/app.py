@@ -3,12 +3,12 @@
 import logging
 import sys
 
-from lhc.cli import compiling, looking, measuring, placing, reapplying
+from lhc.cli import compiling, looking, measuring, placing, reapplying, reporting
 from lhc.cli.base import app
 
 __all__ = ["app", "main"]
 
-COMMANDS = (*compiling.__all__, *looking.__all__, *measuring.__all__, *placing.__all__, *reapplying.__all__)
+COMMANDS = (*compiling.__all__, *looking.__all__, *measuring.__all__, *placing.__all__, *reapplying.__all__, *reporting.COMMANDS)
 """Importing these modules has registered them."""
 
 

@@ -37,6 +37,7 @@ from lhc.cli.options import (
 )
 from lhc.cli.output import check_file, check_form, emit, hint
 from lhc.cli.progress import reporter
+from lhc.cli.reporting import ReportOption, check_report, report_measured
 from lhc.errors import UsageError
 
 __all__ = ["run", "sensitivity"]
@@ -131,6 +132,7 @@ def run(
         Path | None,
         typer.Option("--outputs", metavar="OUT.npz", help="Write the outputs of the mapped network."),
     ] = None,
+    report: ReportOption = None,
     label_key: LabelKey = "labels",
     force: Force = False,
     jobs: Jobs = 1,
@@ -155,6 +157,11 @@ def run(
     opened = open_model(model)
     if outputs is not None:
         check_file(outputs, force)
+    own_placement = has_annotations(opened.model) and not all_analog and hardware is None
+    if report is not None:
+        check_report(report, force)
+        if not own_placement:
+            raise UsageError("--report is about the placement and the hardware that a model carries")
     documents.warn_if_doubtful(opened.model, hint)
     if not (all_analog or has_annotations(opened.model)):
         hint(f"note: {model} carries no placement, so everything runs digital; see 'lhc partition' and --all-analog")
@@ -199,6 +206,8 @@ def run(
     if not only_outputs:
         table, footer = documents.evaluation_table(evaluations), documents.evaluation_footer(evaluations)
         emit(documents.evaluations(evaluations), table, footer, form)
+        if own_placement:
+            report_measured(opened, Path(opened.model.label).name, how.work_dir, report, evaluations)
 
 
 def _times(option: str | None) -> list[float] | None:

@@ -39,6 +39,7 @@ from lhc.cli.options import (
 )
 from lhc.cli.output import check_file, check_form, emit, hint
 from lhc.cli.progress import reporter
+from lhc.cli.reporting import ReportOption, check_report, report_measured
 from lhc.files import write_file
 
 __all__ = ["partition"]
@@ -90,6 +91,7 @@ def partition(
         Path | None,
         typer.Option("--plan-out", metavar="F.yaml", help="Also write the plan, to be read, edited, fed back."),
     ] = None,
+    report: ReportOption = None,
     external_data: ExternalData = "keep",
     force: Force = False,
     jobs: Jobs = 1,
@@ -118,6 +120,8 @@ def partition(
     check_output(where, opened.model, force, external_data)  # type: ignore[arg-type]  # checked there
     if plan_out is not None:
         check_file(plan_out, force)
+    if report is not None:
+        check_report(report, force)
     followed = None if plan is None else Plan.load(plan)
     patterns = [tuple(p or ()) for p in (include, exclude, force_analog, force_digital)]
     with reporter(quiet) as progress:
@@ -155,6 +159,7 @@ def partition(
     document = documents.partition(result) | {"cost": costs.system_cost(result.cost)}
     emit(document, plan_table(result.plan), documents.outcome_text(result), form)
     hint(f"written: {where}")
+    report_measured(result, where.name, how.work_dir, report, [])
     outcome = result.plan.outcome
     if outcome is not None and not outcome.within_budget:
         hint("the budget is not met; the plan was written all the same")

@@ -1,6 +1,6 @@
 """ONNX files in and out: models to graphs, plans to metadata and back."""
 
-from lhc.onnx_io.annotations import annotate, contradictions, has_annotations, read_plan, written_for
+from lhc.onnx_io.annotations import annotate, contradictions, has_annotations, node_keys, read_plan, written_for
 from lhc.onnx_io.compiled import COMPILED_KEY, compiled_from, compiled_note, mark_compiled, refuse_compiled
 from lhc.onnx_io.constants import Constants
 from lhc.onnx_io.external import ExternalData, beside_data, check_place, relative
@@ -28,6 +28,7 @@ __all__ = [
     "input_shapes",
     "load_model",
     "mark_compiled",
+    "node_keys",
     "read_graph",
     "read_plan",
     "reapplied_plan",

@@ -1,0 +1,113 @@
+"""What was measured of a placed model, as a report, and two placements side by side. Nothing here measures."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TypeAlias
+
+from lhc.errors import UsageError
+from lhc.onnx_io import read_plan
+from lhc.opening import ModelSource, Opened, open_model
+from lhc.outcomes import PartitionResult
+from lhc.plan import Plan
+from lhc.report.building import build_report, over_time
+from lhc.report.difference import PlanDiff, compare
+from lhc.report.document import Report, read_report
+from lhc.report.records import keep, kept, merged, newest
+from lhc.results import Attribution, Evaluation, Front, Infeasibility, Robustness
+from lhc.runtime.environment import environment
+
+__all__ = ["ReportSource", "diff", "report_of"]
+
+ReportSource: TypeAlias = PartitionResult | ModelSource
+"""A result, an annotated model, a folder of results, or a report as JSON."""
+
+
+def report_of(
+    source: ReportSource,
+    *,
+    name: str | None = None,
+    times: Iterable[Evaluation] = (),
+    front: Front | None = None,
+    robustness: Robustness | None = None,
+    attribution: Attribution | None = None,
+    infeasibility: Infeasibility | None = None,
+    command: str = "",
+    work_dir: str | Path | None = None,
+) -> Report:
+    """The report of a placed model, without measuring anything.
+
+    Args:
+        source: what `partition` returned, an annotated model, a report that was saved as JSON, or a folder of results
+            (``work_dir``), whose newest report it is.
+        name: how the model is called; as its file by default.
+        times: the placement evaluated at several times after programming.
+        front: the measured trade-off.
+        robustness: of the placement.
+        attribution: of its layers' damage.
+        infeasibility: why the budget cannot be met.
+        command: what measured these.
+        work_dir: folder of results: what was measured of the same plan before is taken from there, and what is given
+            here, or by a result, is kept there. None: nowhere.
+
+    Raises:
+        UsageError: the model carries no placement, or the folder no report.
+        ConfigError: a report that cannot be read.
+        ModelError: the model cannot be read.
+    """
+    if isinstance(source, str | Path) and Path(source).is_dir():
+        return newest(Path(source))[0]
+    if isinstance(source, str | Path) and str(source).lower().endswith(".json"):
+        return read_report(Path(source))
+    plan, opened = _planned(source)
+    measured = isinstance(source, PartitionResult) or any((front, robustness, attribution, infeasibility, command))
+    evaluations = tuple(times)
+    report = build_report(
+        name or Path(opened.model.label).name,
+        plan,
+        source.graph if isinstance(source, PartitionResult) else opened.graph(),
+        times=over_time(evaluations),
+        front=front,
+        robustness=robustness,
+        attribution=attribution,
+        infeasibility=infeasibility,
+        notes=source.notes if isinstance(source, PartitionResult) else (),
+        versions=environment() if measured or evaluations else None,
+        commands=(command,) if command else (),
+        warnings=_warnings(opened, plan),
+    )
+    if work_dir is None:
+        return report
+    if measured or evaluations:
+        return keep(Path(work_dir), report)
+    return merged(kept(Path(work_dir), plan), report)
+
+
+def _planned(source: PartitionResult | ModelSource) -> tuple[Plan, Opened]:
+    if isinstance(source, PartitionResult):
+        return source.plan, Opened(source.source, None)
+    opened = open_model(source)
+    plan = read_plan(opened.model)
+    if plan is None:
+        raise UsageError(f"{opened.model.label}: no lhc annotations; 'lhc partition' makes them")
+    return plan, opened
+
+
+def _warnings(opened: Opened, plan: Plan) -> tuple[str, ...]:
+    if plan.source == opened.model.source:
+        return ()
+    return (f"{opened.model.label} has changed since lhc annotated it: the figures are those of the earlier network.",)
+
+
+def diff(before: ModelSource | Plan, after: ModelSource | Plan) -> PlanDiff:
+    """What differs between two placements: layers, sensitivities, outcome, hardware.
+
+    Args:
+        before: an annotated model, or a plan.
+        after: another one.
+
+    Raises:
+        UsageError: a model carries no placement.
+        ModelError: a model cannot be read.
+    """
+    one, two = (side if isinstance(side, Plan) else _planned(side)[0] for side in (before, after))
+    return compare(one, two)

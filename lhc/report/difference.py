@@ -1,0 +1,195 @@
+"""Two plans side by side: what differs in placement, sensitivity, outcome and hardware."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from lhc.plan import LayerPlan, Outcome, Plan
+from lhc.report.wording import metric_value
+from lhc.tables import Table
+
+__all__ = ["LayerChange", "PlanDiff", "compare"]
+
+Change = tuple[object, object]
+
+
+@dataclass(frozen=True)
+class LayerChange:
+    """A layer that is not the same in both plans; None where it is missing.
+
+    Attributes:
+        name: of the layer in the first plan that has it.
+        before: in the first plan.
+        after: in the second.
+    """
+
+    name: str
+    before: LayerPlan | None
+    after: LayerPlan | None
+
+    @property
+    def moved(self) -> bool:
+        """Whether it is placed otherwise, or in one plan only."""
+        return self.before is None or self.after is None or self.before.placement != self.after.placement
+
+    @property
+    def told_apart(self) -> bool | None:
+        """Whether the sensitivities' intervals have nothing in common; None where one is not known."""
+        one, other = (
+            None if layer is None or layer.sensitivity is None else layer.sensitivity
+            for layer in (self.before, self.after)
+        )
+        if one is None or other is None or one.metric != other.metric or not one.interval or not other.interval:
+            return None
+        return one.interval[1] < other.interval[0] or other.interval[1] < one.interval[0]
+
+
+@dataclass(frozen=True)
+class PlanDiff:
+    """What differs.
+
+    Attributes:
+        same_network: whether graph and weights are the same.
+        layers: that differ in placement, reason, sensitivity or size.
+        outcome: field -> its two values.
+        hardware: path of a field -> its two values.
+        shares: analog shares of all MACs.
+    """
+
+    same_network: bool
+    layers: tuple[LayerChange, ...]
+    outcome: dict[str, Change]
+    hardware: dict[str, Change]
+    shares: tuple[float, float]
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing differs."""
+        return self.same_network and not (self.layers or self.outcome or self.hardware)
+
+    @property
+    def moved(self) -> tuple[LayerChange, ...]:
+        """Layers that are placed otherwise."""
+        return tuple(change for change in self.layers if change.moved)
+
+    def table(self) -> Table:
+        """One row a layer that differs."""
+        headers = ["layer", "placement", "reason", "sensitivity", "intervals"]
+        return Table(headers, [_row(change) for change in self.layers])
+
+    def lines(self) -> list[str]:
+        """What differs beside single layers, a line each; the last one sums up."""
+        lines = [] if self.same_network else ["the networks differ in graph or weights; layers are compared by name"]
+        lines += [f"hardware {path}: {_text(one)} -> {_text(two)}" for path, (one, two) in self.hardware.items()]
+        lines += [f"{name}: {_text(one)} -> {_text(two)}" for name, (one, two) in self.outcome.items()]
+        one, two = (f"{100 * share:.1f} %" for share in self.shares)
+        total = f"{len(self.moved)} layers placed otherwise, {len(self.layers)} differ; analog MACs {one} -> {two}"
+        return [*lines, "no difference" if self.empty else total]
+
+    def document(self) -> dict[str, object]:
+        """For JSON."""
+        return {
+            "empty": self.empty,
+            "same_network": self.same_network,
+            "analog_mac_fraction": list(self.shares),
+            "layers": [
+                {
+                    "name": change.name,
+                    "moved": change.moved,
+                    "told_apart": change.told_apart,
+                    "before": _fields(change.before),
+                    "after": _fields(change.after),
+                }
+                for change in self.layers
+            ],
+            "outcome": {name: list(values) for name, values in self.outcome.items()},
+            "hardware": {path: list(values) for path, values in self.hardware.items()},
+        }
+
+
+def compare(before: Plan, after: Plan) -> PlanDiff:
+    """What differs between two plans. Layers belong together by name, else by the name of a weight that both have once.
+
+    Args:
+        before: the first plan.
+        after: the second one.
+    """
+    pairs = _pairs(before.layers, after.layers)
+    return PlanDiff(
+        before.source == after.source,
+        tuple(LayerChange((one or two).name, one, two) for one, two in pairs if _shown(one) != _shown(two)),  # type: ignore[union-attr]
+        dict(_changes(_outcome(before.outcome), _outcome(after.outcome))),
+        dict(_changes(_flat(before.hardware.model_dump(mode="json")), _flat(after.hardware.model_dump(mode="json")))),
+        (before.analog_mac_fraction, after.analog_mac_fraction),
+    )
+
+
+def _pairs(
+    before: tuple[LayerPlan, ...], after: tuple[LayerPlan, ...]
+) -> Iterator[tuple[LayerPlan | None, LayerPlan | None]]:
+    names = {layer.name for layer in before}
+    waiting = {layer.name: layer for layer in after}
+    by_weight = {layer.weight: layer for layer in after if layer.weight is not None and layer.name not in names}
+    for layer in before:
+        other = waiting.get(layer.name) or by_weight.get(layer.weight or "")
+        if other is not None:
+            other = waiting.pop(other.name, None)
+        yield layer, other
+    yield from ((None, layer) for layer in waiting.values())
+
+
+def _shown(layer: LayerPlan | None) -> object:
+    """What of a layer is compared: not the sentence, nor how two files call it."""
+    if layer is None:
+        return None
+    return layer.placement, layer.reason, layer.sensitivity, layer.macs, layer.parameters, layer.tiles
+
+
+def _fields(layer: LayerPlan | None) -> dict[str, object] | None:
+    if layer is None:
+        return None
+    return layer.model_dump(mode="json", include={"placement", "reason", "sensitivity", "macs", "parameters", "tiles"})
+
+
+def _outcome(outcome: Outcome | None) -> dict[str, object]:
+    return {} if outcome is None else outcome.model_dump(mode="json")
+
+
+def _flat(value: object, path: str = "") -> dict[str, object]:
+    """Fields of a nested document by their path."""
+    if not isinstance(value, dict | list):
+        return {path: value}
+    inside = value.items() if isinstance(value, dict) else enumerate(value)
+    found: dict[str, object] = {}
+    for key, inner in inside:
+        found |= _flat(inner, f"{path}.{key}" if path else str(key))
+    return found
+
+
+def _changes(before: dict[str, object], after: dict[str, object]) -> Iterator[tuple[str, Change]]:
+    for key in dict.fromkeys((*before, *after)):
+        if before.get(key) != after.get(key):
+            yield key, (before.get(key), after.get(key))
+
+
+def _row(change: LayerChange) -> list[str]:
+    one, two = change.before, change.after
+    apart = {True: "apart", False: "overlap", None: "-"}[change.told_apart]
+    return [
+        change.name if two is None or two.name == change.name else f"{change.name} ({two.name})",
+        _arrow(one and one.placement, two and two.placement),
+        _arrow(one and one.reason, two and two.reason),
+        _arrow(one and one.sensitivity, two and two.sensitivity),
+        apart,
+    ]
+
+
+def _arrow(one: object, two: object) -> str:
+    return _text(one) if one == two else f"{_text(one)} -> {_text(two)}"
+
+
+def _text(value: object) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, float):
+        return metric_value(value, percent=False)
+    return str(value)
