@@ -95,7 +95,8 @@ def _planned(source: PartitionResult | ModelSource) -> tuple[Plan, Opened]:
 def _warnings(opened: Opened, plan: Plan) -> tuple[str, ...]:
     if plan.source == opened.model.source:
         return ()
-    return (f"{opened.model.label} has changed since lhc annotated it: the figures are those of the earlier network.",)
+    name = Path(opened.model.label).name
+    return (f"{name} has changed since lhc annotated it: the figures are those of the earlier network.",)
 
 
 def diff(before: ModelSource | Plan, after: ModelSource | Plan) -> PlanDiff:

@@ -5,11 +5,10 @@ is one point of a share in %), or relative to the baseline where the budget is. 
 """
 
 import json
-import math
 from pathlib import Path
-from typing import Literal, Self
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from lhc.errors import ConfigError
 from lhc.plan import Plan
@@ -94,12 +93,6 @@ class Report(_Record):
     warnings: tuple[str, ...] = ()
     """Why it may not be true any more."""
 
-    @model_validator(mode="after")
-    def _finite(self) -> Self:
-        if not _is_finite(self.model_dump(exclude={"plan", "costs"})):
-            raise ValueError("holds a number that is not finite")
-        return self
-
     @property
     def over_time(self) -> tuple[AtTime, ...]:
         """The placement over time, where robustness was measured with its gains."""
@@ -113,14 +106,6 @@ class Report(_Record):
     def json_schema(cls) -> str:
         """The JSON schema of the document."""
         return json.dumps(cls.model_json_schema(), indent=1, sort_keys=True)
-
-
-def _is_finite(value: object) -> bool:
-    if isinstance(value, dict):
-        return all(map(_is_finite, value.values()))
-    if isinstance(value, list | tuple):
-        return all(map(_is_finite, value))
-    return not isinstance(value, float) or math.isfinite(value)
 
 
 def read_report(path: Path) -> Report:

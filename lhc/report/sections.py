@@ -86,7 +86,7 @@ def _front(front: Front, analog: frozenset[str]) -> Section:
             (("Interval", False), lambda p: _bounds(p.evaluation)),
             (("Estimated drop", True), lambda p: _estimate(p, front)),
         ]
-    columns.append((("", False), lambda p: as_text("this placement" if analog == set(p.analog) else "")))
+    columns.append((("Note", False), lambda p: as_text("this placement" if analog == set(p.analog) else "")))
     rows = tuple(tuple(cell(point) for _, cell in columns) for point in front.points)
     table = Table(_front_caption(front), tuple(column for column, _ in columns), rows)
     text = () if front.calibration is None else (f"Estimates: {front.calibration}.",)

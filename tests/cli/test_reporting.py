@@ -1,0 +1,186 @@
+"""`lhc report`, `lhc diff` and `--report`, as users run them."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from click.testing import Result
+from typer.testing import CliRunner
+
+import lhc
+from lhc.cli.app import app
+from lhc.plan import Plan
+from lhc.report.document import Report, read_report
+
+pytestmark = pytest.mark.analog
+
+
+def run(*arguments: object, code: int = 0) -> Result:
+    result = CliRunner().invoke(app, [*map(str, arguments)])
+    assert result.exit_code == code, result.stderr
+    assert "Traceback" not in result.stderr
+    return result
+
+
+@pytest.fixture
+def work(tmp_path: Path) -> Path:
+    return tmp_path / "work"
+
+
+@pytest.fixture
+def placed(model_file: Path, data_file: Path, work: Path) -> Path:
+    """A placed model, with its report beside it."""
+    command = ("partition", model_file, "--data", data_file, "--max-drop", 0.9, "--draws", 2, "--work-dir", work)
+    run(*command, "--report", model_file.with_name("first.html"))
+    return model_file.with_name("small.lhc.onnx")
+
+
+def test_partition_and_run_add_to_one_report(placed: Path, data_file: Path, work: Path) -> None:
+    first = placed.with_name("first.html").read_text()
+    assert first.startswith("<!doctype html>")
+    assert "Accuracy over time was not measured" in first
+    out = placed.with_name("second.json")
+    times = ("--t-inference", "0,86400", "--draws", 2, "--work-dir", work)
+    result = run("run", placed, "--data", data_file, *times, "--report", out)
+    assert f"written: {out}" in result.stderr
+    later = run("report", placed, "--work-dir", work, "--json")
+    assert later.stdout == out.read_text()
+    report = read_report(out)
+    assert [point.evaluation.t_s for point in report.times] == [0, 86400]
+    assert report.versions["lhc"].startswith(lhc.__version__)
+    assert report.model == "small.lhc.onnx"
+    run("run", placed, "--data", data_file, "--t-inference", 3600, *times[2:], "--quiet")
+    assert [p.evaluation.t_s for p in lhc.report_of(placed, work_dir=work).times] == [0, 3600, 86400]
+
+
+def test_a_report_from_the_annotations_alone(placed: Path, tmp_path: Path) -> None:
+    outputs = [tmp_path / name for name in ("r.html", "r.md", "r.json", "r.netron.json", "r.node_data.json")]
+    options = [option for path in outputs for option in ("-o", path)]
+    result = run("report", placed, "--work-dir", tmp_path / "nowhere", *options)
+    assert result.stdout == ""
+    assert not (tmp_path / "nowhere").exists()
+    report = read_report(outputs[2])
+    assert report.commands == ()
+    assert report.plan.outcome is not None
+    assert run("report", outputs[2]).stdout == outputs[1].read_text(), "from the JSON, as Markdown"
+    assert json.loads(outputs[3].read_text())["signature"] == "netron:attachment"
+
+
+def test_a_folder_of_results(placed: Path, work: Path) -> None:
+    assert run("report", work).stdout == run("report", placed, "--work-dir", work).stdout
+    assert "no lhc annotations" not in run("report", work).stderr
+
+
+def test_the_schema_is_printed(placed: Path, work: Path) -> None:
+    import jsonschema
+
+    schema = json.loads(run("report", "--schema").stdout)
+    jsonschema.validate(json.loads(run("report", placed, "--work-dir", work, "--json").stdout), schema)
+
+
+def test_a_changed_model_is_warned_of(placed: Path) -> None:
+    model = onnx.load(placed)
+    weight = onnx.numpy_helper.to_array(model.graph.initializer[0]) + 1
+    model.graph.initializer[0].CopyFrom(onnx.numpy_helper.from_array(weight, model.graph.initializer[0].name))
+    onnx.save_model(model, placed)
+    result = run("report", placed)
+    assert "has changed since lhc annotated it" in result.stderr
+    assert "> small.lhc.onnx has changed" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "name an annotated model"),
+        (("MODEL",), "no lhc annotations; 'lhc partition' makes them"),
+        (("FOLDER",), "holds no report"),
+        (("MODEL", "-o", "x.pdf"), "a report ends in .html"),
+        (("MODEL", "-o", "TAKEN"), "exists; --force replaces it"),
+        (("MODEL", "-o", "nowhere/x.html"), "not a file name in an existing folder"),
+        (("NO_REPORT",), "not a report of schema 1"),
+    ],
+    ids=["nothing", "no plan", "an empty folder", "an unknown kind", "a file that exists", "no folder", "other json"],
+)
+def test_what_is_refused(arguments: tuple[str, ...], message: str, model_file: Path, tmp_path: Path) -> None:
+    taken = tmp_path / "taken.html"
+    taken.write_text("mine")
+    (tmp_path / "other.json").write_text("{}")
+    (tmp_path / "empty").mkdir()
+    places = {
+        "MODEL": model_file,
+        "FOLDER": tmp_path / "empty",
+        "TAKEN": taken,
+        "NO_REPORT": tmp_path / "other.json",
+    }
+    result = run("report", *(places.get(argument, argument) for argument in arguments), code=2)
+    assert message in result.stderr
+    assert taken.read_text() == "mine"
+
+
+def test_files_are_replaced_when_forced(placed: Path) -> None:
+    path = placed.with_name("first.html")
+    before = path.read_bytes()
+    run("report", placed, "-o", path, code=2)
+    assert path.read_bytes() == before
+    run("report", placed, "-o", path, "--force")
+    assert path.read_bytes() != before, "without the command that was recorded elsewhere"
+
+
+def test_a_place_for_the_report_is_checked_before_any_work(model_file: Path, data_file: Path) -> None:
+    bad = ("--report", model_file.with_name("report.pdf"))
+    assert "a report ends in" in run("partition", model_file, "--data", data_file, *bad, code=2).stderr
+    assert not model_file.with_name("small.lhc.onnx").exists()
+    good = ("--report", model_file.with_name("report.html"))
+    result = run("run", model_file, "--data", data_file, "--all-analog", *good, code=2)
+    assert "--report is about the placement and the hardware that a model carries" in result.stderr
+
+
+def test_a_folder_that_cannot_take_the_report_loses_nothing(placed: Path, data_file: Path, work: Path) -> None:
+    reports = work / "reports"
+    for path in reports.iterdir():
+        path.write_text("damaged")
+    out = placed.with_name("again.html")
+    result = run("run", placed, "--data", data_file, "--draws", 2, "--work-dir", work, "--report", out)
+    assert "warning: the report is not kept for later" in result.stderr
+    assert "accuracy" in result.stdout
+    assert out.read_text().startswith("<!doctype html>")
+
+
+def test_the_budget_is_not_met_and_the_report_says_so(model_file: Path, data_file: Path) -> None:
+    out = model_file.with_name("r.md")
+    arguments = ("--data", data_file, "--max-drop", 0, "--draws", 2, "--strategy", "all-analog", "--report", out)
+    run("partition", model_file, *arguments, code=1)
+    assert out.read_text().splitlines()[0].startswith("# small.lhc.onnx on lionheart: ")
+    assert "within the budget" not in out.read_text().splitlines()[0].replace("not shown to be within the budget", "")
+
+
+def test_diff(placed: Path, model_file: Path, data_file: Path) -> None:
+    other = model_file.with_name("other.onnx")
+    options = ("--max-drop", 0.9, "--draws", 2, "--force-digital", "stem", "-o", other)
+    run("partition", model_file, "--data", data_file, *options)
+    result = run("diff", placed, other)
+    assert "analog -> digital" in result.stdout
+    assert "placed otherwise" in result.stdout.splitlines()[-1]
+    document = json.loads(run("diff", placed, other, "--json").stdout)
+    assert document["schema_version"] == 1
+    assert document["same_network"] is True
+    assert "stem" in [layer["name"] for layer in document["layers"] if layer["moved"]]
+    assert run("diff", placed, placed).stdout == "no difference\n"
+    assert "no lhc annotations" in run("diff", placed, model_file, code=2).stderr
+    assert run("diff", placed, model_file.with_name("missing.onnx"), code=3).stderr.startswith("error: ")
+
+
+def test_the_same_in_python(model_file: Path, data_file: Path, tmp_path: Path) -> None:
+    result = lhc.partition(model_file, data_file, max_drop=0.9, draws=2)
+    report = lhc.report_of(result, name="mine", command="my script")
+    assert isinstance(report, Report)
+    assert (report.model, report.commands, report.plan) == ("mine", ("my script",), result.plan)
+    times = lhc.evaluate(result.model, data_file, times=[0.0, 60.0], draws=2)
+    both = lhc.report_of(result, times=times, work_dir=tmp_path)
+    assert [point.evaluation for point in both.times] == times
+    assert lhc.report_of(tmp_path) == both
+    assert lhc.diff(result.plan, result.model).empty
+    assert isinstance(report.plan, Plan)
+    assert np.isfinite(both.times[0].evaluation.mean)

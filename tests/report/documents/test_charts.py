@@ -1,0 +1,127 @@
+"""Where things lie on the charts."""
+
+import itertools
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lhc.plan import Outcome
+from lhc.report.building import over_time
+from lhc.report.charts import BOTTOM, LEFT, RIGHT, TOP, Chart, Scale, number_ticks, round_ticks, span
+from lhc.report.document import Report
+from lhc.report.figures import front_chart, noise_chart, outcome_chart, time_chart, worst_value
+from lhc.results import Evaluation
+
+number = st.floats(-1e6, 1e6, allow_nan=False)
+
+
+@given(number, st.floats(1e-9, 1e6))
+def test_ticks_are_round_and_within(low: float, width: float) -> None:
+    high = low + width
+    if high == low:
+        return
+    ticks = round_ticks(low, high)
+    assert len(ticks) <= 6
+    assert all(low - 1e-9 * (abs(low) + width) <= tick <= high + 1e-9 * (abs(high) + width) for tick in ticks)
+    if len(ticks) > 2 and abs(low) < 1e4 * width:  # beyond that, differences of ticks are rounding
+        step = (ticks[-1] - ticks[0]) / (len(ticks) - 1)
+        assert f"{step:.6e}"[:3] in ("1.0", "2.0", "5.0")
+        assert [other - one for one, other in itertools.pairwise(ticks)] == pytest.approx([step] * (len(ticks) - 1))
+
+
+@given(st.lists(number, min_size=1, max_size=20))
+def test_a_span_holds_its_values(values: list[float]) -> None:
+    low, high = span(values)
+    assert low < min(values) <= max(values) < high
+
+
+def test_tick_texts_have_equal_decimals() -> None:
+    ticks = number_ticks(Scale(-0.012, 0.033, 0, 100), 100)
+    assert [tick.text for tick in ticks] == ["-1", "0", "1", "2", "3"]
+    assert [tick.text for tick in number_ticks(Scale(0, 1.2, 0, 100))] == ["0.0", "0.5", "1.0"]
+
+
+def inside(chart: Chart) -> bool:
+    ends = [y for mark in chart.marks for y in (mark.y, mark.low, mark.high) if y is not None]
+    levels = [level.y for level in chart.levels]
+    return all(TOP <= y <= BOTTOM for y in (*ends, *levels)) and all(LEFT <= mark.x <= RIGHT for mark in chart.marks)
+
+
+def test_time_runs_to_the_right_and_worse_is_lower(full: Report, make_evaluated: Callable[..., Evaluation]) -> None:
+    times = over_time(make_evaluated(0.89 - 0.01 * n, t) for n, t in enumerate((0.0, 60.0, 1e4, 1e9)))
+    chart = time_chart(times, full.plan.outcome)
+    assert inside(chart)
+    assert [mark.x for mark in chart.marks] == sorted(mark.x for mark in chart.marks)
+    assert [mark.y for mark in chart.marks] == sorted(mark.y for mark in chart.marks)
+    assert all(mark.high < mark.y < mark.low for mark in chart.marks)  # type: ignore[operator]
+    digital, budget = (next(level for level in chart.levels if level.kind == kind) for kind in ("digital", "budget"))
+    assert (digital.text, budget.text) == ("digital 90.00 %", "budget 87.00 %")
+    assert digital.y < chart.marks[0].y < budget.y < chart.marks[-1].y
+
+
+@pytest.mark.parametrize(
+    ("value", "drop", "drop_type", "worst"),
+    [(0.88, 0.02, "absolute", 0.87), (0.92, 0.02, "absolute", 0.93), (0.88, 0.022, "relative", 0.873)],
+    ids=["higher is better", "lower is better", "relative"],
+)
+def test_the_worst_value_allowed(full: Report, value: float, drop: float, drop_type: str, worst: float) -> None:
+    assert full.plan.outcome is not None
+    outcome = full.plan.outcome.model_copy(update={"value": value, "drop": drop, "drop_type": drop_type})
+    assert worst_value(0.9, outcome) == pytest.approx(worst)
+
+
+def test_a_measured_front_shows_drops_and_the_budget(full: Report) -> None:
+    chart = front_chart(full)
+    assert chart is not None
+    assert inside(chart)
+    assert [mark.kind for mark in chart.marks].count("verified") == 4
+    chosen = next(mark for mark in chart.marks if mark.kind == "chosen")
+    (budget,) = chart.levels
+    assert budget.text == "budget 3.00 points"
+    assert budget.y < chosen.y, "a drop of 1.2 points is below the budget of 3"
+    assert "1.20 %" in chart.marks[1].title
+
+
+def test_an_estimated_front_shows_damage(full: Report) -> None:
+    assert full.front is not None
+    points = tuple(point.__class__(**{**vars(point), "evaluation": None}) for point in full.front.points)
+    estimated = full.front.__class__(**{**vars(full.front), "points": points})
+    chart = front_chart(full.model_copy(update={"front": estimated}))
+    assert chart is not None
+    assert inside(chart)
+    assert chart.levels == ()
+    assert chart.y_label == "sum of sensitivities (kl)"
+    assert front_chart(full.model_copy(update={"front": None})) is None
+
+
+@pytest.mark.parametrize("objective", ["latency", "energy"])
+def test_fronts_of_other_objectives(full: Report, objective: str) -> None:
+    assert full.front is not None
+    front = full.front.__class__(**{**vars(full.front), "objective": objective})
+    chart = front_chart(full.model_copy(update={"front": front}))
+    assert chart is not None
+    assert objective in chart.x_label
+    verified = [mark for mark in chart.marks if mark.kind == "verified"]
+    assert [mark.y for mark in verified] == sorted(mark.y for mark in verified), "less latency or energy, more drop"
+
+
+def test_noise(full: Report) -> None:
+    assert full.robustness is not None
+    chart = noise_chart(full.robustness)
+    assert inside(chart)
+    assert [mark.kind for mark in chart.marks] == ["verified", "verified", "judged"]
+
+
+def test_both_intervals_and_which_decides(full: Report) -> None:
+    outcome = full.plan.outcome
+    assert outcome is not None
+    chart = outcome_chart(outcome)
+    assert chart is not None
+    assert [(r.label, r.decides) for r in chart.ranges] == [
+        ("other chips, these samples", True),
+        ("other chips, other samples", False),
+    ]
+    assert chart.ranges[1].low < chart.zero < chart.ranges[0].low < chart.ranges[0].high < chart.budget
+    assert outcome_chart(Outcome(**{**dict(outcome), "chip_interval": None, "sample_interval": None})) is None

@@ -1,0 +1,163 @@
+"""Reports as JSON, what they are made of, and what is kept of them."""
+
+import itertools
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import jsonschema
+import onnx
+import pytest
+
+from lhc.costs import cost_of
+from lhc.errors import ConfigError, UsageError
+from lhc.graph import LayerGraph
+from lhc.onnx_io import load_model, read_graph
+from lhc.plan import Plan
+from lhc.report.building import build_report, costs_of, estimated_front, over_time
+from lhc.report.document import Report, read_report
+from lhc.report.records import FOLDER, keep, kept, merged, newest
+from lhc.results import Evaluation
+
+Judged = Callable[[onnx.ModelProto], tuple[onnx.ModelProto, Plan]]
+
+
+@pytest.fixture(scope="module")
+def small(make_judged: Judged, make_transformer: Callable[..., onnx.ModelProto]) -> tuple[Plan, LayerGraph]:
+    proto, plan = make_judged(make_transformer(1))
+    return plan, read_graph(load_model(proto))
+
+
+def test_json_is_read_back_exactly(full: Report, tmp_path: Path) -> None:
+    path = tmp_path / "report.json"
+    path.write_text(full.to_json(), encoding="utf-8")
+    assert read_report(path) == full
+
+
+def test_json_keeps_to_its_schema(full: Report) -> None:
+    schema, document = json.loads(Report.json_schema()), json.loads(full.to_json())
+    jsonschema.validate(document, schema)
+    del document["plan"]
+    with pytest.raises(jsonschema.ValidationError, match="plan"):
+        jsonschema.validate(document, schema)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "not a report"),
+        ("[]", "not a report"),
+        ('{"schema_version": 2}', "not a report of schema 1: schema_version"),
+        ("\0\xff", "not a report"),
+    ],
+    ids=["cut off", "a list", "a newer schema", "no JSON"],
+)
+def test_other_files_are_refused(text: str, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "x.json"
+    path.write_text(text, encoding="latin-1")
+    with pytest.raises(ConfigError, match=message):
+        read_report(path)
+
+
+def test_numbers_that_are_not_finite_are_refused(full: Report, tmp_path: Path) -> None:
+    path = tmp_path / "x.json"
+    assert full.front is not None
+    path.write_text(full.to_json().replace(f'"damage": {full.front.points[0].damage}', '"damage": 1e999'))
+    with pytest.raises(ConfigError, match=r"front\.points\.0\.damage: Input should be a finite number"):
+        read_report(path)
+    with pytest.raises(ConfigError, match="cannot be read"):
+        read_report(tmp_path / "missing.json")
+
+
+def test_costs_are_those_of_the_cost_model(small: tuple[Plan, LayerGraph]) -> None:
+    plan, graph = small
+    found, expected = costs_of(plan, graph), cost_of(graph, plan.analog, plan.hardware)
+    assert found is not None
+    assert found.total.latency_s == pytest.approx(expected.latency_s, rel=1e-12)
+    parts = [*found.layers, found.others, found.crossings]
+    assert sum(part.energy_j for part in parts) == pytest.approx(expected.energy_j, rel=1e-9)  # sums in another order
+    assert found.all_digital.latency_s == pytest.approx(cost_of(graph, frozenset(), plan.hardware).latency_s)
+
+
+def test_without_costs_there_is_no_section(small: tuple[Plan, LayerGraph]) -> None:
+    plan, graph = small
+    free = plan.model_copy(update={"hardware": plan.hardware.model_copy(update={"costs": None})})
+    assert costs_of(free, graph) is None
+    assert build_report("m", free, graph).costs is None
+
+
+def test_the_estimated_front_is_the_hull_of_all_placements(small: tuple[Plan, LayerGraph]) -> None:
+    """Of all 128 placements, none does less damage for as many MACs, in the mean of neighbouring points."""
+    plan, graph = small
+    front = estimated_front(plan, graph)
+    assert front is not None
+    hull = [(point.analog_mac_fraction, point.damage) for point in front.points]
+    assert hull == sorted(hull)
+    damage = {layer.name: layer.sensitivity.mean for layer in plan.layers if layer.sensitivity is not None}
+    macs = {layer.name: layer.macs / plan.macs for layer in plan.layers}
+    for size in range(len(damage) + 1):
+        for names in itertools.combinations(damage, size):
+            share = sum(macs[name] for name in names)
+            for (x, y), (x2, y2) in itertools.pairwise(hull):
+                if x <= share <= x2:
+                    at_least = y + (y2 - y) * (share - x) / (x2 - x)
+                    assert sum(damage[name] for name in names) >= at_least - 1e-12
+
+
+def test_long_estimated_fronts_are_thinned(
+    make_judged: Judged, make_transformer: Callable[..., onnx.ModelProto]
+) -> None:
+    proto, plan = make_judged(make_transformer(12))
+    front = estimated_front(plan, read_graph(load_model(proto)))
+    assert front is not None
+    assert len(front.points) <= 25
+    assert {len(front.points[0].analog), len(front.points[-1].analog)} == {0, 74}
+
+
+def test_times_are_sorted_and_the_last_of_each_counts(make_evaluated: Callable[..., Evaluation]) -> None:
+    found = over_time([make_evaluated(0.8, 3600.0), make_evaluated(0.85, 0.0), make_evaluated(0.7, 3600.0)])
+    assert [(point.evaluation.t_s, point.evaluation.mean) for point in found] == [(0.0, 0.85), (3600.0, 0.7)]
+
+
+def test_what_later_commands_measure_is_put_in(
+    small: tuple[Plan, LayerGraph], full: Report, make_evaluated: Callable[..., Evaluation], tmp_path: Path
+) -> None:
+    plan, graph = small
+    first = build_report("m", plan, graph, times=over_time([make_evaluated(0.8, 0.0)]), commands=["one"], notes=["n"])
+    assert keep(tmp_path, first) == first
+    second = build_report(
+        "m", plan, graph, times=over_time([make_evaluated(0.7, 9.0)]), commands=["two"], front=full.front
+    )
+    keep(tmp_path, second)
+    third = keep(tmp_path, build_report("m", plan, graph, commands=["one"]))
+    assert [point.evaluation.t_s for point in third.times] == [0.0, 9.0]
+    assert third.commands == ("one", "two")
+    assert third.notes == ("n",)
+    assert third.front == full.front, "a measured front is not replaced by an estimated one"
+    assert kept(tmp_path, plan) == third
+    assert newest(tmp_path) == (third, 1)
+
+
+def test_reports_of_other_plans_are_kept_apart(small: tuple[Plan, LayerGraph], full: Report, tmp_path: Path) -> None:
+    plan, graph = small
+    one = keep(tmp_path, build_report("m", plan, graph))
+    keep(tmp_path, full)
+    assert kept(tmp_path, plan) == one
+    for path in (tmp_path / FOLDER).iterdir():
+        later = read_report(path) == one
+        os.utime(path, (2e9, 2e9) if later else (1e9, 1e9))
+    assert newest(tmp_path) == (one, 2)
+    with pytest.raises(ConfigError, match="different plans"):
+        merged(one, full)
+
+
+def test_an_empty_folder_has_no_report(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="holds no report"):
+        newest(tmp_path)
+
+
+def test_a_network_without_products(full: Report) -> None:
+    plan = full.plan.model_copy(update={"layers": (), "outcome": None})
+    report = build_report("m", plan, LayerGraph((), (), ()))
+    assert (report.costs, report.front) == (None, None)

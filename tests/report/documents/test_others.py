@@ -1,0 +1,102 @@
+"""Files for other viewers, names of outputs, and two plans side by side."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import onnx
+import pytest
+
+from lhc.errors import UsageError
+from lhc.hardware import Hardware
+from lhc.plan import Plan
+from lhc.report.difference import compare
+from lhc.report.document import Report
+from lhc.report.saving import KINDS, check_kind, save_report
+from lhc.report.sidecars import model_explorer_data, netron_attachment
+
+Judged = Callable[[onnx.ModelProto], tuple[onnx.ModelProto, Plan]]
+
+
+def test_a_netron_attachment_has_every_key_of_every_node(full: Report) -> None:
+    document = json.loads(netron_attachment(full))
+    assert document["signature"] == "netron:attachment"
+    rows = {(row["kind"], row["target"], row["name"]): row["value"] for row in document["metadata"]}
+    assert len(rows) == len(document["metadata"])
+    for layer in full.plan.layers:
+        assert rows["node", layer.name, "lhc.placement"] == layer.placement
+        assert rows["node", layer.name, "lhc.reason"] == layer.reason
+    assert rows["model", "", "lhc.summary"] == full.summary
+    metrics = {row["target"]: row["value"] for row in document["metrics"]}
+    assert metrics == {layer.name: layer.sensitivity.mean for layer in full.plan.layers if layer.sensitivity}
+
+
+def test_model_explorer_data_colours_every_node(full: Report) -> None:
+    document = json.loads(model_explorer_data(full))
+    assert list(document["results"]) == [layer.name for layer in full.plan.layers]
+    colours = {(row["value"], row["bgColor"]) for row in document["results"].values()}
+    assert colours == {("analog", "#f28e2b"), ("digital", "#4e79a7")}
+
+
+@pytest.mark.parametrize("end", KINDS)
+def test_every_kind_is_written(full: Report, end: str, tmp_path: Path) -> None:
+    path = tmp_path / f"Report{end.upper() if end == '.html' else end}"
+    save_report(full, path)
+    assert path.read_text(encoding="utf-8") == KINDS[end](full)
+
+
+def test_other_names_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"a report ends in \.html, \.md or \.json"):
+        check_kind(tmp_path / "report.pdf")
+
+
+def test_equal_plans_do_not_differ(full: Report) -> None:
+    found = compare(full.plan, full.plan)
+    assert found.empty
+    assert found.lines() == ["no difference"]
+    assert found.document()["layers"] == []
+
+
+def test_what_differs(full: Report) -> None:
+    plan = full.plan
+    analog, digital = sorted(plan.analog)[0], next(x.name for x in plan.layers if x.reason == "sensitivity")
+    moved = plan.decide({analog: ("digital", "sensitivity", "…"), digital: ("analog", "budget", "…")})
+    sensitivity = next(x.sensitivity for x in plan.layers if x.name == digital)
+    assert sensitivity is not None
+    far = sensitivity.model_copy(update={"mean": 9.0, "interval": (8.0, 10.0)})
+    assert plan.outcome is not None
+    other = moved.with_sensitivities({digital: far}).model_copy(
+        update={
+            "hardware": Hardware.load("ideal"),
+            "outcome": plan.outcome.model_copy(update={"drop": 0.02}),
+            "source": "another",
+        }
+    )
+    found = compare(plan, other)
+    assert not found.empty
+    assert not found.same_network
+    changed = {change.name: change for change in found.layers}
+    assert set(changed) == {analog, digital}
+    assert [changed[analog].told_apart, changed[digital].told_apart] == [False, True]
+    assert {change.name for change in found.moved} == {analog, digital}
+    assert found.outcome == {"drop": (0.012, 0.02)}
+    assert found.hardware["name"] == ("lionheart", "ideal")
+    assert len([line for line in found.lines() if line.startswith("hardware ")]) == len(found.hardware)
+    assert found.lines()[-1].startswith("2 layers placed otherwise, 2 differ; analog MACs 45.7 % -> ")
+    json.dumps(found.document(), allow_nan=False)
+
+
+def test_layers_of_other_names_belong_together_by_their_weights(full: Report) -> None:
+    layers = tuple(layer.model_copy(update={"name": f"new/{layer.name}"}) for layer in full.plan.layers)
+    renamed = full.plan.model_copy(update={"layers": layers})
+    assert all(change.before is None or change.after is None for change in compare(full.plan, renamed).layers)
+    kinds = [layer.weight is None for layer in full.plan.layers]
+    assert len(compare(full.plan, renamed).layers) == 2 * sum(kinds), "those without weights are gone, and new"
+
+
+def test_layers_that_only_one_plan_has(full: Report) -> None:
+    fewer = full.plan.model_copy(update={"layers": full.plan.layers[1:]})
+    (change,) = compare(full.plan, fewer).layers
+    assert (change.before, change.after) == (full.plan.layers[0], None)
+    assert compare(fewer, full.plan).moved[0].after == full.plan.layers[0]
+    assert compare(full.plan, fewer).table().rows[0][1].endswith("-> -")

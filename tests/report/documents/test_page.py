@@ -1,0 +1,210 @@
+"""The HTML page and the Markdown: what they say, that names cannot break them, and how large they are."""
+
+import re
+import time
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+
+import onnx
+import pytest
+
+from lhc.graph import LayerGraph
+from lhc.onnx_io import load_model, read_graph
+from lhc.plan import Plan
+from lhc.report.building import build_report
+from lhc.report.content import missing
+from lhc.report.document import Report
+from lhc.report.markdown import markdown
+from lhc.report.page import html
+from lhc.report.sections import sections
+from lhc.report.statements import decision, statements, times_of_digital, verdict
+
+HOSTILE = (
+    "</title></script><script>document.title='broken'</script><img src=https://example.org/x onerror=alert(1)>\"'`"
+)
+
+
+class Page(HTMLParser):
+    """Elements with their attributes, and whether every element that is opened is closed in its turn."""
+
+    VOID = frozenset({"meta", "link", "br", "img", "input", "rect", "circle", "path"})
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str]]] = []
+        self._open: list[str] = []
+        self.unbalanced: list[str] = []
+        self.feed(text)
+        self.close()
+        self.unbalanced += self._open
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, {name: value or "" for name, value in attrs}))
+        if tag not in self.VOID:
+            self._open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, {name: value or "" for name, value in attrs}))
+
+    def handle_endtag(self, tag: str) -> None:
+        if not self._open or self._open.pop() != tag:
+            self.unbalanced.append(f"/{tag}")
+
+    def values(self, attribute: str) -> list[str]:
+        return [attributes[attribute] for _, attributes in self.elements if attribute in attributes]
+
+
+def rename(report: Report, name: str) -> Report:
+    layers = [layer.model_copy(update={"name": f"b.0.{name}{i}"}) for i, layer in enumerate(report.plan.layers)]
+    hardware = report.plan.hardware.model_copy(update={"name": name, "description": name, "source": name})
+    plan = report.plan.model_copy(update={"layers": tuple(layers), "hardware": hardware})
+    texts = {"notes": (name,), "commands": (name,), "warnings": (name,), "versions": {name: name}}
+    return report.model_copy(update={"plan": plan, "model": name, **texts})
+
+
+def test_the_page_is_sound(full: Report) -> None:
+    page = Page(html(full))
+    assert page.unbalanced == []
+    ids = page.values("id")
+    assert len(set(ids)) == len(ids)
+    named = [one for value in page.values("aria-labelledby") for one in value.split()]
+    assert len(named) >= 10
+    assert set(named) <= set(ids)
+    assert {href.removeprefix("#") for href in page.values("href") if href.startswith("#")} <= set(ids)
+    tags = [tag for tag, _ in page.elements]
+    assert tags.count("caption") == tags.count("table") >= 7
+    assert all(attributes["scope"] in ("col", "row") for tag, attributes in page.elements if tag == "th")
+    levels = [int(tag[1]) for tag in tags if re.fullmatch("h[1-6]", tag)]
+    assert levels[0] == 1
+    assert set(levels[1:]) == {2}
+    assert dict(page.elements)["html"]["lang"] == "en"
+
+
+def test_nothing_is_fetched(full: Report) -> None:
+    page = Page(html(full))
+    assert page.values("src") == []
+    assert {href for href in page.values("href") if not href.startswith("#")} == {"data:,"}
+    style = re.search(r"<style>(.*?)</style>", html(full), re.DOTALL)
+    assert style is not None
+    assert "url(http" not in style[1]
+    assert "@import" not in style[1]
+    assert page.values("style") == [], "the policy forbids style attributes"
+    assert not [name for _, attributes in page.elements for name in attributes if name.startswith("on")]
+
+
+def test_names_cannot_break_the_page(full: Report) -> None:
+    plain, hostile = Page(html(full)), Page(html(rename(full, HOSTILE)))
+    assert hostile.unbalanced == []
+    assert [tag for tag, _ in hostile.elements].count("script") == 1
+    assert "img" not in [tag for tag, _ in hostile.elements]
+    assert abs(len(hostile.elements) - len(plain.elements)) < 200, "cells lose their names, and nothing appears"
+
+
+def test_names_cannot_break_markdown(full: Report) -> None:
+    text = markdown(rename(full, HOSTILE + "|*x*[a](https://example.org)"))
+    text = re.sub(r"```\n.*?\n```", "", text, flags=re.DOTALL)  # commands stand in code as they are
+    assert "<script" not in text
+    assert "](" not in text.replace("]&#40;", "")
+    widths = {len(re.findall(r"(?<!\\)\|", line)) for line in text.splitlines() if line.startswith("| ")}
+    assert len(widths) <= 8, "one width a table: no name adds a column"
+
+
+@pytest.mark.parametrize("section", ["front", "times", "robustness", "attribution", "costs", "infeasibility"])
+def test_sections_without_data_are_left_out(full: Report, section: str) -> None:
+    names = [one.id for one in sections(full)]
+    assert "missing" not in names
+    without = full.model_copy(update={section: () if section == "times" else None})
+    left = [one.id for one in sections(without)]
+    if section != "times":  # robustness has times of its own
+        assert set(left) - {"missing"} < set(names)
+    assert Page(html(without)).unbalanced == []
+    if section in ("front", "robustness", "attribution", "costs"):
+        assert len(missing(without)) >= 1
+        assert missing(without)[0] in markdown(without).replace("\n- ", "\n")
+
+
+def test_a_bare_plan_says_what_it_lacks(full: Report) -> None:
+    layers = tuple(
+        layer.model_copy(update={"sensitivity": None, "reason": "eligible", "placement": "digital"})
+        for layer in full.plan.layers
+    )
+    plan = full.plan.model_copy(update={"outcome": None, "layers": layers})
+    report = Report(model="m", summary="s", plan=plan, tiles=0, operators=40)
+    assert verdict(plan) == ("not judged on data", "open")
+    assert len(missing(report)) == 8
+    assert Page(html(report)).unbalanced == []
+
+
+def test_nothing_to_place(full: Report) -> None:
+    plan = full.plan.model_copy(update={"layers": ()})
+    report = build_report("m", plan, LayerGraph((), (), ()))
+    assert verdict(plan)[0] == "nothing to place"
+    assert "nothing to place" in decision(report)
+    assert Page(html(report)).unbalanced == []
+
+
+def test_the_first_lines_say_decision_reason_and_certainty(full: Report) -> None:
+    assert verdict(full.plan) == ("within the budget", "good")
+    assert (
+        decision(full) == "17 of 34 layers run on analog tiles: 45.7 % of the multiplications, on 17 tiles of 256x255."
+    )
+    said = dict(statements(full))
+    assert said["Accuracy"] == (
+        "90.00 % digital, 88.80 % with the analog layers 1 day after programming: a mean drop of 1.20 points, where a"
+        " drop of 3.00 points is allowed."
+    )
+    assert said["Certainty"].startswith(
+        "for other chips on these samples, a mean drop of 0.60 to 1.80 points (94 % confidence). 10 of 10 chips"
+    )
+    assert "not seen by the search" in said["Certainty"]
+    assert said["Why not more"].startswith("17 layers stay digital: 9 too sensitive for the budget, 8 no constant")
+    assert said["Over time"] == "the mean drop stays within the budget up to 1 year, the longest time measured."
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"within_budget": False, "drop": 0.05}, ("budget not met", "bad")),
+        ({"within_budget": False}, ("not shown to be within the budget", "bad")),
+    ],
+    ids=["beyond it", "undecided"],
+)
+def test_a_budget_that_is_not_met(full: Report, changes: dict[str, object], expected: tuple[str, str]) -> None:
+    assert full.plan.outcome is not None
+    plan = full.plan.model_copy(update={"outcome": full.plan.outcome.model_copy(update=changes)})
+    assert verdict(plan) == expected
+    assert expected[0] in html(full.model_copy(update={"plan": plan}))
+
+
+def test_gains_and_relative_drops_are_said_so(full: Report) -> None:
+    assert full.plan.outcome is not None
+    outcome = full.plan.outcome.model_copy(update={"drop": -0.01, "drop_type": "relative"})
+    said = dict(statements(full.model_copy(update={"plan": full.plan.model_copy(update={"outcome": outcome})})))
+    assert "a mean gain of 1.00 % of the digital value" in said["Accuracy"]
+
+
+def test_faster_and_slower(full: Report) -> None:
+    assert full.costs is not None
+    whole = full.costs.total
+    double = whole.model_copy(update={"latency_s": 2 * whole.latency_s, "energy_j": whole.energy_j / 3})
+    found = times_of_digital(full.costs.model_copy(update={"all_digital": double}))
+    assert found == ("2.0 times faster", "3.0 times more energy")
+    assert times_of_digital(full.costs.model_copy(update={"all_digital": whole})) == ("as fast", "no less energy")
+
+
+def test_five_hundred_layers_take_seconds_and_three_megabytes(
+    make_judged: Callable[[onnx.ModelProto], tuple[onnx.ModelProto, Plan]],
+    make_transformer: Callable[..., onnx.ModelProto],
+) -> None:
+    proto, plan = make_judged(make_transformer(63))
+    assert len(plan.layers) > 500
+    graph = read_graph(load_model(proto))
+    start = time.process_time()
+    page = html(build_report("large", plan, graph))
+    assert time.process_time() - start < 5
+    assert len(page.encode()) < 3e6
+
+
+def test_the_same_report_gives_the_same_bytes(full: Report, tmp_path: Path) -> None:
+    assert html(full) == html(Report.model_validate_json(full.to_json()))
