@@ -8,7 +8,14 @@ from lhc.cli.base import app
 
 __all__ = ["app", "main"]
 
-COMMANDS = (*compiling.__all__, *looking.__all__, *measuring.__all__, *placing.__all__, *reapplying.__all__, *reporting.COMMANDS)
+COMMANDS = (
+    *compiling.__all__,
+    *looking.__all__,
+    *measuring.__all__,
+    *placing.__all__,
+    *reapplying.__all__,
+    *reporting.COMMANDS,
+)
 """Importing these modules has registered them."""
 
 
