@@ -3,7 +3,6 @@
 Takes about half a minute. Run it from anywhere: ``python 01_partition_digits.py``.
 """
 
-import logging
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -12,14 +11,11 @@ import onnxruntime
 import lhc
 from lhc.models import zoo_entry
 
-log = logging.getLogger("example")
-
 
 def main() -> None:
     """Partition, save, run and age."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
     result = lhc.partition("digits", samples=400, draws=5)
-    log.info("%s\n\n%s\n", result.table(), result.summary)
+    print(f"{result.table()}\n\n{result.summary}\n")
 
     task = zoo_entry("digits").task()
     feeds = {"x": task.inputs["x"][:200]}
@@ -31,12 +27,8 @@ def main() -> None:
         for days in (0, 1, 365):
             chip.drift_to(days * 86400)
             analog = chip.run(None, feeds)[0]
-            log.info(
-                "after %3d days: accuracy %.1f %% (digital %.1f %%)",
-                days,
-                100 * (analog.argmax(axis=1) == labels).mean(),
-                100 * (digital.argmax(axis=1) == labels).mean(),
-            )
+            accuracy = [(logits.argmax(axis=1) == labels).mean() for logits in (analog, digital)]
+            print(f"after {days:3} days: accuracy {accuracy[0]:.1%} (digital {accuracy[1]:.1%})")
 
 
 if __name__ == "__main__":
