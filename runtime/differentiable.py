@@ -88,7 +88,7 @@ class DifferentiableModel(nn.Module):
             ModelError: there is no such tensor, or an operator fails on these feeds.
         """
         wanted = tuple(self.graph.outputs if outputs is None else outputs)
-        values: dict[str, Tensor] = {**self._constants, **dict(self.named_parameters())}
+        values: dict[str, Tensor] = {**self._constants, **self._parameters}  # type: ignore[dict-item]  # none is None
         values.update((name, self._tensor(name, value)) for name, value in feeds.items())
         for operator, finished in self._schedule(wanted):
             values.update(self._run(operator, values, replace or {}))

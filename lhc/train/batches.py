@@ -1,0 +1,109 @@
+"""Training batches: a fixed order per seed and epoch, so that any step can be taken up again; and augmentation."""
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import numpy.typing as npt
+
+from lhc.errors import DataError, UsageError
+from lhc.functions import load_function
+from lhc.task import Array, Task
+
+__all__ = ["Augment", "Batches", "crop_flip", "load_augment"]
+
+Feeds = Mapping[str, Array]
+Augment = Callable[[Feeds, np.random.Generator], Feeds]
+"""From the feeds of a batch and a generator to the feeds that are trained on; targets stay."""
+
+_PADDING = 4
+"""Pixels by which images are moved at most."""
+
+
+def crop_flip(feeds: Feeds, rng: np.random.Generator) -> Feeds:
+    """Images moved by up to four pixels (zeros come in) and mirrored by chance; other inputs as they are.
+
+    Args:
+        feeds: inputs by name; those of four axes are images, ``(samples, channels, height, width)``.
+        rng: generator.
+    """
+    return {name: _moved(array, rng) if array.ndim == 4 else array for name, array in feeds.items()}
+
+
+def _moved(images: Array, rng: np.random.Generator) -> Array:
+    samples, _, height, width = images.shape
+    padded = np.pad(images, ((0, 0), (0, 0), (_PADDING, _PADDING), (_PADDING, _PADDING)))
+    tops, lefts = rng.integers(0, 2 * _PADDING + 1, (2, samples))
+    flips = rng.random(samples) < 0.5
+    result = np.empty_like(images)
+    for index, (top, left, flip) in enumerate(zip(tops, lefts, flips, strict=True)):
+        window = padded[index, :, top : top + height, left : left + width]
+        result[index] = window[..., ::-1] if flip else window
+    return result
+
+
+def load_augment(name: str) -> Augment | None:
+    """The augmentation of that name; None for ``none``.
+
+    Raises:
+        UsageError: there is none, or it cannot be imported.
+    """
+    if name == "none":
+        return None
+    if name == "crop-flip":
+        return crop_flip
+    if ":" not in name:
+        raise UsageError(f"--augment {name!r}: choose none, crop-flip or module:function")
+    function = load_function(name, "--augment")
+
+    def apply(feeds: Feeds, rng: np.random.Generator) -> Feeds:
+        result = function(feeds, rng)
+        if not isinstance(result, Mapping) or result.keys() != feeds.keys():
+            raise UsageError(f"--augment {name}: must return the same inputs by name; got {type(result).__name__}")
+        changed = {key: np.asarray(value) for key, value in result.items()}
+        for key, value in feeds.items():
+            if (changed[key].shape, changed[key].dtype) != (value.shape, value.dtype):
+                raise UsageError(f"--augment {name}: {key!r} must stay {value.dtype} {value.shape}")
+        return changed
+
+    return apply
+
+
+class Batches:
+    """Batches of a task's samples by number; every epoch has an order of its own, and none is cut short."""
+
+    def __init__(self, task: Task, size: int, seed: int, augment: Augment | None = None) -> None:
+        """Prepare; reads nothing.
+
+        Args:
+            task: the training samples.
+            size: of a batch.
+            seed: fixes order and augmentation.
+            augment: applied to every batch.
+
+        Raises:
+            DataError: fewer samples than one batch.
+        """
+        if len(task) < size:
+            raise DataError(f"{len(task)} training samples are fewer than one batch of {size} (--batch-size)")
+        self._task = task
+        self._size = size
+        self._seed = seed
+        self._augment = augment
+        self._order: tuple[int, npt.NDArray[np.intp]] | None = None
+
+    @property
+    def per_epoch(self) -> int:
+        """Whole batches in an epoch; what is left over comes in other epochs."""
+        return len(self._task) // self._size
+
+    def batch(self, step: int) -> tuple[Feeds, Array | None]:
+        """Feeds and targets of a step."""
+        epoch, index = divmod(step, self.per_epoch)
+        if self._order is None or self._order[0] != epoch:
+            rng = np.random.default_rng(np.random.SeedSequence((self._seed, 0, epoch)))
+            self._order = epoch, rng.permutation(len(self._task))
+        chosen = np.sort(self._order[1][index * self._size : (index + 1) * self._size])
+        feeds: Feeds = {k: np.asarray(a[chosen] if a.ndim else a) for k, a in self._task.inputs.items()}
+        if self._augment is not None:
+            feeds = self._augment(feeds, np.random.default_rng(np.random.SeedSequence((self._seed, 1, step))))
+        return feeds, None if self._task.targets is None else np.asarray(self._task.targets[chosen])

@@ -1,0 +1,126 @@
+"""What a chip does to a weight matrix, drawn anew for every training step.
+
+aihwkit's own device model programs, drifts and reads the scaled weights, tile by tile, so that training meets exactly
+the errors that an evaluation meets: non-zero means, the dependence on conductance, and the gain of drift compensation,
+which is measured through a noisy ADC and therefore a few per cent too small. The product itself stays an ordinary one.
+
+With s the scale of a column (its greatest magnitude on the tile) and w = W / s, a tile realises g·w̃ for w, g being its
+gain. Training uses W + s·e with the error e = g·w̃ - w held constant: the gradient reaches W straight through, and s,
+through which a column with one great weight is punished for the noise it brings on all others.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lhc.hardware import Hardware
+from lhc.train.settings import WeightNoise
+
+__all__ = ["DrawnMatrix", "column_scales", "draw_matrix", "split_sizes"]
+
+_LEAST_READOUT = 1e-4
+"""aihwkit's least mean read-out."""
+
+
+def split_sizes(size: int, most: int) -> list[int]:
+    """Parts of a dimension on tiles, as aihwkit cuts it: nearly equal, the first ones one larger."""
+    parts = -(-size // most)
+    return [size // parts + (index < size % parts) for index in range(parts)]
+
+
+@dataclass(frozen=True, eq=False)
+class DrawnMatrix:
+    """One matrix on one chip.
+
+    Attributes:
+        errors: of the realised weights in units of their column's scale, ``(outputs, inputs)``.
+        gains: of drift compensation, per output and row split, ``(outputs, row splits)``.
+    """
+
+    errors: Tensor
+    gains: Tensor
+
+
+def column_scales(matrix: Tensor, hardware: Hardware) -> Tensor:
+    """Scale of every output on every row split of its tiles, ``(outputs, row splits)``; differentiable.
+
+    Args:
+        matrix: ``(outputs, inputs)``.
+        hardware: geometry and mapping.
+    """
+    rows = split_sizes(matrix.shape[1], hardware.tiles.rows)
+    greatest = torch.stack([part.abs().amax(1) for part in torch.split(matrix, rows, dim=1)], dim=1)
+    if not hardware.mapping.columnwise:
+        parts = torch.split(greatest, split_sizes(len(matrix), hardware.tiles.cols))
+        greatest = torch.cat([part.amax(0, keepdim=True).expand(len(part), -1) for part in parts])
+    return greatest / hardware.mapping.omega
+
+
+def draw_matrix(
+    matrix: Tensor, hardware: Hardware, t_s: float, kind: WeightNoise, model: object | None
+) -> DrawnMatrix:
+    """Draw a chip's errors from torch's global generator.
+
+    Args:
+        matrix: ``(outputs, inputs)``.
+        hardware: geometry, mapping, converters and training noise.
+        t_s: time of inference.
+        kind: where the errors come from.
+        model: aihwkit's model of the devices; None where they are perfect.
+    """
+    matrix = matrix.detach()
+    scales = column_scales(matrix, hardware)
+    errors, gains = torch.zeros_like(matrix), torch.ones_like(scales)
+    for index, inputs in _slices(split_sizes(matrix.shape[1], hardware.tiles.rows)):
+        for _, outputs in _slices(split_sizes(len(matrix), hardware.tiles.cols)):
+            scale = scales[outputs, index : index + 1]
+            weights = torch.where(scale > 0, matrix[outputs, inputs] / scale, 0.0)
+            if kind == "preset":
+                errors[outputs, inputs] = _preset_error(weights, hardware)
+            elif model is not None:
+                realised, gain = _programmed(weights, hardware, t_s, model)
+                errors[outputs, inputs] = realised * gain - weights
+                gains[outputs, index] = gain
+    return DrawnMatrix(errors, gains)
+
+
+def _slices(sizes: Sequence[int]) -> Iterator[tuple[int, slice]]:
+    start = 0
+    for index, size in enumerate(sizes):
+        yield index, slice(start, start + size)
+        start += size
+
+
+def _preset_error(weights: Tensor, hardware: Hardware) -> Tensor:
+    """Normal noise relative to each weight, or to the tile's full scale (aihwkit: MULT_NORMAL, ADD_NORMAL)."""
+    training = hardware.training
+    noise = training.weight_noise * torch.randn_like(weights)
+    return noise * weights if training.weight_noise_type == "multiplicative" else noise * weights.abs().max()
+
+
+def _programmed(weights: Tensor, hardware: Hardware, t_s: float, model: object) -> tuple[Tensor, Tensor]:
+    """A tile's weights at the time of inference, and the gain that compensates their drift."""
+    if not weights.any():
+        return weights, weights.new_ones(())
+    programmed, drift = model.apply_programming_noise(weights)  # type: ignore[attr-defined]  # aihwkit is untyped
+    live = (weights != 0).any(dim=1, keepdim=True)
+    compensated = hardware.drift_compensation == "global"
+    baseline = _readout(programmed, live, hardware) if compensated else None
+    drifted = model.apply_drift_noise(programmed, drift, t_s)  # type: ignore[attr-defined]
+    if baseline is None:
+        return drifted * live, weights.new_ones(())
+    return drifted * live, baseline / _readout(drifted, live, hardware)
+
+
+def _readout(weights: Tensor, live: Tensor, hardware: Hardware) -> Tensor:
+    """Mean magnitude when one input after the other is driven at full scale, seen through noise and ADC."""
+    adc = hardware.adc
+    seen = weights
+    if adc.noise > 0:
+        seen = seen + adc.noise * torch.randn_like(seen)
+    if adc.bits is not None and adc.bound is not None:
+        step = 2 * adc.bound / (2**adc.bits - 2)
+        seen = torch.round(seen / step) * step
+    return (seen * live).abs().mean().clamp(min=_LEAST_READOUT)

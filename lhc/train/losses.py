@@ -1,0 +1,66 @@
+"""Losses of retraining: functions of the network's output and what it is to be, both tensors with samples first."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from lhc.errors import DataError, UsageError
+from lhc.functions import load_function
+
+__all__ = ["Loss", "distillation", "load_loss"]
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+"""``(output, target) -> scalar``."""
+
+
+def distillation(output: Tensor, digital: Tensor) -> Tensor:
+    """Nearness to the digital network's output.
+
+    KL divergence of the softmax over the last axis, mean over all else, where that axis can hold classes; else mean
+    squared error over the mean square of the digital output. The same choice as for sensitivities.
+    """
+    if output.ndim >= 2 and output.shape[-1] > 1:
+        found, wanted = (functional.log_softmax(x.reshape(-1, x.shape[-1]), dim=-1) for x in (output, digital))
+        return functional.kl_div(found, wanted, reduction="batchmean", log_target=True)
+    return functional.mse_loss(output, digital) / digital.square().mean().clamp(min=1e-12)
+
+
+def cross_entropy(output: Tensor, targets: Tensor) -> Tensor:
+    """Cross-entropy of class indices; classes lie in the last axis."""
+    if targets.is_floating_point() or output.ndim < 2 or targets.shape != output.shape[:-1]:
+        raise DataError(
+            f"--loss cross-entropy needs one integer class per row of the output {tuple(output.shape)}; the targets"
+            f" are {targets.dtype} {tuple(targets.shape)}"
+        )
+    return functional.cross_entropy(output.reshape(-1, output.shape[-1]), targets.reshape(-1).long())
+
+
+def mse(output: Tensor, targets: Tensor) -> Tensor:
+    """Mean squared error."""
+    if targets.numel() != output.numel():
+        raise DataError(
+            f"--loss mse needs targets of the output's shape {tuple(output.shape)}; they are {tuple(targets.shape)}"
+        )
+    return functional.mse_loss(output, targets.reshape(output.shape).to(output.dtype))
+
+
+def load_loss(name: str) -> Loss:
+    """The loss of that name; ``distillation`` takes the digital network's output as its target.
+
+    Raises:
+        UsageError: it cannot be imported.
+    """
+    known: dict[str, Loss] = {"distillation": distillation, "cross-entropy": cross_entropy, "mse": mse}
+    if name in known:
+        return known[name]
+    function = load_function(name, "--loss")
+
+    def apply(output: Tensor, targets: Tensor) -> Tensor:
+        value = function(output, targets)
+        if not isinstance(value, Tensor) or value.numel() != 1 or not value.requires_grad:
+            raise UsageError(f"--loss {name}: must return one number as a tensor that depends on the output")
+        return torch.squeeze(value)
+
+    return apply

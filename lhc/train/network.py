@@ -1,0 +1,164 @@
+"""A network in training: its parameters, and the products that are analog in it."""
+
+from collections.abc import Callable, Iterable, Mapping
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from lhc.errors import ModelError
+from lhc.graph import LayerGraph
+from lhc.hardware import Hardware
+from lhc.model import OnnxModel
+from lhc.runtime.differentiable import DifferentiableModel, parity
+from lhc.task import Array
+from lhc.train.chips import draw_matrix
+from lhc.train.products import TrainingProduct, as_matrix
+from lhc.train.settings import WeightNoise
+from lhc.train.weights import Trained
+
+__all__ = ["PARITY", "NoisyNetwork"]
+
+PARITY = 1e-4
+"""Greatest difference from onnxruntime, relative to the greatest magnitude of a tensor: float32 sums in other orders."""
+
+
+class _Network(DifferentiableModel):
+    """The differentiable network with the trained tensors as parameters, equal ones as one."""
+
+    def __init__(self, model: OnnxModel, graph: LayerGraph, trained: Trained) -> None:
+        super().__init__(model, graph)
+        for name in list(self._parameters):
+            del self._parameters[name]
+        for name, value in trained.values.items():
+            self._parameters[name] = nn.Parameter(torch.tensor(value))
+        for name, of in trained.aliases.items():
+            self._parameters[name] = self._parameters[of]
+        self._constants = {k: v for k, v in self._constants.items() if k not in self._parameters}
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "_Network":
+        """Constants move with the parameters, to another device for example."""
+        self._constants = {name: fn(value) for name, value in self._constants.items()}
+        super()._apply(fn, recurse)
+        return self
+
+
+class NoisyNetwork:
+    """A differentiable network some of whose products carry the errors of analog tiles.
+
+    Attributes:
+        module: the network; all digital without replacements.
+        analog: the analog products by name.
+        device: where it computes.
+    """
+
+    def __init__(
+        self,
+        model: OnnxModel,
+        graph: LayerGraph,
+        trained: Trained,
+        hardware: Hardware,
+        t_s: float,
+        noise: WeightNoise = "devices",
+        ranges: Mapping[str, tuple[float, ...]] | None = None,
+    ) -> None:
+        """Prepare; everything is digital at first.
+
+        Args:
+            model: the network.
+            graph: its layers.
+            trained: its parameters.
+            hardware: tiles, converters, devices.
+            t_s: time of inference that training is for.
+            noise: where weight errors come from.
+            ranges: static input ranges by layer, where the hardware has them.
+        """
+        self.module = _Network(model, graph, trained)
+        self.analog: dict[str, TrainingProduct] = {}
+        self._graph = graph
+        self._trained = trained
+        self._hardware = hardware
+        self._t_s = t_s
+        self._noise: WeightNoise = noise
+        self._ranges = ranges or {}
+        self._nodes = {node.name: node for node in model.proto.graph.node}
+        self._opset = next((e.version for e in model.proto.opset_import if e.domain in ("", "ai.onnx")), 0)
+        self.devices: dict[str, object | None] = {}
+        self.device = torch.device("cpu")
+
+    def check(self, feeds: Mapping[str, Array]) -> None:
+        """Make sure that the network computes what onnxruntime does, product by product.
+
+        Raises:
+            ModelError: a tensor differs, or the network cannot be differentiated; names the layer or output.
+        """
+        for name, difference in parity(self.module, feeds).items():
+            if not difference <= PARITY:
+                raise ModelError(
+                    f"{self.module.model.label}: {name!r} differs between onnxruntime and the network that would be"
+                    f" trained by {difference:.2g} of its greatest value; it cannot be retrained"
+                )
+
+    def to(self, device: torch.device) -> None:
+        """Compute on another device."""
+        self.device = device
+        self.module.to(device)
+
+    def place(self, analog: Iterable[str]) -> None:
+        """Make exactly these products analog."""
+        self.analog = {name: self._product(name) for name in sorted(analog)}
+
+    def _product(self, name: str) -> TrainingProduct:
+        hardware = self._hardware.for_layer(name)
+        self.devices[name] = None if hardware.devices is None else hardware.to_rpu_config().noise_model
+        return TrainingProduct(self._nodes[name], self._graph[name], self._opset, hardware, self._ranges.get(name))
+
+    def draw(self, strength: float) -> None:
+        """Put a new chip's errors on the analog products, from torch's global generator.
+
+        Args:
+            strength: share of the full noise.
+        """
+        names = {layer.weight.name: layer.name for layer in map(self._graph.__getitem__, self.analog) if layer.weight}
+        with torch.no_grad(), torch.device(self.device):
+            weights = self.module({}, list(names))
+            for group in self._graph.tied(self.analog):
+                first = self._graph[group[0]]
+                assert first.weight is not None
+                matrix = as_matrix(self._nodes[first.name], first.weight.operand, weights[first.weight.name])
+                hardware = self._hardware.for_layer(first.name)
+                drawn = draw_matrix(matrix, hardware, self._t_s, self._noise, self.devices[first.name])
+                for name in group:
+                    self.analog[name].drawn, self.analog[name].strength = drawn, strength
+
+    def __call__(self, feeds: Mapping[str, Array], output: str) -> Tensor:
+        """The output on the chip that was drawn last."""
+        with torch.device(self.device):
+            tensors = {name: torch.as_tensor(array) for name, array in feeds.items()}
+            return self.module(tensors, [output], self.analog)[output]
+
+    def limit(self) -> None:
+        """Clip weights of analog products to the hardware's number of standard deviations, where it has one."""
+        parameters = dict(self.module.named_parameters())
+        with torch.no_grad():
+            for name in self.analog:
+                sigma = self._hardware.for_layer(name).training.clip_sigma
+                if sigma is not None:
+                    weight = parameters[self._trained.of_layer[name]]
+                    bound = sigma * weight.std()
+                    weight.clamp_(-bound, bound)
+
+    def parameters(self, analog: bool) -> list[nn.Parameter]:
+        """Weights of analog products, or all other parameters; each once."""
+        chosen = {self._trained.of_layer[name] for name in self.analog}
+        return [p for name, p in self.module.named_parameters() if (name in chosen) == analog]
+
+    def weights(self) -> dict[str, Array]:
+        """Copies of all trained tensors by name."""
+        return {name: np.array(p.detach().cpu().numpy()) for name, p in self.module.named_parameters()}
+
+    def load(self, weights: Mapping[str, Array]) -> None:
+        """Set all trained tensors."""
+        with torch.no_grad():
+            for name, parameter in self.module.named_parameters():
+                parameter.copy_(torch.from_numpy(np.array(weights[name])))

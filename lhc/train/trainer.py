@@ -1,0 +1,169 @@
+"""Optimiser steps under the noise of tiles: one loop, whatever is trained for.
+
+A step draws a chip, computes the loss of one batch on it, and takes one step of Adam or SGD. Everything random in step n
+comes from (seed, n), so a run that was cut off goes on with the same numbers.
+
+Adam's rate is relative: a weight moves by at most about this share of its tensor's root mean square a step. Folding
+batch-norms leaves tensors of very different size, and one absolute rate is too large for some and too small for others.
+"""
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lhc.errors import DataError, ModelError
+from lhc.task import Array
+from lhc.train.batches import Batches
+from lhc.train.losses import Loss
+from lhc.train.network import NoisyNetwork
+from lhc.train.settings import Retraining
+
+__all__ = ["Trainer"]
+
+_GREATEST_NORM = 1.0
+"""SGD: gradients are scaled down to this norm; a chip that happens to be bad must not throw the weights far."""
+_LEAST_SIZE = 1e-3
+"""Adam: least root mean square that steps are relative to; biases can be all 0."""
+_BETAS = (0.9, 0.99)
+
+
+class Trainer:
+    """Trains a network for a placement.
+
+    Attributes:
+        step: number of the next step since `begin`.
+    """
+
+    def __init__(
+        self,
+        network: NoisyNetwork,
+        digital: NoisyNetwork,
+        batches: Batches,
+        loss: Loss,
+        settings: Retraining,
+        output: str,
+        horizon: int,
+    ) -> None:
+        """Prepare; nothing is trained yet.
+
+        Args:
+            network: is trained, in place.
+            digital: gives the targets of distillation; stays as it is.
+            batches: samples.
+            loss: of output and targets.
+            settings: learning rates, noise, seed.
+            output: name of the output that is trained.
+            horizon: steps in which the learning rate falls to 0 along a cosine (and rises again, if training goes on:
+                torch's CosineAnnealingLR).
+        """
+        self.network = network
+        self.step = 0
+        self._digital = digital
+        self._batches = batches
+        self._loss = loss
+        self._settings = settings
+        self._output = output
+        self._horizon = horizon
+        self._first = 0
+        self._optimizer: torch.optim.Optimizer | None = None
+        self._rates: tuple[float, ...] = ()
+
+    def begin(self, analog: Iterable[str], first: int = 0) -> None:
+        """Train for this placement from now on, with a new optimiser and schedule; weights stay.
+
+        Args:
+            analog: the analog products.
+            first: number in the stream of batches and noise with which step 0 begins.
+        """
+        self.network.place(analog)
+        self.step, self._first = 0, first
+        rates = {True: self._settings.rate, False: self._settings.digital_rate}
+        parameters = [(p, rate) for kind, rate in rates.items() for p in self.network.parameters(kind)]
+        if self._settings.optimizer == "adam":
+            groups = [{"params": [p], "lr": rate * _size(p)} for p, rate in parameters]
+            self._optimizer = torch.optim.Adam(groups, betas=_BETAS)
+        else:
+            groups = [{"params": [p], "lr": rate} for p, rate in parameters]
+            self._optimizer = torch.optim.SGD(groups, momentum=self._settings.momentum)
+        self._rates = tuple(group["lr"] for group in self._optimizer.param_groups)
+
+    def train_step(self, strength: float) -> float:
+        """Take one step.
+
+        Args:
+            strength: share of the full noise.
+
+        Returns:
+            The loss.
+
+        Raises:
+            ModelError: it is not finite.
+            DataError: the loss needs targets and there are none.
+        """
+        assert self._optimizer is not None
+        number = self._first + self.step
+        feeds, targets = self._batches.batch(number)
+        with seeded(self._settings.seed, number):
+            wanted = self._targets(feeds, targets)
+            self.network.draw(strength)
+            loss = self._loss(self.network(feeds, self._output), wanted)
+            self._optimizer.zero_grad()
+            loss.backward()
+        value = float(loss.detach())
+        norm = self._gradient_norm()
+        if not math.isfinite(value) or not math.isfinite(norm):
+            raise ModelError(
+                f"training diverged at step {self.step + 1}: the loss is {value:g}; take a lower learning rate (--lr),"
+                f" {self._settings.rate / 3:.1g} for example"
+            )
+        for group, rate in zip(self._optimizer.param_groups, self._rates, strict=True):
+            group["lr"] = rate * 0.5 * (1 + math.cos(math.pi * self.step / self._horizon))
+        self._optimizer.step()
+        self.network.limit()
+        self.step += 1
+        return value
+
+    def _targets(self, feeds: Mapping[str, Array], targets: Array | None) -> Tensor:
+        if self._settings.loss == "distillation":
+            with torch.no_grad():
+                return self._digital(feeds, self._output)
+        if targets is None:
+            raise DataError(f"--loss {self._settings.loss} needs targets and the training data has none (--label-key)")
+        return torch.from_numpy(np.array(targets)).to(self.network.device)
+
+    def _gradient_norm(self) -> float:
+        """Norm of the whole gradient; for SGD it is scaled down to `_GREATEST_NORM` where it is larger."""
+        assert self._optimizer is not None
+        parameters = [p for group in self._optimizer.param_groups for p in group["params"]]
+        greatest = _GREATEST_NORM if self._settings.optimizer == "sgd" else math.inf
+        return float(torch.nn.utils.clip_grad_norm_(parameters, greatest))
+
+    def state(self) -> dict[str, object]:
+        """What `resume` needs besides the weights."""
+        assert self._optimizer is not None
+        return {"step": self.step, "first": self._first, "rates": self._rates, "optimizer": self._optimizer.state_dict()}
+
+    def resume(self, state: Mapping[str, Any]) -> None:
+        """Go on where a state was taken, after `begin` and once the weights are loaded."""
+        assert self._optimizer is not None
+        self.step, self._first, self._rates = state["step"], state["first"], tuple(state["rates"])
+        self._optimizer.load_state_dict(state["optimizer"])
+
+
+def _size(parameter: Tensor) -> float:
+    """Root mean square of a tensor, at least `_LEAST_SIZE`."""
+    return max(float(parameter.detach().square().mean().sqrt()), _LEAST_SIZE)
+
+
+@contextmanager
+def seeded(seed: int, number: int) -> Iterator[None]:
+    """Torch's generators seeded for one step; the caller's are restored."""
+    devices = range(torch.cuda.device_count()) if torch.cuda.is_available() else []
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(int(np.random.SeedSequence((seed, 2, number)).generate_state(1, np.uint64)[0]))
+        yield

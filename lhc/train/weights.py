@@ -1,0 +1,140 @@
+"""Which stored tensors retraining changes, and how the new values get back into the model.
+
+A product's weight may be an initializer, the tensor of a Constant node, or what moves (Transpose, Reshape, ...) make of
+one: the stored tensor is what is trained, and what shares it shares it still. Tensors of layers that share their devices
+because they hold the same numbers are trained as one, or they would come to need tiles of their own. Biases of products
+(third operands) are trained too, where they are stored. Nothing else of the model changes.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+from onnx import TensorProto, numpy_helper
+
+from lhc.errors import ModelError
+from lhc.graph import Layer, LayerGraph
+from lhc.model import OnnxModel
+from lhc.onnx_io import Constants
+from lhc.task import Array
+
+__all__ = ["Trained", "find_trained", "with_weights"]
+
+_MOVES = frozenset({"Identity", "Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze"})
+_TRAINABLE = frozenset({"float32", "float64"})
+
+
+@dataclass(frozen=True)
+class Trained:
+    """The stored tensors that are trained.
+
+    Attributes:
+        values: name -> present values; of equal ones the first stands for all.
+        aliases: name of an equal one -> name of the one that stands for it.
+        of_layer: product -> name in ``values`` of the tensor that its weight comes from.
+    """
+
+    values: Mapping[str, Array]
+    aliases: Mapping[str, str]
+    of_layer: Mapping[str, str]
+
+
+def find_trained(model: OnnxModel, graph: LayerGraph) -> Trained:
+    """Find the stored tensors of all products with a constant float weight.
+
+    Raises:
+        ModelError: such a weight has no stored floats behind it that could be trained; names the layer.
+    """
+    constants = Constants(model.proto.graph)
+    producers = {name: node for node in model.proto.graph.node for name in node.output}
+    values: dict[str, Array] = {}
+    aliases: dict[str, str] = {}
+    of_layer: dict[str, str] = {}
+    layers = [layer for layer in graph.candidates if layer.weight is not None and layer.weight.dtype.startswith("float")]
+    standing = {group[0]: group for group in graph.tied(layer.name for layer in layers)}
+    for group in standing.values():
+        first = ""
+        for name in group:
+            root = _root(graph[name], constants, producers, model.label)
+            first = first or aliases.get(root, root)
+            of_layer[name] = first
+            value = constants.value(root)
+            if root != first and np.array_equal(value, values[first]):
+                aliases.setdefault(root, first)
+            elif root != first:  # the same matrix, stored in another orientation
+                raise ModelError(
+                    f"{model.label}: layers {group[0]!r} and {name!r} share their tiles but store their weights"
+                    f" differently ({first}, {root}); retraining would part them"
+                )
+            else:
+                values[root] = value
+    for layer in layers:
+        for bias in layer.inputs[2:3]:
+            if constants.is_stored(bias) and constants.dtype(bias) in _TRAINABLE and bias not in aliases:
+                values.setdefault(bias, constants.value(bias))
+    return Trained(values, aliases, of_layer)
+
+
+def _root(layer: Layer, constants: Constants, producers: Mapping[str, onnx.NodeProto], label: str) -> str:
+    assert layer.weight is not None
+    name = layer.weight.name
+    while not constants.is_stored(name):
+        node = producers[name]
+        if node.op_type not in _MOVES:
+            raise ModelError(
+                f"{label}: the weight of {layer.name!r} is computed by {node.op_type} {node.name!r}; retraining writes"
+                " stored float weights only, so train the model before it is quantised"
+            )
+        name = node.input[0]
+    if constants.dtype(name) not in _TRAINABLE:
+        raise ModelError(
+            f"{label}: the weight of {layer.name!r} is stored as {constants.dtype(name)}; retraining needs float32 or"
+            " float64, so convert the model first"
+        )
+    return name
+
+
+def with_weights(model: OnnxModel, trained: Trained, weights: Mapping[str, Array]) -> onnx.ModelProto:
+    """A copy of the model with new values in its trained tensors, each stored as it was stored before.
+
+    Weights that lay in other files are held in the model itself then.
+
+    Args:
+        model: the network.
+        trained: what was trained.
+        weights: name -> new values, for the names of ``trained.values``.
+
+    Raises:
+        ModelError: a trained tensor is stored in a form that cannot be written (sparse).
+    """
+    proto = onnx.ModelProto()
+    proto.CopyFrom(model.proto)
+    pending = {name: weights[name] for name in trained.values}
+    pending |= {name: weights[of] for name, of in trained.aliases.items()}
+    for name, tensor in _stored(proto.graph):
+        if name in pending:
+            _write(tensor, pending.pop(name))
+    if pending:
+        raise ModelError(f"{model.label}: {', '.join(sorted(pending))}: sparse weights cannot be retrained")
+    return proto
+
+
+def _stored(graph: onnx.GraphProto) -> Iterator[tuple[str, TensorProto]]:
+    yield from ((tensor.name, tensor) for tensor in graph.initializer)
+    for node in graph.node:
+        if node.op_type == "Constant":
+            yield from ((node.output[0], a.t) for a in node.attribute if a.name == "value")
+
+
+def _write(tensor: TensorProto, values: Array) -> None:
+    dtype = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type))
+    values = np.asarray(values, dtype)
+    if tensor.float_data:
+        tensor.float_data[:] = values.ravel().tolist()
+    elif tensor.double_data:
+        tensor.double_data[:] = values.ravel().tolist()
+    else:
+        tensor.raw_data = numpy_helper.from_array(values).raw_data
+        tensor.ClearField("external_data")
+        tensor.ClearField("data_location")

@@ -1,0 +1,163 @@
+"""LionHeart's walk with retraining: each layer that is tried is trained for before it is judged.
+
+Lammie et al., LionHeart, IEEE TETC 2025 (doi 10.1109/TETC.2025.3546128), as published in github.com/IBM/lionheart,
+lionheart/methods/LH.py. Layers are tried in descending order of MACs, each once; layers that share weights together.
+For a candidate the network is trained in rounds with a new optimiser and schedule. An accepted candidate leaves its
+weights to the next one; after a rejected one the last accepted weights are restored.
+
+- `LionHeartOriginal` is the published algorithm: a candidate is trained until ``patience`` scores in a row lie below
+  the best one, and is accepted if the best one is at least the digital score minus the threshold.
+- `LionHeartRetrained` mends its flaws: a candidate is judged by the bound of its mean drop, before training and after
+  every round, and rounds are bounded. The best of many noisy means is never what decides.
+"""
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar, Literal, Protocol
+
+from lhc.graph import LayerGraph
+from lhc.passes.base import Pass, PassResult
+from lhc.passes.search_base import Group, decide, fits, groups_of, reason
+from lhc.plan import Plan
+from lhc.results import Verdict
+
+__all__ = ["RETRAINING_STRATEGIES", "LionHeartOriginal", "LionHeartRetrained", "Retrainer", "Slot"]
+
+Slot = Literal["accepted", "candidate"]
+"""Where weights are put by."""
+
+
+class Retrainer(Protocol):
+    """A network that can be trained for a placement; it holds the present weights."""
+
+    @property
+    def baseline(self) -> float:
+        """Score of the digital network before any training, larger is better."""
+        ...
+
+    def begin(self, placement: frozenset[str]) -> None:
+        """Train for this placement from now on, with a new optimiser and schedule; weights stay."""
+        ...
+
+    def train(self) -> None:
+        """Train for one round."""
+        ...
+
+    def score(self, placement: frozenset[str]) -> float:
+        """Mean score of repeated evaluations of the present weights, larger is better."""
+        ...
+
+    def within(self, placement: frozenset[str]) -> Verdict:
+        """Judge the present weights against the budget."""
+        ...
+
+    def save(self, slot: Slot) -> None:
+        """Put the present weights by."""
+        ...
+
+    def load(self, slot: Slot) -> None:
+        """Take weights that were put by."""
+        ...
+
+
+@dataclass(frozen=True)
+class _Walk(Pass):
+    """Candidates in order, each trained for and accepted or rejected.
+
+    Attributes:
+        retrainer: trains and evaluates.
+        patience: rounds in a row without a better one that end a candidate.
+    """
+
+    retrainer: Retrainer
+    patience: int = 1
+
+    def run(self, graph: LayerGraph, plan: Plan) -> PassResult:
+        accepted, without_room = plan.analog, frozenset[str]()
+        path = [accepted]
+        self.retrainer.save("accepted")
+        for group in _by_macs(graph, plan):
+            candidate = accepted | frozenset(group)
+            if not fits(graph, plan, candidate):
+                without_room |= frozenset(group)
+                continue
+            if self._accepts(candidate):
+                self.retrainer.load("candidate")
+                self.retrainer.save("accepted")
+                accepted = candidate
+                path.append(accepted)
+            self.retrainer.load("accepted")
+        decided = decide(plan, accepted, reason(without_room), "accepted after retraining with it analog")
+        return PassResult(decided, fallbacks=tuple(reversed(path[:-1])))
+
+    def _accepts(self, candidate: frozenset[str]) -> bool:
+        """Train for a candidate; if it is accepted its weights are in slot ``candidate``."""
+        raise NotImplementedError
+
+
+def _by_macs(graph: LayerGraph, plan: Plan) -> Iterator[Group]:
+    macs = {layer.name: layer.macs for layer in plan.layers}
+    yield from sorted(groups_of(graph, plan), key=lambda group: -sum(macs[name] for name in group))
+
+
+@dataclass(frozen=True)
+class LionHeartOriginal(_Walk):
+    """The published algorithm.
+
+    Attributes:
+        threshold: greatest loss of score against the digital network, for all accepted layers together.
+        max_rounds: most rounds of a candidate; None, as published: no bound, so scores that stay equal never end.
+    """
+
+    threshold: float = 0.02
+    max_rounds: int | None = None
+    name: ClassVar[str] = "lionheart-original"
+
+    def _accepts(self, candidate: frozenset[str]) -> bool:
+        self.retrainer.begin(candidate)
+        best = 0.0
+        recent = deque([0.0] * self.patience, maxlen=self.patience)
+        rounds = 0
+        while self.max_rounds is None or rounds < self.max_rounds:
+            self.retrainer.train()
+            rounds += 1
+            score = self.retrainer.score(candidate)
+            recent.appendleft(score)
+            if max(recent) < best:
+                break
+            if score > best:
+                best = score
+                self.retrainer.save("candidate")
+        return best > 0 and best >= self.retrainer.baseline - self.threshold
+
+
+@dataclass(frozen=True)
+class LionHeartRetrained(_Walk):
+    """The same walk, judged by bounds, with rounds only where they are needed.
+
+    Attributes:
+        max_rounds: most rounds of a candidate.
+    """
+
+    max_rounds: int = 4
+    name: ClassVar[str] = "lionheart"
+
+    def _accepts(self, candidate: frozenset[str]) -> bool:
+        verdict = self.retrainer.within(candidate)
+        least, waited, rounds = verdict.evaluation.drop, 0, 0
+        while not verdict.accepted and rounds < self.max_rounds and waited < self.patience:
+            if rounds == 0:
+                self.retrainer.begin(candidate)
+            self.retrainer.train()
+            rounds += 1
+            verdict = self.retrainer.within(candidate)
+            waited = 0 if verdict.evaluation.drop < least else waited + 1
+            least = min(least, verdict.evaluation.drop)
+        if verdict.accepted:
+            self.retrainer.save("candidate")
+        return verdict.accepted
+
+
+RETRAINING_STRATEGIES = (LionHeartOriginal.name, LionHeartRetrained.name)
+"""Strategies that train while they search."""
