@@ -22,6 +22,7 @@ _LAZY = {
     "Metric": "lhc.metrics",
     "PartitionResult": "lhc.outcomes",
     "Plan": "lhc.plan",
+    "Retraining": "lhc.train",
     "Select": "lhc.passes",
     "SensitivityTable": "lhc.results",
     "Task": "lhc.task",
@@ -33,6 +34,7 @@ _LAZY = {
     "partition": "lhc.api",
     "reapply": "lhc.api",
     "report_of": "lhc.api",
+    "retrain": "lhc.api",
     "sensitivity": "lhc.api",
 }
 
@@ -47,6 +49,7 @@ if TYPE_CHECKING:
     from lhc.api import partition as partition
     from lhc.api import reapply as reapply
     from lhc.api import report_of as report_of
+    from lhc.api import retrain as retrain
     from lhc.api import sensitivity as sensitivity
     from lhc.errors import LhcError as LhcError
     from lhc.hardware import Hardware as Hardware
@@ -60,6 +63,7 @@ if TYPE_CHECKING:
     from lhc.results import SensitivityTable as SensitivityTable
     from lhc.runtime import HybridSession as HybridSession
     from lhc.task import Task as Task
+    from lhc.train import Retraining as Retraining
 
 
 def __getattr__(name: str) -> object:

@@ -16,7 +16,18 @@ from lhc.errors import ConfigError, UsageError
 from lhc.graph import LayerGraph
 from lhc.hardware import Hardware
 
-__all__ = ["SCHEMA_VERSION", "LayerPlan", "Method", "Outcome", "Placement", "Plan", "Reason", "Sensitivity"]
+__all__ = [
+    "SCHEMA_VERSION",
+    "CurvePoint",
+    "LayerPlan",
+    "Method",
+    "Outcome",
+    "Placement",
+    "Plan",
+    "Reason",
+    "Retrained",
+    "Sensitivity",
+]
 
 SCHEMA_VERSION = 1
 
@@ -98,6 +109,33 @@ class LayerPlan(_Record):
         return ".".join(parts[: number + 1])
 
 
+class CurvePoint(_Record):
+    """One point of a learning curve."""
+
+    step: int = Field(ge=0)
+    loss: float | None
+    """Mean since the point before; none before the first step."""
+    drop: float
+    """Of the validation, in the metric's unit; larger is worse."""
+
+
+class Retrained(_Record):
+    """How the weights were trained under the noise of tiles."""
+
+    source: str
+    """SHA-256 of the model that training began with, and that drops are against."""
+    layers: tuple[str, ...]
+    """Layers that were analog while it was trained."""
+    steps: int = Field(ge=0)
+    batch_size: int = Field(ge=1)
+    loss: str
+    seed: int
+    samples: int = Field(ge=1)
+    data: str
+    """SHA-256 of the training samples."""
+    curve: tuple[CurvePoint, ...] = ()
+
+
 class Outcome(_Record):
     """How the placement did on data: what the decision rests on."""
 
@@ -129,6 +167,8 @@ class Outcome(_Record):
     strategy: str
     data: str
     """SHA-256 of the samples."""
+    retrained: Retrained | None = None
+    """None where the weights are those of the model that was given."""
 
 
 class Plan(_Record):

@@ -94,6 +94,7 @@ class Work:
         task: samples and metric.
         t_s: time of inference in seconds.
         notes: sentences for the user.
+        original: the work before retraining, which drops are against; None where nothing was retrained.
     """
 
     request: Request
@@ -103,6 +104,7 @@ class Work:
     task: Task
     t_s: float
     notes: tuple[str, ...] = ()
+    original: "Work | None" = None
 
     @property
     def measurable(self) -> list[str]:
@@ -110,7 +112,14 @@ class Work:
         return [layer.name for layer in self.plan.layers if measurable(layer)]
 
     def bench(self, task: Task, limited: bool = True) -> Bench:
-        """A bench for some of the samples, or another metric; ``limited``: it ends when the user's time is over."""
+        """A bench for some of the samples, or another metric; ``limited``: it ends when the user's time is over.
+
+        After retraining, what has no targets is scored against the outputs of the network as it was.
+        """
+        against = None if self.original is None else self.original.bench(task, limited)
+        if against is not None and not against.setting.by_targets:
+            metric = replace(task.metric, needs_targets=True)
+            task = Task(task.inputs, against.digital_output, metric, finite=True)
         return Bench(
             self.model,
             self.graph,
@@ -123,6 +132,7 @@ class Work:
             ranges=self.plan.ranges,
             progress=self.request.progress,
             running=self.request.running if limited else self.request.running.unlimited(),
+            against=against,
         )
 
 

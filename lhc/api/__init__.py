@@ -1,4 +1,4 @@
-"""What lhc does, one function each: analyze, sensitivity, partition, evaluate, compile.
+"""What lhc does, one function each: analyze, sensitivity, partition, retrain, evaluate, compile.
 
 Nothing here prints; warnings go to the logger ``lhc``. ``model`` is a path, a zoo name, an ``onnx.ModelProto`` or a
 loaded model; ``data`` an ``.npz`` file, arrays by input name (and ``labels``), or a `Task`; a zoo name brings its own.
@@ -11,6 +11,7 @@ from lhc.api.measuring import analog_outputs, evaluate, sensitivity
 from lhc.api.placing import DEFAULT_MAX_DROP, partition
 from lhc.api.reapplying import reapply
 from lhc.api.reporting import diff, report_of
+from lhc.api.retraining import retrain
 
 __all__ = [
     "DEFAULT_MAX_DROP",
@@ -24,5 +25,6 @@ __all__ = [
     "placed",
     "reapply",
     "report_of",
+    "retrain",
     "sensitivity",
 ]

@@ -28,7 +28,7 @@ from lhc.results import SensitivityTable, Verdict
 from lhc.stats import CONFIDENCE, check_confidence
 from lhc.task import Task
 
-__all__ = ["DEFAULT_MAX_DROP", "partition"]
+__all__ = ["DEFAULT_MAX_DROP", "budget_of", "outcome_of", "partition"]
 
 DEFAULT_MAX_DROP = 0.01
 
@@ -87,7 +87,7 @@ def partition(
         raise UsageError(f"unknown strategy {strategy!r}; choose one of {', '.join(STRATEGIES)}")
     check_method(method)
     opened = open_model(model)
-    budget = _budget(max_drop, drop_type, check_confidence(confidence), generalize, opened)
+    budget = budget_of(max_drop, drop_type, check_confidence(confidence), generalize, opened)
     if follow is not None:
         if selection != EVERYTHING:
             raise UsageError(
@@ -131,7 +131,7 @@ def partition(
         warn_of_other_samples(found.verdict, budget)
         # Whoever edits a plan may have seen how it did on these samples.
         held_out = splits.held_out and follow is None
-    outcome = _outcome(found.verdict, budget, work, held_out, "plan" if follow is not None else strategy)
+    outcome = outcome_of(found.verdict, budget, work, held_out, "plan" if follow is not None else strategy)
     final = found.plan.model_copy(update={"outcome": outcome})
     return PartitionResult(final, work.graph, work.model, (*work.notes, *notes, *found.notes), ranked)
 
@@ -153,7 +153,12 @@ def _sensitivities(plan: Plan) -> dict[str, Sensitivity]:
     return {layer.name: layer.sensitivity for layer in plan.layers if layer.sensitivity is not None}
 
 
-def _budget(max_drop: float | None, drop_type: str, confidence: float, generalize: bool, opened: Opened) -> Budget:
+def budget_of(max_drop: float | None, drop_type: str, confidence: float, generalize: bool, opened: Opened) -> Budget:
+    """The budget of a user's options; a zoo model's own drop by default.
+
+    Raises:
+        UsageError: a drop that makes no sense.
+    """
     if max_drop is None:
         max_drop = opened.entry.max_drop if opened.entry is not None else DEFAULT_MAX_DROP
     if not 0 <= max_drop < float("inf"):
@@ -163,7 +168,8 @@ def _budget(max_drop: float | None, drop_type: str, confidence: float, generaliz
     return Budget(max_drop, drop_type, confidence, generalize)  # type: ignore[arg-type]
 
 
-def _outcome(verdict: Verdict, budget: Budget, work: Work, held_out: bool, strategy: str) -> Outcome:
+def outcome_of(verdict: Verdict, budget: Budget, work: Work, held_out: bool, strategy: str) -> Outcome:
+    """What a plan says about the verification of its placement."""
     found = verdict.evaluation
     within = sum(drop <= budget.max_drop for drop in found.drops)
     return Outcome(

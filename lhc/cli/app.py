@@ -3,7 +3,7 @@
 import logging
 import sys
 
-from lhc.cli import compiling, looking, measuring, placing, reapplying, reporting
+from lhc.cli import compiling, looking, measuring, placing, reapplying, reporting, retraining
 from lhc.cli.base import app
 
 __all__ = ["app", "main"]
@@ -15,6 +15,7 @@ COMMANDS = (
     *placing.__all__,
     *reapplying.__all__,
     *reporting.COMMANDS,
+    *retraining.__all__,
 )
 """Importing these modules has registered them."""
 

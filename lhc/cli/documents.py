@@ -148,6 +148,7 @@ def _plan(plan: Plan) -> Document:
         },
         **{name: getattr(outcome, name) for name in names},
         **{name: getattr(outcome, name) for name in ("samples", "draws", "seed", "t_s")},
+        "retrained": None if outcome.retrained is None else outcome.retrained.model_dump(mode="json"),
     }
 
 

@@ -8,7 +8,7 @@ from lhc.measure.measurement import Evaluator, Measurement, SampleScores, SetSco
 from lhc.measure.placing import Found, place
 from lhc.measure.ranking import RankingMethod, check_method, sensitivities
 from lhc.measure.sensitivity import measure_sensitivity, ranking_metric
-from lhc.measure.splits import MIN_SPLIT_SAMPLES, Splits, split_task
+from lhc.measure.splits import MIN_SPLIT_SAMPLES, Splits, split_task, stratified_order
 
 __all__ = [
     "HERE",
@@ -35,4 +35,5 @@ __all__ = [
     "sensitivities",
     "silent",
     "split_task",
+    "stratified_order",
 ]

@@ -53,6 +53,8 @@ class Bench:
         ranges: layer -> calibrated input ranges, where the hardware has static ones.
         progress: called after every unit of work.
         running: workers and the log of results.
+        against: the same samples with the network that drops are against, where that is not this one (before
+            retraining).
     """
 
     model: OnnxModel
@@ -66,6 +68,7 @@ class Bench:
     ranges: Mapping[str, Ranges] = field(default_factory=dict)
     progress: Progress = field(default=silent)
     running: Running = field(default_factory=Running)
+    against: "Bench | None" = None
 
     @property
     def metric(self) -> Metric:
@@ -120,7 +123,11 @@ class Bench:
     def reference(self) -> Array:
         """What outputs are scored against: targets, or the digital output."""
         targets = self.task.targets if self.setting.by_targets else None
-        return self.digital_output if targets is None else targets
+        return self._compared.digital_output if targets is None else targets
+
+    @property
+    def _compared(self) -> "Bench":
+        return self if self.against is None else self.against
 
     @cached_property
     def _scores_sets(self) -> bool:
@@ -134,9 +141,13 @@ class Bench:
     def digital_score(self) -> Scores | float:
         """Score of the digital network per sample, shape ``(samples,)``; one number with a set metric.
 
+        It is that of the network that drops are against.
+
         Raises:
             DataError: it is not finite.
         """
+        if self.against is not None:
+            return self.against.digital_score
         score: Scores | float
         if self._scores_sets:
             score = float(self.metric.score(self.digital_output, self.reference))
@@ -172,9 +183,10 @@ class Bench:
                 outputs = np.repeat(self.digital_output[None], len(draws), axis=0)
             else:
                 outputs = np.stack(self._gathered(job, what))
-            return SetScores(self.metric, outputs, self.digital_output, self.reference)
+            return SetScores(self.metric, outputs, self._compared.digital_output, self.reference)
         if not placement:
-            return SampleScores(self.metric, np.tile(digital, (len(draws), 1)), digital, exact=True)
+            own = digital if self.against is None else self._gathered(Job(frozenset(), (0,), 0.0), what)[0]
+            return SampleScores(self.metric, np.tile(own, (len(draws), 1)), digital, exact=True)
         if not self.hardware.is_stochastic and len(draws) > 1:
             one = self.measure(placement, range(1), what, t_s)
             assert isinstance(one, SampleScores)

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from lhc.task import Task
 
-__all__ = ["MIN_SPLIT_SAMPLES", "Splits", "split_task"]
+__all__ = ["MIN_SPLIT_SAMPLES", "Splits", "split_task", "stratified_order"]
 
 MIN_SPLIT_SAMPLES = 400
 _PERMUTATION_SEED = 20250317
@@ -31,14 +31,14 @@ def split_task(task: Task) -> Splits:
     """Split a task's samples."""
     if len(task) < MIN_SPLIT_SAMPLES:
         return Splits(task, task, task, held_out=False)
-    order = _stratified_order(task)
+    order = stratified_order(task)
     role = np.arange(len(order)) % 4
     parts = [np.sort(order[where]) for where in (role == 0, role == 1, role >= 2)]
     rank, select, verify = (task.take(part) for part in parts)
     return Splits(rank, select, verify, held_out=True)
 
 
-def _stratified_order(task: Task) -> npt.NDArray[np.intp]:
+def stratified_order(task: Task) -> npt.NDArray[np.intp]:
     """A permutation in which every class lies together, so that dealing it out in turn splits every class evenly."""
     order = np.random.default_rng(_PERMUTATION_SEED).permutation(len(task))
     targets = task.targets

@@ -1,4 +1,4 @@
-"""Checkpoints: the whole state of a training in one file, replaced as a whole, so that a kill at any moment does no harm.
+"""Checkpoints: the whole state of a training in one file, replaced as a whole, so that a kill at any time is harmless.
 
 A file belongs to one training: its name holds the digest of all that decides the result (model, samples, placement,
 settings). A run that finds its own file goes on behind it and ends with the same bytes as if it had not been cut off.

@@ -58,9 +58,7 @@ def column_scales(matrix: Tensor, hardware: Hardware) -> Tensor:
     return greatest / hardware.mapping.omega
 
 
-def draw_matrix(
-    matrix: Tensor, hardware: Hardware, t_s: float, kind: WeightNoise, model: object | None
-) -> DrawnMatrix:
+def draw_matrix(matrix: Tensor, hardware: Hardware, t_s: float, kind: WeightNoise, model: object | None) -> DrawnMatrix:
     """Draw a chip's errors from torch's global generator.
 
     Args:

@@ -1,16 +1,17 @@
 """A whole training: steps, validations, checkpoints, learning curve."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 
 import torch
 
+from lhc.plan import CurvePoint
 from lhc.task import Array
 from lhc.train.checkpoints import Checkpoint
 from lhc.train.settings import Retraining
 from lhc.train.trainer import Trainer
 
-__all__ = ["CurvePoint", "Fitted", "fit"]
+__all__ = ["Fitted", "fit"]
 
 Weights = Mapping[str, Array]
 Validate = Callable[[Weights], float]
@@ -19,21 +20,6 @@ Report = Callable[[str, int, int], None]
 
 _SAVE_EVERY = 25
 """Steps between two checkpoints."""
-
-
-@dataclass(frozen=True)
-class CurvePoint:
-    """One point of the learning curve.
-
-    Attributes:
-        step: optimiser steps done.
-        loss: mean since the point before; None at step 0.
-        drop: of the validation.
-    """
-
-    step: int
-    loss: float | None
-    drop: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +58,7 @@ class _Progress:
     def add(self, step: int, drop: float, weights: dict[str, Array]) -> None:
         """A validation."""
         loss = self.total / self.count if self.count else None
-        self.curve.append(CurvePoint(step, loss, drop))
+        self.curve.append(CurvePoint(step=step, loss=loss, drop=drop))
         self.total, self.count = 0.0, 0
         if self.best_point.step == step:
             self.best = weights
@@ -128,7 +114,7 @@ def _stops(progress: _Progress, settings: Retraining) -> bool:
 def _save(trainer: Trainer, progress: _Progress, checkpoint: Checkpoint | None) -> None:
     if checkpoint is None:
         return
-    curve = [asdict(point) for point in progress.curve]
+    curve = [point.model_dump() for point in progress.curve]
     weights, best = (
         {k: torch.from_numpy(v) for k, v in held.items()} for held in (trainer.network.weights(), progress.best)
     )

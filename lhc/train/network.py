@@ -20,7 +20,7 @@ from lhc.train.weights import Trained
 __all__ = ["PARITY", "NoisyNetwork"]
 
 PARITY = 1e-4
-"""Greatest difference from onnxruntime, relative to the greatest magnitude of a tensor: float32 sums in other orders."""
+"""Greatest difference from onnxruntime, relative to the greatest magnitude of a tensor: float32 sums in other order."""
 
 
 class _Network(DifferentiableModel):
@@ -39,7 +39,7 @@ class _Network(DifferentiableModel):
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "_Network":
         """Constants move with the parameters, to another device for example."""
         self._constants = {name: fn(value) for name, value in self._constants.items()}
-        super()._apply(fn, recurse)
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         return self
 
 
@@ -135,7 +135,8 @@ class NoisyNetwork:
         """The output on the chip that was drawn last."""
         with torch.device(self.device):
             tensors = {name: torch.as_tensor(array) for name, array in feeds.items()}
-            return self.module(tensors, [output], self.analog)[output]
+            found: Tensor = self.module(tensors, [output], self.analog)[output]
+            return found
 
     def limit(self) -> None:
         """Clip weights of analog products to the hardware's number of standard deviations, where it has one."""

@@ -1,9 +1,9 @@
 """The training form of an analog product: the ordinary operator, with the errors of tiles put on top.
 
-Weights carry a chip's errors (`lhc.train.chips`). The output gets normal noise as large as a tile's output noise and the
-rounding of its ADC together, for every vector in proportion to its own input scale and for every output to the scale
-of its column. Rounding of the DAC is left out (an eighth of the output noise on ResNet20; docs/retraining.md), as is
-what saturates at the ADC where bound management reads it again. Inputs are clipped where the hardware's range is static.
+Weights carry a chip's errors (`lhc.train.chips`). The output gets normal noise as large as a tile's output noise and
+the rounding of its ADC together, for every vector in proportion to its own input scale and for every output to the
+scale of its column. Inputs are clipped where the hardware's range is static. Left out are the rounding of the DAC and
+what saturates at the ADC: both are small beside the noise, and evaluations have them.
 """
 
 import math
@@ -31,7 +31,7 @@ _MAX_POOL: dict[int, Callable[..., Tensor]] = {
 
 
 def as_matrix(node: onnx.NodeProto, operand: int, weight: Tensor) -> Tensor:
-    """A stored weight as ``(outputs, inputs)``, as `lhc.onnx_io.weight_matrix` has it; also the other way round for 2-D."""
+    """A stored weight as ``(outputs, inputs)``, as `lhc.onnx_io.graphs.weight_matrix` has it."""
     if node.op_type == "Conv":
         return weight.reshape(len(weight), -1)
     if weight.ndim == 1:
@@ -81,15 +81,20 @@ class TrainingProduct:
         assert self.drawn is not None
         matrix = as_matrix(self._node, self._operand, weight)
         scales = column_scales(matrix, self._hardware)
-        rows = split_sizes(matrix.shape[1], self._hardware.tiles.rows)
-        spread = torch.repeat_interleave(scales, torch.tensor(rows, device=scales.device), dim=1)
-        error = self.strength * spread * self.drawn.errors
+        error = self.strength * self._spread(scales) * self.drawn.errors
         realised = weight + self._stored(error, weight)
         x = self._clipped(x)
         operands = (x, realised) if self._operand == 1 else (realised, x)
-        output: Tensor = OPERATORS[self._node.op_type](self._operator, *operands, bias)
+        output: Tensor = OPERATORS[self._node.op_type](self._operator, *operands, *(() if bias is None else (bias,)))
         deviation = self.strength * self._sigma * torch.linalg.vector_norm(scales * self.drawn.gains, dim=1)
         return output if self._sigma == 0 else self._with_noise(output, x, deviation)
+
+    def _spread(self, columns: Tensor) -> Tensor:
+        """``(outputs, row splits)`` to ``(outputs, inputs)``."""
+        assert self.layer.weight is not None
+        inputs = math.prod(self.layer.weight.shape) // len(columns)
+        rows = split_sizes(inputs, self._hardware.tiles.rows)
+        return torch.repeat_interleave(columns, torch.tensor(rows, device=columns.device), dim=1)
 
     def _stored(self, matrix: Tensor, weight: Tensor) -> Tensor:
         if self._node.op_type == "Conv" or weight.ndim == 1 or _is_outputs_first(self._node, self._operand):

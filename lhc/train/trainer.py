@@ -1,12 +1,13 @@
 """Optimiser steps under the noise of tiles: one loop, whatever is trained for.
 
-A step draws a chip, computes the loss of one batch on it, and takes one step of Adam or SGD. Everything random in step n
-comes from (seed, n), so a run that was cut off goes on with the same numbers.
+A step draws a chip, computes the loss of one batch on it, and takes one step of Adam or SGD. Everything random in step
+n comes from (seed, n), so a run that was cut off goes on with the same numbers.
 
 Adam's rate is relative: a weight moves by at most about this share of its tensor's root mean square a step. Folding
 batch-norms leaves tensors of very different size, and one absolute rate is too large for some and too small for others.
 """
 
+import logging
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -23,13 +24,17 @@ from lhc.train.losses import Loss
 from lhc.train.network import NoisyNetwork
 from lhc.train.settings import Retraining
 
-__all__ = ["Trainer"]
+__all__ = ["Trainer", "device_for"]
+
+log = logging.getLogger("lhc")
 
 _GREATEST_NORM = 1.0
 """SGD: gradients are scaled down to this norm; a chip that happens to be bad must not throw the weights far."""
 _LEAST_SIZE = 1e-3
 """Adam: least root mean square that steps are relative to; biases can be all 0."""
 _BETAS = (0.9, 0.99)
+_WARM_UP = 50
+"""Adam: steps, at most a tenth of all, in which the rate grows from 0: the first ones know little of gradients."""
 
 
 class Trainer:
@@ -113,7 +118,7 @@ class Trainer:
             self.network.draw(strength)
             loss = self._loss(self.network(feeds, self._output), wanted)
             self._optimizer.zero_grad()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
         value = float(loss.detach())
         norm = self._gradient_norm()
         if not math.isfinite(value) or not math.isfinite(norm):
@@ -122,11 +127,19 @@ class Trainer:
                 f" {self._settings.rate / 3:.1g} for example"
             )
         for group, rate in zip(self._optimizer.param_groups, self._rates, strict=True):
-            group["lr"] = rate * 0.5 * (1 + math.cos(math.pi * self.step / self._horizon))
+            group["lr"] = rate * self._share()
         self._optimizer.step()
         self.network.limit()
         self.step += 1
         return value
+
+    def _share(self) -> float:
+        """Share of the starting rate that this step takes."""
+        cosine = 0.5 * (1 + math.cos(math.pi * self.step / self._horizon))
+        warm_up = min(_WARM_UP, self._horizon // 10)
+        if self._settings.optimizer == "sgd" or self.step >= warm_up:
+            return cosine
+        return cosine * (self.step + 1) / warm_up
 
     def _targets(self, feeds: Mapping[str, Array], targets: Array | None) -> Tensor:
         if self._settings.loss == "distillation":
@@ -146,13 +159,41 @@ class Trainer:
     def state(self) -> dict[str, object]:
         """What `resume` needs besides the weights."""
         assert self._optimizer is not None
-        return {"step": self.step, "first": self._first, "rates": self._rates, "optimizer": self._optimizer.state_dict()}
+        return {
+            "step": self.step,
+            "first": self._first,
+            "rates": self._rates,
+            "optimizer": self._optimizer.state_dict(),
+        }
 
     def resume(self, state: Mapping[str, Any]) -> None:
         """Go on where a state was taken, after `begin` and once the weights are loaded."""
         assert self._optimizer is not None
         self.step, self._first, self._rates = state["step"], state["first"], tuple(state["rates"])
         self._optimizer.load_state_dict(state["optimizer"])
+
+
+def device_for(network: NoisyNetwork, feeds: Mapping[str, Array]) -> torch.device:
+    """A GPU where torch has one and the whole network runs on it; else the CPU.
+
+    Args:
+        network: on the CPU, where it is again afterwards.
+        feeds: a few samples.
+    """
+    cpu = torch.device("cpu")
+    if not torch.cuda.is_available():
+        return cpu
+    gpu = torch.device("cuda")
+    try:
+        network.to(gpu)
+        with torch.no_grad():
+            network(feeds, network.module.graph.outputs[0])
+    except ModelError as error:
+        log.warning("training on the CPU, since the GPU cannot run the network: %s", error)
+        return cpu
+    finally:
+        network.to(cpu)
+    return gpu
 
 
 def _size(parameter: Tensor) -> float:

@@ -1,9 +1,9 @@
 """Which stored tensors retraining changes, and how the new values get back into the model.
 
 A product's weight may be an initializer, the tensor of a Constant node, or what moves (Transpose, Reshape, ...) make of
-one: the stored tensor is what is trained, and what shares it shares it still. Tensors of layers that share their devices
-because they hold the same numbers are trained as one, or they would come to need tiles of their own. Biases of products
-(third operands) are trained too, where they are stored. Nothing else of the model changes.
+one: the stored tensor is what is trained, and what shares it shares it still. Tensors of layers that share their
+devices because they hold the same numbers are trained as one, or they would come to need tiles of their own. Biases of
+products (third operands) are trained too, where they are stored. Nothing else of the model changes.
 """
 
 from collections.abc import Iterator, Mapping
@@ -51,7 +51,9 @@ def find_trained(model: OnnxModel, graph: LayerGraph) -> Trained:
     values: dict[str, Array] = {}
     aliases: dict[str, str] = {}
     of_layer: dict[str, str] = {}
-    layers = [layer for layer in graph.candidates if layer.weight is not None and layer.weight.dtype.startswith("float")]
+    layers = [
+        layer for layer in graph.candidates if layer.weight is not None and layer.weight.dtype.startswith("float")
+    ]
     standing = {group[0]: group for group in graph.tied(layer.name for layer in layers)}
     for group in standing.values():
         first = ""

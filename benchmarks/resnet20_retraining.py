@@ -1,0 +1,119 @@
+"""Retrain ResNet20 for its analog tiles, then judge it on the 10,000 test images of CIFAR-10.
+
+    LHC_DATA=... python benchmarks/resnet20_retraining.py train -o FOLDER [--steps 400] [--lr 0.002]
+    LHC_DATA=... python benchmarks/resnet20_retraining.py judge -o FOLDER [--draws 10]
+
+``train`` trains for every layer analog but conv1 and linear, on the training images without 900 that judge before and
+after; it writes ``FOLDER/resnet20.lhc.onnx`` and can be killed and started again. ``judge`` measures placements on the
+test images, one draw at a time, and keeps every result in ``FOLDER/judged.json``; a second run goes on behind them.
+"""
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+import lhc
+from lhc.files import write_file
+from lhc.metrics import get_metric
+from lhc.models import cifar10, zoo_entry
+from lhc.preparing import Request, prepare_run
+from lhc.task import Task
+from lhc.train import Retraining
+
+HELD_OUT = 900
+"""Training images that train nothing."""
+SEED = 20250317
+DAY = 86400.0
+YEAR = 365 * DAY
+DIGITAL = {
+    "all analog": "",
+    "98.9 %": "conv1 linear",
+    "96.0 %": "conv1 linear layer2.0.conv1",
+    "93.1 %": "conv1 linear layer1.2.conv1",
+    "90.2 %": "conv1 linear layer1.2.conv1 layer2.0.conv1",
+}
+"""Placements by their share of MACs that is analog: the digital layers."""
+TIMES = {"1 day": DAY, "1 s": 1.0, "1 h": 3600.0, "1 month": 30 * DAY, "1 year": YEAR, "10 years": 10 * YEAR}
+
+
+def training_images() -> tuple[Task, Task]:
+    """Images that train, and those that judge."""
+    images, labels = cifar10.load("train")
+    order = np.random.default_rng(SEED).permutation(len(images))
+    task = Task({"x": images}, labels, get_metric("accuracy"), finite=True)
+    return task.take(np.sort(order[HELD_OUT:])), task.take(np.sort(order[:HELD_OUT]))
+
+
+def train(folder: Path, steps: int, rate: float) -> None:
+    """Retrain, and write the model."""
+    started = time.process_time()
+
+    def tell(what: str, done: int, total: int) -> None:
+        if done % 20 == 0 or done == total:
+            print(f"{what}: {done}/{total}, {time.process_time() - started:.0f} CPU s", file=sys.stderr, flush=True)
+
+    trains, judges = training_images()
+    names = [layer.name for layer in lhc.analyze("resnet20").graph.candidates]
+    result = lhc.retrain(
+        "resnet20",
+        trains,
+        verify_data=judges,
+        settings=Retraining(steps=steps, learning_rate=rate, augment="crop-flip", validations=4),
+        placement=[name for name in names if name not in DIGITAL["98.9 %"].split()],
+        checkpoint=folder,
+        draws=5,
+        progress=tell,
+    )
+    result.save(folder / "resnet20.lhc.onnx", force=True)
+    for note in result.notes:
+        print(note)
+    print(f"{time.process_time() - started:.0f} CPU s")
+
+
+def judge(folder: Path, draws: int) -> None:
+    """Measure what is missing, one draw after the other, saving after each."""
+    where = folder / "judged.json"
+    found: dict[str, list[float]] = json.loads(where.read_text()) if where.exists() else {}
+    models = {"retrained": str(folder / "resnet20.lhc.onnx"), "as trained": "resnet20"}
+    task = zoo_entry("resnet20").task()
+    works = {
+        name: prepare_run(Request(model, task, hardware="lionheart"), "all-analog", None)
+        for name, model in models.items()
+    }
+    jobs = [("1 day", share) for share in DIGITAL] + [(label, "96.0 %") for label in TIMES if label != "1 day"]
+    for draw in range(draws):
+        for label, share in jobs:
+            for name, (work, analog, _) in works.items():
+                key = "|".join([name, label, share, str(draw)])
+                if key in found:
+                    continue
+                bench = work.bench(task)
+                placement = analog - frozenset(DIGITAL[share].split())
+                measured = bench.measure(placement, range(draw, draw + 1), key, TIMES[label])
+                found[key] = [float(measured.values[0]), bench.baseline]
+                write_file(where, lambda file: file.write(json.dumps(found, indent=0).encode()))
+                print(key, *found[key], flush=True)
+
+
+def main() -> None:
+    """Run one of the two steps."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=["train", "judge"])
+    parser.add_argument("-o", "--out", type=Path, required=True)
+    parser.add_argument("--steps", type=int, default=400)
+    parser.add_argument("--lr", type=float, default=2e-3)
+    parser.add_argument("--draws", type=int, default=10)
+    options = parser.parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
+    if options.what == "train":
+        train(options.out, options.steps, options.lr)
+    else:
+        judge(options.out, options.draws)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,241 @@
+"""Retraining between measuring and training: what trains a prepared network, and what judges the result.
+
+Drops are against the network as it was before any training, on samples that took no part in it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lhc.errors import DataError, LhcError, MissingDependencyError, UsageError
+from lhc.measure import stratified_order
+from lhc.metrics import get_metric
+from lhc.model import OnnxModel
+from lhc.onnx_io import load_model, read_plan
+from lhc.opening import Opened
+from lhc.plan import Retrained
+from lhc.preparing import Work, calibrated
+from lhc.task import Array, Task
+from lhc.train import Retraining
+
+if TYPE_CHECKING:
+    from lhc.train.checkpoints import Checkpoint
+    from lhc.train.fitting import Fitted
+    from lhc.train.network import NoisyNetwork
+    from lhc.train.trainer import Trainer
+    from lhc.train.weights import Trained
+
+__all__ = ["Course", "check_apart", "retrained_from", "split_off"]
+
+VALIDATION_SAMPLES = 500
+VALIDATION_DRAWS = 3
+CHECKED_SAMPLES = 2
+"""Samples on which the network that is trained is compared with onnxruntime."""
+
+Weights = Mapping[str, Array]
+
+
+def check_apart(training: Task, judging: Task) -> None:
+    """Refuse to judge on the samples that are trained on.
+
+    Raises:
+        UsageError: they are the same.
+    """
+    inputs = [Task(task.inputs, None, get_metric("agreement"), finite=True) for task in (training, judging)]
+    if inputs[0].digest == inputs[1].digest:
+        raise UsageError(
+            "the training data and --data are the same samples: a network that was trained on what judges it looks"
+            " better than it is; leave --train-data out, and --data is split"
+        )
+
+
+def split_off(task: Task, training: int, parts: int) -> tuple[Task, Task]:
+    """Samples for training, and the others, by a fixed permutation that is stratified by label.
+
+    Args:
+        task: all samples.
+        training: parts that train.
+        parts: of how many.
+
+    Raises:
+        DataError: there are too few samples to split.
+    """
+    if len(task) < 10 * parts:
+        raise DataError(f"{len(task)} samples are too few to split them into training and judging; give more")
+    order = stratified_order(task)
+    trains = np.arange(len(order)) % parts < training
+    return task.take(np.sort(order[trains])), task.take(np.sort(order[~trains]))
+
+
+def retrained_from(path: Path, model: OnnxModel) -> bool:
+    """Whether a file is what retraining this very model wrote."""
+    if not path.is_file():
+        return False
+    try:
+        plan = read_plan(load_model(path))
+    except LhcError:
+        return False
+    outcome = None if plan is None else plan.outcome
+    return outcome is not None and outcome.retrained is not None and outcome.retrained.source == model.source
+
+
+@dataclass(frozen=True, eq=False)
+class Course:
+    """A prepared network with the samples and settings it is trained with.
+
+    Attributes:
+        work: the network as it was given.
+        samples: for training.
+        settings: how.
+        checkpoints: folder for states, or None.
+    """
+
+    work: Work
+    samples: Task
+    settings: Retraining
+    checkpoints: Path | None = None
+
+    @cached_property
+    def trained(self) -> "Trained":
+        """The stored tensors that are trained."""
+        try:
+            from lhc.train.weights import find_trained
+        except ImportError as error:
+            raise MissingDependencyError(f"retraining needs PyTorch: {error}") from error
+        return find_trained(self.work.model, self.work.graph)
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps in all."""
+        return self.settings.steps_for(len(self.samples))
+
+    def network(self, work: Work | None = None) -> "NoisyNetwork":
+        """A trainable copy of the network, checked against onnxruntime product by product.
+
+        Args:
+            work: another state of the network.
+
+        Raises:
+            ModelError: it cannot be differentiated, or computes something else.
+        """
+        from lhc.train.network import NoisyNetwork
+
+        of = work or self.work
+        hardware, ranges = of.plan.hardware, of.plan.ranges
+        network = NoisyNetwork(of.model, of.graph, self.trained, hardware, of.t_s, self.settings.noise, ranges)
+        if work is not None:
+            network.load(self.weights_of(work))
+        network.check(next(self.samples.blocks(CHECKED_SAMPLES))[1])
+        return network
+
+    def trainer(self, horizon: int) -> "Trainer":
+        """A trainer of the network as it was given.
+
+        Args:
+            horizon: steps in which the learning rate falls to 0.
+
+        Raises:
+            ModelError, DataError, UsageError: the network, the samples or the settings cannot be trained with.
+        """
+        from lhc.train.batches import Batches, load_augment
+        from lhc.train.losses import load_loss
+        from lhc.train.trainer import Trainer, device_for
+
+        settings = self.settings
+        network, digital = self.network(), self.network()
+        feeds = next(self.samples.blocks(CHECKED_SAMPLES))[1]
+        device = device_for(network, feeds)
+        network.to(device)
+        digital.to(device)
+        batches = Batches(self.samples, settings.batch_size, settings.seed, load_augment(settings.augment))
+        output = self.work.request.output or self.work.graph.outputs[0]
+        return Trainer(network, digital, batches, load_loss(settings.loss), settings, output, horizon)
+
+    def work_with(self, weights: Weights) -> Work:
+        """The work with trained weights; its drops are against the network as it was given.
+
+        Raises:
+            ModelError: the weights cannot be written into the model.
+        """
+        from lhc.train.weights import with_weights
+
+        model = replace(self.work.model, proto=with_weights(self.work.model, self.trained, weights))
+        graph = Opened(model, None).graph(None, self.work.task)
+        plan = self.work.plan.model_copy(update={"source": model.source})
+        work = replace(self.work, model=model, graph=graph, plan=plan, original=self.work)
+        return calibrated(work, sorted(plan.analog.union(work.measurable)))
+
+    def train(self, analog: frozenset[str], validation: Task) -> tuple[Work, Retrained]:
+        """Train for a placement once.
+
+        Args:
+            analog: the analog layers.
+            validation: samples on which the course of the training is watched.
+
+        Returns:
+            The work with the new weights, and how they came about.
+        """
+        from lhc.train.fitting import fit
+
+        watched = validation.head(VALIDATION_SAMPLES)
+
+        def drop(weights: Weights) -> float:
+            bench = self.work_with(weights).bench(watched)
+            return float(bench.measure(analog, range(VALIDATION_DRAWS), "validating").drops.mean())
+
+        fitted = fit(
+            self.trainer(self.steps),
+            analog,
+            self.settings,
+            self.steps,
+            drop,
+            self._checkpoint(analog, watched),
+            self.work.request.progress,
+        )
+        after = self.work_with(fitted.weights)
+        self.network(after)
+        return after, self.record(analog, fitted)
+
+    def weights_of(self, work: Work) -> dict[str, Array]:
+        """The trained tensors as another state of the network has them."""
+        from lhc.train.weights import find_trained
+
+        return dict(find_trained(work.model, work.graph).values)
+
+    def record(self, analog: frozenset[str], fitted: "Fitted") -> Retrained:
+        """What a plan says about a training."""
+        return Retrained(
+            source=self.work.model.source,
+            layers=tuple(sorted(analog)),
+            steps=fitted.step,
+            batch_size=self.settings.batch_size,
+            loss=self.settings.loss,
+            seed=self.settings.seed,
+            samples=len(self.samples),
+            data=self.samples.digest,
+            curve=fitted.curve,
+        )
+
+    def facts(self) -> dict[str, object]:
+        """What decides the result of a training, apart from the placement."""
+        return {
+            "model": self.work.model.source,
+            "hardware": self.work.plan.hardware.model_dump(mode="json"),
+            "t_s": self.work.t_s,
+            "samples": self.samples.digest,
+            "settings": repr(self.settings),
+            "seed": self.work.request.seed,
+            "output": self.work.request.output,
+        }
+
+    def _checkpoint(self, analog: frozenset[str], validation: Task) -> "Checkpoint | None":
+        if self.checkpoints is None:
+            return None
+        from lhc.train.checkpoints import Checkpoint
+
+        facts = {**self.facts(), "analog": sorted(analog), "validation": validation.digest}
+        return Checkpoint.of(self.checkpoints, facts)

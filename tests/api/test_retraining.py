@@ -1,0 +1,149 @@
+"""Retraining a placed model by the API and the command line, on the digits of the package."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+from typer.testing import CliRunner
+
+import lhc
+from lhc.cli.app import app
+from lhc.errors import UsageError
+from lhc.metrics import get_metric
+from lhc.model import without_annotations
+from lhc.models import zoo_entry
+from lhc.onnx_io import load_model, read_plan
+from lhc.preparing import Request, prepare_run
+from lhc.retraining import Course
+from lhc.task import Task
+
+pytestmark = pytest.mark.analog
+
+
+@dataclass(frozen=True)
+class Ran:
+    code: int
+    stdout: str
+    stderr: str
+
+
+def cli(*arguments: object) -> Ran:
+    result = CliRunner().invoke(app, [*map(str, arguments)])
+    return Ran(result.exit_code, result.stdout, result.stderr)
+
+
+TEN = lhc.Retraining(steps=10, batch_size=64, validations=1)
+
+
+@pytest.fixture(scope="module")
+def digits() -> Task:
+    return zoo_entry("digits").task()
+
+
+@pytest.fixture(scope="module")
+def result() -> lhc.PartitionResult:
+    return lhc.retrain("digits", settings=TEN, placement="all-analog", draws=2)
+
+
+def without_values(proto: onnx.ModelProto) -> bytes:
+    copy = without_annotations(proto)
+    for tensor in copy.graph.initializer:
+        if tensor.data_type == onnx.TensorProto.FLOAT:
+            tensor.ClearField("raw_data")
+    return bytes(copy.SerializeToString(deterministic=True))
+
+
+def test_the_better_weights_are_kept_and_said(result: lhc.PartitionResult) -> None:
+    outcome = result.plan.outcome
+    assert outcome is not None
+    (note,) = (note for note in result.notes if "training" in note)
+    kept = "the trained weights are kept" in note
+    assert kept == (outcome.retrained is not None)
+    assert kept or "before training are kept" in note
+    assert len(result.plan.analog) == len(result.plan.layers)
+
+
+def test_nothing_but_weights_and_annotations_differs(result: lhc.PartitionResult, tmp_path: Path) -> None:
+    before = zoo_entry("digits").model()
+    path = result.save(tmp_path / "digits.lhc.onnx")
+    after = onnx.load(path)
+    onnx.checker.check_model(after)
+    assert without_values(before) == without_values(after)
+    plan = read_plan(load_model(path))
+    assert plan == result.plan
+    assert plan is not None
+    assert plan.source == load_model(path).source
+
+
+def test_drops_are_against_the_network_before_training(digits: Task) -> None:
+    """Weights that are made useless look useless, though their own digital network is as bad."""
+    work, analog, _ = prepare_run(Request("digits", digits.head(100), draws=2), "all-analog", None)
+    course = Course(work, digits, TEN)
+    broken = course.work_with({name: np.zeros_like(value) for name, value in course.trained.values.items()})
+    before, after = (w.bench(w.task) for w in (work, broken))
+    assert after.baseline == before.baseline > 0.9
+    layer = frozenset(sorted(analog)[:1])
+    for placement in (layer, frozenset[str]()):
+        assert after.measure(placement, range(2), "").drops.min() > 0.5
+    unlabelled = Task(digits.inputs, None, get_metric("agreement")).head(100)
+    assert broken.bench(unlabelled).measure(layer, range(2), "").drops.min() > 0.5
+    assert broken.bench(unlabelled.with_metric(get_metric("kl"))).baseline == 0
+
+
+def test_the_same_samples_for_training_and_judging_are_refused(digits: Task) -> None:
+    with pytest.raises(UsageError, match="the same samples"):
+        lhc.retrain("digits", digits, verify_data=digits, settings=TEN, placement="all-analog", draws=2)
+
+
+def test_a_model_without_analog_layers_is_refused(digits: Task) -> None:
+    with pytest.raises(UsageError, match="no layer is analog"):
+        lhc.retrain("digits", digits, settings=TEN, draws=2)
+
+
+def test_command_line(digits: Task, tmp_path: Path) -> None:
+    model = tmp_path / "net.lhc.onnx"
+    lhc.partition("digits", strategy="first-last", draws=2, samples=100).save(model)
+    np.savez(tmp_path / "train.npz", x=np.asarray(digits.inputs["x"][:]), labels=np.asarray(digits.targets))
+    command = ["retrain", str(model), "--data", str(tmp_path / "train.npz"), "--steps", "10", "--batch-size", "64"]
+    command += ["--draws", "2", "--max-drop", "1", "--validations", "1", "--quiet", "--json"]
+    first = cli(*command)
+    assert first.code == 0, first.stderr
+    document = json.loads(first.stdout)
+    assert document["within_budget"]
+    written = tmp_path / "net.retrained.lhc.onnx"
+    before, after = load_model(model), load_model(written)
+    assert without_values(before.proto) == without_values(after.proto)
+    plans = read_plan(before), read_plan(after)
+    assert plans[0] is not None
+    assert plans[1] is not None
+    assert plans[0].analog == plans[1].analog
+    changed = [
+        a.name
+        for a, b in zip(before.proto.graph.initializer, after.proto.graph.initializer, strict=True)
+        if not np.array_equal(numpy_helper.to_array(a), numpy_helper.to_array(b))
+    ]
+    assert bool(changed) == (document["retrained"] is not None)
+    content = written.read_bytes()
+    assert cli(*command).code == 0, "the same command may replace what it wrote"
+    assert written.read_bytes() == content
+    written.write_bytes(b"somebody's")
+    refused = cli(*command)
+    assert refused.code == 2
+    assert "--force" in refused.stderr
+    assert written.read_bytes() == b"somebody's"
+
+
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [(["--steps", "0"], "--steps"), (["--loss", "hinge"], "hinge"), (["--augment", "mirror"], "--augment")],
+    ids=["steps", "loss", "augment"],
+)
+def test_options_that_make_no_sense(tmp_path: Path, options: list[str], word: str) -> None:
+    found = cli("retrain", "digits", "--all-analog", "-o", str(tmp_path / "o.onnx"), "--draws", "2", *options)
+    assert found.code == 2
+    assert word in found.stderr
+    assert not list(tmp_path.iterdir())

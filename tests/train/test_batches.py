@@ -1,0 +1,138 @@
+"""Order of batches, augmentation and losses."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional
+
+from lhc.errors import DataError, UsageError
+from lhc.metrics import get_metric
+from lhc.task import Array, Task
+from lhc.train.batches import Batches, crop_flip, load_augment
+from lhc.train.losses import distillation, load_loss
+from lhc.train.settings import Retraining
+
+
+def task(samples: int) -> Task:
+    x = np.arange(samples, dtype=np.float32)[:, None]
+    return Task({"x": x, "scalar": np.array(3, np.float32)}, np.arange(samples), get_metric("accuracy"))
+
+
+def test_every_epoch_sees_every_sample_once_in_an_order_of_its_own() -> None:
+    batches = Batches(task(12), 4, seed=0)
+    epochs = [np.concatenate([batches.batch(3 * e + i)[0]["x"][:, 0] for i in range(3)]) for e in range(3)]
+    assert all(sorted(epoch.tolist()) == list(range(12)) for epoch in epochs)
+    assert len({tuple(epoch) for epoch in epochs}) == 3
+
+
+def test_a_batch_depends_on_its_number_and_the_seed_alone() -> None:
+    first, second = Batches(task(13), 4, seed=0), Batches(task(13), 4, seed=0)
+    for step in (0, 1, 7, 3):
+        feeds, targets = first.batch(step)
+        again, targets_again = second.batch(step)
+        assert np.array_equal(feeds["x"], again["x"])
+        assert targets is not None
+        assert targets_again is not None
+        assert np.array_equal(targets, targets_again)
+        assert np.array_equal(feeds["x"][:, 0], targets), "targets go with their samples"
+        assert feeds["scalar"] == 3
+    assert not np.array_equal(Batches(task(13), 4, seed=1).batch(0)[0]["x"], first.batch(0)[0]["x"])
+
+
+def test_fewer_samples_than_a_batch_are_refused() -> None:
+    with pytest.raises(DataError, match="--batch-size"):
+        Batches(task(3), 4, seed=0)
+
+
+def test_images_are_moved_and_mirrored_and_nothing_else_changes() -> None:
+    images = np.arange(1, 2 * 6 * 6 + 1, dtype=np.float32).reshape(1, 2, 6, 6)
+    feeds: dict[str, Array] = {"x": images, "other": np.ones((1, 3))}
+    seen = set()
+    for seed in range(400):
+        moved = crop_flip(feeds, np.random.default_rng(seed))
+        assert moved["other"] is feeds["other"]
+        seen.add(moved["x"].tobytes())
+        assert moved["x"].shape == images.shape
+        kept = moved["x"][moved["x"] != 0]
+        assert set(kept.tolist()) <= set(images.ravel().tolist())
+    padded = np.pad(images, ((0, 0), (0, 0), (4, 4), (4, 4)))
+    windows = [padded[..., top : top + 6, left : left + 6] for top in range(9) for left in range(9)]
+    allowed = {np.ascontiguousarray(w[..., ::step]).tobytes() for w in windows for step in (1, -1)}
+    assert seen <= allowed
+    assert len(seen) > 100
+
+
+def test_a_users_augmentation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = [
+        "def double(feeds, rng): return {k: 2 * v for k, v in feeds.items()}",
+        "def cut(feeds, rng): return {k: v[:1] for k, v in feeds.items()}",
+        "def none(feeds, rng): pass",
+    ]
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my_augment.py").write_text("\n".join(lines))
+    feeds = {"x": np.ones((3, 1), np.float32)}
+    rng = np.random.default_rng(0)
+    double = load_augment("my_augment:double")
+    assert double is not None
+    assert np.array_equal(double(feeds, rng)["x"], 2 * feeds["x"])
+    for name, why in (("cut", "must stay"), ("none", "same inputs")):
+        augment = load_augment(f"my_augment:{name}")
+        assert augment is not None
+        with pytest.raises(UsageError, match=why):
+            augment(feeds, rng)
+    with pytest.raises(UsageError, match="--augment"):
+        load_augment("mirror")
+    assert load_augment("none") is None
+
+
+def test_distillation_is_the_divergence_from_the_digital_network_or_its_normalised_error() -> None:
+    torch.manual_seed(0)
+    found, digital = torch.randn(6, 3, 4), torch.randn(6, 3, 4)
+    p, q = functional.softmax(digital, -1), functional.softmax(found, -1)
+    expected = (p * (p / q).log()).sum(-1).mean()
+    torch.testing.assert_close(distillation(found, digital), expected)
+    column, digital_column = torch.randn(6, 1), torch.randn(6, 1)
+    error = (column - digital_column).square().sum() / digital_column.square().sum()
+    torch.testing.assert_close(distillation(column, digital_column), error)
+
+
+def test_losses_that_need_other_targets_say_so() -> None:
+    output = torch.randn(5, 3)
+    classes = torch.tensor([0, 1, 2, 1, 0])
+    torch.testing.assert_close(load_loss("cross-entropy")(output, classes), functional.cross_entropy(output, classes))
+    torch.testing.assert_close(load_loss("mse")(output, output + 1), torch.tensor(1.0))
+    with pytest.raises(DataError, match="one integer class"):
+        load_loss("cross-entropy")(output, torch.randn(5, 3))
+    with pytest.raises(DataError, match="output's shape"):
+        load_loss("mse")(output, classes)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"steps": 10, "epochs": 1.0},
+        {"steps": 0},
+        {"learning_rate": -1.0},
+        {"learning_rate": float("nan")},
+        {"loss": "hinge"},
+        {"optimizer": "lbfgs"},
+        {"noise": "white"},
+        {"ramp": 1.5},
+        {"seed": -1},
+        {"momentum": 1.0},
+        {"patience": 0},
+    ],
+    ids=lambda options: ",".join(options),
+)
+def test_settings_that_make_no_sense_are_refused(options: dict[str, object]) -> None:
+    with pytest.raises(UsageError):
+        Retraining(**options)  # type: ignore[arg-type]
+
+
+def test_epochs_are_counted_in_steps() -> None:
+    assert Retraining(epochs=2.5, batch_size=10).steps_for(1000) == 250
+    assert Retraining(epochs=0.001, batch_size=10).steps_for(1000) == 1
+    assert Retraining(steps=7).steps_for(1000) == 7
+    assert Retraining().steps_for(1000) == 1000

@@ -1,0 +1,207 @@
+"""Whole trainings of a small network: they learn, are repeatable, and go on where they were cut off."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import lhc
+from lhc.errors import DataError, ModelError
+from lhc.hardware import Hardware
+from lhc.metrics import get_metric
+from lhc.model import OnnxModel
+from lhc.models import zoo_entry
+from lhc.onnx_io import read_graph
+from lhc.task import Array, Task
+from lhc.train.batches import Batches
+from lhc.train.checkpoints import Checkpoint
+from lhc.train.fitting import Fitted, fit
+from lhc.train.losses import load_loss
+from lhc.train.network import NoisyNetwork
+from lhc.train.settings import Retraining
+from lhc.train.trainer import Trainer
+from lhc.train.weights import find_trained
+from tests.train.conftest import Build
+
+pytestmark = pytest.mark.analog
+
+TEXT = "g (float[N, 8] x) => (float[N, 4] y) { a = Gemm (x, w, b)  r = Relu (a)  y = Gemm (r, v, c) }"
+STEPS = 30
+
+
+@pytest.fixture
+def model(build: Build, rng: np.random.Generator) -> OnnxModel:
+    shapes = {"w": (8, 16), "b": (16,), "v": (16, 4), "c": (4,)}
+    return build(TEXT, **{name: rng.normal(size=shape).astype(np.float32) for name, shape in shapes.items()})
+
+
+def trainer(model: OnnxModel, settings: Retraining, steps: int = STEPS) -> Trainer:
+    graph = read_graph(model, {"x": (1, 8)})
+    hardware = Hardware.load("lionheart")
+    trained = find_trained(model, graph)
+    networks = [NoisyNetwork(model, graph, trained, hardware, 86400.0, settings.noise) for _ in range(2)]
+    x = np.random.default_rng(1).normal(size=(64, 8)).astype(np.float32)
+    labels = np.random.default_rng(2).integers(0, 4, 64)
+    batches = Batches(Task({"x": x}, labels, get_metric("accuracy")), settings.batch_size, settings.seed)
+    return Trainer(networks[0], networks[1], batches, load_loss(settings.loss), settings, "y", steps)
+
+
+def analog(model: OnnxModel) -> list[str]:
+    return [layer.name for layer in read_graph(model, {"x": (1, 8)}).candidates]
+
+
+def length(weights: object) -> float:
+    """A validation that costs nothing: the size of all weights."""
+    assert isinstance(weights, dict)
+    return float(sum(np.abs(value).sum() for value in weights.values()))
+
+
+def same(a: Fitted, b: Fitted) -> bool:
+    return all(np.array_equal(a.weights[name], b.weights[name]) for name in a.weights) and a.curve == b.curve
+
+
+def test_the_loss_under_noise_falls(model: OnnxModel) -> None:
+    settings = Retraining(batch_size=32, learning_rate=0.02, validations=10, seed=3)
+    fitted = fit(trainer(model, settings, 150), analog(model), settings, 150, length)
+    losses = [point.loss for point in fitted.curve if point.loss is not None]
+    assert len(losses) == 10
+    assert np.mean(losses[-3:]) < 0.8 * np.mean(losses[:2])
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+def test_the_seed_decides_the_result(model: OnnxModel, optimizer: str) -> None:
+    def run(seed: int) -> Fitted:
+        settings = Retraining(batch_size=32, seed=seed, optimizer=optimizer)  # type: ignore[arg-type]
+        return fit(trainer(model, settings), analog(model), settings, STEPS, length)
+
+    assert same(run(0), run(0))
+    assert not same(run(0), run(1))
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+@pytest.mark.parametrize("cut", [1, 9, 26])
+def test_a_training_that_was_cut_off_ends_with_the_same_weights(
+    model: OnnxModel, tmp_path: Path, optimizer: str, cut: int
+) -> None:
+    settings = Retraining(batch_size=32, optimizer=optimizer, validations=3)  # type: ignore[arg-type]
+    whole = fit(trainer(model, settings), analog(model), settings, STEPS, length)
+    checkpoint = Checkpoint.of(tmp_path, {"cut": cut})
+
+    def stop(what: str, done: int, total: int) -> None:
+        if done == cut:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(trainer(model, settings), analog(model), settings, STEPS, length, checkpoint, stop)
+    steps: list[int] = []
+
+    def count(what: str, done: int, total: int) -> None:
+        steps.append(done)
+
+    again = fit(trainer(model, settings), analog(model), settings, STEPS, length, checkpoint, count)
+    assert same(whole, again)
+    assert len(steps) == STEPS - (cut // 10 * 10 if cut < 25 else 25)
+    assert same(fit(trainer(model, settings), analog(model), settings, STEPS, length, checkpoint), again)
+
+
+def test_patience_ends_early_with_the_weights_of_the_best_validation(model: OnnxModel) -> None:
+    settings = Retraining(batch_size=32, validations=10, patience=2)
+    drops = iter([0.5, 0.4, 0.3, 0.35, 0.3001, 0.1])
+    seen: list[dict[str, Array]] = []
+
+    def validate(weights: object) -> float:
+        assert isinstance(weights, dict)
+        seen.append(weights)
+        return next(drops)
+
+    fitted = fit(trainer(model, settings), analog(model), settings, STEPS, validate)
+    assert [point.drop for point in fitted.curve] == [0.5, 0.4, 0.3, 0.35, 0.3001]
+    assert fitted.step == 6
+    assert all(np.array_equal(fitted.weights[name], seen[2][name]) for name in seen[2])
+
+
+def test_noise_grows_with_the_ramp(model: OnnxModel) -> None:
+    settings = Retraining(batch_size=32, ramp=0.5, validations=1)
+    one = trainer(model, settings, 8)
+    strengths = []
+    step = one.train_step
+
+    def watched(strength: float) -> float:
+        strengths.append(strength)
+        return step(strength)
+
+    one.train_step = watched  # type: ignore[method-assign]
+    fit(one, analog(model), settings, 8, length)
+    assert strengths == [0.25, 0.5, 0.75, 1, 1, 1, 1, 1]
+
+
+def test_divergence_says_what_to_do(model: OnnxModel) -> None:
+    settings = Retraining(batch_size=32, optimizer="sgd", learning_rate=1e30)
+    with pytest.raises(ModelError, match="--lr"):
+        fit(trainer(model, settings), analog(model), settings, STEPS, length)
+
+
+def test_a_loss_that_needs_targets_says_so(model: OnnxModel) -> None:
+    settings = Retraining(batch_size=32, loss="cross-entropy")
+    one = trainer(model, settings)
+    one._batches._task = Task(one._batches._task.inputs, None, get_metric("agreement"))
+    with pytest.raises(DataError, match="--label-key"):
+        fit(one, analog(model), settings, STEPS, length)
+
+
+def test_weights_are_clipped_where_the_hardware_says_so(model: OnnxModel) -> None:
+    base = Hardware.load("lionheart")
+    hardware = base.model_copy(update={"training": base.training.model_copy(update={"clip_sigma": 1.0})})
+    graph = read_graph(model, {"x": (1, 8)})
+    network = NoisyNetwork(model, graph, find_trained(model, graph), hardware, 86400.0)
+    network.place(analog(model)[:1])
+    before = network.weights()
+    network.limit()
+    after = network.weights()
+    np.testing.assert_allclose(np.abs(after["w"]).max(), before["w"].std(ddof=1), rtol=1e-5)
+    assert np.array_equal(after["v"], before["v"])
+
+
+def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
+    checkpoint = Checkpoint.of(tmp_path, {})
+    checkpoint.path.write_bytes(b"no checkpoint")
+    with pytest.raises(DataError, match=str(checkpoint.path)):
+        checkpoint.read()
+
+
+def test_checkpoints_of_different_trainings_are_different_files(tmp_path: Path) -> None:
+    assert Checkpoint.of(tmp_path, {"seed": 0}).path != Checkpoint.of(tmp_path, {"seed": 1}).path
+
+
+@pytest.mark.slow
+def test_a_killed_command_writes_the_same_file_when_it_is_started_again(tmp_path: Path) -> None:
+    """SIGKILL in the middle of the training, more than once."""
+    model = tmp_path / "digits.lhc.onnx"
+    lhc.partition("digits", strategy="all-analog", draws=2).save(model)
+    command = [sys.executable, "-m", "lhc", "retrain", str(model), "--data", str(tmp_path / "train.npz")]
+    command += ["--steps", "60", "--draws", "2", "--batch-size", "64", "--validations", "2", "--max-drop", "1"]
+    task = zoo_entry("digits").task()
+    np.savez(tmp_path / "train.npz", x=np.asarray(task.inputs["x"][:]), labels=np.asarray(task.targets))
+    environment = {**os.environ, "LHC_CACHE": str(tmp_path / "cache")}
+    whole, parts = tmp_path / "whole.onnx", tmp_path / "parts.onnx"
+    subprocess.run([*command, "-o", str(whole)], check=True, env=environment, capture_output=True)
+    folder = tmp_path / "states"
+    last = ""
+    for _ in range(2):
+        with subprocess.Popen([*command, "-o", str(parts), "--checkpoint", str(folder)], env=environment) as process:
+            deadline = time.monotonic() + 300
+            while process.poll() is None and time.monotonic() < deadline:
+                state = "".join(f"{path}{path.stat().st_mtime_ns}" for path in folder.glob("*.pt"))
+                if state not in ("", last):
+                    last = state
+                    break
+                time.sleep(0.05)
+            process.send_signal(signal.SIGKILL)
+    assert not parts.exists()
+    subprocess.run([*command, "-o", str(parts), "--checkpoint", str(folder)], check=True, env=environment)
+    assert parts.read_bytes() == whole.read_bytes()

@@ -1,0 +1,121 @@
+"""Which tensors are trained, and how they get back into the file."""
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, numpy_helper
+
+from lhc.errors import ModelError
+from lhc.model import OnnxModel
+from lhc.onnx_io import load_model, read_graph
+from lhc.train.weights import find_trained, with_weights
+from tests.train.conftest import Build
+
+
+def normal(*shape: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+
+
+def blanked(proto: onnx.ModelProto, names: set[str]) -> bytes:
+    """The model's bytes without the values of these tensors."""
+    copy = onnx.ModelProto()
+    copy.CopyFrom(proto)
+    constants = [a.t for n in copy.graph.node if n.op_type == "Constant" and n.output[0] in names for a in n.attribute]
+    for tensor in [*(t for t in copy.graph.initializer if t.name in names), *constants]:
+        for field in ("raw_data", "float_data", "double_data"):
+            tensor.ClearField(field)
+    return bytes(copy.SerializeToString(deterministic=True))
+
+
+def retrained(model: OnnxModel) -> tuple[onnx.ModelProto, dict[str, np.ndarray], set[str]]:
+    """The model with other weights, the weights, and the names of all tensors that may have changed."""
+    trained = find_trained(model, read_graph(model))
+    weights = {name: value + 1 for name, value in trained.values.items()}
+    return with_weights(model, trained, weights), weights, {*trained.values, *trained.aliases}
+
+
+def test_only_values_of_trained_tensors_change(build: Build) -> None:
+    model = build(
+        "g (float[N, 4] x) => (float[N, 2] y) { a = Gemm (x, w, b)  r = Relu (a)  s = Mul (r, t)  y = MatMul (s, v) }",
+        w=normal(4, 3), b=normal(3), t=normal(3), v=normal(3, 2),
+    )  # fmt: skip
+    model.proto.doc_string = "kept"
+    model.proto.metadata_props.add(key="someone", value="else")
+    proto, weights, names = retrained(model)
+    assert names == {"w", "b", "v"}
+    stored = {t.name: numpy_helper.to_array(t) for t in proto.graph.initializer}
+    assert all(np.array_equal(stored[name], weights[name]) for name in names)
+    assert blanked(proto, names) == blanked(model.proto, names)
+    assert proto.SerializeToString() != model.proto.SerializeToString()
+
+
+def test_values_stay_in_the_form_in_which_they_were_stored(build: Build) -> None:
+    model = build("g (float[N, 2] x) => (float[N, 2] y) { y = MatMul (x, w) }", w=normal(2, 2))
+    tensor = model.proto.graph.initializer[0]
+    tensor.CopyFrom(onnx.helper.make_tensor("w", TensorProto.FLOAT, [2, 2], [1.0, 2.0, 3.0, 4.0]))
+    assert len(tensor.float_data) == 4
+    proto, _, _ = retrained(model)
+    assert list(proto.graph.initializer[0].float_data) == [2.0, 3.0, 4.0, 5.0]
+    assert not proto.graph.initializer[0].HasField("raw_data")
+
+
+def test_weights_in_constant_nodes_and_behind_a_transpose(build: Build) -> None:
+    text = """g (float[N, 3] x) => (float[N, 3] y) {
+      c = Constant <value: tensor = float[3, 3] {1, 2, 3, 4, 5, 6, 7, 8, 9}> ()
+      a = MatMul (x, c)
+      t = Transpose <perm = [1, 0]> (w)
+      y = MatMul (a, t)
+    }"""
+    proto, _, names = retrained(build(text, w=normal(3, 3)))
+    assert names == {"c", "w"}
+    assert np.array_equal(numpy_helper.to_array(proto.graph.node[0].attribute[0].t).ravel(), np.arange(2, 11))
+    assert np.array_equal(numpy_helper.to_array(proto.graph.initializer[0]), normal(3, 3) + 1)
+
+
+def test_equal_weights_are_one_and_stay_equal(build: Build) -> None:
+    """Exporters store the weights of repeated blocks more than once; they share tiles, so they must not part."""
+    text = "g (float[N, 3] x) => (float[N, 3] y) { a = MatMul (x, w)  y = MatMul (a, copy) }"
+    model = build(text, w=normal(3, 3), copy=normal(3, 3))
+    proto, weights, names = retrained(model)
+    assert set(weights) == {"w"}
+    assert names == {"w", "copy"}
+    graph = read_graph(load_model(proto))
+    assert graph.tied(layer.name for layer in graph.candidates) == (tuple(layer.name for layer in graph.candidates),)
+
+
+def test_an_initializer_of_two_layers_is_trained_once(build: Build) -> None:
+    text = "g (float[N, 3] x) => (float[N, 3] y) { a = MatMul (x, w)  y = MatMul (a, w) }"
+    model = build(text, w=normal(3, 3))
+    assert set(find_trained(model, read_graph(model)).values) == {"w"}
+
+
+@pytest.mark.parametrize(
+    ("text", "weights", "why"),
+    [
+        (
+            "g (float[N, 2] x) => (float[N, 2] y) { w = DequantizeLinear (q, s)  y = MatMul (x, w) }",
+            {"q": np.array([[1, 2], [3, 4]], np.int8), "s": np.array(0.5, np.float32)},
+            "DequantizeLinear",
+        ),
+        ("g (float16[N, 2] x) => (float16[N, 2] y) { y = MatMul (x, w) }", {"w": np.eye(2, dtype="half")}, "float16"),
+    ],
+    ids=["quantised", "half"],
+)  # fmt: skip
+def test_weights_that_cannot_be_trained_are_refused_by_the_name_of_their_layer(
+    build: Build, text: str, weights: dict[str, np.ndarray], why: str
+) -> None:
+    model = build(text, **weights)
+    name = next(node.name for node in model.proto.graph.node if node.op_type == "MatMul")
+    with pytest.raises(ModelError, match=why) as error:
+        find_trained(model, read_graph(model))
+    assert repr(name) in str(error.value)
+
+
+def test_sparse_weights_are_refused(build: Build) -> None:
+    model = build("g (float[N, 2] x) => (float[N, 2] y) { y = MatMul (x, w) }", w=normal(2, 2))
+    del model.proto.graph.initializer[:]
+    values = numpy_helper.from_array(np.array([1.0, 2.0], np.float32), "w")
+    indices = numpy_helper.from_array(np.array([0, 3], np.int64))
+    model.proto.graph.sparse_initializer.append(onnx.helper.make_sparse_tensor(values, indices, [2, 2]))
+    with pytest.raises(ModelError, match="w: sparse weights cannot be retrained"):
+        retrained(model)
