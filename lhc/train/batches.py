@@ -32,8 +32,8 @@ def crop_flip(feeds: Feeds, rng: np.random.Generator) -> Feeds:
 def _moved(images: Array, rng: np.random.Generator) -> Array:
     samples, _, height, width = images.shape
     padded = np.pad(images, ((0, 0), (0, 0), (_PADDING, _PADDING), (_PADDING, _PADDING)))
-    offsets = rng.integers(0, 2 * _PADDING + 1, (samples, 2)).tolist()
-    flips = (rng.random(samples) < 0.5).tolist()
+    offsets = rng.integers(0, 2 * _PADDING + 1, (2, samples)).T.tolist()
+    flips = np.less(rng.random(samples), 0.5).tolist()
     result = np.empty_like(images)
     for index, ((top, left), flip) in enumerate(zip(offsets, flips, strict=True)):
         window = padded[index, :, top : top + height, left : left + width]

@@ -107,7 +107,9 @@ def _spread(noisy: NoisyNetwork, name: str, x: np.ndarray) -> np.ndarray:
     values = noisy.weights()[layer.weight.name]
     columns = np.abs(weight_matrix(node, layer.weight.operand, values)).max(1)
     if node.op_type == "Conv":
-        return _greatest_of_windows(node, values.shape, np.abs(x)) * columns.reshape(-1, *[1] * (x.ndim - 2))
+        return np.asarray(
+            _greatest_of_windows(node, values.shape, np.abs(x)) * columns.reshape(-1, *[1] * (x.ndim - 2))
+        )
     rows = np.abs(x).max(-2 if name.startswith("MatMul") and layer.weight.operand == 0 else -1)
     if layer.weight.operand == 0:
         return np.asarray(columns[:, None] * (rows[:, None] if rows.ndim == 2 else rows[None]))
@@ -175,7 +177,7 @@ def test_gradients_reach_the_weights_straight_through_and_the_scales(build: Buil
     with torch.no_grad():
         parameter.copy_(realised.reshape(before.shape))
     parameter.grad = None
-    noisy.module(feeds, ["y"])["y"].square().sum().backward()  # type: ignore[no-untyped-call]
+    noisy.module(feeds, ["y"])["y"].square().sum().backward()
     straight = as_matrix(node, operand, torch.as_tensor(parameter.grad))
     signs = matrix.sign() * (matrix.abs() == matrix.abs().amax(1, keepdim=True))
     expected = straight + signs * (straight * errors).sum(1, keepdim=True)
