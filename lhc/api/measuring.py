@@ -1,5 +1,6 @@
 """How much damage single layers do, and what a placement is worth."""
 
+import logging
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
@@ -8,6 +9,7 @@ import numpy as np
 from lhc.errors import UsageError
 from lhc.measure import HERE, Execution, Progress, RankingMethod, check_method, sensitivities, silent
 from lhc.measure.data import DataSource
+from lhc.measure.scoring import counts_samples
 from lhc.opening import ModelSource
 from lhc.passes import Select
 from lhc.plan import Plan
@@ -16,6 +18,8 @@ from lhc.results import Evaluation, SensitivityTable
 from lhc.stats import CONFIDENCE, check_confidence
 
 __all__ = ["analog_outputs", "evaluate", "sensitivity"]
+
+log = logging.getLogger("lhc")
 
 
 def sensitivity(
@@ -159,7 +163,8 @@ def analog_outputs(
 
     Returns:
         Output name -> ``(samples, ...)``, or ``(draws, samples, ...)`` with more than one draw; with more than one
-        time the names are ``NAME@T``, T in seconds. Arguments are those of `evaluate`.
+        time the names are ``NAME@T``, T in seconds. Scalars and outputs that are no tensors are left out, with a
+        warning. Arguments are those of `evaluate`.
     """
     request = Request(
         model,
@@ -176,9 +181,15 @@ def analog_outputs(
     result: dict[str, np.ndarray] = {}
     for t in at:
         blocks: list[list[list[np.ndarray]]] = [[] for _ in range(draws)]
-        for draw, _, outputs in bench.outputs(analog, range(draws), f"t = {t:g} s", t):
+        sizes: list[int] = []
+        for draw, where, outputs in bench.outputs(analog, range(draws), f"t = {t:g} s", t):
             blocks[draw].append(outputs)
+            sizes += [where.stop - where.start] if draw == 0 else []
         for index, name in enumerate(work.graph.outputs):
-            stacked = np.stack([np.concatenate([b[index] for b in blocks[draw]]) for draw in range(draws)])
+            parts = [[outputs[index] for outputs in blocks[draw]] for draw in range(draws)]
+            if not all(counts_samples(part, size) for chip in parts for part, size in zip(chip, sizes, strict=True)):
+                log.warning("output %r is left out: its first axis does not count samples", name)
+                continue
+            stacked = np.stack([np.concatenate(chip) for chip in parts])
             result[name if len(at) == 1 else f"{name}@{t:g}"] = stacked[0] if draws == 1 else stacked
     return result

@@ -21,7 +21,7 @@ from lhc.onnx_io import static_batch
 from lhc.runtime import Bank, HybridExecutor, Position, ProgrammedLayers, Ranges
 from lhc.task import count_samples
 
-__all__ = ["DEFAULT_MEMORY", "Block", "Job", "Scorer", "Setting", "job_groups"]
+__all__ = ["DEFAULT_MEMORY", "Block", "Job", "Scorer", "Setting", "counts_samples", "job_groups"]
 
 CALL_SAMPLES = 64
 """Samples in one call of onnxruntime where the model does not fix the batch."""
@@ -174,9 +174,12 @@ class Scorer:
         results: list[list[Array]] = [[] for _ in job.draws]
         for chip, where, outputs in self.run(job, block):
             output = outputs[index]
-            if output.ndim == 0 or len(output) != where.stop - where.start:
-                shape = outputs[index].shape
-                raise DataError(f"output {self.setting.output!r} has shape {shape}; its first axis must count samples")
+            if not counts_samples(output, where.stop - where.start):
+                what = f"has shape {output.shape}" if isinstance(output, np.ndarray) else "is no tensor"
+                raise DataError(
+                    f"output {self.setting.output!r} {what}; the first axis of what is scored must count samples:"
+                    " choose another output with --output"
+                )
             if not job.placement and output.dtype.kind == "f" and not np.isfinite(output).all():
                 raise DataError(
                     f"the digital network gives NaN or infinite values in {self.setting.output!r} on these samples"
@@ -195,7 +198,7 @@ class Scorer:
             prefix = executor.prefix(feeds)
             position = Position(block.first + where.start, count_samples(feeds))
             for index, outputs in enumerate(executor.finish(prefix, chips, position)):
-                yield index, where, [output[:samples] if output.ndim else output for output in outputs]
+                yield index, where, [o[:samples] if isinstance(o, np.ndarray) and o.ndim else o for o in outputs]
 
     def _executor(self, placement: frozenset[str]) -> HybridExecutor:
         return HybridExecutor(self.setting.model, self.setting.graph, placement, self.setting.ranges)
@@ -212,6 +215,11 @@ class Scorer:
             return block.targets
         digital = Job(frozenset(), (0,), 0.0, outputs=True)
         return self._references.get(block.digest, lambda: self.scores(digital, block)[0])
+
+
+def counts_samples(output: object, samples: int) -> bool:
+    """Whether an output of the network is a tensor whose first axis counts these samples; some are scalars or lists."""
+    return isinstance(output, np.ndarray) and output.ndim > 0 and len(output) == samples
 
 
 def job_groups(draws: Sequence[int], most: int) -> list[tuple[int, ...]]:
