@@ -20,7 +20,7 @@ from lhc.errors import MissingDependencyError, ModelError
 from lhc.graph import LayerGraph, obstacle
 from lhc.hardware import Hardware
 from lhc.model import OnnxModel
-from lhc.onnx_io import Constants
+from lhc.onnx_io import Constants, infer
 from lhc.runtime.bank import Bank
 from lhc.runtime.cut import Segment, cut_graph, segment_model
 from lhc.runtime.ort import Array, create_session, run_session, with_outputs
@@ -107,7 +107,9 @@ class HybridExecutor:
         nodes = {node.name: node for node in model.proto.graph.node}
         self._layers = {name: self._analog_layer(nodes[name], name) for name in graph.order() if name in self.analog}
         cut = cut_graph(graph, self.analog, self._constants)
-        types = _element_types(model, {t for segment, _ in cut.stages if segment for t in segment.inputs})
+        # All digital is the model as it is, and the model's own inputs have their types.
+        inner = {t for segment, _ in cut.stages if segment for t in segment.inputs} - set(graph.inputs)
+        types = _element_types(model, inner) if self.analog else {}
         self._stages = []
         for segment, names in cut.stages:
             session = None
@@ -304,7 +306,7 @@ def _release(tensors: dict[str, Array], waiting: Counter[str], read: Iterable[st
 
 def _element_types(model: OnnxModel, tensors: Iterable[str]) -> dict[str, int]:
     """ONNX element types, by inference, else as onnxruntime finds them."""
-    inferred = onnx.shape_inference.infer_shapes(model.proto).graph
+    inferred = infer(model, {})
     values = (*inferred.value_info, *inferred.input, *inferred.output)
     known = {v.name: v.type.tensor_type.elem_type for v in values if v.type.tensor_type.elem_type}
     unknown = sorted(set(tensors) - set(known))

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import onnx
@@ -136,12 +136,12 @@ class HybridSession:
                 [self._chip.states()], self.hardware, self._seed, [self._draw], self._device
             )
 
-    def run(self, output_names: Sequence[str] | None, feeds: Mapping[str, Array]) -> list[Array]:
+    def run(self, output_names: Sequence[str] | None, feeds: Mapping[str, Array | list[Array] | None]) -> list[Array]:
         """Outputs for these inputs.
 
         Args:
             output_names: which outputs; None for all.
-            feeds: input name -> array.
+            feeds: input name -> array; a list for a sequence, perhaps None for what is optional.
 
         Raises:
             DataError: missing or unknown inputs, or data that does not fit.
@@ -151,10 +151,12 @@ class HybridSession:
         unknown = [name for name in names if name not in self._graph.outputs]
         if unknown:
             raise UsageError(f"no output {unknown[0]!r}; outputs are {', '.join(self._graph.outputs)}")
-        arrays = {name: np.asarray(array) for name, array in feeds.items()}
+        # Sequences are lists and what is optional may be None: they go to the digital segments as they are.
+        arrays: dict[str, Any] = {n: a if a is None or isinstance(a, list) else np.asarray(a) for n, a in feeds.items()}
         if set(arrays) != set(self._graph.inputs):
             raise DataError(f"feeds are {sorted(arrays)}, the inputs are {sorted(self._graph.inputs)}")
-        samples = next((len(arrays[name]) for name in self._graph.inputs if arrays[name].ndim), 1)
+        tensors = [array for name in self._graph.inputs if isinstance(array := arrays[name], np.ndarray)]
+        samples = next((len(tensor) for tensor in tensors if tensor.ndim), 1)
         prefix = self._executor.prefix(arrays)
         position = Position(self._next_sample, max(samples, 1))
         self._next_sample += samples

@@ -7,7 +7,7 @@ from lhc.onnx_io.external import ExternalData, beside_data, check_place, relativ
 from lhc.onnx_io.graphs import read_graph
 from lhc.onnx_io.loading import inline_functions, load_model, save_model, serialized
 from lhc.onnx_io.reapplying import find_layers, reapplied_plan
-from lhc.onnx_io.shapes import Shape, declared_shape, infer_shapes, input_shapes, static_batch
+from lhc.onnx_io.shapes import Shape, declared_shape, infer, infer_shapes, input_shapes, static_batch
 
 __all__ = [
     "COMPILED_KEY",
@@ -23,6 +23,7 @@ __all__ = [
     "declared_shape",
     "find_layers",
     "has_annotations",
+    "infer",
     "infer_shapes",
     "inline_functions",
     "input_shapes",

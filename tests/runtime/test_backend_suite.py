@@ -1,0 +1,120 @@
+"""The whole official ONNX backend suite (kinds node and simple), unchanged: lhc gives the bytes that onnxruntime gives.
+
+`test_backend_nodes` is about the same cases with a weight turned into an initializer, and analog.
+"""
+
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from onnx import numpy_helper
+
+from lhc.runtime import HybridSession
+
+Feeds = Mapping[str, Any]
+
+KNOWN_ONNX = ("1.23.", "1.32.")
+"""The counts are those of these versions of onnx and onnxruntime."""
+
+
+@cache
+def _cases(kind: str) -> tuple[tuple[str, onnx.ModelProto, tuple[Feeds, ...]], ...]:
+    """Name, model and feeds of every case of a kind, in the order of onnx."""
+    from onnx.backend.test.loader import load_model_tests
+
+    state = np.random.get_state()  # noqa: NPY002 - the cases draw from the global generator
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        np.random.seed(0)  # noqa: NPY002
+        cases = load_model_tests(kind=kind)
+    np.random.set_state(state)  # noqa: NPY002
+    return tuple((case.name, *_read(case.model, case.data_sets, case.model_dir)) for case in cases)
+
+
+def _read(model: onnx.ModelProto | None, sets: Any, folder: str | None) -> tuple[onnx.ModelProto, tuple[Feeds, ...]]:  # noqa: ANN401
+    if model is not None:
+        names = [value.name for value in model.graph.input]
+        return model, tuple(dict(zip(names, inputs, strict=False)) for inputs, _ in sets)
+    assert folder is not None
+    model = onnx.load(Path(folder) / "model.onnx")
+    return model, tuple(dict(_stored(model, data)) for data in sorted(Path(folder).glob("test_data_set_*")))
+
+
+def _stored(model: onnx.ModelProto, folder: Path) -> Iterator[tuple[str, object]]:
+    for index, value in enumerate(model.graph.input):
+        path = folder / f"input_{index}.pb"
+        if not path.exists():
+            return
+        if value.type.HasField("sequence_type"):
+            yield value.name, numpy_helper.to_list(onnx.SequenceProto.FromString(path.read_bytes()))
+        elif value.type.HasField("optional_type"):
+            yield value.name, numpy_helper.to_optional(onnx.OptionalProto.FromString(path.read_bytes()))
+        else:
+            yield value.name, numpy_helper.to_array(onnx.TensorProto.FromString(path.read_bytes()))
+
+
+def _expected(model: onnx.ModelProto, sets: tuple[Feeds, ...]) -> list[Any] | None:
+    """What onnxruntime answers; None where it does not run the case."""
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    try:
+        session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        return [session.run(None, dict(feeds)) for feeds in sets]
+    except Exception:  # its exceptions have no common base
+        return None
+
+
+def _equal(left: Any, right: Any) -> bool:  # noqa: ANN401
+    if isinstance(left, list):
+        return isinstance(right, list) and len(left) == len(right) and all(map(_equal, left, right))
+    if left is None or isinstance(left, dict):
+        return bool(left == right)
+    a, b = np.asarray(left), np.asarray(right)
+    same = np.array_equal(a, b) if a.dtype.hasobject or a.dtype.kind in "US" else a.tobytes() == b.tobytes()
+    return same and (a.dtype, a.shape) == (b.dtype, b.shape)
+
+
+def _compare(cases: tuple[tuple[str, onnx.ModelProto, tuple[Feeds, ...]], ...]) -> tuple[list[str], int]:
+    """Names of the cases that onnxruntime runs and lhc does not run alike, and how many onnxruntime runs."""
+    failed, ran = [], 0
+    for name, model, sets in cases:
+        expected = _expected(model, sets)
+        if expected is None:
+            continue
+        ran += 1
+        session = HybridSession(model)
+        if not _equal(expected, [session.run(None, feeds) for feeds in sets]):
+            failed.append(name)
+    return failed, ran
+
+
+def test_simple_cases() -> None:
+    failed, ran = _compare(_cases("simple"))
+    assert failed == []
+    assert ran >= 17
+
+
+@pytest.mark.slow
+def test_the_whole_suite(record_property: Callable[[str, object], None], capsys: pytest.CaptureFixture[str]) -> None:
+    cases = (*_cases("simple"), *_cases("node"))
+    failed, ran = _compare(cases)
+    record_property("ran", ran)
+    with capsys.disabled():
+        print(f"\nofficial ONNX backend suite: onnxruntime runs {ran} of {len(cases)} cases, lhc {ran - len(failed)}")
+    assert failed == []
+    if onnx.__version__.startswith(KNOWN_ONNX[0]) and onnxruntime.__version__.startswith(KNOWN_ONNX[1]):
+        assert (len(cases), ran) == (1907, 1543)
+
+
+def test_what_differs_is_seen() -> None:
+    one = np.array([1, np.nan], np.float32)
+    assert _equal([one, [one], None], [one.copy(), [one], None])
+    for other in (one[:1], one.astype(np.float64), one + np.float32(1e-6), [one], None):
+        assert not _equal([one], [other])
