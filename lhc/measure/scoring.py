@@ -175,7 +175,8 @@ class Scorer:
         for chip, where, outputs in self.run(job, block):
             output = outputs[index]
             if not counts_samples(output, where.stop - where.start):
-                what = f"has shape {output.shape}" if isinstance(output, np.ndarray) else "is no tensor"
+                shape = getattr(output, "shape", None)  # a sequence or a map has none
+                what = "is no tensor" if shape is None else f"has shape {shape}"
                 raise DataError(
                     f"output {self.setting.output!r} {what}; the first axis of what is scored must count samples:"
                     " choose another output with --output"
@@ -198,7 +199,7 @@ class Scorer:
             prefix = executor.prefix(feeds)
             position = Position(block.first + where.start, count_samples(feeds))
             for index, outputs in enumerate(executor.finish(prefix, chips, position)):
-                yield index, where, [o[:samples] if isinstance(o, np.ndarray) and o.ndim else o for o in outputs]
+                yield index, where, [o[:samples] if getattr(o, "ndim", 0) else o for o in outputs]
 
     def _executor(self, placement: frozenset[str]) -> HybridExecutor:
         return HybridExecutor(self.setting.model, self.setting.graph, placement, self.setting.ranges)

@@ -104,7 +104,7 @@ def test_all_analog_on_ideal_tiles_equals_onnxruntime(path: Path, tmp_path: Path
     session = HybridSession(loaded, "ideal", "all-analog")
     assert len(session.analog) == len(read_graph(loaded, sizes=False).candidates)
     (info,) = session.get_inputs()
-    feeds = {info.name: np.random.default_rng(1).normal(size=info.shape).astype(np.float32)}
+    feeds = {info.name: np.random.default_rng(1).normal(size=[1, 3, 224, 224]).astype(np.float32)}
     expected = _run(model, feeds)
     for result, right in zip(session.run(None, feeds), expected, strict=True):
         assert np.abs(right).max() > 0
