@@ -18,7 +18,7 @@ from lhc.runtime.executor import HybridExecutor
 from lhc.runtime.ort import Array, observe_tensors
 from lhc.runtime.stream import Position, Unit
 from lhc.runtime.threads import isolated
-from lhc.runtime.vectors import Vectors, all_rows
+from lhc.runtime.vectors import Vectors
 
 __all__ = ["RangeRecorder", "calibrate_ranges", "split_sizes"]
 
@@ -49,7 +49,7 @@ class RangeRecorder:
 
     def products(self, vectors: Vectors, first_group: int, unit: Unit) -> Tensor:
         """Remember the magnitudes of the inputs; the products are not of interest and 0."""
-        x = all_rows(vectors, sum(self._sizes)).transpose(0, 1).flatten(1)
+        x = vectors.rows().transpose(0, 1).flatten(1)
         driven = x[:, (x != 0).any(dim=0)]
         for seen, part in zip(self._seen, torch.split(driven, self._sizes), strict=True):
             values = part.abs().flatten()

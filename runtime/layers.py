@@ -21,7 +21,7 @@ from lhc.onnx_io.graphs import weight_matrix
 from lhc.runtime.matrix import AnalogMatrix
 from lhc.runtime.stream import Position, Unit
 from lhc.runtime.unfold import ConvGeometry
-from lhc.runtime.vectors import MatrixRows, Products, Windows
+from lhc.runtime.vectors import Products, rows_of_matrix, windows
 
 __all__ = ["AnalogLayer", "analog_layer"]
 
@@ -51,21 +51,21 @@ def _in_units(x: Tensor, position: Position, vectors: int, run: Callable[[Tensor
         run: from a full unit of items, its number and the vectors that are wanted to the results of all items,
             ``(chips, items, ...)``.
     """
-    samples, first = (position.samples, position.first) if len(x) % position.samples == 0 else (1, position.first)
-    items = len(x) // samples
+    samples, first = (position.samples, position.first) if x.shape[0] % position.samples == 0 else (1, position.first)
+    items = x.shape[0] // samples
     per_unit = _samples_per_unit(items * vectors)
     results = []
     for unit in range(first // per_unit, -(-(first + samples) // per_unit)):
         start, stop = max(unit * per_unit, first), min((unit + 1) * per_unit, first + samples)
         block = x[(start - first) * items : (stop - first) * items]
         before = (start - unit * per_unit) * items
-        if len(block) < per_unit * items:
+        if block.shape[0] < per_unit * items:
             padded = block.new_zeros((per_unit * items, *block.shape[1:]))
-            padded[before : before + len(block)] = block
+            padded[before : before + block.shape[0]] = block
         else:
             padded = block
-        wanted = range(before * vectors, (before + len(block)) * vectors)
-        results.append(run(padded, unit, wanted)[:, before : before + len(block)])
+        wanted = range(before * vectors, (before + block.shape[0]) * vectors)
+        results.append(run(padded, unit, wanted)[:, before : before + block.shape[0]])
     return results[0] if len(results) == 1 else torch.cat(results, dim=1)
 
 
@@ -177,7 +177,7 @@ class AnalogConv(AnalogLayer):
         for first in range(0, self.groups, together):
             count = min(together, self.groups - first)
             padded = self._geometry.padded(items[:, first * channels : (first + count) * channels])
-            vectors = Windows(padded, self._geometry.windows(padded, out), count)
+            vectors = windows(padded, *self._geometry.windows(padded, out), count)
             blocks.append(matrix.products(vectors, first, unit).flatten(1, 2))
         return blocks[0] if len(blocks) == 1 else torch.cat(blocks, dim=1)
 
@@ -219,7 +219,7 @@ class AnalogMatMul(AnalogLayer):
 
     def _products(self, matrix: Products, rows: Tensor, position: Position) -> Tensor:
         def unit(items: Tensor, number: int, wanted: range) -> Tensor:
-            vectors = MatrixRows(items.reshape(-1, items.shape[-1]))
+            vectors = rows_of_matrix(items.reshape(-1, items.shape[-1]))
             products = matrix.products(vectors, 0, Unit(number, wanted, self.use))[:, 0]
             return products.transpose(1, 2).reshape(len(products), *items.shape[:-1], -1)
 

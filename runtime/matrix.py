@@ -19,7 +19,7 @@ from lhc.errors import ModelError
 from lhc.hardware import Hardware
 from lhc.runtime.stream import Unit
 from lhc.runtime.tile import PerVectorTile
-from lhc.runtime.vectors import Vectors, all_rows
+from lhc.runtime.vectors import Vectors
 from lhc.seeds import device_seed
 
 __all__ = ["AnalogMatrix"]
@@ -98,8 +98,8 @@ class AnalogMatrix:
 
     def products(self, vectors: Vectors, first_group: int, unit: Unit) -> Tensor:
         """See `Products`; one chip."""
-        x = all_rows(vectors, sum(self._array.in_sizes))
-        results = [self._product(part.T, first_group + index, unit).T for index, part in enumerate(x)]
+        parts = enumerate(vectors.rows())
+        results = [self._product(x.T.contiguous(), first_group + index, unit).T for index, x in parts]
         return torch.stack(results)[None]
 
     def _product(self, x: Tensor, group: int, unit: Unit) -> Tensor:

@@ -67,10 +67,9 @@ class ConvGeometry:
         pads = [p for axis in reversed(self.padding(tuple(x.shape[2:]))) for p in axis]
         return torch.nn.functional.pad(x, pads).contiguous() if any(pads) else x.contiguous()
 
-    def windows(self, padded: Tensor, out: tuple[int, ...]) -> Tensor:
-        """Every kernel window as a view: ``(N, C, *padded) -> (C, *kernel, N, *out)``."""
+    def windows(self, padded: Tensor, out: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Every kernel window as a view of the padded input, ``(C, *kernel, N, *out)``: its shape and its strides."""
         batch, channel, *spatial = padded.stride()
         steps = [stride * s for stride, s in zip(spatial, self.strides, strict=True)]
         taps = [stride * d for stride, d in zip(spatial, self.dilations, strict=True)]
-        shape = (padded.shape[1], *self.kernel, padded.shape[0], *out)
-        return padded.as_strided(shape, (channel, *taps, batch, *steps))
+        return (padded.shape[1], *self.kernel, padded.shape[0], *out), (channel, *taps, batch, *steps)

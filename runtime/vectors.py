@@ -1,60 +1,120 @@
 """The input vectors of a block of products, unfolded only as far as a tile needs them."""
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from math import prod
 from typing import Protocol
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from lhc.conductances import Floats
+from lhc.runtime.kernels import greatest_of_channels, greatest_of_inputs, unfold
 from lhc.runtime.stream import Unit
 
-__all__ = ["MatrixRows", "Part", "Products", "Vectors", "Windows", "all_rows"]
+__all__ = ["Products", "Vectors", "rows_of_matrix", "windows"]
+
+Integers = npt.NDArray[np.int64]
+
+INFINITE = np.float32(np.inf)
 
 
-class Part(Protocol):
-    """Some of the vectors of a block, one a column."""
+@dataclass(frozen=True, eq=False)
+class Vectors:
+    """Vectors of one or more groups, where they lie in an array: nothing is copied.
+
+    Vectors are numbered along lines. Input k of vector n of group g is
+    ``data[bases[n // width] + (n % width) * step + offsets[k] + g * group_step]``.
+
+    Attributes:
+        data: all values, ``(values,)``.
+        offsets: of every input from the vector's place, ``(inputs,)``.
+        groups: how many groups.
+        group_step: from one group to the next.
+        bases: places of the first vectors of lines, ``(lines,)``.
+        width: vectors of a line.
+        step: from one vector of a line to the next.
+        taps: inputs of one channel, which come one after the other; 1 where there are no channels.
+        channel_step: from one channel to the next.
+        sample_step: from one sample to the next.
+    """
+
+    data: Floats
+    offsets: Integers
+    groups: int
+    group_step: int
+    bases: Integers
+    width: int
+    step: int
+    taps: int = 1
+    channel_step: int = 1
+    sample_step: int = 1
 
     @property
     def count(self) -> int:
         """Vectors per group."""
-        ...
+        return len(self.bases) * self.width
 
-    def rows(self, start: int, stop: int, factor: Tensor | None = None) -> Tensor:
-        """Inputs ``start`` to ``stop`` of all vectors, ``(groups, stop - start, count)``, float32; a copy.
+    def peaks(self, start: int, stop: int) -> Floats:
+        """Greatest magnitude of inputs ``start`` to ``stop`` of every vector, ``(groups, vectors)``."""
+        result = np.zeros((self.groups, self.count), np.float32)
+        first, last = -(-start // self.taps), stop // self.taps
+        if self.taps == 1 or first >= last:
+            self._raise_peaks(start, stop, result)
+            return result
+        planes = np.empty((len(self.data) // self.sample_step, self.groups, self.channel_step), np.float32)
+        steps = (self.group_step, self.sample_step)
+        greatest_of_channels(self.data, *steps, first, last - first, self.channel_step, planes)
+        bases = self.bases // self.sample_step * planes[0].size + self.bases % self.sample_step
+        taps = self.offsets[: self.taps]
+        greatest_of_inputs(planes.reshape(-1), taps, self.channel_step, bases, self.width, self.step, result)
+        self._raise_peaks(start, first * self.taps, result)
+        self._raise_peaks(last * self.taps, stop, result)
+        return result
+
+    def _raise_peaks(self, start: int, stop: int, peaks: Floats) -> None:
+        offsets = self.offsets[start:stop]
+        greatest_of_inputs(self.data, offsets, self.group_step, self.bases, self.width, self.step, peaks)
+
+    def unfold(
+        self,
+        start: int,
+        stop: int,
+        first: int,
+        factors: Floats,
+        codes: Floats,
+        shift: np.float32,
+        limit: np.float32,
+    ) -> None:
+        """Inputs ``start`` to ``stop`` of some vectors, converted; see `lhc.runtime.kernels.unfold`.
 
         Args:
             start: first input.
             stop: behind the last one.
-            factor: multiplies every vector, ``(groups, 1, count)``.
+            first: number of the first vector.
+            factors: of every vector, ``(groups, vectors)``.
+            codes: takes the result, ``(groups, stop - start, vectors)``.
+            shift: rounds, or 0.
+            limit: greatest magnitude.
         """
-        ...
+        place = (self.group_step, self.bases, self.width, self.step, first)
+        unfold(self.data, self.offsets[start:stop], *place, factors, shift, codes)
+        if limit < INFINITE:
+            np.clip(codes, -limit, limit, out=codes)
 
+    def rows(self) -> Tensor:
+        """All vectors as they are, ``(groups, inputs, vectors)``."""
+        result = np.empty((self.groups, len(self.offsets), self.count), np.float32)
+        ones = np.ones((self.groups, self.count), np.float32)
+        self.unfold(0, len(self.offsets), 0, ones, result, np.float32(0), INFINITE)
+        return torch.from_numpy(result)
 
-class Vectors(Protocol):
-    """Vectors of a block, for one or more groups."""
-
-    @property
-    def groups(self) -> int:
-        """How many groups."""
-        ...
-
-    @property
-    def count(self) -> int:
-        """Vectors per group."""
-        ...
-
-    def peaks(self, start: int, stop: int) -> Tensor:
-        """Greatest magnitude of inputs ``start`` to ``stop`` of every vector, ``(groups, 1, count)``; a copy."""
-        ...
-
-    def converted(self, convert: Callable[[Tensor], Tensor]) -> "Vectors":
-        """The vectors after an elementwise function that works in place and maps 0 to 0."""
-        ...
-
-    def parts(self, most: int) -> Sequence[Part]:
-        """The vectors in consecutive parts of about ``most``; the cut depends on shapes alone."""
-        ...
+    def with_data(self, data: Floats) -> "Vectors":
+        """The same places of another array."""
+        return replace(self, data=data)
 
 
 class Products(Protocol):
@@ -79,129 +139,54 @@ class Products(Protocol):
         ...
 
 
-class MatrixRows:
-    """Rows of a matrix as vectors of one group."""
-
-    groups = 1
-
-    def __init__(self, x: Tensor) -> None:
-        """``x``: ``(vectors, inputs)``."""
-        self._x = x
-        self.count = len(x)
-
-    def peaks(self, start: int, stop: int) -> Tensor:
-        return self._x[:, start:stop].abs().amax(dim=1)[None, None]
-
-    def rows(self, start: int, stop: int, factor: Tensor | None = None) -> Tensor:
-        chosen = self._x[:, start:stop]
-        if factor is None:
-            return chosen.clone(memory_format=torch.contiguous_format).T[None]
-        return torch.mul(chosen, factor[0].T, out=torch.empty(chosen.shape)).T[None]
-
-    def converted(self, convert: Callable[[Tensor], Tensor]) -> "MatrixRows":
-        return MatrixRows(convert(self._x.clone()))
-
-    def parts(self, most: int) -> "list[MatrixRows]":
-        return [MatrixRows(part) for part in torch.split(self._x, most)]
+def rows_of_matrix(x: Tensor) -> Vectors:
+    """Rows of a matrix ``(vectors, inputs)`` as vectors of one group."""
+    vectors, inputs = x.shape
+    data = x.contiguous().numpy().reshape(-1)
+    return Vectors(data, np.arange(inputs), 1, 0, np.zeros(1, np.int64), vectors, inputs)
 
 
-class Windows:
-    """Windows of a convolution as vectors: im2col, channels first, as the weight (O, I/groups, kernel) is flattened."""
+def windows(padded: Tensor, shape: Sequence[int], strides: Sequence[int], groups: int) -> Vectors:
+    """Windows of a convolution: im2col, channels first, as the weight (O, I/groups, kernel) is flattened.
 
-    def __init__(self, padded: Tensor, view: Tensor, groups: int) -> None:
-        """Vectors of all windows of an input.
-
-        Args:
-            padded: the input with its padding, ``(samples, groups · channels, *spatial)``, contiguous.
-            view: its windows without a copy, ``(groups · channels, *kernel, samples, *positions)``.
-            groups: how many groups its channels hold.
-        """
-        self._padded = padded
-        self._view = view
-        self.groups = groups
-        self._sample_axis = view.ndim // 2
-        self._taps = math.prod(view.shape[1 : self._sample_axis])
-        self.count = math.prod(view.shape[self._sample_axis :])
-
-    def peaks(self, start: int, stop: int) -> Tensor:
-        """Over the channels first, then over the taps: a fraction of the unfolded values is read."""
-        first, last = -(-start // self._taps), stop // self._taps
-        found = []
-        if first < last:
-            channels = _grouped(self._padded, 1, self.groups)[:, :, first:last]
-            highest = torch.maximum(channels.amax(dim=2), channels.amin(dim=2).neg_()).contiguous()
-            found.append(self._over_taps(self._windows_of(highest), 0, self._taps))
-        grouped = _grouped(self._view, 0, self.groups)
-        for channel, low, high in _partial(start, stop, self._taps):
-            found.append(self._over_taps(grouped[:, channel].abs(), low, high))
-        result = found[0]
-        for more in found[1:]:
-            result = torch.maximum(result, more)
-        return result
-
-    def _over_taps(self, windows: Tensor, low: int, high: int) -> Tensor:
-        return windows.reshape(self.groups, self._taps, self.count)[:, low:high].amax(dim=1, keepdim=True)
-
-    def _windows_of(self, plane: Tensor) -> Tensor:
-        """The same windows of ``(samples, groups, *spatial)``: ``(groups, *kernel, samples, *positions)``."""
-        strides = list(self._view.stride())
-        strides[0], strides[self._sample_axis] = plane.stride(1), plane.stride(0)
-        return plane.as_strided((self.groups, *self._view.shape[1:]), strides)
-
-    def converted(self, convert: Callable[[Tensor], Tensor]) -> "Windows":
-        padded = convert(self._padded.clone())
-        return Windows(padded, padded.as_strided(self._view.shape, self._view.stride()), self.groups)
-
-    def parts(self, most: int) -> "list[WindowsPart]":
-        """Of whole samples, or of whole lines of a sample."""
-        axis = self._sample_axis
-        positions = self.count // self._view.shape[axis]
-        views = torch.split(self._view, max(1, most // positions), dim=axis)
-        if positions > most:
-            lines = max(1, most * self._view.shape[axis + 1] // positions)
-            views = tuple(part for view in views for part in torch.split(view, lines, dim=axis + 1))
-        return [WindowsPart(_grouped(view, 0, self.groups)) for view in views]
+    Args:
+        padded: the input with its padding, ``(samples, groups · channels, *spatial)``, contiguous.
+        shape: of its windows as a view, ``(groups · channels, *kernel, samples, *positions)``.
+        strides: of that view.
+        groups: how many groups its channels hold.
+    """
+    axes = len(shape) // 2
+    channels = shape[0] // groups
+    lines, width, step = _merged(tuple(shape[axes:]), tuple(strides[axes:]))
+    return Vectors(
+        padded.numpy().reshape(-1),
+        _places((channels, *shape[1:axes]), tuple(strides[:axes])),
+        groups,
+        channels * strides[0],
+        _places(*lines),
+        width,
+        step,
+        prod(shape[1:axes]),
+        strides[0],
+        strides[axes],
+    )
 
 
-class WindowsPart:
-    """Some of the windows of an input."""
-
-    def __init__(self, view: Tensor) -> None:
-        """``view``: ``(groups, channels, *kernel, samples, *positions)``."""
-        self._view = view
-        self._kernel_end = (view.ndim + 1) // 2
-        self._taps = math.prod(view.shape[2 : self._kernel_end])
-        self.count = math.prod(view.shape[self._kernel_end :])
-
-    def rows(self, start: int, stop: int, factor: Tensor | None = None) -> Tensor:
-        first, last = start // self._taps, -(-stop // self._taps)
-        chosen = self._view[:, first:last]
-        block = torch.empty(chosen.shape)
-        if factor is None:
-            block.copy_(chosen)
-        else:
-            ones = (1,) * (self._kernel_end - 1)
-            torch.mul(chosen, factor.view(len(chosen), *ones, *chosen.shape[self._kernel_end :]), out=block)
-        rows = block.view(len(chosen), -1, self.count)
-        return rows[:, start - first * self._taps : stop - first * self._taps]
+@lru_cache(maxsize=512)
+def _places(shape: tuple[int, ...], strides: tuple[int, ...]) -> Integers:
+    """Places of all elements of a view, in row order."""
+    result = np.zeros(1, np.int64)
+    for size, stride in zip(shape, strides, strict=True):
+        result = (result[:, None] + np.arange(size) * stride).reshape(-1)
+    return result
 
 
-def _grouped(x: Tensor, axis: int, groups: int) -> Tensor:
-    """A view in which an axis of channels is one of groups and one of their channels."""
-    shape = (*x.shape[:axis], groups, x.shape[axis] // groups, *x.shape[axis + 1 :])
-    stride = x.stride(axis)
-    return x.as_strided(shape, (*x.stride()[:axis], stride * shape[axis + 1], *x.stride()[axis:]), x.storage_offset())
-
-
-def all_rows(vectors: Vectors, inputs: int) -> Tensor:
-    """All inputs of all vectors, ``(groups, inputs, count)``."""
-    return torch.cat([part.rows(0, inputs) for part in vectors.parts(vectors.count)], dim=2)
-
-
-def _partial(start: int, stop: int, taps: int) -> list[tuple[int, int, int]]:
-    """Channels that rows ``start`` to ``stop`` hold in part, with their first tap and the one behind their last."""
-    first, last = start // taps, (stop - 1) // taps
-    if first == last:
-        return [] if stop - start == taps else [(first, start % taps, start % taps + stop - start)]
-    found = [(first, start % taps, taps)] if start % taps else []
-    return found + ([(last, 0, stop % taps)] if stop % taps else [])
+def _merged(
+    shape: tuple[int, ...], strides: tuple[int, ...]
+) -> tuple[tuple[tuple[int, ...], tuple[int, ...]], int, int]:
+    """The last axes as one line, as far as they are one: what is left of shape and strides, its width and its step."""
+    rest, width, step = len(shape) - 1, shape[-1], strides[-1]
+    while rest > 0 and strides[rest - 1] == width * step:
+        rest -= 1
+        width *= shape[rest]
+    return (shape[:rest], strides[:rest]), width, step

@@ -42,7 +42,8 @@ def data_files(folder: Path, folders: set[Path]) -> set[Path]:
         path
         for path in folder.rglob("*")
         if path.is_file()
-        and path.suffix not in {".py", ".pyc"}
+        and path.suffix != ".py"
+        and "__pycache__" not in path.parts
         and not path.name.startswith(".")
         and next(p for p in path.parents if p in folders) == folder
     }

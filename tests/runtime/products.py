@@ -12,7 +12,7 @@ from lhc.runtime.fast import FastMatrix
 from lhc.runtime.matrix import AnalogMatrix
 from lhc.runtime.stream import Unit
 from lhc.runtime.threads import isolated
-from lhc.runtime.vectors import MatrixRows, Products
+from lhc.runtime.vectors import Products, rows_of_matrix
 
 __all__ = ["ENGINES", "Engine", "multiplier", "product", "programmed"]
 
@@ -54,5 +54,5 @@ def product(
 ) -> Tensor:
     """Products of vectors ``(vectors, inputs)`` with the matrix of a group, ``(vectors, outputs)``."""
     with isolated():
-        products = multiplier(matrix, engine, seed, draw).products(MatrixRows(x), group, Unit(unit, range(len(x))))
+        products = multiplier(matrix, engine, seed, draw).products(rows_of_matrix(x), group, Unit(unit, range(len(x))))
         return products[0, 0].T.contiguous()

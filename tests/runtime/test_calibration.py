@@ -16,7 +16,7 @@ from lhc.onnx_io import load_model, read_graph, read_plan
 from lhc.runtime import HybridSession
 from lhc.runtime.calibration import RangeRecorder, calibrate_ranges, split_sizes
 from lhc.runtime.stream import Unit
-from lhc.runtime.vectors import MatrixRows
+from lhc.runtime.vectors import rows_of_matrix
 
 pytestmark = pytest.mark.analog
 
@@ -33,7 +33,7 @@ def test_splits_are_those_of_aihwkit(size: int, most: int) -> None:
 
 
 def _record(recorder: RangeRecorder, x: torch.Tensor) -> torch.Tensor:
-    return recorder.products(MatrixRows(x), 0, Unit(0, range(len(x))))
+    return recorder.products(rows_of_matrix(x), 0, Unit(0, range(len(x))))
 
 
 def test_range_is_the_quantile_of_driven_magnitudes_per_row_split() -> None:

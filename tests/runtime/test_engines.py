@@ -20,7 +20,7 @@ from lhc.runtime.fast import FastMatrix
 from lhc.runtime.matrix import AnalogMatrix
 from lhc.runtime.stream import Unit
 from lhc.runtime.threads import isolated
-from lhc.runtime.vectors import MatrixRows
+from lhc.runtime.vectors import rows_of_matrix
 from tests.runtime.products import ENGINES, Engine, product, programmed
 
 pytestmark = pytest.mark.analog
@@ -212,7 +212,7 @@ def test_noise_of_outputs_vectors_tiles_chips_and_units_is_independent() -> None
     hardware = _with_tiles(hardware, 8, 16)
     chips = [programmed(np.full((16, 16), 0.5, np.float32), hardware, draw=draw).programmed() for draw in (0, 1)]
     fast = FastMatrix(chips, [0, 1], 0, hardware)
-    x = MatrixRows(torch.ones(32, 16))
+    x = rows_of_matrix(torch.ones(32, 16))
     with isolated():
         reads = np.stack([fast.products(x, 0, Unit(unit, range(32)))[:, 0].numpy() for unit in range(40)])
     noise = (reads - 8.0) / (0.06 * 0.5)  # (units, chips, outputs, vectors)

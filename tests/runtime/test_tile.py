@@ -13,7 +13,7 @@ from lhc.runtime.layers import _in_units
 from lhc.runtime.matrix import AnalogMatrix
 from lhc.runtime.stream import Position, Unit
 from lhc.runtime.threads import isolated
-from lhc.runtime.vectors import MatrixRows
+from lhc.runtime.vectors import rows_of_matrix
 from lhc.seeds import device_seed
 from tests.runtime.products import ENGINES, Engine, multiplier, product, programmed
 
@@ -44,7 +44,7 @@ def _answers(matrix: AnalogMatrix, x: torch.Tensor, block: int, engine: Engine) 
     products = multiplier(matrix, engine)
 
     def unit(items: torch.Tensor, number: int, wanted: range) -> torch.Tensor:
-        return products.products(MatrixRows(items), 0, Unit(number, wanted))[:, 0].transpose(1, 2)
+        return products.products(rows_of_matrix(items), 0, Unit(number, wanted))[:, 0].transpose(1, 2)
 
     results = []
     with isolated():

@@ -1,0 +1,204 @@
+"""The fast engine's inner loops over single values, compiled by numba.
+
+Each is one pass over what a core's cache holds; what they do with whole arrays would be several passes of torch or
+numpy operations. Compiled code is kept beside this file, or in numba's cache folder where that is not writable.
+"""
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+__all__ = ["ROUNDS", "accumulate", "add_noise", "greatest_of_channels", "greatest_of_inputs", "round_codes", "unfold"]
+
+Floats = npt.NDArray[np.float32]
+Integers = npt.NDArray[np.int64]
+
+ROUNDS = np.float32(1.5 * 2**23)
+"""Added and taken away again in float32, this rounds half to even below 2^22, as the processor's rounding mode does."""
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _runs(bases: Integers, width: int, step: int, first: int, count: int) -> tuple[Integers, Integers]:
+    """Vectors ``first`` to ``first + count`` as runs of one line: places of their firsts, and numbers behind them."""
+    starts = np.empty(count // width + 2, np.int64)
+    stops = np.empty(count // width + 2, np.int64)
+    runs = 0
+    done = 0
+    while done < count:
+        line, place = divmod(first + done, width)
+        starts[runs] = bases[line] + place * step
+        done = min(done + width - place, count)
+        stops[runs] = done
+        runs += 1
+    return starts[:runs], stops[:runs]
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def unfold(
+    data: Floats,
+    offsets: Integers,
+    group_step: int,
+    bases: Integers,
+    width: int,
+    step: int,
+    first: int,
+    factors: Floats,
+    shift: np.float32,
+    codes: Floats,
+) -> None:
+    """Inputs times factors, rounded: ``codes[g, k, n]`` of input k of vector ``first + n`` of group g.
+
+    Args:
+        data: where the vectors lie, see `Vectors`.
+        offsets: of the inputs that are wanted.
+        group_step: between groups.
+        bases: of lines.
+        width: of lines.
+        step: between the vectors of a line.
+        first: number of the first vector.
+        factors: ``(groups, vectors)``; of one value, for all.
+        shift: `ROUNDS`, or 0 to leave values as they are.
+        codes: the result, ``(groups, inputs, vectors)``.
+    """
+    starts, stops = _runs(bases, width, step, first, codes.shape[2])
+    for g in range(codes.shape[0]):
+        for k in range(codes.shape[1]):
+            row, factor = codes[g, k], factors[g]
+            begin = 0
+            for run in range(len(starts)):
+                length = stops[run] - begin
+                place = starts[run] + offsets[k] + g * group_step
+                # Slices of equal length let the compiler use whole registers.
+                factors_of_run, target = factor[begin : begin + length], row[begin : begin + length]
+                if step == 1:
+                    source = data[place : place + length]
+                    for n in range(length):
+                        target[n] = (source[n] * factors_of_run[n] + shift) - shift
+                else:
+                    for n in range(length):
+                        target[n] = (data[place + n * step] * factors_of_run[n] + shift) - shift
+                begin = stops[run]
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def greatest_of_channels(
+    data: Floats,
+    group_step: int,
+    sample_step: int,
+    first: int,
+    count: int,
+    channel_step: int,
+    planes: Floats,
+) -> None:
+    """Greatest magnitude over some channels at every place of an image.
+
+    Args:
+        data: ``(samples, groups, channels, places)`` as one line.
+        group_step: between groups.
+        sample_step: between samples.
+        first: channel of a group.
+        count: of the channels from there on.
+        channel_step: between channels: the number of places.
+        planes: the result, ``(samples, groups, places)``.
+    """
+    for s in range(planes.shape[0]):
+        for g in range(planes.shape[1]):
+            target = planes[s, g]
+            target[:] = 0
+            for c in range(first, first + count):
+                place = s * sample_step + g * group_step + c * channel_step
+                source = data[place : place + channel_step]
+                for n in range(channel_step):
+                    target[n] = max(target[n], abs(source[n]))
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def greatest_of_inputs(
+    data: Floats,
+    offsets: Integers,
+    group_step: int,
+    bases: Integers,
+    width: int,
+    step: int,
+    peaks: Floats,
+) -> None:
+    """Raise peaks, ``(groups, vectors)``, to the greatest magnitude of some inputs; arguments as of `unfold`."""
+    for g in range(peaks.shape[0]):
+        for line in range(len(bases)):
+            target = peaks[g, line * width : (line + 1) * width]
+            for k in range(len(offsets)):
+                place = bases[line] + offsets[k] + g * group_step
+                if step == 1:
+                    source = data[place : place + width]
+                    for n in range(width):
+                        target[n] = max(target[n], abs(source[n]))
+                else:
+                    for n in range(width):
+                        target[n] = max(target[n], abs(data[place + n * step]))
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def add_noise(
+    z: Floats, numbers: npt.NDArray[np.uint16], levels: Floats, first_row: int, shift: np.float32, limit: np.float32
+) -> int:
+    """Add noise to some rows of every group, and round.
+
+    Args:
+        z: ``(groups, rows, vectors)``, changed in place.
+        numbers: of the levels that are added, ``(groups, some rows, vectors)``.
+        levels: of noise.
+        first_row: that noise is added to.
+        shift: `ROUNDS`, or 0 to leave values as they are.
+        limit: greatest magnitude that is not counted.
+
+    Returns:
+        How many values lie beyond the limit; those that are not finite numbers do not count.
+    """
+    beyond = 0
+    for g in range(numbers.shape[0]):
+        for m in range(numbers.shape[1]):
+            row, chosen = z[g, first_row + m], numbers[g, m]
+            for n in range(len(chosen)):
+                value = (row[n] + levels[chosen[n]] + shift) - shift
+                row[n] = value
+                beyond += 1 if abs(value) > limit else 0
+    return beyond
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def round_codes(z: Floats, shift: np.float32, limit: np.float32) -> int:
+    """The same without noise."""
+    beyond = 0
+    for g in range(z.shape[0]):
+        for m in range(z.shape[1]):
+            row = z[g, m]
+            for n in range(len(row)):
+                value = (row[n] + shift) - shift
+                row[n] = value
+                beyond += 1 if abs(value) > limit else 0
+    return beyond
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def accumulate(z: Floats, rows: Floats, vectors: Floats, first: int, adds: bool, result: Floats) -> None:
+    """Codes times scales, into the vectors from ``first`` on.
+
+    Args:
+        z: ``(groups, rows, vectors)``.
+        rows: their scales, ``(groups, rows)``.
+        vectors: their scales, ``(groups, vectors)``, from ``first`` on.
+        first: number of the first vector.
+        adds: to what is there already.
+        result: ``(groups, rows, all vectors)``.
+    """
+    for g in range(z.shape[0]):
+        scales = vectors[g, first : first + z.shape[2]]
+        for m in range(z.shape[1]):
+            row, factor = z[g, m], rows[g, m]
+            target = result[g, m, first : first + z.shape[2]]
+            if adds:
+                for n in range(len(row)):
+                    target[n] += row[n] * factor * scales[n]
+            else:
+                for n in range(len(row)):
+                    target[n] = row[n] * factor * scales[n]

@@ -1,0 +1,96 @@
+"""What lies under the fast engine: unfolded vectors, greatest magnitudes and noise, against plain numpy and torch."""
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from lhc.runtime.kernels import ROUNDS
+from lhc.runtime.normals import LevelStream, normal_levels
+from lhc.runtime.unfold import ConvGeometry
+from lhc.runtime.vectors import INFINITE, Vectors, rows_of_matrix, windows
+
+pytestmark = pytest.mark.analog
+
+
+@st.composite
+def convolutions(draw: st.DrawFn) -> tuple[torch.Tensor, ConvGeometry]:
+    """Inputs ``(samples, groups · channels, *spatial)`` of 1 to 3 axes and a convolution that fits them."""
+    axes, groups = draw(st.integers(1, 3)), draw(st.integers(1, 3))
+    sizes = draw(st.lists(st.integers(1, 7), min_size=axes, max_size=axes))
+
+    def per_axis(most: int) -> list[int]:
+        return draw(st.lists(st.integers(1, most), min_size=axes, max_size=axes))
+
+    kernel, dilations, strides = per_axis(3), per_axis(2), per_axis(3)
+    pads = [max(0, (k - 1) * d + 1 - size) for k, d, size in zip(kernel, dilations, sizes, strict=True)]
+    node = onnx.helper.make_node(
+        "Conv", ["x", "w"], ["y"], strides=strides, dilations=dilations, pads=[*pads, *pads], group=groups
+    )
+    shape = (draw(st.integers(1, 3)), groups * draw(st.integers(1, 4)), *sizes)
+    values = np.random.default_rng(draw(st.integers(0, 99))).normal(size=shape).astype(np.float32)
+    return torch.from_numpy(values), ConvGeometry.of(node, tuple(kernel))
+
+
+def _unfolded(x: torch.Tensor, geometry: ConvGeometry) -> tuple[Vectors, np.ndarray]:
+    """Vectors, and the same by torch's view of the windows, ``(groups, inputs, vectors)``."""
+    padded = geometry.padded(x)
+    shape, strides = geometry.windows(padded, geometry.output_sizes(tuple(x.shape[2:])))
+    axes = len(geometry.kernel)
+    expected = padded.as_strided(shape, strides).numpy()
+    inputs = int(np.prod(shape[: 1 + axes])) // geometry.groups
+    return windows(padded, shape, strides, geometry.groups), expected.reshape(geometry.groups, inputs, -1)
+
+
+@settings(max_examples=60)
+@given(convolutions(), st.data())
+def test_unfolding_is_the_view_of_all_windows(case: tuple[torch.Tensor, ConvGeometry], data: st.DataObject) -> None:
+    vectors, expected = _unfolded(*case)
+    assert (vectors.rows().numpy() == expected).all()
+    start = data.draw(st.integers(0, expected.shape[1] - 1))
+    stop = data.draw(st.integers(start + 1, expected.shape[1]))
+    assert (vectors.peaks(start, stop) == np.abs(expected[:, start:stop]).max(axis=1)).all()
+    first = data.draw(st.integers(0, vectors.count - 1))
+    count = data.draw(st.integers(1, vectors.count - first))
+    factors = np.full((vectors.groups, count), 10, np.float32)
+    codes = np.empty((vectors.groups, stop - start, count), np.float32)
+    vectors.unfold(start, stop, first, factors, codes, ROUNDS, np.float32(7))
+    wanted = np.clip(np.rint(expected[:, start:stop, first : first + count] * np.float32(10)), -7, 7)
+    assert (codes == wanted).all()
+
+
+def test_rows_of_a_matrix() -> None:
+    x = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
+    vectors = rows_of_matrix(torch.from_numpy(x))
+    assert (vectors.rows().numpy()[0] == x.T).all()
+    assert (vectors.peaks(1, 3)[0] == np.abs(x[:, 1:]).max(axis=1)).all()
+
+
+def test_rounding_is_half_to_even_and_keeps_what_is_not_finite() -> None:
+    x = np.array([[0.5], [1.5], [-2.5], [126.49999], [np.nan], [np.inf]], np.float32)
+    vectors = rows_of_matrix(torch.from_numpy(x))
+    codes = np.empty((1, 1, 6), np.float32)
+    vectors.unfold(0, 1, 0, np.ones((1, 6), np.float32), codes, ROUNDS, INFINITE)
+    assert codes[0, 0].tolist() == pytest.approx([0, 2, -2, 126, np.nan, np.inf], nan_ok=True)
+
+
+def test_levels_of_noise_are_normal() -> None:
+    levels = normal_levels(0.06) / 0.06
+    assert levels.mean() == pytest.approx(0, abs=1e-6)
+    assert levels.std() == pytest.approx(1, abs=1e-6)
+    assert np.mean(levels.astype(float) ** 4) == pytest.approx(3, abs=0.002)
+    drawn = levels[LevelStream(np.random.SeedSequence(0)).at(3, 400_000)]
+    assert stats.kstest(drawn, "norm").pvalue > 0.001
+    assert abs(np.mean(drawn[1:] * drawn[:-1])) < 4 / np.sqrt(drawn.size)
+
+
+def test_a_place_of_the_stream_holds_the_same_numbers_whenever_it_is_asked_for() -> None:
+    stream = LevelStream(np.random.SeedSequence(1))
+    forward = [stream.at(place, 10).tolist() for place in (0, 1, 2**99)]
+    backward = [stream.at(place, 10).tolist() for place in (2**99, 1, 0)]
+    assert forward == backward[::-1]
+    assert forward[0] != forward[1]
+    assert stream.at(1, 7).tolist() == forward[1][:7]
