@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import onnx
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lhc.hardware import Hardware
@@ -47,6 +47,7 @@ def overlap(one: Cell, other: Cell) -> bool:
     )
 
 
+@settings(max_examples=30)
 @given(st.lists(st.integers(1, 20), min_size=1, max_size=40))
 def test_every_layer_has_a_cell_of_its_own(sizes: list[int]) -> None:
     layers = [layer(f"blocks.{b}.part{i}") for b, size in enumerate(sizes) for i in range(size)]

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +14,10 @@ from lhc.onnx_io import load_model, read_graph
 from lhc.plan import Plan
 from lhc.report.building import build_report
 from lhc.report.document import Report
+from lhc.report.netron import netron_site
 from lhc.report.page import html
+from lhc.report.serving import make_server
+from lhc.report.sidecars import netron_attachment
 
 if TYPE_CHECKING:
     from tests.report.conftest import Browser
@@ -243,3 +247,40 @@ def test_a_script_that_got_in_would_not_run(browser: "Browser", show: Callable[[
     assert browser.evaluate("document.title").startswith("full.lhc.onnx")
     for what in ("script", "example.org/x"):
         assert any("Content Security Policy" in problem and what in problem for problem in browser.problems), what
+
+
+def test_netron_takes_the_attachment(
+    browser: "Browser",
+    make_judged: Callable[[onnx.ModelProto], tuple[onnx.ModelProto, Plan]],
+    make_transformer: Callable[..., onnx.ModelProto],
+) -> None:
+    """Given to the open model as Netron gives itself a file that is dropped on it."""
+    plain = make_transformer(1)
+    annotated, plan = make_judged(plain)
+    report = build_report("m", plan, read_graph(load_model(annotated)))
+    with make_server(netron_site(load_model(plain), None)) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        try:
+            browser.open(server.url)
+            taken = browser.evaluate(
+                f"""(async () => {{
+                    const base = await import("/base.js");
+                    const bytes = new TextEncoder().encode({json.dumps(netron_attachment(report))});
+                    const stream = new base.BinaryStream(bytes);
+                    return window.__view__.attach({{ identifier: "m.netron.json", stream }});
+                }})()"""
+            )
+            assert taken is True
+            layer = next(layer for layer in plan.layers if layer.sensitivity is not None)
+            assert layer.sensitivity is not None
+            browser.click(*browser.node(layer.name))
+            browser.wait_for("[...document.querySelectorAll('#sidebar input')].some(e => e.value === 'lhc.placement')")
+            panel = browser.evaluate("document.getElementById('sidebar').innerText")
+            for text in (layer.placement, layer.detail, str(layer.sensitivity), str(layer.sensitivity.mean)):
+                assert text in panel
+            names = browser.evaluate("[...document.querySelectorAll('#sidebar input')].map(e => e.value)")
+            assert "sensitivity (kl)" in names
+        finally:
+            server.shutdown()
+            thread.join()
