@@ -207,7 +207,7 @@ def run(
         table, footer = documents.evaluation_table(evaluations), documents.evaluation_footer(evaluations)
         emit(documents.evaluations(evaluations), table, footer, form)
         if own_placement:
-            report_measured(opened, Path(opened.model.label).name, how.work_dir, report, evaluations)
+            report_measured(opened, Path(opened.model.label).name, how.work_dir, report, times=evaluations)
 
 
 def _times(option: str | None) -> list[float] | None:

@@ -159,7 +159,7 @@ def partition(
     document = documents.partition(result) | {"cost": costs.system_cost(result.cost)}
     emit(document, plan_table(result.plan), documents.outcome_text(result), form)
     hint(f"written: {where}")
-    report_measured(result, where.name, how.work_dir, report, [])
+    report_measured(result, where.name, how.work_dir, report)
     outcome = result.plan.outcome
     if outcome is not None and not outcome.within_budget:
         hint("the budget is not met; the plan was written all the same")

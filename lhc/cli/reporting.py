@@ -2,6 +2,7 @@
 
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,7 +16,7 @@ from lhc.errors import LhcError, UsageError
 if TYPE_CHECKING:
     from lhc.api.reporting import ReportSource
     from lhc.report.document import Report
-    from lhc.results import Evaluation
+    from lhc.results import Attribution, Evaluation, Front, Infeasibility, Robustness
 
 __all__ = ["COMMANDS", "ReportOption", "check_report", "diff", "report", "report_measured"]
 
@@ -105,7 +106,16 @@ def check_report(path: Path, force: bool) -> None:
 
 
 def report_measured(
-    source: "ReportSource", name: str, work_dir: str | Path | None, path: Path | None, times: "list[Evaluation]"
+    source: "ReportSource",
+    name: str,
+    work_dir: str | Path | None,
+    path: Path | None,
+    *,
+    times: "Sequence[Evaluation]" = (),
+    front: "Front | None" = None,
+    robustness: "Robustness | None" = None,
+    attribution: "Attribution | None" = None,
+    infeasibility: "Infeasibility | None" = None,
 ) -> None:
     """Keep what was measured of a placement, and write the report that was asked for.
 
@@ -117,12 +127,26 @@ def report_measured(
         work_dir: folder of results.
         path: where the report goes; None: nowhere.
         times: the placement at several times.
+        front: the measured trade-off.
+        robustness: of the placement.
+        attribution: of its layers' damage.
+        infeasibility: why the budget cannot be met.
     """
     from lhc.api.reporting import report_of
     from lhc.report.saving import save_report
 
     def made(folder: str | Path | None) -> "Report":
-        return report_of(source, name=name, times=times, command=_command(), work_dir=folder)
+        return report_of(
+            source,
+            name=name,
+            times=times,
+            front=front,
+            robustness=robustness,
+            attribution=attribution,
+            infeasibility=infeasibility,
+            command=_command(),
+            work_dir=folder,
+        )
 
     try:
         found = made(work_dir)

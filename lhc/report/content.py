@@ -96,7 +96,7 @@ def layer_table(report: Report) -> Table:
     measured = any(layer.sensitivity is not None for layer in plan.layers)
     if measured:
         columns.append(("Sensitivity", True))
-    columns += [("MACs", True), ("Share of MACs", True), ("Weights", True), ("Tiles", True)]
+    columns += [("MACs", True), ("of all", True), ("Weights", True), ("Tiles", True)]
     if costs:
         columns += [("Latency", True), ("Energy", True)]
     columns.append(("Why", False))

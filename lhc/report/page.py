@@ -145,7 +145,11 @@ def _legend(report: Report, grid: Grid) -> list[_Item]:
 
 
 def _metric(report: Report) -> str:
-    return next((layer.sensitivity.metric for layer in report.plan.layers if layer.sensitivity is not None), "")
+    """In what sensitivities are measured; empty where none was."""
+    metric = next((layer.sensitivity.metric for layer in report.plan.layers if layer.sensitivity is not None), "")
+    return {"kl": "KL divergence of the outputs", "nmse": "squared error of the outputs over their energy"}.get(
+        metric, metric
+    )
 
 
 def _grid_description(report: Report) -> str:

@@ -161,8 +161,8 @@ def _robustness(found: Robustness) -> Section:
         for scale in found.scales
     )
     columns = (("Noise, times the hardware's", True), ("Mean drop", True), ("Interval", False), ("Budget", False))
-    margin = f"Margin: shown to hold the budget up to {found.margin:g} times the noise of the hardware description"
-    fails = "" if found.fails_at is None else f", and not at {found.fails_at:g} times"
+    margin = f"Margin: shown to hold the budget up to {found.margin:g} x the noise of the hardware description"
+    fails = "" if found.fails_at is None else f", and not at {found.fails_at:g} x"
     chips = found.chips
     worst = drop_value(max(chips.drops), chips.percent)
     text = (
