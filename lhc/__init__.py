@@ -30,6 +30,7 @@ _LAZY = {
     "analyze": "lhc.api",
     "compile": "lhc.api",
     "diff": "lhc.api",
+    "estimate": "lhc.api",
     "evaluate": "lhc.api",
     "partition": "lhc.api",
     "reapply": "lhc.api",
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from lhc.api import analyze as analyze
     from lhc.api import compile as compile
     from lhc.api import diff as diff
+    from lhc.api import estimate as estimate
     from lhc.api import evaluate as evaluate
     from lhc.api import partition as partition
     from lhc.api import reapply as reapply

@@ -1,7 +1,8 @@
 """Errors that a user can act on.
 
 Every message says what is wrong, where (file, layer, field) and what to do. The class decides the
-exit code of the command line: 2 for usage and configuration, 3 for a model or data that cannot be used.
+exit code of the command line: 2 for usage and configuration, 3 for a model or data that cannot be used, 1 where the
+time was over.
 """
 
 __all__ = [
@@ -47,3 +48,5 @@ class MissingDependencyError(LhcError):
 
 class OutOfTimeError(LhcError):
     """The time that the user gave is over; what was finished is kept."""
+
+    exit_code = 1

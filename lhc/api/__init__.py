@@ -1,4 +1,4 @@
-"""What lhc does, one function each: analyze, sensitivity, partition, retrain, evaluate, compile.
+"""What lhc does, one function each: analyze, sensitivity, partition, retrain, evaluate, compile, estimate.
 
 Nothing here prints; warnings go to the logger ``lhc``. ``model`` is a path, a zoo name, an ``onnx.ModelProto`` or a
 loaded model; ``data`` an ``.npz`` file, arrays by input name (and ``labels``), or a `Task`; a zoo name brings its own.
@@ -6,6 +6,7 @@ Every error is an `LhcError`.
 """
 
 from lhc.api.compiling import compile, compile_draws, placed
+from lhc.api.estimating import estimate
 from lhc.api.looking import analyze
 from lhc.api.measuring import analog_outputs, evaluate, sensitivity
 from lhc.api.placing import DEFAULT_MAX_DROP, partition
@@ -20,6 +21,7 @@ __all__ = [
     "compile",
     "compile_draws",
     "diff",
+    "estimate",
     "evaluate",
     "partition",
     "placed",

@@ -1,16 +1,18 @@
 """Sub-commands that measure: sensitivity, run."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from lhc.cli.base import app, reporting
+from lhc.cli.estimates import emit_estimate
 from lhc.cli.options import (
     Confidence,
     Data,
     Direction,
     Draws,
+    DryRun,
     Exclude,
     Force,
     Form,
@@ -71,37 +73,38 @@ def sensitivity(
     fresh: Fresh = False,
     memory: Memory = "2GiB",
     timeout: Timeout = None,
+    dry_run: DryRun = False,
     form: Form = "table",
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Measure how much damage each layer does when it alone is analog."""
+    from lhc.api import estimate
     from lhc.api import sensitivity as run
     from lhc.cli import documents
     from lhc.passes import Select
 
     form = check_form(form, json)
-    how = execution(jobs, scheduler, work_dir, fresh, memory, timeout)
+    shared: dict[str, Any] = {
+        "metric": metric,
+        "higher_is_better": higher_is_better,
+        "output": scored_output,
+        "half_width": half_width,
+        "method": method,
+        "hardware": hardware,
+        "t_inference": t_inference,
+        "samples": samples,
+        "draws": draws,
+        "seed": seed,
+        "label_key": label_key,
+        "selection": Select(tuple(include or ()), tuple(exclude or ())),
+        "execution": execution(jobs, scheduler, work_dir, fresh, memory, timeout),
+    }
+    if dry_run:
+        emit_estimate(estimate("sensitivity", model, data, **shared), form)
+        return
     with reporter(quiet) as progress:
-        table = run(
-            model,
-            data,
-            metric=metric,
-            higher_is_better=higher_is_better,
-            output=scored_output,
-            half_width=half_width,
-            method=method,  # type: ignore[arg-type]  # checked there
-            confidence=confidence,
-            hardware=hardware,
-            t_inference=t_inference,
-            samples=samples,
-            draws=draws,
-            seed=seed,
-            label_key=label_key,
-            selection=Select(tuple(include or ()), tuple(exclude or ())),
-            progress=progress,
-            execution=how,
-        )
+        table = run(model, data, confidence=confidence, progress=progress, **shared)
     documents.tell_ranking(table, hint)
     footer = f"{table.draws} draws, {table.samples} samples, {table.t_s:g} s after programming, seed {table.seed}"
     emit(documents.sensitivity(table), table.as_table(), footer, form)
@@ -141,6 +144,7 @@ def run(
     fresh: Fresh = False,
     memory: Memory = "2GiB",
     timeout: Timeout = None,
+    dry_run: DryRun = False,
     form: Form = "table",
     json: Json = False,
     quiet: Quiet = False,
@@ -168,6 +172,22 @@ def run(
     times = _times(t_inference)
     placement = "all-analog" if all_analog else None
     only_outputs = outputs is not None and metric is None and not documents.has_labels(opened, data, label_key)
+    shared: dict[str, Any] = {
+        "metric": metric,
+        "higher_is_better": higher_is_better,
+        "output": scored_output,
+        "hardware": hardware,
+        "placement": placement,
+        "times": times,
+        "samples": samples,
+        "draws": 10 if draws is None else draws,
+        "seed": seed,
+        "label_key": label_key,
+        "execution": how,
+    }
+    if dry_run:
+        emit_estimate(api.estimate("run", opened, data, **shared), form)
+        return
     with reporter(quiet) as progress:
         if outputs is not None:
             arrays = api.analog_outputs(
@@ -184,23 +204,7 @@ def run(
             )
             write_npz(outputs, arrays)
         if not only_outputs:
-            evaluations = api.evaluate(
-                opened,
-                data,
-                metric=metric,
-                higher_is_better=higher_is_better,
-                output=scored_output,
-                confidence=confidence,
-                hardware=hardware,
-                placement=placement,
-                times=times,
-                samples=samples,
-                draws=10 if draws is None else draws,
-                seed=seed,
-                label_key=label_key,
-                progress=progress,
-                execution=how,
-            )
+            evaluations = api.evaluate(opened, data, confidence=confidence, progress=progress, **shared)
     if outputs is not None:
         hint(f"written: {outputs}")
     if not only_outputs:

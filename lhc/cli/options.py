@@ -15,6 +15,7 @@ __all__ = [
     "Data",
     "Direction",
     "Draws",
+    "DryRun",
     "Exclude",
     "ExternalData",
     "Force",
@@ -126,6 +127,10 @@ Fresh = Annotated[bool, typer.Option("--fresh", help="Do not use evaluations tha
 Memory = Annotated[
     str,
     typer.Option("--memory", metavar="SIZE", help="For programmed tiles and outputs, in each process: 2GiB, 500MB."),
+]
+DryRun = Annotated[
+    bool,
+    typer.Option("--dry-run", help="Say how much work it is and how long it will take, by timing a small piece."),
 ]
 Timeout = Annotated[
     float | None,

@@ -1,16 +1,18 @@
 """The sub-command that places layers: partition."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from lhc.cli.base import app, reporting
+from lhc.cli.estimates import emit_estimate
 from lhc.cli.options import (
     Confidence,
     Data,
     Direction,
     Draws,
+    DryRun,
     Exclude,
     ExternalData,
     Force,
@@ -100,11 +102,13 @@ def partition(
     fresh: Fresh = False,
     memory: Memory = "2GiB",
     timeout: Timeout = None,
+    dry_run: DryRun = False,
     form: Form = "table",
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Place every layer within the accuracy you can afford to lose, and annotate the model."""
+    from lhc.api import estimate
     from lhc.api import partition as run
     from lhc.cli import costs, documents
     from lhc.opening import open_model
@@ -113,8 +117,28 @@ def partition(
     from lhc.plan import Plan
 
     form = check_form(form, json)
-    how = execution(jobs, scheduler, work_dir, fresh, memory, timeout)
     opened = open_model(model)
+    followed = None if plan is None else Plan.load(plan)
+    patterns = [tuple(p or ()) for p in (include, exclude, force_analog, force_digital)]
+    shared: dict[str, Any] = {
+        "metric": metric,
+        "higher_is_better": higher_is_better,
+        "output": scored_output,
+        "hardware": hardware,
+        "t_inference": t_inference,
+        "strategy": strategy,
+        "method": method,
+        "samples": samples,
+        "draws": draws,
+        "seed": seed,
+        "label_key": label_key,
+        "selection": Select(*patterns),
+        "follow": followed,
+        "execution": execution(jobs, scheduler, work_dir, fresh, memory, timeout),
+    }
+    if dry_run:
+        emit_estimate(estimate("partition", opened, data, **shared), form)
+        return
     documents.tell_renamed(opened.model.renamed, hint)
     where = output or _default_output(model, opened.model.path)
     check_output(where, opened.model, force, external_data)  # type: ignore[arg-type]  # checked there
@@ -122,31 +146,16 @@ def partition(
         check_file(plan_out, force)
     if report is not None:
         check_report(report, force)
-    followed = None if plan is None else Plan.load(plan)
-    patterns = [tuple(p or ()) for p in (include, exclude, force_analog, force_digital)]
     with reporter(quiet) as progress:
         result = run(
             opened,
             data,
-            metric=metric,
-            higher_is_better=higher_is_better,
-            output=scored_output,
             confidence=confidence,
             generalize=generalize,
             max_drop=max_drop,
             drop_type=drop_type,  # type: ignore[arg-type]  # checked there
-            hardware=hardware,
-            t_inference=t_inference,
-            strategy=strategy,
-            method=method,  # type: ignore[arg-type]  # checked there
-            samples=samples,
-            draws=draws,
-            seed=seed,
-            label_key=label_key,
-            selection=Select(*patterns),
-            follow=followed,
             progress=progress,
-            execution=how,
+            **shared,
         )
     if result.ranking is not None:
         documents.tell_ranking(result.ranking, hint)

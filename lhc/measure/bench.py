@@ -107,7 +107,7 @@ class Bench:
         Raises:
             DataError: it is not finite, or has no sample axis.
         """
-        block = self._block(slice(0, min(_EXAMPLES, self.samples)))
+        block = self.block(slice(0, min(_EXAMPLES, self.samples)))
         return Scorer(self.setting).scores(Job(frozenset(), (0,), 0.0, outputs=True), block)[0]
 
     @cached_property
@@ -177,7 +177,7 @@ class Bench:
             OutOfTimeError: the time that the user gave is over.
         """
         digital = self.digital_score
-        job = Job(placement, tuple(draws), self.t_s if t_s is None else t_s, outputs=self._scores_sets)
+        job = self._job(placement, draws, t_s)
         if isinstance(digital, float):
             if not placement:
                 outputs = np.repeat(self.digital_output[None], len(draws), axis=0)
@@ -194,8 +194,23 @@ class Bench:
         scores = np.stack(self._gathered(job, what))
         return SampleScores(self.metric, scores, digital, exact=not self.hardware.is_stochastic)
 
-    def _gathered(self, job: Job, what: str) -> list[Array]:
-        """One array a chip, over all samples: kept ones, the others by the workers."""
+    def units(self, placement: frozenset[str], draws: range, t_s: float | None = None) -> tuple[int, int]:
+        """How many units of work a measurement has, and how many of them the log holds.
+
+        Args:
+            placement: the analog layers.
+            draws: numbers of the programmings.
+            t_s: time of inference; the bench's own by default.
+        """
+        chips = draws if self.hardware.is_stochastic and placement else range(1)
+        _, todo, total = self._found(self._job(placement, chips, t_s))
+        return total, total - len(todo)
+
+    def _job(self, placement: frozenset[str], draws: range, t_s: float | None) -> Job:
+        return Job(placement, tuple(draws), self.t_s if t_s is None else t_s, outputs=self._scores_sets)
+
+    def _found(self, job: Job) -> "tuple[dict[tuple[int, int], Array], list[tuple[Job, int]], int]":
+        """Results by draw and block that the log holds, what is left to be done on which block, and units in all."""
         groups = job_groups(job.draws, self.setting.chips_together(job.placement))
         places = list(self._places())
         results: dict[tuple[int, int], Array] = {}
@@ -207,7 +222,12 @@ class Bench:
                 missing = tuple(draw for draw, array in found.items() if array is None)
                 if missing:
                     todo.append((Job(job.placement, missing, job.t_s, job.outputs), number))
-        total = len(groups) * len(places)
+        return results, todo, len(groups) * len(places)
+
+    def _gathered(self, job: Job, what: str) -> list[Array]:
+        """One array a chip, over all samples: kept ones, the others by the workers."""
+        results, todo, total = self._found(job)
+        places = list(self._places())
         done = total - len(todo)
         for index, arrays in self.running.workers.run(self.setting, self._units(todo, places)):
             unit, number = todo[index]
@@ -221,7 +241,7 @@ class Bench:
     def _units(self, todo: Sequence[tuple[Job, int]], places: Sequence[slice]) -> Iterator[Unit]:
         for job, number in todo:
             self.running.check_time()
-            yield job, partial(self._block, places[number])
+            yield job, partial(self.block, places[number])
 
     @cached_property
     def kept(self) -> KeptResults:
@@ -251,7 +271,7 @@ class Bench:
         calls, done = -(-self.samples // self.setting.call_samples), 0
         for group in groups:
             for place in self._places():
-                for index, where, outputs in scorer.run(Job(placement, group, time), self._block(place)):
+                for index, where, outputs in scorer.run(Job(placement, group, time), self.block(place)):
                     yield group[index], slice(place.start + where.start, place.start + where.stop), outputs
                     done += 1
                     self.progress(what, done, calls * len(draws))
@@ -282,10 +302,11 @@ class Bench:
     def blocks(self) -> Iterator[tuple[slice, Mapping[str, Array]]]:
         """What the network is called with: ``(position, feeds)``; a fixed batch is filled up with the last sample."""
         for place in self._places():
-            for where, feeds in self._block(place).calls(self.setting.call_samples, self.setting.batch is not None):
+            for where, feeds in self.block(place).calls(self.setting.call_samples, self.setting.batch is not None):
                 yield slice(place.start + where.start, place.start + where.stop), feeds
 
-    def _block(self, where: slice) -> Block:
+    def block(self, where: slice) -> Block:
+        """These samples, as the workers get them."""
         inputs = {name: np.asarray(array[where] if array.ndim else array) for name, array in self.task.inputs.items()}
         targets = None if self.task.targets is None else np.asarray(self.task.targets[where])
         digest = self.task.block_digest(where.start, where.stop)

@@ -5,10 +5,11 @@ disk; units of a worker that dies are done again by others.
 """
 
 import pickle
+import warnings
 from collections.abc import Iterable, Iterator
 from hashlib import sha256
 from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 
 from lhc import __version__
 from lhc.errors import LhcError, MissingDependencyError, UsageError
@@ -19,7 +20,11 @@ from lhc.runtime.environment import environment
 
 __all__ = ["DaskWorkers"]
 
+T = TypeVar("T")
+
 CONNECT_SECONDS = 10
+LOOK_SECONDS = 5
+"""Between two looks at whether there are workers at all."""
 _SCORERS: dict[str, Scorer] = {}
 
 
@@ -43,6 +48,7 @@ class DaskWorkers:
                 "--scheduler needs Dask; install it with pip install 'lhc[distributed]'"
             ) from error
         self._distributed: Any = distributed
+        self._setting: tuple[Setting, bytes] | None = None
         try:
             self._client: Any = self._distributed.Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
         except (OSError, ValueError) as error:
@@ -68,29 +74,57 @@ class DaskWorkers:
         for worker, theirs in found.items():
             _check_environment(f"worker {worker}", theirs, environment())
 
+    @property
+    def count(self) -> int:
+        """Workers that the scheduler has now."""
+        return max(1, len(self._client.nthreads()))
+
     def run(self, setting: Setting, units: Iterable[Unit]) -> Iterator[tuple[int, list[Array]]]:
         """See `Workers`."""
-        payload = packed(setting)
-        name = sha256(payload).hexdigest()
-        shared = self._client.scatter(payload, hash=True, broadcast=False)
+        if self._setting is None or self._setting[0] is not setting:
+            self._setting = (setting, packed(setting))
+        shared = self._given(self._setting[1], "setting")
         todo = enumerate(units)
-        results = self._distributed.as_completed()
-        numbers: dict[Any, int] = {}
-        most = AHEAD * max(1, len(self._client.scheduler_info()["workers"]))
+        waiting: dict[Any, int] = {}
         try:
             while True:
-                for number, (job, samples) in islice(todo, most - len(numbers)):
-                    block = self._client.scatter(samples(), hash=True)
-                    future = self._client.submit(_score, name, shared, job, block, environment(), pure=False, retries=1)
-                    numbers[future] = number
-                    results.add(future)
-                if not numbers:
+                for number, (job, samples) in islice(todo, max(0, AHEAD * self.count - len(waiting))):
+                    block = samples()
+                    waiting[self._submit(shared, job, self._given(block, f"block-{block.first}", block.digest))] = (
+                        number
+                    )
+                if not waiting:
                     return
-                future = next(results)
-                yield numbers.pop(future), _result(future)
+                for future in self._finished(list(waiting)):
+                    yield waiting.pop(future), _result(future)
         finally:
-            for future in numbers:
+            for future in waiting:
                 future.cancel()
+
+    def _submit(self, shared: Any, job: Job, block: Any) -> Any:  # noqa: ANN401  # Dask's Future
+        return self._client.submit(_score, shared.key, shared, job, block, environment(), pure=False)
+
+    def _given(self, value: object, what: str, digest: str | None = None) -> Any:  # noqa: ANN401  # Dask's Future
+        """A value on the cluster. The scheduler holds it as a task, so it outlives the worker that was given it."""
+        digest = sha256(value).hexdigest() if isinstance(value, bytes) else digest
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Sending large graph", UserWarning)
+            return self._client.submit(_itself, value, key=f"lhc-{what}-{digest}")
+
+    def _finished(self, futures: list[Any]) -> list[Any]:
+        """At least one that is; waits as long as there are workers."""
+        while True:
+            try:
+                with self._client.as_current():
+                    done, _ = self._distributed.wait(futures, timeout=LOOK_SECONDS, return_when="FIRST_COMPLETED")
+            except self._distributed.TimeoutError:
+                if not self._client.nthreads():
+                    raise LhcError(
+                        "the cluster has no workers left; what was finished is kept. Start some with dask worker and"
+                        " run the same command again"
+                    ) from None
+            else:
+                return list(done)
 
     def close(self) -> None:
         """Disconnect."""
@@ -108,6 +142,10 @@ def _result(future: Any) -> list[Array]:  # noqa: ANN401  # Dask's Future, which
             " same command again"
         ) from error
     return found
+
+
+def _itself(value: T) -> T:
+    return value
 
 
 def _check_environment(who: str, theirs: dict[str, str], ours: dict[str, str]) -> None:

@@ -93,6 +93,12 @@ class Running:
         if self.late:
             raise OutOfTimeError("--timeout: the time is over; what was finished is kept")
 
+    def unlogged(self) -> "Running":
+        """The same workers and time without a log, for what is done to be timed."""
+        other = copy(self)
+        other.log = None
+        return other
+
     def unlimited(self) -> "Running":
         """The same workers and log without a limit of time, for what must be finished."""
         other = copy(self)

@@ -20,7 +20,15 @@ from lhc.measure.sensitivity import measure_sensitivity
 from lhc.results import Agreement, SensitivityTable
 from lhc.stats import CONFIDENCE
 
-__all__ = ["RankingMethod", "agreement", "check_method", "sensitivities", "spread_over_ranking"]
+__all__ = [
+    "CHECKED",
+    "RankingMethod",
+    "agreement",
+    "check_method",
+    "measures_all",
+    "sensitivities",
+    "spread_over_ranking",
+]
 
 RankingMethod = Literal["auto", "measure", "fisher"]
 
@@ -71,8 +79,7 @@ def sensitivities(
     if method == "fisher":
         predicted = fisher_sensitivity(bench, graph, names, confidence)
         return replace(predicted.table, notes=_unreached(predicted))
-    few = len(graph.tied(names)) < 2 * CHECKED
-    if method == "measure" or half_width is not None or few or bench.metric.name not in METRICS:
+    if measures_all(bench, graph, names, method, half_width):
         return measure_sensitivity(bench, graph, names, confidence, half_width)
     try:
         predicted = fisher_sensitivity(bench, graph, names, confidence)
@@ -80,6 +87,14 @@ def sensitivities(
         note = f"sensitivities are measured, not predicted: {error}"
         return replace(measure_sensitivity(bench, graph, names, confidence), notes=(note,))
     return _checked(bench, graph, predicted, confidence)
+
+
+def measures_all(
+    bench: Bench, graph: LayerGraph, names: Sequence[str], method: RankingMethod, half_width: float | None
+) -> bool:
+    """Whether every layer is measured without a prediction; arguments as those of `sensitivities`."""
+    few = len(graph.tied(names)) < 2 * CHECKED
+    return method == "measure" or half_width is not None or few or bench.metric.name not in METRICS
 
 
 def _unreached(predicted: FisherSensitivity) -> tuple[str, ...]:

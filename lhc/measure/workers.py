@@ -5,6 +5,7 @@ computes on one thread.
 """
 
 import pickle
+import signal
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -31,6 +32,11 @@ AHEAD = 2
 class Workers(Protocol):
     """Does units of work."""
 
+    @property
+    def count(self) -> int:
+        """How many processes share the units."""
+        ...
+
     def run(self, setting: Setting, units: Iterable[Unit]) -> Iterator[tuple[int, list[Array]]]:
         """Results as they come: number of the unit, and what `Scorer.scores` gives for it.
 
@@ -46,6 +52,8 @@ class Workers(Protocol):
 
 class SerialWorkers:
     """This process, one unit after the other."""
+
+    count = 1
 
     def __init__(self) -> None:
         self._scorer: Scorer | None = None
@@ -65,23 +73,26 @@ class ProcessWorkers:
     """Processes of this machine, which load a setting once and keep what they programmed."""
 
     def __init__(self, count: int) -> None:
-        """``count``: how many processes."""
+        """``count``: how many processes, which are started for the first unit."""
         self._folder = tempfile.TemporaryDirectory(prefix="lhc-")
-        self._count = count
+        self.count = count
+        self._spooled: tuple[Setting, Path] | None = None
         # A fork of a process with threads of numeric libraries may hang.
-        self._pool = ProcessPoolExecutor(count, mp_context=get_context("spawn"))
+        self._pool = ProcessPoolExecutor(count, mp_context=get_context("spawn"), initializer=_ignore_interrupts)
 
     def run(self, setting: Setting, units: Iterable[Unit]) -> Iterator[tuple[int, list[Array]]]:
         """See `Workers`."""
-        payload = packed(setting)
-        path = Path(self._folder.name) / sha256(payload).hexdigest()
-        path.write_bytes(payload)
+        if self._spooled is None or self._spooled[0] is not setting:
+            payload = packed(setting)
+            self._spooled = (setting, Path(self._folder.name) / sha256(payload).hexdigest())
+            self._spooled[1].write_bytes(payload)
+        path = self._spooled[1]
 
         def submit(job: Job, block: Block) -> Future[list[Array]]:
             return self._pool.submit(_score_spooled, str(path), job, block)
 
         try:
-            yield from _windowed(submit, units, self._count * AHEAD)
+            yield from _windowed(submit, units, self.count * AHEAD)
         except BrokenProcessPool as error:
             raise LhcError(
                 "a worker process is gone: it was killed, or the machine ran out of memory; what was finished is kept."
@@ -133,6 +144,11 @@ def packed(setting: Setting) -> bytes:
             f"metric {setting.metric.name!r} cannot be given to other processes ({error}); define it in a module and"
             " name it as module:function, or measure with --jobs 1"
         ) from error
+
+
+def _ignore_interrupts() -> None:
+    """Ctrl-C reaches all processes of a terminal; the parent answers it, and ends the others."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 _SCORERS: dict[str, Scorer] = {}

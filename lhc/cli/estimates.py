@@ -1,0 +1,43 @@
+"""What ``--dry-run`` says: how much work there is, and how long it will take."""
+
+from typing import TYPE_CHECKING
+
+from lhc.cli.output import emit
+from lhc.tables import Table
+
+if TYPE_CHECKING:
+    from lhc.measure.estimating import Estimate
+
+__all__ = ["emit_estimate"]
+
+
+def emit_estimate(found: "Estimate", form: str) -> None:
+    """An estimate on stdout: one row a step, and a line that sums them up; or one JSON document."""
+    rows = [[step.what, str(step.units), str(step.kept), duration(step.seconds)] for step in found.steps]
+    processes = "1 process" if found.processes == 1 else f"{found.processes} processes"
+    footer = (
+        f"{found.layers} layers, {found.samples} samples, {found.draws} draws: {found.units} units of work,"
+        f" {found.kept} of them finished before; about {duration(found.seconds)} in {processes}"
+    )
+    document = {
+        "dry_run": True,
+        "layers": found.layers,
+        "samples": found.samples,
+        "draws": found.draws,
+        "units": found.units,
+        "kept": found.kept,
+        "processes": found.processes,
+        "seconds": found.seconds,
+        "steps": [
+            {"what": step.what, "units": step.units, "kept": step.kept, "seconds": step.seconds} for step in found.steps
+        ],
+    }
+    emit(document, Table(["step", "units", "finished before", "in one process"], rows, right=(1, 2, 3)), footer, form)
+
+
+def duration(seconds: float) -> str:
+    """Seconds for people, to two digits or the minute."""
+    if seconds < 120:
+        return f"{seconds:.2g} s" if seconds < 10 else f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60:02} min"

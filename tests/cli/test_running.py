@@ -1,0 +1,126 @@
+"""Work that is estimated, interrupted, out of time and taken up again."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from lhc.cli.app import app
+from lhc.onnx_io import load_model, read_plan
+
+pytestmark = pytest.mark.analog
+
+SMALL = ("--samples", 20, "--draws", 3)
+
+
+def lhc(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [*map(str, arguments)])
+
+
+def segments(folder: Path) -> int:
+    return len(list(folder.glob("*.lhclog")))
+
+
+@contextmanager
+def interrupting(quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
+    def report(what: str, done: int, total: int) -> None:
+        if what.startswith("sensitivity 2"):
+            raise KeyboardInterrupt
+
+    yield report
+
+
+def test_ctrl_c_saves_and_says_how_to_go_on(
+    model_file: Path, data_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = ("sensitivity", model_file, "--data", data_file, *SMALL, "--json", "--work-dir")
+    unbroken = lhc(*command, tmp_path / "unbroken")
+    with monkeypatch.context() as patch:
+        patch.setattr("lhc.cli.measuring.reporter", interrupting)
+        broken = lhc(*command, tmp_path / "broken")
+    assert broken.exit_code == 130
+    assert broken.stdout == ""
+    assert "the same command goes on where it stopped" in broken.stderr
+    left = json.loads(lhc(*command, tmp_path / "broken", "--dry-run").stdout)
+    assert 0 < left["kept"] < left["units"]
+    resumed = lhc(*command, tmp_path / "broken")
+    assert resumed.exit_code == 0
+    assert resumed.stdout == unbroken.stdout
+
+
+def test_results_are_kept_in_the_cache_unless_told_otherwise(
+    model_file: Path, data_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LHC_CACHE", str(tmp_path / "cache"))
+    command = ("sensitivity", model_file, "--data", data_file, *SMALL, "--json")
+    first = lhc(*command)
+    assert segments(tmp_path / "cache") == 1
+    estimated = json.loads(lhc(*command, "--dry-run").stdout)
+    assert estimated["kept"] == estimated["units"] == 3, "one unit a layer"
+    assert estimated["seconds"] == 0
+    assert lhc(*command).stdout == first.stdout
+    assert segments(tmp_path / "cache") == 1, "nothing was measured again"
+    assert lhc(*command, "--fresh").stdout == first.stdout
+    assert segments(tmp_path / "cache") == 2, "everything was"
+    assert lhc(*command, "--work-dir", tmp_path / "other").stdout == first.stdout
+    assert segments(tmp_path / "other") == 1
+
+
+def test_time_that_is_over_at_once(model_file: Path, data_file: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.onnx"
+    options = ("--data", data_file, "--work-dir", tmp_path / "log", *SMALL)
+    measured = lhc("sensitivity", model_file, *options, "--timeout", 1e-9)
+    assert measured.exit_code == 1
+    assert measured.stderr.startswith("error: --timeout: the time is over")
+    placed = lhc("partition", model_file, *options, "--timeout", 1e-9, "-o", out)
+    assert placed.exit_code == 0, "digital holds any budget"
+    assert "note: --timeout" in placed.stderr
+    plan = read_plan(load_model(out))
+    assert plan is not None
+    assert plan.analog == frozenset()
+    later = lhc("partition", model_file, *options, "--max-drop", 1, "-o", out)
+    assert later.exit_code == 0
+    assert read_plan(load_model(out)).analog  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("command", ["sensitivity", "partition", "run"])
+def test_a_dry_run_measures_nothing_and_writes_nothing(
+    command: str, model_file: Path, data_file: Path, tmp_path: Path
+) -> None:
+    before = set(tmp_path.iterdir())
+    more = ("--all-analog",) if command == "run" else ()
+    options = (command, model_file, "--data", data_file, "--work-dir", tmp_path / "log", *SMALL, *more, "--dry-run")
+    told = lhc(*options)
+    assert told.exit_code == 0, told.stderr
+    assert "3 layers, 20 samples, 3 draws" in told.stdout.splitlines()[-1]
+    document = json.loads(lhc(*options, "--json").stdout)
+    assert document["dry_run"] is True
+    assert document["units"] == sum(step["units"] for step in document["steps"]) > 0
+    assert document["kept"] == 0
+    assert document["seconds"] > 0
+    assert set(tmp_path.iterdir()) - before == {tmp_path / "log"}
+    assert segments(tmp_path / "log") == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--jobs", 0), "--jobs must be at least 1"),
+        (("--memory", "much"), "write a size such as 2GiB"),
+        (("--memory", "1KiB"), "--memory must be at least 1 MiB"),
+        (("--timeout", 0), "--timeout must be above 0 s"),
+        (("--jobs", 2, "--scheduler", "tcp://here:1"), "--jobs is for processes of this machine"),
+        (("--method", "guess"), "unknown method 'guess'"),
+    ],
+    ids=lambda value: " ".join(map(str, value)) if isinstance(value, tuple) else "",
+)
+def test_options_that_make_no_sense(
+    options: tuple[object, ...], words: str, model_file: Path, data_file: Path, tmp_path: Path
+) -> None:
+    result = lhc("sensitivity", model_file, "--data", data_file, "--work-dir", tmp_path / "log", *options)
+    assert result.exit_code == 2
+    assert words in result.stderr
+    assert result.stdout == ""

@@ -1,0 +1,71 @@
+"""How long a measurement takes is estimated from a piece of it."""
+
+import time
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+from lhc.hardware import Hardware
+from lhc.measure import Bench, measure_sensitivity, sensitivities
+from lhc.measure.estimating import Estimate, Step, evaluation_step, ranking_steps
+from lhc.metrics import get_metric
+from lhc.onnx_io import load_model, read_graph
+from lhc.task import Task
+
+pytestmark = pytest.mark.analog
+
+
+def bench(samples: int = 1100, draws: int = 6) -> Bench:
+    text = '<ir_version: 8, opset_import: ["" : 17]> g (float[N, 4, 12, 12] x) => (float[N, 3] y) {\n'
+    body = [f"[l{i}] c{i} = Conv <pads = [1, 1, 1, 1]> ({f'r{i - 1}' if i else 'x'}, w{i})\n r{i} = Relu (c{i})"
+            for i in range(12)]  # fmt: skip
+    end = "p = GlobalAveragePool (r11)\n f = Flatten (p)\n y = MatMul (f, v)\n}"
+    model = onnx.parser.parse_model(text + "\n".join([*body, end]))
+    rng = np.random.default_rng(0)
+    for name, shape in {**{f"w{i}": (4, 4, 3, 3) for i in range(12)}, "v": (4, 3)}.items():
+        array = (rng.normal(size=shape) / np.sqrt(np.prod(shape[1:]))).astype(np.float32)
+        model.graph.initializer.append(numpy_helper.from_array(array, name))
+    x = rng.normal(size=(samples, 4, 12, 12)).astype(np.float32)
+    loaded = load_model(model)
+    task = Task({"x": x}, None, get_metric("kl"))
+    return Bench(loaded, read_graph(loaded), Hardware.load("lionheart"), task, draws=draws, t_s=86400.0)
+
+
+def names(of: Bench) -> list[str]:
+    return [layer.name for layer in of.graph.candidates]
+
+
+def test_units_are_those_that_are_done() -> None:
+    done: list[int] = []
+    here = bench(samples=600, draws=6)
+    counting = Bench(
+        here.model, here.graph, here.hardware, here.task, draws=6, progress=lambda what, done_, total: done.append(1)
+    )
+    assert counting.baseline is not None
+    done.clear()
+    step = evaluation_step(counting, [frozenset({"l0"}), frozenset({"l1", "l2"})], "two")
+    assert done == [], "nothing is reported of what is timed"
+    measure_sensitivity(counting, here.graph, ["l0"])
+    counting.measure(frozenset({"l1", "l2"}), range(6))
+    assert step.units == len(done) == 2 * 2 * 2, "two placements, two groups of chips, two blocks of samples"
+    assert step.kept == 0
+
+
+@pytest.mark.parametrize("method", ["measure", pytest.param("auto", marks=pytest.mark.slow)])
+def test_the_estimate_is_about_right(method: str) -> None:
+    """In seconds of the processor, so that other processes do not matter."""
+    here = bench(samples=700, draws=4)
+    steps = ranking_steps(here, here.graph, names(here), method, clock=time.process_time)  # type: ignore[arg-type]
+    start = time.process_time()
+    sensitivities(here, here.graph, names(here), method)  # type: ignore[arg-type]
+    taken = time.process_time() - start
+    assert taken / 2.5 < sum(step.seconds for step in steps) < 2.5 * taken
+
+
+def test_processes_share_what_can_be_shared() -> None:
+    steps = (Step("alone", 1, 0, 10.0, shared=False), Step("many", 10, 2, 80.0), Step("few", 2, 0, 6.0))
+    found = Estimate(3, 100, 10, steps, processes=4)
+    assert found.seconds == 10 + 20 + 3
+    assert (found.units, found.kept) == (13, 2)
