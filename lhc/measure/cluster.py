@@ -6,7 +6,7 @@ disk; units of a worker that dies are done again by others.
 
 import pickle
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from hashlib import sha256
 from itertools import islice
 from typing import Any, TypeVar
@@ -96,7 +96,7 @@ class DaskWorkers:
                 if not waiting:
                     return
                 for future in self._finished(list(waiting)):
-                    yield waiting.pop(future), _result(future)
+                    yield waiting.pop(future), self._result(future)
         finally:
             for future in waiting:
                 future.cancel()
@@ -112,36 +112,38 @@ class DaskWorkers:
             return self._client.submit(_itself, value, key=f"lhc-{what}-{digest}")
 
     def _finished(self, futures: list[Any]) -> list[Any]:
-        """At least one that is; waits as long as there are workers."""
+        """At least one that is."""
+        with self._client.as_current():
+            done, _ = self._patiently(lambda s: self._distributed.wait(futures, s, return_when="FIRST_COMPLETED"))
+        return list(done)
+
+    def _result(self, future: Any) -> list[Array]:  # noqa: ANN401  # Dask's Future
+        """What a unit gave; one whose worker dies with its result is done again."""
+        try:
+            return self._patiently(lambda seconds: future.result(timeout=seconds))
+        except LhcError:
+            raise
+        except Exception as error:  # Dask's own, and whatever a worker raises
+            raise LhcError(
+                f"a unit of work failed on the cluster: {type(error).__name__}: {error}; what was finished is kept. Run"
+                " the same command again"
+            ) from error
+
+    def _patiently(self, action: Callable[[float], T]) -> T:
+        """Wait for something as long as there are workers; ``action`` is given seconds after which it shall give up."""
         while True:
             try:
-                with self._client.as_current():
-                    done, _ = self._distributed.wait(futures, timeout=LOOK_SECONDS, return_when="FIRST_COMPLETED")
+                return action(LOOK_SECONDS)
             except self._distributed.TimeoutError:
                 if not self._client.nthreads():
                     raise LhcError(
                         "the cluster has no workers left; what was finished is kept. Start some with dask worker and"
                         " run the same command again"
                     ) from None
-            else:
-                return list(done)
 
     def close(self) -> None:
         """Disconnect."""
         self._client.close()
-
-
-def _result(future: Any) -> list[Array]:  # noqa: ANN401  # Dask's Future, which may not be installed
-    try:
-        found: list[Array] = future.result()
-    except LhcError:
-        raise
-    except Exception as error:  # Dask's own, and whatever a worker raises
-        raise LhcError(
-            f"a unit of work failed on the cluster: {type(error).__name__}: {error}; what was finished is kept. Run the"
-            " same command again"
-        ) from error
-    return found
 
 
 def _itself(value: T) -> T:
