@@ -120,6 +120,7 @@ def partition(
     opened = open_model(model)
     followed = None if plan is None else Plan.load(plan)
     patterns = [tuple(p or ()) for p in (include, exclude, force_analog, force_digital)]
+    how = execution(jobs, scheduler, work_dir, fresh, memory, timeout)
     shared: dict[str, Any] = {
         "metric": metric,
         "higher_is_better": higher_is_better,
@@ -134,7 +135,7 @@ def partition(
         "label_key": label_key,
         "selection": Select(*patterns),
         "follow": followed,
-        "execution": execution(jobs, scheduler, work_dir, fresh, memory, timeout),
+        "execution": how,
     }
     if dry_run:
         emit_estimate(estimate("partition", opened, data, **shared), form)
