@@ -37,6 +37,7 @@ _LAZY = {
     "report_of": "lhc.api",
     "retrain": "lhc.api",
     "sensitivity": "lhc.api",
+    "split": "lhc.api",
 }
 
 __all__ = ["__version__", *_LAZY]
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
     from lhc.api import report_of as report_of
     from lhc.api import retrain as retrain
     from lhc.api import sensitivity as sensitivity
+    from lhc.api import split as split
     from lhc.errors import LhcError as LhcError
     from lhc.hardware import Hardware as Hardware
     from lhc.lowering import CompiledModel as CompiledModel

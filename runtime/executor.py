@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from lhc.runtime.matrix import AnalogMatrix
     from lhc.runtime.vectors import Products
 
-__all__ = ["Chip", "HybridExecutor", "ProgrammedLayers", "Ranges"]
+__all__ = ["Chip", "HybridExecutor", "ProgrammedLayers", "Ranges", "element_types"]
 
 Ranges = tuple[float, ...]
 
@@ -109,7 +109,7 @@ class HybridExecutor:
         cut = cut_graph(graph, self.analog, self._constants)
         # All digital is the model as it is, and the model's own inputs have their types.
         inner = {t for segment, _ in cut.stages if segment for t in segment.inputs} - set(graph.inputs)
-        types = _element_types(model, inner) if self.analog else {}
+        types = element_types(model, inner) if self.analog else {}
         self._stages = []
         for segment, names in cut.stages:
             session = None
@@ -304,7 +304,7 @@ def _release(tensors: dict[str, Array], waiting: Counter[str], read: Iterable[st
             tensors.pop(name, None)
 
 
-def _element_types(model: OnnxModel, tensors: Iterable[str]) -> dict[str, int]:
+def element_types(model: OnnxModel, tensors: Iterable[str]) -> dict[str, int]:
     """ONNX element types, by inference, else as onnxruntime finds them."""
     inferred = infer(model, {})
     values = (*inferred.value_info, *inferred.input, *inferred.output)

@@ -5,7 +5,7 @@ loaded model; ``data`` an ``.npz`` file, arrays by input name (and ``labels``), 
 Every error is an `LhcError`.
 """
 
-from lhc.api.compiling import compile, compile_draws, placed
+from lhc.api.compiling import compile, compile_draws, placed, split
 from lhc.api.estimating import estimate
 from lhc.api.looking import analyze
 from lhc.api.measuring import analog_outputs, evaluate, sensitivity
@@ -29,4 +29,5 @@ __all__ = [
     "report_of",
     "retrain",
     "sensitivity",
+    "split",
 ]

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from lhc import __version__
@@ -22,7 +23,7 @@ from lhc.preparing import HardwareSource, Request, check_analog, check_machine, 
 if TYPE_CHECKING:
     from lhc.lowering import CompiledModel
 
-__all__ = ["Placed", "compile", "compile_draws", "placed"]
+__all__ = ["Placed", "compile", "compile_draws", "placed", "split"]
 
 log = logging.getLogger("lhc")
 
@@ -92,6 +93,42 @@ def compile_draws(
 
     mode = noise_mode(noise)
     return compile_chips(found.model, found.graph, found.plan, seed=seed, draws=draws, t_s=t_inference, noise=mode)
+
+
+def split(
+    model: ModelSource,
+    folder: str | Path,
+    data: DataSource | None = None,
+    *,
+    placement: Placement | None = None,
+    hardware: HardwareSource | None = None,
+    seed: int = 0,
+    draw: int = 0,
+    t_inference: float | None = None,
+    **options: object,
+) -> dict[str, object]:
+    """Write a network's digital and analog sub-models, with an index and the conductances, for other back ends.
+
+    Args:
+        model: the network; arguments but the next are those of `compile`.
+        folder: where to; new or empty.
+        data: as in `compile`.
+        placement: as in `compile`.
+        hardware: as in `compile`.
+        seed: as in `compile`.
+        draw: as in `compile`.
+        t_inference: as in `compile`.
+        options: of `lhc.partition`.
+
+    Returns:
+        The index, as in ``index.json``.
+    """
+    from lhc.lowering import Chip, check_split_output
+    from lhc.lowering import split as write
+
+    check_split_output(Path(folder))
+    found = placed(model, data, placement=placement, hardware=hardware, seed=seed, t_inference=t_inference, **options)
+    return write(found.model, found.graph, found.plan, Path(folder), Chip(seed, draw, t_inference))
 
 
 def placed(

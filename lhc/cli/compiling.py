@@ -1,4 +1,4 @@
-"""The sub-command that makes portable simulations: compile."""
+"""Sub-commands that write a placed network for other machines: compile, split."""
 
 from pathlib import Path
 from typing import Annotated
@@ -23,7 +23,7 @@ from lhc.cli.output import emit_json, hint
 from lhc.cli.progress import reporter
 from lhc.errors import UsageError
 
-__all__ = ["compile"]
+__all__ = ["compile", "split"]
 
 
 @app.command()
@@ -103,6 +103,39 @@ def compile(
     if outcome is not None and not outcome.within_budget:
         hint("the budget is not met; the files were written all the same")
         raise typer.Exit(1)
+
+
+@app.command()
+@reporting
+def split(
+    model: Model,
+    output: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="A new or empty folder.")],
+    data: Data = None,
+    seed: Seed = 0,
+    t_inference: TInference = None,
+    hardware: RunHardware = None,
+    all_analog: Annotated[bool, typer.Option("--all-analog", help="Ignore annotations: every eligible layer.")] = False,
+    json: Json = False,
+) -> None:
+    """Write the digital and analog parts as models of their own, with an index of tiles and their conductances.
+
+    A model without a placement is partitioned first, which needs samples.
+    """
+    from lhc import api
+    from lhc.cli import documents
+    from lhc.opening import open_model
+
+    opened = open_model(model)
+    documents.warn_if_doubtful(opened.model, hint)
+    placement = "all-analog" if all_analog else None
+    index = api.split(opened, output, data, placement=placement, hardware=hardware, seed=seed, t_inference=t_inference)
+    if json:
+        emit_json(index | {"folder": str(output)})
+    else:
+        files = sorted(path.name for path in output.iterdir())
+        parts = {kind: sum(name.startswith(kind) for name in files) for kind in ("digital", "analog")}
+        typer.echo(f"{parts['digital']} digital and {parts['analog']} analog sub-models, index.json, conductances.npz")
+    hint(f"written: {output}")
 
 
 def _default_output(model: str, path: Path | None) -> Path:

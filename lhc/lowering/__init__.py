@@ -3,5 +3,16 @@
 from lhc.lowering.compiled import CompiledModel, check_compiled_output, compile_chips, noise_mode
 from lhc.lowering.converters import Noise
 from lhc.lowering.lower import Chip, lower
+from lhc.lowering.split import check_split_output, split
 
-__all__ = ["Chip", "CompiledModel", "Noise", "check_compiled_output", "compile_chips", "lower", "noise_mode"]
+__all__ = [
+    "Chip",
+    "CompiledModel",
+    "Noise",
+    "check_compiled_output",
+    "check_split_output",
+    "compile_chips",
+    "lower",
+    "noise_mode",
+    "split",
+]

@@ -1,0 +1,205 @@
+"""A placed network as digital and analog sub-models, for back ends that run each on its own machine.
+
+A folder with one ONNX model for every digital segment and one for every analog layer, ``index.json`` (order, tensors,
+tiles) and ``conductances.npz``. For the tile at (row, column) of analog layer i, arrays are named ``i/row/column/``:
+
+    target      mapped weights before programming, (outputs, inputs), 1 is the full scale
+    programmed  the same after programming and drift of one chip
+    scales      digital factor of each output: weight = target · scale; a static input range is in it
+    g_plus_us, g_minus_us   target as a differential pair in µS, where the hardware has devices
+
+For a Conv the inputs of a tile run over channels, then over the taps of the kernel.
+"""
+
+import json
+from collections.abc import Mapping, MutableSequence
+from dataclasses import asdict
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+
+from lhc.conductances import ProgrammedMatrix, ProgrammedTile
+from lhc.errors import UsageError
+from lhc.graph import LayerGraph
+from lhc.hardware import Hardware
+from lhc.lowering.lower import Chip
+from lhc.model import OnnxModel, is_external
+from lhc.onnx_io import Constants, save_model
+from lhc.onnx_io.external import read_in
+from lhc.plan import Plan
+from lhc.runtime import HybridExecutor
+from lhc.runtime.cut import Segment, cut_graph, segment_model
+from lhc.runtime.executor import element_types
+
+__all__ = ["INDEX_VERSION", "check_split_output", "split"]
+
+INDEX_VERSION = 1
+
+Arrays = dict[str, npt.NDArray[Any]]
+
+
+def check_split_output(folder: Path) -> None:
+    """Refuse a folder that holds anything.
+
+    Raises:
+        UsageError: it does, or cannot be made.
+    """
+    if folder.is_dir() and not any(folder.iterdir()):
+        return
+    if folder.exists():
+        raise UsageError(f"{folder}: exists and is not an empty folder; choose another name")
+    if not folder.absolute().parent.is_dir():
+        raise UsageError(f"{folder}: the folder {folder.absolute().parent} does not exist")
+
+
+def split(model: OnnxModel, graph: LayerGraph, plan: Plan, folder: Path, chip: Chip) -> dict[str, object]:
+    """Write the sub-models of a placed network; nothing is left behind where that fails.
+
+    Args:
+        model: the network.
+        graph: its layers.
+        plan: its placement.
+        folder: where to; new or empty.
+        chip: whose programming is written.
+
+    Returns:
+        The index.
+
+    Raises:
+        UsageError: the folder holds something, or cannot be written.
+        ModelError: a layer cannot be analog, or a part is too large for one file.
+    """
+    check_split_output(folder)
+    try:
+        with TemporaryDirectory(prefix=f".{folder.name[:100]}.", dir=folder.absolute().parent) as temporary:
+            made = Path(temporary) / "split"
+            made.mkdir()
+            index = _write(model, graph, plan, made, chip)
+            made.replace(folder)
+    except OSError as error:
+        raise UsageError(f"{folder}: cannot be written: {error.strerror or error}; choose another place") from error
+    return index
+
+
+def _write(model: OnnxModel, graph: LayerGraph, plan: Plan, folder: Path, chip: Chip) -> dict[str, object]:
+    cut = cut_graph(graph, plan.analog, Constants(model.proto.graph))
+    parts = _Parts(model, graph, cut.stages)
+    executor = HybridExecutor(model, graph, plan.analog, plan.ranges)
+    t_s = plan.hardware.t_inference_s if chip.t_s is None else chip.t_s
+    programmed = executor.states(plan.hardware, chip.seed, chip.draw, t_s)
+    targets = executor.states(plan.hardware.geometry, chip.seed, chip.draw, t_s)  # devices that are perfect
+    arrays: Arrays = {}
+    stages, number = [], 0
+    for depth, (segment, names) in enumerate(cut.stages):
+        digital = None if segment is None else parts.write(segment, folder / f"digital_{depth}.onnx")
+        analog = []
+        for name in names:
+            weight = graph[name].weight
+            assert weight is not None
+            entry = parts.write(parts.alone(name), folder / f"analog_{number}.onnx")
+            pair = targets[weight.tile_set], programmed[weight.tile_set]
+            tiles = _tiles(str(number), *pair, _g_max_us(plan.hardware.for_layer(name)), arrays)
+            analog.append(
+                {"name": name, "op_type": graph[name].op_type, "weight": weight.name, "tile_set": weight.tile_set}
+                | entry
+                | {"groups": pair[0].groups, "tiles": tiles}
+            )
+            number += 1
+        stages.append({"digital": digital, "analog": analog})
+    index: dict[str, object] = {
+        "schema_version": INDEX_VERSION,
+        "source": model.source,
+        "chip": asdict(chip) | {"t_s": t_s},
+        "hardware": plan.hardware.model_dump(mode="json"),
+        "inputs": list(graph.inputs),
+        "outputs": list(graph.outputs),
+        "conductances": "conductances.npz",
+        "stages": stages,
+    }
+    np.savez(folder / "conductances.npz", **arrays)  # type: ignore[arg-type]  # numpy's stubs know no keywords
+    (folder / "index.json").write_text(json.dumps(index, indent=2), encoding="utf-8")
+    return index
+
+
+class _Parts:
+    """Cuts sub-models out of one network."""
+
+    def __init__(
+        self, model: OnnxModel, graph: LayerGraph, stages: tuple[tuple[Segment | None, tuple[str, ...]], ...]
+    ) -> None:
+        self._model = model
+        self._graph = graph
+        self._constants = Constants(model.proto.graph)
+        self._nodes = {node.name: node for node in model.proto.graph.node}
+        inferred = onnx.shape_inference.infer_shapes(model.proto).graph
+        self._inferred = {value.name: value for value in inferred.value_info}
+        cuts = [part for segment, names in stages for part in (segment, *map(self.alone, names)) if part is not None]
+        self._types = element_types(model, {tensor for part in cuts for tensor in part.inputs})
+
+    def alone(self, name: str) -> Segment:
+        """One layer as a segment."""
+        layer = self._graph[name]
+        read = dict.fromkeys(tensor for tensor in layer.inputs if tensor and tensor not in self._constants)
+        return Segment((name,), tuple(read), layer.outputs[:1])
+
+    def write(self, segment: Segment, path: Path) -> dict[str, object]:
+        """Save a part; where it is, and its tensors."""
+        proto = segment_model(self._model, segment, self._nodes, self._types)
+        for tensor in filter(is_external, proto.graph.initializer):
+            read_in(tensor)
+        for values in (proto.graph.input, proto.graph.output):
+            _declare(values, self._inferred)
+        save_model(proto, path)
+        return {"file": path.name, "inputs": list(segment.inputs), "outputs": list(segment.outputs)}
+
+
+def _declare(values: MutableSequence[onnx.ValueInfoProto], known: Mapping[str, onnx.ValueInfoProto]) -> None:
+    """Give inner tensors, which became inputs and outputs, the type and shape that inference finds."""
+    for value in values:
+        if not value.type.tensor_type.HasField("shape") and value.name in known:
+            value.CopyFrom(known[value.name])
+
+
+def _g_max_us(hardware: Hardware) -> float | None:
+    return getattr(hardware.devices, "g_max_us", None)
+
+
+def _tiles(
+    prefix: str, target: ProgrammedMatrix, programmed: ProgrammedMatrix, g_max_us: float | None, arrays: Arrays
+) -> list[dict[str, object]]:
+    """Entries of the index for all tiles of a layer; their arrays are added to ``arrays``."""
+    entries, first_input = [], 0
+    for row, (targets, tiles) in enumerate(zip(target.tiles, programmed.tiles, strict=True)):
+        first_output = 0
+        for column, (wanted, tile) in enumerate(zip(targets, tiles, strict=True)):
+            outputs, inputs = wanted.weights.shape
+            key = f"{prefix}/{row}/{column}"
+            arrays |= {f"{key}/{name}": array for name, array in _arrays(wanted, tile, g_max_us).items()}
+            entries.append(
+                {
+                    "row": row,
+                    "column": column,
+                    "inputs": [first_input, first_input + inputs],
+                    "outputs": [first_output, first_output + outputs],
+                    "scale": float(tile.scales.max()),
+                    "input_range": tile.input_range,
+                    "compensation": tile.gain,
+                    "g_max_us": g_max_us,
+                    "arrays": key,
+                }
+            )
+            first_output += outputs
+        first_input += targets[0].weights.shape[1]
+    return entries
+
+
+def _arrays(wanted: ProgrammedTile, tile: ProgrammedTile, g_max_us: float | None) -> Arrays:
+    arrays: Arrays = {"target": wanted.weights, "programmed": tile.weights, "scales": tile.scales}
+    if g_max_us is not None:
+        arrays["g_plus_us"] = np.maximum(wanted.weights, 0) * np.float32(g_max_us)
+        arrays["g_minus_us"] = np.maximum(-wanted.weights, 0) * np.float32(g_max_us)
+    return arrays

@@ -1,0 +1,103 @@
+"""Sub-models for other back ends: run one after the other they are the network, and the index says what tiles hold."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from onnx import numpy_helper
+from typer.testing import CliRunner
+
+import lhc
+from lhc.cli.app import app
+from lhc.hardware import Hardware, Tiles
+
+pytestmark = pytest.mark.analog
+
+TEXT = """<ir_version: 8, opset_import: ["" : 17]>
+network (float[N, 4, 6, 6] image) => (float[N, 4] logits) {
+  [stem] c = Conv <pads = [1, 1, 1, 1]> (image, w, b)
+  [act] r = Relu (c)
+  [grouped] g = Conv <group = 2> (r, k)
+  [sum] s = ReduceMean <axes = [2, 3], keepdims = 0> (g)
+  [head] h = Gemm (s, v, a)
+  [end] logits = Softmax (h)
+}"""
+
+
+@pytest.fixture
+def network() -> onnx.ModelProto:
+    model = onnx.parser.parse_model(TEXT)
+    rng = np.random.default_rng(0)
+    shapes = {"w": (8, 4, 3, 3), "b": (8,), "k": (6, 4, 3, 3), "v": (6, 4), "a": (4,)}
+    for name, shape in shapes.items():
+        model.graph.initializer.append(numpy_helper.from_array(rng.normal(size=shape).astype(np.float32), name))
+    return model
+
+
+SMALL = Hardware.load("lionheart").model_copy(update={"tiles": Tiles(rows=20, cols=5)})
+IMAGES = np.random.default_rng(2).normal(size=(3, 4, 6, 6)).astype(np.float32)
+
+
+def _run(path: Path, tensors: dict[str, Any], part: dict[str, Any]) -> None:
+    onnx.checker.check_model(str(path), full_check=True)
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    results = session.run(part["outputs"], {name: tensors[name] for name in part["inputs"]})
+    tensors.update(zip(part["outputs"], results, strict=True))
+
+
+def test_parts_in_their_order_are_the_network(network: onnx.ModelProto, tmp_path: Path) -> None:
+    lhc.split(network, tmp_path / "parts", placement=["grouped", "head"], hardware=SMALL)
+    index = json.loads((tmp_path / "parts" / "index.json").read_text())
+    tensors: dict[str, Any] = {"image": IMAGES}
+    for stage in index["stages"]:
+        for part in ([stage["digital"]] if stage["digital"] else []) + stage["analog"]:
+            _run(tmp_path / "parts" / part["file"], tensors, part)
+    assert [layer["name"] for stage in index["stages"] for layer in stage["analog"]] == ["grouped", "head"]
+    whole = onnxruntime.InferenceSession(network.SerializeToString(), providers=["CPUExecutionProvider"])
+    np.testing.assert_allclose(tensors["logits"], whole.run(None, {"image": IMAGES})[0], rtol=1e-5, atol=1e-6)
+
+
+def test_tiles_hold_the_weights(network: onnx.ModelProto, tmp_path: Path) -> None:
+    """Targets times scales, tile by tile, are the matrix; the programmed ones are near it, as the compiled file's."""
+    lhc.split(network, tmp_path / "parts", placement="all-analog", hardware=SMALL, seed=3)
+    index = json.loads((tmp_path / "parts" / "index.json").read_text())
+    arrays = np.load(tmp_path / "parts" / "conductances.npz")
+    weights = {tensor.name: numpy_helper.to_array(tensor) for tensor in network.graph.initializer}
+    matrices = {"stem": weights["w"].reshape(8, -1), "grouped": weights["k"].reshape(6, -1), "head": weights["v"].T}
+    layers = [layer for stage in index["stages"] for layer in stage["analog"]]
+    assert [(layer["name"], layer["groups"], len(layer["tiles"])) for layer in layers] == [
+        ("stem", 1, 4),
+        ("grouped", 2, 4),
+        ("head", 1, 1),
+    ]
+    for layer in layers:
+        matrix = matrices[layer["name"]]
+        for tile in layer["tiles"]:
+            wanted = matrix[slice(*tile["outputs"]), slice(*tile["inputs"])]
+            key = tile["arrays"]
+            target, scales = arrays[f"{key}/target"], arrays[f"{key}/scales"]
+            np.testing.assert_allclose(target * scales[:, None], wanted, rtol=1e-5, atol=1e-6)
+            assert tile["scale"] == pytest.approx(float(scales.max()))
+            pair = arrays[f"{key}/g_plus_us"] - arrays[f"{key}/g_minus_us"]
+            np.testing.assert_allclose(pair, tile["g_max_us"] * target, rtol=1e-6, atol=1e-6)
+            error = arrays[f"{key}/programmed"] * tile["compensation"] - target
+            assert 0 < np.abs(error).mean() < 0.1
+
+
+def test_a_folder_that_holds_something_is_left_alone(network: onnx.ModelProto, tmp_path: Path) -> None:
+    (tmp_path / "parts").mkdir()
+    (tmp_path / "parts" / "mine.txt").write_text("mine")
+    onnx.save_model(network, str(tmp_path / "m.onnx"))
+    command = ["split", str(tmp_path / "m.onnx"), "--all-analog", "-o"]
+    result = CliRunner().invoke(app, [*command, str(tmp_path / "parts")])
+    assert result.exit_code == 2
+    assert "exists and is not an empty folder" in result.stderr
+    assert [path.name for path in (tmp_path / "parts").iterdir()] == ["mine.txt"]
+    result = CliRunner().invoke(app, [*command, str(tmp_path / "other")])
+    assert result.exit_code == 0, result.stderr
+    assert result.stdout == "3 digital and 3 analog sub-models, index.json, conductances.npz\n"
+    assert not list(tmp_path.glob(".*"))
