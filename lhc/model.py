@@ -18,6 +18,8 @@ from google.protobuf.message import Message
 
 __all__ = [
     "KEY_PREFIX",
+    "LAYER_ANN",
+    "OWN_LAYER_ANN",
     "OnnxModel",
     "external_entries",
     "is_external",
@@ -29,6 +31,12 @@ __all__ = [
 
 KEY_PREFIX = "lhc."
 """Metadata keys that lhc owns start with this."""
+
+LAYER_ANN = "layer_ann"
+"""Node key that tells onnxruntime which device a node is for; other tools write it too."""
+
+OWN_LAYER_ANN = "lhc.layer_ann"
+"""Marks a node whose ``layer_ann`` is lhc's own."""
 
 _PIECE = 2**24
 """Bytes of a weight that are hashed at once."""
@@ -96,7 +104,9 @@ def _strip(proto: onnx.ModelProto) -> onnx.ModelProto:
     """Take lhc's metadata out of a model, in place."""
     holders: tuple[onnx.ModelProto | onnx.NodeProto, ...] = (proto, *_all_nodes(proto.graph))
     for holder in holders:
-        kept = [entry for entry in holder.metadata_props if not entry.key.startswith(KEY_PREFIX)]
+        own = any(entry.key == OWN_LAYER_ANN for entry in holder.metadata_props)
+        foreign = [entry for entry in holder.metadata_props if not entry.key.startswith(KEY_PREFIX)]
+        kept = [entry for entry in foreign if not (own and entry.key == LAYER_ANN)]
         if len(kept) != len(holder.metadata_props):
             kept = [onnx.StringStringEntryProto(key=e.key, value=e.value) for e in kept]
             del holder.metadata_props[:]

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
@@ -20,6 +21,9 @@ from lhc.runtime import observe_tensors
 from lhc.runtime.ort import Array, tensor_infos, zero_feeds
 from lhc.runtime.probe import probe
 from lhc.task import Task
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
 
 __all__ = ["ModelSource", "Opened", "open_model"]
 
@@ -118,11 +122,14 @@ def _first_sample(model: OnnxModel, task: Task) -> dict[str, Array]:
     return feeds
 
 
-ModelSource = str | Path | onnx.ModelProto | OnnxModel | Opened
+if TYPE_CHECKING:
+    ModelSource = str | Path | onnx.ModelProto | ir.Model | OnnxModel | Opened
+else:  # whoever has an onnx-ir model has loaded onnx-ir; nobody else waits for it
+    ModelSource = str | Path | onnx.ModelProto | OnnxModel | Opened
 
 
 def open_model(source: ModelSource) -> Opened:
-    """A model by path or zoo name, a ModelProto, or one that was loaded or opened before.
+    """A model by path or zoo name, a ModelProto or onnx-ir model, or one that was loaded or opened before.
 
     Raises:
         ModelError: it cannot be read.

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from html import escape
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import onnx
 
@@ -17,6 +18,9 @@ from lhc.plan import LayerPlan, Plan, summary
 from lhc.results import SensitivityTable
 from lhc.runtime import HybridSession
 from lhc.tables import Table
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
 
 __all__ = ["GROUPED_FORMS", "Analysis", "PartitionResult", "check_output", "plan_cost", "plan_table"]
 
@@ -182,6 +186,12 @@ class PartitionResult:
         path = self.source.path
         return annotated if path is None or not self.source.external else relative(annotated, path.parent)
 
+    def to_ir(self) -> "ir.Model":
+        """`model` as an onnx-ir model."""
+        import onnx_ir as ir
+
+        return ir.from_proto(self.model)
+
     @property
     def summary(self) -> str:
         """One line."""
@@ -197,7 +207,14 @@ class PartitionResult:
         """What the all-digital network costs, per sample; None likewise."""
         return None if self.cost is None else cost_of(self.graph, frozenset(), self.plan.hardware)
 
-    def save(self, path: str | Path, *, force: bool = False, external_data: ExternalData = "keep") -> Path:
+    def save(
+        self,
+        path: str | Path,
+        *,
+        force: bool = False,
+        external_data: ExternalData = "keep",
+        layer_ann: bool = False,
+    ) -> Path:
         """Write the annotated model.
 
         Args:
@@ -205,13 +222,14 @@ class PartitionResult:
             force: replace a file that lhc did not write for this model.
             external_data: where the source keeps weights in other files, refer to those (``keep``; the output must lie
                 in their folder), or write a copy of them beside the output (``copy``).
+            layer_ann: also write onnxruntime's key ``layer_ann``, analog or digital, on nodes that have none.
 
         Raises:
             UsageError: writing would lose something, or the place cannot be written.
         """
         where = Path(path)
         check_output(where, self.source, force, external_data)
-        save_model(annotate(self.source, self.plan, self.graph), where, external_data)
+        save_model(annotate(self.source, self.plan, self.graph, layer_ann), where, external_data)
         return where
 
     def session(self, seed: int | None = None, t_inference: float | None = None) -> HybridSession:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import onnx
@@ -16,6 +16,9 @@ from lhc.plan import Plan
 from lhc.runtime.executor import Chip, HybridExecutor, ProgrammedLayers
 from lhc.runtime.ort import Array, TensorInfo, tensor_infos
 from lhc.runtime.stream import Position
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
 
 __all__ = ["HybridSession"]
 
@@ -34,7 +37,7 @@ class HybridSession:
 
     def __init__(
         self,
-        model: str | Path | onnx.ModelProto | OnnxModel,
+        model: "str | Path | onnx.ModelProto | ir.Model | OnnxModel",
         hardware: Hardware | str | Path | None = None,
         placement: Plan | Iterable[str] | Literal["all-analog"] | None = None,
         seed: int = 0,
@@ -45,7 +48,7 @@ class HybridSession:
         """Cut the network, program the tiles and let them drift.
 
         Args:
-            model: path, ModelProto or loaded model.
+            model: path, ModelProto, onnx-ir model or loaded model.
             hardware: description; by default that of the annotations, else preset ``lionheart``.
             placement: by default the model's annotations (all digital where there are none); else
                 ``"all-analog"``, names of layers, or a plan.

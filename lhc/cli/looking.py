@@ -79,16 +79,31 @@ def _inline(model: "OnnxModel", path: Path, force: bool) -> None:
 
 @app.command()
 @reporting
-def inspect(model: Model, form: Form = "table", json: Json = False) -> None:
+def inspect(
+    model: Model,
+    layer_assignment: Annotated[
+        str | None,
+        typer.Option(
+            "--layer-assignment",
+            metavar="DEVICE",
+            help="Print onnxruntime's session.layer_assignment_settings that send analog layers to DEVICE (npu, …).",
+        ),
+    ] = None,
+    form: Form = "table",
+    json: Json = False,
+) -> None:
     """Show the placement that a model carries, without measuring anything."""
     from lhc.cli import costs, documents
-    from lhc.onnx_io import read_plan
+    from lhc.onnx_io import layer_assignment_settings, read_plan
     from lhc.opening import open_model
     from lhc.outcomes import plan_table
 
     form = check_form(form, json)
     opened = open_model(model)
     documents.warn_if_doubtful(opened.model, hint)
+    if layer_assignment is not None:
+        typer.echo(layer_assignment_settings(opened.model, layer_assignment))
+        return
     plan = read_plan(opened.model)
     if plan is not None:
         footer = documents.inspection_footer(opened.model, plan)

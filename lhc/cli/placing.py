@@ -95,6 +95,10 @@ def partition(
     ] = None,
     report: ReportOption = None,
     external_data: ExternalData = "keep",
+    layer_ann: Annotated[
+        bool,
+        typer.Option("--layer-ann", help="Also write onnxruntime's key layer_ann on nodes that have none."),
+    ] = False,
     force: Force = False,
     jobs: Jobs = 1,
     scheduler: Scheduler = None,
@@ -162,7 +166,7 @@ def partition(
         documents.tell_ranking(result.ranking, hint)
     for note in result.notes:
         hint(f"note: {note}")
-    result.save(where, force=force, external_data=external_data)  # type: ignore[arg-type]
+    result.save(where, force=force, external_data=external_data, layer_ann=layer_ann)  # type: ignore[arg-type]
     if plan_out is not None:
         write_file(plan_out, lambda file: file.write(result.plan.to_yaml().encode()))
         hint(f"written: {plan_out}")

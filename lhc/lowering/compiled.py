@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import onnx
+import onnx_ir as ir
 import onnxruntime
 
 from lhc.errors import DataError, UsageError
@@ -80,6 +81,10 @@ class CompiledModel:
         check_compiled_output(where, self.source, force)
         save_model(self.proto, where)
         return where
+
+    def to_ir(self) -> ir.Model:
+        """`proto` as an onnx-ir model."""
+        return ir.from_proto(self.proto)
 
     def session(self, noise_seed: int | None = None) -> onnxruntime.InferenceSession:
         """A session of onnxruntime on one thread.

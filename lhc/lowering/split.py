@@ -138,7 +138,7 @@ class _Parts:
         inferred = onnx.shape_inference.infer_shapes(model.proto).graph
         self._inferred = {value.name: value for value in inferred.value_info}
         cuts = [part for segment, names in stages for part in (segment, *map(self.alone, names)) if part is not None]
-        self._types = element_types(model, {tensor for part in cuts for tensor in part.inputs})
+        self._types = element_types(model, {tensor for part in cuts for tensor in part.inputs} - set(graph.inputs))
 
     def alone(self, name: str) -> Segment:
         """One layer as a segment."""

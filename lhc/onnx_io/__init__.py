@@ -5,6 +5,7 @@ from lhc.onnx_io.compiled import COMPILED_KEY, compiled_from, compiled_note, mar
 from lhc.onnx_io.constants import Constants
 from lhc.onnx_io.external import ExternalData, beside_data, check_place, relative
 from lhc.onnx_io.graphs import read_graph
+from lhc.onnx_io.layer_ann import layer_assignment_settings
 from lhc.onnx_io.loading import inline_functions, load_model, save_model, serialized
 from lhc.onnx_io.reapplying import find_layers, reapplied_plan
 from lhc.onnx_io.shapes import Shape, declared_shape, infer, infer_shapes, input_shapes, static_batch
@@ -27,6 +28,7 @@ __all__ = [
     "infer_shapes",
     "inline_functions",
     "input_shapes",
+    "layer_assignment_settings",
     "load_model",
     "mark_compiled",
     "node_keys",

@@ -13,7 +13,7 @@ from google.protobuf.message import DecodeError
 
 from lhc.errors import ConfigError, ModelError
 from lhc.graph import LayerGraph
-from lhc.model import KEY_PREFIX, OnnxModel, without_annotations
+from lhc.model import KEY_PREFIX, LAYER_ANN, OWN_LAYER_ANN, OnnxModel, without_annotations
 from lhc.onnx_io.nested import inner_nodes
 from lhc.plan import SCHEMA_VERSION, LayerPlan, Plan, summary
 
@@ -69,13 +69,22 @@ def _add(holder: onnx.ModelProto | onnx.NodeProto, keys: Mapping[str, str]) -> N
         holder.metadata_props.add(key=key, value=value)
 
 
-def annotate(model: OnnxModel, plan: Plan, graph: LayerGraph) -> onnx.ModelProto:
-    """The model with the plan in its metadata and nothing else changed; earlier keys of lhc are replaced."""
+def annotate(model: OnnxModel, plan: Plan, graph: LayerGraph, layer_ann: bool = False) -> onnx.ModelProto:
+    """The model with the plan in its metadata and nothing else changed; earlier keys of lhc are replaced.
+
+    Args:
+        model: the network.
+        plan: its placement.
+        graph: its layers.
+        layer_ann: also write onnxruntime's key ``layer_ann``, analog or digital, on nodes that have none.
+    """
     proto = without_annotations(model.proto)
     by_name = {layer.name: layer for layer in plan.layers}
     for name, node in named_nodes(proto.graph):
         if name in by_name:
             _add(node, node_keys(by_name[name]))
+            if layer_ann and all(entry.key != LAYER_ANN for entry in node.metadata_props):
+                _add(node, {LAYER_ANN: by_name[name].placement, OWN_LAYER_ANN: "true"})
     _add(proto, _model_keys(plan, graph))
     return proto
 
@@ -159,6 +168,7 @@ def contradictions(model: OnnxModel, plan: Plan) -> list[str]:
     found = []
     for name, node in named_nodes(model.proto.graph):
         keys = {entry.key: entry.value for entry in node.metadata_props if entry.key.startswith(KEY_PREFIX)}
+        keys.pop(OWN_LAYER_ANN, None)
         layer = planned.pop(name, None)
         if layer is None:
             if keys:

@@ -1,7 +1,9 @@
 """Read model files, give every node a unique name, write files without ever leaving half of one."""
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import onnx
 from google.protobuf.message import DecodeError, EncodeError
@@ -12,6 +14,9 @@ from lhc.model import OnnxModel, is_external, without_annotations, without_weigh
 from lhc.onnx_io.external import ExternalData, place, resolve
 from lhc.onnx_io.shapes import inlined
 
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
 __all__ = ["inline_functions", "load_model", "save_model", "serialized"]
 
 _LARGE = 2**20
@@ -19,14 +24,15 @@ _LARGE = 2**20
 
 
 def load_model(
-    source: str | Path | onnx.ModelProto | OnnxModel,
+    source: "str | Path | onnx.ModelProto | ir.Model | OnnxModel",
     label: str | None = None,
     probe: Callable[[Path], None] | None = None,
 ) -> OnnxModel:
     """A checked model whose nodes all have unique names. Weights in other files stay there.
 
     Args:
-        source: path of an ``.onnx`` file, a ModelProto (copied), or a model that was loaded before.
+        source: path of an ``.onnx`` file, a ModelProto or onnx-ir model (copied), or a model that was loaded
+            before.
         label: what messages call it; the path by default.
         probe: called with the path before native code gets to see the model; raises to refuse it.
 
@@ -36,6 +42,7 @@ def load_model(
     """
     if isinstance(source, OnnxModel):
         return source
+    source = _as_proto(source)
     if isinstance(source, onnx.ModelProto):
         label = label or "model"
         if any(map(is_external, source.graph.initializer)):
@@ -53,6 +60,15 @@ def load_model(
     _check(proto, label)
     renamed = _name_nodes(proto)
     return OnnxModel(proto, path, renamed, label)
+
+
+def _as_proto(source: "str | Path | onnx.ModelProto | ir.Model") -> str | Path | onnx.ModelProto:
+    """An onnx-ir model as a ModelProto; whoever has one has loaded onnx-ir."""
+    loaded = sys.modules.get("onnx_ir")
+    if loaded is not None and isinstance(source, loaded.Model):
+        proto: onnx.ModelProto = loaded.to_proto(source)
+        return proto
+    return source  # type: ignore[return-value]  # the rest
 
 
 def _read(path: Path) -> onnx.ModelProto:
