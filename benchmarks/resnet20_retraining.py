@@ -1,11 +1,12 @@
 """Retrain ResNet20 for its analog tiles, then judge it on the 10,000 test images of CIFAR-10.
 
     LHC_DATA=... python benchmarks/resnet20_retraining.py train -o FOLDER [--steps 400] [--lr 0.002]
-    LHC_DATA=... python benchmarks/resnet20_retraining.py judge -o FOLDER [--draws 10]
+    LHC_DATA=... python benchmarks/resnet20_retraining.py judge -o FOLDER [--share "96.0 %"] [--time "1 day"]
 
 ``train`` trains for every layer analog but conv1 and linear, on the training images without 900 that judge before and
-after; it writes ``FOLDER/resnet20.lhc.onnx`` and can be killed and started again. ``judge`` measures placements on the
-test images, one draw at a time, and keeps every result in ``FOLDER/judged.json``; a second run goes on behind them.
+after; it writes ``FOLDER/resnet20.lhc.onnx`` and can be killed and started again. ``judge`` judges ten chips, each on a
+thousand test images of its own: the 10,000 test images once, and intervals that hold the variation of chips and images.
+It keeps every result in ``FOLDER/judged.json``; a second run goes on behind them. Shares and times can be repeated.
 """
 
 import argparse
@@ -21,9 +22,11 @@ from lhc.files import write_file
 from lhc.metrics import get_metric
 from lhc.models import cifar10, zoo_entry
 from lhc.preparing import Request, prepare_run
+from lhc.stats import summarize
 from lhc.task import Task
 from lhc.train import Retraining
 
+CHIPS, IMAGES = 10, 1000
 HELD_OUT = 900
 """Training images that train nothing."""
 SEED = 20250317
@@ -74,29 +77,35 @@ def train(folder: Path, steps: int, rate: float) -> None:
     print(f"{time.process_time() - started:.0f} CPU s")
 
 
-def judge(folder: Path, draws: int) -> None:
-    """Measure what is missing, one draw after the other, saving after each."""
+def judge(folder: Path, shares: list[str], labels: list[str]) -> None:
+    """Measure what is missing, one chip after the other, saving after each."""
     where = folder / "judged.json"
     found: dict[str, list[float]] = json.loads(where.read_text()) if where.exists() else {}
-    models = {"retrained": str(folder / "resnet20.lhc.onnx"), "as trained": "resnet20"}
     task = zoo_entry("resnet20").task()
-    works = {
-        name: prepare_run(Request(model, task, hardware="lionheart"), "all-analog", None)
-        for name, model in models.items()
-    }
-    jobs = [("1 day", share) for share in DIGITAL] + [(label, "96.0 %") for label in TIMES if label != "1 day"]
-    for draw in range(draws):
-        for label, share in jobs:
-            for name, (work, analog, _) in works.items():
-                key = "|".join([name, label, share, str(draw)])
-                if key in found:
-                    continue
-                bench = work.bench(task)
+    for name, model in {"retrained": str(folder / "resnet20.lhc.onnx"), "as given": "resnet20"}.items():
+        work, analog, _ = prepare_run(Request(model, task, hardware="lionheart"), "all-analog", None)
+        given = prepare_run(Request("resnet20", task, hardware="lionheart"), "all-analog", None)[0]
+        for label in labels:
+            for share in shares:
                 placement = analog - frozenset(DIGITAL[share].split())
-                measured = bench.measure(placement, range(draw, draw + 1), key, TIMES[label])
-                found[key] = [float(measured.values[0]), bench.baseline]
-                write_file(where, lambda file: file.write(json.dumps(found, indent=0).encode()))
-                print(key, *found[key], flush=True)
+                for chip in range(CHIPS):
+                    key = "|".join([name, label, share, str(chip)])
+                    if key in found:
+                        continue
+                    images = task.take(np.arange(chip * IMAGES, (chip + 1) * IMAGES))
+                    measured = work.bench(images).measure(placement, range(chip, chip + 1), key, TIMES[label])
+                    found[key] = [float(measured.values[0]), given.bench(images).baseline]
+                    write_file(where, lambda file: file.write(json.dumps(found, indent=0).encode()))
+                print(name, label, share, summary(found, name, label, share), flush=True)
+
+
+def summary(found: dict[str, list[float]], name: str, label: str, share: str) -> str:
+    """Accuracy and drop against the network as it was given, with the 90 % interval over chips and their images."""
+    values, digital = np.array([found["|".join([name, label, share, str(chip)])] for chip in range(CHIPS)]).T
+    drop = summarize(digital - values, 0.9, 0.0)
+    assert drop.interval is not None
+    low, high = (100 * bound for bound in drop.interval)
+    return f"accuracy {100 * values.mean():.2f} %, drop {100 * drop.mean:.2f} points [{low:.2f}, {high:.2f}]"
 
 
 def main() -> None:
@@ -106,13 +115,14 @@ def main() -> None:
     parser.add_argument("-o", "--out", type=Path, required=True)
     parser.add_argument("--steps", type=int, default=400)
     parser.add_argument("--lr", type=float, default=2e-3)
-    parser.add_argument("--draws", type=int, default=10)
+    parser.add_argument("--share", choices=DIGITAL, action="append")
+    parser.add_argument("--time", choices=TIMES, action="append")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     if options.what == "train":
         train(options.out, options.steps, options.lr)
     else:
-        judge(options.out, options.draws)
+        judge(options.out, options.share or list(DIGITAL), options.time or ["1 day"])
 
 
 if __name__ == "__main__":

@@ -33,6 +33,7 @@ _LAZY = {
     "estimate": "lhc.api",
     "evaluate": "lhc.api",
     "partition": "lhc.api",
+    "partition_retrained": "lhc.api",
     "reapply": "lhc.api",
     "report_of": "lhc.api",
     "retrain": "lhc.api",
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
     from lhc.api import estimate as estimate
     from lhc.api import evaluate as evaluate
     from lhc.api import partition as partition
+    from lhc.api import partition_retrained as partition_retrained
     from lhc.api import reapply as reapply
     from lhc.api import report_of as report_of
     from lhc.api import retrain as retrain

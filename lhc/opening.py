@@ -32,10 +32,11 @@ log = logging.getLogger("lhc")
 
 @dataclass(frozen=True, eq=False)
 class Opened:
-    """A model, and the zoo entry it came from, if any."""
+    """A model, the zoo entry it came from, if any, and what it was before it was retrained, where it was."""
 
     model: OnnxModel
     entry: ZooEntry | None
+    before: "Opened | None" = None
 
     def task(
         self, data: DataSource | None, metric: Metric | None, samples: int | None, label_key: str = "labels"

@@ -114,9 +114,11 @@ class Work:
     def bench(self, task: Task, limited: bool = True) -> Bench:
         """A bench for some of the samples, or another metric; ``limited``: it ends when the user's time is over.
 
-        After retraining, what has no targets is scored against the outputs of the network as it was.
+        After retraining, the metric that judges compares with the network as it was, without targets by its outputs;
+        others, which rank layers, with the network as it is.
         """
-        against = None if self.original is None else self.original.bench(task, limited)
+        judges = task.metric.name == self.task.metric.name
+        against = self.original.bench(task, limited) if self.original is not None and judges else None
         if against is not None and not against.setting.by_targets:
             metric = replace(task.metric, needs_targets=True)
             task = Task(task.inputs, against.digital_output, metric, finite=True)
@@ -225,7 +227,12 @@ def _read(request: Request, machine: Hardware, t_s: float, least_draws: int) -> 
         raise UsageError(f"--output {request.output!r}: the model's outputs are {', '.join(graph.outputs)}")
     check_machine(machine, graph)
     plan = initial_plan(graph, machine, opened.model.source, __version__)
-    return Work(request, opened.model, graph, plan, task, t_s)
+    work = Work(request, opened.model, graph, plan, task, t_s)
+    if opened.before is None:
+        return work
+    before = opened.before
+    original = replace(work, model=before.model, graph=before.graph(None, task))
+    return replace(work, original=original)
 
 
 def check_machine(machine: Hardware, graph: LayerGraph) -> None:

@@ -10,6 +10,7 @@ from lhc.api.estimating import estimate
 from lhc.api.looking import analyze
 from lhc.api.measuring import analog_outputs, evaluate, sensitivity
 from lhc.api.placing import DEFAULT_MAX_DROP, partition
+from lhc.api.placing_trained import partition_retrained
 from lhc.api.reapplying import reapply
 from lhc.api.reporting import diff, report_of
 from lhc.api.retraining import retrain
@@ -24,6 +25,7 @@ __all__ = [
     "estimate",
     "evaluate",
     "partition",
+    "partition_retrained",
     "placed",
     "reapply",
     "report_of",

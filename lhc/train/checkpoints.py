@@ -16,8 +16,19 @@ import torch
 
 from lhc.errors import DataError, UsageError
 from lhc.files import write_file
+from lhc.task import Array
 
-__all__ = ["Checkpoint"]
+__all__ = ["Checkpoint", "arrays", "tensors"]
+
+
+def tensors(weights: Mapping[str, Array]) -> dict[str, torch.Tensor]:
+    """Arrays as a checkpoint holds them."""
+    return {name: torch.from_numpy(array) for name, array in weights.items()}
+
+
+def arrays(weights: Mapping[str, torch.Tensor]) -> dict[str, Array]:
+    """The other way round."""
+    return {name: tensor.numpy() for name, tensor in weights.items()}
 
 
 @dataclass(frozen=True)

@@ -3,11 +3,9 @@
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
-import torch
-
 from lhc.plan import CurvePoint
 from lhc.task import Array
-from lhc.train.checkpoints import Checkpoint
+from lhc.train.checkpoints import Checkpoint, arrays, tensors
 from lhc.train.settings import Retraining
 from lhc.train.trainer import Trainer
 
@@ -115,14 +113,11 @@ def _save(trainer: Trainer, progress: _Progress, checkpoint: Checkpoint | None) 
     if checkpoint is None:
         return
     curve = [point.model_dump() for point in progress.curve]
-    weights, best = (
-        {k: torch.from_numpy(v) for k, v in held.items()} for held in (trainer.network.weights(), progress.best)
-    )
     checkpoint.write(
         {
             "trainer": trainer.state(),
-            "weights": weights,
-            "best": best,
+            "weights": tensors(trainer.network.weights()),
+            "best": tensors(progress.best),
             "total": progress.total,
             "count": progress.count,
             "curve": curve,
@@ -134,7 +129,7 @@ def _restored(trainer: Trainer, checkpoint: Checkpoint | None) -> _Progress:
     state = None if checkpoint is None else checkpoint.read()
     if state is None:
         return _Progress()
-    trainer.network.load({name: tensor.numpy() for name, tensor in state["weights"].items()})
+    trainer.network.load(arrays(state["weights"]))
     trainer.resume(state["trainer"])
-    best = {name: tensor.numpy() for name, tensor in state["best"].items()}
-    return _Progress(state["total"], state["count"], [CurvePoint(**point) for point in state["curve"]], best)
+    curve = [CurvePoint(**point) for point in state["curve"]]
+    return _Progress(state["total"], state["count"], curve, arrays(state["best"]))

@@ -13,10 +13,12 @@ from typer.testing import CliRunner
 import lhc
 from lhc.cli.app import app
 from lhc.errors import UsageError
+from lhc.measure import Progress, silent
 from lhc.metrics import get_metric
 from lhc.model import without_annotations
 from lhc.models import zoo_entry
 from lhc.onnx_io import load_model, read_plan
+from lhc.passes import Select
 from lhc.preparing import Request, prepare_run
 from lhc.retraining import Course
 from lhc.task import Task
@@ -89,9 +91,18 @@ def test_drops_are_against_the_network_before_training(digits: Task) -> None:
     layer = frozenset(sorted(analog)[:1])
     for placement in (layer, frozenset[str]()):
         assert after.measure(placement, range(2), "").drops.min() > 0.5
+    ranking = broken.bench(work.task.with_metric(get_metric("kl")))
+    assert ranking.against is None, "layers are ranked by what they do to the network as it is"
+
+
+def test_without_labels_drops_are_against_the_outputs_before_training(digits: Task) -> None:
     unlabelled = Task(digits.inputs, None, get_metric("agreement")).head(100)
-    assert broken.bench(unlabelled).measure(layer, range(2), "").drops.min() > 0.5
-    assert broken.bench(unlabelled.with_metric(get_metric("kl"))).baseline == 0
+    work, analog, _ = prepare_run(Request("digits", unlabelled, draws=2), "all-analog", None)
+    course = Course(work, digits, TEN)
+    broken = course.work_with({name: np.zeros_like(value) for name, value in course.trained.values.items()})
+    bench = broken.bench(broken.task)
+    assert bench.baseline == 1
+    assert bench.measure(frozenset(sorted(analog)[:1]), range(2), "").drops.min() > 0.5
 
 
 def test_the_same_samples_for_training_and_judging_are_refused(digits: Task) -> None:
@@ -147,3 +158,56 @@ def test_options_that_make_no_sense(tmp_path: Path, options: list[str], word: st
     assert found.code == 2
     assert word in found.stderr
     assert not list(tmp_path.iterdir())
+
+
+def test_partition_with_retraining_keeps_the_better_placement(digits: Task) -> None:
+    settings = lhc.Retraining(steps=20, batch_size=64, learning_rate=0.01, validations=1)
+    result = lhc.partition_retrained("digits", digits, settings=settings, draws=2, strategy="first-last", max_drop=1.0)
+    outcome = result.plan.outcome
+    assert outcome is not None
+    assert outcome.within_budget
+    (note,) = (note for note in result.notes if "it is kept" in note)
+    assert note.startswith("after" if outcome.retrained is not None else "before")
+
+
+def test_nothing_is_trained_where_all_that_can_be_is_analog_already(digits: Task) -> None:
+    result = lhc.partition_retrained("digits", digits, draws=2, strategy="all-analog", max_drop=1.0)
+    assert "not trained" in result.notes[-1]
+    assert result.plan.outcome is not None
+    assert result.plan.outcome.retrained is None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("strategy", ["lionheart", "lionheart-original"])
+def test_walks_on_real_networks_are_repeatable_and_go_on_where_they_were_cut_off(
+    digits: Task, tmp_path: Path, strategy: str
+) -> None:
+    settings = lhc.Retraining(steps=5, batch_size=64)
+    chosen = Select(include=("layer1.0.*", "linear"))
+
+    class Stop(Exception):  # noqa: N818 - not an error
+        pass
+
+    rounds = 0
+
+    def stop(what: str, done: int, total: int) -> None:
+        nonlocal rounds
+        rounds += what.startswith("training") and done == total
+        if rounds == 3:
+            raise Stop
+
+    def run(checkpoint: Path | None, progress: Progress = silent) -> lhc.PartitionResult:
+        return lhc.partition_retrained(
+            "digits", digits, settings=settings, draws=3, strategy=strategy, max_drop=0.001, max_rounds=2, patience=1,
+            selection=chosen, checkpoint=checkpoint, progress=progress,
+        )  # fmt: skip
+
+    whole = run(None)
+    with pytest.raises(Stop):
+        run(tmp_path, stop)
+    kept = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*.pt")}
+    assert len(kept) == 2
+    again = run(tmp_path)
+    assert all(path.stat().st_mtime_ns == time for path, time in kept.items()), "finished rounds are not done again"
+    assert again.plan == whole.plan
+    assert again.source.source == whole.source.source

@@ -1,0 +1,258 @@
+"""Which layers become analog, with retraining: what ``lhc partition --retrain`` does."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from lhc.api.placing import budget_of, partition
+from lhc.errors import UsageError
+from lhc.measure import HERE, MIN_SPLIT_SAMPLES, Budget, Execution, Progress, silent, split_task
+from lhc.measure.data import DataSource
+from lhc.metrics import get_metric
+from lhc.opening import ModelSource, Opened, open_model
+from lhc.outcomes import PartitionResult
+from lhc.passes import STRATEGIES, PassResult, Select
+from lhc.passes.retraining import RETRAINING_STRATEGIES, LionHeartOriginal, LionHeartRetrained
+from lhc.plan import Retrained
+from lhc.preparing import DEFAULT_DRAWS, EVERYTHING, HardwareSource, Request, Work, prepare
+from lhc.retraining import Course, check_apart, split_off
+from lhc.stats import CONFIDENCE, check_confidence
+from lhc.task import Task
+from lhc.train import Retraining
+from lhc.walking import WalkRetrainer
+
+__all__ = ["partition_retrained"]
+
+DEFAULT = Retraining()
+TRAINING_PARTS, PARTS = 3, 5
+"""Where there is one set of samples, three fifths train; the others rank, select and verify."""
+PUBLISHED_RATES = (1e-3, 1e-2)
+"""LionHeart's learning rates for ResNet20: weights of analog layers, everything else."""
+PUBLISHED_MOMENTUM = 0.85
+
+
+def partition_retrained(
+    model: ModelSource,
+    data: DataSource | None = None,
+    *,
+    train_data: DataSource | None = None,
+    settings: Retraining = DEFAULT,
+    checkpoint: Path | None = None,
+    patience: int = 1,
+    max_rounds: int | None = None,
+    strategy: str = "sensitivity",
+    max_drop: float | None = None,
+    confidence: float = CONFIDENCE,
+    hardware: HardwareSource = "lionheart",
+    t_inference: float | None = None,
+    metric: str | None = None,
+    higher_is_better: bool | None = None,
+    output: str | None = None,
+    samples: int | None = None,
+    draws: int = DEFAULT_DRAWS,
+    seed: int = 0,
+    label_key: str = "labels",
+    selection: Select = EVERYTHING,
+    progress: Progress = silent,
+    execution: Execution = HERE,
+    **options: Any,  # noqa: ANN401 - those of `partition`
+) -> PartitionResult:
+    """Place every layer, with weights that are trained under the noise of the analog ones, where that is better.
+
+    By default the network is trained once with all layers analog that can be, and the strategy searches a placement
+    for the trained weights as it does for the given ones: what is too sensitive becomes digital. The strategies
+    ``lionheart`` and ``lionheart-original`` train for every layer that they try (`lhc.passes.retraining`). Without
+    training, the same strategy is run as well (for ``lionheart-original`` that is ``lionheart``), and the better of
+    both results is returned: the one that holds the budget, then the one with more MACs on tiles, then the one with
+    the smaller upper bound of its drop.
+
+    Args:
+        model: the network.
+        data: samples that rank, select and verify.
+        train_data: samples that train; by default three fifths of ``data``, which then do not judge.
+        settings: how it is trained; ``steps`` or ``epochs`` are those of one round where a strategy trains in rounds
+            (one epoch by default).
+        checkpoint: folder for states of the training; states found there are gone on with.
+        patience: rounds without a better one that end a candidate.
+        max_rounds: most rounds of a candidate; by default 4 (``lionheart``), no bound (``lionheart-original``).
+        strategy: how the analog set is found.
+        max_drop: as for `partition`; for ``lionheart-original`` also the published algorithm's threshold.
+        confidence: as for `partition`, as all that follows.
+        hardware: tiles, converters, devices.
+        t_inference: seconds after the first read.
+        metric: judges.
+        higher_is_better: its direction.
+        output: the output that is trained and judged.
+        samples: use the first so many of ``data``.
+        draws: programmings.
+        seed: fixes devices and noise of what judges; that of the training is in ``settings``.
+        label_key: key of the targets.
+        selection: which layers are looked at and which are fixed.
+        progress: called as work proceeds.
+        execution: processes, memory, and where results are kept.
+        options: others of `partition`.
+
+    Raises:
+        UsageError: an unknown strategy, or the same samples are to train and to judge.
+    """
+    if strategy not in STRATEGIES and strategy not in RETRAINING_STRATEGIES:
+        raise UsageError(f"unknown strategy {strategy!r}; with --retrain also {LionHeartOriginal.name}")
+    if patience < 1 or (max_rounds is not None and max_rounds < 1):
+        raise UsageError(f"--patience and --rounds must be at least 1, got {patience} and {max_rounds}")
+    opened = open_model(model)
+    budget = budget_of(
+        max_drop,
+        options.get("drop_type", "absolute"),
+        check_confidence(confidence),
+        options.get("generalize", False),
+        opened,
+    )
+    training, judging = _samples(opened, data, train_data, samples, label_key)
+    if metric is not None:
+        judging = judging.with_metric(get_metric(metric, higher_is_better))
+    shared: dict[str, Any] = {
+        **options,
+        "max_drop": budget.max_drop,
+        "confidence": confidence,
+        "hardware": hardware,
+        "t_inference": t_inference,
+        "output": output,
+        "draws": draws,
+        "seed": seed,
+        "progress": progress,
+        "execution": execution,
+    }
+    plain = LionHeartRetrained.name if strategy == LionHeartOriginal.name else strategy
+    before = partition(opened, judging, strategy=plain, selection=selection, **shared)
+    if _leaves_nothing(before):
+        return replace(
+            before, notes=(*before.notes, "every layer that can be is analog within the budget: not trained")
+        )
+    with execution.start() as running:
+        request = Request(
+            opened,
+            judging,
+            None,
+            None,
+            output,
+            hardware,
+            None,
+            draws,
+            seed,
+            label_key,
+            selection,
+            progress,
+            None,
+            running,
+        )
+        work = prepare(request, t_inference)
+        course = Course(work, training, settings, checkpoint)
+        select = split_task(work.task).select
+        if strategy in RETRAINING_STRATEGIES:
+            found, trained, record = _walked(course, select, budget, strategy, patience, max_rounds)
+        else:
+            trained, record = course.train(frozenset(work.measurable), select)
+    again = Opened(trained.model, opened.entry, before=opened)
+    if strategy in RETRAINING_STRATEGIES:
+        after = partition(
+            again, judging, follow=found.plan.model_copy(update={"source": trained.model.source}), **shared
+        )
+        after = _as_walked(after, found, strategy, len(judging) >= MIN_SPLIT_SAMPLES)
+    else:
+        after = partition(again, judging, strategy=strategy, selection=selection, **shared)
+    return _better(budget, before, _recorded(after, record))
+
+
+def _samples(
+    opened: Opened, data: DataSource | None, train_data: DataSource | None, samples: int | None, label_key: str
+) -> tuple[Task, Task]:
+    """What trains, and what judges."""
+    task = opened.task(data, None, samples, label_key)
+    if train_data is None:
+        return split_off(task, TRAINING_PARTS, PARTS)
+    training = opened.task(train_data, None, None, label_key)
+    check_apart(training, task)
+    return training, task
+
+
+def _leaves_nothing(result: PartitionResult) -> bool:
+    outcome = result.plan.outcome
+    held = outcome is not None and outcome.within_budget
+    return held and not any(
+        row.reason in ("sensitivity", "strategy") for row in result.plan.layers if row.placement == "digital"
+    )
+
+
+def _walked(
+    course: Course, select: Task, budget: Budget, strategy: str, patience: int, max_rounds: int | None
+) -> tuple[PassResult, Work, Retrained]:
+    """Walk over the layers, training for each."""
+    settings = course.settings
+    if settings.steps is None and settings.epochs is None:
+        settings = replace(settings, epochs=1)
+    if strategy == LionHeartOriginal.name:
+        rates = (settings.learning_rate or PUBLISHED_RATES[0], settings.digital_learning_rate or PUBLISHED_RATES[1])
+        settings = replace(
+            settings,
+            optimizer="sgd",
+            momentum=PUBLISHED_MOMENTUM,
+            noise="preset",
+            learning_rate=rates[0],
+            digital_learning_rate=rates[1],
+        )
+    course = replace(course, settings=settings)
+    retrainer = WalkRetrainer(course, select, budget)
+    walk = (
+        LionHeartOriginal(retrainer, patience, threshold=_threshold(budget, retrainer), max_rounds=max_rounds)
+        if strategy == LionHeartOriginal.name
+        else LionHeartRetrained(retrainer, patience, max_rounds=4 if max_rounds is None else max_rounds)
+    )
+    found = walk.run(course.work.graph, course.work.plan)
+    trained = course.work_with(retrainer.weights)
+    record = Retrained(
+        source=course.work.model.source,
+        layers=tuple(sorted(found.plan.analog)),
+        steps=retrainer.steps,
+        batch_size=settings.batch_size,
+        loss=settings.loss,
+        seed=settings.seed,
+        samples=len(course.samples),
+        data=course.samples.digest,
+        curve=tuple(retrainer.curve),
+    )
+    return found, trained, record
+
+
+def _threshold(budget: Budget, retrainer: WalkRetrainer) -> float:
+    return budget.max_drop * abs(retrainer.baseline) if budget.relative else budget.max_drop
+
+
+def _as_walked(result: PartitionResult, found: PassResult, strategy: str, held_out: bool) -> PartitionResult:
+    """The verified placement with the reasons of the walk instead of those of a plan that is followed."""
+    decided = {row.name: (row.placement, row.reason, row.detail) for row in found.plan.layers}
+    plan = result.plan.decide(decided)
+    assert plan.outcome is not None
+    outcome = plan.outcome.model_copy(update={"strategy": strategy, "held_out": held_out})
+    return replace(result, plan=plan.model_copy(update={"outcome": outcome}))
+
+
+def _recorded(result: PartitionResult, record: Retrained) -> PartitionResult:
+    assert result.plan.outcome is not None
+    outcome = result.plan.outcome.model_copy(update={"retrained": record})
+    return replace(result, plan=result.plan.model_copy(update={"outcome": outcome}))
+
+
+def _better(budget: Budget, before: PartitionResult, after: PartitionResult) -> PartitionResult:
+    """The better result, with a sentence on the other."""
+
+    def rank(result: PartitionResult) -> tuple[bool, float, float]:
+        outcome = result.plan.outcome
+        assert outcome is not None
+        bound = outcome.drop if outcome.interval is None else outcome.interval[1]
+        return outcome.within_budget, result.plan.analog_mac_fraction if outcome.within_budget else 0.0, -bound
+
+    trained = rank(after) > rank(before)
+    kept, other = (after, before) if trained else (before, after)
+    which = ("before training", "after training")
+    note = f"{which[trained]} the result is better, and it is kept; {which[not trained]}: {other.summary}"
+    return replace(kept, notes=(*kept.notes, note))
