@@ -42,6 +42,25 @@ from lhc.cli.options import (
 from lhc.cli.output import check_file, check_form, emit, hint
 from lhc.cli.progress import reporter
 from lhc.cli.reporting import ReportOption, check_report, report_measured
+from lhc.cli.training import (
+    VALIDATIONS,
+    Augment,
+    BatchSize,
+    CheckpointFolder,
+    DigitalRate,
+    Epochs,
+    Loss,
+    Noise,
+    Optimizer,
+    Patience,
+    Rate,
+    Retrain,
+    Rounds,
+    Steps,
+    TrainData,
+    partitioner,
+    settings,
+)
 from lhc.files import write_file
 
 __all__ = ["partition"]
@@ -94,6 +113,20 @@ def partition(
         typer.Option("--plan-out", metavar="F.yaml", help="Also write the plan, to be read, edited, fed back."),
     ] = None,
     report: ReportOption = None,
+    retrain: Retrain = False,
+    train_data: TrainData = None,
+    steps: Steps = None,
+    epochs: Epochs = None,
+    batch_size: BatchSize = 128,
+    optimizer: Optimizer = "adam",
+    rate: Rate = None,
+    digital_rate: DigitalRate = None,
+    loss: Loss = "distillation",
+    augment: Augment = "none",
+    noise: Noise = "devices",
+    patience: Patience = None,
+    rounds: Rounds = None,
+    checkpoint: CheckpointFolder = None,
     external_data: ExternalData = "keep",
     layer_ann: Annotated[
         bool,
@@ -113,12 +146,12 @@ def partition(
 ) -> None:
     """Place every layer within the accuracy you can afford to lose, and annotate the model."""
     from lhc.api import estimate
-    from lhc.api import partition as run
     from lhc.cli import costs, documents
     from lhc.opening import open_model
     from lhc.outcomes import check_output, plan_table
     from lhc.passes import Select
     from lhc.plan import Plan
+    from lhc.retraining import retrained_from
 
     form = check_form(form, json)
     opened = open_model(model)
@@ -138,14 +171,19 @@ def partition(
         "seed": seed,
         "label_key": label_key,
         "selection": Select(*patterns),
-        "follow": followed,
         "execution": how,
+        **({} if followed is None else {"follow": followed}),
     }
     if dry_run:
         emit_estimate(estimate("partition", opened, data, **shared), form)
         return
     documents.tell_renamed(opened.model.renamed, hint)
     where = output or _default_output(model, opened.model.path)
+    chosen = settings(
+        steps, epochs, batch_size, optimizer, rate, digital_rate, loss, augment, noise, None, VALIDATIONS, seed
+    )
+    run = partitioner(retrain, train_data, chosen, checkpoint, patience, rounds, plan is not None)
+    force = force or (retrain and retrained_from(where, opened.model))
     check_output(where, opened.model, force, external_data)  # type: ignore[arg-type]  # checked there
     if plan_out is not None:
         check_file(plan_out, force)
@@ -158,7 +196,7 @@ def partition(
             confidence=confidence,
             generalize=generalize,
             max_drop=max_drop,
-            drop_type=drop_type,  # type: ignore[arg-type]  # checked there
+            drop_type=drop_type,
             progress=progress,
             **shared,
         )
@@ -166,6 +204,8 @@ def partition(
         documents.tell_ranking(result.ranking, hint)
     for note in result.notes:
         hint(f"note: {note}")
+    # With other weights it is another network; that its place is free was checked above.
+    force = force or (retrain and where.exists())
     result.save(where, force=force, external_data=external_data, layer_ann=layer_ann)  # type: ignore[arg-type]
     if plan_out is not None:
         write_file(plan_out, lambda file: file.write(result.plan.to_yaml().encode()))

@@ -1,7 +1,7 @@
-"""The sub-command that trains: retrain; and the options that ``partition --retrain`` shares with it."""
+"""The sub-command that trains a placed model: retrain."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -32,82 +32,24 @@ from lhc.cli.options import (
 )
 from lhc.cli.output import check_form, emit, hint
 from lhc.cli.progress import reporter
-
-if TYPE_CHECKING:
-    from lhc.train import Retraining
+from lhc.cli.training import (
+    VALIDATIONS,
+    Augment,
+    BatchSize,
+    CheckpointFolder,
+    DigitalRate,
+    Epochs,
+    Loss,
+    Noise,
+    Optimizer,
+    Patience,
+    Rate,
+    Steps,
+    Validations,
+    settings,
+)
 
 __all__ = ["retrain"]
-
-Steps = Annotated[int | None, typer.Option("--steps", metavar="N", help="Optimiser steps; 1000 by default.")]
-Epochs = Annotated[
-    float | None, typer.Option("--epochs", metavar="E", help="The same as passes over the training samples.")
-]
-BatchSize = Annotated[int, typer.Option("--batch-size", metavar="N", help="Samples a step.")]
-Optimizer = Annotated[
-    str, typer.Option("--optimizer", metavar="O", help="adam (steps relative to each tensor's size) or sgd.")
-]
-Rate = Annotated[
-    float | None, typer.Option("--lr", metavar="X", help="Learning rate at the start: 0.003 (adam), 0.001 (sgd).")
-]
-DigitalRate = Annotated[
-    float | None, typer.Option("--digital-lr", metavar="X", help="The same for all but weights of analog layers.")
-]
-Loss = Annotated[str, typer.Option("--loss", metavar="L", help="distillation, cross-entropy, mse or module:function.")]
-Augment = Annotated[
-    str, typer.Option("--augment", metavar="A", help="none, crop-flip (images) or module:function(feeds, generator).")
-]
-Noise = Annotated[
-    str,
-    typer.Option(
-        "--noise", metavar="N", help="Weight errors: devices (the hardware's own) or preset (its section training)."
-    ),
-]
-Patience = Annotated[
-    int | None,
-    typer.Option("--patience", metavar="N", help="Stop after so many validations (rounds) without a better one."),
-]
-Validations = Annotated[int, typer.Option("--validations", metavar="N", help="Validations on the way.")]
-CheckpointFolder = Annotated[
-    Path | None,
-    typer.Option("--checkpoint", metavar="DIR", help="Keep the state here; the same command goes on where it stopped."),
-]
-
-
-def settings(
-    steps: int | None,
-    epochs: float | None,
-    batch_size: int,
-    optimizer: str,
-    rate: float | None,
-    digital_rate: float | None,
-    loss: str,
-    augment: str,
-    noise: str,
-    patience: int | None,
-    validations: int,
-    seed: int,
-) -> "Retraining":
-    """These options as the API takes them.
-
-    Raises:
-        UsageError: one makes no sense.
-    """
-    from lhc.train import Retraining
-
-    return Retraining(
-        steps=steps,
-        epochs=epochs,
-        batch_size=batch_size,
-        optimizer=optimizer,  # type: ignore[arg-type]  # checked there
-        learning_rate=rate,
-        digital_learning_rate=digital_rate,
-        loss=loss,
-        augment=augment,
-        noise=noise,  # type: ignore[arg-type]  # checked there
-        seed=seed,
-        validations=validations,
-        patience=patience,
-    )
 
 
 @app.command()
@@ -129,7 +71,7 @@ def retrain(
     augment: Augment = "none",
     noise: Noise = "devices",
     patience: Patience = None,
-    validations: Validations = 4,
+    validations: Validations = VALIDATIONS,
     seed: Seed = 0,
     checkpoint: CheckpointFolder = None,
     all_analog: Annotated[

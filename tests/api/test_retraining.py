@@ -211,3 +211,24 @@ def test_walks_on_real_networks_are_repeatable_and_go_on_where_they_were_cut_off
     assert all(path.stat().st_mtime_ns == time for path, time in kept.items()), "finished rounds are not done again"
     assert again.plan == whole.plan
     assert again.source.source == whole.source.source
+
+
+def test_partition_with_retraining_on_the_command_line(digits: Task, tmp_path: Path) -> None:
+    np.savez(tmp_path / "all.npz", x=np.asarray(digits.inputs["x"][:]), labels=np.asarray(digits.targets))
+    model, out = tmp_path / "net.onnx", tmp_path / "out.onnx"
+    onnx.save_model(zoo_entry("digits").model(), str(model))
+    command = ["partition", str(model), "--data", str(tmp_path / "all.npz"), "--strategy", "first-last", "--draws", "2"]
+    command += ["--max-drop", "1", "--quiet", "--json", "-o", str(out)]
+    training = ["--retrain", "--steps", "10", "--batch-size", "64"]
+    for _ in range(2):  # the same command may replace what it wrote
+        found = cli(*command, *training)
+        assert found.code == 0, found.stderr
+        assert "it is kept" in found.stderr
+    refused = cli(*command, *training, "--train-data", str(tmp_path / "all.npz"))
+    assert refused.code == 2
+    assert "the same samples" in refused.stderr
+    refused = cli(*command, "--steps", "10")
+    assert refused.code == 2
+    assert "--retrain" in refused.stderr
+    refused = cli(*command, "--strategy", "lionheart-original")
+    assert refused.code == 2
