@@ -1,0 +1,51 @@
+"""ResNet20 wholly analog: lhc against aihwkit's `convert_to_analog` and against onnxruntime without any noise.
+
+Everything is on LionHeart's tile (256x255, PCM, 8-bit converters, every vector scaled), one day after programming.
+Programming is not timed. aihwkit is timed at several batch sizes; the best one counts.
+
+``LHC_DATA=FOLDER OMP_NUM_THREADS=1 PYTHONPATH=. python benchmarks/speed_all_analog.py``
+"""
+
+from collections.abc import Sequence
+
+import torch
+
+from benchmarks.timing import analog_copy, best, images, options, plain_session, resnet20, run_batches, write
+from lhc.runtime import HybridSession
+
+__all__ = ["main"]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Time all three in turn."""
+    assert __doc__
+    parser = options(__doc__, count=100)
+    parser.add_argument("--batches", type=int, nargs="+", default=[5, 10, 20], help="batch sizes of aihwkit")
+    chosen = parser.parse_args(arguments)
+    x = images(chosen.images)
+    model, network = resnet20()
+    analog, plain, hybrid = analog_copy(network), plain_session(model), HybridSession(model, placement="all-analog")
+    tensor = torch.from_numpy(x)
+
+    def peer(batch: int) -> None:
+        with torch.inference_mode():
+            for part in torch.split(tensor, batch):
+                analog(part)
+
+    peers = {batch: best(lambda batch=batch: peer(batch), chosen.repeats) for batch in chosen.batches}
+    digital = best(lambda: run_batches(plain, x, 50), chosen.repeats)
+    ours = best(lambda: run_batches(hybrid, x, 64), chosen.repeats)
+    fastest = min(peers, key=lambda batch: peers[batch].cpu_s)
+    for batch, spent in peers.items():
+        print(f"aihwkit, batches of {batch}: {spent}")
+    print(f"onnxruntime, digital: {digital}")
+    print(f"lhc, all analog: {ours}")
+    faster, slower = peers[fastest].cpu_s / ours.cpu_s, ours.cpu_s / digital.cpu_s
+    print(
+        f"{len(x)} images: lhc is {faster:.2f} times as fast as aihwkit, and takes {slower:.2f} times as long as digital"
+    )
+    write(chosen.output, {"aihwkit": peers, "digital": digital, "lhc": ours, "faster": faster, "slower": slower})
+
+
+if __name__ == "__main__":
+    main()

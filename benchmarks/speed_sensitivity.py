@@ -1,0 +1,66 @@
+"""Sensitivity of all 20 layers of ResNet20: lhc against a loop over aihwkit's `convert_to_analog`.
+
+For every layer and draw the loop converts the network with that one layer analog, programs it, lets it drift to one day,
+and runs it on all images; the digital network is run once. lhc does the same with the same number of images and draws.
+Both give the KL divergence of the outputs, and both times hold everything from the loaded network on: programming too.
+
+``LHC_DATA=FOLDER OMP_NUM_THREADS=1 PYTHONPATH=. python benchmarks/speed_sensitivity.py``
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import nn
+
+from benchmarks.aihwkit_sensitivity import kl, layer_names, log_probabilities
+from benchmarks.timing import analog_copy, images, options, resnet20, timed, write
+from lhc.hardware import Hardware
+from lhc.measure import Bench, measure_sensitivity
+from lhc.metrics import get_metric
+from lhc.onnx_io import load_model, read_graph
+from lhc.task import Task
+
+__all__ = ["main"]
+
+
+def peer(network: nn.Module, x: torch.Tensor, draws: int, batch: int) -> list[float]:
+    """Mean KL of every layer by aihwkit alone."""
+    digital = log_probabilities(network, x, batch)
+    found = []
+    for layer in layer_names(network):
+        analog = [analog_copy(network, [layer], draw) for draw in range(draws)]
+        found.append(float(np.mean([kl(digital, log_probabilities(a, x, batch)) for a in analog])))
+    return found
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Time both in turn."""
+    assert __doc__
+    parser = options(__doc__, count=250)
+    parser.add_argument("--draws", type=int, default=4, help="programmings of every layer")
+    parser.add_argument("--batch", type=int, default=10, help="images a call of aihwkit; see speed_all_analog.py")
+    chosen = parser.parse_args(arguments)
+    x = images(chosen.images)
+    proto, network = resnet20()
+    model = load_model(proto)
+    graph = read_graph(model)
+    task = Task({graph.inputs[0]: x}, None, get_metric("kl"))
+    names = [layer.name for layer in graph.candidates]
+    warm = Bench(model, graph, Hardware.load("lionheart"), task.head(8), draws=2, t_s=86400.0)
+    measure_sensitivity(warm, graph, names[:1])  # compiles what numba compiles
+    bench = Bench(model, graph, warm.hardware, task, draws=chosen.draws, t_s=86400.0)
+    with timed() as ours:
+        table = measure_sensitivity(bench, graph, names)
+    with timed() as theirs:
+        values = peer(network, torch.from_numpy(x), chosen.draws, chosen.batch)
+    faster = theirs[0].cpu_s / ours[0].cpu_s
+    print(f"{len(names)} layers, {len(x)} images, {chosen.draws} draws")
+    print(f"aihwkit loop: {theirs[0]}; sum of KL {sum(values):.3f}")
+    print(f"lhc: {ours[0]}; sum of KL {sum(s.mean for s in table.layers.values()):.3f}; {faster:.2f} times as fast")
+    figures = {"images": len(x), "draws": chosen.draws, "aihwkit": theirs[0], "lhc": ours[0], "faster": faster}
+    write(chosen.output, figures)
+
+
+if __name__ == "__main__":
+    main()
