@@ -215,13 +215,15 @@ class Bench:
         places = list(self._places())
         results: dict[tuple[int, int], Array] = {}
         todo: list[tuple[Job, int]] = []
-        for group in groups:
-            for number, where in enumerate(places):
-                found = {draw: self.kept.get(job, draw, where) for draw in group}
-                results.update({(draw, number): array for draw, array in found.items() if array is not None})
-                missing = tuple(draw for draw, array in found.items() if array is None)
-                if missing:
-                    todo.append((Job(job.placement, missing, job.t_s, job.outputs), number))
+        units = [(group, number) for number in range(len(places)) for group in groups]
+        if not self.setting.keeps_chips(job.placement, len(job.draws)):
+            units.sort()  # all blocks of one group of chips first, so that none is programmed twice
+        for group, number in units:
+            found = {draw: self.kept.get(job, draw, places[number]) for draw in group}
+            results.update({(draw, number): array for draw, array in found.items() if array is not None})
+            missing = tuple(draw for draw, array in found.items() if array is None)
+            if missing:
+                todo.append((Job(job.placement, missing, job.t_s, job.outputs), number))
         return results, todo, len(groups) * len(places)
 
     def _gathered(self, job: Job, what: str) -> list[Array]:

@@ -7,7 +7,7 @@ in others and on other machines, in any order, and a result that was kept can st
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TypeVar
 
 import numpy as np
@@ -34,6 +34,8 @@ CHIPS_TOGETHER = 4
 _BYTES_PER_WEIGHT = 12
 """What the tiles of one chip hold, and the weights of the engine alone and with the other chips, in float32."""
 _KEPT_PLACEMENTS = 4
+_BANK_SHARE = 4
+"""The part of the memory that is for programmed tiles; another one is for tensors of the digital network."""
 
 T = TypeVar("T")
 
@@ -84,6 +86,12 @@ class Setting:
         matrices = [self.graph[name].matrix for name in placement]
         weights = sum(matrix.parameters for matrix in matrices if matrix is not None)
         return max(1, min(CHIPS_TOGETHER, self.memory // 2 // max(weights * _BYTES_PER_WEIGHT, 1)))
+
+    def keeps_chips(self, placement: frozenset[str], chips: int) -> bool:
+        """Whether the tiles of that many chips stay in memory once they are programmed."""
+        matrices = [self.graph[name].matrix for name in placement]
+        weights = sum(matrix.parameters for matrix in matrices if matrix is not None)
+        return 4 * weights * chips <= self.memory // _BANK_SHARE // 2
 
 
 @dataclass(frozen=True)
@@ -152,15 +160,40 @@ class _Kept:
         return value
 
 
+class _Prefixes:
+    """What comes before all analog layers of a placement, for the calls of one block: the same for all chips."""
+
+    def __init__(self, limit: int) -> None:
+        """``limit``: bytes that may be kept."""
+        self._limit = limit
+        self._key: Hashable = None
+        self._calls: dict[int, Mapping[str, Array]] = {}
+        self._bytes = 0
+
+    def get(self, key: Hashable, call: int, make: Callable[[], Mapping[str, Array]]) -> Mapping[str, Array]:
+        """The tensors of a call; those of another block or placement are forgotten."""
+        if key != self._key:
+            self._key, self._calls, self._bytes = key, {}, 0
+        if call in self._calls:
+            return self._calls[call]
+        made = make()
+        size = sum(array.nbytes for array in made.values())
+        if self._bytes + size <= self._limit:
+            self._calls[call] = made
+            self._bytes += size
+        return made
+
+
 class Scorer:
     """Does units of one setting, keeping what the next ones may need."""
 
     def __init__(self, setting: Setting) -> None:
         """Prepare nothing yet; sessions and tiles come with the first unit that needs them."""
         self.setting = setting
-        self._bank = Bank(setting.memory // 4)
+        self._bank = Bank(setting.memory // _BANK_SHARE)
         self._executors = _Kept(_KEPT_PLACEMENTS)
         self._chips = _Kept(1)
+        self._prefixes = _Prefixes(setting.memory // 4)
         self._references = _Kept(max(1, setting.memory // 4 // 2**26))
 
     def scores(self, job: Job, block: Block) -> list[Array]:
@@ -196,7 +229,8 @@ class Scorer:
         chips = self._chips.get(job, lambda: self._programmed(executor, job))
         for where, feeds in block.calls(self.setting.call_samples, self.setting.batch is not None):
             samples = where.stop - where.start
-            prefix = executor.prefix(feeds)
+            key = (job.placement, block.digest, block.first)
+            prefix = self._prefixes.get(key, where.start, partial(executor.prefix, feeds))
             position = Position(block.first + where.start, count_samples(feeds))
             for index, outputs in enumerate(executor.finish(prefix, chips, position)):
                 yield index, where, [o[:samples] if getattr(o, "ndim", 0) else o for o in outputs]

@@ -1,5 +1,7 @@
 """Scores of placements on a network small enough to reason about."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import onnx
 import pytest
@@ -20,6 +22,7 @@ from lhc.measure import (
 from lhc.metrics import get_metric
 from lhc.model import OnnxModel
 from lhc.onnx_io import load_model, read_graph
+from lhc.runtime import HybridExecutor
 from lhc.task import Task
 
 pytestmark = pytest.mark.analog
@@ -177,3 +180,29 @@ def test_mapped_network_that_gives_nan_is_refused_for_metrics_of_both_kinds() ->
     ):
         with pytest.raises(DataError, match="NaN or infinite values on some samples"):
             evaluation(measured, evaluator, relative=False)
+
+
+def test_the_digital_part_before_the_analog_layers_runs_once_for_all_chips(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[int] = []
+    original = HybridExecutor.prefix
+
+    def counting(self: HybridExecutor, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        if self.analog:
+            calls.append(len(feeds["x"]))
+        return original(self, feeds)
+
+    monkeypatch.setattr(HybridExecutor, "prefix", counting)
+    monkeypatch.setattr("lhc.measure.scoring.CHIPS_TOGETHER", 2)
+    bench(chain(), task(700)).measure(frozenset({"layer2"}), range(6))
+    assert sum(calls) == 700
+
+
+@pytest.mark.parametrize("memory", [2**31, 2**15], ids=["ample", "too little"])
+def test_scores_do_not_depend_on_memory(memory: int) -> None:
+    """Neither does what is kept: blocks first where all chips stay in memory, else chips first."""
+    placement = frozenset({"layer0", "layer3"})
+    expected = bench(chain(), task(600)).measure(placement, range(6)).drops
+    small = bench(chain(), task(600))
+    small.running.memory = memory
+    assert small.setting.keeps_chips(placement, 6) == (memory > 2**20)
+    assert small.measure(placement, range(6)).drops.tobytes() == expected.tobytes()
