@@ -19,6 +19,7 @@ from lhc.hardware import Hardware
 __all__ = [
     "SCHEMA_VERSION",
     "CurvePoint",
+    "Estimate",
     "LayerPlan",
     "Method",
     "Outcome",
@@ -136,6 +137,21 @@ class Retrained(_Record):
     curve: tuple[CurvePoint, ...] = ()
 
 
+class Estimate(_Record):
+    """What sensitivities said of the placement: their sum, and the drop that measured placements make of such sums."""
+
+    metric: str
+    """Unit of the damage."""
+    damage: float
+    predicted_drop: float
+    """The damage times the factor."""
+    factor: float
+    """Measured drops over estimated damages, over the placements that the search judged."""
+    spread: float
+    """Mean deviation of a measured drop from its prediction, as a share of the mean drop's magnitude."""
+    placements: int
+
+
 class Outcome(_Record):
     """How the placement did on data: what the decision rests on."""
 
@@ -169,6 +185,16 @@ class Outcome(_Record):
     """SHA-256 of the samples."""
     retrained: Retrained | None = None
     """None where the weights are those of the model that was given."""
+    objective: Literal["macs", "latency", "energy"] = "macs"
+    """What the search was after."""
+    limits: dict[str, float] = Field(default_factory=dict)
+    """Bounds that the user set: tiles, latency (s), energy (J)."""
+    groups: tuple[tuple[str, ...], ...] = ()
+    """Layers that the user wanted to move together."""
+    evaluations: int | None = None
+    """Placements that the search judged."""
+    estimate: Estimate | None = None
+    """None where nothing was estimated or judged."""
 
 
 class Plan(_Record):

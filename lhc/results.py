@@ -1,6 +1,6 @@
 """What measurements return: numbers with their spread, and how they were got."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -189,6 +189,21 @@ class Calibration:
     factor: float
     spread: float
     placements: int
+
+    @classmethod
+    def of(cls, damages: Sequence[float], drops: Sequence[float]) -> "Calibration | None":
+        """Compare drops with estimates; None without a placement that is estimated to do damage.
+
+        Args:
+            damages: estimated, one a placement.
+            drops: measured, in the same order.
+        """
+        if not sum(damages) > 0:
+            return None
+        factor = sum(drops) / sum(damages)
+        off = sum(abs(drop - factor * damage) for damage, drop in zip(damages, drops, strict=True))
+        size = sum(map(abs, drops))
+        return cls(factor, off / size if size else 0.0, len(drops))
 
     def __str__(self) -> str:
         return (

@@ -5,15 +5,17 @@ Pure: no torch, aihwkit or onnxruntime. A pass takes the graph and a plan and re
 
 from lhc.passes.base import Judge, Pass, PassResult, run_passes
 from lhc.passes.gates import ParityGate
+from lhc.passes.grouping import wanted_together
 from lhc.passes.qualify import Qualify, initial_plan
 from lhc.passes.search import Point, SearchSpace, search_space
-from lhc.passes.search_base import Goal
+from lhc.passes.search_base import Curvature, Goal, SearchOptions, damage_of
 from lhc.passes.search_front import EstimatedFront, front
 from lhc.passes.select import FollowPlan, Select
 from lhc.passes.strategies import STRATEGIES, Strategy, make_strategy
 
 __all__ = [
     "STRATEGIES",
+    "Curvature",
     "EstimatedFront",
     "FollowPlan",
     "Goal",
@@ -23,12 +25,15 @@ __all__ = [
     "PassResult",
     "Point",
     "Qualify",
+    "SearchOptions",
     "SearchSpace",
     "Select",
     "Strategy",
+    "damage_of",
     "front",
     "initial_plan",
     "make_strategy",
     "run_passes",
     "search_space",
+    "wanted_together",
 ]

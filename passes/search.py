@@ -14,7 +14,7 @@ import numpy as np
 from scipy import sparse
 
 from lhc.graph import LayerGraph
-from lhc.passes.search_base import DEFAULT_GOAL, Goal, Group, groups_of
+from lhc.passes.search_base import Group, SearchOptions, groups_of
 from lhc.passes.search_solver import Floats, Program, solve
 from lhc.passes.search_terms import Measure, limits, terms_of
 from lhc.plan import Plan
@@ -192,18 +192,19 @@ class SearchSpace:
         )
 
 
-def search_space(graph: LayerGraph, plan: Plan, goal: Goal = DEFAULT_GOAL) -> SearchSpace:
+def search_space(graph: LayerGraph, plan: Plan, options: SearchOptions) -> SearchSpace:
     """The placements that a plan leaves open.
 
     Args:
         graph: the layers.
         plan: what is eligible, what is fixed, and the sensitivities; a layer without one does no damage.
-        goal: objective and bounds.
+        options: objective, bounds, and what moves together.
 
     Raises:
         ConfigError: the objective or a bound needs costs, and the hardware describes none.
     """
-    groups = tuple(groups_of(graph, plan))
+    goal = options.goal
+    groups = tuple(groups_of(graph, plan, options.together))
     terms = terms_of(groups, graph, plan, goal.needs_costs)
     return SearchSpace(
         groups=groups,

@@ -1,8 +1,8 @@
 """What all strategies share: their base, what a search is after, and how a plan says what was decided."""
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import ClassVar, Literal, get_args
 
 from lhc.errors import UsageError
@@ -10,10 +10,22 @@ from lhc.graph import LayerGraph
 from lhc.passes.base import Judge, Pass
 from lhc.plan import Placement, Plan, Reason
 
-__all__ = ["DEFAULT_GOAL", "Goal", "Group", "Objective", "Strategy", "decide", "fits", "groups_of", "reason"]
+__all__ = [
+    "DEFAULT_GOAL",
+    "Curvature",
+    "Goal",
+    "Group",
+    "Objective",
+    "SearchOptions",
+    "Strategy",
+    "damage_of",
+    "decide",
+    "groups_of",
+    "reason",
+]
 
 Group = tuple[str, ...]
-"""Layers that share their weights and move together."""
+"""Layers that move together, in file order: they share their weights, or the user wants it so."""
 Objective = Literal["macs", "latency", "energy"]
 
 
@@ -60,31 +72,81 @@ DEFAULT_GOAL = Goal()
 
 
 @dataclass(frozen=True)
+class Curvature:
+    """What HILAL knows of a layer: ELI and r (`lhc.passes.hilal`)."""
+
+    eli: float
+    ratio: float
+
+
+@dataclass(frozen=True)
+class SearchOptions:
+    """What a strategy may be told; each takes what it needs.
+
+    Attributes:
+        goal: what a placement is to be good at.
+        together: sets of layers that the user wants to move together.
+        max_drop: the judge's budget, in its metric's unit, to interpolate by.
+        seed: of random orders.
+        curvatures: by layer, for HILAL.
+    """
+
+    goal: Goal = DEFAULT_GOAL
+    together: tuple[frozenset[str], ...] = ()
+    max_drop: float | None = None
+    seed: int = 0
+    curvatures: Mapping[str, Curvature] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Strategy(Pass):
     """Base of all strategies.
 
     Attributes:
         judge: judges joint placements.
+        options: goal, groups, and what else a strategy may be told.
     """
 
     judge: Judge
+    options: SearchOptions = SearchOptions()
     searches: ClassVar[bool] = True
     """Whether it judges placements; otherwise it only follows a rule."""
     needs_sensitivity: ClassVar[bool] = False
     """Whether the plan must hold a sensitivity for every eligible layer."""
     follows_goal: ClassVar[bool] = False
-    """Whether it takes a `Goal`; others go for MACs."""
+    """Whether it takes another objective than MACs, and bounds of latency and energy. All keep to the tiles."""
+
+    def groups(self, graph: LayerGraph, plan: Plan) -> list[Group]:
+        """The eligible layers, those together that move together."""
+        return groups_of(graph, plan, self.options.together)
+
+    def fits(self, graph: LayerGraph, plan: Plan, placement: frozenset[str]) -> bool:
+        """Whether there are tiles for a placement."""
+        counts = [c for c in (plan.hardware.tiles.count, self.options.goal.max_tiles) if c is not None]
+        return not counts or plan.tiles_of(graph, placement) <= min(counts)
 
 
-def groups_of(graph: LayerGraph, plan: Plan) -> list[Group]:
-    """The eligible layers, those together that share their weights."""
-    return list(graph.tied(plan.eligible))
+def groups_of(graph: LayerGraph, plan: Plan, together: Sequence[frozenset[str]] = ()) -> list[Group]:
+    """The eligible layers in file order, those together that share their weights or that are wanted together."""
+    groups = [frozenset(group) for group in graph.tied(plan.eligible)]
+    for wanted in together:
+        joined = frozenset().union(*(group for group in groups if not group.isdisjoint(wanted)))
+        if joined:
+            groups = [joined, *(group for group in groups if group.isdisjoint(joined))]
+    place = {name: position for position, name in enumerate(plan.eligible)}
+    return sorted((tuple(sorted(g, key=place.__getitem__)) for g in groups), key=lambda group: place[group[0]])
 
 
-def fits(graph: LayerGraph, plan: Plan, placement: frozenset[str]) -> bool:
-    """Whether the machine has tiles for a placement."""
-    count = plan.hardware.tiles.count
-    return count is None or plan.tiles_of(graph, placement) <= count
+def damage_of(graph: LayerGraph, plan: Plan, placement: Iterable[str]) -> float:
+    """Estimated damage of a placement: the sum of its sensitivities; layers that share their weights have one.
+
+    What makes outputs better by chance (a negative mean) counts 0, and so does a layer without a sensitivity.
+    """
+    rows = {layer.name: layer.sensitivity for layer in plan.layers}
+    chosen = frozenset(placement)
+    ties = graph.tied(name for name in rows if name in chosen)
+    means = (max((s.mean for name in tie if (s := rows[name]) is not None), default=0.0) for tie in ties)
+    return sum(max(mean, 0.0) for mean in means)
 
 
 def decide(plan: Plan, analog: frozenset[str], why_not: Callable[[str], tuple[Reason, str]], why: str) -> Plan:

@@ -4,7 +4,8 @@
 2. Else the damage to aim at is bracketed: what was accepted lies below, what was rejected above. The judge's upper
    bound of the drop is interpolated between the two ends (a factor between measured drop and estimated damage that is
    learned where it is needed), and the best placement up to the damage at which it meets the budget is judged next.
-   Without a budget in the metric's unit the bracket is halved. A rejected placement and all that contain it are out.
+   Where the budget is not known in the metric's unit, the bracket is halved. A rejected placement and all that contain
+   it are out.
 3. Repair: layers differ from their estimates, so some placement with a larger estimate may hold. The safest one that
    gains half of what is still to be gained is judged; if it fails, half of that is tried.
 
@@ -19,31 +20,16 @@ from typing import ClassVar
 from lhc.graph import LayerGraph
 from lhc.passes.base import Judge, PassResult
 from lhc.passes.search import Point, SearchSpace, search_space
-from lhc.passes.search_base import DEFAULT_GOAL, Goal, Strategy, decide
+from lhc.passes.search_base import Strategy, decide
 from lhc.plan import Plan, Reason
-from lhc.results import Calibration, Verdict
+from lhc.results import Verdict
 
-__all__ = ["Milp", "calibrate", "placed"]
+__all__ = ["Milp", "placed"]
 
 _MARGIN = 0.1
 """Part of a bracket, at either end, that an interpolation may not come near."""
 _NARROW = 0.02
 """Bracket at which to stop, as a share of the damage of the best placement."""
-
-
-def calibrate(damages: list[float], drops: list[float]) -> Calibration | None:
-    """Compare drops with estimates; None without a placement that does damage.
-
-    Args:
-        damages: estimated, one a placement.
-        drops: measured, in the same order.
-    """
-    if not sum(damages) > 0:
-        return None
-    factor = sum(drops) / sum(damages)
-    off = sum(abs(drop - factor * damage) for damage, drop in zip(damages, drops, strict=True))
-    size = sum(map(abs, drops))
-    return Calibration(factor, off / size if size else 0.0, len(drops))
 
 
 @dataclass
@@ -70,24 +56,16 @@ class _Trail:
         found = self.judged[point.placement][1].evaluation
         return found.drop if found.drop_interval is None else found.drop_interval[1]
 
-    def calibration(self) -> Calibration | None:
-        points = [(p.damage, v.evaluation.drop) for p, v in self.judged.values()]
-        return calibrate([damage for damage, _ in points], [drop for _, drop in points])
-
 
 @dataclass(frozen=True)
 class Milp(Strategy):
     """The best placement by estimate, verified and repaired.
 
     Attributes:
-        goal: objective and bounds.
-        max_drop: the judge's budget, in its metric's unit, to interpolate by; None halves brackets instead.
         steps: most judgements that look for the damage to aim at.
         repairs: most judgements after that.
     """
 
-    goal: Goal = DEFAULT_GOAL
-    max_drop: float | None = None
     steps: int = 8
     repairs: int = 8
     name: ClassVar[str] = "milp"
@@ -95,7 +73,7 @@ class Milp(Strategy):
     follows_goal: ClassVar[bool] = True
 
     def run(self, graph: LayerGraph, plan: Plan) -> PassResult:
-        space = search_space(graph, plan, self.goal)
+        space = search_space(graph, plan, self.options)
         best, safest = space.best(), space.safest()
         if best is None or safest is None:
             note = "no placement keeps to the tiles, latency and energy that are allowed, whatever its accuracy"
@@ -104,11 +82,10 @@ class Milp(Strategy):
             return PassResult(_explained(plan, space, plan.analog))
         trail = _Trail(self.judge)
         found = best if trail.holds(best) else self._search(space, trail, safest, best)
-        calibration = trail.calibration()
-        notes: tuple[str, ...] = () if calibration is None else (str(calibration),)
         if found is None:
-            notes += ("no placement within the bounds was shown to hold the budget; this one has the least estimate",)
-        return placed(plan, space, found or safest, notes)
+            note = "no placement within the bounds was shown to hold the budget; this one has the least estimate"
+            return placed(plan, space, safest, (note,))
+        return placed(plan, space, found)
 
     def _search(self, space: SearchSpace, trail: _Trail, safest: Point, best: Point) -> Point | None:
         """The best accepted placement, where the best of all was rejected."""
@@ -144,8 +121,9 @@ class Milp(Strategy):
         width = high.damage - floor
         share = 0.5
         bounds = trail.upper_bound(low), trail.upper_bound(high)
-        if self.max_drop is not None and bounds[1] > bounds[0]:
-            aim = low.damage + (self.max_drop - bounds[0]) / (bounds[1] - bounds[0]) * (high.damage - low.damage)
+        max_drop = self.options.max_drop
+        if max_drop is not None and bounds[1] > bounds[0]:
+            aim = low.damage + (max_drop - bounds[0]) / (bounds[1] - bounds[0]) * (high.damage - low.damage)
             share = min(max((aim - floor) / width, _MARGIN), 1 - _MARGIN) if width else share
         return floor + share * width
 
@@ -173,9 +151,10 @@ def placed(plan: Plan, space: SearchSpace, point: Point, notes: tuple[str, ...] 
 
 def _safer(space: SearchSpace, point: Point) -> Iterator[frozenset[str]]:
     left = point.placement
+    costly = bool(space.limits.keys() - {"tiles"})  # fewer layers never take more tiles
     for group in space.drop_order(point.placement):
         left -= frozenset(group)
-        if not space.limits or space.point(left) is not None:
+        if not costly or space.point(left) is not None:
             yield left
 
 

@@ -10,7 +10,7 @@ from scipy import sparse
 from lhc.costs import CostTerms, Hyperedge, LayerCost, cost_terms
 from lhc.costs.tensors import cut_rows
 from lhc.graph import LayerGraph
-from lhc.passes.search_base import Goal, Group
+from lhc.passes.search_base import Goal, Group, damage_of
 from lhc.passes.search_solver import Floats
 from lhc.plan import Plan
 
@@ -92,21 +92,15 @@ def _split(sums: Sums) -> tuple[dict[Measure, Floats], dict[Measure, float]]:
 
 
 def _counted(groups: tuple[Group, ...], graph: LayerGraph, plan: Plan) -> Sums:
-    """Damage, tiles, digital MACs. Layers that share their weights share their tiles and their sensitivity."""
-    rows = {layer.name: layer for layer in plan.layers}
-
-    def damage(group: Group) -> float:
-        figures = [s.mean for name in group if (s := rows[name].sensitivity) is not None]
-        return max(figures, default=0.0)
-
-    def macs(group: Group) -> int:
-        return sum(rows[name].macs for name in group)
-
-    fixed = [group for group in graph.tied(rows) if plan.analog.issuperset(group)]
+    """Damage, tiles, digital MACs."""
+    macs = {layer.name: layer.macs for layer in plan.layers}
     return {
-        "damage": ([max(damage(g), 0.0) for g in groups], sum(max(damage(g), 0.0) for g in fixed)),
-        "tiles": ([rows[g[0]].tiles for g in groups], plan.tiles(graph)),
-        "macs": ([-macs(g) for g in groups], plan.macs - sum(map(macs, fixed))),
+        "damage": ([damage_of(graph, plan, group) for group in groups], damage_of(graph, plan, plan.analog)),
+        "tiles": ([plan.tiles_of(graph, frozenset(group)) for group in groups], plan.tiles(graph)),
+        "macs": (
+            [-sum(macs[name] for name in group) for group in groups],
+            plan.macs - sum(macs[name] for name in plan.analog),
+        ),
     }
 
 

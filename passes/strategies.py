@@ -3,12 +3,13 @@
 - ``sensitivity``: order layers by damage per MAC, bisect for the longest prefix that holds the budget, then try the
   layers after it one by one. Takes about log2(N) judgements plus the repairs.
 - ``milp``: the best set by estimated damage and cost, solved exactly, judged and repaired (`lhc.passes.search_milp`).
-- ``lionheart``: Lammie et al., IEEE TETC 2025: layers by MACs, descending, each kept if the joint placement stays
-  within the drop. Takes N judgements. Retraining is not part of it yet.
-- ``exhaustive``, ``random``: for comparisons (`lhc.passes.search_compared`).
+- ``lionheart``, ``random``: one walk through the layers, each kept if the joint placement holds the budget
+  (`lhc.passes.walks`). Takes N judgements.
+- ``exhaustive``, ``hilal``: to compare with (`lhc.passes.exhaustive`, `lhc.passes.hilal`).
 - ``all-analog``, ``all-digital``, ``first-last`` (first and last eligible layer digital): fixed rules, not judged here.
 
-Only eligible layers are decided; what the user forced stays. Layers that share weights move together.
+Only eligible layers are decided; what the user forced stays. Layers that share weights move together, and so do those
+that the user wants together.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -18,9 +19,11 @@ from typing import ClassVar
 from lhc.errors import UsageError
 from lhc.graph import LayerGraph
 from lhc.passes.base import Judge, PassResult
-from lhc.passes.search_base import DEFAULT_GOAL, Goal, Group, Strategy, decide, fits, groups_of, reason
-from lhc.passes.search_compared import Exhaustive, Random
+from lhc.passes.exhaustive import Exhaustive
+from lhc.passes.hilal import Hilal
+from lhc.passes.search_base import Group, SearchOptions, Strategy, damage_of, decide, reason
 from lhc.passes.search_milp import Milp
+from lhc.passes.walks import LionHeart, Random
 from lhc.plan import Placement, Plan, Reason
 
 __all__ = [
@@ -48,8 +51,8 @@ class SensitivityOrder(Strategy):
     needs_sensitivity: ClassVar[bool] = True
 
     def run(self, graph: LayerGraph, plan: Plan) -> PassResult:
-        damage = _damage_per_mac(plan)
-        order = sorted(groups_of(graph, plan), key=lambda group: (damage(group), group))
+        damage = _damage_per_mac(graph, plan)
+        order = sorted(self.groups(graph, plan), key=lambda group: (damage(group), group))
         fitting = self._fitting(graph, plan, order)
         chosen = self._bisect(plan.analog, fitting)
         chosen += self._repair(plan.analog, chosen, [g for g in fitting if g not in chosen])
@@ -64,7 +67,7 @@ class SensitivityOrder(Strategy):
         """Groups in order, those left out for which no tiles remain."""
         taken: list[Group] = []
         for group in order:
-            if fits(graph, plan, plan.analog.union(*taken, group)):
+            if self.fits(graph, plan, plan.analog.union(*taken, group)):
                 taken.append(group)
         return taken
 
@@ -90,39 +93,13 @@ class SensitivityOrder(Strategy):
         return added
 
 
-def _damage_per_mac(plan: Plan) -> Callable[[Group], float]:
-    rows = {layer.name: layer for layer in plan.layers}
+def _damage_per_mac(graph: LayerGraph, plan: Plan) -> Callable[[Group], float]:
+    macs = {layer.name: layer.macs for layer in plan.layers}
 
     def damage(group: Group) -> float:
-        total = sum(s.mean for name in group if (s := rows[name].sensitivity) is not None)
-        return total / max(sum(rows[name].macs for name in group), 1)
+        return damage_of(graph, plan, group) / max(sum(macs[name] for name in group), 1)
 
     return damage
-
-
-@dataclass(frozen=True)
-class LionHeart(Strategy):
-    """Greedy walk in descending order of MACs (LionHeart, part 1.1 of the published algorithm)."""
-
-    name: ClassVar[str] = "lionheart"
-
-    def run(self, graph: LayerGraph, plan: Plan) -> PassResult:
-        macs = {layer.name: layer.macs for layer in plan.layers}
-        order = sorted(groups_of(graph, plan), key=lambda group: -sum(macs[name] for name in group))
-        accepted, without_room = plan.analog, frozenset[str]()
-        path = [accepted]
-        for group in order:
-            candidate = accepted | frozenset(group)
-            if not fits(graph, plan, candidate):
-                without_room |= frozenset(group)
-                continue
-            # Retraining belongs here: the published algorithm fine-tunes the candidate before judging it, keeps the
-            # new weights if it is accepted and restores the last accepted ones otherwise.
-            if self.judge.within(candidate).accepted:
-                accepted = candidate
-                path.append(accepted)
-        why = "kept: with it the joint drop stayed within the budget"
-        return PassResult(decide(plan, accepted, reason(without_room), why), fallbacks=tuple(reversed(path[:-1])))
 
 
 @dataclass(frozen=True)
@@ -136,13 +113,13 @@ class _Rule(Strategy):
         raise NotImplementedError
 
     def run(self, graph: LayerGraph, plan: Plan) -> PassResult:
-        groups = groups_of(graph, plan)
+        groups = self.groups(graph, plan)
         digital = self._digital(plan.eligible)
         analog = plan.analog
         without_room = frozenset[str]()
         for group in groups:
             if digital.isdisjoint(group):
-                room = fits(graph, plan, analog | frozenset(group))
+                room = self.fits(graph, plan, analog | frozenset(group))
                 analog, without_room = (
                     (analog | frozenset(group), without_room) if room else (analog, without_room | frozenset(group))
                 )
@@ -189,17 +166,17 @@ class FirstLast(_Rule):
 
 STRATEGIES: Mapping[str, type[Strategy]] = {
     strategy.name: strategy
-    for strategy in (SensitivityOrder, LionHeart, Milp, Exhaustive, Random, AllAnalog, AllDigital, FirstLast)
+    for strategy in (SensitivityOrder, Milp, LionHeart, Hilal, Exhaustive, Random, AllAnalog, AllDigital, FirstLast)
 }
 
 
-def make_strategy(name: str, judge: Judge, goal: Goal = DEFAULT_GOAL) -> Strategy:
+def make_strategy(name: str, judge: Judge, options: SearchOptions = SearchOptions()) -> Strategy:  # noqa: B008
     """The strategy of that name.
 
     Args:
         name: of the strategy.
         judge: judges joint placements.
-        goal: what a placement is to be good at; most MACs on tiles by default.
+        options: goal, groups, and what else a strategy may be told.
 
     Raises:
         UsageError: there is none; the message lists them. Or it does not take another goal.
@@ -207,9 +184,10 @@ def make_strategy(name: str, judge: Judge, goal: Goal = DEFAULT_GOAL) -> Strateg
     if name not in STRATEGIES:
         raise UsageError(f"unknown strategy {name!r}; choose one of {', '.join(STRATEGIES)}")
     kind = STRATEGIES[name]
-    if goal == DEFAULT_GOAL:
-        return kind(judge)
-    if not kind.follows_goal:
+    if options.goal.needs_costs and not kind.follows_goal:
         able = ", ".join(other for other, k in STRATEGIES.items() if k.follows_goal)
-        raise UsageError(f"strategy {name!r} goes for MACs without other bounds; these take another goal: {able}")
-    return kind(judge, goal)  # type: ignore[call-arg]
+        raise UsageError(
+            f"strategy {name!r} goes for MACs, whatever their latency and energy; these take --objective, --max-latency"
+            f" and --max-energy: {able}"
+        )
+    return kind(judge, options)

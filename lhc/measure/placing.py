@@ -13,9 +13,9 @@ from lhc.errors import OutOfTimeError
 from lhc.graph import LayerGraph
 from lhc.measure.judge import Budget, PlacementJudge, judge_once
 from lhc.measure.measurement import Evaluator
-from lhc.passes import PassResult, make_strategy
+from lhc.passes import PassResult, SearchOptions, damage_of, make_strategy
 from lhc.plan import Placement, Plan, Reason
-from lhc.results import Verdict
+from lhc.results import Calibration, Verdict
 from lhc.stats import one_sided, split_level
 
 __all__ = ["Found", "place"]
@@ -32,11 +32,15 @@ class Found:
         plan: the placement that is kept: the first that holds the budget, else the one with the least drop.
         verdict: its verification.
         notes: sentences for the user.
+        evaluations: placements that the search judged.
+        calibration: their drops against their estimated damages; None where sensitivities were not measured.
     """
 
     plan: Plan
     verdict: Verdict
     notes: tuple[str, ...]
+    evaluations: int = 0
+    calibration: Calibration | None = None
 
 
 def place(
@@ -47,6 +51,7 @@ def place(
     verify: Evaluator,
     budget: Budget,
     again: bool = False,
+    options: SearchOptions | None = None,
 ) -> Found:
     """Find and verify a placement.
 
@@ -58,10 +63,12 @@ def place(
         verify: samples of the verification.
         budget: allowed drop, and how sure to be of it.
         again: the plan comes from an earlier verification; it is judged on chips that this one did not see either.
+        options: what the strategy is told.
     """
+    wanted = SearchOptions(max_drop=budget.max_drop) if options is None else options
     judge = PlacementJudge(select, budget, "searching:")
     try:
-        found = make_strategy(strategy, judge).run(graph, plan)
+        found = make_strategy(strategy, judge, wanted).run(graph, plan)
     except OutOfTimeError:
         found = _best_so_far(judge, plan)
     fallbacks = found.fallbacks[:MAX_STEPS_BACK]
@@ -71,7 +78,10 @@ def place(
     if dropped:
         notes += (f"stepped back after verification: {', '.join(sorted(dropped))} digital",)
     detail = "made digital after verification"
-    return Found(found.plan.decide(dict.fromkeys(dropped, ("digital", "sensitivity", detail))), verdict, notes)
+    final = found.plan.decide(dict.fromkeys(dropped, ("digital", "sensitivity", detail)))
+    judged = {placement: verdict.evaluation.drop for placement, verdict in judge.verdicts.items()}
+    damages = [damage_of(graph, plan, placement) for placement in judged]
+    return Found(final, verdict, notes, len(judged), Calibration.of(damages, list(judged.values())))
 
 
 def _best_so_far(judge: PlacementJudge, plan: Plan) -> PassResult:

@@ -12,7 +12,20 @@ from hypothesis import strategies as st
 from lhc.errors import UsageError
 from lhc.graph import Layer, LayerGraph, MatrixShape, WeightRef
 from lhc.hardware import Hardware, Tiles
-from lhc.passes import STRATEGIES, PassResult, Qualify, Select, Strategy, initial_plan, make_strategy, run_passes
+from lhc.passes import (
+    STRATEGIES,
+    Curvature,
+    Goal,
+    PassResult,
+    Qualify,
+    SearchOptions,
+    Select,
+    Strategy,
+    initial_plan,
+    make_strategy,
+    run_passes,
+    wanted_together,
+)
 from lhc.passes.strategies import AllAnalog, AllDigital, FirstLast, LionHeart, SensitivityOrder
 from lhc.plan import Plan, Sensitivity
 from lhc.results import Evaluation, Verdict
@@ -73,6 +86,12 @@ def equal_layers(*damages: float, tiles: int = 1) -> list[Product]:
 
 def judge_of(products: Sequence[Product], budget: float) -> FakeJudge:
     return FakeJudge({p.name: p.damage for p in products}, budget)
+
+
+def flat(products: Sequence[Product], **options: object) -> SearchOptions:
+    """Options with a curvature for every layer, so that every strategy can run: all alike."""
+    curvatures = {p.name: Curvature(1.0, 0.5) for p in products}
+    return SearchOptions(curvatures=curvatures, **options)  # type: ignore[arg-type]
 
 
 def reasons(result: PassResult) -> dict[str, str]:
@@ -310,7 +329,7 @@ def test_every_strategy_keeps_to_the_tiles_and_moves_ties_together(
     ]
     graph, plan = network(products, tiles)
     for name in STRATEGIES:
-        strategy = make_strategy(name, judge_of(products, budget))
+        strategy = make_strategy(name, judge_of(products, budget), flat(products))
         result = strategy.run(graph, plan)
         for analog in (result.plan.analog, *result.fallbacks):
             assert plan.tiles_of(graph, analog) <= tiles
@@ -357,7 +376,7 @@ def test_what_the_user_fixed_stays_and_counts(name: str) -> None:
     graph, plan = network(products)
     fixed = Select(force_analog=("l0",), force_digital=("l1",), exclude=("l2",))
     judge = judge_of(products, 6)
-    result = run_passes([fixed, make_strategy(name, judge)], graph, plan)
+    result = run_passes([fixed, make_strategy(name, judge, flat(products))], graph, plan)
     assert {"l0"} <= result.plan.analog <= {"l0", "l3", "l4"}
     found = reasons(result)
     assert (found["l0"], found["l1"], found["l2"]) == ("forced", "forced", "excluded")
@@ -406,6 +425,70 @@ def test_strategies_are_made_by_name() -> None:
         assert type(strategy) is kind
         assert strategy.name == name
     rules = {"all-analog", "all-digital", "first-last"}
-    assert set(STRATEGIES) == {"sensitivity", "milp", "lionheart", "exhaustive", "random"} | rules
-    with pytest.raises(UsageError, match="unknown strategy 'lion'; choose one of sensitivity, lionheart"):
+    assert set(STRATEGIES) == {"sensitivity", "milp", "lionheart", "exhaustive", "random", "hilal"} | rules
+    with pytest.raises(UsageError, match="unknown strategy 'lion'; choose one of sensitivity, milp, lionheart"):
         make_strategy("lion", judge)
+
+
+@pytest.mark.parametrize(
+    "goal", [Goal("latency"), Goal("energy"), Goal(max_latency_s=1.0), Goal(max_energy_j=1.0)], ids=str
+)
+def test_what_goes_for_macs_refuses_another_goal(goal: Goal) -> None:
+    for name in ("sensitivity", "lionheart", "random", "first-last"):
+        with pytest.raises(UsageError, match=f"'{name}' goes for MACs.*: milp, exhaustive"):
+            make_strategy(name, FakeJudge({}, 1), SearchOptions(goal))
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"objective": "speed"}, "unknown objective 'speed'"),
+        ({"max_tiles": -1}, "--max-tiles must be at least 0"),
+        ({"max_latency_s": math.inf}, "--max-latency must be at least 0 and finite"),
+        ({"max_energy_j": math.nan}, "--max-energy must be at least 0 and finite"),
+    ],
+    ids=str,
+)
+def test_goals_without_meaning_are_refused(fields: dict[str, object], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        Goal(**fields)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", list(STRATEGIES))
+def test_every_strategy_keeps_to_the_tiles_that_the_user_allows(name: str) -> None:
+    products = equal_layers(1, 1, 1, 1)
+    graph, plan = network(products, tiles=3)
+    for most in (0, 2, 9):
+        result = make_strategy(name, judge_of(products, 100), flat(products, goal=Goal(max_tiles=most))).run(
+            graph, plan
+        )
+        allowed = 0 if name == "all-digital" else 2 if name == "first-last" else 4
+        assert len(result.plan.analog) == min(most, 3, allowed)
+
+
+@pytest.mark.parametrize("name", list(STRATEGIES))
+@given(groups=st.lists(st.sets(st.sampled_from("abcdef"), min_size=2), max_size=3), budget=st.integers(0, 9))
+def test_what_the_user_wants_together_moves_together(name: str, groups: list[set[str]], budget: int) -> None:
+    products = [Product(n, 1 + i % 3, 6 * TILE) for i, n in enumerate("abcdef")]
+    graph, plan = network(products)
+    together = tuple(map(frozenset, groups))
+    result = make_strategy(name, judge_of(products, budget), flat(products, together=together)).run(graph, plan)
+    for analog in (result.plan.analog, *result.fallbacks):
+        assert all(group <= analog or analog.isdisjoint(group) for group in together)
+
+
+def test_groups_by_block_input_and_pattern() -> None:
+    def matmul(name: str, source: str) -> Layer:
+        weight = WeightRef(f"{name}.w", 1, (8, 8), "float32", name)
+        return Layer(name, "MatMul", (source, f"{name}.w"), (f"{name}.out",), weight, MatrixShape(8, 8, 1, 1))
+
+    qkv = [matmul(f"layers.0.{n}", "x") for n in ("query", "key", "value")]
+    graph = LayerGraph([*qkv, matmul("layers.1.fc", "layers.0.query.out")], ["x"], ["layers.1.fc.out"])
+    plan = Qualify().run(graph, initial_plan(graph, Hardware.load("lionheart"), "s", "0")).plan
+    attention = frozenset(layer.name for layer in qkv)
+    assert wanted_together(graph, plan, ["block"]) == (attention,)
+    assert wanted_together(graph, plan, ["input"]) == (attention,)
+    assert wanted_together(graph, plan, ["*key", "layers.0.[qv]*"]) == (attention - {"layers.0.key"},)
+    assert wanted_together(graph, plan, ["layers.1.fc"]) == (), "one layer alone is no group"
+    with pytest.raises(UsageError, match="--group 'nothing' matches no layer"):
+        wanted_together(graph, plan, ["nothing"])

@@ -1,0 +1,104 @@
+"""The strategy ``hilal``: the ordering of HILAL, to compare with.
+
+HILAL (DATE 2026; published code github.com/anissbslh/HILAL) describes a layer by the curvature of the loss: with H the
+Hessian of the loss over the layer's n parameters, W its weights and g = 0.08,
+
+    ELI = 0.5 · (g · max|W|)² · tr(H) / n,    r = λmax(H) / tr(H)    (both 0 where tr(H) <= 0)
+
+Both are standardised over the layers and parted by k-means into two clusters; the one with the smaller mean ELI is
+robust and goes analog, in order of ELI, then r. No placement is judged. Its retraining after every layer is left out.
+The curvatures are arguments here: they take gradients, which this package knows nothing of.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import numpy.typing as npt
+from scipy.cluster.vq import ClusterError, kmeans2
+
+from lhc.errors import UsageError
+from lhc.graph import LayerGraph
+from lhc.passes.base import PassResult
+from lhc.passes.search_base import Curvature, Group, Strategy, decide
+from lhc.plan import Plan, Reason
+
+__all__ = ["Hilal", "robust_layers"]
+
+RESTARTS = 8
+"""Of k-means, as published."""
+
+
+def robust_layers(curvatures: Mapping[str, Curvature], seed: int = 0) -> tuple[str, ...]:
+    """HILAL's robust layers, in the order in which they go analog; all of them where they are alike.
+
+    Args:
+        curvatures: by layer.
+        seed: of the starts of k-means.
+    """
+    names = list(curvatures)
+    if len(names) < 2:
+        return tuple(names)
+    x = np.array([[curvatures[n].eli, curvatures[n].ratio] for n in names])
+    labels = _two_clusters((x - x.mean(axis=0)) / (x.std(axis=0) + 1e-12), seed)
+    means = [x[labels == k, 0].mean() for k in sorted(set(labels.tolist()))]
+    robust = [n for n, label in zip(names, labels, strict=True) if label == int(np.argmin(means))]
+    return tuple(sorted(robust, key=lambda n: (curvatures[n].eli, curvatures[n].ratio)))
+
+
+def _two_clusters(x: npt.NDArray[np.float64], seed: int) -> npt.NDArray[np.int64]:
+    """Labels of the best of several starts of k-means; all 0 where all layers are alike."""
+    rng = np.random.default_rng(seed)
+    best = np.zeros(len(x), np.int64)
+    least = float("inf")
+    for _ in range(RESTARTS):
+        start = x[rng.choice(len(x), size=2, replace=False)]
+        try:
+            centres, labels = kmeans2(x, start, iter=100, minit="matrix", missing="raise")
+        except ClusterError:  # a start with one empty cluster
+            continue
+        inertia = float(((x - centres[labels]) ** 2).sum())
+        if inertia < least:
+            best, least = labels.astype(np.int64), inertia
+    return best
+
+
+@dataclass(frozen=True)
+class Hilal(Strategy):
+    """HILAL without its retraining: the robust cluster goes analog, nothing is judged."""
+
+    name: ClassVar[str] = "hilal"
+    searches: ClassVar[bool] = False
+
+    def run(self, graph: LayerGraph, plan: Plan) -> PassResult:
+        """Place the robust cluster, as far as there are tiles.
+
+        Raises:
+            UsageError: an eligible layer without curvature.
+        """
+        curvatures = self.options.curvatures
+        missing = [name for name in plan.eligible if name not in curvatures]
+        if missing:
+            raise UsageError(f"strategy 'hilal' needs the curvature of every layer; missing: {', '.join(missing)}")
+        robust = robust_layers({name: curvatures[name] for name in plan.eligible}, self.options.seed)
+        analog, without_room = plan.analog, frozenset[str]()
+        for group in _ordered(self.groups(graph, plan), robust):
+            if self.fits(graph, plan, analog | frozenset(group)):
+                analog |= frozenset(group)
+            else:
+                without_room |= frozenset(group)
+
+        def why_not(name: str) -> tuple[Reason, str]:
+            if name in without_room:
+                return "tiles", "no tiles left for it"
+            return "strategy", "in HILAL's sensitive cluster"
+
+        return PassResult(decide(plan, analog, why_not, "in HILAL's robust cluster"))
+
+
+def _ordered(groups: Sequence[Group], order: Sequence[str]) -> list[Group]:
+    """The groups that an order names, by the first of their layers in it."""
+    place = {name: i for i, name in enumerate(order)}
+    named = [group for group in groups if not place.keys().isdisjoint(group)]
+    return sorted(named, key=lambda group: min(place[name] for name in group if name in place))

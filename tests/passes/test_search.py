@@ -1,0 +1,256 @@
+"""Searches by estimate against enumeration, on graphs small enough for it."""
+
+import itertools
+import time
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lhc.costs import cost_of
+from lhc.errors import ConfigError
+from lhc.graph import Layer, LayerGraph, MatrixShape, WeightRef
+from lhc.hardware import AlpineCosts, Hardware, Tiles
+from lhc.passes import Goal, Qualify, SearchOptions, SearchSpace, damage_of, front, initial_plan, search_space
+from lhc.passes.exhaustive import Exhaustive
+from lhc.passes.search_milp import Milp
+from lhc.plan import Plan, Sensitivity
+from lhc.results import Evaluation, Verdict
+
+TILE = 64
+MACHINE = Hardware(name="small", tiles=Tiles(rows=TILE, cols=TILE), costs=AlpineCosts())
+
+
+class Additive:
+    """A judge of true damages that add up; its bounds of the drop are exact."""
+
+    def __init__(self, damages: dict[str, float], max_drop: float) -> None:
+        self.damages, self.max_drop = damages, max_drop
+        self.asked: list[frozenset[str]] = []
+
+    def drop(self, placement: frozenset[str]) -> float:
+        return sum(self.damages[name] for name in sorted(placement))
+
+    def within(self, placement: frozenset[str]) -> Verdict:
+        self.asked.append(placement)
+        drop = self.drop(placement)
+        found = Evaluation(
+            "kl", False, 1, (1 - drop,), 1 - drop, 0, None, drop, (drop, drop), None, (drop,), 9, 0, 0, 0.9
+        )
+        return Verdict("accepted" if drop <= self.max_drop else "rejected", found)
+
+
+def product(name: str, source: str, rows: int, cols: int, positions: int, tile_set: str) -> Layer:
+    weight = WeightRef(f"{name}.w", 1, (rows, cols), "float32", tile_set)
+    return Layer(name, "MatMul", (source, f"{name}.w"), (name,), weight, MatrixShape(rows, cols, 1, positions))
+
+
+def planned(layers: list[Layer], damages: dict[str, float], machine: Hardware = MACHINE) -> tuple[LayerGraph, Plan]:
+    graph = LayerGraph(layers, ["x"], [layers[-1].outputs[0]])
+    plan = Qualify().run(graph, initial_plan(graph, machine, "source", "0")).plan
+    figures = {n: Sensitivity(metric="kl", mean=d, std=0, interval=None) for n, d in damages.items()}
+    return graph, plan.with_sensitivities(figures)
+
+
+@st.composite
+def networks(draw: st.DrawFn, most: int = 6) -> tuple[LayerGraph, Plan]:
+    """Up to so many products, some of which share weights, with additions between them."""
+    layers: list[Layer] = []
+    damages: dict[str, float] = {}
+    shapes = {s: (draw(st.integers(1, 200)), draw(st.integers(1, 130))) for s in "abcd"}
+    shared = {s: draw(st.integers(0, 20)) / 8 for s in "abcd"}
+    for i in range(draw(st.integers(1, most))):
+        source = draw(st.sampled_from(["x", *(layer.name for layer in layers)]))
+        if layers and draw(st.booleans()):
+            other = draw(st.sampled_from([layer.name for layer in layers]))
+            layers.append(Layer(f"add{i}", "Add", (source, other), (f"add{i}",)))
+            source = f"add{i}"
+        tile_set = draw(st.sampled_from("abcd"))
+        layers.append(product(f"p{i}", source, *shapes[tile_set], draw(st.integers(1, 40)), tile_set))
+        damages[f"p{i}"] = shared[tile_set]
+    return planned(layers, damages)
+
+
+def value(graph: LayerGraph, plan: Plan, placement: frozenset[str], objective: str) -> float:
+    if objective == "macs":
+        return plan.macs - sum(layer.macs for layer in plan.layers if layer.name in placement)
+    cost = cost_of(graph, placement, plan.hardware)
+    return cost.latency_s if objective == "latency" else cost.energy_j
+
+
+def everything(graph: LayerGraph, plan: Plan, space: SearchSpace) -> Iterator[tuple[frozenset[str], float, float]]:
+    """All placements within the limits, with damage and value."""
+    for size in range(len(space.groups) + 1):
+        for chosen in itertools.combinations(space.groups, size):
+            placement = plan.analog.union(*chosen)
+            measured = {
+                "tiles": plan.tiles_of(graph, placement),
+                "latency": value(graph, plan, placement, "latency"),
+                "energy": value(graph, plan, placement, "energy"),
+            }
+            if all(measured[m] <= bound for m, bound in space.limits.items()):
+                yield placement, damage_of(graph, plan, placement), value(graph, plan, placement, space.objective)
+
+
+def goals(draw: st.DrawFn, graph: LayerGraph, plan: Plan) -> Goal:
+    """A goal whose bounds matter: between what the best and the worst placement need."""
+    digital, analog = (cost_of(graph, p, plan.hardware) for p in (frozenset[str](), frozenset(plan.eligible)))
+    share = draw(st.floats(0.05, 1.2))
+    return Goal(
+        draw(st.sampled_from(["macs", "latency", "energy"])),
+        draw(st.none() | st.integers(0, 12)),
+        draw(st.sampled_from([None, share * max(digital.latency_s, analog.latency_s)])),
+        draw(st.sampled_from([None, share * max(digital.energy_j, analog.energy_j)])),
+    )
+
+
+cases = st.composite(lambda draw: (case := draw(networks()), goals(draw, *case)))()
+
+
+@given(cases, st.floats(0, 6))
+@settings(max_examples=60)
+def test_best_and_safest_are_those_of_the_enumeration(case: tuple[tuple[LayerGraph, Plan], Goal], most: float) -> None:
+    (graph, plan), goal = case
+    space = search_space(graph, plan, SearchOptions(goal))
+    allowed = list(everything(graph, plan, space))
+    best, safest, bounded = space.best(), space.safest(), space.best(max_damage=most)
+    assert (best is None) == (safest is None) == (not allowed)
+    if best is None or safest is None:
+        assert bounded is None
+        return
+    step = space.resolution(space.objective)
+    assert best.value == pytest.approx(min(v for _, _, v in allowed), abs=step)
+    assert safest.damage == pytest.approx(min(d for _, d, _ in allowed), abs=space.resolution("damage"))
+    within = [v for _, d, v in allowed if d <= most]
+    assert (bounded is None) == (not within)
+    if bounded is not None:
+        assert bounded.value == pytest.approx(min(within), abs=step)
+    for point in (best, safest, *([] if bounded is None else [bounded])):
+        assert point.value == pytest.approx(value(graph, plan, point.placement, space.objective))
+        assert point.damage == pytest.approx(damage_of(graph, plan, point.placement), abs=1e-12)
+        assert any(point.placement == placement for placement, _, _ in allowed)
+
+
+@given(cases)
+@settings(max_examples=40)
+def test_the_front_is_that_of_the_enumeration(case: tuple[tuple[LayerGraph, Plan], Goal]) -> None:
+    (graph, plan), goal = case
+    space = search_space(graph, plan, SearchOptions(goal))
+    found = front(space, most=10_000)
+    assert found.complete
+    allowed = [(d, v) for _, d, v in everything(graph, plan, space)]
+    better = [(d, v) for d, v in allowed if not any(e <= d and w <= v and (e, w) != (d, v) for e, w in allowed)]
+    # Points that differ by less than the resolution may be one.
+    steps = space.resolution("damage"), space.resolution(space.objective)
+    for point in found.points:
+        assert any(abs(point.damage - d) <= steps[0] and abs(point.value - v) <= steps[1] for d, v in better)
+    for d, v in better:
+        assert any(p.damage <= d + steps[0] and p.value <= v + steps[1] for p in found.points)
+
+
+@given(cases)
+@settings(max_examples=40)
+def test_a_point_is_what_the_placement_costs(case: tuple[tuple[LayerGraph, Plan], Goal]) -> None:
+    (graph, plan), goal = case
+    space = search_space(graph, plan, SearchOptions(goal))
+    allowed = {placement: (d, v) for placement, d, v in everything(graph, plan, space)}
+    for size in range(len(space.groups) + 1):
+        for chosen in itertools.combinations(space.groups, size):
+            point = space.point(plan.analog.union(*chosen))
+            if point is not None:
+                assert (point.damage, point.value) == pytest.approx(allowed[point.placement])
+            else:
+                assert plan.analog.union(*chosen) not in allowed
+
+
+@given(cases, st.floats(0, 6))
+@settings(max_examples=40)
+def test_milp_is_the_optimum_where_damages_add_up(case: tuple[tuple[LayerGraph, Plan], Goal], max_drop: float) -> None:
+    (graph, plan), goal = case
+    options = SearchOptions(goal, max_drop=max_drop)
+    damages = {layer.name: 0.0 for layer in plan.layers}
+    for tie in graph.tied(damages):
+        damages[tie[0]] = damage_of(graph, plan, tie[:1])
+    judge = Additive(damages, max_drop)
+    # Judged as often as it takes: by default both searches stop early.
+    result = Milp(judge, options, steps=50, repairs=50).run(graph, plan)
+    best = Exhaustive(Additive(damages, max_drop), options).run(graph, plan)
+    space = search_space(graph, plan, options)
+    if not list(everything(graph, plan, space)):
+        assert result.plan.analog == plan.analog
+        assert "no placement keeps to the tiles, latency and energy" in result.notes[0]
+        return
+    if not any(d <= max_drop for _, d, _ in everything(graph, plan, space)):
+        assert "no placement within the bounds was shown to hold the budget" in result.notes[0]
+        return
+    assert judge.drop(result.plan.analog) <= max_drop
+    found, optimum = (value(graph, plan, p.plan.analog, goal.objective) for p in (result, best))
+    assert found == pytest.approx(optimum, abs=2 * space.resolution(goal.objective))
+    assert len(judge.asked) == len(set(judge.asked))
+
+
+def chain(count: int) -> tuple[LayerGraph, Plan]:
+    """A network of so many products with ReLUs and skips between them, and damages over three decades."""
+    layers: list[Layer] = []
+    damages = {}
+    source = "x"
+    for i in range(count):
+        name = f"p{i}"
+        layers.append(product(name, source, 64 + 13 * (i * 7 % 31), 32 + 11 * (i * 5 % 17), 1 + i * 3 % 50, name))
+        layers.append(Layer(f"relu{i}", "Relu", (name,), (f"relu{i}",)))
+        source = f"relu{i}"
+        if i % 3 == 2:
+            layers.append(Layer(f"add{i}", "Add", (source, f"relu{i - 2}"), (f"add{i}",)))
+            source = f"add{i}"
+        damages[name] = 10.0 ** (-3 * ((i * 37) % 101) / 101)
+    return planned(layers, damages)
+
+
+@pytest.mark.parametrize("goal", [Goal(), Goal(max_tiles=1500)], ids=["macs", "macs within tiles"])
+def test_five_hundred_layers_are_searched_in_two_seconds(goal: Goal) -> None:
+    graph, plan = chain(500)
+    estimated = {layer.name: damage_of(graph, plan, [layer.name]) for layer in plan.layers}
+    # What is true is a little off from what is estimated, so that the search has to look for it.
+    true = {name: damage * (1 + 0.3 * (-1) ** i) for i, (name, damage) in enumerate(estimated.items())}
+    judge = Additive(true, sum(true.values()) / 5)
+    begun = time.process_time()
+    result = Milp(judge, SearchOptions(goal, max_drop=judge.max_drop)).run(graph, plan)
+    assert time.process_time() - begun < 2
+    assert len(judge.asked) <= 1 + Milp.steps + Milp.repairs
+    assert judge.drop(result.plan.analog) <= judge.max_drop
+    assert result.plan.analog
+
+
+@pytest.mark.parametrize("goal", [Goal("latency"), Goal("energy", max_tiles=2000)], ids=["latency", "energy and tiles"])
+def test_the_optimum_of_five_hundred_layers_with_crossings_takes_less_than_two_seconds(goal: Goal) -> None:
+    graph, plan = chain(500)
+    begun = time.process_time()
+    space = search_space(graph, plan, SearchOptions(goal))
+    safest, best = space.safest(), space.best()
+    assert safest is not None
+    assert best is not None
+    middle = space.best(max_damage=(safest.damage + best.damage) / 2)
+    assert time.process_time() - begun < 2
+    assert middle is not None
+    assert best.value < middle.value < safest.value
+
+
+def test_a_search_by_costs_needs_costs() -> None:
+    graph, plan = planned([product("p", "x", 8, 8, 1, "p")], {"p": 1}, MACHINE.model_copy(update={"costs": None}))
+    assert search_space(graph, plan, SearchOptions()).best() is not None
+    with pytest.raises(ConfigError, match="describes no costs"):
+        search_space(graph, plan, SearchOptions(Goal("latency")))
+
+
+def test_reasons_of_layers_that_stay_digital() -> None:
+    # A wide product gains by its tile; one of a single column only pays for transfers.
+    wide, thin = product("wide", "x", 64, 64, 50, "wide"), product("thin", "wide", 64, 1, 50, "thin")
+    graph, plan = planned(
+        [wide, thin, product("late", "thin", 640, 64, 50, "late")], dict.fromkeys(["wide", "thin", "late"], 1.0)
+    )
+    judge = Additive(dict.fromkeys(["wide", "thin", "late"], 1.0), 5)
+    result = Milp(judge, SearchOptions(Goal("latency"))).run(graph, plan)
+    found = {layer.name: (layer.placement, layer.reason) for layer in result.plan.layers}
+    assert found["thin"] == ("digital", "strategy")
+    assert "would not lower the latency" in result.plan.layers[1].detail
