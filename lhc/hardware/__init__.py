@@ -20,8 +20,10 @@ from lhc.hardware.devices import (
 from lhc.hardware.overrides import Override
 from lhc.hardware.presets import preset_names, preset_text
 from lhc.hardware.sections import Adc, Dac, LeftOut, Mapping, Tiles, Training
+from lhc.hardware.variants import EFFECTS, Effect, effects_of, scaled_noise, without
 
 __all__ = [
+    "EFFECTS",
     "Adc",
     "AlpineCosts",
     "Assumed",
@@ -31,6 +33,7 @@ __all__ = [
     "DeviceModel",
     "Devices",
     "DianaCosts",
+    "Effect",
     "Hardware",
     "Hermes",
     "Known",
@@ -46,6 +49,9 @@ __all__ = [
     "TileCosts",
     "Tiles",
     "Training",
+    "effects_of",
     "preset_names",
     "preset_text",
+    "scaled_noise",
+    "without",
 ]

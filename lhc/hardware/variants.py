@@ -1,0 +1,97 @@
+"""The same machine with single effects switched off, or with all noise scaled: to ask where damage comes from."""
+
+from collections.abc import Callable, Iterable
+from typing import Literal, get_args
+
+from lhc.hardware.description import Hardware
+from lhc.hardware.devices import DeviceModel
+from lhc.hardware.overrides import Override
+
+__all__ = ["EFFECTS", "Effect", "effects_of", "scaled_noise", "without"]
+
+Effect = Literal["dac", "adc", "programming", "drift", "read", "output"]
+EFFECTS: tuple[Effect, ...] = get_args(Effect)
+"""DAC quantising and clipping; ADC quantising and saturation; programming noise; drift; read noise; output noise."""
+
+_CONVERTER = {"bits": None, "bound": None}
+_DEVICE_FIELDS: dict[Effect, tuple[str, ...]] = {
+    "programming": ("programming_noise_scale", "noise_scale"),
+    "drift": ("drift_scale",),
+    "read": ("read_noise_scale",),
+}
+_NOISE = ("programming_noise_scale", "noise_scale", "read_noise_scale")
+Fields = dict[str, object]
+
+
+def effects_of(hardware: Hardware) -> tuple[Effect, ...]:
+    """The effects that a machine has, in the order of `EFFECTS`."""
+    return tuple(effect for effect in EFFECTS if without(hardware, [effect]) != hardware)
+
+
+def without(hardware: Hardware, effects: Iterable[Effect]) -> Hardware:
+    """The machine with these effects switched off, in its overrides too."""
+    off = frozenset(effects)
+    device_fields = tuple(field for effect in off for field in _DEVICE_FIELDS.get(effect, ()))
+    adc = (_CONVERTER if "adc" in off else {}) | ({"noise": 0.0} if "output" in off else {})
+    return _changed(hardware, _CONVERTER if "dac" in off else {}, adc, device_fields, lambda _: 0.0)
+
+
+def scaled_noise(hardware: Hardware, factor: float) -> Hardware:
+    """The machine with the deviations of programming, read and output noise multiplied by a factor."""
+    noisy = _changed(hardware, {}, {}, _NOISE, lambda value: factor * value)
+    overrides = tuple(
+        o.model_copy(update={"adc": o.adc | {"noise": factor * _number(o.adc["noise"])}}) if "noise" in o.adc else o
+        for o in noisy.overrides
+    )
+    adc = hardware.adc.model_copy(update={"noise": factor * hardware.adc.noise})
+    return noisy.model_copy(update={"adc": adc, "overrides": overrides})
+
+
+def _changed(
+    hardware: Hardware, dac: Fields, adc: Fields, device_fields: tuple[str, ...], value: Callable[[float], float]
+) -> Hardware:
+    """A machine with fields replaced; an override is changed where it sets something of the same section."""
+    devices = hardware.devices
+    if devices is not None:
+        devices = devices.model_copy(update=_values(devices, device_fields, value))
+    overrides = tuple(
+        override.model_copy(
+            update={
+                "dac": override.dac and override.dac | dac,
+                "adc": override.adc and override.adc | adc,
+                "devices": _partial(hardware, override, device_fields, value),
+            }
+        )
+        for override in hardware.overrides
+    )
+    changed: Fields = {
+        "dac": hardware.dac.model_copy(update=dac),
+        "adc": hardware.adc.model_copy(update=adc),
+        "devices": devices,
+        "overrides": overrides,
+    }
+    return hardware.model_copy(update=changed)
+
+
+def _values(devices: DeviceModel, fields: tuple[str, ...], value: Callable[[float], float]) -> Fields:
+    known = [field for field in fields if field in type(devices).model_fields]
+    return {field: value(_number(getattr(devices, field))) for field in known}
+
+
+def _partial(
+    hardware: Hardware, override: Override, fields: tuple[str, ...], value: Callable[[float], float]
+) -> Fields | None:
+    """The devices of an override: those that it sets to another model start from that model's defaults."""
+    partial = override.devices
+    if not partial:
+        return partial
+    applied = override.apply(hardware)["devices"]
+    assert isinstance(applied, DeviceModel)
+    fresh = hardware.devices is None or type(applied) is not type(hardware.devices)
+    named = tuple(field for field in fields if fresh or field in partial)
+    return partial | _values(applied, named, value)
+
+
+def _number(value: object) -> float:
+    assert isinstance(value, int | float)
+    return float(value)

@@ -1,0 +1,44 @@
+"""What HILAL knows of the layers, from one batch of the samples; formulas in `lhc.passes.hilal`."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from lhc.errors import UsageError
+from lhc.measure.bench import Bench
+from lhc.passes import Curvature
+
+__all__ = ["curvatures"]
+
+BATCH = 128
+"""Samples that curvatures are taken on, as in HILAL's published settings."""
+WEIGHT_NOISE = 0.08
+
+
+def curvatures(bench: Bench, names: Sequence[str]) -> dict[str, Curvature]:
+    """Curvatures of the layers, by name.
+
+    Args:
+        bench: samples with class labels.
+        names: of the layers.
+
+    Raises:
+        UsageError: there are no class labels.
+        UnsupportedOperatorError: the network has operators without a gradient.
+    """
+    from lhc.runtime.curvature import loss_curvatures
+
+    targets = bench.task.targets
+    if targets is None or targets.ndim != 1 or targets.dtype.kind not in "iu":
+        raise UsageError("strategy 'hilal' takes the curvature of the cross-entropy: it needs class labels")
+    where, feeds = next(bench.task.blocks(BATCH))
+    labels = np.asarray(targets[where])
+    found = loss_curvatures(bench.model, bench.graph, names, feeds, labels, bench.output_name, bench.seed)
+    return {
+        name: Curvature(
+            0.5 * (WEIGHT_NOISE * one.largest) ** 2 * one.trace / one.parameters, one.eigenvalue / one.trace
+        )
+        if one.trace > 0
+        else Curvature(0.0, 0.0)
+        for name, one in found.items()
+    }

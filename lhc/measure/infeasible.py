@@ -1,0 +1,150 @@
+"""When a budget cannot be met: how near one can come, what stands in the way, and what would help, all measured.
+
+Every figure comes from the verification samples and from chips that the search has not seen. Each is judged by itself
+at the user's confidence; the search has looked at none of them.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from lhc.errors import OutOfTimeError
+from lhc.graph import LayerGraph
+from lhc.measure.bench import Bench
+from lhc.measure.judge import Budget, PlacementJudge
+from lhc.measure.measurement import evaluation
+from lhc.passes import SearchOptions, damage_of, search_space
+from lhc.plan import Plan
+from lhc.results import Evaluation, Infeasibility, Remedy
+
+__all__ = ["explain_infeasibility"]
+
+SHORTER_TIMES_S = (3600.0, 0.0)
+MORE_BITS = 2
+
+
+@dataclass(frozen=True, eq=False)
+class _Case:
+    graph: LayerGraph
+    plan: Plan
+    options: SearchOptions
+    judge: PlacementJudge
+    verify: Bench
+    budget: Budget
+
+    @property
+    def chips(self) -> range:
+        """Chips that the search has not seen."""
+        return range(self.verify.draws, 2 * self.verify.draws)
+
+    def evaluate(self, placement: frozenset[str], what: str, bench: Bench | None = None) -> Evaluation:
+        chosen = bench or self.verify
+        measured = chosen.measure(placement, self.chips, f"infeasible: {what}")
+        return evaluation(measured, chosen, self.budget.relative, self.budget.confidence)
+
+    def holds(self, found: Evaluation) -> bool:
+        return self.budget.status(found) == "accepted"
+
+    def order(self, placement: frozenset[str]) -> tuple[str, ...]:
+        return tuple(layer.name for layer in self.plan.layers if layer.name in placement)
+
+
+def explain_infeasibility(
+    graph: LayerGraph,
+    plan: Plan,
+    analog: frozenset[str],
+    found: Evaluation,
+    options: SearchOptions,
+    judge: PlacementJudge,
+    verify: Bench,
+    budget: Budget,
+) -> Infeasibility:
+    """Explain why a placement that was verified does not hold the budget.
+
+    Args:
+        graph: the layers.
+        plan: qualified, with what the user fixed, and with sensitivities where these were measured.
+        analog: the placement.
+        found: its verification.
+        options: limits.
+        judge: of the search, for the search of layers in the way.
+        verify: samples of the verification.
+        budget: allowed drop.
+    """
+    case = _Case(graph, plan, options, judge, verify, budget)
+    safest = search_space(graph, plan, options).safest()
+    least = plan.analog if safest is None else safest.placement
+    least_found = found if least == analog else case.evaluate(least, "the safest placement")
+    interval = budget.interval(found)
+    in_the_way, without = _in_the_way(case, analog)
+    return Infeasibility(
+        analog=case.order(analog),
+        least=least_found,
+        nearest_budget=found.drop if interval is None else max(interval[1], 0.0),
+        in_the_way=in_the_way,
+        without=without,
+        remedies=tuple(_remedies(case, analog)),
+    )
+
+
+def _in_the_way(case: _Case, analog: frozenset[str]) -> tuple[tuple[str, ...], Evaluation | None]:
+    """The fewest most damaging layers without which the rest holds, by bisection on the search's samples."""
+    ties = sorted(case.graph.tied(case.order(analog)), key=lambda tie: -damage_of(case.graph, case.plan, tie))
+    bad, good = 0, len(ties)
+    while good - bad > 1:
+        middle = (bad + good) // 2
+        if case.judge.within(analog.difference(*ties[:middle])).accepted:
+            good = middle
+        else:
+            bad = middle
+    removed = frozenset(name for tie in ties[:good] for name in tie)
+    if not removed:
+        return (), None
+    return case.order(removed), case.evaluate(analog - removed, f"without {len(removed)} layers")
+
+
+def _remedies(case: _Case, analog: frozenset[str]) -> Iterator[Remedy]:
+    """Changes of the machine, each measured; as many as there is time for."""
+    for change, placement, bench in (*_times(case, analog), *_bits(case, analog), *_tiles(case)):
+        try:
+            found = case.evaluate(placement, change, bench)
+        except OutOfTimeError:
+            return
+        yield Remedy(change, case.order(placement), found, case.holds(found))
+
+
+Change = tuple[str, frozenset[str], Bench]
+
+
+def _times(case: _Case, analog: frozenset[str]) -> Iterator[Change]:
+    shorter = [t for t in SHORTER_TIMES_S if t < case.verify.t_s and _known(case.verify, t)]
+    for t_s in shorter:
+        yield f"--t-inference {case.verify.t_s:g} -> {t_s:g}", analog, replace(case.verify, t_s=t_s)
+
+
+def _known(bench: Bench, t_s: float) -> bool:
+    devices = bench.hardware.devices
+    return devices is not None and devices.time_problem(t_s) is None
+
+
+def _bits(case: _Case, analog: frozenset[str]) -> Iterator[Change]:
+    machine = case.verify.hardware
+    if machine.adc.bits is not None:
+        more = machine.adc.bits + MORE_BITS
+        finer = machine.model_copy(update={"adc": machine.adc.model_copy(update={"bits": more})})
+        yield f"adc.bits {machine.adc.bits} -> {more}", analog, replace(case.verify, hardware=finer)
+
+
+def _tiles(case: _Case) -> Iterator[Change]:
+    """Twice the tiles, where that gives a safer placement."""
+    goal, count = case.options.goal, case.plan.hardware.tiles.count
+    bounds = [bound for bound in (count, goal.max_tiles) if bound is not None]
+    if not bounds:
+        return
+    doubled = 2 * min(bounds)
+    tiles = case.plan.hardware.tiles.model_copy(update={"count": doubled})
+    roomy = case.plan.model_copy(update={"hardware": case.plan.hardware.model_copy(update={"tiles": tiles})})
+    more = replace(case.options, goal=replace(goal, max_tiles=doubled))
+    before = search_space(case.graph, case.plan, case.options).safest()
+    after = search_space(case.graph, roomy, more).safest()
+    if after is not None and (before is None or after.placement != before.placement):
+        yield f"tiles {min(bounds)} -> {doubled}", after.placement, case.verify
