@@ -15,7 +15,7 @@ from lhc.graph import LayerGraph
 from lhc.model import OnnxModel
 from lhc.onnx_io import ExternalData, annotate, check_place, load_model, relative, save_model, written_for
 from lhc.plan import LayerPlan, Plan, summary
-from lhc.results import SensitivityTable
+from lhc.results import Infeasibility, SensitivityTable
 from lhc.runtime import HybridSession
 from lhc.tables import Table
 
@@ -168,6 +168,7 @@ class PartitionResult:
         source: the model that was placed.
         notes: sentences for the user.
         ranking: the sensitivities that the search went by, where it did.
+        infeasibility: where the budget is not met, why, and what would help.
     """
 
     plan: Plan
@@ -175,6 +176,7 @@ class PartitionResult:
     source: OnnxModel
     notes: tuple[str, ...] = ()
     ranking: SensitivityTable | None = None
+    infeasibility: Infeasibility | None = None
 
     @property
     def model(self) -> onnx.ModelProto:

@@ -189,6 +189,8 @@ class Outcome(_Record):
     """What the search was after."""
     limits: dict[str, float] = Field(default_factory=dict)
     """Bounds that the user set: tiles, latency (s), energy (J)."""
+    limits_kept: bool = True
+    """Whether the placement keeps to them."""
     groups: tuple[tuple[str, ...], ...] = ()
     """Layers that the user wanted to move together."""
     evaluations: int | None = None

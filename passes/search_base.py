@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal, get_args
 
+from lhc.costs import cost_of
 from lhc.errors import UsageError
 from lhc.graph import LayerGraph
 from lhc.passes.base import Judge, Pass
@@ -21,6 +22,7 @@ __all__ = [
     "damage_of",
     "decide",
     "groups_of",
+    "kept_limits",
     "reason",
 ]
 
@@ -62,11 +64,18 @@ class Goal:
                 raise UsageError(f"{option} must be at least 0 and finite, got {bound}")
 
     @property
+    def limits(self) -> dict[str, float]:
+        """The bounds that are set: tiles, latency in s, energy in J."""
+        bounds = {"tiles": self.max_tiles, "latency": self.max_latency_s, "energy": self.max_energy_j}
+        return {name: bound for name, bound in bounds.items() if bound is not None}
+
+    @property
     def needs_costs(self) -> bool:
         """Whether it takes a machine whose costs are known."""
         return self.objective != "macs" or self.max_latency_s is not None or self.max_energy_j is not None
 
 
+_ROUNDING = 1e-6
 DEFAULT_GOAL = Goal()
 """Most MACs on tiles, within the machine's tiles."""
 
@@ -135,6 +144,15 @@ def groups_of(graph: LayerGraph, plan: Plan, together: Sequence[frozenset[str]] 
             groups = [joined, *(group for group in groups if group.isdisjoint(joined))]
     place = {name: position for position, name in enumerate(plan.eligible)}
     return sorted((tuple(sorted(g, key=place.__getitem__)) for g in groups), key=lambda group: place[group[0]])
+
+
+def kept_limits(graph: LayerGraph, plan: Plan, goal: Goal) -> bool:
+    """Whether a plan's placement keeps to the bounds of a goal."""
+    found: dict[str, float] = {"tiles": plan.tiles(graph)}
+    if goal.limits.keys() - {"tiles"}:
+        cost = cost_of(graph, plan.analog, plan.hardware)
+        found |= {"latency": cost.latency_s, "energy": cost.energy_j}
+    return all(found[name] <= bound * (1 + _ROUNDING) for name, bound in goal.limits.items())
 
 
 def damage_of(graph: LayerGraph, plan: Plan, placement: Iterable[str]) -> float:

@@ -21,7 +21,7 @@ from lhc.graph import LayerGraph
 from lhc.passes.base import Judge, PassResult
 from lhc.passes.exhaustive import Exhaustive
 from lhc.passes.hilal import Hilal
-from lhc.passes.search_base import Group, SearchOptions, Strategy, damage_of, decide, reason
+from lhc.passes.search_base import Goal, Group, SearchOptions, Strategy, damage_of, decide, reason
 from lhc.passes.search_milp import Milp
 from lhc.passes.walks import LionHeart, Random
 from lhc.plan import Placement, Plan, Reason
@@ -34,6 +34,7 @@ __all__ = [
     "LionHeart",
     "SensitivityOrder",
     "Strategy",
+    "check_goal",
     "make_strategy",
 ]
 
@@ -181,13 +182,21 @@ def make_strategy(name: str, judge: Judge, options: SearchOptions = SearchOption
     Raises:
         UsageError: there is none; the message lists them. Or it does not take another goal.
     """
+    check_goal(name, options.goal)
+    return STRATEGIES[name](judge, options)
+
+
+def check_goal(name: str, goal: Goal) -> None:
+    """Refuse a strategy that does not exist, or that cannot go for a goal.
+
+    Raises:
+        UsageError: so it is; the message lists those that can.
+    """
     if name not in STRATEGIES:
         raise UsageError(f"unknown strategy {name!r}; choose one of {', '.join(STRATEGIES)}")
-    kind = STRATEGIES[name]
-    if options.goal.needs_costs and not kind.follows_goal:
-        able = ", ".join(other for other, k in STRATEGIES.items() if k.follows_goal)
+    if goal.needs_costs and not STRATEGIES[name].follows_goal:
+        able = ", ".join(other for other, kind in STRATEGIES.items() if kind.follows_goal)
         raise UsageError(
             f"strategy {name!r} goes for MACs, whatever their latency and energy; these take --objective, --max-latency"
             f" and --max-energy: {able}"
         )
-    return kind(judge, options)

@@ -1,36 +1,37 @@
 """Which layers become analog."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal
 
+from lhc.api.start import DEFAULT_MAX_DROP, Objective, budget_of, ranked, search_options
 from lhc.errors import OutOfTimeError, UsageError
 from lhc.measure import (
     HERE,
-    Budget,
     Execution,
+    PlacementJudge,
     Progress,
     RankingMethod,
     check_method,
+    explain_infeasibility,
     place,
     ranking_metric,
-    sensitivities,
     silent,
     split_task,
 )
 from lhc.measure.cautions import warn_of_chance, warn_of_few_samples, warn_of_other_samples
 from lhc.measure.data import DataSource
-from lhc.opening import ModelSource, Opened, open_model
+from lhc.measure.judge import Budget
+from lhc.measure.placing import Found
+from lhc.opening import ModelSource, open_model
 from lhc.outcomes import PartitionResult
-from lhc.passes import STRATEGIES, Select
-from lhc.plan import Outcome, Plan, Sensitivity
+from lhc.passes import STRATEGIES, Goal, SearchOptions, Select, check_goal, damage_of, kept_limits
+from lhc.plan import Estimate, Outcome, Plan, Sensitivity
 from lhc.preparing import DEFAULT_DRAWS, EVERYTHING, HardwareSource, Request, Work, prepare
-from lhc.results import SensitivityTable, Verdict
+from lhc.results import Infeasibility, SensitivityTable, Verdict
 from lhc.stats import CONFIDENCE, check_confidence
-from lhc.task import Task
 
 __all__ = ["DEFAULT_MAX_DROP", "budget_of", "outcome_of", "partition"]
-
-DEFAULT_MAX_DROP = 0.01
 
 
 def partition(
@@ -47,7 +48,13 @@ def partition(
     hardware: HardwareSource = "lionheart",
     t_inference: float | None = None,
     strategy: str = "sensitivity",
+    objective: Objective = "macs",
+    max_tiles: int | None = None,
+    max_latency: float | None = None,
+    max_energy: float | None = None,
+    group: Sequence[str] = (),
     method: RankingMethod = "auto",
+    explain: bool = True,
     samples: int | None = None,
     draws: int = DEFAULT_DRAWS,
     seed: int = 0,
@@ -72,8 +79,14 @@ def partition(
         hardware: preset, YAML file or description.
         t_inference: seconds after the first read; the hardware's own by default.
         strategy: how the analog set is found; see ``lhc.passes.strategies``.
+        objective: what the placement is to be best at: ``macs`` (most on tiles), ``latency``, ``energy`` (least).
+        max_tiles: most tiles in use, beside the machine's own number.
+        max_latency: greatest latency of a sample, in seconds.
+        max_energy: greatest energy of a sample, in joules.
+        group: what moves together beside layers that share weights: ``block``, ``input``, or patterns of layers.
         method: how sensitivities are found: ``measure``, ``fisher`` (predict from gradients), or ``auto`` (predict,
             check, measure if need be).
+        explain: where the budget is not met, measure what stands in the way and what would help.
         samples: use the first so many.
         draws: programmings per placement, at least 2.
         seed: fixes devices and noise.
@@ -88,6 +101,8 @@ def partition(
     check_method(method)
     opened = open_model(model)
     budget = budget_of(max_drop, drop_type, check_confidence(confidence), generalize, opened)
+    goal = Goal(objective, max_tiles, max_latency, max_energy)
+    check_goal(strategy, goal)
     if follow is not None:
         if selection != EVERYTHING:
             raise UsageError(
@@ -95,7 +110,8 @@ def partition(
             )
         hardware = follow.hardware
     notes: tuple[str, ...] = ()
-    ranked: SensitivityTable | None = None
+    table: SensitivityTable | None = None
+    infeasible: Infeasibility | None = None
     with execution.start() as running:
         request = Request(
             opened,
@@ -123,49 +139,30 @@ def partition(
             work = replace(work, plan=work.plan.with_sensitivities(_sensitivities(follow)))
         elif STRATEGIES[strategy].needs_sensitivity and work.plan.eligible:
             try:
-                ranked = _ranked(work, splits.rank.with_metric(ranking_metric(verify.example_output)), method)
-                work = replace(work, plan=work.plan.with_sensitivities(ranked.layers))
+                table = ranked(work, splits.rank.with_metric(ranking_metric(verify.example_output)), method)
+                work = replace(work, plan=work.plan.with_sensitivities(table.layers))
             except OutOfTimeError as error:
                 strategy, notes = "all-digital", (*notes, str(error))
-        found = place(work.graph, work.plan, strategy, select, verify, budget, again=follow is not None)
+        curved = splits.rank if strategy == "hilal" and follow is None else None
+        options = search_options(work, goal, group, budget.max_drop, curved)
+        judge = PlacementJudge(select, budget, "searching:")
+        found = place(work.graph, work.plan, strategy, judge, verify, follow is not None, options)
+        if explain and not found.verdict.accepted and work.plan.layers:
+            evaluation = found.verdict.evaluation
+            infeasible = explain_infeasibility(
+                work.graph, work.plan, found.plan.analog, evaluation, options, judge, verify, budget
+            )
         warn_of_other_samples(found.verdict, budget)
         # Whoever edits a plan may have seen how it did on these samples.
         held_out = splits.held_out and follow is None
     outcome = outcome_of(found.verdict, budget, work, held_out, "plan" if follow is not None else strategy)
+    outcome = outcome.model_copy(update=_provenance(work, found, options))
     final = found.plan.model_copy(update={"outcome": outcome})
-    return PartitionResult(final, work.graph, work.model, (*work.notes, *notes, *found.notes), ranked)
-
-
-def _ranked(work: Work, samples: Task, method: RankingMethod) -> SensitivityTable:
-    """The sensitivities of all layers that may be analog, on the ranking samples.
-
-    Raises:
-        OutOfTimeError: the time was over before that.
-    """
-    table = sensitivities(work.bench(samples), work.graph, work.measurable, method)
-    if len(table.layers) < len(work.measurable):
-        done = f"{len(table.layers)} of {len(work.measurable)}"
-        raise OutOfTimeError(f"--timeout: {done} layers were ranked, so none is analog; run again to go on")
-    return table
+    return PartitionResult(final, work.graph, work.model, (*work.notes, *notes, *found.notes), table, infeasible)
 
 
 def _sensitivities(plan: Plan) -> dict[str, Sensitivity]:
     return {layer.name: layer.sensitivity for layer in plan.layers if layer.sensitivity is not None}
-
-
-def budget_of(max_drop: float | None, drop_type: str, confidence: float, generalize: bool, opened: Opened) -> Budget:
-    """The budget of a user's options; a zoo model's own drop by default.
-
-    Raises:
-        UsageError: a drop that makes no sense.
-    """
-    if max_drop is None:
-        max_drop = opened.entry.max_drop if opened.entry is not None else DEFAULT_MAX_DROP
-    if not 0 <= max_drop < float("inf"):
-        raise UsageError(f"--max-drop must be at least 0 and finite, got {max_drop}")
-    if drop_type not in ("absolute", "relative"):
-        raise UsageError(f"unknown drop type {drop_type!r}; choose absolute or relative")
-    return Budget(max_drop, drop_type, confidence, generalize)  # type: ignore[arg-type]
 
 
 def outcome_of(verdict: Verdict, budget: Budget, work: Work, held_out: bool, strategy: str) -> Outcome:
@@ -194,4 +191,32 @@ def outcome_of(verdict: Verdict, budget: Budget, work: Work, held_out: bool, str
         t_s=work.t_s,
         strategy=strategy,
         data=work.task.digest,
+    )
+
+
+def _provenance(work: Work, kept: Found, options: SearchOptions) -> dict[str, object]:
+    """What an outcome says about the search."""
+    return {
+        "objective": options.goal.objective,
+        "limits": options.goal.limits,
+        "limits_kept": kept_limits(work.graph, kept.plan, options.goal),
+        "groups": tuple(tuple(sorted(group)) for group in options.together),
+        "evaluations": kept.evaluations,
+        "estimate": _estimate(work, kept),
+    }
+
+
+def _estimate(work: Work, kept: Found) -> Estimate | None:
+    """What the sensitivities say of the placement."""
+    figure = next((s for layer in kept.plan.layers if (s := layer.sensitivity) is not None), None)
+    if figure is None or kept.calibration is None:
+        return None
+    damage = damage_of(work.graph, kept.plan, kept.plan.analog)
+    return Estimate(
+        metric=figure.metric,
+        damage=damage,
+        predicted_drop=kept.calibration.factor * damage,
+        factor=kept.calibration.factor,
+        spread=kept.calibration.spread,
+        placements=kept.calibration.placements,
     )

@@ -136,6 +136,11 @@ def _plan(plan: Plan) -> Document:
         "strategy",
         "confidence",
         "generalized",
+        "objective",
+        "limits",
+        "limits_kept",
+        "groups",
+        "evaluations",
     )
     return document | {
         "baseline": {"metric": outcome.metric, "value": outcome.baseline},
@@ -147,6 +152,7 @@ def _plan(plan: Plan) -> Document:
             "sample_interval": outcome.sample_interval,
         },
         **{name: getattr(outcome, name) for name in names},
+        "estimate": None if outcome.estimate is None else outcome.estimate.model_dump(),
         **{name: getattr(outcome, name) for name in ("samples", "draws", "seed", "t_s")},
         "retrained": None if outcome.retrained is None else outcome.retrained.model_dump(mode="json"),
     }
@@ -170,12 +176,24 @@ def outcome_text(result: PartitionResult) -> str:
             f"{outcome.draws} chips not seen in the search, {outcome.t_s:g} s after programming, seed {outcome.seed}",
             *_interval_lines(outcome),
             f"{round(outcome.chips_within * outcome.draws)} of {outcome.draws} measured chips are within the budget",
+            *_estimate_lines(outcome),
         ]
     if not result.plan.layers:
         lines.append("nothing to place: the model has no MatMul, Gemm or Conv; all digital")
     elif result.cost is not None and result.digital_cost is not None:
         lines.append(cost_line(result.cost, result.digital_cost))
     return "\n".join([*lines, result.summary])
+
+
+def _estimate_lines(outcome: Outcome) -> list[str]:
+    """What the sum of the sensitivities said beforehand, beside what was found."""
+    found = outcome.estimate
+    if found is None:
+        return []
+    percent = outcome.percent or outcome.drop_type == "relative"
+    predicted, drop = _value(found.predicted_drop, percent), _value(outcome.drop, percent)
+    error = f"the {found.placements} placements judged in the search were {100 * found.spread:.0f} % off on average"
+    return [f"estimated drop {predicted}, verified {drop} ({error})"]
 
 
 def _interval_lines(outcome: Outcome) -> list[str]:

@@ -23,15 +23,20 @@ __all__ = [
     "ForceDigital",
     "Form",
     "Fresh",
+    "Group",
     "HardwareOption",
     "Include",
     "Jobs",
     "Json",
     "LabelKey",
+    "MaxEnergy",
+    "MaxLatency",
+    "MaxTiles",
     "Memory",
     "Method",
     "Metric",
     "Model",
+    "Objective",
     "Patterns",
     "Quiet",
     "RunHardware",
@@ -113,6 +118,24 @@ ForceDigital = Annotated[Patterns, typer.Option("--force-digital", metavar="P", 
 Shape = Annotated[
     Patterns,
     typer.Option("--shape", metavar="NAME=1,3,224,224", help="Shape of an input that the file leaves open."),
+]
+Objective = Annotated[
+    str, typer.Option("--objective", metavar="O", help="macs (most on tiles), latency or energy (least).")
+]
+MaxTiles = Annotated[int | None, typer.Option("--max-tiles", metavar="N", help="Most tiles in use.")]
+MaxLatency = Annotated[
+    float | None, typer.Option("--max-latency", metavar="S", help="Greatest latency of a sample, in seconds.")
+]
+MaxEnergy = Annotated[
+    float | None, typer.Option("--max-energy", metavar="J", help="Greatest energy of a sample, in joules.")
+]
+Group = Annotated[
+    Patterns,
+    typer.Option(
+        "--group",
+        metavar="P",
+        help="Layers that move together: block, input (layers that read the same tensor, as q, k, v do), or a pattern.",
+    ),
 ]
 Jobs = Annotated[int, typer.Option("--jobs", "-j", metavar="N", help="Processes, one thread each.")]
 Scheduler = Annotated[

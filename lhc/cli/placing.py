@@ -20,15 +20,20 @@ from lhc.cli.options import (
     ForceDigital,
     Form,
     Fresh,
+    Group,
     HardwareOption,
     Include,
     Jobs,
     Json,
     LabelKey,
+    MaxEnergy,
+    MaxLatency,
+    MaxTiles,
     Memory,
     Method,
     Metric,
     Model,
+    Objective,
     Quiet,
     Samples,
     Scheduler,
@@ -91,8 +96,17 @@ def partition(
     samples: Samples = None,
     strategy: Annotated[
         str,
-        typer.Option("--strategy", metavar="S", help="sensitivity, lionheart, all-analog, all-digital or first-last."),
+        typer.Option(
+            "--strategy",
+            metavar="S",
+            help="sensitivity, milp, lionheart, hilal, exhaustive, random, all-analog, all-digital or first-last.",
+        ),
     ] = "sensitivity",
+    objective: Objective = "macs",
+    max_tiles: MaxTiles = None,
+    max_latency: MaxLatency = None,
+    max_energy: MaxEnergy = None,
+    group: Group = None,
     method: Method = "auto",
     seed: Seed = 0,
     include: Include = None,
@@ -146,7 +160,7 @@ def partition(
 ) -> None:
     """Place every layer within the accuracy you can afford to lose, and annotate the model."""
     from lhc.api import estimate
-    from lhc.cli import costs, documents
+    from lhc.cli import costs, documents, searching
     from lhc.opening import open_model
     from lhc.outcomes import check_output, plan_table
     from lhc.passes import Select
@@ -197,6 +211,11 @@ def partition(
             generalize=generalize,
             max_drop=max_drop,
             drop_type=drop_type,
+            objective=objective,
+            max_tiles=max_tiles,
+            max_latency=max_latency,
+            max_energy=max_energy,
+            group=tuple(group or ()),
             progress=progress,
             **shared,
         )
@@ -210,13 +229,21 @@ def partition(
     if plan_out is not None:
         write_file(plan_out, lambda file: file.write(result.plan.to_yaml().encode()))
         hint(f"written: {plan_out}")
-    document = documents.partition(result) | {"cost": costs.system_cost(result.cost)}
+    document = documents.partition(result) | {
+        "cost": costs.system_cost(result.cost),
+        "infeasibility": searching.infeasibility(result.infeasibility),
+    }
     emit(document, plan_table(result.plan), documents.outcome_text(result), form)
     hint(f"written: {where}")
     report_measured(result, where.name, how.work_dir, report)
     outcome = result.plan.outcome
+    if outcome is not None and not outcome.limits_kept:
+        hint("no placement keeps to --max-tiles, --max-latency and --max-energy; the plan was written all the same")
     if outcome is not None and not outcome.within_budget:
         hint("the budget is not met; the plan was written all the same")
+        for line in searching.infeasibility_lines(result.infeasibility, outcome):
+            hint(line)
+    if outcome is not None and not (outcome.within_budget and outcome.limits_kept):
         raise typer.Exit(1)
 
 

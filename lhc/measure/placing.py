@@ -47,9 +47,8 @@ def place(
     graph: LayerGraph,
     plan: Plan,
     strategy: str,
-    select: Evaluator,
+    judge: PlacementJudge,
     verify: Evaluator,
-    budget: Budget,
     again: bool = False,
     options: SearchOptions | None = None,
 ) -> Found:
@@ -59,14 +58,13 @@ def place(
         graph: the layers.
         plan: qualified, with sensitivities where the strategy needs them.
         strategy: its name.
-        select: samples of the search.
+        judge: of the search, with its samples and the budget.
         verify: samples of the verification.
-        budget: allowed drop, and how sure to be of it.
         again: the plan comes from an earlier verification; it is judged on chips that this one did not see either.
         options: what the strategy is told.
     """
+    budget = judge.budget
     wanted = SearchOptions(max_drop=budget.max_drop) if options is None else options
-    judge = PlacementJudge(select, budget, "searching:")
     try:
         found = make_strategy(strategy, judge, wanted).run(graph, plan)
     except OutOfTimeError:

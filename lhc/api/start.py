@@ -1,0 +1,69 @@
+"""What placing and the front begin with: rankings, and what a strategy is told."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Literal
+
+from lhc.errors import OutOfTimeError, UsageError
+from lhc.measure import Budget, RankingMethod, sensitivities
+from lhc.measure.curvature import curvatures
+from lhc.opening import Opened
+from lhc.passes import Goal, SearchOptions, wanted_together
+from lhc.preparing import Work
+from lhc.results import SensitivityTable
+from lhc.task import Task
+
+__all__ = ["DEFAULT_MAX_DROP", "Objective", "budget_of", "ranked", "search_options"]
+
+DEFAULT_MAX_DROP = 0.01
+Objective = Literal["macs", "latency", "energy"]
+
+
+def budget_of(max_drop: float | None, drop_type: str, confidence: float, generalize: bool, opened: Opened) -> Budget:
+    """The budget of a user's options; a zoo model's own drop by default.
+
+    Raises:
+        UsageError: a drop that makes no sense.
+    """
+    if max_drop is None:
+        max_drop = opened.entry.max_drop if opened.entry is not None else DEFAULT_MAX_DROP
+    if not 0 <= max_drop < float("inf"):
+        raise UsageError(f"--max-drop must be at least 0 and finite, got {max_drop}")
+    if drop_type not in ("absolute", "relative"):
+        raise UsageError(f"unknown drop type {drop_type!r}; choose absolute or relative")
+    return Budget(max_drop, drop_type, confidence, generalize)  # type: ignore[arg-type]
+
+
+def ranked(work: Work, samples: Task, method: RankingMethod) -> SensitivityTable:
+    """The sensitivities of all layers that may be analog, on the ranking samples.
+
+    Raises:
+        OutOfTimeError: the time was over before that.
+    """
+    table = sensitivities(work.bench(samples), work.graph, work.measurable, method)
+    if len(table.layers) < len(work.measurable):
+        done = f"{len(table.layers)} of {len(work.measurable)}"
+        raise OutOfTimeError(f"--timeout: {done} layers were ranked, so none is analog; run again to go on")
+    return table
+
+
+def search_options(
+    work: Work, goal: Goal, group: Sequence[str], max_drop: float | None = None, curved: Task | None = None
+) -> SearchOptions:
+    """What a strategy is told.
+
+    Args:
+        work: what is placed.
+        goal: objective and bounds.
+        group: the user's wishes of what moves together.
+        max_drop: the budget.
+        curved: samples for the curvatures that HILAL wants.
+
+    Raises:
+        UsageError: a group that matches no layer, or curvatures without class labels.
+        ConfigError: the goal needs costs, and the hardware describes none.
+    """
+    options = SearchOptions(goal, wanted_together(work.graph, work.plan, group), max_drop, work.request.seed)
+    if curved is None or not work.plan.eligible:
+        return options
+    return replace(options, curvatures=curvatures(work.bench(curved), work.plan.eligible))

@@ -1,0 +1,35 @@
+"""JSON documents and lines about fronts and budgets that cannot be met."""
+
+from collections.abc import Iterator
+
+from pydantic import TypeAdapter
+
+from lhc.plan import Outcome
+from lhc.results import Infeasibility
+
+__all__ = ["infeasibility", "infeasibility_lines"]
+
+
+def infeasibility(found: Infeasibility | None) -> object:
+    """Why a budget cannot be met, as JSON."""
+    return None if found is None else TypeAdapter(Infeasibility).dump_python(found, mode="json")
+
+
+def infeasibility_lines(found: Infeasibility | None, outcome: Outcome) -> Iterator[str]:
+    """The same in sentences."""
+    if found is None:
+        return
+    share = outcome.percent or outcome.drop_type == "relative"
+
+    def value(number: float) -> str:
+        return f"{100 * number:.2f} %" if share else f"{number:.4g}"
+
+    yield f"least drop reachable within the limits: {value(found.least.drop)}"
+    yield f"nearest budget that this placement is shown to hold: --max-drop {found.nearest_budget:.4g}"
+    if found.without is not None:
+        names = ", ".join(found.in_the_way)
+        drop = value(found.without.drop)
+        yield f"in the way: {len(found.in_the_way)} layers: {names}; with them digital the drop is {drop}"
+    for remedy in found.remedies:
+        sign = "within the budget" if remedy.within else "not shown to be within the budget"
+        yield f"{remedy.change}: drop {value(remedy.evaluation.drop)}, {sign}"
