@@ -21,6 +21,7 @@ __all__ = [
     "Strategy",
     "damage_of",
     "decide",
+    "fits",
     "groups_of",
     "kept_limits",
     "reason",
@@ -131,8 +132,13 @@ class Strategy(Pass):
 
     def fits(self, graph: LayerGraph, plan: Plan, placement: frozenset[str]) -> bool:
         """Whether there are tiles for a placement."""
-        counts = [c for c in (plan.hardware.tiles.count, self.options.goal.max_tiles) if c is not None]
-        return not counts or plan.tiles_of(graph, placement) <= min(counts)
+        return fits(graph, plan, placement, self.options.goal.max_tiles)
+
+
+def fits(graph: LayerGraph, plan: Plan, placement: frozenset[str], max_tiles: int | None = None) -> bool:
+    """Whether the machine, and what the user allows of it, has tiles for a placement."""
+    counts = [count for count in (plan.hardware.tiles.count, max_tiles) if count is not None]
+    return not counts or plan.tiles_of(graph, placement) <= min(counts)
 
 
 def groups_of(graph: LayerGraph, plan: Plan, together: Sequence[frozenset[str]] = ()) -> list[Group]:

@@ -188,6 +188,7 @@ def partition(
         "execution": how,
         **({} if followed is None else {"follow": followed}),
     }
+    search = searching.search_options(objective, max_tiles, max_latency, max_energy, group, retrain)
     if dry_run:
         emit_estimate(estimate("partition", opened, data, **shared), form)
         return
@@ -211,12 +212,8 @@ def partition(
             generalize=generalize,
             max_drop=max_drop,
             drop_type=drop_type,
-            objective=objective,
-            max_tiles=max_tiles,
-            max_latency=max_latency,
-            max_energy=max_energy,
-            group=tuple(group or ()),
             progress=progress,
+            **search,
             **shared,
         )
     if result.ranking is not None:

@@ -1,13 +1,42 @@
 """JSON documents and lines about fronts and budgets that cannot be met."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 from pydantic import TypeAdapter
 
+from lhc.errors import UsageError
 from lhc.plan import Outcome
 from lhc.results import Infeasibility
 
-__all__ = ["infeasibility", "infeasibility_lines"]
+__all__ = ["infeasibility", "infeasibility_lines", "search_options"]
+
+
+def search_options(
+    objective: str,
+    max_tiles: int | None,
+    max_latency: float | None,
+    max_energy: float | None,
+    group: Sequence[str] | None,
+    retrain: bool,
+) -> dict[str, Any]:
+    """What a search is after, as arguments; none where retraining places the layers.
+
+    Raises:
+        UsageError: retraining is asked to go for something else than MACs.
+    """
+    found = {
+        "objective": objective,
+        "max_tiles": max_tiles,
+        "max_latency": max_latency,
+        "max_energy": max_energy,
+        "group": tuple(group or ()),
+    }
+    if not retrain:
+        return found
+    if objective != "macs" or any(found[name] for name in ("max_tiles", "max_latency", "max_energy", "group")):
+        raise UsageError("--retrain walks by MACs: --objective, --max-… and --group cannot go with it")
+    return {}
 
 
 def infeasibility(found: Infeasibility | None) -> object:

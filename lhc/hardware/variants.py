@@ -13,14 +13,14 @@ Effect = Literal["dac", "adc", "programming", "drift", "read", "output"]
 EFFECTS: tuple[Effect, ...] = get_args(Effect)
 """DAC quantising and clipping; ADC quantising and saturation; programming noise; drift; read noise; output noise."""
 
-_CONVERTER = {"bits": None, "bound": None}
+Fields = dict[str, object]
+_CONVERTER: dict[str, object] = {"bits": None, "bound": None}
 _DEVICE_FIELDS: dict[Effect, tuple[str, ...]] = {
     "programming": ("programming_noise_scale", "noise_scale"),
     "drift": ("drift_scale",),
     "read": ("read_noise_scale",),
 }
 _NOISE = ("programming_noise_scale", "noise_scale", "read_noise_scale")
-Fields = dict[str, object]
 
 
 def effects_of(hardware: Hardware) -> tuple[Effect, ...]:
@@ -32,7 +32,7 @@ def without(hardware: Hardware, effects: Iterable[Effect]) -> Hardware:
     """The machine with these effects switched off, in its overrides too."""
     off = frozenset(effects)
     device_fields = tuple(field for effect in off for field in _DEVICE_FIELDS.get(effect, ()))
-    adc = (_CONVERTER if "adc" in off else {}) | ({"noise": 0.0} if "output" in off else {})
+    adc: Fields = (_CONVERTER if "adc" in off else {}) | ({"noise": 0.0} if "output" in off else {})
     return _changed(hardware, _CONVERTER if "dac" in off else {}, adc, device_fields, lambda _: 0.0)
 
 
