@@ -1,4 +1,4 @@
-"""From what a user names (a file, a ModelProto, a zoo entry) to a model, its graph and its samples."""
+"""From what a user names (a file, a ModelProto, a zoo entry, a module) to a model, its graph and its samples."""
 
 import logging
 from collections.abc import Mapping
@@ -12,10 +12,11 @@ import onnx
 from lhc.errors import DataError, ModelError, UsageError
 from lhc.graph import LayerGraph
 from lhc.measure import load_task
-from lhc.measure.data import DataSource
+from lhc.measure.data import DataSource, first_samples
 from lhc.metrics import Metric
 from lhc.model import OnnxModel
 from lhc.models import ZooEntry, is_zoo_name, zoo_entry, zoo_names
+from lhc.models.export import export_module, is_module
 from lhc.onnx_io import Constants, infer_shapes, input_shapes, load_model, read_graph, refuse_compiled
 from lhc.runtime import observe_tensors
 from lhc.runtime.ort import Array, tensor_infos, zero_feeds
@@ -24,6 +25,7 @@ from lhc.task import Task
 
 if TYPE_CHECKING:
     import onnx_ir as ir
+    import torch
 
 __all__ = ["ModelSource", "Opened", "open_model"]
 
@@ -67,7 +69,8 @@ class Opened:
         """The layer graph; shapes that inference cannot find are observed in one run.
 
         Args:
-            shapes: full shapes of inputs; else the data's, with one sample; else a symbolic batch counts 1.
+            shapes: full shapes of inputs; else the data's, with one sample; else the zoo entry's; else a symbolic batch
+                counts 1.
             task: samples, for their shape; the first one is what is run.
 
         Raises:
@@ -76,6 +79,8 @@ class Opened:
         """
         feeds = {} if shapes or task is None else _first_sample(self.model, task)
         given = dict(shapes or {}) or {name: array.shape for name, array in feeds.items()}
+        if not given and self.entry is not None:
+            given = dict(self.entry.shapes())
         graph = read_graph(self.model, given)
         if graph.unresolved:
             graph = read_graph(self.model, given, self._observed(graph, given, feeds))
@@ -124,19 +129,30 @@ def _first_sample(model: OnnxModel, task: Task) -> dict[str, Array]:
 
 
 if TYPE_CHECKING:
-    ModelSource = str | Path | onnx.ModelProto | ir.Model | OnnxModel | Opened
-else:  # whoever has an onnx-ir model has loaded onnx-ir; nobody else waits for it
+    ModelSource = str | Path | onnx.ModelProto | ir.Model | OnnxModel | Opened | torch.nn.Module
+else:  # whoever has an onnx-ir model or a module has loaded its library; nobody else waits for it
     ModelSource = str | Path | onnx.ModelProto | OnnxModel | Opened
 
 
-def open_model(source: ModelSource) -> Opened:
-    """A model by path or zoo name, a ModelProto or onnx-ir model, or one that was loaded or opened before.
+def open_model(source: ModelSource, data: DataSource | None = None, label_key: str = "labels") -> Opened:
+    """A model by path or zoo name, a ModelProto or onnx-ir model, a module, or one that was loaded or opened before.
+
+    Args:
+        source: what to open.
+        data: samples; a PyTorch module is exported on the first two of them.
+        label_key: key of the targets in the data.
 
     Raises:
-        ModelError: it cannot be read.
+        ModelError: it cannot be read or exported.
+        UsageError: a module without samples, or with samples that are not its inputs.
     """
     if isinstance(source, Opened):
         return source
+    if is_module(source):
+        name = type(source).__name__
+        if data is None:
+            raise UsageError(f"{name}: a PyTorch module is exported on samples; give some as data")
+        return Opened(load_model(export_module(source, first_samples(data, label_key)), label=name), None)
     if isinstance(source, str) and is_zoo_name(source) and not Path(source).is_file():
         entry = zoo_entry(source)
         return Opened(load_model(entry.model(), label=source), entry)

@@ -177,7 +177,7 @@ def prepare_run(
     request: Request, placement: Plan | Iterable[str] | str | None, times: Sequence[float] | None
 ) -> tuple[Work, frozenset[str], list[float]]:
     """Read and check everything for running a placement: also its analog layers, and the times."""
-    opened = open_model(request.model)
+    opened = open_model(request.model, request.data, request.label_key)
     stored = placement if isinstance(placement, Plan) else read_plan(opened.model)
     source = request.hardware if request.hardware is not None else stored.hardware if stored else "lionheart"
     machine = Hardware.load(source)
@@ -220,7 +220,7 @@ def _read(request: Request, machine: Hardware, t_s: float, least_draws: int) -> 
     if request.seed < 0:
         raise UsageError(f"--seed must not be negative, got {request.seed}")
     metric = None if request.metric is None else get_metric(request.metric, request.higher_is_better)
-    opened = open_model(request.model)
+    opened = open_model(request.model, request.data, request.label_key)
     task = opened.task(request.data, metric, request.samples, request.label_key)
     graph = opened.graph(None, task)
     if request.output is not None and request.output not in graph.outputs:

@@ -55,10 +55,11 @@ class SelfAttention(nn.Module):
         """``(n, sequence, width)``; ``mask (n, 1, 1, sequence)`` is added to the scores."""
         query, key, value = (self._split(project(x)) for project in (self.query, self.key, self.value))
         scores = query @ key.transpose(-1, -2) / query.shape[-1] ** 0.5
-        return ((scores + mask).softmax(-1) @ value).transpose(1, 2).flatten(2)
+        attended: Tensor = (scores + mask).softmax(-1) @ value
+        return attended.transpose(1, 2).flatten(2)
 
     def _split(self, x: Tensor) -> Tensor:
-        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        return torch.unflatten(x, -1, (self.heads, -1)).transpose(1, 2)
 
 
 class Residual(nn.Module):
@@ -173,7 +174,7 @@ class PairSimilarity(Bert):
         states = self.hidden(ids, mask, torch.zeros_like(ids))
         weights = mask.float().unsqueeze(-1)
         means = (states * weights).sum(1) / weights.sum(1)
-        vectors = functional.normalize(means, dim=-1).unflatten(0, (-1, 2))
+        vectors = torch.unflatten(functional.normalize(means, dim=-1), 0, (-1, 2))
         return (vectors[:, 0] * vectors[:, 1]).sum(-1), vectors
 
 

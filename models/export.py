@@ -10,7 +10,7 @@ import inspect
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, TypeGuard
+from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
@@ -20,6 +20,7 @@ from lhc.errors import MissingDependencyError, ModelError, UsageError
 if TYPE_CHECKING:
     import numpy.typing as npt
     import torch
+    from typing_extensions import TypeIs
 
 __all__ = ["OPSET", "export_module", "export_onnx", "is_module", "module_path_names", "strip_metadata"]
 
@@ -85,7 +86,7 @@ def export_onnx(
     return model
 
 
-def is_module(source: object) -> "TypeGuard[torch.nn.Module]":
+def is_module(source: object) -> "TypeIs[torch.nn.Module]":
     """Whether something is a PyTorch module; does not load torch to find out."""
     torch = sys.modules.get("torch")
     return torch is not None and isinstance(source, torch.nn.Module)
@@ -97,7 +98,7 @@ def export_module(module: "torch.nn.Module", arrays: Mapping[str, "npt.NDArray[n
     Args:
         module: left as it was.
         arrays: inputs by the names that ``forward`` gives them, or one array of any name for the only input; the first
-            two samples are the examples that the exporter follows.
+            two samples are the examples that the exporter follows, floats in the type of the module's parameters.
 
     Raises:
         UsageError: the arrays are not the inputs of ``forward``.
@@ -107,11 +108,11 @@ def export_module(module: "torch.nn.Module", arrays: Mapping[str, "npt.NDArray[n
     import torch
 
     named = _as_inputs(module, arrays)
-    examples = {name: torch.from_numpy(_two_samples(name, array)) for name, array in named.items()}
+    examples = {name: _suited(module, torch.from_numpy(_two_samples(name, array))) for name, array in named.items()}
     modes = [(part, part.training) for part in module.modules()]
     module.eval()
     try:
-        return export_onnx(module, examples, outputs=None)
+        exported = export_onnx(module, examples, outputs=None)
     except MissingDependencyError:
         raise
     except Exception as error:  # a user's module, and the exporter on it, can raise anything
@@ -123,6 +124,13 @@ def export_module(module: "torch.nn.Module", arrays: Mapping[str, "npt.NDArray[n
     finally:
         for part, training in modes:
             part.training = training
+    # A module that computes for one batch only is exported without a word, for the examples' batch.
+    fixed = [value.name for value in exported.graph.input if not value.type.tensor_type.shape.dim[0].dim_param]
+    if fixed:
+        raise ModelError(
+            f"{type(module).__name__}: its forward takes batches of one size only (input {fixed[0]}); let it take any"
+        )
+    return exported
 
 
 def _as_inputs(
@@ -145,22 +153,31 @@ def _as_inputs(
     return {name: arrays[name] for name in names if name in arrays}
 
 
+def _suited(module: "torch.nn.Module", example: "torch.Tensor") -> "torch.Tensor":
+    """An example where the module's parameters are, floats in their type."""
+    like = next((parameter for parameter in module.parameters() if parameter.is_floating_point()), None)
+    if like is None:
+        return example
+    return example.to(like.device, like.dtype if example.is_floating_point() else example.dtype)
+
+
 def _two_samples(name: str, array: "npt.NDArray[np.generic]") -> "npt.NDArray[np.generic]":
     if array.ndim == 0 or len(array) == 0:
         raise UsageError(f"input {name!r} has shape {array.shape}; its first axis must hold samples")
-    return array[np.array([0, min(1, len(array) - 1)])]
+    return np.asarray(array[np.array([0, min(1, len(array) - 1)])])
 
 
 def module_path_names(graph: onnx.GraphProto) -> list[str]:
     """A unique name for every node, after the module it comes from.
 
     Convolutions and matrix products with a constant are named as the module that owns their weight (``layer1.0.conv1``
-    for ``layer1.0.conv1.weight``) or, where the weight was transformed, as the innermost module the exporter noted.
-    Others are named as that module and their operator (``layer1.0.relu``, ``attention.self.matmul``). What would occur
-    twice gets a number: ``layer1.0.relu_1``.
+    for ``layer1.0.conv1.weight``) or, where the weight was transformed or is another module's, as the innermost module
+    that the exporter noted. Others are named as that module and their operator (``layer1.0.relu``,
+    ``attention.self.matmul``). What would occur twice gets a number: ``layer1.0.relu_1``.
     """
     weights = {tensor.name for tensor in graph.initializer}
-    products = [_product_path(node, weights) for node in graph.node]
+    turned = {node.output[0] for node in graph.node if node.op_type == "Transpose" and node.input[0] in weights}
+    products = [_product_path(node, weights, turned) for node in graph.node]
     names = [""] * len(products)
     taken: set[str] = set()
     for index in sorted(range(len(products)), key=lambda i: not products[i]):
@@ -187,11 +204,11 @@ def _unique(wanted: str, taken: set[str]) -> str:
     return name
 
 
-def _product_path(node: onnx.NodeProto, weights: set[str]) -> str:
-    constant = [name for name in node.input[:2] if name in weights]
+def _product_path(node: onnx.NodeProto, weights: set[str], turned: set[str]) -> str:
+    constant = [name for name in node.input[:2] if name in weights | turned]
     if node.op_type not in _PRODUCTS or not constant:
         return ""
-    owners = [name.removesuffix(".weight") for name in constant if name.endswith(".weight")]
+    owners = [name.removesuffix(".weight") for name in constant if name in weights and name.endswith(".weight")]
     return owners[0] if owners else _scope(node)
 
 

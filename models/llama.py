@@ -48,7 +48,7 @@ class Attention(nn.Module):
         return output
 
     def _split(self, x: Tensor) -> Tensor:
-        return x.unflatten(-1, (-1, self.size)).transpose(1, 2)
+        return torch.unflatten(x, -1, (-1, self.size)).transpose(1, 2)
 
 
 def _rotated(x: Tensor) -> Tensor:

@@ -54,7 +54,7 @@ class MiniLm(ZooEntry):
 
     name: ClassVar[str] = "minilm"
     description: ClassVar[str] = (
-        f"all-MiniLM-L6-v2 sentence encoder on the STS benchmark, rank correlation; weights and text by ${DATA_VARIABLE}"
+        f"all-MiniLM-L6-v2 on the STS benchmark, rank correlation; weights and text by ${DATA_VARIABLE}"
     )
     max_drop: ClassVar[float] = 0.01
 

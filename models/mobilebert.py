@@ -10,10 +10,10 @@ The checkpoint is the one that LionHeart's published code names. It is taken fro
 """
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from lhc.errors import MissingDependencyError, ModelError
 from lhc.models.entry import DATA_VARIABLE, ZooEntry, data_folder
@@ -42,7 +42,7 @@ class MobileBert(ZooEntry):
 
     name: ClassVar[str] = "mobilebert"
     description: ClassVar[str] = (
-        "MobileBERT with a span head on SQuAD v1.1, F1; needs lhc[transformers]; checkpoint by --weights FOLDER,"
+        "MobileBERT with a span head on SQuAD v1.1, F1; needs lhc[mobilebert]; checkpoint by --weights FOLDER,"
         f" ${DATA_VARIABLE} or the network, text by ${DATA_VARIABLE}"
     )
     max_drop: ClassVar[float] = 0.02
@@ -90,9 +90,9 @@ def load_checkpoint(folder: Path | None) -> "MobileBertForQuestionAnswering":
     where = CHECKPOINT if folder is None else str(folder)
     try:
         with _quiet():
-            network, report = MobileBertForQuestionAnswering.from_pretrained(
+            loaded: Any = MobileBertForQuestionAnswering.from_pretrained(
                 where,
-                revision=REVISION if folder is None else None,
+                revision=REVISION if folder is None else "main",
                 local_files_only=folder is not None,
                 attn_implementation="eager",
                 output_loading_info=True,
@@ -102,10 +102,12 @@ def load_checkpoint(folder: Path | None) -> "MobileBertForQuestionAnswering":
         raise ModelError(
             f"{where}: the checkpoint cannot be loaded: {reason}; give a folder that holds one with --weights"
         ) from error
+    report: Mapping[str, Iterable[object]] = loaded[1]
     missing = sorted([*report["missing_keys"], *report["mismatched_keys"]], key=str)
     if missing:
         raise ModelError(f"{where}: not a MobileBERT with a span head: {len(missing)} weights lack, {missing[0]} first")
-    return network.eval()
+    network: MobileBertForQuestionAnswering = loaded[0].eval()
+    return network
 
 
 @contextmanager
@@ -116,14 +118,14 @@ def _quiet() -> Iterator[None]:
     hub = logging.getLogger("huggingface_hub")
     before = reports.get_verbosity(), reports.is_progress_bar_enabled(), hub.level
     reports.set_verbosity(logging.CRITICAL)
-    reports.disable_progress_bar()
+    reports.disable_progress_bar()  # type: ignore[no-untyped-call]
     hub.setLevel(logging.CRITICAL)
     try:
         yield
     finally:
         reports.set_verbosity(before[0])
         if before[1]:
-            reports.enable_progress_bar()
+            reports.enable_progress_bar()  # type: ignore[no-untyped-call]
         hub.setLevel(before[2])
 
 
@@ -156,5 +158,5 @@ def _require_transformers() -> None:
         import transformers  # noqa: F401
     except ImportError as error:
         raise MissingDependencyError(
-            f"building MobileBERT needs PyTorch and transformers: {error}; pip install 'lhc[transformers]'"
+            f"building MobileBERT needs PyTorch and transformers: {error}; pip install 'lhc[mobilebert]'"
         ) from error

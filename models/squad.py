@@ -31,6 +31,7 @@ import numpy.typing as npt
 from lhc.errors import DataError
 from lhc.metrics import Array, Metric, Scores
 from lhc.models.entry import data_file
+from lhc.models.tokens import edge_marks
 from lhc.task import Task
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ def span_task(questions: Sequence[Question], tokenizer: "Tokenizer", longest: in
         Inputs ``input_ids``, ``attention_mask`` and ``token_type_ids``, ``(questions, sequence)``, as long as the
         longest question needs; targets as the module says.
     """
-    cls, sep = tokenizer.token_to_id("[CLS]"), tokenizer.token_to_id("[SEP]")
+    cls, sep = edge_marks(tokenizer)
     asked = [code.ids[:QUESTION_PIECES] for code in tokenizer.encode_batch([q.text for q in questions])]
     found = tokenizer.encode_batch([q.paragraph for q in questions])
     length = min(longest, max(len(a) + len(p.ids) for a, p in zip(asked, found, strict=True)) + 3)

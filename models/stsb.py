@@ -10,6 +10,7 @@ import numpy.typing as npt
 from lhc.errors import DataError
 from lhc.metrics import get_metric
 from lhc.models.entry import data_file
+from lhc.models.tokens import edge_marks
 from lhc.task import Task
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def pair_task(pairs: Pairs, tokenizer: "Tokenizer", longest: int) -> Task:
     Returns:
         Inputs ``input_ids`` and ``attention_mask``, ``(pairs, 2, sequence)``, as long as the longest sentence needs.
     """
-    cls, sep = tokenizer.token_to_id("[CLS]"), tokenizer.token_to_id("[SEP]")
+    cls, sep = edge_marks(tokenizer)
     codes = [[[cls, *code.ids[: longest - 2], sep] for code in tokenizer.encode_batch(side)] for side in pairs[:2]]
     length = max(len(code) for side in codes for code in side)
     ids, mask = (np.zeros((len(pairs[0]), 2, length), np.int64) for _ in range(2))

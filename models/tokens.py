@@ -10,7 +10,7 @@ from lhc.models.entry import data_file
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-__all__ = ["byte_pair_tokenizer", "read_pieces", "word_piece_tokenizer"]
+__all__ = ["byte_pair_tokenizer", "edge_marks", "read_pieces", "word_piece_tokenizer"]
 
 VOCABULARY = "models/bert_uncased_vocab.txt"
 """Below the folder that ``LHC_DATA`` names: one piece a line, 30,522 of them."""
@@ -45,6 +45,18 @@ def word_piece_tokenizer(vocabulary: Path | None = None) -> "Tokenizer":
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     return tokenizer
+
+
+def edge_marks(tokenizer: "Tokenizer") -> tuple[int, int]:
+    """Indices of ``[CLS]`` and ``[SEP]``, which begin and end a text.
+
+    Raises:
+        DataError: the vocabulary lacks one.
+    """
+    cls, sep = tokenizer.token_to_id("[CLS]"), tokenizer.token_to_id("[SEP]")
+    if cls is None or sep is None:
+        raise DataError("the tokenizer is not one of BERT: its vocabulary lacks [CLS] or [SEP]")
+    return cls, sep
 
 
 def byte_pair_tokenizer(path: Path) -> "Tokenizer":
@@ -98,5 +110,5 @@ def _require_tokenizers() -> None:
         import tokenizers  # noqa: F401
     except ImportError as error:
         raise MissingDependencyError(
-            f"the zoo's language models need the package tokenizers: {error}; pip install 'lhc[transformers]'"
+            f"the zoo's language models need the package tokenizers: {error}; pip install 'lhc[text]'"
         ) from error

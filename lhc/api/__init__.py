@@ -1,7 +1,8 @@
 """What lhc does, one function each: analyze, sensitivity, partition, retrain, evaluate, compile, estimate.
 
-Nothing here prints; warnings go to the logger ``lhc``. ``model`` is a path, a zoo name, an ``onnx.ModelProto`` or a
-loaded model; ``data`` an ``.npz`` file, arrays by input name (and ``labels``), or a `Task`; a zoo name brings its own.
+Nothing here prints; warnings go to the logger ``lhc``. ``model`` is a path, a zoo name, an ``onnx.ModelProto``, a
+loaded model or a ``torch.nn.Module`` (exported on the first two samples of ``data``); ``data`` an ``.npz`` file, arrays
+by input name (and ``labels``), or a `Task`; a zoo name brings its own.
 Every error is an `LhcError`.
 """
 

@@ -142,7 +142,7 @@ def placed(
     **options: object,
 ) -> Placed:
     """A network with its placement: as given, as annotated, or searched; arguments are those of `compile`."""
-    opened = open_model(model)
+    opened = open_model(model, data)
     refuse_compiled(opened.model)
     if isinstance(placement, Plan):
         return _planned(opened, placement, hardware)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from lhc import __version__
 from lhc.hardware import Hardware
+from lhc.measure.data import DataSource
 from lhc.opening import ModelSource, open_model
 from lhc.outcomes import Analysis
 from lhc.passes import Qualify, initial_plan
@@ -14,17 +15,25 @@ __all__ = ["analyze"]
 Shapes = Mapping[str, tuple[int, ...]]
 
 
-def analyze(model: ModelSource, *, hardware: HardwareSource = "lionheart", shapes: Shapes | None = None) -> Analysis:
-    """Which layers can be analog on this hardware, and what they cost. Needs no data and measures nothing.
+def analyze(
+    model: ModelSource,
+    data: DataSource | None = None,
+    *,
+    hardware: HardwareSource = "lionheart",
+    shapes: Shapes | None = None,
+) -> Analysis:
+    """Which layers can be analog on this hardware, and what they cost. Measures nothing.
 
     Args:
         model: what to look at.
+        data: samples; a PyTorch module needs some, to be exported on; shapes are taken from them.
         hardware: preset, YAML file or description.
         shapes: full shapes of inputs, where the file leaves them open.
     """
     machine = Hardware.load(hardware)
-    opened = open_model(model)
-    graph = opened.graph(shapes)
+    opened = open_model(model, data)
+    task = None if data is None else opened.task(data, None, 1)
+    graph = opened.graph(shapes, task)
     check_machine(machine, graph)
     plan = Qualify().run(graph, initial_plan(graph, machine, opened.model.source, __version__)).plan
     return Analysis(plan, graph, opened.model.renamed)

@@ -99,7 +99,7 @@ def partition(
     if strategy not in STRATEGIES:
         raise UsageError(f"unknown strategy {strategy!r}; choose one of {', '.join(STRATEGIES)}")
     check_method(method)
-    opened = open_model(model)
+    opened = open_model(model, data, label_key)
     budget = budget_of(max_drop, drop_type, check_confidence(confidence), generalize, opened)
     goal = Goal(objective, max_tiles, max_latency, max_energy)
     check_goal(strategy, goal)

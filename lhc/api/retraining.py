@@ -82,7 +82,7 @@ def retrain(
     Raises:
         UsageError: no layer is analog, or the same samples are to train and to judge.
     """
-    opened = open_model(model)
+    opened = open_model(model, data, label_key)
     stored = read_plan(opened.model)
     if max_drop is None and stored is not None and stored.outcome is not None:
         max_drop, drop_type = stored.outcome.max_drop, stored.outcome.drop_type

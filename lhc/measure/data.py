@@ -23,7 +23,7 @@ from lhc.onnx_io import Shape, input_shapes
 from lhc.runtime.ort import TensorInfo, tensor_infos
 from lhc.task import Indices, LazyArray, Samples, Task
 
-__all__ = ["DataSource", "load_task"]
+__all__ = ["DataSource", "first_samples", "load_task"]
 
 DataSource = str | Path | Mapping[str, Array] | Task | Callable[[], object]
 
@@ -65,6 +65,24 @@ def load_task(
     targets = np.asarray(arrays.pop(label_key)) if label_key in arrays else None
     inputs = _fitted(_named(arrays, model, label_key, targets is None, where), model, where)
     return _task(inputs, targets, metric or get_metric(_default_metric(targets, where)), samples, where)
+
+
+def first_samples(source: DataSource, label_key: str = "labels", count: int = 2) -> dict[str, Array]:
+    """The first samples by the names that the data gives its inputs: for what has no inputs to compare with yet.
+
+    Args:
+        source: as in `load_task`.
+        label_key: key of the targets, which are left out.
+        count: how many samples.
+
+    Raises:
+        DataError: not readable.
+        UsageError: a function that cannot be imported.
+    """
+    found = _found(source, _where(source), count)
+    arrays = found.inputs if isinstance(found, Task) else {n: a for n, a in found.items() if n != label_key}
+    kept = {name: array if isinstance(array, LazyArray) else np.asarray(array) for name, array in arrays.items()}
+    return {name: np.asarray(array[:count] if array.ndim else array) for name, array in kept.items()}
 
 
 def _where(source: DataSource) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import onnx
 from google.protobuf.message import DecodeError, EncodeError
 
-from lhc.errors import ModelError
+from lhc.errors import ModelError, UsageError
 from lhc.files import write_file
 from lhc.model import OnnxModel, is_external, without_annotations, without_weights
 from lhc.onnx_io.external import ExternalData, place, resolve
@@ -50,6 +50,11 @@ def load_model(
         proto = onnx.ModelProto()
         proto.CopyFrom(source)
         path = None
+    elif not isinstance(source, str | Path):
+        raise UsageError(
+            f"the model is a {type(source).__name__}; give a path or an onnx.ModelProto; a PyTorch module goes to"
+            " lhc.partition, with samples"
+        )
     else:
         path = Path(source)
         label = label or str(path)

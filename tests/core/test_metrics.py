@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from lhc.errors import DataError, UsageError
-from lhc.metrics import METRICS, get_metric
+from lhc.metrics import IGNORED, METRICS, get_metric
 
 
 def test_top5_holds_what_accuracy_misses() -> None:
@@ -91,3 +91,34 @@ def test_labels_outside_the_classes_are_refused(name: str, labels: list[int]) ->
 def test_labels_that_are_no_integers_are_refused() -> None:
     with pytest.raises(DataError, match="integer class indices"):
         METRICS["accuracy"].score(np.zeros((2, 10)), np.zeros(2))
+
+
+def test_likelihoods_by_hand_without_positions_that_do_not_count() -> None:
+    output = np.log(np.array([[[0.5, 0.25, 0.25], [0.1, 0.8, 0.1]], [[0.2, 0.2, 0.6], [1 / 3] * 3]])) + 7
+    targets = np.array([[0, 1], [2, IGNORED]])
+
+    nll = np.asarray(METRICS["nll"].score(output, targets))
+
+    np.testing.assert_allclose(nll, [-np.log(0.5 * 0.8) / 2, -np.log(0.6)])
+    assert METRICS["perplexity"].score(output, targets) == pytest.approx((0.5 * 0.8 * 0.6) ** (-1 / 3))
+    assert METRICS["nll"].damage(1.0, 1.5) == 0.5
+
+
+@pytest.mark.parametrize(
+    ("targets", "message"),
+    [
+        (np.array([[0, 1, 2]]), r"nll: the output has shape \(1, 2, 3\), the targets \(1, 3\)"),
+        (np.array([[0, 3]]), r"nll: targets are 0 to 3, the output has classes 0 to 2"),
+        (np.array([[0.0, 1.0]]), r"nll: targets are float64; they must be integer"),
+        (np.full((1, 2), IGNORED), r"nll: sample 0 has no target other than -100"),
+    ],
+    ids=["shape", "class", "type", "none"],
+)
+def test_likelihoods_refuse_targets_that_do_not_fit(targets: np.ndarray, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        METRICS["nll"].score(np.zeros((1, 2, 3)), targets)
+
+
+def test_perplexity_needs_one_target_in_all() -> None:
+    with pytest.raises(DataError, match="perplexity: there is no target other than -100"):
+        METRICS["perplexity"].score(np.zeros((1, 2, 3)), np.full((1, 2), IGNORED))

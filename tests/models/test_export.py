@@ -30,7 +30,21 @@ def test_products_are_named_after_the_owner_of_their_weight() -> None:
 
 
 def test_a_product_whose_weight_was_transformed_is_named_after_its_scope() -> None:
-    assert module_path_names(_graph(_node("MatMul", ["x", "val_3"], ["", "head", "matmul"]))) == ["head"]
+    graph = _graph(_node("MatMul", ["x", "val_3"], ["", "head", "matmul"]))
+    graph.initializer.append(helper.make_tensor("val_3", onnx.TensorProto.FLOAT, [1], [0.0]))
+
+    assert module_path_names(graph) == ["head"]
+
+
+def test_a_product_between_activations_is_named_after_its_scope_and_operator() -> None:
+    assert module_path_names(_graph(_node("MatMul", ["x", "y"], ["", "attention", "matmul"]))) == ["attention.matmul"]
+
+
+def test_a_product_with_the_transposed_weight_of_another_module_is_named_after_its_scope() -> None:
+    turn = _node("Transpose", ["body.0.fc.weight"], ["", "head", "t"])
+    product = _node("MatMul", ["x", "out_of_Transpose"], ["", "head", "matmul"])
+
+    assert module_path_names(_graph(turn, product)) == ["head.transpose", "head"]
 
 
 def test_other_nodes_get_scope_and_operator_and_repeats_a_number() -> None:

@@ -241,3 +241,47 @@ def test_passes_run_one_after_the_other_and_their_notes_are_collected() -> None:
     assert result.plan.eligible == ("layer1.0.conv2", "layer2.0.conv1")
     assert plan.eligible == NAMES
     assert run_passes([], graph, plan).plan is plan
+
+
+PATHS = {
+    "/encoder/layer.0/attention/MatMul": "encoder.layer.0.attention",
+    "/encoder/layer.0/output/MatMul": "encoder.layer.0.output",
+    "/encoder/layer.1/attention/MatMul": "encoder.layer.1.attention",
+    "/encoder/layer.10/attention/MatMul": "encoder.layer.10.attention",
+    "head": "head",
+}
+BY_PATH = [
+    Pattern("encoder.layer.0", tuple(PATHS)[:2]),
+    Pattern("encoder.layer.1", tuple(PATHS)[2:3]),
+    Pattern("encoder", tuple(PATHS)[:4]),
+    Pattern("encoder.layer.?", tuple(PATHS)[:3]),
+    Pattern("*.attention", (next(iter(PATHS)), *tuple(PATHS)[2:4])),
+    Pattern("/encoder/layer.1/attention/MatMul", tuple(PATHS)[2:3]),
+    Pattern(r"re:layer\.\d\.output", tuple(PATHS)[1:2]),
+    Pattern("head", ("head",)),
+]
+
+
+@pytest.mark.parametrize("case", BY_PATH, ids=lambda case: case.pattern)
+def test_patterns_match_paths_of_modules_and_all_that_is_in_them(case: Pattern) -> None:
+    assert match_layers(case.pattern, PATHS, "--include", PATHS) == frozenset(case.found)
+
+
+def test_a_path_that_no_module_has_is_answered_with_the_nearest_paths() -> None:
+    with pytest.raises(UsageError, match=r"'encoder\.layer\.7' matches no layer; nearest: encoder\.layer\.\d"):
+        match_layers("encoder.layer.7", PATHS, "--exclude", PATHS)
+
+
+def test_a_block_is_left_out_by_its_path() -> None:
+    names = ("blocks.0.up", "blocks.0.down", "blocks.1.up", "head")
+    graph, plan = network({name: name for name in names})
+
+    result = Select(exclude=("blocks.0",)).run(graph, plan).plan
+
+    assert result.eligible == ("blocks.1.up", "head")
+
+
+def test_the_path_of_an_older_exports_module_is_found_in_the_plan() -> None:
+    graph, plan = network({"/blocks.0/up/MatMul": "a", "/blocks.1/up/MatMul": "b"})
+
+    assert Select(include=("blocks.1",)).run(graph, plan).plan.eligible == ("/blocks.1/up/MatMul",)

@@ -1,0 +1,290 @@
+"""Sensitivity profiles of the zoo's transformers: numbers, tables and figure of docs/transformers.md.
+
+    python benchmarks/transformer_profiles.py measure minilm FOLDER/minilm.json
+    python benchmarks/transformer_profiles.py tables FOLDER
+    python benchmarks/transformer_profiles.py figure FOLDER docs/figures/transformers.svg
+
+One layer is analog at a time, on the preset ``lionheart`` one day after programming. Each layer's damage is split in
+two by measuring it again on the same machine without anything that is random: ``devices`` null (never programmed,
+never drifting), ``adc.noise`` 0, ``drift_compensation`` none. What is left then is the clipping and quantisation of
+DAC and ADC; the rest is due to devices and noise.
+
+FOLDER holds ``minilm.json``, ``minilm-squad.json`` and ``stories260k.json`` for tables and figure.
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import lhc
+from lhc.metrics import get_metric
+from lhc.opening import Opened, open_model
+from lhc.tables import Table
+
+DRAWS = 5
+KINDS = {
+    "query": ("query", "q_proj"),
+    "key": ("key", "k_proj"),
+    "value": ("value", "v_proj"),
+    "attention output": ("attention.output.dense", "o_proj"),
+    "FFN gate": ("gate_proj",),
+    "FFN up": ("intermediate.dense", "up_proj"),
+    "FFN down": ("output.dense", "down_proj"),
+    "head": ("qa", "lm_head"),
+}
+"""Kinds of layers and how their names end; the first that fits counts."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What of a zoo entry is measured.
+
+    Attributes:
+        metrics: damage in one layer, the first one ranks.
+        output: that is scored by these.
+        samples: how many.
+        length: greatest length of the sequences of a sample, in tokens; longer samples are left out, or cut.
+        cut: cut samples to that length instead of leaving them out.
+        tasks: metrics of all layers together, each with whether higher is better where it is a function.
+    """
+
+    metrics: tuple[str, ...]
+    output: str
+    samples: int
+    length: int
+    cut: bool
+    tasks: tuple[tuple[str, bool | None], ...]
+
+
+SUBJECTS = {
+    "minilm": Subject(("nmse",), "embeddings", 32, 24, False, (("spearman", None),)),
+    "minilm-squad": Subject(("kl",), "spans", 16, 128, False, (("lhc.models.squad:f1", True),)),
+    "stories260k": Subject(("kl", "nll"), "logits", 32, 256, True, (("nll", None),)),
+}
+
+
+def machines() -> dict[str, lhc.Hardware]:
+    """The whole machine, and it without anything random."""
+    whole = lhc.Hardware.load("lionheart")
+    fields = {"devices": None, "adc": whole.adc.model_copy(update={"noise": 0.0}), "drift_compensation": "none"}
+    return {"whole": whole, "converters": lhc.Hardware.model_validate((whole.model_copy(update=fields)).model_dump())}
+
+
+def chosen(task: lhc.Task, subject: Subject) -> lhc.Task:
+    """The first samples that are short enough, without the padding behind the longest."""
+    inputs = {name: np.asarray(array) for name, array in task.inputs.items()}
+    targets = np.asarray(task.targets)
+    ids = inputs["input_ids"]
+    lengths = (ids != 0).sum(-1).reshape(len(ids), -1).max(1)
+    rows = np.arange(len(ids)) if subject.cut else np.flatnonzero(lengths <= subject.length)
+    rows = rows[: subject.samples]
+    length = min(subject.length, int(lengths[rows].max()))
+    picked = targets[rows]
+    if picked.dtype.names:
+        trimmed = np.zeros(len(rows), _trimmed_type(picked.dtype, length))
+        for name in picked.dtype.names:
+            trimmed[name] = picked[name][:, :length] if name == "offsets" else picked[name]
+        picked = trimmed
+    elif picked.ndim > 1:
+        picked = picked[:, :length]
+    return lhc.Task({name: array[rows][..., :length] for name, array in inputs.items()}, picked, task.metric)
+
+
+def _trimmed_type(dtype: np.dtype[Any], length: int) -> np.dtype[Any]:
+    fields = {name: dtype[name] for name in dtype.names or ()}
+    return np.dtype([(name, (np.int32, (length, 2)) if name == "offsets" else kind) for name, kind in fields.items()])
+
+
+def measure(name: str, out: Path) -> None:
+    """Measure one network and write everything that tables and figure show."""
+    subject = SUBJECTS[name]
+    start = time.process_time()
+    opened = open_model(name)
+    assert opened.entry is not None
+    task = chosen(opened.entry.task(), subject)
+    document: dict[str, Any] = {
+        "model": name,
+        "samples": len(task),
+        "length": int(next(iter(task.inputs.values())).shape[-1]),
+        "draws": DRAWS,
+        "seed": 0,
+        "layers": {},
+        "together": {},
+    }
+    for machine, hardware in machines().items():
+        draws = DRAWS if hardware.is_stochastic else 2
+        for metric in subject.metrics:
+            table = lhc.sensitivity(
+                opened,
+                task.with_metric(get_metric(metric)),
+                metric=metric,
+                output=subject.output,
+                hardware=hardware,
+                draws=draws,
+                method="measure",
+            )
+            document["layers"].setdefault(metric, {})[machine] = {
+                layer: {"mean": found.mean, "interval": found.interval} for layer, found in table.layers.items()
+            }
+        document["together"][machine] = _together(opened, task, subject, hardware, draws)
+        document["cpu_s"] = round(time.process_time() - start, 1)
+        out.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+
+
+def _together(
+    opened: Opened, task: lhc.Task, subject: Subject, hardware: lhc.Hardware, draws: int
+) -> dict[str, dict[str, Any]]:
+    """All layers analog, judged by the task's own metric."""
+    found = {}
+    for metric, higher in subject.tasks:
+        (result,) = lhc.evaluate(
+            opened, task, metric=metric, higher_is_better=higher, hardware=hardware, placement="all-analog", draws=draws
+        )
+        found[metric] = {"baseline": result.baseline, "mean": result.mean, "interval": result.interval}
+    return found
+
+
+def kind(layer: str) -> str:
+    """Of a layer, by its name."""
+    return next(kind for kind, ends in KINDS.items() if layer.endswith(ends))
+
+
+def block(layer: str) -> str:
+    """Number of the block that a layer is in; empty for what lies in none."""
+    return next((part for part in layer.split(".") if part.isdigit()), "")
+
+
+def read(folder: Path) -> dict[str, dict[str, Any]]:
+    """The documents of all networks, by name."""
+    return {name: json.loads((folder / f"{name}.json").read_text(encoding="utf-8")) for name in SUBJECTS}
+
+
+def profile(document: dict[str, Any], metric: str) -> Table:
+    """Damage by kind of layer: mean over blocks and the worst layer, and how much of it is conversion alone."""
+    measured = document["layers"][metric]
+    rows = []
+    for name in KINDS:
+        layers = [layer for layer in measured["whole"] if kind(layer) == name]
+        if not layers:
+            continue
+        whole = [measured["whole"][layer]["mean"] for layer in layers]
+        converters = [measured["converters"][layer]["mean"] for layer in layers]
+        worst = max(layers, key=lambda layer: measured["whole"][layer]["mean"])
+        low, high = measured["whole"][worst]["interval"]
+        rows.append(
+            [
+                name,
+                str(len(layers)),
+                f"{np.mean(whole):.2g}",
+                f"{np.mean(converters):.2g}",
+                f"{np.mean(whole) - np.mean(converters):.2g}",
+                f"{block(worst) or '-'}: {measured['whole'][worst]['mean']:.2g} [{low:.2g}, {high:.2g}]",
+            ]
+        )
+    headers = ["kind", "layers", "damage", "clipping and quantisation", "devices and noise", "worst block"]
+    return Table(headers, rows, right=(1, 2, 3, 4))
+
+
+def worst(document: dict[str, Any], metric: str, count: int) -> Table:
+    """The layers that do most damage."""
+    whole, converters = document["layers"][metric]["whole"], document["layers"][metric]["converters"]
+    rows = []
+    for layer in sorted(whole, key=lambda layer: -whole[layer]["mean"])[:count]:
+        low, high = whole[layer]["interval"]
+        rest = whole[layer]["mean"] - converters[layer]["mean"]
+        cells = (whole[layer]["mean"], converters[layer]["mean"], rest)
+        rows.append([layer, *(f"{cell:.3g}" for cell in cells), f"{low:.3g} to {high:.3g}"])
+    headers = ["layer", metric, "clipping and quantisation", "devices and noise", "90 % interval of the whole"]
+    return Table(headers, rows, right=(1, 2, 3))
+
+
+def tables(folder: Path) -> str:
+    """All tables in Markdown."""
+    parts = []
+    for name, document in read(folder).items():
+        parts.append(f"### {name}")
+        for metric in document["layers"]:
+            parts += [
+                metric,
+                profile(document, metric).render("markdown"),
+                worst(document, metric, 6).render("markdown"),
+            ]
+        for machine, found in document["together"].items():
+            parts += [f"all analog, {machine}: {metric} {numbers}" for metric, numbers in found.items()]
+    return "\n\n".join(parts)
+
+
+def figure(folder: Path, out: Path) -> None:
+    """One panel a network: damage of every layer on a logarithmic axis, blocks from left to right."""
+    import matplotlib as mpl
+
+    mpl.use("svg")
+    mpl.rcParams.update({"svg.hashsalt": "lhc", "svg.fonttype": "none", "font.size": 9})
+    from matplotlib import pyplot as plt
+
+    documents = read(folder)
+    drawing, panels = plt.subplots(len(documents), 1, figsize=(9, 3.1 * len(documents)), layout="constrained")
+    for panel, (name, document) in zip(panels, documents.items(), strict=True):
+        metric = next(iter(document["layers"]))
+        whole, converters = document["layers"][metric]["whole"], document["layers"][metric]["converters"]
+        for number, (layers, label) in enumerate(_by_kind(whole)):
+            colour = f"C{number}"
+            for layer, x in zip(layers, _places(layers, number), strict=True):
+                low, high = whole[layer]["interval"]
+                panel.plot([x, x], [max(low, 1e-9), high], color=colour, linewidth=1)
+                panel.plot(x, whole[layer]["mean"], "o", color=colour, markersize=5)
+                panel.plot(x, converters[layer]["mean"], "_", color=colour, markersize=8)
+            panel.plot([], [], "o", color=colour, label=label)
+        unit = f"{metric}, nats" if metric in ("kl", "nll") else metric
+        panel.set(yscale="log", ylabel=unit, title=f"{name}: {document['samples']} samples, {document['draws']} draws")
+        panel.set_xticks(range(_blocks(whole)), [f"block {i}" for i in range(_blocks(whole))])
+        panel.grid(axis="y", alpha=0.3)
+    handles = {
+        text: handle for panel in panels for handle, text in zip(*panel.get_legend_handles_labels(), strict=True)
+    }
+    drawing.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=8, frameon=False)
+    drawing.savefig(out, metadata={"Date": None, "Creator": None})
+
+
+def _by_kind(layers: Iterable[str]) -> list[tuple[list[str], str]]:
+    found = [[layer for layer in layers if kind(layer) == name] for name in KINDS]
+    return list(zip(found, KINDS, strict=True))
+
+
+def _places(layers: Sequence[str], number: int) -> list[float]:
+    """Blocks are one apart; a head stands behind the last."""
+    return [int(block(layer) or 0) + 0.11 * (number - 3) if block(layer) else -0.5 for layer in layers]
+
+
+def _blocks(layers: Iterable[str]) -> int:
+    return 1 + max(int(block(layer) or 0) for layer in layers)
+
+
+def main() -> None:
+    """Measure, or show what was measured."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    one = commands.add_parser("measure")
+    one.add_argument("model", choices=SUBJECTS)
+    one.add_argument("out", type=Path)
+    commands.add_parser("tables").add_argument("folder", type=Path)
+    picture = commands.add_parser("figure")
+    picture.add_argument("folder", type=Path)
+    picture.add_argument("out", type=Path)
+    given = parser.parse_args()
+    if given.command == "measure":
+        measure(given.model, given.out)
+    elif given.command == "tables":
+        print(tables(given.folder))
+    else:
+        figure(given.folder, given.out)
+
+
+if __name__ == "__main__":
+    main()

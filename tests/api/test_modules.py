@@ -1,0 +1,165 @@
+"""PyTorch modules instead of files: what is exported, and the whole way from looking at one to running it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+import lhc
+from lhc import HybridSession, LhcError
+from lhc.errors import ModelError, UsageError
+from lhc.opening import open_model
+
+pytest.importorskip("torch", reason="modules need PyTorch")
+
+import torch  # behind the line that skips without it
+from torch import Tensor
+from torch.nn import Module
+
+Array = npt.NDArray[np.float32]
+Arrays = dict[str, npt.NDArray[Any]]
+
+
+class Cnn(Module):
+    """Two convolutions and a linear layer, with a batch-norm that behaves differently in training."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = torch.nn.Conv2d(1, 4, 3, padding=1)
+        self.norm = torch.nn.BatchNorm2d(4)
+        self.body = torch.nn.Conv2d(4, 6, 3, stride=2)
+        self.head = torch.nn.Linear(6, 3)
+
+    def forward(self, image: Tensor) -> Tensor:
+        x = torch.relu(self.norm(self.stem(image)))
+        logits: Tensor = self.head(torch.relu(self.body(x)).mean((2, 3)))
+        return logits
+
+
+class Encoder(Module):
+    """Two inputs, an attention whose products between activations have no constant, and a head."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words = torch.nn.Embedding(11, 8)
+        layer = torch.nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+        self.encoder = torch.nn.TransformerEncoder(layer, 1, enable_nested_tensor=False)
+        self.head = torch.nn.Linear(8, 3)
+
+    def forward(self, ids: Tensor, weights: Tensor) -> Tensor:
+        logits: Tensor = self.head((self.encoder(self.words(ids)) * weights[..., None]).sum(1))
+        return logits
+
+
+@pytest.fixture(scope="module")
+def cnn() -> Cnn:
+    torch.manual_seed(0)
+    return Cnn()
+
+
+@pytest.fixture(scope="module")
+def images() -> dict[str, Array]:
+    return {"image": np.random.default_rng(0).normal(size=(12, 1, 8, 8)).astype(np.float32)}
+
+
+def _answers(module: Module, arrays: Mapping[str, npt.NDArray[np.generic]]) -> Array:
+    module.eval()
+    with torch.no_grad():
+        answers: Array = module(*(torch.from_numpy(array) for array in arrays.values())).numpy()
+    return answers
+
+
+def test_a_module_is_exported_in_evaluation_mode_with_any_batch_and_left_as_it_was(
+    cnn: Cnn, images: dict[str, Array]
+) -> None:
+    cnn.train()
+
+    model = open_model(cnn, images).model
+
+    assert cnn.training
+    assert cnn.norm.training
+    (answers,) = HybridSession(model).run(None, images)
+    np.testing.assert_allclose(answers, _answers(cnn, images), atol=1e-5)
+
+
+def test_layers_are_named_by_the_modules_they_come_from(cnn: Cnn, images: dict[str, Array]) -> None:
+    analysis = lhc.analyze(cnn, images)
+
+    assert [layer.name for layer in analysis.plan.layers] == ["stem", "body", "head"]
+    assert [layer.macs for layer in analysis.plan.layers] == [4 * 9 * 64, 6 * 36 * 9, 18]
+
+
+def test_samples_of_another_float_type_are_converted_and_labels_are_no_input(
+    cnn: Cnn, images: dict[str, Array]
+) -> None:
+    data = {"anything": images["image"].astype(np.float64), "labels": np.arange(12) % 3}
+
+    (evaluation,) = lhc.evaluate(cnn, data, draws=1)
+
+    expected = (_answers(cnn, images).argmax(1) == data["labels"]).mean()
+    assert evaluation.metric == "accuracy"
+    assert evaluation.baseline == pytest.approx(expected)
+
+
+@pytest.mark.analog
+def test_a_transformer_goes_the_whole_way() -> None:
+    torch.manual_seed(1)
+    module = Encoder()
+    rng = np.random.default_rng(2)
+    data: Arrays = {"ids": rng.integers(0, 11, (16, 5)), "weights": rng.random((16, 5)).astype(np.float32)}
+
+    analysis = lhc.analyze(module, data)
+    result = lhc.partition(module, data, metric="nmse", max_drop=10.0, draws=2)
+
+    digital = {layer.name: layer.reason for layer in analysis.plan.layers if layer.reason != "eligible"}
+    assert len(digital) == 2
+    assert set(digital.values()) == {"no-static-weight"}
+    assert len(analysis.plan.eligible) == 5
+    assert result.plan.analog == set(analysis.plan.eligible)
+    session = result.session()
+    (answers,) = session.run(None, data)
+    error = np.square(answers - _answers(module, data)).sum() / np.square(answers).sum()
+    assert 0 < error < 1
+
+
+def test_a_module_needs_samples(cnn: Cnn) -> None:
+    with pytest.raises(UsageError, match=r"Cnn: a PyTorch module is exported on samples"):
+        lhc.analyze(cnn)
+
+
+def test_samples_that_are_not_the_inputs_are_refused_by_name() -> None:
+    arrays: Arrays = {"ids": np.zeros((2, 5), np.int64), "masks": np.zeros((2, 5), np.float32)}
+
+    with pytest.raises(UsageError, match=r"Encoder: its forward takes ids, weights; the data has ids, masks"):
+        lhc.analyze(Encoder(), arrays)
+
+
+class FixedBatch(Module):
+    """Takes batches of two only."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.reshape(2, 3, 4).sum(0)
+
+
+class Counting(Module):
+    """Decides by a value, which no exporter can follow."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * 2 if x.sum() > 0 else x
+
+
+def test_a_module_that_cannot_be_exported_is_refused_with_torchs_reason() -> None:
+    with pytest.raises(ModelError, match=r"Counting: torch cannot export it to ONNX with a dynamic batch: \w+"):
+        lhc.analyze(Counting(), {"x": np.zeros((2, 3), np.float32)})
+
+
+def test_a_module_for_one_batch_size_is_refused() -> None:
+    with pytest.raises(ModelError, match=r"FixedBatch: its forward takes batches of one size only \(input x\)"):
+        lhc.analyze(FixedBatch(), {"x": np.zeros((2, 12), np.float32)})
+
+
+def test_a_session_says_that_a_module_has_to_be_exported_first(cnn: Cnn) -> None:
+    with pytest.raises(LhcError, match=r"the model is a Cnn.*lhc\.partition"):
+        HybridSession(cnn)  # type: ignore[arg-type]
