@@ -39,6 +39,7 @@ def load_model(
     Raises:
         ModelError: missing, empty, truncated or not ONNX, refused by ``onnx.checker``, or with weights in other files
             that are missing, too short or outside its folder.
+        UsageError: something else than a model.
     """
     if isinstance(source, OnnxModel):
         return source
