@@ -14,6 +14,7 @@ __all__ = ["ZooEntry", "is_zoo_name", "zoo_entry", "zoo_names"]
 _ENTRIES = {
     "digits": "lhc.models.digits:Digits",
     "resnet20": "lhc.models.resnet20:ResNet20",
+    "resnet8": "lhc.models.resnet8:ResNet8",
     "minilm": "lhc.models.minilm:MiniLm",
     "minilm-squad": "lhc.models.minilm:MiniLmSquad",
     "stories260k": "lhc.models.stories260k:Stories260k",

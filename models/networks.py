@@ -16,7 +16,7 @@ from torch import nn
 from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-__all__ = ["Block", "ResidualNet", "fold_batch_norms"]
+__all__ = ["Block", "ResidualNet", "SmallBlock", "SmallResidualNet", "fold_batch_norms"]
 
 
 class Block(nn.Module):
@@ -75,6 +75,48 @@ class ResidualNet(nn.Module):
         x = functional.relu(self.bn1(self.conv1(x)))
         for stage in range(self.stages):
             x = self.get_submodule(f"layer{stage + 1}")(x)
+        logits: torch.Tensor = self.linear(x.mean((2, 3)))
+        return logits
+
+
+class SmallBlock(nn.Module):
+    """``relu(shortcut(x) + conv2(relu(conv1(x))))`` with biases and no batch-norms; the shortcut is a 1x1 convolution.
+
+    Where height and width are halved, what is padded lies behind (Keras: "same").
+    """
+
+    def __init__(self, channels: int, width: int) -> None:
+        """A block from ``channels`` to ``width`` channels; it halves height and width where these differ."""
+        super().__init__()
+        self.halves = channels != width
+        self.conv1 = nn.Conv2d(channels, width, 3, 2 if self.halves else 1, 0 if self.halves else 1)
+        self.conv2 = nn.Conv2d(width, width, 3, 1, 1)
+        self.shortcut: nn.Module = nn.Conv2d(channels, width, 1, 2) if self.halves else nn.Identity()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """``(n, channels, h, w) -> (n, width, h, w)``, or half of h and w."""
+        padded = functional.pad(x, (0, 1, 0, 1)) if self.halves else x
+        residual = self.conv2(functional.relu(self.conv1(padded)))
+        return functional.relu(residual + self.shortcut(x))
+
+
+class SmallResidualNet(nn.Module):
+    """A 3x3 convolution, one `SmallBlock` a width, global average pooling and one linear layer."""
+
+    def __init__(self, channels: int, widths: Sequence[int], classes: int) -> None:
+        """A network for images of ``channels`` channels; the first convolution has ``widths[0]``."""
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, widths[0], 3, 1, 1)
+        self.blocks = len(widths)
+        for number, (before, width) in enumerate(zip((widths[0], *widths[:-1]), widths, strict=True)):
+            self.add_module(f"block{number + 1}", SmallBlock(before, width))
+        self.linear = nn.Linear(widths[-1], classes)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Images ``(n, channels, h, w)`` to logits ``(n, classes)``."""
+        x = functional.relu(self.conv1(x))
+        for number in range(self.blocks):
+            x = self.get_submodule(f"block{number + 1}")(x)
         logits: torch.Tensor = self.linear(x.mean((2, 3)))
         return logits
 
