@@ -60,11 +60,11 @@ ROWS: dict[str, Callable[[], lhc.PartitionResult]] = {
     "sensitivity": lambda: lhc.partition("digits", max_drop=BUDGET),
     "lionheart": lambda: lhc.partition("digits", strategy="lionheart", max_drop=BUDGET),
     "all analog, retrained": lambda: once("all-analog", 0.01),
-    "all analog, retrained, rate 0.003": lambda: once("all-analog", 0.003),
-    "all analog, retrained, preset noise": lambda: once("all-analog", 0.01, "preset"),
     "sensitivity, retrained": lambda: once("sensitivity", 0.01),
     "lionheart, retrained": lambda: walk("lionheart", 1, 4),
     "lionheart-original, retrained, patience 2": lambda: walk("lionheart-original", 2, 20),
+    "all analog, retrained, rate 0.003": lambda: once("all-analog", 0.003),
+    "all analog, retrained, preset noise": lambda: once("all-analog", 0.01, "preset"),
 }
 
 
