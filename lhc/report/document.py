@@ -6,9 +6,9 @@ is one point of a share in %), or relative to the baseline where the budget is. 
 
 import json
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from lhc.errors import ConfigError
 from lhc.plan import Plan
@@ -92,6 +92,16 @@ class Report(_Record):
     """What made it, in order."""
     warnings: tuple[str, ...] = ()
     """Why it may not be true any more."""
+
+    @model_validator(mode="after")
+    def _can_be_drawn(self) -> Self:
+        if any(
+            point.evaluation.t_s < 0 for point in (*self.times, *(self.robustness.times if self.robustness else ()))
+        ):
+            raise ValueError("times must not be negative")
+        if self.robustness is not None and not (self.robustness.scales and self.robustness.chips.drops):
+            raise ValueError("robustness holds no chips or no scales of noise")
+        return self
 
     @property
     def over_time(self) -> tuple[AtTime, ...]:

@@ -3,12 +3,14 @@
 import itertools
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import jsonschema
 import onnx
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from lhc.costs import cost_of
 from lhc.errors import ConfigError, UsageError
@@ -18,6 +20,7 @@ from lhc.plan import Plan
 from lhc.report.building import build_report, costs_of, estimated_front, over_time
 from lhc.report.document import Report, read_report
 from lhc.report.records import FOLDER, keep, kept, merged, newest
+from lhc.report.saving import KINDS
 from lhc.results import Evaluation
 
 Judged = Callable[[onnx.ModelProto], tuple[onnx.ModelProto, Plan]]
@@ -68,6 +71,67 @@ def test_numbers_that_are_not_finite_are_refused(full: Report, tmp_path: Path) -
         read_report(path)
     with pytest.raises(ConfigError, match="cannot be read"):
         read_report(tmp_path / "missing.json")
+
+
+def leaves(value: object, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    """Where there is something in a document; of lists, the first two."""
+    yield path
+    inside = value.items() if isinstance(value, dict) else enumerate(value[:2]) if isinstance(value, list) else ()
+    for key, inner in inside:
+        yield from leaves(inner, (*path, key))
+
+
+@pytest.fixture(scope="module")
+def document(full: Report) -> dict[str, object]:
+    small = full.model_copy(update={"plan": full.plan.model_copy(update={"layers": full.plan.layers[:6]})})
+    parsed: dict[str, object] = json.loads(small.to_json())
+    return parsed
+
+
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_damaged_documents_are_refused_or_drawn(
+    document: dict[str, object], tmp_path: Path, data: st.DataObject
+) -> None:
+    """Never a traceback."""
+    path = data.draw(st.sampled_from([p for p in leaves(document) if p and p[:2] != ("plan", "hardware")]))
+    value = data.draw(st.sampled_from([-1e300, 1e300, 0, -1, 0.5, "", None, [], {}, 10**30]))
+    damaged = json.loads(json.dumps(document))
+    place = damaged
+    for key in path[:-1]:
+        place = place[key]
+    place[path[-1]] = value
+    file = tmp_path / "x.json"
+    file.write_text(json.dumps(damaged))
+    try:
+        report = read_report(file)
+    except ConfigError:
+        return
+    for end in KINDS:
+        KINDS[end](report)
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (("robustness", "times", 0, "evaluation", "t_s"), -100.0),
+        (("robustness", "scales"), []),
+        (("robustness", "chips", "drops"), []),
+    ],
+    ids=["before programming", "no noise", "no chips"],
+)
+def test_what_cannot_be_drawn_is_refused(
+    document: dict[str, object], path: tuple[str | int, ...], value: object, tmp_path: Path
+) -> None:
+    damaged = json.loads(json.dumps(document))
+    place = damaged
+    for key in path[:-1]:
+        place = place[key]
+    place[path[-1]] = value
+    file = tmp_path / "x.json"
+    file.write_text(json.dumps(damaged))
+    with pytest.raises(ConfigError, match="not a report of schema 1"):
+        read_report(file)
 
 
 def test_costs_are_those_of_the_cost_model(small: tuple[Plan, LayerGraph]) -> None:
