@@ -4,12 +4,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TypeAlias
 
-from lhc.errors import UsageError
+from lhc.errors import ModelError, UsageError
+from lhc.graph import LayerGraph
 from lhc.onnx_io import read_plan
 from lhc.opening import ModelSource, Opened, open_model
 from lhc.outcomes import PartitionResult
 from lhc.plan import Plan
-from lhc.report.building import build_report, over_time
+from lhc.report.building import build_report, graph_of_plan, over_time
 from lhc.report.difference import PlanDiff, compare
 from lhc.report.document import Report, read_report
 from lhc.report.records import keep, kept, merged, newest
@@ -64,7 +65,8 @@ def report_of(
     report = build_report(
         name or Path(opened.model.label).name,
         plan,
-        source.graph if isinstance(source, PartitionResult) else opened.graph(),
+        source.graph if isinstance(source, PartitionResult) else _graph(opened, plan),
+        operators=len(opened.model.proto.graph.node),
         times=over_time(evaluations),
         front=front,
         robustness=robustness,
@@ -90,6 +92,14 @@ def _planned(source: PartitionResult | ModelSource) -> tuple[Plan, Opened]:
     if plan is None:
         raise UsageError(f"{opened.model.label}: no lhc annotations; 'lhc partition' makes them")
     return plan, opened
+
+
+def _graph(opened: Opened, plan: Plan) -> LayerGraph:
+    """The layers; without sizes where the file leaves them open, and costs are not known then."""
+    try:
+        return opened.graph()
+    except ModelError:
+        return graph_of_plan(plan)
 
 
 def _warnings(opened: Opened, plan: Plan) -> tuple[str, ...]:

@@ -5,12 +5,12 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from lhc.costs import Cost, SystemCost, cost_of
 from lhc.errors import ConfigError, ModelError, UsageError
-from lhc.graph import LayerGraph
+from lhc.graph import Layer, LayerGraph, WeightRef
 from lhc.plan import Plan, summary
 from lhc.report.document import CostItem, Costs, LayerCosts, Report
 from lhc.results import AtTime, Attribution, Evaluation, Front, FrontPoint, Infeasibility, Robustness
 
-__all__ = ["build_report", "costs_of", "estimated_front", "over_time"]
+__all__ = ["build_report", "costs_of", "estimated_front", "graph_of_plan", "over_time"]
 
 MOST_POINTS = 24
 """Of a front by estimate."""
@@ -21,6 +21,7 @@ def build_report(
     plan: Plan,
     graph: LayerGraph,
     *,
+    operators: int | None = None,
     times: Sequence[AtTime] = (),
     front: Front | None = None,
     robustness: Robustness | None = None,
@@ -37,6 +38,7 @@ def build_report(
         model: how the model is called.
         plan: the placement, and how it did.
         graph: the layers.
+        operators: how many the network has, where the graph has not all.
         times: the placement at several times after programming.
         front: the trade-off; by estimate, from the plan's sensitivities, where it was not measured.
         robustness: of the placement.
@@ -52,7 +54,7 @@ def build_report(
         summary=summary(plan, graph),
         plan=plan,
         tiles=plan.tiles(graph),
-        operators=len(graph),
+        operators=len(graph) if operators is None else operators,
         costs=costs_of(plan, graph),
         front=front or estimated_front(plan, graph),
         times=tuple(times),
@@ -64,6 +66,24 @@ def build_report(
         commands=tuple(commands),
         warnings=tuple(warnings),
     )
+
+
+def graph_of_plan(plan: Plan) -> LayerGraph:
+    """The candidates alone, without their sizes: for a file whose sizes are not known until it runs.
+
+    Layers that read one initializer share their tiles.
+    """
+    layers = [
+        Layer(
+            layer.name,
+            layer.op_type,
+            (),
+            (layer.output,),
+            None if layer.weight is None else WeightRef(layer.weight, 1, (), "float32", layer.weight),
+        )
+        for layer in plan.layers
+    ]
+    return LayerGraph(layers, (), ())
 
 
 def costs_of(plan: Plan, graph: LayerGraph) -> Costs | None:

@@ -183,3 +183,16 @@ def test_the_same_in_python(model_file: Path, data_file: Path, tmp_path: Path) -
     assert lhc.diff(result.plan, result.model).empty
     assert isinstance(report.plan, Plan)
     assert np.isfinite(both.times[0].evaluation.mean)
+
+
+def test_a_model_whose_sizes_are_open(placed: Path, work: Path) -> None:
+    model = onnx.load(placed)
+    for dimension in model.graph.input[0].type.tensor_type.shape.dim[2:]:
+        dimension.ClearField("dim_value")
+        dimension.dim_param = "S"
+    del model.graph.value_info[:]
+    onnx.save_model(model, placed)
+    report = lhc.report_of(placed)
+    assert report.costs is None
+    assert (report.tiles, report.operators) == (3, 6)
+    assert "Latency and energy are not known" in run("report", placed, "--work-dir", work.with_name("other")).stdout

@@ -17,7 +17,7 @@ from lhc.errors import ConfigError, UsageError
 from lhc.graph import LayerGraph
 from lhc.onnx_io import load_model, read_graph
 from lhc.plan import Plan
-from lhc.report.building import build_report, costs_of, estimated_front, over_time
+from lhc.report.building import build_report, costs_of, estimated_front, graph_of_plan, over_time
 from lhc.report.document import Report, read_report
 from lhc.report.records import FOLDER, keep, kept, merged, newest
 from lhc.report.saving import KINDS
@@ -94,8 +94,10 @@ def test_damaged_documents_are_refused_or_drawn(
     document: dict[str, object], tmp_path: Path, data: st.DataObject
 ) -> None:
     """Never a traceback."""
-    path = data.draw(st.sampled_from([p for p in leaves(document) if p and p[:2] != ("plan", "hardware")]))
-    value = data.draw(st.sampled_from([-1e300, 1e300, 0, -1, 0.5, "", None, [], {}, 10**30]))
+    path: tuple[str | int, ...] = data.draw(
+        st.sampled_from([p for p in leaves(document) if p and p[:2] != ("plan", "hardware")])
+    )
+    value: object = data.draw(st.sampled_from([-1e300, 1e300, 0, -1, 0.5, "", None, [], {}, 10**30]))
     damaged = json.loads(json.dumps(document))
     place = damaged
     for key in path[:-1]:
@@ -225,3 +227,22 @@ def test_a_network_without_products(full: Report) -> None:
     plan = full.plan.model_copy(update={"layers": (), "outcome": None})
     report = build_report("m", plan, LayerGraph((), (), ()))
     assert (report.costs, report.front) == (None, None)
+
+
+def test_the_graph_of_a_plan_knows_tiles_and_no_sizes(small: tuple[Plan, LayerGraph]) -> None:
+    plan, graph = small
+    alone = graph_of_plan(plan)
+    assert plan.tiles(alone) == plan.tiles(graph)
+    assert alone.tied(plan.analog) == tuple((name,) for name in plan.analog)
+    report = build_report("m", plan, alone, operators=len(graph))
+    whole = build_report("m", plan, graph)
+    assert report.model_copy(update={"costs": whole.costs}) == whole
+    assert report.costs is None
+
+
+def test_layers_of_one_initializer_share_tiles(small: tuple[Plan, LayerGraph]) -> None:
+    plan, _ = small
+    first, second = sorted(plan.analog)[:2]
+    layers = tuple(x.model_copy(update={"weight": "w"}) if x.name in (first, second) else x for x in plan.layers)
+    tied = plan.model_copy(update={"layers": layers})
+    assert tied.tiles(graph_of_plan(tied)) == plan.tiles(graph_of_plan(plan)) - 1
