@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TypeAlias
 
-from lhc.errors import ModelError, UsageError
+from lhc.errors import ConfigError, ModelError, UsageError
 from lhc.graph import LayerGraph
 from lhc.onnx_io import read_plan
 from lhc.opening import ModelSource, Opened, open_model
@@ -60,6 +60,8 @@ def report_of(
     if isinstance(source, str | Path) and str(source).lower().endswith(".json"):
         return read_report(Path(source))
     plan, opened = _planned(source)
+    if isinstance(source, PartitionResult):
+        infeasibility = infeasibility or source.infeasibility
     measured = isinstance(source, PartitionResult) or any((front, robustness, attribution, infeasibility, command))
     evaluations = tuple(times)
     report = build_report(
@@ -81,7 +83,12 @@ def report_of(
         return report
     if measured or evaluations:
         return keep(Path(work_dir), report)
-    return merged(kept(Path(work_dir), plan), report)
+    try:
+        earlier = kept(Path(work_dir), plan)
+    except ConfigError as error:
+        lost = f"what was measured of it before cannot be read: {error}"
+        return report.model_copy(update={"warnings": (*report.warnings, lost)})
+    return merged(earlier, report)
 
 
 def _planned(source: PartitionResult | ModelSource) -> tuple[Plan, Opened]:

@@ -1,9 +1,10 @@
 """What a report says, as data: tables, facts and sentences that HTML and Markdown both draw."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from lhc.plan import LayerPlan, Plan
+from lhc.plan import LayerPlan, Outcome, Plan
 from lhc.report.charts import Chart
 from lhc.report.document import Costs, Report
 from lhc.report.figures import is_measured
@@ -240,8 +241,32 @@ def data_facts(plan: Plan) -> tuple[tuple[str, str], ...]:
         ("other chips, these samples", interval_text(outcome, outcome.chip_interval)),
         ("other chips, other samples", interval_text(outcome, outcome.sample_interval)),
         ("confidence", f"{100 * outcome.confidence:.1f} %, two-sided; the {_deciding(outcome.generalized)} decides"),
-        ("strategy", outcome.strategy),
+        *_search_facts(outcome),
     )
+
+
+def _search_facts(outcome: Outcome) -> Iterator[tuple[str, str]]:
+    """How the placement was found."""
+    judged = "" if outcome.evaluations is None else f", {outcome.evaluations} placements judged"
+    yield "strategy", f"{outcome.strategy}, for {outcome.objective}{judged}"
+    if outcome.limits:
+        kept = "kept" if outcome.limits_kept else "not kept"
+        yield "limits", f"{', '.join(f'{name} {bound:g}' for name, bound in outcome.limits.items())}: {kept}"
+    if outcome.groups:
+        yield "moved together", "; ".join(", ".join(group) for group in outcome.groups)
+    if outcome.estimate is not None:
+        found = outcome.estimate
+        basis = f"{100 * found.spread:.0f} % off on average over {found.placements} placements"
+        yield "estimate", f"a drop of {points(outcome, found.predicted_drop)} from the sensitivities, {basis}"
+    if outcome.retrained is not None:
+        trained = outcome.retrained
+        yield (
+            "retrained",
+            (
+                f"{trained.steps} steps of {trained.batch_size} on {trained.samples} samples, loss {trained.loss}, seed"
+                f" {trained.seed}; from SHA-256 {trained.source}"
+            ),
+        )
 
 
 def _deciding(generalized: bool) -> str:

@@ -18,7 +18,7 @@ def verdict(plan: Plan) -> tuple[str, str]:
     if outcome is None:
         return "not judged on data", "open"
     if outcome.within_budget:
-        return "within the budget", "good"
+        return ("within the budget", "good") if outcome.limits_kept else ("beyond the limits", "bad")
     if outcome.drop <= outcome.max_drop:
         return "not shown to be within the budget", "bad"
     return "budget not met", "bad"

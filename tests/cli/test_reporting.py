@@ -145,6 +145,9 @@ def test_a_folder_that_cannot_take_the_report_loses_nothing(placed: Path, data_f
     assert "warning: the report is not kept for later" in result.stderr
     assert "accuracy" in result.stdout
     assert out.read_text().startswith("<!doctype html>")
+    later = run("report", placed, "--work-dir", work)
+    assert "what was measured of it before cannot be read" in later.stderr
+    assert later.stdout.startswith("# small.lhc.onnx")
 
 
 def test_the_budget_is_not_met_and_the_report_says_so(model_file: Path, data_file: Path) -> None:

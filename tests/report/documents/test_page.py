@@ -11,7 +11,7 @@ import pytest
 
 from lhc.graph import LayerGraph
 from lhc.onnx_io import load_model, read_graph
-from lhc.plan import Plan
+from lhc.plan import Estimate, Plan
 from lhc.report.building import build_report
 from lhc.report.content import missing
 from lhc.report.document import Report
@@ -167,8 +167,9 @@ def test_the_first_lines_say_decision_reason_and_certainty(full: Report) -> None
     [
         ({"within_budget": False, "drop": 0.05}, ("budget not met", "bad")),
         ({"within_budget": False}, ("not shown to be within the budget", "bad")),
+        ({"limits": {"tiles": 4.0}, "limits_kept": False}, ("beyond the limits", "bad")),
     ],
-    ids=["beyond it", "undecided"],
+    ids=["beyond it", "undecided", "too many tiles"],
 )
 def test_a_budget_that_is_not_met(full: Report, changes: dict[str, object], expected: tuple[str, str]) -> None:
     assert full.plan.outcome is not None
@@ -208,3 +209,18 @@ def test_five_hundred_layers_take_seconds_and_three_megabytes(
 
 def test_the_same_report_gives_the_same_bytes(full: Report, tmp_path: Path) -> None:
     assert html(full) == html(Report.model_validate_json(full.to_json()))
+
+
+def test_how_the_placement_was_found_is_said(full: Report) -> None:
+    assert full.plan.outcome is not None
+    estimate = Estimate(metric="kl", damage=0.1, predicted_drop=0.01, factor=0.1, spread=0.2, placements=7)
+    changes = {"limits": {"tiles": 4.0}, "groups": (("a", "b"),), "evaluations": 9, "estimate": estimate}
+    plan = full.plan.model_copy(update={"outcome": full.plan.outcome.model_copy(update=changes)})
+    text = markdown(full.model_copy(update={"plan": plan}))
+    for fact in (
+        "- strategy: sensitivity, for macs, 9 placements judged",
+        "- limits: tiles 4: kept",
+        "- moved together: a, b",
+        "- estimate: a drop of 1.00 points from the sensitivities, 20 % off on average over 7 placements",
+    ):
+        assert fact in text
