@@ -235,7 +235,7 @@ def figure(folder: Path, out: Path) -> None:
         whole, converters = document["layers"][metric]["whole"], document["layers"][metric]["converters"]
         for number, (layers, label) in enumerate(_by_kind(whole)):
             colour = f"C{number}"
-            for layer, x in zip(layers, _places(layers, number), strict=True):
+            for layer, x in zip(layers, _places(layers, number, _blocks(whole)), strict=True):
                 low, high = whole[layer]["interval"]
                 panel.plot([x, x], [max(low, 1e-9), high], color=colour, linewidth=1)
                 panel.plot(x, whole[layer]["mean"], "o", color=colour, markersize=5)
@@ -257,9 +257,9 @@ def _by_kind(layers: Iterable[str]) -> list[tuple[list[str], str]]:
     return list(zip(found, KINDS, strict=True))
 
 
-def _places(layers: Sequence[str], number: int) -> list[float]:
+def _places(layers: Sequence[str], number: int, blocks: int) -> list[float]:
     """Blocks are one apart; a head stands behind the last."""
-    return [int(block(layer) or 0) + 0.11 * (number - 3) if block(layer) else -0.5 for layer in layers]
+    return [int(block(layer)) + 0.11 * (number - 3) if block(layer) else blocks - 0.45 for layer in layers]
 
 
 def _blocks(layers: Iterable[str]) -> int:
