@@ -63,7 +63,7 @@ class MobileBert(ZooEntry):
         return export_spans(load_checkpoint(weights or own))
 
     def task(self) -> Task:
-        """The 10,570 questions of SQuAD's development set, judged by F1; 56 paragraphs are cut.
+        """The 10,570 questions of SQuAD's development set, judged by F1; 56 of them have a paragraph that is cut.
 
         Raises:
             DataError: text or vocabulary is not found.
