@@ -33,7 +33,7 @@ __all__ = [
 RankingMethod = Literal["auto", "measure", "fisher"]
 
 CHECKED = 5
-"""Layers that are measured to check a prediction; with fewer than twice as many, all are measured."""
+"""Layers that are measured to check a prediction; with fewer than three times as many, all are measured."""
 GOOD_CORRELATION = 0.9
 GOOD_RATIO = (0.67, 1.5)
 """Least rank correlation, and bounds of the geometric mean of the ratios, at which predictions are used."""
@@ -93,7 +93,7 @@ def measures_all(
     bench: Bench, graph: LayerGraph, names: Sequence[str], method: RankingMethod, half_width: float | None
 ) -> bool:
     """Whether every layer is measured without a prediction; arguments as those of `sensitivities`."""
-    few = len(graph.tied(names)) < 2 * CHECKED
+    few = len(graph.tied(names)) < 3 * CHECKED
     return method == "measure" or half_width is not None or few or bench.metric.name not in METRICS
 
 

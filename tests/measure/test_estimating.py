@@ -20,11 +20,11 @@ pytestmark = pytest.mark.analog
 def bench(samples: int = 1100, draws: int = 6) -> Bench:
     text = '<ir_version: 8, opset_import: ["" : 17]> g (float[N, 4, 12, 12] x) => (float[N, 3] y) {\n'
     body = [f"[l{i}] c{i} = Conv <pads = [1, 1, 1, 1]> ({f'r{i - 1}' if i else 'x'}, w{i})\n r{i} = Relu (c{i})"
-            for i in range(12)]  # fmt: skip
-    end = "p = GlobalAveragePool (r11)\n f = Flatten (p)\n y = MatMul (f, v)\n}"
+            for i in range(15)]  # fmt: skip
+    end = "p = GlobalAveragePool (r14)\n f = Flatten (p)\n y = MatMul (f, v)\n}"
     model = onnx.parser.parse_model(text + "\n".join([*body, end]))
     rng = np.random.default_rng(0)
-    for name, shape in {**{f"w{i}": (4, 4, 3, 3) for i in range(12)}, "v": (4, 3)}.items():
+    for name, shape in {**{f"w{i}": (4, 4, 3, 3) for i in range(15)}, "v": (4, 3)}.items():
         array = (rng.normal(size=shape) / np.sqrt(np.prod(shape[1:]))).astype(np.float32)
         model.graph.initializer.append(numpy_helper.from_array(array, name))
     x = rng.normal(size=(samples, 4, 12, 12)).astype(np.float32)

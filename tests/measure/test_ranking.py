@@ -18,11 +18,11 @@ from lhc.plan import Sensitivity
 from lhc.results import SensitivityTable
 from lhc.task import Task
 
-LAYERS = 11
+LAYERS = 15
 
 
 def bench(
-    behind: str = "y = Identity (t11)",
+    behind: str = "y = Identity (t15)",
     metric: str = "kl",
     told: Callable[[str], None] | None = None,
     **more: tuple[int, ...],
@@ -88,7 +88,7 @@ def test_an_unconfirmed_prediction_is_measured(monkeypatch: pytest.MonkeyPatch) 
 @pytest.mark.analog
 def test_a_network_without_gradients_is_measured() -> None:
     text = """zero = Constant <value_ints = [0]> ()
-      u = Unsqueeze (t11, zero)
+      u = Unsqueeze (t15, zero)
       [recurrent] r, s, q = LSTM <hidden_size = 8> (u, v, o)
       y = Squeeze (s, zero)"""
     here = bench(text, v=(1, 32, 8), o=(1, 32, 8))
@@ -105,7 +105,7 @@ def test_a_network_without_gradients_is_measured() -> None:
 @pytest.mark.analog
 def test_layers_without_a_gradient_are_measured() -> None:
     """Rounding behind a layer hides it from gradients, not from measurements."""
-    here = bench("[hidden] h = MatMul (x, v)\n r = Round (h)\n y = Add (r, t11)", v=(8, 8))
+    here = bench("[hidden] h = MatMul (x, v)\n r = Round (h)\n y = Add (r, t15)", v=(8, 8))
     found = sensitivities(here, here.graph, names(here))
     assert {name for name, figure in found.layers.items() if figure.method == "measure"} == {"hidden"}
     assert found.layers["hidden"].mean > 0
@@ -117,7 +117,7 @@ def test_layers_without_a_gradient_are_measured() -> None:
 @pytest.mark.parametrize("why", ["few layers", "half width", "metric"])
 def test_measured_where_there_is_nothing_to_predict(why: str) -> None:
     here = bench(metric="agreement" if why == "metric" else "kl")
-    chosen = names(here)[:3] if why == "few layers" else names(here)[:10]
+    chosen = names(here)[:3] if why == "few layers" else names(here)
     found = sensitivities(here, here.graph, chosen, half_width=0.9 if why == "half width" else None)
     assert {figure.method for figure in found.layers.values()} == {"measure"}
     assert found.agreement is None
