@@ -28,15 +28,18 @@ _LAZY = {
     "Task": "lhc.task",
     "analog_outputs": "lhc.api",
     "analyze": "lhc.api",
+    "attribute": "lhc.api",
     "compile": "lhc.api",
     "diff": "lhc.api",
     "estimate": "lhc.api",
     "evaluate": "lhc.api",
+    "pareto": "lhc.api",
     "partition": "lhc.api",
     "partition_retrained": "lhc.api",
     "reapply": "lhc.api",
     "report_of": "lhc.api",
     "retrain": "lhc.api",
+    "robustness": "lhc.api",
     "sensitivity": "lhc.api",
     "split": "lhc.api",
 }
@@ -46,15 +49,18 @@ __all__ = ["__version__", *_LAZY]
 if TYPE_CHECKING:
     from lhc.api import analog_outputs as analog_outputs
     from lhc.api import analyze as analyze
+    from lhc.api import attribute as attribute
     from lhc.api import compile as compile
     from lhc.api import diff as diff
     from lhc.api import estimate as estimate
     from lhc.api import evaluate as evaluate
+    from lhc.api import pareto as pareto
     from lhc.api import partition as partition
     from lhc.api import partition_retrained as partition_retrained
     from lhc.api import reapply as reapply
     from lhc.api import report_of as report_of
     from lhc.api import retrain as retrain
+    from lhc.api import robustness as robustness
     from lhc.api import sensitivity as sensitivity
     from lhc.api import split as split
     from lhc.errors import LhcError as LhcError

@@ -8,6 +8,7 @@ Every error is an `LhcError`.
 
 from lhc.api.compiling import compile, compile_draws, placed, split
 from lhc.api.estimating import estimate
+from lhc.api.exploring import attribute, pareto, robustness
 from lhc.api.looking import analyze
 from lhc.api.measuring import analog_outputs, evaluate, sensitivity
 from lhc.api.placing import DEFAULT_MAX_DROP, partition
@@ -20,17 +21,20 @@ __all__ = [
     "DEFAULT_MAX_DROP",
     "analog_outputs",
     "analyze",
+    "attribute",
     "compile",
     "compile_draws",
     "diff",
     "estimate",
     "evaluate",
+    "pareto",
     "partition",
     "partition_retrained",
     "placed",
     "reapply",
     "report_of",
     "retrain",
+    "robustness",
     "sensitivity",
     "split",
 ]

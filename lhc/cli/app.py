@@ -3,15 +3,16 @@
 import logging
 import sys
 
-from lhc.cli import compiling, looking, measuring, placing, reapplying, reporting, retraining
+from lhc.cli import compiling, exploring, looking, measuring, placing, reapplying, reporting, retraining
 from lhc.cli.base import app
 
 __all__ = ["app", "main"]
 
 COMMANDS = (
     *compiling.__all__,
+    *exploring.__all__,
     *looking.__all__,
-    *measuring.__all__,
+    *measuring.COMMANDS,
     *placing.__all__,
     *reapplying.__all__,
     *reporting.COMMANDS,

@@ -42,7 +42,8 @@ from lhc.cli.progress import reporter
 from lhc.cli.reporting import ReportOption, check_report, report_measured
 from lhc.errors import UsageError
 
-__all__ = ["run", "sensitivity"]
+COMMANDS = ("run", "sensitivity")
+__all__ = ["COMMANDS", "parse_times", "run", "sensitivity"]
 
 
 @app.command()
@@ -169,7 +170,7 @@ def run(
     documents.warn_if_doubtful(opened.model, hint)
     if not (all_analog or has_annotations(opened.model)):
         hint(f"note: {model} carries no placement, so everything runs digital; see 'lhc partition' and --all-analog")
-    times = _times(t_inference)
+    times = parse_times(t_inference)
     placement = "all-analog" if all_analog else None
     only_outputs = outputs is not None and metric is None and not documents.has_labels(opened, data, label_key)
     shared: dict[str, Any] = {
@@ -214,7 +215,12 @@ def run(
             report_measured(opened, Path(opened.model.label).name, how.work_dir, report, times=evaluations)
 
 
-def _times(option: str | None) -> list[float] | None:
+def parse_times(option: str | None) -> list[float] | None:
+    """Times of inference, in seconds; None where none are named.
+
+    Raises:
+        UsageError: not numbers.
+    """
     if option is None:
         return None
     try:

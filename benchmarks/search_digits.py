@@ -1,0 +1,195 @@
+"""Strategies on the digits network, all judged by the same samples and chips: tables of docs/search.md.
+
+    python benchmarks/search_digits.py [-o RESULT.json]
+
+1. Blocks of the network move together, which leaves 256 placements. All are measured once; ``milp`` and exhaustive
+   search are then judged by that table, at ten budgets.
+2. All 14 layers free, four budgets and five seeds: the objective that ``milp`` and LionHeart's walk reach, and how many
+   placements each had to measure.
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import lhc
+from lhc.measure import Bench, Budget, evaluation, measure_sensitivity, ranking_metric, split_task
+from lhc.passes import Goal, SearchOptions, damage_of, make_strategy, wanted_together
+from lhc.plan import Plan
+from lhc.preparing import Request, Work, prepare
+from lhc.results import Evaluation, Verdict
+from lhc.tables import Table
+
+BUDGETS = (0.0025, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.04, 0.05, 0.06)
+WALK_BUDGETS = (0.005, 0.01, 0.02, 0.05)
+SEEDS = range(5)
+DRAWS = 5
+
+
+@dataclass
+class Measured:
+    """Evaluations of placements on fixed samples and chips; each placement is measured once.
+
+    Attributes:
+        bench: samples and chips.
+        found: what was measured.
+    """
+
+    bench: Bench
+    found: dict[frozenset[str], Evaluation] = field(default_factory=dict)
+
+    def evaluate(self, placement: frozenset[str]) -> Evaluation:
+        """Value and drop of a placement."""
+        if placement not in self.found:
+            measured = self.bench.measure(placement, range(self.bench.draws))
+            self.found[placement] = evaluation(measured, self.bench, False)
+        return self.found[placement]
+
+
+@dataclass
+class TableJudge:
+    """Judges by measured evaluations, and remembers what it was asked.
+
+    Attributes:
+        measured: evaluations.
+        budget: the drop that is allowed.
+        asked: placements, each once.
+    """
+
+    measured: Measured
+    budget: Budget
+    asked: set[frozenset[str]] = field(default_factory=set)
+
+    def within(self, placement: frozenset[str]) -> Verdict:
+        """Judge the network with exactly these layers analog."""
+        self.asked.add(placement)
+        found = self.measured.evaluate(placement)
+        return Verdict(self.budget.status(found), found)
+
+
+def ranked(seed: int) -> tuple[Work, Measured]:
+    """Digits with sensitivities on the ranking samples, and a bench on the samples of the search."""
+    work = prepare(Request("digits", None, draws=DRAWS, seed=seed), None)
+    splits = split_task(work.task)
+    select = work.bench(splits.select)
+    samples = splits.rank.with_metric(ranking_metric(select.example_output))
+    table = measure_sensitivity(work.bench(samples), work.graph, work.measurable)
+    plan = work.plan.with_sensitivities(table.layers)
+    return Work(work.request, work.model, work.graph, plan, work.task, work.t_s), Measured(select)
+
+
+def share(plan: Plan, analog: frozenset[str]) -> float:
+    """Share of MACs that are analog."""
+    return sum(layer.macs for layer in plan.layers if layer.name in analog) / plan.macs
+
+
+def against_enumeration() -> list[dict[str, object]]:
+    """``milp`` and the optimum of all 256 placements of blocks, at every budget."""
+    work, measured = ranked(0)
+    together = wanted_together(work.graph, work.plan, ["block"])
+    rows = []
+    for max_drop in BUDGETS:
+        options = SearchOptions(Goal(), together, max_drop)
+        found = {}
+        for name in ("milp", "exhaustive"):
+            judge = TableJudge(measured, Budget(max_drop))
+            found[name] = make_strategy(name, judge, options).run(work.graph, work.plan).plan.analog
+            if name == "milp":
+                asked = len(judge.asked)
+        blocks = {
+            layer.block or layer.name for layer in work.plan.layers if layer.name in found["milp"] ^ found["exhaustive"]
+        }
+        rows.append(
+            {
+                "max_drop": max_drop,
+                "milp": share(work.plan, found["milp"]),
+                "optimum": share(work.plan, found["exhaustive"]),
+                "blocks_apart": len(blocks),
+                "judged": asked,
+            }
+        )
+        print(rows[-1], flush=True)
+    return rows
+
+
+def against_the_walk() -> list[dict[str, object]]:
+    """All strategies that search, at every budget and seed."""
+    rows: list[dict[str, object]] = []
+    for seed in SEEDS:
+        work, measured = ranked(seed)
+        for max_drop in WALK_BUDGETS:
+            for name in ("milp", "sensitivity", "lionheart", "random"):
+                judge = TableJudge(measured, Budget(max_drop))
+                options = SearchOptions(max_drop=max_drop, seed=seed)
+                analog = make_strategy(name, judge, options).run(work.graph, work.plan).plan.analog
+                rows.append(
+                    {
+                        "seed": seed,
+                        "max_drop": max_drop,
+                        "strategy": name,
+                        "share": share(work.plan, analog),
+                        "drop": measured.evaluate(analog).drop,
+                        "damage": damage_of(work.graph, work.plan, analog),
+                        "judged": len(judge.asked),
+                    }
+                )
+            print(rows[-4:], flush=True)
+    return rows
+
+
+def enumeration_table(rows: Sequence[dict[str, object]]) -> Table:
+    """One row a budget."""
+    headers = ["budget (points)", "MACs analog, milp", "optimum", "blocks apart", "judged of 256"]
+    cells = [
+        [
+            f"{100 * float(str(r['max_drop'])):g}",
+            f"{100 * float(str(r['milp'])):.1f} %",
+            f"{100 * float(str(r['optimum'])):.1f} %",
+            str(r["blocks_apart"]),
+            str(r["judged"]),
+        ]
+        for r in rows
+    ]
+    return Table(headers, cells, right=(0, 1, 2, 3, 4))
+
+
+def walk_table(rows: Sequence[dict[str, object]]) -> Table:
+    """Means over seeds, and in how many cases a strategy reaches what the walk does."""
+    walk = {(r["seed"], r["max_drop"]): float(str(r["share"])) for r in rows if r["strategy"] == "lionheart"}
+    cells = []
+    for name in ("milp", "sensitivity", "lionheart", "random"):
+        mine = [r for r in rows if r["strategy"] == name]
+        reached = sum(float(str(r["share"])) >= walk[r["seed"], r["max_drop"]] - 1e-12 for r in mine)
+        means = [sum(float(str(r["share"])) for r in mine if r["max_drop"] == b) / len(SEEDS) for b in WALK_BUDGETS]
+        judged = sum(int(str(r["judged"])) for r in mine) / len(mine)
+        cells.append([name, *(f"{100 * m:.1f} %" for m in means), f"{reached} of {len(mine)}", f"{judged:.1f}"])
+    headers = ["strategy", *(f"{100 * b:g} points" for b in WALK_BUDGETS), "at least the walk", "judged"]
+    return Table(headers, cells, right=range(1, len(headers)))
+
+
+def main() -> None:
+    """Measure, print the tables, write the rows."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("-o", "--out", type=Path)
+    parser.add_argument("--part", choices=("enumeration", "walk", "both"), default="both")
+    options = parser.parse_args()
+    parts: dict[str, tuple[Callable[[], list[dict[str, object]]], Callable[..., Table]]] = {
+        "enumeration": (against_enumeration, enumeration_table),
+        "walk": (against_the_walk, walk_table),
+    }
+    found: dict[str, object] = {"lhc": lhc.__version__}
+    for name, (measure, table) in parts.items():
+        if options.part in (name, "both"):
+            begun = time.process_time()
+            rows = measure()
+            found[name] = {"rows": rows, "cpu_s": time.process_time() - begun}
+            print(table(rows).render("markdown"), f"\n{time.process_time() - begun:.0f} CPU seconds", flush=True)
+    if options.out is not None:
+        options.out.write_text(json.dumps(found, indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,202 @@
+"""JSON documents, tables and lines of pareto, robustness and attribute."""
+
+import glob
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from lhc.cli.output import emit
+from lhc.errors import UsageError
+from lhc.results import Attribution, Front, FrontPoint, Robustness
+from lhc.store import fingerprint
+from lhc.store.fronts import Answer, StoredFront, answer, read_fronts, store_front
+from lhc.tables import Table
+
+__all__ = [
+    "answer_budget",
+    "attribution_document",
+    "attribution_table",
+    "front_document",
+    "front_footer",
+    "front_json",
+    "front_table",
+    "keep",
+    "robustness_document",
+    "robustness_footer",
+    "robustness_table",
+]
+
+Document = dict[str, object]
+_DEFAULTS = {"hardware": "lionheart", "draws": 10, "seed": 0, "label_key": "labels"}
+
+
+def _dumped(kind: type[object], value: object) -> Document:
+    document: Document = TypeAdapter(kind).dump_python(value, mode="json")
+    return document
+
+
+def front_document(front: Front) -> Document:
+    """Of ``lhc pareto``."""
+    return _dumped(Front, front)
+
+
+def front_json(front: Front) -> bytes:
+    """What ``--out`` writes."""
+    return TypeAdapter(Front).dump_json(front, indent=1)
+
+
+def _value(value: float, percent: bool) -> str:
+    return f"{100 * value:.2f} %" if percent else f"{value:.4g}"
+
+
+def front_table(front: Front) -> Table:
+    """The verified points, by growing damage."""
+    return Table(
+        _HEADERS, [_front_row(point, _percent(front)) for point in front.verified], right=(0, 1, 2, 3, 4, 5, 6)
+    )
+
+
+_HEADERS = ["layers", "MACs analog", "tiles", "ms", "µJ", "estimated drop", "verified drop", "interval"]
+
+
+def _percent(front: Front) -> bool:
+    """Whether drops are shares."""
+    return any(point.evaluation is not None and point.evaluation.percent for point in front.points)
+
+
+def _front_row(point: FrontPoint, percent: bool) -> list[str]:
+    found = point.evaluation
+    interval = None if found is None else found.drop_interval
+    return [
+        str(len(point.analog)),
+        f"{100 * point.analog_mac_fraction:.1f} %",
+        str(point.tiles),
+        "-" if point.latency_s is None else f"{1e3 * point.latency_s:.4g}",
+        "-" if point.energy_j is None else f"{1e6 * point.energy_j:.4g}",
+        "-" if point.predicted_drop is None else _value(point.predicted_drop, percent),
+        "-" if found is None else _value(found.drop, percent),
+        "-" if interval is None else " to ".join(_value(bound, percent) for bound in interval),
+    ]
+
+
+def front_footer(front: Front) -> str:
+    """The lines under the table of ``lhc pareto``."""
+    count = f"{len(front.verified)} of {len(front.points)} points of the front by estimate are verified"
+    lines = [f"{count}; their intervals hold together{'' if front.held_out else '; not held out'}"]
+    if front.calibration is not None:
+        lines.append(str(front.calibration))
+    return "\n".join(lines)
+
+
+def keep(front: Front, source: str, hardware: str, options: Mapping[str, object], folder: Path) -> None:
+    """Keep a front beside the results, with the options that name samples, hardware and seeds."""
+    command: list[str] = []
+    for name, value in options.items():
+        if value is not None and value != _DEFAULTS.get(name):
+            command += [f"--{name.replace('_', '-')}", str(value)]
+    facts: dict[str, Any] = {"command": command, "objective": front.objective, "limits": dict(front.limits)}
+    store_front(folder, fingerprint(facts), StoredFront(source, hardware, tuple(command), front))
+
+
+def answer_budget(model: str, folder: Path, max_drop: float, objective: str, form: str) -> None:
+    """Print the best placement that was verified within a budget, and how a better estimated one is verified.
+
+    Raises:
+        UsageError: nothing was measured for the model, or nothing holds the budget.
+    """
+    found = answer(read_fronts(folder, _source(model)), max_drop, objective)
+    command = None if found.estimated is None else _command(model, found, found.estimated, max_drop)
+    document: Document = {"max_drop": max_drop, "hardware": found.stored.hardware, "command": command}
+    for name, point in (("verified", found.verified), ("estimated", found.estimated)):
+        document[name] = None if point is None else _dumped(FrontPoint, point)
+    percent = _percent(found.stored.front)
+    rows = [_front_row(point, percent) for point in (found.verified, found.estimated) if point is not None]
+    lines = []
+    if found.verified is not None:
+        lines.append(f"verified within {max_drop:g}: {', '.join(found.verified.analog) or 'all digital'}")
+    if command is not None:
+        lines.append(f"estimated to be better; this verifies it:\n{command}")
+    if not rows:
+        raise UsageError(f"no point of the front is shown or estimated to hold --max-drop {max_drop:g}")
+    emit(document, Table(_HEADERS, rows, right=(0, 1, 2, 3, 4, 5, 6)), "\n".join(lines), form)
+
+
+def _source(model: str) -> str:
+    from lhc.onnx_io import load_model
+
+    if Path(model).is_file():
+        return load_model(model).source
+    from lhc.models import zoo_entry
+
+    return load_model(zoo_entry(model).model(None), label=model).source
+
+
+def _command(model: str, found: Answer, point: FrontPoint, max_drop: float) -> str:
+    """The command that verifies a placement: exactly these layers, judged against the budget."""
+    layers = [part for name in point.analog for part in ("--include", glob.escape(name))]
+    fixed = ["--strategy", "all-analog", "--max-drop", f"{max_drop:g}"]
+    return shlex.join(["lhc", "partition", model, *found.stored.command, *fixed, *layers])
+
+
+def robustness_document(found: Robustness) -> Document:
+    """Of ``lhc robustness``."""
+    return _dumped(Robustness, found)
+
+
+def robustness_table(found: Robustness) -> Table:
+    """Rows over time, then over noise."""
+    rows = []
+    for at in found.times:
+        gain = "-" if at.gain is None or at.gain_range is None else f"{at.gain:.3f} ({at.gain_range[1]:.3f})"
+        e = at.evaluation
+        rows.append([f"t = {e.t_s:g} s", _value(e.mean, e.percent), _interval(e.drop_interval, e.percent), gain])
+    for scale in found.scales:
+        e = scale.evaluation
+        within = "within the budget" if scale.within else "not shown to be within"
+        rows.append(
+            [
+                f"noise x {scale.scale:.3g}, {within}",
+                _value(e.mean, e.percent),
+                _interval(e.drop_interval, e.percent),
+                "-",
+            ]
+        )
+    return Table(
+        ["condition", "value", "drop, interval over chips", "compensation gain, mean (greatest)"], rows, right=(1,)
+    )
+
+
+def _interval(bounds: tuple[float, float] | None, percent: bool) -> str:
+    return "-" if bounds is None else " to ".join(_value(bound, percent) for bound in bounds)
+
+
+def robustness_footer(found: Robustness) -> str:
+    """The margin in a sentence, and the spread over chips."""
+    chips = found.chips
+    drops = sorted(chips.drops)
+    spread = f"drops from {_value(drops[0], chips.percent)} to {_value(drops[-1], chips.percent)}"
+    within = f"{round(found.chips_within * chips.draws)} of {chips.draws} chips are within the budget, {spread}"
+    fails = "" if found.fails_at is None else f"; not shown at {found.fails_at:.3g}"
+    return (
+        f"digital {chips.metric} {_value(chips.baseline, chips.percent)}; {chips.samples} samples, seed {chips.seed}\n"
+        f"{within}\nmargin: the budget of {found.max_drop:g} is held up to {found.margin:.3g} times the noise{fails}"
+    )
+
+
+def attribution_document(found: Attribution) -> Document:
+    """Of ``lhc attribute``."""
+    return _dumped(Attribution, found)
+
+
+def attribution_table(found: Attribution) -> Table:
+    """One row a layer: damage, and how much of it goes away with each effect."""
+    effects = list(next(iter(found.layers.values())).effects) if found.layers else []
+    rows = [
+        [name, f"{one.damage.mean:.3g}", *(f"{one.effects[e].mean:.2g}" for e in effects), f"{one.rest.mean:.2g}"]
+        for name, one in found.layers.items()
+    ]
+    headers = ["layer", found.metric, *effects, "without all"]
+    return Table(headers, rows, right=range(1, len(headers)))

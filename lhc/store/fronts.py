@@ -1,0 +1,123 @@
+"""Fronts that were measured, kept beside the log of results: one JSON file each, to answer new budgets from."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
+
+from lhc.errors import UsageError
+from lhc.files import write_file
+from lhc.results import Front, FrontPoint
+
+__all__ = ["Answer", "StoredFront", "answer", "read_fronts", "store_front"]
+
+FOLDER = "fronts"
+
+
+@dataclass(frozen=True)
+class StoredFront:
+    """A front and what it was measured with.
+
+    Attributes:
+        source: hash of the network.
+        hardware: its name.
+        command: the options that name samples, hardware and seeds, as on the command line.
+        front: what was found.
+    """
+
+    source: str
+    hardware: str
+    command: tuple[str, ...]
+    front: Front
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What fronts say about a budget.
+
+    Attributes:
+        stored: the front that has the best verified point.
+        verified: the best point that is shown to hold the budget; None if none is.
+        estimated: a better one that is only estimated to hold it; None if there is none.
+    """
+
+    stored: StoredFront
+    verified: FrontPoint | None
+    estimated: FrontPoint | None
+
+
+_ADAPTER = TypeAdapter(StoredFront)
+
+
+def store_front(folder: Path, key: str, stored: StoredFront) -> Path:
+    """Keep a front; one of the same settings is replaced.
+
+    Args:
+        folder: the folder of results.
+        key: stands for the settings, 64 hexadecimal digits.
+        stored: the front.
+    """
+    place = folder / FOLDER
+    place.mkdir(parents=True, exist_ok=True)
+    path = place / f"{stored.source[:16]}-{key[:16]}.json"
+    write_file(path, lambda file: file.write(_ADAPTER.dump_json(stored, indent=1)))
+    return path
+
+
+def read_fronts(folder: Path, source: str) -> list[StoredFront]:
+    """The fronts of a network, the newest first; files that are no fronts are passed over.
+
+    Raises:
+        UsageError: there are none.
+    """
+    paths = sorted((folder / FOLDER).glob(f"{source[:16]}-*.json"), key=lambda path: -path.stat().st_mtime_ns)
+    found = []
+    for path in paths:
+        try:
+            found.append(_ADAPTER.validate_json(path.read_bytes()))
+        except (OSError, ValidationError):
+            continue
+    if not found:
+        raise UsageError(
+            f"{folder}: holds no front of this network; 'lhc pareto MODEL --work-dir {folder}' measures one"
+        )
+    return found
+
+
+def answer(fronts: list[StoredFront], max_drop: float, objective: str) -> Answer:
+    """The best that is verified within a budget, and what is estimated to be better, on the newest front.
+
+    Args:
+        fronts: the newest first.
+        max_drop: the budget, in the metric's unit.
+        objective: what is to be best.
+
+    Raises:
+        UsageError: no front has that objective.
+    """
+    stored = next((one for one in fronts if one.front.objective == objective), None)
+    if stored is None:
+        raise UsageError(f"no front of objective {objective} is kept; measured are: {fronts[0].front.objective}")
+    front = stored.front
+
+    def worth(point: FrontPoint) -> float:
+        found = {"macs": point.analog_mac_fraction, "latency": point.latency_s, "energy": point.energy_j}[objective]
+        return float("-inf") if found is None else found if objective == "macs" else -found
+
+    holding = [p for p in front.verified if p.evaluation is not None and _bound(p) <= max_drop]
+    verified = max(holding, key=worth, default=None)
+    hoped = [
+        p
+        for p in front.points
+        if p.evaluation is None
+        and p.predicted_drop is not None
+        and p.predicted_drop <= max_drop
+        and (verified is None or worth(p) > worth(verified))
+    ]
+    return Answer(stored, verified, max(hoped, key=worth, default=None))
+
+
+def _bound(point: FrontPoint) -> float:
+    assert point.evaluation is not None
+    interval = point.evaluation.drop_interval
+    return float("inf") if interval is None else interval[1]
