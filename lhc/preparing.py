@@ -10,7 +10,7 @@ from lhc import __version__
 from lhc.errors import UsageError
 from lhc.graph import LayerGraph
 from lhc.hardware import Hardware
-from lhc.measure import Bench, Progress, Running, silent, split_task
+from lhc.measure import Bench, Progress, Running, ranking_metric, silent, split_task
 from lhc.measure.data import DataSource
 from lhc.metrics import get_metric
 from lhc.model import OnnxModel
@@ -110,6 +110,10 @@ class Work:
     def measurable(self) -> list[str]:
         """Layers that are free, or forced to be analog, in file order."""
         return [layer.name for layer in self.plan.layers if measurable(layer)]
+
+    def ranking_task(self) -> Task:
+        """The samples, judged by what layers are ranked by."""
+        return self.task.with_metric(ranking_metric(self.bench(self.task).example_output))
 
     def bench(self, task: Task, limited: bool = True) -> Bench:
         """A bench for some of the samples, or another metric; ``limited``: it ends when the user's time is over.

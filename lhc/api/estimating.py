@@ -73,13 +73,11 @@ def estimate(
     check_method(method)
     if strategy not in STRATEGIES:
         raise UsageError(f"unknown strategy {strategy!r}; choose one of {', '.join(STRATEGIES)}")
-    if command == "sensitivity" and metric is None:
-        metric = "kl"
     with execution.start() as running:
         request = Request(
             model,
             data,
-            metric,
+            "kl" if command == "sensitivity" and metric is None else metric,
             higher_is_better,
             output,
             hardware if follow is None else follow.hardware,
@@ -100,7 +98,7 @@ def estimate(
             work = prepare(request, t_inference)
             layers = len(work.measurable)
             if work.measurable and command == "sensitivity":
-                bench = work.bench(work.task)
+                bench = work.bench(work.task if metric is not None else work.ranking_task())
                 steps += ranking_steps(bench, work.graph, work.measurable, method, half_width)
             elif work.measurable:
                 steps += _partition_steps(work, strategy, method)

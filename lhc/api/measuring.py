@@ -26,7 +26,7 @@ def sensitivity(
     model: ModelSource,
     data: DataSource | None = None,
     *,
-    metric: str = "kl",
+    metric: str | None = None,
     higher_is_better: bool | None = None,
     output: str | None = None,
     hardware: HardwareSource = "lionheart",
@@ -47,7 +47,7 @@ def sensitivity(
     Args:
         model: the network.
         data: samples, targets if the metric needs them.
-        metric: in whose unit damage is measured.
+        metric: in whose unit damage is measured; ``kl`` where the output can hold classes, else ``nmse``.
         higher_is_better: direction of a metric given as ``module:function``.
         output: the output that is scored; the first by default.
         hardware: preset, YAML file or description.
@@ -71,7 +71,7 @@ def sensitivity(
         request = Request(
             model,
             data,
-            metric,
+            metric or "kl",
             higher_is_better,
             output,
             hardware,
@@ -84,7 +84,8 @@ def sensitivity(
             running=running,
         )
         work = prepare(request, t_inference)
-        return sensitivities(work.bench(work.task), work.graph, work.measurable, method, confidence, half_width)
+        task = work.task if metric is not None else work.ranking_task()
+        return sensitivities(work.bench(task), work.graph, work.measurable, method, confidence, half_width)
 
 
 def evaluate(

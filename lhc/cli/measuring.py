@@ -51,7 +51,10 @@ __all__ = ["COMMANDS", "parse_times", "run", "sensitivity"]
 def sensitivity(
     model: Model,
     data: Data = None,
-    metric: Annotated[str, typer.Option("--metric", metavar="M", help="In whose unit damage is measured.")] = "kl",
+    metric: Annotated[
+        str | None,
+        typer.Option("--metric", metavar="M", help="In whose unit damage is measured: kl, or nmse without classes."),
+    ] = None,
     higher_is_better: Direction = None,
     scored_output: ScoredOutput = None,
     half_width: Annotated[

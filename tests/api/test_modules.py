@@ -124,6 +124,20 @@ def test_a_transformer_goes_the_whole_way() -> None:
     assert 0 < error < 1
 
 
+@pytest.mark.analog
+def test_layers_of_a_network_that_gives_one_number_are_ranked_by_its_error() -> None:
+    torch.manual_seed(0)
+    module = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.ReLU(), torch.nn.Linear(3, 1), torch.nn.Flatten(0))
+    rng = np.random.default_rng(0)
+    data = {"x": rng.normal(size=(8, 4)).astype(np.float32), "labels": rng.normal(size=8)}
+
+    table = lhc.sensitivity(module, data, draws=2, method="measure")
+
+    assert table.metric == "nmse"
+    assert list(table.layers) == ["0", "2"]
+    assert all(layer.mean > 0 for layer in table.layers.values())
+
+
 def test_a_module_needs_samples(cnn: Cnn) -> None:
     with pytest.raises(UsageError, match=r"Cnn: a PyTorch module is exported on samples"):
         lhc.analyze(cnn)
