@@ -16,7 +16,7 @@ from lhc.metrics import get_metric
 from lhc.model import OnnxModel
 from lhc.onnx_io import read_plan
 from lhc.opening import ModelSource, open_model
-from lhc.passes import FollowPlan, ParityGate, Qualify, Select, initial_plan, run_passes
+from lhc.passes import FollowPlan, ParityGate, Pass, Qualify, Select, initial_plan, run_passes
 from lhc.plan import LayerPlan, Plan
 from lhc.runtime import PARITY_TOLERANCE, parity_errors
 from lhc.task import Task, count_samples
@@ -64,6 +64,7 @@ class Request:
         progress: called as work proceeds.
         follow: a plan whose placement is taken instead of a search.
         running: workers, and the log of results.
+        passes: the user's own, run after the selection.
     """
 
     model: ModelSource
@@ -80,6 +81,7 @@ class Request:
     progress: Progress = silent
     follow: Plan | None = None
     running: Running = field(default_factory=Running)
+    passes: tuple[Pass, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,7 +155,7 @@ def prepare(request: Request, t_inference: float | None) -> Work:
     t_s = _time(machine.t_inference_s if t_inference is None else t_inference, machine)
     work = _read(request, machine, t_s, least_draws=2)
     placing = request.selection if request.follow is None else FollowPlan(request.follow)
-    plan = run_passes([Qualify(), placing], work.graph, work.plan).plan
+    plan = run_passes([Qualify(), placing, *request.passes], work.graph, work.plan).plan
     work = replace(work, plan=plan)
     if not work.measurable:
         return work

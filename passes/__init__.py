@@ -8,10 +8,10 @@ from lhc.passes.gates import ParityGate
 from lhc.passes.grouping import wanted_together
 from lhc.passes.qualify import Qualify, initial_plan
 from lhc.passes.search import Point, SearchSpace, search_space
-from lhc.passes.search_base import Curvature, Goal, SearchOptions, damage_of, kept_limits
+from lhc.passes.search_base import Curvature, Goal, SearchOptions, damage_of, decide, kept_limits
 from lhc.passes.search_front import EstimatedFront, front
 from lhc.passes.select import FollowPlan, Select
-from lhc.passes.strategies import STRATEGIES, Strategy, check_goal, make_strategy
+from lhc.passes.strategies import STRATEGIES, Strategy, check_goal, strategy_of
 
 __all__ = [
     "STRATEGIES",
@@ -31,11 +31,12 @@ __all__ = [
     "Strategy",
     "check_goal",
     "damage_of",
+    "decide",
     "front",
     "initial_plan",
     "kept_limits",
-    "make_strategy",
     "run_passes",
     "search_space",
+    "strategy_of",
     "wanted_together",
 ]

@@ -18,10 +18,10 @@ from typing import ClassVar
 
 from lhc.errors import UsageError
 from lhc.graph import LayerGraph
-from lhc.passes.base import Judge, PassResult
+from lhc.passes.base import PassResult
 from lhc.passes.exhaustive import Exhaustive
 from lhc.passes.hilal import Hilal
-from lhc.passes.search_base import Goal, Group, SearchOptions, Strategy, damage_of, decide, reason
+from lhc.passes.search_base import Goal, Group, Strategy, damage_of, decide, reason
 from lhc.passes.search_milp import Milp
 from lhc.passes.walks import LionHeart, Random
 from lhc.plan import Placement, Plan, Reason
@@ -35,7 +35,7 @@ __all__ = [
     "SensitivityOrder",
     "Strategy",
     "check_goal",
-    "make_strategy",
+    "strategy_of",
 ]
 
 
@@ -171,32 +171,28 @@ STRATEGIES: Mapping[str, type[Strategy]] = {
 }
 
 
-def make_strategy(name: str, judge: Judge, options: SearchOptions = SearchOptions()) -> Strategy:  # noqa: B008
-    """The strategy of that name.
-
-    Args:
-        name: of the strategy.
-        judge: judges joint placements.
-        options: goal, groups, and what else a strategy may be told.
+def strategy_of(strategy: str | type[Strategy]) -> type[Strategy]:
+    """The strategy of that name; a class is its own answer.
 
     Raises:
-        UsageError: there is none; the message lists them. Or it does not take another goal.
+        UsageError: there is none; the message lists them.
     """
-    check_goal(name, options.goal)
-    return STRATEGIES[name](judge, options)
+    if not isinstance(strategy, str):
+        return strategy
+    if strategy not in STRATEGIES:
+        raise UsageError(f"unknown strategy {strategy!r}; choose one of {', '.join(STRATEGIES)}")
+    return STRATEGIES[strategy]
 
 
-def check_goal(name: str, goal: Goal) -> None:
-    """Refuse a strategy that does not exist, or that cannot go for a goal.
+def check_goal(strategy: type[Strategy], goal: Goal) -> None:
+    """Refuse a strategy that cannot go for a goal.
 
     Raises:
         UsageError: so it is; the message lists those that can.
     """
-    if name not in STRATEGIES:
-        raise UsageError(f"unknown strategy {name!r}; choose one of {', '.join(STRATEGIES)}")
-    if goal.needs_costs and not STRATEGIES[name].follows_goal:
+    if goal.needs_costs and not strategy.follows_goal:
         able = ", ".join(other for other, kind in STRATEGIES.items() if kind.follows_goal)
         raise UsageError(
-            f"strategy {name!r} goes for MACs, whatever their latency and energy; these take --objective, --max-latency"
-            f" and --max-energy: {able}"
+            f"strategy {strategy.name!r} goes for MACs, whatever their latency and energy; these take --objective,"
+            f" --max-latency and --max-energy: {able}"
         )

@@ -25,7 +25,18 @@ from lhc.measure.judge import Budget
 from lhc.measure.placing import Found
 from lhc.opening import ModelSource, open_model
 from lhc.outcomes import PartitionResult
-from lhc.passes import STRATEGIES, Goal, SearchOptions, Select, check_goal, damage_of, kept_limits
+from lhc.passes import (
+    STRATEGIES,
+    Goal,
+    Pass,
+    SearchOptions,
+    Select,
+    Strategy,
+    check_goal,
+    damage_of,
+    kept_limits,
+    strategy_of,
+)
 from lhc.plan import Estimate, Outcome, Plan, Sensitivity
 from lhc.preparing import DEFAULT_DRAWS, EVERYTHING, HardwareSource, Request, Work, prepare
 from lhc.results import Infeasibility, SensitivityTable, Verdict
@@ -47,7 +58,7 @@ def partition(
     generalize: bool = False,
     hardware: HardwareSource = "lionheart",
     t_inference: float | None = None,
-    strategy: str = "sensitivity",
+    strategy: str | type[Strategy] = "sensitivity",
     objective: Objective = "macs",
     max_tiles: int | None = None,
     max_latency: float | None = None,
@@ -60,6 +71,7 @@ def partition(
     seed: int = 0,
     label_key: str = "labels",
     selection: Select = EVERYTHING,
+    passes: Sequence[Pass] = (),
     follow: Plan | None = None,
     progress: Progress = silent,
     execution: Execution = HERE,
@@ -78,7 +90,7 @@ def partition(
         generalize: decide by the interval over chips and samples, not over chips on these samples alone.
         hardware: preset, YAML file or description.
         t_inference: seconds after the first read; the hardware's own by default.
-        strategy: how the analog set is found; see ``lhc.passes.strategies``.
+        strategy: how the analog set is found: a name (see ``lhc.passes.strategies``) or a class.
         objective: what the placement is to be best at: ``macs`` (most on tiles), ``latency``, ``energy`` (least).
         max_tiles: most tiles in use, beside the machine's own number.
         max_latency: greatest latency of a sample, in seconds.
@@ -92,17 +104,17 @@ def partition(
         seed: fixes devices and noise.
         label_key: key of the targets in the data.
         selection: which layers are looked at and which are fixed.
+        passes: run after that, before anything is measured.
         follow: a plan, perhaps edited, whose placement is verified and written instead of searching one.
         progress: called as work proceeds.
         execution: processes, memory, time, and where results are kept; results do not depend on it.
     """
-    if strategy not in STRATEGIES:
-        raise UsageError(f"unknown strategy {strategy!r}; choose one of {', '.join(STRATEGIES)}")
+    kind = strategy_of(strategy)
     check_method(method)
     opened = open_model(model, data, label_key)
     budget = budget_of(max_drop, drop_type, check_confidence(confidence), generalize, opened)
     goal = Goal(objective, max_tiles, max_latency, max_energy)
-    check_goal(strategy, goal)
+    check_goal(kind, goal)
     if follow is not None:
         if selection != EVERYTHING:
             raise UsageError(
@@ -128,6 +140,7 @@ def partition(
             progress,
             follow,
             running,
+            tuple(passes),
         )
         work = prepare(request, t_inference)
         splits = split_task(work.task)
@@ -137,16 +150,16 @@ def partition(
         warn_of_few_samples(verify, budget)
         if follow is not None:
             work = replace(work, plan=work.plan.with_sensitivities(_sensitivities(follow)))
-        elif STRATEGIES[strategy].needs_sensitivity and work.plan.eligible:
+        elif kind.needs_sensitivity and work.plan.eligible:
             try:
                 table = ranked(work, splits.rank.with_metric(ranking_metric(verify.example_output)), method)
                 work = replace(work, plan=work.plan.with_sensitivities(table.layers))
             except OutOfTimeError as error:
-                strategy, notes = "all-digital", (*notes, str(error))
-        curved = splits.rank if strategy == "hilal" and follow is None else None
+                kind, notes = STRATEGIES["all-digital"], (*notes, str(error))
+        curved = splits.rank if kind.name == "hilal" and follow is None else None
         options = search_options(work, goal, group, budget.max_drop, curved)
         judge = PlacementJudge(select, budget, "searching:")
-        found = place(work.graph, work.plan, strategy, judge, verify, follow is not None, options)
+        found = place(work.graph, work.plan, kind, judge, verify, follow is not None, options)
         if explain and not found.verdict.accepted and work.plan.layers:
             evaluation = found.verdict.evaluation
             infeasible = explain_infeasibility(
@@ -155,7 +168,7 @@ def partition(
         warn_of_other_samples(found.verdict, budget)
         # Whoever edits a plan may have seen how it did on these samples.
         held_out = splits.held_out and follow is None
-    outcome = outcome_of(found.verdict, budget, work, held_out, "plan" if follow is not None else strategy)
+    outcome = outcome_of(found.verdict, budget, work, held_out, "plan" if follow is not None else kind.name)
     outcome = outcome.model_copy(update=_provenance(work, found, options))
     final = found.plan.model_copy(update={"outcome": outcome})
     return PartitionResult(final, work.graph, work.model, (*work.notes, *notes, *found.notes), table, infeasible)

@@ -13,7 +13,7 @@ from lhc.errors import OutOfTimeError
 from lhc.graph import LayerGraph
 from lhc.measure.judge import Budget, PlacementJudge, judge_once
 from lhc.measure.measurement import Evaluator
-from lhc.passes import PassResult, SearchOptions, damage_of, make_strategy
+from lhc.passes import PassResult, SearchOptions, Strategy, damage_of
 from lhc.plan import Placement, Plan, Reason
 from lhc.results import Calibration, Verdict
 from lhc.stats import one_sided, split_level
@@ -46,7 +46,7 @@ class Found:
 def place(
     graph: LayerGraph,
     plan: Plan,
-    strategy: str,
+    strategy: type[Strategy],
     judge: PlacementJudge,
     verify: Evaluator,
     again: bool = False,
@@ -57,7 +57,7 @@ def place(
     Args:
         graph: the layers.
         plan: qualified, with sensitivities where the strategy needs them.
-        strategy: its name.
+        strategy: how it is searched.
         judge: of the search, with its samples and the budget.
         verify: samples of the verification.
         again: the plan comes from an earlier verification; it is judged on chips that this one did not see either.
@@ -66,7 +66,7 @@ def place(
     budget = judge.budget
     wanted = SearchOptions(max_drop=budget.max_drop) if options is None else options
     try:
-        found = make_strategy(strategy, judge, wanted).run(graph, plan)
+        found = strategy(judge, wanted).run(graph, plan)
     except OutOfTimeError:
         found = _best_so_far(judge, plan)
     fallbacks = found.fallbacks[:MAX_STEPS_BACK]

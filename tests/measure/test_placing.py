@@ -9,7 +9,7 @@ from lhc.graph import Layer, LayerGraph, MatrixShape, WeightRef
 from lhc.hardware import Hardware
 from lhc.measure import Budget, PlacementJudge, SampleScores, measure_sensitivity, place
 from lhc.metrics import METRICS, Metric
-from lhc.passes import Qualify, initial_plan
+from lhc.passes import STRATEGIES, Qualify, initial_plan
 from lhc.plan import Plan
 
 RUNS = 2000
@@ -63,7 +63,7 @@ def run(damages: dict[str, float], seed: int, metric: Metric, strategy: str) -> 
     graph, plan = network(damages)
     select = FakeEvaluator(metric, damages, seed)
     verify = FakeEvaluator(metric, damages, seed, split=1)
-    found = place(graph, plan, strategy, PlacementJudge(select, Budget(BUDGET)), verify)
+    found = place(graph, plan, STRATEGIES[strategy], PlacementJudge(select, Budget(BUDGET)), verify)
     return found.verdict.accepted, found.plan.analog
 
 
@@ -132,7 +132,7 @@ def test_failed_verification_steps_back_to_a_safer_placement() -> None:
     metric = METRICS["accuracy"]
     select = FakeEvaluator(metric, {"a": 0.001, "b": 0.0012}, 3)
     verify = FakeEvaluator(metric, {"a": 0.001, "b": 0.05}, 3, split=1)
-    found = place(graph, plan, "lionheart", PlacementJudge(select, Budget(BUDGET)), verify)
+    found = place(graph, plan, STRATEGIES["lionheart"], PlacementJudge(select, Budget(BUDGET)), verify)
     assert found.verdict.accepted
     assert found.plan.analog == {"a"}
     assert found.notes == ("stepped back after verification: b digital",)
@@ -143,7 +143,7 @@ def test_least_drop_is_kept_when_nothing_holds() -> None:
     metric = METRICS["accuracy"]
     select = FakeEvaluator(metric, {"a": 0.001, "b": 0.001}, 3)
     verify = FakeEvaluator(metric, {"a": 0.05, "b": 0.05}, 3, split=1)
-    found = place(graph, plan, "all-analog", PlacementJudge(select, Budget(BUDGET)), verify)
+    found = place(graph, plan, STRATEGIES["all-analog"], PlacementJudge(select, Budget(BUDGET)), verify)
     assert not found.verdict.accepted
     assert found.plan.analog == {"a", "b"}
 
@@ -160,5 +160,5 @@ def test_a_plan_that_is_fed_back_is_judged_on_chips_of_its_own() -> None:
 
     evaluator = Watching(METRICS["accuracy"], {"a": 0.001}, 1)
     for again in (False, True):
-        place(graph, plan, "all-analog", PlacementJudge(evaluator, Budget(BUDGET)), evaluator, again=again)
+        place(graph, plan, STRATEGIES["all-analog"], PlacementJudge(evaluator, Budget(BUDGET)), evaluator, again=again)
     assert seen == [range(10, 20), range(20, 30)]

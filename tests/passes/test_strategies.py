@@ -21,9 +21,10 @@ from lhc.passes import (
     SearchOptions,
     Select,
     Strategy,
+    check_goal,
     initial_plan,
-    make_strategy,
     run_passes,
+    strategy_of,
     wanted_together,
 )
 from lhc.passes.strategies import AllAnalog, AllDigital, FirstLast, LionHeart, SensitivityOrder
@@ -329,7 +330,7 @@ def test_every_strategy_keeps_to_the_tiles_and_moves_ties_together(
     ]
     graph, plan = network(products, tiles)
     for name in STRATEGIES:
-        strategy = make_strategy(name, judge_of(products, budget), flat(products))
+        strategy = strategy_of(name)(judge_of(products, budget), flat(products))
         result = strategy.run(graph, plan)
         for analog in (result.plan.analog, *result.fallbacks):
             assert plan.tiles_of(graph, analog) <= tiles
@@ -344,7 +345,7 @@ def test_layers_without_room_say_so(name: str) -> None:
     # Two tiles each, three tiles in all: the one with the least damage per MAC, the most MACs, or the first.
     products = [Product("a", 1, 8 * TILE, 2), Product("b", 9, 4 * TILE, 2), Product("c", 9, 2 * TILE, 1)]
     graph, plan = network(products, tiles=3)
-    result = make_strategy(name, judge_of(products, 100)).run(graph, plan)
+    result = strategy_of(name)(judge_of(products, 100)).run(graph, plan)
     assert result.plan.analog == {"a", "c"}
     assert reasons(result)["b"] == "tiles"
     assert "no tiles left" in result.plan.layers[1].detail
@@ -354,7 +355,7 @@ def test_layers_that_share_weights_share_their_room() -> None:
     products = [Product(name, 1, 2 * TILE, 2, "same") for name in "ab"]
     graph, plan = network(products, tiles=2)
     for name in ("sensitivity", "lionheart", "all-analog"):
-        result = make_strategy(name, judge_of(products, 100)).run(graph, plan)
+        result = strategy_of(name)(judge_of(products, 100)).run(graph, plan)
         assert result.plan.analog == frozenset("ab")
 
 
@@ -376,7 +377,7 @@ def test_what_the_user_fixed_stays_and_counts(name: str) -> None:
     graph, plan = network(products)
     fixed = Select(force_analog=("l0",), force_digital=("l1",), exclude=("l2",))
     judge = judge_of(products, 6)
-    result = run_passes([fixed, make_strategy(name, judge, flat(products))], graph, plan)
+    result = run_passes([fixed, strategy_of(name)(judge, flat(products))], graph, plan)
     assert {"l0"} <= result.plan.analog <= {"l0", "l3", "l4"}
     found = reasons(result)
     assert (found["l0"], found["l1"], found["l2"]) == ("forced", "forced", "excluded")
@@ -393,7 +394,7 @@ def test_forced_layers_take_their_tiles_first() -> None:
     graph, plan = network(products, tiles=4)
     forced = Select(force_analog=("l0",)).run(graph, plan).plan
     for name in ("sensitivity", "lionheart", "all-analog"):
-        result = make_strategy(name, judge_of(products, 100)).run(graph, forced)
+        result = strategy_of(name)(judge_of(products, 100)).run(graph, forced)
         assert result.plan.analog == {"l0", "l1"}
 
 
@@ -413,7 +414,7 @@ def test_undecided_counts_as_rejected() -> None:
 def test_nothing_to_place_is_no_error(name: str) -> None:
     graph, plan = network([])
     judge = FakeJudge({}, 1)
-    result = make_strategy(name, judge).run(graph, plan)
+    result = strategy_of(name)(judge).run(graph, plan)
     assert result.plan == plan
     assert judge.asked == []
 
@@ -421,13 +422,13 @@ def test_nothing_to_place_is_no_error(name: str) -> None:
 def test_strategies_are_made_by_name() -> None:
     judge = FakeJudge({}, 1)
     for name, kind in STRATEGIES.items():
-        strategy = make_strategy(name, judge)
+        strategy = strategy_of(name)(judge)
         assert type(strategy) is kind
         assert strategy.name == name
     rules = {"all-analog", "all-digital", "first-last"}
     assert set(STRATEGIES) == {"sensitivity", "milp", "lionheart", "exhaustive", "random", "hilal"} | rules
     with pytest.raises(UsageError, match="unknown strategy 'lion'; choose one of sensitivity, milp, lionheart"):
-        make_strategy("lion", judge)
+        strategy_of("lion")
 
 
 @pytest.mark.parametrize(
@@ -436,7 +437,7 @@ def test_strategies_are_made_by_name() -> None:
 def test_what_goes_for_macs_refuses_another_goal(goal: Goal) -> None:
     for name in ("sensitivity", "lionheart", "random", "first-last"):
         with pytest.raises(UsageError, match=f"'{name}' goes for MACs.*: milp, exhaustive"):
-            make_strategy(name, FakeJudge({}, 1), SearchOptions(goal))
+            check_goal(strategy_of(name), goal)
 
 
 @pytest.mark.parametrize(
@@ -459,9 +460,7 @@ def test_every_strategy_keeps_to_the_tiles_that_the_user_allows(name: str) -> No
     products = equal_layers(1, 1, 1, 1)
     graph, plan = network(products, tiles=3)
     for most in (0, 2, 9):
-        result = make_strategy(name, judge_of(products, 100), flat(products, goal=Goal(max_tiles=most))).run(
-            graph, plan
-        )
+        result = strategy_of(name)(judge_of(products, 100), flat(products, goal=Goal(max_tiles=most))).run(graph, plan)
         allowed = 0 if name == "all-digital" else 2 if name == "first-last" else 4
         assert len(result.plan.analog) == min(most, 3, allowed)
 
@@ -472,7 +471,7 @@ def test_what_the_user_wants_together_moves_together(name: str, groups: list[set
     products = [Product(n, 1 + i % 3, 6 * TILE) for i, n in enumerate("abcdef")]
     graph, plan = network(products)
     together = tuple(map(frozenset, groups))
-    result = make_strategy(name, judge_of(products, budget), flat(products, together=together)).run(graph, plan)
+    result = strategy_of(name)(judge_of(products, budget), flat(products, together=together)).run(graph, plan)
     for analog in (result.plan.analog, *result.fallbacks):
         assert all(group <= analog or analog.isdisjoint(group) for group in together)
 
