@@ -23,7 +23,7 @@ __all__ = [
 REASONS: dict[Reason, str] = {
     "eligible": "not decided",
     "budget": "within the budget together",
-    "sensitivity": "too sensitive for the budget",
+    "sensitivity": "not shown to fit the budget",
     "strategy": "placed by the strategy's rule",
     "forced": "fixed by the user",
     "excluded": "left out by the user",

@@ -158,7 +158,7 @@ def test_the_first_lines_say_decision_reason_and_certainty(full: Report) -> None
         "for other chips on these samples, a mean drop of 0.60 to 1.80 points (94 % confidence). 10 of 10 chips"
     )
     assert "not seen by the search" in said["Certainty"]
-    assert said["Why not more"].startswith("17 layers stay digital: 9 too sensitive for the budget, 8 no constant")
+    assert said["Why not more"].startswith("17 layers stay digital: 9 not shown to fit the budget, 8 no constant")
     assert said["Over time"] == "the mean drop stays within the budget up to 1 year, the longest time measured."
 
 
