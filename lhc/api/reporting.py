@@ -16,6 +16,7 @@ from lhc.report.document import Report, read_report
 from lhc.report.records import keep, kept, merged, newest
 from lhc.results import Attribution, Evaluation, Front, Infeasibility, Robustness
 from lhc.runtime.environment import environment
+from lhc.store.fronts import read_fronts
 
 __all__ = ["ReportSource", "diff", "report_of"]
 
@@ -47,8 +48,8 @@ def report_of(
         attribution: of its layers' damage.
         infeasibility: why the budget cannot be met.
         command: what measured these.
-        work_dir: folder of results: what was measured of the same plan before is taken from there, and what is given
-            here, or by a result, is kept there. None: nowhere.
+        work_dir: folder of results: what was measured of the same plan before, and the front of its network, are taken
+            from there, and what is given here, or by a result, is kept there. None: nowhere.
 
     Raises:
         UsageError: the model carries no placement, or the folder no report.
@@ -62,8 +63,10 @@ def report_of(
     plan, opened = _planned(source)
     if isinstance(source, PartitionResult):
         infeasibility = infeasibility or source.infeasibility
-    measured = isinstance(source, PartitionResult) or any((front, robustness, attribution, infeasibility, command))
+    if front is None and work_dir is not None:
+        front = _front(Path(work_dir), plan)
     evaluations = tuple(times)
+    measured = isinstance(source, PartitionResult) or any((evaluations, robustness, attribution, command))
     report = build_report(
         name or Path(opened.model.label).name,
         plan,
@@ -75,13 +78,13 @@ def report_of(
         attribution=attribution,
         infeasibility=infeasibility,
         notes=source.notes if isinstance(source, PartitionResult) else (),
-        versions=environment() if measured or evaluations else None,
+        versions=environment() if measured else None,
         commands=(command,) if command else (),
         warnings=_warnings(opened, plan),
     )
     if work_dir is None:
         return report
-    if measured or evaluations:
+    if measured:
         return keep(Path(work_dir), report)
     try:
         earlier = kept(Path(work_dir), plan)
@@ -99,6 +102,19 @@ def _planned(source: PartitionResult | ModelSource) -> tuple[Plan, Opened]:
     if plan is None:
         raise UsageError(f"{opened.model.label}: no lhc annotations; 'lhc partition' makes them")
     return plan, opened
+
+
+def _front(folder: Path, plan: Plan) -> Front | None:
+    """The front that was measured last of this network on this machine, one of the plan's objective before others."""
+    outcome = plan.outcome
+    try:
+        stored = read_fronts(folder, plan.source)
+    except UsageError:
+        return None
+    fronts = [one.front for one in stored if one.hardware == plan.hardware.name and one.front.verified]
+    if outcome is not None:
+        fronts.sort(key=lambda front: front.objective != outcome.objective)
+    return next(iter(fronts), None)
 
 
 def _graph(opened: Opened, plan: Plan) -> LayerGraph:

@@ -44,6 +44,7 @@ from lhc.cli.options import (
 )
 from lhc.cli.output import check_file, check_form, emit, hint
 from lhc.cli.progress import reporter
+from lhc.cli.reporting import ReportOption, check_report, report_measured
 from lhc.errors import UsageError
 from lhc.files import write_file
 
@@ -179,6 +180,8 @@ def robustness(
     samples: Samples = None,
     seed: Seed = 0,
     label_key: LabelKey = "labels",
+    report: ReportOption = None,
+    force: Force = False,
     jobs: Jobs = 1,
     scheduler: Scheduler = None,
     work_dir: WorkDir = None,
@@ -193,11 +196,18 @@ def robustness(
     from lhc.api import robustness as run
     from lhc.cli import fronts
     from lhc.cli.measuring import parse_times
+    from lhc.onnx_io import has_annotations
+    from lhc.opening import open_model
 
     form = check_form(form, json)
+    how = execution(jobs, scheduler, work_dir, fresh, memory, timeout)
+    opened = open_model(model)
+    own = has_annotations(opened.model) and not all_analog and hardware is None
+    if report is not None:
+        check_report(report, force, own)
     with reporter(quiet) as progress:
         found = run(
-            model,
+            opened,
             data,
             metric=metric,
             higher_is_better=higher_is_better,
@@ -213,9 +223,11 @@ def robustness(
             seed=seed,
             label_key=label_key,
             progress=progress,
-            execution=execution(jobs, scheduler, work_dir, fresh, memory, timeout),
+            execution=how,
         )
     emit(fronts.robustness_document(found), fronts.robustness_table(found), fronts.robustness_footer(found), form)
+    if own:
+        report_measured(opened, Path(opened.model.label).name, how.work_dir, report, robustness=found)
 
 
 @app.command()
@@ -235,6 +247,8 @@ def attribute(
     include: Include = None,
     exclude: Exclude = None,
     label_key: LabelKey = "labels",
+    report: ReportOption = None,
+    force: Force = False,
     jobs: Jobs = 1,
     scheduler: Scheduler = None,
     work_dir: WorkDir = None,
@@ -248,12 +262,21 @@ def attribute(
     """Measure how much of each layer's damage goes away with each effect of the tiles switched off."""
     from lhc.api import attribute as run
     from lhc.cli import fronts
+    from lhc.hardware import Hardware
+    from lhc.onnx_io import read_plan
+    from lhc.opening import open_model
     from lhc.passes import Select
 
     form = check_form(form, json)
+    how = execution(jobs, scheduler, work_dir, fresh, memory, timeout)
+    opened = open_model(model)
+    plan = read_plan(opened.model)
+    own = plan is not None and plan.hardware == Hardware.load(hardware)
+    if report is not None:
+        check_report(report, force, own)
     with reporter(quiet) as progress:
         found = run(
-            model,
+            opened,
             data,
             metric=metric,
             higher_is_better=higher_is_better,
@@ -267,7 +290,9 @@ def attribute(
             label_key=label_key,
             selection=Select(tuple(include or ()), tuple(exclude or ())),
             progress=progress,
-            execution=execution(jobs, scheduler, work_dir, fresh, memory, timeout),
+            execution=how,
         )
     footer = f"{found.draws} draws, {found.samples} samples, {found.t_s:g} s after programming, seed {found.seed}"
     emit(fronts.attribution_document(found), fronts.attribution_table(found), footer, form)
+    if own:
+        report_measured(opened, Path(opened.model.label).name, how.work_dir, report, attribution=found)

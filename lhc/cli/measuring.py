@@ -167,9 +167,7 @@ def run(
         check_file(outputs, force)
     own_placement = has_annotations(opened.model) and not all_analog and hardware is None
     if report is not None:
-        check_report(report, force)
-        if not own_placement:
-            raise UsageError("--report is about the placement and the hardware that a model carries")
+        check_report(report, force, own_placement)
     documents.warn_if_doubtful(opened.model, hint)
     if not (all_analog or has_annotations(opened.model)):
         hint(f"note: {model} carries no placement, so everything runs digital; see 'lhc partition' and --all-analog")

@@ -93,16 +93,24 @@ def diff(
     typer.echo("\n".join(found.lines()))
 
 
-def check_report(path: Path, force: bool) -> None:
-    """Refuse a place for a report before any work is done.
+def check_report(path: Path, force: bool, own: bool = True) -> None:
+    """Refuse a report before any work is done.
+
+    Args:
+        path: where it goes.
+        force: replace a file.
+        own: whether the placement and the hardware of a model's annotations are measured.
 
     Raises:
-        UsageError: its name says no kind, the file exists (unless ``force``), or its folder does not.
+        UsageError: its name says no kind, the file exists (unless ``force``), or its folder does not; or something else
+            than what the model carries is measured.
     """
     from lhc.report.saving import check_kind
 
     check_kind(path)
     check_file(path, force)
+    if not own:
+        raise UsageError("--report is about the placement and the hardware that a model carries")
 
 
 def report_measured(

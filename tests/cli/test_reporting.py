@@ -199,3 +199,22 @@ def test_a_model_whose_sizes_are_open(placed: Path, work: Path) -> None:
     assert report.costs is None
     assert (report.tiles, report.operators) == (3, 6)
     assert "Latency and energy are not known" in run("report", placed, "--work-dir", work.with_name("other")).stdout
+
+
+def test_what_explores_adds_to_the_report(placed: Path, model_file: Path, data_file: Path, work: Path) -> None:
+    options = ("--data", data_file, "--draws", 2, "--work-dir", work, "--quiet")
+    run("pareto", model_file, *options, "--points", 2)
+    out = placed.with_name("robust.json")
+    run("robustness", placed, *options, "--chips", 3, "--t-inference", "0,60", "--report", out)
+    run("attribute", placed, *options)
+    report = lhc.report_of(placed, work_dir=work)
+    assert report.front is not None
+    assert report.front.verified
+    assert [point.evaluation.t_s for point in report.over_time] == [0, 60]
+    assert report.robustness == read_report(out).robustness
+    assert report.attribution is not None
+    assert list(report.attribution.layers) == ["stem", "hidden", "head"]
+    page = run("report", placed, "--work-dir", work).stdout
+    assert "was not measured" not in page
+    refused = run("robustness", model_file, *options, "--report", model_file.with_name("x.html"), code=2)
+    assert "--report is about the placement" in refused.stderr
