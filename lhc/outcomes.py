@@ -144,11 +144,9 @@ class Analysis:
         if self.costs is None:
             return []
         both = self.costs.digital.get(layer.name), self.costs.analog.get(layer.name)
-        return [
-            "-" if cost is None else f"{1e6 * value(cost):,.2f}"
-            for value in (lambda cost: cost.latency_s, lambda cost: cost.energy_j)
-            for cost in both
-        ]
+        latencies = [None if cost is None else cost.latency_s for cost in both]
+        energies = [None if cost is None else cost.energy_j for cost in both]
+        return ["-" if value is None else f"{1e6 * value:,.2f}" for value in (*latencies, *energies)]
 
     def table(self, form: str = "table") -> str:
         """As text, csv, markdown or latex."""

@@ -129,7 +129,7 @@ def test_layers_of_a_network_that_gives_one_number_are_ranked_by_its_error() -> 
     torch.manual_seed(0)
     module = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.ReLU(), torch.nn.Linear(3, 1), torch.nn.Flatten(0))
     rng = np.random.default_rng(0)
-    data = {"x": rng.normal(size=(8, 4)).astype(np.float32), "labels": rng.normal(size=8)}
+    data: Arrays = {"x": rng.normal(size=(8, 4)).astype(np.float32), "labels": rng.normal(size=8)}
 
     table = lhc.sensitivity(module, data, draws=2, method="measure")
 
