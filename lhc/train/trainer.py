@@ -188,7 +188,7 @@ def device_for(network: NoisyNetwork, feeds: Mapping[str, Array]) -> torch.devic
         network.to(gpu)
         with torch.no_grad():
             network(feeds, network.module.graph.outputs[0])
-    except ModelError as error:
+    except (ModelError, RuntimeError) as error:
         log.warning("training on the CPU, since the GPU cannot run the network: %s", error)
         return cpu
     finally:

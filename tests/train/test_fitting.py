@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 import lhc
 from lhc.errors import DataError, ModelError
@@ -24,7 +25,7 @@ from lhc.train.fitting import Fitted, fit
 from lhc.train.losses import load_loss
 from lhc.train.network import NoisyNetwork
 from lhc.train.settings import Retraining
-from lhc.train.trainer import Trainer
+from lhc.train.trainer import Trainer, device_for
 from lhc.train.weights import find_trained
 from tests.train.conftest import Build
 
@@ -165,6 +166,26 @@ def test_weights_are_clipped_where_the_hardware_says_so(model: OnnxModel) -> Non
     after = network.weights()
     np.testing.assert_allclose(np.abs(after["w"]).max(), before["w"].std(ddof=1), rtol=1e-5)
     assert np.array_equal(after["v"], before["v"])
+
+
+def test_a_gpu_that_cannot_run_the_network_is_not_used(
+    model: OnnxModel, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    network = trainer(model, Retraining(batch_size=32)).network
+    feeds = {"x": np.zeros((2, 8), np.float32)}
+    assert device_for(network, feeds).type == "cpu"
+    move = network.to
+
+    def refuse(device: torch.device) -> None:
+        if device.type != "cpu":
+            raise RuntimeError("out of memory")
+        move(device)
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(network, "to", refuse)
+    assert device_for(network, feeds).type == "cpu"
+    assert "out of memory" in caplog.text
+    assert network.device.type == "cpu"
 
 
 def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
