@@ -209,3 +209,40 @@ def test_no_other_host_even_if_the_page_tries(browser: "Browser", digits: tuple[
             browser.evaluate(f"(async () => {{ try {{ await {attempt} }} catch {{}} }})()")
         for name in ("a.json", "b.png", "c.js"):
             assert any(name in problem and "Content Security Policy" in problem for problem in browser.problems), name
+
+
+@pytest.mark.analog
+def test_the_functions_of_a_compiled_model_open(browser: "Browser", tmp_path: Path) -> None:
+    """Analog layers are orange calls; the button of one opens its body, whose tile product opens again."""
+    from lhc.api import compile_draws, placed
+
+    network = placed("digits", placement=["layer1.0.conv1", "linear"])
+    (compiled,) = compile_draws(network, [0])
+    path = compiled.save(tmp_path / "digits.sim.onnx")
+    with serving(netron_site(load_model(path), network.plan)) as url:
+        browser.open(url)
+        assert seen(browser, "linear") == ORANGE
+        assert seen(browser, "conv1") == BLUE
+        open_function(browser, "linear")
+        browser.wait_for("document.getElementById('node-name-linear') === null")
+        assert "TileProduct" in shown_types(browser)
+        (tmp_path / "body.png").write_bytes(browser.picture())
+        open_function(browser, "product")
+        browser.wait_for("[...document.querySelectorAll('.node-item-type text')].some(e => e.textContent === 'Round')")
+        assert {"RandomNormalLike", "MatMul", "Round", "Clip"} <= shown_types(browser)
+        assert len(browser.picture()) > 10_000
+        assert browser.problems == []
+        assert hosts(browser) == {"127.0.0.1"}
+
+
+def open_function(browser: "Browser", name: str) -> None:
+    """Click on the button beside a call's type."""
+    browser.node(name)
+    button = f"document.getElementById('node-name-{name}').querySelectorAll('.node-item')[1]"
+    x, y = browser.evaluate(f"(r => [r.x + r.width / 2, r.y + r.height / 2])({button}.getBoundingClientRect())")
+    browser.click(x, y)
+
+
+def shown_types(browser: "Browser") -> set[str]:
+    """Operators of the graph that is shown."""
+    return set(browser.evaluate("[...document.querySelectorAll('.node-item-type text')].map(e => e.textContent)"))
