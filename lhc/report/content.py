@@ -173,9 +173,11 @@ def missing(report: Report) -> tuple[str, ...]:
             "Accuracy over time was not measured: lhc run with --t-inference 0,3600,86400,2592000,31536000 adds it."
         )
     if report.robustness is None:
-        lines.append("How much more noise the placement stands was not measured.")
+        lines.append("How much more noise the placement stands was not measured: lhc robustness measures it.")
     if report.attribution is None:
-        lines.append("Where the damage comes from (converters, programming, drift, …) was not measured.")
+        lines.append(
+            "Where the damage comes from (converters, programming, drift, …) was not measured: lhc attribute does."
+        )
     if report.costs is None:
         lines.append("Latency and energy are not known: the hardware describes no costs, or sizes are not known.")
     if not report.commands:
