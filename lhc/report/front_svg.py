@@ -24,7 +24,7 @@ STYLE = (
 def front_svg(front: Front) -> str:
     """The front as a self-contained SVG; points that are only estimated are hollow, at their predicted drop."""
     label, factor = AXES[front.objective]
-    placed = [(factor * x, point) for point in front.points if (x := _objective(front, point)) is not None]
+    placed = [(factor * at, point) for point in front.points if (at := _objective(front, point)) is not None]
     percent = any(p.evaluation is not None and p.evaluation.percent for _, p in placed)
     unit = 100.0 if percent else 1.0
     drops = [unit * y for _, p in placed for y in _heights(p)]
