@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from lhc.errors import ConfigError, UsageError
 from lhc.graph import LayerGraph
 from lhc.hardware import Hardware
+from lhc.yaml_text import read_yaml
 
 __all__ = [
     "SCHEMA_VERSION",
@@ -274,12 +275,13 @@ class Plan(_Record):
         if not path.is_file():
             raise UsageError(f"{path}: no such file; 'lhc partition --plan-out FILE' writes one")
         try:
-            data = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError, ValueError, RecursionError) as error:
-            raise ConfigError(f"{path}: not valid YAML: {error}") from error
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{path}: cannot be read as text: {error}") from error
+        data = read_yaml(text, str(path))
         try:
             return cls.model_validate_json(json.dumps(data))
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, RecursionError) as error:
             raise _not_a_plan(str(path), error) from error
 
     @property

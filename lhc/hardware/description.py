@@ -15,6 +15,7 @@ from lhc.hardware.devices import Devices, Pcm
 from lhc.hardware.overrides import Override, problems
 from lhc.hardware.presets import preset_names, preset_text
 from lhc.hardware.sections import Adc, Dac, DriftCompensation, LeftOut, Mapping, Section, Tiles, Training
+from lhc.yaml_text import read_yaml
 
 if TYPE_CHECKING:
     from aihwkit.simulator.configs import InferenceRPUConfig, TorchInferenceRPUConfig
@@ -168,10 +169,7 @@ class Hardware(Section):
         Raises:
             ConfigError: as in `load`.
         """
-        try:
-            data = yaml.safe_load(text)
-        except (yaml.YAMLError, RecursionError, ValueError) as error:  # ValueError: an impossible date or number
-            raise ConfigError(f"{where}: not valid YAML: {error}") from error
+        data = read_yaml(text, where)
         if not isinstance(data, dict):
             raise ConfigError(f"{where}: a hardware description is a mapping of fields; see 'lhc hardware lionheart'")
         try:
