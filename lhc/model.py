@@ -21,6 +21,7 @@ __all__ = [
     "LAYER_ANN",
     "OWN_LAYER_ANN",
     "OnnxModel",
+    "all_nodes",
     "external_entries",
     "is_external",
     "mapped_bytes",
@@ -71,11 +72,12 @@ def subgraphs(node: onnx.NodeProto) -> Iterator[tuple[str, onnx.GraphProto]]:
         yield from ((f"{attribute.name}_{index}", graph) for index, graph in enumerate(attribute.graphs))
 
 
-def _all_nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
+def all_nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
+    """Operators of a graph, and those in their bodies."""
     for node in graph.node:
         yield node
         for _, inner in subgraphs(node):
-            yield from _all_nodes(inner)
+            yield from all_nodes(inner)
 
 
 def _shallow(message: M, leave_out: str) -> M:
@@ -102,7 +104,7 @@ def without_weights(proto: onnx.ModelProto) -> onnx.ModelProto:
 
 def _strip(proto: onnx.ModelProto) -> onnx.ModelProto:
     """Take lhc's metadata out of a model, in place."""
-    holders: tuple[onnx.ModelProto | onnx.NodeProto, ...] = (proto, *_all_nodes(proto.graph))
+    holders: tuple[onnx.ModelProto | onnx.NodeProto, ...] = (proto, *all_nodes(proto.graph))
     for holder in holders:
         own = any(entry.key == OWN_LAYER_ANN for entry in holder.metadata_props)
         foreign = [entry for entry in holder.metadata_props if not entry.key.startswith(KEY_PREFIX)]

@@ -10,7 +10,7 @@ from google.protobuf.message import DecodeError, EncodeError
 
 from lhc.errors import ModelError, UsageError
 from lhc.files import write_file
-from lhc.model import OnnxModel, is_external, without_annotations, without_weights
+from lhc.model import OnnxModel, all_nodes, is_external, without_annotations, without_weights
 from lhc.onnx_io.external import ExternalData, place, resolve
 from lhc.onnx_io.shapes import inlined
 
@@ -95,6 +95,13 @@ def _read(path: Path) -> onnx.ModelProto:
 def _check(proto: onnx.ModelProto, label: str) -> None:
     if not proto.ir_version or not proto.graph.node:
         raise ModelError(f"{label}: not an ONNX model (no operators in it), or a truncated one")
+    for node in all_nodes(proto.graph):
+        for found in node.attribute:
+            if found.ref_attr_name:
+                raise ModelError(
+                    f"{label}: not a valid ONNX model: attribute {found.name[:100]!r} of {node.op_type[:100]}"
+                    f" {node.name[:100]!r} refers to an attribute of a function, and is in none"
+                )
     light = without_weights(proto)
     try:
         for tensor in proto.graph.initializer:

@@ -74,18 +74,21 @@ def _claims_much() -> onnx.ModelProto:
     return model
 
 
-def _nested(depth: int) -> onnx.ModelProto:
-    """An If in an If in an If."""
-    graph = parser.parse_graph("inner () => (float[1] y) { y = Constant <value = float[1] {1}> () }")
-    for level in range(depth):
-        node = helper.make_node("If", ["c"], ["y"], name=f"if{level}", then_branch=graph, else_branch=graph)
-        if level:  # twice as many graphs in every level would be too many
-            node.attribute[1].g.CopyFrom(
-                parser.parse_graph("g () => (float[1] z) { z = Constant <value = float[1] {1}> () }")
-            )
-        graph = helper.make_graph([node], f"g{level}", [], [helper.make_tensor_value_info("y", 1, [1])])
-    graph.input.append(helper.make_tensor_value_info("c", TensorProto.BOOL, []))
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+def _nested(depth: int) -> bytes:
+    """An If in an If in an If, which no library of protobuf agrees to write: field number and length, then content."""
+
+    def field(number: int, content: bytes) -> bytes:
+        length, prefix = len(content), bytearray([number << 3 | 2])
+        while length > 127:
+            prefix.append(length & 127 | 128)
+            length >>= 7
+        return bytes([*prefix, length]) + content
+
+    graph = b""
+    for _ in range(depth):
+        attribute = field(1, b"then_branch") + field(6, graph)  # AttributeProto: name, g
+        graph = field(1, field(4, b"If") + field(5, attribute))  # GraphProto: node; NodeProto: op_type, attribute
+    return bytes([1 << 3, 8]) + field(7, graph)  # ModelProto: ir_version, graph
 
 
 def _planned(plan: str, schema: str = "1") -> onnx.ModelProto:
@@ -103,17 +106,10 @@ def _twice() -> onnx.ModelProto:
     return _text("y = Relu(x)\n y = Abs(x)")
 
 
-def _too_large_to_compute() -> onnx.ModelProto:
-    """onnxruntime computes constants while it loads: 6 GB here."""
-    return _text(
-        "s = Constant <value_ints = [1500000000]> ()\n z = ConstantOfShape(s)\n t = ReduceSum(z)\n y = Add(x, t)"
-    )
-
-
 @dataclass(frozen=True)
 class Hostile:
     id: str
-    make: Callable[[], onnx.ModelProto]
+    make: Callable[[], onnx.ModelProto | bytes]
     message: str
 
 
@@ -127,8 +123,7 @@ HOSTILE = [
     ),
     Hostile("cycle", _cycle, "not a valid ONNX model"),
     Hostile("an output written twice", _twice, "not a valid ONNX model"),
-    Hostile("hundreds of nested bodies", lambda: _nested(60), "not an ONNX model"),
-    Hostile("constants of 6 GB", _too_large_to_compute, "takes more memory than its size allows"),
+    Hostile("hundreds of nested bodies", lambda: _nested(500), "not an ONNX model"),
     Hostile("a plan that nests deeply", lambda: _planned("[" * 10**6), "lhc metadata cannot be read"),
     Hostile("a plan of 40 MB", lambda: _planned(" " * 40_000_000), "larger than 32 MiB"),
     Hostile("a plan of a million layers", lambda: _planned("[" + "{}," * 10**6 + "{}]"), "layers planned"),
@@ -139,7 +134,8 @@ HOSTILE = [
 @pytest.mark.parametrize("case", HOSTILE, ids=lambda case: case.id)
 def test_a_hostile_model_is_refused(case: Hostile, tmp_path: Path) -> None:
     path, folder = tmp_path / "hostile.onnx", sorted(tmp_path.parent.iterdir())
-    data = case.make().SerializeToString()
+    made = case.make()
+    data = made if isinstance(made, bytes) else made.SerializeToString()
     path.write_bytes(data)
     command = "inspect" if "plan" in case.id else "analyze"
     code, out, err = lhc(command, path)
