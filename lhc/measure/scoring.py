@@ -177,7 +177,7 @@ class _Prefixes:
         if call in self._calls:
             return self._calls[call]
         made = make()
-        size = sum(array.nbytes for array in made.values())
+        size = sum(getattr(array, "nbytes", 0) for array in made.values())  # a sequence has none
         if self._bytes + size <= self._limit:
             self._calls[call] = made
             self._bytes += size

@@ -219,5 +219,5 @@ def test_places_that_cannot_be_written_are_refused(tmp_path: Path) -> None:
 def test_an_attribute_that_refers_to_a_function_outside_of_one_is_refused() -> None:
     proto = a_model()
     proto.graph.node[0].attribute.add(name="alpha", type=onnx.AttributeProto.FLOAT, ref_attr_name="alpha")
-    with pytest.raises(ModelError, match="attribute 'alpha' of MatMul .* refers to an attribute of a function"):
+    with pytest.raises(ModelError, match=r"attribute 'alpha' of MatMul .* refers to an attribute of a function"):
         load_model(proto)
