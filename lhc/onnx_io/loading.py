@@ -95,6 +95,8 @@ def _read(path: Path) -> onnx.ModelProto:
 def _check(proto: onnx.ModelProto, label: str) -> None:
     if not proto.ir_version or not proto.graph.node:
         raise ModelError(f"{label}: not an ONNX model (no operators in it), or a truncated one")
+    if not proto.graph.output:
+        raise ModelError(f"{label}: not a valid ONNX model: it has no outputs")
     for node in all_nodes(proto.graph):
         for found in node.attribute:
             if found.ref_attr_name:

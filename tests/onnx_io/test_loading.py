@@ -221,3 +221,10 @@ def test_an_attribute_that_refers_to_a_function_outside_of_one_is_refused() -> N
     proto.graph.node[0].attribute.add(name="alpha", type=onnx.AttributeProto.FLOAT, ref_attr_name="alpha")
     with pytest.raises(ModelError, match=r"attribute 'alpha' of MatMul .* refers to an attribute of a function"):
         load_model(proto)
+
+
+def test_a_model_without_outputs_is_refused() -> None:
+    proto = a_model()
+    del proto.graph.output[:]
+    with pytest.raises(ModelError, match="it has no outputs"):
+        load_model(proto)
