@@ -88,7 +88,8 @@ def test_networks_of_others(name: str, lhc_data: Path, agreement: Compare) -> No
 
 ZOO = [
     *(("resnet20", preset, 100, 2) for preset in ("lionheart", "static-range")),
-    *((name, preset, 4, 16) for name in ("minilm", "stories260k") for preset in ("lionheart", "static-range")),
+    *(("minilm", preset, 4, 16) for preset in ("lionheart", "static-range")),
+    *(("stories260k", preset, 4, 102) for preset in ("lionheart", "static-range")),  # 5 % of 2,044 tokens
     ("minilm-squad", "lionheart", 1, 2),
 ]
 """Network, preset, samples, and flips allowed: all analog, last bits that move a code grow from layer to layer."""
