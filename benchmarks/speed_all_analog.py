@@ -41,9 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(f"onnxruntime, digital: {digital}")
     print(f"lhc, all analog: {ours}")
     faster, slower = peers[fastest].cpu_s / ours.cpu_s, ours.cpu_s / digital.cpu_s
-    print(
-        f"{len(x)} images: lhc is {faster:.2f} times as fast as aihwkit, and takes {slower:.2f} times as long as digital"
-    )
+    print(f"{len(x)} images: lhc {faster:.2f} times as fast as aihwkit, {slower:.2f} times as long as digital")
     write(chosen.output, {"aihwkit": peers, "digital": digital, "lhc": ours, "faster": faster, "slower": slower})
 
 

@@ -2,8 +2,8 @@
 
 lhc measures every layer until its 90 % interval over chips reaches no farther than 20 % of its mean, on 256 images.
 LionHeart's published code runs 10 repetitions of 5,000 images for every layer, whatever the spread. Its cost is that of
-a loop over aihwkit's `convert_to_analog`, timed on fewer images and multiplied: that time is linear in images was measured
-(docs/performance.md). Conversion and programming are counted once per repetition and layer.
+a loop over aihwkit's `convert_to_analog`, timed on fewer images and multiplied: time is linear in images. Conversion
+and programming are counted once per repetition and layer.
 
 ``LHC_DATA=FOLDER OMP_NUM_THREADS=1 PYTHONPATH=. python benchmarks/speed_half_width.py``
 """

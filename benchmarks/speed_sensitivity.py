@@ -1,8 +1,8 @@
 """Sensitivity of all 20 layers of ResNet20: lhc against a loop over aihwkit's `convert_to_analog`.
 
-For every layer and draw the loop converts the network with that one layer analog, programs it, lets it drift to one day,
-and runs it on all images; the digital network is run once. lhc does the same with the same number of images and draws.
-Both give the KL divergence of the outputs, and both times hold everything from the loaded network on: programming too.
+For every layer and draw the loop converts the network with that one layer analog, programs it, lets it drift to one
+day, and runs it on all images; the digital network is run once. lhc does the same with as many images and draws. Both
+give the KL divergence of the outputs, and both times hold everything from the loaded network on, programming too.
 
 ``LHC_DATA=FOLDER OMP_NUM_THREADS=1 PYTHONPATH=. python benchmarks/speed_sensitivity.py``
 """

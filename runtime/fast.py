@@ -292,6 +292,6 @@ class _Call:
 
 def _multiplied(weights: Tensor, codes: Tensor) -> Tensor:
     """``(groups, rows, inputs)`` times ``(groups, inputs, vectors)``, by the weights' device."""
-    if weights.is_cuda:
+    if weights.device.type != "cpu":
         return torch.bmm(weights, codes.to(weights.device)).cpu()
     return torch.mm(weights[0], codes[0])[None] if weights.shape[0] == 1 else torch.bmm(weights, codes)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -236,23 +237,47 @@ def test_answers_of_a_whole_network_differ_by_rounding_without_noise() -> None:
     assert np.median(np.abs(answers["fast"] - answers["reference"])) < 1e-5 * scale
 
 
-@pytest.mark.parametrize("preset", PRESETS)
-def test_no_preset_needs_the_reference_engine(preset: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    counted = {"fast": 0, "reference": 0}
+@pytest.fixture
+def counted(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
+    """How often either engine multiplied."""
+    counts = {"fast": 0, "reference": 0}
 
     def counting(name: str, method: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
         def products(*arguments: object) -> torch.Tensor:
-            counted[name] += 1
+            counts[name] += 1
             return method(*arguments)
 
         return products
 
     monkeypatch.setattr(FastMatrix, "products", counting("fast", FastMatrix.products))
     monkeypatch.setattr(AnalogMatrix, "products", counting("reference", AnalogMatrix.products))
+    return counts
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_no_preset_needs_the_reference_engine(preset: str, counted: dict[str, int]) -> None:
     result = lhc.partition("digits", hardware=preset, strategy="all-analog", samples=20, draws=2, max_drop=1.0)
+    result.session().run(None, {"x": np.zeros((2, 1, 8, 8), np.float32)})
     assert counted["fast"] > 0
     assert counted["reference"] == 0
-    result.session().run(None, {"x": np.zeros((2, 1, 8, 8), np.float32)})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["resnet20", "minilm", "minilm-squad", "stories260k"])
+def test_no_model_of_the_zoo_needs_the_reference_engine(name: str, lhc_data: Path, counted: dict[str, int]) -> None:
+    entry = zoo_entry(name)
+    session = HybridSession(entry.model(), placement="all-analog")
+    shapes = entry.shapes()
+    feeds = {
+        value.name: np.zeros(
+            shapes.get(value.name, [size if isinstance(size, int) else 1 for size in value.shape]),
+            np.int64 if "int64" in value.type else np.float32,
+        )
+        for value in session.get_inputs()
+    }
+    session.run(None, feeds)
+    # One call for every layer and unit of samples, more where groups are driven in turn.
+    assert counted["fast"] >= len(session.analog) > 1
     assert counted["reference"] == 0
 
 
