@@ -17,7 +17,7 @@ from torch import Tensor
 
 from lhc.conductances import Floats, ProgrammedMatrix, ProgrammedTile
 from lhc.hardware import Hardware
-from lhc.runtime.kernels import ROUNDS, accumulate, add_noise, round_codes
+from lhc.runtime.kernels import ROUNDS, accumulate, add_noise, quantise, round_codes
 from lhc.runtime.normals import LevelStream, normal_levels
 from lhc.runtime.rounds import reductions
 from lhc.runtime.stream import Unit
@@ -234,13 +234,13 @@ class _Call:
         if io.scales_vectors:
             factors = np.float32(1) / (np.where(peaks == 0, np.float32(1), peaks) * step)
             return _Drive(self._vectors, factors, peaks, io.input_shift, io.input_clip)
-        codes = self._vectors.data
+        limit = io.input_clip
         if split.range is not None:
-            codes = np.clip(codes, -split.range, split.range) / np.float32(split.range)
-        codes = codes * (np.float32(1) / step)
-        if io.input_shift:
-            codes = np.rint(codes)
-        codes = np.clip(codes, -io.input_clip, io.input_clip)
+            full_scale = np.float32(1) / step
+            limit = min(limit, np.rint(full_scale) if io.input_shift else full_scale)
+            step *= np.float32(split.range)
+        codes = np.empty_like(self._vectors.data)
+        quantise(self._vectors.data, np.float32(1) / step, io.input_shift, limit, codes)
         driven = (peaks != 0).astype(np.float32)
         return _Drive(self._vectors.with_data(codes), np.ones_like(peaks), driven, np.float32(0), INFINITE)
 

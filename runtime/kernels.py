@@ -8,7 +8,16 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-__all__ = ["ROUNDS", "accumulate", "add_noise", "greatest_of_channels", "greatest_of_inputs", "round_codes", "unfold"]
+__all__ = [
+    "ROUNDS",
+    "accumulate",
+    "add_noise",
+    "greatest_of_channels",
+    "greatest_of_inputs",
+    "quantise",
+    "round_codes",
+    "unfold",
+]
 
 Floats = npt.NDArray[np.float32]
 Integers = npt.NDArray[np.int64]
@@ -78,6 +87,14 @@ def unfold(
                     for n in range(length):
                         target[n] = (data[place + n * step] * factors_of_run[n] + shift) - shift
                 begin = stops[run]
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def quantise(data: Floats, factor: np.float32, shift: np.float32, limit: np.float32, codes: Floats) -> None:
+    """Values times one factor, rounded and clipped, ``(values,)``; ``shift`` as of `unfold`."""
+    for n in range(len(data)):
+        value = (data[n] * factor + shift) - shift
+        codes[n] = min(max(value, -limit), limit)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
