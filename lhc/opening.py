@@ -43,7 +43,7 @@ class Opened:
     def task(
         self, data: DataSource | None, metric: Metric | None, samples: int | None, label_key: str = "labels"
     ) -> Task:
-        """The samples: the user's, else the zoo entry's own; the first ``samples`` of them.
+        """The samples: the user's (or a zoo entry's, by name), else the model's own; the first ``samples`` of them.
 
         Raises:
             UsageError: no data, or fewer than one sample asked for.
@@ -57,6 +57,8 @@ class Opened:
             if self.entry is None:
                 raise UsageError(f"{self.model.label}: samples are needed; give them with --data FILE.npz")
             data = self.entry.task()
+        elif isinstance(data, str | Path) and is_zoo_name(str(data)) and not Path(data).exists():
+            data = zoo_entry(str(data)).task()
         for info in tensor_infos(self.model):
             if not info.type.startswith("tensor("):
                 raise ModelError(

@@ -198,6 +198,10 @@ def export(
     if data_out is not None:
         check_file(data_out, force)
         task = entry.task()
+        if task.targets is not None and task.targets.dtype.names:
+            raise UsageError(
+                f"--data-out: the targets of {name} are no plain numbers; give --data {name} instead of a file"
+            )
         labels = {} if task.targets is None else {"labels": task.targets}
         write_npz(data_out, {name: np.asarray(array) for name, array in task.inputs.items()} | labels)
         hint(f"written: {data_out}")

@@ -5,6 +5,7 @@ import onnx
 import pytest
 
 import lhc
+from lhc.models import zoo_entry
 
 pytestmark = pytest.mark.analog
 
@@ -62,3 +63,12 @@ def test_shapes_that_inference_cannot_find_are_observed_with_the_symbols_that_ar
     model.graph.initializer.append(onnx.numpy_helper.from_array(np.ones((2, 3), np.float32), "w"))
     analysis = lhc.analyze(model, shapes={"tokens": (1, 7)})
     assert analysis.plan.layers[0].macs == 7 * 2 * 3
+
+
+def test_the_samples_of_a_zoo_entry_have_its_name() -> None:
+    model = zoo_entry("digits").model()
+
+    (named,) = lhc.evaluate(model, "digits", samples=40, draws=1)
+
+    (own,) = lhc.evaluate("digits", samples=40, draws=1)
+    assert (named.metric, named.baseline) == (own.metric, own.baseline)
