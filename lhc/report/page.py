@@ -173,7 +173,7 @@ def _side(report: Report) -> tuple[list[_Figure], list[str]]:
         found.append(_Figure("drop", "Drop beside the budget", note, f"{said}; {ranges.budget_text}", ranges))
     front = front_chart(report)
     if front is not None:
-        note = "measured" if is_measured(report) else "estimated, not measured"
+        note = "filled: measured, hollow: estimated" if is_measured(report) else "estimated, not measured"
         note += "; ringed: this placement"
         found.append(_Figure("front", "Trade-off", note, "; ".join(mark.title for mark in front.marks), front))
     else:

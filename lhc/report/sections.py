@@ -153,7 +153,7 @@ def _gain(point: AtTime) -> Value:
 def _robustness(found: Robustness) -> Section:
     rows = tuple(
         (
-            as_number(scale.scale),
+            as_number(scale.scale, f"{scale.scale:.3g}"),
             _drop(scale.evaluation),
             _bounds(scale.evaluation),
             as_text("within the budget" if scale.within else "not shown to be within the budget"),
@@ -161,8 +161,8 @@ def _robustness(found: Robustness) -> Section:
         for scale in found.scales
     )
     columns = (("Noise, times the hardware's", True), ("Mean drop", True), ("Interval", False), ("Budget", False))
-    margin = f"Margin: shown to hold the budget up to {found.margin:g} x the noise of the hardware description"
-    fails = "" if found.fails_at is None else f", and not at {found.fails_at:g} x"
+    margin = f"Margin: shown to hold the budget up to {found.margin:.3g} x the noise of the hardware description"
+    fails = "" if found.fails_at is None else f", and not at {found.fails_at:.3g} x"
     chips = found.chips
     worst = drop_value(max(chips.drops), chips.percent)
     text = (

@@ -58,7 +58,7 @@ def _statements(report: Report) -> Iterator[tuple[str, str]]:
         yield "Over time", _lasting(report.over_time, outcome)
     if report.robustness is not None:
         margin = report.robustness.margin
-        held = f"shown to hold the budget up to {margin:g} x the machine's noise."
+        held = f"shown to hold the budget up to {margin:.3g} x the machine's noise."
         yield "Margin", held if margin else "not shown to hold the budget with any noise tried."
     if report.costs is not None:
         faster, less = times_of_digital(report.costs)
