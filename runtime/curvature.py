@@ -65,6 +65,23 @@ def loss_curvatures(
     Raises:
         UnsupportedOperatorError: the network has operators without a gradient.
     """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return _curvatures(model, graph, names, feeds, labels, output, seed)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _curvatures(
+    model: OnnxModel,
+    graph: LayerGraph,
+    names: Sequence[str],
+    feeds: Mapping[str, Array],
+    labels: Array,
+    output: str,
+    seed: int,
+) -> dict[str, LayerCurvature]:
     network = DifferentiableModel(model, graph)
     parameters = dict(network.named_parameters())
     logits = network(feeds, [output])[output]

@@ -1,0 +1,48 @@
+"""Curvature of the loss against the whole Hessian, on a network small enough for it."""
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+from lhc.model import OnnxModel
+from lhc.onnx_io import load_model, read_graph
+
+pytestmark = pytest.mark.analog
+
+
+def small() -> OnnxModel:
+    model = onnx.parser.parse_model(
+        """<ir_version: 8, opset_import: ["" : 17]>
+        g (float[N, 3] x) => (float[N, 2] y) { [p] h = MatMul (x, u)  r = Tanh (h)  [q] y = MatMul (r, v) }"""
+    )
+    rng = np.random.default_rng(3)
+    for name, shape in {"u": (3, 2), "v": (2, 2)}.items():
+        model.graph.initializer.append(numpy_helper.from_array(rng.normal(size=shape).astype(np.float32), name))
+    return load_model(model)
+
+
+def test_trace_and_eigenvalue_of_the_last_layer() -> None:
+    import torch
+    from torch.nn import functional
+
+    from lhc.runtime import curvature
+
+    model = small()
+    graph = read_graph(model)
+    rng = np.random.default_rng(4)
+    x, labels = rng.normal(size=(40, 3)).astype(np.float32), rng.integers(0, 2, 40)
+    found = curvature.loss_curvatures(model, graph, ["p", "q"], {"x": x}, labels, "y")
+    u, v = (torch.tensor(numpy_helper.to_array(t)) for t in model.proto.graph.initializer)
+
+    def loss(weight: torch.Tensor) -> torch.Tensor:
+        logits = torch.tanh(torch.tensor(x) @ u) @ weight
+        return functional.cross_entropy(logits, torch.tensor(labels))
+
+    hessian = torch.autograd.functional.hessian(loss, v).reshape(4, 4)
+    assert found["q"].eigenvalue == pytest.approx(float(torch.linalg.eigvalsh(hessian)[-1]), rel=1e-3)
+    # 20 probes: the deviation of the estimate is sqrt(2 / 20) times the off-diagonal norm.
+    off = float((hessian - torch.diag(hessian.diagonal())).norm())
+    assert found["q"].trace == pytest.approx(float(hessian.trace()), abs=4 * (2 / 20) ** 0.5 * off)
+    assert found["q"].parameters == 4
+    assert found["q"].largest == pytest.approx(float(v.abs().max()))
