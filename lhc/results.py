@@ -1,7 +1,7 @@
 """What measurements return: numbers with their spread, and how they were got."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from lhc.plan import Sensitivity
@@ -121,6 +121,7 @@ class SensitivityTable:
         confidence: two-sided level of the intervals over draws; with repeated looks, at least that.
         agreement: of predictions with what was measured to check them, whether or not they were used.
         notes: sentences for the user: why a prediction was not used.
+        titles: name -> module path and name, where the file tells the module.
     """
 
     metric: str
@@ -132,6 +133,7 @@ class SensitivityTable:
     confidence: float
     agreement: Agreement | None = None
     notes: tuple[str, ...] = ()
+    titles: Mapping[str, str] = field(default_factory=dict)
 
     def ranking(self) -> tuple[str, ...]:
         """Names, most sensitive first."""
@@ -142,7 +144,7 @@ class SensitivityTable:
         rank = {name: str(position + 1) for position, name in enumerate(self.ranking())}
         rows = [
             [
-                name,
+                self.titles.get(name, name),
                 f"{s.mean:.4g}",
                 f"{s.std:.2g}",
                 "-" if s.interval is None else _bounds(s.interval),

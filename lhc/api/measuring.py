@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -85,7 +86,8 @@ def sensitivity(
         )
         work = prepare(request, t_inference)
         task = work.task if metric is not None else work.ranking_task()
-        return sensitivities(work.bench(task), work.graph, work.measurable, method, confidence, half_width)
+        table = sensitivities(work.bench(task), work.graph, work.measurable, method, confidence, half_width)
+    return replace(table, titles={layer.name: layer.title for layer in work.plan.layers})
 
 
 def evaluate(
