@@ -62,7 +62,7 @@ def networks(draw: st.DrawFn, most: int = 6) -> tuple[LayerGraph, Plan]:
     shared = {s: draw(st.integers(0, 20)) / 8 for s in "abcd"}
     for i in range(draw(st.integers(1, most))):
         source = draw(st.sampled_from(["x", *(layer.name for layer in layers)]))
-        if layers and draw(st.integers(0, 1)):
+        if draw(st.booleans()) and layers:
             other = draw(st.sampled_from([layer.name for layer in layers]))
             layers.append(Layer(f"add{i}", "Add", (source, other), (f"add{i}",)))
             source = f"add{i}"

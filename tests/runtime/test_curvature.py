@@ -39,7 +39,7 @@ def test_trace_and_eigenvalue_of_the_last_layer() -> None:
         logits = torch.tanh(torch.tensor(x) @ u) @ weight
         return functional.cross_entropy(logits, torch.tensor(labels))
 
-    hessian = torch.autograd.functional.hessian(loss, v).reshape(4, 4)
+    hessian = torch.autograd.functional.hessian(loss, v).reshape(4, 4)  # type: ignore[no-untyped-call]
     assert found["q"].eigenvalue == pytest.approx(float(torch.linalg.eigvalsh(hessian)[-1]), rel=1e-3)
     # 20 probes: the deviation of the estimate is sqrt(2 / 20) times the off-diagonal norm.
     off = float((hessian - torch.diag(hessian.diagonal())).norm())

@@ -72,7 +72,9 @@ def _swapped_groups(monkeypatch: pytest.MonkeyPatch) -> None:
 def _wrong_dilation(monkeypatch: pytest.MonkeyPatch) -> None:
     original = ConvGeometry.windows
 
-    def windows(self: ConvGeometry, padded: torch.Tensor, out: tuple[int, ...]) -> torch.Tensor:
+    def windows(
+        self: ConvGeometry, padded: torch.Tensor, out: tuple[int, ...]
+    ) -> tuple[tuple[int, ...], tuple[int, ...]]:
         return original(replace(self, dilations=(1, 1)), padded, out)
 
     monkeypatch.setattr(ConvGeometry, "windows", windows)
