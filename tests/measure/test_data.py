@@ -228,12 +228,13 @@ DOCS = (Path(__file__).parents[2] / "docs" / "data.md").read_text(encoding="utf-
 @pytest.mark.analog
 def test_the_documented_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    for name, code in re.findall(r"```python\n# (\w+\.py)\n(.*?)```", DOCS, re.DOTALL):
-        Path(name).write_text(code)
     export, *measure = re.findall(r"^\$ lhc (.*)$", DOCS, re.MULTILINE)
     assert len(measure) == 3
     run(export)
-    exec(Path("split_digits.py").read_text(), {})
+    blocks = re.findall(r"```python\n(.*?)```", DOCS, re.DOTALL)
+    assert len(blocks) == 2
+    for code in blocks:
+        exec(code, {})
     (printed,) = {run(command) for command in measure}
     assert "layer1.0.conv1" in printed
     assert "3 draws, 200 samples" in printed
