@@ -1,21 +1,25 @@
-"""What numbers depend on beside the inputs: versions and the instruction set. The same ones give the same bytes."""
+"""What numbers depend on beside the inputs: code, versions, instruction set. The same ones give the same bytes."""
 
+import hashlib
+from collections.abc import Iterable
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
-from lhc import __version__
+import lhc
 
-__all__ = ["environment"]
+__all__ = ["code_digest", "environment"]
 
-NUMERICS = 2
-"""Raised whenever the emulation gives other numbers for the same inputs."""
-_LIBRARIES = ("aihwkit", "numpy", "onnx", "onnxruntime", "torch")
+_LIBRARIES = ("aihwkit", "numba", "numpy", "onnx", "onnxruntime", "scipy", "torch")
+_ROOT = Path(lhc.__file__).parent
+_COMPUTING = (_ROOT, _ROOT / "hardware", _ROOT / "measure", _ROOT / "onnx_io", Path(__file__).parent)
+"""Folders of the modules that numbers come from. A version alone does not tell two checkouts apart."""
 
 
 @cache
 def environment() -> dict[str, str]:
     """Names and versions, of lhc and of all libraries that compute, and the processor's instruction set."""
-    found = {"lhc": f"{__version__} (numerics {NUMERICS})"}
+    found = {"lhc": f"{lhc.__version__} (code {code_digest(_COMPUTING)})"}
     for name in _LIBRARIES:
         try:
             found[name] = version(name)
@@ -23,6 +27,16 @@ def environment() -> dict[str, str]:
             found[name] = "none"
     found["instructions"] = _instruction_set()
     return found
+
+
+def code_digest(folders: Iterable[Path]) -> str:
+    """Digest of the modules in some folders, by name and content."""
+    digest = hashlib.sha256()
+    for folder in folders:
+        for path in sorted(folder.glob("*.py")):
+            content = path.read_bytes()
+            digest.update(f"{path.name}\0{len(content)}\0".encode() + content)
+    return digest.hexdigest()[:12]
 
 
 def _instruction_set() -> str:
