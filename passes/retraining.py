@@ -11,6 +11,7 @@ weights to the next one; after a rejected one the last accepted weights are rest
   every round, and rounds are bounded. The best of many noisy means is never what decides.
 """
 
+from abc import abstractmethod
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -91,9 +92,9 @@ class _Walk(Pass):
         decided = decide(plan, accepted, reason(without_room), "accepted after retraining with it analog")
         return PassResult(decided, fallbacks=tuple(reversed(path[:-1])))
 
+    @abstractmethod
     def _accepts(self, candidate: frozenset[str]) -> bool:
         """Train for a candidate; if it is accepted its weights are in slot ``candidate``."""
-        raise NotImplementedError
 
 
 def _by_macs(graph: LayerGraph, plan: Plan) -> Iterator[Group]:

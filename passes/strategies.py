@@ -12,6 +12,7 @@ Only eligible layers are decided; what the user forced stays. Layers that share 
 that the user wants together.
 """
 
+from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -109,9 +110,9 @@ class _Rule(Strategy):
 
     searches: ClassVar[bool] = False
 
+    @abstractmethod
     def _digital(self, names: tuple[str, ...]) -> frozenset[str]:
         """Which of the eligible layers, given in file order, are digital; what shares their weights follows."""
-        raise NotImplementedError
 
     def run(self, graph: LayerGraph, plan: Plan) -> PassResult:
         groups = self.groups(graph, plan)

@@ -4,6 +4,7 @@
 - ``random``: in random order, to compare with.
 """
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -22,8 +23,9 @@ __all__ = ["LionHeart", "Random"]
 class _Walk(Strategy):
     """One walk; fallbacks are its earlier steps."""
 
+    @abstractmethod
     def _order(self, graph: LayerGraph, plan: Plan) -> Sequence[Group]:
-        raise NotImplementedError
+        """The groups in the order in which they are tried."""
 
     def run(self, graph: LayerGraph, plan: Plan) -> PassResult:
         path, without_room = [plan.analog], frozenset[str]()

@@ -15,7 +15,6 @@ from lhc.measure import (
     check_method,
     measure_attribution,
     measure_robustness,
-    ranking_metric,
     silent,
     split_task,
 )
@@ -108,9 +107,7 @@ def pareto(
         splits = split_task(work.task)
         verify = work.bench(splits.verify)
         if work.plan.eligible:
-            samples_of_rank = splits.rank.with_metric(ranking_metric(verify.example_output))
-            table = ranked(work, samples_of_rank, method)
-            work = replace(work, plan=work.plan.with_sensitivities(table.layers))
+            work, _ = ranked(work, splits.rank, verify, method)
         options = search_options(work, goal, group)
         return measure_front(work.graph, work.plan, options, verify, splits.held_out, points, confidence=confidence)
 

@@ -15,7 +15,6 @@ from lhc.measure import (
     check_method,
     explain_infeasibility,
     place,
-    ranking_metric,
     silent,
     split_task,
 )
@@ -152,8 +151,7 @@ def partition(
             work = replace(work, plan=work.plan.with_sensitivities(_sensitivities(follow)))
         elif kind.needs_sensitivity and work.plan.eligible:
             try:
-                table = ranked(work, splits.rank.with_metric(ranking_metric(verify.example_output)), method)
-                work = replace(work, plan=work.plan.with_sensitivities(table.layers))
+                work, table = ranked(work, splits.rank, verify, method)
             except OutOfTimeError as error:
                 kind, notes = STRATEGIES["all-digital"], (*notes, str(error))
         curved = splits.rank if kind.name == "hilal" and follow is None else None

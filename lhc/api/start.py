@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Literal
 
 from lhc.errors import OutOfTimeError, UsageError
-from lhc.measure import Budget, RankingMethod, sensitivities
+from lhc.measure import Bench, Budget, RankingMethod, ranking_metric, sensitivities
 from lhc.measure.curvature import curvatures
 from lhc.opening import Opened
 from lhc.passes import Goal, SearchOptions, wanted_together
@@ -34,17 +34,24 @@ def budget_of(max_drop: float | None, drop_type: str, confidence: float, general
     return Budget(max_drop, drop_type, confidence, generalize)  # type: ignore[arg-type]
 
 
-def ranked(work: Work, samples: Task, method: RankingMethod) -> SensitivityTable:
-    """The sensitivities of all layers that may be analog, on the ranking samples.
+def ranked(work: Work, samples: Task, verify: Bench, method: RankingMethod) -> tuple[Work, SensitivityTable]:
+    """The work with the sensitivities of all layers that may be analog in its plan, and these as a table.
+
+    Args:
+        work: what is placed.
+        samples: those that rank.
+        verify: judges later; its output tells in which metric layers are ranked.
+        method: how sensitivities are found.
 
     Raises:
         OutOfTimeError: the time was over before that.
     """
-    table = sensitivities(work.bench(samples), work.graph, work.measurable, method)
+    bench = work.bench(samples.with_metric(ranking_metric(verify.example_output)))
+    table = sensitivities(bench, work.graph, work.measurable, method)
     if len(table.layers) < len(work.measurable):
         done = f"{len(table.layers)} of {len(work.measurable)}"
         raise OutOfTimeError(f"--timeout: {done} layers were ranked, so none is analog; run again to go on")
-    return table
+    return replace(work, plan=work.plan.with_sensitivities(table.layers)), table
 
 
 def search_options(

@@ -1,7 +1,7 @@
 """The sub-command that places layers: partition."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -67,6 +67,9 @@ from lhc.cli.training import (
     settings,
 )
 from lhc.files import write_file
+
+if TYPE_CHECKING:
+    from lhc.outcomes import PartitionResult
 
 __all__ = ["partition"]
 
@@ -233,14 +236,23 @@ def partition(
     emit(document, plan_table(result.plan), documents.outcome_text(result), form)
     hint(f"written: {where}")
     report_measured(result, where.name, how.work_dir, report)
+    _end(result)
+
+
+def _end(result: "PartitionResult") -> None:
+    """Say what was not kept to; exit code 1 if anything was not."""
+    from lhc.cli.searching import infeasibility_lines
+
     outcome = result.plan.outcome
-    if outcome is not None and not outcome.limits_kept:
+    if outcome is None:
+        return
+    if not outcome.limits_kept:
         hint("no placement keeps to --max-tiles, --max-latency and --max-energy; the plan was written all the same")
-    if outcome is not None and not outcome.within_budget:
+    if not outcome.within_budget:
         hint("the budget is not met; the plan was written all the same")
-        for line in searching.infeasibility_lines(result.infeasibility, outcome):
+        for line in infeasibility_lines(result.infeasibility, outcome):
             hint(line)
-    if outcome is not None and not (outcome.within_budget and outcome.limits_kept):
+    if not (outcome.within_budget and outcome.limits_kept):
         raise typer.Exit(1)
 
 
