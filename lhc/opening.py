@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,11 +34,19 @@ log = logging.getLogger("lhc")
 
 @dataclass(frozen=True, eq=False)
 class Opened:
-    """A model, the zoo entry it came from, if any, and what it was before it was retrained, where it was."""
+    """A model, the zoo entry it came from, if any, and what it was before it was retrained, where it was.
+
+    Attributes:
+        model: the network.
+        entry: of the zoo, or None.
+        before: the network before it was retrained.
+        ranges: static input ranges by layer that were trained with the network, instead of calibrated ones.
+    """
 
     model: OnnxModel
     entry: ZooEntry | None
     before: "Opened | None" = None
+    ranges: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
     def task(
         self, data: DataSource | None, metric: Metric | None, samples: int | None, label_key: str = "labels"

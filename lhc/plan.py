@@ -286,11 +286,11 @@ class Plan(_Record):
 
     @property
     def ranges(self) -> dict[str, tuple[float, ...]]:
-        """Calibrated input ranges by layer."""
+        """Static input ranges by layer."""
         return {layer.name: layer.input_range for layer in self.layers if layer.input_range is not None}
 
     def with_ranges(self, ranges: Mapping[str, tuple[float, ...]]) -> "Plan":
-        """A plan with calibrated input ranges put in."""
+        """A plan with static input ranges put in."""
         layers = tuple(
             layer.model_copy(update={"input_range": ranges.get(layer.name, layer.input_range)}) for layer in self.layers
         )

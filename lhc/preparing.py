@@ -168,7 +168,11 @@ def prepare(request: Request, t_inference: float | None) -> Work:
 
 
 def calibrated(work: Work, names: Sequence[str]) -> Work:
-    """The work with static input ranges of these layers, where the hardware has them, from the ranking samples."""
+    """The work with static input ranges of these layers, where the hardware has them, from the ranking samples.
+
+    Ranges that are there already stay.
+    """
+    names = [name for name in names if name not in work.plan.ranges]
     if not work.plan.hardware.needs_calibration or not names:
         return work
     from lhc.runtime.calibration import calibrate_ranges
@@ -232,7 +236,7 @@ def _read(request: Request, machine: Hardware, t_s: float, least_draws: int) -> 
     if request.output is not None and request.output not in graph.outputs:
         raise UsageError(f"--output {request.output!r}: the model's outputs are {', '.join(graph.outputs)}")
     check_machine(machine, graph)
-    plan = initial_plan(graph, machine, opened.model.source, __version__)
+    plan = initial_plan(graph, machine, opened.model.source, __version__).with_ranges(opened.ranges)
     work = Work(request, opened.model, graph, plan, task, t_s)
     if opened.before is None:
         return work

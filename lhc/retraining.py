@@ -158,14 +158,20 @@ class Course:
     def work_with(self, weights: Weights) -> Work:
         """The work with trained weights; its drops are against the network as it was given.
 
+        Static input ranges of layers that were trained as analog ones are the trained ones, others are calibrated anew.
+
         Raises:
             ModelError: the weights cannot be written into the model.
         """
+        from lhc.train.network import ranges_in
         from lhc.train.weights import with_weights
 
         model = replace(self.work.model, proto=with_weights(self.work.model, self.trained, weights))
         graph = Opened(model, None).graph(None, self.work.task)
-        plan = self.work.plan.model_copy(update={"source": model.source})
+        before = self.work.plan
+        ranges = {name: (value,) * len(before.ranges[name]) for name, value in ranges_in(weights).items()}
+        rows = tuple(row.model_copy(update={"input_range": ranges.get(row.name)}) for row in before.layers)
+        plan = before.model_copy(update={"source": model.source, "layers": rows})
         work = replace(self.work, model=model, graph=graph, plan=plan, original=self.work)
         return calibrated(work, sorted(plan.analog.union(work.measurable)))
 

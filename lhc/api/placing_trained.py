@@ -152,7 +152,8 @@ def partition_retrained(
             found, trained, record = _walked(course, select, budget, strategy, patience, max_rounds)
         else:
             trained, record = course.train(frozenset(work.measurable), select)
-    again = Opened(trained.model, opened.entry, before=opened)
+    learned = {name: trained.plan.ranges[name] for name in record.layers if name in trained.plan.ranges}
+    again = Opened(trained.model, opened.entry, before=opened, ranges=learned)
     if strategy in RETRAINING_STRATEGIES:
         after = partition(
             again, judging, follow=found.plan.model_copy(update={"source": trained.model.source}), **shared

@@ -1,6 +1,6 @@
 """A network in training: its parameters, and the products that are analog in it."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import numpy as np
 import torch
@@ -17,10 +17,18 @@ from lhc.train.products import TrainingProduct, as_matrix
 from lhc.train.settings import WeightNoise
 from lhc.train.weights import Trained
 
-__all__ = ["PARITY", "NoisyNetwork"]
+__all__ = ["PARITY", "NoisyNetwork", "ranges_in"]
 
 PARITY = 1e-4
 """Greatest difference from onnxruntime, relative to the greatest magnitude of a tensor: float32 sums in other order."""
+_LEAST_RANGE = 1e-6
+_RANGE = "input range of "
+"""Begins the key of a layer's input range among the trained tensors."""
+
+
+def ranges_in(weights: Mapping[str, Array]) -> dict[str, float]:
+    """Trained input ranges by layer, from what `NoisyNetwork.weights` gives."""
+    return {name.removeprefix(_RANGE): float(value) for name, value in weights.items() if name.startswith(_RANGE)}
 
 
 class _Network(DifferentiableModel):
@@ -71,7 +79,8 @@ class NoisyNetwork:
             hardware: tiles, converters, devices.
             t_s: time of inference that training is for.
             noise: where weight errors come from.
-            ranges: static input ranges by layer, where the hardware has them.
+            ranges: static input ranges by layer, where the hardware has them; they are trained from their greatest
+                value on, as one for all row splits.
         """
         self.module = _Network(model, graph, trained)
         self.analog: dict[str, TrainingProduct] = {}
@@ -80,7 +89,11 @@ class NoisyNetwork:
         self._hardware = hardware
         self._t_s = t_s
         self._noise: WeightNoise = noise
-        self._ranges = ranges or {}
+        self._ranges = {
+            name: nn.Parameter(torch.tensor(max(values), dtype=torch.float32))
+            for name, values in (ranges or {}).items()
+            if hardware.for_layer(name).dac.scaling == "static"
+        }
         self._nodes = {node.name: node for node in model.proto.graph.node}
         self._opset = next((e.version for e in model.proto.opset_import if e.domain in ("", "ai.onnx")), 0)
         self.devices: dict[str, object | None] = {}
@@ -103,6 +116,8 @@ class NoisyNetwork:
         """Compute on another device."""
         self.device = device
         self.module.to(device)
+        for parameter in self._ranges.values():
+            parameter.data = parameter.data.to(device)
 
     def place(self, analog: Iterable[str]) -> None:
         """Make exactly these products analog."""
@@ -139,7 +154,10 @@ class NoisyNetwork:
             return found
 
     def limit(self) -> None:
-        """Clip weights of analog products to the hardware's number of standard deviations, where it has one."""
+        """Clip weights of analog products to the hardware's number of standard deviations, where it has one.
+
+        Input ranges are kept above 0.
+        """
         parameters = dict(self.module.named_parameters())
         with torch.no_grad():
             for name in self.analog:
@@ -148,18 +166,26 @@ class NoisyNetwork:
                     weight = parameters[self._trained.of_layer[name]]
                     bound = sigma * weight.std()
                     weight.clamp_(-bound, bound)
+            for parameter in self._ranges.values():
+                parameter.clamp_(min=_LEAST_RANGE)
 
     def parameters(self, analog: bool) -> list[nn.Parameter]:
-        """Weights of analog products, or all other parameters; each once."""
+        """Weights of analog products; or all else that is trained, input ranges of analog products too. Each once."""
         chosen = {self._trained.of_layer[name] for name in self.analog}
-        return [p for name, p in self.module.named_parameters() if (name in chosen) == analog]
+        found: list[nn.Parameter] = [p for name, p in self.module.named_parameters() if (name in chosen) == analog]
+        return found if analog else found + [p for name, p in self._ranges.items() if name in self.analog]
 
     def weights(self) -> dict[str, Array]:
-        """Copies of all trained tensors by name."""
-        return {name: np.array(p.detach().cpu().numpy()) for name, p in self.module.named_parameters()}
+        """Copies of all trained tensors by name, see also `ranges_in`."""
+        return {name: np.array(p.detach().cpu().numpy()) for name, p in self._named()}
 
     def load(self, weights: Mapping[str, Array]) -> None:
-        """Set all trained tensors."""
+        """Set trained tensors; those that are not given stay."""
         with torch.no_grad():
-            for name, parameter in self.module.named_parameters():
-                parameter.copy_(torch.from_numpy(np.array(weights[name])))
+            for name, parameter in self._named():
+                if name in weights:
+                    parameter.copy_(torch.from_numpy(np.array(weights[name])))
+
+    def _named(self) -> Iterator[tuple[str, nn.Parameter]]:
+        yield from self.module.named_parameters()
+        yield from ((_RANGE + name, parameter) for name, parameter in self._ranges.items() if name in self.analog)

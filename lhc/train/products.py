@@ -1,9 +1,13 @@
 """The training form of an analog product: the ordinary operator, with the errors of tiles put on top.
 
 Weights carry a chip's errors (`lhc.train.chips`). The output gets normal noise as large as a tile's output noise and
-the rounding of its ADC together, for every vector in proportion to its own input scale and for every output to the
-scale of its column. Inputs are clipped where the hardware's range is static. Left out are the rounding of the DAC and
-what saturates at the ADC: both are small beside the noise, and evaluations have them.
+the rounding of its converters together, for every vector in proportion to its own input scale. With d and a the steps
+of DAC and ADC, s the input scale, c the scales of a column's row splits, and rounding errors taken as uniform,
+
+    variance = s² · ((noise² + a²/12) · |c|² + d²/12 · |w|²)
+
+Where the hardware's input ranges are static, inputs are clipped to them, and the ranges are trained: a smaller range
+clips more and brings less noise. Left out is what saturates at the ADC; evaluations have it.
 """
 
 import math
@@ -15,13 +19,15 @@ from torch import Tensor
 from torch.nn import functional
 
 from lhc.graph import Layer
-from lhc.hardware import Hardware
+from lhc.hardware import Adc, Dac, Hardware
 from lhc.runtime.differentiable import OPERATORS
 from lhc.runtime.differentiable_ops import Operator
 from lhc.runtime.unfold import ConvGeometry
 from lhc.train.chips import DrawnMatrix, column_scales, split_sizes
 
 __all__ = ["TrainingProduct", "as_matrix"]
+
+_LEAST_VARIANCE = 1e-24
 
 _MAX_POOL: dict[int, Callable[..., Tensor]] = {
     1: functional.max_pool1d,
@@ -54,7 +60,7 @@ class TrainingProduct:
     """
 
     def __init__(
-        self, node: onnx.NodeProto, layer: Layer, opset: int, hardware: Hardware, input_range: tuple[float, ...] | None
+        self, node: onnx.NodeProto, layer: Layer, opset: int, hardware: Hardware, input_range: Tensor | None
     ) -> None:
         """Describe the product.
 
@@ -63,7 +69,7 @@ class TrainingProduct:
             layer: its facts; the weight must be known.
             opset: version of the standard operators.
             hardware: as this layer has it.
-            input_range: static ranges of the row splits, where the hardware has them.
+            input_range: of all row splits, ``()``, where the hardware has static ones.
         """
         assert layer.weight is not None
         self.layer = layer
@@ -74,7 +80,8 @@ class TrainingProduct:
         self._operator = Operator.of(node, opset, layer.name)
         self._hardware = hardware
         self._range = input_range
-        self._sigma = _output_sigma(hardware)
+        self._output_variance = hardware.adc.noise**2 + _rounding(hardware.adc)
+        self._input_variance = _rounding(hardware.dac)
 
     def __call__(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """The operator's output on the chip that was drawn."""
@@ -86,8 +93,12 @@ class TrainingProduct:
         x = self._clipped(x)
         operands = (x, realised) if self._operand == 1 else (realised, x)
         output: Tensor = OPERATORS[self._node.op_type](self._operator, *operands, *(() if bias is None else (bias,)))
-        deviation = self.strength * self._sigma * torch.linalg.vector_norm(scales * self.drawn.gains, dim=1)
-        return output if self._sigma == 0 else self._with_noise(output, x, deviation)
+        if self._output_variance == 0 and self._input_variance == 0:
+            return output
+        variance = self._output_variance * (scales * self.drawn.gains).square().sum(1)
+        variance = variance + self._input_variance * matrix.square().sum(1)
+        # The least keeps the gradient of the root finite where a column is 0.
+        return self._with_noise(output, x, self.strength * variance.clamp(min=_LEAST_VARIANCE).sqrt())
 
     def _spread(self, columns: Tensor) -> Tensor:
         """``(outputs, row splits)`` to ``(outputs, inputs)``."""
@@ -102,9 +113,7 @@ class TrainingProduct:
         return matrix.T
 
     def _clipped(self, x: Tensor) -> Tensor:
-        if self._range is None or self._hardware.dac.scaling != "static":
-            return x
-        return x.clamp(-max(self._range), max(self._range))
+        return x if self._range is None else x.clamp(-self._range, self._range)
 
     def _with_noise(self, output: Tensor, x: Tensor, deviation: Tensor) -> Tensor:
         """The output with its noise; ``deviation`` per output, for an input scale of 1."""
@@ -120,10 +129,9 @@ class TrainingProduct:
 
     def _scales(self, magnitudes: Tensor) -> Tensor:
         """Input scale of vectors by their greatest magnitudes."""
-        scaling = self._hardware.dac.scaling
-        if scaling == "abs_max":
+        if self._hardware.dac.scaling == "abs_max":
             return magnitudes
-        return torch.full_like(magnitudes, 1.0 if scaling == "none" or self._range is None else max(self._range))
+        return torch.ones_like(magnitudes) if self._range is None else self._range.expand_as(magnitudes)
 
     def _vectors(self, x: Tensor) -> Tensor:
         """The activation with the axis that is multiplied last."""
@@ -151,8 +159,9 @@ class TrainingProduct:
         return self.layer.weight.shape
 
 
-def _output_sigma(hardware: Hardware) -> float:
-    """Output noise and ADC rounding together, in units of one full-scale input times one full-scale weight."""
-    adc = hardware.adc
-    step = 0.0 if adc.bits is None or adc.bound is None else 2 * adc.bound / (2**adc.bits - 2)
-    return math.sqrt(adc.noise**2 + step**2 / 12)
+def _rounding(converter: Dac | Adc) -> float:
+    """Variance of what a converter's rounding adds, in units of its full scale."""
+    if converter.bits is None or converter.bound is None:
+        return 0.0
+    step = 2 * converter.bound / float(2**converter.bits - 2)
+    return step * step / 12

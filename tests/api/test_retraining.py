@@ -105,6 +105,22 @@ def test_without_labels_drops_are_against_the_outputs_before_training(digits: Ta
     assert bench.measure(frozenset(sorted(analog)[:1]), range(2), "").drops.min() > 0.5
 
 
+def test_trained_input_ranges_are_those_of_the_plan(digits: Task) -> None:
+    """Of the layers that were analog in training; others are calibrated anew."""
+    request = Request("digits", digits.head(100), hardware="static-range", draws=2)
+    work, analog, _ = prepare_run(request, "all-analog", None)
+    course = Course(work, digits, TEN)
+    names = sorted(analog)
+    network = course.network()
+    network.place(names[:1])
+    weights = network.weights()
+    (key,) = set(weights) - set(course.trained.values)
+    after = course.work_with({**weights, key: np.array(1.25, np.float32)})
+    before = work.plan.ranges
+    assert after.plan.ranges == {**before, names[0]: (1.25,) * len(before[names[0]])}
+    assert after.bench(after.task).measure(frozenset(names[:1]), range(2), "").drops.shape == (2,)
+
+
 def test_the_same_samples_for_training_and_judging_are_refused(digits: Task) -> None:
     with pytest.raises(UsageError, match="the same samples"):
         lhc.retrain("digits", digits, verify_data=digits, settings=TEN, placement="all-analog", draws=2)
