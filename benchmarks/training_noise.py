@@ -2,7 +2,7 @@
 
     python -m benchmarks.training_noise -o training_noise.json [--seeds 3]
 
-The digits of the package, all layers analog, one day after programming: 600 steps of 64 images, rate 0.01. Every network
+The digits of the package, all layers analog, one day after programming: 600 steps of 64 images, rate 0.01. A network
 is judged by the full emulation of the same ten chips on the 797 digits that were not trained with. Rows that exist are
 kept; a second run does the missing ones.
 """

@@ -1,0 +1,107 @@
+"""LionHeart's walks with retraining on CIFAR-10, as published and mended, for ResNet-8 or ResNet20.
+
+    LHC_DATA=... python benchmarks/retraining_walks.py resnet20 lionheart-original -o FOLDER --steps 50
+    LHC_DATA=... python benchmarks/retraining_walks.py resnet8 lionheart -o FOLDER
+
+The 50,000 training images train, in rounds of ``--steps`` (one epoch by default). The first 2,000 test images judge:
+500 select, 1,000 verify. Then ten chips are judged one day after programming, each on 800 of the other 8,000.
+Results go to ``FOLDER/NETWORK-STRATEGY.json``, finished rounds are kept in FOLDER, and a second run goes on behind them.
+"""
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+import lhc
+from lhc.files import write_file
+from lhc.metrics import get_metric
+from lhc.models import cifar10, zoo_entry
+from lhc.preparing import Request, prepare_run
+from lhc.stats import summarize
+from lhc.task import Task
+
+CHIPS, IMAGES, JUDGING = 10, 800, 2000
+
+
+def training_images() -> Task:
+    """All 50,000."""
+    images, labels = cifar10.load("train")
+    return Task({"x": images}, labels, get_metric("accuracy"), finite=True)
+
+
+def judged(network: str, path: Path) -> tuple[list[float], list[float]]:
+    """Accuracies of ten chips, and of the network as it was given on the same images."""
+    task = zoo_entry(network).task()
+    work, analog, _ = prepare_run(Request(str(path), task), None, None)
+    given = prepare_run(Request(network, task), "all-analog", None)[0]
+    chips, digital = [], []
+    for chip in range(CHIPS):
+        first = JUDGING + chip * IMAGES
+        images = task.take(np.arange(first, first + IMAGES))
+        chips.append(float(work.bench(images).measure(analog, range(chip, chip + 1), f"chip {chip}").values[0]))
+        digital.append(given.bench(images).baseline)
+    return chips, digital
+
+
+def main() -> None:
+    """Walk, then judge."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("network", choices=["resnet8", "resnet20"])
+    parser.add_argument("strategy", choices=["lionheart", "lionheart-original"])
+    parser.add_argument("-o", "--out", type=Path, required=True)
+    parser.add_argument("--steps", type=int, default=None, help="of a round; one epoch by default")
+    parser.add_argument("--rounds", type=int, default=None, help="most rounds of a layer")
+    parser.add_argument("--patience", type=int, default=2)
+    parser.add_argument("--max-drop", type=float, default=0.01)
+    options = parser.parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
+    started = time.process_time()
+
+    def tell(what: str, done: int, total: int) -> None:
+        if done == total:
+            print(f"{what}: {done}/{total}, {time.process_time() - started:.0f} CPU s", file=sys.stderr, flush=True)
+
+    published = options.strategy == "lionheart-original"
+    loss = "cross-entropy" if published else "distillation"
+    epochs = 1.0 if options.steps is None else None
+    result = lhc.partition_retrained(
+        options.network,
+        zoo_entry(options.network).task().head(JUDGING),
+        train_data=training_images(),
+        settings=lhc.Retraining(steps=options.steps, epochs=epochs, loss=loss, augment="crop-flip"),
+        strategy=options.strategy,
+        max_drop=options.max_drop,
+        patience=options.patience,
+        max_rounds=options.rounds,
+        checkpoint=options.out,
+        progress=tell,
+    )
+    name = f"{options.network}-{options.strategy}"
+    path = result.save(options.out / f"{name}.lhc.onnx", force=True)
+    outcome = result.plan.outcome
+    assert outcome is not None
+    chips, digital = judged(options.network, path)
+    drop = summarize(np.array(digital) - np.array(chips), 0.9, 0.0)
+    found = {
+        "analog": result.plan.analog_mac_fraction,
+        "layers": len(result.plan.analog),
+        "digital": [row.name for row in result.plan.layers if row.placement == "digital"],
+        "accuracy": float(np.mean(chips)),
+        "drop": drop.mean,
+        "interval": drop.interval,
+        "verified": [outcome.drop, outcome.interval, outcome.within_budget],
+        "rounds": None if outcome.retrained is None else len(outcome.retrained.curve),
+        "steps": None if outcome.retrained is None else outcome.retrained.steps,
+        "notes": result.notes,
+        "cpu_s": time.process_time() - started,
+    }
+    write_file(options.out / f"{name}.json", lambda file: file.write(json.dumps(found, indent=1).encode()))
+    print(json.dumps(found, indent=1))
+
+
+if __name__ == "__main__":
+    main()
