@@ -4,8 +4,7 @@
     LHC_DATA=... python benchmarks/retraining_walks.py resnet8 lionheart -o FOLDER
 
 The 50,000 training images train, in rounds of ``--steps`` (one epoch by default). The first 2,000 test images judge:
-500 select, 1,000 verify. Then ten chips are judged one day after programming, each on 800 of the other 8,000.
-Results go to ``FOLDER/NETWORK-STRATEGY.json``, finished rounds are kept in FOLDER, and a second run goes on behind them.
+500 select, 1,000 verify. Then ten chips are judged one day after programming, each on 800 of the other 8,000 images.
 """
 
 import argparse

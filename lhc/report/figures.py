@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from lhc.plan import Outcome, Sensitivity
+from lhc.plan import Outcome, Retrained, Sensitivity
 from lhc.report.charts import (
     BOTTOM,
     LEFT,
@@ -29,7 +29,7 @@ from lhc.report.document import Report
 from lhc.report.wording import duration, interval_text, metric_value, points
 from lhc.results import AtTime, Evaluation, FrontPoint, Robustness
 
-__all__ = ["front_chart", "is_measured", "noise_chart", "outcome_chart", "time_chart", "worst_value"]
+__all__ = ["front_chart", "is_measured", "noise_chart", "outcome_chart", "time_chart", "training_chart", "worst_value"]
 
 _FIRST_READ_S = 20.0
 """From programming to time 0, as of PCM: the axis of time is logarithmic in the time since programming."""
@@ -232,4 +232,31 @@ def noise_chart(found: Robustness) -> Chart:
         number_ticks(y, 100 if percent else 1),
         "all noise, times the hardware's (filled: shown to hold the budget)",
         f"drop{' (points)' if percent else f' ({first.metric})'}",
+    )
+
+
+def training_chart(trained: Retrained, outcome: Outcome) -> Chart:
+    """Drop at every validation over the steps of the training."""
+    found = trained.curve
+    y = Scale(*span([0.0, outcome.max_drop, *(point.drop for point in found)]), BOTTOM, TOP)
+    x = Scale(*span([float(point.step) for point in found]), LEFT, RIGHT)
+    marks = tuple(
+        Mark(
+            x(float(point.step)),
+            y(point.drop),
+            None,
+            None,
+            "judged",
+            f"step {point.step}: drop {metric_value(point.drop, outcome.percent)}",
+        )
+        for point in found
+    )
+    return Chart(
+        marks,
+        tuple((mark.x, mark.y) for mark in marks),
+        (level(y(outcome.max_drop), "budget", f"budget {points(outcome, outcome.max_drop)}", marks),),
+        number_ticks(x),
+        number_ticks(y, 100 if outcome.percent else 1),
+        "optimiser steps",
+        f"drop at validation{' (points)' if outcome.percent else ''}",
     )

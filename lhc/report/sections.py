@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 
+from lhc.plan import Outcome, Retrained
 from lhc.report.content import (
     Column,
     Section,
@@ -16,7 +17,7 @@ from lhc.report.content import (
     reason_section,
 )
 from lhc.report.document import Costs, Report
-from lhc.report.figures import noise_chart
+from lhc.report.figures import noise_chart, training_chart
 from lhc.report.statements import times_of_digital
 from lhc.report.wording import amount, drop_value, duration, metric_value
 from lhc.results import AtTime, Attribution, Evaluation, Front, FrontPoint, Infeasibility, Robustness
@@ -45,6 +46,8 @@ def _sections(report: Report) -> Iterator[Section]:
         yield _costs(report, report.costs)
     if report.attribution is not None:
         yield _attribution(report.attribution)
+    if plan.outcome is not None and plan.outcome.retrained is not None and plan.outcome.retrained.curve:
+        yield _training(plan.outcome, plan.outcome.retrained)
     if plan.outcome is not None:
         yield Section("data", "Data and statistics", facts=data_facts(plan))
     yield _origin(report)
@@ -204,6 +207,26 @@ def _attribution(found: Attribution) -> Section:
         f" need not add up. {found.draws} chips, {found.samples} samples, {duration(found.t_s)} after programming."
     )
     return Section("attribution", "Where the damage comes from", tables=(Table(caption, columns, tuple(rows)),))
+
+
+def _training(outcome: Outcome, trained: Retrained) -> Section:
+    rows = tuple(
+        (
+            as_number(point.step),
+            as_number(point.loss, None if point.loss is None else f"{point.loss:.4g}"),
+            as_number(point.drop, drop_value(point.drop, outcome.percent)),
+        )
+        for point in trained.curve
+    )
+    unit = " (points)" if outcome.percent else ""
+    columns = (("Step", True), (f"Loss ({trained.loss})", True), (f"Drop at validation{unit}", True))
+    text = (
+        f"{trained.steps} steps of {trained.batch_size} samples, {len(trained.layers)} layers analog in training. Drops"
+        " are against the network as it was given, on samples that train nothing."
+    )
+    caption = "The loss is the mean since the row before."
+    chart = training_chart(trained, outcome)
+    return Section("training", "Learning curve", (text,), chart, text, (Table(caption, columns, rows),))
 
 
 def _infeasibility(found: Infeasibility) -> Section:

@@ -11,7 +11,7 @@ import pytest
 
 from lhc.graph import LayerGraph
 from lhc.onnx_io import load_model, read_graph
-from lhc.plan import Estimate, Plan
+from lhc.plan import CurvePoint, Estimate, Plan, Retrained
 from lhc.report.building import build_report
 from lhc.report.content import missing
 from lhc.report.document import Report
@@ -224,3 +224,34 @@ def test_how_the_placement_was_found_is_said(full: Report) -> None:
         "- estimate: a drop of 1.00 points from the sensitivities, 20 % off on average over 7 placements",
     ):
         assert fact in text
+
+
+def test_the_learning_curve_is_shown_where_there_is_one(full: Report) -> None:
+    outcome = full.plan.outcome
+    assert outcome is not None
+    assert "training" not in [one.id for one in sections(full)]
+    points = ((0, None, 0.08), (50, 1.25, 0.031), (100, 0.5, 0.012))
+    trained = Retrained(
+        source="0" * 64,
+        layers=("a", "b"),
+        steps=100,
+        batch_size=32,
+        loss="distillation",
+        seed=0,
+        samples=900,
+        data="1" * 64,
+        curve=tuple(CurvePoint(step=step, loss=loss, drop=drop) for step, loss, drop in points),
+    )
+    plan = full.plan.model_copy(update={"outcome": outcome.model_copy(update={"retrained": trained})})
+    report = full.model_copy(update={"plan": plan})
+    (section,) = (one for one in sections(report) if one.id == "training")
+    assert [[value.text for value in row] for row in section.tables[0].rows] == [
+        ["0", "", "8.00"],
+        ["50", "1.25", "3.10"],
+        ["100", "0.5", "1.20"],
+    ]
+    assert section.chart is not None
+    heights = [mark.y for mark in section.chart.marks]
+    assert heights == sorted(heights), "less drop is lower on the page"
+    assert Page(html(report)).unbalanced == []
+    assert "100 steps of 32 samples, 2 layers analog in training" in markdown(report)
