@@ -18,6 +18,7 @@ from lhc.runtime.executor import HybridExecutor
 from lhc.runtime.ort import Array, observe_tensors
 from lhc.runtime.stream import Position, Unit
 from lhc.runtime.threads import isolated
+from lhc.runtime.unfold import ConvGeometry
 from lhc.runtime.vectors import Vectors
 
 __all__ = ["RangeRecorder", "calibrate_ranges", "split_sizes"]
@@ -46,6 +47,9 @@ class RangeRecorder:
         self._outputs = outputs
         self._seen: list[list[Tensor]] = [[] for _ in self._sizes]
         self._generator = torch.Generator().manual_seed(0)
+
+    def convolution(self, geometry: ConvGeometry) -> None:
+        """See `Products`: products are made of windows."""
 
     def products(self, vectors: Vectors, first_group: int, unit: Unit) -> Tensor:
         """Remember the magnitudes of the inputs; the products are not of interest and 0."""

@@ -7,7 +7,7 @@ integer codes. Against aihwkit's order of operations this moves last bits, hence
 by one code; docs/emulation.md has the formulas, docs/performance.md what each step costs.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,12 +15,14 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from lhc.conductances import Floats, ProgrammedMatrix, ProgrammedTile
+from lhc.conductances import Floats, ProgrammedMatrix
 from lhc.hardware import Hardware
-from lhc.runtime.kernels import ROUNDS, accumulate, add_noise, quantise, round_codes
-from lhc.runtime.normals import LevelStream, normal_levels
-from lhc.runtime.rounds import reductions
+from lhc.runtime.fixed_range import FixedRangeConv
+from lhc.runtime.kernels import accumulate, quantise
+from lhc.runtime.normals import NoiseStream, normal_levels
+from lhc.runtime.rowsplit import Converters, Noise, RowSplit
 from lhc.runtime.stream import Unit
+from lhc.runtime.unfold import ConvGeometry
 from lhc.runtime.vectors import INFINITE, Vectors
 from lhc.seeds import device_entropy
 
@@ -28,57 +30,6 @@ __all__ = ["FastMatrix"]
 
 PART_VECTORS = 1024
 """Vectors that are computed together: what a tile of 256 inputs takes of them is a MB, a usual second-level cache."""
-
-
-@dataclass(frozen=True)
-class _Converters:
-    """Numbers of DAC and ADC, as aihwkit's IOParameters has them; a step is 1 where nothing is quantised.
-
-    Attributes:
-        input_step, output_step: in units of the full scale.
-        input_clip, output_clip: greatest magnitudes in codes, infinite where nothing clips.
-        output_limit: greatest magnitude in codes that does not count as saturated.
-        input_shift, output_shift: what rounds codes, 0 where nothing is quantised.
-        noise: standard deviation of the output noise, in output codes.
-        scales_vectors: every vector is divided by its greatest magnitude.
-        reductions: of the inputs, by round of bound management.
-    """
-
-    input_step: float
-    input_clip: np.float32
-    input_shift: np.float32
-    output_step: float
-    output_clip: float
-    output_limit: float
-    output_shift: np.float32
-    noise: float
-    scales_vectors: bool
-    reductions: tuple[float, ...]
-
-    @classmethod
-    def of(cls, hardware: Hardware) -> "_Converters":
-        dac, adc = hardware.dac, hardware.adc
-        input_step = 1.0 if dac.bits is None else 2 * (dac.bound or 0.0) / (2**dac.bits - 2)
-        output_step = 1.0 if adc.bits is None else 2 * (adc.bound or 0.0) / (2**adc.bits - 2)
-        # Scaled vectors and ranges end at 1: only a lower bound clips them.
-        clips = dac.bound is not None and (dac.bound < 1 or dac.scaling == "none")
-        output_clip = float(INFINITE) if adc.bound is None else adc.bound / output_step
-        # aihwkit compares code · step with the bound in float32, where the last code may lie beyond it.
-        last_saturates = adc.bound is not None and np.float32(output_clip) * np.float32(output_step) > np.float32(
-            adc.bound
-        )
-        return cls(
-            input_step=input_step,
-            input_clip=np.float32((dac.bound or 0.0) / input_step) if clips else INFINITE,
-            input_shift=ROUNDS if dac.bits is not None else np.float32(0),
-            output_step=output_step,
-            output_clip=output_clip,
-            output_limit=output_clip - 0.5 if last_saturates and adc.bits is not None else output_clip,
-            output_shift=ROUNDS if adc.bits is not None else np.float32(0),
-            noise=adc.noise / output_step,
-            scales_vectors=dac.scaling == "abs_max",
-            reductions=reductions(adc.bound_management == "iterative", 0.0 if dac.bits is None else input_step),
-        )
 
 
 class FastMatrix:
@@ -104,18 +55,20 @@ class FastMatrix:
         first = chips[0]
         self.chips = len(chips)
         self._outputs = first.outputs
-        self._io = _Converters.of(hardware)
-        self._noise = [LevelStream(device_entropy(seed, first.tile_set, draw, "noise")) for draw in draws]
-        self._splits: list[_RowSplit] = []
-        for tiles in zip(*(chip.tiles for chip in chips), strict=True):
+        self._io = Converters.of(hardware)
+        self._streams = [NoiseStream(device_entropy(seed, first.tile_set, draw, "noise")) for draw in draws]
+        self._splits: list[RowSplit] = []
+        for number, tiles in enumerate(zip(*(chip.tiles for chip in chips), strict=True)):
             start = self._splits[-1].stop if self._splits else 0
-            self._splits.append(_RowSplit(tiles, first.groups, start, self._io, device))
+            self._splits.append(RowSplit(tiles, first.groups, start, number, self._io, device))
+        quantises = self._io.input_shift != 0 and self._io.fixed_range
+        self._convolves = quantises and device == "cpu"
+        self._convolutions: dict[ConvGeometry, FixedRangeConv] = {}
 
     def products(self, vectors: Vectors, first_group: int, unit: Unit) -> Tensor:
         """See `Products`."""
-        levels = normal_levels(self._io.noise) if self._io.noise > 0 else None
-        noise = _Noise(self._noise, levels, first_group, unit)
-        calls = [_Call(split, number, vectors, first_group, noise) for number, split in enumerate(self._splits)]
+        noise = self._noise(unit, first_group)
+        calls = [_Call(split, vectors, first_group, noise) for split in self._splits]
         result = np.empty((vectors.groups, self.chips * self._outputs, vectors.count), np.float32)
         for part in range(-(-vectors.count // PART_VECTORS)):
             where = _columns(part, vectors.count)
@@ -125,63 +78,22 @@ class FastMatrix:
         grouped = torch.from_numpy(result).view(vectors.groups, self.chips, self._outputs, vectors.count)
         return grouped.transpose(0, 1)
 
+    def convolution(self, geometry: ConvGeometry) -> FixedRangeConv | None:
+        """See `Products`."""
+        if not self._convolves:
+            return None
+        if geometry not in self._convolutions:
+            self._convolutions[geometry] = FixedRangeConv(self._splits, geometry, self._noise)
+        return self._convolutions[geometry]
+
+    def _noise(self, unit: Unit, first_group: int = 0) -> Noise:
+        levels = normal_levels(self._io.noise) if self._io.noise > 0 else None
+        return Noise(self._streams, levels, unit, first_group)
+
 
 def _columns(part: int, count: int) -> slice:
     """The vectors of a part."""
     return slice(part * PART_VECTORS, min((part + 1) * PART_VECTORS, count))
-
-
-@dataclass(frozen=True)
-class _Noise:
-    """Output noise of the products of one unit.
-
-    Attributes:
-        streams: a chip's.
-        levels: in ADC codes, of which every deviate is one; None without noise.
-        first_group: of those that are driven.
-        unit: where it stands.
-    """
-
-    streams: Sequence[LevelStream]
-    levels: Floats | None
-    first_group: int
-    unit: Unit
-
-    def of(self, chip: int, split: int, part: int, round_: int, shape: tuple[int, int, int]) -> npt.NDArray[np.uint16]:
-        """Numbers of levels for a part of the vectors in one round, ``(groups, outputs of a group, vectors)``."""
-        # Bits: 12 for the use, 36 unit, 16 part, 12 row split, 20 group, 4 round.
-        address = ((((self.unit.use << 36) + self.unit.number << 16) + part << 12) + split << 20) + self.first_group
-        return self.streams[chip].at((address << 4) + round_, shape[0] * shape[1] * shape[2]).reshape(shape)
-
-
-class _RowSplit:
-    """The tiles that share their inputs, of all chips side by side."""
-
-    def __init__(
-        self,
-        tiles: Sequence[tuple[ProgrammedTile, ...]],
-        groups: int,
-        start: int,
-        io: _Converters,
-        device: str,
-    ) -> None:
-        self.io = io
-        self.device = device
-        self.chips = len(tiles)
-        self.start, self.stop = start, start + tiles[0][0].weights.shape[1]
-        self.range = tiles[0][0].input_range
-
-        def joined(of_tile: Callable[[ProgrammedTile], Floats]) -> Floats:
-            """``(groups, chips · outputs of a group, ...)``."""
-            chips = np.stack([np.concatenate([of_tile(tile) for tile in row]) for row in tiles])
-            grouped = chips.reshape(self.chips, groups, -1, *chips.shape[2:]).swapaxes(0, 1)
-            return np.ascontiguousarray(grouped).reshape(groups, -1, *chips.shape[2:])
-
-        step = np.float32(io.input_step / io.output_step)
-        self.weights = torch.from_numpy(joined(lambda tile: tile.weights * step)).to(device)
-        self.scales = joined(lambda tile: tile.scales * tile.live * np.float32(tile.gain * io.output_step))
-        columns = np.concatenate([np.full(len(tile.weights), n) for n, tile in enumerate(tiles[0])])
-        self.tile_of = columns.reshape(groups, -1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -205,9 +117,8 @@ class _Drive:
 class _Call:
     """Products of one unit with the tiles of one row split."""
 
-    def __init__(self, split: _RowSplit, number: int, vectors: Vectors, first_group: int, noise: _Noise) -> None:
+    def __init__(self, split: RowSplit, vectors: Vectors, first_group: int, noise: Noise) -> None:
         self._split = split
-        self._number = number
         self._vectors = vectors
         self._noise = noise
         groups = slice(first_group, first_group + vectors.groups)
@@ -220,7 +131,7 @@ class _Call:
         z, beyond = self._read(part, where, 0)
         if beyond:
             z = self._managed(z, part, where)
-        accumulate(z, self._scales, self._drive(0).scales, where.start, self._number > 0, result)
+        accumulate(z, self._scales, self._drive(0).scales, where.start, self._split.number > 0, result)
 
     def _drive(self, round_: int) -> _Drive:
         if round_ not in self._drives:
@@ -230,36 +141,25 @@ class _Call:
     def _driven(self, reduction: float) -> _Drive:
         split, io = self._split, self._split.io
         peaks = self._vectors.peaks(split.start, split.stop)
-        step = np.float32(reduction * io.input_step)
         if io.scales_vectors:
+            step = np.float32(reduction * io.input_step)
             factors = np.float32(1) / (np.where(peaks == 0, np.float32(1), peaks) * step)
             return _Drive(self._vectors, factors, peaks, io.input_shift, io.input_clip)
-        limit = io.input_clip
-        if split.range is not None:
-            full_scale = np.float32(1) / step
-            limit = min(limit, np.rint(full_scale) if io.input_shift else full_scale)
-            step *= np.float32(split.range)
+        factor, limit = split.input_codes(reduction)
         codes = np.empty_like(self._vectors.data)
-        quantise(self._vectors.data, np.float32(1) / step, io.input_shift, limit, codes)
+        quantise(self._vectors.data, factor, io.input_shift, limit, codes)
         driven = (peaks != 0).astype(np.float32)
         return _Drive(self._vectors.with_data(codes), np.ones_like(peaks), driven, np.float32(0), INFINITE)
 
     def _read(self, part: int, where: slice, round_: int) -> tuple[Floats, int]:
         """ADC codes, ``(groups, chips · outputs, vectors)``, and how many of them saturate."""
-        split, io, drive = self._split, self._split.io, self._drive(round_)
-        groups, rows, inputs = self._weights.shape
+        split, drive = self._split, self._drive(round_)
+        groups, _, inputs = self._weights.shape
         codes = torch.empty(groups, inputs, where.stop - where.start)
         place = (split.start, split.stop, where.start)
         drive.vectors.unfold(*place, drive.factors[:, where], codes.numpy(), drive.shift, drive.clip)
         z = _multiplied(self._weights, codes).numpy()
-        shift, limit = io.output_shift, np.float32(io.output_limit)
-        if self._noise.levels is None:
-            return z, round_codes(z, shift, limit)
-        beyond, outputs = 0, rows // split.chips
-        for chip in range(split.chips):
-            levels = self._noise.of(chip, self._number, part, round_, (groups, outputs, z.shape[2]))
-            beyond += add_noise(z, levels, self._noise.levels, chip * outputs, shift, limit)
-        return z, beyond
+        return z, self._noise.read(z, split, part=part, round_=round_)
 
     def _managed(self, z: Floats, part: int, where: slice) -> Floats:
         """Codes after bound management, in units of the first round's.

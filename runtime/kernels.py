@@ -8,6 +8,8 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
+from lhc.runtime.normals import COUNTERS, LEVEL_SHIFT, Words, fill_words
+
 __all__ = [
     "ROUNDS",
     "accumulate",
@@ -15,7 +17,9 @@ __all__ = [
     "greatest_of_channels",
     "greatest_of_inputs",
     "quantise",
+    "quantise_channels",
     "round_codes",
+    "scale_planes",
     "unfold",
 ]
 
@@ -98,6 +102,47 @@ def quantise(data: Floats, factor: np.float32, shift: np.float32, limit: np.floa
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
+def quantise_channels(
+    x: Floats,
+    first: int,
+    whole_first: int,
+    whole_stop: int,
+    factor: np.float32,
+    shift: np.float32,
+    limit: np.float32,
+    codes: Floats,
+    driven: npt.NDArray[np.bool_],
+) -> None:
+    """Codes of some channels.
+
+    Args:
+        x: ``(samples, groups, channels, places)``.
+        first: channel whose codes are wanted.
+        whole_first: first channel that counts for what is driven.
+        whole_stop: behind the last one.
+        factor: as of `quantise`.
+        shift: as of `quantise`.
+        limit: as of `quantise`.
+        codes: the result, ``(samples, groups, some channels, places)``.
+        driven: the result: whether at every place one of the channels that count is not zero, ``(samples,)``.
+    """
+    greatest = np.empty(x.shape[3], np.float32)
+    for s in range(x.shape[0]):
+        driven[s] = True
+        for g in range(x.shape[1]):
+            greatest[:] = 0
+            for c in range(codes.shape[2]):
+                source, target = x[s, g, first + c], codes[s, g, c]
+                for n in range(len(source)):
+                    value = (source[n] * factor + shift) - shift
+                    target[n] = min(max(value, -limit), limit)
+                if whole_first <= first + c < whole_stop:
+                    for n in range(len(source)):
+                        greatest[n] = max(greatest[n], abs(source[n]))
+            driven[s] = driven[s] and np.min(greatest) > 0
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
 def greatest_of_channels(
     data: Floats,
     group_step: int,
@@ -156,43 +201,62 @@ def greatest_of_inputs(
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def add_noise(
-    z: Floats, numbers: npt.NDArray[np.uint16], levels: Floats, first_row: int, shift: np.float32, limit: np.float32
+    z: Floats, key: Words, levels: Floats, first: int, begin: int, end: int, shift: np.float32, limit: np.float32
 ) -> int:
-    """Add noise to some rows of every group, and round.
+    """Add noise to some values of every line, and round.
 
     Args:
-        z: ``(groups, rows, vectors)``, changed in place.
-        numbers: of the levels that are added, ``(groups, some rows, vectors)``.
+        z: ``(lines, values)``, changed in place.
+        key: of the random words, ``(2,)``.
         levels: of noise.
-        first_row: that noise is added to.
+        first: number of the first line, by which its noise is drawn.
+        begin: first value of a line that noise is added to.
+        end: behind the last one.
         shift: `ROUNDS`, or 0 to leave values as they are.
         limit: greatest magnitude that is not counted.
 
     Returns:
         How many values lie beyond the limit; those that are not finite numbers do not count.
     """
+    words = np.empty(2 * COUNTERS, np.uint32)
+    noise = np.empty(4 * COUNTERS, np.float32)
     beyond = 0
-    for g in range(numbers.shape[0]):
-        for m in range(numbers.shape[1]):
-            row, chosen = z[g, first_row + m], numbers[g, m]
-            for n in range(len(chosen)):
-                value = (row[n] + levels[chosen[n]] + shift) - shift
-                row[n] = value
-                beyond += 1 if abs(value) > limit else 0
+    for line in range(len(z)):
+        for start in range(begin, end, 4 * COUNTERS):
+            values = z[line, start : min(start + 4 * COUNTERS, end)]
+            counters = (len(values) + 3) // 4
+            drawn = words[: 2 * counters]
+            fill_words(key, first + line, (start - begin) // 4, drawn)
+            numbers = drawn.view(np.uint16)[: len(values)]
+            # Looking levels up and adding them in one loop would keep the compiler from vectorising the rest.
+            for n in range(len(values)):
+                noise[n] = levels[numbers[n] >> LEVEL_SHIFT]
+            beyond += _rounded(values, noise[: len(values)], shift, limit)
     return beyond
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
+def _rounded(values: Floats, noise: Floats, shift: np.float32, limit: np.float32) -> int:
+    # 32 bits fill the same registers as the values.
+    beyond = np.int32(0)
+    for n in range(len(values)):
+        value = (values[n] + noise[n] + shift) - shift
+        values[n] = value
+        beyond += np.int32(1) if abs(value) > limit else np.int32(0)
+    return int(beyond)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
 def round_codes(z: Floats, shift: np.float32, limit: np.float32) -> int:
-    """The same without noise."""
+    """The same without noise, for all values of all lines."""
     beyond = 0
-    for g in range(z.shape[0]):
-        for m in range(z.shape[1]):
-            row = z[g, m]
-            for n in range(len(row)):
-                value = (row[n] + shift) - shift
-                row[n] = value
-                beyond += 1 if abs(value) > limit else 0
+    for line in range(len(z)):
+        row, some = z[line], np.int32(0)
+        for n in range(len(row)):
+            value = (row[n] + shift) - shift
+            row[n] = value
+            some += np.int32(1) if abs(value) > limit else np.int32(0)
+        beyond += some
     return beyond
 
 
@@ -219,3 +283,29 @@ def accumulate(z: Floats, rows: Floats, vectors: Floats, first: int, adds: bool,
             else:
                 for n in range(len(row)):
                     target[n] = row[n] * factor * scales[n]
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def scale_planes(z: Floats, first: int, scales: Floats, driven: Floats | None, adds: bool, result: Floats) -> None:
+    """Codes of one chip times scales.
+
+    Args:
+        z: ``(lines, rows, positions)``; a line is a sample and a group.
+        first: of the rows that are wanted.
+        scales: theirs, ``(groups, wanted rows)``.
+        driven: 1 or 0 by position, ``(lines, positions)``; None where all are driven.
+        adds: to what is there already.
+        result: ``(lines, wanted rows, positions)``.
+    """
+    for line in range(len(z)):
+        for m in range(scales.shape[1]):
+            row, factor, target = z[line, first + m], scales[line % len(scales), m], result[line, m]
+            if driven is not None:
+                for n in range(len(row)):
+                    row[n] *= driven[line, n]
+            if adds:
+                for n in range(len(row)):
+                    target[n] += row[n] * factor
+            else:
+                for n in range(len(row)):
+                    target[n] = row[n] * factor

@@ -5,7 +5,8 @@ layer's shape only, so results depend neither on how the caller batches samples 
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -41,32 +42,46 @@ def _samples_per_unit(vectors_per_sample: int) -> int:
     return 1 << (wanted.bit_length() - 1)
 
 
-def _in_units(x: Tensor, position: Position, vectors: int, run: Callable[[Tensor, int, range], Tensor]) -> Tensor:
-    """Apply ``run(items, unit)`` to fixed units of the first axis and join the results.
+@dataclass(frozen=True, eq=False)
+class _Block:
+    """What a call holds of one unit.
+
+    Attributes:
+        items: the full unit; what the call does not hold of it is zero.
+        number: of the unit.
+        wanted: vectors of the unit that the call holds.
+        own: items of the unit that the call holds.
+        place: where they are among the items of the call.
+    """
+
+    items: Tensor
+    number: int
+    wanted: range
+    own: slice
+    place: slice
+
+
+def _in_units(x: Tensor, position: Position, vectors: int) -> Iterator[_Block]:
+    """Cut a call into fixed units of its first axis.
 
     Args:
         x: ``(items, ...)``; every sample has the same number of items, or else the call counts as one sample.
         position: of the call.
         vectors: products that one item takes.
-        run: from a full unit of items, its number and the vectors that are wanted to the results of all items,
-            ``(chips, items, ...)``.
     """
     samples, first = (position.samples, position.first) if x.shape[0] % position.samples == 0 else (1, position.first)
     items = x.shape[0] // samples
     per_unit = _samples_per_unit(items * vectors)
-    results = []
     for unit in range(first // per_unit, -(-(first + samples) // per_unit)):
         start, stop = max(unit * per_unit, first), min((unit + 1) * per_unit, first + samples)
-        block = x[(start - first) * items : (stop - first) * items]
+        place = slice((start - first) * items, (stop - first) * items)
         before = (start - unit * per_unit) * items
+        own = slice(before, before + place.stop - place.start)
+        block = x[place]
         if block.shape[0] < per_unit * items:
-            padded = block.new_zeros((per_unit * items, *block.shape[1:]))
-            padded[before : before + block.shape[0]] = block
-        else:
-            padded = block
-        wanted = range(before * vectors, (before + block.shape[0]) * vectors)
-        results.append(run(padded, unit, wanted)[:, before : before + block.shape[0]])
-    return results[0] if len(results) == 1 else torch.cat(results, dim=1)
+            block = block.new_zeros((per_unit * items, *block.shape[1:]))
+            block[own] = x[place]
+        yield _Block(block, unit, range(own.start * vectors, own.stop * vectors), own, place)
 
 
 class AnalogLayer(ABC):
@@ -146,7 +161,7 @@ class AnalogLayer(ABC):
         """The products, ``(chips, ...)`` with the shape of the operator's output."""
 
     def _add(self, output: npt.NDArray[np.float32], extra: Array | None) -> Array:
-        return output if extra is None else output + extra
+        return output if extra is None else _sum(output, extra)
 
 
 class AnalogConv(AnalogLayer):
@@ -163,11 +178,17 @@ class AnalogConv(AnalogLayer):
         if 0 in x.shape or positions == 0:
             return x.new_zeros((matrix.chips, len(x), len(self._matrix), *out))
 
-        def unit(items: Tensor, number: int, wanted: range) -> Tensor:
-            outputs = self._products(matrix, items, out, Unit(number, wanted, self.use))
-            return outputs.view(*outputs.shape[:2], len(items), *out).transpose(1, 2)
-
-        return _in_units(x, position, positions, unit)
+        convolution = matrix.convolution(self._geometry)
+        result = x.new_empty((matrix.chips, len(x), len(self._matrix), *out))
+        for block in _in_units(x, position, positions):
+            unit, target = Unit(block.number, block.wanted, self.use), result[:, block.place]
+            if convolution is not None:
+                convolution.outputs(block.items, unit, target.numpy())
+                continue
+            outputs = self._products(matrix, block.items, out, unit)
+            outputs = outputs.view(*outputs.shape[:2], len(block.items), *out).transpose(1, 2)
+            target.copy_(outputs[:, block.own])
+        return result
 
     def _products(self, matrix: Products, items: Tensor, out: tuple[int, ...], unit: Unit) -> Tensor:
         """Products of all groups, ``(chips, outputs, vectors)``."""
@@ -182,7 +203,7 @@ class AnalogConv(AnalogLayer):
         return blocks[0] if len(blocks) == 1 else torch.cat(blocks, dim=1)
 
     def _add(self, output: npt.NDArray[np.float32], extra: Array | None) -> Array:
-        return output if extra is None else output + extra.reshape(-1, *(1,) * (output.ndim - 2))
+        return output if extra is None else _sum(output, extra.reshape(-1, *(1,) * (output.ndim - 2)))
 
 
 class AnalogMatMul(AnalogLayer):
@@ -218,18 +239,25 @@ class AnalogMatMul(AnalogLayer):
         return products.transpose(-1, -2) if self.operand == 0 else products
 
     def _products(self, matrix: Products, rows: Tensor, position: Position) -> Tensor:
-        def unit(items: Tensor, number: int, wanted: range) -> Tensor:
+        result = rows.new_empty((matrix.chips, *rows.shape[:-1], len(self._matrix)))
+        for block in _in_units(rows, position, int(np.prod(rows.shape[1:-1]))):
+            items = block.items
             vectors = rows_of_matrix(items.reshape(-1, items.shape[-1]))
-            products = matrix.products(vectors, 0, Unit(number, wanted, self.use))[:, 0]
-            return products.transpose(1, 2).reshape(len(products), *items.shape[:-1], -1)
-
-        return _in_units(rows, position, int(np.prod(rows.shape[1:-1])), unit)
+            products = matrix.products(vectors, 0, Unit(block.number, block.wanted, self.use))[:, 0]
+            outputs = products.transpose(1, 2).reshape(len(products), *items.shape[:-1], -1)
+            result[:, block.place] = outputs[:, block.own]
+        return result
 
     def _add(self, output: npt.NDArray[np.float32], extra: Array | None) -> Array:
         if extra is None:
             return output
         beta = np.float32(self._attributes.get("beta", 1.0))
-        return output + beta * extra
+        return _sum(output, beta * extra)
+
+
+def _sum(output: npt.NDArray[np.float32], extra: Array) -> Array:
+    """The sum; in place of the output where that is of the same type."""
+    return np.add(output, extra, out=output if extra.dtype == output.dtype else None)
 
 
 def analog_layer(node: onnx.NodeProto, layer: Layer, weight: Array, use: int = 0) -> AnalogLayer:

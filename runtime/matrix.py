@@ -19,6 +19,7 @@ from lhc.errors import ModelError
 from lhc.hardware import Hardware
 from lhc.runtime.stream import Unit
 from lhc.runtime.tile import PerVectorTile
+from lhc.runtime.unfold import ConvGeometry
 from lhc.runtime.vectors import Vectors
 from lhc.seeds import device_seed
 
@@ -95,6 +96,9 @@ class AnalogMatrix:
             milliseconds = round(t_s * 1000)
             torch.default_generator.manual_seed(device_seed(*self._stream, "drift", index, milliseconds))
             tile.drift_weights(t_s)
+
+    def convolution(self, geometry: ConvGeometry) -> None:
+        """See `Products`: products are made of windows."""
 
     def products(self, vectors: Vectors, first_group: int, unit: Unit) -> Tensor:
         """See `Products`; one chip."""

@@ -14,8 +14,9 @@ from torch import Tensor
 from lhc.conductances import Floats
 from lhc.runtime.kernels import greatest_of_channels, greatest_of_inputs, unfold
 from lhc.runtime.stream import Unit
+from lhc.runtime.unfold import ConvGeometry
 
-__all__ = ["Products", "Vectors", "rows_of_matrix", "windows"]
+__all__ = ["Convolution", "Products", "Vectors", "rows_of_matrix", "windows"]
 
 Integers = npt.NDArray[np.int64]
 
@@ -125,6 +126,10 @@ class Products(Protocol):
         """How many chips."""
         ...
 
+    def convolution(self, geometry: ConvGeometry) -> "Convolution | None":
+        """What convolves whole images by itself; None where products are made of their windows."""
+        ...
+
     def products(self, vectors: Vectors, first_group: int, unit: Unit) -> Tensor:
         """Products with the matrices of consecutive groups.
 
@@ -135,6 +140,20 @@ class Products(Protocol):
 
         Returns:
             ``(chips, groups, outputs of a group, vectors)``; what is not wanted may be anything.
+        """
+        ...
+
+
+class Convolution(Protocol):
+    """A matrix that is the weights of a convolution, on one or more chips."""
+
+    def outputs(self, items: Tensor, unit: Unit, out: Floats) -> None:
+        """Convolve images.
+
+        Args:
+            items: a full unit of them, ``(samples, groups · channels, *spatial)``.
+            unit: fixes the noise; what it wants are whole samples.
+            out: takes the result, ``(chips, wanted samples, groups · outputs, *positions)``.
         """
         ...
 

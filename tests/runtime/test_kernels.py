@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from lhc.runtime.kernels import ROUNDS
-from lhc.runtime.normals import LevelStream, normal_levels
+from lhc.runtime.kernels import ROUNDS, add_noise
+from lhc.runtime.normals import NoiseStream, Words, fill_words, normal_levels, threefry
 from lhc.runtime.unfold import ConvGeometry
 from lhc.runtime.vectors import INFINITE, Vectors, rows_of_matrix, windows
 
@@ -77,20 +77,54 @@ def test_rounding_is_half_to_even_and_keeps_what_is_not_finite() -> None:
     assert codes[0, 0].tolist() == pytest.approx([0, 2, -2, 126, np.nan, np.inf], nan_ok=True)
 
 
+def _deviates(key: Words, lines: int, values: int, first: int = 0) -> np.ndarray:
+    """Noise of unit variance, ``(lines, values)``."""
+    z = np.zeros((lines, values), np.float32)
+    add_noise(z, key, normal_levels(1.0), first, 0, values, np.float32(0), INFINITE)
+    return z
+
+
 def test_levels_of_noise_are_normal() -> None:
     levels = normal_levels(0.06) / 0.06
     assert levels.mean() == pytest.approx(0, abs=1e-6)
     assert levels.std() == pytest.approx(1, abs=1e-6)
-    assert np.mean(levels.astype(float) ** 4) == pytest.approx(3, abs=0.002)
-    drawn = levels[LevelStream(np.random.SeedSequence(0)).at(3, 400_000)]
-    assert stats.kstest(drawn, "norm").pvalue > 0.001
-    assert abs(np.mean(drawn[1:] * drawn[:-1])) < 4 / np.sqrt(drawn.size)
+    assert np.mean(levels.astype(float) ** 4) == pytest.approx(3, abs=0.005)
+    drawn = _deviates(NoiseStream(np.random.SeedSequence(0)).key(3), 4, 100_000)
+    assert stats.kstest(drawn.ravel(), "norm").pvalue > 0.001
+    for shift in (1, 2, 4, 1024, 4096):
+        assert abs(np.mean(drawn[:, shift:] * drawn[:, :-shift])) < 4 / np.sqrt(drawn.size)
+    assert np.abs(np.corrcoef(drawn) - np.eye(4)).max() < 4 / np.sqrt(drawn.shape[1])
+
+
+@pytest.mark.parametrize(
+    ("counter", "key", "expected"),
+    [
+        ((0, 0), (0, 0), (0x9D1C5EC6, 0x8BD50731)),
+        ((0xFFFFFFFF,) * 2, (0xFFFFFFFF,) * 2, (0xFD36D048, 0x2D17272C)),
+        ((0x243F6A88, 0x85A308D3), (0x13198A2E, 0x03707344), (0xBA3E4725, 0xF27D669E)),
+    ],
+    ids=["zeros", "ones", "digits of pi"],
+)
+def test_threefry_gives_the_published_words(
+    counter: tuple[int, int], key: tuple[int, int], expected: tuple[int, int]
+) -> None:
+    """Known answers of Random123, the authors' own library, for 13 rounds."""
+    assert tuple(int(word) for word in threefry(*np.array([*key, *counter], np.uint32))) == expected
+    words = np.empty(8, np.uint32)
+    fill_words(np.array(key, np.uint32), counter[1], counter[0], words)
+    assert (int(words[0]), int(words[4])) == expected
 
 
 def test_a_place_of_the_stream_holds_the_same_numbers_whenever_it_is_asked_for() -> None:
-    stream = LevelStream(np.random.SeedSequence(1))
-    forward = [stream.at(place, 10).tolist() for place in (0, 1, 2**99)]
-    backward = [stream.at(place, 10).tolist() for place in (2**99, 1, 0)]
-    assert forward == backward[::-1]
-    assert forward[0] != forward[1]
-    assert stream.at(1, 7).tolist() == forward[1][:7]
+    stream = NoiseStream(np.random.SeedSequence(1))
+    places = (0, 1, 2**32, 2**64, 2**99)
+    keys = [stream.key(place).tolist() for place in places]
+    assert [stream.key(place).tolist() for place in places[::-1]] == keys[::-1]
+    assert len({tuple(key) for key in keys}) == len(places)
+    lines = _deviates(stream.key(1), 3, 5000)
+    assert (_deviates(stream.key(1), 2, 5000, first=1) == lines[1:]).all()
+    z = np.zeros((3, 9000), np.float32)
+    add_noise(z, stream.key(1), normal_levels(1.0), 0, 3000, 8000, np.float32(0), INFINITE)
+    assert (z[:, 3000:8000] == lines).all()
+    assert not z[:, :3000].any()
+    assert not z[:, 8000:].any()

@@ -43,14 +43,13 @@ def _answers(matrix: AnalogMatrix, x: torch.Tensor, block: int, engine: Engine) 
     """Products of a stream of vectors, one a sample, given in blocks of ``block``."""
     products = multiplier(matrix, engine)
 
-    def unit(items: torch.Tensor, number: int, wanted: range) -> torch.Tensor:
-        return products.products(rows_of_matrix(items), 0, Unit(number, wanted))[:, 0].transpose(1, 2)
-
     results = []
     with isolated():
         for first in range(0, len(x), block):
             part = x[first : first + block]
-            results.append(_in_units(part, Position(first, len(part)), 1, unit)[0])
+            for piece in _in_units(part, Position(first, len(part)), 1):
+                unit = Unit(piece.number, piece.wanted)
+                results.append(products.products(rows_of_matrix(piece.items), 0, unit)[0, 0].T[piece.own])
         return torch.cat(results).numpy()
 
 

@@ -1,0 +1,167 @@
+"""What both ways of the fast engine share: numbers of the converters, tiles of one row split on all chips, noise."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from lhc.conductances import Floats, ProgrammedTile
+from lhc.hardware import Hardware
+from lhc.runtime.kernels import ROUNDS, add_noise, round_codes
+from lhc.runtime.normals import NoiseStream
+from lhc.runtime.rounds import reductions
+from lhc.runtime.stream import Unit
+from lhc.runtime.vectors import INFINITE
+
+__all__ = ["Converters", "Noise", "RowSplit"]
+
+
+@dataclass(frozen=True)
+class Converters:
+    """Numbers of DAC and ADC, as aihwkit's IOParameters has them; a step is 1 where nothing is quantised.
+
+    Attributes:
+        input_step, output_step: in units of the full scale.
+        input_clip, output_clip: greatest magnitudes in codes, infinite where nothing clips.
+        output_limit: greatest magnitude in codes that does not count as saturated.
+        input_shift, output_shift: what rounds codes, 0 where nothing is quantised.
+        noise: standard deviation of the output noise, in output codes.
+        scales_vectors: every vector is divided by its greatest magnitude.
+        reductions: of the inputs, by round of bound management.
+    """
+
+    input_step: float
+    input_clip: np.float32
+    input_shift: np.float32
+    output_step: float
+    output_clip: float
+    output_limit: float
+    output_shift: np.float32
+    noise: float
+    scales_vectors: bool
+    reductions: tuple[float, ...]
+
+    @property
+    def fixed_range(self) -> bool:
+        """Whether inputs have the same codes in every vector, and no vector is read again."""
+        return not self.scales_vectors and len(self.reductions) == 1
+
+    @classmethod
+    def of(cls, hardware: Hardware) -> "Converters":
+        dac, adc = hardware.dac, hardware.adc
+        input_step = 1.0 if dac.bits is None else 2 * (dac.bound or 0.0) / (2**dac.bits - 2)
+        output_step = 1.0 if adc.bits is None else 2 * (adc.bound or 0.0) / (2**adc.bits - 2)
+        # Scaled vectors and ranges end at 1: only a lower bound clips them.
+        clips = dac.bound is not None and (dac.bound < 1 or dac.scaling == "none")
+        output_clip = float(INFINITE) if adc.bound is None else adc.bound / output_step
+        # aihwkit compares code · step with the bound in float32, where the last code may lie beyond it.
+        last_saturates = adc.bound is not None and np.float32(output_clip) * np.float32(output_step) > np.float32(
+            adc.bound
+        )
+        return cls(
+            input_step=input_step,
+            input_clip=np.float32((dac.bound or 0.0) / input_step) if clips else INFINITE,
+            input_shift=ROUNDS if dac.bits is not None else np.float32(0),
+            output_step=output_step,
+            output_clip=output_clip,
+            output_limit=output_clip - 0.5 if last_saturates and adc.bits is not None else output_clip,
+            output_shift=ROUNDS if adc.bits is not None else np.float32(0),
+            noise=adc.noise / output_step,
+            scales_vectors=dac.scaling == "abs_max",
+            reductions=reductions(adc.bound_management == "iterative", 0.0 if dac.bits is None else input_step),
+        )
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Output noise of the products of one unit.
+
+    Attributes:
+        streams: a chip's.
+        levels: in ADC codes, of which every deviate is one; None without noise.
+        unit: where it stands.
+        first_group: of those that are driven.
+    """
+
+    streams: Sequence[NoiseStream]
+    levels: Floats | None
+    unit: Unit
+    first_group: int = 0
+
+    def read(self, z: Floats, split: "RowSplit", first: int = 0, part: int = 0, round_: int = 0) -> int:
+        """Add noise to products in place and round them to ADC codes.
+
+        Args:
+            z: products, ``(lines, chips · outputs of a group, vectors)``.
+            split: number and converters of the tiles.
+            first: number of the first line: of a sample and group, or of a group of a part.
+            part: of the unit.
+            round_: of bound management.
+
+        Returns:
+            How many codes saturate.
+        """
+        io, lines = split.io, z.reshape(len(z), -1)
+        shift, limit = io.output_shift, np.float32(io.output_limit)
+        if self.levels is None:
+            return round_codes(lines, shift, limit)
+        # Bits: 12 for the use, 36 unit, 16 part, 12 row split, 20 group, 4 round.
+        place = (self.unit.use << 36) + self.unit.number
+        address = ((((place << 16) + part << 12) + split.number << 20) + self.first_group << 4) + round_
+        values, beyond = lines.shape[1] // split.chips, 0
+        for chip, stream in enumerate(self.streams):
+            some = (chip * values, (chip + 1) * values)
+            beyond += add_noise(lines, stream.key(address), self.levels, first, *some, shift, limit)
+        return beyond
+
+
+class RowSplit:
+    """The tiles that share their inputs, of all chips side by side."""
+
+    def __init__(
+        self,
+        tiles: Sequence[tuple[ProgrammedTile, ...]],
+        groups: int,
+        start: int,
+        number: int,
+        io: Converters,
+        device: str,
+    ) -> None:
+        """Join the tiles.
+
+        Args:
+            tiles: per chip, by column split.
+            groups: of the matrix.
+            start: first input.
+            number: of the row split.
+            io: converters.
+            device: torch device that holds the weights.
+        """
+        self.io = io
+        self.number = number
+        self.device = device
+        self.chips = len(tiles)
+        self.start, self.stop = start, start + tiles[0][0].weights.shape[1]
+        self.range = tiles[0][0].input_range
+
+        def joined(of_tile: Callable[[ProgrammedTile], Floats]) -> Floats:
+            """``(groups, chips · outputs of a group, ...)``."""
+            chips = np.stack([np.concatenate([of_tile(tile) for tile in row]) for row in tiles])
+            grouped = chips.reshape(self.chips, groups, -1, *chips.shape[2:]).swapaxes(0, 1)
+            return np.ascontiguousarray(grouped).reshape(groups, -1, *chips.shape[2:])
+
+        step = np.float32(io.input_step / io.output_step)
+        self.weights = torch.from_numpy(joined(lambda tile: tile.weights * step)).to(device)
+        self.scales = joined(lambda tile: tile.scales * tile.live * np.float32(tile.gain * io.output_step))
+        columns = np.concatenate([np.full(len(tile.weights), n) for n, tile in enumerate(tiles[0])])
+        self.tile_of = columns.reshape(groups, -1)
+
+    def input_codes(self, reduction: float) -> tuple[np.float32, np.float32]:
+        """Where the DAC's range is the same for all vectors: the factor from inputs to codes, and the greatest code."""
+        step, limit = np.float32(reduction * self.io.input_step), self.io.input_clip
+        if self.range is not None:
+            full_scale = np.float32(1) / step
+            limit = min(limit, np.rint(full_scale) if self.io.input_shift else full_scale)
+            step *= np.float32(self.range)
+        return np.float32(1) / step, limit
