@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import torch
 
-from benchmarks.timing import analog_copy, best, images, options, plain_session, resnet20, run_batches, write
+from benchmarks.timing import analog_copy, best_in_turn, images, options, plain_session, resnet20, run_batches, write
 from lhc.runtime import HybridSession
 
 __all__ = ["main"]
@@ -19,7 +19,7 @@ __all__ = ["main"]
 def main(arguments: Sequence[str] | None = None) -> None:
     """Time all three in turn."""
     assert __doc__
-    parser = options(__doc__, count=100)
+    parser = options(__doc__, count=192)
     parser.add_argument("--batches", type=int, nargs="+", default=[5, 10, 20], help="batch sizes of aihwkit")
     chosen = parser.parse_args(arguments)
     x = images(chosen.images)
@@ -32,9 +32,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
             for part in torch.split(tensor, batch):
                 analog(part)
 
-    peers = {batch: best(lambda batch=batch: peer(batch), chosen.repeats) for batch in chosen.batches}
-    digital = best(lambda: run_batches(plain, x, 50), chosen.repeats)
-    ours = best(lambda: run_batches(hybrid, x, 64), chosen.repeats)
+    digital, ours, *others = best_in_turn(
+        [
+            lambda: run_batches(plain, x, 64),
+            lambda: run_batches(hybrid, x, 64),
+            *(lambda batch=batch: peer(batch) for batch in chosen.batches),
+        ],
+        chosen.repeats,
+    )
+    peers = dict(zip(chosen.batches, others, strict=True))
     fastest = min(peers, key=lambda batch: peers[batch].cpu_s)
     for batch, spent in peers.items():
         print(f"aihwkit, batches of {batch}: {spent}")

@@ -6,7 +6,7 @@
 from collections.abc import Sequence
 
 import lhc
-from benchmarks.timing import best, images, options, plain_session, resnet20, run_batches, write
+from benchmarks.timing import best_in_turn, images, options, plain_session, resnet20, run_batches, write
 
 __all__ = ["main"]
 
@@ -14,15 +14,16 @@ __all__ = ["main"]
 def main(arguments: Sequence[str] | None = None) -> None:
     """Calibrate, then time both in turn."""
     assert __doc__
-    chosen = options(__doc__, count=200).parse_args(arguments)
+    chosen = options(__doc__, count=192).parse_args(arguments)
     x = images(chosen.images)
     model, _ = resnet20()
     result = lhc.partition(
         "resnet20", hardware="static-range", strategy="all-analog", samples=100, draws=2, max_drop=1.0
     )
     plain, hybrid = plain_session(model), result.session()
-    digital = best(lambda: run_batches(plain, x, 50), chosen.repeats)
-    ours = best(lambda: run_batches(hybrid, x, 64), chosen.repeats)
+    digital, ours = best_in_turn(
+        [lambda: run_batches(plain, x, 64), lambda: run_batches(hybrid, x, 64)], chosen.repeats
+    )
     slower = ours.cpu_s / digital.cpu_s
     print(f"onnxruntime, digital: {digital}")
     print(f"lhc, {len(result.plan.analog)} layers analog, static ranges: {ours}")

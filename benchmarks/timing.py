@@ -33,6 +33,7 @@ __all__ = [
     "Spent",
     "analog_copy",
     "best",
+    "best_in_turn",
     "images",
     "machine",
     "options",
@@ -73,13 +74,22 @@ def timed() -> Iterator[list[Spent]]:
 
 def best(function: Callable[[], object], repeats: int) -> Spent:
     """The least CPU time of some runs, after one that is not counted."""
-    function()
-    results = []
-    for _ in range(repeats):
-        with timed() as spent:
-            function()
-        results += spent
-    return min(results, key=lambda spent: spent.cpu_s)
+    return best_in_turn([function], repeats)[0]
+
+
+def best_in_turn(functions: Sequence[Callable[[], object]], repeats: int) -> list[Spent]:
+    """The least CPU time of some runs of each function, after one that is not counted.
+
+    They run in turn, so that what else the machine does in the meantime slows all of them.
+    """
+    results: list[list[Spent]] = [[] for _ in functions]
+    for repeat in range(repeats + 1):
+        for function, found in zip(functions, results, strict=True):
+            with timed() as spent:
+                function()
+            if repeat:
+                found += spent
+    return [min(found, key=lambda spent: spent.cpu_s) for found in results]
 
 
 def options(description: str, count: int, repeats: int = 3) -> argparse.ArgumentParser:

@@ -7,7 +7,7 @@ integer codes. Against aihwkit's order of operations this moves last bits, hence
 by one code; docs/emulation.md has the formulas, docs/performance.md what each step costs.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,6 +30,8 @@ __all__ = ["FastMatrix"]
 
 PART_VECTORS = 1024
 """Vectors that are computed together: what a tile of 256 inputs takes of them is a MB, a usual second-level cache."""
+PIECE_VALUES = 2**17
+"""Aimed number of products that are computed before noise is added."""
 
 
 class FastMatrix:
@@ -69,12 +71,11 @@ class FastMatrix:
         """See `Products`."""
         noise = self._noise(unit, first_group)
         calls = [_Call(split, vectors, first_group, noise) for split in self._splits]
-        result = np.empty((vectors.groups, self.chips * self._outputs, vectors.count), np.float32)
-        for part in range(-(-vectors.count // PART_VECTORS)):
-            where = _columns(part, vectors.count)
-            if where.stop > unit.wanted.start and where.start < unit.wanted.stop:
-                for call in calls:
-                    call.add_outputs(part, where, result)
+        rows = self.chips * self._outputs
+        result = np.empty((vectors.groups, rows, vectors.count), np.float32)
+        for piece in _pieces(vectors.count, unit.wanted, PIECE_VALUES // (PART_VECTORS * rows * vectors.groups)):
+            for call in calls:
+                call.add_outputs(piece, result)
         grouped = torch.from_numpy(result).view(vectors.groups, self.chips, self._outputs, vectors.count)
         return grouped.transpose(0, 1)
 
@@ -91,9 +92,32 @@ class FastMatrix:
         return Noise(self._streams, levels, unit, first_group)
 
 
-def _columns(part: int, count: int) -> slice:
-    """The vectors of a part."""
-    return slice(part * PART_VECTORS, min((part + 1) * PART_VECTORS, count))
+@dataclass(frozen=True)
+class _Piece:
+    """Parts of a unit that are computed one after the other.
+
+    Attributes:
+        first: number of the first part.
+        parts: how many.
+        width: vectors of a part.
+    """
+
+    first: int
+    parts: int
+    width: int
+
+    def __getitem__(self, part: int) -> "_Piece":
+        """One part alone."""
+        return _Piece(self.first + part, 1, self.width)
+
+
+def _pieces(count: int, wanted: range, most: int) -> Iterator[_Piece]:
+    """The parts that hold wanted vectors, up to ``most`` at once; the last one of a unit may be short."""
+    whole, stop = count // PART_VECTORS, -(-wanted.stop // PART_VECTORS)
+    for first in range(wanted.start // PART_VECTORS, min(stop, whole), max(most, 1)):
+        yield _Piece(first, min(max(most, 1), min(stop, whole) - first), PART_VECTORS)
+    if stop > whole:
+        yield _Piece(whole, 1, count - whole * PART_VECTORS)
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,12 +150,13 @@ class _Call:
         self._tile_of = split.tile_of[groups]
         self._drives: dict[int, _Drive] = {}
 
-    def add_outputs(self, part: int, where: slice, result: Floats) -> None:
-        """Put the outputs of a part there, ``(groups, chips · outputs, vectors)``; the first row split starts it."""
-        z, beyond = self._read(part, where, 0)
-        if beyond:
-            z = self._managed(z, part, where)
-        accumulate(z, self._scales, self._drive(0).scales, where.start, self._split.number > 0, result)
+    def add_outputs(self, piece: _Piece, result: Floats) -> None:
+        """Put the outputs of a piece there, ``(groups, chips · outputs, vectors)``; the first row split starts it."""
+        z, beyond = self._read(piece, 0)
+        for part in range(piece.parts if beyond else 0):
+            z[part] = self._managed(z[part], piece[part])
+        first = piece.first * PART_VECTORS
+        accumulate(z, self._scales, self._drive(0).scales, first, self._split.number > 0, result)
 
     def _drive(self, round_: int) -> _Drive:
         if round_ not in self._drives:
@@ -151,17 +176,22 @@ class _Call:
         driven = (peaks != 0).astype(np.float32)
         return _Drive(self._vectors.with_data(codes), np.ones_like(peaks), driven, np.float32(0), INFINITE)
 
-    def _read(self, part: int, where: slice, round_: int) -> tuple[Floats, int]:
-        """ADC codes, ``(groups, chips · outputs, vectors)``, and how many of them saturate."""
-        split, drive = self._split, self._drive(round_)
-        groups, _, inputs = self._weights.shape
-        codes = torch.empty(groups, inputs, where.stop - where.start)
-        place = (split.start, split.stop, where.start)
-        drive.vectors.unfold(*place, drive.factors[:, where], codes.numpy(), drive.shift, drive.clip)
-        z = _multiplied(self._weights, codes).numpy()
-        return z, self._noise.read(z, split, part=part, round_=round_)
+    def _read(self, piece: _Piece, round_: int) -> tuple[Floats, int]:
+        """ADC codes, ``(parts, groups, chips · outputs, vectors)``, and how many of them saturate."""
+        split, drive, width = self._split, self._drive(round_), piece.width
+        groups, rows, inputs = self._weights.shape
+        codes, z = torch.empty(groups, inputs, width), torch.empty(piece.parts, groups, rows, width)
+        unfolded = codes.numpy()
+        for part in range(piece.parts):
+            start = (piece.first + part) * PART_VECTORS
+            factors = drive.factors[:, start : start + width]
+            drive.vectors.unfold(split.start, split.stop, start, factors, unfolded, drive.shift, drive.clip)
+            _multiply(self._weights, codes, z[part])
+        result = z.numpy()
+        lines = result.reshape(piece.parts * groups, rows, width)
+        return result, self._noise.read(lines, split, piece.first * groups, round_)
 
-    def _managed(self, z: Floats, part: int, where: slice) -> Floats:
+    def _managed(self, z: Floats, piece: _Piece) -> Floats:
         """Codes after bound management, in units of the first round's.
 
         A vector that saturates a tile takes that tile's outputs from the first round in which none does, or the last.
@@ -172,7 +202,7 @@ class _Call:
         for round_, reduction in enumerate(self._split.io.reductions[1:], start=1):
             if not pending.any():
                 break
-            again, _ = self._read(part, where, round_)
+            again = self._read(piece, round_)[0][0]
             saturated = self._saturated(again)
             result = np.where(pending, np.clip(again, -clip, clip) * np.float32(reduction), result)
             pending &= saturated
@@ -190,8 +220,12 @@ class _Call:
         return result.reshape(z.shape)
 
 
-def _multiplied(weights: Tensor, codes: Tensor) -> Tensor:
+def _multiply(weights: Tensor, codes: Tensor, out: Tensor) -> None:
     """``(groups, rows, inputs)`` times ``(groups, inputs, vectors)``, by the weights' device."""
-    if weights.device.type != "cpu":
-        return torch.bmm(weights, codes.to(weights.device)).cpu()
-    return torch.mm(weights[0], codes[0])[None] if weights.shape[0] == 1 else torch.bmm(weights, codes)
+    if weights.is_cpu:
+        if len(weights) == 1:
+            torch.mm(weights[0], codes[0], out=out[0])
+        else:
+            torch.bmm(weights, codes, out=out)
+    else:
+        out.copy_(torch.bmm(weights, codes.to(weights.device)))

@@ -256,7 +256,7 @@ def round_codes(z: Floats, shift: np.float32, limit: np.float32) -> int:
             value = (row[n] + shift) - shift
             row[n] = value
             some += np.int32(1) if abs(value) > limit else np.int32(0)
-        beyond += some
+        beyond += int(some)
     return beyond
 
 
@@ -265,24 +265,26 @@ def accumulate(z: Floats, rows: Floats, vectors: Floats, first: int, adds: bool,
     """Codes times scales, into the vectors from ``first`` on.
 
     Args:
-        z: ``(groups, rows, vectors)``.
+        z: ``(parts, groups, rows, vectors of a part)``.
         rows: their scales, ``(groups, rows)``.
-        vectors: their scales, ``(groups, vectors)``, from ``first`` on.
+        vectors: their scales, ``(groups, all vectors)``.
         first: number of the first vector.
         adds: to what is there already.
         result: ``(groups, rows, all vectors)``.
     """
-    for g in range(z.shape[0]):
-        scales = vectors[g, first : first + z.shape[2]]
-        for m in range(z.shape[1]):
-            row, factor = z[g, m], rows[g, m]
-            target = result[g, m, first : first + z.shape[2]]
-            if adds:
-                for n in range(len(row)):
-                    target[n] += row[n] * factor * scales[n]
-            else:
-                for n in range(len(row)):
-                    target[n] = row[n] * factor * scales[n]
+    for part in range(z.shape[0]):
+        begin = first + part * z.shape[3]
+        for g in range(z.shape[1]):
+            scales = vectors[g, begin : begin + z.shape[3]]
+            for m in range(z.shape[2]):
+                row, factor = z[part, g, m], rows[g, m]
+                target = result[g, m, begin : begin + z.shape[3]]
+                if adds:
+                    for n in range(len(row)):
+                        target[n] += row[n] * factor * scales[n]
+                else:
+                    for n in range(len(row)):
+                        target[n] = row[n] * factor * scales[n]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

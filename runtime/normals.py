@@ -99,7 +99,7 @@ class NoiseStream:
 
     def __init__(self, entropy: np.random.SeedSequence) -> None:
         """``entropy`` fixes all of them."""
-        self._key = entropy.generate_state(2, np.uint32)
+        self._key = entropy.generate_state(2, np.uint32).astype(np.uint32)
 
     def key(self, address: int) -> Words:
         """The key of one place, ``(2,)``; ``address`` has up to 128 bits."""

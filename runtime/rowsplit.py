@@ -89,14 +89,13 @@ class Noise:
     unit: Unit
     first_group: int = 0
 
-    def read(self, z: Floats, split: "RowSplit", first: int = 0, part: int = 0, round_: int = 0) -> int:
+    def read(self, z: Floats, split: "RowSplit", first: int = 0, round_: int = 0) -> int:
         """Add noise to products in place and round them to ADC codes.
 
         Args:
             z: products, ``(lines, chips · outputs of a group, vectors)``.
             split: number and converters of the tiles.
-            first: number of the first line: of a sample and group, or of a group of a part.
-            part: of the unit.
+            first: number of the first line; a line is a sample, or a part of the vectors, and a group.
             round_: of bound management.
 
         Returns:
@@ -106,9 +105,9 @@ class Noise:
         shift, limit = io.output_shift, np.float32(io.output_limit)
         if self.levels is None:
             return round_codes(lines, shift, limit)
-        # Bits: 12 for the use, 36 unit, 16 part, 12 row split, 20 group, 4 round.
+        # Bits: 12 for the use, 36 unit, 12 row split, 20 group, 4 round.
         place = (self.unit.use << 36) + self.unit.number
-        address = ((((place << 16) + part << 12) + split.number << 20) + self.first_group << 4) + round_
+        address = (((place << 12) + split.number << 20) + self.first_group << 4) + round_
         values, beyond = lines.shape[1] // split.chips, 0
         for chip, stream in enumerate(self.streams):
             some = (chip * values, (chip + 1) * values)
