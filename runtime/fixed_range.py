@@ -108,7 +108,7 @@ class FixedRangeConv:
         x = items.numpy()[first : first + samples]
         channels = x.reshape(samples, groups, self._channels, -1)
         driven, noise = [part.codes(channels) for part in self._parts], self._noise(unit)
-        feeds = {f"x{n}": codes.reshape(samples, -1, *sizes) for n, (codes, _) in enumerate(driven)}
+        feeds = {f"x{n}": self._fed(codes.reshape(samples, -1, *sizes)) for n, (codes, _) in enumerate(driven)}
         results: list[Floats] = self._session.run(None, feeds)
         for part, z, (_, flags) in zip(self._parts, results, driven, strict=True):
             split, planes = part.split, z.reshape(samples * groups, -1, positions)
@@ -119,6 +119,10 @@ class FixedRangeConv:
             for chip, target in enumerate(out.reshape(split.chips, samples * groups, rows, positions)):
                 scales = split.scales[:, chip * rows : (chip + 1) * rows]
                 scale_planes(planes, chip * rows, scales, mask, split.number > 0, target)
+
+    def _fed(self, codes: Floats) -> Floats:
+        """With the padding that the size of the image decides; onnxruntime pads by itself where it is given."""
+        return codes if self._geometry.explicit else self._geometry.padded(torch.from_numpy(codes)).numpy()
 
     def _mask(self, x: Floats, part: _Part, driven: Flags) -> Floats | None:
         """0 for vectors of zeros, 1 for others, ``(samples · groups, positions)``; None where there are none."""
@@ -146,9 +150,9 @@ def _reach_image(geometry: ConvGeometry, sizes: tuple[int, ...]) -> bool:
 def _model(kernels: Sequence[Floats], geometry: ConvGeometry) -> onnx.ModelProto:
     """One Conv per row split, from ``x0``, ``x1``, … ."""
     before, after = zip(*geometry.pads, strict=True)
-    explicit = geometry.auto_pad in ("NOTSET", "")
-    attributes: dict[str, Any] = {"pads": [*before, *after]} if explicit else {"auto_pad": geometry.auto_pad}
-    attributes |= {"strides": geometry.strides, "dilations": geometry.dilations, "group": geometry.groups}
+    pads = (*before, *after) if geometry.explicit else (0,) * 2 * len(before)
+    attributes: dict[str, Any] = {"strides": geometry.strides, "dilations": geometry.dilations}
+    attributes |= {"pads": pads, "group": geometry.groups}
     names = range(len(kernels))
     nodes = [onnx.helper.make_node("Conv", [f"x{n}", f"w{n}"], [f"z{n}"], **attributes) for n in names]
     kind = onnx.TensorProto.FLOAT

@@ -40,9 +40,14 @@ class ConvGeometry:
             values.get("group", 1),
         )
 
+    @property
+    def explicit(self) -> bool:
+        """Whether the padding is that of `pads`, whatever the size of the input."""
+        return self.auto_pad in ("NOTSET", "")
+
     def padding(self, sizes: tuple[int, ...]) -> tuple[tuple[int, int], ...]:
         """Zeros before and after every spatial axis, for inputs of these sizes (ONNX Conv, auto_pad)."""
-        if self.auto_pad in ("NOTSET", ""):
+        if self.explicit:
             return self.pads
         if self.auto_pad == "VALID":
             return tuple((0, 0) for _ in sizes)

@@ -1,0 +1,218 @@
+"""Convolutions whose DACs have one range: the quantised image through onnxruntime, against aihwkit's own tiles."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from onnx import helper, numpy_helper
+
+from lhc.hardware import Adc, Hardware, Tiles
+from lhc.onnx_io import load_model, read_graph
+from lhc.runtime.executor import HybridExecutor, ProgrammedLayers
+from lhc.runtime.fast import FastMatrix
+from lhc.runtime.stream import Position
+
+pytestmark = pytest.mark.analog
+
+Array = npt.NDArray[np.float32]
+
+STATIC = Hardware.load("static-range")
+RANGE = 1.5
+DAY = 86400.0
+
+
+def _silent(hardware: Hardware) -> Hardware:
+    return hardware.model_copy(update={"adc": hardware.adc.model_copy(update={"noise": 0.0})})
+
+
+def _with_rows(hardware: Hardware, rows: int) -> Hardware:
+    return hardware.model_copy(update={"tiles": Tiles(rows=rows, cols=6)})
+
+
+def _without_ranges(hardware: Hardware) -> Hardware:
+    """Inputs are clipped to the DAC's own bound."""
+    dac = hardware.dac.model_copy(update={"scaling": "none", "bound": RANGE})
+    return hardware.model_copy(update={"dac": dac})
+
+
+@dataclass(frozen=True)
+class _Conv:
+    """One convolution, its hardware and its images."""
+
+    model: onnx.ModelProto
+    hardware: Hardware
+    x: Array
+    inputs: int
+
+    @classmethod
+    def of(cls, hardware: Hardware, x: Array, weight: Array, rows: int | None = None, **attributes: object) -> "_Conv":
+        node = helper.make_node("Conv", ["x", "W"], ["y"], name="conv", **attributes)  # type: ignore[arg-type]
+        kind = onnx.TensorProto.FLOAT
+        shape = ["n", *x.shape[1:]]
+        graph = helper.make_graph(
+            [node],
+            "conv",
+            [helper.make_tensor_value_info("x", kind, shape)],
+            [helper.make_tensor_value_info("y", kind, [None] * x.ndim)],
+            [numpy_helper.from_array(weight, "W")],
+        )
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
+        machine = hardware if rows is None else _with_rows(hardware, rows)
+        return cls(model, machine, x, int(np.prod(weight.shape[1:])))
+
+    def executor(self) -> HybridExecutor:
+        loaded = load_model(self.model)
+        ranges = {"conv": (RANGE,) * -(-self.inputs // self.hardware.tiles.rows)}
+        return HybridExecutor(loaded, read_graph(loaded), ["conv"], ranges)
+
+    def outputs(self, engine: str, chips: int = 1, cuts: Sequence[int] = (), first: int = 0) -> Array:
+        """``(chips, samples, outputs, ...)`` of the images in calls that are cut there."""
+        executor = self.executor()
+        programmed = [executor.program(self.hardware, 0, draw) for draw in range(chips)]
+        for chip in programmed:
+            chip.drift_to(DAY)
+        layers = ProgrammedLayers((programmed[0].matrices,), programmed[0].matrices)
+        if engine == "fast":
+            states = [chip.states() for chip in programmed]
+            layers = executor.on_chips(states, self.hardware, 0, range(chips))
+        results, start = [], first
+        for part in np.split(self.x, list(cuts)):
+            results.append([chip[0] for chip in executor.finish({"x": part}, layers, Position(start, len(part)))])
+            start += len(part)
+        return np.concatenate(results, axis=1)
+
+    def steps(self) -> Array:
+        """What one ADC code is worth in every output, summed over row splits, ``(outputs,)``."""
+        chip = self.executor().program(self.hardware, 0, 0)
+        chip.drift_to(DAY)
+        (state,) = chip.states().values()
+        adc = self.hardware.adc
+        assert adc.bits is not None
+        assert adc.bound is not None
+        scales = [np.concatenate([tile.scales * tile.gain for tile in row]) for row in state.tiles]
+        total: Array = np.sum(scales, axis=0) * np.float32(2 * adc.bound / (2**adc.bits - 2))
+        return total
+
+
+@st.composite
+def convolutions(draw: st.DrawFn) -> _Conv:
+    axes, groups = draw(st.integers(1, 3)), draw(st.sampled_from([1, 1, 1, 2, 3]))
+    channels = draw(st.sampled_from([1, 2, 3, 4, 8, 12]))
+    kernel, strides, dilations, pads = (
+        draw(st.lists(st.integers(low, high), min_size=axes, max_size=axes))
+        for low, high in ((1, 3), (1, 2), (1, 2), (0, 4))
+    )
+    after = draw(st.lists(st.integers(0, 2), min_size=axes, max_size=axes))
+    attributes: dict[str, Any] = {"strides": strides, "dilations": dilations, "group": groups}
+    auto = draw(st.sampled_from(["NOTSET", "NOTSET", "SAME_UPPER", "SAME_LOWER", "VALID"]))
+    attributes |= {"pads": [*pads, *after]} if auto == "NOTSET" else {"auto_pad": auto}
+    sizes = [(k - 1) * d + 1 + draw(st.integers(0, 4)) for k, d in zip(kernel, dilations, strict=True)]
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    x = rng.normal(0.3, 1, size=(draw(st.integers(1, 5)), groups * channels, *sizes)).astype(np.float32)
+    if draw(st.booleans()):
+        x[0, :, : max(1, sizes[0] // 2)] = 0  # so that some vectors are zero
+    weight = rng.normal(size=(groups * draw(st.integers(1, 4)), channels, *kernel)).astype(np.float32)
+    inputs = channels * int(np.prod(kernel))
+    rows = draw(st.sampled_from([inputs, max(2, inputs // 2), max(2, inputs // 3)]))
+    hardware = draw(st.sampled_from([STATIC, _without_ranges(STATIC)]))
+    return _Conv.of(hardware, x, weight, rows, **attributes)
+
+
+@pytest.fixture
+def convolved(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No layer is unfolded."""
+
+    def products(*_: object) -> None:
+        raise AssertionError("unfolded")
+
+    monkeypatch.setattr(FastMatrix, "products", products)
+
+
+@settings(max_examples=40)
+@given(convolutions())
+def test_equals_the_reference_without_noise(case: _Conv) -> None:
+    """To float rounding, and where a product lies on a rounding edge by one ADC step."""
+    silent = _Conv(case.model, _silent(case.hardware), case.x, case.inputs)
+    fast, reference = silent.outputs("fast"), silent.outputs("reference")
+    difference = np.abs(fast - reference)
+    steps = silent.steps().reshape(-1, *(1,) * (difference.ndim - 3))
+    rounding = 1e-5 * max(1.0, float(np.abs(reference).max()))
+    assert (difference <= 1.001 * steps + rounding).all()
+    assert (difference > rounding).sum() <= 1 + 0.003 * difference.size
+    assert (fast[reference == 0] == 0).mean() > 0.99 if (reference == 0).any() else True
+
+
+@pytest.mark.usefixtures("convolved")
+def test_every_kind_of_convolution_takes_the_image() -> None:
+    x = np.random.default_rng(0).normal(size=(3, 4, 5, 6)).astype(np.float32)
+    for groups in (1, 2):
+        weight = np.ones((4, 4 // groups, 3, 3), np.float32)
+        assert _Conv.of(STATIC, x, weight, 7, group=groups).outputs("fast").shape == (1, 3, 4, 3, 4)
+
+
+@settings(max_examples=15)
+@given(convolutions(), st.data())
+def test_noise_does_not_depend_on_batching(case: _Conv, data: st.DataObject) -> None:
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(case.x)), max_size=3)))
+    assert case.outputs("fast", 2, cuts, first=62).tobytes() == case.outputs("fast", 2, first=62).tobytes()
+
+
+def _noisy() -> _Conv:
+    """Two row splits that end inside a channel; nothing saturates."""
+    rng = np.random.default_rng(1)
+    x = np.repeat(rng.uniform(-1, 1, size=(1, 6, 10, 10)), 192, axis=0).astype(np.float32)
+    weight = rng.uniform(-1, 1, size=(8, 6, 3, 3)).astype(np.float32)
+    return _Conv.of(STATIC, x, weight, 32, pads=[1, 1, 1, 1])
+
+
+def _spread(outputs: Array) -> float:
+    """Standard deviation over equal samples, pooled over all outputs and positions."""
+    return float(np.sqrt(outputs[0].astype(np.float64).var(axis=0, ddof=1).mean()))
+
+
+@pytest.mark.usefixtures("convolved")
+def test_noise_is_that_of_the_reference() -> None:
+    """800 outputs, 192 reads each: a pooled deviation is known to 0.18 %, the ratio of two to 0.26 %."""
+    case = _noisy()
+    fast = case.outputs("fast")
+    reference = np.concatenate([case.outputs("reference", first=first)[:, :64] for first in (0, 192, 384)], axis=1)
+    assert abs(np.log(_spread(fast) / _spread(reference))) < 3.3 * 0.0026
+    errors = (fast[0].mean(axis=0) - reference[0].mean(axis=0)) / (_spread(reference) * np.sqrt(2 / 192))
+    assert abs(errors.mean()) < 3.3 / np.sqrt(errors.size)
+    assert (errors**2).mean() < 1 + 3.3 * np.sqrt(2 / errors.size) + 0.02
+
+
+@pytest.mark.parametrize("factor", [0.97, 1.03])
+def test_a_noise_wrong_by_three_percent_is_found(factor: float) -> None:
+    case = _noisy()
+    adc = case.hardware.adc
+    wrong = case.hardware.model_copy(update={"adc": adc.model_copy(update={"noise": adc.noise * factor})})
+    ratio = _spread(_Conv(case.model, wrong, case.x, case.inputs).outputs("fast")) / _spread(case.outputs("fast"))
+    assert abs(np.log(ratio)) > 3.3 * 0.0026
+
+
+def test_noise_of_chips_samples_channels_positions_and_row_splits_is_independent() -> None:
+    """Equal weights and inputs on perfect devices: only the noise tells outputs apart."""
+    adc = Adc(bits=None, bound=None, noise=0.06, bound_management="none")
+    hardware = STATIC.model_copy(update={"adc": adc, "devices": None})
+    case = _Conv.of(hardware, np.ones((40, 4, 8, 8), np.float32), np.full((6, 4, 1, 1), 0.5, np.float32), 2)
+    noise = case.outputs("fast", chips=2) / (0.06 * RANGE * 0.5)
+    noise -= noise.mean()
+    assert noise.std() == pytest.approx(np.sqrt(2), rel=0.02), "two row splits, each with noise of its own"
+    for axis in range(5):
+        others = np.roll(noise, 1, axis=axis)
+        assert abs((noise * others).mean() / 2) < 3.7 / np.sqrt(noise.size)
+
+
+def test_what_saturates_is_clipped() -> None:
+    """All inputs and weights at full scale: 36 units, more than the ADC's 12."""
+    adc = Adc(bits=8, bound=12.0, noise=0.0, bound_management="none")
+    hardware = STATIC.model_copy(update={"adc": adc, "devices": None})
+    case = _Conv.of(hardware, np.full((2, 4, 3, 3), 9.0, np.float32), np.ones((5, 4, 3, 3), np.float32))
+    assert case.outputs("fast") == pytest.approx(12.0 * RANGE)
