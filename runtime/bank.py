@@ -1,28 +1,39 @@
-"""Programmed matrices, kept as long as they fit: many placements share the tiles of a layer, draw and time."""
+"""Programmed matrices and mapped tiles, kept as long as they fit: many placements share those of a layer."""
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
-
-from lhc.conductances import ProgrammedMatrix
+from typing import Generic, Protocol, TypeVar
 
 __all__ = ["Bank"]
 
 
+class _Held(Protocol):
+    """What takes memory."""
+
+    @property
+    def nbytes(self) -> int:
+        """How much."""
+        ...
+
+
+Value = TypeVar("Value", bound=_Held)
+
+
 @dataclass(eq=False)
-class Bank:
-    """The most recently used matrices.
+class Bank(Generic[Value]):
+    """The most recently used values.
 
     Attributes:
         limit: bytes that may be kept.
     """
 
     limit: int
-    _kept: OrderedDict[Hashable, ProgrammedMatrix] = field(default_factory=OrderedDict)
+    _kept: OrderedDict[Hashable, Value] = field(default_factory=OrderedDict)
     _bytes: int = 0
 
-    def get(self, key: Hashable, make: Callable[[], ProgrammedMatrix]) -> ProgrammedMatrix:
-        """The matrix of a key; made where it is not kept."""
+    def get(self, key: Hashable, make: Callable[[], Value]) -> Value:
+        """The value of a key; made where it is not kept."""
         if key in self._kept:
             self._kept.move_to_end(key)
             return self._kept[key]

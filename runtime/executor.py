@@ -6,7 +6,7 @@ have wheels for Linux x86-64 alone, and all-digital networks run everywhere.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 __all__ = ["Chip", "HybridExecutor", "ProgrammedLayers", "Ranges", "element_types"]
 
 Ranges = tuple[float, ...]
+
+_TILES_MEMORY = 2**26
+"""Bytes of mapped tiles that an executor keeps, to program them again."""
 
 
 @dataclass(frozen=True)
@@ -103,6 +106,7 @@ class HybridExecutor:
         if unknown:
             raise ModelError(f"{model.label} has no layer {', '.join(map(repr, unknown[:3]))}, which is placed analog")
         self._ranges = ranges or {}
+        self._tiles: Bank[AnalogMatrix] = Bank(_TILES_MEMORY)
         self._constants = Constants(model.proto.graph)
         nodes = {node.name: node for node in model.proto.graph.node}
         self._layers = {name: self._analog_layer(nodes[name], name) for name in graph.order() if name in self.analog}
@@ -150,23 +154,23 @@ class HybridExecutor:
         return Chip(matrices)
 
     def states(
-        self, hardware: Hardware, seed: int, draw: int, t_s: float, bank: Bank | None = None
+        self, hardware: Hardware, seed: int, draw: int, t_s: float, bank: Bank[ProgrammedMatrix] | None = None
     ) -> dict[str, ProgrammedMatrix]:
         """What the tiles of one programming hold after ``t_s`` seconds, by tile set."""
         bank = Bank(0) if bank is None else bank
         result = {}
         for tile_set, layer in self._tile_sets().items():
+            mapped = (tile_set, hardware.for_layer(layer.name).model_dump_json(), self._ranges.get(layer.name))
 
-            def program(layer: "AnalogLayer" = layer) -> ProgrammedMatrix:
+            def program(layer: "AnalogLayer" = layer, mapped: Hashable = mapped) -> ProgrammedMatrix:
                 with _isolated():
-                    matrix = self._mapped(layer, hardware)
+                    # Programming starts from the mapped weights, whatever the tiles have held before.
+                    matrix = self._tiles.get(mapped, lambda: self._mapped(layer, hardware))
                     matrix.program(seed, draw)
                     matrix.drift_to(t_s)
                     return matrix.programmed()
 
-            machine = hardware.for_layer(layer.name).model_dump_json()
-            key = (tile_set, machine, self._ranges.get(layer.name), seed, draw, t_s)
-            result[tile_set] = bank.get(key, program)
+            result[tile_set] = bank.get((*mapped, seed, draw, t_s), program)
         return result
 
     def _tile_sets(self) -> "dict[str, AnalogLayer]":
@@ -228,6 +232,9 @@ class HybridExecutor:
             outputs: names; all by default.
         """
         wanted = list(self._graph.outputs if outputs is None else outputs)
+        if not self._layers:
+            yield from ([self._tensor(name, prefix) for name in wanted] for _ in programmed.chips)
+            return
         first = {layer.output: self.run_layer(layer, prefix, programmed.together, position) for layer in self._first}
         reads = Counter(self._reads()) + Counter(wanted)
         for index, products in enumerate(programmed.chips):

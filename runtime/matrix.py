@@ -26,6 +26,10 @@ from lhc.seeds import device_seed
 __all__ = ["AnalogMatrix"]
 
 
+_COPIES = 6
+"""Of the weights in a tile: as mapped, programmed and drifted, and the devices' drift coefficients."""
+
+
 class AnalogMatrix:
     """Tiles of one chip that hold one matrix; its products are the `reference` engine."""
 
@@ -53,6 +57,7 @@ class AnalogMatrix:
         self.groups = groups
         self._stream = (0, tile_set, 0)
         self.outputs = len(weight) // groups
+        self.nbytes = _COPIES * 4 * weight.size
         config = hardware.to_rpu_config()
         config.simulator_tile_class = PerVectorTile
         self._array = TileModuleArray(len(weight), weight.shape[1], config, bias=False)

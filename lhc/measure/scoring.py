@@ -12,6 +12,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from lhc.conductances import ProgrammedMatrix
 from lhc.errors import DataError
 from lhc.graph import LayerGraph
 from lhc.hardware import Hardware
@@ -190,7 +191,7 @@ class Scorer:
     def __init__(self, setting: Setting) -> None:
         """Prepare nothing yet; sessions and tiles come with the first unit that needs them."""
         self.setting = setting
-        self._bank = Bank(setting.memory // _BANK_SHARE)
+        self._bank: Bank[ProgrammedMatrix] = Bank(setting.memory // _BANK_SHARE)
         self._executors = _Kept(_KEPT_PLACEMENTS)
         self._chips = _Kept(1)
         self._prefixes = _Prefixes(setting.memory // 4)
