@@ -141,7 +141,8 @@ def forked(commands: list[Command], folder: Path, run: Invoke = invoke, seconds:
     with os.fdopen(read, "rb") as pipe:
         told = pipe.read()
     if not told:
-        return Outcome("", "timeout" if status is None else f"signal {status & 127}", (), peak)
+        end = "timeout" if status is None else f"signal {status & 127}" if status & 127 else "exception"
+        return Outcome("", end, (), peak)
     outcomes = json.loads(told)
     codes = tuple(code for code, _, _ in outcomes)
     problem = "; ".join(f"{c[0]}: {fault}" for c, (_, fault, _) in zip(commands, outcomes, strict=True) if fault)
