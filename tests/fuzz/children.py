@@ -6,6 +6,7 @@ executed, by Python's audit events; an end by a signal, by more processor time o
 Memory that runs out counts even where lhc turns it into an error message.
 """
 
+import io
 import json
 import os
 import resource
@@ -14,7 +15,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -51,14 +54,30 @@ class Outcome:
     peak: int
 
 
-def invoke(command: Command) -> tuple[int, str, BaseException | None]:
-    """The command line in this process."""
-    from typer.testing import CliRunner
+@cache
+def _command_line() -> Any:  # noqa: ANN401 - of a library that typer hides
+    """All commands; to build them takes as long as ``inspect``."""
+    import typer
 
     from lhc.cli.app import app
 
-    result = CliRunner().invoke(app, command)
-    return result.exit_code, result.output, result.exception
+    return typer.main.get_command(app)
+
+
+def invoke(command: Command) -> tuple[int, str, BaseException | None]:
+    """The command line in this process, with streams that are as strict as those of a terminal."""
+    out = io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True)
+    errors = io.TextIOWrapper(io.BytesIO(), "utf-8", "backslashreplace", write_through=True)
+    code, raised = 0, None
+    with redirect_stdout(out), redirect_stderr(errors):
+        try:
+            _command_line().main(command, prog_name="lhc")
+        except SystemExit as error:
+            code, raised = int(error.code or 0), error
+        except BaseException as error:  # as the interpreter would, which prints it and ends with 1
+            code, raised = 1, error
+    printed = b"".join(stream.buffer.getvalue() for stream in (out, errors))  # type: ignore[attr-defined]
+    return code, printed.decode(), raised
 
 
 def _watch(folder: Path, seen: list[str]) -> None:
