@@ -8,20 +8,21 @@ Memory that runs out counts even where lhc turns it into an error message.
 
 import io
 import json
+import math
 import os
 import resource
+import select
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-__all__ = ["MEMORY", "SECONDS", "Outcome", "forked", "really"]
+__all__ = ["MEMORY", "SECONDS", "Command", "Job", "Outcome", "forked", "invoke", "really"]
 
 ROOT = Path(__file__).resolve().parents[2]
 MEMORY = 4 * 2**30
@@ -33,6 +34,7 @@ EXECUTING = ("os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.fork", "s
 CHANGING = ("os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.link", "os.symlink", "os.truncate", "os.chmod")
 
 Command = list[str]
+Job = tuple[list[Command], Path]
 Invoke = Callable[[Command], tuple[int, str, BaseException | None]]
 """Runs a command in this process; its status, all that it printed, and its exception."""
 
@@ -45,7 +47,7 @@ class Outcome:
         problem: what broke; empty where nothing did.
         died: how the child died, where it did: the real command has to be asked.
         codes: the status of every command.
-        peak: largest resident set, in KiB.
+        peak: largest resident set of the child, in KiB.
     """
 
     problem: str
@@ -68,7 +70,8 @@ def invoke(command: Command) -> tuple[int, str, BaseException | None]:
     """The command line in this process, with streams that are as strict as those of a terminal."""
     out = io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True)
     errors = io.TextIOWrapper(io.BytesIO(), "utf-8", "backslashreplace", write_through=True)
-    code, raised = 0, None
+    code = 0
+    raised: BaseException | None = None
     with redirect_stdout(out), redirect_stderr(errors):
         try:
             _command_line().main(command, prog_name="lhc")
@@ -76,15 +79,24 @@ def invoke(command: Command) -> tuple[int, str, BaseException | None]:
             code, raised = int(error.code or 0), error
         except BaseException as error:  # as the interpreter would, which prints it and ends with 1
             code, raised = 1, error
-    printed = b"".join(stream.buffer.getvalue() for stream in (out, errors))  # type: ignore[attr-defined]
+    printed = b"".join(stream.buffer.getvalue() for stream in (out, errors))
     return code, printed.decode(), raised
 
 
-def _watch(folder: Path, seen: list[str]) -> None:
-    """Note from now on what is executed, and what is changed outside a folder."""
-    inside = (str(folder), os.devnull)
+class _Watch:
+    """Notes what is executed, and what is changed outside a folder, in this process from now on."""
 
-    def hook(event: str, arguments: tuple[Any, ...]) -> None:
+    def __init__(self) -> None:
+        self.inside: tuple[str, ...] = ()
+        self.seen: list[str] = []
+        sys.addaudithook(self._hook)
+
+    def move(self, folder: Path) -> None:
+        """Go to another folder and forget."""
+        os.chdir(folder)
+        self.inside, self.seen = (f"{folder}/", os.devnull), []
+
+    def _hook(self, event: str, arguments: tuple[Any, ...]) -> None:
         if event == "open":
             path, _, flags = arguments
             if isinstance(path, int) or not flags & WRITING:
@@ -92,19 +104,21 @@ def _watch(folder: Path, seen: list[str]) -> None:
         elif event in CHANGING:
             path = arguments[0]
         elif event.startswith(EXECUTING):
-            seen.append(f"executes: {event} {arguments!r}"[:300])
+            self.seen.append(f"executes: {event} {arguments!r}"[:300])
             return
         else:
             return
-        if not os.path.abspath(os.fsdecode(path)).startswith(inside):  # noqa: PTH100 - resolves no links
-            seen.append(f"changes: {event} {arguments!r}"[:300])
-
-    sys.addaudithook(hook)
+        if not os.path.abspath(os.fsdecode(path)).startswith(self.inside):  # noqa: PTH100 - resolves no links
+            self.seen.append(f"changes: {event} {arguments!r}"[:300])
 
 
 def _limit(seconds: int) -> None:
+    """From now on."""
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    used = math.ceil(usage.ru_utime + usage.ru_stime)
+    hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
+    resource.setrlimit(resource.RLIMIT_CPU, (used + seconds, hard))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
@@ -120,29 +134,39 @@ def _faults(command: Command, code: int, printed: str, error: BaseException | No
     return ""
 
 
-def _child(commands: list[Command], folder: Path, run: Invoke, seconds: int) -> list[tuple[int, str, bool]]:
-    """Status, fault and whether memory ran out, for every command, within the limits."""
-    seen: list[str] = []
-    _limit(seconds)
-    _watch(folder, seen)
-    outcomes = []
-    for command in commands:
-        code, printed, error = run(command)
-        fault = _faults(command, code, printed, error) or "; ".join(seen)
-        memory = isinstance(error, MemoryError) or "bad alloc" in printed or "does not fit in memory" in printed
-        outcomes.append((code, fault, memory))
+def _serve(jobs: Sequence[Job], report: int, run: Invoke, seconds: int) -> None:
+    """Do jobs one after the other; a line for each: status, fault and whether memory ran out, for every command."""
+    watch = _Watch()
+    for commands, folder in jobs:
+        watch.move(folder)
+        os.environ["LHC_CACHE"] = str(folder / "cache")
+        _limit(seconds)
+        outcomes = []
+        for command in commands:
+            code, printed, error = run(command)
+            fault = _faults(command, code, printed, error) or "; ".join(watch.seen)
+            memory = isinstance(error, MemoryError) or "bad alloc" in printed or "does not fit in memory" in printed
+            outcomes.append((code, fault, memory))
+        os.write(report, json.dumps(outcomes).encode() + b"\n")
+
+
+def forked(jobs: Sequence[Job], run: Invoke = invoke, seconds: int = SECONDS) -> list[Outcome]:
+    """Do jobs in a forked child, and those behind one that kills it in another.
+
+    Args:
+        jobs: commands (arguments of the command line) that are run one after the other, and the folder that they may
+            change; it is their working directory.
+        run: how a command is run.
+        seconds: processor time for the commands of one job.
+    """
+    outcomes: list[Outcome] = []
+    while len(outcomes) < len(jobs):
+        outcomes += _forked(jobs[len(outcomes) :], run, seconds)
     return outcomes
 
 
-def forked(commands: list[Command], folder: Path, run: Invoke = invoke, seconds: int = SECONDS) -> Outcome:
-    """Run commands one after the other in one forked child, which may change things in a folder only.
-
-    Args:
-        commands: arguments of the command line.
-        folder: where the child may write; its own working directory.
-        run: how a command is run.
-        seconds: processor time for all of them.
-    """
+def _forked(jobs: Sequence[Job], run: Invoke, seconds: int) -> list[Outcome]:
+    """The outcomes of jobs until one of them kills the child, or all."""
     read, write = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -151,33 +175,38 @@ def forked(commands: list[Command], folder: Path, run: Invoke = invoke, seconds:
             os.dup2(nowhere.fileno(), 1)
             os.dup2(nowhere.fileno(), 2)
         try:
-            os.chdir(folder)
-            os.write(write, json.dumps(_child(commands, folder, run, seconds)).encode())
+            _serve(jobs, write, run, seconds)
         finally:
             os._exit(0)
     os.close(write)
-    status, peak = _wait(pid)
-    with os.fdopen(read, "rb") as pipe:
-        told = pipe.read()
-    if not told:
-        end = "timeout" if status is None else f"signal {status & 127}" if status & 127 else "exception"
-        return Outcome("", end, (), peak)
-    outcomes = json.loads(told)
-    codes = tuple(code for code, _, _ in outcomes)
-    problem = "; ".join(f"{c[0]}: {fault}" for c, (_, fault, _) in zip(commands, outcomes, strict=True) if fault)
-    return Outcome(problem, "memory" if any(memory for _, _, memory in outcomes) else "", codes, peak)
+    told, timeout = _listen(read)
+    if timeout:
+        os.kill(pid, signal.SIGKILL)
+    _, status, usage = os.wait4(pid, 0)
+    outcomes = [_outcome(commands, json.loads(line), usage.ru_maxrss) for (commands, _), line in zip(jobs, told)]  # noqa: B905
+    if len(outcomes) < len(jobs):
+        end = "timeout" if timeout else f"signal {status & 127}" if status & 127 else "exception"
+        outcomes.append(Outcome("", end, (), usage.ru_maxrss))
+    return outcomes
 
 
-def _wait(pid: int) -> tuple[int | None, int]:
-    """Status of a child (None: it had to be stopped) and its largest resident set."""
-    end = time.monotonic() + WALL
-    while time.monotonic() < end:
-        done, status, usage = os.wait4(pid, os.WNOHANG)
-        if done:
-            return status, usage.ru_maxrss
-        time.sleep(0.003)
-    os.kill(pid, signal.SIGKILL)
-    return None, os.wait4(pid, 0)[2].ru_maxrss
+def _listen(pipe: int) -> tuple[list[bytes], bool]:
+    """The whole lines that a child writes before it ends, and whether it wrote none for too long."""
+    told, timeout = b"", False
+    while not timeout:
+        timeout = not select.select([pipe], [], [], WALL)[0]
+        piece = b"" if timeout else os.read(pipe, 2**16)
+        if not piece:
+            break
+        told += piece
+    os.close(pipe)
+    return told.split(b"\n")[:-1], timeout
+
+
+def _outcome(commands: list[Command], told: list[tuple[int, str, bool]], peak: int) -> Outcome:
+    problem = "; ".join(f"{c[0]}: {fault}" for c, (_, fault, _) in zip(commands, told, strict=True) if fault)
+    died = "memory" if any(memory for _, _, memory in told) else ""
+    return Outcome(problem, died, tuple(code for code, _, _ in told), peak)
 
 
 def really(commands: list[Command], folder: Path) -> str:

@@ -14,7 +14,8 @@ Run from a checkout::
     python -m tests.fuzz.fuzz --count 10000 --seed 0 [--first 5000] [--keep FOLDER]
 
 Models are those of ``LHC_DATA/onnx`` up to 2.5 MB, the digits network, plain and annotated, and one with a branch and a
-local function. Each mutation depends on its number and the seed alone: ``--first N --count 1`` repeats one.
+local function. Mutations share a child by tens, while it lives. Each depends on its number and the seed alone:
+``--first N --count 1`` repeats it.
 """
 
 import argparse
@@ -35,7 +36,7 @@ import onnx
 from google.protobuf.message import DecodeError
 from onnx import numpy_helper
 
-from tests.fuzz.children import Command, forked, invoke, really
+from tests.fuzz.children import Command, Outcome, forked, invoke, really
 from tests.fuzz.mutations import KINDS, mutate_bytes, mutate_metadata, mutate_model, mutate_npz, mutate_text
 
 LARGEST = 2_500_000
@@ -53,6 +54,8 @@ nested (float[N, 4] x, bool[1] flag) => (float[N, 3] y) {
 }
 <domain: "own", opset_import: ["" : 17]>
 dense (x, w) => (z) { t = MatMul (x, w) z = Relu (t) }"""
+BATCH = 10
+"""Mutations that share a child; a fork costs as much as `inspect`."""
 MUTATED = ("model", "bytes", "metadata")
 
 
@@ -169,12 +172,53 @@ def _draw(number: int, seed: int, models: list[Seed], texts: list[bytes]) -> tup
     return kind, of, mutated, text, which == len(texts) - 1
 
 
-def _parses(mutated: bytes) -> str:
+@dataclass(frozen=True)
+class Mutation:
+    """A mutation on disk, and what is run on it.
+
+    Attributes:
+        parses: whether it is a protobuf; None where no model was mutated.
+        files: what may be in the folder afterwards.
+    """
+
+    name: str
+    kind: str
+    parses: bool | None
+    folder: Path
+    commands: list[Command]
+    files: frozenset[str]
+
+
+def _mutation(number: int, seed: int, models: list[Seed], texts: list[bytes], base: Path) -> Mutation:
+    kind, of, mutated, text, plan = _draw(number, seed, models, texts)
+    folder = base / str(number)
+    folder.mkdir()
+    commands = _commands(kind, of, mutated, text, plan, folder)
+    files = frozenset(path.name for path in folder.iterdir()) | {"out.onnx", "cache"}
+    parses = _parses(mutated) if kind in MUTATED else None
+    return Mutation(f"{number} {kind} {of.name}", kind, parses, folder, commands, files)
+
+
+def _parses(mutated: bytes) -> bool:
     try:
         onnx.ModelProto.FromString(mutated)
     except DecodeError:
-        return "does not parse"
-    return "parses"
+        return False
+    return True
+
+
+def _judged(mutation: Mutation, outcome: Outcome, counts: Counter[str]) -> str:
+    """What broke, if anything did."""
+    problem = outcome.problem
+    if outcome.died:
+        counts[f"died: {outcome.died}"] += 1
+        problem = problem or really(mutation.commands, mutation.folder)
+        print(f"{mutation.name}: died of {outcome.died}, really {problem or 'refused'}", flush=True)
+    left = {path.name for path in mutation.folder.iterdir()} - mutation.files
+    counts[mutation.kind] += 1
+    counts["parses"] += mutation.parses is True
+    counts.update(f"exit {code}" for code in outcome.codes)
+    return problem or (f"left behind {left}" if left else "")
 
 
 def _warm_up(models: list[Seed], folder: Path) -> None:
@@ -208,32 +252,19 @@ def main() -> int:
     models, texts = seeds(base)
     _warm_up(models, base)
     counts: Counter[str] = Counter()
-    started, broken, peak = time.process_time(), 0, 0
-    for number in range(options.first, options.first + options.count):
-        kind, seed, mutated, text, plan = _draw(number, options.seed, models, texts)
-        folder = base / str(number)
-        folder.mkdir()
-        os.environ["LHC_CACHE"] = str(folder / "cache")
-        commands = _commands(kind, seed, mutated, text, plan, folder)
-        before = {path.name for path in folder.iterdir()} | {"out.onnx", "cache"}
-        outcome = forked(commands, folder)
-        problem = outcome.problem
-        if outcome.died:
-            counts[f"died: {outcome.died}"] += 1
-            problem = problem or really(commands, folder)
-            print(f"{number} {kind} {seed.name}: died of {outcome.died}; really: {problem or 'refused'}", flush=True)
-        left = {path.name for path in folder.iterdir()} - before
-        problem = problem or (f"left behind {left}" if left else "")
-        peak = max(peak, outcome.peak)
-        counts[kind] += 1
-        counts.update(f"exit {code}" for code in outcome.codes)
-        if kind in MUTATED:
-            counts[_parses(mutated)] += 1
-        if problem:
-            broken += 1
-            print(f"{number} {kind} {seed.name}: {problem}", flush=True)
-            shutil.copytree(folder, keep / str(number), dirs_exist_ok=True)
-        shutil.rmtree(folder)
+    started, broken, peak, last = time.process_time(), 0, 0, options.first + options.count
+    for first in range(options.first, last, BATCH):
+        mutations = [
+            _mutation(number, options.seed, models, texts, base) for number in range(first, min(first + BATCH, last))
+        ]
+        for mutation, outcome in zip(mutations, forked([(m.commands, m.folder) for m in mutations]), strict=True):
+            problem = _judged(mutation, outcome, counts)
+            peak = max(peak, outcome.peak)
+            if problem:
+                broken += 1
+                print(f"{mutation.name}: {problem}", flush=True)
+                shutil.copytree(mutation.folder, keep / mutation.folder.name, dirs_exist_ok=True)
+            shutil.rmtree(mutation.folder)
     children = resource.getrusage(resource.RUSAGE_CHILDREN)
     seconds = time.process_time() - started + children.ru_utime + children.ru_stime
     print(
