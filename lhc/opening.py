@@ -96,9 +96,9 @@ class Opened:
             graph = read_graph(self.model, given, self._observed(graph, given, feeds))
         if graph.nested:
             log.warning(
-                "%s: %d products lie in the bodies of If, Loop or Scan or in local functions; they stay digital",
+                "%s: %s in the bodies of If, Loop or Scan or in local functions; what lies there stays digital",
                 self.model.label,
-                len(graph.nested),
+                "1 product lies" if len(graph.nested) == 1 else f"{len(graph.nested)} products lie",
             )
         return graph
 

@@ -2,7 +2,7 @@
 
 A candidate is eligible if one operand is a constant matrix of floats, the operator is a Conv, Gemm or MatMul of the
 main graph, and the machine has as many tiles as the matrix needs: ceil(rows / tile rows) · ceil(groups · cols / tile
-cols).
+cols). Layers with the same matrix share its tiles; all but the first say with whom.
 """
 
 from dataclasses import dataclass
@@ -47,9 +47,15 @@ class Qualify(Pass):
     name: ClassVar[str] = "qualify"
 
     def run(self, graph: LayerGraph, plan: Plan) -> PassResult:
-        decisions: dict[str, tuple[Placement, Reason, str]] = {
-            layer.name: ("digital", *self._judge(graph[layer.name], layer, plan)) for layer in plan.layers
-        }
+        decisions: dict[str, tuple[Placement, Reason, str]] = {}
+        owners: dict[str, str] = {}
+        for row in plan.layers:
+            layer = graph[row.name]
+            reason, detail = self._judge(layer, row, plan)
+            if reason == "eligible" and layer.weight is not None:
+                owner = owners.setdefault(layer.weight.tile_set, row.name)
+                detail += f", shared with {owner}" if owner != row.name else ""
+            decisions[row.name] = "digital", reason, detail
         return PassResult(plan.decide(decisions))
 
     def _judge(self, layer: Layer, row: LayerPlan, plan: Plan) -> tuple[Reason, str]:

@@ -83,16 +83,20 @@ def create_session(proto: onnx.ModelProto, label: str) -> ort.InferenceSession:
     try:
         return ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's exceptions have no common base of their own
-        raise ModelError(f"{label}: onnxruntime cannot load it: {_first_line(error)}{_foreign(proto)}") from error
+        raise ModelError(f"{label}: onnxruntime cannot load it: {_first_line(error)}{_hint(proto)}") from error
 
 
-def _foreign(proto: onnx.ModelProto) -> str:
-    """A hint at operators that stock onnxruntime may not know."""
+def _hint(proto: onnx.ModelProto) -> str:
+    """What stock onnxruntime may not know: operators of other domains, products of bfloat16."""
     own = {function.domain for function in proto.functions} | _DOMAINS
     found = dict.fromkeys(f"{node.domain}::{node.op_type}" for node in proto.graph.node if node.domain not in own)
-    if not found:
-        return ""
-    return f"; it uses operators of other domains, which need onnxruntime extensions: {', '.join(list(found)[:5])}"
+    if found:
+        return f"; it uses operators of other domains, which need onnxruntime extensions: {', '.join(list(found)[:5])}"
+    values = (*proto.graph.input, *proto.graph.output, *proto.graph.value_info)
+    kinds = {tensor.data_type for tensor in proto.graph.initializer} | {v.type.tensor_type.elem_type for v in values}
+    if onnx.TensorProto.BFLOAT16 in kinds:
+        return "; it computes in bfloat16, which onnxruntime hardly does on the CPU: export it in float32 or float16"
+    return ""
 
 
 def run_session(

@@ -151,8 +151,16 @@ class _Reader:
                 return None
             raise ModelError(
                 f"{self._model.label}: MACs of {node.op_type} {node.name!r} depend on symbolic dimensions:"
-                f" {', '.join(self._unbound) or error.args[0]}; give the shape, e.g. --shape NAME=1,3,224,224"
+                f" {', '.join(self._unbound) or error.args[0]}; give the shape, e.g. --shape {self._example()}"
             ) from error
+
+    def _example(self) -> str:
+        """How the shape of the first input with an open size can be given."""
+        for name in input_shapes(self._model):
+            shape = self._known.get(name, ())
+            if any(not isinstance(dim, int) for dim in shape):
+                return f"{name}={','.join(str(dim) if isinstance(dim, int) else '64' for dim in shape)}"
+        return "NAME=1,3,224,224"
 
     def _shape_of(self, tensor: str) -> Shape | None:
         return self._constants.shape(tensor) if self._constants.is_stored(tensor) else self._known.get(tensor)

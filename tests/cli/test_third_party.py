@@ -105,7 +105,7 @@ def test_the_whole_way(case: ThirdParty, lhc_data: Path, tmp_path: Path) -> None
     measuring += [part for pattern in case.include for part in ("--include", pattern)]
     document, _ = _lhc("sensitivity", model, *measuring)
     assert any(row["mean"] > 0 and row["std"] > 0 for row in document["layers"])
-    _lhc("partition", model, *measuring, "--strategy", "all-analog", "--max-drop", 5, "-o", out)
+    _lhc("partition", model, *measuring, "--strategy", "all-analog", "--metric", "nmse", "--max-drop", 1e9, "-o", out)
     document, _ = _lhc("inspect", out)
     analog = [row["name"] for row in document["layers"] if row["placement"] == "analog"]
     assert len(analog) >= 1

@@ -13,6 +13,7 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper, parser
 
+from lhc.errors import ModelError
 from lhc.graph import obstacle
 from lhc.hardware import Hardware
 from lhc.onnx_io import load_model, read_graph
@@ -154,6 +155,22 @@ anonymous = int(next(line for line in lines if line.startswith("RssAnon")).split
 print(json.dumps({"anonymous": anonymous, "candidates": len(graph.candidates), "y": float(y[0, 0])}))
 """
 """Prints the kB of memory that are the process's own: pages of a mapped file are the system's."""
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "message"),
+    [
+        ("y = MatMul (x, w)", "bfloat16", "it computes in bfloat16"),
+        ("t = acme.Magic (x) y = MatMul (t, w)", "float", "operators of other domains.*acme::Magic"),
+    ],
+)
+def test_what_onnxruntime_does_not_run_is_refused_with_a_hint(body: str, kind: str, message: str) -> None:
+    text = f'<ir_version: 8, opset_import: ["" : 17, "acme" : 1]> g ({kind}[N, 4] x) => ({kind}[N, 3] y) {{ {body} }}'
+    proto = parser.parse_model(text)
+    stored = proto.graph.input[0].type.tensor_type.elem_type
+    proto.graph.initializer.append(helper.make_tensor("w", stored, [4, 3], np.ones(12, np.float32)))
+    with pytest.raises(ModelError, match=message):
+        HybridSession(proto)
 
 
 @pytest.mark.slow

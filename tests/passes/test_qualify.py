@@ -162,3 +162,21 @@ def test_the_plan_names_what_it_was_made_from() -> None:
     plan = initial_plan(graph, hardware, "abcd", "0.1.0")
     assert (plan.source, plan.lhc_version, plan.hardware, plan.layers) == ("abcd", "0.1.0", hardware, ())
     assert Qualify().run(graph, plan).plan == plan
+
+
+def test_layers_with_one_matrix_say_with_whom_they_share_tiles() -> None:
+    layers = [
+        Layer(
+            name,
+            "MatMul",
+            (f"x{i}", "w"),
+            (f"x{i + 1}",),
+            WeightRef("w", 1, (4, 4), "float32", tiles),
+            MatrixShape(4, 4, 1, 1),
+        )
+        for i, (name, tiles) in enumerate({"a": "w", "b": "v", "c": "w", "d": "w"}.items())
+    ]
+    graph = LayerGraph(layers, ["x0"], ["x4"])
+    plan = Qualify().run(graph, initial_plan(graph, Hardware.load("lionheart"), "source", "0.1.0")).plan
+    need = "4 x 4 weights take 1 tile of 256x255"
+    assert [row.detail for row in plan.layers] == [need, need, f"{need}, shared with a", f"{need}, shared with a"]
