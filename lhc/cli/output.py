@@ -63,7 +63,8 @@ def check_file(path: Path, force: bool) -> None:
 
 
 def write_npz(path: Path, arrays: "Mapping[str, np.ndarray]") -> None:
-    """Write arrays as npz."""
+    """Write arrays as npz; strings as text, since objects would be pickled."""
     import numpy as np
 
-    write_file(path, lambda file: np.savez(file, **arrays))  # type: ignore[arg-type]
+    plain = {name: array.astype(str) if array.dtype.hasobject else array for name, array in arrays.items()}
+    write_file(path, lambda file: np.savez(file, allow_pickle=False, **plain))

@@ -187,13 +187,15 @@ def _fitted(arrays: Mapping[str, Samples], model: OnnxModel, where: str) -> dict
 
 
 def _converted(array: Samples, info: TensorInfo, where: str) -> Samples:
-    """Floats of another width are converted, and so are integers; nothing else is."""
+    """Floats of another width are converted, and so are integers, and text to the objects that strings are."""
     kind = info.type.removeprefix("tensor(").removesuffix(")")
     wanted = np.dtype(_DTYPES.get(kind, kind))
     if array.dtype == wanted:
         return array
-    if array.dtype.kind != wanted.kind and not {array.dtype.kind, wanted.kind} <= {"i", "u"}:
-        raise DataError(f"{where}: {info.name!r} is {array.dtype}, the model takes {wanted}; convert it")
+    kinds = array.dtype.kind, wanted.kind
+    if kinds[0] != kinds[1] and kinds != ("U", "O") and not set(kinds) <= {"i", "u"}:
+        takes = "strings" if wanted.hasobject else str(wanted)
+        raise DataError(f"{where}: {info.name!r} is {array.dtype}, the model takes {takes}; convert it")
     return _Converted(array, wanted) if array.ndim else np.asarray(array).astype(wanted)
 
 

@@ -186,6 +186,31 @@ def test_data_that_does_not_fit_the_model_is_refused(case: Misfit, form: str, tm
         load_task(FORMS[form](tmp_path, case.change(arrays())), model)
 
 
+STRINGS = """<ir_version: 8, opset_import: ["" : 17]>
+g (string[N] words, float[N, 4] x) => (float[N, 4] y, string[N] same) {
+  [fc] y = MatMul (x, w)
+  same = Identity (words)
+}"""
+
+
+@pytest.mark.analog
+@pytest.mark.parametrize("form", ["npz", "folder of npy", "shards"])
+def test_strings_are_text_in_files_and_come_back_as_text(form: str, tmp_path: Path) -> None:
+    proto = onnx.parser.parse_model(STRINGS)
+    proto.graph.initializer.append(onnx.numpy_helper.from_array(np.eye(4, dtype=np.float32), "w"))
+    onnx.save_model(proto, str(tmp_path / "strings.onnx"))
+    given: Arrays = {"words": np.array([f"wörd {i}" for i in range(9)]), "x": np.ones((9, 4), np.float32)}
+    objects = given | {"words": given["words"].astype(object)}
+    data = FORMS[form](tmp_path, given)
+    assert isinstance(data, Path)
+    assert load_task(data, load_model(proto)).digest == load_task(objects, load_model(proto)).digest
+    model, out = str(tmp_path / "strings.onnx"), str(tmp_path / "out.npz")
+    command = ["run", model, "--data", str(data), "--draws", "1", "--all-analog", "--metric", "nmse", "--outputs", out]
+    result = CliRunner().invoke(app, command)
+    assert result.exit_code == 0, result.stderr
+    np.testing.assert_array_equal(np.load(out)["same"], given["words"])
+
+
 @pytest.mark.parametrize("form", ["arrays", "npz", "folder of npy"])
 def test_lengths_that_differ_are_refused_even_where_fewer_samples_are_asked_for(
     form: str, tmp_path: Path, model: OnnxModel
