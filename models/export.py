@@ -7,6 +7,7 @@ notes) is taken out, so that the same weights give the same bytes anywhere.
 
 import ast
 import inspect
+import re
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
@@ -116,10 +117,9 @@ def export_module(module: "torch.nn.Module", arrays: Mapping[str, "npt.NDArray[n
     except MissingDependencyError:
         raise
     except Exception as error:  # a user's module, and the exporter on it, can raise anything
-        reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
         raise ModelError(
-            f"{type(module).__name__}: torch cannot export it to ONNX with a dynamic batch: {reason}; export it"
-            " yourself and give the .onnx file"
+            f"{type(module).__name__}: torch cannot export it to ONNX with a dynamic batch: {_first_cause(error)};"
+            " export it yourself and give the .onnx file"
         ) from error
     finally:
         for part, training in modes:
@@ -131,6 +131,14 @@ def export_module(module: "torch.nn.Module", arrays: Mapping[str, "npt.NDArray[n
             f"{type(module).__name__}: its forward takes batches of one size only (input {fixed[0]}); let it take any"
         )
     return exported
+
+
+def _first_cause(error: BaseException) -> str:
+    """The first line of what went wrong first; the exporter wraps it in advice, with colours."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    lines = re.sub("\x1b\\[[0-9;]*m", "", str(error)).splitlines()
+    return next((line.strip() for line in lines if line.strip()), type(error).__name__)
 
 
 def _as_inputs(

@@ -141,10 +141,20 @@ def observe_tensors(model: OnnxModel, tensors: Sequence[str], feeds: Mapping[str
 
 
 def zero_feeds(model: OnnxModel, shapes: Mapping[str, Sequence[int]]) -> dict[str, Array]:
-    """Inputs of zeros (or empty strings) of these shapes, to observe shapes without data."""
+    """Inputs of zeros (or empty strings) of these shapes, to observe shapes without data.
+
+    Raises:
+        ModelError: an input that is no tensor, or of a type that ONNX does not know.
+    """
     feeds: dict[str, Array] = {}
     for value in model.proto.graph.input:
         if value.name in shapes:
-            dtype = onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)
+            try:
+                dtype = onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)
+            except KeyError as error:
+                raise ModelError(
+                    f"{model.label}: sizes in it are only known when it runs, and its input {value.name!r} is no tensor"
+                    " of a known type, so it cannot be run on zeros; give samples (--data)"
+                ) from error
             feeds[value.name] = np.full(shapes[value.name], "" if dtype.kind == "O" else 0, dtype)
     return feeds

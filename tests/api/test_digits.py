@@ -5,6 +5,7 @@ import onnx
 import pytest
 
 import lhc
+from lhc.errors import ModelError
 from lhc.models import zoo_entry
 
 pytestmark = pytest.mark.analog
@@ -47,22 +48,38 @@ def test_same_devices_for_every_placement_and_time() -> None:
     assert alone.values == among.values[:2]
 
 
-def test_shapes_that_inference_cannot_find_are_observed_with_the_symbols_that_are_bound() -> None:
-    """A NonZero hides the number of rows; the mask's length is the tokens' length, given once."""
-    text = """<ir_version: 8, opset_import: ["" : 17]>
-    g (float[B, T] tokens, float[B, T] mask) => (float[?, 3] y) {
-      both = Add (tokens, mask)
-      one = Constant <value = float {1}> ()
-      kept = Add (both, one)
-      where = NonZero (kept)
-      rows = Transpose (where)
-      values = Cast <to = 1> (rows)
-      [product] y = MatMul (values, w)
-    }"""
-    model = onnx.parser.parse_model(text)
+HIDDEN_ROWS = """<ir_version: 8, opset_import: ["" : 17]>
+g (float[B, T] tokens, float[B, T] mask) => (float[?, 3] y) {
+  both = Add (tokens, mask)
+  one = Constant <value = float {1}> ()
+  kept = Add (both, one)
+  where = NonZero (kept)
+  rows = Transpose (where)
+  values = Cast <to = 1> (rows)
+  [product] y = MatMul (values, w)
+}"""
+
+
+@pytest.fixture
+def hidden_rows() -> onnx.ModelProto:
+    """A NonZero hides the number of rows."""
+    model = onnx.parser.parse_model(HIDDEN_ROWS)
     model.graph.initializer.append(onnx.numpy_helper.from_array(np.ones((2, 3), np.float32), "w"))
-    analysis = lhc.analyze(model, shapes={"tokens": (1, 7)})
+    return model
+
+
+def test_shapes_that_inference_cannot_find_are_observed_with_the_symbols_that_are_bound(
+    hidden_rows: onnx.ModelProto,
+) -> None:
+    """The mask's length is the tokens' length, given once."""
+    analysis = lhc.analyze(hidden_rows, shapes={"tokens": (1, 7)})
     assert analysis.plan.layers[0].macs == 7 * 2 * 3
+
+
+def test_shapes_cannot_be_observed_where_an_input_has_no_type(hidden_rows: onnx.ModelProto) -> None:
+    hidden_rows.graph.input[0].type.tensor_type.elem_type = 0
+    with pytest.raises(ModelError, match="its input 'tokens' is no tensor of a known type"):
+        lhc.analyze(hidden_rows, shapes={"tokens": (1, 7)})
 
 
 def test_the_samples_of_a_zoo_entry_have_its_name() -> None:
