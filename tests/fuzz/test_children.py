@@ -9,7 +9,11 @@ import pytest
 
 from tests.fuzz.children import Command, forked, really
 
-pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the fork server needs Linux")
+pytestmark = [
+    pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the fork server needs Linux"),
+    # Python 3.12 and later warn of it where other tests have left threads behind; these children use none.
+    pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork.*:DeprecationWarning"),
+]
 
 Result = tuple[int, str, BaseException | None]
 REFUSED: Result = (3, "error: not an ONNX model", SystemExit(3))
