@@ -10,7 +10,6 @@ import io
 import json
 import math
 import os
-import resource
 import select
 import signal
 import subprocess
@@ -114,6 +113,8 @@ class _Watch:
 
 def _limit(seconds: int) -> None:
     """From now on."""
+    import resource  # not on Windows, where this module is only looked at
+
     usage = resource.getrusage(resource.RUSAGE_SELF)
     used = math.ceil(usage.ru_utime + usage.ru_stime)
     hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
