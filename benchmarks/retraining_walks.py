@@ -1,9 +1,9 @@
-"""LionHeart's walks with retraining on CIFAR-10, as published and mended, for ResNet-8 or ResNet20.
+"""Partitioning with retraining on CIFAR-10: LionHeart's walk, as published and mended, and lhc's default.
 
     LHC_DATA=... python benchmarks/retraining_walks.py resnet20 lionheart-original -o FOLDER --steps 50
-    LHC_DATA=... python benchmarks/retraining_walks.py resnet8 lionheart -o FOLDER
+    LHC_DATA=... python benchmarks/retraining_walks.py resnet8 sensitivity -o FOLDER --steps 1000 --lr 0.01
 
-The 50,000 training images train, in rounds of ``--steps`` (one epoch by default). The first 2,000 test images judge:
+The 50,000 training images train: walks in rounds of ``--steps``, the default once (one epoch if not said). The first 2,000 test images judge:
 500 select, 1,000 verify. Then ten chips are judged one day after programming, each on 800 of the other 8,000 images.
 """
 
@@ -50,9 +50,10 @@ def main() -> None:
     """Walk, then judge."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("network", choices=["resnet8", "resnet20"])
-    parser.add_argument("strategy", choices=["lionheart", "lionheart-original"])
+    parser.add_argument("strategy", choices=["lionheart", "lionheart-original", "sensitivity"])
     parser.add_argument("-o", "--out", type=Path, required=True)
     parser.add_argument("--steps", type=int, default=None, help="of a round; one epoch by default")
+    parser.add_argument("--lr", type=float, default=None, help="learning rate; by default that of the strategy")
     parser.add_argument("--rounds", type=int, default=None, help="most rounds of a layer")
     parser.add_argument("--patience", type=int, default=2)
     parser.add_argument("--max-drop", type=float, default=0.01)
@@ -71,7 +72,9 @@ def main() -> None:
         options.network,
         zoo_entry(options.network).task().head(JUDGING),
         train_data=training_images(),
-        settings=lhc.Retraining(steps=options.steps, epochs=epochs, loss=loss, augment="crop-flip"),
+        settings=lhc.Retraining(
+            steps=options.steps, epochs=epochs, loss=loss, learning_rate=options.lr, augment="crop-flip"
+        ),
         strategy=options.strategy,
         max_drop=options.max_drop,
         patience=options.patience,
