@@ -3,8 +3,9 @@
     LHC_DATA=... python benchmarks/retraining_walks.py resnet20 lionheart-original -o FOLDER --steps 50
     LHC_DATA=... python benchmarks/retraining_walks.py resnet8 sensitivity -o FOLDER --steps 1000 --lr 0.01
 
-The 50,000 training images train: walks in rounds of ``--steps``, the default once (one epoch if not said). The first 2,000 test images judge:
-500 select, 1,000 verify. Then ten chips are judged one day after programming, each on 800 of the other 8,000 images.
+The 50,000 training images train: walks in rounds of ``--steps``, the default once (one epoch if not said). The first
+2,000 test images judge: 500 select, 1,000 verify. Then ten chips are judged one day after
+programming, each on 800 of the other 8,000 images.
 """
 
 import argparse
