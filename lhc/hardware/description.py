@@ -6,15 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import yaml
-from pydantic import Field, ValidationError, model_validator
-from pydantic_core import InitErrorDetails, PydanticCustomError
+from pydantic import ValidationError, model_validator
 
 from lhc.errors import ConfigError, UsageError
-from lhc.hardware.costs import AlpineCosts, Costs
-from lhc.hardware.devices import Devices, Pcm
+from lhc.hardware.machine import Machine, time_error
 from lhc.hardware.overrides import Override, problems
 from lhc.hardware.presets import preset_names, preset_text
-from lhc.hardware.sections import Adc, Dac, DriftCompensation, LeftOut, Mapping, Section, Tiles, Training
+from lhc.hardware.rpu_config import build, read
 from lhc.yaml_text import read_yaml
 
 if TYPE_CHECKING:
@@ -23,51 +21,19 @@ if TYPE_CHECKING:
 __all__ = ["Hardware"]
 
 
-class Hardware(Section):
+class Hardware(Machine):
     """A machine with analog tiles."""
 
-    name: str
-    description: str = ""
-    source: str = ""
-    """Where the numbers come from."""
-    left_out: tuple[LeftOut, ...] = ()
-    """Effects of the machine that the emulation leaves out; to be shown whenever it is used."""
-    tiles: Tiles = Tiles()
-    dac: Dac = Dac()
-    adc: Adc = Adc()
-    mapping: Mapping = Mapping()
-    devices: Devices | None = Pcm()
-    """null: perfect devices that are never programmed and never drift."""
-    drift_compensation: DriftCompensation = "global"
-    """``global``: one gain a tile, the mean magnitude of a read-out after programming over that at the time
-    of inference (Joshi et al., Nat. Commun. 2020)."""
-    t_inference_s: float = Field(default=86400.0, ge=0)
-    """Time of inference, in seconds after the first read (``devices.t_0_s`` after programming), or after
-    programming for devices without one."""
-    training: Training = Training()
-    costs: Costs | None = AlpineCosts()
-    """What the machine's work costs in time and energy; null: not known."""
     overrides: tuple[Override, ...] = ()
     """What is different for some layers, applied in order."""
 
     @model_validator(mode="after")
-    def _quantisers_have_a_range(self) -> "Hardware":
-        for side, converter in (("dac", self.dac), ("adc", self.adc)):
-            if converter.bits is not None and converter.bound is None:
-                raise ValueError(f"{side}.bits needs {side}.bound: a quantiser without a range is undefined")
-        return self
-
-    @model_validator(mode="after")
     def _overrides_fit(self) -> "Hardware":
-        machines = {(): self} | {("overrides", n): self._with(o, n) for n, o in enumerate(self.overrides)}
-        for where, machine in machines.items():
+        for number, override in enumerate(self.overrides):
+            machine = self._with(override, number)
             problem = machine.devices and machine.devices.time_problem(self.t_inference_s)
             if problem:
-                wrong = PydanticCustomError("time", problem.replace("{", "{{").replace("}", "}}"))
-                loc = (*where, "devices") if where else ("t_inference_s",)
-                raise ValidationError.from_exception_data(
-                    "Hardware", [InitErrorDetails(type=wrong, loc=loc, input=self.t_inference_s)]
-                )
+                raise time_error(problem, ("overrides", number, "devices"), self.t_inference_s)
         return self
 
     def _with(self, override: Override, number: int) -> "Hardware":
@@ -186,8 +152,6 @@ class Hardware(Section):
             ConfigError: there are overrides: a configuration describes one layer, see `for_layer`.
             MissingDependencyError: aihwkit is not installed.
         """
-        from lhc.hardware.rpu_config import build
-
         if self.overrides:
             raise ConfigError(
                 f"hardware {self.name!r} differs from layer to layer (overrides): convert hardware.for_layer(name)"
@@ -221,7 +185,5 @@ class Hardware(Section):
             UsageError: ``leave_out`` names a setting that needs not be left out.
             MissingDependencyError: aihwkit is not installed.
         """
-        from lhc.hardware.rpu_config import read
-
         fields = {"name": name, "description": description, "source": source, "t_inference_s": t_inference_s}
-        return read(config, fields, tuple(leave_out))
+        return cls.model_validate(read(config, fields, tuple(leave_out)).model_dump())

@@ -2,16 +2,14 @@
 
 import re
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import Field, TypeAdapter, ValidationError, field_validator
 from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 
 from lhc.hardware.devices import DEVICE_MODELS, Devices
+from lhc.hardware.machine import Machine
 from lhc.hardware.sections import DriftCompensation, Section
-
-if TYPE_CHECKING:
-    from lhc.hardware.description import Hardware
 
 __all__ = ["Override", "field_path", "problems"]
 
@@ -51,7 +49,7 @@ class Override(Section):
             return re.search(self.layers[3:], layer) is not None
         return fnmatchcase(layer, self.layers)
 
-    def apply(self, base: "Hardware", where: tuple[str | int, ...] = ()) -> dict[str, object]:
+    def apply(self, base: Machine, where: tuple[str | int, ...] = ()) -> dict[str, object]:
         """The sections of a machine that change.
 
         Args:

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from lhc.errors import ConfigError, MissingDependencyError, UsageError
-from lhc.hardware.description import Hardware
 from lhc.hardware.devices import DEVICE_MODELS, DeviceModel, Pcm
+from lhc.hardware.machine import Machine
 from lhc.hardware.overrides import problems
 from lhc.hardware.sections import LeftOut, Training
 
@@ -53,19 +53,19 @@ def _aihwkit() -> SimpleNamespace:
     return SimpleNamespace(configs=configs, drift=drift, noise=noise, parameters=parameters, tiles=tiles)
 
 
-def build(hardware: Hardware) -> "TorchInferenceRPUConfig":
+def build(machine: Machine) -> "TorchInferenceRPUConfig":
     """See `Hardware.to_rpu_config`."""
     aihwkit = _aihwkit()
     parameters = aihwkit.parameters
-    dac, adc, training = hardware.dac, hardware.adc, hardware.training
+    dac, adc, training = machine.dac, machine.adc, machine.training
     static = dac.scaling == "static"
     config = aihwkit.configs.TorchInferenceRPUConfig(
         mapping=parameters.MappingParameter(
-            max_input_size=hardware.tiles.rows,
-            max_output_size=hardware.tiles.cols,
+            max_input_size=machine.tiles.rows,
+            max_output_size=machine.tiles.cols,
             digital_bias=True,
-            weight_scaling_omega=hardware.mapping.omega,
-            weight_scaling_columnwise=hardware.mapping.columnwise,
+            weight_scaling_omega=machine.mapping.omega,
+            weight_scaling_columnwise=machine.mapping.columnwise,
             learn_out_scaling=training.out_scaling != "none",
             out_scaling_columnwise=training.out_scaling == "columnwise",
         ),
@@ -78,8 +78,8 @@ def build(hardware: Hardware) -> "TorchInferenceRPUConfig":
             out_noise=adc.noise,
             bound_management=parameters.BoundManagementType[adc.bound_management.upper()],
         ),
-        noise_model=_noise_model(hardware.devices),
-        drift_compensation=aihwkit.drift.GlobalDriftCompensation() if hardware.drift_compensation == "global" else None,
+        noise_model=_noise_model(machine.devices),
+        drift_compensation=aihwkit.drift.GlobalDriftCompensation() if machine.drift_compensation == "global" else None,
     )
     config.pre_post.input_range.enable = static
     if static:
@@ -130,17 +130,17 @@ def _resolution(bits: int | None) -> float:
     return -1.0 if bits is None else 1.0 / (2**bits - 2)
 
 
-def read(config: "InferenceRPUConfig", fields: dict[str, Any], leave_out: tuple[str, ...]) -> Hardware:
+def read(config: "InferenceRPUConfig", fields: dict[str, Any], leave_out: tuple[str, ...]) -> Machine:
     """See `Hardware.from_rpu_config`; ``fields`` are those that a configuration does not hold."""
     if not isinstance(config, _aihwkit().configs.InferenceRPUConfig):
         raise ConfigError(
             f"an aihwkit configuration for inference is needed (InferenceRPUConfig), not a {type(config).__name__}"
         )
     try:
-        hardware = Hardware.model_validate(fields | _sections(config))
+        machine = Machine.model_validate(fields | _sections(config))
     except ValidationError as error:
         raise ConfigError(f"aihwkit configuration {type(config).__name__}: {problems(error)}") from error
-    wrong = _differences(config, build(hardware))
+    wrong = _differences(config, build(machine))
     unknown = [name for name in leave_out if not any(path.startswith(name) for path in wrong)]
     if unknown:
         needed = ", ".join(wrong) or "none"
@@ -158,7 +158,7 @@ def read(config: "InferenceRPUConfig", fields: dict[str, Any], leave_out: tuple[
         for path, (given, instead) in wrong.items()
         if not path.startswith(_TRAINING_ONLY)
     )
-    return hardware.model_copy(update={"left_out": left_out})
+    return machine.model_copy(update={"left_out": left_out})
 
 
 def _sections(config: Any) -> dict[str, Any]:

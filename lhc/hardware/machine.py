@@ -1,0 +1,56 @@
+"""`Machine`: a description whose layers are all alike."""
+
+from pydantic import Field, ValidationError, model_validator
+from pydantic_core import InitErrorDetails, PydanticCustomError
+
+from lhc.hardware.costs import AlpineCosts, Costs
+from lhc.hardware.devices import Devices, Pcm
+from lhc.hardware.sections import Adc, Dac, DriftCompensation, LeftOut, Mapping, Section, Tiles, Training
+
+__all__ = ["Machine", "time_error"]
+
+
+class Machine(Section):
+    """Analog tiles, and what feeds them."""
+
+    name: str
+    description: str = ""
+    source: str = ""
+    """Where the numbers come from."""
+    left_out: tuple[LeftOut, ...] = ()
+    """Effects of the machine that the emulation leaves out; to be shown whenever it is used."""
+    tiles: Tiles = Tiles()
+    dac: Dac = Dac()
+    adc: Adc = Adc()
+    mapping: Mapping = Mapping()
+    devices: Devices | None = Pcm()
+    """null: perfect devices that are never programmed and never drift."""
+    drift_compensation: DriftCompensation = "global"
+    """``global``: one gain a tile, the mean magnitude of a read-out after programming over that at the time
+    of inference (Joshi et al., Nat. Commun. 2020)."""
+    t_inference_s: float = Field(default=86400.0, ge=0)
+    """Time of inference, in seconds after the first read (``devices.t_0_s`` after programming), or after
+    programming for devices without one."""
+    training: Training = Training()
+    costs: Costs | None = AlpineCosts()
+    """What the machine's work costs in time and energy; null: not known."""
+
+    @model_validator(mode="after")
+    def _quantisers_have_a_range(self) -> "Machine":
+        for side, converter in (("dac", self.dac), ("adc", self.adc)):
+            if converter.bits is not None and converter.bound is None:
+                raise ValueError(f"{side}.bits needs {side}.bound: a quantiser without a range is undefined")
+        return self
+
+    @model_validator(mode="after")
+    def _devices_are_known_at_the_time(self) -> "Machine":
+        problem = self.devices and self.devices.time_problem(self.t_inference_s)
+        if problem:
+            raise time_error(problem, ("t_inference_s",), self.t_inference_s)
+        return self
+
+
+def time_error(problem: str, where: tuple[str | int, ...], t_s: float) -> ValidationError:
+    """What is wrong with a time of inference, at a path of a description."""
+    wrong = PydanticCustomError("time", problem.replace("{", "{{").replace("}", "}}"))
+    return ValidationError.from_exception_data("Hardware", [InitErrorDetails(type=wrong, loc=where, input=t_s)])
