@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import KW_ONLY, dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -69,6 +69,7 @@ class Request:
 
     model: ModelSource
     data: DataSource | None
+    _: KW_ONLY
     metric: str | None = None
     higher_is_better: bool | None = None
     output: str | None = None

@@ -120,52 +120,65 @@ def partition(
                 "a plan says where every layer goes: --include, --exclude and --force-… cannot go with --plan"
             )
         hardware = follow.hardware
-    notes: tuple[str, ...] = ()
-    table: SensitivityTable | None = None
-    infeasible: Infeasibility | None = None
     with execution.start() as running:
         request = Request(
             opened,
             data,
-            metric,
-            higher_is_better,
-            output,
-            hardware,
-            samples,
-            draws,
-            seed,
-            label_key,
-            selection,
-            progress,
-            follow,
-            running,
-            tuple(passes),
+            metric=metric,
+            higher_is_better=higher_is_better,
+            output=output,
+            hardware=hardware,
+            samples=samples,
+            draws=draws,
+            seed=seed,
+            label_key=label_key,
+            selection=selection,
+            progress=progress,
+            follow=follow,
+            running=running,
+            passes=tuple(passes),
         )
-        work = prepare(request, t_inference)
-        splits = split_task(work.task)
-        select, verify = work.bench(splits.select), work.bench(splits.verify, limited=False)
-        budget.check(verify)
-        warn_of_chance(verify)
-        warn_of_few_samples(verify, budget)
-        if follow is not None:
-            work = replace(work, plan=work.plan.with_sensitivities(_sensitivities(follow)))
-        elif kind.needs_sensitivity and work.plan.eligible:
-            try:
-                work, table = ranked(work, splits.rank, verify, method)
-            except OutOfTimeError as error:
-                kind, notes = STRATEGIES["all-digital"], (*notes, str(error))
-        curved = splits.rank if kind.name == "hilal" and follow is None else None
-        options = search_options(work, goal, group, budget.max_drop, curved)
-        judge = PlacementJudge(select, budget, "searching:")
-        found = place(work.graph, work.plan, kind, judge, verify, follow is not None, options)
-        if explain and not found.verdict.accepted and work.plan.layers:
-            evaluation = found.verdict.evaluation
-            infeasible = explain_infeasibility(
-                work.graph, work.plan, found.plan.analog, evaluation, options, judge, verify, budget
-            )
-        warn_of_other_samples(found.verdict, budget)
-        # Whoever edits a plan may have seen how it did on these samples.
-        held_out = splits.held_out and follow is None
+        return _placed(prepare(request, t_inference), kind, budget, goal, group, method, explain)
+
+
+def _placed(
+    work: Work,
+    kind: type[Strategy],
+    budget: Budget,
+    goal: Goal,
+    group: Sequence[str],
+    method: RankingMethod,
+    explain: bool,
+) -> PartitionResult:
+    """Rank, search, verify; each on samples and chips of its own."""
+    follow = work.request.follow
+    notes: tuple[str, ...] = ()
+    table: SensitivityTable | None = None
+    infeasible: Infeasibility | None = None
+    splits = split_task(work.task)
+    select, verify = work.bench(splits.select), work.bench(splits.verify, limited=False)
+    budget.check(verify)
+    warn_of_chance(verify)
+    warn_of_few_samples(verify, budget)
+    if follow is not None:
+        work = replace(work, plan=work.plan.with_sensitivities(_sensitivities(follow)))
+    elif kind.needs_sensitivity and work.plan.eligible:
+        try:
+            work, table = ranked(work, splits.rank, verify, method)
+        except OutOfTimeError as error:
+            kind, notes = STRATEGIES["all-digital"], (str(error),)
+    curved = splits.rank if kind.name == "hilal" and follow is None else None
+    options = search_options(work, goal, group, budget.max_drop, curved)
+    judge = PlacementJudge(select, budget, "searching:")
+    found = place(work.graph, work.plan, kind, judge, verify, follow is not None, options)
+    if explain and not found.verdict.accepted and work.plan.layers:
+        evaluation = found.verdict.evaluation
+        infeasible = explain_infeasibility(
+            work.graph, work.plan, found.plan.analog, evaluation, options, judge, verify, budget
+        )
+    warn_of_other_samples(found.verdict, budget)
+    # Whoever edits a plan may have seen how it did on these samples.
+    held_out = splits.held_out and follow is None
     outcome = outcome_of(found.verdict, budget, work, held_out, "plan" if follow is not None else kind.name)
     outcome = outcome.model_copy(update=_provenance(work, found, options))
     final = found.plan.model_copy(update={"outcome": outcome})

@@ -132,29 +132,20 @@ def partition_retrained(
         request = Request(
             opened,
             judging,
-            None,
-            None,
-            output,
-            hardware,
-            None,
-            draws,
-            seed,
-            label_key,
-            selection,
-            progress,
-            None,
-            running,
+            output=output,
+            hardware=hardware,
+            draws=draws,
+            seed=seed,
+            label_key=label_key,
+            selection=selection,
+            progress=progress,
+            running=running,
         )
-        work = prepare(request, t_inference)
-        course = Course(work, training, settings, checkpoint)
-        select = split_task(work.task).select
-        if strategy in RETRAINING_STRATEGIES:
-            found, trained, record = _walked(course, select, budget, strategy, patience, max_rounds)
-        else:
-            trained, record = course.train(frozenset(work.measurable), select)
+        course = Course(prepare(request, t_inference), training, settings, checkpoint)
+        trained, record, found = _trained(course, strategy, budget, patience, max_rounds)
     learned = {name: trained.plan.ranges[name] for name in record.layers if name in trained.plan.ranges}
     again = Opened(trained.model, opened.entry, before=opened, ranges=learned)
-    if strategy in RETRAINING_STRATEGIES:
+    if found is not None:
         after = partition(
             again, judging, follow=found.plan.model_copy(update={"source": trained.model.source}), **shared
         )
@@ -182,6 +173,18 @@ def _leaves_nothing(result: PartitionResult) -> bool:
     return held and not any(
         row.reason in ("sensitivity", "strategy") for row in result.plan.layers if row.placement == "digital"
     )
+
+
+def _trained(
+    course: Course, strategy: str, budget: Budget, patience: int, max_rounds: int | None
+) -> tuple[Work, Retrained, PassResult | None]:
+    """Train for all layers that can be analog, or layer by layer; a walk finds the placement as well."""
+    select = split_task(course.work.task).select
+    if strategy in RETRAINING_STRATEGIES:
+        found, trained, record = _walked(course, select, budget, strategy, patience, max_rounds)
+        return trained, record, found
+    trained, record = course.train(frozenset(course.work.measurable), select)
+    return trained, record, None
 
 
 def _walked(
