@@ -1,24 +1,98 @@
-"""Entry point: the command with all its sub-commands."""
+"""Entry point: the command with all its sub-commands, and how its errors are told.
+
+Exit codes: 0 done and within budget; 1 done, budget not met (the best plan is written); 2 usage or configuration;
+3 model or data not usable; 130 interrupted.
+"""
 
 import logging
 import sys
+from collections.abc import Callable
+from functools import wraps
+from typing import Annotated, ParamSpec, TypeVar
 
-from lhc.cli import compiling, exploring, looking, measuring, placing, reapplying, reporting, retraining
-from lhc.cli.base import app
+import typer
+
+from lhc import __version__
+from lhc.cli.compiling import compile, split
+from lhc.cli.exploring import attribute, pareto, robustness
+from lhc.cli.looking import analyze, export, hardware, inspect, models, view
+from lhc.cli.measuring import run, sensitivity
+from lhc.cli.output import hint
+from lhc.cli.placing import partition
+from lhc.cli.reapplying import reapply
+from lhc.cli.reporting import diff, report
+from lhc.cli.retraining import retrain
+from lhc.errors import LhcError
 
 __all__ = ["app", "main"]
 
-COMMANDS = (
-    *compiling.__all__,
-    *exploring.__all__,
-    *looking.__all__,
-    *measuring.COMMANDS,
-    *placing.__all__,
-    *reapplying.__all__,
-    *reporting.COMMANDS,
-    *retraining.__all__,
+P = ParamSpec("P")
+R = TypeVar("R")
+
+app = typer.Typer(
+    name="lhc",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    rich_markup_mode=None,
+    help="Partition ONNX networks between analog in-memory computing tiles and digital cores.",
 )
-"""Importing these modules has registered them."""
+
+
+def _reporting(command: Callable[P, R]) -> Callable[P, R]:
+    """Turn lhc's errors into a message on stderr and the exit code that goes with them."""
+
+    @wraps(command)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return command(*args, **kwargs)
+        except LhcError as error:
+            hint(f"error: {error}")
+            raise typer.Exit(error.exit_code) from error
+        except KeyboardInterrupt as error:
+            hint("interrupted; finished evaluations are kept, and the same command goes on where it stopped")
+            raise typer.Exit(130) from error
+
+    return wrapped
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"lhc {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+for command in (
+    analyze,
+    sensitivity,
+    partition,
+    retrain,
+    run,
+    inspect,
+    view,
+    report,
+    diff,
+    pareto,
+    robustness,
+    attribute,
+    compile,
+    split,
+    reapply,
+    hardware,
+    models,
+    export,
+):  # the order in which help lists them: that of the work
+    app.command()(_reporting(command))
 
 
 def main() -> None:

@@ -5,7 +5,6 @@ from typing import Annotated
 
 import typer
 
-from lhc.cli.base import app, reporting
 from lhc.cli.options import (
     Data,
     Force,
@@ -26,8 +25,6 @@ from lhc.errors import UsageError
 __all__ = ["compile", "split"]
 
 
-@app.command()
-@reporting
 def compile(
     model: Model,
     data: Data = None,
@@ -55,7 +52,7 @@ def compile(
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Write a model whose analog layers are ONNX functions that do what the tiles do, for stock onnxruntime.
+    """Write one chip as an ordinary ONNX file. Analog layers are ONNX functions that do what the tiles do.
 
     A model without a placement is partitioned first, which needs samples.
     """
@@ -105,8 +102,6 @@ def compile(
         raise typer.Exit(1)
 
 
-@app.command()
-@reporting
 def split(
     model: Model,
     output: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="A new or empty folder.")],
@@ -117,7 +112,7 @@ def split(
     all_analog: Annotated[bool, typer.Option("--all-analog", help="Ignore annotations: every eligible layer.")] = False,
     json: Json = False,
 ) -> None:
-    """Write the digital and analog parts as models of their own, with an index of tiles and their conductances.
+    """Write digital and analog parts as models of their own. An index lists tiles and their conductances.
 
     A model without a placement is partitioned first, which needs samples.
     """

@@ -5,7 +5,6 @@ from typing import Annotated, Any
 
 import typer
 
-from lhc.cli.base import app, reporting
 from lhc.cli.options import (
     Confidence,
     Data,
@@ -53,8 +52,6 @@ __all__ = ["attribute", "pareto", "robustness"]
 MaxDrop = Annotated[float | None, typer.Option("--max-drop", metavar="X", help="Greatest mean drop.")]
 
 
-@app.command()
-@reporting
 def pareto(
     model: Model,
     data: Data = None,
@@ -97,7 +94,7 @@ def pareto(
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Measure the trade-off of accuracy against an objective, each point verified; or answer a budget from it."""
+    """Measure the trade-off of accuracy against cost, or ask it. Each point is verified."""
     from lhc.cli import fronts
 
     form = check_form(form, json)
@@ -159,8 +156,6 @@ def pareto(
         hint(f"written: {plot}")
 
 
-@app.command()
-@reporting
 def robustness(
     model: Model,
     data: Data = None,
@@ -192,7 +187,7 @@ def robustness(
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Run an annotated model over time, over many chips, and with its noise scaled up and down until it fails."""
+    """Run a placed model over time, chips and scaled noise. One margin says when it fails."""
     from lhc.api import robustness as run
     from lhc.cli import fronts
     from lhc.cli.measuring import parse_times
@@ -230,8 +225,6 @@ def robustness(
         report_measured(opened, Path(opened.model.label).name, how.work_dir, report, robustness=found)
 
 
-@app.command()
-@reporting
 def attribute(
     model: Model,
     data: Data = None,
@@ -259,7 +252,7 @@ def attribute(
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Measure how much of each layer's damage goes away with each effect of the tiles switched off."""
+    """Measure what causes each layer's damage. Each effect of the tiles is switched off in turn."""
     from lhc.api import attribute as run
     from lhc.cli import fronts
     from lhc.hardware import Hardware

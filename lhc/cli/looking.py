@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lhc.cli.base import app, reporting
 from lhc.cli.options import Force, Form, HardwareOption, Json, Model, Patterns, Shape
 from lhc.cli.output import check_file, check_form, emit, emit_json, hint
 from lhc.errors import UsageError
@@ -30,8 +29,6 @@ def _shapes(options: Patterns) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
-@app.command()
-@reporting
 def analyze(
     model: Model,
     hardware: HardwareOption = "lionheart",
@@ -77,8 +74,6 @@ def _inline(model: "OnnxModel", path: Path, force: bool) -> None:
     hint(f"written: {path}")
 
 
-@app.command()
-@reporting
 def inspect(
     model: Model,
     layer_assignment: Annotated[
@@ -92,7 +87,7 @@ def inspect(
     form: Form = "table",
     json: Json = False,
 ) -> None:
-    """Show the placement that a model carries, without measuring anything."""
+    """Show the placement that a model carries. Measures nothing."""
     from lhc.cli import costs, documents
     from lhc.onnx_io import layer_assignment_settings, read_plan
     from lhc.opening import open_model
@@ -116,14 +111,12 @@ def inspect(
         typer.echo(f"{opened.model.label}: no lhc annotations; 'lhc partition' makes them")
 
 
-@app.command()
-@reporting
 def view(
     model: Model,
     port: Annotated[int, typer.Option("--port", min=0, max=65535, metavar="N", help="By default a free one.")] = 0,
     no_browser: Annotated[bool, typer.Option("--no-browser", help="Only print the address.")] = False,
 ) -> None:
-    """Show a model in Netron, analog layers orange and digital ones blue, until Ctrl-C."""
+    """Show a model in Netron, its placement in two colours. Ends with Ctrl-C."""
     from lhc import report
     from lhc.cli import documents
     from lhc.onnx_io import read_plan
@@ -139,12 +132,10 @@ def view(
     report.serve(server, browse=not no_browser, ready=typer.echo, tell=hint)
 
 
-@app.command()
-@reporting
 def hardware(
     name: Annotated[str | None, typer.Argument(metavar="NAME", help="Preset name or YAML file.")] = None,
 ) -> None:
-    """List the hardware presets, or print one as YAML to start your own from."""
+    """List the hardware presets, or print one as YAML. Start your own from it."""
     from lhc.hardware import Hardware, preset_names, preset_text
 
     if name is None:
@@ -156,8 +147,6 @@ def hardware(
         typer.echo(Hardware.load(name).to_yaml(), nl=False)
 
 
-@app.command()
-@reporting
 def models(json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False) -> None:
     """List the models that come with lhc."""
     from lhc.models import zoo_entry, zoo_names
@@ -170,8 +159,6 @@ def models(json: Annotated[bool, typer.Option("--json", help="One JSON document.
         typer.echo("\n".join(f"{entry.name}: {entry.description}" for entry in entries))
 
 
-@app.command()
-@reporting
 def export(
     name: Annotated[str, typer.Argument(metavar="NAME", help="A name that 'lhc models' lists.")],
     output: Annotated[Path, typer.Option("--out", "-o", metavar="OUT.onnx", help="Where the model goes.")],

@@ -5,7 +5,6 @@ from typing import Annotated, Any
 
 import typer
 
-from lhc.cli.base import app, reporting
 from lhc.cli.estimates import emit_estimate
 from lhc.cli.options import (
     Confidence,
@@ -42,12 +41,9 @@ from lhc.cli.progress import reporter
 from lhc.cli.reporting import ReportOption, check_report, report_measured
 from lhc.errors import UsageError
 
-COMMANDS = ("run", "sensitivity")
-__all__ = ["COMMANDS", "parse_times", "run", "sensitivity"]
+__all__ = ["parse_times", "run", "sensitivity"]
 
 
-@app.command()
-@reporting
 def sensitivity(
     model: Model,
     data: Data = None,
@@ -82,7 +78,7 @@ def sensitivity(
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Measure how much damage each layer does when it alone is analog."""
+    """Measure the damage of each layer when it alone is analog."""
     from lhc.api import estimate
     from lhc.api import sensitivity as run
     from lhc.cli import documents
@@ -114,8 +110,6 @@ def sensitivity(
     emit(documents.sensitivity(table), table.as_table(), footer, form)
 
 
-@app.command()
-@reporting
 def run(
     model: Model,
     data: Data = None,
@@ -153,7 +147,7 @@ def run(
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Run an annotated model with its analog noise, at one or more times after programming."""
+    """Run a placed model with its analog noise, over time."""
     from lhc import api
     from lhc.cli import documents
     from lhc.cli.output import write_npz

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lhc.cli.base import app, reporting
 from lhc.cli.estimates import emit_estimate
 from lhc.cli.options import (
     Confidence,
@@ -74,8 +73,6 @@ if TYPE_CHECKING:
 __all__ = ["partition"]
 
 
-@app.command()
-@reporting
 def partition(
     model: Model,
     data: Data = None,
@@ -161,7 +158,7 @@ def partition(
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Place every layer within the accuracy you can afford to lose, and annotate the model."""
+    """Place every layer within the loss you can afford. Annotates the model."""
     from lhc.api import estimate
     from lhc.cli import costs, documents, searching
     from lhc.opening import open_model

@@ -5,15 +5,12 @@ from typing import Annotated
 
 import typer
 
-from lhc.cli.base import app, reporting
 from lhc.cli.options import Force, Form, Json
 from lhc.cli.output import check_form, emit, hint
 
 __all__ = ["reapply"]
 
 
-@app.command()
-@reporting
 def reapply(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="What another tool made of an annotated model.")],
     original: Annotated[
@@ -28,7 +25,7 @@ def reapply(
     form: Form = "table",
     json: Json = False,
 ) -> None:
-    """Put a plan back onto the nodes after an optimiser or converter dropped it, and say what was fused or is gone."""
+    """Put a plan back after an optimiser or converter dropped it. Says what was fused or is gone."""
     from lhc.api import reapply as run
     from lhc.cli import documents
     from lhc.opening import open_model

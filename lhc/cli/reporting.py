@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lhc.cli.base import app, reporting
 from lhc.cli.options import Force, Json, WorkDir
 from lhc.cli.output import check_file, emit_json, hint
 from lhc.errors import LhcError, UsageError
@@ -18,9 +17,8 @@ if TYPE_CHECKING:
     from lhc.report.document import Report
     from lhc.results import Attribution, Evaluation, Front, Infeasibility, Robustness
 
-__all__ = ["COMMANDS", "ReportOption", "check_report", "diff", "report", "report_measured"]
+__all__ = ["ReportOption", "check_report", "diff", "report", "report_measured"]
 
-COMMANDS = ("report", "diff")
 
 ReportOption = Annotated[
     Path | None,
@@ -28,8 +26,6 @@ ReportOption = Annotated[
 ]
 
 
-@app.command()
-@reporting
 def report(
     source: Annotated[
         str | None,
@@ -50,7 +46,7 @@ def report(
     force: Force = False,
     json: Annotated[bool, typer.Option("--json", help="JSON on stdout instead of Markdown.")] = False,
 ) -> None:
-    """Show a placed model: decision, reasons, certainty, cost, and what was measured of it. Measures nothing."""
+    """Show a placed model: decision, reasons, certainty, cost. Measures nothing."""
     from lhc.api.reporting import report_of
     from lhc.report.document import Report
     from lhc.report.markdown import markdown
@@ -74,14 +70,12 @@ def report(
         typer.echo(found.to_json() if json else markdown(found), nl=False)
 
 
-@app.command()
-@reporting
 def diff(
     before: Annotated[str, typer.Argument(metavar="A.lhc.onnx", help="An annotated model.")],
     after: Annotated[str, typer.Argument(metavar="B.lhc.onnx", help="Another one.")],
     json: Json = False,
 ) -> None:
-    """Show what differs between two placed models: layers, sensitivities, outcome, hardware."""
+    """Show what differs between two placed models. Compares layers, sensitivities, outcome, hardware."""
     from lhc.api.reporting import diff as run
 
     found = run(before, after)

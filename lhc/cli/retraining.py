@@ -5,7 +5,6 @@ from typing import Annotated
 
 import typer
 
-from lhc.cli.base import app, reporting
 from lhc.cli.options import (
     Confidence,
     Data,
@@ -52,8 +51,6 @@ from lhc.cli.training import (
 __all__ = ["retrain"]
 
 
-@app.command()
-@reporting
 def retrain(
     model: Model,
     data: Data = None,
@@ -104,7 +101,7 @@ def retrain(
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Train a placed model under the noise of its analog layers, and keep the weights if they are better."""
+    """Train a placed model under the noise of its tiles. The weights are kept if they are better."""
     from lhc.api import retrain as run
     from lhc.cli import documents
     from lhc.opening import open_model
