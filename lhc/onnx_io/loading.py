@@ -13,6 +13,7 @@ from lhc.files import write_file
 from lhc.model import OnnxModel, all_nodes, is_external, without_annotations, without_weights
 from lhc.onnx_io.external import ExternalData, place, resolve
 from lhc.onnx_io.shapes import inlined
+from lhc.onnx_io.texts import not_text
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -46,6 +47,7 @@ def load_model(
     source = _as_proto(source)
     if isinstance(source, onnx.ModelProto):
         label = label or "model"
+        _check_text(source, label)
         if any(map(is_external, source.graph.initializer)):
             raise ModelError(f"{label}: its weights are in other files, which only a path can find; give its path")
         proto = onnx.ModelProto()
@@ -60,6 +62,7 @@ def load_model(
         path = Path(source)
         label = label or str(path)
         proto = _read(path)
+        _check_text(proto, label)
         resolve(proto, path.parent, label)
         if probe is not None:
             probe(path)
@@ -90,6 +93,13 @@ def _read(path: Path) -> onnx.ModelProto:
         raise ModelError(f"{path}: not an ONNX model, or a truncated one ({error})") from error
     except (OSError, ValueError) as error:
         raise ModelError(f"{path}: cannot be read: {error}") from error
+
+
+def _check_text(proto: onnx.ModelProto, label: str) -> None:
+    for field, text in not_text(proto):
+        raise ModelError(
+            f"{label}: not a valid ONNX model: a {field!r} is {text[:100]!r}, which is not UTF-8; export it again"
+        )
 
 
 def _check(proto: onnx.ModelProto, label: str) -> None:

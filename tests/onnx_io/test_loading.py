@@ -90,6 +90,22 @@ def test_a_file_that_is_cut_off_anywhere_is_refused(tmp_path: Path) -> None:
             load_model(path)
 
 
+@pytest.mark.parametrize("text", ["MatMul", "the_weight", "of a weight", "its place"])
+def test_text_that_is_no_utf8_is_refused(tmp_path: Path, text: str) -> None:
+    proto = a_model()
+    proto.graph.node[0].name = "the_weight"
+    proto.graph.initializer[0].doc_string = "of a weight"
+    proto.metadata_props.add(key="lhc.summary", value="its place")
+    data = proto.SerializeToString()
+    path = tmp_path / "net.onnx"
+    path.write_bytes(data.replace(text.encode(), text[:-1].encode() + b"\xee"))
+    with pytest.raises(ModelError, match=r"net\.onnx: not a valid ONNX model: a '\w+' is b'.*xee', which is not UTF-8"):
+        load_model(path)
+    if text != "MatMul":
+        with pytest.raises(ModelError, match="not UTF-8"):
+            load_model(onnx.ModelProto.FromString(path.read_bytes()))
+
+
 @dataclass(frozen=True)
 class Invalid:
     id: str
