@@ -19,6 +19,7 @@ __all__ = [
     "Piece",
     "RowSplit",
     "Tile",
+    "channel_runs",
     "image_taps",
     "image_weights",
     "pieces",
@@ -27,9 +28,10 @@ __all__ = [
     "touched_channels",
 ]
 
-_ALIGNMENT = 8
-_MOST_ADDED = 1 / 7
-"""Most channels that are added, as a share of those that are held: 7 to 8 is worth it, 5 to 8 is not."""
+_BLOCK = 16
+"""Channels that onnxruntime's fast kernels of Conv take at a time with AVX-512 (8 with AVX2); a rest is filled up."""
+_NEARLY_WHOLE = 13
+"""Rests from here on may as well be filled up; smaller ones are faster as a Conv of their own."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,14 +143,21 @@ def row_order(held: Sequence[Piece], start: int, taps: int) -> np.ndarray:
 def touched_channels(held: Sequence[Piece], channels: int) -> tuple[int, int]:
     """First and last + 1 of the channels that an ordinary Conv for a row split reads.
 
-    A few more than it holds where that makes them a multiple of 8: onnxruntime has its fast kernels for those.
+    A few more than it holds where that nearly fills onnxruntime's blocks.
     """
     first, last = held[0].channels[0], held[-1].channels[1]
-    wanted = -(-(last - first) // _ALIGNMENT) * _ALIGNMENT
-    if wanted > channels or wanted - (last - first) > _MOST_ADDED * (last - first):
+    rest = (last - first) % _BLOCK
+    wanted = last - first + (_BLOCK - rest if rest >= _NEARLY_WHOLE else 0)
+    if wanted > channels:
         return first, last
     last = min(first + wanted, channels)
     return last - wanted, last
+
+
+def channel_runs(channels: int) -> tuple[int, ...]:
+    """Numbers of channels that a Conv for a row split is best computed in: whole blocks, then the rest."""
+    whole = channels // _BLOCK * _BLOCK
+    return (channels,) if whole in (0, channels) else (whole, channels - whole)
 
 
 def image_weights(weights: Floats, split: RowSplit, kernel: tuple[int, ...], channels: int) -> Floats:
