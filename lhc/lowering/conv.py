@@ -69,6 +69,11 @@ class Conv:
         return self.form == "image" and self.grid.product.noise != "none"
 
     @property
+    def affine(self) -> bool:
+        """Whether digital scaling and bias are one step."""
+        return self.form == "image" and self.bias and self.element == FLOAT
+
+    @property
     def inputs(self) -> tuple[str, ...]:
         """Names of the inputs of a call."""
         masks = [numbered("taps", row, self.grid.rows) for row in range(self.grid.rows)] if self.masked else []
@@ -87,7 +92,7 @@ def conv_function(library: Library, spec: Conv) -> ir.Function:
             pad = same_padding(library, spec.same)
             x = call(op, pad, {"x": x}, value("padded_image"))
         y = build(op, library, spec, v, x)
-        bias = op.Unsqueeze(v["bias"], list(range(1, 1 + spec.axes))) if spec.bias else None
+        bias = op.Unsqueeze(v["bias"], list(range(1, 1 + spec.axes))) if spec.bias and not spec.affine else None
         return finished(op, y, spec.element, bias)
 
     doc = f"Products of a Conv on {grid.rows} x {grid.columns} analog tiles (row splits x columns read apart)."
@@ -102,7 +107,8 @@ def _image(op: OpBuilder, library: Library, spec: Conv, v: Values, x: Any) -> An
     total = None
     for row in range(grid.rows):
         held = spec.held[row] if spec.held else None
-        function = _tile_conv(library, spec, held)
+        biased = spec.affine and row == grid.rows - 1
+        function = _tile_conv(library, spec, held, biased)
         touched = None if held is None else touched_channels(held, spec.channels)
         part = x if touched is None else op.Gather(x, _of_all_groups(spec, touched), axis=1, _outputs=["channels"])
         names = {name: numbered(name, row, grid.rows) for name in ("weights", "scales", "taps", "input_range")}
@@ -120,7 +126,7 @@ def _of_all_groups(spec: Conv, channels: tuple[int, int]) -> list[int]:
     return [group * spec.channels + channel for group in range(groups) for channel in range(*channels)]
 
 
-def _tile_conv(library: Library, spec: Conv, held: tuple[Piece, ...] | None) -> ir.Function:
+def _tile_conv(library: Library, spec: Conv, held: tuple[Piece, ...] | None, biased: bool) -> ir.Function:
     """``TileConv``: an image times what a row split holds."""
     product = spec.grid.product
     # Where outputs of all-zero windows are to be told from others, it matters which inputs the windows hold.
@@ -132,8 +138,16 @@ def _tile_conv(library: Library, spec: Conv, held: tuple[Piece, ...] | None) -> 
         runs = runs if len(runs) > 1 else ()
     return library.function(
         "TileConv",
-        (product, spec.masked, spec.groups is None, pieces, runs),
-        ("x", "weights", "scales", *(["taps"] if spec.masked else []), *product.tensors, *product.numbers),
+        (product, spec.masked, spec.groups is None, pieces, runs, biased),
+        (
+            "x",
+            "weights",
+            "scales",
+            *(["taps"] if spec.masked else []),
+            *(["bias"] if biased else []),
+            *product.tensors,
+            *product.numbers,
+        ),
         lambda op, v: _tile_conv_body(op, spec, pieces, runs, v),
         "Ordinary Conv with the programmed weights of a tile: DAC, product, output noise, ADC, scaling.",
         (*GEOMETRY, "group"),
@@ -146,7 +160,8 @@ def _tile_conv_body(op: OpBuilder, spec: Conv, held: tuple[Piece, ...], runs: tu
     z = _convolved(op, codes, weights_in_codes(op, product, v), runs)
     driven = _driven(op, spec, held, v) if spec.masked else None
     read = outputs_of(op, product, v, noisy(op, product, v, z, driven))
-    return op.Mul(read, scales_of_codes(op, product, v), _outputs=["y"])
+    scales = scales_of_codes(op, product, v)
+    return _scaled_and_shifted(op, read, scales, v["bias"]) if "bias" in v else op.Mul(read, scales, _outputs=["y"])
 
 
 def _convolved(op: OpBuilder, codes: Any, weights: Any, runs: tuple[int, ...]) -> Any:
@@ -159,6 +174,14 @@ def _convolved(op: OpBuilder, codes: Any, weights: Any, runs: tuple[int, ...]) -
     kernels = op.Split(weights, list(runs), axis=1, _outputs=[f"weights_{i}" for i in numbers])
     sums = [op.Conv(part, kernel, **given) for part, kernel in zip(parts, kernels, strict=True)]
     return op.Add(*sums, _outputs=["z"])
+
+
+def _scaled_and_shifted(op: OpBuilder, read: Any, scales: Any, bias: Any) -> Any:
+    """Digital scaling and bias in one pass: a BatchNormalization of mean 0 and variance 1."""
+    factors = op.Reshape(scales, [-1], _outputs=["factors"])
+    mean = op.Mul(factors, 0.0, _outputs=["mean_0"])
+    variance = op.Add(mean, 1.0, _outputs=["variance_1"])
+    return op.BatchNormalization(read, factors, bias, mean, variance, epsilon=0.0, _outputs=["y"])
 
 
 def _driven(op: OpBuilder, spec: Conv, held: tuple[Piece, ...], v: Values) -> Any:

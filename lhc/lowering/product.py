@@ -5,6 +5,9 @@
     z = codes · w · dac_step / adc_step + noise_sigma / adc_step · N(0, 1)     product and output noise
     y = clip(round(z)) · s · adc_step · scale                                  ADC and digital scaling
 
+Converters are Round and Clip, not QuantizeLinear: onnxruntime takes a model with that for a quantised one, and
+quantises the weights too.
+
 Where a vector can saturate, a branch reads those that do again with s · 2, s · 4, …; docs/emulation.md has the
 formulas. What is constant in them is computed once, when onnxruntime loads the model.
 """
@@ -203,9 +206,9 @@ def deviates_of(op: OpBuilder, v: Values, number: int, like: Any) -> Any:
 
 def outputs_of(op: OpBuilder, spec: Product, v: Values, z: Any) -> Any:
     """What the ADC makes of outputs; saturated ones are clipped."""
-    if spec.clips_outputs:
-        z = _clipped(op, z, v["adc_limit"])
-    return op.Round(z, _outputs=["read"]) if spec.quantises_outputs else z
+    read = op.Round(z, _outputs=["read"]) if spec.quantises_outputs else z
+    # Last: onnxruntime fuses a Clip that follows a Conv, which is slower than the Clip by itself.
+    return _clipped(op, read, v["adc_limit"]) if spec.clips_outputs else read
 
 
 def _clipped(op: OpBuilder, x: Any, limit: Any) -> Any:

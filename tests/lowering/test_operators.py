@@ -215,7 +215,7 @@ def _one_code(matrix: ProgrammedMatrix, hardware: Hardware, drawn: Drawn) -> flo
 def _check(drawn: Drawn, hardware: Hardware, seed: int) -> None:
     model = load_model(drawn.model)
     graph = read_graph(model, sizes=False)
-    (inputs, _) = HybridExecutor(model, graph, ["layer"]).layers[0].matrix_shape
+    (inputs, outputs) = HybridExecutor(model, graph, ["layer"]).layers[0].matrix_shape
     rng = np.random.default_rng(seed)
     plan = _plan(model, graph, hardware, tuple(rng.uniform(0.3, 3, -(-inputs // hardware.tiles.rows)).tolist()))
     try:
@@ -233,7 +233,8 @@ def _check(drawn: Drawn, hardware: Hardware, seed: int) -> None:
     error = np.abs(result.astype(np.float64) - expected.astype(np.float64))
     rounding = 2e-3 if drawn.x.dtype == np.float16 else ROUNDING
     moved = error > rounding * (np.abs(expected.astype(np.float64)).max(initial=0) or 1.0)
-    assert moved.sum() <= max(1, MOVED * error.size)
+    # Where the ADC does not round, a code of the DAC that moves shows in all outputs of its vector.
+    assert moved.sum() <= max(1 if hardware.adc.bits is not None else outputs, MOVED * error.size)
     assert not moved.any() or error.max() <= _one_code(next(iter(matrices.values())), hardware, drawn)
 
 
