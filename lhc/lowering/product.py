@@ -147,9 +147,13 @@ def codes_of(op: OpBuilder, spec: Product, v: Values, x: Any, divisor: Any, redu
     if parts:
         step = parts[0] if len(parts) == 1 else op.Mul(*parts, _outputs=["step"])
         unit = step if divisor is None else op.Mul(divisor, step, _outputs=["unit"])
+    of_inputs = spec.scaling == "range" and reduction is None
+    if spec.clips_inputs and of_inputs:
+        # Where a Relu gave x, onnxruntime makes one operator of both.
+        x = _clipped(op, x, op.Mul(v["dac_limit"], unit, _outputs=["greatest"]))
     # Reciprocal, not 1 / unit: onnxruntime makes x / unit of that, whose last bits are others.
     codes = x if unit is None else op.Mul(x, op.Reciprocal(unit, _outputs=["factor"]), _outputs=["in_steps"])
-    if spec.clips_inputs:
+    if spec.clips_inputs and not of_inputs:
         codes = _clipped(op, codes, v["dac_limit"])
     return op.Round(codes, _outputs=["codes"]) if spec.quantises_inputs else codes
 
