@@ -1,6 +1,7 @@
 """Retraining a placed model by the API and the command line, on the digits of the package."""
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,6 +67,10 @@ def test_the_better_weights_are_kept_and_said(result: lhc.PartitionResult) -> No
     kept = "the trained weights are kept" in note
     assert kept == (outcome.retrained is not None)
     assert kept or "before training are kept" in note
+    before, after = (float(bound) for bound in re.findall(r"at most ([-0-9.e]+)\)", note))
+    assert kept == (after < before)
+    assert outcome.interval is not None
+    assert outcome.interval[1] == pytest.approx(min(before, after), rel=1e-3)
     assert len(result.plan.analog) == len(result.plan.layers)
 
 
