@@ -136,6 +136,8 @@ def observe_tensors(model: OnnxModel, tensors: Sequence[str], feeds: Mapping[str
         ModelError: the model cannot be loaded.
         DataError: it cannot be run on these feeds.
     """
+    if not tensors:
+        return {}
     session = create_session(with_outputs(model.proto, tensors), model.label)
     return dict(zip(tensors, run_session(session, tensors, feeds, model.label), strict=True))
 

@@ -1,7 +1,7 @@
 """From a network to ONNX files that run where lhc is not installed."""
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -28,6 +28,7 @@ __all__ = ["Placed", "compile", "compile_draws", "placed", "split"]
 log = logging.getLogger("lhc")
 
 Placement = Plan | Iterable[str] | Literal["all-analog"]
+Shapes = Mapping[str, tuple[int, ...]]
 Decision = tuple[Literal["analog", "digital"], Reason, str]
 
 
@@ -58,6 +59,7 @@ def compile(
     draw: int = 0,
     t_inference: float | None = None,
     noise: str = "on",
+    shapes: Shapes | None = None,
     **options: object,
 ) -> "CompiledModel":
     """A network on one chip as an ordinary ONNX model, which runs and saves itself.
@@ -72,6 +74,7 @@ def compile(
         t_inference: seconds after the first read; the hardware's own by default.
         noise: ``on`` draws output noise whenever the model runs; ``off`` leaves it out; ``input`` reads it from one
             more input of the model for every analog layer.
+        shapes: of inputs that the model leaves open, where a placement is given and no samples tell them.
         options: of `lhc.partition`.
 
     Raises:
@@ -81,7 +84,16 @@ def compile(
     from lhc.lowering import noise_mode
 
     mode = noise_mode(noise)
-    found = placed(model, data, placement=placement, hardware=hardware, seed=seed, t_inference=t_inference, **options)
+    found = placed(
+        model,
+        data,
+        placement=placement,
+        hardware=hardware,
+        seed=seed,
+        t_inference=t_inference,
+        shapes=shapes,
+        **options,
+    )
     return next(compile_draws(found, [draw], seed=seed, t_inference=t_inference, noise=mode))
 
 
@@ -105,6 +117,7 @@ def split(
     seed: int = 0,
     draw: int = 0,
     t_inference: float | None = None,
+    shapes: Shapes | None = None,
     **options: object,
 ) -> dict[str, object]:
     """Write a network's digital and analog sub-models, with an index and the conductances, for other back ends.
@@ -118,6 +131,7 @@ def split(
         seed: as in `compile`.
         draw: as in `compile`.
         t_inference: as in `compile`.
+        shapes: as in `compile`.
         options: of `lhc.partition`.
 
     Returns:
@@ -127,7 +141,16 @@ def split(
     from lhc.lowering import split as write
 
     check_split_output(Path(folder))
-    found = placed(model, data, placement=placement, hardware=hardware, seed=seed, t_inference=t_inference, **options)
+    found = placed(
+        model,
+        data,
+        placement=placement,
+        hardware=hardware,
+        seed=seed,
+        t_inference=t_inference,
+        shapes=shapes,
+        **options,
+    )
     return write(found.model, found.graph, found.plan, Path(folder), Chip(seed, draw, t_inference))
 
 
@@ -139,24 +162,36 @@ def placed(
     hardware: HardwareSource | None = None,
     seed: int = 0,
     t_inference: float | None = None,
+    shapes: Shapes | None = None,
     **options: object,
 ) -> Placed:
-    """A network with its placement: as given, as annotated, or searched; arguments are those of `compile`."""
+    """A network with its placement: as given, as annotated, or searched; arguments are those of `compile`.
+
+    ``shapes`` are full shapes of inputs that the model leaves open, where no samples tell them.
+    """
     opened = open_model(model, data)
     refuse_compiled(opened.model)
+    annotated = read_plan(opened.model) if placement is None else None
+    of_search = sorted(set(options) - {"label_key", "progress"})
+    if of_search and (placement is not None or annotated is not None):
+        raise UsageError(
+            f"{', '.join('--' + name.replace('_', '-') for name in of_search)}: the search for a placement uses that,"
+            " and here it is given; leave it out"
+        )
     if isinstance(placement, Plan):
         return _planned(opened, placement, hardware)
-    annotated = read_plan(opened.model) if placement is None else None
     if annotated is not None:
         return _planned(opened, annotated, hardware)
     machine = Hardware.load("lionheart" if hardware is None else hardware)
     if placement is None:
+        if shapes:
+            raise UsageError(
+                "--shape goes with --all-analog or another given placement; for a search, the samples tell the shapes"
+            )
         search: dict[str, object] = {"hardware": machine, "seed": seed, "t_inference": t_inference, **options}
         result = partition(opened, data, **search)  # type: ignore[arg-type]  # checked there
         return Placed(result.source, result.graph, result.plan, result)
-    if options:
-        raise UsageError(f"{', '.join(options)}: options of partition, which a placement leaves nothing to do")
-    return _named(opened, data, placement, machine)
+    return _named(opened, data, placement, machine, shapes)
 
 
 def _planned(opened: Opened, plan: Plan, hardware: HardwareSource | None) -> Placed:
@@ -169,13 +204,19 @@ def _planned(opened: Opened, plan: Plan, hardware: HardwareSource | None) -> Pla
     return Placed(opened.model, read_graph(opened.model, sizes=False), plan)
 
 
-def _named(opened: Opened, data: DataSource | None, placement: Iterable[str] | str, machine: Hardware) -> Placed:
+def _named(
+    opened: Opened,
+    data: DataSource | None,
+    placement: Iterable[str] | str,
+    machine: Hardware,
+    shapes: Shapes | None,
+) -> Placed:
     """The layers that the user names, or all."""
     if machine.needs_calibration:
         work, analog, _ = prepare_run(Request(opened, data, hardware=machine, draws=1), placement, None)
         graph, plan = work.graph, work.plan
     else:
-        graph = opened.graph(None, None if data is None else opened.task(data, None, 1))
+        graph = opened.graph(shapes, None if data is None else opened.task(data, None, 1))
         check_machine(machine, graph)
         plan = Qualify().run(graph, initial_plan(graph, machine, opened.model.source, __version__)).plan
         named = plan.eligible if placement == "all-analog" else placement

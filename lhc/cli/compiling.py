@@ -16,7 +16,9 @@ from lhc.cli.options import (
     RunHardware,
     Samples,
     Seed,
+    Shape,
     TInference,
+    shapes_of,
 )
 from lhc.cli.output import emit_json, hint
 from lhc.cli.progress import reporter
@@ -37,6 +39,7 @@ def compile(
     t_inference: TInference = None,
     hardware: RunHardware = None,
     all_analog: Annotated[bool, typer.Option("--all-analog", help="Ignore annotations: every eligible layer.")] = False,
+    shape: Shape = None,
     metric: Metric = None,
     max_drop: Annotated[
         float | None,
@@ -79,6 +82,7 @@ def compile(
             hardware=hardware,
             seed=seed,
             t_inference=t_inference,
+            shapes=shapes_of(shape),
             **options if all_analog else {**options, "label_key": label_key, "progress": progress},
         )
     if placed.result is not None:
@@ -110,6 +114,7 @@ def split(
     t_inference: TInference = None,
     hardware: RunHardware = None,
     all_analog: Annotated[bool, typer.Option("--all-analog", help="Ignore annotations: every eligible layer.")] = False,
+    shape: Shape = None,
     json: Json = False,
 ) -> None:
     """Write digital and analog parts as models of their own. An index lists tiles and their conductances.
@@ -123,7 +128,16 @@ def split(
     opened = open_model(model)
     documents.warn_if_doubtful(opened.model, hint)
     placement = "all-analog" if all_analog else None
-    index = api.split(opened, output, data, placement=placement, hardware=hardware, seed=seed, t_inference=t_inference)
+    index = api.split(
+        opened,
+        output,
+        data,
+        placement=placement,
+        hardware=hardware,
+        seed=seed,
+        t_inference=t_inference,
+        shapes=shapes_of(shape),
+    )
     if json:
         emit_json(index | {"folder": str(output)})
     else:

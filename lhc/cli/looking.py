@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lhc.cli.options import Force, Form, HardwareOption, Json, Model, Patterns, Shape
+from lhc.cli.options import Force, Form, HardwareOption, Json, Model, Shape, shapes_of
 from lhc.cli.output import check_file, check_form, emit, emit_json, hint
 from lhc.errors import UsageError
 
@@ -13,20 +13,6 @@ if TYPE_CHECKING:
     from lhc.model import OnnxModel
 
 __all__ = ["analyze", "export", "hardware", "inspect", "models", "view"]
-
-
-def _shapes(options: Patterns) -> dict[str, tuple[int, ...]]:
-    shapes = {}
-    for option in options or ():
-        name, _, sizes = option.rpartition("=")
-        try:
-            shape = tuple(int(size) for size in sizes.split(","))
-        except ValueError:
-            shape = ()
-        if not name or not shape or min(shape) < 1:
-            raise UsageError(f"--shape {option!r}: write NAME=1,3,224,224, with sizes of at least 1")
-        shapes[name] = shape
-    return shapes
 
 
 def analyze(
@@ -56,7 +42,7 @@ def analyze(
     if inline_functions is not None:
         _inline(opened.model, inline_functions, force)
         opened = open_model(inline_functions)
-    analysis = run(opened, hardware=hardware, shapes=_shapes(shape))
+    analysis = run(opened, hardware=hardware, shapes=shapes_of(shape))
     documents.tell_renamed(analysis.renamed, hint)
     document = documents.analysis(analysis) | {"costs": costs.layer_costs(analysis)}
     footer = documents.totals_line(analysis) + costs.analysis_lines(analysis)

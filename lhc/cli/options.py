@@ -49,6 +49,7 @@ __all__ = [
     "Timeout",
     "WorkDir",
     "execution",
+    "shapes_of",
 ]
 
 Model = Annotated[str, typer.Argument(metavar="MODEL", help="An .onnx file, or a name that 'lhc models' lists.")]
@@ -179,3 +180,18 @@ def execution(
     except ValidationError as error:
         raise UsageError(f"--memory {memory!r}: write a size such as 2GiB or 500MB") from error
     return Execution(jobs, scheduler, work_dir or default_work_dir(), fresh, int(limit), timeout)
+
+
+def shapes_of(options: Patterns) -> dict[str, tuple[int, ...]]:
+    """Shapes of inputs, as ``--shape`` gives them."""
+    shapes = {}
+    for option in options or ():
+        name, _, sizes = option.rpartition("=")
+        try:
+            shape = tuple(int(size) for size in sizes.split(","))
+        except ValueError:
+            shape = ()
+        if not name or not shape or min(shape) < 1:
+            raise UsageError(f"--shape {option!r}: write NAME=1,3,224,224, with sizes of at least 1")
+        shapes[name] = shape
+    return shapes

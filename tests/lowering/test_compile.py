@@ -148,6 +148,37 @@ def test_static_ranges_are_calibrated_on_the_data(model_file: Path, data_file: P
     assert run("compile", model_file, "--all-analog", "--hardware", "static-range", "--data", data_file)[0] == 0
 
 
+OPEN = """<ir_version: 8, opset_import: ["" : 17]>
+open (float[N, 2, H, W] image) => (float[N, C, P, Q] y) {
+  [stem] y = Conv <pads = [1, 1, 1, 1]> (image, w)
+}"""
+
+
+@pytest.fixture
+def open_file(tmp_path: Path) -> Path:
+    model = onnx.parser.parse_model(OPEN)
+    weights = np.random.default_rng(0).normal(size=(8, 2, 3, 3)).astype(np.float32)
+    model.graph.initializer.append(numpy_helper.from_array(weights, "w"))
+    onnx.save_model(model, str(tmp_path / "open.onnx"))
+    return tmp_path / "open.onnx"
+
+
+def test_open_dimensions_take_a_shape(open_file: Path) -> None:
+    code, _, told = run("compile", open_file, "--all-analog")
+    assert (code, "give the shape, e.g. --shape image=1,2,64,64" in told) == (3, True)
+    assert run("compile", open_file, "--all-analog", "--shape", "image=1,2,6,6")[0] == 0
+    compiled = onnx.load(open_file.with_name("open.sim.onnx"))
+    onnx.checker.check_model(compiled, full_check=True)
+    assert (
+        run("split", open_file, "--all-analog", "--shape", "image=1,2,6,6", "-o", open_file.with_name("parts"))[0] == 0
+    )
+
+
+def test_static_ranges_of_an_only_layer(open_file: Path, data_file: Path) -> None:
+    """Nothing but the network's input is observed."""
+    assert run("compile", open_file, "--all-analog", "--hardware", "static-range", "--data", data_file)[0] == 0
+
+
 def test_nothing_of_the_user_is_overwritten(model_file: Path, data_file: Path, tmp_path: Path) -> None:
     copy = tmp_path / "copy.onnx"
     shutil.copy(model_file, copy)
@@ -181,6 +212,20 @@ def test_usage_errors(model_file: Path, options: list[str], message: str) -> Non
     assert (code, out) == (2, "")
     assert message in err
     assert not list(model_file.parent.glob("*.sim.onnx"))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--all-analog", "--max-drop", "0.1"], "--max-drop: the search for a placement uses that"),
+        (["--shape", "image=1,2,6,6"], "--shape goes with --all-analog"),
+        (["--all-analog", "--shape", "image=1,x"], "write NAME=1,3,224,224"),
+    ],
+)
+def test_options_that_do_nothing_are_refused(model_file: Path, options: list[str], message: str) -> None:
+    code, _, told = run("compile", model_file, *options)
+    assert code == 2
+    assert message in told
 
 
 def test_a_plain_model_without_data(model_file: Path) -> None:
