@@ -20,6 +20,7 @@ import lhc
 from lhc.files import write_file
 from lhc.metrics import get_metric
 from lhc.models import cifar10, zoo_entry
+from lhc.models.resnet8 import pixels
 from lhc.preparing import Request, prepare_run
 from lhc.stats import summarize
 from lhc.task import Task
@@ -27,10 +28,10 @@ from lhc.task import Task
 CHIPS, IMAGES, JUDGING = 10, 800, 2000
 
 
-def training_images() -> Task:
-    """All 50,000."""
+def training_images(network: str) -> Task:
+    """All 50,000, as the network takes them."""
     images, labels = cifar10.load("train")
-    return Task({"x": images}, labels, get_metric("accuracy"), finite=True)
+    return Task({"x": pixels(images) if network == "resnet8" else images}, labels, get_metric("accuracy"), finite=True)
 
 
 def judged(network: str, path: Path) -> tuple[list[float], list[float]]:
@@ -72,7 +73,7 @@ def main() -> None:
     result = lhc.partition_retrained(
         options.network,
         zoo_entry(options.network).task().head(JUDGING),
-        train_data=training_images(),
+        train_data=training_images(options.network),
         settings=lhc.Retraining(
             steps=options.steps, epochs=epochs, loss=loss, learning_rate=options.lr, augment="crop-flip"
         ),

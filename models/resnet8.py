@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import onnx
     import torch
 
-__all__ = ["DEFAULT_WEIGHTS", "ResNet8", "build", "from_keras"]
+__all__ = ["DEFAULT_WEIGHTS", "ResNet8", "build", "from_keras", "pixels"]
 
 DEFAULT_WEIGHTS = Path("models", "resnet8_mlperf_tiny_cifar10.npz")
 """Below the folder that ``LHC_DATA`` names."""
