@@ -3,6 +3,7 @@
 Drops are against the network as it was before any training, on samples that took no part in it.
 """
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -19,7 +20,7 @@ from lhc.onnx_io import load_model, read_plan
 from lhc.opening import Opened
 from lhc.plan import Retrained
 from lhc.preparing import Work, calibrated
-from lhc.task import Array, Task
+from lhc.task import Array, Samples, Task
 from lhc.train import Retraining
 
 if TYPE_CHECKING:
@@ -35,12 +36,18 @@ VALIDATION_SAMPLES = 500
 VALIDATION_DRAWS = 3
 CHECKED_SAMPLES = 2
 """Samples on which the network that is trained is compared with onnxruntime."""
+COMPARED_SAMPLES = 256
+"""Samples whose sizes are compared between training and judging."""
+OTHER_SCALE = 3.0
+"""Ratio of sizes from which on they can hardly be samples of one kind."""
 
 Weights = Mapping[str, Array]
 
+log = logging.getLogger("lhc")
+
 
 def check_apart(training: Task, judging: Task) -> None:
-    """Refuse to judge on the samples that are trained on.
+    """Refuse to judge on the samples that are trained on; warn of samples on another scale.
 
     Raises:
         UsageError: they are the same.
@@ -51,6 +58,22 @@ def check_apart(training: Task, judging: Task) -> None:
             "the training data and --data are the same samples: a network that was trained on what judges it looks"
             " better than it is; leave --train-data out, and --data is split"
         )
+    for name, array in judging.inputs.items():
+        judges, trains = _size(array), _size(training.inputs[name])
+        if max(judges, trains) > OTHER_SCALE * min(judges, trains):
+            log.warning(
+                "input %r has a root mean square of %.3g in the training data and of %.3g in the data that judges: are"
+                " both preprocessed as the network wants it?",
+                name,
+                trains,
+                judges,
+            )
+
+
+def _size(array: Samples) -> float:
+    """Root mean square of the first samples; 0 for what are no real numbers."""
+    some = np.asarray(array[:COMPARED_SAMPLES] if array.ndim else array)
+    return float(np.sqrt(np.mean(np.square(some, dtype=np.float64)))) if some.dtype.kind == "f" else 0.0
 
 
 def split_off(task: Task, training: int, parts: int) -> tuple[Task, Task]:

@@ -21,7 +21,7 @@ from lhc.models import zoo_entry
 from lhc.onnx_io import load_model, read_plan
 from lhc.passes import Select
 from lhc.preparing import Request, prepare_run
-from lhc.retraining import Course
+from lhc.retraining import Course, check_apart
 from lhc.task import Task
 
 pytestmark = pytest.mark.analog
@@ -129,6 +129,19 @@ def test_trained_input_ranges_are_those_of_the_plan(digits: Task) -> None:
 def test_the_same_samples_for_training_and_judging_are_refused(digits: Task) -> None:
     with pytest.raises(UsageError, match="the same samples"):
         lhc.retrain("digits", digits, verify_data=digits, settings=TEN, placement="all-analog", draws=2)
+
+
+@pytest.mark.parametrize(("scale", "warned"), [(2.0, False), (255.0, True), (1 / 255, True)])
+def test_training_data_on_another_scale_is_warned_of(
+    scale: float, warned: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    judging = zoo_entry("digits").task()
+    images = np.asarray(judging.inputs["x"])
+    training = Task({"x": images[::-1] * np.float32(scale)}, None, get_metric("agreement"))
+
+    check_apart(training, judging)
+
+    assert ("input 'x'" in caplog.text and "preprocessed" in caplog.text) == warned
 
 
 def test_a_model_without_analog_layers_is_refused(digits: Task) -> None:
