@@ -150,9 +150,14 @@ def test_zoo_equals_onnxruntime() -> None:
 def test_zoo_from_outside_equals_onnxruntime(name: str, lhc_data: Path) -> None:
     entry = zoo_entry(name)
     feeds = {key: np.asarray(array[:2]) for key, array in entry.task().inputs.items()}
-    module = network(entry.model())
+    try:
+        module = network(entry.model())
+    except ModelError as error:
+        if name != "mobilebert" or "cannot be loaded" not in str(error):
+            raise
+        pytest.skip(str(error))  # its checkpoint is not in the folder of data, and the network was not reached
     found = parity(module, feeds)
-    assert len(found) > 20
+    assert set(found) >= {layer.outputs[0] for layer in module.graph.candidates if layer.weight is not None}
     assert max(found.values()) <= 2 * TOLERANCE
 
 
