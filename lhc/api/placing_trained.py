@@ -15,7 +15,7 @@ from lhc.passes import STRATEGIES, PassResult, Select
 from lhc.passes.retraining import RETRAINING_STRATEGIES, LionHeartOriginal, LionHeartRetrained
 from lhc.plan import Retrained
 from lhc.preparing import DEFAULT_DRAWS, EVERYTHING, HardwareSource, Request, Work, prepare
-from lhc.retraining import Course, check_apart, split_off
+from lhc.retraining import Course, check_apart, split_off, winnable
 from lhc.stats import CONFIDENCE, check_confidence
 from lhc.task import Task
 from lhc.train import Retraining
@@ -59,7 +59,8 @@ def partition_retrained(
 ) -> PartitionResult:
     """Place every layer, with weights that are trained under the noise of the analog ones, where that is better.
 
-    By default the network is trained once with all layers analog that can be, and the strategy searches a placement
+    By default the network is trained once with all layers analog that can be, unless they would do more damage than
+    training can be hoped to mend; then without the most damaging ones per MAC. The strategy searches a placement
     for the trained weights as it does for the given ones: what is too sensitive becomes digital. The strategies
     ``lionheart`` and ``lionheart-original`` train for every layer that they try (`lhc.passes.retraining`). Without
     training, the same strategy is run as well (for ``lionheart-original`` that is ``lionheart``), and the better of
@@ -142,7 +143,12 @@ def partition_retrained(
             running=running,
         )
         course = Course(prepare(request, t_inference), training, settings, checkpoint)
-        trained, record, found = _trained(course, strategy, budget, patience, max_rounds)
+        select = split_task(course.work.task).select
+        found: PassResult | None = None
+        if strategy in RETRAINING_STRATEGIES:
+            found, trained, record = _walked(course, select, budget, strategy, patience, max_rounds)
+        else:
+            trained, record = course.train(winnable(before.plan, course.work.measurable, budget.max_drop), select)
     learned = {name: trained.plan.ranges[name] for name in record.layers if name in trained.plan.ranges}
     again = Opened(trained.model, opened.entry, before=opened, ranges=learned)
     if found is not None:
@@ -173,18 +179,6 @@ def _leaves_nothing(result: PartitionResult) -> bool:
     return held and not any(
         row.reason in ("sensitivity", "strategy") for row in result.plan.layers if row.placement == "digital"
     )
-
-
-def _trained(
-    course: Course, strategy: str, budget: Budget, patience: int, max_rounds: int | None
-) -> tuple[Work, Retrained, PassResult | None]:
-    """Train for all layers that can be analog, or layer by layer; a walk finds the placement as well."""
-    select = split_task(course.work.task).select
-    if strategy in RETRAINING_STRATEGIES:
-        found, trained, record = _walked(course, select, budget, strategy, patience, max_rounds)
-        return trained, record, found
-    trained, record = course.train(frozenset(course.work.measurable), select)
-    return trained, record, None
 
 
 def _walked(

@@ -21,7 +21,7 @@ from lhc.models import zoo_entry
 from lhc.onnx_io import load_model, read_plan
 from lhc.passes import Select
 from lhc.preparing import Request, prepare_run
-from lhc.retraining import Course, check_apart
+from lhc.retraining import Course, check_apart, winnable
 from lhc.task import Task
 
 pytestmark = pytest.mark.analog
@@ -129,6 +129,25 @@ def test_trained_input_ranges_are_those_of_the_plan(digits: Task) -> None:
 def test_the_same_samples_for_training_and_judging_are_refused(digits: Task) -> None:
     with pytest.raises(UsageError, match="the same samples"):
         lhc.retrain("digits", digits, verify_data=digits, settings=TEN, placement="all-analog", draws=2)
+
+
+def test_layers_that_no_training_can_save_stay_digital_in_training() -> None:
+    plan = lhc.partition("digits", max_drop=0.02, draws=4).plan
+    names = [row.name for row in plan.layers]
+    assert plan.outcome is not None
+    assert plan.outcome.estimate is not None
+    assert winnable(plan, names, 0.02) == frozenset(names)
+
+    some = winnable(plan, names, 0.001)
+
+    damage = {row.name: row.sensitivity.mean for row in plan.layers if row.sensitivity is not None}
+    macs = {row.name: row.macs for row in plan.layers}
+    assert 0 < len(some) < len(names)
+    assert sum(damage[name] for name in some) * plan.outcome.estimate.factor <= 0.01
+    assert max(damage[name] / macs[name] for name in some) <= min(
+        damage[name] / macs[name] for name in set(names) - some
+    )
+    assert winnable(plan.model_copy(update={"outcome": None}), names, 0.001) == frozenset(names)
 
 
 @pytest.mark.parametrize(("scale", "warned"), [(2.0, False), (255.0, True), (1 / 255, True)])
