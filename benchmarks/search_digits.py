@@ -17,7 +17,7 @@ from pathlib import Path
 
 import lhc
 from lhc.measure import Bench, Budget, evaluation, measure_sensitivity, ranking_metric, split_task
-from lhc.passes import Goal, SearchOptions, damage_of, make_strategy, wanted_together
+from lhc.passes import Goal, SearchOptions, damage_of, strategy_of, wanted_together
 from lhc.plan import Plan
 from lhc.preparing import Request, Work, prepare
 from lhc.results import Evaluation, Verdict
@@ -96,7 +96,7 @@ def against_enumeration() -> list[dict[str, object]]:
         found = {}
         for name in ("milp", "exhaustive"):
             judge = TableJudge(measured, Budget(max_drop))
-            found[name] = make_strategy(name, judge, options).run(work.graph, work.plan).plan.analog
+            found[name] = strategy_of(name)(judge, options).run(work.graph, work.plan).plan.analog
             if name == "milp":
                 asked = len(judge.asked)
         blocks = {
@@ -124,7 +124,7 @@ def against_the_walk() -> list[dict[str, object]]:
             for name in ("milp", "sensitivity", "lionheart", "random"):
                 judge = TableJudge(measured, Budget(max_drop))
                 options = SearchOptions(max_drop=max_drop, seed=seed)
-                analog = make_strategy(name, judge, options).run(work.graph, work.plan).plan.analog
+                analog = strategy_of(name)(judge, options).run(work.graph, work.plan).plan.analog
                 rows.append(
                     {
                         "seed": seed,

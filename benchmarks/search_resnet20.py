@@ -16,7 +16,7 @@ from search_digits import Measured, TableJudge, share
 from lhc.costs import cost_of
 from lhc.measure import Budget, ranking_metric, sensitivities
 from lhc.measure.curvature import curvatures
-from lhc.passes import Goal, SearchOptions, make_strategy
+from lhc.passes import Goal, SearchOptions, strategy_of
 from lhc.preparing import Request, prepare
 from lhc.tables import Table
 
@@ -55,7 +55,7 @@ def main() -> None:
         begun = time.process_time()
         curved = curvatures(bench, plan.eligible) if name == "hilal" else {}
         wanted = SearchOptions(Goal(objective), max_drop=options.max_drop, curvatures=curved)
-        analog = make_strategy(name, judge, wanted).run(work.graph, plan).plan.analog
+        analog = strategy_of(name)(judge, wanted).run(work.graph, plan).plan.analog
         seconds = time.process_time() - begun
         found, cost = judge.measured.evaluate(analog), cost_of(work.graph, analog, plan.hardware)
         rows.append(

@@ -11,7 +11,7 @@ from lhc.graph import LayerGraph
 from lhc.passes.base import PassResult
 from lhc.passes.search import Point, SearchSpace, search_space
 from lhc.passes.search_base import Strategy
-from lhc.passes.search_milp import placed
+from lhc.passes.search_result import placed
 from lhc.plan import Plan
 
 __all__ = ["Exhaustive"]

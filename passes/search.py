@@ -7,7 +7,7 @@ less than two millionths of the sum of all terms counts as equal.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -36,11 +36,13 @@ class Point:
         placement: the analog layers, those that the user fixed among them.
         damage: sum of sensitivities, in their unit.
         value: of the objective; smaller is better: digital MACs, latency in s, or energy in J.
+        variables: of the program, ``(variables,)``; None for a placement that no program gave.
     """
 
     placement: frozenset[str]
     damage: float
     value: float
+    variables: Floats | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +57,7 @@ class SearchSpace:
         constants: measure -> what every placement has.
         limits: measure -> its bound.
         structure: rows ``A v <= 0`` that tie the formats of tensors to the groups.
+        members: 1 where a variable is the format of an operator that holds a tensor, ``(tensors, formats)``.
         low: least value of every variable.
         high: greatest value of every variable.
     """
@@ -66,6 +69,7 @@ class SearchSpace:
     constants: Mapping[Measure, float]
     limits: Mapping[Measure, float]
     structure: sparse.csr_array
+    members: sparse.csr_array
     low: Floats
     high: Floats
 
@@ -92,12 +96,53 @@ class SearchSpace:
 
     def point(self, placement: frozenset[str]) -> Point | None:
         """The estimate of a placement; None if a limit forbids it, or it parts layers that move together."""
-        chosen = np.array([float(placement.issuperset(group)) for group in self.groups])
+        chosen = self.chosen(placement)
         if self._placement(chosen) != placement:
             return None
         if len(self.low) == len(self.groups):
             return self._named(chosen) if self._within(chosen, self.limits) else None
         return self._least(self.objective, "damage", self.limits, (), chosen)
+
+    def chosen(self, placement: frozenset[str]) -> Floats:
+        """1 where a placement has a group analog, ``(groups,)``."""
+        return np.array([float(placement.issuperset(group)) for group in self.groups])
+
+    def believing(self, damages: Floats) -> "SearchSpace":
+        """The same placements, with other damages.
+
+        Args:
+            damages: of the groups, and of what is analog anyway, ``(groups + 1,)``.
+        """
+        padded = np.concatenate([damages[:-1], np.zeros(len(self.low) - len(self.groups))])
+        constants = {**self.constants, "damage": float(damages[-1])}
+        return replace(self, terms={**self.terms, "damage": padded}, constants=constants)
+
+    def measured(self, measure: Measure, point: Point) -> float:
+        """What a measure comes to."""
+        assert point.variables is not None
+        return self._measured(measure, point.variables)
+
+    def flips(self, point: Point, measure: Measure) -> Floats:
+        """What a measure changes by when one group moves to the other side, ``(groups,)``.
+
+        Operators that are no products keep their formats, so with conversions it may change by less.
+        """
+        assert point.variables is not None
+        tensors, formats = self.members.shape
+        signs = 1 - 2 * point.variables[: len(self.groups)]
+        terms = self.terms[measure]
+        changes = signs * terms[: len(self.groups)]
+        if not tensors:
+            return changes
+        flows, sizes = terms[formats : formats + tensors], self.members.sum(axis=1)
+        analog = self.members @ point.variables[:formats]
+
+        def more(count: Floats) -> Floats:
+            crossing = ((count > 0) & (count < sizes)).astype(np.float64)
+            return flows * (crossing - ((analog > 0) & (analog < sizes)))
+
+        up, down = (self.members.T @ more(analog + step) for step in (1, -1))
+        return np.asarray(changes + np.where(signs > 0, up[: len(self.groups)], down[: len(self.groups)]))
 
     def drop_order(self, placement: frozenset[str]) -> tuple[Group, ...]:
         """Groups of a placement, the first to be given up first: most damage for what it does for the objective.
@@ -131,7 +176,7 @@ class SearchSpace:
 
     def _named(self, variables: Floats) -> Point:
         damage, value = self._measured("damage", variables), self._measured(self.objective, variables)
-        return Point(self._placement(variables), damage, value)
+        return Point(self._placement(variables), damage, value, variables)
 
     def _placement(self, variables: Floats) -> frozenset[str]:
         chosen = variables[: len(self.groups)] > 0.5
@@ -173,7 +218,7 @@ class SearchSpace:
         rows = [self.terms[m] / self._sizes[m] for m in bounds]
         upper = [(bound - self.constants[m]) / self._sizes[m] + slack for m, bound in bounds.items()]
         for rejected in avoid:
-            inside = np.array([float(rejected.issuperset(group)) for group in self.groups])
+            inside = self.chosen(rejected)
             rows.append(np.concatenate([inside, np.zeros(width - n)]))
             upper.append(float(inside.sum()) - 1)
         low, high = self.low.copy(), self.high.copy()
@@ -214,6 +259,7 @@ def search_space(graph: LayerGraph, plan: Plan, options: SearchOptions) -> Searc
         constants=terms.constants,
         limits=limits(plan, goal),
         structure=terms.structure,
+        members=terms.members,
         low=terms.low,
         high=terms.high,
     )

@@ -1,60 +1,99 @@
-"""The strategy ``milp``: solve by estimate, judge on data, re-scale the estimate, solve again, repair.
+"""The strategy ``milp``: solve by estimate, judge on data, correct the estimate by what was judged, solve again.
 
 1. The best placement that the limits allow is judged first, whatever its estimated damage. If it holds, that is all.
-2. Else the damage to aim at is bracketed: what was accepted lies below, what was rejected above. The judge's upper
-   bound of the drop is interpolated between the two ends (a factor between measured drop and estimated damage that is
-   learned where it is needed), and the best placement up to the damage at which it meets the budget is judged next.
-   Where the budget is not known in the metric's unit, the bracket is halved. A rejected placement and all that contain
-   it are out.
-3. Repair: layers differ from their estimates, so some placement with a larger estimate may hold. The safest one that
-   gains half of what is still to be gained is judged; if it fails, half of that is tried.
+2. Else drops of layers are believed to be their sensitivities times a factor, both corrected by the bounds of all
+   that was judged (`lhc.passes.search_belief`). The best placement whose believed drop is within the budget is solved
+   for exactly; where there is none, the safest one that is better than what was found.
+3. It, and what differs from it or from the best accepted placement by one or two groups, are the candidates. The one
+   with the greatest expected gain, chance of acceptance times what it is better by, is judged next. A rejected bound
+   below the budget lowers what is aimed at.
 
 No placement is judged twice. The result is the best one that was accepted. Fallbacks give up its layers one by one, the
 one that does most damage for what it does for the objective first.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
+
+import numpy as np
 
 from lhc.graph import LayerGraph
 from lhc.passes.base import Judge, PassResult
 from lhc.passes.search import Point, SearchSpace, search_space
-from lhc.passes.search_base import Strategy, decide
-from lhc.plan import Plan, Reason
+from lhc.passes.search_base import Strategy
+from lhc.passes.search_belief import Belief, believe, pairs
+from lhc.passes.search_result import explained, placed
+from lhc.passes.search_solver import Floats
+from lhc.plan import Plan
 from lhc.results import Verdict
 
-__all__ = ["Milp", "placed"]
+__all__ = ["Milp"]
 
-_MARGIN = 0.1
-"""Part of a bracket, at either end, that an interpolation may not come near."""
-_NARROW = 0.02
-"""Bracket at which to stop, as a share of the damage of the best placement."""
+_EXACT = 4
+"""Most moves that are worked out exactly before one is judged; by then their expected gains are close."""
+_LARGE = 100
+"""Groups above which only the first few programs are solved, to save time; the others only move groups."""
+_SOLVED = 4
+"""How many placements are judged by then."""
+_FIRST = 0.1
+"""What the first accepted placement is worth, as a share of what there is to gain."""
 
 
 @dataclass
 class _Trail:
-    """What was judged so far."""
+    """What was judged so far, and what follows from it.
+
+    Attributes:
+        judge: of placements.
+        space: the placements, with their sensitivities.
+        max_drop: the budget, where it is known.
+        judged: placements in the order in which they were judged.
+    """
 
     judge: Judge
-    judged: dict[frozenset[str], tuple[Point, Verdict]] = field(default_factory=dict)
+    space: SearchSpace
+    max_drop: float | None
+    judged: dict[frozenset[str], Verdict] = field(default_factory=dict)
 
     def holds(self, point: Point) -> bool:
         """Whether a placement is accepted."""
         if point.placement not in self.judged:
-            self.judged[point.placement] = (point, self.judge.within(point.placement))
-        return self.judged[point.placement][1].accepted
+            self.judged[point.placement] = self.judge.within(point.placement)
+        return self.judged[point.placement].accepted
 
     @property
     def rejected(self) -> list[frozenset[str]]:
-        return [placement for placement, (_, verdict) in self.judged.items() if not verdict.accepted]
+        return [placement for placement, verdict in self.judged.items() if not verdict.accepted]
 
-    def upper_bound(self, point: Point) -> float:
-        """The judge's upper bound of the drop; 0 for what was not judged."""
-        if point.placement not in self.judged:
-            return 0.0
-        found = self.judged[point.placement][1].evaluation
-        return found.drop if found.drop_interval is None else found.drop_interval[1]
+    def belief(self) -> Belief:
+        """What is believed of the groups, and last of what is analog anyway."""
+        sensitivities = self.space.terms["damage"][: len(self.space.groups)]
+        bounds = [_bound(verdict) for verdict in self.judged.values()]
+        return believe(
+            np.append(sensitivities, self.space.constants["damage"]),
+            [_with_fixed(self.space.chosen(placement)) for placement in self.judged],
+            bounds,
+            self._limit(),
+            max(1 / v.evaluation.samples if v.evaluation.percent else 0.0 for v in self.judged.values()),
+        )
+
+    def _limit(self) -> float:
+        """The greatest bound that is accepted, as far as it is known."""
+        above = [_bound(verdict) for verdict in self.judged.values() if not verdict.accepted]
+        if self.max_drop is not None:
+            return min([self.max_drop, *above])
+        below = [_bound(verdict) for verdict in self.judged.values() if verdict.accepted]
+        return (max(below, default=0.0) + min(above)) / 2
+
+
+def _bound(verdict: Verdict) -> float:
+    found = verdict.evaluation
+    return found.drop if found.drop_interval is None else found.drop_interval[1]
+
+
+def _with_fixed(chosen: Floats) -> Floats:
+    return np.append(chosen, 1.0)
 
 
 @dataclass(frozen=True)
@@ -62,12 +101,12 @@ class Milp(Strategy):
     """The best placement by estimate, verified and repaired.
 
     Attributes:
-        steps: most judgements that look for the damage to aim at.
-        repairs: most judgements after that.
+        judgements: most placements that are judged.
+        least_gain: stop when less than this is expected to be gained, as a share of what could be.
     """
 
-    steps: int = 8
-    repairs: int = 8
+    judgements: int = 16
+    least_gain: float = 1e-6
     name: ClassVar[str] = "milp"
     needs_sensitivity: ClassVar[bool] = True
     follows_goal: ClassVar[bool] = True
@@ -77,99 +116,89 @@ class Milp(Strategy):
         best, safest = space.best(), space.safest()
         if best is None or safest is None:
             note = "no placement keeps to the tiles, latency and energy that are allowed, whatever its accuracy"
-            return PassResult(_explained(plan, space, plan.analog), (note,))
+            return PassResult(explained(plan, space, plan.analog), (note,))
         if best.placement == plan.analog:
-            return PassResult(_explained(plan, space, plan.analog))
-        trail = _Trail(self.judge)
-        found = best if trail.holds(best) else self._search(space, trail, safest, best)
+            return PassResult(explained(plan, space, plan.analog))
+        trail = _Trail(self.judge, space, self.options.max_drop)
+        found = best if trail.holds(best) else self._search(trail, safest, best)
         if found is None:
             note = "no placement within the bounds was shown to hold the budget; this one has the least estimate"
             return placed(plan, space, safest, (note,))
         return placed(plan, space, found)
 
-    def _search(self, space: SearchSpace, trail: _Trail, safest: Point, best: Point) -> Point | None:
+    def _search(self, trail: _Trail, safest: Point, best: Point) -> Point | None:
         """The best accepted placement, where the best of all was rejected."""
-        found = self._bracket(space, trail, safest, best)
-        if found is None:
-            # What is digital anyway needs no judgement.
-            if safest.placement != space.fixed and not trail.holds(safest):
-                return None
-            found = safest
-        return self._repair(space, trail, found)
-
-    def _bracket(self, space: SearchSpace, trail: _Trail, low: Point, high: Point) -> Point | None:
-        """Close in on the damage that the budget allows."""
-        found: Point | None = None
-        floor, narrow = low.damage, _NARROW * high.damage
-        for _ in range(self.steps):
-            if high.damage - floor <= narrow:
+        # What is digital anyway needs no judgement.
+        found = safest if safest.placement == trail.space.fixed or trail.holds(safest) else None
+        worth = max(safest.value - best.value, trail.space.resolution(trail.space.objective))
+        while len(trail.judged) < self.judgements:
+            worst = safest.value + _FIRST * worth if found is None else found.value
+            point = self._next(trail, found, worst, self.least_gain * worth)
+            if point is None:
                 break
-            aim = self._aim(trail, low, high, floor)
-            better = None if found is None else found.value - space.resolution(space.objective)
-            point = space.best(max_damage=aim, max_value=better, avoid=trail.rejected)
-            if point is None or point.placement == low.placement:
-                floor = aim
-            elif trail.holds(point):
-                found = low = point
-                floor = max(floor, point.damage)
-            else:
-                high = point
-        return found
-
-    def _aim(self, trail: _Trail, low: Point, high: Point, floor: float) -> float:
-        """Damage at which the interpolated upper bound of the drop meets the budget."""
-        width = high.damage - floor
-        share = 0.5
-        bounds = trail.upper_bound(low), trail.upper_bound(high)
-        max_drop = self.options.max_drop
-        if max_drop is not None and bounds[1] > bounds[0]:
-            aim = low.damage + (max_drop - bounds[0]) / (bounds[1] - bounds[0]) * (high.damage - low.damage)
-            share = min(max((aim - floor) / width, _MARGIN), 1 - _MARGIN) if width else share
-        return floor + share * width
-
-    def _repair(self, space: SearchSpace, trail: _Trail, found: Point) -> Point:
-        """Look for better placements, the safest ones first."""
-        least = space.resolution(space.objective)
-        reach = space.best(avoid=trail.rejected)
-        gain = 0.0 if reach is None else found.value - reach.value
-        budget = len(trail.judged) + self.repairs
-        while gain > least and len(trail.judged) < budget:
-            step = max(gain / 2, least)
-            point = space.safest(max_value=found.value - step, avoid=trail.rejected)
-            if point is not None and trail.holds(point):
-                gain -= found.value - point.value
+            if trail.holds(point):
                 found = point
-            else:
-                gain = step if gain / 2 > least else 0.0
         return found
 
+    def _next(self, trail: _Trail, found: Point | None, worst: float, least: float) -> Point | None:
+        """The placement with the greatest expected gain over a value; None where less than ``least`` is expected."""
+        belief = trail.belief()
+        space = trail.space.believing(belief.mean)
+        better = worst - space.resolution(space.objective)
+        solved = None
+        if len(space.groups) <= _LARGE or len(trail.judged) <= _SOLVED:
+            solved = space.best(belief.limit, better, trail.rejected) or space.safest(better, trail.rejected)
+        starts = [point for point in (solved, found) if point is not None]
+        chosen, gain = None, least
+        for point, estimated in _candidates(trail, belief, starts, better):
+            if gain >= estimated:
+                break
+            if point.placement in trail.judged or point.value > better:
+                continue
+            here = _with_fixed(space.chosen(point.placement))
+            variance = here @ belief.covariance @ here
+            expected = float(belief.chance(np.asarray(belief.mean @ here), variance)) * (worst - point.value)
+            if expected > gain:
+                chosen, gain = point, expected
+        return chosen
 
-def placed(plan: Plan, space: SearchSpace, point: Point, notes: tuple[str, ...] = ()) -> PassResult:
-    """The result of a search that ends at a placement; fallbacks keep to the limits."""
-    return PassResult(_explained(plan, space, point.placement), notes, tuple(_safer(space, point)))
+
+def _candidates(trail: _Trail, belief: Belief, starts: Sequence[Point], better: float) -> Iterator[tuple[Point, float]]:
+    """Placements to judge next: those to start from, and what one or two moved groups make of them.
+
+    Yields:
+        A placement, and the expected gain over a value as it is estimated; it falls, and is infinite for starts.
+    """
+    yield from ((start, np.inf) for start in starts)
+    if not starts:
+        return
+    gains = np.stack([_expected(trail.space, belief, start, better) for start in starts])
+    most = min(len(starts) * (_EXACT + len(trail.judged)), gains.size)
+    likely = np.argpartition(-gains, most - 1, axis=None)[:most]
+    tried = 0
+    for index in sorted(likely.tolist(), key=lambda i: -gains.flat[i]):
+        which, one, other = np.unravel_index(index, gains.shape)
+        moved = frozenset(trail.space.groups[one]) | frozenset(trail.space.groups[other])
+        placement = starts[which].placement ^ moved
+        if placement in trail.judged:
+            continue
+        point = trail.space.point(placement)
+        if tried == _EXACT or not gains.flat[index] > 0:
+            return
+        tried += 1
+        if point is not None:
+            yield point, float(gains.flat[index])
 
 
-def _safer(space: SearchSpace, point: Point) -> Iterator[frozenset[str]]:
-    left = point.placement
-    costly = bool(space.limits.keys() - {"tiles"})  # fewer layers never take more tiles
-    for group in space.drop_order(point.placement):
-        left -= frozenset(group)
-        if not costly or space.point(left) is not None:
-            yield left
+def _expected(space: SearchSpace, belief: Belief, start: Point, better: float) -> Floats:
+    """Expected gains over a value with one or two groups of a placement moved; 0 where a limit forbids it.
 
-
-def _explained(plan: Plan, space: SearchSpace, analog: frozenset[str]) -> Plan:
-    """The plan with every open layer decided, and why."""
-    groups = {name: g for g, group in enumerate(space.groups) for name in group}
-    tiles = space.terms["tiles"]
-    used = space.constants["tiles"] + sum(tiles[g] for g, group in enumerate(space.groups) if analog.issuperset(group))
-
-    def why_not(name: str) -> tuple[Reason, str]:
-        g = groups[name]
-        if used + tiles[g] > space.limits.get("tiles", float("inf")):
-            return "tiles", "no tiles left for it beside the chosen layers"
-        if space.terms[space.objective][g] >= 0 and space.objective != "macs":
-            return "strategy", f"on tiles it would not lower the {space.objective}"
-        return "sensitivity", "not shown to stay within the budget with it analog as well"
-
-    return decide(plan, analog, why_not, f"within the budget, with the best {space.objective} that was found")
+    Returns:
+        ``(groups, groups)``: each pair once, above the diagonal, and single groups on it.
+    """
+    groups = len(space.groups)
+    gains = better - start.value - pairs(space.flips(start, space.objective))
+    for measure, bound in space.limits.items():
+        gains[space.measured(measure, start) + pairs(space.flips(start, measure)) > bound] = 0.0
+    chances = belief.flipped(_with_fixed(space.chosen(start.placement)))[:groups, :groups]
+    return np.triu(np.maximum(gains, 0.0) * chances)

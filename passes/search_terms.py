@@ -28,6 +28,7 @@ class Terms:
         vectors: measure -> ``(variables,)``: groups first, 1 where analog, then formats of operators and tensors.
         constants: measure -> what every placement has.
         structure: rows ``A v <= 0``.
+        members: 1 where a variable is the format of an operator that holds a tensor, ``(tensors, formats)``.
         low: least value of every variable.
         high: greatest value of every variable.
     """
@@ -35,6 +36,7 @@ class Terms:
     vectors: Mapping[Measure, Floats]
     constants: Mapping[Measure, float]
     structure: sparse.csr_array
+    members: sparse.csr_array
     low: Floats
     high: Floats
 
@@ -52,7 +54,8 @@ def terms_of(groups: tuple[Group, ...], graph: LayerGraph, plan: Plan, with_cost
     if not with_costs:
         n = len(groups)
         vectors, constants = _split(sums)
-        return Terms(vectors, constants, sparse.csr_array((0, n)), np.zeros(n), np.ones(n))
+        none = sparse.csr_array((0, n))
+        return Terms(vectors, constants, none, none, np.zeros(n), np.ones(n))
     costs = cost_terms(graph, plan.hardware)
     sums["latency"] = _costed(groups, plan, costs, lambda cost: cost.latency_s)
     sums["energy"] = _costed(groups, plan, costs, lambda cost: cost.energy_j)
@@ -67,7 +70,8 @@ def terms_of(groups: tuple[Group, ...], graph: LayerGraph, plan: Plan, with_cost
         padded[measure] = np.concatenate([vector, np.zeros(count - len(groups)), flow, -flow])
     low, high = np.zeros(count + 2 * len(edges)), np.ones(count + 2 * len(edges))
     high[len(groups)], low[len(groups) + 1] = 0.0, 1.0
-    return Terms(padded, constants, cut_rows(edges, columns, count), low, high)
+    structure, members = cut_rows(edges, columns, count), _members(edges, columns, count)
+    return Terms(padded, constants, structure, members, low, high)
 
 
 def limits(plan: Plan, goal: Goal) -> Mapping[Measure, float]:
@@ -111,6 +115,13 @@ def _costed(
     added = {name: of(cost) - of(costs.digital[name]) for name, cost in costs.analog.items()}
     constant = sum(map(of, (*costs.digital.values(), *costs.others.values()))) + sum(added[n] for n in plan.analog)
     return [sum(added[name] for name in group) for group in groups], constant
+
+
+def _members(edges: tuple[Hyperedge, ...], columns: Mapping[str, int], count: int) -> sparse.csr_array:
+    """Which formats a tensor is held in."""
+    held = [(e, c) for e, edge in enumerate(edges) for c in dict.fromkeys(columns[m] for m in edge.members)]
+    where = np.array(held, np.int64).reshape(-1, 2)
+    return sparse.csr_array((np.ones(len(held)), (where[:, 0], where[:, 1])), shape=(len(edges), count))
 
 
 def _formats(
