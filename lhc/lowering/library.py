@@ -129,8 +129,14 @@ class Library:
         return self._functions[key]
 
     def protos(self) -> list[onnx.FunctionProto]:
-        """All functions, those that are called before those that call them."""
-        return [ir.to_proto(function) for function in self._functions.values()]
+        """All functions, those that are called before those that call them.
+
+        Types of inner values are left out: they follow from the calls, and were a fifth of the functions' bytes.
+        """
+        protos = [ir.to_proto(function) for function in self._functions.values()]
+        for proto in protos:
+            del proto.value_info[:]
+        return protos
 
 
 def _tidy(function: ir.Function) -> None:

@@ -1,7 +1,7 @@
 """Compiled networks against the emulation that they were made from."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ import onnxruntime
 import pytest
 
 from lhc.api.compiling import Placed
+from lhc.conductances import ProgrammedMatrix
 from lhc.hardware import Hardware
 from lhc.lowering import CompiledModel
 from lhc.runtime import HybridExecutor
@@ -33,6 +34,7 @@ class Agreement:
         moved: layer -> share of its outputs that differ by more than float rounding, on the same input.
         layer_error: greatest difference of a layer's output, relative to its greatest.
         flips: samples whose prediction (greatest of the last axis of the first output) differs.
+        own_flips: those of the emulation against itself, its last bits changed in every layer.
         samples: predictions compared.
         outputs: of the compiled network.
         expected: of the emulation.
@@ -41,6 +43,7 @@ class Agreement:
     moved: Mapping[str, float]
     layer_error: float
     flips: int
+    own_flips: int
     samples: int
     outputs: list[Array]
     expected: list[Array]
@@ -75,8 +78,29 @@ def compare(placed: Placed, compiled: CompiledModel, feeds: Mapping[str, Array])
         layer_error = max(layer_error, float(error.max()) / greatest)
     expected = next(executor.finish(executor.prefix(dict(feeds)), programmed, start))
     outputs = [tensors[name] for name in placed.graph.outputs]
-    flips = outputs[0].argmax(-1) != expected[0].argmax(-1)
-    return Agreement(moved, layer_error, int(flips.sum()), flips.size, outputs, expected)
+    moved_bits = executor.on_chips([_last_bits_moved(states)], quiet(plan.hardware), chip.seed, [chip.draw])
+    again = next(executor.finish(executor.prefix(dict(feeds)), moved_bits, start))
+    flips, own = (each.argmax(-1) != expected[0].argmax(-1) for each in (outputs[0], again[0]))
+    return Agreement(moved, layer_error, int(flips.sum()), int(own.sum()), flips.size, outputs, expected)
+
+
+def _last_bits_moved(states: Mapping[str, ProgrammedMatrix]) -> dict[str, ProgrammedMatrix]:
+    """The same tiles with digital scales that differ in their last bits.
+
+    Summing n products in another order moves a float32 sum by about sqrt(n) / 2 of its last bits: 8 with 256 rows.
+    """
+    rng = np.random.default_rng(0)
+
+    def moved(scales: Array) -> Array:
+        factors = 1 + 8 * 2.0**-24 * rng.standard_normal(scales.shape)
+        return (scales * factors).astype(np.float32)
+
+    return {
+        name: replace(
+            matrix, tiles=tuple(tuple(replace(t, scales=moved(t.scales)) for t in row) for row in matrix.tiles)
+        )
+        for name, matrix in states.items()
+    }
 
 
 def _products(programmed: ProgrammedLayers) -> dict[str, Any]:

@@ -80,26 +80,38 @@ def test_networks_of_others(name: str, lhc_data: Path, agreement: Compare) -> No
     onnx.checker.check_model(compiled.proto, full_check=True)
     found = agreement(network, compiled, feeds)
     assert max(found.moved.values()) <= EDGES
-    assert found.flips <= 0.01 * found.samples
+    assert not significantly_more(found.flips, found.own_flips)
     if name.startswith("mtcnn"):
         for output, expected in zip(found.outputs, found.expected, strict=True):
             np.testing.assert_allclose(output, expected, atol=0.05 * np.abs(expected).max())
 
 
 ZOO = [
-    *(("resnet20", preset, 100, 2) for preset in ("lionheart", "static-range")),
-    *(("minilm", preset, 4, 16) for preset in ("lionheart", "static-range")),
-    *(("stories260k", preset, 4, 102) for preset in ("lionheart", "static-range")),  # 5 % of 2,044 tokens
-    ("minilm-squad", "lionheart", 1, 2),
+    *(("resnet20", preset, 100) for preset in ("lionheart", "static-range")),
+    *(("minilm", preset, 4) for preset in ("lionheart", "static-range")),
+    *(("stories260k", preset, 4) for preset in ("lionheart", "static-range")),
+    ("minilm-squad", "lionheart", 1),
 ]
-"""Network, preset, samples, and flips allowed: all analog, last bits that move a code grow from layer to layer."""
+"""Network, preset and samples; all analog."""
+
+
+def significantly_more(flips: int, own: int) -> bool:
+    """Whether the compiled network flips more predictions than the emulation does when its last bits change.
+
+    Both are counts of rare events: 3 standard deviations of their difference, and 2 where there are next to none.
+    """
+    return flips - own > 3 * np.sqrt(flips + own) + 2
+
+
+def test_what_significantly_more_is() -> None:
+    assert not significantly_more(2, 0)
+    assert not significantly_more(130, 100)
+    assert significantly_more(160, 100)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "preset", "samples", "flips"), ZOO)
-def test_networks_of_the_zoo(
-    name: str, preset: str, samples: int, flips: int, lhc_data: Path, agreement: Compare
-) -> None:
+@pytest.mark.parametrize(("name", "preset", "samples"), ZOO)
+def test_networks_of_the_zoo(name: str, preset: str, samples: int, lhc_data: Path, agreement: Compare) -> None:
     assert lhc_data.is_dir()
     opened = open_model(name)
     assert opened.entry is not None
@@ -108,7 +120,7 @@ def test_networks_of_the_zoo(
     (compiled,) = compile_draws(network, [0], noise="off")
     found = agreement(network, compiled, first_samples(task, samples))
     assert max(found.moved.values()) <= EDGES
-    assert found.flips <= flips
+    assert not significantly_more(found.flips, found.own_flips)
 
 
 def test_noise_has_the_distribution_of_the_emulation() -> None:
