@@ -100,7 +100,7 @@ def significantly_more(flips: int, own: int) -> bool:
 
     Both are counts of rare events: 3 standard deviations of their difference, and 2 where there are next to none.
     """
-    return flips - own > 3 * np.sqrt(flips + own) + 2
+    return bool(flips - own > 3 * np.sqrt(flips + own) + 2)
 
 
 def test_what_significantly_more_is() -> None:
