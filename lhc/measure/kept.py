@@ -73,7 +73,7 @@ class KeptResults:
         metric = setting.metric
         return {
             "model": setting.model.source,
-            "hardware": setting.hardware.model_dump(mode="json"),
+            "hardware": setting.hardware.model_dump(mode="json", exclude={"costs"}),  # they move no output
             "metric": {
                 "name": metric.name,
                 "higher_is_better": metric.higher_is_better,

@@ -1,6 +1,8 @@
 """Scores of placements on a network small enough to reason about."""
 
 from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -8,10 +10,11 @@ import pytest
 from onnx import numpy_helper
 
 from lhc.errors import DataError, UsageError
-from lhc.hardware import Adc, Hardware
+from lhc.hardware import Adc, AlpineCosts, Hardware
 from lhc.measure import (
     Bench,
     Budget,
+    Execution,
     PlacementJudge,
     SampleScores,
     SetScores,
@@ -206,3 +209,17 @@ def test_scores_do_not_depend_on_memory(memory: int) -> None:
     small.running.memory = memory
     assert small.setting.keeps_chips(placement, 6) == (memory > 2**20)
     assert small.measure(placement, range(6)).drops.tobytes() == expected.tobytes()
+
+
+def test_other_costs_leave_kept_results_valid_and_other_tiles_do_not(tmp_path: Path) -> None:
+    model, placement, draws = chain(), frozenset({"layer0"}), range(2)
+    with Execution(work_dir=tmp_path).start() as running:
+        first = replace(bench(model, task()), running=running)
+        first.measure(placement, draws)
+        total, kept = first.units(placement, draws)
+        assert kept == total > 0
+        assert LIONHEART.costs == AlpineCosts()
+        free = LIONHEART.model_copy(update={"costs": None})
+        assert replace(first, hardware=free).units(placement, draws) == (total, total)
+        other = LIONHEART.model_copy(update={"adc": Adc(bits=4)})
+        assert replace(first, hardware=other).units(placement, draws)[1] == 0
