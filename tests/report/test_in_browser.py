@@ -44,9 +44,11 @@ def serving(site: Site) -> Iterator[str]:
     with make_server(site) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
-        yield server.url
-        server.shutdown()
-        thread.join()
+        try:
+            yield server.url
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 def hosts(browser: "Browser") -> set[str | None]:
