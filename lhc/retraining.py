@@ -60,8 +60,8 @@ def check_apart(training: Task, judging: Task) -> None:
             "the training data and --data are the same samples: a network that was trained on what judges it looks"
             " better than it is; leave --train-data out, and --data is split"
         )
-    for name, array in judging.inputs.items():
-        judges, trains = _size(array), _size(training.inputs[name])
+    for name in sorted(judging.inputs.keys() & training.inputs.keys()):
+        judges, trains = _size(judging.inputs[name]), _size(training.inputs[name])
         if max(judges, trains) > OTHER_SCALE * min(judges, trains):
             log.warning(
                 "input %r has a root mean square of %.3g in the training data and of %.3g in the data that judges: are"

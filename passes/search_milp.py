@@ -98,7 +98,7 @@ def _with_fixed(chosen: Floats) -> Floats:
 
 @dataclass(frozen=True)
 class Milp(Strategy):
-    """The best placement by estimate, verified and repaired.
+    """The best placement by an estimate that every judgement corrects.
 
     Attributes:
         judgements: most placements that are judged.
@@ -182,10 +182,10 @@ def _candidates(trail: _Trail, belief: Belief, starts: Sequence[Point], better: 
         placement = starts[which].placement ^ moved
         if placement in trail.judged:
             continue
-        point = trail.space.point(placement)
         if tried == _EXACT or not gains.flat[index] > 0:
             return
         tried += 1
+        point = trail.space.point(placement)
         if point is not None:
             yield point, float(gains.flat[index])
 

@@ -151,13 +151,12 @@ def partition_retrained(
             trained, record = course.train(winnable(before.plan, course.work.measurable, budget.max_drop), select)
     learned = {name: trained.plan.ranges[name] for name in record.layers if name in trained.plan.ranges}
     again = Opened(trained.model, opened.entry, before=opened, ranges=learned)
-    if found is not None:
-        after = partition(
-            again, judging, follow=found.plan.model_copy(update={"source": trained.model.source}), **shared
-        )
-        after = _as_walked(after, found, strategy, len(judging) >= MIN_SPLIT_SAMPLES)
-    else:
+    if found is None:
         after = partition(again, judging, strategy=strategy, selection=selection, **shared)
+    else:
+        follow = found.plan.model_copy(update={"source": trained.model.source})
+        held_out = len(judging) >= MIN_SPLIT_SAMPLES
+        after = _as_walked(partition(again, judging, follow=follow, **shared), found, strategy, held_out)
     return _better(budget, before, _recorded(after, record))
 
 

@@ -153,15 +153,9 @@ def _judged(work: Work, analog: frozenset[str], samples: Task, budget: Budget) -
     return judge_once(bench, analog, budget, range(bench.draws), error, what)
 
 
-def _bound(verdict: Verdict, budget: Budget) -> float:
-    """Upper bound of the mean drop."""
-    interval = budget.interval(verdict.evaluation)
-    return verdict.evaluation.drop if interval is None else interval[1]
-
-
 def _better(budget: Budget, before: Judged, after: Judged) -> Judged:
     """The one whose drop has the smaller upper bound; without training where both are equal."""
-    return after if _bound(after[1], budget) < _bound(before[1], budget) else before
+    return after if budget.bound(after[1].evaluation) < budget.bound(before[1].evaluation) else before
 
 
 def _result(
@@ -171,7 +165,8 @@ def _result(
     strategy = "plan" if stored is None or stored.outcome is None else stored.outcome.strategy
     outcome = outcome_of(verdict, budget, work, held_out, strategy)
     plan = work.plan.model_copy(update={"outcome": outcome.model_copy(update={"retrained": record})})
-    drops = [f"{v.evaluation.drop:.4g} (at most {_bound(v, budget):.4g})" for v in (before, after)]
+    found = [verdict.evaluation for verdict in (before, after)]
+    drops = [f"{one.drop:.4g} (at most {budget.bound(one):.4g})" for one in found]
     which = "the trained weights are kept" if record is not None else "the weights before training are kept"
     note = f"mean drop {drops[0]} before training, {drops[1]} after it; {which}: the smaller bound decides"
     return PartitionResult(plan, work.graph, work.model, (*work.notes, note))
