@@ -83,6 +83,11 @@ class Grid:
     lines: int
     font: float
 
+    @property
+    def has_bars(self) -> bool:
+        """Whether cells are high enough for their bars."""
+        return any(cell.bar is not None for cell in self.cells)
+
 
 def block_grid(plan: Plan) -> Grid:
     """The grid of all candidates of a plan."""
@@ -126,7 +131,7 @@ def _blocks(layers: Sequence[LayerPlan]) -> list[tuple[str, list[tuple[int, Laye
 
 
 def _arrangement(sizes: Sequence[int]) -> tuple[int, int]:
-    """Columns of blocks, and cells in a row."""
+    """Columns of blocks, and cells in a row: large cells count, and that the picture ends on the first screen."""
     if not sizes:
         return 1, 1
 
@@ -135,7 +140,9 @@ def _arrangement(sizes: Sequence[int]) -> tuple[int, int]:
         height = HEIGHT / max(sum(heights) for heights in placed)
         width = (WIDTH / columns - _LABEL) / wrap
         whole = 1 if wrap >= min(max(sizes), _WRAP) else _WRAPPED
-        return whole * min(width / _CELL_WIDTH, 1) * min(height / (_CELL_HEIGHT + _GAP), 1), -columns, wrap
+        on_screen = min(height / _LOWEST, 1)
+        score = whole * on_screen * min(width / _CELL_WIDTH, 1) * min(height / (_CELL_HEIGHT + _GAP), 1)
+        return score, -columns, wrap
 
     choices = ((c, w) for c in range(1, _COLUMNS + 1) for w in range(1, min(max(sizes), _WRAP) + 1))
     return max(choices, key=lambda choice: fit(*choice))

@@ -1,6 +1,7 @@
 """A network with blocks, a plan with made-up numbers, and a report that has every section."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import onnx
@@ -176,3 +177,13 @@ def make_evaluated() -> Callable[..., Evaluation]:
 def full(make_judged: Callable[[onnx.ModelProto], tuple[onnx.ModelProto, Plan]]) -> Report:
     """A report of 34 layers with every section."""
     return full_report(*make_judged(transformer(4)))
+
+
+@pytest.fixture(scope="session")
+def large(make_judged: Callable[[onnx.ModelProto], tuple[onnx.ModelProto, Plan]]) -> Report:
+    """The same of 506 layers in 63 blocks; the damage of every analog one is attributed."""
+    report = full_report(*make_judged(transformer(63)))
+    assert report.attribution is not None
+    (one,) = report.attribution.layers.values()
+    layers = dict.fromkeys(sorted(report.plan.analog), one)
+    return report.model_copy(update={"attribution": replace(report.attribution, layers=layers)})

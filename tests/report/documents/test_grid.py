@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from lhc.hardware import Hardware
 from lhc.plan import LayerPlan, Plan, Sensitivity
+from lhc.report.document import Report
 from lhc.report.grid import Cell, block_grid, short_names
 
 
@@ -79,6 +80,14 @@ def test_a_hundred_layers_show_name_and_figure(
     assert all(cell.figure for cell in grid.cells)
     heads = {cell.index: cell.x for cell in grid.cells if cell.name == "q_proj"}
     assert len(set(heads.values())) == 1, "layers of one role stand below each other"
+
+
+def test_five_hundred_layers_end_on_the_first_screen(large: Report) -> None:
+    grid = block_grid(large.plan)
+    assert len(grid.cells) > 500
+    assert grid.height <= 500
+    assert all(cell.figure for cell in grid.cells if large.plan.layers[cell.index].sensitivity is not None)
+    assert not grid.has_bars
 
 
 @pytest.mark.parametrize(

@@ -151,19 +151,42 @@ def test_the_first_screen_of_a_laptop_holds_all_that_counts(
     )
     assert bottom <= 768
     assert browser.evaluate("document.querySelectorAll('.cell').length") == 98
-    heights = browser.evaluate(
-        "[...document.querySelectorAll('.cell text')].filter(t => t.textContent)"
-        ".map(text => text.getBoundingClientRect().height)"
+    assert smallest_text(browser) >= 10
+    assert texts_beyond_their_cell(browser) == 0
+    assert browser.evaluate("document.documentElement.scrollWidth") <= 1366
+
+
+def smallest_text(browser: "Browser") -> float:
+    """Height of a line in a cell, pixels."""
+    height: float = browser.evaluate(
+        "Math.min(...[...document.querySelectorAll('.cell text')].filter(t => t.textContent)"
+        ".map(text => text.getBoundingClientRect().height))"
     )
-    assert min(heights) >= 10, "pixels"
-    too_wide = browser.evaluate(
+    return height
+
+
+def texts_beyond_their_cell(browser: "Browser") -> int:
+    number: int = browser.evaluate(
         "[...document.querySelectorAll('.cell')].filter(cell => {"
         " const box = cell.querySelector('rect').getBoundingClientRect();"
         " return [...cell.querySelectorAll('text')].some(text => {"
         "  const r = text.getBoundingClientRect(); return r.left < box.left || r.right > box.right; }) }).length"
     )
-    assert too_wide == 0
-    assert browser.evaluate("document.documentElement.scrollWidth") <= 1366
+    return number
+
+
+def test_five_hundred_layers_are_seen_on_one_screen(
+    browser: "Browser", show: Callable[[Report], None], large: Report
+) -> None:
+    show(large)
+    cells = "[...document.querySelectorAll('.cell')]"
+    assert browser.evaluate(f"{cells}.length") == len(large.plan.layers) > 500
+    assert browser.evaluate(f"Math.max(...{cells}.map(cell => cell.getBoundingClientRect().bottom))") <= 768
+    assert smallest_text(browser) >= 9
+    assert texts_beyond_their_cell(browser) == 0
+    with_figure = f"{cells}.filter(cell => /\\d[.]\\d\\d/.test(cell.querySelector('text').textContent)).length"
+    assert browser.evaluate(with_figure) == sum(layer.sensitivity is not None for layer in large.plan.layers)
+    assert "bar (logarithmic)" not in browser.evaluate("document.querySelector('.legend').textContent")
 
 
 def test_dark_mode(browser: "Browser", show: Callable[[Report], None], full: Report) -> None:
