@@ -2,16 +2,20 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
 import pytest
 from onnx import numpy_helper
 
+from lhc.models import zoo_entry
 from lhc.onnx_io import annotate, load_model, read_graph
 from lhc.plan import Outcome, Plan, Sensitivity
 from lhc.report.building import build_report, over_time
 from lhc.report.document import Report
+from lhc.report.page import html
 from lhc.results import (
     AtScale,
     AtTime,
@@ -25,6 +29,11 @@ from lhc.results import (
     Remedy,
     Robustness,
 )
+
+if TYPE_CHECKING:
+    from tests.report.conftest import Browser
+
+LAPTOP = {"width": 1366, "height": 768, "deviceScaleFactor": 1, "mobile": False}
 
 Placed = Callable[[onnx.ModelProto, Callable[[int], bool]], tuple[onnx.ModelProto, Plan]]
 
@@ -187,3 +196,23 @@ def large(make_judged: Callable[[onnx.ModelProto], tuple[onnx.ModelProto, Plan]]
     (one,) = report.attribution.layers.values()
     layers = dict.fromkeys(sorted(report.plan.analog), one)
     return report.model_copy(update={"attribution": replace(report.attribution, layers=layers)})
+
+
+@pytest.fixture(scope="session")
+def small(make_judged: Callable[[onnx.ModelProto], tuple[onnx.ModelProto, Plan]]) -> Report:
+    """The same of the digits network, whose picture is narrow."""
+    return full_report(*make_judged(zoo_entry("digits").model()))
+
+
+@pytest.fixture
+def show(browser: "Browser", tmp_path: Path) -> Callable[[Report], None]:
+    """Open a report as the file that a user double-clicks."""
+
+    def opened(report: Report) -> None:
+        path = tmp_path / "report.html"
+        path.write_text(html(report), encoding="utf-8")
+        browser.send("Emulation.setDeviceMetricsOverride", **LAPTOP)
+        browser.send("Page.navigate", url=path.as_uri())
+        browser.wait_for("document.readyState === 'complete' && document.querySelector('table') !== null")
+
+    return opened

@@ -1,10 +1,8 @@
-"""The report in a real browser: sorting, keyboard, dark mode, print, and that nothing is asked of anyone."""
+"""The report in a real browser: sorting, keyboard, dark mode, and that nothing is asked of anyone."""
 
-import base64
 import json
 import threading
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import onnx
@@ -15,7 +13,6 @@ from lhc.plan import Plan
 from lhc.report.building import build_report
 from lhc.report.document import Report
 from lhc.report.netron import netron_site
-from lhc.report.page import html
 from lhc.report.serving import make_server
 from lhc.report.sidecars import netron_attachment
 
@@ -23,22 +20,6 @@ if TYPE_CHECKING:
     from tests.report.conftest import Browser
 
 pytestmark = pytest.mark.browser
-
-LAPTOP = {"width": 1366, "height": 768, "deviceScaleFactor": 1, "mobile": False}
-
-
-@pytest.fixture
-def show(browser: "Browser", tmp_path: Path) -> Callable[[Report], None]:
-    """Open a report as the file that a user double-clicks."""
-
-    def opened(report: Report) -> None:
-        path = tmp_path / "report.html"
-        path.write_text(html(report), encoding="utf-8")
-        browser.send("Emulation.setDeviceMetricsOverride", **LAPTOP)
-        browser.send("Page.navigate", url=path.as_uri())
-        browser.wait_for("document.readyState === 'complete' && document.querySelector('table') !== null")
-
-    return opened
 
 
 def quiet(browser: "Browser") -> bool:
@@ -231,21 +212,6 @@ def test_text_stands_out(browser: "Browser", show: Callable[[Report], None], ful
     for ink, ground, what in pairs:
         light, dark = sorted((luminance(ink), luminance(ground)), reverse=True)
         assert (light + 0.05) / (dark + 0.05) >= 4.5, (what, ink, ground)
-
-
-def test_it_prints(browser: "Browser", show: Callable[[Report], None], full: Report, tmp_path: Path) -> None:
-    show(full)
-    printed = browser.send("Page.printToPDF", preferCSSPageSize=True, printBackground=False)
-    data = base64.b64decode(printed["data"])
-    assert data.startswith(b"%PDF")
-    pages = data.count(b"/Type /Page\n") or data.count(b"/Type/Page") - data.count(b"/Type/Pages")
-    assert 2 <= pages <= 9
-    assert b"/MediaBox [0 0 842" in data or b"/MediaBox [0 0 841" in data, "A4, landscape"
-    browser.send("Emulation.setEmulatedMedia", media="print")
-    hidden = "[...document.querySelectorAll('th button, .chosen-layer')].map(e => getComputedStyle(e).display)"
-    assert set(browser.evaluate(hidden)) == {"none"}
-    assert browser.evaluate("[...document.querySelectorAll('th .printed')].every(e => e.offsetWidth > 0)")
-    assert quiet(browser)
 
 
 def test_hostile_names_do_nothing(browser: "Browser", show: Callable[[Report], None], full: Report) -> None:
