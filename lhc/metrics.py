@@ -59,7 +59,7 @@ class Metric:
         needs_targets: scored against targets; False: against the digital network's output; None: against targets
             where the data has them.
         score: ``(output (n, ...), reference (n, ...)) -> scores (n,)``, or one number for a set metric.
-        percent: scores are shares, shown as percentages.
+        percent: scores are shares from 0 to 1, shown as percentages.
     """
 
     name: str

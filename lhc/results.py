@@ -36,7 +36,7 @@ class Evaluation:
         values: the value of every draw.
         mean: their mean.
         std: their standard deviation.
-        interval: of the mean, over draws; None with one draw.
+        interval: of the mean, over draws, within 0 and 1 where it is a share; None with one draw.
         drop: mean damage against the baseline; larger is worse. In the metric's unit, or relative to the baseline.
         drop_interval: of the mean drop over draws, on these samples.
         sample_interval: of the mean drop over draws and samples.

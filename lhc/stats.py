@@ -27,6 +27,7 @@ __all__ = [
     "CONFIDENCE",
     "Summary",
     "check_confidence",
+    "clipped",
     "hull",
     "look_schedule",
     "one_sided",
@@ -150,6 +151,11 @@ def hull(one: Interval | None, other: Interval | None) -> Interval | None:
     if one is None or other is None:
         return None
     return min(one[0], other[0]), max(one[1], other[1])
+
+
+def clipped(interval: Interval | None, low: float, high: float) -> Interval | None:
+    """An interval without the values that cannot be, for showing; a few draws can reach beyond them."""
+    return None if interval is None else (max(interval[0], low), min(interval[1], high))
 
 
 def _interval(mean: float, variance: float, freedom: float, confidence: float) -> Interval:

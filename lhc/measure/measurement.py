@@ -8,7 +8,7 @@ import numpy as np
 from lhc.errors import DataError
 from lhc.metrics import Array, Metric, Scores
 from lhc.results import Evaluation
-from lhc.stats import CONFIDENCE, hull, over_draws_and_samples, summarize
+from lhc.stats import CONFIDENCE, clipped, hull, over_draws_and_samples, summarize
 
 __all__ = ["Evaluator", "Measurement", "SampleScores", "SetScores", "evaluation"]
 
@@ -202,7 +202,8 @@ def evaluation(
         values=tuple(measured.values.tolist()),
         mean=value.mean,
         std=value.std,
-        interval=value.interval,
+        # Decisions rest on the interval of the drop, which stays as it is.
+        interval=clipped(value.interval, 0.0, 1.0) if evaluator.metric.percent else value.interval,
         drop=drop.mean,
         drop_interval=drop.interval,
         # Few draws can make the second narrower by chance; that other samples vary too cannot make it surer.

@@ -26,7 +26,7 @@ from lhc.report.charts import (
     without_overlap,
 )
 from lhc.report.document import Report
-from lhc.report.wording import duration, interval_text, metric_value, points
+from lhc.report.wording import drop_text, duration, interval_text, metric_value, points
 from lhc.results import AtTime, Evaluation, FrontPoint, Robustness
 
 __all__ = ["front_chart", "is_measured", "noise_chart", "outcome_chart", "time_chart", "training_chart", "worst_value"]
@@ -210,6 +210,10 @@ def noise_chart(found: Robustness) -> Chart:
     """Drop over the scale of all noise; filled: within the budget."""
     first = found.chips
     percent = first.percent or found.drop_type == "relative"
+
+    def of_drop(value: float) -> str:
+        return drop_text(value, first.percent, found.drop_type)
+
     levels = [(scale, scale.evaluation) for scale in found.scales]
     bounds = [bound for _, e in levels if e.drop_interval for bound in e.drop_interval]
     y = Scale(*span([0.0, found.max_drop, *bounds, *(e.drop for _, e in levels)]), BOTTOM, TOP)
@@ -220,19 +224,23 @@ def noise_chart(found: Robustness) -> Chart:
             y(e.drop),
             *ends(e.drop_interval, y),
             "verified" if scale.within else "judged",
-            f"noise x {scale.scale:g}: drop {metric_value(e.drop, percent)}",
+            f"noise x {scale.scale:.3g}: drop {of_drop(e.drop)}",
         )
         for scale, e in levels
     )
     return Chart(
         marks,
         tuple((mark.x, mark.y) for mark in marks),
-        (level(y(found.max_drop), "budget", f"budget {metric_value(found.max_drop, percent)}", marks),),
+        (level(y(found.max_drop), "budget", f"budget {of_drop(found.max_drop)}", marks),),
         number_ticks(x),
         number_ticks(y, 100 if percent else 1),
         "all noise, times the hardware's (filled: shown to hold the budget)",
-        f"drop{' (points)' if percent else f' ({first.metric})'}",
+        "drop (% of the digital value)" if found.drop_type == "relative" else f"drop{_points(first)}",
     )
+
+
+def _points(found: Evaluation) -> str:
+    return " (points)" if found.percent else f" ({found.metric})"
 
 
 def training_chart(trained: Retrained, outcome: Outcome) -> Chart:

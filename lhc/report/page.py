@@ -20,7 +20,7 @@ from lhc.report.document import Report
 from lhc.report.figures import front_chart, is_measured, outcome_chart, time_chart
 from lhc.report.grid import Cell, Grid, block_grid
 from lhc.report.sections import sections
-from lhc.report.statements import decision, statements, verdict
+from lhc.report.statements import decision, other_samples, samples_of_front, statements, verdict
 from lhc.report.wording import REASONS, reasons
 
 __all__ = ["html"]
@@ -48,13 +48,14 @@ class _Item:
 
 @dataclass(frozen=True)
 class _Figure:
-    """A chart beside the grid."""
+    """A chart beside the grid; ``samples``: that they are others than the decision's."""
 
     id: str
     name: str
     note: str
     description: str
     chart: Chart | RangeChart
+    samples: str = ""
 
 
 def html(report: Report) -> str:
@@ -175,15 +176,17 @@ def _side(report: Report) -> tuple[list[_Figure], list[str]]:
     if front is not None:
         note = "filled: measured, hollow: estimated" if is_measured(report) else "estimated, not measured"
         note += "; ringed: this placement"
-        found.append(_Figure("front", "Trade-off", note, "; ".join(mark.title for mark in front.marks), front))
+        said = "; ".join(mark.title for mark in front.marks)
+        found.append(_Figure("front", "Trade-off", note, said, front, samples_of_front(report.front, outcome)))
     else:
         lacking.append("The trade-off is not known: sensitivities were not measured.")
     if report.over_time:
         chart = time_chart(report.over_time, outcome)
         first = report.over_time[0].evaluation
         note = f"mean of {first.draws} chips, {100 * first.confidence:.0f} % intervals"
+        said = "; ".join(mark.title for mark in chart.marks)
         name = f"{first.metric.capitalize()} over time"
-        found.append(_Figure("over-time", name, note, "; ".join(mark.title for mark in chart.marks), chart))
+        found.append(_Figure("over-time", name, note, said, chart, other_samples(first, outcome)))
     else:
         lacking.append(
             "Over time: not measured. lhc run with --t-inference 0,3600,86400,2592000,31536000 and --report adds it."

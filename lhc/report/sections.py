@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 
-from lhc.plan import Outcome, Retrained
+from lhc.plan import Outcome, Plan, Retrained
 from lhc.report.content import (
     Column,
     Section,
@@ -18,8 +18,8 @@ from lhc.report.content import (
 )
 from lhc.report.document import Costs, Report
 from lhc.report.figures import noise_chart, training_chart
-from lhc.report.statements import times_of_digital
-from lhc.report.wording import amount, drop_value, duration, metric_value
+from lhc.report.statements import other_samples, samples_of_front, times_of_digital
+from lhc.report.wording import amount, drop_text, drop_value, duration, metric_value
 from lhc.results import AtTime, Attribution, Evaluation, Front, FrontPoint, Infeasibility, Robustness
 
 __all__ = ["sections"]
@@ -37,11 +37,11 @@ def _sections(report: Report) -> Iterator[Section]:
     if report.infeasibility is not None:
         yield _infeasibility(report.infeasibility)
     if report.front is not None:
-        yield _front(report.front, report.plan.analog)
+        yield _front(report.front, plan)
     if report.over_time:
-        yield _times(report.over_time)
+        yield _times(report.over_time, plan.outcome)
     if report.robustness is not None:
-        yield _robustness(report.robustness)
+        yield _robustness(report.robustness, plan.outcome)
     if report.costs is not None:
         yield _costs(report, report.costs)
     if report.attribution is not None:
@@ -72,7 +72,8 @@ def _basis(found: Evaluation) -> str:
     return f"{found.draws} chips, {found.samples} samples, seed {found.seed}"
 
 
-def _front(front: Front, analog: frozenset[str]) -> Section:
+def _front(front: Front, plan: Plan) -> Section:
+    analog = plan.analog
     columns: list[tuple[Column, Callable[[FrontPoint], Value]]] = [
         (("Analog layers", True), lambda p: as_number(len(p.analog))),
         (("Analog MACs", True), lambda p: as_number(p.analog_mac_fraction, f"{100 * p.analog_mac_fraction:.1f} %")),
@@ -92,8 +93,15 @@ def _front(front: Front, analog: frozenset[str]) -> Section:
     columns.append((("Note", False), lambda p: as_text("this placement" if analog == set(p.analog) else "")))
     rows = tuple(tuple(cell(point) for _, cell in columns) for point in front.points)
     table = Table(_front_caption(front), tuple(column for column, _ in columns), rows)
-    text = () if front.calibration is None else (f"Estimates: {front.calibration}.",)
+    text = _sentence(samples_of_front(front, plan.outcome))
+    if front.calibration is not None:
+        text += (f"Estimates: {front.calibration}.",)
     return Section("trade-off", "Trade-off", text, tables=(table,))
+
+
+def _sentence(samples: str) -> tuple[str, ...]:
+    """What says that samples are others than those of the decision."""
+    return (f"Measured on {samples}.",) if samples else ()
 
 
 def _front_caption(front: Front) -> str:
@@ -120,7 +128,7 @@ def _estimate(point: FrontPoint, front: Front) -> Value:
     return as_number(point.predicted_drop, drop_value(point.predicted_drop, found.percent))
 
 
-def _times(times: Sequence[AtTime]) -> Section:
+def _times(times: Sequence[AtTime], outcome: Outcome | None) -> Section:
     first = times[0].evaluation
     columns: list[tuple[Column, Callable[[AtTime], Value]]] = [
         (("Time after programming", True), lambda p: as_number(p.evaluation.t_s, duration(p.evaluation.t_s))),
@@ -131,10 +139,10 @@ def _times(times: Sequence[AtTime]) -> Section:
         ((f"{100 * first.confidence:.0f} % interval over chips", False), lambda p: _values(p.evaluation)),
         ((f"Mean drop{' (points)' if first.percent else ''}", True), lambda p: _drop(p.evaluation)),
     ]
-    text: tuple[str, ...] = ()
+    text = _sentence(other_samples(first, outcome))
     if any(point.gain is not None for point in times):
         columns.append((("Gain of compensation", True), _gain))
-        text = ("Drift compensation multiplies outputs by the gain, and their noise with them.",)
+        text += ("Drift compensation multiplies outputs by the gain, and their noise with them.",)
     rows = tuple(tuple(cell(point) for _, cell in columns) for point in times)
     caption = f"{_basis(first)}; digital {metric_value(first.baseline, first.percent)}."
     return Section("time", "Over time", text, tables=(Table(caption, tuple(c for c, _ in columns), rows),))
@@ -153,7 +161,7 @@ def _gain(point: AtTime) -> Value:
     return as_number(point.gain, f"{point.gain:.2f}{spread}")
 
 
-def _robustness(found: Robustness) -> Section:
+def _robustness(found: Robustness, outcome: Outcome | None) -> Section:
     rows = tuple(
         (
             as_number(scale.scale, f"{scale.scale:.3g}"),
@@ -163,14 +171,21 @@ def _robustness(found: Robustness) -> Section:
         )
         for scale in found.scales
     )
-    columns = (("Noise, times the hardware's", True), ("Mean drop", True), ("Interval", False), ("Budget", False))
+    chips = found.chips
+    interval = f"{100 * chips.confidence:.0f} % interval"
+    columns = (
+        ("Noise, times the hardware's", True),
+        (f"Mean drop{' (points)' if chips.percent and found.drop_type == 'absolute' else ''}", True),
+        (interval, False),
+        ("Budget", False),
+    )
     margin = f"Margin: shown to hold the budget up to {found.margin:.3g} x the noise of the hardware description"
     fails = "" if found.fails_at is None else f", and not at {found.fails_at:.3g} x"
-    chips = found.chips
-    worst = drop_value(max(chips.drops), chips.percent)
+    worst = drop_text(max(chips.drops), chips.percent, found.drop_type)
     text = (
         f"{margin if found.margin else 'No margin: the budget is not shown to be held'}{fails}.",
         f"Of {chips.draws} chips {100 * found.chips_within:.0f} % are within the budget; the worst one drops {worst}.",
+        *_sentence(other_samples(chips, outcome)),
     )
     table = Table(f"Programming, read and output noise scaled together; {_basis(chips)}.", columns, rows)
     return Section("noise", "Noise margin", text, noise_chart(found), text[0], (table,))

@@ -5,9 +5,9 @@ from collections.abc import Iterator, Sequence
 from lhc.plan import Outcome, Plan
 from lhc.report.document import Costs, Report
 from lhc.report.wording import amount, duration, interval_text, metric_value, points, ratio, reasons
-from lhc.results import AtTime
+from lhc.results import AtTime, Evaluation, Front
 
-__all__ = ["decision", "statements", "times_of_digital", "verdict"]
+__all__ = ["decision", "other_samples", "samples_of_front", "statements", "times_of_digital", "verdict"]
 
 
 def verdict(plan: Plan) -> tuple[str, str]:
@@ -94,15 +94,35 @@ def _lasting(times: Sequence[AtTime], outcome: Outcome) -> str:
     """Up to when the mean drop stays within the budget."""
     within = [point.evaluation.drop <= outcome.max_drop for point in times]
     last = times[-1].evaluation
+    mean_drop = "on other samples, the mean drop" if other_samples(last, outcome) else "the mean drop"
     if all(within):
-        return f"the mean drop stays within the budget up to {duration(last.t_s)}, the longest time measured."
+        return f"{mean_drop} stays within the budget up to {duration(last.t_s)}, the longest time measured."
     first = within.index(False)
     fails = times[first].evaluation
     beyond = f"is {points(outcome, fails.drop)} at {duration(fails.t_s)}"
     if first == 0:
-        return f"the mean drop {beyond} already."
+        return f"{mean_drop} {beyond} already."
     held_s = times[first - 1].evaluation.t_s
-    return f"the mean drop is within the budget {f'up to {duration(held_s)}' if held_s else 'at first'}, and {beyond}."
+    return f"{mean_drop} is within the budget {f'up to {duration(held_s)}' if held_s else 'at first'}, and {beyond}."
+
+
+def other_samples(found: Evaluation, outcome: Outcome | None) -> str:
+    """That something was measured on other samples than the decision.
+
+    Empty where the number of samples and the digital network's value are the same, or the metric is another.
+    """
+    if outcome is None or found.metric != outcome.metric:
+        return ""
+    if (found.samples, found.baseline) == (outcome.samples, outcome.baseline):
+        return ""
+    return f"other samples than the decision: {found.samples}, digital {metric_value(found.baseline, found.percent)}"
+
+
+def samples_of_front(front: Front | None, outcome: Outcome | None) -> str:
+    """The same of a front's points."""
+    verified = () if front is None else front.verified
+    found = verified[0].evaluation if verified else None
+    return "" if found is None else other_samples(found, outcome)
 
 
 def times_of_digital(costs: Costs) -> tuple[str, str]:

@@ -10,6 +10,7 @@ __all__ = [
     "REASONS",
     "amount",
     "count",
+    "drop_text",
     "drop_value",
     "duration",
     "fixed",
@@ -115,10 +116,19 @@ def drop_value(value: float, percent: bool) -> str:
 
 
 def points(outcome: Outcome, value: float) -> str:
-    """A drop, with the unit that it is in: points of a share, % of the baseline, or the metric's own."""
-    if outcome.drop_type == "relative":
+    """A drop, with the unit that it is in."""
+    return drop_text(value, outcome.percent, outcome.drop_type)
+
+
+def drop_text(value: float, percent: bool, drop_type: str) -> str:
+    """A drop in points of a share, % of the baseline, or the metric's own unit.
+
+    >>> drop_text(0.02, True, "absolute"), drop_text(0.02, False, "relative"), drop_text(0.5, False, "absolute")
+    ('2.00 points', '2.00 % of the digital value', '0.5')
+    """
+    if drop_type == "relative":
         return f"{drop_value(value, True)} % of the digital value"
-    return f"{drop_value(value, True)} points" if outcome.percent else f"{value:.4g}"
+    return f"{drop_value(value, True)} points" if percent else f"{value:.4g}"
 
 
 def interval_text(outcome: Outcome, interval: tuple[float, float] | None) -> str:

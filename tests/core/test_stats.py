@@ -11,6 +11,7 @@ from scipy import stats
 from lhc.errors import UsageError
 from lhc.stats import (
     CONFIDENCE,
+    clipped,
     hull,
     look_schedule,
     over_draws,
@@ -176,3 +177,10 @@ def test_rule_of_three_for_other_samples() -> None:
 def test_hull_holds_both() -> None:
     assert hull((0.0, 1.0), (0.5, 2.0)) == (0.0, 2.0)
     assert hull(None, (0.0, 1.0)) is None
+
+
+def test_what_cannot_be_is_not_shown() -> None:
+    assert clipped((-0.2, 0.7), 0.0, 1.0) == (0.0, 0.7)
+    assert clipped((0.9, 1.4), 0.0, 1.0) == (0.9, 1.0)
+    assert clipped((0.2, 0.7), 0.0, 1.0) == (0.2, 0.7)
+    assert clipped(None, 0.0, 1.0) is None

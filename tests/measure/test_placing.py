@@ -7,7 +7,7 @@ import pytest
 
 from lhc.graph import Layer, LayerGraph, MatrixShape, WeightRef
 from lhc.hardware import Hardware
-from lhc.measure import Budget, PlacementJudge, SampleScores, measure_sensitivity, place
+from lhc.measure import Budget, PlacementJudge, SampleScores, evaluation, measure_sensitivity, place
 from lhc.metrics import METRICS, Metric
 from lhc.passes import STRATEGIES, Qualify, initial_plan
 from lhc.plan import Plan
@@ -162,3 +162,19 @@ def test_a_plan_that_is_fed_back_is_judged_on_chips_of_its_own() -> None:
     for again in (False, True):
         place(graph, plan, STRATEGIES["all-analog"], PlacementJudge(evaluator, Budget(BUDGET)), evaluator, again=again)
     assert seen == [range(10, 20), range(20, 30)]
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "mse"])
+def test_the_interval_of_a_share_is_shown_within_its_range(metric: str) -> None:
+    """Two chips, of which one is perfect: Student's interval is several times as wide as what a share can be."""
+    evaluator = FakeEvaluator(METRICS[metric], {}, 0, samples=100, draws=2)
+    scores = np.stack([np.ones(100), np.repeat([1.0, 0.0], 50)])
+    found = evaluation(SampleScores(METRICS[metric], scores, np.full(100, 0.9)), evaluator, False)
+    assert found.interval is not None
+    assert found.drop_interval is not None
+    low, high = found.interval
+    if metric == "accuracy":
+        assert (low, high) == (0.0, 1.0)
+    else:
+        assert low < 0 < 1 < high
+    assert found.drop_interval[1] - found.drop_interval[0] > 3, "what decides is not cut"

@@ -159,7 +159,9 @@ def test_the_first_lines_say_decision_reason_and_certainty(full: Report) -> None
     )
     assert "not seen by the search" in said["Certainty"]
     assert said["Why not more"].startswith("17 layers stay digital: 9 not shown to fit the budget, 8 no constant")
-    assert said["Over time"] == "the mean drop stays within the budget up to 1 year, the longest time measured."
+    assert said["Over time"] == (
+        "on other samples, the mean drop stays within the budget up to 1 year, the longest time measured."
+    )
 
 
 @pytest.mark.parametrize(
@@ -192,6 +194,23 @@ def test_faster_and_slower(full: Report) -> None:
     found = times_of_digital(full.costs.model_copy(update={"all_digital": double}))
     assert found == ("2.0 times faster", "3.0 times more energy")
     assert times_of_digital(full.costs.model_copy(update={"all_digital": whole})) == ("as fast", "no less energy")
+
+
+def test_samples_other_than_the_decisions_are_said_so(full: Report) -> None:
+    """The decision rests on 250 samples, what is over time, under noise and on the front on 500."""
+    note = "other samples than the decision: 500, digital 90.00 %"
+    page = html(full)
+    assert page.count(f'<span class="samples">{note}</span>') == 2, "beside the front and the chart over time"
+    assert markdown(full).count(f"Measured on {note}.") == 3
+
+    outcome = full.plan.outcome
+    assert outcome is not None
+    same = full.model_copy(
+        update={"plan": full.plan.model_copy(update={"outcome": outcome.model_copy(update={"samples": 500})})}
+    )
+    assert "other samples than" not in html(same)
+    assert "other samples than" not in markdown(same)
+    assert dict(statements(same))["Over time"].startswith("the mean drop stays")
 
 
 def test_five_hundred_layers_take_seconds_and_three_megabytes(large: Report, tmp_path: Path) -> None:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.browser
 
+LAPTOP_WIDTH = 1366
+
 
 def quiet(browser: "Browser") -> bool:
     """Whether the page asked for nothing but itself, and nothing went wrong in it."""
@@ -134,7 +136,7 @@ def test_the_first_screen_of_a_laptop_holds_all_that_counts(
     assert browser.evaluate("document.querySelectorAll('.cell').length") == 98
     assert smallest_text(browser) >= 10
     assert texts_beyond_their_cell(browser) == 0
-    assert browser.evaluate("document.documentElement.scrollWidth") <= 1366
+    assert browser.evaluate("document.documentElement.scrollWidth") <= LAPTOP_WIDTH
 
 
 def smallest_text(browser: "Browser") -> float:
@@ -168,6 +170,14 @@ def test_five_hundred_layers_are_seen_on_one_screen(
     with_figure = f"{cells}.filter(cell => /\\d[.]\\d\\d/.test(cell.querySelector('text').textContent)).length"
     assert browser.evaluate(with_figure) == sum(layer.sensitivity is not None for layer in large.plan.layers)
     assert "bar (logarithmic)" not in browser.evaluate("document.querySelector('.legend').textContent")
+
+
+def test_headers_stay_in_sight(browser: "Browser", show: Callable[[Report], None], large: Report) -> None:
+    show(large)
+    browser.evaluate("document.querySelectorAll('table.layers tbody tr')[300].scrollIntoView({behavior: 'instant'})")
+    assert browser.evaluate("scrollY") > 5000
+    assert browser.evaluate("document.querySelector('table.layers th').getBoundingClientRect().top") == 0
+    assert browser.evaluate("document.documentElement.scrollWidth") <= LAPTOP_WIDTH
 
 
 def test_dark_mode(browser: "Browser", show: Callable[[Report], None], full: Report) -> None:
