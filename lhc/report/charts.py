@@ -28,7 +28,7 @@ __all__ = [
     "without_overlap",
 ]
 
-WIDTH, HEIGHT = 430, 190
+WIDTH, HEIGHT = 430, 174
 LEFT, RIGHT, TOP, BOTTOM = 46, WIDTH - 14, 10, HEIGHT - 36
 _LABEL_ROOM = 52
 

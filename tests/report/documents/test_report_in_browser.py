@@ -127,7 +127,7 @@ def test_the_first_screen_of_a_laptop_holds_all_that_counts(
     make_transformer: Callable[..., onnx.ModelProto],
 ) -> None:
     proto, plan = make_judged(make_transformer(12))
-    show(build_report("m", plan, read_graph(load_model(proto)), times=full.over_time))
+    show(build_report("m", plan, read_graph(load_model(proto)), times=full.over_time, front=full.front))
     bottom = browser.evaluate(
         "Math.max(...[...document.querySelectorAll('header, .cell, .side svg')]"
         ".map(element => element.getBoundingClientRect().bottom))"
