@@ -336,6 +336,15 @@ class LayerAttribution:
     effects: Mapping[str, Sensitivity]
     rest: Sensitivity
 
+    def share(self, effect: str) -> float | None:
+        """How much of the damage goes away without an effect; None where there is no damage."""
+        return self.effects[effect].mean / self.damage.mean if self.damage.mean > 0 else None
+
+    def is_shown(self, effect: str) -> bool:
+        """Whether an effect does anything, or does good, by its interval."""
+        interval = self.effects[effect].interval
+        return interval is not None and not interval[0] <= 0 <= interval[1]
+
 
 @dataclass(frozen=True)
 class Attribution:

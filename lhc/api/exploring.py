@@ -200,7 +200,7 @@ def attribute(
     metric: str = "kl",
     higher_is_better: bool | None = None,
     output: str | None = None,
-    hardware: HardwareSource = "lionheart",
+    hardware: HardwareSource | None = None,
     t_inference: float | None = None,
     confidence: float = CONFIDENCE,
     samples: int | None = None,
@@ -211,11 +211,20 @@ def attribute(
     progress: Progress = silent,
     execution: Execution = HERE,
 ) -> Attribution:
-    """Where the damage of every eligible layer comes from; arguments are those of `sensitivity`."""
+    """Where the damage of every eligible layer comes from; arguments are those of `sensitivity`.
+
+    Hardware and time are those of the annotations by default, where the model has any.
+    """
     check_confidence(confidence)
+    opened = open_model(model)
+    stored = read_plan(opened.model) if hardware is None else None
+    if hardware is None:
+        hardware = "lionheart" if stored is None else stored.hardware
+    if t_inference is None and stored is not None and stored.outcome is not None:
+        t_inference = stored.outcome.t_s
     with execution.start() as running:
         request = Request(
-            model,
+            opened,
             data,
             metric=metric,
             higher_is_better=higher_is_better,

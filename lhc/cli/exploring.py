@@ -200,6 +200,8 @@ def robustness(
     own = has_annotations(opened.model) and not all_analog and hardware is None
     if report is not None:
         check_report(report, force, own)
+    if not (all_analog or has_annotations(opened.model)):
+        raise UsageError(f"{model}: carries no placement; 'lhc partition' makes one, --all-analog takes every layer")
     with reporter(quiet) as progress:
         found = run(
             opened,
@@ -232,7 +234,7 @@ def attribute(
     higher_is_better: Direction = None,
     scored_output: ScoredOutput = None,
     confidence: Confidence = 0.9,
-    hardware: HardwareOption = "lionheart",
+    hardware: RunHardware = None,
     t_inference: TInference = None,
     samples: Samples = None,
     draws: Draws = 10,
@@ -264,7 +266,7 @@ def attribute(
     how = execution(jobs, scheduler, work_dir, fresh, memory, timeout)
     opened = open_model(model)
     plan = read_plan(opened.model)
-    own = plan is not None and plan.hardware == Hardware.load(hardware)
+    own = plan is not None and (hardware is None or plan.hardware == Hardware.load(hardware))
     if report is not None:
         check_report(report, force, own)
     with reporter(quiet) as progress:
@@ -285,7 +287,6 @@ def attribute(
             progress=progress,
             execution=how,
         )
-    footer = f"{found.draws} draws, {found.samples} samples, {found.t_s:g} s after programming, seed {found.seed}"
-    emit(fronts.attribution_document(found), fronts.attribution_table(found), footer, form)
+    emit(fronts.attribution_document(found), fronts.attribution_table(found), fronts.attribution_footer(found), form)
     if own:
         report_measured(opened, Path(opened.model.label).name, how.work_dir, report, attribution=found)

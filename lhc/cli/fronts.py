@@ -10,7 +10,8 @@ from pydantic import TypeAdapter
 
 from lhc.cli.output import emit
 from lhc.errors import UsageError
-from lhc.results import Attribution, Front, FrontPoint, Robustness
+from lhc.report.wording import EFFECTS, duration, effect_share
+from lhc.results import Attribution, Evaluation, Front, FrontPoint, Robustness
 from lhc.store import fingerprint
 from lhc.store.fronts import Answer, StoredFront, answer, read_fronts, store_front
 from lhc.tables import Table
@@ -18,6 +19,7 @@ from lhc.tables import Table
 __all__ = [
     "answer_budget",
     "attribution_document",
+    "attribution_footer",
     "attribution_table",
     "front_document",
     "front_footer",
@@ -151,22 +153,23 @@ def robustness_table(found: Robustness) -> Table:
     rows = []
     for at in found.times:
         gain = "-" if at.gain is None or at.gain_range is None else f"{at.gain:.3f} ({at.gain_range[1]:.3f})"
-        e = at.evaluation
-        rows.append([f"t = {e.t_s:g} s", _value(e.mean, e.percent), _interval(e.drop_interval, e.percent), gain])
+        rows.append([f"after {duration(at.evaluation.t_s)}", *_drop_cells(at.evaluation, found), gain])
     for scale in found.scales:
-        e = scale.evaluation
         within = "within the budget" if scale.within else "not shown to be within"
-        rows.append(
-            [
-                f"noise x {scale.scale:.3g}, {within}",
-                _value(e.mean, e.percent),
-                _interval(e.drop_interval, e.percent),
-                "-",
-            ]
-        )
-    return Table(
-        ["condition", "value", "drop, interval over chips", "compensation gain, mean (greatest)"], rows, right=(1,)
-    )
+        rows.append([f"noise x {scale.scale:.3g}, {within}", *_drop_cells(scale.evaluation, found), "-"])
+    interval = f"{100 * found.chips.confidence:.0f} % interval over chips"
+    headers = ["condition", found.chips.metric, "mean drop", interval, "compensation gain, mean (greatest)"]
+    return Table(headers, rows, right=(1, 2))
+
+
+def _drop_cells(found: Evaluation, whole: Robustness) -> list[str]:
+    """Value, mean drop and its interval."""
+    percent = _drop_in_percent(whole)
+    return [_value(found.mean, found.percent), _value(found.drop, percent), _interval(found.drop_interval, percent)]
+
+
+def _drop_in_percent(found: Robustness) -> bool:
+    return found.chips.percent or found.drop_type == "relative"
 
 
 def _interval(bounds: tuple[float, float] | None, percent: bool) -> str:
@@ -175,14 +178,18 @@ def _interval(bounds: tuple[float, float] | None, percent: bool) -> str:
 
 def robustness_footer(found: Robustness) -> str:
     """The margin in a sentence, and the spread over chips."""
-    chips = found.chips
+    chips, percent = found.chips, _drop_in_percent(found)
     drops = sorted(chips.drops)
-    spread = f"drops from {_value(drops[0], chips.percent)} to {_value(drops[-1], chips.percent)}"
-    within = f"{round(found.chips_within * chips.draws)} of {chips.draws} chips are within the budget, {spread}"
+    spread = f"drops from {_value(drops[0], percent)} to {_value(drops[-1], percent)}"
+    budget = f"the budget of {_value(found.max_drop, percent)}"
     fails = "" if found.fails_at is None else f"; not shown at {found.fails_at:.3g}"
+    held = f"{budget} is held up to {found.margin:.3g} times the noise"
+    margin = held if found.margin else f"none, {budget} is not shown to be held"
     return (
         f"digital {chips.metric} {_value(chips.baseline, chips.percent)}; {chips.samples} samples, seed {chips.seed}\n"
-        f"{within}\nmargin: the budget of {found.max_drop:g} is held up to {found.margin:.3g} times the noise{fails}"
+        f"{round(found.chips_within * chips.draws)} of {chips.draws} chips are within the budget"
+        f" {duration(chips.t_s)} after programming, {spread}\n"
+        f"margin: {margin}{fails}"
     )
 
 
@@ -192,11 +199,20 @@ def attribution_document(found: Attribution) -> Document:
 
 
 def attribution_table(found: Attribution) -> Table:
-    """One row a layer: damage, and how much of it goes away with each effect."""
+    """One row a layer: damage, and what share of it goes away with each effect."""
     effects = list(next(iter(found.layers.values())).effects) if found.layers else []
     rows = [
-        [name, f"{one.damage.mean:.3g}", *(f"{one.effects[e].mean:.2g}" for e in effects), f"{one.rest.mean:.2g}"]
+        [name, f"{one.damage.mean:.3g}", *(effect_share(one, effect) for effect in effects), f"{one.rest.mean:.2g}"]
         for name, one in found.layers.items()
     ]
-    headers = ["layer", found.metric, *effects, "without all"]
+    headers = ["layer", found.metric, *(EFFECTS.get(effect, effect) for effect in effects), "without all"]
     return Table(headers, rows, right=range(1, len(headers)))
+
+
+def attribution_footer(found: Attribution) -> str:
+    """What the columns mean, and what they rest on."""
+    return (
+        f"{found.metric}: damage of the layer alone on tiles; then how much of it goes away without one effect,\n"
+        f"in brackets where the {100 * found.confidence:.0f} % interval holds 0; without all: what mapping alone does\n"
+        f"{found.draws} draws, {found.samples} samples, {duration(found.t_s)} after programming, seed {found.seed}"
+    )

@@ -19,8 +19,8 @@ from lhc.report.content import (
 from lhc.report.document import Costs, Report
 from lhc.report.figures import noise_chart, training_chart
 from lhc.report.statements import other_samples, samples_of_front, times_of_digital
-from lhc.report.wording import amount, drop_text, drop_value, duration, metric_value
-from lhc.results import AtTime, Attribution, Evaluation, Front, FrontPoint, Infeasibility, Robustness
+from lhc.report.wording import EFFECTS, amount, drop_text, drop_value, duration, effect_share, metric_value
+from lhc.results import AtTime, Attribution, Evaluation, Front, FrontPoint, Infeasibility, LayerAttribution, Robustness
 
 __all__ = ["sections"]
 
@@ -205,23 +205,31 @@ def _costs(report: Report, costs: Costs) -> Section:
 
 def _attribution(found: Attribution) -> Section:
     effects = list(dict.fromkeys(effect for layer in found.layers.values() for effect in layer.effects))
-    columns = (("Layer", False), ("All effects", True), *((name, True) for name in effects), ("None of them", True))
-    rows = []
-    for name, layer in found.layers.items():
-        parts = (layer.effects.get(effect) for effect in effects)
-        rows.append(
-            (
-                as_text(name),
-                as_number(layer.damage.mean, f"{layer.damage.mean:.3g}"),
-                *(as_number(None) if s is None else as_number(s.mean, f"{s.mean:.3g}") for s in parts),
-                as_number(layer.rest.mean, f"{layer.rest.mean:.3g}"),
-            )
+    names = [(EFFECTS.get(effect, effect), True) for effect in effects]
+    columns = (("Layer", False), (f"Damage ({found.metric})", True), *names, ("without all", True))
+    rows = tuple(
+        (
+            as_text(name),
+            as_number(layer.damage.mean, f"{layer.damage.mean:.3g}"),
+            *(_effect(layer, effect) for effect in effects),
+            as_number(layer.rest.mean, f"{layer.rest.mean:.2g}"),
         )
-    caption = (
-        f"Damage ({found.metric}) of each analog layer alone, and how much less there is without one effect; effects"
-        f" need not add up. {found.draws} chips, {found.samples} samples, {duration(found.t_s)} after programming."
+        for name, layer in found.layers.items()
     )
-    return Section("attribution", "Where the damage comes from", tables=(Table(caption, columns, tuple(rows)),))
+    text = (
+        "Each layer is analog alone, then with one effect of the tiles switched off: how much of the damage goes away."
+        " Effects interact, so shares need not add up; in brackets where the interval holds 0. What is left without"
+        " all of them is what mapping onto tiles alone does."
+    )
+    caption = f"{found.draws} chips, {found.samples} samples, {duration(found.t_s)} after programming."
+    return Section("attribution", "Where the damage comes from", (text,), tables=(Table(caption, columns, rows),))
+
+
+def _effect(layer: LayerAttribution, effect: str) -> Value:
+    if effect not in layer.effects:
+        return as_number(None)
+    share = layer.share(effect)
+    return as_number(layer.effects[effect].mean if share is None else share, effect_share(layer, effect))
 
 
 def _training(outcome: Outcome, trained: Retrained) -> Section:

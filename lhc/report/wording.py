@@ -5,14 +5,17 @@ from collections import Counter
 from collections.abc import Sequence
 
 from lhc.plan import LayerPlan, Outcome, Reason
+from lhc.results import LayerAttribution
 
 __all__ = [
+    "EFFECTS",
     "REASONS",
     "amount",
     "count",
     "drop_text",
     "drop_value",
     "duration",
+    "effect_share",
     "fixed",
     "interval_text",
     "metric_value",
@@ -34,6 +37,16 @@ REASONS: dict[Reason, str] = {
     "tiles": "no tiles left",
 }
 """What a reason means, in a few words."""
+
+EFFECTS = {
+    "dac": "DAC",
+    "adc": "ADC",
+    "programming": "programming noise",
+    "drift": "drift",
+    "read": "read noise",
+    "output": "output noise",
+}
+"""Names of the effects that damage is attributed to."""
 
 _UNITS = ((365 * 86400, "year"), (30 * 86400, "month"), (86400, "day"), (3600, "hour"), (60, "minute"))
 _PREFIXES = {-15: "f", -12: "p", -9: "n", -6: "µ", -3: "m", 0: "", 3: "k", 6: "M", 9: "G", 12: "T"}
@@ -143,3 +156,13 @@ def reasons(layers: Sequence[LayerPlan]) -> str:
     """Why layers are where they are, with numbers where there are several reasons, most frequent first."""
     found = Counter(REASONS[layer.reason] for layer in layers).most_common()
     return ", ".join(text if len(found) == 1 else f"{number} {text}" for text, number in found)
+
+
+def effect_share(layer: LayerAttribution, effect: str) -> str:
+    """How much of a layer's damage goes away without an effect; in brackets where it may be none.
+
+    Absolute where the layer does no damage: a share of it means nothing.
+    """
+    share = layer.share(effect)
+    text = f"{layer.effects[effect].mean:.2g}" if share is None else f"{100 * share:.0f} %".replace("-0 %", "0 %")
+    return text if layer.is_shown(effect) else f"({text})"

@@ -218,3 +218,18 @@ def test_what_explores_adds_to_the_report(placed: Path, model_file: Path, data_f
     assert "was not measured" not in page
     refused = run("robustness", model_file, *options, "--report", model_file.with_name("x.html"), code=2)
     assert "--report is about the placement" in refused.stderr
+
+
+def test_robustness_needs_a_placement(model_file: Path, data_file: Path) -> None:
+    refused = run("robustness", model_file, "--data", data_file, code=2)
+    assert "carries no placement; 'lhc partition' makes one, --all-analog takes every layer" in refused.stderr
+
+
+def test_attribute_takes_the_machine_of_the_annotations(model_file: Path, data_file: Path, work: Path) -> None:
+    options = ("--data", data_file, "--draws", 2, "--work-dir", work, "--quiet")
+    run("partition", model_file, *options, "--hardware", "ideal")
+    placed = model_file.with_suffix(".lhc.onnx")
+    layers = json.loads(run("attribute", placed, *options, "--json").stdout)["layers"]
+    assert [layer["effects"] for layer in layers.values()] == [{}, {}, {}], "an ideal machine has no effects"
+    layers = json.loads(run("attribute", placed, *options, "--hardware", "lionheart", "--json").stdout)["layers"]
+    assert all("programming" in layer["effects"] for layer in layers.values())

@@ -1,0 +1,85 @@
+"""What `robustness` and `attribute` print, on made-up results."""
+
+from dataclasses import replace
+
+import pytest
+
+from lhc.cli.fronts import attribution_footer, attribution_table, robustness_footer, robustness_table
+from lhc.plan import Sensitivity
+from lhc.results import AtScale, AtTime, Attribution, Evaluation, LayerAttribution, Robustness
+
+
+def evaluated(drop: float, percent: bool = True, t_s: float = 86400.0) -> Evaluation:
+    return Evaluation(
+        metric="accuracy" if percent else "mse",
+        percent=percent,
+        baseline=0.9,
+        values=(0.9 - drop,) * 2,
+        mean=0.9 - drop,
+        std=0.0,
+        interval=None,
+        drop=drop,
+        drop_interval=(drop - 0.005, drop + 0.005),
+        sample_interval=None,
+        drops=(drop - 0.003, drop + 0.003),
+        samples=100,
+        seed=0,
+        t_s=t_s,
+        confidence=0.95,
+    )
+
+
+def robust(percent: bool = True, margin: float = 1.5) -> Robustness:
+    month = AtTime(evaluated(0.012, percent, 30 * 86400), 1.1, (1.0, 1.25))
+    scales = (AtScale(1.0, evaluated(0.01, percent), margin >= 1), AtScale(1.75, evaluated(0.04, percent), False))
+    return Robustness(0.02, "absolute", (month,), evaluated(0.01, percent), 0.5, scales, margin, 1.75)
+
+
+def test_robustness_tells_times_drops_and_their_intervals() -> None:
+    lines = robustness_table(robust()).render("table").splitlines()
+    assert lines[0].split("  ")[0] == "condition"
+    for title in ("accuracy", "mean drop", "95 % interval over chips"):
+        assert title in lines[0]
+    assert " ".join(lines[2].split()) == "after 1 month 88.80 % 1.20 % 0.70 % to 1.70 % 1.100 (1.250)"
+    assert lines[3].startswith("noise x 1, within the budget ")
+    assert lines[4].startswith("noise x 1.75, not shown to be within ")
+
+
+def test_the_margin_says_its_budget_and_the_time_of_the_chips() -> None:
+    assert robustness_footer(robust()).splitlines() == [
+        "digital accuracy 90.00 %; 100 samples, seed 0",
+        "1 of 2 chips are within the budget 1 day after programming, drops from 0.70 % to 1.30 %",
+        "margin: the budget of 2.00 % is held up to 1.5 times the noise; not shown at 1.75",
+    ]
+    assert robustness_footer(robust(percent=False)).splitlines()[2].startswith("margin: the budget of 0.02 is held")
+    relative = replace(robust(percent=False), drop_type="relative")
+    assert "the budget of 2.00 % is held" in robustness_footer(relative)
+
+
+def test_no_margin_is_not_zero_times_the_noise() -> None:
+    last = robustness_footer(robust(margin=0.0)).splitlines()[2]
+    assert last == "margin: none, the budget of 2.00 % is not shown to be held; not shown at 1.75"
+
+
+def damage(mean: float, half: float = 0.0) -> Sensitivity:
+    return Sensitivity(metric="kl", mean=mean, std=0.0, interval=(mean - half, mean + half), draws=4)
+
+
+def attributed(whole: float) -> Attribution:
+    effects = {"adc": damage(0.0005, 0.001), "programming": damage(0.008, 0.001)}
+    layer = LayerAttribution(damage(whole), effects, damage(1e-15))
+    return Attribution("kl", {"conv1": layer}, 100, 4, 0, 3600.0, 0.95)
+
+
+@pytest.mark.parametrize(
+    ("whole", "cells"),
+    [(0.02, ["(2 %)", "40 %"]), (0.0, ["(0.0005)", "0.008"])],
+    ids=["shares", "no damage to share"],
+)
+def test_effects_are_shares_of_the_damage(whole: float, cells: list[str]) -> None:
+    table = attribution_table(attributed(whole))
+    assert table.headers == ["layer", "kl", "ADC", "programming noise", "without all"]
+    assert table.rows == [["conv1", f"{whole:.3g}", *cells, "1e-15"]]
+    footer = attribution_footer(attributed(whole))
+    assert "in brackets where the 95 % interval holds 0" in footer
+    assert footer.endswith("4 draws, 100 samples, 1 hour after programming, seed 0")
