@@ -1,4 +1,4 @@
-"""From ONNX operators to matrices: rows, columns, groups, positions, weights and ties."""
+"""From ONNX operators to layers: rows, columns, groups, positions, and what is a product at all."""
 
 import math
 from dataclasses import dataclass, field
@@ -7,49 +7,13 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from onnx import helper, numpy_helper, parser
 from onnx.reference import ReferenceEvaluator
 
-from lhc.errors import ModelError, UsageError
-from lhc.graph import Layer, LayerGraph, MatrixShape, WeightRef
+from lhc.graph import MatrixShape, WeightRef
 from lhc.model import OnnxModel
 from lhc.onnx_io import load_model, read_graph
-from lhc.onnx_io.graphs import weight_matrix
-
-RNG = np.random.default_rng(20250817)
-Shape = tuple[int | str | None, ...]
-
-
-def numbers(*shape: int) -> np.ndarray:
-    return RNG.normal(size=shape).astype(np.float32)
-
-
-def model_of(
-    nodes: list[onnx.NodeProto],
-    inputs: dict[str, Shape],
-    constants: dict[str, np.ndarray],
-    outputs: tuple[str, ...] = ("y",),
-) -> OnnxModel:
-    """A float model, with the output shapes that inference finds."""
-    graph = helper.make_graph(
-        nodes,
-        "net",
-        [helper.make_tensor_value_info(name, 1, shape) for name, shape in inputs.items()],
-        [helper.make_tensor_value_info(name, 1, None) for name in outputs],
-        [numpy_helper.from_array(value, name) for name, value in constants.items()],
-    )
-    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    for value, found in zip(graph.output, onnx.shape_inference.infer_shapes(proto).graph.output, strict=True):
-        value.CopyFrom(found)
-    proto.graph.CopyFrom(graph)
-    return load_model(proto, "net")
-
-
-def only_layer(graph: LayerGraph) -> Layer:
-    (layer,) = graph.candidates
-    return layer
+from tests.onnx_io.built_models import Shape, model_of, numbers, only_layer, product_node
 
 
 @dataclass(frozen=True)
@@ -231,115 +195,6 @@ def test_products_of_another_domain_are_no_candidates() -> None:
     assert graph["layer"].op_type == "com.example::MatMul"
 
 
-SEQUENCE = """
-<ir_version: 8, opset_import: ["" : 17]>
-net (float[batch, tokens, 4] x) => (float[batch, tokens, 3] y)
-<float[4, 3] w = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12}> {
-  [proj] y = MatMul(x, w)
-}
-"""
-
-
-def test_a_symbolic_dimension_in_the_way_is_named() -> None:
-    with pytest.raises(ModelError, match=r"net: MACs of MatMul 'proj'.*tokens of input 'x'.*--shape"):
-        read_graph(load_model(parser.parse_model(SEQUENCE), "net"))
-
-
-def test_an_unknown_dimension_in_the_way_is_named_too() -> None:
-    node = helper.make_node("MatMul", ["x", "w"], ["y"], name="proj")
-    with pytest.raises(ModelError, match=r"\? of input 'x'"):
-        read_graph(model_of([node], {"x": (1, None, 4)}, {"w": numbers(4, 3)}))
-
-
-def test_a_given_shape_fixes_it() -> None:
-    model = load_model(parser.parse_model(SEQUENCE))
-    assert only_layer(read_graph(model, {"x": (1, 9, 4)})).matrix == MatrixShape(4, 3, 1, 9)
-    assert only_layer(read_graph(model, {"x": (6, 9, 4)})).matrix == MatrixShape(4, 3, 1, 9)
-
-
-def test_running_needs_no_sizes() -> None:
-    graph = read_graph(load_model(parser.parse_model(SEQUENCE)), sizes=False)
-    assert only_layer(graph).matrix is None
-    assert only_layer(graph).weight is not None
-
-
-def test_a_symbolic_dimension_that_no_product_depends_on_is_no_error() -> None:
-    nodes = [
-        helper.make_node("ReduceMean", ["x"], ["m"], axes=[1], keepdims=0, name="mean"),
-        helper.make_node("MatMul", ["m", "w"], ["y"], name="proj"),
-    ]
-    graph = read_graph(model_of(nodes, {"x": ("batch", "tokens", 4)}, {"w": numbers(4, 3)}))
-    assert only_layer(graph).matrix == MatrixShape(4, 3, 1, 1)
-
-
-def test_one_given_shape_tells_what_the_symbols_of_other_inputs_are() -> None:
-    nodes = [
-        helper.make_node("Add", ["a", "b"], ["s"], name="add"),
-        helper.make_node("MatMul", ["b", "w"], ["h"], name="proj"),
-        helper.make_node("Add", ["s", "s"], ["y"], name="sum"),
-    ]
-    shape: Shape = ("batch", "tokens", 4)
-    # The input that is read first is not the one that is given.
-    model = model_of(nodes, {"b": shape, "a": shape}, {"w": numbers(4, 3)}, ("y", "h"))
-    assert only_layer(read_graph(model, {"a": (2, 9, 4)})).matrix == MatrixShape(4, 3, 1, 9)
-
-
-@pytest.mark.parametrize(
-    ("shapes", "message"),
-    [
-        ({"z": (1, 9, 4)}, "--shape names no input: z; inputs are x"),
-        ({"x": (1, 9, 5)}, r"--shape x=1,9,5 does not fit the model's x: \('batch', 'tokens', 4\)"),
-        ({"x": (9, 4)}, "--shape x=9,4 does not fit"),
-    ],
-)
-def test_given_shapes_that_contradict_the_model_are_refused(shapes: dict[str, tuple[int, ...]], message: str) -> None:
-    with pytest.raises(UsageError, match=message):
-        read_graph(load_model(parser.parse_model(SEQUENCE)), shapes)
-
-
-def test_stored_shapes_of_another_batch_do_not_matter() -> None:
-    proto = parser.parse_model(SEQUENCE.replace("tokens", "8"))
-    proto.graph.output[0].CopyFrom(helper.make_tensor_value_info("y", 1, ["batch", "batch*8", 3]))
-    assert only_layer(read_graph(load_model(proto))).matrix == MatrixShape(4, 3, 1, 8)
-
-
-STORED = """
-<ir_version: 8, opset_import: ["" : 17, "com.example" : 1]>
-net (float[batch, tokens, 4] x) => (float[batch, tokens, 3] y)
-<float[batch, tokens, 4] h, float[4, 3] w = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12}> {
-  h = com.example.Twist(x)
-  [proj] y = MatMul(h, w)
-}
-"""
-
-
-def test_symbols_of_stored_shapes_stand_for_what_the_inputs_say() -> None:
-    # Nothing is known of Twist but the shape that is stored for its output.
-    model = load_model(parser.parse_model(STORED))
-    assert [value.name for value in model.proto.graph.value_info] == ["h"]
-    assert only_layer(read_graph(model, {"x": (2, 9, 4)})).matrix == MatrixShape(4, 3, 1, 9)
-    with pytest.raises(ModelError, match="tokens of input 'x'"):
-        read_graph(model)
-
-
-RESHAPED = """
-<ir_version: 8, opset_import: ["" : 17]>
-net (float[1, 24] x, int64[3] sizes) => (float[a, b, c] y) <float[4, 3] w = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12}> {
-  [shape] h = Reshape(x, sizes)
-  [proj] y = MatMul(h, w)
-}
-"""
-
-
-def test_what_inference_cannot_find_is_left_to_be_observed() -> None:
-    model = load_model(parser.parse_model(RESHAPED))
-    assert [layer.name for layer in read_graph(model).unresolved] == ["proj"]
-    observed = {"x": (1, 24), "sizes": (3,), "h": (1, 6, 4), "y": (1, 6, 3)}
-    graph = read_graph(model, observed=observed)
-    assert graph.unresolved == ()
-    assert only_layer(graph).matrix == MatrixShape(4, 3, 1, 6)
-
-
 BRANCHES = """
 <ir_version: 8, opset_import: ["" : 17]>
 net (bool c, float[N, 4] x) => (float[N, 4] y) <float[4] bias = {1, 2, 3, 4}> {
@@ -385,112 +240,11 @@ def test_inputs_that_are_initializers_and_missing_operands_are_left_out() -> Non
     assert graph["clip"].inputs == ("x", "high")
 
 
-def tile_sets(nodes: list[onnx.NodeProto], constants: dict[str, np.ndarray]) -> dict[str, str]:
-    names = tuple(node.output[0] for node in nodes)
-    graph = read_graph(model_of(nodes, {"x": (1, 4), "image": (1, 4, 1, 1)}, constants, names), sizes=False)
-    return {layer.name: layer.weight.tile_set for layer in graph.candidates if layer.weight is not None}
-
-
-def product(name: str, op: str, *operands: str, **attributes: int) -> onnx.NodeProto:
-    return helper.make_node(op, list(operands), [f"{name}.out"], name=name, **attributes)  # type: ignore[arg-type]
-
-
-def test_equal_weights_are_found_by_content_and_orientation() -> None:
-    w = numbers(4, 4)
-    constants = {
-        "w": w,
-        "copy": w.copy(),
-        "turned": np.ascontiguousarray(w.T),
-        "wide": w.astype(np.float64),
-        "kernel": np.ascontiguousarray(w.T).reshape(4, 4, 1, 1),
-        "near": np.nextafter(w, np.float32(np.inf)),
-    }
-    nodes = [
-        product("a", "MatMul", "x", "w"),
-        product("same name", "MatMul", "x", "w"),
-        product("same content", "Gemm", "x", "copy"),
-        product("turned twice", "Gemm", "x", "turned", transB=1),
-        product("as a kernel", "Conv", "image", "kernel"),
-        product("turned", "MatMul", "x", "turned"),
-        product("turned by Gemm", "Gemm", "x", "w", transB=1),
-        product("near", "MatMul", "x", "near"),
-    ]
-    found = tile_sets(nodes, constants)
-    tied = {name for name, tile_set in found.items() if tile_set == found["a"]}
-    assert tied == {"a", "same name", "same content", "turned twice", "as a kernel"}
-    assert found["turned"] == found["turned by Gemm"] != found["near"]
-
-
-def test_a_weight_on_the_other_side_is_another_orientation() -> None:
-    w = numbers(4, 4)
-    nodes = [
-        product("right", "MatMul", "x", "w"),
-        product("left", "MatMul", "w", "column"),
-        product("left of the transposed", "MatMul", "turned", "column"),
-    ]
-    names = tuple(node.output[0] for node in nodes)
-    model = model_of(nodes, {"x": (1, 4), "column": (4, 1)}, {"w": w, "turned": np.ascontiguousarray(w.T)}, names)
-    graph = read_graph(model, sizes=False)
-    assert graph.tied(["right", "left", "left of the transposed"]) == (("right", "left of the transposed"), ("left",))
-
-
-def test_other_groups_or_shapes_are_other_devices() -> None:
-    w = numbers(4, 2, 1, 1)
-    nodes = [
-        product("grouped", "Conv", "image", "w", group=2),
-        product("flat", "Conv", "half", "w"),
-        product("long", "MatMul", "half", "w2"),
-    ]
-    names = tuple(node.output[0] for node in nodes)
-    inputs: dict[str, Shape] = {"image": (1, 4, 1, 1), "half": (1, 2, 1, 1)}
-    model = model_of(nodes, inputs, {"w": w, "w2": w.reshape(1, 8)}, names)
-    graph = read_graph(model, sizes=False)
-    assert len(graph.tied(["grouped", "flat", "long"])) == 3
-
-
-@given(
-    st.sampled_from(["Gemm", "MatMul"]),
-    st.booleans(),
-    st.booleans(),
-    st.integers(1, 4),
-    st.integers(1, 4),
-)
-def test_weight_matrix_times_input_is_the_product(op: str, left: bool, transposed: bool, rows: int, cols: int) -> None:
-    transposed = transposed and op == "Gemm"
-    generator = np.random.default_rng(rows * 10 + cols)
-    matrix, x = generator.normal(size=(cols, rows)), generator.normal(size=rows)
-    # What the operator multiplies by: (outputs, inputs) on the left, (inputs, outputs) on the right.
-    operand = matrix if left else matrix.T
-    stored = operand.T if transposed else operand
-    node = helper.make_node(op, ["a", "b"], ["y"])
-    if transposed:
-        node.attribute.append(helper.make_attribute("transA" if left else "transB", 1))
-    found = weight_matrix(node, 0 if left else 1, stored)
-    np.testing.assert_array_equal(found, matrix)
-    np.testing.assert_allclose(found @ x, operand @ x if left else x @ operand, rtol=1e-12, atol=1e-12)
-
-
-def test_weight_matrix_of_a_conv_has_the_groups_one_below_the_other() -> None:
-    w = numbers(6, 2, 3, 3)
-    found = weight_matrix(helper.make_node("Conv", ["x", "w"], ["y"], group=2), 1, w)
-    assert found.shape == (6, 18)
-    np.testing.assert_array_equal(found[4], w[4].ravel())
-
-
-def test_weights_whose_bytes_do_not_fit_are_refused() -> None:
-    proto = onnx.ModelProto()
-    proto.CopyFrom(model_of([helper.make_node("MatMul", ["x", "w"], ["y"])], {"x": (1, 4)}, {"w": numbers(4, 3)}).proto)
-    proto.graph.initializer[0].raw_data = b"\0" * 8
-    # onnx.checker looks at sizes in some versions only; then reading the weights finds it.
-    with pytest.raises(ModelError, match="w"):
-        read_graph(load_model(proto))
-
-
 def test_facts_of_the_whole_graph_are_in_file_order() -> None:
     nodes = [
-        product("conv", "Conv", "image", "k", "bias"),
+        product_node("conv", "Conv", "image", "k", "bias"),
         helper.make_node("Flatten", ["conv.out"], ["flat"], name="flatten"),
-        product("fc", "Gemm", "flat", "w"),
+        product_node("fc", "Gemm", "flat", "w"),
     ]
     constants = {"k": numbers(8, 4, 1, 1), "bias": numbers(8), "w": numbers(8, 3)}
     graph = read_graph(model_of(nodes, {"image": ("N", 4, 1, 1)}, constants, ("fc.out",)))
@@ -500,20 +254,3 @@ def test_facts_of_the_whole_graph_are_in_file_order() -> None:
     assert graph.outputs == ("fc.out",)
     assert isinstance(graph["conv"].weight, WeightRef)
     assert sum(layer.matrix.macs for layer in graph.candidates if layer.matrix) == math.prod((8, 4)) + 24
-
-
-def test_minus_one_is_a_size_that_is_not_known() -> None:
-    """As some exporters write it."""
-    proto = parser.parse_model(
-        '<ir_version: 8, opset_import: ["": 17]> g (float[N, 2, H, W] x) => (float[N, 3, H, W] y) { y = Conv (x, w) }'
-    )
-    proto.graph.initializer.append(numpy_helper.from_array(np.ones((3, 2, 1, 1), np.float32), "w"))
-    for dim in (*proto.graph.input[0].type.tensor_type.shape.dim, *proto.graph.output[0].type.tensor_type.shape.dim):
-        if dim.dim_param:
-            dim.dim_value = -1
-    model = load_model(proto)
-    with pytest.raises(ModelError, match=r"symbolic dimensions.*--shape x=1,2,64,64"):
-        read_graph(model)
-    graph = read_graph(model, {"x": (1, 2, 4, 5)})
-    assert graph.candidates[0].matrix is not None
-    assert graph.candidates[0].matrix.macs == 6 * 20

@@ -1,9 +1,7 @@
-"""Search strategies with a judge whose damages are known and add up."""
+"""What every strategy keeps to: tiles, ties, groups, what the user fixed; and rules that ask no judge."""
 
-import itertools
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import pytest
 from hypothesis import given
@@ -11,14 +9,11 @@ from hypothesis import strategies as st
 
 from lhc.errors import UsageError
 from lhc.graph import Layer, LayerGraph, MatrixShape, WeightRef
-from lhc.hardware import Hardware, Tiles
+from lhc.hardware import Hardware
 from lhc.passes import (
     STRATEGIES,
-    Curvature,
     Goal,
-    PassResult,
     Qualify,
-    SearchOptions,
     Select,
     Strategy,
     check_goal,
@@ -28,239 +23,18 @@ from lhc.passes import (
     wanted_together,
 )
 from lhc.passes.strategies import AllAnalog, AllDigital, FirstLast, LionHeart, SensitivityOrder
-from lhc.plan import Plan, Sensitivity
-from lhc.results import Evaluation, Verdict
-
-
-@dataclass(frozen=True)
-class Product:
-    """A layer of a fake network: its costs, the damage it does, and whose weights it holds."""
-
-    name: str
-    damage: float = 1.0
-    macs: int = 1
-    tiles: int = 1
-    weights: str = ""
-
-
-@dataclass
-class FakeJudge:
-    """Accepts while damages add up to no more than a budget; remembers what it was asked."""
-
-    damages: Mapping[str, float]
-    budget: float
-    asked: list[frozenset[str]] = field(default_factory=list)
-
-    def holds(self, placement: frozenset[str]) -> bool:
-        return math.fsum(self.damages[name] for name in placement) <= self.budget
-
-    def within(self, placement: frozenset[str]) -> Verdict:
-        self.asked.append(placement)
-        evaluation = Evaluation("kl", False, 0, (0,), 0, 0, None, 0, None, None, (0,), 1, 0, 0, 0.9)
-        return Verdict("accepted" if self.holds(placement) else "rejected", evaluation)
-
-
-TILE = 100
-
-
-def network(products: Sequence[Product], tiles: int | None = None) -> tuple[LayerGraph, Plan]:
-    """A chain of products, qualified, with their damages as sensitivities."""
-    layers, tensor = [], "x"
-    for p in products:
-        # `tiles` tiles high, and as many positions as the MACs need.
-        rows = p.tiles * TILE
-        assert p.macs % rows == 0
-        weight = WeightRef(f"{p.name}.w", 1, (rows, 1), "float32", p.weights or p.name)
-        matrix = MatrixShape(rows, 1, 1, p.macs // rows)
-        layers.append(Layer(p.name, "MatMul", (tensor, f"{p.name}.w"), (f"{p.name}.out",), weight, matrix))
-        tensor = f"{p.name}.out"
-    graph = LayerGraph(layers, ["x"], [tensor])
-    hardware = Hardware(name="fake", tiles=Tiles(rows=TILE, cols=TILE, count=tiles))
-    plan = Qualify().run(graph, initial_plan(graph, hardware, "source", "0")).plan
-    figures = {p.name: Sensitivity(metric="kl", mean=p.damage, std=0, interval=None) for p in products}
-    return graph, plan.with_sensitivities(figures)
-
-
-def equal_layers(*damages: float, tiles: int = 1) -> list[Product]:
-    return [Product(f"l{i}", damage, TILE * tiles, tiles) for i, damage in enumerate(damages)]
-
-
-def judge_of(products: Sequence[Product], budget: float) -> FakeJudge:
-    return FakeJudge({p.name: p.damage for p in products}, budget)
-
-
-def flat(products: Sequence[Product], **options: object) -> SearchOptions:
-    """Options with a curvature for every layer, so that every strategy can run: all alike."""
-    curvatures = {p.name: Curvature(1.0, 0.5) for p in products}
-    return SearchOptions(curvatures=curvatures, **options)  # type: ignore[arg-type]
-
-
-def reasons(result: PassResult) -> dict[str, str]:
-    return {layer.name: layer.reason for layer in result.plan.layers}
-
-
-def check_fallbacks(result: PassResult, fixed: frozenset[str] = frozenset()) -> None:
-    """Each one is a smaller part of the one before, down to what the user fixed."""
-    path = [result.plan.analog, *result.fallbacks]
-    assert all(after < before for before, after in itertools.pairwise(path))
-    assert path[-1] == fixed
-
-
-few = st.lists(st.integers(0, 20), min_size=0, max_size=8)
-
-
-@given(few, st.integers(0, 80))
-def test_sensitivity_finds_the_best_set_of_equal_layers(damages: list[int], budget: int) -> None:
-    products = equal_layers(*damages)
-    graph, plan = network(products)
-    judge = judge_of(products, budget)
-    result = SensitivityOrder(judge).run(graph, plan)
-    # With equal MACs and damages that add up, the most layers are had by taking the least damage first.
-    subsets = [
-        frozenset(p.name for i, p in enumerate(products) if choice >> i & 1) for choice in range(2 ** len(products))
-    ]
-    best = max(len(subset) for subset in subsets if judge.holds(subset))
-    assert judge.holds(result.plan.analog)
-    assert len(result.plan.analog) == best
-    check_fallbacks(result)
-
-
-weighted = st.lists(st.tuples(st.integers(0, 20), st.integers(1, 5)), min_size=1, max_size=8)
-
-
-@given(weighted, st.integers(0, 60), st.integers(0, 8))
-def test_sensitivity_is_accepted_maximal_and_cheap(sizes: list[tuple[int, int]], budget: int, repairs: int) -> None:
-    products = [Product(f"l{i}", damage, TILE * macs) for i, (damage, macs) in enumerate(sizes)]
-    graph, plan = network(products)
-    judge = judge_of(products, budget)
-    result = SensitivityOrder(judge, repairs=repairs).run(graph, plan)
-    analog = result.plan.analog
-    assert judge.holds(analog)
-    assert not analog or analog in judge.asked
-    order = [p.name for p in sorted(products, key=lambda p: (p.damage / p.macs, p.name))]
-    prefixes = [frozenset(order[:n]) for n in range(len(order) + 1)]
-    longest = max((p for p in prefixes if judge.holds(p)), key=len)
-    assert longest <= analog
-    if repairs >= len(products):
-        assert not any(judge.holds(analog | {name}) for name in order if name not in analog)
-    assert len(judge.asked) <= 1 + math.ceil(math.log2(len(products))) + repairs
-    assert len(judge.asked) == len(set(judge.asked))
-    assert set(reasons(result).values()) <= {"budget", "sensitivity"}
-    check_fallbacks(result)
-
-
-def test_all_analog_is_judged_first_and_alone_where_it_holds() -> None:
-    products = equal_layers(1, 2, 3, 4)
-    graph, plan = network(products)
-    judge = judge_of(products, 10)
-    result = SensitivityOrder(judge).run(graph, plan)
-    assert judge.asked == [frozenset({"l0", "l1", "l2", "l3"})]
-    assert result.plan.analog == judge.asked[0]
-
-
-def test_bisection_and_repair_by_hand() -> None:
-    # Damage per MAC: a 1, b 2, c 3, d 4; c is large, so d fits where c does not.
-    products = [
-        Product("d", 4 * TILE, TILE),
-        Product("c", 30 * TILE, 10 * TILE),
-        Product("b", 2 * TILE, TILE),
-        Product("a", TILE, TILE),
-    ]
-    graph, plan = network(products)
-    judge = judge_of(products, 8 * TILE)
-    result = SensitivityOrder(judge).run(graph, plan)
-    assert judge.asked == [frozenset("abcd"), frozenset("ab"), frozenset("abc"), frozenset("abd")]
-    assert result.plan.analog == frozenset("abd")
-    assert result.fallbacks == (frozenset("ab"), frozenset("a"), frozenset())
-    assert reasons(result) == {"a": "budget", "b": "budget", "c": "sensitivity", "d": "budget"}
-    assert SensitivityOrder(judge, repairs=0).run(graph, plan).plan.analog == frozenset("ab")
-
-
-def test_repair_adds_up_to_so_many_layers() -> None:
-    products = [Product("big", 100, 100 * TILE), *[Product(f"s{i}", 2, TILE) for i in range(6)]]
-    graph, plan = network(products)
-    judge = judge_of(products, 7)
-    for repairs, expected in ((1, 1), (2, 2), (6, 3)):
-        found = SensitivityOrder(judge, repairs=repairs).run(graph, plan).plan.analog
-        assert found == {f"s{i}" for i in range(expected)}
-
-
-# ResNet20 for CIFAR (facts/lionheart.md 1.1): name, input channels x kernel, output channels, positions.
-STAGES = ((1, 16, 16, 1024), (2, 16, 32, 256), (3, 32, 64, 64))
-RESNET20_ORDER = (
-    "layer1.0.conv1",
-    "layer1.0.conv2",
-    "layer1.1.conv1",
-    "layer1.1.conv2",
-    "layer1.2.conv1",
-    "layer1.2.conv2",
-    "layer2.0.conv2",
-    "layer2.1.conv1",
-    "layer2.1.conv2",
-    "layer2.2.conv1",
-    "layer2.2.conv2",
-    "layer3.0.conv2",
-    "layer3.1.conv1",
-    "layer3.1.conv2",
-    "layer3.2.conv1",
-    "layer3.2.conv2",
-    "layer2.0.conv1",
-    "layer3.0.conv1",
-    "conv1",
-    "linear",
+from lhc.results import Verdict
+from tests.passes.known_damages import (
+    TILE,
+    FakeJudge,
+    Product,
+    check_fallbacks,
+    equal_layers,
+    flat,
+    judge_of,
+    network,
+    reasons,
 )
-
-
-def resnet20() -> tuple[LayerGraph, Plan]:
-    shapes = {"conv1": MatrixShape(27, 16, 1, 1024)}
-    for stage, before, width, positions in STAGES:
-        for block in range(3):
-            for conv in (1, 2):
-                channels = before if (block, conv) == (0, 1) else width
-                shapes[f"layer{stage}.{block}.conv{conv}"] = MatrixShape(9 * channels, width, 1, positions)
-    shapes["linear"] = MatrixShape(64, 10, 1, 1)
-    layers, tensor = [], "x"
-    for name, matrix in shapes.items():
-        op = "Gemm" if name == "linear" else "Conv"
-        weight = WeightRef(f"{name}.w", 1, (matrix.cols, matrix.rows), "float32", name)
-        layers.append(Layer(name, op, (tensor, f"{name}.w"), (f"{name}.out",), weight, matrix))
-        tensor = f"{name}.out"
-    graph = LayerGraph(layers, ["x"], [tensor])
-    return graph, Qualify().run(graph, initial_plan(graph, Hardware.load("lionheart"), "s", "0")).plan
-
-
-def test_resnet20_costs_what_the_reference_says() -> None:
-    graph, plan = resnet20()
-    assert len(plan.eligible) == 20
-    assert plan.macs == 40_551_040
-    assert plan.tiles_of(graph, frozenset(plan.eligible)) == 36
-    without_first = plan.decide({n: ("analog", "budget", "") for n in plan.eligible if n != "conv1"})
-    assert without_first.analog_mac_fraction == pytest.approx(0.98909, abs=5e-6)
-
-
-def test_lionheart_walks_resnet20_in_the_published_order() -> None:
-    graph, plan = resnet20()
-    # Each layer alone breaks the budget, so that each is asked about alone.
-    judge = FakeJudge(dict.fromkeys(plan.eligible, 1.0), 0.5)
-    result = LionHeart(judge).run(graph, plan)
-    assert judge.asked == [frozenset({name}) for name in RESNET20_ORDER]
-    assert result.plan.analog == frozenset()
-    assert result.fallbacks == ()
-
-
-def test_lionheart_keeps_what_fits_by_hand() -> None:
-    graph, plan = resnet20()
-    damages = dict.fromkeys(plan.eligible, 1.0) | {"layer1.0.conv2": 4.0, "conv1": 3.0, "linear": 0.5}
-    judge = FakeJudge(damages, 5.5)
-    result = LionHeart(judge).run(graph, plan)
-    # 1, then 4 more make 5; after that no layer of 1 fits, nor conv1, but the last one does.
-    kept = ["layer1.0.conv1", "layer1.0.conv2", "linear"]
-    assert result.plan.analog == set(kept)
-    assert len(judge.asked) == 20
-    assert judge.asked[5] == frozenset({*kept[:2], RESNET20_ORDER[5]})
-    assert result.fallbacks == (frozenset(kept[:2]), frozenset(kept[:1]), frozenset())
-    check_fallbacks(result)
-    assert {name for name, reason in reasons(result).items() if reason == "sensitivity"} == {*RESNET20_ORDER} - {*kept}
 
 
 @dataclass(frozen=True)

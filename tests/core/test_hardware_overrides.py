@@ -1,0 +1,89 @@
+"""Layers whose hardware is not that of the rest: which patterns match, what they change, what contradicts."""
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from lhc.errors import ConfigError, UsageError
+from lhc.hardware import (
+    Adc,
+    Hardware,
+    Hermes,
+    Override,
+    Pcm,
+)
+
+if TYPE_CHECKING:
+    pass
+
+
+LAYERED = Hardware(
+    name="layered",
+    overrides=(
+        Override(layers="conv*", adc={"bits": 6}, dac={"scaling": "static"}),
+        Override(layers="re:1$", adc={"noise": 0.5}, drift_compensation="none"),
+        Override(layers="conv2", devices={"model": "hermes", "num_devices": 1}, mapping={"columnwise": False}),
+        Override(layers="fc", devices=None),
+        Override(layers="fc9", devices={"model": "pcm", "g_max_us": 20.0}),
+    ),
+)
+
+
+def test_overrides_are_applied_in_order_and_only_where_they_match() -> None:
+    conv1, conv2, fc, fc9 = (LAYERED.for_layer(name) for name in ("conv1", "conv2", "fc", "fc9"))
+    assert (conv1.adc, conv1.dac.scaling, conv1.drift_compensation) == (Adc(bits=6, noise=0.5), "static", "none")
+    assert conv1.devices == Pcm()
+    assert (conv2.devices, conv2.mapping.columnwise) == (Hermes(num_devices=1), False)
+    assert (fc.devices, fc.adc) == (None, Adc())
+    assert fc9.devices == Pcm(g_max_us=20.0)
+    assert all(machine.overrides == () and machine.name == "layered" for machine in (conv1, conv2, fc, fc9))
+    assert LAYERED.for_layer("other") == LAYERED.model_copy(update={"overrides": ()})
+
+
+def test_patterns_without_a_layer_are_found() -> None:
+    assert LAYERED.unmatched_overrides(["conv1", "fc"]) == ["conv2", "fc9"]
+    assert LAYERED.unmatched_overrides([]) == ["conv*", "re:1$", "conv2", "fc", "fc9"]
+
+
+def test_a_machine_is_what_any_of_its_layers_needs() -> None:
+    quiet = Hardware(name="a", devices=None)
+    assert not quiet.is_stochastic
+    assert not quiet.needs_calibration
+    noisy = quiet.model_copy(update={"overrides": (Override(layers="a", devices={"model": "pcm"}),)})
+    assert noisy.is_stochastic
+    ranged = quiet.model_copy(update={"overrides": (Override(layers="a", dac={"scaling": "static"}),)})
+    assert ranged.needs_calibration
+    assert not ranged.for_layer("b").needs_calibration
+
+
+def test_overrides_that_contradict_one_another_are_named_with_the_layer() -> None:
+    machine = Hardware(
+        name="m",
+        adc=Adc(bits=None),
+        overrides=(Override(layers="a", adc={"bound": None}), Override(layers="*", adc={"bits": 8})),
+    )
+    with pytest.raises(ConfigError, match=r"hardware 'm', layer 'a': .*adc\.bits needs adc\.bound"):
+        machine.for_layer("a")
+    assert machine.for_layer("b").adc == Adc(bits=8)
+
+
+def test_times_that_the_devices_of_a_layer_do_not_know_are_refused() -> None:
+    wan, cmo = (
+        Override(layers="a", devices={"model": "reram_wan2022"}),
+        Override(layers="b", devices={"model": "reram_cmo"}),
+    )
+    machine = Hardware(name="m", overrides=(wan, cmo))
+    machine.check_time(86400.0)
+    with pytest.raises(UsageError, match=r"hardware 'm' at 60 s: reram_wan2022 was measured after 1, 86400, 172800 s"):
+        machine.check_time(60.0)
+    Hardware(name="m", overrides=(cmo,)).check_time(0.0)
+    with pytest.raises(UsageError, match=r"at 0\.5 s: relaxation of reram_cmo was fitted from 1 s on"):
+        Hardware(name="m", overrides=(cmo,)).check_time(0.5)
+    Hardware(name="m").check_time(0.5)
+
+
+@pytest.mark.analog
+def test_overrides_must_be_resolved_before_a_configuration_is_made() -> None:
+    with pytest.raises(ConfigError, match="for_layer"):
+        LAYERED.to_rpu_config()
+    assert LAYERED.for_layer("conv1").to_rpu_config().pre_post.input_range.enable

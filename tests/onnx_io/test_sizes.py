@@ -1,0 +1,135 @@
+"""Positions and MACs where shapes are symbolic, given, stored in the file, or found only by running."""
+
+import numpy as np
+import pytest
+from onnx import helper, numpy_helper, parser
+
+from lhc.errors import ModelError, UsageError
+from lhc.graph import MatrixShape
+from lhc.onnx_io import load_model, read_graph
+from tests.onnx_io.built_models import Shape, model_of, numbers, only_layer
+
+SEQUENCE = """
+<ir_version: 8, opset_import: ["" : 17]>
+net (float[batch, tokens, 4] x) => (float[batch, tokens, 3] y)
+<float[4, 3] w = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12}> {
+  [proj] y = MatMul(x, w)
+}
+"""
+
+
+def test_a_symbolic_dimension_in_the_way_is_named() -> None:
+    with pytest.raises(ModelError, match=r"net: MACs of MatMul 'proj'.*tokens of input 'x'.*--shape"):
+        read_graph(load_model(parser.parse_model(SEQUENCE), "net"))
+
+
+def test_an_unknown_dimension_in_the_way_is_named_too() -> None:
+    node = helper.make_node("MatMul", ["x", "w"], ["y"], name="proj")
+    with pytest.raises(ModelError, match=r"\? of input 'x'"):
+        read_graph(model_of([node], {"x": (1, None, 4)}, {"w": numbers(4, 3)}))
+
+
+def test_a_given_shape_fixes_it() -> None:
+    model = load_model(parser.parse_model(SEQUENCE))
+    assert only_layer(read_graph(model, {"x": (1, 9, 4)})).matrix == MatrixShape(4, 3, 1, 9)
+    assert only_layer(read_graph(model, {"x": (6, 9, 4)})).matrix == MatrixShape(4, 3, 1, 9)
+
+
+def test_running_needs_no_sizes() -> None:
+    graph = read_graph(load_model(parser.parse_model(SEQUENCE)), sizes=False)
+    assert only_layer(graph).matrix is None
+    assert only_layer(graph).weight is not None
+
+
+def test_a_symbolic_dimension_that_no_product_depends_on_is_no_error() -> None:
+    nodes = [
+        helper.make_node("ReduceMean", ["x"], ["m"], axes=[1], keepdims=0, name="mean"),
+        helper.make_node("MatMul", ["m", "w"], ["y"], name="proj"),
+    ]
+    graph = read_graph(model_of(nodes, {"x": ("batch", "tokens", 4)}, {"w": numbers(4, 3)}))
+    assert only_layer(graph).matrix == MatrixShape(4, 3, 1, 1)
+
+
+def test_one_given_shape_tells_what_the_symbols_of_other_inputs_are() -> None:
+    nodes = [
+        helper.make_node("Add", ["a", "b"], ["s"], name="add"),
+        helper.make_node("MatMul", ["b", "w"], ["h"], name="proj"),
+        helper.make_node("Add", ["s", "s"], ["y"], name="sum"),
+    ]
+    shape: Shape = ("batch", "tokens", 4)
+    # The input that is read first is not the one that is given.
+    model = model_of(nodes, {"b": shape, "a": shape}, {"w": numbers(4, 3)}, ("y", "h"))
+    assert only_layer(read_graph(model, {"a": (2, 9, 4)})).matrix == MatrixShape(4, 3, 1, 9)
+
+
+@pytest.mark.parametrize(
+    ("shapes", "message"),
+    [
+        ({"z": (1, 9, 4)}, "--shape names no input: z; inputs are x"),
+        ({"x": (1, 9, 5)}, r"--shape x=1,9,5 does not fit the model's x: \('batch', 'tokens', 4\)"),
+        ({"x": (9, 4)}, "--shape x=9,4 does not fit"),
+    ],
+)
+def test_given_shapes_that_contradict_the_model_are_refused(shapes: dict[str, tuple[int, ...]], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        read_graph(load_model(parser.parse_model(SEQUENCE)), shapes)
+
+
+def test_stored_shapes_of_another_batch_do_not_matter() -> None:
+    proto = parser.parse_model(SEQUENCE.replace("tokens", "8"))
+    proto.graph.output[0].CopyFrom(helper.make_tensor_value_info("y", 1, ["batch", "batch*8", 3]))
+    assert only_layer(read_graph(load_model(proto))).matrix == MatrixShape(4, 3, 1, 8)
+
+
+STORED = """
+<ir_version: 8, opset_import: ["" : 17, "com.example" : 1]>
+net (float[batch, tokens, 4] x) => (float[batch, tokens, 3] y)
+<float[batch, tokens, 4] h, float[4, 3] w = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12}> {
+  h = com.example.Twist(x)
+  [proj] y = MatMul(h, w)
+}
+"""
+
+
+def test_symbols_of_stored_shapes_stand_for_what_the_inputs_say() -> None:
+    # Nothing is known of Twist but the shape that is stored for its output.
+    model = load_model(parser.parse_model(STORED))
+    assert [value.name for value in model.proto.graph.value_info] == ["h"]
+    assert only_layer(read_graph(model, {"x": (2, 9, 4)})).matrix == MatrixShape(4, 3, 1, 9)
+    with pytest.raises(ModelError, match="tokens of input 'x'"):
+        read_graph(model)
+
+
+RESHAPED = """
+<ir_version: 8, opset_import: ["" : 17]>
+net (float[1, 24] x, int64[3] sizes) => (float[a, b, c] y) <float[4, 3] w = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12}> {
+  [shape] h = Reshape(x, sizes)
+  [proj] y = MatMul(h, w)
+}
+"""
+
+
+def test_what_inference_cannot_find_is_left_to_be_observed() -> None:
+    model = load_model(parser.parse_model(RESHAPED))
+    assert [layer.name for layer in read_graph(model).unresolved] == ["proj"]
+    observed = {"x": (1, 24), "sizes": (3,), "h": (1, 6, 4), "y": (1, 6, 3)}
+    graph = read_graph(model, observed=observed)
+    assert graph.unresolved == ()
+    assert only_layer(graph).matrix == MatrixShape(4, 3, 1, 6)
+
+
+def test_minus_one_is_a_size_that_is_not_known() -> None:
+    """As some exporters write it."""
+    proto = parser.parse_model(
+        '<ir_version: 8, opset_import: ["": 17]> g (float[N, 2, H, W] x) => (float[N, 3, H, W] y) { y = Conv (x, w) }'
+    )
+    proto.graph.initializer.append(numpy_helper.from_array(np.ones((3, 2, 1, 1), np.float32), "w"))
+    for dim in (*proto.graph.input[0].type.tensor_type.shape.dim, *proto.graph.output[0].type.tensor_type.shape.dim):
+        if dim.dim_param:
+            dim.dim_value = -1
+    model = load_model(proto)
+    with pytest.raises(ModelError, match=r"symbolic dimensions.*--shape x=1,2,64,64"):
+        read_graph(model)
+    graph = read_graph(model, {"x": (1, 2, 4, 5)})
+    assert graph.candidates[0].matrix is not None
+    assert graph.candidates[0].matrix.macs == 6 * 20
