@@ -96,10 +96,7 @@ def partition_retrained(
     Raises:
         UsageError: an unknown strategy, or the same samples are to train and to judge.
     """
-    if strategy not in STRATEGIES and strategy not in RETRAINING_STRATEGIES:
-        raise UsageError(f"unknown strategy {strategy!r}; with --retrain also {LionHeartOriginal.name}")
-    if patience < 1 or (max_rounds is not None and max_rounds < 1):
-        raise UsageError(f"--patience and --rounds must be at least 1, got {patience} and {max_rounds}")
+    _check(strategy, patience, max_rounds)
     opened = open_model(model)
     budget = budget_of(
         max_drop,
@@ -158,6 +155,13 @@ def partition_retrained(
         held_out = len(judging) >= MIN_SPLIT_SAMPLES
         after = _as_walked(partition(again, judging, follow=follow, **shared), found, strategy, held_out)
     return _better(budget, before, _recorded(after, record))
+
+
+def _check(strategy: str, patience: int, max_rounds: int | None) -> None:
+    if strategy not in STRATEGIES and strategy not in RETRAINING_STRATEGIES:
+        raise UsageError(f"unknown strategy {strategy!r}; with --retrain also {LionHeartOriginal.name}")
+    if patience < 1 or (max_rounds is not None and max_rounds < 1):
+        raise UsageError(f"--patience and --rounds must be at least 1, got {patience} and {max_rounds}")
 
 
 def _samples(

@@ -40,6 +40,7 @@ from lhc.cli.options import (
     TInference,
     WorkDir,
     execution,
+    selection_of,
 )
 from lhc.cli.output import check_file, check_form, emit, hint
 from lhc.cli.progress import reporter
@@ -110,11 +111,9 @@ def pareto(
             check_file(path, force)
     from lhc.api import pareto as run
     from lhc.opening import open_model
-    from lhc.passes import Select
 
     opened = open_model(model)
     how = execution(jobs, scheduler, work_dir, fresh, memory, timeout)
-    patterns = [tuple(p or ()) for p in (include, exclude, force_analog, force_digital)]
     options: dict[str, Any] = {
         "metric": metric,
         "hardware": hardware,
@@ -138,7 +137,7 @@ def pareto(
             points=points,
             confidence=confidence,
             method=method,  # type: ignore[arg-type]  # checked there
-            selection=Select(*patterns),
+            selection=selection_of(include, exclude, force_analog, force_digital),
             progress=progress,
             execution=how,
             **options,
@@ -260,7 +259,6 @@ def attribute(
     from lhc.hardware import Hardware
     from lhc.onnx_io import read_plan
     from lhc.opening import open_model
-    from lhc.passes import Select
 
     form = check_form(form, json)
     how = execution(jobs, scheduler, work_dir, fresh, memory, timeout)
@@ -283,7 +281,7 @@ def attribute(
             draws=draws,
             seed=seed,
             label_key=label_key,
-            selection=Select(tuple(include or ()), tuple(exclude or ())),
+            selection=selection_of(include, exclude),
             progress=progress,
             execution=how,
         )

@@ -35,6 +35,7 @@ from lhc.cli.options import (
     TInference,
     WorkDir,
     execution,
+    selection_of,
 )
 from lhc.cli.output import check_file, check_form, emit, hint
 from lhc.cli.progress import reporter
@@ -82,7 +83,6 @@ def sensitivity(
     from lhc.api import estimate
     from lhc.api import sensitivity as run
     from lhc.cli import documents
-    from lhc.passes import Select
 
     form = check_form(form, json)
     shared: dict[str, Any] = {
@@ -97,7 +97,7 @@ def sensitivity(
         "draws": draws,
         "seed": seed,
         "label_key": label_key,
-        "selection": Select(tuple(include or ()), tuple(exclude or ())),
+        "selection": selection_of(include, exclude),
         "execution": execution(jobs, scheduler, work_dir, fresh, memory, timeout),
     }
     if dry_run:

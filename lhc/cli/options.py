@@ -9,6 +9,7 @@ from lhc.errors import UsageError
 
 if TYPE_CHECKING:
     from lhc.measure import Execution
+    from lhc.passes import Select
 
 __all__ = [
     "Confidence",
@@ -49,6 +50,7 @@ __all__ = [
     "Timeout",
     "WorkDir",
     "execution",
+    "selection_of",
     "shapes_of",
 ]
 
@@ -195,3 +197,12 @@ def shapes_of(options: Patterns) -> dict[str, tuple[int, ...]]:
             raise UsageError(f"--shape {option!r}: write NAME=1,3,224,224, with sizes of at least 1")
         shapes[name] = shape
     return shapes
+
+
+def selection_of(
+    include: Patterns, exclude: Patterns, force_analog: Patterns = None, force_digital: Patterns = None
+) -> "Select":
+    """Which layers are looked at and which are fixed, as the API takes it."""
+    from lhc.passes import Select
+
+    return Select(*(tuple(patterns or ()) for patterns in (include, exclude, force_analog, force_digital)))

@@ -42,6 +42,7 @@ from lhc.cli.options import (
     TInference,
     WorkDir,
     execution,
+    selection_of,
 )
 from lhc.cli.output import check_file, check_form, emit, hint
 from lhc.cli.progress import reporter
@@ -69,6 +70,7 @@ from lhc.files import write_file
 
 if TYPE_CHECKING:
     from lhc.outcomes import PartitionResult
+    from lhc.plan import Plan
 
 __all__ = ["partition"]
 
@@ -160,17 +162,14 @@ def partition(
 ) -> None:
     """Place every layer within the loss you can afford. Annotates the model."""
     from lhc.api import estimate
-    from lhc.cli import costs, documents, searching
+    from lhc.cli import documents, searching
     from lhc.opening import open_model
-    from lhc.outcomes import check_output, plan_table
-    from lhc.passes import Select
+    from lhc.outcomes import check_output
     from lhc.plan import Plan
     from lhc.retraining import retrained_from
 
     form = check_form(form, json)
     opened = open_model(model)
-    followed = None if plan is None else Plan.load(plan)
-    patterns = [tuple(p or ()) for p in (include, exclude, force_analog, force_digital)]
     how = execution(jobs, scheduler, work_dir, fresh, memory, timeout)
     shared: dict[str, Any] = {
         "metric": metric,
@@ -184,9 +183,9 @@ def partition(
         "draws": draws,
         "seed": seed,
         "label_key": label_key,
-        "selection": Select(*patterns),
+        "selection": selection_of(include, exclude, force_analog, force_digital),
         "execution": how,
-        **({} if followed is None else {"follow": followed}),
+        **({} if plan is None else {"follow": Plan.load(plan)}),
     }
     search = searching.search_options(objective, max_tiles, max_latency, max_energy, group, retrain)
     if dry_run:
@@ -200,10 +199,7 @@ def partition(
     run = partitioner(retrain, train_data, chosen, checkpoint, patience, rounds, plan is not None)
     force = force or (retrain and retrained_from(where, opened.model))
     check_output(where, opened.model, force, external_data)  # type: ignore[arg-type]  # checked there
-    if plan_out is not None:
-        check_file(plan_out, force)
-    if report is not None:
-        check_report(report, force)
+    _check_others(plan_out, report, force)
     with reporter(quiet) as progress:
         result = run(
             opened,
@@ -216,24 +212,51 @@ def partition(
             **search,
             **shared,
         )
-    if result.ranking is not None:
-        documents.tell_ranking(result.ranking, hint)
-    for note in result.notes:
-        hint(f"note: {note}")
+    _tell(result)
     # With other weights it is another network; that its place is free was checked above.
     force = force or (retrain and where.exists())
     result.save(where, force=force, external_data=external_data, layer_ann=layer_ann)  # type: ignore[arg-type]
     if plan_out is not None:
-        write_file(plan_out, lambda file: file.write(result.plan.to_yaml().encode()))
-        hint(f"written: {plan_out}")
+        _write_plan(result.plan, plan_out)
+    _emit(result, where, form)
+    report_measured(result, where.name, how.work_dir, report)
+    _end(result)
+
+
+def _check_others(plan_out: Path | None, report: Path | None, force: bool) -> None:
+    """Find out before any work whether the other files can be written."""
+    if plan_out is not None:
+        check_file(plan_out, force)
+    if report is not None:
+        check_report(report, force)
+
+
+def _write_plan(plan: "Plan", path: Path) -> None:
+    write_file(path, lambda file: file.write(plan.to_yaml().encode()))
+    hint(f"written: {path}")
+
+
+def _tell(result: "PartitionResult") -> None:
+    """Say how the layers were ranked, and what else there is to note."""
+    from lhc.cli.documents import tell_ranking
+
+    if result.ranking is not None:
+        tell_ranking(result.ranking, hint)
+    for note in result.notes:
+        hint(f"note: {note}")
+
+
+def _emit(result: "PartitionResult", where: Path, form: str) -> None:
+    """Print the placement with its costs, and say where the model is."""
+    from lhc.cli import costs, documents, searching
+    from lhc.outcomes import plan_table
+
     document = documents.partition(result) | {
         "cost": costs.system_cost(result.cost),
         "infeasibility": searching.infeasibility(result.infeasibility),
     }
     emit(document, plan_table(result.plan), documents.outcome_text(result), form)
     hint(f"written: {where}")
-    report_measured(result, where.name, how.work_dir, report)
-    _end(result)
 
 
 def _end(result: "PartitionResult") -> None:

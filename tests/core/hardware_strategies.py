@@ -1,7 +1,5 @@
 """Hardware descriptions that hypothesis draws."""
 
-from typing import TYPE_CHECKING
-
 from hypothesis import strategies as st
 
 from lhc.hardware import (
@@ -21,10 +19,6 @@ from lhc.hardware import (
     Tiles,
     Training,
 )
-
-if TYPE_CHECKING:
-    pass
-
 
 positive = st.floats(1e-9, 1e6)
 sizes = st.integers(1, 4096)

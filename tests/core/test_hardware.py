@@ -3,7 +3,6 @@
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 import yaml
@@ -21,9 +20,6 @@ from lhc.hardware import (
     preset_names,
     preset_text,
 )
-
-if TYPE_CHECKING:
-    pass
 from tests.core.hardware_strategies import machines, sizes
 
 

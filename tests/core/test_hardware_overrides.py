@@ -1,7 +1,5 @@
 """Layers whose hardware is not that of the rest: which patterns match, what they change, what contradicts."""
 
-from typing import TYPE_CHECKING
-
 import pytest
 
 from lhc.errors import ConfigError, UsageError
@@ -12,10 +10,6 @@ from lhc.hardware import (
     Override,
     Pcm,
 )
-
-if TYPE_CHECKING:
-    pass
-
 
 LAYERED = Hardware(
     name="layered",
