@@ -97,7 +97,7 @@ class SearchSpace:
     def point(self, placement: frozenset[str]) -> Point | None:
         """The estimate of a placement; None if a limit forbids it, or it parts layers that move together."""
         chosen = self.chosen(placement)
-        if self._placement(chosen) != placement:
+        if self.placement(chosen) != placement:
             return None
         if len(self.low) == len(self.groups):
             return self._named(chosen) if self._within(chosen, self.limits) else None
@@ -106,6 +106,11 @@ class SearchSpace:
     def chosen(self, placement: frozenset[str]) -> Floats:
         """1 where a placement has a group analog, ``(groups,)``."""
         return np.array([float(placement.issuperset(group)) for group in self.groups])
+
+    def placement(self, chosen: Floats) -> frozenset[str]:
+        """The placement with a group analog where ``chosen`` is 1; variables that follow the groups do not matter."""
+        analog = chosen[: len(self.groups)] > 0.5
+        return self.fixed.union(*(group for group, c in zip(self.groups, analog, strict=True) if c))
 
     def believing(self, damages: Floats) -> "SearchSpace":
         """The same placements, with other damages.
@@ -144,6 +149,27 @@ class SearchSpace:
         up, down = (self.members.T @ more(analog + step) for step in (1, -1))
         return np.asarray(changes + np.where(signs > 0, up[: len(self.groups)], down[: len(self.groups)]))
 
+    def floors(self, chosen: Floats, measure: Measure) -> Floats:
+        """The least that a measure can be for placements: tensors that only groups hold are counted as they are.
+
+        Operators that are no products may add conversions.
+
+        Args:
+            chosen: 1 where a group is analog, ``(placements, groups)``.
+            measure: which.
+
+        Returns:
+            ``(placements,)``.
+        """
+        groups, (tensors, formats) = len(self.groups), self.members.shape
+        terms = self.terms[measure]
+        sums = self.constants[measure] + chosen @ terms[:groups]
+        if not tensors:
+            return np.asarray(sums)
+        held = self.members[:, : groups + 2].toarray()
+        analog = chosen @ held[:, :groups].T + held[:, groups + 1]
+        return np.asarray(sums + ((analog > 0) & (analog < held.sum(axis=1))) @ terms[formats : formats + tensors])
+
     def drop_order(self, placement: frozenset[str]) -> tuple[Group, ...]:
         """Groups of a placement, the first to be given up first: most damage for what it does for the objective.
 
@@ -176,11 +202,7 @@ class SearchSpace:
 
     def _named(self, variables: Floats) -> Point:
         damage, value = self._measured("damage", variables), self._measured(self.objective, variables)
-        return Point(self._placement(variables), damage, value, variables)
-
-    def _placement(self, variables: Floats) -> frozenset[str]:
-        chosen = variables[: len(self.groups)] > 0.5
-        return self.fixed.union(*(group for group, c in zip(self.groups, chosen, strict=True) if c))
+        return Point(self.placement(variables), damage, value, variables)
 
     def _measured(self, measure: Measure, variables: Floats) -> float:
         return self.constants[measure] + float(self.terms[measure] @ variables)

@@ -1,18 +1,19 @@
-"""The strategy ``milp``: solve by estimate, judge on data, correct the estimate by what was judged, solve again.
+"""The strategy ``milp``: weigh placements by estimate, judge on data, correct the estimate by what was judged, go on.
 
 1. The best placement that the limits allow is judged first, whatever its estimated damage. If it holds, that is all.
 2. Else drops of layers are believed to be their sensitivities times a factor, both corrected by the bounds of all
-   that was judged (`lhc.passes.search_belief`). The best placement whose believed drop is within the budget is solved
-   for exactly; where there is none, the safest one that is better than what was found.
-3. It, and what differs from it or from the best accepted placement by one or two groups, are the candidates. The one
-   with the greatest expected gain, chance of acceptance times what it is better by, is judged next. A rejected bound
-   below the budget lowers what is aimed at.
+   that was judged (`lhc.passes.search_belief`). A rejected bound below the budget lowers what is aimed at.
+3. Up to 16 groups, every placement is a candidate. By turns the one with the greatest expected gain (chance of
+   acceptance times what it is better by) and the one with the greatest chance to be better at all is judged: the first
+   takes large steps, the second finds the small ones that are nearly sure, which large ones outbid for ever.
+4. Above that, the best placement whose believed drop is within the budget is solved for exactly; where there is none,
+   the safest one that is better than what was found. It, and what differs from it or from the best accepted placement
+   by one or two groups, are the candidates; the one with the greatest expected gain is judged.
 
 No placement is judged twice. The result is the best one that was accepted. Fallbacks give up its layers one by one, the
 one that does most damage for what it does for the objective first.
 """
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -20,9 +21,11 @@ import numpy as np
 
 from lhc.graph import LayerGraph
 from lhc.passes.base import Judge, PassResult
+from lhc.passes.exhaustive import MOST_GROUPS
 from lhc.passes.search import Point, SearchSpace, search_space
 from lhc.passes.search_base import Strategy
-from lhc.passes.search_belief import Belief, believe, pairs
+from lhc.passes.search_belief import Belief, believe
+from lhc.passes.search_candidates import Aim, every, moves
 from lhc.passes.search_result import explained, placed
 from lhc.passes.search_solver import Floats
 from lhc.plan import Plan
@@ -30,8 +33,6 @@ from lhc.results import Verdict
 
 __all__ = ["Milp"]
 
-_EXACT = 4
-"""Most moves that are worked out exactly before one is judged; by then their expected gains are close."""
 _LARGE = 100
 """Groups above which only the first few programs are solved, to save time; the others only move groups."""
 _SOLVED = 4
@@ -102,11 +103,13 @@ class Milp(Strategy):
 
     Attributes:
         judgements: most placements that are judged.
-        least_gain: stop when less than this is expected to be gained, as a share of what could be.
+        least_gain: stop when less than this is promised: of all that could be gained, or as a chance of any gain.
+        few: groups up to which every placement is weighed.
     """
 
     judgements: int = 16
     least_gain: float = 1e-6
+    few: int = MOST_GROUPS
     name: ClassVar[str] = "milp"
     needs_sensitivity: ClassVar[bool] = True
     follows_goal: ClassVar[bool] = True
@@ -130,75 +133,38 @@ class Milp(Strategy):
         """The best accepted placement, where the best of all was rejected."""
         # What is digital anyway needs no judgement.
         found = safest if safest.placement == trail.space.fixed or trail.holds(safest) else None
-        worth = max(safest.value - best.value, trail.space.resolution(trail.space.objective))
+        step = trail.space.resolution(trail.space.objective)
+        worth, few = max(safest.value - best.value, step), len(trail.space.groups) <= self.few
         while len(trail.judged) < self.judgements:
             worst = safest.value + _FIRST * worth if found is None else found.value
-            point = self._next(trail, found, worst, self.least_gain * worth)
+            aim = Aim(trail.belief(), worst, step, worth, any_gain=few and len(trail.judged) % 2 == 0)
+            point = self._next(trail, found, aim)
             if point is None:
                 break
             if trail.holds(point):
                 found = point
         return found
 
-    def _next(self, trail: _Trail, found: Point | None, worst: float, least: float) -> Point | None:
-        """The placement with the greatest expected gain over a value; None where less than ``least`` is expected."""
-        belief = trail.belief()
-        space = trail.space.believing(belief.mean)
-        better = worst - space.resolution(space.objective)
-        solved = None
-        if len(space.groups) <= _LARGE or len(trail.judged) <= _SOLVED:
-            solved = space.best(belief.limit, better, trail.rejected) or space.safest(better, trail.rejected)
-        starts = [point for point in (solved, found) if point is not None]
-        chosen, gain = None, least
-        for point, estimated in _candidates(trail, belief, starts, better):
-            if gain >= estimated:
+    def _next(self, trail: _Trail, found: Point | None, aim: Aim) -> Point | None:
+        """The placement that promises most; None where none promises ``least_gain``."""
+        space = trail.space
+        if len(space.groups) <= self.few:
+            options = every(space, aim, trail.judged.keys())
+        else:
+            starts = [point for point in (self._solved(trail, aim), found) if point is not None]
+            options = moves(space, aim, trail.judged.keys(), starts)
+        chosen, most = None, self.least_gain
+        for point, estimated in options:
+            if most >= estimated:
                 break
-            if point.placement in trail.judged or point.value > better:
-                continue
-            here = _with_fixed(space.chosen(point.placement))
-            variance = here @ belief.covariance @ here
-            expected = float(belief.chance(np.asarray(belief.mean @ here), variance)) * (worst - point.value)
-            if expected > gain:
-                chosen, gain = point, expected
+            promised = float(aim.promises(space.chosen(point.placement)[None, :], np.array([point.value]))[0])
+            if promised > most:
+                chosen, most = point, promised
         return chosen
 
-
-def _candidates(trail: _Trail, belief: Belief, starts: Sequence[Point], better: float) -> Iterator[tuple[Point, float]]:
-    """Placements to judge next: those to start from, and what one or two moved groups make of them.
-
-    Yields:
-        A placement, and the expected gain over a value as it is estimated; it falls, and is infinite for starts.
-    """
-    yield from ((start, np.inf) for start in starts)
-    if not starts:
-        return
-    gains = np.stack([_expected(trail.space, belief, start, better) for start in starts])
-    most = min(len(starts) * (_EXACT + len(trail.judged)), gains.size)
-    likely = np.argpartition(-gains, most - 1, axis=None)[:most]
-    tried = 0
-    for index in sorted(likely.tolist(), key=lambda i: -gains.flat[i]):
-        which, one, other = np.unravel_index(index, gains.shape)
-        moved = frozenset(trail.space.groups[one]) | frozenset(trail.space.groups[other])
-        placement = starts[which].placement ^ moved
-        if placement in trail.judged:
-            continue
-        if tried == _EXACT or not gains.flat[index] > 0:
-            return
-        tried += 1
-        point = trail.space.point(placement)
-        if point is not None:
-            yield point, float(gains.flat[index])
-
-
-def _expected(space: SearchSpace, belief: Belief, start: Point, better: float) -> Floats:
-    """Expected gains over a value with one or two groups of a placement moved; 0 where a limit forbids it.
-
-    Returns:
-        ``(groups, groups)``: each pair once, above the diagonal, and single groups on it.
-    """
-    groups = len(space.groups)
-    gains = better - start.value - pairs(space.flips(start, space.objective))
-    for measure, bound in space.limits.items():
-        gains[space.measured(measure, start) + pairs(space.flips(start, measure)) > bound] = 0.0
-    chances = belief.flipped(_with_fixed(space.chosen(start.placement)))[:groups, :groups]
-    return np.triu(np.maximum(gains, 0.0) * chances)
+    def _solved(self, trail: _Trail, aim: Aim) -> Point | None:
+        """The best placement that is believed to hold; else the safest that is better."""
+        if len(trail.space.groups) > _LARGE and len(trail.judged) > _SOLVED:
+            return None
+        space, better = trail.space.believing(aim.belief.mean), aim.worst - aim.step
+        return space.best(aim.belief.limit, better, trail.rejected) or space.safest(better, trail.rejected)

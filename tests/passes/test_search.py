@@ -3,7 +3,10 @@
 import itertools
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 
+import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,6 +17,7 @@ from lhc.graph import Layer, LayerGraph, MatrixShape, WeightRef
 from lhc.hardware import AlpineCosts, Hardware, Tiles
 from lhc.passes import Goal, Qualify, SearchOptions, SearchSpace, damage_of, front, initial_plan, search_space
 from lhc.passes.exhaustive import Exhaustive
+from lhc.passes.search import Measure
 from lhc.passes.search_milp import Milp
 from lhc.plan import Plan, Sensitivity
 from lhc.results import Evaluation, Verdict
@@ -164,9 +168,60 @@ def test_a_point_is_what_the_placement_costs(case: tuple[tuple[LayerGraph, Plan]
                 assert plan.analog.union(*chosen) not in allowed
 
 
-@given(cases, st.floats(0, 6))
+def kept(space: SearchSpace, measure: Measure, formats: npt.NDArray[np.float64]) -> float:
+    """What a measure is with these formats of groups and other operators; tensors held in both are converted."""
+    held = space.members.toarray() > 0
+    highest, lowest = (np.array([f(formats[row]) for row in held]) for f in (np.max, np.min))
+    return space.constants[measure] + float(space.terms[measure] @ np.concatenate([formats, highest, lowest]))
+
+
+@given(cases, st.data())
+@settings(max_examples=60)
+def test_a_flip_is_what_the_moved_group_changes(
+    case: tuple[tuple[LayerGraph, Plan], Goal], data: st.DataObject
+) -> None:
+    (graph, plan), goal = case
+    space = search_space(graph, plan, SearchOptions(goal))
+    chosen = [group for group in space.groups if data.draw(st.booleans())]
+    start = space.point(plan.analog.union(*chosen))
+    if start is None or start.variables is None:
+        return
+    formats = start.variables[: space.members.shape[1]]
+    for measure in space.terms:
+        flips = space.flips(start, measure)
+        for g, group in enumerate(space.groups):
+            moved = formats.copy()
+            moved[g] = 1 - moved[g]
+            change = kept(space, measure, moved) - kept(space, measure, formats)
+            assert flips[g] == pytest.approx(change, rel=1e-9, abs=1e-15)
+            there = replace(space, limits={}).point(start.placement ^ frozenset(group))
+            if measure == space.objective and there is not None:
+                # Other operators may follow, so that it is no more than that.
+                assert there.value <= start.value + flips[g] + space.resolution(measure)
+
+
+@given(cases)
 @settings(max_examples=40)
-def test_milp_is_the_optimum_where_damages_add_up(case: tuple[tuple[LayerGraph, Plan], Goal], max_drop: float) -> None:
+def test_no_placement_comes_to_less_than_its_floor(case: tuple[tuple[LayerGraph, Plan], Goal]) -> None:
+    (graph, plan), goal = case
+    space = search_space(graph, plan, SearchOptions(goal))
+    chosen = np.array(list(itertools.product([0.0, 1.0], repeat=len(space.groups))))
+    floors = {measure: space.floors(chosen, measure) for measure in space.terms}
+    for i, row in enumerate(chosen):
+        placement = space.placement(row)
+        assert floors["macs"][i] == pytest.approx(value(graph, plan, placement, "macs"))
+        assert floors["tiles"][i] == plan.tiles_of(graph, placement)
+        assert floors["damage"][i] == pytest.approx(damage_of(graph, plan, placement), abs=1e-12)
+        for measure in space.terms.keys() & {"latency", "energy"}:
+            assert floors[measure][i] <= value(graph, plan, placement, measure) * (1 + 1e-9)
+
+
+@pytest.mark.parametrize("few", [16, 0], ids=["every placement", "programs and moves"])
+@given(case=cases, max_drop=st.floats(0, 6))
+@settings(max_examples=40)
+def test_milp_is_the_optimum_where_damages_add_up(
+    few: int, case: tuple[tuple[LayerGraph, Plan], Goal], max_drop: float
+) -> None:
     (graph, plan), goal = case
     options = SearchOptions(goal, max_drop=max_drop)
     damages = {layer.name: 0.0 for layer in plan.layers}
@@ -174,7 +229,7 @@ def test_milp_is_the_optimum_where_damages_add_up(case: tuple[tuple[LayerGraph, 
         damages[tie[0]] = damage_of(graph, plan, tie[:1])
     judge = Additive(damages, max_drop)
     # Judged as often as it takes: by default both searches stop early.
-    result = Milp(judge, options, judgements=200, least_gain=0).run(graph, plan)
+    result = Milp(judge, options, judgements=200, least_gain=0, few=few).run(graph, plan)
     best = Exhaustive(Additive(damages, max_drop), options).run(graph, plan)
     space = search_space(graph, plan, options)
     if not list(everything(graph, plan, space)):
