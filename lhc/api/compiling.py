@@ -74,7 +74,8 @@ def compile(
         t_inference: seconds after the first read; the hardware's own by default.
         noise: ``on`` draws output noise whenever the model runs; ``off`` leaves it out; ``input`` reads it from one
             more input of the model for every analog layer.
-        shapes: of inputs that the model leaves open, where a placement is given and no samples tell them.
+        shapes: of inputs that the model leaves open, where names of layers or ``"all-analog"`` are given and no samples
+            tell them.
         options: of `lhc.partition`.
 
     Raises:
@@ -177,6 +178,11 @@ def placed(
         raise UsageError(
             f"{', '.join('--' + name.replace('_', '-') for name in of_search)}: the search for a placement uses that,"
             " and here it is given; leave it out"
+        )
+    if shapes and (isinstance(placement, Plan) or annotated is not None):
+        raise UsageError(
+            "--shape: not needed where the placement is that of a plan or of the model's annotations, which name every"
+            " layer; leave it out"
         )
     if isinstance(placement, Plan):
         return _planned(opened, placement, hardware)

@@ -163,7 +163,8 @@ def _matmul_call(node: onnx.NodeProto, layer: Layer, tiles: _Tiles, library: Lib
         summand=summand is not None,
     )
     arrays = tiles.tile_arrays("weights", lambda split, tile: tile.weights[0].T)
-    arrays |= tiles.tile_arrays("scales", lambda split, tile: tile.scales[0])
+    scaled = tiles.grid.product.scaling == "vector"
+    arrays |= tiles.tile_arrays("scales", lambda split, tile: tile.scales if scaled else tile.scales[0])
     tensors = {"x": node.input[1 - operand]} | ({"summand": summand} if summand else {})
     return Call(
         matmul_function(library, spec),
@@ -186,9 +187,10 @@ def _conv_call(node: onnx.NodeProto, layer: Layer, tiles: _Tiles, library: Libra
     held = tuple(pieces(split.start, split.stop, taps) for split in tiles.splits)
     as_image = tiles.io.scaling != "vector" and not tiles.grid.product.managed
     bias = next((name for name in node.input[2:3] if name), None)
+    product = tiles.grid.product
     spec = Conv(
         form="image" if as_image else "windows",
-        grid=tiles.grid,
+        grid=replace(tiles.grid, product=replace(product, measured=product.measures and not as_image)),
         axes=len(kernel),
         held=held if tiles.grid.rows > 1 else (),
         channels=layer.weight.shape[1] if tiles.groups > 1 or tiles.grid.rows > 1 else 0,
@@ -252,7 +254,7 @@ def _window_arrays(tiles: _Tiles, held: tuple[Any, ...], taps: int) -> dict[str,
         return ordered[:, None] if grouped else ordered[0]
 
     def scales(split: RowSplit, tile: Tile) -> npt.NDArray[Any]:
-        return tile.scales[:, None, None] if grouped else tile.scales[0]
+        return tile.scales[:, None, None] if grouped else tile.scales
 
     arrays = tiles.tile_arrays("weights", weights) | tiles.tile_arrays("scales", scales)
     if tiles.grid.product.straddles:

@@ -13,7 +13,7 @@ from onnxscript import OpBuilder
 
 from lhc.lowering.grid import Element, Grid, finished, numbered
 from lhc.lowering.library import FLOAT, Library, Values, call, reduce_max, references, sizes, value
-from lhc.lowering.product import codes_of, driven_by, noisy, outputs_of, scales_of_codes, weights_in_codes
+from lhc.lowering.product import codes_of, driven_by, noisy, outputs_of, scales_of_codes, sigma_of, weights_in_codes
 from lhc.lowering.tiling import Piece, channel_runs, touched_channels
 from lhc.lowering.windows import GEOMETRY, Same, same_padding, window_index, zero_padding
 
@@ -158,8 +158,8 @@ def _tile_conv_body(op: OpBuilder, spec: Conv, held: tuple[Piece, ...], runs: tu
     product = spec.grid.product
     codes = codes_of(op, product, v, v["x"], v.get("input_range"))
     z = _convolved(op, codes, weights_in_codes(op, product, v), runs)
-    driven = _driven(op, spec, held, v) if spec.masked else None
-    read = outputs_of(op, product, v, noisy(op, product, v, z, driven))
+    sigma = sigma_of(op, product, v, _driven(op, spec, held, v)) if spec.masked else None
+    read = outputs_of(op, product, v, noisy(op, product, v, z, sigma))
     scales = scales_of_codes(op, product, v)
     return _scaled_and_shifted(op, read, scales, v["bias"]) if "bias" in v else op.Mul(read, scales, _outputs=["y"])
 
@@ -195,7 +195,7 @@ def _driven(op: OpBuilder, spec: Conv, held: tuple[Piece, ...], v: Values) -> An
         first, _ = touched_channels(held, spec.channels)
         bounds = [[channel - first for channel in piece.channels] for piece in held]
         parts = [op.Slice(magnitudes, [start], [stop], [1]) for start, stop in bounds]
-    greatest = [reduce_max(op, part, "greatest", axis=1) for part in parts]
+    greatest = [reduce_max(op, part, "greatest", axis=1, keep=True) for part in parts]
     planes = greatest[0] if len(greatest) == 1 else op.Concat(*greatest, axis=1, _outputs=["planes"])
     return driven_by(op, op.Conv(planes, v["taps"], **references(*GEOMETRY), _outputs=["sums"]))
 
@@ -220,7 +220,8 @@ def _windows(op: OpBuilder, library: Library, spec: Conv, v: Values, x: Any) -> 
     else:
         whole = None if spec.groups is None else Piece((0, spec.channels), (0, spec.groups.taps))
         vectors = [_gathered(op, spec, pixels, index, whole, v)]
-    y = spec.grid.sum(op, library, v, vectors)
+    measured = _magnitudes(op, spec, pixels, index) if spec.grid.product.measured else []
+    y = spec.grid.sum(op, library, v, vectors, measured)
     if spec.groups is None:
         outputs_first = op.Transpose(y, perm=[0, 2, 1], _outputs=["outputs_first"])
         shape = op.Concat([0, 0], positions, axis=0)
@@ -237,15 +238,50 @@ def _vectors(op: OpBuilder, spec: Conv, pixels: Any, index: Any, held: tuple[Pie
     return parts[0] if len(parts) == 1 else op.Concat(*parts, axis=-1, _outputs=["vectors"])
 
 
+def _magnitudes(op: OpBuilder, spec: Conv, pixels: Any, index: Any) -> list[Any]:
+    """The greatest magnitude under every window, ``(N, positions)`` or ``(groups, N, positions)``, of every row split.
+
+    First over the channels of a pixel, then over the pixels of a window: windows overlap, pixels do not.
+    """
+    absolute = op.Abs(pixels, _outputs=["absolute"])
+    found = []
+    for held in spec.held or ((None,),):
+        parts = [_greatest(op, spec, absolute, index, piece) for piece in held]
+        greatest = parts[0] if len(parts) == 1 else op.Max(*parts, _outputs=["greatest"])
+        axes = [1, 0] if spec.groups is None else [2, 1, 0]
+        found.append(op.Transpose(greatest, perm=axes, _outputs=["magnitudes"]))
+    return found
+
+
+def _greatest(op: OpBuilder, spec: Conv, absolute: Any, index: Any, piece: Piece | None) -> Any:
+    """Of the inputs in a piece (None: all): ``(positions, N)``, or ``(positions, N, groups)``.
+
+    Images lie side by side: onnxruntime gathers rows faster than numbers.
+    """
+    if piece is not None:
+        absolute, index = _in_piece(op, spec, absolute, index, piece)
+    if spec.groups is not None:
+        absolute = op.Reshape(absolute, [0, 0, spec.groups.count, -1], _outputs=["absolute_in_groups"])
+    axes = [1, 0] if spec.groups is None else [1, 0, 2]
+    of_pixels = op.Transpose(reduce_max(op, absolute, "greatest_of_pixels"), perm=axes)
+    if index is None:
+        return of_pixels
+    return reduce_max(op, op.Gather(of_pixels, index, axis=0), "greatest_of_windows", axis=1)
+
+
+def _in_piece(op: OpBuilder, spec: Conv, pixels: Any, index: Any, piece: Piece) -> tuple[Any, Any]:
+    """The channels of all pixels, and the taps of the windows, that are in a piece."""
+    if spec.groups is None:
+        pixels = op.Slice(pixels, [piece.channels[0]], [piece.channels[1]], [2])
+    else:
+        pixels = op.Gather(pixels, _of_all_groups(spec, piece.channels), axis=2)
+    return pixels, None if index is None else op.Slice(index, [piece.taps[0]], [piece.taps[1]], [1])
+
+
 def _gathered(op: OpBuilder, spec: Conv, pixels: Any, index: Any, piece: Piece | None, v: Values | None) -> Any:
     """Inputs of every window; without a piece those of all channels and taps, whose number the weights tell."""
     if piece is not None and spec.held:
-        if spec.groups is None:
-            pixels = op.Slice(pixels, [piece.channels[0]], [piece.channels[1]], [2])
-        else:
-            pixels = op.Gather(pixels, _of_all_groups(spec, piece.channels), axis=2)
-        if index is not None:
-            index = op.Slice(index, [piece.taps[0]], [piece.taps[1]], [1])
+        pixels, index = _in_piece(op, spec, pixels, index, piece)
     gathered = pixels if index is None else op.Gather(pixels, index, axis=1, _outputs=["gathered"])
     if piece is None:
         assert v is not None

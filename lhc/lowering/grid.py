@@ -55,13 +55,24 @@ class Grid:
             names += [numbered("input_range", row, self.rows)] * (self.product.scaling == "range")
         return (*names, *self.product.numbers, *(["deviates"] if self.product.noise == "given" else []))
 
-    def sum(self, op: OpBuilder, library: Library, v: Values, vectors: Sequence[Any]) -> Any:
-        """Products with the vectors of every row split, joined over columns and added over rows."""
+    def sum(
+        self, op: OpBuilder, library: Library, v: Values, vectors: Sequence[Any], magnitudes: Sequence[Any] = ()
+    ) -> Any:
+        """Products with the vectors of every row split, joined over columns and added over rows.
+
+        Args:
+            op: builder.
+            library: functions of the model.
+            v: inputs of the function.
+            vectors: of every row split, ``(..., inputs)``.
+            magnitudes: theirs, ``(...)``, where the product does not compute them.
+        """
         function = product_function(library, self.product)
         total = None
         for row, x in enumerate(vectors):
+            driven = {"x": x} | ({"magnitudes": magnitudes[row]} if self.product.measured else {})
             parts = [
-                call(op, function, {**v, **self._of_tile(op, v, row, column), "x": x}, value("product"))
+                call(op, function, {**v, **self._of_tile(op, v, row, column), **driven}, value("product"))
                 for column in range(self.columns)
             ]
             joined = parts[0] if len(parts) == 1 else op.Concat(*parts, axis=-1, _outputs=["joined"])

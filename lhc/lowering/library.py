@@ -19,6 +19,7 @@ __all__ = [
     "Library",
     "Values",
     "attribute_values",
+    "beside",
     "call",
     "reduce_max",
     "references",
@@ -64,11 +65,19 @@ def call(op: OpBuilder, function: ir.Function, given: Values, *outputs: ir.Value
     return op.call(function, *inputs, _outputs=results, **references(*function.attributes))
 
 
-def reduce_max(op: OpBuilder, x: Any, name: str, axis: int = -1) -> Any:
-    """Maximum over an axis, which is kept; operators take axes as an input from opset 18 on."""
+def reduce_max(op: OpBuilder, x: Any, name: str, axis: int = -1, keep: bool = False) -> Any:
+    """Maximum over an axis, which is kept or not; operators take axes as an input from opset 18 on."""
     if (op.version or 0) >= 18:
-        return op.ReduceMax(x, [axis], keepdims=1, _outputs=[name])
-    return op.ReduceMax(x, axes=[axis], keepdims=1, _outputs=[name])
+        return op.ReduceMax(x, [axis], keepdims=int(keep), _outputs=[name])
+    return op.ReduceMax(x, axes=[axis], keepdims=int(keep), _outputs=[name])
+
+
+def beside(op: OpBuilder, per_vector: Any, name: str) -> Any:
+    """``(...)`` as ``(..., 1)``: a number for every vector, to be combined with the vectors.
+
+    The last thing to do: onnxruntime is twenty times slower with a last axis of 1 where it combines that with a scalar.
+    """
+    return op.Unsqueeze(per_vector, [-1], _outputs=[name])
 
 
 def sizes(op: OpBuilder, x: Any, start: int, end: int | None = None) -> Any:

@@ -20,7 +20,7 @@ import onnx_ir as ir
 from onnxscript import OpBuilder
 
 from lhc.lowering.converters import Converters, Scaling
-from lhc.lowering.library import FLOAT, Library, Values, call, reduce_max, sizes, value
+from lhc.lowering.library import FLOAT, Library, Values, beside, call, reduce_max, sizes, value
 
 __all__ = [
     "NoiseSource",
@@ -31,6 +31,7 @@ __all__ = [
     "outputs_of",
     "product_function",
     "scales_of_codes",
+    "sigma_of",
     "weights_in_codes",
 ]
 
@@ -48,6 +49,7 @@ class Product:
         reductions: by what vectors are divided in each round of bound management; 1 alone without.
         grouped: the matrices of a grouped Conv are driven side by side.
         straddles: the outputs of a group lie on more than one tile, and saturate tile by tile.
+        measured: magnitudes of the vectors are given, not computed.
     """
 
     scaling: Scaling
@@ -59,6 +61,7 @@ class Product:
     reductions: tuple[float, ...] = (1.0,)
     grouped: bool = False
     straddles: bool = False
+    measured: bool = False
 
     @classmethod
     def of(cls, io: Converters, noise: NoiseSource) -> "Product":
@@ -71,6 +74,11 @@ class Product:
             clips_outputs=io.adc_limit is not None,
             noise=noise if io.noise_sigma > 0 else "none",
         )
+
+    @property
+    def measures(self) -> bool:
+        """Whether magnitudes of vectors matter: they scale them, or tell those that put out no noise."""
+        return self.scaling == "vector" or self.noise != "none"
 
     @property
     def managed(self) -> bool:
@@ -111,7 +119,7 @@ def product_function(library: Library, spec: Product) -> ir.Function:
     return library.function(
         "ManagedTileProduct" if spec.managed else "TileProduct",
         spec,
-        ("x", "weights", "scales", *spec.tensors, *spec.numbers),
+        ("x", *(["magnitudes"] if spec.measured else []), "weights", "scales", *spec.tensors, *spec.numbers),
         lambda op, v: _product(op, library, spec, v),
         "Vectors times the programmed weights of a tile: input scaling, DAC, product, output noise, ADC, scaling.",
     )
@@ -120,28 +128,36 @@ def product_function(library: Library, spec: Product) -> ir.Function:
 def _product(op: OpBuilder, library: Library, spec: Product, v: Values) -> Any:
     """``(..., inputs) -> (..., outputs)``.
 
-    ``weights`` are ``(inputs, outputs)``, or ``(groups, 1, inputs, outputs)``.
+    ``weights`` are ``(inputs, outputs)``, or ``(groups, 1, inputs, outputs)``; ``scales`` are ``(1, outputs)``, or
+    ``(groups, 1, 1, outputs)``, or ``(outputs,)`` where vectors are not scaled.
     """
     x = v["x"]
-    magnitudes = driven = divisor = None
-    if spec.scaling == "vector" or spec.noise != "none":
+    magnitudes = v.get("magnitudes")
+    if spec.measures and magnitudes is None:
         magnitudes = reduce_max(op, op.Abs(x, _outputs=["absolute"]), "magnitudes")
+    divisor = v["input_range"] if spec.scaling == "range" else None
+    sigma = None
     if spec.scaling == "vector":
         # All-zero vectors are divided by 1; their outputs are multiplied by 0 below.
         divisor = op.Where(op.Equal(magnitudes, 0.0, _outputs=["zero"]), 1.0, magnitudes, _outputs=["divisor"])
     elif spec.noise != "none":
-        driven = driven_by(op, magnitudes)
-    if spec.scaling == "range":
-        divisor = v["input_range"]
+        sigma = beside(op, sigma_of(op, spec, v, driven_by(op, magnitudes)), "sigma_beside")
     weights = weights_in_codes(op, spec, v)
-    z = noisy(op, spec, v, op.MatMul(codes_of(op, spec, v, x, divisor), weights, _outputs=["z"]), driven)
+    z = noisy(op, spec, v, op.MatMul(codes_of(op, spec, v, x, divisor), weights, _outputs=["z"]), sigma)
     codes = _managed(op, library, spec, v, z, divisor, weights) if spec.managed else outputs_of(op, spec, v, z)
-    y = op.Mul(codes, scales_of_codes(op, spec, v), _outputs=["scaled"])
-    return op.Mul(y, magnitudes, _outputs=["y"]) if spec.scaling == "vector" else y
+    scales = scales_of_codes(op, spec, v)
+    if spec.scaling == "vector":
+        # A product of a column and a row: onnxruntime is slow where it repeats short rows.
+        scales = op.MatMul(beside(op, magnitudes, "magnitudes_beside"), scales, _outputs=["scales_of_outputs"])
+    return op.Mul(codes, scales, _outputs=["y"])
 
 
 def codes_of(op: OpBuilder, spec: Product, v: Values, x: Any, divisor: Any, reduction: Any = None) -> Any:
-    """What the DAC makes of inputs that are divided by ``divisor`` and by a round's reduction (None: 1)."""
+    """What the DAC makes of inputs.
+
+    They are divided by ``divisor``, which has one number for every vector or is one number, and by a round's reduction
+    (None: 1).
+    """
     parts = [part for part in (v.get("dac_step"), reduction) if part is not None]
     unit = divisor
     if parts:
@@ -152,7 +168,12 @@ def codes_of(op: OpBuilder, spec: Product, v: Values, x: Any, divisor: Any, redu
         # Where a Relu gave x, onnxruntime makes one operator of both.
         x = _clipped(op, x, op.Mul(v["dac_limit"], unit, _outputs=["greatest"]))
     # Reciprocal, not 1 / unit: onnxruntime makes x / unit of that, whose last bits are others.
-    codes = x if unit is None else op.Mul(x, op.Reciprocal(unit, _outputs=["factor"]), _outputs=["in_steps"])
+    codes = x
+    if unit is not None:
+        factor = op.Reciprocal(unit, _outputs=["factor"])
+        if spec.scaling == "vector":
+            factor = beside(op, factor, "factor_beside")
+        codes = op.Mul(x, factor, _outputs=["in_steps"])
     if spec.clips_inputs and not of_inputs:
         codes = _clipped(op, codes, v["dac_limit"])
     return op.Round(codes, _outputs=["codes"]) if spec.quantises_inputs else codes
@@ -176,7 +197,15 @@ def driven_by(op: OpBuilder, magnitudes: Any) -> Any:
     return op.Cast(op.Greater(magnitudes, 0.0, _outputs=["nonzero"]), to=FLOAT, _outputs=["driven"])
 
 
-def noisy(op: OpBuilder, spec: Product, v: Values, z: Any, driven: Any = None, deviates: Any = None) -> Any:
+def sigma_of(op: OpBuilder, spec: Product, v: Values, driven: Any = None) -> Any:
+    """Standard deviation of the noise in units of output codes; ``driven``: factor for every vector (None: 1)."""
+    sigma = v["noise_sigma"]
+    if spec.quantises_outputs:
+        sigma = op.Div(sigma, v["adc_step"], _outputs=["sigma_in_codes"])
+    return sigma if driven is None else op.Mul(driven, sigma, _outputs=["sigma_of_vectors"])
+
+
+def noisy(op: OpBuilder, spec: Product, v: Values, z: Any, sigma: Any = None, deviates: Any = None) -> Any:
     """Outputs with noise, in units of output codes.
 
     Args:
@@ -184,7 +213,7 @@ def noisy(op: OpBuilder, spec: Product, v: Values, z: Any, driven: Any = None, d
         spec: structure.
         v: inputs of the function.
         z: outputs without noise.
-        driven: factor on the noise of every vector; None: 1.
+        sigma: of the noise, where it is not the same for all outputs.
         deviates: those of the first read by default, where the model does not draw them.
     """
     if spec.noise == "none":
@@ -194,11 +223,7 @@ def noisy(op: OpBuilder, spec: Product, v: Values, z: Any, driven: Any = None, d
         deviates = op.RandomNormalLike(z, _outputs=["deviates"])
     elif deviates is None:
         deviates = deviates_of(op, v, 0, z)
-    sigma = v["noise_sigma"]
-    if spec.quantises_outputs:
-        sigma = op.Div(sigma, v["adc_step"], _outputs=["sigma_in_codes"])
-    if driven is not None:
-        sigma = op.Mul(driven, sigma, _outputs=["sigma_of_vectors"])
+    sigma = sigma_of(op, spec, v) if sigma is None else sigma
     return op.Add(z, op.Mul(deviates, sigma, _outputs=["noise"]), _outputs=["noisy"])
 
 
@@ -245,7 +270,8 @@ def _saturated(op: OpBuilder, spec: Product, v: Values, codes: Any) -> Any:
     """Which vectors saturate, ``(..., 1)``; where outputs lie on several tiles, whose tile does, ``(..., outputs)``."""
     absolute = op.Abs(codes, _outputs=["absolute_codes"])
     if not spec.straddles:
-        return op.Greater(reduce_max(op, absolute, "peaks"), v["adc_saturated"], _outputs=["saturated"])
+        over = op.Greater(reduce_max(op, absolute, "peaks"), v["adc_saturated"], _outputs=["over"])
+        return beside(op, over, "saturated")
     beyond = op.Cast(op.Greater(absolute, v["adc_saturated"], _outputs=["beyond"]), to=FLOAT, _outputs=["beyond_one"])
     numbers = v["tile_numbers"]
     same = op.Equal(op.Unsqueeze(numbers, [-1]), op.Unsqueeze(numbers, [-2]), _outputs=["same_tile"])
@@ -311,7 +337,7 @@ def _selected_again(
         "weights": weights,
         "result": op.Gather(flat, which, _outputs=["selected_codes"]),
         "pending": op.Gather(op.Reshape(over, [-1, 1]), which, _outputs=["selected_pending"]),
-        "divisor": op.Gather(op.Reshape(divisor, [-1, 1]), which) if spec.scaling == "vector" else divisor,
+        "divisor": op.Gather(op.Reshape(divisor, [-1]), which) if spec.scaling == "vector" else divisor,
     }
 
     def deviates(number: int) -> Any:

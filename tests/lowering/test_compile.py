@@ -228,6 +228,17 @@ def test_options_that_do_nothing_are_refused(model_file: Path, options: list[str
     assert message in told
 
 
+@pytest.mark.parametrize("command", ["compile", "split"])
+def test_shapes_are_refused_where_the_annotations_say_all(
+    command: str, model_file: Path, data_file: Path, tmp_path: Path
+) -> None:
+    assert run("partition", model_file, "--data", data_file, "--max-drop", 0.9, "--draws", 3)[0] == 0
+    placed = model_file.with_name("small.lhc.onnx")
+    code, _, told = run(command, placed, "--shape", "image=1,2,6,6", "-o", tmp_path / "out.sim.onnx")
+    assert code == 2
+    assert "--shape: not needed where the placement is that of a plan" in told
+
+
 def test_a_plain_model_without_data(model_file: Path) -> None:
     code, _, err = run("compile", model_file)
     assert code == 2

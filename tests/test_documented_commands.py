@@ -1,0 +1,114 @@
+"""Every command that the documentation shows is one that its parser takes. `docs/conftest.py` runs the quick ones."""
+
+import argparse
+import re
+import runpy
+import shlex
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+from lhc.cli.app import app
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+BLOCK = re.compile(r"^```(?:console)?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+INLINE = re.compile(r"`((?:lhc [a-z]|python benchmarks/)[^`]*)`")
+Words = tuple[str, ...]
+
+
+def commands_of(line: str) -> Iterator[Words]:
+    """The calls of lhc and of benchmarks in a line of shell, without prompt, variables and redirection."""
+    try:
+        words = shlex.split(line.removeprefix("$ "), comments=True)
+    except ValueError:  # prose, or a program's output
+        return
+    while words:
+        end = next((i for i, word in enumerate(words) if word in ("&&", "||", "|", ";")), len(words))
+        call, words = words[:end], words[end + 1 :]
+        while call and re.match(r"[A-Z_]+=", call[0]):
+            del call[0]
+        stop = next((i for i, word in enumerate(call) if word in (">", "2>", ">>")), len(call))
+        if call[:1] == ["lhc"] or (call[:1] == ["python"] and call[1:2] and call[1].startswith("benchmarks/")):
+            yield tuple(call[:stop])
+
+
+def shown() -> tuple[dict[Words, str], dict[Words, str]]:
+    """Commands in blocks, and commands in running text (lhc's may be cut short there), each with a page that has it."""
+    blocks: dict[Words, str] = {}
+    inline: dict[Words, str] = {}
+    for page in PAGES:
+        text = page.read_text("utf-8")
+        for block in BLOCK.findall(text):
+            for line in block.splitlines():
+                blocks.update(dict.fromkeys(commands_of(line), page.name))
+        for found in INLINE.findall(BLOCK.sub("", text)):
+            for call in commands_of(" ".join(found.split())):
+                (blocks if call[0] == "python" else inline)[call] = page.name
+    return blocks, inline
+
+
+BLOCKS, TEXT = shown()
+LHC: Any = typer.main.get_command(app)
+
+
+def cases(commands: dict[Words, str], program: str) -> list[Any]:
+    return [pytest.param(call, id=f"{p}: {' '.join(call)}") for call, p in commands.items() if call[0] == program]
+
+
+def test_commands_are_found() -> None:
+    assert len(cases(BLOCKS, "lhc")) > 30
+    assert len(cases(BLOCKS, "python")) > 20
+    assert list(commands_of("$ A=1 lhc run x --y 'a b' > f  # why")) == [("lhc", "run", "x", "--y", "a b")]
+
+
+@pytest.mark.parametrize("call", cases(BLOCKS, "lhc"))
+def test_a_command_of_lhc_parses(call: Words) -> None:
+    with LHC.make_context("lhc", list(call[1:2])) as context:
+        command = LHC.get_command(context, call[1])
+        assert command is not None
+        command.make_context(call[1], list(call[2:]), parent=context)
+
+
+@pytest.mark.parametrize("call", cases(TEXT, "lhc"))
+def test_a_command_in_running_text_exists_with_its_options(call: Words) -> None:
+    with LHC.make_context("lhc", list(call[1:2])) as context:
+        command = LHC.get_command(context, call[1])
+    assert command is not None
+    known = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
+    assert {word.strip("[]") for word in call if word.strip("[").startswith("-")} <= known | {"--help"}
+
+
+def test_an_option_that_does_not_exist_is_found() -> None:
+    with pytest.raises(Exception, match="No such option"):
+        test_a_command_of_lhc_parses(("lhc", "run", "digits", "--no-such-option"))
+
+
+class _ParsedError(Exception):
+    """A script's arguments were taken."""
+
+
+@pytest.mark.analog
+@pytest.mark.parametrize("call", cases(BLOCKS, "python"))
+def test_a_benchmark_takes_its_arguments(call: Words, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = ROOT / call[1]
+    text = script.read_text("utf-8")
+    if "ArgumentParser" not in text:
+        assert len(call) == 2 or "sys.argv" in text, "the script takes no arguments"
+        return
+    parse = argparse.ArgumentParser.parse_args
+
+    def parse_and_stop(parser: argparse.ArgumentParser, *given: Sequence[str] | None) -> None:
+        parse(parser, *given)
+        raise _ParsedError
+
+    monkeypatch.setattr(argparse.ArgumentParser, "parse_args", parse_and_stop)
+    monkeypatch.setattr(sys, "argv", list(call[1:]))
+    monkeypatch.syspath_prepend(ROOT)
+    monkeypatch.syspath_prepend(script.parent)
+    with pytest.raises(_ParsedError):
+        runpy.run_path(str(script), run_name="__main__")
