@@ -17,7 +17,9 @@ from lhc.cli.app import app
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"^```(?:console)?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-INLINE = re.compile(r"`((?:lhc [a-z]|python benchmarks/)[^`]*)`")
+FENCED = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
+INLINE = re.compile(r"`([^`]+)`")
+CALL = re.compile(r"lhc [a-z]|python benchmarks/")
 Words = tuple[str, ...]
 
 
@@ -46,7 +48,7 @@ def shown() -> tuple[dict[Words, str], dict[Words, str]]:
         for block in BLOCK.findall(text):
             for line in block.splitlines():
                 blocks.update(dict.fromkeys(commands_of(line), page.name))
-        for found in INLINE.findall(BLOCK.sub("", text)):
+        for found in filter(CALL.match, INLINE.findall(FENCED.sub("", text))):
             for call in commands_of(" ".join(found.split())):
                 (blocks if call[0] == "python" else inline)[call] = page.name
     return blocks, inline
