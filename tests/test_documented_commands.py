@@ -16,8 +16,7 @@ from lhc.cli.app import app
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
-BLOCK = re.compile(r"^```(?:console)?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-FENCED = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
+FENCED = re.compile(r"^```(.*?)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 INLINE = re.compile(r"`([^`]+)`")
 CALL = re.compile(r"lhc [a-z]|python benchmarks/")
 Words = tuple[str, ...]
@@ -45,8 +44,8 @@ def shown() -> tuple[dict[Words, str], dict[Words, str]]:
     inline: dict[Words, str] = {}
     for page in PAGES:
         text = page.read_text("utf-8")
-        for block in BLOCK.findall(text):
-            for line in block.splitlines():
+        for language, block in FENCED.findall(text):
+            for line in block.splitlines() if language in ("", "console") else ():
                 blocks.update(dict.fromkeys(commands_of(line), page.name))
         for found in filter(CALL.match, INLINE.findall(FENCED.sub("", text))):
             for call in commands_of(" ".join(found.split())):
