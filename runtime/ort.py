@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -66,6 +67,17 @@ def tensor_infos(model: OnnxModel, outputs: bool = False) -> list[TensorInfo]:
     return [TensorInfo(value.name, _type_string(value.type), declared_shape(value) or ()) for value in wanted]
 
 
+@cache
+def _share_memory() -> None:
+    """Have one pool of memory for all sessions of the process.
+
+    A session with a pool of its own keeps what its largest run needed. A network with many analog layers is many
+    sessions: 18 GB for a transformer on 40 texts of 384 tokens.
+    """
+    pool = ort.OrtMemoryInfo("Cpu", ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, ort.OrtMemType.DEFAULT)
+    ort.create_and_register_allocator(pool, ort.OrtArenaCfg(0, -1, -1, -1))  # no bound; grows as it does by default
+
+
 def create_session(proto: onnx.ModelProto, label: str) -> ort.InferenceSession:
     """An onnxruntime session on one CPU thread. Weights in other files are mapped from there.
 
@@ -76,6 +88,8 @@ def create_session(proto: onnx.ModelProto, label: str) -> ort.InferenceSession:
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
     options.log_severity_level = 4
+    _share_memory()
+    options.add_session_config_entry("session.use_env_allocators", "1")
     proto, folder = beside_data(proto)
     if folder is not None:
         options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(folder))

@@ -16,7 +16,7 @@ from lhc.graph import LayerGraph
 from lhc.measure.bench import Bench
 from lhc.measure.fisher import fisher_sensitivity
 from lhc.measure.ranking import CHECKED, RankingMethod, measures_all
-from lhc.measure.scoring import CALL_SAMPLES, Job, Scorer, job_groups
+from lhc.measure.scoring import Job, Scorer, job_groups
 from lhc.runtime import HybridExecutor
 
 __all__ = ["Estimate", "Step", "evaluation_step", "ranking_steps"]
@@ -116,7 +116,7 @@ def _placement_seconds(bench: Bench, placement: frozenset[str], clock: Clock) ->
     """For all draws and samples of one placement."""
     stochastic = bench.hardware.is_stochastic and bool(placement)
     groups = job_groups(range(bench.draws if stochastic else 1), bench.setting.chips_together(placement))
-    samples = min(bench.samples, bench.setting.batch or CALL_SAMPLES)
+    samples = min(bench.samples, bench.setting.call_samples)
     block = bench.block(slice(0, samples))
     scorer = Scorer(bench.setting)
     # The last chip alone goes first: it loads what is loaded once. Its tiles are programmed anew below.

@@ -25,7 +25,9 @@ from lhc.task import count_samples
 __all__ = ["DEFAULT_MEMORY", "Block", "Job", "Scorer", "Setting", "counts_samples", "job_groups"]
 
 CALL_SAMPLES = 64
-"""Samples in one call of onnxruntime where the model does not fix the batch."""
+"""Most samples in one call of onnxruntime where the model does not fix the batch."""
+CALL_BYTES = 2**27
+"""Most bytes of the largest product's output in a call of more than one sample; several tensors are alive at a time."""
 BLOCK_SAMPLES = 512
 """Aimed number of samples in a block."""
 DEFAULT_MEMORY = 2**31
@@ -72,10 +74,15 @@ class Setting:
         """The batch that the model fixes, if it does."""
         return static_batch(self.model)
 
-    @property
+    @cached_property
     def call_samples(self) -> int:
-        """Samples in one call of the network."""
-        return self.batch or CALL_SAMPLES
+        """Samples in one call of the network: a power of two, fewer where its products are large."""
+        if self.batch:
+            return self.batch
+        matrices = [layer.matrix for layer in self.graph.candidates if layer.matrix is not None]
+        largest = 4 * max((matrix.positions * matrix.groups * matrix.cols for matrix in matrices), default=0)
+        fitting = max(CALL_BYTES // max(largest, 1), 1)
+        return min(CALL_SAMPLES, 1 << (fitting.bit_length() - 1))
 
     @property
     def block_samples(self) -> int:

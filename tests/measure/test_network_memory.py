@@ -1,0 +1,82 @@
+"""Peak memory is bounded by the largest part of a network, not by how many parts it has: a child process measures."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+import lhc
+from lhc.metrics import get_metric
+from lhc.preparing import Request, prepare_run
+from lhc.task import Task
+
+pytestmark = pytest.mark.analog
+
+if not Path("/proc/self/status").exists():
+    pytest.skip("peak memory is read from /proc", allow_module_level=True)
+
+# Every analog layer is followed by digital operators that need 64 MiB for 64 samples.
+CHILD = r"""
+import re
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+
+import lhc
+
+layers = int(sys.argv[1])
+nodes, before = [], "x"
+for number in range(layers):
+    nodes.append(f"[layer{number}] p{number} = MatMul ({before}, w)")
+    nodes.append(f"wide{number} = Tile (p{number}, times)")
+    nodes.append(f"mean{number} = ReduceMean <axes = [1], keepdims = 1> (wide{number})")
+    nodes.append(f"a{number} = Add (p{number}, mean{number})")
+    before = f"a{number}"
+nodes.append(f"y = Tanh ({before})")
+text = '<ir_version: 8, opset_import: ["" : 17]> g (float[N, 8] x) => (float[N, 8] y) {' + "\n".join(nodes) + "}"
+model = onnx.parser.parse_model(text)
+rng = np.random.default_rng(0)
+weights = {"w": rng.normal(size=(8, 8)).astype(np.float32), "times": np.array([1, 2**15])}
+model.graph.initializer.extend(onnx.numpy_helper.from_array(array, name) for name, array in weights.items())
+found = lhc.partition(model, {"x": rng.normal(size=(64, 8)).astype(np.float32)}, strategy="all-analog", draws=2)
+assert len(found.plan.analog) == layers
+peak = re.search(r"VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text())
+print(int(peak[1]) // 1024)
+"""
+
+
+def test_digital_parts_between_analog_layers_share_their_memory(tmp_path: Path) -> None:
+    def peak(layers: int) -> int:
+        result = subprocess.run(
+            [sys.executable, "-c", CHILD, str(layers)],
+            cwd=tmp_path,
+            env=os.environ | {"PYTHONPATH": str(Path(lhc.__file__).parents[1])},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert result.returncode == 0, result.stderr
+        return int(result.stdout)
+
+    assert peak(12) - peak(2) < 3 * 64  # MiB; ten memories of their own would be 640
+
+
+@pytest.mark.parametrize(("tokens", "samples"), [(1, 64), (2**13, 64), (2**14, 32), (3 * 2**14, 8), (2**20, 1)])
+def test_a_call_holds_fewer_samples_where_a_product_is_large(tokens: int, samples: int) -> None:
+    """64 outputs of 4 bytes a token; at most 128 MiB a call."""
+    model = onnx.parser.parse_model(
+        f'<ir_version: 8, opset_import: ["" : 17]> g (float[N, {tokens}, 2] x) => (float[N, {tokens}, 64] y) '
+        "{ [product] y = MatMul (x, w) }"
+    )
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.ones((2, 64), np.float32), "w"))
+    task = Task({"x": np.ones((1, tokens, 2), np.float32)}, None, get_metric("nmse"), finite=True)
+
+    work = prepare_run(Request(model, task), None, None)[0]
+
+    assert work.bench(task).setting.call_samples == samples
