@@ -7,6 +7,7 @@ from pydantic import TypeAdapter
 
 from lhc.errors import UsageError
 from lhc.plan import Outcome
+from lhc.report.wording import budget_text
 from lhc.results import Infeasibility
 
 __all__ = ["infeasibility", "infeasibility_lines", "search_options"]
@@ -54,11 +55,11 @@ def infeasibility_lines(found: Infeasibility | None, outcome: Outcome) -> Iterat
         return f"{100 * number:.2f} %" if share else f"{number:.4g}"
 
     yield f"least drop reachable within the limits: {value(found.least.drop)}"
-    yield f"nearest budget that this placement is shown to hold: --max-drop {found.nearest_budget:.4g}"
+    yield f"nearest budget that this placement is shown to hold: --max-drop {budget_text(found.nearest_budget)}"
     if found.without is not None:
-        names = ", ".join(found.in_the_way)
-        drop = value(found.without.drop)
-        yield f"in the way: {len(found.in_the_way)} layers: {names}; with them digital the drop is {drop}"
+        names, one = ", ".join(found.in_the_way), len(found.in_the_way) == 1
+        layers, them = ("1 layer", "it") if one else (f"{len(found.in_the_way)} layers", "them")
+        yield f"in the way: {layers}: {names}; with {them} digital the drop is {value(found.without.drop)}"
     for remedy in found.remedies:
         sign = "within the budget" if remedy.within else "not shown to be within the budget"
         yield f"{remedy.change}: drop {value(remedy.evaluation.drop)}, {sign}"

@@ -174,6 +174,8 @@ def _changes(before: dict[str, object], after: dict[str, object]) -> Iterator[tu
 def _row(change: LayerChange) -> list[str]:
     one, two = change.before, change.after
     apart = {True: "apart", False: "overlap", None: "-"}[change.told_apart]
+    if one and two and one.sensitivity is not None and one.sensitivity == two.sensitivity:
+        apart = "same"
     return [
         change.name if two is None or two.name == change.name else f"{change.name} ({two.name})",
         _arrow(one and one.placement, two and two.placement),
@@ -192,4 +194,8 @@ def _text(value: object) -> str:
         return "-"
     if isinstance(value, float):
         return metric_value(value, percent=False)
+    if isinstance(value, list):
+        return f"[{', '.join(map(_text, value))}]"
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_text(inner)}" for name, inner in value.items())
     return str(value)

@@ -19,7 +19,7 @@ from lhc.report.content import (
 from lhc.report.document import Costs, Report
 from lhc.report.figures import noise_chart, training_chart
 from lhc.report.statements import other_samples, samples_of_front, times_of_digital
-from lhc.report.wording import EFFECTS, amount, drop_text, drop_value, duration, effect_share, metric_value
+from lhc.report.wording import EFFECTS, amount, budget_text, drop_text, drop_value, duration, effect_share, metric_value
 from lhc.results import AtTime, Attribution, Evaluation, Front, FrontPoint, Infeasibility, LayerAttribution, Robustness
 
 __all__ = ["sections"]
@@ -35,7 +35,7 @@ def _sections(report: Report) -> Iterator[Section]:
     if plan.layers:
         yield reason_section(plan)
     if report.infeasibility is not None:
-        yield _infeasibility(report.infeasibility)
+        yield _infeasibility(report.infeasibility, plan.outcome)
     if report.front is not None:
         yield _front(report.front, plan)
     if report.over_time:
@@ -252,16 +252,17 @@ def _training(outcome: Outcome, trained: Retrained) -> Section:
     return Section("training", "Learning curve", (text,), chart, text, (Table(caption, columns, rows),))
 
 
-def _infeasibility(found: Infeasibility) -> Section:
-    percent = found.least.percent
+def _infeasibility(found: Infeasibility, outcome: Outcome | None) -> Section:
+    percent, drop_type = found.least.percent, "absolute" if outcome is None else outcome.drop_type
+    layers = f"{len(found.analog)} analog layer{'' if len(found.analog) == 1 else 's'}"
     facts = [
-        ("least drop reachable", f"{drop_value(found.least.drop, percent)}, with {len(found.analog)} analog layers"),
-        ("nearest budget", f"--max-drop {found.nearest_budget:.4g} is shown to be held"),
+        ("least drop reachable", f"{drop_text(found.least.drop, percent, drop_type)}, with {layers}"),
+        ("nearest budget", f"--max-drop {budget_text(found.nearest_budget)} is shown to be held"),
     ]
     if found.in_the_way:
         facts.append(("in the way", ", ".join(found.in_the_way)))
     if found.without is not None:
-        facts.append(("without them", f"mean drop {drop_value(found.without.drop, percent)}"))
+        facts.append(("with these digital", f"mean drop {drop_text(found.without.drop, percent, drop_type)}"))
     rows = tuple(
         (
             as_text(remedy.change),

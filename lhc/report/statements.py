@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from lhc.plan import Outcome, Plan
 from lhc.report.document import Costs, Report
 from lhc.report.wording import amount, duration, interval_text, metric_value, points, ratio, reasons
-from lhc.results import AtTime, Evaluation, Front
+from lhc.results import AtTime, Evaluation, Front, Infeasibility
 
 __all__ = ["decision", "other_samples", "samples_of_front", "statements", "times_of_digital", "verdict"]
 
@@ -52,8 +52,8 @@ def _statements(report: Report) -> Iterator[tuple[str, str]]:
     digital = [layer for layer in plan.layers if layer.placement == "digital" and layer.reason != "eligible"]
     if digital:
         yield "Why not more", f"{_layers(len(digital))} digital: {reasons(digital)}."
-    if report.infeasibility is not None and report.infeasibility.in_the_way:
-        yield "In the way", f"{', '.join(report.infeasibility.in_the_way)}."
+    if report.infeasibility is not None and report.infeasibility.in_the_way and outcome is not None:
+        yield "In the way", _in_the_way(report.infeasibility, outcome)
     if report.over_time and outcome is not None:
         yield "Over time", _lasting(report.over_time, outcome)
     if report.robustness is not None:
@@ -88,6 +88,15 @@ def _certainty(outcome: Outcome) -> str:
         f"for {what}, a mean drop of {interval_text(outcome, outcome.interval)} ({100 * outcome.confidence:.0f} %"
         f" confidence). {within} of {outcome.draws} chips measured hold the budget. {outcome.samples} samples, {split}."
     )
+
+
+def _in_the_way(found: Infeasibility, outcome: Outcome) -> str:
+    """Which layers, what would be without them, and what budget the placement does hold."""
+    text = ", ".join(found.in_the_way)
+    if found.without is not None:
+        them = "it" if len(found.in_the_way) == 1 else "them"
+        text += f"; with {them} digital, a mean drop of {points(outcome, found.without.drop)}"
+    return f"{text}. The nearest budget that is held: {points(outcome, found.nearest_budget)}."
 
 
 def _lasting(times: Sequence[AtTime], outcome: Outcome) -> str:

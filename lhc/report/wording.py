@@ -11,6 +11,7 @@ __all__ = [
     "EFFECTS",
     "REASONS",
     "amount",
+    "budget_text",
     "count",
     "drop_text",
     "drop_value",
@@ -126,6 +127,18 @@ def drop_value(value: float, percent: bool) -> str:
     ('0.00', '1.23', '1.25')
     """
     return f"{round(100 * value, 2) + 0.0:.2f}" if percent else f"{value:.4g}"
+
+
+def budget_text(value: float) -> str:
+    """A budget that is at least the value, as ``--max-drop`` takes it.
+
+    >>> budget_text(0.020384), budget_text(0.02), budget_text(0.0)
+    ('0.02039', '0.02', '0')
+    """
+    shown = f"{value:.4g}"
+    if float(shown) >= value:
+        return shown
+    return f"{value + 10.0 ** (math.floor(math.log10(value)) - 3):.4g}"
 
 
 def points(outcome: Outcome, value: float) -> str:

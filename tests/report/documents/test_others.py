@@ -9,7 +9,7 @@ import pytest
 
 from lhc.errors import UsageError
 from lhc.hardware import Hardware
-from lhc.plan import Plan
+from lhc.plan import Estimate, Plan
 from lhc.report.difference import compare
 from lhc.report.document import Report
 from lhc.report.saving import KINDS, check_kind, save_report
@@ -84,6 +84,20 @@ def test_what_differs(full: Report) -> None:
     assert len([line for line in found.lines() if line.startswith("hardware ")]) == len(found.hardware)
     assert found.lines()[-1].startswith("2 layers placed otherwise, 2 differ; analog MACs 45.7 % -> ")
     json.dumps(found.document(), allow_nan=False)
+
+
+def test_numbers_of_an_outcome_are_short_and_equal_sensitivities_are_said_so(full: Report) -> None:
+    plan = full.plan
+    assert plan.outcome is not None
+    moved = plan.decide({sorted(plan.analog)[0]: ("digital", "sensitivity", "…")})
+    estimate = Estimate(metric="kl", damage=1 / 3, predicted_drop=0.01, factor=0.1, spread=0.2, placements=7)
+    changes = {"interval": (1 / 300, 2 / 300), "estimate": estimate}
+    found = compare(plan, moved.model_copy(update={"outcome": plan.outcome.model_copy(update=changes)}))
+    lines = found.lines()
+    assert "interval: [0.006, 0.018] -> [0.003333, 0.006667]" in lines
+    (line,) = (line for line in lines if line.startswith("estimate: "))
+    assert line.startswith("estimate: - -> metric kl, damage 0.3333, predicted_drop 0.01, ")
+    assert any(line.endswith(" same") for line in found.table().render("table").splitlines())
 
 
 def test_layers_of_other_names_belong_together_by_their_weights(full: Report) -> None:

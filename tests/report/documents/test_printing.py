@@ -88,6 +88,13 @@ def test_the_first_page_is_the_first_screen(pages: Pages, name: str, request: py
     assert "Every matrix product" in second
 
 
+def test_the_first_page_stays_whole_without_charts_that_were_not_measured(pages: Pages, small: Report) -> None:
+    first, second, *_ = pages(small.model_copy(update={"robustness": None, "times": (), "front": None}))
+    for text in ("layer1.0", "Drop beside the budget", "Over time: not measured"):
+        assert text in first
+    assert "Every matrix product" in second
+
+
 def test_every_section_is_printed_and_begins_with_its_content(pages: Pages, full: Report) -> None:
     found = pages(full)
     assert len(found) <= 9
