@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lhc.errors import DataError, LhcError, MissingDependencyError, UsageError
+from lhc.graph import LayerGraph
 from lhc.measure import stratified_order
 from lhc.metrics import get_metric
 from lhc.model import OnnxModel
 from lhc.onnx_io import load_model, read_plan
 from lhc.opening import Opened
+from lhc.passes.search_base import damage_of
 from lhc.plan import Plan, Retrained
 from lhc.preparing import Work, calibrated
 from lhc.task import Array, Samples, Task
@@ -38,8 +40,8 @@ CHECKED_SAMPLES = 2
 """Samples on which the network that is trained is compared with onnxruntime."""
 COMPARED_SAMPLES = 256
 """Samples whose sizes are compared between training and judging."""
-WINNABLE = 10.0
-"""Most estimated drop, in budgets, to train with: training was seen to take away 60 to 90 % of a drop."""
+WINNABLE = 4.0
+"""Most estimated drop, in budgets, to train with: training was seen to take away 45 to 90 % of a drop."""
 OTHER_SCALE = 3.0
 """Ratio of sizes from which on they can hardly be samples of one kind."""
 
@@ -108,25 +110,31 @@ def retrained_from(path: Path, model: OnnxModel) -> bool:
     return outcome is not None and outcome.retrained is not None and outcome.retrained.source == model.source
 
 
-def winnable(plan: Plan, names: Collection[str], max_drop: float) -> frozenset[str]:
+def winnable(graph: LayerGraph, plan: Plan, names: Collection[str], max_drop: float) -> frozenset[str]:
     """The layers to train as analog: all, or without those that do most damage per MAC where they do too much.
 
     Else a network that many analog layers ruin would be trained away from what it knows, for a placement that no
-    training can save.
+    training can save. Layers that share their weights are taken or left together.
 
     Args:
+        graph: of the network.
         plan: of the network as it was given, with its sensitivities and outcome.
         names: the layers that can be analog.
         max_drop: the budget.
     """
-    rows = [(row, row.sensitivity.mean) for row in plan.layers if row.name in names and row.sensitivity]
     estimate = None if plan.outcome is None else plan.outcome.estimate
-    if estimate is None or len(rows) < len(names) or max_drop <= 0:
+    unknown = {row.name for row in plan.layers if row.sensitivity is None}
+    if estimate is None or max_drop <= 0 or not unknown.isdisjoint(names):
         return frozenset(names)
-    rows.sort(key=lambda row: row[1] / max(row[0].macs, 1))
-    drops = estimate.factor * np.cumsum([max(damage, 0.0) for _, damage in rows])
+    macs = {row.name: row.macs for row in plan.layers}
+
+    def per_mac(group: Collection[str]) -> float:
+        return damage_of(graph, plan, group) / max(sum(macs[name] for name in group), 1)
+
+    groups = sorted(graph.tied(names), key=per_mac)
+    drops = estimate.factor * np.cumsum([damage_of(graph, plan, group) for group in groups])
     within = max(int(np.sum(drops <= WINNABLE * max_drop)), 1)
-    return frozenset(row.name for row, _ in rows[:within])
+    return frozenset().union(*groups[:within])
 
 
 @dataclass(frozen=True, eq=False)

@@ -145,7 +145,8 @@ def partition_retrained(
         if strategy in RETRAINING_STRATEGIES:
             found, trained, record = _walked(course, select, budget, strategy, patience, max_rounds)
         else:
-            trained, record = course.train(winnable(before.plan, course.work.measurable, budget.max_drop), select)
+            analog = winnable(course.work.graph, before.plan, course.work.measurable, budget.max_drop)
+            trained, record = course.train(analog, select)
     learned = {name: trained.plan.ranges[name] for name in record.layers if name in trained.plan.ranges}
     again = Opened(trained.model, opened.entry, before=opened, ranges=learned)
     if found is None:

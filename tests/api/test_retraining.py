@@ -2,7 +2,7 @@
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 import lhc
 from lhc.cli.app import app
 from lhc.errors import UsageError
+from lhc.graph import LayerGraph
 from lhc.measure import Progress, silent
 from lhc.metrics import get_metric
 from lhc.model import without_annotations
@@ -21,6 +22,7 @@ from lhc.models import zoo_entry
 from lhc.onnx_io import load_model, read_plan
 from lhc.passes import Select
 from lhc.preparing import Request, prepare_run
+from lhc.report.building import graph_of_plan
 from lhc.retraining import Course, check_apart, winnable
 from lhc.task import Task
 
@@ -132,22 +134,37 @@ def test_the_same_samples_for_training_and_judging_are_refused(digits: Task) -> 
 
 
 def test_layers_that_no_training_can_save_stay_digital_in_training() -> None:
-    plan = lhc.partition("digits", max_drop=0.02, draws=4).plan
-    names = [row.name for row in plan.layers]
+    found = lhc.partition("digits", max_drop=0.02, draws=4)
+    plan, names = found.plan, [row.name for row in found.plan.layers]
+    graph = graph_of_plan(plan)
     assert plan.outcome is not None
     assert plan.outcome.estimate is not None
-    assert winnable(plan, names, 0.02) == frozenset(names)
+    assert winnable(graph, plan, names, 0.1) == frozenset(names)
 
-    some = winnable(plan, names, 0.001)
+    some = winnable(graph, plan, names, 0.002)
 
     damage = {row.name: row.sensitivity.mean for row in plan.layers if row.sensitivity is not None}
     macs = {row.name: row.macs for row in plan.layers}
     assert 0 < len(some) < len(names)
-    assert sum(damage[name] for name in some) * plan.outcome.estimate.factor <= 0.01
+    assert sum(damage[name] for name in some) * plan.outcome.estimate.factor <= 4 * 0.002
     assert max(damage[name] / macs[name] for name in some) <= min(
         damage[name] / macs[name] for name in set(names) - some
     )
-    assert winnable(plan.model_copy(update={"outcome": None}), names, 0.001) == frozenset(names)
+    assert winnable(graph, plan.model_copy(update={"outcome": None}), names, 0.002) == frozenset(names)
+
+
+def test_layers_that_share_weights_are_trained_as_analog_together_or_not_at_all() -> None:
+    found = lhc.partition("digits", max_drop=0.02, draws=4)
+    plan, names = found.plan, [row.name for row in found.plan.layers]
+    apart = graph_of_plan(plan)
+    first = winnable(apart, plan, names, 0.002)
+    one, other = min(first), min(set(names) - first)
+    shared = [replace(layer, weight=apart[one].weight) if layer.name == other else layer for layer in apart.layers]
+    graph = LayerGraph(shared, apart.inputs, apart.outputs)
+
+    for budget in (0.0005, 0.001, 0.002, 0.004, 0.008):
+        some = winnable(graph, plan, names, budget)
+        assert (one in some) == (other in some)
 
 
 @pytest.mark.parametrize(("scale", "warned"), [(2.0, False), (255.0, True), (1 / 255, True)])
