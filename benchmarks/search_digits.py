@@ -67,7 +67,7 @@ class TableJudge:
         """Judge the network with exactly these layers analog."""
         self.asked.add(placement)
         found = self.measured.evaluate(placement)
-        return Verdict(self.budget.status(found), found)
+        return Verdict(self.budget.status(found), found, self.budget.generalize)
 
 
 def ranked(seed: int) -> tuple[Work, Measured]:

@@ -71,15 +71,29 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether a placement holds the budget: ``undecided`` where the interval contains it."""
+    """Whether a placement holds the budget: ``undecided`` where the interval contains it.
+
+    Attributes:
+        status: what was decided.
+        evaluation: what it rests on.
+        generalized: by the interval over chips and samples instead of chips alone.
+    """
 
     status: Literal["accepted", "rejected", "undecided"]
     evaluation: Evaluation
+    generalized: bool = False
 
     @property
     def accepted(self) -> bool:
         """Undecided counts as rejected."""
         return self.status == "accepted"
+
+    @property
+    def bound(self) -> float:
+        """Upper bound of the mean drop that decided; the mean itself where there is no interval."""
+        found = self.evaluation
+        interval = found.sample_interval if self.generalized else found.drop_interval
+        return found.drop if interval is None else interval[1]
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from scipy import sparse
 
 from lhc.graph import LayerGraph
 from lhc.passes.search_base import Group, SearchOptions, groups_of
-from lhc.passes.search_solver import Floats, Program, solve
+from lhc.passes.search_solver import Floats, Program, solve, solve_core
 from lhc.passes.search_terms import Measure, limits, terms_of
 from lhc.plan import Plan
 
@@ -60,6 +60,7 @@ class SearchSpace:
         members: 1 where a variable is the format of an operator that holds a tensor, ``(tensors, formats)``.
         low: least value of every variable.
         high: greatest value of every variable.
+        roughly: programs are solved nearly to the best, in a fraction of the time.
     """
 
     groups: tuple[Group, ...]
@@ -72,6 +73,7 @@ class SearchSpace:
     members: sparse.csr_array
     low: Floats
     high: Floats
+    roughly: bool = False
 
     def best(
         self, max_damage: float | None = None, max_value: float | None = None, avoid: Sequence[frozenset[str]] = ()
@@ -216,10 +218,11 @@ class SearchSpace:
         chosen: Floats | None = None,
     ) -> Point | None:
         """Least ``first``, then ``second``, then the order of the file; groups as they are ``chosen``, if they are."""
-        found = solve(self._program(first, second, bounds, avoid, _ROUNDING, chosen))
+        solver = solve_core if self.roughly else solve
+        found = solver(self._program(first, second, bounds, avoid, _ROUNDING, chosen))
         if found is not None and not self._within(np.rint(found), bounds):
             # HiGHS made use of its tolerance: the bounds are drawn in by more than that.
-            found = solve(self._program(first, second, bounds, avoid, -RESOLUTION, chosen))
+            found = solver(self._program(first, second, bounds, avoid, -RESOLUTION, chosen))
         return None if found is None else self._named(np.rint(found))
 
     def _within(self, variables: Floats, bounds: Mapping[Measure, float]) -> bool:

@@ -94,8 +94,6 @@ def moves(
         A placement, and what it promises by estimate, which falls, and is infinite for starts.
     """
     yield from ((start, np.inf) for start in starts if start.placement not in judged)
-    if not starts:
-        return
     promises = np.stack([aim.moved(space, start) for start in starts])
     most = min(len(starts) * (_EXACT + len(judged)), promises.size)
     likely = np.argpartition(-promises, most - 1, axis=None)[:most]

@@ -8,13 +8,14 @@
    takes large steps, the second finds the small ones that are nearly sure, which large ones outbid for ever.
 4. Above that, the best placement whose believed drop is within the budget is solved for exactly; where there is none,
    the safest one that is better than what was found. It, and what differs from it or from the best accepted placement
-   by one or two groups, are the candidates; the one with the greatest expected gain is judged.
+   by one or two groups, are the candidates; the one with the greatest expected gain is judged. Above 100 groups the
+   program is solved nearly, and only until four placements are judged.
 
 No placement is judged twice. The result is the best one that was accepted. Fallbacks give up its layers one by one, the
 one that does most damage for what it does for the objective first.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 import numpy as np
@@ -33,10 +34,8 @@ from lhc.results import Verdict
 
 __all__ = ["Milp"]
 
-_LARGE = 100
-"""Groups above which only the first few programs are solved, to save time; the others only move groups."""
 _SOLVED = 4
-"""How many placements are judged by then."""
+"""Judgements after which programs are left out in large searches, to save time; moves go on."""
 _FIRST = 0.1
 """What the first accepted placement is worth, as a share of what there is to gain."""
 
@@ -70,7 +69,7 @@ class _Trail:
     def belief(self) -> Belief:
         """What is believed of the groups, and last of what is analog anyway."""
         sensitivities = self.space.terms["damage"][: len(self.space.groups)]
-        bounds = [_bound(verdict) for verdict in self.judged.values()]
+        bounds = [verdict.bound for verdict in self.judged.values()]
         return believe(
             np.append(sensitivities, self.space.constants["damage"]),
             [_with_fixed(self.space.chosen(placement)) for placement in self.judged],
@@ -81,16 +80,11 @@ class _Trail:
 
     def _limit(self) -> float:
         """The greatest bound that is accepted, as far as it is known."""
-        above = [_bound(verdict) for verdict in self.judged.values() if not verdict.accepted]
+        above = [verdict.bound for verdict in self.judged.values() if not verdict.accepted]
         if self.max_drop is not None:
             return min([self.max_drop, *above])
-        below = [_bound(verdict) for verdict in self.judged.values() if verdict.accepted]
+        below = [verdict.bound for verdict in self.judged.values() if verdict.accepted]
         return (max(below, default=0.0) + min(above)) / 2
-
-
-def _bound(verdict: Verdict) -> float:
-    found = verdict.evaluation
-    return found.drop if found.drop_interval is None else found.drop_interval[1]
 
 
 def _with_fixed(chosen: Floats) -> Floats:
@@ -105,11 +99,13 @@ class Milp(Strategy):
         judgements: most placements that are judged.
         least_gain: stop when less than this is promised: of all that could be gained, or as a chance of any gain.
         few: groups up to which every placement is weighed.
+        exact: groups up to which programs are solved exactly, as often as it takes; above it nearly, four times.
     """
 
     judgements: int = 16
     least_gain: float = 1e-6
     few: int = MOST_GROUPS
+    exact: int = 100
     name: ClassVar[str] = "milp"
     needs_sensitivity: ClassVar[bool] = True
     follows_goal: ClassVar[bool] = True
@@ -138,20 +134,21 @@ class Milp(Strategy):
         while len(trail.judged) < self.judgements:
             worst = safest.value + _FIRST * worth if found is None else found.value
             aim = Aim(trail.belief(), worst, step, worth, any_gain=few and len(trail.judged) % 2 == 0)
-            point = self._next(trail, found, aim)
+            point = self._next(trail, found or safest, aim)
             if point is None:
                 break
             if trail.holds(point):
                 found = point
         return found
 
-    def _next(self, trail: _Trail, found: Point | None, aim: Aim) -> Point | None:
+    def _next(self, trail: _Trail, start: Point, aim: Aim) -> Point | None:
         """The placement that promises most; None where none promises ``least_gain``."""
         space = trail.space
         if len(space.groups) <= self.few:
             options = every(space, aim, trail.judged.keys())
         else:
-            starts = [point for point in (self._solved(trail, aim), found) if point is not None]
+            solved = self._solved(trail, aim)
+            starts = [start] if solved is None else [solved, start]
             options = moves(space, aim, trail.judged.keys(), starts)
         chosen, most = None, self.least_gain
         for point, estimated in options:
@@ -164,7 +161,9 @@ class Milp(Strategy):
 
     def _solved(self, trail: _Trail, aim: Aim) -> Point | None:
         """The best placement that is believed to hold; else the safest that is better."""
-        if len(trail.space.groups) > _LARGE and len(trail.judged) > _SOLVED:
+        large = len(trail.space.groups) > self.exact
+        if large and len(trail.judged) > _SOLVED:
             return None
         space, better = trail.space.believing(aim.belief.mean), aim.worst - aim.step
+        space = replace(space, roughly=large)
         return space.best(aim.belief.limit, better, trail.rejected) or space.safest(better, trail.rejected)

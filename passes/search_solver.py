@@ -5,19 +5,22 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 from scipy import sparse
-from scipy.optimize import Bounds, LinearConstraint, milp
+from scipy.optimize import Bounds, LinearConstraint, linprog, milp
 
-__all__ = ["Floats", "Program", "solve"]
+__all__ = ["Floats", "Program", "solve", "solve_core"]
 
 Floats = npt.NDArray[np.float64]
 
 SCALE = 1e6
 """Greatest objective: HiGHS stops when a better one could gain less than 1e-6."""
+
+_CORE = 20
+"""Integers that are solved for exactly where the others are left as the relaxed program has them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +58,33 @@ def solve(program: Program) -> Floats | None:
             options={"mip_rel_gap": 0.0},
         )
     return None if found.x is None else np.asarray(found.x, np.float64)
+
+
+def solve_core(program: Program) -> Floats | None:
+    """Nearly the best variables, in a fraction of the time; None where none were found.
+
+    Integers are first let be fractions. Only the ones that this leaves split, and those that it would cost least to
+    move, are then solved for exactly (the core of a knapsack problem, after Balas and Zemel, Operations Research 28,
+    1980). Where that is not allowed there may be other variables that are.
+    """
+    integral = np.flatnonzero(program.integral)
+    if len(integral) <= _CORE:
+        return solve(program)
+    with _silent():
+        loose = linprog(  # type: ignore[call-overload]  # its stubs know no sparse matrices
+            program.costs / (float(np.abs(program.costs).max()) or 1.0),
+            program.matrix,
+            program.upper,
+            bounds=np.stack([program.low, program.high], axis=1),
+            method="highs",
+        )
+    if loose.x is None:
+        return None
+    moving = np.abs(loose.lower.marginals + loose.upper.marginals)[integral]
+    kept = integral[np.argsort(moving, kind="stable")[_CORE:]]
+    low, high = program.low.copy(), program.high.copy()
+    low[kept] = high[kept] = np.rint(loose.x[kept])
+    return solve(replace(program, low=low, high=high))
 
 
 @contextmanager

@@ -84,7 +84,7 @@ def judge_once(
         what: for progress.
     """
     found = evaluation(evaluator.measure(placement, draws, what), evaluator, budget.relative, two_sided(error))
-    return Verdict(budget.status(found), found)
+    return Verdict(budget.status(found), found, budget.generalize)
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,7 +117,7 @@ class PlacementJudge:
             measured = more if measured is None else measured.joined(more)
             done = look
             found = evaluation(measured, self.evaluator, self.budget.relative, two_sided(error))
-            verdict = Verdict(self.budget.status(found), found)
+            verdict = Verdict(self.budget.status(found), found, self.budget.generalize)
             if verdict.status != "undecided":
                 break
         assert verdict is not None

@@ -18,6 +18,7 @@ from lhc.hardware import AlpineCosts, Hardware, Tiles
 from lhc.passes import Goal, Qualify, SearchOptions, SearchSpace, damage_of, front, initial_plan, search_space
 from lhc.passes.exhaustive import Exhaustive
 from lhc.passes.search import Measure
+from lhc.passes.search_base import Objective
 from lhc.passes.search_milp import Milp
 from lhc.plan import Plan, Sensitivity
 from lhc.results import Evaluation, Verdict
@@ -262,13 +263,18 @@ def chain(count: int) -> tuple[LayerGraph, Plan]:
     return planned(layers, damages)
 
 
-@pytest.mark.parametrize("goal", [Goal(), Goal(max_tiles=1500)], ids=["macs", "macs within tiles"])
-def test_five_hundred_layers_are_searched_in_two_seconds(goal: Goal) -> None:
+@pytest.mark.parametrize("share", [0.05, 0.2])
+@pytest.mark.parametrize("max_tiles", [None, 1500], ids=["any tiles", "1500 tiles"])
+@pytest.mark.parametrize("objective", ["macs", "latency", "energy"])
+def test_five_hundred_layers_are_searched_in_two_seconds(
+    objective: Objective, max_tiles: int | None, share: float
+) -> None:
+    goal = Goal(objective, max_tiles=max_tiles)
     graph, plan = chain(500)
     estimated = {layer.name: damage_of(graph, plan, [layer.name]) for layer in plan.layers}
     # What is true is a little off from what is estimated, so that the search has to look for it.
     true = {name: damage * (1 + 0.3 * (-1) ** i) for i, (name, damage) in enumerate(estimated.items())}
-    judge = Additive(true, sum(true.values()) / 5)
+    judge = Additive(true, share * sum(true.values()))
     begun = time.process_time()
     result = Milp(judge, SearchOptions(goal, max_drop=judge.max_drop)).run(graph, plan)
     assert time.process_time() - begun < 2
@@ -289,6 +295,47 @@ def test_the_optimum_of_five_hundred_layers_with_crossings_takes_less_than_two_s
     assert time.process_time() - begun < 2
     assert middle is not None
     assert best.value < middle.value < safest.value
+
+
+class OverSamples(Additive):
+    """Decides by the interval over samples too; the one over chips alone says that nothing is lost."""
+
+    def within(self, placement: frozenset[str]) -> Verdict:
+        verdict = super().within(placement)
+        found = replace(verdict.evaluation, drop_interval=(0, 0), sample_interval=verdict.evaluation.drop_interval)
+        return Verdict(verdict.status, found, generalized=True)
+
+
+@pytest.mark.parametrize("few", [16, 0], ids=["every placement", "programs and moves"])
+def test_a_search_learns_from_the_interval_that_decides(few: int) -> None:
+    graph, plan = chain(9)
+    true = {layer.name: damage_of(graph, plan, [layer.name]) * (1 + i % 3) for i, layer in enumerate(plan.layers)}
+    judges = [kind(true, 0.4 * sum(true.values())) for kind in (Additive, OverSamples)]
+    plans = [Milp(j, SearchOptions(max_drop=j.max_drop), few=few).run(graph, plan).plan for j in judges]
+    assert judges[0].asked == judges[1].asked
+    assert plans[0].analog == plans[1].analog
+
+
+@pytest.mark.parametrize("goal", [Goal(), Goal("energy", max_tiles=200)], ids=["macs", "energy within tiles"])
+def test_programs_that_are_solved_roughly_are_nearly_the_best(goal: Goal) -> None:
+    graph, plan = chain(80)
+    space = search_space(graph, plan, SearchOptions(goal))
+    rough = replace(space, roughly=True)
+    safest, best, found = space.safest(), space.best(), rough.best()
+    assert safest is not None
+    assert best is not None
+    assert found is not None
+    assert found.value == pytest.approx(best.value, rel=1e-3)
+    for share in (0.1, 0.3, 0.6):
+        most = safest.damage + share * (best.damage - safest.damage)
+        exact, found = space.best(max_damage=most), rough.best(max_damage=most)
+        assert exact is not None
+        assert found is not None
+        assert found.damage <= most + 2 * space.resolution("damage")
+        assert space.point(found.placement) is not None
+        gain = (safest.value - found.value) / (safest.value - exact.value)
+        assert 0.99 <= gain <= 1 + 1e-6
+    assert replace(rough, limits={"tiles": -1}).best() is None
 
 
 def test_a_search_by_costs_needs_costs() -> None:
