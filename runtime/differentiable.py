@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from lhc.errors import ModelError
 from lhc.graph import Layer, LayerGraph
 from lhc.model import OnnxModel
-from lhc.onnx_io import Constants
+from lhc.onnx_io import Constants, stored_array
 from lhc.runtime.differentiable_layers import LAYERS
 from lhc.runtime.differentiable_ops import ELEMENTWISE, Function, Operator, UnsupportedOperatorError
 from lhc.runtime.differentiable_shapes import SHAPES
@@ -252,4 +252,4 @@ def _tensors(held: Iterable[onnx.TensorProto]) -> "Iterable[tuple[str, Tensor]]"
     """Initializers as tensors; texts, which torch has no type for, are left out."""
     for tensor in held:
         if tensor.data_type != onnx.TensorProto.STRING:
-            yield tensor.name, torch.tensor(numpy_helper.to_array(tensor))
+            yield tensor.name, torch.tensor(stored_array(tensor))

@@ -8,10 +8,10 @@ from collections.abc import Mapping
 
 import numpy as np
 import torch
-from onnx import numpy_helper
 from torch import Tensor
 from torch.nn import functional
 
+from lhc.onnx_io import stored_array
 from lhc.runtime.differentiable_ops import TORCH_DTYPES, Function, Operator, integers
 
 __all__ = ["SHAPES"]
@@ -191,7 +191,7 @@ def _constant(op: Operator) -> Tensor:
     """A tensor, or a scalar or list of numbers."""
     for name, value in op.attributes.items():
         if name == "value":
-            return torch.tensor(numpy_helper.to_array(value))
+            return torch.tensor(stored_array(value))
         if name in ("value_float", "value_floats"):
             return torch.tensor(value, dtype=torch.float32)
         if name in ("value_int", "value_ints"):
@@ -200,7 +200,7 @@ def _constant(op: Operator) -> Tensor:
 
 
 def _constant_of_shape(op: Operator, shape: Tensor) -> Tensor:
-    fill = torch.tensor(numpy_helper.to_array(op.attributes["value"])) if "value" in op.attributes else torch.zeros(1)
+    fill = torch.tensor(stored_array(op.attributes["value"])) if "value" in op.attributes else torch.zeros(1)
     return fill.reshape(()).expand(integers(shape)).clone()
 
 

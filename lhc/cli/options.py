@@ -98,7 +98,7 @@ Method = Annotated[
         " measuring a few layers, all measured where that is needed).",
     ),
 ]
-Json = Annotated[bool, typer.Option("--json", help="The same as --format json.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Form = Annotated[str, typer.Option("--format", metavar="F", help="table, csv, markdown, latex or json.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
 Force = Annotated[

@@ -22,6 +22,10 @@ __all__ = ["Found", "place"]
 
 MAX_STEPS_BACK = 3
 FIRST_SHARE = 0.6
+NOTHING_ANALOG = (
+    "nothing is analog: no placement that was tried was shown to hold the budget; more samples or --draws narrow the"
+    " intervals, and a larger --max-drop allows more"
+)
 
 
 @dataclass(frozen=True)
@@ -75,6 +79,8 @@ def place(
     notes = found.notes
     if dropped:
         notes += (f"stepped back after verification: {', '.join(sorted(dropped))} digital",)
+    if judge.verdicts and plan.eligible and not analog:
+        notes += (NOTHING_ANALOG,)
     detail = "made digital after verification"
     final = found.plan.decide(dict.fromkeys(dropped, ("digital", "sensitivity", detail)))
     judged = {placement: verdict.evaluation.drop for placement, verdict in judge.verdicts.items()}

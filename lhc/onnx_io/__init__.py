@@ -2,7 +2,7 @@
 
 from lhc.onnx_io.annotations import annotate, contradictions, has_annotations, node_keys, read_plan, written_for
 from lhc.onnx_io.compiled import COMPILED_KEY, compiled_from, compiled_note, mark_compiled, refuse_compiled
-from lhc.onnx_io.constants import Constants
+from lhc.onnx_io.constants import Constants, stored_array
 from lhc.onnx_io.external import ExternalData, beside_data, check_place, relative
 from lhc.onnx_io.graphs import read_graph
 from lhc.onnx_io.layer_ann import layer_assignment_settings
@@ -40,5 +40,6 @@ __all__ = [
     "save_model",
     "serialized",
     "static_batch",
+    "stored_array",
     "written_for",
 ]

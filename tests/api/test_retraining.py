@@ -302,3 +302,17 @@ def test_partition_with_retraining_on_the_command_line(digits: Task, tmp_path: P
     assert "--retrain" in refused.stderr
     refused = cli(*command, "--strategy", "lionheart-original")
     assert refused.code == 2
+
+
+def test_a_network_whose_tensors_lie_in_another_file_is_retrained(result: lhc.PartitionResult, tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    onnx.save(zoo_entry("digits").model(), path, save_as_external_data=True, size_threshold=0)
+    samples = zoo_entry("digits").task()
+    data = {"x": np.asarray(samples.inputs["x"]), "labels": np.asarray(samples.targets)}
+
+    beside = lhc.retrain(str(path), data, settings=TEN, placement="all-analog", draws=2)
+
+    assert beside.plan.outcome is not None
+    assert result.plan.outcome is not None
+    assert beside.plan.outcome.drop == pytest.approx(result.plan.outcome.drop)
+    assert (beside.plan.outcome.retrained is None) == (result.plan.outcome.retrained is None)

@@ -138,6 +138,20 @@ def test_failed_verification_steps_back_to_a_safer_placement() -> None:
     assert found.notes == ("stepped back after verification: b digital",)
 
 
+def test_a_search_that_ends_with_nothing_analog_says_so() -> None:
+    graph, plan = network({"a": 0.5, "b": 0.5})
+    metric = METRICS["accuracy"]
+
+    def notes(strategy: str) -> tuple[str, ...]:
+        select, verify = (FakeEvaluator(metric, {"a": 0.5, "b": 0.5}, 3, split=split) for split in (0, 1))
+        found = place(graph, plan, STRATEGIES[strategy], PlacementJudge(select, Budget(BUDGET)), verify)
+        assert found.plan.analog == frozenset()
+        return found.notes
+
+    assert "larger --max-drop" in notes("lionheart")[-1]
+    assert notes("all-digital") == ()
+
+
 def test_least_drop_is_kept_when_nothing_holds() -> None:
     graph, plan = network({"a": 0.001, "b": 0.001})
     metric = METRICS["accuracy"]
