@@ -138,10 +138,9 @@ class Task:
         arrays = {name: array for name, array in self._arrays() if array.ndim}
         if not any(array.ndim for array in self.inputs.values()):
             raise DataError("some input must have samples as its first axis; found a scalar, and nothing else")
-        lengths = {name or "the targets": len(array) for name, array in arrays.items()}
+        lengths = {name or "targets": len(array) for name, array in arrays.items()}
         if len(set(lengths.values())) != 1:
-            found = ", ".join(f"{name} {length}" for name, length in lengths.items())
-            raise DataError(f"arrays of different length: {found}; the first axis of every array counts samples")
+            raise DataError(f"arrays of different length: {lengths}; the first axis of every array counts samples")
         if not any(math.prod(array.shape) for array in arrays.values()):
             raise DataError("the data holds no samples")
         if not finite:

@@ -161,4 +161,4 @@ def _tidy(function: ir.Function) -> None:
                 unique = f"{stem}_{number}"
             taken.add(unique)
             output.name = unique
-        node.name = None  # its output's name says what it is
+        node.name = node.outputs[0].name
