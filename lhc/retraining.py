@@ -19,7 +19,7 @@ from lhc.metrics import get_metric
 from lhc.model import OnnxModel
 from lhc.onnx_io import load_model, read_plan
 from lhc.opening import Opened
-from lhc.passes.search_base import damage_of
+from lhc.passes import damage_of
 from lhc.plan import Plan, Retrained
 from lhc.preparing import Work, calibrated
 from lhc.task import Array, Samples, Task

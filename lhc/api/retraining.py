@@ -122,7 +122,7 @@ def retrain(
         before = _judged(work, analog, verification, budget)
         after_work, record = course.train(analog, validation)
         after = _judged(after_work, analog, verification, budget)
-    kept = _better(budget, (work, before, None), (after_work, after, record))
+    kept = _better((work, before, None), (after_work, after, record))
     held_out = len(work.task) >= MIN_SPLIT_SAMPLES
     return _result(kept, before, after, budget, held_out, stored)
 
@@ -153,9 +153,9 @@ def _judged(work: Work, analog: frozenset[str], samples: Task, budget: Budget) -
     return judge_once(bench, analog, budget, range(bench.draws), error, what)
 
 
-def _better(budget: Budget, before: Judged, after: Judged) -> Judged:
+def _better(before: Judged, after: Judged) -> Judged:
     """The one whose drop has the smaller upper bound; without training where both are equal."""
-    return after if budget.bound(after[1].evaluation) < budget.bound(before[1].evaluation) else before
+    return after if after[1].bound < before[1].bound else before
 
 
 def _result(
@@ -165,8 +165,7 @@ def _result(
     strategy = "plan" if stored is None or stored.outcome is None else stored.outcome.strategy
     outcome = outcome_of(verdict, budget, work, held_out, strategy)
     plan = work.plan.model_copy(update={"outcome": outcome.model_copy(update={"retrained": record})})
-    found = [verdict.evaluation for verdict in (before, after)]
-    drops = [f"{one.drop:.4g} (at most {budget.bound(one):.4g})" for one in found]
+    drops = [f"{one.evaluation.drop:.4g} (at most {one.bound:.4g})" for one in (before, after)]
     which = "the trained weights are kept" if record is not None else "the weights before training are kept"
     note = f"mean drop {drops[0]} before training, {drops[1]} after it; {which}: the smaller bound decides"
     return PartitionResult(plan, work.graph, work.model, (*work.notes, note))

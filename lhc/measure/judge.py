@@ -41,11 +41,6 @@ class Budget:
         """The interval that decides."""
         return found.sample_interval if self.generalize else found.drop_interval
 
-    def bound(self, found: Evaluation) -> float:
-        """Upper bound of the mean drop; the mean itself where there is no interval."""
-        interval = self.interval(found)
-        return found.drop if interval is None else interval[1]
-
     def status(self, found: Evaluation) -> Literal["accepted", "rejected", "undecided"]:
         """What an evaluation says about the budget; without an interval, nothing."""
         interval = self.interval(found)
