@@ -11,11 +11,12 @@ import onnx
 
 from lhc.costs import CostTerms, SystemCost, cost_of, cost_terms
 from lhc.errors import LhcError, UsageError
+from lhc.exploration import Infeasibility
 from lhc.graph import LayerGraph
 from lhc.model import OnnxModel
 from lhc.onnx_io import ExternalData, annotate, check_place, load_model, relative, save_model, written_for
 from lhc.plan import LayerPlan, Plan, summary
-from lhc.results import Infeasibility, SensitivityTable
+from lhc.results import SensitivityTable
 from lhc.runtime import HybridSession
 from lhc.tables import Table
 

@@ -6,6 +6,7 @@ from typing import Literal
 
 from lhc.api.start import Objective, budget_of, ranked, search_options
 from lhc.errors import UsageError
+from lhc.exploration import Attribution, Front, Robustness
 from lhc.measure import (
     HERE,
     TIMES_S,
@@ -25,7 +26,6 @@ from lhc.opening import ModelSource, open_model
 from lhc.passes import Goal, Select
 from lhc.plan import Plan
 from lhc.preparing import DEFAULT_DRAWS, EVERYTHING, HardwareSource, Request, prepare, prepare_run
-from lhc.results import Attribution, Front, Robustness
 from lhc.stats import CONFIDENCE, check_confidence
 
 __all__ = ["attribute", "pareto", "robustness"]

@@ -6,6 +6,7 @@ from typing import Literal
 
 from lhc.api.start import DEFAULT_MAX_DROP, Objective, budget_of, ranked, search_options
 from lhc.errors import OutOfTimeError, UsageError
+from lhc.exploration import Infeasibility
 from lhc.measure import (
     HERE,
     Execution,
@@ -38,7 +39,7 @@ from lhc.passes import (
 )
 from lhc.plan import Estimate, Outcome, Plan, Sensitivity
 from lhc.preparing import DEFAULT_DRAWS, EVERYTHING, HardwareSource, Request, Work, prepare
-from lhc.results import Infeasibility, SensitivityTable, Verdict
+from lhc.results import SensitivityTable, Verdict
 from lhc.stats import CONFIDENCE, check_confidence
 
 __all__ = ["DEFAULT_MAX_DROP", "budget_of", "outcome_of", "partition"]

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from lhc.errors import ConfigError, ModelError, UsageError
+from lhc.exploration import Attribution, Front, Infeasibility, Robustness
 from lhc.graph import LayerGraph
 from lhc.onnx_io import read_plan
 from lhc.opening import ModelSource, Opened, open_model
@@ -14,7 +15,7 @@ from lhc.report.building import build_report, graph_of_plan, over_time
 from lhc.report.difference import PlanDiff, compare
 from lhc.report.document import Report, read_report
 from lhc.report.records import keep, kept, merged, newest
-from lhc.results import Attribution, Evaluation, Front, Infeasibility, Robustness
+from lhc.results import Evaluation
 from lhc.runtime.environment import environment
 from lhc.store.fronts import read_fronts
 

@@ -10,8 +10,9 @@ from pydantic import TypeAdapter
 
 from lhc.cli.output import emit
 from lhc.errors import UsageError
+from lhc.exploration import Attribution, Front, FrontPoint, Robustness
 from lhc.report.wording import EFFECTS, duration, effect_share
-from lhc.results import Attribution, Evaluation, Front, FrontPoint, Robustness
+from lhc.results import Evaluation
 from lhc.store import fingerprint
 from lhc.store.fronts import Answer, StoredFront, answer, read_fronts, store_front
 from lhc.tables import Table

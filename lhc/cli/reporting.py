@@ -14,8 +14,9 @@ from lhc.errors import LhcError, UsageError
 
 if TYPE_CHECKING:
     from lhc.api.reporting import ReportSource
+    from lhc.exploration import Attribution, Front, Infeasibility, Robustness
     from lhc.report.document import Report
-    from lhc.results import Attribution, Evaluation, Front, Infeasibility, Robustness
+    from lhc.results import Evaluation
 
 __all__ = ["ReportOption", "check_report", "diff", "report", "report_measured"]
 

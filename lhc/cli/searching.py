@@ -6,9 +6,9 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from lhc.errors import UsageError
+from lhc.exploration import Infeasibility
 from lhc.plan import Outcome
 from lhc.report.wording import budget_text
-from lhc.results import Infeasibility
 
 __all__ = ["infeasibility", "infeasibility_lines", "search_options"]
 

@@ -12,12 +12,12 @@ from dataclasses import replace
 import numpy as np
 
 from lhc.errors import OutOfTimeError
+from lhc.exploration import Attribution, LayerAttribution
 from lhc.graph import LayerGraph
 from lhc.hardware import EFFECTS, Effect, effects_of, without
 from lhc.measure.bench import Bench
 from lhc.metrics import Scores
 from lhc.plan import Sensitivity
-from lhc.results import Attribution, LayerAttribution
 from lhc.stats import CONFIDENCE, summarize
 
 __all__ = ["measure_attribution"]

@@ -9,12 +9,13 @@ from collections.abc import Sequence
 
 from lhc.costs import cost_of
 from lhc.errors import OutOfTimeError
+from lhc.exploration import Calibration, Front, FrontPoint
 from lhc.graph import LayerGraph
 from lhc.measure.bench import Bench
 from lhc.measure.measurement import evaluation
 from lhc.passes import EstimatedFront, Point, SearchOptions, front, search_space
 from lhc.plan import Plan
-from lhc.results import Calibration, Evaluation, Front, FrontPoint
+from lhc.results import Evaluation
 from lhc.stats import CONFIDENCE, one_sided, split_level, two_sided
 
 __all__ = ["measure_front"]

@@ -8,13 +8,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from lhc.errors import OutOfTimeError
+from lhc.exploration import Infeasibility, Remedy
 from lhc.graph import LayerGraph
 from lhc.measure.bench import Bench
 from lhc.measure.judge import Budget, PlacementJudge
 from lhc.measure.measurement import evaluation
 from lhc.passes import SearchOptions, damage_of, search_space
 from lhc.plan import Plan
-from lhc.results import Evaluation, Infeasibility, Remedy
+from lhc.results import Evaluation
 
 __all__ = ["explain_infeasibility"]
 

@@ -10,12 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lhc.errors import OutOfTimeError
+from lhc.exploration import Calibration
 from lhc.graph import LayerGraph
 from lhc.measure.judge import Budget, PlacementJudge, judge_once
 from lhc.measure.measurement import Evaluator
 from lhc.passes import PassResult, SearchOptions, Strategy, damage_of
 from lhc.plan import Placement, Plan, Reason
-from lhc.results import Calibration, Verdict
+from lhc.results import Verdict
 from lhc.stats import one_sided, split_level
 
 __all__ = ["Found", "place"]

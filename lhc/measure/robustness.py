@@ -5,12 +5,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from lhc.exploration import AtScale, AtTime, Robustness
 from lhc.graph import LayerGraph
 from lhc.hardware import scaled_noise
 from lhc.measure.bench import Bench
 from lhc.measure.judge import Budget
 from lhc.measure.measurement import evaluation
-from lhc.results import AtScale, AtTime, Robustness
 from lhc.runtime import HybridExecutor
 
 __all__ = ["TIMES_S", "compensation_gains", "measure_robustness"]

@@ -5,10 +5,11 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from lhc.costs import Cost, SystemCost, cost_of
 from lhc.errors import ConfigError, ModelError, UsageError
+from lhc.exploration import AtTime, Attribution, Front, FrontPoint, Infeasibility, Robustness
 from lhc.graph import Layer, LayerGraph, WeightRef
 from lhc.plan import Plan, summary
 from lhc.report.document import CostItem, Costs, LayerCosts, Report
-from lhc.results import AtTime, Attribution, Evaluation, Front, FrontPoint, Infeasibility, Robustness
+from lhc.results import Evaluation
 
 __all__ = ["build_report", "costs_of", "estimated_front", "graph_of_plan", "over_time"]
 

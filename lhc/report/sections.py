@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 
+from lhc.exploration import AtTime, Attribution, Front, FrontPoint, Infeasibility, LayerAttribution, Robustness
 from lhc.plan import Outcome, Plan, Retrained
 from lhc.report.content import (
     Column,
@@ -20,7 +21,7 @@ from lhc.report.document import Costs, Report
 from lhc.report.figures import noise_chart, training_chart
 from lhc.report.statements import other_samples, samples_of_front, times_of_digital
 from lhc.report.wording import EFFECTS, amount, budget_text, drop_text, drop_value, duration, effect_share, metric_value
-from lhc.results import AtTime, Attribution, Evaluation, Front, FrontPoint, Infeasibility, LayerAttribution, Robustness
+from lhc.results import Evaluation
 
 __all__ = ["sections"]
 

@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator, Sequence
 
+from lhc.exploration import AtTime, Front, Infeasibility
 from lhc.plan import Outcome, Plan
 from lhc.report.document import Costs, Report
 from lhc.report.wording import amount, duration, interval_text, metric_value, points, ratio, reasons
-from lhc.results import AtTime, Evaluation, Front, Infeasibility
+from lhc.results import Evaluation
 
 __all__ = ["decision", "other_samples", "samples_of_front", "statements", "times_of_digital", "verdict"]
 

@@ -4,8 +4,8 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 
+from lhc.exploration import LayerAttribution
 from lhc.plan import LayerPlan, Outcome, Reason
-from lhc.results import LayerAttribution
 
 __all__ = [
     "EFFECTS",

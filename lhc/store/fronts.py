@@ -6,8 +6,8 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from lhc.errors import UsageError
+from lhc.exploration import Front, FrontPoint
 from lhc.files import write_file
-from lhc.results import Front, FrontPoint
 
 __all__ = ["Answer", "StoredFront", "answer", "read_fronts", "store_front"]
 

@@ -5,8 +5,9 @@ from dataclasses import replace
 import pytest
 
 from lhc.cli.fronts import attribution_footer, attribution_table, robustness_footer, robustness_table
+from lhc.exploration import AtScale, AtTime, Attribution, LayerAttribution, Robustness
 from lhc.plan import Sensitivity
-from lhc.results import AtScale, AtTime, Attribution, Evaluation, LayerAttribution, Robustness
+from lhc.results import Evaluation
 
 
 def evaluated(drop: float, percent: bool = True, t_s: float = 86400.0) -> Evaluation:

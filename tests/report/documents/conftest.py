@@ -10,18 +10,11 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from lhc.models import zoo_entry
-from lhc.onnx_io import annotate, load_model, read_graph
-from lhc.plan import Outcome, Plan, Sensitivity
-from lhc.report.building import build_report, over_time
-from lhc.report.document import Report
-from lhc.report.page import html
-from lhc.results import (
+from lhc.exploration import (
     AtScale,
     AtTime,
     Attribution,
     Calibration,
-    Evaluation,
     Front,
     FrontPoint,
     Infeasibility,
@@ -29,6 +22,13 @@ from lhc.results import (
     Remedy,
     Robustness,
 )
+from lhc.models import zoo_entry
+from lhc.onnx_io import annotate, load_model, read_graph
+from lhc.plan import Outcome, Plan, Sensitivity
+from lhc.report.building import build_report, over_time
+from lhc.report.document import Report
+from lhc.report.page import html
+from lhc.results import Evaluation
 
 if TYPE_CHECKING:
     from tests.report.conftest import Browser

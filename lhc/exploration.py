@@ -1,0 +1,251 @@
+"""What is measured around a placement: the front, other conditions, causes of damage, why a budget cannot be met."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from lhc.plan import Sensitivity
+from lhc.results import Evaluation
+
+__all__ = [
+    "AtScale",
+    "AtTime",
+    "Attribution",
+    "Calibration",
+    "Front",
+    "FrontPoint",
+    "Infeasibility",
+    "LayerAttribution",
+    "Remedy",
+    "Robustness",
+]
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """How measured drops compare with estimated damages, over placements that were measured.
+
+    Attributes:
+        factor: sum of the drops over sum of the damages.
+        spread: mean deviation of a drop from the factor times its damage, as a share of the mean drop's magnitude.
+        placements: how many.
+    """
+
+    factor: float
+    spread: float
+    placements: int
+
+    @classmethod
+    def of(cls, damages: Sequence[float], drops: Sequence[float]) -> "Calibration | None":
+        """Compare drops with estimates; None without a placement that is estimated to do damage.
+
+        Args:
+            damages: estimated, one a placement.
+            drops: measured, in the same order.
+        """
+        if not sum(damages) > 0:
+            return None
+        factor = sum(drops) / sum(damages)
+        off = sum(abs(drop - factor * damage) for damage, drop in zip(damages, drops, strict=True))
+        size = sum(map(abs, drops))
+        return cls(factor, off / size if size else 0.0, len(drops))
+
+    def __str__(self) -> str:
+        return (
+            f"measured drops are {self.factor:.3g} x estimated damage, {100 * self.spread:.0f} % off on average, over"
+            f" {self.placements} measured placements"
+        )
+
+
+@dataclass(frozen=True)
+class FrontPoint:
+    """A placement on the front of damage against an objective.
+
+    Attributes:
+        analog: names of the analog layers, in file order.
+        analog_mac_fraction: share of all candidates' MACs that are analog.
+        tiles: in use.
+        latency_s: of a sample, in seconds; None where the hardware describes no costs.
+        energy_j: of a sample, in joules; None likewise.
+        damage: estimated, the sum of the layers' sensitivities.
+        predicted_drop: the damage times the front's calibration factor; None without calibration.
+        evaluation: on held-out samples and chips that nothing was chosen by; None: only estimated.
+    """
+
+    analog: tuple[str, ...]
+    analog_mac_fraction: float
+    tiles: int
+    latency_s: float | None
+    energy_j: float | None
+    damage: float
+    predicted_drop: float | None
+    evaluation: Evaluation | None
+
+
+@dataclass(frozen=True)
+class Front:
+    """Placements of which, by estimate, none is better than another in both damage and objective.
+
+    Attributes:
+        objective: what is weighed against damage.
+        limits: bounds that all placements keep: tiles, latency in s, energy in J.
+        metric: in whose unit damage is.
+        points: by growing damage; the verified ones and those that are only estimated.
+        complete: whether these are all points of the front by estimate; else they are spread evenly over it.
+        calibration: measured drops against estimated damages of the verified points.
+        held_out: whether the samples of the evaluations took no part in the estimate.
+    """
+
+    objective: Literal["macs", "latency", "energy"]
+    limits: Mapping[str, float]
+    metric: str
+    points: tuple[FrontPoint, ...]
+    complete: bool
+    calibration: Calibration | None
+    held_out: bool
+
+    @property
+    def verified(self) -> tuple[FrontPoint, ...]:
+        """The points that were measured."""
+        return tuple(point for point in self.points if point.evaluation is not None)
+
+
+@dataclass(frozen=True)
+class AtTime:
+    """A placement at one time of inference.
+
+    Attributes:
+        evaluation: with its time.
+        gain: of drift compensation, mean over tiles; output noise is amplified as much. None without compensation.
+        gain_range: least and greatest gain of a tile.
+    """
+
+    evaluation: Evaluation
+    gain: float | None
+    gain_range: tuple[float, float] | None
+
+
+@dataclass(frozen=True)
+class AtScale:
+    """A placement with all noise scaled: programming, read and output noise.
+
+    Attributes:
+        scale: factor on the standard deviations.
+        evaluation: of the placement.
+        within: whether it is shown to hold the budget.
+    """
+
+    scale: float
+    evaluation: Evaluation
+    within: bool
+
+
+@dataclass(frozen=True)
+class Robustness:
+    """How a placement does under other conditions than those it was chosen for.
+
+    Attributes:
+        max_drop: the budget.
+        drop_type: absolute, or relative to the baseline.
+        times: over time, ascending.
+        chips: over many chips, at the plan's time.
+        chips_within: share of these chips whose own drop is within the budget.
+        scales: over noise, ascending.
+        margin: greatest factor on all noise that is shown to hold the budget; 0: none.
+        fails_at: least factor above it that was measured not to; None: none of those tried.
+    """
+
+    max_drop: float
+    drop_type: Literal["absolute", "relative"]
+    times: tuple[AtTime, ...]
+    chips: Evaluation
+    chips_within: float
+    scales: tuple[AtScale, ...]
+    margin: float
+    fails_at: float | None
+
+
+@dataclass(frozen=True)
+class LayerAttribution:
+    """Where the damage of one analog layer comes from.
+
+    Attributes:
+        damage: with every effect.
+        effects: effect -> how much less damage there is without it, on the same chips; it may be negative.
+        rest: damage without any of them: what mapping onto tiles alone does.
+    """
+
+    damage: Sensitivity
+    effects: Mapping[str, Sensitivity]
+    rest: Sensitivity
+
+    def share(self, effect: str) -> float | None:
+        """How much of the damage goes away without an effect; None where there is no damage."""
+        return self.effects[effect].mean / self.damage.mean if self.damage.mean > 0 else None
+
+    def is_shown(self, effect: str) -> bool:
+        """Whether an effect does anything, or does good, by its interval."""
+        interval = self.effects[effect].interval
+        return interval is not None and not interval[0] <= 0 <= interval[1]
+
+
+@dataclass(frozen=True)
+class Attribution:
+    """Damage of single layers by effect. Effects interact, so they need not add up.
+
+    Attributes:
+        metric: in whose unit damage is.
+        layers: name -> attribution, in file order.
+        samples: how many samples.
+        draws: programmings per layer and effect.
+        seed: of the run.
+        t_s: time of inference in seconds.
+        confidence: two-sided level of the intervals over draws.
+    """
+
+    metric: str
+    layers: Mapping[str, LayerAttribution]
+    samples: int
+    draws: int
+    seed: int
+    t_s: float
+    confidence: float
+
+
+@dataclass(frozen=True)
+class Remedy:
+    """A change of the machine that might help, measured.
+
+    Attributes:
+        change: what is changed, as an option or a field of the hardware: ``adc.bits 8 -> 10``.
+        analog: the placement that was measured with it.
+        evaluation: of that placement.
+        within: whether it is shown to hold the budget.
+    """
+
+    change: str
+    analog: tuple[str, ...]
+    evaluation: Evaluation
+    within: bool
+
+
+@dataclass(frozen=True)
+class Infeasibility:
+    """Why a budget cannot be met, and what would help.
+
+    Attributes:
+        analog: the placement that was verified and does not hold the budget.
+        least: the least drop reachable: that of the placement with the least estimated damage that keeps to the limits
+            and to what the user forced.
+        nearest_budget: the least ``--max-drop`` that the verified placement is shown to hold.
+        in_the_way: layers of it that have to be digital for the rest to hold, in file order.
+        without: evaluation of the rest; None where no layers are in the way.
+        remedies: changes of the machine, measured.
+    """
+
+    analog: tuple[str, ...]
+    least: Evaluation
+    nearest_budget: float
+    in_the_way: tuple[str, ...]
+    without: Evaluation | None
+    remedies: tuple[Remedy, ...]
