@@ -14,16 +14,16 @@ weights to the next one; after a rejected one the last accepted weights are rest
 from abc import abstractmethod
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, Protocol
 
 from lhc.graph import LayerGraph
 from lhc.passes.base import Pass, PassResult
-from lhc.passes.search_base import Group, decide, fits, groups_of, reason
+from lhc.passes.search_base import Group, Strategy, decide, fits, groups_of, reason
 from lhc.plan import Plan
 from lhc.results import Verdict
 
-__all__ = ["RETRAINING_STRATEGIES", "LionHeartOriginal", "LionHeartRetrained", "Retrainer", "Slot"]
+__all__ = ["RETRAINING_STRATEGIES", "LionHeartOriginal", "LionHeartRetrained", "Retrainer", "Slot", "already_walked"]
 
 Slot = Literal["accepted", "candidate"]
 """Where weights are put by."""
@@ -162,3 +162,23 @@ class LionHeartRetrained(_Walk):
 
 RETRAINING_STRATEGIES = (LionHeartOriginal.name, LionHeartRetrained.name)
 """Strategies that train while they search."""
+
+
+def already_walked(found: PassResult, walk: str) -> type[Strategy]:
+    """A strategy that returns what a walk found, so that it is verified, and stepped back from, as every search is.
+
+    The weights stay those of the whole walk, whichever of its placements is kept.
+
+    Args:
+        found: by a walk over the same network.
+        walk: its name.
+    """
+
+    class Walked(Strategy):
+        name: ClassVar[str] = walk
+
+        def run(self, graph: LayerGraph, plan: Plan) -> PassResult:
+            decided = {row.name: (row.placement, row.reason, row.detail) for row in found.plan.layers}
+            return replace(found, plan=plan.decide({name: decided[name] for name in plan.eligible}))
+
+    return Walked

@@ -6,13 +6,13 @@ from typing import Any
 
 from lhc.api.placing import budget_of, partition
 from lhc.errors import UsageError
-from lhc.measure import HERE, MIN_SPLIT_SAMPLES, Budget, Execution, Progress, silent, split_task
+from lhc.measure import HERE, Budget, Execution, Progress, silent, split_task
 from lhc.measure.data import DataSource
 from lhc.metrics import get_metric
 from lhc.opening import ModelSource, Opened, open_model
 from lhc.outcomes import PartitionResult
 from lhc.passes import STRATEGIES, PassResult, Select
-from lhc.passes.retraining import RETRAINING_STRATEGIES, LionHeartOriginal, LionHeartRetrained
+from lhc.passes.retraining import RETRAINING_STRATEGIES, LionHeartOriginal, LionHeartRetrained, already_walked
 from lhc.plan import Retrained
 from lhc.preparing import DEFAULT_DRAWS, EVERYTHING, HardwareSource, Request, Work, prepare
 from lhc.retraining import Course, check_apart, split_off, winnable
@@ -149,12 +149,8 @@ def partition_retrained(
             trained, record = course.train(analog, select)
     learned = {name: trained.plan.ranges[name] for name in record.layers if name in trained.plan.ranges}
     again = Opened(trained.model, opened.entry, before=opened, ranges=learned)
-    if found is None:
-        after = partition(again, judging, strategy=strategy, selection=selection, **shared)
-    else:
-        follow = found.plan.model_copy(update={"source": trained.model.source})
-        held_out = len(judging) >= MIN_SPLIT_SAMPLES
-        after = _as_walked(partition(again, judging, follow=follow, **shared), found, strategy, held_out)
+    searched = strategy if found is None else already_walked(found, strategy)
+    after = partition(again, judging, strategy=searched, selection=selection, **shared)
     return _better(budget, before, _recorded(after, record))
 
 
@@ -227,15 +223,6 @@ def _walked(
 
 def _threshold(budget: Budget, retrainer: WalkRetrainer) -> float:
     return budget.max_drop * abs(retrainer.baseline) if budget.relative else budget.max_drop
-
-
-def _as_walked(result: PartitionResult, found: PassResult, strategy: str, held_out: bool) -> PartitionResult:
-    """The verified placement with the reasons of the walk instead of those of a plan that is followed."""
-    decided = {row.name: (row.placement, row.reason, row.detail) for row in found.plan.layers}
-    plan = result.plan.decide(decided)
-    assert plan.outcome is not None
-    outcome = plan.outcome.model_copy(update={"strategy": strategy, "held_out": held_out})
-    return replace(result, plan=plan.model_copy(update={"outcome": outcome}))
 
 
 def _recorded(result: PartitionResult, record: Retrained) -> PartitionResult:

@@ -9,7 +9,8 @@ from lhc.graph import Layer, LayerGraph, MatrixShape, WeightRef
 from lhc.hardware import Hardware
 from lhc.measure import Budget, PlacementJudge, SampleScores, evaluation, measure_sensitivity, place
 from lhc.metrics import METRICS, Metric
-from lhc.passes import STRATEGIES, Qualify, initial_plan
+from lhc.passes import STRATEGIES, PassResult, Qualify, initial_plan
+from lhc.passes.retraining import already_walked
 from lhc.plan import Plan
 
 RUNS = 2000
@@ -136,6 +137,23 @@ def test_failed_verification_steps_back_to_a_safer_placement() -> None:
     assert found.verdict.accepted
     assert found.plan.analog == {"a"}
     assert found.notes == ("stepped back after verification: b digital",)
+
+
+def test_a_walk_with_retraining_is_stepped_back_from_as_well() -> None:
+    """All three layers were accepted on the way; on other samples only the first holds the budget."""
+    damages = {"a": 0.001, "b": 0.05, "c": 0.05}
+    graph, plan = network(damages)
+    whole = plan.decide(dict.fromkeys("abc", ("analog", "budget", "accepted after retraining with it analog")))
+    path = (frozenset("ab"), frozenset("a"), frozenset[str]())
+    walked = already_walked(PassResult(whole, fallbacks=path), "lionheart")
+    select, verify = (FakeEvaluator(METRICS["accuracy"], damages, 3, split=split) for split in (0, 1))
+    found = place(graph, plan, walked, PlacementJudge(select, Budget(BUDGET)), verify)
+    assert found.verdict.accepted
+    assert found.plan.analog == {"a"}
+    assert found.notes == ("stepped back after verification: b, c digital",)
+    details = {row.name: row.detail for row in found.plan.layers}
+    assert details["a"] == "accepted after retraining with it analog"
+    assert details["b"] == "made digital after verification"
 
 
 def test_a_search_that_ends_with_nothing_analog_says_so() -> None:
