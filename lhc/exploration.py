@@ -1,8 +1,10 @@
 """What is measured around a placement: the front, other conditions, causes of damage, why a budget cannot be met."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from lhc.plan import Sensitivity
 from lhc.results import Evaluation
@@ -201,6 +203,7 @@ class Attribution:
         seed: of the run.
         t_s: time of inference in seconds.
         confidence: two-sided level of the intervals over draws.
+        titles: name -> module path and name, where the file tells the module; for tables, not in JSON.
     """
 
     metric: str
@@ -210,6 +213,7 @@ class Attribution:
     seed: int
     t_s: float
     confidence: float
+    titles: Annotated[Mapping[str, str], Field(exclude=True)] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True)

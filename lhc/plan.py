@@ -222,6 +222,11 @@ class Plan(_Record):
         return tuple(layer.name for layer in self.layers if layer.reason == "eligible")
 
     @property
+    def titles(self) -> dict[str, str]:
+        """How people call every layer, by its name."""
+        return {layer.name: layer.title for layer in self.layers}
+
+    @property
     def macs(self) -> int:
         """MACs per sample of all candidates, eligible or not."""
         return sum(layer.macs for layer in self.layers)

@@ -31,5 +31,5 @@ class ParityGate(Pass):
         for name, error in failed.items():
             by = f"by {error:.2g} of the output's greatest magnitude (allowed {self.tolerance:.0e})"
             decisions[name] = ("digital", "parity", f"noise-free tiles differ from onnxruntime {by}")
-        notes = tuple(f"{name} stays digital: {detail}" for name, (_, _, detail) in decisions.items())
+        notes = tuple(f"{plan.titles[name]} stays digital: {detail}" for name, (_, _, detail) in decisions.items())
         return PassResult(plan.decide(decisions), notes)

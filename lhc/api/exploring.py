@@ -239,4 +239,5 @@ def attribute(
             running=running,
         )
         work = prepare(request, t_inference)
-        return measure_attribution(work.bench(work.task), work.graph, work.measurable, confidence)
+        found = measure_attribution(work.bench(work.task), work.graph, work.measurable, confidence)
+    return replace(found, titles=work.plan.titles)

@@ -87,7 +87,7 @@ def sensitivity(
         work = prepare(request, t_inference)
         task = work.task if metric is not None else work.ranking_task()
         table = sensitivities(work.bench(task), work.graph, work.measurable, method, confidence, half_width)
-    return replace(table, titles={layer.name: layer.title for layer in work.plan.layers})
+    return replace(table, titles=work.plan.titles)
 
 
 def evaluate(

@@ -203,7 +203,12 @@ def attribution_table(found: Attribution) -> Table:
     """One row a layer: damage, and what share of it goes away with each effect."""
     effects = list(next(iter(found.layers.values())).effects) if found.layers else []
     rows = [
-        [name, f"{one.damage.mean:.3g}", *(effect_share(one, effect) for effect in effects), f"{one.rest.mean:.2g}"]
+        [
+            found.titles.get(name, name),
+            f"{one.damage.mean:.3g}",
+            *(effect_share(one, effect) for effect in effects),
+            f"{one.rest.mean:.2g}",
+        ]
         for name, one in found.layers.items()
     ]
     headers = ["layer", found.metric, *(EFFECTS.get(effect, effect) for effect in effects), "without all"]

@@ -83,7 +83,9 @@ def diff(
     if json:
         emit_json(found.document())
         return
-    if found.layers:
+    if found.notice is not None:
+        typer.echo(f"{before}, {after}: {found.notice}\n")
+    if found.layers and not found.unrelated:
         typer.echo(found.table().render() + "\n")
     typer.echo("\n".join(found.lines()))
 

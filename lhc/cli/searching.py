@@ -7,7 +7,7 @@ from pydantic import TypeAdapter
 
 from lhc.errors import UsageError
 from lhc.exploration import Infeasibility
-from lhc.plan import Outcome
+from lhc.plan import Plan
 from lhc.report.wording import budget_text
 
 __all__ = ["infeasibility", "infeasibility_lines", "search_options"]
@@ -45,9 +45,10 @@ def infeasibility(found: Infeasibility | None) -> object:
     return None if found is None else TypeAdapter(Infeasibility).dump_python(found, mode="json")
 
 
-def infeasibility_lines(found: Infeasibility | None, outcome: Outcome) -> Iterator[str]:
+def infeasibility_lines(found: Infeasibility | None, plan: Plan) -> Iterator[str]:
     """The same in sentences."""
-    if found is None:
+    outcome = plan.outcome
+    if found is None or outcome is None:
         return
     share = outcome.percent or outcome.drop_type == "relative"
 
@@ -57,7 +58,7 @@ def infeasibility_lines(found: Infeasibility | None, outcome: Outcome) -> Iterat
     yield f"least drop reachable within the limits: {value(found.least.drop)}"
     yield f"nearest budget that this placement is shown to hold: --max-drop {budget_text(found.nearest_budget)}"
     if found.without is not None:
-        names, one = ", ".join(found.in_the_way), len(found.in_the_way) == 1
+        names, one = ", ".join(plan.titles[name] for name in found.in_the_way), len(found.in_the_way) == 1
         layers, them = ("1 layer", "it") if one else (f"{len(found.in_the_way)} layers", "them")
         yield f"in the way: {layers}: {names}; with {them} digital the drop is {value(found.without.drop)}"
     for remedy in found.remedies:

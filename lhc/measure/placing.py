@@ -79,7 +79,8 @@ def place(
     dropped = found.plan.analog - analog
     notes = found.notes
     if dropped:
-        notes += (f"stepped back after verification: {', '.join(sorted(dropped))} digital",)
+        titles = ", ".join(plan.titles[name] for name in sorted(dropped))
+        notes += (f"stepped back after verification: {titles} digital",)
     if judge.verdicts and plan.eligible and not analog:
         notes += (NOTHING_ANALOG,)
     detail = "made digital after verification"

@@ -4,12 +4,30 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from lhc.plan import LayerPlan, Outcome, Plan
-from lhc.report.wording import metric_value
+from lhc.report.wording import duration, metric_value
 from lhc.tables import Table
 
 __all__ = ["LayerChange", "PlanDiff", "compare"]
 
 Change = tuple[object, object]
+
+_NAMES = {
+    "baseline": "digital value",
+    "value": "mapped value",
+    "drop": "mean drop",
+    "chip_interval": "other chips, these samples",
+    "sample_interval": "other chips, other samples",
+    "generalized": "decided for other samples",
+    "chips_within": "share of chips within the budget",
+    "max_drop": "budget",
+    "drop_type": "kind of budget",
+    "draws": "chips",
+    "t_s": "time",
+    "data": "data, SHA-256",
+    "groups": "moved together",
+    "evaluations": "placements judged",
+}
+"""Fields of an outcome as the report calls them, where that is another word."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +71,8 @@ class PlanDiff:
         outcome: field -> its two values.
         hardware: path of a field -> its two values.
         shares: analog shares of all MACs.
+        sizes: how many layers each has.
+        common: how many of them belong together.
     """
 
     same_network: bool
@@ -60,6 +80,8 @@ class PlanDiff:
     outcome: dict[str, Change]
     hardware: dict[str, Change]
     shares: tuple[float, float]
+    sizes: tuple[int, int]
+    common: int
 
     @property
     def empty(self) -> bool:
@@ -71,6 +93,25 @@ class PlanDiff:
         """Layers that are placed otherwise."""
         return tuple(change for change in self.layers if change.moved)
 
+    @property
+    def unrelated(self) -> bool:
+        """Whether the networks have less than half of the smaller one's layers in common."""
+        return not self.same_network and 2 * self.common < min(self.sizes)
+
+    @property
+    def notice(self) -> str | None:
+        """What has to be said before anything else; None for two placements of one network."""
+        if self.same_network:
+            return None
+        if not self.unrelated:
+            return "the networks differ in graph or weights; layers are compared by name"
+        one, two = self.sizes
+        return (
+            f"different networks: of {one} and {two} layers, {self.common} have the same name or weight, so layers are"
+            " not compared (--json lists them); give two placements of one network, such as 'lhc partition' writes with"
+            " two budgets"
+        )
+
     def table(self) -> Table:
         """One row a layer that differs."""
         headers = ["layer", "placement", "reason", "sensitivity", "intervals"]
@@ -78,11 +119,15 @@ class PlanDiff:
 
     def lines(self) -> list[str]:
         """What differs beside single layers, a line each; the last one sums up."""
-        lines = [] if self.same_network else ["the networks differ in graph or weights; layers are compared by name"]
-        lines += [f"hardware {path}: {_text(one)} -> {_text(two)}" for path, (one, two) in self.hardware.items()]
-        lines += [f"{name}: {_text(one)} -> {_text(two)}" for name, (one, two) in self.outcome.items()]
+        lines = [f"hardware {path}: {_text(one)} -> {_text(two)}" for path, (one, two) in self.hardware.items()]
+        lines += [
+            f"{_NAMES.get(name, _words(name))}: {_field(name, one)} -> {_field(name, two)}"
+            for name, (one, two) in self.outcome.items()
+        ]
         one, two = (f"{100 * share:.1f} %" for share in self.shares)
-        total = f"{len(self.moved)} layers placed otherwise, {len(self.layers)} differ; analog MACs {one} -> {two}"
+        total = f"analog MACs {one} -> {two}"
+        if not self.unrelated:
+            total = f"{len(self.moved)} layers placed otherwise, {len(self.layers)} differ; {total}"
         return [*lines, "no difference" if self.empty else total]
 
     def document(self) -> dict[str, object]:
@@ -113,13 +158,15 @@ def compare(before: Plan, after: Plan) -> PlanDiff:
         before: the first plan.
         after: the second one.
     """
-    pairs = _pairs(before.layers, after.layers)
+    pairs = list(_pairs(before.layers, after.layers))
     return PlanDiff(
         before.source == after.source,
         tuple(LayerChange((one or two).name, one, two) for one, two in pairs if _shown(one) != _shown(two)),  # type: ignore[union-attr]
         dict(_changes(_outcome(before.outcome), _outcome(after.outcome))),
         dict(_changes(_flat(before.hardware.model_dump(mode="json")), _flat(after.hardware.model_dump(mode="json")))),
         (before.analog_mac_fraction, after.analog_mac_fraction),
+        (len(before.layers), len(after.layers)),
+        sum(one is not None and two is not None for one, two in pairs),
     )
 
 
@@ -177,12 +224,29 @@ def _row(change: LayerChange) -> list[str]:
     if one and two and one.sensitivity is not None and one.sensitivity == two.sensitivity:
         apart = "same"
     return [
-        change.name if two is None or two.name == change.name else f"{change.name} ({two.name})",
+        _title(one, two),
         _arrow(one and one.placement, two and two.placement),
         _arrow(one and one.reason, two and two.reason),
         _arrow(one and one.sensitivity, two and two.sensitivity),
         apart,
     ]
+
+
+def _title(one: LayerPlan | None, two: LayerPlan | None) -> str:
+    """How people call a layer: both titles where the plans name it differently."""
+    if one is not None and two is not None and one.name != two.name:
+        return f"{one.title} -> {two.title}"
+    layer = one or two
+    return "-" if layer is None else layer.title
+
+
+def _field(name: str, value: object) -> str:
+    """A field of an outcome."""
+    return duration(value) if name == "t_s" and isinstance(value, float) else _text(value)
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
 
 
 def _arrow(one: object, two: object) -> str:
@@ -192,10 +256,12 @@ def _arrow(one: object, two: object) -> str:
 def _text(value: object) -> str:
     if value is None:
         return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     if isinstance(value, float):
         return metric_value(value, percent=False)
     if isinstance(value, list):
         return f"[{', '.join(map(_text, value))}]"
     if isinstance(value, dict):
-        return ", ".join(f"{name} {_text(inner)}" for name, inner in value.items())
+        return ", ".join(f"{_words(name)} {_text(inner)}" for name, inner in value.items())
     return str(value)

@@ -36,7 +36,7 @@ def _sections(report: Report) -> Iterator[Section]:
     if plan.layers:
         yield reason_section(plan)
     if report.infeasibility is not None:
-        yield _infeasibility(report.infeasibility, plan.outcome)
+        yield _infeasibility(report.infeasibility, plan)
     if report.front is not None:
         yield _front(report.front, plan)
     if report.over_time:
@@ -46,7 +46,7 @@ def _sections(report: Report) -> Iterator[Section]:
     if report.costs is not None:
         yield _costs(report, report.costs)
     if report.attribution is not None:
-        yield _attribution(report.attribution)
+        yield _attribution(report.attribution, plan)
     if plan.outcome is not None and plan.outcome.retrained is not None and plan.outcome.retrained.curve:
         yield _training(plan.outcome, plan.outcome.retrained)
     if plan.outcome is not None:
@@ -204,13 +204,14 @@ def _costs(report: Report, costs: Costs) -> Section:
     return Section("costs", "Latency and energy", (text, note), tables=(table,), items=costs.assumptions)
 
 
-def _attribution(found: Attribution) -> Section:
+def _attribution(found: Attribution, plan: Plan) -> Section:
+    titles = plan.titles
     effects = list(dict.fromkeys(effect for layer in found.layers.values() for effect in layer.effects))
     names = [(EFFECTS.get(effect, effect), True) for effect in effects]
     columns = (("Layer", False), (f"Damage ({found.metric})", True), *names, ("without all", True))
     rows = tuple(
         (
-            as_text(name),
+            as_text(titles.get(name, name)),
             as_number(layer.damage.mean, f"{layer.damage.mean:.3g}"),
             *(_effect(layer, effect) for effect in effects),
             as_number(layer.rest.mean, f"{layer.rest.mean:.2g}"),
@@ -253,7 +254,8 @@ def _training(outcome: Outcome, trained: Retrained) -> Section:
     return Section("training", "Learning curve", (text,), chart, text, (Table(caption, columns, rows),))
 
 
-def _infeasibility(found: Infeasibility, outcome: Outcome | None) -> Section:
+def _infeasibility(found: Infeasibility, plan: Plan) -> Section:
+    outcome, titles = plan.outcome, plan.titles
     percent, drop_type = found.least.percent, "absolute" if outcome is None else outcome.drop_type
     layers = f"{len(found.analog)} analog layer{'' if len(found.analog) == 1 else 's'}"
     facts = [
@@ -261,7 +263,7 @@ def _infeasibility(found: Infeasibility, outcome: Outcome | None) -> Section:
         ("nearest budget", f"--max-drop {budget_text(found.nearest_budget)} is shown to be held"),
     ]
     if found.in_the_way:
-        facts.append(("in the way", ", ".join(found.in_the_way)))
+        facts.append(("in the way", ", ".join(titles.get(name, name) for name in found.in_the_way)))
     if found.without is not None:
         facts.append(("with these digital", f"mean drop {drop_text(found.without.drop, percent, drop_type)}"))
     rows = tuple(

@@ -54,7 +54,7 @@ def _statements(report: Report) -> Iterator[tuple[str, str]]:
     if digital:
         yield "Why not more", f"{_layers(len(digital))} digital: {reasons(digital)}."
     if report.infeasibility is not None and report.infeasibility.in_the_way and outcome is not None:
-        yield "In the way", _in_the_way(report.infeasibility, outcome)
+        yield "In the way", _in_the_way(report.infeasibility, outcome, plan)
     if report.over_time and outcome is not None:
         yield "Over time", _lasting(report.over_time, outcome)
     if report.robustness is not None:
@@ -91,9 +91,9 @@ def _certainty(outcome: Outcome) -> str:
     )
 
 
-def _in_the_way(found: Infeasibility, outcome: Outcome) -> str:
+def _in_the_way(found: Infeasibility, outcome: Outcome, plan: Plan) -> str:
     """Which layers, what would be without them, and what budget the placement does hold."""
-    text = ", ".join(found.in_the_way)
+    text = ", ".join(plan.titles.get(name, name) for name in found.in_the_way)
     if found.without is not None:
         them = "it" if len(found.in_the_way) == 1 else "them"
         text += f"; with {them} digital, a mean drop of {points(outcome, found.without.drop)}"

@@ -4,7 +4,13 @@ from dataclasses import replace
 
 import pytest
 
-from lhc.cli.fronts import attribution_footer, attribution_table, robustness_footer, robustness_table
+from lhc.cli.fronts import (
+    attribution_document,
+    attribution_footer,
+    attribution_table,
+    robustness_footer,
+    robustness_table,
+)
 from lhc.exploration import AtScale, AtTime, Attribution, LayerAttribution, Robustness
 from lhc.plan import Sensitivity
 from lhc.results import Evaluation
@@ -70,6 +76,14 @@ def attributed(whole: float) -> Attribution:
     effects = {"adc": damage(0.0005, 0.001), "programming": damage(0.008, 0.001)}
     layer = LayerAttribution(damage(whole), effects, damage(1e-15))
     return Attribution("kl", {"conv1": layer}, 100, 4, 0, 3600.0, 0.95)
+
+
+def test_layers_are_called_by_their_modules_but_not_in_json() -> None:
+    found = replace(attributed(0.02), titles={"conv1": "stem.conv (conv1)"})
+    assert attribution_table(found).rows[0][0] == "stem.conv (conv1)"
+    document = attribution_document(found)
+    assert list(document["layers"]) == ["conv1"]  # type: ignore[call-overload]
+    assert "titles" not in document
 
 
 @pytest.mark.parametrize(

@@ -174,6 +174,24 @@ def test_diff(placed: Path, model_file: Path, data_file: Path) -> None:
     assert run("diff", placed, model_file.with_name("missing.onnx"), code=3).stderr.startswith("error: ")
 
 
+def test_diff_of_unrelated_networks_says_so_first(placed: Path, data_file: Path) -> None:
+    model = onnx.load(placed.with_name("small.onnx"))
+    for node in model.graph.node:
+        node.name = f"other_{node.name}"
+    for tensor in model.graph.initializer:
+        for node in model.graph.node:
+            node.input[:] = [f"other_{name}" if name == tensor.name else name for name in node.input]
+        tensor.name = f"other_{tensor.name}"
+    path = placed.with_name("unrelated.onnx")
+    onnx.save_model(model, path)
+    run("partition", path, "--data", data_file, "--strategy", "all-digital", "--draws", 2, "--max-drop", 0.9)
+    unrelated = path.with_name("unrelated.lhc.onnx")
+    lines = run("diff", placed, unrelated).stdout.splitlines()
+    assert lines[0].startswith(f"{placed}, {unrelated}: different networks: of 3 and 3 layers, 0 have the same name")
+    assert not any(line.startswith(("stem", "other_stem")) for line in lines)
+    assert len(json.loads(run("diff", placed, unrelated, "--json").stdout)["layers"]) == 6
+
+
 def test_the_same_in_python(model_file: Path, data_file: Path, tmp_path: Path) -> None:
     result = lhc.partition(model_file, data_file, max_drop=0.9, draws=2)
     report = lhc.report_of(result, name="mine", command="my script")

@@ -137,6 +137,10 @@ def test_failed_verification_steps_back_to_a_safer_placement() -> None:
     assert found.verdict.accepted
     assert found.plan.analog == {"a"}
     assert found.notes == ("stepped back after verification: b digital",)
+    layers = tuple(layer.model_copy(update={"module": f"body.{layer.name}"}) for layer in plan.layers)
+    titled = plan.model_copy(update={"layers": layers})
+    again = place(graph, titled, STRATEGIES["lionheart"], PlacementJudge(select, Budget(BUDGET)), verify)
+    assert again.notes == ("stepped back after verification: body.b (b) digital",)
 
 
 def test_a_walk_with_retraining_is_stepped_back_from_as_well() -> None:

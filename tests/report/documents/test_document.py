@@ -19,6 +19,7 @@ from lhc.onnx_io import load_model, read_graph
 from lhc.plan import Plan
 from lhc.report.building import build_report, costs_of, estimated_front, graph_of_plan, over_time
 from lhc.report.document import Report, read_report
+from lhc.report.markdown import markdown
 from lhc.report.records import FOLDER, keep, kept, merged, newest
 from lhc.report.saving import KINDS
 from lhc.results import Evaluation
@@ -44,6 +45,20 @@ def test_json_keeps_to_its_schema(full: Report) -> None:
     del document["plan"]
     with pytest.raises(jsonschema.ValidationError, match="plan"):
         jsonschema.validate(document, schema)
+
+
+def test_causes_of_damage_call_layers_by_their_modules(full: Report) -> None:
+    assert full.attribution is not None
+    (name,) = full.attribution.layers
+    plan = full.plan.model_copy(
+        update={
+            "layers": tuple(
+                x.model_copy(update={"module": "encoder.first"}) if x.name == name else x for x in full.plan.layers
+            )
+        }
+    )
+    section = markdown(full.model_copy(update={"plan": plan})).split("Where the damage comes from")[1]
+    assert f"encoder.first ({name})" in section.split("\n## ")[0].replace("\\", "")
 
 
 @pytest.mark.parametrize(

@@ -82,6 +82,8 @@ def test_what_differs(full: Report) -> None:
     assert found.outcome == {"drop": (0.012, 0.02)}
     assert found.hardware["name"] == ("lionheart", "ideal")
     assert len([line for line in found.lines() if line.startswith("hardware ")]) == len(found.hardware)
+    assert "mean drop: 0.012 -> 0.02" in found.lines()
+    assert found.notice == "the networks differ in graph or weights; layers are compared by name"
     assert found.lines()[-1].startswith("2 layers placed otherwise, 2 differ; analog MACs 45.7 % -> ")
     json.dumps(found.document(), allow_nan=False)
 
@@ -96,8 +98,44 @@ def test_numbers_of_an_outcome_are_short_and_equal_sensitivities_are_said_so(ful
     lines = found.lines()
     assert "interval: [0.006, 0.018] -> [0.003333, 0.006667]" in lines
     (line,) = (line for line in lines if line.startswith("estimate: "))
-    assert line.startswith("estimate: - -> metric kl, damage 0.3333, predicted_drop 0.01, ")
+    assert line.startswith("estimate: - -> metric kl, damage 0.3333, predicted drop 0.01, ")
     assert any(line.endswith(" same") for line in found.table().render("table").splitlines())
+
+
+def test_fields_of_an_outcome_are_named_as_in_the_report(full: Report) -> None:
+    plan = full.plan
+    assert plan.outcome is not None
+    changes = {"t_s": 31536000.0, "held_out": False, "chip_interval": None, "draws": 7, "limits_kept": False}
+    lines = compare(plan, plan.model_copy(update={"outcome": plan.outcome.model_copy(update=changes)})).lines()
+    assert "time: 1 day -> 1 year" in lines
+    assert "held out: yes -> no" in lines
+    assert "limits kept: yes -> no" in lines
+    assert f"chips: {plan.outcome.draws} -> 7" in lines
+    assert any(line.startswith("other chips, these samples: [") and line.endswith("] -> -") for line in lines)
+    assert not any("_" in line for line in lines)
+
+
+def test_unrelated_networks_are_said_to_be_so_and_their_layers_not_listed_as_changes(full: Report) -> None:
+    layers = tuple(x.model_copy(update={"name": f"other/{x.name}", "weight": None}) for x in full.plan.layers[:-1])
+    found = compare(full.plan, full.plan.model_copy(update={"layers": layers, "source": "another"}))
+    assert found.unrelated
+    assert found.notice is not None
+    number = len(full.plan.layers)
+    assert found.notice.startswith(f"different networks: of {number} and {number - 1} layers, 0 have the same name")
+    assert "give two placements of one network" in found.notice
+    assert found.lines()[-1].startswith("analog MACs 45.7 % -> ")
+
+
+def test_a_layer_is_called_by_its_module_and_in_json_by_its_name(full: Report) -> None:
+    first = full.plan.layers[0].model_copy(update={"module": "encoder.stem"})
+    plan = full.plan.model_copy(update={"layers": (first, *full.plan.layers[1:])})
+    moved = plan.decide({first.name: ("digital" if first.placement == "analog" else "analog", "strategy", "…")})
+    found = compare(plan, moved)
+    assert [row[0] for row in found.table().rows] == [f"encoder.stem ({first.name})"]
+    assert [layer["name"] for layer in found.document()["layers"]] == [first.name]  # type: ignore[attr-defined]
+    renamed = moved.layers[0].model_copy(update={"name": "node_1"})
+    both = compare(plan, moved.model_copy(update={"layers": (renamed, *moved.layers[1:])}))
+    assert both.table().rows[0][0] == f"encoder.stem ({first.name}) -> encoder.stem (node_1)"
 
 
 def test_layers_of_other_names_belong_together_by_their_weights(full: Report) -> None:
