@@ -1,0 +1,71 @@
+"""A retrained network over ten years: its analog layers with the weights as given and as retrained.
+
+    LHC_DATA=... python benchmarks/retrained_over_time.py resnet8 FOLDER/resnet8-sensitivity.lhc.onnx
+    LHC_DATA=... python benchmarks/retrained_over_time.py minilm FOLDER/minilm.lhc.onnx
+
+CIFAR-10: ten chips, each on 800 of the test images behind the first 2,000, which may have judged during training.
+MiniLM: five chips, each on all of the first 400 short test pairs (see minilm_retraining.py). Drops are against the
+digital network as it was given, on the same samples; intervals are of 90 %, over chips.
+"""
+
+import argparse
+
+import numpy as np
+from minilm_retraining import DRAWS, PAIRS, short
+from retraining_walks import CHIPS, IMAGES, JUDGING
+
+from lhc.models import zoo_entry
+from lhc.preparing import Request, Work, prepare_run
+from lhc.stats import summarize
+from lhc.tables import Table
+from lhc.task import Task
+
+DAY = 86400.0
+YEAR = 365 * DAY
+TIMES = {"1 s": 1.0, "1 h": 3600.0, "1 day": DAY, "1 month": 30 * DAY, "1 year": YEAR, "10 years": 10 * YEAR}
+
+
+def samples(network: str) -> list[Task]:
+    """What every chip is judged on."""
+    task = zoo_entry(network).task()
+    if network == "minilm":
+        return [short(task).head(PAIRS)] * DRAWS
+    return [task.take(np.arange(first, first + IMAGES)) for first in range(JUDGING, JUDGING + CHIPS * IMAGES, IMAGES)]
+
+
+def row(work: Work, analog: frozenset[str], parts: list[Task], digital: list[float], seconds: float) -> list[str]:
+    """Mean value, and the drop with its interval, in points."""
+    values = [
+        float(work.bench(part).measure(analog, range(chip, chip + 1), f"chip {chip}", seconds).values[0])
+        for chip, part in enumerate(parts)
+    ]
+    drop = summarize(np.array(digital) - np.array(values), 0.9, 0.0)
+    assert drop.interval is not None
+    low, high = (100 * bound for bound in drop.interval)
+    return [f"{100 * np.mean(values):.2f}", f"{100 * drop.mean:.2f} [{low:.2f}, {high:.2f}]"]
+
+
+def main() -> None:
+    """Print a row for every time."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("network", choices=["resnet8", "resnet20", "minilm"])
+    parser.add_argument("retrained", help="the annotated model that retraining wrote")
+    options = parser.parse_args()
+    parts = samples(options.network)
+    task = parts[0]
+    retrained, analog, _ = prepare_run(Request(options.retrained, task), None, None)
+    given = prepare_run(Request(options.network, task), analog, None)[0]
+    digital = [given.bench(part).baseline for part in parts]
+    rows = []
+    for label, seconds in TIMES.items():
+        rows.append(
+            [label, *(cell for work in (given, retrained) for cell in row(work, analog, parts, digital, seconds))]
+        )
+        print(" | ".join(rows[-1]), flush=True)
+    headers = ["time", "as given, %", "drop, points", "retrained, %", "drop, points"]
+    print(Table(headers, rows, right=(1, 2, 3, 4)).render("table"))
+    print(f"{len(analog)} analog layers; digital, as given: {100 * np.mean(digital):.2f} %")
+
+
+if __name__ == "__main__":
+    main()
