@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from lhc.errors import ConfigError, UsageError
 from lhc.graph import LayerGraph
 from lhc.hardware import Hardware
+from lhc.hardware.overrides import problem
 from lhc.yaml_text import read_yaml
 
 __all__ = [
@@ -318,7 +319,7 @@ def _not_a_plan(where: str, error: Exception) -> ConfigError:
     what = str(error)
     if isinstance(error, ValidationError):
         first = error.errors()[0]
-        what = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+        what = f"{'.'.join(map(str, first['loc']))}: {problem(first, Plan)}"
     return ConfigError(f"{where}: not a plan of schema {SCHEMA_VERSION}: {what}")
 
 

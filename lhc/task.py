@@ -18,7 +18,7 @@ import numpy.typing as npt
 from lhc.errors import DataError
 from lhc.metrics import Array, Metric
 
-__all__ = ["Array", "Indices", "LazyArray", "Samples", "Task", "count_samples"]
+__all__ = ["Array", "Indices", "LazyArray", "Samples", "Task", "count_samples", "unequal_lengths"]
 
 PIECE_BYTES = 2**22
 """What is held of one array while all of it is looked through."""
@@ -140,7 +140,7 @@ class Task:
             raise DataError("some input must have samples as its first axis; found a scalar, and nothing else")
         lengths = {name or "targets": len(array) for name, array in arrays.items()}
         if len(set(lengths.values())) != 1:
-            raise DataError(f"arrays of different length: {lengths}; the first axis of every array counts samples")
+            raise DataError(unequal_lengths(lengths))
         if not any(math.prod(array.shape) for array in arrays.values()):
             raise DataError("the data holds no samples")
         if not finite:
@@ -211,6 +211,16 @@ class Task:
     def _arrays(self) -> list[tuple[str, Samples]]:
         """Inputs by name and, under the empty name, the targets."""
         return [*sorted(self.inputs.items()), *([] if self.targets is None else [("", self.targets)])]
+
+
+def unequal_lengths(lengths: Mapping[str, int]) -> str:
+    """What to say of arrays that hold different numbers of samples.
+
+    >>> unequal_lengths({"x": 100, "targets": 99})
+    "arrays of different length: 'x': 100, 'targets': 99 samples; the first axis of every array counts samples"
+    """
+    found = ", ".join(f"{name!r}: {length}" for name, length in lengths.items())
+    return f"arrays of different length: {found} samples; the first axis of every array counts samples"
 
 
 def _cut(array: Samples, where: slice | Indices) -> Samples:

@@ -46,9 +46,21 @@ def match_layers(
     if not found:
         known = list(dict.fromkeys(k for key in keys.values() for k in key))
         near = get_close_matches(pattern, known, n=3, cutoff=0.3) or known[:3]
-        hint = f"nearest: {', '.join(near)}" if near else "the model has no MatMul, Gemm or Conv"
+        hint = "the model has no MatMul, Gemm or Conv"
+        if near:
+            hint = f"nearest: {', '.join(near)}{_stars(pattern, keys)}"
         raise UsageError(f"{option} {pattern!r} matches no layer; {hint}")
     return found
+
+
+def _stars(pattern: str, keys: Mapping[str, tuple[str, ...]]) -> str:
+    """That patterns may have stars, with one that matches; nothing where the pattern has some."""
+    if not pattern or pattern.startswith("re:") or "*" in pattern:
+        return ""
+    found = sum(any(fnmatchcase(k, f"*{pattern}*") for k in key) for key in keys.values())
+    if not found:
+        return "; * in a pattern stands for any text"
+    return f"; * in a pattern stands for any text: '*{pattern}*' matches {found} layer{'' if found == 1 else 's'}"
 
 
 def _above(path: str) -> tuple[str, ...]:

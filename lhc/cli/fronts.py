@@ -11,7 +11,7 @@ from pydantic import TypeAdapter
 from lhc.cli.output import emit
 from lhc.errors import UsageError
 from lhc.exploration import Attribution, Front, FrontPoint, Robustness
-from lhc.report.wording import EFFECTS, duration, effect_share
+from lhc.report.wording import EFFECTS, duration, effect_share, margin_cause
 from lhc.results import Evaluation
 from lhc.store import fingerprint
 from lhc.store.fronts import Answer, StoredFront, answer, read_fronts, store_front
@@ -186,12 +186,14 @@ def robustness_footer(found: Robustness) -> str:
     fails = "" if found.fails_at is None else f"; not shown at {found.fails_at:.3g}"
     held = f"{budget} is held up to {found.margin:.3g} times the noise"
     margin = held if found.margin else f"none, {budget} is not shown to be held"
-    return (
+    cause = margin_cause(found, lambda drop: _value(drop, percent))
+    lines = (
         f"digital {chips.metric} {_value(chips.baseline, chips.percent)}; {chips.samples} samples, seed {chips.seed}\n"
         f"{round(found.chips_within * chips.draws)} of {chips.draws} chips are within the budget"
         f" {duration(chips.t_s)} after programming, {spread}\n"
         f"margin: {margin}{fails}"
     )
+    return lines if cause is None else f"{lines}\n{cause}"
 
 
 def attribution_document(found: Attribution) -> Document:

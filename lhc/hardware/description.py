@@ -141,7 +141,7 @@ class Hardware(Machine):
         try:
             return cls.model_validate(data)
         except ValidationError as error:
-            raise ConfigError(f"{where}: {problems(error)}") from error
+            raise ConfigError(f"{where}: {problems(error, cls)}") from error
 
     def to_rpu_config(self) -> "TorchInferenceRPUConfig":
         """The same tile as an aihwkit configuration for its torch tile.

@@ -4,17 +4,19 @@ import re
 from fnmatch import fnmatchcase
 from typing import Any
 
-from pydantic import Field, TypeAdapter, ValidationError, field_validator
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError, field_validator
 from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 
 from lhc.hardware.devices import DEVICE_MODELS, Devices
 from lhc.hardware.machine import Machine
 from lhc.hardware.sections import DriftCompensation, Section
+from lhc.yaml_text import unknown_key
 
-__all__ = ["Override", "field_path", "problems"]
+__all__ = ["Override", "field_path", "problem", "problems"]
 
 _DEVICES: TypeAdapter[Devices] = TypeAdapter(Devices)
 Partial = dict[str, object]
+_KINDS = {"devices": (*DEVICE_MODELS,), "costs": ("alpine", "diana")}
 
 
 class Override(Section):
@@ -95,17 +97,33 @@ def _moved(detail: ErrorDetails, where: tuple[str | int, ...]) -> InitErrorDetai
 
 
 def field_path(detail: ErrorDetails) -> str:
-    """Path of a field as the user wrote it: pydantic puts the device model after ``devices``."""
+    """Path of a field as the user wrote it: pydantic puts the model after ``devices`` and ``costs``."""
     loc: list[Any] = list(detail["loc"])
-    path = [part for i, part in enumerate(loc) if i == 0 or loc[i - 1] != "devices" or part not in DEVICE_MODELS]
+    path = [part for i, part in enumerate(loc) if i == 0 or part not in _KINDS.get(loc[i - 1], ())]
     if detail["type"] == "device_model":
         path = [*(path or ["devices"]), "model"]
     return ".".join(map(str, path)) or "hardware"
 
 
-def problems(error: ValidationError) -> str:
-    """All that is wrong, each with the path of its field and what was given."""
-    return "; ".join(f"{field_path(e)}: {e['msg']} (got {_given(e)!r:.60})" for e in error.errors())
+def problems(error: ValidationError, model: type[BaseModel] = Machine) -> str:
+    """All that is wrong, each with the path of its field and what was given.
+
+    Args:
+        error: what pydantic found.
+        model: of the document, for the names of its fields.
+    """
+    return "; ".join(f"{field_path(e)}: {problem(e, model)} (got {_given(e)!r:.60})" for e in error.errors())
+
+
+def problem(detail: ErrorDetails, model: type[BaseModel]) -> str:
+    """What is wrong with one field; the nearest key where there is no such one."""
+    if detail["type"] != "extra_forbidden":
+        return detail["msg"]
+    loc = list(detail["loc"])
+    at = loc.index("overrides") if "overrides" in loc else len(loc)
+    if len(loc) > at + 3:  # an override's sections are those of the machine
+        del loc[at : at + 2]
+    return unknown_key(model.model_json_schema(), loc)
 
 
 def _given(detail: ErrorDetails) -> object:

@@ -11,7 +11,7 @@ import numpy as np
 
 from lhc.errors import DataError
 from lhc.measure.npy import NpyHeader, npz_headers, open_npy, read_npz_array
-from lhc.task import Array, LazyArray, Samples
+from lhc.task import Array, LazyArray, Samples, unequal_lengths
 
 __all__ = ["Shards", "read_folder"]
 
@@ -99,7 +99,7 @@ def _check_like(path: Path, headers: Mapping[str, NpyHeader], first_path: Path, 
             )
     lengths = {key: header.shape[0] for key, header in headers.items() if header.shape}
     if len(set(lengths.values())) > 1:
-        raise DataError(f"{path}: arrays of different length: {lengths}; the first axis of every array counts samples")
+        raise DataError(f"{path}: {unequal_lengths(lengths)}")
 
 
 def _joined(paths: Sequence[Path], key: str, headers: Sequence[NpyHeader]) -> Samples:

@@ -18,7 +18,7 @@ import numpy as np
 from lhc.errors import DataError, LhcError
 from lhc.functions import current_folder_importable
 from lhc.measure.npy import PLAIN_KINDS, FileArray, NpyHeader
-from lhc.task import Array, Samples, Task, count_samples
+from lhc.task import Array, Samples, Task, count_samples, unequal_lengths
 
 __all__ = ["from_function"]
 
@@ -129,9 +129,7 @@ def _arrays(block: object, where: str) -> dict[str, Array]:
     if not lengths:
         raise DataError(f"{where} holds no array with an axis; the first axis of every array counts samples")
     if len(set(lengths.values())) > 1:
-        raise DataError(
-            f"{where} has arrays of different length: {lengths}; the first axis of every array counts samples"
-        )
+        raise DataError(f"{where} has {unequal_lengths(lengths)}")
     for key, array in arrays.items():
         if array.dtype.kind not in PLAIN_KINDS:
             raise DataError(f"{where}: {key!r} holds values of type {array.dtype}; give plain arrays of numbers")

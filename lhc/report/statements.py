@@ -2,10 +2,20 @@
 
 from collections.abc import Iterator, Sequence
 
-from lhc.exploration import AtTime, Front, Infeasibility
+from lhc.exploration import AtTime, Front, Infeasibility, Robustness
 from lhc.plan import Outcome, Plan
 from lhc.report.document import Costs, Report
-from lhc.report.wording import amount, duration, interval_text, metric_value, points, ratio, reasons
+from lhc.report.wording import (
+    amount,
+    drop_text,
+    duration,
+    interval_text,
+    margin_cause,
+    metric_value,
+    points,
+    ratio,
+    reasons,
+)
 from lhc.results import Evaluation
 
 __all__ = ["decision", "other_samples", "samples_of_front", "statements", "times_of_digital", "verdict"]
@@ -58,14 +68,19 @@ def _statements(report: Report) -> Iterator[tuple[str, str]]:
     if report.over_time and outcome is not None:
         yield "Over time", _lasting(report.over_time, outcome)
     if report.robustness is not None:
-        margin = report.robustness.margin
-        held = f"shown to hold the budget up to {margin:.3g} x the machine's noise."
-        yield "Margin", held if margin else "not shown to hold the budget with any noise tried."
+        yield "Margin", _margin(report.robustness)
     if report.costs is not None:
         faster, less = times_of_digital(report.costs)
         whole = report.costs.total
         size = f"{amount(whole.latency_s, 's')} and {amount(whole.energy_j, 'J')} a sample"
         yield "Cost", f"{size}, {faster} and {less} than all digital, by the cost model."
+
+
+def _margin(found: Robustness) -> str:
+    if found.margin:
+        return f"shown to hold the budget up to {found.margin:.3g} x the machine's noise."
+    cause = margin_cause(found, lambda drop: drop_text(drop, found.chips.percent, found.drop_type))
+    return f"not shown to hold the budget with any noise tried{'' if cause is None else f': {cause}'}."
 
 
 def _layers(number: int) -> str:

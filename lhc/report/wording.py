@@ -2,9 +2,9 @@
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from lhc.exploration import LayerAttribution
+from lhc.exploration import LayerAttribution, Robustness
 from lhc.plan import LayerPlan, Outcome, Reason
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "effect_share",
     "fixed",
     "interval_text",
+    "margin_cause",
     "metric_value",
     "points",
     "ratio",
@@ -169,6 +170,26 @@ def reasons(layers: Sequence[LayerPlan]) -> str:
     """Why layers are where they are, with numbers where there are several reasons, most frequent first."""
     found = Counter(REASONS[layer.reason] for layer in layers).most_common()
     return ", ".join(text if len(found) == 1 else f"{number} {text}" for text, number in found)
+
+
+def margin_cause(found: Robustness, show: Callable[[float], str]) -> str | None:
+    """Why the budget is not shown to be held even with the least noise tried; None where it is, or nothing tells.
+
+    Args:
+        found: what was measured.
+        show: how a drop is written.
+    """
+    least = found.scales[0]
+    drop, interval = least.evaluation.drop, least.evaluation.drop_interval
+    if found.margin or interval is None or interval[1] <= found.max_drop:
+        return None
+    mean = f"at {least.scale:.3g} times the noise the mean drop is {show(drop)}"
+    if drop > found.max_drop:
+        return f"{mean}, over the budget"
+    return (
+        f"{mean}, within the budget, but its interval over {least.evaluation.draws} draws reaches {show(interval[1])};"
+        " more --draws narrow it"
+    )
 
 
 def effect_share(layer: LayerAttribution, effect: str) -> str:

@@ -68,6 +68,18 @@ def test_no_margin_is_not_zero_times_the_noise() -> None:
     assert last == "margin: none, the budget of 2.00 % is not shown to be held; not shown at 1.75"
 
 
+def test_no_margin_with_few_draws_is_put_down_to_the_interval() -> None:
+    few = replace(evaluated(0.004), drop_interval=(-0.042, 0.05))
+    found = replace(robust(margin=0.0), scales=(AtScale(0.0625, few, False),))
+    assert robustness_footer(found).splitlines()[3] == (
+        "at 0.0625 times the noise the mean drop is 0.40 %, within the budget, but its interval over 2 draws reaches"
+        " 5.00 %; more --draws narrow it"
+    )
+    worse = replace(found, scales=(AtScale(0.0625, evaluated(0.03), False),))
+    assert robustness_footer(worse).endswith("the mean drop is 3.00 %, over the budget")
+    assert len(robustness_footer(robust()).splitlines()) == 3
+
+
 def damage(mean: float, half: float = 0.0) -> Sensitivity:
     return Sensitivity(metric="kl", mean=mean, std=0.0, interval=(mean - half, mean + half), draws=4)
 

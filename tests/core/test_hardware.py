@@ -140,8 +140,8 @@ class Mistake:
 
 OVERRIDE = "name: a\noverrides: [{layers: b, "
 MISTAKES = [
-    Mistake("unknown section", "name: a\ntile: {rows: 3}", r"tile: Extra inputs"),
-    Mistake("unknown field", "name: a\ntiles: {row: 3}", r"tiles\.row: Extra inputs.*got 3"),
+    Mistake("unknown section", "name: a\ntile: {rows: 3}", r"tile: no such key; did you mean tiles\? \(got {"),
+    Mistake("unknown field", "name: a\ntiles: {row: 3}", r"tiles\.row: no such key; did you mean rows\? \(got 3\)"),
     Mistake("no name", "tiles: {rows: 3}", r"name: Field required"),
     Mistake("no rows", "name: a\ntiles: {rows: 0}", r"tiles\.rows: .*greater than 0.*got 0"),
     Mistake("text for a number", "name: a\ntiles: {cols: many}", r"tiles\.cols: .*got 'many'"),
@@ -155,8 +155,19 @@ MISTAKES = [
     Mistake("unknown scaling", "name: a\ndac: {scaling: max}", r"dac\.scaling: .*'abs_max', 'static' or 'none'"),
     Mistake("unknown device", "name: a\ndevices: {model: rram}", r"devices\.model: .*'pcm', .*\(got 'rram'\)"),
     Mistake("device that is no name", "name: a\ndevices: {model: [1]}", r"devices\.model: .*'pcm', .*\(got \[1\]\)"),
-    Mistake("field of another device", "name: a\ndevices: {model: hermes, g_min_us: 1}", r" devices\.g_min_us: Extra"),
-    Mistake("device without a model", "name: a\ndevices: {g_max: 1}", r" devices\.g_max: Extra"),
+    Mistake(
+        "field of another device",
+        "name: a\ndevices: {model: hermes, g_min_us: 1}",
+        r" devices\.g_min_us: no such key; did you mean g_max_us\?",
+    ),
+    Mistake(
+        "unlike any field", "name: a\ntiles: {voltage: 1}", r"tiles\.voltage: no such key; there are rows, cols, count "
+    ),
+    Mistake("field of costs", "name: a\ncosts: {tile: {product_n: 1}}", r" costs\.tile\.product_n: .* product_ns\? "),
+    Mistake(
+        "field of an effect", "name: a\nleft_out: [{nam: b}]", r"left_out\.0\.nam: no such key; did you mean name\?"
+    ),
+    Mistake("device without a model", "name: a\ndevices: {g_max: 1}", r" devices\.g_max: .* did you mean g_max_us\?"),
     Mistake("device without fields", "name: a\ndevices: pcm", r" devices: .*valid dictionary"),
     Mistake("beyond HERMES", "name: a\ndevices: {model: hermes, g_max_us: 21}", r"devices: .*g_max_us: at most 20\.7"),
     Mistake(
@@ -177,14 +188,21 @@ MISTAKES = [
     ),
     Mistake("quantile", "name: a\ndac: {range_quantile: 1.1}", r"dac\.range_quantile: .*less than or equal to 1"),
     Mistake("left out without a size", "name: a\nleft_out: [{name: b, text: c}]", r"left_out\.0\.size: Field required"),
-    Mistake("override of an unknown field", OVERRIDE + "adc: {nois: 1}}]", r" overrides\.0\.adc\.nois: Extra.*got 1"),
     Mistake(
-        "override of a device's field", OVERRIDE + "devices: {g_max: 1}}]", r" overrides\.0\.devices\.g_max: Extra"
+        "override of an unknown field",
+        OVERRIDE + "adc: {nois: 1}}]",
+        r" overrides\.0\.adc\.nois: no such key; did you mean noise\? \(got 1\)",
+    ),
+    Mistake("override of no section", OVERRIDE + "dacs: {bits: 1}}]", r" overrides\.0\.dacs: .*; did you mean dac\?"),
+    Mistake(
+        "override of a device's field",
+        OVERRIDE + "devices: {g_max: 1}}]",
+        r" overrides\.0\.devices\.g_max: no such key; did you mean g_max_us\?",
     ),
     Mistake(
         "override with an unknown device", OVERRIDE + "devices: {model: x}}]", r" overrides\.0\.devices\.model: .*'x'"
     ),
-    Mistake("override of the tiles", OVERRIDE + "tiles: {rows: 1}}]", r" overrides\.0\.tiles: Extra"),
+    Mistake("override of the tiles", OVERRIDE + "tiles: {rows: 1}}]", r" overrides\.0\.tiles: no such key; there are "),
     Mistake(
         "override with a bad pattern", "name: a\noverrides: [{layers: 're:('}]", r"overrides\.0\.layers: .*regular"
     ),

@@ -203,7 +203,9 @@ class Wrong:
 
 WRONG = [
     Wrong("newer schema", ("schema_version",), 2, "schema_version: Input should be 1"),
-    Wrong("unknown field", ("colour",), "orange", "colour: Extra inputs"),
+    Wrong("unknown field", ("colour",), "orange", "colour: no such key; there are schema_version, "),
+    Wrong("mistyped field", ("layers", 0, "placment"), "analog", r"layers\.0\.placment: .*; did you mean placement\?"),
+    Wrong("mistyped hardware", ("hardware", "adc", "bit"), 8, r"hardware\.adc\.bit: .*; did you mean bits\?"),
     Wrong("placement", ("layers", 0, "placement"), "optical", r"layers\.0\.placement: "),
     Wrong("reason", ("layers", 0, "reason"), "because", r"layers\.0\.reason: "),
     Wrong("negative MACs", ("layers", 0, "macs"), -1, r"layers\.0\.macs: "),

@@ -48,7 +48,12 @@ class Refused:
 REFUSED = [
     Refused("layer1.0.conv3", r"--include 'layer1\.0\.conv3' matches no layer; nearest: layer1\.0\.conv[12], layer"),
     Refused("Conv1", r"matches no layer; nearest: conv1"),
-    Refused("zzz", r"matches no layer; nearest: conv1, layer1\.0\.conv1, layer1\.0\.conv2$"),
+    Refused(
+        "zzz",
+        r"matches no layer; nearest: conv1, layer1\.0\.conv1, layer1\.0\.conv2; \* in a pattern stands for any text$",
+    ),
+    Refused("0.conv", r"nearest: .*; \* in a pattern stands for any text: '\*0\.conv\*' matches 3 layers$"),
+    Refused("conv9*", r"nearest: [^*]*$"),
     Refused("re:conv9", r"'re:conv9' matches no layer; nearest: .*conv"),
     Refused("re:(", r"--include 're:\(': not a regular expression: .*unterminated"),
     Refused("", r"--include '' matches no layer"),
