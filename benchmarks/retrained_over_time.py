@@ -11,9 +11,9 @@ digital network as it was given, on the same samples; intervals are of 90 %, ove
 import argparse
 
 import numpy as np
-from minilm_retraining import DRAWS, PAIRS, short
-from retraining_walks import CHIPS, IMAGES, JUDGING
 
+from benchmarks.minilm_retraining import DRAWS, PAIRS, short
+from benchmarks.retraining_walks import CHIPS, IMAGES, JUDGING
 from lhc.models import zoo_entry
 from lhc.preparing import Request, Work, prepare_run
 from lhc.stats import summarize

@@ -1,4 +1,4 @@
-"""Which weight noise makes training most useful: what the devices do, or noise of a simple law.
+"""Which weight noise makes training most useful, what the devices do or noise of a simple law; and which rate.
 
     python -m benchmarks.training_noise -o training_noise.json [--seeds 3]
 
@@ -31,9 +31,11 @@ LAWS: dict[str, tuple[str, float] | None] = {
     "relative to the greatest weight, 8 %": ("additive", 0.08),
 }
 """Law and size of the noise; None: aihwkit's device model with drift and its compensation."""
+RATES = (0.001, 0.003, 0.03)
+"""Other learning rates, with the noise of the devices."""
 
 
-def drop(law: tuple[str, float] | None, seed: int) -> float:
+def drop(law: tuple[str, float] | None, rate: float, seed: int) -> float:
     """Mean drop after training, as a share."""
     hardware = Hardware.load("lionheart")
     if law is not None:
@@ -46,7 +48,7 @@ def drop(law: tuple[str, float] | None, seed: int) -> float:
         verify_data=zoo_entry("digits").task(),
         hardware=hardware,
         placement="all-analog",
-        settings=lhc.Retraining(steps=STEPS, batch_size=BATCH, learning_rate=RATE, noise=noise, seed=seed),  # type: ignore[arg-type]
+        settings=lhc.Retraining(steps=STEPS, batch_size=BATCH, learning_rate=rate, noise=noise, seed=seed),  # type: ignore[arg-type]
     )
     outcome = result.plan.outcome
     assert outcome is not None
@@ -61,12 +63,14 @@ def main() -> None:
     options = parser.parse_args()
     where: Path = options.out
     found: dict[str, float] = json.loads(where.read_text()) if where.exists() else {}
-    for name, law in LAWS.items():
+    rows = {name: (law, RATE) for name, law in LAWS.items()}
+    rows |= {f"devices, rate {rate}": (None, rate) for rate in RATES}
+    for name, (law, rate) in rows.items():
         for seed in range(options.seeds):
             if f"{name}|{seed}" in found:
                 continue
             started = time.process_time()
-            found[f"{name}|{seed}"] = drop(law, seed)
+            found[f"{name}|{seed}"] = drop(law, rate, seed)
             write_file(where, lambda file: file.write(json.dumps(found, indent=1).encode()))
             print(f"{name}, seed {seed}: {found[f'{name}|{seed}']:.4f}, {time.process_time() - started:.0f} CPU s")
         points = 100 * np.array([found[f"{name}|{seed}"] for seed in range(options.seeds)])
