@@ -8,7 +8,6 @@ project_copyright = "the lhc authors"
 release = version = lhc.__version__
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode"]
-exclude_patterns = ["conftest.py"]
 html_theme = "furo"
 html_title = "lhc"
 html_theme_options = {"top_of_page_buttons": []}

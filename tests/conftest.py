@@ -1,21 +1,11 @@
 """Fixtures and reporting that all tests share."""
 
 import os
-import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
-
-# Before a numeric library is loaded: threads that spin while they wait make tests many times slower on a busy
-# machine, and how a sum is split over threads must not decide what a test sees.
-for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ.setdefault(_variable, "1")
-
-# Tests neither use nor fill the results that the user keeps; commands that they start inherit it.
-_CACHE = tempfile.TemporaryDirectory(prefix="lhc-tests-")
-os.environ["LHC_CACHE"] = _CACHE.name
 
 # How long an example takes says more about the machine than about lhc; CI must not fail on an unlucky draw.
 settings.register_profile("lhc", deadline=None, derandomize="CI" in os.environ)

@@ -1,9 +1,10 @@
-"""Every command that the documentation shows is one that its parser takes. `docs/conftest.py` runs the quick ones."""
+"""Every command that the documentation shows is one that its parser takes. `conftest.py` runs them."""
 
 import argparse
 import re
 import runpy
 import shlex
+import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -87,6 +88,20 @@ def test_a_command_in_running_text_exists_with_its_options(call: Words) -> None:
 def test_an_option_that_does_not_exist_is_found() -> None:
     with pytest.raises(Exception, match="No such option"):
         test_a_command_of_lhc_parses(("lhc", "run", "digits", "--no-such-option"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("marker", "chosen"), [("slow", [True, False]), ("not slow", [False, True])])
+def test_a_slow_block_brings_what_is_above_it(marker: str, chosen: list[bool], tmp_path: Path) -> None:
+    (tmp_path / "conftest.py").write_bytes((ROOT / "conftest.py").read_bytes())
+    first, last = "```python\nfirst = 1\n```\n", "```python\nlast = 1\n```\n"
+    page = f"{first}\n<!-- slow -->\n\n```python\nassert first\n```\n\n{last}"
+    (tmp_path / "README.md").write_text(page, "utf-8")
+    command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-m", marker, "README.md"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    lines = [int(found) for found in re.findall(r"::line:(\d+)", done.stdout)]
+    assert [line in lines for line in (1, 7, 11)] == [True, *chosen]
 
 
 class _ParsedError(Exception):

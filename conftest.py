@@ -1,0 +1,127 @@
+"""Run the examples of README.md and the pages: ``python`` blocks, and commands behind ``$`` in ``console`` blocks.
+
+Blocks of a page run in their order, in one namespace and one empty folder. A block under ``<!-- slow -->`` is a slow
+test, before which the blocks above it run too. ``$ LHC_DATA=FOLDER …`` needs weights and data from outside: it runs
+where the environment names that folder, and is counted as skipped elsewhere. ``python benchmarks/…`` is the checkout's.
+Blocks without a language are not run: output and formulas, installation, and commands of many minutes or hours.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from unittest import SkipTest
+from urllib.request import urlopen
+
+import pytest
+from sybil import Example, Sybil
+from sybil.integration.pytest import SybilItem
+from sybil.parsers.myst import CodeBlockParser, PythonCodeBlockParser, SkipParser
+
+# Before a numeric library is loaded: threads that spin while they wait make tests many times slower on a busy
+# machine, and how a sum is split over threads must not decide what a test sees.
+for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(_variable, "1")
+
+# Tests neither use nor fill the results that the user keeps; commands that they start inherit it.
+_CACHE = tempfile.TemporaryDirectory(prefix="lhc-tests-")
+os.environ["LHC_CACHE"] = _CACHE.name
+
+ROOT = Path(__file__).resolve().parent
+PROGRAMS = {
+    "lhc ": f"{sys.executable} -m lhc ",
+    "python benchmarks/": f"{sys.executable} {ROOT}/benchmarks/",
+}
+OUTSIDE = "LHC_DATA=FOLDER "
+SLOW = "<!-- slow -->"
+SECONDS = 120
+LONG_SECONDS = 1200
+"""Of a command in a slow block, or with data from outside."""
+
+
+def view(command: str, folder: Path) -> None:
+    """A command that serves until it is stopped: it must print an address that answers, and end when it is told to."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(command.split(), cwd=folder, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            address = process.stdout.readline().strip()
+            with urlopen(address) as page:
+                assert page.status == 200
+        finally:
+            process.send_signal(signal.SIGINT)
+        assert process.wait(SECONDS) == 0
+
+
+def console(example: Example) -> str | None:
+    """Run the commands of a block; each must succeed."""
+    folder = Path.cwd()
+    for line in example.parsed.splitlines():
+        if not line.startswith("$ "):
+            continue
+        command, limit = line.removeprefix("$ "), LONG_SECONDS if is_slow(example) else SECONDS
+        if command.startswith(OUTSIDE):
+            if not os.environ.get("LHC_DATA"):
+                raise SkipTest("LHC_DATA does not name a folder")
+            command, limit = command.removeprefix(OUTSIDE), LONG_SECONDS
+        for name, program in PROGRAMS.items():
+            if command.startswith(name):
+                command = program + command.removeprefix(name)
+        if line.startswith("$ lhc view "):
+            view(command, folder)
+            continue
+        done = subprocess.run(
+            command,
+            shell=True,
+            cwd=folder,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            timeout=limit,
+            check=False,
+        )
+        if done.returncode != 0:
+            return f"{line}\nexit code {done.returncode}\n{done.stdout}{done.stderr}"
+    return None
+
+
+def is_slow(example: Example) -> bool:
+    """Whether the line above a block says so; a reader of the page does not see it."""
+    return str(example.document.text[: example.start]).rstrip().endswith(SLOW)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
+    """Mark slow blocks, and keep what is above a chosen one of them: it makes its files."""
+    blocks = [item for item in items if isinstance(item, SybilItem)]
+    slow = [item for item in blocks if is_slow(item.example)]
+    for item in slow:
+        item.add_marker(pytest.mark.slow)
+    everything = list(items)
+    yield
+    chosen = set(items)
+    last = {item.path: item.example.start for item in slow if item in chosen}
+    needed = {item for item in blocks if item.example.start < last.get(item.path, 0)}
+    items[:] = [item for item in everything if item in chosen or item in needed]
+
+
+@pytest.fixture(scope="module")
+def empty_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """One empty folder a page; functions written there can be named as ``module:function``."""
+    before, path = Path.cwd(), list(sys.path)
+    folder = tmp_path_factory.mktemp("page")
+    os.chdir(folder)
+    sys.path.insert(0, str(folder))
+    yield
+    os.chdir(before)
+    sys.path[:] = path
+
+
+pytest_collect_file = Sybil(
+    parsers=[PythonCodeBlockParser(), CodeBlockParser("console", console), SkipParser()],
+    patterns=["README.md", "docs/*.md"],
+    fixtures=["empty_folder"],
+).pytest()
