@@ -1,4 +1,4 @@
-"""Tables: one set of rows, as text, CSV, Markdown, LaTeX or HTML."""
+"""Tables: one set of rows, as text, CSV, Markdown, LaTeX or HTML. Also times as cells and sentences have them."""
 
 import csv
 import io
@@ -8,7 +8,23 @@ from html import escape
 
 from lhc.errors import UsageError
 
-__all__ = ["FORMATS", "Table"]
+__all__ = ["FORMATS", "TIME_UNITS", "Table", "time_text"]
+
+TIME_UNITS = ((365 * 86400, "year"), (30 * 86400, "month"), (86400, "day"), (3600, "hour"), (60, "minute"))
+"""Seconds of a unit, and its name."""
+
+
+def time_text(t_s: float) -> str:
+    """A time, not rounded: in the largest unit of which it is a whole number, else in seconds.
+
+    >>> time_text(31536000), time_text(86400), time_text(7200), time_text(3700), time_text(0), time_text(1234567)
+    ('1 year', '1 day', '2 hours', '3700 s', '0 s', '1234567 s')
+    """
+    for size, unit in TIME_UNITS:
+        number, rest = divmod(t_s, size)
+        if number >= 1 and rest == 0:
+            return f"{number:.0f} {unit}{'' if number == 1 else 's'}"
+    return f"{t_s:.15g} s"
 
 
 @dataclass(frozen=True)

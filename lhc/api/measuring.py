@@ -17,6 +17,7 @@ from lhc.plan import Plan
 from lhc.preparing import DEFAULT_DRAWS, EVERYTHING, HardwareSource, Request, prepare, prepare_run
 from lhc.results import Evaluation, SensitivityTable
 from lhc.stats import CONFIDENCE, check_confidence
+from lhc.tables import time_text
 
 __all__ = ["analog_outputs", "evaluate", "sensitivity"]
 
@@ -146,7 +147,7 @@ def evaluate(
         )
         work, analog, at = prepare_run(request, placement, times)
         bench = work.bench(work.task)
-        return [bench.evaluate(analog, what=f"t = {t:g} s", t_s=t, confidence=confidence) for t in at]
+        return [bench.evaluate(analog, what=f"after {time_text(t)}", t_s=t, confidence=confidence) for t in at]
 
 
 def analog_outputs(
@@ -185,7 +186,7 @@ def analog_outputs(
     for t in at:
         blocks: list[list[list[np.ndarray]]] = [[] for _ in range(draws)]
         sizes: list[int] = []
-        for draw, where, outputs in bench.outputs(analog, range(draws), f"t = {t:g} s", t):
+        for draw, where, outputs in bench.outputs(analog, range(draws), f"after {time_text(t)}", t):
             blocks[draw].append(outputs)
             sizes += [where.stop - where.start] if draw == 0 else []
         for index, name in enumerate(work.graph.outputs):

@@ -23,6 +23,7 @@ from lhc.cli.options import (
 from lhc.cli.output import emit_json, hint
 from lhc.cli.progress import reporter
 from lhc.errors import UsageError
+from lhc.tables import time_text
 
 __all__ = ["compile", "split"]
 
@@ -99,7 +100,9 @@ def compile(
     else:
         what = {"on": "drawn in the model", "off": "left out", "input": "read from inputs NAME.deviates"}[noise]
         total = len(placed.plan.layers)
-        typer.echo(f"analog {layers}/{total} layers, {compiled.chip.t_s:g} s after programming, output noise {what}")
+        t_s = compiled.chip.t_s
+        time = "as programmed" if t_s is None else f"{time_text(t_s)} after programming"
+        typer.echo(f"analog {layers}/{total} layers, {time}, output noise {what}")
     outcome = placed.result.plan.outcome if placed.result is not None else None
     if outcome is not None and not outcome.within_budget:
         hint("the budget is not met; the files were written all the same")

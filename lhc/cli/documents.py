@@ -12,7 +12,7 @@ from lhc.opening import Opened
 from lhc.outcomes import Analysis, PartitionResult
 from lhc.plan import LayerPlan, Outcome, Plan
 from lhc.results import Evaluation, SensitivityTable
-from lhc.tables import Table
+from lhc.tables import Table, time_text
 
 __all__ = [
     "agreement",
@@ -170,10 +170,11 @@ def outcome_text(result: PartitionResult) -> str:
     lines = []
     if outcome is not None and result.plan.layers:
         value, baseline = (_value(v, outcome.percent) for v in (outcome.value, outcome.baseline))
+        after = f"{time_text(outcome.t_s)} after programming"
         held_out = "held out from the search" if outcome.held_out else "not held out: fewer than 400 samples"
         lines += [
             f"digital {outcome.metric} {baseline}, mapped {value} on {outcome.samples} samples ({held_out}),",
-            f"{outcome.draws} chips not seen in the search, {outcome.t_s:g} s after programming, seed {outcome.seed}",
+            f"{outcome.draws} chips not seen in the search, {after}, seed {outcome.seed}",
             *_interval_lines(outcome),
             f"{round(outcome.chips_within * outcome.draws)} of {outcome.draws} measured chips are within the budget",
             *_estimate_lines(outcome),
@@ -235,7 +236,7 @@ def evaluation_table(results: Sequence[Evaluation]) -> Table:
         bounds = "-" if e.interval is None else f"[{', '.join(_value(b, e.percent) for b in e.interval)}]"
         rows.append(
             [
-                f"{e.t_s:g}",
+                time_text(e.t_s),
                 _value(e.mean, e.percent),
                 _value(e.std, e.percent),
                 bounds,
@@ -243,7 +244,7 @@ def evaluation_table(results: Sequence[Evaluation]) -> Table:
             ]
         )
     return Table(
-        ["t (s)", first.metric, "std", f"{100 * first.confidence:.0f} % interval over chips", "drop"],
+        ["time", first.metric, "std", f"{100 * first.confidence:.0f} % interval over chips", "drop"],
         rows,
         right=(0, 1, 2, 4),
     )

@@ -41,6 +41,7 @@ from lhc.cli.output import check_file, check_form, emit, hint
 from lhc.cli.progress import reporter
 from lhc.cli.reporting import ReportOption, check_report, report_measured
 from lhc.errors import UsageError
+from lhc.tables import time_text
 
 __all__ = ["parse_times", "run", "sensitivity"]
 
@@ -106,7 +107,9 @@ def sensitivity(
     with reporter(quiet) as progress:
         table = run(model, data, confidence=confidence, progress=progress, **shared)
     documents.tell_ranking(table, hint)
-    footer = f"{table.draws} draws, {table.samples} samples, {table.t_s:g} s after programming, seed {table.seed}"
+    footer = (
+        f"{table.draws} draws, {table.samples} samples, {time_text(table.t_s)} after programming, seed {table.seed}"
+    )
     emit(documents.sensitivity(table), table.as_table(), footer, form)
 
 

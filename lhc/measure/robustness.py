@@ -12,6 +12,7 @@ from lhc.measure.bench import Bench
 from lhc.measure.judge import Budget
 from lhc.measure.measurement import evaluation
 from lhc.runtime import HybridExecutor
+from lhc.tables import time_text
 
 __all__ = ["TIMES_S", "compensation_gains", "measure_robustness"]
 
@@ -105,7 +106,7 @@ def _margin(scales: _Scales) -> tuple[float, float | None]:
 
 
 def _at_time(bench: Bench, graph: LayerGraph, placement: frozenset[str], budget: Budget, t_s: float) -> AtTime:
-    found = bench.evaluate(placement, budget.relative, f"t = {t_s:g} s", t_s, budget.confidence)
+    found = bench.evaluate(placement, budget.relative, f"after {time_text(t_s)}", t_s, budget.confidence)
     gains = compensation_gains(bench, graph, placement, t_s)
     if not gains:
         return AtTime(found, None, None)

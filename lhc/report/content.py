@@ -239,7 +239,7 @@ def data_facts(plan: Plan) -> tuple[tuple[str, str], ...]:
         ("data", f"SHA-256 {outcome.data}"),
         ("chips", f"{outcome.draws} programmings that the search had not seen"),
         ("seed", str(outcome.seed)),
-        ("time", f"{duration(outcome.t_s)} after the first read ({outcome.t_s:g} s)"),
+        ("time", f"{duration(outcome.t_s)} after the first read ({outcome.t_s:.15g} s)"),
         ("other chips, these samples", interval_text(outcome, outcome.chip_interval)),
         ("other chips, other samples", interval_text(outcome, outcome.sample_interval)),
         ("confidence", f"{100 * outcome.confidence:.1f} %, two-sided; the {_deciding(outcome.generalized)} decides"),

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from lhc.plan import LayerPlan, Outcome, Plan
-from lhc.report.wording import duration, metric_value
-from lhc.tables import Table
+from lhc.report.wording import metric_value
+from lhc.tables import Table, time_text
 
 __all__ = ["LayerChange", "PlanDiff", "compare"]
 
@@ -242,7 +242,7 @@ def _title(one: LayerPlan | None, two: LayerPlan | None) -> str:
 
 def _field(name: str, value: object) -> str:
     """A field of an outcome."""
-    return duration(value) if name == "t_s" and isinstance(value, float) else _text(value)
+    return time_text(value) if name == "t_s" and isinstance(value, float) else _text(value)
 
 
 def _words(name: str) -> str:

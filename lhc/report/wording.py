@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from lhc.exploration import LayerAttribution, Robustness
 from lhc.plan import LayerPlan, Outcome, Reason
+from lhc.tables import TIME_UNITS
 
 __all__ = [
     "EFFECTS",
@@ -50,7 +51,6 @@ EFFECTS = {
 }
 """Names of the effects that damage is attributed to."""
 
-_UNITS = ((365 * 86400, "year"), (30 * 86400, "month"), (86400, "day"), (3600, "hour"), (60, "minute"))
 _PREFIXES = {-15: "f", -12: "p", -9: "n", -6: "µ", -3: "m", 0: "", 3: "k", 6: "M", 9: "G", 12: "T"}
 
 
@@ -100,7 +100,7 @@ def duration(t_s: float) -> str:
     >>> duration(0), duration(86400), duration(31536000), duration(90)
     ('0 s', '1 day', '1 year', '1.5 minutes')
     """
-    for size, unit in _UNITS:
+    for size, unit in TIME_UNITS:
         number = round(t_s / size, 1)
         if number >= 1:
             return f"{number:g} {unit}{'' if number == 1 else 's'}"

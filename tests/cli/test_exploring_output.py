@@ -1,9 +1,10 @@
-"""What `robustness` and `attribute` print, on made-up results."""
+"""What `run`, `robustness` and `attribute` print, on made-up results."""
 
 from dataclasses import replace
 
 import pytest
 
+from lhc.cli.documents import evaluation_table, evaluations
 from lhc.cli.fronts import (
     attribution_document,
     attribution_footer,
@@ -34,6 +35,15 @@ def evaluated(drop: float, percent: bool = True, t_s: float = 86400.0) -> Evalua
         t_s=t_s,
         confidence=0.95,
     )
+
+
+def test_times_of_a_run_are_told_as_people_say_them_and_in_json_in_seconds() -> None:
+    times = (0.0, 90.0, 3600.0, 86400.0, 1e6, 31536000.0)
+    results = [evaluated(0.01, t_s=t) for t in times]
+    table = evaluation_table(results)
+    assert table.headers[0] == "time"
+    assert [row[0] for row in table.rows] == ["0 s", "90 s", "1 hour", "1 day", "1000000 s", "1 year"]
+    assert [row["t_s"] for row in evaluations(results)["times"]] == list(times)  # type: ignore[attr-defined]
 
 
 def robust(percent: bool = True, margin: float = 1.5) -> Robustness:

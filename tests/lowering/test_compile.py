@@ -62,7 +62,7 @@ IMAGES = {"image": np.random.default_rng(2).normal(size=(5, 2, 6, 6)).astype(np.
 def test_a_plain_model_with_data_is_partitioned_first(model_file: Path, data_file: Path) -> None:
     code, out, _ = run("compile", model_file, "--data", data_file, "--max-drop", 0.9, "--noise", "off")
     assert code == 0
-    assert out == "analog 2/2 layers, 86400 s after programming, output noise left out\n"
+    assert out == "analog 2/2 layers, 1 day after programming, output noise left out\n"
     compiled = onnx.load(str(model_file.with_name("small.sim.onnx")))
     onnx.checker.check_model(compiled, full_check=True)
     assert {n.domain for n in compiled.graph.node if n.name in ("stem", "head")} == {"lhc.analog"}
