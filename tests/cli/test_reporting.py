@@ -174,6 +174,23 @@ def test_diff(placed: Path, model_file: Path, data_file: Path) -> None:
     assert run("diff", placed, model_file.with_name("missing.onnx"), code=3).stderr.startswith("error: ")
 
 
+def test_attribute_and_diff_call_layers_by_their_modules(model_file: Path, data_file: Path, work: Path) -> None:
+    model = onnx.load(model_file)
+    scopes = "['', 'stem', 'stem.conv', 'conv2d']"
+    model.graph.node[0].metadata_props.add(key="pkg.torch.onnx.name_scopes", value=scopes)
+    onnx.save_model(model, model_file)
+    options = ("--data", data_file, "--draws", 2, "--work-dir", work)
+    told = ("attribute", model_file, *options, "--include", "stem")
+    assert "stem.conv (stem) " in run(*told).stdout
+    document = json.loads(run(*told, "--json").stdout)
+    assert list(document["layers"]) == ["stem"]
+    assert "titles" not in document
+    placed = [model_file.with_name(f"{name}.onnx") for name in ("one", "two")]
+    for path, strategy in zip(placed, ("all-analog", "all-digital"), strict=True):
+        run("partition", model_file, *options, "--max-drop", 0.9, "--strategy", strategy, "-o", path)
+    assert "stem.conv (stem) " in run("diff", *placed).stdout
+
+
 def test_diff_of_unrelated_networks_says_so_first(placed: Path, data_file: Path) -> None:
     model = onnx.load(placed.with_name("small.onnx"))
     for node in model.graph.node:

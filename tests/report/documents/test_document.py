@@ -4,6 +4,7 @@ import itertools
 import json
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import jsonschema
@@ -45,6 +46,16 @@ def test_json_keeps_to_its_schema(full: Report) -> None:
     del document["plan"]
     with pytest.raises(jsonschema.ValidationError, match="plan"):
         jsonschema.validate(document, schema)
+
+
+def test_a_report_without_a_margin_says_why(full: Report) -> None:
+    assert full.robustness is not None
+    least = full.robustness.scales[0]
+    wide = replace(least, evaluation=replace(least.evaluation, drop=0.004, drop_interval=(-0.05, 0.05)), within=False)
+    few = replace(full.robustness, scales=(wide,), margin=0.0)
+    told = markdown(full.model_copy(update={"robustness": few}))
+    assert "the mean drop is 0.40 points, within the budget, but its interval over" in told
+    assert "reaches 5.00 points; more --draws narrow it." in told.replace("\\", "")
 
 
 def test_causes_of_damage_call_layers_by_their_modules(full: Report) -> None:
