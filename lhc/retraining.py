@@ -4,18 +4,19 @@ Drops are against the network as it was before any training, on samples that too
 """
 
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from lhc.errors import DataError, LhcError, MissingDependencyError, UsageError
+from lhc.functions import code_of, load_function
 from lhc.graph import LayerGraph
 from lhc.measure import stratified_order
-from lhc.metrics import get_metric
 from lhc.model import OnnxModel
 from lhc.onnx_io import load_model, read_plan
 from lhc.opening import Opened
@@ -39,7 +40,9 @@ VALIDATION_DRAWS = 3
 CHECKED_SAMPLES = 2
 """Samples on which the network that is trained is compared with onnxruntime."""
 COMPARED_SAMPLES = 256
-"""Samples whose sizes are compared between training and judging."""
+"""Samples whose sizes are compared between training and judging, and which are looked for in the training data."""
+MOST_SHARED, FEW_SHARED = 0.5, 0.01
+"""Share of them that may be in the training data: more are refused, and warned of. Some data holds a sample twice."""
 WINNABLE = 4.0
 """Most estimated drop, in budgets, to train with: training was seen to take away 45 to 90 % of a drop."""
 OTHER_SCALE = 3.0
@@ -51,16 +54,21 @@ log = logging.getLogger("lhc")
 
 
 def check_apart(training: Task, judging: Task) -> None:
-    """Refuse to judge on the samples that are trained on; warn of samples on another scale.
+    """Refuse to judge on the samples that are trained on; warn of some of them, and of samples on another scale.
 
     Raises:
-        UsageError: they are the same.
+        UsageError: they are the same, or most of those that judge are trained on.
     """
-    inputs = [Task(task.inputs, None, get_metric("agreement"), finite=True) for task in (training, judging)]
-    if inputs[0].digest == inputs[1].digest:
+    shared = _share_trained_on(training, judging)
+    if shared > MOST_SHARED:
         raise UsageError(
-            "the training data and --data are the same samples: a network that was trained on what judges it looks"
+            "the training data holds the same samples as --data: a network that was trained on what judges it looks"
             " better than it is; leave --train-data out, and --data is split"
+        )
+    if shared > FEW_SHARED:
+        log.warning(
+            "%.0f %% of the samples that judge are in the training data too: the network may look better than it is",
+            100 * shared,
         )
     for name in sorted(judging.inputs.keys() & training.inputs.keys()):
         judges, trains = _size(judging.inputs[name]), _size(training.inputs[name])
@@ -72,6 +80,22 @@ def check_apart(training: Task, judging: Task) -> None:
                 trains,
                 judges,
             )
+
+
+def _share_trained_on(training: Task, judging: Task) -> float:
+    """Share of the first samples that judge whose inputs are in the training data, wherever they are there."""
+    names = sorted(name for name in judging.inputs.keys() & training.inputs.keys() if judging.inputs[name].ndim)
+    if not names:
+        return 0.0
+
+    def rows(task: Task, samples: int) -> Iterator[bytes]:
+        for _, feeds in task.head(samples).blocks(COMPARED_SAMPLES):
+            arrays = [np.asarray(feeds[name]) for name in names]
+            yield from (sha256(b"|".join(a[row].tobytes() for a in arrays)).digest() for row in range(len(arrays[0])))
+
+    looked = list(rows(judging, COMPARED_SAMPLES))
+    trained = set(looked).intersection(rows(training, len(training)))
+    return sum(row in trained for row in looked) / len(looked)
 
 
 def _size(array: Samples) -> float:
@@ -290,6 +314,12 @@ class Course:
             "settings": repr(self.settings),
             "seed": self.work.request.seed,
             "output": self.work.request.output,
+            "ranges": {name: list(values) for name, values in sorted(self.work.plan.ranges.items())},
+            "functions": {
+                name: code_of(load_function(name, option))
+                for name, option in ((self.settings.loss, "--loss"), (self.settings.augment, "--augment"))
+                if ":" in name
+            },
         }
 
     def _checkpoint(self, analog: frozenset[str], validation: Task) -> "Checkpoint | None":

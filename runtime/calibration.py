@@ -46,6 +46,7 @@ class RangeRecorder:
         self._sizes = split_sizes(rows, tile_rows)
         self._outputs = outputs
         self._seen: list[list[Tensor]] = [[] for _ in self._sizes]
+        self._greatest = [0.0] * len(self._sizes)
         self._generator = torch.Generator().manual_seed(0)
 
     def convolution(self, geometry: ConvGeometry) -> None:
@@ -55,8 +56,10 @@ class RangeRecorder:
         """Remember the magnitudes of the inputs; the products are not of interest and 0."""
         x = vectors.rows().transpose(0, 1).flatten(1)
         driven = x[:, (x != 0).any(dim=0)]
-        for seen, part in zip(self._seen, torch.split(driven, self._sizes), strict=True):
+        for index, (seen, part) in enumerate(zip(self._seen, torch.split(driven, self._sizes), strict=True)):
             values = part.abs().flatten()
+            # What is drawn below hardly ever holds it.
+            self._greatest[index] = max(self._greatest[index], float(values.max()) if len(values) else 0.0)
             if len(values) > KEPT:
                 values = values[torch.randint(len(values), (KEPT,), generator=self._generator)]
             seen.append(values)
@@ -65,10 +68,10 @@ class RangeRecorder:
     def ranges(self, quantile: float) -> Ranges:
         """The quantile of each row split; 1 where it was never driven or driven with zeros alone."""
         result = []
-        for seen in self._seen:
-            values = torch.cat(seen).numpy() if seen else np.zeros(0, np.float32)
+        for seen, greatest in zip(self._seen, self._greatest, strict=True):
+            values = torch.cat(seen).numpy() if seen and quantile < 1 else np.zeros(0, np.float32)
             found = float(np.quantile(values, quantile)) if values.size else 0.0
-            result.append(found or float(values.max(initial=0.0)) or 1.0)
+            result.append(found or greatest or 1.0)
         return tuple(result)
 
 

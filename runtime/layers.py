@@ -131,6 +131,13 @@ class AnalogLayer(ABC):
                 f"layer {self.name!r} on hardware {hardware.name!r} needs calibration data: its tiles have static input"
                 " ranges; give samples, or a model that was partitioned for this hardware"
             )
+        splits = -(-self._matrix.shape[1] // hardware.tiles.rows)
+        if hardware.needs_calibration and ranges is not None and len(ranges) != splits:
+            raise UsageError(
+                f"layer {self.name!r} takes {splits} tiles in height on hardware {hardware.name!r} and has"
+                f" {len(ranges)} static input ranges, which were calibrated on other hardware; give samples, or"
+                " partition the model for this hardware"
+            )
         return AnalogMatrix(self._matrix, self.groups, hardware, self.tile_set, ranges)
 
     def run(self, matrix: Products, x: Array, extra: Array | None, position: Position) -> list[Array]:

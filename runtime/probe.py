@@ -68,6 +68,8 @@ def _death(path: Path) -> str | None:
     # -P: nothing is imported from the folder that the user happens to be in.
     command = [sys.executable, "-P", __file__, str(path)]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    # Each of numpy's threads, one a core, takes some 40 MB of the address space that the child is limited to.
+    environment |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     limit = 4 * _seconds(path.stat().st_size)
     try:
         ended = subprocess.run(

@@ -1,11 +1,11 @@
 """Finished units in the log of results: under what they are kept, and what they depend on."""
 
-import inspect
 from collections.abc import Collection
 from functools import cached_property
 
+from lhc.functions import code_of
 from lhc.measure.scoring import Job, Setting
-from lhc.metrics import Array, Metric
+from lhc.metrics import Array
 from lhc.runtime.environment import environment
 from lhc.store import Facts, ResultLog, fingerprint
 from lhc.task import Task
@@ -78,7 +78,7 @@ class KeptResults:
                 "name": metric.name,
                 "higher_is_better": metric.higher_is_better,
                 "by_targets": setting.by_targets,
-                "code": _code(metric),
+                "code": code_of(metric.score),
             },
             "output": setting.output,
             "seed": setting.seed,
@@ -88,11 +88,3 @@ class KeptResults:
     def _unit(self, job: Job, draw: int, where: slice) -> Facts:
         chip: Facts = {"draw": draw, "t_s": job.t_s} if job.placement else {}
         return {**chip, **self.samples(where), "outputs": job.outputs}
-
-
-def _code(metric: Metric) -> str | None:
-    """The source of a metric, so that a changed one is measured again."""
-    try:
-        return inspect.getsource(metric.score)
-    except (OSError, TypeError):
-        return None

@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -131,6 +132,31 @@ def test_trained_input_ranges_are_those_of_the_plan(digits: Task) -> None:
 def test_the_same_samples_for_training_and_judging_are_refused(digits: Task) -> None:
     with pytest.raises(UsageError, match="the same samples"):
         lhc.retrain("digits", digits, verify_data=digits, settings=TEN, placement="all-analog", draws=2)
+
+
+def test_some_of_the_samples_that_train_do_not_judge_either(digits: Task, caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(UsageError, match="the same samples"):
+        check_apart(digits, digits.take(np.arange(300, 400)))
+    check_apart(digits.take(np.arange(500)), digits.take(np.arange(490, 590)))
+    assert "10 % of the samples that judge are in the training data too" in caplog.text
+    caplog.clear()
+    check_apart(digits.take(np.arange(500)), digits.take(np.arange(500, 600)))
+    assert not caplog.text
+
+
+def test_an_edited_loss_of_the_user_has_a_checkpoint_of_its_own(
+    digits: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    found = []
+    for factor in ("1", "1", "200"):
+        Path("own_loss.py").write_text(
+            f"def distance(output, targets):\n    return {factor} * (output.sum() - targets.sum()).square()\n"
+        )
+        sys.modules.pop("own_loss", None)
+        work, _, _ = prepare_run(Request("digits", digits.head(100), draws=2), "all-analog", None)
+        found.append(Course(work, digits, lhc.Retraining(loss="own_loss:distance")).facts())
+    assert found[0] == found[1] != found[2]
 
 
 def test_layers_that_no_training_can_save_stay_digital_in_training() -> None:

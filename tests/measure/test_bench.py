@@ -1,5 +1,7 @@
 """Scores of placements on a network small enough to reason about."""
 
+import pickle
+import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +24,7 @@ from lhc.measure import (
     measure_sensitivity,
     ranking_metric,
 )
+from lhc.measure.workers import packed
 from lhc.metrics import get_metric
 from lhc.model import OnnxModel
 from lhc.onnx_io import load_model, read_graph
@@ -223,3 +226,36 @@ def test_other_costs_leave_kept_results_valid_and_other_tiles_do_not(tmp_path: P
         assert replace(first, hardware=free).units(placement, draws) == (total, total)
         other = LIONHEART.model_copy(update={"adc": Adc(bits=4)})
         assert replace(first, hardware=other).units(placement, draws)[1] == 0
+
+
+def test_an_edited_metric_of_the_user_is_measured_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    model, placement, draws = chain(layers=2), frozenset({"layer0"}), range(2)
+    found = []
+    for factor in ("1", "1", "100"):
+        Path("own_metric.py").write_text(
+            f"import numpy as np\n\n\ndef size(output, targets):\n    return {factor} * np.abs(output).sum(axis=1)\n"
+        )
+        sys.modules.pop("own_metric", None)
+        with Execution(work_dir=tmp_path / "kept").start() as running:
+            judged = task(20).with_metric(get_metric("own_metric:size", higher_is_better=False))
+            measured = replace(bench(model, judged), running=running)
+            _, kept = measured.units(placement, draws)
+            found.append((kept, measured.measure(placement, draws).values))
+    (first, before), (second, same), (third, edited) = found
+    assert (first, third) == (0, 0)
+    assert second > 0
+    np.testing.assert_array_equal(same, before)
+    np.testing.assert_allclose(edited, 100 * before)
+
+
+def test_a_metric_of_the_user_goes_to_other_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("own_metric_b.py").write_text("def size(output, targets):\n    return abs(output).sum(axis=1)\n")
+    metric = get_metric("own_metric_b:size", higher_is_better=False)
+    payload = packed(bench(chain(layers=1), task(20).with_metric(metric)).setting)
+    output = np.ones((3, 16), np.float32)
+    np.testing.assert_array_equal(pickle.loads(payload).metric.score(output, output), [16, 16, 16])
+    Path("own_metric_b.py").write_text("def size(output, targets):\n    return abs(output).max(axis=1)\n")
+    with pytest.raises(UsageError, match="another version is loaded here"):
+        pickle.loads(payload)

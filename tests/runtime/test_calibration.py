@@ -55,6 +55,14 @@ def test_many_values_are_thinned_without_bias() -> None:
     assert recorder.ranges(0.99)[0] == pytest.approx(2.5758, rel=0.02)
 
 
+def test_the_quantile_of_one_is_the_greatest_of_all_values_also_where_few_are_kept() -> None:
+    values = torch.from_numpy(np.random.default_rng(2).normal(size=(20_000, 8)).astype(np.float32))
+    values[12_345, 6] = 50
+    recorder = RangeRecorder(8, 2, 4)
+    _record(recorder, values)
+    assert recorder.ranges(1.0) == (float(values[:, :4].abs().max()), 50.0)
+
+
 def test_layer_that_is_never_driven_has_range_one() -> None:
     recorder = RangeRecorder(3, 2, 2)
     _record(recorder, torch.zeros(5, 3))
@@ -81,6 +89,14 @@ def test_layers_that_share_tiles_share_the_wider_range() -> None:
 def test_without_ranges_the_data_that_is_missing_is_named() -> None:
     with pytest.raises(UsageError, match="needs calibration data"):
         HybridSession(_shared(), hardware="static-range", placement="all-analog")
+
+
+def test_ranges_of_hardware_with_other_tiles_are_refused() -> None:
+    rows = Hardware.load("static-range")
+    narrow = rows.model_copy(update={"tiles": rows.tiles.model_copy(update={"rows": 40})})
+    result = lhc.partition("digits", hardware=rows, strategy="all-analog", samples=100, draws=2, max_drop=1.0)
+    with pytest.raises(UsageError, match="takes 2 tiles in height on hardware 'static-range' and has 1 static"):
+        HybridSession(result.source, hardware=narrow, placement=result.plan)
 
 
 def test_ranges_are_stored_per_node_and_used_when_the_model_runs(tmp_path: Path) -> None:
