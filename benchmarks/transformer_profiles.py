@@ -9,7 +9,8 @@ two by measuring it again on the same machine without anything that is random: `
 never drifting), ``adc.noise`` 0, ``drift_compensation`` none. What is left then is the clipping and quantisation of
 DAC and ADC; the rest is due to devices and noise.
 
-FOLDER holds ``minilm.json``, ``minilm-squad.json`` and ``stories260k.json`` for tables and figure.
+FOLDER holds ``minilm.json``, ``minilm-squad.json`` and ``stories260k.json``, or some of them, for tables and figure
+(which needs matplotlib).
 """
 
 import argparse
@@ -161,8 +162,9 @@ def block(layer: str) -> str:
 
 
 def read(folder: Path) -> dict[str, dict[str, Any]]:
-    """The documents of all networks, by name."""
-    return {name: json.loads((folder / f"{name}.json").read_text(encoding="utf-8")) for name in SUBJECTS}
+    """The documents of the networks that were measured there, by name."""
+    paths = {name: folder / f"{name}.json" for name in SUBJECTS}
+    return {name: json.loads(path.read_text(encoding="utf-8")) for name, path in paths.items() if path.is_file()}
 
 
 def profile(document: dict[str, Any], metric: str) -> Table:
@@ -229,7 +231,9 @@ def figure(folder: Path, out: Path) -> None:
     from matplotlib import pyplot as plt
 
     documents = read(folder)
-    drawing, panels = plt.subplots(len(documents), 1, figsize=(9, 3.1 * len(documents)), layout="constrained")
+    size = (9, 3.1 * len(documents))
+    drawing, panels = plt.subplots(len(documents), 1, figsize=size, layout="constrained", squeeze=False)
+    panels = panels[:, 0]
     for panel, (name, document) in zip(panels, documents.items(), strict=True):
         metric = next(iter(document["layers"]))
         whole, converters = document["layers"][metric]["whole"], document["layers"][metric]["converters"]

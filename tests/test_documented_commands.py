@@ -90,6 +90,31 @@ def test_an_option_that_does_not_exist_is_found() -> None:
         test_a_command_of_lhc_parses(("lhc", "run", "digits", "--no-such-option"))
 
 
+NOT_RUN = {
+    "README.md": 1,  # behind an installation: tests/test_installation.py runs it
+    "resnet20.md": 5,  # 18 minutes, and data from outside
+    "transformers.md": 2,  # data from outside
+}
+
+
+def commands_not_run() -> dict[str, int]:
+    """Pages with commands of lhc in blocks without a language, which `conftest.py` does not run, and how many."""
+    found = {}
+    for page in PAGES:
+        lines = [
+            line
+            for language, block in FENCED.findall(page.read_text("utf-8"))
+            if not language
+            for line in block.splitlines()
+        ]
+        found[page.name] = sum(call[0] == "lhc" for line in lines for call in commands_of(line))
+    return {page: count for page, count in found.items() if count}
+
+
+def test_commands_are_shown_in_blocks_that_are_run() -> None:
+    assert commands_not_run() == NOT_RUN
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("marker", "chosen"), [("slow", [True, False]), ("not slow", [False, True])])
 def test_a_slow_block_brings_what_is_above_it(marker: str, chosen: list[bool], tmp_path: Path) -> None:
