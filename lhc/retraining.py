@@ -262,6 +262,9 @@ class Course:
 
         Returns:
             The work with the new weights, and how they came about.
+
+        Raises:
+            OutOfTimeError: the time that the user gave was over before.
         """
         from lhc.train.fitting import fit
 
@@ -271,6 +274,10 @@ class Course:
             bench = self.work_with(weights).bench(watched)
             return float(bench.measure(analog, range(VALIDATION_DRAWS), "validating").drops.mean())
 
+        def report(what: str, done: int, total: int) -> None:
+            self.work.request.progress(what, done, total)
+            self.work.request.running.check_time()
+
         fitted = fit(
             self.trainer(self.steps),
             analog,
@@ -278,7 +285,7 @@ class Course:
             self.steps,
             drop,
             self._checkpoint(analog, watched),
-            self.work.request.progress,
+            report,
         )
         after = self.work_with(fitted.weights)
         self.network(after)

@@ -90,6 +90,7 @@ class WalkRetrainer:
             for step in range(steps):
                 losses.append(self._trainer.train_step(1.0))
                 self.course.work.request.progress(what, step + 1, steps)
+                self.course.work.request.running.check_time()
             self._loss = sum(losses) / len(losses)
             if checkpoint is not None:
                 self._keep(checkpoint)

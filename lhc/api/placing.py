@@ -173,10 +173,14 @@ def _placed(
     judge = PlacementJudge(select, budget, "searching:")
     found = place(work.graph, work.plan, kind, judge, verify, follow is not None, options)
     if explain and not found.verdict.accepted and work.plan.layers:
-        evaluation = found.verdict.evaluation
-        infeasible = explain_infeasibility(
-            work.graph, work.plan, found.plan.analog, evaluation, options, judge, verify, budget
-        )
+        analog, evaluation = found.plan.analog, found.verdict.evaluation
+        limited = work.bench(splits.verify)
+        try:
+            infeasible = explain_infeasibility(
+                work.graph, work.plan, analog, evaluation, options, judge, limited, budget
+            )
+        except OutOfTimeError:
+            notes += ("--timeout: what stands in the way of the budget was not measured; run again to go on",)
     warn_of_other_samples(found.verdict, budget)
     # Whoever edits a plan may have seen how it did on these samples.
     held_out = splits.held_out and follow is None

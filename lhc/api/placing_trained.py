@@ -1,11 +1,12 @@
 """Which layers become analog, with retraining: what ``lhc partition --retrain`` does."""
 
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from lhc.api.placing import budget_of, partition
-from lhc.errors import UsageError
+from lhc.errors import OutOfTimeError, UsageError
 from lhc.measure import HERE, Budget, Execution, Progress, silent, split_task
 from lhc.measure.data import DataSource
 from lhc.metrics import get_metric
@@ -97,6 +98,7 @@ def partition_retrained(
         UsageError: an unknown strategy, or the same samples are to train and to judge.
     """
     _check(strategy, patience, max_rounds)
+    started = time.monotonic()
     opened = open_model(model)
     budget = budget_of(
         max_drop,
@@ -126,30 +128,29 @@ def partition_retrained(
         return replace(
             before, notes=(*before.notes, "every layer that can be is analog within the budget: not trained")
         )
-    with execution.start() as running:
-        request = Request(
-            opened,
-            judging,
-            output=output,
-            hardware=hardware,
-            draws=draws,
-            seed=seed,
-            label_key=label_key,
-            selection=selection,
-            progress=progress,
-            running=running,
-        )
-        course = Course(prepare(request, t_inference), training, settings, checkpoint)
-        select = split_task(course.work.task).select
-        found: PassResult | None = None
-        if strategy in RETRAINING_STRATEGIES:
-            found, trained, record = _walked(course, select, budget, strategy, patience, max_rounds)
-        else:
-            analog = winnable(course.work.graph, before.plan, course.work.measurable, budget.max_drop)
-            trained, record = course.train(analog, select)
+    try:
+        with execution.since(started).start() as running:
+            request = Request(
+                opened,
+                judging,
+                output=output,
+                hardware=hardware,
+                draws=draws,
+                seed=seed,
+                label_key=label_key,
+                selection=selection,
+                progress=progress,
+                running=running,
+            )
+            course = Course(prepare(request, t_inference), training, settings, checkpoint)
+            found, trained, record = _trained(course, before, budget, strategy, patience, max_rounds)
+    except OutOfTimeError:
+        note = "--timeout: the time was over before training was; this is the result without it"
+        return replace(before, notes=(*before.notes, note))
     learned = {name: trained.plan.ranges[name] for name in record.layers if name in trained.plan.ranges}
     again = Opened(trained.model, opened.entry, before=opened, ranges=learned)
     searched = strategy if found is None else already_walked(found, strategy)
+    shared["execution"] = execution.since(started)
     after = partition(again, judging, strategy=searched, selection=selection, **shared)
     return _better(budget, before, _recorded(after, record))
 
@@ -177,8 +178,19 @@ def _leaves_nothing(result: PartitionResult) -> bool:
     outcome = result.plan.outcome
     held = outcome is not None and outcome.within_budget
     return held and not any(
-        row.reason in ("sensitivity", "strategy") for row in result.plan.layers if row.placement == "digital"
+        row.reason in ("sensitivity", "strategy", "budget") for row in result.plan.layers if row.placement == "digital"
     )
+
+
+def _trained(
+    course: Course, before: PartitionResult, budget: Budget, strategy: str, patience: int, max_rounds: int | None
+) -> tuple[PassResult | None, Work, Retrained]:
+    """What a walk found, if the strategy is one; the network with trained weights, and how these came about."""
+    select = split_task(course.work.task).select
+    if strategy in RETRAINING_STRATEGIES:
+        return _walked(course, select, budget, strategy, patience, max_rounds)
+    analog = winnable(course.work.graph, before.plan, course.work.measurable, budget.max_drop)
+    return None, *course.train(analog, select)
 
 
 def _walked(

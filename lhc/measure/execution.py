@@ -2,7 +2,7 @@
 
 import time
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -44,6 +44,16 @@ class Execution:
             raise UsageError(f"--timeout must be above 0 s, got {self.timeout_s}")
         if self.scheduler is not None and self.jobs > 1:
             raise UsageError("--jobs is for processes of this machine; a --scheduler has workers of its own")
+
+    def since(self, started: float) -> "Execution":
+        """The same with what is left of its time, for what comes after other work of one command.
+
+        Args:
+            started: when that began, by ``time.monotonic()``.
+        """
+        if self.timeout_s is None:
+            return self
+        return replace(self, timeout_s=max(self.timeout_s - (time.monotonic() - started), 1e-9))
 
     def start(self) -> "Running":
         """Open everything; to be used as a context manager."""

@@ -70,13 +70,19 @@ def explain_infeasibility(
         judge: of the search, for the search of layers in the way.
         verify: samples of the verification.
         budget: allowed drop.
+
+    Raises:
+        OutOfTimeError: the time that the user gave was over before there was anything to tell.
     """
     case = _Case(graph, plan, options, judge, verify, budget)
     safest = search_space(graph, plan, options).safest()
     least = plan.analog if safest is None else safest.placement
     least_found = found if least == analog else case.evaluate(least, "the safest placement")
     interval = budget.interval(found)
-    in_the_way, without = _in_the_way(case, analog)
+    try:
+        in_the_way, without = _in_the_way(case, analog)
+    except OutOfTimeError:
+        in_the_way, without = (), None
     return Infeasibility(
         analog=case.order(analog),
         least=least_found,

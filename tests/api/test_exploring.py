@@ -8,6 +8,7 @@ from typer.testing import CliRunner
 
 import lhc
 from lhc.cli.app import app
+from lhc.measure import Execution
 from lhc.passes import Select
 from lhc.report.front_svg import front_svg
 
@@ -114,6 +115,17 @@ def test_a_budget_that_cannot_be_met_is_explained() -> None:
         "adc.bits 8 -> 10",
     ]
     assert all(r.within == (r.evaluation.drop_interval[1] <= 0) for r in found.remedies)  # type: ignore[index]
+
+
+def test_a_placement_is_kept_where_there_is_no_time_to_explain_it() -> None:
+    result = lhc.partition(
+        "digits", samples=60, draws=2, max_drop=0.0, strategy="all-analog", selection=FEW,
+        execution=Execution(timeout_s=1e-9),
+    )  # fmt: skip
+    assert result.plan.outcome is not None
+    assert not result.plan.outcome.within_budget
+    assert result.plan.analog
+    assert result.infeasibility is None or not result.infeasibility.remedies
 
 
 def test_limits_that_nothing_keeps_are_told() -> None:

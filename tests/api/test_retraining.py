@@ -16,7 +16,7 @@ import lhc
 from lhc.cli.app import app
 from lhc.errors import UsageError
 from lhc.graph import LayerGraph
-from lhc.measure import Progress, silent
+from lhc.measure import Execution, Progress, silent
 from lhc.metrics import get_metric
 from lhc.model import without_annotations
 from lhc.models import zoo_entry
@@ -307,6 +307,19 @@ def test_walks_on_real_networks_are_repeatable_and_go_on_where_they_were_cut_off
     assert all(path.stat().st_mtime_ns == time for path, time in kept.items()), "finished rounds are not done again"
     assert again.plan == whole.plan
     assert again.source.source == whole.source.source
+
+
+@pytest.mark.parametrize("strategy", ["sensitivity", "lionheart"])
+def test_the_result_without_training_is_kept_where_the_time_ends_before_training_does(
+    digits: Task, strategy: str
+) -> None:
+    result = lhc.partition_retrained(
+        "digits", digits, settings=replace(TEN, steps=1000), draws=2, strategy=strategy, max_drop=0.0,
+        execution=Execution(timeout_s=1e-9),
+    )  # fmt: skip
+    assert any(note.startswith("--timeout: the time was over before training was") for note in result.notes)
+    assert result.plan.outcome is not None
+    assert result.plan.outcome.retrained is None
 
 
 def test_partition_with_retraining_on_the_command_line(digits: Task, tmp_path: Path) -> None:
