@@ -39,7 +39,7 @@ class WalkRetrainer:
     select: Task
     budget: Budget
     curve: list[CurvePoint] = field(default_factory=list)
-    _slots: dict[Slot, dict[str, Array]] = field(default_factory=dict)
+    _slots: dict[Slot, tuple[dict[str, Array], frozenset[str]]] = field(default_factory=dict)
     _rounds: int = 0
     _placement: frozenset[str] = frozenset()
     _loss: float | None = None
@@ -111,12 +111,15 @@ class WalkRetrainer:
         return verdict
 
     def save(self, slot: Slot) -> None:
-        """Put the present weights by."""
-        self._slots[slot] = self.weights
+        """Put the present weights by, and for which placement they are."""
+        network = self._trainer.network
+        self._slots[slot] = network.weights(every=True), frozenset(network.analog)
 
     def load(self, slot: Slot) -> None:
         """Take weights that were put by."""
-        self._trainer.network.load(self._slots[slot])
+        weights, placement = self._slots[slot]
+        self._trainer.network.place(placement)
+        self._trainer.network.load(weights)
         self._work = None
 
     def _present(self) -> Work:

@@ -94,6 +94,7 @@ class NoisyNetwork:
             for name, values in (ranges or {}).items()
             if hardware.for_layer(name).dac.scaling == "static"
         }
+        self._learns_ranges = hardware.training.learn_input_range
         self._nodes = {node.name: node for node in model.proto.graph.node}
         self._opset = next((e.version for e in model.proto.opset_import if e.domain in ("", "ai.onnx")), 0)
         self.devices: dict[str, object | None] = {}
@@ -173,19 +174,24 @@ class NoisyNetwork:
         """Weights of analog products; or all else that is trained, input ranges of analog products too. Each once."""
         chosen = {self._trained.of_layer[name] for name in self.analog}
         found: list[nn.Parameter] = [p for name, p in self.module.named_parameters() if (name in chosen) == analog]
-        return found if analog else found + [p for name, p in self._ranges.items() if name in self.analog]
+        return found if analog else found + [p for _, p in self._trained_ranges()]
 
-    def weights(self) -> dict[str, Array]:
-        """Copies of all trained tensors by name, see also `ranges_in`."""
-        return {name: np.array(p.detach().cpu().numpy()) for name, p in self._named()}
+    def weights(self, every: bool = False) -> dict[str, Array]:
+        """Copies of all trained tensors by name, see also `ranges_in`; ``every``: ranges of digital products too."""
+        return {name: np.array(p.detach().cpu().numpy()) for name, p in self._named(every)}
 
     def load(self, weights: Mapping[str, Array]) -> None:
         """Set trained tensors; those that are not given stay."""
         with torch.no_grad():
-            for name, parameter in self._named():
+            for name, parameter in self._named(every=True):
                 if name in weights:
                     parameter.copy_(torch.from_numpy(np.array(weights[name])))
 
-    def _named(self) -> Iterator[tuple[str, nn.Parameter]]:
+    def _named(self, every: bool) -> Iterator[tuple[str, nn.Parameter]]:
         yield from self.module.named_parameters()
-        yield from ((_RANGE + name, parameter) for name, parameter in self._ranges.items() if name in self.analog)
+        yield from ((_RANGE + name, parameter) for name, parameter in self._trained_ranges(every))
+
+    def _trained_ranges(self, every: bool = False) -> Iterator[tuple[str, nn.Parameter]]:
+        """Input ranges that are trained, of the analog products or of every one; none where the hardware fixes them."""
+        if self._learns_ranges:
+            yield from ((name, p) for name, p in self._ranges.items() if every or name in self.analog)

@@ -16,16 +16,17 @@ import lhc
 from lhc.cli.app import app
 from lhc.errors import UsageError
 from lhc.graph import LayerGraph
-from lhc.measure import Execution, Progress, silent
+from lhc.measure import Budget, Execution, Progress, silent
 from lhc.metrics import get_metric
 from lhc.model import without_annotations
 from lhc.models import zoo_entry
 from lhc.onnx_io import load_model, read_plan
 from lhc.passes import Select
-from lhc.preparing import Request, prepare_run
+from lhc.preparing import Request, calibrated, prepare_run
 from lhc.report.building import graph_of_plan
 from lhc.retraining import Course, check_apart, winnable
 from lhc.task import Task
+from lhc.walking import WalkRetrainer
 
 pytestmark = pytest.mark.analog
 
@@ -127,6 +128,29 @@ def test_trained_input_ranges_are_those_of_the_plan(digits: Task) -> None:
     before = work.plan.ranges
     assert after.plan.ranges == {**before, names[0]: (1.25,) * len(before[names[0]])}
     assert after.bench(after.task).measure(frozenset(names[:1]), range(2), "").drops.shape == (2,)
+
+
+def test_a_rejected_candidate_of_a_walk_leaves_the_input_ranges_of_accepted_layers(digits: Task) -> None:
+    work, _, _ = prepare_run(Request("digits", digits.head(100), hardware="static-range", draws=2), None, None)
+    work = calibrated(work, work.plan.eligible[:2])
+    course = Course(work, digits, lhc.Retraining(steps=2, batch_size=16))
+    accepted, candidate = frozenset(work.plan.eligible[:1]), frozenset(work.plan.eligible[:2])
+    walk = WalkRetrainer(course, digits.head(100), Budget())
+    walk.begin(accepted)
+    walk.train()
+    walk.save("accepted")
+    kept = walk.weights
+    walk.begin(candidate)
+    walk.train()
+    assert any(not np.array_equal(walk.weights[name], value) for name, value in kept.items())
+    walk.load("accepted")
+    assert walk.weights.keys() == kept.keys()
+    for name, value in kept.items():
+        np.testing.assert_array_equal(walk.weights[name], value)
+    walk.begin(candidate)
+    second = set(walk.weights) - set(kept)
+    assert len(second) == 1
+    np.testing.assert_allclose(walk.weights[second.pop()], max(work.plan.ranges[max(candidate - accepted)]), rtol=1e-6)
 
 
 def test_the_same_samples_for_training_and_judging_are_refused(digits: Task) -> None:

@@ -222,6 +222,21 @@ def test_the_rounding_of_the_dac_counts_as_noise(build: Build) -> None:
     np.testing.assert_allclose(rounding.std((0, 1)), np.sqrt(5 / 6) * seen.std((0, 1)), rtol=0.1)
 
 
+def test_static_ranges_stay_where_the_hardware_does_not_learn_them(build: Build) -> None:
+    noisy, _ = network(build, "conv", Hardware.load("static-range"))
+    (name,) = noisy.analog
+    for learns in (True, False):
+        hardware = Hardware.load("static-range")
+        training = hardware.training.model_copy(update={"learn_input_range": learns})
+        hardware = hardware.model_copy(update={"training": training})
+        again = NoisyNetwork(
+            noisy.module.model, noisy.module.graph, noisy._trained, hardware, 0.0, ranges={name: (0.8,)}
+        )
+        again.place([name])
+        assert ranges_in(again.weights()).keys() == ({name} if learns else set())
+        assert sum(p.ndim == 0 for p in again.parameters(analog=False)) == learns
+
+
 def test_static_ranges_are_trained(build: Build) -> None:
     """What a range gains by less noise, and loses by clipping, is in its gradient: the difference quotient agrees."""
     base = without_devices(bits=None, noise=0.05)
