@@ -2,9 +2,10 @@
 
 import json as json_module
 import sys
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from lhc.errors import UsageError
 from lhc.files import write_file
@@ -66,5 +67,12 @@ def write_npz(path: Path, arrays: "Mapping[str, np.ndarray]") -> None:
     """Write arrays as npz; strings as text, since objects would be pickled."""
     import numpy as np
 
-    plain = {name: array.astype(str) if array.dtype.hasobject else array for name, array in arrays.items()}
-    write_file(path, lambda file: np.savez(file, allow_pickle=False, **plain))
+    def write(file: IO[bytes]) -> None:
+        # numpy.savez takes no array that is called "file".
+        with zipfile.ZipFile(file, "w") as archive:
+            for name, array in arrays.items():
+                plain = np.asarray(array.astype(str) if array.dtype.hasobject else array)
+                with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                    np.lib.format.write_array(member, plain, allow_pickle=False)
+
+    write_file(path, write)

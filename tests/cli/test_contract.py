@@ -12,6 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from lhc.cli.app import app
+from lhc.cli.output import write_npz
 from lhc.onnx_io import load_model, read_plan
 from lhc.plan import Plan
 
@@ -265,3 +266,14 @@ def test_half_width_that_is_not_reached_is_said(
 ) -> None:
     run_json("sensitivity", model_file, "--data", data_file, "--draws", 3, "--half-width", 0.001)
     assert "did not reach a half-width of 0.001 within 3 draws" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["file", "allow_pickle", "/layer/out:0"])
+def test_arrays_of_any_name_are_written_as_npz(name: str, tmp_path: Path) -> None:
+    arrays = {name: np.arange(6.0).reshape(2, 3), "text": np.array(["a", "bc"], object), "one": np.array(7)}
+    write_npz(tmp_path / "out.npz", arrays)
+    with np.load(tmp_path / "out.npz") as found:
+        assert set(found) == set(arrays)
+        np.testing.assert_array_equal(found[name], arrays[name])
+        assert found["text"].tolist() == ["a", "bc"]
+        assert found["one"].shape == ()
