@@ -143,14 +143,14 @@ class HybridSession:
         """Outputs for these inputs.
 
         Args:
-            output_names: which outputs; None for all.
+            output_names: which outputs; None, or no names, for all.
             feeds: input name -> array; a list for a sequence, perhaps None for what is optional.
 
         Raises:
             DataError: missing or unknown inputs, or data that does not fit.
             UsageError: an output that the model does not have.
         """
-        names = list(self._graph.outputs) if output_names is None else list(output_names)
+        names = list(output_names or self._graph.outputs)
         unknown = [name for name in names if name not in self._graph.outputs]
         if unknown:
             raise UsageError(f"no output {unknown[0]!r}; outputs are {', '.join(self._graph.outputs)}")

@@ -128,15 +128,18 @@ def retrain(
 
 
 def placed(plan: Plan, analog: frozenset[str], stored: Plan | None) -> Plan:
-    """A plan with these layers analog; reasons and numbers as the stored one has them, where there is one."""
-    if stored is not None and stored.analog == analog:
+    """A plan with these layers analog; reasons and numbers as the stored one has them, where there is one.
+
+    Numbers of other hardware, input ranges among them, are not taken.
+    """
+    if stored is not None and stored.analog == analog and stored.hardware == plan.hardware:
         rows = {row.name: row for row in stored.layers}
         layers = tuple(rows.get(row.name, row) for row in plan.layers)
         return plan.model_copy(update={"layers": layers})
+    by_annotations = stored is not None and stored.analog == analog
+    why = f"as placed for hardware {stored.hardware.name!r}" if stored and by_annotations else "chosen by the user"
     chosen = {
-        row.name: ("analog", "forced", "chosen by the user")
-        if row.name in analog
-        else ("digital", row.reason, row.detail)
+        row.name: ("analog", "forced", why) if row.name in analog else ("digital", row.reason, row.detail)
         for row in plan.layers
     }
     return plan.decide(chosen)  # type: ignore[arg-type]  # tuples of literals

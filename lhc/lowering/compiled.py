@@ -114,7 +114,7 @@ class CompiledModel:
         """Outputs for these inputs.
 
         Args:
-            output_names: which outputs; None for all.
+            output_names: which outputs; None, or no names, for all.
             feeds: input name -> array. Deviates that are not fed are drawn.
             rng: draws them; a new one, with a seed of the system, by default.
 
@@ -123,7 +123,7 @@ class CompiledModel:
             UsageError: an output that the model does not have.
         """
         known = [value.name for value in self.proto.graph.output]
-        names = known if output_names is None else list(output_names)
+        names = list(output_names or known)
         unknown = [name for name in names if name not in known]
         if unknown:
             raise UsageError(f"no output {unknown[0]!r}; outputs are {', '.join(known)}")

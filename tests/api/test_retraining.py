@@ -13,6 +13,7 @@ from onnx import numpy_helper
 from typer.testing import CliRunner
 
 import lhc
+from lhc.api.retraining import placed
 from lhc.cli.app import app
 from lhc.errors import UsageError
 from lhc.graph import LayerGraph
@@ -228,6 +229,22 @@ def test_training_data_on_another_scale_is_warned_of(
     check_apart(training, judging)
 
     assert ("input 'x'" in caplog.text and "preprocessed" in caplog.text) == warned
+
+
+def test_input_ranges_of_the_hardware_that_a_model_was_placed_for_are_not_those_of_another(digits: Task) -> None:
+    machine = lhc.Hardware.load("static-range")
+    first = lhc.partition(
+        "digits", digits.head(100), hardware=machine, strategy="all-analog", draws=2, max_drop=1.0,
+        selection=Select(include=("layer2.*",)),
+    )  # fmt: skip
+    less = machine.model_copy(update={"dac": machine.dac.model_copy(update={"range_quantile": 0.9})})
+    work, analog, _ = prepare_run(Request(first.model, digits.head(100), hardware=less, draws=2), None, None)
+    plan = placed(work.plan, analog, first.plan)
+    assert plan.analog == first.plan.analog
+    assert plan.ranges == work.plan.ranges
+    assert all(plan.ranges[name] < first.plan.ranges[name] for name in analog)
+    again, _, _ = prepare_run(Request(first.model, digits.head(100), draws=2), None, None)
+    assert placed(again.plan, analog, first.plan).layers == first.plan.layers
 
 
 def test_a_model_without_analog_layers_is_refused(digits: Task) -> None:
