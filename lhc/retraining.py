@@ -62,8 +62,8 @@ def check_apart(training: Task, judging: Task) -> None:
     shared = _share_trained_on(training, judging)
     if shared > MOST_SHARED:
         raise UsageError(
-            "the training data holds the same samples as --data: a network that was trained on what judges it looks"
-            " better than it is; leave --train-data out, and --data is split"
+            "most of the samples that judge are the same samples as those that train: a network that was trained on"
+            " what judges it looks better than it is; leave --train-data or --verify-data out, and --data is split"
         )
     if shared > FEW_SHARED:
         log.warning(

@@ -33,6 +33,12 @@ def curvatures(bench: Bench, names: Sequence[str]) -> dict[str, Curvature]:
         raise UsageError("strategy 'hilal' takes the curvature of the cross-entropy: it needs class labels")
     where, feeds = next(bench.task.blocks(BATCH))
     labels = np.asarray(targets[where])
+    classes = bench.example_output.shape[-1]
+    if not 0 <= labels.min() <= labels.max() < classes:
+        raise UsageError(
+            f"strategy 'hilal' takes the curvature of the cross-entropy: the labels are {labels.min()} to"
+            f" {labels.max()}, the output has classes 0 to {classes - 1}"
+        )
     found = loss_curvatures(bench.model, bench.graph, names, feeds, labels, bench.output_name, bench.seed)
     return {
         name: Curvature(

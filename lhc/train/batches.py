@@ -56,7 +56,10 @@ def load_augment(name: str) -> Augment | None:
     function = load_function(name, "--augment")
 
     def apply(feeds: Feeds, rng: np.random.Generator) -> Feeds:
-        result = function(feeds, rng)
+        try:
+            result = function(feeds, rng)
+        except Exception as error:  # a user's function can raise anything
+            raise DataError(f"--augment {name} fails: {type(error).__name__}: {error}") from error
         if not isinstance(result, Mapping) or result.keys() != feeds.keys():
             raise UsageError(f"--augment {name}: must return the same inputs by name; got {type(result).__name__}")
         changed = {key: np.asarray(value) for key, value in result.items()}

@@ -8,6 +8,7 @@ from torch.nn import functional
 
 from lhc.errors import DataError, UsageError
 from lhc.functions import load_function
+from lhc.metrics import IGNORED
 
 __all__ = ["Loss", "distillation", "load_loss"]
 
@@ -34,7 +35,13 @@ def cross_entropy(output: Tensor, targets: Tensor) -> Tensor:
             f"--loss cross-entropy needs one integer class per row of the output {tuple(output.shape)}; the targets"
             f" are {targets.dtype} {tuple(targets.shape)}"
         )
-    return functional.cross_entropy(output.reshape(-1, output.shape[-1]), targets.reshape(-1).long())
+    classes, counted = output.shape[-1], targets[targets != IGNORED]
+    if counted.numel() and not 0 <= int(counted.min()) <= int(counted.max()) < classes:
+        raise DataError(
+            f"--loss cross-entropy: targets are {int(counted.min())} to {int(counted.max())}, the output has classes 0"
+            f" to {classes - 1}"
+        )
+    return functional.cross_entropy(output.reshape(-1, classes), targets.reshape(-1).long(), ignore_index=IGNORED)
 
 
 def mse(output: Tensor, targets: Tensor) -> Tensor:
@@ -58,7 +65,10 @@ def load_loss(name: str) -> Loss:
     function = load_function(name, "--loss")
 
     def apply(output: Tensor, targets: Tensor) -> Tensor:
-        value = function(output, targets)
+        try:
+            value = function(output, targets)
+        except Exception as error:  # a user's function can raise anything
+            raise DataError(f"--loss {name} fails: {type(error).__name__}: {error}") from error
         if not isinstance(value, Tensor) or value.numel() != 1 or not value.requires_grad:
             raise UsageError(f"--loss {name}: must return one number as a tensor that depends on the output")
         return torch.squeeze(value)

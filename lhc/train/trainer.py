@@ -147,7 +147,8 @@ class Trainer:
                 return self._digital(feeds, self._output)
         if targets is None:
             raise DataError(f"--loss {self._settings.loss} needs targets and the training data has none (--label-key)")
-        return torch.from_numpy(np.array(targets)).to(self.network.device)
+        native = np.array(targets, targets.dtype.newbyteorder("="))  # torch takes no other order of bytes
+        return torch.from_numpy(native).to(self.network.device)
 
     def _gradient_norm(self) -> float:
         """Norm of the whole gradient; for SGD it is scaled down to `_GREATEST_NORM` where it is larger."""

@@ -69,6 +69,7 @@ def test_a_users_augmentation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         "def double(feeds, rng): return {k: 2 * v for k, v in feeds.items()}",
         "def cut(feeds, rng): return {k: v[:1] for k, v in feeds.items()}",
         "def none(feeds, rng): pass",
+        "def broken(feeds, rng): return feeds['no such input']",
     ]
     monkeypatch.chdir(tmp_path)
     (tmp_path / "my_augment.py").write_text("\n".join(lines))
@@ -82,6 +83,10 @@ def test_a_users_augmentation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         assert augment is not None
         with pytest.raises(UsageError, match=why):
             augment(feeds, rng)
+    broken = load_augment("my_augment:broken")
+    assert broken is not None
+    with pytest.raises(DataError, match="--augment my_augment:broken fails: KeyError"):
+        broken(feeds, rng)
     with pytest.raises(UsageError, match="--augment"):
         load_augment("mirror")
     assert load_augment("none") is None
@@ -107,6 +112,15 @@ def test_losses_that_need_other_targets_say_so() -> None:
         load_loss("cross-entropy")(output, torch.randn(5, 3))
     with pytest.raises(DataError, match="output's shape"):
         load_loss("mse")(output, classes)
+    with pytest.raises(DataError, match="targets are 0 to 3, the output has classes 0 to 2"):
+        load_loss("cross-entropy")(output, torch.tensor([0, 1, 2, 3, -100]))
+
+
+def test_a_loss_of_the_user_that_fails_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my_loss.py").write_text("def broken(output, targets): return output.no_such_thing\n")
+    with pytest.raises(DataError, match="--loss my_loss:broken fails: AttributeError"):
+        load_loss("my_loss:broken")(torch.randn(5, 3), torch.randn(5, 3))
 
 
 @pytest.mark.parametrize(
