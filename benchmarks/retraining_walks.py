@@ -56,6 +56,7 @@ def main() -> None:
     parser.add_argument("-o", "--out", type=Path, required=True)
     parser.add_argument("--steps", type=int, default=None, help="of a round; one epoch by default")
     parser.add_argument("--lr", type=float, default=None, help="learning rate; by default that of the strategy")
+    parser.add_argument("--digital-lr", type=float, default=None, help="the same of all but analog weights")
     parser.add_argument("--rounds", type=int, default=None, help="most rounds of a layer")
     parser.add_argument("--patience", type=int, default=2)
     parser.add_argument("--max-drop", type=float, default=0.01)
@@ -75,7 +76,12 @@ def main() -> None:
         zoo_entry(options.network).task().head(JUDGING),
         train_data=training_images(options.network),
         settings=lhc.Retraining(
-            steps=options.steps, epochs=epochs, loss=loss, learning_rate=options.lr, augment="crop-flip"
+            steps=options.steps,
+            epochs=epochs,
+            loss=loss,
+            learning_rate=options.lr,
+            digital_learning_rate=options.digital_lr,
+            augment="crop-flip",
         ),
         strategy=options.strategy,
         max_drop=options.max_drop,
