@@ -18,6 +18,7 @@ from lhc.measure import (
     place,
     silent,
     split_task,
+    steadied,
 )
 from lhc.measure.cautions import warn_of_chance, warn_of_few_samples, warn_of_other_samples
 from lhc.measure.data import DataSource
@@ -170,7 +171,7 @@ def _placed(
             kind, notes = STRATEGIES["all-digital"], (str(error),)
     curved = splits.rank if kind.name == "hilal" and follow is None else None
     options = search_options(work, goal, group, budget.max_drop, curved)
-    judge = PlacementJudge(select, budget, "searching:")
+    judge = PlacementJudge(steadied(select, work.bench(splits.rank)), budget, "searching:")
     found = place(work.graph, work.plan, kind, judge, verify, follow is not None, options)
     if explain and not found.verdict.accepted and work.plan.layers:
         analog, evaluation = found.plan.analog, found.verdict.evaluation

@@ -1,7 +1,7 @@
 """Measurements: samples from files, splits, sensitivity of layers, and the judge of joint placements."""
 
 from lhc.measure.attribution import measure_attribution
-from lhc.measure.bench import Bench, Progress, silent
+from lhc.measure.bench import Bench, Progress, silent, steadied
 from lhc.measure.data import load_task
 from lhc.measure.execution import HERE, Execution, Running
 from lhc.measure.infeasible import explain_infeasibility
@@ -42,5 +42,6 @@ __all__ = [
     "sensitivities",
     "silent",
     "split_task",
+    "steadied",
     "stratified_order",
 ]

@@ -6,7 +6,7 @@ bounds the time: the products on tiles, samples x draws x analog MACs.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 
 import numpy as np
@@ -26,7 +26,7 @@ from lhc.runtime import Ranges
 from lhc.stats import CONFIDENCE
 from lhc.task import Task
 
-__all__ = ["Bench", "Progress", "silent"]
+__all__ = ["Bench", "Progress", "silent", "steadied"]
 
 Progress = Callable[[str, int, int], None]
 """``(what, done, total)``: called as work proceeds."""
@@ -55,6 +55,8 @@ class Bench:
         running: workers and the log of results.
         against: the same samples with the network that drops are against, where that is not this one (before
             retraining).
+        shift: added to the drops of single samples: what more samples than these say of the drop that this network
+            has without analog layers (`steadied`).
     """
 
     model: OnnxModel
@@ -69,6 +71,7 @@ class Bench:
     progress: Progress = field(default=silent)
     running: Running = field(default_factory=Running)
     against: "Bench | None" = None
+    shift: float = 0.0
 
     @property
     def metric(self) -> Metric:
@@ -177,6 +180,8 @@ class Bench:
             OutOfTimeError: the time that the user gave is over.
         """
         digital = self.digital_score
+        if self.shift and not isinstance(digital, float):
+            digital = digital + (self.shift if self.metric.higher_is_better else -self.shift)
         job = self._job(placement, draws, t_s)
         if isinstance(digital, float):
             if not placement:
@@ -313,3 +318,28 @@ class Bench:
         targets = None if self.task.targets is None else np.asarray(self.task.targets[where])
         digest = self.task.block_digest(where.start, where.stop)
         return Block(where.start, where.stop - where.start, inputs, targets, digest)
+
+
+def steadied(bench: Bench, more: Bench) -> Bench:
+    """A bench for searching with retrained weights, that knows their own drop from more samples.
+
+    Retrained, a network answers differently without any analog layer. How many of a few hundred answers that makes
+    worse is mostly chance, and the same for every placement: it would accept or refuse them all. So the mean of that
+    part is taken from the samples of both benches (a control variate); what analog layers add stays as it is on these.
+
+    Args:
+        bench: for the search.
+        more: other samples, which take no part in the verification.
+
+    Returns:
+        The bench as it is where its network is not retrained, or its metric is one of whole sets.
+    """
+    if bench.against is None or more.task.digest == bench.task.digest:
+        return bench
+    unlimited = [replace(one, running=one.running.unlimited()) for one in (bench, more)]
+    own, other = (one.measure(frozenset(), range(1)) for one in unlimited)
+    if not isinstance(own, SampleScores):
+        return bench
+    few, many = bench.samples, bench.samples + more.samples
+    drops = [float(measured.drops[0]) for measured in (own, other)]
+    return replace(bench, shift=(few * drops[0] + more.samples * drops[1]) / many - drops[0])
