@@ -13,7 +13,7 @@ import argparse
 import numpy as np
 
 from benchmarks.minilm_retraining import DRAWS, PAIRS, short
-from benchmarks.retraining_walks import CHIPS, IMAGES, JUDGING
+from benchmarks.retraining_walks import JUDGING, others
 from lhc.models import zoo_entry
 from lhc.preparing import Request, Work, prepare_run
 from lhc.stats import summarize
@@ -27,10 +27,9 @@ TIMES = {"1 s": 1.0, "1 h": 3600.0, "1 day": DAY, "1 month": 30 * DAY, "1 year":
 
 def samples(network: str) -> list[Task]:
     """What every chip is judged on."""
-    task = zoo_entry(network).task()
     if network == "minilm":
-        return [short(task).head(PAIRS)] * DRAWS
-    return [task.take(np.arange(first, first + IMAGES)) for first in range(JUDGING, JUDGING + CHIPS * IMAGES, IMAGES)]
+        return [short(zoo_entry(network).task()).head(PAIRS)] * DRAWS
+    return others(network, JUDGING)
 
 
 def row(work: Work, analog: frozenset[str], parts: list[Task], digital: list[float], seconds: float) -> list[str]:

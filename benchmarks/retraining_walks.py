@@ -4,8 +4,8 @@
     LHC_DATA=... python benchmarks/retraining_walks.py resnet8 sensitivity -o FOLDER --steps 1000 --lr 0.01
 
 The 50,000 training images train: walks in rounds of ``--steps``, the default once (one epoch if not said). The first
-2,000 test images judge: 500 select, 1,000 verify. Then ten chips are judged one day after
-programming, each on 800 of the other 8,000 images.
+``--judging`` test images judge: a quarter ranks, a quarter selects, half verifies. Then ten chips are judged one day
+after programming, each on a tenth of the other test images.
 """
 
 import argparse
@@ -25,7 +25,7 @@ from lhc.preparing import Request, prepare_run
 from lhc.stats import summarize
 from lhc.task import Task
 
-CHIPS, IMAGES, JUDGING = 10, 800, 2000
+CHIPS, JUDGING = 10, 2000
 
 
 def training_images(network: str) -> Task:
@@ -34,15 +34,19 @@ def training_images(network: str) -> Task:
     return Task({"x": pixels(images) if network == "resnet8" else images}, labels, get_metric("accuracy"), finite=True)
 
 
-def judged(network: str, path: Path) -> tuple[list[float], list[float]]:
-    """Accuracies of ten chips, and of the network as it was given on the same images."""
+def others(network: str, judging: int) -> list[Task]:
+    """The test images that no decision has seen, in equal parts for the chips."""
     task = zoo_entry(network).task()
-    work, analog, _ = prepare_run(Request(str(path), task), None, None)
-    given = prepare_run(Request(network, task), "all-analog", None)[0]
+    each = (len(task) - judging) // CHIPS
+    return [task.take(np.arange(first, first + each)) for first in range(judging, judging + CHIPS * each, each)]
+
+
+def judged(network: str, path: Path, parts: list[Task]) -> tuple[list[float], list[float]]:
+    """Accuracies of ten chips, and of the network as it was given on the same images."""
+    work, analog, _ = prepare_run(Request(str(path), parts[0]), None, None)
+    given = prepare_run(Request(network, parts[0]), "all-analog", None)[0]
     chips, digital = [], []
-    for chip in range(CHIPS):
-        first = JUDGING + chip * IMAGES
-        images = task.take(np.arange(first, first + IMAGES))
+    for chip, images in enumerate(parts):
         chips.append(float(work.bench(images).measure(analog, range(chip, chip + 1), f"chip {chip}").values[0]))
         digital.append(given.bench(images).baseline)
     return chips, digital
@@ -59,6 +63,7 @@ def main() -> None:
     parser.add_argument("--digital-lr", type=float, default=None, help="the same of all but analog weights")
     parser.add_argument("--rounds", type=int, default=None, help="most rounds of a layer")
     parser.add_argument("--patience", type=int, default=2)
+    parser.add_argument("--judging", type=int, default=JUDGING, help="test images that rank, select and verify")
     parser.add_argument("--max-drop", type=float, default=0.01)
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
@@ -73,7 +78,7 @@ def main() -> None:
     epochs = 1.0 if options.steps is None else None
     result = lhc.partition_retrained(
         options.network,
-        zoo_entry(options.network).task().head(JUDGING),
+        zoo_entry(options.network).task().head(options.judging),
         train_data=training_images(options.network),
         settings=lhc.Retraining(
             steps=options.steps,
@@ -94,7 +99,7 @@ def main() -> None:
     path = result.save(options.out / f"{name}.lhc.onnx", force=True)
     outcome = result.plan.outcome
     assert outcome is not None
-    chips, digital = judged(options.network, path)
+    chips, digital = judged(options.network, path, others(options.network, options.judging))
     drop = summarize(np.array(digital) - np.array(chips), 0.9, 0.0)
     found = {
         "analog": result.plan.analog_mac_fraction,
