@@ -46,7 +46,7 @@ Optimizer = Annotated[
     str, typer.Option("--optimizer", metavar="O", help="adam (steps relative to each tensor's size) or sgd.")
 ]
 Rate = Annotated[
-    float | None, typer.Option("--lr", metavar="X", help="Learning rate at the start: 0.01 (adam), 0.001 (sgd).")
+    float | None, typer.Option("--lr", metavar="X", help="Learning rate at the start: 0.003 (adam), 0.001 (sgd).")
 ]
 DigitalRate = Annotated[
     float | None, typer.Option("--digital-lr", metavar="X", help="The same for all but weights of analog layers.")

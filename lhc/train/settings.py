@@ -14,7 +14,7 @@ WeightNoise = Literal["devices", "preset"]
 """Errors of the hardware's devices at its time of inference, or the noise of its section ``training``."""
 Optimizer = Literal["adam", "sgd"]
 
-_RATES = {"adam": 1e-2, "sgd": 1e-3}
+_RATES = {"adam": 3e-3, "sgd": 1e-3}
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Retraining:
         batch_size: samples a step.
         optimizer: ``adam``, whose steps are relative to the root mean square of each tensor (networks whose
             batch-norms are folded have weights of very different size), or ``sgd`` with momentum.
-        learning_rate: at the start; it falls to 0 along a cosine. By default 0.01 (adam), 0.001 (sgd).
+        learning_rate: at the start; it falls to 0 along a cosine. By default 0.003 (adam), 0.001 (sgd).
         digital_learning_rate: the same for all but the weights of analog layers; None: no other.
         momentum: of sgd.
         loss: ``distillation`` (nearness to the digital network, no targets needed), ``cross-entropy``, ``mse`` or
