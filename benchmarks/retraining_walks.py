@@ -52,8 +52,8 @@ def judged(network: str, path: Path, parts: list[Task]) -> tuple[list[float], li
     return chips, digital
 
 
-def main() -> None:
-    """Walk, then judge."""
+def arguments() -> argparse.Namespace:
+    """What the user wants."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("network", choices=["resnet8", "resnet20"])
     parser.add_argument("strategy", choices=["lionheart", "lionheart-original", "sensitivity"])
@@ -65,7 +65,12 @@ def main() -> None:
     parser.add_argument("--patience", type=int, default=2)
     parser.add_argument("--judging", type=int, default=JUDGING, help="test images that rank, select and verify")
     parser.add_argument("--max-drop", type=float, default=0.01)
-    options = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Walk, then judge."""
+    options = arguments()
     options.out.mkdir(parents=True, exist_ok=True)
     started = time.process_time()
 

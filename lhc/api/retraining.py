@@ -132,12 +132,13 @@ def placed(plan: Plan, analog: frozenset[str], stored: Plan | None) -> Plan:
 
     Numbers of other hardware, input ranges among them, are not taken.
     """
-    if stored is not None and stored.analog == analog and stored.hardware == plan.hardware:
-        rows = {row.name: row for row in stored.layers}
-        layers = tuple(rows.get(row.name, row) for row in plan.layers)
-        return plan.model_copy(update={"layers": layers})
-    by_annotations = stored is not None and stored.analog == analog
-    why = f"as placed for hardware {stored.hardware.name!r}" if stored and by_annotations else "chosen by the user"
+    why = "chosen by the user"
+    if stored is not None and stored.analog == analog:
+        if stored.hardware == plan.hardware:
+            rows = {row.name: row for row in stored.layers}
+            layers = tuple(rows.get(row.name, row) for row in plan.layers)
+            return plan.model_copy(update={"layers": layers})
+        why = f"as placed for hardware {stored.hardware.name!r}"
     chosen = {
         row.name: ("analog", "forced", why) if row.name in analog else ("digital", row.reason, row.detail)
         for row in plan.layers

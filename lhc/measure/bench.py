@@ -340,6 +340,5 @@ def steadied(bench: Bench, more: Bench) -> Bench:
     own, other = (one.measure(frozenset(), range(1)) for one in unlimited)
     if not isinstance(own, SampleScores):
         return bench
-    few, many = bench.samples, bench.samples + more.samples
-    drops = [float(measured.drops[0]) for measured in (own, other)]
-    return replace(bench, shift=(few * drops[0] + more.samples * drops[1]) / many - drops[0])
+    share = more.samples / (bench.samples + more.samples)
+    return replace(bench, shift=share * float(other.drops[0] - own.drops[0]))
