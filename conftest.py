@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from unittest import SkipTest
 from urllib.request import urlopen
@@ -31,6 +32,13 @@ _CACHE = tempfile.TemporaryDirectory(prefix="lhc-tests-")
 os.environ["LHC_CACHE"] = _CACHE.name
 
 ROOT = Path(__file__).resolve().parent
+
+# Machine code of the kernels takes seconds to make: one run leaves it to the next.
+_COMPILED = ROOT / "build" / "compiled"
+_COMPILED.mkdir(parents=True, exist_ok=True)
+with suppress(OSError):  # Windows wants rights for links
+    (Path(_CACHE.name) / "compiled").symlink_to(_COMPILED, target_is_directory=True)
+
 PROGRAMS = {
     "lhc ": f"{sys.executable} -m lhc ",
     "python benchmarks/": f"{sys.executable} {ROOT}/benchmarks/",

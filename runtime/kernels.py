@@ -1,13 +1,13 @@
 """The fast engine's inner loops over single values, compiled by numba.
 
 Each is one pass over what a core's cache holds; what they do with whole arrays would be several passes of torch or
-numpy operations. Compiled code is kept beside this file, or in numba's cache folder where that is not writable.
+numpy operations.
 """
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
+from lhc.runtime.compiled_code import compiled
 from lhc.runtime.normals import COUNTERS, LEVEL_SHIFT, Words, fill_words
 
 __all__ = [
@@ -30,7 +30,7 @@ ROUNDS = np.float32(1.5 * 2**23)
 """Added and taken away again in float32, this rounds half to even below 2^22, as the processor's rounding mode does."""
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled()
 def _runs(bases: Integers, width: int, step: int, first: int, count: int) -> tuple[Integers, Integers]:
     """Vectors ``first`` to ``first + count`` as runs of one line: places of their firsts, and numbers behind them."""
     starts = np.empty(count // width + 2, np.int64)
@@ -46,7 +46,7 @@ def _runs(bases: Integers, width: int, step: int, first: int, count: int) -> tup
     return starts[:runs], stops[:runs]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled()
 def unfold(
     data: Floats,
     offsets: Integers,
@@ -93,7 +93,7 @@ def unfold(
                 begin = stops[run]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled()
 def quantise(data: Floats, factor: np.float32, shift: np.float32, limit: np.float32, codes: Floats) -> None:
     """Values times one factor, rounded and clipped, ``(values,)``; ``shift`` as of `unfold`."""
     for n in range(len(data)):
@@ -101,7 +101,7 @@ def quantise(data: Floats, factor: np.float32, shift: np.float32, limit: np.floa
         codes[n] = min(max(value, -limit), limit)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled()
 def quantise_channels(
     x: Floats,
     first: int,
@@ -142,7 +142,7 @@ def quantise_channels(
             driven[s] = driven[s] and np.min(greatest) > 0
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled()
 def greatest_of_channels(
     data: Floats,
     group_step: int,
@@ -174,7 +174,7 @@ def greatest_of_channels(
                     target[n] = max(target[n], abs(source[n]))
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled()
 def greatest_of_inputs(
     data: Floats,
     offsets: Integers,
@@ -199,7 +199,7 @@ def greatest_of_inputs(
                         target[n] = max(target[n], abs(data[place + n * step]))
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled()
 def add_noise(
     z: Floats, key: Words, levels: Floats, first: int, begin: int, end: int, shift: np.float32, limit: np.float32
 ) -> int:
@@ -235,7 +235,7 @@ def add_noise(
     return beyond
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled()
 def _rounded(values: Floats, noise: Floats, shift: np.float32, limit: np.float32) -> int:
     # 32 bits fill the same registers as the values.
     beyond = np.int32(0)
@@ -246,7 +246,7 @@ def _rounded(values: Floats, noise: Floats, shift: np.float32, limit: np.float32
     return int(beyond)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled()
 def round_codes(z: Floats, shift: np.float32, limit: np.float32) -> int:
     """The same without noise, for all values of all lines."""
     beyond = 0
@@ -260,7 +260,7 @@ def round_codes(z: Floats, shift: np.float32, limit: np.float32) -> int:
     return beyond
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled()
 def accumulate(z: Floats, rows: Floats, vectors: Floats, first: int, adds: bool, result: Floats) -> None:
     """Codes times scales, into the vectors from ``first`` on.
 
@@ -287,7 +287,7 @@ def accumulate(z: Floats, rows: Floats, vectors: Floats, first: int, adds: bool,
                         target[n] = row[n] * factor * scales[n]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled()
 def scale_planes(z: Floats, first: int, scales: Floats, driven: Floats | None, adds: bool, result: Floats) -> None:
     """Codes of one chip times scales.
 

@@ -14,10 +14,10 @@ from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 from scipy.special import ndtri
 
 from lhc.conductances import Floats
+from lhc.runtime.compiled_code import compiled
 
 __all__ = ["COUNTERS", "LEVEL_SHIFT", "NoiseStream", "Words", "fill_words", "normal_levels", "threefry"]
 
@@ -39,7 +39,7 @@ def normal_levels(std: float) -> Floats:
     return np.asarray(means * (std / np.sqrt(np.mean(means**2))), np.float32)
 
 
-@njit(cache=True, nogil=True, inline="always")
+@compiled(inline="always")
 def _mixed(x: np.uint32, y: np.uint32, bits: int) -> tuple[np.uint32, np.uint32]:
     """One round of Threefry; the casts keep numba from computing in 64 bits."""
     x = np.uint32(x + y)
@@ -47,7 +47,7 @@ def _mixed(x: np.uint32, y: np.uint32, bits: int) -> tuple[np.uint32, np.uint32]
     return x, np.uint32(rotated ^ x)
 
 
-@njit(cache=True, nogil=True, inline="always")
+@compiled(inline="always")
 def threefry(k0: np.uint32, k1: np.uint32, x: np.uint32, y: np.uint32) -> tuple[np.uint32, np.uint32]:
     """Threefry-2x32-13 of the counter ``(x, y)`` under the key ``(k0, k1)``."""
     k2 = np.uint32(k0 ^ k1 ^ np.uint32(0x1BD11BDA))
@@ -70,7 +70,7 @@ def threefry(k0: np.uint32, k1: np.uint32, x: np.uint32, y: np.uint32) -> tuple[
     return _mixed(x, y, 17)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled()
 def fill_words(key: Words, line: int, first: int, words: Words) -> None:
     """Random words of the counters ``(first, line)`` to ``(first + n - 1, line)``.
 
@@ -87,7 +87,7 @@ def fill_words(key: Words, line: int, first: int, words: Words) -> None:
         firsts[n], seconds[n] = threefry(k0, k1, np.uint32(np.uint32(first) + np.uint32(n)), y)
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _derived(key: Words, a: int, b: int, c: int, d: int) -> Words:
     x, y = threefry(key[0], key[1], np.uint32(a), np.uint32(b))
     x, y = threefry(x, y, np.uint32(c), np.uint32(d))

@@ -1,0 +1,95 @@
+"""Kernels are compiled into the user's cache folder and nowhere else, and run without one."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+CALL = """
+import numpy as np
+from numba.core import config
+from lhc.runtime.kernels import quantise
+
+codes = np.empty(3, np.float32)
+quantise(np.asarray([0.2, 1.4, 9], np.float32), np.float32(1), np.float32(1.5 * 2**23), np.float32(7), codes)
+assert codes.tolist() == [0, 1, 7], codes
+assert config.CACHE_DIR == "", "other users of numba in this process keep their folder"
+print("found" if quantise.stats.cache_hits else "compiled")
+"""
+
+pytestmark = pytest.mark.analog
+
+
+def started(cache: Path, **variables: str) -> "subprocess.Popen[str]":
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("NUMBA_")}
+    environment |= {"LHC_CACHE": str(cache), "PYTHONPATH": str(ROOT), **variables}
+    command = [sys.executable, "-c", CALL]
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def called(cache: Path, **variables: str) -> str:
+    process = started(cache, **variables)
+    printed, errors = process.communicate()
+    assert process.returncode == 0, errors
+    return printed.strip()
+
+
+def machine_code(folder: Path) -> set[Path]:
+    return {path for pattern in ("*.nbi", "*.nbc") for path in folder.rglob(pattern)}
+
+
+def test_code_is_kept_in_the_cache_folder_and_found_there(tmp_path: Path) -> None:
+    sources = [ROOT / name for name in ("lhc", "passes", "runtime", "models")]
+    before = {path for folder in sources for path in machine_code(folder)}
+    assert called(tmp_path) == "compiled"
+    assert called(tmp_path) == "found"
+    (folder,) = (tmp_path / "compiled").iterdir()
+    assert machine_code(folder) == machine_code(tmp_path) != set()
+    assert {path for folder in sources for path in machine_code(folder)} == before
+
+
+def test_without_a_folder_that_can_be_written_code_stays_in_memory(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    assert called(tmp_path / "file") == "compiled"
+    assert (tmp_path / "file").read_text() == "not a folder"
+
+
+def test_damaged_code_is_compiled_again(tmp_path: Path) -> None:
+    called(tmp_path)
+    for pattern in ("*.nbc", "*.nbi"):
+        for path in tmp_path.rglob(pattern):
+            path.write_bytes(path.read_bytes()[:40])
+        assert called(tmp_path) == "compiled"
+
+
+@pytest.mark.slow
+def test_processes_that_compile_at_the_same_time_get_along(tmp_path: Path) -> None:
+    processes = [started(tmp_path) for _ in range(3)]
+    for process in processes:
+        _, errors = process.communicate()
+        assert process.returncode == 0, errors
+    assert called(tmp_path) == "found"
+
+
+@pytest.mark.slow
+def test_code_that_checks_its_indices_is_not_taken_for_code_that_does_not(tmp_path: Path) -> None:
+    called(tmp_path)
+    assert called(tmp_path, NUMBA_BOUNDSCHECK="1") == "compiled"
+    assert called(tmp_path) == "found"
+
+
+@pytest.mark.slow
+def test_another_processor_has_a_folder_of_its_own(tmp_path: Path) -> None:
+    called(tmp_path)
+    assert called(tmp_path, NUMBA_CPU_NAME="generic") == "compiled"
+    assert len(list((tmp_path / "compiled").iterdir())) == 2
+
+
+def test_only_one_module_knows_numba() -> None:
+    folders = [ROOT / name for name in ("lhc", "passes", "runtime", "models")]
+    sources = {path.name: path.read_text("utf-8") for folder in folders for path in folder.rglob("*.py")}
+    assert [name for name, text in sources.items() if re.search(r"(import|from) numba", text)] == ["compiled_code.py"]
