@@ -18,7 +18,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     x = images(chosen.images)
     model, _ = resnet20()
     result = lhc.partition(
-        "resnet20", hardware="static-range", strategy="all-analog", samples=100, draws=2, max_drop=1.0
+        "resnet20", hardware="static-range", strategy="all-analog", samples=100, draws=2, max_drop="100%"
     )
     plain, hybrid = plain_session(model), result.session()
     digital, ours = best_in_turn(

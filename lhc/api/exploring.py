@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Literal
 
-from lhc.api.start import Objective, budget_of, ranked, search_options
+from lhc.api.start import Objective, budget_of, budget_of_plan, ranked, search_options
 from lhc.errors import UsageError
 from lhc.exploration import Attribution, Front, Robustness
 from lhc.measure import (
@@ -21,6 +21,7 @@ from lhc.measure import (
 )
 from lhc.measure.data import DataSource
 from lhc.measure.front import measure_front
+from lhc.measure.judge import Drop
 from lhc.onnx_io import read_plan
 from lhc.opening import ModelSource, open_model
 from lhc.passes import Goal, Select
@@ -119,7 +120,7 @@ def robustness(
     metric: str | None = None,
     higher_is_better: bool | None = None,
     output: str | None = None,
-    max_drop: float | None = None,
+    max_drop: Drop | None = None,
     drop_type: Literal["absolute", "relative"] | None = None,
     confidence: float = CONFIDENCE,
     hardware: HardwareSource | None = None,
@@ -161,10 +162,11 @@ def robustness(
     opened = open_model(model)
     stored = placement if isinstance(placement, Plan) else read_plan(opened.model)
     outcome = None if stored is None else stored.outcome
-    if outcome is not None:
-        max_drop = outcome.max_drop if max_drop is None else max_drop
-        drop_type = drop_type or outcome.drop_type
-    budget = budget_of(max_drop, drop_type or "absolute", confidence, False, opened)
+    if outcome is not None and max_drop is None:
+        budget = budget_of_plan(outcome, metric, drop_type, confidence)
+    else:
+        kind = drop_type or ("absolute" if outcome is None else outcome.drop_type)
+        budget = budget_of(max_drop, kind, confidence, False, opened)
     with execution.start() as running:
         request = Request(
             opened,

@@ -22,7 +22,7 @@ from lhc.measure import (
 )
 from lhc.measure.cautions import warn_of_chance, warn_of_few_samples, warn_of_other_samples
 from lhc.measure.data import DataSource
-from lhc.measure.judge import Budget
+from lhc.measure.judge import Budget, Drop
 from lhc.measure.placing import Found
 from lhc.opening import ModelSource, open_model
 from lhc.outcomes import PartitionResult
@@ -53,7 +53,7 @@ def partition(
     metric: str | None = None,
     higher_is_better: bool | None = None,
     output: str | None = None,
-    max_drop: float | None = None,
+    max_drop: Drop | None = None,
     drop_type: Literal["absolute", "relative"] = "absolute",
     confidence: float = CONFIDENCE,
     generalize: bool = False,
@@ -85,7 +85,7 @@ def partition(
         metric: judges placements; accuracy where there are class labels, else agreement with the digital network.
         higher_is_better: direction of a metric given as ``module:function``.
         output: the output that is scored; the first by default.
-        max_drop: greatest mean drop over chips; a zoo entry's own, else 0.01.
+        max_drop: greatest mean drop over chips, a number or ``"1%"``; a zoo entry's own, else 0.01.
         drop_type: ``absolute`` in the metric's unit, or ``relative`` to the baseline.
         confidence: two-sided level of the bounds that decide.
         generalize: decide by the interval over chips and samples, not over chips on these samples alone.

@@ -9,6 +9,7 @@ from lhc.api.placing import budget_of, partition
 from lhc.errors import OutOfTimeError, UsageError
 from lhc.measure import HERE, Budget, Execution, Progress, silent, split_task
 from lhc.measure.data import DataSource
+from lhc.measure.judge import Drop
 from lhc.metrics import get_metric
 from lhc.opening import ModelSource, Opened, open_model
 from lhc.outcomes import PartitionResult
@@ -42,7 +43,7 @@ def partition_retrained(
     patience: int = 1,
     max_rounds: int | None = None,
     strategy: str = "sensitivity",
-    max_drop: float | None = None,
+    max_drop: Drop | None = None,
     confidence: float = CONFIDENCE,
     hardware: HardwareSource = "lionheart",
     t_inference: float | None = None,
@@ -112,7 +113,7 @@ def partition_retrained(
         judging = judging.with_metric(get_metric(metric, higher_is_better))
     shared: dict[str, Any] = {
         **options,
-        "max_drop": budget.max_drop,
+        "max_drop": max_drop,
         "confidence": confidence,
         "hardware": hardware,
         "t_inference": t_inference,

@@ -5,11 +5,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from lhc.api.placing import budget_of, outcome_of
+from lhc.api.placing import outcome_of
+from lhc.api.start import budget_of, budget_of_plan
 from lhc.errors import UsageError
 from lhc.measure import HERE, MIN_SPLIT_SAMPLES, Budget, Execution, Progress, silent
 from lhc.measure.data import DataSource
-from lhc.measure.judge import judge_once
+from lhc.measure.judge import Drop, judge_once
 from lhc.onnx_io import read_plan
 from lhc.opening import ModelSource, open_model
 from lhc.outcomes import PartitionResult
@@ -38,7 +39,7 @@ def retrain(
     metric: str | None = None,
     higher_is_better: bool | None = None,
     output: str | None = None,
-    max_drop: float | None = None,
+    max_drop: Drop | None = None,
     drop_type: Literal["absolute", "relative"] = "absolute",
     confidence: float = CONFIDENCE,
     generalize: bool = False,
@@ -84,9 +85,11 @@ def retrain(
     """
     opened = open_model(model, data, label_key)
     stored = read_plan(opened.model)
+    check_confidence(confidence)
     if max_drop is None and stored is not None and stored.outcome is not None:
-        max_drop, drop_type = stored.outcome.max_drop, stored.outcome.drop_type
-    budget = budget_of(max_drop, drop_type, check_confidence(confidence), generalize, opened)
+        budget = replace(budget_of_plan(stored.outcome, metric, None, confidence), generalize=generalize)
+    else:
+        budget = budget_of(max_drop, drop_type, confidence, generalize, opened)
     if draws < 2:
         raise UsageError(f"--draws must be at least 2, got {draws}: one chip says nothing of others")
     training = opened.task(data, None, None, label_key)

@@ -7,19 +7,21 @@ from typing import Literal
 from lhc.errors import OutOfTimeError, UsageError
 from lhc.measure import Bench, Budget, RankingMethod, ranking_metric, sensitivities
 from lhc.measure.curvature import curvatures
+from lhc.measure.judge import Drop, parse_drop
 from lhc.opening import Opened
 from lhc.passes import Goal, SearchOptions, wanted_together
+from lhc.plan import Outcome
 from lhc.preparing import Work
 from lhc.results import SensitivityTable
 from lhc.task import Task
 
-__all__ = ["DEFAULT_MAX_DROP", "Objective", "budget_of", "ranked", "search_options"]
+__all__ = ["DEFAULT_MAX_DROP", "Objective", "budget_of", "budget_of_plan", "ranked", "search_options"]
 
 DEFAULT_MAX_DROP = 0.01
 Objective = Literal["macs", "latency", "energy"]
 
 
-def budget_of(max_drop: float | None, drop_type: str, confidence: float, generalize: bool, opened: Opened) -> Budget:
+def budget_of(max_drop: Drop | None, drop_type: str, confidence: float, generalize: bool, opened: Opened) -> Budget:
     """The budget of a user's options; a zoo model's own drop by default.
 
     Raises:
@@ -27,11 +29,31 @@ def budget_of(max_drop: float | None, drop_type: str, confidence: float, general
     """
     if max_drop is None:
         max_drop = opened.entry.max_drop if opened.entry is not None else DEFAULT_MAX_DROP
-    if not 0 <= max_drop < float("inf"):
-        raise UsageError(f"--max-drop must be at least 0 and finite, got {max_drop}")
+    value, percentage = parse_drop(max_drop)
     if drop_type not in ("absolute", "relative"):
         raise UsageError(f"unknown drop type {drop_type!r}; choose absolute or relative")
-    return Budget(max_drop, drop_type, confidence, generalize)  # type: ignore[arg-type]
+    return Budget(value, drop_type, confidence, generalize, percentage)  # type: ignore[arg-type]
+
+
+def budget_of_plan(outcome: Outcome, metric: str | None, drop_type: str | None, confidence: float) -> Budget:
+    """The budget that a placement was judged by.
+
+    Args:
+        outcome: how it was judged.
+        metric: the one that the user gives, if any.
+        drop_type: likewise.
+        confidence: two-sided level of the intervals.
+
+    Raises:
+        UsageError: the user wants drops in another metric or of another kind than that budget's.
+    """
+    for option, mine, its in (("metric", metric, outcome.metric), ("drop-type", drop_type, outcome.drop_type)):
+        if mine is not None and mine != its:
+            raise UsageError(
+                f"--{option} {mine}: the budget of the placement, {outcome.max_drop:g}, is for {its}; give --max-drop"
+            )
+    percentage = outcome.percent or outcome.drop_type == "relative"
+    return Budget(outcome.max_drop, outcome.drop_type, confidence, percentage=percentage)
 
 
 def ranked(work: Work, samples: Task, verify: Bench, method: RankingMethod) -> tuple[Work, SensitivityTable]:

@@ -43,7 +43,7 @@ def compile(
     shape: Shape = None,
     metric: Metric = None,
     max_drop: Annotated[
-        float | None,
+        str | None,
         typer.Option("--max-drop", metavar="X", help="Of a model that is partitioned first; see 'lhc partition'."),
     ] = None,
     samples: Samples = None,

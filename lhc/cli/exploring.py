@@ -50,7 +50,7 @@ from lhc.files import write_file
 
 __all__ = ["attribute", "pareto", "robustness"]
 
-MaxDrop = Annotated[float | None, typer.Option("--max-drop", metavar="X", help="Greatest mean drop.")]
+MaxDrop = Annotated[str | None, typer.Option("--max-drop", metavar="X", help="Greatest mean drop, as 0.01 or 1%.")]
 
 
 def pareto(

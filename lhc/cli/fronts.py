@@ -11,6 +11,7 @@ from pydantic import TypeAdapter
 from lhc.cli.output import emit
 from lhc.errors import UsageError
 from lhc.exploration import Attribution, Front, FrontPoint, Robustness
+from lhc.measure.judge import Budget, Drop, parse_drop
 from lhc.report.wording import EFFECTS, duration, effect_share, margin_cause
 from lhc.results import Evaluation
 from lhc.store import fingerprint
@@ -104,26 +105,30 @@ def keep(front: Front, source: str, hardware: str, options: Mapping[str, object]
     store_front(folder, fingerprint(facts), StoredFront(source, hardware, tuple(command), front))
 
 
-def answer_budget(model: str, folder: Path, max_drop: float, objective: str, form: str) -> None:
+def answer_budget(model: str, folder: Path, max_drop: Drop, objective: str, form: str) -> None:
     """Print the best placement that was verified within a budget, and how a better estimated one is verified.
 
     Raises:
-        UsageError: nothing was measured for the model, or nothing holds the budget.
+        UsageError: nothing was measured for the model, nothing holds the budget, or it can be read in two ways.
     """
-    found = answer(read_fronts(folder, _source(model)), max_drop, objective)
+    value, percentage = parse_drop(max_drop)
+    found = answer(read_fronts(folder, _source(model)), value, objective)
+    front = found.stored.front
+    percent = _percent(front)
+    metric = next((point.evaluation.metric for point in front.verified if point.evaluation is not None), front.metric)
+    Budget(value, percentage=percentage).check_unit(metric, percent)
     command = None if found.estimated is None else _command(model, found, found.estimated, max_drop)
-    document: Document = {"max_drop": max_drop, "hardware": found.stored.hardware, "command": command}
+    document: Document = {"max_drop": value, "hardware": found.stored.hardware, "command": command}
     for name, point in (("verified", found.verified), ("estimated", found.estimated)):
         document[name] = None if point is None else _dumped(FrontPoint, point)
-    percent = _percent(found.stored.front)
     rows = [_front_row(point, percent) for point in (found.verified, found.estimated) if point is not None]
     lines = []
     if found.verified is not None:
-        lines.append(f"verified within {max_drop:g}: {', '.join(found.verified.analog) or 'all digital'}")
+        lines.append(f"verified within {max_drop}: {', '.join(found.verified.analog) or 'all digital'}")
     if command is not None:
         lines.append(f"estimated to be better; this verifies it:\n{command}")
     if not rows:
-        raise UsageError(f"no point of the front is shown or estimated to hold --max-drop {max_drop:g}")
+        raise UsageError(f"no point of the front is shown or estimated to hold --max-drop {max_drop}")
     emit(document, Table(_HEADERS, rows, right=(0, 1, 2, 3, 4, 5, 6)), "\n".join(lines), form)
 
 
@@ -137,10 +142,10 @@ def _source(model: str) -> str:
     return load_model(zoo_entry(model).model(None), label=model).source
 
 
-def _command(model: str, found: Answer, point: FrontPoint, max_drop: float) -> str:
+def _command(model: str, found: Answer, point: FrontPoint, max_drop: Drop) -> str:
     """The command that verifies a placement: exactly these layers, judged against the budget."""
     layers = [part for name in point.analog for part in ("--include", glob.escape(name))]
-    fixed = ["--strategy", "all-analog", "--max-drop", f"{max_drop:g}"]
+    fixed = ["--strategy", "all-analog", "--max-drop", str(max_drop)]
     return shlex.join(["lhc", "partition", model, *found.stored.command, *fixed, *layers])
 
 

@@ -82,9 +82,12 @@ def partition(
     higher_is_better: Direction = None,
     scored_output: ScoredOutput = None,
     max_drop: Annotated[
-        float | None,
+        str | None,
         typer.Option(
-            "--max-drop", metavar="X", help="Greatest mean drop, in the metric's unit; a zoo model's own, else 0.01."
+            "--max-drop",
+            metavar="X",
+            help="Greatest mean drop, in the metric's unit; one point of accuracy is 1% or 0.01. A zoo model's own,"
+            " else 0.01.",
         ),
     ] = None,
     drop_type: Annotated[str, typer.Option("--drop-type", metavar="T", help="absolute or relative.")] = "absolute",

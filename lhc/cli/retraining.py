@@ -78,8 +78,10 @@ def retrain(
     higher_is_better: Direction = None,
     scored_output: ScoredOutput = None,
     max_drop: Annotated[
-        float | None,
-        typer.Option("--max-drop", metavar="X", help="Greatest mean drop; that of the annotations, else 0.01."),
+        str | None,
+        typer.Option(
+            "--max-drop", metavar="X", help="Greatest mean drop, as 0.01 or 1%; that of the annotations, else 0.01."
+        ),
     ] = None,
     confidence: Confidence = 0.9,
     hardware: RunHardware = None,

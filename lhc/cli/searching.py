@@ -56,7 +56,7 @@ def infeasibility_lines(found: Infeasibility | None, plan: Plan) -> Iterator[str
         return f"{100 * number:.2f} %" if share else f"{number:.4g}"
 
     yield f"least drop reachable within the limits: {value(found.least.drop)}"
-    yield f"nearest budget that this placement is shown to hold: --max-drop {budget_text(found.nearest_budget)}"
+    yield f"nearest budget that this placement is shown to hold: --max-drop {budget_text(found.nearest_budget, share)}"
     if found.without is not None:
         names, one = ", ".join(plan.titles[name] for name in found.in_the_way), len(found.in_the_way) == 1
         layers, them = ("1 layer", "it") if one else (f"{len(found.in_the_way)} layers", "them")

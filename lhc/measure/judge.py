@@ -13,7 +13,30 @@ from lhc.measure.measurement import Evaluator, Measurement, evaluation
 from lhc.results import Evaluation, Verdict
 from lhc.stats import CONFIDENCE, look_schedule, one_sided, split_level, two_sided
 
-__all__ = ["Budget", "PlacementJudge", "judge_once"]
+__all__ = ["Budget", "Drop", "PlacementJudge", "judge_once", "parse_drop"]
+
+Drop = float | str
+"""A budget as users write it: a number, or a percentage such as ``"1%"``."""
+
+
+def parse_drop(drop: Drop) -> tuple[float, bool]:
+    """A budget as a number, and whether it was written as a percentage.
+
+    >>> parse_drop(0.01), parse_drop("0.01"), parse_drop("1%"), parse_drop("2.5 %")
+    ((0.01, False), (0.01, False), (0.01, True), (0.025, True))
+
+    Raises:
+        UsageError: it is neither, negative, or not finite.
+    """
+    text = str(drop).strip()
+    number, percentage = text.removesuffix("%"), text.endswith("%")
+    try:
+        value = float(number)
+    except ValueError as error:
+        raise UsageError(f"--max-drop {text!r} is no number; give one point as 1% or 0.01") from error
+    if not 0 <= value < float("inf"):
+        raise UsageError(f"--max-drop must be at least 0 and finite, got {text}")
+    return (value / 100 if percentage else value), percentage
 
 
 @dataclass(frozen=True)
@@ -25,12 +48,14 @@ class Budget:
         drop_type: which of both.
         confidence: two-sided; each bound errs with half of the rest.
         generalize: decide by the interval over chips and samples instead of chips alone.
+        percentage: the user wrote it as a percentage, so 1 is meant as 100 %.
     """
 
     max_drop: float = 0.01
     drop_type: Literal["absolute", "relative"] = "absolute"
     confidence: float = CONFIDENCE
     generalize: bool = False
+    percentage: bool = False
 
     @property
     def relative(self) -> bool:
@@ -54,15 +79,38 @@ class Budget:
         """Refuse a budget that has no meaning for these samples.
 
         Raises:
-            UsageError: relative to a baseline of 0, or more than everything.
+            UsageError: relative to a baseline of 0, or as `check_unit` says.
         """
-        if self.max_drop > 1 and (evaluator.metric.percent or self.relative):
-            raise UsageError(
-                f"--max-drop {self.max_drop:g} is {100 * self.max_drop:g} %; it is a share, so write"
-                f" {self.max_drop / 100:g} for {self.max_drop:g} %"
-            )
+        self.check_unit(evaluator.metric.name, evaluator.metric.percent)
         if self.relative and evaluator.baseline == 0:
             raise UsageError("the baseline is 0, so a relative drop is undefined; use --drop-type absolute")
+
+    def check_unit(self, metric: str, percent: bool) -> None:
+        """Refuse a number that can be read in two ways, and a percentage of what is no share.
+
+        Args:
+            metric: name of the metric that drops are in.
+            percent: its scores are shares.
+
+        Raises:
+            UsageError: 1 or more, and not as a percentage, where drops are shares; a percentage where they are not;
+                a share of more than all.
+        """
+        drop, shown = self.max_drop, f"{100 * self.max_drop:g}"
+        if self.percentage and not (percent or self.relative):
+            raise UsageError(
+                f"--max-drop {shown}%: {metric} is no share, so a percentage says nothing; give the drop in its own"
+                f" unit, or --drop-type relative for {shown} % of the digital value"
+            )
+        if not self.percentage and drop >= 1 and (percent or self.relative):
+            one = "one point" if drop == 1 else f"{drop:g} points"
+            unit, small = ("% of the digital value", f"{drop:g} % of it") if self.relative else ("points", one)
+            raise UsageError(
+                f"--max-drop {drop:g} would be {shown} {unit}; for {small} give {drop:g}% or {drop / 100:g}, and if you"
+                f" do mean {shown} {unit} give {shown}%"
+            )
+        if percent and not self.relative and drop > 1:
+            raise UsageError(f"--max-drop {shown}%: a share cannot drop by more than 100 points")
 
 
 def judge_once(

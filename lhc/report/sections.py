@@ -257,10 +257,11 @@ def _training(outcome: Outcome, trained: Retrained) -> Section:
 def _infeasibility(found: Infeasibility, plan: Plan) -> Section:
     outcome, titles = plan.outcome, plan.titles
     percent, drop_type = found.least.percent, "absolute" if outcome is None else outcome.drop_type
+    share = percent or drop_type == "relative"
     layers = f"{len(found.analog)} analog layer{'' if len(found.analog) == 1 else 's'}"
     facts = [
         ("least drop reachable", f"{drop_text(found.least.drop, percent, drop_type)}, with {layers}"),
-        ("nearest budget", f"--max-drop {budget_text(found.nearest_budget)} is shown to be held"),
+        ("nearest budget", f"--max-drop {budget_text(found.nearest_budget, share)} is shown to be held"),
     ]
     if found.in_the_way:
         facts.append(("in the way", ", ".join(titles.get(name, name) for name in found.in_the_way)))

@@ -130,12 +130,18 @@ def drop_value(value: float, percent: bool) -> str:
     return f"{round(100 * value, 2) + 0.0:.2f}" if percent else f"{value:.4g}"
 
 
-def budget_text(value: float) -> str:
+def budget_text(value: float, share: bool = False) -> str:
     """A budget that is at least the value, as ``--max-drop`` takes it.
 
-    >>> budget_text(0.020384), budget_text(0.02), budget_text(0.0)
-    ('0.02039', '0.02', '0')
+    Args:
+        value: the drop.
+        share: it is one: from 1 on it is written as a percentage.
+
+    >>> budget_text(0.020384), budget_text(0.02), budget_text(0.0), budget_text(1.5), budget_text(1.5, share=True)
+    ('0.02039', '0.02', '0', '1.5', '150%')
     """
+    if share and value >= 1:
+        return f"{budget_text(100 * value)}%"
     shown = f"{value:.4g}"
     if float(shown) >= value:
         return shown

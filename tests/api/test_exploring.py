@@ -36,7 +36,7 @@ def test_a_front_is_verified_kept_and_answers_budgets(tmp_path: Path) -> None:
     assert plot.read_text().count("<circle") == len(points)
 
     answer = ["pareto", "digits", "--from", str(work), "--json", "--max-drop"]
-    generous = json.loads(CliRunner().invoke(app, [*answer, "1"]).stdout)
+    generous = json.loads(CliRunner().invoke(app, [*answer, "100%"]).stdout)
     assert generous["verified"]["analog"] == verified[-1]["analog"]
     assert generous["estimated"] is None
     none = json.loads(CliRunner().invoke(app, [*answer, "0"]).stdout)
@@ -44,8 +44,8 @@ def test_a_front_is_verified_kept_and_answers_budgets(tmp_path: Path) -> None:
     assert none["verified"] == bounds[-1]
     if none["estimated"] is not None:
         assert none["command"].startswith("lhc partition digits --samples 60 --draws 2 --strategy all-analog")
-    assert CliRunner().invoke(app, ["pareto", "digits", "--from", str(tmp_path), "--max-drop", "1"]).exit_code == 2
-    assert CliRunner().invoke(app, ["pareto", "digits", "--max-drop", "1"]).exit_code == 2
+    assert CliRunner().invoke(app, ["pareto", "digits", "--from", str(tmp_path), "--max-drop", "100%"]).exit_code == 2
+    assert CliRunner().invoke(app, ["pareto", "digits", "--max-drop", "100%"]).exit_code == 2
 
 
 def test_intervals_of_a_front_hold_together() -> None:
@@ -137,7 +137,7 @@ def test_limits_that_nothing_keeps_are_told() -> None:
         objective="energy",
         max_energy=1e-9,
         method="measure",
-        max_drop=1,
+        max_drop="100%",
     )
     outcome = result.plan.outcome
     assert outcome is not None
@@ -147,7 +147,7 @@ def test_limits_that_nothing_keeps_are_told() -> None:
 
 def test_provenance_of_a_search_is_in_the_plan() -> None:
     result = lhc.partition(
-        "digits", samples=60, draws=2, strategy="milp", group=["block"], max_tiles=6, method="measure", max_drop=1
+        "digits", samples=60, draws=2, strategy="milp", group=["block"], max_tiles=6, method="measure", max_drop="100%"
     )
     outcome = result.plan.outcome
     assert outcome is not None

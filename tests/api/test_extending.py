@@ -43,7 +43,7 @@ def test_a_pass_and_a_strategy_of_ones_own_decide() -> None:
         "digits",
         samples=40,
         draws=2,
-        max_drop=1.0,
+        max_drop="100%",
         strategy=LastOnly,
         passes=[Excluding("linear")],
         explain=False,

@@ -234,7 +234,7 @@ def test_training_data_on_another_scale_is_warned_of(
 def test_input_ranges_of_the_hardware_that_a_model_was_placed_for_are_not_those_of_another(digits: Task) -> None:
     machine = lhc.Hardware.load("static-range")
     first = lhc.partition(
-        "digits", digits.head(100), hardware=machine, strategy="all-analog", draws=2, max_drop=1.0,
+        "digits", digits.head(100), hardware=machine, strategy="all-analog", draws=2, max_drop="100%",
         selection=Select(include=("layer2.*",)),
     )  # fmt: skip
     less = machine.model_copy(update={"dac": machine.dac.model_copy(update={"range_quantile": 0.9})})
@@ -257,7 +257,7 @@ def test_command_line(digits: Task, tmp_path: Path) -> None:
     lhc.partition("digits", strategy="first-last", draws=2, samples=100).save(model)
     np.savez(tmp_path / "train.npz", x=np.asarray(digits.inputs["x"][:]), labels=np.asarray(digits.targets))
     command = ["retrain", str(model), "--data", str(tmp_path / "train.npz"), "--steps", "10", "--batch-size", "64"]
-    command += ["--draws", "2", "--max-drop", "1", "--validations", "1", "--quiet", "--json"]
+    command += ["--draws", "2", "--max-drop", "100%", "--validations", "1", "--quiet", "--json"]
     first = cli(*command)
     assert first.code == 0, first.stderr
     document = json.loads(first.stdout)
@@ -299,7 +299,9 @@ def test_options_that_make_no_sense(tmp_path: Path, options: list[str], word: st
 
 def test_partition_with_retraining_keeps_the_better_placement(digits: Task) -> None:
     settings = lhc.Retraining(steps=20, batch_size=64, learning_rate=0.01, validations=1)
-    result = lhc.partition_retrained("digits", digits, settings=settings, draws=2, strategy="first-last", max_drop=1.0)
+    result = lhc.partition_retrained(
+        "digits", digits, settings=settings, draws=2, strategy="first-last", max_drop="100%"
+    )
     outcome = result.plan.outcome
     assert outcome is not None
     assert outcome.within_budget
@@ -308,7 +310,7 @@ def test_partition_with_retraining_keeps_the_better_placement(digits: Task) -> N
 
 
 def test_nothing_is_trained_where_all_that_can_be_is_analog_already(digits: Task) -> None:
-    result = lhc.partition_retrained("digits", digits, draws=2, strategy="all-analog", max_drop=1.0)
+    result = lhc.partition_retrained("digits", digits, draws=2, strategy="all-analog", max_drop="100%")
     assert "not trained" in result.notes[-1]
     assert result.plan.outcome is not None
     assert result.plan.outcome.retrained is None
@@ -368,7 +370,7 @@ def test_partition_with_retraining_on_the_command_line(digits: Task, tmp_path: P
     model, out = tmp_path / "net.onnx", tmp_path / "out.onnx"
     onnx.save_model(zoo_entry("digits").model(), str(model))
     command = ["partition", str(model), "--data", str(tmp_path / "all.npz"), "--strategy", "first-last", "--draws", "2"]
-    command += ["--max-drop", "1", "--quiet", "--json", "-o", str(out)]
+    command += ["--max-drop", "100%", "--quiet", "--json", "-o", str(out)]
     training = ["--retrain", "--steps", "10", "--batch-size", "64"]
     for _ in range(2):  # the same command may replace what it wrote
         found = cli(*command, *training)

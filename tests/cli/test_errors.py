@@ -141,7 +141,12 @@ BAD_USE = [
     BadUse("bad regular expression", ("--include", "re:("), "not a regular expression"),
     BadUse("both forced", ("--force-analog", "stem", "--force-digital", "s*"), "named by both"),
     BadUse("negative drop", ("--max-drop", "-0.1"), "--max-drop must be at least 0"),
-    BadUse("percent taken for a share", ("--max-drop", "2"), "write 0.02 for 2 %"),
+    BadUse("one point or all", ("--max-drop", "1"), "would be 100 points; for one point give 1% or 0.01"),
+    BadUse("percent taken for a share", ("--max-drop", "2"), "for 2 points give 2% or 0.02"),
+    BadUse("relative drop of one", ("--max-drop", "1", "--drop-type", "relative"), "for 1 % of it give 1% or 0.01"),
+    BadUse("percentage of no share", ("--max-drop", "1%", "--metric", "kl"), "kl is no share"),
+    BadUse("more than all", ("--max-drop", "150%"), "cannot drop by more than 100 points"),
+    BadUse("drop in words", ("--max-drop", "little"), "give one point as 1% or 0.01"),
     BadUse("unknown scored output", ("--output", "mapped.onnx"), "the model's outputs are logits"),
     BadUse("unknown format", ("--format", "pdf"), "choose one of table, csv, markdown, latex, json"),
     BadUse("direction missing", ("--metric", "some.module:function"), "--higher-is-better or --lower-is-better"),
@@ -185,7 +190,7 @@ def test_output_equal_to_input_is_refused(model_file: Path, data_file: Path) -> 
 def test_foreign_output_is_kept_unless_forced(tmp_path: Path, model_file: Path, data_file: Path) -> None:
     foreign = tmp_path / "mine.onnx"
     foreign.write_text("precious")
-    command = ("partition", model_file, "--data", data_file, "--draws", 2, "-o", foreign, "--max-drop", 1)
+    command = ("partition", model_file, "--data", data_file, "--draws", 2, "-o", foreign, "--max-drop", "100%")
     code, _, err = lhc(*command)
     assert code == 2
     assert "--force" in err

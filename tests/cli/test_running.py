@@ -81,7 +81,7 @@ def test_time_that_is_over_at_once(model_file: Path, data_file: Path, tmp_path: 
     plan = read_plan(load_model(out))
     assert plan is not None
     assert plan.analog == frozenset()
-    later = lhc("partition", model_file, *options, "--max-drop", 1, "-o", out)
+    later = lhc("partition", model_file, *options, "--max-drop", "100%", "-o", out)
     assert later.exit_code == 0
     assert read_plan(load_model(out)).analog  # type: ignore[union-attr]
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from lhc.measure import Budget
+from lhc.measure.judge import Drop, parse_drop
 from lhc.results import Evaluation
 from lhc.stats import summarize
 
@@ -54,6 +55,21 @@ CASES = [
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
 def test_bound_decides(case: Case) -> None:
     assert Budget(0.01).status(_evaluation(case.drops)) == case.status
+
+
+@pytest.mark.parametrize(
+    ("drop", "expected"),
+    [(0.01, 0.01), (0, 0.0), ("0.01", 0.01), ("1%", 0.01), (" 2.5 % ", 0.025), ("100%", 1.0), (3.5, 3.5)],
+)
+def test_a_budget_is_a_number_or_a_percentage(drop: Drop, expected: float) -> None:
+    assert parse_drop(drop)[0] == pytest.approx(expected, abs=0)
+
+
+def test_a_budget_in_the_unit_of_its_metric_is_taken() -> None:
+    Budget(0.99).check_unit("accuracy", percent=True)
+    Budget(1.0, percentage=True).check_unit("accuracy", percent=True)
+    Budget(3.5).check_unit("perplexity", percent=False)
+    Budget(1.5, "relative", percentage=True).check_unit("mse", percent=False)
 
 
 def test_wrong_acceptance_at_the_budget_is_rare() -> None:

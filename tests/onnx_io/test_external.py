@@ -100,7 +100,7 @@ def test_analog_layers_have_the_same_outputs(tmp_path: Path) -> None:
 
 
 def partitioned(path: Path) -> lhc.PartitionResult:
-    return lhc.partition(path, {"x": X, "labels": np.arange(5) % 4}, max_drop=1, draws=2, strategy="all-analog")
+    return lhc.partition(path, {"x": X, "labels": np.arange(5) % 4}, max_drop="100%", draws=2, strategy="all-analog")
 
 
 @pytest.mark.analog

@@ -256,7 +256,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_no_preset_needs_the_reference_engine(preset: str, counted: dict[str, int]) -> None:
-    result = lhc.partition("digits", hardware=preset, strategy="all-analog", samples=20, draws=2, max_drop=1.0)
+    result = lhc.partition("digits", hardware=preset, strategy="all-analog", samples=20, draws=2, max_drop="100%")
     result.session().run(None, {"x": np.zeros((2, 1, 8, 8), np.float32)})
     assert counted["fast"] > 0
     assert counted["reference"] == 0

@@ -104,7 +104,7 @@ def test_faults_trip_the_gate(
 
 def test_faulty_layers_stay_digital_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     _forgotten_bias(monkeypatch)
-    result = lhc.partition("digits", strategy="all-analog", samples=50, draws=2, max_drop=1.0)
+    result = lhc.partition("digits", strategy="all-analog", samples=50, draws=2, max_drop="100%")
     rows = {layer.name: layer for layer in result.plan.layers}
     assert (rows["linear"].placement, rows["linear"].reason) == ("digital", "parity")
     assert "differ from onnxruntime" in rows["linear"].detail

@@ -205,7 +205,7 @@ def test_a_killed_command_writes_the_same_file_when_it_is_started_again(tmp_path
     model = tmp_path / "digits.lhc.onnx"
     lhc.partition("digits", strategy="all-analog", draws=2).save(model)
     command = [sys.executable, "-m", "lhc", "retrain", str(model), "--data", str(tmp_path / "train.npz")]
-    command += ["--steps", "60", "--draws", "2", "--batch-size", "64", "--validations", "2", "--max-drop", "1"]
+    command += ["--steps", "60", "--draws", "2", "--batch-size", "64", "--validations", "2", "--max-drop", "100%"]
     task = zoo_entry("digits").task()
     np.savez(tmp_path / "train.npz", x=np.asarray(task.inputs["x"][:]), labels=np.asarray(task.targets))
     environment = {**os.environ, "LHC_CACHE": str(tmp_path / "cache")}
