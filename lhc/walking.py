@@ -107,7 +107,8 @@ class WalkRetrainer:
     def within(self, placement: frozenset[str]) -> Verdict:
         """Judge the present weights against the budget."""
         verdict = PlacementJudge(self._present().bench(self.select), self.budget).within(placement)
-        self._note(verdict.evaluation.drop)
+        found = verdict.evaluation
+        self._note(found.drop * (abs(found.baseline) if self.budget.relative else 1))
         return verdict
 
     def save(self, slot: Slot) -> None:

@@ -60,6 +60,7 @@ def compile(
     t_inference: float | None = None,
     noise: str = "on",
     shapes: Shapes | None = None,
+    label_key: str = "labels",
     **options: object,
 ) -> "CompiledModel":
     """A network on one chip as an ordinary ONNX model, which runs and saves itself.
@@ -76,6 +77,7 @@ def compile(
             more input of the model for every analog layer.
         shapes: of inputs that the model leaves open, where names of layers or ``"all-analog"`` are given and no samples
             tell them.
+        label_key: key of the targets in the data.
         options: of `lhc.partition`.
 
     Raises:
@@ -93,6 +95,7 @@ def compile(
         seed=seed,
         t_inference=t_inference,
         shapes=shapes,
+        label_key=label_key,
         **options,
     )
     return next(compile_draws(found, [draw], seed=seed, t_inference=t_inference, noise=mode))
@@ -119,6 +122,7 @@ def split(
     draw: int = 0,
     t_inference: float | None = None,
     shapes: Shapes | None = None,
+    label_key: str = "labels",
     **options: object,
 ) -> dict[str, object]:
     """Write a network's digital and analog sub-models, with an index and the conductances, for other back ends.
@@ -133,6 +137,7 @@ def split(
         draw: as in `compile`.
         t_inference: as in `compile`.
         shapes: as in `compile`.
+        label_key: as in `compile`.
         options: of `lhc.partition`.
 
     Returns:
@@ -150,6 +155,7 @@ def split(
         seed=seed,
         t_inference=t_inference,
         shapes=shapes,
+        label_key=label_key,
         **options,
     )
     return write(found.model, found.graph, found.plan, Path(folder), Chip(seed, draw, t_inference))
@@ -164,16 +170,17 @@ def placed(
     seed: int = 0,
     t_inference: float | None = None,
     shapes: Shapes | None = None,
+    label_key: str = "labels",
     **options: object,
 ) -> Placed:
     """A network with its placement: as given, as annotated, or searched; arguments are those of `compile`.
 
     ``shapes`` are full shapes of inputs that the model leaves open, where no samples tell them.
     """
-    opened = open_model(model, data)
+    opened = open_model(model, data, label_key)
     refuse_compiled(opened.model)
     annotated = read_plan(opened.model) if placement is None else None
-    of_search = sorted(set(options) - {"label_key", "progress"})
+    of_search = sorted(set(options) - {"progress"})
     if of_search and (placement is not None or annotated is not None):
         raise UsageError(
             f"{', '.join('--' + name.replace('_', '-') for name in of_search)}: the search for a placement uses that,"
@@ -195,9 +202,9 @@ def placed(
                 "--shape goes with --all-analog or another given placement; for a search, the samples tell the shapes"
             )
         search: dict[str, object] = {"hardware": machine, "seed": seed, "t_inference": t_inference, **options}
-        result = partition(opened, data, **search)  # type: ignore[arg-type]  # checked there
+        result = partition(opened, data, label_key=label_key, **search)  # type: ignore[arg-type]  # checked there
         return Placed(result.source, result.graph, result.plan, result)
-    return _named(opened, data, placement, machine, shapes)
+    return _named(opened, data, placement, machine, shapes, label_key)
 
 
 def _planned(opened: Opened, plan: Plan, hardware: HardwareSource | None) -> Placed:
@@ -216,13 +223,16 @@ def _named(
     placement: Iterable[str] | str,
     machine: Hardware,
     shapes: Shapes | None,
+    label_key: str,
 ) -> Placed:
     """The layers that the user names, or all."""
     if machine.needs_calibration:
-        work, analog, _ = prepare_run(Request(opened, data, hardware=machine, draws=1), placement, None)
+        work, analog, _ = prepare_run(
+            Request(opened, data, hardware=machine, draws=1, label_key=label_key), placement, None
+        )
         graph, plan = work.graph, work.plan
     else:
-        graph = opened.graph(shapes, None if data is None else opened.task(data, None, 1))
+        graph = opened.graph(shapes, None if data is None else opened.task(data, None, 1, label_key))
         check_machine(machine, graph)
         plan = Qualify().run(graph, initial_plan(graph, machine, opened.model.source, __version__)).plan
         named = plan.eligible if placement == "all-analog" else placement

@@ -159,7 +159,7 @@ def robustness(
     check_confidence(confidence)
     if chips < 2 or draws < 2:
         raise UsageError("--chips and --draws must be at least 2: one chip says nothing of others")
-    opened = open_model(model)
+    opened = open_model(model, data, label_key)
     stored = placement if isinstance(placement, Plan) else read_plan(opened.model)
     outcome = None if stored is None else stored.outcome
     if outcome is not None and max_drop is None:
@@ -218,7 +218,7 @@ def attribute(
     Hardware and time are those of the annotations by default, where the model has any.
     """
     check_confidence(confidence)
-    opened = open_model(model)
+    opened = open_model(model, data, label_key)
     stored = read_plan(opened.model) if hardware is None else None
     if hardware is None:
         hardware = "lionheart" if stored is None else stored.hardware

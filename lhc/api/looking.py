@@ -21,6 +21,7 @@ def analyze(
     *,
     hardware: HardwareSource = "lionheart",
     shapes: Shapes | None = None,
+    label_key: str = "labels",
 ) -> Analysis:
     """Which layers can be analog on this hardware, and what they cost. Measures nothing.
 
@@ -29,10 +30,11 @@ def analyze(
         data: samples; a PyTorch module needs some, to be exported on; shapes are taken from them.
         hardware: preset, YAML file or description.
         shapes: full shapes of inputs, where the file leaves them open.
+        label_key: key of the targets in the data, which are left aside.
     """
     machine = Hardware.load(hardware)
-    opened = open_model(model, data)
-    task = None if data is None else opened.task(data, None, 1)
+    opened = open_model(model, data, label_key)
+    task = None if data is None else opened.task(data, None, 1, label_key)
     graph = opened.graph(shapes, task)
     check_machine(machine, graph)
     plan = Qualify().run(graph, initial_plan(graph, machine, opened.model.source, __version__)).plan

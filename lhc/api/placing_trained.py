@@ -1,6 +1,7 @@
 """Which layers become analog, with retraining: what ``lhc partition --retrain`` does."""
 
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from lhc.measure.judge import Drop
 from lhc.metrics import get_metric
 from lhc.opening import ModelSource, Opened, open_model
 from lhc.outcomes import PartitionResult
-from lhc.passes import STRATEGIES, PassResult, Select
+from lhc.passes import STRATEGIES, Pass, PassResult, Select
 from lhc.passes.retraining import RETRAINING_STRATEGIES, LionHeartOriginal, LionHeartRetrained, already_walked
 from lhc.plan import Retrained
 from lhc.preparing import DEFAULT_DRAWS, EVERYTHING, HardwareSource, Request, Work, prepare
@@ -31,6 +32,8 @@ TRAINING_PARTS, PARTS = 3, 5
 PUBLISHED_RATES = (1e-3, 1e-2)
 """LionHeart's learning rates for ResNet20: weights of analog layers, everything else."""
 PUBLISHED_MOMENTUM = 0.85
+
+_NOT_IN_WALKS = ("max_tiles", "max_latency", "max_energy", "group")
 
 
 def partition_retrained(
@@ -55,6 +58,7 @@ def partition_retrained(
     seed: int = 0,
     label_key: str = "labels",
     selection: Select = EVERYTHING,
+    passes: Sequence[Pass] = (),
     progress: Progress = silent,
     execution: Execution = HERE,
     **options: Any,  # noqa: ANN401 - those of `partition`
@@ -66,8 +70,8 @@ def partition_retrained(
     for the trained weights as it does for the given ones: what is too sensitive becomes digital. The strategies
     ``lionheart`` and ``lionheart-original`` train for every layer that they try (`lhc.passes.retraining`). Without
     training, the same strategy is run as well (for ``lionheart-original`` that is ``lionheart``), and the better of
-    both results is returned: the one that holds the budget, then the one with more MACs on tiles, then the one with
-    the smaller upper bound of its drop.
+    both results is returned: the one that holds the budget, then the one that is better by the objective, then the one
+    with the smaller upper bound of its drop.
 
     Args:
         model: the network.
@@ -76,7 +80,8 @@ def partition_retrained(
         settings: how it is trained; ``steps`` or ``epochs`` are those of one round where a strategy trains in rounds
             (one epoch by default).
         checkpoint: folder for states of the training; states found there are gone on with.
-        patience: rounds without a better one that end a candidate.
+        patience: rounds without a better one that end a candidate, where a strategy trains in rounds; a single training
+            has its own in ``settings``.
         max_rounds: most rounds of a candidate; by default 4 (``lionheart``), no bound (``lionheart-original``).
         strategy: how the analog set is found.
         max_drop: as for `partition`; for ``lionheart-original`` also the published algorithm's threshold.
@@ -91,6 +96,7 @@ def partition_retrained(
         seed: fixes devices and noise of what judges; that of the training is in ``settings``.
         label_key: key of the targets.
         selection: which layers are looked at and which are fixed.
+        passes: run after that, before anything is measured or trained.
         progress: called as work proceeds.
         execution: processes, memory, and where results are kept.
         options: others of `partition`.
@@ -100,7 +106,8 @@ def partition_retrained(
     """
     _check(strategy, patience, max_rounds)
     started = time.monotonic()
-    opened = open_model(model)
+    _check_options(strategy, options)
+    opened = open_model(model, data, label_key)
     budget = budget_of(
         max_drop,
         options.get("drop_type", "absolute"),
@@ -120,11 +127,13 @@ def partition_retrained(
         "output": output,
         "draws": draws,
         "seed": seed,
+        "selection": selection,
+        "passes": passes,
         "progress": progress,
         "execution": execution,
     }
     plain = LionHeartRetrained.name if strategy == LionHeartOriginal.name else strategy
-    before = partition(opened, judging, strategy=plain, selection=selection, **shared)
+    before = partition(opened, judging, strategy=plain, **shared)
     if _leaves_nothing(before):
         return replace(
             before, notes=(*before.notes, "every layer that can be is analog within the budget: not trained")
@@ -142,6 +151,7 @@ def partition_retrained(
                 selection=selection,
                 progress=progress,
                 running=running,
+                passes=tuple(passes),
             )
             course = Course(prepare(request, t_inference), training, settings, checkpoint)
             found, trained, record = _trained(course, before, budget, strategy, patience, max_rounds)
@@ -152,7 +162,7 @@ def partition_retrained(
     again = Opened(trained.model, opened.entry, before=opened, ranges=learned)
     searched = strategy if found is None else already_walked(found, strategy)
     shared["execution"] = execution.since(started)
-    after = partition(again, judging, strategy=searched, selection=selection, **shared)
+    after = partition(again, judging, strategy=searched, **shared)
     return _better(budget, before, _recorded(after, record))
 
 
@@ -161,6 +171,19 @@ def _check(strategy: str, patience: int, max_rounds: int | None) -> None:
         raise UsageError(f"unknown strategy {strategy!r}; with --retrain also {LionHeartOriginal.name}")
     if patience < 1 or (max_rounds is not None and max_rounds < 1):
         raise UsageError(f"--patience and --rounds must be at least 1, got {patience} and {max_rounds}")
+
+
+def _check_options(strategy: str, options: Mapping[str, Any]) -> None:
+    if options.get("follow") is not None:
+        raise UsageError(
+            "a plan says where every layer goes, and retraining searches it; 'lhc retrain' trains a placed model"
+        )
+    elsewhere = options.get("objective") not in (None, "macs")
+    if strategy in RETRAINING_STRATEGIES and (elsewhere or any(options.get(name) for name in _NOT_IN_WALKS)):
+        raise UsageError(
+            f"strategy {strategy!r} with --retrain walks by MACs within the machine's tiles: --objective, --max-tiles,"
+            " --max-latency, --max-energy and --group cannot go with it"
+        )
 
 
 def _samples(
@@ -244,6 +267,14 @@ def _recorded(result: PartitionResult, record: Retrained) -> PartitionResult:
     return replace(result, plan=result.plan.model_copy(update={"outcome": outcome}))
 
 
+def _quality(result: PartitionResult) -> float:
+    """How good a placement is by its objective; more is better."""
+    objective = "macs" if result.plan.outcome is None else result.plan.outcome.objective
+    if objective == "macs" or result.cost is None:
+        return result.plan.analog_mac_fraction
+    return -(result.cost.latency_s if objective == "latency" else result.cost.energy_j)
+
+
 def _better(budget: Budget, before: PartitionResult, after: PartitionResult) -> PartitionResult:
     """The better result, with a sentence on the other."""
 
@@ -251,7 +282,7 @@ def _better(budget: Budget, before: PartitionResult, after: PartitionResult) -> 
         outcome = result.plan.outcome
         assert outcome is not None
         bound = outcome.drop if outcome.interval is None else outcome.interval[1]
-        return outcome.within_budget, result.plan.analog_mac_fraction if outcome.within_budget else 0.0, -bound
+        return outcome.within_budget, _quality(result) if outcome.within_budget else 0.0, -bound
 
     trained = rank(after) > rank(before)
     kept, other = (after, before) if trained else (before, after)

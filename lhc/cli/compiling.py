@@ -84,7 +84,8 @@ def compile(
             seed=seed,
             t_inference=t_inference,
             shapes=shapes_of(shape),
-            **options if all_analog else {**options, "label_key": label_key, "progress": progress},
+            label_key=label_key,
+            **options if all_analog else {**options, "progress": progress},
         )
     if placed.result is not None:
         hint(placed.result.summary)
@@ -118,6 +119,7 @@ def split(
     hardware: RunHardware = None,
     all_analog: Annotated[bool, typer.Option("--all-analog", help="Ignore annotations: every eligible layer.")] = False,
     shape: Shape = None,
+    label_key: LabelKey = "labels",
     json: Json = False,
 ) -> None:
     """Write digital and analog parts as models of their own. An index lists tiles and their conductances.
@@ -140,6 +142,7 @@ def split(
         seed=seed,
         t_inference=t_inference,
         shapes=shapes_of(shape),
+        label_key=label_key,
     )
     if json:
         emit_json(index | {"folder": str(output)})

@@ -190,14 +190,14 @@ def partition(
         "execution": how,
         **({} if plan is None else {"follow": Plan.load(plan)}),
     }
-    search = searching.search_options(objective, max_tiles, max_latency, max_energy, group, retrain)
+    search = searching.search_options(objective, max_tiles, max_latency, max_energy, group)
     if dry_run:
         emit_estimate(estimate("partition", opened, data, **shared), form)
         return
     documents.tell_renamed(opened.model.renamed, hint)
     where = output or _default_output(model, opened.model.path)
     chosen = settings(
-        steps, epochs, batch_size, optimizer, rate, digital_rate, loss, augment, noise, None, VALIDATIONS, seed
+        steps, epochs, batch_size, optimizer, rate, digital_rate, loss, augment, noise, patience, VALIDATIONS, seed
     )
     run = partitioner(retrain, train_data, chosen, checkpoint, patience, rounds, plan is not None)
     force = force or (retrain and retrained_from(where, opened.model))

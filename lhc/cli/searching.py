@@ -5,7 +5,6 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from lhc.errors import UsageError
 from lhc.exploration import Infeasibility
 from lhc.plan import Plan
 from lhc.report.wording import budget_text
@@ -19,25 +18,15 @@ def search_options(
     max_latency: float | None,
     max_energy: float | None,
     group: Sequence[str] | None,
-    retrain: bool,
 ) -> dict[str, Any]:
-    """What a search is after, as arguments; none where retraining places the layers.
-
-    Raises:
-        UsageError: retraining is asked to go for something else than MACs.
-    """
-    found = {
+    """What a search is after, as arguments."""
+    return {
         "objective": objective,
         "max_tiles": max_tiles,
         "max_latency": max_latency,
         "max_energy": max_energy,
         "group": tuple(group or ()),
     }
-    if not retrain:
-        return found
-    if objective != "macs" or any(found[name] for name in ("max_tiles", "max_latency", "max_energy", "group")):
-        raise UsageError("--retrain walks by MACs: --objective, --max-… and --group cannot go with it")
-    return {}
 
 
 def infeasibility(found: Infeasibility | None) -> object:

@@ -108,6 +108,11 @@ class Report(_Record):
         """The placement over time, where robustness was measured with its gains."""
         return self.robustness.times if self.robustness is not None else self.times
 
+    @property
+    def over_time_type(self) -> Literal["absolute", "relative"]:
+        """Whether the drops of `over_time` are relative to the baseline."""
+        return "absolute" if self.robustness is None else self.robustness.drop_type
+
     def to_json(self) -> str:
         """The document as JSON; numbers are read back exactly."""
         return self.model_dump_json(indent=1) + "\n"

@@ -27,7 +27,7 @@ from lhc.report.charts import (
     without_overlap,
 )
 from lhc.report.document import Report
-from lhc.report.wording import drop_text, duration, interval_text, metric_value, points
+from lhc.report.wording import drop_text, drop_unit, duration, interval_text, metric_value, points
 from lhc.results import Evaluation
 
 __all__ = ["front_chart", "is_measured", "noise_chart", "outcome_chart", "time_chart", "training_chart", "worst_value"]
@@ -58,14 +58,8 @@ def outcome_chart(outcome: Outcome) -> RangeChart | None:
         x(outcome.max_drop),
         f"budget {points(outcome, outcome.max_drop)}",
         number_ticks(x, 100 if percent else 1, 8),
-        f"mean drop{_unit(outcome)}",
+        f"mean drop{drop_unit(outcome.percent, outcome.drop_type, outcome.metric)}",
     )
-
-
-def _unit(outcome: Outcome) -> str:
-    if outcome.drop_type == "relative":
-        return " (% of the digital value)"
-    return " (points)" if outcome.percent else f" ({outcome.metric})"
 
 
 def time_chart(times: Sequence[AtTime], outcome: Outcome | None) -> Chart:
@@ -94,6 +88,11 @@ def time_chart(times: Sequence[AtTime], outcome: Outcome | None) -> Chart:
         "time after programming",
         f"{metric}{' (%)' if percent else ''}",
     )
+
+
+def _absolute(outcome: Outcome, drop: float) -> float:
+    """A drop of an outcome in the metric's unit, which fronts and learning curves are in."""
+    return drop * abs(outcome.baseline) if outcome.drop_type == "relative" else drop
 
 
 def worst_value(baseline: float, outcome: Outcome) -> float:
@@ -129,7 +128,7 @@ def front_chart(report: Report) -> Chart | None:
     if not found:
         return None
     percent = measured and front.verified[0].evaluation is not None and front.verified[0].evaluation.percent
-    budget = outcome.max_drop if measured and outcome is not None else None
+    budget = _absolute(outcome, outcome.max_drop) if measured and outcome is not None else None
     heights = [0.0, *(place.y for place in found), *([] if budget is None else [budget])]
     heights += [bound for place in found if place.interval for bound in place.interval]
     y = Scale(*span(heights), BOTTOM, TOP)
@@ -141,7 +140,7 @@ def front_chart(report: Report) -> Chart | None:
         tuple((mark.x, mark.y) for mark in marks if mark.kind in joined),
         ()
         if budget is None or outcome is None
-        else (level(y(budget), "budget", f"budget {points(outcome, budget)}", marks),),
+        else (level(y(budget), "budget", f"budget {drop_text(budget, percent, 'absolute')}", marks),),
         number_ticks(x),
         number_ticks(y, 100 if percent else 1),
         {
@@ -169,7 +168,7 @@ def _places(report: Report, measured: bool) -> Iterator[_Place]:
 
 
 def _height(y: float, found: Evaluation | None) -> str:
-    return f"drop {metric_value(y, found.percent)}" if found is not None else f"{y:.4g}"
+    return f"drop {drop_text(y, found.percent, 'absolute')}" if found is not None else f"{y:.4g}"
 
 
 def _own(report: Report, measured: bool) -> Iterator[_Place]:
@@ -190,7 +189,8 @@ def _own(report: Report, measured: bool) -> Iterator[_Place]:
         return
     y, interval = point.damage, None
     if measured and plan.outcome is not None:
-        y, interval = plan.outcome.drop, plan.outcome.chip_interval
+        y, bounds = _absolute(plan.outcome, plan.outcome.drop), plan.outcome.chip_interval
+        interval = None if bounds is None else (_absolute(plan.outcome, bounds[0]), _absolute(plan.outcome, bounds[1]))
     yield _Place(x, y, interval, "chosen", f"this placement: {len(point.analog)} layers")
 
 
@@ -236,18 +236,15 @@ def noise_chart(found: Robustness) -> Chart:
         number_ticks(x),
         number_ticks(y, 100 if percent else 1),
         "all noise, times the hardware's (filled: shown to hold the budget)",
-        "drop (% of the digital value)" if found.drop_type == "relative" else f"drop{_points(first)}",
+        f"drop{drop_unit(first.percent, found.drop_type, first.metric)}",
     )
 
 
-def _points(found: Evaluation) -> str:
-    return " (points)" if found.percent else f" ({found.metric})"
-
-
 def training_chart(trained: Retrained, outcome: Outcome) -> Chart:
-    """Drop at every validation over the steps of the training."""
+    """Drop at every validation over the steps of the training, in the metric's unit, as the budget is drawn."""
     found = trained.curve
-    y = Scale(*span([0.0, outcome.max_drop, *(point.drop for point in found)]), BOTTOM, TOP)
+    budget = _absolute(outcome, outcome.max_drop)
+    y = Scale(*span([0.0, budget, *(point.drop for point in found)]), BOTTOM, TOP)
     x = Scale(*span([float(point.step) for point in found]), LEFT, RIGHT)
     marks = tuple(
         Mark(
@@ -256,16 +253,16 @@ def training_chart(trained: Retrained, outcome: Outcome) -> Chart:
             None,
             None,
             "judged",
-            f"step {point.step}: drop {metric_value(point.drop, outcome.percent)}",
+            f"step {point.step}: drop {drop_text(point.drop, outcome.percent, 'absolute')}",
         )
         for point in found
     )
     return Chart(
         marks,
         tuple((mark.x, mark.y) for mark in marks),
-        (level(y(outcome.max_drop), "budget", f"budget {points(outcome, outcome.max_drop)}", marks),),
+        (level(y(budget), "budget", f"budget {drop_text(budget, outcome.percent, 'absolute')}", marks),),
         number_ticks(x),
         number_ticks(y, 100 if outcome.percent else 1),
         "optimiser steps",
-        f"drop at validation{' (points)' if outcome.percent else ''}",
+        f"drop at validation{drop_unit(outcome.percent, 'absolute', outcome.metric)}",
     )

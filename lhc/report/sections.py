@@ -20,7 +20,17 @@ from lhc.report.content import (
 from lhc.report.document import Costs, Report
 from lhc.report.figures import noise_chart, training_chart
 from lhc.report.statements import other_samples, samples_of_front, times_of_digital
-from lhc.report.wording import EFFECTS, amount, budget_text, drop_text, drop_value, duration, effect_share, metric_value
+from lhc.report.wording import (
+    EFFECTS,
+    amount,
+    budget_text,
+    drop_text,
+    drop_unit,
+    drop_value,
+    duration,
+    effect_share,
+    metric_value,
+)
 from lhc.results import Evaluation
 
 __all__ = ["sections"]
@@ -40,7 +50,7 @@ def _sections(report: Report) -> Iterator[Section]:
     if report.front is not None:
         yield _front(report.front, plan)
     if report.over_time:
-        yield _times(report.over_time, plan.outcome)
+        yield _times(report.over_time, plan.outcome, report.over_time_type)
     if report.robustness is not None:
         yield _robustness(report.robustness, plan.outcome)
     if report.costs is not None:
@@ -57,15 +67,18 @@ def _sections(report: Report) -> Iterator[Section]:
         yield Section("missing", "Not in this report", items=lacking)
 
 
-def _drop(found: Evaluation | None) -> Value:
-    return as_number(None) if found is None else as_number(found.drop, drop_value(found.drop, found.percent))
+def _drop(found: Evaluation | None, drop_type: str = "absolute") -> Value:
+    if found is None:
+        return as_number(None)
+    return as_number(found.drop, drop_value(found.drop, found.percent or drop_type == "relative"))
 
 
-def _bounds(found: Evaluation | None) -> Value:
+def _bounds(found: Evaluation | None, drop_type: str = "absolute") -> Value:
     """Interval of the mean drop over chips."""
     if found is None or found.drop_interval is None:
         return as_text("")
-    return as_text(" to ".join(drop_value(bound, found.percent) for bound in found.drop_interval))
+    percent = found.percent or drop_type == "relative"
+    return as_text(" to ".join(drop_value(bound, percent) for bound in found.drop_interval))
 
 
 def _basis(found: Evaluation) -> str:
@@ -129,7 +142,7 @@ def _estimate(point: FrontPoint, front: Front) -> Value:
     return as_number(point.predicted_drop, drop_value(point.predicted_drop, found.percent))
 
 
-def _times(times: Sequence[AtTime], outcome: Outcome | None) -> Section:
+def _times(times: Sequence[AtTime], outcome: Outcome | None, drop_type: str) -> Section:
     first = times[0].evaluation
     columns: list[tuple[Column, Callable[[AtTime], Value]]] = [
         (("Time after programming", True), lambda p: as_number(p.evaluation.t_s, duration(p.evaluation.t_s))),
@@ -138,7 +151,10 @@ def _times(times: Sequence[AtTime], outcome: Outcome | None) -> Section:
             lambda p: as_number(p.evaluation.mean, metric_value(p.evaluation.mean, first.percent)),
         ),
         ((f"{100 * first.confidence:.0f} % interval over chips", False), lambda p: _values(p.evaluation)),
-        ((f"Mean drop{' (points)' if first.percent else ''}", True), lambda p: _drop(p.evaluation)),
+        (
+            (f"Mean drop{drop_unit(first.percent, drop_type, first.metric)}", True),
+            lambda p: _drop(p.evaluation, drop_type),
+        ),
     ]
     text = _sentence(other_samples(first, outcome))
     if any(point.gain is not None for point in times):
@@ -166,8 +182,8 @@ def _robustness(found: Robustness, outcome: Outcome | None) -> Section:
     rows = tuple(
         (
             as_number(scale.scale, f"{scale.scale:.3g}"),
-            _drop(scale.evaluation),
-            _bounds(scale.evaluation),
+            _drop(scale.evaluation, found.drop_type),
+            _bounds(scale.evaluation, found.drop_type),
             as_text("within the budget" if scale.within else "not shown to be within the budget"),
         )
         for scale in found.scales
@@ -176,7 +192,7 @@ def _robustness(found: Robustness, outcome: Outcome | None) -> Section:
     interval = f"{100 * chips.confidence:.0f} % interval"
     columns = (
         ("Noise, times the hardware's", True),
-        (f"Mean drop{' (points)' if chips.percent and found.drop_type == 'absolute' else ''}", True),
+        (f"Mean drop{drop_unit(chips.percent, found.drop_type, chips.metric)}", True),
         (interval, False),
         ("Budget", False),
     )
@@ -243,7 +259,7 @@ def _training(outcome: Outcome, trained: Retrained) -> Section:
         )
         for point in trained.curve
     )
-    unit = " (points)" if outcome.percent else ""
+    unit = drop_unit(outcome.percent, "absolute", outcome.metric)
     columns = (("Step", True), (f"Loss ({trained.loss})", True), (f"Drop at validation{unit}", True))
     text = (
         f"{trained.steps} steps of {trained.batch_size} samples, {len(trained.layers)} layers analog in training. Drops"
@@ -258,6 +274,7 @@ def _infeasibility(found: Infeasibility, plan: Plan) -> Section:
     outcome, titles = plan.outcome, plan.titles
     percent, drop_type = found.least.percent, "absolute" if outcome is None else outcome.drop_type
     share = percent or drop_type == "relative"
+    unit = drop_unit(percent, drop_type, found.least.metric)
     layers = f"{len(found.analog)} analog layer{'' if len(found.analog) == 1 else 's'}"
     facts = [
         ("least drop reachable", f"{drop_text(found.least.drop, percent, drop_type)}, with {layers}"),
@@ -271,13 +288,19 @@ def _infeasibility(found: Infeasibility, plan: Plan) -> Section:
         (
             as_text(remedy.change),
             as_number(len(remedy.analog)),
-            _drop(remedy.evaluation),
-            _bounds(remedy.evaluation),
+            _drop(remedy.evaluation, drop_type),
+            _bounds(remedy.evaluation, drop_type),
             as_text("within the budget" if remedy.within else "not shown to be within the budget"),
         )
         for remedy in found.remedies
     )
-    columns = (("Change", False), ("Analog layers", True), ("Mean drop", True), ("Interval", False), ("Budget", False))
+    columns = (
+        ("Change", False),
+        ("Analog layers", True),
+        (f"Mean drop{unit}", True),
+        ("Interval", False),
+        ("Budget", False),
+    )
     tables = (Table("What would help, measured.", columns, rows),) if rows else ()
     return Section("infeasible", "Why the budget cannot be met", tables=tables, facts=tuple(facts))
 

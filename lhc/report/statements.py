@@ -66,7 +66,7 @@ def _statements(report: Report) -> Iterator[tuple[str, str]]:
     if report.infeasibility is not None and report.infeasibility.in_the_way and outcome is not None:
         yield "In the way", _in_the_way(report.infeasibility, outcome, plan)
     if report.over_time and outcome is not None:
-        yield "Over time", _lasting(report.over_time, outcome)
+        yield "Over time", _lasting(report.over_time, outcome, report.over_time_type)
     if report.robustness is not None:
         yield "Margin", _margin(report.robustness)
     if report.costs is not None:
@@ -115,16 +115,23 @@ def _in_the_way(found: Infeasibility, outcome: Outcome, plan: Plan) -> str:
     return f"{text}. The nearest budget that is held: {points(outcome, found.nearest_budget)}."
 
 
-def _lasting(times: Sequence[AtTime], outcome: Outcome) -> str:
+def _lasting(times: Sequence[AtTime], outcome: Outcome, drop_type: str) -> str:
     """Up to when the mean drop stays within the budget."""
-    within = [point.evaluation.drop <= outcome.max_drop for point in times]
+
+    def budget(found: Evaluation) -> float:
+        """In the unit of these drops."""
+        if drop_type == outcome.drop_type:
+            return outcome.max_drop
+        return outcome.max_drop * (abs(found.baseline) if drop_type == "absolute" else 1 / abs(found.baseline))
+
+    within = [point.evaluation.drop <= budget(point.evaluation) for point in times]
     last = times[-1].evaluation
     mean_drop = "on other samples, the mean drop" if other_samples(last, outcome) else "the mean drop"
     if all(within):
         return f"{mean_drop} stays within the budget up to {duration(last.t_s)}, the longest time measured."
     first = within.index(False)
     fails = times[first].evaluation
-    beyond = f"is {points(outcome, fails.drop)} at {duration(fails.t_s)}"
+    beyond = f"is {drop_text(fails.drop, fails.percent, drop_type)} at {duration(fails.t_s)}"
     if first == 0:
         return f"{mean_drop} {beyond} already."
     held_s = times[first - 1].evaluation.t_s

@@ -15,6 +15,7 @@ __all__ = [
     "budget_text",
     "count",
     "drop_text",
+    "drop_unit",
     "drop_value",
     "duration",
     "effect_share",
@@ -119,6 +120,17 @@ def ratio(value: float) -> str:
 def metric_value(value: float, percent: bool) -> str:
     """A metric's value."""
     return f"{100 * value:.2f} %" if percent else f"{value:.4g}"
+
+
+def drop_unit(percent: bool, drop_type: str, metric: str) -> str:
+    """The unit of drops, as the name of a column or an axis ends with it; what `drop_value` shows is in it.
+
+    >>> drop_unit(True, "absolute", "accuracy"), drop_unit(False, "relative", "mse"), drop_unit(False, "absolute", "kl")
+    (' (points)', ' (% of the digital value)', ' (kl)')
+    """
+    if drop_type == "relative":
+        return " (% of the digital value)"
+    return " (points)" if percent else f" ({metric})"
 
 
 def drop_value(value: float, percent: bool) -> str:

@@ -9,8 +9,13 @@ import pytest
 
 import lhc
 from lhc import HybridSession, LhcError
-from lhc.errors import ModelError, UsageError
+from lhc.errors import ModelError, OutOfTimeError, UsageError
 from lhc.opening import open_model
+from lhc.passes import Select
+from lhc.plan import Retrained
+from lhc.preparing import Work
+from lhc.retraining import Course
+from lhc.task import Task
 
 pytest.importorskip("torch", reason="modules need PyTorch")
 
@@ -179,3 +184,57 @@ def test_a_module_for_one_batch_size_is_refused() -> None:
 def test_a_session_says_that_a_module_has_to_be_exported_first(cnn: Cnn) -> None:
     with pytest.raises(LhcError, match=r"the model is a Cnn.*lhc\.partition"):
         HybridSession(cnn)  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def labelled(images: dict[str, Array]) -> Arrays:
+    """Sixty pictures with labels under a key of their own."""
+    rng = np.random.default_rng(0)
+    return {"image": rng.normal(size=(60, 1, 8, 8)).astype(np.float32), "kind": np.arange(60) % 3}
+
+
+@pytest.mark.analog
+def test_fronts_margins_and_causes_take_a_module(cnn: Cnn, labelled: Arrays) -> None:
+    front = lhc.pareto(cnn, labelled, points=2, draws=2, label_key="kind", method="measure")
+    found = lhc.robustness(
+        cnn, labelled, placement="all-analog", times=[0.0], chips=2, draws=2, max_drop=0.9, label_key="kind"
+    )
+    causes = lhc.attribute(cnn, labelled, draws=2, label_key="kind")
+
+    assert len(front.verified) == 2
+    assert found.chips.metric == "accuracy"
+    assert list(causes.layers) == ["stem", "body", "head"]
+
+
+@pytest.mark.analog
+def test_placing_with_retraining_takes_a_module_and_passes(
+    cnn: Cnn, labelled: Arrays, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a pass of the user's makes digital is not analog in training either."""
+    asked: list[frozenset[str]] = []
+
+    def train(_self: Course, analog: frozenset[str], _validation: Task) -> tuple[Work, Retrained]:
+        asked.append(analog)
+        raise OutOfTimeError("enough")
+
+    monkeypatch.setattr(Course, "train", train)
+    result = lhc.partition_retrained(
+        cnn, labelled, passes=[Select(exclude=("stem",))], max_drop=0.0, draws=2, label_key="kind"
+    )
+
+    assert asked == [frozenset({"body", "head"})]
+    assert {layer.name: layer.reason for layer in result.plan.layers}["stem"] == "excluded"
+
+
+@pytest.mark.analog
+@pytest.mark.parametrize("hardware", ["lionheart", "static-range"])
+def test_a_module_is_compiled_and_looked_at_whatever_its_labels_are_called(
+    cnn: Cnn, labelled: Arrays, hardware: str
+) -> None:
+    """With static ranges the samples are needed beyond the export."""
+    compiled = lhc.compile(cnn, labelled, placement="all-analog", hardware=hardware, label_key="kind", noise="off")
+    analysis = lhc.analyze(cnn, labelled, label_key="kind")
+
+    (answers,) = compiled.run(None, {"image": labelled["image"][:3]})
+    assert answers.shape == (3, 3)
+    assert len(analysis.plan.eligible) == 3

@@ -13,6 +13,7 @@ from onnx import numpy_helper
 from typer.testing import CliRunner
 
 import lhc
+from lhc.api.placing_trained import _better
 from lhc.api.retraining import placed
 from lhc.cli.app import app
 from lhc.errors import UsageError
@@ -398,3 +399,47 @@ def test_a_network_whose_tensors_lie_in_another_file_is_retrained(result: lhc.Pa
     assert result.plan.outcome is not None
     assert beside.plan.outcome.drop == pytest.approx(result.plan.outcome.drop)
     assert (beside.plan.outcome.retrained is None) == (result.plan.outcome.retrained is None)
+
+
+def test_patience_of_placing_reaches_the_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: dict[str, object] = {}
+
+    def stop(*_: object, **options: object) -> lhc.PartitionResult:
+        given.update(options)
+        raise UsageError("enough")
+
+    monkeypatch.setattr("lhc.api.partition_retrained", stop)
+    assert cli("partition", "digits", "--retrain", "--patience", 3, "-o", "unwritten.onnx").code == 2
+    settings = given["settings"]
+    assert isinstance(settings, lhc.Retraining)
+    assert settings.patience == 3
+    assert given["patience"] == 3, "of rounds, where a strategy trains in rounds"
+
+
+def test_what_a_search_is_after_goes_with_retraining_but_not_with_its_walks(digits: Task) -> None:
+    for changed in ({"objective": "energy"}, {"max_tiles": 3}, {"group": ("block",)}):
+        with pytest.raises(UsageError, match=r"'lionheart' with --retrain walks by MACs.*--group cannot go with it"):
+            lhc.partition_retrained("digits", digits, strategy="lionheart", **changed)
+    with pytest.raises(UsageError, match="a plan says where every layer goes"):
+        lhc.partition_retrained("digits", digits, follow=object())
+    said = cli("partition", "digits", "--retrain", "--objective", "speed", "-o", "unwritten.onnx").stderr
+    assert "unknown objective 'speed'" in said, "an objective is taken"
+
+
+@pytest.mark.parametrize(("objective", "kept"), [("macs", "more"), ("energy", "less")])
+def test_the_better_of_two_results_is_that_of_the_objective(objective: str, kept: str) -> None:
+    """A placement with more MACs on tiles may cost more energy: on digits, whose layers fill no tile, it does."""
+    found = {
+        name: lhc.partition("digits", strategy="all-analog", max_drop=0.9, draws=2, samples=40, selection=selection)
+        for name, selection in (("more", Select()), ("less", Select(exclude=("layer*",))))
+    }
+    plans = {
+        name: replace(
+            one,
+            plan=one.plan.model_copy(update={"outcome": one.plan.outcome.model_copy(update={"objective": objective})}),
+        )
+        for name, one in found.items()
+        if one.plan.outcome is not None
+    }
+    better = _better(Budget(0.9), plans["less"], plans["more"])
+    assert better.plan.analog == plans[kept].plan.analog

@@ -2,16 +2,20 @@
 
 import itertools
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lhc.plan import Outcome
+from lhc.exploration import AtTime
+from lhc.plan import CurvePoint, Outcome, Retrained
 from lhc.report.building import over_time
 from lhc.report.charts import BOTTOM, LEFT, RIGHT, TOP, Chart, Scale, number_ticks, round_ticks, span
 from lhc.report.document import Report
-from lhc.report.figures import front_chart, noise_chart, outcome_chart, time_chart, worst_value
+from lhc.report.figures import front_chart, noise_chart, outcome_chart, time_chart, training_chart, worst_value
+from lhc.report.sections import sections
+from lhc.report.statements import statements
 from lhc.results import Evaluation
 
 number = st.floats(-1e6, 1e6, allow_nan=False)
@@ -81,7 +85,7 @@ def test_a_measured_front_shows_drops_and_the_budget(full: Report) -> None:
     (budget,) = chart.levels
     assert budget.text == "budget 3.00 points"
     assert budget.y < chosen.y, "a drop of 1.2 points is below the budget of 3"
-    assert "1.20 %" in chart.marks[1].title
+    assert "drop 1.20 points" in chart.marks[1].title, "as in the table"
 
 
 def test_an_estimated_front_shows_damage(full: Report) -> None:
@@ -112,6 +116,75 @@ def test_noise(full: Report) -> None:
     chart = noise_chart(full.robustness)
     assert inside(chart)
     assert [mark.kind for mark in chart.marks] == ["verified", "verified", "judged"]
+
+
+def test_relative_drops_are_in_percent_in_charts_and_tables(full: Report) -> None:
+    """Of a metric that is no share: 0.012 of the digital value is 1.2 %, in the chart as in the table beside it."""
+    assert full.robustness is not None
+    assert full.infeasibility is not None
+    assert full.plan.outcome is not None
+    scales = tuple(
+        replace(scale, evaluation=replace(scale.evaluation, metric="mse", percent=False))
+        for scale in full.robustness.scales
+    )
+    chips = replace(full.robustness.chips, metric="mse", percent=False)
+    found = replace(full.robustness, drop_type="relative", scales=scales, chips=chips)
+    chart = noise_chart(found)
+    assert chart.marks[1].title == "noise x 1: drop 1.20 % of the digital value"
+    assert chart.y_label == "drop (% of the digital value)"
+    outcome = full.plan.outcome.model_copy(update={"drop_type": "relative"})
+    plan = full.plan.model_copy(update={"outcome": outcome})
+    shown = {section.id: section for section in sections(full.model_copy(update={"robustness": found, "plan": plan}))}
+    (table,) = shown["noise"].tables
+    assert table.columns[1][0] == "Mean drop (% of the digital value)"
+    assert [cell.text for cell in table.rows[1][1:3]] == ["1.20", "-0.80 to 3.20"]
+    (remedies,) = shown["infeasible"].tables
+    assert remedies.columns[2][0] == "Mean drop (% of the digital value)"
+
+
+def test_a_learning_curve_is_in_the_unit_of_its_table(full: Report) -> None:
+    """Drops are in the metric's unit, whatever the budget is in: 3 % of 0.9 are 2.7 points."""
+    assert full.plan.outcome is not None
+    trained = Retrained(
+        source="0" * 64,
+        layers=("a",),
+        steps=10,
+        batch_size=4,
+        loss="mse",
+        seed=0,
+        samples=8,
+        data="0" * 64,
+        curve=(CurvePoint(step=10, loss=0.1, drop=0.02),),
+    )
+    chart = training_chart(trained, full.plan.outcome.model_copy(update={"drop_type": "relative"}))
+    assert chart.marks[0].title == "step 10: drop 2.00 points"
+    assert [level.text for level in chart.levels] == ["budget 2.70 points"]
+
+
+def test_a_relative_budget_lies_where_it_is_on_a_front(full: Report) -> None:
+    """Points of a front are in points; the budget of 3 % of 0.9, and the placement's own drop of 1.2 %, too."""
+    assert full.plan.outcome is not None
+    outcome = full.plan.outcome.model_copy(update={"drop_type": "relative"})
+    chart = front_chart(full.model_copy(update={"plan": full.plan.model_copy(update={"outcome": outcome})}))
+    absolute = front_chart(full)
+    assert chart is not None
+    assert absolute is not None
+    assert [level.text for level in chart.levels] == ["budget 2.70 points"]
+    chosen, before = (next(m for m in c.marks if m.kind == "chosen") for c in (chart, absolute))
+    assert chosen.y > before.y, "1.08 points are drawn below 1.2"
+
+
+def test_time_within_a_relative_budget_is_judged_in_its_unit(full: Report) -> None:
+    """Times measured as points, a budget of 3 % of 0.9: 2.8 points are beyond it."""
+    assert full.plan.outcome is not None
+    outcome = full.plan.outcome.model_copy(update={"drop_type": "relative"})
+    times = tuple(AtTime(replace(full.over_time[0].evaluation, drop=d, t_s=t), None, None) for d, t in _DROPS)
+    changes = {"robustness": None, "times": times, "plan": full.plan.model_copy(update={"outcome": outcome})}
+    said = dict(statements(full.model_copy(update=changes)))["Over time"]
+    assert "is 2.80 points at 1 hour" in said
+
+
+_DROPS = ((0.01, 0.0), (0.028, 3600.0))
 
 
 def test_both_intervals_and_which_decides(full: Report) -> None:
