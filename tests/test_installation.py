@@ -1,14 +1,16 @@
-"""The first command of the README, typed into a new virtual environment, prints what the README shows."""
+"""README's two commands, typed into a new virtual environment, install lhc and print what the README shows."""
 
 import os
 import re
 import shutil
 import subprocess
 import sys
-import sysconfig
 from pathlib import Path
 
+import numpy
 import pytest
+
+import lhc
 
 ROOT = Path(__file__).resolve().parents[1]
 BLOCK = re.compile(r"^```\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -34,24 +36,27 @@ def test_a_line_that_was_not_printed_is_found() -> None:
 
 @pytest.mark.slow
 @pytest.mark.analog
-def test_the_first_command_of_the_readme(tmp_path: Path) -> None:
+def test_the_two_commands_of_the_readme(tmp_path: Path) -> None:
     """Dependencies are those installed here; what builds the wheel comes from the package index."""
     blocks = BLOCK.findall((ROOT / "README.md").read_text("utf-8"))
-    command = blocks[0]
     output = next(block for block in blocks if block.startswith("layer "))
-    assert command == "pip install . && lhc partition digits\n"
-
     checkout = tmp_path / "lhc"
     shutil.copytree(ROOT, checkout, symlinks=True, ignore=LEFT_OUT)
+    shutil.copytree(ROOT / ".ci", checkout / ".ci")
     subprocess.run([sys.executable, "-m", "venv", tmp_path / "venv"], check=True)
     (site,) = (tmp_path / "venv").glob("lib/python*/site-packages")
-    (site / "installed_here.pth").write_text(sysconfig.get_path("purelib"), "utf-8")
+    (site / "installed_here.pth").write_text(str(Path(numpy.__file__).parents[1]), "utf-8")
     environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
     environment["PATH"] = f"{tmp_path / 'venv' / 'bin'}{os.pathsep}{environment['PATH']}"
-    done = subprocess.run(
-        command, shell=True, cwd=checkout, env=environment, capture_output=True, text=True, check=False
-    )
+    environment["LHC_CACHE"] = str(tmp_path / "cache")
+
+    done = subprocess.run([checkout / ".ci" / "install"], env=environment, capture_output=True, text=True, check=False)
 
     assert done.returncode == 0, done.stderr
+    assert [line for line in done.stdout.splitlines() if line.startswith("$ ")] == [
+        f"$ {command}" for command in ("pip install . && lhc partition digits", "pip install -e '.[dev]'")
+    ]
+    assert done.stdout.splitlines()[-1] == f"lhc {lhc.__version__}"
     assert missing(output, done.stdout) == []
     assert (checkout / "digits.lhc.onnx").is_file()
+    assert not (site / "lhc").exists(), "what pip does not know stays, and hides the editable install"
