@@ -1,10 +1,14 @@
 """The distribution: what is packaged, under which names, and what importing it costs."""
 
+import ast
 import os
+import re
 import subprocess
 import sys
 import tomllib
 import zipfile
+from collections.abc import Iterator
+from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +100,63 @@ def test_every_data_pattern_matches_a_file() -> None:
     for package, patterns in setuptools_settings()["package-data"].items():
         for pattern in patterns:
             assert any(folders[package].glob(pattern)), f"{package}: {pattern}"
+
+
+def imported(source: str) -> set[str]:
+    """Top-level names of all imports of a module, those inside functions too."""
+    nodes = list(ast.walk(ast.parse(source)))
+    names = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+    names += [node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module]
+    return {name.partition(".")[0] for name in names}
+
+
+def normalised(requirement: str) -> str:
+    """The name of a distribution in the form in which two of them are compared."""
+    found = re.match(r"[\w.-]+", requirement)
+    assert found is not None, requirement
+    return re.sub(r"[-_.]+", "-", found[0]).lower()
+
+
+def third_party() -> Iterator[tuple[str, str]]:
+    """Module file and name that it imports, where that is neither lhc nor Python's own."""
+    for folder in package_folders(ROOT).values():
+        for path in folder.glob("*.py"):
+            for name in imported(path.read_text(encoding="utf-8")) - sys.stdlib_module_names - {"lhc"}:
+                yield path.name, name
+
+
+def test_imports_are_found_wherever_they_stand() -> None:
+    assert imported("import a.b, c\ndef f() -> None:\n    from d.e import g\n    import h as i") == {"a", "c", "d", "h"}
+
+
+def test_every_import_is_declared() -> None:
+    """As a dependency, or in one of the extras: what those hold is imported where it is needed, with a message."""
+    project = project_settings()["project"]
+    extras = [name for names in project["optional-dependencies"].values() for name in names]
+    declared = {normalised(requirement) for requirement in (*project["dependencies"], *extras)}
+    distributions = packages_distributions()
+    missing = {
+        (file, name)
+        for file, name in third_party()
+        if declared.isdisjoint(map(normalised, distributions.get(name, [name])))
+    }
+    assert missing == set()
+
+
+def test_only_named_modules_import_what_an_extra_holds() -> None:
+    needed = {normalised(requirement) for requirement in project_settings()["project"]["dependencies"]}
+    distributions = packages_distributions()
+    optional = {
+        (file, name)
+        for file, name in third_party()
+        if needed.isdisjoint(map(normalised, distributions.get(name, [name])))
+    }
+    assert optional == {
+        ("cluster.py", "distributed"),
+        ("mobilebert.py", "transformers"),
+        ("train_digits.py", "sklearn"),  # a script of the repository
+        *((file, "tokenizers") for file in ("squad.py", "stories260k.py", "stsb.py", "tokens.py")),
+    }
 
 
 @pytest.mark.parametrize("name", MAPPED)
