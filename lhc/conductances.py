@@ -39,12 +39,12 @@ class ProgrammedMatrix:
     Attributes:
         tiles: by row split, then column split.
         groups: matrices of a grouped Conv that lie side by side in the columns.
-        tile_set: names the devices.
+        devices: what their random numbers follow (``WeightRef.devices``).
     """
 
     tiles: tuple[tuple[ProgrammedTile, ...], ...]
     groups: int
-    tile_set: str
+    devices: str
 
     @property
     def outputs(self) -> int:

@@ -32,6 +32,8 @@ class WeightRef:
         tile_set: digest of the values in the orientation in which they go on tiles; nodes with equal tile sets
             share their devices.
         finite: whether no value is NaN or infinite.
+        devices: hexadecimal number that the random numbers of those devices follow; it does not change with the
+            last bits of the values, nor with any name.
     """
 
     name: str
@@ -40,6 +42,7 @@ class WeightRef:
     dtype: str
     tile_set: str
     finite: bool = True
+    devices: str = "0"
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
-"""Seeds: every random number of lhc comes from (run seed, tile set, draw, purpose) and nothing else.
+"""Seeds: every random number of lhc comes from (run seed, devices, draw, purpose) and nothing else.
 
-Two nodes that share weights share a tile set, hence devices and seeds; a candidate placement sees the same
-devices as every other one (common random numbers).
+Two nodes that share weights share devices and seeds; a candidate placement sees the same devices as every other one
+(common random numbers).
 """
 
 from typing import Literal
@@ -14,20 +14,20 @@ Purpose = Literal["program", "drift", "noise"]
 _CODES: dict[Purpose, int] = {"program": 1, "drift": 2, "noise": 3}
 
 
-def device_entropy(seed: int, tile_set: str, draw: int, purpose: Purpose, *indices: int) -> np.random.SeedSequence:
+def device_entropy(seed: int, devices: str, draw: int, purpose: Purpose, *indices: int) -> np.random.SeedSequence:
     """What a generator is seeded from.
 
     Args:
         seed: seed of the run.
-        tile_set: hexadecimal digest of the weights in their orientation (``WeightRef.tile_set``).
+        devices: hexadecimal number that stands for the matrix (``WeightRef.devices``).
         draw: number of the programming, from 0.
         purpose: what the random numbers are for.
         indices: what else tells the numbers apart: time in milliseconds for drift; unit of samples, group, tile,
             round of bound management and use of the tiles for noise.
     """
-    return np.random.SeedSequence((seed, int(tile_set, 16), draw, _CODES[purpose], *indices))
+    return np.random.SeedSequence((seed, int(devices, 16), draw, _CODES[purpose], *indices))
 
 
-def device_seed(seed: int, tile_set: str, draw: int, purpose: Purpose, *indices: int) -> int:
+def device_seed(seed: int, devices: str, draw: int, purpose: Purpose, *indices: int) -> int:
     """The same as one 64-bit number, for generators of other libraries."""
-    return int(device_entropy(seed, tile_set, draw, purpose, *indices).generate_state(1, np.uint64)[0])
+    return int(device_entropy(seed, devices, draw, purpose, *indices).generate_state(1, np.uint64)[0])

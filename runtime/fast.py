@@ -58,7 +58,7 @@ class FastMatrix:
         self.chips = len(chips)
         self._outputs = first.outputs
         self._io = Converters.of(hardware)
-        self._streams = [NoiseStream(device_entropy(seed, first.tile_set, draw, "noise")) for draw in draws]
+        self._streams = [NoiseStream(device_entropy(seed, first.devices, draw, "noise")) for draw in draws]
         self._splits: list[RowSplit] = []
         for number, tiles in enumerate(zip(*(chip.tiles for chip in chips), strict=True)):
             start = self._splits[-1].stop if self._splits else 0

@@ -102,6 +102,7 @@ class AnalogLayer(ABC):
         self.layer = layer
         self.operand = layer.weight.operand
         self.tile_set = layer.weight.tile_set
+        self.devices = layer.weight.devices
         self.activation = node.input[1 - self.operand] if node.op_type != "Conv" else node.input[0]
         self.digital_inputs = tuple(name for name in node.input[2:3] if name)
         self.output = node.output[0]
@@ -138,7 +139,7 @@ class AnalogLayer(ABC):
                 f" {len(ranges)} static input ranges, which were calibrated on other hardware; give samples, or"
                 " partition the model for this hardware"
             )
-        return AnalogMatrix(self._matrix, self.groups, hardware, self.tile_set, ranges)
+        return AnalogMatrix(self._matrix, self.groups, hardware, self.devices, ranges)
 
     def run(self, matrix: Products, x: Array, extra: Array | None, position: Position) -> list[Array]:
         """The operator's output on every chip.

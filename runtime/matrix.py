@@ -40,7 +40,7 @@ class AnalogMatrix:
         weight: np.ndarray,
         groups: int,
         hardware: Hardware,
-        tile_set: str,
+        devices: str,
         ranges: Sequence[float] | None = None,
     ) -> None:
         """Map a matrix onto tiles; nothing is programmed yet.
@@ -49,19 +49,20 @@ class AnalogMatrix:
             weight: ``(groups · outputs, inputs)``.
             groups: matrices that lie one below the other in ``weight``.
             hardware: geometry, converters, devices.
-            tile_set: names the devices, for their seeds.
+            devices: names the devices, for their seeds.
             ranges: static input range of each row split, for hardware that has them.
         """
         self.hardware = hardware
-        self.tile_set = tile_set
+        self.devices = devices
         self.groups = groups
-        self._stream = (0, tile_set, 0)
+        self._stream = (0, devices, 0)
         self.outputs = len(weight) // groups
         self.nbytes = _COPIES * 4 * weight.size
         config = hardware.to_rpu_config()
         config.simulator_tile_class = PerVectorTile
         self._array = TileModuleArray(len(weight), weight.shape[1], config, bias=False)
-        self._array.set_weights(torch.tensor(np.asarray(weight, np.float32)))
+        # torch draws random numbers in the order of memory: it must not show how the file stores the matrix.
+        self._array.set_weights(torch.tensor(np.ascontiguousarray(weight, np.float32)))
         self._array.eval()
         if ranges is not None and hardware.needs_calibration:
             for value, row in zip(ranges, self._array.array, strict=True):
@@ -79,7 +80,7 @@ class AnalogMatrix:
         Raises:
             ModelError: the noise model is not defined for these weights.
         """
-        self._stream = (seed, self.tile_set, draw)
+        self._stream = (seed, self.devices, draw)
         if self.hardware.devices is None:
             return
         for index, tile in enumerate(self._tiles()):
@@ -129,7 +130,7 @@ class AnalogMatrix:
     def programmed(self) -> ProgrammedMatrix:
         """What the tiles hold now, as plain arrays."""
         tiles = tuple(tuple(_state(tile) for tile in row) for row in self._array.array)
-        return ProgrammedMatrix(tiles, self.groups, self.tile_set)
+        return ProgrammedMatrix(tiles, self.groups, self.devices)
 
     def _group_product(self, x: Tensor, group: int) -> Tensor:
         """Drive the columns of one group only; its columns may lie on two or more tiles."""

@@ -129,7 +129,7 @@ class _Lowering:
         call = lowered_call(node, layer, matrix, io, source, self._library, None if shape is None else len(shape))
         names = dict(call.graph_tensors)
         for name, array in call.tensors.items():
-            names[name] = self._initializer(layer.weight.name, name, array, (matrix.tile_set, name, call.function.name))
+            names[name] = self._initializer(layer.weight.name, name, array, (matrix.devices, name, call.function.name))
         for name, value in call.numbers.items():
             names[name] = self._initializer("lhc", name, np.array(value, np.float32), (name, value))
         if "deviates" in call.inputs:

@@ -1,10 +1,8 @@
 """ModelProto to LayerGraph: operators, tensors, weights and matrix shapes."""
 
-import math
 from collections.abc import Iterator, Mapping
 from hashlib import sha256
 
-import numpy as np
 import onnx
 
 from lhc.errors import ModelError
@@ -12,7 +10,8 @@ from lhc.graph import INTEGER_OPS, Layer, LayerGraph, MatrixShape, Obstacle, Wei
 from lhc.model import OnnxModel, subgraphs
 from lhc.onnx_io.compiled import refuse_compiled
 from lhc.onnx_io.constants import Constants
-from lhc.onnx_io.matrices import Unsized, attribute, data_operands, matrix_shape, weight_matrix
+from lhc.onnx_io.likeness import weight_facts, with_devices
+from lhc.onnx_io.matrices import Unsized, data_operands, matrix_shape, weight_matrix
 from lhc.onnx_io.modules import module_path
 from lhc.onnx_io.nested import is_product, nested_layers
 from lhc.onnx_io.shapes import Shape, infer, input_shapes, tensor_shapes
@@ -20,8 +19,6 @@ from lhc.onnx_io.shapes import Shape, infer, input_shapes, tensor_shapes
 __all__ = ["read_graph", "weight_matrix"]
 
 _FLOATS = ("float16", "float32", "float64")
-_PIECE = 2**24
-"""Bytes of a weight that are looked at at once."""
 
 
 def read_graph(
@@ -55,7 +52,7 @@ def read_graph(
     samples = first if isinstance(first, int) and first > 0 else 1
     reader = _Reader(model, known, Constants(graph), samples, bool(observed))
     return LayerGraph(
-        [reader.layer(node) for node in graph.node],
+        with_devices(reader.layer(node) for node in graph.node),
         list(input_shapes(model)),
         [value.name for value in graph.output],
         nested_layers(model, inferred, known, samples) if inferred is not None else (),
@@ -76,18 +73,6 @@ def _operand(node: onnx.NodeProto, constants: Constants) -> int | None:
     """Which input of a candidate is its constant matrix; the second where both are."""
     allowed = (1,) if node.op_type.startswith("Conv") else (1, 0)
     return next((i for i in allowed if i < len(node.input) and node.input[i] in constants), None)
-
-
-def _digest(matrix: np.ndarray, group: int) -> tuple[str, bool]:
-    """What names a tile set, and whether all values are finite; read in pieces, for weights that are mapped."""
-    digest = sha256(f"{matrix.shape}|{group}|{matrix.dtype.str}|".encode())
-    finite = True
-    rows = max(1, _PIECE // max(1, matrix.shape[1] * matrix.itemsize))
-    for start in range(0, len(matrix), rows):
-        piece = np.ascontiguousarray(matrix[start : start + rows])
-        digest.update(piece.data)
-        finite = finite and bool(np.isfinite(piece).all())
-    return digest.hexdigest(), finite
 
 
 class _Reader:
@@ -132,10 +117,8 @@ class _Reader:
         shape, dtype = self._constants.shape(name), self._constants.dtype(name)
         if dtype not in _FLOATS or len(shape) == 0:
             return WeightRef(name, operand, shape, dtype, sha256(f"{shape}|".encode()).hexdigest()[:16]), None
-        value = self._constants.value(name)
-        matrix = value if node.op_type == "ConvTranspose" else weight_matrix(node, operand, value)
-        digest, finite = _digest(matrix.reshape(len(matrix), math.prod(matrix.shape[1:])), attribute(node, "group", 1))
-        return WeightRef(name, operand, shape, dtype, digest[:16], finite), None
+        facts = weight_facts(self._model, node, operand, self._constants)
+        return WeightRef(name, operand, shape, dtype, facts.tile_set, facts.finite, facts.likeness), None
 
     def _matrix(self, node: onnx.NodeProto, weight: WeightRef | None) -> MatrixShape | None:
         first, second = (self._shape_of(node.input[i]) for i in data_operands(node))

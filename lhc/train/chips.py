@@ -68,7 +68,7 @@ def draw_matrix(matrix: Tensor, hardware: Hardware, t_s: float, kind: WeightNois
         kind: where the errors come from.
         model: aihwkit's model of the devices; None where they are perfect.
     """
-    matrix = matrix.detach()
+    matrix = matrix.detach().contiguous()  # random numbers are drawn in the order of memory
     scales = column_scales(matrix, hardware)
     errors, gains = torch.zeros_like(matrix), torch.ones_like(scales)
     for index, inputs in _slices(split_sizes(matrix.shape[1], hardware.tiles.rows)):

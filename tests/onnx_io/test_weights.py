@@ -1,5 +1,7 @@
 """Weights as matrices, and which products hold the same weights."""
 
+from collections.abc import Callable
+
 import numpy as np
 import onnx
 import pytest
@@ -8,9 +10,9 @@ from hypothesis import strategies as st
 from onnx import helper
 
 from lhc.errors import ModelError
-from lhc.onnx_io import load_model, read_graph
+from lhc.onnx_io import Constants, load_model, read_graph
 from lhc.onnx_io.graphs import weight_matrix
-from tests.onnx_io.built_models import Shape, model_of, numbers, product_node
+from tests.onnx_io.built_models import RNG, Shape, model_of, numbers, product_node
 
 
 def tile_sets(nodes: list[onnx.NodeProto], constants: dict[str, np.ndarray]) -> dict[str, str]:
@@ -70,6 +72,71 @@ def test_other_groups_or_shapes_are_other_devices() -> None:
     model = model_of(nodes, inputs, {"w": w, "w2": w.reshape(1, 8)}, names)
     graph = read_graph(model, sizes=False)
     assert len(graph.tied(["grouped", "flat", "long"])) == 3
+
+
+def devices(*weights: np.ndarray) -> list[str]:
+    """Devices of MatMuls with these weights, in this order."""
+    names = [f"w{index}" for index in range(len(weights))]
+    kinds = {name: helper.np_dtype_to_tensor_dtype(weight.dtype) for name, weight in zip(names, weights, strict=True)}
+    graph = helper.make_graph(
+        [product_node(name, "MatMul", f"x.{name}", name) for name in names],
+        "net",
+        [helper.make_tensor_value_info(f"x.{name}", kind, (1, None)) for name, kind in kinds.items()],
+        [helper.make_tensor_value_info(f"{name}.out", kind, (1, None)) for name, kind in kinds.items()],
+        [onnx.numpy_helper.from_array(weight, name) for name, weight in zip(names, weights, strict=True)],
+    )
+    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    found = read_graph(load_model(proto), sizes=False).candidates
+    return [layer.weight.devices for layer in found if layer.weight is not None]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        pytest.param(lambda w: w * np.float32(1 / 3) * np.float32(3), id="last bits"),
+        pytest.param(lambda w: w.astype(np.float64), id="wider type"),
+        pytest.param(lambda w: w * np.float32(0.125), id="scaled"),
+    ],
+)
+def test_devices_do_not_follow_last_bits(other: Callable[[np.ndarray], np.ndarray]) -> None:
+    for _ in range(20):
+        w = RNG.normal(size=(70, 30)).astype(np.float32)
+        assert devices(other(w)) == devices(w)
+
+
+def test_weights_of_few_values_are_off_the_edges() -> None:
+    w = RNG.choice(np.array([-1, 0, 1], np.float32), (64, 64))
+    assert devices(w * np.float32(0.1) * np.float32(10)) == devices(w)
+    assert devices(np.ones((64, 64), np.float32)) == devices(np.full((64, 64), 1 / 3, np.float32))
+
+
+def test_different_weights_have_different_devices_in_any_order() -> None:
+    weights = [RNG.normal(size=(24, 24)).astype(np.float32) for _ in range(100)]
+    found = devices(*weights)
+    assert len(set(found)) == 100
+    assert devices(*weights[::-1]) == found[::-1]
+
+
+def test_weights_that_are_alike_are_told_apart_by_their_order() -> None:
+    w = numbers(8, 8)
+    near = np.nextafter(w, np.float32(np.inf))
+    found = devices(w, near, w.copy(), 2 * w, np.zeros((8, 8), np.float32))
+    assert len(set(found)) == 4
+    assert found[0] == found[2]
+    assert devices(near, w) == devices(w, near) == found[:2]
+
+
+def test_one_matrix_in_two_types_is_one_tile_set() -> None:
+    w = numbers(4, 4)
+    kept = devices(w, w.astype(np.float64))
+    assert kept[0] == kept[1]
+
+
+def test_a_weight_is_read_once_for_a_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = model_of([product_node("a", "MatMul", "x", "w")], {"x": (1, 4)}, {"w": numbers(4, 3)}, ("a.out",))
+    first = read_graph(model, sizes=False)
+    monkeypatch.setattr(Constants, "value", lambda *_: pytest.fail("read again"))
+    assert read_graph(model, sizes=False).candidates == first.candidates
 
 
 @given(

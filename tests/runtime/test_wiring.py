@@ -34,12 +34,12 @@ def _linear(rng: np.random.Generator, *names: str, inputs: int = 6, outputs: int
 
 @pytest.fixture
 def programmed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The tile sets that were programmed, in order."""
+    """The devices that were programmed, in order."""
     seen: list[str] = []
     program: Callable[..., None] = AnalogMatrix.program
 
     def watched(self: AnalogMatrix, seed: int, draw: int) -> None:
-        seen.append(self.tile_set)
+        seen.append(self.devices)
         program(self, seed, draw)
 
     monkeypatch.setattr(AnalogMatrix, "program", watched)
