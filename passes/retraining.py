@@ -23,7 +23,15 @@ from lhc.passes.search_base import Group, Strategy, decide, fits, groups_of, rea
 from lhc.plan import Plan
 from lhc.results import Verdict
 
-__all__ = ["RETRAINING_STRATEGIES", "LionHeartOriginal", "LionHeartRetrained", "Retrainer", "Slot", "already_walked"]
+__all__ = [
+    "RETRAINING_STRATEGIES",
+    "LionHeartOriginal",
+    "LionHeartRetrained",
+    "Retrainer",
+    "Slot",
+    "already_walked",
+    "rounds_of",
+]
 
 Slot = Literal["accepted", "candidate"]
 """Where weights are put by."""
@@ -158,6 +166,19 @@ class LionHeartRetrained(_Walk):
         if verdict.accepted:
             self.retrainer.save("candidate")
         return verdict.accepted
+
+
+def rounds_of(walk: str, patience: int, max_rounds: int | None) -> int:
+    """Most rounds of a candidate; where the published walk knows no bound, the fewest that it takes.
+
+    Args:
+        walk: its name.
+        patience: rounds in a row without a better one that end a candidate.
+        max_rounds: what the user allows; None: as the walk has it.
+    """
+    if max_rounds is not None:
+        return max_rounds
+    return patience + 1 if walk == LionHeartOriginal.name else LionHeartRetrained.max_rounds
 
 
 RETRAINING_STRATEGIES = (LionHeartOriginal.name, LionHeartRetrained.name)

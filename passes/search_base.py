@@ -126,6 +126,15 @@ class Strategy(Pass):
     follows_goal: ClassVar[bool] = False
     """Whether it takes another objective than MACs, and bounds of latency and energy. All keep to the tiles."""
 
+    @classmethod
+    def most_judgements(cls, groups: int) -> int:
+        """How many placements it asks about at most, where so many groups of layers are to be decided.
+
+        Args:
+            groups: of layers that move together.
+        """
+        return groups if cls.searches else 0
+
     def groups(self, graph: LayerGraph, plan: Plan) -> list[Group]:
         """The eligible layers, those together that move together."""
         return groups_of(graph, plan, self.options.together)

@@ -110,6 +110,11 @@ class Milp(Strategy):
     needs_sensitivity: ClassVar[bool] = True
     follows_goal: ClassVar[bool] = True
 
+    @classmethod
+    def most_judgements(cls, groups: int) -> int:
+        """As many as are allowed; fewer where there are not so many placements."""
+        return min(cls.judgements, 2**groups - 1)
+
     def run(self, graph: LayerGraph, plan: Plan) -> PassResult:
         space = search_space(graph, plan, self.options)
         best, safest = space.best(), space.safest()

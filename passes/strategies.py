@@ -12,6 +12,7 @@ Only eligible layers are decided; what the user forced stays. Layers that share 
 that the user wants together.
 """
 
+import math
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -51,6 +52,11 @@ class SensitivityOrder(Strategy):
     repairs: int = 8
     name: ClassVar[str] = "sensitivity"
     needs_sensitivity: ClassVar[bool] = True
+
+    @classmethod
+    def most_judgements(cls, groups: int) -> int:
+        """Of the bisection, all layers first, and of the repair."""
+        return min(1 + math.ceil(math.log2(groups + 1)) + cls.repairs, 2**groups - 1)
 
     def run(self, graph: LayerGraph, plan: Plan) -> PassResult:
         damage = _damage_per_mac(graph, plan)

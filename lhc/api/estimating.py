@@ -1,23 +1,23 @@
 """How long a command will take, found by timing a small piece of its work."""
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Literal
 
-from lhc.errors import UsageError
+from lhc.api.estimating_trained import Asked, training_steps
+from lhc.api.placing_trained import check_walk, samples_apart, untrained
 from lhc.measure import HERE, Execution, RankingMethod, check_method, ranking_metric, split_task
 from lhc.measure.data import DataSource
-from lhc.measure.estimating import Estimate, Step, evaluation_step, ranking_steps
-from lhc.opening import ModelSource
-from lhc.passes import STRATEGIES, Select
+from lhc.measure.estimating import Estimate, Step, curvature_step, evaluation_step, ranking_steps
+from lhc.opening import ModelSource, open_model
+from lhc.passes import Select, Strategy, strategy_of, wanted_together
+from lhc.passes.retraining import RETRAINING_STRATEGIES
+from lhc.passes.search_base import groups_of
 from lhc.plan import Plan
 from lhc.preparing import DEFAULT_DRAWS, EVERYTHING, HardwareSource, Request, Work, prepare, prepare_run
+from lhc.task import Task
 
 __all__ = ["estimate"]
-
-REPAIRS = 8
-"""Placements that a search may try after its bisection."""
 
 
 def estimate(
@@ -32,7 +32,8 @@ def estimate(
     t_inference: float | None = None,
     times: Sequence[float] | None = None,
     placement: Plan | Iterable[str] | Literal["all-analog"] | None = None,
-    strategy: str = "sensitivity",
+    strategy: str | type[Strategy] = "sensitivity",
+    group: Sequence[str] = (),
     method: RankingMethod = "auto",
     half_width: float | None = None,
     samples: int | None = None,
@@ -41,12 +42,14 @@ def estimate(
     label_key: str = "labels",
     selection: Select = EVERYTHING,
     follow: Plan | None = None,
+    retrain: Asked | None = None,
     execution: Execution = HERE,
 ) -> Estimate:
     """How much work a command has, how much of it the log of results holds, and how long the rest will take.
 
     The figure is for these options on this machine as busy as it is now. How many placements a search judges depends on
-    what it finds; the most that a bisection and its repair need is taken, each as costly as all layers together.
+    what it finds; the most that the strategy may judge is taken, each as costly as all layers together. What follows a
+    verification that fails, safer placements and the reasons, is not counted.
 
     Args:
         command: whose work; other arguments are those of `sensitivity`, `partition` and `evaluate`.
@@ -60,6 +63,7 @@ def estimate(
         times: of ``run``.
         placement: of ``run``.
         strategy: of ``partition``.
+        group: of ``partition``: what moves together.
         method: how sensitivities are found.
         half_width: of ``sensitivity``.
         samples: use the first so many.
@@ -68,11 +72,17 @@ def estimate(
         label_key: key of the targets in the data.
         selection: which layers are looked at.
         follow: of ``partition``: a plan that is verified instead of searching one.
+        retrain: of ``partition``: the training of ``--retrain``.
         execution: processes, memory, and where results are kept.
     """
     check_method(method)
-    if strategy not in STRATEGIES:
-        raise UsageError(f"unknown strategy {strategy!r}; choose one of {', '.join(STRATEGIES)}")
+    training: Task | None = None
+    if retrain is not None and isinstance(strategy, str):
+        check_walk(strategy, retrain.patience, retrain.max_rounds)
+        model = open_model(model, data, label_key)
+        training, data = samples_apart(model, data, retrain.train_data, samples, label_key)
+    else:
+        strategy_of(strategy)
     with execution.start() as running:
         request = Request(
             model,
@@ -101,11 +111,16 @@ def estimate(
                 bench = work.bench(work.task if metric is not None else work.ranking_task())
                 steps += ranking_steps(bench, work.graph, work.measurable, method, half_width)
             elif work.measurable:
-                steps += _partition_steps(work, strategy, method)
+                groups = groups_of(work.graph, work.plan, wanted_together(work.graph, work.plan, group))
+                if training is None or retrain is None or not isinstance(strategy, str):
+                    steps += _partition_steps(work, strategy_of(strategy), method, len(groups))
+                else:
+                    steps += _retraining_steps(work, training, strategy, retrain, method, len(groups))
         return Estimate(layers, len(work.task), draws, tuple(steps), running.workers.count)
 
 
-def _partition_steps(work: Work, strategy: str, method: RankingMethod) -> list[Step]:
+def _partition_steps(work: Work, kind: type[Strategy], method: RankingMethod, groups: int) -> list[Step]:
+    """Ranking, searching, verifying."""
     splits = split_task(work.task)
     select, verify = work.bench(splits.select), work.bench(splits.verify)
     everything = frozenset(work.measurable)
@@ -113,19 +128,31 @@ def _partition_steps(work: Work, strategy: str, method: RankingMethod) -> list[S
     if work.request.follow is not None:
         return [judged]
     steps: list[Step] = []
-    if STRATEGIES[strategy].needs_sensitivity:
-        metric = ranking_metric(verify.example_output)
-        bench = work.bench(splits.rank.with_metric(metric))
+    if kind.needs_sensitivity:
+        bench = work.bench(splits.rank.with_metric(ranking_metric(verify.example_output)))
         steps += ranking_steps(bench, work.graph, work.measurable, method)
-    placements = _placements(strategy, len(work.graph.tied(work.measurable)))
-    if placements:
-        one = evaluation_step(select, [everything], f"searching, at most {placements} placements")
-        steps.append(replace(one, units=placements * one.units, kept=0, seconds=placements * one.seconds))
+    if kind.name == "hilal" and groups:
+        steps.append(curvature_step(work.bench(splits.rank), work.plan.eligible))
+    most = kind.most_judgements(groups)
+    if most:
+        one = evaluation_step(select, [everything], f"searching, at most {most} placements")
+        steps.append(replace(one, units=most * one.units, kept=0, seconds=most * one.seconds))
     return [*steps, judged]
 
 
-def _placements(strategy: str, groups: int) -> int:
-    """Most placements that a search asks about."""
-    if strategy in ("all-analog", "all-digital", "first-last"):
-        return 0
-    return groups if strategy == "lionheart" else math.ceil(math.log2(groups + 1)) + 1 + REPAIRS
+def _retraining_steps(
+    work: Work, training: Task, strategy: str, asked: Asked, method: RankingMethod, groups: int
+) -> list[Step]:
+    """The same before the training, the training, and the same after it; a walk is only verified then."""
+    plain = _partition_steps(work, strategy_of(untrained(strategy)), method, groups)
+    trained = training_steps(work, training, strategy, asked, groups)
+    # Nothing is kept of weights that are not trained yet.
+    fresh = replace(work, request=replace(work.request, running=work.request.running.unlogged()))
+    kept = any(step.kept for step in plain)
+    again = _partition_steps(fresh, strategy_of(untrained(strategy)), method, groups) if kept else plain
+    after = again[-1:] if strategy in RETRAINING_STRATEGIES else again
+    return [
+        *(replace(step, what=f"before training: {step.what}") for step in plain),
+        *trained,
+        *(replace(step, what=f"after training: {step.what}") for step in after),
+    ]

@@ -15,7 +15,13 @@ from lhc.metrics import get_metric
 from lhc.opening import ModelSource, Opened, open_model
 from lhc.outcomes import PartitionResult
 from lhc.passes import STRATEGIES, Pass, PassResult, Select
-from lhc.passes.retraining import RETRAINING_STRATEGIES, LionHeartOriginal, LionHeartRetrained, already_walked
+from lhc.passes.retraining import (
+    RETRAINING_STRATEGIES,
+    LionHeartOriginal,
+    LionHeartRetrained,
+    already_walked,
+    rounds_of,
+)
 from lhc.plan import Retrained
 from lhc.preparing import DEFAULT_DRAWS, EVERYTHING, HardwareSource, Request, Work, prepare
 from lhc.retraining import Course, check_apart, split_off, winnable
@@ -24,7 +30,7 @@ from lhc.task import Task
 from lhc.train import Retraining
 from lhc.walking import WalkRetrainer
 
-__all__ = ["partition_retrained"]
+__all__ = ["check_walk", "partition_retrained", "samples_apart", "untrained", "walk_settings"]
 
 DEFAULT = Retraining()
 TRAINING_PARTS, PARTS = 3, 5
@@ -104,7 +110,7 @@ def partition_retrained(
     Raises:
         UsageError: an unknown strategy, or the same samples are to train and to judge.
     """
-    _check(strategy, patience, max_rounds)
+    check_walk(strategy, patience, max_rounds)
     started = time.monotonic()
     _check_options(strategy, options)
     opened = open_model(model, data, label_key)
@@ -115,7 +121,7 @@ def partition_retrained(
         options.get("generalize", False),
         opened,
     )
-    training, judging = _samples(opened, data, train_data, samples, label_key)
+    training, judging = samples_apart(opened, data, train_data, samples, label_key)
     if metric is not None:
         judging = judging.with_metric(get_metric(metric, higher_is_better))
     shared: dict[str, Any] = {
@@ -132,8 +138,7 @@ def partition_retrained(
         "progress": progress,
         "execution": execution,
     }
-    plain = LionHeartRetrained.name if strategy == LionHeartOriginal.name else strategy
-    before = partition(opened, judging, strategy=plain, **shared)
+    before = partition(opened, judging, strategy=untrained(strategy), **shared)
     if _leaves_nothing(before):
         return replace(
             before, notes=(*before.notes, "every layer that can be is analog within the budget: not trained")
@@ -166,7 +171,17 @@ def partition_retrained(
     return _better(budget, before, _recorded(after, record))
 
 
-def _check(strategy: str, patience: int, max_rounds: int | None) -> None:
+def untrained(strategy: str) -> str:
+    """The strategy that is run without training beside one with it."""
+    return LionHeartRetrained.name if strategy == LionHeartOriginal.name else strategy
+
+
+def check_walk(strategy: str, patience: int, max_rounds: int | None) -> None:
+    """Refuse what a search with retraining cannot do.
+
+    Raises:
+        UsageError: an unknown strategy, or fewer than one round.
+    """
     if strategy not in STRATEGIES and strategy not in RETRAINING_STRATEGIES:
         raise UsageError(f"unknown strategy {strategy!r}; with --retrain also {LionHeartOriginal.name}")
     if patience < 1 or (max_rounds is not None and max_rounds < 1):
@@ -186,7 +201,7 @@ def _check_options(strategy: str, options: Mapping[str, Any]) -> None:
         )
 
 
-def _samples(
+def samples_apart(
     opened: Opened, data: DataSource | None, train_data: DataSource | None, samples: int | None, label_key: str
 ) -> tuple[Task, Task]:
     """What trains, and what judges."""
@@ -221,25 +236,13 @@ def _walked(
     course: Course, select: Task, budget: Budget, strategy: str, patience: int, max_rounds: int | None
 ) -> tuple[PassResult, Work, Retrained]:
     """Walk over the layers, training for each."""
-    settings = course.settings
-    if settings.steps is None and settings.epochs is None:
-        settings = replace(settings, epochs=1)
-    if strategy == LionHeartOriginal.name:
-        rates = (settings.learning_rate or PUBLISHED_RATES[0], settings.digital_learning_rate or PUBLISHED_RATES[1])
-        settings = replace(
-            settings,
-            optimizer="sgd",
-            momentum=PUBLISHED_MOMENTUM,
-            noise="preset",
-            learning_rate=rates[0],
-            digital_learning_rate=rates[1],
-        )
+    settings = walk_settings(strategy, course.settings)
     course = replace(course, settings=settings)
     retrainer = WalkRetrainer(course, select, budget)
     walk = (
         LionHeartOriginal(retrainer, patience, threshold=_threshold(budget, retrainer), max_rounds=max_rounds)
         if strategy == LionHeartOriginal.name
-        else LionHeartRetrained(retrainer, patience, max_rounds=4 if max_rounds is None else max_rounds)
+        else LionHeartRetrained(retrainer, patience, max_rounds=rounds_of(strategy, patience, max_rounds))
     )
     found = walk.run(course.work.graph, course.work.plan)
     trained = course.work_with(retrainer.weights)
@@ -255,6 +258,22 @@ def _walked(
         curve=tuple(retrainer.curve),
     )
     return found, trained, record
+
+
+def walk_settings(strategy: str, settings: Retraining) -> Retraining:
+    """How a walk trains in a round: one epoch by default, and the published one as it was published."""
+    if settings.steps is None and settings.epochs is None:
+        settings = replace(settings, epochs=1)
+    if strategy != LionHeartOriginal.name:
+        return settings
+    return replace(
+        settings,
+        optimizer="sgd",
+        momentum=PUBLISHED_MOMENTUM,
+        noise="preset",
+        learning_rate=settings.learning_rate or PUBLISHED_RATES[0],
+        digital_learning_rate=settings.digital_learning_rate or PUBLISHED_RATES[1],
+    )
 
 
 def _threshold(budget: Budget, retrainer: WalkRetrainer) -> float:

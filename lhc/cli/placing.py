@@ -165,6 +165,7 @@ def partition(
 ) -> None:
     """Place every layer within the loss you can afford. Annotates the model."""
     from lhc.api import estimate
+    from lhc.api.estimating_trained import Asked
     from lhc.cli import documents, searching
     from lhc.opening import open_model
     from lhc.outcomes import check_output
@@ -191,15 +192,16 @@ def partition(
         **({} if plan is None else {"follow": Plan.load(plan)}),
     }
     search = searching.search_options(objective, max_tiles, max_latency, max_energy, group)
-    if dry_run:
-        emit_estimate(estimate("partition", opened, data, **shared), form)
-        return
-    documents.tell_renamed(opened.model.renamed, hint)
-    where = output or _default_output(model, opened.model.path)
     chosen = settings(
         steps, epochs, batch_size, optimizer, rate, digital_rate, loss, augment, noise, patience, VALIDATIONS, seed
     )
     run = partitioner(retrain, train_data, chosen, checkpoint, patience, rounds, plan is not None)
+    if dry_run:
+        asked = Asked(chosen, train_data, patience or 1, rounds) if retrain else None
+        emit_estimate(estimate("partition", opened, data, group=search["group"], retrain=asked, **shared), form)
+        return
+    documents.tell_renamed(opened.model.renamed, hint)
+    where = output or _default_output(model, opened.model.path)
     force = force or (retrain and retrained_from(where, opened.model))
     check_output(where, opened.model, force, external_data)  # type: ignore[arg-type]  # checked there
     _check_others(plan_out, report, force)

@@ -14,12 +14,13 @@ import numpy as np
 from lhc.errors import ModelError
 from lhc.graph import LayerGraph
 from lhc.measure.bench import Bench
+from lhc.measure.curvature import BATCH, curvatures
 from lhc.measure.fisher import fisher_sensitivity
 from lhc.measure.ranking import CHECKED, RankingMethod, measures_all
 from lhc.measure.scoring import Job, Scorer, job_groups
 from lhc.runtime import HybridExecutor
 
-__all__ = ["Estimate", "Step", "evaluation_step", "ranking_steps"]
+__all__ = ["Clock", "Estimate", "Step", "curvature_step", "evaluation_step", "ranking_steps"]
 
 PLACEMENTS = 5
 """Most placements that are timed."""
@@ -180,3 +181,21 @@ def _prediction_step(bench: Bench, graph: LayerGraph, names: Sequence[str], cloc
     HybridExecutor(bench.model, graph, names, bench.ranges).states(bench.hardware, bench.seed, 0, bench.t_s)
     programming = clock() - start
     return Step("predicting sensitivities", 1, 0, programming * chips + per_sample * bench.samples, shared=False)
+
+
+def curvature_step(bench: Bench, names: Sequence[str], clock: Clock = time.perf_counter) -> Step:
+    """What HILAL's curvatures take; their time is linear in the samples.
+
+    Args:
+        bench: samples with class labels.
+        names: layers.
+        clock: tells seconds.
+    """
+    samples = min(BATCH, bench.samples)
+    taken = []
+    for few in (1, 1, _FEW):  # the first loads what is loaded once
+        start = clock()
+        curvatures(replace(bench, task=bench.task.head(few), running=bench.running.unlogged()), names)
+        taken.append(clock() - start)
+    per_sample = max(0.0, taken[2] - taken[1]) / (_FEW - 1)
+    return Step("curvatures of the loss", 1, 0, taken[1] + per_sample * (samples - 1), shared=False)

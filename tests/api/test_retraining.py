@@ -443,3 +443,42 @@ def test_the_better_of_two_results_is_that_of_the_objective(objective: str, kept
     }
     better = _better(Budget(0.9), plans["less"], plans["more"])
     assert better.plan.analog == plans[kept].plan.analog
+
+
+SHORT = ("partition", "digits", "--samples", 200, "--draws", 2, "--batch-size", 64, "--retrain", "--dry-run", "--json")
+
+
+def test_a_dry_run_counts_the_training(tmp_path: Path) -> None:
+    """Ranking, search and verification before it and after it, its steps, and its five validations on three chips."""
+    told = cli(*SHORT, "--steps", 30, "--work-dir", tmp_path)
+    assert told.code == 0, told.stderr
+    steps = {step["what"]: step for step in json.loads(told.stdout)["steps"]}
+    searching = [what for what in steps if "searching, at most" in what]
+    assert [what.split(":")[0] for what in searching] == ["before training", "after training"]
+    assert steps["training"]["units"] == 30
+    assert steps["training"]["seconds"] > 0
+    assert steps["validating"]["units"] == 5
+    assert steps["after training: verifying"]["units"] == steps["before training: verifying"]["units"] > 0
+
+
+@pytest.mark.parametrize(
+    ("strategy", "more", "rounds"),
+    [
+        ("lionheart", (), "training, at most 4 rounds a candidate"),
+        ("lionheart-original", ("--rounds", 3), "training, at most 3 rounds a candidate"),
+        ("lionheart-original", (), "training, at least 2 rounds a candidate"),
+    ],
+)
+def test_a_dry_run_counts_the_rounds_of_walks(
+    strategy: str, more: tuple[object, ...], rounds: str, tmp_path: Path
+) -> None:
+    told = cli(*SHORT, "--strategy", strategy, "--steps", 5, *more, "--work-dir", tmp_path)
+    assert told.code == 0, told.stderr
+    document = json.loads(told.stdout)
+    steps = {step["what"]: step for step in document["steps"]}
+    number = int(rounds.split()[3])
+    assert steps[rounds]["units"] == document["layers"] * number * 5
+    judged = document["layers"] * (number + (strategy == "lionheart"))
+    assert steps["judging candidates"]["units"] == judged
+    assert "after training: verifying" in steps
+    assert not any(what.startswith("after training: searching") for what in steps), "the walk was the search"

@@ -106,6 +106,20 @@ def test_a_dry_run_measures_nothing_and_writes_nothing(
 
 
 @pytest.mark.parametrize(
+    ("strategy", "judged"),
+    [("sensitivity", 7), ("milp", 7), ("lionheart", 3), ("random", 3), ("exhaustive", 7), ("all-analog", 0)],
+)
+def test_a_dry_run_asks_each_strategy_how_much_it_judges(
+    strategy: str, judged: int, model_file: Path, data_file: Path, tmp_path: Path
+) -> None:
+    """Three layers are seven placements with something analog."""
+    options = ("--data", data_file, "--work-dir", tmp_path, *SMALL, "--strategy", strategy, "--dry-run", "--json")
+    steps = json.loads(lhc("partition", model_file, *options).stdout)["steps"]
+    found = [step["what"] for step in steps if step["what"].startswith("searching")]
+    assert found == ([f"searching, at most {judged} placements"] if judged else [])
+
+
+@pytest.mark.parametrize(
     ("options", "words"),
     [
         (("--jobs", 0), "--jobs must be at least 1"),

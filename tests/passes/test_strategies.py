@@ -89,6 +89,19 @@ def test_rules_of_small_networks(rule: type[Strategy], count: int) -> None:
     assert len(result.plan.analog) == (count if rule is AllAnalog else 0)
 
 
+@pytest.mark.parametrize("count", [0, 1, 2, 5, 9, 40])
+@pytest.mark.parametrize("budget", [0, 3, 1000], ids=["nothing holds", "some holds", "all holds"])
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_no_strategy_asks_more_than_it_says(name: str, budget: int, count: int) -> None:
+    if name == "exhaustive" and count > 9:
+        pytest.skip("takes few layers")
+    products = [Product(f"l{i}", 1 + i % 4, (1 + i % 3) * TILE) for i in range(count)]
+    graph, plan = network(products)
+    judge = judge_of(products, budget)
+    strategy_of(name)(judge, flat(products)).run(graph, plan)
+    assert len(judge.asked) <= strategy_of(name).most_judgements(count)
+
+
 @given(
     st.lists(st.tuples(st.integers(0, 9), st.integers(1, 3), st.sampled_from("abcdef")), min_size=1, max_size=6),
     st.integers(0, 12),
