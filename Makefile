@@ -22,8 +22,9 @@ test:  ## the tests of everyday work, and why any were skipped
 test-slow:  ## the long tests: wheels for every Python, whole networks
 	$(PYTHON) -m pytest -m slow
 
-docs:  ## the pages, into build/docs; a link that leads nowhere is an error
+docs:  ## the pages, into build/docs; a link that leads nowhere, or a page that is not there, is an error
 	sphinx-build -W --keep-going -q -b html docs build/docs
+	$(PYTHON) docs/check_site.py build/docs
 
 coverage:  ## the everyday tests with branch coverage
 	$(PYTHON) -m pytest -m "not slow" --cov --cov-report=term-missing:skip-covered

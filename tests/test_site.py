@@ -1,0 +1,59 @@
+"""The check of the built pages finds what a build leaves out without a word."""
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+CHECK = ROOT / "docs" / "check_site.py"
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> tuple[Path, Path]:
+    """Pages of which one has a name that Sphinx keeps for itself and one is in no table of contents; what is built."""
+    pages, built = tmp_path / "pages", tmp_path / "built"
+    pages.mkdir()
+    (pages / "conf.py").write_text("extensions = ['myst_parser']")
+    (pages / "index.md").write_text("# House\n\nSee [left](left.md).\n\n```{toctree}\nsearch\ncosts\n```\n")
+    (pages / "search.md").write_text("# Searching\n\nText.\n")
+    (pages / "costs.md").write_text("# What `it` costs\n\nText.\n")
+    (pages / "left.md").write_text("# Left\n\nText.\n")
+    command = [sys.executable, "-m", "sphinx", "-q", "-b", "html", str(pages), str(built)]
+    subprocess.run(command, check=True, capture_output=True)
+    return pages, built
+
+
+def problems(pages: Path, built: Path) -> list[str]:
+    spec = importlib.util.spec_from_file_location("check_site", CHECK)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    found: list[str] = module.problems(pages, built)
+    return found
+
+
+def test_pages_that_a_reader_cannot_reach_are_found(site: tuple[Path, Path]) -> None:
+    pages, built = site
+    (pages / "new.md").write_text("# New\n")
+    assert problems(pages, built) == [
+        "left.md is in no table of contents of index.md",
+        "new.md is not in the site",
+        "search.md begins with 'Searching', search.html with 'Search': rename the page",
+    ]
+
+
+def test_a_whole_site_has_no_problems(site: tuple[Path, Path]) -> None:
+    pages, built = site
+    for name in ("search.md", "left.md"):
+        (pages / name).unlink()
+    assert problems(pages, built) == []
+
+
+def test_making_the_pages_ends_with_the_check() -> None:
+    makefile = (ROOT / "Makefile").read_text("utf-8")
+    recipe = makefile.partition("\ndocs:")[2].partition("\n\n")[0]
+    assert recipe.splitlines()[-1] == "\t$(PYTHON) docs/check_site.py build/docs"
