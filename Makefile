@@ -1,12 +1,12 @@
 PYTHON ?= python
 
 .DEFAULT_GOAL := help
-.PHONY: help check lint types test test-slow docs coverage fmt wheel
+.PHONY: help check lint types test bounds test-slow docs coverage fmt wheel
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 12
 
-check: lint types docs test  ## all that CI runs
+check: lint types docs test bounds  ## all that CI runs
 
 lint:  ## formatting, style, import layers
 	ruff format --check .
@@ -18,6 +18,10 @@ types:  ## mypy, strict
 
 test:  ## the tests of everyday work, and why any were skipped
 	$(PYTHON) -m pytest -m "not slow"
+
+bounds:  ## the tests of the kernels once more, with every index in compiled code checked
+	NUMBA_BOUNDSCHECK=1 $(PYTHON) -m pytest -m "not slow" tests/runtime/test_engines.py tests/runtime/test_fixed_range.py \
+		tests/runtime/test_kernels.py tests/runtime/test_misfits.py tests/runtime/test_operators.py tests/runtime/test_wiring.py
 
 test-slow:  ## the long tests: wheels for every Python, whole networks
 	$(PYTHON) -m pytest -m slow

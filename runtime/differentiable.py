@@ -20,12 +20,13 @@ from onnx import numpy_helper
 from torch import Tensor, nn
 
 from lhc.errors import ModelError
-from lhc.graph import Layer, LayerGraph
+from lhc.graph import Layer, LayerGraph, obstacle
 from lhc.model import OnnxModel
 from lhc.onnx_io import Constants, stored_array
 from lhc.runtime.differentiable_layers import LAYERS
 from lhc.runtime.differentiable_ops import ELEMENTWISE, Function, Operator, UnsupportedOperatorError
 from lhc.runtime.differentiable_shapes import SHAPES
+from lhc.runtime.operands import Operands
 from lhc.runtime.ort import Array, observe_tensors
 
 __all__ = ["OPERATORS", "DifferentiableModel", "Replacement", "UnsupportedOperatorError", "parity"]
@@ -62,6 +63,9 @@ class DifferentiableModel(nn.Module):
         proto = _inlined(model.proto, opset)
         self._operators = [Operator.of(node, opset, model.label) for node in proto.graph.node]
         self._products = {layer.name: layer for layer in graph.candidates if _is_product(layer)}
+        nodes = {node.name: node for node in model.proto.graph.node}
+        known = (layer for layer in self._products.values() if obstacle(layer) is None)
+        self._operands = {layer.name: Operands(nodes[layer.name], layer) for layer in known}
         constants = Constants(model.proto.graph)
         names = [name for layer in self._products.values() for name in _trained(layer, biases) if name in constants]
         for name in names:
@@ -85,6 +89,7 @@ class DifferentiableModel(nn.Module):
 
         Raises:
             UnsupportedOperatorError: an operator that is needed has no differentiable function; names it.
+            DataError: an input of a product does not fit its weight.
             ModelError: there is no such tensor, or an operator fails on these feeds.
         """
         wanted = tuple(self.graph.outputs if outputs is None else outputs)
@@ -146,6 +151,8 @@ class DifferentiableModel(nn.Module):
     ) -> dict[str, Tensor]:
         node = operator.node
         inputs = [values[name] if name else None for name in node.input]
+        if node.name in self._operands:
+            _check(self._products[node.name], inputs, self._operands[node.name])
         result: Any
         try:
             if node.name in replace:
@@ -229,6 +236,15 @@ def _is_product(layer: Layer) -> bool:
 def _trained(layer: Layer, biases: bool) -> tuple[str, ...]:
     assert layer.weight is not None
     return (layer.weight.name, *(layer.inputs[2:3] if biases else ()))
+
+
+def _check(layer: Layer, inputs: Sequence[Tensor | None], operands: Operands) -> None:
+    """torch takes some shapes that ONNX does not, such as an image without samples."""
+    assert layer.weight is not None
+    activation = inputs[1 - layer.weight.operand]
+    extra = inputs[2] if len(inputs) > 2 else None
+    assert activation is not None
+    operands.check(activation.shape, None if extra is None else extra.shape)
 
 
 def _replaced(layer: Layer, inputs: Sequence[Tensor | None], function: Replacement) -> Tensor:

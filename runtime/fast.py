@@ -69,6 +69,7 @@ class FastMatrix:
 
     def products(self, vectors: Vectors, first_group: int, unit: Unit) -> Tensor:
         """See `Products`."""
+        vectors.check(self._splits[-1].stop)
         noise = self._noise(unit, first_group)
         calls = [_Call(split, vectors, first_group, noise) for split in self._splits]
         rows = self.chips * self._outputs

@@ -15,11 +15,12 @@ import onnx
 import torch
 from torch import Tensor
 
-from lhc.errors import ModelError, UsageError
+from lhc.errors import UsageError
 from lhc.graph import Layer
 from lhc.hardware import Hardware
 from lhc.onnx_io.graphs import weight_matrix
 from lhc.runtime.matrix import AnalogMatrix
+from lhc.runtime.operands import Operands
 from lhc.runtime.stream import Position, Unit
 from lhc.runtime.unfold import ConvGeometry
 from lhc.runtime.vectors import Products, rows_of_matrix, windows
@@ -109,6 +110,7 @@ class AnalogLayer(ABC):
         self._attributes = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
         self._weight = weight
         self._matrix = weight_matrix(node, self.operand, weight)
+        self._operands = Operands(node, layer)
 
     groups = 1
 
@@ -151,16 +153,11 @@ class AnalogLayer(ABC):
             position: fixes the noise.
 
         Raises:
-            ModelError: the activation does not fit the operator.
+            DataError: the activation, or what is added, does not fit the operator.
         """
+        self._operands.check(x.shape, None if extra is None else extra.shape)
         values = torch.from_numpy(np.require(x, requirements=["C", "W"])).to(torch.float32)
-        try:
-            chips = self._run(matrix, values, position)
-        except (RuntimeError, IndexError, ValueError) as error:
-            raise ModelError(
-                f"{self.layer.op_type} {self.name!r}: input of shape {tuple(x.shape)} does not fit its weight"
-                f" {self._weight.shape}: {error}"
-            ) from error
+        chips = self._run(matrix, values, position)
         # np.ascontiguousarray would make a scalar a vector.
         return [np.asarray(self._add(output, extra), dtype=x.dtype, order="C") for output in chips.numpy()]
 
@@ -183,7 +180,7 @@ class AnalogConv(AnalogLayer):
     def _run(self, matrix: Products, x: Tensor, position: Position) -> Tensor:
         out = self._geometry.output_sizes(tuple(x.shape[2:]))
         positions = int(np.prod(out))
-        if 0 in x.shape or positions == 0:
+        if 0 in x.shape:
             return x.new_zeros((matrix.chips, len(x), len(self._matrix), *out))
 
         convolution = matrix.convolution(self._geometry)

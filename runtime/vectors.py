@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from lhc.conductances import Floats
+from lhc.errors import DataError
 from lhc.runtime.kernels import greatest_of_channels, greatest_of_inputs, unfold
 from lhc.runtime.stream import Unit
 from lhc.runtime.unfold import ConvGeometry
@@ -53,6 +54,25 @@ class Vectors:
     taps: int = 1
     channel_step: int = 1
     sample_step: int = 1
+
+    def check(self, inputs: int) -> None:
+        """Refuse vectors that do not fit a matrix, or do not lie in the data: compiled loops do not look.
+
+        Args:
+            inputs: of the matrix.
+
+        Raises:
+            DataError: says how many inputs, or values, there are.
+        """
+        if len(self.offsets) != inputs:
+            raise DataError(f"vectors of {len(self.offsets)} inputs do not fit a matrix that takes {inputs}")
+        if self.count == 0:
+            return
+        first = int(self.bases.min()) + int(self.offsets.min())
+        run = (self.groups - 1) * self.group_step + (self.width - 1) * self.step
+        last = int(self.bases.max()) + int(self.offsets.max()) + run
+        if first < 0 or last >= len(self.data):
+            raise DataError(f"vectors lie at {first} to {last} of {len(self.data)}; their shape does not fit the data")
 
     @property
     def count(self) -> int:

@@ -13,7 +13,7 @@ import pytest
 import torch
 from onnx import numpy_helper
 
-from lhc.errors import LhcError, ModelError
+from lhc.errors import DataError, LhcError, ModelError
 from lhc.models import zoo_entry
 from lhc.onnx_io import load_model, read_graph
 from lhc.runtime.differentiable import DifferentiableModel, UnsupportedOperatorError, parity
@@ -297,7 +297,13 @@ def test_wrong_questions_are_answered() -> None:
     module = network(parsed(TWO_LAYERS, WEIGHTS))
     with pytest.raises(ModelError, match="nothing computes 'z'"):
         module({"x": normal(7, 5)}, ["z"])
-    with pytest.raises(ModelError, match="MatMul 'first' fails in torch"):
+    with pytest.raises(DataError, match=r"MatMul 'first': its input has shape \(7, 6\)"):
         module({"x": normal(7, 6)})
+    added = parsed(
+        "(float[N, K] x) => (float[N, M] y) { [add] a = Add (x, b) y = MatMul (a, w) }",
+        {"b": normal(3), "w": normal(3, 4)},
+    )
+    with pytest.raises(ModelError, match="Add 'add' fails in torch"):
+        network(added)({"x": normal(7, 6)})
     with pytest.raises(ModelError, match="torch has no type for input 'x'"):
         module({"x": np.array([["a"] * 5], object)})
