@@ -175,10 +175,29 @@ class Task:
         return task
 
     def blocks(self, size: int) -> Iterator[tuple[slice, Mapping[str, Array]]]:
-        """Consecutive blocks of at most ``size`` samples, as their position and their feeds."""
+        """Consecutive blocks of at most ``size`` samples, as their position and their feeds; see `read`."""
         for start in range(0, len(self), size):
             where = slice(start, min(start + size, len(self)))
-            yield where, {k: np.asarray(array[where] if array.ndim else array) for k, array in self.inputs.items()}
+            yield where, self.read(where.start, where.stop)[0]
+
+    def read(self, start: int, stop: int) -> tuple[dict[str, Array], Array | None]:
+        """Inputs by name, and targets, of these samples: those that `block_digest` says.
+
+        Raises:
+            DataError: they have changed since that was first worked out.
+        """
+        start, stop, _ = slice(start, stop).indices(len(self))
+        rows = {n: np.asarray(array[start:stop] if array.ndim else array) for n, array in self._arrays()}
+        found = {name: _digest(array, 0, stop - start) for name, array in rows.items()}
+        known = self._digests.setdefault((start, stop), found)
+        changed = [repr(name) if name else "the targets" for name in rows if found[name] != known[name]]
+        if changed:
+            raise DataError(
+                f"samples {start} to {stop - 1} have changed during the run, in {', '.join(changed)}; nothing is kept"
+                " of what was measured on them: leave the data alone during a run, and start again"
+            )
+        targets = rows.pop("", None)
+        return {name: rows[name] for name in self.inputs}, targets
 
     @property
     def digest(self) -> str:
@@ -192,21 +211,14 @@ class Task:
         """
         start, stop, _ = slice(start, stop).indices(len(self))
         if (start, stop) not in self._digests:
-            self._digests[start, stop] = self._digest(start, stop)
-        return self._digests[start, stop]
+            self._digests[start, stop] = {name: _digest(array, start, stop) for name, array in self._arrays()}
+        parts = self._digests[start, stop]
+        return sha256("|".join(f"{name}|{parts[name]}" for name, _ in self._arrays()).encode()).hexdigest()
 
     @cached_property
-    def _digests(self) -> dict[tuple[int, int], str]:
+    def _digests(self) -> dict[tuple[int, int], dict[str, str]]:
+        """Digests of blocks, by name of the array."""
         return {}
-
-    def _digest(self, start: int, stop: int) -> str:
-        state = sha256()
-        for name, array in self._arrays():
-            shape = (max(0, stop - start), *array.shape[1:]) if array.ndim else ()
-            state.update(f"{name}|{array.dtype.str}|{shape}|".encode())
-            for piece in _pieces(array, start, stop):
-                state.update(_content(piece))
-        return state.hexdigest()
 
     def _arrays(self) -> list[tuple[str, Samples]]:
         """Inputs by name and, under the empty name, the targets."""
@@ -251,9 +263,19 @@ def _check_finite(name: str, array: Samples) -> None:
             raise DataError(f"{name!r} holds NaN or infinite values; remove those samples")
 
 
-def _content(piece: Array) -> bytes:
+def _digest(array: Samples, start: int, stop: int) -> str:
+    """Of type, shape and bytes of some samples."""
+    shape = (max(0, stop - start), *array.shape[1:]) if array.ndim else ()
+    state = sha256(f"{array.dtype.str}|{shape}|".encode())
+    for piece in _pieces(array, start, stop):
+        state.update(_content(piece))
+    return state.hexdigest()
+
+
+def _content(piece: Array) -> bytes | memoryview:
     """Bytes in row order; Python objects (strings) by their text, since their bytes are addresses."""
     if piece.dtype.hasobject:
         texts = [str(value).encode() for value in piece.ravel()]
         return b"".join(str(len(text)).encode() + b":" + text for text in texts)
-    return np.ascontiguousarray(piece).tobytes()
+    plain = np.ascontiguousarray(piece)
+    return plain.data.cast("B") if plain.dtype.kind in "biuf" and plain.size else plain.tobytes()

@@ -313,9 +313,12 @@ class Bench:
                 yield slice(place.start + where.start, place.start + where.stop), feeds
 
     def block(self, where: slice) -> Block:
-        """These samples, as the workers get them."""
-        inputs = {name: np.asarray(array[where] if array.ndim else array) for name, array in self.task.inputs.items()}
-        targets = None if self.task.targets is None else np.asarray(self.task.targets[where])
+        """These samples, as the workers get them.
+
+        Raises:
+            DataError: they have changed since the log was asked for them.
+        """
+        inputs, targets = self.task.read(where.start, where.stop)
         digest = self.task.block_digest(where.start, where.stop)
         return Block(where.start, where.stop - where.start, inputs, targets, digest)
 

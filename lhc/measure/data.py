@@ -28,6 +28,8 @@ __all__ = ["DataSource", "first_samples", "load_task"]
 DataSource = str | Path | Mapping[str, Array] | Task | Callable[[], object]
 
 _DTYPES = {"float": "float32", "double": "float64", "string": "object"}
+_LOOKED_AT = 1024
+"""Samples that are looked through at once."""
 _FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 
@@ -122,6 +124,9 @@ def _task(
     inputs: Mapping[str, Samples], targets: Array | None, metric: Metric, samples: int | None, where: str
 ) -> Task:
     try:
+        for array in inputs.values():
+            if isinstance(array, _Converted):
+                array.look_through(samples)
         # Cut first: what lies behind the samples asked for may be large, and whether it is finite does not matter.
         head = Task(inputs, targets, metric, finite=True).head(samples)
         return Task(head.inputs, head.targets, head.metric)
@@ -161,17 +166,63 @@ def _default_metric(targets: Array | None, where: str) -> str:
 
 
 class _Converted(LazyArray):
-    """Samples in another type, converted as they are read."""
+    """Samples in another type, converted as they are read; what that type cannot hold is refused, not wrapped."""
 
-    def __init__(self, array: Samples, dtype: np.dtype[Any]) -> None:
+    def __init__(self, array: Samples, dtype: np.dtype[Any], name: str) -> None:
+        """Samples to convert.
+
+        Args:
+            array: the samples.
+            dtype: of a kind that can hold them.
+            name: of the input.
+        """
         super().__init__(array.shape, dtype)
         self._array = array
+        self._name = name
+
+    def look_through(self, samples: int | None) -> None:
+        """Find now what cannot be converted in the first samples, all by default; floats are looked through anyway."""
+        if self._array.dtype.kind in "iu" and not np.can_cast(self._array.dtype, self.dtype):
+            stop = len(self) if samples is None else min(samples, len(self))
+            for start in range(0, stop, _LOOKED_AT):
+                self[start : min(start + _LOOKED_AT, stop)]
 
     def _rows(self, start: int, stop: int) -> Array:
-        return self._array[start:stop].astype(self.dtype)
+        return _cast(self._array[start:stop], self.dtype, self._name, np.arange(start, stop))
 
     def _pick(self, indices: Indices) -> Array:
-        return self._array[indices].astype(self.dtype)
+        return _cast(self._array[indices], self.dtype, self._name, indices)
+
+
+def _cast(array: Array, dtype: np.dtype[Any], name: str, samples: Indices | None = None) -> Array:
+    """Values in another type of the same sort.
+
+    Args:
+        array: the values.
+        dtype: the type that is wanted.
+        name: of the input, for messages.
+        samples: their numbers, along the first axis.
+
+    Raises:
+        DataError: an integer beyond its range, or a number that it has no finite value for.
+    """
+    with np.errstate(over="ignore"):
+        converted = array.astype(dtype)
+    if dtype.kind not in "iuf" or np.can_cast(array.dtype, dtype) or array.size == 0:
+        return converted
+    limits: np.finfo[Any] | np.iinfo[Any] = np.finfo(dtype) if dtype.kind == "f" else np.iinfo(dtype)
+    if dtype.kind == "f":
+        lost = np.isinf(converted) & np.isfinite(array)
+    else:
+        lost = (array < int(limits.min)) | (array > int(limits.max))
+    if not lost.any():
+        return converted
+    place = tuple(np.argwhere(lost)[0])
+    where = name if samples is None else f"{name}, sample {samples[place[0]]}"
+    least, greatest = (f"{limit:.4g}" if dtype.kind == "f" else str(limit) for limit in (limits.min, limits.max))
+    raise DataError(
+        f"{where}: {array[place]} is beyond the range of {dtype}, which the model takes ({least} to {greatest})"
+    )
 
 
 def _fitted(arrays: Mapping[str, Samples], model: OnnxModel, where: str) -> dict[str, Samples]:
@@ -196,7 +247,8 @@ def _converted(array: Samples, info: TensorInfo, where: str) -> Samples:
     if kinds[0] != kinds[1] and kinds != ("U", "O") and not set(kinds) <= {"i", "u"}:
         takes = "strings" if wanted.hasobject else str(wanted)
         raise DataError(f"{where}: {info.name!r} is {array.dtype}, the model takes {takes}; convert it")
-    return _Converted(array, wanted) if array.ndim else np.asarray(array).astype(wanted)
+    name = repr(info.name)
+    return _Converted(array, wanted, name) if array.ndim else _cast(np.asarray(array), wanted, f"{where}: {name}")
 
 
 def _check_shape(name: str, shape: tuple[int, ...], declared: Shape | None, where: str) -> None:

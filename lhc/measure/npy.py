@@ -19,7 +19,16 @@ import numpy as np
 from lhc.errors import DataError, LhcError
 from lhc.task import Array, LazyArray
 
-__all__ = ["PLAIN_KINDS", "FileArray", "NpyHeader", "npz_headers", "open_npy", "read_npz", "read_npz_array"]
+__all__ = [
+    "PLAIN_KINDS",
+    "FileArray",
+    "FileState",
+    "NpyHeader",
+    "npz_headers",
+    "open_npy",
+    "read_npz",
+    "read_npz_array",
+]
 
 MAX_HEADER_BYTES = 10_000
 """numpy's own limit; the header of a plain array has 128."""
@@ -85,6 +94,44 @@ def _read_header(stream: IO[bytes], where: str) -> NpyHeader:
     return NpyHeader(tuple(map(int, shape)), dtype, fortran_order, len(start) + len(header.getvalue()))
 
 
+@dataclass(frozen=True)
+class FileState:
+    """A file as it was when lhc first looked at it: rows that are read later belong to the same samples or are refused.
+
+    Attributes:
+        path: of the file.
+        identity: its number, size and time of last change.
+    """
+
+    path: Path
+    identity: tuple[int, int, int]
+
+    @classmethod
+    def of(cls, path: Path) -> "FileState":
+        """The present state of a file.
+
+        Raises:
+            DataError: there is no such file, or it is out of reach.
+        """
+        try:
+            status = path.stat()
+        except OSError as error:
+            raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
+        return cls(path, (status.st_ino, status.st_size, status.st_mtime_ns))
+
+    def check(self) -> None:
+        """See that the file is still the same; called after reading, so that it also was while it was read.
+
+        Raises:
+            DataError: it is not; names it.
+        """
+        if FileState.of(self.path) != self:
+            raise DataError(
+                f"{self.path}: has changed while lhc was reading it; nothing is kept of what was measured on changed"
+                " samples: leave the data alone during a run, and start again"
+            )
+
+
 class FileArray(LazyArray):
     """An array whose values lie in a file one after the other, in row order; read block by block."""
 
@@ -98,6 +145,7 @@ class FileArray(LazyArray):
         """
         super().__init__(header.shape, header.dtype)
         self._path = path
+        self._state = FileState.of(path)
         self._offset = header.offset
         self._owner = owner
 
@@ -110,6 +158,7 @@ class FileArray(LazyArray):
             raise DataError(f"{self._path}: cannot be read: {error.strerror or error}") from error
         if len(values) != (stop - start) * row:
             raise DataError(f"{self._path}: was cut short while lhc was reading it; leave the data alone during a run")
+        self._state.check()
         return values.reshape(stop - start, *self.shape[1:])
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from lhc.errors import DataError
-from lhc.measure.npy import NpyHeader, npz_headers, open_npy, read_npz_array
+from lhc.measure.npy import FileState, NpyHeader, npz_headers, open_npy, read_npz_array
 from lhc.task import Array, LazyArray, Samples, unequal_lengths
 
 __all__ = ["Shards", "read_folder"]
@@ -31,6 +31,7 @@ class Shards(LazyArray):
         super().__init__((ends[-1], *headers[0].shape[1:]), headers[0].dtype)
         self._paths, self._key, self._headers = paths, key, headers
         self._ends = np.array(ends)
+        self._states = [FileState.of(path) for path in paths]
         self._held: tuple[int, Array] | None = None
 
     def _rows(self, start: int, stop: int) -> Array:
@@ -51,6 +52,7 @@ class Shards(LazyArray):
             return held[1]
         held = self._held = None  # two are never held at once
         array = read_npz_array(self._paths[number], self._key, self._headers[number])
+        self._states[number].check()
         self._held = (number, array)
         return array
 

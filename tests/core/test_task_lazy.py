@@ -113,6 +113,28 @@ def test_digest_of_a_block_is_worked_out_once_and_kept_with_another_metric() -> 
     assert array.read == [(10, 20)]
 
 
+def test_rows_that_are_not_those_of_the_digest_are_refused() -> None:
+    task, array = lazy(30)
+    digest = task.block_digest(10, 20)
+    array.values[25] += 1
+    task.read(10, 20)
+    array.values[15] += 1
+    with pytest.raises(DataError, match=r"samples 10 to 19 have changed during the run, in 'x'; nothing is kept"):
+        task.read(10, 20)
+    with pytest.raises(DataError, match="samples 10 to 19 have changed"):
+        list(task.with_metric(METRICS["kl"]).blocks(10))
+    assert task.block_digest(10, 20) == digest
+
+
+def test_the_digest_of_rows_that_were_read_is_known() -> None:
+    task, array = lazy(30)
+    inputs, targets = task.read(10, 20)
+    np.testing.assert_array_equal(inputs["x"], array.values[10:20])
+    np.testing.assert_array_equal(targets, np.arange(10, 20))
+    assert task.block_digest(10, 20) == in_memory(30).take(np.arange(10, 20)).digest
+    assert array.read == [(10, 20)]
+
+
 def test_digest_of_a_block_tells_blocks_apart_by_inputs_and_targets() -> None:
     task = in_memory(30)
     relabelled = Task(task.inputs, np.arange(30)[::-1], METRICS["accuracy"])

@@ -2,7 +2,7 @@
 
 import pickle
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,8 +21,10 @@ from lhc.measure import (
     SampleScores,
     SetScores,
     evaluation,
+    load_task,
     measure_sensitivity,
     ranking_metric,
+    silent,
 )
 from lhc.measure.workers import packed
 from lhc.metrics import get_metric
@@ -212,6 +214,44 @@ def test_scores_do_not_depend_on_memory(memory: int) -> None:
     small.running.memory = memory
     assert small.setting.keeps_chips(placement, 6) == (memory > 2**20)
     assert small.measure(placement, range(6)).drops.tobytes() == expected.tobytes()
+
+
+def test_results_on_samples_that_change_during_a_run_are_not_kept(tmp_path: Path) -> None:
+    """The log is asked for the samples that were there; those that are measured later must be the same."""
+    model, placement, draws = chain(), frozenset({"layer0"}), range(2)
+    x = np.random.default_rng(1).normal(size=(700, 16)).astype(np.float32)
+    path = tmp_path / "data" / "x.npy"
+    path.parent.mkdir()
+    np.save(path, x)
+
+    def opened(progress: Callable[[str, int, int], None] = silent) -> Bench:
+        samples = load_task(path.parent, model, get_metric("kl"))
+        return replace(bench(model, samples), running=running, progress=progress)
+
+    def edit(what: str, done: int, total: int) -> None:
+        if done == 1:
+            changed = np.load(path)
+            changed[600:] += 1
+            np.save(path, changed)
+
+    with Execution(work_dir=tmp_path / "kept").start() as running:
+        first = opened(edit)
+        first.units(placement, draws)
+        with pytest.raises(DataError, match=r"x\.npy: has changed while lhc was reading it; nothing is kept"):
+            first.measure(placement, draws)
+        assert opened().units(frozenset(), draws) == (2, 1), "the first block is what it was, the second is new"
+        np.save(path, x)
+        assert opened().units(frozenset(), draws) == (2, 1), "nothing lies under what the second was"
+
+
+def test_samples_that_are_changed_in_memory_are_refused(tmp_path: Path) -> None:
+    samples = task(600)
+    with Execution(work_dir=tmp_path).start() as running:
+        measured = replace(bench(chain(), samples), running=running)
+        measured.units(frozenset({"layer0"}), range(2))
+        samples.inputs["x"][550] += 1  # type: ignore[index]  # an array
+        with pytest.raises(DataError, match="samples 512 to 599 have changed during the run, in 'x'"):
+            measured.measure(frozenset({"layer0"}), range(2))
 
 
 def test_other_costs_leave_kept_results_valid_and_other_tiles_do_not(tmp_path: Path) -> None:

@@ -128,13 +128,78 @@ def test_every_form_can_be_cut_to_its_first_samples(form: str, tmp_path: Path, m
 
 
 @pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (1e300, r"'image', sample 20: 1e\+300 is beyond the range of float32.*to 3.403e\+38\)"),
+        (np.nan, "'image' holds NaN or infinite values"),
+    ],
+    ids=["too large", "NaN"],
+)
 def test_values_that_are_not_finite_in_the_type_of_the_model_are_refused(
-    form: str, tmp_path: Path, model: OnnxModel
+    form: str, value: float, message: str, tmp_path: Path, model: OnnxModel
 ) -> None:
     given = arrays()
-    given["image"][20, 1, 1] = 1e300
-    with np.errstate(over="ignore"), pytest.raises(DataError, match="'image' holds NaN or infinite values"):
+    given["image"][20, 1, 1] = value
+    with pytest.raises(DataError, match=message):
         load_task(FORMS[form](tmp_path, given), model)
+
+
+SMALL_TYPES = """<ir_version: 8, opset_import: ["" : 17]>
+g (int32[N, T] tokens, uint8[N] code, float16[N, 2] x, int8 flag) => (float16[N, 2] y) { y = Identity (x) }"""
+
+
+@dataclass(frozen=True)
+class Beyond:
+    id: str
+    name: str
+    array: Array
+    message: str
+
+
+def _tokens(value: int, dtype: str = "int64") -> Array:
+    array = np.zeros((23, 4), dtype)
+    array[17, 2] = value
+    return array
+
+
+BEYOND = [
+    Beyond("wraps to 3", "tokens", _tokens(2**32 + 3), "'tokens', sample 17: 4294967299 is beyond the range of int32"),
+    Beyond("far below", "tokens", _tokens(-(2**31) - 1), r"-2147483649 is .* int32.*\(-2147483648 to 2147483647\)"),
+    Beyond("unsigned to signed", "tokens", _tokens(2**31, "uint32"), "2147483648 is beyond the range of int32"),
+    Beyond(
+        "largest of all", "tokens", _tokens(2**64 - 1, "uint64"), "18446744073709551615 is beyond the range of int32"
+    ),
+    Beyond(
+        "negative", "code", _tokens(-1, "int8")[:, 2], r"'code', sample 17: -1 is beyond the range of uint8.*\(0 to 255"
+    ),
+    Beyond("half precision", "x", _tokens(70000)[:, :2].astype("f4") + _tokens(70000)[:, 2:], r"70000.0 is .* float16"),
+    Beyond("without axes", "flag", np.array(128), r"'flag': 128 is beyond the range of int8.*\(-128 to 127\)"),
+]
+
+
+@pytest.mark.parametrize("form", ["arrays", "task", "npz", "folder of npy", "shards", "function that yields"])
+@pytest.mark.parametrize("case", BEYOND, ids=lambda case: case.id)
+def test_numbers_that_the_model_has_no_room_for_are_refused(case: Beyond, form: str, tmp_path: Path) -> None:
+    """They would wrap: 2^32 + 3 would be 3."""
+    small = load_model(onnx.parser.parse_model(SMALL_TYPES))
+    fitting: Arrays = {
+        "tokens": np.full((23, 4), 2**31 - 1, np.int64),
+        "code": np.full(23, 255, np.int64),
+        "x": np.full((23, 2), -65504.0),
+        "flag": np.array(-128),
+        "labels": np.zeros(23, np.int64),
+    }
+    fits = load_task(FORMS[form](tmp_path, fitting), small)
+    for name, array in fitting.items():
+        np.testing.assert_array_equal(np.asarray(fits.inputs.get(name, fits.targets)), array)
+    folder = tmp_path / "beyond"
+    folder.mkdir()
+    data = FORMS[form](folder, fitting | {case.name: case.array})
+    with pytest.raises(DataError, match=case.message):
+        load_task(data, small)
+    if case.array.ndim:
+        assert len(load_task(data, small, samples=17)) == 17, "what lies behind is not looked at"
 
 
 @pytest.mark.analog

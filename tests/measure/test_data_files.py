@@ -356,12 +356,26 @@ def test_a_file_that_is_cut_short_during_a_run(tmp_path: Path) -> None:
     np.save(path, X)
     found = read_folder(tmp_path)["x"]
     path.write_bytes(path.read_bytes()[:-4])
-    np.testing.assert_array_equal(found[:3], X[:3])
+    with pytest.raises(DataError, match=r"x.npy: has changed while lhc was reading it"):
+        found[:3]
     with pytest.raises(DataError, match=r"x.npy: was cut short while lhc was reading it"):
         found[2:]
     path.unlink()
     with pytest.raises(DataError, match=r"x.npy: cannot be read: No such file"):
         found[:1]
+
+
+def test_a_file_that_changes_during_a_run(tmp_path: Path) -> None:
+    """By name, also where size and type stay, and where another file takes its place."""
+    path = tmp_path / "x.npy"
+    np.save(path, X)
+    found = read_folder(tmp_path)["x"]
+    np.testing.assert_array_equal(found[:], X)
+    np.save(tmp_path / "other", X + 1)
+    (tmp_path / "other.npy").replace(path)
+    with pytest.raises(DataError, match=r"x.npy: has changed while lhc was reading it; nothing is kept"):
+        found[2:]
+    np.testing.assert_array_equal(read_folder(tmp_path)["x"], X + 1)
 
 
 def test_a_shard_that_changes_during_a_run(tmp_path: Path) -> None:
