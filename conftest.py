@@ -27,6 +27,9 @@ from sybil.parsers.myst import CodeBlockParser, PythonCodeBlockParser, SkipParse
 for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_variable, "1")
 
+# What tests load of onnxruntime themselves sends nothing either.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+
 # Tests neither use nor fill the results that the user keeps; commands that they start inherit it.
 _CACHE = tempfile.TemporaryDirectory(prefix="lhc-tests-")
 os.environ["LHC_CACHE"] = _CACHE.name

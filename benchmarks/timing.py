@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import onnx
-import onnxruntime
 import torch
 from aihwkit.nn.conversion import convert_to_analog
 from torch import nn
@@ -27,6 +26,7 @@ from benchmarks.aihwkit_sensitivity import T_INFERENCE_S, layer_names, tile_conf
 from lhc.models import cifar10, zoo_entry
 from lhc.models.entry import data_folder
 from lhc.models.resnet20 import DEFAULT_WEIGHTS, build, read_weights
+from lhc.runtime.onnx_runtime import onnxruntime
 
 __all__ = [
     "Images",

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
-import onnxruntime
 
 from lhc.conductances import ProgrammedMatrix
 from lhc.errors import MissingDependencyError, ModelError
@@ -23,6 +22,7 @@ from lhc.model import OnnxModel
 from lhc.onnx_io import Constants, infer
 from lhc.runtime.bank import Bank
 from lhc.runtime.cut import Segment, cut_graph, segment_model
+from lhc.runtime.onnx_runtime import onnxruntime
 from lhc.runtime.ort import Array, create_session, run_session, with_outputs
 from lhc.runtime.stream import Position
 

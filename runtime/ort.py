@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import onnx
-import onnxruntime as ort
 
 from lhc.errors import DataError, ModelError
 from lhc.model import OnnxModel
 from lhc.onnx_io import beside_data, declared_shape, input_shapes, serialized
+from lhc.runtime.onnx_runtime import onnxruntime as ort
 
 __all__ = [
     "Array",

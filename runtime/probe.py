@@ -17,12 +17,14 @@ import sys
 from hashlib import sha256
 from pathlib import Path
 
-__all__ = ["cause_of_death", "child", "probe"]
+__all__ = ["TELEMETRY_OFF", "cause_of_death", "child", "probe"]
 
 MEMORY = 4 * 2**30
 """Address space that a model of no size may take, in bytes."""
 SECONDS = 20
 """Processor time that a model of no size may take."""
+TELEMETRY_OFF = {"ORT_DISABLE_TELEMETRY": "1"}
+"""Environment in which onnxruntime records and sends nothing, see `lhc.runtime.onnx_runtime`."""
 _PER_SECOND = 16 * 2**20
 _PIECE = 2**24
 _OUT_OF_MEMORY = 125
@@ -113,6 +115,7 @@ def child(path: str) -> int:
 
 
 def _open(path: str) -> None:
+    os.environ.update(TELEMETRY_OFF)
     import onnx
     import onnxruntime
 

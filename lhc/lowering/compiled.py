@@ -10,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 import onnx_ir as ir
-import onnxruntime
 
 from lhc.errors import DataError, UsageError
 from lhc.graph import LayerGraph
@@ -21,6 +20,7 @@ from lhc.onnx_io import compiled_from, declared_shape, infer_shapes, save_model
 from lhc.outcomes import check_output
 from lhc.plan import Plan
 from lhc.runtime import HybridExecutor
+from lhc.runtime.onnx_runtime import onnxruntime
 from lhc.runtime.ort import create_session, run_session
 
 __all__ = ["CompiledModel", "check_compiled_output", "compile_chips", "noise_mode"]
