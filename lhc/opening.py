@@ -1,7 +1,7 @@
 """From what a user names (a file, a ModelProto, a zoo entry, a module) to a model, its graph and its samples."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +17,16 @@ from lhc.metrics import Metric
 from lhc.model import OnnxModel
 from lhc.models import ZooEntry, is_zoo_name, zoo_entry, zoo_names
 from lhc.models.export import export_module, is_module
-from lhc.onnx_io import Constants, infer_shapes, input_shapes, load_model, read_graph, refuse_compiled
+from lhc.onnx_io import (
+    Constants,
+    infer_shapes,
+    input_shapes,
+    load_model,
+    read_graph,
+    refuse_compiled,
+    static_batch,
+    training_mode,
+)
 from lhc.runtime import observe_tensors
 from lhc.runtime.ort import Array, tensor_infos, zero_feeds
 from lhc.runtime.probe import probe
@@ -31,6 +40,8 @@ __all__ = ["ModelSource", "Opened", "open_model"]
 
 log = logging.getLogger("lhc")
 
+_EVAL = "export it again after model.eval(), with training=torch.onnx.TrainingMode.EVAL where you set that"
+
 
 @dataclass(frozen=True, eq=False)
 class Opened:
@@ -41,12 +52,14 @@ class Opened:
         entry: of the zoo, or None.
         before: the network before it was retrained.
         ranges: static input ranges by layer that were trained with the network, instead of calibrated ones.
+        told: warnings about the network that were given already.
     """
 
     model: OnnxModel
     entry: ZooEntry | None
     before: "Opened | None" = None
     ranges: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    told: set[str] = field(default_factory=set)
 
     def task(
         self, data: DataSource | None, metric: Metric | None, samples: int | None, label_key: str = "labels"
@@ -55,10 +68,11 @@ class Opened:
 
         Raises:
             UsageError: no data, or fewer than one sample asked for.
-            ModelError: an input that data files cannot hold; or a compiled model.
+            ModelError: an input that data files cannot hold; a network that is random; or a compiled model.
             DataError: data that does not fit the model.
         """
         refuse_compiled(self.model)
+        self.caution(measured=True)
         if samples is not None and samples < 1:
             raise UsageError(f"--samples must be at least 1, got {samples}")
         if data is None:
@@ -74,6 +88,39 @@ class Opened:
                     " lhc feeds tensors only"
                 )
         return load_task(data, self.model, metric, label_key, samples).head(samples)
+
+    def caution(self, measured: bool) -> None:
+        """Warn, once, of a network that still trains, and of a fixed batch of 1 where it is measured.
+
+        Raises:
+            ModelError: it is to be measured, and it is random.
+        """
+        found = training_mode(self.model)
+        if found.random:
+            what = (
+                f"{_operators(found.random, 'Dropout')} active, so its answers are random: it was exported in training"
+                f" mode; {_EVAL}"
+            )
+            if measured:
+                raise ModelError(f"{self.model.label}: {what}")
+            self._warn(what)
+        if found.batched:
+            self._warn(
+                f"{_operators(found.batched, 'BatchNormalization')} in training mode, so what a sample is answered"
+                f" depends on the samples beside it; {_EVAL}"
+            )
+        if measured and static_batch(self.model) == 1:
+            self._warn(
+                "the file fixes a batch of 1, so every sample is a call of its own, which takes about three times as"
+                ' long; export it with a symbolic batch: torch.onnx.export(…, dynamic_shapes=({0: "batch"},)), or'
+                ' dynamic_axes={"INPUT": {0: "batch"}} with dynamo=False'
+            )
+
+    def _warn(self, text: str) -> None:
+        told = self.told if self.before is None else self.before.told
+        if text not in told:
+            told.add(text)
+            log.warning("%s: %s", self.model.label, text)
 
     def graph(self, shapes: Mapping[str, tuple[int, ...]] | None = None, task: Task | None = None) -> LayerGraph:
         """The layer graph; shapes that inference cannot find are observed in one run.
@@ -124,6 +171,13 @@ class Opened:
                 f" samples (--data), or its shapes (--shape): {error}"
             ) from error
         return {name: array.shape for name, array in observed.items()} | sizes
+
+
+def _operators(names: Sequence[str], kind: str) -> str:
+    """``Dropout 'drop1' is``, or ``2 operators Dropout, e.g. 'drop1', are``."""
+    if len(names) == 1:
+        return f"{kind} {names[0]!r} is"
+    return f"{len(names)} operators {kind}, e.g. {names[0]!r}, are"
 
 
 def _first_sample(model: OnnxModel, task: Task) -> dict[str, Array]:

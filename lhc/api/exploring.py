@@ -19,6 +19,7 @@ from lhc.measure import (
     silent,
     split_task,
 )
+from lhc.measure.cautions import warn_of_doubtful_labels
 from lhc.measure.data import DataSource
 from lhc.measure.front import measure_front
 from lhc.measure.judge import Drop
@@ -107,6 +108,7 @@ def pareto(
         work = prepare(request, t_inference)
         splits = split_task(work.task)
         verify = work.bench(splits.verify)
+        warn_of_doubtful_labels(verify)
         if work.plan.eligible:
             work, _ = ranked(work, splits.rank, verify, method)
         options = search_options(work, goal, group)
@@ -192,6 +194,7 @@ def robustness(
             machine.check_time(t)
         bench = replace(work.bench(work.task), t_s=t_s)
         budget.check(bench)
+        warn_of_doubtful_labels(bench)
         return measure_robustness(bench, work.graph, analog, budget, asked, chips)
 
 

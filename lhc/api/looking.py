@@ -35,6 +35,7 @@ def analyze(
     machine = Hardware.load(hardware)
     opened = open_model(model, data, label_key)
     task = None if data is None else opened.task(data, None, 1, label_key)
+    opened.caution(measured=task is not None)
     graph = opened.graph(shapes, task)
     check_machine(machine, graph)
     plan = Qualify().run(graph, initial_plan(graph, machine, opened.model.source, __version__)).plan

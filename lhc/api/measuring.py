@@ -9,6 +9,7 @@ import numpy as np
 
 from lhc.errors import UsageError
 from lhc.measure import HERE, Execution, Progress, RankingMethod, check_method, sensitivities, silent
+from lhc.measure.cautions import warn_of_doubtful_labels
 from lhc.measure.data import DataSource
 from lhc.measure.scoring import counts_samples
 from lhc.opening import ModelSource
@@ -147,6 +148,7 @@ def evaluate(
         )
         work, analog, at = prepare_run(request, placement, times)
         bench = work.bench(work.task)
+        warn_of_doubtful_labels(bench)
         return [bench.evaluate(analog, what=f"after {time_text(t)}", t_s=t, confidence=confidence) for t in at]
 
 

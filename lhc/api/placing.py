@@ -20,7 +20,7 @@ from lhc.measure import (
     split_task,
     steadied,
 )
-from lhc.measure.cautions import warn_of_chance, warn_of_few_samples, warn_of_other_samples
+from lhc.measure.cautions import warn_of_doubtful_labels, warn_of_few_samples, warn_of_other_samples
 from lhc.measure.data import DataSource
 from lhc.measure.judge import Budget, Drop
 from lhc.measure.placing import Found
@@ -160,7 +160,7 @@ def _placed(
     splits = split_task(work.task)
     select, verify = work.bench(splits.select), work.bench(splits.verify, limited=False)
     budget.check(verify)
-    warn_of_chance(verify)
+    warn_of_doubtful_labels(verify)
     warn_of_few_samples(verify, budget)
     if follow is not None:
         work = replace(work, plan=work.plan.with_sensitivities(_sensitivities(follow)))

@@ -9,6 +9,7 @@ from lhc.api.placing import outcome_of
 from lhc.api.start import budget_of, budget_of_plan
 from lhc.errors import UsageError
 from lhc.measure import HERE, MIN_SPLIT_SAMPLES, Budget, Execution, Progress, silent
+from lhc.measure.cautions import warn_of_doubtful_labels
 from lhc.measure.data import DataSource
 from lhc.measure.judge import Drop, judge_once
 from lhc.onnx_io import read_plan
@@ -156,6 +157,8 @@ def _judged(work: Work, analog: frozenset[str], samples: Task, budget: Budget) -
     error = split_level(one_sided(budget.confidence), 2)[0]
     bench = work.bench(samples, limited=False)
     budget.check(bench)
+    if work.original is None:
+        warn_of_doubtful_labels(bench)
     what = "verifying before training" if work.original is None else "verifying after training"
     return judge_once(bench, analog, budget, range(bench.draws), error, what)
 

@@ -9,12 +9,14 @@ from lhc.onnx_io.layer_ann import layer_assignment_settings
 from lhc.onnx_io.loading import inline_functions, load_model, save_model, serialized
 from lhc.onnx_io.reapplying import find_layers, reapplied_plan
 from lhc.onnx_io.shapes import Shape, declared_shape, infer, infer_shapes, input_shapes, static_batch
+from lhc.onnx_io.training_mode import TrainingMode, training_mode
 
 __all__ = [
     "COMPILED_KEY",
     "Constants",
     "ExternalData",
     "Shape",
+    "TrainingMode",
     "annotate",
     "beside_data",
     "check_place",
@@ -41,5 +43,6 @@ __all__ = [
     "serialized",
     "static_batch",
     "stored_array",
+    "training_mode",
     "written_for",
 ]

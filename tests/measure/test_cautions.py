@@ -1,0 +1,96 @@
+"""What is said of a measurement before anybody trusts it."""
+
+import logging
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+import lhc
+from lhc.errors import ModelError
+from lhc.measure.cautions import doubts
+
+LABELS = np.array([0] * 30 + [1] * 40 + [2] * 30)
+
+NET = """<ir_version: 8, opset_import: ["" : 17]>
+net (float[BATCH, 6] x) => (float[BATCH, 3] y) <bool on = {ON}, float ratio = {0.5}> {
+  [fc1] h = MatMul(x, w)
+  [norm] n NORM(h, scale, shift, mean, variance)
+  [drop] d = Dropout(n, ratio, on)
+  [fc2] y = MatMul(d, v)
+}"""
+INFERRING = "= BatchNormalization"
+TRAINING = ", m, s = BatchNormalization <training_mode = 1>"
+
+
+def network(batch: str = "N", norm: str = INFERRING, dropout: int = 0) -> onnx.ModelProto:
+    text = NET.replace("BATCH", batch).replace("{ON}", f"{{{dropout}}}").replace("n NORM", f"n {norm}")
+    model = onnx.parser.parse_model(text)
+    rng = np.random.default_rng(0)
+    arrays = {"w": rng.normal(size=(6, 5)), "v": rng.normal(size=(5, 3))}
+    arrays |= {"scale": np.ones(5), "shift": np.zeros(5), "mean": np.zeros(5), "variance": np.ones(5)}
+    for name, array in arrays.items():
+        model.graph.initializer.append(numpy_helper.from_array(array.astype(np.float32), name))
+    return model
+
+
+DATA = {"x": np.random.default_rng(1).normal(size=(12, 6)).astype(np.float32), "labels": np.arange(12) % 3}
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "labels", "classes", "said"),
+    [
+        (1.0, LABELS, 3, "was it trained on them"),
+        (0.99, LABELS, 3, None),
+        (0.30, LABELS, 3, "no better than chance for 3 classes"),
+        (0.41, LABELS, 3, "always answering class 1 is right on 40.0 %"),
+        (0.55, LABELS, 3, "scaled and normalised as in training"),
+        (0.65, LABELS, 3, None),
+        (0.352, np.arange(500) % 10, 10, "always answering class 0 is right on 10.0 %"),  # ResNet20, not normalised
+        (0.45, np.arange(3000) % 1000, 1000, None),
+        (0.30, np.zeros((4, 50), np.int64), 100, None),  # words of a text: 30 % may be good
+    ],
+)
+def test_doubtful_accuracy(accuracy: float, labels: np.ndarray, classes: int, said: str | None) -> None:
+    found = doubts(accuracy, labels, classes)
+    assert (found is None) if said is None else (found is not None and said in found)
+
+
+@pytest.mark.analog
+def test_labels_that_the_network_gave_are_asked_about(caplog: pytest.LogCaptureFixture) -> None:
+    model = network()
+    outputs = lhc.HybridSession(model, placement=frozenset()).run(None, {"x": DATA["x"]})[0]
+    lhc.evaluate(model, {"x": DATA["x"], "labels": np.argmax(outputs, axis=1)}, draws=2)
+    assert "right on all 12 samples" in caplog.text
+
+
+@pytest.mark.analog
+def test_an_active_dropout_is_refused_where_something_is_measured(caplog: pytest.LogCaptureFixture) -> None:
+    model = network(dropout=1)
+    with pytest.raises(ModelError, match=r"Dropout 'drop' is active, .* random.* model\.eval\(\)"):
+        lhc.evaluate(model, DATA, draws=2)
+    assert not caplog.text
+    assert len(lhc.analyze(model).plan.layers) == 2
+    assert "Dropout 'drop' is active" in caplog.text
+
+
+@pytest.mark.analog
+def test_a_normalisation_in_training_mode_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    lhc.evaluate(network(norm=TRAINING), DATA, draws=2)
+    assert caplog.text.count("BatchNormalization 'norm' is in training mode") == 1
+
+
+@pytest.mark.analog
+def test_a_fixed_batch_of_one_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    lhc.partition(network(batch="1"), DATA, draws=2, max_drop="100%")
+    assert caplog.text.count("fixes a batch of 1") == 1
+    assert "symbolic batch" in caplog.text
+
+
+@pytest.mark.analog
+def test_an_ordinary_export_is_taken_without_a_word(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING)
+    lhc.analyze(network())
+    lhc.analyze(network(), DATA)
+    assert not caplog.text
