@@ -75,7 +75,7 @@ def ranked(seed: int) -> tuple[Work, Measured]:
     work = prepare(Request("digits", None, draws=DRAWS, seed=seed), None)
     splits = split_task(work.task)
     select = work.bench(splits.select)
-    samples = splits.rank.with_metric(ranking_metric(select.example_output))
+    samples = splits.rank.with_metric(ranking_metric(select.metric, select.example_output))
     table = measure_sensitivity(work.bench(samples), work.graph, work.measurable)
     plan = work.plan.with_sensitivities(table.layers)
     return Work(work.request, work.model, work.graph, plan, work.task, work.t_s), Measured(select)

@@ -44,7 +44,9 @@ def main() -> None:
     work = prepare(Request("resnet20", None, samples=options.images, draws=options.draws), None)
     half = options.images // 2
     bench = work.bench(work.task.head(half))
-    rest = work.task.take(np.arange(half, options.images)).with_metric(ranking_metric(bench.example_output))
+    rest = work.task.take(np.arange(half, options.images)).with_metric(
+        ranking_metric(bench.metric, bench.example_output)
+    )
     begun = time.process_time()
     table = sensitivities(work.bench(rest), work.graph, work.measurable)
     plan = work.plan.with_sensitivities(table.layers)

@@ -29,7 +29,7 @@ the data has them, else the digital network's output.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import Any
 
@@ -39,7 +39,17 @@ import numpy.typing as npt
 from lhc.errors import DataError, UsageError
 from lhc.functions import code_of, load_function
 
-__all__ = ["IGNORED", "METRICS", "Array", "Metric", "Scores", "get_metric"]
+__all__ = [
+    "IGNORED",
+    "METRICS",
+    "UNCHOSEN",
+    "Array",
+    "Metric",
+    "Scores",
+    "get_metric",
+    "metric_without_targets",
+    "shows_classes",
+]
 
 Array = npt.NDArray[Any]
 Scores = npt.NDArray[np.float64]
@@ -60,6 +70,8 @@ class Metric:
             where the data has them.
         score: ``(output (n, ...), reference (n, ...)) -> scores (n,)``, or one number for a set metric.
         percent: scores are shares from 0 to 1, shown as percentages.
+        classes: the last axis of the output is read as scores of classes; None: not known, as of a user's function.
+        chosen: somebody chose it; False: taken for want of a choice, so that one made elsewhere goes before it.
     """
 
     name: str
@@ -67,6 +79,8 @@ class Metric:
     needs_targets: bool | None
     score: ScoreFunction
     percent: bool = False
+    classes: bool | None = None
+    chosen: bool = True
 
     def damage(self, baseline: npt.ArrayLike, value: npt.ArrayLike) -> Scores:
         """How much worse ``value`` is than ``baseline``, in the metric's own unit; larger is worse."""
@@ -114,10 +128,15 @@ def _agreement(output: Array, digital: Array) -> Scores:
     return _per_sample(output.argmax(axis=-1) == digital.argmax(axis=-1))
 
 
+def _are_probabilities(values: Array, stored: Array) -> bool:
+    """Whether values are distributions over the last axis, to the rounding of the type that they were stored in."""
+    rounding = 1e-4 if stored.dtype.itemsize > 2 else 4e-3  # of a sum of probabilities in float32, in float16
+    return bool((values >= 0).all()) and np.allclose(values.sum(axis=-1), 1, atol=rounding)
+
+
 def _log_probabilities(output: Array) -> Scores:
     x = output.astype(np.float64)
-    rounding = 1e-4 if output.dtype.itemsize > 2 else 4e-3  # of a sum of probabilities in float32, in float16
-    if (x >= 0).all() and np.allclose(x.sum(axis=-1), 1, atol=rounding):
+    if _are_probabilities(x, output):
         return np.log(np.maximum(x, 1e-12))
     x = x - x.max(axis=-1, keepdims=True)
     result: Scores = x - np.log(np.exp(x).sum(axis=-1, keepdims=True))
@@ -219,19 +238,23 @@ def _spearman(output: Array, targets: Array) -> float:
 METRICS: Mapping[str, Metric] = {
     metric.name: metric
     for metric in (
-        Metric("accuracy", higher_is_better=True, needs_targets=True, score=_accuracy, percent=True),
-        Metric("agreement", higher_is_better=True, needs_targets=False, score=_agreement, percent=True),
-        Metric("kl", higher_is_better=False, needs_targets=False, score=_kl),
-        Metric("nmse", higher_is_better=False, needs_targets=False, score=_nmse),
-        Metric("cosine", higher_is_better=True, needs_targets=False, score=_cosine),
-        Metric("top5", higher_is_better=True, needs_targets=True, score=_top5, percent=True),
-        Metric("mse", higher_is_better=False, needs_targets=True, score=_mse),
-        Metric("psnr", higher_is_better=True, needs_targets=True, score=_psnr),
-        Metric("nll", higher_is_better=False, needs_targets=True, score=_nll),
-        Metric("perplexity", higher_is_better=False, needs_targets=True, score=_perplexity),
-        Metric("spearman", higher_is_better=True, needs_targets=True, score=_spearman),
+        Metric("accuracy", higher_is_better=True, needs_targets=True, score=_accuracy, percent=True, classes=True),
+        Metric("agreement", higher_is_better=True, needs_targets=False, score=_agreement, percent=True, classes=True),
+        Metric("kl", higher_is_better=False, needs_targets=False, score=_kl, classes=True),
+        Metric("nmse", higher_is_better=False, needs_targets=False, score=_nmse, classes=False),
+        Metric("cosine", higher_is_better=True, needs_targets=False, score=_cosine, classes=False),
+        Metric("top5", higher_is_better=True, needs_targets=True, score=_top5, percent=True, classes=True),
+        Metric("mse", higher_is_better=False, needs_targets=True, score=_mse, classes=False),
+        Metric("psnr", higher_is_better=True, needs_targets=True, score=_psnr, classes=False),
+        Metric("nll", higher_is_better=False, needs_targets=True, score=_nll, classes=True),
+        Metric("perplexity", higher_is_better=False, needs_targets=True, score=_perplexity, classes=True),
+        Metric("spearman", higher_is_better=True, needs_targets=True, score=_spearman, classes=False),
     )
 }
+
+
+UNCHOSEN = replace(METRICS["kl"], chosen=False)
+"""For samples that are read where no metric has to be chosen: it takes any targets, and leaves a task its own."""
 
 
 def get_metric(name: str, higher_is_better: bool | None = None) -> Metric:
@@ -254,6 +277,52 @@ def get_metric(name: str, higher_is_better: bool | None = None) -> Metric:
     if higher_is_better is not None and higher_is_better != metric.higher_is_better:
         raise UsageError(f"{name}: {'higher' if metric.higher_is_better else 'lower'} is better; drop the option")
     return metric
+
+
+def shows_classes(output: Array, targets: Array | None = None) -> bool:
+    """Whether an output is shown to hold scores of classes along its last axis, two or more.
+
+    It is by its targets, if they are whole numbers, one a position, each of them a class; or by its values, if they are
+    probabilities, or the logarithms of probabilities: what a final Softmax or LogSoftmax gives. Nothing tells the
+    logits of a plain linear layer from any other values: ten of them may be ten classes or ten coordinates.
+
+    Args:
+        output: of the digital network, for some samples, ``(n, ...)``.
+        targets: of some samples, not necessarily of the same, or None.
+    """
+    if output.ndim < 2 or output.shape[-1] < 2 or output.dtype.kind != "f" or not output.size:
+        return False
+    if targets is not None and targets.dtype.kind in "iu" and targets.shape[1:] == output.shape[1:-1]:
+        counted = targets[targets != IGNORED]
+        return bool(counted.size and counted.min() >= 0 and counted.max() < output.shape[-1])
+    values = output.astype(np.float64)
+    if _are_probabilities(values, output):
+        return True
+    return bool((values <= 0).all()) and _are_probabilities(np.exp(values), output)
+
+
+def metric_without_targets(output: Array, name: str) -> tuple[Metric, str]:
+    """What an output without targets is judged by, and why: agreement where it shows classes, else nmse.
+
+    Args:
+        output: of the digital network, for some samples.
+        name: of the output.
+
+    Raises:
+        UsageError: it holds no real numbers, so that neither makes sense unasked.
+    """
+    if output.dtype.kind != "f":
+        raise UsageError(
+            f"the data has no targets, and output {name!r} is {output.dtype}: lhc cannot tell classes from counts or"
+            " codes; give targets, score another output (--output), or choose: --metric agreement (the last axis holds"
+            " scores of classes), nmse (it holds values), or module:function"
+        )
+    if shows_classes(output):
+        return METRICS["agreement"], f"the data has no targets, and output {name!r} holds probabilities of classes"
+    return METRICS["nmse"], (
+        f"the data has no targets, and nothing shows that output {name!r} holds classes: its values are no"
+        " probabilities"
+    )
 
 
 class _UserScore:

@@ -158,6 +158,12 @@ class Outcome(_Record):
     """How the placement did on data: what the decision rests on."""
 
     metric: str
+    higher_is_better: bool | None = None
+    """Direction of the metric; None in plans of earlier versions."""
+    output: str | None = None
+    """The output that was scored; None likewise."""
+    metric_note: str | None = None
+    """Why it is this metric, where the outputs alone say so."""
     percent: bool
     baseline: float
     value: float

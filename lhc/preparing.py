@@ -12,12 +12,12 @@ from lhc.graph import LayerGraph
 from lhc.hardware import Hardware
 from lhc.measure import Bench, Progress, Running, ranking_metric, silent, split_task
 from lhc.measure.data import DataSource
-from lhc.metrics import get_metric
+from lhc.metrics import METRICS, UNCHOSEN, Metric, get_metric, metric_without_targets
 from lhc.model import OnnxModel
 from lhc.onnx_io import read_plan
 from lhc.opening import ModelSource, open_model
 from lhc.passes import FollowPlan, ParityGate, Pass, Qualify, Select, initial_plan, run_passes
-from lhc.plan import LayerPlan, Plan
+from lhc.plan import LayerPlan, Outcome, Plan
 from lhc.runtime import PARITY_TOLERANCE, parity_errors
 from lhc.task import Task, count_samples
 
@@ -27,6 +27,7 @@ __all__ = [
     "HardwareSource",
     "Request",
     "Work",
+    "as_judged",
     "check_analog",
     "check_machine",
     "measurable",
@@ -38,6 +39,7 @@ log = logging.getLogger("lhc")
 
 DEFAULT_DRAWS = 10
 PARITY_SAMPLES = 4
+_EXAMPLES = 8
 CALIBRATION_SAMPLES = 256
 EVERYTHING = Select()
 """Every candidate is looked at, none is fixed."""
@@ -62,6 +64,7 @@ class Request:
         label_key: key of the targets in the data.
         selection: which layers are looked at and which are fixed.
         progress: called as work proceeds.
+        ranks: layers are ranked, so that no metric has to be chosen that judges placements.
         follow: a plan whose placement is taken instead of a search.
         running: workers, and the log of results.
         passes: the user's own, run after the selection.
@@ -80,6 +83,7 @@ class Request:
     label_key: str = "labels"
     selection: Select = EVERYTHING
     progress: Progress = silent
+    ranks: bool = False
     follow: Plan | None = None
     running: Running = field(default_factory=Running)
     passes: tuple[Pass, ...] = ()
@@ -98,6 +102,7 @@ class Work:
         t_s: time of inference in seconds.
         notes: sentences for the user.
         original: the work before retraining, which drops are against; None where nothing was retrained.
+        metric_note: why it is judged by this metric, where the outputs alone say so.
     """
 
     request: Request
@@ -108,15 +113,18 @@ class Work:
     t_s: float
     notes: tuple[str, ...] = ()
     original: "Work | None" = None
+    metric_note: str | None = None
 
     @property
     def measurable(self) -> list[str]:
         """Layers that are free, or forced to be analog, in file order."""
         return [layer.name for layer in self.plan.layers if measurable(layer)]
 
-    def ranking_task(self) -> Task:
-        """The samples, judged by what layers are ranked by."""
-        return self.task.with_metric(ranking_metric(self.bench(self.task).example_output))
+    def ranking_task(self, judged_by: Metric | None = None) -> Task:
+        """The samples, judged by what layers are ranked by; ``judged_by``: what placements were judged by."""
+        own = self.task.metric if self.task.metric.chosen else None
+        output = self.bench(self.task).example_output
+        return self.task.with_metric(ranking_metric(judged_by or own, output, self.task.targets))
 
     def bench(self, task: Task, limited: bool = True) -> Bench:
         """A bench for some of the samples, or another metric; ``limited``: it ends when the user's time is over.
@@ -190,10 +198,14 @@ def prepare_run(
     """Read and check everything for running a placement: also its analog layers, and the times."""
     opened = open_model(request.model, request.data, request.label_key)
     stored = placement if isinstance(placement, Plan) else read_plan(opened.model)
+    outcome = None if stored is None else stored.outcome
+    request = as_judged(request, outcome)
     source = request.hardware if request.hardware is not None else stored.hardware if stored else "lionheart"
     machine = Hardware.load(source)
     at = [_time(t, machine) for t in (times if times is not None else [machine.t_inference_s])]
     work = _read(replace(request, model=opened), machine, at[0], least_draws=1)
+    if outcome is not None and request.metric is None:
+        _check_metric(work, outcome)
     plan = Qualify().run(work.graph, work.plan).plan
     analog = check_analog(_placed(placement, stored, plan), plan, work.model.label)
     if stored is not None and stored.hardware == machine and analog <= set(stored.ranges):
@@ -231,6 +243,8 @@ def _read(request: Request, machine: Hardware, t_s: float, least_draws: int) -> 
     if request.seed < 0:
         raise UsageError(f"--seed must not be negative, got {request.seed}")
     metric = None if request.metric is None else get_metric(request.metric, request.higher_is_better)
+    if metric is None and request.ranks:
+        metric = UNCHOSEN
     opened = open_model(request.model, request.data, request.label_key)
     task = opened.task(request.data, metric, request.samples, request.label_key)
     graph = opened.graph(None, task)
@@ -239,11 +253,57 @@ def _read(request: Request, machine: Hardware, t_s: float, least_draws: int) -> 
     check_machine(machine, graph)
     plan = initial_plan(graph, machine, opened.model.source, __version__).with_ranges(opened.ranges)
     work = Work(request, opened.model, graph, plan, task, t_s)
-    if opened.before is None:
+    if opened.before is not None:
+        before = opened.before
+        work = replace(work, original=replace(work, model=before.model, graph=before.graph(None, task)))
+    if request.ranks or task.targets is not None or task.metric.chosen:
         return work
-    before = opened.before
-    original = replace(work, model=before.model, graph=before.graph(None, task))
-    return replace(work, original=original)
+    return _with_metric(work)
+
+
+def _with_metric(work: Work) -> Work:
+    """The work with the metric that its outputs allow: it has no targets, and nobody chose one."""
+    bench = (work.original or work).bench(work.task.head(_EXAMPLES))
+    metric, why = metric_without_targets(bench.example_output, bench.output_name)
+    if metric.name == "nmse":
+        log.warning(
+            "%s: judged by nmse, the squared error against the digital network. If it holds scores of classes, choose"
+            " --metric agreement or kl; if it does not, --metric nmse says so",
+            why,
+        )
+    task = work.task.with_metric(metric)
+    original = None if work.original is None else replace(work.original, task=task)
+    return replace(work, task=task, original=original, metric_note=f"{metric.name}: {why}")
+
+
+def as_judged(request: Request, outcome: Outcome | None) -> Request:
+    """The request with metric, direction and output of the judgement of a placement, where it names no others.
+
+    A function is not among them: lhc imports nothing because a file names it.
+
+    Args:
+        request: what the user asks for; a task of the user's own that comes with a metric names that.
+        outcome: how the placement was judged, if it was.
+    """
+    if outcome is None:
+        return request
+    request = replace(request, output=request.output or outcome.output)
+    own = isinstance(request.data, Task) and request.data.metric.chosen
+    if request.metric is None and not own and outcome.metric in METRICS:
+        return replace(request, metric=outcome.metric)
+    if request.metric == outcome.metric and request.higher_is_better is None and outcome.metric not in METRICS:
+        return replace(request, higher_is_better=outcome.higher_is_better)
+    return request
+
+
+def _check_metric(work: Work, outcome: Outcome) -> None:
+    """Refuse to judge by another metric than the placement was judged by, when nobody chose one."""
+    chosen = work.task.metric.chosen and work.metric_note is None
+    if not chosen and work.task.metric.name != outcome.metric:
+        raise UsageError(
+            f"{work.model.label}: its placement was judged by {outcome.metric!r}, which lhc does not import because a"
+            f" file names it; give --metric {outcome.metric}, or another one"
+        )
 
 
 def check_machine(machine: Hardware, graph: LayerGraph) -> None:

@@ -166,7 +166,7 @@ def f1(outputs: Array, targets: npt.NDArray[np.void]) -> Scores:
     return _scores(outputs, targets, _f1)
 
 
-F1 = Metric("squad-f1", higher_is_better=True, needs_targets=True, score=f1, percent=True)
+F1 = Metric("squad-f1", higher_is_better=True, needs_targets=True, score=f1, percent=True, classes=True)
 
 
 def _scores(outputs: Array, targets: npt.NDArray[np.void], compare: Callable[[str, str], float]) -> Scores:

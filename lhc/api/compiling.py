@@ -12,6 +12,7 @@ from lhc.errors import UsageError
 from lhc.graph import LayerGraph
 from lhc.hardware import Hardware
 from lhc.measure.data import DataSource
+from lhc.metrics import UNCHOSEN
 from lhc.model import OnnxModel
 from lhc.onnx_io import read_graph, read_plan, refuse_compiled
 from lhc.opening import ModelSource, Opened, open_model
@@ -228,11 +229,14 @@ def _named(
     """The layers that the user names, or all."""
     if machine.needs_calibration:
         work, analog, _ = prepare_run(
-            Request(opened, data, hardware=machine, draws=1, label_key=label_key), placement, None
+            # The metric scores nothing here, and takes any output and targets.
+            Request(opened, data, metric="nmse", hardware=machine, draws=1, label_key=label_key),
+            placement,
+            None,
         )
         graph, plan = work.graph, work.plan
     else:
-        graph = opened.graph(shapes, None if data is None else opened.task(data, None, 1, label_key))
+        graph = opened.graph(shapes, None if data is None else opened.task(data, UNCHOSEN, 1, label_key))
         check_machine(machine, graph)
         plan = Qualify().run(graph, initial_plan(graph, machine, opened.model.source, __version__)).plan
         named = plan.eligible if placement == "all-analog" else placement

@@ -9,6 +9,7 @@ from lhc.api.placing_trained import check_walk, samples_apart, untrained
 from lhc.measure import HERE, Execution, RankingMethod, check_method, ranking_metric, split_task
 from lhc.measure.data import DataSource
 from lhc.measure.estimating import Estimate, Step, curvature_step, evaluation_step, ranking_steps
+from lhc.metrics import get_metric
 from lhc.opening import ModelSource, open_model
 from lhc.passes import Select, Strategy, strategy_of, wanted_together
 from lhc.passes.retraining import RETRAINING_STRATEGIES
@@ -80,14 +81,15 @@ def estimate(
     if retrain is not None and isinstance(strategy, str):
         check_walk(strategy, retrain.patience, retrain.max_rounds)
         model = open_model(model, data, label_key)
-        training, data = samples_apart(model, data, retrain.train_data, samples, label_key)
+        judge = None if metric is None else get_metric(metric, higher_is_better)
+        training, data = samples_apart(model, data, retrain.train_data, judge, samples, label_key)
     else:
         strategy_of(strategy)
     with execution.start() as running:
         request = Request(
             model,
             data,
-            metric="kl" if command == "sensitivity" and metric is None else metric,
+            metric=metric,
             higher_is_better=higher_is_better,
             output=output,
             hardware=hardware if follow is None else follow.hardware,
@@ -96,6 +98,7 @@ def estimate(
             seed=seed,
             label_key=label_key,
             selection=selection,
+            ranks=command == "sensitivity",
             follow=follow,
             running=running,
         )
@@ -129,7 +132,8 @@ def _partition_steps(work: Work, kind: type[Strategy], method: RankingMethod, gr
         return [judged]
     steps: list[Step] = []
     if kind.needs_sensitivity:
-        bench = work.bench(splits.rank.with_metric(ranking_metric(verify.example_output)))
+        metric = ranking_metric(work.task.metric, verify.example_output, splits.rank.targets)
+        bench = work.bench(splits.rank.with_metric(metric))
         steps += ranking_steps(bench, work.graph, work.measurable, method)
     if kind.name == "hilal" and groups:
         steps.append(curvature_step(work.bench(splits.rank), work.plan.eligible))

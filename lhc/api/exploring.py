@@ -23,6 +23,7 @@ from lhc.measure.cautions import warn_of_doubtful_labels
 from lhc.measure.data import DataSource
 from lhc.measure.front import measure_front
 from lhc.measure.judge import Drop
+from lhc.metrics import METRICS
 from lhc.onnx_io import read_plan
 from lhc.opening import ModelSource, open_model
 from lhc.passes import Goal, Select
@@ -63,7 +64,7 @@ def pareto(
     Args:
         model: the network.
         data: samples, targets if the metric needs them.
-        metric: of the verification; accuracy where there are class labels, else agreement with the digital network.
+        metric: of the verification; as in `partition`.
         higher_is_better: direction of a metric given as ``module:function``.
         output: the output that is scored; the first by default.
         objective: ``macs`` (most on tiles), ``latency`` or ``energy`` (least).
@@ -141,9 +142,9 @@ def robustness(
     Args:
         model: the network, with its placement in its annotations.
         data: samples, targets if the metric needs them.
-        metric: accuracy where there are class labels, else agreement with the digital network.
+        metric: that of the annotations by default, else as in `partition`.
         higher_is_better: direction of a metric given as ``module:function``.
-        output: the output that is scored; the first by default.
+        output: the output that is scored; that of the annotations by default, else the first.
         max_drop: the budget; that of the annotations by default, else a zoo entry's own, else 0.01.
         drop_type: ``absolute`` or ``relative``; that of the annotations by default.
         confidence: two-sided level of the intervals.
@@ -193,6 +194,8 @@ def robustness(
         for t in asked:
             machine.check_time(t)
         bench = replace(work.bench(work.task), t_s=t_s)
+        if outcome is not None and max_drop is None:
+            budget_of_plan(outcome, work.task.metric.name, drop_type, confidence)
         budget.check(bench)
         warn_of_doubtful_labels(bench)
         return measure_robustness(bench, work.graph, analog, budget, asked, chips)
@@ -202,7 +205,7 @@ def attribute(
     model: ModelSource,
     data: DataSource | None = None,
     *,
-    metric: str = "kl",
+    metric: str | None = None,
     higher_is_better: bool | None = None,
     output: str | None = None,
     hardware: HardwareSource | None = None,
@@ -218,11 +221,14 @@ def attribute(
 ) -> Attribution:
     """Where the damage of every eligible layer comes from; arguments are those of `sensitivity`.
 
-    Hardware and time are those of the annotations by default, where the model has any.
+    Hardware, time and output are those of the annotations by default, where the model has any; layers are measured in
+    what they are ranked by under the annotations' metric.
     """
     check_confidence(confidence)
     opened = open_model(model, data, label_key)
-    stored = read_plan(opened.model) if hardware is None else None
+    plan = read_plan(opened.model)
+    outcome = None if plan is None else plan.outcome
+    stored = plan if hardware is None else None
     if hardware is None:
         hardware = "lionheart" if stored is None else stored.hardware
     if t_inference is None and stored is not None and stored.outcome is not None:
@@ -233,16 +239,19 @@ def attribute(
             data,
             metric=metric,
             higher_is_better=higher_is_better,
-            output=output,
+            output=output or (None if outcome is None else outcome.output),
             hardware=hardware,
             samples=samples,
             draws=draws,
             seed=seed,
             label_key=label_key,
             selection=selection,
+            ranks=True,
             progress=progress,
             running=running,
         )
         work = prepare(request, t_inference)
-        found = measure_attribution(work.bench(work.task), work.graph, work.measurable, confidence)
+        judged_by = None if outcome is None else METRICS.get(outcome.metric)
+        task = work.task if metric is not None else work.ranking_task(judged_by)
+        found = measure_attribution(work.bench(task), work.graph, work.measurable, confidence)
     return replace(found, titles=work.plan.titles)

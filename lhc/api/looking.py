@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from lhc import __version__
 from lhc.hardware import Hardware
 from lhc.measure.data import DataSource
+from lhc.metrics import UNCHOSEN
 from lhc.opening import ModelSource, open_model
 from lhc.outcomes import Analysis
 from lhc.passes import Qualify, initial_plan
@@ -34,7 +35,7 @@ def analyze(
     """
     machine = Hardware.load(hardware)
     opened = open_model(model, data, label_key)
-    task = None if data is None else opened.task(data, None, 1, label_key)
+    task = None if data is None else opened.task(data, UNCHOSEN, 1, label_key)
     opened.caution(measured=task is not None)
     graph = opened.graph(shapes, task)
     check_machine(machine, graph)

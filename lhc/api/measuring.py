@@ -50,7 +50,7 @@ def sensitivity(
     Args:
         model: the network.
         data: samples, targets if the metric needs them.
-        metric: in whose unit damage is measured; ``kl`` where the output can hold classes, else ``nmse``.
+        metric: in whose unit damage is measured; ``kl`` where the output is shown to hold classes, else ``nmse``.
         higher_is_better: direction of a metric given as ``module:function``.
         output: the output that is scored; the first by default.
         hardware: preset, YAML file or description.
@@ -74,7 +74,7 @@ def sensitivity(
         request = Request(
             model,
             data,
-            metric=metric or "kl",
+            metric=metric,
             higher_is_better=higher_is_better,
             output=output,
             hardware=hardware,
@@ -83,6 +83,7 @@ def sensitivity(
             seed=seed,
             label_key=label_key,
             selection=selection,
+            ranks=True,
             progress=progress,
             running=running,
         )
@@ -115,9 +116,9 @@ def evaluate(
     Args:
         model: the network.
         data: samples, targets if the metric needs them.
-        metric: accuracy where there are class labels, else agreement with the digital network.
+        metric: that of the annotations by default, else as in `lhc.partition`.
         higher_is_better: direction of a metric given as ``module:function``.
-        output: the output that is scored; the first by default.
+        output: the output that is scored; that of the annotations by default, else the first.
         hardware: that of the annotations by default, else ``lionheart``.
         placement: the model's annotations by default (all digital where there are none).
         times: seconds after the first read; the hardware's own by default.
@@ -175,6 +176,7 @@ def analog_outputs(
     request = Request(
         model,
         data,
+        metric="nmse",  # scores nothing here, and takes any output and targets
         hardware=hardware,
         samples=samples,
         draws=draws,

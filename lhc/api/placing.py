@@ -82,7 +82,8 @@ def partition(
     Args:
         model: the network.
         data: samples, targets if the metric needs them.
-        metric: judges placements; accuracy where there are class labels, else agreement with the digital network.
+        metric: judges placements; accuracy where there are class labels, else, against the digital network, agreement
+            where the output holds probabilities of classes and nmse where nothing shows that.
         higher_is_better: direction of a metric given as ``module:function``.
         output: the output that is scored; the first by default.
         max_drop: greatest mean drop over chips, a number or ``"1%"``; a zoo entry's own, else 0.01.
@@ -201,6 +202,9 @@ def outcome_of(verdict: Verdict, budget: Budget, work: Work, held_out: bool, str
     within = sum(drop <= budget.max_drop for drop in found.drops)
     return Outcome(
         metric=found.metric,
+        higher_is_better=work.task.metric.higher_is_better,
+        output=work.request.output or work.graph.outputs[0],
+        metric_note=work.metric_note,
         percent=found.percent,
         baseline=found.baseline,
         value=found.mean,

@@ -11,7 +11,7 @@ from lhc.errors import OutOfTimeError, UsageError
 from lhc.measure import HERE, Budget, Execution, Progress, silent, split_task
 from lhc.measure.data import DataSource
 from lhc.measure.judge import Drop
-from lhc.metrics import get_metric
+from lhc.metrics import UNCHOSEN, Metric, get_metric
 from lhc.opening import ModelSource, Opened, open_model
 from lhc.outcomes import PartitionResult
 from lhc.passes import STRATEGIES, Pass, PassResult, Select
@@ -121,9 +121,8 @@ def partition_retrained(
         options.get("generalize", False),
         opened,
     )
-    training, judging = samples_apart(opened, data, train_data, samples, label_key)
-    if metric is not None:
-        judging = judging.with_metric(get_metric(metric, higher_is_better))
+    judge = None if metric is None else get_metric(metric, higher_is_better)
+    training, judging = samples_apart(opened, data, train_data, judge, samples, label_key)
     shared: dict[str, Any] = {
         **options,
         "max_drop": max_drop,
@@ -202,13 +201,18 @@ def _check_options(strategy: str, options: Mapping[str, Any]) -> None:
 
 
 def samples_apart(
-    opened: Opened, data: DataSource | None, train_data: DataSource | None, samples: int | None, label_key: str
+    opened: Opened,
+    data: DataSource | None,
+    train_data: DataSource | None,
+    judge: Metric | None,
+    samples: int | None,
+    label_key: str,
 ) -> tuple[Task, Task]:
-    """What trains, and what judges."""
-    task = opened.task(data, None, samples, label_key)
+    """What trains, and what judges by this metric."""
+    task = opened.task(data, judge, samples, label_key)
     if train_data is None:
         return split_off(task, TRAINING_PARTS, PARTS)
-    training = opened.task(train_data, None, None, label_key)
+    training = opened.task(train_data, UNCHOSEN, None, label_key)
     check_apart(training, task)
     return training, task
 

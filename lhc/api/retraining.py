@@ -12,11 +12,12 @@ from lhc.measure import HERE, MIN_SPLIT_SAMPLES, Budget, Execution, Progress, si
 from lhc.measure.cautions import warn_of_doubtful_labels
 from lhc.measure.data import DataSource
 from lhc.measure.judge import Drop, judge_once
+from lhc.metrics import UNCHOSEN, get_metric
 from lhc.onnx_io import read_plan
 from lhc.opening import ModelSource, open_model
 from lhc.outcomes import PartitionResult
 from lhc.plan import Plan, Retrained
-from lhc.preparing import DEFAULT_DRAWS, HardwareSource, Request, Work, prepare_run
+from lhc.preparing import DEFAULT_DRAWS, HardwareSource, Request, Work, as_judged, prepare_run
 from lhc.results import Verdict
 from lhc.retraining import Course, check_apart, split_off
 from lhc.stats import CONFIDENCE, check_confidence, one_sided, split_level
@@ -62,9 +63,9 @@ def retrain(
             not train.
         settings: how it is trained.
         checkpoint: folder for the state of the training; a state found there is gone on with.
-        metric: judges; accuracy where there are class labels, else agreement with the digital network.
+        metric: judges; that of the annotations by default, else as in `lhc.partition`.
         higher_is_better: direction of a metric given as ``module:function``.
-        output: the output that is trained and judged; the first by default.
+        output: the output that is trained and judged; that of the annotations by default, else the first.
         max_drop: greatest mean drop over chips; that of the annotations, a zoo entry's own, else 0.01.
         drop_type: ``absolute`` in the metric's unit, or ``relative`` to the baseline.
         confidence: two-sided level of the bounds that decide.
@@ -93,19 +94,24 @@ def retrain(
         budget = budget_of(max_drop, drop_type, confidence, generalize, opened)
     if draws < 2:
         raise UsageError(f"--draws must be at least 2, got {draws}: one chip says nothing of others")
-    training = opened.task(data, None, None, label_key)
+    asked = as_judged(
+        Request(opened, data, metric=metric, higher_is_better=higher_is_better, output=output),
+        None if stored is None else stored.outcome,
+    )
+    judge = None if asked.metric is None else get_metric(asked.metric, asked.higher_is_better)
     if verify_data is None:
-        training, judging = split_off(training, TRAINING_PARTS, PARTS)
+        training, judging = split_off(opened.task(data, judge, None, label_key), TRAINING_PARTS, PARTS)
     else:
-        judging = opened.task(verify_data, None, None, label_key)
+        training = opened.task(data, UNCHOSEN, None, label_key)
+        judging = opened.task(verify_data, judge, None, label_key)
         check_apart(training, judging)
     with execution.start() as running:
         request = Request(
             opened,
             judging,
-            metric=metric,
-            higher_is_better=higher_is_better,
-            output=output,
+            metric=asked.metric,
+            higher_is_better=asked.higher_is_better,
+            output=asked.output,
             hardware=hardware,
             samples=samples,
             draws=draws,
@@ -115,6 +121,8 @@ def retrain(
             running=running,
         )
         work, analog, _ = prepare_run(request, placement, None if t_inference is None else [t_inference])
+        if max_drop is None and stored is not None and stored.outcome is not None:
+            budget_of_plan(stored.outcome, work.task.metric.name, None, confidence)
         if not analog:
             raise UsageError(
                 f"{opened.model.label}: no layer is analog, so there is no noise to train under; 'lhc partition' places"

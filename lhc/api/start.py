@@ -68,7 +68,7 @@ def ranked(work: Work, samples: Task, verify: Bench, method: RankingMethod) -> t
     Raises:
         OutOfTimeError: the time was over before that.
     """
-    bench = work.bench(samples.with_metric(ranking_metric(verify.example_output)))
+    bench = work.bench(samples.with_metric(ranking_metric(work.task.metric, verify.example_output, samples.targets)))
     table = sensitivities(bench, work.graph, work.measurable, method)
     if len(table.layers) < len(work.measurable):
         done = f"{len(table.layers)} of {len(work.measurable)}"

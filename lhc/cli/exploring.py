@@ -229,7 +229,10 @@ def robustness(
 def attribute(
     model: Model,
     data: Data = None,
-    metric: Annotated[str, typer.Option("--metric", metavar="M", help="In whose unit damage is measured.")] = "kl",
+    metric: Annotated[
+        str | None,
+        typer.Option("--metric", metavar="M", help="In whose unit damage is measured: kl, or nmse without classes."),
+    ] = None,
     higher_is_better: Direction = None,
     scored_output: ScoredOutput = None,
     confidence: Confidence = 0.9,

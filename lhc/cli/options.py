@@ -72,7 +72,12 @@ RunHardware = Annotated[
 ]
 Metric = Annotated[
     str | None,
-    typer.Option("--metric", metavar="M", help="accuracy (default with labels), agreement, kl, …, or module:function."),
+    typer.Option(
+        "--metric",
+        metavar="M",
+        help="accuracy (default with labels), agreement (without, where the output holds probabilities), nmse (else),"
+        " kl, mse, …, or module:function. That of the annotations, where the model has any and none is placed anew.",
+    ),
 ]
 Direction = Annotated[
     bool | None,

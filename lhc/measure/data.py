@@ -7,6 +7,7 @@ them. Samples of a folder or a function are read, and converted, block by block;
 
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,8 @@ def load_task(
             ``module:function``, that yields blocks of arrays by name, or returns arrays or a task; arrays by name; a
             task.
         model: whose inputs the data has to fit.
-        metric: by default a task's own, else accuracy where there are class labels, else agreement.
+        metric: by default a task's own, else accuracy where there are class labels, else agreement; neither counts as
+            chosen. One that is not chosen itself leaves a task its own.
         label_key: key of the targets.
         samples: take the first so many; what lies behind them is not read.
 
@@ -58,7 +60,7 @@ def load_task(
     where = _where(source)
     found = _found(source, where, samples)
     if isinstance(found, Task):
-        task = found if metric is None else found.with_metric(metric)
+        task = found if metric is None or not metric.chosen else found.with_metric(metric)
         inputs = _fitted(task.inputs, model, where)
         if all(inputs.get(name) is array for name, array in task.inputs.items()):
             return task.head(samples)
@@ -66,7 +68,9 @@ def load_task(
     arrays = {name: array if isinstance(array, LazyArray) else np.asarray(array) for name, array in found.items()}
     targets = np.asarray(arrays.pop(label_key)) if label_key in arrays else None
     inputs = _fitted(_named(arrays, model, label_key, targets is None, where), model, where)
-    return _task(inputs, targets, metric or get_metric(_default_metric(targets, where)), samples, where)
+    return _task(
+        inputs, targets, metric or replace(get_metric(_default_metric(targets, where)), chosen=False), samples, where
+    )
 
 
 def first_samples(source: DataSource, label_key: str = "labels", count: int = 2) -> dict[str, Array]:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from lhc.errors import OutOfTimeError
 from lhc.graph import LayerGraph
 from lhc.measure.measurement import Evaluator, evaluation
-from lhc.metrics import Array, Metric, get_metric
+from lhc.metrics import Array, Metric, get_metric, shows_classes
 from lhc.plan import Sensitivity
 from lhc.results import Evaluation, SensitivityTable
 from lhc.stats import CONFIDENCE, one_sided, split_level, summarize, two_sided
@@ -20,14 +20,21 @@ __all__ = ["measure_sensitivity", "ranking_metric"]
 log = logging.getLogger("lhc")
 
 
-def ranking_metric(output: Array) -> Metric:
-    """What layers are ranked by: KL over the last axis where it can hold classes, else normalised MSE.
+def ranking_metric(metric: Metric | None, output: Array, targets: Array | None = None) -> Metric:
+    """What layers are ranked by: KL where the output holds classes, else normalised MSE.
 
     A single layer's accuracy drop is below what a few hundred samples resolve; both of these nearly add up over
     layers.
+
+    Args:
+        metric: judges placements; where it does not say what the output holds, or is None, targets and values do.
+        output: of the digital network, for some samples.
+        targets: of some samples, where there are any.
     """
-    has_classes = output.ndim >= 2 and output.shape[-1] > 1 and output.dtype.kind == "f"
-    return get_metric("kl" if has_classes else "nmse")
+    can_hold = output.ndim >= 2 and output.shape[-1] > 1 and output.dtype.kind == "f"
+    told = None if metric is None else metric.classes
+    has_classes = shows_classes(output, targets) if told is None else told
+    return get_metric("kl" if can_hold and has_classes else "nmse")
 
 
 def measure_sensitivity(

@@ -167,9 +167,29 @@ def test_digital_network_that_gives_nan_is_refused() -> None:
         _ = bench(model, task()).digital_output
 
 
-@pytest.mark.parametrize(("shape", "expected"), [((5, 10), "kl"), ((5, 3, 7), "kl"), ((5, 1), "nmse"), ((5,), "nmse")])
-def test_ranking_metric_follows_the_output(shape: tuple[int, ...], expected: str) -> None:
-    assert ranking_metric(np.zeros(shape, np.float32)).name == expected
+LOGITS = np.random.default_rng(0).normal(size=(5, 10)).astype(np.float32)
+SHARES = np.exp(LOGITS) / np.exp(LOGITS).sum(axis=-1, keepdims=True)
+
+
+@pytest.mark.parametrize(
+    ("metric", "output", "targets", "expected"),
+    [
+        *((name, LOGITS, None, "kl") for name in ("accuracy", "agreement", "kl", "top5", "nll", "perplexity")),
+        *((name, SHARES, None, "nmse") for name in ("nmse", "mse", "psnr", "cosine", "spearman")),
+        ("accuracy", LOGITS[:, 0], None, "nmse"),
+        (None, LOGITS, None, "nmse"),
+        (None, LOGITS, np.arange(5), "kl"),
+        (None, LOGITS, np.arange(5) + 6, "nmse"),
+        (None, LOGITS, np.zeros((5, 10)), "nmse"),
+        (None, SHARES, None, "kl"),
+        (None, np.log(SHARES), None, "kl"),
+    ],
+)
+def test_ranking_follows_the_metric_and_what_the_output_shows(
+    metric: str | None, output: np.ndarray, targets: np.ndarray | None, expected: str
+) -> None:
+    chosen = None if metric is None else get_metric(metric)
+    assert ranking_metric(chosen, output, targets).name == expected
 
 
 def test_output_noise_of_the_adc_alone_is_stochastic_hardware() -> None:

@@ -1,0 +1,171 @@
+"""What networks are judged and ranked by where nobody says it, and that a placement is judged later as it was made."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+from typer.testing import CliRunner
+
+import lhc
+from lhc.cli.app import app
+from lhc.errors import UsageError
+from lhc.metrics import METRICS, metric_without_targets, shows_classes
+from lhc.onnx_io import read_plan
+from lhc.task import Task
+
+NET = """<ir_version: 8, opset_import: ["" : 17]>
+net (float[N, 6] x) => (OUTPUTS) {
+  [fc1] h = MatMul(x, w)
+  [act] r = Relu(h)
+  [fc2] y = MatMul(r, v)
+  HEAD
+}"""
+X = np.random.default_rng(1).normal(size=(24, 6)).astype(np.float32)
+LOGITS = X[:, :4]
+SHARES = np.exp(LOGITS) / np.exp(LOGITS).sum(axis=1, keepdims=True)
+
+
+def network(outputs: int = 2, head: str = "", named: str = "float[N, K] y") -> onnx.ModelProto:
+    model = onnx.parser.parse_model(NET.replace("OUTPUTS", named).replace("HEAD", head))
+    rng = np.random.default_rng(0)
+    for name, shape in (("w", (6, 8)), ("v", (8, outputs))):
+        model.graph.initializer.append(numpy_helper.from_array(rng.normal(size=shape).astype(np.float32), name))
+    return model
+
+
+@pytest.mark.parametrize(
+    ("output", "targets", "shown"),
+    [
+        (LOGITS, None, False),
+        (SHARES, None, True),
+        (np.log(SHARES), None, True),
+        (SHARES.astype(np.float16), None, True),
+        (1 / (1 + np.exp(-LOGITS)), None, False),  # a sigmoid each: within [0, 1], and do not sum to 1
+        (SHARES[:, :1], None, False),
+        (SHARES[:, 0], None, False),
+        (np.moveaxis(np.repeat(SHARES[:, :, None], 3, axis=2), 1, 1), None, False),  # classes along another axis
+        (LOGITS, np.arange(24) % 4, True),
+        (LOGITS, np.arange(24) % 5, False),
+        (LOGITS, np.arange(24) % 4 - 1, False),
+        (LOGITS, (np.arange(24) % 4).astype(np.float32), False),
+        (np.repeat(LOGITS[:, None], 3, axis=1), np.full((24, 3), -100), False),
+        (np.repeat(LOGITS[:, None], 3, axis=1), np.tile([1, 2, -100], (24, 1)), True),
+        (LOGITS.astype(np.int8), None, False),
+    ],
+)
+def test_what_shows_classes(output: np.ndarray, targets: np.ndarray | None, shown: bool) -> None:
+    assert shows_classes(output, targets) is shown
+
+
+def test_integers_without_targets_are_asked_about() -> None:
+    with pytest.raises(UsageError, match=r"--metric agreement .* nmse .* module:function"):
+        metric_without_targets(np.arange(12).reshape(3, 4), "ids")
+
+
+@pytest.mark.analog
+def test_regression_without_labels_is_judged_and_ranked_by_nmse_and_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    result = lhc.partition(network(), {"x": X}, draws=2, max_drop=1.0)
+    outcome = result.plan.outcome
+    assert outcome is not None
+    assert (outcome.metric, outcome.higher_is_better, outcome.output) == ("nmse", False, "y")
+    assert outcome.metric_note is not None
+    assert "nothing shows that output 'y' holds classes" in outcome.metric_note
+    assert {layer.sensitivity.metric for layer in result.plan.layers if layer.sensitivity} == {"nmse"}
+    assert "judged by nmse" in caplog.text
+    assert "--metric agreement or kl" in caplog.text
+    assert lhc.sensitivity(network(), {"x": X}, draws=2).metric == "nmse"
+    assert lhc.attribute(network(), {"x": X}, draws=2).metric == "nmse"
+
+
+@pytest.mark.analog
+def test_probabilities_without_labels_are_judged_by_agreement(caplog: pytest.LogCaptureFixture) -> None:
+    model = network(4, "z = Softmax(y)", "float[N, K] z")
+    result = lhc.partition(model, {"x": X}, draws=2, max_drop="100%")
+    assert result.plan.outcome is not None
+    assert result.plan.outcome.metric == "agreement"
+    assert {layer.sensitivity.metric for layer in result.plan.layers if layer.sensitivity} == {"kl"}
+    assert "nmse" not in caplog.text
+
+
+@pytest.mark.analog
+@pytest.mark.parametrize("metric", ["mse", "nmse", "agreement", "kl"])
+def test_ranking_follows_the_metric_that_is_chosen(metric: str) -> None:
+    data = {"x": X, "labels": np.zeros((24, 2), np.float32)}
+    result = lhc.partition(network(), data, metric=metric, draws=2, max_drop=0.9)
+    ranked = {layer.sensitivity.metric for layer in result.plan.layers if layer.sensitivity}
+    assert ranked == {"nmse" if metric in ("mse", "nmse") else "kl"}
+    assert result.plan.outcome is not None
+    assert result.plan.outcome.metric_note is None
+
+
+@pytest.mark.analog
+def test_float_targets_are_asked_about_where_a_placement_is_judged_and_ranked_by_nmse() -> None:
+    data = {"x": X, "labels": np.zeros((24, 2), np.float32)}
+    with pytest.raises(UsageError, match="--metric mse"):
+        lhc.partition(network(), data, draws=2)
+    assert lhc.sensitivity(network(), data, draws=2).metric == "nmse"
+    assert len(lhc.analyze(network(), data).plan.layers) == 2
+
+
+TWO = network(4, "z = Tanh(y)", "float[N, K] y, float[N, K] z")
+
+
+@pytest.fixture(scope="module")
+def placed() -> onnx.ModelProto:
+    data = {"x": X, "labels": np.arange(24) % 4}
+    result = lhc.partition(TWO, data, metric="kl", output="z", draws=2, max_drop=0.25, strategy="all-analog")
+    return result.model
+
+
+@pytest.mark.analog
+def test_a_placement_is_run_as_it_was_judged(placed: onnx.ModelProto) -> None:
+    data = {"x": X, "labels": np.arange(24) % 4}
+    plan = read_plan(lhc.opening.load_model(placed))
+    assert plan is not None
+    assert plan.outcome is not None
+    (found,) = lhc.evaluate(placed, data, draws=2)
+    assert found.metric == "kl"
+    own = lhc.evaluate(placed, data, draws=2, metric="kl", output="z")
+    assert own == [found]
+    robust = lhc.robustness(placed, data, draws=2, chips=2, times=[0])
+    assert (robust.chips.metric, robust.max_drop) == ("kl", 0.25)
+    assert lhc.attribute(placed, data, draws=2).metric == "kl"
+
+
+@pytest.mark.analog
+def test_what_the_user_gives_goes_before_the_placement(placed: onnx.ModelProto) -> None:
+    labels = np.arange(24) % 4
+    (found,) = lhc.evaluate(placed, {"x": X, "labels": labels}, metric="accuracy", draws=2)
+    assert found.metric == "accuracy"
+    task = Task({"x": X}, labels, METRICS["agreement"])
+    assert lhc.evaluate(placed, task, draws=2)[0].metric == "agreement"
+    for arguments in ({"data": {"x": X, "labels": labels}, "metric": "accuracy"}, {"data": task}):
+        with pytest.raises(UsageError, match=r"the budget of the placement, 0\.25, is for kl; give --max-drop"):
+            lhc.robustness(placed, draws=2, chips=2, times=[0], **arguments)  # type: ignore[arg-type]
+
+
+@pytest.mark.analog
+def test_a_function_that_a_file_names_is_not_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    Path("own_score.py").write_text("def score(outputs, targets):\n    return abs(outputs - targets).mean(axis=1)\n")
+    data = {"x": X, "labels": np.zeros((24, 2), np.float32)}
+    name = "own_score:score"
+    result = lhc.partition(network(), data, metric=name, higher_is_better=False, draws=2, max_drop=9.0)
+    with pytest.raises(UsageError, match=f"give --metric {name}, or another one"):
+        lhc.evaluate(result.model, {"x": X}, draws=2)
+    (found,) = lhc.evaluate(result.model, data, metric=name, draws=2)  # the direction is the placement's
+    assert found.metric == name
+
+
+@pytest.mark.analog
+def test_outputs_are_written_whatever_judged_the_placement(placed: onnx.ModelProto, tmp_path: Path) -> None:
+    onnx.save_model(placed, str(tmp_path / "m.onnx"))
+    np.savez(tmp_path / "x.npz", x=X)
+    command = ["run", str(tmp_path / "m.onnx"), "--data", str(tmp_path / "x.npz"), "--outputs", str(tmp_path / "y.npz")]
+    result = CliRunner().invoke(app, [*command, "-q"])
+    assert result.exit_code == 0, result.stderr
+    with np.load(tmp_path / "y.npz") as outputs:
+        assert outputs["z"].shape == (24, 4)
