@@ -44,7 +44,7 @@ from lhc.cli.options import (
 )
 from lhc.cli.output import check_file, check_form, emit, hint
 from lhc.cli.progress import reporter
-from lhc.cli.reporting import ReportOption, check_report, report_measured
+from lhc.cli.reporting import ReportOption, check_report, is_judged_output, report_measured
 from lhc.errors import UsageError
 from lhc.files import write_file
 
@@ -190,13 +190,14 @@ def robustness(
     from lhc.api import robustness as run
     from lhc.cli import fronts
     from lhc.cli.measuring import parse_times
-    from lhc.onnx_io import has_annotations
+    from lhc.onnx_io import has_annotations, read_plan
     from lhc.opening import open_model
 
     form = check_form(form, json)
     how = execution(jobs, scheduler, work_dir, fresh, memory, timeout)
     opened = open_model(model)
     own = has_annotations(opened.model) and not all_analog and hardware is None
+    own = own and is_judged_output(read_plan(opened.model), scored_output)
     if report is not None:
         check_report(report, force, own)
     if not (all_analog or has_annotations(opened.model)):
@@ -268,6 +269,7 @@ def attribute(
     opened = open_model(model)
     plan = read_plan(opened.model)
     own = plan is not None and (hardware is None or plan.hardware == Hardware.load(hardware))
+    own = own and is_judged_output(plan, scored_output)
     if report is not None:
         check_report(report, force, own)
     with reporter(quiet) as progress:

@@ -39,7 +39,7 @@ from lhc.cli.options import (
 )
 from lhc.cli.output import check_file, check_form, emit, hint
 from lhc.cli.progress import reporter
-from lhc.cli.reporting import ReportOption, check_report, report_measured
+from lhc.cli.reporting import ReportOption, check_report, is_judged_output, report_measured
 from lhc.errors import UsageError
 from lhc.tables import time_text
 
@@ -154,7 +154,7 @@ def run(
     from lhc import api
     from lhc.cli import documents
     from lhc.cli.output import write_npz
-    from lhc.onnx_io import has_annotations
+    from lhc.onnx_io import has_annotations, read_plan
     from lhc.opening import open_model
 
     form = check_form(form, json)
@@ -163,6 +163,7 @@ def run(
     if outputs is not None:
         check_file(outputs, force)
     own_placement = has_annotations(opened.model) and not all_analog and hardware is None
+    own_placement = own_placement and is_judged_output(read_plan(opened.model), scored_output)
     if report is not None:
         check_report(report, force, own_placement)
     documents.warn_if_doubtful(opened.model, hint)

@@ -15,10 +15,11 @@ from lhc.errors import LhcError, UsageError
 if TYPE_CHECKING:
     from lhc.api.reporting import ReportSource
     from lhc.exploration import Attribution, Front, Infeasibility, Robustness
+    from lhc.plan import Plan
     from lhc.report.document import Report
     from lhc.results import Evaluation
 
-__all__ = ["ReportOption", "check_report", "diff", "report", "report_measured"]
+__all__ = ["ReportOption", "check_report", "diff", "is_judged_output", "report", "report_measured"]
 
 
 ReportOption = Annotated[
@@ -90,13 +91,24 @@ def diff(
     typer.echo("\n".join(found.lines()))
 
 
+def is_judged_output(plan: "Plan | None", output: str | None) -> bool:
+    """Whether an output is the one that a placement was judged by; None is. Of plans of earlier versions none is known.
+
+    Args:
+        plan: the placement, if there is one.
+        output: what the user wants scored.
+    """
+    outcome = None if plan is None else plan.outcome
+    return output is None or outcome is None or outcome.output in (None, output)
+
+
 def check_report(path: Path, force: bool, own: bool = True) -> None:
     """Refuse a report before any work is done.
 
     Args:
         path: where it goes.
         force: replace a file.
-        own: whether the placement and the hardware of a model's annotations are measured.
+        own: whether the placement, the hardware and the output of a model's annotations are measured.
 
     Raises:
         UsageError: its name says no kind, the file exists (unless ``force``), or its folder does not; or something else
@@ -107,7 +119,7 @@ def check_report(path: Path, force: bool, own: bool = True) -> None:
     check_kind(path)
     check_file(path, force)
     if not own:
-        raise UsageError("--report is about the placement and the hardware that a model carries")
+        raise UsageError("--report is about the placement, the hardware and the output that a model carries")
 
 
 def report_measured(

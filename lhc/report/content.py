@@ -234,6 +234,8 @@ def data_facts(plan: Plan) -> tuple[tuple[str, str], ...]:
     )
     return (
         ("metric", f"{outcome.metric}: digital {metric_value(outcome.baseline, outcome.percent)}"),
+        *(() if outcome.metric_note is None else (("why this metric", outcome.metric_note),)),
+        *(() if outcome.output is None else (("scored output", outcome.output),)),
         ("budget", f"mean drop of at most {points(outcome, outcome.max_drop)} ({outcome.drop_type})"),
         ("samples", f"{outcome.samples} verified; {split}"),
         ("data", f"SHA-256 {outcome.data}"),

@@ -12,6 +12,8 @@ __all__ = ["LayerChange", "PlanDiff", "compare"]
 Change = tuple[object, object]
 
 _NAMES = {
+    "output": "scored output",
+    "metric_note": "why this metric",
     "baseline": "digital value",
     "value": "mapped value",
     "drop": "mean drop",
@@ -28,6 +30,9 @@ _NAMES = {
     "evaluations": "placements judged",
 }
 """Fields of an outcome as the report calls them, where that is another word."""
+
+_OF_LATER_VERSIONS = ("higher_is_better", "output")
+"""Fields that plans of earlier versions lack: that one does not say it is no difference."""
 
 
 @dataclass(frozen=True)
@@ -119,7 +124,8 @@ class PlanDiff:
 
     def lines(self) -> list[str]:
         """What differs beside single layers, a line each; the last one sums up."""
-        lines = [f"hardware {path}: {_text(one)} -> {_text(two)}" for path, (one, two) in self.hardware.items()]
+        lines = self._judged_otherwise()
+        lines += [f"hardware {path}: {_text(one)} -> {_text(two)}" for path, (one, two) in self.hardware.items()]
         lines += [
             f"{_NAMES.get(name, _words(name))}: {_field(name, one)} -> {_field(name, two)}"
             for name, (one, two) in self.outcome.items()
@@ -129,6 +135,15 @@ class PlanDiff:
         if not self.unrelated:
             total = f"{len(self.moved)} layers placed otherwise, {len(self.layers)} differ; {total}"
         return [*lines, "no difference" if self.empty else total]
+
+    def _judged_otherwise(self) -> list[str]:
+        """That drops and budgets of both cannot be compared, where metric, its direction or the output is another."""
+        ways = [self.outcome[name] for name in ("metric", "output", "higher_is_better") if name in self.outcome]
+        if all(None in values for values in ways):
+            return []
+        one, two = self.outcome.get("metric", ("", ""))
+        how = f"by {one} and by {two}" if one != two else "on other outputs or in another direction"
+        return [f"judged {how}: their values, drops and budgets cannot be compared"]
 
     def document(self) -> dict[str, object]:
         """For JSON."""
@@ -214,7 +229,8 @@ def _flat(value: object, path: str = "") -> dict[str, object]:
 
 def _changes(before: dict[str, object], after: dict[str, object]) -> Iterator[tuple[str, Change]]:
     for key in dict.fromkeys((*before, *after)):
-        if before.get(key) != after.get(key):
+        unknown = key in _OF_LATER_VERSIONS and None in (before.get(key), after.get(key))
+        if before.get(key) != after.get(key) and not unknown:
             yield key, (before.get(key), after.get(key))
 
 

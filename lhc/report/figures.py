@@ -98,7 +98,9 @@ def _absolute(outcome: Outcome, drop: float) -> float:
 def worst_value(baseline: float, outcome: Outcome) -> float:
     """The metric's value at which the budget is used up."""
     fall = outcome.max_drop * (abs(baseline) if outcome.drop_type == "relative" else 1)
-    higher_is_better = (outcome.baseline - outcome.value) * outcome.drop >= 0
+    higher_is_better = outcome.higher_is_better
+    if higher_is_better is None:  # a plan of an earlier version
+        higher_is_better = (outcome.baseline - outcome.value) * outcome.drop >= 0
     return baseline - fall if higher_is_better else baseline + fall
 
 
@@ -127,8 +129,10 @@ def front_chart(report: Report) -> Chart | None:
     found = sorted(_places(report, measured), key=lambda place: (place.x, place.y))
     if not found:
         return None
-    percent = measured and front.verified[0].evaluation is not None and front.verified[0].evaluation.percent
-    budget = _absolute(outcome, outcome.max_drop) if measured and outcome is not None else None
+    verified = front.verified[0].evaluation if measured else None
+    percent = verified is not None and verified.percent
+    comparable = verified is not None and outcome is not None and verified.metric == outcome.metric
+    budget = _absolute(outcome, outcome.max_drop) if comparable and outcome is not None else None
     heights = [0.0, *(place.y for place in found), *([] if budget is None else [budget])]
     heights += [bound for place in found if place.interval for bound in place.interval]
     y = Scale(*span(heights), BOTTOM, TOP)

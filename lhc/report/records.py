@@ -75,7 +75,9 @@ def merged(old: Report | None, new: Report) -> Report:
         return new
     if old.plan != new.plan:
         raise ConfigError("two reports of different plans cannot become one")
-    times = {point.evaluation.t_s: point for point in (*old.times, *new.times)}
+    metrics = {point.evaluation.metric for point in new.times}  # of another metric nothing stands beside them
+    earlier = [point for point in old.times if not metrics or point.evaluation.metric in metrics]
+    times = {point.evaluation.t_s: point for point in (*earlier, *new.times)}
     return new.model_copy(
         update={
             "costs": new.costs or old.costs,

@@ -23,6 +23,7 @@ from lhc.report.statements import other_samples, samples_of_front, times_of_digi
 from lhc.report.wording import (
     EFFECTS,
     amount,
+    budget_of_margin,
     budget_text,
     drop_text,
     drop_unit,
@@ -196,11 +197,12 @@ def _robustness(found: Robustness, outcome: Outcome | None) -> Section:
         (interval, False),
         ("Budget", False),
     )
-    margin = f"Margin: shown to hold the budget up to {found.margin:.3g} x the noise of the hardware description"
+    budget = budget_of_margin(found, outcome)
+    margin = f"Margin: shown to hold {budget} up to {found.margin:.3g} x the noise of the hardware description"
     fails = "" if found.fails_at is None else f", and not at {found.fails_at:.3g} x"
     worst = drop_text(max(chips.drops), chips.percent, found.drop_type)
     text = (
-        f"{margin if found.margin else 'No margin: the budget is not shown to be held'}{fails}.",
+        f"{margin if found.margin else f'No margin: {budget} is not shown to be held'}{fails}.",
         f"Of {chips.draws} chips {100 * found.chips_within:.0f} % are within the budget; the worst one drops {worst}.",
         *_sentence(other_samples(chips, outcome)),
     )

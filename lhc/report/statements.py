@@ -7,6 +7,7 @@ from lhc.plan import Outcome, Plan
 from lhc.report.document import Costs, Report
 from lhc.report.wording import (
     amount,
+    budget_of_margin,
     drop_text,
     duration,
     interval_text,
@@ -68,7 +69,7 @@ def _statements(report: Report) -> Iterator[tuple[str, str]]:
     if report.over_time and outcome is not None:
         yield "Over time", _lasting(report.over_time, outcome, report.over_time_type)
     if report.robustness is not None:
-        yield "Margin", _margin(report.robustness)
+        yield "Margin", _margin(report.robustness, outcome)
     if report.costs is not None:
         faster, less = times_of_digital(report.costs)
         whole = report.costs.total
@@ -76,11 +77,12 @@ def _statements(report: Report) -> Iterator[tuple[str, str]]:
         yield "Cost", f"{size}, {faster} and {less} than all digital, by the cost model."
 
 
-def _margin(found: Robustness) -> str:
+def _margin(found: Robustness, outcome: Outcome | None) -> str:
+    budget = budget_of_margin(found, outcome)
     if found.margin:
-        return f"shown to hold the budget up to {found.margin:.3g} x the machine's noise."
+        return f"shown to hold {budget} up to {found.margin:.3g} x the machine's noise."
     cause = margin_cause(found, lambda drop: drop_text(drop, found.chips.percent, found.drop_type))
-    return f"not shown to hold the budget with any noise tried{'' if cause is None else f': {cause}'}."
+    return f"not shown to hold {budget} with any noise tried{'' if cause is None else f': {cause}'}."
 
 
 def _layers(number: int) -> str:
@@ -117,6 +119,9 @@ def _in_the_way(found: Infeasibility, outcome: Outcome, plan: Plan) -> str:
 
 def _lasting(times: Sequence[AtTime], outcome: Outcome, drop_type: str) -> str:
     """Up to when the mean drop stays within the budget."""
+    other = next((point.evaluation.metric for point in times if point.evaluation.metric != outcome.metric), None)
+    if other is not None:
+        return f"in {other}, and the budget is for {outcome.metric}: not compared."
 
     def budget(found: Evaluation) -> float:
         """In the unit of these drops."""
@@ -139,12 +144,14 @@ def _lasting(times: Sequence[AtTime], outcome: Outcome, drop_type: str) -> str:
 
 
 def other_samples(found: Evaluation, outcome: Outcome | None) -> str:
-    """That something was measured on other samples than the decision.
+    """That something was measured on other samples than the decision, or in another metric.
 
-    Empty where the number of samples and the digital network's value are the same, or the metric is another.
+    Empty where the metric, the number of samples and the digital network's value are the same.
     """
-    if outcome is None or found.metric != outcome.metric:
+    if outcome is None:
         return ""
+    if found.metric != outcome.metric:
+        return f"another scale than the decision: in {found.metric}, not {outcome.metric}; not compared with the budget"
     if (found.samples, found.baseline) == (outcome.samples, outcome.baseline):
         return ""
     return f"other samples than the decision: {found.samples}, digital {metric_value(found.baseline, found.percent)}"

@@ -12,6 +12,7 @@ __all__ = [
     "EFFECTS",
     "REASONS",
     "amount",
+    "budget_of_margin",
     "budget_text",
     "count",
     "drop_text",
@@ -174,6 +175,20 @@ def drop_text(value: float, percent: bool, drop_type: str) -> str:
     if drop_type == "relative":
         return f"{drop_value(value, True)} % of the digital value"
     return f"{drop_value(value, True)} points" if percent else f"{value:.4g}"
+
+
+def budget_of_margin(found: Robustness, outcome: Outcome | None) -> str:
+    """What the margin is about: the placement's budget, or another one, which is then named."""
+    chips = found.chips
+    own = outcome is not None and (outcome.metric, outcome.max_drop, outcome.drop_type) == (
+        chips.metric,
+        found.max_drop,
+        found.drop_type,
+    )
+    if own or outcome is None:
+        return "the budget"
+    drop = drop_text(found.max_drop, chips.percent, found.drop_type)
+    return f"a drop of {drop} in {chips.metric}, which is not the placement's budget,"
 
 
 def interval_text(outcome: Outcome, interval: tuple[float, float] | None) -> str:

@@ -20,9 +20,11 @@ from lhc.onnx_io import load_model, read_graph
 from lhc.plan import Plan
 from lhc.report.building import build_report, costs_of, estimated_front, graph_of_plan, over_time
 from lhc.report.document import Report, read_report
+from lhc.report.figures import time_chart
 from lhc.report.markdown import markdown
 from lhc.report.records import FOLDER, keep, kept, merged, newest
 from lhc.report.saving import KINDS
+from lhc.report.statements import statements
 from lhc.results import Evaluation
 
 Judged = Callable[[onnx.ModelProto], tuple[onnx.ModelProto, Plan]]
@@ -56,6 +58,32 @@ def test_a_report_without_a_margin_says_why(full: Report) -> None:
     told = markdown(full.model_copy(update={"robustness": few}))
     assert "the mean drop is 0.40 points, within the budget, but its interval over" in told
     assert "reaches 5.00 points; more --draws narrow it." in told.replace("\\", "")
+
+
+def test_drops_of_another_metric_are_not_held_against_the_budget(full: Report) -> None:
+    """A drop of 0.02 in nmse is no 2 points of accuracy."""
+    assert full.robustness is not None
+
+    def in_nmse(found: Evaluation) -> Evaluation:
+        return replace(found, metric="nmse", percent=False)
+
+    robust = full.robustness
+    times = tuple(replace(point, evaluation=in_nmse(point.evaluation)) for point in robust.times)
+    other = full.model_copy(
+        update={"robustness": replace(robust, times=times, chips=in_nmse(robust.chips), max_drop=0.5, margin=2.0)}
+    )
+    told = dict(statements(other))
+    assert told["Over time"] == "in nmse, and the budget is for accuracy: not compared."
+    assert "shown to hold a drop of 0.5 in nmse, which is not the placement's budget" in told["Margin"]
+    assert [level.kind for level in time_chart(other.over_time, other.plan.outcome).levels] == ["digital"]
+    assert "Measured on another scale than the decision: in nmse, not accuracy; not compared" in markdown(other)
+
+
+def test_times_of_another_metric_are_not_put_beside(full: Report, make_evaluated: Callable[..., Evaluation]) -> None:
+    old = full.model_copy(update={"robustness": None, "times": over_time([make_evaluated(0.88, 0.0)])})
+    other = replace(make_evaluated(0.5, 60.0), metric="nmse")
+    new = old.model_copy(update={"times": over_time([other])})
+    assert [point.evaluation for point in merged(old, new).times] == [other]
 
 
 def test_causes_of_damage_call_layers_by_their_modules(full: Report) -> None:

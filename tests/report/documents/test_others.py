@@ -115,6 +115,20 @@ def test_fields_of_an_outcome_are_named_as_in_the_report(full: Report) -> None:
     assert not any("_" in line for line in lines)
 
 
+def test_placements_judged_otherwise_are_not_compared(full: Report) -> None:
+    outcome = full.plan.outcome
+    assert outcome is not None
+    known = outcome.model_copy(update={"higher_is_better": True, "output": "y"})
+    before = full.plan.model_copy(update={"outcome": known})
+    for change, line in (
+        ({"metric": "nmse", "higher_is_better": False}, "judged by accuracy and by nmse"),
+        ({"output": "z"}, "judged on other outputs or in another direction"),
+    ):
+        after = full.plan.model_copy(update={"outcome": known.model_copy(update=change)})
+        assert compare(before, after).lines()[0] == f"{line}: their values, drops and budgets cannot be compared"
+    assert compare(full.plan, before).empty, "an earlier version did not say"
+
+
 def test_unrelated_networks_are_said_to_be_so_and_their_layers_not_listed_as_changes(full: Report) -> None:
     layers = tuple(x.model_copy(update={"name": f"other/{x.name}", "weight": None}) for x in full.plan.layers[:-1])
     found = compare(full.plan, full.plan.model_copy(update={"layers": layers, "source": "another"}))
