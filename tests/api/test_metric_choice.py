@@ -10,9 +10,10 @@ from typer.testing import CliRunner
 
 import lhc
 from lhc.cli.app import app
+from lhc.cli.reporting import is_judged_output
 from lhc.errors import UsageError
 from lhc.metrics import METRICS, metric_without_targets, shows_classes
-from lhc.onnx_io import read_plan
+from lhc.onnx_io import load_model, read_plan
 from lhc.task import Task
 
 NET = """<ir_version: 8, opset_import: ["" : 17]>
@@ -92,7 +93,7 @@ def test_probabilities_without_labels_are_judged_by_agreement(caplog: pytest.Log
 @pytest.mark.analog
 @pytest.mark.parametrize("metric", ["mse", "nmse", "agreement", "kl"])
 def test_ranking_follows_the_metric_that_is_chosen(metric: str) -> None:
-    data = {"x": X, "labels": np.zeros((24, 2), np.float32)}
+    data: dict[str, np.ndarray] = {"x": X, "labels": np.zeros((24, 2), np.float32)}
     result = lhc.partition(network(), data, metric=metric, draws=2, max_drop=0.9)
     ranked = {layer.sensitivity.metric for layer in result.plan.layers if layer.sensitivity}
     assert ranked == {"nmse" if metric in ("mse", "nmse") else "kl"}
@@ -102,7 +103,7 @@ def test_ranking_follows_the_metric_that_is_chosen(metric: str) -> None:
 
 @pytest.mark.analog
 def test_float_targets_are_asked_about_where_a_placement_is_judged_and_ranked_by_nmse() -> None:
-    data = {"x": X, "labels": np.zeros((24, 2), np.float32)}
+    data: dict[str, np.ndarray] = {"x": X, "labels": np.zeros((24, 2), np.float32)}
     with pytest.raises(UsageError, match="--metric mse"):
         lhc.partition(network(), data, draws=2)
     assert lhc.sensitivity(network(), data, draws=2).metric == "nmse"
@@ -114,15 +115,15 @@ TWO = network(4, "z = Tanh(y)", "float[N, K] y, float[N, K] z")
 
 @pytest.fixture(scope="module")
 def placed() -> onnx.ModelProto:
-    data = {"x": X, "labels": np.arange(24) % 4}
+    data: dict[str, np.ndarray] = {"x": X, "labels": np.arange(24) % 4}
     result = lhc.partition(TWO, data, metric="kl", output="z", draws=2, max_drop=0.25, strategy="all-analog")
     return result.model
 
 
 @pytest.mark.analog
 def test_a_placement_is_run_as_it_was_judged(placed: onnx.ModelProto) -> None:
-    data = {"x": X, "labels": np.arange(24) % 4}
-    plan = read_plan(lhc.opening.load_model(placed))
+    data: dict[str, np.ndarray] = {"x": X, "labels": np.arange(24) % 4}
+    plan = read_plan(load_model(placed))
     assert plan is not None
     assert plan.outcome is not None
     (found,) = lhc.evaluate(placed, data, draws=2)
@@ -143,7 +144,7 @@ def test_what_the_user_gives_goes_before_the_placement(placed: onnx.ModelProto) 
     assert lhc.evaluate(placed, task, draws=2)[0].metric == "agreement"
     for arguments in ({"data": {"x": X, "labels": labels}, "metric": "accuracy"}, {"data": task}):
         with pytest.raises(UsageError, match=r"the budget of the placement, 0\.25, is for kl; give --max-drop"):
-            lhc.robustness(placed, draws=2, chips=2, times=[0], **arguments)  # type: ignore[arg-type]
+            lhc.robustness(placed, draws=2, chips=2, times=[0], **arguments)
 
 
 @pytest.mark.analog
@@ -151,7 +152,7 @@ def test_a_function_that_a_file_names_is_not_imported(tmp_path: Path, monkeypatc
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     Path("own_score.py").write_text("def score(outputs, targets):\n    return abs(outputs - targets).mean(axis=1)\n")
-    data = {"x": X, "labels": np.zeros((24, 2), np.float32)}
+    data: dict[str, np.ndarray] = {"x": X, "labels": np.zeros((24, 2), np.float32)}
     name = "own_score:score"
     result = lhc.partition(network(), data, metric=name, higher_is_better=False, draws=2, max_drop=9.0)
     with pytest.raises(UsageError, match=f"give --metric {name}, or another one"):
@@ -169,3 +170,24 @@ def test_outputs_are_written_whatever_judged_the_placement(placed: onnx.ModelPro
     assert result.exit_code == 0, result.stderr
     with np.load(tmp_path / "y.npz") as outputs:
         assert outputs["z"].shape == (24, 4)
+
+
+@pytest.mark.analog
+def test_regression_is_retrained_in_the_metric_of_its_placement() -> None:
+    x = np.random.default_rng(2).normal(size=(200, 6)).astype(np.float32)
+    data: dict[str, np.ndarray] = {"x": x, "labels": np.zeros((200, 2), np.float32)}
+    settings = lhc.Retraining(steps=2, batch_size=16, validations=1)
+    placed = lhc.partition(network(), data, metric="mse", draws=2, max_drop=5.0, strategy="all-analog")
+    result = lhc.retrain(placed.model, data, settings=settings, draws=2)
+    assert result.plan.outcome is not None
+    assert (result.plan.outcome.metric, result.plan.outcome.max_drop) == ("mse", 5.0)
+    both = lhc.partition_retrained(network(), data, metric="mse", settings=settings, draws=2, max_drop=5.0)
+    assert both.plan.outcome is not None
+    assert both.plan.outcome.metric == "mse"
+
+
+@pytest.mark.analog
+def test_a_report_is_about_the_output_that_was_judged(placed: onnx.ModelProto) -> None:
+    plan = read_plan(load_model(placed))
+    assert [is_judged_output(plan, output) for output in (None, "z", "y")] == [True, True, False]
+    assert is_judged_output(None, "y")

@@ -133,7 +133,7 @@ def test_a_place_for_the_report_is_checked_before_any_work(model_file: Path, dat
     assert not model_file.with_name("small.lhc.onnx").exists()
     good = ("--report", model_file.with_name("report.html"))
     result = run("run", model_file, "--data", data_file, "--all-analog", *good, code=2)
-    assert "--report is about the placement and the hardware that a model carries" in result.stderr
+    assert "--report is about the placement, the hardware and the output that a model carries" in result.stderr
 
 
 def test_a_folder_that_cannot_take_the_report_loses_nothing(placed: Path, data_file: Path, work: Path) -> None:

@@ -35,7 +35,10 @@ def network(batch: str = "N", norm: str = INFERRING, dropout: int = 0) -> onnx.M
     return model
 
 
-DATA = {"x": np.random.default_rng(1).normal(size=(12, 6)).astype(np.float32), "labels": np.arange(12) % 3}
+DATA: dict[str, np.ndarray] = {
+    "x": np.random.default_rng(1).normal(size=(12, 6)).astype(np.float32),
+    "labels": np.arange(12) % 3,
+}
 
 
 @pytest.mark.parametrize(
@@ -61,7 +64,7 @@ def test_doubtful_accuracy(accuracy: float, labels: np.ndarray, classes: int, sa
 def test_labels_that_the_network_gave_are_asked_about(caplog: pytest.LogCaptureFixture) -> None:
     model = network()
     outputs = lhc.HybridSession(model, placement=frozenset()).run(None, {"x": DATA["x"]})[0]
-    lhc.evaluate(model, {"x": DATA["x"], "labels": np.argmax(outputs, axis=1)}, draws=2)
+    lhc.evaluate(model, DATA | {"labels": np.argmax(outputs, axis=1)}, draws=2)
     assert "right on all 12 samples" in caplog.text
 
 
