@@ -238,10 +238,11 @@ class Infeasibility:
     """Why a budget cannot be met, and what would help.
 
     Attributes:
-        analog: the placement that was verified and does not hold the budget.
+        analog: the placement that was verified and does not hold the budget: what was written, or, where nothing analog
+            is written, what the search had chosen.
         least: the least drop reachable: that of the placement with the least estimated damage that keeps to the limits
             and to what the user forced.
-        nearest_budget: the least ``--max-drop`` that the verified placement is shown to hold.
+        nearest_budget: the least ``--max-drop`` that this placement is shown to hold.
         in_the_way: layers of it that have to be digital for the rest to hold, in file order.
         without: evaluation of the rest; None where no layers are in the way.
         remedies: changes of the machine, measured.

@@ -30,7 +30,7 @@ class Exhaustive(Strategy):
     @classmethod
     def most_judgements(cls, groups: int) -> int:
         """All but the one that judges nothing; it ends at the first that is accepted."""
-        return int(2 ** min(groups, MOST_GROUPS)) - 1
+        return (1 << min(groups, MOST_GROUPS)) - 1
 
     def run(self, graph: LayerGraph, plan: Plan) -> PassResult:
         """Judge placements by falling quality.

@@ -113,7 +113,7 @@ class Milp(Strategy):
     @classmethod
     def most_judgements(cls, groups: int) -> int:
         """As many as are allowed; fewer where there are not so many placements."""
-        return min(cls.judgements, 2**groups - 1)
+        return min(cls.judgements, (1 << groups) - 1)
 
     def run(self, graph: LayerGraph, plan: Plan) -> PassResult:
         space = search_space(graph, plan, self.options)

@@ -56,7 +56,7 @@ class SensitivityOrder(Strategy):
     @classmethod
     def most_judgements(cls, groups: int) -> int:
         """Of the bisection, all layers first, and of the repair."""
-        return min(1 + math.ceil(math.log2(groups + 1)) + cls.repairs, 2**groups - 1)
+        return min(1 + math.ceil(math.log2(groups + 1)) + cls.repairs, (1 << groups) - 1)
 
     def run(self, graph: LayerGraph, plan: Plan) -> PassResult:
         damage = _damage_per_mac(graph, plan)

@@ -23,7 +23,8 @@ from lhc.measure import (
 from lhc.measure.cautions import warn_of_doubtful_labels, warn_of_few_samples, warn_of_other_samples
 from lhc.measure.data import DataSource
 from lhc.measure.judge import Budget, Drop
-from lhc.measure.placing import Found
+from lhc.measure.placing import Found, verifying_chips
+from lhc.measure.verify import Verified
 from lhc.opening import ModelSource, open_model
 from lhc.outcomes import PartitionResult
 from lhc.passes import (
@@ -174,12 +175,12 @@ def _placed(
     options = search_options(work, goal, group, budget.max_drop, curved)
     judge = PlacementJudge(steadied(select, work.bench(splits.rank)), budget, "searching:")
     found = place(work.graph, work.plan, kind, judge, verify, follow is not None, options)
-    if explain and not found.verdict.accepted and work.plan.layers:
-        analog, evaluation = found.plan.analog, found.verdict.evaluation
-        limited = work.bench(splits.verify)
+    unexplained = _unexplained(work, found) if explain else ()
+    if unexplained:
+        chips = verifying_chips(verify.draws, follow is not None)
         try:
             infeasible = explain_infeasibility(
-                work.graph, work.plan, analog, evaluation, options, judge, limited, budget
+                work.graph, work.plan, unexplained, options, judge, work.bench(splits.verify), chips
             )
         except OutOfTimeError:
             notes += ("--timeout: what stands in the way of the budget was not measured; run again to go on",)
@@ -190,6 +191,19 @@ def _placed(
     outcome = outcome.model_copy(update=_provenance(work, found, options))
     final = found.plan.model_copy(update={"outcome": outcome})
     return PartitionResult(final, work.graph, work.model, (*work.notes, *notes, *found.notes), table, infeasible)
+
+
+def _unexplained(work: Work, found: Found) -> tuple[Verified, ...]:
+    """What is to be explained, with all else that was verified: the placement that fails, or fell through to nothing.
+
+    Nothing where the search itself ended with nothing analog: then no placement was verified.
+    """
+    kept = Verified(found.plan.analog, found.verdict)
+    if not found.verdict.accepted and work.plan.layers:
+        return (kept, *found.failed)
+    if found.failed and found.plan.analog == work.plan.analog:
+        return (*found.failed, kept)
+    return ()
 
 
 def _sensitivities(plan: Plan) -> dict[str, Sensitivity]:

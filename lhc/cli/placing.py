@@ -275,8 +275,8 @@ def _end(result: "PartitionResult") -> None:
         hint("no placement keeps to --max-tiles, --max-latency and --max-energy; the plan was written all the same")
     if not outcome.within_budget:
         hint("the budget is not met; the plan was written all the same")
-        for line in infeasibility_lines(result.infeasibility, result.plan):
-            hint(line)
+    for line in infeasibility_lines(result.infeasibility, result.plan):
+        hint(line)
     if not (outcome.within_budget and outcome.limits_kept):
         raise typer.Exit(1)
 

@@ -193,9 +193,9 @@ def curvature_step(bench: Bench, names: Sequence[str], clock: Clock = time.perf_
     """
     samples = min(BATCH, bench.samples)
     taken = []
-    for few in (1, 1, _FEW):  # the first loads what is loaded once
+    for few in (1, _FEW, _MORE):  # the first loads what is loaded once
         start = clock()
         curvatures(replace(bench, task=bench.task.head(few), running=bench.running.unlogged()), names)
         taken.append(clock() - start)
-    per_sample = max(0.0, taken[2] - taken[1]) / (_FEW - 1)
-    return Step("curvatures of the loss", 1, 0, taken[1] + per_sample * (samples - 1), shared=False)
+    per_sample = max(0.0, taken[2] - taken[1]) / (_MORE - _FEW)
+    return Step("curvatures of the loss", 1, 0, taken[1] + per_sample * max(0, samples - _FEW), shared=False)

@@ -1,10 +1,10 @@
 """When a budget cannot be met: how near one can come, what stands in the way, and what would help, all measured.
 
-Every figure comes from the verification samples and from chips that the search has not seen. Each is judged by itself
-at the user's confidence; the search has looked at none of them.
+Every figure comes from the samples and chips of the verification, which the search has not looked at. What was verified
+is told as it was then; what is measured beside it is judged at the level of the placement that is explained.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from lhc.errors import OutOfTimeError
@@ -13,6 +13,7 @@ from lhc.graph import LayerGraph
 from lhc.measure.bench import Bench
 from lhc.measure.judge import Budget, PlacementJudge
 from lhc.measure.measurement import evaluation
+from lhc.measure.verify import Verified, fewest_in_the_way
 from lhc.passes import SearchOptions, damage_of, search_space
 from lhc.plan import Plan
 from lhc.results import Evaluation
@@ -31,13 +32,12 @@ class _Case:
     judge: PlacementJudge
     verify: Bench
     budget: Budget
-
-    @property
-    def chips(self) -> range:
-        """Chips that the search has not seen."""
-        return range(self.verify.draws, 2 * self.verify.draws)
+    chips: range
+    verified: Mapping[frozenset[str], Evaluation]
 
     def evaluate(self, placement: frozenset[str], what: str, bench: Bench | None = None) -> Evaluation:
+        if bench in (None, self.verify) and placement in self.verified:
+            return self.verified[placement]
         chosen = bench or self.verify
         measured = chosen.measure(placement, self.chips, f"infeasible: {what}")
         return evaluation(measured, chosen, self.budget.relative, self.budget.confidence)
@@ -52,32 +52,33 @@ class _Case:
 def explain_infeasibility(
     graph: LayerGraph,
     plan: Plan,
-    analog: frozenset[str],
-    found: Evaluation,
+    verified: Sequence[Verified],
     options: SearchOptions,
     judge: PlacementJudge,
     verify: Bench,
-    budget: Budget,
+    chips: range,
 ) -> Infeasibility:
     """Explain why a placement that was verified does not hold the budget.
 
     Args:
         graph: the layers.
         plan: qualified, with what the user fixed, and with sensitivities where these were measured.
-        analog: the placement.
-        found: its verification.
+        verified: the placement, and others that were verified with it.
         options: limits.
         judge: of the search, for the search of layers in the way.
         verify: samples of the verification.
-        budget: allowed drop.
+        chips: numbers of its programmings.
 
     Raises:
         OutOfTimeError: the time that the user gave was over before there was anything to tell.
     """
-    case = _Case(graph, plan, options, judge, verify, budget)
+    analog, found = verified[0].placement, verified[0].verdict.evaluation
+    budget = replace(judge.budget, confidence=found.confidence)
+    known = {one.placement: one.verdict.evaluation for one in verified}
+    case = _Case(graph, plan, options, judge, verify, budget, chips, known)
     safest = search_space(graph, plan, options).safest()
     least = plan.analog if safest is None else safest.placement
-    least_found = found if least == analog else case.evaluate(least, "the safest placement")
+    least_found = case.evaluate(least, "the safest placement")
     interval = budget.interval(found)
     try:
         in_the_way, without = _in_the_way(case, analog)
@@ -96,14 +97,7 @@ def explain_infeasibility(
 def _in_the_way(case: _Case, analog: frozenset[str]) -> tuple[tuple[str, ...], Evaluation | None]:
     """The fewest most damaging layers without which the rest holds, by bisection on the search's samples."""
     ties = sorted(case.graph.tied(case.order(analog)), key=lambda tie: -damage_of(case.graph, case.plan, tie))
-    bad, good = 0, len(ties)
-    while good - bad > 1:
-        middle = (bad + good) // 2
-        if case.judge.within(analog.difference(*ties[:middle])).accepted:
-            good = middle
-        else:
-            bad = middle
-    removed = frozenset(name for tie in ties[:good] for name in tie)
+    removed = frozenset[str]().union(*fewest_in_the_way(case.judge, analog, list(map(frozenset, ties))))
     if not removed:
         return (), None
     return case.order(removed), case.evaluate(analog - removed, f"without {len(removed)} layers")

@@ -1,28 +1,23 @@
-"""Search a placement, then verify it on samples and chips that the search has not seen.
+"""Search a placement, then verify it on samples and chips that the search has not seen (`lhc.measure.verify`)."""
 
-The search may be lucky: among many placements the best-looking one looks better than it is. So the chosen one is
-judged again, on other samples (where there are enough) and on other chips. If it fails, safer placements from the
-search's path are tried, at most three. The chance of error is divided over these tests: three fifths for the first, the
-rest for the others together.
-"""
-
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lhc.errors import OutOfTimeError
 from lhc.exploration import Calibration
 from lhc.graph import LayerGraph
-from lhc.measure.judge import Budget, PlacementJudge, judge_once
+from lhc.measure.judge import Budget, PlacementJudge
 from lhc.measure.measurement import Evaluator
-from lhc.passes import PassResult, SearchOptions, Strategy, damage_of
-from lhc.plan import Placement, Plan, Reason
+from lhc.measure.verify import Candidates, Verified, verify_candidates
+from lhc.passes import PassResult, SearchOptions, Strategy, damage_of, kept_limits
+from lhc.passes.search_base import groups_of
+from lhc.plan import Placement, Plan, Reason, format_drop
 from lhc.results import Verdict
-from lhc.stats import one_sided, split_level
 
-__all__ = ["Found", "place"]
+__all__ = ["Found", "place", "verifying_chips"]
 
-MAX_STEPS_BACK = 3
-FIRST_SHARE = 0.6
+MOST_NAMED = 5
+"""Layers that a note names."""
+KEPT = "within the budget together with the other analog layers"
 NOTHING_ANALOG = (
     "nothing is analog: no placement that was tried was shown to hold the budget; more samples or --draws narrow the"
     " intervals, and a larger --max-drop allows more"
@@ -34,8 +29,9 @@ class Found:
     """A placement and how it did when it was verified.
 
     Attributes:
-        plan: the placement that is kept: the first that holds the budget, else the one with the least drop.
+        plan: the placement that is kept: the best that was shown to hold the budget, else the one with the least drop.
         verdict: its verification.
+        failed: what else was verified, and not shown to hold; the one that the search chose comes first.
         notes: sentences for the user.
         evaluations: placements that the search judged.
         calibration: their drops against their estimated damages; None where sensitivities were not measured.
@@ -44,6 +40,7 @@ class Found:
     plan: Plan
     verdict: Verdict
     notes: tuple[str, ...]
+    failed: tuple[Verified, ...] = ()
     evaluations: int = 0
     calibration: Calibration | None = None
 
@@ -74,20 +71,75 @@ def place(
         found = strategy(judge, wanted).run(graph, plan)
     except OutOfTimeError:
         found = _best_so_far(judge, plan)
-    fallbacks = found.fallbacks[:MAX_STEPS_BACK]
-    analog, verdict = _verify(found.plan.analog, fallbacks, verify, budget, again)
-    dropped = found.plan.analog - analog
-    notes = found.notes
-    if dropped:
-        titles = ", ".join(plan.titles[name] for name in sorted(dropped))
-        notes += (f"stepped back after verification: {titles} digital",)
-    if judge.verdicts and plan.eligible and not analog:
+    candidates = _candidates(graph, found, plan, strategy.searches, judge, wanted)
+    *failed, kept = verify_candidates(candidates, verify, budget, verifying_chips(verify.draws, again))
+    final = _moved(found.plan, kept.placement)
+    notes = (*found.notes, *_stepped_back(plan, found.plan.analog, kept, failed, verify, budget))
+    if judge.verdicts and plan.eligible and not kept.placement:
         notes += (NOTHING_ANALOG,)
-    detail = "made digital after verification"
-    final = found.plan.decide(dict.fromkeys(dropped, ("digital", "sensitivity", detail)))
     judged = {placement: verdict.evaluation.drop for placement, verdict in judge.verdicts.items()}
     damages = [damage_of(graph, plan, placement) for placement in judged]
-    return Found(final, verdict, notes, len(judged), Calibration.of(damages, list(judged.values())))
+    calibration = Calibration.of(damages, list(judged.values()))
+    return Found(final, kept.verdict, notes, tuple(failed), len(judged), calibration)
+
+
+def verifying_chips(draws: int, again: bool = False) -> range:
+    """Numbers of the programmings that verify: those after the search's, or after an earlier verification's.
+
+    Args:
+        draws: programmings per placement.
+        again: the plan comes from an earlier verification.
+    """
+    first = draws * (2 if again else 1)
+    return range(first, first + draws)
+
+
+def _candidates(
+    graph: LayerGraph, found: PassResult, plan: Plan, searches: bool, judge: PlacementJudge, options: SearchOptions
+) -> Candidates:
+    """What is verified; a rule is not stepped back from."""
+    chosen = found.plan.analog
+    if not searches:
+        return Candidates(chosen, found.fallbacks, judge, plan.analog)
+    groups = [frozenset(group) for group in groups_of(graph, plan, options.together) if chosen.issuperset(group)]
+    groups.sort(key=lambda group: -damage_of(graph, plan, group))
+
+    def allowed(placement: frozenset[str]) -> bool:
+        return kept_limits(graph, _moved(found.plan, placement), options.goal)
+
+    return Candidates(chosen, found.fallbacks, judge, plan.analog, groups, allowed)
+
+
+def _moved(plan: Plan, analog: frozenset[str]) -> Plan:
+    """A plan with another placement, and why."""
+    digital: dict[str, tuple[Placement, Reason, str]] = dict.fromkeys(
+        plan.analog - analog, ("digital", "sensitivity", "made digital after verification")
+    )
+    more: dict[str, tuple[Placement, Reason, str]] = dict.fromkeys(analog - plan.analog, ("analog", "budget", KEPT))
+    return plan.decide(digital | more)
+
+
+def _stepped_back(
+    plan: Plan, chosen: frozenset[str], kept: Verified, failed: list[Verified], verify: Evaluator, budget: Budget
+) -> tuple[str, ...]:
+    """What was made digital after the verification, and what was found of that which was not kept."""
+    dropped = sorted(chosen - kept.placement)
+    if not dropped:
+        return ()
+    titles = [plan.titles[name] for name in dropped]
+    if len(titles) > MOST_NAMED:
+        titles[MOST_NAMED:] = [f"{len(titles) - MOST_NAMED} more"]
+
+    def drop(value: float) -> str:
+        return format_drop(value, verify.metric.percent or budget.relative, 2)
+
+    first = failed[0].verdict
+    layers = f"{len(chosen)} analog layer{'' if len(chosen) == 1 else 's'}"
+    beyond = f"mean drop {drop(first.evaluation.drop)}, at most {drop(first.bound)}"
+    return (
+        f"stepped back after verification: {', '.join(titles)} digital",
+        f"verified before that: {layers}, {beyond}; not shown to hold {drop(budget.max_drop)}",
+    )
 
 
 def _best_so_far(judge: PlacementJudge, plan: Plan) -> PassResult:
@@ -97,25 +149,10 @@ def _best_so_far(judge: PlacementJudge, plan: Plan) -> PassResult:
     accepted.sort(key=lambda placement: -sum(macs[name] for name in placement))
     best = accepted[0] if accepted else plan.analog
     decisions: dict[str, tuple[Placement, Reason, str]] = {
-        name: ("analog", "budget", "within the budget together with the other analog layers")
+        name: ("analog", "budget", KEPT)
         if name in best
         else ("digital", "budget", "not found to fit before the time was over")
         for name in plan.eligible
     }
     note = f"--timeout ended the search after {len(judge.verdicts)} placements; run again to go on"
     return PassResult(plan.decide(decisions), fallbacks=tuple(accepted[1:]), notes=(note,))
-
-
-def _verify(
-    chosen: frozenset[str], fallbacks: Sequence[frozenset[str]], verify: Evaluator, budget: Budget, again: bool
-) -> tuple[frozenset[str], Verdict]:
-    first = verify.draws * (2 if again else 1)
-    chips = range(first, first + verify.draws)
-    errors = split_level(one_sided(budget.confidence), 1 + len(fallbacks), FIRST_SHARE)
-    tried: list[tuple[frozenset[str], Verdict]] = []
-    for placement, error in zip([chosen, *fallbacks], errors, strict=True):
-        what = f"verifying {len(placement)} analog layers"
-        tried.append((placement, judge_once(verify, placement, budget, chips, error, what)))
-        if tried[-1][1].accepted:
-            return tried[-1]
-    return min(tried, key=lambda one: one[1].evaluation.drop)

@@ -279,8 +279,8 @@ def _infeasibility(found: Infeasibility, plan: Plan) -> Section:
     unit = drop_unit(percent, drop_type, found.least.metric)
     layers = f"{len(found.analog)} analog layer{'' if len(found.analog) == 1 else 's'}"
     facts = [
-        ("least drop reachable", f"{drop_text(found.least.drop, percent, drop_type)}, with {layers}"),
-        ("nearest budget", f"--max-drop {budget_text(found.nearest_budget, share)} is shown to be held"),
+        ("least drop reachable", drop_text(found.least.drop, percent, drop_type)),
+        ("nearest budget", f"--max-drop {budget_text(found.nearest_budget, share)} is what the {layers} hold"),
     ]
     if found.in_the_way:
         facts.append(("in the way", ", ".join(titles.get(name, name) for name in found.in_the_way)))
@@ -304,7 +304,9 @@ def _infeasibility(found: Infeasibility, plan: Plan) -> Section:
         ("Budget", False),
     )
     tables = (Table("What would help, measured.", columns, rows),) if rows else ()
-    return Section("infeasible", "Why the budget cannot be met", tables=tables, facts=tuple(facts))
+    met = outcome is not None and outcome.within_budget and not plan.analog
+    title = "Why nothing is analog" if met else "Why the budget cannot be met"
+    return Section("infeasible", title, tables=tables, facts=tuple(facts))
 
 
 def _origin(report: Report) -> Section:

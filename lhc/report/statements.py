@@ -113,8 +113,11 @@ def _in_the_way(found: Infeasibility, outcome: Outcome, plan: Plan) -> str:
     text = ", ".join(plan.titles.get(name, name) for name in found.in_the_way)
     if found.without is not None:
         them = "it" if len(found.in_the_way) == 1 else "them"
-        text += f"; with {them} digital, a mean drop of {points(outcome, found.without.drop)}"
-    return f"{text}. The nearest budget that is held: {points(outcome, found.nearest_budget)}."
+        interval = found.without.sample_interval if outcome.generalized else found.without.drop_interval
+        most = "" if interval is None else f", at most {points(outcome, interval[1])}"
+        text += f"; with {them} digital, a mean drop of {points(outcome, found.without.drop)}{most}"
+    verified = f"{len(found.analog)} analog layer{'' if len(found.analog) == 1 else 's'}"
+    return f"{text}. The nearest budget that the {verified} hold: {points(outcome, found.nearest_budget)}."
 
 
 def _lasting(times: Sequence[AtTime], outcome: Outcome, drop_type: str) -> str:

@@ -1,15 +1,19 @@
 """Front, robustness, attribution and infeasibility on digits, as users call them."""
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 from typer.testing import CliRunner
 
 import lhc
 from lhc.cli.app import app
+from lhc.graph import LayerGraph
 from lhc.measure import Execution
-from lhc.passes import Select
+from lhc.passes import PassResult, Select, Strategy
+from lhc.plan import Plan
 from lhc.report.front_svg import front_svg
 
 pytestmark = pytest.mark.analog
@@ -115,6 +119,31 @@ def test_a_budget_that_cannot_be_met_is_explained() -> None:
         "adc.bits 8 -> 10",
     ]
     assert all(r.within == (r.evaluation.drop_interval[1] <= 0) for r in found.remedies)  # type: ignore[index]
+
+
+def test_where_only_all_digital_holds_it_is_written_and_told_what_was_tried() -> None:
+    @dataclass(frozen=True)
+    class Bold(Strategy):
+        """Everything, or nothing."""
+
+        name: ClassVar[str] = "bold"
+
+        def run(self, graph: LayerGraph, plan: Plan) -> PassResult:
+            whole = dict.fromkeys(plan.eligible, ("analog", "strategy", "by bold"))
+            return PassResult(plan.decide(whole), fallbacks=(frozenset(),))  # type: ignore[arg-type]  # literals
+
+    result = lhc.partition("digits", samples=60, draws=2, max_drop=0.0, strategy=Bold, selection=FEW)
+    outcome, found = result.plan.outcome, result.infeasibility
+    assert outcome is not None
+    assert outcome.within_budget
+    assert result.plan.analog == frozenset()
+    assert found is not None
+    assert len(found.analog) == len([row for row in result.plan.layers if row.reason == "sensitivity"]) > 0
+    assert found.nearest_budget > 0
+    tried = [note for note in result.notes if note.startswith("verified before that: ")]
+    assert len(tried) == 1
+    assert "not shown to hold 0.00 %" in tried[0]
+    assert any(note.startswith("nothing is analog") for note in result.notes)
 
 
 def test_a_placement_is_kept_where_there_is_no_time_to_explain_it() -> None:

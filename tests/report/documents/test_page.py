@@ -160,7 +160,8 @@ def test_the_first_lines_say_decision_reason_and_certainty(full: Report) -> None
     assert "not seen by the search" in said["Certainty"]
     assert said["Why not more"].startswith("17 layers stay digital: 9 not shown to fit the budget, 8 no constant")
     assert said["In the way"].endswith(
-        "; with them digital, a mean drop of 1.00 points. The nearest budget that is held: 5.00 points."
+        "; with them digital, a mean drop of 1.00 points, at most 3.00 points. The nearest budget that the 17 analog"
+        " layers hold: 5.00 points."
     )
     assert said["Over time"] == (
         "on other samples, the mean drop stays within the budget up to 1 year, the longest time measured."
