@@ -2,10 +2,11 @@
 
 Every message says what is wrong, where (file, layer, field) and what to do. The class decides the
 exit code of the command line: 2 for usage and configuration, 3 for a model or data that cannot be used, 1 where the
-time was over.
+time was over, 70 where a process that did part of the work died.
 """
 
 __all__ = [
+    "CRASHED",
     "ConfigError",
     "DataError",
     "LhcError",
@@ -13,7 +14,11 @@ __all__ = [
     "ModelError",
     "OutOfTimeError",
     "UsageError",
+    "WorkerError",
 ]
+
+CRASHED = 70
+"""Exit code of lhc's own mistakes, as EX_SOFTWARE of BSD's sysexits.h."""
 
 
 class LhcError(Exception):
@@ -50,3 +55,9 @@ class OutOfTimeError(LhcError):
     """The time that the user gave is over; what was finished is kept."""
 
     exit_code = 1
+
+
+class WorkerError(LhcError):
+    """A process that did part of the work died, or broke down."""
+
+    exit_code = CRASHED

@@ -1,7 +1,7 @@
 """Entry point: the command with all its sub-commands, and how its errors are told.
 
 Exit codes: 0 done and within budget; 1 done, budget not met (the best plan is written); 2 usage or configuration;
-3 model or data not usable; 130 interrupted.
+3 model or data not usable; 70 lhc crashed; 130 interrupted.
 """
 
 import logging
@@ -14,6 +14,7 @@ import typer
 
 from lhc import __version__
 from lhc.cli.compiling import compile, split
+from lhc.cli.crash import tell_crash
 from lhc.cli.exploring import attribute, pareto, robustness
 from lhc.cli.looking import analyze, export, hardware, inspect, models, view
 from lhc.cli.measuring import run, sensitivity
@@ -22,7 +23,7 @@ from lhc.cli.placing import partition
 from lhc.cli.reapplying import reapply
 from lhc.cli.reporting import diff, report
 from lhc.cli.retraining import retrain
-from lhc.errors import LhcError
+from lhc.errors import CRASHED, LhcError
 
 __all__ = ["app", "main"]
 
@@ -103,3 +104,6 @@ def main() -> None:
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(0)
+    except Exception as error:
+        tell_crash(error)
+        sys.exit(CRASHED)

@@ -12,7 +12,7 @@ from itertools import islice
 from typing import Any, TypeVar
 
 from lhc import __version__
-from lhc.errors import LhcError, MissingDependencyError, UsageError
+from lhc.errors import LhcError, MissingDependencyError, UsageError, WorkerError
 from lhc.measure.scoring import Block, Job, Scorer, Setting
 from lhc.measure.workers import AHEAD, Unit, packed
 from lhc.metrics import Array
@@ -124,7 +124,7 @@ class DaskWorkers:
         except LhcError:
             raise
         except Exception as error:  # Dask's own, and whatever a worker raises
-            raise LhcError(
+            raise WorkerError(
                 f"a unit of work failed on the cluster: {type(error).__name__}: {error}; what was finished is kept. Run"
                 " the same command again"
             ) from error

@@ -16,7 +16,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Protocol
 
-from lhc.errors import LhcError, UsageError
+from lhc.errors import UsageError, WorkerError
 from lhc.measure.scoring import Block, Job, Scorer, Setting
 from lhc.metrics import Array
 
@@ -41,7 +41,8 @@ class Workers(Protocol):
         """Results as they come: number of the unit, and what `Scorer.scores` gives for it.
 
         Raises:
-            LhcError: a unit cannot be done, or a worker is gone.
+            LhcError: a unit cannot be done.
+            WorkerError: a worker is gone.
         """
         ...
 
@@ -94,9 +95,10 @@ class ProcessWorkers:
         try:
             yield from _windowed(submit, units, self.count * AHEAD)
         except BrokenProcessPool as error:
-            raise LhcError(
-                "a worker process is gone: it was killed, or the machine ran out of memory; what was finished is kept."
-                " Run the same command again, perhaps with a lower --jobs"
+            raise WorkerError(
+                "a worker process is gone: it was killed, it crashed, or the machine ran out of memory; what was"
+                " finished is kept. Run the same command again, perhaps with a lower --jobs, and report it if that ends"
+                " so too"
             ) from error
 
     def close(self) -> None:
