@@ -12,6 +12,7 @@ from lhc.errors import ModelError, UsageError
 from lhc.files import write_file
 from lhc.model import OnnxModel, all_nodes, is_external, without_annotations, without_weights
 from lhc.onnx_io.external import ExternalData, place, resolve
+from lhc.onnx_io.foreign import foreign_format
 from lhc.onnx_io.shapes import inlined
 from lhc.onnx_io.texts import not_text
 
@@ -85,14 +86,23 @@ def _read(path: Path) -> onnx.ModelProto:
         if not path.exists():
             raise ModelError(f"{path}: no such file")
         if not path.is_file():
-            raise ModelError(f"{path}: not a file; give the path of an .onnx file")
+            raise ModelError(f"{path}: not a file{_looks(path)}; give the path of an .onnx file")
         if path.stat().st_size == 0:
             raise ModelError(f"{path}: the file is empty")
-        return onnx.load_model(str(path), format="protobuf", load_external_data=False)
+        proto = onnx.load_model(str(path), format="protobuf", load_external_data=False)
     except DecodeError as error:
-        raise ModelError(f"{path}: not an ONNX model, or a truncated one ({error})") from error
+        raise ModelError(f"{path}: not an ONNX model{_looks(path) or f', or a truncated one ({error})'}") from error
     except (OSError, ValueError) as error:
         raise ModelError(f"{path}: cannot be read: {error}") from error
+    if not proto.graph.node and (what := _looks(path)):
+        raise ModelError(f"{path}: not an ONNX model{what}")
+    return proto
+
+
+def _looks(path: Path) -> str:
+    """What else the file looks like, as the end of a sentence."""
+    found = foreign_format(path)
+    return "" if found is None else f"; it looks like {found}"
 
 
 def _check_text(proto: onnx.ModelProto, label: str) -> None:

@@ -36,6 +36,7 @@ BAD_MODELS = [
     BadModel("truncated", lambda path, good: path.write_bytes(good[: len(good) // 2]), "truncated"),
     BadModel("text", lambda path, good: path.write_text("this is not a model\n" * 20), "not an ONNX model"),
     BadModel("noise", lambda path, good: path.write_bytes(bytes(range(256)) * 8), "not an ONNX model"),
+    BadModel("GGUF", lambda path, good: path.write_bytes(b"GGUF\3\0\0\0" + bytes(100)), "looks like a GGUF file"),
     BadModel("folder", lambda path, good: path.mkdir(), "not a file"),
 ]
 
