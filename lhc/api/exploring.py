@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Literal
 
-from lhc.api.start import Objective, budget_of, budget_of_plan, ranked, search_options
+from lhc.api.start import budget_of, budget_of_plan, goal_of, ranked, search_options
 from lhc.errors import UsageError
 from lhc.exploration import Attribution, Front, Robustness
 from lhc.measure import (
@@ -26,7 +26,7 @@ from lhc.measure.judge import Drop
 from lhc.metrics import METRICS
 from lhc.onnx_io import read_plan
 from lhc.opening import ModelSource, open_model
-from lhc.passes import Goal, Select
+from lhc.passes import STRATEGIES, Goal, Objective, Select
 from lhc.plan import Plan
 from lhc.preparing import DEFAULT_DRAWS, EVERYTHING, HardwareSource, Request, prepare, prepare_run
 from lhc.stats import CONFIDENCE, check_confidence
@@ -41,7 +41,7 @@ def pareto(
     metric: str | None = None,
     higher_is_better: bool | None = None,
     output: str | None = None,
-    objective: Objective = "macs",
+    objective: Objective | None = None,
     max_tiles: int | None = None,
     max_latency: float | None = None,
     max_energy: float | None = None,
@@ -67,7 +67,7 @@ def pareto(
         metric: of the verification; as in `partition`.
         higher_is_better: direction of a metric given as ``module:function``.
         output: the output that is scored; the first by default.
-        objective: ``macs`` (most on tiles), ``latency`` or ``energy`` (least).
+        objective: ``energy``, ``latency`` (least) or ``macs`` (most on tiles); by default as in `partition`.
         max_tiles: most tiles in use.
         max_latency: greatest latency of a sample, in seconds.
         max_energy: greatest energy of a sample, in joules.
@@ -89,7 +89,7 @@ def pareto(
     check_method(method)
     if points < 2:
         raise UsageError(f"--points must be at least 2, got {points}")
-    goal = Goal(objective, max_tiles, max_latency, max_energy)
+    goal = Goal(objective or "macs", max_tiles, max_latency, max_energy)
     with execution.start() as running:
         request = Request(
             model,
@@ -112,7 +112,7 @@ def pareto(
         warn_of_doubtful_labels(verify)
         if work.plan.eligible:
             work, _ = ranked(work, splits.rank, verify, method)
-        options = search_options(work, goal, group)
+        options = search_options(work, goal_of(work, goal, objective, STRATEGIES["milp"]), group)
         return measure_front(work.graph, work.plan, options, verify, splits.held_out, points, confidence=confidence)
 
 

@@ -10,6 +10,7 @@ from lhc.model import OnnxModel
 from lhc.onnx_io import compiled_note, contradictions, read_plan
 from lhc.opening import Opened
 from lhc.outcomes import Analysis, PartitionResult
+from lhc.passes import STRATEGIES
 from lhc.plan import LayerPlan, Outcome, Plan
 from lhc.results import Evaluation, SensitivityTable
 from lhc.tables import Table, time_text
@@ -182,8 +183,20 @@ def outcome_text(result: PartitionResult) -> str:
     if not result.plan.layers:
         lines.append("nothing to place: the model has no MatMul, Gemm or Conv; all digital")
     elif result.cost is not None and result.digital_cost is not None:
-        lines.append(cost_line(result.cost, result.digital_cost))
+        lines += [*_objective_lines(outcome), cost_line(result.cost, result.digital_cost)]
     return "\n".join([*lines, result.summary])
+
+
+def _objective_lines(outcome: Outcome | None) -> list[str]:
+    """What the search was after; nothing where a rule or the user placed the layers."""
+    known = None if outcome is None else STRATEGIES.get(outcome.strategy)
+    if outcome is None or known is None or not known.searches:
+        return []
+    if outcome.objective == "macs":
+        return ["objective macs: most MACs on tiles, whatever they cost there"]
+    return [
+        f"objective {outcome.objective}: no layer is on tiles that takes more {outcome.objective} there than it saves"
+    ]
 
 
 def _estimate_lines(outcome: Outcome) -> list[str]:

@@ -59,7 +59,7 @@ def pareto(
     metric: Metric = None,
     higher_is_better: Direction = None,
     scored_output: ScoredOutput = None,
-    objective: Objective = "macs",
+    objective: Objective = None,
     max_tiles: MaxTiles = None,
     max_latency: MaxLatency = None,
     max_energy: MaxEnergy = None,

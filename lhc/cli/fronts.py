@@ -105,7 +105,7 @@ def keep(front: Front, source: str, hardware: str, options: Mapping[str, object]
     store_front(folder, fingerprint(facts), StoredFront(source, hardware, tuple(command), front))
 
 
-def answer_budget(model: str, folder: Path, max_drop: Drop, objective: str, form: str) -> None:
+def answer_budget(model: str, folder: Path, max_drop: Drop, objective: str | None, form: str) -> None:
     """Print the best placement that was verified within a budget, and how a better estimated one is verified.
 
     Raises:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
+from lhc.costs import compared
 from lhc.exploration import AtTime, Front, Infeasibility, Robustness
 from lhc.plan import Outcome, Plan
 from lhc.report.document import Costs, Report
@@ -14,7 +15,6 @@ from lhc.report.wording import (
     margin_cause,
     metric_value,
     points,
-    ratio,
     reasons,
 )
 from lhc.results import Evaluation
@@ -171,12 +171,6 @@ def times_of_digital(costs: Costs) -> tuple[str, str]:
     """Latency and energy beside those of the all-digital network: ``1.8 times faster``, ``2 times less energy``."""
     whole, digital = costs.total, costs.all_digital
     return (
-        _compared(digital.latency_s, whole.latency_s, "faster", "slower", "as fast"),
-        _compared(digital.energy_j, whole.energy_j, "less energy", "more energy", "no less energy"),
+        compared(digital.latency_s, whole.latency_s, "faster", "slower", "as fast"),
+        compared(digital.energy_j, whole.energy_j, "less energy", "more energy", "no less energy"),
     )
-
-
-def _compared(before: float, after: float, better: str, worse: str, same: str) -> str:
-    if min(before, after) <= 0 or f"{before:.1e}" == f"{after:.1e}":
-        return same
-    return f"{ratio(before / after)} times {better}" if before > after else f"{ratio(after / before)} times {worse}"

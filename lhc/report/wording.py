@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from lhc.exploration import LayerAttribution, Robustness
 from lhc.plan import LayerPlan, Outcome, Reason
-from lhc.tables import TIME_UNITS
+from lhc.tables import TIME_UNITS, amount, ratio
 
 __all__ = [
     "EFFECTS",
@@ -33,6 +33,7 @@ REASONS: dict[Reason, str] = {
     "eligible": "not decided",
     "budget": "within the budget together",
     "sensitivity": "not shown to fit the budget",
+    "cost": "costs more on tiles than it saves",
     "strategy": "placed by the strategy's rule",
     "forced": "fixed by the user",
     "excluded": "left out by the user",
@@ -53,8 +54,6 @@ EFFECTS = {
 }
 """Names of the effects that damage is attributed to."""
 
-_PREFIXES = {-15: "f", -12: "p", -9: "n", -6: "µ", -3: "m", 0: "", 3: "k", 6: "M", 9: "G", 12: "T"}
-
 
 def fixed(values: Sequence[float]) -> list[str]:
     """Numbers with equally many decimals, three significant digits for the greatest; what rounds to 0 is ``<…``.
@@ -71,20 +70,6 @@ def fixed(values: Sequence[float]) -> list[str]:
         f"<{least:.{decimals}f}" if 0 < value < least / 2 else f"{round(value, decimals) + 0.0:.{decimals}f}"
         for value in values
     ]
-
-
-def amount(value: float, unit: str) -> str:
-    """Three significant digits with an SI prefix.
-
-    >>> amount(0.000012345, "s"), amount(0, "J"), amount(9.9996e-4, "s")
-    ('12.3 µs', '0 J', '1.00 ms')
-    """
-    if value == 0:
-        return f"0 {unit}"
-    rounded = float(f"{value:.2e}")
-    exponent = min(max(3 * math.floor(math.log10(abs(rounded)) / 3), -15), 12)
-    scaled = rounded / 10.0**exponent
-    return f"{scaled:.{max(2 - max(math.floor(math.log10(abs(scaled))), 0), 0)}f} {_PREFIXES[exponent]}{unit}"
 
 
 def count(value: int) -> str:
@@ -107,15 +92,6 @@ def duration(t_s: float) -> str:
         if number >= 1:
             return f"{number:g} {unit}{'' if number == 1 else 's'}"
     return f"{t_s:g} s"
-
-
-def ratio(value: float) -> str:
-    """How many times.
-
-    >>> ratio(1.834), ratio(12.3)
-    ('1.8', '12')
-    """
-    return f"{value:.1f}" if value < 9.95 else f"{value:.0f}"
 
 
 def metric_value(value: float, percent: bool) -> str:

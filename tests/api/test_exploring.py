@@ -25,7 +25,7 @@ def test_a_front_is_verified_kept_and_answers_budgets(tmp_path: Path) -> None:
     work, out, plot = tmp_path / "work", tmp_path / "front.json", tmp_path / "front.svg"
     measured = ("--samples", "60", "--draws", "2", "--points", "3", "--include", "layer2.*", "--method", "measure")
     kept = ("--work-dir", str(work), "-o", str(out), "--plot", str(plot), "--json", "-q")
-    result = CliRunner().invoke(app, ["pareto", "digits", *measured, *kept])
+    result = CliRunner().invoke(app, ["pareto", "digits", "--objective", "macs", *measured, *kept])
     assert result.exit_code == 0, result.stderr
     document = json.loads(result.stdout)
     points = document["points"]
@@ -54,7 +54,7 @@ def test_a_front_is_verified_kept_and_answers_budgets(tmp_path: Path) -> None:
 
 def test_intervals_of_a_front_hold_together() -> None:
     """Each has its share of the chance of error: four points err with a quarter of it."""
-    front = lhc.pareto("digits", samples=60, draws=2, points=4, selection=FEW, method="measure")
+    front = lhc.pareto("digits", objective="macs", samples=60, draws=2, points=4, selection=FEW, method="measure")
     levels = {point.evaluation.confidence for point in front.verified if point.evaluation is not None}
     assert list(levels) == [pytest.approx(1 - 0.1 / 4)]
     assert front.calibration is not None
@@ -176,8 +176,9 @@ def test_limits_that_nothing_keeps_are_told() -> None:
 
 def test_provenance_of_a_search_is_in_the_plan() -> None:
     result = lhc.partition(
-        "digits", samples=60, draws=2, strategy="milp", group=["block"], max_tiles=6, method="measure", max_drop="100%"
-    )
+        "digits", samples=60, draws=2, strategy="milp", objective="macs", group=["block"], max_tiles=6,
+        method="measure", max_drop="100%",
+    )  # fmt: skip
     outcome = result.plan.outcome
     assert outcome is not None
     assert outcome.limits == {"tiles": 6}
