@@ -74,7 +74,7 @@ def test_regression_without_labels_is_judged_and_ranked_by_nmse_and_says_so(capl
     assert outcome.metric_note is not None
     assert "nothing shows that output 'y' holds classes" in outcome.metric_note
     assert {layer.sensitivity.metric for layer in result.plan.layers if layer.sensitivity} == {"nmse"}
-    assert "judged by nmse" in caplog.text
+    assert "it is judged by nmse" in caplog.text
     assert "--metric agreement or kl" in caplog.text
     assert lhc.sensitivity(network(), {"x": X}, draws=2).metric == "nmse"
     assert lhc.attribute(network(), {"x": X}, draws=2).metric == "nmse"
