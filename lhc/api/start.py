@@ -33,7 +33,9 @@ def budget_of(max_drop: Drop | None, drop_type: str, confidence: float, generali
     return Budget(value, drop_type, confidence, generalize, percentage)  # type: ignore[arg-type]
 
 
-def budget_of_plan(outcome: Outcome, metric: str | None, drop_type: str | None, confidence: float) -> Budget:
+def budget_of_plan(
+    outcome: Outcome, metric: str | None, drop_type: str | None, confidence: float, generalize: bool = False
+) -> Budget:
     """The budget that a placement was judged by.
 
     Args:
@@ -41,6 +43,7 @@ def budget_of_plan(outcome: Outcome, metric: str | None, drop_type: str | None, 
         metric: the one that the user gives, if any.
         drop_type: likewise.
         confidence: two-sided level of the intervals.
+        generalize: decide by the interval over chips and samples.
 
     Raises:
         UsageError: the user wants drops in another metric or of another kind than that budget's.
@@ -51,7 +54,7 @@ def budget_of_plan(outcome: Outcome, metric: str | None, drop_type: str | None, 
                 f"--{option} {mine}: the budget of the placement, {outcome.max_drop:g}, is for {its}; give --max-drop"
             )
     percentage = outcome.percent or outcome.drop_type == "relative"
-    return Budget(outcome.max_drop, outcome.drop_type, confidence, percentage=percentage)
+    return Budget(outcome.max_drop, outcome.drop_type, confidence, generalize, percentage)
 
 
 def ranked(work: Work, samples: Task, verify: Bench, method: RankingMethod) -> tuple[Work, SensitivityTable]:

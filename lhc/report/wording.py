@@ -14,6 +14,7 @@ __all__ = [
     "amount",
     "budget_of_margin",
     "budget_text",
+    "chips_text",
     "count",
     "drop_text",
     "drop_unit",
@@ -22,11 +23,13 @@ __all__ = [
     "effect_share",
     "fixed",
     "interval_text",
+    "level_text",
     "margin_cause",
     "metric_value",
     "points",
     "ratio",
     "reasons",
+    "unlike_decision",
 ]
 
 REASONS: dict[Reason, str] = {
@@ -175,6 +178,26 @@ def interval_text(outcome: Outcome, interval: tuple[float, float] | None) -> str
     return f"{drop_value(low, outcome.percent or outcome.drop_type == 'relative')} to {points(outcome, high)}"
 
 
+def level_text(confidence: float) -> str:
+    """A level of confidence.
+
+    >>> level_text(0.9), level_text(0.992), level_text(0.94)
+    ('90 %', '99.2 %', '94 %')
+    """
+    return f"{100 * confidence:.3g} %"
+
+
+def chips_text(within: float, draws: int) -> str:
+    """How many chips hold a budget by themselves, which is not what is decided.
+
+    >>> chips_text(0.9, 10), chips_text(1.0, 2)
+    ('one by one, it is held by 9 of the 10 chips measured', 'one by one, it is held by all 2 chips measured')
+    """
+    number = round(within * draws)
+    which = f"all {draws}" if number == draws else f"{number} of the {draws}"
+    return f"one by one, it is held by {which} chips measured"
+
+
 def reasons(layers: Sequence[LayerPlan]) -> str:
     """Why layers are where they are, with numbers where there are several reasons, most frequent first."""
     found = Counter(REASONS[layer.reason] for layer in layers).most_common()
@@ -189,7 +212,7 @@ def margin_cause(found: Robustness, show: Callable[[float], str]) -> str | None:
         show: how a drop is written.
     """
     least = found.scales[0]
-    drop, interval = least.evaluation.drop, least.evaluation.drop_interval
+    drop, interval = least.evaluation.drop, found.interval(least.evaluation)
     if found.margin or interval is None or interval[1] <= found.max_drop:
         return None
     mean = f"at {least.scale:.3g} times the noise the mean drop is {show(drop)}"
@@ -199,6 +222,11 @@ def margin_cause(found: Robustness, show: Callable[[float], str]) -> str | None:
         f"{mean}, within the budget, but its interval over {least.evaluation.draws} draws reaches {show(interval[1])};"
         " more --draws narrow it"
     )
+
+
+def unlike_decision(found: Robustness) -> str:
+    """Why a margin may say something else than the decision; nothing where it cannot."""
+    return f"measured, unlike the decision, with {' and '.join(found.differs)}" if found.differs else ""
 
 
 def effect_share(layer: LayerAttribution, effect: str) -> str:

@@ -84,6 +84,34 @@ def test_robustness_over_time_chips_and_noise() -> None:
         assert found.margin < found.fails_at <= found.margin * 1.1 + 1e-9
 
 
+@pytest.mark.parametrize("generalize", [False, True])
+def test_at_the_machines_own_noise_a_margin_is_the_verification(generalize: bool) -> None:
+    """Same samples, chips and level: not a second opinion beside the first one."""
+    placed = lhc.partition(
+        "digits", draws=3, strategy="all-analog", max_drop=0.06, selection=FEW, seed=2, generalize=generalize
+    )
+    outcome = placed.plan.outcome
+    assert outcome is not None
+    assert outcome.held_out
+
+    found = lhc.robustness("digits", placement=placed.plan, chips=4, times=[outcome.t_s])
+
+    (here,) = (one for one in found.scales if one.scale == 1)
+    assert here.within == outcome.within_budget == (found.margin >= 1)
+    assert found.interval(here.evaluation) == outcome.interval
+    assert here.evaluation.confidence == outcome.confidence
+    assert found.times[0].evaluation.values == here.evaluation.values == found.chips.values[:3]
+    assert found.differs == ()
+
+    other = lhc.robustness("digits", placement=placed.plan, chips=2, times=[0.0], samples=60, draws=2, confidence=0.8)
+    assert other.differs == (
+        f"other samples (60 instead of {outcome.samples})",
+        f"a level of 80 % instead of {100 * outcome.confidence:.3g} %",
+    )
+    chips = lhc.robustness("digits", placement=placed.plan, chips=2, times=[0.0], seed=3)
+    assert chips.differs == ("other chips (3 of seed 3)",)
+
+
 def test_attribution_names_what_does_damage() -> None:
     found = lhc.attribute("digits", samples=60, draws=3, selection=Select(include=("conv1", "layer1.0.conv1")))
     assert list(found.layers) == ["conv1", "layer1.0.conv1"]
