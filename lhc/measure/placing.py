@@ -97,15 +97,19 @@ def verifying_chips(draws: int, again: bool = False) -> range:
 def _candidates(
     graph: LayerGraph, found: PassResult, plan: Plan, searches: bool, judge: PlacementJudge, options: SearchOptions
 ) -> Candidates:
-    """What is verified; a rule is not stepped back from."""
+    """What is verified; a rule is not stepped back from. Without what is in the way, the rest must still pay."""
     chosen = found.plan.analog
     if not searches:
         return Candidates(chosen, found.fallbacks, judge, plan.analog)
     groups = [frozenset(group) for group in groups_of(graph, plan, options.together) if chosen.issuperset(group)]
     groups.sort(key=lambda group: -damage_of(graph, plan, group))
 
+    def value(placement: frozenset[str]) -> float:
+        return objective_value(graph, plan, options.goal.objective, placement)
+
     def allowed(placement: frozenset[str]) -> bool:
-        return kept_limits(graph, _moved(found.plan, placement), options.goal)
+        pays = value(placement) < value(plan.analog)
+        return pays and kept_limits(graph, _moved(found.plan, placement), options.goal)
 
     return Candidates(chosen, found.fallbacks, judge, plan.analog, groups, allowed)
 
