@@ -66,7 +66,7 @@ class Request:
         progress: called as work proceeds.
         ranks: layers are ranked, so that no metric has to be chosen that judges placements.
         follow: a plan whose placement is taken instead of a search.
-        running: workers, and the log of results.
+        running: workers, and the result cache.
         passes: the user's own, run after the selection.
     """
 
@@ -267,8 +267,8 @@ def _with_metric(work: Work) -> Work:
     metric, why = metric_without_targets(bench.example_output, bench.output_name)
     if metric.name == "nmse":
         log.warning(
-            "%s; it is judged by nmse, the squared error against the digital network. If it holds scores of classes,"
-            " choose --metric agreement or kl; if it does not, --metric nmse says so",
+            "%s: judged by nmse, the squared error against the digital network. If it holds scores of classes, choose"
+            " --metric agreement or kl; if it does not, --metric nmse says so",
             why,
         )
     task = work.task.with_metric(metric)

@@ -14,10 +14,10 @@ from lhc.plan import Plan
 from lhc.report.building import build_report, graph_of_plan, over_time
 from lhc.report.difference import PlanDiff, compare
 from lhc.report.document import Report, read_report
+from lhc.report.kept_fronts import read_fronts
 from lhc.report.records import keep, kept, merged, newest
 from lhc.results import Evaluation
 from lhc.runtime.environment import environment
-from lhc.store.fronts import read_fronts
 
 __all__ = ["ReportSource", "diff", "report_of"]
 

@@ -1,7 +1,7 @@
 """Score placements on samples: the same samples and the same devices for every placement.
 
 A measurement is cut into units: a placement, a few chips, a block of samples (`lhc.measure.scoring`). Results of
-units that were done before are taken from the log; the others are done by the workers and logged as they come. What
+units that were done before are taken from the cache; the others are done by the workers and kept as they come. What
 bounds the time: the products on tiles, samples x draws x analog MACs.
 """
 
@@ -52,7 +52,7 @@ class Bench:
         output: name of the output that is scored; the first by default.
         ranges: layer -> calibrated input ranges, where the hardware has static ones.
         progress: called after every unit of work.
-        running: workers and the log of results.
+        running: workers and the result cache.
         against: the same samples with the network that drops are against, where that is not this one (before
             retraining).
         shift: added to the drops of single samples: what more samples than these say of the drop that this network
@@ -200,7 +200,7 @@ class Bench:
         return SampleScores(self.metric, scores, digital, exact=not self.hardware.is_stochastic)
 
     def units(self, placement: frozenset[str], draws: range, t_s: float | None = None) -> tuple[int, int]:
-        """How many units of work a measurement has, and how many of them the log holds.
+        """How many units of work a measurement has, and how many of them the cache holds.
 
         Args:
             placement: the analog layers.
@@ -215,7 +215,7 @@ class Bench:
         return Job(placement, tuple(draws), self.t_s if t_s is None else t_s, outputs=self._scores_sets)
 
     def _found(self, job: Job) -> "tuple[dict[tuple[int, int], Array], list[tuple[Job, int]], int]":
-        """Results by draw and block that the log holds, what is left to be done on which block, and units in all."""
+        """Results by draw and block that the cache holds, what is left to be done on which block, and units in all."""
         groups = job_groups(job.draws, self.setting.chips_together(job.placement))
         places = list(self._places())
         results: dict[tuple[int, int], Array] = {}
@@ -252,8 +252,8 @@ class Bench:
 
     @cached_property
     def kept(self) -> KeptResults:
-        """The results of this bench in the log."""
-        return KeptResults(self.running.log, self.setting, self.task)
+        """The results of this bench in the cache."""
+        return KeptResults(self.running.cache, self.setting, self.task)
 
     def _places(self) -> Iterator[slice]:
         """The samples in blocks."""

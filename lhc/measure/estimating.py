@@ -37,7 +37,7 @@ class Step:
     Attributes:
         what: it does.
         units: of work.
-        kept: units whose results are in the log.
+        kept: units whose results are in the cache.
         seconds: for the others, in one process.
         shared: whether several processes share the units.
     """
@@ -74,7 +74,7 @@ class Estimate:
 
     @property
     def kept(self) -> int:
-        """Units whose results are in the log."""
+        """Units whose results are in the cache."""
         return sum(step.kept for step in self.steps)
 
     @property
@@ -169,7 +169,7 @@ def ranking_steps(
 def _prediction_step(bench: Bench, graph: LayerGraph, names: Sequence[str], clock: Clock) -> Step:
     """One unit; its time is linear in the samples, and programming is linear in the draws."""
     chips = bench.draws if bench.hardware.is_stochastic else 1
-    apart = bench.running.unlogged()
+    apart = bench.running.uncached()
     taken = []
     for samples in (1, _FEW, _MORE):
         small = replace(bench, task=bench.task.head(samples), draws=2, running=apart)
@@ -195,7 +195,7 @@ def curvature_step(bench: Bench, names: Sequence[str], clock: Clock = time.perf_
     taken = []
     for few in (1, _FEW, _MORE):  # the first loads what is loaded once
         start = clock()
-        curvatures(replace(bench, task=bench.task.head(few), running=bench.running.unlogged()), names)
+        curvatures(replace(bench, task=bench.task.head(few), running=bench.running.uncached()), names)
         taken.append(clock() - start)
     per_sample = max(0.0, taken[2] - taken[1]) / (_MORE - _FEW)
     return Step("curvatures of the loss", 1, 0, taken[1] + per_sample * max(0, samples - _FEW), shared=False)

@@ -10,7 +10,7 @@ from typing import Self
 from lhc.errors import OutOfTimeError, UsageError
 from lhc.measure.scoring import DEFAULT_MEMORY
 from lhc.measure.workers import ProcessWorkers, SerialWorkers, Workers
-from lhc.store import ResultLog
+from lhc.store import ResultCache
 
 __all__ = ["HERE", "Execution", "Running"]
 
@@ -65,18 +65,18 @@ HERE = Execution()
 
 
 class Running:
-    """Workers, the log of results and the clock of one command."""
+    """Workers, the result cache and the clock of one command."""
 
     def __init__(self, execution: Execution | None = None) -> None:
-        """Start workers and open the log.
+        """Start workers and open the cache.
 
         Raises:
-            UsageError: the folder or the scheduler cannot be used.
+            UsageError: the scheduler cannot be used.
         """
         chosen = Execution() if execution is None else execution
         self.memory = chosen.memory
         self._end = None if chosen.timeout_s is None else time.monotonic() + chosen.timeout_s
-        self.log = None if chosen.work_dir is None else ResultLog(chosen.work_dir, fresh=chosen.fresh)
+        self.cache = None if chosen.work_dir is None else ResultCache(chosen.work_dir, fresh=chosen.fresh)
         self.workers = _workers(chosen)
 
     def __enter__(self) -> Self:
@@ -86,8 +86,8 @@ class Running:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.workers.close()
-        if self.log is not None:
-            self.log.close()
+        if self.cache is not None:
+            self.cache.close()
 
     @property
     def late(self) -> bool:
@@ -103,14 +103,14 @@ class Running:
         if self.late:
             raise OutOfTimeError("--timeout: the time is over; what was finished is kept")
 
-    def unlogged(self) -> "Running":
-        """The same workers and time without a log, for what is done to be timed."""
+    def uncached(self) -> "Running":
+        """The same workers and time without a cache, for what is done to be timed."""
         other = copy(self)
-        other.log = None
+        other.cache = None
         return other
 
     def unlimited(self) -> "Running":
-        """The same workers and log without a limit of time, for what must be finished."""
+        """The same workers and cache without a limit of time, for what must be finished."""
         other = copy(self)
         other._end = None
         return other

@@ -1,4 +1,4 @@
-"""Finished units in the log of results: under what they are kept, and what they depend on."""
+"""Finished units in the result cache: under what they are kept, and what they depend on."""
 
 from collections.abc import Collection
 from functools import cached_property
@@ -7,24 +7,24 @@ from lhc.functions import code_of
 from lhc.measure.scoring import Job, Setting
 from lhc.metrics import Array
 from lhc.runtime.environment import environment
-from lhc.store import Facts, ResultLog, fingerprint
+from lhc.store import Facts, ResultCache
 from lhc.task import Task
 
 __all__ = ["KeptResults"]
 
 
 class KeptResults:
-    """The results of one bench in the log; without a log, nothing is kept."""
+    """The results of one bench in the cache; without a cache, nothing is kept."""
 
-    def __init__(self, log: ResultLog | None, setting: Setting, task: Task) -> None:
+    def __init__(self, cache: ResultCache | None, setting: Setting, task: Task) -> None:
         """Look nothing up yet.
 
         Args:
-            log: where results are.
+            cache: where results are.
             setting: what all units of the bench share.
             task: the samples.
         """
-        self._log = log
+        self._cache = cache
         self._setting = setting
         self._task = task
 
@@ -43,13 +43,12 @@ class KeptResults:
             shared: what it has in common with many others.
             facts: what tells it from them.
         """
-        return None if self._log is None else self._log.get(fingerprint(facts, self._context(self._log, shared)))
+        return None if self._cache is None else self._cache.get(self._facts, shared, facts)
 
     def keep(self, shared: Facts, facts: Facts, result: Array) -> None:
         """Keep a result of this bench; arguments as those of `find`."""
-        if self._log is not None:
-            context = self._context(self._log, shared)
-            self._log.put(fingerprint(facts, context), result, facts, context)
+        if self._cache is not None:
+            self._cache.put(result, self._facts, shared, facts)
 
     def placed(self, placement: Collection[str]) -> Facts:
         """What results with these analog layers have in common."""
@@ -63,9 +62,6 @@ class KeptResults:
             "samples": where.stop - where.start,
             "data": self._task.block_digest(where.start, where.stop),
         }
-
-    def _context(self, log: ResultLog, shared: Facts) -> str:
-        return log.context(shared, within=log.context(self._facts))
 
     @cached_property
     def _facts(self) -> Facts:

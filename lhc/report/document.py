@@ -14,7 +14,7 @@ from lhc.errors import ConfigError
 from lhc.exploration import AtTime, Attribution, Front, Infeasibility, Robustness
 from lhc.plan import Plan
 
-__all__ = ["CostItem", "Costs", "LayerCosts", "Report", "read_report"]
+__all__ = ["CostItem", "Costs", "LayerCosts", "Report", "parse_report", "read_report"]
 
 _SCHEMA = 1
 _LIMIT = 64 * 2**20
@@ -132,10 +132,25 @@ def read_report(path: Path) -> Report:
     try:
         if path.stat().st_size > _LIMIT:
             raise ConfigError(f"{path}: larger than {_LIMIT >> 20} MiB, which no report is")
-        return Report.model_validate_json(path.read_bytes())
+        text = path.read_bytes()
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror or error}") from error
+    return parse_report(text, str(path))
+
+
+def parse_report(text: bytes, place: str) -> Report:
+    """A report from JSON.
+
+    Args:
+        text: the JSON.
+        place: where it lies, for messages.
+
+    Raises:
+        ConfigError: it is no report of this schema.
+    """
+    try:
+        return Report.model_validate_json(text)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
-        raise ConfigError(f"{path}: not a report of schema {_SCHEMA}: {where}: {first['msg']}") from error
+        raise ConfigError(f"{place}: not a report of schema {_SCHEMA}: {where}: {first['msg']}") from error

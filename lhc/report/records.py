@@ -1,44 +1,42 @@
 """What was measured of placed models, kept in the folder of results so that reports are made without measuring again.
 
-One file a plan, ``reports/<digits>.json``, named by the SHA-256 of the plan: what a later command measures of the same
-plan is put in, and what is there stays.
+One document a plan, named by the SHA-256 of the plan: what a later command measures of the same plan is put in, and
+what is there stays.
 """
 
 from hashlib import sha256
 from pathlib import Path
 
 from lhc.errors import ConfigError, UsageError
-from lhc.files import write_file
 from lhc.plan import Plan
-from lhc.report.document import Report, read_report
+from lhc.report.document import Report, parse_report
+from lhc.store import ResultCache
 
-__all__ = ["FOLDER", "keep", "kept", "merged", "newest"]
+__all__ = ["keep", "kept", "merged", "newest"]
 
-FOLDER = "reports"
-"""Within the folder of results."""
-_DIGITS = 16
+KIND = "report"
 
 
-def _path(work_dir: Path, plan: Plan) -> Path:
-    return work_dir / FOLDER / f"{sha256(plan.model_dump_json().encode()).hexdigest()[:_DIGITS]}.json"
+def _name(plan: Plan) -> str:
+    return sha256(plan.model_dump_json().encode()).hexdigest()
 
 
 def keep(work_dir: Path, report: Report) -> Report:
     """Put a report with those of earlier commands on the same plan, and give back what they say together.
 
     Raises:
-        UsageError: the folder cannot be written.
-        ConfigError: an earlier one cannot be read.
+        ConfigError: an earlier one was written by another version of lhc.
+        LhcError: the disk is full.
     """
-    path = _path(work_dir, report.plan)
-    whole = merged(kept(work_dir, report.plan), report)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(
-            f"{path.parent}: cannot be made: {error.strerror or error}; choose another --work-dir"
-        ) from error
-    write_file(path, lambda file: file.write(whole.to_json().encode()))
+    whole = report
+
+    def put_in(earlier: bytes | None) -> bytes:
+        nonlocal whole
+        whole = merged(None if earlier is None else parse_report(earlier, str(work_dir)), report)
+        return whole.to_json().encode()
+
+    with ResultCache(work_dir) as cache:
+        cache.update(KIND, _name(report.plan), put_in)
     return whole
 
 
@@ -46,10 +44,11 @@ def kept(work_dir: Path, plan: Plan) -> Report | None:
     """What earlier commands measured of exactly this plan.
 
     Raises:
-        ConfigError: it cannot be read.
+        ConfigError: another version of lhc wrote it.
     """
-    path = _path(work_dir, plan)
-    return read_report(path) if path.is_file() else None
+    with ResultCache(work_dir) as cache:
+        found = cache.documents(KIND, _name(plan))
+    return parse_report(found[0], str(work_dir)) if found else None
 
 
 def newest(work_dir: Path) -> tuple[Report, int]:
@@ -57,12 +56,13 @@ def newest(work_dir: Path) -> tuple[Report, int]:
 
     Raises:
         UsageError: there is none.
-        ConfigError: it cannot be read.
+        ConfigError: another version of lhc wrote it.
     """
-    paths = sorted((work_dir / FOLDER).glob("*.json"), key=lambda path: (path.stat().st_mtime_ns, path.name))
-    if not paths:
+    with ResultCache(work_dir) as cache:
+        found = cache.documents(KIND)
+    if not found:
         raise UsageError(f"{work_dir}: holds no report; 'lhc partition --work-dir {work_dir}' puts one there")
-    return read_report(paths[-1]), len(paths)
+    return parse_report(found[0], str(work_dir)), len(found)
 
 
 def merged(old: Report | None, new: Report) -> Report:

@@ -1,17 +1,6 @@
-"""Results that survive: an append-only log of finished evaluations, in a folder that many processes may share."""
+"""Results that survive: finished evaluations, reports and fronts in a folder that many processes may share."""
 
-from lhc.store.facts import Entry, Facts, Group, JsonValue, canonical, fingerprint, group
-from lhc.store.log import ResultLog
-from lhc.store.segments import default_work_dir
+from lhc.store.cache import ResultCache, default_work_dir
+from lhc.store.facts import Facts, JsonValue, fingerprint
 
-__all__ = [
-    "Entry",
-    "Facts",
-    "Group",
-    "JsonValue",
-    "ResultLog",
-    "canonical",
-    "default_work_dir",
-    "fingerprint",
-    "group",
-]
+__all__ = ["Facts", "JsonValue", "ResultCache", "default_work_dir", "fingerprint"]

@@ -1,6 +1,9 @@
 """`lhc report`, `lhc diff` and `--report`, as users run them."""
 
 import json
+import sqlite3
+from contextlib import closing
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +13,10 @@ from typer.testing import CliRunner, Result
 
 import lhc
 from lhc.cli.app import app
+from lhc.onnx_io import load_model, read_plan
 from lhc.plan import Plan
 from lhc.report.document import Report, read_report
+from lhc.store import ResultCache
 
 pytestmark = pytest.mark.analog
 
@@ -31,20 +36,7 @@ def work(tmp_path: Path) -> Path:
 @pytest.fixture
 def placed(model_file: Path, data_file: Path, work: Path) -> Path:
     """A placed model, with its report beside it."""
-    command = (
-        "partition",
-        model_file,
-        "--objective",
-        "macs",
-        "--data",
-        data_file,
-        "--max-drop",
-        0.9,
-        "--draws",
-        2,
-        "--work-dir",
-        work,
-    )
+    command = ("partition", model_file, "--data", data_file, "--max-drop", 0.9, "--draws", 2, "--work-dir", work)
     run(*command, "--report", model_file.with_name("first.html"))
     return model_file.with_name("small.lhc.onnx")
 
@@ -142,20 +134,20 @@ def test_files_are_replaced_when_forced(placed: Path) -> None:
 
 def test_a_place_for_the_report_is_checked_before_any_work(model_file: Path, data_file: Path) -> None:
     bad = ("--report", model_file.with_name("report.pdf"))
-    assert (
-        "a report ends in"
-        in run("partition", model_file, "--objective", "macs", "--data", data_file, *bad, code=2).stderr
-    )
+    assert "a report ends in" in run("partition", model_file, "--data", data_file, *bad, code=2).stderr
     assert not model_file.with_name("small.lhc.onnx").exists()
     good = ("--report", model_file.with_name("report.html"))
     result = run("run", model_file, "--data", data_file, "--all-analog", *good, code=2)
     assert "--report is about the placement, the hardware and the output that a model carries" in result.stderr
 
 
-def test_a_folder_that_cannot_take_the_report_loses_nothing(placed: Path, data_file: Path, work: Path) -> None:
-    reports = work / "reports"
-    for path in reports.iterdir():
-        path.write_text("damaged")
+def test_a_report_of_another_schema_is_left_and_nothing_else_is_lost(placed: Path, data_file: Path, work: Path) -> None:
+    plan = read_plan(load_model(placed))
+    assert plan is not None
+    name = sha256(plan.model_dump_json().encode()).hexdigest()
+    with ResultCache(work) as cache:
+        assert len(cache.documents("report", name)) == 1
+        cache.update("report", name, lambda _: b'{"schema_version": 99}')
     out = placed.with_name("again.html")
     result = run("run", placed, "--data", data_file, "--draws", 2, "--work-dir", work, "--report", out)
     assert "warning: the report is not kept for later" in result.stderr
@@ -164,6 +156,17 @@ def test_a_folder_that_cannot_take_the_report_loses_nothing(placed: Path, data_f
     later = run("report", placed, "--work-dir", work)
     assert "what was measured of it before cannot be read" in later.stderr
     assert later.stdout.startswith("# small.lhc.onnx")
+
+
+def test_a_damaged_report_is_not_believed_and_kept_anew(placed: Path, data_file: Path, work: Path) -> None:
+    (path,) = work.glob("*.sqlite3")
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE documents SET text = replace(text, '0', '1') WHERE kind = 'report'")
+    report = run("report", placed, "--work-dir", work, "--json")
+    assert json.loads(report.stdout)["times"] == []
+    result = run("run", placed, "--data", data_file, "--draws", 2, "--work-dir", work)
+    assert "not kept" not in result.stderr
+    assert len(json.loads(run("report", placed, "--work-dir", work, "--json").stdout)["times"]) == 1
 
 
 def test_the_budget_is_not_met_and_the_report_says_so(model_file: Path, data_file: Path) -> None:
@@ -177,7 +180,7 @@ def test_the_budget_is_not_met_and_the_report_says_so(model_file: Path, data_fil
 def test_diff(placed: Path, model_file: Path, data_file: Path) -> None:
     other = model_file.with_name("other.onnx")
     options = ("--max-drop", 0.9, "--draws", 2, "--force-digital", "stem", "-o", other)
-    run("partition", model_file, "--objective", "macs", "--data", data_file, *options)
+    run("partition", model_file, "--data", data_file, *options)
     result = run("diff", placed, other)
     assert "analog -> digital" in result.stdout
     assert "placed otherwise" in result.stdout.splitlines()[-1]
@@ -226,7 +229,7 @@ def test_diff_of_unrelated_networks_says_so_first(placed: Path, data_file: Path)
 
 
 def test_the_same_in_python(model_file: Path, data_file: Path, tmp_path: Path) -> None:
-    result = lhc.partition(model_file, data_file, objective="macs", max_drop=0.9, draws=2)
+    result = lhc.partition(model_file, data_file, max_drop=0.9, draws=2)
     report = lhc.report_of(result, name="mine", command="my script")
     assert isinstance(report, Report)
     assert (report.model, report.commands, report.plan) == ("mine", ("my script",), result.plan)

@@ -1,23 +1,20 @@
-"""What tests of the result log share: files that break, and a process that can be killed."""
+"""What tests of the result cache share: units of work, and a process that can be killed."""
 
-import errno
 import os
+import sqlite3
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from io import FileIO
+from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 
-from lhc.store import ResultLog, fingerprint
-
-if TYPE_CHECKING:
-    from _typeshed import ReadableBuffer
+from lhc.store import Facts, ResultCache
 
 Scores = npt.NDArray[np.float64]
 
@@ -25,50 +22,12 @@ ROOT = Path(__file__).resolve().parents[2]
 NOBODY = 65534
 
 
-class Disk:
-    """Opens files that take so many bytes, all together, and then fail as a full disk does.
+@pytest.fixture(scope="session")
+def unit() -> Callable[[int], tuple[Scores, Facts]]:
+    """Value and facts of the unit of work with this number; `writer.py` has the same."""
 
-    Attributes:
-        room: bytes that can still be written.
-        error: what a write gets when there is none.
-        truncates: whether a file can be made shorter.
-    """
-
-    def __init__(self) -> None:
-        self.room = 2**40
-        self.error = errno.ENOSPC
-        self.truncates = True
-
-    def __call__(self, path: Path, mode: str) -> FileIO:
-        disk = self
-
-        class LimitedFile(FileIO):
-            def write(self, data: "ReadableBuffer", /) -> int:
-                part = memoryview(data)[: disk.room]
-                if not part:
-                    raise OSError(disk.error, os.strerror(disk.error))
-                disk.room -= len(part)
-                return super().write(part) or 0
-
-            def truncate(self, size: int | None = None, /) -> int:
-                if not disk.truncates:
-                    raise OSError(errno.EIO, os.strerror(errno.EIO))
-                return super().truncate(size)
-
-        return LimitedFile(path, mode)
-
-
-@pytest.fixture
-def disk() -> Disk:
-    return Disk()
-
-
-@pytest.fixture
-def unit() -> Callable[[int], tuple[str, Scores]]:
-    """Key and value of the unit of work with this number; `writer.py` has the same."""
-
-    def numbered(number: int) -> tuple[str, Scores]:
-        return fingerprint({"unit": number}), np.random.default_rng(number).random(1 + number % 40)
+    def numbered(number: int) -> tuple[Scores, Facts]:
+        return np.random.default_rng(number).random(1 + number % 40), {"unit": number}
 
     return numbered
 
@@ -77,21 +36,37 @@ class Fill(Protocol):
     def __call__(self, folder: Path, numbers: range) -> None: ...
 
 
-@pytest.fixture
-def fill(unit: Callable[[int], tuple[str, Scores]]) -> Fill:
-    """Puts units of work into a folder, in a segment of their own."""
+@pytest.fixture(scope="session")
+def fill(unit: Callable[[int], tuple[Scores, Facts]]) -> Fill:
+    """Puts units of work into a folder."""
 
     def put_all(folder: Path, numbers: range) -> None:
-        with ResultLog(folder) as log:
+        with ResultCache(folder) as cache:
             for number in numbers:
-                log.put(*unit(number))
+                cache.put(*unit(number))
 
     return put_all
 
 
+class Query(Protocol):
+    def __call__(self, folder: Path, sql: str, *values: object) -> list[tuple[Any, ...]]: ...
+
+
+@pytest.fixture(scope="session")
+def query() -> Query:
+    """What another program finds in, or does to, the only database of a folder."""
+
+    def run(folder: Path, sql: str, *values: object) -> list[tuple[Any, ...]]:
+        (path,) = folder.glob("*.sqlite3")
+        with closing(sqlite3.connect(path)) as connection, connection:
+            return connection.execute(sql, values).fetchall()
+
+    return run
+
+
 @pytest.fixture
 def start_writer() -> Iterator[Callable[..., subprocess.Popen[str]]]:
-    """Starts ``writer.py FOLDER FIRST END ROOM``; none is left behind."""
+    """Starts ``writer.py FOLDER FIRST END LIMIT``; none is left behind."""
     started: list[subprocess.Popen[str]] = []
 
     def start(*arguments: object) -> subprocess.Popen[str]:
@@ -125,11 +100,3 @@ def restricted_folder() -> Iterator[Path]:
         finally:
             if root:
                 os.seteuid(0)
-
-
-@pytest.fixture(scope="module")
-def without_syncs() -> Iterator[None]:
-    """Nothing waits for the disk; for tests that open hundreds of logs."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(os, "fsync", lambda handle: None)
-        yield

@@ -1,15 +1,12 @@
-"""Torn, damaged and hostile files: nothing sound is lost, nothing wrong is given, nothing breaks."""
+"""Torn, damaged and hostile files: nothing wrong is given, nothing breaks, and what is lost is said."""
 
-import logging
 import os
-import struct
+import sqlite3
 import tempfile
-import tracemalloc
 from collections.abc import Callable
-from io import FileIO
+from contextlib import closing
 from pathlib import Path
 from typing import Any
-from zlib import crc32
 
 import numpy as np
 import numpy.typing as npt
@@ -17,322 +14,248 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lhc.store import ResultLog, fingerprint
-from lhc.store.records import scan
+from lhc.store import Facts, ResultCache
 
-Array = npt.NDArray[Any]
-Unit = Callable[[int], tuple[str, npt.NDArray[np.float64]]]
+Unit = Callable[[int], tuple[npt.NDArray[np.float64], Facts]]
 Fill = Callable[[Path, range], None]
+Query = Callable[..., list[tuple[Any, ...]]]
 
-NAME = "results-000001-0123456789abcdef.lhclog"
-KEY = fingerprint({"unit": "forged"})
-
-pytestmark = pytest.mark.usefixtures("without_syncs")
-
-
-def number_of(index: int) -> tuple[str, npt.NDArray[np.float64]]:
-    return fingerprint({"index": index}), np.random.default_rng(index).random(3 + index)
+NAME, NEXT = "results-v1-000001.sqlite3", "results-v1-000002.sqlite3"
+COUNT = 40
+DOCUMENTS = [f"report {number} ".encode() * 300 for number in range(4)]
 
 
-def some_log(folder: Path, count: int) -> tuple[Path, list[tuple[int, int]]]:
-    """A folder's only segment, and where in it each result begins and ends."""
-    with ResultLog(folder) as log:
-        run = log.context({"model": "a"})
-        for index in range(count):
-            key, value = number_of(index)
-            log.put(key, value, {"index": index}, within=run if index % 2 else None)
-    (path,) = folder.glob("*.lhclog")
-    with FileIO(path) as file:
-        spans = [(at, at + header.size) for at, header in scan(file, 0, path.stat().st_size) if header.kind == 1]
-    return path, spans
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory, fill: Fill) -> bytes:
+    """A database with results and documents."""
+    folder = tmp_path_factory.mktemp("sound")
+    fill(folder, range(COUNT))
+    with ResultCache(folder) as cache:
+        for number in range(len(DOCUMENTS)):
+            cache.update("report", str(number), lambda _: DOCUMENTS[number])  # noqa: B023
+    return (folder / NAME).read_bytes()
 
 
-def forged(
-    description: bytes = b'{"dtype":"<f8","facts":{},"shape":[1]}',
-    value: bytes = bytes(8),
-    kind: int = 1,
-    within: bytes = bytes(32),
-    key: str = KEY,
-    value_bytes: int | None = None,
-) -> bytes:
-    """A record with sound checksums, as docs/result-log.md describes it."""
-    rest = struct.pack("<II", kind, len(description)) + struct.pack("<I", crc32(description))
-    rest += struct.pack("<Q", len(value) if value_bytes is None else value_bytes) + struct.pack("<I", crc32(value))
-    rest += bytes.fromhex(key) + within
-    return b"\x89LHC\r\n\x1a\n" + struct.pack("<I", crc32(rest)) + rest + description + value
+def believed(folder: Path, unit: Unit) -> int:
+    """How many results are found, all of which are right; the cache takes new ones, which are there later."""
+    found = 0
+    with ResultCache(folder) as cache:
+        for number in range(COUNT):
+            value, facts = unit(number)
+            result = cache.get(facts)
+            if result is not None:
+                np.testing.assert_array_equal(result, value)
+                found += 1
+        assert set(cache.documents("report")) <= set(DOCUMENTS)
+        cache.put(np.ones(3), {"unit": "new"})
+    with ResultCache(folder) as cache:
+        assert cache.get({"unit": "new"}) is not None
+    return found
 
 
-def test_records_are_as_documented(tmp_path: Path) -> None:
-    (tmp_path / NAME).write_bytes(forged(value=struct.pack("<d", 0.125)))
-    with ResultLog(tmp_path) as log:
-        found = log.get(KEY)
-        assert found is not None
-        assert (found.dtype.str, found.tolist()) == ("<f8", [0.125])
-
-
-def test_every_torn_tail_loses_that_record_only(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    path, spans = some_log(tmp_path, 4)
-    data = path.read_bytes()
-    third_begins, third_ends = spans[2]
-    for length in range(third_begins, third_ends):
-        path.write_bytes(data[:length])
-        with ResultLog(tmp_path) as log:
-            assert sorted(log.keys()) == sorted(number_of(index)[0] for index in (0, 1))
-            key, value = number_of(2)
-            assert log.get(key) is None
-            log.put(key, value)
-        with ResultLog(tmp_path) as log:
-            assert len(log) == 3
-            for index in range(3):
-                key, value = number_of(index)
-                np.testing.assert_array_equal(log.get(key), value)
-        for other in tmp_path.glob("*.lhclog"):
-            if other != path:
-                other.unlink()
-    assert caplog.records == [], "a kill is no reason to warn"
-
-
-def test_a_torn_tail_is_no_business_of_other_processes(tmp_path: Path) -> None:
-    path, spans = some_log(tmp_path, 4)
-    whole = path.read_bytes()
-    path.write_bytes(whole[: spans[3][0] + 50])
-    key, value = number_of(7)
-    with ResultLog(tmp_path) as one, ResultLog(tmp_path) as other:
-        one.put(key, value)
-        assert other.refresh() == 1
-        np.testing.assert_array_equal(other.get(key), value)
-        # The writer that seemed dead was only slow.
-        path.write_bytes(whole)
-        assert one.refresh() == other.refresh() == 1
-        np.testing.assert_array_equal(one.get(number_of(3)[0]), number_of(3)[1])
-
-
-@pytest.mark.parametrize("where", ["header", "description", "value"])
-def test_a_damaged_record_is_skipped_with_a_warning(
-    where: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("column", ["within", "facts", "type", "shape", "data", "digest"])
+@pytest.mark.parametrize("change", ["cut", "other", "number", "none"])
+def test_a_changed_row_is_not_believed_and_measured_again(
+    column: str, change: str, tmp_path: Path, unit: Unit, fill: Fill, query: Query, caplog: pytest.LogCaptureFixture
 ) -> None:
-    path, spans = some_log(tmp_path, 5)
-    data = bytearray(path.read_bytes())
-    begins, ends = spans[2]
-    data[{"header": begins + 30, "description": begins + 105, "value": ends - 1}[where]] ^= 0x10
-    path.write_bytes(data)
-    with ResultLog(tmp_path) as log:
-        found = [log.get(number_of(index)[0]) for index in range(5)]
-        assert [value is None for value in found] == [False, False, True, False, False]
-        assert all(entry.facts["index"] != 2 for entry in log.entries())
-        assert "damaged" in caplog.text
-        assert path.name in caplog.text
-        key, value = number_of(2)
-        log.put(key, value)
-    for _ in range(2):  # the sound copy is found beside the damaged one, at each opening
-        with ResultLog(tmp_path) as log:
-            np.testing.assert_array_equal(log.get(key), value)
+    fill(tmp_path, range(3))
+    to = {"cut": f"substr({column}, 2)", "other": f"CAST({column} || 'x' AS BLOB)", "number": "8", "none": "NULL"}
+    where = "WHERE key = (SELECT key FROM results WHERE id = 2)"
+    query(tmp_path, f"UPDATE results SET {column} = {to[change]} {where}")
+    if column == "within" and change == "cut":
+        query(tmp_path, f"UPDATE results SET within = 'x' {where}")  # it was empty
+    with ResultCache(tmp_path) as cache:
+        value, facts = unit(1)
+        assert [cache.get(unit(number)[1]) is None for number in range(3)] == [False, True, False]
+        assert "a damaged result counts as not measured" in caplog.text
+        cache.put(value, facts)
+        np.testing.assert_array_equal(cache.get(facts), value)
+    assert [path.name for path in tmp_path.iterdir()] == [NAME]
 
 
-def test_the_older_copy_serves_where_the_newer_is_damaged(tmp_path: Path) -> None:
-    some_log(tmp_path, 1)
-    key, value = number_of(0)
-    with ResultLog(tmp_path, fresh=True) as log:
-        log.put(key, value)
-    newest = max(tmp_path.glob("*.lhclog"))
-    newest.write_bytes(newest.read_bytes()[:-1] + b"\xff")
-    with ResultLog(tmp_path) as log:
-        np.testing.assert_array_equal(log.get(key), value)
-
-
-def test_facts_that_changed_are_not_believed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    path, _ = some_log(tmp_path, 3)
-    path.write_bytes(path.read_bytes().replace(b'"index":2', b'"index":7'))
-    with ResultLog(tmp_path) as log:
-        assert [entry.facts["index"] for entry in log.entries()] == [0, 1]
+def test_a_result_under_the_key_of_another_is_not_believed(
+    tmp_path: Path, unit: Unit, fill: Fill, query: Query, caplog: pytest.LogCaptureFixture
+) -> None:
+    fill(tmp_path, range(2))
+    query(tmp_path, "UPDATE results SET key = 'x' || key WHERE id = 1")
+    query(tmp_path, "UPDATE results SET key = (SELECT substr(key, 2) FROM results WHERE id = 1) WHERE id = 2")
+    with ResultCache(tmp_path) as cache:
+        assert cache.get(unit(0)[1]) is None
     assert "damaged" in caplog.text
 
 
-def test_a_lost_context_costs_its_facts_only(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    with ResultLog(tmp_path) as log:
-        run = log.context({"model": "a"})
-        log.put(KEY, np.zeros(2), {"draw": 1}, within=run)
-    (path,) = tmp_path.glob("*.lhclog")
-    path.write_bytes(path.read_bytes().replace(b'"model":"a"', b'"model":"b"'))
-    with ResultLog(tmp_path) as log:
-        assert [entry.facts for entry in log.entries()] == [{"draw": 1}]
-        assert list(log.entries({"model": "a"})) == []
-        np.testing.assert_array_equal(log.get(KEY), np.zeros(2))
-    assert "damaged" in caplog.text
+@pytest.mark.parametrize("column", ["kind", "name", "text"])
+def test_a_changed_document_is_not_believed(column: str, tmp_path: Path, query: Query) -> None:
+    with ResultCache(tmp_path) as cache:
+        cache.update("report", "one", lambda _: b"one")
+        cache.update("report", "two", lambda _: b"two")
+    to = {"kind": "report", "name": "three", "text": "four"}[column]
+    query(tmp_path, f"UPDATE documents SET {column} = ? WHERE id = 1", to)
+    if column == "kind":
+        query(tmp_path, "UPDATE documents SET kind = 'front' WHERE id = 1")
+    with ResultCache(tmp_path) as cache:
+        assert cache.documents("report") == [b"two"]
+        assert cache.documents("front") == []
+        cache.update("report", "one", lambda found: b"new" if found is None else b"old")
+        assert cache.documents("report", "one") == [b"new"]
 
 
-@settings(max_examples=150)
-@given(
-    st.lists(st.tuples(st.floats(0, 1), st.binary(max_size=40)), max_size=4),
-    st.floats(0, 1),
-    st.booleans(),
-    st.booleans(),
-)
-def test_any_damage_loses_what_it_touches_only(
-    overwritten: list[tuple[float, bytes]], cut: float, cuts: bool, inserts: bool
+def test_no_flipped_bit_is_believed(sound: bytes, unit: Unit, caplog: pytest.LogCaptureFixture) -> None:
+    rng, lost, anew = np.random.default_rng(3), 0, 0
+    for place in rng.integers(0, len(sound), 200):
+        data = bytearray(sound)
+        data[place] ^= 1 << rng.integers(8)
+        with tempfile.TemporaryDirectory() as folder:
+            (Path(folder) / NAME).write_bytes(data)
+            caplog.clear()
+            missing = believed(Path(folder), unit) < COUNT
+            lost += missing
+            anew += (Path(folder) / NEXT).exists()
+            assert (Path(folder) / NEXT).exists() == ("begins anew" in caplog.text)
+            assert (Path(folder) / NAME).exists(), "it is left aside, for whoever wants to look into it"
+    assert lost > 20, "some flips hit what counts"
+    assert anew > 5, "some hit what sqlite itself relies on"
+
+
+def test_a_file_of_any_length_is_survived(sound: bytes, unit: Unit) -> None:
+    lengths = [0, 1, 15, 16, 17, 99, 100, 101, 511, 512, *range(1000, len(sound), 3001)]
+    for length in lengths:
+        with tempfile.TemporaryDirectory() as folder:
+            (Path(folder) / NAME).write_bytes(sound[:length])
+            assert believed(Path(folder), unit) < (1 if length <= 4096 else COUNT + 1)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.floats(0, 1), st.binary(min_size=1, max_size=5000)), min_size=1, max_size=4))
+def test_whatever_is_written_over_a_file_is_survived(
+    sound: bytes, unit: Unit, overwritten: list[tuple[float, bytes]]
 ) -> None:
+    data = bytearray(sound)
+    for share, patch in overwritten:
+        at = int(share * len(data))
+        data[at : at + len(patch)] = patch
     with tempfile.TemporaryDirectory() as folder:
-        path, spans = some_log(Path(folder), 6)
-        data = bytearray(path.read_bytes())
-        size = len(data)
-        touched = []
-        for share, patch in overwritten:
-            at = int(share * size)
-            patch = patch[: size - at]
-            data[at : at + len(patch)] = patch
-            touched.append((at, at + len(patch)))
-        if inserts:  # last, for it moves what lies behind it
-            between = spans[3][0]
-            data[between:between] = b"\x89LHC\r\n\x1a\n" + bytes(range(100))
-        if cuts:
-            length = int(cut * size)
-            del data[length:]
-            touched.append((length - inserts * 108, size))
-        path.write_bytes(data)
-        with ResultLog(folder) as log:
-            for index, (begins, ends) in enumerate(spans):
-                key, value = number_of(index)
-                found = log.get(key)
-                if all(last <= begins or first >= ends for first, last in touched):
-                    assert found is not None, (index, touched)
-                if found is not None:
-                    np.testing.assert_array_equal(found, value)
-            entries = list(log.entries())
-            assert all(entry.facts.get("model", "a") == "a" for entry in entries)
+        (Path(folder) / NAME).write_bytes(data)
+        believed(Path(folder), unit)
 
 
-@settings(max_examples=150)
-@given(
-    st.lists(
-        st.one_of(
-            st.binary(max_size=300),
-            st.just(b"\x89LHC\r\n\x1a\n"),
-            st.builds(
-                forged,
-                description=st.sampled_from(
-                    [
-                        b'{"dtype":"<f8","facts":{},"shape":[1]}',
-                        b'{"dtype":"|O","facts":{},"shape":[1]}',
-                        b'{"dtype":"<f8","facts":{},"shape":[-1]}',
-                        b'{"dtype":"<f8","facts":{},"shape":[true]}',
-                        b'{"dtype":"<f8","facts":{},"shape":[0,4611686018427387904,4611686018427387904]}',
-                        b'{"dtype":"<f8","facts":[],"shape":[1]}',
-                        b'{"dtype":"<f8","facts":{"a":1e999},"shape":[1]}',
-                        b'{"dtype":8,"facts":{},"shape":{}}',
-                        b'{"facts":{}}',
-                        b"{}",
-                        b"null",
-                        b"",
-                        b"[" * 3000,
-                        b"cos\nsystem\n(S'true'\ntR.",
-                    ]
-                ),
-                value=st.sampled_from([b"", bytes(8), bytes(64)]),
-                kind=st.sampled_from([0, 1, 2, 3, 2**32 - 1]),
-                within=st.sampled_from([bytes(32), bytes.fromhex(KEY)]),
-                value_bytes=st.sampled_from([None, 0, 2**30, 2**62, 2**64 - 1]),
-            ),
-        ),
-        max_size=6,
-    )
+def test_a_damaged_log_of_writes_loses_what_was_written_last(tmp_path: Path, unit: Unit) -> None:
+    """As a loss of power in the middle of a write may leave it."""
+    with ResultCache(tmp_path) as cache:
+        for number in range(COUNT):
+            cache.put(*unit(number))
+        files = {path.name: path.read_bytes() for path in tmp_path.iterdir() if not path.name.endswith("-shm")}
+    (log,) = (name for name in files if name.endswith("-wal"))
+    counts = []
+    for place in range(0, len(files[log]), len(files[log]) // 30):
+        with tempfile.TemporaryDirectory() as folder:
+            for name, data in files.items():
+                changed = bytearray(data)
+                if name == log:
+                    changed[place] ^= 4
+                (Path(folder) / name).write_bytes(changed)
+            counts.append(believed(Path(folder), unit))
+            assert not (Path(folder) / NEXT).exists()
+    assert counts == sorted(counts)
+    assert counts[0] < 3
+    assert counts[-1] > COUNT - 3
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        "CREATE TABLE results (key, value)",
+        "CREATE TABLE results (key, within, facts, type, shape, data, digest)",
+        "CREATE VIEW results AS SELECT 1 AS key",
+        "CREATE TABLE mine (text)",
+    ],
 )
-def test_no_file_breaks_the_log(parts: list[bytes]) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        (Path(folder) / NAME).write_bytes(b"".join(parts))
-        with ResultLog(folder) as log:
-            list(log.entries())
-            found = log.get(KEY)
-            assert found is None or found.dtype == np.float64
-            log.put(number_of(0)[0], number_of(0)[1])
-        with ResultLog(folder) as log:
-            np.testing.assert_array_equal(log.get(number_of(0)[0]), number_of(0)[1])
+def test_a_database_of_other_tables_is_left_aside(made: str, tmp_path: Path, unit: Unit, query: Query) -> None:
+    with closing(sqlite3.connect(tmp_path / NAME)) as connection:
+        connection.execute(made)
+    assert believed(tmp_path, unit) == 0
+    (tmp_path / NEXT).unlink()
+    assert query(tmp_path, "SELECT sql FROM sqlite_schema") == [(made,)]
 
 
-def test_lengths_are_checked_before_memory_is_taken(tmp_path: Path) -> None:
-    huge = forged(b'{"dtype":"|u1","facts":{},"shape":[1073741824]}', b"", value_bytes=2**30)
-    (tmp_path / NAME).write_bytes(huge + forged(key=fingerprint({"unit": "behind"})))
-    tracemalloc.start()
-    try:
-        with ResultLog(tmp_path) as log:
-            assert log.get(KEY) is None
-            assert log.get(fingerprint({"unit": "behind"})) is not None
-        assert tracemalloc.get_traced_memory()[1] < 2**20
-    finally:
-        tracemalloc.stop()
+def test_a_trigger_of_someone_else_does_not_run(tmp_path: Path, unit: Unit, fill: Fill, query: Query) -> None:
+    fill(tmp_path, range(3))
+    query(tmp_path, "CREATE TRIGGER mine AFTER INSERT ON results BEGIN DELETE FROM results; END")
+    assert believed(tmp_path, unit) == 0
+    assert (tmp_path / NEXT).exists()
 
 
-def test_a_file_that_shrank_is_checked_again(tmp_path: Path) -> None:
-    record = forged(b'{"dtype":"|u1","facts":{},"shape":[1073741824]}', b"", value_bytes=2**30)
-    path = tmp_path / NAME
-    with path.open("wb") as file:
-        file.write(record)
-        file.truncate(len(record) + 2**30)  # takes no room on the disk
-    with ResultLog(tmp_path) as log:
-        assert log.keys() == [KEY]
-        os.truncate(path, len(record))
-        tracemalloc.start()
-        try:
-            assert log.get(KEY) is None
-            assert tracemalloc.get_traced_memory()[1] < 2**20
-        finally:
-            tracemalloc.stop()
+def test_all_who_meet_the_damage_go_on_in_the_same_new_database(
+    tmp_path: Path, unit: Unit, fill: Fill, caplog: pytest.LogCaptureFixture
+) -> None:
+    fill(tmp_path, range(20))
+    with ResultCache(tmp_path) as one, ResultCache(tmp_path) as other, ResultCache(tmp_path) as third:
+        for cache in (one, other):
+            assert cache.get(unit(0)[1]) is not None
+        path = tmp_path / NAME
+        with path.open("r+b") as file:  # all pages but the first
+            file.seek(4096)
+            file.write(bytes(path.stat().st_size - 4096))
+        for cache, number in ((one, 30), (other, 31), (third, 32)):
+            cache.get(unit(7)[1])
+            cache.put(*unit(number))
+        assert all(cache.get(unit(number)[1]) is not None for cache in (one, other, third) for number in (30, 31, 32))
+    assert sorted(path.name for path in tmp_path.glob("*.sqlite3")) == [NAME, NEXT]
+    assert "damaged (database disk image is malformed)" in caplog.text
 
 
-def test_a_ring_of_contexts_is_not_followed(tmp_path: Path) -> None:
-    one, other = "11" * 32, "22" * 32
-    ring = forged(b'{"facts":{"a":1}}', b"", 2, bytes.fromhex(other), one)
-    ring += forged(b'{"facts":{"b":1}}', b"", 2, bytes.fromhex(one), other)
-    (tmp_path / NAME).write_bytes(ring + forged(within=bytes.fromhex(one)))
-    with ResultLog(tmp_path) as log:
-        assert [entry.facts for entry in log.entries()] == [{}]
+def forge(folder: Path, kind: object, shape: object, data: object) -> None:
+    """A row whose checksum is right, whatever it says."""
+    from lhc.store import cache, fingerprint
+
+    values = (fingerprint({"unit": 0}), "", '{"unit":0}', kind, shape, data)
+    with closing(sqlite3.connect(folder / NAME)) as connection, connection:
+        digest = cache._checksum(*values)  # type: ignore[arg-type]
+        connection.execute("REPLACE INTO results VALUES (NULL, ?, ?, ?, ?, ?, ?, ?)", (*values, digest))
 
 
-def test_a_long_run_of_false_starts_is_passed_in_time(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    (tmp_path / NAME).write_bytes(b"\x89LHC\r\n\x1a\n" * 20_000 + forged())
-    with ResultLog(tmp_path) as log:
-        assert log.keys() == [KEY]
-    assert "160000 damaged bytes" in caplog.text
+@pytest.mark.parametrize(
+    ("kind", "shape", "data"),
+    [
+        ("|O", "1", bytes(8)),
+        ("<f8", "2", bytes(8)),
+        ("<f8", "1", bytes(7)),
+        ("<f8", "0 4611686018427387904 4611686018427387904", b""),
+        ("|u1", "1073741824", b""),
+        ("nothing", "1", bytes(8)),
+        ("<f8", "one", bytes(8)),
+        ("<f8", "1 " * 70, bytes(8)),
+        ("(2,2)<f8", "1", bytes(32)),
+        ("V8", "1", bytes(8)),
+        ("<U2", "1", bytes(8)),
+    ],
+)
+def test_a_forged_row_breaks_nothing(kind: str, shape: str, data: bytes, tmp_path: Path, fill: Fill) -> None:
+    fill(tmp_path, range(1))
+    forge(tmp_path, kind, shape, data)
+    with ResultCache(tmp_path) as cache:
+        assert cache.get({"unit": 0}) is None
+        cache.put(np.ones(2), {"unit": 0})
+        np.testing.assert_array_equal(cache.get({"unit": 0}), np.ones(2))
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes on this system")
-def test_only_plain_files_are_segments(tmp_path: Path, fill: Fill, caplog: pytest.LogCaptureFixture) -> None:
-    os.mkfifo(tmp_path / NAME)
-    (tmp_path / NAME.replace("1-", "2-")).symlink_to("/dev/zero")
-    (tmp_path / NAME.replace("1-", "3-")).symlink_to("nowhere")
-    (tmp_path / NAME.replace("1-", "4-")).mkdir()
-    (tmp_path / "results-x.lhclog").write_bytes(forged())
-    fill(tmp_path, range(3))
-    with ResultLog(tmp_path) as log:
-        assert len(log) == 3
-        log.clear()
-    assert caplog.records == []
-    assert len(list(tmp_path.iterdir())) == 6
-
-
-def test_a_record_across_the_edge_of_what_is_read_at_once_is_found(tmp_path: Path) -> None:
-    """Headers at every distance from the edge of 64 KiB, and records larger than that."""
-    with ResultLog(tmp_path) as log:
-        for index in range(120):
-            log.put(fingerprint({"edge": index}), np.zeros(2**16 - 250 - index, np.uint8))
-        log.put(KEY, np.arange(2.0**15))
-    with ResultLog(tmp_path) as log:
-        assert len(log) == 121
-        np.testing.assert_array_equal(log.get(KEY), np.arange(2.0**15))
-
-
-def test_a_mark_across_the_edge_of_what_is_searched_at_once_is_found(tmp_path: Path) -> None:
-    for before in range(2**16 - 110, 2**16 + 12):
-        (tmp_path / NAME).write_bytes(bytes(before) + forged())
-        with ResultLog(tmp_path) as log:
-            assert log.keys() == [KEY], before
-
-
-def test_a_live_record_is_seen_once_it_is_whole(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    record = forged()
-    with caplog.at_level(logging.WARNING, "lhc"), ResultLog(tmp_path) as log:
-        for length in range(1, len(record)):
-            (tmp_path / NAME).write_bytes(record[:length])
-            assert log.refresh() == 0
-        (tmp_path / NAME).write_bytes(record)
-        assert log.refresh() == 1
-    assert caplog.records == []
+@pytest.mark.parametrize("kind", ["pipe", "device", "dangling", "link", "folder"])
+def test_only_a_plain_file_is_a_database(
+    kind: str, tmp_path: Path, unit: Unit, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / NAME
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.touch()
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "folder":
+        path.mkdir()
+    else:
+        path.symlink_to({"device": "/dev/zero", "dangling": "nowhere", "link": "elsewhere"}[kind])
+    with ResultCache(tmp_path) as cache:
+        cache.put(*unit(1))
+        assert cache.get(unit(1)[1]) is not None
+    assert "is no plain file), only in memory" in caplog.text
+    assert elsewhere.stat().st_size == 0
+    assert {path.name for path in tmp_path.iterdir()} == {NAME, "elsewhere"}

@@ -3,27 +3,27 @@
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from io import FileIO
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import lhc
-from lhc.store.records import scan
 
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.analog,
-    pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system"),
+    pytest.mark.skipif(not hasattr(signal, "SIGXFSZ"), reason="no limits of file sizes on this system"),
 ]
 
-ENOUGH = 2**40
-"""Bytes that no test writes."""
+ANY = 0
+"""Of any size may files be."""
 KILLS = 20
 PATIENCE_S = 120
 
@@ -51,11 +51,11 @@ class Commands:
         self._server.stdin.write(json.dumps(question) + "\n")
         return int(self._server.stdout.readline())
 
-    def start(self, name: str, work_dir: Path, seed: int = 0, room: int = ENOUGH) -> int:
+    def start(self, name: str, work_dir: Path, seed: int = 0, limit: int = ANY) -> int:
         """Process id of ``lhc sensitivity digits``; output and told keys go to files of that name."""
         command = f"sensitivity digits --method measure --seed {seed} --draws 10 --json -q --work-dir {work_dir}"
         files = {"output": str(self.folder / f"{name}.json"), "told": str(self.folder / f"{name}.told")}
-        return self._ask(run=command.split(), room=room, **files)
+        return self._ask(run=command.split(), limit=limit, **files)
 
     def end(self, process: int) -> int:
         return self._ask(wait=process)
@@ -83,21 +83,32 @@ def wait_for(commands: Commands, name: str, results: int) -> None:
         time.sleep(0.001)
 
 
-def is_torn(segment: Path) -> bool:
-    """Whether there is less than a record behind the last one."""
-    size = segment.stat().st_size
-    with FileIO(segment) as file:
-        return size > max((at + header.size for at, header in scan(file, 0, size)), default=0)
+def ahead(folder: Path) -> int:
+    """Bytes in sqlite's write-ahead log."""
+    return sum(path.stat().st_size for path in folder.glob("*-wal"))
+
+
+def empty_log(folder: Path) -> None:
+    """Have sqlite begin at the start of the log, so that its size says where the next write goes."""
+    for path in folder.glob("*.sqlite3"):
+        with closing(sqlite3.connect(path)) as connection:
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+def is_torn(folder: Path) -> bool:
+    """Whether the log ends within a page: https://www.sqlite.org/fileformat2.html#walformat."""
+    return ahead(folder) > 0 and (ahead(folder) - 32) % (24 + 4096) != 0
 
 
 def test_twenty_kills_spread_over_a_command(commands: Commands, tmp_path: Path) -> None:
     assert commands.end(commands.start("unbroken", tmp_path / "unbroken")) == 0
     total = len(commands.told("unbroken"))
     assert total > 250, "fourteen layers, ten chips, two blocks, and the digital network"
-    size = sum(path.stat().st_size for path in (tmp_path / "unbroken").glob("*.lhclog"))
-    rng = np.random.default_rng(20250817)
+    rng, torn = np.random.default_rng(20250817), 0
     broken = tmp_path / "broken"
     for kill in range(KILLS):
+        if kill % 2 == 0:  # else the command is the first to open what the last kill left
+            empty_log(broken)
         beside = commands.start("beside", broken, seed=1) if kill == KILLS // 2 else None
         if kill % 2:
             # From outside, wherever the command happens to be.
@@ -105,15 +116,19 @@ def test_twenty_kills_spread_over_a_command(commands: Commands, tmp_path: Path) 
             wait_for(commands, "broken", (kill + 1) * total // (KILLS + 1))
             os.kill(process, signal.SIGKILL)
         else:
-            process = commands.start("broken", broken, room=int(rng.integers(size // 60, size // 20)))
-        assert commands.end(process) == -signal.SIGKILL, f"kill {kill} came too late"
+            # Some five results more: each changes three pages or more. sqlite's index of the log is of 32,768 bytes.
+            limit = max(ahead(broken), 36_864) + int(rng.integers(40_000, 100_000))
+            process = commands.start("broken", broken, limit=limit)
+        ended = commands.end(process)
+        assert ended == -(signal.SIGKILL if kill % 2 else signal.SIGXFSZ), f"kill {kill} came too late"
+        torn += is_torn(broken)
         if beside is not None:
             wait_for(commands, "beside", 20)
             os.kill(beside, signal.SIGKILL)
             assert commands.end(beside) == -signal.SIGKILL
     assert commands.end(commands.start("broken", broken)) == 0
     assert (tmp_path / "broken.json").read_bytes() == (tmp_path / "unbroken.json").read_bytes()
-    assert sum(is_torn(path) for path in broken.glob("*.lhclog")) >= 5
+    assert torn >= 5
     finished = commands.told("broken")
     # A kill from outside may come between a result and telling of it.
     assert set(finished) <= set(commands.told("unbroken"))

@@ -1,48 +1,33 @@
-"""Measures units of work into a result log, until it is done or killed.
+"""Measures units of work into a result cache, until it is done or killed.
 
-``writer.py FOLDER FIRST END ROOM``: units FIRST to END - 1 that the folder does not hold yet. It prints a line when it
-has opened the log, starts when it gets one, and prints the number of each unit once it is put, in lines so long that a
-pipe holds a few hundred: nobody who reads a few comes too late. It kills itself inside a write after ROOM bytes.
+``writer.py FOLDER FIRST END LIMIT``: units FIRST to END - 1 that the folder does not hold yet. It prints a line when it
+has opened the cache, starts when it gets one, and prints the number of each unit once it is put, in lines so long that
+a pipe holds a few hundred: nobody who reads a few comes too late. The system kills it inside the write that would
+make a file larger than LIMIT bytes; 0: none is too large.
 """
 
-import os
-import signal
 import sys
-from io import FileIO
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lhc.store import ResultLog, fingerprint
-
-if TYPE_CHECKING:
-    from _typeshed import ReadableBuffer
-
-
-def deadly(path: Path, mode: str) -> FileIO:
-    room = int(sys.argv[4])
-
-    class DeadlyFile(FileIO):
-        def write(self, data: "ReadableBuffer", /) -> int:
-            nonlocal room
-            part = memoryview(data)[:room]
-            room -= super().write(part) or 0
-            if room == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return len(part)
-
-    return DeadlyFile(path, mode)
+from lhc.store import ResultCache
 
 
 def main() -> None:
-    with ResultLog(sys.argv[1], opener=deadly) as log:
+    folder, first, end, limit = sys.argv[1], *map(int, sys.argv[2:])
+    if limit:
+        import resource
+        import signal
+
+        signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+    with ResultCache(folder) as cache:
         print("ready", flush=True)
         sys.stdin.readline()
-        for number in range(int(sys.argv[2]), int(sys.argv[3])):
-            key = fingerprint({"unit": number})
-            if log.get(key) is None:
-                log.put(key, np.random.default_rng(number).random(1 + number % 40))
+        for number in range(first, end):
+            if cache.get({"unit": number}) is None:
+                cache.put(np.random.default_rng(number).random(1 + number % 40), {"unit": number})
                 print(f"{number:200}", flush=True)
 
 

@@ -1,5 +1,6 @@
-"""Fronts that were measured, kept beside the log of results: one JSON file each, to answer new budgets from."""
+"""Fronts that were measured, kept in the folder of results to answer new budgets from."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -7,11 +8,11 @@ from pydantic import TypeAdapter, ValidationError
 
 from lhc.errors import UsageError
 from lhc.exploration import Front, FrontPoint
-from lhc.files import write_file
+from lhc.store import ResultCache
 
 __all__ = ["Answer", "StoredFront", "answer", "read_fronts", "store_front"]
 
-FOLDER = "fronts"
+KIND = "front"
 
 
 @dataclass(frozen=True)
@@ -49,34 +50,29 @@ class Answer:
 _ADAPTER = TypeAdapter(StoredFront)
 
 
-def store_front(folder: Path, key: str, stored: StoredFront) -> Path:
+def store_front(folder: Path, key: str, stored: StoredFront) -> None:
     """Keep a front; one of the same settings is replaced.
 
     Args:
         folder: the folder of results.
-        key: stands for the settings, 64 hexadecimal digits.
+        key: stands for the settings.
         stored: the front.
     """
-    place = folder / FOLDER
-    place.mkdir(parents=True, exist_ok=True)
-    path = place / f"{stored.source[:16]}-{key[:16]}.json"
-    write_file(path, lambda file: file.write(_ADAPTER.dump_json(stored, indent=1)))
-    return path
+    with ResultCache(folder) as cache:
+        cache.update(KIND, f"{stored.source} {key}", lambda _: _ADAPTER.dump_json(stored))
 
 
 def read_fronts(folder: Path, source: str) -> list[StoredFront]:
-    """The fronts of a network, the newest first; files that are no fronts are passed over.
+    """The fronts of a network, the newest first; those that another version of lhc wrote otherwise are passed over.
 
     Raises:
         UsageError: there are none.
     """
-    paths = sorted((folder / FOLDER).glob(f"{source[:16]}-*.json"), key=lambda path: -path.stat().st_mtime_ns)
     found = []
-    for path in paths:
-        try:
-            found.append(_ADAPTER.validate_json(path.read_bytes()))
-        except (OSError, ValidationError):
-            continue
+    with ResultCache(folder) as cache:
+        for text in cache.documents(KIND, f"{source} "):
+            with suppress(ValidationError):
+                found.append(_ADAPTER.validate_json(text))
     if not found:
         raise UsageError(
             f"{folder}: holds no front of this network; 'lhc pareto MODEL --work-dir {folder}' measures one"
@@ -84,18 +80,17 @@ def read_fronts(folder: Path, source: str) -> list[StoredFront]:
     return found
 
 
-def answer(fronts: list[StoredFront], max_drop: float, objective: str | None = None) -> Answer:
+def answer(fronts: list[StoredFront], max_drop: float, objective: str) -> Answer:
     """The best that is verified within a budget, and what is estimated to be better, on the newest front.
 
     Args:
         fronts: the newest first.
         max_drop: the budget, in the metric's unit.
-        objective: what is to be best; what the newest front was measured for by default.
+        objective: what is to be best.
 
     Raises:
         UsageError: no front has that objective.
     """
-    objective = objective or fronts[0].front.objective
     stored = next((one for one in fronts if one.front.objective == objective), None)
     if stored is None:
         raise UsageError(f"no front of objective {objective} is kept; measured are: {fronts[0].front.objective}")

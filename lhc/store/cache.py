@@ -1,0 +1,290 @@
+"""The result cache: what was measured once is there after any kill, for later runs and other processes.
+
+A result is a small array that goes by the facts that it depends on. Beside results lie *documents*, such as reports,
+by kind and name. All is one sqlite database; docs/result-cache.md says what it promises, and shows it in use.
+"""
+
+import errno
+import logging
+import os
+import sqlite3
+import threading
+import time
+import weakref
+from collections.abc import Callable
+from contextlib import suppress
+from functools import cache
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import platformdirs
+
+from lhc.errors import DataError, LhcError
+from lhc.store.facts import Facts, chain, fingerprint
+
+__all__ = ["ResultCache", "default_work_dir"]
+
+Array = npt.NDArray[Any]
+Row = tuple[Any, ...]
+T = TypeVar("T")
+
+log = logging.getLogger("lhc")
+
+TABLES = [
+    "CREATE TABLE results (id INTEGER PRIMARY KEY AUTOINCREMENT, key UNIQUE, within, facts, type, shape, data, digest)",
+    "CREATE TABLE facts (name PRIMARY KEY, within, facts) WITHOUT ROWID",
+    "CREATE TABLE documents (id INTEGER PRIMARY KEY AUTOINCREMENT, kind, name, text, digest, UNIQUE (kind, name))",
+]
+TYPES = {"|b1", "|i1", "|u1", "<i2", "<u2", "<i4", "<u4", "<i8", "<u8", "<f2", "<f4", "<f8"}
+SYNC_SECONDS = 1.0
+"""What is kept so long after the last sync is synced to the disk, with all before it; so is the first thing."""
+BUSY_SECONDS = 30.0
+"""How long a process waits while another one writes."""
+MAX_BYTES = 2**29
+"""Of a result."""
+_NAME = "results-v1-{:06}.sqlite3"
+_FULL = {"SQLITE_FULL", "SQLITE_IOERR_WRITE", "SQLITE_IOERR_FSYNC", "SQLITE_IOERR_SHMSIZE"}
+
+_LOCK = threading.RLock()
+_CACHES: "weakref.WeakSet[ResultCache]" = weakref.WeakSet()
+
+
+def default_work_dir() -> Path:
+    """``$LHC_CACHE``, else ``lhc`` in the user's cache folder (on Linux ``$XDG_CACHE_HOME`` or ``~/.cache``)."""
+    value = os.environ.get("LHC_CACHE")
+    return Path(value).expanduser() if value else platformdirs.user_cache_path("lhc", appauthor=False)
+
+
+class ResultCache:
+    """Results and documents in a folder, shared with other processes and later runs.
+
+    Threads may share one. A context manager: leaving it syncs and closes the file, using it again opens it. Nothing is
+    made before something is kept. Where the folder cannot be used, a warning says so, and memory is.
+
+    Args:
+        folder: where the database lies.
+        fresh: results that lie there already are not looked at; new ones replace them.
+    """
+
+    def __init__(self, folder: str | Path, *, fresh: bool = False) -> None:
+        self.folder = Path(folder)
+        self._connection: sqlite3.Connection | None = None
+        self._file: tuple[Path, int | None] | None = None
+        self._in_memory = self._began_anew = False
+        self._synced = -SYNC_SECONDS
+        self._after = 0
+        _CACHES.add(self)
+        _close_before_forks()
+        if fresh:
+            self._after = max((row[0] or 0 for row in self._select("SELECT max(id) FROM results")), default=0)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def get(self, *facts: Facts) -> Array | None:
+        """The result of facts, each within those before it; None where there is none that is sound."""
+        query = "SELECT ?1, within, facts, type, shape, data, digest FROM results WHERE key = ?1 AND id > ?2"
+        for *_, kind, shape, data in self._sound(self._select(query, fingerprint(*facts), self._after)):
+            with suppress(ValueError):  # a forged row may say anything
+                if kind.decode() in TYPES:
+                    array = np.frombuffer(data, kind.decode()).reshape([int(length) for length in shape.split()])
+                    return array.astype(array.dtype.newbyteorder("="))
+        return None
+
+    def put(self, value: Array, *facts: Facts) -> None:
+        """Keep a result, safe from any kill of this process once this returns.
+
+        Args:
+            value: booleans, integers or floats; any shape.
+            facts: all that it depends on, each within those before it; those that results share are written once.
+
+        Raises:
+            DataError: an array of such elements, or so large, cannot be kept.
+            LhcError: the disk is full; what is there is kept, and more can be put once there is room.
+        """
+        array = np.asarray(value, value.dtype.newbyteorder("<"))
+        if array.dtype.str not in TYPES or array.ndim > 32 or array.nbytes > MAX_BYTES:
+            raise DataError(f"{array.nbytes} bytes of {array.dtype} with {array.ndim} axes cannot be kept as a result")
+        *shared, own = chain(*facts)
+        row = (*own, array.dtype.str, " ".join(map(str, array.shape)), array.tobytes())
+
+        def insert(connection: sqlite3.Connection) -> None:
+            connection.executemany("INSERT OR IGNORE INTO facts VALUES (?, ?, ?)", shared)
+            connection.execute("REPLACE INTO results VALUES (NULL, ?, ?, ?, ?, ?, ?, ?)", (*row, _checksum(*row)))
+
+        self._write(insert)
+
+    def documents(self, kind: str, name: str = "") -> list[bytes]:
+        """Documents of a kind whose names begin so, the one that was kept last first."""
+        query = "SELECT kind, name, text, digest FROM documents WHERE kind = ?1 AND substr(name, 1, length(?2)) = ?2"
+        return [text for _, _, text in self._sound(self._select(f"{query} ORDER BY id DESC", kind, name))]
+
+    def update(self, kind: str, name: str, change: Callable[[bytes | None], bytes]) -> None:
+        """Make of a document, None where there is none, what it is to be; no other process can meanwhile.
+
+        Raises:
+            LhcError: the disk is full.
+        """
+        query = "SELECT kind, name, text, digest FROM documents WHERE kind = ? AND name = ?"
+
+        def replace(connection: sqlite3.Connection) -> None:
+            before = self._sound(connection.execute(query, (kind, name)).fetchall())
+            row = (kind, name, change(before[0][2] if before else None))
+            connection.execute("REPLACE INTO documents VALUES (NULL, ?, ?, ?, ?)", (*row, _checksum(*row)))
+
+        self._write(replace)
+
+    def close(self) -> None:
+        """Sync and close the file; what is in memory goes."""
+        with _LOCK:
+            if self._connection is not None:
+                with suppress(sqlite3.Error):  # on a full disk, all stays in the write-ahead log
+                    self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+                self._connection.close()
+            self._connection = self._file = None
+
+    def _sound(self, rows: list[Row]) -> list[Row]:
+        """Rows without their last column, which must be the checksum of the others."""
+        sound = [r[:-1] for r in rows if all(isinstance(one, bytes) for one in r) and _checksum(*r[:-1]) == r[-1]]
+        if len(sound) < len(rows):
+            log.warning("%s: a damaged result counts as not measured", self.folder)
+        return sound
+
+    def _select(self, query: str, *values: object) -> list[Row]:
+        return self._run(lambda found: found.execute(query, values).fetchall(), make=False) or []
+
+    def _write(self, action: Callable[[sqlite3.Connection], None]) -> None:
+        """Do all of an action or nothing, also after a kill; nobody else writes meanwhile."""
+
+        def transact(connection: sqlite3.Connection) -> None:
+            late = time.monotonic() - self._synced >= SYNC_SECONDS
+            connection.execute(f"PRAGMA synchronous = {'FULL' if late else 'NORMAL'}")
+            with connection:
+                connection.execute("BEGIN IMMEDIATE")
+                action(connection)
+            self._synced = time.monotonic() if late else self._synced
+
+        self._run(transact, make=True)
+
+    def _run(self, action: Callable[[sqlite3.Connection], T], make: bool) -> T | None:
+        """Act on the newest database; None where there is none and none is made."""
+        with _LOCK:
+            for _ in range(3):  # in what is there, in one that begins anew, in memory
+                try:
+                    connection = self._reach(make)
+                    return None if connection is None else action(connection)
+                except (sqlite3.Error, OSError) as error:
+                    self._give_way(error)
+            raise AssertionError("memory takes everything")
+
+    def _reach(self, make: bool) -> sqlite3.Connection | None:
+        if self._file is not None and _inode(self._file[0]) != self._file[1]:  # it was deleted or replaced
+            self.close()
+            self._after = 0
+        if self._connection is None and self._in_memory:
+            self._connection = _connect(None)
+        if self._connection is None and (path := self._newest(make)) is not None:
+            self._connection = _connect(path)
+            self._file = path, _inode(path)
+        return self._connection
+
+    def _newest(self, make: bool = False) -> Path | None:
+        path = max(self.folder.glob(f"results-v1-{6 * '[0-9]'}.sqlite3"), default=None)
+        if path is None and make and any(self.folder.glob("*.lhclog")):
+            log.warning("%s: results of an older lhc are not used; delete *.lhclog, reports, fronts", self.folder)
+        return self.folder / _NAME.format(1) if path is None and make else path
+
+    def _give_way(self, error: Exception) -> None:
+        """Begin a new database where this one is damaged, and use memory where none can be used."""
+        path = self._file[0] if self._file else self._newest()
+        reason = getattr(error, "strerror", None) or str(error)
+        self.close()
+        full = getattr(error, "sqlite_errorname", "") in _FULL or getattr(error, "errno", 0) == errno.ENOSPC
+        if full or self._in_memory:
+            raise LhcError(
+                f"{self.folder}: no room for more results ({reason}); those that are there are kept: free some space,"
+                " or move the folder to a larger disk and name it (--work-dir), then run the same command again"
+            ) from error
+        self._after = 0
+        if path and not self._began_anew and not isinstance(error, (OSError, sqlite3.OperationalError)):
+            self._began_anew = True
+            new = path.with_name(_NAME.format(int(path.stem[-6:]) + 1))
+            log.warning("%s: it is damaged (%s) and left aside; %s begins anew", path, reason, new.name)
+            with suppress(OSError):
+                new.touch()
+        else:
+            self._in_memory = True
+            told = "%s: results cannot be kept there (%s), only in memory; choose another folder (--work-dir)"
+            log.warning(told, self.folder, reason)
+
+
+def _checksum(*columns: bytes | str) -> bytes:
+    """Of the columns of a row, 16 bytes; where one ends and the next begins counts too."""
+    digest = blake2b(digest_size=16)
+    for column in columns:
+        data = column.encode() if isinstance(column, str) else column
+        digest.update(len(data).to_bytes(8, "little") + data)
+    return digest.digest()
+
+
+def _connect(path: Path | None) -> sqlite3.Connection:
+    """A database, in memory without a path, that has these tables and no others; text comes as bytes."""
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _check_owner(path)
+    connection = sqlite3.connect(path or ":memory:", BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+    connection.text_factory = bytes
+    try:
+        with suppress(sqlite3.OperationalError):  # another process just makes it; a rollback journal is as safe
+            connection.execute("PRAGMA journal_mode = WAL")
+        with connection:
+            if not _tables(connection):
+                connection.execute("BEGIN IMMEDIATE")
+                for table in [] if _tables(connection) else TABLES:
+                    connection.execute(table)
+        if _tables(connection) != TABLES:
+            raise sqlite3.DatabaseError("its tables are not those of lhc")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _tables(connection: sqlite3.Connection) -> list[str]:
+    found = connection.execute("SELECT CAST(sql AS BLOB) FROM sqlite_schema WHERE name NOT LIKE 'sqlite_%'")
+    return [bytes(text or b"").decode(errors="replace") for (text,) in found.fetchall()]
+
+
+def _check_owner(path: Path) -> None:
+    """See that nobody else can have put something here."""
+    if path.is_symlink() or (path.exists() and not path.is_file()):
+        raise OSError(errno.EINVAL, f"{path.name} is no plain file")
+    for place in (path.parent, path) if hasattr(os, "geteuid") else ():
+        if place.exists() and not {place.lstat().st_uid, place.stat().st_uid} <= {os.geteuid(), 0}:
+            raise PermissionError(errno.EPERM, f"{place.name} belongs to another user")
+
+
+def _inode(path: Path) -> int | None:
+    try:
+        return path.stat().st_ino
+    except OSError:
+        return None
+
+
+@cache
+def _close_before_forks() -> None:
+    """sqlite's connections must not be carried into another process: both open their own afterwards."""
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(before=_before_fork, after_in_parent=_LOCK.release, after_in_child=_LOCK.release)
+
+
+def _before_fork() -> None:
+    _LOCK.acquire()
+    for one in list(_CACHES):
+        one.close()
