@@ -155,6 +155,9 @@ class Robustness:
         scales: over noise, ascending.
         margin: greatest factor on all noise that is shown to hold the budget; 0: none.
         fails_at: least factor above it that was measured not to; None: none of those tried.
+        generalized: the interval over chips and samples decides, as it did of the placement.
+        differs: in what this differs from the verification of the placement, so that both may answer differently; empty
+            where samples, chips and level are the same, or the placement was not verified.
     """
 
     max_drop: float
@@ -165,6 +168,12 @@ class Robustness:
     scales: tuple[AtScale, ...]
     margin: float
     fails_at: float | None
+    generalized: bool = False
+    differs: tuple[str, ...] = ()
+
+    def interval(self, found: Evaluation) -> tuple[float, float] | None:
+        """Of a mean drop: the one that decides."""
+        return found.sample_interval if self.generalized else found.drop_interval
 
 
 @dataclass(frozen=True)

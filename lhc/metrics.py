@@ -320,8 +320,8 @@ def metric_without_targets(output: Array, name: str) -> tuple[Metric, str]:
     if shows_classes(output):
         return METRICS["agreement"], f"the data has no targets, and output {name!r} holds probabilities of classes"
     return METRICS["nmse"], (
-        f"the data has no targets, and nothing shows that output {name!r} holds classes: its values are no"
-        " probabilities"
+        f"the data has no targets, and nothing shows that output {name!r} holds classes (its values are no"
+        " probabilities)"
     )
 
 

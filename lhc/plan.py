@@ -12,7 +12,8 @@ from typing import Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from lhc.errors import ConfigError, UsageError
+from lhc.costs import cost_of, gains
+from lhc.errors import ConfigError, ModelError, UsageError
 from lhc.graph import LayerGraph
 from lhc.hardware import Hardware
 from lhc.hardware.overrides import problem
@@ -41,6 +42,7 @@ Reason = Literal[
     "eligible",  # may be analog; nothing decided yet
     "budget",  # analog: within the budget
     "sensitivity",  # digital: analog it would break the budget
+    "cost",  # digital: on tiles it costs more than it saves
     "strategy",  # placed by the rule of a strategy that does not measure
     "forced",  # fixed by the user
     "excluded",  # left out by the user
@@ -224,6 +226,11 @@ class Plan(_Record):
         return frozenset(layer.name for layer in self.layers if layer.placement == "analog")
 
     @property
+    def forced(self) -> frozenset[str]:
+        """Names of the layers that are analog because the user wants it so."""
+        return frozenset(row.name for row in self.layers if row.reason == "forced" and row.placement == "analog")
+
+    @property
     def eligible(self) -> tuple[str, ...]:
         """Names of the layers that are still free to be placed, in file order."""
         return tuple(layer.name for layer in self.layers if layer.reason == "eligible")
@@ -361,6 +368,20 @@ def summary(plan: Plan, graph: LayerGraph) -> str:
         f"{100 * plan.analog_mac_fraction:.1f} % of MACs",
         f"{plan.tiles(graph)} tiles of {size}",
     ]
+    gain = _gain(plan, graph)
+    if gain:
+        parts.append(gain)
     if plan.outcome is not None:
         parts.append(format_outcome(plan.outcome))
     return ", ".join(parts)
+
+
+def _gain(plan: Plan, graph: LayerGraph) -> str:
+    """What the placement gains beside all digital; empty for that itself, and where no costs are known."""
+    if not plan.analog or plan.hardware.costs is None:
+        return ""
+    try:
+        placed, digital = (cost_of(graph, analog, plan.hardware) for analog in (plan.analog, frozenset[str]()))
+    except (ModelError, UsageError):
+        return ""
+    return f"estimated {gains(placed.total, digital.total)} than all digital"

@@ -267,8 +267,8 @@ def _with_metric(work: Work) -> Work:
     metric, why = metric_without_targets(bench.example_output, bench.output_name)
     if metric.name == "nmse":
         log.warning(
-            "%s: judged by nmse, the squared error against the digital network. If it holds scores of classes, choose"
-            " --metric agreement or kl; if it does not, --metric nmse says so",
+            "%s; it is judged by nmse, the squared error against the digital network. If it holds scores of classes,"
+            " choose --metric agreement or kl; if it does not, --metric nmse says so",
             why,
         )
     task = work.task.with_metric(metric)

@@ -160,7 +160,7 @@ class SensitivityTable:
             ]
             for name, s in self.layers.items()
         ]
-        interval = f"{100 * self.confidence:.0f} % interval"
+        interval = f"{100 * self.confidence:.3g} % interval"
         headers = ["layer", self.metric, "std", interval, "draws", "rank", "method", "by weights", "by outputs"]
         if all(s.by_weights is None for s in self.layers.values()):
             headers, rows = headers[:-2], [row[:-2] for row in rows]

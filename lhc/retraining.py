@@ -20,7 +20,7 @@ from lhc.measure import stratified_order
 from lhc.model import OnnxModel
 from lhc.onnx_io import load_model, read_plan
 from lhc.opening import Opened
-from lhc.passes import damage_of
+from lhc.passes import Goal, SearchOptions, by_worth, damage_of, search_space
 from lhc.plan import Plan, Retrained
 from lhc.preparing import Work, calibrated
 from lhc.task import Array, Samples, Task
@@ -135,10 +135,11 @@ def retrained_from(path: Path, model: OnnxModel) -> bool:
 
 
 def winnable(graph: LayerGraph, plan: Plan, names: Collection[str], max_drop: float) -> frozenset[str]:
-    """The layers to train as analog: all, or without those that do most damage per MAC where they do too much.
+    """The layers to train as analog: all that pay, or without those that do most damage for what they bring.
 
-    Else a network that many analog layers ruin would be trained away from what it knows, for a placement that no
-    training can save. Layers that share their weights are taken or left together.
+    Without these where all would do too much: else a network that many analog layers ruin would be trained away from
+    what it knows, for a placement that no training can save. Layers that share their weights are taken or left
+    together.
 
     Args:
         graph: of the network.
@@ -146,19 +147,19 @@ def winnable(graph: LayerGraph, plan: Plan, names: Collection[str], max_drop: fl
         names: the layers that can be analog.
         max_drop: the budget.
     """
-    estimate = None if plan.outcome is None else plan.outcome.estimate
+    outcome = plan.outcome
+    goal = Goal() if outcome is None else Goal(outcome.objective)
+    forced = plan.forced.intersection(names)
+    opened = plan.decide({name: ("digital", "eligible", "") for name in names if name not in forced})
+    groups = by_worth(search_space(graph, opened, SearchOptions(goal)))
+    everything = forced.union(*groups)
     unknown = {row.name for row in plan.layers if row.sensitivity is None}
-    if estimate is None or max_drop <= 0 or not unknown.isdisjoint(names):
-        return frozenset(names)
-    macs = {row.name: row.macs for row in plan.layers}
-
-    def per_mac(group: Collection[str]) -> float:
-        return damage_of(graph, plan, group) / max(sum(macs[name] for name in group), 1)
-
-    groups = sorted(graph.tied(names), key=per_mac)
-    drops = estimate.factor * np.cumsum([damage_of(graph, plan, group) for group in groups])
+    if outcome is None or outcome.estimate is None or max_drop <= 0 or not unknown.isdisjoint(everything):
+        return everything
+    fixed = damage_of(graph, plan, forced)
+    drops = outcome.estimate.factor * (fixed + np.cumsum([damage_of(graph, plan, group) for group in groups]))
     within = max(int(np.sum(drops <= WINNABLE * max_drop)), 1)
-    return frozenset().union(*groups[:within])
+    return forced.union(*groups[:within])
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,17 +1,19 @@
-"""Tables: one set of rows, as text, CSV, Markdown, LaTeX or HTML. Also times as cells and sentences have them."""
+"""Tables: one set of rows, as text, CSV, Markdown, LaTeX or HTML. Also numbers as cells and sentences have them."""
 
 import csv
 import io
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
 from lhc.errors import UsageError
 
-__all__ = ["FORMATS", "TIME_UNITS", "Table", "time_text"]
+__all__ = ["FORMATS", "TIME_UNITS", "Table", "amount", "ratio", "time_text"]
 
 TIME_UNITS = ((365 * 86400, "year"), (30 * 86400, "month"), (86400, "day"), (3600, "hour"), (60, "minute"))
 """Seconds of a unit, and its name."""
+_PREFIXES = {-15: "f", -12: "p", -9: "n", -6: "µ", -3: "m", 0: "", 3: "k", 6: "M", 9: "G", 12: "T"}
 
 
 def time_text(t_s: float) -> str:
@@ -25,6 +27,29 @@ def time_text(t_s: float) -> str:
         if number >= 1 and rest == 0:
             return f"{number:.0f} {unit}{'' if number == 1 else 's'}"
     return f"{t_s:.15g} s"
+
+
+def amount(value: float, unit: str) -> str:
+    """Three significant digits with an SI prefix.
+
+    >>> amount(0.000012345, "s"), amount(0, "J"), amount(9.9996e-4, "s")
+    ('12.3 µs', '0 J', '1.00 ms')
+    """
+    if value == 0:
+        return f"0 {unit}"
+    rounded = float(f"{value:.2e}")
+    exponent = min(max(3 * math.floor(math.log10(abs(rounded)) / 3), -15), 12)
+    scaled = rounded / 10.0**exponent
+    return f"{scaled:.{max(2 - max(math.floor(math.log10(abs(scaled))), 0), 0)}f} {_PREFIXES[exponent]}{unit}"
+
+
+def ratio(value: float) -> str:
+    """How many times.
+
+    >>> ratio(1.834), ratio(12.3)
+    ('1.8', '12')
+    """
+    return f"{value:.1f}" if value < 9.95 else f"{value:.0f}"
 
 
 @dataclass(frozen=True)

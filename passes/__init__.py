@@ -6,12 +6,22 @@ Pure: no torch, aihwkit or onnxruntime. A pass takes the graph and a plan and re
 from lhc.passes.base import Judge, Pass, PassResult, run_passes
 from lhc.passes.gates import ParityGate
 from lhc.passes.grouping import wanted_together
+from lhc.passes.order import anything_pays, by_worth
 from lhc.passes.qualify import Qualify, initial_plan
 from lhc.passes.search import Point, SearchSpace, search_space
-from lhc.passes.search_base import Curvature, Goal, SearchOptions, damage_of, decide, kept_limits
+from lhc.passes.search_base import (
+    Curvature,
+    Goal,
+    Objective,
+    SearchOptions,
+    damage_of,
+    decide,
+    kept_limits,
+    objective_value,
+)
 from lhc.passes.search_front import EstimatedFront, front
 from lhc.passes.select import FollowPlan, Select
-from lhc.passes.strategies import STRATEGIES, Strategy, check_goal, strategy_of
+from lhc.passes.strategies import STRATEGIES, Strategy, check_goal, default_objective, strategy_of
 
 __all__ = [
     "STRATEGIES",
@@ -20,6 +30,7 @@ __all__ = [
     "FollowPlan",
     "Goal",
     "Judge",
+    "Objective",
     "ParityGate",
     "Pass",
     "PassResult",
@@ -29,12 +40,16 @@ __all__ = [
     "SearchSpace",
     "Select",
     "Strategy",
+    "anything_pays",
+    "by_worth",
     "check_goal",
     "damage_of",
     "decide",
+    "default_objective",
     "front",
     "initial_plan",
     "kept_limits",
+    "objective_value",
     "run_passes",
     "search_space",
     "strategy_of",

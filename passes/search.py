@@ -13,6 +13,7 @@ from functools import cached_property
 import numpy as np
 from scipy import sparse
 
+from lhc.costs import CostTerms
 from lhc.graph import LayerGraph
 from lhc.passes.search_base import Group, SearchOptions, groups_of
 from lhc.passes.search_solver import Floats, Program, solve, solve_core
@@ -61,6 +62,7 @@ class SearchSpace:
         low: least value of every variable.
         high: greatest value of every variable.
         roughly: programs are solved nearly to the best, in a fraction of the time.
+        costs: of every layer, where the objective or a limit needs them.
     """
 
     groups: tuple[Group, ...]
@@ -74,6 +76,7 @@ class SearchSpace:
     low: Floats
     high: Floats
     roughly: bool = False
+    costs: CostTerms | None = None
 
     def best(
         self, max_damage: float | None = None, max_value: float | None = None, avoid: Sequence[frozenset[str]] = ()
@@ -123,6 +126,50 @@ class SearchSpace:
         padded = np.concatenate([damages[:-1], np.zeros(len(self.low) - len(self.groups))])
         constants = {**self.constants, "damage": float(damages[-1])}
         return replace(self, terms={**self.terms, "damage": padded}, constants=constants)
+
+    def inside(self, placement: frozenset[str]) -> "SearchSpace":
+        """The placements that make nothing else analog than this one."""
+        high = self.high.copy()
+        high[: len(self.groups)] *= self.chosen(placement)
+        return replace(self, high=high)
+
+    def paying(self, placement: frozenset[str]) -> Point | None:
+        """What is left of a placement without layers that cost more of the objective than they save.
+
+        Of all placements inside it, the one with the best objective, and the least damage among equals; conversions
+        are counted for all layers together. None where all of them are beyond the limits.
+        """
+        return self.inside(placement).best()
+
+    @property
+    def unlimited(self) -> "SearchSpace":
+        """The same placements without limits."""
+        return replace(self, limits={})
+
+    @cached_property
+    def ideal(self) -> Point:
+        """The best objective that there is, whatever the damage, and without limits: all layers that pay, together."""
+        found = self.unlimited.best()
+        assert found is not None  # all that is open is allowed
+        return found
+
+    def changes(self, point: Point) -> Floats:
+        """What the objective changes by when one group moves to the other side, ``(groups,)``, limits aside.
+
+        As `flips`, with the operators that are no products where they convert least.
+        """
+        found = self.flips(point, self.objective)
+        tensors, formats = self.members.shape
+        if not tensors:
+            return found
+        held = self.members.T @ self.terms[self.objective][formats : formats + tensors]
+        signs = 1 - 2 * self.chosen(point.placement)
+        least = signs * self.terms[self.objective][: len(self.groups)] - held[: len(self.groups)]
+        for g in np.flatnonzero((found >= 0) & (least < 0)):
+            moved = self.unlimited.point(point.placement ^ frozenset(self.groups[g]))
+            assert moved is not None  # one whole group has moved
+            found[g] = moved.value - point.value
+        return found
 
     def measured(self, measure: Measure, point: Point) -> float:
         """What a measure comes to."""
@@ -287,4 +334,5 @@ def search_space(graph: LayerGraph, plan: Plan, options: SearchOptions) -> Searc
         members=terms.members,
         low=terms.low,
         high=terms.high,
+        costs=terms.costs,
     )

@@ -24,6 +24,7 @@ __all__ = [
     "fits",
     "groups_of",
     "kept_limits",
+    "objective_value",
     "reason",
 ]
 
@@ -168,6 +169,14 @@ def kept_limits(graph: LayerGraph, plan: Plan, goal: Goal) -> bool:
         cost = cost_of(graph, plan.analog, plan.hardware)
         found |= {"latency": cost.latency_s, "energy": cost.energy_j}
     return all(found[name] <= bound * (1 + _ROUNDING) for name, bound in goal.limits.items())
+
+
+def objective_value(graph: LayerGraph, plan: Plan, objective: Objective, placement: frozenset[str]) -> float:
+    """How good a placement is, smaller is better: digital MACs, latency in s, or energy in J."""
+    if objective == "macs":
+        return plan.macs - sum(layer.macs for layer in plan.layers if layer.name in placement)
+    cost = cost_of(graph, placement, plan.hardware)
+    return cost.latency_s if objective == "latency" else cost.energy_j
 
 
 def damage_of(graph: LayerGraph, plan: Plan, placement: Iterable[str]) -> float:

@@ -11,8 +11,9 @@
    by one or two groups, are the candidates; the one with the greatest expected gain is judged. Above 100 groups the
    program is solved nearly, and only until four placements are judged.
 
-No placement is judged twice. The result is the best one that was accepted. Fallbacks give up its layers one by one, the
-one that does most damage for what it does for the objective first.
+No placement is judged twice. The result is the best one that was accepted; for latency and energy what does not pay in
+it is left out, if what is left is accepted. Fallbacks give up its layers one by one, the one that does most damage for
+what it does for the objective first.
 """
 
 from dataclasses import dataclass, field, replace
@@ -27,7 +28,7 @@ from lhc.passes.search import Point, SearchSpace, search_space
 from lhc.passes.search_base import Strategy
 from lhc.passes.search_belief import Belief, believe
 from lhc.passes.search_candidates import Aim, every, moves
-from lhc.passes.search_result import explained, placed
+from lhc.passes.search_result import explained, only_paying, placed
 from lhc.passes.search_solver import Floats
 from lhc.plan import Plan
 from lhc.results import Verdict
@@ -112,8 +113,8 @@ class Milp(Strategy):
 
     @classmethod
     def most_judgements(cls, groups: int) -> int:
-        """As many as are allowed; fewer where there are not so many placements."""
-        return min(cls.judgements, (1 << groups) - 1)
+        """As many as are allowed, and one without what does not pay; fewer where there are not so many placements."""
+        return min(cls.judgements + 1, (1 << groups) - 1)
 
     def run(self, graph: LayerGraph, plan: Plan) -> PassResult:
         space = search_space(graph, plan, self.options)
@@ -122,17 +123,19 @@ class Milp(Strategy):
             note = "no placement keeps to the tiles, latency and energy that are allowed, whatever its accuracy"
             return PassResult(explained(plan, space, plan.analog), (note,))
         if best.placement == plan.analog:
-            return PassResult(explained(plan, space, plan.analog))
+            return placed(plan, space, best)
         trail = _Trail(self.judge, space, self.options.max_drop)
         found = best if trail.holds(best) else self._search(trail, safest, best)
         if found is None:
             note = "no placement within the bounds was shown to hold the budget; this one has the least estimate"
-            return placed(plan, space, safest, (note,))
-        return placed(plan, space, found)
+            return placed(plan, space, only_paying(space, safest), (note,))
+        paying = only_paying(space, found)
+        # What is digital anyway needs no judgement.
+        kept = paying if paying.placement == space.fixed or trail.holds(paying) else found
+        return placed(plan, space, kept)
 
     def _search(self, trail: _Trail, safest: Point, best: Point) -> Point | None:
         """The best accepted placement, where the best of all was rejected."""
-        # What is digital anyway needs no judgement.
         found = safest if safest.placement == trail.space.fixed or trail.holds(safest) else None
         step = trail.space.resolution(trail.space.objective)
         worth, few = max(safest.value - best.value, step), len(trail.space.groups) <= self.few

@@ -1,27 +1,64 @@
-"""What a search by estimate ends with: the plan, why each layer is where it is, and what to fall back to."""
+"""What a search by estimate ends with: the plan, why each layer is where it is, and what to fall back to.
 
-from collections.abc import Iterator
+For latency and energy no placement is returned in which a layer costs more than it saves, conversions included, unless
+a limit or the user wants it so: what gives up a layer gives up those that paid only together with it.
+"""
 
+from collections.abc import Callable, Iterator
+
+from lhc.costs import LayerCost
 from lhc.passes.base import PassResult
 from lhc.passes.search import Point, SearchSpace
 from lhc.passes.search_base import decide
+from lhc.passes.search_solver import Floats
 from lhc.plan import Plan, Reason
+from lhc.tables import amount
 
-__all__ = ["explained", "placed"]
+__all__ = ["NOTHING_PAYS", "explained", "only_paying", "placed"]
+
+MOST_STEPS = 16
+"""Fallbacks that are worked out; after them comes what is analog anyway."""
+NOTHING_PAYS = (
+    "by its costs (docs/costs.md) no layer pays on this machine: on tiles each takes more {objective} than it saves,"
+    " so all that was free is digital; --objective macs puts the most multiplications on tiles all the same"
+)
+_UNITS = {"latency": "s", "energy": "J"}
 
 
 def placed(plan: Plan, space: SearchSpace, point: Point, notes: tuple[str, ...] = ()) -> PassResult:
     """The result of a search that ends at a placement; fallbacks keep to the limits."""
+    if space.objective in _UNITS and space.groups and space.ideal.placement == space.fixed:
+        notes += (NOTHING_PAYS.format(objective=space.objective),)
     return PassResult(explained(plan, space, point.placement), notes, tuple(_safer(space, point)))
 
 
+def only_paying(space: SearchSpace, point: Point) -> Point:
+    """A placement without layers that cost more than they save; as it is where MACs are wanted."""
+    if space.objective not in _UNITS:
+        return point
+    return space.paying(point.placement) or point
+
+
 def _safer(space: SearchSpace, point: Point) -> Iterator[frozenset[str]]:
-    left = point.placement
+    left, steps = point.placement, 0
     costly = bool(space.limits.keys() - {"tiles"})  # fewer layers never take more tiles
     for group in space.drop_order(point.placement):
+        if left.isdisjoint(group):
+            continue  # it went with others
         left -= frozenset(group)
-        if not costly or space.point(left) is not None:
+        if space.objective in _UNITS:
+            found = space.paying(left)
+            left = left if found is None else found.placement
+            allowed = found is not None
+            steps += 1
+        else:
+            allowed = not costly or space.point(left) is not None
+        if allowed:
             yield left
+        if steps == MOST_STEPS and left != space.fixed:
+            if not costly or space.point(space.fixed) is not None:
+                yield space.fixed
+            return
 
 
 def explained(plan: Plan, space: SearchSpace, analog: frozenset[str]) -> Plan:
@@ -29,13 +66,38 @@ def explained(plan: Plan, space: SearchSpace, analog: frozenset[str]) -> Plan:
     groups = {name: g for g, group in enumerate(space.groups) for name in group}
     tiles = space.terms["tiles"]
     used = space.constants["tiles"] + sum(tiles[g] for g, group in enumerate(space.groups) if analog.issuperset(group))
+    changes = _changes(space, analog)
 
     def why_not(name: str) -> tuple[Reason, str]:
         g = groups[name]
+        if changes is not None and changes[g] >= 0:
+            return "cost", _costs_more(plan, space, g, float(changes[g]))
         if used + tiles[g] > space.limits.get("tiles", float("inf")):
             return "tiles", "no tiles left for it beside the chosen layers"
-        if space.terms[space.objective][g] >= 0 and space.objective != "macs":
-            return "strategy", f"on tiles it would not lower the {space.objective}"
         return "sensitivity", "not shown to stay within the budget with it analog as well"
 
     return decide(plan, analog, why_not, f"within the budget, with the best {space.objective} that was found")
+
+
+def _changes(space: SearchSpace, analog: frozenset[str]) -> Floats | None:
+    """What every group that moves changes latency or energy by; None where MACs are wanted."""
+    if space.objective not in _UNITS:
+        return None
+    here = space.unlimited.point(analog)
+    return None if here is None else space.changes(here)
+
+
+def _costs_more(plan: Plan, space: SearchSpace, g: int, change: float) -> str:
+    """``costs more on tiles than it saves: analog 12.3 µJ, digital 0.14 µJ``, a sample, with its conversions."""
+    assert space.costs is not None  # there is an objective that takes them
+    group, unit = space.groups[g], _UNITS[space.objective]
+    of: Callable[[LayerCost], float] = (lambda c: c.latency_s) if unit == "s" else (lambda c: c.energy_j)
+    analog, digital = (sum(of(cost[name]) for name in group) for cost in (space.costs.analog, space.costs.digital))
+    conversions = change - (analog - digital)
+    text = f"costs more on tiles than it saves: analog {amount(analog, unit)}, digital {amount(digital, unit)}"
+    if abs(conversions) > space.resolution(space.objective):
+        word = "more" if conversions > 0 else "less"
+        text += f", {amount(abs(conversions), unit)} {word} for conversions"
+    if len(group) > 1:
+        text += f"; for {', '.join(plan.titles[name] for name in group)} together"
+    return text

@@ -31,6 +31,7 @@ class Terms:
         members: 1 where a variable is the format of an operator that holds a tensor, ``(tensors, formats)``.
         low: least value of every variable.
         high: greatest value of every variable.
+        costs: of every layer, where latency and energy are among the measures.
     """
 
     vectors: Mapping[Measure, Floats]
@@ -39,6 +40,7 @@ class Terms:
     members: sparse.csr_array
     low: Floats
     high: Floats
+    costs: CostTerms | None = None
 
 
 def terms_of(groups: tuple[Group, ...], graph: LayerGraph, plan: Plan, with_costs: bool) -> Terms:
@@ -71,7 +73,7 @@ def terms_of(groups: tuple[Group, ...], graph: LayerGraph, plan: Plan, with_cost
     low, high = np.zeros(count + 2 * len(edges)), np.ones(count + 2 * len(edges))
     high[len(groups)], low[len(groups) + 1] = 0.0, 1.0
     structure, members = cut_rows(edges, columns, count), _members(edges, columns, count)
-    return Terms(padded, constants, structure, members, low, high)
+    return Terms(padded, constants, structure, members, low, high, costs)
 
 
 def limits(plan: Plan, goal: Goal) -> Mapping[Measure, float]:

@@ -1,10 +1,10 @@
 """The whole trade-off of a network, and a placement under other conditions."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Literal
 
-from lhc.api.start import Objective, budget_of, budget_of_plan, ranked, search_options
+from lhc.api.start import budget_of, budget_of_plan, goal_of, ranked, search_options
 from lhc.errors import UsageError
 from lhc.exploration import Attribution, Front, Robustness
 from lhc.measure import (
@@ -23,11 +23,12 @@ from lhc.measure.cautions import warn_of_doubtful_labels
 from lhc.measure.data import DataSource
 from lhc.measure.front import measure_front
 from lhc.measure.judge import Drop
+from lhc.measure.placing import verifying_chips
 from lhc.metrics import METRICS
 from lhc.onnx_io import read_plan
 from lhc.opening import ModelSource, open_model
-from lhc.passes import Goal, Select
-from lhc.plan import Plan
+from lhc.passes import STRATEGIES, Goal, Objective, Select
+from lhc.plan import Outcome, Plan
 from lhc.preparing import DEFAULT_DRAWS, EVERYTHING, HardwareSource, Request, prepare, prepare_run
 from lhc.stats import CONFIDENCE, check_confidence
 
@@ -41,7 +42,7 @@ def pareto(
     metric: str | None = None,
     higher_is_better: bool | None = None,
     output: str | None = None,
-    objective: Objective = "macs",
+    objective: Objective | None = None,
     max_tiles: int | None = None,
     max_latency: float | None = None,
     max_energy: float | None = None,
@@ -67,7 +68,7 @@ def pareto(
         metric: of the verification; as in `partition`.
         higher_is_better: direction of a metric given as ``module:function``.
         output: the output that is scored; the first by default.
-        objective: ``macs`` (most on tiles), ``latency`` or ``energy`` (least).
+        objective: ``energy``, ``latency`` (least) or ``macs`` (most on tiles); by default as in `partition`.
         max_tiles: most tiles in use.
         max_latency: greatest latency of a sample, in seconds.
         max_energy: greatest energy of a sample, in joules.
@@ -89,7 +90,7 @@ def pareto(
     check_method(method)
     if points < 2:
         raise UsageError(f"--points must be at least 2, got {points}")
-    goal = Goal(objective, max_tiles, max_latency, max_energy)
+    goal = Goal(objective or "macs", max_tiles, max_latency, max_energy)
     with execution.start() as running:
         request = Request(
             model,
@@ -112,7 +113,7 @@ def pareto(
         warn_of_doubtful_labels(verify)
         if work.plan.eligible:
             work, _ = ranked(work, splits.rank, verify, method)
-        options = search_options(work, goal, group)
+        options = search_options(work, goal_of(work, goal, objective, STRATEGIES["milp"]), group)
         return measure_front(work.graph, work.plan, options, verify, splits.held_out, points, confidence=confidence)
 
 
@@ -125,19 +126,22 @@ def robustness(
     output: str | None = None,
     max_drop: Drop | None = None,
     drop_type: Literal["absolute", "relative"] | None = None,
-    confidence: float = CONFIDENCE,
+    confidence: float | None = None,
     hardware: HardwareSource | None = None,
     placement: Plan | Iterable[str] | Literal["all-analog"] | None = None,
     times: Sequence[float] | None = None,
     chips: int = 50,
     samples: int | None = None,
-    draws: int = DEFAULT_DRAWS,
-    seed: int = 0,
+    draws: int | None = None,
+    seed: int | None = None,
     label_key: str = "labels",
     progress: Progress = silent,
     execution: Execution = HERE,
 ) -> Robustness:
     """How a placement does over time, over many chips, and over noise scaled up and down until it fails.
+
+    Samples, chips and level are those of the verification, where data and machine are those that the placement was
+    verified with: at the machine's own noise the answer is then the same. Else it is said what differs.
 
     Args:
         model: the network, with its placement in its annotations.
@@ -147,29 +151,35 @@ def robustness(
         output: the output that is scored; that of the annotations by default, else the first.
         max_drop: the budget; that of the annotations by default, else a zoo entry's own, else 0.01.
         drop_type: ``absolute`` or ``relative``; that of the annotations by default.
-        confidence: two-sided level of the intervals.
+        confidence: two-sided level of the intervals; that of the verification by default, else 0.9.
         hardware: that of the annotations by default, else ``lionheart``.
         placement: the annotations' by default.
         times: seconds after the first read; from 0 to ten years by default.
         chips: programmings for the spread over chips.
         samples: use the first so many.
-        draws: programmings for times and noise, at least 2.
-        seed: fixes devices and noise.
+        draws: programmings for times and noise, at least 2; as many as verified by default, else 10.
+        seed: fixes devices and noise; that of the verification by default, else 0.
         label_key: key of the targets in the data.
         progress: called as work proceeds.
         execution: processes, memory, time, and where results are kept; results do not depend on it.
     """
-    check_confidence(confidence)
-    if chips < 2 or draws < 2:
-        raise UsageError("--chips and --draws must be at least 2: one chip says nothing of others")
     opened = open_model(model, data, label_key)
     stored = placement if isinstance(placement, Plan) else read_plan(opened.model)
     outcome = None if stored is None else stored.outcome
+    as_placed = hardware is None and (placement is None or isinstance(placement, Plan))
+    verified = outcome if as_placed else None
+    level = CONFIDENCE if verified is None else verified.confidence
+    level = check_confidence(level if confidence is None else confidence)
+    draws = (DEFAULT_DRAWS if verified is None else verified.draws) if draws is None else draws
+    seed = (0 if verified is None else verified.seed) if seed is None else seed
+    if chips < 2 or draws < 2:
+        raise UsageError("--chips and --draws must be at least 2: one chip says nothing of others")
+    generalize = verified is not None and verified.generalized
     if outcome is not None and max_drop is None:
-        budget = budget_of_plan(outcome, metric, drop_type, confidence)
+        budget = budget_of_plan(outcome, metric, drop_type, level, generalize)
     else:
         kind = drop_type or ("absolute" if outcome is None else outcome.drop_type)
-        budget = budget_of(max_drop, kind, confidence, False, opened)
+        budget = budget_of(max_drop, kind, level, generalize, opened)
     with execution.start() as running:
         request = Request(
             opened,
@@ -193,12 +203,28 @@ def robustness(
         asked = list(times) if times is not None else known
         for t in asked:
             machine.check_time(t)
-        bench = replace(work.bench(work.task), t_s=t_s)
+        same_samples = verified is not None and verified.data == work.task.digest
+        bench = replace(work.bench(split_task(work.task).verify if same_samples else work.task), t_s=t_s)
         if outcome is not None and max_drop is None:
-            budget_of_plan(outcome, work.task.metric.name, drop_type, confidence)
+            budget_of_plan(outcome, work.task.metric.name, drop_type, level)
         budget.check(bench)
         warn_of_doubtful_labels(bench)
-        return measure_robustness(bench, work.graph, analog, budget, asked, chips)
+        first = 0 if verified is None else verifying_chips(verified.draws, verified.strategy == "plan").start
+        found = measure_robustness(bench, work.graph, analog, budget, asked, chips, first)
+        return found if verified is None else replace(found, differs=tuple(_differences(found, verified, same_samples)))
+
+
+def _differences(found: Robustness, verified: Outcome, same_data: bool) -> Iterator[str]:
+    """In what a measurement differs from the verification of the same placement, by what both came to."""
+    here = next(one.evaluation for one in found.scales if one.scale == 1)
+    if here.metric != verified.metric:
+        yield f"{here.metric} instead of {verified.metric}"
+    elif not same_data or (here.samples, here.baseline) != (verified.samples, verified.baseline):
+        yield f"other samples ({here.samples} instead of {verified.samples})"
+    elif found.drop_type == verified.drop_type and here.drop != verified.drop:
+        yield f"other chips ({here.draws} of seed {here.seed})"
+    if here.confidence != verified.confidence:
+        yield f"a level of {100 * here.confidence:.3g} % instead of {100 * verified.confidence:.3g} %"
 
 
 def attribute(

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal
 
-from lhc.api.start import DEFAULT_MAX_DROP, Objective, budget_of, ranked, search_options
+from lhc.api.start import DEFAULT_MAX_DROP, budget_of, goal_of, ranked, search_options
 from lhc.errors import OutOfTimeError, UsageError
 from lhc.exploration import Infeasibility
 from lhc.measure import (
@@ -30,10 +30,12 @@ from lhc.outcomes import PartitionResult
 from lhc.passes import (
     STRATEGIES,
     Goal,
+    Objective,
     Pass,
     SearchOptions,
     Select,
     Strategy,
+    anything_pays,
     check_goal,
     damage_of,
     kept_limits,
@@ -61,7 +63,7 @@ def partition(
     hardware: HardwareSource = "lionheart",
     t_inference: float | None = None,
     strategy: str | type[Strategy] = "sensitivity",
-    objective: Objective = "macs",
+    objective: Objective | None = None,
     max_tiles: int | None = None,
     max_latency: float | None = None,
     max_energy: float | None = None,
@@ -94,7 +96,9 @@ def partition(
         hardware: preset, YAML file or description.
         t_inference: seconds after the first read; the hardware's own by default.
         strategy: how the analog set is found: a name (see ``lhc.passes.strategies``) or a class.
-        objective: what the placement is to be best at: ``macs`` (most on tiles), ``latency``, ``energy`` (least).
+        objective: what the placement is to be best at: ``energy``, ``latency`` (least), ``macs`` (most on tiles). By
+            default energy, and macs where the hardware has no costs or the strategy goes by neither energy nor latency.
+            For energy and latency no layer is analog that costs more than it saves, unless it is forced.
         max_tiles: most tiles in use, beside the machine's own number.
         max_latency: greatest latency of a sample, in seconds.
         max_energy: greatest energy of a sample, in joules.
@@ -116,7 +120,7 @@ def partition(
     check_method(method)
     opened = open_model(model, data, label_key)
     budget = budget_of(max_drop, drop_type, check_confidence(confidence), generalize, opened)
-    goal = Goal(objective, max_tiles, max_latency, max_energy)
+    goal = Goal(objective or "macs", max_tiles, max_latency, max_energy)
     check_goal(kind, goal)
     if follow is not None:
         if selection != EVERYTHING:
@@ -142,7 +146,8 @@ def partition(
             running=running,
             passes=tuple(passes),
         )
-        return _placed(prepare(request, t_inference), kind, budget, goal, group, method, explain)
+        work = prepare(request, t_inference)
+        return _placed(work, kind, budget, goal_of(work, goal, objective, kind), group, method, explain)
 
 
 def _placed(
@@ -166,7 +171,7 @@ def _placed(
     warn_of_few_samples(verify, budget)
     if follow is not None:
         work = replace(work, plan=work.plan.with_sensitivities(_sensitivities(follow)))
-    elif kind.needs_sensitivity and work.plan.eligible:
+    elif kind.needs_sensitivity and anything_pays(work.graph, work.plan, search_options(work, goal, group)):
         try:
             work, table = ranked(work, splits.rank, verify, method)
         except OutOfTimeError as error:

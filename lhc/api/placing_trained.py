@@ -14,7 +14,7 @@ from lhc.measure.judge import Drop
 from lhc.metrics import UNCHOSEN, Metric, get_metric
 from lhc.opening import ModelSource, Opened, open_model
 from lhc.outcomes import PartitionResult
-from lhc.passes import STRATEGIES, Pass, PassResult, Select
+from lhc.passes import STRATEGIES, Pass, PassResult, Select, objective_value
 from lhc.passes.retraining import (
     RETRAINING_STRATEGIES,
     LionHeartOriginal,
@@ -71,8 +71,9 @@ def partition_retrained(
 ) -> PartitionResult:
     """Place every layer, with weights that are trained under the noise of the analog ones, where that is better.
 
-    By default the network is trained once with all layers analog that can be, unless they would do more damage than
-    training can be hoped to mend; then without the most damaging ones per MAC. The strategy searches a placement
+    By default the network is trained once with all layers analog that can be and that pay (`partition`, objective),
+    unless they would do more damage than training can be hoped to mend; then without those that do most damage for what
+    they bring. The strategy searches a placement
     for the trained weights as it does for the given ones: what is too sensitive becomes digital. The strategies
     ``lionheart`` and ``lionheart-original`` train for every layer that they try (`lhc.passes.retraining`). Without
     training, the same strategy is run as well (for ``lionheart-original`` that is ``lionheart``), and the better of
@@ -139,9 +140,9 @@ def partition_retrained(
     }
     before = partition(opened, judging, strategy=untrained(strategy), **shared)
     if _leaves_nothing(before):
-        return replace(
-            before, notes=(*before.notes, "every layer that can be is analog within the budget: not trained")
-        )
+        pays = " and that pays" if any(row.reason == "cost" for row in before.plan.layers) else ""
+        note = f"every layer that can be{pays} is analog within the budget: not trained"
+        return replace(before, notes=(*before.notes, note))
     try:
         with execution.since(started).start() as running:
             request = Request(
@@ -290,14 +291,6 @@ def _recorded(result: PartitionResult, record: Retrained) -> PartitionResult:
     return replace(result, plan=result.plan.model_copy(update={"outcome": outcome}))
 
 
-def _quality(result: PartitionResult) -> float:
-    """How good a placement is by its objective; more is better."""
-    objective = "macs" if result.plan.outcome is None else result.plan.outcome.objective
-    if objective == "macs" or result.cost is None:
-        return result.plan.analog_mac_fraction
-    return -(result.cost.latency_s if objective == "latency" else result.cost.energy_j)
-
-
 def _better(budget: Budget, before: PartitionResult, after: PartitionResult) -> PartitionResult:
     """The better result, with a sentence on the other."""
 
@@ -305,7 +298,8 @@ def _better(budget: Budget, before: PartitionResult, after: PartitionResult) -> 
         outcome = result.plan.outcome
         assert outcome is not None
         bound = outcome.drop if outcome.interval is None else outcome.interval[1]
-        return outcome.within_budget, _quality(result) if outcome.within_budget else 0.0, -bound
+        value = objective_value(result.graph, result.plan, outcome.objective, result.plan.analog)
+        return outcome.within_budget, -value if outcome.within_budget else 0.0, -bound
 
     trained = rank(after) > rank(before)
     kept, other = (after, before) if trained else (before, after)

@@ -2,23 +2,21 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Literal
 
 from lhc.errors import OutOfTimeError, UsageError
 from lhc.measure import Bench, Budget, RankingMethod, ranking_metric, sensitivities
 from lhc.measure.curvature import curvatures
 from lhc.measure.judge import Drop, parse_drop
 from lhc.opening import Opened
-from lhc.passes import Goal, SearchOptions, wanted_together
+from lhc.passes import Goal, Objective, SearchOptions, Strategy, default_objective, wanted_together
 from lhc.plan import Outcome
 from lhc.preparing import Work
 from lhc.results import SensitivityTable
 from lhc.task import Task
 
-__all__ = ["DEFAULT_MAX_DROP", "Objective", "budget_of", "budget_of_plan", "ranked", "search_options"]
+__all__ = ["DEFAULT_MAX_DROP", "budget_of", "budget_of_plan", "goal_of", "ranked", "search_options"]
 
 DEFAULT_MAX_DROP = 0.01
-Objective = Literal["macs", "latency", "energy"]
 
 
 def budget_of(max_drop: Drop | None, drop_type: str, confidence: float, generalize: bool, opened: Opened) -> Budget:
@@ -35,7 +33,9 @@ def budget_of(max_drop: Drop | None, drop_type: str, confidence: float, generali
     return Budget(value, drop_type, confidence, generalize, percentage)  # type: ignore[arg-type]
 
 
-def budget_of_plan(outcome: Outcome, metric: str | None, drop_type: str | None, confidence: float) -> Budget:
+def budget_of_plan(
+    outcome: Outcome, metric: str | None, drop_type: str | None, confidence: float, generalize: bool = False
+) -> Budget:
     """The budget that a placement was judged by.
 
     Args:
@@ -43,6 +43,7 @@ def budget_of_plan(outcome: Outcome, metric: str | None, drop_type: str | None, 
         metric: the one that the user gives, if any.
         drop_type: likewise.
         confidence: two-sided level of the intervals.
+        generalize: decide by the interval over chips and samples.
 
     Raises:
         UsageError: the user wants drops in another metric or of another kind than that budget's.
@@ -53,7 +54,7 @@ def budget_of_plan(outcome: Outcome, metric: str | None, drop_type: str | None, 
                 f"--{option} {mine}: the budget of the placement, {outcome.max_drop:g}, is for {its}; give --max-drop"
             )
     percentage = outcome.percent or outcome.drop_type == "relative"
-    return Budget(outcome.max_drop, outcome.drop_type, confidence, percentage=percentage)
+    return Budget(outcome.max_drop, outcome.drop_type, confidence, generalize, percentage)
 
 
 def ranked(work: Work, samples: Task, verify: Bench, method: RankingMethod) -> tuple[Work, SensitivityTable]:
@@ -74,6 +75,13 @@ def ranked(work: Work, samples: Task, verify: Bench, method: RankingMethod) -> t
         done = f"{len(table.layers)} of {len(work.measurable)}"
         raise OutOfTimeError(f"--timeout: {done} layers were ranked, so none is analog; run again to go on")
     return replace(work, plan=work.plan.with_sensitivities(table.layers)), table
+
+
+def goal_of(work: Work, wanted: Goal, objective: Objective | None, strategy: type[Strategy]) -> Goal:
+    """A goal with the objective that the user names, else with the default for this network, machine and strategy."""
+    if objective is not None:
+        return wanted
+    return replace(wanted, objective=default_objective(strategy, work.graph, work.plan.hardware))
 
 
 def search_options(

@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping
 
-from lhc.costs import Cost, LayerCost, SystemCost
+from lhc.costs import Cost, LayerCost, SystemCost, cost_of
 from lhc.errors import LhcError
 from lhc.opening import Opened
 from lhc.outcomes import Analysis, plan_cost
 from lhc.plan import Plan
 
-__all__ = ["analysis_lines", "cost_line", "layer_costs", "stored_cost", "system_cost"]
+__all__ = ["analysis_lines", "cost_line", "layer_costs", "stored_costs", "system_cost"]
 
 Document = dict[str, object]
 
@@ -28,12 +28,13 @@ def layer_costs(result: Analysis) -> Document | None:
     return {"digital": _parts(result.costs.digital), "analog": _parts(result.costs.analog)}
 
 
-def system_cost(cost: SystemCost | None) -> Document | None:
-    """Of a placement; None where the hardware describes no costs."""
-    if cost is None:
+def system_cost(cost: SystemCost | None, digital: SystemCost | None) -> Document | None:
+    """Of a placement, beside all digital; None where the hardware describes no costs."""
+    if cost is None or digital is None:
         return None
     return {
         **_cost(cost.total),
+        "all_digital": _cost(digital.total),
         "layers": _parts(cost.layers),
         "others": _parts(cost.others),
         "crossings": {name: _cost(value) for name, value in cost.crossings.items()},
@@ -58,9 +59,13 @@ def analysis_lines(result: Analysis) -> str:
     return f"\nestimated cost, all digital: {_amounts(digital)}; all eligible layers analog: {_amounts(analog)}"
 
 
-def stored_cost(opened: Opened, plan: Plan) -> SystemCost | None:
-    """Of the placement that a model carries; None also where the file does not tell its sizes, or has changed."""
+def stored_costs(opened: Opened, plan: Plan) -> tuple[SystemCost | None, SystemCost | None]:
+    """Of the placement that a model carries, and of all digital.
+
+    None where the hardware describes no costs, the file does not tell its sizes, or it has changed.
+    """
     try:
-        return plan_cost(plan, opened.graph())
+        placed = plan_cost(plan, opened.graph())
+        return placed, None if placed is None else cost_of(opened.graph(), frozenset(), plan.hardware)
     except LhcError:
-        return None
+        return None, None

@@ -10,7 +10,9 @@ from lhc.model import OnnxModel
 from lhc.onnx_io import compiled_note, contradictions, read_plan
 from lhc.opening import Opened
 from lhc.outcomes import Analysis, PartitionResult
+from lhc.passes import STRATEGIES
 from lhc.plan import LayerPlan, Outcome, Plan
+from lhc.report.wording import chips_text, level_text
 from lhc.results import Evaluation, SensitivityTable
 from lhc.tables import Table, time_text
 
@@ -176,14 +178,26 @@ def outcome_text(result: PartitionResult) -> str:
             f"digital {outcome.metric} {baseline}, mapped {value} on {outcome.samples} samples ({held_out}),",
             f"{outcome.draws} chips not seen in the search, {after}, seed {outcome.seed}",
             *_interval_lines(outcome),
-            f"{round(outcome.chips_within * outcome.draws)} of {outcome.draws} measured chips are within the budget",
+            f"the budget is of the mean over chips; {chips_text(outcome.chips_within, outcome.draws)}",
             *_estimate_lines(outcome),
         ]
     if not result.plan.layers:
         lines.append("nothing to place: the model has no MatMul, Gemm or Conv; all digital")
     elif result.cost is not None and result.digital_cost is not None:
-        lines.append(cost_line(result.cost, result.digital_cost))
+        lines += [*_objective_lines(outcome), cost_line(result.cost, result.digital_cost)]
     return "\n".join([*lines, result.summary])
+
+
+def _objective_lines(outcome: Outcome | None) -> list[str]:
+    """What the search was after; nothing where a rule or the user placed the layers."""
+    known = None if outcome is None else STRATEGIES.get(outcome.strategy)
+    if outcome is None or known is None or not known.searches:
+        return []
+    if outcome.objective == "macs":
+        return ["objective macs: most MACs on tiles, whatever they cost there"]
+    return [
+        f"objective {outcome.objective}: no layer is on tiles that takes more {outcome.objective} there than it saves"
+    ]
 
 
 def _estimate_lines(outcome: Outcome) -> list[str]:
@@ -201,7 +215,7 @@ def _estimate_lines(outcome: Outcome) -> list[str]:
 
 
 def _interval_lines(outcome: Outcome) -> list[str]:
-    """Both intervals of the mean drop, and which of them decides."""
+    """Both intervals of the mean drop, which of them decides, and their level once."""
     percent = outcome.percent or outcome.drop_type == "relative"
     both = (
         ("other chips, these samples", outcome.chip_interval, not outcome.generalized),
@@ -210,9 +224,8 @@ def _interval_lines(outcome: Outcome) -> list[str]:
     lines = []
     for what, interval, decides in both:
         bounds = "not known" if interval is None else " to ".join(_value(bound, percent) for bound in interval)
-        level = f"{100 * outcome.confidence:.0f} %"
-        lines.append(f"mean drop for {what}: {bounds} ({level} interval{', decides' if decides else ''})")
-    return lines
+        lines.append(f"mean drop for {what}: {bounds}{' (decides)' if decides else ''}")
+    return [*lines, f"both are {level_text(outcome.confidence)} intervals"]
 
 
 def evaluations(results: Sequence[Evaluation]) -> Document:
@@ -244,7 +257,7 @@ def evaluation_table(results: Sequence[Evaluation]) -> Table:
             ]
         )
     return Table(
-        ["time", first.metric, "std", f"{100 * first.confidence:.0f} % interval over chips", "drop"],
+        ["time", first.metric, "std", f"{level_text(first.confidence)} interval over chips", "drop"],
         rows,
         right=(0, 1, 2, 4),
     )

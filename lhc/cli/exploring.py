@@ -50,6 +50,17 @@ from lhc.files import write_file
 
 __all__ = ["attribute", "pareto", "robustness"]
 
+VerifiedConfidence = Annotated[
+    float | None,
+    typer.Option("--confidence", metavar="C", help="Two-sided level of the intervals; that of the verification."),
+]
+VerifiedDraws = Annotated[
+    int | None,
+    typer.Option("--draws", metavar="N", help="Programmings (chips) for times and noise; those that verified."),
+]
+VerifiedSeed = Annotated[
+    int | None, typer.Option("--seed", metavar="N", help="Fixes devices and noise; that of the verification.")
+]
 MaxDrop = Annotated[str | None, typer.Option("--max-drop", metavar="X", help="Greatest mean drop, as 0.01 or 1%.")]
 
 
@@ -59,7 +70,7 @@ def pareto(
     metric: Metric = None,
     higher_is_better: Direction = None,
     scored_output: ScoredOutput = None,
-    objective: Objective = "macs",
+    objective: Objective = None,
     max_tiles: MaxTiles = None,
     max_latency: MaxLatency = None,
     max_energy: MaxEnergy = None,
@@ -162,17 +173,17 @@ def robustness(
     higher_is_better: Direction = None,
     scored_output: ScoredOutput = None,
     max_drop: MaxDrop = None,
-    confidence: Confidence = 0.9,
+    confidence: VerifiedConfidence = None,
     t_inference: Annotated[
         str | None,
         typer.Option("--t-inference", metavar="0,3600,…", help="Seconds after the first read; 0 to ten years."),
     ] = None,
     chips: Annotated[int, typer.Option("--chips", metavar="N", help="Programmings for the spread over chips.")] = 50,
-    draws: Draws = 10,
+    draws: VerifiedDraws = None,
     hardware: RunHardware = None,
     all_analog: Annotated[bool, typer.Option("--all-analog", help="Ignore annotations: every eligible layer.")] = False,
     samples: Samples = None,
-    seed: Seed = 0,
+    seed: VerifiedSeed = None,
     label_key: LabelKey = "labels",
     report: ReportOption = None,
     force: Force = False,

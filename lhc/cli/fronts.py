@@ -13,7 +13,15 @@ from lhc.errors import UsageError
 from lhc.exploration import Attribution, Front, FrontPoint, Robustness
 from lhc.measure.judge import Budget, Drop, parse_drop
 from lhc.report.kept_fronts import Answer, StoredFront, answer, read_fronts, store_front
-from lhc.report.wording import EFFECTS, duration, effect_share, margin_cause
+from lhc.report.wording import (
+    EFFECTS,
+    chips_text,
+    duration,
+    effect_share,
+    level_text,
+    margin_cause,
+    unlike_decision,
+)
 from lhc.results import Evaluation
 from lhc.store import fingerprint
 from lhc.tables import Table
@@ -105,7 +113,7 @@ def keep(front: Front, source: str, hardware: str, options: Mapping[str, object]
     store_front(folder, fingerprint(facts), StoredFront(source, hardware, tuple(command), front))
 
 
-def answer_budget(model: str, folder: Path, max_drop: Drop, objective: str, form: str) -> None:
+def answer_budget(model: str, folder: Path, max_drop: Drop, objective: str | None, form: str) -> None:
     """Print the best placement that was verified within a budget, and how a better estimated one is verified.
 
     Raises:
@@ -163,7 +171,7 @@ def robustness_table(found: Robustness) -> Table:
     for scale in found.scales:
         within = "within the budget" if scale.within else "not shown to be within"
         rows.append([f"noise x {scale.scale:.3g}, {within}", *_drop_cells(scale.evaluation, found), "-"])
-    interval = f"{100 * found.chips.confidence:.0f} % interval over chips"
+    interval = f"{level_text(found.chips.confidence)} interval over chips{' and samples' if found.generalized else ''}"
     headers = ["condition", found.chips.metric, "mean drop", interval, "compensation gain, mean (greatest)"]
     return Table(headers, rows, right=(1, 2))
 
@@ -171,7 +179,7 @@ def robustness_table(found: Robustness) -> Table:
 def _drop_cells(found: Evaluation, whole: Robustness) -> list[str]:
     """Value, mean drop and its interval."""
     percent = _drop_in_percent(whole)
-    return [_value(found.mean, found.percent), _value(found.drop, percent), _interval(found.drop_interval, percent)]
+    return [_value(found.mean, found.percent), _value(found.drop, percent), _interval(whole.interval(found), percent)]
 
 
 def _drop_in_percent(found: Robustness) -> bool:
@@ -194,11 +202,11 @@ def robustness_footer(found: Robustness) -> str:
     cause = margin_cause(found, lambda drop: _value(drop, percent))
     lines = (
         f"digital {chips.metric} {_value(chips.baseline, chips.percent)}; {chips.samples} samples, seed {chips.seed}\n"
-        f"{round(found.chips_within * chips.draws)} of {chips.draws} chips are within the budget"
+        f"the budget is of the mean over chips; {chips_text(found.chips_within, chips.draws)}"
         f" {duration(chips.t_s)} after programming, {spread}\n"
         f"margin: {margin}{fails}"
     )
-    return lines if cause is None else f"{lines}\n{cause}"
+    return "\n".join([lines, *(line for line in (cause, unlike_decision(found)) if line)])
 
 
 def attribution_document(found: Attribution) -> Document:
@@ -226,6 +234,6 @@ def attribution_footer(found: Attribution) -> str:
     """What the columns mean, and what they rest on."""
     return (
         f"{found.metric}: damage of the layer alone on tiles; then how much of it goes away without one effect,\n"
-        f"in brackets where the {100 * found.confidence:.0f} % interval holds 0; without all: what mapping alone does\n"
+        f"in brackets where the {level_text(found.confidence)} interval holds 0; without all: what mapping alone does\n"
         f"{found.draws} draws, {found.samples} samples, {duration(found.t_s)} after programming, seed {found.seed}"
     )

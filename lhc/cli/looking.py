@@ -89,7 +89,7 @@ def inspect(
     if plan is not None:
         footer = documents.inspection_footer(opened.model, plan)
         document = documents.inspection(opened.model, plan)
-        document["cost"] = costs.system_cost(costs.stored_cost(opened, plan))
+        document["cost"] = costs.system_cost(*costs.stored_costs(opened, plan))
         emit(document, plan_table(plan), footer, form)
     elif form == "json":
         emit_json({"annotated": False})

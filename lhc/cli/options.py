@@ -128,7 +128,12 @@ Shape = Annotated[
     typer.Option("--shape", metavar="NAME=1,3,224,224", help="Shape of an input that the file leaves open."),
 ]
 Objective = Annotated[
-    str, typer.Option("--objective", metavar="O", help="macs (most on tiles), latency or energy (least).")
+    str | None,
+    typer.Option(
+        "--objective",
+        metavar="O",
+        help="energy, latency (least) or macs (most on tiles); by default energy, macs on hardware without costs.",
+    ),
 ]
 MaxTiles = Annotated[int | None, typer.Option("--max-tiles", metavar="N", help="Most tiles in use.")]
 MaxLatency = Annotated[

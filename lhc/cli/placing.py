@@ -107,7 +107,7 @@ def partition(
             help="sensitivity, milp, lionheart, hilal, exhaustive, random, all-analog, all-digital or first-last.",
         ),
     ] = "sensitivity",
-    objective: Objective = "macs",
+    objective: Objective = None,
     max_tiles: MaxTiles = None,
     max_latency: MaxLatency = None,
     max_energy: MaxEnergy = None,
@@ -166,7 +166,7 @@ def partition(
     """Place every layer within the loss you can afford. Annotates the model."""
     from lhc.api import estimate
     from lhc.api.estimating_trained import Asked
-    from lhc.cli import documents, searching
+    from lhc.cli import documents
     from lhc.opening import open_model
     from lhc.outcomes import check_output
     from lhc.plan import Plan
@@ -182,6 +182,8 @@ def partition(
         "hardware": hardware,
         "t_inference": t_inference,
         "strategy": strategy,
+        "objective": objective,
+        "group": tuple(group or ()),
         "method": method,
         "samples": samples,
         "draws": draws,
@@ -191,14 +193,13 @@ def partition(
         "execution": how,
         **({} if plan is None else {"follow": Plan.load(plan)}),
     }
-    search = searching.search_options(objective, max_tiles, max_latency, max_energy, group)
     chosen = settings(
         steps, epochs, batch_size, optimizer, rate, digital_rate, loss, augment, noise, patience, VALIDATIONS, seed
     )
     run = partitioner(retrain, train_data, chosen, checkpoint, patience, rounds, plan is not None)
     if dry_run:
         asked = Asked(chosen, train_data, patience or 1, rounds) if retrain else None
-        emit_estimate(estimate("partition", opened, data, group=search["group"], retrain=asked, **shared), form)
+        emit_estimate(estimate("partition", opened, data, retrain=asked, **shared), form)
         return
     documents.tell_renamed(opened.model.renamed, hint)
     where = output or _default_output(model, opened.model.path)
@@ -214,7 +215,9 @@ def partition(
             max_drop=max_drop,
             drop_type=drop_type,
             progress=progress,
-            **search,
+            max_tiles=max_tiles,
+            max_latency=max_latency,
+            max_energy=max_energy,
             **shared,
         )
     _tell(result)
@@ -257,7 +260,7 @@ def _emit(result: "PartitionResult", where: Path, form: str) -> None:
     from lhc.outcomes import plan_table
 
     document = documents.partition(result) | {
-        "cost": costs.system_cost(result.cost),
+        "cost": costs.system_cost(result.cost, result.digital_cost),
         "infeasibility": searching.infeasibility(result.infeasibility),
     }
     emit(document, plan_table(result.plan), documents.outcome_text(result), form)

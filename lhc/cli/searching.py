@@ -1,7 +1,6 @@
 """JSON documents and lines about fronts and budgets that cannot be met."""
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator
 
 from pydantic import TypeAdapter
 
@@ -9,24 +8,7 @@ from lhc.exploration import Infeasibility
 from lhc.plan import Plan
 from lhc.report.wording import budget_text
 
-__all__ = ["infeasibility", "infeasibility_lines", "search_options"]
-
-
-def search_options(
-    objective: str,
-    max_tiles: int | None,
-    max_latency: float | None,
-    max_energy: float | None,
-    group: Sequence[str] | None,
-) -> dict[str, Any]:
-    """What a search is after, as arguments."""
-    return {
-        "objective": objective,
-        "max_tiles": max_tiles,
-        "max_latency": max_latency,
-        "max_energy": max_energy,
-        "group": tuple(group or ()),
-    }
+__all__ = ["infeasibility", "infeasibility_lines"]
 
 
 def infeasibility(found: Infeasibility | None) -> object:

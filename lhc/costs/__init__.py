@@ -4,6 +4,7 @@ Formulas, units, sources and checks against published figures are in ``docs/cost
 """
 
 from lhc.costs.figures import Assumption, assumptions
+from lhc.costs.gains import compared, gains
 from lhc.costs.model import CostTerms, SystemCost, cost_of, cost_terms
 from lhc.costs.tensors import Hyperedge
 from lhc.costs.units import NOTHING, Cost, LayerCost
@@ -17,6 +18,8 @@ __all__ = [
     "LayerCost",
     "SystemCost",
     "assumptions",
+    "compared",
     "cost_of",
     "cost_terms",
+    "gains",
 ]

@@ -10,6 +10,7 @@ from typing import Literal
 
 from lhc.errors import UsageError
 from lhc.measure.measurement import Evaluator, Measurement, evaluation
+from lhc.metrics import METRICS
 from lhc.results import Evaluation, Verdict
 from lhc.stats import CONFIDENCE, look_schedule, one_sided, split_level, two_sided
 
@@ -98,9 +99,12 @@ class Budget:
         """
         drop, shown = self.max_drop, f"{100 * self.max_drop:g}"
         if self.percentage and not (percent or self.relative):
+            known = METRICS.get(metric)
+            vanishes = known is not None and known.needs_targets is False and not known.higher_is_better
+            relative = "" if vanishes else f", or --drop-type relative for {shown} % of the digital value"
             raise UsageError(
                 f"--max-drop {shown}%: {metric} is no share, so a percentage says nothing; give the drop in its own"
-                f" unit, or --drop-type relative for {shown} % of the digital value"
+                f" unit, e.g. {drop:g}{relative}"
             )
         if not self.percentage and drop >= 1 and (percent or self.relative):
             one = "one point" if drop == 1 else f"{drop:g} points"

@@ -8,7 +8,7 @@ from lhc.graph import LayerGraph
 from lhc.measure.judge import Budget, PlacementJudge
 from lhc.measure.measurement import Evaluator
 from lhc.measure.verify import Candidates, Verified, verify_candidates
-from lhc.passes import PassResult, SearchOptions, Strategy, damage_of, kept_limits
+from lhc.passes import Objective, PassResult, SearchOptions, Strategy, damage_of, kept_limits, objective_value
 from lhc.passes.search_base import groups_of
 from lhc.plan import Placement, Plan, Reason, format_drop
 from lhc.results import Verdict
@@ -70,7 +70,7 @@ def place(
     try:
         found = strategy(judge, wanted).run(graph, plan)
     except OutOfTimeError:
-        found = _best_so_far(judge, plan)
+        found = _best_so_far(judge, graph, plan, wanted.goal.objective)
     candidates = _candidates(graph, found, plan, strategy.searches, judge, wanted)
     *failed, kept = verify_candidates(candidates, verify, budget, verifying_chips(verify.draws, again))
     final = _moved(found.plan, kept.placement)
@@ -97,15 +97,19 @@ def verifying_chips(draws: int, again: bool = False) -> range:
 def _candidates(
     graph: LayerGraph, found: PassResult, plan: Plan, searches: bool, judge: PlacementJudge, options: SearchOptions
 ) -> Candidates:
-    """What is verified; a rule is not stepped back from."""
+    """What is verified; a rule is not stepped back from. Without what is in the way, the rest must still pay."""
     chosen = found.plan.analog
     if not searches:
         return Candidates(chosen, found.fallbacks, judge, plan.analog)
     groups = [frozenset(group) for group in groups_of(graph, plan, options.together) if chosen.issuperset(group)]
     groups.sort(key=lambda group: -damage_of(graph, plan, group))
 
+    def value(placement: frozenset[str]) -> float:
+        return objective_value(graph, plan, options.goal.objective, placement)
+
     def allowed(placement: frozenset[str]) -> bool:
-        return kept_limits(graph, _moved(found.plan, placement), options.goal)
+        pays = value(placement) < value(plan.analog)
+        return pays and kept_limits(graph, _moved(found.plan, placement), options.goal)
 
     return Candidates(chosen, found.fallbacks, judge, plan.analog, groups, allowed)
 
@@ -142,11 +146,10 @@ def _stepped_back(
     )
 
 
-def _best_so_far(judge: PlacementJudge, plan: Plan) -> PassResult:
-    """What the search had accepted when the time was over, safer ones behind it."""
-    macs = {layer.name: layer.macs for layer in plan.layers}
+def _best_so_far(judge: PlacementJudge, graph: LayerGraph, plan: Plan, objective: Objective) -> PassResult:
+    """What the search had accepted when the time was over, the best by the objective first."""
     accepted = [placement for placement, verdict in judge.verdicts.items() if verdict.accepted]
-    accepted.sort(key=lambda placement: -sum(macs[name] for name in placement))
+    accepted.sort(key=lambda placement: objective_value(graph, plan, objective, placement))
     best = accepted[0] if accepted else plan.analog
     decisions: dict[str, tuple[Placement, Reason, str]] = {
         name: ("analog", "budget", KEPT)

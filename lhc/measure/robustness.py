@@ -11,6 +11,7 @@ from lhc.hardware import scaled_noise
 from lhc.measure.bench import Bench
 from lhc.measure.judge import Budget
 from lhc.measure.measurement import evaluation
+from lhc.results import Evaluation
 from lhc.runtime import HybridExecutor
 from lhc.tables import time_text
 
@@ -33,14 +34,14 @@ class _Scales:
     bench: Bench
     placement: frozenset[str]
     budget: Budget
+    first: int
     found: dict[float, AtScale]
 
     def holds(self, scale: float) -> bool:
         if scale not in self.found:
-            bench = replace(self.bench, hardware=scaled_noise(self.bench.hardware, scale))
-            result = bench.evaluate(
-                self.placement, self.budget.relative, f"noise x {scale:.3g}", confidence=self.budget.confidence
-            )
+            noisy = scaled_noise(self.bench.hardware, scale)
+            bench = self.bench if scale == 1 else replace(self.bench, hardware=noisy)
+            result = _evaluated(bench, self.placement, self.budget, f"noise x {scale:.3g}", self.first)
             self.found[scale] = AtScale(scale, result, self.budget.status(result) == "accepted")
         return self.found[scale].within
 
@@ -52,6 +53,7 @@ def measure_robustness(
     budget: Budget,
     times: Sequence[float] = TIMES_S,
     chips: int = 50,
+    first: int = 0,
 ) -> Robustness:
     """Measure a placement under other conditions.
 
@@ -62,11 +64,12 @@ def measure_robustness(
         budget: what it is held against.
         times: seconds after the first read.
         chips: programmings for the spread over chips.
+        first: number of the first programming.
     """
-    over_time = tuple(_at_time(bench, graph, placement, budget, t) for t in sorted(times))
-    measured = bench.measure(placement, range(chips), f"{chips} chips")
+    over_time = tuple(_at_time(bench, graph, placement, budget, t, first) for t in sorted(times))
+    measured = bench.measure(placement, range(first, first + chips), f"{chips} chips")
     spread = evaluation(measured, bench, budget.relative, budget.confidence)
-    scales = _Scales(bench, placement, budget, {})
+    scales = _Scales(bench, placement, budget, first, {})
     margin, fails_at = _margin(scales)
     return Robustness(
         max_drop=budget.max_drop,
@@ -77,7 +80,15 @@ def measure_robustness(
         scales=tuple(scales.found[scale] for scale in sorted(scales.found)),
         margin=margin,
         fails_at=fails_at,
+        generalized=budget.generalize,
     )
+
+
+def _evaluated(
+    bench: Bench, placement: frozenset[str], budget: Budget, what: str, first: int, t_s: float | None = None
+) -> Evaluation:
+    measured = bench.measure(placement, range(first, first + bench.draws), what, t_s)
+    return evaluation(measured, bench, budget.relative, budget.confidence, t_s)
 
 
 def _margin(scales: _Scales) -> tuple[float, float | None]:
@@ -105,19 +116,23 @@ def _margin(scales: _Scales) -> tuple[float, float | None]:
     return low, high
 
 
-def _at_time(bench: Bench, graph: LayerGraph, placement: frozenset[str], budget: Budget, t_s: float) -> AtTime:
-    found = bench.evaluate(placement, budget.relative, f"after {time_text(t_s)}", t_s, budget.confidence)
-    gains = compensation_gains(bench, graph, placement, t_s)
+def _at_time(
+    bench: Bench, graph: LayerGraph, placement: frozenset[str], budget: Budget, t_s: float, first: int
+) -> AtTime:
+    found = _evaluated(bench, placement, budget, f"after {time_text(t_s)}", first, t_s)
+    gains = compensation_gains(bench, graph, placement, t_s, first)
     if not gains:
         return AtTime(found, None, None)
     return AtTime(found, float(np.mean(gains)), (min(gains), max(gains)))
 
 
-def compensation_gains(bench: Bench, graph: LayerGraph, placement: frozenset[str], t_s: float) -> list[float]:
+def compensation_gains(
+    bench: Bench, graph: LayerGraph, placement: frozenset[str], t_s: float, first: int = 0
+) -> list[float]:
     """Gains of drift compensation at a time, of all tiles of a placement on a few chips; none without compensation."""
     if not placement or bench.hardware.devices is None or bench.hardware.drift_compensation == "none":
         return []
     executor = HybridExecutor(bench.model, graph, placement, bench.ranges)
-    draws = range(min(GAIN_DRAWS, bench.draws))
+    draws = range(first, first + min(GAIN_DRAWS, bench.draws))
     states = [executor.states(bench.hardware, bench.seed, draw, t_s) for draw in draws]
     return [t.gain for state in states for matrix in state.values() for row in matrix.tiles for t in row]

@@ -8,7 +8,7 @@ from lhc.plan import LayerPlan, Outcome, Plan
 from lhc.report.charts import Chart
 from lhc.report.document import Costs, Report
 from lhc.report.figures import is_measured
-from lhc.report.wording import REASONS, amount, count, duration, interval_text, metric_value, points
+from lhc.report.wording import REASONS, amount, count, duration, interval_text, level_text, metric_value, points
 
 __all__ = [
     "Column",
@@ -244,7 +244,7 @@ def data_facts(plan: Plan) -> tuple[tuple[str, str], ...]:
         ("time", f"{duration(outcome.t_s)} after the first read ({outcome.t_s:.15g} s)"),
         ("other chips, these samples", interval_text(outcome, outcome.chip_interval)),
         ("other chips, other samples", interval_text(outcome, outcome.sample_interval)),
-        ("confidence", f"{100 * outcome.confidence:.1f} %, two-sided; the {_deciding(outcome.generalized)} decides"),
+        ("confidence", f"{level_text(outcome.confidence)}, two-sided; the {_deciding(outcome.generalized)} decides"),
         *_search_facts(outcome),
     )
 

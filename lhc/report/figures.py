@@ -220,14 +220,14 @@ def noise_chart(found: Robustness) -> Chart:
         return drop_text(value, first.percent, found.drop_type)
 
     levels = [(scale, scale.evaluation) for scale in found.scales]
-    bounds = [bound for _, e in levels if e.drop_interval for bound in e.drop_interval]
+    bounds = [bound for _, e in levels if (interval := found.interval(e)) for bound in interval]
     y = Scale(*span([0.0, found.max_drop, *bounds, *(e.drop for _, e in levels)]), BOTTOM, TOP)
     x = Scale(*span([scale.scale for scale, _ in levels]), LEFT, RIGHT)
     marks = tuple(
         Mark(
             x(scale.scale),
             y(e.drop),
-            *ends(e.drop_interval, y),
+            *ends(found.interval(e), y),
             "verified" if scale.within else "judged",
             f"noise x {scale.scale:.3g}: drop {of_drop(e.drop)}",
         )

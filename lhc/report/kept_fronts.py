@@ -80,17 +80,18 @@ def read_fronts(folder: Path, source: str) -> list[StoredFront]:
     return found
 
 
-def answer(fronts: list[StoredFront], max_drop: float, objective: str) -> Answer:
+def answer(fronts: list[StoredFront], max_drop: float, objective: str | None = None) -> Answer:
     """The best that is verified within a budget, and what is estimated to be better, on the newest front.
 
     Args:
         fronts: the newest first.
         max_drop: the budget, in the metric's unit.
-        objective: what is to be best.
+        objective: what is to be best; what the newest front was measured for by default.
 
     Raises:
         UsageError: no front has that objective.
     """
+    objective = objective or fronts[0].front.objective
     stored = next((one for one in fronts if one.front.objective == objective), None)
     if stored is None:
         raise UsageError(f"no front of objective {objective} is kept; measured are: {fronts[0].front.objective}")

@@ -21,7 +21,7 @@ from lhc.report.figures import front_chart, is_measured, outcome_chart, time_cha
 from lhc.report.grid import Cell, Grid, block_grid
 from lhc.report.sections import sections
 from lhc.report.statements import decision, other_samples, samples_of_front, statements, verdict
-from lhc.report.wording import REASONS, reasons
+from lhc.report.wording import REASONS, level_text, reasons
 
 __all__ = ["html"]
 
@@ -170,7 +170,7 @@ def _side(report: Report) -> tuple[list[_Figure], list[str]]:
     ranges = None if outcome is None or not report.plan.layers else outcome_chart(outcome)
     if ranges is not None and outcome is not None:
         said = "; ".join(f"{r.label}: {r.value}" for r in ranges.ranges)
-        note = f"mean and {100 * outcome.confidence:.0f} % intervals"
+        note = f"mean and {level_text(outcome.confidence)} intervals"
         found.append(_Figure("drop", "Drop beside the budget", note, f"{said}; {ranges.budget_text}", ranges))
     front = front_chart(report)
     if front is not None:
@@ -183,7 +183,7 @@ def _side(report: Report) -> tuple[list[_Figure], list[str]]:
     if report.over_time:
         chart = time_chart(report.over_time, outcome)
         first = report.over_time[0].evaluation
-        note = f"mean of {first.draws} chips, {100 * first.confidence:.0f} % intervals"
+        note = f"mean of {first.draws} chips, {level_text(first.confidence)} intervals"
         said = "; ".join(mark.title for mark in chart.marks)
         name = f"{first.metric.capitalize()} over time"
         found.append(_Figure("over-time", name, note, said, chart, other_samples(first, outcome)))

@@ -30,7 +30,9 @@ from lhc.report.wording import (
     drop_value,
     duration,
     effect_share,
+    level_text,
     metric_value,
+    unlike_decision,
 )
 from lhc.results import Evaluation
 
@@ -74,12 +76,13 @@ def _drop(found: Evaluation | None, drop_type: str = "absolute") -> Value:
     return as_number(found.drop, drop_value(found.drop, found.percent or drop_type == "relative"))
 
 
-def _bounds(found: Evaluation | None, drop_type: str = "absolute") -> Value:
-    """Interval of the mean drop over chips."""
-    if found is None or found.drop_interval is None:
+def _bounds(found: Evaluation | None, drop_type: str = "absolute", generalized: bool = False) -> Value:
+    """Interval of the mean drop over chips; over chips and samples where that decides."""
+    interval = None if found is None else found.sample_interval if generalized else found.drop_interval
+    if found is None or interval is None:
         return as_text("")
     percent = found.percent or drop_type == "relative"
-    return as_text(" to ".join(drop_value(bound, percent) for bound in found.drop_interval))
+    return as_text(" to ".join(drop_value(bound, percent) for bound in interval))
 
 
 def _basis(found: Evaluation) -> str:
@@ -151,7 +154,7 @@ def _times(times: Sequence[AtTime], outcome: Outcome | None, drop_type: str) -> 
             (first.metric.capitalize(), True),
             lambda p: as_number(p.evaluation.mean, metric_value(p.evaluation.mean, first.percent)),
         ),
-        ((f"{100 * first.confidence:.0f} % interval over chips", False), lambda p: _values(p.evaluation)),
+        ((f"{level_text(first.confidence)} interval over chips", False), lambda p: _values(p.evaluation)),
         (
             (f"Mean drop{drop_unit(first.percent, drop_type, first.metric)}", True),
             lambda p: _drop(p.evaluation, drop_type),
@@ -184,13 +187,13 @@ def _robustness(found: Robustness, outcome: Outcome | None) -> Section:
         (
             as_number(scale.scale, f"{scale.scale:.3g}"),
             _drop(scale.evaluation, found.drop_type),
-            _bounds(scale.evaluation, found.drop_type),
+            _bounds(scale.evaluation, found.drop_type, found.generalized),
             as_text("within the budget" if scale.within else "not shown to be within the budget"),
         )
         for scale in found.scales
     )
     chips = found.chips
-    interval = f"{100 * chips.confidence:.0f} % interval"
+    interval = f"{level_text(chips.confidence)} interval"
     columns = (
         ("Noise, times the hardware's", True),
         (f"Mean drop{drop_unit(chips.percent, found.drop_type, chips.metric)}", True),
@@ -203,7 +206,8 @@ def _robustness(found: Robustness, outcome: Outcome | None) -> Section:
     worst = drop_text(max(chips.drops), chips.percent, found.drop_type)
     text = (
         f"{margin if found.margin else f'No margin: {budget} is not shown to be held'}{fails}.",
-        f"Of {chips.draws} chips {100 * found.chips_within:.0f} % are within the budget; the worst one drops {worst}.",
+        f"Of {chips.draws} chips {100 * found.chips_within:.0f} % hold the budget one by one; the worst drops {worst}.",
+        *([f"{unlike_decision(found).capitalize()}."] if found.differs else []),
         *_sentence(other_samples(chips, outcome)),
     )
     table = Table(f"Programming, read and output noise scaled together; {_basis(chips)}.", columns, rows)

@@ -2,20 +2,23 @@
 
 from collections.abc import Iterator, Sequence
 
+from lhc.costs import compared
 from lhc.exploration import AtTime, Front, Infeasibility, Robustness
 from lhc.plan import Outcome, Plan
 from lhc.report.document import Costs, Report
 from lhc.report.wording import (
     amount,
     budget_of_margin,
+    chips_text,
     drop_text,
     duration,
     interval_text,
+    level_text,
     margin_cause,
     metric_value,
     points,
-    ratio,
     reasons,
+    unlike_decision,
 )
 from lhc.results import Evaluation
 
@@ -79,10 +82,11 @@ def _statements(report: Report) -> Iterator[tuple[str, str]]:
 
 def _margin(found: Robustness, outcome: Outcome | None) -> str:
     budget = budget_of_margin(found, outcome)
+    unlike = f"; {unlike_decision(found)}" if found.differs else ""
     if found.margin:
-        return f"shown to hold {budget} up to {found.margin:.3g} x the machine's noise."
+        return f"shown to hold {budget} up to {found.margin:.3g} x the machine's noise{unlike}."
     cause = margin_cause(found, lambda drop: drop_text(drop, found.chips.percent, found.drop_type))
-    return f"not shown to hold {budget} with any noise tried{'' if cause is None else f': {cause}'}."
+    return f"not shown to hold {budget} with any noise tried{'' if cause is None else f': {cause}'}{unlike}."
 
 
 def _layers(number: int) -> str:
@@ -101,10 +105,10 @@ def _quality(outcome: Outcome) -> str:
 def _certainty(outcome: Outcome) -> str:
     what = "other chips and other samples" if outcome.generalized else "other chips on these samples"
     split = "not seen by the search" if outcome.held_out else "which the search used too"
-    within = round(outcome.chips_within * outcome.draws)
     return (
-        f"for {what}, a mean drop of {interval_text(outcome, outcome.interval)} ({100 * outcome.confidence:.0f} %"
-        f" confidence). {within} of {outcome.draws} chips measured hold the budget. {outcome.samples} samples, {split}."
+        f"for {what}, a mean drop of {interval_text(outcome, outcome.interval)} ({level_text(outcome.confidence)}"
+        f" confidence). The budget is of the mean over chips; {chips_text(outcome.chips_within, outcome.draws)}."
+        f" {outcome.samples} samples, {split}."
     )
 
 
@@ -171,12 +175,6 @@ def times_of_digital(costs: Costs) -> tuple[str, str]:
     """Latency and energy beside those of the all-digital network: ``1.8 times faster``, ``2 times less energy``."""
     whole, digital = costs.total, costs.all_digital
     return (
-        _compared(digital.latency_s, whole.latency_s, "faster", "slower", "as fast"),
-        _compared(digital.energy_j, whole.energy_j, "less energy", "more energy", "no less energy"),
+        compared(digital.latency_s, whole.latency_s, "faster", "slower", "as fast"),
+        compared(digital.energy_j, whole.energy_j, "less energy", "more energy", "no less energy"),
     )
-
-
-def _compared(before: float, after: float, better: str, worse: str, same: str) -> str:
-    if min(before, after) <= 0 or f"{before:.1e}" == f"{after:.1e}":
-        return same
-    return f"{ratio(before / after)} times {better}" if before > after else f"{ratio(after / before)} times {worse}"

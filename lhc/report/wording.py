@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from lhc.exploration import LayerAttribution, Robustness
 from lhc.plan import LayerPlan, Outcome, Reason
-from lhc.tables import TIME_UNITS
+from lhc.tables import TIME_UNITS, amount, ratio
 
 __all__ = [
     "EFFECTS",
@@ -14,6 +14,7 @@ __all__ = [
     "amount",
     "budget_of_margin",
     "budget_text",
+    "chips_text",
     "count",
     "drop_text",
     "drop_unit",
@@ -22,17 +23,20 @@ __all__ = [
     "effect_share",
     "fixed",
     "interval_text",
+    "level_text",
     "margin_cause",
     "metric_value",
     "points",
     "ratio",
     "reasons",
+    "unlike_decision",
 ]
 
 REASONS: dict[Reason, str] = {
     "eligible": "not decided",
     "budget": "within the budget together",
     "sensitivity": "not shown to fit the budget",
+    "cost": "costs more on tiles than it saves",
     "strategy": "placed by the strategy's rule",
     "forced": "fixed by the user",
     "excluded": "left out by the user",
@@ -53,8 +57,6 @@ EFFECTS = {
 }
 """Names of the effects that damage is attributed to."""
 
-_PREFIXES = {-15: "f", -12: "p", -9: "n", -6: "µ", -3: "m", 0: "", 3: "k", 6: "M", 9: "G", 12: "T"}
-
 
 def fixed(values: Sequence[float]) -> list[str]:
     """Numbers with equally many decimals, three significant digits for the greatest; what rounds to 0 is ``<…``.
@@ -71,20 +73,6 @@ def fixed(values: Sequence[float]) -> list[str]:
         f"<{least:.{decimals}f}" if 0 < value < least / 2 else f"{round(value, decimals) + 0.0:.{decimals}f}"
         for value in values
     ]
-
-
-def amount(value: float, unit: str) -> str:
-    """Three significant digits with an SI prefix.
-
-    >>> amount(0.000012345, "s"), amount(0, "J"), amount(9.9996e-4, "s")
-    ('12.3 µs', '0 J', '1.00 ms')
-    """
-    if value == 0:
-        return f"0 {unit}"
-    rounded = float(f"{value:.2e}")
-    exponent = min(max(3 * math.floor(math.log10(abs(rounded)) / 3), -15), 12)
-    scaled = rounded / 10.0**exponent
-    return f"{scaled:.{max(2 - max(math.floor(math.log10(abs(scaled))), 0), 0)}f} {_PREFIXES[exponent]}{unit}"
 
 
 def count(value: int) -> str:
@@ -107,15 +95,6 @@ def duration(t_s: float) -> str:
         if number >= 1:
             return f"{number:g} {unit}{'' if number == 1 else 's'}"
     return f"{t_s:g} s"
-
-
-def ratio(value: float) -> str:
-    """How many times.
-
-    >>> ratio(1.834), ratio(12.3)
-    ('1.8', '12')
-    """
-    return f"{value:.1f}" if value < 9.95 else f"{value:.0f}"
 
 
 def metric_value(value: float, percent: bool) -> str:
@@ -199,6 +178,26 @@ def interval_text(outcome: Outcome, interval: tuple[float, float] | None) -> str
     return f"{drop_value(low, outcome.percent or outcome.drop_type == 'relative')} to {points(outcome, high)}"
 
 
+def level_text(confidence: float) -> str:
+    """A level of confidence.
+
+    >>> level_text(0.9), level_text(0.992), level_text(0.94)
+    ('90 %', '99.2 %', '94 %')
+    """
+    return f"{100 * confidence:.3g} %"
+
+
+def chips_text(within: float, draws: int) -> str:
+    """How many chips hold a budget by themselves, which is not what is decided.
+
+    >>> chips_text(0.9, 10), chips_text(1.0, 2)
+    ('one by one, it is held by 9 of the 10 chips measured', 'one by one, it is held by all 2 chips measured')
+    """
+    number = round(within * draws)
+    which = f"all {draws}" if number == draws else f"{number} of the {draws}"
+    return f"one by one, it is held by {which} chips measured"
+
+
 def reasons(layers: Sequence[LayerPlan]) -> str:
     """Why layers are where they are, with numbers where there are several reasons, most frequent first."""
     found = Counter(REASONS[layer.reason] for layer in layers).most_common()
@@ -213,7 +212,7 @@ def margin_cause(found: Robustness, show: Callable[[float], str]) -> str | None:
         show: how a drop is written.
     """
     least = found.scales[0]
-    drop, interval = least.evaluation.drop, least.evaluation.drop_interval
+    drop, interval = least.evaluation.drop, found.interval(least.evaluation)
     if found.margin or interval is None or interval[1] <= found.max_drop:
         return None
     mean = f"at {least.scale:.3g} times the noise the mean drop is {show(drop)}"
@@ -223,6 +222,11 @@ def margin_cause(found: Robustness, show: Callable[[float], str]) -> str | None:
         f"{mean}, within the budget, but its interval over {least.evaluation.draws} draws reaches {show(interval[1])};"
         " more --draws narrow it"
     )
+
+
+def unlike_decision(found: Robustness) -> str:
+    """Why a margin may say something else than the decision; nothing where it cannot."""
+    return f"measured, unlike the decision, with {' and '.join(found.differs)}" if found.differs else ""
 
 
 def effect_share(layer: LayerAttribution, effect: str) -> str:

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.analog
 @pytest.mark.parametrize("seed", range(5))
 def test_default_budget_needs_a_mixed_placement(seed: int) -> None:
     everything = lhc.partition("digits", strategy="all-analog", seed=seed)
-    chosen = lhc.partition("digits", seed=seed)
+    chosen = lhc.partition("digits", seed=seed, objective="macs")
     assert everything.plan.outcome is not None
     assert chosen.plan.outcome is not None
     assert not everything.plan.outcome.within_budget
@@ -26,7 +26,7 @@ def test_default_budget_needs_a_mixed_placement(seed: int) -> None:
 
 
 def test_a_partition_runs_as_a_session_with_its_plan() -> None:
-    session = lhc.partition("digits", samples=100, draws=2, max_drop="100%").session()
+    session = lhc.partition("digits", samples=100, draws=2, max_drop="100%", objective="macs").session()
     assert session.plan is not None
     assert session.analog == session.plan.analog != frozenset()
     images = np.zeros((3, 1, 8, 8), np.float32)

@@ -25,7 +25,7 @@ def test_a_front_is_verified_kept_and_answers_budgets(tmp_path: Path) -> None:
     work, out, plot = tmp_path / "work", tmp_path / "front.json", tmp_path / "front.svg"
     measured = ("--samples", "60", "--draws", "2", "--points", "3", "--include", "layer2.*", "--method", "measure")
     kept = ("--work-dir", str(work), "-o", str(out), "--plot", str(plot), "--json", "-q")
-    result = CliRunner().invoke(app, ["pareto", "digits", *measured, *kept])
+    result = CliRunner().invoke(app, ["pareto", "digits", "--objective", "macs", *measured, *kept])
     assert result.exit_code == 0, result.stderr
     document = json.loads(result.stdout)
     points = document["points"]
@@ -54,7 +54,7 @@ def test_a_front_is_verified_kept_and_answers_budgets(tmp_path: Path) -> None:
 
 def test_intervals_of_a_front_hold_together() -> None:
     """Each has its share of the chance of error: four points err with a quarter of it."""
-    front = lhc.pareto("digits", samples=60, draws=2, points=4, selection=FEW, method="measure")
+    front = lhc.pareto("digits", objective="macs", samples=60, draws=2, points=4, selection=FEW, method="measure")
     levels = {point.evaluation.confidence for point in front.verified if point.evaluation is not None}
     assert list(levels) == [pytest.approx(1 - 0.1 / 4)]
     assert front.calibration is not None
@@ -82,6 +82,34 @@ def test_robustness_over_time_chips_and_noise() -> None:
     assert found.margin >= 1
     if found.fails_at is not None:
         assert found.margin < found.fails_at <= found.margin * 1.1 + 1e-9
+
+
+@pytest.mark.parametrize("generalize", [False, True])
+def test_at_the_machines_own_noise_a_margin_is_the_verification(generalize: bool) -> None:
+    """Same samples, chips and level: not a second opinion beside the first one."""
+    placed = lhc.partition(
+        "digits", draws=3, strategy="all-analog", max_drop=0.06, selection=FEW, seed=2, generalize=generalize
+    )
+    outcome = placed.plan.outcome
+    assert outcome is not None
+    assert outcome.held_out
+
+    found = lhc.robustness("digits", placement=placed.plan, chips=4, times=[outcome.t_s])
+
+    (here,) = (one for one in found.scales if one.scale == 1)
+    assert here.within == outcome.within_budget == (found.margin >= 1)
+    assert found.interval(here.evaluation) == outcome.interval
+    assert here.evaluation.confidence == outcome.confidence
+    assert found.times[0].evaluation.values == here.evaluation.values == found.chips.values[:3]
+    assert found.differs == ()
+
+    other = lhc.robustness("digits", placement=placed.plan, chips=2, times=[0.0], samples=60, draws=2, confidence=0.8)
+    assert other.differs == (
+        f"other samples (60 instead of {outcome.samples})",
+        f"a level of 80 % instead of {100 * outcome.confidence:.3g} %",
+    )
+    chips = lhc.robustness("digits", placement=placed.plan, chips=2, times=[0.0], seed=3)
+    assert chips.differs == ("other chips (3 of seed 3)",)
 
 
 def test_attribution_names_what_does_damage() -> None:
@@ -176,8 +204,9 @@ def test_limits_that_nothing_keeps_are_told() -> None:
 
 def test_provenance_of_a_search_is_in_the_plan() -> None:
     result = lhc.partition(
-        "digits", samples=60, draws=2, strategy="milp", group=["block"], max_tiles=6, method="measure", max_drop="100%"
-    )
+        "digits", samples=60, draws=2, strategy="milp", objective="macs", group=["block"], max_tiles=6,
+        method="measure", max_drop="100%",
+    )  # fmt: skip
     outcome = result.plan.outcome
     assert outcome is not None
     assert outcome.limits == {"tiles": 6}

@@ -67,14 +67,14 @@ def test_integers_without_targets_are_asked_about() -> None:
 
 @pytest.mark.analog
 def test_regression_without_labels_is_judged_and_ranked_by_nmse_and_says_so(caplog: pytest.LogCaptureFixture) -> None:
-    result = lhc.partition(network(), {"x": X}, draws=2, max_drop=1.0)
+    result = lhc.partition(network(), {"x": X}, objective="macs", draws=2, max_drop=1.0)
     outcome = result.plan.outcome
     assert outcome is not None
     assert (outcome.metric, outcome.higher_is_better, outcome.output) == ("nmse", False, "y")
     assert outcome.metric_note is not None
     assert "nothing shows that output 'y' holds classes" in outcome.metric_note
     assert {layer.sensitivity.metric for layer in result.plan.layers if layer.sensitivity} == {"nmse"}
-    assert "judged by nmse" in caplog.text
+    assert "it is judged by nmse" in caplog.text
     assert "--metric agreement or kl" in caplog.text
     assert lhc.sensitivity(network(), {"x": X}, draws=2).metric == "nmse"
     assert lhc.attribute(network(), {"x": X}, draws=2).metric == "nmse"
@@ -83,7 +83,7 @@ def test_regression_without_labels_is_judged_and_ranked_by_nmse_and_says_so(capl
 @pytest.mark.analog
 def test_probabilities_without_labels_are_judged_by_agreement(caplog: pytest.LogCaptureFixture) -> None:
     model = network(4, "z = Softmax(y)", "float[N, K] z")
-    result = lhc.partition(model, {"x": X}, draws=2, max_drop="100%")
+    result = lhc.partition(model, {"x": X}, objective="macs", draws=2, max_drop="100%")
     assert result.plan.outcome is not None
     assert result.plan.outcome.metric == "agreement"
     assert {layer.sensitivity.metric for layer in result.plan.layers if layer.sensitivity} == {"kl"}
@@ -94,7 +94,7 @@ def test_probabilities_without_labels_are_judged_by_agreement(caplog: pytest.Log
 @pytest.mark.parametrize("metric", ["mse", "nmse", "agreement", "kl"])
 def test_ranking_follows_the_metric_that_is_chosen(metric: str) -> None:
     data: dict[str, np.ndarray] = {"x": X, "labels": np.zeros((24, 2), np.float32)}
-    result = lhc.partition(network(), data, metric=metric, draws=2, max_drop=0.9)
+    result = lhc.partition(network(), data, metric=metric, objective="macs", draws=2, max_drop=0.9)
     ranked = {layer.sensitivity.metric for layer in result.plan.layers if layer.sensitivity}
     assert ranked == {"nmse" if metric in ("mse", "nmse") else "kl"}
     assert result.plan.outcome is not None
@@ -116,7 +116,9 @@ TWO = network(4, "z = Tanh(y)", "float[N, K] y, float[N, K] z")
 @pytest.fixture(scope="module")
 def placed() -> onnx.ModelProto:
     data: dict[str, np.ndarray] = {"x": X, "labels": np.arange(24) % 4}
-    result = lhc.partition(TWO, data, metric="kl", output="z", draws=2, max_drop=0.25, strategy="all-analog")
+    result = lhc.partition(
+        TWO, data, metric="kl", output="z", objective="macs", draws=2, max_drop=0.25, strategy="all-analog"
+    )
     return result.model
 
 
@@ -154,7 +156,9 @@ def test_a_function_that_a_file_names_is_not_imported(tmp_path: Path, monkeypatc
     Path("own_score.py").write_text("def score(outputs, targets):\n    return abs(outputs - targets).mean(axis=1)\n")
     data: dict[str, np.ndarray] = {"x": X, "labels": np.zeros((24, 2), np.float32)}
     name = "own_score:score"
-    result = lhc.partition(network(), data, metric=name, higher_is_better=False, draws=2, max_drop=9.0)
+    result = lhc.partition(
+        network(), data, metric=name, higher_is_better=False, objective="macs", draws=2, max_drop=9.0
+    )
     with pytest.raises(UsageError, match=f"give --metric {name}, or another one"):
         lhc.evaluate(result.model, {"x": X}, draws=2)
     (found,) = lhc.evaluate(result.model, data, metric=name, draws=2)  # the direction is the placement's
@@ -177,7 +181,9 @@ def test_regression_is_retrained_in_the_metric_of_its_placement() -> None:
     x = np.random.default_rng(2).normal(size=(200, 6)).astype(np.float32)
     data: dict[str, np.ndarray] = {"x": x, "labels": np.zeros((200, 2), np.float32)}
     settings = lhc.Retraining(steps=2, batch_size=16, validations=1)
-    placed = lhc.partition(network(), data, metric="mse", draws=2, max_drop=5.0, strategy="all-analog")
+    placed = lhc.partition(
+        network(), data, metric="mse", objective="macs", draws=2, max_drop=5.0, strategy="all-analog"
+    )
     result = lhc.retrain(placed.model, data, settings=settings, draws=2)
     assert result.plan.outcome is not None
     assert (result.plan.outcome.metric, result.plan.outcome.max_drop) == ("mse", 5.0)

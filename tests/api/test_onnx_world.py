@@ -46,7 +46,7 @@ def network() -> onnx.ModelProto:
 
 
 def test_onnx_ir_models_in_and_out(network: onnx.ModelProto) -> None:
-    result = lhc.partition(ir.from_proto(network), DATA, max_drop="100%", draws=2)
+    result = lhc.partition(ir.from_proto(network), DATA, max_drop="100%", draws=2, objective="macs")
     out = result.to_ir()
     assert out.metadata_props["lhc.summary"].startswith("analog 2/2 layers")
     assert {node.name: node.metadata_props.get("lhc.placement") for node in out.graph}["stem"] == "analog"
@@ -59,7 +59,9 @@ def test_onnx_ir_models_in_and_out(network: onnx.ModelProto) -> None:
 def test_passes_in_a_pipeline(network: onnx.ModelProto) -> None:
     network.graph.node[0].metadata_props.add(key="theirs", value="1")
     pipeline = ir.passes.Sequential(
-        common.ShapeInferencePass(), PartitionPass(DATA, max_drop="100%", draws=2), common.CheckerPass()
+        common.ShapeInferencePass(),
+        PartitionPass(DATA, max_drop="100%", draws=2, objective="macs"),
+        common.CheckerPass(),
     )
     model = pipeline(ir.from_proto(network)).model
     loaded = load_model(ir.to_proto(model))
@@ -82,7 +84,7 @@ def annotations(model: onnx.ModelProto) -> dict[str, str]:
 
 def test_layer_annotations_are_opt_in_and_keep_what_others_wrote(network: onnx.ModelProto, tmp_path: Path) -> None:
     network.graph.node[0].metadata_props.add(key="layer_ann", value="theirs")
-    result = lhc.partition(network, DATA, max_drop="100%", draws=2)
+    result = lhc.partition(network, DATA, max_drop="100%", draws=2, objective="macs")
     plain = onnx.load(str(result.save(tmp_path / "plain.onnx")))
     path = result.save(tmp_path / "annotated.onnx", layer_ann=True)
     assert annotations(plain) == {"stem": "theirs"}
@@ -97,7 +99,9 @@ def test_layer_annotations_are_opt_in_and_keep_what_others_wrote(network: onnx.M
 
 
 def test_onnxruntime_takes_the_settings(network: onnx.ModelProto, tmp_path: Path) -> None:
-    path = lhc.partition(network, DATA, max_drop="100%", draws=2).save(tmp_path / "m.onnx", layer_ann=True)
+    path = lhc.partition(network, DATA, max_drop="100%", draws=2, objective="macs").save(
+        tmp_path / "m.onnx", layer_ann=True
+    )
     result = CliRunner().invoke(app, ["inspect", str(path), "--layer-assignment", "npu"])
     assert (result.exit_code, result.stdout) == (0, "npu(=analog);cpu(=digital)\n")
     options = onnxruntime.SessionOptions()

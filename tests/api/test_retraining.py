@@ -186,7 +186,7 @@ def test_an_edited_loss_of_the_user_has_a_checkpoint_of_its_own(
 
 
 def test_layers_that_no_training_can_save_stay_digital_in_training() -> None:
-    found = lhc.partition("digits", max_drop=0.02, draws=4)
+    found = lhc.partition("digits", max_drop=0.02, draws=4, objective="macs")
     plan, names = found.plan, [row.name for row in found.plan.layers]
     graph = graph_of_plan(plan)
     assert plan.outcome is not None
@@ -206,7 +206,7 @@ def test_layers_that_no_training_can_save_stay_digital_in_training() -> None:
 
 
 def test_layers_that_share_weights_are_trained_as_analog_together_or_not_at_all() -> None:
-    found = lhc.partition("digits", max_drop=0.02, draws=4)
+    found = lhc.partition("digits", max_drop=0.02, draws=4, objective="macs")
     plan, names = found.plan, [row.name for row in found.plan.layers]
     apart = graph_of_plan(plan)
     first = winnable(apart, plan, names, 0.002)

@@ -56,7 +56,9 @@ def test_sensitivity(model_file: Path, data_file: Path) -> None:
 
 def test_partition(model_file: Path, data_file: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.onnx"
-    document = run_json("partition", model_file, "--data", data_file, "--max-drop", 0.5, "--draws", 3, "-o", out)
+    document = run_json(
+        "partition", model_file, "--data", data_file, "--objective", "macs", "--max-drop", 0.5, "--draws", 3, "-o", out
+    )
     assert document["baseline"]["metric"] == "accuracy"  # type: ignore[index]
     assert {"value", "drop", "interval"} <= set(document["result"])  # type: ignore[call-overload]
     assert document["within_budget"] is True
@@ -73,21 +75,45 @@ def test_partition(model_file: Path, data_file: Path, tmp_path: Path) -> None:
 
 
 def test_default_output_and_summary_line(model_file: Path, data_file: Path) -> None:
-    command = ["partition", str(model_file), "--data", str(data_file), "--max-drop", "0.5", "--draws", "3"]
+    command = [
+        "partition",
+        str(model_file),
+        "--data",
+        str(data_file),
+        "--objective",
+        "macs",
+        "--max-drop",
+        "0.5",
+        "--draws",
+        "3",
+    ]
     result = CliRunner().invoke(app, command)
     assert result.exit_code == 0
     last = result.stdout.strip().splitlines()[-1]
     assert last.startswith("analog ")
     assert " layers, " in last
     assert " % of MACs, " in last
-    assert " tiles of 256x255, drop " in last
+    assert " tiles of 256x255, estimated energy " in last
+    assert " times more than all digital, drop " in last
     assert last.endswith("<= 50.0 %")
     assert model_file.with_name("small.lhc.onnx").exists()
 
 
 def test_run(model_file: Path, data_file: Path) -> None:
     CliRunner().invoke(
-        app, ["partition", str(model_file), "--data", str(data_file), "--max-drop", "100%", "--draws", "2"]
+        app,
+        [
+            "partition",
+            str(model_file),
+            "--data",
+            str(data_file),
+            "--objective",
+            "macs",
+            "--max-drop",
+            "100%",
+            "--draws",
+            "2",
+        ],
     )
     annotated = model_file.with_name("small.lhc.onnx")
     document = run_json("run", annotated, "--data", data_file, "--t-inference", "0,3600,86400", "--draws", 4)
@@ -118,7 +144,19 @@ def test_same_command_twice_gives_the_same_bytes(model_file: Path, data_file: Pa
     """In two processes of their own."""
     written = []
     for name in ("first.onnx", "second.onnx"):
-        command = ["partition", model_file, "--data", data_file, "--max-drop", "0.3", "--draws", "3", "--json"]
+        command = [
+            "partition",
+            model_file,
+            "--data",
+            data_file,
+            "--objective",
+            "macs",
+            "--max-drop",
+            "0.3",
+            "--draws",
+            "3",
+            "--json",
+        ]
         process = subprocess.run(
             [sys.executable, "-m", "lhc", *map(str, command), "-o", str(tmp_path / name)],
             capture_output=True,
@@ -130,7 +168,20 @@ def test_same_command_twice_gives_the_same_bytes(model_file: Path, data_file: Pa
 
 def test_annotated_model_is_the_same_network(model_file: Path, data_file: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.onnx"
-    run_json("partition", model_file, "--data", data_file, "--max-drop", "100%", "--draws", 2, "-o", out)
+    run_json(
+        "partition",
+        model_file,
+        "--data",
+        data_file,
+        "--objective",
+        "macs",
+        "--max-drop",
+        "100%",
+        "--draws",
+        2,
+        "-o",
+        out,
+    )
     onnx.checker.check_model(str(out), full_check=True)
     images = np.load(data_file)["image"]
     before, after = (
@@ -141,7 +192,20 @@ def test_annotated_model_is_the_same_network(model_file: Path, data_file: Path, 
 
 def test_stale_annotations_are_warned_of(model_file: Path, data_file: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.onnx"
-    run_json("partition", model_file, "--data", data_file, "--max-drop", "100%", "--draws", 2, "-o", out)
+    run_json(
+        "partition",
+        model_file,
+        "--data",
+        data_file,
+        "--objective",
+        "macs",
+        "--max-drop",
+        "100%",
+        "--draws",
+        2,
+        "-o",
+        out,
+    )
     model = onnx.load(str(out))
     weight = onnx.numpy_helper.to_array(model.graph.initializer[0]) + 1
     model.graph.initializer[0].CopyFrom(onnx.numpy_helper.from_array(weight, model.graph.initializer[0].name))
@@ -195,7 +259,20 @@ def test_few_samples_cannot_show_a_small_budget(model_file: Path, tmp_path: Path
 def test_other_samples_are_never_surer_than_these(model_file: Path, data_file: Path, tmp_path: Path) -> None:
     for draws in (2, 3, 5):
         out = tmp_path / f"{draws}.onnx"
-        command = ("partition", model_file, "--data", data_file, "--max-drop", "100%", "--draws", draws, "-o", out)
+        command = (
+            "partition",
+            model_file,
+            "--data",
+            data_file,
+            "--objective",
+            "macs",
+            "--max-drop",
+            "100%",
+            "--draws",
+            draws,
+            "-o",
+            out,
+        )
         result = run_json(*command)["result"]
         these, others = result["chip_interval"], result["sample_interval"]  # type: ignore[index]
         assert others[0] <= these[0] <= these[1] <= others[1]
@@ -215,7 +292,7 @@ def test_tables_in_other_forms(form: str, start: str, model_file: Path) -> None:
 
 def test_plan_is_written_edited_and_fed_back(model_file: Path, data_file: Path, tmp_path: Path) -> None:
     plan, out = tmp_path / "plan.yaml", tmp_path / "out.onnx"
-    base = ("partition", model_file, "--data", data_file, "--max-drop", "100%", "--draws", 2)
+    base = ("partition", model_file, "--data", data_file, "--objective", "macs", "--max-drop", "100%", "--draws", 2)
     run_json(*base, "-o", out, "--plan-out", plan)
     written = Plan.load(plan)
     assert written == read_plan(load_model(out))
@@ -232,7 +309,20 @@ def test_plan_is_written_edited_and_fed_back(model_file: Path, data_file: Path, 
 
 def test_forged_annotations_are_noticed(model_file: Path, data_file: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.onnx"
-    run_json("partition", model_file, "--data", data_file, "--max-drop", "100%", "--draws", 2, "-o", out)
+    run_json(
+        "partition",
+        model_file,
+        "--data",
+        data_file,
+        "--objective",
+        "macs",
+        "--max-drop",
+        "100%",
+        "--draws",
+        2,
+        "-o",
+        out,
+    )
     model = onnx.load(str(out))
     placement = next(e for e in model.graph.node[0].metadata_props if e.key == "lhc.placement")
     placement.value = "digital" if placement.value == "analog" else "analog"
@@ -245,7 +335,18 @@ def test_forged_annotations_are_noticed(model_file: Path, data_file: Path, tmp_p
 
 def test_a_plan_and_patterns_contradict(model_file: Path, data_file: Path, tmp_path: Path) -> None:
     plan = tmp_path / "plan.yaml"
-    base = ("partition", str(model_file), "--data", str(data_file), "--max-drop", "100%", "--draws", "2")
+    base = (
+        "partition",
+        str(model_file),
+        "--data",
+        str(data_file),
+        "--objective",
+        "macs",
+        "--max-drop",
+        "100%",
+        "--draws",
+        "2",
+    )
     run_json(*base, "-o", tmp_path / "a.onnx", "--plan-out", plan)
     again = run_json(*base, "-o", tmp_path / "b.onnx", "--plan", plan)
     assert again["held_out"] is False

@@ -63,14 +63,30 @@ def test_robustness_tells_times_drops_and_their_intervals() -> None:
 
 
 def test_the_margin_says_its_budget_and_the_time_of_the_chips() -> None:
+    after = "1 day after programming, drops from 0.70 % to 1.30 %"
     assert robustness_footer(robust()).splitlines() == [
         "digital accuracy 90.00 %; 100 samples, seed 0",
-        "1 of 2 chips are within the budget 1 day after programming, drops from 0.70 % to 1.30 %",
+        f"the budget is of the mean over chips; one by one, it is held by 1 of the 2 chips measured {after}",
         "margin: the budget of 2.00 % is held up to 1.5 times the noise; not shown at 1.75",
     ]
     assert robustness_footer(robust(percent=False)).splitlines()[2].startswith("margin: the budget of 0.02 is held")
     relative = replace(robust(percent=False), drop_type="relative")
     assert "the budget of 2.00 % is held" in robustness_footer(relative)
+
+
+def test_what_differs_from_the_decision_is_said_with_the_margin() -> None:
+    found = replace(robust(), differs=("other samples (60 instead of 398)", "a level of 95 % instead of 99.2 %"))
+    assert robustness_footer(found).splitlines()[-1] == (
+        "measured, unlike the decision, with other samples (60 instead of 398) and a level of 95 % instead of 99.2 %"
+    )
+
+
+def test_the_interval_that_decides_is_the_one_that_is_shown() -> None:
+    wide = replace(evaluated(0.01), sample_interval=(-0.03, 0.05))
+    found = replace(robust(), scales=(AtScale(1.0, wide, False),), generalized=True)
+    lines = robustness_table(found).render("table").splitlines()
+    assert "95 % interval over chips and samples" in lines[0]
+    assert "-3.00 % to 5.00 %" in lines[3]
 
 
 def test_no_margin_is_not_zero_times_the_noise() -> None:

@@ -36,7 +36,20 @@ def work(tmp_path: Path) -> Path:
 @pytest.fixture
 def placed(model_file: Path, data_file: Path, work: Path) -> Path:
     """A placed model, with its report beside it."""
-    command = ("partition", model_file, "--data", data_file, "--max-drop", 0.9, "--draws", 2, "--work-dir", work)
+    command = (
+        "partition",
+        model_file,
+        "--objective",
+        "macs",
+        "--data",
+        data_file,
+        "--max-drop",
+        0.9,
+        "--draws",
+        2,
+        "--work-dir",
+        work,
+    )
     run(*command, "--report", model_file.with_name("first.html"))
     return model_file.with_name("small.lhc.onnx")
 
@@ -134,7 +147,10 @@ def test_files_are_replaced_when_forced(placed: Path) -> None:
 
 def test_a_place_for_the_report_is_checked_before_any_work(model_file: Path, data_file: Path) -> None:
     bad = ("--report", model_file.with_name("report.pdf"))
-    assert "a report ends in" in run("partition", model_file, "--data", data_file, *bad, code=2).stderr
+    assert (
+        "a report ends in"
+        in run("partition", model_file, "--objective", "macs", "--data", data_file, *bad, code=2).stderr
+    )
     assert not model_file.with_name("small.lhc.onnx").exists()
     good = ("--report", model_file.with_name("report.html"))
     result = run("run", model_file, "--data", data_file, "--all-analog", *good, code=2)
@@ -180,7 +196,7 @@ def test_the_budget_is_not_met_and_the_report_says_so(model_file: Path, data_fil
 def test_diff(placed: Path, model_file: Path, data_file: Path) -> None:
     other = model_file.with_name("other.onnx")
     options = ("--max-drop", 0.9, "--draws", 2, "--force-digital", "stem", "-o", other)
-    run("partition", model_file, "--data", data_file, *options)
+    run("partition", model_file, "--objective", "macs", "--data", data_file, *options)
     result = run("diff", placed, other)
     assert "analog -> digital" in result.stdout
     assert "placed otherwise" in result.stdout.splitlines()[-1]
@@ -229,7 +245,7 @@ def test_diff_of_unrelated_networks_says_so_first(placed: Path, data_file: Path)
 
 
 def test_the_same_in_python(model_file: Path, data_file: Path, tmp_path: Path) -> None:
-    result = lhc.partition(model_file, data_file, max_drop=0.9, draws=2)
+    result = lhc.partition(model_file, data_file, objective="macs", max_drop=0.9, draws=2)
     report = lhc.report_of(result, name="mine", command="my script")
     assert isinstance(report, Report)
     assert (report.model, report.commands, report.plan) == ("mine", ("my script",), result.plan)

@@ -81,13 +81,13 @@ def test_time_that_is_over_at_once(model_file: Path, data_file: Path, tmp_path: 
     measured = lhc("sensitivity", model_file, *options, "--timeout", 1e-9)
     assert measured.exit_code == 1
     assert measured.stderr.startswith("error: --timeout: the time is over")
-    placed = lhc("partition", model_file, *options, "--timeout", 1e-9, "-o", out)
+    placed = lhc("partition", model_file, "--objective", "macs", *options, "--timeout", 1e-9, "-o", out)
     assert placed.exit_code == 0, "digital holds any budget"
     assert "note: --timeout" in placed.stderr
     plan = read_plan(load_model(out))
     assert plan is not None
     assert plan.analog == frozenset()
-    later = lhc("partition", model_file, *options, "--max-drop", "100%", "-o", out)
+    later = lhc("partition", model_file, "--objective", "macs", *options, "--max-drop", "100%", "-o", out)
     assert later.exit_code == 0
     assert read_plan(load_model(out)).analog  # type: ignore[union-attr]
 
@@ -119,7 +119,7 @@ def test_a_dry_run_asks_each_strategy_how_much_it_judges(
 ) -> None:
     """Three layers are seven placements with something analog."""
     options = ("--data", data_file, "--work-dir", tmp_path, *SMALL, "--strategy", strategy, "--dry-run", "--json")
-    steps = json.loads(lhc("partition", model_file, *options).stdout)["steps"]
+    steps = json.loads(lhc("partition", model_file, "--objective", "macs", *options).stdout)["steps"]
     found = [step["what"] for step in steps if step["what"].startswith("searching")]
     assert found == ([f"searching, at most {judged} placements"] if judged else [])
 

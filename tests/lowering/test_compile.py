@@ -76,7 +76,10 @@ def test_a_plain_model_with_data_is_partitioned_first(model_file: Path, data_fil
 
 
 def test_an_annotated_model_needs_no_data(model_file: Path, data_file: Path, tmp_path: Path) -> None:
-    assert run("partition", model_file, "--data", data_file, "--max-drop", 0.9, "--draws", 3)[0] == 0
+    assert (
+        run("partition", model_file, "--objective", "macs", "--data", data_file, "--max-drop", 0.9, "--draws", 3)[0]
+        == 0
+    )
     placed = model_file.with_name("small.lhc.onnx")
     assert run("compile", placed, "-o", tmp_path / "x.sim.onnx")[0] == 0
     assert run("compile", placed, "--t-inference", 0, "--seed", 4)[0] == 0
@@ -182,7 +185,10 @@ def test_static_ranges_of_an_only_layer(open_file: Path, data_file: Path) -> Non
 def test_nothing_of_the_user_is_overwritten(model_file: Path, data_file: Path, tmp_path: Path) -> None:
     copy = tmp_path / "copy.onnx"
     shutil.copy(model_file, copy)
-    assert run("partition", model_file, "--data", data_file, "--max-drop", 0.9, "--draws", 3)[0] == 0
+    assert (
+        run("partition", model_file, "--objective", "macs", "--data", data_file, "--max-drop", 0.9, "--draws", 3)[0]
+        == 0
+    )
     notes = tmp_path / "notes.txt"
     notes.write_text("mine")
     for theirs in (copy, notes, tmp_path / "small.lhc.onnx"):
@@ -232,7 +238,10 @@ def test_options_that_do_nothing_are_refused(model_file: Path, options: list[str
 def test_shapes_are_refused_where_the_annotations_say_all(
     command: str, model_file: Path, data_file: Path, tmp_path: Path
 ) -> None:
-    assert run("partition", model_file, "--data", data_file, "--max-drop", 0.9, "--draws", 3)[0] == 0
+    assert (
+        run("partition", model_file, "--objective", "macs", "--data", data_file, "--max-drop", 0.9, "--draws", 3)[0]
+        == 0
+    )
     placed = model_file.with_name("small.lhc.onnx")
     code, _, told = run(command, placed, "--shape", "image=1,2,6,6", "-o", tmp_path / "out.sim.onnx")
     assert code == 2
@@ -259,7 +268,10 @@ def test_compiled_files_are_told_from_networks(model_file: Path) -> None:
 
 
 def test_another_hardware_than_the_plans_is_refused(model_file: Path, data_file: Path) -> None:
-    assert run("partition", model_file, "--data", data_file, "--max-drop", 0.9, "--draws", 3)[0] == 0
+    assert (
+        run("partition", model_file, "--objective", "macs", "--data", data_file, "--max-drop", 0.9, "--draws", 3)[0]
+        == 0
+    )
     code, _, err = run("compile", model_file.with_name("small.lhc.onnx"), "--hardware", "hermes")
     assert code == 2
     assert "placed for hardware 'lionheart'; for another one partition it again" in err

@@ -11,7 +11,7 @@ from lhc.graph import Layer, LayerGraph, MatrixShape, WeightRef
 from lhc.hardware import Hardware
 from lhc.measure import Budget, PlacementJudge, SampleScores, evaluation, measure_sensitivity, place
 from lhc.metrics import METRICS, Metric
-from lhc.passes import STRATEGIES, PassResult, Qualify, Strategy, initial_plan
+from lhc.passes import STRATEGIES, Goal, Objective, PassResult, Qualify, SearchOptions, Strategy, initial_plan
 from lhc.passes.retraining import already_walked
 from lhc.plan import Plan, Sensitivity
 
@@ -149,6 +149,22 @@ def test_without_what_is_in_the_way_the_rest_is_verified_and_kept() -> None:
     assert found.notes[0] == "stepped back after verification: heavy digital"
     assert found.notes[1].startswith("verified before that: 7 analog layers, mean drop 2.")
     assert len(found.failed) == 4, "the chosen one, and three of the path"
+
+
+@pytest.mark.parametrize(("objective", "kept"), [("macs", {"b", "c"}), ("energy", set())])
+def test_what_is_left_without_what_is_in_the_way_must_still_pay(objective: Objective, kept: set[str]) -> None:
+    """Products of 8 by 8 take less energy on the digital cores: with all three analog as with two of them."""
+    damages = {"a": 0.03, "b": 0.0005, "c": 0.0005}
+    graph, plan = network(damages)
+    whole = plan.decide(dict.fromkeys(damages, ("analog", "budget", "")))
+    bold = already_walked(PassResult(whole, fallbacks=(frozenset(),)), "lionheart")
+    metric = METRICS["accuracy"]
+    select = FakeEvaluator(metric, dict.fromkeys(damages, 0.0001), 3)
+    verify = FakeEvaluator(metric, damages, 3, split=1)
+    options = SearchOptions(Goal(objective))
+    found = place(graph, plan, bold, PlacementJudge(select, Budget(BUDGET)), verify, options=options)
+    assert found.verdict.accepted
+    assert found.plan.analog == kept
 
 
 @pytest.mark.parametrize(("each", "kept"), [(0.0012, 6), (0.0033, 1), (0.012, 0)])

@@ -3,6 +3,7 @@
 import re
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -155,7 +156,8 @@ def test_the_first_lines_say_decision_reason_and_certainty(full: Report) -> None
         " drop of 3.00 points is allowed."
     )
     assert said["Certainty"].startswith(
-        "for other chips on these samples, a mean drop of 0.60 to 1.80 points (94 % confidence). 10 of 10 chips"
+        "for other chips on these samples, a mean drop of 0.60 to 1.80 points (94 % confidence). The budget is of the"
+        " mean over chips; one by one, it is held by all 10 chips measured."
     )
     assert "not seen by the search" in said["Certainty"]
     assert said["Why not more"].startswith("17 layers stay digital: 9 not shown to fit the budget, 8 no constant")
@@ -198,6 +200,18 @@ def test_faster_and_slower(full: Report) -> None:
     found = times_of_digital(full.costs.model_copy(update={"all_digital": double}))
     assert found == ("2.0 times faster", "3.0 times more energy")
     assert times_of_digital(full.costs.model_copy(update={"all_digital": whole})) == ("as fast", "no less energy")
+
+
+def test_a_margin_says_in_what_it_is_unlike_the_decision(full: Report) -> None:
+    assert full.robustness is not None
+    assert "unlike the decision" not in markdown(full)
+    other = replace(full.robustness, margin=0.9, differs=("other chips (10 of seed 3)",))
+    said = full.model_copy(update={"robustness": other})
+    assert dict(statements(said))["Margin"] == (
+        "shown to hold the budget up to 0.9 x the machine's noise; measured, unlike the decision, with other chips (10"
+        " of seed 3)."
+    )
+    assert "Measured, unlike the decision, with other chips (10 of seed 3)." in markdown(said)
 
 
 def test_samples_other_than_the_decisions_are_said_so(full: Report) -> None:
