@@ -359,7 +359,7 @@ def test_the_result_without_training_is_kept_where_the_time_ends_before_training
 ) -> None:
     result = lhc.partition_retrained(
         "digits", digits, settings=replace(TEN, steps=1000), draws=2, strategy=strategy, max_drop=0.0,
-        execution=Execution(timeout_s=1e-9),
+        objective="macs", execution=Execution(timeout_s=1e-9),
     )  # fmt: skip
     assert any(note.startswith("--timeout: the time was over before training was") for note in result.notes)
     assert result.plan.outcome is not None
@@ -450,7 +450,7 @@ SHORT = ("partition", "digits", "--samples", 200, "--draws", 2, "--batch-size", 
 
 def test_a_dry_run_counts_the_training(tmp_path: Path) -> None:
     """Ranking, search and verification before it and after it, its steps, and its five validations on three chips."""
-    told = cli(*SHORT, "--steps", 30, "--work-dir", tmp_path)
+    told = cli(*SHORT, "--objective", "macs", "--steps", 30, "--work-dir", tmp_path)
     assert told.code == 0, told.stderr
     steps = {step["what"]: step for step in json.loads(told.stdout)["steps"]}
     searching = [what for what in steps if "searching, at most" in what]
