@@ -12,6 +12,7 @@ __all__ = [
     "LhcError",
     "MissingDependencyError",
     "ModelError",
+    "OpenSizesError",
     "OutOfTimeError",
     "UsageError",
     "WorkerError",
@@ -41,6 +42,10 @@ class ConfigError(LhcError):
 
 class ModelError(LhcError):
     """A model that cannot be read, run or placed."""
+
+
+class OpenSizesError(ModelError):
+    """Sizes that the file leaves open, and that a number asked for depends on."""
 
 
 class DataError(LhcError):

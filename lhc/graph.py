@@ -2,6 +2,7 @@
 
 One node an operator, one edge a tensor between two operators. Facts only: nothing here changes after reading.
 A *candidate* is an operator that multiplies by a matrix: MatMul, Gemm, Conv, ConvTranspose, and these on integers.
+Others that multiply (LSTM, Attention, MatMulNBits, …) are listed and counted beside them, and stay digital.
 """
 
 from collections.abc import Iterable, Mapping
@@ -12,11 +13,24 @@ import networkx as nx
 
 from lhc.errors import ModelError
 
-__all__ = ["CANDIDATE_OPS", "INTEGER_OPS", "Layer", "LayerGraph", "MatrixShape", "Obstacle", "WeightRef", "obstacle"]
+__all__ = [
+    "CANDIDATE_OPS",
+    "INTEGER_OPS",
+    "RUN_TIME_OPERANDS",
+    "Layer",
+    "LayerGraph",
+    "MatrixShape",
+    "Obstacle",
+    "WeightRef",
+    "Work",
+    "obstacle",
+]
 
 INTEGER_OPS = frozenset({"ConvInteger", "MatMulInteger", "QLinearConv", "QLinearMatMul"})
 """Products that compute on integers."""
 CANDIDATE_OPS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"}) | INTEGER_OPS
+RUN_TIME_OPERANDS = "both operands are computed at run time"
+"""How the detail of a product of two activations begins."""
 _FLOATS = frozenset({"float16", "float32", "float64"})
 
 
@@ -73,6 +87,35 @@ class MatrixShape:
 
 
 @dataclass(frozen=True)
+class Work:
+    """What an operator multiplies, whatever it is called.
+
+    Attributes:
+        stored: its products by stored weights, each as a matrix.
+        activations: its products of two activations.
+        parameters: weights that are multiplied; more than the matrices have where only some are used (experts).
+        weights: names of the tensors that hold them; none where attributes do.
+        missing: what keeps it from being counted in full: ``sizes`` that are not known, or an ``operator`` that is not.
+    """
+
+    stored: tuple[MatrixShape, ...] = ()
+    activations: tuple[MatrixShape, ...] = ()
+    parameters: int = 0
+    weights: tuple[str, ...] = ()
+    missing: Literal["sizes", "operator"] | None = None
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates per sample by stored weights."""
+        return sum(matrix.macs for matrix in self.stored)
+
+    @property
+    def activation_macs(self) -> int:
+        """Multiply-accumulates per sample of two activations."""
+        return sum(matrix.macs for matrix in self.activations)
+
+
+@dataclass(frozen=True)
 class Obstacle:
     """Why a candidate cannot be analog on any hardware: a token and a sentence."""
 
@@ -92,7 +135,8 @@ class Layer:
         weight: constant operand of a candidate, or None.
         matrix: shape of a candidate's product; None for other operators, or as long as it is not known.
         module: path of the module it was exported from, where that is known and not the name.
-        refusal: why a candidate must stay digital, where reading found that.
+        refusal: why it must stay digital, where reading found that.
+        counted: what it multiplies, where that is not just its matrix by its weight.
     """
 
     name: str
@@ -103,11 +147,28 @@ class Layer:
     matrix: MatrixShape | None = None
     module: str | None = None
     refusal: Obstacle | None = None
+    counted: Work | None = None
 
     @property
     def is_candidate(self) -> bool:
-        """Whether the operator is a product that counts in the total of MACs."""
+        """Whether the operator is one product of a matrix."""
         return self.op_type in CANDIDATE_OPS
+
+    @property
+    def multiplies(self) -> bool:
+        """Whether it has a row in a plan: a candidate, or another operator that multiplies or is not known."""
+        return self.is_candidate or self.counted is not None
+
+    @property
+    def work(self) -> Work | None:
+        """What it multiplies; None where it multiplies nothing that counts, or its sizes were not asked for."""
+        if self.counted is not None or not self.is_candidate:
+            return self.counted
+        if self.matrix is None:
+            return Work(weights=() if self.weight is None else (self.weight.name,), missing="sizes")
+        if self.weight is None:
+            return Work(activations=(self.matrix,))
+        return Work((self.matrix,), parameters=self.matrix.parameters, weights=(self.weight.name,))
 
 
 def obstacle(layer: Layer) -> Obstacle | None:
@@ -124,7 +185,7 @@ def obstacle(layer: Layer) -> Obstacle | None:
         return Obstacle("unsupported", "ConvTranspose scatters its products; lhc maps Conv, Gemm and MatMul only")
     if layer.weight is None:
         names = " and ".join(layer.inputs[:2])
-        return Obstacle("no-static-weight", f"both operands are computed at run time ({names}); tiles hold constants")
+        return Obstacle("no-static-weight", f"{RUN_TIME_OPERANDS} ({names}); tiles hold constants")
     if layer.weight.dtype not in _FLOATS:
         return Obstacle("unsupported", f"weight {layer.weight.name} is {layer.weight.dtype}; tiles take float weights")
     if layer.op_type == "MatMul" and len(layer.weight.shape) > 2:
@@ -152,8 +213,8 @@ class LayerGraph:
             layers: the operators, in the order of the file.
             inputs: names of the graph's inputs.
             outputs: names of its outputs.
-            nested: candidates in the bodies of operators and in local functions; they are listed and counted, but are
-                no part of the graph.
+            nested: operators that multiply in the bodies of others and in local functions; they are listed and
+                counted, but are no part of the graph.
 
         Raises:
             ModelError: two operators of one name, a tensor written twice, or a cycle.
@@ -198,9 +259,14 @@ class LayerGraph:
         return tuple(layer for layer in self.layers if layer.is_candidate)
 
     @property
+    def multiplying(self) -> tuple[Layer, ...]:
+        """All operators that multiply, those nested in others last: each has a row in a plan."""
+        return (*(layer for layer in self.layers if layer.multiplies), *self.nested)
+
+    @property
     def unresolved(self) -> tuple[Layer, ...]:
-        """Candidates whose matrix shape is not known: it has to be observed by running the model."""
-        return tuple(layer for layer in self.candidates if layer.matrix is None)
+        """Operators of the graph whose sizes are not known: they have to be observed by running the model."""
+        return tuple(layer for layer in self.layers if layer.work is not None and layer.work.missing == "sizes")
 
     def producer(self, tensor: str) -> str | None:
         """Name of the layer that writes a tensor; None for graph inputs and constants."""

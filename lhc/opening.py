@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import onnx
 
-from lhc.errors import DataError, ModelError, UsageError
+from lhc.errors import DataError, ModelError, OpenSizesError, UsageError
 from lhc.graph import LayerGraph
 from lhc.measure import load_task
 from lhc.measure.data import DataSource, first_samples
@@ -19,16 +19,18 @@ from lhc.models import ZooEntry, is_zoo_name, zoo_entry, zoo_names
 from lhc.models.export import export_module, is_module
 from lhc.onnx_io import (
     Constants,
+    Shape,
     infer_shapes,
     input_shapes,
     load_model,
     read_graph,
     refuse_compiled,
+    shape_option,
     static_batch,
     training_mode,
 )
 from lhc.runtime import observe_tensors
-from lhc.runtime.ort import Array, tensor_infos, zero_feeds
+from lhc.runtime.ort import Array, plain_feeds, tensor_infos
 from lhc.runtime.probe import probe
 from lhc.task import Task
 
@@ -140,14 +142,26 @@ class Opened:
             given = dict(self.entry.shapes())
         graph = read_graph(self.model, given)
         if graph.unresolved:
-            graph = read_graph(self.model, given, self._observed(graph, given, feeds))
+            observed = self._observed(graph, given, feeds)
+            graph = read_graph(self.model, given, observed) if observed else graph
         if graph.nested:
             log.warning(
                 "%s: %s in the bodies of If, Loop or Scan or in local functions; what lies there stays digital",
                 self.model.label,
-                "1 product lies" if len(graph.nested) == 1 else f"{len(graph.nested)} products lie",
+                "1 operator that multiplies lies"
+                if len(graph.nested) == 1
+                else f"{len(graph.nested)} operators that multiply lie",
             )
+        self._warn_uncounted(graph)
         return graph
+
+    def _warn_uncounted(self, graph: LayerGraph) -> None:
+        """Name what multiplies nobody knows how often: shares of MACs are of the rest."""
+        left = [layer for layer in graph.multiplying if layer.work is not None and layer.work.missing is not None]
+        for layer in left[:3]:
+            self._warn(f"{layer.name}: {layer.refusal.detail if layer.refusal else 'its size is not known'}")
+        if len(left) > 3:
+            self._warn(f"and {len(left) - 3} more operators that are not counted")
 
     def _observed(
         self, graph: LayerGraph, given: Mapping[str, tuple[int, ...]], feeds: Mapping[str, Array]
@@ -158,19 +172,53 @@ class Opened:
             name: tuple(d if isinstance(d, int) else 1 for d in known.get(name, ()))
             for name in input_shapes(self.model)
         }
+        if not feeds:
+            self._refuse_open_sizes(graph, known)
         constants = Constants(self.model.proto.graph)
-        wanted = {t for layer in graph.unresolved for t in (*layer.inputs, layer.outputs[0])}
+        wanted = {t for layer in graph.unresolved for t in (*layer.inputs, *filter(None, layer.outputs[:1]))}
         inner = sorted(t for t in wanted if graph.producer(t) and not constants.is_stored(t))
         try:
-            observed = observe_tensors(self.model, inner, feeds or zero_feeds(self.model, sizes))
-        except DataError as error:
-            if feeds:
+            observed = self._run(inner, feeds, sizes)
+        except (DataError, ModelError) as error:
+            if not any(layer.is_candidate for layer in graph.unresolved):
+                self._warn(f"sizes in it are only known when it runs, and it does not: {error}")
+                return {}
+            if feeds or isinstance(error, ModelError):
                 raise
             raise ModelError(
                 f"{self.model.label}: sizes in it are only known when it runs, and it does not run on zeros; give"
                 f" samples (--data), or its shapes (--shape): {error}"
             ) from error
         return {name: array.shape for name, array in observed.items()} | sizes
+
+    def _run(
+        self, tensors: Sequence[str], feeds: Mapping[str, Array], sizes: Mapping[str, tuple[int, ...]]
+    ) -> Mapping[str, Array]:
+        """One run on the samples, else on zeros, else on ones: masks and lengths of 0 are refused by some operators."""
+        if feeds:
+            return observe_tensors(self.model, tensors, feeds)
+        try:
+            return observe_tensors(self.model, tensors, plain_feeds(self.model, sizes))
+        except DataError as error:
+            try:
+                return observe_tensors(self.model, tensors, plain_feeds(self.model, sizes, 1))
+            except DataError:
+                raise error from None
+
+    def _refuse_open_sizes(self, graph: LayerGraph, known: Mapping[str, Shape]) -> None:
+        """A run needs sizes, and MACs would be those of a size that nobody gave.
+
+        Raises:
+            OpenSizesError: some are open.
+        """
+        for name in input_shapes(self.model):
+            shape = known.get(name, ())
+            if not all(isinstance(dim, int) for dim in shape):
+                first = graph.unresolved[0]
+                raise OpenSizesError(
+                    f"{self.model.label}: MACs of {first.op_type} {first.name!r} depend on symbolic dimensions of input"
+                    f" {name!r}; give the shape, e.g. {shape_option(name, shape)}"
+                )
 
 
 def _operators(names: Sequence[str], kind: str) -> str:

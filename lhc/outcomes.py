@@ -1,7 +1,7 @@
 """What `lhc.analyze` and `lhc.partition` return."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from html import escape
 from pathlib import Path
@@ -15,9 +15,10 @@ from lhc.exploration import Infeasibility
 from lhc.graph import LayerGraph
 from lhc.model import OnnxModel
 from lhc.onnx_io import ExternalData, annotate, check_place, load_model, relative, save_model, written_for
-from lhc.plan import LayerPlan, Plan, summary
+from lhc.plan import LayerPlan, Plan
 from lhc.results import SensitivityTable
 from lhc.runtime import HybridSession
+from lhc.summary import share_of, summary
 from lhc.tables import Table
 
 if TYPE_CHECKING:
@@ -62,19 +63,49 @@ class Analysis:
     """What can be analog, and why not what cannot.
 
     Attributes:
-        plan: every candidate with its costs, undecided.
+        plan: every operator that multiplies, with its costs, undecided.
         graph: the layers.
         renamed: ``(old, new)`` names of nodes that had none or a duplicate.
+        example: shapes of inputs that nobody gave, where MACs depend on them.
     """
 
     plan: Plan
     graph: LayerGraph
     renamed: tuple[tuple[str, str], ...] = ()
+    example: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
     @property
     def tiles(self) -> int:
         """Tiles of all eligible layers."""
         return self.plan.tiles_of(self.graph, frozenset(self.plan.eligible))
+
+    @property
+    def eligible_mac_fraction(self) -> float:
+        """Share of all MACs by stored weights that can be analog."""
+        eligible = sum(layer.macs for layer in self.plan.layers if layer.reason == "eligible")
+        return eligible / self.plan.macs if self.plan.macs else 0.0
+
+    @property
+    def totals(self) -> str:
+        """One line: how much can be analog, and what is beside it."""
+        plan, tiles = self.plan, self.plan.hardware.tiles
+        beside = f", {plan.activation_macs:,} MACs of two activations beside" if plan.activation_macs else ""
+        return (
+            f"{len(plan.eligible)} of {len(plan.layers)} layers can be analog: {100 * self.eligible_mac_fraction:.1f} %"
+            f" of {share_of(plan)}, {plan.macs:,} per sample in all{beside}; {self.tiles} tiles of"
+            f" {tiles.rows}x{tiles.cols}"
+        )
+
+    @property
+    def example_note(self) -> str:
+        """What sizes the numbers are of, where nobody gave them, and how to give them; else empty."""
+        if not self.example:
+            return ""
+        shapes = [f"{name}={','.join(map(str, shape))}" for name, shape in self.example.items()]
+        return (
+            f"the file leaves sizes open; the numbers are of an example, {' '.join(shapes)}; for yours: --shape"
+            f" {' --shape '.join(shapes)}, with your sizes"
+        )
 
     @cached_property
     def costs(self) -> CostTerms | None:
@@ -86,7 +117,7 @@ class Analysis:
         return None if self.costs is None else cost_of(self.graph, analog, self.plan.hardware)
 
     def blocks(self) -> Mapping[str, tuple[LayerPlan, ...]]:
-        """The candidates by the path of the block that they are in, in the order of the file; ``""`` is the top."""
+        """The rows by the path of the block that they are in, in the order of the file; ``""`` is the top."""
         found: dict[str, list[LayerPlan]] = {}
         for layer in self.plan.layers:
             found.setdefault(layer.block, []).append(layer)
@@ -98,12 +129,13 @@ class Analysis:
         return self.plan.tiles_of(self.graph, eligible)
 
     def as_table(self, grouped: bool = True) -> Table:
-        """One row a candidate.
+        """One row an operator that multiplies.
 
         Args:
             grouped: under a row for its block, where that has several; else with the block in a column.
         """
-        headers = ["layer", "operator", "analog", "MACs", "weights", "tiles", *self._cost_headers(), "why"]
+        sizes = ["MACs", "share", *self._beside("of activations"), "weights", "tiles"]
+        headers = ["layer", "operator", "analog", *sizes, *self._cost_headers(), "why"]
         right = range(3, len(headers) - 1)
         if not grouped:
             rows = [[*self._row(layer), layer.block] for layer in self.plan.layers]
@@ -122,8 +154,22 @@ class Analysis:
     def _block_row(self, block: str, layers: Sequence[LayerPlan]) -> list[str]:
         count = sum(layer.reason == "eligible" for layer in layers)
         macs, weights = (sum(numbers) for numbers in zip(*((x.macs, x.parameters) for x in layers), strict=True))
-        sizes = [f"{macs:,}", f"{weights:,}", f"{self.block_tiles(block)}"]
+        beside = sum(layer.activation_macs for layer in layers)
+        sizes = [
+            f"{macs:,}",
+            self._share(macs),
+            *self._beside(f"{beside:,}"),
+            f"{weights:,}",
+            f"{self.block_tiles(block)}",
+        ]
         return [block, "", f"{count} of {len(layers)}", *sizes, *("" for _ in self._cost_headers()), ""]
+
+    def _share(self, macs: int) -> str:
+        return f"{100 * macs / self.plan.macs:.1f} %" if self.plan.macs else "-"
+
+    def _beside(self, cell: str) -> list[str]:
+        """A cell of the column for products of two activations, where there is one."""
+        return [cell] if self.plan.activation_macs else []
 
     def _cost_headers(self) -> tuple[str, ...]:
         return () if self.costs is None else ("digital µs", "analog µs", "digital µJ", "analog µJ")
@@ -134,7 +180,9 @@ class Analysis:
             indent + layer.title,
             layer.op_type,
             "yes" if eligible else "no",
-            f"{layer.macs:,}",
+            f"{layer.macs:,}" if layer.counted else f"{layer.macs:,} + ?",
+            self._share(layer.macs),
+            *self._beside(f"{layer.activation_macs:,}"),
             f"{layer.parameters:,}",
             str(layer.tiles),
             *self._cost_cells(layer),

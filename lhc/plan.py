@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from lhc.costs import cost_of, gains
-from lhc.errors import ConfigError, ModelError, UsageError
-from lhc.graph import LayerGraph
+from lhc.errors import ConfigError, UsageError
+from lhc.graph import RUN_TIME_OPERANDS, LayerGraph
 from lhc.hardware import Hardware
 from lhc.hardware.overrides import problem
 from lhc.yaml_text import read_yaml
@@ -77,7 +76,7 @@ class Sensitivity(_Record):
 
 
 class LayerPlan(_Record):
-    """The decision about one candidate. ``weight`` and ``output`` find it again in a file that lost its names."""
+    """The decision about one operator that multiplies. ``weight`` and ``output`` find it again without its name."""
 
     name: str
     op_type: str
@@ -87,6 +86,7 @@ class LayerPlan(_Record):
     reason: Reason
     detail: str
     macs: int = Field(ge=0)
+    """By stored weights, per sample."""
     parameters: int = Field(ge=0)
     tiles: int = Field(ge=0)
     """Tiles the layer needs when it is analog."""
@@ -95,6 +95,20 @@ class LayerPlan(_Record):
     """Path of the PyTorch module it came from, where the file tells and the name does not."""
     input_range: tuple[float, ...] | None = None
     """Calibrated static input range of each row split of its tiles, where the hardware has them."""
+    activation_macs: int = Field(default=0, ge=0)
+    """Of two activations, per sample; no part of ``macs``."""
+    counted: bool = True
+    """Whether all that it multiplies is in these numbers; what is not known counts nothing."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _tell_apart(cls, data: object) -> object:
+        """Earlier plans had products of two activations under ``macs``."""
+        if not isinstance(data, dict) or "activation_macs" in data or data.get("reason") != "no-static-weight":
+            return data
+        if not str(data.get("detail", "")).startswith(RUN_TIME_OPERANDS):
+            return data
+        return data | {"macs": 0, "activation_macs": data.get("macs", 0)}
 
     @property
     def title(self) -> str:
@@ -210,7 +224,7 @@ class Outcome(_Record):
 
 
 class Plan(_Record):
-    """Decisions about every candidate of a model, in the order of the file."""
+    """Decisions about every operator of a model that multiplies, in the order of the file."""
 
     schema_version: Literal[1] = 1
     lhc_version: str
@@ -242,12 +256,22 @@ class Plan(_Record):
 
     @property
     def macs(self) -> int:
-        """MACs per sample of all candidates, eligible or not."""
+        """MACs per sample by stored weights, whatever operator holds them."""
         return sum(layer.macs for layer in self.layers)
 
     @property
+    def activation_macs(self) -> int:
+        """MACs per sample of two activations."""
+        return sum(layer.activation_macs for layer in self.layers)
+
+    @property
+    def uncounted(self) -> tuple[str, ...]:
+        """Names of the operators that multiply nobody knows how often."""
+        return tuple(layer.name for layer in self.layers if not layer.counted)
+
+    @property
     def analog_mac_fraction(self) -> float:
-        """Share of all candidates' MACs that are analog."""
+        """Share of all MACs by stored weights that is analog; of those that are known, where some are not."""
         analog = sum(layer.macs for layer in self.layers if layer.placement == "analog")
         return analog / self.macs if self.macs else 0.0
 
@@ -334,54 +358,3 @@ def _not_a_plan(where: str, error: Exception) -> ConfigError:
         first = error.errors()[0]
         what = f"{'.'.join(map(str, first['loc']))}: {problem(first, Plan)}"
     return ConfigError(f"{where}: not a plan of schema {SCHEMA_VERSION}: {what}")
-
-
-def format_drop(value: float, percent: bool, digits: int = 1) -> str:
-    """A drop as people read it: points of a share in %, other metrics in their own unit."""
-    if not percent:
-        return f"{value:.4g}"
-    return f"{round(100 * value, digits) + 0.0:.{digits}f} %"  # + 0.0: no "-0.0"
-
-
-def _digits(max_drop: float) -> int:
-    """Decimals that show a budget in % without rounding it, at least one and at most four."""
-    return next((d for d in (1, 2, 3) if abs(round(100 * max_drop, d) - 100 * max_drop) < 1e-9), 4)
-
-
-def format_outcome(outcome: Outcome) -> str:
-    """``drop 0.6 % [0.2, 1.0] <= 1.0 %``, with the sign that holds."""
-    percent = outcome.percent or outcome.drop_type == "relative"
-    digits = _digits(outcome.max_drop)
-    drop = format_drop(outcome.drop, percent, digits)
-    if outcome.interval is not None:
-        bounds = [format_drop(bound, percent, digits).removesuffix(" %") for bound in outcome.interval]
-        drop = f"{drop} [{', '.join(bounds)}]"
-    sign = "<=" if outcome.within_budget else "exceeds" if outcome.drop > outcome.max_drop else "not shown <="
-    return f"drop {drop} {sign} {format_drop(outcome.max_drop, percent, digits)}"
-
-
-def summary(plan: Plan, graph: LayerGraph) -> str:
-    """The one line that sums a plan up."""
-    size = f"{plan.hardware.tiles.rows}x{plan.hardware.tiles.cols}"
-    parts = [
-        f"analog {len(plan.analog)}/{len(plan.layers)} layers",
-        f"{100 * plan.analog_mac_fraction:.1f} % of MACs",
-        f"{plan.tiles(graph)} tiles of {size}",
-    ]
-    gain = _gain(plan, graph)
-    if gain:
-        parts.append(gain)
-    if plan.outcome is not None:
-        parts.append(format_outcome(plan.outcome))
-    return ", ".join(parts)
-
-
-def _gain(plan: Plan, graph: LayerGraph) -> str:
-    """What the placement gains beside all digital; empty for that itself, and where no costs are known."""
-    if not plan.analog or plan.hardware.costs is None:
-        return ""
-    try:
-        placed, digital = (cost_of(graph, analog, plan.hardware) for analog in (plan.analog, frozenset[str]()))
-    except (ModelError, UsageError):
-        return ""
-    return f"estimated {gains(placed.total, digital.total)} than all digital"

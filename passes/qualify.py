@@ -2,13 +2,14 @@
 
 A candidate is eligible if one operand is a constant matrix of floats, the operator is a Conv, Gemm or MatMul of the
 main graph, and the machine has as many tiles as the matrix needs: ceil(rows / tile rows) · ceil(groups · cols / tile
-cols). Layers with the same matrix share its tiles; all but the first say with whom.
+cols). Layers with the same matrix share its tiles; all but the first say with whom. Other operators that multiply have
+rows too, so that their MACs count in every share; they stay digital.
 """
 
 from dataclasses import dataclass
 from typing import ClassVar
 
-from lhc.graph import Layer, LayerGraph, obstacle
+from lhc.graph import Layer, LayerGraph, Work, obstacle
 from lhc.hardware import Hardware
 from lhc.passes.base import Pass, PassResult
 from lhc.plan import LayerPlan, Placement, Plan, Reason
@@ -17,24 +18,26 @@ __all__ = ["Qualify", "initial_plan"]
 
 
 def initial_plan(graph: LayerGraph, hardware: Hardware, source: str, lhc_version: str) -> Plan:
-    """All candidates, digital, with their costs, nothing decided; those nested in operators come last."""
-    layers = tuple(_describe(layer, hardware) for layer in (*graph.candidates, *graph.nested))
+    """All operators that multiply, digital, with their costs, nothing decided; those nested in others come last."""
+    layers = tuple(_describe(layer, hardware) for layer in graph.multiplying)
     return Plan(lhc_version=lhc_version, source=source, hardware=hardware, layers=layers)
 
 
 def _describe(layer: Layer, hardware: Hardware) -> LayerPlan:
-    matrix = layer.matrix
+    matrix, work = layer.matrix, layer.work or Work()
     tiles = hardware.tiles_for(matrix.rows, matrix.cols * matrix.groups) if matrix and layer.weight else 0
     return LayerPlan(
         name=layer.name,
         op_type=layer.op_type,
-        weight=layer.weight.name if layer.weight else None,
-        output=layer.outputs[0],
+        weight=next(iter(work.weights), None),
+        output=next(filter(None, layer.outputs), ""),
         placement="digital",
         reason="eligible",
         detail="",
-        macs=matrix.macs if matrix else 0,
-        parameters=matrix.parameters if matrix and layer.weight else 0,
+        macs=work.macs,
+        activation_macs=work.activation_macs,
+        counted=work.missing is None,
+        parameters=work.parameters,
         tiles=tiles,
         module=layer.module,
     )

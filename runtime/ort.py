@@ -21,7 +21,6 @@ __all__ = [
     "observe_tensors",
     "run_session",
     "tensor_infos",
-    "zero_feeds",
 ]
 
 Array = npt.NDArray[Any]
@@ -156,8 +155,8 @@ def observe_tensors(model: OnnxModel, tensors: Sequence[str], feeds: Mapping[str
     return dict(zip(tensors, run_session(session, tensors, feeds, model.label), strict=True))
 
 
-def zero_feeds(model: OnnxModel, shapes: Mapping[str, Sequence[int]]) -> dict[str, Array]:
-    """Inputs of zeros (or empty strings) of these shapes, to observe shapes without data.
+def plain_feeds(model: OnnxModel, shapes: Mapping[str, Sequence[int]], number: int = 0) -> dict[str, Array]:
+    """Inputs of one number (or empty strings) of these shapes, to observe shapes without data.
 
     Raises:
         ModelError: an input that is no tensor, or of a type that ONNX does not know.
@@ -172,5 +171,5 @@ def zero_feeds(model: OnnxModel, shapes: Mapping[str, Sequence[int]]) -> dict[st
                     f"{model.label}: sizes in it are only known when it runs, and its input {value.name!r} is no tensor"
                     " of a known type, so it cannot be run on zeros; give samples (--data)"
                 ) from error
-            feeds[value.name] = np.full(shapes[value.name], "" if dtype.kind == "O" else 0, dtype)
+            feeds[value.name] = np.full(shapes[value.name], "" if dtype.kind == "O" else number, dtype)
     return feeds

@@ -68,10 +68,11 @@ def report_of(
         front = _front(Path(work_dir), plan)
     evaluations = tuple(times)
     measured = isinstance(source, PartitionResult) or any((evaluations, robustness, attribution, command))
+    graph = source.graph if isinstance(source, PartitionResult) else _graph(opened, plan)
     report = build_report(
         name or Path(opened.model.label).name,
         plan,
-        source.graph if isinstance(source, PartitionResult) else _graph(opened, plan),
+        graph,
         operators=len(opened.model.proto.graph.node),
         times=over_time(evaluations),
         front=front,
@@ -81,7 +82,7 @@ def report_of(
         notes=source.notes if isinstance(source, PartitionResult) else (),
         versions=environment() if measured else None,
         commands=(command,) if command else (),
-        warnings=_warnings(opened, plan),
+        warnings=_warnings(opened, plan, graph),
     )
     if work_dir is None:
         return report
@@ -126,11 +127,16 @@ def _graph(opened: Opened, plan: Plan) -> LayerGraph:
         return graph_of_plan(plan)
 
 
-def _warnings(opened: Opened, plan: Plan) -> tuple[str, ...]:
-    if plan.source == opened.model.source:
-        return ()
+def _warnings(opened: Opened, plan: Plan, graph: LayerGraph) -> tuple[str, ...]:
     name = Path(opened.model.label).name
-    return (f"{name} has changed since lhc annotated it: the figures are those of the earlier network.",)
+    if plan.source != opened.model.source:
+        return (f"{name} has changed since lhc annotated it: the figures are those of the earlier network.",)
+    planned = {layer.name for layer in plan.layers}
+    left = [layer.name for layer in graph.multiplying if layer.name not in planned]
+    if not left:
+        return ()
+    what = f"shares of MACs leave out what multiplies in other operators, e.g. {left[0]}"
+    return (f"{name} was annotated by an earlier lhc: {what}; 'lhc partition' counts it.",)
 
 
 def diff(before: ModelSource | Plan, after: ModelSource | Plan) -> PlanDiff:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from lhc.cli.costs import cost_line
+from lhc.graph import CANDIDATE_OPS
 from lhc.measure.data import DataSource
 from lhc.model import OnnxModel
 from lhc.onnx_io import compiled_note, contradictions, read_plan
@@ -35,13 +36,27 @@ __all__ = [
 ]
 
 Document = dict[str, object]
+NOTHING = "nothing to place: the model has no MatMul, Gemm or Conv"
 
 
 def analysis(result: Analysis) -> Document:
     """Of ``lhc analyze``."""
-    keys = ("name", "op_type", "module", "block", "reason", "detail", "macs", "parameters", "tiles")
+    keys = (
+        "name",
+        "op_type",
+        "module",
+        "block",
+        "reason",
+        "detail",
+        "macs",
+        "activation_macs",
+        "counted",
+        "parameters",
+    )
     layers = [
-        {"eligible": layer.reason == "eligible"} | {key: getattr(layer, key) for key in keys}
+        {"eligible": layer.reason == "eligible"}
+        | {key: getattr(layer, key) for key in (*keys, "tiles")}
+        | {"mac_fraction": layer.macs / (result.plan.macs or 1)}
         for layer in result.plan.layers
     ]
     blocks = [
@@ -50,6 +65,7 @@ def analysis(result: Analysis) -> Document:
             "layers": [layer.name for layer in inside],
             "eligible": sum(layer.reason == "eligible" for layer in inside),
             "macs": sum(layer.macs for layer in inside),
+            "activation_macs": sum(layer.activation_macs for layer in inside),
             "tiles": result.block_tiles(block),
         }
         for block, inside in result.blocks().items()
@@ -58,8 +74,12 @@ def analysis(result: Analysis) -> Document:
         "hardware": result.plan.hardware.name,
         "layers": layers,
         "blocks": blocks,
+        "example_shapes": result.example,
         "totals": {
             "macs": result.plan.macs,
+            "activation_macs": result.plan.activation_macs,
+            "eligible_mac_fraction": result.eligible_mac_fraction,
+            "uncounted": result.plan.uncounted,
             "candidates": len(result.plan.layers),
             "eligible": len(result.plan.eligible),
             "tiles": result.tiles,
@@ -69,14 +89,14 @@ def analysis(result: Analysis) -> Document:
 
 def totals_line(result: Analysis) -> str:
     """The line under the table of ``lhc analyze``."""
-    plan = result.plan
-    if not plan.layers:
-        return "nothing to place: the model has no MatMul, Gemm or Conv"
-    tiles = plan.hardware.tiles
-    return (
-        f"{len(plan.eligible)} of {len(plan.layers)} candidates can be analog, {plan.macs:,} MACs per sample in all,"
-        f" {result.tiles} tiles of {tiles.rows}x{tiles.cols}"
-    )
+    lines = [] if _has_products(result.plan) else [NOTHING]
+    if result.plan.layers:
+        lines.append(result.totals)
+    return "\n".join([*lines, *filter(None, [result.example_note])])
+
+
+def _has_products(plan: Plan) -> bool:
+    return any(layer.op_type in CANDIDATE_OPS for layer in plan.layers)
 
 
 def sensitivity(table: SensitivityTable) -> Document:
@@ -119,6 +139,9 @@ def _layer(layer: LayerPlan) -> Document:
         "detail": layer.detail,
         "sensitivity": None if layer.sensitivity is None else layer.sensitivity.model_dump(),
         "macs": layer.macs,
+        "activation_macs": layer.activation_macs,
+        "counted": layer.counted,
+        "parameters": layer.parameters,
         "tiles": layer.tiles if analog else 0,
     }
 
@@ -127,6 +150,7 @@ def _plan(plan: Plan) -> Document:
     outcome = plan.outcome
     document: Document = {"hardware": plan.hardware.name, "layers": [_layer(layer) for layer in plan.layers]}
     document["analog_mac_fraction"] = plan.analog_mac_fraction
+    document |= {"macs": plan.macs, "activation_macs": plan.activation_macs, "uncounted": plan.uncounted}
     if outcome is None:
         return document
     names = (
@@ -181,8 +205,8 @@ def outcome_text(result: PartitionResult) -> str:
             f"the budget is of the mean over chips; {chips_text(outcome.chips_within, outcome.draws)}",
             *_estimate_lines(outcome),
         ]
-    if not result.plan.layers:
-        lines.append("nothing to place: the model has no MatMul, Gemm or Conv; all digital")
+    if not _has_products(result.plan):
+        lines.append(f"{NOTHING}; all digital")
     elif result.cost is not None and result.digital_cost is not None:
         lines += [*_objective_lines(outcome), cost_line(result.cost, result.digital_cost)]
     return "\n".join([*lines, result.summary])

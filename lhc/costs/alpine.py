@@ -14,7 +14,7 @@ import math
 from dataclasses import dataclass
 
 from lhc.costs.units import Cost, LayerCost
-from lhc.graph import Layer, MatrixShape
+from lhc.graph import Layer, MatrixShape, Work
 from lhc.hardware import AlpineCosts, Hardware
 
 __all__ = ["Alpine"]
@@ -80,15 +80,13 @@ class Alpine:
         }
         return LayerCost({name: parts[name] for name in _ORDER})
 
-    def digital(self, layer: Layer, matrix: MatrixShape) -> LayerCost:
-        """A product on the core, in int8."""
-        parts = {"product": self._work(matrix.macs / self.costs.core.macs_per_cycle)}
-        if layer.weight is not None and not self.resident:
+    def digital(self, layer: Layer, work: Work) -> LayerCost:
+        """The products of an operator on the core, in int8; its weights are fetched once a sample."""
+        parts = {"product": self._work((work.macs + work.activation_macs) / self.costs.core.macs_per_cycle)}
+        if work.parameters and not self.resident:
             memory = self.costs.memory
-            seconds = matrix.parameters / memory.dram_gb_per_s * 1e-9
-            parts["weights"] = Cost(
-                seconds, self._waiting(seconds) + matrix.parameters * memory.dram_pj_per_byte * 1e-12
-            )
+            seconds = work.parameters / memory.dram_gb_per_s * 1e-9
+            parts["weights"] = Cost(seconds, self._waiting(seconds) + work.parameters * memory.dram_pj_per_byte * 1e-12)
         return LayerCost(parts)
 
     def other(self, layer: Layer, elements: int) -> LayerCost | None:

@@ -12,8 +12,8 @@ one power while the macro works and another while the digital array does.
 import math
 from dataclasses import dataclass
 
-from lhc.costs.units import NOTHING, Cost, LayerCost
-from lhc.graph import Layer, MatrixShape
+from lhc.costs.units import NOTHING, Cost, LayerCost, total
+from lhc.graph import Layer, MatrixShape, Work
 from lhc.hardware import DianaCosts
 
 __all__ = ["Diana"]
@@ -46,19 +46,21 @@ class Diana:
             }
         )
 
-    def digital(self, layer: Layer, matrix: MatrixShape) -> LayerCost:
-        """A layer on the digital array."""
+    def digital(self, layer: Layer, work: Work) -> LayerCost:
+        """The products of an operator on the digital array, one after the other."""
+        products = [self._digital(layer, matrix) for matrix in (*work.stored, *work.activations)]
+        return LayerCost({name: total(part[name] for part in products) for name in ("product", "activations")})
+
+    def _digital(self, layer: Layer, matrix: MatrixShape) -> dict[str, Cost]:
         c, (kx, ky) = self.costs, _kernel(layer)
         channels = matrix.rows // (kx * ky) * matrix.groups
         width, height = _outputs(matrix.positions)
         cycles = math.ceil(matrix.cols / c.array_size) * channels * math.ceil(width / c.array_size) * height * kx * ky
         moved = matrix.positions * (matrix.cols * matrix.groups + channels)
-        return LayerCost(
-            {
-                "product": self._at(cycles / c.clock_mhz * 1e-6, c.digital_mw),
-                "activations": self._at(moved / c.io_bytes_per_cycle / c.clock_mhz * 1e-6, c.digital_mw),
-            }
-        )
+        return {
+            "product": self._at(cycles / c.clock_mhz * 1e-6, c.digital_mw),
+            "activations": self._at(moved / c.io_bytes_per_cycle / c.clock_mhz * 1e-6, c.digital_mw),
+        }
 
     def other(self, layer: Layer, elements: int) -> None:
         """Operators that are no products cost nothing in this model."""

@@ -11,6 +11,7 @@ __all__ = ["Assumption", "assumptions"]
 _EVERYWHERE = (
     ("order", "layers run one after the other, one sample at a time; nothing overlaps"),
     ("weights", "analog weights stay on their tiles; programming them is not counted"),
+    ("other operators that multiply", "LSTM, Attention and the like cost their MACs; what is not known costs nothing"),
     ("static power", "unused tiles and idle memories draw nothing"),
 )
 _ALPINE = (

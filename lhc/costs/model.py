@@ -10,7 +10,7 @@ from lhc.costs.figures import Assumption, assumptions
 from lhc.costs.tensors import Hyperedge, converted, elements, hyperedges
 from lhc.costs.units import Cost, LayerCost, total
 from lhc.errors import ConfigError, ModelError, UsageError
-from lhc.graph import Layer, LayerGraph, MatrixShape
+from lhc.graph import Layer, LayerGraph, MatrixShape, Work
 from lhc.hardware import AlpineCosts, Hardware
 
 __all__ = ["CostTerms", "SystemCost", "cost_of", "cost_terms"]
@@ -21,7 +21,7 @@ class _Model(Protocol):
 
     def analog(self, layer: Layer, matrix: MatrixShape) -> LayerCost: ...
 
-    def digital(self, layer: Layer, matrix: MatrixShape) -> LayerCost: ...
+    def digital(self, layer: Layer, work: Work) -> LayerCost: ...
 
     def other(self, layer: Layer, elements: int) -> LayerCost | None: ...
 
@@ -38,7 +38,7 @@ class CostTerms:
 
     Attributes:
         analog: cost of every product on tiles; products without a constant matrix have none.
-        digital: cost of every product on the digital core.
+        digital: cost of every operator that multiplies on the digital core, those in bodies and functions too.
         others: cost of the operators that are no products, wherever these go.
         tensors: those that may be converted; none where crossings are free.
         crossing: conversion of one element.
@@ -56,7 +56,7 @@ class SystemCost:
     """What a placement costs, per sample.
 
     Attributes:
-        layers: cost of every product where it is placed, in file order.
+        layers: cost of every operator that multiplies where it is placed, in file order.
         others: cost of the operators that are no products.
         crossings: cost of every converted tensor, by the operator that writes it.
         assumptions: what all of this rests on.
@@ -97,16 +97,16 @@ def cost_terms(graph: LayerGraph, hardware: Hardware) -> CostTerms:
     digital: dict[str, LayerCost] = {}
     others: dict[str, LayerCost] = {}
     for layer in graph.layers:
-        if layer.is_candidate:
-            matrix = _matrix(layer)
-            digital[layer.name] = model.digital(layer, matrix)
-            if layer.weight is not None and matrix.parameters:
-                analog[layer.name] = model.analog(layer, matrix)
+        if layer.multiplies:
+            digital[layer.name] = model.digital(layer, _work(layer))
+            if layer.weight is not None and layer.matrix is not None and layer.matrix.parameters:
+                analog[layer.name] = model.analog(layer, layer.matrix)
         else:
             read = max((sizes[producer] for producer in graph.producers(layer.name)), default=0)
             cost = model.other(layer, read)
             if cost is not None:
                 others[layer.name] = cost
+    digital |= {layer.name: model.digital(layer, _work(layer)) for layer in graph.nested}
     free = model.crossing == Cost()
     return CostTerms(analog, digital, others, () if free else hyperedges(graph), model.crossing)
 
@@ -138,14 +138,19 @@ def _model(graph: LayerGraph, hardware: Hardware) -> _Model:
     if hardware.costs is None:
         raise ConfigError(f"hardware {hardware.name!r} describes no costs: give it a section 'costs' (docs/costs.md)")
     if isinstance(hardware.costs, AlpineCosts):
-        weights = sum(_matrix(layer).parameters for layer in graph.candidates if layer.weight is not None)
+        weights = sum(_work(layer).parameters for layer in graph.multiplying)
         return Alpine(hardware, hardware.costs, weights <= hardware.costs.memory.cache_bytes)
     return Diana(hardware.costs)
 
 
-def _matrix(layer: Layer) -> MatrixShape:
-    if layer.matrix is None:
+def _work(layer: Layer) -> Work:
+    """What an operator multiplies; products that are not known cost nothing.
+
+    Raises:
+        ModelError: the size of a candidate is not known.
+    """
+    if layer.is_candidate and layer.matrix is None and layer.counted is None:
         raise ModelError(
             f"layer {layer.name!r}: its size is not known, so neither are its costs; give the input shapes"
         )
-    return layer.matrix
+    return layer.work or Work()

@@ -63,7 +63,7 @@ def hyperedges(graph: LayerGraph) -> tuple[Hyperedge, ...]:
     leader: dict[str, str] = {}
     for name in graph.order():
         sources = [p for p in graph.producers(name) if sizes[p]]
-        follows = not graph[name].is_candidate and len(sources) == 1 and readers[sources[0]] == [name]
+        follows = not graph[name].multiplies and len(sources) == 1 and readers[sources[0]] == [name]
         leader[name] = leader[sources[0]] if follows else name
     found = []
     for name, consumers in readers.items():

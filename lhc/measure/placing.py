@@ -10,8 +10,9 @@ from lhc.measure.measurement import Evaluator
 from lhc.measure.verify import Candidates, Verified, verify_candidates
 from lhc.passes import Objective, PassResult, SearchOptions, Strategy, damage_of, kept_limits, objective_value
 from lhc.passes.search_base import groups_of
-from lhc.plan import Placement, Plan, Reason, format_drop
+from lhc.plan import Placement, Plan, Reason
 from lhc.results import Verdict
+from lhc.summary import format_drop
 
 __all__ = ["Found", "place", "verifying_chips"]
 

@@ -8,7 +8,16 @@ from lhc.onnx_io.graphs import read_graph
 from lhc.onnx_io.layer_ann import layer_assignment_settings
 from lhc.onnx_io.loading import inline_functions, load_model, save_model, serialized
 from lhc.onnx_io.reapplying import find_layers, reapplied_plan
-from lhc.onnx_io.shapes import Shape, declared_shape, infer, infer_shapes, input_shapes, static_batch
+from lhc.onnx_io.shapes import (
+    Shape,
+    declared_shape,
+    example_shapes,
+    infer,
+    infer_shapes,
+    input_shapes,
+    shape_option,
+    static_batch,
+)
 from lhc.onnx_io.training_mode import TrainingMode, training_mode
 
 __all__ = [
@@ -24,6 +33,7 @@ __all__ = [
     "compiled_note",
     "contradictions",
     "declared_shape",
+    "example_shapes",
     "find_layers",
     "has_annotations",
     "infer",
@@ -41,6 +51,7 @@ __all__ = [
     "relative",
     "save_model",
     "serialized",
+    "shape_option",
     "static_batch",
     "stored_array",
     "training_mode",

@@ -15,7 +15,8 @@ from lhc.errors import ConfigError, ModelError
 from lhc.graph import LayerGraph
 from lhc.model import KEY_PREFIX, LAYER_ANN, OWN_LAYER_ANN, OnnxModel, without_annotations
 from lhc.onnx_io.nested import inner_nodes
-from lhc.plan import SCHEMA_VERSION, LayerPlan, Plan, summary
+from lhc.plan import SCHEMA_VERSION, LayerPlan, Plan
+from lhc.summary import summary
 
 __all__ = ["annotate", "contradictions", "has_annotations", "named_nodes", "node_keys", "read_plan", "written_for"]
 
@@ -39,6 +40,8 @@ def node_keys(layer: LayerPlan) -> dict[str, str]:
         "lhc.macs": str(layer.macs),
         "lhc.tiles": str(layer.tiles if analog else 0),
     }
+    if layer.activation_macs:
+        keys["lhc.activation_macs"] = str(layer.activation_macs)
     if layer.sensitivity is not None:
         keys["lhc.sensitivity"] = str(layer.sensitivity)
     if layer.input_range is not None:
@@ -174,7 +177,7 @@ def contradictions(model: OnnxModel, plan: Plan) -> list[str]:
             if keys:
                 found.append(f"node {name!r} carries a placement that lhc.plan does not know")
             continue
-        expected = node_keys(layer)
+        expected = _as_written(node_keys(layer), keys)
         wrong = sorted(key for key in keys.keys() | expected.keys() if keys.get(key) != expected.get(key))
         if not keys:
             found.append(f"node {name!r} lost its keys; lhc.plan has it {layer.placement}")
@@ -183,6 +186,14 @@ def contradictions(model: OnnxModel, plan: Plan) -> list[str]:
     if not model.proto.functions:  # products in local functions have no node of their own
         found += [f"lhc.plan places {name!r}, which is not in the model" for name in planned]
     return found
+
+
+def _as_written(expected: dict[str, str], keys: Mapping[str, str]) -> dict[str, str]:
+    """What a node would carry; earlier versions wrote the MACs of two activations under ``lhc.macs``."""
+    apart = expected.get("lhc.activation_macs")
+    if apart is None or "lhc.activation_macs" in keys or expected["lhc.macs"] != "0":
+        return expected
+    return {key: value for key, value in expected.items() if key != "lhc.activation_macs"} | {"lhc.macs": apart}
 
 
 def written_for(path: Path) -> str | None:

@@ -19,7 +19,7 @@ from lhc.model import is_external, mapped_bytes
 from lhc.onnx_io.external import read_in
 from lhc.onnx_io.folding import FOLD_LIMIT, fold, folded_type
 
-__all__ = ["Constants", "stored_array"]
+__all__ = ["Array", "Constants", "stored_array"]
 
 _DEEPEST = 16
 """Most operators between what is stored and what is used."""
@@ -130,6 +130,10 @@ class Constants:
         if name in self._tensors:
             return tuple(self._tensors[name].dims)
         return tuple(self._sparse[name].dims) if name in self._sparse else self.value(name).shape
+
+    def entries(self, name: str) -> int | None:
+        """Values that a sparse constant stores; None for other tensors."""
+        return math.prod(self._sparse[name].values.dims) if name in self._sparse else None
 
     def dtype(self, name: str) -> str:
         """numpy name of a constant's element type (``bfloat16`` and the like keep ONNX's name)."""

@@ -5,8 +5,8 @@ from hashlib import sha256
 
 import onnx
 
-from lhc.errors import ModelError
-from lhc.graph import INTEGER_OPS, Layer, LayerGraph, MatrixShape, Obstacle, WeightRef
+from lhc.errors import ModelError, OpenSizesError
+from lhc.graph import INTEGER_OPS, Layer, LayerGraph, MatrixShape, Obstacle, WeightRef, Work
 from lhc.model import OnnxModel, subgraphs
 from lhc.onnx_io.compiled import refuse_compiled
 from lhc.onnx_io.constants import Constants
@@ -14,7 +14,9 @@ from lhc.onnx_io.likeness import weight_facts, with_devices
 from lhc.onnx_io.matrices import Unsized, data_operands, matrix_shape, weight_matrix
 from lhc.onnx_io.modules import module_path
 from lhc.onnx_io.nested import is_product, nested_layers
-from lhc.onnx_io.shapes import Shape, infer, input_shapes, tensor_shapes
+from lhc.onnx_io.operators import kind_of
+from lhc.onnx_io.shapes import Shape, infer, input_shapes, sample_axes, shape_option, tensor_shapes
+from lhc.onnx_io.weighted import found_in, may_multiply
 
 __all__ = ["read_graph", "weight_matrix"]
 
@@ -33,24 +35,27 @@ def read_graph(
         model: the model.
         shapes: full shapes of inputs; others count a symbolic batch as 1.
         observed: shapes of inner tensors seen at run time, for what inference cannot find.
-        sizes: find the matrix shapes, and the products in bodies and local functions; running a model does not need
-            them, and symbolic dimensions may stay open.
+        sizes: find the matrix shapes, the other operators that multiply, and those in bodies and local functions;
+            running a model does not need them, and symbolic dimensions may stay open.
 
     Returns:
-        The graph; ``unresolved`` lists candidates whose shape still has to be observed.
+        The graph; ``unresolved`` lists operators whose sizes still have to be observed.
 
     Raises:
-        ModelError: MACs depend on a symbolic dimension, named in the message; or the model is a compiled one.
+        OpenSizesError: MACs depend on a symbolic dimension, named in the message.
+        ModelError: the model is a compiled one.
         UsageError: a shape that contradicts the model.
     """
     refuse_compiled(model)
     graph = model.proto.graph
     inferred = infer(model, shapes or {}) if sizes else None
     known = tensor_shapes(inferred) | dict(observed or {}) if inferred is not None else {}
-    batches = (shape[0] for name in input_shapes(model) if (shape := known.get(name)))
+    batches = (
+        shape[axis] for name, axis in sample_axes(model).items() if (shape := known.get(name)) and axis < len(shape)
+    )
     first = next(batches, 1)
     samples = first if isinstance(first, int) and first > 0 else 1
-    reader = _Reader(model, known, Constants(graph), samples, bool(observed))
+    reader = _Reader(model, known if sizes else None, Constants(graph), samples, bool(observed))
     return LayerGraph(
         with_devices(reader.layer(node) for node in graph.node),
         list(input_shapes(model)),
@@ -71,7 +76,8 @@ def _captured(node: onnx.NodeProto) -> Iterator[str]:
 
 def _operand(node: onnx.NodeProto, constants: Constants) -> int | None:
     """Which input of a candidate is its constant matrix; the second where both are."""
-    allowed = (1,) if node.op_type.startswith("Conv") else (1, 0)
+    first, second = data_operands(node)
+    allowed = (second,) if "Conv" in node.op_type else (second, first)
     return next((i for i in allowed if i < len(node.input) and node.input[i] in constants), None)
 
 
@@ -79,17 +85,19 @@ class _Reader:
     """Facts of single nodes, given shapes and constants."""
 
     def __init__(
-        self, model: OnnxModel, known: Mapping[str, Shape], constants: Constants, samples: int, final: bool
+        self, model: OnnxModel, known: Mapping[str, Shape] | None, constants: Constants, samples: int, final: bool
     ) -> None:
         self._model = model
-        self._known = known
+        self._sizes = known is not None
+        self._known = known or {}
+        self._functions = frozenset((f.domain, f.name) for f in model.proto.functions)
         self._constants = constants
         self._samples = samples
         self._final = final
         self._unbound = [
             f"{dim or '?'!s} of input {name!r}"
             for name in input_shapes(model)
-            for dim in known.get(name, ("shape",))
+            for dim in self._known.get(name, ("shape",))
             if not isinstance(dim, int)
         ]
 
@@ -98,11 +106,29 @@ class _Reader:
         outputs = tuple(node.output)
         if not is_product(node):
             # A product of another domain is that domain's operator, never a candidate.
-            kind = node.op_type if node.domain in ("", "ai.onnx") else f"{node.domain}::{node.op_type}"
-            return Layer(node.name, kind, inputs, outputs)
+            work, refusal = self._other(node) or (None, None)
+            path = None if work is None else module_path(node)
+            return Layer(node.name, kind_of(node), inputs, outputs, module=path, refusal=refusal, counted=work)
         weight, refusal = self._weight(node)
         matrix = self._matrix(node, weight)
-        return Layer(node.name, node.op_type, inputs, outputs, weight, matrix, module_path(node), refusal)
+        work = None if weight is not None or matrix is None else self._unreachable(node, matrix)
+        return Layer(node.name, node.op_type, inputs, outputs, weight, matrix, module_path(node), refusal, work)
+
+    def _other(self, node: onnx.NodeProto) -> tuple[Work, Obstacle] | None:
+        """What an operator that is no candidate multiplies."""
+        if not self._sizes or not may_multiply(node, self._functions):
+            return None
+        try:
+            return found_in(node, self._constants, self._shape_of, self._samples, strict=bool(self._unbound))
+        except Unsized as error:
+            raise self._open_sizes(node, error) from error
+
+    def _unreachable(self, node: onnx.NodeProto, matrix: MatrixShape) -> Work | None:
+        """What a candidate multiplies whose weight is stored, but not in a form that goes on tiles."""
+        operand = _operand(node, self._constants)
+        if operand is None:
+            return None
+        return Work((matrix,), parameters=matrix.parameters, weights=(node.input[operand],))
 
     def _weight(self, node: onnx.NodeProto) -> tuple[WeightRef | None, Obstacle | None]:
         operand = None if node.op_type in INTEGER_OPS else _operand(node, self._constants)
@@ -132,18 +158,21 @@ class _Reader:
         except Unsized as error:
             if not self._unbound and not self._final:
                 return None
-            raise ModelError(
-                f"{self._model.label}: MACs of {node.op_type} {node.name!r} depend on symbolic dimensions:"
-                f" {', '.join(self._unbound) or error.args[0]}; give the shape, e.g. --shape {self._example()}"
-            ) from error
+            raise self._open_sizes(node, error) from error
+
+    def _open_sizes(self, node: onnx.NodeProto, error: Unsized) -> ModelError:
+        return OpenSizesError(
+            f"{self._model.label}: MACs of {node.op_type} {node.name!r} depend on symbolic dimensions:"
+            f" {', '.join(self._unbound) or error.args[0]}; give the shape, e.g. {self._example()}"
+        )
 
     def _example(self) -> str:
         """How the shape of the first input with an open size can be given."""
         for name in input_shapes(self._model):
             shape = self._known.get(name, ())
             if any(not isinstance(dim, int) for dim in shape):
-                return f"{name}={','.join(str(dim) if isinstance(dim, int) else '64' for dim in shape)}"
-        return "NAME=1,3,224,224"
+                return shape_option(name, shape)
+        return "--shape NAME=1,3,224,224"
 
     def _shape_of(self, tensor: str) -> Shape | None:
         return self._constants.shape(tensor) if self._constants.is_stored(tensor) else self._known.get(tensor)

@@ -1,6 +1,6 @@
-"""Products that are not operators of the main graph: those in bodies of If, Loop and Scan, and in local functions.
+"""What multiplies and is no operator of the main graph: in bodies of If, Loop and Scan, and in local functions.
 
-They stay digital. They are listed, and their MACs are counted, each as often as its body is written, so that the analog
+It stays digital. It is listed, and its MACs are counted, as often as its body is written, so that the analog
 share of a network is never told too large: both branches of an If, one turn of a Loop or Scan. An operator goes by its
 name, or, where that is none or taken, by ``HOLDER/BRANCH/NAME``, with a suffix where even that is taken.
 """
@@ -12,18 +12,20 @@ from dataclasses import dataclass
 
 import onnx
 
-from lhc.graph import CANDIDATE_OPS, Layer, Obstacle
+from lhc.graph import CANDIDATE_OPS, Layer, Obstacle, Work
 from lhc.model import OnnxModel, subgraphs
 from lhc.onnx_io.constants import Constants
 from lhc.onnx_io.matrices import Unsized, data_operands, matrix_shape
+from lhc.onnx_io.operators import kind_of
 from lhc.onnx_io.shapes import Shape, declared_shape
+from lhc.onnx_io.weighted import NO_SIZES, found_in, may_multiply
 
 __all__ = ["Inner", "inner_nodes", "nested_layers"]
 
 
 @dataclass(frozen=True)
 class Inner:
-    """A product inside a body.
+    """An operator inside a body that multiplies, or that lhc does not know.
 
     Attributes:
         name: unique in the model.
@@ -44,7 +46,7 @@ def is_product(node: onnx.NodeProto) -> bool:
 
 
 def inner_nodes(graph: onnx.GraphProto) -> Iterator[Inner]:
-    """All products in the bodies of a graph's operators, in the order of the file."""
+    """All operators in the bodies of others that may multiply, in the order of the file."""
     taken = {node.name for node in graph.node}
     for node in graph.node:
         yield from _inside(node, (), taken)
@@ -54,7 +56,7 @@ def _inside(holder: onnx.NodeProto, graphs: tuple[onnx.GraphProto, ...], taken: 
     title = holder.name or next(iter(holder.output), "")
     for branch, graph in subgraphs(holder):
         for index, node in enumerate(graph.node):
-            if is_product(node):
+            if may_multiply(node):
                 name = _unique(node.name, f"{title}/{branch}/{node.name or f'{node.op_type}_{index}'}", taken)
                 yield Inner(name, node, f"in the {branch} of {holder.op_type} {title!r}", (*graphs, graph))
             yield from _inside(node, (*graphs, graph), taken)
@@ -72,7 +74,7 @@ def _unique(name: str, path: str, taken: set[str]) -> str:
 
 
 def nested_layers(model: OnnxModel, inferred: onnx.GraphProto, known: Mapping[str, Shape], samples: int) -> list[Layer]:
-    """The products of a model that are no operators of its main graph.
+    """What multiplies in a model and is no operator of its main graph.
 
     Args:
         model: the model.
@@ -82,7 +84,7 @@ def nested_layers(model: OnnxModel, inferred: onnx.GraphProto, known: Mapping[st
     """
     outside = _Scope(ChainMap(dict(known)), Constants(inferred))
     scopes: dict[int, _Scope] = {}
-    layers = []
+    layers: list[Layer] = []
     for inner in inner_nodes(inferred):
         scope = outside
         for graph in inner.graphs:
@@ -90,7 +92,7 @@ def nested_layers(model: OnnxModel, inferred: onnx.GraphProto, known: Mapping[st
                 scopes[id(graph)] = scope.inside(graph)
             scope = scopes[id(graph)]
         place = f"{inner.place}; only operators of the main graph are placed"
-        layers.append(_layer(inner.name, inner.node, scope, samples, place))
+        layers += _layers(inner.name, inner.node, scope, samples, place)
     if model.proto.functions:
         own = {(node.op_type, *node.output) for node in model.proto.graph.node}
         place = (
@@ -98,9 +100,9 @@ def nested_layers(model: OnnxModel, inferred: onnx.GraphProto, known: Mapping[st
         )
         taken = {layer.name for layer in layers} | {node.name for node in model.proto.graph.node}
         for node in inferred.node:
-            if is_product(node) and (node.op_type, *node.output) not in own:
+            if may_multiply(node) and (node.op_type, *node.output) not in own:
                 name = _unique(node.name, f"{node.op_type} {node.output[0]}", taken)
-                layers.append(_layer(name, node, outside, samples, place))
+                layers += _layers(name, node, outside, samples, place)
     return layers
 
 
@@ -123,14 +125,31 @@ class _Scope:
         return self.shapes.get(tensor)
 
 
-def _layer(name: str, node: onnx.NodeProto, scope: _Scope, samples: int, place: str) -> Layer:
-    first, second = (node.input[i] for i in data_operands(node))
-    shapes = [scope.shape(tensor) for tensor in (first, second, node.output[0])]
-    matrix = None
-    if shapes[0] is not None and shapes[1] is not None and shapes[2] is not None:
-        operand = 1 if second in scope.constants else 0 if first in scope.constants else None
-        with suppress(Unsized, IndexError):
-            matrix = matrix_shape(node, operand, shapes[0], shapes[1], shapes[2], samples)
-    problem = place if matrix is not None else f"{place}; its MACs depend on sizes that are not known and count nothing"
+def _layers(name: str, node: onnx.NodeProto, scope: _Scope, samples: int, place: str) -> Iterator[Layer]:
+    """The operator as a layer, unless it multiplies nothing."""
+    if is_product(node):
+        work = _product(node, scope, samples)
+        place = f"{place}; {NO_SIZES}" if work.missing else place
+    else:
+        found = found_in(node, scope.constants, scope.shape, samples)
+        if found is None:
+            return
+        work = found[0]
+        place = f"{place}; {found[1].detail}"
     inputs, outputs = tuple(filter(None, node.input)), tuple(node.output)
-    return Layer(name, node.op_type, inputs, outputs, matrix=matrix, refusal=Obstacle("unsupported", problem))
+    yield Layer(name, kind_of(node), inputs, outputs, refusal=Obstacle("unsupported", place), counted=work)
+
+
+def _product(node: onnx.NodeProto, scope: _Scope, samples: int) -> Work:
+    """What a MatMul, Gemm, Conv or the like multiplies."""
+    first, second = (node.input[i] for i in data_operands(node))
+    stored = next((i for i, tensor in ((1, second), (0, first)) if tensor in scope.constants), None)
+    weights = () if stored is None else ((first, second)[stored],)
+    shapes = [scope.shape(tensor) for tensor in (first, second, node.output[0])]
+    if shapes[0] is not None and shapes[1] is not None and shapes[2] is not None:
+        with suppress(Unsized, IndexError):
+            matrix = matrix_shape(node, stored, shapes[0], shapes[1], shapes[2], samples)
+            if stored is None:
+                return Work(activations=(matrix,))
+            return Work((matrix,), parameters=matrix.parameters, weights=weights)
+    return Work(weights=weights, missing="sizes")

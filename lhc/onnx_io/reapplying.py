@@ -15,6 +15,8 @@ from lhc.errors import ModelError
 from lhc.graph import CANDIDATE_OPS
 from lhc.model import OnnxModel
 from lhc.onnx_io.annotations import named_nodes
+from lhc.onnx_io.operators import kind_of
+from lhc.onnx_io.weighted import may_multiply
 from lhc.plan import LayerPlan, Plan
 
 __all__ = ["Found", "find_layers", "reapplied_plan"]
@@ -46,9 +48,10 @@ class Found:
         """What changed, in a sentence; None where nothing did."""
         if self.name is None:
             return f"{self.layer.placement} layer {self.layer.name!r} is gone"
-        if self.op_type not in CANDIDATE_OPS:
+        if self.op_type != self.layer.op_type and self.op_type not in CANDIDATE_OPS:
+            kind = self.op_type.replace("::", " ")
             return (
-                f"{self.layer.placement} layer {self.layer.name!r} was fused into {self.op_type} {self.name!r}, which"
+                f"{self.layer.placement} layer {self.layer.name!r} was fused into {kind} {self.name!r}, which"
                 " lhc cannot emulate"
             )
         if self.op_type != self.layer.op_type:
@@ -68,9 +71,10 @@ def find_layers(model: OnnxModel, plan: Plan) -> tuple[Found, ...]:
             found.append(Found(layer))
             continue
         node = left.pop(name)
-        kind = node.op_type if node.domain in ("", "ai.onnx") else f"{node.domain} {node.op_type}"
         weight = layer.weight if layer.weight in node.input else None
-        found.append(Found(layer, name, kind, by, weight or _constant(node, model.proto.graph), node.output[0]))
+        found.append(
+            Found(layer, name, kind_of(node), by, weight or _constant(node, model.proto.graph), node.output[0])
+        )
     return tuple(found)
 
 
@@ -92,8 +96,8 @@ def _match(layer: LayerPlan, nodes: Mapping[str, onnx.NodeProto]) -> tuple[str |
 
 
 def _computes(node: onnx.NodeProto) -> bool:
-    """Whether a node can be a product: one of ONNX's, or another domain's."""
-    return node.op_type in CANDIDATE_OPS or node.domain not in ("", "ai.onnx")
+    """Whether a node can be a layer: it multiplies, or lhc does not know it."""
+    return may_multiply(node)
 
 
 def _constant(node: onnx.NodeProto, graph: onnx.GraphProto) -> str | None:

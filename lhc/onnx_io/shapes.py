@@ -13,17 +13,29 @@ __all__ = [
     "Dim",
     "Shape",
     "declared_shape",
+    "example_shapes",
     "infer",
     "infer_shapes",
     "inlined",
     "input_shapes",
+    "sample_axes",
+    "shape_option",
     "static_batch",
     "tensor_shapes",
 ]
 
 
+EXAMPLE = 128
+"""Size of an open dimension, where one has to be named."""
+EXAMPLE_SIDE = 224
+"""The same of pictures: inputs of four axes or more whose last two are open."""
+
 GIANT = 2**31
 """Most values of a tensor that a model may compute for one sample."""
+
+_RECURRENT = ("AttnLSTM", "DynamicQuantizeLSTM", "GRU", "LSTM", "RNN")
+_SECOND_AXIS: Mapping[str, tuple[int, ...]] = {"DecoderAttention": (0, 1)} | dict.fromkeys(_RECURRENT, (0, 5, 6))
+"""Inputs of operators whose second axis counts samples."""
 
 Dim = int | str | None
 """A size, the name of a symbolic dimension, or None where nothing is known."""
@@ -52,6 +64,19 @@ def input_shapes(model: OnnxModel) -> dict[str, Shape | None]:
     return {value.name: declared_shape(value) for value in graph.input if value.name not in constants}
 
 
+def sample_axes(model: OnnxModel) -> dict[str, int]:
+    """Which axis of every input counts samples: the first, or the second of what such an operator reads as it is.
+
+    Recurrent operators take (steps, sequences, features), unless their ``layout`` is 1; DecoderAttention does so too.
+    """
+    axes = dict.fromkeys(input_shapes(model), 0)
+    for node in model.proto.graph.node:
+        second = _SECOND_AXIS.get(node.op_type, ())
+        if all(a.name != "layout" or a.i == 0 for a in node.attribute):
+            axes |= {name: 1 for index, name in enumerate(node.input) if index in second and name in axes}
+    return axes
+
+
 def static_batch(model: OnnxModel) -> int | None:
     """The batch size that the file fixes; None where the first axis of the inputs is symbolic."""
     sizes = {shape[0] for shape in input_shapes(model).values() if shape and isinstance(shape[0], int)}
@@ -59,7 +84,7 @@ def static_batch(model: OnnxModel) -> int | None:
 
 
 def _fixed(
-    name: str, declared: Shape | None, given: Mapping[str, tuple[int, ...]], symbols: Mapping[str, int]
+    name: str, declared: Shape | None, given: Mapping[str, tuple[int, ...]], symbols: Mapping[str, int], axis: int
 ) -> Shape | None:
     """The shape to infer with: what was given, else what is declared, with known symbols and a symbolic batch of 1."""
     if name in given:
@@ -73,8 +98,52 @@ def _fixed(
         return shape
     if not declared:
         return declared
-    batch, *rest = (symbols.get(dim, dim) if isinstance(dim, str) else dim for dim in declared)
-    return (batch if isinstance(batch, int) else 1, *rest)
+    known = [symbols.get(dim, dim) if isinstance(dim, str) else dim for dim in declared]
+    if axis < len(known) and not isinstance(known[axis], int):
+        known[axis] = 1
+    return tuple(known)
+
+
+def example_shapes(model: OnnxModel, given: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
+    """Shapes for the inputs that have open sizes and are not given: one sample, and a size that is made up.
+
+    A symbol has one size everywhere; a sum of symbols is added up; what is called past has none yet.
+    """
+    inputs, axes = input_shapes(model), sample_axes(model)
+    symbols: dict[str, int] = {}
+    for name, shape in given.items():
+        symbols |= {d: s for d, s in zip(inputs.get(name) or (), shape, strict=False) if isinstance(d, str)}
+    for name, declared in inputs.items():
+        if name not in given and declared and axes[name] < len(declared):
+            batch = declared[axes[name]]
+            symbols |= {batch: 1} if isinstance(batch, str) else {}
+    found: dict[str, tuple[int, ...]] = {}
+    for name, declared in inputs.items():
+        if name in given or not declared or all(isinstance(dim, int) for dim in declared):
+            continue
+        picture = len(declared) > 3 and not any(isinstance(dim, int) for dim in declared[-2:])
+        sizes = [
+            1 if axis == axes[name] and not isinstance(dim, int) else _example(dim, symbols, picture)
+            for axis, dim in enumerate(declared)
+        ]
+        found[name] = tuple(sizes)
+    return found
+
+
+def shape_option(name: str, shape: Shape) -> str:
+    """How ``--shape`` gives the shape of an input: what is known of it, and 64 for the rest."""
+    return f"--shape {name}={','.join(str(dim) if isinstance(dim, int) else '64' for dim in shape)}"
+
+
+def _example(dim: Dim, symbols: dict[str, int], picture: bool) -> int:
+    if isinstance(dim, int):
+        return dim
+    if dim is None:
+        return EXAMPLE_SIDE if picture else EXAMPLE
+    terms = [term.strip() for term in dim.split("+")]
+    if dim not in symbols and len(terms) > 1:
+        return sum(int(term) if term.isdigit() else _example(term, symbols, picture) for term in terms)
+    return symbols.setdefault(dim, 0 if "past" in dim.lower() else EXAMPLE_SIDE if picture else EXAMPLE)
 
 
 def infer_shapes(model: OnnxModel, given: Mapping[str, tuple[int, ...]]) -> dict[str, Shape]:
@@ -107,11 +176,12 @@ def infer(model: OnnxModel, given: Mapping[str, tuple[int, ...]]) -> onnx.GraphP
     if proto.functions:
         proto = inlined(proto, model.label)
     symbols: dict[str, int] = {}
+    axes = sample_axes(model)
     # What is given comes first: it tells what the symbols of the other inputs stand for.
     for value in sorted(proto.graph.input, key=lambda value: value.name not in given):
         if value.name not in inputs:
             continue
-        fixed = _fixed(value.name, inputs[value.name], given, symbols)
+        fixed = _fixed(value.name, inputs[value.name], given, symbols, axes[value.name])
         if fixed is not None:
             _bind(value, inputs[value.name], fixed, symbols)
     _forget_stale_shapes(proto.graph, symbols)

@@ -7,9 +7,10 @@ from lhc.costs import Cost, SystemCost, cost_of
 from lhc.errors import ConfigError, ModelError, UsageError
 from lhc.exploration import AtTime, Attribution, Front, FrontPoint, Infeasibility, Robustness
 from lhc.graph import Layer, LayerGraph, WeightRef
-from lhc.plan import Plan, summary
+from lhc.plan import Plan
 from lhc.report.document import CostItem, Costs, LayerCosts, Report
 from lhc.results import Evaluation
+from lhc.summary import summary
 
 __all__ = ["build_report", "costs_of", "estimated_front", "graph_of_plan", "over_time"]
 
@@ -89,7 +90,7 @@ def graph_of_plan(plan: Plan) -> LayerGraph:
 
 def costs_of(plan: Plan, graph: LayerGraph) -> Costs | None:
     """What the placement costs beside the all-digital network; None where machine or sizes are not known."""
-    if not plan.layers:
+    if not plan.layers or not graph.multiplying:
         return None
     try:
         placed, digital = (cost_of(graph, analog, plan.hardware) for analog in (plan.analog, frozenset[str]()))

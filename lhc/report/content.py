@@ -97,7 +97,8 @@ def layer_table(report: Report) -> Table:
     measured = any(layer.sensitivity is not None for layer in plan.layers)
     if measured:
         columns.append(("Sensitivity", True))
-    columns += [("MACs", True), ("of all", True), ("Weights", True), ("Tiles", True)]
+    beside: list[Column] = [("Of activations", True)] if plan.activation_macs else []
+    columns += [("MACs", True), ("of all", True), *beside, ("Weights", True), ("Tiles", True)]
     if costs:
         columns += [("Latency", True), ("Energy", True)]
     columns.append(("Why", False))
@@ -129,8 +130,9 @@ def _sensitivity(layer: LayerPlan) -> Value:
 def _sizes(layer: LayerPlan, plan: Plan) -> list[Value]:
     tiles = layer.tiles if layer.placement == "analog" else 0
     return [
-        as_number(layer.macs, count(layer.macs)),
+        as_number(layer.macs, count(layer.macs) if layer.counted else f"{count(layer.macs)} + ?"),
         as_number(layer.macs, f"{100 * layer.macs / (plan.macs or 1):.1f} %"),
+        *([as_number(layer.activation_macs, count(layer.activation_macs))] if plan.activation_macs else []),
         as_number(layer.parameters, count(layer.parameters)),
         as_number(tiles),
     ]

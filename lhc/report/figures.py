@@ -148,7 +148,7 @@ def front_chart(report: Report) -> Chart | None:
         number_ticks(x),
         number_ticks(y, 100 if percent else 1),
         {
-            "macs": "analog share of all multiplications (%)",
+            "macs": "analog share of multiplications by weights (%)",
             "latency": "latency per sample (ms)",
             "energy": "energy per sample (µJ)",
         }[front.objective],

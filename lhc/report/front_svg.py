@@ -11,7 +11,7 @@ WIDTH, HEIGHT = 720, 420
 LEFT, RIGHT, TOP, BOTTOM = 70, 700, 20, 370
 MIDDLE = (TOP + BOTTOM) // 2
 AXES = {
-    "macs": ("analog share of all multiplications (%)", 100.0),
+    "macs": ("analog share of multiplications by weights (%)", 100.0),
     "latency": ("latency per sample (ms)", 1e3),
     "energy": ("energy per sample (µJ)", 1e6),
 }

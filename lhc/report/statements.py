@@ -49,9 +49,20 @@ def decision(report: Report) -> str:
         return f"All {len(plan.layers)} layers stay digital."
     return (
         f"{len(plan.analog)} of {len(plan.layers)} layers run on analog tiles: {100 * plan.analog_mac_fraction:.1f} %"
-        f" of the multiplications, on {report.tiles} tile{'' if report.tiles == 1 else 's'} of"
-        f" {tiles.rows}x{tiles.cols}."
+        f" of the multiplications by weights{_known(plan)}, on {report.tiles} tile{'' if report.tiles == 1 else 's'} of"
+        f" {tiles.rows}x{tiles.cols}.{_beside(plan)}"
     )
+
+
+def _known(plan: Plan) -> str:
+    """What the share leaves out."""
+    left = len(plan.uncounted)
+    return f" that are known ({left} operator{' is' if left == 1 else 's are'} not counted)" if left else ""
+
+
+def _beside(plan: Plan) -> str:
+    """Products of two activations, which no tile can do."""
+    return f" {plan.activation_macs:,} more multiply two activations." if plan.activation_macs else ""
 
 
 def statements(report: Report) -> tuple[tuple[str, str], ...]:

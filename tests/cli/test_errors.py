@@ -217,16 +217,19 @@ def test_data_is_asked_for(model_file: Path) -> None:
     assert "--data FILE.npz" in err
 
 
-def test_symbolic_dimension_that_macs_depend_on_is_named(tmp_path: Path) -> None:
+def test_sizes_that_the_file_leaves_open_are_those_of_an_example(tmp_path: Path) -> None:
     path = tmp_path / "tokens.onnx"
     text = '<ir_version: 8, opset_import: ["": 17]> g (float[B, T, 4] x) => (float[B, T, 3] y) { y = MatMul (x, w) }'
     model = onnx.parser.parse_model(text)
     model.graph.initializer.append(onnx.numpy_helper.from_array(np.ones((4, 3), np.float32), "w"))
     onnx.save_model(model, str(path))
-    code, _, err = lhc("analyze", path)
-    assert code == 3
-    assert "T of input 'x'" in err
-    assert lhc("analyze", path, "--shape", "x=1,5,4")[0] == 0
+    code, out, _ = lhc("analyze", path)
+    assert code == 0
+    assert "x=1,128,4; for yours: --shape x=1,128,4, with your sizes" in out
+    assert f"{128 * 12:,} per sample in all" in out
+    code, out, _ = lhc("analyze", path, "--shape", "x=1,5,4")
+    assert code == 0
+    assert "example" not in out
     assert lhc("analyze", path, "--shape", "x=1,5")[0] == 2
     assert lhc("analyze", path, "--shape", "z=1,5,4")[0] == 2
     assert lhc("analyze", path, "--shape", "x=one")[0] == 2

@@ -155,10 +155,11 @@ def test_products_in_branches_alone_run_all_digital_with_a_warning(
     sound, state = 0.1 * rng.normal(size=(4, 576)).astype(np.float32), np.zeros((4, 2, 128), np.float32)
     np.savez(data, allow_pickle=False, input=sound, state=state, sr=np.array(16000))
     document, _ = _lhc("analyze", model)
-    assert document["totals"]["candidates"] == 12
+    assert document["totals"]["candidates"] == 16  # 12 convolutions, and an LSTM in each of four branches
+    assert [row["op_type"] for row in document["layers"]].count("LSTM") == 4
     assert document["totals"]["eligible"] == 0
     assert all("only operators of the main graph are placed" in row["detail"] for row in document["layers"])
-    assert "12 products lie in the bodies of If, Loop or Scan" in caplog.text
+    assert "16 operators that multiply lie in the bodies of If, Loop or Scan" in caplog.text
     document, notes = _lhc("run", model, "--data", data, "--metric", "nmse", "--outputs", out)
     assert document["times"][0]["mean"] == 0
     assert "everything runs digital" in notes
@@ -177,7 +178,9 @@ def test_nothing_to_place_is_no_failure(lhc_data: Path, tmp_path: Path, caplog: 
     assert "nothing to place: the model has no MatMul, Gemm or Conv" in result.stdout
     out, outputs = tmp_path / "out.onnx", tmp_path / "outputs.npz"
     document, _ = _lhc("partition", model, "--data", data, "--metric", "nmse", "-o", out)
-    assert document["layers"] == []
+    assert [(row["op_type"], row["placement"], row["macs"]) for row in document["layers"]] == [
+        ("ai.onnx.ml::LinearClassifier", "digital", 12)  # as many coefficients are stored
+    ]
     _lhc("run", out, "--data", data, "--metric", "nmse", "--outputs", outputs)
     assert "output 'probabilities' is left out" in caplog.text
     assert np.load(outputs)["label"].shape == (6,)

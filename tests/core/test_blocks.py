@@ -64,7 +64,8 @@ def test_the_table_sums_a_block_of_several_layers_and_says_why_one_stays_digital
         "embed.project", "layers.0", "  layers.0.attn.q", "  layers.0.attn.scores", "  layers.0.mlp", "layers.1.mlp",
         "head",
     ]  # fmt: skip
-    assert rows["layers.0"][2:6] == ["2 of 3", "7,200", "2,400", "4"]  # 300 rows take two tiles
+    # MACs by weights, their share, those of two activations beside; 300 rows take two tiles.
+    assert rows["layers.0"][2:8] == ["2 of 3", "4,800", "40.0 %", "2,400", "2,400", "4"]
     assert analysis.block_tiles("layers.0") == 4
     assert rows["  layers.0.attn.scores"][-1].startswith("no-static-weight: both operands are computed at run time")
 

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from lhc.errors import ConfigError
 from lhc.graph import Layer, LayerGraph, MatrixShape, WeightRef
 from lhc.hardware import Hardware
-from lhc.plan import LayerPlan, Outcome, Placement, Plan, Reason, Sensitivity, format_outcome, summary
+from lhc.plan import LayerPlan, Outcome, Placement, Plan, Reason, Sensitivity
+from lhc.summary import format_outcome, summary
 
 
 def outcome(**changes: object) -> Outcome:
@@ -236,3 +237,23 @@ def test_a_wrong_field_is_named(case: Wrong) -> None:
 def test_text_that_is_no_plan_is_refused(text: str) -> None:
     with pytest.raises(ConfigError, match="not a plan of schema 1"):
         Plan.parse(text, "plan.json")
+
+
+def test_products_of_two_activations_in_an_earlier_plan_are_told_apart() -> None:
+    detail = "both operands are computed at run time (q and k); tiles hold constants"
+    scores = row("scores", macs=30, weight=None, parameters=0, reason="no-static-weight", detail=detail)
+    assert (scores.macs, scores.activation_macs) == (0, 30)
+    computed = row("odd", macs=30, weight=None, reason="no-static-weight", detail="its weight w is computed, but …")
+    assert (computed.macs, computed.activation_macs) == (30, 0)
+    plan = plan_of(row("a", "analog", macs=50), row("b", macs=50), scores)
+    assert (plan.macs, plan.activation_macs, plan.analog_mac_fraction) == (100, 30, 0.5)
+    again = Plan.model_validate_json(plan.model_dump_json())
+    assert again == plan
+
+
+def test_a_share_says_what_it_is_of() -> None:
+    unknown = row("odd", macs=0, weight=None, counted=False)
+    plan = plan_of(row("a", "analog", macs=50), row("b", macs=0, activation_macs=1234), unknown)
+    line = summary(plan, graph_of(plan))
+    assert line.startswith("analog 1/3 layers, 100.0 % of known MACs (1 operator not counted), 1,234 MACs of activ")
+    assert plan.uncounted == ("odd",)

@@ -7,7 +7,7 @@ import pytest
 
 from lhc.costs import SystemCost, cost_of
 from lhc.errors import ConfigError, ModelError, UsageError
-from lhc.graph import Layer, LayerGraph, WeightRef
+from lhc.graph import Layer, LayerGraph, MatrixShape, WeightRef, Work
 from lhc.hardware import AlpineCosts, Hardware
 from lhc.hardware.sections import Section
 
@@ -198,3 +198,21 @@ def test_what_has_no_costs_says_so(one: One) -> None:
     unknown = Layer("p", "MatMul", ("x", "w"), ("y",), WeightRef("w", 1, (3, 4), "float32", "w"))
     with pytest.raises(ModelError, match="'p': its size is not known"):
         cost_of(LayerGraph([unknown], ["x"], ["y"]), frozenset(), LIONHEART)
+
+
+def test_other_operators_that_multiply_cost_their_products_wherever_they_are() -> None:
+    work = Work((MatrixShape(40, 128, 1, 20),), (MatrixShape(8, 20, 2, 20),), parameters=3 * 2**20, weights=("w",))
+    lstm = Layer("lstm", "LSTM", ("x",), ("h",), counted=work)
+    inner = Layer("inner", "GRU", ("h",), ("i",), counted=Work((MatrixShape(4, 4, 1, 1),), parameters=16))
+    graph = LayerGraph([lstm, Layer("relu", "Relu", ("h",), ("y",))], ["x"], ["y"], [inner])
+    cost = cost_of(graph, frozenset(), LIONHEART)
+    assert isinstance(LIONHEART.costs, AlpineCosts)
+    rate, memory = LIONHEART.costs.core.macs_per_cycle, LIONHEART.costs.memory
+    clock = LIONHEART.costs.core.clock_ghz * 1e9
+    parts = cost.layers["lstm"].parts
+    assert parts["product"].latency_s == pytest.approx((40 * 128 * 20 + 8 * 20 * 2 * 20) / rate / clock)
+    # Weights beyond the cache are fetched, as those of any product.
+    assert parts["weights"].latency_s == pytest.approx(3 * 2**20 / memory.dram_gb_per_s * 1e-9)
+    assert cost.layers["inner"].parts["product"].latency_s == pytest.approx(16 / rate / clock)
+    with pytest.raises(UsageError, match="lstm: no product with a constant matrix"):
+        cost_of(graph, frozenset({"lstm"}), LIONHEART)

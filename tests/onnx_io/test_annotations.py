@@ -16,8 +16,19 @@ from lhc.errors import ModelError
 from lhc.graph import LayerGraph
 from lhc.hardware import Hardware
 from lhc.model import OnnxModel, without_annotations
-from lhc.onnx_io import annotate, has_annotations, load_model, read_graph, read_plan, save_model, written_for
-from lhc.plan import LayerPlan, Outcome, Plan, Sensitivity, summary
+from lhc.onnx_io import (
+    annotate,
+    contradictions,
+    has_annotations,
+    load_model,
+    read_graph,
+    read_plan,
+    save_model,
+    written_for,
+)
+from lhc.passes import Qualify, initial_plan
+from lhc.plan import LayerPlan, Outcome, Plan, Sensitivity
+from lhc.summary import summary
 
 TEXT = """
 <ir_version: 8, opset_import: ["" : 17], producer_name: "test",
@@ -308,3 +319,23 @@ def test_metadata_of_nodes_alone_is_no_plan() -> None:
     stripped = load_model(proto)
     assert not has_annotations(stripped)
     assert read_plan(stripped) is None
+
+
+def test_macs_of_two_activations_in_an_earlier_file_are_no_contradiction() -> None:
+    text = """
+    <ir_version: 8, opset_import: ["" : 17]>
+    net (float[N, 5, 4] q, float[N, 4, 7] k) => (float[N, 5, 7] y) { [scores] y = MatMul (q, k) }
+    """
+    model = load_model(parser.parse_model(text))
+    graph = read_graph(model)
+    plan = Qualify().run(graph, initial_plan(graph, Hardware.load("lionheart"), model.source, "0")).plan
+    proto = annotate(model, plan, graph)
+    (node,) = proto.graph.node
+    keys = {entry.key: entry for entry in node.metadata_props}
+    assert (keys["lhc.macs"].value, keys["lhc.activation_macs"].value) == ("0", "140")
+    assert contradictions(load_model(proto), plan) == []
+    keys["lhc.macs"].value = "140"
+    node.metadata_props.remove(keys["lhc.activation_macs"])
+    assert contradictions(load_model(proto), plan) == []
+    keys["lhc.macs"].value = "139"
+    assert contradictions(load_model(proto), plan) != []

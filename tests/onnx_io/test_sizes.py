@@ -6,7 +6,7 @@ from onnx import helper, numpy_helper, parser
 
 from lhc.errors import ModelError, UsageError
 from lhc.graph import MatrixShape
-from lhc.onnx_io import load_model, read_graph
+from lhc.onnx_io import example_shapes, load_model, read_graph
 from tests.onnx_io.built_models import Shape, model_of, numbers, only_layer
 
 SEQUENCE = """
@@ -133,3 +133,23 @@ def test_minus_one_is_a_size_that_is_not_known() -> None:
     graph = read_graph(model, {"x": (1, 2, 4, 5)})
     assert graph.candidates[0].matrix is not None
     assert graph.candidates[0].matrix.macs == 6 * 20
+
+
+def test_an_example_for_open_sizes_has_one_sample_and_fits_together() -> None:
+    text = """
+    <ir_version: 8, opset_import: ["" : 17]>
+    net (float[batch, tokens] ids, float[batch, total] mask, float[batch, 2, past_length, 4] past,
+         float[batch, sum] both, float[N, 3, H, W] picture, float[batch, 7] known) => (float[batch] y)
+    { y = Identity(ids) }
+    """
+    proto = parser.parse_model(text)
+    proto.graph.input[3].type.tensor_type.shape.dim[1].dim_param = "past_length + tokens"
+    proto.graph.output[0].CopyFrom(helper.make_tensor_value_info("y", 1, ["batch", "tokens"]))
+    model = load_model(proto)
+    assert example_shapes(model, {}) == {
+        "ids": (1, 128), "mask": (1, 128), "past": (1, 2, 0, 4), "both": (1, 128), "picture": (1, 3, 224, 224),
+        "known": (1, 7),
+    }  # fmt: skip
+    given = example_shapes(model, {"ids": (1, 9)})
+    assert (given["both"], given["mask"]) == ((1, 9), (1, 128))
+    assert "ids" not in given

@@ -25,6 +25,7 @@ class Case:
     tiles: int = 0
     macs: int = 0
     parameters: int = 0
+    activations: int = 0
     count: int | None = None
 
 
@@ -93,7 +94,7 @@ CASES = [
         MatrixShape(64, 128, 1, 128),
         "no-static-weight",
         "both operands are computed at run time (x and w); tiles hold constants",
-        macs=64 * 128 * 128,
+        activations=64 * 128 * 128,
     ),
     Case(
         "transposed conv",
@@ -152,6 +153,7 @@ def test_verdict_on_a_candidate(case: Case) -> None:
 def test_costs_of_a_candidate(case: Case) -> None:
     row = qualified(case)
     assert (row.tiles, row.macs, row.parameters) == (case.tiles, case.macs, case.parameters)
+    assert row.activation_macs == case.activations
     assert (row.name, row.op_type, row.output) == ("layer", case.op, "y")
     assert row.weight == (None if case.weight is None else "w")
 

@@ -1,0 +1,68 @@
+"""A plan in one line: how much is analog, on how many tiles, what it gains and what it loses."""
+
+from lhc.costs import cost_of, gains
+from lhc.errors import ModelError, UsageError
+from lhc.graph import LayerGraph
+from lhc.plan import Outcome, Plan
+
+__all__ = ["format_drop", "format_outcome", "share_of", "summary"]
+
+
+def format_drop(value: float, percent: bool, digits: int = 1) -> str:
+    """A drop as people read it: points of a share in %, other metrics in their own unit."""
+    if not percent:
+        return f"{value:.4g}"
+    return f"{round(100 * value, digits) + 0.0:.{digits}f} %"  # + 0.0: no "-0.0"
+
+
+def _digits(max_drop: float) -> int:
+    """Decimals that show a budget in % without rounding it, at least one and at most four."""
+    return next((d for d in (1, 2, 3) if abs(round(100 * max_drop, d) - 100 * max_drop) < 1e-9), 4)
+
+
+def format_outcome(outcome: Outcome) -> str:
+    """``drop 0.6 % [0.2, 1.0] <= 1.0 %``, with the sign that holds."""
+    percent = outcome.percent or outcome.drop_type == "relative"
+    digits = _digits(outcome.max_drop)
+    drop = format_drop(outcome.drop, percent, digits)
+    if outcome.interval is not None:
+        bounds = [format_drop(bound, percent, digits).removesuffix(" %") for bound in outcome.interval]
+        drop = f"{drop} [{', '.join(bounds)}]"
+    sign = "<=" if outcome.within_budget else "exceeds" if outcome.drop > outcome.max_drop else "not shown <="
+    return f"drop {drop} {sign} {format_drop(outcome.max_drop, percent, digits)}"
+
+
+def share_of(plan: Plan) -> str:
+    """What shares of MACs are of: all of them, or those that are known."""
+    left = len(plan.uncounted)
+    if not left:
+        return "MACs"
+    return f"known MACs ({left} operator{'' if left == 1 else 's'} not counted)"
+
+
+def summary(plan: Plan, graph: LayerGraph) -> str:
+    """The one line that sums a plan up."""
+    size = f"{plan.hardware.tiles.rows}x{plan.hardware.tiles.cols}"
+    parts = [
+        f"analog {len(plan.analog)}/{len(plan.layers)} layers",
+        f"{100 * plan.analog_mac_fraction:.1f} % of {share_of(plan)}",
+        *([f"{plan.activation_macs:,} MACs of activations beside"] if plan.activation_macs else []),
+        f"{plan.tiles(graph)} tiles of {size}",
+    ]
+    gain = _gain(plan, graph)
+    if gain:
+        parts.append(gain)
+    if plan.outcome is not None:
+        parts.append(format_outcome(plan.outcome))
+    return ", ".join(parts)
+
+
+def _gain(plan: Plan, graph: LayerGraph) -> str:
+    """What the placement gains beside all digital; empty for that itself, and where no costs are known."""
+    if not plan.analog or plan.hardware.costs is None:
+        return ""
+    try:
+        placed, digital = (cost_of(graph, analog, plan.hardware) for analog in (plan.analog, frozenset[str]()))
+    except (ModelError, UsageError):
+        return ""
+    return f"estimated {gains(placed.total, digital.total)} than all digital"
