@@ -6,6 +6,8 @@ a limit or the user wants it so: what gives up a layer gives up those that paid 
 
 from collections.abc import Callable, Iterator
 
+import numpy as np
+
 from lhc.costs import LayerCost
 from lhc.passes.base import PassResult
 from lhc.passes.search import Point, SearchSpace
@@ -16,8 +18,8 @@ from lhc.tables import amount
 
 __all__ = ["NOTHING_PAYS", "explained", "only_paying", "placed"]
 
-MOST_STEPS = 16
-"""Fallbacks that are worked out; after them comes what is analog anyway."""
+MOST_STEPS = 32
+"""Fallbacks that are worked out where that takes time: the first ones, then evenly down to what is analog anyway."""
 NOTHING_PAYS = (
     "by its costs (docs/costs.md) no layer pays on this machine: on tiles each takes more {objective} than it saves,"
     " so all that was free is digital; --objective macs puts the most multiplications on tiles all the same"
@@ -40,25 +42,27 @@ def only_paying(space: SearchSpace, point: Point) -> Point:
 
 
 def _safer(space: SearchSpace, point: Point) -> Iterator[frozenset[str]]:
-    left, steps = point.placement, 0
+    left, order = point.placement, space.drop_order(point.placement)
+    if space.objective in _UNITS:
+        for length in _lengths(len(order)):
+            safer = left.difference(*order[:length])
+            found = space.paying(safer)
+            if safer != left and found is not None and found.placement != left:
+                left = found.placement
+                yield left
+        return
     costly = bool(space.limits.keys() - {"tiles"})  # fewer layers never take more tiles
-    for group in space.drop_order(point.placement):
-        if left.isdisjoint(group):
-            continue  # it went with others
+    for group in order:
         left -= frozenset(group)
-        if space.objective in _UNITS:
-            found = space.paying(left)
-            left = left if found is None else found.placement
-            allowed = found is not None
-            steps += 1
-        else:
-            allowed = not costly or space.point(left) is not None
-        if allowed:
+        if not costly or space.point(left) is not None:
             yield left
-        if steps == MOST_STEPS and left != space.fixed:
-            if not costly or space.point(space.fixed) is not None:
-                yield space.fixed
-            return
+
+
+def _lengths(count: int) -> list[int]:
+    """How many groups are given up, step by step."""
+    one_by_one = min(count, MOST_STEPS // 2)
+    rest = np.linspace(one_by_one, count, MOST_STEPS // 2).astype(int)
+    return sorted({*range(1, one_by_one + 1), *rest.tolist()} - {0})
 
 
 def explained(plan: Plan, space: SearchSpace, analog: frozenset[str]) -> Plan:

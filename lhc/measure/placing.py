@@ -8,7 +8,16 @@ from lhc.graph import LayerGraph
 from lhc.measure.judge import Budget, PlacementJudge
 from lhc.measure.measurement import Evaluator
 from lhc.measure.verify import Candidates, Verified, verify_candidates
-from lhc.passes import Objective, PassResult, SearchOptions, Strategy, damage_of, kept_limits, objective_value
+from lhc.passes import (
+    Objective,
+    PassResult,
+    SearchOptions,
+    Strategy,
+    damage_of,
+    kept_limits,
+    objective_value,
+    search_space,
+)
 from lhc.passes.search_base import groups_of
 from lhc.plan import Placement, Plan, Reason
 from lhc.results import Verdict
@@ -72,7 +81,7 @@ def place(
         found = strategy(judge, wanted).run(graph, plan)
     except OutOfTimeError:
         found = _best_so_far(judge, graph, plan, wanted.goal.objective)
-    candidates = _candidates(graph, found, plan, strategy.searches, judge, wanted)
+    candidates = _candidates(graph, found, plan, strategy, judge, wanted)
     *failed, kept = verify_candidates(candidates, verify, budget, verifying_chips(verify.draws, again))
     final = _moved(found.plan, kept.placement)
     notes = (*found.notes, *_stepped_back(plan, found.plan.analog, kept, failed, verify, budget))
@@ -96,11 +105,16 @@ def verifying_chips(draws: int, again: bool = False) -> range:
 
 
 def _candidates(
-    graph: LayerGraph, found: PassResult, plan: Plan, searches: bool, judge: PlacementJudge, options: SearchOptions
+    graph: LayerGraph,
+    found: PassResult,
+    plan: Plan,
+    strategy: type[Strategy],
+    judge: PlacementJudge,
+    options: SearchOptions,
 ) -> Candidates:
     """What is verified; a rule is not stepped back from. Without what is in the way, the rest must still pay."""
     chosen = found.plan.analog
-    if not searches:
+    if not strategy.searches:
         return Candidates(chosen, found.fallbacks, judge, plan.analog)
     groups = [frozenset(group) for group in groups_of(graph, plan, options.together) if chosen.issuperset(group)]
     groups.sort(key=lambda group: -damage_of(graph, plan, group))
@@ -112,7 +126,13 @@ def _candidates(
         pays = value(placement) < value(plan.analog)
         return pays and kept_limits(graph, _moved(found.plan, placement), options.goal)
 
-    return Candidates(chosen, found.fallbacks, judge, plan.analog, groups, allowed)
+    def paying(placement: frozenset[str]) -> frozenset[str]:
+        if not strategy.follows_goal or options.goal.objective == "macs":
+            return placement
+        point = search_space(graph, plan, options).paying(placement)
+        return placement if point is None else point.placement
+
+    return Candidates(chosen, found.fallbacks, judge, plan.analog, groups, allowed, paying)
 
 
 def _moved(plan: Plan, analog: frozenset[str]) -> Plan:

@@ -5,7 +5,7 @@ again. If it fails, safer placements are, and the best that is shown to hold is 
 
 1. up to three further ones of the search's path;
 2. the chosen one without the fewest most damaging layers without which the search's samples say that it holds, which is
-   what is told to be in the way of a budget (`lhc.measure.infeasible`);
+   what is told to be in the way of a budget (`lhc.measure.infeasible`), and without what paid only beside these;
 3. the rest of the path, thinned, as a ladder that is climbed from its safest rung until one fails.
 
 All of these are chosen by the search alone, before anything is verified. The chance of error is divided: three fifths
@@ -55,6 +55,7 @@ class Candidates:
         groups: layers of the chosen placement that can be made digital, the most damaging first; layers that move
             together in one group. None where the path is the only way back.
         allowed: whether a placement keeps to what the user allows apart from its accuracy.
+        paying: a placement without layers that cost more than they save, where that is looked at.
     """
 
     chosen: frozenset[str]
@@ -63,6 +64,7 @@ class Candidates:
     fixed: frozenset[str] = frozenset()
     groups: Placements = ()
     allowed: Callable[[frozenset[str]], bool] = lambda placement: True
+    paying: Callable[[frozenset[str]], frozenset[str]] = lambda placement: placement
 
     @property
     def fallbacks(self) -> Placements:
@@ -89,7 +91,7 @@ class Candidates:
             removed = fewest_in_the_way(self.judge, self.chosen, self.groups)
         except OutOfTimeError:
             return None
-        rest = self.chosen.difference(*removed)
+        rest = self.paying(self.chosen.difference(*removed))
         return rest if len(removed) < len(self.groups) and self.allowed(rest) else None
 
 

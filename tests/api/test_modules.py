@@ -195,7 +195,7 @@ def labelled(images: dict[str, Array]) -> Arrays:
 
 @pytest.mark.analog
 def test_fronts_margins_and_causes_take_a_module(cnn: Cnn, labelled: Arrays) -> None:
-    front = lhc.pareto(cnn, labelled, points=2, draws=2, label_key="kind", method="measure")
+    front = lhc.pareto(cnn, labelled, objective="macs", points=2, draws=2, label_key="kind", method="measure")
     found = lhc.robustness(
         cnn, labelled, placement="all-analog", times=[0.0], chips=2, draws=2, max_drop=0.9, label_key="kind"
     )
@@ -219,7 +219,7 @@ def test_placing_with_retraining_takes_a_module_and_passes(
 
     monkeypatch.setattr(Course, "train", train)
     result = lhc.partition_retrained(
-        cnn, labelled, passes=[Select(exclude=("stem",))], max_drop=0.0, draws=2, label_key="kind"
+        cnn, labelled, passes=[Select(exclude=("stem",))], objective="macs", max_drop=0.0, draws=2, label_key="kind"
     )
 
     assert asked == [frozenset({"body", "head"})]
