@@ -24,11 +24,13 @@ from lhc.model import without_annotations
 from lhc.models import zoo_entry
 from lhc.onnx_io import load_model, read_plan
 from lhc.passes import Select
+from lhc.plan import Outcome
 from lhc.preparing import Request, calibrated, prepare_run
 from lhc.report.building import graph_of_plan
 from lhc.retraining import Course, check_apart, winnable
 from lhc.task import Task
 from lhc.walking import WalkRetrainer
+from tests.passes.costly_networks import mobile
 
 pytestmark = pytest.mark.analog
 
@@ -217,6 +219,23 @@ def test_layers_that_share_weights_are_trained_as_analog_together_or_not_at_all(
     for budget in (0.0005, 0.001, 0.002, 0.004, 0.008):
         some = winnable(graph, plan, names, budget)
         assert (one in some) == (other in some)
+
+
+def test_layers_that_do_not_pay_are_not_trained_as_analog() -> None:
+    graph, plan = mobile()
+    names = plan.eligible
+    outcome = Outcome(
+        metric="accuracy", percent=True, baseline=0.9, value=0.9, drop=0.0, interval=None, confidence=0.9,
+        chips_within=1.0, max_drop=0.1, drop_type="absolute", within_budget=True, held_out=True, samples=9, draws=2,
+        seed=0, t_s=0.0, strategy="sensitivity", data="d", objective="energy",
+    )  # fmt: skip
+    placed = plan.decide(dict.fromkeys(names, ("digital", "sensitivity", "")))
+    by_energy = placed.model_copy(update={"outcome": outcome})
+    by_macs = placed.model_copy(update={"outcome": outcome.model_copy(update={"objective": "macs"})})
+    assert winnable(graph, by_energy, names, 0.1) == {name for name in names if "depthwise" not in name}
+    assert winnable(graph, by_macs, names, 0.1) == set(names)
+    forced = by_energy.decide({"block0.depthwise": ("analog", "forced", "")})
+    assert "block0.depthwise" in winnable(graph, forced, names, 0.1)
 
 
 @pytest.mark.parametrize(("scale", "warned"), [(2.0, False), (255.0, True), (1 / 255, True)])

@@ -1,16 +1,14 @@
 """What a placement is best at by default, and what is said of it."""
 
 import json
-import logging
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
-from click.testing import Result
 from onnx import numpy_helper
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 import lhc
 from lhc.cli.app import app
@@ -50,7 +48,6 @@ def wide_data(tmp_path: Path) -> Path:
 def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("LHC_CACHE", str(tmp_path / "cache"))
-    logging.getLogger("lhc").setLevel(logging.ERROR)
 
     def run(*arguments: object, code: int = 0) -> Result:
         result = CliRunner().invoke(app, [str(argument) for argument in arguments])

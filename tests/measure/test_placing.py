@@ -14,6 +14,7 @@ from lhc.metrics import METRICS, Metric
 from lhc.passes import STRATEGIES, Goal, Objective, PassResult, Qualify, SearchOptions, Strategy, initial_plan
 from lhc.passes.retraining import already_walked
 from lhc.plan import Plan, Sensitivity
+from tests.passes.costly_networks import paired
 
 RUNS = 2000
 BUDGET = 0.01
@@ -165,6 +166,20 @@ def test_what_is_left_without_what_is_in_the_way_must_still_pay(objective: Objec
     found = place(graph, plan, bold, PlacementJudge(select, Budget(BUDGET)), verify, options=options)
     assert found.verdict.accepted
     assert found.plan.analog == kept
+
+
+@pytest.mark.parametrize("strategy", ["sensitivity", "milp", "exhaustive"])
+def test_what_paid_beside_a_layer_is_given_up_with_it(strategy: str) -> None:
+    """Either of two products alone takes more energy on tiles than it saves, by its conversions."""
+    graph, plan = paired()
+    metric = METRICS["accuracy"]
+    select = FakeEvaluator(metric, {"a": 0.0001, "b": 0.0001}, 3)
+    verify = FakeEvaluator(metric, {"a": 0.03, "b": 0.0001}, 3, split=1)
+    options = SearchOptions(Goal("energy"))
+    judge = PlacementJudge(select, Budget(BUDGET))
+    found = place(graph, plan, STRATEGIES[strategy], judge, verify, options=options)
+    assert found.verdict.accepted
+    assert found.plan.analog == frozenset(), "not b alone, which would hold the budget"
 
 
 @pytest.mark.parametrize(("each", "kept"), [(0.0012, 6), (0.0033, 1), (0.012, 0)])

@@ -10,6 +10,7 @@ from lhc.plan import Plan, Sensitivity
 from lhc.results import Evaluation, Verdict
 
 TILE = 64
+LIONHEART = Hardware.load("lionheart")
 MACHINE = Hardware(name="small", tiles=Tiles(rows=TILE, cols=TILE), costs=AlpineCosts())
 
 
@@ -68,3 +69,35 @@ def value(graph: LayerGraph, plan: Plan, placement: frozenset[str], objective: s
         return plan.macs - sum(layer.macs for layer in plan.layers if layer.name in placement)
     cost = cost_of(graph, placement, plan.hardware)
     return cost.latency_s if objective == "latency" else cost.energy_j
+
+
+def convolution(name: str, source: str, channels: int, outputs: int, kernel: int, positions: int, groups: int) -> Layer:
+    shape = (outputs, channels // groups, kernel, kernel)
+    matrix = MatrixShape(channels // groups * kernel * kernel, outputs // groups, groups, positions)
+    weight = WeightRef(f"{name}.w", 1, shape, "float32", name)
+    return Layer(name, "Conv", (source, f"{name}.w"), (name,), weight, matrix)
+
+
+def mobile(blocks: int = 3, width: int = 96) -> tuple[LayerGraph, Plan]:
+    """Blocks of a pointwise, a depthwise and a pointwise convolution, as MobileNet has them."""
+    layers, source = [], "x"
+    for b in range(blocks):
+        for kind, ends in (
+            ("expand", (width, 4 * width)),
+            ("depthwise", (4 * width,) * 2),
+            ("project", (4 * width, width)),
+        ):
+            deep = kind == "depthwise"
+            name = f"block{b}.{kind}"
+            layers.append(convolution(name, source, *ends, 3 if deep else 1, 64, ends[0] if deep else 1))
+            layers.append(Layer(f"{name}.relu", "Relu", (name,), (f"{name}.relu",)))
+            source = f"{name}.relu"
+    return planned(layers, {layer.name: 1.0 for layer in layers if layer.is_candidate}, LIONHEART)
+
+
+def paired() -> tuple[LayerGraph, Plan]:
+    """Two products in a row, on a machine whose conversions are dear."""
+    assert isinstance(MACHINE.costs, AlpineCosts)
+    core = MACHINE.costs.core.model_copy(update={"convert_cycles": 50.0})
+    machine = MACHINE.model_copy(update={"costs": MACHINE.costs.model_copy(update={"core": core})})
+    return planned([product("a", "x", 64, 64, 1, "a"), product("b", "a", 64, 64, 1, "b")], {"a": 1, "b": 1}, machine)

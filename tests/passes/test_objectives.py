@@ -10,8 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lhc.costs import cost_of, cost_terms
-from lhc.graph import Layer, LayerGraph, MatrixShape, WeightRef
-from lhc.hardware import AlpineCosts, Hardware
+from lhc.graph import LayerGraph
 from lhc.passes import (
     STRATEGIES,
     Goal,
@@ -26,9 +25,8 @@ from lhc.passes.exhaustive import Exhaustive
 from lhc.passes.order import SensitivityOrder
 from lhc.passes.search_milp import Milp
 from lhc.plan import Plan
-from tests.passes.costly_networks import MACHINE, Additive, networks, planned, product, value
+from tests.passes.costly_networks import LIONHEART, Additive, mobile, networks, paired, planned, product, value
 
-LIONHEART = Hardware.load("lionheart")
 COSTLY = ["energy", "latency"]
 
 
@@ -41,38 +39,6 @@ def placements(graph: LayerGraph, plan: Plan) -> list[frozenset[str]]:
 def judged(plan: Plan, share: float) -> Additive:
     damages = {row.name: 0.0 if row.sensitivity is None else row.sensitivity.mean for row in plan.layers}
     return Additive(damages, share * sum(damages.values()))
-
-
-def convolution(name: str, source: str, channels: int, outputs: int, kernel: int, positions: int, groups: int) -> Layer:
-    shape = (outputs, channels // groups, kernel, kernel)
-    matrix = MatrixShape(channels // groups * kernel * kernel, outputs // groups, groups, positions)
-    weight = WeightRef(f"{name}.w", 1, shape, "float32", name)
-    return Layer(name, "Conv", (source, f"{name}.w"), (name,), weight, matrix)
-
-
-def mobile(blocks: int = 3, width: int = 96) -> tuple[LayerGraph, Plan]:
-    """Blocks of a pointwise, a depthwise and a pointwise convolution, as MobileNet has them."""
-    layers, source = [], "x"
-    for b in range(blocks):
-        for kind, ends in (
-            ("expand", (width, 4 * width)),
-            ("depthwise", (4 * width,) * 2),
-            ("project", (4 * width, width)),
-        ):
-            deep = kind == "depthwise"
-            name = f"block{b}.{kind}"
-            layers.append(convolution(name, source, *ends, 3 if deep else 1, 64, ends[0] if deep else 1))
-            layers.append(Layer(f"{name}.relu", "Relu", (name,), (f"{name}.relu",)))
-            source = f"{name}.relu"
-    return planned(layers, {layer.name: 1.0 for layer in layers if layer.is_candidate}, LIONHEART)
-
-
-def paired() -> tuple[LayerGraph, Plan]:
-    """Two products in a row, on a machine whose conversions are dear."""
-    assert isinstance(MACHINE.costs, AlpineCosts)
-    core = MACHINE.costs.core.model_copy(update={"convert_cycles": 50.0})
-    machine = MACHINE.model_copy(update={"costs": MACHINE.costs.model_copy(update={"core": core})})
-    return planned([product("a", "x", 64, 64, 1, "a"), product("b", "a", 64, 64, 1, "b")], {"a": 1, "b": 1}, machine)
 
 
 def options(objective: Objective, judge: Additive | None = None) -> SearchOptions:
