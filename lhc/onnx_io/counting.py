@@ -112,7 +112,9 @@ def fixed(*weights: tuple[int, str], columns: int | None = None) -> Counter:
     def count(o: Operands) -> Iterator[Part]:
         positions = math.prod(o.shape(0)[:-1])
         for index, name in weights:
-            rows, cols = o.value(columns).tolist() if columns is not None else (o.integer("K"), o.integer(name))
+            rows, cols = (
+                o.value(columns).reshape(-1).tolist() if columns is not None else (o.integer("K"), o.integer(name))
+            )
             yield Part(int(rows), int(cols), positions, index)
         if o.node.op_type == "MatMulNBitsQLoRA" and o.has(3) and o.size(3):
             rank = o.shape(3)[0]
@@ -302,6 +304,8 @@ def _packing(o: Operands, weight: int, number: int) -> int:
     if o.dtype(weight) not in ("uint8", "int8", "") or o.text("quant_type", "int") == "fp8":
         return 1
     bits = o.integer(f"fc{number}_expert_weight_bits") or o.integer("expert_weight_bits", 4)
+    if not 0 < bits <= 8:
+        raise ValueError(f"{bits} bits")
     return 8 // bits if o.text("quant_type", "int") == "int" else 2
 
 

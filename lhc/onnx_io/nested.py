@@ -95,13 +95,12 @@ def nested_layers(model: OnnxModel, inferred: onnx.GraphProto, known: Mapping[st
         layers += _layers(inner.name, inner.node, scope, samples, place)
     if model.proto.functions:
         own = {(node.op_type, *node.output) for node in model.proto.graph.node}
-        place = (
-            "in a local function; 'lhc analyze --inline-functions OUT.onnx' writes a model in which it can be placed"
-        )
+        inlining = "'lhc analyze --inline-functions OUT.onnx' writes a model in which it can be placed"
         taken = {layer.name for layer in layers} | {node.name for node in model.proto.graph.node}
         for node in inferred.node:
             if may_multiply(node) and (node.op_type, *node.output) not in own:
-                name = _unique(node.name, f"{node.op_type} {node.output[0]}", taken)
+                name = _unique(node.name, f"{node.op_type} {next(filter(None, node.output), '')}", taken)
+                place = f"in a local function; {inlining}" if is_product(node) else "in a local function"
                 layers += _layers(name, node, outside, samples, place)
     return layers
 

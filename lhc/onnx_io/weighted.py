@@ -226,6 +226,7 @@ def found_in(
     try:
         parts = list(rule.count(operands))
         note = rule.note if isinstance(rule.note, str) else rule.note(operands)
+        work = _counted(parts, operands, weights, samples)
     except (IndexError, ValueError, ZeroDivisionError, Unsized) as error:
         if strict and isinstance(error, Unsized) and error.args[0]:
             raise
@@ -235,15 +236,20 @@ def found_in(
         )
     if not parts and not rule.open:
         return None
-    return _counted(parts, operands, weights, samples), Obstacle(
-        why.reason, "; ".join(filter(None, (why.detail, note)))
-    )
+    return work, Obstacle(why.reason, "; ".join(filter(None, (why.detail, note))))
 
 
 def _counted(parts: list[Part], operands: Operands, weights: tuple[str, ...], samples: int) -> Work:
+    """The products of one sample.
+
+    Raises:
+        ValueError: a size is negative.
+    """
     stored, activations, parameters = [], [], 0
     for part in parts:
-        matrix = MatrixShape(part.rows, part.cols, part.groups, math.ceil(part.positions / samples))
+        matrix = MatrixShape(part.rows, part.cols, part.groups, -(-part.positions // samples))
+        if min(part.rows, part.cols, part.groups, part.positions, part.parameters or 0) < 0:
+            raise ValueError(f"{operands.node.op_type} of negative size")
         if part.operand is None or not operands.is_stored(part.operand):
             activations.append(matrix)
         else:

@@ -377,3 +377,41 @@ def test_sizes_that_are_not_known_leave_an_operator_to_be_observed() -> None:
     observed = read_graph(model, observed={"h": (7, 1, 5)})
     assert observed.unresolved == ()
     assert [layer.work.macs for layer in observed.multiplying if layer.work] == [7 * 16 * 9]
+
+
+NONSENSE = [
+    Counted("negative sizes", "MatMulNBits", ((1, 6, 40), "w", "s"), {"w": u8(3, 2, 16), "s": (3, 2)}, 0, 0,
+            attributes={"K": -40, "N": 3, "block_size": 32}),
+    Counted("no sizes", "MatMulFpQ4", ((1, 6, 32), "w", "n"), {"w": u8(60), "n": np.array(32)}, 0, 0),
+    Counted("no bits", "QMoE", ((1, 6, 8), (6, 4), "w", "", "", "v"), {"w": u8(4, 32, 4), "v": u8(4, 8, 8)}, 0, 0,
+            attributes={"expert_weight_bits": 16}),
+    Counted("too few axes", "DynamicQuantizeLSTM", ((7,), "w", "r"), {"w": u8(1, 5, 16), "r": u8(1, 4, 16)}, 0, 0),
+    Counted("another number of labels", "Attention", ((1, 6, 8), "w"), {"w": (8, 24)}, 0, 0,
+            attributes={"qkv_hidden_sizes": [8, 8]}),
+    Counted("empty weights", "CDist", ((1, 0), "w"), {"w": (3,)}, 0, 0),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("case", NONSENSE, ids=lambda case: case.id)
+def test_what_makes_no_sense_is_listed_and_not_counted(case: Counted) -> None:
+    (layer,) = case.graph().multiplying
+    assert layer.work is not None
+    assert (layer.work.macs, layer.work.missing) == (0, "sizes")
+
+
+def test_a_sparse_weight_multiplies_as_often_as_it_stores_entries() -> None:
+    values = numpy_helper.from_array(np.ones(5, np.float32), "w")
+    indices = numpy_helper.from_array(np.array([0, 3, 7, 9, 20]), "w_indices")
+    node = helper.make_node("SparseToDenseMatMul", ["w", "x"], ["y"], name="layer", domain=MICROSOFT)
+    graph = helper.make_graph(
+        [node],
+        "net",
+        [helper.make_tensor_value_info("x", 1, [6, 3])],
+        [helper.make_tensor_value_info("y", 1, [4, 3])],
+        sparse_initializer=[helper.make_sparse_tensor(values, indices, [4, 6])],
+    )
+    imports = [helper.make_opsetid("", 22), helper.make_opsetid(MICROSOFT, 1)]
+    (layer,) = read_graph(load_model(helper.make_model(graph, opset_imports=imports, ir_version=10))).multiplying
+    assert layer.work is not None
+    # Its input's first axis counts samples, so that at most one of 3 columns is a sample's.
+    assert (layer.work.macs, layer.work.parameters) == (5, 5)
