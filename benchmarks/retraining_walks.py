@@ -94,6 +94,7 @@ def main() -> None:
             augment="crop-flip",
         ),
         strategy=options.strategy,
+        objective="macs",
         max_drop=options.max_drop,
         patience=options.patience,
         max_rounds=options.rounds,

@@ -12,6 +12,7 @@ from lhc.cli.options import (
     LabelKey,
     Metric,
     Model,
+    Objective,
     Quiet,
     RunHardware,
     Samples,
@@ -46,6 +47,7 @@ def compile(
         str | None,
         typer.Option("--max-drop", metavar="X", help="Of a model that is partitioned first; see 'lhc partition'."),
     ] = None,
+    objective: Objective = None,
     samples: Samples = None,
     label_key: LabelKey = "labels",
     output: Annotated[
@@ -73,7 +75,7 @@ def compile(
     paths = _paths(output or _default_output(model, opened.model.path), draws)
     for path in paths:
         check_compiled_output(path, opened.model, force)
-    search = {"metric": metric, "max_drop": max_drop, "samples": samples}
+    search = {"metric": metric, "max_drop": max_drop, "objective": objective, "samples": samples}
     options = {name: value for name, value in search.items() if value is not None}
     with reporter(quiet) as progress:
         placed = api.placed(
@@ -88,6 +90,8 @@ def compile(
             **options if all_analog else {**options, "progress": progress},
         )
     if placed.result is not None:
+        for note in placed.result.notes:
+            hint(f"note: {note}")
         hint(placed.result.summary)
     chips = api.compile_draws(placed, range(draws), seed=seed, t_inference=t_inference, noise=mode)
     files = []
