@@ -288,8 +288,10 @@ def test_the_graph_of_a_plan_knows_tiles_and_no_sizes(small: tuple[Plan, LayerGr
     assert alone.tied(plan.analog) == tuple((name,) for name in plan.analog)
     report = build_report("m", plan, alone, operators=len(graph))
     whole = build_report("m", plan, graph)
-    assert report.model_copy(update={"costs": whole.costs}) == whole
+    assert report.model_copy(update={"costs": whole.costs, "summary": whole.summary}) == whole
     assert report.costs is None
+    assert "estimated energy" in whole.summary
+    assert "estimated energy" not in report.summary, "without sizes there are no costs"
 
 
 def test_layers_of_one_initializer_share_tiles(small: tuple[Plan, LayerGraph]) -> None:
