@@ -36,7 +36,7 @@ def once(strategy: str, rate: float, noise: str = "devices") -> lhc.PartitionRes
     """Train once with all layers analog, then search."""
     settings = lhc.Retraining(steps=STEPS, batch_size=BATCH, learning_rate=rate, noise=noise)  # type: ignore[arg-type]
     return lhc.partition_retrained(
-        "digits",
+        "digits-narrow",
         train_data=training_digits(),
         settings=settings,
         strategy=strategy,
@@ -50,7 +50,7 @@ def walk(strategy: str, patience: int, rounds: int | None) -> lhc.PartitionResul
     loss = "cross-entropy" if strategy == "lionheart-original" else "distillation"
     rate = None if strategy == "lionheart-original" else 0.01
     return lhc.partition_retrained(
-        "digits",
+        "digits-narrow",
         train_data=training_digits(),
         settings=lhc.Retraining(batch_size=BATCH, loss=loss, learning_rate=rate),
         strategy=strategy,
@@ -61,9 +61,9 @@ def walk(strategy: str, patience: int, rounds: int | None) -> lhc.PartitionResul
 
 
 ROWS: dict[str, Callable[[], lhc.PartitionResult]] = {
-    "all analog": lambda: lhc.partition("digits", strategy="all-analog", max_drop=BUDGET),
-    "sensitivity": lambda: lhc.partition("digits", objective="macs", max_drop=BUDGET),
-    "lionheart": lambda: lhc.partition("digits", strategy="lionheart", max_drop=BUDGET),
+    "all analog": lambda: lhc.partition("digits-narrow", strategy="all-analog", max_drop=BUDGET),
+    "sensitivity": lambda: lhc.partition("digits-narrow", objective="macs", max_drop=BUDGET),
+    "lionheart": lambda: lhc.partition("digits-narrow", strategy="lionheart", max_drop=BUDGET),
     "all analog, retrained": lambda: once("all-analog", 0.01),
     "sensitivity, retrained": lambda: once("sensitivity", 0.01),
     "lionheart, retrained": lambda: walk("lionheart", 1, 4),

@@ -72,7 +72,7 @@ class TableJudge:
 
 def ranked(seed: int) -> tuple[Work, Measured]:
     """Digits with sensitivities on the ranking samples, and a bench on the samples of the search."""
-    work = prepare(Request("digits", None, draws=DRAWS, seed=seed), None)
+    work = prepare(Request("digits-narrow", None, draws=DRAWS, seed=seed), None)
     splits = split_task(work.task)
     select = work.bench(splits.select)
     samples = splits.rank.with_metric(ranking_metric(select.metric, select.example_output))

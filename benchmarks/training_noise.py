@@ -43,7 +43,7 @@ def drop(law: tuple[str, float] | None, rate: float, seed: int) -> float:
         hardware = hardware.model_copy(update={"training": hardware.training.model_copy(update=changed)})
     noise = "devices" if law is None else "preset"
     result = lhc.retrain(
-        "digits",
+        "digits-narrow",
         training_digits(),
         verify_data=zoo_entry("digits").task(),
         hardware=hardware,

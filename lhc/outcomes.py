@@ -18,7 +18,7 @@ from lhc.onnx_io import ExternalData, annotate, check_place, load_model, relativ
 from lhc.plan import LayerPlan, Plan
 from lhc.results import SensitivityTable
 from lhc.runtime import HybridSession
-from lhc.summary import share_of, summary, tiles_text
+from lhc.summary import share_of, summary
 from lhc.tables import Table
 
 if TYPE_CHECKING:
@@ -88,12 +88,12 @@ class Analysis:
     @property
     def totals(self) -> str:
         """One line: how much can be analog, and what is beside it."""
-        plan = self.plan
+        plan, tiles = self.plan, self.plan.hardware.tiles
         beside = f", {plan.activation_macs:,} MACs of two activations beside" if plan.activation_macs else ""
         return (
             f"{len(plan.eligible)} of {len(plan.layers)} layers can be analog: {100 * self.eligible_mac_fraction:.1f} %"
-            f" of {share_of(plan)}, {plan.macs:,} per sample in all{beside};"
-            f" {tiles_text(self.tiles, plan.hardware)}"
+            f" of {share_of(plan)}, {plan.macs:,} per sample in all{beside}; {self.tiles} tiles of"
+            f" {tiles.rows}x{tiles.cols}"
         )
 
     @property

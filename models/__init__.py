@@ -13,6 +13,7 @@ __all__ = ["ZooEntry", "is_zoo_name", "zoo_entry", "zoo_names"]
 
 _ENTRIES = {
     "digits": "lhc.models.digits:Digits",
+    "digits-narrow": "lhc.models.digits:DigitsNarrow",
     "resnet20": "lhc.models.resnet20:ResNet20",
     "resnet8": "lhc.models.resnet8:ResNet8",
     "minilm": "lhc.models.minilm:MiniLm",

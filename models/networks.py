@@ -5,22 +5,39 @@ Every stage after the first halves height and width in its first block. Shortcut
 where a block changes the shape, every second pixel is taken and the missing channels are zeros, half of them
 before and half behind. ResNet20 for CIFAR-10 has widths 16, 32, 64 and three blocks a stage.
 
+`ExpandingNet` has the same frame with the blocks of EfficientNetV2's first stages (fused MBConv; Tan and Le, ICML
+2021): wide inside, narrow between them.
+
 The only module of the zoo that imports torch when it is loaded; the others load it when they need it.
 """
 
 from collections.abc import Sequence
 from copy import deepcopy
+from typing import ClassVar, TypeVar
 
 import torch
 from torch import nn
 from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-__all__ = ["Block", "ResidualNet", "SmallBlock", "SmallResidualNet", "fold_batch_norms"]
+__all__ = [
+    "Block",
+    "ExpandingBlock",
+    "ExpandingNet",
+    "ResidualNet",
+    "SmallBlock",
+    "SmallResidualNet",
+    "fold_batch_norms",
+]
+
+Network = TypeVar("Network", bound=nn.Module)
+Normed = ClassVar[tuple[tuple[str, str], ...]]
 
 
 class Block(nn.Module):
     """``relu(shortcut(x) + bn2(conv2(relu(bn1(conv1(x))))))``."""
+
+    normed: Normed = (("conv1", "bn1"), ("conv2", "bn2"))
 
     def __init__(self, channels: int, width: int, stride: int) -> None:
         """A block from ``channels`` to ``width`` channels; a stride of 2 halves height and width."""
@@ -48,6 +65,8 @@ class Block(nn.Module):
 
 class ResidualNet(nn.Module):
     """The whole network; ``layer1``, ``layer2``, ... are its stages."""
+
+    normed: Normed = (("conv1", "bn1"),)
 
     def __init__(self, channels: int, widths: Sequence[int], blocks: int, classes: int) -> None:
         """A network for images of ``channels`` channels.
@@ -121,18 +140,74 @@ class SmallResidualNet(nn.Module):
         return logits
 
 
-def fold_batch_norms(network: ResidualNet) -> ResidualNet:
-    """A copy in evaluation mode whose batch-norms are folded into the convolutions before them."""
+class ExpandingBlock(nn.Module):
+    """``shortcut(x) + bn2(project(relu(bn1(expand(x)))))``: a 3x3 convolution to many channels, a 1x1 one to few."""
+
+    normed: Normed = (("expand", "bn1"), ("project", "bn2"))
+
+    def __init__(self, channels: int, width: int, stride: int, expanded: int) -> None:
+        """A block from ``channels`` to ``width`` channels over ``expanded``; a shortcut only where the shape stays."""
+        super().__init__()
+        self.expand = nn.Conv2d(channels, expanded, 3, stride, 1, bias=False)
+        self.bn1: nn.Module = nn.BatchNorm2d(expanded)
+        self.project = nn.Conv2d(expanded, width, 1, bias=False)
+        self.bn2: nn.Module = nn.BatchNorm2d(width)
+        self.adds = channels == width and stride == 1
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """``(n, channels, h, w) -> (n, width, h / stride, w / stride)``."""
+        y: torch.Tensor = self.bn2(self.project(functional.relu(self.bn1(self.expand(x)))))
+        return x + y if self.adds else y
+
+
+class ExpandingNet(nn.Module):
+    """A 3x3 convolution, stages ``layer1``, ``layer2``, ... of blocks, global average pooling and one linear layer."""
+
+    normed: Normed = (("conv1", "bn1"),)
+
+    def __init__(
+        self, channels: int, widths: Sequence[int], blocks: Sequence[int], expanded: int, classes: int
+    ) -> None:
+        """A network for images of ``channels`` channels.
+
+        Args:
+            channels: of the image.
+            widths: channels between the blocks of each stage; the first convolution has those of the first.
+            blocks: of each stage.
+            expanded: channels inside every block.
+            classes: outputs of the linear layer.
+        """
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, widths[0], 3, 1, 1, bias=False)
+        self.bn1: nn.Module = nn.BatchNorm2d(widths[0])
+        self.stages = len(widths)
+        before = widths[0]
+        for stage, (width, count) in enumerate(zip(widths, blocks, strict=True)):
+            first = ExpandingBlock(before, width, 1 if stage == 0 else 2, expanded)
+            rest = [ExpandingBlock(width, width, 1, expanded) for _ in range(count - 1)]
+            self.add_module(f"layer{stage + 1}", nn.Sequential(first, *rest))
+            before = width
+        self.linear = nn.Linear(before, classes)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Images ``(n, channels, h, w)`` to logits ``(n, classes)``."""
+        x = self.bn1(self.conv1(x))
+        for stage in range(self.stages):
+            x = self.get_submodule(f"layer{stage + 1}")(x)
+        logits: torch.Tensor = self.linear(x.mean((2, 3)))
+        return logits
+
+
+def fold_batch_norms(network: Network) -> Network:
+    """A copy in evaluation mode whose batch-norms are folded into the convolutions before them.
+
+    The modules of this file tell the pairs (``normed``); other modules stay as they are.
+    """
     folded = deepcopy(network).eval()
     for module in folded.modules():
-        if isinstance(module, (Block, ResidualNet)):
-            module.conv1, module.bn1 = _fold(module.conv1, module.bn1), nn.Identity()
-        if isinstance(module, Block):
-            module.conv2, module.bn2 = _fold(module.conv2, module.bn2), nn.Identity()
+        for convolution, norm in getattr(module, "normed", ()):
+            before, after = module.get_submodule(convolution), module.get_submodule(norm)
+            if isinstance(before, nn.Conv2d) and isinstance(after, nn.BatchNorm2d):
+                setattr(module, convolution, fuse_conv_bn_eval(before, after))
+                setattr(module, norm, nn.Identity())
     return folded
-
-
-def _fold(convolution: nn.Conv2d, norm: nn.Module) -> nn.Conv2d:
-    if not isinstance(norm, nn.BatchNorm2d):
-        return convolution
-    return fuse_conv_bn_eval(convolution, norm)

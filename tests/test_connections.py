@@ -15,7 +15,7 @@ CALLS = "connect,sendto,sendmsg,sendmmsg"
 ADDRESS = re.compile(r'inet_addr\("([^"]+)"\)|inet_pton\(AF_INET6, "([^"]+)"')
 ONNXRUNTIME = re.compile(r"^\s*(?:import|from) onnxruntime\b", re.MULTILINE)
 COMMANDS = (
-    ("export", "digits", "-o", "model.onnx", "--data-out", "samples.npz"),
+    ("export", "digits-narrow", "-o", "model.onnx", "--data-out", "samples.npz"),
     ("analyze", "model.onnx"),
     ("partition", "model.onnx", "--data", "samples.npz", "--samples", "60", "--draws", "2", "--jobs", "2"),
     ("compile", "model.lhc.onnx", "-o", "model.sim.onnx"),

@@ -1,6 +1,5 @@
 """Search a placement, then verify it on samples and chips that the search has not seen (`lhc.measure.verify`)."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from lhc.errors import OutOfTimeError
@@ -20,7 +19,6 @@ from lhc.passes import (
     search_space,
 )
 from lhc.passes.search_base import groups_of
-from lhc.passes.search_result import too_costly
 from lhc.plan import Placement, Plan, Reason
 from lhc.results import Verdict
 from lhc.summary import format_drop
@@ -30,7 +28,6 @@ __all__ = ["Found", "place", "verifying_chips"]
 MOST_NAMED = 5
 """Layers that a note names."""
 KEPT = "within the budget together with the other analog layers"
-MADE_DIGITAL = "made digital after verification"
 NOTHING_ANALOG = (
     "nothing is analog: no placement that was tried was shown to hold the budget; more samples or --draws narrow the"
     " intervals, and a larger --max-drop allows more"
@@ -86,10 +83,7 @@ def place(
         found = _best_so_far(judge, graph, plan, wanted.goal.objective)
     candidates = _candidates(graph, found, plan, strategy, judge, wanted)
     *failed, kept = verify_candidates(candidates, verify, budget, verifying_chips(verify.draws, again))
-    costly: Mapping[str, str] = {}
-    if _must_pay(strategy, wanted) and not found.plan.analog <= kept.placement:
-        costly = too_costly(plan, search_space(graph, plan, wanted), kept.placement)
-    final = _moved(found.plan, kept.placement, costly)
+    final = _moved(found.plan, kept.placement)
     notes = (*found.notes, *_stepped_back(plan, found.plan.analog, kept, failed, verify, budget))
     if judge.verdicts and plan.eligible and not kept.placement:
         notes += (NOTHING_ANALOG,)
@@ -130,10 +124,10 @@ def _candidates(
 
     def allowed(placement: frozenset[str]) -> bool:
         pays = value(placement) < value(plan.analog)
-        return pays and kept_limits(graph, _moved(found.plan, placement, {}), options.goal)
+        return pays and kept_limits(graph, _moved(found.plan, placement), options.goal)
 
     def paying(placement: frozenset[str]) -> frozenset[str]:
-        if not _must_pay(strategy, options):
+        if not strategy.follows_goal or options.goal.objective == "macs":
             return placement
         point = search_space(graph, plan, options).paying(placement)
         return placement if point is None else point.placement
@@ -141,19 +135,11 @@ def _candidates(
     return Candidates(chosen, found.fallbacks, judge, plan.analog, groups, allowed, paying)
 
 
-def _must_pay(strategy: type[Strategy], options: SearchOptions) -> bool:
-    """Whether no layer may be analog that costs more than it saves."""
-    return strategy.follows_goal and options.goal.objective != "macs"
-
-
-def _moved(plan: Plan, analog: frozenset[str], costly: Mapping[str, str]) -> Plan:
-    """A plan with another placement, and why; ``costly``: what layers cost more than they save beside it."""
-    digital: dict[str, tuple[Placement, Reason, str]] = {
-        name: ("digital", "cost", f"{MADE_DIGITAL}; beside what is left it {costly[name]}")
-        if name in costly
-        else ("digital", "sensitivity", MADE_DIGITAL)
-        for name in plan.analog - analog
-    }
+def _moved(plan: Plan, analog: frozenset[str]) -> Plan:
+    """A plan with another placement, and why."""
+    digital: dict[str, tuple[Placement, Reason, str]] = dict.fromkeys(
+        plan.analog - analog, ("digital", "sensitivity", "made digital after verification")
+    )
     more: dict[str, tuple[Placement, Reason, str]] = dict.fromkeys(analog - plan.analog, ("analog", "budget", KEPT))
     return plan.decide(digital | more)
 

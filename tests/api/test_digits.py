@@ -13,9 +13,10 @@ pytestmark = pytest.mark.analog
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(5))
-def test_default_budget_needs_a_mixed_placement(seed: int) -> None:
-    everything = lhc.partition("digits", strategy="all-analog", seed=seed)
-    chosen = lhc.partition("digits", seed=seed, objective="macs")
+@pytest.mark.parametrize("network", ["digits", "digits-narrow"])
+def test_default_budget_needs_a_mixed_placement(network: str, seed: int) -> None:
+    everything = lhc.partition(network, strategy="all-analog", explain=False, seed=seed)
+    chosen = lhc.partition(network, seed=seed, objective=None if network == "digits" else "macs")
     assert everything.plan.outcome is not None
     assert chosen.plan.outcome is not None
     assert not everything.plan.outcome.within_budget
@@ -23,10 +24,28 @@ def test_default_budget_needs_a_mixed_placement(seed: int) -> None:
     assert chosen.plan.outcome.within_budget
     assert chosen.plan.outcome.held_out
     assert 0 < len(chosen.plan.analog) < len(chosen.plan.layers)
+    if network == "digits":
+        digital, mixed = chosen.digital_cost, chosen.cost
+        assert digital is not None
+        assert mixed is not None
+        assert 3 * mixed.energy_j <= digital.energy_j
+        assert 3 * mixed.latency_s <= digital.latency_s
+
+
+def test_the_wide_products_pay_on_tiles_three_times_over_with_every_narrow_one_digital() -> None:
+    """So the gain does not hang on the layers that noise may cost; nor on weights that wait in a slower memory."""
+    analysis = lhc.analyze("digits")
+    wide = frozenset(layer.name for layer in analysis.plan.layers if layer.name.endswith("expand"))
+    digital, mixed = analysis.cost(frozenset()), analysis.cost(wide)
+    assert digital is not None
+    assert mixed is not None
+    assert 3 * mixed.energy_j <= digital.energy_j
+    assert 3 * mixed.latency_s <= digital.latency_s
+    assert all(set(layer.parts) == {"product"} for layer in digital.layers.values()), "weights fit in the cache"
 
 
 def test_a_partition_runs_as_a_session_with_its_plan() -> None:
-    session = lhc.partition("digits", samples=100, draws=2, max_drop="100%", objective="macs").session()
+    session = lhc.partition("digits-narrow", samples=100, draws=2, max_drop="100%", objective="macs").session()
     assert session.plan is not None
     assert session.analog == session.plan.analog != frozenset()
     images = np.zeros((3, 1, 8, 8), np.float32)
@@ -34,7 +53,7 @@ def test_a_partition_runs_as_a_session_with_its_plan() -> None:
 
 
 def test_evaluate_over_time() -> None:
-    at_once, later = lhc.evaluate("digits", placement="all-analog", times=[0, 3e7], samples=200, draws=3)
+    at_once, later = lhc.evaluate("digits-narrow", placement="all-analog", times=[0, 3e7], samples=200, draws=3)
     assert (at_once.t_s, later.t_s) == (0, 3e7)
     assert at_once.baseline == later.baseline > 0.95
     assert later.drop > at_once.drop, "a year of drift does harm"
@@ -43,8 +62,8 @@ def test_evaluate_over_time() -> None:
 def test_same_devices_for_every_placement_and_time() -> None:
     """Common random numbers: a placement's values do not depend on what else was measured."""
     layer = ["layer1.0.conv2"]
-    alone = lhc.evaluate("digits", placement=layer, samples=150, draws=2, times=[86400])[0]
-    among = lhc.evaluate("digits", placement=layer, samples=150, draws=3, times=[0, 86400])[1]
+    alone = lhc.evaluate("digits-narrow", placement=layer, samples=150, draws=2, times=[86400])[0]
+    among = lhc.evaluate("digits-narrow", placement=layer, samples=150, draws=3, times=[0, 86400])[1]
     assert alone.values == among.values[:2]
 
 
@@ -83,9 +102,9 @@ def test_shapes_cannot_be_observed_where_an_input_has_no_type(hidden_rows: onnx.
 
 
 def test_the_samples_of_a_zoo_entry_have_its_name() -> None:
-    model = zoo_entry("digits").model()
+    model = zoo_entry("digits-narrow").model()
 
     (named,) = lhc.evaluate(model, "digits", samples=40, draws=1)
 
-    (own,) = lhc.evaluate("digits", samples=40, draws=1)
+    (own,) = lhc.evaluate("digits-narrow", samples=40, draws=1)
     assert (named.metric, named.baseline) == (own.metric, own.baseline)

@@ -25,7 +25,7 @@ def test_a_front_is_verified_kept_and_answers_budgets(tmp_path: Path) -> None:
     work, out, plot = tmp_path / "work", tmp_path / "front.json", tmp_path / "front.svg"
     measured = ("--samples", "60", "--draws", "2", "--points", "3", "--include", "layer2.*", "--method", "measure")
     kept = ("--work-dir", str(work), "-o", str(out), "--plot", str(plot), "--json", "-q")
-    result = CliRunner().invoke(app, ["pareto", "digits", "--objective", "macs", *measured, *kept])
+    result = CliRunner().invoke(app, ["pareto", "digits-narrow", "--objective", "macs", *measured, *kept])
     assert result.exit_code == 0, result.stderr
     document = json.loads(result.stdout)
     points = document["points"]
@@ -39,7 +39,7 @@ def test_a_front_is_verified_kept_and_answers_budgets(tmp_path: Path) -> None:
     assert json.loads(out.read_text())["points"] == points
     assert plot.read_text().count("<circle") == len(points)
 
-    answer = ["pareto", "digits", "--from", str(work), "--json", "--max-drop"]
+    answer = ["pareto", "digits-narrow", "--from", str(work), "--json", "--max-drop"]
     generous = json.loads(CliRunner().invoke(app, [*answer, "100%"]).stdout)
     assert generous["verified"]["analog"] == verified[-1]["analog"]
     assert generous["estimated"] is None
@@ -47,14 +47,19 @@ def test_a_front_is_verified_kept_and_answers_budgets(tmp_path: Path) -> None:
     bounds = [p for p in verified if p["evaluation"]["drop_interval"][1] <= 0]
     assert none["verified"] == bounds[-1]
     if none["estimated"] is not None:
-        assert none["command"].startswith("lhc partition digits --samples 60 --draws 2 --strategy all-analog")
-    assert CliRunner().invoke(app, ["pareto", "digits", "--from", str(tmp_path), "--max-drop", "100%"]).exit_code == 2
-    assert CliRunner().invoke(app, ["pareto", "digits", "--max-drop", "100%"]).exit_code == 2
+        assert none["command"].startswith("lhc partition digits-narrow --samples 60 --draws 2 --strategy all-analog")
+    assert (
+        CliRunner().invoke(app, ["pareto", "digits-narrow", "--from", str(tmp_path), "--max-drop", "100%"]).exit_code
+        == 2
+    )
+    assert CliRunner().invoke(app, ["pareto", "digits-narrow", "--max-drop", "100%"]).exit_code == 2
 
 
 def test_intervals_of_a_front_hold_together() -> None:
     """Each has its share of the chance of error: four points err with a quarter of it."""
-    front = lhc.pareto("digits", objective="macs", samples=60, draws=2, points=4, selection=FEW, method="measure")
+    front = lhc.pareto(
+        "digits-narrow", objective="macs", samples=60, draws=2, points=4, selection=FEW, method="measure"
+    )
     levels = {point.evaluation.confidence for point in front.verified if point.evaluation is not None}
     assert list(levels) == [pytest.approx(1 - 0.1 / 4)]
     assert front.calibration is not None
@@ -66,7 +71,7 @@ def test_intervals_of_a_front_hold_together() -> None:
 def test_robustness_over_time_chips_and_noise() -> None:
     layers = ["layer2.0.conv1", "layer1.0.conv2"]
     found = lhc.robustness(
-        "digits", placement=layers, samples=60, draws=2, chips=4, times=[86400, 0], max_drop=0.5, seed=1
+        "digits-narrow", placement=layers, samples=60, draws=2, chips=4, times=[86400, 0], max_drop=0.5, seed=1
     )
     assert [at.evaluation.t_s for at in found.times] == [0, 86400]
     gains = [at.gain for at in found.times]
@@ -88,13 +93,13 @@ def test_robustness_over_time_chips_and_noise() -> None:
 def test_at_the_machines_own_noise_a_margin_is_the_verification(generalize: bool) -> None:
     """Same samples, chips and level: not a second opinion beside the first one."""
     placed = lhc.partition(
-        "digits", draws=3, strategy="all-analog", max_drop=0.06, selection=FEW, seed=2, generalize=generalize
+        "digits-narrow", draws=3, strategy="all-analog", max_drop=0.06, selection=FEW, seed=2, generalize=generalize
     )
     outcome = placed.plan.outcome
     assert outcome is not None
     assert outcome.held_out
 
-    found = lhc.robustness("digits", placement=placed.plan, chips=4, times=[outcome.t_s])
+    found = lhc.robustness("digits-narrow", placement=placed.plan, chips=4, times=[outcome.t_s])
 
     (here,) = (one for one in found.scales if one.scale == 1)
     assert here.within == outcome.within_budget == (found.margin >= 1)
@@ -103,17 +108,19 @@ def test_at_the_machines_own_noise_a_margin_is_the_verification(generalize: bool
     assert found.times[0].evaluation.values == here.evaluation.values == found.chips.values[:3]
     assert found.differs == ()
 
-    other = lhc.robustness("digits", placement=placed.plan, chips=2, times=[0.0], samples=60, draws=2, confidence=0.8)
+    other = lhc.robustness(
+        "digits-narrow", placement=placed.plan, chips=2, times=[0.0], samples=60, draws=2, confidence=0.8
+    )
     assert other.differs == (
         f"other samples (60 instead of {outcome.samples})",
         f"a level of 80 % instead of {100 * outcome.confidence:.3g} %",
     )
-    chips = lhc.robustness("digits", placement=placed.plan, chips=2, times=[0.0], seed=3)
+    chips = lhc.robustness("digits-narrow", placement=placed.plan, chips=2, times=[0.0], seed=3)
     assert chips.differs == ("other chips (3 of seed 3)",)
 
 
 def test_attribution_names_what_does_damage() -> None:
-    found = lhc.attribute("digits", samples=60, draws=3, selection=Select(include=("conv1", "layer1.0.conv1")))
+    found = lhc.attribute("digits-narrow", samples=60, draws=3, selection=Select(include=("conv1", "layer1.0.conv1")))
     assert list(found.layers) == ["conv1", "layer1.0.conv1"]
     for one in found.layers.values():
         assert set(one.effects) == {"dac", "adc", "programming", "drift", "read", "output"}
@@ -123,7 +130,7 @@ def test_attribution_names_what_does_damage() -> None:
     loud = lhc.Hardware.load("lionheart")
     loud = loud.model_copy(update={"adc": loud.adc.model_copy(update={"noise": 1.0})})
     (one,) = lhc.attribute(
-        "digits", samples=60, draws=3, hardware=loud, selection=Select(include=("layer2.0.conv1",))
+        "digits-narrow", samples=60, draws=3, hardware=loud, selection=Select(include=("layer2.0.conv1",))
     ).layers.values()
     assert max(one.effects, key=lambda effect: one.effects[effect].mean) == "output"
 
@@ -131,7 +138,7 @@ def test_attribution_names_what_does_damage() -> None:
 def test_a_budget_that_cannot_be_met_is_explained() -> None:
     forced = Select(force_analog=("conv1", "layer1.1.conv1"))
     result = lhc.partition(
-        "digits", samples=100, draws=3, max_drop=0.0, selection=forced, strategy="lionheart", method="measure"
+        "digits-narrow", samples=100, draws=3, max_drop=0.0, selection=forced, strategy="lionheart", method="measure"
     )
     assert result.plan.outcome is not None
     assert not result.plan.outcome.within_budget
@@ -160,7 +167,7 @@ def test_where_only_all_digital_holds_it_is_written_and_told_what_was_tried() ->
             whole = dict.fromkeys(plan.eligible, ("analog", "strategy", "by bold"))
             return PassResult(plan.decide(whole), fallbacks=(frozenset(),))  # type: ignore[arg-type]  # literals
 
-    result = lhc.partition("digits", samples=60, draws=2, max_drop=0.0, strategy=Bold, selection=FEW)
+    result = lhc.partition("digits-narrow", samples=60, draws=2, max_drop=0.0, strategy=Bold, selection=FEW)
     outcome, found = result.plan.outcome, result.infeasibility
     assert outcome is not None
     assert outcome.within_budget
@@ -176,7 +183,7 @@ def test_where_only_all_digital_holds_it_is_written_and_told_what_was_tried() ->
 
 def test_a_placement_is_kept_where_there_is_no_time_to_explain_it() -> None:
     result = lhc.partition(
-        "digits", samples=60, draws=2, max_drop=0.0, strategy="all-analog", selection=FEW,
+        "digits-narrow", samples=60, draws=2, max_drop=0.0, strategy="all-analog", selection=FEW,
         execution=Execution(timeout_s=1e-9),
     )  # fmt: skip
     assert result.plan.outcome is not None
@@ -187,7 +194,7 @@ def test_a_placement_is_kept_where_there_is_no_time_to_explain_it() -> None:
 
 def test_limits_that_nothing_keeps_are_told() -> None:
     result = lhc.partition(
-        "digits",
+        "digits-narrow",
         samples=60,
         draws=2,
         strategy="milp",
@@ -204,7 +211,7 @@ def test_limits_that_nothing_keeps_are_told() -> None:
 
 def test_provenance_of_a_search_is_in_the_plan() -> None:
     result = lhc.partition(
-        "digits", samples=60, draws=2, strategy="milp", objective="macs", group=["block"], max_tiles=6,
+        "digits-narrow", samples=60, draws=2, strategy="milp", objective="macs", group=["block"], max_tiles=6,
         method="measure", max_drop="100%",
     )  # fmt: skip
     outcome = result.plan.outcome

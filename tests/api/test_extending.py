@@ -40,7 +40,7 @@ class LastOnly(Strategy):
 
 def test_a_pass_and_a_strategy_of_ones_own_decide() -> None:
     result = lhc.partition(
-        "digits",
+        "digits-narrow",
         samples=40,
         draws=2,
         max_drop="100%",

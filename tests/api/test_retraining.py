@@ -57,7 +57,7 @@ def digits() -> Task:
 
 @pytest.fixture(scope="module")
 def result() -> lhc.PartitionResult:
-    return lhc.retrain("digits", settings=TEN, placement="all-analog", draws=2)
+    return lhc.retrain("digits-narrow", settings=TEN, placement="all-analog", draws=2)
 
 
 def without_values(proto: onnx.ModelProto) -> bytes:
@@ -83,7 +83,7 @@ def test_the_better_weights_are_kept_and_said(result: lhc.PartitionResult) -> No
 
 
 def test_nothing_but_weights_and_annotations_differs(result: lhc.PartitionResult, tmp_path: Path) -> None:
-    before = zoo_entry("digits").model()
+    before = zoo_entry("digits-narrow").model()
     path = result.save(tmp_path / "digits.lhc.onnx")
     after = onnx.load(path)
     onnx.checker.check_model(after)
@@ -96,7 +96,7 @@ def test_nothing_but_weights_and_annotations_differs(result: lhc.PartitionResult
 
 def test_drops_are_against_the_network_before_training(digits: Task) -> None:
     """Weights that are made useless look useless, though their own digital network is as bad."""
-    work, analog, _ = prepare_run(Request("digits", digits.head(100), draws=2), "all-analog", None)
+    work, analog, _ = prepare_run(Request("digits-narrow", digits.head(100), draws=2), "all-analog", None)
     course = Course(work, digits, TEN)
     broken = course.work_with({name: np.zeros_like(value) for name, value in course.trained.values.items()})
     before, after = (w.bench(w.task) for w in (work, broken))
@@ -110,7 +110,7 @@ def test_drops_are_against_the_network_before_training(digits: Task) -> None:
 
 def test_without_labels_drops_are_against_the_outputs_before_training(digits: Task) -> None:
     unlabelled = Task(digits.inputs, None, get_metric("agreement")).head(100)
-    work, analog, _ = prepare_run(Request("digits", unlabelled, draws=2), "all-analog", None)
+    work, analog, _ = prepare_run(Request("digits-narrow", unlabelled, draws=2), "all-analog", None)
     course = Course(work, digits, TEN)
     broken = course.work_with({name: np.zeros_like(value) for name, value in course.trained.values.items()})
     bench = broken.bench(broken.task)
@@ -120,7 +120,7 @@ def test_without_labels_drops_are_against_the_outputs_before_training(digits: Ta
 
 def test_trained_input_ranges_are_those_of_the_plan(digits: Task) -> None:
     """Of the layers that were analog in training; others are calibrated anew."""
-    request = Request("digits", digits.head(100), hardware="static-range", draws=2)
+    request = Request("digits-narrow", digits.head(100), hardware="static-range", draws=2)
     work, analog, _ = prepare_run(request, "all-analog", None)
     course = Course(work, digits, TEN)
     names = sorted(analog)
@@ -135,7 +135,7 @@ def test_trained_input_ranges_are_those_of_the_plan(digits: Task) -> None:
 
 
 def test_a_rejected_candidate_of_a_walk_leaves_the_input_ranges_of_accepted_layers(digits: Task) -> None:
-    work, _, _ = prepare_run(Request("digits", digits.head(100), hardware="static-range", draws=2), None, None)
+    work, _, _ = prepare_run(Request("digits-narrow", digits.head(100), hardware="static-range", draws=2), None, None)
     work = calibrated(work, work.plan.eligible[:2])
     course = Course(work, digits, lhc.Retraining(steps=2, batch_size=16))
     accepted, candidate = frozenset(work.plan.eligible[:1]), frozenset(work.plan.eligible[:2])
@@ -159,7 +159,7 @@ def test_a_rejected_candidate_of_a_walk_leaves_the_input_ranges_of_accepted_laye
 
 def test_the_same_samples_for_training_and_judging_are_refused(digits: Task) -> None:
     with pytest.raises(UsageError, match="the same samples"):
-        lhc.retrain("digits", digits, verify_data=digits, settings=TEN, placement="all-analog", draws=2)
+        lhc.retrain("digits-narrow", digits, verify_data=digits, settings=TEN, placement="all-analog", draws=2)
 
 
 def test_some_of_the_samples_that_train_do_not_judge_either(digits: Task, caplog: pytest.LogCaptureFixture) -> None:
@@ -182,13 +182,13 @@ def test_an_edited_loss_of_the_user_has_a_checkpoint_of_its_own(
             f"def distance(output, targets):\n    return {factor} * (output.sum() - targets.sum()).square()\n"
         )
         sys.modules.pop("own_loss", None)
-        work, _, _ = prepare_run(Request("digits", digits.head(100), draws=2), "all-analog", None)
+        work, _, _ = prepare_run(Request("digits-narrow", digits.head(100), draws=2), "all-analog", None)
         found.append(Course(work, digits, lhc.Retraining(loss="own_loss:distance")).facts())
     assert found[0] == found[1] != found[2]
 
 
 def test_layers_that_no_training_can_save_stay_digital_in_training() -> None:
-    found = lhc.partition("digits", max_drop=0.02, draws=4, objective="macs")
+    found = lhc.partition("digits-narrow", max_drop=0.02, draws=4, objective="macs")
     plan, names = found.plan, [row.name for row in found.plan.layers]
     graph = graph_of_plan(plan)
     assert plan.outcome is not None
@@ -208,7 +208,7 @@ def test_layers_that_no_training_can_save_stay_digital_in_training() -> None:
 
 
 def test_layers_that_share_weights_are_trained_as_analog_together_or_not_at_all() -> None:
-    found = lhc.partition("digits", max_drop=0.02, draws=4, objective="macs")
+    found = lhc.partition("digits-narrow", max_drop=0.02, draws=4, objective="macs")
     plan, names = found.plan, [row.name for row in found.plan.layers]
     apart = graph_of_plan(plan)
     first = winnable(apart, plan, names, 0.002)
@@ -254,7 +254,7 @@ def test_training_data_on_another_scale_is_warned_of(
 def test_input_ranges_of_the_hardware_that_a_model_was_placed_for_are_not_those_of_another(digits: Task) -> None:
     machine = lhc.Hardware.load("static-range")
     first = lhc.partition(
-        "digits", digits.head(100), hardware=machine, strategy="all-analog", draws=2, max_drop="100%",
+        "digits-narrow", digits.head(100), hardware=machine, strategy="all-analog", draws=2, max_drop="100%",
         selection=Select(include=("layer2.*",)),
     )  # fmt: skip
     less = machine.model_copy(update={"dac": machine.dac.model_copy(update={"range_quantile": 0.9})})
@@ -269,12 +269,12 @@ def test_input_ranges_of_the_hardware_that_a_model_was_placed_for_are_not_those_
 
 def test_a_model_without_analog_layers_is_refused(digits: Task) -> None:
     with pytest.raises(UsageError, match="no layer is analog"):
-        lhc.retrain("digits", digits, settings=TEN, draws=2)
+        lhc.retrain("digits-narrow", digits, settings=TEN, draws=2)
 
 
 def test_command_line(digits: Task, tmp_path: Path) -> None:
     model = tmp_path / "net.lhc.onnx"
-    lhc.partition("digits", strategy="first-last", draws=2, samples=100).save(model)
+    lhc.partition("digits-narrow", strategy="first-last", draws=2, samples=100).save(model)
     np.savez(tmp_path / "train.npz", x=np.asarray(digits.inputs["x"][:]), labels=np.asarray(digits.targets))
     command = ["retrain", str(model), "--data", str(tmp_path / "train.npz"), "--steps", "10", "--batch-size", "64"]
     command += ["--draws", "2", "--max-drop", "100%", "--validations", "1", "--quiet", "--json"]
@@ -311,7 +311,7 @@ def test_command_line(digits: Task, tmp_path: Path) -> None:
     ids=["steps", "loss", "augment"],
 )
 def test_options_that_make_no_sense(tmp_path: Path, options: list[str], word: str) -> None:
-    found = cli("retrain", "digits", "--all-analog", "-o", str(tmp_path / "o.onnx"), "--draws", "2", *options)
+    found = cli("retrain", "digits-narrow", "--all-analog", "-o", str(tmp_path / "o.onnx"), "--draws", "2", *options)
     assert found.code == 2
     assert word in found.stderr
     assert not list(tmp_path.iterdir())
@@ -320,7 +320,7 @@ def test_options_that_make_no_sense(tmp_path: Path, options: list[str], word: st
 def test_partition_with_retraining_keeps_the_better_placement(digits: Task) -> None:
     settings = lhc.Retraining(steps=20, batch_size=64, learning_rate=0.01, validations=1)
     result = lhc.partition_retrained(
-        "digits", digits, settings=settings, draws=2, strategy="first-last", max_drop="100%"
+        "digits-narrow", digits, settings=settings, draws=2, strategy="first-last", max_drop="100%"
     )
     outcome = result.plan.outcome
     assert outcome is not None
@@ -330,7 +330,7 @@ def test_partition_with_retraining_keeps_the_better_placement(digits: Task) -> N
 
 
 def test_nothing_is_trained_where_all_that_can_be_is_analog_already(digits: Task) -> None:
-    result = lhc.partition_retrained("digits", digits, draws=2, strategy="all-analog", max_drop="100%")
+    result = lhc.partition_retrained("digits-narrow", digits, draws=2, strategy="all-analog", max_drop="100%")
     assert "not trained" in result.notes[-1]
     assert result.plan.outcome is not None
     assert result.plan.outcome.retrained is None
@@ -357,8 +357,8 @@ def test_walks_on_real_networks_are_repeatable_and_go_on_where_they_were_cut_off
 
     def run(checkpoint: Path | None, progress: Progress = silent) -> lhc.PartitionResult:
         return lhc.partition_retrained(
-            "digits", digits, settings=settings, draws=3, strategy=strategy, max_drop=0.001, max_rounds=2, patience=1,
-            selection=chosen, checkpoint=checkpoint, progress=progress,
+            "digits-narrow", digits, settings=settings, draws=3, strategy=strategy, max_drop=0.001, max_rounds=2,
+            patience=1, selection=chosen, checkpoint=checkpoint, progress=progress,
         )  # fmt: skip
 
     whole = run(None)
@@ -377,7 +377,7 @@ def test_the_result_without_training_is_kept_where_the_time_ends_before_training
     digits: Task, strategy: str
 ) -> None:
     result = lhc.partition_retrained(
-        "digits", digits, settings=replace(TEN, steps=1000), draws=2, strategy=strategy, max_drop=0.0,
+        "digits-narrow", digits, settings=replace(TEN, steps=1000), draws=2, strategy=strategy, max_drop=0.0,
         objective="macs", execution=Execution(timeout_s=1e-9),
     )  # fmt: skip
     assert any(note.startswith("--timeout: the time was over before training was") for note in result.notes)
@@ -388,7 +388,7 @@ def test_the_result_without_training_is_kept_where_the_time_ends_before_training
 def test_partition_with_retraining_on_the_command_line(digits: Task, tmp_path: Path) -> None:
     np.savez(tmp_path / "all.npz", x=np.asarray(digits.inputs["x"][:]), labels=np.asarray(digits.targets))
     model, out = tmp_path / "net.onnx", tmp_path / "out.onnx"
-    onnx.save_model(zoo_entry("digits").model(), str(model))
+    onnx.save_model(zoo_entry("digits-narrow").model(), str(model))
     command = ["partition", str(model), "--data", str(tmp_path / "all.npz"), "--strategy", "first-last", "--draws", "2"]
     command += ["--max-drop", "100%", "--quiet", "--json", "-o", str(out)]
     training = ["--retrain", "--steps", "10", "--batch-size", "64"]
@@ -408,7 +408,7 @@ def test_partition_with_retraining_on_the_command_line(digits: Task, tmp_path: P
 
 def test_a_network_whose_tensors_lie_in_another_file_is_retrained(result: lhc.PartitionResult, tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
-    onnx.save(zoo_entry("digits").model(), path, save_as_external_data=True, size_threshold=0)
+    onnx.save(zoo_entry("digits-narrow").model(), path, save_as_external_data=True, size_threshold=0)
     samples = zoo_entry("digits").task()
     data = {"x": np.asarray(samples.inputs["x"]), "labels": np.asarray(samples.targets)}
 
@@ -428,7 +428,7 @@ def test_patience_of_placing_reaches_the_training(monkeypatch: pytest.MonkeyPatc
         raise UsageError("enough")
 
     monkeypatch.setattr("lhc.api.partition_retrained", stop)
-    assert cli("partition", "digits", "--retrain", "--patience", 3, "-o", "unwritten.onnx").code == 2
+    assert cli("partition", "digits-narrow", "--retrain", "--patience", 3, "-o", "unwritten.onnx").code == 2
     settings = given["settings"]
     assert isinstance(settings, lhc.Retraining)
     assert settings.patience == 3
@@ -438,10 +438,10 @@ def test_patience_of_placing_reaches_the_training(monkeypatch: pytest.MonkeyPatc
 def test_what_a_search_is_after_goes_with_retraining_but_not_with_its_walks(digits: Task) -> None:
     for changed in ({"objective": "energy"}, {"max_tiles": 3}, {"group": ("block",)}):
         with pytest.raises(UsageError, match=r"'lionheart' with --retrain walks by MACs.*--group cannot go with it"):
-            lhc.partition_retrained("digits", digits, strategy="lionheart", **changed)
+            lhc.partition_retrained("digits-narrow", digits, strategy="lionheart", **changed)
     with pytest.raises(UsageError, match="a plan says where every layer goes"):
-        lhc.partition_retrained("digits", digits, follow=object())
-    said = cli("partition", "digits", "--retrain", "--objective", "speed", "-o", "unwritten.onnx").stderr
+        lhc.partition_retrained("digits-narrow", digits, follow=object())
+    said = cli("partition", "digits-narrow", "--retrain", "--objective", "speed", "-o", "unwritten.onnx").stderr
     assert "unknown objective 'speed'" in said, "an objective is taken"
 
 
@@ -449,7 +449,9 @@ def test_what_a_search_is_after_goes_with_retraining_but_not_with_its_walks(digi
 def test_the_better_of_two_results_is_that_of_the_objective(objective: str, kept: str) -> None:
     """A placement with more MACs on tiles may cost more energy: on digits, whose layers fill no tile, it does."""
     found = {
-        name: lhc.partition("digits", strategy="all-analog", max_drop=0.9, draws=2, samples=40, selection=selection)
+        name: lhc.partition(
+            "digits-narrow", strategy="all-analog", max_drop=0.9, draws=2, samples=40, selection=selection
+        )
         for name, selection in (("more", Select()), ("less", Select(exclude=("layer*",))))
     }
     plans = {
@@ -464,7 +466,19 @@ def test_the_better_of_two_results_is_that_of_the_objective(objective: str, kept
     assert better.plan.analog == plans[kept].plan.analog
 
 
-SHORT = ("partition", "digits", "--samples", 200, "--draws", 2, "--batch-size", 64, "--retrain", "--dry-run", "--json")
+SHORT = (
+    "partition",
+    "digits-narrow",
+    "--samples",
+    200,
+    "--draws",
+    2,
+    "--batch-size",
+    64,
+    "--retrain",
+    "--dry-run",
+    "--json",
+)
 
 
 def test_a_dry_run_counts_the_training(tmp_path: Path) -> None:

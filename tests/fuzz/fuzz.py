@@ -105,7 +105,7 @@ def seeds(folder: Path) -> tuple[list[Seed], list[bytes]]:
     from lhc.hardware import preset_names, preset_text
     from lhc.models import zoo_entry
 
-    entry = zoo_entry("digits")
+    entry = zoo_entry("digits-narrow")
     found = []
     files = sorted(Path(os.environ["LHC_DATA"], "onnx").glob("*.onnx")) if "LHC_DATA" in os.environ else []
     for file in [path for path in files if path.stat().st_size <= LARGEST]:
@@ -117,7 +117,7 @@ def seeds(folder: Path) -> tuple[list[Seed], list[bytes]]:
     data, out = folder / "digits.npz", folder / "digits.lhc.onnx"
     task = entry.task().head(8)
     write_npz(data, {name: np.asarray(array) for name, array in task.inputs.items()})
-    result = lhc.partition("digits", samples=60, draws=2, max_drop=0.5)
+    result = lhc.partition("digits-narrow", samples=60, draws=2, max_drop=0.5)
     result.save(out)
     digits = [Seed("digits", entry.model().SerializeToString(), data)]
     digits += [Seed("digits.lhc", out.read_bytes(), data, annotated=True)]

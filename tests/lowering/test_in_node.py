@@ -41,7 +41,7 @@ def onnxruntime_web() -> None:
 @pytest.mark.parametrize("hardware", ["lionheart", "static-range"])
 def test_digits_give_the_same_result_as_here(hardware: str, tmp_path: Path) -> None:
     images = np.asarray(zoo_entry("digits").task().inputs["x"][:200], np.float32)
-    compiled = lhc.compile("digits", placement="all-analog", hardware=hardware, noise="off")
+    compiled = lhc.compile("digits-narrow", placement="all-analog", hardware=hardware, noise="off")
     path = compiled.save(tmp_path / "digits.sim.onnx")
     (tmp_path / "x.bin").write_bytes(images.tobytes())
     process = node("-e", SCRIPT, path, tmp_path / "x.bin", tmp_path / "y.bin", *images.shape)
@@ -56,7 +56,7 @@ def test_digits_give_the_same_result_as_here(hardware: str, tmp_path: Path) -> N
 
 def test_noise_is_drawn_there_too(tmp_path: Path) -> None:
     images = np.asarray(zoo_entry("digits").task().inputs["x"][:50], np.float32)
-    path = lhc.compile("digits", placement="all-analog").save(tmp_path / "digits.sim.onnx")
+    path = lhc.compile("digits-narrow", placement="all-analog").save(tmp_path / "digits.sim.onnx")
     (tmp_path / "x.bin").write_bytes(images.tobytes())
     process = node("-e", SCRIPT, path, tmp_path / "x.bin", tmp_path / "y.bin", *images.shape)
     assert process.returncode == 0, process.stderr

@@ -32,7 +32,7 @@ def first_samples(task: Task, count: int) -> dict[str, Array]:
 
 @pytest.mark.parametrize("preset", preset_names())
 def test_every_layer_of_digits_equals_the_emulation(preset: str, agreement: Compare) -> None:
-    digits = open_model("digits")
+    digits = open_model("digits-narrow")
     network = placed(digits, placement="all-analog", hardware=preset)
     (compiled,) = compile_draws(network, [1], seed=3, noise="off")
     assert digits.entry is not None
@@ -44,7 +44,7 @@ def test_every_layer_of_digits_equals_the_emulation(preset: str, agreement: Comp
 
 def test_a_planted_error_of_one_layer_is_found(agreement: Compare) -> None:
     """1 % more gain of one tile is more than float rounding in most of its outputs."""
-    digits = open_model("digits")
+    digits = open_model("digits-narrow")
     network = placed(digits, placement="all-analog", hardware="ideal")
     (compiled,) = compile_draws(network, [0], noise="off")
     scales = next(t for t in compiled.proto.graph.initializer if t.name == "layer1.1.conv1.weight.scales")
@@ -125,7 +125,7 @@ def test_networks_of_the_zoo(name: str, preset: str, samples: int, lhc_data: Pat
 
 def test_noise_has_the_distribution_of_the_emulation() -> None:
     """Mean and deviation of each logit over 400 reads of one image on one chip, both with their own noise."""
-    digits = open_model("digits")
+    digits = open_model("digits-narrow")
     network = placed(digits, placement="all-analog")
     assert digits.entry is not None
     image = first_samples(digits.entry.task(), 1)

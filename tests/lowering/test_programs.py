@@ -54,7 +54,7 @@ def node() -> str:
 @pytest.fixture
 def digits(tmp_path: Path) -> tuple[Path, npt.NDArray[np.float64]]:
     """A folder with ``digits.sim.onnx``, and its logits of an empty image."""
-    compiled = lhc.compile("digits", placement="all-analog", noise="off")
+    compiled = lhc.compile("digits-narrow", placement="all-analog", noise="off")
     compiled.save(tmp_path / "digits.sim.onnx")
     (logits,) = compiled.run(None, {"x": np.zeros((1, 1, 8, 8), np.float32)})
     return tmp_path, logits[0].astype(float)

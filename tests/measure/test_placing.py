@@ -1,6 +1,5 @@
 """The whole of ranking, searching and verifying on a fake evaluator of known truth."""
 
-import re
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -181,10 +180,6 @@ def test_what_paid_beside_a_layer_is_given_up_with_it(strategy: str) -> None:
     found = place(graph, plan, STRATEGIES[strategy], judge, verify, options=options)
     assert found.verdict.accepted
     assert found.plan.analog == frozenset(), "not b alone, which would hold the budget"
-    row = next(row for row in found.plan.layers if row.name == "b")
-    assert row.reason == "cost"
-    saying = "made digital after verification; beside what is left it costs more on tiles than it saves: analog"
-    assert re.fullmatch(rf"{saying} [\d.]+ .J, digital [\d.]+ .J, [\d.]+ .J more for conversions", row.detail)
 
 
 @pytest.mark.parametrize(("each", "kept"), [(0.0012, 6), (0.0033, 1), (0.012, 0)])

@@ -18,7 +18,7 @@ def test_searches_take_the_drop_of_the_trained_network_itself_from_more_samples(
     """Placements differ by as much as before; what the digital network loses by training is the mean of all samples."""
     digits = zoo_entry("digits").task()
     task = digits.head(300).with_metric(get_metric(metric))
-    work, analog, _ = prepare_run(Request("digits", task, draws=2), "all-analog", None)
+    work, analog, _ = prepare_run(Request("digits-narrow", task, draws=2), "all-analog", None)
     course = Course(work, digits, lhc.Retraining(steps=1))
     rng = np.random.default_rng(0)
     worse = {name: value * rng.normal(1, 0.5, value.shape) for name, value in course.trained.values.items()}

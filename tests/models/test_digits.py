@@ -10,9 +10,9 @@ from lhc.models import zoo_entry
 from lhc.models.digits import Digits
 
 
-@pytest.fixture(scope="module")
-def model() -> onnx.ModelProto:
-    return zoo_entry("digits").model()
+@pytest.fixture(scope="module", params=["digits", "digits-narrow"])
+def model(request: pytest.FixtureRequest) -> onnx.ModelProto:
+    return zoo_entry(request.param).model()
 
 
 def _logits(model: onnx.ModelProto, x: np.ndarray) -> np.ndarray:
@@ -24,7 +24,7 @@ def test_the_model_is_small_valid_and_has_a_dynamic_batch(model: onnx.ModelProto
     onnx.checker.check_model(model, full_check=True)
     (image,), (logits,) = model.graph.input, model.graph.output
 
-    assert len(model.SerializeToString()) < 300_000
+    assert len(model.SerializeToString()) < 5_000_000
     assert model.opset_import[0].version <= 21
     assert (image.name, logits.name) == ("x", "logits")
     assert [d.dim_param or d.dim_value for d in image.type.tensor_type.shape.dim] == ["batch", 1, 8, 8]

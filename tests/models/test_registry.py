@@ -24,12 +24,12 @@ def test_names_are_told_from_files() -> None:
 
 
 def test_an_unknown_name_is_answered_with_the_nearest() -> None:
-    with pytest.raises(UsageError, match=r"'resnet2O'.*did you mean 'resnet20'\?.*digits, resnet20"):
+    with pytest.raises(UsageError, match=r"'resnet2O'.*did you mean 'resnet20'\?.*digits, digits-narrow, resnet20"):
         zoo_entry("resnet2O")
 
 
 def test_a_name_like_nothing_is_answered_with_the_list() -> None:
-    with pytest.raises(UsageError, match=r"'zzz'; it has digits, resnet20"):
+    with pytest.raises(UsageError, match=r"'zzz'; it has digits, digits-narrow, resnet20"):
         zoo_entry("zzz")
 
 

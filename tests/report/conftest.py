@@ -230,7 +230,7 @@ def placed() -> Callable[[onnx.ModelProto, Callable[[int], bool]], tuple[onnx.Mo
 @pytest.fixture(scope="session")
 def digits() -> tuple[onnx.ModelProto, Plan]:
     """The digits network with two of three layers analog."""
-    return place(zoo_entry("digits").model(), lambda index: index % 3 > 0)
+    return place(zoo_entry("digits-narrow").model(), lambda index: index % 3 > 0)
 
 
 @pytest.fixture

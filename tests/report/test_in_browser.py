@@ -219,7 +219,7 @@ def test_the_functions_of_a_compiled_model_open(browser: "Browser", tmp_path: Pa
     """Analog layers are orange calls; the button of one opens its body, whose tile product opens again."""
     from lhc.api import compile_draws, placed
 
-    network = placed("digits", placement=["layer1.0.conv1", "linear"])
+    network = placed("digits-narrow", placement=["layer1.0.conv1", "linear"])
     (compiled,) = compile_draws(network, [0])
     path = compiled.save(tmp_path / "digits.sim.onnx")
     with serving(netron_site(load_model(path), network.plan)) as url:

@@ -132,7 +132,7 @@ def test_a_plain_model_is_shown_under_the_names_of_lhc(view: "Callable[..., View
 
 
 def test_a_model_of_the_zoo(view: "Callable[..., Viewing]") -> None:
-    viewing = view("digits", "--no-browser")
+    viewing = view("digits-narrow", "--no-browser")
     assert len(onnx.load_model_from_string(get(f"{viewing.url}/data/model.onnx")).graph.node) > 20
     assert viewing.end()[0] == 0
 

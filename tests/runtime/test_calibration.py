@@ -94,14 +94,14 @@ def test_without_ranges_the_data_that_is_missing_is_named() -> None:
 def test_ranges_of_hardware_with_other_tiles_are_refused() -> None:
     rows = Hardware.load("static-range")
     narrow = rows.model_copy(update={"tiles": rows.tiles.model_copy(update={"rows": 40})})
-    result = lhc.partition("digits", hardware=rows, strategy="all-analog", samples=100, draws=2, max_drop="100%")
+    result = lhc.partition("digits-narrow", hardware=rows, strategy="all-analog", samples=100, draws=2, max_drop="100%")
     with pytest.raises(UsageError, match="takes 2 tiles in height on hardware 'static-range' and has 1 static"):
         HybridSession(result.source, hardware=narrow, placement=result.plan)
 
 
 def test_ranges_are_stored_per_node_and_used_when_the_model_runs(tmp_path: Path) -> None:
     result = lhc.partition(
-        "digits", hardware="static-range", strategy="all-analog", samples=100, draws=2, max_drop="100%"
+        "digits-narrow", hardware="static-range", strategy="all-analog", samples=100, draws=2, max_drop="100%"
     )
     path = result.save(tmp_path / "out.onnx")
     model = load_model(path)

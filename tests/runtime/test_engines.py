@@ -226,7 +226,7 @@ def test_noise_of_outputs_vectors_tiles_chips_and_units_is_independent() -> None
 
 def test_answers_of_a_whole_network_differ_by_rounding_without_noise() -> None:
     images = np.random.default_rng(0).normal(size=(20, 1, 8, 8)).astype(np.float32)
-    model = zoo_entry("digits").model()
+    model = zoo_entry("digits-narrow").model()
     answers = {
         engine: HybridSession(model, _silent(LIONHEART), "all-analog", engine=engine).run(None, {"x": images})[0]
         for engine in ENGINES
@@ -256,7 +256,9 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_no_preset_needs_the_reference_engine(preset: str, counted: dict[str, int]) -> None:
-    result = lhc.partition("digits", hardware=preset, strategy="all-analog", samples=20, draws=2, max_drop="100%")
+    result = lhc.partition(
+        "digits-narrow", hardware=preset, strategy="all-analog", samples=20, draws=2, max_drop="100%"
+    )
     result.session().run(None, {"x": np.zeros((2, 1, 8, 8), np.float32)})
     assert counted["fast"] > 0
     assert counted["reference"] == 0

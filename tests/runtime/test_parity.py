@@ -104,7 +104,7 @@ def test_faults_trip_the_gate(
 
 def test_faulty_layers_stay_digital_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     _forgotten_bias(monkeypatch)
-    result = lhc.partition("digits", strategy="all-analog", samples=50, draws=2, max_drop="100%")
+    result = lhc.partition("digits-narrow", strategy="all-analog", samples=50, draws=2, max_drop="100%")
     rows = {layer.name: layer for layer in result.plan.layers}
     assert (rows["linear"].placement, rows["linear"].reason) == ("digital", "parity")
     assert "differ from onnxruntime" in rows["linear"].detail
@@ -116,7 +116,7 @@ def test_faulty_layers_stay_digital_with_the_reason(monkeypatch: pytest.MonkeyPa
     "preset", ["lionheart", "static-range", "standard-pcm-torch", "hermes", "reram-cmo", "reram-wan2022", "ideal"]
 )
 def test_nothing_right_is_excluded_on_any_preset(preset: str) -> None:
-    opened = open_model("digits")
+    opened = open_model("digits-narrow")
     task = opened.task(None, None, 4)
     graph = opened.graph(None, task)
     names = [layer.name for layer in graph.candidates]

@@ -66,7 +66,7 @@ def mappings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def test_an_executor_maps_a_layer_once_and_chips_are_those_of_executors_of_their_own(mappings: list[str]) -> None:
-    model = load_model(zoo_entry("digits").model())
+    model = load_model(zoo_entry("digits-narrow").model())
     graph = read_graph(model)
     names = [layer.name for layer in graph.candidates]
     hardware = Hardware.load("lionheart")

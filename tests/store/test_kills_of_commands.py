@@ -53,7 +53,7 @@ class Commands:
 
     def start(self, name: str, work_dir: Path, seed: int = 0, limit: int = ANY) -> int:
         """Process id of ``lhc sensitivity digits``; output and told keys go to files of that name."""
-        command = f"sensitivity digits --method measure --seed {seed} --draws 10 --json -q --work-dir {work_dir}"
+        command = f"sensitivity digits-narrow --method measure --seed {seed} --draws 10 --json -q --work-dir {work_dir}"
         files = {"output": str(self.folder / f"{name}.json"), "told": str(self.folder / f"{name}.told")}
         return self._ask(run=command.split(), limit=limit, **files)
 

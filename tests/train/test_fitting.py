@@ -203,7 +203,7 @@ def test_checkpoints_of_different_trainings_are_different_files(tmp_path: Path) 
 def test_a_killed_command_writes_the_same_file_when_it_is_started_again(tmp_path: Path) -> None:
     """SIGKILL in the middle of the training, more than once."""
     model = tmp_path / "digits.lhc.onnx"
-    lhc.partition("digits", strategy="all-analog", draws=2).save(model)
+    lhc.partition("digits-narrow", strategy="all-analog", draws=2).save(model)
     command = [sys.executable, "-m", "lhc", "retrain", str(model), "--data", str(tmp_path / "train.npz")]
     command += ["--steps", "60", "--draws", "2", "--batch-size", "64", "--validations", "2", "--max-drop", "100%"]
     task = zoo_entry("digits").task()

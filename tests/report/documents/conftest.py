@@ -201,7 +201,7 @@ def large(make_judged: Callable[[onnx.ModelProto], tuple[onnx.ModelProto, Plan]]
 @pytest.fixture(scope="session")
 def small(make_judged: Callable[[onnx.ModelProto], tuple[onnx.ModelProto, Plan]]) -> Report:
     """The same of the digits network, whose picture is narrow."""
-    return full_report(*make_judged(zoo_entry("digits").model()))
+    return full_report(*make_judged(zoo_entry("digits-narrow").model()))
 
 
 @pytest.fixture
