@@ -17,6 +17,7 @@ __all__ = [
     "CANDIDATE_OPS",
     "INTEGER_OPS",
     "RUN_TIME_OPERANDS",
+    "Elements",
     "Layer",
     "LayerGraph",
     "MatrixShape",
@@ -32,6 +33,9 @@ CANDIDATE_OPS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"}) | INTEGER
 RUN_TIME_OPERANDS = "both operands are computed at run time"
 """How the detail of a product of two activations begins."""
 _FLOATS = frozenset({"float16", "float32", "float64"})
+_BODIES = frozenset({"If", "Loop", "Scan"})
+_NO_TENSORS = ("Sequence", "Optional", "Map")
+"""In the names of operators that give, or may give, something else than tensors."""
 
 
 @dataclass(frozen=True)
@@ -116,6 +120,23 @@ class Work:
 
 
 @dataclass(frozen=True)
+class Elements:
+    """How many numbers an operator that is no product handles, per sample.
+
+    Attributes:
+        read: of the largest tensor that it reads and the file does not store, of those whose shapes are known.
+        written: of all tensors that it writes; None where one is not known.
+        constant: of the largest tensor that it reads and the file stores.
+        exponent: of a Pow, where the file stores one number for it.
+    """
+
+    read: int
+    written: int | None
+    constant: int = 0
+    exponent: float | None = None
+
+
+@dataclass(frozen=True)
 class Obstacle:
     """Why a candidate cannot be analog on any hardware: a token and a sentence."""
 
@@ -137,6 +158,7 @@ class Layer:
         module: path of the module it was exported from, where that is known and not the name.
         refusal: why it must stay digital, where reading found that.
         counted: what it multiplies, where that is not just its matrix by its weight.
+        elements: what an operator that does not multiply handles; None where its sizes were not asked for.
     """
 
     name: str
@@ -148,6 +170,7 @@ class Layer:
     module: str | None = None
     refusal: Obstacle | None = None
     counted: Work | None = None
+    elements: Elements | None = None
 
     @property
     def is_candidate(self) -> bool:
@@ -158,6 +181,12 @@ class Layer:
     def multiplies(self) -> bool:
         """Whether it has a row in a plan: a candidate, or another operator that multiplies or is not known."""
         return self.is_candidate or self.counted is not None
+
+    @property
+    def size_unknown(self) -> bool:
+        """Whether it writes tensors, and only a run could tell how large."""
+        told = self.elements is not None and self.elements.written is None
+        return told and self.op_type not in _BODIES and not any(word in self.op_type for word in _NO_TENSORS)
 
     @property
     def work(self) -> Work | None:

@@ -166,7 +166,7 @@ class Opened:
     def _observed(
         self, graph: LayerGraph, given: Mapping[str, tuple[int, ...]], feeds: Mapping[str, Array]
     ) -> dict[str, tuple[int, ...]]:
-        """Shapes around the products whose shape inference does not find, from one run."""
+        """Shapes that inference does not find, from one run: around products, and of what other operators write."""
         known = infer_shapes(self.model, given)
         sizes = {
             name: tuple(d if isinstance(d, int) else 1 for d in known.get(name, ()))
@@ -176,6 +176,7 @@ class Opened:
             self._refuse_open_sizes(graph, known)
         constants = Constants(self.model.proto.graph)
         wanted = {t for layer in graph.unresolved for t in (*layer.inputs, *filter(None, layer.outputs[:1]))}
+        wanted |= {t for layer in graph.layers if layer.size_unknown for t in filter(None, layer.outputs)}
         inner = sorted(t for t in wanted if graph.producer(t) and not constants.is_stored(t))
         try:
             observed = self._run(inner, feeds, sizes)

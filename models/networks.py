@@ -31,13 +31,13 @@ __all__ = [
 ]
 
 Network = TypeVar("Network", bound=nn.Module)
-Normed = ClassVar[tuple[tuple[str, str], ...]]
+Pairs = tuple[tuple[str, str], ...]
 
 
 class Block(nn.Module):
     """``relu(shortcut(x) + bn2(conv2(relu(bn1(conv1(x))))))``."""
 
-    normed: Normed = (("conv1", "bn1"), ("conv2", "bn2"))
+    normed: ClassVar[Pairs] = (("conv1", "bn1"), ("conv2", "bn2"))
 
     def __init__(self, channels: int, width: int, stride: int) -> None:
         """A block from ``channels`` to ``width`` channels; a stride of 2 halves height and width."""
@@ -66,7 +66,7 @@ class Block(nn.Module):
 class ResidualNet(nn.Module):
     """The whole network; ``layer1``, ``layer2``, ... are its stages."""
 
-    normed: Normed = (("conv1", "bn1"),)
+    normed: ClassVar[Pairs] = (("conv1", "bn1"),)
 
     def __init__(self, channels: int, widths: Sequence[int], blocks: int, classes: int) -> None:
         """A network for images of ``channels`` channels.
@@ -143,7 +143,7 @@ class SmallResidualNet(nn.Module):
 class ExpandingBlock(nn.Module):
     """``shortcut(x) + bn2(project(relu(bn1(expand(x)))))``: a 3x3 convolution to many channels, a 1x1 one to few."""
 
-    normed: Normed = (("expand", "bn1"), ("project", "bn2"))
+    normed: ClassVar[Pairs] = (("expand", "bn1"), ("project", "bn2"))
 
     def __init__(self, channels: int, width: int, stride: int, expanded: int) -> None:
         """A block from ``channels`` to ``width`` channels over ``expanded``; a shortcut only where the shape stays."""
@@ -163,7 +163,7 @@ class ExpandingBlock(nn.Module):
 class ExpandingNet(nn.Module):
     """A 3x3 convolution, stages ``layer1``, ``layer2``, ... of blocks, global average pooling and one linear layer."""
 
-    normed: Normed = (("conv1", "bn1"),)
+    normed: ClassVar[Pairs] = (("conv1", "bn1"),)
 
     def __init__(
         self, channels: int, widths: Sequence[int], blocks: Sequence[int], expanded: int, classes: int

@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping
 
-from lhc.costs import Cost, LayerCost, SystemCost, cost_of
+from lhc.costs import Cost, LayerCost, SystemCost, by_operator, cost_of
+from lhc.costs.units import total
 from lhc.errors import LhcError
 from lhc.opening import Opened
 from lhc.outcomes import Analysis, plan_cost
 from lhc.plan import Plan
+from lhc.tables import Table
 
 __all__ = ["analysis_lines", "cost_line", "layer_costs", "stored_costs", "system_cost"]
 
@@ -25,7 +27,13 @@ def layer_costs(result: Analysis) -> Document | None:
     """Of every layer, digital and analog; None where the hardware describes no costs."""
     if result.costs is None:
         return None
-    return {"digital": _parts(result.costs.digital), "analog": _parts(result.costs.analog)}
+    digital, analog, others = result.costs.digital, result.costs.analog, result.costs.others
+    return {"digital": _parts(digital), "analog": _parts(analog), "operators": _operators(others)}
+
+
+def _operators(others: Mapping[str, LayerCost]) -> list[Document]:
+    """What is no product, by operator."""
+    return [{"operator": one.operator, "count": one.count, **_cost(one.cost)} for one in by_operator(others)]
 
 
 def system_cost(cost: SystemCost | None, digital: SystemCost | None) -> Document | None:
@@ -37,6 +45,7 @@ def system_cost(cost: SystemCost | None, digital: SystemCost | None) -> Document
         "all_digital": _cost(digital.total),
         "layers": _parts(cost.layers),
         "others": _parts(cost.others),
+        "operators": _operators(cost.others),
         "crossings": {name: _cost(value) for name, value in cost.crossings.items()},
         "assumptions": [str(one) for one in cost.assumptions],
     }
@@ -52,11 +61,25 @@ def cost_line(cost: SystemCost, digital: SystemCost) -> str:
 
 
 def analysis_lines(result: Analysis) -> str:
-    """A line under the table of ``lhc analyze``; empty where the hardware describes no costs."""
+    """What stands under the table of ``lhc analyze``: totals, and operators that are no products, by operator.
+
+    Empty where the hardware describes no costs.
+    """
     digital, analog = (result.cost(placement) for placement in (frozenset[str](), frozenset(result.plan.eligible)))
     if digital is None or analog is None or not result.plan.layers:
         return ""
-    return f"\nestimated cost, all digital: {_amounts(digital)}; all eligible layers analog: {_amounts(analog)}"
+    totals = f"\nestimated cost, all digital: {_amounts(digital)}; all eligible layers analog: {_amounts(analog)}"
+    others = by_operator(digital.others)
+    if not others:
+        return totals
+    rows = [[one.operator, f"{one.count}", *_cells(one.cost)] for one in others]
+    rows.append(["all of them", f"{sum(one.count for one in others)}", *_cells(total(one.cost for one in others))])
+    table = Table(["other operator", "count", "µs", "µJ"], rows, right=range(1, 4))
+    return f"{totals}\nof which operators that are no products, wherever these go:\n\n{table.render()}"
+
+
+def _cells(cost: Cost) -> tuple[str, str]:
+    return f"{1e6 * cost.latency_s:,.2f}", f"{1e6 * cost.energy_j:,.2f}"
 
 
 def stored_costs(opened: Opened, plan: Plan) -> tuple[SystemCost | None, SystemCost | None]:

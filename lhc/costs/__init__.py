@@ -6,6 +6,7 @@ Formulas, units, sources and checks against published figures are in ``docs/cost
 from lhc.costs.figures import Assumption, assumptions
 from lhc.costs.gains import compared, gains
 from lhc.costs.model import CostTerms, SystemCost, cost_of, cost_terms
+from lhc.costs.others import OperatorCost, by_operator
 from lhc.costs.tensors import Hyperedge
 from lhc.costs.units import NOTHING, Cost, LayerCost
 
@@ -16,8 +17,10 @@ __all__ = [
     "CostTerms",
     "Hyperedge",
     "LayerCost",
+    "OperatorCost",
     "SystemCost",
     "assumptions",
+    "by_operator",
     "compared",
     "cost_of",
     "cost_terms",

@@ -13,6 +13,7 @@ active power while it works or moves data, its waiting power while it waits.
 import math
 from dataclasses import dataclass
 
+from lhc.costs.others import Handling
 from lhc.costs.units import Cost, LayerCost
 from lhc.graph import Layer, MatrixShape, Work
 from lhc.hardware import AlpineCosts, Hardware
@@ -21,19 +22,6 @@ __all__ = ["Alpine"]
 
 WORD_BYTES = 4
 """Moved by one instruction between core and tile."""
-# fmt: off
-FREE = frozenset({
-    "Cast", "Constant", "ConstantOfShape", "Dropout", "Flatten", "Identity", "Range", "Reshape", "Shape", "Size",
-    "Squeeze", "Unsqueeze",
-})
-"""Operators without work on elements: shapes, constants, views."""
-FUNCTIONS = frozenset({
-    "Cos", "Div", "Elu", "Erf", "Exp", "Gelu", "GroupNormalization", "HardSwish", "InstanceNormalization",
-    "LayerNormalization", "Log", "LogSoftmax", "Mish", "Pow", "RMSNormalization", "Reciprocal", "Selu", "Sigmoid",
-    "Sin", "Softmax", "Softplus", "Sqrt", "Tanh",
-})
-"""Operators with a function or a division in them."""
-# fmt: on
 
 
 @dataclass(frozen=True)
@@ -89,18 +77,11 @@ class Alpine:
             parts["weights"] = Cost(seconds, self._waiting(seconds) + work.parameters * memory.dram_pj_per_byte * 1e-12)
         return LayerCost(parts)
 
-    def other(self, layer: Layer, elements: int) -> LayerCost | None:
-        """An operator that is no product; None if it costs nothing.
-
-        Args:
-            layer: the operator.
-            elements: that it reads.
-        """
-        if layer.op_type in FREE or not elements:
-            return None
+    def other(self, layer: Layer, handling: Handling) -> LayerCost:
+        """An operator that is no product; its part has the name of its type."""
         core = self.costs.core
-        cycles = core.function_cycles if layer.op_type in FUNCTIONS else core.elementwise_cycles
-        return LayerCost({"operator": self._work(elements * cycles)})
+        cycles = core.function_cycles if handling.function else core.elementwise_cycles
+        return LayerCost({layer.op_type: self._work(handling.elements * cycles)})
 
     @property
     def crossing(self) -> Cost:

@@ -12,6 +12,7 @@ one power while the macro works and another while the digital array does.
 import math
 from dataclasses import dataclass
 
+from lhc.costs.others import Handling
 from lhc.costs.units import NOTHING, Cost, LayerCost, total
 from lhc.graph import Layer, MatrixShape, Work
 from lhc.hardware import DianaCosts
@@ -62,7 +63,7 @@ class Diana:
             "activations": self._at(moved / c.io_bytes_per_cycle / c.clock_mhz * 1e-6, c.digital_mw),
         }
 
-    def other(self, layer: Layer, elements: int) -> None:
+    def other(self, layer: Layer, handling: Handling) -> None:
         """Operators that are no products cost nothing in this model."""
 
     @property

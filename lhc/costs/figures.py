@@ -19,7 +19,10 @@ _ALPINE = (
     ("unfolding", "every input of every analog product is gathered anew; neighbouring products share nothing"),
     ("inputs", "the tiles of one row of tiles receive an input together; every tile delivers its own outputs"),
     ("groups", "the groups of a convolution are driven one at a time"),
-    ("activation sizes", "operators that are no products keep the number of elements; pooling counts its input"),
+    (
+        "other operators",
+        "shapes, casts, views and what merges into a product cost nothing; others what they read or write",
+    ),
     ("crossings", "operators between products work on either format; conversion is put where the fewest elements pass"),
     ("converters", "product_ns and product_pj_per_cell hold for the converters' resolution, whatever it is"),
 )

@@ -7,6 +7,7 @@ from typing import Protocol
 from lhc.costs.alpine import Alpine
 from lhc.costs.diana import Diana
 from lhc.costs.figures import Assumption, assumptions
+from lhc.costs.others import Handling, handling
 from lhc.costs.tensors import Hyperedge, converted, elements, hyperedges
 from lhc.costs.units import Cost, LayerCost, total
 from lhc.errors import ConfigError, ModelError, UsageError
@@ -23,7 +24,7 @@ class _Model(Protocol):
 
     def digital(self, layer: Layer, work: Work) -> LayerCost: ...
 
-    def other(self, layer: Layer, elements: int) -> LayerCost | None: ...
+    def other(self, layer: Layer, handling: Handling) -> LayerCost | None: ...
 
     @property
     def crossing(self) -> Cost: ...
@@ -39,7 +40,7 @@ class CostTerms:
     Attributes:
         analog: cost of every product on tiles; products without a constant matrix have none.
         digital: cost of every operator that multiplies on the digital core, those in bodies and functions too.
-        others: cost of the operators that are no products, wherever these go.
+        others: cost of the operators that are no products and not free, wherever these go; `by_operator` adds it up.
         tensors: those that may be converted; none where crossings are free.
         crossing: conversion of one element.
     """
@@ -92,7 +93,7 @@ def cost_terms(graph: LayerGraph, hardware: Hardware) -> CostTerms:
         ModelError: the size of a product is not known.
     """
     model = _model(graph, hardware)
-    sizes = elements(graph)
+    handled = handling(graph, elements(graph))
     analog: dict[str, LayerCost] = {}
     digital: dict[str, LayerCost] = {}
     others: dict[str, LayerCost] = {}
@@ -101,9 +102,8 @@ def cost_terms(graph: LayerGraph, hardware: Hardware) -> CostTerms:
             digital[layer.name] = model.digital(layer, _work(layer))
             if layer.weight is not None and layer.matrix is not None and layer.matrix.parameters:
                 analog[layer.name] = model.analog(layer, layer.matrix)
-        else:
-            read = max((sizes[producer] for producer in graph.producers(layer.name)), default=0)
-            cost = model.other(layer, read)
+        elif layer.name in handled:
+            cost = model.other(layer, handled[layer.name])
             if cost is not None:
                 others[layer.name] = cost
     digital |= {layer.name: model.digital(layer, _work(layer)) for layer in graph.nested}

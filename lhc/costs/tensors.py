@@ -12,6 +12,7 @@ import numpy as np
 from scipy import sparse
 from scipy.optimize import Bounds, LinearConstraint, milp
 
+from lhc.costs.others import fixed
 from lhc.graph import LayerGraph
 
 __all__ = ["Hyperedge", "converted", "cut_rows", "elements", "hyperedges"]
@@ -33,18 +34,26 @@ class Hyperedge:
 
 
 def elements(graph: LayerGraph) -> Mapping[str, int]:
-    """Output elements of every operator per sample; 0 where nothing is known (shapes, inputs of the network).
+    """Output elements of every operator per sample; 0 where they are no activations (constants, shapes), or not known.
 
-    A product's come from its matrix; any other operator has as many as its largest input, Concat the sum.
+    A product's come from its matrix. Any other operator has those that it is known to write, or else as many as its
+    largest input, Concat the sum.
     """
+    known = fixed(graph)
     sizes: dict[str, int] = {}
     for name in graph.order():
         layer = graph[name]
         above = [sizes[producer] for producer in graph.producers(name)]
-        if layer.is_candidate and layer.matrix is not None:
+        told = layer.elements
+        if name in known:
+            sizes[name] = 0
+        elif layer.is_candidate and layer.matrix is not None:
             sizes[name] = layer.matrix.cols * layer.matrix.groups * layer.matrix.positions
+        elif told is not None and told.written is not None:
+            sizes[name] = told.written
         else:
-            sizes[name] = sum(above) if layer.op_type == "Concat" else max(above, default=0)
+            read = 0 if told is None else told.read
+            sizes[name] = max(read, sum(above) if layer.op_type == "Concat" else max(above, default=0))
     return sizes
 
 

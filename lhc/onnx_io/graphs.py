@@ -1,12 +1,13 @@
 """ModelProto to LayerGraph: operators, tensors, weights and matrix shapes."""
 
+import math
 from collections.abc import Iterator, Mapping
 from hashlib import sha256
 
 import onnx
 
 from lhc.errors import ModelError, OpenSizesError
-from lhc.graph import INTEGER_OPS, Layer, LayerGraph, MatrixShape, Obstacle, WeightRef, Work
+from lhc.graph import INTEGER_OPS, Elements, Layer, LayerGraph, MatrixShape, Obstacle, WeightRef, Work
 from lhc.model import OnnxModel, subgraphs
 from lhc.onnx_io.compiled import refuse_compiled
 from lhc.onnx_io.constants import Constants
@@ -107,7 +108,9 @@ class _Reader:
         if not is_product(node):
             # A product of another domain is that domain's operator, never a candidate.
             work, refusal = self._other(node) or (None, None)
-            path = None if work is None else module_path(node)
+            if work is None:
+                return Layer(node.name, kind_of(node), inputs, outputs, elements=self._elements(node, inputs))
+            path = module_path(node)
             return Layer(node.name, kind_of(node), inputs, outputs, module=path, refusal=refusal, counted=work)
         weight, refusal = self._weight(node)
         matrix = self._matrix(node, weight)
@@ -122,6 +125,30 @@ class _Reader:
             return found_in(node, self._constants, self._shape_of, self._samples, strict=bool(self._unbound))
         except Unsized as error:
             raise self._open_sizes(node, error) from error
+
+    def _elements(self, node: onnx.NodeProto, inputs: tuple[str, ...]) -> Elements | None:
+        """How many numbers an operator handles."""
+        if not self._sizes:
+            return None
+        stored = [name for name in inputs if self._constants.is_stored(name)]
+        read = [size for name in inputs if name not in stored and (size := self._size(name)) is not None]
+        written = [self._size(name) for name in node.output if name]
+        known = [size for size in written if size is not None]
+        constants = (math.prod(self._constants.shape(name)) for name in stored)
+        whole = sum(known) if len(known) == len(written) else None
+        return Elements(max(read, default=0), whole, max(constants, default=0), self._exponent(node))
+
+    def _exponent(self, node: onnx.NodeProto) -> float | None:
+        power = node.input[1] if node.op_type == "Pow" and len(node.input) > 1 else ""
+        if not self._constants.is_stored(power) or math.prod(self._constants.shape(power)) != 1:
+            return None
+        return float(self._constants.value(power).reshape(()))
+
+    def _size(self, tensor: str) -> int | None:
+        """Elements of a tensor, a sample's share; None where its shape is not known."""
+        shape = self._known.get(tensor)
+        sizes = [dim for dim in shape or () if isinstance(dim, int)]
+        return None if shape is None or len(sizes) < len(shape) else -(-math.prod(sizes) // self._samples)
 
     def _unreachable(self, node: onnx.NodeProto, matrix: MatrixShape) -> Work | None:
         """What a candidate multiplies whose weight is stored, but not in a form that goes on tiles."""

@@ -3,12 +3,12 @@
 import math
 from collections.abc import Iterable, Mapping, Sequence
 
-from lhc.costs import Cost, SystemCost, cost_of
+from lhc.costs import Cost, SystemCost, by_operator, cost_of
 from lhc.errors import ConfigError, ModelError, UsageError
 from lhc.exploration import AtTime, Attribution, Front, FrontPoint, Infeasibility, Robustness
 from lhc.graph import Layer, LayerGraph, WeightRef
 from lhc.plan import Plan
-from lhc.report.document import CostItem, Costs, LayerCosts, Report
+from lhc.report.document import CostItem, Costs, LayerCosts, OperatorItem, Report
 from lhc.results import Evaluation
 from lhc.summary import summary
 
@@ -103,6 +103,10 @@ def costs_of(plan: Plan, graph: LayerGraph) -> Costs | None:
     return Costs(
         layers=layers,
         others=_item("other operators", sum((cost.total for cost in placed.others.values()), Cost())),
+        operators=tuple(
+            OperatorItem(name=one.operator, count=one.count, latency_s=one.cost.latency_s, energy_j=one.cost.energy_j)
+            for one in by_operator(placed.others)
+        ),
         crossings=_item("crossings", sum(placed.crossings.values(), Cost())),
         total=_total("total", placed),
         all_digital=_total("all digital", digital),

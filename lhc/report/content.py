@@ -6,7 +6,7 @@ from typing import Literal
 
 from lhc.plan import LayerPlan, Outcome, Plan
 from lhc.report.charts import Chart
-from lhc.report.document import Costs, Report
+from lhc.report.document import CostItem, Costs, Report
 from lhc.report.figures import is_measured
 from lhc.report.wording import REASONS, amount, count, duration, interval_text, level_text, metric_value, points
 
@@ -197,8 +197,10 @@ def cost_table(costs: Costs, plan: Plan) -> Table:
             entry = found.setdefault((where, part.name), [0.0, 0.0])
             entry[0] += part.latency_s
             entry[1] += part.energy_j
-    for item, where in ((costs.others, "digital"), (costs.crossings, "between")):
-        found[where, item.name] = [item.latency_s, item.energy_j]
+    others: dict[str, CostItem] = {f"{one.name} ({one.count})": one for one in costs.operators}
+    others = others or {costs.others.name: costs.others}
+    found |= {("digital", name): [one.latency_s, one.energy_j] for name, one in others.items()}
+    found["between", costs.crossings.name] = [costs.crossings.latency_s, costs.crossings.energy_j]
     whole = costs.total
     rows = [
         (

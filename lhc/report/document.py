@@ -33,6 +33,12 @@ class CostItem(_Record):
     energy_j: float
 
 
+class OperatorItem(CostItem):
+    """What all operators of one type cost that are no products."""
+
+    count: int = Field(gt=0)
+
+
 class LayerCosts(_Record):
     """What a product costs where it is placed."""
 
@@ -56,6 +62,8 @@ class Costs(_Record):
     layers: tuple[LayerCosts, ...]
     others: CostItem
     """Operators that are no products."""
+    operators: tuple[OperatorItem, ...] = ()
+    """The same by operator, most time first."""
     crossings: CostItem
     """Conversions between the formats of analog and digital products."""
     total: CostItem

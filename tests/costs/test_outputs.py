@@ -23,8 +23,15 @@ def test_analysis_costs_every_layer_both_ways() -> None:
     assert row["analog µJ"] == f"{1e6 * analysis.costs.analog['conv1'].energy_j:.2f}"
     document = costs.layer_costs(analysis)
     assert document is not None
-    assert set(document) == {"digital", "analog"}
-    assert "all eligible layers analog" in costs.analysis_lines(analysis)
+    assert set(document) == {"digital", "analog", "operators"}
+    lines = costs.analysis_lines(analysis)
+    assert "all eligible layers analog" in lines
+    assert [line.split()[:2] for line in lines.splitlines()[-4:]] == [
+        ["Relu", "11"],
+        ["Add", "9"],
+        ["ReduceMean", "1"],
+        ["all", "of"],
+    ]
 
 
 def test_hardware_without_costs_has_none() -> None:

@@ -18,6 +18,7 @@ from lhc.graph import LayerGraph
 from lhc.onnx_io import load_model, read_graph
 from lhc.plan import Plan
 from lhc.report.building import build_report, costs_of, estimated_front, graph_of_plan, over_time
+from lhc.report.content import cost_table
 from lhc.report.document import Report, read_report
 from lhc.report.figures import time_chart
 from lhc.report.markdown import markdown
@@ -196,6 +197,9 @@ def test_costs_are_those_of_the_cost_model(small: tuple[Plan, LayerGraph]) -> No
     assert found.total.latency_s == pytest.approx(expected.latency_s, rel=1e-12)
     energy = sum(layer.energy_j for layer in found.layers) + found.others.energy_j + found.crossings.energy_j
     assert energy == pytest.approx(expected.energy_j, rel=1e-9)  # sums in another order
+    assert sum(one.energy_j for one in found.operators) == pytest.approx(found.others.energy_j)
+    shown = [row[0].text for row in cost_table(found, plan).rows]
+    assert [f"{one.name} ({one.count})" for one in found.operators] == [name for name in shown if "(" in name]
     assert found.all_digital.latency_s == pytest.approx(cost_of(graph, frozenset(), plan.hardware).latency_s)
 
 

@@ -1,0 +1,174 @@
+"""What operators that are no products do with elements, so that one network costs the same however it was exported.
+
+Three kinds of them do nothing for a sample, and cost nothing:
+
+- those whose results are known before a sample is: from constants and shapes alone (`fixed`);
+- views: another shape, type or name for the same numbers (`VIEWS`); what moves elements (Transpose, Concat, Slice,
+  Gather, Expand, …) is no view;
+- scales and shifts by constants, one a column, of a product's outputs (BatchNormalization, a bias as an Add): they
+  merge into the product's weights and its bias (`merged`), as most exporters do.
+
+All others take as many elements as the larger of what they read and write; what takes a part of its input, that part.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from lhc.costs.units import Cost, LayerCost, total
+from lhc.graph import Layer, LayerGraph
+
+__all__ = ["Handling", "OperatorCost", "by_operator", "fixed", "handling", "merged"]
+
+# fmt: off
+VIEWS = frozenset({
+    "Cast", "CastLike", "Constant", "ConstantOfShape", "Dropout", "Flatten", "Identity", "Range", "Reshape", "Shape",
+    "Size", "Squeeze", "Unsqueeze",
+})
+"""Operators without work on elements: shapes, constants, views, types."""
+FUNCTIONS = frozenset({
+    "Cos", "Div", "Elu", "Erf", "Exp", "Gelu", "GroupNormalization", "HardSwish", "InstanceNormalization",
+    "LayerNormalization", "Log", "LogSoftmax", "Mish", "Pow", "RMSNormalization", "Reciprocal", "Selu", "Sigmoid",
+    "Sin", "Softmax", "Softplus", "Sqrt", "Tanh",
+})
+"""Operators with a function or a division in them, except where a division or a power is a multiplication."""
+PARTS = frozenset({"Gather", "GatherElements", "GatherND", "Slice"})
+"""Operators that touch only what they take of their input."""
+_RANDOM = frozenset({
+    "Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike",
+})
+# fmt: on
+_AFFINE = frozenset({"Add", "BatchNormalization", "Div", "Mul", "Sub"})
+
+
+@dataclass(frozen=True)
+class Handling:
+    """What an operator does.
+
+    Attributes:
+        elements: that it takes, per sample.
+        function: whether it computes a function or a division of each.
+    """
+
+    elements: int
+    function: bool
+
+
+@dataclass(frozen=True)
+class OperatorCost:
+    """What all operators of one type cost together.
+
+    Attributes:
+        operator: their type.
+        count: of those that cost something.
+        cost: per sample.
+    """
+
+    operator: str
+    count: int
+    cost: Cost
+
+
+def by_operator(others: Mapping[str, LayerCost]) -> tuple[OperatorCost, ...]:
+    """Costs of operators that are no products, whose part is their type: added up by type, most time first."""
+    found: dict[str, list[Cost]] = {}
+    for cost in others.values():
+        for operator, part in cost.parts.items():
+            found.setdefault(operator, []).append(part)
+    costs = [OperatorCost(operator, len(parts), total(parts)) for operator, parts in found.items()]
+    return tuple(sorted(costs, key=lambda cost: (-cost.cost.latency_s, cost.operator)))
+
+
+def handling(graph: LayerGraph, sizes: Mapping[str, int]) -> Mapping[str, Handling]:
+    """What the operators do that are no products and cost something, in file order.
+
+    Args:
+        graph: the layers.
+        sizes: elements that every operator writes.
+    """
+    known = fixed(graph)
+    free = known | merged(graph, known)
+    found = {}
+    for layer in graph.layers:
+        if layer.multiplies or layer.op_type in VIEWS or layer.name in free:
+            continue
+        read = max((sizes[producer] for producer in graph.producers(layer.name)), default=0)
+        if layer.elements is not None:
+            read = max(read, layer.elements.read)
+        taken = sizes[layer.name] if layer.op_type in PARTS else max(read, sizes[layer.name])
+        if taken:
+            found[layer.name] = Handling(taken, layer.op_type in FUNCTIONS and not _is_product(graph, layer, known))
+    return found
+
+
+def _is_product(graph: LayerGraph, layer: Layer, known: frozenset[str]) -> bool:
+    """Whether a division or a power is a multiplication: by constants, or a square or cube."""
+    if layer.op_type == "Div":
+        return _is_known(graph, layer.inputs[1:2], known)
+    return layer.op_type == "Pow" and layer.elements is not None and layer.elements.exponent in (2, 3)
+
+
+def fixed(graph: LayerGraph) -> frozenset[str]:
+    """Operators whose results follow from constants and shapes, so that they are computed once and not for a sample."""
+    found: set[str] = set()
+    for name in graph.order():
+        layer = graph[name]
+        if layer.multiplies or layer.op_type in _RANDOM:
+            continue
+        if layer.op_type in ("Shape", "Size") or _is_known(graph, layer.inputs, found):
+            found.add(name)
+    return frozenset(found)
+
+
+def merged(graph: LayerGraph, known: frozenset[str]) -> frozenset[str]:
+    """Operators that merge into the product before them: one constant a column at most, no other reader between.
+
+    Args:
+        graph: the layers.
+        known: the operators that are computed once.
+    """
+    products = {layer.name: layer for layer in graph.layers if layer.is_candidate and layer.weight is not None}
+    readers: dict[str, int] = dict.fromkeys(graph.outputs, 1)
+    for layer in graph.layers:
+        for tensor in layer.inputs:
+            readers[tensor] = readers.get(tensor, 0) + 1
+    found: set[str] = set()
+    for name in graph.order():
+        layer = graph[name]
+        product = products.get(graph.producer(_first(graph, layer, known)) or "")
+        if product is None or product.matrix is None or not _shifts_columns(graph, layer, product, known):
+            continue
+        if readers[_first(graph, layer, known)] == 1:
+            found.add(name)
+            products[name] = product
+    return frozenset(found)
+
+
+def _first(graph: LayerGraph, layer: Layer, known: frozenset[str]) -> str:
+    """The first tensor that is computed for a sample."""
+    return next((tensor for tensor in layer.inputs if not _is_known(graph, (tensor,), known)), "")
+
+
+def _shifts_columns(graph: LayerGraph, layer: Layer, product: Layer, known: frozenset[str]) -> bool:
+    """Whether an operator does nothing but scale or shift a product's columns by constants."""
+    assert product.matrix is not None
+    computed = [i for i, tensor in enumerate(layer.inputs) if not _is_known(graph, (tensor,), known)]
+    if layer.op_type not in _AFFINE or layer.elements is None or len(computed) != 1:
+        return False
+    divides = layer.op_type == "Div" and computed[0] == 1
+    if divides:
+        return False
+    known_sizes = [layer.elements.constant]
+    for maker in graph.producers(layer.name):
+        if maker in known:
+            made = graph[maker].elements
+            if made is None or made.written is None:
+                return False
+            known_sizes.append(made.written)
+    return max(known_sizes) <= product.matrix.cols * product.matrix.groups
+
+
+def _is_known(graph: LayerGraph, tensors: tuple[str, ...], known: frozenset[str] | set[str]) -> bool:
+    """Whether tensors are constants, or follow from constants and shapes."""
+    producers = [graph.producer(tensor) for tensor in tensors]
+    given = any(tensor in graph.inputs for tensor in tensors)
+    return not given and all(producer is None or producer in known for producer in producers)
