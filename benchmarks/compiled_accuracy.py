@@ -11,17 +11,20 @@ because the noise is another.
 import argparse
 import subprocess
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from lhc.api.compiling import Placed, compile_draws, placed
-from lhc.opening import open_model
+from lhc.commands.compile import compile_draws, placement_of
+from lhc.options.commands import CompileOptions
 from lhc.runtime import HybridExecutor
 from lhc.runtime.stream import Position
-from lhc.tables import Table
-from lhc.task import Task
+from lhc.samples.task import Task
+from lhc.study.placement import NetworkPlacement
+from lhc.study.source import open_model
+from lhc.support.tables import Table
 
 Predictions = npt.NDArray[np.int64]
 
@@ -49,7 +52,7 @@ def plain(python: str, model: Path, inputs: Path, seed: int) -> Predictions:
     return np.asarray(np.load(outputs))
 
 
-def emulated(network: Placed, task: Task, noise: bool, seed: int) -> Predictions:
+def emulated(network: NetworkPlacement, task: Task, noise: bool, seed: int) -> Predictions:
     """Predictions of the fast engine on seed 0's draw 0; devices are programmed and read out on the noisy machine."""
     machine = network.plan.hardware
     executor = HybridExecutor(network.model, network.graph, network.plan.analog, network.plan.ranges)
@@ -82,9 +85,11 @@ def main() -> None:
         folder = Path(name)
         np.savez(folder / "inputs.npz", **{key: np.asarray(array) for key, array in task.inputs.items()})
         for hardware in arguments.hardware.split(","):
-            network = placed(opened, task.head(256), placement="all-analog", hardware=hardware)
-            for noise in ("off", "on"):
-                (compiled,) = compile_draws(network, [0], noise=noise)
+            options = CompileOptions(opened, task.head(256), all_analog=True, hardware=hardware)
+            network, _ = placement_of(options)
+            for noisy in (replace(options, noise="off"), options):
+                noise = noisy.noise
+                (compiled,) = compile_draws(network, [0], noisy)
                 file = compiled.save(folder / "compiled.sim.onnx", force=True)
                 ways = [
                     plain(arguments.python, file, folder / "inputs.npz", 1),

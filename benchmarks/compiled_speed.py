@@ -10,14 +10,17 @@ of the files against the float32 original.
 import argparse
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import numpy as np
 
-from lhc.api.compiling import Placed, compile_draws, placed
-from lhc.opening import open_model
+from lhc.commands.compile import compile_draws, placement_of
+from lhc.options.commands import CompileOptions
 from lhc.runtime import HybridSession
 from lhc.runtime.ort import create_session
-from lhc.tables import Table
+from lhc.study.placement import NetworkPlacement
+from lhc.study.source import open_model
+from lhc.support.tables import Table
 
 Feeds = Mapping[str, np.ndarray]
 Run = Callable[[Feeds], object]
@@ -25,9 +28,9 @@ Run = Callable[[Feeds], object]
 HARDWARE = {"static range": "static-range", "per vector": "lionheart"}
 
 
-def compiled_run(network: Placed, noise: str) -> tuple[Run, int]:
+def compiled_run(network: NetworkPlacement, options: CompileOptions) -> tuple[Run, int]:
     """A compiled model on one thread, and its size in bytes."""
-    (compiled,) = compile_draws(network, [0], noise=noise)
+    (compiled,) = compile_draws(network, [0], options)
     session = compiled.session()
     return (lambda feeds: session.run(None, dict(feeds))), len(compiled.proto.SerializeToString())
 
@@ -59,10 +62,11 @@ def main() -> None:
     runs: dict[str, Run] = {"onnxruntime, digital": lambda given: digital.run(None, dict(given))}
     sizes = {}
     for name, hardware in HARDWARE.items():
-        network = placed(opened, task.head(256), placement="all-analog", hardware=hardware)
-        for noise in ("off", "on"):
-            way = f"compiled, {name}, noise {noise}"
-            runs[way], sizes[way] = compiled_run(network, noise)
+        options = CompileOptions(opened, task.head(256), all_analog=True, hardware=hardware)
+        network, _ = placement_of(options)
+        for noisy in (replace(options, noise="off"), options):
+            way = f"compiled, {name}, noise {noisy.noise}"
+            runs[way], sizes[way] = compiled_run(network, noisy)
         session = HybridSession(network.model, placement=network.plan)
         runs[f"fast engine, {name}, noise on"] = lambda given, session=session: session.run(None, given)  # type: ignore[misc]
     batches = [int(batch) for batch in arguments.batches.split(",") if int(batch) <= arguments.samples]

@@ -16,10 +16,11 @@ from pathlib import Path
 import numpy as np
 
 import lhc
-from lhc.files import write_file
-from lhc.metrics import get_metric
 from lhc.models.train_digits import digits_split
-from lhc.task import Task
+from lhc.options.subjects import WeightNoise
+from lhc.samples.metrics import get_metric
+from lhc.samples.task import Task
+from lhc.support.files import write_file
 
 BUDGET = 0.02
 BATCH = 64
@@ -32,13 +33,16 @@ def training_digits() -> Task:
     return Task({"x": np.asarray(images)}, np.asarray(labels), get_metric("accuracy"))
 
 
-def once(strategy: str, rate: float, noise: str = "devices") -> lhc.PartitionResult:
+def once(strategy: str, rate: float, noise: WeightNoise = "devices") -> lhc.PartitionResult:
     """Train once with all layers analog, then search."""
-    settings = lhc.Retraining(steps=STEPS, batch_size=BATCH, learning_rate=rate, noise=noise)  # type: ignore[arg-type]
-    return lhc.partition_retrained(
+    return lhc.partition(
         "digits-narrow",
+        retrain=True,
         train_data=training_digits(),
-        settings=settings,
+        steps=STEPS,
+        batch_size=BATCH,
+        learning_rate=rate,
+        noise=noise,
         strategy=strategy,
         objective="macs",
         max_drop=BUDGET,
@@ -49,14 +53,17 @@ def walk(strategy: str, patience: int, rounds: int | None) -> lhc.PartitionResul
     """Train for every layer that is tried, in rounds of one epoch."""
     loss = "cross-entropy" if strategy == "lionheart-original" else "distillation"
     rate = None if strategy == "lionheart-original" else 0.01
-    return lhc.partition_retrained(
+    return lhc.partition(
         "digits-narrow",
+        retrain=True,
         train_data=training_digits(),
-        settings=lhc.Retraining(batch_size=BATCH, loss=loss, learning_rate=rate),
+        batch_size=BATCH,
+        loss=loss,
+        learning_rate=rate,
         strategy=strategy,
         max_drop=BUDGET,
         patience=patience,
-        max_rounds=rounds,
+        rounds=rounds,
     )
 
 

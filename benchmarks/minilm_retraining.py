@@ -14,12 +14,12 @@ from pathlib import Path
 import numpy as np
 
 import lhc
-from lhc.metrics import get_metric
 from lhc.models import zoo_entry
 from lhc.models.entry import data_file
 from lhc.models.stsb import pair_task, read_pairs
 from lhc.models.tokens import word_piece_tokenizer
-from lhc.task import Task
+from lhc.samples.metrics import get_metric
+from lhc.samples.task import Task
 
 LONGEST, PAIRS, DRAWS, BATCH = 24, 400, 5, 16
 
@@ -52,8 +52,11 @@ def main() -> None:
         "minilm",
         short(pair_task(read_pairs(development), word_piece_tokenizer(), 128)),
         verify_data=short(zoo_entry("minilm").task()).head(PAIRS),
-        settings=lhc.Retraining(steps=options.steps, batch_size=BATCH, learning_rate=options.lr, validations=1),
-        placement="all-analog",
+        steps=options.steps,
+        batch_size=BATCH,
+        learning_rate=options.lr,
+        validations=1,
+        all_analog=True,
         checkpoint=options.out,
         draws=DRAWS,
         progress=tell,

@@ -14,7 +14,7 @@ from lhc.costs import SystemCost, cost_of
 from lhc.graph import Layer, LayerGraph, MatrixShape, WeightRef
 from lhc.hardware import AlpineCosts, Assumed, DianaCosts, Hardware, Known, Tiles
 from lhc.hardware.sections import Section
-from lhc.tables import Table
+from lhc.support.tables import Table
 
 __all__ = ["GAINS", "NETWORKS", "analog_layers", "by_macs", "closing", "gain", "gains", "prefixes"]
 

@@ -14,9 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from lhc.files import write_file
 from lhc.hardware import preset_names
-from lhc.preparing import Request, Work, prepare_run
+from lhc.measure import Running
+from lhc.options.commands import RunOptions
+from lhc.study.prepare import read_placed
+from lhc.study.state import Study
+from lhc.support.files import write_file
 
 CHIPS = 10
 IMAGES = 1000
@@ -31,9 +34,9 @@ DIGITAL = {
 """Placements at 1, 2 and 5 points (lionheart, one day), by their digital layers."""
 
 
-def times(work: Work) -> dict[str, float]:
+def times(study: Study) -> dict[str, float]:
     """Times at which the preset's devices are known; one where nothing changes with time."""
-    devices = work.plan.hardware.devices
+    devices = study.plan.hardware.devices
     if devices is None:
         return {"any": 0.0}
     known = {label: t_s for label, t_s in TIMES.items() if devices.time_problem(t_s) is None}
@@ -45,15 +48,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("-o", "--out", type=Path, required=True)
     parser.add_argument("--rounds", type=int, default=1)
-    options = parser.parse_args()
-    found: dict[str, Any] = json.loads(options.out.read_text()) if options.out.exists() else {}
-    for round_ in range(options.rounds):
+    given = parser.parse_args()
+    found: dict[str, Any] = json.loads(given.out.read_text()) if given.out.exists() else {}
+    for round_ in range(given.rounds):
         for preset in sorted(preset_names(), key=lambda name: (name != "lionheart", name)):
-            work, analog, _ = prepare_run(Request("resnet20", None, hardware=preset), "all-analog", None)
+            options = RunOptions("resnet20", hardware=preset, all_analog=True)
+            study, analog, _ = read_placed(options, Running(), None)
             for chip in range(CHIPS):
                 first = (chip + round_) % CHIPS * IMAGES
-                bench = work.bench(work.task.take(np.arange(first, first + IMAGES)))
-                for label, t_s in times(work).items():
+                bench = study.bench(study.task.take(np.arange(first, first + IMAGES)))
+                for label, t_s in times(study).items():
                     for name, digital in DIGITAL.items():
                         key = "|".join([preset, label, name, str(chip), str(round_)])
                         if key in found:
@@ -61,7 +65,7 @@ def main() -> None:
                         placement = analog - frozenset(digital.split())
                         measured = bench.measure(placement, range(chip, chip + 1), key, t_s)
                         found[key] = [float(measured.values[0]), bench.baseline]
-                        write_file(options.out, lambda file: file.write(json.dumps(found).encode()))
+                        write_file(given.out, lambda file: file.write(json.dumps(found).encode()))
                 print(preset, "chip", chip, "round", round_, flush=True)
 
 

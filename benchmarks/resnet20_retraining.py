@@ -14,18 +14,20 @@ import argparse
 import json
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 import lhc
-from lhc.files import write_file
-from lhc.metrics import get_metric
+from lhc.measure import Running
 from lhc.models import cifar10, zoo_entry
-from lhc.preparing import Request, prepare_run
+from lhc.options.commands import RunOptions
+from lhc.samples.metrics import get_metric
+from lhc.samples.task import Task
 from lhc.stats import summarize
-from lhc.task import Task
-from lhc.train import Retraining
+from lhc.study.prepare import read_placed
+from lhc.support.files import write_file
 
 CHIPS, IMAGES = 10, 1000
 HELD_OUT = 900
@@ -66,7 +68,10 @@ def train(folder: Path, steps: int, rate: float, share: str) -> None:
         "resnet20",
         trains,
         verify_data=judges,
-        settings=Retraining(steps=steps, learning_rate=rate, augment="crop-flip", validations=4),
+        steps=steps,
+        learning_rate=rate,
+        augment="crop-flip",
+        validations=4,
         placement=[name for name in names if name not in DIGITAL[share].split()],
         checkpoint=folder,
         draws=5,
@@ -84,8 +89,9 @@ def judge(folder: Path, shares: list[str], labels: list[str]) -> None:
     found: dict[str, list[float]] = json.loads(where.read_text()) if where.exists() else {}
     task = zoo_entry("resnet20").task()
     for name, model in {"retrained": str(folder / "resnet20.lhc.onnx"), "as given": "resnet20"}.items():
-        work, analog, _ = prepare_run(Request(model, task, hardware="lionheart"), "all-analog", None)
-        given = prepare_run(Request("resnet20", task, hardware="lionheart"), "all-analog", None)[0]
+        options = RunOptions("resnet20", task, hardware="lionheart", all_analog=True)
+        study, analog, _ = read_placed(replace(options, model=model), Running(), None)
+        given, _, _ = read_placed(options, Running(), None)
         for label in labels:
             for share in shares:
                 placement = analog - frozenset(DIGITAL[share].split())
@@ -94,7 +100,7 @@ def judge(folder: Path, shares: list[str], labels: list[str]) -> None:
                     if key in found:
                         continue
                     images = task.take(np.arange(chip * IMAGES, (chip + 1) * IMAGES))
-                    measured = work.bench(images).measure(placement, range(chip, chip + 1), key, TIMES[label])
+                    measured = study.bench(images).measure(placement, range(chip, chip + 1), key, TIMES[label])
                     found[key] = [float(measured.values[0]), given.bench(images).baseline]
                     write_file(where, lambda file: file.write(json.dumps(found, indent=0).encode()))
                 print(name, label, share, summary(found, name, label, share), flush=True)

@@ -14,7 +14,7 @@ from typing import Any
 
 from scipy import stats
 
-from lhc.tables import Table
+from lhc.support.tables import Table
 
 BUDGETS = ("0.01", "0.02", "0.05")
 

@@ -14,11 +14,14 @@ import numpy as np
 
 from benchmarks.minilm_retraining import DRAWS, PAIRS, short
 from benchmarks.retraining_walks import JUDGING, others
+from lhc.measure import Running
 from lhc.models import zoo_entry
-from lhc.preparing import Request, Work, prepare_run
+from lhc.options.commands import RunOptions
+from lhc.samples.task import Task
 from lhc.stats import summarize
-from lhc.tables import Table
-from lhc.task import Task
+from lhc.study.prepare import read_placed
+from lhc.study.state import Study
+from lhc.support.tables import Table
 
 DAY = 86400.0
 YEAR = 365 * DAY
@@ -32,10 +35,10 @@ def samples(network: str) -> list[Task]:
     return others(network, JUDGING)
 
 
-def row(work: Work, analog: frozenset[str], parts: list[Task], digital: list[float], seconds: float) -> list[str]:
+def row(study: Study, analog: frozenset[str], parts: list[Task], digital: list[float], seconds: float) -> list[str]:
     """Mean value, and the drop with its interval, in points."""
     values = [
-        float(work.bench(part).measure(analog, range(chip, chip + 1), f"chip {chip}", seconds).values[0])
+        float(study.bench(part).measure(analog, range(chip, chip + 1), f"chip {chip}", seconds).values[0])
         for chip, part in enumerate(parts)
     ]
     drop = summarize(np.array(digital) - np.array(values), 0.9, 0.0)
@@ -53,12 +56,12 @@ def main() -> None:
     options = parser.parse_args()
     parts = samples(options.network)
     task = parts[0]
-    retrained, analog, _ = prepare_run(Request(options.retrained, task), None, None)
-    given = prepare_run(Request(options.network, task), analog, None)[0]
+    retrained, analog, _ = read_placed(RunOptions(options.retrained, task), Running(), None)
+    given, _, _ = read_placed(RunOptions(options.network, task, placement=analog), Running(), None)
     digital = [given.bench(part).baseline for part in parts]
     rows = []
     for label in options.time or TIMES:
-        both = (row(work, analog, parts, digital, TIMES[label]) for work in (given, retrained))
+        both = (row(study, analog, parts, digital, TIMES[label]) for study in (given, retrained))
         rows.append([label, *(cell for cells in both for cell in cells)])
         print(" | ".join(rows[-1]), flush=True)
     headers = ["time", "as given, %", "drop, points", "retrained, %", "drop, points"]

@@ -17,13 +17,16 @@ from pathlib import Path
 import numpy as np
 
 import lhc
-from lhc.files import write_file
-from lhc.metrics import get_metric
+from lhc.measure import Running
 from lhc.models import cifar10, zoo_entry
 from lhc.models.resnet8 import pixels
-from lhc.preparing import Request, prepare_run
+from lhc.options.commands import RunOptions
+from lhc.passes.retraining import RETRAINING_STRATEGIES
+from lhc.samples.metrics import get_metric
+from lhc.samples.task import Task
 from lhc.stats import summarize
-from lhc.task import Task
+from lhc.study.prepare import read_placed
+from lhc.support.files import write_file
 
 CHIPS, JUDGING = 10, 2000
 
@@ -43,11 +46,11 @@ def others(network: str, judging: int) -> list[Task]:
 
 def judged(network: str, path: Path, parts: list[Task]) -> tuple[list[float], list[float]]:
     """Accuracies of ten chips, and of the network as it was given on the same images."""
-    work, analog, _ = prepare_run(Request(str(path), parts[0]), None, None)
-    given = prepare_run(Request(network, parts[0]), "all-analog", None)[0]
+    study, analog, _ = read_placed(RunOptions(path, parts[0]), Running(), None)
+    given, _, _ = read_placed(RunOptions(network, parts[0], all_analog=True), Running(), None)
     chips, digital = [], []
     for chip, images in enumerate(parts):
-        chips.append(float(work.bench(images).measure(analog, range(chip, chip + 1), f"chip {chip}").values[0]))
+        chips.append(float(study.bench(images).measure(analog, range(chip, chip + 1), f"chip {chip}").values[0]))
         digital.append(given.bench(images).baseline)
     return chips, digital
 
@@ -81,23 +84,22 @@ def main() -> None:
     published = options.strategy == "lionheart-original"
     loss = "cross-entropy" if published else "distillation"
     epochs = 1.0 if options.steps is None else None
-    result = lhc.partition_retrained(
+    result = lhc.partition(
         options.network,
         zoo_entry(options.network).task().head(options.judging),
+        retrain=True,
         train_data=training_images(options.network),
-        settings=lhc.Retraining(
-            steps=options.steps,
-            epochs=epochs,
-            loss=loss,
-            learning_rate=options.lr,
-            digital_learning_rate=options.digital_lr,
-            augment="crop-flip",
-        ),
+        steps=options.steps,
+        epochs=epochs,
+        loss=loss,
+        learning_rate=options.lr,
+        digital_learning_rate=options.digital_lr,
+        augment="crop-flip",
         strategy=options.strategy,
         objective="macs",
         max_drop=options.max_drop,
-        patience=options.patience,
-        max_rounds=options.rounds,
+        patience=options.patience if options.strategy in RETRAINING_STRATEGIES else None,
+        rounds=options.rounds,
         checkpoint=options.out,
         progress=tell,
     )

@@ -12,16 +12,19 @@ import argparse
 import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import lhc
-from lhc.measure import Bench, Budget, evaluation, measure_sensitivity, ranking_metric, split_task
+from lhc.commands.partition import preparation
+from lhc.measure import Bench, Budget, Running, evaluation, measure_sensitivity, ranking_metric
+from lhc.options.commands import PartitionOptions
 from lhc.passes import Goal, SearchOptions, damage_of, strategy_of, wanted_together
 from lhc.plan import Plan
-from lhc.preparing import Request, Work, prepare
 from lhc.results import Evaluation, Verdict
-from lhc.tables import Table
+from lhc.study.prepare import read
+from lhc.study.state import Study
+from lhc.support.tables import Table
 
 BUDGETS = (0.0025, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.04, 0.05, 0.06)
 WALK_BUDGETS = (0.005, 0.01, 0.02, 0.05)
@@ -70,15 +73,16 @@ class TableJudge:
         return Verdict(self.budget.status(found), found, self.budget.generalize)
 
 
-def ranked(seed: int) -> tuple[Work, Measured]:
+def ranked(seed: int) -> tuple[Study, Measured]:
     """Digits with sensitivities on the ranking samples, and a bench on the samples of the search."""
-    work = prepare(Request("digits-narrow", None, draws=DRAWS, seed=seed), None)
-    splits = split_task(work.task)
-    select = work.bench(splits.select)
+    options = PartitionOptions("digits-narrow", draws=DRAWS, seed=seed)
+    study = preparation(options).apply(read(options, Running(), None))
+    splits = study.splits
+    select = study.bench(splits.select)
     samples = splits.rank.with_metric(ranking_metric(select.metric, select.example_output))
-    table = measure_sensitivity(work.bench(samples), work.graph, work.measurable)
-    plan = work.plan.with_sensitivities(table.layers)
-    return Work(work.request, work.model, work.graph, plan, work.task, work.t_s), Measured(select)
+    table = measure_sensitivity(study.bench(samples), study.graph, study.measurable)
+    plan = study.plan.with_sensitivities(table.layers)
+    return replace(study, plan=plan), Measured(select)
 
 
 def share(plan: Plan, analog: frozenset[str]) -> float:
@@ -88,25 +92,24 @@ def share(plan: Plan, analog: frozenset[str]) -> float:
 
 def against_enumeration() -> list[dict[str, object]]:
     """``milp`` and the optimum of all 256 placements of blocks, at every budget."""
-    work, measured = ranked(0)
-    together = wanted_together(work.graph, work.plan, ["block"])
+    study, measured = ranked(0)
+    together = wanted_together(study.graph, study.plan, ["block"])
     rows = []
     for max_drop in BUDGETS:
         options = SearchOptions(Goal(), together, max_drop)
         found = {}
         for name in ("milp", "exhaustive"):
             judge = TableJudge(measured, Budget(max_drop))
-            found[name] = strategy_of(name)(judge, options).run(work.graph, work.plan).plan.analog
+            found[name] = strategy_of(name)(judge, options).run(study.graph, study.plan).plan.analog
             if name == "milp":
                 asked = len(judge.asked)
-        blocks = {
-            layer.block or layer.name for layer in work.plan.layers if layer.name in found["milp"] ^ found["exhaustive"]
-        }
+        apart = found["milp"] ^ found["exhaustive"]
+        blocks = {layer.block or layer.name for layer in study.plan.layers if layer.name in apart}
         rows.append(
             {
                 "max_drop": max_drop,
-                "milp": share(work.plan, found["milp"]),
-                "optimum": share(work.plan, found["exhaustive"]),
+                "milp": share(study.plan, found["milp"]),
+                "optimum": share(study.plan, found["exhaustive"]),
                 "blocks_apart": len(blocks),
                 "judged": asked,
             }
@@ -119,20 +122,20 @@ def against_the_walk() -> list[dict[str, object]]:
     """All strategies that search, at every budget and seed."""
     rows: list[dict[str, object]] = []
     for seed in SEEDS:
-        work, measured = ranked(seed)
+        study, measured = ranked(seed)
         for max_drop in WALK_BUDGETS:
             for name in ("milp", "sensitivity", "lionheart", "random"):
                 judge = TableJudge(measured, Budget(max_drop))
                 options = SearchOptions(max_drop=max_drop, seed=seed)
-                analog = strategy_of(name)(judge, options).run(work.graph, work.plan).plan.analog
+                analog = strategy_of(name)(judge, options).run(study.graph, study.plan).plan.analog
                 rows.append(
                     {
                         "seed": seed,
                         "max_drop": max_drop,
                         "strategy": name,
-                        "share": share(work.plan, analog),
+                        "share": share(study.plan, analog),
                         "drop": measured.evaluate(analog).drop,
-                        "damage": damage_of(work.graph, work.plan, analog),
+                        "damage": damage_of(study.graph, study.plan, analog),
                         "judged": len(judge.asked),
                     }
                 )

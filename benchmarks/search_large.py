@@ -24,7 +24,7 @@ from lhc.passes import Goal, Qualify, SearchOptions, initial_plan, search_space
 from lhc.passes.search_milp import Milp
 from lhc.plan import Plan, Sensitivity
 from lhc.results import Evaluation, Verdict
-from lhc.tables import Table
+from lhc.support.tables import Table
 
 SIZES = (150, 500)
 SEEDS = range(2)

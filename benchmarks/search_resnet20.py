@@ -13,12 +13,15 @@ from pathlib import Path
 import numpy as np
 from search_digits import Measured, TableJudge, share
 
+from lhc.commands.partition import preparation
 from lhc.costs import cost_of
-from lhc.measure import Budget, ranking_metric, sensitivities
-from lhc.measure.curvature import curvatures
+from lhc.measure import Budget, Running, ranking_metric
+from lhc.measure.hilal_curvature import curvatures
+from lhc.options.commands import PartitionOptions
 from lhc.passes import Goal, SearchOptions, strategy_of
-from lhc.preparing import Request, prepare
-from lhc.tables import Table
+from lhc.study.prepare import read
+from lhc.study.rank import sensitivities
+from lhc.support.tables import Table
 
 CASES = (
     ("milp", "macs"),
@@ -41,15 +44,16 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=3)
     parser.add_argument("--max-drop", type=float, default=0.02)
     options = parser.parse_args()
-    work = prepare(Request("resnet20", None, samples=options.images, draws=options.draws), None)
+    asked = PartitionOptions("resnet20", samples=options.images, draws=options.draws)
+    study = preparation(asked).apply(read(asked, Running(), None))
     half = options.images // 2
-    bench = work.bench(work.task.head(half))
-    rest = work.task.take(np.arange(half, options.images)).with_metric(
+    bench = study.bench(study.task.head(half))
+    rest = study.task.take(np.arange(half, options.images)).with_metric(
         ranking_metric(bench.metric, bench.example_output)
     )
     begun = time.process_time()
-    table = sensitivities(work.bench(rest), work.graph, work.measurable)
-    plan = work.plan.with_sensitivities(table.layers)
+    table = sensitivities(study.bench(rest), study.graph, study.measurable)
+    plan = study.plan.with_sensitivities(table.layers)
     print(f"ranking: {time.process_time() - begun:.0f} CPU seconds; baseline {bench.baseline:.4f}", flush=True)
     rows = []
     for name, objective in CASES:
@@ -57,9 +61,9 @@ def main() -> None:
         begun = time.process_time()
         curved = curvatures(bench, plan.eligible) if name == "hilal" else {}
         wanted = SearchOptions(Goal(objective), max_drop=options.max_drop, curvatures=curved)
-        analog = strategy_of(name)(judge, wanted).run(work.graph, plan).plan.analog
+        analog = strategy_of(name)(judge, wanted).run(study.graph, plan).plan.analog
         seconds = time.process_time() - begun
-        found, cost = judge.measured.evaluate(analog), cost_of(work.graph, analog, plan.hardware)
+        found, cost = judge.measured.evaluate(analog), cost_of(study.graph, analog, plan.hardware)
         rows.append(
             [
                 name,

@@ -16,9 +16,9 @@ from benchmarks.aihwkit_sensitivity import layer_names, log_probabilities
 from benchmarks.timing import Spent, analog_copy, images, options, resnet20, timed, write
 from lhc.hardware import Hardware
 from lhc.measure import Bench, measure_sensitivity
-from lhc.metrics import get_metric
 from lhc.onnx_io import load_model, read_graph
-from lhc.task import Task
+from lhc.samples.metrics import get_metric
+from lhc.samples.task import Task
 
 __all__ = ["main"]
 

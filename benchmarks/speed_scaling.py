@@ -14,12 +14,12 @@ import torch
 from benchmarks.timing import Images, Spent, best, images, options, plain_session, run_batches, timed, write
 from lhc.hardware import Hardware
 from lhc.measure import Bench, measure_sensitivity
-from lhc.metrics import get_metric
 from lhc.model import OnnxModel
 from lhc.models.export import export_onnx
 from lhc.models.networks import ResidualNet, fold_batch_norms
 from lhc.onnx_io import load_model, read_graph
-from lhc.task import Task
+from lhc.samples.metrics import get_metric
+from lhc.samples.task import Task
 
 __all__ = ["main"]
 

@@ -16,9 +16,9 @@ import numpy as np
 
 import lhc
 from benchmarks.digits_retraining import training_digits
-from lhc.files import write_file
 from lhc.hardware import Hardware
 from lhc.models import zoo_entry
+from lhc.support.files import write_file
 
 STEPS, BATCH, RATE = 600, 64, 0.01
 LAWS: dict[str, tuple[str, float] | None] = {
@@ -41,14 +41,17 @@ def drop(law: tuple[str, float] | None, rate: float, seed: int) -> float:
     if law is not None:
         changed = {"weight_noise_type": law[0], "weight_noise": law[1]}
         hardware = hardware.model_copy(update={"training": hardware.training.model_copy(update=changed)})
-    noise = "devices" if law is None else "preset"
     result = lhc.retrain(
         "digits-narrow",
         training_digits(),
         verify_data=zoo_entry("digits").task(),
         hardware=hardware,
-        placement="all-analog",
-        settings=lhc.Retraining(steps=STEPS, batch_size=BATCH, learning_rate=rate, noise=noise, seed=seed),  # type: ignore[arg-type]
+        all_analog=True,
+        steps=STEPS,
+        batch_size=BATCH,
+        learning_rate=rate,
+        noise="devices" if law is None else "preset",
+        seed=seed,
     )
     outcome = result.plan.outcome
     assert outcome is not None

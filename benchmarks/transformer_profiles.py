@@ -24,9 +24,9 @@ from typing import Any
 import numpy as np
 
 import lhc
-from lhc.metrics import get_metric
-from lhc.opening import Opened, open_model
-from lhc.tables import Table
+from lhc.samples.metrics import get_metric
+from lhc.study.source import Opened, open_model
+from lhc.support.tables import Table
 
 DRAWS = 5
 KINDS = {
@@ -145,7 +145,7 @@ def _together(
     found = {}
     for metric, higher in subject.tasks:
         (result,) = lhc.evaluate(
-            opened, task, metric=metric, higher_is_better=higher, hardware=hardware, placement="all-analog", draws=draws
+            opened, task, metric=metric, higher_is_better=higher, hardware=hardware, all_analog=True, draws=draws
         )
         found[metric] = {"baseline": result.baseline, "mean": result.mean, "interval": result.interval}
     return found

@@ -17,7 +17,7 @@ def main() -> None:
     """Compile without output noise, and compare with the same chip emulated."""
     images = np.asarray(zoo_entry("digits").task().inputs["x"][:200])
     with TemporaryDirectory() as folder:
-        path = lhc.compile("digits", placement="all-analog", seed=3, noise="off").save(Path(folder) / "digits.sim.onnx")
+        path = lhc.compile("digits", all_analog=True, seed=3, noise="off").save(Path(folder) / "digits.sim.onnx")
         compiled = onnxruntime.InferenceSession(str(path)).run(None, {"x": images})[0]
         print(f"{path.name}: {path.stat().st_size // 1024} kB")
     network = zoo_entry("digits").model()

@@ -15,67 +15,67 @@ logging.getLogger("lhc").addHandler(logging.NullHandler())
 _LAZY = {
     "CompiledModel": "lhc.lowering",
     "Evaluation": "lhc.results",
-    "Execution": "lhc.measure",
     "Hardware": "lhc.hardware",
     "HybridSession": "lhc.runtime",
     "LhcError": "lhc.errors",
-    "Metric": "lhc.metrics",
-    "PartitionResult": "lhc.outcomes",
+    "Metric": "lhc.samples.metrics",
+    "PartitionOptions": "lhc.options.commands",
+    "PartitionResult": "lhc.study.outcome",
     "Plan": "lhc.plan",
-    "Retraining": "lhc.train",
+    "RunOptions": "lhc.options.commands",
     "Select": "lhc.passes",
+    "SensitivityOptions": "lhc.options.commands",
     "SensitivityTable": "lhc.results",
-    "Task": "lhc.task",
-    "analog_outputs": "lhc.api",
-    "analyze": "lhc.api",
-    "attribute": "lhc.api",
-    "compile": "lhc.api",
-    "diff": "lhc.api",
-    "estimate": "lhc.api",
-    "evaluate": "lhc.api",
-    "pareto": "lhc.api",
-    "partition": "lhc.api",
-    "partition_retrained": "lhc.api",
-    "reapply": "lhc.api",
-    "report_of": "lhc.api",
-    "retrain": "lhc.api",
-    "robustness": "lhc.api",
-    "sensitivity": "lhc.api",
-    "split": "lhc.api",
+    "Task": "lhc.samples.task",
+    "analog_outputs": "lhc.commands.run",
+    "analyze": "lhc.commands.analyze",
+    "attribute": "lhc.commands.attribute",
+    "compile": "lhc.commands.compile",
+    "diff": "lhc.commands.diff",
+    "estimate": "lhc.commands.estimate",
+    "evaluate": "lhc.commands.run",
+    "pareto": "lhc.commands.pareto",
+    "partition": "lhc.commands.partition",
+    "reapply": "lhc.commands.reapply",
+    "report_of": "lhc.commands.report",
+    "retrain": "lhc.commands.retrain",
+    "robustness": "lhc.commands.robustness",
+    "sensitivity": "lhc.commands.sensitivity",
+    "split": "lhc.commands.split",
 }
 
 __all__ = ["__version__", *_LAZY]
 
 if TYPE_CHECKING:
-    from lhc.api import analog_outputs as analog_outputs
-    from lhc.api import analyze as analyze
-    from lhc.api import attribute as attribute
-    from lhc.api import compile as compile
-    from lhc.api import diff as diff
-    from lhc.api import estimate as estimate
-    from lhc.api import evaluate as evaluate
-    from lhc.api import pareto as pareto
-    from lhc.api import partition as partition
-    from lhc.api import partition_retrained as partition_retrained
-    from lhc.api import reapply as reapply
-    from lhc.api import report_of as report_of
-    from lhc.api import retrain as retrain
-    from lhc.api import robustness as robustness
-    from lhc.api import sensitivity as sensitivity
-    from lhc.api import split as split
+    from lhc.commands.analyze import analyze as analyze
+    from lhc.commands.attribute import attribute as attribute
+    from lhc.commands.compile import compile as compile
+    from lhc.commands.diff import diff as diff
+    from lhc.commands.estimate import estimate as estimate
+    from lhc.commands.pareto import pareto as pareto
+    from lhc.commands.partition import partition as partition
+    from lhc.commands.reapply import reapply as reapply
+    from lhc.commands.report import report_of as report_of
+    from lhc.commands.retrain import retrain as retrain
+    from lhc.commands.robustness import robustness as robustness
+    from lhc.commands.run import analog_outputs as analog_outputs
+    from lhc.commands.run import evaluate as evaluate
+    from lhc.commands.sensitivity import sensitivity as sensitivity
+    from lhc.commands.split import split as split
     from lhc.errors import LhcError as LhcError
     from lhc.hardware import Hardware as Hardware
     from lhc.lowering import CompiledModel as CompiledModel
-    from lhc.measure import Execution as Execution
-    from lhc.metrics import Metric as Metric
-    from lhc.outcomes import PartitionResult as PartitionResult
+    from lhc.options.commands import PartitionOptions as PartitionOptions
+    from lhc.options.commands import RunOptions as RunOptions
+    from lhc.options.commands import SensitivityOptions as SensitivityOptions
     from lhc.passes import Select as Select
     from lhc.plan import Plan as Plan
     from lhc.results import Evaluation as Evaluation
     from lhc.results import SensitivityTable as SensitivityTable
     from lhc.runtime import HybridSession as HybridSession
-    from lhc.task import Task as Task
-    from lhc.train import Retraining as Retraining
+    from lhc.samples.metrics import Metric as Metric
+    from lhc.samples.task import Task as Task
+    from lhc.study.outcome import PartitionResult as PartitionResult
 
 
 def __getattr__(name: str) -> object:

@@ -16,7 +16,7 @@ from lhc.errors import ConfigError, UsageError
 from lhc.graph import RUN_TIME_OPERANDS, LayerGraph
 from lhc.hardware import Hardware
 from lhc.hardware.overrides import problem
-from lhc.yaml_text import read_yaml
+from lhc.support.yaml_text import read_yaml
 
 __all__ = [
     "SCHEMA_VERSION",

@@ -3,9 +3,10 @@
 from lhc.costs import cost_of, gains
 from lhc.errors import ModelError, UsageError
 from lhc.graph import LayerGraph
+from lhc.hardware import Hardware
 from lhc.plan import Outcome, Plan
 
-__all__ = ["format_drop", "format_outcome", "share_of", "summary"]
+__all__ = ["format_drop", "format_outcome", "share_of", "summary", "tiles_text"]
 
 
 def format_drop(value: float, percent: bool, digits: int = 1) -> str:
@@ -40,14 +41,18 @@ def share_of(plan: Plan) -> str:
     return f"known MACs ({left} operator{'' if left == 1 else 's'} not counted)"
 
 
+def tiles_text(number: int, hardware: Hardware) -> str:
+    """``33 tiles of 256x255``."""
+    return f"{number} tile{'' if number == 1 else 's'} of {hardware.tiles.rows}x{hardware.tiles.cols}"
+
+
 def summary(plan: Plan, graph: LayerGraph) -> str:
     """The one line that sums a plan up."""
-    size = f"{plan.hardware.tiles.rows}x{plan.hardware.tiles.cols}"
     parts = [
         f"analog {len(plan.analog)}/{len(plan.layers)} layers",
         f"{100 * plan.analog_mac_fraction:.1f} % of {share_of(plan)}",
         *([f"{plan.activation_macs:,} MACs of activations beside"] if plan.activation_macs else []),
-        f"{plan.tiles(graph)} tiles of {size}",
+        tiles_text(plan.tiles(graph), plan.hardware),
     ]
     gain = _gain(plan, graph)
     if gain:
@@ -65,4 +70,4 @@ def _gain(plan: Plan, graph: LayerGraph) -> str:
         placed, digital = (cost_of(graph, analog, plan.hardware) for analog in (plan.analog, frozenset[str]()))
     except (ModelError, UsageError):
         return ""
-    return f"estimated {gains(placed.total, digital.total)} than all digital"
+    return f"estimated {gains(placed.total, digital.total)}"

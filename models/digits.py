@@ -9,9 +9,9 @@ import numpy as np
 import onnx
 
 from lhc.errors import UsageError
-from lhc.metrics import get_metric
 from lhc.models.entry import ZooEntry
-from lhc.task import Task
+from lhc.samples.metrics import get_metric
+from lhc.samples.task import Task
 
 __all__ = ["Digits", "DigitsNarrow"]
 

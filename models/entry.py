@@ -11,7 +11,7 @@ from lhc.errors import DataError
 if TYPE_CHECKING:
     import onnx
 
-    from lhc.task import Task
+    from lhc.samples.task import Task
 
 __all__ = ["DATA_VARIABLE", "ZooEntry", "data_file", "data_folder"]
 

@@ -16,7 +16,7 @@ from lhc.models.squad import read_questions, span_task
 from lhc.models.stsb import pair_task, read_pairs
 from lhc.models.tokens import word_piece_tokenizer
 from lhc.models.weights import default_weights, load_weights, read_weights
-from lhc.task import Task
+from lhc.samples.task import Task
 
 if TYPE_CHECKING:
     import onnx

@@ -20,7 +20,7 @@ from lhc.models.entry import DATA_VARIABLE, ZooEntry, data_folder
 from lhc.models.export import export_onnx
 from lhc.models.squad import read_questions, span_task
 from lhc.models.tokens import word_piece_tokenizer
-from lhc.task import Task
+from lhc.samples.task import Task
 
 if TYPE_CHECKING:
     import onnx

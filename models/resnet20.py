@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from lhc.errors import MissingDependencyError
-from lhc.metrics import get_metric
 from lhc.models import cifar10
 from lhc.models.entry import DATA_VARIABLE, ZooEntry
 from lhc.models.export import export_onnx
 from lhc.models.weights import Weights, default_weights, load_weights, read_weights
-from lhc.task import Task
+from lhc.samples.metrics import get_metric
+from lhc.samples.task import Task
 
 if TYPE_CHECKING:
     import onnx

@@ -13,12 +13,12 @@ import numpy as np
 import numpy.typing as npt
 
 from lhc.errors import MissingDependencyError, ModelError
-from lhc.metrics import get_metric
 from lhc.models import cifar10
 from lhc.models.entry import DATA_VARIABLE, ZooEntry
 from lhc.models.export import export_onnx
 from lhc.models.weights import Weights, default_weights, load_weights, read_weights
-from lhc.task import Task
+from lhc.samples.metrics import get_metric
+from lhc.samples.task import Task
 
 if TYPE_CHECKING:
     import onnx

@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from lhc.errors import DataError, MissingDependencyError, ModelError
-from lhc.metrics import IGNORED, get_metric
 from lhc.models.entry import DATA_VARIABLE, ZooEntry, data_file
 from lhc.models.export import export_onnx
 from lhc.models.tokens import byte_pair_tokenizer
 from lhc.models.weights import Weights, default_weights, load_weights
-from lhc.task import Task
+from lhc.samples.metrics import IGNORED, get_metric
+from lhc.samples.task import Task
 
 if TYPE_CHECKING:
     import onnx
@@ -172,7 +172,7 @@ def story_task(stories: list[str], tokenizer: "Tokenizer", longest: int) -> Task
         longest: indices of a story, the first included.
 
     Returns:
-        Input ``input_ids`` and targets, ``(stories, sequence)``; behind the end 0 and `lhc.metrics.IGNORED`.
+        Input ``input_ids`` and targets, ``(stories, sequence)``; behind the end 0 and `lhc.samples.metrics.IGNORED`.
     """
     codes = [[BEGIN, *code.ids][:longest] for code in tokenizer.encode_batch([f" {story}" for story in stories])]
     length = max(map(len, codes)) - 1

@@ -8,10 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 from lhc.errors import DataError
-from lhc.metrics import get_metric
 from lhc.models.entry import data_file
 from lhc.models.tokens import edge_marks
-from lhc.task import Task
+from lhc.samples.metrics import get_metric
+from lhc.samples.task import Task
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer

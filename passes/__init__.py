@@ -3,13 +3,14 @@
 Pure: no torch, aihwkit or onnxruntime. A pass takes the graph and a plan and returns a new plan.
 """
 
-from lhc.passes.base import Judge, Pass, PassResult, run_passes
+from lhc.passes.base import Judge, Pass, PassResult, Pipeline, Step, run_passes
 from lhc.passes.gates import ParityGate
 from lhc.passes.grouping import wanted_together
 from lhc.passes.order import anything_pays, by_worth
 from lhc.passes.qualify import Qualify, initial_plan
 from lhc.passes.search import Point, SearchSpace, search_space
 from lhc.passes.search_base import (
+    DEFAULT_GOAL,
     Curvature,
     Goal,
     Objective,
@@ -24,6 +25,7 @@ from lhc.passes.select import FollowPlan, Select
 from lhc.passes.strategies import STRATEGIES, Strategy, check_goal, default_objective, strategy_of
 
 __all__ = [
+    "DEFAULT_GOAL",
     "STRATEGIES",
     "Curvature",
     "EstimatedFront",
@@ -34,11 +36,13 @@ __all__ = [
     "ParityGate",
     "Pass",
     "PassResult",
+    "Pipeline",
     "Point",
     "Qualify",
     "SearchOptions",
     "SearchSpace",
     "Select",
+    "Step",
     "Strategy",
     "anything_pays",
     "by_worth",

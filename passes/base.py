@@ -1,19 +1,28 @@
-"""What a pass is.
+"""What a pass is, and what a pipeline is.
 
 A pass is a frozen dataclass; its fields are its options. ``run`` takes facts (the graph) and decisions (the plan)
 and returns new decisions; neither argument is changed. A search strategy is a pass that is given a `Judge`.
+
+A pipeline is a list of steps: passes, and stages that measure, train or write. Every step says what it requires to be
+known and what it ensures; a pipeline in which something is missing is refused before anything runs.
 """
 
+import logging
+import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import ClassVar, Generic, Protocol, TypeVar
 
+from lhc.errors import UsageError
 from lhc.graph import LayerGraph
 from lhc.plan import Plan
 from lhc.results import Verdict
 
-__all__ = ["Judge", "Pass", "PassResult", "run_passes"]
+__all__ = ["Judge", "Pass", "PassResult", "Pipeline", "Step", "run_passes"]
+
+S = TypeVar("S")
+log = logging.getLogger("lhc")
 
 
 class Judge(Protocol):
@@ -40,9 +49,17 @@ class PassResult:
 
 
 class Pass(ABC):
-    """One step that decides something."""
+    """One step that decides something.
+
+    Attributes:
+        name: what errors, timings and the printed pipeline call it.
+        requires: what must be known before it.
+        ensures: what is known after it.
+    """
 
     name: ClassVar[str]
+    requires: ClassVar[frozenset[str]] = frozenset()
+    ensures: ClassVar[frozenset[str]] = frozenset()
 
     @abstractmethod
     def run(self, graph: LayerGraph, plan: Plan) -> PassResult:
@@ -57,3 +74,101 @@ def run_passes(passes: Iterable[Pass], graph: LayerGraph, plan: Plan) -> PassRes
         result = step.run(graph, result.plan)
         notes += result.notes
     return PassResult(result.plan, notes, result.fallbacks)
+
+
+class Step(Protocol[S]):
+    """One step of a pipeline. It returns the state that it was given where it changes nothing."""
+
+    @property
+    def name(self) -> str:
+        """What errors, timings and the printed pipeline call it."""
+        ...
+
+    @property
+    def requires(self) -> frozenset[str]:
+        """What must be known before it."""
+        ...
+
+    @property
+    def ensures(self) -> frozenset[str]:
+        """What is known after it."""
+        ...
+
+    def apply(self, state: S) -> S:
+        """Return the state after this step."""
+        ...
+
+
+@dataclass(frozen=True)
+class Pipeline(Generic[S]):
+    """Steps one after the other; a pipeline is a step itself, so pipelines nest.
+
+    Attributes:
+        name: of the whole.
+        steps: in their order.
+        given: what is known at the start.
+    """
+
+    name: str
+    steps: tuple[Step[S], ...]
+    given: frozenset[str] = frozenset()
+
+    @property
+    def requires(self) -> frozenset[str]:
+        """What must be known before it: what its steps require and neither an earlier one ensures nor is given."""
+        known, missing = set(self.given), set[str]()
+        for step in self.steps:
+            missing |= step.requires - known
+            known |= step.ensures
+        return frozenset(missing)
+
+    @property
+    def ensures(self) -> frozenset[str]:
+        """What is known after it."""
+        return self.given.union(*(step.ensures for step in self.steps))
+
+    def checked(self) -> "Pipeline[S]":
+        """The same pipeline, if nothing is missing in it.
+
+        Raises:
+            UsageError: a step requires what no step before it ensures.
+        """
+        known = set(self.given)
+        for step in self.steps:
+            missing = sorted(step.requires - known)
+            if missing:
+                raise UsageError(
+                    f"pipeline {self.name!r}: step {step.name!r} requires {', '.join(missing)}, which no step before it"
+                    " ensures"
+                )
+            known |= step.ensures
+        return self
+
+    def apply(self, state: S) -> S:
+        """Run the steps; an error carries the name of the step in which it arose."""
+        for step in self.steps:
+            started = time.monotonic()
+            try:
+                after = step.apply(state)
+            except Exception as error:
+                error.add_note(f"in step {step.name!r} of pipeline {self.name!r}")
+                raise
+            changed = "" if after is not state else ", nothing changed"
+            log.info("%s: %s took %.2f s%s", self.name, step.name, time.monotonic() - started, changed)
+            state = after
+        return state
+
+    def __str__(self) -> str:
+        """One line a step; those of a pipeline inside are indented."""
+        return "\n".join((self.name, *(f"  {line}" for line in self._lines())))
+
+    def _lines(self) -> Iterator[str]:
+        for step in self.steps:
+            yield from (str(step) if isinstance(step, Pipeline) else step_text(step)).splitlines()
+
+
+def step_text(step: Step[S]) -> str:
+    """A step in one line: its name, what it requires, what it ensures."""
+    needs = f"  requires {', '.join(sorted(step.requires))}" if step.requires else ""
+    gives = f"  ensures {', '.join(sorted(step.ensures))}" if step.ensures else ""
+    return f"{step.name}{needs}{gives}"

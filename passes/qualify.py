@@ -48,6 +48,7 @@ class Qualify(Pass):
     """Mark what cannot be analog on the plan's hardware."""
 
     name: ClassVar[str] = "qualify"
+    ensures: ClassVar[frozenset[str]] = frozenset({"qualified"})
 
     def run(self, graph: LayerGraph, plan: Plan) -> PassResult:
         decisions: dict[str, tuple[Placement, Reason, str]] = {}

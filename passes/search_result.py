@@ -12,11 +12,10 @@ from lhc.costs import LayerCost
 from lhc.passes.base import PassResult
 from lhc.passes.search import Point, SearchSpace
 from lhc.passes.search_base import decide
-from lhc.passes.search_solver import Floats
 from lhc.plan import Plan, Reason
-from lhc.tables import amount
+from lhc.support.tables import amount
 
-__all__ = ["NOTHING_PAYS", "explained", "only_paying", "placed"]
+__all__ = ["NOTHING_PAYS", "explained", "only_paying", "placed", "too_costly"]
 
 MOST_STEPS = 32
 """Fallbacks that are worked out where that takes time: the first ones, then evenly down to what is analog anyway."""
@@ -70,12 +69,12 @@ def explained(plan: Plan, space: SearchSpace, analog: frozenset[str]) -> Plan:
     groups = {name: g for g, group in enumerate(space.groups) for name in group}
     tiles = space.terms["tiles"]
     used = space.constants["tiles"] + sum(tiles[g] for g, group in enumerate(space.groups) if analog.issuperset(group))
-    changes = _changes(space, analog)
+    costly = too_costly(plan, space, analog)
 
     def why_not(name: str) -> tuple[Reason, str]:
         g = groups[name]
-        if changes is not None and changes[g] >= 0:
-            return "cost", _costs_more(plan, space, g, float(changes[g]))
+        if name in costly:
+            return "cost", costly[name]
         if used + tiles[g] > space.limits.get("tiles", float("inf")):
             return "tiles", "no tiles left for it beside the chosen layers"
         return "sensitivity", "not shown to stay within the budget with it analog as well"
@@ -83,12 +82,18 @@ def explained(plan: Plan, space: SearchSpace, analog: frozenset[str]) -> Plan:
     return decide(plan, analog, why_not, f"within the budget, with the best {space.objective} that was found")
 
 
-def _changes(space: SearchSpace, analog: frozenset[str]) -> Floats | None:
-    """What every group that moves changes latency or energy by; None where MACs are wanted."""
-    if space.objective not in _UNITS:
-        return None
-    here = space.unlimited.point(analog)
-    return None if here is None else space.changes(here)
+def too_costly(plan: Plan, space: SearchSpace, analog: frozenset[str]) -> dict[str, str]:
+    """What digital layers would cost more beside a placement than they save; empty where MACs are wanted."""
+    here = space.unlimited.point(analog) if space.objective in _UNITS else None
+    if here is None:
+        return {}
+    changes = space.changes(here)
+    return {
+        name: _costs_more(plan, space, g, float(changes[g]))
+        for g, group in enumerate(space.groups)
+        if changes[g] >= 0 and analog.isdisjoint(group)
+        for name in group
+    }
 
 
 def _costs_more(plan: Plan, space: SearchSpace, g: int, change: float) -> str:

@@ -6,7 +6,7 @@ weights share their tiles and move together.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
@@ -14,6 +14,7 @@ from typing import ClassVar
 
 from lhc.errors import UsageError
 from lhc.graph import LayerGraph
+from lhc.options.subjects import Selection
 from lhc.passes.base import Pass, PassResult
 from lhc.plan import Placement, Plan, Reason
 
@@ -70,21 +71,11 @@ def _above(path: str) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True)
-class Select(Pass):
-    """Narrow the candidates and fix some of them.
+class Select(Selection, Pass):
+    """Narrow the candidates and fix some of them; its fields are the options of `Selection`."""
 
-    Attributes:
-        include: only these are looked at; all if empty.
-        exclude: these are not.
-        force_analog: analog whatever they cost; still measured and counted.
-        force_digital: digital.
-    """
-
-    include: tuple[str, ...] = ()
-    exclude: tuple[str, ...] = ()
-    force_analog: tuple[str, ...] = ()
-    force_digital: tuple[str, ...] = ()
     name: ClassVar[str] = "select"
+    requires: ClassVar[frozenset[str]] = frozenset({"qualified"})
 
     def run(self, graph: LayerGraph, plan: Plan) -> PassResult:
         names = [layer.name for layer in plan.layers]
@@ -105,7 +96,7 @@ class Select(Pass):
                 decisions[name] = ("digital", "excluded", "not named by --include")
         return PassResult(plan.decide(decisions))
 
-    def _matches(self, option: str, patterns: tuple[str, ...], plan: Plan, graph: LayerGraph) -> frozenset[str]:
+    def _matches(self, option: str, patterns: Sequence[str], plan: Plan, graph: LayerGraph) -> frozenset[str]:
         paths = {layer.name: layer.path for layer in plan.layers}
         found = frozenset(name for pattern in patterns for name in match_layers(pattern, paths, option, paths))
         return frozenset(name for group in graph.tied(paths) if found & set(group) for name in group)
@@ -143,6 +134,7 @@ class FollowPlan(Pass):
 
     other: Plan
     name: ClassVar[str] = "follow-plan"
+    requires: ClassVar[frozenset[str]] = frozenset({"qualified"})
 
     def run(self, graph: LayerGraph, plan: Plan) -> PassResult:
         rows = {layer.name: layer for layer in plan.layers}

@@ -13,16 +13,28 @@ from typing import Annotated, ParamSpec, TypeVar
 import typer
 
 from lhc import __version__
-from lhc.cli.compiling import compile, split
+from lhc.cli import (
+    lhc_analyze,
+    lhc_attribute,
+    lhc_compile,
+    lhc_diff,
+    lhc_export,
+    lhc_hardware,
+    lhc_inspect,
+    lhc_models,
+    lhc_pareto,
+    lhc_partition,
+    lhc_reapply,
+    lhc_report,
+    lhc_retrain,
+    lhc_robustness,
+    lhc_run,
+    lhc_sensitivity,
+    lhc_split,
+    lhc_view,
+)
 from lhc.cli.crash import tell_crash
-from lhc.cli.exploring import attribute, pareto, robustness
-from lhc.cli.looking import analyze, export, hardware, inspect, models, view
-from lhc.cli.measuring import run, sensitivity
 from lhc.cli.output import hint
-from lhc.cli.placing import partition
-from lhc.cli.reapplying import reapply
-from lhc.cli.reporting import diff, report
-from lhc.cli.retraining import retrain
 from lhc.errors import CRASHED, LhcError
 
 __all__ = ["app", "main"]
@@ -73,27 +85,27 @@ def _root(
     pass
 
 
-for command in (
-    analyze,
-    sensitivity,
-    partition,
-    retrain,
-    run,
-    inspect,
-    view,
-    report,
-    diff,
-    pareto,
-    robustness,
-    attribute,
-    compile,
-    split,
-    reapply,
-    hardware,
-    models,
-    export,
+for _module in (
+    lhc_analyze,
+    lhc_sensitivity,
+    lhc_partition,
+    lhc_retrain,
+    lhc_run,
+    lhc_inspect,
+    lhc_view,
+    lhc_report,
+    lhc_diff,
+    lhc_pareto,
+    lhc_robustness,
+    lhc_attribute,
+    lhc_compile,
+    lhc_split,
+    lhc_reapply,
+    lhc_hardware,
+    lhc_models,
+    lhc_export,
 ):  # the order in which help lists them: that of the work
-    app.command()(_reporting(command))
+    app.command()(_reporting(_module.command))
 
 
 def main() -> None:

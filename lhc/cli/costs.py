@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from lhc.costs import Cost, LayerCost, SystemCost, by_operator, cost_of
 from lhc.costs.units import total
 from lhc.errors import LhcError
-from lhc.opening import Opened
-from lhc.outcomes import Analysis, plan_cost
 from lhc.plan import Plan
-from lhc.tables import Table
+from lhc.study.outcome import Analysis, plan_cost
+from lhc.study.source import Opened
+from lhc.support.tables import Table
 
 __all__ = ["analysis_lines", "cost_line", "layer_costs", "stored_costs", "system_cost"]
 

@@ -6,16 +6,16 @@ from pathlib import Path
 
 from lhc.cli.costs import cost_line
 from lhc.graph import CANDIDATE_OPS
-from lhc.measure.data import DataSource
 from lhc.model import OnnxModel
 from lhc.onnx_io import compiled_note, contradictions, read_plan
-from lhc.opening import Opened
-from lhc.outcomes import Analysis, PartitionResult
 from lhc.passes import STRATEGIES
 from lhc.plan import LayerPlan, Outcome, Plan
 from lhc.report.wording import chips_text, level_text
 from lhc.results import Evaluation, SensitivityTable
-from lhc.tables import Table, time_text
+from lhc.study.inputs import DataSource
+from lhc.study.outcome import Analysis, PartitionResult
+from lhc.study.source import Opened
+from lhc.support.tables import Table, time_text
 
 __all__ = [
     "agreement",

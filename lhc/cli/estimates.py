@@ -3,10 +3,10 @@
 from typing import TYPE_CHECKING
 
 from lhc.cli.output import emit
-from lhc.tables import Table
+from lhc.support.tables import Table
 
 if TYPE_CHECKING:
-    from lhc.measure.estimating import Estimate
+    from lhc.study.effort import Estimate
 
 __all__ = ["emit_estimate"]
 

@@ -2,16 +2,16 @@
 
 import glob
 import shlex
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from pydantic import TypeAdapter
 
 from lhc.cli.output import emit
 from lhc.errors import UsageError
-from lhc.exploration import Attribution, Front, FrontPoint, Robustness
 from lhc.measure.judge import Budget, Drop, parse_drop
+from lhc.options.commands import ParetoOptions
+from lhc.options.subjects import Chips, Data, Machine, ReadTime
+from lhc.options.text import flags_of
 from lhc.report.kept_fronts import Answer, StoredFront, answer, read_fronts, store_front
 from lhc.report.wording import (
     EFFECTS,
@@ -22,9 +22,9 @@ from lhc.report.wording import (
     margin_cause,
     unlike_decision,
 )
-from lhc.results import Evaluation
+from lhc.results import Attribution, Evaluation, Front, FrontPoint, Robustness
 from lhc.store import fingerprint
-from lhc.tables import Table
+from lhc.support.tables import Table
 
 __all__ = [
     "answer_budget",
@@ -42,7 +42,6 @@ __all__ = [
 ]
 
 Document = dict[str, object]
-_DEFAULTS = {"hardware": "lionheart", "draws": 10, "seed": 0, "label_key": "labels"}
 
 
 def _dumped(kind: type[object], value: object) -> Document:
@@ -103,14 +102,11 @@ def front_footer(front: Front) -> str:
     return "\n".join(lines)
 
 
-def keep(front: Front, source: str, hardware: str, options: Mapping[str, object], folder: Path) -> None:
+def keep(front: Front, source: str, asked: ParetoOptions, folder: Path) -> None:
     """Keep a front beside the results, with the options that name samples, hardware and seeds."""
-    command: list[str] = []
-    for name, value in options.items():
-        if value is not None and value != _DEFAULTS.get(name):
-            command += [f"--{name.replace('_', '-')}", str(value)]
-    facts: dict[str, Any] = {"command": command, "objective": front.objective, "limits": dict(front.limits)}
-    store_front(folder, fingerprint(facts), StoredFront(source, hardware, tuple(command), front))
+    command = tuple(flags_of(asked, Data, Machine, ReadTime, Chips))
+    facts = {"command": list(command), "objective": front.objective, "limits": dict(front.limits)}
+    store_front(folder, fingerprint(facts), StoredFront(source, str(asked.hardware), command, front))
 
 
 def answer_budget(model: str, folder: Path, max_drop: Drop, objective: str | None, form: str) -> None:

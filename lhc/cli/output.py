@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from lhc.errors import UsageError
-from lhc.files import write_file
-from lhc.tables import FORMATS, Table
+from lhc.support.files import write_file
+from lhc.support.tables import Table
 
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["SCHEMA_VERSION", "check_file", "check_form", "emit", "emit_json", "hint", "write_npz"]
+    from lhc.study.source import Opened
+
+__all__ = ["SCHEMA_VERSION", "check_file", "default_output", "emit", "emit_json", "hint", "write_npz"]
 
 SCHEMA_VERSION = 1
 
@@ -24,16 +26,17 @@ def hint(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def check_form(form: str, as_json: bool) -> str:
-    """The form that ``--format`` and ``--json`` ask for, checked before any work is done.
+def default_output(opened: "Opened", ending: str) -> Path:
+    """Where a model goes that was made of another: beside it, with another ending.
 
-    Raises:
-        UsageError: there is no such form.
+    Args:
+        opened: what it is made of.
+        ending: with its dots.
     """
-    known = (*FORMATS, "json")
-    if form not in known:
-        raise UsageError(f"--format {form!r}: choose one of {', '.join(known)}")
-    return "json" if as_json else form
+    path = opened.model.path
+    if path is None:
+        return Path(f"{opened.model.label}{ending}")
+    return path.with_name(f"{path.name.removesuffix('.onnx').removesuffix('.lhc')}{ending}")
 
 
 def emit(document: Mapping[str, object], table: Table, footer: str, form: str) -> None:

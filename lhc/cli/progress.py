@@ -4,10 +4,29 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from typing import TypeVar
 
-__all__ = ["reporter"]
+from lhc.options.subjects import Execution
+
+__all__ = ["reporter", "watched"]
 
 _EVERY_S = 15.0
+C = TypeVar("C", bound=Execution)
+
+
+@contextmanager
+def watched(asked: C, quiet: bool) -> Iterator[C]:
+    """The options with a progress that is shown, and with the folder in the user's cache where none is named.
+
+    Args:
+        asked: of a command that works.
+        quiet: show nothing.
+    """
+    from lhc.store import default_work_dir
+
+    with reporter(quiet) as progress:
+        yield replace(asked, progress=progress, work_dir=asked.work_dir or default_work_dir())
 
 
 @contextmanager

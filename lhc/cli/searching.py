@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 from pydantic import TypeAdapter
 
-from lhc.exploration import Infeasibility
 from lhc.plan import Plan
 from lhc.report.wording import budget_text
+from lhc.results import Infeasibility
 
 __all__ = ["infeasibility", "infeasibility_lines"]
 

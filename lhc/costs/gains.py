@@ -1,7 +1,7 @@
 """What a placement gains beside the all-digital network, in words."""
 
 from lhc.costs.units import Cost
-from lhc.tables import ratio
+from lhc.support.tables import ratio
 
 __all__ = ["compared", "gains"]
 
@@ -10,13 +10,24 @@ _TIMES = 1.1
 
 
 def gains(placed: Cost, digital: Cost) -> str:
-    """Energy and latency beside all digital.
+    """Energy and latency beside all digital; what is the same comes last.
 
-    >>> gains(Cost(2e-3, 1e-6), Cost(4.8e-3, 3.1e-6)), gains(Cost(1.0, 2.0), Cost(1.0, 1.9))
-    ('energy 3.1 times less, latency 2.4 times less', 'energy 5 % more, latency the same')
+    >>> gains(Cost(2e-3, 1e-6), Cost(4.8e-3, 3.1e-6))
+    'energy 3.1 times less, latency 2.4 times less than all digital'
+    >>> gains(Cost(1.0, 2.0), Cost(1.0, 1.9)), gains(Cost(1.0, 2.0), Cost(2.0, 2.0))
+    ('energy 5 % more than all digital, latency the same', 'latency 2.0 times less than all digital, energy the same')
+    >>> gains(Cost(1.0, 2.0), Cost(1.0, 2.0))
+    'energy and latency the same as all digital'
     """
-    energy = compared(digital.energy_j, placed.energy_j, "less", "more", "the same")
-    return f"energy {energy}, latency {compared(digital.latency_s, placed.latency_s, 'less', 'more', 'the same')}"
+    found = {
+        "energy": compared(digital.energy_j, placed.energy_j, "less", "more", ""),
+        "latency": compared(digital.latency_s, placed.latency_s, "less", "more", ""),
+    }
+    other = [f"{name} {difference}" for name, difference in found.items() if difference]
+    if not other:
+        return "energy and latency the same as all digital"
+    same = [f", {name} the same" for name, difference in found.items() if not difference]
+    return f"{', '.join(other)} than all digital{''.join(same)}"
 
 
 def compared(before: float, after: float, better: str, worse: str, same: str) -> str:

@@ -13,7 +13,7 @@ from lhc.hardware.machine import Machine, time_error
 from lhc.hardware.overrides import Override, problems
 from lhc.hardware.presets import preset_names, preset_text
 from lhc.hardware.rpu_config import build, read
-from lhc.yaml_text import read_yaml
+from lhc.support.yaml_text import read_yaml
 
 if TYPE_CHECKING:
     from aihwkit.simulator.configs import InferenceRPUConfig, TorchInferenceRPUConfig

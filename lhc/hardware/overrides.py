@@ -10,7 +10,7 @@ from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 from lhc.hardware.devices import DEVICE_MODELS, Devices
 from lhc.hardware.machine import Machine
 from lhc.hardware.sections import DriftCompensation, Section
-from lhc.yaml_text import unknown_key
+from lhc.support.yaml_text import unknown_key
 
 __all__ = ["Override", "field_path", "problem", "problems"]
 

@@ -1,6 +1,6 @@
 """Compile placed models to portable ONNX: analog nodes become ONNX functions that do what the tiles do."""
 
-from lhc.lowering.compiled import CompiledModel, check_compiled_output, compile_chips, noise_mode
+from lhc.lowering.compiled import CompiledModel, check_compiled_output, compile_chips
 from lhc.lowering.converters import Noise
 from lhc.lowering.lower import Chip, lower
 from lhc.lowering.split import check_split_output, split
@@ -13,6 +13,5 @@ __all__ = [
     "check_split_output",
     "compile_chips",
     "lower",
-    "noise_mode",
     "split",
 ]

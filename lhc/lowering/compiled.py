@@ -17,27 +17,15 @@ from lhc.lowering.converters import Noise
 from lhc.lowering.lower import Chip, lower
 from lhc.model import OnnxModel
 from lhc.onnx_io import compiled_from, declared_shape, infer_shapes, save_model
-from lhc.outcomes import check_output
 from lhc.plan import Plan
 from lhc.runtime import HybridExecutor
 from lhc.runtime.onnx_runtime import onnxruntime
 from lhc.runtime.ort import create_session, run_session
+from lhc.study.outcome import check_output
 
-__all__ = ["CompiledModel", "check_compiled_output", "compile_chips", "noise_mode"]
+__all__ = ["CompiledModel", "check_compiled_output", "compile_chips"]
 
 Array = npt.NDArray[Any]
-
-
-def noise_mode(wanted: str) -> Noise:
-    """The mode of that name.
-
-    Raises:
-        UsageError: there is none.
-    """
-    modes: dict[str, Noise] = {"on": "on", "off": "off", "input": "input"}
-    if wanted not in modes:
-        raise UsageError(f"--noise {wanted!r}: choose on, off or input")
-    return modes[wanted]
 
 
 def check_compiled_output(path: Path, model: OnnxModel, force: bool) -> None:

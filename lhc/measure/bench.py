@@ -19,12 +19,12 @@ from lhc.measure.kept import KeptResults
 from lhc.measure.measurement import Measurement, SampleScores, SetScores, evaluation
 from lhc.measure.scoring import Block, Job, Scorer, Setting, job_groups
 from lhc.measure.workers import Unit
-from lhc.metrics import Array, Metric, Scores
 from lhc.model import OnnxModel
 from lhc.results import Evaluation
 from lhc.runtime import Ranges
+from lhc.samples.metrics import Array, Metric, Scores
+from lhc.samples.task import Task
 from lhc.stats import CONFIDENCE
-from lhc.task import Task
 
 __all__ = ["Bench", "Progress", "silent", "steadied"]
 

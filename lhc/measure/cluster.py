@@ -15,8 +15,8 @@ from lhc import __version__
 from lhc.errors import LhcError, MissingDependencyError, UsageError, WorkerError
 from lhc.measure.scoring import Block, Job, Scorer, Setting
 from lhc.measure.workers import AHEAD, Unit, packed
-from lhc.metrics import Array
 from lhc.runtime.environment import environment
+from lhc.samples.metrics import Array
 
 __all__ = ["DaskWorkers"]
 

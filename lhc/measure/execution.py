@@ -2,66 +2,15 @@
 
 import time
 from copy import copy
-from dataclasses import dataclass, replace
-from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from lhc.errors import OutOfTimeError, UsageError
-from lhc.measure.scoring import DEFAULT_MEMORY
+from lhc.errors import OutOfTimeError
 from lhc.measure.workers import ProcessWorkers, SerialWorkers, Workers
+from lhc.options.subjects import Execution
 from lhc.store import ResultCache
 
-__all__ = ["HERE", "Execution", "Running"]
-
-
-@dataclass(frozen=True)
-class Execution:
-    """What a user asks of the machine. Results do not depend on it.
-
-    Attributes:
-        jobs: processes of this machine, one thread each.
-        scheduler: address of a Dask scheduler whose workers measure instead.
-        work_dir: folder where finished evaluations are kept and looked for; None: nowhere.
-        fresh: do not look at those that are there already.
-        memory: bytes for programmed tiles and outputs that are kept, in each process.
-        timeout_s: seconds after which no new evaluation is begun; None: no limit.
-    """
-
-    jobs: int = 1
-    scheduler: str | None = None
-    work_dir: str | Path | None = None
-    fresh: bool = False
-    memory: int = DEFAULT_MEMORY
-    timeout_s: float | None = None
-
-    def __post_init__(self) -> None:
-        if self.jobs < 1:
-            raise UsageError(f"--jobs must be at least 1, got {self.jobs}")
-        if self.memory < 2**20:
-            raise UsageError(f"--memory must be at least 1 MiB, got {self.memory} bytes")
-        if self.timeout_s is not None and not self.timeout_s > 0:
-            raise UsageError(f"--timeout must be above 0 s, got {self.timeout_s}")
-        if self.scheduler is not None and self.jobs > 1:
-            raise UsageError("--jobs is for processes of this machine; a --scheduler has workers of its own")
-
-    def since(self, started: float) -> "Execution":
-        """The same with what is left of its time, for what comes after other work of one command.
-
-        Args:
-            started: when that began, by ``time.monotonic()``.
-        """
-        if self.timeout_s is None:
-            return self
-        return replace(self, timeout_s=max(self.timeout_s - (time.monotonic() - started), 1e-9))
-
-    def start(self) -> "Running":
-        """Open everything; to be used as a context manager."""
-        return Running(self)
-
-
-HERE = Execution()
-"""In this process, keeping nothing."""
+__all__ = ["Running"]
 
 
 class Running:
@@ -74,8 +23,8 @@ class Running:
             UsageError: the scheduler cannot be used.
         """
         chosen = Execution() if execution is None else execution
-        self.memory = chosen.memory
-        self._end = None if chosen.timeout_s is None else time.monotonic() + chosen.timeout_s
+        self.memory = chosen.bytes
+        self._end = None if chosen.timeout is None else time.monotonic() + chosen.timeout
         self.cache = None if chosen.work_dir is None else ResultCache(chosen.work_dir, fresh=chosen.fresh)
         self.workers = _workers(chosen)
 

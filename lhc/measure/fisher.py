@@ -17,7 +17,7 @@ Errors d are those of programmed weights (with compensation) and of the DAC, per
 measurement, and output noise with the ADC's rounding by their variances: `lhc.runtime.differentiable_effects`. What is
 left out: damage of third and higher order in the errors (also of noise that a ReLU cuts on one side), saturation of the
 ADC with the repeated reads that follow it, and steps of the network itself whose gradient is zero (rounding,
-comparisons). `lhc.measure.ranking` compares with a few measured layers.
+comparisons). `lhc.study.rank` compares with a few measured layers.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -30,11 +30,11 @@ import numpy.typing as npt
 from lhc.errors import DataError, UsageError
 from lhc.graph import LayerGraph
 from lhc.measure.bench import Bench
-from lhc.metrics import Array
 from lhc.onnx_io import static_batch
 from lhc.plan import Sensitivity
 from lhc.results import SensitivityTable
 from lhc.runtime import HybridExecutor
+from lhc.samples.metrics import Array
 from lhc.stats import CONFIDENCE, summarize
 from lhc.store import Facts
 

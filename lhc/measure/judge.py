@@ -10,8 +10,8 @@ from typing import Literal
 
 from lhc.errors import UsageError
 from lhc.measure.measurement import Evaluator, Measurement, evaluation
-from lhc.metrics import METRICS
 from lhc.results import Evaluation, Verdict
+from lhc.samples.metrics import METRICS
 from lhc.stats import CONFIDENCE, look_schedule, one_sided, split_level, two_sided
 
 __all__ = ["Budget", "Drop", "PlacementJudge", "judge_once", "parse_drop"]

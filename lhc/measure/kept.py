@@ -3,12 +3,12 @@
 from collections.abc import Collection
 from functools import cached_property
 
-from lhc.functions import code_of
 from lhc.measure.scoring import Job, Setting
-from lhc.metrics import Array
 from lhc.runtime.environment import environment
+from lhc.samples.metrics import Array
+from lhc.samples.task import Task
 from lhc.store import Facts, ResultCache
-from lhc.task import Task
+from lhc.support.functions import code_of
 
 __all__ = ["KeptResults"]
 

@@ -6,8 +6,8 @@ from typing import Protocol
 import numpy as np
 
 from lhc.errors import DataError
-from lhc.metrics import Array, Metric, Scores
 from lhc.results import Evaluation
+from lhc.samples.metrics import Array, Metric, Scores
 from lhc.stats import CONFIDENCE, clipped, hull, over_draws_and_samples, summarize
 
 __all__ = ["Evaluator", "Measurement", "SampleScores", "SetScores", "evaluation"]

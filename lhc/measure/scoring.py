@@ -16,11 +16,11 @@ from lhc.conductances import ProgrammedMatrix
 from lhc.errors import DataError
 from lhc.graph import LayerGraph
 from lhc.hardware import Hardware
-from lhc.metrics import Array, Metric
 from lhc.model import OnnxModel
 from lhc.onnx_io import static_batch
 from lhc.runtime import Bank, HybridExecutor, Position, ProgrammedLayers, Ranges
-from lhc.task import count_samples
+from lhc.samples.metrics import Array, Metric
+from lhc.samples.task import count_samples
 
 __all__ = ["DEFAULT_MEMORY", "Block", "Job", "Scorer", "Setting", "counts_samples", "job_groups"]
 

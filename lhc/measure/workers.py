@@ -18,7 +18,7 @@ from typing import Protocol
 
 from lhc.errors import UsageError, WorkerError
 from lhc.measure.scoring import Block, Job, Scorer, Setting
-from lhc.metrics import Array
+from lhc.samples.metrics import Array
 
 __all__ = ["ProcessWorkers", "SerialWorkers", "Unit", "Workers", "packed"]
 

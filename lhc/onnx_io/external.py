@@ -16,8 +16,8 @@ from typing import IO, Literal
 import onnx
 
 from lhc.errors import ModelError, UsageError
-from lhc.files import write_file
 from lhc.model import OnnxModel, external_entries, is_external, mapped_bytes, subgraphs
+from lhc.support.files import write_file
 
 __all__ = ["SMALL", "ExternalData", "beside_data", "check_place", "place", "read_in", "relative", "resolve"]
 

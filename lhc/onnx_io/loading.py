@@ -9,12 +9,12 @@ import onnx
 from google.protobuf.message import DecodeError, EncodeError
 
 from lhc.errors import ModelError, UsageError
-from lhc.files import write_file
 from lhc.model import OnnxModel, all_nodes, is_external, without_annotations, without_weights
 from lhc.onnx_io.external import ExternalData, place, resolve
 from lhc.onnx_io.foreign import foreign_format
 from lhc.onnx_io.shapes import inlined
 from lhc.onnx_io.texts import not_text
+from lhc.support.files import write_file
 
 if TYPE_CHECKING:
     import onnx_ir as ir

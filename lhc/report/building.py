@@ -5,11 +5,10 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from lhc.costs import Cost, SystemCost, by_operator, cost_of
 from lhc.errors import ConfigError, ModelError, UsageError
-from lhc.exploration import AtTime, Attribution, Front, FrontPoint, Infeasibility, Robustness
 from lhc.graph import Layer, LayerGraph, WeightRef
 from lhc.plan import Plan
 from lhc.report.document import CostItem, Costs, LayerCosts, OperatorItem, Report
-from lhc.results import Evaluation
+from lhc.results import AtTime, Attribution, Evaluation, Front, FrontPoint, Infeasibility, Robustness
 from lhc.summary import summary
 
 __all__ = ["build_report", "costs_of", "estimated_front", "graph_of_plan", "over_time"]

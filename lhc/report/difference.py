@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from lhc.plan import LayerPlan, Outcome, Plan
 from lhc.report.wording import metric_value
-from lhc.tables import Table, time_text
+from lhc.support.tables import Table, time_text
 
 __all__ = ["LayerChange", "PlanDiff", "compare"]
 

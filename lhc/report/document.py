@@ -11,8 +11,8 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from lhc.errors import ConfigError
-from lhc.exploration import AtTime, Attribution, Front, Infeasibility, Robustness
 from lhc.plan import Plan
+from lhc.results import AtTime, Attribution, Front, Infeasibility, Robustness
 
 __all__ = ["CostItem", "Costs", "LayerCosts", "Report", "parse_report", "read_report"]
 

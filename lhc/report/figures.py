@@ -5,7 +5,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from lhc.exploration import AtTime, FrontPoint, Robustness
 from lhc.plan import Outcome, Retrained, Sensitivity
 from lhc.report.charts import (
     BOTTOM,
@@ -28,7 +27,7 @@ from lhc.report.charts import (
 )
 from lhc.report.document import Report
 from lhc.report.wording import drop_text, drop_unit, duration, interval_text, metric_value, points
-from lhc.results import Evaluation
+from lhc.results import AtTime, Evaluation, FrontPoint, Robustness
 
 __all__ = ["front_chart", "is_measured", "noise_chart", "outcome_chart", "time_chart", "training_chart", "worst_value"]
 

@@ -2,8 +2,8 @@
 
 from html import escape
 
-from lhc.exploration import Front, FrontPoint
 from lhc.report.charts import Scale, number_ticks, span
+from lhc.results import Front, FrontPoint
 
 __all__ = ["front_svg"]
 

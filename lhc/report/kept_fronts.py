@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from lhc.errors import UsageError
-from lhc.exploration import Front, FrontPoint
+from lhc.results import Front, FrontPoint
 from lhc.store import ResultCache
 
 __all__ = ["Answer", "StoredFront", "answer", "read_fronts", "store_front"]

@@ -7,7 +7,7 @@ from lhc.report.content import Table, layer_table
 from lhc.report.document import Report
 from lhc.report.sections import sections
 from lhc.report.statements import decision, statements, verdict
-from lhc.tables import Table as Rows
+from lhc.support.tables import Table as Rows
 
 __all__ = ["markdown"]
 

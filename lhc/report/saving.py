@@ -4,11 +4,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from lhc.errors import UsageError
-from lhc.files import write_file
 from lhc.report.document import Report
 from lhc.report.markdown import markdown
 from lhc.report.page import html
 from lhc.report.sidecars import model_explorer_data, netron_attachment
+from lhc.support.files import write_file
 
 __all__ = ["KINDS", "check_kind", "save_report"]
 

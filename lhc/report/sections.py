@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator, Sequence
 
-from lhc.exploration import AtTime, Attribution, Front, FrontPoint, Infeasibility, LayerAttribution, Robustness
 from lhc.plan import Outcome, Plan, Retrained
 from lhc.report.content import (
     Column,
@@ -34,7 +33,7 @@ from lhc.report.wording import (
     metric_value,
     unlike_decision,
 )
-from lhc.results import Evaluation
+from lhc.results import AtTime, Attribution, Evaluation, Front, FrontPoint, Infeasibility, LayerAttribution, Robustness
 
 __all__ = ["sections"]
 

@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 
 from lhc.costs import compared
-from lhc.exploration import AtTime, Front, Infeasibility, Robustness
 from lhc.plan import Outcome, Plan
 from lhc.report.document import Costs, Report
 from lhc.report.wording import (
@@ -20,7 +19,8 @@ from lhc.report.wording import (
     reasons,
     unlike_decision,
 )
-from lhc.results import Evaluation
+from lhc.results import AtTime, Evaluation, Front, Infeasibility, Robustness
+from lhc.summary import tiles_text
 
 __all__ = ["decision", "other_samples", "samples_of_front", "statements", "times_of_digital", "verdict"]
 
@@ -44,13 +44,12 @@ def decision(report: Report) -> str:
     plan = report.plan
     if not plan.layers:
         return "The network has no matrix product, so there is nothing to place."
-    tiles = plan.hardware.tiles
     if not plan.analog:
         return f"All {len(plan.layers)} layers stay digital."
     return (
         f"{len(plan.analog)} of {len(plan.layers)} layers run on analog tiles: {100 * plan.analog_mac_fraction:.1f} %"
-        f" of the multiplications by weights{_known(plan)}, on {report.tiles} tile{'' if report.tiles == 1 else 's'} of"
-        f" {tiles.rows}x{tiles.cols}.{_beside(plan)}"
+        f" of the multiplications by weights{_known(plan)}, on {tiles_text(report.tiles, plan.hardware)}."
+        f"{_beside(plan)}"
     )
 
 
@@ -186,6 +185,6 @@ def times_of_digital(costs: Costs) -> tuple[str, str]:
     """Latency and energy beside those of the all-digital network: ``1.8 times faster``, ``2 times less energy``."""
     whole, digital = costs.total, costs.all_digital
     return (
-        compared(digital.latency_s, whole.latency_s, "faster", "slower", "as fast"),
+        compared(digital.latency_s, whole.latency_s, "faster", "slower", "no faster"),
         compared(digital.energy_j, whole.energy_j, "less energy", "more energy", "no less energy"),
     )

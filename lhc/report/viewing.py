@@ -22,7 +22,7 @@ def open_for_viewing(source: str) -> OnnxModel:
     """
     path = Path(source)
     if is_zoo_name(source) and not path.is_file():
-        from lhc.opening import open_model
+        from lhc.study.source import open_model
 
         return open_model(source).model
     try:

@@ -4,9 +4,9 @@ import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 
-from lhc.exploration import LayerAttribution, Robustness
 from lhc.plan import LayerPlan, Outcome, Reason
-from lhc.tables import TIME_UNITS, amount, ratio
+from lhc.results import LayerAttribution, Robustness
+from lhc.support.tables import TIME_UNITS, amount, ratio
 
 __all__ = [
     "EFFECTS",

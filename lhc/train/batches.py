@@ -6,8 +6,8 @@ import numpy as np
 import numpy.typing as npt
 
 from lhc.errors import DataError, UsageError
-from lhc.functions import load_function
-from lhc.task import Array, Task
+from lhc.samples.task import Array, Task
+from lhc.support.functions import load_function
 
 __all__ = ["Augment", "Batches", "crop_flip", "load_augment"]
 

@@ -15,8 +15,8 @@ from typing import Any
 import torch
 
 from lhc.errors import DataError, UsageError
-from lhc.files import write_file
-from lhc.task import Array
+from lhc.samples.task import Array
+from lhc.support.files import write_file
 
 __all__ = ["Checkpoint", "arrays", "tensors"]
 

@@ -3,10 +3,10 @@
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
+from lhc.options.subjects import Training
 from lhc.plan import CurvePoint
-from lhc.task import Array
+from lhc.samples.task import Array
 from lhc.train.checkpoints import Checkpoint, arrays, tensors
-from lhc.train.settings import Retraining
 from lhc.train.trainer import Trainer
 
 __all__ = ["Fitted", "fit"]
@@ -65,7 +65,7 @@ class _Progress:
 def fit(
     trainer: Trainer,
     analog: Iterable[str],
-    settings: Retraining,
+    settings: Training,
     steps: int,
     validate: Validate,
     checkpoint: Checkpoint | None = None,
@@ -105,7 +105,7 @@ def fit(
     return Fitted(trainer.network.weights(), trainer.step, curve)
 
 
-def _stops(progress: _Progress, settings: Retraining) -> bool:
+def _stops(progress: _Progress, settings: Training) -> bool:
     return settings.patience is not None and progress.waited() >= settings.patience
 
 

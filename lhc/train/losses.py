@@ -7,8 +7,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from lhc.errors import DataError, UsageError
-from lhc.functions import load_function
-from lhc.metrics import IGNORED
+from lhc.samples.metrics import IGNORED
+from lhc.support.functions import load_function
 
 __all__ = ["Loss", "distillation", "load_loss"]
 

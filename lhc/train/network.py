@@ -10,11 +10,11 @@ from lhc.errors import ModelError
 from lhc.graph import LayerGraph
 from lhc.hardware import Hardware
 from lhc.model import OnnxModel
+from lhc.options.subjects import WeightNoise
 from lhc.runtime.differentiable import DifferentiableModel, parity
-from lhc.task import Array
+from lhc.samples.task import Array
 from lhc.train.chips import draw_matrix
 from lhc.train.products import TrainingProduct, as_matrix
-from lhc.train.settings import WeightNoise
 from lhc.train.weights import Trained
 
 __all__ = ["PARITY", "NoisyNetwork", "ranges_in"]

@@ -18,11 +18,11 @@ import torch
 from torch import Tensor
 
 from lhc.errors import DataError, ModelError
-from lhc.task import Array
+from lhc.options.subjects import Training
+from lhc.samples.task import Array
 from lhc.train.batches import Batches
 from lhc.train.losses import Loss
 from lhc.train.network import NoisyNetwork
-from lhc.train.settings import Retraining
 
 __all__ = ["Trainer", "device_for"]
 
@@ -50,7 +50,7 @@ class Trainer:
         digital: NoisyNetwork,
         batches: Batches,
         loss: Loss,
-        settings: Retraining,
+        settings: Training,
         output: str,
         horizon: int,
     ) -> None:

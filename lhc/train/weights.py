@@ -17,7 +17,7 @@ from lhc.errors import ModelError
 from lhc.graph import Layer, LayerGraph
 from lhc.model import OnnxModel
 from lhc.onnx_io import Constants
-from lhc.task import Array
+from lhc.samples.task import Array
 
 __all__ = ["Trained", "find_trained", "with_weights"]
 

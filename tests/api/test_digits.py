@@ -53,7 +53,7 @@ def test_a_partition_runs_as_a_session_with_its_plan() -> None:
 
 
 def test_evaluate_over_time() -> None:
-    at_once, later = lhc.evaluate("digits-narrow", placement="all-analog", times=[0, 3e7], samples=200, draws=3)
+    at_once, later = lhc.evaluate("digits-narrow", all_analog=True, times=[0, 3e7], samples=200, draws=3)
     assert (at_once.t_s, later.t_s) == (0, 3e7)
     assert at_once.baseline == later.baseline > 0.95
     assert later.drop > at_once.drop, "a year of drift does harm"
@@ -104,7 +104,7 @@ def test_shapes_cannot_be_observed_where_an_input_has_no_type(hidden_rows: onnx.
 def test_the_samples_of_a_zoo_entry_have_its_name() -> None:
     model = zoo_entry("digits-narrow").model()
 
-    (named,) = lhc.evaluate(model, "digits", samples=40, draws=1)
+    (named,) = lhc.evaluate(model, "digits-narrow", samples=40, draws=1)
 
     (own,) = lhc.evaluate("digits-narrow", samples=40, draws=1)
     assert (named.metric, named.baseline) == (own.metric, own.baseline)

@@ -11,14 +11,13 @@ from typer.testing import CliRunner
 import lhc
 from lhc.cli.app import app
 from lhc.graph import LayerGraph
-from lhc.measure import Execution
-from lhc.passes import PassResult, Select, Strategy
+from lhc.passes import PassResult, Strategy
 from lhc.plan import Plan
 from lhc.report.front_svg import front_svg
 
 pytestmark = pytest.mark.analog
 
-FEW = Select(include=("layer2.*",))
+FEW = ("layer2.*",)
 
 
 def test_a_front_is_verified_kept_and_answers_budgets(tmp_path: Path) -> None:
@@ -57,9 +56,7 @@ def test_a_front_is_verified_kept_and_answers_budgets(tmp_path: Path) -> None:
 
 def test_intervals_of_a_front_hold_together() -> None:
     """Each has its share of the chance of error: four points err with a quarter of it."""
-    front = lhc.pareto(
-        "digits-narrow", objective="macs", samples=60, draws=2, points=4, selection=FEW, method="measure"
-    )
+    front = lhc.pareto("digits-narrow", objective="macs", samples=60, draws=2, points=4, include=FEW, method="measure")
     levels = {point.evaluation.confidence for point in front.verified if point.evaluation is not None}
     assert list(levels) == [pytest.approx(1 - 0.1 / 4)]
     assert front.calibration is not None
@@ -93,7 +90,7 @@ def test_robustness_over_time_chips_and_noise() -> None:
 def test_at_the_machines_own_noise_a_margin_is_the_verification(generalize: bool) -> None:
     """Same samples, chips and level: not a second opinion beside the first one."""
     placed = lhc.partition(
-        "digits-narrow", draws=3, strategy="all-analog", max_drop=0.06, selection=FEW, seed=2, generalize=generalize
+        "digits-narrow", draws=3, strategy="all-analog", max_drop=0.06, include=FEW, seed=2, generalize=generalize
     )
     outcome = placed.plan.outcome
     assert outcome is not None
@@ -120,7 +117,7 @@ def test_at_the_machines_own_noise_a_margin_is_the_verification(generalize: bool
 
 
 def test_attribution_names_what_does_damage() -> None:
-    found = lhc.attribute("digits-narrow", samples=60, draws=3, selection=Select(include=("conv1", "layer1.0.conv1")))
+    found = lhc.attribute("digits-narrow", samples=60, draws=3, include=["conv1", "layer1.0.conv1"])
     assert list(found.layers) == ["conv1", "layer1.0.conv1"]
     for one in found.layers.values():
         assert set(one.effects) == {"dac", "adc", "programming", "drift", "read", "output"}
@@ -130,15 +127,15 @@ def test_attribution_names_what_does_damage() -> None:
     loud = lhc.Hardware.load("lionheart")
     loud = loud.model_copy(update={"adc": loud.adc.model_copy(update={"noise": 1.0})})
     (one,) = lhc.attribute(
-        "digits-narrow", samples=60, draws=3, hardware=loud, selection=Select(include=("layer2.0.conv1",))
+        "digits-narrow", samples=60, draws=3, hardware=loud, include=["layer2.0.conv1"]
     ).layers.values()
     assert max(one.effects, key=lambda effect: one.effects[effect].mean) == "output"
 
 
 def test_a_budget_that_cannot_be_met_is_explained() -> None:
-    forced = Select(force_analog=("conv1", "layer1.1.conv1"))
+    forced = ["conv1", "layer1.1.conv1"]
     result = lhc.partition(
-        "digits-narrow", samples=100, draws=3, max_drop=0.0, selection=forced, strategy="lionheart", method="measure"
+        "digits-narrow", samples=100, draws=3, max_drop=0.0, force_analog=forced, strategy="lionheart", method="measure"
     )
     assert result.plan.outcome is not None
     assert not result.plan.outcome.within_budget
@@ -167,7 +164,7 @@ def test_where_only_all_digital_holds_it_is_written_and_told_what_was_tried() ->
             whole = dict.fromkeys(plan.eligible, ("analog", "strategy", "by bold"))
             return PassResult(plan.decide(whole), fallbacks=(frozenset(),))  # type: ignore[arg-type]  # literals
 
-    result = lhc.partition("digits-narrow", samples=60, draws=2, max_drop=0.0, strategy=Bold, selection=FEW)
+    result = lhc.partition("digits-narrow", samples=60, draws=2, max_drop=0.0, strategy=Bold, include=FEW)
     outcome, found = result.plan.outcome, result.infeasibility
     assert outcome is not None
     assert outcome.within_budget
@@ -183,9 +180,8 @@ def test_where_only_all_digital_holds_it_is_written_and_told_what_was_tried() ->
 
 def test_a_placement_is_kept_where_there_is_no_time_to_explain_it() -> None:
     result = lhc.partition(
-        "digits-narrow", samples=60, draws=2, max_drop=0.0, strategy="all-analog", selection=FEW,
-        execution=Execution(timeout_s=1e-9),
-    )  # fmt: skip
+        "digits-narrow", samples=60, draws=2, max_drop=0.0, strategy="all-analog", include=FEW, timeout=1e-9
+    )
     assert result.plan.outcome is not None
     assert not result.plan.outcome.within_budget
     assert result.plan.analog

@@ -10,11 +10,11 @@ from typer.testing import CliRunner
 
 import lhc
 from lhc.cli.app import app
-from lhc.cli.reporting import is_judged_output
+from lhc.cli.reports import is_judged_output
 from lhc.errors import UsageError
-from lhc.metrics import METRICS, metric_without_targets, shows_classes
 from lhc.onnx_io import load_model, read_plan
-from lhc.task import Task
+from lhc.samples.metrics import METRICS, metric_without_targets, shows_classes
+from lhc.samples.task import Task
 
 NET = """<ir_version: 8, opset_import: ["" : 17]>
 net (float[N, 6] x) => (OUTPUTS) {
@@ -180,14 +180,15 @@ def test_outputs_are_written_whatever_judged_the_placement(placed: onnx.ModelPro
 def test_regression_is_retrained_in_the_metric_of_its_placement() -> None:
     x = np.random.default_rng(2).normal(size=(200, 6)).astype(np.float32)
     data: dict[str, np.ndarray] = {"x": x, "labels": np.zeros((200, 2), np.float32)}
-    settings = lhc.Retraining(steps=2, batch_size=16, validations=1)
     placed = lhc.partition(
         network(), data, metric="mse", objective="macs", draws=2, max_drop=5.0, strategy="all-analog"
     )
-    result = lhc.retrain(placed.model, data, settings=settings, draws=2)
+    result = lhc.retrain(placed.model, data, steps=2, batch_size=16, validations=1, draws=2)
     assert result.plan.outcome is not None
     assert (result.plan.outcome.metric, result.plan.outcome.max_drop) == ("mse", 5.0)
-    both = lhc.partition_retrained(network(), data, metric="mse", settings=settings, draws=2, max_drop=5.0)
+    both = lhc.partition(
+        network(), data, metric="mse", retrain=True, steps=2, batch_size=16, validations=1, draws=2, max_drop=5.0
+    )
     assert both.plan.outcome is not None
     assert both.plan.outcome.metric == "mse"
 

@@ -10,12 +10,12 @@ import pytest
 import lhc
 from lhc import HybridSession, LhcError
 from lhc.errors import ModelError, OutOfTimeError, UsageError
-from lhc.opening import open_model
 from lhc.passes import Select
 from lhc.plan import Retrained
-from lhc.preparing import Work
-from lhc.retraining import Course
-from lhc.task import Task
+from lhc.samples.task import Task
+from lhc.study.course import Course
+from lhc.study.source import open_model
+from lhc.study.state import Study
 
 pytest.importorskip("torch", reason="modules need PyTorch")
 
@@ -197,7 +197,7 @@ def labelled(images: dict[str, Array]) -> Arrays:
 def test_fronts_margins_and_causes_take_a_module(cnn: Cnn, labelled: Arrays) -> None:
     front = lhc.pareto(cnn, labelled, objective="macs", points=2, draws=2, label_key="kind", method="measure")
     found = lhc.robustness(
-        cnn, labelled, placement="all-analog", times=[0.0], chips=2, draws=2, max_drop=0.9, label_key="kind"
+        cnn, labelled, all_analog=True, times=[0.0], chips=2, draws=2, max_drop=0.9, label_key="kind"
     )
     causes = lhc.attribute(cnn, labelled, draws=2, label_key="kind")
 
@@ -213,13 +213,20 @@ def test_placing_with_retraining_takes_a_module_and_passes(
     """What a pass of the user's makes digital is not analog in training either."""
     asked: list[frozenset[str]] = []
 
-    def train(_self: Course, analog: frozenset[str], _validation: Task) -> tuple[Work, Retrained]:
+    def train(_self: Course, analog: frozenset[str], _validation: Task) -> tuple[Study, Retrained]:
         asked.append(analog)
         raise OutOfTimeError("enough")
 
     monkeypatch.setattr(Course, "train", train)
-    result = lhc.partition_retrained(
-        cnn, labelled, passes=[Select(exclude=("stem",))], objective="macs", max_drop=0.0, draws=2, label_key="kind"
+    result = lhc.partition(
+        cnn,
+        labelled,
+        retrain=True,
+        passes=[Select(exclude=("stem",))],
+        objective="macs",
+        max_drop=0.0,
+        draws=2,
+        label_key="kind",
     )
 
     assert asked == [frozenset({"body", "head"})]
@@ -232,7 +239,7 @@ def test_a_module_is_compiled_and_looked_at_whatever_its_labels_are_called(
     cnn: Cnn, labelled: Arrays, hardware: str
 ) -> None:
     """With static ranges the samples are needed beyond the export."""
-    compiled = lhc.compile(cnn, labelled, placement="all-analog", hardware=hardware, label_key="kind", noise="off")
+    compiled = lhc.compile(cnn, labelled, all_analog=True, hardware=hardware, label_key="kind", noise="off")
     analysis = lhc.analyze(cnn, labelled, label_key="kind")
 
     (answers,) = compiled.run(None, {"image": labelled["image"][:3]})

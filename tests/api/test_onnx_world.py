@@ -14,8 +14,8 @@ from onnx_ir.passes import common
 from typer.testing import CliRunner
 
 import lhc
-from lhc.api.ir_passes import CompilePass, PartitionPass
 from lhc.cli.app import app
+from lhc.commands.ir_passes import CompilePass, PartitionPass
 from lhc.onnx_io import contradictions, load_model, read_plan
 
 pytestmark = pytest.mark.analog

@@ -14,9 +14,9 @@ import lhc
 from lhc.cli.app import app
 from lhc.hardware import Hardware
 from lhc.onnx_io import annotate, load_model, read_graph, read_plan
-from lhc.outcomes import Analysis
 from lhc.passes import Qualify, initial_plan
 from lhc.plan import LayerPlan
+from lhc.study.outcome import Analysis
 
 RNG = np.random.default_rng(3)
 
@@ -66,7 +66,9 @@ def test_a_network_that_is_mostly_a_gru_is_not_told_to_be_analog(gru: onnx.Model
     assert (layer.macs, layer.parameters, layer.reason) == (GRU_MACS, 3 * 64 * 80, "unsupported")
     assert layer.detail.startswith("lhc places Conv, Gemm and MatMul on tiles, not GRU")
     assert analysis.eligible_mac_fraction == 192 / (GRU_MACS + 192)
-    assert analysis.totals.startswith("1 of 2 layers can be analog: 0.1 % of MACs, 307,392 per sample in all; 1 tile")
+    assert analysis.totals.startswith(
+        "1 of 2 layers can be analog: 0.1 % of MACs, 307,392 per sample in all; 1 tile of 256x255"
+    )
     cells = next(line for line in analysis.table().splitlines() if line.startswith("gru"))
     assert "99.9 %" in cells
 
@@ -92,7 +94,7 @@ def test_the_plan_of_a_gru_says_its_share_everywhere(gru: onnx.ModelProto) -> No
     result = lhc.partition(gru, data, max_drop=0.9, draws=2, objective="macs")
 
     assert result.plan.analog == {"head"}
-    assert result.summary.startswith("analog 1/2 layers, 0.1 % of MACs, 1 tiles")
+    assert result.summary.startswith("analog 1/2 layers, 0.1 % of MACs, 1 tile of 256x255, ")
     nodes = {node.name: {entry.key: entry.value for entry in node.metadata_props} for node in result.model.graph.node}
     assert nodes["gru"]["lhc.placement"] == "digital"
     assert nodes["gru"]["lhc.reason"] == "unsupported"

@@ -13,23 +13,28 @@ from onnx import numpy_helper
 from typer.testing import CliRunner
 
 import lhc
-from lhc.api.placing_trained import _better
-from lhc.api.retraining import placed
 from lhc.cli.app import app
+from lhc.commands.partition import begin, pipeline
+from lhc.commands.retrain import placed
 from lhc.errors import UsageError
 from lhc.graph import LayerGraph
-from lhc.measure import Budget, Execution, Progress, silent
-from lhc.metrics import get_metric
+from lhc.measure import Budget, Running
 from lhc.model import without_annotations
 from lhc.models import zoo_entry
 from lhc.onnx_io import load_model, read_plan
-from lhc.passes import Select
+from lhc.options.commands import PartitionOptions, RetrainOptions, RunOptions
+from lhc.options.subjects import Progress, Training, silent
 from lhc.plan import Outcome
-from lhc.preparing import Request, calibrated, prepare_run
 from lhc.report.building import graph_of_plan
-from lhc.retraining import Course, check_apart, winnable
-from lhc.task import Task
-from lhc.walking import WalkRetrainer
+from lhc.samples.metrics import get_metric
+from lhc.samples.task import Task
+from lhc.study.apart import check_apart
+from lhc.study.course import Course
+from lhc.study.prepare import calibrated, read_placed
+from lhc.study.source import open_model
+from lhc.study.state import Study
+from lhc.study.train import Train, _better, winnable
+from lhc.study.walk import WalkRetrainer
 from tests.passes.costly_networks import mobile
 
 pytestmark = pytest.mark.analog
@@ -47,17 +52,24 @@ def cli(*arguments: object) -> Ran:
     return Ran(result.exit_code, result.stdout, result.stderr)
 
 
-TEN = lhc.Retraining(steps=10, batch_size=64, validations=1)
+TEN = Training(steps=10, batch_size=64, validations=1)
+ASKED = RetrainOptions("digits-narrow", all_analog=True, draws=2, steps=10, batch_size=64, validations=1)
 
 
 @pytest.fixture(scope="module")
 def digits() -> Task:
-    return zoo_entry("digits").task()
+    return zoo_entry("digits-narrow").task()
 
 
 @pytest.fixture(scope="module")
 def result() -> lhc.PartitionResult:
-    return lhc.retrain("digits-narrow", settings=TEN, placement="all-analog", draws=2)
+    return lhc.retrain.of(ASKED)
+
+
+def run(options: RunOptions) -> tuple[Study, frozenset[str]]:
+    """The study of a placement, and its analog layers."""
+    study, analog, _ = read_placed(options, Running(), None)
+    return study, analog
 
 
 def without_values(proto: onnx.ModelProto) -> bytes:
@@ -96,23 +108,23 @@ def test_nothing_but_weights_and_annotations_differs(result: lhc.PartitionResult
 
 def test_drops_are_against_the_network_before_training(digits: Task) -> None:
     """Weights that are made useless look useless, though their own digital network is as bad."""
-    work, analog, _ = prepare_run(Request("digits-narrow", digits.head(100), draws=2), "all-analog", None)
-    course = Course(work, digits, TEN)
-    broken = course.work_with({name: np.zeros_like(value) for name, value in course.trained.values.items()})
-    before, after = (w.bench(w.task) for w in (work, broken))
+    study, analog = run(RunOptions("digits-narrow", digits.head(100), draws=2, all_analog=True))
+    course = Course(study, digits, TEN)
+    broken = course.with_weights({name: np.zeros_like(value) for name, value in course.trained.values.items()})
+    before, after = (one.bench(one.task) for one in (study, broken))
     assert after.baseline == before.baseline > 0.9
     layer = frozenset(sorted(analog)[:1])
     for placement in (layer, frozenset[str]()):
         assert after.measure(placement, range(2), "").drops.min() > 0.5
-    ranking = broken.bench(work.task.with_metric(get_metric("kl")))
+    ranking = broken.bench(study.task.with_metric(get_metric("kl")))
     assert ranking.against is None, "layers are ranked by what they do to the network as it is"
 
 
 def test_without_labels_drops_are_against_the_outputs_before_training(digits: Task) -> None:
     unlabelled = Task(digits.inputs, None, get_metric("agreement")).head(100)
-    work, analog, _ = prepare_run(Request("digits-narrow", unlabelled, draws=2), "all-analog", None)
-    course = Course(work, digits, TEN)
-    broken = course.work_with({name: np.zeros_like(value) for name, value in course.trained.values.items()})
+    study, analog = run(RunOptions("digits-narrow", unlabelled, draws=2, all_analog=True))
+    course = Course(study, digits, TEN)
+    broken = course.with_weights({name: np.zeros_like(value) for name, value in course.trained.values.items()})
     bench = broken.bench(broken.task)
     assert bench.baseline == 1
     assert bench.measure(frozenset(sorted(analog)[:1]), range(2), "").drops.min() > 0.5
@@ -120,25 +132,25 @@ def test_without_labels_drops_are_against_the_outputs_before_training(digits: Ta
 
 def test_trained_input_ranges_are_those_of_the_plan(digits: Task) -> None:
     """Of the layers that were analog in training; others are calibrated anew."""
-    request = Request("digits-narrow", digits.head(100), hardware="static-range", draws=2)
-    work, analog, _ = prepare_run(request, "all-analog", None)
-    course = Course(work, digits, TEN)
+    options = RunOptions("digits-narrow", digits.head(100), hardware="static-range", draws=2, all_analog=True)
+    study, analog = run(options)
+    course = Course(study, digits, TEN)
     names = sorted(analog)
     network = course.network()
     network.place(names[:1])
     weights = network.weights()
     (key,) = set(weights) - set(course.trained.values)
-    after = course.work_with({**weights, key: np.array(1.25, np.float32)})
-    before = work.plan.ranges
+    after = course.with_weights({**weights, key: np.array(1.25, np.float32)})
+    before = study.plan.ranges
     assert after.plan.ranges == {**before, names[0]: (1.25,) * len(before[names[0]])}
     assert after.bench(after.task).measure(frozenset(names[:1]), range(2), "").drops.shape == (2,)
 
 
 def test_a_rejected_candidate_of_a_walk_leaves_the_input_ranges_of_accepted_layers(digits: Task) -> None:
-    work, _, _ = prepare_run(Request("digits-narrow", digits.head(100), hardware="static-range", draws=2), None, None)
-    work = calibrated(work, work.plan.eligible[:2])
-    course = Course(work, digits, lhc.Retraining(steps=2, batch_size=16))
-    accepted, candidate = frozenset(work.plan.eligible[:1]), frozenset(work.plan.eligible[:2])
+    study, _ = run(RunOptions("digits-narrow", digits.head(100), hardware="static-range", draws=2))
+    study = calibrated(study, study.plan.eligible[:2])
+    course = Course(study, digits, Training(steps=2, batch_size=16))
+    accepted, candidate = frozenset(study.plan.eligible[:1]), frozenset(study.plan.eligible[:2])
     walk = WalkRetrainer(course, digits.head(100), Budget())
     walk.begin(accepted)
     walk.train()
@@ -154,12 +166,12 @@ def test_a_rejected_candidate_of_a_walk_leaves_the_input_ranges_of_accepted_laye
     walk.begin(candidate)
     second = set(walk.weights) - set(kept)
     assert len(second) == 1
-    np.testing.assert_allclose(walk.weights[second.pop()], max(work.plan.ranges[max(candidate - accepted)]), rtol=1e-6)
+    np.testing.assert_allclose(walk.weights[second.pop()], max(study.plan.ranges[max(candidate - accepted)]), rtol=1e-6)
 
 
 def test_the_same_samples_for_training_and_judging_are_refused(digits: Task) -> None:
     with pytest.raises(UsageError, match="the same samples"):
-        lhc.retrain("digits-narrow", digits, verify_data=digits, settings=TEN, placement="all-analog", draws=2)
+        lhc.retrain.of(replace(ASKED, data=digits, verify_data=digits))
 
 
 def test_some_of_the_samples_that_train_do_not_judge_either(digits: Task, caplog: pytest.LogCaptureFixture) -> None:
@@ -182,8 +194,8 @@ def test_an_edited_loss_of_the_user_has_a_checkpoint_of_its_own(
             f"def distance(output, targets):\n    return {factor} * (output.sum() - targets.sum()).square()\n"
         )
         sys.modules.pop("own_loss", None)
-        work, _, _ = prepare_run(Request("digits-narrow", digits.head(100), draws=2), "all-analog", None)
-        found.append(Course(work, digits, lhc.Retraining(loss="own_loss:distance")).facts())
+        study, _ = run(RunOptions("digits-narrow", digits.head(100), draws=2, all_analog=True))
+        found.append(Course(study, digits, Training(loss="own_loss:distance")).facts())
     assert found[0] == found[1] != found[2]
 
 
@@ -242,7 +254,7 @@ def test_layers_that_do_not_pay_are_not_trained_as_analog() -> None:
 def test_training_data_on_another_scale_is_warned_of(
     scale: float, warned: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
-    judging = zoo_entry("digits").task()
+    judging = zoo_entry("digits-narrow").task()
     images = np.asarray(judging.inputs["x"])
     training = Task({"x": images[::-1] * np.float32(scale)}, None, get_metric("agreement"))
 
@@ -255,21 +267,21 @@ def test_input_ranges_of_the_hardware_that_a_model_was_placed_for_are_not_those_
     machine = lhc.Hardware.load("static-range")
     first = lhc.partition(
         "digits-narrow", digits.head(100), hardware=machine, strategy="all-analog", draws=2, max_drop="100%",
-        selection=Select(include=("layer2.*",)),
+        include=["layer2.*"],
     )  # fmt: skip
     less = machine.model_copy(update={"dac": machine.dac.model_copy(update={"range_quantile": 0.9})})
-    work, analog, _ = prepare_run(Request(first.model, digits.head(100), hardware=less, draws=2), None, None)
-    plan = placed(work.plan, analog, first.plan)
+    study, analog = run(RunOptions(first.model, digits.head(100), hardware=less, draws=2))
+    plan = placed(study.plan, analog, first.plan)
     assert plan.analog == first.plan.analog
-    assert plan.ranges == work.plan.ranges
+    assert plan.ranges == study.plan.ranges
     assert all(plan.ranges[name] < first.plan.ranges[name] for name in analog)
-    again, _, _ = prepare_run(Request(first.model, digits.head(100), draws=2), None, None)
+    again, _ = run(RunOptions(first.model, digits.head(100), draws=2))
     assert placed(again.plan, analog, first.plan).layers == first.plan.layers
 
 
 def test_a_model_without_analog_layers_is_refused(digits: Task) -> None:
     with pytest.raises(UsageError, match="no layer is analog"):
-        lhc.retrain("digits-narrow", digits, settings=TEN, draws=2)
+        lhc.retrain.of(replace(ASKED, data=digits, all_analog=False))
 
 
 def test_command_line(digits: Task, tmp_path: Path) -> None:
@@ -318,10 +330,10 @@ def test_options_that_make_no_sense(tmp_path: Path, options: list[str], word: st
 
 
 def test_partition_with_retraining_keeps_the_better_placement(digits: Task) -> None:
-    settings = lhc.Retraining(steps=20, batch_size=64, learning_rate=0.01, validations=1)
-    result = lhc.partition_retrained(
-        "digits-narrow", digits, settings=settings, draws=2, strategy="first-last", max_drop="100%"
-    )
+    result = lhc.partition(
+        "digits-narrow", digits, retrain=True, steps=20, batch_size=64, learning_rate=0.01, validations=1, draws=2,
+        strategy="first-last", max_drop="100%",
+    )  # fmt: skip
     outcome = result.plan.outcome
     assert outcome is not None
     assert outcome.within_budget
@@ -330,7 +342,7 @@ def test_partition_with_retraining_keeps_the_better_placement(digits: Task) -> N
 
 
 def test_nothing_is_trained_where_all_that_can_be_is_analog_already(digits: Task) -> None:
-    result = lhc.partition_retrained("digits-narrow", digits, draws=2, strategy="all-analog", max_drop="100%")
+    result = lhc.partition("digits-narrow", digits, retrain=True, draws=2, strategy="all-analog", max_drop="100%")
     assert "not trained" in result.notes[-1]
     assert result.plan.outcome is not None
     assert result.plan.outcome.retrained is None
@@ -341,9 +353,6 @@ def test_nothing_is_trained_where_all_that_can_be_is_analog_already(digits: Task
 def test_walks_on_real_networks_are_repeatable_and_go_on_where_they_were_cut_off(
     digits: Task, tmp_path: Path, strategy: str
 ) -> None:
-    settings = lhc.Retraining(steps=5, batch_size=64)
-    chosen = Select(include=("layer1.0.*", "linear"))
-
     class Stop(Exception):  # noqa: N818 - not an error
         pass
 
@@ -356,9 +365,9 @@ def test_walks_on_real_networks_are_repeatable_and_go_on_where_they_were_cut_off
             raise Stop
 
     def run(checkpoint: Path | None, progress: Progress = silent) -> lhc.PartitionResult:
-        return lhc.partition_retrained(
-            "digits-narrow", digits, settings=settings, draws=3, strategy=strategy, max_drop=0.001, max_rounds=2,
-            patience=1, selection=chosen, checkpoint=checkpoint, progress=progress,
+        return lhc.partition(
+            "digits-narrow", digits, retrain=True, steps=5, batch_size=64, draws=3, strategy=strategy, max_drop=0.001,
+            rounds=2, patience=1, include=["layer1.0.*", "linear"], checkpoint=checkpoint, progress=progress,
         )  # fmt: skip
 
     whole = run(None)
@@ -376,9 +385,9 @@ def test_walks_on_real_networks_are_repeatable_and_go_on_where_they_were_cut_off
 def test_the_result_without_training_is_kept_where_the_time_ends_before_training_does(
     digits: Task, strategy: str
 ) -> None:
-    result = lhc.partition_retrained(
-        "digits-narrow", digits, settings=replace(TEN, steps=1000), draws=2, strategy=strategy, max_drop=0.0,
-        objective="macs", execution=Execution(timeout_s=1e-9),
+    result = lhc.partition(
+        "digits-narrow", digits, retrain=True, steps=1000, batch_size=64, validations=1, draws=2, strategy=strategy,
+        max_drop=0.0, objective="macs", timeout=1e-9,
     )  # fmt: skip
     assert any(note.startswith("--timeout: the time was over before training was") for note in result.notes)
     assert result.plan.outcome is not None
@@ -399,9 +408,9 @@ def test_partition_with_retraining_on_the_command_line(digits: Task, tmp_path: P
     refused = cli(*command, *training, "--train-data", str(tmp_path / "all.npz"))
     assert refused.code == 2
     assert "the same samples" in refused.stderr
-    refused = cli(*command, "--steps", "10")
+    refused = cli(*command, "--steps", "10", "--train-data", str(tmp_path / "all.npz"))
     assert refused.code == 2
-    assert "--retrain" in refused.stderr
+    assert "--steps, --train-data: options of training need --retrain" in refused.stderr
     refused = cli(*command, "--strategy", "lionheart-original")
     assert refused.code == 2
 
@@ -409,10 +418,10 @@ def test_partition_with_retraining_on_the_command_line(digits: Task, tmp_path: P
 def test_a_network_whose_tensors_lie_in_another_file_is_retrained(result: lhc.PartitionResult, tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
     onnx.save(zoo_entry("digits-narrow").model(), path, save_as_external_data=True, size_threshold=0)
-    samples = zoo_entry("digits").task()
+    samples = zoo_entry("digits-narrow").task()
     data = {"x": np.asarray(samples.inputs["x"]), "labels": np.asarray(samples.targets)}
 
-    beside = lhc.retrain(str(path), data, settings=TEN, placement="all-analog", draws=2)
+    beside = lhc.retrain.of(replace(ASKED, model=str(path), data=data))
 
     assert beside.plan.outcome is not None
     assert result.plan.outcome is not None
@@ -421,49 +430,46 @@ def test_a_network_whose_tensors_lie_in_another_file_is_retrained(result: lhc.Pa
 
 
 def test_patience_of_placing_reaches_the_training(monkeypatch: pytest.MonkeyPatch) -> None:
-    given: dict[str, object] = {}
+    given: list[PartitionOptions] = []
 
-    def stop(*_: object, **options: object) -> lhc.PartitionResult:
-        given.update(options)
+    def stop(options: PartitionOptions) -> lhc.PartitionResult:
+        given.append(options)
         raise UsageError("enough")
 
-    monkeypatch.setattr("lhc.api.partition_retrained", stop)
+    monkeypatch.setattr("lhc.commands.partition.partition.of", stop)
     assert cli("partition", "digits-narrow", "--retrain", "--patience", 3, "-o", "unwritten.onnx").code == 2
-    settings = given["settings"]
-    assert isinstance(settings, lhc.Retraining)
-    assert settings.patience == 3
-    assert given["patience"] == 3, "of rounds, where a strategy trains in rounds"
+    (options,) = given
+    assert options.patience == 3, "of validations, and of rounds, where a strategy trains in rounds"
+    (train,) = (step for step in pipeline(options).steps if isinstance(step, Train))
+    assert train.settings.patience == 3
 
 
 def test_what_a_search_is_after_goes_with_retraining_but_not_with_its_walks(digits: Task) -> None:
-    for changed in ({"objective": "energy"}, {"max_tiles": 3}, {"group": ("block",)}):
+    walk = PartitionOptions("digits-narrow", digits, retrain=True, strategy="lionheart")
+    for options in (replace(walk, objective="energy"), replace(walk, max_tiles=3), replace(walk, group=("block",))):
         with pytest.raises(UsageError, match=r"'lionheart' with --retrain walks by MACs.*--group cannot go with it"):
-            lhc.partition_retrained("digits-narrow", digits, strategy="lionheart", **changed)
+            lhc.partition.of(options)
     with pytest.raises(UsageError, match="a plan says where every layer goes"):
-        lhc.partition_retrained("digits-narrow", digits, follow=object())
+        lhc.partition("digits-narrow", digits, retrain=True, plan="plan.yaml")
     said = cli("partition", "digits-narrow", "--retrain", "--objective", "speed", "-o", "unwritten.onnx").stderr
-    assert "unknown objective 'speed'" in said, "an objective is taken"
+    assert "Invalid value for '--objective'" in said, "an objective is taken"
+    assert "'speed' is not one of" in said
 
 
 @pytest.mark.parametrize(("objective", "kept"), [("macs", "more"), ("energy", "less")])
 def test_the_better_of_two_results_is_that_of_the_objective(objective: str, kept: str) -> None:
     """A placement with more MACs on tiles may cost more energy: on digits, whose layers fill no tile, it does."""
-    found = {
-        name: lhc.partition(
-            "digits-narrow", strategy="all-analog", max_drop=0.9, draws=2, samples=40, selection=selection
-        )
-        for name, selection in (("more", Select()), ("less", Select(exclude=("layer*",))))
+    more = PartitionOptions("digits-narrow", strategy="all-analog", max_drop=0.9, draws=2, samples=40)
+    studies = {
+        name: pipeline(options).apply(begin(options, Running(), open_model("digits-narrow")))
+        for name, options in (("more", more), ("less", replace(more, exclude=("layer*",))))
     }
-    plans = {
-        name: replace(
-            one,
-            plan=one.plan.model_copy(update={"outcome": one.plan.outcome.model_copy(update={"objective": objective})}),
-        )
-        for name, one in found.items()
-        if one.plan.outcome is not None
-    }
-    better = _better(Budget(0.9), plans["less"], plans["more"])
-    assert better.plan.analog == plans[kept].plan.analog
+    for name, study in studies.items():
+        assert study.plan.outcome is not None
+        outcome = study.plan.outcome.model_copy(update={"objective": objective})
+        studies[name] = replace(study, plan=study.plan.model_copy(update={"outcome": outcome}))
+    better = _better(studies["less"], studies["more"])
+    assert better.plan.analog == studies[kept].plan.analog
 
 
 SHORT = (

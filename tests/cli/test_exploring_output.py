@@ -12,9 +12,8 @@ from lhc.cli.fronts import (
     robustness_footer,
     robustness_table,
 )
-from lhc.exploration import AtScale, AtTime, Attribution, LayerAttribution, Robustness
 from lhc.plan import Sensitivity
-from lhc.results import Evaluation
+from lhc.results import AtScale, AtTime, Attribution, Evaluation, LayerAttribution, Robustness
 
 
 def evaluated(drop: float, percent: bool = True, t_s: float = 86400.0) -> Evaluation:

@@ -207,7 +207,7 @@ def test_data_that_unpack_to_far_more_are_refused(tmp_path: Path, monkeypatch: p
     model, data = tmp_path / "net.onnx", tmp_path / "data.npz"
     onnx.save(_plain(), model)
     np.savez_compressed(data, allow_pickle=False, x=np.zeros((2**18, 4), np.float32))
-    monkeypatch.setattr("lhc.measure.npy.RATIO_FREE_BYTES", 2**20)  # so that a small bomb is one
+    monkeypatch.setattr("lhc.samples.npy.RATIO_FREE_BYTES", 2**20)  # so that a small bomb is one
     code, _, err = lhc("run", model, "--data", data)
     assert code == 3
     assert f"{data}: would unpack from" in err

@@ -44,7 +44,7 @@ def test_ctrl_c_saves_and_says_how_to_go_on(
     command = ("sensitivity", model_file, "--data", data_file, *SMALL, "--json", "--work-dir")
     unbroken = lhc(*command, tmp_path / "unbroken")
     with monkeypatch.context() as patch:
-        patch.setattr("lhc.cli.measuring.reporter", interrupting)
+        patch.setattr("lhc.cli.progress.reporter", interrupting)
         broken = lhc(*command, tmp_path / "broken")
     assert broken.exit_code == 130
     assert broken.stdout == ""
@@ -132,7 +132,7 @@ def test_a_dry_run_asks_each_strategy_how_much_it_judges(
         (("--memory", "1KiB"), "--memory must be at least 1 MiB"),
         (("--timeout", 0), "--timeout must be above 0 s"),
         (("--jobs", 2, "--scheduler", "tcp://here:1"), "--jobs is for processes of this machine"),
-        (("--method", "guess"), "unknown method 'guess'"),
+        (("--method", "guess"), "'guess' is not one of 'auto', 'measure', 'fisher'"),
     ],
     ids=lambda value: " ".join(map(str, value)) if isinstance(value, tuple) else "",
 )

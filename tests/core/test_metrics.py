@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from lhc.errors import DataError, UsageError
-from lhc.metrics import IGNORED, METRICS, get_metric
+from lhc.samples.metrics import IGNORED, METRICS, get_metric
 
 
 def test_top5_holds_what_accuracy_misses() -> None:

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lhc.costs import Cost, gains
 from lhc.errors import ConfigError
 from lhc.graph import Layer, LayerGraph, MatrixShape, WeightRef
 from lhc.hardware import Hardware
@@ -91,8 +92,24 @@ def test_the_summary_line_is_that_of_the_issue() -> None:
 def test_summaries_of_plans_that_nothing_was_measured_for() -> None:
     plan = plan_of(row("a", macs=0), row("b", macs=0))
     assert summary(plan, graph_of(plan)) == "analog 0/2 layers, 0.0 % of MACs, 0 tiles of 256x255"
+    one = plan_of(row("a", "analog", reason="budget"), row("b"))
+    assert summary(one, graph_of(one)).startswith("analog 1/2 layers, 50.0 % of MACs, 1 tile of 256x255, ")
     empty = plan_of()
     assert summary(empty, graph_of(empty)) == "analog 0/0 layers, 0.0 % of MACs, 0 tiles of 256x255"
+
+
+@pytest.mark.parametrize(
+    ("placed", "told"),
+    [
+        ((1.0, 1.0), "energy 2.0 times less, latency 3.0 times less than all digital"),
+        ((1.0, 3.0), "energy 2.0 times less than all digital, latency the same"),
+        ((2.0, 9.0), "latency 3.0 times more than all digital, energy the same"),
+        ((2.0, 3.0), "energy and latency the same as all digital"),
+    ],
+)
+def test_what_a_placement_gains_is_told_in_a_sentence(placed: tuple[float, float], told: str) -> None:
+    energy_j, latency_s = placed
+    assert gains(Cost(latency_s, energy_j), Cost(latency_s=3.0, energy_j=2.0)) == told
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from hypothesis.extra import numpy as hnp
 from scipy.special import rel_entr, softmax
 
 from lhc.errors import DataError, UsageError
-from lhc.metrics import METRICS, Array, get_metric
-from lhc.task import Task
+from lhc.samples.metrics import METRICS, Array, get_metric
+from lhc.samples.task import Task
 
 RNG = np.random.default_rng(20250817)
 LOGITS = RNG.normal(size=(6, 5)).astype(np.float32)

@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import lhc.task
+import lhc.samples.task
 from lhc.errors import DataError
-from lhc.metrics import METRICS, Array
-from lhc.task import LazyArray, Task
+from lhc.samples.metrics import METRICS, Array
+from lhc.samples.task import LazyArray, Task
 
 
 class Elsewhere(LazyArray):
@@ -56,7 +56,7 @@ def test_a_block_reads_its_own_samples_only() -> None:
 
 
 def test_all_samples_are_looked_through_in_bounded_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lhc.task, "PIECE_BYTES", 7 * 3 * 4)
+    monkeypatch.setattr(lhc.samples.task, "PIECE_BYTES", 7 * 3 * 4)
     task, array = lazy(20, finite=False)
     pieces = [(0, 7), (7, 14), (14, 20)]
     assert array.read == pieces, "once, to see whether they are finite"
@@ -66,7 +66,7 @@ def test_all_samples_are_looked_through_in_bounded_pieces(monkeypatch: pytest.Mo
 
 @pytest.mark.parametrize("row", [0, 6, 7, 19])
 def test_a_value_that_is_not_finite_is_found_in_every_piece(row: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lhc.task, "PIECE_BYTES", 7 * 3 * 4)
+    monkeypatch.setattr(lhc.samples.task, "PIECE_BYTES", 7 * 3 * 4)
     broken = values(20)
     broken[row, 1] = np.inf
     with pytest.raises(DataError, match="'x' holds NaN or infinite"):
@@ -74,7 +74,7 @@ def test_a_value_that_is_not_finite_is_found_in_every_piece(row: int, monkeypatc
 
 
 def test_samples_larger_than_a_piece_are_read_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lhc.task, "PIECE_BYTES", 1)
+    monkeypatch.setattr(lhc.samples.task, "PIECE_BYTES", 1)
     task, array = lazy(3)
     assert task.digest == in_memory(3).digest
     assert array.read == [(0, 1), (1, 2), (2, 3)]

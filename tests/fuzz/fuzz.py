@@ -225,10 +225,10 @@ def _warm_up(models: list[Seed], folder: Path) -> None:
     """Load and compile once, before forking, what commands need; models as they are must be accepted."""
     import torch
 
-    import lhc.opening
+    import lhc.study.source
 
     torch.set_num_threads(1)
-    setattr(lhc.opening, "probe", lambda path: None)  # noqa: B010 - not its own name
+    setattr(lhc.study.source, "probe", lambda path: None)  # noqa: B010 - not its own name
     for seed in {seed.name: seed for seed in models}.values():
         for command in _commands("metadata" if seed.annotated else "model", seed, seed.model, b"", False, folder):
             code, printed, error = invoke(command)

@@ -10,13 +10,13 @@ import onnx
 import onnxruntime
 import pytest
 
-from lhc.api.compiling import Placed
 from lhc.conductances import ProgrammedMatrix
 from lhc.hardware import Hardware
 from lhc.lowering import CompiledModel
 from lhc.runtime import HybridExecutor
 from lhc.runtime.executor import ProgrammedLayers
 from lhc.runtime.stream import Position
+from lhc.study.placement import NetworkPlacement
 
 Array = npt.NDArray[Any]
 
@@ -58,7 +58,7 @@ def run_plain(proto: onnx.ModelProto, feeds: Mapping[str, Array]) -> dict[str, A
     return dict(zip(names, session.run(names, dict(feeds)), strict=True))
 
 
-def compare(placed: Placed, compiled: CompiledModel, feeds: Mapping[str, Array]) -> Agreement:
+def compare(placed: NetworkPlacement, compiled: CompiledModel, feeds: Mapping[str, Array]) -> Agreement:
     """Every analog layer on the input that it has in the compiled network, then the whole network."""
     plan = placed.plan
     executor = HybridExecutor(placed.model, placed.graph, plan.analog, plan.ranges)
@@ -117,5 +117,5 @@ def _with_outputs(proto: onnx.ModelProto, tensors: list[str]) -> onnx.ModelProto
 
 
 @pytest.fixture
-def agreement() -> Callable[[Placed, CompiledModel, Mapping[str, Array]], Agreement]:
+def agreement() -> Callable[[NetworkPlacement, CompiledModel, Mapping[str, Array]], Agreement]:
     return compare

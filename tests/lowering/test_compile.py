@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 import lhc
 from lhc.cli.app import app
+from lhc.lowering import Noise
 from lhc.onnx_io import load_model, read_plan
 
 pytestmark = pytest.mark.analog
@@ -112,14 +113,14 @@ def test_draws_are_files_of_different_chips(model_file: Path, tmp_path: Path) ->
         for path in paths
     ]
     assert not np.array_equal(weights[0], weights[1])
-    alone = lhc.compile(model_file, placement="all-analog", draw=2).proto
+    alone = lhc.compile(model_file, all_analog=True, draw=2).proto
     same = next(numpy_helper.to_array(t) for t in alone.graph.initializer if t.name == "v.weights")
     np.testing.assert_array_equal(same, weights[2])
 
 
 def test_the_same_seed_gives_the_same_bytes(model_file: Path, tmp_path: Path) -> None:
     one, two, other = (
-        lhc.compile(model_file, placement="all-analog", seed=seed).save(tmp_path / f"{index}.sim.onnx").read_bytes()
+        lhc.compile(model_file, all_analog=True, seed=seed).save(tmp_path / f"{index}.sim.onnx").read_bytes()
         for index, seed in enumerate((1, 1, 2))
     )
     assert one == two != other
@@ -211,7 +212,7 @@ def test_nothing_of_the_user_is_overwritten(model_file: Path, data_file: Path, t
     ("options", "message"),
     [
         (["--draws", "0"], "--draws must be at least 1"),
-        (["--noise", "loud"], "choose on, off or input"),
+        (["--noise", "loud"], "'loud' is not one of 'on', 'off', 'input'"),
         (["--seed", "-1"], "must not be negative"),
         (["--t-inference", "-5"], "-5"),
         (["--hardware", "nothing"], "nothing"),
@@ -229,6 +230,7 @@ def test_usage_errors(model_file: Path, options: list[str], message: str) -> Non
     ("options", "message"),
     [
         (["--all-analog", "--max-drop", "0.1"], "--max-drop: the search for a placement uses that"),
+        (["--all-analog", "--objective", "macs"], "--objective: the search for a placement uses that"),
         (["--shape", "image=1,2,6,6"], "--shape goes with --all-analog"),
         (["--all-analog", "--shape", "image=1,x"], "write NAME=1,3,224,224"),
     ],
@@ -299,8 +301,8 @@ numpy.save(sys.argv[3], session.run(None, {name: arrays[name] for name in arrays
 
 
 @pytest.mark.parametrize("noise", ["on", "off"])
-def test_stock_onnxruntime_runs_it_without_lhc(network: onnx.ModelProto, tmp_path: Path, noise: str) -> None:
-    compiled = lhc.compile(network, placement="all-analog", noise=noise)
+def test_stock_onnxruntime_runs_it_without_lhc(network: onnx.ModelProto, tmp_path: Path, noise: Noise) -> None:
+    compiled = lhc.compile(network, all_analog=True, noise=noise)
     path, feeds, result = compiled.save(tmp_path / "m.sim.onnx"), tmp_path / "x.npz", tmp_path / "y.npy"
     np.savez(feeds, **IMAGES)  # type: ignore[arg-type]
     subprocess.run([sys.executable, "-c", WITHOUT_LHC, path, feeds, result], check=True)

@@ -40,8 +40,8 @@ def onnxruntime_web() -> None:
 
 @pytest.mark.parametrize("hardware", ["lionheart", "static-range"])
 def test_digits_give_the_same_result_as_here(hardware: str, tmp_path: Path) -> None:
-    images = np.asarray(zoo_entry("digits").task().inputs["x"][:200], np.float32)
-    compiled = lhc.compile("digits-narrow", placement="all-analog", hardware=hardware, noise="off")
+    images = np.asarray(zoo_entry("digits-narrow").task().inputs["x"][:200], np.float32)
+    compiled = lhc.compile("digits-narrow", all_analog=True, hardware=hardware, noise="off")
     path = compiled.save(tmp_path / "digits.sim.onnx")
     (tmp_path / "x.bin").write_bytes(images.tobytes())
     process = node("-e", SCRIPT, path, tmp_path / "x.bin", tmp_path / "y.bin", *images.shape)
@@ -55,8 +55,8 @@ def test_digits_give_the_same_result_as_here(hardware: str, tmp_path: Path) -> N
 
 
 def test_noise_is_drawn_there_too(tmp_path: Path) -> None:
-    images = np.asarray(zoo_entry("digits").task().inputs["x"][:50], np.float32)
-    path = lhc.compile("digits-narrow", placement="all-analog").save(tmp_path / "digits.sim.onnx")
+    images = np.asarray(zoo_entry("digits-narrow").task().inputs["x"][:50], np.float32)
+    path = lhc.compile("digits-narrow", all_analog=True).save(tmp_path / "digits.sim.onnx")
     (tmp_path / "x.bin").write_bytes(images.tobytes())
     process = node("-e", SCRIPT, path, tmp_path / "x.bin", tmp_path / "y.bin", *images.shape)
     assert process.returncode == 0, process.stderr

@@ -10,16 +10,18 @@ import onnx
 import pytest
 
 import lhc
-from lhc.api.compiling import Placed, compile_draws, placed
+from lhc.commands.compile import compile_draws, placement_of
 from lhc.hardware import Hardware, preset_names
 from lhc.lowering import CompiledModel
-from lhc.opening import open_model
-from lhc.task import Task
+from lhc.options.commands import CompileOptions
+from lhc.samples.task import Task
+from lhc.study.placement import NetworkPlacement
+from lhc.study.source import open_model
 
 pytestmark = pytest.mark.analog
 
 Array = npt.NDArray[Any]
-Compare = Callable[[Placed, CompiledModel, Mapping[str, Array]], Any]
+Compare = Callable[[NetworkPlacement, CompiledModel, Mapping[str, Array]], Any]
 
 EDGES = 2e-3
 """Share of a layer's outputs that may lie on a rounding edge and move by one code."""
@@ -33,8 +35,9 @@ def first_samples(task: Task, count: int) -> dict[str, Array]:
 @pytest.mark.parametrize("preset", preset_names())
 def test_every_layer_of_digits_equals_the_emulation(preset: str, agreement: Compare) -> None:
     digits = open_model("digits-narrow")
-    network = placed(digits, placement="all-analog", hardware=preset)
-    (compiled,) = compile_draws(network, [1], seed=3, noise="off")
+    options = CompileOptions(digits, all_analog=True, hardware=preset, seed=3, noise="off")
+    network, _ = placement_of(options)
+    (compiled,) = compile_draws(network, [1], options)
     assert digits.entry is not None
     found = agreement(network, compiled, first_samples(digits.entry.task(), 64))
     assert len(found.moved) == 14
@@ -45,8 +48,9 @@ def test_every_layer_of_digits_equals_the_emulation(preset: str, agreement: Comp
 def test_a_planted_error_of_one_layer_is_found(agreement: Compare) -> None:
     """1 % more gain of one tile is more than float rounding in most of its outputs."""
     digits = open_model("digits-narrow")
-    network = placed(digits, placement="all-analog", hardware="ideal")
-    (compiled,) = compile_draws(network, [0], noise="off")
+    options = CompileOptions(digits, all_analog=True, hardware="ideal", noise="off")
+    network, _ = placement_of(options)
+    (compiled,) = compile_draws(network, [0], options)
     scales = next(t for t in compiled.proto.graph.initializer if t.name == "layer1.1.conv1.weight.scales")
     scales.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(scales) * np.float32(1.01), scales.name))
     assert digits.entry is not None
@@ -75,8 +79,9 @@ def test_networks_of_others(name: str, lhc_data: Path, agreement: Compare) -> No
         key: rng.integers(0, 256, shape, np.int32) if kind == "int32" else rng.normal(size=shape).astype(kind)
         for key, (shape, kind) in OTHERS[name].items()
     }
-    network = placed(path, feeds, placement="all-analog")
-    (compiled,) = compile_draws(network, [0], noise="off")
+    options = CompileOptions(path, feeds, all_analog=True, noise="off")
+    network, _ = placement_of(options)
+    (compiled,) = compile_draws(network, [0], options)
     onnx.checker.check_model(compiled.proto, full_check=True)
     found = agreement(network, compiled, feeds)
     assert max(found.moved.values()) <= EDGES
@@ -116,8 +121,9 @@ def test_networks_of_the_zoo(name: str, preset: str, samples: int, lhc_data: Pat
     opened = open_model(name)
     assert opened.entry is not None
     task = opened.entry.task()
-    network = placed(opened, task.head(64), placement="all-analog", hardware=Hardware.load(preset))
-    (compiled,) = compile_draws(network, [0], noise="off")
+    options = CompileOptions(opened, task.head(64), all_analog=True, hardware=Hardware.load(preset), noise="off")
+    network, _ = placement_of(options)
+    (compiled,) = compile_draws(network, [0], options)
     found = agreement(network, compiled, first_samples(task, samples))
     assert max(found.moved.values()) <= EDGES
     assert not significantly_more(found.flips, found.own_flips)
@@ -126,11 +132,12 @@ def test_networks_of_the_zoo(name: str, preset: str, samples: int, lhc_data: Pat
 def test_noise_has_the_distribution_of_the_emulation() -> None:
     """Mean and deviation of each logit over 400 reads of one image on one chip, both with their own noise."""
     digits = open_model("digits-narrow")
-    network = placed(digits, placement="all-analog")
+    options = CompileOptions(digits, all_analog=True)
+    network, _ = placement_of(options)
     assert digits.entry is not None
     image = first_samples(digits.entry.task(), 1)
     many = {name: np.repeat(array, 400, axis=0) for name, array in image.items()}
-    (compiled,) = compile_draws(network, [0], noise="on")
+    (compiled,) = compile_draws(network, [0], options)
     (got,) = compiled.session(noise_seed=1).run(None, many)
     (wanted,) = lhc.HybridSession(network.model, placement=network.plan).run(None, many)
     deviation = wanted.std(axis=0)

@@ -13,10 +13,10 @@ import pytest
 from onnx import numpy_helper
 from scipy import stats
 
-from lhc.api.compiling import compile
+from lhc.commands.compile import compile
 from lhc.errors import DataError, ModelError, UsageError
 from lhc.hardware import Hardware
-from lhc.lowering import CompiledModel
+from lhc.lowering import CompiledModel, Noise
 
 pytestmark = pytest.mark.analog
 
@@ -45,7 +45,7 @@ def machine(noise: float = SIGMA, bits: int | None = None, bound: float = 12.0) 
     return hardware.model_copy(update={"adc": adc})
 
 
-def compiled(noise: str, hardware: Hardware | None = None, opset: int = 17) -> CompiledModel:
+def compiled(noise: Noise, hardware: Hardware | None = None, opset: int = 17) -> CompiledModel:
     return compile(product_model(opset), placement=["layer"], hardware=hardware or machine(), noise=noise)
 
 
@@ -154,7 +154,8 @@ def test_models_of_opset_22_and_later_draw_noise_in_opset_21(opset: int) -> None
     assert {o.domain: o.version for o in model.proto.opset_import} == {"": 21, "lhc.analog": 1}
     onnx.checker.check_model(model.proto, full_check=True)
     assert model.run(None, inputs(4))[0].shape == (4, 5)
-    for noise in ("off", "input"):
+    modes: tuple[Noise, ...] = ("off", "input")
+    for noise in modes:
         kept = compiled(noise, opset=opset)
         assert {o.domain: o.version for o in kept.proto.opset_import} == {"": opset, "lhc.analog": 1}
         assert kept.run(None, inputs(4))[0].shape == (4, 5)
@@ -184,8 +185,8 @@ def test_wrong_feeds_and_modes() -> None:
         model.run(None, {})
     with pytest.raises(UsageError, match="no output 'nothing'; outputs are y"):
         model.run(["nothing"], inputs(1))
-    with pytest.raises(UsageError, match="choose on, off or input"):
-        compiled("loud")
+    with pytest.raises(UsageError, match="choose on, off, input"):
+        compiled("loud")  # type: ignore[arg-type]
 
 
 def test_tools_that_drop_functions_or_break_them() -> None:

@@ -54,7 +54,7 @@ def node() -> str:
 @pytest.fixture
 def digits(tmp_path: Path) -> tuple[Path, npt.NDArray[np.float64]]:
     """A folder with ``digits.sim.onnx``, and its logits of an empty image."""
-    compiled = lhc.compile("digits-narrow", placement="all-analog", noise="off")
+    compiled = lhc.compile("digits-narrow", all_analog=True, noise="off")
     compiled.save(tmp_path / "digits.sim.onnx")
     (logits,) = compiled.run(None, {"x": np.zeros((1, 1, 8, 8), np.float32)})
     return tmp_path, logits[0].astype(float)
@@ -66,7 +66,7 @@ def test_the_cpp_program(headers: str, digits: tuple[Path, npt.NDArray[np.float6
     (library,) = Path(onnxruntime.__file__).parent.glob("capi/libonnxruntime.so.*")
     (folder / "libonnxruntime.so.1").symlink_to(library)  # the name that programs linked with it look for
     options = ["-std=c++17", "-I", headers, "digits.cpp", "libonnxruntime.so.1", f"-Wl,-rpath,{folder}"]
-    printed("g++", *options, "-o", "digits", folder=folder)
+    printed("g++", *options, "-o", "digits-narrow", folder=folder)
     assert printed("./digits", folder=folder) == pytest.approx(expected, rel=1e-5)  # six digits are printed
 
 

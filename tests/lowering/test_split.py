@@ -50,7 +50,7 @@ def _run(path: Path, tensors: dict[str, Any], part: dict[str, Any]) -> None:
 
 
 def test_parts_in_their_order_are_the_network(network: onnx.ModelProto, tmp_path: Path) -> None:
-    lhc.split(network, tmp_path / "parts", placement=["grouped", "head"], hardware=SMALL)
+    lhc.split(network, folder=tmp_path / "parts", placement=["grouped", "head"], hardware=SMALL)
     index = json.loads((tmp_path / "parts" / "index.json").read_text())
     tensors: dict[str, Any] = {"image": IMAGES}
     for stage in index["stages"]:
@@ -63,7 +63,7 @@ def test_parts_in_their_order_are_the_network(network: onnx.ModelProto, tmp_path
 
 def test_tiles_hold_the_weights(network: onnx.ModelProto, tmp_path: Path) -> None:
     """Targets times scales, tile by tile, are the matrix; the programmed ones are near it, as the compiled file's."""
-    lhc.split(network, tmp_path / "parts", placement="all-analog", hardware=SMALL, seed=3)
+    lhc.split(network, folder=tmp_path / "parts", all_analog=True, hardware=SMALL, seed=3)
     index = json.loads((tmp_path / "parts" / "index.json").read_text())
     arrays = np.load(tmp_path / "parts" / "conductances.npz")
     weights = {tensor.name: numpy_helper.to_array(tensor) for tensor in network.graph.initializer}

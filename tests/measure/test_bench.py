@@ -16,22 +16,23 @@ from lhc.hardware import Adc, AlpineCosts, Hardware
 from lhc.measure import (
     Bench,
     Budget,
-    Execution,
     PlacementJudge,
+    Running,
     SampleScores,
     SetScores,
     evaluation,
-    load_task,
     measure_sensitivity,
     ranking_metric,
     silent,
 )
 from lhc.measure.workers import packed
-from lhc.metrics import get_metric
 from lhc.model import OnnxModel
 from lhc.onnx_io import load_model, read_graph
+from lhc.options.subjects import Execution
 from lhc.runtime import HybridExecutor
-from lhc.task import Task
+from lhc.samples.metrics import get_metric
+from lhc.samples.task import Task
+from lhc.study.inputs import load_task
 
 pytestmark = pytest.mark.analog
 
@@ -254,7 +255,7 @@ def test_results_on_samples_that_change_during_a_run_are_not_kept(tmp_path: Path
             changed[600:] += 1
             np.save(path, changed)
 
-    with Execution(work_dir=tmp_path / "kept").start() as running:
+    with Running(Execution(work_dir=tmp_path / "kept")) as running:
         first = opened(edit)
         first.units(placement, draws)
         with pytest.raises(DataError, match=r"x\.npy: has changed while lhc was reading it; nothing is kept"):
@@ -266,7 +267,7 @@ def test_results_on_samples_that_change_during_a_run_are_not_kept(tmp_path: Path
 
 def test_samples_that_are_changed_in_memory_are_refused(tmp_path: Path) -> None:
     samples = task(600)
-    with Execution(work_dir=tmp_path).start() as running:
+    with Running(Execution(work_dir=tmp_path)) as running:
         measured = replace(bench(chain(), samples), running=running)
         measured.units(frozenset({"layer0"}), range(2))
         samples.inputs["x"][550] += 1  # type: ignore[index]  # an array
@@ -276,7 +277,7 @@ def test_samples_that_are_changed_in_memory_are_refused(tmp_path: Path) -> None:
 
 def test_other_costs_leave_kept_results_valid_and_other_tiles_do_not(tmp_path: Path) -> None:
     model, placement, draws = chain(), frozenset({"layer0"}), range(2)
-    with Execution(work_dir=tmp_path).start() as running:
+    with Running(Execution(work_dir=tmp_path)) as running:
         first = replace(bench(model, task()), running=running)
         first.measure(placement, draws)
         total, kept = first.units(placement, draws)
@@ -297,7 +298,7 @@ def test_an_edited_metric_of_the_user_is_measured_anew(tmp_path: Path, monkeypat
             f"import numpy as np\n\n\ndef size(output, targets):\n    return {factor} * np.abs(output).sum(axis=1)\n"
         )
         sys.modules.pop("own_metric", None)
-        with Execution(work_dir=tmp_path / "kept").start() as running:
+        with Running(Execution(work_dir=tmp_path / "kept")) as running:
             judged = task(20).with_metric(get_metric("own_metric:size", higher_is_better=False))
             measured = replace(bench(model, judged), running=running)
             _, kept = measured.units(placement, draws)

@@ -9,7 +9,7 @@ from onnx import numpy_helper
 
 import lhc
 from lhc.errors import ModelError
-from lhc.measure.cautions import doubts
+from lhc.study.cautions import doubts
 
 LABELS = np.array([0] * 30 + [1] * 40 + [2] * 30)
 

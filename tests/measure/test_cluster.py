@@ -17,10 +17,11 @@ from onnx import numpy_helper
 import lhc
 from lhc.errors import LhcError, MissingDependencyError, UsageError
 from lhc.hardware import Hardware
-from lhc.measure import Bench, Execution
-from lhc.metrics import get_metric
+from lhc.measure import Bench, Running
 from lhc.onnx_io import load_model, read_graph
-from lhc.task import Task
+from lhc.options.subjects import Execution
+from lhc.samples.metrics import get_metric
+from lhc.samples.task import Task
 
 distributed = pytest.importorskip("distributed", reason="Dask is not installed: pip install 'lhc[distributed]'")
 
@@ -44,7 +45,7 @@ def bench(execution: Execution, told: Callable[[], None] = lambda: None) -> tupl
     loaded = load_model(model)
     x = rng.normal(size=(600, 12)).astype(np.float32)
     stack = ExitStack()
-    running = stack.enter_context(execution.start())
+    running = stack.enter_context(Running(execution))
     task = Task({"x": x}, None, get_metric("kl"))
     progress = lambda what, done, total: told() if what == "measuring" else None  # noqa: E731
     graph, hardware = read_graph(loaded), Hardware.load("lionheart")
@@ -148,10 +149,10 @@ def test_a_wrong_address(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lhc.measure.cluster.CONNECT_SECONDS", 1)
     for address in ("tcp://127.0.0.1:9", "nonsense://127.0.0.1:9", "tcp://127.0.0.1:what"):
         with pytest.raises(UsageError, match=r"no Dask scheduler answers there .* start one with dask scheduler"):
-            Execution(scheduler=address).start()
+            Running(Execution(scheduler=address))
 
 
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(MissingDependencyError, match=r"pip install 'lhc\[distributed\]'"):
-        Execution(scheduler="tcp://127.0.0.1:9").start()
+        Running(Execution(scheduler="tcp://127.0.0.1:9"))

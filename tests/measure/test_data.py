@@ -14,14 +14,12 @@ from typer.testing import CliRunner
 import lhc
 from lhc.cli.app import app
 from lhc.errors import DataError, UsageError
-from lhc.measure import load_task
-from lhc.measure.data import DataSource
-from lhc.metrics import METRICS, Array
 from lhc.model import OnnxModel
 from lhc.models import zoo_entry
 from lhc.onnx_io import load_model
-from lhc.passes import Select
-from lhc.task import Task
+from lhc.samples.metrics import METRICS, Array
+from lhc.samples.task import Task
+from lhc.study.inputs import DataSource, load_task
 
 Arrays = dict[str, Array]
 
@@ -208,9 +206,7 @@ def test_sensitivities_are_the_same_bytes_in_every_form(tmp_path: Path) -> None:
     task = zoo_entry("digits").task().head(150)
     given = {"x": np.asarray(task.inputs["x"]), "labels": np.asarray(task.targets)}
     tables = [
-        lhc.sensitivity(
-            "digits-narrow", FORMS[form](tmp_path, given), draws=2, selection=Select(include=("conv1", "linear"))
-        )
+        lhc.sensitivity("digits-narrow", FORMS[form](tmp_path, given), draws=2, include=("conv1", "linear"))
         for form in ("npz", "folder of npy", "packed shards", "function that yields")
     ]
     reports = {repr(table).encode() for table in tables}

@@ -16,12 +16,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lhc.errors import DataError, UsageError
-from lhc.measure import load_task
-from lhc.measure.streams import from_function
-from lhc.metrics import Array
 from lhc.model import OnnxModel
 from lhc.onnx_io import load_model
-from lhc.task import Samples
+from lhc.samples.metrics import Array
+from lhc.samples.streams import from_function
+from lhc.samples.task import Samples
+from lhc.study.inputs import load_task
 
 X = np.arange(24, dtype=np.float32).reshape(8, 3)
 LABELS = np.arange(8)
@@ -120,7 +120,7 @@ def test_nothing_is_left_when_the_program_ends(end: str, spool: Path) -> None:
     program = textwrap.dedent(f"""
         import sys
         import numpy as np
-        from lhc.measure.streams import from_function
+        from lhc.samples.streams import from_function
         found = from_function(lambda: [{{"x": np.zeros((4, 3))}}], "own:blocks", None)
         assert len(found["x"]) == 4
         {end}

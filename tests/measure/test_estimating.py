@@ -8,11 +8,12 @@ import pytest
 from onnx import numpy_helper
 
 from lhc.hardware import Hardware
-from lhc.measure import Bench, measure_sensitivity, sensitivities
-from lhc.measure.estimating import Estimate, Step, evaluation_step, ranking_steps
-from lhc.metrics import get_metric
+from lhc.measure import Bench, measure_sensitivity
 from lhc.onnx_io import load_model, read_graph
-from lhc.task import Task
+from lhc.samples.metrics import get_metric
+from lhc.samples.task import Task
+from lhc.study.effort import Estimate, Step, evaluation_step, ranking_steps
+from lhc.study.rank import sensitivities
 
 pytestmark = pytest.mark.analog
 

@@ -10,12 +10,13 @@ from onnx import numpy_helper
 
 from lhc.errors import DataError, ModelError, UsageError
 from lhc.hardware import Hardware
-from lhc.measure import Bench, Execution, Running, measure_sensitivity
+from lhc.measure import Bench, Running, measure_sensitivity
 from lhc.measure.fisher import fisher_sensitivity, output_directions
-from lhc.metrics import get_metric
 from lhc.model import OnnxModel
 from lhc.onnx_io import load_model, read_graph
-from lhc.task import Task
+from lhc.options.subjects import Execution
+from lhc.samples.metrics import get_metric
+from lhc.samples.task import Task
 
 LIONHEART = Hardware.load("lionheart")
 NETWORK = """<ir_version: 8, opset_import: ["" : 17]> g (float[N, 2, 6, 6] x) => (float[N, 5] y) {
@@ -156,7 +157,7 @@ def test_finished_blocks_are_not_computed_again(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr("lhc.measure.fisher.MOST_SAMPLES", 20)
     alone = bench()
     expected = fisher_sensitivity(alone, alone.graph, LAYERS).table
-    with Execution(work_dir=tmp_path).start() as running:
+    with Running(Execution(work_dir=tmp_path)) as running:
         here = bench(running=running)
         assert fisher_sensitivity(here, here.graph, LAYERS).table == expected
 
@@ -164,7 +165,7 @@ def test_finished_blocks_are_not_computed_again(tmp_path: Path, monkeypatch: pyt
         raise AssertionError("computed again")
 
     monkeypatch.setattr("lhc.measure.fisher._network", refuse)
-    with Execution(work_dir=tmp_path).start() as running:
+    with Running(Execution(work_dir=tmp_path)) as running:
         here = bench(running=running)
         assert fisher_sensitivity(here, here.graph, LAYERS).table == expected
         others = [

@@ -10,9 +10,10 @@ import onnx
 import pytest
 
 import lhc
-from lhc.metrics import get_metric
-from lhc.preparing import Request, prepare_run
-from lhc.task import Task
+from lhc.measure import Running
+from lhc.samples.metrics import get_metric
+from lhc.samples.task import Task
+from lhc.study.prepare import read_placed
 
 pytestmark = pytest.mark.analog
 
@@ -29,6 +30,7 @@ import numpy as np
 import onnx
 
 import lhc
+from lhc.measure import Running
 
 layers = int(sys.argv[1])
 nodes, before = [], "x"
@@ -77,6 +79,7 @@ def test_a_call_holds_fewer_samples_where_a_product_is_large(tokens: int, sample
     model.graph.initializer.append(onnx.numpy_helper.from_array(np.ones((2, 64), np.float32), "w"))
     task = Task({"x": np.ones((1, tokens, 2), np.float32)}, None, get_metric("nmse"), finite=True)
 
-    work = prepare_run(Request(model, task), None, None)[0]
+    options = lhc.RunOptions(model, task)
+    study = read_placed(options, Running(options), None)[0]
 
-    assert work.bench(task).setting.call_samples == samples
+    assert study.bench(task).setting.call_samples == samples

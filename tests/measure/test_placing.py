@@ -1,5 +1,6 @@
 """The whole of ranking, searching and verifying on a fake evaluator of known truth."""
 
+import re
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -9,11 +10,14 @@ import pytest
 from lhc.errors import OutOfTimeError
 from lhc.graph import Layer, LayerGraph, MatrixShape, WeightRef
 from lhc.hardware import Hardware
-from lhc.measure import Budget, PlacementJudge, SampleScores, evaluation, measure_sensitivity, place
-from lhc.metrics import METRICS, Metric
+from lhc.measure import Budget, Evaluator, PlacementJudge, SampleScores, evaluation, measure_sensitivity
 from lhc.passes import STRATEGIES, Goal, Objective, PassResult, Qualify, SearchOptions, Strategy, initial_plan
 from lhc.passes.retraining import already_walked
 from lhc.plan import Plan, Sensitivity
+from lhc.samples.metrics import METRICS, Metric
+from lhc.study.search import search
+from lhc.study.state import Found
+from lhc.study.verify import verified
 from tests.passes.costly_networks import paired
 
 RUNS = 2000
@@ -61,6 +65,19 @@ def network(damages: dict[str, float]) -> tuple[LayerGraph, Plan]:
         tensor = f"{name}.y"
     graph = LayerGraph(layers, ["x"], [tensor])
     return graph, Qualify().run(graph, initial_plan(graph, Hardware.load("lionheart"), "s", "0")).plan
+
+
+def place(
+    graph: LayerGraph,
+    plan: Plan,
+    strategy: type[Strategy],
+    judge: PlacementJudge,
+    verify: Evaluator,
+    again: bool = False,
+    options: SearchOptions | None = None,
+) -> Found:
+    wanted = SearchOptions(max_drop=judge.budget.max_drop) if options is None else options
+    return verified(graph, plan, search(graph, plan, strategy, judge, wanted), verify, judge.budget, again)
 
 
 def run(damages: dict[str, float], seed: int, metric: Metric, strategy: str) -> tuple[bool, frozenset[str]]:
@@ -180,6 +197,10 @@ def test_what_paid_beside_a_layer_is_given_up_with_it(strategy: str) -> None:
     found = place(graph, plan, STRATEGIES[strategy], judge, verify, options=options)
     assert found.verdict.accepted
     assert found.plan.analog == frozenset(), "not b alone, which would hold the budget"
+    row = next(row for row in found.plan.layers if row.name == "b")
+    assert row.reason == "cost"
+    saying = "made digital after verification; beside what is left it costs more on tiles than it saves: analog"
+    assert re.fullmatch(rf"{saying} [\d.]+ .J, digital [\d.]+ .J, [\d.]+ .J more for conversions", row.detail)
 
 
 @pytest.mark.parametrize(("each", "kept"), [(0.0012, 6), (0.0033, 1), (0.012, 0)])

@@ -10,13 +10,14 @@ from onnx import numpy_helper
 
 from lhc.errors import ModelError, OutOfTimeError, UsageError
 from lhc.hardware import Hardware
-from lhc.measure import Bench, Execution, Running, check_method, measure_sensitivity, sensitivities
-from lhc.measure.ranking import CHECKED, agreement, spread_over_ranking
-from lhc.metrics import get_metric
+from lhc.measure import Bench, Running, measure_sensitivity
 from lhc.onnx_io import load_model, read_graph
+from lhc.options.subjects import Ranking
 from lhc.plan import Sensitivity
 from lhc.results import SensitivityTable
-from lhc.task import Task
+from lhc.samples.metrics import get_metric
+from lhc.samples.task import Task
+from lhc.study.rank import CHECKED, agreement, sensitivities, spread_over_ranking
 
 LAYERS = 15
 
@@ -73,7 +74,7 @@ def test_a_confirmed_prediction_stands() -> None:
 
 @pytest.mark.analog
 def test_an_unconfirmed_prediction_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lhc.measure.ranking.GOOD_RATIO", (10.0, 20.0))
+    monkeypatch.setattr("lhc.study.rank.GOOD_RATIO", (10.0, 20.0))
     work: list[str] = []
     here = bench(told=work.append)
     found = sensitivities(here, here.graph, names(here))
@@ -127,15 +128,15 @@ def test_what_cannot_be_predicted_is_refused() -> None:
     here = bench()
     with pytest.raises(UsageError, match="--half-width is for measured"):
         sensitivities(here, here.graph, names(here), "fisher", half_width=0.1)
-    with pytest.raises(UsageError, match="unknown method 'guess'; choose one of auto, measure, fisher"):
-        check_method("guess")
+    with pytest.raises(UsageError, match="--method 'guess': choose auto, measure, fisher"):
+        Ranking(method="guess")  # type: ignore[arg-type]
 
 
 class LateAfter(Running):
     """A clock that runs out after so many questions."""
 
     def __init__(self, questions: int) -> None:
-        super().__init__(Execution())
+        super().__init__()
         self.left = questions
 
     @property

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from lhc.measure import split_task
-from lhc.metrics import get_metric
-from lhc.task import Task
+from lhc.samples.metrics import get_metric
+from lhc.samples.splits import split_task
+from lhc.samples.task import Task
 
 
 def _task(samples: int, classes: int = 5) -> Task:

@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 
 import lhc
-from lhc.measure import Bench, steadied
-from lhc.metrics import get_metric
+from lhc.measure import Bench, Running, steadied
 from lhc.models import zoo_entry
-from lhc.preparing import Request, prepare_run
-from lhc.retraining import Course
+from lhc.options.subjects import Training
+from lhc.samples.metrics import get_metric
+from lhc.study.course import Course
+from lhc.study.prepare import read_placed
 
 pytestmark = pytest.mark.analog
 
@@ -16,13 +17,14 @@ pytestmark = pytest.mark.analog
 @pytest.mark.parametrize("metric", ["accuracy", "kl"], ids=["higher is better", "lower is better"])
 def test_searches_take_the_drop_of_the_trained_network_itself_from_more_samples(metric: str) -> None:
     """Placements differ by as much as before; what the digital network loses by training is the mean of all samples."""
-    digits = zoo_entry("digits").task()
+    digits = zoo_entry("digits-narrow").task()
     task = digits.head(300).with_metric(get_metric(metric))
-    work, analog, _ = prepare_run(Request("digits-narrow", task, draws=2), "all-analog", None)
-    course = Course(work, digits, lhc.Retraining(steps=1))
+    options = lhc.RunOptions("digits-narrow", task, draws=2, all_analog=True)
+    study, analog, _ = read_placed(options, Running(options), None)
+    course = Course(study, digits, Training(steps=1))
     rng = np.random.default_rng(0)
     worse = {name: value * rng.normal(1, 0.5, value.shape) for name, value in course.trained.values.items()}
-    trained = course.work_with({name: value.astype(np.float32) for name, value in worse.items()})
+    trained = course.with_weights({name: value.astype(np.float32) for name, value in worse.items()})
     few, more, both = (trained.bench(task.take(np.arange(*part))) for part in ((0, 100), (100, 300), (0, 300)))
 
     def drop(bench: Bench, placement: frozenset[str]) -> float:
@@ -32,5 +34,5 @@ def test_searches_take_the_drop_of_the_trained_network_itself_from_more_samples(
     assert abs(drop(few, nothing) - drop(both, nothing)) > 1e-3, "else there is nothing to see"
     assert drop(steady, nothing) == pytest.approx(drop(both, nothing))
     assert drop(steady, analog) - drop(few, analog) == pytest.approx(drop(both, nothing) - drop(few, nothing))
-    given = work.bench(task)
+    given = study.bench(task)
     assert steadied(given, more) is given, "no training, nothing to correct"

@@ -10,11 +10,11 @@ import pytest
 
 from lhc import HybridSession
 from lhc.errors import DataError, ModelError
-from lhc.metrics import IGNORED, get_metric
 from lhc.models import zoo_entry
 from lhc.models.stories260k import read_llama, read_stories, story_task
 from lhc.models.tokens import byte_pair_tokenizer
 from lhc.models.weights import Weights
+from lhc.samples.metrics import IGNORED, get_metric
 
 pytest.importorskip("torch", reason="the decoder is a PyTorch definition")
 pytest.importorskip("tokenizers", reason="stories are read by tokenizers")

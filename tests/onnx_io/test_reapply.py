@@ -16,8 +16,8 @@ import lhc
 from lhc.cli.app import app
 from lhc.hardware import Hardware
 from lhc.onnx_io import contradictions, load_model, read_graph, read_plan
-from lhc.outcomes import PartitionResult
 from lhc.passes import Qualify, initial_plan
+from lhc.study.outcome import PartitionResult
 
 TEXT = """<ir_version: 8, opset_import: ["" : 17]>
 network (float[N, 2, 6, 6] image) => (float[N, 4] logits) {

@@ -13,7 +13,9 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
+from lhc.commands.compile import compile_draws, placement_of
 from lhc.onnx_io import load_model
+from lhc.options.commands import CompileOptions
 from lhc.plan import Plan
 from lhc.report import Site, make_server, netron_site
 from lhc.report.netron import netron_folder
@@ -217,10 +219,9 @@ def test_no_other_host_even_if_the_page_tries(browser: "Browser", digits: tuple[
 @pytest.mark.analog
 def test_the_functions_of_a_compiled_model_open(browser: "Browser", tmp_path: Path) -> None:
     """Analog layers are orange calls; the button of one opens its body, whose tile product opens again."""
-    from lhc.api import compile_draws, placed
-
-    network = placed("digits-narrow", placement=["layer1.0.conv1", "linear"])
-    (compiled,) = compile_draws(network, [0])
+    options = CompileOptions("digits-narrow", placement=["layer1.0.conv1", "linear"])
+    network, _ = placement_of(options)
+    (compiled,) = compile_draws(network, [0], options)
     path = compiled.save(tmp_path / "digits.sim.onnx")
     with serving(netron_site(load_model(path), network.plan)) as url:
         browser.open(url)

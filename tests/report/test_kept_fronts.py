@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from lhc.errors import UsageError
-from lhc.exploration import Front
 from lhc.report.kept_fronts import StoredFront, read_fronts, store_front
+from lhc.results import Front
 from lhc.store import ResultCache
 
 NETWORK, OTHER = 64 * "1", 64 * "2"

@@ -12,10 +12,10 @@ from onnx import numpy_helper
 import lhc
 from lhc.hardware import Hardware
 from lhc.onnx_io import load_model, read_graph
-from lhc.opening import open_model
 from lhc.runtime import PARITY_TOLERANCE, parity_errors
 from lhc.runtime.layers import AnalogConv, AnalogMatMul
 from lhc.runtime.unfold import ConvGeometry
+from lhc.study.source import open_model
 
 pytestmark = pytest.mark.analog
 

@@ -14,7 +14,7 @@ import sys
 
 import lhc.measure.execution
 from lhc.cli.app import app
-from lhc.metrics import Array
+from lhc.samples.metrics import Array
 from lhc.store import Facts, ResultCache, fingerprint
 
 

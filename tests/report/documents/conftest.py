@@ -10,11 +10,18 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from lhc.exploration import (
+from lhc.models import zoo_entry
+from lhc.onnx_io import annotate, load_model, read_graph
+from lhc.plan import Outcome, Plan, Sensitivity
+from lhc.report.building import build_report, over_time
+from lhc.report.document import Report
+from lhc.report.page import html
+from lhc.results import (
     AtScale,
     AtTime,
     Attribution,
     Calibration,
+    Evaluation,
     Front,
     FrontPoint,
     Infeasibility,
@@ -22,13 +29,6 @@ from lhc.exploration import (
     Remedy,
     Robustness,
 )
-from lhc.models import zoo_entry
-from lhc.onnx_io import annotate, load_model, read_graph
-from lhc.plan import Outcome, Plan, Sensitivity
-from lhc.report.building import build_report, over_time
-from lhc.report.document import Report
-from lhc.report.page import html
-from lhc.results import Evaluation
 
 if TYPE_CHECKING:
     from tests.report.conftest import Browser

@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lhc.exploration import AtTime
 from lhc.plan import CurvePoint, Outcome, Retrained
 from lhc.report.building import over_time
 from lhc.report.charts import BOTTOM, LEFT, RIGHT, TOP, Chart, Scale, number_ticks, round_ticks, span
@@ -16,7 +15,7 @@ from lhc.report.document import Report
 from lhc.report.figures import front_chart, noise_chart, outcome_chart, time_chart, training_chart, worst_value
 from lhc.report.sections import sections
 from lhc.report.statements import statements
-from lhc.results import Evaluation
+from lhc.results import AtTime, Evaluation
 
 number = st.floats(-1e6, 1e6, allow_nan=False)
 

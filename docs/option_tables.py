@@ -1,0 +1,67 @@
+"""The tables of options in command-line.md, made from the options themselves.
+
+python docs/option_tables.py          say whether the page is what the options say; exit code 1 if not
+python docs/option_tables.py --write  write it anew
+"""
+
+import sys
+from pathlib import Path
+
+from lhc.cli.app import app
+from lhc.cli.build import CLASSES
+from lhc.options.declare import Option, options_of
+
+PAGE = Path(__file__).parent / "command-line.md"
+BEGIN, END = "<!-- options: begin -->", "<!-- options: end -->"
+
+
+def tables() -> str:
+    """A heading and a table for every command, in the order of the help."""
+    order = [command.callback.__name__ for command in app.registered_commands if command.callback is not None]
+    return "\n\n".join(_table(name) for name in order)
+
+
+def _table(command: str) -> str:
+    found = [one for kind in CLASSES[command] for one in options_of(kind)]
+    rows = [f"| {_name(one)} | {_default(one)} | {_help(one)} |" for one in found]
+    return "\n".join([f"### lhc {command}", "", "| option | default | |", "|---|---|---|", *rows])
+
+
+def _name(one: Option) -> str:
+    if one.instead is not None:
+        return f"`{one.name}=` in Python"
+    if one.flag is None:
+        return f"`{one.metavar or one.name.upper()}`"
+    flag = one.flag if one.off is None else f"{one.flag}/{one.off}"
+    short = f", {one.short}" if one.short else ""
+    return f"`{flag}{short}{f' {one.metavar}' if one.metavar else ''}`".replace("|", "\\|")
+
+
+def _default(one: Option) -> str:
+    if one.required:
+        return "required"
+    empty = one.default is None or one.default == () or callable(one.default)
+    return "" if empty else f"`{str(one.default).lower() if isinstance(one.default, bool) else one.default}`"
+
+
+def _help(one: Option) -> str:
+    unit = f" In {one.unit}." if one.unit else ""
+    choices = (
+        f" One of {', '.join(one.choices)}." if one.choices and not all(c in one.help for c in one.choices) else ""
+    )
+    return f"{one.help}{choices}{unit}".replace("|", "\\|")
+
+
+def page() -> str:
+    """The page with its tables made anew."""
+    text = PAGE.read_text(encoding="utf-8")
+    before, _, rest = text.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    return f"{before}{BEGIN}\n\n{tables()}\n\n{END}{after}"
+
+
+if __name__ == "__main__":
+    if "--write" in sys.argv[1:]:
+        PAGE.write_text(page(), encoding="utf-8")
+    elif PAGE.read_text(encoding="utf-8") != page():
+        sys.exit("docs/command-line.md differs from the options; run python docs/option_tables.py --write")

@@ -1,0 +1,114 @@
+"""Commands of the terminal from classes of options (`lhc.options`)."""
+
+import inspect
+import logging
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from lhc.errors import LhcError
+from lhc.options.declare import Option, options_of
+from lhc.options.toml import read_config
+
+__all__ = ["CLASSES", "Command", "given", "options_by_key", "terminal_command"]
+
+Command = Callable[..., None]
+"""Takes one object of every class of options that it was made with."""
+
+_COMMANDS: dict[str, Mapping[str, Option]] = {}
+CLASSES: dict[str, tuple[type, ...]] = {}
+"""The classes of options of every command."""
+_CONTEXT: ContextVar[typer.Context] = ContextVar("context")
+"""Of the running command."""
+
+
+def options_by_key(*classes: type) -> dict[str, Option]:
+    """The options that the command line has, by their key in a configuration file."""
+    return {one.key: one for kind in classes for one in options_of(kind) if one.instead is None}
+
+
+def terminal_command(name: str, run: Command, *classes: type) -> Callable[..., None]:
+    """What typer makes a command of: its parameters are the options of these classes.
+
+    Args:
+        name: of the command.
+        run: is given one object of every class; its docstring is the help.
+        classes: of options.
+    """
+    _COMMANDS[name], CLASSES[name] = options_by_key(*classes), classes
+    parameters = [_parameter(one) for kind in classes for one in options_of(kind) if one.instead is None]
+    parameters.append(_config(name))
+    parameters.append(inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context))
+
+    def called(context: typer.Context, **values: Any) -> None:  # noqa: ANN401 - what typer read
+        _CONTEXT.set(context)
+        if values.get("verbose"):
+            logging.getLogger("lhc").setLevel(logging.INFO)
+        run(*(_made(kind, values) for kind in classes))
+
+    called.__name__ = name
+    called.__doc__ = run.__doc__
+    called.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    called.__annotations__ = {one.name: one.annotation for one in parameters}
+    return called
+
+
+def given(name: str) -> bool:
+    """Whether the running command was given an option, on its command line or in a file."""
+    source = _CONTEXT.get().get_parameter_source(name)
+    return source is not None and source.name != "DEFAULT"
+
+
+def _made(kind: type, values: Mapping[str, Any]) -> object:
+    """An options object of what was read."""
+    given = {}
+    for one in options_of(kind):
+        if one.instead is None:
+            value = values[one.name]
+            if one.repeats and value is None:
+                value = ()
+            given[one.name] = value if one.convert is None else one.convert(value)
+    return kind(**given)
+
+
+def _parameter(one: Option) -> inspect.Parameter:
+    default = inspect.Parameter.empty if one.required else None if one.repeats else one.default
+    reads = one.reads | None if one.repeats else one.reads
+    return inspect.Parameter(
+        one.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[reads, _info(one)]
+    )
+
+
+def _info(one: Option) -> Any:  # noqa: ANN401 - typer's own classes
+    if one.flag is None:
+        return typer.Argument(metavar=one.metavar, help=one.help)
+    flags = [one.flag if one.off is None else f"{one.flag}/{one.off}", *([one.short] if one.short else [])]
+    return typer.Option(*flags, metavar=one.metavar, help=one.help, rich_help_panel=one.panel)
+
+
+def _config(command: str) -> inspect.Parameter:
+    """``--config``: read before all others, which it gives their defaults."""
+
+    def read(context: typer.Context, path: Path | None) -> Path | None:
+        if path is not None:
+            try:
+                values = read_config(path, _COMMANDS)[command]
+            except LhcError as error:
+                raise typer.BadParameter(str(error)) from error
+            context.default_map = {**(context.default_map or {}), **values}
+        return path
+
+    info = typer.Option(
+        "--config",
+        metavar="F.toml",
+        help="Take options from this file (lhc.toml, or [tool.lhc] of a pyproject.toml); the command line counts more.",
+        is_eager=True,
+        callback=read,
+        rich_help_panel="Output",
+    )
+    return inspect.Parameter(
+        "config", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[Path | None, info]
+    )

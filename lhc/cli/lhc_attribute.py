@@ -1,0 +1,44 @@
+"""``lhc attribute``: what causes each layer's damage."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from lhc.cli.build import terminal_command
+from lhc.cli.output import emit
+from lhc.cli.progress import watched
+from lhc.options.commands import AttributeOptions
+from lhc.options.declare import options
+from lhc.options.output import Replacing, Reporting, Watching
+
+__all__ = ["command"]
+
+
+@options
+class AttributeOutput(Watching, Reporting, Replacing):
+    """What ``lhc attribute`` writes."""
+
+
+def attribute(asked: AttributeOptions, shown: AttributeOutput) -> None:
+    """Measure what causes each layer's damage. Each effect of the tiles is switched off in turn."""
+    from lhc.cli import fronts
+    from lhc.cli.reports import check_report, is_judged_output, report_measured
+    from lhc.commands.attribute import attribute as run
+    from lhc.hardware import Hardware
+    from lhc.onnx_io import read_plan
+    from lhc.study.source import open_model
+
+    opened = open_model(asked.model)
+    plan = read_plan(opened.model)
+    own = plan is not None and (asked.hardware is None or plan.hardware == Hardware.load(asked.hardware))
+    own = own and is_judged_output(plan, asked.output)
+    if shown.report is not None:
+        check_report(shown.report, shown.force, own)
+    with watched(replace(asked, model=opened), shown.quiet) as watching:
+        found = run.of(watching)
+    table, footer = fronts.attribution_table(found), fronts.attribution_footer(found)
+    emit(fronts.attribution_document(found), table, footer, shown.chosen)
+    if own:
+        report_measured(opened, Path(opened.model.label).name, watching.work_dir, shown.report, attribution=found)
+
+
+command = terminal_command("attribute", attribute, AttributeOptions, AttributeOutput)

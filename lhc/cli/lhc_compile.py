@@ -1,0 +1,89 @@
+"""``lhc compile``: one chip as an ordinary ONNX file."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import ClassVar
+
+import typer
+
+from lhc.cli.build import terminal_command
+from lhc.cli.output import default_output, emit_json, hint
+from lhc.cli.progress import watched
+from lhc.errors import UsageError
+from lhc.options.commands import CompileOptions
+from lhc.options.declare import option, options
+from lhc.options.output import Replacing
+
+__all__ = ["command"]
+
+
+@options
+class CompileOutput(Replacing):
+    """What ``lhc compile`` writes."""
+
+    PANEL: ClassVar[str] = "Output"
+
+    draws: int = option("Programmings (chips): one file each.", default=1, metavar="K", result="draw=…")
+    out: Path | None = option(
+        "By default <stem>.sim.onnx beside MODEL.",
+        default=None,
+        short="-o",
+        metavar="OUT.sim.onnx",
+        result="compiled.save(path)",
+    )
+    json: bool = option("Print JSON.", default=False, result="compiled.chip")
+    quiet: bool = option("No progress.", default=False, short="-q", result="progress=…")
+
+
+def compile(asked: CompileOptions, shown: CompileOutput) -> None:
+    """Write one chip as an ordinary ONNX file. Analog layers are ONNX functions that do what the tiles do.
+
+    A model without a placement is partitioned first, which needs samples.
+    """
+    from lhc.cli import documents
+    from lhc.commands.compile import compile_draws, placement_of
+    from lhc.lowering import check_compiled_output
+    from lhc.study.source import open_model
+    from lhc.support.tables import time_text
+
+    if shown.draws < 1:
+        raise UsageError(f"--draws must be at least 1, got {shown.draws}")
+    opened = open_model(asked.model)
+    documents.warn_if_doubtful(opened.model, hint)
+    paths = _paths(shown.out or default_output(opened, ".sim.onnx"), shown.draws)
+    for path in paths:
+        check_compiled_output(path, opened.model, shown.force)
+    with watched(replace(asked, model=opened), shown.quiet) as watching:
+        placed, result = placement_of(watching)
+    if result is not None:
+        for note in result.notes:
+            hint(f"note: {note}")
+        hint(result.summary)
+    files = []
+    for path, compiled in zip(paths, compile_draws(placed, range(shown.draws), asked), strict=True):
+        compiled.save(path, force=shown.force)
+        hint(f"written: {path}")
+        files.append({"path": str(path), "draw": compiled.chip.draw, "bytes": path.stat().st_size})
+    layers, t_s = len(placed.plan.analog), compiled.chip.t_s
+    if shown.json:
+        emit_json({"files": files, "noise": asked.noise, "seed": asked.seed, "t_s": t_s, "analog": layers})
+    else:
+        what = {"on": "drawn in the model", "off": "left out", "input": "read from inputs NAME.deviates"}[asked.noise]
+        time = "as programmed" if t_s is None else f"{time_text(t_s)} after programming"
+        typer.echo(f"analog {layers}/{len(placed.plan.layers)} layers, {time}, output noise {what}")
+    outcome = None if result is None else result.plan.outcome
+    if outcome is not None and not outcome.within_budget:
+        hint("the budget is not met; the files were written all the same")
+        raise typer.Exit(1)
+
+
+def _paths(path: Path, draws: int) -> list[Path]:
+    """One a chip: OUT.0.sim.onnx, OUT.1.sim.onnx, … where there are several."""
+    if draws == 1:
+        return [path]
+    suffix = next(ending for ending in (".sim.onnx", ".onnx", "") if path.name.endswith(ending))
+    stem = path.name.removesuffix(suffix)
+    return [path.with_name(f"{stem}.{draw}{suffix}") for draw in range(draws)]
+
+
+command = terminal_command("compile", compile, CompileOptions, CompileOutput)

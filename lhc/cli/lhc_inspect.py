@@ -1,0 +1,54 @@
+"""``lhc inspect``: the placement that a model carries."""
+
+from typing import ClassVar
+
+import typer
+
+from lhc.cli.build import terminal_command
+from lhc.cli.output import emit, emit_json, hint
+from lhc.options.declare import option, options
+from lhc.options.output import Printing
+from lhc.options.subjects import Model
+
+__all__ = ["command"]
+
+
+@options
+class InspectOptions(Printing, Model):
+    """Of ``lhc inspect``."""
+
+    PANEL: ClassVar[str] = "Output"
+
+    layer_assignment: str | None = option(
+        "Print onnxruntime's session.layer_assignment_settings that send analog layers to DEVICE (npu, …).",
+        default=None,
+        metavar="DEVICE",
+        result="lhc.onnx_io.layer_assignment_settings(model, device)",
+    )
+
+
+def inspect(asked: InspectOptions) -> None:
+    """Show the placement that a model carries. Measures nothing."""
+    from lhc.cli import costs, documents
+    from lhc.onnx_io import layer_assignment_settings, read_plan
+    from lhc.study.outcome import plan_table
+    from lhc.study.source import open_model
+
+    opened = open_model(asked.model)
+    documents.warn_if_doubtful(opened.model, hint)
+    if asked.layer_assignment is not None:
+        typer.echo(layer_assignment_settings(opened.model, asked.layer_assignment))
+        return
+    plan = read_plan(opened.model)
+    if plan is not None:
+        footer = documents.inspection_footer(opened.model, plan)
+        document = documents.inspection(opened.model, plan)
+        document["cost"] = costs.system_cost(*costs.stored_costs(opened, plan))
+        emit(document, plan_table(plan), footer, asked.chosen)
+    elif asked.chosen == "json":
+        emit_json({"annotated": False})
+    else:
+        typer.echo(f"{opened.model.label}: no lhc annotations; 'lhc partition' makes them")
+
+
+command = terminal_command("inspect", inspect, InspectOptions)

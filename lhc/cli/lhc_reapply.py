@@ -1,0 +1,53 @@
+"""``lhc reapply``: put a plan back."""
+
+from pathlib import Path
+from typing import ClassVar
+
+from lhc.cli.build import terminal_command
+from lhc.cli.output import emit, hint
+from lhc.options.declare import argument, option, options
+from lhc.options.output import Printing, Replacing
+
+__all__ = ["command"]
+
+
+@options
+class ReapplyOptions(Printing, Replacing):
+    """Of ``lhc reapply``."""
+
+    PANEL: ClassVar[str] = "Output"
+
+    model: str = argument("What another tool made of an annotated model.", kw_only=False, metavar="MODEL")
+    original: Path | None = option(
+        "Where MODEL lost its metadata: who has it.", default=None, flag="--from", metavar="ORIGINAL.lhc.onnx"
+    )
+    out: Path | None = option(
+        "By default <stem>.lhc.onnx beside MODEL.",
+        default=None,
+        short="-o",
+        metavar="OUT.onnx",
+        result="result.save(path)",
+    )
+
+
+def reapply(asked: ReapplyOptions) -> None:
+    """Put a plan back after an optimiser or converter dropped it. Says what was fused or is gone."""
+    from lhc.cli import documents
+    from lhc.commands.reapply import reapply as run
+    from lhc.study.outcome import check_output, plan_table
+    from lhc.study.source import open_model
+
+    opened = open_model(asked.model)
+    path = Path(asked.model)
+    where = asked.out or path.with_name(f"{path.name.removesuffix('.onnx')}.lhc.onnx")
+    check_output(where, opened.model, asked.force)
+    result = run(opened, asked.original)
+    for note in result.notes:
+        hint(f"note: {note}")
+    result.save(where, force=asked.force)
+    document = documents.partition(result) | {"notes": list(result.notes)}
+    emit(document, plan_table(result.plan), result.summary, asked.chosen)
+    hint(f"written: {where}")
+
+
+command = terminal_command("reapply", reapply, ReapplyOptions)

@@ -1,0 +1,48 @@
+"""``lhc retrain``: train a placed model."""
+
+from dataclasses import replace
+
+import typer
+
+from lhc.cli.build import terminal_command
+from lhc.cli.output import default_output, emit, hint
+from lhc.cli.progress import watched
+from lhc.options.commands import RetrainOptions
+from lhc.options.declare import options
+from lhc.options.output import Annotating, Watching
+
+__all__ = ["command"]
+
+
+@options
+class RetrainOutput(Watching, Annotating):
+    """What ``lhc retrain`` writes."""
+
+
+def retrain(asked: RetrainOptions, shown: RetrainOutput) -> None:
+    """Train a placed model under the noise of its tiles. The weights are kept if they are better."""
+    from lhc.cli import documents
+    from lhc.commands.retrain import retrain as run
+    from lhc.study.outcome import check_output, plan_table
+    from lhc.study.source import open_model
+    from lhc.study.train import retrained_from
+
+    opened = open_model(asked.model)
+    where = shown.out or default_output(opened, ".retrained.lhc.onnx")
+    force = shown.force or retrained_from(where, opened.model)
+    check_output(where, opened.model, force, shown.external_data)
+    with watched(replace(asked, model=opened), shown.quiet) as watching:
+        result = run.of(watching)
+    for note in result.notes:
+        hint(f"note: {note}")
+    # The output was checked against the input before the training; a file that is there holds that network.
+    result.save(where, force=force or where.exists(), external_data=shown.external_data)
+    emit(documents.partition(result), plan_table(result.plan), documents.outcome_text(result), shown.chosen)
+    hint(f"written: {where}")
+    outcome = result.plan.outcome
+    if outcome is not None and not outcome.within_budget:
+        hint("the budget is not met; the model was written all the same")
+        raise typer.Exit(1)
+
+
+command = terminal_command("retrain", retrain, RetrainOptions, RetrainOutput)

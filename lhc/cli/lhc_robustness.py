@@ -1,0 +1,46 @@
+"""``lhc robustness``: a placement over time, chips and scaled noise."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from lhc.cli.build import terminal_command
+from lhc.cli.output import emit
+from lhc.cli.progress import watched
+from lhc.errors import UsageError
+from lhc.options.commands import RobustnessOptions
+from lhc.options.declare import options
+from lhc.options.output import Replacing, Reporting, Watching
+
+__all__ = ["command"]
+
+
+@options
+class RobustnessOutput(Watching, Reporting, Replacing):
+    """What ``lhc robustness`` writes."""
+
+
+def robustness(asked: RobustnessOptions, shown: RobustnessOutput) -> None:
+    """Run a placed model over time, chips and scaled noise. One margin says when it fails."""
+    from lhc.cli import fronts
+    from lhc.cli.reports import check_report, measures_own, report_measured
+    from lhc.commands.robustness import robustness as run
+    from lhc.onnx_io import has_annotations
+    from lhc.study.source import open_model
+
+    opened = open_model(asked.model)
+    own = measures_own(asked, opened.model)
+    if shown.report is not None:
+        check_report(shown.report, shown.force, own)
+    if not (asked.all_analog or has_annotations(opened.model)):
+        raise UsageError(
+            f"{opened.model.label}: carries no placement; 'lhc partition' makes one, --all-analog takes every layer"
+        )
+    with watched(replace(asked, model=opened), shown.quiet) as watching:
+        found = run.of(watching)
+    table, footer = fronts.robustness_table(found), fronts.robustness_footer(found)
+    emit(fronts.robustness_document(found), table, footer, shown.chosen)
+    if own:
+        report_measured(opened, Path(opened.model.label).name, watching.work_dir, shown.report, robustness=found)
+
+
+command = terminal_command("robustness", robustness, RobustnessOptions, RobustnessOutput)

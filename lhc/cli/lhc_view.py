@@ -1,0 +1,52 @@
+"""``lhc view``: a model in Netron."""
+
+from typing import ClassVar
+
+import typer
+
+from lhc.cli.build import terminal_command
+from lhc.cli.output import hint
+from lhc.errors import UsageError
+from lhc.options.declare import option, options
+from lhc.options.subjects import Model
+
+__all__ = ["command"]
+
+
+@options
+class ViewOptions(Model):
+    """Of ``lhc view``."""
+
+    PANEL: ClassVar[str] = "Output"
+
+    port: int = option("By default a free one.", default=0, metavar="N", result="lhc.report.make_server(site, port)")
+    no_browser: bool = option("Only print the address.", default=False, result="lhc.report.serve(server)")
+
+    def __post_init__(self) -> None:
+        """Refuse what has no meaning.
+
+        Raises:
+            UsageError: there is no such port.
+        """
+        if not 0 <= self.port <= 65535:
+            raise UsageError(f"--port must be 0 to 65535, got {self.port}")
+
+
+def view(asked: ViewOptions) -> None:
+    """Show a model in Netron, its placement in two colours. Ends with Ctrl-C."""
+    from lhc import report
+    from lhc.cli import documents
+    from lhc.onnx_io import read_plan
+
+    shown = report.open_for_viewing(str(asked.model))
+    plan = read_plan(shown)
+    documents.tell_renamed(shown.renamed, hint)
+    for note in report.annotation_notes(shown, plan):
+        hint(note)
+    if not report.has_weights_outside(shown):
+        documents.warn_if_doubtful(shown, hint)
+    server = report.make_server(report.netron_site(shown, plan), asked.port)
+    report.serve(server, browse=not asked.no_browser, ready=typer.echo, tell=hint)
+
+
+command = terminal_command("view", view, ViewOptions)

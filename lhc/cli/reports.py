@@ -1,0 +1,127 @@
+"""The option ``--report`` of commands that measure."""
+
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lhc.cli.output import check_file, hint
+from lhc.errors import LhcError, UsageError
+from lhc.options.commands import Asking
+from lhc.options.subjects import GivenPlacement
+
+if TYPE_CHECKING:
+    from lhc.commands.report import ReportSource
+    from lhc.model import OnnxModel
+    from lhc.plan import Plan
+    from lhc.report.document import Report
+    from lhc.results import Attribution, Evaluation, Front, Infeasibility, Robustness
+
+__all__ = ["check_report", "is_judged_output", "measures_own", "report_measured"]
+
+
+def measures_own(asked: Asking, model: "OnnxModel") -> bool:
+    """Whether placement, hardware and output of a model's annotations are measured.
+
+    Args:
+        asked: options of a command that looks at a placement.
+        model: the network.
+    """
+    from lhc.onnx_io import has_annotations, read_plan
+
+    own = has_annotations(model) and asked.hardware is None
+    if isinstance(asked, GivenPlacement):
+        own = own and not asked.all_analog
+    return own and is_judged_output(read_plan(model), asked.output)
+
+
+def is_judged_output(plan: "Plan | None", output: str | None) -> bool:
+    """Whether an output is the one that a placement was judged by; None is. Of plans of earlier versions none is known.
+
+    Args:
+        plan: the placement, if there is one.
+        output: what the user wants scored.
+    """
+    outcome = None if plan is None else plan.outcome
+    return output is None or outcome is None or outcome.output in (None, output)
+
+
+def check_report(path: Path, force: bool, own: bool = True) -> None:
+    """Refuse a report before any work is done.
+
+    Args:
+        path: where it goes.
+        force: replace a file.
+        own: whether the placement, the hardware and the output of a model's annotations are measured.
+
+    Raises:
+        UsageError: its name says no kind, the file exists (unless ``force``), or its folder does not; or something else
+            than what the model carries is measured.
+    """
+    from lhc.report.saving import check_kind
+
+    check_kind(path)
+    check_file(path, force)
+    if not own:
+        raise UsageError("--report is about the placement, the hardware and the output that a model carries")
+
+
+def report_measured(
+    source: "ReportSource",
+    name: str,
+    work_dir: str | Path | None,
+    path: Path | None,
+    *,
+    times: "Sequence[Evaluation]" = (),
+    front: "Front | None" = None,
+    robustness: "Robustness | None" = None,
+    attribution: "Attribution | None" = None,
+    infeasibility: "Infeasibility | None" = None,
+) -> None:
+    """Keep what was measured of a placement, and write the report that was asked for.
+
+    What was measured is safe already: where the folder of results cannot take it, that is said and no error.
+
+    Args:
+        source: what `partition` returned, or the model that was run.
+        name: how the model is called.
+        work_dir: folder of results.
+        path: where the report goes; None: nowhere.
+        times: the placement at several times.
+        front: the measured trade-off.
+        robustness: of the placement.
+        attribution: of its layers' damage.
+        infeasibility: why the budget cannot be met.
+    """
+    from lhc.commands.report import report_of
+    from lhc.report.saving import save_report
+
+    def made(folder: str | Path | None) -> "Report":
+        return report_of(
+            source,
+            name=name,
+            times=times,
+            front=front,
+            robustness=robustness,
+            attribution=attribution,
+            infeasibility=infeasibility,
+            command=_command(),
+            work_dir=folder,
+        )
+
+    try:
+        found = made(work_dir)
+    except LhcError as error:
+        hint(f"warning: the report is not kept for later: {error}")
+        if path is None:
+            return
+        found = made(None)
+    if path is not None:
+        save_report(found, path)
+        hint(f"written: {path}")
+
+
+def _command() -> str:
+    """The command line, where it is lhc's."""
+    return shlex.join(["lhc", *sys.argv[1:]]) if Path(sys.argv[0]).name in ("lhc", "__main__.py") else ""

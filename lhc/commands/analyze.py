@@ -1,0 +1,40 @@
+"""What can be analog, and why not the rest. Measures nothing."""
+
+from lhc import __version__
+from lhc.errors import ModelError, OpenSizesError
+from lhc.hardware import Hardware
+from lhc.onnx_io import example_shapes
+from lhc.options.commands import AnalyzeOptions
+from lhc.options.signature import keywords
+from lhc.passes import Qualify, initial_plan
+from lhc.samples.metrics import UNCHOSEN
+from lhc.study.outcome import Analysis
+from lhc.study.prepare import check_machine
+from lhc.study.source import open_model
+
+__all__ = ["analyze"]
+
+
+@keywords(AnalyzeOptions)
+def analyze(options: AnalyzeOptions) -> Analysis:
+    """Which layers can be analog on this hardware, and what they cost. Measures nothing.
+
+    A PyTorch module needs samples, to be exported on; sizes are taken from them. Where MACs depend on sizes that are
+    not given, those of an example are taken, and named.
+    """
+    machine = Hardware.load(options.hardware or "lionheart")
+    opened = open_model(options.model, options.data, options.label_key)
+    task = None if options.data is None else opened.task(options.data, UNCHOSEN, 1, options.label_key)
+    opened.caution(measured=task is not None)
+    example: dict[str, tuple[int, ...]] = {}
+    try:
+        graph = opened.graph(options.shapes, task)
+    except OpenSizesError as error:
+        example = example_shapes(opened.model, options.shapes or {})
+        try:
+            graph = opened.graph(dict(options.shapes or {}) | example)
+        except ModelError:
+            raise error from None
+    check_machine(machine, graph)
+    plan = Qualify().run(graph, initial_plan(graph, machine, opened.model.source, __version__)).plan
+    return Analysis(plan, graph, opened.model.renamed, example)

@@ -1,0 +1,43 @@
+"""Where the damage of every layer comes from."""
+
+from dataclasses import replace
+
+from lhc.commands.sensitivity import preparing
+from lhc.measure import Running
+from lhc.onnx_io import read_plan
+from lhc.options.commands import AttributeOptions
+from lhc.options.signature import keywords
+from lhc.results import Attribution
+from lhc.samples.metrics import METRICS
+from lhc.stats import check_confidence
+from lhc.study.attribution import measure_attribution
+from lhc.study.prepare import machine_of, read
+from lhc.study.source import open_model
+
+__all__ = ["attribute"]
+
+
+@keywords(AttributeOptions)
+def attribute(options: AttributeOptions) -> Attribution:
+    """Where the damage of every eligible layer comes from.
+
+    Hardware, time and output are those of the annotations by default, where the model has any; layers are measured in
+    what they are ranked by under the annotations' metric.
+    """
+    check_confidence(options.confidence)
+    opened = open_model(options.model, options.data, options.label_key)
+    plan = read_plan(opened.model)
+    outcome = None if plan is None else plan.outcome
+    stored = plan if options.hardware is None else None
+    t_inference = options.t_inference
+    if t_inference is None and stored is not None and stored.outcome is not None:
+        t_inference = stored.outcome.t_s
+    asked = replace(options, output=options.output or (None if outcome is None else outcome.output))
+    machine = machine_of(options, stored)
+    with Running(options) as running:
+        study = read(asked, running, t_inference, opened=opened, ranks=True, machine=machine)
+        study = preparing(options).apply(study)
+        judged_by = None if outcome is None else METRICS.get(outcome.metric)
+        task = study.task if options.metric is not None else study.ranking_task(judged_by)
+        found = measure_attribution(study.bench(task), study.graph, study.measurable, options.confidence)
+    return replace(found, titles=study.plan.titles)

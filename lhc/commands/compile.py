@@ -1,0 +1,53 @@
+"""From a network to an ordinary ONNX file that does what one chip does."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from lhc.commands.partition import placed_by
+from lhc.lowering import CompiledModel, compile_chips
+from lhc.options.commands import CompileOptions, PartitionOptions, PlacingFirst
+from lhc.options.declare import part
+from lhc.options.signature import keywords
+from lhc.study.outcome import PartitionResult
+from lhc.study.placement import NetworkPlacement, given_placement
+from lhc.study.source import Opened
+
+__all__ = ["compile", "compile_draws", "placement_of"]
+
+
+@keywords(CompileOptions)
+def compile(options: CompileOptions) -> CompiledModel:
+    """A network on one chip as an ordinary ONNX model, which runs and saves itself.
+
+    A model without a placement is partitioned first, with these samples and this budget; an annotated one needs no
+    samples, but to calibrate static ranges.
+
+    Raises:
+        UsageError: an option that makes no sense; samples are needed and not given.
+        ModelError: the model cannot be read or placed, or not converted as its noise needs it.
+    """
+    found, _ = placement_of(options)
+    return next(compile_draws(found, [options.draw], options))
+
+
+def compile_draws(found: NetworkPlacement, draws: Sequence[int], options: CompileOptions) -> Iterator[CompiledModel]:
+    """The same network on several chips, one after the other.
+
+    Args:
+        found: network and placement.
+        draws: numbers of the programmings.
+        options: seed, time and noise.
+    """
+    seed, t_s, noise = options.seed, options.t_inference, options.noise
+    return compile_chips(found.model, found.graph, found.plan, seed=seed, draws=draws, t_s=t_s, noise=noise)
+
+
+def placement_of(options: PlacingFirst) -> tuple[NetworkPlacement, PartitionResult | None]:
+    """The network with its placement, and the result of the search where one was made."""
+    found = given_placement(options)
+    if not isinstance(found, Opened):
+        return found, None
+    # Of the options that all of these commands have: `noise` of ``lhc compile`` is not that of a training.
+    search = part(part(options, PlacingFirst), PartitionOptions)
+    result = placed_by(search if search.hardware is not None else replace(search, hardware="lionheart"), found)
+    return NetworkPlacement(result.source, result.graph, result.plan), result

@@ -1,0 +1,23 @@
+"""Two placements side by side."""
+
+from lhc.commands.report import planned
+from lhc.plan import Plan
+from lhc.report.difference import PlanDiff, compare
+from lhc.study.source import ModelSource
+
+__all__ = ["diff"]
+
+
+def diff(before: ModelSource | Plan, after: ModelSource | Plan) -> PlanDiff:
+    """What differs between two placements: layers, sensitivities, outcome, hardware.
+
+    Args:
+        before: an annotated model, or a plan.
+        after: another one.
+
+    Raises:
+        UsageError: a model carries no placement.
+        ModelError: a model cannot be read.
+    """
+    one, two = (side if isinstance(side, Plan) else planned(side)[0] for side in (before, after))
+    return compare(one, two)

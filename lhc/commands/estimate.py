@@ -1,0 +1,112 @@
+"""How long a command will take, found by timing a small piece of its work."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from lhc.commands.partition import begin, preparation, strategy_for
+from lhc.commands.sensitivity import preparing
+from lhc.measure import Running, ranking_metric
+from lhc.options.commands import PartitionOptions, RunOptions, SensitivityOptions
+from lhc.options.declare import part
+from lhc.options.subjects import Training
+from lhc.passes import anything_pays, by_worth, search_space
+from lhc.passes.retraining import RETRAINING_STRATEGIES
+from lhc.passes.search_base import groups_of
+from lhc.study.effort import Estimate, Step, curvature_step, evaluation_step, ranking_steps
+from lhc.study.goal import search_options
+from lhc.study.prepare import read, read_placed
+from lhc.study.source import open_model
+from lhc.study.state import Study
+from lhc.study.training_effort import training_steps
+
+__all__ = ["estimate"]
+
+
+def estimate(options: SensitivityOptions | PartitionOptions | RunOptions) -> Estimate:
+    """How much work a command has, how much of it is kept from before, and how long the rest will take.
+
+    The figure is for these options on this machine as busy as it is now. How many placements a search judges depends on
+    what it finds; the most that the strategy may judge is taken, each as costly as all layers together. What follows a
+    verification that fails, safer placements and the reasons, is not counted.
+
+    Args:
+        options: of the command.
+    """
+    with Running(options) as running:
+        if isinstance(options, RunOptions):
+            return _of_run(options, running)
+        if isinstance(options, SensitivityOptions):
+            return _of_sensitivity(options, running)
+        return _of_partition(options, running)
+
+
+def _of_run(options: RunOptions, running: Running) -> Estimate:
+    study, analog, at = read_placed(options, running, options.times)
+    step = evaluation_step(study.bench(study.task), [analog], "measuring the placement", at)
+    return _estimate(study, len(analog), [step])
+
+
+def _of_sensitivity(options: SensitivityOptions, running: Running) -> Estimate:
+    study = preparing(options).apply(read(options, running, options.t_inference, ranks=True))
+    if not study.measurable:
+        return _estimate(study, 0, [])
+    bench = study.bench(study.task if options.metric is not None else study.ranking_task())
+    steps = ranking_steps(bench, study.graph, study.measurable, options.method, options.half_width)
+    return _estimate(study, len(study.measurable), steps)
+
+
+def _of_partition(options: PartitionOptions, running: Running) -> Estimate:
+    opened = open_model(options.model, options.data, options.label_key)
+    study = preparation(options).apply(begin(options, running, opened))
+    if not study.measurable:
+        return _estimate(study, 0, [])
+    steps = _retraining_steps(study, options) if options.retrain else _placing_steps(study, options)
+    return _estimate(study, len(study.measurable), steps)
+
+
+def _estimate(study: Study, layers: int, steps: Sequence[Step]) -> Estimate:
+    return Estimate(layers, len(study.task), study.options.draws, tuple(steps), study.running.workers.count)
+
+
+def _placing_steps(study: Study, asked: PartitionOptions) -> list[Step]:
+    """Ranking, searching, verifying; layers that do not pay are ranked, where any does, and not judged."""
+    kind, options = strategy_for(asked), search_options(study)
+    space = search_space(study.graph, study.plan, options)
+    useful = space.groups if options.goal.limits.keys() - {"tiles"} or not kind.needs_sensitivity else by_worth(space)
+    splits = study.splits
+    select, verify = study.bench(splits.select), study.bench(splits.verify)
+    everything = study.plan.analog.union(*useful)
+    judged = evaluation_step(verify, [everything], "verifying")
+    if study.follow is not None:
+        return [judged]
+    steps: list[Step] = []
+    if kind.needs_sensitivity and anything_pays(study.graph, study.plan, options):
+        metric = ranking_metric(study.task.metric, verify.example_output, splits.rank.targets)
+        bench = study.bench(splits.rank.with_metric(metric))
+        steps += ranking_steps(bench, study.graph, study.measurable, asked.method)
+    if kind.name == "hilal" and useful:
+        steps.append(curvature_step(study.bench(splits.rank), study.plan.eligible))
+    most = kind.most_judgements(len(useful))
+    if most:
+        one = evaluation_step(select, [everything], f"searching, at most {most} placements")
+        steps.append(replace(one, units=most * one.units, kept=0, seconds=most * one.seconds))
+    return [*steps, judged]
+
+
+def _retraining_steps(study: Study, asked: PartitionOptions) -> list[Step]:
+    """The same before the training, the training, and the same after it; a walk is only verified then."""
+    plain = _placing_steps(study, asked)
+    options = search_options(study)
+    if not anything_pays(study.graph, study.plan, options):
+        return plain
+    groups = len(groups_of(study.graph, study.plan, options.together))
+    trained = training_steps(study, str(asked.strategy), part(asked, Training), asked.rounds, groups)
+    # Nothing is kept of weights that are not trained yet.
+    fresh = replace(study, running=study.running.uncached())
+    again = _placing_steps(fresh, asked) if any(step.kept for step in plain) else plain
+    after = again[-1:] if asked.strategy in RETRAINING_STRATEGIES else again
+    return [
+        *(replace(step, what=f"before training: {step.what}") for step in plain),
+        *trained,
+        *(replace(step, what=f"after training: {step.what}") for step in after),
+    ]

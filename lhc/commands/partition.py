@@ -1,0 +1,190 @@
+"""Which layers become analog, with the weights as they are or trained under the noise of the tiles."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from lhc.errors import UsageError
+from lhc.measure import Running
+from lhc.options.commands import PartitionOptions
+from lhc.options.declare import options_of, part, values_of
+from lhc.options.signature import keywords
+from lhc.options.subjects import Checkpointing, GoalOptions, Selection, Training
+from lhc.passes import FollowPlan, Pass, Pipeline, Qualify, Select, Step, Strategy, strategy_of
+from lhc.passes.retraining import RETRAINING_STRATEGIES
+from lhc.plan import Plan
+from lhc.study.apart import samples_apart
+from lhc.study.explain import Explain
+from lhc.study.goal import budget_of, goal_of, with_goal
+from lhc.study.outcome import PartitionResult
+from lhc.study.prepare import CalibrateRanges, CheckParity, Decide, machine_of, read
+from lhc.study.rank import Rank
+from lhc.study.record import Record
+from lhc.study.search import CheckBudget, Search
+from lhc.study.source import Opened, open_model
+from lhc.study.state import READ, Study
+from lhc.study.train import Train, check_walk, untrained
+from lhc.study.verify import Verify
+from lhc.support.functions import load_function
+
+__all__ = ["begin", "check_retraining", "partition", "pipeline", "placed_by", "preparation", "strategy_for"]
+
+BOTH = 0.5
+"""Part of the chance of error of each verification, before and after training."""
+
+
+def pipeline(options: PartitionOptions) -> Pipeline[Study]:
+    """The steps of ``lhc partition``.
+
+    Raises:
+        UsageError: an unknown strategy or pass, or options that cannot go together.
+    """
+    kind, prepare = strategy_for(options), preparation(options)
+    if not options.retrain:
+        return Pipeline("partition", (prepare, _judged(options, kind)), READ).checked()
+    train = Train(
+        part(options, Training),
+        str(options.strategy),
+        options.rounds,
+        options.checkpoint,
+        prepare,
+        lambda strategy: _judged(options, strategy, BOTH),
+    )
+    return Pipeline("partition", (prepare, train), READ | {"training samples"}).checked()
+
+
+def preparation(options: PartitionOptions) -> Pipeline[Study]:
+    """What comes before anything is ranked or searched."""
+    follow = _followed(options)
+    placing = part(options, Select) if follow is None else FollowPlan(follow)
+    own = (Decide(_pass(one)) for one in options.passes)
+    return Pipeline("prepare", (Decide(Qualify()), Decide(placing), *own, CheckParity(), CalibrateRanges()), READ)
+
+
+def _judged(options: PartitionOptions, kind: type[Strategy], share: float = 1.0) -> Pipeline[Study]:
+    """Rank, search, verify; each on samples and chips of its own."""
+    explain: tuple[Step[Study], ...] = (Explain(),) if options.explain else ()
+    return Pipeline(
+        "place", (CheckBudget(), Rank(options.method, kind), Search(kind), Verify(share), *explain, Record())
+    )
+
+
+@keywords(PartitionOptions)
+def partition(options: PartitionOptions) -> PartitionResult:
+    """Place every layer, analog where the accuracy that the user can afford to lose allows it.
+
+    With ``retrain`` the network is trained once with all layers analog that can be and that pay, unless they would do
+    more damage than training can be hoped to mend; then without those that do most damage for what they bring. The
+    strategy searches a placement for the trained weights as it does for the given ones. The strategies ``lionheart``
+    and ``lionheart-original`` train for every layer that they try (`lhc.passes.retraining`). The better of both results
+    is returned: the one that holds the budget, then the one that is better by the objective, then the one with the
+    smaller upper bound of its drop. Both verifications share the chance of error.
+
+    Raises:
+        UsageError: options that make no sense, alone or together, or for this model and these samples.
+    """
+    return placed_by(options)
+
+
+def placed_by(options: PartitionOptions, opened: Opened | None = None) -> PartitionResult:
+    """`partition`, of a model that may have been opened before."""
+    if opened is None:
+        opened = open_model(options.model, options.data, options.label_key)
+    steps = pipeline(options)
+    with Running(options) as running:
+        study = steps.apply(begin(options, running, opened))
+    return PartitionResult(study.plan, study.graph, study.model, study.notes, study.ranking, study.infeasibility)
+
+
+def begin(options: PartitionOptions, running: Running, opened: Opened) -> Study:
+    """What the pipeline starts from: network, samples and machine read, budget and goal known.
+
+    Raises:
+        UsageError: a value that has no meaning for this model and these samples.
+    """
+    budget = budget_of(options, options.confidence, opened)
+    training = judging = None
+    if options.retrain:
+        training, judging = samples_apart(opened, options, options.train_data)
+    follow = _followed(options)
+    machine = machine_of(options) if follow is None else follow.hardware
+    study = read(options, running, options.t_inference, opened=opened, task=judging, machine=machine)
+    study = replace(study, budget=budget, training=training, follow=follow)
+    return with_goal(study, options, strategy_for(options))
+
+
+def strategy_for(options: PartitionOptions) -> type[Strategy]:
+    """The strategy that searches; beside a training, the one without it."""
+    named: Any = options.strategy
+    if options.retrain:
+        check_retraining(options)
+        named = untrained(str(named))
+    else:
+        _check_untrained(options)
+    if isinstance(named, str) and ":" in named:
+        named = load_function(named, "--strategy")
+    kind = strategy_of(named)
+    goal_of(options, kind)
+    return kind
+
+
+def _followed(options: PartitionOptions) -> Plan | None:
+    """The plan that is verified instead of searching one.
+
+    Raises:
+        UsageError: no such file, or options that cannot go with a plan.
+        ConfigError: no plan in it.
+    """
+    plan = options.plan
+    if plan is None:
+        return None
+    if options.retrain:
+        raise UsageError(
+            "a plan says where every layer goes, and retraining searches it; 'lhc retrain' trains a placed model"
+        )
+    if part(options, Selection) != Selection():
+        raise UsageError("a plan says where every layer goes: --include, --exclude and --force-… cannot go with --plan")
+    return plan if isinstance(plan, Plan) else Plan.load(Path(plan))
+
+
+def _pass(named: object) -> Pass:
+    """A pass of the user's own.
+
+    Raises:
+        UsageError: it cannot be imported, or is no pass.
+    """
+    found = load_function(named, "--pass")() if isinstance(named, str) else named
+    if not isinstance(found, Pass):
+        raise UsageError(f"--pass {named}: not a pass; derive it from lhc.passes.Pass")
+    return found
+
+
+def _check_untrained(options: PartitionOptions) -> None:
+    """Refuse options of a training where nothing is trained.
+
+    Raises:
+        UsageError: there are some; the message lists them.
+    """
+    of_training = {one.name for kind in (Training, Checkpointing) for one in options_of(kind)}
+    of_training = of_training - {"seed"} | {"train_data", "rounds"}
+    given = [str(one.flag) for one, value in values_of(options) if one.name in of_training and value != one.default]
+    if given:
+        raise UsageError(f"{', '.join(given)}: options of training need --retrain")
+
+
+def check_retraining(options: PartitionOptions) -> None:
+    """Refuse what cannot go with ``--retrain``.
+
+    Raises:
+        UsageError: so it is.
+    """
+    if not isinstance(options.strategy, str):
+        raise UsageError("--retrain takes a strategy by its name")
+    check_walk(options.strategy, options.patience, options.rounds)
+    goal = part(options, GoalOptions)
+    elsewhere = replace(goal, objective=None) != GoalOptions() or goal.objective not in (None, "macs")
+    if options.strategy in RETRAINING_STRATEGIES and elsewhere:
+        raise UsageError(
+            f"strategy {options.strategy!r} with --retrain walks by MACs within the machine's tiles: --objective,"
+            " --max-tiles, --max-latency, --max-energy and --group cannot go with it"
+        )

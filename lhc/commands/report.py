@@ -1,0 +1,142 @@
+"""What was measured of a placed model, as a report. Nothing here measures."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TypeAlias
+
+from lhc.errors import ConfigError, ModelError, UsageError
+from lhc.graph import LayerGraph
+from lhc.onnx_io import read_plan
+from lhc.plan import Plan
+from lhc.report.building import build_report, graph_of_plan, over_time
+from lhc.report.document import Report, read_report
+from lhc.report.kept_fronts import read_fronts
+from lhc.report.records import keep, kept, merged, newest
+from lhc.results import Attribution, Evaluation, Front, Infeasibility, Robustness
+from lhc.runtime.environment import environment
+from lhc.study.outcome import PartitionResult
+from lhc.study.source import ModelSource, Opened, open_model
+
+__all__ = ["ReportSource", "planned", "report_of"]
+
+ReportSource: TypeAlias = PartitionResult | ModelSource
+"""A result, an annotated model, a folder of results, or a report as JSON."""
+
+
+def report_of(
+    source: ReportSource,
+    *,
+    name: str | None = None,
+    times: Iterable[Evaluation] = (),
+    front: Front | None = None,
+    robustness: Robustness | None = None,
+    attribution: Attribution | None = None,
+    infeasibility: Infeasibility | None = None,
+    command: str = "",
+    work_dir: str | Path | None = None,
+) -> Report:
+    """The report of a placed model, without measuring anything.
+
+    Args:
+        source: what `partition` returned, an annotated model, a report that was saved as JSON, or a folder of results
+            (``work_dir``), whose newest report it is.
+        name: how the model is called; as its file by default.
+        times: the placement evaluated at several times after programming.
+        front: the measured trade-off.
+        robustness: of the placement.
+        attribution: of its layers' damage.
+        infeasibility: why the budget cannot be met.
+        command: what measured these.
+        work_dir: folder of results: what was measured of the same plan before, and the front of its network, are taken
+            from there, and what is given here, or by a result, is kept there. None: nowhere.
+
+    Raises:
+        UsageError: the model carries no placement, or the folder no report.
+        ConfigError: a report that cannot be read.
+        ModelError: the model cannot be read.
+    """
+    if isinstance(source, str | Path) and Path(source).is_dir():
+        return newest(Path(source))[0]
+    if isinstance(source, str | Path) and str(source).lower().endswith(".json"):
+        return read_report(Path(source))
+    plan, opened = planned(source)
+    if isinstance(source, PartitionResult):
+        infeasibility = infeasibility or source.infeasibility
+    if front is None and work_dir is not None:
+        front = _front(Path(work_dir), plan)
+    evaluations = tuple(times)
+    measured = isinstance(source, PartitionResult) or any((evaluations, robustness, attribution, command))
+    graph = source.graph if isinstance(source, PartitionResult) else _graph(opened, plan)
+    report = build_report(
+        name or Path(opened.model.label).name,
+        plan,
+        graph,
+        operators=len(opened.model.proto.graph.node),
+        times=over_time(evaluations),
+        front=front,
+        robustness=robustness,
+        attribution=attribution,
+        infeasibility=infeasibility,
+        notes=source.notes if isinstance(source, PartitionResult) else (),
+        versions=environment() if measured else None,
+        commands=(command,) if command else (),
+        warnings=_warnings(opened, plan, graph),
+    )
+    if work_dir is None:
+        return report
+    if measured:
+        return keep(Path(work_dir), report)
+    try:
+        earlier = kept(Path(work_dir), plan)
+    except ConfigError as error:
+        lost = f"what was measured of it before cannot be read: {error}"
+        return report.model_copy(update={"warnings": (*report.warnings, lost)})
+    return merged(earlier, report)
+
+
+def planned(source: PartitionResult | ModelSource) -> tuple[Plan, Opened]:
+    """The plan that a result or a model carries, and the network.
+
+    Raises:
+        UsageError: it carries none.
+    """
+    if isinstance(source, PartitionResult):
+        return source.plan, Opened(source.source, None)
+    opened = open_model(source)
+    plan = read_plan(opened.model)
+    if plan is None:
+        raise UsageError(f"{opened.model.label}: no lhc annotations; 'lhc partition' makes them")
+    return plan, opened
+
+
+def _front(folder: Path, plan: Plan) -> Front | None:
+    """The front that was measured last of this network on this machine, one of the plan's objective before others."""
+    outcome = plan.outcome
+    try:
+        stored = read_fronts(folder, plan.source)
+    except UsageError:
+        return None
+    fronts = [one.front for one in stored if one.hardware == plan.hardware.name and one.front.verified]
+    if outcome is not None:
+        fronts.sort(key=lambda front: front.objective != outcome.objective)
+    return next(iter(fronts), None)
+
+
+def _graph(opened: Opened, plan: Plan) -> LayerGraph:
+    """The layers; without sizes where the file leaves them open, and costs are not known then."""
+    try:
+        return opened.graph()
+    except ModelError:
+        return graph_of_plan(plan)
+
+
+def _warnings(opened: Opened, plan: Plan, graph: LayerGraph) -> tuple[str, ...]:
+    name = Path(opened.model.label).name
+    if plan.source != opened.model.source:
+        return (f"{name} has changed since lhc annotated it: the figures are those of the earlier network.",)
+    planned = {layer.name for layer in plan.layers}
+    left = [layer.name for layer in graph.multiplying if layer.name not in planned]
+    if not left:
+        return ()
+    what = f"shares of MACs leave out what multiplies in other operators, e.g. {left[0]}"
+    return (f"{name} was annotated by an earlier lhc: {what}; 'lhc partition' counts it.",)

@@ -1,0 +1,139 @@
+"""Train the weights of a placed model under the noise of its tiles, and keep them if they are better."""
+
+from dataclasses import replace
+
+from lhc.errors import UsageError
+from lhc.measure import Budget, Running
+from lhc.measure.judge import judge_once
+from lhc.options.commands import RetrainOptions
+from lhc.options.declare import part
+from lhc.options.signature import keywords
+from lhc.options.subjects import Training
+from lhc.plan import Plan, Retrained
+from lhc.results import Verdict
+from lhc.samples.metrics import UNCHOSEN, get_metric
+from lhc.samples.splits import MIN_SPLIT_SAMPLES
+from lhc.samples.task import Task
+from lhc.stats import check_confidence, one_sided, split_level
+from lhc.study.apart import check_apart, split_off
+from lhc.study.cautions import warn_of_doubtful_labels
+from lhc.study.course import Course
+from lhc.study.goal import budget_of, budget_of_plan
+from lhc.study.outcome import PartitionResult
+from lhc.study.prepare import as_judged, read_placed, stored_plan
+from lhc.study.record import outcome_of
+from lhc.study.source import Opened, open_model
+from lhc.study.state import Study
+
+__all__ = ["retrain"]
+
+TRAINING_PARTS, PARTS = 4, 5
+"""Of one set of samples, four fifths train and one judges."""
+
+
+@keywords(RetrainOptions)
+def retrain(options: RetrainOptions) -> PartitionResult:
+    """Train the weights of a placed model under the noise of its analog layers; keep them if they are better.
+
+    Budget, metric and output are those of the annotations by default.
+
+    Returns:
+        The better of the two models, by the upper bound of its drop, and its plan.
+
+    Raises:
+        UsageError: no layer is analog, or the same samples are to train and to judge.
+    """
+    opened = open_model(options.model, options.data, options.label_key)
+    stored = stored_plan(options, opened)
+    check_confidence(options.confidence)
+    budget = _budget(options, stored, opened)
+    training, judging = _samples(as_judged(options, None if stored is None else stored.outcome), opened)
+    times = None if options.t_inference is None else [options.t_inference]
+    with Running(options) as running:
+        study, analog, _ = read_placed(options, running, times, opened=opened, task=judging, least_draws=2)
+        if options.max_drop is None and stored is not None and stored.outcome is not None:
+            budget_of_plan(stored.outcome, study.task.metric.name, None, options.confidence)
+        if not analog:
+            raise UsageError(
+                f"{opened.model.label}: no layer is analog, so there is no noise to train under; 'lhc partition' places"
+                " layers, and with --retrain trains as well"
+            )
+        study = replace(study, plan=placed(study.plan, analog, stored))
+        course = Course(study, training, part(options, Training), options.checkpoint)
+        validation, verification = split_off(study.task, 1, 3)
+        before = _judged(study, analog, verification, budget)
+        trained, record = course.train(analog, validation)
+        after = _judged(trained, analog, verification, budget)
+    kept = _better((study, before, None), (trained, after, record))
+    held_out = len(study.task) >= MIN_SPLIT_SAMPLES
+    return _result(kept, before, after, budget, held_out, stored)
+
+
+def _budget(options: RetrainOptions, stored: Plan | None, opened: Opened) -> Budget:
+    if options.max_drop is not None or stored is None or stored.outcome is None:
+        return budget_of(options, options.confidence, opened)
+    budget = budget_of_plan(stored.outcome, options.metric, options.drop_type, options.confidence)
+    return replace(budget, generalize=options.generalize)
+
+
+def _samples(options: RetrainOptions, opened: Opened) -> tuple[Task, Task]:
+    """What trains, and what judges; the first samples of it."""
+    judge = None if options.metric is None else get_metric(options.metric, options.higher_is_better)
+    if options.verify_data is None:
+        whole = opened.task(options.data, judge, None, options.label_key)
+        training, judging = split_off(whole, TRAINING_PARTS, PARTS)
+    else:
+        training = opened.task(options.data, UNCHOSEN, None, options.label_key)
+        judging = opened.task(options.verify_data, judge, None, options.label_key)
+        check_apart(training, judging)
+    return training, judging.head(options.samples)
+
+
+def placed(plan: Plan, analog: frozenset[str], stored: Plan | None) -> Plan:
+    """A plan with these layers analog; reasons and numbers as the stored one has them, where there is one.
+
+    Numbers of other hardware, input ranges among them, are not taken.
+    """
+    why = "chosen by the user"
+    if stored is not None and stored.analog == analog:
+        if stored.hardware == plan.hardware:
+            rows = {row.name: row for row in stored.layers}
+            layers = tuple(rows.get(row.name, row) for row in plan.layers)
+            return plan.model_copy(update={"layers": layers})
+        why = f"as placed for hardware {stored.hardware.name!r}"
+    chosen = {
+        row.name: ("analog", "forced", why) if row.name in analog else ("digital", row.reason, row.detail)
+        for row in plan.layers
+    }
+    return plan.decide(chosen)  # type: ignore[arg-type]  # tuples of literals
+
+
+Judged = tuple[Study, Verdict, Retrained | None]
+
+
+def _judged(study: Study, analog: frozenset[str], samples: Task, budget: Budget) -> Verdict:
+    error = split_level(one_sided(budget.confidence), 2)[0]
+    bench = study.bench(samples, limited=False)
+    budget.check(bench)
+    if study.original is None:
+        warn_of_doubtful_labels(bench)
+    what = "verifying before training" if study.original is None else "verifying after training"
+    return judge_once(bench, analog, budget, range(bench.draws), error, what)
+
+
+def _better(before: Judged, after: Judged) -> Judged:
+    """The one whose drop has the smaller upper bound; without training where both are equal."""
+    return after if after[1].bound < before[1].bound else before
+
+
+def _result(
+    kept: Judged, before: Verdict, after: Verdict, budget: Budget, held_out: bool, stored: Plan | None
+) -> PartitionResult:
+    study, verdict, record = kept
+    strategy = "plan" if stored is None or stored.outcome is None else stored.outcome.strategy
+    outcome = outcome_of(verdict, budget, study, held_out, strategy)
+    plan = study.plan.model_copy(update={"outcome": outcome.model_copy(update={"retrained": record})})
+    drops = [f"{one.evaluation.drop:.4g} (at most {one.bound:.4g})" for one in (before, after)]
+    which = "the trained weights are kept" if record is not None else "the weights before training are kept"
+    note = f"mean drop {drops[0]} before training, {drops[1]} after it; {which}: the smaller bound decides"
+    return PartitionResult(plan, study.graph, study.model, (*study.notes, note))

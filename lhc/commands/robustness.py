@@ -1,0 +1,98 @@
+"""How a placement does over time, over chips and over scaled noise."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from lhc.errors import UsageError
+from lhc.measure import Budget, Running
+from lhc.options.commands import RobustnessOptions, RunOptions
+from lhc.options.declare import part
+from lhc.options.signature import keywords
+from lhc.plan import Outcome
+from lhc.results import Robustness
+from lhc.stats import CONFIDENCE, check_confidence
+from lhc.study.cautions import warn_of_doubtful_labels
+from lhc.study.goal import budget_of, budget_of_plan
+from lhc.study.margin import TIMES_S, measure_robustness
+from lhc.study.prepare import read_placed, stored_plan
+from lhc.study.source import Opened, open_model
+from lhc.study.state import Study
+from lhc.study.verify import verifying_chips
+
+__all__ = ["robustness"]
+
+
+@keywords(RobustnessOptions)
+def robustness(options: RobustnessOptions) -> Robustness:
+    """How a placement does over time, over many chips, and over noise scaled up and down until it fails.
+
+    Samples, chips and level are those of the verification, where data and machine are those that the placement was
+    verified with: at the machine's own noise the answer is then the same. Else it is said what differs.
+    """
+    opened = open_model(options.model, options.data, options.label_key)
+    stored = stored_plan(options, opened)
+    outcome = None if stored is None else stored.outcome
+    verified = None if options.hardware is not None or options.names_layers else outcome
+    asked = _as_verified(options, verified)
+    budget = _budget(options, asked.confidence, outcome, verified, opened)
+    with Running(options) as running:
+        study, analog, at = read_placed(asked, running, None, opened=opened)
+        study = replace(study, t_s=outcome.t_s if outcome is not None and options.hardware is None else at[0])
+        if outcome is not None and options.max_drop is None:
+            budget_of_plan(outcome, study.task.metric.name, options.drop_type, asked.confidence)
+        same_samples = verified is not None and verified.data == study.task.digest
+        bench = study.bench(study.splits.verify if same_samples else study.task)
+        budget.check(bench)
+        warn_of_doubtful_labels(bench)
+        first = 0 if verified is None else verifying_chips(verified.draws, verified.strategy == "plan").start
+        times = _times(study, options)
+        found = measure_robustness(bench, study.graph, analog, budget, times, options.chips, first)
+    return found if verified is None else replace(found, differs=tuple(_differences(found, verified, same_samples)))
+
+
+def _as_verified(options: RobustnessOptions, verified: Outcome | None) -> RunOptions:
+    """The options with chips, seed and level of a verification, where they name no others."""
+    level = CONFIDENCE if verified is None else verified.confidence
+    chosen = replace(
+        options,
+        confidence=check_confidence(level if options.confidence is None else options.confidence),
+        draws=(10 if verified is None else verified.draws) if options.draws is None else options.draws,
+        seed=(0 if verified is None else verified.seed) if options.seed is None else options.seed,
+    )
+    asked = part(chosen, RunOptions)
+    if options.chips < 2 or asked.draws < 2:
+        raise UsageError("--chips and --draws must be at least 2: one chip says nothing of others")
+    return asked
+
+
+def _budget(
+    options: RobustnessOptions, level: float, outcome: Outcome | None, verified: Outcome | None, opened: Opened
+) -> Budget:
+    generalize = options.generalize or (verified is not None and verified.generalized)
+    if outcome is not None and options.max_drop is None:
+        return replace(budget_of_plan(outcome, options.metric, options.drop_type, level), generalize=generalize)
+    kind = options.drop_type or ("absolute" if outcome is None else outcome.drop_type)
+    return budget_of(replace(options, drop_type=kind, generalize=generalize), level, opened)
+
+
+def _times(study: Study, options: RobustnessOptions) -> list[float]:
+    """When the placement is looked at: as the user says, else from 0 to ten years, as far as the devices are known."""
+    machine = study.plan.hardware
+    known = [t for t in TIMES_S if machine.devices is None or machine.devices.time_problem(t) is None]
+    asked = known if options.times is None else list(options.times)
+    for t in asked:
+        machine.check_time(t)
+    return asked
+
+
+def _differences(found: Robustness, verified: Outcome, same_data: bool) -> Iterator[str]:
+    """In what a measurement differs from the verification of the same placement, by what both came to."""
+    here = next(one.evaluation for one in found.scales if one.scale == 1)
+    if here.metric != verified.metric:
+        yield f"{here.metric} instead of {verified.metric}"
+    elif not same_data or (here.samples, here.baseline) != (verified.samples, verified.baseline):
+        yield f"other samples ({here.samples} instead of {verified.samples})"
+    elif found.drop_type == verified.drop_type and here.drop != verified.drop:
+        yield f"other chips ({here.draws} of seed {here.seed})"
+    if here.confidence != verified.confidence:
+        yield f"a level of {100 * here.confidence:.3g} % instead of {100 * verified.confidence:.3g} %"

@@ -1,0 +1,71 @@
+"""What a placement is worth, and what the mapped network answers."""
+
+import logging
+from dataclasses import replace
+
+import numpy as np
+
+from lhc.measure import Running
+from lhc.measure.scoring import counts_samples
+from lhc.options.commands import OutputsOptions, RunOptions
+from lhc.options.signature import keywords
+from lhc.results import Evaluation
+from lhc.stats import check_confidence
+from lhc.study.cautions import warn_of_doubtful_labels
+from lhc.study.prepare import read_placed
+from lhc.study.state import Study
+from lhc.support.tables import time_text
+
+__all__ = ["analog_outputs", "evaluate"]
+
+log = logging.getLogger("lhc")
+
+
+@keywords(RunOptions)
+def evaluate(options: RunOptions) -> list[Evaluation]:
+    """Value of a placement at one or more times after programming, on all samples given.
+
+    The placement is that of the annotations by default, all digital where there are none.
+    """
+    check_confidence(options.confidence)
+    with Running(options) as running:
+        study, analog, at = read_placed(options, running, options.times)
+        bench = study.bench(study.task)
+        warn_of_doubtful_labels(bench)
+        level = options.confidence
+        return [bench.evaluate(analog, what=f"after {time_text(t)}", t_s=t, confidence=level) for t in at]
+
+
+@keywords(OutputsOptions)
+def analog_outputs(options: OutputsOptions) -> dict[str, np.ndarray]:
+    """All outputs of the mapped network.
+
+    Returns:
+        Output name -> ``(samples, ...)``, or ``(draws, samples, ...)`` with more than one draw; with more than one
+        time the names are ``NAME@T``, T in seconds. Scalars and outputs that are no tensors are left out, with a
+        warning.
+    """
+    # nmse scores nothing here, and takes any output and targets.
+    with Running(options) as running:
+        study, analog, at = read_placed(replace(options, metric="nmse"), running, options.times)
+        return _outputs(study, analog, at)
+
+
+def _outputs(study: Study, analog: frozenset[str], at: list[float]) -> dict[str, np.ndarray]:
+    draws = study.options.draws
+    bench = study.bench(study.task)
+    result: dict[str, np.ndarray] = {}
+    for t in at:
+        blocks: list[list[list[np.ndarray]]] = [[] for _ in range(draws)]
+        sizes: list[int] = []
+        for draw, where, outputs in bench.outputs(analog, range(draws), f"after {time_text(t)}", t):
+            blocks[draw].append(outputs)
+            sizes += [where.stop - where.start] if draw == 0 else []
+        for index, name in enumerate(study.graph.outputs):
+            parts = [[outputs[index] for outputs in blocks[draw]] for draw in range(draws)]
+            if not all(counts_samples(part, size) for chip in parts for part, size in zip(chip, sizes, strict=True)):
+                log.warning("output %r is left out: its first axis does not count samples", name)
+                continue
+            stacked = np.stack([np.concatenate(chip) for chip in parts])
+            result[name if len(at) == 1 else f"{name}@{t:g}"] = stacked[0] if draws == 1 else stacked
+    return result

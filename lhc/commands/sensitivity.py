@@ -1,0 +1,64 @@
+"""How much damage single layers do."""
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from lhc.measure import Running
+from lhc.options.commands import SensitivityOptions
+from lhc.options.declare import part
+from lhc.options.signature import keywords
+from lhc.options.subjects import LayerSelection
+from lhc.passes import Pipeline, Qualify, Select
+from lhc.results import SensitivityTable
+from lhc.stats import check_confidence
+from lhc.study.prepare import CalibrateRanges, CheckParity, Decide, read
+from lhc.study.rank import sensitivities
+from lhc.study.state import READ, Study
+
+__all__ = ["pipeline", "preparing", "sensitivity"]
+
+
+@dataclass(frozen=True)
+class MeasureLayers:
+    """Find the damage of every layer on all samples.
+
+    Attributes:
+        options: metric, method, confidence.
+    """
+
+    options: SensitivityOptions
+    name: ClassVar[str] = "measure-layers"
+    requires: ClassVar[frozenset[str]] = frozenset({"parity", "ranges", "samples"})
+    ensures: ClassVar[frozenset[str]] = frozenset({"sensitivities"})
+
+    def apply(self, study: Study) -> Study:
+        """The study with the table."""
+        asked = self.options
+        task = study.task if asked.metric is not None else study.ranking_task()
+        bench, names = study.bench(task), study.measurable
+        table = sensitivities(bench, study.graph, names, asked.method, asked.confidence, asked.half_width)
+        return replace(study, ranking=replace(table, titles=study.plan.titles))
+
+
+def pipeline(options: SensitivityOptions) -> Pipeline[Study]:
+    """The steps of ``lhc sensitivity``."""
+    return Pipeline("sensitivity", (preparing(options), MeasureLayers(options)), READ).checked()
+
+
+def preparing(options: LayerSelection) -> Pipeline[Study]:
+    """What comes before any layer is measured."""
+    return Pipeline("prepare", (Decide(Qualify()), Decide(part(options, Select)), CheckParity(), CalibrateRanges()))
+
+
+@keywords(SensitivityOptions)
+def sensitivity(options: SensitivityOptions) -> SensitivityTable:
+    """Damage of every eligible layer when it alone is analog, on all samples given.
+
+    ``metric`` is in whose unit damage is measured: ``kl`` where the output holds classes, else ``nmse``.
+    """
+    check_confidence(options.confidence)
+    steps = pipeline(options)
+    with Running(options) as running:
+        study = steps.apply(read(options, running, options.t_inference, ranks=options.metric is None))
+    assert study.ranking is not None
+    return study.ranking

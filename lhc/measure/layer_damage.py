@@ -1,0 +1,122 @@
+"""How much damage each layer does when it alone is analog.
+
+With a wanted half-width, a layer is measured until its interval is within that share of its mean: draws grow by about
+a half at each look, up to the most that is allowed, and the chance of error is divided over the looks.
+"""
+
+import logging
+from collections.abc import Sequence
+
+from lhc.errors import OutOfTimeError
+from lhc.graph import LayerGraph
+from lhc.measure.measurement import Evaluator, evaluation
+from lhc.plan import Sensitivity
+from lhc.results import Evaluation, SensitivityTable
+from lhc.samples.metrics import Array, Metric, get_metric, shows_classes
+from lhc.stats import CONFIDENCE, one_sided, split_level, summarize, two_sided
+
+__all__ = ["measure_sensitivity", "ranking_metric"]
+
+log = logging.getLogger("lhc")
+
+
+def ranking_metric(metric: Metric | None, output: Array, targets: Array | None = None) -> Metric:
+    """What layers are ranked by: KL where the output holds classes, else normalised MSE.
+
+    A single layer's accuracy drop is below what a few hundred samples resolve; both of these nearly add up over
+    layers.
+
+    Args:
+        metric: judges placements; where it does not say what the output holds, or is None, targets and values do.
+        output: of the digital network, for some samples.
+        targets: of some samples, where there are any.
+    """
+    can_hold = output.ndim >= 2 and output.shape[-1] > 1 and output.dtype.kind == "f"
+    told = None if metric is None else metric.classes
+    has_classes = shows_classes(output, targets) if told is None else told
+    return get_metric("kl" if can_hold and has_classes else "nmse")
+
+
+def measure_sensitivity(
+    evaluator: Evaluator,
+    graph: LayerGraph,
+    names: Sequence[str],
+    confidence: float = CONFIDENCE,
+    half_width: float | None = None,
+) -> SensitivityTable:
+    """Measure every named layer; layers that share their weights are analog together and share the figure.
+
+    When the time that the user gave is over, the layers measured by then make up the table.
+
+    Args:
+        evaluator: samples, metric (damage is in its unit), draws.
+        graph: to find layers that share weights.
+        names: layers, in file order.
+        confidence: two-sided level of the intervals.
+        half_width: stop a layer once its interval reaches no farther than this share of its mean.
+    """
+    groups = graph.tied(names)
+    measured: dict[str, Sensitivity] = {}
+    for number, group in enumerate(groups):
+        what = f"sensitivity {number + 1}/{len(groups)} {group[0]}"
+        try:
+            found = _measure(evaluator, frozenset(group), confidence, half_width, what)
+        except OutOfTimeError:
+            if not measured:
+                raise
+            log.warning("--timeout: %d of %d layers were measured; run again to go on", len(measured), len(names))
+            break
+        figure = Sensitivity(
+            metric=found.metric,
+            mean=found.drop,
+            std=summarize(found.drops).std,
+            interval=found.drop_interval,
+            draws=found.draws,
+        )
+        measured.update(dict.fromkeys(group, figure))
+    wide = [s for s in measured.values() if half_width is not None and not _narrow(s.interval, s.mean, half_width)]
+    if wide:
+        log.warning(
+            "%d of %d layers did not reach a half-width of %g within %d draws; --draws allows more",
+            len(wide),
+            len(measured),
+            half_width,
+            evaluator.draws,
+        )
+    return SensitivityTable(
+        metric=evaluator.metric.name,
+        layers={name: measured[name] for name in names if name in measured},
+        samples=evaluator.samples,
+        draws=evaluator.draws,
+        seed=evaluator.seed,
+        t_s=evaluator.t_s,
+        confidence=confidence,
+    )
+
+
+def _looks(most: int) -> list[int]:
+    looks = [min(3, most)]
+    while looks[-1] < most:
+        looks.append(min(most, looks[-1] + max(2, looks[-1] // 2)))
+    return looks
+
+
+def _measure(
+    evaluator: Evaluator, placement: frozenset[str], confidence: float, half_width: float | None, what: str
+) -> Evaluation:
+    if half_width is None:
+        return evaluation(evaluator.measure(placement, range(evaluator.draws), what), evaluator, False, confidence)
+    looks = _looks(evaluator.draws)
+    errors = split_level(one_sided(confidence), len(looks))
+    measured = evaluator.measure(placement, range(looks[0]), what)
+    for look, (draws, error) in enumerate(zip(looks, errors, strict=True)):
+        if look:
+            measured = measured.joined(evaluator.measure(placement, range(looks[look - 1], draws), what))
+        found = evaluation(measured, evaluator, False, two_sided(error))
+        if _narrow(found.drop_interval, found.drop, half_width):
+            break
+    return found
+
+
+def _narrow(interval: tuple[float, float] | None, mean: float, half_width: float) -> bool:
+    return interval is not None and interval[1] - interval[0] <= 2 * half_width * abs(mean)

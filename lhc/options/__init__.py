@@ -1,0 +1,1 @@
+"""Every option of lhc, written once, and what is made of it."""

@@ -1,0 +1,222 @@
+"""Which options every command takes, and those that are its own."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from lhc.errors import UsageError
+from lhc.options.declare import REQUIRED, option, options
+from lhc.options.subjects import (
+    BudgetOptions,
+    Checkpointing,
+    Chips,
+    Data,
+    Execution,
+    GivenPlacement,
+    GoalOptions,
+    LayerSelection,
+    Machine,
+    Model,
+    PlacedMachine,
+    Ranking,
+    ReadTime,
+    ReadTimes,
+    SampleSource,
+    Seeded,
+    Selection,
+    Shapes,
+    Training,
+)
+
+if TYPE_CHECKING:
+    from lhc.plan import Plan
+    from lhc.study.inputs import DataSource
+
+__all__ = [
+    "AnalyzeOptions",
+    "Asking",
+    "AttributeOptions",
+    "CompileOptions",
+    "Measuring",
+    "OutputsOptions",
+    "ParetoOptions",
+    "PartitionOptions",
+    "PlacedMeasuring",
+    "PlacingFirst",
+    "RetrainOptions",
+    "RobustnessOptions",
+    "RunOptions",
+    "SensitivityOptions",
+    "SplitOptions",
+]
+
+
+@options
+class Asking(Execution, Machine, Data, Model):
+    """What every command takes that measures, but for its chips."""
+
+
+@options
+class Measuring(Chips, Asking):
+    """What every command takes that measures."""
+
+
+@options
+class PlacedMeasuring(GivenPlacement, PlacedMachine, Measuring):
+    """What every command takes that measures a placement."""
+
+
+@options
+class AnalyzeOptions(Shapes, Machine, SampleSource, Model):
+    """Of ``lhc analyze``."""
+
+
+@options
+class SensitivityOptions(LayerSelection, Ranking, ReadTime, Measuring):
+    """Of ``lhc sensitivity``."""
+
+    PANEL: ClassVar[str] = "Search"
+
+    half_width: float | None = option(
+        "Stop a layer once its interval is within this share of its mean (0.2).", default=None, metavar="W"
+    )
+
+    def __post_init__(self) -> None:
+        """Refuse what has no meaning."""
+        if self.half_width is not None and not self.half_width > 0:
+            raise UsageError(f"--half-width must be above 0, got {self.half_width}")
+
+
+@options
+class PartitionOptions(Checkpointing, Training, Selection, Ranking, GoalOptions, BudgetOptions, ReadTime, Measuring):
+    """Of ``lhc partition``."""
+
+    PANEL: ClassVar[str] = "Search"
+
+    strategy: "str | type[object]" = option(
+        "sensitivity, milp, lionheart, hilal, exhaustive, random, all-analog, all-digital, first-last, with --retrain"
+        " also lionheart-original, or module:Class.",
+        default="sensitivity",
+        metavar="S",
+        reads=str,
+    )
+    passes: Sequence[object] = option(
+        "A pass of your own as module:Class, run after the layers are selected. Repeatable.",
+        default=(),
+        flag="--pass",
+        metavar="P",
+        reads=list[str],
+        convert=tuple,
+        rare=True,
+    )
+    plan: "Plan | Path | str | None" = option(
+        "Verify and write this plan instead of searching one.", default=None, metavar="F.yaml", reads=Path | None
+    )
+    explain: bool = option(
+        "Where the budget is not met, measure what stands in the way and what would help.",
+        default=True,
+        off="--no-explain",
+        rare=True,
+    )
+    retrain: bool = option(
+        "Train under the noise of the analog layers as well, and keep what is better.", default=False
+    )
+    train_data: "DataSource | None" = option(
+        "--retrain: samples that train; three fifths of --data by default.",
+        default=None,
+        metavar="DATA",
+        reads=Path | None,
+    )
+    rounds: int | None = option(
+        "--retrain with a lionheart strategy: most rounds of training a layer.", default=None, metavar="N"
+    )
+
+
+@options
+class RetrainOptions(Checkpointing, Training, BudgetOptions, ReadTime, PlacedMeasuring):
+    """Of ``lhc retrain``."""
+
+    PANEL: ClassVar[str] = "Data"
+
+    verify_data: "DataSource | None" = option(
+        "Samples that judge; a fifth of --data by default.", default=None, metavar="DATA", reads=Path | None
+    )
+
+
+@options
+class RunOptions(ReadTimes, PlacedMeasuring):
+    """Of ``lhc run``, for what a placement is worth."""
+
+
+@options
+class OutputsOptions(ReadTimes, PlacedMeasuring):
+    """Of ``lhc run --outputs``."""
+
+    PANEL: ClassVar[str] = "Chips"
+
+    draws: int = option("Programmings (chips), each with outputs of its own.", default=1, metavar="N")
+
+
+@options
+class RobustnessOptions(BudgetOptions, ReadTimes, GivenPlacement, PlacedMachine, Asking):
+    """Of ``lhc robustness``; chips and level are those of the verification where the placement has one."""
+
+    PANEL: ClassVar[str] = "Chips"
+
+    chips: int = option("Programmings for the spread over chips.", default=50, metavar="N")
+    draws: int | None = option(
+        "Programmings (chips) for times and noise; those of the verification, else 10.", default=None, metavar="N"
+    )
+    seed: int | None = option("Fixes devices and noise; that of the verification, else 0.", default=None, metavar="N")
+    confidence: float | None = option(
+        "Two-sided level of the intervals; that of the verification, else 0.9.", default=None, metavar="C"
+    )
+
+
+@options
+class AttributeOptions(LayerSelection, ReadTime, PlacedMachine, Measuring):
+    """Of ``lhc attribute``."""
+
+
+@options
+class ParetoOptions(Selection, Ranking, GoalOptions, ReadTime, Measuring):
+    """Of ``lhc pareto``."""
+
+    PANEL: ClassVar[str] = "Search"
+
+    points: int = option("Points of the front to verify.", default=12, metavar="N")
+
+
+@options
+class PlacingFirst(
+    ReadTime, Shapes, GoalOptions, BudgetOptions, GivenPlacement, PlacedMachine, Seeded, Execution, Data, Model
+):
+    """What commands take that write a placed network; one without a placement is partitioned first."""
+
+    PANEL: ClassVar[str] = "Chips"
+
+    draw: int = option("Number of the programming (chip).", default=0, metavar="N", rare=True)
+
+
+@options
+class CompileOptions(PlacingFirst):
+    """Of ``lhc compile``."""
+
+    PANEL: ClassVar[str] = "Output"
+
+    noise: Literal["on", "off", "input"] = option(
+        "Output noise: drawn whenever the model runs, left out, or read from one more input for every analog layer.",
+        default="on",
+        metavar="on|off|input",
+    )
+
+
+@options
+class SplitOptions(PlacingFirst):
+    """Of ``lhc split``."""
+
+    PANEL: ClassVar[str] = "Output"
+
+    folder: Path | str = option(
+        "A new or empty folder.", default=REQUIRED, flag="--out", short="-o", metavar="DIR", reads=Path
+    )

@@ -1,0 +1,217 @@
+"""How an option is declared: once, as a field of a frozen dataclass.
+
+The field carries name, type, default, unit, help and panel. The command line (`lhc.cli.build`), the signature and
+docstring of the Python function (`lhc.options.signature`), the configuration file (`lhc.options.toml`), the table of
+docs/command-line.md and the command that a report names all come from it.
+
+Loads no numeric library: types that need one are named in strings, with what the command line reads beside them.
+"""
+
+import dataclasses
+import inspect
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar, dataclass_transform, get_args, get_origin
+
+from lhc.errors import UsageError
+
+__all__ = ["REQUIRED", "Option", "argument", "option", "options", "options_of", "part", "values_of"]
+
+T = TypeVar("T")
+C = TypeVar("C")
+
+_KEY = "lhc"
+REQUIRED: Any = dataclasses.MISSING
+
+
+@dataclass(frozen=True)
+class Option:
+    """What is said of one option.
+
+    Attributes:
+        name: keyword of the Python function.
+        default: `REQUIRED` where there is none.
+        help: one sentence.
+        flag: ``--max-drop``; None for an argument by position.
+        off: flag that says no to a yes-or-no option whose default is yes or open.
+        short: ``-o``.
+        metavar: stands for the value in help.
+        unit: of the value: s, J, samples.
+        panel: heading under which help lists it.
+        rare: whether only ``--help-all`` lists it.
+        reads: type that the command line reads.
+        convert: makes the value of what was read.
+        instead: what stands for it on the command line, where it is an option of the Python function alone.
+        result: what stands for it in Python, where it is an option of the command line alone.
+    """
+
+    name: str
+    default: Any
+    help: str
+    flag: str | None
+    off: str | None = None
+    short: str | None = None
+    metavar: str | None = None
+    unit: str | None = None
+    panel: str = ""
+    rare: bool = False
+    reads: Any = str
+    convert: Callable[[Any], Any] | None = None
+    instead: str | None = None
+    result: str | None = None
+
+    @property
+    def key(self) -> str:
+        """Its name in a configuration file: the flag without dashes."""
+        return (self.flag or self.name).removeprefix("--")
+
+    @property
+    def required(self) -> bool:
+        """Whether it has no default."""
+        return self.default is REQUIRED
+
+    @property
+    def repeats(self) -> bool:
+        """Whether it may be given several times."""
+        return get_origin(self.reads) is list
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """The values that a closed set allows; empty for open ones."""
+        members = (self.reads, *get_args(self.reads))
+        return next((get_args(member) for member in members if get_origin(member) is Literal), ())
+
+
+def option(
+    help: str,
+    *,
+    default: T,
+    kw_only: bool = True,
+    flag: str | None = None,
+    off: str | None = None,
+    short: str | None = None,
+    metavar: str | None = None,
+    unit: str | None = None,
+    rare: bool = False,
+    reads: object = None,
+    convert: Callable[[Any], Any] | None = None,
+    instead: str | None = None,
+    result: str | None = None,
+) -> T:
+    """A field of an options class; arguments are those of `Option`.
+
+    Args:
+        help: one sentence.
+        default: its value where it is not given.
+        kw_only: False: also an argument by position of the Python function.
+        flag: by default the field's name with dashes.
+        off: see `Option`.
+        short: see `Option`.
+        metavar: see `Option`.
+        unit: see `Option`.
+        rare: see `Option`.
+        reads: type that the command line reads; by default the field's own.
+        convert: see `Option`.
+        instead: see `Option`.
+        result: see `Option`.
+    """
+    said = {
+        "help": help, "flag": flag, "off": off, "short": short, "metavar": metavar, "unit": unit, "rare": rare,
+        "reads": reads, "convert": convert, "instead": instead, "result": result, "positional": False,
+    }  # fmt: skip
+    field: T = dataclasses.field(default=default, kw_only=kw_only, metadata={_KEY: said})
+    return field
+
+
+def argument(
+    help: str,
+    *,
+    kw_only: Literal[False],
+    default: Any = REQUIRED,  # noqa: ANN401 - of any type, as dataclasses.field has it
+    metavar: str | None = None,
+    reads: object = None,
+    convert: Callable[[Any], Any] | None = None,
+) -> Any:  # noqa: ANN401
+    """A field that both the command line and the Python function take by position.
+
+    Args:
+        help: one sentence.
+        kw_only: type checkers look for it here.
+        default: none by default.
+        metavar: stands for the value in help.
+        reads: type that the command line reads; by default the field's own.
+        convert: makes the value of what was read.
+    """
+    said = {"help": help, "metavar": metavar, "reads": reads, "convert": convert, "positional": True}
+    return dataclasses.field(default=default, kw_only=kw_only, metadata={_KEY: said})
+
+
+@dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(option, argument))
+def options(cls: type[C]) -> type[C]:
+    """Make a frozen dataclass of options; its attribute ``PANEL`` is the heading of those that it declares.
+
+    Objects are checked when they are made: values of closed sets, then by ``__post_init__`` of every class that the
+    class is made of.
+    """
+    own_check = cls.__dict__.get("__post_init__")
+    if own_check is not None:
+        _CHECKS[cls.__qualname__, cls.__module__] = own_check
+    cls.__post_init__ = _check  # type: ignore[attr-defined]  # a dataclass calls it
+    made = dataclass(frozen=True, kw_only=True)(cls)
+    own = inspect.get_annotations(cls)
+    for field in dataclasses.fields(made):  # type: ignore[arg-type]  # it is one now
+        if field.name in own:
+            _DECLARED[made, field.name] = _declared(made, field)
+    return made
+
+
+_CHECKS: dict[tuple[str, str], Callable[[Any], None]] = {}
+
+
+def _check(made: object) -> None:
+    for one in options_of(type(made)):
+        value = getattr(made, one.name)
+        if one.choices and value is not None and value not in one.choices:
+            raise UsageError(f"{one.flag or one.name} {value!r}: choose {', '.join(one.choices)}")
+    for kind in reversed(type(made).__mro__):
+        check = _CHECKS.get((kind.__qualname__, kind.__module__))
+        if check is not None:
+            check(made)
+
+
+_DECLARED: dict[tuple[type, str], Option] = {}
+
+
+def _declared(cls: type, field: "dataclasses.Field[Any]") -> Option:
+    said = dict(field.metadata[_KEY])
+    positional = said.pop("positional")
+    flag = None if positional else said.pop("flag", None) or f"--{field.name.replace('_', '-')}"
+    said.pop("flag", None)
+    reads = said.pop("reads", None) or field.type
+    if isinstance(reads, str) and said.get("instead") is None:
+        raise TypeError(f"{cls.__name__}.{field.name}: say with reads= what the command line reads")
+    return Option(
+        name=field.name, default=field.default, flag=flag, reads=reads, panel=getattr(cls, "PANEL", ""), **said
+    )
+
+
+def options_of(cls: type) -> Iterator[Option]:
+    """The options of a class, in the order of its fields; the nearest declaration of a name counts."""
+    for field in dataclasses.fields(cls):
+        yield next(found for base in cls.__mro__ if (found := _DECLARED.get((base, field.name))) is not None)
+
+
+def values_of(chosen: object) -> Iterator[tuple[Option, Any]]:
+    """The options of an object with their values."""
+    for one in options_of(type(chosen)):
+        yield one, getattr(chosen, one.name)
+
+
+def part(chosen: object, kind: type[C]) -> C:
+    """The options of a class out of those of a command; what the command does not have keeps its default.
+
+    Args:
+        chosen: an options object.
+        kind: the class.
+    """
+    return kind(**{one.name: getattr(chosen, one.name) for one in options_of(kind) if hasattr(chosen, one.name)})

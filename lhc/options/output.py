@@ -1,0 +1,95 @@
+"""Options of the command line alone: what is printed and written. In Python, results have methods for that."""
+
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from lhc.options.declare import option, options
+from lhc.options.subjects import ExternalData
+
+__all__ = ["Annotating", "Estimating", "Form", "Printing", "Replacing", "Reporting"]
+
+Form = Literal["table", "csv", "markdown", "latex", "json"]
+
+
+@options
+class Printing:
+    """What is printed."""
+
+    PANEL: ClassVar[str] = "Output"
+
+    form: Form = option(
+        "How results are printed.", default="table", flag="--format", metavar="F", result="result.table(form)"
+    )
+    json: bool = option("The same as --format json.", default=False, result="the result's own fields")
+
+    @property
+    def chosen(self) -> Form:
+        """The form that both options ask for."""
+        return "json" if self.json else self.form
+
+
+@options
+class Watching(Printing):
+    """What is printed while work proceeds."""
+
+    quiet: bool = option("No progress.", default=False, short="-q", result="progress=…")
+    verbose: bool = option(
+        "Say how long each step took, and which changed nothing.", default=False, short="-v", result="logging"
+    )
+
+
+@options
+class Estimating:
+    """Nothing but an estimate."""
+
+    PANEL: ClassVar[str] = "Execution"
+
+    dry_run: bool = option(
+        "Say how much work it is and how long it will take, by timing a small piece.",
+        default=False,
+        result="lhc.estimate(…)",
+    )
+
+
+@options
+class Replacing:
+    """Files that exist."""
+
+    PANEL: ClassVar[str] = "Output"
+
+    force: bool = option(
+        "Replace existing files (a model that holds the same network is replaced anyway).",
+        default=False,
+        result="save(force=True)",
+    )
+
+
+@options
+class Annotating(Replacing):
+    """Where an annotated model goes."""
+
+    out: Path | None = option(
+        "By default <stem>.lhc.onnx beside MODEL.",
+        default=None,
+        short="-o",
+        metavar="OUT.onnx",
+        result="result.save(path)",
+    )
+    external_data: ExternalData = option(
+        "Where weights are in other files: keep refers to those, copy writes OUT.onnx.data beside the output.",
+        default="keep",
+        metavar="E",
+        rare=True,
+        result="save(external_data=…)",
+    )
+
+
+@options
+class Reporting:
+    """A report beside the result."""
+
+    PANEL: ClassVar[str] = "Output"
+
+    report: Path | None = option(
+        "Also write a report (.html, .md or .json).", default=None, metavar="OUT.html", result="lhc.report_of(result)"
+    )

@@ -1,0 +1,51 @@
+"""Options as text: the command that says the same, and the table of the documentation."""
+
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+from lhc.options.declare import Option, options_of, values_of
+
+__all__ = ["command_line", "flags_of"]
+
+_NOT_TEXT = "…"
+
+
+def command_line(command: str, chosen: object) -> str:
+    """The shell command with these options; defaults are left out, and objects that are no text are shown as ``…``."""
+    words = ["lhc", command, *flags_of(chosen)]
+    return shlex.join(words).replace(shlex.quote(_NOT_TEXT), _NOT_TEXT)
+
+
+def flags_of(chosen: object, *kinds: type) -> Iterator[str]:
+    """The words of a command line for options that are not at their defaults.
+
+    Args:
+        chosen: an options object.
+        kinds: only the options of these classes; all where there are none.
+    """
+    wanted = {one.name for kind in kinds for one in options_of(kind)}
+    for option, value in values_of(chosen):
+        if (
+            option.instead is None
+            and (option.required or value != option.default)
+            and (not kinds or option.name in wanted)
+        ):
+            yield from _words(option, value)
+
+
+def _words(option: Option, value: object) -> Iterator[str]:
+    values = value if option.repeats and isinstance(value, list | tuple) else [value]
+    for one in values:
+        if option.flag is None:
+            yield _text(one)
+        elif isinstance(one, bool):
+            yield option.flag if one else option.off or f"--no-{option.key}"
+        else:
+            yield from (option.flag, _text(one))
+
+
+def _text(value: object) -> str:
+    if isinstance(value, int | float):
+        return f"{value:g}" if isinstance(value, float) else str(value)
+    return str(value) if isinstance(value, str | Path) else _NOT_TEXT

@@ -1,0 +1,54 @@
+"""Values that people write as text: sizes of memory, shapes of inputs, times."""
+
+from collections.abc import Iterable
+
+from lhc.errors import UsageError
+
+__all__ = ["bytes_of", "shapes_of", "times_of"]
+
+
+def bytes_of(text: str | int) -> int:
+    """Bytes that a size names: ``2GiB``, ``500MB``, or a number.
+
+    Raises:
+        UsageError: it names none.
+    """
+    from pydantic import ByteSize, TypeAdapter, ValidationError
+
+    try:
+        return int(TypeAdapter(ByteSize).validate_python(text))
+    except ValidationError as error:
+        raise UsageError(f"--memory {text!r}: write a size such as 2GiB or 500MB") from error
+
+
+def shapes_of(options: Iterable[str]) -> dict[str, tuple[int, ...]]:
+    """Shapes of inputs by name, as ``--shape NAME=1,3,224,224`` gives them.
+
+    Raises:
+        UsageError: one is not written like that.
+    """
+    shapes = {}
+    for option in options:
+        name, _, sizes = option.rpartition("=")
+        try:
+            shape = tuple(int(size) for size in sizes.split(","))
+        except ValueError:
+            shape = ()
+        if not name or not shape or min(shape) < 1:
+            raise UsageError(f"--shape {option!r}: write NAME=1,3,224,224, with sizes of at least 1")
+        shapes[name] = shape
+    return shapes
+
+
+def times_of(option: str | None) -> list[float] | None:
+    """Times in seconds, as ``--t-inference 0,3600,86400`` gives them; None where none are named.
+
+    Raises:
+        UsageError: not numbers.
+    """
+    if option is None:
+        return None
+    try:
+        return [float(part) for part in option.split(",")]
+    except ValueError as error:
+        raise UsageError(f"--t-inference {option!r}: write seconds, separated by commas, e.g. 0,3600,86400") from error

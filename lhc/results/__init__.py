@@ -1,0 +1,37 @@
+"""What measuring finds: evaluations of placements, sensitivities of layers, the trade-off, and other conditions."""
+
+from lhc.results.evaluation import (
+    Agreement,
+    Evaluation,
+    SensitivityTable,
+    Verdict,
+)
+from lhc.results.exploration import (
+    AtScale,
+    AtTime,
+    Attribution,
+    Calibration,
+    Front,
+    FrontPoint,
+    Infeasibility,
+    LayerAttribution,
+    Remedy,
+    Robustness,
+)
+
+__all__ = [
+    "Agreement",
+    "AtScale",
+    "AtTime",
+    "Attribution",
+    "Calibration",
+    "Evaluation",
+    "Front",
+    "FrontPoint",
+    "Infeasibility",
+    "LayerAttribution",
+    "Remedy",
+    "Robustness",
+    "SensitivityTable",
+    "Verdict",
+]

@@ -1,0 +1,182 @@
+"""What measurements return: numbers with their spread, and how they were got."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from lhc.plan import Sensitivity
+from lhc.support.tables import Table
+
+__all__ = [
+    "Agreement",
+    "Evaluation",
+    "SensitivityTable",
+    "Verdict",
+]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A placement judged on samples over several draws.
+
+    Attributes:
+        metric: name of the metric.
+        percent: the metric is a share.
+        baseline: the digital network's value on the same samples.
+        values: the value of every draw.
+        mean: their mean.
+        std: their standard deviation.
+        interval: of the mean, over draws, within 0 and 1 where it is a share; None with one draw.
+        drop: mean damage against the baseline; larger is worse. In the metric's unit, or relative to the baseline.
+        drop_interval: of the mean drop over draws, on these samples.
+        sample_interval: of the mean drop over draws and samples.
+        drops: the drop of every draw.
+        samples: how many samples.
+        seed: of the run.
+        t_s: time of inference in seconds.
+        confidence: two-sided level of the intervals.
+    """
+
+    metric: str
+    percent: bool
+    baseline: float
+    values: tuple[float, ...]
+    mean: float
+    std: float
+    interval: tuple[float, float] | None
+    drop: float
+    drop_interval: tuple[float, float] | None
+    sample_interval: tuple[float, float] | None
+    drops: tuple[float, ...]
+    samples: int
+    seed: int
+    t_s: float
+    confidence: float
+
+    @property
+    def draws(self) -> int:
+        """Number of programmings."""
+        return len(self.values)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether a placement holds the budget: ``undecided`` where the interval contains it.
+
+    Attributes:
+        status: what was decided.
+        evaluation: what it rests on.
+        generalized: by the interval over chips and samples instead of chips alone.
+    """
+
+    status: Literal["accepted", "rejected", "undecided"]
+    evaluation: Evaluation
+    generalized: bool = False
+
+    @property
+    def accepted(self) -> bool:
+        """Undecided counts as rejected."""
+        return self.status == "accepted"
+
+    @property
+    def bound(self) -> float:
+        """Upper bound of the mean drop that decided; the mean itself where there is no interval."""
+        found = self.evaluation
+        interval = found.sample_interval if self.generalized else found.drop_interval
+        return found.drop if interval is None else interval[1]
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Predicted against measured sensitivities of the same layers.
+
+    Attributes:
+        layers: name -> (predicted, measured) damage.
+        correlation: of the ranks (Spearman); None where it is undefined.
+        ratio: geometric mean of predicted over measured damage; None where none was seen.
+        good: both are close enough to one for the prediction to be used.
+    """
+
+    layers: Mapping[str, tuple[float, float]]
+    correlation: float | None
+    ratio: float | None
+    good: bool
+
+    def __str__(self) -> str:
+        correlation = "undefined" if self.correlation is None else f"{self.correlation:.2f}"
+        ratio = "undefined" if self.ratio is None else f"{self.ratio:.2f}"
+        return (
+            f"predicted against measured damage of {len(self.layers)} layers: rank correlation {correlation}, geometric"
+            f" mean of the ratios {ratio}"
+        )
+
+
+@dataclass(frozen=True)
+class SensitivityTable:
+    """Damage of every layer when it alone is analog.
+
+    Attributes:
+        metric: in whose unit damage is.
+        layers: name -> sensitivity, in file order.
+        samples: how many samples.
+        draws: programmings per layer.
+        seed: of the run.
+        t_s: time of inference in seconds.
+        confidence: two-sided level of the intervals over draws; with repeated looks, at least that.
+        agreement: of predictions with what was measured to check them, whether or not they were used.
+        notes: sentences for the user: why a prediction was not used.
+        titles: name -> module path and name, where the file tells the module.
+    """
+
+    metric: str
+    layers: Mapping[str, Sensitivity]
+    samples: int
+    draws: int
+    seed: int
+    t_s: float
+    confidence: float
+    agreement: Agreement | None = None
+    notes: tuple[str, ...] = ()
+    titles: Mapping[str, str] = field(default_factory=dict)
+
+    def ranking(self) -> tuple[str, ...]:
+        """Names, most sensitive first."""
+        return tuple(sorted(self.layers, key=lambda name: -self.layers[name].mean))
+
+    def as_table(self) -> Table:
+        """Rows in file order, with each layer's rank."""
+        rank = {name: str(position + 1) for position, name in enumerate(self.ranking())}
+        rows = [
+            [
+                self.titles.get(name, name),
+                f"{s.mean:.4g}",
+                f"{s.std:.2g}",
+                "-" if s.interval is None else _bounds(s.interval),
+                str(s.draws),
+                rank[name],
+                s.method,
+                _part(s.by_weights),
+                _part(s.by_outputs),
+            ]
+            for name, s in self.layers.items()
+        ]
+        interval = f"{100 * self.confidence:.3g} % interval"
+        headers = ["layer", self.metric, "std", interval, "draws", "rank", "method", "by weights", "by outputs"]
+        if all(s.by_weights is None for s in self.layers.values()):
+            headers, rows = headers[:-2], [row[:-2] for row in rows]
+        return Table(headers, rows, right=(1, 2, 4, 5, 7, 8))
+
+    def table(self, form: str = "table") -> str:
+        """As text, csv, markdown or latex."""
+        return self.as_table().render(form)
+
+    def _repr_html_(self) -> str:
+        return self.as_table().html()
+
+
+def _part(damage: float | None) -> str:
+    return "-" if damage is None else f"{damage:.2g}"
+
+
+def _bounds(interval: tuple[float, float]) -> str:
+    return f"[{interval[0]:.4g}, {interval[1]:.4g}]"

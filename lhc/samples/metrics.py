@@ -1,0 +1,370 @@
+"""Metrics: how the answers of a network are scored.
+
+A metric scores every sample of one output, against targets or against what the digital network answers; the value of
+a set is the mean of its samples' scores. A *set metric* gives one number for all samples instead (a rank correlation
+has no score of a single sample). Formulas, ``n`` samples:
+
+against targets
+
+- ``accuracy``  share of positions whose greatest class equals the target;
+- ``top5``      share of positions whose target is among the five greatest;
+- ``mse``       mean squared error;
+- ``psnr``      10 log10(range² / mse) in dB per sample, range = greatest minus least target of that sample;
+- ``nll``       negative log likelihood of the target in nats, mean over a sample's positions;
+- ``perplexity`` exp of the mean negative log likelihood over all positions of the set (set metric);
+- ``spearman``  rank correlation of outputs and targets over the whole set (set metric);
+
+against the digital network
+
+- ``agreement`` share of positions with the same greatest class;
+- ``kl``        Kullback-Leibler divergence KL(p_digital || p_analog) in nats over the last axis, softmax first unless
+  the output already is a distribution;
+- ``nmse``      squared error over the energy of the digital output, per sample;
+- ``cosine``    cosine of the angle between both outputs, per sample.
+
+``nll`` and ``perplexity`` leave out positions whose target is -100.
+
+``module:function`` names a function ``(outputs, targets) -> scores (n,)`` or ``-> one number``, given the targets where
+the data has them, else the digital network's output.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from lhc.errors import DataError, UsageError
+from lhc.support.functions import code_of, load_function
+
+__all__ = [
+    "IGNORED",
+    "METRICS",
+    "UNCHOSEN",
+    "Array",
+    "Metric",
+    "Scores",
+    "get_metric",
+    "metric_without_targets",
+    "shows_classes",
+]
+
+Array = npt.NDArray[Any]
+Scores = npt.NDArray[np.float64]
+IGNORED = -100
+"""Target of a position that does not count, as in PyTorch's cross entropy."""
+
+ScoreFunction = Callable[[Array, Array], "Scores | float"]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A score with its direction.
+
+    Attributes:
+        name: as written on the command line.
+        higher_is_better: whether a greater score is a better network.
+        needs_targets: scored against targets; False: against the digital network's output; None: against targets
+            where the data has them.
+        score: ``(output (n, ...), reference (n, ...)) -> scores (n,)``, or one number for a set metric.
+        percent: scores are shares from 0 to 1, shown as percentages.
+        classes: the last axis of the output is read as scores of classes; None: not known, as of a user's function.
+        chosen: somebody chose it; False: taken for want of a choice, so that one made elsewhere goes before it.
+    """
+
+    name: str
+    higher_is_better: bool
+    needs_targets: bool | None
+    score: ScoreFunction
+    percent: bool = False
+    classes: bool | None = None
+    chosen: bool = True
+
+    def damage(self, baseline: npt.ArrayLike, value: npt.ArrayLike) -> Scores:
+        """How much worse ``value`` is than ``baseline``, in the metric's own unit; larger is worse."""
+        difference = np.asarray(baseline, np.float64) - np.asarray(value, np.float64)
+        result: Scores = difference if self.higher_is_better else -difference
+        return result
+
+
+def _per_sample(values: npt.NDArray[np.generic]) -> Scores:
+    means: Scores = values.reshape(len(values), -1).mean(axis=1, dtype=np.float64)
+    return means
+
+
+def _check_classes(metric: str, output: Array) -> None:
+    # With fewer than two classes every answer would be right, whatever the tiles do.
+    if output.ndim < 2 or output.shape[-1] < 2:
+        raise DataError(
+            f"{metric}: the output has shape {output.shape}, its last axis must hold scores of at least two classes;"
+            " choose another metric: nmse, or mse with targets"
+        )
+
+
+def _accuracy(output: Array, targets: Array) -> Scores:
+    _check_classes("accuracy", output)
+    classes: Array = output.argmax(axis=-1)
+    if classes.shape != targets.shape:
+        raise DataError(
+            f"accuracy: the output gives classes of shape {classes.shape}, the targets have {targets.shape};"
+            " targets must hold one class index per position"
+        )
+    _check_labels("accuracy", targets, output.shape[-1])
+    return _per_sample(classes == targets)
+
+
+def _check_labels(metric: str, targets: Array, classes: int) -> None:
+    if targets.dtype.kind not in "iu":
+        raise DataError(f"{metric}: targets are {targets.dtype}; they must be integer class indices")
+    if targets.size and not 0 <= targets.min() <= targets.max() < classes:
+        found = f"{targets.min()} to {targets.max()}"
+        raise DataError(f"{metric}: targets are {found}, the output has classes 0 to {classes - 1}")
+
+
+def _agreement(output: Array, digital: Array) -> Scores:
+    _check_classes("agreement", output)
+    return _per_sample(output.argmax(axis=-1) == digital.argmax(axis=-1))
+
+
+def _are_probabilities(values: Array, stored: Array) -> bool:
+    """Whether values are distributions over the last axis, to the rounding of the type that they were stored in."""
+    rounding = 1e-4 if stored.dtype.itemsize > 2 else 4e-3  # of a sum of probabilities in float32, in float16
+    return bool((values >= 0).all()) and np.allclose(values.sum(axis=-1), 1, atol=rounding)
+
+
+def _log_probabilities(output: Array) -> Scores:
+    x = output.astype(np.float64)
+    if _are_probabilities(x, output):
+        return np.log(np.maximum(x, 1e-12))
+    x = x - x.max(axis=-1, keepdims=True)
+    result: Scores = x - np.log(np.exp(x).sum(axis=-1, keepdims=True))
+    return result
+
+
+def _kl(output: Array, digital: Array) -> Scores:
+    _check_classes("kl", output)
+    log_p, log_q = _log_probabilities(digital), _log_probabilities(output)
+    return _per_sample((np.exp(log_p) * (log_p - log_q)).sum(axis=-1))
+
+
+def _top5(output: Array, targets: Array) -> Scores:
+    _check_classes("top5", output)
+    if output.shape[:-1] != targets.shape:
+        raise DataError(f"top5: the output has shape {output.shape}, the targets {targets.shape}: one class a position")
+    _check_labels("top5", targets, output.shape[-1])
+    best = np.argsort(output, axis=-1)[..., -5:]
+    return _per_sample((best == targets[..., None]).any(axis=-1))
+
+
+def _energy(values: Array) -> Scores:
+    energy: Scores = np.square(values.reshape(len(values), -1).astype(np.float64)).sum(axis=1)
+    return energy
+
+
+def _nmse(output: Array, digital: Array) -> Scores:
+    error = _energy(np.subtract(output, digital, dtype=np.float64))
+    energy = _energy(digital)
+    return error / np.where(energy > 0, energy, 1.0)
+
+
+def _mse(output: Array, targets: Array) -> Scores:
+    if output.shape != targets.shape:
+        raise DataError(f"mse: the output has shape {output.shape}, the targets have {targets.shape}; they must match")
+    return _per_sample(np.square(np.subtract(output, targets, dtype=np.float64)))
+
+
+def _psnr(output: Array, targets: Array) -> Scores:
+    errors = np.maximum(_mse(output, targets), np.finfo(np.float64).tiny)
+    flat = targets.reshape(len(targets), -1).astype(np.float64)
+    span = flat.max(axis=1) - flat.min(axis=1)
+    if not (span > 0).all():
+        raise DataError("psnr: the targets of some sample are constant, so it has no range; choose mse")
+    ratio: Scores = 10 * np.log10(span**2 / errors)
+    return ratio
+
+
+def _cosine(output: Array, digital: Array) -> Scores:
+    a, b = (values.reshape(len(values), -1).astype(np.float64) for values in (output, digital))
+    norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
+    cosine: Scores = (a * b).sum(axis=1) / np.where(norms > 0, norms, 1.0)
+    return cosine
+
+
+def _surprise(metric: str, output: Array, targets: Array) -> tuple[Scores, npt.NDArray[np.int64]]:
+    """Per sample the summed negative log likelihood of its targets, and how many there are."""
+    _check_classes(metric, output)
+    if output.shape[:-1] != targets.shape:
+        raise DataError(f"{metric}: the output has shape {output.shape}, the targets {targets.shape}: one a position")
+    counted = targets != IGNORED
+    _check_labels(metric, targets[counted], output.shape[-1])
+    sums = np.empty(len(output))
+    for row, (values, where) in enumerate(zip(output, counted, strict=True)):
+        likelihoods = _log_probabilities(values[where])
+        sums[row] = -np.take_along_axis(likelihoods, targets[row][where][..., None], axis=-1).sum()
+    return sums, counted.reshape(len(counted), -1).sum(axis=1)
+
+
+def _nll(output: Array, targets: Array) -> Scores:
+    sums, counts = _surprise("nll", output, targets)
+    if not counts.all():
+        raise DataError(f"nll: sample {int(counts.argmin())} has no target other than {IGNORED}; leave it out")
+    return sums / counts
+
+
+def _perplexity(output: Array, targets: Array) -> float:
+    sums, counts = _surprise("perplexity", output, targets)
+    if not counts.any():
+        raise DataError(f"perplexity: there is no target other than {IGNORED}")
+    with np.errstate(over="ignore"):
+        return float(np.exp(sums.sum() / counts.sum()))
+
+
+def _spearman(output: Array, targets: Array) -> float:
+    values, wanted = output.ravel(), targets.ravel()
+    if values.shape != wanted.shape or len(values) < 3:
+        raise DataError(
+            f"spearman: the output has shape {output.shape}, the targets {targets.shape}; it takes one number a sample"
+            " and at least three samples"
+        )
+    if np.ptp(values) == 0:
+        return 0.0
+    from scipy import stats  # importing it takes half a second
+
+    return float(stats.spearmanr(values, wanted).statistic)
+
+
+METRICS: Mapping[str, Metric] = {
+    metric.name: metric
+    for metric in (
+        Metric("accuracy", higher_is_better=True, needs_targets=True, score=_accuracy, percent=True, classes=True),
+        Metric("agreement", higher_is_better=True, needs_targets=False, score=_agreement, percent=True, classes=True),
+        Metric("kl", higher_is_better=False, needs_targets=False, score=_kl, classes=True),
+        Metric("nmse", higher_is_better=False, needs_targets=False, score=_nmse, classes=False),
+        Metric("cosine", higher_is_better=True, needs_targets=False, score=_cosine, classes=False),
+        Metric("top5", higher_is_better=True, needs_targets=True, score=_top5, percent=True, classes=True),
+        Metric("mse", higher_is_better=False, needs_targets=True, score=_mse, classes=False),
+        Metric("psnr", higher_is_better=True, needs_targets=True, score=_psnr, classes=False),
+        Metric("nll", higher_is_better=False, needs_targets=True, score=_nll, classes=True),
+        Metric("perplexity", higher_is_better=False, needs_targets=True, score=_perplexity, classes=True),
+        Metric("spearman", higher_is_better=True, needs_targets=True, score=_spearman, classes=False),
+    )
+}
+
+
+UNCHOSEN = replace(METRICS["kl"], chosen=False)
+"""For samples that are read where no metric has to be chosen: it takes any targets, and leaves a task its own."""
+
+
+def get_metric(name: str, higher_is_better: bool | None = None) -> Metric:
+    """The metric of that name, or a function given as ``module:function``.
+
+    Args:
+        name: a built-in metric, or where the function is; modules are looked for in the current folder too.
+        higher_is_better: direction of a function; built-in metrics know theirs.
+
+    Raises:
+        UsageError: there is none, its direction is missing or contradicts a built-in one.
+    """
+    if ":" in name:
+        return _custom(name, higher_is_better)
+    if name not in METRICS:
+        near = get_close_matches(name, METRICS, n=1)
+        hint = f" (did you mean {near[0]}?)" if near else ""
+        raise UsageError(f"unknown metric {name!r}{hint}; choose one of {', '.join(METRICS)}, or module:function")
+    metric = METRICS[name]
+    if higher_is_better is not None and higher_is_better != metric.higher_is_better:
+        raise UsageError(f"{name}: {'higher' if metric.higher_is_better else 'lower'} is better; drop the option")
+    return metric
+
+
+def shows_classes(output: Array, targets: Array | None = None) -> bool:
+    """Whether an output is shown to hold scores of classes along its last axis, two or more.
+
+    It is by its targets, if they are whole numbers, one a position, each of them a class; or by its values, if they are
+    probabilities, or the logarithms of probabilities: what a final Softmax or LogSoftmax gives. Nothing tells the
+    logits of a plain linear layer from any other values: ten of them may be ten classes or ten coordinates.
+
+    Args:
+        output: of the digital network, for some samples, ``(n, ...)``.
+        targets: of some samples, not necessarily of the same, or None.
+    """
+    if output.ndim < 2 or output.shape[-1] < 2 or output.dtype.kind != "f" or not output.size:
+        return False
+    if targets is not None and targets.dtype.kind in "iu" and targets.shape[1:] == output.shape[1:-1]:
+        counted = targets[targets != IGNORED]
+        return bool(counted.size and counted.min() >= 0 and counted.max() < output.shape[-1])
+    values = output.astype(np.float64)
+    if _are_probabilities(values, output):
+        return True
+    return bool((values <= 0).all()) and _are_probabilities(np.exp(values), output)
+
+
+def metric_without_targets(output: Array, name: str) -> tuple[Metric, str]:
+    """What an output without targets is judged by, and why: agreement where it shows classes, else nmse.
+
+    Args:
+        output: of the digital network, for some samples.
+        name: of the output.
+
+    Raises:
+        UsageError: it holds no real numbers, so that neither makes sense unasked.
+    """
+    if output.dtype.kind != "f":
+        raise UsageError(
+            f"the data has no targets, and output {name!r} is {output.dtype}: lhc cannot tell classes from counts or"
+            " codes; give targets, score another output (--output), or choose: --metric agreement (the last axis holds"
+            " scores of classes), nmse (it holds values), or module:function"
+        )
+    if shows_classes(output):
+        return METRICS["agreement"], f"the data has no targets, and output {name!r} holds probabilities of classes"
+    return METRICS["nmse"], (
+        f"the data has no targets, and nothing shows that output {name!r} holds classes (its values are no"
+        " probabilities)"
+    )
+
+
+class _UserScore:
+    """A user's function as a score. Other processes are given its name and import it for themselves."""
+
+    def __init__(self, name: str, code: str | None = None) -> None:
+        """Import it.
+
+        Args:
+            name: ``module:function``.
+            code: what `code_of` must say of it; None: whatever.
+
+        Raises:
+            UsageError: it cannot be imported, or has another code here than in the process that names it.
+        """
+        self.name = name
+        self.__wrapped__ = load_function(name, "--metric")
+        self.code = code_of(self.__wrapped__)
+        if code is not None and code != self.code:
+            raise UsageError(f"--metric {name}: another version is loaded here; restart the workers of the cluster")
+
+    def __reduce__(self) -> tuple[type["_UserScore"], tuple[str, str | None]]:
+        return _UserScore, (self.name, self.code)
+
+    def __call__(self, output: Array, reference: Array) -> Scores | float:
+        """Scores of samples, or one number.
+
+        Raises:
+            DataError: the function fails, or gives something else.
+        """
+        try:
+            value = np.asarray(self.__wrapped__(output, reference), np.float64)
+        except Exception as error:  # a user's function can raise anything
+            raise DataError(f"--metric {self.name} fails: {type(error).__name__}: {error}") from error
+        if value.shape not in ((), (len(output),)):
+            raise DataError(
+                f"--metric {self.name} gives shape {value.shape}; it must give ({len(output)},) or one number"
+            )
+        return value if value.ndim else float(value)
+
+
+def _custom(name: str, higher_is_better: bool | None) -> Metric:
+    if higher_is_better is None:
+        raise UsageError(f"--metric {name}: say --higher-is-better or --lower-is-better; lhc cannot know")
+    return Metric(name, higher_is_better=higher_is_better, needs_targets=None, score=_UserScore(name))

@@ -1,0 +1,114 @@
+"""Samples that train kept apart from samples that judge."""
+
+import logging
+from collections.abc import Iterator
+from hashlib import sha256
+
+import numpy as np
+
+from lhc.errors import DataError, UsageError
+from lhc.options.subjects import Data
+from lhc.samples.metrics import UNCHOSEN, get_metric
+from lhc.samples.splits import stratified_order
+from lhc.samples.task import Samples, Task
+from lhc.study.inputs import DataSource
+from lhc.study.source import Opened
+
+__all__ = ["check_apart", "samples_apart", "split_off"]
+
+COMPARED_SAMPLES = 256
+"""Samples whose sizes are compared between training and judging, and which are looked for in the training data."""
+TRAINING_PARTS, PARTS = 3, 5
+"""Where there is one set of samples, three fifths train; the others rank, select and verify."""
+MOST_SHARED, FEW_SHARED = 0.5, 0.01
+"""Share of them that may be in the training data: more are refused, and warned of. Some data holds a sample twice."""
+OTHER_SCALE = 3.0
+"""Ratio of sizes from which on they can hardly be samples of one kind."""
+
+log = logging.getLogger("lhc")
+
+
+def check_apart(training: Task, judging: Task) -> None:
+    """Refuse to judge on the samples that are trained on; warn of some of them, and of samples on another scale.
+
+    Raises:
+        UsageError: they are the same, or most of those that judge are trained on.
+    """
+    shared = _share_trained_on(training, judging)
+    if shared > MOST_SHARED:
+        raise UsageError(
+            "most of the samples that judge are the same samples as those that train: a network that was trained on"
+            " what judges it looks better than it is; leave --train-data or --verify-data out, and --data is split"
+        )
+    if shared > FEW_SHARED:
+        log.warning(
+            "%.0f %% of the samples that judge are in the training data too: the network may look better than it is",
+            100 * shared,
+        )
+    for name in sorted(judging.inputs.keys() & training.inputs.keys()):
+        judges, trains = _size(judging.inputs[name]), _size(training.inputs[name])
+        if max(judges, trains) > OTHER_SCALE * min(judges, trains):
+            log.warning(
+                "input %r has a root mean square of %.3g in the training data and of %.3g in the data that judges: are"
+                " both preprocessed as the network wants it?",
+                name,
+                trains,
+                judges,
+            )
+
+
+def _share_trained_on(training: Task, judging: Task) -> float:
+    """Share of the first samples that judge whose inputs are in the training data, wherever they are there."""
+    names = sorted(name for name in judging.inputs.keys() & training.inputs.keys() if judging.inputs[name].ndim)
+    if not names:
+        return 0.0
+
+    def rows(task: Task, samples: int) -> Iterator[bytes]:
+        for _, feeds in task.head(samples).blocks(COMPARED_SAMPLES):
+            arrays = [np.asarray(feeds[name]) for name in names]
+            yield from (sha256(b"|".join(a[row].tobytes() for a in arrays)).digest() for row in range(len(arrays[0])))
+
+    looked = list(rows(judging, COMPARED_SAMPLES))
+    trained = set(looked).intersection(rows(training, len(training)))
+    return sum(row in trained for row in looked) / len(looked)
+
+
+def _size(array: Samples) -> float:
+    """Root mean square of the first samples; 0 for what are no real numbers."""
+    some = np.asarray(array[:COMPARED_SAMPLES] if array.ndim else array)
+    return float(np.sqrt(np.mean(np.square(some, dtype=np.float64)))) if some.dtype.kind == "f" else 0.0
+
+
+def split_off(task: Task, training: int, parts: int) -> tuple[Task, Task]:
+    """Samples for training, and the others, by a fixed permutation that is stratified by label.
+
+    Args:
+        task: all samples.
+        training: parts that train.
+        parts: of how many.
+
+    Raises:
+        DataError: there are too few samples to split.
+    """
+    if len(task) < 10 * parts:
+        raise DataError(f"{len(task)} samples are too few to split them into training and judging; give more")
+    order = stratified_order(task)
+    trains = np.arange(len(order)) % parts < training
+    return task.take(np.sort(order[trains])), task.take(np.sort(order[~trains]))
+
+
+def samples_apart(opened: Opened, options: Data, train_data: DataSource | None) -> tuple[Task, Task]:
+    """What trains, and what judges.
+
+    Args:
+        opened: the network.
+        options: samples and metric that judge; without ``train_data``, three fifths of them train.
+        train_data: samples that train.
+    """
+    metric = None if options.metric is None else get_metric(options.metric, options.higher_is_better)
+    task = opened.task(options.data, metric, options.samples, options.label_key)
+    if train_data is None:
+        return split_off(task, TRAINING_PARTS, PARTS)
+    training = opened.task(train_data, UNCHOSEN, None, options.label_key)
+    check_apart(training, task)
+    return training, task

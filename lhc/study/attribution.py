@@ -1,0 +1,86 @@
+"""Where the damage of single layers comes from: one effect of the machine is switched off at a time.
+
+The share of an effect is the damage with everything less the damage without that effect, on the same samples and chips;
+seeds belong to purposes (`lhc.seeds`), so what is left on draws the same numbers. Effects interact (noise that pushes
+outputs into saturation, quantising that drowns in noise), so shares need not add up to the damage.
+"""
+
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from lhc.errors import OutOfTimeError
+from lhc.graph import LayerGraph
+from lhc.hardware import EFFECTS, Effect, effects_of, without
+from lhc.measure.bench import Bench
+from lhc.plan import Sensitivity
+from lhc.results import Attribution, LayerAttribution
+from lhc.samples.metrics import Scores
+from lhc.stats import CONFIDENCE, summarize
+
+__all__ = ["measure_attribution"]
+
+log = logging.getLogger("lhc")
+
+
+def measure_attribution(
+    bench: Bench, graph: LayerGraph, names: Sequence[str], confidence: float = CONFIDENCE
+) -> Attribution:
+    """Attribute the damage of every named layer; layers that share their weights are analog together.
+
+    When the time that the user gave is over, the layers measured by then are returned.
+
+    Args:
+        bench: samples, metric (damage is in its unit), hardware, draws.
+        graph: to find layers that share weights.
+        names: layers, in file order.
+        confidence: two-sided level of the intervals.
+    """
+    effects = effects_of(bench.hardware)
+    benches: dict[Effect | None, Bench] = {effect: _bench(bench, [effect]) for effect in effects}
+    benches[None] = bench
+    perfect = _bench(bench, EFFECTS)
+    groups = graph.tied(names)
+    layers: dict[str, LayerAttribution] = {}
+    for number, group in enumerate(groups):
+        placement, what = frozenset(group), f"attribution {number + 1}/{len(groups)} {group[0]}"
+        try:
+            drops = {effect: _drops(one, placement, f"{what} {effect or ''}") for effect, one in benches.items()}
+            rest = _drops(perfect, placement, f"{what} rest")
+        except OutOfTimeError:
+            if not layers:
+                raise
+            log.warning("--timeout: %d of %d layers were attributed; run again to go on", len(layers), len(names))
+            break
+        found = LayerAttribution(
+            damage=_figure(bench, drops[None], confidence),
+            effects={effect: _figure(bench, drops[None] - drops[effect], confidence) for effect in effects},
+            rest=_figure(bench, rest, confidence),
+        )
+        layers.update(dict.fromkeys(group, found))
+    return Attribution(
+        metric=bench.metric.name,
+        layers={name: layers[name] for name in names if name in layers},
+        samples=bench.samples,
+        draws=bench.draws,
+        seed=bench.seed,
+        t_s=bench.t_s,
+        confidence=confidence,
+    )
+
+
+def _bench(bench: Bench, off: Iterable[Effect]) -> Bench:
+    return replace(bench, hardware=without(bench.hardware, off))
+
+
+def _drops(bench: Bench, placement: frozenset[str], what: str) -> Scores:
+    return bench.measure(placement, range(bench.draws), what).drops
+
+
+def _figure(bench: Bench, values: Scores, confidence: float) -> Sensitivity:
+    found = summarize(np.asarray(values), confidence)
+    return Sensitivity(
+        metric=bench.metric.name, mean=found.mean, std=found.std, interval=found.interval, draws=found.draws
+    )

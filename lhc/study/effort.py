@@ -1,0 +1,202 @@
+"""How long a measurement will take: a small piece of it is timed, and multiplied.
+
+A unit of work is a few chips of one placement on one block of samples. Its time is that of programming the chips, and
+that of running the network, which grows with the samples; both are timed on a few samples for a few of the placements.
+The first run of anything, which loads libraries and opens sessions, is left out.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from lhc.errors import ModelError
+from lhc.graph import LayerGraph
+from lhc.measure.bench import Bench
+from lhc.measure.fisher import fisher_sensitivity
+from lhc.measure.hilal_curvature import BATCH, curvatures
+from lhc.measure.scoring import Job, Scorer, job_groups
+from lhc.options.subjects import RankingMethod
+from lhc.runtime import HybridExecutor
+from lhc.study.rank import CHECKED, measures_all
+
+__all__ = ["Clock", "Estimate", "Step", "curvature_step", "evaluation_step", "ranking_steps"]
+
+PLACEMENTS = 5
+"""Most placements that are timed."""
+_FEW, _MORE = 4, 16
+"""Samples of the two predictions that are timed."""
+
+Clock = Callable[[], float]
+
+
+@dataclass(frozen=True)
+class Step:
+    """A part of the work of a command.
+
+    Attributes:
+        what: it does.
+        units: of work.
+        kept: units whose results are in the cache.
+        seconds: for the others, in one process.
+        shared: whether several processes share the units.
+    """
+
+    what: str
+    units: int
+    kept: int
+    seconds: float
+    shared: bool = True
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a command is going to do.
+
+    Attributes:
+        layers: that are measured.
+        samples: of the data.
+        draws: programmings per placement.
+        steps: one after the other.
+        processes: that share the units.
+    """
+
+    layers: int
+    samples: int
+    draws: int
+    steps: tuple[Step, ...]
+    processes: int = 1
+
+    @property
+    def units(self) -> int:
+        """Of all steps."""
+        return sum(step.units for step in self.steps)
+
+    @property
+    def kept(self) -> int:
+        """Units whose results are in the cache."""
+        return sum(step.kept for step in self.steps)
+
+    @property
+    def seconds(self) -> float:
+        """From beginning to end, where every process has a core of its own."""
+        return sum(
+            step.seconds / (max(1, min(self.processes, step.units - step.kept)) if step.shared else 1)
+            for step in self.steps
+        )
+
+
+def evaluation_step(
+    bench: Bench,
+    placements: Sequence[frozenset[str]],
+    what: str,
+    times: Sequence[float] | None = None,
+    clock: Clock = time.perf_counter,
+) -> Step:
+    """What it takes to measure placements over all draws.
+
+    Args:
+        bench: samples, hardware, draws.
+        placements: one or more; some may be the same.
+        what: names the step.
+        times: of inference, at each of which all are measured; the bench's own by default.
+        clock: tells seconds.
+    """
+    at = [bench.t_s] if times is None else list(times)
+    units = kept = 0
+    for placement in placements:
+        for t_s in at:
+            more = bench.units(placement, range(bench.draws), t_s)
+            units, kept = units + more[0], kept + more[1]
+    chosen = [placements[int(place)] for place in np.linspace(0, len(placements) - 1, min(PLACEMENTS, len(placements)))]
+    seconds = float(np.mean([_placement_seconds(bench, placement, clock) for placement in dict.fromkeys(chosen)]))
+    return Step(what, units, kept, seconds * len(placements) * len(at) * (units - kept) / units)
+
+
+def _placement_seconds(bench: Bench, placement: frozenset[str], clock: Clock) -> float:
+    """For all draws and samples of one placement."""
+    stochastic = bench.hardware.is_stochastic and bool(placement)
+    groups = job_groups(range(bench.draws if stochastic else 1), bench.setting.chips_together(placement))
+    samples = min(bench.samples, bench.setting.call_samples)
+    block = bench.block(slice(0, samples))
+    scorer = Scorer(bench.setting)
+    # The last chip alone goes first: it loads what is loaded once. Its tiles are programmed anew below.
+    scorer.scores(Job(placement, (bench.draws,), bench.t_s), block)
+    job = Job(placement, groups[0], bench.t_s)
+    start = clock()
+    scorer.scores(job, block)
+    programmed = clock()
+    scorer.scores(job, block)
+    running = clock() - programmed
+    programming = max(0.0, programmed - start - running)
+    chips = sum(len(group) for group in groups) / len(groups[0])
+    return chips * (programming + running * bench.samples / samples)
+
+
+def ranking_steps(
+    bench: Bench,
+    graph: LayerGraph,
+    names: Sequence[str],
+    method: RankingMethod,
+    half_width: float | None = None,
+    clock: Clock = time.perf_counter,
+) -> tuple[Step, ...]:
+    """What it takes to find the sensitivities of all named layers; for ``auto``, where the prediction is confirmed.
+
+    Args:
+        bench: samples, metric, hardware, draws.
+        graph: to find layers that share weights.
+        names: layers, in file order.
+        method: see `lhc.study.rank`.
+        half_width: see there; a layer may then need fewer draws.
+        clock: tells seconds.
+    """
+    placements = [frozenset(group) for group in graph.tied(names)]
+    if method != "fisher" and measures_all(bench, graph, names, method, half_width):
+        return (evaluation_step(bench, placements, "measuring sensitivities", clock=clock),)
+    try:
+        predicting = _prediction_step(bench, graph, names, clock)
+    except ModelError:
+        if method == "fisher":
+            raise
+        return (evaluation_step(bench, placements, "measuring sensitivities", clock=clock),)
+    if method == "fisher":
+        return (predicting,)
+    checked = [placements[int(place)] for place in np.linspace(0, len(placements) - 1, CHECKED)]
+    return (predicting, evaluation_step(bench, checked, "measuring some to check", clock=clock))
+
+
+def _prediction_step(bench: Bench, graph: LayerGraph, names: Sequence[str], clock: Clock) -> Step:
+    """One unit; its time is linear in the samples, and programming is linear in the draws."""
+    chips = bench.draws if bench.hardware.is_stochastic else 1
+    apart = bench.running.uncached()
+    taken = []
+    for samples in (1, _FEW, _MORE):
+        small = replace(bench, task=bench.task.head(samples), draws=2, running=apart)
+        start = clock()
+        fisher_sensitivity(small, graph, names)
+        taken.append(clock() - start)
+    per_sample = max(0.0, taken[2] - taken[1]) / (_MORE - _FEW)
+    start = clock()
+    HybridExecutor(bench.model, graph, names, bench.ranges).states(bench.hardware, bench.seed, 0, bench.t_s)
+    programming = clock() - start
+    return Step("predicting sensitivities", 1, 0, programming * chips + per_sample * bench.samples, shared=False)
+
+
+def curvature_step(bench: Bench, names: Sequence[str], clock: Clock = time.perf_counter) -> Step:
+    """What HILAL's curvatures take; their time is linear in the samples.
+
+    Args:
+        bench: samples with class labels.
+        names: layers.
+        clock: tells seconds.
+    """
+    samples = min(BATCH, bench.samples)
+    taken = []
+    for few in (1, _FEW, _MORE):  # the first loads what is loaded once
+        start = clock()
+        curvatures(replace(bench, task=bench.task.head(few), running=bench.running.uncached()), names)
+        taken.append(clock() - start)
+    per_sample = max(0.0, taken[2] - taken[1]) / (_MORE - _FEW)
+    return Step("curvatures of the loss", 1, 0, taken[1] + per_sample * max(0, samples - _FEW), shared=False)

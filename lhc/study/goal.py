@@ -1,0 +1,90 @@
+"""What a search is after: the budget of accuracy, the objective, bounds, and what moves together."""
+
+from dataclasses import replace
+
+from lhc.errors import UsageError
+from lhc.measure.hilal_curvature import curvatures
+from lhc.measure.judge import Budget, parse_drop
+from lhc.options.subjects import BudgetOptions, DropType, GoalOptions
+from lhc.passes import Goal, SearchOptions, Strategy, check_goal, default_objective, wanted_together
+from lhc.plan import Outcome
+from lhc.samples.task import Task
+from lhc.stats import check_confidence
+from lhc.study.source import Opened
+from lhc.study.state import Study
+
+__all__ = ["DEFAULT_MAX_DROP", "budget_of", "budget_of_plan", "goal_of", "search_options", "with_goal"]
+
+DEFAULT_MAX_DROP = 0.01
+
+
+def budget_of(options: BudgetOptions, confidence: float, opened: Opened) -> Budget:
+    """The budget of a user's options; a zoo model's own drop by default.
+
+    Raises:
+        UsageError: a drop that makes no sense.
+    """
+    drop = options.max_drop
+    if drop is None:
+        drop = opened.entry.max_drop if opened.entry is not None else DEFAULT_MAX_DROP
+    value, percentage = parse_drop(drop)
+    return Budget(value, options.drop_type or "absolute", check_confidence(confidence), options.generalize, percentage)
+
+
+def budget_of_plan(outcome: Outcome, metric: str | None, drop_type: DropType | None, confidence: float) -> Budget:
+    """The budget that a placement was judged by.
+
+    Args:
+        outcome: how it was judged.
+        metric: the one that the user gives, if any.
+        drop_type: likewise.
+        confidence: two-sided level of the intervals.
+
+    Raises:
+        UsageError: the user wants drops in another metric or of another kind than that budget's.
+    """
+    for option, mine, its in (("metric", metric, outcome.metric), ("drop-type", drop_type, outcome.drop_type)):
+        if mine is not None and mine != its:
+            raise UsageError(
+                f"--{option} {mine}: the budget of the placement, {outcome.max_drop:g}, is for {its}; give --max-drop"
+            )
+    percentage = outcome.percent or outcome.drop_type == "relative"
+    return Budget(outcome.max_drop, outcome.drop_type, confidence, percentage=percentage)
+
+
+def goal_of(options: GoalOptions, strategy: type[Strategy]) -> Goal:
+    """The goal that the user names, as far as it is known before the network is read.
+
+    Raises:
+        UsageError: the strategy cannot go for it.
+    """
+    goal = Goal(options.objective or "macs", options.max_tiles, options.max_latency, options.max_energy)
+    check_goal(strategy, goal)
+    return goal
+
+
+def with_goal(study: Study, options: GoalOptions, strategy: type[Strategy]) -> Study:
+    """The study with its goal: the objective is the user's, else the default for network, machine and strategy."""
+    goal = goal_of(options, strategy)
+    if options.objective is None:
+        goal = replace(goal, objective=default_objective(strategy, study.graph, study.plan.hardware))
+    return replace(study, goal=goal, group=tuple(options.group))
+
+
+def search_options(study: Study, curved: Task | None = None) -> SearchOptions:
+    """What a strategy is told.
+
+    Args:
+        study: what is placed, its goal and budget.
+        curved: samples for the curvatures that HILAL wants.
+
+    Raises:
+        UsageError: a group that matches no layer, or curvatures without class labels.
+        ConfigError: the goal needs costs, and the hardware describes none.
+    """
+    together = wanted_together(study.graph, study.plan, study.group)
+    drop = None if study.budget is None else study.budget.max_drop
+    options = SearchOptions(study.goal, together, drop, study.options.seed)
+    if curved is None or not study.plan.eligible:
+        return options
+    return replace(options, curvatures=curvatures(study.bench(curved), study.plan.eligible))

@@ -1,0 +1,267 @@
+"""Samples from files, functions or arrays, checked against the inputs of a model.
+
+Keys are input names; the only array that is not the targets may have any name where the model has one input. The
+first axis of every array counts samples, but an input that the model declares without axes has one value for all of
+them. Samples of a folder or a function are read, and converted, block by block; an ``.npz`` is held in memory.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lhc.errors import DataError, UsageError
+from lhc.model import OnnxModel
+from lhc.onnx_io import Shape, input_shapes
+from lhc.runtime.ort import TensorInfo, tensor_infos
+from lhc.samples.metrics import Array, Metric, get_metric
+from lhc.samples.npy import read_npz
+from lhc.samples.shards import read_folder
+from lhc.samples.streams import from_function
+from lhc.samples.task import Indices, LazyArray, Samples, Task
+from lhc.support.functions import load_function
+
+__all__ = ["DataSource", "first_samples", "load_task"]
+
+DataSource = str | Path | Mapping[str, Array] | Task | Callable[[], object]
+
+_DTYPES = {"float": "float32", "double": "float64", "string": "object"}
+_LOOKED_AT = 1024
+"""Samples that are looked through at once."""
+_FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+
+
+def load_task(
+    source: DataSource,
+    model: OnnxModel,
+    metric: Metric | None = None,
+    label_key: str = "labels",
+    samples: int | None = None,
+) -> Task:
+    """A task for this model.
+
+    Args:
+        source: an ``.npz`` file; a folder with one ``.npy`` per input, or with ``.npz`` shards; a function, or its name
+            ``module:function``, that yields blocks of arrays by name, or returns arrays or a task; arrays by name; a
+            task.
+        model: whose inputs the data has to fit.
+        metric: by default a task's own, else accuracy where there are class labels, else agreement; neither counts as
+            chosen. One that is not chosen itself leaves a task its own.
+        label_key: key of the targets.
+        samples: take the first so many; what lies behind them is not read.
+
+    Raises:
+        DataError: not readable, or it does not fit the model.
+        UsageError: a metric has to be chosen, or a function cannot be imported.
+    """
+    where = _where(source)
+    found = _found(source, where, samples)
+    if isinstance(found, Task):
+        task = found if metric is None or not metric.chosen else found.with_metric(metric)
+        inputs = _fitted(task.inputs, model, where)
+        if all(inputs.get(name) is array for name, array in task.inputs.items()):
+            return task.head(samples)
+        return _task(inputs, task.targets, task.metric, samples, where)
+    arrays = {name: array if isinstance(array, LazyArray) else np.asarray(array) for name, array in found.items()}
+    targets = np.asarray(arrays.pop(label_key)) if label_key in arrays else None
+    inputs = _fitted(_named(arrays, model, label_key, targets is None, where), model, where)
+    return _task(
+        inputs, targets, metric or replace(get_metric(_default_metric(targets, where)), chosen=False), samples, where
+    )
+
+
+def first_samples(source: DataSource, label_key: str = "labels", count: int = 2) -> dict[str, Array]:
+    """The first samples by the names that the data gives its inputs: for what has no inputs to compare with yet.
+
+    Args:
+        source: as in `load_task`.
+        label_key: key of the targets, which are left out.
+        count: how many samples.
+
+    Raises:
+        DataError: not readable.
+        UsageError: a function that cannot be imported.
+    """
+    found = _found(source, _where(source), count)
+    arrays = found.inputs if isinstance(found, Task) else {n: a for n, a in found.items() if n != label_key}
+    kept = {name: array if isinstance(array, LazyArray) else np.asarray(array) for name, array in arrays.items()}
+    return {name: np.asarray(array[:count] if array.ndim else array) for name, array in kept.items()}
+
+
+def _where(source: DataSource) -> str:
+    """What messages call the data."""
+    if isinstance(source, Task):
+        return "the task"
+    if isinstance(source, Mapping):
+        return "the data"
+    return getattr(source, "__qualname__", str(source))
+
+
+def _found(source: DataSource, where: str, samples: int | None) -> Task | Mapping[str, Samples]:
+    if isinstance(source, Task | Mapping):
+        return source
+    if callable(source):
+        return from_function(source, where, samples)
+    if not isinstance(source, str | Path):
+        raise UsageError(
+            f"data is a {type(source).__name__}; give a path, arrays by input name, a function that yields such, or an"
+            " lhc.Task"
+        )
+    path = Path(source)
+    try:
+        is_folder, exists = path.is_dir(), path.exists()
+    except OSError as error:
+        raise DataError(f"{where}: cannot be read: {error.strerror or error}") from error
+    if is_folder:
+        return read_folder(path)
+    if path.suffix == ".npy":
+        raise DataError(f"{where}: one array; give its folder, which holds one .npy per input")
+    if not exists and _FUNCTION.fullmatch(str(source)):
+        return from_function(load_function(str(source), "--data"), where, samples)
+    return read_npz(path)
+
+
+def _task(
+    inputs: Mapping[str, Samples], targets: Array | None, metric: Metric, samples: int | None, where: str
+) -> Task:
+    try:
+        for array in inputs.values():
+            if isinstance(array, _Converted):
+                array.look_through(samples)
+        # Cut first: what lies behind the samples asked for may be large, and whether it is finite does not matter.
+        head = Task(inputs, targets, metric, finite=True).head(samples)
+        return Task(head.inputs, head.targets, head.metric)
+    except DataError as error:
+        raise DataError(f"{where}: {error}") from error
+
+
+def _named(
+    arrays: Mapping[str, Samples], model: OnnxModel, label_key: str, unlabelled: bool, where: str
+) -> Mapping[str, Samples]:
+    """Arrays by input name, none missing and none left over."""
+    names = [info.name for info in tensor_infos(model)]
+    if len(names) == 1 and len(arrays) == 1:
+        return {names[0]: next(iter(arrays.values()))}
+    missing = [name for name in names if name not in arrays]
+    extra = sorted(set(arrays) - set(names))
+    if missing or extra:
+        problems = [f"no array for input {name!r}" for name in missing]
+        problems += [f"{name!r} is neither an input nor the targets" for name in extra]
+        hint = f", or --label-key {extra[0]}" if len(extra) == 1 and unlabelled else ""
+        raise DataError(
+            f"{where}: {', '.join(problems)}. Keys must be the input names ({', '.join(names)}), and {label_key!r} for"
+            f" the targets{hint}"
+        )
+    return arrays
+
+
+def _default_metric(targets: Array | None, where: str) -> str:
+    if targets is None:
+        return "agreement"
+    if targets.dtype.kind not in "iu":
+        raise UsageError(
+            f"{where}: targets are {targets.dtype}, not integer class indices; give those, or choose a metric for such"
+            " targets (--metric mse, spearman, …)"
+        )
+    return "accuracy"
+
+
+class _Converted(LazyArray):
+    """Samples in another type, converted as they are read; what that type cannot hold is refused, not wrapped."""
+
+    def __init__(self, array: Samples, dtype: np.dtype[Any], name: str) -> None:
+        """Samples to convert.
+
+        Args:
+            array: the samples.
+            dtype: of a kind that can hold them.
+            name: of the input.
+        """
+        super().__init__(array.shape, dtype)
+        self._array = array
+        self._name = name
+
+    def look_through(self, samples: int | None) -> None:
+        """Find now what cannot be converted in the first samples, all by default; floats are looked through anyway."""
+        if self._array.dtype.kind in "iu" and not np.can_cast(self._array.dtype, self.dtype):
+            stop = len(self) if samples is None else min(samples, len(self))
+            for start in range(0, stop, _LOOKED_AT):
+                self[start : min(start + _LOOKED_AT, stop)]
+
+    def _rows(self, start: int, stop: int) -> Array:
+        return _cast(self._array[start:stop], self.dtype, self._name, np.arange(start, stop))
+
+    def _pick(self, indices: Indices) -> Array:
+        return _cast(self._array[indices], self.dtype, self._name, indices)
+
+
+def _cast(array: Array, dtype: np.dtype[Any], name: str, samples: Indices | None = None) -> Array:
+    """Values in another type of the same sort.
+
+    Args:
+        array: the values.
+        dtype: the type that is wanted.
+        name: of the input, for messages.
+        samples: their numbers, along the first axis.
+
+    Raises:
+        DataError: an integer beyond its range, or a number that it has no finite value for.
+    """
+    with np.errstate(over="ignore"):
+        converted = array.astype(dtype)
+    if dtype.kind not in "iuf" or np.can_cast(array.dtype, dtype) or array.size == 0:
+        return converted
+    limits: np.finfo[Any] | np.iinfo[Any] = np.finfo(dtype) if dtype.kind == "f" else np.iinfo(dtype)
+    if dtype.kind == "f":
+        lost = np.isinf(converted) & np.isfinite(array)
+    else:
+        lost = (array < int(limits.min)) | (array > int(limits.max))
+    if not lost.any():
+        return converted
+    place = tuple(np.argwhere(lost)[0])
+    where = name if samples is None else f"{name}, sample {samples[place[0]]}"
+    least, greatest = (f"{limit:.4g}" if dtype.kind == "f" else str(limit) for limit in (limits.min, limits.max))
+    raise DataError(
+        f"{where}: {array[place]} is beyond the range of {dtype}, which the model takes ({least} to {greatest})"
+    )
+
+
+def _fitted(arrays: Mapping[str, Samples], model: OnnxModel, where: str) -> dict[str, Samples]:
+    """The inputs of a model, each in the type that it takes and checked against its shape."""
+    shapes = input_shapes(model)
+    infos = tensor_infos(model)
+    missing = [info.name for info in infos if info.name not in arrays]
+    if missing:
+        raise DataError(f"{where}: no array for input {missing[0]!r}; there are {sorted(arrays)}")
+    for info in infos:
+        _check_shape(info.name, arrays[info.name].shape, shapes[info.name], where)
+    return {info.name: _converted(arrays[info.name], info, where) for info in infos}
+
+
+def _converted(array: Samples, info: TensorInfo, where: str) -> Samples:
+    """Floats of another width are converted, and so are integers, and text to the objects that strings are."""
+    kind = info.type.removeprefix("tensor(").removesuffix(")")
+    wanted = np.dtype(_DTYPES.get(kind, kind))
+    if array.dtype == wanted:
+        return array
+    kinds = array.dtype.kind, wanted.kind
+    if kinds[0] != kinds[1] and kinds != ("U", "O") and not set(kinds) <= {"i", "u"}:
+        takes = "strings" if wanted.hasobject else str(wanted)
+        raise DataError(f"{where}: {info.name!r} is {array.dtype}, the model takes {takes}; convert it")
+    name = repr(info.name)
+    return _Converted(array, wanted, name) if array.ndim else _cast(np.asarray(array), wanted, f"{where}: {name}")
+
+
+def _check_shape(name: str, shape: tuple[int, ...], declared: Shape | None, where: str) -> None:
+    if declared is None:
+        return
+    fits = len(shape) == len(declared) and all(
+        not isinstance(size, int) or axis == 0 or size == shape[axis] for axis, size in enumerate(declared)
+    )
+    if not fits:
+        takes = ", ".join(str(size or "?") for size in declared)
+        counts = "first axis samples" if declared else "one value for all samples"
+        raise DataError(f"{where}: {name!r} has shape {shape}, the model takes ({takes}); {counts}")

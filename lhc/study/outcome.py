@@ -1,0 +1,320 @@
+"""What `lhc.analyze` and `lhc.partition` return."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import onnx
+
+from lhc.costs import CostTerms, SystemCost, cost_of, cost_terms
+from lhc.errors import LhcError, UsageError
+from lhc.graph import LayerGraph
+from lhc.model import OnnxModel
+from lhc.onnx_io import ExternalData, annotate, check_place, load_model, relative, save_model, written_for
+from lhc.plan import LayerPlan, Plan
+from lhc.results import Infeasibility, SensitivityTable
+from lhc.runtime import HybridSession
+from lhc.summary import share_of, summary, tiles_text
+from lhc.support.tables import Table
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+__all__ = ["GROUPED_FORMS", "Analysis", "PartitionResult", "check_output", "plan_cost", "plan_table"]
+
+GROUPED_FORMS = ("table", "markdown")
+"""Forms in which rows may stand for groups of others; in the others every row is a layer."""
+
+
+def check_output(path: Path, model: OnnxModel, force: bool, external_data: ExternalData = "keep") -> None:
+    """Refuse an output that would lose something of the user's.
+
+    Raises:
+        UsageError: it is the input, a folder, or a file that lhc did not write for this model (unless ``force``), or
+            the model's data files cannot be reached from there.
+    """
+    if external_data not in ("keep", "copy"):
+        raise UsageError(f"--external-data {external_data!r}: choose keep or copy")
+    if model.path is not None and path.exists() and path.samefile(model.path):
+        raise UsageError(f"{path}: the output is the input; choose another name with -o")
+    if path.is_dir():
+        raise UsageError(f"{path}: is a folder; give a file name with -o")
+    if not path.absolute().parent.is_dir():
+        raise UsageError(f"{path}: the folder {path.absolute().parent} does not exist")
+    if path.exists() and not force and written_for(path) != model.source and not _same_network(path, model):
+        raise UsageError(f"{path}: exists and holds something else; --force replaces it, or use -o")
+    check_place(model, path, external_data, force or path.exists())
+
+
+def _same_network(path: Path, model: OnnxModel) -> bool:
+    """Whether a file holds this very network, so that nothing is lost with it."""
+    try:
+        return load_model(path).source == model.source
+    except LhcError:
+        return False
+
+
+@dataclass(frozen=True, eq=False)
+class Analysis:
+    """What can be analog, and why not what cannot.
+
+    Attributes:
+        plan: every operator that multiplies, with its costs, undecided.
+        graph: the layers.
+        renamed: ``(old, new)`` names of nodes that had none or a duplicate.
+        example: shapes of inputs that nobody gave, where MACs depend on them.
+    """
+
+    plan: Plan
+    graph: LayerGraph
+    renamed: tuple[tuple[str, str], ...] = ()
+    example: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+
+    @property
+    def tiles(self) -> int:
+        """Tiles of all eligible layers."""
+        return self.plan.tiles_of(self.graph, frozenset(self.plan.eligible))
+
+    @property
+    def eligible_mac_fraction(self) -> float:
+        """Share of all MACs by stored weights that can be analog."""
+        eligible = sum(layer.macs for layer in self.plan.layers if layer.reason == "eligible")
+        return eligible / self.plan.macs if self.plan.macs else 0.0
+
+    @property
+    def totals(self) -> str:
+        """One line: how much can be analog, and what is beside it."""
+        plan = self.plan
+        beside = f", {plan.activation_macs:,} MACs of two activations beside" if plan.activation_macs else ""
+        return (
+            f"{len(plan.eligible)} of {len(plan.layers)} layers can be analog: {100 * self.eligible_mac_fraction:.1f} %"
+            f" of {share_of(plan)}, {plan.macs:,} per sample in all{beside};"
+            f" {tiles_text(self.tiles, plan.hardware)}"
+        )
+
+    @property
+    def example_note(self) -> str:
+        """What sizes the numbers are of, where nobody gave them, and how to give them; else empty."""
+        if not self.example:
+            return ""
+        shapes = [f"{name}={','.join(map(str, shape))}" for name, shape in self.example.items()]
+        return (
+            f"the file leaves sizes open; the numbers are of an example, {' '.join(shapes)}; for yours: --shape"
+            f" {' --shape '.join(shapes)}, with your sizes"
+        )
+
+    @cached_property
+    def costs(self) -> CostTerms | None:
+        """Latency and energy of every layer, analog and digital; None where the hardware describes no costs."""
+        return None if self.plan.hardware.costs is None else cost_terms(self.graph, self.plan.hardware)
+
+    def cost(self, analog: frozenset[str]) -> SystemCost | None:
+        """What a placement would cost, per sample; None where the hardware describes no costs."""
+        return None if self.costs is None else cost_of(self.graph, analog, self.plan.hardware)
+
+    def blocks(self) -> Mapping[str, tuple[LayerPlan, ...]]:
+        """The rows by the path of the block that they are in, in the order of the file; ``""`` is the top."""
+        found: dict[str, list[LayerPlan]] = {}
+        for layer in self.plan.layers:
+            found.setdefault(layer.block, []).append(layer)
+        return {block: tuple(layers) for block, layers in found.items()}
+
+    def block_tiles(self, block: str) -> int:
+        """Tiles of a block's eligible layers."""
+        eligible = frozenset(layer.name for layer in self.blocks()[block] if layer.reason == "eligible")
+        return self.plan.tiles_of(self.graph, eligible)
+
+    def as_table(self, grouped: bool = True) -> Table:
+        """One row an operator that multiplies.
+
+        Args:
+            grouped: under a row for its block, where that has several; else with the block in a column.
+        """
+        sizes = ["MACs", "share", *self._beside("of activations"), "weights", "tiles"]
+        headers = ["layer", "operator", "analog", *sizes, *self._cost_headers(), "why"]
+        right = range(3, len(headers) - 1)
+        if not grouped:
+            rows = [[*self._row(layer), layer.block] for layer in self.plan.layers]
+            return Table([*headers, "block"], rows, right=right)
+        rows = []
+        waiting = {block: layers for block, layers in self.blocks().items() if block and len(layers) > 1}
+        grouped_blocks = frozenset(waiting)
+        for layer in self.plan.layers:
+            if layer.block not in grouped_blocks:
+                rows.append(self._row(layer))
+            elif layer.block in waiting:
+                layers = waiting.pop(layer.block)
+                rows += [self._block_row(layer.block, layers), *(self._row(other, "  ") for other in layers)]
+        return Table(headers, rows, right=right)
+
+    def _block_row(self, block: str, layers: Sequence[LayerPlan]) -> list[str]:
+        count = sum(layer.reason == "eligible" for layer in layers)
+        macs, weights = (sum(numbers) for numbers in zip(*((x.macs, x.parameters) for x in layers), strict=True))
+        beside = sum(layer.activation_macs for layer in layers)
+        sizes = [
+            f"{macs:,}",
+            self._share(macs),
+            *self._beside(f"{beside:,}"),
+            f"{weights:,}",
+            f"{self.block_tiles(block)}",
+        ]
+        return [block, "", f"{count} of {len(layers)}", *sizes, *("" for _ in self._cost_headers()), ""]
+
+    def _share(self, macs: int) -> str:
+        return f"{100 * macs / self.plan.macs:.1f} %" if self.plan.macs else "-"
+
+    def _beside(self, cell: str) -> list[str]:
+        """A cell of the column for products of two activations, where there is one."""
+        return [cell] if self.plan.activation_macs else []
+
+    def _cost_headers(self) -> tuple[str, ...]:
+        return () if self.costs is None else ("digital µs", "analog µs", "digital µJ", "analog µJ")
+
+    def _row(self, layer: LayerPlan, indent: str = "") -> list[str]:
+        eligible = layer.reason == "eligible"
+        return [
+            indent + layer.title,
+            layer.op_type,
+            "yes" if eligible else "no",
+            f"{layer.macs:,}" if layer.counted else f"{layer.macs:,} + ?",
+            self._share(layer.macs),
+            *self._beside(f"{layer.activation_macs:,}"),
+            f"{layer.parameters:,}",
+            str(layer.tiles),
+            *self._cost_cells(layer),
+            layer.detail if eligible else f"{layer.reason}: {layer.detail}",
+        ]
+
+    def _cost_cells(self, layer: LayerPlan) -> list[str]:
+        if self.costs is None:
+            return []
+        both = self.costs.digital.get(layer.name), self.costs.analog.get(layer.name)
+        latencies = [None if cost is None else cost.latency_s for cost in both]
+        energies = [None if cost is None else cost.energy_j for cost in both]
+        return ["-" if value is None else f"{1e6 * value:,.2f}" for value in (*latencies, *energies)]
+
+    def table(self, form: str = "table") -> str:
+        """As text, csv, markdown or latex."""
+        return self.as_table(form in GROUPED_FORMS).render(form)
+
+    def _repr_html_(self) -> str:
+        return self.as_table().html()
+
+
+@dataclass(frozen=True, eq=False)
+class PartitionResult:
+    """A placed model.
+
+    Attributes:
+        plan: the decisions, and how they did on data.
+        graph: the layers.
+        source: the model that was placed.
+        notes: sentences for the user.
+        ranking: the sensitivities that the search went by, where it did.
+        infeasibility: where the budget is not met, why, and what would help.
+    """
+
+    plan: Plan
+    graph: LayerGraph
+    source: OnnxModel
+    notes: tuple[str, ...] = ()
+    ranking: SensitivityTable | None = None
+    infeasibility: Infeasibility | None = None
+
+    @property
+    def model(self) -> onnx.ModelProto:
+        """The model with the plan in its metadata, and nothing else changed.
+
+        Weights in other files are named as in the source; save such a model in the source's folder.
+        """
+        annotated = annotate(self.source, self.plan, self.graph)
+        path = self.source.path
+        return annotated if path is None or not self.source.external else relative(annotated, path.parent)
+
+    def to_ir(self) -> "ir.Model":
+        """`model` as an onnx-ir model."""
+        import onnx_ir as ir
+
+        return ir.from_proto(self.model)
+
+    @property
+    def summary(self) -> str:
+        """One line."""
+        return summary(self.plan, self.graph)
+
+    @cached_property
+    def cost(self) -> SystemCost | None:
+        """What the placement costs, per sample; None where the hardware describes no costs."""
+        return plan_cost(self.plan, self.graph)
+
+    @cached_property
+    def digital_cost(self) -> SystemCost | None:
+        """What the all-digital network costs, per sample; None likewise."""
+        return None if self.cost is None else cost_of(self.graph, frozenset(), self.plan.hardware)
+
+    def save(
+        self,
+        path: str | Path,
+        *,
+        force: bool = False,
+        external_data: ExternalData = "keep",
+        layer_ann: bool = False,
+    ) -> Path:
+        """Write the annotated model.
+
+        Args:
+            path: where to.
+            force: replace a file that lhc did not write for this model.
+            external_data: where the source keeps weights in other files, refer to those (``keep``; the output must lie
+                in their folder), or write a copy of them beside the output (``copy``).
+            layer_ann: also write onnxruntime's key ``layer_ann``, analog or digital, on nodes that have none.
+
+        Raises:
+            UsageError: writing would lose something, or the place cannot be written.
+        """
+        where = Path(path)
+        check_output(where, self.source, force, external_data)
+        save_model(annotate(self.source, self.plan, self.graph, layer_ann), where, external_data)
+        return where
+
+    def session(self, seed: int | None = None, t_inference: float | None = None) -> HybridSession:
+        """The placed model, ready to run; by default with the seed and time it was judged at."""
+        outcome = self.plan.outcome
+        if outcome is not None:
+            seed = outcome.seed if seed is None else seed
+            t_inference = outcome.t_s if t_inference is None else t_inference
+        return HybridSession(self.source, placement=self.plan, seed=seed or 0, t_inference=t_inference)
+
+    def table(self, form: str = "table") -> str:
+        """One row a layer, as text, csv, markdown or latex."""
+        return plan_table(self.plan).render(form)
+
+    def _repr_html_(self) -> str:
+        return f"{plan_table(self.plan).html()}<p>{escape(self.summary)}</p>"
+
+
+def plan_cost(plan: Plan, graph: LayerGraph) -> SystemCost | None:
+    """What a plan's placement costs, per sample; None where its hardware describes no costs."""
+    return None if plan.hardware.costs is None else cost_of(graph, plan.analog, plan.hardware)
+
+
+def plan_table(plan: Plan) -> Table:
+    """A plan, one row a layer."""
+    rows = [
+        [
+            layer.title,
+            layer.op_type,
+            layer.placement,
+            layer.reason,
+            f"{layer.macs:,}",
+            str(layer.tiles if layer.placement == "analog" else 0),
+            "-" if layer.sensitivity is None else str(layer.sensitivity),
+            layer.detail,
+        ]
+        for layer in plan.layers
+    ]
+    headers = ["layer", "operator", "placement", "reason", "MACs", "tiles", "sensitivity", "detail"]
+    return Table(headers, rows, right=(4, 5))

@@ -1,0 +1,128 @@
+"""A network with its placement: as given, as annotated, or searched."""
+
+import logging
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from lhc import __version__
+from lhc.errors import UsageError
+from lhc.graph import LayerGraph
+from lhc.hardware import Hardware
+from lhc.measure import Running
+from lhc.model import OnnxModel
+from lhc.onnx_io import read_graph, read_plan, refuse_compiled
+from lhc.options.commands import PlacedMeasuring, PlacingFirst
+from lhc.options.declare import options, part
+from lhc.options.subjects import BudgetOptions, Data, GoalOptions, SampleSource
+from lhc.passes import Qualify, initial_plan
+from lhc.plan import Plan, Reason
+from lhc.samples.metrics import UNCHOSEN
+from lhc.study.prepare import check_analog, check_machine, read_placed
+from lhc.study.source import Opened, open_model
+
+__all__ = ["NetworkPlacement", "given_placement"]
+
+log = logging.getLogger("lhc")
+
+Decision = tuple[Literal["analog", "digital"], Reason, str]
+
+
+@dataclass(frozen=True, eq=False)
+class NetworkPlacement:
+    """A network with its placement.
+
+    Attributes:
+        model: the network.
+        graph: its layers.
+        plan: the placement, on which hardware.
+    """
+
+    model: OnnxModel
+    graph: LayerGraph
+    plan: Plan
+
+
+def given_placement(options: PlacingFirst) -> NetworkPlacement | Opened:
+    """The placement that is given or annotated; the opened network where there is none, and one has to be searched.
+
+    Raises:
+        UsageError: options of a search where the placement is given, or shapes that nothing needs.
+    """
+    opened = open_model(options.model, options.data, options.label_key)
+    refuse_compiled(opened.model)
+    annotated = None if options.all_analog or options.placement is not None else read_plan(opened.model)
+    plan = options.placement if isinstance(options.placement, Plan) else annotated
+    _check(options, plan)
+    if plan is not None:
+        return _planned(opened, plan, options)
+    return _named(opened, options) if options.names_layers else opened
+
+
+def _check(options: PlacingFirst, plan: Plan | None) -> None:
+    given = options.names_layers or plan is not None
+    mine, default = part(options, _OfSearch), _OfSearch()
+    of_search = [
+        name for name in vars(default) if name not in _OF_SAMPLES and getattr(mine, name) != getattr(default, name)
+    ]
+    if of_search and given:
+        raise UsageError(
+            f"{', '.join('--' + name.replace('_', '-') for name in sorted(of_search))}: the search for a placement uses"
+            " that, and here it is given; leave it out"
+        )
+    if options.shapes and plan is not None:
+        raise UsageError(
+            "--shape: not needed where the placement is that of a plan or of the model's annotations, which name every"
+            " layer; leave it out"
+        )
+    if options.shapes and not given:
+        raise UsageError(
+            "--shape goes with --all-analog or another given placement; for a search, the samples tell the shapes"
+        )
+
+
+@options
+class _OfSearch(GoalOptions, BudgetOptions, Data):
+    """Options that a search takes."""
+
+
+_OF_SAMPLES = frozenset(vars(SampleSource()))
+
+
+def _planned(opened: Opened, plan: Plan, options: PlacingFirst) -> NetworkPlacement:
+    if options.hardware is not None and Hardware.load(options.hardware) != plan.hardware:
+        raise UsageError(
+            f"{opened.model.label}: placed for hardware {plan.hardware.name!r}; for another one partition it again"
+        )
+    if plan.source != opened.model.source:
+        log.warning("%s has changed since lhc placed it; 'lhc partition' judges it again", opened.model.label)
+    return NetworkPlacement(opened.model, read_graph(opened.model, sizes=False), plan)
+
+
+def _named(opened: Opened, options: PlacingFirst) -> NetworkPlacement:
+    """The layers that the user names, or all."""
+    machine = Hardware.load(options.hardware or "lionheart")
+    if machine.needs_calibration:
+        # The metric scores nothing here, and takes any output and targets.
+        asked = replace(part(options, PlacedMeasuring), metric="nmse", hardware=machine, draws=1)
+        with Running(asked) as running:
+            study, analog, _ = read_placed(asked, running, None, opened=opened)
+        graph, plan = study.graph, study.plan
+    else:
+        task = None if options.data is None else opened.task(options.data, UNCHOSEN, 1, options.label_key)
+        graph = opened.graph(options.shapes or None, task)
+        check_machine(machine, graph)
+        plan = Qualify().run(graph, initial_plan(graph, machine, opened.model.source, __version__)).plan
+        analog = check_analog(_names(options, plan), plan, opened.model.label)
+    decisions: dict[str, Decision] = {
+        name: ("analog" if name in analog else "digital", "forced", "fixed by the user") for name in plan.eligible
+    }
+    return NetworkPlacement(opened.model, graph, plan.decide(decisions))
+
+
+def _names(options: PlacingFirst, plan: Plan) -> frozenset[str]:
+    if options.all_analog:
+        return frozenset(plan.eligible)
+    named = options.placement
+    assert named is not None
+    assert not isinstance(named, Plan)
+    return frozenset([named] if isinstance(named, str) else named)

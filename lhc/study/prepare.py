@@ -1,0 +1,315 @@
+"""What measuring starts from: model, samples and hardware read and checked, layers qualified, selected and gated."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from typing import ClassVar, TypeVar
+
+from lhc import __version__
+from lhc.errors import UsageError
+from lhc.graph import LayerGraph
+from lhc.hardware import Hardware
+from lhc.measure import Running
+from lhc.onnx_io import read_plan
+from lhc.options.commands import Measuring, PlacedMeasuring
+from lhc.options.subjects import GivenPlacement
+from lhc.passes import ParityGate, Pass, Qualify, initial_plan
+from lhc.plan import Outcome, Plan
+from lhc.runtime import PARITY_TOLERANCE, parity_errors
+from lhc.samples.metrics import METRICS, UNCHOSEN, get_metric, metric_without_targets
+from lhc.samples.task import Task, count_samples
+from lhc.study.source import Opened, open_model
+from lhc.study.state import Study
+
+__all__ = [
+    "CalibrateRanges",
+    "CheckParity",
+    "Decide",
+    "as_judged",
+    "calibrated",
+    "check_analog",
+    "check_machine",
+    "machine_of",
+    "read",
+    "read_placed",
+    "stored_plan",
+]
+
+log = logging.getLogger("lhc")
+
+PlacedT = TypeVar("PlacedT", bound=PlacedMeasuring)
+
+PARITY_SAMPLES = 4
+_EXAMPLES = 8
+CALIBRATION_SAMPLES = 256
+
+
+@dataclass(frozen=True)
+class Decide:
+    """A pass as a step: it decides about the plan of a study."""
+
+    decides: Pass
+
+    @property
+    def name(self) -> str:
+        """That of the pass."""
+        return self.decides.name
+
+    @property
+    def requires(self) -> frozenset[str]:
+        """What the pass requires, and a plan."""
+        return self.decides.requires | {"graph", "plan"}
+
+    @property
+    def ensures(self) -> frozenset[str]:
+        """What the pass ensures."""
+        return self.decides.ensures
+
+    def apply(self, study: Study) -> Study:
+        """The study with the pass's decisions and notes."""
+        found = self.decides.run(study.graph, study.plan)
+        if found.plan == study.plan and not found.notes:
+            return study
+        return replace(study, plan=found.plan, notes=(*study.notes, *found.notes))
+
+
+@dataclass(frozen=True)
+class CheckParity:
+    """Keep layers digital that noise-free tiles do not reproduce, measured on a few samples."""
+
+    name: ClassVar[str] = "check-parity"
+    requires: ClassVar[frozenset[str]] = frozenset({"qualified", "samples"})
+    ensures: ClassVar[frozenset[str]] = frozenset({"parity"})
+
+    def apply(self, study: Study) -> Study:
+        """The study without the layers whose errors are too large."""
+        if not study.measurable:
+            return study
+        _, feeds = next(study.bench(study.task.head(PARITY_SAMPLES)).blocks())
+        samples, machine = count_samples(feeds), study.plan.hardware
+        errors = parity_errors(study.model, study.graph, machine, study.measurable, feeds, samples)
+        return Decide(ParityGate(errors, PARITY_TOLERANCE)).apply(study)
+
+
+@dataclass(frozen=True)
+class CalibrateRanges:
+    """Find the static input ranges of the tiles, where the hardware has them."""
+
+    name: ClassVar[str] = "calibrate-ranges"
+    requires: ClassVar[frozenset[str]] = frozenset({"qualified", "samples"})
+    ensures: ClassVar[frozenset[str]] = frozenset({"ranges"})
+
+    def apply(self, study: Study) -> Study:
+        """The study with ranges of all layers that may be analog."""
+        return calibrated(study, study.measurable)
+
+
+def calibrated(study: Study, names: Sequence[str]) -> Study:
+    """The study with static input ranges of these layers, where the hardware has them, from the ranking samples.
+
+    Ranges that are there already stay.
+    """
+    names = [name for name in names if name not in study.plan.ranges]
+    if not study.plan.hardware.needs_calibration or not names:
+        return study
+    from lhc.runtime.calibration import calibrate_ranges  # loads PyTorch
+
+    bench = study.bench(study.splits.rank.head(CALIBRATION_SAMPLES))
+    blocks = ((count_samples(feeds), feeds) for _, feeds in bench.blocks())
+    ranges = calibrate_ranges(study.model, study.graph, study.plan.hardware, names, blocks)
+    return replace(study, plan=study.plan.with_ranges(ranges))
+
+
+def machine_of(options: Measuring, stored: Plan | None = None) -> Hardware:
+    """The hardware that the user names, else that of the annotations, else ``lionheart``."""
+    if options.hardware is not None:
+        return Hardware.load(options.hardware)
+    return stored.hardware if stored is not None else Hardware.load("lionheart")
+
+
+def read(
+    options: Measuring,
+    running: Running,
+    t_inference: float | None,
+    *,
+    opened: Opened | None = None,
+    task: Task | None = None,
+    ranks: bool = False,
+    least_draws: int = 2,
+    machine: Hardware | None = None,
+) -> Study:
+    """Read and check everything: what every pipeline begins with.
+
+    Args:
+        options: what was asked for.
+        running: workers, kept results and the clock.
+        t_inference: seconds after the first read; the hardware's own by default.
+        opened: the network, where it was opened before.
+        task: the samples that judge, where they were read before.
+        ranks: layers are ranked, so that no metric has to be chosen that judges placements.
+        least_draws: programmings that figures take.
+        machine: the hardware, where it was read before.
+
+    Raises:
+        UsageError: a value that has no meaning for this model.
+    """
+    machine = machine_of(options) if machine is None else machine
+    t_s = machine.t_inference_s if t_inference is None else t_inference
+    machine.check_time(t_s)
+    if options.draws < least_draws:
+        raise UsageError(
+            f"--draws must be at least {least_draws}, got {options.draws}: one chip says nothing of others"
+        )
+    opened = open_model(options.model, options.data, options.label_key) if opened is None else opened
+    task = _samples(options, opened, ranks) if task is None else _scored(task, options)
+    graph = opened.graph(None, task)
+    if options.output is not None and options.output not in graph.outputs:
+        raise UsageError(f"--output {options.output!r}: the model's outputs are {', '.join(graph.outputs)}")
+    check_machine(machine, graph)
+    plan = initial_plan(graph, machine, opened.model.source, __version__).with_ranges(opened.ranges)
+    study = Study(options, running, opened, graph, plan, task, float(t_s))
+    if ranks or task.targets is not None or task.metric.chosen:
+        return study
+    return _with_metric(study)
+
+
+def _samples(options: Measuring, opened: Opened, ranks: bool) -> Task:
+    metric = None if options.metric is None else get_metric(options.metric, options.higher_is_better)
+    if metric is None and ranks:
+        metric = UNCHOSEN
+    return opened.task(options.data, metric, options.samples, options.label_key)
+
+
+def _scored(task: Task, options: Measuring) -> Task:
+    if options.metric is None:
+        return task
+    return task.with_metric(get_metric(options.metric, options.higher_is_better))
+
+
+def _with_metric(study: Study) -> Study:
+    """The study with the metric that its outputs allow: it has no targets, and nobody chose one."""
+    bench = study.bench(study.task.head(_EXAMPLES))
+    metric, why = metric_without_targets(bench.example_output, bench.output_name)
+    if metric.name == "nmse":
+        log.warning(
+            "%s; it is judged by nmse, the squared error against the digital network. If it holds scores of classes,"
+            " choose --metric agreement or kl; if it does not, --metric nmse says so",
+            why,
+        )
+    return replace(study, task=study.task.with_metric(metric), metric_note=f"{metric.name}: {why}")
+
+
+def read_placed(
+    options: PlacedMeasuring,
+    running: Running,
+    times: Sequence[float] | None,
+    *,
+    opened: Opened | None = None,
+    task: Task | None = None,
+    least_draws: int = 1,
+) -> tuple[Study, frozenset[str], list[float]]:
+    """Read and check everything for running a placement: also its analog layers, and the times.
+
+    Args:
+        options: what was asked for.
+        running: workers, kept results and the clock.
+        times: seconds after the first read; the hardware's own by default.
+        opened: the network, where it was opened before.
+        task: the samples that judge, where they were read before.
+        least_draws: programmings that figures take.
+    """
+    opened = open_model(options.model, options.data, options.label_key) if opened is None else opened
+    stored = stored_plan(options, opened)
+    outcome = None if stored is None else stored.outcome
+    options = as_judged(options, outcome)
+    machine = machine_of(options, stored)
+    at = [machine.t_inference_s] if times is None else [float(t) for t in times]
+    for t in at:
+        machine.check_time(t)
+    study = read(options, running, at[0], opened=opened, task=task, least_draws=least_draws, machine=machine)
+    if outcome is not None and options.metric is None:
+        _check_metric(study, outcome)
+    study = Decide(Qualify()).apply(study)
+    analog = check_analog(_analog(options, stored, study.plan), study.plan, study.model.label)
+    if stored is not None and stored.hardware == machine and analog <= set(stored.ranges):
+        return replace(study, plan=study.plan.with_ranges(stored.ranges)), analog, at
+    return calibrated(study, sorted(analog)), analog, at
+
+
+def stored_plan(options: GivenPlacement, opened: Opened) -> Plan | None:
+    """The plan that the user gives, else that of the annotations."""
+    return options.placement if isinstance(options.placement, Plan) else read_plan(opened.model)
+
+
+def check_analog(analog: frozenset[str], plan: Plan, label: str) -> frozenset[str]:
+    """Layers that are to be analog, if all of them can be.
+
+    Raises:
+        UsageError: one cannot, or there is no such layer.
+    """
+    layers = {layer.name: layer for layer in plan.layers}
+    for name in sorted(analog - set(plan.eligible)):
+        if name not in layers:
+            raise UsageError(f"{label} has no layer {name!r} that could be analog")
+        raise UsageError(f"layer {name!r} cannot be analog: {layers[name].detail}")
+    return analog
+
+
+def _analog(options: PlacedMeasuring, stored: Plan | None, plan: Plan) -> frozenset[str]:
+    if options.all_analog:
+        return frozenset(plan.eligible)
+    given = options.placement
+    if given is None or isinstance(given, Plan):
+        return stored.analog if stored else frozenset()
+    return frozenset([given] if isinstance(given, str) else given)
+
+
+def as_judged(options: PlacedT, outcome: Outcome | None) -> PlacedT:
+    """The options with metric, direction and output of the judgement of a placement, where they name no others.
+
+    A function is not among them: lhc imports nothing because a file names it.
+
+    Args:
+        options: what the user asks for; a task of the user's own that comes with a metric names that.
+        outcome: how the placement was judged, if it was.
+    """
+    if outcome is None:
+        return options
+    options = replace(options, output=options.output or outcome.output)
+    own = isinstance(options.data, Task) and options.data.metric.chosen
+    if options.metric is None and not own and outcome.metric in METRICS:
+        return replace(options, metric=outcome.metric)
+    if options.metric == outcome.metric and options.higher_is_better is None and outcome.metric not in METRICS:
+        return replace(options, higher_is_better=outcome.higher_is_better)
+    return options
+
+
+def _check_metric(study: Study, outcome: Outcome) -> None:
+    """Refuse to judge by another metric than the placement was judged by, when nobody chose one."""
+    chosen = study.task.metric.chosen and study.metric_note is None
+    if not chosen and study.task.metric.name != outcome.metric:
+        raise UsageError(
+            f"{study.model.label}: its placement was judged by {outcome.metric!r}, which lhc does not import because a"
+            f" file names it; give --metric {outcome.metric}, or another one"
+        )
+
+
+def check_machine(machine: Hardware, graph: LayerGraph) -> None:
+    """Say what a hardware description leaves out, and refuse overrides that mean no layer of the model.
+
+    Raises:
+        UsageError: such a pattern, with the nearest names; or layers that share their tiles but not their hardware.
+    """
+    for effect in machine.left_out:
+        log.warning("hardware %s leaves out %s (%s): %s", machine.name, effect.name, effect.size, effect.text)
+    names = [layer.name for layer in graph.candidates]
+    for pattern in machine.unmatched_overrides(names):
+        near = get_close_matches(pattern, names, n=3, cutoff=0.3)
+        hint = ", ".join(near) or "none"
+        raise UsageError(f"hardware {machine.name!r}: override for {pattern!r} matches no layer; nearest: {hint}")
+    for group in graph.tied(names):
+        if any(machine.for_layer(name) != machine.for_layer(group[0]) for name in group):
+            raise UsageError(
+                f"hardware {machine.name!r}: {', '.join(group)} share their tiles, but overrides make them different"
+            )

@@ -1,0 +1,220 @@
+"""Sensitivities of all layers: measured, or predicted from gradients and checked against a few that are measured.
+
+A prediction (`lhc.measure.fisher`) costs a few backward passes however many layers there are, but it is of second order
+in the noise. ``auto`` predicts, then measures `CHECKED` layers spread over the predicted ranking, on the same chips and
+samples. Where both agree, the prediction stands; where they do not, or where there is none, all layers are measured.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import numpy as np
+from scipy import stats
+
+from lhc.errors import ModelError, OutOfTimeError, UsageError
+from lhc.graph import LayerGraph
+from lhc.measure.bench import Bench
+from lhc.measure.fisher import METRICS, FisherSensitivity, fisher_sensitivity
+from lhc.measure.layer_damage import measure_sensitivity, ranking_metric
+from lhc.options.subjects import RankingMethod
+from lhc.passes import Strategy, anything_pays
+from lhc.results import Agreement, SensitivityTable
+from lhc.stats import CONFIDENCE
+from lhc.study.goal import search_options
+from lhc.study.state import Study
+
+__all__ = [
+    "CHECKED",
+    "Rank",
+    "agreement",
+    "measures_all",
+    "ranked",
+    "sensitivities",
+    "spread_over_ranking",
+]
+
+CHECKED = 5
+"""Layers that are measured to check a prediction; with fewer than three times as many, all are measured."""
+GOOD_CORRELATION = 0.9
+GOOD_RATIO = (0.67, 1.5)
+"""Least rank correlation, and bounds of the geometric mean of the ratios, at which predictions are used."""
+_ROUNDING = 1e-9
+
+
+@dataclass(frozen=True)
+class Rank:
+    """Find the sensitivity of every layer that may be analog, where the strategy goes by them.
+
+    Attributes:
+        method: how.
+        strategy: that is going to search.
+        always: also where nothing pays; running out of time is an error then.
+    """
+
+    method: RankingMethod
+    strategy: type[Strategy]
+    always: bool = False
+    name: ClassVar[str] = "rank"
+    requires: ClassVar[frozenset[str]] = frozenset({"parity", "ranges", "samples"})
+    ensures: ClassVar[frozenset[str]] = frozenset({"sensitivities"})
+
+    def apply(self, study: Study) -> Study:
+        """The study with sensitivities; those of a plan that is followed; none where nothing pays."""
+        if study.follow is not None:
+            known = {row.name: row.sensitivity for row in study.follow.layers if row.sensitivity is not None}
+            return replace(study, plan=study.plan.with_sensitivities(known))
+        if self.always:
+            return ranked(study, self.method) if study.plan.eligible else study
+        if not (self.strategy.needs_sensitivity and anything_pays(study.graph, study.plan, search_options(study))):
+            return study
+        try:
+            return ranked(study, self.method)
+        except OutOfTimeError as error:
+            return replace(study, late=True).noted(str(error))
+
+
+def ranked(study: Study, method: RankingMethod) -> Study:
+    """The study with the sensitivities of all layers that may be analog, measured on the samples that rank.
+
+    Args:
+        study: what is placed; the output on the samples that verify tells in which metric layers are ranked.
+        method: how sensitivities are found.
+
+    Raises:
+        OutOfTimeError: the time was over before that.
+    """
+    samples, verify = study.splits.rank, study.bench(study.splits.verify)
+    metric = ranking_metric(study.task.metric, verify.example_output, samples.targets)
+    table = sensitivities(study.bench(samples.with_metric(metric)), study.graph, study.measurable, method)
+    if len(table.layers) < len(study.measurable):
+        done = f"{len(table.layers)} of {len(study.measurable)}"
+        raise OutOfTimeError(f"--timeout: {done} layers were ranked, so none is analog; run again to go on")
+    return replace(study, plan=study.plan.with_sensitivities(table.layers), ranking=table)
+
+
+def sensitivities(
+    bench: Bench,
+    graph: LayerGraph,
+    names: Sequence[str],
+    method: RankingMethod = "auto",
+    confidence: float = CONFIDENCE,
+    half_width: float | None = None,
+) -> SensitivityTable:
+    """Damage of every named layer when it alone is analog; layers that share their weights are one.
+
+    Args:
+        bench: samples, metric, hardware, draws.
+        graph: to find layers that share weights.
+        names: layers, in file order.
+        method: ``measure``, ``fisher`` (predict), or ``auto`` (predict and check, measure where that will not do).
+        confidence: two-sided level of the intervals.
+        half_width: see `measure_sensitivity`; with it, ``auto`` measures.
+
+    Raises:
+        UsageError: a prediction is asked for in a metric, or with a half-width, that it does not have.
+        ModelError: a prediction is asked for of a network that has no gradients in torch.
+        OutOfTimeError: the time that the user gave was over before there was any figure.
+    """
+    if method == "fisher" and half_width is not None:
+        raise UsageError("--half-width is for measured sensitivities; leave it out, or use --method measure")
+    if method == "fisher":
+        predicted = fisher_sensitivity(bench, graph, names, confidence)
+        return replace(predicted.table, notes=_unreached(predicted))
+    if measures_all(bench, graph, names, method, half_width):
+        return measure_sensitivity(bench, graph, names, confidence, half_width)
+    try:
+        predicted = fisher_sensitivity(bench, graph, names, confidence)
+    except ModelError as error:
+        note = f"sensitivities are measured, not predicted: {error}"
+        return replace(measure_sensitivity(bench, graph, names, confidence), notes=(note,))
+    return _checked(bench, graph, predicted, confidence)
+
+
+def measures_all(
+    bench: Bench, graph: LayerGraph, names: Sequence[str], method: RankingMethod, half_width: float | None
+) -> bool:
+    """Whether every layer is measured without a prediction; arguments as those of `sensitivities`."""
+    few = len(graph.tied(names)) < 3 * CHECKED
+    return method == "measure" or half_width is not None or few or bench.metric.name not in METRICS
+
+
+def _unreached(predicted: FisherSensitivity) -> tuple[str, ...]:
+    if not predicted.unreached:
+        return ()
+    note = (
+        f"the gradient at {', '.join(predicted.unreached)} is zero on all samples: the answer does not depend on it, or"
+        " the network rounds or compares behind it; --method measure tells"
+    )
+    return (note,)
+
+
+def _checked(bench: Bench, graph: LayerGraph, predicted: FisherSensitivity, confidence: float) -> SensitivityTable:
+    """The prediction, if some measured layers agree with it, else measurements of all."""
+    table = predicted.table
+    names = list(table.layers)
+    firsts = [group[0] for group in graph.tied(names) if group[0] not in predicted.unreached]
+    chosen = spread_over_ranking(replace(table, layers={name: table.layers[name] for name in firsts}), CHECKED)
+
+    def measured(wanted: Sequence[str]) -> SensitivityTable:
+        whole = [name for group in graph.tied(names) if set(group) & set(wanted) for name in group]
+        return measure_sensitivity(bench, graph, [name for name in names if name in whole], confidence)
+
+    try:
+        compared = measured(chosen)
+    except OutOfTimeError:
+        return replace(table, notes=("--timeout: the predicted sensitivities were not checked by measuring some",))
+    found = agreement(table, replace(compared, layers={n: s for n, s in compared.layers.items() if n in chosen}))
+    if found.good or bench.running.late:
+        notes = () if found.good else ("--timeout: predicted sensitivities are given although they were not confirmed",)
+        rest = measured(predicted.unreached).layers if predicted.unreached and not bench.running.late else {}
+        return replace(table, layers={**table.layers, **rest}, agreement=found, notes=notes)
+    note = "all sensitivities are measured, since the prediction does not agree with those measured first"
+    others = [name for name in names if name not in compared.layers]
+    layers = {**compared.layers, **measured(others).layers}
+    return replace(
+        compared, layers={name: layers[name] for name in names if name in layers}, agreement=found, notes=(note,)
+    )
+
+
+def agreement(predicted: SensitivityTable, measured: SensitivityTable) -> Agreement:
+    """How well predictions agree with measurements of some of the layers.
+
+    Layers of which nothing was seen (damage of 0 or below, as small as rounding) count for the ranks only.
+
+    Args:
+        predicted: of all layers.
+        measured: of some of them.
+
+    Raises:
+        UsageError: no layer is in both, or they are in different metrics.
+    """
+    names = [name for name in measured.layers if name in predicted.layers]
+    if not names or predicted.metric != measured.metric:
+        raise UsageError("predicted and measured sensitivities have no layer or not the metric in common")
+    pairs = np.array([(predicted.layers[name].mean, measured.layers[name].mean) for name in names])
+    seen = pairs[(pairs > 0).all(axis=1)]
+    ratio = float(np.exp(np.log(seen[:, 0] / seen[:, 1]).mean())) if len(seen) else None
+    constant = len(names) < 3 or (np.ptp(pairs, axis=0) == 0).any()
+    correlation = None if constant else float(stats.spearmanr(pairs[:, 0], pairs[:, 1]).statistic)
+    good = (
+        correlation is not None
+        and ratio is not None
+        and correlation >= GOOD_CORRELATION - _ROUNDING
+        and GOOD_RATIO[0] <= ratio <= GOOD_RATIO[1]
+    )
+    compared = {name: (p, m) for name, (p, m) in zip(names, pairs.tolist(), strict=True)}
+    return Agreement(compared, correlation, ratio, good)
+
+
+def spread_over_ranking(table: SensitivityTable, count: int) -> tuple[str, ...]:
+    """Layers to be measured for comparison: the most and the least sensitive, and others evenly between them.
+
+    Args:
+        table: predicted sensitivities.
+        count: how many; all layers where there are fewer.
+    """
+    ranking = table.ranking()
+    if count >= len(ranking):
+        return ranking
+    return tuple(ranking[round(place)] for place in np.linspace(0, len(ranking) - 1, max(count, 0)))

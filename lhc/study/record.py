@@ -1,0 +1,95 @@
+"""Write down in the plan how the placement did, and what the decision rests on."""
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from lhc.measure import Budget
+from lhc.passes import SearchOptions, damage_of, kept_limits
+from lhc.plan import Estimate, Outcome
+from lhc.results import Verdict
+from lhc.study.state import Found, Study
+
+__all__ = ["Record", "outcome_of"]
+
+
+@dataclass(frozen=True)
+class Record:
+    """Put the outcome into the plan."""
+
+    name: ClassVar[str] = "record"
+    requires: ClassVar[frozenset[str]] = frozenset({"verified"})
+    ensures: ClassVar[frozenset[str]] = frozenset({"outcome"})
+
+    def apply(self, study: Study) -> Study:
+        """The study whose plan is the one that is kept, with its outcome."""
+        found, searched = study.found, study.searched
+        assert found is not None
+        assert searched is not None
+        follows = study.follow is not None
+        # Whoever edits a plan may have seen how it did on these samples.
+        held_out = study.splits.held_out and not follows
+        outcome = outcome_of(
+            found.verdict, study.allowed, study, held_out, "plan" if follows else searched.strategy.name
+        )
+        outcome = outcome.model_copy(update=_provenance(study, found, searched.options))
+        return replace(study, plan=found.plan.model_copy(update={"outcome": outcome}))
+
+
+def outcome_of(verdict: Verdict, budget: Budget, study: Study, held_out: bool, strategy: str) -> Outcome:
+    """What a plan says about the verification of its placement."""
+    found = verdict.evaluation
+    within = sum(drop <= budget.max_drop for drop in found.drops)
+    return Outcome(
+        metric=found.metric,
+        higher_is_better=study.task.metric.higher_is_better,
+        output=study.options.output or study.graph.outputs[0],
+        metric_note=study.metric_note,
+        percent=found.percent,
+        baseline=found.baseline,
+        value=found.mean,
+        drop=found.drop,
+        interval=budget.interval(found),
+        chip_interval=found.drop_interval,
+        sample_interval=found.sample_interval,
+        generalized=budget.generalize,
+        confidence=found.confidence,
+        chips_within=within / found.draws,
+        max_drop=budget.max_drop,
+        drop_type=budget.drop_type,
+        within_budget=verdict.accepted,
+        held_out=held_out,
+        samples=found.samples,
+        draws=found.draws,
+        seed=study.options.seed,
+        t_s=study.t_s,
+        strategy=strategy,
+        data=study.task.digest,
+    )
+
+
+def _provenance(study: Study, kept: Found, options: SearchOptions) -> dict[str, object]:
+    """What an outcome says about the search."""
+    return {
+        "objective": options.goal.objective,
+        "limits": options.goal.limits,
+        "limits_kept": kept_limits(study.graph, kept.plan, options.goal),
+        "groups": tuple(tuple(sorted(group)) for group in options.together),
+        "evaluations": kept.evaluations,
+        "estimate": _estimate(study, kept),
+    }
+
+
+def _estimate(study: Study, kept: Found) -> Estimate | None:
+    """What the sensitivities say of the placement."""
+    figure = next((s for layer in kept.plan.layers if (s := layer.sensitivity) is not None), None)
+    if figure is None or kept.calibration is None:
+        return None
+    damage = damage_of(study.graph, kept.plan, kept.plan.analog)
+    return Estimate(
+        metric=figure.metric,
+        damage=damage,
+        predicted_drop=kept.calibration.factor * damage,
+        factor=kept.calibration.factor,
+        spread=kept.calibration.spread,
+        placements=kept.calibration.placements,
+    )

@@ -1,0 +1,96 @@
+"""Search a placement on the samples that select."""
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from lhc.errors import OutOfTimeError
+from lhc.graph import LayerGraph
+from lhc.measure import PlacementJudge, steadied
+from lhc.passes import STRATEGIES, Objective, PassResult, SearchOptions, Strategy, objective_value
+from lhc.plan import Placement, Plan, Reason
+from lhc.study.cautions import warn_of_doubtful_labels, warn_of_few_samples
+from lhc.study.goal import search_options
+from lhc.study.state import KEPT, Searched, Study
+
+__all__ = ["CheckBudget", "Search", "search"]
+
+
+@dataclass(frozen=True)
+class Search:
+    """Let a strategy find a placement; the judge asks chips of the search on the samples that select.
+
+    Attributes:
+        strategy: how.
+    """
+
+    strategy: type[Strategy]
+    requires: ClassVar[frozenset[str]] = frozenset({"parity", "ranges", "samples", "sensitivities", "budget"})
+    ensures: ClassVar[frozenset[str]] = frozenset({"placement"})
+
+    @property
+    def name(self) -> str:
+        """With that of the strategy."""
+        return f"search:{self.strategy.name}"
+
+    def apply(self, study: Study) -> Study:
+        """The study with what the search found."""
+        strategy = STRATEGIES["all-digital"] if study.late else self.strategy
+        splits = study.splits
+        curved = splits.rank if strategy.name == "hilal" and study.follow is None else None
+        judge = PlacementJudge(
+            steadied(study.bench(splits.select), study.bench(splits.rank)), study.allowed, "searching:"
+        )
+        options = search_options(study, curved)
+        return replace(study, searched=search(study.graph, study.plan, strategy, judge, options))
+
+
+@dataclass(frozen=True)
+class CheckBudget:
+    """Refuse a budget that has no meaning for the samples, and warn of samples that can show little."""
+
+    name: ClassVar[str] = "check-budget"
+    requires: ClassVar[frozenset[str]] = frozenset({"samples"})
+    ensures: ClassVar[frozenset[str]] = frozenset({"budget"})
+
+    def apply(self, study: Study) -> Study:
+        """The same study."""
+        verify = study.bench(study.splits.verify, limited=False)
+        study.allowed.check(verify)
+        if study.original is None:
+            warn_of_doubtful_labels(verify)
+            warn_of_few_samples(verify, study.allowed)
+        return study
+
+
+def search(
+    graph: LayerGraph, plan: Plan, strategy: type[Strategy], judge: PlacementJudge, options: SearchOptions
+) -> Searched:
+    """Search a placement; when the time is over, the best that was accepted by then.
+
+    Args:
+        graph: the layers.
+        plan: qualified, with sensitivities where the strategy needs them.
+        strategy: how it is searched.
+        judge: of the search, with its samples and the budget.
+        options: what the strategy is told.
+    """
+    try:
+        found = strategy(judge, options).run(graph, plan)
+    except OutOfTimeError:
+        found = _best_so_far(judge, graph, plan, options.goal.objective)
+    return Searched(found, strategy, judge, options)
+
+
+def _best_so_far(judge: PlacementJudge, graph: LayerGraph, plan: Plan, objective: Objective) -> PassResult:
+    """What the search had accepted when the time was over, the best by the objective first."""
+    accepted = [placement for placement, verdict in judge.verdicts.items() if verdict.accepted]
+    accepted.sort(key=lambda placement: objective_value(graph, plan, objective, placement))
+    best = accepted[0] if accepted else plan.analog
+    decisions: dict[str, tuple[Placement, Reason, str]] = {
+        name: ("analog", "budget", KEPT)
+        if name in best
+        else ("digital", "budget", "not found to fit before the time was over")
+        for name in plan.eligible
+    }
+    note = f"--timeout ended the search after {len(judge.verdicts)} placements; run again to go on"
+    return PassResult(plan.decide(decisions), fallbacks=tuple(accepted[1:]), notes=(note,))

@@ -1,0 +1,273 @@
+"""From what a user names (a file, a ModelProto, a zoo entry, a module) to a model, its graph and its samples."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import onnx
+
+from lhc.errors import DataError, ModelError, OpenSizesError, UsageError
+from lhc.graph import LayerGraph
+from lhc.model import OnnxModel
+from lhc.models import ZooEntry, is_zoo_name, zoo_entry, zoo_names
+from lhc.models.export import export_module, is_module
+from lhc.onnx_io import (
+    Constants,
+    Shape,
+    infer_shapes,
+    input_shapes,
+    load_model,
+    read_graph,
+    refuse_compiled,
+    shape_option,
+    static_batch,
+    training_mode,
+)
+from lhc.runtime import observe_tensors
+from lhc.runtime.ort import Array, plain_feeds, tensor_infos
+from lhc.runtime.probe import probe
+from lhc.samples.metrics import Metric
+from lhc.samples.task import Task
+from lhc.study.inputs import DataSource, first_samples, load_task
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+    import torch
+
+__all__ = ["ModelSource", "Opened", "open_model"]
+
+log = logging.getLogger("lhc")
+
+_EVAL = "export it again after model.eval(), with training=torch.onnx.TrainingMode.EVAL where you set that"
+
+
+@dataclass(frozen=True, eq=False)
+class Opened:
+    """A model, the zoo entry it came from, if any, and what it was before it was retrained, where it was.
+
+    Attributes:
+        model: the network.
+        entry: of the zoo, or None.
+        before: the network before it was retrained.
+        ranges: static input ranges by layer that were trained with the network, instead of calibrated ones.
+        told: warnings about the network that were given already.
+    """
+
+    model: OnnxModel
+    entry: ZooEntry | None
+    before: "Opened | None" = None
+    ranges: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    told: set[str] = field(default_factory=set)
+
+    def task(
+        self, data: DataSource | None, metric: Metric | None, samples: int | None, label_key: str = "labels"
+    ) -> Task:
+        """The samples: the user's (or a zoo entry's, by name), else the model's own; the first ``samples`` of them.
+
+        Raises:
+            UsageError: no data, or fewer than one sample asked for.
+            ModelError: an input that data files cannot hold; a network that is random; or a compiled model.
+            DataError: data that does not fit the model.
+        """
+        refuse_compiled(self.model)
+        self.caution(measured=True)
+        if samples is not None and samples < 1:
+            raise UsageError(f"--samples must be at least 1, got {samples}")
+        if data is None:
+            if self.entry is None:
+                raise UsageError(f"{self.model.label}: samples are needed; give them with --data FILE.npz")
+            data = self.entry.task()
+        elif isinstance(data, str | Path) and is_zoo_name(str(data)) and not Path(data).exists():
+            data = zoo_entry(str(data)).task()
+        for info in tensor_infos(self.model):
+            if not info.type.startswith("tensor("):
+                raise ModelError(
+                    f"{self.model.label}: input {info.name!r} is a {info.type or 'value of no known type'};"
+                    " lhc feeds tensors only"
+                )
+        return load_task(data, self.model, metric, label_key, samples).head(samples)
+
+    def caution(self, measured: bool) -> None:
+        """Warn, once, of a network that still trains, and of a fixed batch of 1 where it is measured.
+
+        Raises:
+            ModelError: it is to be measured, and it is random.
+        """
+        found = training_mode(self.model)
+        if found.random:
+            what = (
+                f"{_operators(found.random, 'Dropout')} active, so its answers are random: it was exported in training"
+                f" mode; {_EVAL}"
+            )
+            if measured:
+                raise ModelError(f"{self.model.label}: {what}")
+            self._warn(what)
+        if found.batched:
+            self._warn(
+                f"{_operators(found.batched, 'BatchNormalization')} in training mode, so what a sample is answered"
+                f" depends on the samples beside it; {_EVAL}"
+            )
+        if measured and static_batch(self.model) == 1:
+            self._warn(
+                "the file fixes a batch of 1, so every sample is a call of its own, which takes several times as long"
+                " (9 times with ResNet-8); export it with a symbolic batch: torch.onnx.export(…,"
+                ' dynamic_shapes=({0: "batch"},)), or dynamic_axes={"INPUT": {0: "batch"}} with dynamo=False'
+            )
+
+    def _warn(self, text: str) -> None:
+        told = self.told if self.before is None else self.before.told
+        if text not in told:
+            told.add(text)
+            log.warning("%s: %s", self.model.label, text)
+
+    def graph(self, shapes: Mapping[str, tuple[int, ...]] | None = None, task: Task | None = None) -> LayerGraph:
+        """The layer graph; shapes that inference cannot find are observed in one run.
+
+        Args:
+            shapes: full shapes of inputs; else the data's, with one sample; else the zoo entry's; else a symbolic batch
+                counts 1.
+            task: samples, for their shape; the first one is what is run.
+
+        Raises:
+            UsageError: a shape that contradicts the model.
+            ModelError: MACs depend on a dimension that nothing fixes.
+        """
+        feeds = {} if shapes or task is None else _first_sample(self.model, task)
+        given = dict(shapes or {}) or {name: array.shape for name, array in feeds.items()}
+        if not given and self.entry is not None:
+            given = dict(self.entry.shapes())
+        graph = read_graph(self.model, given)
+        if graph.unresolved:
+            observed = self._observed(graph, given, feeds)
+            graph = read_graph(self.model, given, observed) if observed else graph
+        if graph.nested:
+            log.warning(
+                "%s: %s in the bodies of If, Loop or Scan or in local functions; what lies there stays digital",
+                self.model.label,
+                "1 operator that multiplies lies"
+                if len(graph.nested) == 1
+                else f"{len(graph.nested)} operators that multiply lie",
+            )
+        self._warn_uncounted(graph)
+        return graph
+
+    def _warn_uncounted(self, graph: LayerGraph) -> None:
+        """Name what multiplies nobody knows how often: shares of MACs are of the rest."""
+        left = [layer for layer in graph.multiplying if layer.work is not None and layer.work.missing is not None]
+        for layer in left[:3]:
+            self._warn(f"{layer.name}: {layer.refusal.detail if layer.refusal else 'its size is not known'}")
+        if len(left) > 3:
+            self._warn(f"and {len(left) - 3} more operators that are not counted")
+
+    def _observed(
+        self, graph: LayerGraph, given: Mapping[str, tuple[int, ...]], feeds: Mapping[str, Array]
+    ) -> dict[str, tuple[int, ...]]:
+        """Shapes that inference does not find, from one run: around products, and of what other operators write."""
+        known = infer_shapes(self.model, given)
+        sizes = {
+            name: tuple(d if isinstance(d, int) else 1 for d in known.get(name, ()))
+            for name in input_shapes(self.model)
+        }
+        if not feeds:
+            self._refuse_open_sizes(graph, known)
+        constants = Constants(self.model.proto.graph)
+        wanted = {t for layer in graph.unresolved for t in (*layer.inputs, *filter(None, layer.outputs[:1]))}
+        wanted |= {t for layer in graph.layers if layer.size_unknown for t in filter(None, layer.outputs)}
+        inner = sorted(t for t in wanted if graph.producer(t) and not constants.is_stored(t))
+        try:
+            observed = self._run(inner, feeds, sizes)
+        except (DataError, ModelError) as error:
+            if not any(layer.is_candidate for layer in graph.unresolved):
+                self._warn(f"sizes in it are only known when it runs, and it does not: {error}")
+                return {}
+            if feeds or isinstance(error, ModelError):
+                raise
+            raise ModelError(
+                f"{self.model.label}: sizes in it are only known when it runs, and it does not run on zeros; give"
+                f" samples (--data), or its shapes (--shape): {error}"
+            ) from error
+        return {name: array.shape for name, array in observed.items()} | sizes
+
+    def _run(
+        self, tensors: Sequence[str], feeds: Mapping[str, Array], sizes: Mapping[str, tuple[int, ...]]
+    ) -> Mapping[str, Array]:
+        """One run on the samples, else on zeros, else on ones: masks and lengths of 0 are refused by some operators."""
+        if feeds:
+            return observe_tensors(self.model, tensors, feeds)
+        try:
+            return observe_tensors(self.model, tensors, plain_feeds(self.model, sizes))
+        except DataError as error:
+            try:
+                return observe_tensors(self.model, tensors, plain_feeds(self.model, sizes, 1))
+            except DataError:
+                raise error from None
+
+    def _refuse_open_sizes(self, graph: LayerGraph, known: Mapping[str, Shape]) -> None:
+        """A run needs sizes, and MACs would be those of a size that nobody gave.
+
+        Raises:
+            OpenSizesError: some are open.
+        """
+        for name in input_shapes(self.model):
+            shape = known.get(name, ())
+            if not all(isinstance(dim, int) for dim in shape):
+                first = graph.unresolved[0]
+                raise OpenSizesError(
+                    f"{self.model.label}: MACs of {first.op_type} {first.name!r} depend on symbolic dimensions of input"
+                    f" {name!r}; give the shape, e.g. {shape_option(name, shape)}"
+                )
+
+
+def _operators(names: Sequence[str], kind: str) -> str:
+    """``Dropout 'drop1' is``, or ``2 operators Dropout, e.g. 'drop1', are``."""
+    if len(names) == 1:
+        return f"{kind} {names[0]!r} is"
+    return f"{len(names)} operators {kind}, e.g. {names[0]!r}, are"
+
+
+def _first_sample(model: OnnxModel, task: Task) -> dict[str, Array]:
+    """The first samples, as many as the model takes at once."""
+    declared = input_shapes(model)
+    _, first = next(task.blocks(1))
+    feeds = {}
+    for name, array in first.items():
+        shape = declared[name]
+        batch = shape[0] if shape and isinstance(shape[0], int) else 1
+        feeds[name] = np.repeat(array, batch, axis=0) if array.ndim else array
+    return feeds
+
+
+if TYPE_CHECKING:
+    ModelSource = str | Path | onnx.ModelProto | ir.Model | OnnxModel | Opened | torch.nn.Module
+else:  # whoever has an onnx-ir model or a module has loaded its library; nobody else waits for it
+    ModelSource = str | Path | onnx.ModelProto | OnnxModel | Opened
+
+
+def open_model(source: ModelSource, data: DataSource | None = None, label_key: str = "labels") -> Opened:
+    """A model by path or zoo name, a ModelProto or onnx-ir model, a module, or one that was loaded or opened before.
+
+    Args:
+        source: what to open.
+        data: samples; a PyTorch module is exported on the first two of them.
+        label_key: key of the targets in the data.
+
+    Raises:
+        ModelError: it cannot be read or exported.
+        UsageError: a module without samples, or with samples that are not its inputs.
+    """
+    if isinstance(source, Opened):
+        return source
+    if is_module(source):
+        name = type(source).__name__
+        if data is None:
+            raise UsageError(f"{name}: a PyTorch module is exported on samples; give some as data")
+        return Opened(load_model(export_module(source, first_samples(data, label_key)), label=name), None)
+    if isinstance(source, str) and is_zoo_name(source) and not Path(source).is_file():
+        entry = zoo_entry(source)
+        return Opened(load_model(entry.model(), label=source), entry)
+    if isinstance(source, str) and not Path(source).exists() and not Path(source).suffix:
+        raise ModelError(f"{source}: no such file, and no model of the zoo ({', '.join(zoo_names())})")
+    return Opened(load_model(source, probe=probe), None)

@@ -1,0 +1,174 @@
+"""What is known of a network on a machine, from reading it to the placement that is verified."""
+
+from dataclasses import dataclass, replace
+
+from lhc.graph import LayerGraph
+from lhc.measure import Bench, Budget, PlacementJudge, Running, ranking_metric
+from lhc.model import OnnxModel
+from lhc.options.commands import Measuring
+from lhc.passes import DEFAULT_GOAL, Goal, PassResult, SearchOptions, Strategy
+from lhc.plan import LayerPlan, Plan
+from lhc.results import Calibration, Front, Infeasibility, SensitivityTable, Verdict
+from lhc.samples.metrics import Metric
+from lhc.samples.splits import Splits, split_task
+from lhc.samples.task import Task
+from lhc.study.candidates import Verified
+from lhc.study.source import Opened
+
+__all__ = ["KEPT", "READ", "Found", "Searched", "Study", "measurable"]
+
+READ = frozenset({"graph", "plan", "samples"})
+"""What is known at the start of every pipeline."""
+KEPT = "within the budget together with the other analog layers"
+"""Why a layer is analog that a search placed."""
+
+
+@dataclass(frozen=True, eq=False)
+class Searched:
+    """What a search found.
+
+    Attributes:
+        result: the plan, and safer placements to step back to.
+        strategy: that searched.
+        judge: of the search, with all that it judged.
+        options: what the strategy was told.
+    """
+
+    result: PassResult
+    strategy: type[Strategy]
+    judge: PlacementJudge
+    options: SearchOptions
+
+
+@dataclass(frozen=True)
+class Found:
+    """A placement and how it did when it was verified.
+
+    Attributes:
+        plan: the placement that is kept: the best that was shown to hold the budget, else the one with the least drop.
+        verdict: its verification.
+        failed: what else was verified, and not shown to hold; the one that the search chose comes first.
+        notes: sentences for the user.
+        evaluations: placements that the search judged.
+        calibration: their drops against their estimated damages; None where sensitivities were not measured.
+    """
+
+    plan: Plan
+    verdict: Verdict
+    notes: tuple[str, ...]
+    failed: tuple[Verified, ...] = ()
+    evaluations: int = 0
+    calibration: Calibration | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Study:
+    """The state that the steps of a pipeline work on.
+
+    Attributes:
+        options: what was asked for.
+        running: workers, kept results and the clock.
+        opened: what the network was read from.
+        graph: its layers.
+        plan: the decisions so far.
+        task: samples and metric that judge.
+        t_s: time of inference in seconds.
+        budget: the drop that the user allows, where placements are judged by one.
+        goal: what a placement is to be good at, apart from accuracy.
+        group: the user's wishes of what moves together.
+        notes: sentences for the user.
+        original: the state before retraining, which drops are against; None where nothing was retrained.
+        metric_note: why it is judged by this metric, where the outputs alone say so.
+        training: samples that train, apart from those that judge.
+        follow: a plan whose placement is verified instead of searching one.
+        ranking: the sensitivities that a search goes by.
+        late: the time was over before all layers were ranked, so that nothing is searched.
+        searched: what the search found.
+        found: the placement that is kept, and its verification.
+        infeasibility: where the budget is not met, why, and what would help.
+        front: the trade-off of accuracy against the goal.
+    """
+
+    options: Measuring
+    running: Running
+    opened: Opened
+    graph: LayerGraph
+    plan: Plan
+    task: Task
+    t_s: float
+    budget: Budget | None = None
+    goal: Goal = DEFAULT_GOAL
+    group: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    original: "Study | None" = None
+    metric_note: str | None = None
+    training: Task | None = None
+    follow: Plan | None = None
+    ranking: SensitivityTable | None = None
+    late: bool = False
+    searched: Searched | None = None
+    found: Found | None = None
+    infeasibility: Infeasibility | None = None
+    front: Front | None = None
+
+    @property
+    def model(self) -> OnnxModel:
+        """The network."""
+        return self.opened.model
+
+    @property
+    def allowed(self) -> Budget:
+        """The budget, in a pipeline that has one."""
+        assert self.budget is not None
+        return self.budget
+
+    @property
+    def splits(self) -> Splits:
+        """The samples that rank, those that select and those that verify."""
+        return split_task(self.task)
+
+    @property
+    def measurable(self) -> list[str]:
+        """Layers that are free, or forced to be analog, in file order."""
+        return [layer.name for layer in self.plan.layers if measurable(layer)]
+
+    def noted(self, *notes: str) -> "Study":
+        """The same with more sentences for the user."""
+        return replace(self, notes=(*self.notes, *notes))
+
+    def ranking_task(self, judged_by: Metric | None = None) -> Task:
+        """The samples, judged by what layers are ranked by; ``judged_by``: what placements were judged by."""
+        own = self.task.metric if self.task.metric.chosen else None
+        output = self.bench(self.task).example_output
+        return self.task.with_metric(ranking_metric(judged_by or own, output, self.task.targets))
+
+    def bench(self, task: Task, limited: bool = True) -> Bench:
+        """A bench for some of the samples, or another metric; ``limited``: it ends when the user's time is over.
+
+        After retraining, the metric that judges compares with the network as it was, without targets by its outputs;
+        others, which rank layers, with the network as it is.
+        """
+        judges = task.metric.name == self.task.metric.name
+        against = self.original.bench(task, limited) if self.original is not None and judges else None
+        if against is not None and not against.setting.by_targets:
+            metric = replace(task.metric, needs_targets=True)
+            task = Task(task.inputs, against.digital_output, metric, finite=True)
+        return Bench(
+            self.model,
+            self.graph,
+            self.plan.hardware,
+            task,
+            seed=self.options.seed,
+            draws=self.options.draws,
+            t_s=self.t_s,
+            output=self.options.output,
+            ranges=self.plan.ranges,
+            progress=self.options.progress,
+            running=self.running if limited else self.running.unlimited(),
+            against=against,
+        )
+
+
+def measurable(layer: LayerPlan) -> bool:
+    """Free layers, and those the user forced to be analog."""
+    return layer.reason == "eligible" or (layer.reason == "forced" and layer.placement == "analog")

@@ -1,0 +1,77 @@
+"""Every option of a Python function is reachable from its command, and the other way round."""
+
+import inspect
+from collections.abc import Iterator
+
+import pytest
+import typer
+
+import lhc
+from lhc.cli.app import app
+from lhc.cli.build import CLASSES
+from lhc.options.commands import OutputsOptions
+from lhc.options.declare import Option, options_of
+
+FUNCTIONS = {
+    "analyze": "analyze",
+    "sensitivity": "sensitivity",
+    "partition": "partition",
+    "retrain": "retrain",
+    "run": "evaluate",
+    "pareto": "pareto",
+    "robustness": "robustness",
+    "attribute": "attribute",
+    "compile": "compile",
+    "split": "split",
+}
+"""Command -> function that takes its options."""
+
+
+def of_command(name: str) -> Iterator[Option]:
+    for kind in CLASSES[name]:
+        yield from options_of(kind)
+
+
+def parameters(name: str) -> dict[str, inspect.Parameter]:
+    return dict(inspect.signature(getattr(lhc, FUNCTIONS[name])).parameters)
+
+
+def flags(name: str) -> set[str]:
+    command = typer.main.get_command(app).commands[name]  # type: ignore[attr-defined]
+    return {flag for one in command.params for flag in (*one.opts, *one.secondary_opts)}
+
+
+@pytest.mark.parametrize("command", FUNCTIONS)
+def test_every_keyword_of_a_function_is_an_option_of_its_command_or_says_what_stands_for_it(command: str) -> None:
+    options = {one.name: one for one in of_command(command)}
+    for name, parameter in parameters(command).items():
+        assert name in options
+        one = options[name]
+        if one.instead is None:
+            assert (one.flag or one.name) in flags(command)
+        if not one.required:
+            assert parameter.default == one.default
+
+
+@pytest.mark.parametrize("command", FUNCTIONS)
+def test_every_option_of_a_command_is_a_keyword_or_says_what_does_it_in_python(command: str) -> None:
+    for one in of_command(command):
+        assert one.name in parameters(command) or one.result is not None, one.name
+
+
+def test_the_outputs_of_run_take_options_of_run_alone() -> None:
+    names = {one.name for one in of_command("run")}
+    assert names.issuperset(one.name for one in options_of(OutputsOptions))
+
+
+@pytest.mark.parametrize("command", sorted(CLASSES))
+def test_every_option_has_a_help_of_its_own_and_a_panel(command: str) -> None:
+    found = list(of_command(command))
+    assert all(one.help.endswith((".", "…")) and one.panel for one in found)
+    assert len({one.flag for one in found if one.flag}) == len([one for one in found if one.flag])
+
+
+def test_a_function_shows_its_options_in_its_docstring() -> None:
+    text = inspect.getdoc(lhc.partition) or ""
+    assert "max_drop: Greatest mean drop" in text
+    assert "max_latency: Greatest latency of a sample; in s." in text

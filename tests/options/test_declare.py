@@ -1,0 +1,124 @@
+from typing import ClassVar, Literal
+
+import pytest
+
+from lhc.errors import UsageError
+from lhc.options.declare import argument, option, options, options_of
+from lhc.options.signature import keywords
+from lhc.options.subjects import Data, Execution, Machine, PlacedMachine, Selection, Training
+from lhc.options.text import command_line
+
+
+@options
+class Source:
+    PANEL: ClassVar[str] = "Source"
+
+    source: str = argument("Where from.", kw_only=False, metavar="SOURCE")
+
+
+@options
+class Search:
+    PANEL: ClassVar[str] = "Search"
+
+    most: int = option("Most tries.", default=3, unit="tries")
+    order: Literal["up", "down"] = option("Which way.", default="up")
+    only: tuple[str, ...] = option("Only these.", default=(), reads=list[str], convert=tuple)
+    strict: bool = option("Refuse more.", default=False)
+    watch: object = option("Called.", default=None, instead="a bar")
+
+
+@options
+class Both(Search, Source):
+    most: int = option("Most tries.", default=5, unit="tries")
+
+
+def test_an_option_says_everything_once() -> None:
+    found = {one.name: one for one in options_of(Both)}
+    assert list(found) == ["source", "most", "order", "only", "strict", "watch"]
+    assert found["source"].flag is None
+    assert found["source"].required
+    assert found["order"].choices == ("up", "down")
+    assert found["order"].panel == "Search"
+    assert found["only"].repeats
+
+
+def test_a_command_may_have_a_default_of_its_own() -> None:
+    assert next(one.default for one in options_of(Search) if one.name == "most") == 3
+    assert next(one.default for one in options_of(Both) if one.name == "most") == 5
+    assert {one.default for one in options_of(PlacedMachine) if one.name == "hardware"} == {None}
+    assert {one.default for one in options_of(Machine) if one.name == "hardware"} == {"lionheart"}
+
+
+def test_options_are_the_keywords_of_a_function() -> None:
+    @keywords(Both)
+    def find(chosen: Both) -> str:
+        """Find it.
+
+        Raises:
+            UsageError: never.
+        """
+        return f"{chosen.source} {chosen.most}"
+
+    assert find("here", most=4) == "here 4"
+    assert find(source="there") == "there 5"
+    text = find.__doc__ or ""
+    assert text.index("Args:") < text.index("most: Most tries; in tries.") < text.index("Raises:")
+    with pytest.raises(TypeError, match="unexpected keyword argument 'mots'"):
+        find("here", mots=4)  # type: ignore[call-arg]
+
+
+def test_the_command_that_says_the_same_names_what_is_not_default() -> None:
+    chosen = Both("a b.onnx", most=4, only=("x", "y*"), strict=True, watch=print)
+    assert command_line("find", chosen) == "lhc find 'a b.onnx' --most 4 --only x --only 'y*' --strict"
+
+
+def test_the_command_shows_objects_that_are_no_text() -> None:
+    assert command_line("run", Data(data={})) == "lhc run --data …"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (lambda: Training(steps=1, epochs=1.0), "--steps and --epochs say the same"),
+        (lambda: Training(learning_rate=0.0), "--lr must be above 0"),
+        (lambda: Training(loss="hinge"), "unknown loss 'hinge'; choose distillation, cross-entropy"),
+        (lambda: Execution(jobs=0), "--jobs must be at least 1"),
+        (lambda: Execution(memory="5 apples"), "write a size such as 2GiB"),
+        (lambda: Execution(memory="5kB"), "at least 1 MiB"),
+        (lambda: Execution(jobs=2, scheduler="tcp://x:1"), "has workers of its own"),
+    ],
+)
+def test_values_without_a_meaning_are_refused(options: object, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        options()  # type: ignore[operator]
+
+
+def test_a_size_is_a_number_or_a_text() -> None:
+    assert Execution(memory="2GiB").bytes == Execution(memory=2**31).bytes == 2**31
+
+
+def test_a_field_with_a_type_of_a_heavy_library_must_say_what_the_command_line_reads() -> None:
+    with pytest.raises(TypeError, match=r"Heavy\.array: say with reads="):
+
+        @options
+        class Heavy:
+            array: "numpy.ndarray" = option("An array.", default=None)  # type: ignore[name-defined]  # noqa: F821
+
+
+def test_repeated_options_are_tuples() -> None:
+    assert next(one.convert for one in options_of(Selection) if one.name == "include") is tuple
+
+
+def test_every_class_that_a_class_is_made_of_checks_its_values() -> None:
+    @options
+    class Both(Execution, Training):
+        pass
+
+    for wrong in ({"jobs": 0}, {"batch_size": 0}):
+        with pytest.raises(UsageError):
+            Both(**wrong)  # type: ignore[arg-type]
+
+
+def test_a_closed_set_is_checked_in_python_too() -> None:
+    with pytest.raises(UsageError, match=r"--order 'sideways': choose up, down"):
+        Search(order="sideways")  # type: ignore[arg-type]
