@@ -231,10 +231,11 @@ def _estimate_lines(outcome: Outcome) -> list[str]:
         return []
     percent = outcome.percent or outcome.drop_type == "relative"
     predicted, drop = _value(found.predicted_drop, percent), _value(outcome.drop, percent)
-    off = f"{100 * found.spread:.0f} % off"
-    error = f"the {found.placements} placements judged in the search were {off} on average"
-    if found.placements == 1:
-        error = f"the one placement judged in the search was {off}"
+    error = (
+        f"the {found.placements} placements judged in the search were {100 * found.spread:.0f} % off on average"
+        if found.placements > 1
+        else "the estimate rests on one placement judged in the search, which cannot say how far off it is"
+    )
     return [f"estimated drop {predicted}, verified {drop} ({error})"]
 
 

@@ -6,12 +6,12 @@ from lhc.cli.output import emit
 from lhc.support.tables import Table
 
 if TYPE_CHECKING:
-    from lhc.study.effort import Estimate
+    from lhc.study.effort import Effort
 
 __all__ = ["emit_estimate"]
 
 
-def emit_estimate(found: "Estimate", form: str) -> None:
+def emit_estimate(found: "Effort", form: str) -> None:
     """An estimate on stdout: one row a step, and a line that sums them up; or one JSON document."""
     rows = [[step.what, str(step.units), str(step.kept), duration(step.seconds)] for step in found.steps]
     processes = "1 process" if found.processes == 1 else f"{found.processes} processes"

@@ -10,7 +10,7 @@ from lhc.cli.output import emit
 from lhc.errors import UsageError
 from lhc.measure.judge import Budget, Drop, parse_drop
 from lhc.options.commands import ParetoOptions
-from lhc.options.subjects import Chips, Data, Machine, ReadTime
+from lhc.options.subjects import Chips, Data, MachineOptions, ReadTime
 from lhc.options.text import flags_of
 from lhc.report.kept_fronts import Answer, StoredFront, answer, read_fronts, store_front
 from lhc.report.wording import (
@@ -104,7 +104,7 @@ def front_footer(front: Front) -> str:
 
 def keep(front: Front, source: str, asked: ParetoOptions, folder: Path) -> None:
     """Keep a front beside the results, with the options that name samples, hardware and seeds."""
-    command = tuple(flags_of(asked, Data, Machine, ReadTime, Chips))
+    command = tuple(flags_of(asked, Data, MachineOptions, ReadTime, Chips))
     facts = {"command": list(command), "objective": front.objective, "limits": dict(front.limits)}
     store_front(folder, fingerprint(facts), StoredFront(source, str(asked.hardware), command, front))
 

@@ -8,11 +8,11 @@ from lhc.commands.sensitivity import preparing
 from lhc.measure import Running, ranking_metric
 from lhc.options.commands import PartitionOptions, RunOptions, SensitivityOptions
 from lhc.options.declare import part
-from lhc.options.subjects import Training
+from lhc.options.subjects import TrainingOptions
 from lhc.passes import anything_pays, by_worth, search_space
 from lhc.passes.retraining import RETRAINING_STRATEGIES
 from lhc.passes.search_base import groups_of
-from lhc.study.effort import Estimate, Step, curvature_step, evaluation_step, ranking_steps
+from lhc.study.effort import Effort, EffortStep, curvature_step, evaluation_step, ranking_steps
 from lhc.study.goal import search_options
 from lhc.study.prepare import read, read_placed
 from lhc.study.source import open_model
@@ -22,7 +22,7 @@ from lhc.study.training_effort import training_steps
 __all__ = ["estimate"]
 
 
-def estimate(options: SensitivityOptions | PartitionOptions | RunOptions) -> Estimate:
+def estimate(options: SensitivityOptions | PartitionOptions | RunOptions) -> Effort:
     """How much work a command has, how much of it is kept from before, and how long the rest will take.
 
     The figure is for these options on this machine as busy as it is now. How many placements a search judges depends on
@@ -40,13 +40,13 @@ def estimate(options: SensitivityOptions | PartitionOptions | RunOptions) -> Est
         return _of_partition(options, running)
 
 
-def _of_run(options: RunOptions, running: Running) -> Estimate:
+def _of_run(options: RunOptions, running: Running) -> Effort:
     study, analog, at = read_placed(options, running, options.times)
     step = evaluation_step(study.bench(study.task), [analog], "measuring the placement", at)
     return _estimate(study, len(analog), [step])
 
 
-def _of_sensitivity(options: SensitivityOptions, running: Running) -> Estimate:
+def _of_sensitivity(options: SensitivityOptions, running: Running) -> Effort:
     study = preparing(options).apply(read(options, running, options.t_inference, ranks=True))
     if not study.measurable:
         return _estimate(study, 0, [])
@@ -55,7 +55,7 @@ def _of_sensitivity(options: SensitivityOptions, running: Running) -> Estimate:
     return _estimate(study, len(study.measurable), steps)
 
 
-def _of_partition(options: PartitionOptions, running: Running) -> Estimate:
+def _of_partition(options: PartitionOptions, running: Running) -> Effort:
     opened = open_model(options.model, options.data, options.label_key)
     study = preparation(options).apply(begin(options, running, opened))
     if not study.measurable:
@@ -64,11 +64,11 @@ def _of_partition(options: PartitionOptions, running: Running) -> Estimate:
     return _estimate(study, len(study.measurable), steps)
 
 
-def _estimate(study: Study, layers: int, steps: Sequence[Step]) -> Estimate:
-    return Estimate(layers, len(study.task), study.options.draws, tuple(steps), study.running.workers.count)
+def _estimate(study: Study, layers: int, steps: Sequence[EffortStep]) -> Effort:
+    return Effort(layers, len(study.task), study.options.draws, tuple(steps), study.running.workers.count)
 
 
-def _placing_steps(study: Study, asked: PartitionOptions) -> list[Step]:
+def _placing_steps(study: Study, asked: PartitionOptions) -> list[EffortStep]:
     """Ranking, searching, verifying; layers that do not pay are ranked, where any does, and not judged."""
     kind, options = strategy_for(asked), search_options(study)
     space = search_space(study.graph, study.plan, options)
@@ -79,7 +79,7 @@ def _placing_steps(study: Study, asked: PartitionOptions) -> list[Step]:
     judged = evaluation_step(verify, [everything], "verifying")
     if study.follow is not None:
         return [judged]
-    steps: list[Step] = []
+    steps: list[EffortStep] = []
     if kind.needs_sensitivity and anything_pays(study.graph, study.plan, options):
         metric = ranking_metric(study.task.metric, verify.example_output, splits.rank.targets)
         bench = study.bench(splits.rank.with_metric(metric))
@@ -93,14 +93,14 @@ def _placing_steps(study: Study, asked: PartitionOptions) -> list[Step]:
     return [*steps, judged]
 
 
-def _retraining_steps(study: Study, asked: PartitionOptions) -> list[Step]:
+def _retraining_steps(study: Study, asked: PartitionOptions) -> list[EffortStep]:
     """The same before the training, the training, and the same after it; a walk is only verified then."""
     plain = _placing_steps(study, asked)
     options = search_options(study)
     if not anything_pays(study.graph, study.plan, options):
         return plain
     groups = len(groups_of(study.graph, study.plan, options.together))
-    trained = training_steps(study, str(asked.strategy), part(asked, Training), asked.rounds, groups)
+    trained = training_steps(study, str(asked.strategy), part(asked, TrainingOptions), asked.rounds, groups)
     # Nothing is kept of weights that are not trained yet.
     fresh = replace(study, running=study.running.uncached())
     again = _placing_steps(fresh, asked) if any(step.kept for step in plain) else plain

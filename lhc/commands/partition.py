@@ -9,7 +9,7 @@ from lhc.measure import Running
 from lhc.options.commands import PartitionOptions
 from lhc.options.declare import options_of, part, values_of
 from lhc.options.signature import keywords
-from lhc.options.subjects import Checkpointing, GoalOptions, Selection, Training
+from lhc.options.subjects import Checkpointing, GoalOptions, Selection, TrainingOptions
 from lhc.passes import FollowPlan, Pass, Pipeline, Qualify, Select, Step, Strategy, strategy_of
 from lhc.passes.retraining import RETRAINING_STRATEGIES
 from lhc.plan import Plan
@@ -43,7 +43,7 @@ def pipeline(options: PartitionOptions) -> Pipeline[Study]:
     if not options.retrain:
         return Pipeline("partition", (prepare, _judged(options, kind)), READ).checked()
     train = Train(
-        part(options, Training),
+        part(options, TrainingOptions),
         str(options.strategy),
         options.rounds,
         options.checkpoint,
@@ -165,7 +165,7 @@ def _check_untrained(options: PartitionOptions) -> None:
     Raises:
         UsageError: there are some; the message lists them.
     """
-    of_training = {one.name for kind in (Training, Checkpointing) for one in options_of(kind)}
+    of_training = {one.name for kind in (TrainingOptions, Checkpointing) for one in options_of(kind)}
     of_training = of_training - {"seed"} | {"train_data", "rounds"}
     given = [str(one.flag) for one, value in values_of(options) if one.name in of_training and value != one.default]
     if given:

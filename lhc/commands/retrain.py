@@ -8,7 +8,7 @@ from lhc.measure.judge import judge_once
 from lhc.options.commands import RetrainOptions
 from lhc.options.declare import part
 from lhc.options.signature import keywords
-from lhc.options.subjects import Training
+from lhc.options.subjects import TrainingOptions
 from lhc.plan import Plan, Retrained
 from lhc.results import Verdict
 from lhc.samples.metrics import UNCHOSEN, get_metric
@@ -59,7 +59,7 @@ def retrain(options: RetrainOptions) -> PartitionResult:
                 " layers, and with --retrain trains as well"
             )
         study = replace(study, plan=placed(study.plan, analog, stored))
-        course = Course(study, training, part(options, Training), options.checkpoint)
+        course = Course(study, training, part(options, TrainingOptions), options.checkpoint)
         validation, verification = split_off(study.task, 1, 3)
         before = _judged(study, analog, verification, budget)
         trained, record = course.train(analog, validation)
@@ -130,9 +130,12 @@ def _result(
     kept: Judged, before: Verdict, after: Verdict, budget: Budget, held_out: bool, stored: Plan | None
 ) -> PartitionResult:
     study, verdict, record = kept
-    strategy = "plan" if stored is None or stored.outcome is None else stored.outcome.strategy
-    outcome = outcome_of(verdict, budget, study, held_out, strategy)
-    plan = study.plan.model_copy(update={"outcome": outcome.model_copy(update={"retrained": record})})
+    placed_by = None if stored is None else stored.outcome
+    outcome = outcome_of(verdict, budget, study, held_out, "plan" if placed_by is None else placed_by.strategy)
+    search: dict[str, object] = {}
+    if placed_by is not None and stored is not None and stored.analog == study.plan.analog:
+        search = {name: getattr(placed_by, name) for name in ("objective", "limits", "groups")}
+    plan = study.plan.model_copy(update={"outcome": outcome.model_copy(update={**search, "retrained": record})})
     drops = [f"{one.evaluation.drop:.4g} (at most {one.bound:.4g})" for one in (before, after)]
     which = "the trained weights are kept" if record is not None else "the weights before training are kept"
     note = f"mean drop {drops[0]} before training, {drops[1]} after it; {which}: the smaller bound decides"

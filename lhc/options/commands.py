@@ -15,7 +15,7 @@ from lhc.options.subjects import (
     GivenPlacement,
     GoalOptions,
     LayerSelection,
-    Machine,
+    MachineOptions,
     Model,
     PlacedMachine,
     Ranking,
@@ -25,7 +25,7 @@ from lhc.options.subjects import (
     Seeded,
     Selection,
     Shapes,
-    Training,
+    TrainingOptions,
 )
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ __all__ = [
 
 
 @options
-class Asking(Execution, Machine, Data, Model):
+class Asking(Execution, MachineOptions, Data, Model):
     """What every command takes that measures, but for its chips."""
 
 
@@ -67,7 +67,7 @@ class PlacedMeasuring(GivenPlacement, PlacedMachine, Measuring):
 
 
 @options
-class AnalyzeOptions(Shapes, Machine, SampleSource, Model):
+class AnalyzeOptions(Shapes, MachineOptions, SampleSource, Model):
     """Of ``lhc analyze``."""
 
 
@@ -88,7 +88,9 @@ class SensitivityOptions(LayerSelection, Ranking, ReadTime, Measuring):
 
 
 @options
-class PartitionOptions(Checkpointing, Training, Selection, Ranking, GoalOptions, BudgetOptions, ReadTime, Measuring):
+class PartitionOptions(
+    Checkpointing, TrainingOptions, Selection, Ranking, GoalOptions, BudgetOptions, ReadTime, Measuring
+):
     """Of ``lhc partition``."""
 
     PANEL: ClassVar[str] = "Search"
@@ -133,7 +135,7 @@ class PartitionOptions(Checkpointing, Training, Selection, Ranking, GoalOptions,
 
 
 @options
-class RetrainOptions(Checkpointing, Training, BudgetOptions, ReadTime, PlacedMeasuring):
+class RetrainOptions(Checkpointing, TrainingOptions, BudgetOptions, ReadTime, PlacedMeasuring):
     """Of ``lhc retrain``."""
 
     PANEL: ClassVar[str] = "Data"

@@ -32,7 +32,7 @@ __all__ = [
     "GivenPlacement",
     "GoalOptions",
     "LayerSelection",
-    "Machine",
+    "MachineOptions",
     "Model",
     "Objective",
     "Optimizer",
@@ -46,7 +46,7 @@ __all__ = [
     "Seeded",
     "Selection",
     "Shapes",
-    "Training",
+    "TrainingOptions",
     "WeightNoise",
     "silent",
 ]
@@ -146,7 +146,7 @@ class Chips(Seeded):
 
 
 @options
-class Machine:
+class MachineOptions:
     """The hardware, where a model is to be placed on it."""
 
     PANEL: ClassVar[str] = "Machine"
@@ -157,7 +157,7 @@ class Machine:
 
 
 @options
-class PlacedMachine(Machine):
+class PlacedMachine(MachineOptions):
     """The hardware, where a model may carry its own."""
 
     PANEL: ClassVar[str] = "Machine"
@@ -221,16 +221,21 @@ class GivenPlacement:
     PANEL: ClassVar[str] = "Placement"
 
     placement: "Plan | Iterable[str] | None" = option(
-        "A plan, or names of the analog layers; the annotations' by default.",
+        'A plan, names of the analog layers, or "all-analog"; the annotations\' by default.',
         default=None,
         instead="the model's annotations",
     )
     all_analog: bool = option("Ignore annotations: every eligible layer is analog.", default=False)
 
     @property
+    def everything(self) -> bool:
+        """Whether every eligible layer is analog; ``placement`` may say so as in `lhc.HybridSession`."""
+        return self.all_analog or self.placement == "all-analog"
+
+    @property
     def names_layers(self) -> bool:
         """Whether the analog layers are named, instead of those of a plan or of the annotations."""
-        return self.all_analog or not (self.placement is None or hasattr(self.placement, "layers"))
+        return self.everything or not (self.placement is None or hasattr(self.placement, "layers"))
 
 
 @options
@@ -320,7 +325,7 @@ class Ranking:
 
 
 @options
-class Training(Seeded):
+class TrainingOptions(Seeded):
     """How a network is trained under the noise of its tiles."""
 
     PANEL: ClassVar[str] = "Training"

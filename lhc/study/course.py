@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lhc.errors import MissingDependencyError
-from lhc.options.subjects import Training
+from lhc.options.subjects import TrainingOptions
 from lhc.plan import Retrained
 from lhc.samples.task import Array, Task
 from lhc.study.prepare import calibrated
@@ -48,7 +48,7 @@ class Course:
 
     study: Study
     samples: Task
-    settings: Training
+    settings: TrainingOptions
     checkpoints: Path | None = None
 
     @cached_property

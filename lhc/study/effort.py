@@ -21,7 +21,7 @@ from lhc.options.subjects import RankingMethod
 from lhc.runtime import HybridExecutor
 from lhc.study.rank import CHECKED, measures_all
 
-__all__ = ["Clock", "Estimate", "Step", "curvature_step", "evaluation_step", "ranking_steps"]
+__all__ = ["Clock", "Effort", "EffortStep", "curvature_step", "evaluation_step", "ranking_steps"]
 
 PLACEMENTS = 5
 """Most placements that are timed."""
@@ -32,7 +32,7 @@ Clock = Callable[[], float]
 
 
 @dataclass(frozen=True)
-class Step:
+class EffortStep:
     """A part of the work of a command.
 
     Attributes:
@@ -51,7 +51,7 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Estimate:
+class Effort:
     """What a command is going to do.
 
     Attributes:
@@ -65,7 +65,7 @@ class Estimate:
     layers: int
     samples: int
     draws: int
-    steps: tuple[Step, ...]
+    steps: tuple[EffortStep, ...]
     processes: int = 1
 
     @property
@@ -93,7 +93,7 @@ def evaluation_step(
     what: str,
     times: Sequence[float] | None = None,
     clock: Clock = time.perf_counter,
-) -> Step:
+) -> EffortStep:
     """What it takes to measure placements over all draws.
 
     Args:
@@ -111,7 +111,7 @@ def evaluation_step(
             units, kept = units + more[0], kept + more[1]
     chosen = [placements[int(place)] for place in np.linspace(0, len(placements) - 1, min(PLACEMENTS, len(placements)))]
     seconds = float(np.mean([_placement_seconds(bench, placement, clock) for placement in dict.fromkeys(chosen)]))
-    return Step(what, units, kept, seconds * len(placements) * len(at) * (units - kept) / units)
+    return EffortStep(what, units, kept, seconds * len(placements) * len(at) * (units - kept) / units)
 
 
 def _placement_seconds(bench: Bench, placement: frozenset[str], clock: Clock) -> float:
@@ -141,7 +141,7 @@ def ranking_steps(
     method: RankingMethod,
     half_width: float | None = None,
     clock: Clock = time.perf_counter,
-) -> tuple[Step, ...]:
+) -> tuple[EffortStep, ...]:
     """What it takes to find the sensitivities of all named layers; for ``auto``, where the prediction is confirmed.
 
     Args:
@@ -167,7 +167,7 @@ def ranking_steps(
     return (predicting, evaluation_step(bench, checked, "measuring some to check", clock=clock))
 
 
-def _prediction_step(bench: Bench, graph: LayerGraph, names: Sequence[str], clock: Clock) -> Step:
+def _prediction_step(bench: Bench, graph: LayerGraph, names: Sequence[str], clock: Clock) -> EffortStep:
     """One unit; its time is linear in the samples, and programming is linear in the draws."""
     chips = bench.draws if bench.hardware.is_stochastic else 1
     apart = bench.running.uncached()
@@ -181,10 +181,10 @@ def _prediction_step(bench: Bench, graph: LayerGraph, names: Sequence[str], cloc
     start = clock()
     HybridExecutor(bench.model, graph, names, bench.ranges).states(bench.hardware, bench.seed, 0, bench.t_s)
     programming = clock() - start
-    return Step("predicting sensitivities", 1, 0, programming * chips + per_sample * bench.samples, shared=False)
+    return EffortStep("predicting sensitivities", 1, 0, programming * chips + per_sample * bench.samples, shared=False)
 
 
-def curvature_step(bench: Bench, names: Sequence[str], clock: Clock = time.perf_counter) -> Step:
+def curvature_step(bench: Bench, names: Sequence[str], clock: Clock = time.perf_counter) -> EffortStep:
     """What HILAL's curvatures take; their time is linear in the samples.
 
     Args:
@@ -199,4 +199,4 @@ def curvature_step(bench: Bench, names: Sequence[str], clock: Clock = time.perf_
         curvatures(replace(bench, task=bench.task.head(few), running=bench.running.uncached()), names)
         taken.append(clock() - start)
     per_sample = max(0.0, taken[2] - taken[1]) / (_MORE - _FEW)
-    return Step("curvatures of the loss", 1, 0, taken[1] + per_sample * max(0, samples - _FEW), shared=False)
+    return EffortStep("curvatures of the loss", 1, 0, taken[1] + per_sample * max(0, samples - _FEW), shared=False)

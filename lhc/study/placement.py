@@ -50,7 +50,7 @@ def given_placement(options: PlacingFirst) -> NetworkPlacement | Opened:
     """
     opened = open_model(options.model, options.data, options.label_key)
     refuse_compiled(opened.model)
-    annotated = None if options.all_analog or options.placement is not None else read_plan(opened.model)
+    annotated = None if options.everything or options.placement is not None else read_plan(opened.model)
     plan = options.placement if isinstance(options.placement, Plan) else annotated
     _check(options, plan)
     if plan is not None:
@@ -120,7 +120,7 @@ def _named(opened: Opened, options: PlacingFirst) -> NetworkPlacement:
 
 
 def _names(options: PlacingFirst, plan: Plan) -> frozenset[str]:
-    if options.all_analog:
+    if options.everything:
         return frozenset(plan.eligible)
     named = options.placement
     assert named is not None

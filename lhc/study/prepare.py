@@ -257,7 +257,7 @@ def check_analog(analog: frozenset[str], plan: Plan, label: str) -> frozenset[st
 
 
 def _analog(options: PlacedMeasuring, stored: Plan | None, plan: Plan) -> frozenset[str]:
-    if options.all_analog:
+    if options.everything:
         return frozenset(plan.eligible)
     given = options.placement
     if given is None or isinstance(given, Plan):

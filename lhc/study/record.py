@@ -7,7 +7,7 @@ from lhc.measure import Budget
 from lhc.passes import SearchOptions, damage_of, kept_limits
 from lhc.plan import Estimate, Outcome
 from lhc.results import Verdict
-from lhc.study.state import Found, Study
+from lhc.study.state import Study, Verification
 
 __all__ = ["Record", "outcome_of"]
 
@@ -67,7 +67,7 @@ def outcome_of(verdict: Verdict, budget: Budget, study: Study, held_out: bool, s
     )
 
 
-def _provenance(study: Study, kept: Found, options: SearchOptions) -> dict[str, object]:
+def _provenance(study: Study, kept: Verification, options: SearchOptions) -> dict[str, object]:
     """What an outcome says about the search."""
     return {
         "objective": options.goal.objective,
@@ -79,7 +79,7 @@ def _provenance(study: Study, kept: Found, options: SearchOptions) -> dict[str, 
     }
 
 
-def _estimate(study: Study, kept: Found) -> Estimate | None:
+def _estimate(study: Study, kept: Verification) -> Estimate | None:
     """What the sensitivities say of the placement."""
     figure = next((s for layer in kept.plan.layers if (s := layer.sensitivity) is not None), None)
     if figure is None or kept.calibration is None:

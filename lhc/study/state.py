@@ -15,7 +15,7 @@ from lhc.samples.task import Task
 from lhc.study.candidates import Verified
 from lhc.study.source import Opened
 
-__all__ = ["KEPT", "READ", "Found", "Searched", "Study", "measurable"]
+__all__ = ["KEPT", "READ", "Searched", "Study", "Verification", "measurable"]
 
 READ = frozenset({"graph", "plan", "samples"})
 """What is known at the start of every pipeline."""
@@ -41,7 +41,7 @@ class Searched:
 
 
 @dataclass(frozen=True)
-class Found:
+class Verification:
     """A placement and how it did when it was verified.
 
     Attributes:
@@ -107,7 +107,7 @@ class Study:
     ranking: SensitivityTable | None = None
     late: bool = False
     searched: Searched | None = None
-    found: Found | None = None
+    found: Verification | None = None
     infeasibility: Infeasibility | None = None
     front: Front | None = None
 

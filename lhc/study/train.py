@@ -13,7 +13,7 @@ from lhc.graph import LayerGraph
 from lhc.measure import Budget
 from lhc.model import OnnxModel
 from lhc.onnx_io import load_model, read_plan
-from lhc.options.subjects import Training
+from lhc.options.subjects import TrainingOptions
 from lhc.passes import (
     STRATEGIES,
     Goal,
@@ -63,7 +63,7 @@ class Train:
         judge: makes the pipeline that searches and verifies; both placements share the chance of error.
     """
 
-    settings: Training
+    settings: TrainingOptions
     strategy: str
     rounds: int | None
     checkpoint: Path | None
@@ -147,7 +147,7 @@ def check_walk(strategy: str, patience: int | None, rounds: int | None) -> None:
         raise UsageError(f"--patience and --rounds must be at least 1, got {patience} and {rounds}")
 
 
-def walk_settings(strategy: str, settings: Training) -> Training:
+def walk_settings(strategy: str, settings: TrainingOptions) -> TrainingOptions:
     """How a walk trains in a round: one epoch by default, and the published one as it was published."""
     if settings.steps is None and settings.epochs is None:
         settings = replace(settings, epochs=1)

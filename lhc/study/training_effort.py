@@ -3,10 +3,10 @@
 import time
 from dataclasses import replace
 
-from lhc.options.subjects import Training
+from lhc.options.subjects import TrainingOptions
 from lhc.passes.retraining import RETRAINING_STRATEGIES, LionHeartOriginal, rounds_of
 from lhc.study.course import VALIDATION_DRAWS, VALIDATION_SAMPLES, Course
-from lhc.study.effort import Clock, Step, evaluation_step
+from lhc.study.effort import Clock, EffortStep, evaluation_step
 from lhc.study.state import Study
 from lhc.study.train import walk_settings
 from lhc.study.walk import HORIZON
@@ -18,8 +18,13 @@ TIMED = 2
 
 
 def training_steps(
-    study: Study, strategy: str, settings: Training, rounds: int | None, groups: int, clock: Clock = time.perf_counter
-) -> list[Step]:
+    study: Study,
+    strategy: str,
+    settings: TrainingOptions,
+    rounds: int | None,
+    groups: int,
+    clock: Clock = time.perf_counter,
+) -> list[EffortStep]:
     """What it takes to train, all layers that may be analog being so, and to judge on the way.
 
     A training that ends before its last step, by patience or because candidates are accepted, takes less; the published
@@ -42,7 +47,7 @@ def training_steps(
     if not walks:
         bench = replace(study.bench(select.head(VALIDATION_SAMPLES)), draws=VALIDATION_DRAWS)
         validating = evaluation_step(bench, [everything] * (settings.validations + 1), "validating", clock=clock)
-        return [Step("training", course.steps, 0, one * course.steps, shared=False), validating]
+        return [EffortStep("training", course.steps, 0, one * course.steps, shared=False), validating]
     published = strategy == LionHeartOriginal.name
     most = rounds_of(strategy, settings.patience or 1, rounds)
     steps = groups * most * course.steps
@@ -50,7 +55,7 @@ def training_steps(
     what = f"training, {bound} {most} rounds a candidate"
     judged = groups * (most if published else most + 1)
     judging = evaluation_step(study.bench(select), [everything] * judged, "judging candidates", clock=clock)
-    return [Step(what, steps, 0, one * steps, shared=False), judging]
+    return [EffortStep(what, steps, 0, one * steps, shared=False), judging]
 
 
 def _step_seconds(course: Course, analog: frozenset[str], horizon: int, clock: Clock) -> float:

@@ -14,7 +14,7 @@ from lhc.results import Calibration
 from lhc.stats import one_sided, two_sided
 from lhc.study.candidates import Candidates, Verified, verify_candidates
 from lhc.study.cautions import warn_of_other_samples
-from lhc.study.state import KEPT, Found, Searched, Study
+from lhc.study.state import KEPT, Searched, Study, Verification
 from lhc.summary import format_drop
 
 __all__ = ["Verify", "verified", "verifying_chips"]
@@ -55,7 +55,7 @@ class Verify:
 
 def verified(
     graph: LayerGraph, plan: Plan, searched: Searched, verify: Evaluator, budget: Budget, again: bool = False
-) -> Found:
+) -> Verification:
     """Verify what a search found.
 
     Args:
@@ -79,7 +79,7 @@ def verified(
     judged = {placement: verdict.evaluation.drop for placement, verdict in judge.verdicts.items()}
     damages = [damage_of(graph, plan, placement) for placement in judged]
     calibration = Calibration.of(damages, list(judged.values()))
-    return Found(final, kept.verdict, notes, tuple(failed), len(judged), calibration)
+    return Verification(final, kept.verdict, notes, tuple(failed), len(judged), calibration)
 
 
 def verifying_chips(draws: int, again: bool = False) -> range:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from lhc.options.subjects import Training
+from lhc.options.subjects import TrainingOptions
 from lhc.plan import CurvePoint
 from lhc.samples.task import Array
 from lhc.train.checkpoints import Checkpoint, arrays, tensors
@@ -65,7 +65,7 @@ class _Progress:
 def fit(
     trainer: Trainer,
     analog: Iterable[str],
-    settings: Training,
+    settings: TrainingOptions,
     steps: int,
     validate: Validate,
     checkpoint: Checkpoint | None = None,
@@ -105,7 +105,7 @@ def fit(
     return Fitted(trainer.network.weights(), trainer.step, curve)
 
 
-def _stops(progress: _Progress, settings: Training) -> bool:
+def _stops(progress: _Progress, settings: TrainingOptions) -> bool:
     return settings.patience is not None and progress.waited() >= settings.patience
 
 

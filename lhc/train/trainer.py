@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from lhc.errors import DataError, ModelError
-from lhc.options.subjects import Training
+from lhc.options.subjects import TrainingOptions
 from lhc.samples.task import Array
 from lhc.train.batches import Batches
 from lhc.train.losses import Loss
@@ -50,7 +50,7 @@ class Trainer:
         digital: NoisyNetwork,
         batches: Batches,
         loss: Loss,
-        settings: Training,
+        settings: TrainingOptions,
         output: str,
         horizon: int,
     ) -> None:

@@ -23,7 +23,7 @@ from lhc.model import without_annotations
 from lhc.models import zoo_entry
 from lhc.onnx_io import load_model, read_plan
 from lhc.options.commands import PartitionOptions, RetrainOptions, RunOptions
-from lhc.options.subjects import Progress, Training, silent
+from lhc.options.subjects import Progress, TrainingOptions, silent
 from lhc.plan import Outcome
 from lhc.report.building import graph_of_plan
 from lhc.samples.metrics import get_metric
@@ -52,7 +52,7 @@ def cli(*arguments: object) -> Ran:
     return Ran(result.exit_code, result.stdout, result.stderr)
 
 
-TEN = Training(steps=10, batch_size=64, validations=1)
+TEN = TrainingOptions(steps=10, batch_size=64, validations=1)
 ASKED = RetrainOptions("digits-narrow", all_analog=True, draws=2, steps=10, batch_size=64, validations=1)
 
 
@@ -149,7 +149,7 @@ def test_trained_input_ranges_are_those_of_the_plan(digits: Task) -> None:
 def test_a_rejected_candidate_of_a_walk_leaves_the_input_ranges_of_accepted_layers(digits: Task) -> None:
     study, _ = run(RunOptions("digits-narrow", digits.head(100), hardware="static-range", draws=2))
     study = calibrated(study, study.plan.eligible[:2])
-    course = Course(study, digits, Training(steps=2, batch_size=16))
+    course = Course(study, digits, TrainingOptions(steps=2, batch_size=16))
     accepted, candidate = frozenset(study.plan.eligible[:1]), frozenset(study.plan.eligible[:2])
     walk = WalkRetrainer(course, digits.head(100), Budget())
     walk.begin(accepted)
@@ -195,7 +195,7 @@ def test_an_edited_loss_of_the_user_has_a_checkpoint_of_its_own(
         )
         sys.modules.pop("own_loss", None)
         study, _ = run(RunOptions("digits-narrow", digits.head(100), draws=2, all_analog=True))
-        found.append(Course(study, digits, Training(loss="own_loss:distance")).facts())
+        found.append(Course(study, digits, TrainingOptions(loss="own_loss:distance")).facts())
     assert found[0] == found[1] != found[2]
 
 
@@ -521,3 +521,19 @@ def test_a_dry_run_counts_the_rounds_of_walks(
     assert steps["judging candidates"]["units"] == judged
     assert "after training: verifying" in steps
     assert not any(what.startswith("after training: searching") for what in steps), "the walk was the search"
+
+
+def test_what_a_placement_was_searched_for_stays_with_it_through_a_training(digits: Task, tmp_path: Path) -> None:
+    placed = lhc.partition(
+        "digits-narrow",
+        draws=2,
+        samples=100,
+        max_drop="100%",
+        objective="latency",
+        max_tiles=9,
+        force_analog=("linear",),
+    )
+    model = placed.save(tmp_path / "placed.onnx")
+    outcome = lhc.retrain(str(model), digits, steps=2, validations=1, draws=2).plan.outcome
+    assert outcome is not None
+    assert (outcome.objective, outcome.limits) == ("latency", {"tiles": 9})

@@ -12,7 +12,7 @@ from lhc.measure import Bench, measure_sensitivity
 from lhc.onnx_io import load_model, read_graph
 from lhc.samples.metrics import get_metric
 from lhc.samples.task import Task
-from lhc.study.effort import Estimate, Step, evaluation_step, ranking_steps
+from lhc.study.effort import Effort, EffortStep, evaluation_step, ranking_steps
 from lhc.study.rank import sensitivities
 
 pytestmark = pytest.mark.analog
@@ -66,7 +66,11 @@ def test_the_estimate_is_about_right(method: str) -> None:
 
 
 def test_processes_share_what_can_be_shared() -> None:
-    steps = (Step("alone", 1, 0, 10.0, shared=False), Step("many", 10, 2, 80.0), Step("few", 2, 0, 6.0))
-    found = Estimate(3, 100, 10, steps, processes=4)
+    steps = (
+        EffortStep("alone", 1, 0, 10.0, shared=False),
+        EffortStep("many", 10, 2, 80.0),
+        EffortStep("few", 2, 0, 6.0),
+    )
+    found = Effort(3, 100, 10, steps, processes=4)
     assert found.seconds == 10 + 20 + 3
     assert (found.units, found.kept) == (13, 2)

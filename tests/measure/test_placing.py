@@ -16,7 +16,7 @@ from lhc.passes.retraining import already_walked
 from lhc.plan import Plan, Sensitivity
 from lhc.samples.metrics import METRICS, Metric
 from lhc.study.search import search
-from lhc.study.state import Found
+from lhc.study.state import Verification
 from lhc.study.verify import verified
 from tests.passes.costly_networks import paired
 
@@ -75,7 +75,7 @@ def place(
     verify: Evaluator,
     again: bool = False,
     options: SearchOptions | None = None,
-) -> Found:
+) -> Verification:
     wanted = SearchOptions(max_drop=judge.budget.max_drop) if options is None else options
     return verified(graph, plan, search(graph, plan, strategy, judge, wanted), verify, judge.budget, again)
 

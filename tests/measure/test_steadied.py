@@ -6,7 +6,7 @@ import pytest
 import lhc
 from lhc.measure import Bench, Running, steadied
 from lhc.models import zoo_entry
-from lhc.options.subjects import Training
+from lhc.options.subjects import TrainingOptions
 from lhc.samples.metrics import get_metric
 from lhc.study.course import Course
 from lhc.study.prepare import read_placed
@@ -21,7 +21,7 @@ def test_searches_take_the_drop_of_the_trained_network_itself_from_more_samples(
     task = digits.head(300).with_metric(get_metric(metric))
     options = lhc.RunOptions("digits-narrow", task, draws=2, all_analog=True)
     study, analog, _ = read_placed(options, Running(options), None)
-    course = Course(study, digits, Training(steps=1))
+    course = Course(study, digits, TrainingOptions(steps=1))
     rng = np.random.default_rng(0)
     worse = {name: value * rng.normal(1, 0.5, value.shape) for name, value in course.trained.values.items()}
     trained = course.with_weights({name: value.astype(np.float32) for name, value in worse.items()})

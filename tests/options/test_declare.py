@@ -5,7 +5,7 @@ import pytest
 from lhc.errors import UsageError
 from lhc.options.declare import argument, option, options, options_of
 from lhc.options.signature import keywords
-from lhc.options.subjects import Data, Execution, Machine, PlacedMachine, Selection, Training
+from lhc.options.subjects import Data, Execution, MachineOptions, PlacedMachine, Selection, TrainingOptions
 from lhc.options.text import command_line
 
 
@@ -46,7 +46,7 @@ def test_a_command_may_have_a_default_of_its_own() -> None:
     assert next(one.default for one in options_of(Search) if one.name == "most") == 3
     assert next(one.default for one in options_of(Both) if one.name == "most") == 5
     assert {one.default for one in options_of(PlacedMachine) if one.name == "hardware"} == {None}
-    assert {one.default for one in options_of(Machine) if one.name == "hardware"} == {"lionheart"}
+    assert {one.default for one in options_of(MachineOptions) if one.name == "hardware"} == {"lionheart"}
 
 
 def test_options_are_the_keywords_of_a_function() -> None:
@@ -79,9 +79,9 @@ def test_the_command_shows_objects_that_are_no_text() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (lambda: Training(steps=1, epochs=1.0), "--steps and --epochs say the same"),
-        (lambda: Training(learning_rate=0.0), "--lr must be above 0"),
-        (lambda: Training(loss="hinge"), "unknown loss 'hinge'; choose distillation, cross-entropy"),
+        (lambda: TrainingOptions(steps=1, epochs=1.0), "--steps and --epochs say the same"),
+        (lambda: TrainingOptions(learning_rate=0.0), "--lr must be above 0"),
+        (lambda: TrainingOptions(loss="hinge"), "unknown loss 'hinge'; choose distillation, cross-entropy"),
         (lambda: Execution(jobs=0), "--jobs must be at least 1"),
         (lambda: Execution(memory="5 apples"), "write a size such as 2GiB"),
         (lambda: Execution(memory="5kB"), "at least 1 MiB"),
@@ -111,7 +111,7 @@ def test_repeated_options_are_tuples() -> None:
 
 def test_every_class_that_a_class_is_made_of_checks_its_values() -> None:
     @options
-    class Both(Execution, Training):
+    class Both(Execution, TrainingOptions):
         pass
 
     for wrong in ({"jobs": 0}, {"batch_size": 0}):

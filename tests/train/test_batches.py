@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional
 
 from lhc.errors import DataError, UsageError
-from lhc.options.subjects import Training
+from lhc.options.subjects import TrainingOptions
 from lhc.samples.metrics import get_metric
 from lhc.samples.task import Array, Task
 from lhc.train.batches import Batches, crop_flip, load_augment
@@ -142,11 +142,11 @@ def test_a_loss_of_the_user_that_fails_is_named(tmp_path: Path, monkeypatch: pyt
 )
 def test_settings_that_make_no_sense_are_refused(options: dict[str, object]) -> None:
     with pytest.raises(UsageError):
-        Training(**options)  # type: ignore[arg-type]
+        TrainingOptions(**options)  # type: ignore[arg-type]
 
 
 def test_epochs_are_counted_in_steps() -> None:
-    assert Training(epochs=2.5, batch_size=10).steps_for(1000) == 250
-    assert Training(epochs=0.001, batch_size=10).steps_for(1000) == 1
-    assert Training(steps=7).steps_for(1000) == 7
-    assert Training().steps_for(1000) == 1000
+    assert TrainingOptions(epochs=2.5, batch_size=10).steps_for(1000) == 250
+    assert TrainingOptions(epochs=0.001, batch_size=10).steps_for(1000) == 1
+    assert TrainingOptions(steps=7).steps_for(1000) == 7
+    assert TrainingOptions().steps_for(1000) == 1000

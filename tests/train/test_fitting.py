@@ -17,7 +17,7 @@ from lhc.hardware import Hardware
 from lhc.model import OnnxModel
 from lhc.models import zoo_entry
 from lhc.onnx_io import read_graph
-from lhc.options.subjects import Training
+from lhc.options.subjects import TrainingOptions
 from lhc.samples.metrics import get_metric
 from lhc.samples.task import Array, Task
 from lhc.train.batches import Batches
@@ -41,7 +41,7 @@ def model(build: Build, rng: np.random.Generator) -> OnnxModel:
     return build(TEXT, **{name: rng.normal(size=shape).astype(np.float32) for name, shape in shapes.items()})
 
 
-def trainer(model: OnnxModel, settings: Training, steps: int = STEPS) -> Trainer:
+def trainer(model: OnnxModel, settings: TrainingOptions, steps: int = STEPS) -> Trainer:
     graph = read_graph(model, {"x": (1, 8)})
     hardware = Hardware.load("lionheart")
     trained = find_trained(model, graph)
@@ -67,7 +67,7 @@ def same(a: Fitted, b: Fitted) -> bool:
 
 
 def test_the_loss_under_noise_falls(model: OnnxModel) -> None:
-    settings = Training(batch_size=32, learning_rate=0.02, validations=10, seed=3)
+    settings = TrainingOptions(batch_size=32, learning_rate=0.02, validations=10, seed=3)
     fitted = fit(trainer(model, settings, 150), analog(model), settings, 150, length)
     losses = [point.loss for point in fitted.curve if point.loss is not None]
     assert len(losses) == 10
@@ -77,7 +77,7 @@ def test_the_loss_under_noise_falls(model: OnnxModel) -> None:
 @pytest.mark.parametrize("optimizer", ["adam", "sgd"])
 def test_the_seed_decides_the_result(model: OnnxModel, optimizer: str) -> None:
     def run(seed: int) -> Fitted:
-        settings = Training(batch_size=32, seed=seed, optimizer=optimizer)  # type: ignore[arg-type]
+        settings = TrainingOptions(batch_size=32, seed=seed, optimizer=optimizer)  # type: ignore[arg-type]
         return fit(trainer(model, settings), analog(model), settings, STEPS, length)
 
     assert same(run(0), run(0))
@@ -89,7 +89,7 @@ def test_the_seed_decides_the_result(model: OnnxModel, optimizer: str) -> None:
 def test_a_training_that_was_cut_off_ends_with_the_same_weights(
     model: OnnxModel, tmp_path: Path, optimizer: str, cut: int
 ) -> None:
-    settings = Training(batch_size=32, optimizer=optimizer, validations=3)  # type: ignore[arg-type]
+    settings = TrainingOptions(batch_size=32, optimizer=optimizer, validations=3)  # type: ignore[arg-type]
     whole = fit(trainer(model, settings), analog(model), settings, STEPS, length)
     checkpoint = Checkpoint.of(tmp_path, {"cut": cut})
 
@@ -111,7 +111,7 @@ def test_a_training_that_was_cut_off_ends_with_the_same_weights(
 
 
 def test_patience_ends_early_with_the_weights_of_the_best_validation(model: OnnxModel) -> None:
-    settings = Training(batch_size=32, validations=10, patience=2)
+    settings = TrainingOptions(batch_size=32, validations=10, patience=2)
     drops = iter([0.5, 0.4, 0.3, 0.35, 0.3001, 0.1])
     seen: list[dict[str, Array]] = []
 
@@ -127,7 +127,7 @@ def test_patience_ends_early_with_the_weights_of_the_best_validation(model: Onnx
 
 
 def test_noise_grows_with_the_ramp(model: OnnxModel) -> None:
-    settings = Training(batch_size=32, ramp=0.5, validations=1)
+    settings = TrainingOptions(batch_size=32, ramp=0.5, validations=1)
     one = trainer(model, settings, 8)
     strengths = []
     step = one.train_step
@@ -142,13 +142,13 @@ def test_noise_grows_with_the_ramp(model: OnnxModel) -> None:
 
 
 def test_divergence_says_what_to_do(model: OnnxModel) -> None:
-    settings = Training(batch_size=32, optimizer="sgd", learning_rate=1e30)
+    settings = TrainingOptions(batch_size=32, optimizer="sgd", learning_rate=1e30)
     with pytest.raises(ModelError, match="--lr"):
         fit(trainer(model, settings), analog(model), settings, STEPS, length)
 
 
 def test_a_loss_that_needs_targets_says_so(model: OnnxModel) -> None:
-    settings = Training(batch_size=32, loss="cross-entropy")
+    settings = TrainingOptions(batch_size=32, loss="cross-entropy")
     one = trainer(model, settings)
     one._batches._task = Task(one._batches._task.inputs, None, get_metric("agreement"))
     with pytest.raises(DataError, match="--label-key"):
@@ -171,7 +171,7 @@ def test_weights_are_clipped_where_the_hardware_says_so(model: OnnxModel) -> Non
 def test_a_gpu_that_cannot_run_the_network_is_not_used(
     model: OnnxModel, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    network = trainer(model, Training(batch_size=32)).network
+    network = trainer(model, TrainingOptions(batch_size=32)).network
     feeds = {"x": np.zeros((2, 8), np.float32)}
     assert device_for(network, feeds).type == "cpu"
     move = network.to
