@@ -17,7 +17,7 @@ import numpy as np
 
 import lhc
 from lhc.models.train_digits import digits_split
-from lhc.options.subjects import WeightNoise
+from lhc.options.training import WeightNoise
 from lhc.samples.metrics import get_metric
 from lhc.samples.task import Task
 from lhc.support.files import write_file

@@ -46,10 +46,7 @@ def _default(one: Option) -> str:
 
 def _help(one: Option) -> str:
     unit = f" In {one.unit}." if one.unit else ""
-    choices = (
-        f" One of {', '.join(one.choices)}." if one.choices and not all(c in one.help for c in one.choices) else ""
-    )
-    return f"{one.help}{choices}{unit}".replace("|", "\\|")
+    return f"{one.text}{unit}".replace("|", "\\|")
 
 
 def page() -> str:

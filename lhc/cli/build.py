@@ -76,7 +76,9 @@ def _made(kind: type, values: Mapping[str, Any]) -> object:
 
 def _parameter(one: Option) -> inspect.Parameter:
     default = inspect.Parameter.empty if one.required else None if one.repeats else one.default
-    reads = one.reads | None if one.repeats else one.reads
+    # A closed set is checked where the options object is made, with the same words as in Python.
+    reads = str | None if one.choices else one.reads
+    reads = one.reads | None if one.repeats else reads
     return inspect.Parameter(
         one.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[reads, _info(one)]
     )
@@ -86,7 +88,7 @@ def _info(one: Option) -> Any:  # noqa: ANN401 - typer's own classes
     if one.flag is None:
         return typer.Argument(metavar=one.metavar, help=one.help)
     flags = [one.flag if one.off is None else f"{one.flag}/{one.off}", *([one.short] if one.short else [])]
-    return typer.Option(*flags, metavar=one.metavar, help=one.help, rich_help_panel=one.panel)
+    return typer.Option(*flags, metavar=one.metavar, help=one.text, rich_help_panel=one.panel)
 
 
 def _config(command: str) -> inspect.Parameter:

@@ -8,7 +8,7 @@ from lhc.commands.sensitivity import preparing
 from lhc.measure import Running, ranking_metric
 from lhc.options.commands import PartitionOptions, RunOptions, SensitivityOptions
 from lhc.options.declare import part
-from lhc.options.subjects import TrainingOptions
+from lhc.options.training import TrainingOptions
 from lhc.passes import anything_pays, by_worth, search_space
 from lhc.passes.retraining import RETRAINING_STRATEGIES
 from lhc.passes.search_base import groups_of

@@ -9,7 +9,8 @@ from lhc.measure import Running
 from lhc.options.commands import PartitionOptions
 from lhc.options.declare import options_of, part, values_of
 from lhc.options.signature import keywords
-from lhc.options.subjects import Checkpointing, GoalOptions, Selection, TrainingOptions
+from lhc.options.subjects import GoalOptions, Selection
+from lhc.options.training import Checkpointing, TrainingOptions
 from lhc.passes import FollowPlan, Pass, Pipeline, Qualify, Select, Step, Strategy, strategy_of
 from lhc.passes.retraining import RETRAINING_STRATEGIES
 from lhc.plan import Plan

@@ -8,7 +8,7 @@ from lhc.measure.judge import judge_once
 from lhc.options.commands import RetrainOptions
 from lhc.options.declare import part
 from lhc.options.signature import keywords
-from lhc.options.subjects import TrainingOptions
+from lhc.options.training import TrainingOptions
 from lhc.plan import Plan, Retrained
 from lhc.results import Verdict
 from lhc.samples.metrics import UNCHOSEN, get_metric

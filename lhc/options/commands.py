@@ -8,7 +8,6 @@ from lhc.errors import UsageError
 from lhc.options.declare import REQUIRED, option, options
 from lhc.options.subjects import (
     BudgetOptions,
-    Checkpointing,
     Chips,
     Data,
     Execution,
@@ -25,8 +24,8 @@ from lhc.options.subjects import (
     Seeded,
     Selection,
     Shapes,
-    TrainingOptions,
 )
+from lhc.options.training import Checkpointing, TrainingOptions
 
 if TYPE_CHECKING:
     from lhc.plan import Plan

@@ -81,6 +81,13 @@ class Option:
         members = (self.reads, *get_args(self.reads))
         return next((get_args(member) for member in members if get_origin(member) is Literal), ())
 
+    @property
+    def text(self) -> str:
+        """Its help, with the values of a closed set where the sentence does not name them all."""
+        if all(choice in self.help for choice in self.choices):
+            return self.help
+        return f"{self.help} One of {', '.join(self.choices)}."
+
 
 def option(
     help: str,

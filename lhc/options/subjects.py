@@ -3,7 +3,6 @@
 Each class checks what its values mean by themselves; what depends on model or samples is checked where these are known.
 """
 
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
@@ -19,11 +18,7 @@ if TYPE_CHECKING:
     from lhc.study.source import ModelSource
 
 __all__ = [
-    "DEFAULT_STEPS",
-    "LOSSES",
-    "RATES",
     "BudgetOptions",
-    "Checkpointing",
     "Chips",
     "Data",
     "DropType",
@@ -35,7 +30,6 @@ __all__ = [
     "MachineOptions",
     "Model",
     "Objective",
-    "Optimizer",
     "PlacedMachine",
     "Progress",
     "Ranking",
@@ -46,8 +40,6 @@ __all__ = [
     "Seeded",
     "Selection",
     "Shapes",
-    "TrainingOptions",
-    "WeightNoise",
     "silent",
 ]
 
@@ -57,13 +49,6 @@ Objective = Literal["energy", "latency", "macs"]
 DropType = Literal["absolute", "relative"]
 RankingMethod = Literal["auto", "measure", "fisher"]
 ExternalData = Literal["keep", "copy"]
-Optimizer = Literal["adam", "sgd"]
-WeightNoise = Literal["devices", "preset"]
-"""Errors of the hardware's devices at its time of inference, or the noise of its section ``training``."""
-DEFAULT_STEPS = 1000
-LOSSES = ("distillation", "cross-entropy", "mse")
-RATES: Mapping[str, float] = {"adam": 3e-3, "sgd": 1e-3}
-"""Learning rates at the start, by optimiser (docs/retraining.md)."""
 
 
 def silent(what: str, done: int, total: int) -> None:
@@ -321,90 +306,6 @@ class Ranking:
         " measuring a few layers, all measured where that is needed).",
         default="auto",
         metavar="M",
-    )
-
-
-@options
-class TrainingOptions(Seeded):
-    """How a network is trained under the noise of its tiles."""
-
-    PANEL: ClassVar[str] = "Training"
-
-    steps: int | None = option("Optimiser steps; 1000 by default.", default=None, metavar="N")
-    epochs: float | None = option("The same as passes over the training samples.", default=None, metavar="E")
-    batch_size: int = option("Samples a step.", default=128, metavar="N")
-    optimizer: Optimizer = option("adam (steps relative to each tensor's size) or sgd.", default="adam", metavar="O")
-    learning_rate: float | None = option(
-        "Learning rate at the start: 0.003 (adam), 0.001 (sgd).", default=None, flag="--lr", metavar="X"
-    )
-    digital_learning_rate: float | None = option(
-        "The same for all but weights of analog layers.", default=None, flag="--digital-lr", metavar="X"
-    )
-    momentum: float = option("Of sgd.", default=0.9, metavar="X", rare=True)
-    loss: str = option("distillation, cross-entropy, mse or module:function.", default="distillation", metavar="L")
-    augment: str = option("none, crop-flip (images) or module:function(feeds, generator).", default="none", metavar="A")
-    noise: WeightNoise = option(
-        "Weight errors: devices (the hardware's own) or preset (its section training).", default="devices", metavar="N"
-    )
-    ramp: float = option(
-        "Share of the steps over which noise grows from 0 to all of it.", default=0.0, metavar="X", rare=True
-    )
-    validations: int = option("Validations on the way.", default=4, metavar="N")
-    patience: int | None = option(
-        "Stop after so many validations (rounds) without a better one.", default=None, metavar="N"
-    )
-
-    def __post_init__(self) -> None:
-        """Refuse what has no meaning.
-
-        Raises:
-            UsageError: a value out of its range, or an unknown name.
-        """
-        if self.steps is not None and self.epochs is not None:
-            raise UsageError("--steps and --epochs say the same; give one of them")
-        for flag, value in (
-            ("--steps", self.steps),
-            ("--epochs", self.epochs),
-            ("--batch-size", self.batch_size),
-            ("--lr", self.learning_rate),
-            ("--digital-lr", self.digital_learning_rate),
-            ("--validations", self.validations),
-            ("--patience", self.patience),
-        ):
-            if value is not None and not (value > 0 and math.isfinite(value)):
-                raise UsageError(f"{flag} must be above 0, got {value}")
-        if not 0 <= self.momentum < 1:
-            raise UsageError(f"--momentum must be at least 0 and below 1, got {self.momentum}")
-        if not 0 <= self.ramp <= 1:
-            raise UsageError(f"--ramp is a share of the steps, 0 to 1; got {self.ramp}")
-        if self.loss not in LOSSES and ":" not in self.loss:
-            raise UsageError(f"unknown loss {self.loss!r}; choose {', '.join(LOSSES)} or module:function")
-
-    @property
-    def rate(self) -> float:
-        """Learning rate at the start, of the weights of analog layers."""
-        return RATES[self.optimizer] if self.learning_rate is None else self.learning_rate
-
-    @property
-    def digital_rate(self) -> float:
-        """Learning rate at the start, of everything else."""
-        return self.rate if self.digital_learning_rate is None else self.digital_learning_rate
-
-    def steps_for(self, samples: int) -> int:
-        """Optimiser steps, for so many training samples."""
-        if self.epochs is not None:
-            return max(1, round(self.epochs * samples / self.batch_size))
-        return DEFAULT_STEPS if self.steps is None else self.steps
-
-
-@options
-class Checkpointing:
-    """Where a training is kept."""
-
-    PANEL: ClassVar[str] = "Training"
-
-    checkpoint: Path | None = option(
-        "Keep the state here; the same command goes on where it stopped.", default=None, metavar="DIR"
     )
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lhc.errors import MissingDependencyError
-from lhc.options.subjects import TrainingOptions
+from lhc.options.training import TrainingOptions
 from lhc.plan import Retrained
 from lhc.samples.task import Array, Task
 from lhc.study.prepare import calibrated

@@ -13,7 +13,7 @@ from lhc.graph import LayerGraph
 from lhc.measure import Budget
 from lhc.model import OnnxModel
 from lhc.onnx_io import load_model, read_plan
-from lhc.options.subjects import TrainingOptions
+from lhc.options.training import TrainingOptions
 from lhc.passes import (
     STRATEGIES,
     Goal,

@@ -3,7 +3,7 @@
 import time
 from dataclasses import replace
 
-from lhc.options.subjects import TrainingOptions
+from lhc.options.training import TrainingOptions
 from lhc.passes.retraining import RETRAINING_STRATEGIES, LionHeartOriginal, rounds_of
 from lhc.study.course import VALIDATION_DRAWS, VALIDATION_SAMPLES, Course
 from lhc.study.effort import Clock, EffortStep, evaluation_step

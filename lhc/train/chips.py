@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from lhc.hardware import Hardware
-from lhc.options.subjects import WeightNoise
+from lhc.options.training import WeightNoise
 
 __all__ = ["DrawnMatrix", "column_scales", "draw_matrix", "split_sizes"]
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from lhc.options.subjects import TrainingOptions
+from lhc.options.training import TrainingOptions
 from lhc.plan import CurvePoint
 from lhc.samples.task import Array
 from lhc.train.checkpoints import Checkpoint, arrays, tensors

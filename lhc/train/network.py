@@ -10,7 +10,7 @@ from lhc.errors import ModelError
 from lhc.graph import LayerGraph
 from lhc.hardware import Hardware
 from lhc.model import OnnxModel
-from lhc.options.subjects import WeightNoise
+from lhc.options.training import WeightNoise
 from lhc.runtime.differentiable import DifferentiableModel, parity
 from lhc.samples.task import Array
 from lhc.train.chips import draw_matrix

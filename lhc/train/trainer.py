@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from lhc.errors import DataError, ModelError
-from lhc.options.subjects import TrainingOptions
+from lhc.options.training import TrainingOptions
 from lhc.samples.task import Array
 from lhc.train.batches import Batches
 from lhc.train.losses import Loss

@@ -132,7 +132,7 @@ def test_a_dry_run_asks_each_strategy_how_much_it_judges(
         (("--memory", "1KiB"), "--memory must be at least 1 MiB"),
         (("--timeout", 0), "--timeout must be above 0 s"),
         (("--jobs", 2, "--scheduler", "tcp://here:1"), "--jobs is for processes of this machine"),
-        (("--method", "guess"), "'guess' is not one of 'auto', 'measure', 'fisher'"),
+        (("--method", "guess"), "--method 'guess': choose auto, measure, fisher"),
     ],
     ids=lambda value: " ".join(map(str, value)) if isinstance(value, tuple) else "",
 )

@@ -212,7 +212,7 @@ def test_nothing_of_the_user_is_overwritten(model_file: Path, data_file: Path, t
     ("options", "message"),
     [
         (["--draws", "0"], "--draws must be at least 1"),
-        (["--noise", "loud"], "'loud' is not one of 'on', 'off', 'input'"),
+        (["--noise", "loud"], "--noise 'loud': choose on, off, input"),
         (["--seed", "-1"], "must not be negative"),
         (["--t-inference", "-5"], "-5"),
         (["--hardware", "nothing"], "nothing"),

@@ -6,7 +6,7 @@ import pytest
 import lhc
 from lhc.measure import Bench, Running, steadied
 from lhc.models import zoo_entry
-from lhc.options.subjects import TrainingOptions
+from lhc.options.training import TrainingOptions
 from lhc.samples.metrics import get_metric
 from lhc.study.course import Course
 from lhc.study.prepare import read_placed

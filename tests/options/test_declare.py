@@ -5,8 +5,9 @@ import pytest
 from lhc.errors import UsageError
 from lhc.options.declare import argument, option, options, options_of
 from lhc.options.signature import keywords
-from lhc.options.subjects import Data, Execution, MachineOptions, PlacedMachine, Selection, TrainingOptions
+from lhc.options.subjects import Data, Execution, MachineOptions, PlacedMachine, Selection
 from lhc.options.text import command_line
+from lhc.options.training import TrainingOptions
 
 
 @options

@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional
 
 from lhc.errors import DataError, UsageError
-from lhc.options.subjects import TrainingOptions
+from lhc.options.training import TrainingOptions
 from lhc.samples.metrics import get_metric
 from lhc.samples.task import Array, Task
 from lhc.train.batches import Batches, crop_flip, load_augment

@@ -17,7 +17,7 @@ from lhc.hardware import Hardware
 from lhc.model import OnnxModel
 from lhc.models import zoo_entry
 from lhc.onnx_io import read_graph
-from lhc.options.subjects import TrainingOptions
+from lhc.options.training import TrainingOptions
 from lhc.samples.metrics import get_metric
 from lhc.samples.task import Array, Task
 from lhc.train.batches import Batches
