@@ -8,7 +8,6 @@ from lhc.passes.gates import ParityGate
 from lhc.passes.grouping import wanted_together
 from lhc.passes.order import anything_pays, by_worth
 from lhc.passes.qualify import Qualify, initial_plan
-from lhc.passes.search import Point, SearchSpace, search_space
 from lhc.passes.search_base import (
     DEFAULT_GOAL,
     Curvature,
@@ -21,6 +20,7 @@ from lhc.passes.search_base import (
     objective_value,
 )
 from lhc.passes.search_front import EstimatedFront, front
+from lhc.passes.search_space import Point, SearchSpace, search_space
 from lhc.passes.select import FollowPlan, Select
 from lhc.passes.strategies import STRATEGIES, Strategy, check_goal, default_objective, strategy_of
 

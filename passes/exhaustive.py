@@ -9,9 +9,9 @@ from typing import ClassVar
 from lhc.errors import UsageError
 from lhc.graph import LayerGraph
 from lhc.passes.base import PassResult
-from lhc.passes.search import Point, SearchSpace, search_space
 from lhc.passes.search_base import Strategy
 from lhc.passes.search_result import placed
+from lhc.passes.search_space import Point, SearchSpace, search_space
 from lhc.plan import Plan
 
 __all__ = ["Exhaustive"]

@@ -17,9 +17,9 @@ import numpy as np
 
 from lhc.graph import LayerGraph
 from lhc.passes.base import PassResult
-from lhc.passes.search import Measure, Point, SearchSpace, search_space
 from lhc.passes.search_base import Group, SearchOptions, Strategy, decide, reason
 from lhc.passes.search_result import placed
+from lhc.passes.search_space import Measure, Point, SearchSpace, search_space
 from lhc.plan import Plan
 
 __all__ = ["SensitivityOrder", "anything_pays", "by_worth"]

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lhc.passes.search import Point, SearchSpace
 from lhc.passes.search_belief import Belief, pairs
 from lhc.passes.search_solver import Floats
+from lhc.passes.search_space import Point, SearchSpace
 
 __all__ = ["Aim", "every", "moves"]
 

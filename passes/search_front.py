@@ -12,7 +12,7 @@ import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from lhc.passes.search import Point, SearchSpace
+from lhc.passes.search_space import Point, SearchSpace
 
 __all__ = ["EstimatedFront", "front"]
 

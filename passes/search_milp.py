@@ -24,12 +24,12 @@ import numpy as np
 from lhc.graph import LayerGraph
 from lhc.passes.base import Judge, PassResult
 from lhc.passes.exhaustive import MOST_GROUPS
-from lhc.passes.search import Point, SearchSpace, search_space
 from lhc.passes.search_base import Strategy
 from lhc.passes.search_belief import Belief, believe
 from lhc.passes.search_candidates import Aim, every, moves
 from lhc.passes.search_result import explained, only_paying, placed
 from lhc.passes.search_solver import Floats
+from lhc.passes.search_space import Point, SearchSpace, search_space
 from lhc.plan import Plan
 from lhc.results import Verdict
 

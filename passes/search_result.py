@@ -10,8 +10,8 @@ import numpy as np
 
 from lhc.costs import LayerCost
 from lhc.passes.base import PassResult
-from lhc.passes.search import Point, SearchSpace
 from lhc.passes.search_base import decide
+from lhc.passes.search_space import Point, SearchSpace
 from lhc.plan import Plan, Reason
 from lhc.support.tables import amount
 

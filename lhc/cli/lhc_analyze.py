@@ -7,7 +7,7 @@ from lhc.cli.build import terminal_command
 from lhc.cli.output import emit, hint
 from lhc.options.commands import AnalyzeOptions
 from lhc.options.declare import option, options
-from lhc.options.output import Printing, Replacing
+from lhc.options.printed import Printing, Replacing
 
 if TYPE_CHECKING:
     from lhc.model import OnnxModel

@@ -8,7 +8,7 @@ from lhc.cli.output import emit
 from lhc.cli.progress import watched
 from lhc.options.commands import AttributeOptions
 from lhc.options.declare import options
-from lhc.options.output import Replacing, Reporting, Watching
+from lhc.options.printed import Replacing, Reporting, Watching
 
 __all__ = ["command"]
 

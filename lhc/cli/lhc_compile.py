@@ -12,7 +12,7 @@ from lhc.cli.progress import watched
 from lhc.errors import UsageError
 from lhc.options.commands import CompileOptions
 from lhc.options.declare import option, options
-from lhc.options.output import Replacing
+from lhc.options.printed import Replacing
 
 __all__ = ["command"]
 

@@ -7,7 +7,7 @@ from lhc.cli.build import terminal_command
 from lhc.cli.output import check_file, hint, write_npz
 from lhc.errors import UsageError
 from lhc.options.declare import REQUIRED, argument, option, options
-from lhc.options.output import Replacing
+from lhc.options.printed import Replacing
 
 if TYPE_CHECKING:
     from lhc.models import ZooEntry

@@ -7,7 +7,7 @@ import typer
 from lhc.cli.build import terminal_command
 from lhc.cli.output import emit, emit_json, hint
 from lhc.options.declare import option, options
-from lhc.options.output import Printing
+from lhc.options.printed import Printing
 from lhc.options.subjects import Model
 
 __all__ = ["command"]

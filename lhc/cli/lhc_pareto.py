@@ -10,7 +10,7 @@ from lhc.cli.progress import watched
 from lhc.errors import UsageError
 from lhc.options.commands import ParetoOptions
 from lhc.options.declare import option, options
-from lhc.options.output import Replacing, Watching
+from lhc.options.printed import Replacing, Watching
 
 __all__ = ["command"]
 

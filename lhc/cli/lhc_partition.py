@@ -11,7 +11,7 @@ from lhc.cli.output import check_file, default_output, emit, hint
 from lhc.cli.progress import watched
 from lhc.options.commands import PartitionOptions
 from lhc.options.declare import option, options
-from lhc.options.output import Annotating, Estimating, Reporting, Watching
+from lhc.options.printed import Annotating, Estimating, Reporting, Watching
 from lhc.options.text import command_line
 
 if TYPE_CHECKING:

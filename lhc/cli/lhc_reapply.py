@@ -6,7 +6,7 @@ from typing import ClassVar
 from lhc.cli.build import terminal_command
 from lhc.cli.output import emit, hint
 from lhc.options.declare import argument, option, options
-from lhc.options.output import Printing, Replacing
+from lhc.options.printed import Printing, Replacing
 
 __all__ = ["command"]
 

@@ -9,7 +9,7 @@ from lhc.cli.build import terminal_command
 from lhc.cli.output import hint
 from lhc.errors import UsageError
 from lhc.options.declare import argument, option, options
-from lhc.options.output import Replacing
+from lhc.options.printed import Replacing
 
 __all__ = ["command"]
 

@@ -9,7 +9,7 @@ from lhc.cli.output import default_output, emit, hint
 from lhc.cli.progress import watched
 from lhc.options.commands import RetrainOptions
 from lhc.options.declare import options
-from lhc.options.output import Annotating, Watching
+from lhc.options.printed import Annotating, Watching
 
 __all__ = ["command"]
 

@@ -9,7 +9,7 @@ from lhc.cli.progress import watched
 from lhc.errors import UsageError
 from lhc.options.commands import RobustnessOptions
 from lhc.options.declare import options
-from lhc.options.output import Replacing, Reporting, Watching
+from lhc.options.printed import Replacing, Reporting, Watching
 
 __all__ = ["command"]
 

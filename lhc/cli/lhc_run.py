@@ -9,7 +9,7 @@ from lhc.cli.output import check_file, emit, hint
 from lhc.cli.progress import watched
 from lhc.options.commands import OutputsOptions, RunOptions
 from lhc.options.declare import option, options, part
-from lhc.options.output import Estimating, Replacing, Reporting, Watching
+from lhc.options.printed import Estimating, Replacing, Reporting, Watching
 
 if TYPE_CHECKING:
     from lhc.study.source import Opened

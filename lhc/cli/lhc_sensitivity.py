@@ -5,7 +5,7 @@ from lhc.cli.output import emit, hint
 from lhc.cli.progress import watched
 from lhc.options.commands import SensitivityOptions
 from lhc.options.declare import options
-from lhc.options.output import Estimating, Watching
+from lhc.options.printed import Estimating, Watching
 
 __all__ = ["command"]
 

@@ -3,7 +3,7 @@
 from lhc.lowering.compiled import CompiledModel, check_compiled_output, compile_chips
 from lhc.lowering.converters import Noise
 from lhc.lowering.lower import Chip, lower
-from lhc.lowering.split import check_split_output, split
+from lhc.lowering.submodels import check_split_output, split
 
 __all__ = [
     "Chip",
