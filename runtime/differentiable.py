@@ -26,7 +26,7 @@ from lhc.onnx_io import Constants, stored_array
 from lhc.runtime.differentiable_layers import LAYERS
 from lhc.runtime.differentiable_ops import ELEMENTWISE, Function, Operator, UnsupportedOperatorError
 from lhc.runtime.differentiable_shapes import SHAPES
-from lhc.runtime.operands import Operands
+from lhc.runtime.operand_shapes import Operands
 from lhc.runtime.ort import Array, observe_tensors
 
 __all__ = ["OPERATORS", "DifferentiableModel", "Replacement", "UnsupportedOperatorError", "parity"]

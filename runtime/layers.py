@@ -20,7 +20,7 @@ from lhc.graph import Layer
 from lhc.hardware import Hardware
 from lhc.onnx_io.graphs import weight_matrix
 from lhc.runtime.matrix import AnalogMatrix
-from lhc.runtime.operands import Operands
+from lhc.runtime.operand_shapes import Operands
 from lhc.runtime.stream import Position, Unit
 from lhc.runtime.unfold import ConvGeometry
 from lhc.runtime.vectors import Products, rows_of_matrix, windows

@@ -4,7 +4,7 @@ import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from lhc.cli.costs import cost_line
+from lhc.cli.cost_lines import cost_line
 from lhc.graph import CANDIDATE_OPS
 from lhc.model import OnnxModel
 from lhc.onnx_io import compiled_note, contradictions, read_plan

@@ -33,7 +33,7 @@ def analyze(asked: AnalyzeOptions, shown: AnalyzeOutput) -> None:
     """Show which layers can be analog, and why not the others. Needs no data."""
     from dataclasses import replace
 
-    from lhc.cli import costs, documents
+    from lhc.cli import cost_lines, documents
     from lhc.commands.analyze import analyze as run
     from lhc.study.outcome import GROUPED_FORMS
     from lhc.study.source import open_model
@@ -44,8 +44,8 @@ def analyze(asked: AnalyzeOptions, shown: AnalyzeOutput) -> None:
         opened = open_model(shown.inline_functions)
     analysis = run.of(replace(asked, model=opened))
     documents.tell_renamed(analysis.renamed, hint)
-    document = documents.analysis(analysis) | {"costs": costs.layer_costs(analysis)}
-    footer = documents.totals_line(analysis) + costs.analysis_lines(analysis)
+    document = documents.analysis(analysis) | {"costs": cost_lines.layer_costs(analysis)}
+    footer = documents.totals_line(analysis) + cost_lines.analysis_lines(analysis)
     emit(document, analysis.as_table(shown.chosen in GROUPED_FORMS), footer, shown.chosen)
 
 

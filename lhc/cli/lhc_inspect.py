@@ -29,7 +29,7 @@ class InspectOptions(Printing, Model):
 
 def inspect(asked: InspectOptions) -> None:
     """Show the placement that a model carries. Measures nothing."""
-    from lhc.cli import costs, documents
+    from lhc.cli import cost_lines, documents
     from lhc.onnx_io import layer_assignment_settings, read_plan
     from lhc.study.outcome import plan_table
     from lhc.study.source import open_model
@@ -43,7 +43,7 @@ def inspect(asked: InspectOptions) -> None:
     if plan is not None:
         footer = documents.inspection_footer(opened.model, plan)
         document = documents.inspection(opened.model, plan)
-        document["cost"] = costs.system_cost(*costs.stored_costs(opened, plan))
+        document["cost"] = cost_lines.system_cost(*cost_lines.stored_costs(opened, plan))
         emit(document, plan_table(plan), footer, asked.chosen)
     elif asked.chosen == "json":
         emit_json({"annotated": False})

@@ -112,11 +112,11 @@ def _tell(result: "PartitionResult") -> None:
 
 def _emit(result: "PartitionResult", where: Path, form: str) -> None:
     """Print the placement with its costs, and say where the model is."""
-    from lhc.cli import costs, documents, searching
+    from lhc.cli import cost_lines, documents, searching
     from lhc.study.outcome import plan_table
 
     document = documents.partition(result) | {
-        "cost": costs.system_cost(result.cost, result.digital_cost),
+        "cost": cost_lines.system_cost(result.cost, result.digital_cost),
         "infeasibility": searching.infeasibility(result.infeasibility),
     }
     emit(document, plan_table(result.plan), documents.outcome_text(result), form)

@@ -3,10 +3,10 @@
 Formulas, units, sources and checks against published figures are in ``docs/costs.md``.
 """
 
-from lhc.costs.figures import Assumption, assumptions
+from lhc.costs.assumptions import Assumption, assumptions
 from lhc.costs.gains import compared, gains
-from lhc.costs.model import CostTerms, SystemCost, cost_of, cost_terms
 from lhc.costs.others import OperatorCost, by_operator
+from lhc.costs.system import CostTerms, SystemCost, cost_of, cost_terms
 from lhc.costs.tensors import Hyperedge
 from lhc.costs.units import NOTHING, Cost, LayerCost
 

@@ -14,10 +14,10 @@ from lhc.errors import ModelError
 from lhc.graph import Layer
 from lhc.lowering.conv import Conv, Groups, conv_function
 from lhc.lowering.converters import Converters
-from lhc.lowering.grid import Grid, numbered
 from lhc.lowering.library import Library
 from lhc.lowering.matmul import MatMul, matmul_function
 from lhc.lowering.product import NoiseSource, Product
+from lhc.lowering.tile_grid import Grid, numbered
 from lhc.lowering.tiling import RowSplit, Tile, image_taps, image_weights, pieces, row_order, row_splits
 from lhc.lowering.windows import Same
 

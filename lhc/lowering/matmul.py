@@ -6,8 +6,8 @@ from typing import Any
 import onnx_ir as ir
 from onnxscript import OpBuilder
 
-from lhc.lowering.grid import Element, Grid, finished
 from lhc.lowering.library import FLOAT, Library, Values
+from lhc.lowering.tile_grid import Element, Grid, finished
 
 __all__ = ["MatMul", "matmul_function"]
 

@@ -1,7 +1,7 @@
 """ONNX files in and out: models to graphs, plans to metadata and back."""
 
 from lhc.onnx_io.annotations import annotate, contradictions, has_annotations, node_keys, read_plan, written_for
-from lhc.onnx_io.compiled import COMPILED_KEY, compiled_from, compiled_note, mark_compiled, refuse_compiled
+from lhc.onnx_io.compiled_mark import COMPILED_KEY, compiled_from, compiled_note, mark_compiled, refuse_compiled
 from lhc.onnx_io.constants import Constants, stored_array
 from lhc.onnx_io.external import ExternalData, beside_data, check_place, relative
 from lhc.onnx_io.graphs import read_graph

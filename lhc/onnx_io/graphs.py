@@ -9,7 +9,7 @@ import onnx
 from lhc.errors import ModelError, OpenSizesError
 from lhc.graph import INTEGER_OPS, Elements, Layer, LayerGraph, MatrixShape, Obstacle, WeightRef, Work
 from lhc.model import OnnxModel, subgraphs
-from lhc.onnx_io.compiled import refuse_compiled
+from lhc.onnx_io.compiled_mark import refuse_compiled
 from lhc.onnx_io.constants import Constants
 from lhc.onnx_io.likeness import weight_facts, with_devices
 from lhc.onnx_io.matrices import Unsized, data_operands, matrix_shape, weight_matrix

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from lhc.report.content import Table, layer_table
 from lhc.report.document import Report
-from lhc.report.sections import sections
+from lhc.report.page_sections import sections
 from lhc.report.statements import decision, statements, verdict
 from lhc.support.tables import Table as Rows
 

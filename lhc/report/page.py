@@ -14,12 +14,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from lhc.plan import LayerPlan
+from lhc.report.block_grid import Cell, Grid, block_grid
 from lhc.report.charts import Chart, RangeChart
 from lhc.report.content import Value, layer_table
 from lhc.report.document import Report
 from lhc.report.figures import front_chart, is_measured, outcome_chart, time_chart
-from lhc.report.grid import Cell, Grid, block_grid
-from lhc.report.sections import sections
+from lhc.report.page_sections import sections
 from lhc.report.statements import decision, other_samples, samples_of_front, statements, verdict
 from lhc.report.wording import REASONS, level_text, reasons
 

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from lhc.train.checkpoints import Checkpoint
     from lhc.train.fitting import Fitted
     from lhc.train.network import NoisyNetwork
+    from lhc.train.trained_tensors import Trained
     from lhc.train.trainer import Trainer
-    from lhc.train.weights import Trained
 
 __all__ = ["VALIDATION_DRAWS", "VALIDATION_SAMPLES", "Course"]
 
@@ -55,7 +55,7 @@ class Course:
     def trained(self) -> "Trained":
         """The stored tensors that are trained."""
         try:
-            from lhc.train.weights import find_trained
+            from lhc.train.trained_tensors import find_trained
         except ImportError as error:
             raise MissingDependencyError(f"retraining needs PyTorch: {error}") from error
         return find_trained(self.study.model, self.study.graph)
@@ -116,7 +116,7 @@ class Course:
             ModelError: the weights cannot be written into the model.
         """
         from lhc.train.network import ranges_in
-        from lhc.train.weights import with_weights
+        from lhc.train.trained_tensors import with_weights
 
         model = replace(self.study.model, proto=with_weights(self.study.model, self.trained, weights))
         opened = Opened(model, self.study.opened.entry, before=self.study.opened)
@@ -168,7 +168,7 @@ class Course:
 
     def weights_of(self, study: Study) -> dict[str, Array]:
         """The trained tensors as another state of the network has them."""
-        from lhc.train.weights import find_trained
+        from lhc.train.trained_tensors import find_trained
 
         return dict(find_trained(study.model, study.graph).values)
 

@@ -15,7 +15,7 @@ from lhc.runtime.differentiable import DifferentiableModel, parity
 from lhc.samples.task import Array
 from lhc.train.chips import draw_matrix
 from lhc.train.products import TrainingProduct, as_matrix
-from lhc.train.weights import Trained
+from lhc.train.trained_tensors import Trained
 
 __all__ = ["PARITY", "NoisyNetwork", "ranges_in"]
 

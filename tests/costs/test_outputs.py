@@ -3,7 +3,7 @@
 import pytest
 
 import lhc
-from lhc.cli import costs
+from lhc.cli import cost_lines
 from lhc.hardware import Hardware
 
 
@@ -21,10 +21,10 @@ def test_analysis_costs_every_layer_both_ways() -> None:
     row = dict(zip(table.headers, table.rows[0], strict=True))
     assert row["digital µs"] == f"{1e6 * analysis.costs.digital['conv1'].latency_s:.2f}"
     assert row["analog µJ"] == f"{1e6 * analysis.costs.analog['conv1'].energy_j:.2f}"
-    document = costs.layer_costs(analysis)
+    document = cost_lines.layer_costs(analysis)
     assert document is not None
     assert set(document) == {"digital", "analog", "operators"}
-    lines = costs.analysis_lines(analysis)
+    lines = cost_lines.analysis_lines(analysis)
     assert "all eligible layers analog" in lines
     assert [line.split()[:2] for line in lines.splitlines()[-4:]] == [
         ["Relu", "11"],
@@ -39,5 +39,5 @@ def test_hardware_without_costs_has_none() -> None:
     analysis = lhc.analyze("digits", hardware=machine)
     assert analysis.costs is None
     assert "digital µs" not in analysis.as_table().headers
-    assert costs.analysis_lines(analysis) == ""
-    assert costs.layer_costs(analysis) is None
+    assert cost_lines.analysis_lines(analysis) == ""
+    assert cost_lines.layer_costs(analysis) is None

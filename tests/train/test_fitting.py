@@ -25,8 +25,8 @@ from lhc.train.checkpoints import Checkpoint
 from lhc.train.fitting import Fitted, fit
 from lhc.train.losses import load_loss
 from lhc.train.network import NoisyNetwork
+from lhc.train.trained_tensors import find_trained
 from lhc.train.trainer import Trainer, device_for
-from lhc.train.weights import find_trained
 from tests.train.conftest import Build
 
 pytestmark = pytest.mark.analog

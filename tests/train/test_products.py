@@ -14,7 +14,7 @@ from lhc.runtime.ort import observe_tensors
 from lhc.train.chips import DrawnMatrix, column_scales, draw_matrix, split_sizes
 from lhc.train.network import NoisyNetwork, ranges_in
 from lhc.train.products import as_matrix
-from lhc.train.weights import find_trained
+from lhc.train.trained_tensors import find_trained
 from tests.train.conftest import Build
 
 pytestmark = pytest.mark.analog

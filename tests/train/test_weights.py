@@ -8,7 +8,7 @@ from onnx import TensorProto, numpy_helper
 from lhc.errors import ModelError
 from lhc.model import OnnxModel
 from lhc.onnx_io import load_model, read_graph
-from lhc.train.weights import find_trained, with_weights
+from lhc.train.trained_tensors import find_trained, with_weights
 from tests.train.conftest import Build
 
 

@@ -13,7 +13,7 @@ from lhc.report.building import over_time
 from lhc.report.charts import BOTTOM, LEFT, RIGHT, TOP, Chart, Scale, number_ticks, round_ticks, span
 from lhc.report.document import Report
 from lhc.report.figures import front_chart, noise_chart, outcome_chart, time_chart, training_chart, worst_value
-from lhc.report.sections import sections
+from lhc.report.page_sections import sections
 from lhc.report.statements import statements
 from lhc.results import AtTime, Evaluation
 

@@ -18,7 +18,7 @@ from lhc.report.content import missing
 from lhc.report.document import Report, read_report
 from lhc.report.markdown import markdown
 from lhc.report.page import html
-from lhc.report.sections import sections
+from lhc.report.page_sections import sections
 from lhc.report.statements import decision, statements, times_of_digital, verdict
 
 HOSTILE = (

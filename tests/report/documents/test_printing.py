@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lhc.report.document import Report
-from lhc.report.sections import sections
+from lhc.report.page_sections import sections
 
 if TYPE_CHECKING:
     from tests.report.conftest import Browser

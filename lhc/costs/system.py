@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from lhc.costs.alpine import Alpine
+from lhc.costs.assumptions import Assumption, assumptions
 from lhc.costs.diana import Diana
-from lhc.costs.figures import Assumption, assumptions
 from lhc.costs.others import Handling, handling
 from lhc.costs.tensors import Hyperedge, converted, elements, hyperedges
 from lhc.costs.units import Cost, LayerCost, total
