@@ -77,7 +77,7 @@ class Residual(nn.Module):
         return normalised
 
 
-class Attention(nn.Module):
+class BertAttention(nn.Module):
     """Self-attention with its output projection."""
 
     def __init__(self, width: int, heads: int) -> None:
@@ -105,13 +105,13 @@ class Expansion(nn.Module):
         return functional.gelu(self.dense(x))
 
 
-class Layer(nn.Module):
+class BertLayer(nn.Module):
     """Attention, then two dense layers."""
 
     def __init__(self, width: int, heads: int, inner: int) -> None:
         """Of ``width``; ``inner`` is the width between the dense layers."""
         super().__init__()
-        self.attention = Attention(width, heads)
+        self.attention = BertAttention(width, heads)
         self.intermediate = Expansion(width, inner)
         self.output = Residual(inner, width)
 
@@ -128,7 +128,7 @@ class Encoder(nn.Module):
     def __init__(self, layers: int, width: int, heads: int, inner: int) -> None:
         """``layers`` equal layers."""
         super().__init__()
-        self.layer = nn.ModuleList(Layer(width, heads, inner) for _ in range(layers))
+        self.layer = nn.ModuleList(BertLayer(width, heads, inner) for _ in range(layers))
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         """``(n, sequence, width)`` to the same."""

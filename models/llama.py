@@ -23,7 +23,7 @@ PADDING = 0
 """Index that fills up short sequences (``<unk>``, which the tokenizer never gives)."""
 
 
-class Attention(nn.Module):
+class LlamaAttention(nn.Module):
     """Causal self-attention with rotary positions."""
 
     def __init__(self, width: int, heads: int, key_heads: int) -> None:
@@ -77,14 +77,14 @@ class FeedForward(nn.Module):
         return result
 
 
-class Layer(nn.Module):
+class LlamaLayer(nn.Module):
     """Attention and feed-forward, each behind a norm and beside a shortcut."""
 
     def __init__(self, width: int, heads: int, key_heads: int, inner: int) -> None:
         """Sizes as in `Llama`."""
         super().__init__()
         self.input_layernorm = nn.RMSNorm(width, eps=EPSILON)
-        self.self_attn = Attention(width, heads, key_heads)
+        self.self_attn = LlamaAttention(width, heads, key_heads)
         self.post_attention_layernorm = nn.RMSNorm(width, eps=EPSILON)
         self.mlp = FeedForward(width, inner)
 
@@ -111,7 +111,7 @@ class Llama(nn.Module):
         """
         super().__init__()
         self.embed_tokens = nn.Embedding(words, width)
-        self.layers = nn.ModuleList(Layer(width, heads, key_heads, inner) for _ in range(layers))
+        self.layers = nn.ModuleList(LlamaLayer(width, heads, key_heads, inner) for _ in range(layers))
         self.norm = nn.RMSNorm(width, eps=EPSILON)
         self.lm_head = nn.Linear(width, words, bias=False)
         self.lm_head.weight = self.embed_tokens.weight

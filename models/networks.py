@@ -21,9 +21,9 @@ from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 __all__ = [
-    "Block",
     "ExpandingBlock",
     "ExpandingNet",
+    "ResidualBlock",
     "ResidualNet",
     "SmallBlock",
     "SmallResidualNet",
@@ -34,7 +34,7 @@ Network = TypeVar("Network", bound=nn.Module)
 Pairs = tuple[tuple[str, str], ...]
 
 
-class Block(nn.Module):
+class ResidualBlock(nn.Module):
     """``relu(shortcut(x) + bn2(conv2(relu(bn1(conv1(x))))))``."""
 
     normed: ClassVar[Pairs] = (("conv1", "bn1"), ("conv2", "bn2"))
@@ -83,8 +83,8 @@ class ResidualNet(nn.Module):
         self.stages = len(widths)
         before = widths[0]
         for stage, width in enumerate(widths):
-            first = Block(before, width, 1 if stage == 0 else 2)
-            rest = [Block(width, width, 1) for _ in range(blocks - 1)]
+            first = ResidualBlock(before, width, 1 if stage == 0 else 2)
+            rest = [ResidualBlock(width, width, 1) for _ in range(blocks - 1)]
             self.add_module(f"layer{stage + 1}", nn.Sequential(first, *rest))
             before = width
         self.linear = nn.Linear(before, classes)

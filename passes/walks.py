@@ -20,7 +20,7 @@ __all__ = ["LionHeart", "Random"]
 
 
 @dataclass(frozen=True)
-class _Walk(Strategy):
+class _UntrainedWalk(Strategy):
     """One walk; fallbacks are its earlier steps."""
 
     @abstractmethod
@@ -41,7 +41,7 @@ class _Walk(Strategy):
 
 
 @dataclass(frozen=True)
-class LionHeart(_Walk):
+class LionHeart(_UntrainedWalk):
     """Greedy walk in descending order of MACs (LionHeart, part 1.1 of the published algorithm)."""
 
     name: ClassVar[str] = "lionheart"
@@ -52,7 +52,7 @@ class LionHeart(_Walk):
 
 
 @dataclass(frozen=True)
-class Random(_Walk):
+class Random(_UntrainedWalk):
     """Greedy walk in an order drawn from the seed."""
 
     name: ClassVar[str] = "random"

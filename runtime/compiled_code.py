@@ -41,7 +41,7 @@ def compiled(*, inline: Literal["never", "always"] = "never") -> Callable[[Calla
     def decorated(function: Callable[P, R]) -> Callable[P, R]:
         kernel: Any = njit(nogil=True, error_model="numpy", inline=inline)(function)
         if config.BOUNDSCHECK is None:  # type: ignore[attr-defined]
-            kernel._cache = _Kept(function)  # type: ignore[no-untyped-call]
+            kernel._cache = _KeptCode(function)  # type: ignore[no-untyped-call]
         return cast("Callable[P, R]", kernel)
 
     return decorated
@@ -83,7 +83,7 @@ class _InFolder(CompileResultCacheImpl):
     _locator_classes = [_Locator]  # noqa: RUF012
 
 
-class _Kept(FunctionCache):
+class _KeptCode(FunctionCache):
     """numba's cache of one function; one that is damaged or out of reach is as good as none."""
 
     _impl_class = _InFolder

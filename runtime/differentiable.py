@@ -26,7 +26,7 @@ from lhc.onnx_io import Constants, stored_array
 from lhc.runtime.differentiable_layers import LAYERS
 from lhc.runtime.differentiable_ops import ELEMENTWISE, Function, Operator, UnsupportedOperatorError
 from lhc.runtime.differentiable_shapes import SHAPES
-from lhc.runtime.operand_shapes import Operands
+from lhc.runtime.operand_shapes import OperandShapes
 from lhc.runtime.ort import Array, observe_tensors
 
 __all__ = ["OPERATORS", "DifferentiableModel", "Replacement", "UnsupportedOperatorError", "parity"]
@@ -65,7 +65,7 @@ class DifferentiableModel(nn.Module):
         self._products = {layer.name: layer for layer in graph.candidates if _is_product(layer)}
         nodes = {node.name: node for node in model.proto.graph.node}
         known = (layer for layer in self._products.values() if obstacle(layer) is None)
-        self._operands = {layer.name: Operands(nodes[layer.name], layer) for layer in known}
+        self._operands = {layer.name: OperandShapes(nodes[layer.name], layer) for layer in known}
         constants = Constants(model.proto.graph)
         names = [name for layer in self._products.values() for name in _trained(layer, biases) if name in constants]
         for name in names:
@@ -238,7 +238,7 @@ def _trained(layer: Layer, biases: bool) -> tuple[str, ...]:
     return (layer.weight.name, *(layer.inputs[2:3] if biases else ()))
 
 
-def _check(layer: Layer, inputs: Sequence[Tensor | None], operands: Operands) -> None:
+def _check(layer: Layer, inputs: Sequence[Tensor | None], operands: OperandShapes) -> None:
     """torch takes some shapes that ONNX does not, such as an image without samples."""
     assert layer.weight is not None
     activation = inputs[1 - layer.weight.operand]

@@ -21,7 +21,7 @@ from lhc.model import OnnxModel
 from lhc.onnx_io import Constants
 from lhc.runtime.differentiable import DifferentiableModel, parity
 from lhc.runtime.differentiable_noise import NoisyProduct
-from lhc.runtime.differentiable_products import Product
+from lhc.runtime.differentiable_products import DifferentiableProduct
 from lhc.runtime.ort import Array
 from lhc.runtime.threads import isolated
 
@@ -115,7 +115,7 @@ class LayerEffects:
             for name in group:
                 weight = graph[name].weight
                 assert weight is not None
-                product = Product(nodes[name], graph[name], constants.value(weight.name))
+                product = DifferentiableProduct(nodes[name], graph[name], constants.value(weight.name))
                 drawn = [chip[weight.tile_set] for chip in chips]
                 products.append(NoisyProduct(product, self._hardware.for_layer(name), drawn))
             self._groups.append(tuple(products))

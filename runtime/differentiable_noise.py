@@ -24,7 +24,7 @@ from torch import Tensor
 
 from lhc.conductances import ProgrammedMatrix
 from lhc.hardware import Hardware
-from lhc.runtime.differentiable_products import Product
+from lhc.runtime.differentiable_products import DifferentiableProduct
 
 __all__ = ["NoisyProduct"]
 
@@ -37,7 +37,7 @@ Floats = npt.NDArray[np.float64]
 class NoisyProduct:
     """One layer's product with its programmed weights."""
 
-    def __init__(self, product: Product, hardware: Hardware, chips: Sequence[ProgrammedMatrix]) -> None:
+    def __init__(self, product: DifferentiableProduct, hardware: Hardware, chips: Sequence[ProgrammedMatrix]) -> None:
         self.product = product
         self.draws = len(chips)
         self._hardware = hardware

@@ -17,11 +17,11 @@ from lhc.graph import Layer
 from lhc.onnx_io.graphs import weight_matrix
 from lhc.runtime.unfold import ConvGeometry
 
-__all__ = ["Product"]
+__all__ = ["DifferentiableProduct"]
 
 
 @dataclass(frozen=True, eq=False)
-class Product:
+class DifferentiableProduct:
     """A Conv, Gemm or MatMul with a constant weight.
 
     Attributes:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from lhc.runtime.matrix import AnalogMatrix
     from lhc.runtime.vectors import Products
 
-__all__ = ["Chip", "HybridExecutor", "ProgrammedLayers", "Ranges", "element_types"]
+__all__ = ["HybridExecutor", "ProgrammedChip", "ProgrammedLayers", "Ranges", "element_types"]
 
 Ranges = tuple[float, ...]
 
@@ -40,7 +40,7 @@ _TILES_MEMORY = 2**26
 
 
 @dataclass(frozen=True)
-class Chip:
+class ProgrammedChip:
     """The tiles of all analog layers of one programming.
 
     Attributes:
@@ -143,7 +143,7 @@ class HybridExecutor:
         """The analog layers, in topological order."""
         return tuple(self._layers.values())
 
-    def program(self, hardware: Hardware, seed: int, draw: int) -> Chip:
+    def program(self, hardware: Hardware, seed: int, draw: int) -> ProgrammedChip:
         """Program the tiles of all analog layers; they have not drifted."""
         matrices: dict[str, AnalogMatrix] = {}
         if self._layers:
@@ -151,7 +151,7 @@ class HybridExecutor:
                 for layer in self._tile_sets().values():
                     matrices[layer.tile_set] = self._mapped(layer, hardware)
                     matrices[layer.tile_set].program(seed, draw)
-        return Chip(matrices)
+        return ProgrammedChip(matrices)
 
     def states(
         self, hardware: Hardware, seed: int, draw: int, t_s: float, bank: Bank[ProgrammedMatrix] | None = None

@@ -20,7 +20,7 @@ from lhc.hardware import Hardware
 from lhc.runtime.fixed_range import FixedRangeConv
 from lhc.runtime.kernels import accumulate, quantise
 from lhc.runtime.normals import NoiseStream, normal_levels
-from lhc.runtime.rowsplit import Converters, Noise, RowSplit
+from lhc.runtime.rowsplit import Noise, RowConverters, RowSplit
 from lhc.runtime.stream import Unit
 from lhc.runtime.unfold import ConvGeometry
 from lhc.runtime.vectors import INFINITE, Vectors
@@ -57,7 +57,7 @@ class FastMatrix:
         first = chips[0]
         self.chips = len(chips)
         self._outputs = first.outputs
-        self._io = Converters.of(hardware)
+        self._io = RowConverters.of(hardware)
         self._streams = [NoiseStream(device_entropy(seed, first.devices, draw, "noise")) for draw in draws]
         self._splits: list[RowSplit] = []
         for number, tiles in enumerate(zip(*(chip.tiles for chip in chips), strict=True)):

@@ -20,7 +20,7 @@ from lhc.graph import Layer
 from lhc.hardware import Hardware
 from lhc.onnx_io.graphs import weight_matrix
 from lhc.runtime.matrix import AnalogMatrix
-from lhc.runtime.operand_shapes import Operands
+from lhc.runtime.operand_shapes import OperandShapes
 from lhc.runtime.stream import Position, Unit
 from lhc.runtime.unfold import ConvGeometry
 from lhc.runtime.vectors import Products, rows_of_matrix, windows
@@ -110,7 +110,7 @@ class AnalogLayer(ABC):
         self._attributes = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
         self._weight = weight
         self._matrix = weight_matrix(node, self.operand, weight)
-        self._operands = Operands(node, layer)
+        self._operands = OperandShapes(node, layer)
 
     groups = 1
 

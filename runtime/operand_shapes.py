@@ -11,12 +11,12 @@ from lhc.errors import DataError
 from lhc.graph import Layer
 from lhc.runtime.unfold import ConvGeometry
 
-__all__ = ["Operands"]
+__all__ = ["OperandShapes"]
 
 Shape = tuple[int, ...]
 
 
-class Operands:
+class OperandShapes:
     """Of one Conv, Gemm or MatMul with a constant weight."""
 
     def __init__(self, node: onnx.NodeProto, layer: Layer) -> None:

@@ -14,11 +14,11 @@ from lhc.runtime.rounds import reductions
 from lhc.runtime.stream import Unit
 from lhc.runtime.vectors import INFINITE
 
-__all__ = ["Converters", "Noise", "RowSplit"]
+__all__ = ["Noise", "RowConverters", "RowSplit"]
 
 
 @dataclass(frozen=True)
-class Converters:
+class RowConverters:
     """Numbers of DAC and ADC, as aihwkit's IOParameters has them; a step is 1 where nothing is quantised.
 
     Attributes:
@@ -48,7 +48,7 @@ class Converters:
         return not self.scales_vectors and len(self.reductions) == 1
 
     @classmethod
-    def of(cls, hardware: Hardware) -> "Converters":
+    def of(cls, hardware: Hardware) -> "RowConverters":
         dac, adc = hardware.dac, hardware.adc
         input_step = 1.0 if dac.bits is None else 2 * (dac.bound or 0.0) / (2**dac.bits - 2)
         output_step = 1.0 if adc.bits is None else 2 * (adc.bound or 0.0) / (2**adc.bits - 2)
@@ -124,7 +124,7 @@ class RowSplit:
         groups: int,
         start: int,
         number: int,
-        io: Converters,
+        io: RowConverters,
         device: str,
     ) -> None:
         """Join the tiles.

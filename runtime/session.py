@@ -13,7 +13,7 @@ from lhc.hardware import Hardware
 from lhc.model import OnnxModel
 from lhc.onnx_io import load_model, read_graph, read_plan
 from lhc.plan import Plan
-from lhc.runtime.executor import Chip, HybridExecutor, ProgrammedLayers
+from lhc.runtime.executor import HybridExecutor, ProgrammedChip, ProgrammedLayers
 from lhc.runtime.ort import Array, TensorInfo, tensor_infos
 from lhc.runtime.stream import Position
 
@@ -77,7 +77,7 @@ class HybridSession:
             self._model, self._graph, self._analog(placement), self.plan.ranges if self.plan else None
         )
         t_s = self.hardware.t_inference_s if t_inference is None else t_inference
-        self._chip: Chip
+        self._chip: ProgrammedChip
         self._programmed: ProgrammedLayers
         self.program(seed)
         self.drift_to(t_s)

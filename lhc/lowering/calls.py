@@ -17,8 +17,8 @@ from lhc.lowering.converters import Converters
 from lhc.lowering.library import Library
 from lhc.lowering.matmul import MatMul, matmul_function
 from lhc.lowering.product import NoiseSource, Product
-from lhc.lowering.tile_grid import Grid, numbered
-from lhc.lowering.tiling import RowSplit, Tile, image_taps, image_weights, pieces, row_order, row_splits
+from lhc.lowering.tile_grid import TileGrid, numbered
+from lhc.lowering.tiling import LoweredRowSplit, Tile, image_taps, image_weights, pieces, row_order, row_splits
 from lhc.lowering.windows import Same
 
 __all__ = ["Call", "lowered_call"]
@@ -52,8 +52,8 @@ class _Tiles:
     """A layer's tiles: structure, and arrays that do not depend on how they are driven."""
 
     io: Converters
-    grid: Grid
-    splits: tuple[RowSplit, ...]
+    grid: TileGrid
+    splits: tuple[LoweredRowSplit, ...]
     groups: int
 
     @classmethod
@@ -65,7 +65,7 @@ class _Tiles:
         if managed:
             product = replace(product, reductions=io.reductions, grouped=matrix.groups > 1, straddles=straddles)
         widths = tuple(tile.weights.shape[1] for tile in splits[0].tiles)
-        return cls(io, Grid(product, len(splits), widths if len(widths) > 1 else ()), splits, matrix.groups)
+        return cls(io, TileGrid(product, len(splits), widths if len(widths) > 1 else ()), splits, matrix.groups)
 
     @property
     def numbers(self) -> dict[str, float]:
@@ -248,12 +248,12 @@ def _window_arrays(tiles: _Tiles, held: tuple[Any, ...], taps: int) -> dict[str,
     orders = {split.start: row_order(own, split.start, taps) for split, own in zip(tiles.splits, held, strict=True)}
     grouped = tiles.groups > 1
 
-    def weights(split: RowSplit, tile: Tile) -> npt.NDArray[Any]:
+    def weights(split: LoweredRowSplit, tile: Tile) -> npt.NDArray[Any]:
         """``(inputs, outputs)``, or ``(groups, 1, inputs, outputs)``, as ``TileProduct`` has them."""
         ordered = tile.weights[:, :, orders[split.start]].swapaxes(1, 2)
         return ordered[:, None] if grouped else ordered[0]
 
-    def scales(split: RowSplit, tile: Tile) -> npt.NDArray[Any]:
+    def scales(split: LoweredRowSplit, tile: Tile) -> npt.NDArray[Any]:
         return tile.scales[:, None, None] if grouped else tile.scales
 
     arrays = tiles.tile_arrays("weights", weights) | tiles.tile_arrays("scales", scales)

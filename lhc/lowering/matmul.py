@@ -7,7 +7,7 @@ import onnx_ir as ir
 from onnxscript import OpBuilder
 
 from lhc.lowering.library import FLOAT, Library, Values
-from lhc.lowering.tile_grid import Element, Grid, finished
+from lhc.lowering.tile_grid import Element, TileGrid, finished
 
 __all__ = ["MatMul", "matmul_function"]
 
@@ -26,7 +26,7 @@ class MatMul:
         alpha, beta, summand: which of Gemm's digital steps it has.
     """
 
-    grid: Grid
+    grid: TileGrid
     row_sizes: tuple[int, ...]
     element: Element
     transposes_input: bool = False

@@ -10,7 +10,7 @@ from onnxscript import OpBuilder
 from lhc.lowering.library import FLOAT, Library, Values, call, value
 from lhc.lowering.product import Product, product_function
 
-__all__ = ["Element", "Grid", "finished", "numbered"]
+__all__ = ["Element", "TileGrid", "finished", "numbered"]
 
 Element = int
 """Element type of a layer's input and output, as ONNX numbers them; products are float32."""
@@ -22,7 +22,7 @@ def numbered(name: str, index: int, count: int) -> str:
 
 
 @dataclass(frozen=True)
-class Grid:
+class TileGrid:
     """How a layer's products spread over tiles.
 
     Attributes:

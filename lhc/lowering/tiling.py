@@ -16,8 +16,8 @@ import numpy as np
 from lhc.conductances import Floats, ProgrammedMatrix, ProgrammedTile
 
 __all__ = [
+    "LoweredRowSplit",
     "Piece",
-    "RowSplit",
     "Tile",
     "channel_runs",
     "image_taps",
@@ -56,7 +56,7 @@ class Tile:
 
 
 @dataclass(frozen=True, eq=False)
-class RowSplit:
+class LoweredRowSplit:
     """The tiles that share their inputs.
 
     Attributes:
@@ -71,7 +71,7 @@ class RowSplit:
     tiles: tuple[Tile, ...]
 
 
-def row_splits(matrix: ProgrammedMatrix, apart: bool) -> tuple[RowSplit, ...]:
+def row_splits(matrix: ProgrammedMatrix, apart: bool) -> tuple[LoweredRowSplit, ...]:
     """The row splits of a matrix.
 
     Args:
@@ -88,7 +88,7 @@ def row_splits(matrix: ProgrammedMatrix, apart: bool) -> tuple[RowSplit, ...]:
             width = sum(len(tile.weights) for tile in part)
             tiles.append(_joined(part, numbers[first : first + width], matrix.groups))
             first += width
-        result.append(RowSplit(start, stop, row[0].input_range, tuple(tiles)))
+        result.append(LoweredRowSplit(start, stop, row[0].input_range, tuple(tiles)))
         start = stop
     return tuple(result)
 
@@ -160,7 +160,7 @@ def channel_runs(channels: int) -> tuple[int, ...]:
     return (channels,) if whole in (0, channels) else (whole, channels - whole)
 
 
-def image_weights(weights: Floats, split: RowSplit, kernel: tuple[int, ...], channels: int) -> Floats:
+def image_weights(weights: Floats, split: LoweredRowSplit, kernel: tuple[int, ...], channels: int) -> Floats:
     """Weights of a split as those of an ordinary Conv; 0 for taps that it does not hold.
 
     Args:
@@ -181,7 +181,7 @@ def image_weights(weights: Floats, split: RowSplit, kernel: tuple[int, ...], cha
     return padded.reshape(groups * outputs, last - first, *kernel)
 
 
-def image_taps(split: RowSplit, kernel: tuple[int, ...], channels: int, grouped: bool) -> Floats:
+def image_taps(split: LoweredRowSplit, kernel: tuple[int, ...], channels: int, grouped: bool) -> Floats:
     """1 for the taps that a split holds: ``(1, pieces, *kernel)``, or ``(1, touched channels, *kernel)`` of a group."""
     if grouped:
         return image_weights(np.ones((1, 1, split.stop - split.start), np.float32), split, kernel, channels)

@@ -14,7 +14,7 @@ from lhc.graph import CANDIDATE_OPS
 from lhc.plan import LayerPlan, Plan
 from lhc.report.wording import fixed
 
-__all__ = ["Cell", "Grid", "RowLabel", "block_grid", "short_names"]
+__all__ = ["BlockGrid", "Cell", "RowLabel", "block_grid", "short_names"]
 
 Kind = Literal["analog", "digital", "never", "open"]
 
@@ -68,7 +68,7 @@ class RowLabel:
 
 
 @dataclass(frozen=True)
-class Grid:
+class BlockGrid:
     """The picture.
 
     Attributes:
@@ -89,7 +89,7 @@ class Grid:
         return any(cell.bar is not None for cell in self.cells)
 
 
-def block_grid(plan: Plan) -> Grid:
+def block_grid(plan: Plan) -> BlockGrid:
     """The grid of all candidates of a plan."""
     blocks = _blocks(plan.layers)
     columns, wrap = _arrangement([len(layers) for _, layers in blocks])
@@ -117,7 +117,7 @@ def block_grid(plan: Plan) -> Grid:
                 cells.append(Cell(index, _kind(layer), *where, width, pitch - _GAP, *texts, bars[index]))
             y += height * pitch
     right = max((cell.x + cell.width for cell in cells), default=0.0)
-    return Grid(right, rows * pitch, tuple(cells), tuple(labels), lines, font)
+    return BlockGrid(right, rows * pitch, tuple(cells), tuple(labels), lines, font)
 
 
 def _blocks(layers: Sequence[LayerPlan]) -> list[tuple[str, list[tuple[int, LayerPlan]]]]:

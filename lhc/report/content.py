@@ -12,8 +12,8 @@ from lhc.report.wording import REASONS, amount, count, duration, interval_text, 
 
 __all__ = [
     "Column",
-    "Section",
-    "Table",
+    "PageSection",
+    "PageTable",
     "Value",
     "as_number",
     "as_share",
@@ -40,7 +40,7 @@ class Value:
 
 
 @dataclass(frozen=True)
-class Table:
+class PageTable:
     """Rows under a caption."""
 
     caption: str
@@ -49,7 +49,7 @@ class Table:
 
 
 @dataclass(frozen=True)
-class Section:
+class PageSection:
     """A part of the report under a heading.
 
     Attributes:
@@ -65,7 +65,7 @@ class Section:
     text: tuple[str, ...] = ()
     chart: Chart | None = None
     description: str = ""
-    tables: tuple[Table, ...] = ()
+    tables: tuple[PageTable, ...] = ()
     items: tuple[str, ...] = ()
     facts: tuple[tuple[str, str], ...] = ()
     commands: tuple[str, ...] = ()
@@ -89,7 +89,7 @@ def as_share(part: float, whole: float) -> Value:
     return Value("share", f"{100 * share:.1f} %", share)
 
 
-def layer_table(report: Report) -> Table:
+def layer_table(report: Report) -> PageTable:
     """Every candidate, in the order of the file."""
     plan = report.plan
     costs = {} if report.costs is None else {layer.name: layer for layer in report.costs.layers}
@@ -118,7 +118,7 @@ def layer_table(report: Report) -> Table:
             ]
         row.append(Value("why", f"{layer.reason}: {layer.detail}" if layer.detail else layer.reason))
         rows.append(tuple(row))
-    return Table("layers", tuple(columns), tuple(rows))
+    return PageTable("layers", tuple(columns), tuple(rows))
 
 
 def _sensitivity(layer: LayerPlan) -> Value:
@@ -138,7 +138,7 @@ def _sizes(layer: LayerPlan, plan: Plan) -> list[Value]:
     ]
 
 
-def reason_section(plan: Plan) -> Section:
+def reason_section(plan: Plan) -> PageSection:
     """Why layers are where they are, one row a reason."""
     found: dict[tuple[str, str], list[LayerPlan]] = {}
     for layer in plan.layers:
@@ -158,7 +158,7 @@ def reason_section(plan: Plan) -> Section:
             )
         )
     columns = (("Runs", False), ("Reason", False), ("Layers", True), ("Share of MACs", True), ("For example", False))
-    return Section("reasons", "Reasons", tables=(Table("Layers by reason.", columns, tuple(rows)),))
+    return PageSection("reasons", "Reasons", tables=(PageTable("Layers by reason.", columns, tuple(rows)),))
 
 
 def missing(report: Report) -> tuple[str, ...]:
@@ -187,7 +187,7 @@ def missing(report: Report) -> tuple[str, ...]:
     return tuple(lines)
 
 
-def cost_table(costs: Costs, plan: Plan) -> Table:
+def cost_table(costs: Costs, plan: Plan) -> PageTable:
     """What latency and energy consist of, most time first."""
     analog = plan.analog
     found: dict[tuple[str, str], list[float]] = {}
@@ -222,7 +222,7 @@ def cost_table(costs: Costs, plan: Plan) -> Table:
         ("Energy", True),
         ("of all energy", False),
     )
-    return Table("Latency and energy of one sample by part, by the cost model.", columns, tuple(rows))
+    return PageTable("Latency and energy of one sample by part, by the cost model.", columns, tuple(rows))
 
 
 def data_facts(plan: Plan) -> tuple[tuple[str, str], ...]:

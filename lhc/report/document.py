@@ -21,11 +21,11 @@ _LIMIT = 64 * 2**20
 """Largest document that is read, in bytes."""
 
 
-class _Record(BaseModel):
+class _ReportRecord(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-class CostItem(_Record):
+class CostItem(_ReportRecord):
     """Latency and energy of something, per sample."""
 
     name: str
@@ -39,7 +39,7 @@ class OperatorItem(CostItem):
     count: int = Field(gt=0)
 
 
-class LayerCosts(_Record):
+class LayerCosts(_ReportRecord):
     """What a product costs where it is placed."""
 
     name: str
@@ -56,7 +56,7 @@ class LayerCosts(_Record):
         return sum(part.energy_j for part in self.parts)
 
 
-class Costs(_Record):
+class Costs(_ReportRecord):
     """What the placement costs on the machine, by its cost model."""
 
     layers: tuple[LayerCosts, ...]
@@ -72,7 +72,7 @@ class Costs(_Record):
     assumptions: tuple[str, ...]
 
 
-class Report(_Record):
+class Report(_ReportRecord):
     """All that is shown of a placed model."""
 
     schema_version: Literal[1] = 1

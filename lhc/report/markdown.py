@@ -3,11 +3,11 @@
 import re
 from collections.abc import Iterator
 
-from lhc.report.content import Table, layer_table
+from lhc.report.content import PageTable, layer_table
 from lhc.report.document import Report
 from lhc.report.page_sections import sections
 from lhc.report.statements import decision, statements, verdict
-from lhc.support.tables import Table as Rows
+from lhc.support.tables import Table
 
 __all__ = ["markdown"]
 
@@ -38,10 +38,10 @@ def _parts(report: Report) -> Iterator[str]:
         yield from (f"```\n{command.replace('```', '')}\n```" for command in section.commands)
 
 
-def _table(table: Table) -> str:
+def _table(table: PageTable) -> str:
     headers = [name for name, _ in table.columns]
     numeric = [column for column, (_, numbers) in enumerate(table.columns) if numbers]
-    return Rows(headers, [[_plain(cell.text) for cell in row] for row in table.rows], numeric).render("markdown")
+    return Table(headers, [[_plain(cell.text) for cell in row] for row in table.rows], numeric).render("markdown")
 
 
 def _plain(text: str) -> str:

@@ -14,7 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from lhc.plan import LayerPlan
-from lhc.report.block_grid import Cell, Grid, block_grid
+from lhc.report.block_grid import BlockGrid, Cell, block_grid
 from lhc.report.charts import Chart, RangeChart
 from lhc.report.content import Value, layer_table
 from lhc.report.document import Report
@@ -111,7 +111,7 @@ def _templates() -> Environment:
     )
 
 
-def _layers(report: Report, grid: Grid, rows: tuple[tuple[Value, ...], ...]) -> list[_Layer]:
+def _layers(report: Report, grid: BlockGrid, rows: tuple[tuple[Value, ...], ...]) -> list[_Layer]:
     found = []
     for cell, row in zip(sorted(grid.cells, key=lambda cell: cell.index), rows, strict=True):
         layer = report.plan.layers[cell.index]
@@ -130,7 +130,7 @@ def _layer_text(layer: LayerPlan) -> str:
     return f"{layer.title}: {placement}, {layer.reason} ({why}){damage}, {layer.macs:,} MACs"
 
 
-def _legend(report: Report, grid: Grid) -> list[_Item]:
+def _legend(report: Report, grid: BlockGrid) -> list[_Item]:
     kinds = {cell.index: cell.kind for cell in grid.cells}
     found = []
     for kind, letter, name in (

@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator, Sequence
 from lhc.plan import Outcome, Plan, Retrained
 from lhc.report.content import (
     Column,
-    Section,
-    Table,
+    PageSection,
+    PageTable,
     Value,
     as_number,
     as_text,
@@ -38,12 +38,12 @@ from lhc.results import AtTime, Attribution, Evaluation, Front, FrontPoint, Infe
 __all__ = ["sections"]
 
 
-def sections(report: Report) -> tuple[Section, ...]:
+def sections(report: Report) -> tuple[PageSection, ...]:
     """All sections that the report has the data for, in their order."""
     return tuple(_sections(report))
 
 
-def _sections(report: Report) -> Iterator[Section]:
+def _sections(report: Report) -> Iterator[PageSection]:
     plan = report.plan
     if plan.layers:
         yield reason_section(plan)
@@ -62,11 +62,11 @@ def _sections(report: Report) -> Iterator[Section]:
     if plan.outcome is not None and plan.outcome.retrained is not None and plan.outcome.retrained.curve:
         yield _training(plan.outcome, plan.outcome.retrained)
     if plan.outcome is not None:
-        yield Section("data", "Data and statistics", facts=data_facts(plan))
+        yield PageSection("data", "Data and statistics", facts=data_facts(plan))
     yield _origin(report)
     lacking = missing(report)
     if lacking:
-        yield Section("missing", "Not in this report", items=lacking)
+        yield PageSection("missing", "Not in this report", items=lacking)
 
 
 def _drop(found: Evaluation | None, drop_type: str = "absolute") -> Value:
@@ -89,7 +89,7 @@ def _basis(found: Evaluation) -> str:
     return f"{found.draws} chips, {found.samples} samples, seed {found.seed}"
 
 
-def _front(front: Front, plan: Plan) -> Section:
+def _front(front: Front, plan: Plan) -> PageSection:
     analog = plan.analog
     columns: list[tuple[Column, Callable[[FrontPoint], Value]]] = [
         (("Analog layers", True), lambda p: as_number(len(p.analog))),
@@ -109,11 +109,11 @@ def _front(front: Front, plan: Plan) -> Section:
         ]
     columns.append((("Note", False), lambda p: as_text("this placement" if analog == set(p.analog) else "")))
     rows = tuple(tuple(cell(point) for _, cell in columns) for point in front.points)
-    table = Table(_front_caption(front), tuple(column for column, _ in columns), rows)
+    table = PageTable(_front_caption(front), tuple(column for column, _ in columns), rows)
     text = _sentence(samples_of_front(front, plan.outcome))
     if front.calibration is not None:
         text += (f"Estimates: {front.calibration}.",)
-    return Section("trade-off", "Trade-off", text, tables=(table,))
+    return PageSection("trade-off", "Trade-off", text, tables=(table,))
 
 
 def _sentence(samples: str) -> tuple[str, ...]:
@@ -145,7 +145,7 @@ def _estimate(point: FrontPoint, front: Front) -> Value:
     return as_number(point.predicted_drop, drop_value(point.predicted_drop, found.percent))
 
 
-def _times(times: Sequence[AtTime], outcome: Outcome | None, drop_type: str) -> Section:
+def _times(times: Sequence[AtTime], outcome: Outcome | None, drop_type: str) -> PageSection:
     first = times[0].evaluation
     columns: list[tuple[Column, Callable[[AtTime], Value]]] = [
         (("Time after programming", True), lambda p: as_number(p.evaluation.t_s, duration(p.evaluation.t_s))),
@@ -165,7 +165,7 @@ def _times(times: Sequence[AtTime], outcome: Outcome | None, drop_type: str) -> 
         text += ("Drift compensation multiplies outputs by the gain, and their noise with them.",)
     rows = tuple(tuple(cell(point) for _, cell in columns) for point in times)
     caption = f"{_basis(first)}; digital {metric_value(first.baseline, first.percent)}."
-    return Section("time", "Over time", text, tables=(Table(caption, tuple(c for c, _ in columns), rows),))
+    return PageSection("time", "Over time", text, tables=(PageTable(caption, tuple(c for c, _ in columns), rows),))
 
 
 def _values(found: Evaluation) -> Value:
@@ -181,7 +181,7 @@ def _gain(point: AtTime) -> Value:
     return as_number(point.gain, f"{point.gain:.2f}{spread}")
 
 
-def _robustness(found: Robustness, outcome: Outcome | None) -> Section:
+def _robustness(found: Robustness, outcome: Outcome | None) -> PageSection:
     rows = tuple(
         (
             as_number(scale.scale, f"{scale.scale:.3g}"),
@@ -209,11 +209,11 @@ def _robustness(found: Robustness, outcome: Outcome | None) -> Section:
         *([f"{unlike_decision(found).capitalize()}."] if found.differs else []),
         *_sentence(other_samples(chips, outcome)),
     )
-    table = Table(f"Programming, read and output noise scaled together; {_basis(chips)}.", columns, rows)
-    return Section("noise", "Noise margin", text, noise_chart(found), text[0], (table,))
+    table = PageTable(f"Programming, read and output noise scaled together; {_basis(chips)}.", columns, rows)
+    return PageSection("noise", "Noise margin", text, noise_chart(found), text[0], (table,))
 
 
-def _costs(report: Report, costs: Costs) -> Section:
+def _costs(report: Report, costs: Costs) -> PageSection:
     faster, less = times_of_digital(costs)
     whole, digital = costs.total, costs.all_digital
     text = (
@@ -222,10 +222,10 @@ def _costs(report: Report, costs: Costs) -> Section:
     )
     note = "These are figures of a model, not measurements. What it assumes is listed below."
     table = cost_table(costs, report.plan)
-    return Section("costs", "Latency and energy", (text, note), tables=(table,), items=costs.assumptions)
+    return PageSection("costs", "Latency and energy", (text, note), tables=(table,), items=costs.assumptions)
 
 
-def _attribution(found: Attribution, plan: Plan) -> Section:
+def _attribution(found: Attribution, plan: Plan) -> PageSection:
     titles = plan.titles
     effects = list(dict.fromkeys(effect for layer in found.layers.values() for effect in layer.effects))
     names = [(EFFECTS.get(effect, effect), True) for effect in effects]
@@ -245,7 +245,9 @@ def _attribution(found: Attribution, plan: Plan) -> Section:
         " all of them is what mapping onto tiles alone does."
     )
     caption = f"{found.draws} chips, {found.samples} samples, {duration(found.t_s)} after programming."
-    return Section("attribution", "Where the damage comes from", (text,), tables=(Table(caption, columns, rows),))
+    return PageSection(
+        "attribution", "Where the damage comes from", (text,), tables=(PageTable(caption, columns, rows),)
+    )
 
 
 def _effect(layer: LayerAttribution, effect: str) -> Value:
@@ -255,7 +257,7 @@ def _effect(layer: LayerAttribution, effect: str) -> Value:
     return as_number(layer.effects[effect].mean if share is None else share, effect_share(layer, effect))
 
 
-def _training(outcome: Outcome, trained: Retrained) -> Section:
+def _training(outcome: Outcome, trained: Retrained) -> PageSection:
     rows = tuple(
         (
             as_number(point.step),
@@ -272,10 +274,10 @@ def _training(outcome: Outcome, trained: Retrained) -> Section:
     )
     caption = "The loss is the mean since the row before."
     chart = training_chart(trained, outcome)
-    return Section("training", "Learning curve", (text,), chart, text, (Table(caption, columns, rows),))
+    return PageSection("training", "Learning curve", (text,), chart, text, (PageTable(caption, columns, rows),))
 
 
-def _infeasibility(found: Infeasibility, plan: Plan) -> Section:
+def _infeasibility(found: Infeasibility, plan: Plan) -> PageSection:
     outcome, titles = plan.outcome, plan.titles
     percent, drop_type = found.least.percent, "absolute" if outcome is None else outcome.drop_type
     share = percent or drop_type == "relative"
@@ -306,15 +308,15 @@ def _infeasibility(found: Infeasibility, plan: Plan) -> Section:
         ("Interval", False),
         ("Budget", False),
     )
-    tables = (Table("What would help, measured.", columns, rows),) if rows else ()
+    tables = (PageTable("What would help, measured.", columns, rows),) if rows else ()
     met = outcome is not None and outcome.within_budget and not plan.analog
     title = "Why nothing is analog" if met else "Why the budget cannot be met"
-    return Section("infeasible", title, tables=tables, facts=tuple(facts))
+    return PageSection("infeasible", title, tables=tables, facts=tuple(facts))
 
 
-def _origin(report: Report) -> Section:
+def _origin(report: Report) -> PageSection:
     versions = ", ".join(f"{name} {text}" for name, text in report.versions.items())
     facts = [*machine_facts(report.plan), *([("measured with", versions)] if versions else [])]
-    return Section(
+    return PageSection(
         "origin", "Machine, versions, commands", facts=tuple(facts), commands=report.commands, items=report.notes
     )
