@@ -7,7 +7,7 @@ import numpy as np
 
 from lhc.errors import DataError
 from lhc.results import Evaluation
-from lhc.samples.metrics import Array, Metric, Scores
+from lhc.samples.metrics import METRICS, Array, Metric, Scores
 from lhc.stats import CONFIDENCE, clipped, hull, over_draws_and_samples, summarize
 
 __all__ = ["Evaluator", "Measurement", "SampleScores", "SetScores", "evaluation"]
@@ -108,8 +108,10 @@ class SampleScores:
     def step(self) -> float:
         if self.exact:
             return 0.0
-        share = self.metric.percent or all(((s == 0) | (s == 1)).all() for s in (self.digital, self.scores))
-        return 1 / self.digital.size if share else 0.0
+        # A user's own metric is a share where all its scores are 0 or 1; of lhc's own it is known which are.
+        own = self.metric.name not in METRICS
+        share = own and all(((s == 0) | (s == 1)).all() for s in (self.digital, self.scores))
+        return 1 / self.digital.size if self.metric.percent or share else 0.0
 
     def joined(self, other: Measurement) -> "SampleScores":
         assert isinstance(other, SampleScores)

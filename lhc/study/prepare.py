@@ -166,12 +166,22 @@ def read(
     graph = opened.graph(None, task)
     if options.output is not None and options.output not in graph.outputs:
         raise UsageError(f"--output {options.output!r}: the model's outputs are {', '.join(graph.outputs)}")
+    _tell_unjudged(options, opened, graph)
     check_machine(machine, graph)
     plan = initial_plan(graph, machine, opened.model.source, __version__).with_ranges(opened.ranges)
     study = Study(options, running, opened, graph, plan, task, float(t_s))
     if ranks or task.targets is not None or task.metric.chosen:
         return study
     return _with_metric(study)
+
+
+def _tell_unjudged(options: Measuring, opened: Opened, graph: LayerGraph) -> None:
+    """Say once that one output judges and the others do not, where nobody chose it."""
+    others = graph.outputs[1:]
+    if options.output is None and others:
+        which = repr(others[0]) if len(others) == 1 else f"{len(others)} others, e.g. {others[0]!r},"
+        verb = "is" if len(others) == 1 else "are"
+        opened.warn(f"judged by its first output {graph.outputs[0]!r}; {which} {verb} not looked at (--output NAME)")
 
 
 def _samples(options: Measuring, opened: Opened, ranks: bool) -> Task:

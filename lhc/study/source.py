@@ -104,20 +104,21 @@ class Opened:
             )
             if measured:
                 raise ModelError(f"{self.model.label}: {what}")
-            self._warn(what)
+            self.warn(what)
         if found.batched:
-            self._warn(
+            self.warn(
                 f"{_operators(found.batched, 'BatchNormalization')} in training mode, so what a sample is answered"
                 f" depends on the samples beside it; {_EVAL}"
             )
         if measured and static_batch(self.model) == 1:
-            self._warn(
+            self.warn(
                 "the file fixes a batch of 1, so every sample is a call of its own, which takes several times as long"
                 " (9 times with ResNet-8); export it with a symbolic batch: torch.onnx.export(…,"
                 ' dynamic_shapes=({0: "batch"},)), or dynamic_axes={"INPUT": {0: "batch"}} with dynamo=False'
             )
 
-    def _warn(self, text: str) -> None:
+    def warn(self, text: str) -> None:
+        """Warn of something about the network, once."""
         told = self.told if self.before is None else self.before.told
         if text not in told:
             told.add(text)
@@ -158,9 +159,9 @@ class Opened:
         """Name what multiplies nobody knows how often: shares of MACs are of the rest."""
         left = [layer for layer in graph.multiplying if layer.work is not None and layer.work.missing is not None]
         for layer in left[:3]:
-            self._warn(f"{layer.name}: {layer.refusal.detail if layer.refusal else 'its size is not known'}")
+            self.warn(f"{layer.name}: {layer.refusal.detail if layer.refusal else 'its size is not known'}")
         if len(left) > 3:
-            self._warn(f"and {len(left) - 3} more operators that are not counted")
+            self.warn(f"and {len(left) - 3} more operators that are not counted")
 
     def _observed(
         self, graph: LayerGraph, given: Mapping[str, tuple[int, ...]], feeds: Mapping[str, Array]
@@ -181,7 +182,7 @@ class Opened:
             observed = self._run(inner, feeds, sizes)
         except (DataError, ModelError) as error:
             if not any(layer.is_candidate for layer in graph.unresolved):
-                self._warn(f"sizes in it are only known when it runs, and it does not: {error}")
+                self.warn(f"sizes in it are only known when it runs, and it does not: {error}")
                 return {}
             if feeds or isinstance(error, ModelError):
                 raise

@@ -198,3 +198,26 @@ def test_a_report_is_about_the_output_that_was_judged(placed: onnx.ModelProto) -
     plan = read_plan(load_model(placed))
     assert [is_judged_output(plan, output) for output in (None, "z", "y")] == [True, True, False]
     assert is_judged_output(None, "y")
+
+
+def test_outputs_that_nothing_looks_at_are_named_once(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("WARNING", logger="lhc"):
+        lhc.evaluate(two_outputs(), {"x": np.zeros((8, 4), np.float32)}, metric="nmse", draws=2, all_analog=True)
+    (told,) = [text for text in caplog.messages if "not looked at" in text]
+    assert told.endswith("judged by its first output 'pos'; 'vel' is not looked at (--output NAME)")
+    caplog.clear()
+    with caplog.at_level("WARNING", logger="lhc"):
+        x = {"x": np.zeros((8, 4), np.float32)}
+        (found,) = lhc.evaluate(two_outputs(), x, metric="nmse", output="vel", draws=3, all_analog=True)
+    assert not any("not looked at" in text for text in caplog.messages)
+    assert found.drop_interval == (0.0, 0.0), "nmse is no share: where nothing is seen, there is no least step"
+
+
+def two_outputs() -> onnx.ModelProto:
+    text = """
+        <ir_version: 10, opset_import: ["" : 20]>
+        two (float[n, 4] x) => (float[n, 2] pos, float[n, 2] vel)
+        <float[4, 2] a = {1, 2, 3, 4, 5, 6, 7, 8}, float[4, 2] b = {8, 7, 6, 5, 4, 3, 2, 1}>
+        { pos = MatMul(x, a)  vel = MatMul(x, b) }
+    """
+    return onnx.parser.parse_model(text)

@@ -59,7 +59,7 @@ def test_weights_of_every_form_give_the_same_network(tmp_path: Path, save: Calla
 
 
 def test_folding_the_batch_norms_changes_nothing_but_rounding() -> None:
-    from lhc.models.networks import ExpandingBlock, ResidualNet, fold_batch_norms
+    from lhc.models.networks import ResidualBlock, ResidualNet, fold_batch_norms
 
     torch.manual_seed(1)
     network = ResidualNet(channels=3, widths=(4, 8), blocks=2, classes=5)
@@ -72,7 +72,7 @@ def test_folding_the_batch_norms_changes_nothing_but_rounding() -> None:
     with torch.no_grad():
         torch.testing.assert_close(folded(x), network(x), atol=1e-5, rtol=1e-5)
     assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in folded.modules())
-    assert any(isinstance(module, ExpandingBlock) for module in folded.modules())
+    assert any(isinstance(module, ResidualBlock) for module in folded.modules())
 
 
 def _without_linear(arrays: Arrays) -> None:
