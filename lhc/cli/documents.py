@@ -29,6 +29,7 @@ __all__ = [
     "outcome_text",
     "partition",
     "sensitivity",
+    "shown",
     "tell_ranking",
     "tell_renamed",
     "totals_line",
@@ -195,7 +196,7 @@ def outcome_text(result: PartitionResult) -> str:
     outcome = result.plan.outcome
     lines = []
     if outcome is not None and result.plan.layers:
-        value, baseline = (_value(v, outcome.percent) for v in (outcome.value, outcome.baseline))
+        value, baseline = (shown(v, outcome.percent) for v in (outcome.value, outcome.baseline))
         after = f"{time_text(outcome.t_s)} after programming"
         held_out = "held out from the search" if outcome.held_out else "not held out: fewer than 400 samples"
         lines += [
@@ -230,7 +231,7 @@ def _estimate_lines(outcome: Outcome) -> list[str]:
     if found is None:
         return []
     percent = outcome.percent or outcome.drop_type == "relative"
-    predicted, drop = _value(found.predicted_drop, percent), _value(outcome.drop, percent)
+    predicted, drop = shown(found.predicted_drop, percent), shown(outcome.drop, percent)
     error = (
         f"the {found.placements} placements judged in the search were {100 * found.spread:.0f} % off on average"
         if found.placements > 1
@@ -248,7 +249,7 @@ def _interval_lines(outcome: Outcome) -> list[str]:
     )
     lines = []
     for what, interval, decides in both:
-        bounds = "not known" if interval is None else " to ".join(_value(bound, percent) for bound in interval)
+        bounds = "not known" if interval is None else " to ".join(shown(bound, percent) for bound in interval)
         lines.append(f"mean drop for {what}: {bounds}{' (decides)' if decides else ''}")
     return [*lines, f"both are {level_text(outcome.confidence)} intervals"]
 
@@ -271,14 +272,14 @@ def evaluation_table(results: Sequence[Evaluation]) -> Table:
     first = results[0]
     rows = []
     for e in results:
-        bounds = "-" if e.interval is None else f"[{', '.join(_value(b, e.percent) for b in e.interval)}]"
+        bounds = "-" if e.interval is None else f"[{', '.join(shown(b, e.percent) for b in e.interval)}]"
         rows.append(
             [
                 time_text(e.t_s),
-                _value(e.mean, e.percent),
-                _value(e.std, e.percent),
+                shown(e.mean, e.percent),
+                shown(e.std, e.percent),
                 bounds,
-                _value(e.drop, e.percent),
+                shown(e.drop, e.percent),
             ]
         )
     return Table(
@@ -291,11 +292,12 @@ def evaluation_table(results: Sequence[Evaluation]) -> Table:
 def evaluation_footer(results: Sequence[Evaluation]) -> str:
     """The line under the table of ``lhc run``."""
     first = results[0]
-    digital = f"digital {first.metric} {_value(first.baseline, first.percent)}"
+    digital = f"digital {first.metric} {shown(first.baseline, first.percent)}"
     return f"{digital}; {first.draws} draws, {first.samples} samples, seed {first.seed}"
 
 
-def _value(value: float, percent: bool) -> str:
+def shown(value: float, percent: bool) -> str:
+    """A value of a metric: shares in %, others in their own unit."""
     return f"{100 * value:.2f} %" if percent else f"{value:.4g}"
 
 

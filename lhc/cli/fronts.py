@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
+from lhc.cli.documents import shown
 from lhc.cli.output import emit
 from lhc.errors import UsageError
 from lhc.measure.judge import Budget, Drop, parse_drop
@@ -59,10 +60,6 @@ def front_json(front: Front) -> bytes:
     return TypeAdapter(Front).dump_json(front, indent=1)
 
 
-def _value(value: float, percent: bool) -> str:
-    return f"{100 * value:.2f} %" if percent else f"{value:.4g}"
-
-
 def front_table(front: Front) -> Table:
     """The verified points, by growing damage."""
     return Table(
@@ -87,9 +84,9 @@ def _front_row(point: FrontPoint, percent: bool) -> list[str]:
         str(point.tiles),
         "-" if point.latency_s is None else f"{1e3 * point.latency_s:.4g}",
         "-" if point.energy_j is None else f"{1e6 * point.energy_j:.4g}",
-        "-" if point.predicted_drop is None else _value(point.predicted_drop, percent),
-        "-" if found is None else _value(found.drop, percent),
-        "-" if interval is None else " to ".join(_value(bound, percent) for bound in interval),
+        "-" if point.predicted_drop is None else shown(point.predicted_drop, percent),
+        "-" if found is None else shown(found.drop, percent),
+        "-" if interval is None else " to ".join(shown(bound, percent) for bound in interval),
     ]
 
 
@@ -175,7 +172,11 @@ def robustness_table(found: Robustness) -> Table:
 def _drop_cells(found: Evaluation, whole: Robustness) -> list[str]:
     """Value, mean drop and its interval."""
     percent = _drop_in_percent(whole)
-    return [_value(found.mean, found.percent), _value(found.drop, percent), _interval(whole.interval(found), percent)]
+    return [
+        shown(found.mean, found.percent),
+        shown(found.drop, percent),
+        _interval(whole.interval(found), percent),
+    ]
 
 
 def _drop_in_percent(found: Robustness) -> bool:
@@ -183,21 +184,21 @@ def _drop_in_percent(found: Robustness) -> bool:
 
 
 def _interval(bounds: tuple[float, float] | None, percent: bool) -> str:
-    return "-" if bounds is None else " to ".join(_value(bound, percent) for bound in bounds)
+    return "-" if bounds is None else " to ".join(shown(bound, percent) for bound in bounds)
 
 
 def robustness_footer(found: Robustness) -> str:
     """The margin in a sentence, and the spread over chips."""
     chips, percent = found.chips, _drop_in_percent(found)
     drops = sorted(chips.drops)
-    spread = f"drops from {_value(drops[0], percent)} to {_value(drops[-1], percent)}"
-    budget = f"the budget of {_value(found.max_drop, percent)}"
+    spread = f"drops from {shown(drops[0], percent)} to {shown(drops[-1], percent)}"
+    budget = f"the budget of {shown(found.max_drop, percent)}"
     fails = "" if found.fails_at is None else f"; not shown at {found.fails_at:.3g}"
     held = f"{budget} is held up to {found.margin:.3g} times the noise"
     margin = held if found.margin else f"none, {budget} is not shown to be held"
-    cause = margin_cause(found, lambda drop: _value(drop, percent))
+    cause = margin_cause(found, lambda drop: shown(drop, percent))
     lines = (
-        f"digital {chips.metric} {_value(chips.baseline, chips.percent)}; {chips.samples} samples, seed {chips.seed}\n"
+        f"digital {chips.metric} {shown(chips.baseline, chips.percent)}; {chips.samples} samples, seed {chips.seed}\n"
         f"the budget is of the mean over chips; {chips_text(found.chips_within, chips.draws)}"
         f" {duration(chips.t_s)} after programming, {spread}\n"
         f"margin: {margin}{fails}"

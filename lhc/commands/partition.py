@@ -91,6 +91,7 @@ def placed_by(options: PartitionOptions, opened: Opened | None = None) -> Partit
     """`partition`, of a model that may have been opened before."""
     if opened is None:
         opened = open_model(options.model, options.data, options.label_key)
+    options = replace(options, plan=_followed(options))  # the file is read once
     steps = pipeline(options)
     with Running(options) as running:
         study = steps.apply(begin(options, running, opened))
@@ -124,6 +125,8 @@ def strategy_for(options: PartitionOptions) -> type[Strategy]:
         _check_untrained(options)
     if isinstance(named, str) and ":" in named:
         named = load_function(named, "--strategy")
+    if not isinstance(named, str) and not (isinstance(named, type) and issubclass(named, Strategy)):
+        raise UsageError(f"--strategy {options.strategy}: not a strategy; derive a class from lhc.passes.Strategy")
     kind = strategy_of(named)
     goal_of(options, kind)
     return kind
@@ -154,7 +157,12 @@ def _pass(named: object) -> Pass:
     Raises:
         UsageError: it cannot be imported, or is no pass.
     """
-    found = load_function(named, "--pass")() if isinstance(named, str) else named
+    found = load_function(named, "--pass") if isinstance(named, str) else named
+    if isinstance(found, type):
+        try:
+            found = found()
+        except TypeError as error:
+            raise UsageError(f"--pass {named}: its fields need defaults: {error}") from error
     if not isinstance(found, Pass):
         raise UsageError(f"--pass {named}: not a pass; derive it from lhc.passes.Pass")
     return found
