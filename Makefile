@@ -20,8 +20,8 @@ test:  ## the tests of everyday work, and why any were skipped
 	$(PYTHON) -m pytest -m "not slow"
 
 bounds:  ## the tests of the kernels once more, with every index in compiled code checked
-	NUMBA_BOUNDSCHECK=1 $(PYTHON) -m pytest -m "not slow" tests/runtime/test_engines.py tests/runtime/test_fixed_range.py \
-		tests/runtime/test_kernels.py tests/runtime/test_misfits.py tests/runtime/test_operators.py tests/runtime/test_wiring.py
+	NUMBA_BOUNDSCHECK=1 $(PYTHON) -m pytest -m "not slow" tests/runtime/test_runtime_engines.py tests/runtime/test_fixed_range.py \
+		tests/runtime/test_kernels.py tests/runtime/test_runtime_misfits.py tests/runtime/test_runtime_operators.py tests/runtime/test_executor_wiring.py
 
 test-slow:  ## the long tests: wheels for every Python, whole networks
 	$(PYTHON) -m pytest -m slow

@@ -41,3 +41,56 @@ def test_there_are_at_most_twelve_layers() -> None:
 
 def test_a_repeated_name_is_found() -> None:
     assert repeated(iter(["a.py", "b.py", "a.py"])) == ["a.py"]
+
+
+SUITES = ("fuzz",)
+"""Folders of tests whose subject is the whole of lhc, beside the files of tests/ itself."""
+
+WHOLE = {
+    "connections",
+    "documented",
+    "examples",
+    "extension",
+    "house",
+    "installation",
+    "packaging",
+    "reproduce",
+    "site",
+    "wheels",
+}
+"""What the other files of tests/ itself are about."""
+
+
+def misnamed(tests: Path) -> list[str]:
+    """Test files that do not name a module of the folder that theirs mirrors, or that folder as a whole."""
+    found = []
+    for path in sorted(tests.rglob("test_*.py")):
+        folder = path.parent.relative_to(tests).as_posix()
+        if folder in SUITES:
+            continue
+        source = ROOT / "lhc" / folder
+        names = {module.stem for module in source.glob("*.py")}
+        if names:
+            names |= {source.name} if folder != "." else WHOLE
+        subject = path.stem.removeprefix("test_")
+        if not any(subject == name or subject.startswith(f"{name}_") for name in names):
+            found.append(f"{folder}/{path.name}")
+    return found
+
+
+def test_tests_are_found_by_the_name_of_what_they_test() -> None:
+    assert misnamed(ROOT / "tests") == []
+
+
+def test_a_misplaced_test_is_found(tmp_path: Path) -> None:
+    for name in (
+        "cli/test_crash.py",
+        "cli/test_cli_errors.py",
+        "cli/test_crashes.py",
+        "api/test_api.py",
+        "test_plan.py",
+        "test_cache.py",
+    ):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert sorted(misnamed(tmp_path)) == ["./test_cache.py", "api/test_api.py", "cli/test_crashes.py"]

@@ -21,7 +21,7 @@ from lhc.hardware import (
 
 if TYPE_CHECKING:
     from aihwkit.simulator.configs import TorchInferenceRPUConfig
-from tests.core.hardware_strategies import descriptions
+from tests.hardware.drawn_machines import descriptions
 
 # What a configuration does not hold; handed back to compare the rest.
 NOT_IN_AIHWKIT = ("name", "description", "source", "left_out", "t_inference_s", "overrides")

@@ -20,7 +20,7 @@ from lhc.hardware import (
     preset_names,
     preset_text,
 )
-from tests.core.hardware_strategies import machines, sizes
+from tests.hardware.drawn_machines import machines, sizes
 
 
 @pytest.mark.analog

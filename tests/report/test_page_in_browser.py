@@ -17,7 +17,7 @@ from lhc.report.serving import make_server
 from lhc.report.sidecars import netron_attachment
 
 if TYPE_CHECKING:
-    from tests.report.conftest import Browser
+    from tests.report.chromium import Browser
 
 pytestmark = pytest.mark.browser
 

@@ -21,7 +21,8 @@ from lhc.report import Site, make_server, netron_site
 from lhc.report.netron import netron_folder
 
 if TYPE_CHECKING:
-    from tests.report.conftest import Browser, Viewing
+    from tests.report.chromium import Browser
+    from tests.report.conftest import Viewing
 
 pytestmark = pytest.mark.browser
 

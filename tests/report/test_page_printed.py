@@ -14,7 +14,7 @@ from lhc.report.document import Report
 from lhc.report.page_sections import sections
 
 if TYPE_CHECKING:
-    from tests.report.conftest import Browser
+    from tests.report.chromium import Browser
 
 pytestmark = pytest.mark.browser
 

@@ -1,21 +1,18 @@
-"""A network with blocks, a plan with made-up numbers, and a report that has every section."""
+"""Models that are placed without measuring, plans with made-up numbers, and a report that has every section."""
 
 from collections.abc import Callable
-from dataclasses import replace
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
-import pytest
 from onnx import numpy_helper
 
-from lhc.models import zoo_entry
+from lhc import __version__
+from lhc.hardware import Hardware
 from lhc.onnx_io import annotate, load_model, read_graph
+from lhc.passes import Qualify, initial_plan, run_passes
 from lhc.plan import Outcome, Plan, Sensitivity
 from lhc.report.building import build_report, over_time
 from lhc.report.document import Report
-from lhc.report.page import html
 from lhc.results import (
     AtScale,
     AtTime,
@@ -30,12 +27,20 @@ from lhc.results import (
     Robustness,
 )
 
-if TYPE_CHECKING:
-    from tests.report.conftest import Browser
 
-LAPTOP = {"width": 1366, "height": 768, "deviceScaleFactor": 1, "mobile": False}
-
-Placed = Callable[[onnx.ModelProto, Callable[[int], bool]], tuple[onnx.ModelProto, Plan]]
+def place(proto: onnx.ModelProto, analog: Callable[[int], bool]) -> tuple[onnx.ModelProto, Plan]:
+    """Annotate a model without measuring it: candidates that may be analog are so by their number."""
+    model = load_model(proto)
+    graph = read_graph(model)
+    start = initial_plan(graph, Hardware.load("lionheart"), model.source, __version__)
+    plan = run_passes([Qualify()], graph, start).plan
+    plan = plan.decide(
+        {
+            name: ("analog", "budget", "within it") if analog(index) else ("digital", "sensitivity", "too much of it")
+            for index, name in enumerate(plan.eligible)
+        }
+    )
+    return annotate(model, plan, graph), plan
 
 
 def transformer(blocks: int, prefix: str = "") -> onnx.ModelProto:
@@ -162,57 +167,3 @@ def full_report(annotated: onnx.ModelProto, plan: Plan) -> Report:
         versions={"lhc": "0.1.0", "numpy": "2.2"},
         commands=("lhc partition full.onnx --data 'my data.npz'",),
     )
-
-
-@pytest.fixture(scope="session")
-def make_transformer() -> Callable[..., onnx.ModelProto]:
-    """`transformer`."""
-    return transformer
-
-
-@pytest.fixture(scope="session")
-def make_judged(placed: Placed) -> Callable[[onnx.ModelProto], tuple[onnx.ModelProto, Plan]]:
-    """`judged`, for a model that is placed first: every third candidate is digital."""
-    return lambda proto: judged(proto, placed(proto, lambda index: index % 3 > 0)[1])
-
-
-@pytest.fixture(scope="session")
-def make_evaluated() -> Callable[..., Evaluation]:
-    """`evaluated`."""
-    return evaluated
-
-
-@pytest.fixture(scope="session")
-def full(make_judged: Callable[[onnx.ModelProto], tuple[onnx.ModelProto, Plan]]) -> Report:
-    """A report of 34 layers with every section."""
-    return full_report(*make_judged(transformer(4)))
-
-
-@pytest.fixture(scope="session")
-def large(make_judged: Callable[[onnx.ModelProto], tuple[onnx.ModelProto, Plan]]) -> Report:
-    """The same of 506 layers in 63 blocks; the damage of every analog one is attributed."""
-    report = full_report(*make_judged(transformer(63)))
-    assert report.attribution is not None
-    (one,) = report.attribution.layers.values()
-    layers = dict.fromkeys(sorted(report.plan.analog), one)
-    return report.model_copy(update={"attribution": replace(report.attribution, layers=layers)})
-
-
-@pytest.fixture(scope="session")
-def small(make_judged: Callable[[onnx.ModelProto], tuple[onnx.ModelProto, Plan]]) -> Report:
-    """The same of the digits network, whose picture is narrow."""
-    return full_report(*make_judged(zoo_entry("digits-narrow").model()))
-
-
-@pytest.fixture
-def show(browser: "Browser", tmp_path: Path) -> Callable[[Report], None]:
-    """Open a report as the file that a user double-clicks."""
-
-    def opened(report: Report) -> None:
-        path = tmp_path / "report.html"
-        path.write_text(html(report), encoding="utf-8")
-        browser.send("Emulation.setDeviceMetricsOverride", **LAPTOP)
-        browser.send("Page.navigate", url=path.as_uri())
-        browser.wait_for("document.readyState === 'complete' && document.querySelector('table') !== null")
-
-    return opened
