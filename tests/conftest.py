@@ -1,11 +1,17 @@
 """Fixtures and reporting that all tests share."""
 
 import os
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from typer.testing import CliRunner, Result
+
+from lhc.cli.app import app
+from lhc.models import zoo_entry
+from lhc.samples.task import Task
 
 # How long an example takes says more about the machine than about lhc; CI must not fail on an unlucky draw.
 settings.register_profile("lhc", deadline=None, derandomize="CI" in os.environ)
@@ -22,6 +28,18 @@ def lhc_data() -> Path:
     if not folder.is_dir():
         pytest.fail(f"LHC_DATA={value} is not a folder", pytrace=False)
     return folder
+
+
+@pytest.fixture(scope="session")
+def cli() -> Callable[..., Result]:
+    """`lhc` in this process: arguments of any type in; exit code, stdout and stderr out."""
+    return lambda *arguments: CliRunner().invoke(app, [*map(str, arguments)])
+
+
+@pytest.fixture(scope="session")
+def digits() -> Task:
+    """The samples that the digits networks of the package are judged on."""
+    return zoo_entry("digits-narrow").task()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -94,3 +94,19 @@ def test_a_misplaced_test_is_found(tmp_path: Path) -> None:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     assert sorted(misnamed(tmp_path)) == ["./test_cache.py", "api/test_api.py", "cli/test_crashes.py"]
+
+
+def test_no_test_file_imports_another() -> None:
+    """Set-up that several share is a fixture, or a helper in a file of its own."""
+    lines = {
+        f"{path.name}: {line}"
+        for path in (ROOT / "tests").rglob("*.py")
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if line.startswith(("from tests.", "import tests.")) and ".test_" in line
+    }
+    assert lines == set()
+
+
+def test_no_file_outgrows_four_hundred_lines() -> None:
+    files = [*modules(), *(ROOT / "tests").rglob("*.py")]
+    assert [path.name for path in files if len(path.read_text(encoding="utf-8").splitlines()) > 400] == []

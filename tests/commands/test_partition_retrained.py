@@ -1,0 +1,188 @@
+"""`partition --retrain`, by the function and the command."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from typer.testing import Result
+
+import lhc
+from lhc.commands.partition import pipeline
+from lhc.errors import UsageError
+from lhc.models import zoo_entry
+from lhc.options.commands import PartitionOptions
+from lhc.options.subjects import Progress, silent
+from lhc.samples.task import Task
+from lhc.study.train import Train
+
+pytestmark = pytest.mark.analog
+
+SHORT = (
+    "partition",
+    "digits-narrow",
+    "--samples",
+    200,
+    "--draws",
+    2,
+    "--batch-size",
+    64,
+    "--retrain",
+    "--dry-run",
+    "--json",
+)
+
+
+def test_partition_with_retraining_keeps_the_better_placement(digits: Task) -> None:
+    result = lhc.partition(
+        "digits-narrow", digits, retrain=True, steps=20, batch_size=64, learning_rate=0.01, validations=1, draws=2,
+        strategy="first-last", max_drop="100%",
+    )  # fmt: skip
+    outcome = result.plan.outcome
+    assert outcome is not None
+    assert outcome.within_budget
+    (note,) = (note for note in result.notes if "it is kept" in note)
+    assert note.startswith("after" if outcome.retrained is not None else "before")
+
+
+def test_nothing_is_trained_where_all_that_can_be_is_analog_already(digits: Task) -> None:
+    result = lhc.partition("digits-narrow", digits, retrain=True, draws=2, strategy="all-analog", max_drop="100%")
+    assert "not trained" in result.notes[-1]
+    assert result.plan.outcome is not None
+    assert result.plan.outcome.retrained is None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("strategy", ["lionheart", "lionheart-original"])
+def test_walks_on_real_networks_are_repeatable_and_go_on_where_they_were_cut_off(
+    digits: Task, tmp_path: Path, strategy: str
+) -> None:
+    class Stop(Exception):  # noqa: N818 - not an error
+        pass
+
+    rounds = 0
+
+    def stop(what: str, done: int, total: int) -> None:
+        nonlocal rounds
+        rounds += what.startswith("training") and done == total
+        if rounds == 3:
+            raise Stop
+
+    def run(checkpoint: Path | None, progress: Progress = silent) -> lhc.PartitionResult:
+        return lhc.partition(
+            "digits-narrow", digits, retrain=True, steps=5, batch_size=64, draws=3, strategy=strategy, max_drop=0.001,
+            rounds=2, patience=1, include=["layer1.0.*", "linear"], checkpoint=checkpoint, progress=progress,
+        )  # fmt: skip
+
+    whole = run(None)
+    with pytest.raises(Stop):
+        run(tmp_path, stop)
+    kept = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*.pt")}
+    assert len(kept) == 2
+    again = run(tmp_path)
+    assert all(path.stat().st_mtime_ns == time for path, time in kept.items()), "finished rounds are not done again"
+    assert again.plan == whole.plan
+    assert again.source.source == whole.source.source
+
+
+@pytest.mark.parametrize("strategy", ["sensitivity", "lionheart"])
+def test_the_result_without_training_is_kept_where_the_time_ends_before_training_does(
+    digits: Task, strategy: str
+) -> None:
+    result = lhc.partition(
+        "digits-narrow", digits, retrain=True, steps=1000, batch_size=64, validations=1, draws=2, strategy=strategy,
+        max_drop=0.0, objective="macs", timeout=1e-9,
+    )  # fmt: skip
+    assert any(note.startswith("--timeout: the time was over before training was") for note in result.notes)
+    assert result.plan.outcome is not None
+    assert result.plan.outcome.retrained is None
+
+
+def test_partition_with_retraining_on_the_command_line(
+    cli: Callable[..., Result], digits: Task, tmp_path: Path
+) -> None:
+    np.savez(tmp_path / "all.npz", x=np.asarray(digits.inputs["x"][:]), labels=np.asarray(digits.targets))
+    model, out = tmp_path / "net.onnx", tmp_path / "out.onnx"
+    onnx.save_model(zoo_entry("digits-narrow").model(), str(model))
+    command = ["partition", str(model), "--data", str(tmp_path / "all.npz"), "--strategy", "first-last", "--draws", "2"]
+    command += ["--max-drop", "100%", "--quiet", "--json", "-o", str(out)]
+    training = ["--retrain", "--steps", "10", "--batch-size", "64"]
+    for _ in range(2):  # the same command may replace what it wrote
+        found = cli(*command, *training)
+        assert found.exit_code == 0, found.stderr
+        assert "it is kept" in found.stderr
+    refused = cli(*command, *training, "--train-data", str(tmp_path / "all.npz"))
+    assert refused.exit_code == 2
+    assert "the same samples" in refused.stderr
+    refused = cli(*command, "--steps", "10", "--train-data", str(tmp_path / "all.npz"))
+    assert refused.exit_code == 2
+    assert "--steps, --train-data: options of training need --retrain" in refused.stderr
+    refused = cli(*command, "--strategy", "lionheart-original")
+    assert refused.exit_code == 2
+
+
+def test_patience_of_placing_reaches_the_training(cli: Callable[..., Result], monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[PartitionOptions] = []
+
+    def stop(options: PartitionOptions) -> lhc.PartitionResult:
+        given.append(options)
+        raise UsageError("enough")
+
+    monkeypatch.setattr("lhc.commands.partition.partition.of", stop)
+    assert cli("partition", "digits-narrow", "--retrain", "--patience", 3, "-o", "unwritten.onnx").exit_code == 2
+    (options,) = given
+    assert options.patience == 3, "of validations, and of rounds, where a strategy trains in rounds"
+    (train,) = (step for step in pipeline(options).steps if isinstance(step, Train))
+    assert train.settings.patience == 3
+
+
+def test_what_a_search_is_after_goes_with_retraining_but_not_with_its_walks(
+    cli: Callable[..., Result], digits: Task
+) -> None:
+    walk = PartitionOptions("digits-narrow", digits, retrain=True, strategy="lionheart")
+    for options in (replace(walk, objective="energy"), replace(walk, max_tiles=3), replace(walk, group=("block",))):
+        with pytest.raises(UsageError, match=r"'lionheart' with --retrain walks by MACs.*--group cannot go with it"):
+            lhc.partition.of(options)
+    with pytest.raises(UsageError, match="a plan says where every layer goes"):
+        lhc.partition("digits-narrow", digits, retrain=True, plan="plan.yaml")
+    said = cli("partition", "digits-narrow", "--retrain", "--objective", "speed", "-o", "unwritten.onnx").stderr
+    assert "--objective 'speed': choose energy, latency, macs" in said, "an objective is taken"
+
+
+def test_a_dry_run_counts_the_training(cli: Callable[..., Result], tmp_path: Path) -> None:
+    """Ranking, search and verification before it and after it, its steps, and its five validations on three chips."""
+    told = cli(*SHORT, "--objective", "macs", "--steps", 30, "--work-dir", tmp_path)
+    assert told.exit_code == 0, told.stderr
+    steps = {step["what"]: step for step in json.loads(told.stdout)["steps"]}
+    searching = [what for what in steps if "searching, at most" in what]
+    assert [what.split(":")[0] for what in searching] == ["before training", "after training"]
+    assert steps["training"]["units"] == 30
+    assert steps["training"]["seconds"] > 0
+    assert steps["validating"]["units"] == 5
+    assert steps["after training: verifying"]["units"] == steps["before training: verifying"]["units"] > 0
+
+
+@pytest.mark.parametrize(
+    ("strategy", "more", "rounds"),
+    [
+        ("lionheart", (), "training, at most 4 rounds a candidate"),
+        ("lionheart-original", ("--rounds", 3), "training, at most 3 rounds a candidate"),
+        ("lionheart-original", (), "training, at least 2 rounds a candidate"),
+    ],
+)
+def test_a_dry_run_counts_the_rounds_of_walks(
+    cli: Callable[..., Result], strategy: str, more: tuple[object, ...], rounds: str, tmp_path: Path
+) -> None:
+    told = cli(*SHORT, "--strategy", strategy, "--steps", 5, *more, "--work-dir", tmp_path)
+    assert told.exit_code == 0, told.stderr
+    document = json.loads(told.stdout)
+    steps = {step["what"]: step for step in document["steps"]}
+    number = int(rounds.split()[3])
+    assert steps[rounds]["units"] == document["layers"] * number * 5
+    judged = document["layers"] * (number + (strategy == "lionheart"))
+    assert steps["judging candidates"]["units"] == judged
+    assert "after training: verifying" in steps
+    assert not any(what.startswith("after training: searching") for what in steps), "the walk was the search"

@@ -1,0 +1,35 @@
+"""Samples that train and samples that judge are different ones, and of one kind."""
+
+import numpy as np
+import pytest
+
+from lhc.errors import UsageError
+from lhc.models import zoo_entry
+from lhc.samples.metrics import get_metric
+from lhc.samples.task import Task
+from lhc.study.apart import check_apart
+
+pytestmark = pytest.mark.analog
+
+
+def test_some_of_the_samples_that_train_do_not_judge_either(digits: Task, caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(UsageError, match="the same samples"):
+        check_apart(digits, digits.take(np.arange(300, 400)))
+    check_apart(digits.take(np.arange(500)), digits.take(np.arange(490, 590)))
+    assert "10 % of the samples that judge are in the training data too" in caplog.text
+    caplog.clear()
+    check_apart(digits.take(np.arange(500)), digits.take(np.arange(500, 600)))
+    assert not caplog.text
+
+
+@pytest.mark.parametrize(("scale", "warned"), [(2.0, False), (255.0, True), (1 / 255, True)])
+def test_training_data_on_another_scale_is_warned_of(
+    scale: float, warned: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    judging = zoo_entry("digits-narrow").task()
+    images = np.asarray(judging.inputs["x"])
+    training = Task({"x": images[::-1] * np.float32(scale)}, None, get_metric("agreement"))
+
+    check_apart(training, judging)
+
+    assert ("input 'x'" in caplog.text and "preprocessed" in caplog.text) == warned
