@@ -59,7 +59,7 @@ def main() -> None:
     for name, objective in CASES:
         judge = TableJudge(Measured(bench), Budget(options.max_drop))
         begun = time.process_time()
-        curved = curvatures(bench, plan.eligible) if name == "hilal" else {}
+        curved = curvatures(bench, plan.eligible) if "curvatures" in strategy_of(name).requires else {}
         wanted = SearchOptions(Goal(objective), max_drop=options.max_drop, curvatures=curved)
         analog = strategy_of(name)(judge, wanted).run(study.graph, plan).plan.analog
         seconds = time.process_time() - begun

@@ -3,9 +3,9 @@
 Pure: no torch, aihwkit or onnxruntime. A pass takes the graph and a plan and returns a new plan.
 """
 
-from lhc.passes.base import Judge, Pass, PassResult, Pipeline, Step, run_passes
+from lhc.passes.base import Judge, Pass, PassResult, Pipeline, Step
 from lhc.passes.gates import ParityGate
-from lhc.passes.grouping import wanted_together
+from lhc.passes.groups import wanted_together
 from lhc.passes.order import anything_pays, by_worth
 from lhc.passes.qualify import Qualify, initial_plan
 from lhc.passes.search_base import (
@@ -54,7 +54,6 @@ __all__ = [
     "initial_plan",
     "kept_limits",
     "objective_value",
-    "run_passes",
     "search_space",
     "strategy_of",
     "wanted_together",

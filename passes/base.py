@@ -10,7 +10,7 @@ known and what it ensures; a pipeline in which something is missing is refused b
 import logging
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar, Generic, Protocol, TypeVar
 
@@ -19,7 +19,7 @@ from lhc.graph import LayerGraph
 from lhc.plan import Plan
 from lhc.results import Verdict
 
-__all__ = ["Judge", "Pass", "PassResult", "Pipeline", "Step", "run_passes"]
+__all__ = ["Judge", "Pass", "PassResult", "Pipeline", "Step"]
 
 S = TypeVar("S")
 log = logging.getLogger("lhc")
@@ -64,16 +64,6 @@ class Pass(ABC):
     @abstractmethod
     def run(self, graph: LayerGraph, plan: Plan) -> PassResult:
         """Return a plan with this pass's decisions."""
-
-
-def run_passes(passes: Iterable[Pass], graph: LayerGraph, plan: Plan) -> PassResult:
-    """Run passes one after the other; notes are collected, fallbacks are those of the last."""
-    result = PassResult(plan)
-    notes: tuple[str, ...] = ()
-    for step in passes:
-        result = step.run(graph, result.plan)
-        notes += result.notes
-    return PassResult(result.plan, notes, result.fallbacks)
 
 
 class Step(Protocol[S]):

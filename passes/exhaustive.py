@@ -28,7 +28,7 @@ class Exhaustive(Strategy):
     follows_goal: ClassVar[bool] = True
 
     @classmethod
-    def most_judgements(cls, groups: int) -> int:
+    def judgements(cls, groups: int) -> int:
         """All but the one that judges nothing; it ends at the first that is accepted."""
         return (1 << min(groups, MOST_GROUPS)) - 1
 

@@ -69,6 +69,7 @@ class Hilal(Strategy):
     """HILAL without its retraining: the robust cluster goes analog, nothing is judged."""
 
     name: ClassVar[str] = "hilal"
+    requires: ClassVar[frozenset[str]] = frozenset({"curvatures"})
     searches: ClassVar[bool] = False
 
     def run(self, graph: LayerGraph, plan: Plan) -> PassResult:

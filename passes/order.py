@@ -56,11 +56,11 @@ class SensitivityOrder(Strategy):
 
     repairs: int = 8
     name: ClassVar[str] = "sensitivity"
-    needs_sensitivity: ClassVar[bool] = True
+    requires: ClassVar[frozenset[str]] = frozenset({"sensitivities"})
     follows_goal: ClassVar[bool] = True
 
     @classmethod
-    def most_judgements(cls, groups: int) -> int:
+    def judgements(cls, groups: int) -> int:
         """Of the bisection, all layers first, and of the repair."""
         return min(1 + math.ceil(math.log2(groups + 1)) + cls.repairs, (1 << groups) - 1)
 

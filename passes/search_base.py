@@ -122,18 +122,14 @@ class Strategy(Pass):
     options: SearchOptions = SearchOptions()
     searches: ClassVar[bool] = True
     """Whether it judges placements; otherwise it only follows a rule."""
-    needs_sensitivity: ClassVar[bool] = False
-    """Whether the plan must hold a sensitivity for every eligible layer."""
+    requires: ClassVar[frozenset[str]] = frozenset()
+    """What must be known of every eligible layer: ``sensitivities`` (in the plan), ``curvatures`` (in the options)."""
     follows_goal: ClassVar[bool] = False
     """Whether it takes another objective than MACs, and bounds of latency and energy. All keep to the tiles."""
 
     @classmethod
-    def most_judgements(cls, groups: int) -> int:
-        """How many placements it asks about at most, where so many groups of layers are to be decided.
-
-        Args:
-            groups: of layers that move together.
-        """
+    def judgements(cls, groups: int) -> int:
+        """How many placements it asks about at most, where so many groups of layers are to be decided."""
         return groups if cls.searches else 0
 
     def groups(self, graph: LayerGraph, plan: Plan) -> list[Group]:

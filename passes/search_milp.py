@@ -97,24 +97,24 @@ class Milp(Strategy):
     """The best placement by an estimate that every judgement corrects.
 
     Attributes:
-        judgements: most placements that are judged.
+        most: placements that are judged.
         least_gain: stop when less than this is promised: of all that could be gained, or as a chance of any gain.
         few: groups up to which every placement is weighed.
         exact: groups up to which programs are solved exactly, as often as it takes; above it nearly, four times.
     """
 
-    judgements: int = 16
+    most: int = 16
     least_gain: float = 1e-6
     few: int = MOST_GROUPS
     exact: int = 100
     name: ClassVar[str] = "milp"
-    needs_sensitivity: ClassVar[bool] = True
+    requires: ClassVar[frozenset[str]] = frozenset({"sensitivities"})
     follows_goal: ClassVar[bool] = True
 
     @classmethod
-    def most_judgements(cls, groups: int) -> int:
+    def judgements(cls, groups: int) -> int:
         """As many as are allowed, and one without what does not pay; fewer where there are not so many placements."""
-        return min(cls.judgements + 1, (1 << groups) - 1)
+        return min(cls.most + 1, (1 << groups) - 1)
 
     def run(self, graph: LayerGraph, plan: Plan) -> PassResult:
         space = search_space(graph, plan, self.options)
@@ -139,7 +139,7 @@ class Milp(Strategy):
         found = safest if safest.placement == trail.space.fixed or trail.holds(safest) else None
         step = trail.space.resolution(trail.space.objective)
         worth, few = max(safest.value - best.value, step), len(trail.space.groups) <= self.few
-        while len(trail.judged) < self.judgements:
+        while len(trail.judged) < self.most:
             worst = safest.value + _FIRST * worth if found is None else found.value
             aim = Aim(trail.belief(), worst, step, worth, any_gain=few and len(trail.judged) % 2 == 0)
             point = self._next(trail, found or safest, aim)

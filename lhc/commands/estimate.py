@@ -72,7 +72,8 @@ def _placing_steps(study: Study, asked: PartitionOptions) -> list[EffortStep]:
     """Ranking, searching, verifying; layers that do not pay are ranked, where any does, and not judged."""
     kind, options = strategy_for(asked), search_options(study)
     space = search_space(study.graph, study.plan, options)
-    useful = space.groups if options.goal.limits.keys() - {"tiles"} or not kind.needs_sensitivity else by_worth(space)
+    ordered = "sensitivities" in kind.requires
+    useful = by_worth(space) if ordered and not options.goal.limits.keys() - {"tiles"} else space.groups
     splits = study.splits
     select, verify = study.bench(splits.select), study.bench(splits.verify)
     everything = study.plan.analog.union(*useful)
@@ -80,13 +81,13 @@ def _placing_steps(study: Study, asked: PartitionOptions) -> list[EffortStep]:
     if study.follow is not None:
         return [judged]
     steps: list[EffortStep] = []
-    if kind.needs_sensitivity and anything_pays(study.graph, study.plan, options):
+    if ordered and anything_pays(study.graph, study.plan, options):
         metric = ranking_metric(study.task.metric, verify.example_output, splits.rank.targets)
         bench = study.bench(splits.rank.with_metric(metric))
         steps += ranking_steps(bench, study.graph, study.measurable, asked.method)
-    if kind.name == "hilal" and useful:
+    if "curvatures" in kind.requires and useful:
         steps.append(curvature_step(study.bench(splits.rank), study.plan.eligible))
-    most = kind.most_judgements(len(useful))
+    most = kind.judgements(len(useful))
     if most:
         one = evaluation_step(select, [everything], f"searching, at most {most} placements")
         steps.append(replace(one, units=most * one.units, kept=0, seconds=most * one.seconds))

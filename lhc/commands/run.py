@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from lhc.measure import Running
-from lhc.measure.scoring import counts_samples
+from lhc.measure.scorer import counts_samples
 from lhc.options.commands import OutputsOptions, RunOptions
 from lhc.options.signature import keywords
 from lhc.results import Evaluation

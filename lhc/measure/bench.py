@@ -1,6 +1,6 @@
 """Score placements on samples: the same samples and the same devices for every placement.
 
-A measurement is cut into units: a placement, a few chips, a block of samples (`lhc.measure.scoring`). Results of
+A measurement is cut into units: a placement, a few chips, a block of samples (`lhc.measure.scorer`). Results of
 units that were done before are taken from the cache; the others are done by the workers and kept as they come. What
 bounds the time: the products on tiles, samples x draws x analog MACs.
 """
@@ -17,7 +17,7 @@ from lhc.hardware import Hardware
 from lhc.measure.execution import Running
 from lhc.measure.kept import KeptResults
 from lhc.measure.measurement import Measurement, SampleScores, SetScores, evaluation
-from lhc.measure.scoring import Block, Job, Scorer, Setting, job_groups
+from lhc.measure.scorer import Block, Job, Scorer, Setting, job_groups
 from lhc.measure.workers import Unit
 from lhc.model import OnnxModel
 from lhc.results import Evaluation

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from lhc import __version__
 from lhc.errors import LhcError, MissingDependencyError, UsageError, WorkerError
-from lhc.measure.scoring import Block, Job, Scorer, Setting
+from lhc.measure.scorer import Block, Job, Scorer, Setting
 from lhc.measure.workers import AHEAD, Unit, packed
 from lhc.runtime.environment import environment
 from lhc.samples.metrics import Array

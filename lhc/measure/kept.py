@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from functools import cached_property
 
-from lhc.measure.scoring import Job, Setting
+from lhc.measure.scorer import Job, Setting
 from lhc.runtime.environment import environment
 from lhc.samples.metrics import Array
 from lhc.samples.task import Task

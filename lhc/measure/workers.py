@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Protocol
 
 from lhc.errors import UsageError, WorkerError
-from lhc.measure.scoring import Block, Job, Scorer, Setting
+from lhc.measure.scorer import Block, Job, Scorer, Setting
 from lhc.samples.metrics import Array
 
 __all__ = ["ProcessWorkers", "SerialWorkers", "Unit", "Workers", "packed"]

@@ -20,7 +20,7 @@ from lhc.support.functions import code_of, load_function
 
 if TYPE_CHECKING:
     from lhc.train.checkpoints import Checkpoint
-    from lhc.train.fitting import Fitted
+    from lhc.train.fit import Fitted
     from lhc.train.network import NoisyNetwork
     from lhc.train.trained_tensors import Trained
     from lhc.train.trainer import Trainer
@@ -141,7 +141,7 @@ class Course:
         Raises:
             OutOfTimeError: the time that the user gave was over before.
         """
-        from lhc.train.fitting import fit
+        from lhc.train.fit import fit
 
         watched = validation.head(VALIDATION_SAMPLES)
 

@@ -16,7 +16,7 @@ from lhc.graph import LayerGraph
 from lhc.measure.bench import Bench
 from lhc.measure.fisher import fisher_sensitivity
 from lhc.measure.hilal_curvature import BATCH, curvatures
-from lhc.measure.scoring import Job, Scorer, job_groups
+from lhc.measure.scorer import Job, Scorer, job_groups
 from lhc.options.subjects import RankingMethod
 from lhc.runtime import HybridExecutor
 from lhc.study.rank import CHECKED, measures_all

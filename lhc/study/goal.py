@@ -76,7 +76,7 @@ def search_options(study: Study, curved: Task | None = None) -> SearchOptions:
 
     Args:
         study: what is placed, its goal and budget.
-        curved: samples for the curvatures that HILAL wants.
+        curved: samples for the curvatures that the strategy requires.
 
     Raises:
         UsageError: a group that matches no layer, or curvatures without class labels.

@@ -66,7 +66,9 @@ class Rank:
             return replace(study, plan=study.plan.with_sensitivities(known))
         if self.always:
             return ranked(study, self.method) if study.plan.eligible else study
-        if not (self.strategy.needs_sensitivity and anything_pays(study.graph, study.plan, search_options(study))):
+        if not (
+            "sensitivities" in self.strategy.requires and anything_pays(study.graph, study.plan, search_options(study))
+        ):
             return study
         try:
             return ranked(study, self.method)

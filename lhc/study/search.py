@@ -36,7 +36,7 @@ class Search:
         """The study with what the search found."""
         strategy = STRATEGIES["all-digital"] if study.late else self.strategy
         splits = study.splits
-        curved = splits.rank if strategy.name == "hilal" and study.follow is None else None
+        curved = splits.rank if "curvatures" in strategy.requires and study.follow is None else None
         judge = PlacementJudge(
             steadied(study.bench(splits.select), study.bench(splits.rank)), study.allowed, "searching:"
         )

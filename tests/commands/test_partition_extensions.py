@@ -7,7 +7,10 @@ import numpy as np
 import pytest
 
 import lhc
+from lhc.commands.estimate import estimate
+from lhc.commands.partition import placed_by
 from lhc.graph import LayerGraph
+from lhc.options.commands import PartitionOptions
 from lhc.passes import Pass, PassResult, Strategy, decide
 from lhc.plan import Plan, Reason
 
@@ -36,6 +39,35 @@ class LastOnly(Strategy):
             return "strategy", f"by {self.name}"
 
         return PassResult(decide(plan, frozenset(plan.eligible[-1:]), reason, f"by {self.name}"))
+
+
+@dataclass(frozen=True)
+class Flattest(Strategy):
+    """The layer with the least curvature is analog."""
+
+    name: ClassVar[str] = "flattest"
+    requires: ClassVar[frozenset[str]] = frozenset({"curvatures", "sensitivities"})
+
+    @classmethod
+    def judgements(cls, groups: int) -> int:
+        return 0
+
+    def run(self, graph: LayerGraph, plan: Plan) -> PassResult:
+        assert all(layer.sensitivity is not None for layer in plan.layers if layer.name in plan.eligible)
+        flattest = min(plan.eligible, key=lambda name: self.options.curvatures[name].eli)
+        return PassResult(
+            decide(plan, frozenset({flattest}), lambda name: ("strategy", "not the flattest"), "flattest")
+        )
+
+
+def test_a_strategy_of_ones_own_gets_what_it_requires() -> None:
+    options = PartitionOptions(
+        "digits-narrow", samples=40, draws=2, max_drop="100%", strategy=Flattest, objective="macs", explain=False
+    )
+    assert len(placed_by(options).plan.analog) == 1
+    steps = [step.what for step in estimate(options).steps]
+    assert steps[-2:] == ["curvatures of the loss", "verifying"]
+    assert "sensitivities" in steps[0]
 
 
 def test_a_pass_and_a_strategy_of_ones_own_decide() -> None:

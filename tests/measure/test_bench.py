@@ -119,7 +119,7 @@ def test_ideal_hardware_changes_nothing_and_is_measured_once() -> None:
 def test_draws_do_not_depend_on_how_many_are_held_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     placement = frozenset({"layer0", "layer3"})
     together = bench(chain(), task()).measure(placement, range(3))
-    monkeypatch.setattr("lhc.measure.scoring.CHIPS_TOGETHER", 1)
+    monkeypatch.setattr("lhc.measure.scorer.CHIPS_TOGETHER", 1)
     one_by_one = bench(chain(), task()).measure(placement, range(3))
     parts = (
         bench(chain(), task())
@@ -221,7 +221,7 @@ def test_the_digital_part_before_the_analog_layers_runs_once_for_all_chips(monke
         return original(self, feeds)
 
     monkeypatch.setattr(HybridExecutor, "prefix", counting)
-    monkeypatch.setattr("lhc.measure.scoring.CHIPS_TOGETHER", 2)
+    monkeypatch.setattr("lhc.measure.scorer.CHIPS_TOGETHER", 2)
     bench(chain(), task(700)).measure(frozenset({"layer2"}), range(6))
     assert sum(calls) == 700
 

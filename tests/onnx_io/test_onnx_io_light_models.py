@@ -17,7 +17,7 @@ from onnx import numpy_helper
 from lhc import __version__
 from lhc.hardware import Hardware
 from lhc.onnx_io import annotate, load_model, read_graph, save_model
-from lhc.passes import Qualify, Select, initial_plan, run_passes
+from lhc.passes import Qualify, Select, initial_plan
 from lhc.runtime import HybridSession
 
 pytestmark = [pytest.mark.slow, pytest.mark.analog]
@@ -113,7 +113,7 @@ def test_all_analog_on_ideal_tiles_equals_onnxruntime(path: Path, tmp_path: Path
 
     graph = read_graph(loaded)
     plan = initial_plan(graph, Hardware.load("ideal"), loaded.source, __version__)
-    plan = run_passes([Qualify(), Select(force_analog=("*",))], graph, plan).plan
+    plan = Select(force_analog=("*",)).run(graph, Qualify().run(graph, plan).plan).plan
     annotated = tmp_path / "annotated.onnx"
     save_model(annotate(loaded, plan, graph), annotated)
     onnx.checker.check_model(str(annotated))

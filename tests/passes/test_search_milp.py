@@ -170,7 +170,7 @@ def test_milp_is_the_optimum_where_damages_add_up(
         damages[tie[0]] = damage_of(graph, plan, tie[:1])
     judge = Additive(damages, max_drop)
     # Judged as often as it takes: by default both searches stop early.
-    result = Milp(judge, options, judgements=200, least_gain=0, few=few).run(graph, plan)
+    result = Milp(judge, options, most=200, least_gain=0, few=few).run(graph, plan)
     best = Exhaustive(Additive(damages, max_drop), options).run(graph, plan)
     space = search_space(graph, plan, options)
     if not list(everything(graph, plan, space)):
@@ -218,7 +218,7 @@ def test_five_hundred_layers_are_searched_in_two_seconds(
     begun = time.process_time()
     result = Milp(judge, SearchOptions(goal, max_drop=judge.max_drop)).run(graph, plan)
     assert time.process_time() - begun < 2
-    assert len(judge.asked) <= Milp.judgements
+    assert len(judge.asked) <= Milp.most
     assert judge.drop(result.plan.analog) <= judge.max_drop
     assert result.plan.analog
 

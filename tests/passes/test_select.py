@@ -8,7 +8,7 @@ import pytest
 from lhc.errors import UsageError
 from lhc.graph import Layer, LayerGraph, MatrixShape, WeightRef
 from lhc.hardware import Hardware, Tiles
-from lhc.passes import ParityGate, Qualify, Select, initial_plan, run_passes
+from lhc.passes import Qualify, Select, initial_plan
 from lhc.passes.select import match_layers
 from lhc.plan import Plan
 
@@ -236,16 +236,6 @@ def test_selecting_from_a_model_without_candidates() -> None:
     assert Select().run(graph, plan).plan == plan
     with pytest.raises(UsageError, match="the model has no"):
         Select(include=("*",)).run(graph, plan)
-
-
-def test_passes_run_one_after_the_other_and_their_notes_are_collected() -> None:
-    graph, plan = network(PLAIN)
-    gates = [ParityGate({"fc": 0.5}, 1e-4), Select(exclude=("conv1",)), ParityGate({"layer1.0.conv1": 0.25}, 1e-4)]
-    result = run_passes(gates, graph, plan)
-    assert [note.split(" stays")[0] for note in result.notes] == ["fc", "layer1.0.conv1"]
-    assert result.plan.eligible == ("layer1.0.conv2", "layer2.0.conv1")
-    assert plan.eligible == NAMES
-    assert run_passes([], graph, plan).plan is plan
 
 
 PATHS = {

@@ -9,7 +9,7 @@ from onnx import numpy_helper
 from lhc import __version__
 from lhc.hardware import Hardware
 from lhc.onnx_io import annotate, load_model, read_graph
-from lhc.passes import Qualify, initial_plan, run_passes
+from lhc.passes import Qualify, initial_plan
 from lhc.plan import Outcome, Plan, Sensitivity
 from lhc.report.building import build_report, over_time
 from lhc.report.document import Report
@@ -33,7 +33,7 @@ def place(proto: onnx.ModelProto, analog: Callable[[int], bool]) -> tuple[onnx.M
     model = load_model(proto)
     graph = read_graph(model)
     start = initial_plan(graph, Hardware.load("lionheart"), model.source, __version__)
-    plan = run_passes([Qualify()], graph, start).plan
+    plan = Qualify().run(graph, start).plan
     plan = plan.decide(
         {
             name: ("analog", "budget", "within it") if analog(index) else ("digital", "sensitivity", "too much of it")

@@ -22,7 +22,7 @@ from lhc.samples.metrics import get_metric
 from lhc.samples.task import Array, Task
 from lhc.train.batches import Batches
 from lhc.train.checkpoints import Checkpoint
-from lhc.train.fitting import Fitted, fit
+from lhc.train.fit import Fitted, fit
 from lhc.train.losses import load_loss
 from lhc.train.network import NoisyNetwork
 from lhc.train.trained_tensors import find_trained
