@@ -6,9 +6,7 @@ Exit codes: 0 done and within budget; 1 done, budget not met (the best plan is w
 
 import logging
 import sys
-from collections.abc import Callable
-from functools import wraps
-from typing import Annotated, ParamSpec, TypeVar
+from typing import Annotated
 
 import typer
 
@@ -33,17 +31,15 @@ from lhc.cli import (
     lhc_split,
     lhc_view,
 )
-from lhc.cli.crash import tell_crash
-from lhc.cli.output import hint
-from lhc.errors import CRASHED, LhcError
+from lhc.cli.crash import reporting, tell_crash
+from lhc.cli.foreign_commands import Commands
+from lhc.errors import CRASHED
 
 __all__ = ["app", "main"]
 
-P = ParamSpec("P")
-R = TypeVar("R")
-
 app = typer.Typer(
     name="lhc",
+    cls=Commands,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -51,23 +47,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     help="Partition ONNX networks between analog in-memory computing tiles and digital cores.",
 )
-
-
-def _reporting(command: Callable[P, R]) -> Callable[P, R]:
-    """Turn lhc's errors into a message on stderr and the exit code that goes with them."""
-
-    @wraps(command)
-    def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
-        try:
-            return command(*args, **kwargs)
-        except LhcError as error:
-            hint(f"error: {error}")
-            raise typer.Exit(error.exit_code) from error
-        except KeyboardInterrupt as error:
-            hint("interrupted; finished evaluations are kept, and the same command goes on where it stopped")
-            raise typer.Exit(130) from error
-
-    return wrapped
 
 
 def _version(wanted: bool) -> None:
@@ -105,7 +84,7 @@ for _module in (
     lhc_models,
     lhc_export,
 ):  # the order in which help lists them: that of the work
-    app.command()(_reporting(_module.command))
+    app.command()(reporting(_module.command))
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""What is said when lhc itself has a mistake: a sentence, and the traceback in a file of its own."""
+"""How errors are told: a user's by a message and an exit code, a mistake in the code by a file with the traceback."""
 
 import os
 import platform
@@ -6,15 +6,46 @@ import shlex
 import sys
 import tempfile
 import traceback
+from collections.abc import Callable
+from functools import wraps
+from typing import ParamSpec, TypeVar
+
+import typer
 
 from lhc import __version__
 from lhc.cli.output import hint
+from lhc.errors import LhcError
 
-__all__ = ["tell_crash"]
+__all__ = ["reporting", "tell_crash"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
-def tell_crash(error: Exception) -> None:
-    """Say what happened, where the traceback is, and what to do with it; a run of hours need not be repeated for it."""
+def reporting(command: Callable[P, R]) -> Callable[P, R]:
+    """Turn lhc's errors into a message on stderr and the exit code that goes with them."""
+
+    @wraps(command)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return command(*args, **kwargs)
+        except LhcError as error:
+            hint(f"error: {error}")
+            raise typer.Exit(error.exit_code) from error
+        except KeyboardInterrupt as error:
+            hint("interrupted; finished evaluations are kept, and the same command goes on where it stopped")
+            raise typer.Exit(130) from error
+
+    return wrapped
+
+
+def tell_crash(error: Exception, whose: str = "lhc") -> None:
+    """Say what happened, where the traceback is, and what to do with it; a run of hours need not be repeated for it.
+
+    Args:
+        error: what was raised.
+        whose: the package that has the mistake.
+    """
     text = (
         f"lhc {__version__}, Python {platform.python_version()}, {platform.platform()}\n"
         f"{shlex.join(['lhc', *sys.argv[1:]])}\n\n{''.join(traceback.format_exception(error))}"
@@ -24,9 +55,10 @@ def tell_crash(error: Exception) -> None:
         hint(text)
     first = next(iter(str(error).splitlines()), "")[:500]
     hint(
-        f"error: lhc crashed: {type(error).__name__}{': ' if first else ''}{first}\n"
-        f"The mistake is in lhc. The traceback is {f'in {where}' if where else 'above'}; please report it where you got"
-        " lhc, with the model if you may share it. What was finished is kept; the same command goes on from there."
+        f"error: {whose} crashed: {type(error).__name__}{': ' if first else ''}{first}\n"
+        f"The mistake is in {whose}. The traceback is {f'in {where}' if where else 'above'}; please report it where you"
+        f" got {whose}, with the model if you may share it. What was finished is kept; the same command goes on from"
+        " there."
     )
 
 

@@ -1,0 +1,147 @@
+"""A package from outside adds a metric, a pass, a strategy, a machine and a command: the one of docs/extending.md."""
+
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from lhc.onnx_io import load_model, read_plan
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGE = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
+FILES = dict(re.findall(r"^`([\w./-]+)`\n\n```\w+\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL))
+CONSOLE = re.findall(r"^```console\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+COMMANDS = [line.removeprefix("$ ") for block in CONSOLE for line in block.splitlines()]
+
+
+def install(files: dict[str, str], site: Path) -> None:
+    """Put a package where Python finds it, with what pip writes of its pyproject.toml that lhc reads."""
+    for name, text in files.items():
+        (site / name).parent.mkdir(parents=True, exist_ok=True)
+        (site / name).write_text(text, encoding="utf-8")
+    project = tomllib.loads(files["pyproject.toml"])["project"]
+    info = site / f"{project['name']}-{project['version']}.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n")
+    groups = project["entry-points"].items()
+    lines = [
+        f"[{group}]\n" + "".join(f"{name} = {where}\n" for name, where in found.items()) for group, found in groups
+    ]
+    (info / "entry_points.txt").write_text("\n".join(lines))
+
+
+def run(command: str, folder: Path, site: Path) -> "subprocess.CompletedProcess[str]":
+    """A line of shell, with lhc as the one of this checkout."""
+    line = re.sub(r"^lhc ", f"{sys.executable} -P -m lhc ", command)
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{site}"}
+    return subprocess.run(line, shell=True, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("site")
+    install(FILES, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def outputs(site: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
+    """What the commands of the page print, one after the other in an empty folder; each must succeed."""
+    folder = tmp_path_factory.mktemp("work")
+    printed = {}
+    for command in COMMANDS:
+        done = run(command, folder, site)
+        assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
+        printed[command] = done.stdout
+    return folder, printed
+
+
+def printed_by(outputs: tuple[Path, dict[str, str]], part: str) -> str:
+    (found,) = (text for command, text in outputs[1].items() if part in command)
+    return found
+
+
+def test_the_page_shows_one_of_each() -> None:
+    assert [name for name in FILES if name.startswith("mylab/")] == [
+        "mylab/metrics.py",
+        "mylab/passes.py",
+        "mylab/strategies.py",
+        "mylab/largest.py",
+    ]
+    assert len(COMMANDS) == 7
+
+
+@pytest.mark.analog
+def test_a_metric(outputs: tuple[Path, dict[str, str]]) -> None:
+    assert "margin" in printed_by(outputs, "--metric")
+
+
+@pytest.mark.analog
+def test_a_pass(outputs: tuple[Path, dict[str, str]]) -> None:
+    plan = read_plan(load_model(outputs[0] / "small-digital.lhc.onnx"))
+    assert plan is not None
+    reasons = {layer.detail for layer in plan.layers if layer.reason == "excluded"}
+    assert reasons
+    assert all(re.fullmatch(r"fills \d\.\d% of its tiles", reason) for reason in reasons)
+
+
+@pytest.mark.analog
+def test_a_strategy(outputs: tuple[Path, dict[str, str]]) -> None:
+    plan = read_plan(load_model(outputs[0] / "back-to-front.lhc.onnx"))
+    assert plan is not None
+    assert plan.outcome is not None
+    assert plan.outcome.strategy == "back-to-front"
+    assert any(layer.detail == "within the budget" for layer in plan.layers)
+
+
+@pytest.mark.analog
+def test_a_machine(outputs: tuple[Path, dict[str, str]]) -> None:
+    assert "noise: 0.03" in (outputs[0] / "mine.yaml").read_text()
+    assert "accuracy" in printed_by(outputs, "--hardware mine.yaml")
+
+
+def test_a_command(site: Path, tmp_path: Path) -> None:
+    (command,) = (line for line in COMMANDS if line.startswith("lhc largest"))
+    done = run(command, tmp_path, site)
+    assert done.returncode == 0, done.stderr
+    assert re.fullmatch(r"\S+: \d+ weights, \d+ tiles\n", done.stdout)
+    helped = run("lhc largest --help", tmp_path, site).stdout
+    assert "Show the layer with the most weights" in helped
+    assert "--hardware" in helped
+    missing = run("lhc largest nowhere.onnx", tmp_path, site)
+    assert missing.returncode == 3
+    assert missing.stderr.startswith("error: ")
+
+
+BROKEN = {
+    "pyproject.toml": FILES["pyproject.toml"].replace(
+        "mylab.largest:command", 'mylab.largest:command"\nlate = "mylab.late:late'
+    ),
+    "mylab/largest.py": "import a_module_that_is_missing\n",
+    "mylab/late.py": "def late() -> None:\n    raise KeyError('gone')\n",
+}
+
+
+def test_a_command_that_cannot_be_loaded_is_said_to_be_of_its_package(tmp_path: Path) -> None:
+    install(BROKEN, tmp_path / "site")
+    done = run("lhc largest digits", tmp_path, tmp_path / "site")
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert done.stderr.startswith(
+        "warning: the package mylab: its command 'largest' cannot be loaded: ModuleNotFoundError: No module named"
+    )
+    assert "No such command 'largest'" in done.stderr
+    assert run("lhc models", tmp_path, tmp_path / "site").stderr == ""
+
+
+def test_a_mistake_in_a_command_is_said_to_be_of_its_package(tmp_path: Path) -> None:
+    install(BROKEN, tmp_path / "site")
+    done = run("lhc late", tmp_path, tmp_path / "site")
+    assert done.returncode == 70
+    assert "Traceback" not in done.stderr
+    assert "error: the package mylab crashed: KeyError: 'gone'" in done.stderr
+    assert "The mistake is in the package mylab" in done.stderr
