@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -42,14 +43,24 @@ def machine_code(folder: Path) -> set[Path]:
     return {path for pattern in ("*.nbi", "*.nbc") for path in folder.rglob(pattern)}
 
 
-def test_code_is_kept_in_the_cache_folder_and_found_there(tmp_path: Path) -> None:
-    sources = [ROOT / name for name in ("lhc", "passes", "runtime", "models")]
-    before = {path for folder in sources for path in machine_code(folder)}
-    assert called(tmp_path) == "compiled"
-    assert called(tmp_path) == "found"
-    (folder,) = (tmp_path / "compiled").iterdir()
-    assert machine_code(folder) == machine_code(tmp_path) != set()
-    assert {path for folder in sources for path in machine_code(folder)} == before
+def beside_sources() -> set[Path]:
+    return {path for name in ("lhc", "passes", "runtime", "models") for path in machine_code(ROOT / name)}
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache folder that the code was compiled into."""
+    folder = tmp_path_factory.mktemp("cache")
+    before = beside_sources()
+    assert called(folder) == "compiled"
+    assert beside_sources() == before
+    return folder
+
+
+def test_code_is_kept_in_the_cache_folder_and_found_there(filled: Path) -> None:
+    assert called(filled) == "found"
+    (folder,) = (filled / "compiled").iterdir()
+    assert machine_code(folder) == machine_code(filled) != set()
 
 
 def test_without_a_folder_that_can_be_written_code_stays_in_memory(tmp_path: Path) -> None:
@@ -58,12 +69,12 @@ def test_without_a_folder_that_can_be_written_code_stays_in_memory(tmp_path: Pat
     assert (tmp_path / "file").read_text() == "not a folder"
 
 
-def test_damaged_code_is_compiled_again(tmp_path: Path) -> None:
-    called(tmp_path)
-    for pattern in ("*.nbc", "*.nbi"):
-        for path in tmp_path.rglob(pattern):
-            path.write_bytes(path.read_bytes()[:40])
-        assert called(tmp_path) == "compiled"
+@pytest.mark.parametrize("pattern", ["*.nbc", "*.nbi"])
+def test_damaged_code_is_compiled_again(pattern: str, filled: Path, tmp_path: Path) -> None:
+    shutil.copytree(filled, tmp_path, dirs_exist_ok=True)
+    for path in tmp_path.rglob(pattern):
+        path.write_bytes(path.read_bytes()[:40])
+    assert called(tmp_path) == "compiled"
 
 
 @pytest.mark.slow
