@@ -1,6 +1,7 @@
 """One concept, one room, one name."""
 
 import ast
+import re
 import tomllib
 from collections import Counter
 from collections.abc import Iterator
@@ -110,3 +111,9 @@ def test_no_test_file_imports_another() -> None:
 def test_no_file_outgrows_four_hundred_lines() -> None:
     files = [*modules(), *(ROOT / "tests").rglob("*.py")]
     assert [path.name for path in files if len(path.read_text(encoding="utf-8").splitlines()) > 400] == []
+
+
+def test_decisions_are_numbered_one_after_the_other_and_each_fits_on_a_screen() -> None:
+    parts = re.split(r"^### ", (ROOT / "docs" / "decisions.md").read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]
+    assert [int(part.partition(".")[0]) for part in parts] == list(range(1, len(parts) + 1))
+    assert [part.partition("\n")[0] for part in parts if part.count("\n") > 40] == []
