@@ -34,7 +34,7 @@ class ReportOptions(Replacing):
         short="-o",
         metavar="OUT",
         reads=list[Path],
-        result="lhc.report.saving.save_report(report, path)",
+        result="lhc.report.formats.save_report(report, path)",
     )
     work_dir: Path | None = option(
         "Where finished evaluations are kept; in your cache by default.", default=None, metavar="DIR"
@@ -48,8 +48,8 @@ def report(asked: ReportOptions) -> None:
     from lhc.cli.reports import check_report
     from lhc.commands.report import report_of
     from lhc.report.document import Report
+    from lhc.report.formats import save_report
     from lhc.report.markdown import markdown
-    from lhc.report.saving import save_report
     from lhc.store import default_work_dir
 
     if asked.schema:

@@ -59,7 +59,7 @@ def check_report(path: Path, force: bool, own: bool = True) -> None:
         UsageError: its name says no kind, the file exists (unless ``force``), or its folder does not; or something else
             than what the model carries is measured.
     """
-    from lhc.report.saving import check_kind
+    from lhc.report.formats import check_kind
 
     check_kind(path)
     check_file(path, force)
@@ -95,7 +95,7 @@ def report_measured(
         infeasibility: why the budget cannot be met.
     """
     from lhc.commands.report import report_of
-    from lhc.report.saving import save_report
+    from lhc.report.formats import save_report
 
     def made(folder: str | Path | None) -> "Report":
         return report_of(

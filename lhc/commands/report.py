@@ -8,7 +8,7 @@ from lhc.errors import ConfigError, ModelError, UsageError
 from lhc.graph import LayerGraph
 from lhc.onnx_io import read_plan
 from lhc.plan import Plan
-from lhc.report.building import build_report, graph_of_plan, over_time
+from lhc.report.builder import build_report, graph_of_plan, over_time
 from lhc.report.document import Report, read_report
 from lhc.report.kept_fronts import read_fronts
 from lhc.report.records import keep, kept, merged, newest

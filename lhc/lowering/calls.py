@@ -17,8 +17,8 @@ from lhc.lowering.converters import Converters
 from lhc.lowering.library import Library
 from lhc.lowering.matmul import MatMul, matmul_function
 from lhc.lowering.product import NoiseSource, Product
+from lhc.lowering.tile_arrays import LoweredRowSplit, Tile, image_taps, image_weights, pieces, row_order, row_splits
 from lhc.lowering.tile_grid import TileGrid, numbered
-from lhc.lowering.tiling import LoweredRowSplit, Tile, image_taps, image_weights, pieces, row_order, row_splits
 from lhc.lowering.windows import Same
 
 __all__ = ["Call", "lowered_call"]

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lhc.plan import CurvePoint, Outcome, Retrained
-from lhc.report.building import over_time
+from lhc.report.builder import over_time
 from lhc.report.charts import BOTTOM, LEFT, RIGHT, TOP, Chart, Scale, number_ticks, round_ticks, span
 from lhc.report.document import Report
 from lhc.report.figures import front_chart, noise_chart, outcome_chart, time_chart, training_chart, worst_value

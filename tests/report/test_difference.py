@@ -12,7 +12,7 @@ from lhc.hardware import Hardware
 from lhc.plan import Estimate, Plan
 from lhc.report.difference import compare
 from lhc.report.document import Report
-from lhc.report.saving import KINDS, check_kind, save_report
+from lhc.report.formats import KINDS, check_kind, save_report
 from lhc.report.sidecars import model_explorer_data, netron_attachment
 
 Judged = Callable[[onnx.ModelProto], tuple[onnx.ModelProto, Plan]]

@@ -17,13 +17,13 @@ from lhc.errors import ConfigError, UsageError
 from lhc.graph import LayerGraph
 from lhc.onnx_io import load_model, read_graph
 from lhc.plan import Plan
-from lhc.report.building import build_report, costs_of, estimated_front, graph_of_plan, over_time
+from lhc.report.builder import build_report, costs_of, estimated_front, graph_of_plan, over_time
 from lhc.report.content import cost_table
 from lhc.report.document import Report, read_report
 from lhc.report.figures import time_chart
+from lhc.report.formats import KINDS
 from lhc.report.markdown import markdown
 from lhc.report.records import keep, kept, merged, newest
-from lhc.report.saving import KINDS
 from lhc.report.statements import statements
 from lhc.results import Evaluation
 

@@ -20,7 +20,7 @@ from lhc.onnx_io import load_model
 from lhc.plan import Plan
 from lhc.report import Site, css_escape, css_rules, make_server, netron_site
 from lhc.report.netron import COLOURS, netron_folder
-from lhc.report.serving import SiteServer
+from lhc.report.server import SiteServer
 
 Digits = tuple[onnx.ModelProto, Plan]
 

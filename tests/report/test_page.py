@@ -13,7 +13,7 @@ import pytest
 from lhc.graph import LayerGraph
 from lhc.onnx_io import load_model, read_graph, read_plan
 from lhc.plan import CurvePoint, Estimate, Plan, Retrained
-from lhc.report.building import build_report
+from lhc.report.builder import build_report
 from lhc.report.content import missing
 from lhc.report.document import Report, read_report
 from lhc.report.markdown import markdown

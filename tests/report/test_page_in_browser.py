@@ -10,10 +10,10 @@ import pytest
 
 from lhc.onnx_io import load_model, read_graph
 from lhc.plan import Plan
-from lhc.report.building import build_report
+from lhc.report.builder import build_report
 from lhc.report.document import Report
 from lhc.report.netron import netron_site
-from lhc.report.serving import make_server
+from lhc.report.server import make_server
 from lhc.report.sidecars import netron_attachment
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from lhc.graph import LayerGraph
 from lhc.measure import Running
 from lhc.options.commands import PartitionOptions
 from lhc.plan import Outcome
-from lhc.report.building import graph_of_plan
+from lhc.report.builder import graph_of_plan
 from lhc.study.source import open_model
 from lhc.study.train import _better, winnable
 from tests.passes.costly_networks import mobile
