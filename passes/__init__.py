@@ -5,24 +5,26 @@ Pure: no torch, aihwkit or onnxruntime. A pass takes the graph and a plan and re
 
 from lhc.passes.base import Judge, Pass, PassResult, Pipeline, Step
 from lhc.passes.gates import ParityGate
-from lhc.passes.groups import wanted_together
-from lhc.passes.order import anything_pays, by_worth
+from lhc.passes.groups import groups_of, wanted_together
 from lhc.passes.qualify import Qualify, initial_plan
-from lhc.passes.search_base import (
+from lhc.passes.search_front import EstimatedFront, front
+from lhc.passes.search_space import Point, SearchSpace
+from lhc.passes.search_terms import search_space
+from lhc.passes.select import FollowPlan, Select
+from lhc.passes.sensitivity_order import anything_pays, by_worth
+from lhc.passes.strategies import STRATEGIES, check_goal, default_objective, strategy_of
+from lhc.passes.strategy import (
     DEFAULT_GOAL,
     Curvature,
     Goal,
     Objective,
     SearchOptions,
+    Strategy,
     damage_of,
     decide,
     kept_limits,
     objective_value,
 )
-from lhc.passes.search_front import EstimatedFront, front
-from lhc.passes.search_space import Point, SearchSpace, search_space
-from lhc.passes.select import FollowPlan, Select
-from lhc.passes.strategies import STRATEGIES, Strategy, check_goal, default_objective, strategy_of
 
 __all__ = [
     "DEFAULT_GOAL",
@@ -51,6 +53,7 @@ __all__ = [
     "decide",
     "default_objective",
     "front",
+    "groups_of",
     "initial_plan",
     "kept_limits",
     "objective_value",

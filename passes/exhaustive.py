@@ -9,9 +9,10 @@ from typing import ClassVar
 from lhc.errors import UsageError
 from lhc.graph import LayerGraph
 from lhc.passes.base import PassResult
-from lhc.passes.search_base import Strategy
 from lhc.passes.search_result import placed
-from lhc.passes.search_space import Point, SearchSpace, search_space
+from lhc.passes.search_space import Point, SearchSpace
+from lhc.passes.search_terms import search_space
+from lhc.passes.strategy import Strategy
 from lhc.plan import Plan
 
 __all__ = ["Exhaustive"]
@@ -46,9 +47,9 @@ class Exhaustive(Strategy):
             )
         for point in _ranked(space):
             if point.placement == plan.analog or self.judge.within(point.placement).accepted:
-                return placed(plan, space, point)
+                return placed(plan, space, point.placement)
         note = "no placement keeps to the bounds and holds the budget"
-        return placed(plan, space, Point(plan.analog, 0.0, 0.0), (note,))
+        return placed(plan, space, plan.analog, (note,))
 
 
 def _ranked(space: SearchSpace) -> Iterator[Point]:

@@ -1,7 +1,7 @@
-"""Layers that the user wants to move together.
+"""Groups of layers that move together: they share their weights, or the user wants it so.
 
-A request is ``block`` (every block of the network: `LayerPlan.block`), ``input`` (layers that read the same tensor, as
-query, key and value of attention do), or a pattern as of ``--include``: all layers that it matches.
+A request of the user is ``block`` (every block of the network: `LayerPlan.block`), ``input`` (layers that read the same
+tensor, as query, key and value of attention do), or a pattern as of ``--include``: all layers that it matches.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,16 +10,31 @@ from lhc.graph import LayerGraph
 from lhc.passes.select import match_layers
 from lhc.plan import LayerPlan, Plan
 
-__all__ = ["wanted_together"]
+__all__ = ["Group", "by_macs", "groups_of", "wanted_together"]
+
+Group = tuple[str, ...]
+"""Names in file order."""
+
+
+def groups_of(graph: LayerGraph, plan: Plan, together: Sequence[frozenset[str]] = ()) -> list[Group]:
+    """The eligible layers in file order, those together that share their weights or that are wanted together."""
+    groups = [frozenset(group) for group in graph.tied(plan.eligible)]
+    for wanted in together:
+        joined = frozenset().union(*(group for group in groups if not group.isdisjoint(wanted)))
+        if joined:
+            groups = [joined, *(group for group in groups if group.isdisjoint(joined))]
+    place = {name: position for position, name in enumerate(plan.eligible)}
+    return sorted((tuple(sorted(g, key=place.__getitem__)) for g in groups), key=lambda group: place[group[0]])
+
+
+def by_macs(plan: Plan, groups: Sequence[Group]) -> list[Group]:
+    """In descending order of MACs."""
+    macs = {layer.name: layer.macs for layer in plan.layers}
+    return sorted(groups, key=lambda group: -sum(macs[name] for name in group))
 
 
 def wanted_together(graph: LayerGraph, plan: Plan, requests: Sequence[str]) -> tuple[frozenset[str], ...]:
-    """Sets of two or more layers of the plan, by the user's requests.
-
-    Args:
-        graph: the layers.
-        plan: the candidates.
-        requests: ``block``, ``input``, or patterns.
+    """Sets of two or more candidates of the plan, by the user's requests.
 
     Raises:
         UsageError: a pattern that matches no layer.

@@ -21,8 +21,9 @@ from scipy.cluster.vq import ClusterError, kmeans2
 from lhc.errors import UsageError
 from lhc.graph import LayerGraph
 from lhc.passes.base import PassResult
-from lhc.passes.search_base import Curvature, Group, Strategy, decide
-from lhc.plan import Plan, Reason
+from lhc.passes.groups import Group
+from lhc.passes.strategy import Curvature, Unjudged
+from lhc.plan import Plan
 
 __all__ = ["Hilal", "robust_layers"]
 
@@ -65,12 +66,11 @@ def _two_clusters(x: npt.NDArray[np.float64], seed: int) -> npt.NDArray[np.int64
 
 
 @dataclass(frozen=True)
-class Hilal(Strategy):
+class Hilal(Unjudged):
     """HILAL without its retraining: the robust cluster goes analog, nothing is judged."""
 
     name: ClassVar[str] = "hilal"
     requires: ClassVar[frozenset[str]] = frozenset({"curvatures"})
-    searches: ClassVar[bool] = False
 
     def run(self, graph: LayerGraph, plan: Plan) -> PassResult:
         """Place the robust cluster, as far as there are tiles.
@@ -83,19 +83,9 @@ class Hilal(Strategy):
         if missing:
             raise UsageError(f"strategy 'hilal' needs the curvature of every layer; missing: {', '.join(missing)}")
         robust = robust_layers({name: curvatures[name] for name in plan.eligible}, self.options.seed)
-        analog, without_room = plan.analog, frozenset[str]()
-        for group in _ordered(self.groups(graph, plan), robust):
-            if self.fits(graph, plan, analog | frozenset(group)):
-                analog |= frozenset(group)
-            else:
-                without_room |= frozenset(group)
-
-        def why_not(name: str) -> tuple[Reason, str]:
-            if name in without_room:
-                return "tiles", "no tiles left for it"
-            return "strategy", "in HILAL's sensitive cluster"
-
-        return PassResult(decide(plan, analog, why_not, "in HILAL's robust cluster"))
+        ordered = _ordered(self.groups(graph, plan), robust)
+        robust_ones, others = "in HILAL's robust cluster", "in HILAL's sensitive cluster"
+        return self.placed(graph, plan, ordered, ("budget", robust_ones), others)
 
 
 def _ordered(groups: Sequence[Group], order: Sequence[str]) -> list[Group]:

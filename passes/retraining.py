@@ -13,13 +13,13 @@ weights to the next one; after a rejected one the last accepted weights are rest
 
 from abc import abstractmethod
 from collections import deque
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, Protocol
 
 from lhc.graph import LayerGraph
 from lhc.passes.base import Pass, PassResult
-from lhc.passes.search_base import Group, Strategy, decide, fits, groups_of, reason
+from lhc.passes.groups import by_macs, groups_of
+from lhc.passes.strategy import Strategy, decide, fits, reason
 from lhc.plan import Plan
 from lhc.results import Verdict
 
@@ -86,7 +86,7 @@ class _Walk(Pass):
         accepted, without_room = plan.analog, frozenset[str]()
         path = [accepted]
         self.retrainer.save("accepted")
-        for group in _by_macs(graph, plan):
+        for group in by_macs(plan, groups_of(graph, plan)):
             candidate = accepted | frozenset(group)
             if not fits(graph, plan, candidate):
                 without_room |= frozenset(group)
@@ -103,11 +103,6 @@ class _Walk(Pass):
     @abstractmethod
     def _accepts(self, candidate: frozenset[str]) -> bool:
         """Train for a candidate; if it is accepted its weights are in slot ``candidate``."""
-
-
-def _by_macs(graph: LayerGraph, plan: Plan) -> Iterator[Group]:
-    macs = {layer.name: layer.macs for layer in plan.layers}
-    yield from sorted(groups_of(graph, plan), key=lambda group: -sum(macs[name] for name in group))
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ import numpy as np
 
 from lhc.costs import LayerCost
 from lhc.passes.base import PassResult
-from lhc.passes.search_base import decide
 from lhc.passes.search_space import Point, SearchSpace
+from lhc.passes.strategy import decide
 from lhc.plan import Plan, Reason
 from lhc.support.tables import amount
 
@@ -26,22 +26,21 @@ NOTHING_PAYS = (
 _UNITS = {"latency": "s", "energy": "J"}
 
 
-def placed(plan: Plan, space: SearchSpace, point: Point, notes: tuple[str, ...] = ()) -> PassResult:
+def placed(plan: Plan, space: SearchSpace, analog: frozenset[str], notes: tuple[str, ...] = ()) -> PassResult:
     """The result of a search that ends at a placement; fallbacks keep to the limits."""
     if space.objective in _UNITS and space.groups and space.ideal.placement == space.fixed:
         notes += (NOTHING_PAYS.format(objective=space.objective),)
-    return PassResult(explained(plan, space, point.placement), notes, tuple(_safer(space, point)))
+    return PassResult(explained(plan, space, analog), notes, tuple(_safer(space, analog)))
 
 
-def only_paying(space: SearchSpace, point: Point) -> Point:
+def only_paying(space: SearchSpace, point: Point) -> frozenset[str]:
     """A placement without layers that cost more than they save; as it is where MACs are wanted."""
-    if space.objective not in _UNITS:
-        return point
-    return space.paying(point.placement) or point
+    found = space.paying(point.placement) if space.objective in _UNITS else None
+    return point.placement if found is None else found.placement
 
 
-def _safer(space: SearchSpace, point: Point) -> Iterator[frozenset[str]]:
-    left, order = point.placement, space.drop_order(point.placement)
+def _safer(space: SearchSpace, analog: frozenset[str]) -> Iterator[frozenset[str]]:
+    left, order = analog, space.drop_order(analog)
     if space.objective in _UNITS:
         for length in _lengths(len(order)):
             safer = left.difference(*order[:length])

@@ -14,13 +14,11 @@ import numpy as np
 from scipy import sparse
 
 from lhc.costs import CostTerms
-from lhc.graph import LayerGraph
-from lhc.passes.search_base import Group, SearchOptions, groups_of
+from lhc.passes.groups import Group
 from lhc.passes.search_solver import Floats, Program, solve, solve_core
-from lhc.passes.search_terms import Measure, limits, terms_of
-from lhc.plan import Plan
+from lhc.passes.strategy import Measure
 
-__all__ = ["Measure", "Point", "SearchSpace", "search_space"]
+__all__ = ["Point", "SearchSpace"]
 
 RESOLUTION = 2e-6
 """Of the sum of all terms. HiGHS lets a row be exceeded by half of it."""
@@ -37,13 +35,13 @@ class Point:
         placement: the analog layers, those that the user fixed among them.
         damage: sum of sensitivities, in their unit.
         value: of the objective; smaller is better: digital MACs, latency in s, or energy in J.
-        variables: of the program, ``(variables,)``; None for a placement that no program gave.
+        variables: of the program, ``(variables,)``.
     """
 
     placement: frozenset[str]
     damage: float
     value: float
-    variables: Floats | None = field(default=None, compare=False, repr=False)
+    variables: Floats = field(compare=False, repr=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -171,17 +169,15 @@ class SearchSpace:
             found[g] = moved.value - point.value
         return found
 
-    def measured(self, measure: Measure, point: Point) -> float:
+    def measured(self, measure: Measure, variables: Floats) -> float:
         """What a measure comes to."""
-        assert point.variables is not None
-        return self._measured(measure, point.variables)
+        return self.constants[measure] + float(self.terms[measure] @ variables)
 
     def flips(self, point: Point, measure: Measure) -> Floats:
         """What a measure changes by when one group moves to the other side, ``(groups,)``.
 
         Operators that are no products keep their formats, so with conversions it may change by less.
         """
-        assert point.variables is not None
         tensors, formats = self.members.shape
         signs = 1 - 2 * point.variables[: len(self.groups)]
         terms = self.terms[measure]
@@ -250,11 +246,8 @@ class SearchSpace:
         return bounds
 
     def _named(self, variables: Floats) -> Point:
-        damage, value = self._measured("damage", variables), self._measured(self.objective, variables)
+        damage, value = (self.measured(measure, variables) for measure in ("damage", self.objective))
         return Point(self.placement(variables), damage, value, variables)
-
-    def _measured(self, measure: Measure, variables: Floats) -> float:
-        return self.constants[measure] + float(self.terms[measure] @ variables)
 
     def _least(
         self,
@@ -273,9 +266,7 @@ class SearchSpace:
         return None if found is None else self._named(np.rint(found))
 
     def _within(self, variables: Floats, bounds: Mapping[Measure, float]) -> bool:
-        return all(
-            self._measured(m, variables) <= bound + 2 * _ROUNDING * self._sizes[m] for m, bound in bounds.items()
-        )
+        return all(self.measured(m, variables) <= bound + 2 * _ROUNDING * self._sizes[m] for m, bound in bounds.items())
 
     def _program(
         self,
@@ -307,32 +298,3 @@ class SearchSpace:
             high,
             (np.arange(width) < n).astype(np.int64),
         )
-
-
-def search_space(graph: LayerGraph, plan: Plan, options: SearchOptions) -> SearchSpace:
-    """The placements that a plan leaves open.
-
-    Args:
-        graph: the layers.
-        plan: what is eligible, what is fixed, and the sensitivities; a layer without one does no damage.
-        options: objective, bounds, and what moves together.
-
-    Raises:
-        ConfigError: the objective or a bound needs costs, and the hardware describes none.
-    """
-    goal = options.goal
-    groups = tuple(groups_of(graph, plan, options.together))
-    terms = terms_of(groups, graph, plan, goal.needs_costs)
-    return SearchSpace(
-        groups=groups,
-        fixed=plan.analog,
-        objective=goal.objective,
-        terms=terms.vectors,
-        constants=terms.constants,
-        limits=limits(plan, goal),
-        structure=terms.structure,
-        members=terms.members,
-        low=terms.low,
-        high=terms.high,
-        costs=terms.costs,
-    )

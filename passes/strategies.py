@@ -1,110 +1,34 @@
 """Strategies: how the analog set is found.
 
 - ``sensitivity``: order layers by damage per MAC, second or joule, bisect for the longest row that holds the budget,
-  then try the layers after it one by one (`lhc.passes.order`). Takes about log2(N) judgements plus the repairs.
-- ``milp``: the best set by estimated damage and cost, solved exactly, judged and repaired (`lhc.passes.search_milp`).
+  then try the layers after it one by one (`lhc.passes.sensitivity_order`). About log2(N) judgements plus the repairs.
+- ``milp``: the best set by estimated damage and cost, solved exactly, judged and repaired (`lhc.passes.milp`).
 - ``lionheart``, ``random``: one walk through the layers, each kept if the joint placement holds the budget
   (`lhc.passes.walks`). Takes N judgements.
 - ``exhaustive``, ``hilal``: to compare with (`lhc.passes.exhaustive`, `lhc.passes.hilal`).
-- ``all-analog``, ``all-digital``, ``first-last`` (first and last eligible layer digital): fixed rules, not judged here.
+- ``all-analog``, ``all-digital``, ``first-last`` (first and last eligible layer digital): fixed rules, not judged here
+  (`lhc.passes.rules`).
 
-Only eligible layers are decided; what the user forced stays. Layers that share weights move together, and so do those
-that the user wants together.
+Each is a file of its own. What all share is in `lhc.passes.strategy`; what those that go by estimates share is in the
+files ``search_*``. Only eligible layers are decided; what the user forced stays. Layers that share weights move
+together, and so do those that the user wants together.
 """
 
-from abc import abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import ClassVar
 
 from lhc.costs import cost_terms
 from lhc.errors import ModelError, UsageError
 from lhc.graph import LayerGraph
 from lhc.hardware import Hardware
-from lhc.passes.base import PassResult
 from lhc.passes.exhaustive import Exhaustive
 from lhc.passes.hilal import Hilal
-from lhc.passes.order import SensitivityOrder
-from lhc.passes.search_base import Goal, Objective, Strategy, decide
-from lhc.passes.search_milp import Milp
+from lhc.passes.milp import Milp
+from lhc.passes.rules import AllAnalog, AllDigital, FirstLast
+from lhc.passes.sensitivity_order import SensitivityOrder
+from lhc.passes.strategy import Goal, Objective, Strategy
 from lhc.passes.walks import LionHeart, Random
-from lhc.plan import Placement, Plan, Reason
 
-__all__ = [
-    "STRATEGIES",
-    "AllAnalog",
-    "AllDigital",
-    "FirstLast",
-    "LionHeart",
-    "SensitivityOrder",
-    "Strategy",
-    "check_goal",
-    "default_objective",
-    "strategy_of",
-]
-
-
-@dataclass(frozen=True)
-class _Rule(Strategy):
-    """A placement that follows from the graph alone."""
-
-    searches: ClassVar[bool] = False
-
-    @abstractmethod
-    def _digital(self, names: tuple[str, ...]) -> frozenset[str]:
-        """Which of the eligible layers, given in file order, are digital; what shares their weights follows."""
-
-    def run(self, graph: LayerGraph, plan: Plan) -> PassResult:
-        groups = self.groups(graph, plan)
-        digital = self._digital(plan.eligible)
-        analog = plan.analog
-        without_room = frozenset[str]()
-        for group in groups:
-            if digital.isdisjoint(group):
-                room = self.fits(graph, plan, analog | frozenset(group))
-                analog, without_room = (
-                    (analog | frozenset(group), without_room) if room else (analog, without_room | frozenset(group))
-                )
-
-        def why_not(name: str) -> tuple[Reason, str]:
-            return ("tiles", "no tiles left for it") if name in without_room else ("strategy", f"by {self.name}")
-
-        decided = decide(plan, analog, why_not, "")
-        rule: dict[str, tuple[Placement, Reason, str]] = {
-            name: ("analog", "strategy", f"by {self.name}") for name in plan.eligible if name in analog
-        }
-        return PassResult(decided.decide(rule))
-
-
-@dataclass(frozen=True)
-class AllAnalog(_Rule):
-    """Every eligible layer analog."""
-
-    name: ClassVar[str] = "all-analog"
-
-    def _digital(self, names: tuple[str, ...]) -> frozenset[str]:
-        return frozenset()
-
-
-@dataclass(frozen=True)
-class AllDigital(_Rule):
-    """Every eligible layer digital."""
-
-    name: ClassVar[str] = "all-digital"
-
-    def _digital(self, names: tuple[str, ...]) -> frozenset[str]:
-        return frozenset(names)
-
-
-@dataclass(frozen=True)
-class FirstLast(_Rule):
-    """First and last eligible layer digital, all others analog."""
-
-    name: ClassVar[str] = "first-last"
-
-    def _digital(self, names: tuple[str, ...]) -> frozenset[str]:
-        return frozenset(names[:1] + names[-1:])
-
+__all__ = ["STRATEGIES", "check_goal", "default_objective", "strategy_of"]
 
 STRATEGIES: Mapping[str, type[Strategy]] = {
     strategy.name: strategy

@@ -13,7 +13,8 @@ import numpy as np
 
 from lhc.graph import LayerGraph
 from lhc.passes.base import PassResult
-from lhc.passes.search_base import Group, Strategy, decide, reason
+from lhc.passes.groups import Group, by_macs
+from lhc.passes.strategy import Strategy, decide, reason
 from lhc.plan import Plan
 
 __all__ = ["LionHeart", "Random"]
@@ -47,8 +48,7 @@ class LionHeart(_UntrainedWalk):
     name: ClassVar[str] = "lionheart"
 
     def _order(self, graph: LayerGraph, plan: Plan) -> Sequence[Group]:
-        macs = {layer.name: layer.macs for layer in plan.layers}
-        return sorted(self.groups(graph, plan), key=lambda group: -sum(macs[name] for name in group))
+        return by_macs(plan, self.groups(graph, plan))
 
 
 @dataclass(frozen=True)

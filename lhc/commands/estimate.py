@@ -9,9 +9,8 @@ from lhc.measure import Running, ranking_metric
 from lhc.options.commands import PartitionOptions, RunOptions, SensitivityOptions
 from lhc.options.declare import part
 from lhc.options.training import TrainingOptions
-from lhc.passes import anything_pays, by_worth, search_space
+from lhc.passes import anything_pays, by_worth, groups_of, search_space
 from lhc.passes.retraining import RETRAINING_STRATEGIES
-from lhc.passes.search_base import groups_of
 from lhc.study.effort import Effort, EffortStep, curvature_step, evaluation_step, ranking_steps
 from lhc.study.goal import search_options
 from lhc.study.prepare import read, read_placed

@@ -6,8 +6,7 @@ from typing import ClassVar
 
 from lhc.graph import LayerGraph
 from lhc.measure import Budget, Evaluator
-from lhc.passes import damage_of, kept_limits, objective_value, search_space
-from lhc.passes.search_base import groups_of
+from lhc.passes import damage_of, groups_of, kept_limits, objective_value, search_space
 from lhc.passes.search_result import too_costly
 from lhc.plan import Placement, Plan, Reason
 from lhc.results import Calibration

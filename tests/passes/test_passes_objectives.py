@@ -22,8 +22,8 @@ from lhc.passes import (
     search_space,
 )
 from lhc.passes.exhaustive import Exhaustive
-from lhc.passes.order import SensitivityOrder
-from lhc.passes.search_milp import Milp
+from lhc.passes.milp import Milp
+from lhc.passes.sensitivity_order import SensitivityOrder
 from lhc.plan import Plan
 from tests.passes.costly_networks import LIONHEART, Additive, mobile, networks, paired, planned, product, value
 

@@ -5,7 +5,7 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lhc.passes.strategies import SensitivityOrder
+from lhc.passes.sensitivity_order import SensitivityOrder
 from tests.passes.known_damages import TILE, Product, check_fallbacks, equal_layers, judge_of, network, reasons
 
 few = st.lists(st.integers(0, 20), min_size=0, max_size=8)

@@ -1,36 +1,38 @@
 """What all strategies share: their base, what a search is after, and how a plan says what was decided."""
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal, get_args
 
 from lhc.costs import cost_of
 from lhc.errors import UsageError
 from lhc.graph import LayerGraph
-from lhc.passes.base import Judge, Pass
+from lhc.passes.base import Judge, Pass, PassResult
+from lhc.passes.groups import Group, groups_of
 from lhc.plan import Placement, Plan, Reason
 
 __all__ = [
     "DEFAULT_GOAL",
     "Curvature",
     "Goal",
-    "Group",
+    "Measure",
     "Objective",
     "SearchOptions",
     "Strategy",
+    "Unjudged",
     "damage_of",
     "decide",
     "fits",
-    "groups_of",
     "kept_limits",
+    "most_tiles",
     "objective_value",
     "reason",
 ]
 
-Group = tuple[str, ...]
-"""Layers that move together, in file order: they share their weights, or the user wants it so."""
 Objective = Literal["macs", "latency", "energy"]
+Measure = Literal["damage", "tiles", "macs", "latency", "energy"]
+"""``macs``: those that are digital; ``latency`` in s, ``energy`` in J."""
 
 
 @dataclass(frozen=True)
@@ -57,24 +59,24 @@ class Goal:
         """
         if self.objective not in get_args(Objective):
             raise UsageError(f"unknown objective {self.objective!r}; choose macs, latency or energy")
-        for option, bound in (
-            ("--max-tiles", self.max_tiles),
-            ("--max-latency", self.max_latency_s),
-            ("--max-energy", self.max_energy_j),
-        ):
-            if bound is not None and not (bound >= 0 and math.isfinite(bound)):
-                raise UsageError(f"{option} must be at least 0 and finite, got {bound}")
+        for measure, bound in self.limits.items():
+            if not (bound >= 0 and math.isfinite(bound)):
+                raise UsageError(f"--max-{measure} must be at least 0 and finite, got {bound}")
 
     @property
-    def limits(self) -> dict[str, float]:
+    def limits(self) -> dict[Measure, float]:
         """The bounds that are set: tiles, latency in s, energy in J."""
-        bounds = {"tiles": self.max_tiles, "latency": self.max_latency_s, "energy": self.max_energy_j}
-        return {name: bound for name, bound in bounds.items() if bound is not None}
+        bounds: dict[Measure, float | None] = {
+            "tiles": self.max_tiles,
+            "latency": self.max_latency_s,
+            "energy": self.max_energy_j,
+        }
+        return {measure: bound for measure, bound in bounds.items() if bound is not None}
 
     @property
     def needs_costs(self) -> bool:
         """Whether it takes a machine whose costs are known."""
-        return self.objective != "macs" or self.max_latency_s is not None or self.max_energy_j is not None
+        return self.objective != "macs" or bool(self.limits.keys() - {"tiles"})
 
 
 _ROUNDING = 1e-6
@@ -99,7 +101,7 @@ class SearchOptions:
         together: sets of layers that the user wants to move together.
         max_drop: the judge's budget, in its metric's unit, to interpolate by.
         seed: of random orders.
-        curvatures: by layer, for HILAL.
+        curvatures: by layer, where the strategy requires them.
     """
 
     goal: Goal = DEFAULT_GOAL
@@ -120,10 +122,10 @@ class Strategy(Pass):
 
     judge: Judge
     options: SearchOptions = SearchOptions()
-    searches: ClassVar[bool] = True
-    """Whether it judges placements; otherwise it only follows a rule."""
     requires: ClassVar[frozenset[str]] = frozenset()
     """What must be known of every eligible layer: ``sensitivities`` (in the plan), ``curvatures`` (in the options)."""
+    searches: ClassVar[bool] = True
+    """Whether it judges placements; otherwise it only follows a rule."""
     follows_goal: ClassVar[bool] = False
     """Whether it takes another objective than MACs, and bounds of latency and energy. All keep to the tiles."""
 
@@ -140,31 +142,62 @@ class Strategy(Pass):
         """Whether there are tiles for a placement."""
         return fits(graph, plan, placement, self.options.goal.max_tiles)
 
+    def with_room(
+        self, graph: LayerGraph, plan: Plan, groups: Iterable[Group]
+    ) -> tuple[frozenset[str], frozenset[str]]:
+        """The placement with these groups, one after the other as far as there are tiles; and the layers left out."""
+        analog, without_room = plan.analog, frozenset[str]()
+        for group in groups:
+            if self.fits(graph, plan, analog.union(group)):
+                analog = analog.union(group)
+            else:
+                without_room = without_room.union(group)
+        return analog, without_room
+
+
+class Unjudged(Strategy):
+    """A placement about which no judge is asked."""
+
+    searches: ClassVar[bool] = False
+
+    def placed(
+        self, graph: LayerGraph, plan: Plan, groups: Iterable[Group], why: tuple[Reason, str], why_not: str
+    ) -> PassResult:
+        """The plan with these groups analog as far as there are tiles, all else digital.
+
+        Args:
+            graph: the layers.
+            plan: with eligible layers.
+            groups: those that get their tiles first come first.
+            why: reason and detail of the analog layers.
+            why_not: detail of those that the rule leaves digital.
+        """
+        analog, without_room = self.with_room(graph, plan, groups)
+
+        def digital(name: str) -> tuple[Reason, str]:
+            return ("tiles", "no tiles left for it") if name in without_room else ("strategy", why_not)
+
+        return PassResult(decide(plan, analog, digital, why[1], why[0]))
+
+
+def most_tiles(plan: Plan, max_tiles: int | None) -> int | None:
+    """How many tiles there are by the machine and by what the user allows of it; None: as many as it takes."""
+    return min((count for count in (plan.hardware.tiles.count, max_tiles) if count is not None), default=None)
+
 
 def fits(graph: LayerGraph, plan: Plan, placement: frozenset[str], max_tiles: int | None = None) -> bool:
     """Whether the machine, and what the user allows of it, has tiles for a placement."""
-    counts = [count for count in (plan.hardware.tiles.count, max_tiles) if count is not None]
-    return not counts or plan.tiles_of(graph, placement) <= min(counts)
-
-
-def groups_of(graph: LayerGraph, plan: Plan, together: Sequence[frozenset[str]] = ()) -> list[Group]:
-    """The eligible layers in file order, those together that share their weights or that are wanted together."""
-    groups = [frozenset(group) for group in graph.tied(plan.eligible)]
-    for wanted in together:
-        joined = frozenset().union(*(group for group in groups if not group.isdisjoint(wanted)))
-        if joined:
-            groups = [joined, *(group for group in groups if group.isdisjoint(joined))]
-    place = {name: position for position, name in enumerate(plan.eligible)}
-    return sorted((tuple(sorted(g, key=place.__getitem__)) for g in groups), key=lambda group: place[group[0]])
+    most = most_tiles(plan, max_tiles)
+    return most is None or plan.tiles_of(graph, placement) <= most
 
 
 def kept_limits(graph: LayerGraph, plan: Plan, goal: Goal) -> bool:
     """Whether a plan's placement keeps to the bounds of a goal."""
-    found: dict[str, float] = {"tiles": plan.tiles(graph)}
+    found: dict[Measure, float] = {"tiles": plan.tiles(graph)}
     if goal.limits.keys() - {"tiles"}:
         cost = cost_of(graph, plan.analog, plan.hardware)
         found |= {"latency": cost.latency_s, "energy": cost.energy_j}
-    return all(found[name] <= bound * (1 + _ROUNDING) for name, bound in goal.limits.items())
+    return all(found[measure] <= bound * (1 + _ROUNDING) for measure, bound in goal.limits.items())
 
 
 def objective_value(graph: LayerGraph, plan: Plan, objective: Objective, placement: frozenset[str]) -> float:
@@ -187,7 +220,13 @@ def damage_of(graph: LayerGraph, plan: Plan, placement: Iterable[str]) -> float:
     return sum(max(mean, 0.0) for mean in means)
 
 
-def decide(plan: Plan, analog: frozenset[str], why_not: Callable[[str], tuple[Reason, str]], why: str) -> Plan:
+def decide(
+    plan: Plan,
+    analog: frozenset[str],
+    why_not: Callable[[str], tuple[Reason, str]],
+    why: str,
+    because: Reason = "budget",
+) -> Plan:
     """The plan with every eligible layer decided.
 
     Args:
@@ -195,10 +234,11 @@ def decide(plan: Plan, analog: frozenset[str], why_not: Callable[[str], tuple[Re
         analog: names of the analog ones.
         why_not: reason and detail of a digital one.
         why: detail of the analog ones.
+        because: reason of the analog ones.
     """
     decisions: dict[str, tuple[Placement, Reason, str]] = {}
     for name in plan.eligible:
-        decisions[name] = ("analog", "budget", why) if name in analog else ("digital", *why_not(name))
+        decisions[name] = ("analog", because, why) if name in analog else ("digital", *why_not(name))
     return plan.decide(decisions)
 
 

@@ -2,7 +2,7 @@
 
 1. The best placement that the limits allow is judged first, whatever its estimated damage. If it holds, that is all.
 2. Else drops of layers are believed to be their sensitivities times a factor, both corrected by the bounds of all
-   that was judged (`lhc.passes.search_belief`). A rejected bound below the budget lowers what is aimed at.
+   that was judged (`lhc.passes.milp_belief`). A rejected bound below the budget lowers what is aimed at.
 3. Up to 16 groups, every placement is a candidate. By turns the one with the greatest expected gain (chance of
    acceptance times what it is better by) and the one with the greatest chance to be better at all is judged: the first
    takes large steps, the second finds the small ones that are nearly sure, which large ones outbid for ever.
@@ -16,6 +16,8 @@ it is left out, if what is left is accepted. Fallbacks give up its layers one by
 what it does for the objective first.
 """
 
+from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
@@ -24,12 +26,12 @@ import numpy as np
 from lhc.graph import LayerGraph
 from lhc.passes.base import Judge, PassResult
 from lhc.passes.exhaustive import MOST_GROUPS
-from lhc.passes.search_base import Strategy
-from lhc.passes.search_belief import Belief, believe
-from lhc.passes.search_candidates import Aim, every, moves
+from lhc.passes.milp_belief import Belief, believe, pairs
 from lhc.passes.search_result import explained, only_paying, placed
 from lhc.passes.search_solver import Floats
-from lhc.passes.search_space import Point, SearchSpace, search_space
+from lhc.passes.search_space import Point, SearchSpace
+from lhc.passes.search_terms import search_space
+from lhc.passes.strategy import Strategy
 from lhc.plan import Plan
 from lhc.results import Verdict
 
@@ -39,6 +41,8 @@ _SOLVED = 4
 """Judgements after which programs are left out in large searches, to save time; moves go on."""
 _FIRST = 0.1
 """What the first accepted placement is worth, as a share of what there is to gain."""
+_EXACT = 4
+"""Most moves that are worked out exactly before one is judged; by then their promises are close."""
 
 
 @dataclass
@@ -57,11 +61,11 @@ class _Trail:
     max_drop: float | None
     judged: dict[frozenset[str], Verdict] = field(default_factory=dict)
 
-    def holds(self, point: Point) -> bool:
+    def holds(self, placement: frozenset[str]) -> bool:
         """Whether a placement is accepted."""
-        if point.placement not in self.judged:
-            self.judged[point.placement] = self.judge.within(point.placement)
-        return self.judged[point.placement].accepted
+        if placement not in self.judged:
+            self.judged[placement] = self.judge.within(placement)
+        return self.judged[placement].accepted
 
     @property
     def rejected(self) -> list[frozenset[str]]:
@@ -90,6 +94,102 @@ class _Trail:
 
 def _with_fixed(chosen: Floats) -> Floats:
     return np.append(chosen, 1.0)
+
+
+@dataclass(frozen=True, eq=False)
+class _Aim:
+    """What a judgement is hoped to bring.
+
+    Attributes:
+        belief: in the drops of groups, and last of what is analog anyway.
+        worst: the value of the objective that a placement has to be better than.
+        step: by more than that.
+        most: what could be gained at most; above 0.
+        any_gain: every gain counts the same; else each as a share of the most.
+    """
+
+    belief: Belief
+    worst: float
+    step: float
+    most: float
+    any_gain: bool
+
+    def worth(self, values: Floats) -> Floats:
+        """What accepted placements with such values are worth, from 0: no better, to 1."""
+        gains = self.worst - values
+        return np.where(gains > self.step, 1.0 if self.any_gain else gains / self.most, 0.0)
+
+    def promises(self, chosen: Floats, values: Floats) -> Floats:
+        """What placements are worth times the chance that they are accepted.
+
+        Args:
+            chosen: 1 where a group is analog, ``(placements, groups)``.
+            values: of the objective, ``(placements,)``.
+        """
+        here = np.append(chosen, np.ones((len(chosen), 1)), axis=1)
+        variance = ((here @ self.belief.covariance) * here).sum(axis=1)
+        return self.belief.chance(here @ self.belief.mean, variance) * self.worth(values)
+
+    def moved(self, space: SearchSpace, start: Point) -> Floats:
+        """The same for a placement with one or two groups moved, as estimated; 0 where a limit forbids it.
+
+        Returns:
+            ``(groups, groups)``: each pair once, above the diagonal, and single groups on it.
+        """
+        groups = len(space.groups)
+        worth = self.worth(start.value + pairs(space.flips(start, space.objective)))
+        for measure, bound in space.limits.items():
+            worth[space.measured(measure, start.variables) + pairs(space.flips(start, measure)) > bound] = 0.0
+        chances = self.belief.flipped(np.append(space.chosen(start.placement), 1.0))[:groups, :groups]
+        return np.triu(worth * chances)
+
+
+def _every(space: SearchSpace, aim: _Aim, judged: AbstractSet[frozenset[str]]) -> Iterator[tuple[Point, float]]:
+    """All placements that the limits allow and that were not judged.
+
+    Yields:
+        A placement, and the most that it can promise, which falls.
+    """
+    groups = len(space.groups)
+    chosen = (np.arange(2**groups)[:, None] >> np.arange(groups) & 1).astype(np.float64)
+    values = space.floors(chosen, space.objective)
+    promises = aim.promises(chosen, values)
+    for measure, bound in space.limits.items():
+        promises[space.floors(chosen, measure) > bound + space.resolution(measure)] = 0.0
+    for index in np.lexsort((values, -promises)):
+        if not promises[index] > 0:
+            return
+        placement = space.placement(chosen[index])
+        point = None if placement in judged else space.point(placement)
+        if point is not None:
+            yield point, float(promises[index])
+
+
+def _moves(
+    space: SearchSpace, aim: _Aim, judged: AbstractSet[frozenset[str]], starts: Sequence[Point]
+) -> Iterator[tuple[Point, float]]:
+    """Placements to start from, and what one or two moved groups make of them.
+
+    Yields:
+        A placement, and what it promises by estimate, which falls, and is infinite for starts.
+    """
+    yield from ((start, np.inf) for start in starts if start.placement not in judged)
+    promises = np.stack([aim.moved(space, start) for start in starts])
+    most = min(len(starts) * (_EXACT + len(judged)), promises.size)
+    likely = np.argpartition(-promises, most - 1, axis=None)[:most]
+    tried = 0
+    for index in sorted(likely.tolist(), key=lambda i: -promises.flat[i]):
+        which, one, other = np.unravel_index(index, promises.shape)
+        moved = frozenset(space.groups[one]) | frozenset(space.groups[other])
+        placement = starts[which].placement ^ moved
+        if placement in judged:
+            continue
+        if tried == _EXACT or not promises.flat[index] > 0:
+            return
+        tried += 1
+        point = space.point(placement)
+        if point is not None:
+            yield point, float(promises.flat[index])
 
 
 @dataclass(frozen=True)
@@ -123,41 +223,41 @@ class Milp(Strategy):
             note = "no placement keeps to the tiles, latency and energy that are allowed, whatever its accuracy"
             return PassResult(explained(plan, space, plan.analog), (note,))
         if best.placement == plan.analog:
-            return placed(plan, space, best)
+            return placed(plan, space, best.placement)
         trail = _Trail(self.judge, space, self.options.max_drop)
-        found = best if trail.holds(best) else self._search(trail, safest, best)
+        found = best if trail.holds(best.placement) else self._search(trail, safest, best)
         if found is None:
             note = "no placement within the bounds was shown to hold the budget; this one has the least estimate"
             return placed(plan, space, only_paying(space, safest), (note,))
         paying = only_paying(space, found)
         # What is digital anyway needs no judgement.
-        kept = paying if paying.placement == space.fixed or trail.holds(paying) else found
+        kept = paying if paying == space.fixed or trail.holds(paying) else found.placement
         return placed(plan, space, kept)
 
     def _search(self, trail: _Trail, safest: Point, best: Point) -> Point | None:
         """The best accepted placement, where the best of all was rejected."""
-        found = safest if safest.placement == trail.space.fixed or trail.holds(safest) else None
+        found = safest if safest.placement == trail.space.fixed or trail.holds(safest.placement) else None
         step = trail.space.resolution(trail.space.objective)
         worth, few = max(safest.value - best.value, step), len(trail.space.groups) <= self.few
         while len(trail.judged) < self.most:
             worst = safest.value + _FIRST * worth if found is None else found.value
-            aim = Aim(trail.belief(), worst, step, worth, any_gain=few and len(trail.judged) % 2 == 0)
+            aim = _Aim(trail.belief(), worst, step, worth, any_gain=few and len(trail.judged) % 2 == 0)
             point = self._next(trail, found or safest, aim)
             if point is None:
                 break
-            if trail.holds(point):
+            if trail.holds(point.placement):
                 found = point
         return found
 
-    def _next(self, trail: _Trail, start: Point, aim: Aim) -> Point | None:
+    def _next(self, trail: _Trail, start: Point, aim: _Aim) -> Point | None:
         """The placement that promises most; None where none promises ``least_gain``."""
         space = trail.space
         if len(space.groups) <= self.few:
-            options = every(space, aim, trail.judged.keys())
+            options = _every(space, aim, trail.judged.keys())
         else:
             solved = self._solved(trail, aim)
             starts = [start] if solved is None else [solved, start]
-            options = moves(space, aim, trail.judged.keys(), starts)
+            options = _moves(space, aim, trail.judged.keys(), starts)
         chosen, most = None, self.least_gain
         for point, estimated in options:
             if most >= estimated:
@@ -167,7 +267,7 @@ class Milp(Strategy):
                 chosen, most = point, promised
         return chosen
 
-    def _solved(self, trail: _Trail, aim: Aim) -> Point | None:
+    def _solved(self, trail: _Trail, aim: _Aim) -> Point | None:
         """The best placement that is believed to hold; else the safest that is better."""
         large = len(trail.space.groups) > self.exact
         if large and len(trail.judged) > _SOLVED:

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lhc.passes import search_belief
-from lhc.passes.search_belief import Belief, believe
+from lhc.passes import milp_belief
+from lhc.passes.milp_belief import Belief, believe
 from lhc.passes.search_solver import Floats
 
 
@@ -112,4 +112,4 @@ def test_a_limit_of_0_and_drops_of_0_are_believed(bounds: list[float]) -> None:
 
 
 def test_sums_of_two() -> None:
-    assert search_belief.pairs(np.array([1.0, 2.0])).tolist() == [[1, 3], [3, 2]]
+    assert milp_belief.pairs(np.array([1.0, 2.0])).tolist() == [[1, 3], [3, 2]]

@@ -16,9 +16,8 @@ from lhc.errors import ConfigError
 from lhc.graph import Layer, LayerGraph
 from lhc.passes import Goal, SearchOptions, SearchSpace, damage_of, front, search_space
 from lhc.passes.exhaustive import Exhaustive
-from lhc.passes.search_base import Objective
-from lhc.passes.search_milp import Milp
-from lhc.passes.search_space import Measure
+from lhc.passes.milp import Milp
+from lhc.passes.strategy import Measure, Objective
 from lhc.plan import Plan
 from lhc.results import Verdict
 from tests.passes.costly_networks import MACHINE, Additive, networks, planned, product, value

@@ -17,9 +17,11 @@ import numpy as np
 
 from lhc.graph import LayerGraph
 from lhc.passes.base import PassResult
-from lhc.passes.search_base import Group, SearchOptions, Strategy, decide, reason
+from lhc.passes.groups import Group
 from lhc.passes.search_result import placed
-from lhc.passes.search_space import Measure, Point, SearchSpace, search_space
+from lhc.passes.search_space import Point, SearchSpace
+from lhc.passes.search_terms import search_space
+from lhc.passes.strategy import Measure, SearchOptions, Strategy, decide, reason
 from lhc.plan import Plan
 
 __all__ = ["SensitivityOrder", "anything_pays", "by_worth"]
@@ -69,9 +71,9 @@ class SensitivityOrder(Strategy):
         order = by_worth(space)
         if self.options.goal.needs_costs:
             return self._by_costs(plan, space, order)
-        fitting = self._fitting(graph, plan, order)
+        analog, without_room = self.with_room(graph, plan, order)
+        fitting = [group for group in order if analog.issuperset(group)]
         chosen = self._search(plan.analog, fitting, lambda groups: plan.analog.union(*groups))
-        without_room = frozenset(name for g in order if g not in fitting for name in g)
         why = "within the budget together with the other analog layers"
         decided = decide(plan, plan.analog.union(*chosen), reason(without_room), why)
         safer = [group for group in order if group in chosen]
@@ -88,20 +90,12 @@ class SensitivityOrder(Strategy):
             return _best(space.inside(space.fixed.union(*groups)))
 
         chosen = self._search(space.fixed, order, lambda groups: best(groups).placement)
-        return placed(plan, space, best(chosen))
+        return placed(plan, space, best(chosen).placement)
 
     def _search(self, fixed: frozenset[str], order: Sequence[Group], shape: Shape) -> list[Group]:
         """The groups with which the search ends, of those that fit."""
         chosen = self._bisect(fixed, order, shape)
         return chosen + self._repair(chosen, [g for g in order if g not in chosen], shape)
-
-    def _fitting(self, graph: LayerGraph, plan: Plan, order: Sequence[Group]) -> list[Group]:
-        """Groups in order, those left out for which no tiles remain."""
-        taken: list[Group] = []
-        for group in order:
-            if self.fits(graph, plan, plan.analog.union(*taken, group)):
-                taken.append(group)
-        return taken
 
     def _bisect(self, fixed: frozenset[str], order: Sequence[Group], shape: Shape) -> list[Group]:
         """The longest prefix that holds the budget, if acceptance falls with length; all of it is tried first."""
