@@ -31,7 +31,8 @@ from torch import nn
 
 from lhc.models import cifar10
 from lhc.models.entry import data_folder
-from lhc.models.resnet20 import DEFAULT_WEIGHTS, build, read_weights
+from lhc.models.resnet20 import ResNet20, build
+from lhc.models.weights import read_weights
 
 __all__ = ["layer_kl", "main", "tile_config"]
 
@@ -100,7 +101,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.draws < 2:
         parser.error("--draws: a spread needs at least 2")
     torch.set_num_threads(1)
-    weights = folder / DEFAULT_WEIGHTS
+    weights = folder / ResNet20.weights
     network = build(read_weights(weights), str(weights))
     images = torch.from_numpy(cifar10.load("test")[0][: options.images])
     layers = []

@@ -25,7 +25,8 @@ from torch import nn
 from benchmarks.aihwkit_sensitivity import T_INFERENCE_S, layer_names, tile_config
 from lhc.models import cifar10, zoo_entry
 from lhc.models.entry import data_folder
-from lhc.models.resnet20 import DEFAULT_WEIGHTS, build, read_weights
+from lhc.models.resnet20 import ResNet20, build
+from lhc.models.weights import read_weights
 from lhc.runtime.onnx_runtime import onnxruntime
 
 __all__ = [
@@ -113,7 +114,7 @@ def resnet20() -> tuple[onnx.ModelProto, nn.Module]:
     """The zoo's ResNet20 as ONNX and in torch, batch-norms folded in both."""
     folder = data_folder()
     assert folder is not None
-    weights = folder / DEFAULT_WEIGHTS
+    weights = folder / ResNet20.weights
     return zoo_entry("resnet20").model(), build(read_weights(weights), str(weights)).eval()
 
 

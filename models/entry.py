@@ -3,17 +3,18 @@
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from lhc.errors import DataError
+from lhc.errors import DataError, MissingDependencyError
 
 if TYPE_CHECKING:
     import onnx
 
     from lhc.samples.task import Task
 
-__all__ = ["DATA_VARIABLE", "ZooEntry", "data_file", "data_folder"]
+__all__ = ["DATA_VARIABLE", "ZooEntry", "data_file", "data_folder", "require"]
 
 DATA_VARIABLE = "LHC_DATA"
 """Environment variable that names the folder of data sets and weights outside the package."""
@@ -38,7 +39,8 @@ class ZooEntry(ABC):
 
         Raises:
             UsageError: there are no weights to take, or the entry takes none.
-            ModelError: the weights cannot be read or do not fit.
+            ModelError: the weights cannot be read, or their names or shapes are others.
+            MissingDependencyError: a package that builds the network is not installed.
         """
 
     @abstractmethod
@@ -47,6 +49,7 @@ class ZooEntry(ABC):
 
         Raises:
             DataError: they are not where they are looked for.
+            MissingDependencyError: a package that reads them is not installed.
         """
 
     def shapes(self) -> Mapping[str, tuple[int, ...]]:
@@ -80,3 +83,22 @@ def data_folder() -> Path | None:
     """The folder that the environment variable ``LHC_DATA`` names; None where it is not set."""
     value = os.environ.get(DATA_VARIABLE, "")
     return Path(value) if value else None
+
+
+def require(what: str, *packages: str, extra: str | None = None) -> None:
+    """Import packages that not everybody has.
+
+    Args:
+        what: "X needs Y", for errors.
+        packages: names that are imported.
+        extra: of lhc, that brings them.
+
+    Raises:
+        MissingDependencyError: one is not installed.
+    """
+    try:
+        for package in packages:
+            import_module(package)
+    except ImportError as error:
+        install = "" if extra is None else f"; pip install 'lhc[{extra}]'"
+        raise MissingDependencyError(f"{what}: {error}{install}") from error

@@ -17,6 +17,7 @@ import numpy as np
 import onnx
 
 from lhc.errors import MissingDependencyError, ModelError, UsageError
+from lhc.models.entry import require
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -52,11 +53,10 @@ def export_onnx(
     Raises:
         MissingDependencyError: torch or onnxscript is not installed.
     """
-    try:
-        import onnxscript  # noqa: F401  # the exporter's back end; torch reports its absence late
-        import torch
-    except ImportError as error:
-        raise MissingDependencyError(f"exporting needs torch and onnxscript: {error}") from error
+    # onnxscript is the exporter's back end; torch reports its absence late.
+    require("exporting needs torch and onnxscript", "onnxscript", "torch")
+    import torch
+
     batch, length = torch.export.Dim("batch"), torch.export.Dim("sequence")
     alone = isinstance(examples, torch.Tensor)
     # Copies: what is one tensor here would be one input there.

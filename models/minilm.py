@@ -9,13 +9,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from lhc.errors import MissingDependencyError
-from lhc.models.entry import DATA_VARIABLE, ZooEntry
+from lhc.models.entry import DATA_VARIABLE
 from lhc.models.export import export_onnx
-from lhc.models.squad import read_questions, span_task
+from lhc.models.squad import INPUTS, export_spans, read_questions, span_task
 from lhc.models.stsb import pair_task, read_pairs
 from lhc.models.tokens import word_piece_tokenizer
-from lhc.models.weights import default_weights, load_weights, read_weights
+from lhc.models.weights import WeightsEntry, load_weights, read_weights
 from lhc.samples.task import Task
 
 if TYPE_CHECKING:
@@ -26,8 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["HELD_OUT", "LONGEST", "MiniLm", "MiniLmSquad"]
 
 WEIGHTS = Path("models", "all_minilm_l6_v2_fp16.npz")
-SPAN_WEIGHTS = Path("models", "minilm_l6_squad_qa_fp16.npz")
-"""Below the folder that ``LHC_DATA`` names. The second leaves the word embeddings out: they are those of the first."""
+"""Below the folder that ``LHC_DATA`` names. With a span head, the word embeddings are taken from here."""
 LONGEST = 512
 SIZES = {"words": 30_522, "positions": LONGEST, "width": 384, "layers": 6, "heads": 12, "inner": 1536}
 WORDS = "embeddings.word_embeddings.weight"
@@ -46,7 +44,7 @@ HELD_OUT = frozenset(
 """Articles that the span head was not tuned on."""
 
 
-class MiniLm(ZooEntry):
+class MiniLm(WeightsEntry):
     """Sentence encoder: 36 projections, and 12 products between activations that stay digital.
 
     A sample is a pair of sentences; outputs are their similarity and, second, both sentence vectors.
@@ -57,47 +55,28 @@ class MiniLm(ZooEntry):
         f"all-MiniLM-L6-v2 on the STS benchmark, rank correlation; weights and text by ${DATA_VARIABLE}"
     )
     max_drop: ClassVar[float] = 0.01
+    weights: ClassVar[Path] = WEIGHTS
 
-    def model(self, weights: Path | None = None) -> "onnx.ModelProto":
-        """Export the encoder with weights under Hugging Face's names; a pooler among them is left out.
-
-        Args:
-            weights: ``.npz`` or state dict; None takes the entry's own below the folder ``LHC_DATA`` names.
-
-        Raises:
-            UsageError: no file is given and ``LHC_DATA`` is not set.
-            ModelError: the file cannot be read, or its names or shapes are others.
-            MissingDependencyError: PyTorch is not installed.
-        """
-        _require_torch()
+    def exported(self, path: Path) -> "onnx.ModelProto":
+        """With weights under Hugging Face's names (``.npz`` or state dict); a pooler among them is left out."""
         import torch
 
         from lhc.models.bert import PairSimilarity
 
-        path = weights or default_weights(self.name, WEIGHTS)
         network = _loaded(PairSimilarity(**SIZES), path, "all-MiniLM-L6-v2")
-        example = torch.ones(2, 2, 8, dtype=torch.long)
-        return export_onnx(
-            network,
-            {"input_ids": example, "attention_mask": example},
-            ("similarity", "embeddings"),
-            {"input_ids": 2, "attention_mask": 2},
-        )
+        inputs = ("input_ids", "attention_mask")
+        examples = dict.fromkeys(inputs, torch.ones(2, 2, 8, dtype=torch.long))
+        return export_onnx(network, examples, ("similarity", "embeddings"), dict.fromkeys(inputs, 2))
 
     def task(self) -> Task:
-        """The 1,379 test pairs of the STS benchmark, judged by Spearman's rank correlation.
-
-        Raises:
-            DataError: text or vocabulary is not found.
-            MissingDependencyError: ``tokenizers`` is not installed.
-        """
+        """The 1,379 test pairs of the STS benchmark, judged by Spearman's rank correlation."""
         return pair_task(read_pairs(), word_piece_tokenizer(), LONGEST)
 
     def shapes(self) -> Mapping[str, tuple[int, ...]]:
         return {"input_ids": (1, 2, 46), "attention_mask": (1, 2, 46)}
 
 
-class MiniLmSquad(ZooEntry):
+class MiniLmSquad(WeightsEntry):
     """The same encoder with a span head: 37 projections, and 12 products that stay digital."""
 
     name: ClassVar[str] = "minilm-squad"
@@ -105,42 +84,24 @@ class MiniLmSquad(ZooEntry):
         f"MiniLM-L6 with a span head on eight articles of SQuAD v1.1, F1; weights and text by ${DATA_VARIABLE}"
     )
     max_drop: ClassVar[float] = 0.02
+    weights: ClassVar[Path] = Path("models", "minilm_l6_squad_qa_fp16.npz")
 
-    def model(self, weights: Path | None = None) -> "onnx.ModelProto":
-        """Export the network with weights under Hugging Face's names, the head's being ``qa``.
+    def exported(self, path: Path) -> "onnx.ModelProto":
+        """With weights under Hugging Face's names (``.npz`` or state dict), the head's being ``qa``.
 
-        Args:
-            weights: ``.npz`` or state dict; None takes the entry's own below the folder ``LHC_DATA`` names. Word
-                embeddings that the file lacks are taken from the encoder's file in the same folder.
-
-        Raises:
-            UsageError: no file is given and ``LHC_DATA`` is not set.
-            ModelError: a file cannot be read, or its names or shapes are others.
-            MissingDependencyError: PyTorch is not installed.
+        Word embeddings that the file lacks are taken from the encoder's file in the same folder.
         """
-        _require_torch()
-        import torch
-
         from lhc.models.bert import SpanFinder
 
-        path = weights or default_weights(self.name, SPAN_WEIGHTS)
-        network = _loaded(SpanFinder(**SIZES), path, "MiniLM-L6 with a span head")
-        example = torch.ones(2, 8, dtype=torch.long)
-        names = ("input_ids", "attention_mask", "token_type_ids")
-        return export_onnx(network, dict.fromkeys(names, example), ("spans",), dict.fromkeys(names, 1))
+        return export_spans(_loaded(SpanFinder(**SIZES), path, "MiniLM-L6 with a span head"))
 
     def task(self) -> Task:
-        """The 1,674 questions of the held-out articles, judged by F1.
-
-        Raises:
-            DataError: text or vocabulary is not found.
-            MissingDependencyError: ``tokenizers`` is not installed.
-        """
+        """The 1,674 questions of the held-out articles, judged by F1."""
         questions = [question for question in read_questions() if question.article in HELD_OUT]
         return span_task(questions, word_piece_tokenizer(), LONGEST)
 
     def shapes(self) -> Mapping[str, tuple[int, ...]]:
-        return dict.fromkeys(("input_ids", "attention_mask", "token_type_ids"), (1, 461))
+        return dict.fromkeys(INPUTS, (1, 461))
 
 
 def _loaded(network: "Bert", path: Path, what: str) -> "Bert":
@@ -150,10 +111,3 @@ def _loaded(network: "Bert", path: Path, what: str) -> "Bert":
         given[WORDS] = read_weights(beside)[WORDS]
     load_weights(network, given, what, str(path))
     return network.eval()
-
-
-def _require_torch() -> None:
-    try:
-        import torch  # noqa: F401
-    except ImportError as error:
-        raise MissingDependencyError(f"building MiniLM needs PyTorch: {error}") from error

@@ -15,18 +15,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from lhc.errors import MissingDependencyError, ModelError
-from lhc.models.entry import DATA_VARIABLE, ZooEntry, data_folder
-from lhc.models.export import export_onnx
-from lhc.models.squad import read_questions, span_task
+from lhc.errors import ModelError
+from lhc.models.entry import DATA_VARIABLE, ZooEntry, data_folder, require
+from lhc.models.squad import INPUTS, export_spans, read_questions, span_task
 from lhc.models.tokens import word_piece_tokenizer
 from lhc.samples.task import Task
 
 if TYPE_CHECKING:
     import onnx
+    import torch
     from transformers import MobileBertForQuestionAnswering
 
-__all__ = ["CHECKPOINT", "MobileBert", "export_spans", "load_checkpoint"]
+__all__ = ["CHECKPOINT", "MobileBert", "load_checkpoint", "with_spans"]
 
 CHECKPOINT = "csarron/mobilebert-uncased-squad-v1"
 REVISION = "a55778db96b874cd5b2629199000cc8c52b5738a"
@@ -34,7 +34,6 @@ REVISION = "a55778db96b874cd5b2629199000cc8c52b5738a"
 FOLDER = Path("models", "mobilebert-uncased-squad-v1")
 """Below the folder that ``LHC_DATA`` names; holds what ``save_pretrained`` writes."""
 LONGEST = 512
-INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 
 
 class MobileBert(ZooEntry):
@@ -48,27 +47,18 @@ class MobileBert(ZooEntry):
     max_drop: ClassVar[float] = 0.02
 
     def model(self, weights: Path | None = None) -> "onnx.ModelProto":
-        """Export the network with the weights of a checkpoint.
+        """The network with the weights of a checkpoint.
 
         Args:
             weights: folder that holds one; None takes ``models/mobilebert-uncased-squad-v1`` below the folder that
                 ``LHC_DATA`` names, where that is there, else the published one.
-
-        Raises:
-            ModelError: there is no checkpoint, or it is of another network.
-            MissingDependencyError: PyTorch or ``transformers`` is not installed.
         """
         root = data_folder()
         own = root / FOLDER if root is not None and (root / FOLDER).is_dir() else None
-        return export_spans(load_checkpoint(weights or own))
+        return export_spans(with_spans(load_checkpoint(weights or own)))
 
     def task(self) -> Task:
-        """The 10,570 questions of SQuAD's development set, judged by F1; 56 of them have a paragraph that is cut.
-
-        Raises:
-            DataError: text or vocabulary is not found.
-            MissingDependencyError: ``tokenizers`` is not installed.
-        """
+        """The 10,570 questions of SQuAD's development set, judged by F1; 56 of them have a paragraph that is cut."""
         return span_task(read_questions(), word_piece_tokenizer(), LONGEST)
 
     def shapes(self) -> Mapping[str, tuple[int, ...]]:
@@ -82,7 +72,7 @@ def load_checkpoint(folder: Path | None) -> "MobileBertForQuestionAnswering":
         ModelError: it is not found, cannot be read, or lacks weights of the network.
         MissingDependencyError: PyTorch or ``transformers`` is not installed.
     """
-    _require_transformers()
+    require("building MobileBERT needs PyTorch and transformers", "torch", "transformers", extra="mobilebert")
     from transformers import MobileBertForQuestionAnswering
 
     if folder is not None and not (folder / "config.json").is_file():
@@ -105,7 +95,9 @@ def load_checkpoint(folder: Path | None) -> "MobileBertForQuestionAnswering":
     report: Mapping[str, Iterable[object]] = loaded[1]
     missing = sorted([*report["missing_keys"], *report["mismatched_keys"]], key=str)
     if missing:
-        raise ModelError(f"{where}: not a MobileBERT with a span head: {len(missing)} weights lack, {missing[0]} first")
+        raise ModelError(
+            f"{where}: not a MobileBERT with a span head: {len(missing)} weights are missing, e.g. {missing[0]}"
+        )
     network: MobileBertForQuestionAnswering = loaded[0].eval()
     return network
 
@@ -129,9 +121,8 @@ def _quiet() -> Iterator[None]:
         hub.setLevel(before[2])
 
 
-def export_spans(network: "MobileBertForQuestionAnswering") -> "onnx.ModelProto":
-    """Export a network so that its output is the logits of start and end, ``(batch, 2, sequence)``, in one tensor."""
-    import torch
+def with_spans(network: "MobileBertForQuestionAnswering") -> "torch.nn.Module":
+    """A network whose output is the logits of start and end, ``(batch, 2, sequence)``, in one tensor."""
     from torch import Tensor, nn
 
     from lhc.models.bert import masked_spans
@@ -148,15 +139,4 @@ def export_spans(network: "MobileBertForQuestionAnswering") -> "onnx.ModelProto"
             states = self.mobilebert(input_ids, attention_mask=attention_mask, token_type_ids=token_type_ids)[0]
             return masked_spans(self.qa_outputs(states).transpose(1, 2), attention_mask)
 
-    example = torch.ones(2, 8, dtype=torch.long)
-    return export_onnx(Spans().eval(), dict.fromkeys(INPUTS, example), ("spans",), dict.fromkeys(INPUTS, 1))
-
-
-def _require_transformers() -> None:
-    try:
-        import torch  # noqa: F401
-        import transformers  # noqa: F401
-    except ImportError as error:
-        raise MissingDependencyError(
-            f"building MobileBERT needs PyTorch and transformers: {error}; pip install 'lhc[mobilebert]'"
-        ) from error
+    return Spans().eval()

@@ -11,8 +11,9 @@ before and half behind. ResNet20 for CIFAR-10 has widths 16, 32, 64 and three bl
 The only module of the zoo that imports torch when it is loaded; the others load it when they need it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from copy import deepcopy
+from functools import partial
 from typing import ClassVar, TypeVar
 
 import torch
@@ -63,39 +64,58 @@ class ResidualBlock(nn.Module):
         return x
 
 
-class ResidualNet(nn.Module):
-    """The whole network; ``layer1``, ``layer2``, ... are its stages."""
+class _StagedNet(nn.Module):
+    """A 3x3 convolution, stages ``layer1``, ``layer2``, ... of blocks, global average pooling and one linear layer."""
 
     normed: ClassVar[Pairs] = (("conv1", "bn1"),)
 
-    def __init__(self, channels: int, widths: Sequence[int], blocks: int, classes: int) -> None:
+    def __init__(
+        self,
+        channels: int,
+        widths: Sequence[int],
+        blocks: Sequence[int],
+        classes: int,
+        block: Callable[[int, int, int], nn.Module],
+    ) -> None:
         """A network for images of ``channels`` channels.
 
         Args:
             channels: of the image.
-            widths: channels of each stage; the first convolution has those of the first.
+            widths: channels between the blocks of each stage; the first convolution has those of the first.
             blocks: of each stage.
             classes: outputs of the linear layer.
+            block: makes one from channels in, channels out and stride.
         """
         super().__init__()
         self.conv1 = nn.Conv2d(channels, widths[0], 3, 1, 1, bias=False)
         self.bn1: nn.Module = nn.BatchNorm2d(widths[0])
         self.stages = len(widths)
         before = widths[0]
-        for stage, width in enumerate(widths):
-            first = ResidualBlock(before, width, 1 if stage == 0 else 2)
-            rest = [ResidualBlock(width, width, 1) for _ in range(blocks - 1)]
+        for stage, (width, count) in enumerate(zip(widths, blocks, strict=True)):
+            first = block(before, width, 1 if stage == 0 else 2)
+            rest = [block(width, width, 1) for _ in range(count - 1)]
             self.add_module(f"layer{stage + 1}", nn.Sequential(first, *rest))
             before = width
         self.linear = nn.Linear(before, classes)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Images ``(n, channels, h, w)`` to logits ``(n, classes)``."""
-        x = functional.relu(self.bn1(self.conv1(x)))
+    def _logits(self, x: torch.Tensor) -> torch.Tensor:
+        """What follows the first convolution."""
         for stage in range(self.stages):
             x = self.get_submodule(f"layer{stage + 1}")(x)
         logits: torch.Tensor = self.linear(x.mean((2, 3)))
         return logits
+
+
+class ResidualNet(_StagedNet):
+    """The whole network; ``layer1``, ``layer2``, ... are its stages, of so many blocks each."""
+
+    def __init__(self, channels: int, widths: Sequence[int], blocks: int, classes: int) -> None:
+        """See `_StagedNet`."""
+        super().__init__(channels, widths, [blocks] * len(widths), classes, ResidualBlock)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Images ``(n, channels, h, w)`` to logits ``(n, classes)``."""
+        return self._logits(functional.relu(self.bn1(self.conv1(x))))
 
 
 class SmallBlock(nn.Module):
@@ -160,42 +180,18 @@ class ExpandingBlock(nn.Module):
         return x + y if self.adds else y
 
 
-class ExpandingNet(nn.Module):
-    """A 3x3 convolution, stages ``layer1``, ``layer2``, ... of blocks, global average pooling and one linear layer."""
-
-    normed: ClassVar[Pairs] = (("conv1", "bn1"),)
+class ExpandingNet(_StagedNet):
+    """The same frame with expanding blocks, ``expanded`` channels inside every one."""
 
     def __init__(
         self, channels: int, widths: Sequence[int], blocks: Sequence[int], expanded: int, classes: int
     ) -> None:
-        """A network for images of ``channels`` channels.
-
-        Args:
-            channels: of the image.
-            widths: channels between the blocks of each stage; the first convolution has those of the first.
-            blocks: of each stage.
-            expanded: channels inside every block.
-            classes: outputs of the linear layer.
-        """
-        super().__init__()
-        self.conv1 = nn.Conv2d(channels, widths[0], 3, 1, 1, bias=False)
-        self.bn1: nn.Module = nn.BatchNorm2d(widths[0])
-        self.stages = len(widths)
-        before = widths[0]
-        for stage, (width, count) in enumerate(zip(widths, blocks, strict=True)):
-            first = ExpandingBlock(before, width, 1 if stage == 0 else 2, expanded)
-            rest = [ExpandingBlock(width, width, 1, expanded) for _ in range(count - 1)]
-            self.add_module(f"layer{stage + 1}", nn.Sequential(first, *rest))
-            before = width
-        self.linear = nn.Linear(before, classes)
+        """See `_StagedNet`."""
+        super().__init__(channels, widths, blocks, classes, partial(ExpandingBlock, expanded=expanded))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Images ``(n, channels, h, w)`` to logits ``(n, classes)``."""
-        x = self.bn1(self.conv1(x))
-        for stage in range(self.stages):
-            x = self.get_submodule(f"layer{stage + 1}")(x)
-        logits: torch.Tensor = self.linear(x.mean((2, 3)))
-        return logits
+        return self._logits(self.bn1(self.conv1(x)))
 
 
 def fold_batch_norms(network: Network) -> Network:

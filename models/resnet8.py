@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from lhc.errors import MissingDependencyError, ModelError
+from lhc.errors import ModelError
 from lhc.models import cifar10
-from lhc.models.entry import DATA_VARIABLE, ZooEntry
+from lhc.models.entry import DATA_VARIABLE
 from lhc.models.export import export_onnx
-from lhc.models.weights import Weights, default_weights, load_weights, read_weights
+from lhc.models.weights import Weights, WeightsEntry, load_weights, read_weights
 from lhc.samples.metrics import get_metric
 from lhc.samples.task import Task
 
@@ -24,10 +24,7 @@ if TYPE_CHECKING:
     import onnx
     import torch
 
-__all__ = ["DEFAULT_WEIGHTS", "ResNet8", "build", "from_keras", "pixels"]
-
-DEFAULT_WEIGHTS = Path("models", "resnet8_mlperf_tiny_cifar10.npz")
-"""Below the folder that ``LHC_DATA`` names."""
+__all__ = ["ResNet8", "build", "from_keras", "pixels"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -41,7 +38,7 @@ _NORMALISED = {"conv1": 0, "block1.conv1": 1, "block1.conv2": 2, "block2.conv1":
 """Convolutions with a batch-norm behind them, and its number."""
 
 
-class ResNet8(ZooEntry):
+class ResNet8(WeightsEntry):
     """ResNet-8: 10 candidate layers, 12,501,632 multiply-accumulates an image."""
 
     name: ClassVar[str] = "resnet8"
@@ -49,30 +46,16 @@ class ResNet8(ZooEntry):
         f"ResNet-8 of MLPerf Tiny for CIFAR-10; weights by --weights or ${DATA_VARIABLE}, images by ${DATA_VARIABLE}"
     )
     max_drop: ClassVar[float] = 0.01
+    weights: ClassVar[Path] = Path("models", "resnet8_mlperf_tiny_cifar10.npz")
 
-    def model(self, weights: Path | None = None) -> "onnx.ModelProto":
-        """Export the network with weights from an ``.npz`` file with Keras' names.
-
-        Args:
-            weights: the file; None takes `DEFAULT_WEIGHTS` below the folder ``LHC_DATA`` names.
-
-        Raises:
-            UsageError: no file is given and ``LHC_DATA`` is not set.
-            ModelError: the file cannot be read, or its names or shapes are not those of ResNet-8.
-            MissingDependencyError: PyTorch is not installed.
-        """
-        path = weights or default_weights(self.name, DEFAULT_WEIGHTS)
-        network = build(read_weights(path), str(path))
+    def exported(self, path: Path) -> "onnx.ModelProto":
+        """With weights from an ``.npz`` file with Keras' names."""
         import torch
 
-        return export_onnx(network, torch.zeros(2, 3, 32, 32))
+        return export_onnx(build(read_weights(path), str(path)), torch.zeros(2, 3, 32, 32))
 
     def task(self) -> Task:
-        """The 10,000 test images of CIFAR-10 as pixels 0..255, judged by accuracy.
-
-        Raises:
-            DataError: the images are not found.
-        """
+        """The 10,000 test images of CIFAR-10 as pixels 0..255, judged by accuracy."""
         images, labels = cifar10.load("test")
         return Task({"x": pixels(images)}, labels, get_metric("accuracy"))
 
@@ -123,20 +106,9 @@ def _norm(weights: Weights, number: int | None) -> tuple[Floats, Floats]:
 
 
 def build(weights: Weights, where: str) -> "torch.nn.Module":
-    """The network in evaluation mode; its output are logits, before the softmax.
+    """The network in evaluation mode, its output logits; arguments and errors as of `from_keras` and `load_weights`."""
+    from lhc.models.networks import SmallResidualNet
 
-    Args:
-        weights: arrays by Keras' names.
-        where: names the weights in errors.
-
-    Raises:
-        ModelError: names are missing, or a shape differs.
-        MissingDependencyError: PyTorch is not installed.
-    """
-    try:
-        from lhc.models.networks import SmallResidualNet
-    except ImportError as error:
-        raise MissingDependencyError(f"building ResNet-8 needs PyTorch: {error}") from error
     network = SmallResidualNet(channels=3, widths=(16, 32, 64), classes=10)
     load_weights(network, from_keras(weights, where), "ResNet-8", where)
     return network.eval()

@@ -30,16 +30,21 @@ import numpy.typing as npt
 
 from lhc.errors import DataError
 from lhc.models.entry import data_file
+from lhc.models.export import export_onnx
 from lhc.models.tokens import edge_marks
 from lhc.samples.metrics import Array, Metric, Scores
 from lhc.samples.task import Task
 
 if TYPE_CHECKING:
+    import onnx
+    import torch
     from tokenizers import Tokenizer
 
-__all__ = ["F1", "Question", "answers", "exact_match", "f1", "read_questions", "span_task"]
+__all__ = ["F1", "INPUTS", "Question", "answers", "exact_match", "export_spans", "f1", "read_questions", "span_task"]
 
 FILES = ("text/squad_v1.1_dev.json.xz", "squad/dev-v1.1.json", "dev-v1.1.json")
+INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+"""Of every network that answers questions, ``(questions, sequence)`` each."""
 QUESTION_PIECES = 48
 ANSWER_PIECES = 30
 
@@ -91,16 +96,13 @@ def span_task(questions: Sequence[Question], tokenizer: "Tokenizer", longest: in
         longest: sequence that the network takes.
 
     Returns:
-        Inputs ``input_ids``, ``attention_mask`` and ``token_type_ids``, ``(questions, sequence)``, as long as the
-        longest question needs; targets as the module says.
+        Inputs `INPUTS`, as long as the longest question needs; targets as the module says.
     """
     cls, sep = edge_marks(tokenizer)
     asked = [code.ids[:QUESTION_PIECES] for code in tokenizer.encode_batch([q.text for q in questions])]
     found = tokenizer.encode_batch([q.paragraph for q in questions])
     length = min(longest, max(len(a) + len(p.ids) for a, p in zip(asked, found, strict=True)) + 3)
-    inputs = {
-        name: np.zeros((len(questions), length), np.int64) for name in ("input_ids", "attention_mask", "token_type_ids")
-    }
+    inputs = {name: np.zeros((len(questions), length), np.int64) for name in INPUTS}
     targets = np.zeros(len(questions), _target_type(questions, length))
     targets["offsets"] = -1
     for row, (question, pieces, paragraph) in enumerate(zip(questions, asked, found, strict=True)):
@@ -126,6 +128,14 @@ def _target_type(questions: Sequence[Question], length: int) -> np.dtype[Any]:
             ("offsets", np.int32, (length, 2)),
         ]
     )
+
+
+def export_spans(network: "torch.nn.Module") -> "onnx.ModelProto":
+    """Export a network from `INPUTS` to the logits of start and end, ``spans``, ``(batch, 2, sequence)``."""
+    import torch
+
+    example = torch.ones(2, 8, dtype=torch.long)
+    return export_onnx(network, dict.fromkeys(INPUTS, example), ("spans",), dict.fromkeys(INPUTS, 1))
 
 
 def answers(outputs: Array, targets: npt.NDArray[np.void]) -> list[str]:

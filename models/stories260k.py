@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from lhc.errors import DataError, MissingDependencyError, ModelError
-from lhc.models.entry import DATA_VARIABLE, ZooEntry, data_file
+from lhc.errors import DataError, ModelError
+from lhc.models.entry import DATA_VARIABLE, data_file
 from lhc.models.export import export_onnx
 from lhc.models.tokens import byte_pair_tokenizer
-from lhc.models.weights import Weights, default_weights, load_weights
+from lhc.models.weights import Weights, WeightsEntry, load_weights
 from lhc.samples.metrics import IGNORED, get_metric
 from lhc.samples.task import Task
 
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Stories260k", "build", "read_llama", "read_stories", "story_task"]
 
-WEIGHTS = Path("models", "stories260K.bin")
 PIECES = ("models/stories260K_tok512.bin", "stories260K_tok512.bin")
 TEXT = ("text/tinystories_200k.txt", "tinystories_200k.txt")
 BEGIN, PADDING = 1, 0
@@ -44,7 +43,7 @@ _HEADER = struct.Struct("<7i")
 Sizes = Mapping[str, int]
 
 
-class Stories260k(ZooEntry):
+class Stories260k(WeightsEntry):
     """Decoder of five layers: 36 projections, and 10 products between activations that stay digital."""
 
     name: ClassVar[str] = "stories260k"
@@ -52,32 +51,19 @@ class Stories260k(ZooEntry):
         f"stories260K, a Llama-style decoder on TinyStories, nats per token; weights and text by ${DATA_VARIABLE}"
     )
     max_drop: ClassVar[float] = 0.05
+    weights: ClassVar[Path] = Path("models", "stories260K.bin")
 
-    def model(self, weights: Path | None = None) -> "onnx.ModelProto":
-        """Export the decoder with weights in llama2.c's format.
-
-        Args:
-            weights: ``.bin``; None takes the entry's own below the folder ``LHC_DATA`` names.
-
-        Raises:
-            UsageError: no file is given and ``LHC_DATA`` is not set.
-            ModelError: the file cannot be read or does not fit.
-            MissingDependencyError: PyTorch is not installed.
-        """
-        network = build(*read_llama(weights or default_weights(self.name, WEIGHTS)))
+    def exported(self, path: Path) -> "onnx.ModelProto":
+        """With weights in llama2.c's format."""
         import torch
 
         example = torch.ones(2, 8, dtype=torch.long)
-        return export_onnx(network, {"input_ids": example}, ("logits",), {"input_ids": 1})
+        return export_onnx(build(*read_llama(path)), {"input_ids": example}, ("logits",), {"input_ids": 1})
 
     def task(self) -> Task:
         """The 254 stories of the text, judged by the negative log likelihood per token, in nats.
 
         Its exponential is the perplexity of a story; that of all tokens is the metric ``perplexity``.
-
-        Raises:
-            DataError: text or vocabulary is not found.
-            MissingDependencyError: ``tokenizers`` is not installed.
         """
         tokenizer = byte_pair_tokenizer(data_file("vocabulary of stories260K", *PIECES))
         return story_task(read_stories(data_file("text of TinyStories", *TEXT)), tokenizer, LONGEST)
@@ -129,15 +115,9 @@ def read_llama(path: Path) -> tuple[Sizes, Weights]:
 
 
 def build(sizes: Sizes, weights: Weights) -> "Llama":
-    """The decoder in evaluation mode.
+    """The decoder in evaluation mode."""
+    from lhc.models.llama import Llama
 
-    Raises:
-        MissingDependencyError: PyTorch is not installed.
-    """
-    try:
-        from lhc.models.llama import Llama
-    except ImportError as error:
-        raise MissingDependencyError(f"building stories260k needs PyTorch: {error}") from error
     network = Llama(**sizes)
     load_weights(network, weights, "stories260k", "the weights")
     return network.eval()

@@ -4,8 +4,8 @@ import struct
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lhc.errors import DataError, MissingDependencyError
-from lhc.models.entry import data_file
+from lhc.errors import DataError
+from lhc.models.entry import data_file, require
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -17,6 +17,7 @@ VOCABULARY = "models/bert_uncased_vocab.txt"
 _BYTES = range(3, 259)
 """Indices of the pieces that stand for single bytes, behind ``<unk>``, begin and end of text."""
 _MOST_PIECES = 2**20
+_NEEDED = "the zoo's language models need the package tokenizers"
 
 
 def word_piece_tokenizer(vocabulary: Path | None = None) -> "Tokenizer":
@@ -30,7 +31,7 @@ def word_piece_tokenizer(vocabulary: Path | None = None) -> "Tokenizer":
         MissingDependencyError: ``tokenizers`` is not installed.
     """
     path = vocabulary or data_file("vocabulary of BERT (uncased)", VOCABULARY)
-    _require_tokenizers()
+    require(_NEEDED, "tokenizers", extra="text")
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
     try:
@@ -71,7 +72,7 @@ def byte_pair_tokenizer(path: Path) -> "Tokenizer":
         MissingDependencyError: ``tokenizers`` is not installed.
     """
     scored = read_pieces(path)
-    _require_tokenizers()
+    require(_NEEDED, "tokenizers", extra="text")
     from tokenizers import Tokenizer, models
 
     numbers = {piece: number for number, (piece, _) in enumerate(scored)}
@@ -103,12 +104,3 @@ def read_pieces(path: Path) -> list[tuple[str, float]]:
     if len(pieces) <= _BYTES.stop:
         raise DataError(f"{path}: not a vocabulary with scores: {len(pieces)} pieces are fewer than bytes")
     return pieces
-
-
-def _require_tokenizers() -> None:
-    try:
-        import tokenizers  # noqa: F401
-    except ImportError as error:
-        raise MissingDependencyError(
-            f"the zoo's language models need the package tokenizers: {error}; pip install 'lhc[text]'"
-        ) from error

@@ -2,38 +2,47 @@
 
 import pickle
 import zipfile
+from abc import abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
-from lhc.errors import MissingDependencyError, ModelError, UsageError
-from lhc.models.entry import DATA_VARIABLE, data_folder
+from lhc.errors import ModelError, UsageError
+from lhc.models.entry import DATA_VARIABLE, ZooEntry, data_folder, require
 
 if TYPE_CHECKING:
+    import onnx
     import torch
 
-__all__ = ["Weights", "default_weights", "load_weights", "read_weights"]
+__all__ = ["Weights", "WeightsEntry", "load_weights", "read_weights"]
 
 Weights = Mapping[str, npt.NDArray[np.generic]]
 """Arrays by their names in a state dict."""
 
 
-def default_weights(entry: str, relative: Path) -> Path:
-    """Where an entry's own weights lie: ``relative`` below the folder that ``LHC_DATA`` names.
+class WeightsEntry(ZooEntry):
+    """An entry of the zoo that is defined in PyTorch and whose weights are outside the package."""
 
-    Raises:
-        UsageError: the variable is not set.
-    """
-    folder = data_folder()
-    if folder is None:
-        raise UsageError(
-            f"{entry} does not ship with weights: give them with --weights, or set {DATA_VARIABLE} to a folder that"
-            f" holds {relative}"
-        )
-    return folder / relative
+    weights: ClassVar[Path]
+    """Below the folder that ``LHC_DATA`` names."""
+
+    def model(self, weights: Path | None = None) -> "onnx.ModelProto":
+        """The network with weights from a file; None takes the entry's own below the folder ``LHC_DATA`` names."""
+        folder = data_folder()
+        if weights is None and folder is None:
+            raise UsageError(
+                f"{self.name} does not ship with weights: give them with --weights, or set {DATA_VARIABLE} to a folder"
+                f" that holds {self.weights}"
+            )
+        require(f"building {self.name} needs PyTorch", "torch")
+        return self.exported(weights or folder / self.weights)  # type: ignore[operator]  # one of both is there
+
+    @abstractmethod
+    def exported(self, path: Path) -> "onnx.ModelProto":
+        """The network with the weights of this file; PyTorch is there."""
 
 
 def read_weights(path: Path) -> Weights:
@@ -96,10 +105,9 @@ def _read_npz(path: Path) -> Weights:
 
 
 def _read_state_dict(path: Path) -> Weights:
-    try:
-        import torch
-    except ImportError as error:
-        raise MissingDependencyError(f"reading {path} needs PyTorch: {error}") from error
+    require(f"reading {path} needs PyTorch", "torch")
+    import torch
+
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, ValueError, EOFError, KeyError, pickle.UnpicklingError) as error:

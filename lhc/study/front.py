@@ -97,7 +97,7 @@ def measure_front(
     figure = next((s for layer in plan.layers if (s := layer.sensitivity) is not None), None)
     return Front(
         objective=options.goal.objective,
-        limits={**options.goal.limits},
+        limits={str(measure): bound for measure, bound in options.goal.limits.items()},
         metric="" if figure is None else figure.metric,
         points=tuple(_point(graph, plan, p, calibration, found.get(p.placement)) for p in estimated.points),
         complete=estimated.complete,

@@ -10,7 +10,7 @@ import pytest
 
 from lhc.errors import ModelError, UsageError
 from lhc.models import cifar10, zoo_entry
-from lhc.models.resnet20 import DEFAULT_WEIGHTS, build
+from lhc.models.resnet20 import ResNet20, build
 from lhc.models.weights import read_weights
 
 torch = pytest.importorskip("torch", reason="ResNet20 is a PyTorch definition")
@@ -194,7 +194,7 @@ def _logits(model: onnx.ModelProto, x: npt.NDArray[np.float32]) -> npt.NDArray[n
 
 @needs_data
 def test_onnxruntime_gives_what_torch_gives() -> None:
-    weights = Path(os.environ["LHC_DATA"]) / DEFAULT_WEIGHTS
+    weights = Path(os.environ["LHC_DATA"]) / ResNet20.weights
     images = cifar10.load("test")[0][:50]
 
     with torch.no_grad():
