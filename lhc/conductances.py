@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["ProgrammedMatrix", "ProgrammedTile"]
+__all__ = ["Correction", "ProgrammedMatrix", "ProgrammedTile"]
 
 Floats = npt.NDArray[np.float32]
 
@@ -18,33 +18,52 @@ class ProgrammedTile:
     """One tile at a time of inference.
 
     Attributes:
-        weights: programmed and drifted, in units of the full scale, shape ``(outputs, inputs)``.
-        scales: digital factor per output that undoes the mapping, shape ``(outputs,)``; includes a static input range.
-        gain: of drift compensation, one number a tile.
+        weights: programmed and drifted, in units of the full scale, shape ``(outputs, inputs)``; the sum of the copies
+            that the tile holds.
+        scales: digital factor per output that undoes the mapping, shape ``(outputs,)``; includes a static input range
+            and the number of copies.
+        gain: of drift compensation, per output, shape ``(outputs,)``, in float64.
         live: 1 for outputs that hold any weight, 0 for all-zero columns, shape ``(outputs,)``.
         input_range: static input range, or None.
     """
 
     weights: Floats
     scales: Floats
-    gain: float
+    gain: npt.NDArray[np.float64]
     live: Floats
     input_range: float | None
 
 
 @dataclass(frozen=True, eq=False)
-class ProgrammedMatrix:
-    """The tiles of one matrix: ``tiles[i][o]`` holds row split i (inputs) and column split o (outputs).
+class Correction:
+    """What one chip's outputs of one operator are corrected by, digitally: ``gain · y + offset``.
 
     Attributes:
-        tiles: by row split, then column split.
+        gain: factor per output, ``(groups · outputs,)``.
+        offset: summand per output, ``(groups · outputs,)``, in units of the operator's output before its bias.
+    """
+
+    gain: Floats
+    offset: Floats
+
+
+@dataclass(frozen=True, eq=False)
+class ProgrammedMatrix:
+    """The tiles of one matrix: ``tiles[i][o]`` holds a row of tiles i and column split o (outputs).
+
+    Attributes:
+        tiles: by row of tiles, then column split. Rows of tiles that hold copies of the same weights follow each other.
+        starts: number of the first input of each row of tiles.
         groups: matrices of a grouped Conv that lie side by side in the columns.
         devices: what their random numbers follow (``WeightRef.devices``).
+        read: number of the read whose noise the weights hold; 0 for inference.
     """
 
     tiles: tuple[tuple[ProgrammedTile, ...], ...]
+    starts: tuple[int, ...]
     groups: int
     devices: str
+    read: int = 0
 
     @property
     def outputs(self) -> int:
@@ -59,8 +78,9 @@ class ProgrammedMatrix:
 
     def weights(self) -> Floats:
         """The weights that the tiles realise, ``(groups · outputs, inputs)``, scales and gains included."""
-        rows = [
-            np.concatenate([tile.weights * (tile.scales * tile.gain * tile.live)[:, None] for tile in row])
-            for row in self.tiles
-        ]
-        return np.concatenate(rows, axis=1)
+        inputs = max(start + row[0].weights.shape[1] for start, row in zip(self.starts, self.tiles, strict=True))
+        total = np.zeros((sum(len(tile.weights) for tile in self.tiles[0]), inputs), np.float32)
+        for start, row in zip(self.starts, self.tiles, strict=True):
+            part = np.concatenate([tile.weights * (tile.scales * tile.gain * tile.live)[:, None] for tile in row])
+            total[:, start : start + part.shape[1]] += part
+        return total

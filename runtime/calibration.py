@@ -13,6 +13,7 @@ from torch import Tensor
 
 from lhc.graph import LayerGraph
 from lhc.hardware import Hardware
+from lhc.hardware.geometry import split_sizes
 from lhc.model import OnnxModel
 from lhc.runtime.executor import HybridExecutor
 from lhc.runtime.ort import Array, observe_tensors
@@ -21,19 +22,12 @@ from lhc.runtime.threads import isolated
 from lhc.runtime.unfold import ConvGeometry
 from lhc.runtime.vectors import Vectors
 
-__all__ = ["RangeRecorder", "calibrate_ranges", "split_sizes"]
+__all__ = ["RangeRecorder", "calibrate_ranges"]
 
 KEPT = 2**15
 """Values kept of each row split in each piece of products, drawn at random with a fixed seed."""
 
 Ranges = tuple[float, ...]
-
-
-def split_sizes(size: int, most: int) -> list[int]:
-    """Parts of one dimension of a matrix on tiles: nearly equal, the first ones one larger."""
-    parts = -(-size // most)
-    base, extra = divmod(size, parts)
-    return [base + (index < extra) for index in range(parts)]
 
 
 class RangeRecorder:

@@ -6,15 +6,16 @@ have wheels for Linux x86-64 alone, and all-digital networks run everywhere.
 """
 
 from collections import Counter
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
 
-from lhc.conductances import ProgrammedMatrix
+from lhc.conductances import Correction, ProgrammedMatrix
 from lhc.errors import MissingDependencyError, ModelError
 from lhc.graph import LayerGraph, obstacle
 from lhc.hardware import Hardware
@@ -27,6 +28,7 @@ from lhc.runtime.ort import Array, create_session, run_session, with_outputs
 from lhc.runtime.stream import Position
 
 if TYPE_CHECKING:
+    from lhc.runtime.chip_calibration import Call
     from lhc.runtime.layers import AnalogLayer
     from lhc.runtime.matrix import AnalogMatrix
     from lhc.runtime.vectors import Products
@@ -69,10 +71,17 @@ class ProgrammedLayers:
     Attributes:
         chips: per chip, by tile set; for the layers that another analog layer comes before.
         together: all chips at once, for the layers that read what is the same for all chips.
+        corrections: per chip, by layer; empty where the chips are not calibrated.
     """
 
     chips: "tuple[Mapping[str, Products], ...]"
     together: "Mapping[str, Products]"
+    corrections: tuple[Mapping[str, Correction], ...] = ()
+
+    def corrections_of(self, layer: str, chip: int | None = None) -> list[Correction | None] | None:
+        """Those of a layer, on one chip or all."""
+        chips = self.corrections if chip is None else self.corrections[chip : chip + 1]
+        return [corrections.get(layer) for corrections in chips] or None
 
 
 @dataclass(frozen=True)
@@ -86,7 +95,12 @@ class HybridExecutor:
     """A network with a fixed set of analog layers."""
 
     def __init__(
-        self, model: OnnxModel, graph: LayerGraph, analog: Iterable[str], ranges: Mapping[str, Ranges] | None = None
+        self,
+        model: OnnxModel,
+        graph: LayerGraph,
+        analog: Iterable[str],
+        ranges: Mapping[str, Ranges] | None = None,
+        copies: Mapping[str, int] | None = None,
     ) -> None:
         """Cut the network and prepare its segments and analog operators.
 
@@ -95,6 +109,7 @@ class HybridExecutor:
             graph: its layers.
             analog: names of the analog layers.
             ranges: layer -> static input range of each row split, for hardware that has them.
+            copies: layer -> copies of its weights on tiles; one by default.
 
         Raises:
             ModelError: onnxruntime refuses a segment, or a layer is missing or cannot be analog on any hardware.
@@ -106,6 +121,7 @@ class HybridExecutor:
         if unknown:
             raise ModelError(f"{model.label} has no layer {', '.join(map(repr, unknown[:3]))}, which is placed analog")
         self._ranges = ranges or {}
+        self._copies = copies or {}
         self._tiles: Bank[AnalogMatrix] = Bank(_TILES_MEMORY)
         self._constants = Constants(model.proto.graph)
         nodes = {node.name: node for node in model.proto.graph.node}
@@ -157,20 +173,45 @@ class HybridExecutor:
         self, hardware: Hardware, seed: int, draw: int, t_s: float, bank: Bank[ProgrammedMatrix] | None = None
     ) -> dict[str, ProgrammedMatrix]:
         """What the tiles of one programming hold after ``t_s`` seconds, by tile set."""
+        return self.reads(hardware, seed, draw, t_s, (0,), bank)[0]
+
+    def reads(
+        self,
+        hardware: Hardware,
+        seed: int,
+        draw: int,
+        t_s: float,
+        numbers: Sequence[int],
+        bank: Bank[ProgrammedMatrix] | None = None,
+    ) -> list[dict[str, ProgrammedMatrix]]:
+        """The same as each of some reads finds it, with read noise of its own; number 0 is that of inference."""
         bank = Bank(0) if bank is None else bank
-        result = {}
+        result: list[dict[str, ProgrammedMatrix]] = [{} for _ in numbers]
         for tile_set, layer in self._tile_sets().items():
-            mapped = (tile_set, hardware.for_layer(layer.name).model_dump_json(), self._ranges.get(layer.name))
+            mapped = (
+                tile_set,
+                hardware.for_layer(layer.name).model_dump_json(),
+                self._ranges.get(layer.name),
+                self._copies.get(layer.name, 1),
+            )
+            programmed: list[AnalogMatrix] = []
 
-            def program(layer: "AnalogLayer" = layer, mapped: Hashable = mapped) -> ProgrammedMatrix:
+            def seen(
+                read: int,
+                layer: "AnalogLayer" = layer,
+                mapped: Hashable = mapped,
+                programmed: "list[AnalogMatrix]" = programmed,
+            ) -> ProgrammedMatrix:
                 with _isolated():
-                    # Programming starts from the mapped weights, whatever the tiles have held before.
-                    matrix = self._tiles.get(mapped, lambda: self._mapped(layer, hardware))
-                    matrix.program(seed, draw)
-                    matrix.drift_to(t_s)
-                    return matrix.programmed()
+                    if not programmed:
+                        # Programming starts from the mapped weights, whatever the tiles have held before.
+                        programmed.append(self._tiles.get(mapped, lambda: self._mapped(layer, hardware)))
+                        programmed[0].program(seed, draw)
+                    programmed[0].drift_to(t_s, read)
+                    return programmed[0].programmed()
 
-            result[tile_set] = bank.get((*mapped, seed, draw, t_s), program)
+            for number, found in zip(numbers, result, strict=True):
+                found[tile_set] = bank.get((*mapped, seed, draw, t_s, number), partial(seen, number))
         return result
 
     def _tile_sets(self) -> "dict[str, AnalogLayer]":
@@ -178,7 +219,8 @@ class HybridExecutor:
         return {layer.tile_set: layer for layer in reversed(self._layers.values())}
 
     def _mapped(self, layer: "AnalogLayer", hardware: Hardware) -> "AnalogMatrix":
-        return layer.map_onto(hardware.for_layer(layer.name), self._ranges.get(layer.name))
+        ranges, copies = self._ranges.get(layer.name), self._copies.get(layer.name, 1)
+        return layer.map_onto(hardware.for_layer(layer.name), ranges, copies)
 
     def on_chips(
         self,
@@ -212,6 +254,46 @@ class HybridExecutor:
         chips = tuple({tile_set: ready(tile_set, [index]) for tile_set in later} for index in range(len(states)))
         return ProgrammedLayers(chips, {tile_set: ready(tile_set, range(len(states))) for tile_set in first})
 
+    def calibrate(
+        self,
+        reads: Sequence[ProgrammedLayers],
+        calls: "Sequence[Call]",
+        correct: "Callable[[AnalogLayer, Sequence[Array]], Correction | None]",
+    ) -> dict[str, Correction]:
+        """Corrections of one chip, layer after layer, in one pass of the calls.
+
+        Args:
+            reads: the chip as each of some reads finds it, without corrections; they take turns with the calls.
+            calls: feeds, and where they stand in the stream.
+            correct: a layer's correction, from its outputs before its bias on every call; None for none.
+
+        Raises:
+            DataError: the network does not run on these feeds.
+        """
+        found: dict[str, Correction] = {}
+        waiting = [Counter(self._reads()) for _ in calls]
+        every = [dict(self.prefix(feeds)) for feeds, _ in calls]
+        for stage in (_Stage(None, None, self._stages[0].analog), *self._stages[1:]):
+            every = [self._segment(stage, tensors) for tensors in every]
+            for tensors, left in zip(every, waiting, strict=True):
+                _release(tensors, left, stage.segment.inputs if stage.segment else ())
+            for layer in stage.analog:
+                products = [read.together if layer in self._first else read.chips[0] for read in reads]
+                outputs = [
+                    self.run_layer(layer, tensors, products[number % len(reads)], position, bias=False)[0]
+                    for number, (tensors, (_, position)) in enumerate(zip(every, calls, strict=True))
+                ]
+                correction = correct(layer, outputs)
+                if correction is not None:
+                    found[layer.name] = correction
+                for tensors, output, left in zip(every, outputs, waiting, strict=True):
+                    added = [self._tensor(name, tensors) for name in layer.digital_inputs]
+                    completed = layer.completed(output, added[0] if added else None, correction)
+                    tensors[layer.output] = completed.astype(output.dtype, copy=False)
+                    if layer not in self._first:
+                        _release(tensors, left, (layer.activation, *layer.digital_inputs))
+        return found
+
     def prefix(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
         """Everything that no analog layer comes before: the same for all draws."""
         return self._segment(self._stages[0], dict(feeds))
@@ -235,7 +317,12 @@ class HybridExecutor:
         if not self._layers:
             yield from ([self._tensor(name, prefix) for name in wanted] for _ in programmed.chips)
             return
-        first = {layer.output: self.run_layer(layer, prefix, programmed.together, position) for layer in self._first}
+        first = {
+            layer.output: self.run_layer(
+                layer, prefix, programmed.together, position, programmed.corrections_of(layer.name)
+            )
+            for layer in self._first
+        }
         reads = Counter(self._reads()) + Counter(wanted)
         for index, products in enumerate(programmed.chips):
             tensors = dict(prefix) | {name: chips[index] for name, chips in first.items()}
@@ -244,7 +331,8 @@ class HybridExecutor:
                 tensors = self._segment(stage, tensors)
                 _release(tensors, waiting, stage.segment.inputs if stage.segment else ())
                 for layer in stage.analog:
-                    (tensors[layer.output],) = self.run_layer(layer, tensors, products, position)
+                    corrections = programmed.corrections_of(layer.name, index)
+                    (tensors[layer.output],) = self.run_layer(layer, tensors, products, position, corrections)
                     _release(tensors, waiting, (layer.activation, *layer.digital_inputs))
             yield [self._tensor(name, tensors) for name in wanted]
 
@@ -269,12 +357,14 @@ class HybridExecutor:
         tensors: Mapping[str, Array],
         products: "Mapping[str, Products]",
         position: Position,
+        corrections: Sequence[Correction | None] | None = None,
+        bias: bool = True,
     ) -> list[Array]:
-        """Output of one analog layer on every chip, from the tensors it reads."""
-        extra = [self._tensor(name, tensors) for name in layer.digital_inputs]
+        """Output of one analog layer on every chip, from the tensors it reads; on request without its bias."""
+        extra = [self._tensor(name, tensors) for name in layer.digital_inputs] if bias else []
         activation = self._tensor(layer.activation, tensors)
         with _isolated():
-            return layer.run(products[layer.tile_set], activation, extra[0] if extra else None, position)
+            return layer.run(products[layer.tile_set], activation, extra[0] if extra else None, position, corrections)
 
     def _tensor(self, name: str, tensors: Mapping[str, Array]) -> Array:
         return tensors[name] if name in tensors else self._constants.value(name)

@@ -58,10 +58,11 @@ class FastMatrix:
         self.chips = len(chips)
         self._outputs = first.outputs
         self._io = RowConverters.of(hardware)
-        self._streams = [NoiseStream(device_entropy(seed, first.devices, draw, "noise")) for draw in draws]
+        reads = (first.read,) if first.read else ()
+        self._streams = [NoiseStream(device_entropy(seed, first.devices, draw, "noise", *reads)) for draw in draws]
         self._splits: list[RowSplit] = []
-        for number, tiles in enumerate(zip(*(chip.tiles for chip in chips), strict=True)):
-            start = self._splits[-1].stop if self._splits else 0
+        rows = zip(first.starts, zip(*(chip.tiles for chip in chips), strict=True), strict=True)
+        for number, (start, tiles) in enumerate(rows):
             self._splits.append(RowSplit(tiles, first.groups, start, number, self._io, device))
         quantises = self._io.input_shift != 0 and self._io.fixed_range
         self._convolves = quantises and device == "cpu"

@@ -15,6 +15,7 @@ import onnx
 import torch
 from torch import Tensor
 
+from lhc.conductances import Correction
 from lhc.errors import UsageError
 from lhc.graph import Layer
 from lhc.hardware import Hardware
@@ -119,12 +120,13 @@ class AnalogLayer(ABC):
         """Inputs of one product, and outputs of one group."""
         return self._matrix.shape[1], len(self._matrix) // self.groups
 
-    def map_onto(self, hardware: Hardware, ranges: Sequence[float] | None = None) -> AnalogMatrix:
+    def map_onto(self, hardware: Hardware, ranges: Sequence[float] | None = None, copies: int = 1) -> AnalogMatrix:
         """Tiles that hold this layer's matrix, not programmed yet.
 
         Args:
             hardware: geometry, converters, devices.
             ranges: static input range of each row split, where the hardware has them.
+            copies: of every weight.
 
         Raises:
             UsageError: the hardware has static input ranges and none are given.
@@ -141,9 +143,16 @@ class AnalogLayer(ABC):
                 f" {len(ranges)} static input ranges, which were calibrated on other hardware; give samples, or"
                 " partition the model for this hardware"
             )
-        return AnalogMatrix(self._matrix, self.groups, hardware, self.devices, ranges)
+        return AnalogMatrix(self._matrix, self.groups, hardware, self.devices, ranges, copies)
 
-    def run(self, matrix: Products, x: Array, extra: Array | None, position: Position) -> list[Array]:
+    def run(
+        self,
+        matrix: Products,
+        x: Array,
+        extra: Array | None,
+        position: Position,
+        corrections: Sequence[Correction | None] | None = None,
+    ) -> list[Array]:
         """The operator's output on every chip.
 
         Args:
@@ -151,6 +160,7 @@ class AnalogLayer(ABC):
             x: the activation.
             extra: bias of a Conv, C of a Gemm; added digitally.
             position: fixes the noise.
+            corrections: of every chip; none where they are not calibrated.
 
         Raises:
             DataError: the activation, or what is added, does not fit the operator.
@@ -158,14 +168,35 @@ class AnalogLayer(ABC):
         self._operands.check(x.shape, None if extra is None else extra.shape)
         values = torch.from_numpy(np.require(x, requirements=["C", "W"])).to(torch.float32)
         chips = self._run(matrix, values, position)
+        of_chips = (None,) * len(chips) if corrections is None else corrections
+        completed = (self.completed(output, extra, c) for output, c in zip(chips.numpy(), of_chips, strict=True))
         # np.ascontiguousarray would make a scalar a vector.
-        return [np.asarray(self._add(output, extra), dtype=x.dtype, order="C") for output in chips.numpy()]
+        return [np.asarray(output, dtype=x.dtype, order="C") for output in completed]
+
+    def completed(self, output: Array, extra: Array | None, correction: Correction | None) -> Array:
+        """What is digital about the operator: a chip's correction of its products, then its bias."""
+        if correction is not None:
+            gain, offset = (self._per_output(values, output.ndim) for values in (correction.gain, correction.offset))
+            output = output * gain + offset
+        return self._add(output, extra)
+
+    def before_bias(self, output: Array, extra: Array | None = None) -> Array:
+        """The products, from the operator's output."""
+        return output if extra is None else output - self._add(np.zeros_like(output), extra)
+
+    @abstractmethod
+    def by_output(self, output: Array) -> Array:
+        """The operator's output as ``(outputs of the matrix, values)``."""
+
+    @abstractmethod
+    def _per_output(self, values: Array, axes: int) -> Array:
+        """One number per output of the matrix, shaped to meet an operator's output of so many axes."""
 
     @abstractmethod
     def _run(self, matrix: Products, x: Tensor, position: Position) -> Tensor:
         """The products, ``(chips, ...)`` with the shape of the operator's output."""
 
-    def _add(self, output: npt.NDArray[np.float32], extra: Array | None) -> Array:
+    def _add(self, output: Array, extra: Array | None) -> Array:
         return output if extra is None else _sum(output, extra)
 
 
@@ -207,8 +238,14 @@ class AnalogConv(AnalogLayer):
             blocks.append(matrix.products(vectors, first, unit).flatten(1, 2))
         return blocks[0] if len(blocks) == 1 else torch.cat(blocks, dim=1)
 
-    def _add(self, output: npt.NDArray[np.float32], extra: Array | None) -> Array:
-        return output if extra is None else _sum(output, extra.reshape(-1, *(1,) * (output.ndim - 2)))
+    def by_output(self, output: Array) -> Array:
+        return np.moveaxis(output, 1, 0).reshape(output.shape[1], -1)
+
+    def _per_output(self, values: Array, axes: int) -> Array:
+        return values.reshape(-1, *(1,) * (axes - 2))
+
+    def _add(self, output: Array, extra: Array | None) -> Array:
+        return output if extra is None else _sum(output, self._per_output(extra, output.ndim))
 
 
 class AnalogMatMul(AnalogLayer):
@@ -237,6 +274,20 @@ class AnalogMatMul(AnalogLayer):
             return bool(flag) == (self.operand == 1)
         return self.operand == 0
 
+    def by_output(self, output: Array) -> Array:
+        if self._weight.ndim == 1:
+            return output.reshape(1, -1)
+        return np.moveaxis(output, -2 if self._puts_out_columns(output.ndim) else -1, 0).reshape(len(self._matrix), -1)
+
+    def _per_output(self, values: Array, axes: int) -> Array:
+        if self._weight.ndim == 1:
+            return values.reshape(())
+        return values[:, None] if self._puts_out_columns(axes) else values
+
+    def _puts_out_columns(self, axes: int) -> bool:
+        """Whether products lie in the output's columns: the weight is on the left of a matrix."""
+        return self.operand == 0 and axes > 1
+
     def _as_rows(self, x: Tensor) -> Tensor:
         return x.transpose(-1, -2) if self._transposes() else x
 
@@ -253,14 +304,14 @@ class AnalogMatMul(AnalogLayer):
             result[:, block.place] = outputs[:, block.own]
         return result
 
-    def _add(self, output: npt.NDArray[np.float32], extra: Array | None) -> Array:
+    def _add(self, output: Array, extra: Array | None) -> Array:
         if extra is None:
             return output
         beta = np.float32(self._attributes.get("beta", 1.0))
         return _sum(output, beta * extra)
 
 
-def _sum(output: npt.NDArray[np.float32], extra: Array) -> Array:
+def _sum(output: Array, extra: Array) -> Array:
     """The sum; in place of the output where that is of the same type."""
     return np.add(output, extra, out=output if extra.dtype == output.dtype else None)
 

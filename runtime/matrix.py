@@ -3,13 +3,19 @@
 A matrix larger than a tile is split as aihwkit splits it: inputs over tiles whose partial sums are added, outputs
 over tiles whose outputs are joined. The groups of a grouped Conv lie side by side in the columns of the same tiles
 and are driven one at a time.
+
+With copies, every row split (a block of inputs that fits a tile) is stacked that many times before it is split over
+tiles, so that a tile holds every weight of its block once or more, perhaps one part of the block once more than the
+other. The same inputs drive all copies, and the digital scale divides the sum by their number.
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from aihwkit.simulator.tiles.array import TileModuleArray
 from torch import Tensor
@@ -17,6 +23,7 @@ from torch import Tensor
 from lhc.conductances import ProgrammedMatrix, ProgrammedTile
 from lhc.errors import ModelError
 from lhc.hardware import Hardware
+from lhc.hardware.geometry import split_sizes
 from lhc.runtime.stream import Unit
 from lhc.runtime.tile import PerVectorTile
 from lhc.runtime.unfold import ConvGeometry
@@ -26,8 +33,32 @@ from lhc.seeds import device_seed
 __all__ = ["AnalogMatrix"]
 
 
-_COPIES = 6
-"""Of the weights in a tile: as mapped, programmed and drifted, and the devices' drift coefficients."""
+_KEPT = 6
+"""Arrays of the size of the weights in a tile: as mapped, programmed, drifted, and the devices' drift coefficients."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Block:
+    """Inputs that fit a tile, and the tiles that hold their weights.
+
+    Attributes:
+        inputs: of the matrix.
+        array: aihwkit's tiles, which hold the weights of these inputs once per copy, one copy below the other.
+    """
+
+    inputs: slice
+    array: TileModuleArray
+
+    @property
+    def size(self) -> int:
+        return self.inputs.stop - self.inputs.start
+
+    def rows(self) -> Iterator[tuple[npt.NDArray[np.int64], Sequence[Any]]]:
+        """For every row of tiles: which input of the block drives each of its rows, and the tiles."""
+        start = 0
+        for size, tiles in zip(self.array.in_sizes, self.array.array, strict=True):
+            yield np.arange(start, start + size) % self.size, tiles
+            start += size
 
 
 class AnalogMatrix:
@@ -42,6 +73,7 @@ class AnalogMatrix:
         hardware: Hardware,
         devices: str,
         ranges: Sequence[float] | None = None,
+        copies: int = 1,
     ) -> None:
         """Map a matrix onto tiles; nothing is programmed yet.
 
@@ -51,28 +83,28 @@ class AnalogMatrix:
             hardware: geometry, converters, devices.
             devices: names the devices, for their seeds.
             ranges: static input range of each row split, for hardware that has them.
+            copies: of every weight, each on devices of its own.
         """
         self.hardware = hardware
         self.devices = devices
         self.groups = groups
+        self.copies = copies
         self._stream = (0, devices, 0)
+        self._read = 0
         self.outputs = len(weight) // groups
-        self.nbytes = _COPIES * 4 * weight.size
+        self.nbytes = _KEPT * 4 * weight.size * copies
         config = hardware.to_rpu_config()
         config.simulator_tile_class = PerVectorTile
-        self._array = TileModuleArray(len(weight), weight.shape[1], config, bias=False)
-        # torch draws random numbers in the order of memory: it must not show how the file stores the matrix.
-        self._array.set_weights(torch.tensor(np.ascontiguousarray(weight, np.float32)))
-        self._array.eval()
+        self._blocks = [_mapped(weight, inputs, copies, config) for inputs in _splits(weight, hardware)]
         if ranges is not None and hardware.needs_calibration:
-            for value, row in zip(ranges, self._array.array, strict=True):
-                for tile in row:
+            for value, block in zip(ranges, self._blocks, strict=True):
+                for tile in _tiles(block):
                     tile.set_input_range(value)
         for tile in self._tiles():
             tile.tile.mark_zero_columns()
 
     def _tiles(self) -> Iterator[Any]:
-        return (tile for row in self._array.array for tile in row)
+        return (tile for block in self._blocks for tile in _tiles(block))
 
     def program(self, seed: int, draw: int) -> None:
         """Program all devices anew and measure the baseline of drift compensation; no drift yet.
@@ -94,13 +126,21 @@ class AnalogMatrix:
             # aihwkit keeps the gain of an earlier drift; freshly programmed tiles have none.
             tile.alpha = torch.ones_like(tile.alpha)
 
-    def drift_to(self, t_s: float) -> None:
-        """Let the programmed devices drift to ``t_s`` seconds after the first read and draw read noise."""
+    def drift_to(self, t_s: float, read: int = 0) -> None:
+        """Let the programmed devices drift to ``t_s`` seconds after the first read and draw read noise.
+
+        Args:
+            t_s: seconds.
+            read: number of the read: 0 for inference, others for the reads of a calibration, each with noise of its
+                own.
+        """
+        self._read = read
         if self.hardware.devices is None:
             return
+        reads = (read,) if read else ()
         for index, tile in enumerate(self._tiles()):
             milliseconds = round(t_s * 1000)
-            torch.default_generator.manual_seed(device_seed(*self._stream, "drift", index, milliseconds))
+            torch.default_generator.manual_seed(device_seed(*self._stream, "drift", index, milliseconds, *reads))
             tile.drift_weights(t_s)
 
     def convolution(self, geometry: ConvGeometry) -> None:
@@ -117,28 +157,37 @@ class AnalogMatrix:
         for index, tile in enumerate(self._tiles()):
             tile.tile.reseed = partial(self._seed_noise, unit, group, index) if noisy else None
         try:
-            output: Tensor = self._array(x) if self.groups == 1 else self._group_product(x, group)
-            return output
+            total: Tensor | None = None
+            for block in self._blocks:
+                stacked = x[:, block.inputs].repeat(1, self.copies)
+                summand = block.array(stacked) if self.groups == 1 else self._group_product(block, stacked, group)
+                total = summand if total is None else total + summand
+            assert total is not None
+            return total / self.copies
         finally:
             for tile in self._tiles():
                 tile.tile.reseed = None
 
     def _seed_noise(self, unit: Unit, group: int, tile: int, round_: int) -> None:
-        key = (unit.number, group, tile, round_, unit.use)
+        key = (unit.number, group, tile, round_, unit.use, *((self._read,) if self._read else ()))
         torch.default_generator.manual_seed(device_seed(*self._stream, "noise", *key))
 
     def programmed(self) -> ProgrammedMatrix:
-        """What the tiles hold now, as plain arrays."""
-        tiles = tuple(tuple(_state(tile) for tile in row) for row in self._array.array)
-        return ProgrammedMatrix(tiles, self.groups, self.devices)
+        """What the tiles hold now, as plain arrays; the copies in a tile as their sum, which its columns form."""
+        tiles, starts = [], []
+        for block in self._blocks:
+            for inputs, row in block.rows():
+                tiles.append(tuple(_state(tile, inputs, block.size, self.copies) for tile in row))
+                starts.append(block.inputs.start)
+        return ProgrammedMatrix(tuple(tiles), tuple(starts), self.groups, self.devices, self._read)
 
-    def _group_product(self, x: Tensor, group: int) -> Tensor:
+    def _group_product(self, block: _Block, x: Tensor, group: int) -> Tensor:
         """Drive the columns of one group only; its columns may lie on two or more tiles."""
         first, last = group * self.outputs, (group + 1) * self.outputs
         total: Tensor | None = None
-        for part, row in zip(torch.split(x, self._array.in_sizes, dim=1), self._array.array, strict=True):
+        for part, row in zip(torch.split(x, block.array.in_sizes, dim=1), block.array.array, strict=True):
             pieces, start = [], 0
-            for size, tile in zip(self._array.out_sizes, row, strict=True):
+            for size, tile in zip(block.array.out_sizes, row, strict=True):
                 columns = slice(max(first - start, 0), min(last - start, size))
                 if columns.start < columns.stop:
                     pieces.append(_driven(tile, part, columns))
@@ -149,7 +198,28 @@ class AnalogMatrix:
         return total
 
 
-def _state(tile: Any) -> ProgrammedTile:
+def _splits(weight: np.ndarray, hardware: Hardware) -> Iterator[slice]:
+    """The inputs of each row split."""
+    start = 0
+    for size in split_sizes(weight.shape[1], hardware.tiles.rows):
+        yield slice(start, start + size)
+        start += size
+
+
+def _mapped(weight: np.ndarray, inputs: slice, copies: int, config: Any) -> _Block:
+    stacked = np.tile(np.ascontiguousarray(weight[:, inputs], np.float32), (1, copies))
+    array = TileModuleArray(*stacked.shape, config, bias=False)
+    # torch draws random numbers in the order of memory: it must not show how the file stores the matrix.
+    array.set_weights(torch.tensor(stacked))
+    array.eval()
+    return _Block(inputs, array)
+
+
+def _tiles(block: _Block) -> Iterator[Any]:
+    return (tile for row in block.array.array for tile in row)
+
+
+def _state(tile: Any, inputs: npt.NDArray[np.int64], size: int, copies: int) -> ProgrammedTile:
     weights = tile.tile.weight.detach()
     scales = tile.get_mapping_scales().detach()
     scales = scales.expand(len(weights)) if scales.numel() == 1 else scales
@@ -158,10 +228,12 @@ def _state(tile: Any) -> ProgrammedTile:
         scales = input_range * scales
     live = tile.tile.live
     compensated = tile.rpu_config.drift_compensation is not None
+    total = np.zeros((len(weights), size), np.float32)
+    np.add.at(total, (slice(None), inputs), weights.numpy())
     return ProgrammedTile(
-        weights=weights.numpy().copy(),
-        scales=scales.numpy().copy(),
-        gain=float(tile.alpha) if compensated else 1.0,
+        weights=total,
+        scales=scales.numpy() / np.float32(copies),
+        gain=np.broadcast_to(tile.alpha.double().numpy() if compensated else np.ones(1), len(weights)).copy(),
         live=np.ones(len(weights), np.float32) if live is None else live.numpy().copy(),
         input_range=input_range,
     )

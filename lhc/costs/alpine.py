@@ -123,7 +123,7 @@ class Alpine:
 
     def _readouts(self, machine: Hardware, matrix: MatrixShape) -> Cost:
         """Drift compensation: every tile is driven with the unit vectors; a sample's share."""
-        if machine.devices is None or machine.drift_compensation == "none":
+        if machine.devices is None or machine.compensation.drift == "none":
             return Cost()
         tiles = machine.tiles_for(matrix.rows, matrix.cols * matrix.groups)
         vectors = tiles * machine.tiles.rows

@@ -9,6 +9,7 @@ import yaml
 from pydantic import ValidationError, model_validator
 
 from lhc.errors import ConfigError, UsageError
+from lhc.hardware.geometry import tile_rows
 from lhc.hardware.machine import Machine, time_error
 from lhc.hardware.overrides import Override, problems
 from lhc.hardware.presets import preset_names, preset_text
@@ -97,9 +98,9 @@ class Hardware(Machine):
             if problem:
                 raise UsageError(f"hardware {self.name!r} at {t_s:g} s: {problem}")
 
-    def tiles_for(self, rows: int, cols: int) -> int:
+    def tiles_for(self, rows: int, cols: int, copies: int = 1) -> int:
         """Tiles of a matrix with that many inputs and outputs, split as aihwkit splits it."""
-        return math.ceil(rows / self.tiles.rows) * math.ceil(cols / self.tiles.cols)
+        return tile_rows(rows, self.tiles.rows, copies) * math.ceil(cols / self.tiles.cols)
 
     def to_yaml(self) -> str:
         """The whole description as YAML that ``Hardware.load`` reads back."""

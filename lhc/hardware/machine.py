@@ -5,7 +5,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from lhc.hardware.costs import AlpineCosts, Costs
 from lhc.hardware.devices import Devices, Pcm
-from lhc.hardware.sections import Adc, Dac, DriftCompensation, LeftOut, Mapping, Section, Tiles, Training
+from lhc.hardware.sections import Adc, Compensation, Dac, LeftOut, Mapping, Section, Tiles, Training
 
 __all__ = ["Machine", "time_error"]
 
@@ -25,15 +25,23 @@ class Machine(Section):
     mapping: Mapping = Mapping()
     devices: Devices | None = Pcm()
     """null: perfect devices that are never programmed and never drift."""
-    drift_compensation: DriftCompensation = "global"
-    """``global``: one gain a tile, the mean magnitude of a read-out after programming over that at the time
-    of inference (Joshi et al., Nat. Commun. 2020)."""
+    compensation: Compensation = Compensation()
     t_inference_s: float = Field(default=86400.0, ge=0)
     """Time of inference, in seconds after the first read (``devices.t_0_s`` after programming), or after
     programming for devices without one."""
     training: Training = Training()
     costs: Costs | None = AlpineCosts()
     """What the machine's work costs in time and energy; null: not known."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _reads_older_descriptions(cls, data: object) -> object:
+        """``drift_compensation`` stood alone before there were other compensations, which are then off."""
+        if isinstance(data, dict) and "drift_compensation" in data and "compensation" not in data:
+            rest = {key: value for key, value in data.items() if key != "drift_compensation"}
+            drift = data["drift_compensation"]
+            return rest | {"compensation": {"drift": drift, "copies": False, "outputs": "none"}}
+        return data
 
     @model_validator(mode="after")
     def _quantisers_have_a_range(self) -> "Machine":

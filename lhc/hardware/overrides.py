@@ -4,12 +4,12 @@ import re
 from fnmatch import fnmatchcase
 from typing import Any
 
-from pydantic import BaseModel, Field, TypeAdapter, ValidationError, field_validator
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError, field_validator, model_validator
 from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 
 from lhc.hardware.devices import DEVICE_MODELS, Devices
 from lhc.hardware.machine import Machine
-from lhc.hardware.sections import DriftCompensation, Section
+from lhc.hardware.sections import Section
 from lhc.support.yaml_text import unknown_key
 
 __all__ = ["Override", "field_path", "problem", "problems"]
@@ -32,8 +32,17 @@ class Override(Section):
     """Fields of this section to replace."""
     devices: Partial | None = Field(default_factory=dict)
     """Fields of this section to replace; another ``model`` starts from its defaults; null: perfect devices."""
-    drift_compensation: DriftCompensation | None = None
-    """null: as the machine."""
+    compensation: Partial = Field(default_factory=dict)
+    """Fields of this section to replace."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _reads_older_descriptions(cls, data: object) -> object:
+        if isinstance(data, dict) and "drift_compensation" in data and "compensation" not in data:
+            rest = {key: value for key, value in data.items() if key != "drift_compensation"}
+            drift = data["drift_compensation"]
+            return rest if drift is None else rest | {"compensation": {"drift": drift}}
+        return data
 
     @field_validator("layers")
     @classmethod
@@ -63,7 +72,7 @@ class Override(Section):
         """
         changed: dict[str, object] = {}
         errors: list[InitErrorDetails] = []
-        for name in ("dac", "adc", "mapping", "devices"):
+        for name in ("dac", "adc", "mapping", "compensation", "devices"):
             partial = getattr(self, name)
             if partial == {}:
                 continue
@@ -77,8 +86,6 @@ class Override(Section):
                 errors += [_moved(detail, (*where, name)) for detail in error.errors()]
         if errors:
             raise ValidationError.from_exception_data("Override", errors)
-        if self.drift_compensation is not None:
-            changed["drift_compensation"] = self.drift_compensation
         return changed
 
 

@@ -79,7 +79,7 @@ def build(machine: Machine) -> "TorchInferenceRPUConfig":
             bound_management=parameters.BoundManagementType[adc.bound_management.upper()],
         ),
         noise_model=_noise_model(machine.devices),
-        drift_compensation=aihwkit.drift.GlobalDriftCompensation() if machine.drift_compensation == "global" else None,
+        drift_compensation=_drift_compensation(machine.compensation.drift),
     )
     config.pre_post.input_range.enable = static
     if static:
@@ -87,6 +87,24 @@ def build(machine: Machine) -> "TorchInferenceRPUConfig":
     _build_training(config, training, parameters)
     built: TorchInferenceRPUConfig = config
     return built
+
+
+_DRIFT_COMPENSATIONS = {
+    "global": "GlobalDriftCompensation",
+    "global-exact": "GlobalDriftCompensationWithExactReference",
+    "per-column": "PerColumnDriftCompensation",
+}
+
+
+def _drift_compensation(kind: str) -> Any:
+    return None if kind == "none" else getattr(_aihwkit().drift, _DRIFT_COMPENSATIONS[kind])()
+
+
+def _compensation(given: Any) -> dict[str, object]:
+    """aihwkit's configurations have drift compensation alone."""
+    kinds = {name: kind for kind, name in _DRIFT_COMPENSATIONS.items()}
+    drift = "none" if given is None else kinds.get(type(given).__name__, "global")
+    return {"drift": drift, "copies": False, "outputs": "none"}
 
 
 def _build_training(config: Any, training: Training, parameters: Any) -> None:
@@ -181,7 +199,7 @@ def _sections(config: Any) -> dict[str, Any]:
         },
         "mapping": {"omega": omega if 0 < omega <= 1 else 1.0, "columnwise": mapping.weight_scaling_columnwise},
         "devices": _devices(config.noise_model),
-        "drift_compensation": "none" if config.drift_compensation is None else "global",
+        "compensation": _compensation(config.drift_compensation),
         "training": _training(config),
     }
 

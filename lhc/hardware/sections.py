@@ -2,11 +2,11 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
-__all__ = ["Adc", "Dac", "DriftCompensation", "LeftOut", "Mapping", "Section", "Tiles", "Training"]
+__all__ = ["Adc", "Compensation", "Dac", "DriftCompensation", "LeftOut", "Mapping", "Section", "Tiles", "Training"]
 
-DriftCompensation = Literal["global", "none"]
+DriftCompensation = Literal["global", "global-exact", "per-column", "none"]
 
 
 class Section(BaseModel):
@@ -61,6 +61,44 @@ class Mapping(Section):
     """The greatest weight of a column is mapped to omega · g_max."""
     columnwise: bool = True
     """Scale every column of a tile by its own greatest weight; otherwise one scale a tile."""
+
+
+class Compensation(Section):
+    """What makes up for the errors of devices without training; docs/healing.md."""
+
+    drift: DriftCompensation = "global"
+    """``global``: one gain a tile, the mean magnitude of a read-out after programming over that at the time of
+    inference (Joshi et al., Nat. Commun. 2020). ``global-exact``: over the read-out that ideal devices would give.
+    ``per-column``: one gain a column."""
+    copies: bool = True
+    """Whether inputs may drive further rows of tiles that hold the same weights on devices of their own."""
+    outputs: Literal["affine", "offset", "none"] = "affine"
+    """What is corrected digitally per column of every chip: on calibration samples, outputs get the mean (``offset``),
+    or mean and deviation (``affine``), of the digital network's (as AdaBS: Joshi et al., Nat. Commun. 2020)."""
+    samples: PositiveInt = 256
+    """Calibration samples, without labels."""
+    reads: PositiveInt = 4
+    """Reads that the calibration samples are spread over, each with read noise drawn anew."""
+    when: Literal["readout", "programming", "age", "period"] = "readout"
+    """When outputs are calibrated: at the time of inference, with the read-out of drift compensation (``readout``);
+    once, at the first read (``programming``); once, at ``time_s`` (``age``); at the first read and every ``time_s``
+    after it (``period``)."""
+    time_s: float | None = Field(default=None, gt=0)
+    """For ``age`` and ``period``, in seconds after the first read."""
+
+    @model_validator(mode="after")
+    def _has_its_time(self) -> "Compensation":
+        if (self.time_s is not None) != (self.when in ("age", "period")):
+            raise ValueError("time_s belongs to when: age or when: period, which need it")
+        return self
+
+    def calibrated_at(self, t_s: float) -> float:
+        """When outputs were last calibrated before a time of inference, in seconds after the first read."""
+        if self.when == "readout":
+            return t_s
+        if self.time_s is None:
+            return 0.0
+        return min(self.time_s, t_s) if self.when == "age" else t_s // self.time_s * self.time_s
 
 
 class Training(Section):

@@ -172,8 +172,9 @@ def _tiles(
     prefix: str, target: ProgrammedMatrix, programmed: ProgrammedMatrix, g_max_us: float | None, arrays: Arrays
 ) -> list[dict[str, object]]:
     """Entries of the index for all tiles of a layer; their arrays are added to ``arrays``."""
-    entries, first_input = [], 0
-    for row, (targets, tiles) in enumerate(zip(target.tiles, programmed.tiles, strict=True)):
+    entries = []
+    rows = zip(programmed.starts, target.tiles, programmed.tiles, strict=True)
+    for row, (first_input, targets, tiles) in enumerate(rows):
         first_output = 0
         for column, (wanted, tile) in enumerate(zip(targets, tiles, strict=True)):
             outputs, inputs = wanted.weights.shape
@@ -187,13 +188,12 @@ def _tiles(
                     "outputs": [first_output, first_output + outputs],
                     "scale": float(tile.scales.max()),
                     "input_range": tile.input_range,
-                    "compensation": tile.gain,
+                    "compensation": float(tile.gain.mean()),
                     "g_max_us": g_max_us,
                     "arrays": key,
                 }
             )
             first_output += outputs
-        first_input += targets[0].weights.shape[1]
     return entries
 
 

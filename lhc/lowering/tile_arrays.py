@@ -78,8 +78,8 @@ def row_splits(matrix: ProgrammedMatrix, apart: bool) -> tuple[LoweredRowSplit, 
         matrix: as programmed.
         apart: read every tile by itself; the groups of a grouped Conv always form one product.
     """
-    result, start = [], 0
-    for row in matrix.tiles:
+    result = []
+    for start, row in zip(matrix.starts, matrix.tiles, strict=True):
         stop = start + row[0].weights.shape[1]
         numbers = np.concatenate([np.full(len(tile.weights), index) for index, tile in enumerate(row)])
         parts = [[tile] for tile in row] if apart and matrix.groups == 1 else [list(row)]
@@ -89,13 +89,12 @@ def row_splits(matrix: ProgrammedMatrix, apart: bool) -> tuple[LoweredRowSplit, 
             tiles.append(_joined(part, numbers[first : first + width], matrix.groups))
             first += width
         result.append(LoweredRowSplit(start, stop, row[0].input_range, tuple(tiles)))
-        start = stop
     return tuple(result)
 
 
 def _joined(tiles: Sequence[ProgrammedTile], numbers: np.ndarray, groups: int) -> Tile:
     weights = np.concatenate([tile.weights for tile in tiles])
-    scales = np.concatenate([tile.scales * tile.live * np.float32(tile.gain) for tile in tiles])
+    scales = np.concatenate([tile.scales * tile.live * tile.gain.astype(np.float32) for tile in tiles])
     return Tile(
         weights.reshape(groups, -1, weights.shape[1]),
         scales.reshape(groups, -1).astype(np.float32),

@@ -20,6 +20,7 @@ from lhc.measure.measurement import Measurement, SampleScores, SetScores, evalua
 from lhc.measure.scorer import Block, Job, Scorer, Setting, job_groups
 from lhc.measure.workers import Unit
 from lhc.model import OnnxModel
+from lhc.passes.copies import Copies
 from lhc.results import Evaluation
 from lhc.runtime import Ranges
 from lhc.samples.metrics import Array, Metric, Scores
@@ -51,6 +52,8 @@ class Bench:
         t_s: time of inference, in seconds.
         output: name of the output that is scored; the first by default.
         ranges: layer -> calibrated input ranges, where the hardware has static ones.
+        copies: of weights on tiles, of every placement.
+        calibration: inputs of samples that chips are calibrated on, apart from those that are scored.
         progress: called after every unit of work.
         running: workers and the result cache.
         against: the same samples with the network that drops are against, where that is not this one (before
@@ -68,6 +71,8 @@ class Bench:
     t_s: float = 0.0
     output: str | None = None
     ranges: Mapping[str, Ranges] = field(default_factory=dict)
+    copies: Copies = field(default_factory=Copies)
+    calibration: Block | None = None
     progress: Progress = field(default=silent)
     running: Running = field(default_factory=Running)
     against: "Bench | None" = None
@@ -100,6 +105,8 @@ class Bench:
             self.task.targets is not None and self.metric.needs_targets is not False,
             self.output_name,
             self.seed,
+            self.copies,
+            self.calibration,
             self.running.memory,
         )
 

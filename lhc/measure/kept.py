@@ -53,7 +53,13 @@ class KeptResults:
     def placed(self, placement: Collection[str]) -> Facts:
         """What results with these analog layers have in common."""
         ranges: Facts = {name: list(r) for name, r in sorted(self._setting.ranges.items()) if name in placement}
-        return {"placement": sorted(placement), "ranges": ranges}
+        return {"placement": sorted(placement), "ranges": ranges, **self._healing(placement)}
+
+    def _healing(self, placement: Collection[str]) -> Facts:
+        """The copies of weights, and the samples that chips are calibrated on."""
+        copies: Facts = dict(self._setting.copies.of(placement))
+        samples = self._setting.calibration if self._setting.calibrates else None
+        return ({"copies": copies} if copies else {}) | ({} if samples is None else {"calibration": samples.digest})
 
     def samples(self, where: slice) -> Facts:
         """What tells results on these samples from those on others."""

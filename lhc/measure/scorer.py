@@ -6,21 +6,25 @@ in others and on other machines, in any order, and a result that was kept can st
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from lhc.conductances import ProgrammedMatrix
+from lhc.conductances import Correction, ProgrammedMatrix
 from lhc.errors import DataError
 from lhc.graph import LayerGraph
 from lhc.hardware import Hardware
 from lhc.model import OnnxModel
 from lhc.onnx_io import static_batch
+from lhc.passes.copies import Copies
 from lhc.runtime import Bank, HybridExecutor, Position, ProgrammedLayers, Ranges
 from lhc.samples.metrics import Array, Metric
 from lhc.samples.task import count_samples
+
+if TYPE_CHECKING:
+    from lhc.runtime.chip_calibration import Moments
 
 __all__ = ["DEFAULT_MEMORY", "Block", "Job", "Scorer", "Setting", "counts_samples", "job_groups"]
 
@@ -37,6 +41,7 @@ CHIPS_TOGETHER = 4
 _BYTES_PER_WEIGHT = 12
 """What the tiles of one chip hold, and the weights of the engine alone and with the other chips, in float32."""
 _KEPT_PLACEMENTS = 4
+_KEPT_CORRECTIONS = 256
 _BANK_SHARE = 4
 """The part of the memory that is for programmed tiles; another one is for tensors of the digital network."""
 
@@ -56,6 +61,8 @@ class Setting:
         by_targets: outputs are scored against the targets, not against the digital network.
         output: name of the output that is scored.
         seed: of the run.
+        copies: of weights on tiles, of every placement.
+        calibration: samples that chips are calibrated on, apart from those that are scored; None: they are not.
         memory: bytes for programmed tiles and outputs that are kept.
     """
 
@@ -67,7 +74,14 @@ class Setting:
     by_targets: bool
     output: str
     seed: int
+    copies: Copies = field(default_factory=Copies)
+    calibration: "Block | None" = None
     memory: int = DEFAULT_MEMORY
+
+    @property
+    def calibrates(self) -> bool:
+        """Whether the outputs of chips are calibrated."""
+        return self.calibration is not None and self.hardware.is_stochastic
 
     @cached_property
     def batch(self) -> int | None:
@@ -201,6 +215,8 @@ class Scorer:
         self._bank: Bank[ProgrammedMatrix] = Bank(setting.memory // _BANK_SHARE)
         self._executors = _Kept(_KEPT_PLACEMENTS)
         self._chips = _Kept(1)
+        self._corrections = _Kept(_KEPT_CORRECTIONS)
+        self._digital: dict[str, Moments] = {}
         self._prefixes = _Prefixes(setting.memory // 4)
         self._references = _Kept(max(1, setting.memory // 4 // 2**26))
 
@@ -244,12 +260,44 @@ class Scorer:
                 yield index, where, [o[:samples] if getattr(o, "ndim", 0) else o for o in outputs]
 
     def _executor(self, placement: frozenset[str]) -> HybridExecutor:
-        return HybridExecutor(self.setting.model, self.setting.graph, placement, self.setting.ranges)
+        setting = self.setting
+        return HybridExecutor(setting.model, setting.graph, placement, setting.ranges, setting.copies.of(placement))
 
     def _programmed(self, executor: HybridExecutor, job: Job) -> ProgrammedLayers:
         hardware, seed = self.setting.hardware, self.setting.seed
         states = [executor.states(hardware, seed, draw, job.t_s, self._bank) for draw in job.draws]
-        return executor.on_chips(states, hardware, seed, job.draws)
+        programmed = executor.on_chips(states, hardware, seed, job.draws)
+        if self.setting.calibration is None or not (self.setting.calibrates and job.placement):
+            return programmed
+        t_s = hardware.compensation.calibrated_at(job.t_s)
+        corrections = tuple(
+            self._corrections.get((job.placement, draw, t_s), partial(self._calibrated, executor, draw, t_s))
+            for draw in job.draws
+        )
+        return replace(programmed, corrections=corrections)
+
+    def _calibrated(self, executor: HybridExecutor, draw: int, t_s: float) -> Mapping[str, Correction]:
+        """Corrections of one chip."""
+        setting = self.setting
+        assert setting.calibration is not None
+        calls = [
+            (feeds, Position(where.start, where.stop - where.start))
+            for where, feeds in setting.calibration.calls(self._calibration_call, setting.batch is not None)
+        ]
+        from lhc.runtime.chip_calibration import calibrated, digital_moments
+
+        new = [layer for layer in executor.layers if layer.name not in self._digital]
+        self._digital |= digital_moments(setting.model, setting.graph, new, calls)
+        return calibrated(executor, self._digital, setting.hardware, setting.seed, draw, t_s, calls)
+
+    @property
+    def _calibration_call(self) -> int:
+        """Samples of a call: every read takes part."""
+        assert self.setting.calibration is not None
+        if self.setting.batch is not None:
+            return self.setting.batch
+        share = -(-self.setting.calibration.samples // self.setting.hardware.compensation.reads)
+        return min(self.setting.call_samples, share)
 
     def _reference(self, block: Block) -> Array:
         """What the outputs of a block are scored against."""

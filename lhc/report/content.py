@@ -295,7 +295,7 @@ def machine_facts(plan: Plan) -> tuple[tuple[str, str], ...]:
         ("source", machine.source),
         ("tiles", f"{number}, {tiles}"),
         ("converters", f"DAC {dac}, ADC {adc}"),
-        ("drift compensation", machine.drift_compensation),
+        ("drift compensation", machine.compensation.drift),
         *(("left out", f"{effect.name} ({effect.size}): {effect.text}") for effect in machine.left_out),
         ("model", f"SHA-256 {plan.source} of graph and weights"),
         ("lhc", plan.lhc_version),

@@ -129,9 +129,10 @@ def compensation_gains(
     bench: Bench, graph: LayerGraph, placement: frozenset[str], t_s: float, first: int = 0
 ) -> list[float]:
     """Gains of drift compensation at a time, of all tiles of a placement on a few chips; none without compensation."""
-    if not placement or bench.hardware.devices is None or bench.hardware.drift_compensation == "none":
+    if not placement or bench.hardware.devices is None or bench.hardware.compensation.drift == "none":
         return []
     executor = HybridExecutor(bench.model, graph, placement, bench.ranges)
     draws = range(first, first + min(GAIN_DRAWS, bench.draws))
     states = [executor.states(bench.hardware, bench.seed, draw, t_s) for draw in draws]
-    return [t.gain for state in states for matrix in state.values() for row in matrix.tiles for t in row]
+    tiles = [tile for state in states for matrix in state.values() for row in matrix.tiles for tile in row]
+    return [float(tile.gain.mean()) for tile in tiles]

@@ -1,12 +1,15 @@
 """What is known of a network on a machine, from reading it to the placement that is verified."""
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from lhc.graph import LayerGraph
 from lhc.measure import Bench, Budget, PlacementJudge, Running, ranking_metric
+from lhc.measure.scoring import Block
 from lhc.model import OnnxModel
 from lhc.options.commands import Measuring
 from lhc.passes import DEFAULT_GOAL, Goal, PassResult, SearchOptions, Strategy
+from lhc.passes.copies import Copies, free
 from lhc.plan import LayerPlan, Plan
 from lhc.results import Calibration, Front, Infeasibility, SensitivityTable, Verdict
 from lhc.samples.metrics import Metric
@@ -127,6 +130,21 @@ class Study:
         """The samples that rank, those that select and those that verify."""
         return split_task(self.task)
 
+    @cached_property
+    def copies(self) -> Copies:
+        """The copies of weights that every placement gets."""
+        return free(self.graph, self.plan.hardware)
+
+    @cached_property
+    def calibration(self) -> Block | None:
+        """Samples of the ranking split that chips are calibrated on; None where the machine corrects nothing."""
+        compensation = self.plan.hardware.compensation
+        if compensation.outputs == "none" or not self.plan.hardware.is_stochastic:
+            return None
+        samples = self.splits.rank.head(compensation.samples)
+        inputs, _ = samples.read(0, len(samples))
+        return Block(0, len(samples), inputs, None, samples.digest)
+
     @property
     def measurable(self) -> list[str]:
         """Layers that are free, or forced to be analog, in file order."""
@@ -163,6 +181,8 @@ class Study:
             t_s=self.t_s,
             output=self.options.output,
             ranges=self.plan.ranges,
+            copies=self.copies,
+            calibration=self.calibration,
             progress=self.options.progress,
             running=self.running if limited else self.running.unlimited(),
             against=against,

@@ -16,18 +16,14 @@ import torch
 from torch import Tensor
 
 from lhc.hardware import Hardware
+from lhc.hardware.geometry import split_sizes
+from lhc.hardware.sections import DriftCompensation
 from lhc.options.training import WeightNoise
 
-__all__ = ["DrawnMatrix", "column_scales", "draw_matrix", "split_sizes"]
+__all__ = ["DrawnMatrix", "column_scales", "draw_matrix"]
 
 _LEAST_READOUT = 1e-4
 """aihwkit's least mean read-out."""
-
-
-def split_sizes(size: int, most: int) -> list[int]:
-    """Parts of a dimension on tiles, as aihwkit cuts it: nearly equal, the first ones one larger."""
-    parts = -(-size // most)
-    return [size // parts + (index < size % parts) for index in range(parts)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,7 +76,7 @@ def draw_matrix(matrix: Tensor, hardware: Hardware, t_s: float, kind: WeightNois
             elif model is not None:
                 realised, gain = _programmed(weights, hardware, t_s, model)
                 errors[outputs, inputs] = realised * gain - weights
-                gains[outputs, index] = gain
+                gains[outputs, index] = gain.flatten()
     return DrawnMatrix(errors, gains)
 
 
@@ -104,8 +100,10 @@ def _programmed(weights: Tensor, hardware: Hardware, t_s: float, model: object) 
         return weights, weights.new_ones(())
     programmed, drift = model.apply_programming_noise(weights)  # type: ignore[attr-defined]  # aihwkit is untyped
     live = (weights != 0).any(dim=1, keepdim=True)
-    compensated = hardware.drift_compensation == "global"
-    baseline = _readout(programmed, live, hardware) if compensated else None
+    kind = hardware.compensation.drift
+    baseline = _mean(weights * live, kind) if kind == "global-exact" else None
+    if kind in ("global", "per-column"):
+        baseline = _readout(programmed, live, hardware)
     drifted = model.apply_drift_noise(programmed, drift, t_s)  # type: ignore[attr-defined]
     if baseline is None:
         return drifted * live, weights.new_ones(())
@@ -121,4 +119,11 @@ def _readout(weights: Tensor, live: Tensor, hardware: Hardware) -> Tensor:
     if adc.bits is not None and adc.bound is not None:
         step = 2 * adc.bound / (2**adc.bits - 2)
         seen = torch.round(seen / step) * step
-    return (seen * live).abs().mean().clamp(min=_LEAST_READOUT)
+    return _mean(seen * live, hardware.compensation.drift)
+
+
+def _mean(seen: Tensor, kind: DriftCompensation) -> Tensor:
+    """Mean magnitude of a tile's read-out, or of every column's ``(outputs, 1)``."""
+    magnitudes = seen.abs()
+    mean = magnitudes.mean(dim=1, keepdim=True) if kind == "per-column" else magnitudes.mean()
+    return mean.clamp(min=_LEAST_READOUT)

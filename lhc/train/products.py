@@ -20,10 +20,11 @@ from torch.nn import functional
 
 from lhc.graph import Layer
 from lhc.hardware import Adc, Dac, Hardware
+from lhc.hardware.geometry import split_sizes
 from lhc.runtime.differentiable import OPERATORS
 from lhc.runtime.differentiable_ops import Operator
 from lhc.runtime.unfold import ConvGeometry
-from lhc.train.chips import DrawnMatrix, column_scales, split_sizes
+from lhc.train.chips import DrawnMatrix, column_scales
 
 __all__ = ["TrainingProduct", "as_matrix"]
 

@@ -1,0 +1,35 @@
+"""How a matrix lies on tiles: row splits, and the copies of it that fit."""
+
+import math
+
+__all__ = ["copies_on", "free_copies", "split_sizes", "tile_rows"]
+
+
+def split_sizes(size: int, most: int) -> list[int]:
+    """Parts of one dimension of a matrix on tiles: nearly equal, the first ones one larger."""
+    parts = -(-size // most)
+    base, extra = divmod(size, parts)
+    return [base + (index < extra) for index in range(parts)]
+
+
+def tile_rows(inputs: int, rows: int, copies: int = 1) -> int:
+    """Rows of tiles that hold a number of copies of a matrix.
+
+    Every row split is stacked ``copies`` times, and the stack is split over as few tiles as hold it.
+
+    Args:
+        inputs: of the matrix.
+        rows: of a tile.
+        copies: of every weight.
+    """
+    return sum(math.ceil(copies * size / rows) for size in split_sizes(inputs, rows))
+
+
+def copies_on(inputs: int, rows: int, taken: int) -> int:
+    """Most copies of a matrix on ``taken`` rows of tiles for each of its row splits."""
+    return taken * rows // split_sizes(inputs, rows)[0]
+
+
+def free_copies(inputs: int, rows: int) -> int:
+    """Most copies of a matrix that take no more tiles than one does."""
+    return copies_on(inputs, rows, 1)

@@ -1,0 +1,185 @@
+"""Calibrate the outputs of a chip: digital gain and offset of every column, from samples without labels.
+
+After programming and drift, some samples run through the chip. Each column's outputs y are corrected to
+``gain · y + offset``, so that over these samples (and positions) they have the mean, and with `affine` the deviation,
+that the digital network's outputs have: Joshi et al., Nat. Commun. 11, 2473 (2020), AdaBS, which updates the
+statistics of batch normalisation, here for any product. Layer follows layer: a layer is given what the corrected
+layers before it put out, so one pass over the samples corrects all of them. The numbers ride on the digital scale and
+bias that a column has.
+
+Read noise is not corrected: it is new at inference. The calls are spread over some reads, each with read noise drawn
+anew, so that the noise of a single read does not pass for an error of the devices.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from lhc.conductances import Correction
+from lhc.graph import LayerGraph
+from lhc.hardware import Hardware
+from lhc.model import OnnxModel
+from lhc.onnx_io import Constants
+from lhc.runtime.executor import HybridExecutor
+from lhc.runtime.layers import AnalogLayer
+from lhc.runtime.ort import Array, create_session, run_session, with_outputs
+from lhc.runtime.stream import Position
+
+__all__ = ["GREATEST_GAIN", "Call", "Moments", "calibrated", "correction", "digital_moments"]
+
+GREATEST_GAIN = 2.0
+"""Of a column's deviation, and the inverse of the least: what lies beyond is no error of gain."""
+_OBSERVED_BYTES = 2**28
+"""Aimed size of the outputs that are observed in one run of the digital network."""
+
+Call = tuple[Mapping[str, Array], Position]
+"""Feeds of one call of the network, and where they stand in the stream of samples."""
+
+
+@dataclass(frozen=True, eq=False)
+class Moments:
+    """What a layer puts out before its bias, over samples and positions.
+
+    Attributes:
+        mean: per output, ``(groups · outputs,)``.
+        deviation: likewise.
+    """
+
+    mean: npt.NDArray[np.float64]
+    deviation: npt.NDArray[np.float64]
+
+
+class _Sums:
+    """Running sums of the outputs of one layer."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._shift = self._first = self._second = np.zeros(1)
+
+    def add(self, values: Array) -> None:
+        """Take more, ``(outputs, values)``."""
+        wide = values.astype(np.float64)
+        if self._count == 0:
+            self._shift = wide.mean(axis=1)  # keeps the squares small against their differences
+        wide -= self._shift[:, None]
+        self._count += wide.shape[1]
+        self._first, self._second = self._first + wide.sum(axis=1), self._second + np.square(wide).sum(axis=1)
+
+    def moments(self) -> Moments:
+        """Of all that was taken."""
+        mean, square = (total / max(self._count, 1) for total in (self._first, self._second))
+        return Moments(self._shift + mean, np.sqrt(np.maximum(square - np.square(mean), 0.0)))
+
+
+def _moments_of(layer: AnalogLayer, outputs: Iterable[Array]) -> Moments:
+    """Of a layer's outputs before its bias, call by call."""
+    sums = _Sums()
+    for output in outputs:
+        sums.add(layer.by_output(output))
+    return sums.moments()
+
+
+def correction(chip: Moments, digital: Moments, scales: bool) -> Correction:
+    """What gives a chip's outputs the digital network's moments.
+
+    Args:
+        chip: of its outputs.
+        digital: of the digital network's.
+        scales: match deviations too; only means otherwise.
+    """
+    gain = np.ones_like(chip.mean)
+    if scales:
+        varies = (chip.deviation > 0) & (digital.deviation > 0)
+        np.divide(digital.deviation, chip.deviation, out=gain, where=varies)
+        gain = np.clip(gain, 1 / GREATEST_GAIN, GREATEST_GAIN)
+    offset = digital.mean - gain * chip.mean
+    return Correction(gain.astype(np.float32), offset.astype(np.float32))
+
+
+def _correct(
+    hardware: Hardware, digital: Mapping[str, Moments]
+) -> Callable[[AnalogLayer, Iterable[Array]], Correction | None]:
+    """How `HybridExecutor.calibrate` corrects a layer on some hardware, from its outputs before its bias."""
+
+    def correct(layer: AnalogLayer, outputs: Iterable[Array]) -> Correction | None:
+        what = hardware.for_layer(layer.name).compensation.outputs
+        if what == "none":
+            return None
+        return correction(_moments_of(layer, outputs), digital[layer.name], what == "affine")
+
+    return correct
+
+
+def calibrated(
+    executor: HybridExecutor,
+    digital: Mapping[str, Moments],
+    hardware: Hardware,
+    seed: int,
+    draw: int,
+    t_s: float,
+    calls: Sequence[Call],
+) -> dict[str, Correction]:
+    """Corrections of one chip, by layer, on the fast engine.
+
+    Args:
+        executor: the placement.
+        digital: see `digital_moments`; of these calls.
+        hardware: tiles, converters, devices, and what is corrected.
+        seed: of the run.
+        draw: number of the programming.
+        t_s: when it is calibrated, in seconds after the first read.
+        calls: samples; they take turns with the reads.
+
+    Raises:
+        DataError: the network does not run on these samples.
+    """
+    numbers = range(1, min(hardware.compensation.reads, len(calls)) + 1)
+    states = executor.reads(hardware, seed, draw, t_s, numbers)
+    reads = [executor.on_chips([state], hardware, seed, [draw]) for state in states]
+    return executor.calibrate(reads, calls, _correct(hardware, digital))
+
+
+def digital_moments(
+    model: OnnxModel, graph: LayerGraph, layers: Sequence[AnalogLayer], calls: Sequence[Call]
+) -> dict[str, Moments]:
+    """Moments of the digital network's outputs before bias.
+
+    Args:
+        model: the network.
+        graph: its layers.
+        layers: whose outputs.
+        calls: samples.
+
+    Raises:
+        DataError: the network does not run on these samples.
+    """
+    constants = Constants(model.proto.graph)
+    found: dict[str, Moments] = {}
+    for some in _together(layers, max((position.samples for _, position in calls), default=1)):
+        wanted = sorted({t for layer in some for t in (layer.output, *layer.digital_inputs) if graph.producer(t)})
+        session = create_session(with_outputs(model.proto, wanted), model.label)
+        sums = {layer.name: _Sums() for layer in some}
+        for feeds, _ in calls:
+            seen = dict(feeds) | dict(zip(wanted, run_session(session, wanted, feeds, model.label), strict=True))
+            for layer in some:
+                added = [seen[name] if name in seen else constants.value(name) for name in layer.digital_inputs]
+                sums[layer.name].add(layer.by_output(layer.before_bias(seen[layer.output], *added)))
+        found.update({name: total.moments() for name, total in sums.items()})
+    return found
+
+
+def _together(layers: Sequence[AnalogLayer], samples: int) -> list[list[AnalogLayer]]:
+    """Layers in groups whose outputs on so many samples fit in memory together."""
+    groups: list[list[AnalogLayer]] = []
+    size = _OBSERVED_BYTES
+    for layer in layers:
+        matrix = layer.layer.matrix
+        own = 0 if matrix is None else 4 * samples * matrix.positions * matrix.groups * matrix.cols
+        if size + own > _OBSERVED_BYTES:
+            groups.append([])
+            size = 0
+        groups[-1].append(layer)
+        size += own
+    return groups
