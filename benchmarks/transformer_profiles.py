@@ -73,7 +73,11 @@ SUBJECTS = {
 def machines() -> dict[str, lhc.Hardware]:
     """The whole machine, and it without anything random."""
     whole = lhc.Hardware.load("lionheart")
-    fields = {"devices": None, "adc": whole.adc.model_copy(update={"noise": 0.0}), "drift_compensation": "none"}
+    fields = {
+        "devices": None,
+        "adc": whole.adc.model_copy(update={"noise": 0.0}),
+        "compensation": whole.compensation.model_copy(update={"drift": "none"}),
+    }
     return {"whole": whole, "converters": lhc.Hardware.model_validate((whole.model_copy(update=fields)).model_dump())}
 
 

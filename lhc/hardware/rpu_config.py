@@ -101,10 +101,10 @@ def _drift_compensation(kind: str) -> Any:
 
 
 def _compensation(given: Any) -> dict[str, object]:
-    """aihwkit's configurations have drift compensation alone."""
+    """aihwkit's configurations say nothing of other compensations, which are as they are by default."""
     kinds = {name: kind for kind, name in _DRIFT_COMPENSATIONS.items()}
     drift = "none" if given is None else kinds.get(type(given).__name__, "global")
-    return {"drift": drift, "copies": False, "outputs": "none"}
+    return {"drift": drift}
 
 
 def _build_training(config: Any, training: Training, parameters: Any) -> None:

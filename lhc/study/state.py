@@ -5,7 +5,7 @@ from functools import cached_property
 
 from lhc.graph import LayerGraph
 from lhc.measure import Bench, Budget, PlacementJudge, Running, ranking_metric
-from lhc.measure.scoring import Block
+from lhc.measure.scorer import Block
 from lhc.model import OnnxModel
 from lhc.options.commands import Measuring
 from lhc.passes import DEFAULT_GOAL, Goal, PassResult, SearchOptions, Strategy

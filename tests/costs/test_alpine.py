@@ -9,7 +9,7 @@ from lhc.costs import SystemCost, cost_of
 from lhc.errors import ConfigError, ModelError, UsageError
 from lhc.graph import Layer, LayerGraph, MatrixShape, WeightRef, Work
 from lhc.hardware import AlpineCosts, Hardware
-from lhc.hardware.sections import Section
+from lhc.hardware.sections import Compensation, Section
 
 LIONHEART = Hardware.load("lionheart")  # 256x255 tiles, dynamic scaling, 8-bit converters
 One = Callable[..., LayerGraph]
@@ -133,7 +133,9 @@ def test_read_outs_drive_every_row_of_every_tile_now_and_then(one: One) -> None:
     graph = one(300, 10)  # two tiles
     parts = nanoseconds(analog(graph, with_costs("tile", samples_per_readout=1000.0)))
     assert parts["read-outs"] == pytest.approx(2 * 256 * (64 + 100 + 64) / 1000)
-    uncompensated = with_costs("tile", samples_per_readout=1000.0).model_copy(update={"drift_compensation": "none"})
+    uncompensated = with_costs("tile", samples_per_readout=1000.0).model_copy(
+        update={"compensation": Compensation(drift="none")}
+    )
     assert nanoseconds(analog(graph, uncompensated))["read-outs"] == 0
 
 

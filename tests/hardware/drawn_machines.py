@@ -19,6 +19,7 @@ from lhc.hardware import (
     Tiles,
     Training,
 )
+from lhc.hardware.sections import Compensation
 
 positive = st.floats(1e-9, 1e6)
 sizes = st.integers(1, 4096)
@@ -60,7 +61,7 @@ overrides = st.builds(
     layers=st.sampled_from(["conv*", "re:^fc", "x"]),
     adc=st.fixed_dictionaries({}, optional={"noise": scales, "bits": st.integers(2, 24)}),
     devices=st.none() | st.just({}) | st.fixed_dictionaries({"model": st.just("pcm"), "g_max_us": positive}),
-    drift_compensation=st.sampled_from([None, "global", "none"]),
+    compensation=st.fixed_dictionaries({}, optional={"drift": st.sampled_from(["global", "per-column", "none"])}),
 )
 descriptions = st.builds(
     Hardware,
@@ -84,7 +85,14 @@ descriptions = st.builds(
     ),
     mapping=st.builds(Mapping, omega=st.floats(1e-3, 1), columnwise=st.booleans()),
     devices=device_models,
-    drift_compensation=st.sampled_from(["global", "none"]),
+    compensation=st.builds(
+        Compensation,
+        drift=st.sampled_from(["global", "global-exact", "per-column", "none"]),
+        copies=st.booleans(),
+        outputs=st.sampled_from(["affine", "offset", "none"]),
+        samples=st.integers(1, 1000),
+        reads=st.integers(1, 9),
+    ),
     t_inference_s=st.sampled_from([1.0, 86400.0, 172800.0]),
     training=st.builds(
         Training,

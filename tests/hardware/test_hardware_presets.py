@@ -270,7 +270,7 @@ def test_geometry_keeps_tiles_and_mapping_and_nothing_else() -> None:
     assert (geometry.tiles, geometry.mapping) == (machine.tiles, machine.mapping)
     assert not geometry.is_stochastic
     assert (geometry.dac.bits, geometry.adc.bits, geometry.dac.bound, geometry.adc.bound) == (None,) * 4
-    assert geometry.drift_compensation == "none"
+    assert geometry.compensation.drift == "none"
     assert geometry.to_yaml() == geometry.geometry.to_yaml()
 
 

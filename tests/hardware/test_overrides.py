@@ -15,7 +15,7 @@ LAYERED = Hardware(
     name="layered",
     overrides=(
         Override(layers="conv*", adc={"bits": 6}, dac={"scaling": "static"}),
-        Override(layers="re:1$", adc={"noise": 0.5}, drift_compensation="none"),
+        Override(layers="re:1$", adc={"noise": 0.5}, compensation={"drift": "none"}),
         Override(layers="conv2", devices={"model": "hermes", "num_devices": 1}, mapping={"columnwise": False}),
         Override(layers="fc", devices=None),
         Override(layers="fc9", devices={"model": "pcm", "g_max_us": 20.0}),
@@ -25,7 +25,7 @@ LAYERED = Hardware(
 
 def test_overrides_are_applied_in_order_and_only_where_they_match() -> None:
     conv1, conv2, fc, fc9 = (LAYERED.for_layer(name) for name in ("conv1", "conv2", "fc", "fc9"))
-    assert (conv1.adc, conv1.dac.scaling, conv1.drift_compensation) == (Adc(bits=6, noise=0.5), "static", "none")
+    assert (conv1.adc, conv1.dac.scaling, conv1.compensation.drift) == (Adc(bits=6, noise=0.5), "static", "none")
     assert conv1.devices == Pcm()
     assert (conv2.devices, conv2.mapping.columnwise) == (Hermes(num_devices=1), False)
     assert (fc.devices, fc.adc) == (None, Adc())

@@ -91,7 +91,7 @@ def test_settings_that_mean_the_same_or_nothing_are_no_difference() -> None:
     config.runtime.offload_input = True
     config.clip.sigma = 7.0  # clipped at a fixed value
     found = Hardware.from_rpu_config(config)
-    for name in ("tiles", "dac", "adc", "mapping", "devices", "drift_compensation", "training"):
+    for name in ("tiles", "dac", "adc", "mapping", "devices", "compensation", "training"):
         assert getattr(found, name) == getattr(expected, name), name
 
 
@@ -104,7 +104,6 @@ class Refusal:
 
 @pytest.fixture(scope="module")
 def refusals() -> list[Refusal]:
-    from aihwkit.inference.compensation.drift import PerColumnDriftCompensation
     from aihwkit.inference.converter.conductance import DualPairConductanceConverter
     from aihwkit.inference.noise.pcm import PCMLikeNoiseModel
     from aihwkit.simulator.parameters import enums
@@ -140,7 +139,6 @@ def refusals() -> list[Refusal]:
         Refusal("modifier.pdrop", 0.1),
         Refusal("clip.type", enums.WeightClipType.AVERAGE_CHANNEL_MAX),
         Refusal("remap.max_scale_range", 2.0),
-        Refusal("drift_compensation", PerColumnDriftCompensation(), "drift_compensation = PerColumnDriftCompensation"),
         Refusal("noise_model", Mine(g_max=25.0), "noise_model = Mine"),
         Refusal("noise_model.g_converter", DualPairConductanceConverter([1.0, 1.0]), "DualPairConductanceConverter"),
         Refusal("noise_model.g_converter.g_min", 1.0),
@@ -198,7 +196,7 @@ def test_rasch_preset_is_read_when_its_columns_are_bounded_and_its_noise_left_ou
     )
     preset = Hardware.load("standard-pcm-torch")
     assert [effect.name for effect in found.left_out] == ["forward.w_noise", "forward.w_noise_type", "forward.ir_drop"]
-    for name in ("tiles", "dac", "adc", "mapping", "devices", "drift_compensation", "t_inference_s", "training"):
+    for name in ("tiles", "dac", "adc", "mapping", "devices", "compensation", "t_inference_s", "training"):
         assert getattr(found, name) == getattr(preset, name), name
 
 

@@ -10,6 +10,7 @@ from onnx import numpy_helper
 
 from lhc.errors import DataError, ModelError, UsageError
 from lhc.hardware import Hardware
+from lhc.hardware.sections import Compensation
 from lhc.measure import Bench, Running, measure_sensitivity
 from lhc.measure.fisher import fisher_sensitivity, output_directions
 from lhc.model import OnnxModel
@@ -124,7 +125,7 @@ def test_parts_are_those_of_their_causes() -> None:
 
     noisy, silent = quiet(1.0), quiet(1.0)
     silent = silent.model_copy(update={"adc": silent.adc.model_copy(update={"noise": 0.0})})
-    perfect = quiet(1.0).model_copy(update={"devices": None, "drift_compensation": "none"})
+    perfect = quiet(1.0).model_copy(update={"devices": None, "compensation": Compensation(drift="none")})
     weights, outputs = parts(noisy)
     assert parts(silent)[1] < 1e-4 * outputs, "only the ADC's rounding is left"
     assert parts(perfect)[0] < 1e-4 * weights, "only the DAC is left"

@@ -28,9 +28,10 @@ def programmed(
     ranges: Sequence[float] | None = None,
     seed: int = 0,
     draw: int = 0,
+    copies: int = 1,
 ) -> AnalogMatrix:
     """Tiles that hold a matrix, ``(groups · outputs, inputs)``; not drifted where ``t_s`` is None."""
-    matrix = AnalogMatrix(weight, groups, hardware, "abc", ranges)
+    matrix = AnalogMatrix(weight, groups, hardware, "abc", ranges, copies)
     with isolated():
         matrix.program(seed, draw)
         if t_s is not None:

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 import lhc
 from lhc.errors import ModelError, UsageError
 from lhc.hardware import Hardware
+from lhc.hardware.geometry import split_sizes
 from lhc.onnx_io import load_model, read_graph, read_plan
 from lhc.runtime import HybridSession
-from lhc.runtime.calibration import RangeRecorder, calibrate_ranges, split_sizes
+from lhc.runtime.calibration import RangeRecorder, calibrate_ranges
 from lhc.runtime.stream import Unit
 from lhc.runtime.vectors import rows_of_matrix
 

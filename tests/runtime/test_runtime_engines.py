@@ -52,7 +52,7 @@ class _Case:
     x: torch.Tensor
 
     @classmethod
-    def drawn(cls, hardware: Hardware, t_s: float | None, seed: int, groups: int = 1) -> "_Case":
+    def drawn(cls, hardware: Hardware, t_s: float | None, seed: int, groups: int = 1, copies: int = 1) -> "_Case":
         rng = np.random.default_rng(seed)
         outputs, inputs, vectors = rng.integers(1, 9) * groups, rng.integers(2, 40), rng.integers(1, 60)
         weight = rng.normal(size=(outputs, inputs)).astype(np.float32)
@@ -62,7 +62,7 @@ class _Case:
         x[0] = 0.0
         x[-1] = 50.0
         ranges = [1.5] * -(-int(inputs) // hardware.tiles.rows) if hardware.needs_calibration else None
-        return cls(programmed(weight, hardware, t_s, groups, ranges, seed), torch.from_numpy(x))
+        return cls(programmed(weight, hardware, t_s, groups, ranges, seed, copies=copies), torch.from_numpy(x))
 
     def products(self, engine: Engine) -> list[Floats]:
         return [product(self.matrix, self.x, group, engine=engine).numpy() for group in range(self.matrix.groups)]
@@ -72,11 +72,10 @@ class _Case:
         adc = self.matrix.hardware.adc
         step = 0.0 if adc.bits is None or adc.bound is None else 2 * adc.bound / (2**adc.bits - 2)
         state = self.matrix.programmed()
-        total, start = np.zeros((len(self.x), state.outputs * state.groups), np.float32), 0
+        total = np.zeros((len(self.x), state.outputs * state.groups), np.float32)
         saturating = np.zeros(len(self.x), bool)
-        for row in state.tiles:
+        for start, row in zip(state.starts, state.tiles, strict=True):
             part = self.x[:, start : start + row[0].weights.shape[1]].numpy()
-            start += part.shape[1]
             scale, reduction = self._scale_and_reduction(part, row[0].input_range)
             scales = np.concatenate([tile.scales * tile.gain for tile in row])
             total += (scale * reduction)[:, None] * scales * step
@@ -91,7 +90,7 @@ class _Case:
         if input_range is not None:
             inputs = np.clip(inputs / input_range, -1, 1)
         # No weight is above 1.6 of the full scale, programming noise and read noise included.
-        greatest = np.abs(inputs).sum(axis=1) * 1.6 / (adc.bound or np.inf)
+        greatest = np.abs(inputs).sum(axis=1) * 1.6 * self.matrix.copies / (adc.bound or np.inf)
         return scale, np.exp2(np.ceil(np.log2(np.maximum(greatest, 1)))).astype(np.float32)
 
 
@@ -102,7 +101,7 @@ def _assert_same(case: _Case) -> None:
     """
     greatest = np.abs(case.x.numpy()).max()
     # The gain of drift compensation is large where few codes of a coarse ADC are left of the read-out.
-    gain = max(tile.gain for row in case.matrix.programmed().tiles for tile in row)
+    gain = max(tile.gain.max() for row in case.matrix.programmed().tiles for tile in row)
     rounding = 3e-6 * greatest * np.sqrt(case.x.shape[1]) * max(gain, 1)
     steps, saturating = case.steps()
     for fast, reference, step in zip(case.products("fast"), case.products("reference"), steps, strict=True):
@@ -121,6 +120,24 @@ def test_engines_are_equal_without_output_noise(preset: str, seed: int, groups: 
     for t_s in _times(hardware):
         try:
             case = _Case.drawn(hardware, t_s, seed, groups)
+        except lhc.LhcError:  # a tile of equal weights on devices that are not defined for it
+            continue
+        _assert_same(case)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+@settings(max_examples=4)
+@given(
+    seed=st.integers(0, 10_000),
+    groups=st.sampled_from([1, 3]),
+    rows=st.integers(3, 100),
+    copies=st.integers(2, 9),
+)
+def test_engines_are_equal_with_copies(preset: str, seed: int, groups: int, rows: int, copies: int) -> None:
+    hardware = _with_tiles(_silent(Hardware.load(preset)), rows, 20)
+    for t_s in _times(hardware):
+        try:
+            case = _Case.drawn(hardware, t_s, seed, groups, copies)
         except lhc.LhcError:  # a tile of equal weights on devices that are not defined for it
             continue
         _assert_same(case)

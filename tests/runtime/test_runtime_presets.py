@@ -25,6 +25,7 @@ from aihwkit.simulator.tiles.array import TileModuleArray
 from scipy import stats
 
 from lhc.hardware import Adc, Dac, Hardware, Pcm, preset_names
+from lhc.hardware.sections import Compensation
 from lhc.runtime.threads import isolated
 from lhc.seeds import device_seed
 from tests.runtime.products import ENGINES, Engine, product, programmed
@@ -224,7 +225,7 @@ def _read(devices: Pcm, t_s: float | None, draw: int = 0) -> Reading:
         dac=Dac(bits=None),
         adc=Adc(bits=None, bound=None, noise=0.0),
         devices=devices,
-        drift_compensation="none",
+        compensation=Compensation(drift="none"),
     )
     size = (255, 256)
     target = np.resize(LEVELS, size) * np.where(np.arange(size[1]) % 2, 1.0, -1.0)

@@ -5,7 +5,9 @@ import pytest
 import torch
 
 from lhc.hardware import Hardware
-from lhc.train.chips import draw_matrix, split_sizes
+from lhc.hardware.geometry import split_sizes
+from lhc.hardware.sections import Compensation
+from lhc.train.chips import draw_matrix
 
 pytestmark = pytest.mark.analog
 
@@ -60,7 +62,7 @@ def test_mean_and_spread_are_those_of_programmed_tiles(rows: int, t_s: float) ->
 
 
 def test_columns_without_weights_stay_zero_and_gains_are_one_without_compensation() -> None:
-    hardware = Hardware.load("lionheart").model_copy(update={"drift_compensation": "none"})
+    hardware = Hardware.load("lionheart").model_copy(update={"compensation": Compensation(drift="none")})
     matrix = torch.randn(4, 6)
     matrix[1] = 0
     drawn = draw_matrix(matrix, hardware, 86400.0, "devices", hardware.to_rpu_config().noise_model)

@@ -8,10 +8,12 @@ import pytest
 import torch
 
 from lhc.hardware import Hardware
+from lhc.hardware.geometry import split_sizes
+from lhc.hardware.sections import Compensation
 from lhc.onnx_io import read_graph
 from lhc.onnx_io.graphs import weight_matrix
 from lhc.runtime.ort import observe_tensors
-from lhc.train.chips import DrawnMatrix, column_scales, draw_matrix, split_sizes
+from lhc.train.chips import DrawnMatrix, column_scales, draw_matrix
 from lhc.train.network import NoisyNetwork, ranges_in
 from lhc.train.products import as_matrix
 from lhc.train.trained_tensors import find_trained
@@ -66,7 +68,7 @@ def network(build: Build, case: str, hardware: Hardware) -> tuple[NoisyNetwork, 
 
 
 def without_devices(**adc: float | None) -> Hardware:
-    base = Hardware.load("lionheart").model_copy(update={"devices": None, "drift_compensation": "none"})
+    base = Hardware.load("lionheart").model_copy(update={"devices": None, "compensation": Compensation(drift="none")})
     dac = base.dac.model_copy(update={"bits": None})
     return base.model_copy(update={"adc": base.adc.model_copy(update=adc), "dac": dac})
 
