@@ -51,7 +51,7 @@ class _Block:
 
     @property
     def size(self) -> int:
-        return self.inputs.stop - self.inputs.start
+        return int(self.inputs.stop - self.inputs.start)
 
     def rows(self) -> Iterator[tuple[npt.NDArray[np.int64], Sequence[Any]]]:
         """For every row of tiles: which input of the block drives each of its rows, and the tiles."""
@@ -229,7 +229,7 @@ def _state(tile: Any, inputs: npt.NDArray[np.int64], size: int, copies: int) -> 
     live = tile.tile.live
     compensated = tile.rpu_config.drift_compensation is not None
     total = np.zeros((len(weights), size), np.float32)
-    np.add.at(total, (slice(None), inputs), weights.numpy())
+    np.add.at(total.T, inputs, weights.numpy().T)
     return ProgrammedTile(
         weights=total,
         scales=scales.numpy() / np.float32(copies),

@@ -32,6 +32,7 @@ def _there_and_back(machine: Hardware) -> Hardware:
     kept: dict[str, object] = {name: getattr(machine, name) for name in NOT_IN_AIHWKIT}
     kept["tiles"] = back.tiles.model_copy(update={"count": machine.tiles.count})
     kept["dac"] = back.dac.model_copy(update={"range_quantile": machine.dac.range_quantile})
+    kept["compensation"] = machine.compensation.model_copy(update={"drift": back.compensation.drift})
     if machine.training.weight_noise == 0:  # its type does nothing then
         kept["training"] = back.training.model_copy(update={"weight_noise_type": machine.training.weight_noise_type})
     return back.model_copy(update=kept)

@@ -1,0 +1,24 @@
+"""Copies of a matrix on tiles."""
+
+import math
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lhc.hardware.geometry import copies_on, free_copies, split_sizes, tile_rows
+
+
+@given(inputs=st.integers(1, 2000), rows=st.integers(1, 300), taken=st.integers(1, 6))
+def test_as_many_copies_fit_as_are_counted(inputs: int, rows: int, taken: int) -> None:
+    copies = copies_on(inputs, rows, taken)
+    splits = math.ceil(inputs / rows)
+    assert copies >= taken
+    assert tile_rows(inputs, rows, copies) <= splits * taken
+    assert tile_rows(inputs, rows, copies + 1) > splits * taken
+    assert tile_rows(inputs, rows, free_copies(inputs, rows)) == tile_rows(inputs, rows) == splits
+
+
+def test_nine_copies_of_a_first_convolution_fit_one_tile() -> None:
+    assert free_copies(27, 256) == 9
+    assert split_sizes(576, 256) == [192, 192, 192]
+    assert (free_copies(576, 256), copies_on(576, 256, 3)) == (1, 4)

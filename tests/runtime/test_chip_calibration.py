@@ -1,0 +1,127 @@
+"""Copies of weights average errors out; a calibrated chip has the digital network's means, but not its read noise."""
+
+import numpy as np
+import pytest
+
+from lhc.hardware import Adc, Dac, Hardware, Pcm
+from lhc.hardware.sections import Compensation, Tiles
+from lhc.model import OnnxModel
+from lhc.onnx_io import load_model, read_graph
+from lhc.runtime import HybridExecutor, Position, ProgrammedLayers
+from lhc.runtime.chip_calibration import Call, Correction, Moments, calibrated, correction, digital_moments
+from lhc.runtime.ort import observe_tensors
+from tests.runtime.models_on_tiles import Array, model_of, normal
+from tests.runtime.products import programmed
+
+pytestmark = pytest.mark.analog
+
+T_S = 86400.0
+CALIBRATED = Hardware(
+    name="calibrated",
+    dac=Dac(bits=None),
+    adc=Adc(bits=None, bound=None, noise=0.0),
+    compensation=Compensation(outputs="affine"),
+)
+QUIET_READS = CALIBRATED.model_copy(update={"devices": Pcm(read_noise_scale=0.0)})
+SAMPLES = 64
+
+
+def _network() -> OnnxModel:
+    """A convolution in two groups, a Gemm whose weight is on the left, and a MatMul."""
+    from onnx import helper
+
+    rng = np.random.default_rng(4)
+    nodes = [
+        helper.make_node("Conv", ["x", "c", "cb"], ["conv"], name="conv", kernel_shape=[3, 3], group=2),
+        helper.make_node("Relu", ["conv"], ["r"]),
+        helper.make_node("Flatten", ["r"], ["f"]),
+        helper.make_node("Gemm", ["f", "g", "gb"], ["gemm"], name="gemm", alpha=0.5, beta=2.0),
+        helper.make_node("Relu", ["gemm"], ["s"]),
+        helper.make_node("MatMul", ["s", "m"], ["y"], name="matmul"),
+    ]
+    constants = {
+        "c": normal(rng, (6, 2, 3, 3)),
+        "cb": normal(rng, (6,)),
+        "g": normal(rng, (96, 8)) / 8,
+        "gb": normal(rng, (8,)),
+        "m": normal(rng, (8, 5)),
+    }
+    return load_model(model_of(nodes, {"x": np.zeros((2, 4, 6, 6), np.float32)}, {"y": 2}, constants))
+
+
+def _calls(samples: int = SAMPLES) -> list[Call]:
+    x = normal(np.random.default_rng(9), (samples, 4, 6, 6))
+    return [({"x": x[start : start + 16]}, Position(start, 16)) for start in range(0, samples, 16)]
+
+
+def _outputs(executor: HybridExecutor, layers: ProgrammedLayers, calls: list[Call]) -> list[Array]:
+    return [next(executor.finish(executor.prefix(feeds), layers, place))[0] for feeds, place in calls]
+
+
+def _corrected(hardware: Hardware, names: list[str], draw: int = 0) -> tuple[HybridExecutor, dict[str, Correction]]:
+    model = _network()
+    graph = read_graph(model)
+    executor = HybridExecutor(model, graph, names)
+    digital = digital_moments(model, graph, executor.layers, _calls())
+    return executor, calibrated(executor, digital, hardware, 0, draw, T_S, _calls())
+
+
+@pytest.mark.parametrize("names", [["conv"], ["gemm"], ["matmul"], ["conv", "gemm", "matmul"]])
+@pytest.mark.parametrize("outputs", ["offset", "affine"])
+def test_outputs_get_the_digital_moments_on_the_calibration_samples(names: list[str], outputs: str) -> None:
+    """Without read noise every read is alike, so the last layer's outputs have exactly the digital means."""
+    hardware = QUIET_READS.model_copy(update={"compensation": Compensation(outputs=outputs)})  # type: ignore[arg-type]
+    executor, corrections = _corrected(hardware, names)
+    states = [executor.states(hardware, 0, 0, T_S)]
+    plain = executor.on_chips(states, hardware, 0, [0])
+    layers = ProgrammedLayers(plain.chips, plain.together, (corrections,))
+    model, last = _network(), executor.layers[-1]
+    expected = np.concatenate([observe_tensors(model, ["y"], feeds)["y"] for feeds, _ in _calls()])
+    found, raw = (np.concatenate(_outputs(executor, chips, _calls())) for chips in (layers, plain))
+    if last.name == "matmul":
+        assert found.mean(axis=0) == pytest.approx(expected.mean(axis=0), abs=1e-4)
+        if outputs == "affine":
+            assert found.std(axis=0) == pytest.approx(expected.std(axis=0), rel=1e-3)
+        assert np.abs(raw.mean(axis=0) - expected.mean(axis=0)).max() > 0.01
+    assert np.square(found - expected).mean() < np.square(raw - expected).mean()
+
+
+def test_every_read_has_noise_of_its_own_and_inference_another() -> None:
+    executor = HybridExecutor(_network(), read_graph(_network()), ["gemm"])
+    weights = [state[key].weights() for state in executor.reads(CALIBRATED, 0, 0, T_S, (0, 1, 2)) for key in state]
+    for one, other in ((0, 1), (0, 2), (1, 2)):
+        assert np.std(weights[one] - weights[other]) > 0.001 * np.std(weights[0])
+    quiet = [state[key].weights() for state in executor.reads(QUIET_READS, 0, 0, T_S, (0, 1)) for key in state]
+    assert (quiet[0] == quiet[1]).all()
+
+
+def test_reads_are_the_same_in_any_order_and_company() -> None:
+    executor = HybridExecutor(_network(), read_graph(_network()), ["gemm", "conv"])
+    together = executor.reads(CALIBRATED, 0, 3, T_S, (0, 1, 2))
+    alone = executor.reads(CALIBRATED, 0, 3, T_S, (2,))[0]
+    for key, matrix in alone.items():
+        assert (matrix.weights() == together[2][key].weights()).all()
+    for key, matrix in executor.states(CALIBRATED, 0, 3, T_S).items():
+        assert (matrix.weights() == together[0][key].weights()).all()
+
+
+def test_a_column_that_never_varies_gets_an_offset_alone() -> None:
+    chip, digital = Moments(np.array([1.0, 2.0]), np.array([0.0, 8.0])), Moments(np.zeros(2), np.array([3.0, 1.0]))
+    found = correction(chip, digital, scales=True)
+    assert found.gain.tolist() == [1.0, 0.5]
+    assert found.offset.tolist() == [-1.0, -1.0]
+
+
+@pytest.mark.parametrize("copies", [2, 4, 8])
+def test_errors_of_devices_average_out_over_copies(copies: int) -> None:
+    """Variance of the realised weights falls as 1 / copies: within 10 % at 20,000 weights (4 standard errors)."""
+    hardware = Hardware(name="h", tiles=Tiles(rows=256, cols=200), compensation=Compensation(drift="none"))
+    rng = np.random.default_rng(2)
+    weight = rng.normal(size=(200, 100)).astype(np.float32)
+
+    def variance(number: int) -> float:
+        error = (programmed(weight, hardware, 1.0, copies=number).programmed().weights() - weight).ravel()
+        common = np.polyval(np.polyfit(weight.ravel(), error, 1), weight.ravel())  # the mean drift, no chance error
+        return float(np.var(error - common))
+
+    assert variance(1) / variance(copies) == pytest.approx(copies, rel=0.1)
