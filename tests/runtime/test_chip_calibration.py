@@ -3,12 +3,13 @@
 import numpy as np
 import pytest
 
+from lhc.conductances import Correction
 from lhc.hardware import Adc, Dac, Hardware, Pcm
 from lhc.hardware.sections import Compensation, Tiles
 from lhc.model import OnnxModel
 from lhc.onnx_io import load_model, read_graph
 from lhc.runtime import HybridExecutor, Position, ProgrammedLayers
-from lhc.runtime.chip_calibration import Call, Correction, Moments, calibrated, correction, digital_moments
+from lhc.runtime.chip_calibration import Call, Moments, calibrated, correction, digital_moments
 from lhc.runtime.ort import observe_tensors
 from tests.runtime.models_on_tiles import Array, model_of, normal
 from tests.runtime.products import programmed
