@@ -13,6 +13,8 @@ from lhc.cli.app import app
 from lhc.models import zoo_entry
 from lhc.samples.task import Task
 
+Cli = Callable[..., Result]
+
 # How long an example takes says more about the machine than about lhc; CI must not fail on an unlucky draw.
 settings.register_profile("lhc", deadline=None, derandomize="CI" in os.environ)
 settings.load_profile("lhc")
@@ -31,7 +33,7 @@ def lhc_data() -> Path:
 
 
 @pytest.fixture(scope="session")
-def cli() -> Callable[..., Result]:
+def cli() -> Cli:
     """`lhc` in this process: arguments of any type in; exit code, stdout and stderr out."""
     return lambda *arguments: CliRunner().invoke(app, [*map(str, arguments)])
 

@@ -15,6 +15,7 @@ from lhc.cli.app import app
 from lhc.cli.output import write_npz
 from lhc.onnx_io import load_model, read_plan
 from lhc.plan import Plan
+from tests.conftest import Cli
 
 pytestmark = pytest.mark.analog
 
@@ -77,7 +78,7 @@ def test_partition(model_file: Path, data_file: Path, tmp_path: Path) -> None:
     assert inspected["stale"] is False
 
 
-def test_default_output_and_summary_line(model_file: Path, data_file: Path) -> None:
+def test_default_output_and_summary_line(cli: Cli, model_file: Path, data_file: Path) -> None:
     command = [
         "partition",
         str(model_file),
@@ -90,7 +91,7 @@ def test_default_output_and_summary_line(model_file: Path, data_file: Path) -> N
         "--draws",
         "3",
     ]
-    result = CliRunner().invoke(app, command)
+    result = cli(*command)
     assert result.exit_code == 0
     last = result.stdout.strip().splitlines()[-1]
     assert last.startswith("analog ")
@@ -102,22 +103,8 @@ def test_default_output_and_summary_line(model_file: Path, data_file: Path) -> N
     assert model_file.with_name("small.lhc.onnx").exists()
 
 
-def test_run(model_file: Path, data_file: Path) -> None:
-    CliRunner().invoke(
-        app,
-        [
-            "partition",
-            str(model_file),
-            "--data",
-            str(data_file),
-            "--objective",
-            "macs",
-            "--max-drop",
-            "100%",
-            "--draws",
-            "2",
-        ],
-    )
+def test_run(cli: Cli, model_file: Path, data_file: Path) -> None:
+    cli("partition", model_file, "--data", data_file, "--objective", "macs", "--max-drop", "100%", "--draws", "2")
     annotated = model_file.with_name("small.lhc.onnx")
     document = run_json("run", annotated, "--data", data_file, "--t-inference", "0,3600,86400", "--draws", 4)
     assert [row["t_s"] for row in rows(document, "times")] == [0, 3600, 86400]
@@ -128,13 +115,11 @@ def test_run(model_file: Path, data_file: Path) -> None:
     assert document["digital"]["value"] == pytest.approx((digital == labels).mean())  # type: ignore[index]
 
 
-def test_outputs_alone_without_labels(model_file: Path, tmp_path: Path) -> None:
+def test_outputs_alone_without_labels(cli: Cli, model_file: Path, tmp_path: Path) -> None:
     images = np.random.default_rng(0).normal(size=(9, 2, 6, 6)).astype(np.float32)
     data, out = tmp_path / "images.npz", tmp_path / "out.npz"
     np.savez(data, anything=images)
-    result = CliRunner().invoke(
-        app, ["run", str(model_file), "--all-analog", "--data", str(data), "--outputs", str(out)]
-    )
+    result = cli("run", model_file, "--all-analog", "--data", data, "--outputs", out)
     assert (result.exit_code, result.stdout) == (0, "")
     analog = np.load(out)["logits"]
     digital = onnxruntime.InferenceSession(str(model_file)).run(None, {"image": images})[0]
@@ -193,7 +178,7 @@ def test_annotated_model_is_the_same_network(model_file: Path, data_file: Path, 
     assert before.tobytes() == after.tobytes()
 
 
-def test_stale_annotations_are_warned_of(model_file: Path, data_file: Path, tmp_path: Path) -> None:
+def test_stale_annotations_are_warned_of(cli: Cli, model_file: Path, data_file: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.onnx"
     run_json(
         "partition",
@@ -213,48 +198,48 @@ def test_stale_annotations_are_warned_of(model_file: Path, data_file: Path, tmp_
     weight = onnx.numpy_helper.to_array(model.graph.initializer[0]) + 1
     model.graph.initializer[0].CopyFrom(onnx.numpy_helper.from_array(weight, model.graph.initializer[0].name))
     onnx.save_model(model, str(out))
-    result = CliRunner().invoke(app, ["inspect", str(out)])
+    result = cli("inspect", out)
     assert result.exit_code == 0
     assert "has changed since lhc annotated it" in result.stderr
 
 
-def test_hardware_is_listed_and_printed(tmp_path: Path, model_file: Path) -> None:
-    listed = CliRunner().invoke(app, ["hardware"]).stdout
+def test_hardware_is_listed_and_printed(cli: Cli, tmp_path: Path, model_file: Path) -> None:
+    listed = cli("hardware").stdout
     assert "lionheart: " in listed
     assert "ideal: " in listed
-    printed = CliRunner().invoke(app, ["hardware", "lionheart"]).stdout
+    printed = cli("hardware", "lionheart").stdout
     mine = tmp_path / "mine.yaml"
     mine.write_text(printed.replace("rows: 256", "rows: 8"))
     document = run_json("analyze", model_file, "--hardware", mine)
     assert [row["tiles"] for row in rows(document)] == [3, 1, 1]
 
 
-def test_nothing_to_place_is_success(tmp_path: Path) -> None:
+def test_nothing_to_place_is_success(cli: Cli, tmp_path: Path) -> None:
     path, data = tmp_path / "relu.onnx", tmp_path / "x.npz"
     text = '<ir_version: 8, opset_import: ["": 17]> g (float[N, 3] x) => (float[N, 3] y) { y = Relu (x) }'
     onnx.save_model(onnx.parser.parse_model(text), str(path))
     np.savez(data, x=np.ones((5, 3), np.float32))
-    result = CliRunner().invoke(app, ["partition", str(path), "--data", str(data)])
+    result = cli("partition", path, "--data", data)
     assert result.exit_code == 0
     assert "nothing to place" in result.stdout
     assert result.stdout.strip().splitlines()[-1].startswith("analog 0/0 layers")
 
 
-def test_zoo_export(tmp_path: Path) -> None:
+def test_zoo_export(cli: Cli, tmp_path: Path) -> None:
     model, data = tmp_path / "digits.onnx", tmp_path / "digits.npz"
-    result = CliRunner().invoke(app, ["export", "digits", "-o", str(model), "--data-out", str(data)])
+    result = cli("export", "digits", "-o", model, "--data-out", data)
     assert result.exit_code == 0, result.stderr
     assert set(np.load(data).files) == {"x", "labels"}
     assert len(rows(run_json("analyze", model))) >= 8
 
 
-def test_few_samples_cannot_show_a_small_budget(model_file: Path, tmp_path: Path) -> None:
+def test_few_samples_cannot_show_a_small_budget(cli: Cli, model_file: Path, tmp_path: Path) -> None:
     """Five samples on which nothing changes say nothing of a drop of one point."""
     data = tmp_path / "five.npz"
     images = np.random.default_rng(0).normal(size=(5, 2, 6, 6)).astype(np.float32)
     digital = onnxruntime.InferenceSession(str(model_file)).run(None, {"image": images})[0]
     np.savez(data, image=images, labels=digital.argmax(axis=1))
-    result = CliRunner().invoke(app, ["partition", str(model_file), "--data", str(data), "--draws", "3"])
+    result = cli("partition", model_file, "--data", data, "--draws", "3")
     assert result.exit_code == 0
     assert result.stdout.strip().splitlines()[-1].startswith("analog 0/3 layers")
 
@@ -285,15 +270,15 @@ def test_other_samples_are_never_surer_than_these(model_file: Path, data_file: P
     ("form", "start"),
     [("csv", "layer,operator,analog"), ("markdown", "| layer | operator |"), ("latex", "\\begin{tabular}")],
 )
-def test_tables_in_other_forms(form: str, start: str, model_file: Path) -> None:
-    result = CliRunner().invoke(app, ["analyze", str(model_file), "--format", form])
+def test_tables_in_other_forms(cli: Cli, form: str, start: str, model_file: Path) -> None:
+    result = cli("analyze", model_file, "--format", form)
     assert result.exit_code == 0
     assert result.stdout.startswith(start)
-    as_json = CliRunner().invoke(app, ["analyze", str(model_file), "--format", "json"])
+    as_json = cli("analyze", model_file, "--format", "json")
     assert json.loads(as_json.stdout) == run_json("analyze", model_file)
 
 
-def test_plan_is_written_edited_and_fed_back(model_file: Path, data_file: Path, tmp_path: Path) -> None:
+def test_plan_is_written_edited_and_fed_back(cli: Cli, model_file: Path, data_file: Path, tmp_path: Path) -> None:
     plan, out = tmp_path / "plan.yaml", tmp_path / "out.onnx"
     base = ("partition", model_file, "--data", data_file, "--objective", "macs", "--max-drop", "100%", "--draws", 2)
     run_json(*base, "-o", out, "--plan-out", plan)
@@ -305,12 +290,12 @@ def test_plan_is_written_edited_and_fed_back(model_file: Path, data_file: Path, 
     first = written.layers[0].name
     assert {r["name"] for r in rows(document) if r["placement"] == "analog"} == written.analog - {first}
     assert document["strategy"] == "plan"
-    result = CliRunner().invoke(app, [*map(str, base), "-o", str(tmp_path / "x.onnx"), "--plan-out", str(plan)])
+    result = cli(*base, "-o", tmp_path / "x.onnx", "--plan-out", plan)
     assert result.exit_code == 2
     assert "exists" in result.stderr
 
 
-def test_forged_annotations_are_noticed(model_file: Path, data_file: Path, tmp_path: Path) -> None:
+def test_forged_annotations_are_noticed(cli: Cli, model_file: Path, data_file: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.onnx"
     run_json(
         "partition",
@@ -331,12 +316,12 @@ def test_forged_annotations_are_noticed(model_file: Path, data_file: Path, tmp_p
     placement.value = "digital" if placement.value == "analog" else "analog"
     onnx.save_model(model, str(out))
     for command in (["inspect", str(out)], ["run", str(out), "--data", str(data_file), "--draws", "2", "-q"]):
-        result = CliRunner().invoke(app, command)
+        result = cli(*command)
         assert result.exit_code == 0
         assert "'stem': lhc.placement differ from lhc.plan" in result.stderr
 
 
-def test_a_plan_and_patterns_contradict(model_file: Path, data_file: Path, tmp_path: Path) -> None:
+def test_a_plan_and_patterns_contradict(cli: Cli, model_file: Path, data_file: Path, tmp_path: Path) -> None:
     plan = tmp_path / "plan.yaml"
     base = (
         "partition",
@@ -353,17 +338,15 @@ def test_a_plan_and_patterns_contradict(model_file: Path, data_file: Path, tmp_p
     run_json(*base, "-o", tmp_path / "a.onnx", "--plan-out", plan)
     again = run_json(*base, "-o", tmp_path / "b.onnx", "--plan", plan)
     assert again["held_out"] is False
-    result = CliRunner().invoke(
-        app, [*base, "--plan", str(plan), "--force-digital", "stem", "-o", str(tmp_path / "c.onnx")]
-    )
+    result = cli(*base, "--plan", plan, "--force-digital", "stem", "-o", tmp_path / "c.onnx")
     assert result.exit_code == 2
     assert "cannot go with --plan" in result.stderr
 
 
-def test_export_twice_replaces_its_own_file(tmp_path: Path) -> None:
+def test_export_twice_replaces_its_own_file(cli: Cli, tmp_path: Path) -> None:
     out = tmp_path / "digits.onnx"
     for _ in range(2):
-        result = CliRunner().invoke(app, ["export", "digits", "-o", str(out)])
+        result = cli("export", "digits", "-o", out)
         assert result.exit_code == 0, result.stderr
 
 

@@ -8,15 +8,14 @@ import numpy as np
 import onnx
 import pytest
 from onnx import numpy_helper, parser
-from typer.testing import CliRunner
 
 import lhc
-from lhc.cli.app import app
 from lhc.hardware import Hardware
 from lhc.onnx_io import annotate, load_model, read_graph, read_plan
 from lhc.passes import Qualify, initial_plan
 from lhc.plan import LayerPlan
 from lhc.study.outcome import Analysis
+from tests.conftest import Cli
 
 RNG = np.random.default_rng(3)
 
@@ -73,9 +72,9 @@ def test_a_network_that_is_mostly_a_gru_is_not_told_to_be_analog(gru: onnx.Model
     assert "99.9 %" in cells
 
 
-def test_the_json_of_analyze_has_every_operator(gru: onnx.ModelProto, tmp_path: Path) -> None:
+def test_the_json_of_analyze_has_every_operator(cli: Cli, gru: onnx.ModelProto, tmp_path: Path) -> None:
     onnx.save(gru, tmp_path / "gru.onnx")
-    result = CliRunner().invoke(app, ["analyze", str(tmp_path / "gru.onnx"), "--json"])
+    result = cli("analyze", tmp_path / "gru.onnx", "--json")
     document = json.loads(result.stdout)
     assert document["layers"][0] | {"detail": ""} == {
         "name": "gru", "op_type": "GRU", "module": None, "block": "", "eligible": False, "reason": "unsupported",

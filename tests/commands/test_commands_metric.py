@@ -6,15 +6,14 @@ import numpy as np
 import onnx
 import pytest
 from onnx import numpy_helper
-from typer.testing import CliRunner
 
 import lhc
-from lhc.cli.app import app
 from lhc.cli.reports import is_judged_output
 from lhc.errors import UsageError
 from lhc.onnx_io import load_model, read_plan
 from lhc.samples.metrics import METRICS, metric_without_targets, shows_classes
 from lhc.samples.task import Task
+from tests.conftest import Cli
 
 NET = """<ir_version: 8, opset_import: ["" : 17]>
 net (float[N, 6] x) => (OUTPUTS) {
@@ -166,11 +165,11 @@ def test_a_function_that_a_file_names_is_not_imported(tmp_path: Path, monkeypatc
 
 
 @pytest.mark.analog
-def test_outputs_are_written_whatever_judged_the_placement(placed: onnx.ModelProto, tmp_path: Path) -> None:
+def test_outputs_are_written_whatever_judged_the_placement(cli: Cli, placed: onnx.ModelProto, tmp_path: Path) -> None:
     onnx.save_model(placed, str(tmp_path / "m.onnx"))
     np.savez(tmp_path / "x.npz", x=X)
     command = ["run", str(tmp_path / "m.onnx"), "--data", str(tmp_path / "x.npz"), "--outputs", str(tmp_path / "y.npz")]
-    result = CliRunner().invoke(app, [*command, "-q"])
+    result = cli(*command, "-q")
     assert result.exit_code == 0, result.stderr
     with np.load(tmp_path / "y.npz") as outputs:
         assert outputs["z"].shape == (24, 4)

@@ -11,12 +11,11 @@ import onnxruntime
 import pytest
 from onnx import numpy_helper
 from onnx_ir.passes import common
-from typer.testing import CliRunner
 
 import lhc
-from lhc.cli.app import app
 from lhc.commands.ir_passes import CompilePass, PartitionPass
 from lhc.onnx_io import contradictions, load_model, read_plan
+from tests.conftest import Cli
 
 pytestmark = pytest.mark.analog
 
@@ -98,11 +97,11 @@ def test_layer_annotations_are_opt_in_and_keep_what_others_wrote(network: onnx.M
     assert annotations(again.model) == {"stem": "theirs"}, "its own are taken away with its other keys"
 
 
-def test_onnxruntime_takes_the_settings(network: onnx.ModelProto, tmp_path: Path) -> None:
+def test_onnxruntime_takes_the_settings(cli: Cli, network: onnx.ModelProto, tmp_path: Path) -> None:
     path = lhc.partition(network, DATA, max_drop="100%", draws=2, objective="macs").save(
         tmp_path / "m.onnx", layer_ann=True
     )
-    result = CliRunner().invoke(app, ["inspect", str(path), "--layer-assignment", "npu"])
+    result = cli("inspect", path, "--layer-assignment", "npu")
     assert (result.exit_code, result.stdout) == (0, "npu(=analog);cpu(=digital)\n")
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
@@ -113,6 +112,6 @@ def test_onnxruntime_takes_the_settings(network: onnx.ModelProto, tmp_path: Path
     onnx.save_model(network, str(tmp_path / "plain.onnx"))
     refusals = (("m.onnx", "toaster", "onnxruntime's devices are"), ("plain.onnx", "npu", "--layer-ann"))
     for model, device, message in refusals:
-        refused = CliRunner().invoke(app, ["inspect", str(tmp_path / model), "--layer-assignment", device])
+        refused = cli("inspect", tmp_path / model, "--layer-assignment", device)
         assert refused.exit_code == 2
         assert message in refused.stderr

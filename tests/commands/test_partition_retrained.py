@@ -1,14 +1,12 @@
 """`partition --retrain`, by the function and the command."""
 
 import json
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
-from typer.testing import Result
 
 import lhc
 from lhc.commands.partition import pipeline
@@ -18,6 +16,7 @@ from lhc.options.commands import PartitionOptions
 from lhc.options.subjects import Progress, silent
 from lhc.samples.task import Task
 from lhc.study.train import Train
+from tests.conftest import Cli
 
 pytestmark = pytest.mark.analog
 
@@ -101,9 +100,7 @@ def test_the_result_without_training_is_kept_where_the_time_ends_before_training
     assert result.plan.outcome.retrained is None
 
 
-def test_partition_with_retraining_on_the_command_line(
-    cli: Callable[..., Result], digits: Task, tmp_path: Path
-) -> None:
+def test_partition_with_retraining_on_the_command_line(cli: Cli, digits: Task, tmp_path: Path) -> None:
     np.savez(tmp_path / "all.npz", x=np.asarray(digits.inputs["x"][:]), labels=np.asarray(digits.targets))
     model, out = tmp_path / "net.onnx", tmp_path / "out.onnx"
     onnx.save_model(zoo_entry("digits-narrow").model(), str(model))
@@ -124,7 +121,7 @@ def test_partition_with_retraining_on_the_command_line(
     assert refused.exit_code == 2
 
 
-def test_patience_of_placing_reaches_the_training(cli: Callable[..., Result], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_patience_of_placing_reaches_the_training(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     given: list[PartitionOptions] = []
 
     def stop(options: PartitionOptions) -> lhc.PartitionResult:
@@ -139,9 +136,7 @@ def test_patience_of_placing_reaches_the_training(cli: Callable[..., Result], mo
     assert train.settings.patience == 3
 
 
-def test_what_a_search_is_after_goes_with_retraining_but_not_with_its_walks(
-    cli: Callable[..., Result], digits: Task
-) -> None:
+def test_what_a_search_is_after_goes_with_retraining_but_not_with_its_walks(cli: Cli, digits: Task) -> None:
     walk = PartitionOptions("digits-narrow", digits, retrain=True, strategy="lionheart")
     for options in (replace(walk, objective="energy"), replace(walk, max_tiles=3), replace(walk, group=("block",))):
         with pytest.raises(UsageError, match=r"'lionheart' with --retrain walks by MACs.*--group cannot go with it"):
@@ -152,7 +147,7 @@ def test_what_a_search_is_after_goes_with_retraining_but_not_with_its_walks(
     assert "--objective 'speed': choose energy, latency, macs" in said, "an objective is taken"
 
 
-def test_a_dry_run_counts_the_training(cli: Callable[..., Result], tmp_path: Path) -> None:
+def test_a_dry_run_counts_the_training(cli: Cli, tmp_path: Path) -> None:
     """Ranking, search and verification before it and after it, its steps, and its five validations on three chips."""
     told = cli(*SHORT, "--objective", "macs", "--steps", 30, "--work-dir", tmp_path)
     assert told.exit_code == 0, told.stderr
@@ -174,7 +169,7 @@ def test_a_dry_run_counts_the_training(cli: Callable[..., Result], tmp_path: Pat
     ],
 )
 def test_a_dry_run_counts_the_rounds_of_walks(
-    cli: Callable[..., Result], strategy: str, more: tuple[object, ...], rounds: str, tmp_path: Path
+    cli: Cli, strategy: str, more: tuple[object, ...], rounds: str, tmp_path: Path
 ) -> None:
     told = cli(*SHORT, "--strategy", strategy, "--steps", 5, *more, "--work-dir", tmp_path)
     assert told.exit_code == 0, told.stderr

@@ -2,7 +2,6 @@
 
 import json
 import re
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +9,6 @@ import numpy as np
 import onnx
 import pytest
 from onnx import numpy_helper
-from typer.testing import Result
 
 import lhc
 from lhc.commands.retrain import placed
@@ -22,6 +20,7 @@ from lhc.onnx_io import load_model, read_plan
 from lhc.options.commands import RetrainOptions, RunOptions
 from lhc.samples.task import Task
 from lhc.study.prepare import read_placed
+from tests.conftest import Cli
 
 pytestmark = pytest.mark.analog
 
@@ -95,7 +94,7 @@ def test_a_model_without_analog_layers_is_refused(digits: Task) -> None:
         lhc.retrain.of(replace(ASKED, data=digits, all_analog=False))
 
 
-def test_command_line(cli: Callable[..., Result], digits: Task, tmp_path: Path) -> None:
+def test_command_line(cli: Cli, digits: Task, tmp_path: Path) -> None:
     model = tmp_path / "net.lhc.onnx"
     lhc.partition("digits-narrow", strategy="first-last", draws=2, samples=100).save(model)
     np.savez(tmp_path / "train.npz", x=np.asarray(digits.inputs["x"][:]), labels=np.asarray(digits.targets))
@@ -133,7 +132,7 @@ def test_command_line(cli: Callable[..., Result], digits: Task, tmp_path: Path) 
     [(["--steps", "0"], "--steps"), (["--loss", "hinge"], "hinge"), (["--augment", "mirror"], "--augment")],
     ids=["steps", "loss", "augment"],
 )
-def test_options_that_make_no_sense(cli: Callable[..., Result], tmp_path: Path, options: list[str], word: str) -> None:
+def test_options_that_make_no_sense(cli: Cli, tmp_path: Path, options: list[str], word: str) -> None:
     found = cli("retrain", "digits-narrow", "--all-analog", "-o", str(tmp_path / "o.onnx"), "--draws", "2", *options)
     assert found.exit_code == 2
     assert word in found.stderr

@@ -9,11 +9,10 @@ import onnx
 import onnxruntime
 import pytest
 from onnx import numpy_helper
-from typer.testing import CliRunner
 
 import lhc
-from lhc.cli.app import app
 from lhc.hardware import Hardware, Tiles
+from tests.conftest import Cli
 
 pytestmark = pytest.mark.analog
 
@@ -88,16 +87,16 @@ def test_tiles_hold_the_weights(network: onnx.ModelProto, tmp_path: Path) -> Non
             assert 0 < np.abs(error).mean() < 0.1
 
 
-def test_a_folder_that_holds_something_is_left_alone(network: onnx.ModelProto, tmp_path: Path) -> None:
+def test_a_folder_that_holds_something_is_left_alone(cli: Cli, network: onnx.ModelProto, tmp_path: Path) -> None:
     (tmp_path / "parts").mkdir()
     (tmp_path / "parts" / "mine.txt").write_text("mine")
     onnx.save_model(network, str(tmp_path / "m.onnx"))
     command = ["split", str(tmp_path / "m.onnx"), "--all-analog", "-o"]
-    result = CliRunner().invoke(app, [*command, str(tmp_path / "parts")])
+    result = cli(*command, tmp_path / "parts")
     assert result.exit_code == 2
     assert "exists and is not an empty folder" in result.stderr
     assert [path.name for path in (tmp_path / "parts").iterdir()] == ["mine.txt"]
-    result = CliRunner().invoke(app, [*command, str(tmp_path / "other")])
+    result = cli(*command, tmp_path / "other")
     assert result.exit_code == 0, result.stderr
     assert result.stdout == "3 digital and 3 analog sub-models, index.json, conductances.npz\n"
     assert not list(tmp_path.glob(".*"))

@@ -10,14 +10,13 @@ import onnx
 import onnxruntime
 import pytest
 from onnx import numpy_helper
-from typer.testing import CliRunner
 
 import lhc
-from lhc.cli.app import app
 from lhc.hardware import Hardware
 from lhc.onnx_io import contradictions, load_model, read_graph, read_plan
 from lhc.passes import Qualify, initial_plan
 from lhc.study.outcome import PartitionResult
+from tests.conftest import Cli
 
 TEXT = """<ir_version: 8, opset_import: ["" : 17]>
 network (float[N, 2, 6, 6] image) => (float[N, 4] logits) {
@@ -185,10 +184,10 @@ def test_layers_that_are_gone_are_named(annotated: onnx.ModelProto, tmp_path: Pa
     assert set(result.notes) >= {"digital layer 'hidden' is gone", "analog layer 'head' is gone"}
 
 
-def test_command(annotated: onnx.ModelProto, tmp_path: Path) -> None:
+def test_command(cli: Cli, annotated: onnx.ModelProto, tmp_path: Path) -> None:
     path = tmp_path / "m.optimized.onnx"
     onnx.save_model(_ort("ORT_ENABLE_BASIC")(annotated, tmp_path), str(path))
-    result = CliRunner().invoke(app, ["reapply", str(path), "--json"])
+    result = cli("reapply", path, "--json")
     assert result.exit_code == 0, result.stderr
     assert json.loads(result.stdout)["notes"] == [
         "MatMul 'hidden' is now Gemm 'hidden/MatMulAddFusion' (found by weight)"
@@ -196,7 +195,7 @@ def test_command(annotated: onnx.ModelProto, tmp_path: Path) -> None:
     assert "note: MatMul 'hidden'" in result.stderr
     written = onnx.load(str(tmp_path / "m.optimized.lhc.onnx"))
     assert _placements(written)["hidden/MatMulAddFusion"] == "digital"
-    refused = CliRunner().invoke(app, ["reapply", str(path), "-o", str(path)])
+    refused = cli("reapply", path, "-o", path)
     assert (refused.exit_code, "the output is the input" in refused.stderr) == (2, True)
 
 

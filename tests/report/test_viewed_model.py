@@ -13,11 +13,10 @@ import numpy as np
 import onnx
 import pytest
 from onnx import numpy_helper
-from typer.testing import CliRunner
 
-from lhc.cli.app import app
 from lhc.plan import Plan
 from lhc.report import annotation_notes, open_for_viewing
+from tests.conftest import Cli
 
 if TYPE_CHECKING:
     from tests.report.conftest import Viewing
@@ -213,34 +212,34 @@ def test_forged_keys_with_weights_in_other_files(placed: Placed, tmp_path: Path)
         (b"\x08\x08 this is no model" * 20, "not an ONNX model, or a truncated one"),
     ],
 )
-def test_bad_models(tmp_path: Path, content: bytes | None, message: str) -> None:
+def test_bad_models(cli: Cli, tmp_path: Path, content: bytes | None, message: str) -> None:
     path = tmp_path / "bad.onnx"
     if content is not None:
         path.write_bytes(content)
-    result = CliRunner().invoke(app, ["view", str(path), "--no-browser"])
+    result = cli("view", path, "--no-browser")
     assert (result.exit_code, result.stdout) == (3, "")
     assert message in result.stderr
 
 
 @pytest.mark.parametrize(("key", "value"), [("lhc.plan", "[{]"), ("lhc.schema", "99"), ("lhc.hardware", "{}")])
-def test_bad_annotations(digits_file: Path, key: str, value: str) -> None:
+def test_bad_annotations(cli: Cli, digits_file: Path, key: str, value: str) -> None:
     proto = onnx.load_model(str(digits_file))
     next(entry for entry in proto.metadata_props if entry.key == key).value = value
     onnx.save_model(proto, str(digits_file))
-    result = CliRunner().invoke(app, ["view", str(digits_file), "--no-browser"])
+    result = cli("view", digits_file, "--no-browser")
     assert (result.exit_code, result.stdout) == (3, "")
     assert str(digits_file) in result.stderr
 
 
-def test_busy_port(digits_file: Path) -> None:
+def test_busy_port(cli: Cli, digits_file: Path) -> None:
     with socket.socket() as busy:
         busy.bind(("127.0.0.1", 0))
         busy.listen()
         port = busy.getsockname()[1]
-        result = CliRunner().invoke(app, ["view", str(digits_file), "--no-browser", "--port", str(port)])
+        result = cli("view", digits_file, "--no-browser", "--port", port)
     assert (result.exit_code, result.stdout) == (2, "")
     assert f"port {port} cannot be used" in result.stderr
 
 
-def test_a_port_that_does_not_exist(digits_file: Path) -> None:
-    assert CliRunner().invoke(app, ["view", str(digits_file), "--port", "70000"]).exit_code == 2
+def test_a_port_that_does_not_exist(cli: Cli, digits_file: Path) -> None:
+    assert cli("view", digits_file, "--port", "70000").exit_code == 2

@@ -20,6 +20,7 @@ from lhc.onnx_io import load_model
 from lhc.samples.metrics import METRICS, Array
 from lhc.samples.task import Task
 from lhc.study.inputs import DataSource, load_task
+from tests.conftest import Cli
 
 Arrays = dict[str, Array]
 
@@ -259,7 +260,7 @@ g (string[N] words, float[N, 4] x) => (float[N, 4] y, string[N] same) {
 
 @pytest.mark.analog
 @pytest.mark.parametrize("form", ["npz", "folder of npy", "shards"])
-def test_strings_are_text_in_files_and_come_back_as_text(form: str, tmp_path: Path) -> None:
+def test_strings_are_text_in_files_and_come_back_as_text(cli: Cli, form: str, tmp_path: Path) -> None:
     proto = onnx.parser.parse_model(STRINGS)
     proto.graph.initializer.append(onnx.numpy_helper.from_array(np.eye(4, dtype=np.float32), "w"))
     onnx.save_model(proto, str(tmp_path / "strings.onnx"))
@@ -270,7 +271,7 @@ def test_strings_are_text_in_files_and_come_back_as_text(form: str, tmp_path: Pa
     assert load_task(data, load_model(proto)).digest == load_task(objects, load_model(proto)).digest
     model, out = str(tmp_path / "strings.onnx"), str(tmp_path / "out.npz")
     command = ["run", model, "--data", str(data), "--draws", "1", "--all-analog", "--metric", "nmse", "--outputs", out]
-    result = CliRunner().invoke(app, command)
+    result = cli(*command)
     assert result.exit_code == 0, result.stderr
     np.testing.assert_array_equal(np.load(out)["same"], given["words"])
 

@@ -1,0 +1,104 @@
+"""Budgets and limits that cannot be met are explained, and what was searched is written down."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import pytest
+
+import lhc
+from lhc.graph import LayerGraph
+from lhc.passes import PassResult, Strategy
+from lhc.plan import Plan
+
+pytestmark = pytest.mark.analog
+
+FEW = ("layer2.*",)
+
+
+def test_a_budget_that_cannot_be_met_is_explained() -> None:
+    forced = ["conv1", "layer1.1.conv1"]
+    result = lhc.partition(
+        "digits-narrow", samples=100, draws=3, max_drop=0.0, force_analog=forced, strategy="lionheart", method="measure"
+    )
+    assert result.plan.outcome is not None
+    assert not result.plan.outcome.within_budget
+    found = result.infeasibility
+    assert found is not None
+    assert set(found.analog) == result.plan.analog
+    assert found.nearest_budget == pytest.approx(max(result.plan.outcome.interval[1], 0))  # type: ignore[index]
+    assert set(found.in_the_way) <= result.plan.analog
+    assert found.in_the_way
+    assert [r.change for r in found.remedies] == [
+        "--t-inference 86400 -> 3600",
+        "--t-inference 86400 -> 0",
+        "adc.bits 8 -> 10",
+    ]
+    assert all(r.within == (r.evaluation.drop_interval[1] <= 0) for r in found.remedies)  # type: ignore[index]
+
+
+def test_where_only_all_digital_holds_it_is_written_and_told_what_was_tried() -> None:
+    @dataclass(frozen=True)
+    class Bold(Strategy):
+        """Everything, or nothing."""
+
+        name: ClassVar[str] = "bold"
+
+        def run(self, graph: LayerGraph, plan: Plan) -> PassResult:
+            whole = dict.fromkeys(plan.eligible, ("analog", "strategy", "by bold"))
+            return PassResult(plan.decide(whole), fallbacks=(frozenset(),))  # type: ignore[arg-type]  # literals
+
+    result = lhc.partition("digits-narrow", samples=60, draws=2, max_drop=0.0, strategy=Bold, include=FEW)
+    outcome, found = result.plan.outcome, result.infeasibility
+    assert outcome is not None
+    assert outcome.within_budget
+    assert result.plan.analog == frozenset()
+    assert found is not None
+    assert len(found.analog) == len([row for row in result.plan.layers if row.reason == "sensitivity"]) > 0
+    assert found.nearest_budget > 0
+    tried = [note for note in result.notes if note.startswith("verified before that: ")]
+    assert len(tried) == 1
+    assert "not shown to hold 0.00 %" in tried[0]
+    assert any(note.startswith("nothing is analog") for note in result.notes)
+
+
+def test_a_placement_is_kept_where_there_is_no_time_to_explain_it() -> None:
+    result = lhc.partition(
+        "digits-narrow", samples=60, draws=2, max_drop=0.0, strategy="all-analog", include=FEW, timeout=1e-9
+    )
+    assert result.plan.outcome is not None
+    assert not result.plan.outcome.within_budget
+    assert result.plan.analog
+    assert result.infeasibility is None or not result.infeasibility.remedies
+
+
+def test_limits_that_nothing_keeps_are_told() -> None:
+    result = lhc.partition(
+        "digits-narrow",
+        samples=60,
+        draws=2,
+        strategy="milp",
+        objective="energy",
+        max_energy=1e-9,
+        method="measure",
+        max_drop="100%",
+    )
+    outcome = result.plan.outcome
+    assert outcome is not None
+    assert (outcome.objective, outcome.limits, outcome.limits_kept) == ("energy", {"energy": 1e-9}, False)
+    assert any("no placement keeps to" in note for note in result.notes)
+
+
+def test_provenance_of_a_search_is_in_the_plan() -> None:
+    result = lhc.partition(
+        "digits-narrow", samples=60, draws=2, strategy="milp", objective="macs", group=["block"], max_tiles=6,
+        method="measure", max_drop="100%",
+    )  # fmt: skip
+    outcome = result.plan.outcome
+    assert outcome is not None
+    assert outcome.limits == {"tiles": 6}
+    assert ("layer1.0.conv1", "layer1.0.conv2") in outcome.groups
+    assert result.plan.tiles(result.graph) <= 6
+    assert outcome.estimate is not None
+    assert outcome.estimate.predicted_drop == pytest.approx(outcome.estimate.factor * outcome.estimate.damage)
+    for block in outcome.groups:
+        assert set(block) <= result.plan.analog or result.plan.analog.isdisjoint(block)

@@ -1,0 +1,60 @@
+"""Robustness over time, chips and noise, on digits."""
+
+import pytest
+
+import lhc
+
+pytestmark = pytest.mark.analog
+
+FEW = ("layer2.*",)
+
+
+def test_robustness_over_time_chips_and_noise() -> None:
+    layers = ["layer2.0.conv1", "layer1.0.conv2"]
+    found = lhc.robustness(
+        "digits-narrow", placement=layers, samples=60, draws=2, chips=4, times=[86400, 0], max_drop=0.5, seed=1
+    )
+    assert [at.evaluation.t_s for at in found.times] == [0, 86400]
+    gains = [at.gain for at in found.times]
+    assert gains[0] == pytest.approx(1, abs=0.05)
+    assert gains[1] is not None
+    assert gains[1] > 1.3, "conductances have drifted to less than three quarters"
+    assert found.times[1].gain_range is not None
+    assert found.times[1].gain_range[0] <= gains[1] <= found.times[1].gain_range[1]
+    assert found.chips.draws == 4
+    # The same chips whatever is asked of them: the first two are those of the times.
+    assert found.chips.values[:2] == found.times[1].evaluation.values
+    assert all(scale.within == (scale.scale <= found.margin) for scale in found.scales)
+    assert found.margin >= 1
+    if found.fails_at is not None:
+        assert found.margin < found.fails_at <= found.margin * 1.1 + 1e-9
+
+
+@pytest.mark.parametrize("generalize", [False, True])
+def test_at_the_machines_own_noise_a_margin_is_the_verification(generalize: bool) -> None:
+    """Same samples, chips and level: not a second opinion beside the first one."""
+    placed = lhc.partition(
+        "digits-narrow", draws=3, strategy="all-analog", max_drop=0.06, include=FEW, seed=2, generalize=generalize
+    )
+    outcome = placed.plan.outcome
+    assert outcome is not None
+    assert outcome.held_out
+
+    found = lhc.robustness("digits-narrow", placement=placed.plan, chips=4, times=[outcome.t_s])
+
+    (here,) = (one for one in found.scales if one.scale == 1)
+    assert here.within == outcome.within_budget == (found.margin >= 1)
+    assert found.interval(here.evaluation) == outcome.interval
+    assert here.evaluation.confidence == outcome.confidence
+    assert found.times[0].evaluation.values == here.evaluation.values == found.chips.values[:3]
+    assert found.differs == ()
+
+    other = lhc.robustness(
+        "digits-narrow", placement=placed.plan, chips=2, times=[0.0], samples=60, draws=2, confidence=0.8
+    )
+    assert other.differs == (
+        f"other samples (60 instead of {outcome.samples})",
+        f"a level of 80 % instead of {100 * outcome.confidence:.3g} %",
+    )
+    chips = lhc.robustness("digits-narrow", placement=placed.plan, chips=2, times=[0.0], seed=3)
+    assert chips.differs == ("other chips (3 of seed 3)",)
