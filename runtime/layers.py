@@ -45,7 +45,7 @@ def _samples_per_unit(vectors_per_sample: int) -> int:
 
 
 @dataclass(frozen=True, eq=False)
-class _Block:
+class _UnitPart:
     """What a call holds of one unit.
 
     Attributes:
@@ -63,7 +63,7 @@ class _Block:
     place: slice
 
 
-def _in_units(x: Tensor, position: Position, vectors: int) -> Iterator[_Block]:
+def _in_units(x: Tensor, position: Position, vectors: int) -> Iterator[_UnitPart]:
     """Cut a call into fixed units of its first axis.
 
     Args:
@@ -83,7 +83,7 @@ def _in_units(x: Tensor, position: Position, vectors: int) -> Iterator[_Block]:
         if block.shape[0] < per_unit * items:
             block = block.new_zeros((per_unit * items, *block.shape[1:]))
             block[own] = x[place]
-        yield _Block(block, unit, range(own.start * vectors, own.stop * vectors), own, place)
+        yield _UnitPart(block, unit, range(own.start * vectors, own.stop * vectors), own, place)
 
 
 class AnalogLayer(ABC):
