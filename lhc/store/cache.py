@@ -12,11 +12,11 @@ import threading
 import time
 import weakref
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from functools import cache
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -58,7 +58,7 @@ def default_work_dir() -> Path:
     return Path(value).expanduser() if value else platformdirs.user_cache_path("lhc", appauthor=False)
 
 
-class ResultCache:
+class ResultCache(AbstractContextManager["ResultCache"]):
     """Results and documents in a folder, shared with other processes and later runs.
 
     Threads may share one. A context manager: leaving it syncs and closes the file, using it again opens it. Nothing is
@@ -80,9 +80,6 @@ class ResultCache:
         _close_before_forks()
         if fresh:
             self._after = max((row[0] or 0 for row in self._select("SELECT max(id) FROM results")), default=0)
-
-    def __enter__(self) -> Self:
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
@@ -187,11 +184,11 @@ class ResultCache:
         if self._file is not None and _inode(self._file[0]) != self._file[1]:  # it was deleted or replaced
             self.close()
             self._after = 0
-        if self._connection is None and self._in_memory:
-            self._connection = _connect(None)
-        if self._connection is None and (path := self._newest(make)) is not None:
-            self._connection = _connect(path)
-            self._file = path, _inode(path)
+        if self._connection is None:
+            path = None if self._in_memory else self._newest(make)
+            if path is not None or self._in_memory:
+                self._connection = _connect(path)
+                self._file = None if path is None else (path, _inode(path))
         return self._connection
 
     def _newest(self, make: bool = False) -> Path | None:
@@ -226,11 +223,8 @@ class ResultCache:
 
 def _checksum(*columns: bytes | str) -> bytes:
     """Of the columns of a row, 16 bytes; where one ends and the next begins counts too."""
-    digest = blake2b(digest_size=16)
-    for column in columns:
-        data = column.encode() if isinstance(column, str) else column
-        digest.update(len(data).to_bytes(8, "little") + data)
-    return digest.digest()
+    data = [column.encode() if isinstance(column, str) else column for column in columns]
+    return blake2b(b"".join(len(one).to_bytes(8, "little") + one for one in data), digest_size=16).digest()
 
 
 def _connect(path: Path | None) -> sqlite3.Connection:
@@ -271,20 +265,19 @@ def _check_owner(path: Path) -> None:
 
 
 def _inode(path: Path) -> int | None:
-    try:
+    with suppress(OSError):
         return path.stat().st_ino
-    except OSError:
-        return None
+    return None
 
 
 @cache
 def _close_before_forks() -> None:
     """sqlite's connections must not be carried into another process: both open their own afterwards."""
+
+    def close() -> None:
+        _LOCK.acquire()
+        for one in list(_CACHES):
+            one.close()
+
     if hasattr(os, "register_at_fork"):
-        os.register_at_fork(before=_before_fork, after_in_parent=_LOCK.release, after_in_child=_LOCK.release)
-
-
-def _before_fork() -> None:
-    _LOCK.acquire()
-    for one in list(_CACHES):
-        one.close()
+        os.register_at_fork(before=close, after_in_parent=_LOCK.release, after_in_child=_LOCK.release)
