@@ -1,6 +1,6 @@
 """Measurements: placements scored on chips and samples, in this process or others, and judged."""
 
-from lhc.measure.bench import Bench, silent, steadied
+from lhc.measure.bench import Bench, steadied
 from lhc.measure.execution import Running
 from lhc.measure.judge import Budget, PlacementJudge
 from lhc.measure.layer_damage import measure_sensitivity, ranking_metric
@@ -18,6 +18,5 @@ __all__ = [
     "evaluation",
     "measure_sensitivity",
     "ranking_metric",
-    "silent",
     "steadied",
 ]

@@ -5,7 +5,7 @@ units that were done before are taken from the cache; the others are done by the
 bounds the time: the products on tiles, samples x draws x analog MACs.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 
@@ -20,6 +20,7 @@ from lhc.measure.measurement import Measurement, SampleScores, SetScores, evalua
 from lhc.measure.scorer import Block, Job, Scorer, Setting, job_groups
 from lhc.measure.workers import Unit
 from lhc.model import OnnxModel
+from lhc.options.subjects import Progress, silent
 from lhc.passes.copies import Copies
 from lhc.results import Evaluation
 from lhc.runtime import Ranges
@@ -27,15 +28,9 @@ from lhc.samples.metrics import Array, Metric, Scores
 from lhc.samples.task import Task
 from lhc.stats import CONFIDENCE
 
-__all__ = ["Bench", "Progress", "silent", "steadied"]
+__all__ = ["Bench", "steadied"]
 
-Progress = Callable[[str, int, int], None]
-"""``(what, done, total)``: called as work proceeds."""
 _EXAMPLES = 8
-
-
-def silent(what: str, done: int, total: int) -> None:
-    """Report no progress."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -207,13 +202,7 @@ class Bench:
         return SampleScores(self.metric, scores, digital, exact=not self.hardware.is_stochastic)
 
     def units(self, placement: frozenset[str], draws: range, t_s: float | None = None) -> tuple[int, int]:
-        """How many units of work a measurement has, and how many of them the cache holds.
-
-        Args:
-            placement: the analog layers.
-            draws: numbers of the programmings.
-            t_s: time of inference; the bench's own by default.
-        """
+        """How many units of work a measurement (see `measure`) has, and how many of them the cache holds."""
         chips = draws if self.hardware.is_stochastic and placement else range(1)
         _, todo, total = self._found(self._job(placement, chips, t_s))
         return total, total - len(todo)
@@ -273,11 +262,7 @@ class Bench:
     ) -> Iterator[tuple[int, slice, list[Array]]]:
         """All outputs, call by call: ``(draw, samples, outputs in the model's order)``; in this process, not logged.
 
-        Args:
-            placement: the analog layers.
-            draws: numbers of the programmings.
-            what: for progress.
-            t_s: time of inference; the bench's own by default.
+        Arguments as those of `measure`.
         """
         scorer = Scorer(self.setting)
         time = self.t_s if t_s is None else t_s
@@ -300,15 +285,7 @@ class Bench:
     ) -> Evaluation:
         """Value and drop of a placement over all draws, paired with the digital network sample by sample.
 
-        Args:
-            placement: the analog layers.
-            relative: drops relative to the magnitude of the baseline.
-            what: for progress.
-            t_s: time of inference; the bench's own by default.
-            confidence: two-sided level of the intervals.
-
-        Raises:
-            DataError: the mapped network gives values that are not finite.
+        Arguments and errors as those of `measure` and of `lhc.measure.evaluation`.
         """
         measured = self.measure(placement, range(self.draws), what, t_s)
         return evaluation(measured, self, relative, confidence, t_s)

@@ -4,17 +4,15 @@ The scheduler sends a setting and a block of samples to a worker once, by their 
 disk; units of a worker that dies are done again by others.
 """
 
-import pickle
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from hashlib import sha256
-from itertools import islice
 from typing import Any, TypeVar
 
 from lhc import __version__
 from lhc.errors import LhcError, MissingDependencyError, UsageError, WorkerError
-from lhc.measure.scorer import Block, Job, Scorer, Setting
-from lhc.measure.workers import AHEAD, Unit, packed
+from lhc.measure.scorer import Block, Job, Setting
+from lhc.measure.workers import Unit, packed, scorer_of, windowed
 from lhc.runtime.environment import environment
 from lhc.samples.metrics import Array
 
@@ -25,7 +23,6 @@ T = TypeVar("T")
 CONNECT_SECONDS = 10
 LOOK_SECONDS = 5
 """Between two looks at whether there are workers at all."""
-_SCORERS: dict[str, Scorer] = {}
 
 
 class DaskWorkers:
@@ -84,25 +81,12 @@ class DaskWorkers:
         if self._setting is None or self._setting[0] is not setting:
             self._setting = (setting, packed(setting))
         shared = self._given(self._setting[1], "setting")
-        todo = enumerate(units)
-        waiting: dict[Any, int] = {}
-        try:
-            while True:
-                for number, (job, samples) in islice(todo, max(0, AHEAD * self.count - len(waiting))):
-                    block = samples()
-                    waiting[self._submit(shared, job, self._given(block, f"block-{block.first}", block.digest))] = (
-                        number
-                    )
-                if not waiting:
-                    return
-                for future in self._finished(list(waiting)):
-                    yield waiting.pop(future), self._result(future)
-        finally:
-            for future in waiting:
-                future.cancel()
 
-    def _submit(self, shared: Any, job: Job, block: Any) -> Any:  # noqa: ANN401  # Dask's Future
-        return self._client.submit(_score, shared.key, shared, job, block, environment(), pure=False)
+        def submit(job: Job, block: Block) -> Any:  # noqa: ANN401  # Dask's Future
+            given = self._given(block, f"block-{block.first}", block.digest)
+            return self._client.submit(_score, shared.key, shared, job, given, environment(), pure=False)
+
+        yield from windowed(units, submit, lambda: self.count, self._finished, self._result)
 
     def _given(self, value: object, what: str, digest: str | None = None) -> Any:  # noqa: ANN401  # Dask's Future
         """A value on the cluster. The scheduler holds it as a task, so it outlives the worker that was given it."""
@@ -161,7 +145,4 @@ def _check_environment(who: str, theirs: dict[str, str], ours: dict[str, str]) -
 def _score(name: str, payload: bytes, job: Job, block: Block, ours: dict[str, str]) -> list[Array]:
     """Do a unit on a worker of the cluster, which may have joined after the others were looked at."""
     _check_environment("a worker of the cluster", environment(), ours)
-    if name not in _SCORERS:
-        _SCORERS.clear()
-        _SCORERS[name] = Scorer(pickle.loads(payload))  # from the user's own scheduler
-    return _SCORERS[name].scores(job, block)
+    return scorer_of(name, lambda: payload).scores(job, block)

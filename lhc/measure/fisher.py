@@ -34,7 +34,7 @@ from lhc.onnx_io import static_batch
 from lhc.plan import Sensitivity
 from lhc.results import SensitivityTable
 from lhc.runtime import HybridExecutor
-from lhc.samples.metrics import Array
+from lhc.samples.metrics import LEAST_PROBABILITY, Array, are_probabilities
 from lhc.stats import CONFIDENCE, summarize
 from lhc.store import Facts
 
@@ -164,10 +164,12 @@ def output_directions(metric: str, output: Array, signs: Array) -> Floats:
         scale = np.sqrt(2 / np.where(energy > 0, energy, 1.0))
         scaled: Floats = signs * scale.reshape(-1, *[1] * (output.ndim - 1))
         return scaled
-    if _are_probabilities(output):
+    if are_probabilities(values, output):
         # Directions at log p, and from there to p.
-        p = np.maximum(values, SMALLEST)
-        direction = np.where(values > SMALLEST, _towards_classes(p / p.sum(axis=-1, keepdims=True), signs) / p, 0.0)
+        p = np.maximum(values, LEAST_PROBABILITY)
+        direction = np.where(
+            values > LEAST_PROBABILITY, _towards_classes(p / p.sum(axis=-1, keepdims=True), signs) / p, 0.0
+        )
     else:
         p = np.exp(values - values.max(axis=-1, keepdims=True))
         direction = _towards_classes(p / p.sum(axis=-1, keepdims=True), signs)
@@ -193,16 +195,6 @@ def _towards_classes(p: Floats, signs: Array) -> Floats:
     rest = w[1:] - curved * ((u * w[1:]).sum(axis=-1, keepdims=True) / size)
     directions: Floats = np.concatenate([first, rest / np.sqrt(count - 1)]) * np.sqrt(count)
     return directions
-
-
-SMALLEST = 1e-12
-"""Probabilities below it count as it, as in the metric ``kl``."""
-
-
-def _are_probabilities(output: Array) -> bool:
-    """As the metric ``kl`` decides it."""
-    rounding = 1e-4 if output.dtype.itemsize > 2 else 4e-3
-    return bool((output >= 0).all() and np.allclose(output.sum(axis=-1, dtype=np.float64), 1, atol=rounding))
 
 
 def _chunks(graph: LayerGraph, names: Sequence[str], draws: int) -> Iterator[list[str]]:

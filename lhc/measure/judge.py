@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from lhc.errors import UsageError
-from lhc.measure.measurement import Evaluator, Measurement, evaluation
+from lhc.measure.measurement import Evaluator, evaluation, looked_at
 from lhc.results import Evaluation, Verdict
 from lhc.samples.metrics import METRICS
 from lhc.stats import CONFIDENCE, look_schedule, one_sided, split_level, two_sided
@@ -156,16 +156,9 @@ class PlacementJudge:
         what = f"{self.what} {len(placement)} analog layers"
         looks = look_schedule(self.evaluator.draws)
         errors = split_level(one_sided(self.budget.confidence), len(looks))
-        measured: Measurement | None = None
-        done = 0
-        verdict: Verdict | None = None
-        for look, error in zip(looks, errors, strict=True):
-            more = self.evaluator.measure(placement, range(done, look), what)
-            measured = more if measured is None else measured.joined(more)
-            done = look
+        for measured, error in zip(looked_at(self.evaluator, placement, looks, what), errors, strict=True):
             found = evaluation(measured, self.evaluator, self.budget.relative, two_sided(error))
             verdict = Verdict(self.budget.status(found), found, self.budget.generalize)
             if verdict.status != "undecided":
                 break
-        assert verdict is not None
         return verdict

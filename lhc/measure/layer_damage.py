@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from lhc.errors import OutOfTimeError
 from lhc.graph import LayerGraph
-from lhc.measure.measurement import Evaluator, evaluation
+from lhc.measure.measurement import Evaluator, evaluation, looked_at
 from lhc.plan import Sensitivity
 from lhc.results import Evaluation, SensitivityTable
 from lhc.samples.metrics import Array, Metric, get_metric, shows_classes
@@ -108,10 +108,7 @@ def _measure(
         return evaluation(evaluator.measure(placement, range(evaluator.draws), what), evaluator, False, confidence)
     looks = _looks(evaluator.draws)
     errors = split_level(one_sided(confidence), len(looks))
-    measured = evaluator.measure(placement, range(looks[0]), what)
-    for look, (draws, error) in enumerate(zip(looks, errors, strict=True)):
-        if look:
-            measured = measured.joined(evaluator.measure(placement, range(looks[look - 1], draws), what))
+    for measured, error in zip(looked_at(evaluator, placement, looks, what), errors, strict=True):
         found = evaluation(measured, evaluator, False, two_sided(error))
         if _narrow(found.drop_interval, found.drop, half_width):
             break

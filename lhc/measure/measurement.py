@@ -1,5 +1,6 @@
 """What was seen of one placement: per draw, and per sample where the metric has scores of samples."""
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -10,7 +11,7 @@ from lhc.results import Evaluation
 from lhc.samples.metrics import METRICS, Array, Metric, Scores
 from lhc.stats import CONFIDENCE, clipped, hull, over_draws_and_samples, summarize
 
-__all__ = ["Evaluator", "Measurement", "SampleScores", "SetScores", "evaluation"]
+__all__ = ["Evaluator", "Measurement", "SampleScores", "SetScores", "evaluation", "looked_at"]
 
 BOOTSTRAP = 400
 """Resamples of a set metric."""
@@ -168,6 +169,19 @@ class SetScores:
             means[index] = part.drops.mean()
         low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2])
         return float(low), float(high)
+
+
+def looked_at(
+    evaluator: Evaluator, placement: frozenset[str], looks: Iterable[int], what: str
+) -> Iterator[Measurement]:
+    """A placement with more and more draws, measured as far as anybody looks; ``looks``: after how many draws."""
+    measured: Measurement | None = None
+    done = 0
+    for look in looks:
+        more = evaluator.measure(placement, range(done, look), what)
+        measured = more if measured is None else measured.joined(more)
+        done = look
+        yield measured
 
 
 def evaluation(

@@ -105,15 +105,14 @@ class Setting:
 
     def chips_together(self, placement: frozenset[str]) -> int:
         """How many chips fit in memory together."""
-        matrices = [self.graph[name].matrix for name in placement]
-        weights = sum(matrix.parameters for matrix in matrices if matrix is not None)
-        return max(1, min(CHIPS_TOGETHER, self.memory // 2 // max(weights * _BYTES_PER_WEIGHT, 1)))
+        return max(1, min(CHIPS_TOGETHER, self.memory // 2 // max(self._weights(placement) * _BYTES_PER_WEIGHT, 1)))
 
     def keeps_chips(self, placement: frozenset[str], chips: int) -> bool:
         """Whether the tiles of that many chips stay in memory once they are programmed."""
-        matrices = [self.graph[name].matrix for name in placement]
-        weights = sum(matrix.parameters for matrix in matrices if matrix is not None)
-        return 4 * weights * chips <= self.memory // _BANK_SHARE // 2
+        return 4 * self._weights(placement) * chips <= self.memory // _BANK_SHARE // 2
+
+    def _weights(self, placement: frozenset[str]) -> int:
+        return sum(matrix.parameters for name in placement if (matrix := self.graph[name].matrix) is not None)
 
 
 @dataclass(frozen=True)

@@ -14,19 +14,27 @@ from hashlib import sha256
 from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from lhc.errors import UsageError, WorkerError
 from lhc.measure.scorer import Block, Job, Scorer, Setting
 from lhc.samples.metrics import Array
 
-__all__ = ["ProcessWorkers", "SerialWorkers", "Unit", "Workers", "packed"]
+__all__ = ["ProcessWorkers", "SerialWorkers", "Unit", "Workers", "packed", "scorer_of", "windowed"]
 
 Unit = tuple[Job, Callable[[], Block]]
 """A job and where its samples come from; they are read when the unit's turn comes."""
 
 AHEAD = 2
 """Units for each worker that are on their way, so that none waits for its next one."""
+
+
+class _Cancellable(Protocol):
+    def cancel(self) -> object: ...
+
+
+Pending = TypeVar("Pending", bound=_Cancellable)
+"""A unit that is on its way."""
 
 
 class Workers(Protocol):
@@ -93,7 +101,7 @@ class ProcessWorkers:
             return self._pool.submit(_score_spooled, str(path), job, block)
 
         try:
-            yield from _windowed(submit, units, self.count * AHEAD)
+            yield from windowed(units, submit, lambda: self.count, _finished, Future.result)
         except BrokenProcessPool as error:
             raise WorkerError(
                 "a worker process is gone: it was killed, it crashed, or the machine ran out of memory; what was"
@@ -113,24 +121,39 @@ class ProcessWorkers:
         self._folder.cleanup()
 
 
-def _windowed(
-    submit: Callable[[Job, Block], Future[list[Array]]], units: Iterable[Unit], most: int
+def windowed(
+    units: Iterable[Unit],
+    submit: Callable[[Job, Block], Pending],
+    count: Callable[[], int],
+    finished: Callable[[list[Pending]], Iterable[Pending]],
+    result: Callable[[Pending], list[Array]],
 ) -> Iterator[tuple[int, list[Array]]]:
-    """Keep a bounded number of units on their way."""
-    waiting: dict[Future[list[Array]], int] = {}
+    """Keep a bounded number of units on their way.
+
+    Args:
+        units: to be done.
+        submit: sends one.
+        count: of workers, now.
+        finished: waits for one at least, and gives those that are.
+        result: of one that is.
+    """
+    waiting: dict[Pending, int] = {}
     todo = enumerate(units)
     try:
         while True:
-            for number, (job, samples) in islice(todo, most - len(waiting)):
+            for number, (job, samples) in islice(todo, max(0, AHEAD * count() - len(waiting))):
                 waiting[submit(job, samples())] = number
             if not waiting:
                 return
-            done, _ = wait(waiting, return_when=FIRST_COMPLETED)
-            for future in done:
-                yield waiting.pop(future), future.result()
+            for future in finished(list(waiting)):
+                yield waiting.pop(future), result(future)
     finally:
         for future in waiting:
             future.cancel()
+
+
+def _finished(futures: list[Future[list[Array]]]) -> Iterable[Future[list[Array]]]:
+    return wait(futures, return_when=FIRST_COMPLETED).done
 
 
 def packed(setting: Setting) -> bytes:
@@ -158,7 +181,12 @@ _SCORERS: dict[str, Scorer] = {}
 
 def _score_spooled(path: str, job: Job, block: Block) -> list[Array]:
     """Do a unit in a worker process."""
-    if path not in _SCORERS:
+    return scorer_of(path, Path(path).read_bytes).scores(job, block)
+
+
+def scorer_of(name: str, payload: Callable[[], bytes]) -> Scorer:
+    """That of a setting; a process keeps the last one. ``payload``: as our parent or the user's scheduler packed it."""
+    if name not in _SCORERS:
         _SCORERS.clear()
-        _SCORERS[path] = Scorer(pickle.loads(Path(path).read_bytes()))  # written by our parent
-    return _SCORERS[path].scores(job, block)
+        _SCORERS[name] = Scorer(pickle.loads(payload()))
+    return _SCORERS[name]

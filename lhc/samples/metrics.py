@@ -41,11 +41,13 @@ from lhc.support.functions import code_of, load_function
 
 __all__ = [
     "IGNORED",
+    "LEAST_PROBABILITY",
     "METRICS",
     "UNCHOSEN",
     "Array",
     "Metric",
     "Scores",
+    "are_probabilities",
     "get_metric",
     "metric_without_targets",
     "shows_classes",
@@ -55,6 +57,8 @@ Array = npt.NDArray[Any]
 Scores = npt.NDArray[np.float64]
 IGNORED = -100
 """Target of a position that does not count, as in PyTorch's cross entropy."""
+LEAST_PROBABILITY = 1e-12
+"""Those below it count as it in ``kl``."""
 
 ScoreFunction = Callable[[Array, Array], "Scores | float"]
 
@@ -128,7 +132,7 @@ def _agreement(output: Array, digital: Array) -> Scores:
     return _per_sample(output.argmax(axis=-1) == digital.argmax(axis=-1))
 
 
-def _are_probabilities(values: Array, stored: Array) -> bool:
+def are_probabilities(values: Array, stored: Array) -> bool:
     """Whether values are distributions over the last axis, to the rounding of the type that they were stored in."""
     rounding = 1e-4 if stored.dtype.itemsize > 2 else 4e-3  # of a sum of probabilities in float32, in float16
     return bool((values >= 0).all()) and np.allclose(values.sum(axis=-1), 1, atol=rounding)
@@ -136,8 +140,8 @@ def _are_probabilities(values: Array, stored: Array) -> bool:
 
 def _log_probabilities(output: Array) -> Scores:
     x = output.astype(np.float64)
-    if _are_probabilities(x, output):
-        return np.log(np.maximum(x, 1e-12))
+    if are_probabilities(x, output):
+        return np.log(np.maximum(x, LEAST_PROBABILITY))
     x = x - x.max(axis=-1, keepdims=True)
     result: Scores = x - np.log(np.exp(x).sum(axis=-1, keepdims=True))
     return result
@@ -296,9 +300,9 @@ def shows_classes(output: Array, targets: Array | None = None) -> bool:
         counted = targets[targets != IGNORED]
         return bool(counted.size and counted.min() >= 0 and counted.max() < output.shape[-1])
     values = output.astype(np.float64)
-    if _are_probabilities(values, output):
+    if are_probabilities(values, output):
         return True
-    return bool((values <= 0).all()) and _are_probabilities(np.exp(values), output)
+    return bool((values <= 0).all()) and are_probabilities(np.exp(values), output)
 
 
 def metric_without_targets(output: Array, name: str) -> tuple[Metric, str]:

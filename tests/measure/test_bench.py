@@ -23,12 +23,11 @@ from lhc.measure import (
     evaluation,
     measure_sensitivity,
     ranking_metric,
-    silent,
 )
 from lhc.measure.workers import packed
 from lhc.model import OnnxModel
 from lhc.onnx_io import load_model, read_graph
-from lhc.options.subjects import Execution
+from lhc.options.subjects import Execution, silent
 from lhc.runtime import HybridExecutor
 from lhc.samples.metrics import get_metric
 from lhc.samples.task import Task
