@@ -1,6 +1,7 @@
 """Training batches: a fixed order per seed and epoch, so that any step can be taken up again; and augmentation."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -71,42 +72,45 @@ def load_augment(name: str) -> Augment | None:
     return apply
 
 
+@dataclass(eq=False)
 class Batches:
-    """Batches of a task's samples by number; every epoch has an order of its own, and none is cut short."""
+    """Batches of a task's samples by number; every epoch has an order of its own, and none is cut short.
 
-    def __init__(self, task: Task, size: int, seed: int, augment: Augment | None = None) -> None:
-        """Prepare; reads nothing.
+    Attributes:
+        task: the training samples.
+        size: of a batch.
+        seed: fixes order and augmentation.
+        augment: applied to every batch.
+    """
 
-        Args:
-            task: the training samples.
-            size: of a batch.
-            seed: fixes order and augmentation.
-            augment: applied to every batch.
+    task: Task
+    size: int
+    seed: int
+    augment: Augment | None = None
+    _order: tuple[int, npt.NDArray[np.intp]] | None = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
+        """Read nothing yet.
 
         Raises:
             DataError: fewer samples than one batch.
         """
-        if len(task) < size:
-            raise DataError(f"{len(task)} training samples are fewer than one batch of {size} (--batch-size)")
-        self._task = task
-        self._size = size
-        self._seed = seed
-        self._augment = augment
-        self._order: tuple[int, npt.NDArray[np.intp]] | None = None
+        if len(self.task) < self.size:
+            raise DataError(f"{len(self.task)} training samples are fewer than one batch of {self.size} (--batch-size)")
 
     @property
     def per_epoch(self) -> int:
         """Whole batches in an epoch; what is left over comes in other epochs."""
-        return len(self._task) // self._size
+        return len(self.task) // self.size
 
     def batch(self, step: int) -> tuple[Feeds, Array | None]:
         """Feeds and targets of a step."""
         epoch, index = divmod(step, self.per_epoch)
         if self._order is None or self._order[0] != epoch:
-            rng = np.random.default_rng(np.random.SeedSequence((self._seed, 0, epoch)))
-            self._order = epoch, rng.permutation(len(self._task))
-        chosen = np.sort(self._order[1][index * self._size : (index + 1) * self._size])
-        feeds: Feeds = {k: np.asarray(a[chosen] if a.ndim else a) for k, a in self._task.inputs.items()}
-        if self._augment is not None:
-            feeds = self._augment(feeds, np.random.default_rng(np.random.SeedSequence((self._seed, 1, step))))
-        return feeds, None if self._task.targets is None else np.asarray(self._task.targets[chosen])
+            rng = np.random.default_rng(np.random.SeedSequence((self.seed, 0, epoch)))
+            self._order = epoch, rng.permutation(len(self.task))
+        chosen = np.sort(self._order[1][index * self.size : (index + 1) * self.size])
+        feeds: Feeds = {k: np.asarray(a[chosen] if a.ndim else a) for k, a in self.task.inputs.items()}
+        if self.augment is not None:
+            feeds = self.augment(feeds, np.random.default_rng(np.random.SeedSequence((self.seed, 1, step))))
+        return feeds, None if self.task.targets is None else np.asarray(self.task.targets[chosen])

@@ -11,6 +11,7 @@ import logging
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -37,46 +38,33 @@ _WARM_UP = 50
 """Adam: steps, at most a tenth of all, in which the rate grows from 0: the first ones know little of gradients."""
 
 
+@dataclass(eq=False)
 class Trainer:
     """Trains a network for a placement.
 
     Attributes:
+        network: is trained, in place.
+        digital: gives the targets of distillation; stays as it is.
+        batches: samples.
+        loss: of output and targets.
+        settings: learning rates, noise, seed.
+        output: name of the output that is trained.
+        horizon: steps in which the learning rate falls to 0 along a cosine (and rises again, if training goes on:
+            torch's CosineAnnealingLR).
         step: number of the next step since `begin`.
     """
 
-    def __init__(
-        self,
-        network: NoisyNetwork,
-        digital: NoisyNetwork,
-        batches: Batches,
-        loss: Loss,
-        settings: TrainingOptions,
-        output: str,
-        horizon: int,
-    ) -> None:
-        """Prepare; nothing is trained yet.
-
-        Args:
-            network: is trained, in place.
-            digital: gives the targets of distillation; stays as it is.
-            batches: samples.
-            loss: of output and targets.
-            settings: learning rates, noise, seed.
-            output: name of the output that is trained.
-            horizon: steps in which the learning rate falls to 0 along a cosine (and rises again, if training goes on:
-                torch's CosineAnnealingLR).
-        """
-        self.network = network
-        self.step = 0
-        self._digital = digital
-        self._batches = batches
-        self._loss = loss
-        self._settings = settings
-        self._output = output
-        self._horizon = horizon
-        self._first = 0
-        self._optimizer: torch.optim.Optimizer | None = None
-        self._rates: tuple[float, ...] = ()
+    network: NoisyNetwork
+    digital: NoisyNetwork
+    batches: Batches
+    loss: Loss
+    settings: TrainingOptions
+    output: str
+    horizon: int
+    step: int = field(default=0, init=False)
+    _first: int = field(default=0, init=False)
+    _optimizer: torch.optim.Optimizer | None = field(default=None, init=False)
+    _rates: tuple[float, ...] = field(default=(), init=False)
 
     def begin(self, analog: Iterable[str], first: int = 0) -> None:
         """Train for this placement from now on, with a new optimiser and schedule; weights stay.
@@ -87,14 +75,14 @@ class Trainer:
         """
         self.network.place(analog)
         self.step, self._first = 0, first
-        rates = {True: self._settings.rate, False: self._settings.digital_rate}
+        rates = {True: self.settings.rate, False: self.settings.digital_rate}
         parameters = [(p, rate) for kind, rate in rates.items() for p in self.network.parameters(kind)]
-        if self._settings.optimizer == "adam":
+        if self.settings.optimizer == "adam":
             groups = [{"params": [p], "lr": rate * _size(p)} for p, rate in parameters]
             self._optimizer = torch.optim.Adam(groups, betas=_BETAS)
         else:
             groups = [{"params": [p], "lr": rate} for p, rate in parameters]
-            self._optimizer = torch.optim.SGD(groups, momentum=self._settings.momentum)
+            self._optimizer = torch.optim.SGD(groups, momentum=self.settings.momentum)
         self._rates = tuple(group["lr"] for group in self._optimizer.param_groups)
 
     def train_step(self, strength: float) -> float:
@@ -112,11 +100,11 @@ class Trainer:
         """
         assert self._optimizer is not None
         number = self._first + self.step
-        feeds, targets = self._batches.batch(number)
-        with seeded(self._settings.seed, number):
+        feeds, targets = self.batches.batch(number)
+        with seeded(self.settings.seed, number):
             wanted = self._targets(feeds, targets)
             self.network.draw(strength)
-            loss = self._loss(self.network(feeds, self._output), wanted)
+            loss = self.loss(self.network(feeds, self.output), wanted)
             self._optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
         value = float(loss.detach())
@@ -124,7 +112,7 @@ class Trainer:
         if not math.isfinite(value) or not math.isfinite(norm):
             raise ModelError(
                 f"training diverged at step {self.step + 1}: the loss is {value:g}; take a lower learning rate (--lr),"
-                f" {self._settings.rate / 3:.1g} for example"
+                f" {self.settings.rate / 3:.1g} for example"
             )
         for group, rate in zip(self._optimizer.param_groups, self._rates, strict=True):
             group["lr"] = rate * self._share()
@@ -135,18 +123,18 @@ class Trainer:
 
     def _share(self) -> float:
         """Share of the starting rate that this step takes."""
-        cosine = 0.5 * (1 + math.cos(math.pi * self.step / self._horizon))
-        warm_up = min(_WARM_UP, self._horizon // 10)
-        if self._settings.optimizer == "sgd" or self.step >= warm_up:
+        cosine = 0.5 * (1 + math.cos(math.pi * self.step / self.horizon))
+        warm_up = min(_WARM_UP, self.horizon // 10)
+        if self.settings.optimizer == "sgd" or self.step >= warm_up:
             return cosine
         return cosine * (self.step + 1) / warm_up
 
     def _targets(self, feeds: Mapping[str, Array], targets: Array | None) -> Tensor:
-        if self._settings.loss == "distillation":
+        if self.settings.loss == "distillation":
             with torch.no_grad():
-                return self._digital(feeds, self._output)
+                return self.digital(feeds, self.output)
         if targets is None:
-            raise DataError(f"--loss {self._settings.loss} needs targets and the training data has none (--label-key)")
+            raise DataError(f"--loss {self.settings.loss} needs targets and the training data has none (--label-key)")
         native = np.array(targets, targets.dtype.newbyteorder("="))  # torch takes no other order of bytes
         return torch.from_numpy(native).to(self.network.device)
 
@@ -154,7 +142,7 @@ class Trainer:
         """Norm of the whole gradient; for SGD it is scaled down to `_GREATEST_NORM` where it is larger."""
         assert self._optimizer is not None
         parameters = [p for group in self._optimizer.param_groups for p in group["params"]]
-        greatest = _GREATEST_NORM if self._settings.optimizer == "sgd" else math.inf
+        greatest = _GREATEST_NORM if self.settings.optimizer == "sgd" else math.inf
         return float(torch.nn.utils.clip_grad_norm_(parameters, greatest))
 
     def state(self) -> dict[str, object]:

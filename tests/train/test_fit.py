@@ -150,7 +150,7 @@ def test_divergence_says_what_to_do(model: OnnxModel) -> None:
 def test_a_loss_that_needs_targets_says_so(model: OnnxModel) -> None:
     settings = TrainingOptions(batch_size=32, loss="cross-entropy")
     one = trainer(model, settings)
-    one._batches._task = Task(one._batches._task.inputs, None, get_metric("agreement"))
+    one.batches.task = Task(one.batches.task.inputs, None, get_metric("agreement"))
     with pytest.raises(DataError, match="--label-key"):
         fit(one, analog(model), settings, STEPS, length)
 
