@@ -10,22 +10,18 @@ __all__ = [
     "LEFT",
     "RIGHT",
     "TOP",
-    "WIDTH",
     "Chart",
     "Interval",
-    "Level",
-    "Mark",
+    "LevelKind",
     "MarkKind",
+    "Point",
     "Range",
     "RangeChart",
     "Scale",
-    "Tick",
-    "ends",
-    "level",
     "number_ticks",
+    "point_chart",
     "round_ticks",
     "span",
-    "without_overlap",
 ]
 
 WIDTH, HEIGHT = 430, 174
@@ -34,6 +30,7 @@ _LABEL_ROOM = 52
 
 Interval = tuple[float, float]
 MarkKind = Literal["verified", "judged", "estimated", "chosen"]
+LevelKind = Literal["budget", "digital"]
 
 
 @dataclass(frozen=True)
@@ -42,6 +39,17 @@ class Tick:
 
     at: float
     text: str
+
+
+@dataclass(frozen=True)
+class Point:
+    """What is drawn as a mark, in the units of the axes: ``interval`` is that of ``y``."""
+
+    x: float
+    y: float
+    interval: Interval | None
+    kind: MarkKind
+    title: str
 
 
 @dataclass(frozen=True)
@@ -61,7 +69,7 @@ class Level:
     """A horizontal line with its name, left or right: the budget, or the digital network."""
 
     y: float
-    kind: Literal["budget", "digital"]
+    kind: LevelKind
     text: str
     right: bool
 
@@ -172,12 +180,51 @@ def _numbers(ticks: Sequence[float]) -> list[str]:
     return [f"{tick:.{decimals}f}" for tick in ticks]
 
 
-def ends(interval: Interval | None, scale: Scale) -> tuple[float | None, float | None]:
-    """Where an interval ends on a scale."""
+def point_chart(
+    points: Sequence[Point],
+    levels: Iterable[tuple[LevelKind, float, str]],
+    x_label: str,
+    y_label: str,
+    *,
+    percent: bool = False,
+    joined: MarkKind | None = None,
+    from_zero: bool = True,
+    x_texts: Sequence[str] = (),
+) -> Chart:
+    """Points over an axis of numbers, and levels across it.
+
+    Args:
+        points: by ascending ``x``.
+        levels: kind, ``y`` and text of each.
+        x_label: of the horizontal axis, with its unit.
+        y_label: of the vertical one.
+        percent: values of ``y`` are shares, and shown in %.
+        joined: which points a line connects; all by default.
+        from_zero: the vertical axis holds 0, whatever the points are.
+        x_texts: what stands below each point as far as it fits, in place of round numbers.
+    """
+    levels = list(levels)
+    bounds = [bound for point in points for bound in point.interval or ()]
+    heights = [*([0.0] if from_zero else []), *bounds, *(p.y for p in points), *(value for _, value, _ in levels)]
+    x, y = Scale(*span(p.x for p in points), LEFT, RIGHT), Scale(*span(heights), BOTTOM, TOP)
+    marks = tuple(Mark(x(p.x), y(p.y), *_ends(p.interval, y), p.kind, p.title) for p in points)
+    ticks = (Tick(mark.x, text) for mark, text in zip(marks, x_texts, strict=False))
+    return Chart(
+        marks,
+        tuple((mark.x, mark.y) for mark in marks if joined in (None, mark.kind)),
+        tuple(_level(y(value), kind, text, marks) for kind, value, text in levels),
+        _without_overlap(ticks) if x_texts else number_ticks(x),
+        number_ticks(y, 100 if percent else 1),
+        x_label,
+        y_label,
+    )
+
+
+def _ends(interval: Interval | None, scale: Scale) -> tuple[float | None, float | None]:
     return (None, None) if interval is None else (scale(interval[0]), scale(interval[1]))
 
 
-def level(y: float, kind: Literal["budget", "digital"], text: str, marks: Sequence[Mark]) -> Level:
+def _level(y: float, kind: LevelKind, text: str, marks: Sequence[Mark]) -> Level:
     """A line whose name stands on the side where points are farther from it."""
     middle = (LEFT + RIGHT) / 2
 
@@ -194,7 +241,7 @@ def _distance(mark: Mark, y: float) -> float:
     return max(top - y, y - bottom, 0.0)
 
 
-def without_overlap(ticks: Iterable[Tick]) -> tuple[Tick, ...]:
+def _without_overlap(ticks: Iterable[Tick]) -> tuple[Tick, ...]:
     """Ticks of ascending places, those left out whose labels would touch the one before."""
     kept: list[Tick] = []
     for tick in ticks:

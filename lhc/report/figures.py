@@ -2,35 +2,42 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Literal
 
-from lhc.plan import Outcome, Retrained, Sensitivity
+from lhc.plan import Outcome, Retrained
 from lhc.report.charts import (
-    BOTTOM,
-    LEFT,
     RIGHT,
-    TOP,
     Chart,
-    Interval,
-    Mark,
+    LevelKind,
     MarkKind,
+    Point,
     Range,
     RangeChart,
     Scale,
-    Tick,
-    ends,
-    level,
     number_ticks,
+    point_chart,
     span,
-    without_overlap,
 )
 from lhc.report.document import Report
 from lhc.report.wording import drop_text, drop_unit, duration, interval_text, metric_value, points
-from lhc.results import AtTime, Evaluation, FrontPoint, Robustness
+from lhc.results import AtTime, Evaluation, Front, FrontPoint, Robustness
 
-__all__ = ["front_chart", "is_measured", "noise_chart", "outcome_chart", "time_chart", "training_chart", "worst_value"]
+__all__ = [
+    "AXES",
+    "front_chart",
+    "is_measured",
+    "noise_chart",
+    "outcome_chart",
+    "time_chart",
+    "training_chart",
+    "worst_value",
+]
 
+AXES = {
+    "macs": ("analog share of multiplications by weights (%)", 100.0),
+    "latency": ("latency per sample (ms)", 1e3),
+    "energy": ("energy per sample (µJ)", 1e6),
+}
+"""Of objectives: what stands below the axis, and the factor from an objective's own unit to that of the axis."""
 _FIRST_READ_S = 20.0
 """From programming to time 0, as of PCM: the axis of time is logarithmic in the time since programming."""
 
@@ -65,27 +72,25 @@ def time_chart(times: Sequence[AtTime], outcome: Outcome | None) -> Chart:
     """The metric over the time since programming, with the digital value and the budget."""
     found = [point.evaluation for point in times]
     percent, metric = found[0].percent, found[0].metric
-    levels: dict[Literal["digital", "budget"], float] = {"digital": found[0].baseline}
+
+    def shown(value: float) -> str:
+        return metric_value(value, percent)
+
+    def title(e: Evaluation) -> str:
+        interval = "" if e.interval is None else f" [{', '.join(map(shown, e.interval))}]"
+        return f"{duration(e.t_s)}: {shown(e.mean)}{interval}"
+
+    levels: dict[LevelKind, float] = {"digital": found[0].baseline}
     if outcome is not None and outcome.metric == metric:
         levels["budget"] = worst_value(found[0].baseline, outcome)
-    bounds = [bound for e in found if e.interval for bound in e.interval]
-    y = Scale(*span([*levels.values(), *bounds, *(e.mean for e in found)]), BOTTOM, TOP)
-    starts = [math.log10(e.t_s + _FIRST_READ_S) for e in found]
-    x = Scale(*span(starts), LEFT, RIGHT)
-    marks = []
-    for e, start in zip(found, starts, strict=True):
-        title = f"{duration(e.t_s)}: {metric_value(e.mean, percent)}"
-        if e.interval is not None:
-            title += f" [{', '.join(metric_value(bound, percent) for bound in e.interval)}]"
-        marks.append(Mark(x(start), y(e.mean), *ends(e.interval, y), "verified", title))
-    return Chart(
-        tuple(marks),
-        tuple((mark.x, mark.y) for mark in marks),
-        tuple(level(y(v), kind, f"{kind} {metric_value(v, percent)}", marks) for kind, v in levels.items()),
-        without_overlap(Tick(mark.x, duration(e.t_s)) for mark, e in zip(marks, found, strict=True)),
-        number_ticks(y, 100 if percent else 1),
+    return point_chart(
+        [Point(math.log10(e.t_s + _FIRST_READ_S), e.mean, e.interval, "verified", title(e)) for e in found],
+        [(kind, value, f"{kind} {shown(value)}") for kind, value in levels.items()],
         "time after programming",
         f"{metric}{' (%)' if percent else ''}",
+        percent=percent,
+        from_zero=False,
+        x_texts=[duration(e.t_s) for e in found],
     )
 
 
@@ -103,17 +108,6 @@ def worst_value(baseline: float, outcome: Outcome) -> float:
     return baseline - fall if higher_is_better else baseline + fall
 
 
-@dataclass(frozen=True)
-class _Place:
-    """A placement of the trade-off: ``x`` its objective, ``y`` its drop, or estimated damage."""
-
-    x: float
-    y: float
-    interval: Interval | None
-    kind: MarkKind
-    title: str
-
-
 def is_measured(report: Report) -> bool:
     """Whether points of the front were judged on data."""
     return report.front is not None and bool(report.front.verified)
@@ -124,148 +118,91 @@ def front_chart(report: Report) -> Chart | None:
     front, outcome = report.front, report.plan.outcome
     if front is None:
         return None
-    measured = is_measured(report)
-    found = sorted(_places(report, measured), key=lambda place: (place.x, place.y))
-    if not found:
+    drawn = sorted(_points(front, report), key=lambda point: (point.x, point.y))
+    if not drawn:
         return None
-    verified = front.verified[0].evaluation if measured else None
-    percent = verified is not None and verified.percent
-    comparable = verified is not None and outcome is not None and verified.metric == outcome.metric
-    budget = _absolute(outcome, outcome.max_drop) if comparable and outcome is not None else None
-    heights = [0.0, *(place.y for place in found), *([] if budget is None else [budget])]
-    heights += [bound for place in found if place.interval for bound in place.interval]
-    y = Scale(*span(heights), BOTTOM, TOP)
-    x = Scale(*span([place.x for place in found]), LEFT, RIGHT)
-    marks = tuple(Mark(x(p.x), y(p.y), *ends(p.interval, y), p.kind, p.title) for p in found)
-    joined = ("verified",) if measured else ("estimated",)
-    return Chart(
-        marks,
-        tuple((mark.x, mark.y) for mark in marks if mark.kind in joined),
-        ()
-        if budget is None or outcome is None
-        else (level(y(budget), "budget", f"budget {drop_text(budget, percent, 'absolute')}", marks),),
-        number_ticks(x),
-        number_ticks(y, 100 if percent else 1),
-        {
-            "macs": "analog share of multiplications by weights (%)",
-            "latency": "latency per sample (ms)",
-            "energy": "energy per sample (µJ)",
-        }[front.objective],
-        f"drop{' (points)' if percent else ''}" if measured else f"sum of sensitivities ({front.metric})",
-    )
+    label, _ = AXES[front.objective]
+    if not front.verified:
+        return point_chart(drawn, (), label, f"sum of sensitivities ({front.metric})", joined="estimated")
+    verified = front.verified[0].evaluation
+    assert verified is not None
+    levels: list[tuple[LevelKind, float, str]] = []
+    if outcome is not None and verified.metric == outcome.metric:
+        levels.append(_budget(_absolute(outcome, outcome.max_drop), verified.percent))
+    drop = f"drop{' (points)' if verified.percent else ''}"
+    return point_chart(drawn, levels, label, drop, percent=verified.percent, joined="verified")
 
 
-def _places(report: Report, measured: bool) -> Iterator[_Place]:
+def _budget(value: float, percent: bool, drop_type: str = "absolute") -> tuple[LevelKind, float, str]:
+    """The budget as a level of a chart of drops."""
+    return "budget", value, f"budget {drop_text(value, percent, drop_type)}"
+
+
+def _points(front: Front, report: Report) -> Iterator[Point]:
     """The points of the front that can be drawn, and the report's own placement."""
-    assert report.front is not None
-    for point in report.front.points:
-        x, kind, interval = _objective(report, point), "estimated", None
-        y = point.predicted_drop if measured else point.damage
-        if point.evaluation is not None:
-            y, kind, interval = point.evaluation.drop, "verified", point.evaluation.drop_interval
+    for point in front.points:
+        x, found = _on_axis(point, front), point.evaluation
+        y = found.drop if found is not None else point.predicted_drop if front.verified else point.damage
         if x is None or y is None:
             continue
         size = f"{len(point.analog)} layers, {100 * point.analog_mac_fraction:.1f} % of MACs analog"
-        yield _Place(x, y, interval, kind, f"{size}: {_height(y, point.evaluation)} ({kind})")  # type: ignore[arg-type]
-    yield from _own(report, measured)
+        if found is not None:
+            drop = drop_text(y, found.percent, "absolute")
+            yield Point(x, y, found.drop_interval, "verified", f"{size}: drop {drop} (verified)")
+        else:
+            yield Point(x, y, None, "estimated", f"{size}: {y:.4g} (estimated)")
+    yield from _own(front, report)
 
 
-def _height(y: float, found: Evaluation | None) -> str:
-    return f"drop {drop_text(y, found.percent, 'absolute')}" if found is not None else f"{y:.4g}"
-
-
-def _own(report: Report, measured: bool) -> Iterator[_Place]:
-    plan = report.plan
-    costs = report.costs
-    point = FrontPoint(
-        tuple(sorted(plan.analog)),
-        plan.analog_mac_fraction,
-        report.tiles,
-        None if costs is None else costs.total.latency_s,
-        None if costs is None else costs.total.energy_j,
-        math.fsum(max(s.mean, 0.0) for s in _damages(report)),
-        None,
-        None,
-    )
-    x = _objective(report, point)
-    if x is None or (measured and plan.outcome is None):
+def _own(front: Front, report: Report) -> Iterator[Point]:
+    plan, outcome = report.plan, report.plan.outcome
+    placed = (layer.sensitivity for layer in plan.layers if layer.name in plan.analog)
+    damage = math.fsum(max(found.mean, 0.0) for found in placed if found is not None)
+    costs: tuple[float | None, float | None]
+    costs = (None, None) if report.costs is None else (report.costs.total.latency_s, report.costs.total.energy_j)
+    x = _on_axis(FrontPoint((), plan.analog_mac_fraction, report.tiles, *costs, damage, None, None), front)
+    if x is None or (front.verified and outcome is None):
         return
-    y, interval = point.damage, None
-    if measured and plan.outcome is not None:
-        y, bounds = _absolute(plan.outcome, plan.outcome.drop), plan.outcome.chip_interval
-        interval = None if bounds is None else (_absolute(plan.outcome, bounds[0]), _absolute(plan.outcome, bounds[1]))
-    yield _Place(x, y, interval, "chosen", f"this placement: {len(point.analog)} layers")
+    y, interval = damage, None
+    if front.verified and outcome is not None:
+        y, interval = _absolute(outcome, outcome.drop), outcome.chip_interval
+        interval = interval and (_absolute(outcome, interval[0]), _absolute(outcome, interval[1]))
+    yield Point(x, y, interval, "chosen", f"this placement: {len(plan.analog)} layers")
 
 
-def _damages(report: Report) -> Iterator[Sensitivity]:
-    return (s for layer in report.plan.layers if (s := layer.sensitivity) and layer.name in report.plan.analog)
-
-
-def _objective(report: Report, point: FrontPoint) -> float | None:
-    """Place on the horizontal axis: % of MACs that are analog, ms, or µJ."""
-    assert report.front is not None
-    if report.front.objective == "macs":
-        return 100 * point.analog_mac_fraction
-    value, factor = (point.latency_s, 1e3) if report.front.objective == "latency" else (point.energy_j, 1e6)
-    return None if value is None else value * factor
+def _on_axis(point: FrontPoint, front: Front) -> float | None:
+    value = point.value(front.objective)
+    return None if value is None else AXES[front.objective][1] * value
 
 
 def noise_chart(found: Robustness) -> Chart:
     """Drop over the scale of all noise; filled: within the budget."""
-    first = found.chips
-    percent = first.percent or found.drop_type == "relative"
-
-    def of_drop(value: float) -> str:
-        return drop_text(value, first.percent, found.drop_type)
-
-    levels = [(scale, scale.evaluation) for scale in found.scales]
-    bounds = [bound for _, e in levels if (interval := found.interval(e)) for bound in interval]
-    y = Scale(*span([0.0, found.max_drop, *bounds, *(e.drop for _, e in levels)]), BOTTOM, TOP)
-    x = Scale(*span([scale.scale for scale, _ in levels]), LEFT, RIGHT)
-    marks = tuple(
-        Mark(
-            x(scale.scale),
-            y(e.drop),
-            *ends(found.interval(e), y),
-            "verified" if scale.within else "judged",
-            f"noise x {scale.scale:.3g}: drop {of_drop(e.drop)}",
-        )
-        for scale, e in levels
-    )
-    return Chart(
-        marks,
-        tuple((mark.x, mark.y) for mark in marks),
-        (level(y(found.max_drop), "budget", f"budget {of_drop(found.max_drop)}", marks),),
-        number_ticks(x),
-        number_ticks(y, 100 if percent else 1),
+    first, drop_type = found.chips, found.drop_type
+    points = []
+    for scale in found.scales:
+        e = scale.evaluation
+        title = f"noise x {scale.scale:.3g}: drop {drop_text(e.drop, first.percent, drop_type)}"
+        kind: MarkKind = "verified" if scale.within else "judged"
+        points.append(Point(scale.scale, e.drop, found.interval(e), kind, title))
+    return point_chart(
+        points,
+        [_budget(found.max_drop, first.percent, drop_type)],
         "all noise, times the hardware's (filled: shown to hold the budget)",
-        f"drop{drop_unit(first.percent, found.drop_type, first.metric)}",
+        f"drop{drop_unit(first.percent, drop_type, first.metric)}",
+        percent=first.percent or drop_type == "relative",
     )
 
 
 def training_chart(trained: Retrained, outcome: Outcome) -> Chart:
     """Drop at every validation over the steps of the training, in the metric's unit, as the budget is drawn."""
-    found = trained.curve
-    budget = _absolute(outcome, outcome.max_drop)
-    y = Scale(*span([0.0, budget, *(point.drop for point in found)]), BOTTOM, TOP)
-    x = Scale(*span([float(point.step) for point in found]), LEFT, RIGHT)
-    marks = tuple(
-        Mark(
-            x(float(point.step)),
-            y(point.drop),
-            None,
-            None,
-            "judged",
-            f"step {point.step}: drop {drop_text(point.drop, outcome.percent, 'absolute')}",
-        )
-        for point in found
-    )
-    return Chart(
-        marks,
-        tuple((mark.x, mark.y) for mark in marks),
-        (level(y(budget), "budget", f"budget {drop_text(budget, outcome.percent, 'absolute')}", marks),),
-        number_ticks(x),
-        number_ticks(y, 100 if outcome.percent else 1),
+    percent = outcome.percent
+    return point_chart(
+        [
+            Point(p.step, p.drop, None, "judged", f"step {p.step}: drop {drop_text(p.drop, percent, 'absolute')}")
+            for p in trained.curve
+        ],
+        [_budget(_absolute(outcome, outcome.max_drop), percent)],
         "optimiser steps",
-        f"drop at validation{drop_unit(outcome.percent, 'absolute', outcome.metric)}",
+        f"drop at validation{drop_unit(percent, 'absolute', outcome.metric)}",
+        percent=percent,
     )

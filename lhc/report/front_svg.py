@@ -3,6 +3,7 @@
 from html import escape
 
 from lhc.report.charts import Scale, number_ticks, span
+from lhc.report.figures import AXES
 from lhc.results import Front, FrontPoint
 
 __all__ = ["front_svg"]
@@ -10,11 +11,6 @@ __all__ = ["front_svg"]
 WIDTH, HEIGHT = 720, 420
 LEFT, RIGHT, TOP, BOTTOM = 70, 700, 20, 370
 MIDDLE = (TOP + BOTTOM) // 2
-AXES = {
-    "macs": ("analog share of multiplications by weights (%)", 100.0),
-    "latency": ("latency per sample (ms)", 1e3),
-    "energy": ("energy per sample (µJ)", 1e6),
-}
 STYLE = (
     "text{font:13px sans-serif;fill:#333}.a{stroke:#333}"
     ".v{fill:#c2410c}.e{fill:none;stroke:#94a3b8}.i{stroke:#c2410c;stroke-width:1.5}"
@@ -24,7 +20,7 @@ STYLE = (
 def front_svg(front: Front) -> str:
     """The front as a self-contained SVG; points that are only estimated are hollow, at their predicted drop."""
     label, factor = AXES[front.objective]
-    placed = [(factor * at, point) for point in front.points if (at := _objective(front, point)) is not None]
+    placed = [(factor * at, point) for point in front.points if (at := point.value(front.objective)) is not None]
     percent = any(p.evaluation is not None and p.evaluation.percent for _, p in placed)
     unit = 100.0 if percent else 1.0
     drops = [unit * y for _, p in placed for y in _heights(p)]
@@ -49,10 +45,6 @@ def front_svg(front: Front) -> str:
         "</svg>",
     ]
     return "\n".join(part for part in parts if part)
-
-
-def _objective(front: Front, point: FrontPoint) -> float | None:
-    return {"macs": point.analog_mac_fraction, "latency": point.latency_s, "energy": point.energy_j}[front.objective]
 
 
 def _heights(point: FrontPoint) -> list[float]:

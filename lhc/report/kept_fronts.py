@@ -98,7 +98,7 @@ def answer(fronts: list[StoredFront], max_drop: float, objective: str | None = N
     front = stored.front
 
     def worth(point: FrontPoint) -> float:
-        found = {"macs": point.analog_mac_fraction, "latency": point.latency_s, "energy": point.energy_j}[objective]
+        found = point.value(objective)
         return float("-inf") if found is None else found if objective == "macs" else -found
 
     holding = [p for p in front.verified if p.evaluation is not None and _bound(p) <= max_drop]

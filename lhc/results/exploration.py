@@ -83,6 +83,10 @@ class FrontPoint:
     predicted_drop: float | None
     evaluation: Evaluation | None
 
+    def value(self, objective: str) -> float | None:
+        """Of an objective: a share of MACs, seconds, or joules; None where it is not known."""
+        return {"macs": self.analog_mac_fraction, "latency": self.latency_s, "energy": self.energy_j}[objective]
+
 
 @dataclass(frozen=True)
 class Front:
