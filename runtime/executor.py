@@ -25,6 +25,7 @@ from lhc.runtime.bank import Bank
 from lhc.runtime.cut import Segment, cut_graph, segment_model
 from lhc.runtime.onnx_runtime import onnxruntime
 from lhc.runtime.ort import Array, create_session, run_session, with_outputs
+from lhc.runtime.programmed import ProgrammedChip, ProgrammedLayers
 from lhc.runtime.stream import Position
 
 if TYPE_CHECKING:
@@ -33,55 +34,12 @@ if TYPE_CHECKING:
     from lhc.runtime.matrix import AnalogMatrix
     from lhc.runtime.vectors import Products
 
-__all__ = ["HybridExecutor", "ProgrammedChip", "ProgrammedLayers", "Ranges", "element_types"]
+__all__ = ["HybridExecutor", "Ranges", "element_types"]
 
 Ranges = tuple[float, ...]
 
 _TILES_MEMORY = 2**26
 """Bytes of mapped tiles that an executor keeps, to program them again."""
-
-
-@dataclass(frozen=True)
-class ProgrammedChip:
-    """The tiles of all analog layers of one programming.
-
-    Attributes:
-        matrices: tile set -> programmed tiles.
-    """
-
-    matrices: "Mapping[str, AnalogMatrix]"
-
-    def drift_to(self, t_s: float) -> None:
-        """Let all devices drift to ``t_s`` seconds after the first read."""
-        if not self.matrices:
-            return
-        with _isolated():
-            for matrix in self.matrices.values():
-                matrix.drift_to(t_s)
-
-    def states(self) -> dict[str, ProgrammedMatrix]:
-        """What the tiles hold now."""
-        return {tile_set: matrix.programmed() for tile_set, matrix in self.matrices.items()}
-
-
-@dataclass(frozen=True)
-class ProgrammedLayers:
-    """What the analog layers multiply by, on one or more chips.
-
-    Attributes:
-        chips: per chip, by tile set; for the layers that another analog layer comes before.
-        together: all chips at once, for the layers that read what is the same for all chips.
-        corrections: per chip, by layer; empty where the chips are not calibrated.
-    """
-
-    chips: "tuple[Mapping[str, Products], ...]"
-    together: "Mapping[str, Products]"
-    corrections: tuple[Mapping[str, Correction], ...] = ()
-
-    def corrections_of(self, layer: str, chip: int | None = None) -> list[Correction | None] | None:
-        """Those of a layer, on one chip or all."""
-        chips = self.corrections if chip is None else self.corrections[chip : chip + 1]
-        return [corrections.get(layer) for corrections in chips] or None
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,9 @@ from lhc.hardware import Hardware
 from lhc.model import OnnxModel
 from lhc.onnx_io import load_model, read_graph, read_plan
 from lhc.plan import Plan
-from lhc.runtime.executor import HybridExecutor, ProgrammedChip, ProgrammedLayers
+from lhc.runtime.executor import HybridExecutor
 from lhc.runtime.ort import Array, TensorInfo, tensor_infos
+from lhc.runtime.programmed import ProgrammedChip, ProgrammedLayers
 from lhc.runtime.stream import Position
 
 if TYPE_CHECKING:
