@@ -21,7 +21,7 @@ from lhc.measure import Running
 from lhc.models import cifar10, zoo_entry
 from lhc.models.resnet8 import pixels
 from lhc.options.commands import RunOptions
-from lhc.passes.retraining import RETRAINING_STRATEGIES
+from lhc.passes.trained_walks import RETRAINING_STRATEGIES
 from lhc.samples.metrics import get_metric
 from lhc.samples.task import Task
 from lhc.stats import summarize

@@ -50,9 +50,8 @@ def partition(asked: PartitionOptions, shown: PartitionOutput) -> None:
     from lhc.commands.estimate import estimate
     from lhc.commands.partition import partition as run
     from lhc.commands.partition import pipeline
-    from lhc.study.outcome import check_output
+    from lhc.study.outcome import check_output, retrained_from
     from lhc.study.source import open_model
-    from lhc.study.train import retrained_from
 
     if shown.show_pipeline:
         typer.echo(str(pipeline(asked)))

@@ -23,9 +23,8 @@ def retrain(asked: RetrainOptions, shown: RetrainOutput) -> None:
     """Train a placed model under the noise of its tiles. The weights are kept if they are better."""
     from lhc.cli import documents
     from lhc.commands.retrain import retrain as run
-    from lhc.study.outcome import check_output, plan_table
+    from lhc.study.outcome import check_output, plan_table, retrained_from
     from lhc.study.source import open_model
-    from lhc.study.train import retrained_from
 
     opened = open_model(asked.model)
     where = shown.out or default_output(opened, ".retrained.lhc.onnx")

@@ -10,13 +10,12 @@ from lhc.options.commands import PartitionOptions, RunOptions, SensitivityOption
 from lhc.options.declare import part
 from lhc.options.training import TrainingOptions
 from lhc.passes import anything_pays, by_worth, groups_of, search_space
-from lhc.passes.retraining import RETRAINING_STRATEGIES
-from lhc.study.effort import Effort, EffortStep, curvature_step, evaluation_step, ranking_steps
+from lhc.passes.trained_walks import RETRAINING_STRATEGIES
+from lhc.study.effort import Effort, EffortStep, curvature_step, evaluation_step, ranking_steps, training_steps
 from lhc.study.goal import search_options
 from lhc.study.prepare import read, read_placed
 from lhc.study.source import open_model
 from lhc.study.state import Study
-from lhc.study.training_effort import training_steps
 
 __all__ = ["estimate"]
 

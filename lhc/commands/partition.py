@@ -11,10 +11,9 @@ from lhc.options.declare import options_of, part, values_of
 from lhc.options.signature import keywords
 from lhc.options.subjects import GoalOptions, Selection
 from lhc.options.training import Checkpointing, TrainingOptions
-from lhc.passes import FollowPlan, Pass, Pipeline, Qualify, Select, Step, Strategy, strategy_of
-from lhc.passes.retraining import RETRAINING_STRATEGIES
+from lhc.passes import STRATEGIES, FollowPlan, Pass, Pipeline, Qualify, Select, Step, Strategy, strategy_of
+from lhc.passes.trained_walks import RETRAINING_STRATEGIES, LionHeartOriginal, untrained
 from lhc.plan import Plan
-from lhc.study.apart import samples_apart
 from lhc.study.explain import Explain
 from lhc.study.goal import budget_of, goal_of, with_goal
 from lhc.study.outcome import PartitionResult
@@ -24,7 +23,7 @@ from lhc.study.record import Record
 from lhc.study.search import CheckBudget, Search
 from lhc.study.source import Opened, open_model
 from lhc.study.state import READ, Study
-from lhc.study.train import Train, check_walk, untrained
+from lhc.study.train import Train, samples_apart
 from lhc.study.verify import Verify
 from lhc.support.functions import load_function
 
@@ -77,9 +76,9 @@ def partition(options: PartitionOptions) -> PartitionResult:
     With ``retrain`` the network is trained once with all layers analog that can be and that pay, unless they would do
     more damage than training can be hoped to mend; then without those that do most damage for what they bring. The
     strategy searches a placement for the trained weights as it does for the given ones. The strategies ``lionheart``
-    and ``lionheart-original`` train for every layer that they try (`lhc.passes.retraining`). The better of both results
-    is returned: the one that holds the budget, then the one that is better by the objective, then the one with the
-    smaller upper bound of its drop. Both verifications share the chance of error.
+    and ``lionheart-original`` train for every layer that they try (`lhc.passes.trained_walks`). The better of both
+    results is returned: the one that holds the budget, then the one that is better by the objective, then the one with
+    the smaller upper bound of its drop. Both verifications share the chance of error.
 
     Raises:
         UsageError: options that make no sense, alone or together, or for this model and these samples.
@@ -189,7 +188,10 @@ def check_retraining(options: PartitionOptions) -> None:
     """
     if not isinstance(options.strategy, str):
         raise UsageError("--retrain takes a strategy by its name")
-    check_walk(options.strategy, options.patience, options.rounds)
+    if options.strategy not in (*STRATEGIES, *RETRAINING_STRATEGIES):
+        raise UsageError(f"unknown strategy {options.strategy!r}; with --retrain also {LionHeartOriginal.name}")
+    if options.rounds is not None and options.rounds < 1:
+        raise UsageError(f"--rounds must be at least 1, got {options.rounds}")
     goal = part(options, GoalOptions)
     elsewhere = replace(goal, objective=None) != GoalOptions() or goal.objective not in (None, "macs")
     if options.strategy in RETRAINING_STRATEGIES and elsewhere:

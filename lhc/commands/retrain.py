@@ -11,19 +11,19 @@ from lhc.options.signature import keywords
 from lhc.options.training import TrainingOptions
 from lhc.plan import Plan, Retrained
 from lhc.results import Verdict
+from lhc.samples.apart import check_apart, split_off
 from lhc.samples.metrics import UNCHOSEN, get_metric
 from lhc.samples.splits import MIN_SPLIT_SAMPLES
 from lhc.samples.task import Task
 from lhc.stats import check_confidence, one_sided, split_level
-from lhc.study.apart import check_apart, split_off
 from lhc.study.cautions import warn_of_doubtful_labels
-from lhc.study.course import Course
 from lhc.study.goal import budget_of, budget_of_plan
 from lhc.study.outcome import PartitionResult
 from lhc.study.prepare import as_judged, read_placed, stored_plan
 from lhc.study.record import outcome_of
 from lhc.study.source import Opened, open_model
 from lhc.study.state import Study
+from lhc.study.train import course_of, train_once
 
 __all__ = ["retrain"]
 
@@ -59,10 +59,10 @@ def retrain(options: RetrainOptions) -> PartitionResult:
                 " layers, and with --retrain trains as well"
             )
         study = replace(study, plan=placed(study.plan, analog, stored))
-        course = Course(study, training, part(options, TrainingOptions), options.checkpoint)
+        course = course_of(study, training, part(options, TrainingOptions), options.checkpoint)
         validation, verification = split_off(study.task, 1, 3)
         before = _judged(study, analog, verification, budget)
-        trained, record = course.train(analog, validation)
+        trained, record = train_once(study, course, analog, validation)
         after = _judged(trained, analog, verification, budget)
     kept = _better((study, before, None), (trained, after, record))
     held_out = len(study.task) >= MIN_SPLIT_SAMPLES

@@ -8,6 +8,7 @@ The first run of anything, which loads libraries and opens sessions, is left out
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,15 +19,24 @@ from lhc.measure.fisher import fisher_sensitivity
 from lhc.measure.hilal_curvature import BATCH, curvatures
 from lhc.measure.scorer import Job, Scorer, job_groups
 from lhc.options.subjects import RankingMethod
+from lhc.options.training import TrainingOptions
+from lhc.passes.trained_walks import RETRAINING_STRATEGIES, LionHeartOriginal, rounds_of, walk_settings
 from lhc.runtime import HybridExecutor
 from lhc.study.rank import CHECKED, measures_all
+from lhc.study.state import Study
+from lhc.study.train import course_of, validation_bench
 
-__all__ = ["Clock", "Effort", "EffortStep", "curvature_step", "evaluation_step", "ranking_steps"]
+if TYPE_CHECKING:  # it loads PyTorch
+    from lhc.train.course import Course
+
+__all__ = ["Clock", "Effort", "EffortStep", "curvature_step", "evaluation_step", "ranking_steps", "training_steps"]
 
 PLACEMENTS = 5
 """Most placements that are timed."""
 _FEW, _MORE = 4, 16
 """Samples of the two predictions that are timed."""
+_TIMED = 2
+"""Optimiser steps that are timed, after one that is not."""
 
 Clock = Callable[[], float]
 
@@ -200,3 +210,56 @@ def curvature_step(bench: Bench, names: Sequence[str], clock: Clock = time.perf_
         taken.append(clock() - start)
     per_sample = max(0.0, taken[2] - taken[1]) / (_MORE - _FEW)
     return EffortStep("curvatures of the loss", 1, 0, taken[1] + per_sample * max(0, samples - _FEW), shared=False)
+
+
+def training_steps(
+    study: Study,
+    strategy: str,
+    settings: TrainingOptions,
+    rounds: int | None,
+    groups: int,
+    clock: Clock = time.perf_counter,
+) -> list[EffortStep]:
+    """What it takes to train, all layers that may be analog being so, and to judge on the way.
+
+    A training that ends before its last step, by patience or because candidates are accepted, takes less; the published
+    walk, whose rounds have no bound, may take more.
+
+    Args:
+        study: what is placed, with its samples that train.
+        strategy: how the analog set is found.
+        settings: how it is trained.
+        rounds: most rounds of a candidate.
+        groups: of layers that move together.
+        clock: tells seconds.
+    """
+    assert study.training is not None
+    everything, select = frozenset(study.measurable), study.splits.select
+    walks = strategy in RETRAINING_STRATEGIES
+    settings = walk_settings(strategy, settings) if walks else settings
+    course = course_of(study, study.training, settings)
+    one = _step_seconds(course, everything, walks, clock)
+    if not walks:
+        bench, validations = validation_bench(study, select), [everything] * (settings.validations + 1)
+        validating = evaluation_step(bench, validations, "validating", clock=clock)
+        return [EffortStep("training", course.steps, 0, one * course.steps, shared=False), validating]
+    published = strategy == LionHeartOriginal.name
+    most = rounds_of(strategy, settings.patience or 1, rounds)
+    steps = groups * most * course.steps
+    bound = "at least" if published and rounds is None else "at most"
+    what = f"training, {bound} {most} rounds a candidate"
+    judged = groups * (most if published else most + 1)
+    judging = evaluation_step(study.bench(select), [everything] * judged, "judging candidates", clock=clock)
+    return [EffortStep(what, steps, 0, one * steps, shared=False), judging]
+
+
+def _step_seconds(course: "Course", analog: frozenset[str], walks: bool, clock: Clock) -> float:
+    from lhc.train.train_rounds import HORIZON
+
+    trainer = course.trainer(HORIZON if walks else course.steps)
+    trainer.begin(analog)
+    trainer.train_step(1.0)
+    start = clock()
+    for _ in range(_TIMED):
+        trainer.train_step(1.0)
+    return (clock() - start) / _TIMED

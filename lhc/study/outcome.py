@@ -13,7 +13,7 @@ from lhc.costs import CostTerms, SystemCost, cost_of, cost_terms
 from lhc.errors import LhcError, UsageError
 from lhc.graph import LayerGraph
 from lhc.model import OnnxModel
-from lhc.onnx_io import ExternalData, annotate, check_place, load_model, relative, save_model, written_for
+from lhc.onnx_io import ExternalData, annotate, check_place, load_model, read_plan, relative, save_model, written_for
 from lhc.plan import LayerPlan, Plan
 from lhc.results import Infeasibility, SensitivityTable
 from lhc.runtime import HybridSession
@@ -23,7 +23,7 @@ from lhc.support.tables import Table
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-__all__ = ["GROUPED_FORMS", "Analysis", "PartitionResult", "check_output", "plan_cost", "plan_table"]
+__all__ = ["GROUPED_FORMS", "Analysis", "PartitionResult", "check_output", "plan_cost", "plan_table", "retrained_from"]
 
 GROUPED_FORMS = ("table", "markdown")
 """Forms in which rows may stand for groups of others; in the others every row is a layer."""
@@ -55,6 +55,16 @@ def _same_network(path: Path, model: OnnxModel) -> bool:
         return load_model(path).source == model.source
     except LhcError:
         return False
+
+
+def retrained_from(path: Path, model: OnnxModel) -> bool:
+    """Whether a file is what retraining this very model wrote."""
+    try:
+        plan = read_plan(load_model(path)) if path.is_file() else None
+    except LhcError:
+        return False
+    outcome = None if plan is None else plan.outcome
+    return outcome is not None and outcome.retrained is not None and outcome.retrained.source == model.source
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,18 +1,17 @@
 """Train a network under the noise of the layers that are to be analog, and keep what is better."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
 from lhc import __version__
-from lhc.errors import LhcError, OutOfTimeError, UsageError
+from lhc.errors import MissingDependencyError, OutOfTimeError
 from lhc.graph import LayerGraph
-from lhc.measure import Budget
-from lhc.model import OnnxModel
-from lhc.onnx_io import load_model, read_plan
+from lhc.measure import Bench, PlacementJudge
+from lhc.options.subjects import Data
 from lhc.options.training import TrainingOptions
 from lhc.passes import (
     STRATEGIES,
@@ -27,27 +26,173 @@ from lhc.passes import (
     objective_value,
     search_space,
 )
-from lhc.passes.retraining import (
+from lhc.passes.trained_walks import (
     RETRAINING_STRATEGIES,
     LionHeartOriginal,
     LionHeartRetrained,
     already_walked,
     rounds_of,
+    untrained,
+    walk_settings,
 )
 from lhc.plan import Plan, Retrained
-from lhc.samples.task import Task
-from lhc.study.course import Course
+from lhc.results import Verdict
+from lhc.samples.apart import check_apart, split_off
+from lhc.samples.metrics import UNCHOSEN, get_metric
+from lhc.samples.task import Array, Task
+from lhc.study.inputs import DataSource
+from lhc.study.prepare import calibrated
+from lhc.study.source import Opened
 from lhc.study.state import Study
-from lhc.study.walk import WalkRetrainer
 from lhc.summary import summary
 
-__all__ = ["Train", "check_walk", "retrained_from", "walk_settings", "winnable"]
+if TYPE_CHECKING:  # they load PyTorch
+    from lhc.train.course import Course
+    from lhc.train.train_rounds import Rounds
 
+__all__ = ["Train", "course_of", "retrained", "samples_apart", "train_once", "validation_bench", "winnable"]
+
+TRAINING_PARTS, PARTS = 3, 5
+"""Where there is one set of samples, three fifths train; the others rank, select and verify."""
+VALIDATION_SAMPLES = 500
+VALIDATION_DRAWS = 3
 WINNABLE = 4.0
 """Most estimated drop, in budgets, to train with: training was seen to take away 45 to 90 % of a drop."""
-PUBLISHED_RATES = (1e-3, 1e-2)
-"""LionHeart's learning rates for ResNet20: weights of analog layers, everything else."""
-PUBLISHED_MOMENTUM = 0.85
+
+
+def samples_apart(opened: Opened, options: Data, train_data: DataSource | None) -> tuple[Task, Task]:
+    """What trains, and what judges.
+
+    Args:
+        opened: the network.
+        options: samples and metric that judge; without ``train_data``, three fifths of them train.
+        train_data: samples that train.
+    """
+    metric = None if options.metric is None else get_metric(options.metric, options.higher_is_better)
+    task = opened.task(options.data, metric, options.samples, options.label_key)
+    if train_data is None:
+        return split_off(task, TRAINING_PARTS, PARTS)
+    training = opened.task(train_data, UNCHOSEN, None, options.label_key)
+    check_apart(training, task)
+    return training, task
+
+
+def course_of(study: Study, samples: Task, settings: TrainingOptions, checkpoints: Path | None = None) -> "Course":
+    """The training of a study's network.
+
+    Args:
+        study: the network as it was given.
+        samples: for training.
+        settings: how.
+        checkpoints: folder for states, or None.
+
+    Raises:
+        MissingDependencyError: PyTorch is not installed.
+    """
+    try:
+        from lhc.train.course import Course
+    except ImportError as error:
+        raise MissingDependencyError(f"retraining needs PyTorch: {error}") from error
+
+    def report(what: str, done: int, total: int) -> None:
+        study.options.progress(what, done, total)
+        study.running.check_time()
+
+    machine, ranges, output = study.plan.hardware, study.plan.ranges, study.options.output
+    return Course(study.model, study.graph, machine, ranges, study.t_s, samples, settings, report, output, checkpoints)
+
+
+def retrained(study: Study, course: "Course", weights: Mapping[str, Array]) -> Study:
+    """The study with trained weights; its drops are against the network as it was given.
+
+    Static input ranges of layers that were trained as analog ones are the trained ones, others are calibrated anew.
+
+    Raises:
+        ModelError: the weights cannot be written into the model.
+    """
+    model = replace(study.model, proto=course.written(weights))
+    opened = Opened(model, study.opened.entry, before=study.opened)
+    graph = opened.graph(None, study.task)
+    ranges = course.trained_ranges(weights)
+    rows = tuple(row.model_copy(update={"input_range": ranges.get(row.name)}) for row in study.plan.layers)
+    plan = study.plan.model_copy(update={"source": model.source, "layers": rows})
+    after = replace(study, opened=opened, graph=graph, plan=plan, original=study)
+    return calibrated(after, sorted(plan.analog.union(study.measurable)))
+
+
+def validation_bench(study: Study, samples: Task) -> Bench:
+    """What the course of a training is watched on: a few chips and the first of these samples."""
+    return replace(study.bench(samples.head(VALIDATION_SAMPLES)), draws=VALIDATION_DRAWS)
+
+
+def train_once(study: Study, course: "Course", analog: frozenset[str], validation: Task) -> tuple[Study, Retrained]:
+    """Train for one placement.
+
+    Args:
+        study: the network as it was given.
+        course: its training.
+        analog: the analog layers.
+        validation: samples on which the course of the training is watched.
+
+    Returns:
+        The study with the new weights, and how they came about.
+
+    Raises:
+        OutOfTimeError: the time that the user gave was over before.
+    """
+    from lhc.train.fit import fit
+
+    def drop(weights: Mapping[str, Array]) -> float:
+        bench = validation_bench(retrained(study, course, weights), validation)
+        return float(bench.measure(analog, range(bench.draws), "validating").drops.mean())
+
+    checkpoint = course.checkpoint(analog, validation=validation.head(VALIDATION_SAMPLES).digest)
+    steps = course.steps
+    fitted = fit(course.trainer(steps), analog, course.settings, steps, drop, checkpoint, course.report)
+    after = retrained(study, course, fitted.weights)
+    replace(course, model=after.model, graph=after.graph, ranges=after.plan.ranges).network()  # checks what was written
+    return after, course.record(analog, fitted.step, fitted.curve)
+
+
+@dataclass(frozen=True, eq=False)
+class _PresentWeights:
+    """Judges placements with the present weights of a walk, on the samples that select.
+
+    Attributes:
+        study: the network as it was given.
+        course: its training.
+        rounds: hold the weights, and the curve on which every drop is noted.
+    """
+
+    study: Study
+    course: "Course"
+    rounds: "Rounds"
+
+    @property
+    def baseline(self) -> float:
+        """Score of the digital network before any training, larger is better."""
+        return self._sign * self.study.bench(self.study.splits.select).baseline
+
+    @property
+    def _sign(self) -> int:
+        return 1 if self.study.task.metric.higher_is_better else -1
+
+    def score(self, placement: frozenset[str]) -> float:
+        """Mean score on chips of the run, each programmed anew; larger is better."""
+        bench = self._bench()
+        measured = bench.measure(placement, range(bench.draws), f"scoring {len(placement)} analog layers")
+        self.rounds.note(float(measured.drops.mean()))
+        return self._sign * float(measured.values.mean())
+
+    def within(self, placement: frozenset[str]) -> Verdict:
+        """Judge against the budget."""
+        verdict = PlacementJudge(self._bench(), self.study.allowed).within(placement)
+        found = verdict.evaluation
+        self.rounds.note(found.drop * (abs(found.baseline) if self.study.allowed.relative else 1))
+        return verdict
+
+    def _bench(self) -> Bench:
+        return retrained(self.study, self.course, self.rounds.weights).bench(self.study.splits.select)
 
 
 @dataclass(frozen=True)
@@ -80,91 +225,44 @@ class Train:
             pays = " and that pays" if any(row.reason == "cost" for row in before.plan.layers) else ""
             return before.noted(f"every layer that can be{pays} is analog within the budget: not trained")
         try:
-            found, trained, record = self._trained(study, before)
+            strategy, trained, record = self._trained(study, before)
         except OutOfTimeError:
             return before.noted("--timeout: the time was over before training was; this is the result without it")
-        searched = STRATEGIES[self.strategy] if found is None else already_walked(found, self.strategy)
-        after = self.judge(searched).apply(self._again(trained, record))
+        after = self.judge(strategy).apply(self._again(trained, record))
         return _better(before, _recorded(after, record))
 
-    def _trained(self, study: Study, before: Study) -> tuple[PassResult | None, Study, Retrained]:
-        """What a walk found, if the strategy is one; the network with trained weights, and how these came about."""
+    def _trained(self, study: Study, before: Study) -> tuple[type[Strategy], Study, Retrained]:
+        """What searches with the trained weights, the network with these, and how they came about."""
         assert study.training is not None
-        course = Course(study, study.training, self.settings, self.checkpoint)
-        select = study.splits.select
+        course = course_of(study, study.training, self.settings, self.checkpoint)
         if self.strategy in RETRAINING_STRATEGIES:
-            return self._walked(course, select)
+            found, trained, record = self._walked(study, course)
+            return already_walked(found, self.strategy), trained, record
         analog = winnable(study.graph, before.plan, study.measurable, study.allowed.max_drop)
-        return None, *course.train(analog, select)
+        return STRATEGIES[self.strategy], *train_once(study, course, analog, study.splits.select)
 
-    def _walked(self, course: Course, select: Task) -> tuple[PassResult, Study, Retrained]:
+    def _walked(self, study: Study, course: "Course") -> tuple[PassResult, Study, Retrained]:
         """Walk over the layers, training for each."""
-        budget, patience = course.study.allowed, self.settings.patience or 1
-        settings = walk_settings(self.strategy, self.settings)
-        course = replace(course, settings=settings)
-        retrainer = WalkRetrainer(course, select, budget)
-        walk = (
-            LionHeartOriginal(retrainer, patience, threshold=_threshold(budget, retrainer), max_rounds=self.rounds)
-            if self.strategy == LionHeartOriginal.name
-            else LionHeartRetrained(retrainer, patience, max_rounds=rounds_of(self.strategy, patience, self.rounds))
-        )
-        found = walk.run(course.study.graph, course.study.plan)
-        trained = course.with_weights(retrainer.weights)
-        record = Retrained(
-            source=course.study.model.source,
-            layers=tuple(sorted(found.plan.analog)),
-            steps=retrainer.steps,
-            batch_size=settings.batch_size,
-            loss=settings.loss,
-            seed=settings.seed,
-            samples=len(course.samples),
-            data=course.samples.digest,
-            curve=tuple(retrainer.curve),
-        )
-        return found, trained, record
+        from lhc.train.train_rounds import Rounds
+
+        course = replace(course, settings=walk_settings(self.strategy, self.settings))
+        rounds = Rounds(course)
+        judge, budget, patience = _PresentWeights(study, course, rounds), study.allowed, self.settings.patience or 1
+        walk: LionHeartOriginal | LionHeartRetrained
+        if self.strategy == LionHeartOriginal.name:
+            threshold = budget.max_drop * abs(judge.baseline) if budget.relative else budget.max_drop
+            walk = LionHeartOriginal(rounds, judge, patience, threshold, self.rounds)
+        else:
+            walk = LionHeartRetrained(rounds, judge, patience, rounds_of(self.strategy, patience, self.rounds))
+        found = walk.run(study.graph, study.plan)
+        trained = retrained(study, course, rounds.weights)
+        return found, trained, course.record(found.plan.analog, rounds.steps, rounds.curve)
 
     def _again(self, trained: Study, record: Retrained) -> Study:
         """The trained network prepared as a new one, with the ranges that were trained."""
         ranges = {name: trained.plan.ranges[name] for name in record.layers if name in trained.plan.ranges}
         plan = initial_plan(trained.graph, trained.plan.hardware, trained.model.source, __version__)
         return self.prepare.apply(replace(trained, plan=plan.with_ranges(ranges), notes=()))
-
-
-def untrained(strategy: str) -> str:
-    """The strategy that is run without training beside one with it."""
-    return LionHeartRetrained.name if strategy == LionHeartOriginal.name else strategy
-
-
-def check_walk(strategy: str, patience: int | None, rounds: int | None) -> None:
-    """Refuse what a search with retraining cannot do.
-
-    Raises:
-        UsageError: an unknown strategy, or fewer than one round.
-    """
-    if strategy not in STRATEGIES and strategy not in RETRAINING_STRATEGIES:
-        raise UsageError(f"unknown strategy {strategy!r}; with --retrain also {LionHeartOriginal.name}")
-    if (patience is not None and patience < 1) or (rounds is not None and rounds < 1):
-        raise UsageError(f"--patience and --rounds must be at least 1, got {patience} and {rounds}")
-
-
-def walk_settings(strategy: str, settings: TrainingOptions) -> TrainingOptions:
-    """How a walk trains in a round: one epoch by default, and the published one as it was published."""
-    if settings.steps is None and settings.epochs is None:
-        settings = replace(settings, epochs=1)
-    if strategy != LionHeartOriginal.name:
-        return settings
-    return replace(
-        settings,
-        optimizer="sgd",
-        momentum=PUBLISHED_MOMENTUM,
-        noise="preset",
-        learning_rate=settings.learning_rate or PUBLISHED_RATES[0],
-        digital_learning_rate=settings.digital_learning_rate or PUBLISHED_RATES[1],
-    )
-
-
-def _threshold(budget: Budget, retrainer: WalkRetrainer) -> float:
-    return budget.max_drop * abs(retrainer.baseline) if budget.relative else budget.max_drop
 
 
 def _leaves_nothing(study: Study) -> bool:
@@ -196,18 +294,6 @@ def _better(before: Study, after: Study) -> Study:
     which = ("before training", "after training")
     beside = summary(other.plan, other.graph)
     return kept.noted(f"{which[trained]} the result is better, and it is kept; {which[not trained]}: {beside}")
-
-
-def retrained_from(path: Path, model: OnnxModel) -> bool:
-    """Whether a file is what retraining this very model wrote."""
-    if not path.is_file():
-        return False
-    try:
-        plan = read_plan(load_model(path))
-    except LhcError:
-        return False
-    outcome = None if plan is None else plan.outcome
-    return outcome is not None and outcome.retrained is not None and outcome.retrained.source == model.source
 
 
 def winnable(graph: LayerGraph, plan: Plan, names: Collection[str], max_drop: float) -> frozenset[str]:

@@ -13,9 +13,9 @@ from lhc.errors import ModelError, OutOfTimeError, UsageError
 from lhc.passes import Select
 from lhc.plan import Retrained
 from lhc.samples.task import Task
-from lhc.study.course import Course
 from lhc.study.source import open_model
 from lhc.study.state import Study
+from lhc.train.course import Course
 
 pytest.importorskip("torch", reason="modules need PyTorch")
 
@@ -213,11 +213,11 @@ def test_placing_with_retraining_takes_a_module_and_passes(
     """What a pass of the user's makes digital is not analog in training either."""
     asked: list[frozenset[str]] = []
 
-    def train(_self: Course, analog: frozenset[str], _validation: Task) -> tuple[Study, Retrained]:
+    def train(_study: Study, _course: Course, analog: frozenset[str], _validation: Task) -> tuple[Study, Retrained]:
         asked.append(analog)
         raise OutOfTimeError("enough")
 
-    monkeypatch.setattr(Course, "train", train)
+    monkeypatch.setattr("lhc.study.train.train_once", train)
     result = lhc.partition(
         cnn,
         labelled,

@@ -12,7 +12,7 @@ from lhc.graph import Layer, LayerGraph, MatrixShape, WeightRef
 from lhc.hardware import Hardware
 from lhc.measure import Budget, Evaluator, PlacementJudge, SampleScores, evaluation, measure_sensitivity
 from lhc.passes import STRATEGIES, Goal, Objective, PassResult, Qualify, SearchOptions, Strategy, initial_plan
-from lhc.passes.retraining import already_walked
+from lhc.passes.trained_walks import already_walked
 from lhc.plan import Plan, Sensitivity
 from lhc.samples.metrics import METRICS, Metric
 from lhc.study.search import search

@@ -11,8 +11,8 @@ from lhc.options.commands import RunOptions
 from lhc.options.training import TrainingOptions
 from lhc.samples.metrics import get_metric
 from lhc.samples.task import Task
-from lhc.study.course import Course
 from lhc.study.prepare import read_placed
+from lhc.study.train import course_of, retrained
 
 pytestmark = pytest.mark.analog
 
@@ -24,8 +24,8 @@ def test_drops_are_against_the_network_before_training(digits: Task) -> None:
     study, analog, _ = read_placed(
         RunOptions("digits-narrow", digits.head(100), draws=2, all_analog=True), Running(), None
     )
-    course = Course(study, digits, TEN)
-    broken = course.with_weights({name: np.zeros_like(value) for name, value in course.trained.values.items()})
+    course = course_of(study, digits, TEN)
+    broken = retrained(study, course, {name: np.zeros_like(value) for name, value in course.trained.values.items()})
     before, after = (one.bench(one.task) for one in (study, broken))
     assert after.baseline == before.baseline > 0.9
     layer = frozenset(sorted(analog)[:1])
@@ -38,8 +38,8 @@ def test_drops_are_against_the_network_before_training(digits: Task) -> None:
 def test_without_labels_drops_are_against_the_outputs_before_training(digits: Task) -> None:
     unlabelled = Task(digits.inputs, None, get_metric("agreement")).head(100)
     study, analog, _ = read_placed(RunOptions("digits-narrow", unlabelled, draws=2, all_analog=True), Running(), None)
-    course = Course(study, digits, TEN)
-    broken = course.with_weights({name: np.zeros_like(value) for name, value in course.trained.values.items()})
+    course = course_of(study, digits, TEN)
+    broken = retrained(study, course, {name: np.zeros_like(value) for name, value in course.trained.values.items()})
     bench = broken.bench(broken.task)
     assert bench.baseline == 1
     assert bench.measure(frozenset(sorted(analog)[:1]), range(2), "").drops.min() > 0.5
@@ -49,13 +49,13 @@ def test_trained_input_ranges_are_those_of_the_plan(digits: Task) -> None:
     """Of the layers that were analog in training; others are calibrated anew."""
     options = RunOptions("digits-narrow", digits.head(100), hardware="static-range", draws=2, all_analog=True)
     study, analog, _ = read_placed(options, Running(), None)
-    course = Course(study, digits, TEN)
+    course = course_of(study, digits, TEN)
     names = sorted(analog)
     network = course.network()
     network.place(names[:1])
     weights = network.weights()
     (key,) = set(weights) - set(course.trained.values)
-    after = course.with_weights({**weights, key: np.array(1.25, np.float32)})
+    after = retrained(study, course, {**weights, key: np.array(1.25, np.float32)})
     before = study.plan.ranges
     assert after.plan.ranges == {**before, names[0]: (1.25,) * len(before[names[0]])}
     assert after.bench(after.task).measure(frozenset(names[:1]), range(2), "").drops.shape == (2,)
@@ -74,5 +74,5 @@ def test_an_edited_loss_of_the_user_has_a_checkpoint_of_its_own(
         study, _, _ = read_placed(
             RunOptions("digits-narrow", digits.head(100), draws=2, all_analog=True), Running(), None
         )
-        found.append(Course(study, digits, TrainingOptions(loss="own_loss:distance")).facts())
+        found.append(course_of(study, digits, TrainingOptions(loss="own_loss:distance")).facts())
     assert found[0] == found[1] != found[2]

@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from lhc.measure import Budget, Running
+from lhc.measure import Running
 from lhc.options.commands import RunOptions
 from lhc.options.training import TrainingOptions
 from lhc.samples.task import Task
-from lhc.study.course import Course
 from lhc.study.prepare import calibrated, read_placed
-from lhc.study.walk import WalkRetrainer
+from lhc.study.train import course_of
+from lhc.train.train_rounds import Rounds
 
 pytestmark = pytest.mark.analog
 
@@ -19,9 +19,9 @@ def test_a_rejected_candidate_of_a_walk_leaves_the_input_ranges_of_accepted_laye
         RunOptions("digits-narrow", digits.head(100), hardware="static-range", draws=2), Running(), None
     )
     study = calibrated(study, study.plan.eligible[:2])
-    course = Course(study, digits, TrainingOptions(steps=2, batch_size=16))
+    course = course_of(study, digits, TrainingOptions(steps=2, batch_size=16))
     accepted, candidate = frozenset(study.plan.eligible[:1]), frozenset(study.plan.eligible[:2])
-    walk = WalkRetrainer(course, digits.head(100), Budget())
+    walk = Rounds(course)
     walk.begin(accepted)
     walk.train()
     walk.save("accepted")

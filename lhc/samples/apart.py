@@ -7,19 +7,13 @@ from hashlib import sha256
 import numpy as np
 
 from lhc.errors import DataError, UsageError
-from lhc.options.subjects import Data
-from lhc.samples.metrics import UNCHOSEN, get_metric
 from lhc.samples.splits import stratified_order
 from lhc.samples.task import Samples, Task
-from lhc.study.inputs import DataSource
-from lhc.study.source import Opened
 
-__all__ = ["check_apart", "samples_apart", "split_off"]
+__all__ = ["check_apart", "split_off"]
 
 COMPARED_SAMPLES = 256
 """Samples whose sizes are compared between training and judging, and which are looked for in the training data."""
-TRAINING_PARTS, PARTS = 3, 5
-"""Where there is one set of samples, three fifths train; the others rank, select and verify."""
 MOST_SHARED, FEW_SHARED = 0.5, 0.01
 """Share of them that may be in the training data: more are refused, and warned of. Some data holds a sample twice."""
 OTHER_SCALE = 3.0
@@ -95,20 +89,3 @@ def split_off(task: Task, training: int, parts: int) -> tuple[Task, Task]:
     order = stratified_order(task)
     trains = np.arange(len(order)) % parts < training
     return task.take(np.sort(order[trains])), task.take(np.sort(order[~trains]))
-
-
-def samples_apart(opened: Opened, options: Data, train_data: DataSource | None) -> tuple[Task, Task]:
-    """What trains, and what judges.
-
-    Args:
-        opened: the network.
-        options: samples and metric that judge; without ``train_data``, three fifths of them train.
-        train_data: samples that train.
-    """
-    metric = None if options.metric is None else get_metric(options.metric, options.higher_is_better)
-    task = opened.task(options.data, metric, options.samples, options.label_key)
-    if train_data is None:
-        return split_off(task, TRAINING_PARTS, PARTS)
-    training = opened.task(train_data, UNCHOSEN, None, options.label_key)
-    check_apart(training, task)
-    return training, task

@@ -8,7 +8,7 @@ import pytest
 from lhc.graph import Layer, LayerGraph, MatrixShape, WeightRef
 from lhc.hardware import Hardware, Tiles
 from lhc.passes import Qualify, initial_plan
-from lhc.passes.retraining import LionHeartOriginal, LionHeartRetrained, Slot
+from lhc.passes.trained_walks import LionHeartOriginal, LionHeartRetrained, Slot
 from lhc.plan import Plan
 from lhc.results import Evaluation, Verdict
 
@@ -93,7 +93,7 @@ def test_published_walk_step_by_step() -> None:
         }
     )
     graph, plan = network(FOUR)
-    result = LionHeartOriginal(retrainer, patience=2, threshold=2).run(graph, plan)
+    result = LionHeartOriginal(retrainer, retrainer, patience=2, threshold=2).run(graph, plan)
     assert retrainer.events == [
         *["save accepted"],
         *["begin a from w", "train", "score 89", "save candidate", "train", "score 91", "save candidate"],
@@ -113,21 +113,23 @@ def test_published_walk_step_by_step() -> None:
 def test_published_walk_with_the_default_patience_ends_at_the_first_score_below_the_best() -> None:
     retrainer = FakeRetrainer({"a": [89, 90, 89, 95]})
     graph, plan = network({"a": 1})
-    assert LionHeartOriginal(retrainer, threshold=2).run(graph, plan).plan.analog == {"a"}
+    assert LionHeartOriginal(retrainer, retrainer, threshold=2).run(graph, plan).plan.analog == {"a"}
     assert retrainer.events.count("train") == 3
 
 
 def test_rounds_can_be_bounded_where_scores_stay_equal() -> None:
     retrainer = FakeRetrainer({"a": [89] * 9})
     graph, plan = network({"a": 1})
-    LionHeartOriginal(retrainer, threshold=2, max_rounds=5).run(graph, plan)
+    LionHeartOriginal(retrainer, retrainer, threshold=2, max_rounds=5).run(graph, plan)
     assert retrainer.events.count("train") == 5
 
 
 def test_a_candidate_that_never_scores_has_no_weights_to_accept() -> None:
     retrainer = FakeRetrainer({"a": [0, 0, 0]}, baseline=0)
     graph, plan = network({"a": 1})
-    assert LionHeartOriginal(retrainer, threshold=2, max_rounds=3).run(graph, plan).plan.analog == frozenset()
+    assert (
+        LionHeartOriginal(retrainer, retrainer, threshold=2, max_rounds=3).run(graph, plan).plan.analog == frozenset()
+    )
 
 
 def test_mended_walk_trains_only_what_needs_it() -> None:
@@ -140,7 +142,7 @@ def test_mended_walk_trains_only_what_needs_it() -> None:
         }
     )
     graph, plan = network(FOUR)
-    result = LionHeartRetrained(retrainer, patience=1, max_rounds=3).run(graph, plan)
+    result = LionHeartRetrained(retrainer, retrainer, patience=1, max_rounds=3).run(graph, plan)
     assert retrainer.events == [
         *["save accepted"],
         *["judge 89", "save candidate", "load candidate", "save accepted", "load accepted"],
@@ -158,8 +160,8 @@ def test_patience_allows_rounds_that_are_no_better() -> None:
     scores = {"a": [85, 84, 84, 88]}
     graph, plan = network({"a": 1})
     impatient, patient = (FakeRetrainer(scores) for _ in range(2))
-    assert LionHeartRetrained(impatient, patience=2).run(graph, plan).plan.analog == frozenset()
-    assert LionHeartRetrained(patient, patience=3).run(graph, plan).plan.analog == {"a"}
+    assert LionHeartRetrained(impatient, impatient, patience=2).run(graph, plan).plan.analog == frozenset()
+    assert LionHeartRetrained(patient, patient, patience=3).run(graph, plan).plan.analog == {"a"}
 
 
 @pytest.mark.parametrize("kind", [LionHeartOriginal, LionHeartRetrained])
@@ -168,10 +170,11 @@ def test_shared_weights_move_together_and_tiles_that_are_missing_are_the_reason(
 ) -> None:
     graph, plan = network({"a": 1, "b": 1, "c": 9}, count=1, shared="ab")
     retrainer = FakeRetrainer({"c": [80, 80, 79, 79], "ab": [90, 89, 88, 87]})
-    result = kind(retrainer, patience=1).run(graph, plan)
+    result = kind(retrainer, retrainer, patience=1).run(graph, plan)
     assert result.plan.analog == {"a", "b"}, "c comes first and fails; a and b share one tile"
     graph, plan = network({"a": 1, "c": 9}, count=1)
-    result = kind(FakeRetrainer({"c": [90, 89, 88]}), patience=1).run(graph, plan)
+    fits = FakeRetrainer({"c": [90, 89, 88]})
+    result = kind(fits, fits, patience=1).run(graph, plan)
     assert {row.name: row.reason for row in result.plan.layers} == {"a": "tiles", "c": "budget"}
 
 
@@ -181,7 +184,7 @@ def test_nothing_to_try_and_a_plan_that_stays_as_it_was(kind: type[LionHeartOrig
     placed = plan.decide({"a": ("analog", "forced", "by hand")})
     before = placed.model_dump()
     retrainer = FakeRetrainer({})
-    result = kind(retrainer).run(graph, placed)
+    result = kind(retrainer, retrainer).run(graph, placed)
     assert result.plan == placed
     assert placed.model_dump() == before
     assert "train" not in retrainer.events

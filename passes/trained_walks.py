@@ -17,33 +17,34 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, Protocol
 
 from lhc.graph import LayerGraph
-from lhc.passes.base import Pass, PassResult
+from lhc.options.training import TrainingOptions
+from lhc.passes.base import Judge, Pass, PassResult
 from lhc.passes.groups import by_macs, groups_of
 from lhc.passes.strategy import Strategy, decide, fits, reason
 from lhc.plan import Plan
-from lhc.results import Verdict
 
 __all__ = [
     "RETRAINING_STRATEGIES",
     "LionHeartOriginal",
     "LionHeartRetrained",
-    "Retrainer",
     "Slot",
+    "Trainee",
+    "WeightsJudge",
     "already_walked",
     "rounds_of",
+    "untrained",
+    "walk_settings",
 ]
 
+PUBLISHED_RATES = (1e-3, 1e-2)
+"""LionHeart's learning rates for ResNet20: weights of analog layers, everything else."""
+PUBLISHED_MOMENTUM = 0.85
 Slot = Literal["accepted", "candidate"]
 """Where weights are put by."""
 
 
-class Retrainer(Protocol):
+class Trainee(Protocol):
     """A network that can be trained for a placement; it holds the present weights."""
-
-    @property
-    def baseline(self) -> float:
-        """Score of the digital network before any training, larger is better."""
-        ...
 
     def begin(self, placement: frozenset[str]) -> None:
         """Train for this placement from now on, with a new optimiser and schedule; weights stay."""
@@ -51,14 +52,6 @@ class Retrainer(Protocol):
 
     def train(self) -> None:
         """Train for one round."""
-        ...
-
-    def score(self, placement: frozenset[str]) -> float:
-        """Mean score of repeated evaluations of the present weights, larger is better."""
-        ...
-
-    def within(self, placement: frozenset[str]) -> Verdict:
-        """Judge the present weights against the budget."""
         ...
 
     def save(self, slot: Slot) -> None:
@@ -70,33 +63,48 @@ class Retrainer(Protocol):
         ...
 
 
+class WeightsJudge(Judge, Protocol):
+    """Judges placements with the present weights of a trainee."""
+
+    @property
+    def baseline(self) -> float:
+        """Score of the digital network before any training, larger is better."""
+        ...
+
+    def score(self, placement: frozenset[str]) -> float:
+        """Mean score of repeated evaluations, larger is better."""
+        ...
+
+
 @dataclass(frozen=True)
 class _Walk(Pass):
     """Candidates in order, each trained for and accepted or rejected.
 
     Attributes:
-        retrainer: trains and evaluates.
+        trainee: the network.
+        judge: of its present weights.
         patience: rounds in a row without a better one that end a candidate.
     """
 
-    retrainer: Retrainer
+    trainee: Trainee
+    judge: WeightsJudge
     patience: int = 1
 
     def run(self, graph: LayerGraph, plan: Plan) -> PassResult:
         accepted, without_room = plan.analog, frozenset[str]()
         path = [accepted]
-        self.retrainer.save("accepted")
+        self.trainee.save("accepted")
         for group in by_macs(plan, groups_of(graph, plan)):
             candidate = accepted | frozenset(group)
             if not fits(graph, plan, candidate):
                 without_room |= frozenset(group)
                 continue
             if self._accepts(candidate):
-                self.retrainer.load("candidate")
-                self.retrainer.save("accepted")
+                self.trainee.load("candidate")
+                self.trainee.save("accepted")
                 accepted = candidate
                 path.append(accepted)
-            self.retrainer.load("accepted")
+            self.trainee.load("accepted")
         decided = decide(plan, accepted, reason(without_room), "accepted after retraining with it analog")
         return PassResult(decided, fallbacks=tuple(reversed(path[:-1])))
 
@@ -119,21 +127,21 @@ class LionHeartOriginal(_Walk):
     name: ClassVar[str] = "lionheart-original"
 
     def _accepts(self, candidate: frozenset[str]) -> bool:
-        self.retrainer.begin(candidate)
+        self.trainee.begin(candidate)
         best = 0.0
         recent = deque([0.0] * self.patience, maxlen=self.patience)
         rounds = 0
         while self.max_rounds is None or rounds < self.max_rounds:
-            self.retrainer.train()
+            self.trainee.train()
             rounds += 1
-            score = self.retrainer.score(candidate)
+            score = self.judge.score(candidate)
             recent.appendleft(score)
             if max(recent) < best:
                 break
             if score > best:
                 best = score
-                self.retrainer.save("candidate")
-        return best > 0 and best >= self.retrainer.baseline - self.threshold
+                self.trainee.save("candidate")
+        return best > 0 and best >= self.judge.baseline - self.threshold
 
 
 @dataclass(frozen=True)
@@ -148,18 +156,18 @@ class LionHeartRetrained(_Walk):
     name: ClassVar[str] = "lionheart"
 
     def _accepts(self, candidate: frozenset[str]) -> bool:
-        verdict = self.retrainer.within(candidate)
+        verdict = self.judge.within(candidate)
         least, waited, rounds = verdict.evaluation.drop, 0, 0
         while not verdict.accepted and rounds < self.max_rounds and waited < self.patience:
             if rounds == 0:
-                self.retrainer.begin(candidate)
-            self.retrainer.train()
+                self.trainee.begin(candidate)
+            self.trainee.train()
             rounds += 1
-            verdict = self.retrainer.within(candidate)
+            verdict = self.judge.within(candidate)
             waited = 0 if verdict.evaluation.drop < least else waited + 1
             least = min(least, verdict.evaluation.drop)
         if verdict.accepted:
-            self.retrainer.save("candidate")
+            self.trainee.save("candidate")
         return verdict.accepted
 
 
@@ -174,6 +182,27 @@ def rounds_of(walk: str, patience: int, max_rounds: int | None) -> int:
     if max_rounds is not None:
         return max_rounds
     return patience + 1 if walk == LionHeartOriginal.name else LionHeartRetrained.max_rounds
+
+
+def walk_settings(walk: str, settings: TrainingOptions) -> TrainingOptions:
+    """How a walk trains in a round: one epoch by default, and the published one as it was published."""
+    if settings.steps is None and settings.epochs is None:
+        settings = replace(settings, epochs=1)
+    if walk != LionHeartOriginal.name:
+        return settings
+    return replace(
+        settings,
+        optimizer="sgd",
+        momentum=PUBLISHED_MOMENTUM,
+        noise="preset",
+        learning_rate=settings.learning_rate or PUBLISHED_RATES[0],
+        digital_learning_rate=settings.digital_learning_rate or PUBLISHED_RATES[1],
+    )
+
+
+def untrained(strategy: str) -> str:
+    """The strategy that is run without training beside one with it."""
+    return LionHeartRetrained.name if strategy == LionHeartOriginal.name else strategy
 
 
 RETRAINING_STRATEGIES = (LionHeartOriginal.name, LionHeartRetrained.name)

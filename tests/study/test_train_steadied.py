@@ -8,8 +8,8 @@ from lhc.measure import Bench, Running, steadied
 from lhc.models import zoo_entry
 from lhc.options.training import TrainingOptions
 from lhc.samples.metrics import get_metric
-from lhc.study.course import Course
 from lhc.study.prepare import read_placed
+from lhc.study.train import course_of, retrained
 
 pytestmark = pytest.mark.analog
 
@@ -21,10 +21,10 @@ def test_searches_take_the_drop_of_the_trained_network_itself_from_more_samples(
     task = digits.head(300).with_metric(get_metric(metric))
     options = lhc.RunOptions("digits-narrow", task, draws=2, all_analog=True)
     study, analog, _ = read_placed(options, Running(options), None)
-    course = Course(study, digits, TrainingOptions(steps=1))
+    course = course_of(study, digits, TrainingOptions(steps=1))
     rng = np.random.default_rng(0)
     worse = {name: value * rng.normal(1, 0.5, value.shape) for name, value in course.trained.values.items()}
-    trained = course.with_weights({name: value.astype(np.float32) for name, value in worse.items()})
+    trained = retrained(study, course, {name: value.astype(np.float32) for name, value in worse.items()})
     few, more, both = (trained.bench(task.take(np.arange(*part))) for part in ((0, 100), (100, 300), (0, 300)))
 
     def drop(bench: Bench, placement: frozenset[str]) -> float:

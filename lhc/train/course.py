@@ -1,0 +1,153 @@
+"""A network with the samples and settings that it is trained with. PyTorch is loaded with it."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import onnx
+
+from lhc.graph import LayerGraph
+from lhc.hardware import Hardware
+from lhc.model import OnnxModel
+from lhc.options.training import TrainingOptions
+from lhc.plan import CurvePoint, Retrained
+from lhc.samples.task import Array, Task
+from lhc.support.functions import code_of, load_function
+from lhc.train.batches import Batches, load_augment
+from lhc.train.checkpoints import Checkpoint
+from lhc.train.losses import load_loss
+from lhc.train.network import NoisyNetwork, ranges_in
+from lhc.train.trained_tensors import Trained, find_trained, with_weights
+from lhc.train.trainer import Trainer, device_for
+
+__all__ = ["Course"]
+
+CHECKED_SAMPLES = 2
+"""Samples on which the network that is trained is compared with onnxruntime."""
+
+
+@dataclass(frozen=True, eq=False)
+class Course:
+    """A network with the samples and settings that it is trained with.
+
+    Attributes:
+        model: the network as it was given.
+        graph: its layers.
+        hardware: tiles, converters, devices.
+        ranges: static input ranges by layer, where the hardware has them.
+        t_s: time of inference that it is trained for, in seconds.
+        samples: for training.
+        settings: how.
+        report: called after every step: what is done, how much of it is done, how much it is in all.
+        output: name of the output that is trained; the first by default.
+        checkpoints: folder for states, or None.
+    """
+
+    model: OnnxModel
+    graph: LayerGraph
+    hardware: Hardware
+    ranges: Mapping[str, tuple[float, ...]]
+    t_s: float
+    samples: Task
+    settings: TrainingOptions
+    report: Callable[[str, int, int], None]
+    output: str | None = None
+    checkpoints: Path | None = None
+
+    @cached_property
+    def trained(self) -> Trained:
+        """The stored tensors that are trained."""
+        return find_trained(self.model, self.graph)
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps in all, or those of a round."""
+        return self.settings.steps_for(len(self.samples))
+
+    def network(self) -> NoisyNetwork:
+        """A trainable copy of the network, checked against onnxruntime product by product.
+
+        Raises:
+            ModelError: it cannot be differentiated, or computes something else.
+        """
+        network = NoisyNetwork(
+            self.model, self.graph, self.trained, self.hardware, self.t_s, self.settings.noise, self.ranges
+        )
+        network.check(self._some())
+        return network
+
+    def trainer(self, horizon: int) -> Trainer:
+        """A trainer of the network.
+
+        Args:
+            horizon: steps in which the learning rate falls to 0.
+
+        Raises:
+            ModelError, DataError, UsageError: the network, the samples or the settings cannot be trained with.
+        """
+        settings = self.settings
+        network, digital = self.network(), self.network()
+        device = device_for(network, self._some())
+        network.to(device)
+        digital.to(device)
+        batches = Batches(self.samples, settings.batch_size, settings.seed, load_augment(settings.augment))
+        output = self.output or self.graph.outputs[0]
+        return Trainer(network, digital, batches, load_loss(settings.loss), settings, output, horizon)
+
+    def _some(self) -> Mapping[str, Array]:
+        return next(self.samples.blocks(CHECKED_SAMPLES))[1]
+
+    def written(self, weights: Mapping[str, Array]) -> onnx.ModelProto:
+        """The model with trained weights.
+
+        Raises:
+            ModelError: the weights cannot be written into the model.
+        """
+        return with_weights(self.model, self.trained, weights)
+
+    def trained_ranges(self, weights: Mapping[str, Array]) -> dict[str, tuple[float, ...]]:
+        """Static input ranges among trained weights, as plans have them: one for every row split of a layer."""
+        return {name: (value,) * len(self.ranges[name]) for name, value in ranges_in(weights).items()}
+
+    def record(self, analog: frozenset[str], steps: int, curve: Iterable[CurvePoint]) -> Retrained:
+        """What a plan says about the training."""
+        return Retrained(
+            source=self.model.source,
+            layers=tuple(sorted(analog)),
+            steps=steps,
+            batch_size=self.settings.batch_size,
+            loss=self.settings.loss,
+            seed=self.settings.seed,
+            samples=len(self.samples),
+            data=self.samples.digest,
+            curve=tuple(curve),
+        )
+
+    def checkpoint(self, analog: frozenset[str], **more: object) -> Checkpoint | None:
+        """Where the state of a training is kept; None where it is not.
+
+        Args:
+            analog: the analog layers.
+            more: what else decides its result.
+        """
+        if self.checkpoints is None:
+            return None
+        return Checkpoint.of(self.checkpoints, {**self.facts(), "analog": sorted(analog), **more})
+
+    def facts(self) -> dict[str, object]:
+        """What decides the result of a training, apart from the placement."""
+        return {
+            "model": self.model.source,
+            "hardware": self.hardware.model_dump(mode="json"),
+            "t_s": self.t_s,
+            "samples": self.samples.digest,
+            "settings": repr(self.settings),
+            "output": self.output,
+            "ranges": {name: list(values) for name, values in sorted(self.ranges.items())},
+            "functions": {
+                name: code_of(load_function(name, option))
+                for name, option in ((self.settings.loss, "--loss"), (self.settings.augment, "--augment"))
+                if ":" in name
+            },
+        }
