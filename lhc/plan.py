@@ -16,6 +16,7 @@ from lhc.errors import ConfigError, UsageError
 from lhc.graph import RUN_TIME_OPERANDS, LayerGraph
 from lhc.hardware import Hardware
 from lhc.hardware.overrides import problem
+from lhc.support.numbers import bounds_text, number_text
 from lhc.support.yaml_text import read_yaml
 
 __all__ = [
@@ -71,8 +72,8 @@ class Sensitivity(_Record):
     """Part by output noise and the ADC's rounding."""
 
     def __str__(self) -> str:
-        bounds = "" if self.interval is None else f" [{self.interval[0]:.4g}, {self.interval[1]:.4g}]"
-        return f"{self.mean:.4g}{bounds} {self.metric}"
+        bounds = "" if self.interval is None else f" {bounds_text(self.interval)}"
+        return f"{number_text(self.mean)}{bounds} {self.metric}"
 
 
 class LayerPlan(_Record):

@@ -5,15 +5,9 @@ from lhc.errors import ModelError, UsageError
 from lhc.graph import LayerGraph
 from lhc.hardware import Hardware
 from lhc.plan import Outcome, Plan
+from lhc.support.numbers import counted, drop_value, share_text
 
-__all__ = ["format_drop", "format_outcome", "share_of", "summary", "tiles_text"]
-
-
-def format_drop(value: float, percent: bool, digits: int = 1) -> str:
-    """A drop as people read it: points of a share in %, other metrics in their own unit."""
-    if not percent:
-        return f"{value:.4g}"
-    return f"{round(100 * value, digits) + 0.0:.{digits}f} %"  # + 0.0: no "-0.0"
+__all__ = ["format_outcome", "share_of", "summary", "tiles_text"]
 
 
 def _digits(max_drop: float) -> int:
@@ -25,12 +19,12 @@ def format_outcome(outcome: Outcome) -> str:
     """``drop 0.6 % [0.2, 1.0] <= 1.0 %``, with the sign that holds."""
     percent = outcome.percent or outcome.drop_type == "relative"
     digits = _digits(outcome.max_drop)
-    drop = format_drop(outcome.drop, percent, digits)
+    unit = " %" if percent else ""
+    drop = f"{drop_value(outcome.drop, percent, digits)}{unit}"
     if outcome.interval is not None:
-        bounds = [format_drop(bound, percent, digits).removesuffix(" %") for bound in outcome.interval]
-        drop = f"{drop} [{', '.join(bounds)}]"
+        drop += f" [{', '.join(drop_value(bound, percent, digits) for bound in outcome.interval)}]"
     sign = "<=" if outcome.within_budget else "exceeds" if outcome.drop > outcome.max_drop else "not shown <="
-    return f"drop {drop} {sign} {format_drop(outcome.max_drop, percent, digits)}"
+    return f"drop {drop} {sign} {drop_value(outcome.max_drop, percent, digits)}{unit}"
 
 
 def share_of(plan: Plan) -> str:
@@ -38,19 +32,19 @@ def share_of(plan: Plan) -> str:
     left = len(plan.uncounted)
     if not left:
         return "MACs"
-    return f"known MACs ({left} operator{'' if left == 1 else 's'} not counted)"
+    return f"known MACs ({counted(left, 'operator')} not counted)"
 
 
 def tiles_text(number: int, hardware: Hardware) -> str:
     """``33 tiles of 256x255``."""
-    return f"{number} tile{'' if number == 1 else 's'} of {hardware.tiles.rows}x{hardware.tiles.cols}"
+    return f"{counted(number, 'tile')} of {hardware.tiles.rows}x{hardware.tiles.cols}"
 
 
 def summary(plan: Plan, graph: LayerGraph) -> str:
     """The one line that sums a plan up."""
     parts = [
         f"analog {len(plan.analog)}/{len(plan.layers)} layers",
-        f"{100 * plan.analog_mac_fraction:.1f} % of {share_of(plan)}",
+        f"{share_text(plan.analog_mac_fraction)} of {share_of(plan)}",
         *([f"{plan.activation_macs:,} MACs of activations beside"] if plan.activation_macs else []),
         tiles_text(plan.tiles(graph), plan.hardware),
     ]

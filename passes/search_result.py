@@ -13,7 +13,7 @@ from lhc.passes.base import PassResult
 from lhc.passes.search_space import Point, SearchSpace
 from lhc.passes.strategy import decide
 from lhc.plan import Plan, Reason
-from lhc.support.tables import amount
+from lhc.support.numbers import amount
 
 __all__ = ["NOTHING_PAYS", "explained", "only_paying", "placed", "too_costly"]
 

@@ -6,6 +6,7 @@ from lhc.costs import Cost, LayerCost, SystemCost, by_operator, cost_of
 from lhc.costs.units import total
 from lhc.errors import LhcError
 from lhc.plan import Plan
+from lhc.report.text import amount
 from lhc.study.outcome import Analysis, plan_cost
 from lhc.study.source import Opened
 from lhc.support.tables import Table
@@ -52,7 +53,7 @@ def system_cost(cost: SystemCost | None, digital: SystemCost | None) -> Document
 
 
 def _amounts(cost: SystemCost) -> str:
-    return f"{1e3 * cost.latency_s:.3g} ms and {1e6 * cost.energy_j:.3g} µJ a sample"
+    return f"{amount(cost.latency_s, 's')} and {amount(cost.energy_j, 'J')} a sample"
 
 
 def cost_line(cost: SystemCost, digital: SystemCost) -> str:

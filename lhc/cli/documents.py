@@ -10,12 +10,22 @@ from lhc.model import OnnxModel
 from lhc.onnx_io import compiled_note, contradictions, read_plan
 from lhc.passes import STRATEGIES
 from lhc.plan import LayerPlan, Outcome, Plan
-from lhc.report.wording import chips_text, level_text
+from lhc.report.text import (
+    chips_text,
+    drop_unit,
+    drop_value,
+    interval_text,
+    level_text,
+    metric_value,
+    points,
+    share_text,
+    time_text,
+)
 from lhc.results import Evaluation, SensitivityTable
 from lhc.study.inputs import DataSource
 from lhc.study.outcome import Analysis, PartitionResult
 from lhc.study.source import Opened
-from lhc.support.tables import Table, time_text
+from lhc.support.tables import Table
 
 __all__ = [
     "agreement",
@@ -29,7 +39,6 @@ __all__ = [
     "outcome_text",
     "partition",
     "sensitivity",
-    "shown",
     "tell_ranking",
     "tell_renamed",
     "totals_line",
@@ -196,7 +205,7 @@ def outcome_text(result: PartitionResult) -> str:
     outcome = result.plan.outcome
     lines = []
     if outcome is not None and result.plan.layers:
-        value, baseline = (shown(v, outcome.percent) for v in (outcome.value, outcome.baseline))
+        value, baseline = (metric_value(v, outcome.percent) for v in (outcome.value, outcome.baseline))
         after = f"{time_text(outcome.t_s)} after programming"
         held_out = "held out from the search" if outcome.held_out else "not held out: fewer than 400 samples"
         lines += [
@@ -230,10 +239,9 @@ def _estimate_lines(outcome: Outcome) -> list[str]:
     found = outcome.estimate
     if found is None:
         return []
-    percent = outcome.percent or outcome.drop_type == "relative"
-    predicted, drop = shown(found.predicted_drop, percent), shown(outcome.drop, percent)
+    predicted, drop = points(outcome, found.predicted_drop), points(outcome, outcome.drop)
     error = (
-        f"the {found.placements} placements judged in the search were {100 * found.spread:.0f} % off on average"
+        f"the {found.placements} placements judged in the search were {share_text(found.spread, 0)} off on average"
         if found.placements > 1
         else "the estimate rests on one placement judged in the search, which cannot say how far off it is"
     )
@@ -242,15 +250,13 @@ def _estimate_lines(outcome: Outcome) -> list[str]:
 
 def _interval_lines(outcome: Outcome) -> list[str]:
     """Both intervals of the mean drop, which of them decides, and their level once."""
-    percent = outcome.percent or outcome.drop_type == "relative"
     both = (
         ("other chips, these samples", outcome.chip_interval, not outcome.generalized),
         ("other chips, other samples", outcome.sample_interval, outcome.generalized),
     )
     lines = []
     for what, interval, decides in both:
-        bounds = "not known" if interval is None else " to ".join(shown(bound, percent) for bound in interval)
-        lines.append(f"mean drop for {what}: {bounds}{' (decides)' if decides else ''}")
+        lines.append(f"mean drop for {what}: {interval_text(outcome, interval)}{' (decides)' if decides else ''}")
     return [*lines, f"both are {level_text(outcome.confidence)} intervals"]
 
 
@@ -272,18 +278,24 @@ def evaluation_table(results: Sequence[Evaluation]) -> Table:
     first = results[0]
     rows = []
     for e in results:
-        bounds = "-" if e.interval is None else f"[{', '.join(shown(b, e.percent) for b in e.interval)}]"
+        bounds = "-" if e.interval is None else f"[{', '.join(metric_value(b, e.percent) for b in e.interval)}]"
         rows.append(
             [
                 time_text(e.t_s),
-                shown(e.mean, e.percent),
-                shown(e.std, e.percent),
+                metric_value(e.mean, e.percent),
+                metric_value(e.std, e.percent),
                 bounds,
-                shown(e.drop, e.percent),
+                drop_value(e.drop, e.percent),
             ]
         )
     return Table(
-        ["time", first.metric, "std", f"{level_text(first.confidence)} interval over chips", "drop"],
+        [
+            "time",
+            first.metric,
+            "std",
+            f"{level_text(first.confidence)} interval over chips",
+            f"drop{drop_unit(first.percent, 'absolute', first.metric)}",
+        ],
         rows,
         right=(0, 1, 2, 4),
     )
@@ -292,13 +304,8 @@ def evaluation_table(results: Sequence[Evaluation]) -> Table:
 def evaluation_footer(results: Sequence[Evaluation]) -> str:
     """The line under the table of ``lhc run``."""
     first = results[0]
-    digital = f"digital {first.metric} {shown(first.baseline, first.percent)}"
+    digital = f"digital {first.metric} {metric_value(first.baseline, first.percent)}"
     return f"{digital}; {first.draws} draws, {first.samples} samples, seed {first.seed}"
-
-
-def shown(value: float, percent: bool) -> str:
-    """A value of a metric: shares in %, others in their own unit."""
-    return f"{100 * value:.2f} %" if percent else f"{value:.4g}"
 
 
 def inspection(model: OnnxModel, plan: Plan) -> Document:

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from lhc.cli.output import emit
+from lhc.support.numbers import counted, work_text
 from lhc.support.tables import Table
 
 if TYPE_CHECKING:
@@ -13,11 +14,11 @@ __all__ = ["emit_estimate"]
 
 def emit_estimate(found: "Effort", form: str) -> None:
     """An estimate on stdout: one row a step, and a line that sums them up; or one JSON document."""
-    rows = [[step.what, str(step.units), str(step.kept), duration(step.seconds)] for step in found.steps]
-    processes = "1 process" if found.processes == 1 else f"{found.processes} processes"
+    rows = [[step.what, str(step.units), str(step.kept), work_text(step.seconds)] for step in found.steps]
+    processes = counted(found.processes, "process", "processes")
     footer = (
         f"{found.layers} layers, {found.samples} samples, {found.draws} draws: {found.units} units of work,"
-        f" {found.kept} of them finished before; about {duration(found.seconds)} in {processes}"
+        f" {found.kept} of them finished before; about {work_text(found.seconds)} in {processes}"
     )
     document = {
         "dry_run": True,
@@ -33,11 +34,3 @@ def emit_estimate(found: "Effort", form: str) -> None:
         ],
     }
     emit(document, Table(["step", "units", "finished before", "in one process"], rows, right=(1, 2, 3)), footer, form)
-
-
-def duration(seconds: float) -> str:
-    """Seconds for people, to two digits or the minute."""
-    if seconds < 120:
-        return f"{seconds:.2g} s" if seconds < 10 else f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60:02} min"

@@ -2,25 +2,35 @@
 
 import glob
 import shlex
+from collections.abc import Iterable
 from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from lhc.cli.documents import shown
 from lhc.cli.output import emit
 from lhc.errors import UsageError
 from lhc.measure.judge import Budget, Drop, parse_drop
+from lhc.options.command_line import flags_of
 from lhc.options.commands import ParetoOptions
 from lhc.options.subjects import Chips, Data, MachineOptions, ReadTime
-from lhc.options.text import flags_of
 from lhc.report.kept_fronts import Answer, StoredFront, answer, read_fronts, store_front
-from lhc.report.wording import (
+from lhc.report.text import (
     EFFECTS,
     chips_text,
-    duration,
+    drop_interval,
+    drop_range,
+    drop_text,
+    drop_unit,
+    drop_value,
     effect_share,
+    gain_text,
     level_text,
     margin_cause,
+    metric_value,
+    number_text,
+    scale_text,
+    share_text,
+    time_text,
     unlike_decision,
 )
 from lhc.results import Attribution, Evaluation, Front, FrontPoint, Robustness
@@ -62,17 +72,29 @@ def front_json(front: Front) -> bytes:
 
 def front_table(front: Front) -> Table:
     """The verified points, by growing damage."""
-    return Table(
-        _HEADERS, [_front_row(point, _percent(front)) for point in front.verified], right=(0, 1, 2, 3, 4, 5, 6)
-    )
+    return _points_table(front, front.verified)
 
 
-_HEADERS = ["layers", "MACs analog", "tiles", "ms", "µJ", "estimated drop", "verified drop", "interval"]
+def _points_table(front: Front, chosen: Iterable[FrontPoint]) -> Table:
+    evaluations = [point.evaluation for point in front.points if point.evaluation is not None]
+    percent = any(found.percent for found in evaluations)
+    unit = drop_unit(percent, "absolute", _metric(front))
+    headers = [
+        "layers",
+        "MACs analog",
+        "tiles",
+        "ms",
+        "µJ",
+        f"estimated drop{unit}",
+        f"verified drop{unit}",
+        "interval",
+    ]
+    return Table(headers, [_front_row(point, percent) for point in chosen], right=range(7))
 
 
-def _percent(front: Front) -> bool:
-    """Whether drops are shares."""
-    return any(point.evaluation is not None and point.evaluation.percent for point in front.points)
+def _metric(front: Front) -> str:
+    """What drops are of; sensitivities may be of another metric."""
+    return next((point.evaluation.metric for point in front.verified if point.evaluation is not None), front.metric)
 
 
 def _front_row(point: FrontPoint, percent: bool) -> list[str]:
@@ -80,13 +102,13 @@ def _front_row(point: FrontPoint, percent: bool) -> list[str]:
     interval = None if found is None else found.drop_interval
     return [
         str(len(point.analog)),
-        f"{100 * point.analog_mac_fraction:.1f} %",
+        share_text(point.analog_mac_fraction),
         str(point.tiles),
-        "-" if point.latency_s is None else f"{1e3 * point.latency_s:.4g}",
-        "-" if point.energy_j is None else f"{1e6 * point.energy_j:.4g}",
-        "-" if point.predicted_drop is None else shown(point.predicted_drop, percent),
-        "-" if found is None else shown(found.drop, percent),
-        "-" if interval is None else " to ".join(shown(bound, percent) for bound in interval),
+        "-" if point.latency_s is None else number_text(1e3 * point.latency_s),
+        "-" if point.energy_j is None else number_text(1e6 * point.energy_j),
+        "-" if point.predicted_drop is None else drop_value(point.predicted_drop, percent),
+        "-" if found is None else drop_value(found.drop, percent),
+        "-" if interval is None else drop_range(interval, percent),
     ]
 
 
@@ -115,22 +137,21 @@ def answer_budget(model: str, folder: Path, max_drop: Drop, objective: str | Non
     value, percentage = parse_drop(max_drop)
     found = answer(read_fronts(folder, _source(model)), value, objective)
     front = found.stored.front
-    percent = _percent(front)
-    metric = next((point.evaluation.metric for point in front.verified if point.evaluation is not None), front.metric)
-    Budget(value, percentage=percentage).check_unit(metric, percent)
+    percent = any(point.evaluation is not None and point.evaluation.percent for point in front.points)
+    Budget(value, percentage=percentage).check_unit(_metric(front), percent)
     command = None if found.estimated is None else _command(model, found, found.estimated, max_drop)
     document: Document = {"max_drop": value, "hardware": found.stored.hardware, "command": command}
     for name, point in (("verified", found.verified), ("estimated", found.estimated)):
         document[name] = None if point is None else _dumped(FrontPoint, point)
-    rows = [_front_row(point, percent) for point in (found.verified, found.estimated) if point is not None]
+    chosen = [point for point in (found.verified, found.estimated) if point is not None]
     lines = []
     if found.verified is not None:
         lines.append(f"verified within {max_drop}: {', '.join(found.verified.analog) or 'all digital'}")
     if command is not None:
         lines.append(f"estimated to be better; this verifies it:\n{command}")
-    if not rows:
+    if not chosen:
         raise UsageError(f"no point of the front is shown or estimated to hold --max-drop {max_drop}")
-    emit(document, Table(_HEADERS, rows, right=(0, 1, 2, 3, 4, 5, 6)), "\n".join(lines), form)
+    emit(document, _points_table(front, chosen), "\n".join(lines), form)
 
 
 def _source(model: str) -> str:
@@ -159,48 +180,48 @@ def robustness_table(found: Robustness) -> Table:
     """Rows over time, then over noise."""
     rows = []
     for at in found.times:
-        gain = "-" if at.gain is None or at.gain_range is None else f"{at.gain:.3f} ({at.gain_range[1]:.3f})"
-        rows.append([f"after {duration(at.evaluation.t_s)}", *_drop_cells(at.evaluation, found), gain])
+        gain = "-" if at.gain is None else gain_text(at.gain, at.gain_range)
+        rows.append([f"after {time_text(at.evaluation.t_s)}", *_drop_cells(at.evaluation, found), gain])
     for scale in found.scales:
         within = "within the budget" if scale.within else "not shown to be within"
-        rows.append([f"noise x {scale.scale:.3g}, {within}", *_drop_cells(scale.evaluation, found), "-"])
+        rows.append([f"noise x {scale_text(scale.scale)}, {within}", *_drop_cells(scale.evaluation, found), "-"])
+    drops = drop_unit(found.chips.percent, found.drop_type, found.chips.metric)
     interval = f"{level_text(found.chips.confidence)} interval over chips{' and samples' if found.generalized else ''}"
-    headers = ["condition", found.chips.metric, "mean drop", interval, "compensation gain, mean (greatest)"]
+    headers = ["condition", found.chips.metric, f"mean drop{drops}", interval, "compensation gain"]
     return Table(headers, rows, right=(1, 2))
 
 
 def _drop_cells(found: Evaluation, whole: Robustness) -> list[str]:
     """Value, mean drop and its interval."""
     percent = _drop_in_percent(whole)
-    return [
-        shown(found.mean, found.percent),
-        shown(found.drop, percent),
-        _interval(whole.interval(found), percent),
-    ]
+    interval = whole.interval(found)
+    bounds = "-" if interval is None else drop_range(interval, percent)
+    return [metric_value(found.mean, found.percent), drop_value(found.drop, percent), bounds]
 
 
 def _drop_in_percent(found: Robustness) -> bool:
     return found.chips.percent or found.drop_type == "relative"
 
 
-def _interval(bounds: tuple[float, float] | None, percent: bool) -> str:
-    return "-" if bounds is None else " to ".join(shown(bound, percent) for bound in bounds)
-
-
 def robustness_footer(found: Robustness) -> str:
     """The margin in a sentence, and the spread over chips."""
-    chips, percent = found.chips, _drop_in_percent(found)
-    drops = sorted(chips.drops)
-    spread = f"drops from {shown(drops[0], percent)} to {shown(drops[-1], percent)}"
-    budget = f"the budget of {shown(found.max_drop, percent)}"
-    fails = "" if found.fails_at is None else f"; not shown at {found.fails_at:.3g}"
-    held = f"{budget} is held up to {found.margin:.3g} times the noise"
+    chips = found.chips
+
+    def show(drop: float) -> str:
+        return drop_text(drop, chips.percent, found.drop_type)
+
+    bounds = min(chips.drops), max(chips.drops)
+    spread = f"drops from {drop_interval(bounds, chips.percent, found.drop_type)}"
+    budget = f"the budget of {show(found.max_drop)}"
+    fails = "" if found.fails_at is None else f"; not shown at {scale_text(found.fails_at)}"
+    held = f"{budget} is held up to {scale_text(found.margin)} times the noise"
     margin = held if found.margin else f"none, {budget} is not shown to be held"
-    cause = margin_cause(found, lambda drop: shown(drop, percent))
+    cause = margin_cause(found, show)
+    digital = f"digital {chips.metric} {metric_value(chips.baseline, chips.percent)}"
     lines = (
-        f"digital {chips.metric} {shown(chips.baseline, chips.percent)}; {chips.samples} samples, seed {chips.seed}\n"
+        f"{digital}; {chips.samples} samples, seed {chips.seed}\n"
         f"the budget is of the mean over chips; {chips_text(found.chips_within, chips.draws)}"
-        f" {duration(chips.t_s)} after programming, {spread}\n"
+        f" {time_text(chips.t_s)} after programming, {spread}\n"
         f"margin: {margin}{fails}"
     )
     return "\n".join([lines, *(line for line in (cause, unlike_decision(found)) if line)])
@@ -232,5 +253,5 @@ def attribution_footer(found: Attribution) -> str:
     return (
         f"{found.metric}: damage of the layer alone on tiles; then how much of it goes away without one effect,\n"
         f"in brackets where the {level_text(found.confidence)} interval holds 0; without all: what mapping alone does\n"
-        f"{found.draws} draws, {found.samples} samples, {duration(found.t_s)} after programming, seed {found.seed}"
+        f"{found.draws} draws, {found.samples} samples, {time_text(found.t_s)} after programming, seed {found.seed}"
     )

@@ -44,7 +44,7 @@ def compile(asked: CompileOptions, shown: CompileOutput) -> None:
     from lhc.commands.compile import compile_draws, placement_of
     from lhc.lowering import check_compiled_output
     from lhc.study.source import open_model
-    from lhc.support.tables import time_text
+    from lhc.support.numbers import time_text
 
     if shown.draws < 1:
         raise UsageError(f"--draws must be at least 1, got {shown.draws}")

@@ -9,10 +9,10 @@ import typer
 from lhc.cli.build import terminal_command
 from lhc.cli.output import check_file, default_output, emit, hint
 from lhc.cli.progress import watched
+from lhc.options.command_line import command_line
 from lhc.options.commands import PartitionOptions
 from lhc.options.declare import option, options
 from lhc.options.printed import Annotating, Estimating, Reporting, Watching
-from lhc.options.text import command_line
 
 if TYPE_CHECKING:
     from lhc.study.outcome import PartitionResult

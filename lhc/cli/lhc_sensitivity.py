@@ -21,7 +21,7 @@ def sensitivity(asked: SensitivityOptions, shown: SensitivityOutput) -> None:
     from lhc.cli.estimates import emit_estimate
     from lhc.commands.estimate import estimate
     from lhc.commands.sensitivity import sensitivity as run
-    from lhc.support.tables import time_text
+    from lhc.support.numbers import time_text
 
     if shown.dry_run:
         with watched(asked, True) as quietly:

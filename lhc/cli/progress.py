@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from lhc.options.subjects import Execution
+from lhc.support.numbers import work_text
 
 __all__ = ["reporter", "watched"]
 
@@ -79,6 +80,6 @@ def _lines() -> Callable[[str, int, int], None]:
         if now - printed >= _EVERY_S and done:
             printed = now
             left = (now - started) / done * (total - done)
-            print(f"{what}: {done}/{total}, about {left:.0f} s left", file=sys.stderr, flush=True)
+            print(f"{what}: {done}/{total}, about {work_text(left)} left", file=sys.stderr, flush=True)
 
     return report

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pydantic import TypeAdapter
 
 from lhc.plan import Plan
-from lhc.report.wording import budget_text
+from lhc.report.text import budget_text, counted, points
 from lhc.results import Infeasibility
 
 __all__ = ["infeasibility", "infeasibility_lines"]
@@ -23,18 +23,16 @@ def infeasibility_lines(found: Infeasibility | None, plan: Plan) -> Iterator[str
         return
     share = outcome.percent or outcome.drop_type == "relative"
 
-    def value(number: float) -> str:
-        return f"{100 * number:.2f} %" if share else f"{number:.4g}"
-
-    yield f"least drop reachable within the limits: {value(found.least.drop)}"
-    verified = f"{len(found.analog)} analog layer{'' if len(found.analog) == 1 else 's'}"
+    yield f"least drop reachable within the limits: {points(outcome, found.least.drop)}"
+    verified = counted(len(found.analog), "analog layer")
     yield f"nearest budget that the {verified} hold: --max-drop {budget_text(found.nearest_budget, share)}"
     if found.without is not None:
         names, one = ", ".join(plan.titles[name] for name in found.in_the_way), len(found.in_the_way) == 1
         interval = found.without.sample_interval if outcome.generalized else found.without.drop_interval
-        most = "" if interval is None else f", at most {value(interval[1])}"
-        layers, them = ("1 layer", "it") if one else (f"{len(found.in_the_way)} layers", "them")
-        yield f"in the way: {layers}: {names}; with {them} digital the drop is {value(found.without.drop)}{most}"
+        most = "" if interval is None else f", at most {points(outcome, interval[1])}"
+        layers, them = counted(len(found.in_the_way), "layer"), "it" if one else "them"
+        drop = points(outcome, found.without.drop)
+        yield f"in the way: {layers}: {names}; with {them} digital the drop is {drop}{most}"
     for remedy in found.remedies:
         sign = "within the budget" if remedy.within else "not shown to be within the budget"
-        yield f"{remedy.change}: drop {value(remedy.evaluation.drop)}, {sign}"
+        yield f"{remedy.change}: drop {points(outcome, remedy.evaluation.drop)}, {sign}"

@@ -18,6 +18,7 @@ from lhc.study.prepare import read_placed, stored_plan
 from lhc.study.source import Opened, open_model
 from lhc.study.state import Study
 from lhc.study.verify import verifying_chips
+from lhc.support.numbers import level_text
 
 __all__ = ["robustness"]
 
@@ -95,4 +96,4 @@ def _differences(found: Robustness, verified: Outcome, same_data: bool) -> Itera
     elif found.drop_type == verified.drop_type and here.drop != verified.drop:
         yield f"other chips ({here.draws} of seed {here.seed})"
     if here.confidence != verified.confidence:
-        yield f"a level of {100 * here.confidence:.3g} % instead of {100 * verified.confidence:.3g} %"
+        yield f"a level of {level_text(here.confidence)} instead of {level_text(verified.confidence)}"

@@ -14,7 +14,7 @@ from lhc.stats import check_confidence
 from lhc.study.cautions import warn_of_doubtful_labels
 from lhc.study.prepare import read_placed
 from lhc.study.state import Study
-from lhc.support.tables import time_text
+from lhc.support.numbers import time_text
 
 __all__ = ["analog_outputs", "evaluate"]
 

@@ -12,7 +12,7 @@ from typing import Literal
 
 from lhc.graph import CANDIDATE_OPS
 from lhc.plan import LayerPlan, Plan
-from lhc.report.wording import fixed
+from lhc.report.text import fixed, share_text
 
 __all__ = ["BlockGrid", "Cell", "RowLabel", "block_grid", "short_names"]
 
@@ -183,7 +183,7 @@ def _figures(plan: Plan) -> list[tuple[str, str]]:
         text = "" if layer.sensitivity is None else next(numbers)
         if not text and _kind(layer) == "never":
             text = {"no-static-weight": "no weight"}.get(layer.reason, layer.reason)
-        found.append((text, f"{100 * layer.macs / (plan.macs or 1):.1f} % MACs"))
+        found.append((text, f"{share_text(layer.macs / (plan.macs or 1))} MACs"))
     return found
 
 

@@ -8,7 +8,17 @@ from lhc.plan import LayerPlan, Outcome, Plan
 from lhc.report.charts import Chart
 from lhc.report.document import CostItem, Costs, Report
 from lhc.report.figures import is_measured
-from lhc.report.wording import REASONS, amount, count, duration, interval_text, level_text, metric_value, points
+from lhc.report.text import (
+    REASONS,
+    amount,
+    count,
+    interval_text,
+    level_text,
+    metric_value,
+    points,
+    share_text,
+    time_text,
+)
 
 __all__ = [
     "Column",
@@ -86,7 +96,7 @@ def as_number(value: float | None, text: str | None = None) -> Value:
 def as_share(part: float, whole: float) -> Value:
     """A share with its bar."""
     share = part / whole if whole > 0 else 0.0
-    return Value("share", f"{100 * share:.1f} %", share)
+    return Value("share", share_text(share), share)
 
 
 def layer_table(report: Report) -> PageTable:
@@ -131,7 +141,7 @@ def _sizes(layer: LayerPlan, plan: Plan) -> list[Value]:
     tiles = layer.tiles if layer.placement == "analog" else 0
     return [
         as_number(layer.macs, count(layer.macs) if layer.counted else f"{count(layer.macs)} + ?"),
-        as_number(layer.macs, f"{100 * layer.macs / (plan.macs or 1):.1f} %"),
+        as_number(layer.macs, share_text(layer.macs / (plan.macs or 1))),
         *([as_number(layer.activation_macs, count(layer.activation_macs))] if plan.activation_macs else []),
         as_number(layer.parameters, count(layer.parameters)),
         as_number(tiles),
@@ -245,7 +255,7 @@ def data_facts(plan: Plan) -> tuple[tuple[str, str], ...]:
         ("data", f"SHA-256 {outcome.data}"),
         ("chips", f"{outcome.draws} programmings that the search had not seen"),
         ("seed", str(outcome.seed)),
-        ("time", f"{duration(outcome.t_s)} after the first read ({outcome.t_s:.15g} s)"),
+        ("time", f"{time_text(outcome.t_s)} after the first read ({outcome.t_s:.15g} s)"),
         ("other chips, these samples", interval_text(outcome, outcome.chip_interval)),
         ("other chips, other samples", interval_text(outcome, outcome.sample_interval)),
         ("confidence", f"{level_text(outcome.confidence)}, two-sided; the {_deciding(outcome.generalized)} decides"),
@@ -264,7 +274,7 @@ def _search_facts(outcome: Outcome) -> Iterator[tuple[str, str]]:
         yield "moved together", "; ".join(", ".join(group) for group in outcome.groups)
     if outcome.estimate is not None:
         found = outcome.estimate
-        basis = f"{100 * found.spread:.0f} % off on average over {found.placements} placements"
+        basis = f"{share_text(found.spread, 0)} off on average over {found.placements} placements"
         yield "estimate", f"a drop of {points(outcome, found.predicted_drop)} from the sensitivities, {basis}"
     if outcome.retrained is not None:
         trained = outcome.retrained

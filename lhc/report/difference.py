@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from lhc.plan import LayerPlan, Outcome, Plan
-from lhc.report.wording import metric_value
-from lhc.support.tables import Table, time_text
+from lhc.report.text import number_text, share_text, time_text
+from lhc.support.tables import Table
 
 __all__ = ["LayerChange", "PlanDiff", "compare"]
 
@@ -130,7 +130,7 @@ class PlanDiff:
             f"{_NAMES.get(name, _words(name))}: {_field(name, one)} -> {_field(name, two)}"
             for name, (one, two) in self.outcome.items()
         ]
-        one, two = (f"{100 * share:.1f} %" for share in self.shares)
+        one, two = map(share_text, self.shares)
         total = f"analog MACs {one} -> {two}"
         if not self.unrelated:
             total = f"{len(self.moved)} layers placed otherwise, {len(self.layers)} differ; {total}"
@@ -275,7 +275,7 @@ def _text(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
-        return metric_value(value, percent=False)
+        return number_text(value)
     if isinstance(value, list):
         return f"[{', '.join(map(_text, value))}]"
     if isinstance(value, dict):

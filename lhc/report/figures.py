@@ -18,7 +18,17 @@ from lhc.report.charts import (
     span,
 )
 from lhc.report.document import Report
-from lhc.report.wording import drop_text, drop_unit, duration, interval_text, metric_value, points
+from lhc.report.text import (
+    drop_text,
+    drop_unit,
+    interval_text,
+    metric_value,
+    number_text,
+    points,
+    scale_text,
+    share_text,
+    time_text,
+)
 from lhc.results import AtTime, Evaluation, Front, FrontPoint, Robustness
 
 __all__ = [
@@ -78,7 +88,7 @@ def time_chart(times: Sequence[AtTime], outcome: Outcome | None) -> Chart:
 
     def title(e: Evaluation) -> str:
         interval = "" if e.interval is None else f" [{', '.join(map(shown, e.interval))}]"
-        return f"{duration(e.t_s)}: {shown(e.mean)}{interval}"
+        return f"{time_text(e.t_s)}: {shown(e.mean)}{interval}"
 
     levels: dict[LevelKind, float] = {"digital": found[0].baseline}
     if outcome is not None and outcome.metric == metric:
@@ -90,7 +100,7 @@ def time_chart(times: Sequence[AtTime], outcome: Outcome | None) -> Chart:
         f"{metric}{' (%)' if percent else ''}",
         percent=percent,
         from_zero=False,
-        x_texts=[duration(e.t_s) for e in found],
+        x_texts=[time_text(e.t_s) for e in found],
     )
 
 
@@ -145,12 +155,12 @@ def _points(front: Front, report: Report) -> Iterator[Point]:
         y = found.drop if found is not None else point.predicted_drop if front.verified else point.damage
         if x is None or y is None:
             continue
-        size = f"{len(point.analog)} layers, {100 * point.analog_mac_fraction:.1f} % of MACs analog"
+        size = f"{len(point.analog)} layers, {share_text(point.analog_mac_fraction)} of MACs analog"
         if found is not None:
             drop = drop_text(y, found.percent, "absolute")
             yield Point(x, y, found.drop_interval, "verified", f"{size}: drop {drop} (verified)")
         else:
-            yield Point(x, y, None, "estimated", f"{size}: {y:.4g} (estimated)")
+            yield Point(x, y, None, "estimated", f"{size}: {number_text(y)} (estimated)")
     yield from _own(front, report)
 
 
@@ -181,7 +191,7 @@ def noise_chart(found: Robustness) -> Chart:
     points = []
     for scale in found.scales:
         e = scale.evaluation
-        title = f"noise x {scale.scale:.3g}: drop {drop_text(e.drop, first.percent, drop_type)}"
+        title = f"noise x {scale_text(scale.scale)}: drop {drop_text(e.drop, first.percent, drop_type)}"
         kind: MarkKind = "verified" if scale.within else "judged"
         points.append(Point(scale.scale, e.drop, found.interval(e), kind, title))
     return point_chart(

@@ -4,6 +4,7 @@ from html import escape
 
 from lhc.report.charts import Scale, number_ticks, span
 from lhc.report.figures import AXES
+from lhc.report.text import share_text
 from lhc.results import Front, FrontPoint
 
 __all__ = ["front_svg"]
@@ -57,7 +58,7 @@ def _mark(x: float, y: Scale, unit: float, point: FrontPoint) -> str:
     heights = [y(unit * value) for value in _heights(point)]
     if not heights:
         return ""
-    title = f"<title>{len(point.analog)} layers, {100 * point.analog_mac_fraction:.1f} % of MACs</title>"
+    title = f"<title>{len(point.analog)} layers, {share_text(point.analog_mac_fraction)} of MACs</title>"
     kind, radius = ("e", 3) if point.evaluation is None else ("v", 5)
     bar = f'<path class="i" d="M{x:.1f} {heights[1]:.1f}V{heights[2]:.1f}"/>' if len(heights) > 2 else ""
     return f'{bar}<circle class="{kind}" cx="{x:.1f}" cy="{heights[0]:.1f}" r="{radius}">{title}</circle>'

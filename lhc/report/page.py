@@ -21,7 +21,7 @@ from lhc.report.document import Report
 from lhc.report.figures import front_chart, is_measured, outcome_chart, time_chart
 from lhc.report.page_sections import sections
 from lhc.report.statements import decision, other_samples, samples_of_front, statements, verdict
-from lhc.report.wording import REASONS, level_text, reasons
+from lhc.report.text import REASONS, level_text, reasons
 
 __all__ = ["html"]
 

@@ -19,7 +19,7 @@ from lhc.report.content import (
 from lhc.report.document import Costs, Report
 from lhc.report.figures import noise_chart, training_chart
 from lhc.report.statements import other_samples, samples_of_front, times_of_digital
-from lhc.report.wording import (
+from lhc.report.text import (
     EFFECTS,
     amount,
     budget_of_margin,
@@ -27,10 +27,14 @@ from lhc.report.wording import (
     drop_text,
     drop_unit,
     drop_value,
-    duration,
     effect_share,
+    gain_text,
     level_text,
     metric_value,
+    number_text,
+    scale_text,
+    share_text,
+    time_text,
     unlike_decision,
 )
 from lhc.results import AtTime, Attribution, Evaluation, Front, FrontPoint, Infeasibility, LayerAttribution, Robustness
@@ -93,14 +97,16 @@ def _front(front: Front, plan: Plan) -> PageSection:
     analog = plan.analog
     columns: list[tuple[Column, Callable[[FrontPoint], Value]]] = [
         (("Analog layers", True), lambda p: as_number(len(p.analog))),
-        (("Analog MACs", True), lambda p: as_number(p.analog_mac_fraction, f"{100 * p.analog_mac_fraction:.1f} %")),
+        (("Analog MACs", True), lambda p: as_number(p.analog_mac_fraction, share_text(p.analog_mac_fraction))),
         (("Tiles", True), lambda p: as_number(p.tiles)),
     ]
     if any(p.latency_s is not None for p in front.points):
         columns.append((("Latency", True), lambda p: _amount(p.latency_s, "s")))
     if any(p.energy_j is not None for p in front.points):
         columns.append((("Energy", True), lambda p: _amount(p.energy_j, "J")))
-    columns.append(((f"Sum of sensitivities ({front.metric})", True), lambda p: as_number(p.damage, f"{p.damage:.4g}")))
+    columns.append(
+        ((f"Sum of sensitivities ({front.metric})", True), lambda p: as_number(p.damage, number_text(p.damage)))
+    )
     if front.verified:
         columns += [
             (("Mean drop", True), lambda p: _drop(p.evaluation)),
@@ -148,7 +154,7 @@ def _estimate(point: FrontPoint, front: Front) -> Value:
 def _times(times: Sequence[AtTime], outcome: Outcome | None, drop_type: str) -> PageSection:
     first = times[0].evaluation
     columns: list[tuple[Column, Callable[[AtTime], Value]]] = [
-        (("Time after programming", True), lambda p: as_number(p.evaluation.t_s, duration(p.evaluation.t_s))),
+        (("Time after programming", True), lambda p: as_number(p.evaluation.t_s, time_text(p.evaluation.t_s))),
         (
             (first.metric.capitalize(), True),
             lambda p: as_number(p.evaluation.mean, metric_value(p.evaluation.mean, first.percent)),
@@ -177,14 +183,13 @@ def _values(found: Evaluation) -> Value:
 def _gain(point: AtTime) -> Value:
     if point.gain is None:
         return as_number(None)
-    spread = "" if point.gain_range is None else f" ({point.gain_range[0]:.2f} to {point.gain_range[1]:.2f})"
-    return as_number(point.gain, f"{point.gain:.2f}{spread}")
+    return as_number(point.gain, gain_text(point.gain, point.gain_range))
 
 
 def _robustness(found: Robustness, outcome: Outcome | None) -> PageSection:
     rows = tuple(
         (
-            as_number(scale.scale, f"{scale.scale:.3g}"),
+            as_number(scale.scale, scale_text(scale.scale)),
             _drop(scale.evaluation, found.drop_type),
             _bounds(scale.evaluation, found.drop_type, found.generalized),
             as_text("within the budget" if scale.within else "not shown to be within the budget"),
@@ -200,12 +205,13 @@ def _robustness(found: Robustness, outcome: Outcome | None) -> PageSection:
         ("Budget", False),
     )
     budget = budget_of_margin(found, outcome)
-    margin = f"Margin: shown to hold {budget} up to {found.margin:.3g} x the noise of the hardware description"
-    fails = "" if found.fails_at is None else f", and not at {found.fails_at:.3g} x"
+    margin = f"Margin: shown to hold {budget} up to {scale_text(found.margin)} x the noise of the hardware description"
+    fails = "" if found.fails_at is None else f", and not at {scale_text(found.fails_at)} x"
     worst = drop_text(max(chips.drops), chips.percent, found.drop_type)
+    within = share_text(found.chips_within, 0)
     text = (
         f"{margin if found.margin else f'No margin: {budget} is not shown to be held'}{fails}.",
-        f"Of {chips.draws} chips {100 * found.chips_within:.0f} % hold the budget one by one; the worst drops {worst}.",
+        f"Of {chips.draws} chips {within} hold the budget one by one; the worst drops {worst}.",
         *([f"{unlike_decision(found).capitalize()}."] if found.differs else []),
         *_sentence(other_samples(chips, outcome)),
     )
@@ -244,7 +250,7 @@ def _attribution(found: Attribution, plan: Plan) -> PageSection:
         " Effects interact, so shares need not add up; in brackets where the interval holds 0. What is left without"
         " all of them is what mapping onto tiles alone does."
     )
-    caption = f"{found.draws} chips, {found.samples} samples, {duration(found.t_s)} after programming."
+    caption = f"{found.draws} chips, {found.samples} samples, {time_text(found.t_s)} after programming."
     return PageSection(
         "attribution", "Where the damage comes from", (text,), tables=(PageTable(caption, columns, rows),)
     )
@@ -261,7 +267,7 @@ def _training(outcome: Outcome, trained: Retrained) -> PageSection:
     rows = tuple(
         (
             as_number(point.step),
-            as_number(point.loss, None if point.loss is None else f"{point.loss:.4g}"),
+            as_number(point.loss, None if point.loss is None else number_text(point.loss)),
             as_number(point.drop, drop_value(point.drop, outcome.percent)),
         )
         for point in trained.curve

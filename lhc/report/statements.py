@@ -5,18 +5,21 @@ from collections.abc import Iterator, Sequence
 from lhc.costs import compared
 from lhc.plan import Outcome, Plan
 from lhc.report.document import Costs, Report
-from lhc.report.wording import (
+from lhc.report.text import (
     amount,
     budget_of_margin,
     chips_text,
+    counted,
     drop_text,
-    duration,
     interval_text,
     level_text,
     margin_cause,
     metric_value,
     points,
     reasons,
+    scale_text,
+    share_text,
+    time_text,
     unlike_decision,
 )
 from lhc.results import AtTime, Evaluation, Front, Infeasibility, Robustness
@@ -47,7 +50,7 @@ def decision(report: Report) -> str:
     if not plan.analog:
         return f"All {len(plan.layers)} layers stay digital."
     return (
-        f"{len(plan.analog)} of {len(plan.layers)} layers run on analog tiles: {100 * plan.analog_mac_fraction:.1f} %"
+        f"{len(plan.analog)} of {len(plan.layers)} layers run on analog tiles: {share_text(plan.analog_mac_fraction)}"
         f" of the multiplications by weights{_known(plan)}, on {tiles_text(report.tiles, plan.hardware)}."
         f"{_beside(plan)}"
     )
@@ -56,7 +59,7 @@ def decision(report: Report) -> str:
 def _known(plan: Plan) -> str:
     """What the share leaves out."""
     left = len(plan.uncounted)
-    return f" that are known ({left} operator{' is' if left == 1 else 's are'} not counted)" if left else ""
+    return f" that are known ({counted(left, 'operator')} {'is' if left == 1 else 'are'} not counted)" if left else ""
 
 
 def _beside(plan: Plan) -> str:
@@ -94,19 +97,19 @@ def _margin(found: Robustness, outcome: Outcome | None) -> str:
     budget = budget_of_margin(found, outcome)
     unlike = f"; {unlike_decision(found)}" if found.differs else ""
     if found.margin:
-        return f"shown to hold {budget} up to {found.margin:.3g} x the machine's noise{unlike}."
+        return f"shown to hold {budget} up to {scale_text(found.margin)} x the machine's noise{unlike}."
     cause = margin_cause(found, lambda drop: drop_text(drop, found.chips.percent, found.drop_type))
     return f"not shown to hold {budget} with any noise tried{'' if cause is None else f': {cause}'}{unlike}."
 
 
 def _layers(number: int) -> str:
-    return f"{number} layer{' stays' if number == 1 else 's stay'}"
+    return f"{counted(number, 'layer')} {'stays' if number == 1 else 'stay'}"
 
 
 def _quality(outcome: Outcome) -> str:
     digital, mapped = (metric_value(v, outcome.percent) for v in (outcome.baseline, outcome.value))
     return (
-        f"{digital} digital, {mapped} with the analog layers {duration(outcome.t_s)} after programming: a mean"
+        f"{digital} digital, {mapped} with the analog layers {time_text(outcome.t_s)} after programming: a mean"
         f" {'drop' if outcome.drop >= 0 else 'gain'} of {points(outcome, abs(outcome.drop))}, where a drop of"
         f" {points(outcome, outcome.max_drop)} is allowed."
     )
@@ -130,7 +133,7 @@ def _in_the_way(found: Infeasibility, outcome: Outcome, plan: Plan) -> str:
         interval = found.without.sample_interval if outcome.generalized else found.without.drop_interval
         most = "" if interval is None else f", at most {points(outcome, interval[1])}"
         text += f"; with {them} digital, a mean drop of {points(outcome, found.without.drop)}{most}"
-    verified = f"{len(found.analog)} analog layer{'' if len(found.analog) == 1 else 's'}"
+    verified = counted(len(found.analog), "analog layer")
     return f"{text}. The nearest budget that the {verified} hold: {points(outcome, found.nearest_budget)}."
 
 
@@ -150,14 +153,14 @@ def _lasting(times: Sequence[AtTime], outcome: Outcome, drop_type: str) -> str:
     last = times[-1].evaluation
     mean_drop = "on other samples, the mean drop" if other_samples(last, outcome) else "the mean drop"
     if all(within):
-        return f"{mean_drop} stays within the budget up to {duration(last.t_s)}, the longest time measured."
+        return f"{mean_drop} stays within the budget up to {time_text(last.t_s)}, the longest time measured."
     first = within.index(False)
     fails = times[first].evaluation
-    beyond = f"is {drop_text(fails.drop, fails.percent, drop_type)} at {duration(fails.t_s)}"
+    beyond = f"is {drop_text(fails.drop, fails.percent, drop_type)} at {time_text(fails.t_s)}"
     if first == 0:
         return f"{mean_drop} {beyond} already."
     held_s = times[first - 1].evaluation.t_s
-    return f"{mean_drop} is within the budget {f'up to {duration(held_s)}' if held_s else 'at first'}, and {beyond}."
+    return f"{mean_drop} is within the budget {f'up to {time_text(held_s)}' if held_s else 'at first'}, and {beyond}."
 
 
 def other_samples(found: Evaluation, outcome: Outcome | None) -> str:

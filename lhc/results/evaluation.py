@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from lhc.plan import Sensitivity
+from lhc.support.numbers import bounds_text, level_text, number_text
 from lhc.support.tables import Table
 
 __all__ = [
@@ -149,9 +150,9 @@ class SensitivityTable:
         rows = [
             [
                 self.titles.get(name, name),
-                f"{s.mean:.4g}",
+                number_text(s.mean),
                 f"{s.std:.2g}",
-                "-" if s.interval is None else _bounds(s.interval),
+                "-" if s.interval is None else bounds_text(s.interval),
                 str(s.draws),
                 rank[name],
                 s.method,
@@ -160,7 +161,7 @@ class SensitivityTable:
             ]
             for name, s in self.layers.items()
         ]
-        interval = f"{100 * self.confidence:.3g} % interval"
+        interval = f"{level_text(self.confidence)} interval"
         headers = ["layer", self.metric, "std", interval, "draws", "rank", "method", "by weights", "by outputs"]
         if all(s.by_weights is None for s in self.layers.values()):
             headers, rows = headers[:-2], [row[:-2] for row in rows]
@@ -176,7 +177,3 @@ class SensitivityTable:
 
 def _part(damage: float | None) -> str:
     return "-" if damage is None else f"{damage:.2g}"
-
-
-def _bounds(interval: tuple[float, float]) -> str:
-    return f"[{interval[0]:.4g}, {interval[1]:.4g}]"

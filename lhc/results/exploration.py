@@ -8,6 +8,7 @@ from pydantic import Field
 
 from lhc.plan import Sensitivity
 from lhc.results import Evaluation
+from lhc.support.numbers import scale_text, share_text
 
 __all__ = [
     "AtScale",
@@ -54,8 +55,8 @@ class Calibration:
 
     def __str__(self) -> str:
         return (
-            f"measured drops are {self.factor:.3g} x estimated damage, {100 * self.spread:.0f} % off on average, over"
-            f" {self.placements} measured placements"
+            f"measured drops are {scale_text(self.factor)} x estimated damage, {share_text(self.spread, 0)} off on"
+            f" average, over {self.placements} measured placements"
         )
 
 

@@ -9,6 +9,7 @@ from lhc.measure.judge import Budget
 from lhc.results import Verdict
 from lhc.samples.metrics import Array
 from lhc.stats import samples_needed
+from lhc.support.numbers import share_text
 
 __all__ = ["doubts", "warn_of_doubtful_labels", "warn_of_few_samples", "warn_of_other_samples"]
 
@@ -74,10 +75,10 @@ def doubts(accuracy: float, labels: Array, classes: int) -> str | None:
     if accuracy <= 1 / classes:
         beside = f"no better than chance for {classes} classes"
     elif labels.ndim == 1 and accuracy <= constant + (1 - constant) * LEAST_WON:
-        beside = f"where always answering class {most} is right on {100 * constant:.1f} %"
+        beside = f"where always answering class {most} is right on {share_text(constant)}"
     else:
         return None
     return (
-        f"the digital network is right on {100 * accuracy:.1f} % of the samples, {beside}: are the inputs scaled and"
+        f"the digital network is right on {share_text(accuracy)} of the samples, {beside}: are the inputs scaled and"
         " normalised as in training, and do the labels count the classes as the network does?"
     )

@@ -12,7 +12,7 @@ from lhc.measure.judge import Budget
 from lhc.measure.measurement import evaluation
 from lhc.results import AtScale, AtTime, Evaluation, Robustness
 from lhc.runtime import HybridExecutor
-from lhc.support.tables import time_text
+from lhc.support.numbers import scale_text, time_text
 
 __all__ = ["TIMES_S", "compensation_gains", "measure_robustness"]
 
@@ -40,7 +40,7 @@ class _Scales:
         if scale not in self.found:
             noisy = scaled_noise(self.bench.hardware, scale)
             bench = self.bench if scale == 1 else replace(self.bench, hardware=noisy)
-            result = _evaluated(bench, self.placement, self.budget, f"noise x {scale:.3g}", self.first)
+            result = _evaluated(bench, self.placement, self.budget, f"noise x {scale_text(scale)}", self.first)
             self.found[scale] = AtScale(scale, result, self.budget.status(result) == "accepted")
         return self.found[scale].within
 

@@ -18,6 +18,7 @@ from lhc.plan import LayerPlan, Plan
 from lhc.results import Infeasibility, SensitivityTable
 from lhc.runtime import HybridSession
 from lhc.summary import share_of, summary, tiles_text
+from lhc.support.numbers import share_text
 from lhc.support.tables import Table
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ class Analysis:
         plan = self.plan
         beside = f", {plan.activation_macs:,} MACs of two activations beside" if plan.activation_macs else ""
         return (
-            f"{len(plan.eligible)} of {len(plan.layers)} layers can be analog: {100 * self.eligible_mac_fraction:.1f} %"
+            f"{len(plan.eligible)} of {len(plan.layers)} layers can be analog: {share_text(self.eligible_mac_fraction)}"
             f" of {share_of(plan)}, {plan.macs:,} per sample in all{beside};"
             f" {tiles_text(self.tiles, plan.hardware)}"
         )
@@ -174,7 +175,7 @@ class Analysis:
         return [block, "", f"{count} of {len(layers)}", *sizes, *("" for _ in self._cost_headers()), ""]
 
     def _share(self, macs: int) -> str:
-        return f"{100 * macs / self.plan.macs:.1f} %" if self.plan.macs else "-"
+        return share_text(macs / self.plan.macs) if self.plan.macs else "-"
 
     def _beside(self, cell: str) -> list[str]:
         """A cell of the column for products of two activations, where there is one."""

@@ -14,7 +14,7 @@ from lhc.stats import one_sided, two_sided
 from lhc.study.candidates import Candidates, Verified, verify_candidates
 from lhc.study.cautions import warn_of_other_samples
 from lhc.study.state import KEPT, Searched, Study, Verification
-from lhc.summary import format_drop
+from lhc.support.numbers import counted, drop_text
 
 __all__ = ["Verify", "verified", "verifying_chips"]
 
@@ -146,10 +146,10 @@ def _stepped_back(
         titles[MOST_NAMED:] = [f"{len(titles) - MOST_NAMED} more"]
 
     def drop(value: float) -> str:
-        return format_drop(value, verify.metric.percent or budget.relative, 2)
+        return drop_text(value, verify.metric.percent, budget.drop_type)
 
     first = failed[0].verdict
-    layers = f"{len(chosen)} analog layer{'' if len(chosen) == 1 else 's'}"
+    layers = counted(len(chosen), "analog layer")
     beyond = f"mean drop {drop(first.evaluation.drop)}, at most {drop(first.bound)}"
     return (
         f"stepped back after verification: {', '.join(titles)} digital",

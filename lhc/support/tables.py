@@ -1,55 +1,14 @@
-"""Tables: one set of rows, as text, CSV, Markdown, LaTeX or HTML. Also numbers as cells and sentences have them."""
+"""Tables: one set of rows, as text, CSV, Markdown, LaTeX or HTML."""
 
 import csv
 import io
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
 from lhc.errors import UsageError
 
-__all__ = ["FORMATS", "TIME_UNITS", "Table", "amount", "ratio", "time_text"]
-
-TIME_UNITS = ((365 * 86400, "year"), (30 * 86400, "month"), (86400, "day"), (3600, "hour"), (60, "minute"))
-"""Seconds of a unit, and its name."""
-_PREFIXES = {-15: "f", -12: "p", -9: "n", -6: "µ", -3: "m", 0: "", 3: "k", 6: "M", 9: "G", 12: "T"}
-
-
-def time_text(t_s: float) -> str:
-    """A time, not rounded: in the largest unit of which it is a whole number, else in seconds.
-
-    >>> time_text(31536000), time_text(86400), time_text(7200), time_text(3700), time_text(0), time_text(1234567)
-    ('1 year', '1 day', '2 hours', '3700 s', '0 s', '1234567 s')
-    """
-    for size, unit in TIME_UNITS:
-        number, rest = divmod(t_s, size)
-        if number >= 1 and rest == 0:
-            return f"{number:.0f} {unit}{'' if number == 1 else 's'}"
-    return f"{t_s:.15g} s"
-
-
-def amount(value: float, unit: str) -> str:
-    """Three significant digits with an SI prefix.
-
-    >>> amount(0.000012345, "s"), amount(0, "J"), amount(9.9996e-4, "s")
-    ('12.3 µs', '0 J', '1.00 ms')
-    """
-    if value == 0:
-        return f"0 {unit}"
-    rounded = float(f"{value:.2e}")
-    exponent = min(max(3 * math.floor(math.log10(abs(rounded)) / 3), -15), 12)
-    scaled = rounded / 10.0**exponent
-    return f"{scaled:.{max(2 - max(math.floor(math.log10(abs(scaled))), 0), 0)}f} {_PREFIXES[exponent]}{unit}"
-
-
-def ratio(value: float) -> str:
-    """How many times.
-
-    >>> ratio(1.834), ratio(12.3)
-    ('1.8', '12')
-    """
-    return f"{value:.1f}" if value < 9.95 else f"{value:.0f}"
+__all__ = ["FORMATS", "Table"]
 
 
 @dataclass(frozen=True)

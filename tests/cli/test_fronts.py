@@ -41,7 +41,7 @@ def test_times_of_a_run_are_told_as_people_say_them_and_in_json_in_seconds() -> 
     results = [evaluated(0.01, t_s=t) for t in times]
     table = evaluation_table(results)
     assert table.headers[0] == "time"
-    assert [row[0] for row in table.rows] == ["0 s", "90 s", "1 hour", "1 day", "1000000 s", "1 year"]
+    assert [row[0] for row in table.rows] == ["0 s", "1.5 minutes", "1 hour", "1 day", "1000000 s", "1 year"]
     assert [row["t_s"] for row in evaluations(results)["times"]] == list(times)  # type: ignore[attr-defined]
 
 
@@ -54,23 +54,23 @@ def robust(percent: bool = True, margin: float = 1.5) -> Robustness:
 def test_robustness_tells_times_drops_and_their_intervals() -> None:
     lines = robustness_table(robust()).render("table").splitlines()
     assert lines[0].split("  ")[0] == "condition"
-    for title in ("accuracy", "mean drop", "95 % interval over chips"):
+    for title in ("accuracy", "mean drop (points)", "95 % interval over chips"):
         assert title in lines[0]
-    assert " ".join(lines[2].split()) == "after 1 month 88.80 % 1.20 % 0.70 % to 1.70 % 1.100 (1.250)"
+    assert " ".join(lines[2].split()) == "after 1 month 88.80 % 1.20 0.70 to 1.70 1.10 (1.00 to 1.25)"
     assert lines[3].startswith("noise x 1, within the budget ")
     assert lines[4].startswith("noise x 1.75, not shown to be within ")
 
 
 def test_the_margin_says_its_budget_and_the_time_of_the_chips() -> None:
-    after = "1 day after programming, drops from 0.70 % to 1.30 %"
+    after = "1 day after programming, drops from 0.70 to 1.30 points"
     assert robustness_footer(robust()).splitlines() == [
         "digital accuracy 90.00 %; 100 samples, seed 0",
         f"the budget is of the mean over chips; one by one, it is held by 1 of the 2 chips measured {after}",
-        "margin: the budget of 2.00 % is held up to 1.5 times the noise; not shown at 1.75",
+        "margin: the budget of 2.00 points is held up to 1.5 times the noise; not shown at 1.75",
     ]
     assert robustness_footer(robust(percent=False)).splitlines()[2].startswith("margin: the budget of 0.02 is held")
     relative = replace(robust(percent=False), drop_type="relative")
-    assert "the budget of 2.00 % is held" in robustness_footer(relative)
+    assert "the budget of 2.00 % of the digital value is held" in robustness_footer(relative)
 
 
 def test_what_differs_from_the_decision_is_said_with_the_margin() -> None:
@@ -85,23 +85,23 @@ def test_the_interval_that_decides_is_the_one_that_is_shown() -> None:
     found = replace(robust(), scales=(AtScale(1.0, wide, False),), generalized=True)
     lines = robustness_table(found).render("table").splitlines()
     assert "95 % interval over chips and samples" in lines[0]
-    assert "-3.00 % to 5.00 %" in lines[3]
+    assert "-3.00 to 5.00" in lines[3]
 
 
 def test_no_margin_is_not_zero_times_the_noise() -> None:
     last = robustness_footer(robust(margin=0.0)).splitlines()[2]
-    assert last == "margin: none, the budget of 2.00 % is not shown to be held; not shown at 1.75"
+    assert last == "margin: none, the budget of 2.00 points is not shown to be held; not shown at 1.75"
 
 
 def test_no_margin_with_few_draws_is_put_down_to_the_interval() -> None:
     few = replace(evaluated(0.004), drop_interval=(-0.042, 0.05))
     found = replace(robust(margin=0.0), scales=(AtScale(0.0625, few, False),))
     assert robustness_footer(found).splitlines()[3] == (
-        "at 0.0625 times the noise the mean drop is 0.40 %, within the budget, but its interval over 2 draws reaches"
-        " 5.00 %; more --draws narrow it"
+        "at 0.0625 times the noise the mean drop is 0.40 points, within the budget, but its interval over 2 draws"
+        " reaches 5.00 points; more --draws narrow it"
     )
     worse = replace(found, scales=(AtScale(0.0625, evaluated(0.03), False),))
-    assert robustness_footer(worse).endswith("the mean drop is 3.00 %, over the budget")
+    assert robustness_footer(worse).endswith("the mean drop is 3.00 points, over the budget")
     assert len(robustness_footer(robust()).splitlines()) == 3
 
 

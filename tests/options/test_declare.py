@@ -3,10 +3,10 @@ from typing import ClassVar, Literal
 import pytest
 
 from lhc.errors import UsageError
+from lhc.options.command_line import command_line
 from lhc.options.declare import argument, option, options, options_of
 from lhc.options.signature import keywords
 from lhc.options.subjects import Data, Execution, MachineOptions, PlacedMachine, Selection
-from lhc.options.text import command_line
 from lhc.options.training import TrainingOptions
 
 

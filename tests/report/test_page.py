@@ -167,7 +167,7 @@ def test_the_first_lines_say_decision_reason_and_certainty(full: Report) -> None
         " layers hold: 5.00 points."
     )
     assert said["Over time"] == (
-        "on other samples, the mean drop stays within the budget up to 1 year, the longest time measured."
+        "on other samples, the mean drop stays within the budget up to 32000000 s, the longest time measured."
     )
 
 

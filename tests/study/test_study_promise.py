@@ -304,8 +304,10 @@ def test_failed_verification_steps_back_to_a_safer_placement() -> None:
     assert found.plan.analog == {"a"}
     assert found.notes[0] == "stepped back after verification: b digital"
     (failed,) = found.failed
-    said = f"mean drop {100 * failed.verdict.evaluation.drop:.2f} %, at most {100 * failed.verdict.bound:.2f} %"
-    assert found.notes[1:] == (f"verified before that: 2 analog layers, {said}; not shown to hold 1.00 %",)
+    said = (
+        f"mean drop {100 * failed.verdict.evaluation.drop:.2f} points, at most {100 * failed.verdict.bound:.2f} points"
+    )
+    assert found.notes[1:] == (f"verified before that: 2 analog layers, {said}; not shown to hold 1.00 points",)
     layers = tuple(layer.model_copy(update={"module": f"body.{layer.name}"}) for layer in plan.layers)
     titled = plan.model_copy(update={"layers": layers})
     again = place(graph, titled, STRATEGIES["lionheart"], PlacementJudge(select, Budget(BUDGET)), verify)

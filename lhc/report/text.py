@@ -6,7 +6,24 @@ from collections.abc import Callable, Sequence
 
 from lhc.plan import LayerPlan, Outcome, Reason
 from lhc.results import LayerAttribution, Robustness
-from lhc.support.tables import TIME_UNITS, amount, ratio
+from lhc.support.numbers import (
+    amount,
+    count,
+    counted,
+    drop_interval,
+    drop_range,
+    drop_text,
+    drop_unit,
+    drop_value,
+    level_text,
+    metric_value,
+    number_text,
+    ratio,
+    scale_text,
+    share_text,
+    time_text,
+    work_text,
+)
 
 __all__ = [
     "EFFECTS",
@@ -16,20 +33,28 @@ __all__ = [
     "budget_text",
     "chips_text",
     "count",
+    "counted",
+    "drop_interval",
+    "drop_range",
     "drop_text",
     "drop_unit",
     "drop_value",
-    "duration",
     "effect_share",
     "fixed",
+    "gain_text",
     "interval_text",
     "level_text",
     "margin_cause",
     "metric_value",
+    "number_text",
     "points",
     "ratio",
     "reasons",
+    "scale_text",
+    "share_text",
+    "time_text",
     "unlike_decision",
+    "work_text",
 ]
 
 REASONS: dict[Reason, str] = {
@@ -75,53 +100,6 @@ def fixed(values: Sequence[float]) -> list[str]:
     ]
 
 
-def count(value: int) -> str:
-    """A count with a prefix where it is large.
-
-    >>> count(123), count(4608), count(40_551_424)
-    ('123', '4.61 k', '40.6 M')
-    """
-    return str(value) if value < 1000 else amount(value, "").rstrip()
-
-
-def duration(t_s: float) -> str:
-    """A time after programming, in the largest unit of which it is at least one.
-
-    >>> duration(0), duration(86400), duration(31536000), duration(90)
-    ('0 s', '1 day', '1 year', '1.5 minutes')
-    """
-    for size, unit in TIME_UNITS:
-        number = round(t_s / size, 1)
-        if number >= 1:
-            return f"{number:g} {unit}{'' if number == 1 else 's'}"
-    return f"{t_s:g} s"
-
-
-def metric_value(value: float, percent: bool) -> str:
-    """A metric's value."""
-    return f"{100 * value:.2f} %" if percent else f"{value:.4g}"
-
-
-def drop_unit(percent: bool, drop_type: str, metric: str) -> str:
-    """The unit of drops, as the name of a column or an axis ends with it; what `drop_value` shows is in it.
-
-    >>> drop_unit(True, "absolute", "accuracy"), drop_unit(False, "relative", "mse"), drop_unit(False, "absolute", "kl")
-    (' (points)', ' (% of the digital value)', ' (kl)')
-    """
-    if drop_type == "relative":
-        return " (% of the digital value)"
-    return " (points)" if percent else f" ({metric})"
-
-
-def drop_value(value: float, percent: bool) -> str:
-    """A drop without its unit: points where the metric is a share.
-
-    >>> drop_value(-0.00001, True), drop_value(0.0123, True), drop_value(1.25, False)
-    ('0.00', '1.23', '1.25')
-    """
-    return f"{round(100 * value, 2) + 0.0:.2f}" if percent else f"{value:.4g}"
-
-
 def budget_text(value: float, share: bool = False) -> str:
     """A budget that is at least the value, as ``--max-drop`` takes it.
 
@@ -134,26 +112,15 @@ def budget_text(value: float, share: bool = False) -> str:
     """
     if share and value >= 1:
         return f"{budget_text(100 * value)}%"
-    shown = f"{value:.4g}"
+    shown = number_text(value)
     if float(shown) >= value:
         return shown
-    return f"{value + 10.0 ** (math.floor(math.log10(value)) - 3):.4g}"
+    return number_text(value + 10.0 ** (math.floor(math.log10(value)) - 3))
 
 
 def points(outcome: Outcome, value: float) -> str:
     """A drop, with the unit that it is in."""
     return drop_text(value, outcome.percent, outcome.drop_type)
-
-
-def drop_text(value: float, percent: bool, drop_type: str) -> str:
-    """A drop in points of a share, % of the baseline, or the metric's own unit.
-
-    >>> drop_text(0.02, True, "absolute"), drop_text(0.02, False, "relative"), drop_text(0.5, False, "absolute")
-    ('2.00 points', '2.00 % of the digital value', '0.5')
-    """
-    if drop_type == "relative":
-        return f"{drop_value(value, True)} % of the digital value"
-    return f"{drop_value(value, True)} points" if percent else f"{value:.4g}"
 
 
 def budget_of_margin(found: Robustness, outcome: Outcome | None) -> str:
@@ -172,19 +139,16 @@ def budget_of_margin(found: Robustness, outcome: Outcome | None) -> str:
 
 def interval_text(outcome: Outcome, interval: tuple[float, float] | None) -> str:
     """An interval of drops, the unit once."""
-    if interval is None:
-        return "not known"
-    low, high = interval
-    return f"{drop_value(low, outcome.percent or outcome.drop_type == 'relative')} to {points(outcome, high)}"
+    return drop_interval(interval, outcome.percent, outcome.drop_type)
 
 
-def level_text(confidence: float) -> str:
-    """A level of confidence.
+def gain_text(gain: float, gain_range: tuple[float, float] | None) -> str:
+    """What outputs are multiplied by against drift: the mean, and from where to where.
 
-    >>> level_text(0.9), level_text(0.992), level_text(0.94)
-    ('90 %', '99.2 %', '94 %')
+    >>> gain_text(1.1, (1.0, 1.25)), gain_text(1.1, None)
+    ('1.10 (1.00 to 1.25)', '1.10')
     """
-    return f"{100 * confidence:.3g} %"
+    return f"{gain:.2f}" if gain_range is None else f"{gain:.2f} ({gain_range[0]:.2f} to {gain_range[1]:.2f})"
 
 
 def chips_text(within: float, draws: int) -> str:
@@ -215,7 +179,7 @@ def margin_cause(found: Robustness, show: Callable[[float], str]) -> str | None:
     drop, interval = least.evaluation.drop, found.interval(least.evaluation)
     if found.margin or interval is None or interval[1] <= found.max_drop:
         return None
-    mean = f"at {least.scale:.3g} times the noise the mean drop is {show(drop)}"
+    mean = f"at {scale_text(least.scale)} times the noise the mean drop is {show(drop)}"
     if drop > found.max_drop:
         return f"{mean}, over the budget"
     return (
@@ -235,5 +199,5 @@ def effect_share(layer: LayerAttribution, effect: str) -> str:
     Absolute where the layer does no damage: a share of it means nothing.
     """
     share = layer.share(effect)
-    text = f"{layer.effects[effect].mean:.2g}" if share is None else f"{100 * share:.0f} %".replace("-0 %", "0 %")
+    text = f"{layer.effects[effect].mean:.2g}" if share is None else share_text(share, 0)
     return text if layer.is_shown(effect) else f"({text})"
