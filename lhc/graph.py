@@ -178,6 +178,11 @@ class Layer:
         return self.op_type in CANDIDATE_OPS
 
     @property
+    def kernel(self) -> tuple[int, ...]:
+        """Spatial sizes of a convolution's stored kernel; none for other operators."""
+        return () if self.weight is None or self.op_type != "Conv" else self.weight.shape[2:]
+
+    @property
     def multiplies(self) -> bool:
         """Whether it has a row in a plan: a candidate, or another operator that multiplies or is not known."""
         return self.is_candidate or self.counted is not None

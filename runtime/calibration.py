@@ -15,11 +15,11 @@ from lhc.graph import LayerGraph
 from lhc.hardware import Hardware
 from lhc.hardware.geometry import split_sizes
 from lhc.model import OnnxModel
+from lhc.onnx_io.product import ConvGeometry
 from lhc.runtime.executor import HybridExecutor
 from lhc.runtime.ort import Array, observe_tensors
 from lhc.runtime.stream import Position, Unit
 from lhc.runtime.threads import isolated
-from lhc.runtime.unfold import ConvGeometry
 from lhc.runtime.vectors import Vectors
 
 __all__ = ["RangeRecorder", "calibrate_ranges"]

@@ -23,6 +23,7 @@ from lhc.errors import ModelError
 from lhc.graph import Layer, LayerGraph, obstacle
 from lhc.model import OnnxModel
 from lhc.onnx_io import Constants, stored_array
+from lhc.onnx_io.product import Product
 from lhc.runtime.differentiable_layers import LAYERS
 from lhc.runtime.differentiable_ops import ELEMENTWISE, Function, Operator, UnsupportedOperatorError
 from lhc.runtime.differentiable_shapes import SHAPES
@@ -64,8 +65,8 @@ class DifferentiableModel(nn.Module):
         self._operators = [Operator.of(node, opset, model.label) for node in proto.graph.node]
         self._products = {layer.name: layer for layer in graph.candidates if _is_product(layer)}
         nodes = {node.name: node for node in model.proto.graph.node}
-        known = (layer for layer in self._products.values() if obstacle(layer) is None)
-        self._operands = {layer.name: OperandShapes(nodes[layer.name], layer) for layer in known}
+        known = [(nodes[layer.name], layer) for layer in self._products.values() if obstacle(layer) is None]
+        self._operands = {node.name: OperandShapes(Product.of_layer(node, layer), layer) for node, layer in known}
         constants = Constants(model.proto.graph)
         names = [name for layer in self._products.values() for name in _trained(layer, biases) if name in constants]
         for name in names:

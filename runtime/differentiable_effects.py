@@ -19,6 +19,7 @@ from lhc.graph import LayerGraph
 from lhc.hardware import Hardware
 from lhc.model import OnnxModel
 from lhc.onnx_io import Constants
+from lhc.onnx_io.product import Product
 from lhc.runtime.differentiable import DifferentiableModel, parity
 from lhc.runtime.differentiable_noise import NoisyProduct
 from lhc.runtime.differentiable_products import DifferentiableProduct
@@ -113,9 +114,10 @@ class LayerEffects:
         for group in graph.tied(self._names):
             products = []
             for name in group:
-                weight = graph[name].weight
+                layer, weight = graph[name], graph[name].weight
                 assert weight is not None
-                product = DifferentiableProduct(nodes[name], graph[name], constants.value(weight.name))
+                form = Product.of_layer(nodes[name], layer)
+                product = DifferentiableProduct(form, layer, constants.value(weight.name))
                 drawn = [chip[weight.tile_set] for chip in chips]
                 products.append(NoisyProduct(product, self._hardware.for_layer(name), drawn))
             self._groups.append(tuple(products))
@@ -152,9 +154,8 @@ class LayerEffects:
 
     def _needed(self, noisy: Sequence[NoisyProduct]) -> list[str]:
         names = [self._output]
-        for product in noisy:
-            names += [product.product.output, product.product.activation]
-            names += [product.product.bias] if product.product.bias else []
+        for one in (product.product for product in noisy):
+            names += [one.output, one.form.activation, *filter(None, [one.form.bias])]
         return list(dict.fromkeys(names))
 
     @staticmethod
@@ -209,10 +210,10 @@ class LayerEffects:
             if name not in gradients[0]:
                 continue
             product = noisy.product
-            x = product.inputs(tensors[product.activation].detach().float())
+            x = product.inputs(tensors[product.form.activation].detach().float())
             exact = product.products(
                 tensors[product.output].detach().float(),
-                None if product.bias is None else tensors[product.bias].detach(),
+                None if product.form.bias is None else tensors[product.form.bias].detach(),
             )
             parts = size if self._aligned.get(name, False) and len(x) % size == 0 else 1
             at_output = [product.outputs(g[name]) for g in gradients]

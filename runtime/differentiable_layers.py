@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from lhc.onnx_io.product import ConvGeometry
 from lhc.runtime.differentiable_ops import Function, Operator, integers
-from lhc.runtime.unfold import ConvGeometry
 
 __all__ = ["LAYERS"]
 

@@ -86,7 +86,7 @@ class NoisyProduct:
 
     def _outer(self, directions: int, count: int) -> bool:
         """Whether forming G first takes fewer multiplications than forming the errors first."""
-        outputs, inputs = self._weights.shape[1] // self.product.groups, self._weights.shape[2]
+        outputs, inputs = self._weights.shape[1] // self.product.form.groups, self._weights.shape[2]
         first = directions * inputs * outputs * (count + len(self._weights))
         return first <= len(self._weights) * outputs * count * (inputs + directions)
 

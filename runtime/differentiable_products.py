@@ -8,14 +8,12 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-import onnx
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from lhc.graph import Layer
-from lhc.onnx_io.graphs import weight_matrix
-from lhc.runtime.unfold import ConvGeometry
+from lhc.onnx_io.product import Product
+from lhc.runtime.unfold import padded, window_layout
 
 __all__ = ["DifferentiableProduct"]
 
@@ -25,67 +23,46 @@ class DifferentiableProduct:
     """A Conv, Gemm or MatMul with a constant weight.
 
     Attributes:
-        node: the operator.
-        layer: its facts; the weight must be known.
+        form: of the operator.
+        layer: its facts.
         weight: as stored.
     """
 
-    node: onnx.NodeProto
+    form: Product
     layer: Layer
     weight: np.ndarray
 
     @property
-    def operand(self) -> int:
-        """Which input of the operator is the weight."""
-        assert self.layer.weight is not None
-        return self.layer.weight.operand
-
-    @property
-    def activation(self) -> str:
-        """The tensor that is multiplied."""
-        return str(self.node.input[1 - self.operand])
-
-    @property
-    def bias(self) -> str | None:
-        """What is added to the products, if anything: bias of a Conv, C of a Gemm."""
-        return self.node.input[2] if len(self.node.input) > 2 and self.node.input[2] else None
-
-    @property
     def output(self) -> str:
         """The operator's output."""
-        return str(self.node.output[0])
-
-    @cached_property
-    def groups(self) -> int:
-        """Groups of a convolution; 1 for others."""
-        return int(self._attributes.get("group", 1)) if self.node.op_type == "Conv" else 1
+        return self.layer.outputs[0]
 
     @cached_property
     def matrix(self) -> Tensor:
         """The weights, ``(groups · outputs, inputs)``, float32."""
-        return torch.tensor(np.asarray(weight_matrix(self.node, self.operand, self.weight), np.float32))
+        return torch.tensor(np.asarray(self.form.matrix(self.weight), np.float32))
 
     def products(self, output: Tensor, bias: Tensor | None) -> Tensor:
         """The operator's output without what is added to it, in the shape of the output."""
         if bias is None:
             return output
-        if self.node.op_type == "Conv":
+        if self.form.window is not None:
             return output - bias.reshape(-1, *[1] * (output.ndim - 2))
-        return output - self._attributes.get("beta", 1.0) * bias
+        return output - self.form.beta * bias
 
     def inputs(self, x: Tensor) -> Tensor:
         """The activation with the axis that tells vectors apart first: ``(items, ...)``."""
-        if self.node.op_type == "Conv":
+        if self.form.window is not None:
             return x
-        return x.reshape(1, -1) if x.ndim == 1 else self._rows(x, self._in_columns)
+        return x.reshape(1, -1) if x.ndim == 1 else self._rows(x, self.form.reads_columns)
 
     def outputs(self, z: Tensor) -> Tensor:
         """The same of what has the shape of the output."""
-        if self.node.op_type == "Conv":
+        if self.form.window is not None:
             return z
         if self.weight.ndim == 1:
             return z[..., None] if z.ndim else z.reshape(1, 1)
-        return z.reshape(1, -1) if z.ndim == 1 else self._rows(z, self.operand == 0)
+        return z.reshape(1, -1) if z.ndim == 1 else self._rows(z, self.form.writes_columns)
 
     def columns(self, items: Tensor, parts: int) -> Tensor:
         """The vectors that are multiplied; a copy.
@@ -98,15 +75,16 @@ class DifferentiableProduct:
             ``(parts, groups, inputs, products)``.
         """
         inputs = self.matrix.shape[1]
-        if self.node.op_type != "Conv":
+        if self.form.window is None:
             rows = items.reshape(parts, 1, -1, inputs)
             return rows.transpose(2, 3).clone(memory_format=torch.contiguous_format)
-        windows = self._windows(items)
+        image = padded(items, self.form.window)
+        windows = image.as_strided(*window_layout(image, self.form.window))
         if parts > 1:
             axis = windows.ndim // 2
             windows = windows.movedim(axis, 0)
         copy = windows.clone(memory_format=torch.contiguous_format)
-        return copy.view(parts, self.groups, inputs, -1)
+        return copy.view(parts, self.form.groups, inputs, -1)
 
     def gradients(self, items: Tensor, parts: int) -> Tensor:
         """Gradients at the products.
@@ -118,40 +96,13 @@ class DifferentiableProduct:
         Returns:
             ``(parts, groups, outputs, products)``.
         """
-        outputs = len(self.matrix) // self.groups
-        if self.node.op_type == "Conv":
-            flat = items.reshape(len(items), self.groups, outputs, -1)
+        outputs = len(self.matrix) // self.form.groups
+        if self.form.window is not None:
+            flat = items.reshape(len(items), self.form.groups, outputs, -1)
             return flat if parts > 1 or len(flat) == 1 else flat.permute(1, 2, 0, 3).reshape(1, *flat.shape[1:3], -1)
         columns = items.reshape(parts, 1, -1, outputs).transpose(2, 3)
-        alpha = self._attributes.get("alpha", 1.0) if self.node.op_type == "Gemm" else 1.0
-        return columns if alpha == 1 else alpha * columns
-
-    @cached_property
-    def _attributes(self) -> dict[str, float]:
-        return {a.name: onnx.helper.get_attribute_value(a) for a in self.node.attribute}
-
-    @cached_property
-    def _geometry(self) -> ConvGeometry:
-        return ConvGeometry.of(self.node, tuple(self.weight.shape[2:]))
-
-    @property
-    def _in_columns(self) -> bool:
-        """Whether the vectors lie in the columns of the activation."""
-        if self.node.op_type == "Gemm":
-            return bool(self._attributes.get("transA" if self.operand == 1 else "transB", 0)) == (self.operand == 1)
-        return self.operand == 0
+        return columns if self.form.alpha == 1 else self.form.alpha * columns
 
     @staticmethod
     def _rows(x: Tensor, in_columns: bool) -> Tensor:
         return x.transpose(-1, -2) if in_columns else x
-
-    def _windows(self, x: Tensor) -> Tensor:
-        """Every window of a convolution as a view of its padded input, ``(channels, *kernel, samples, *positions)``."""
-        geometry, sizes = self._geometry, tuple(x.shape[2:])
-        widths = [width for pair in reversed(geometry.padding(sizes)) for width in pair]
-        padded = (functional.pad(x, widths) if any(widths) else x).contiguous()
-        sample, channel, *spatial = padded.stride()
-        taps = [stride * dilation for stride, dilation in zip(spatial, geometry.dilations, strict=True)]
-        steps = [stride * step for stride, step in zip(spatial, geometry.strides, strict=True)]
-        shape = (x.shape[1], *geometry.kernel, len(x), *geometry.output_sizes(sizes))
-        return padded.as_strided(shape, (channel, *taps, sample, *steps))

@@ -17,12 +17,12 @@ from torch import Tensor
 
 from lhc.conductances import Floats, ProgrammedMatrix
 from lhc.hardware import Hardware
+from lhc.onnx_io.product import ConvGeometry
 from lhc.runtime.fixed_range import FixedRangeConv
 from lhc.runtime.kernels import accumulate, quantise
 from lhc.runtime.normals import NoiseStream, normal_levels
 from lhc.runtime.rowsplit import Noise, RowConverters, RowSplit
 from lhc.runtime.stream import Unit
-from lhc.runtime.unfold import ConvGeometry
 from lhc.runtime.vectors import INFINITE, Vectors
 from lhc.seeds import device_entropy
 

@@ -20,11 +20,12 @@ import onnx
 import torch
 
 from lhc.conductances import Floats
+from lhc.onnx_io.product import ConvGeometry
 from lhc.runtime.kernels import quantise_channels, scale_planes
 from lhc.runtime.ort import create_session
 from lhc.runtime.rowsplit import Noise, RowSplit
 from lhc.runtime.stream import Unit
-from lhc.runtime.unfold import ConvGeometry
+from lhc.runtime.unfold import padded
 from lhc.runtime.vectors import windows
 
 __all__ = ["FixedRangeConv"]
@@ -122,18 +123,16 @@ class FixedRangeConv:
 
     def _fed(self, codes: Floats) -> Floats:
         """With the padding that the size of the image decides; onnxruntime pads by itself where it is given."""
-        return codes if self._geometry.explicit else self._geometry.padded(torch.from_numpy(codes)).numpy()
+        return codes if self._geometry.explicit else padded(torch.from_numpy(codes), self._geometry).numpy()
 
     def _mask(self, x: Floats, part: _Part, driven: Flags) -> Floats | None:
         """0 for vectors of zeros, 1 for others, ``(samples · groups, positions)``; None where there are none."""
         if driven.all():
             return None
         geometry, sizes = self._geometry, x.shape[2:]
-        padded = geometry.padded(torch.from_numpy(x[~driven]))
+        image = padded(torch.from_numpy(x[~driven]), geometry)
+        peaks = windows(image, geometry, geometry.groups).peaks(part.split.start, part.split.stop)
         out = geometry.output_sizes(sizes)
-        peaks = windows(padded, *geometry.windows(padded, out), geometry.groups).peaks(
-            part.split.start, part.split.stop
-        )
         mask = np.ones((len(x), geometry.groups, prod(out)), np.float32)
         mask[~driven] = (peaks != 0).reshape(geometry.groups, -1, prod(out)).swapaxes(0, 1)
         return mask.reshape(-1, prod(out))
@@ -142,9 +141,8 @@ class FixedRangeConv:
 @lru_cache(maxsize=512)
 def _reach_image(geometry: ConvGeometry, sizes: tuple[int, ...]) -> bool:
     """Whether no window lies wholly in the padding."""
-    padded = geometry.padded(torch.ones(1, 1, *sizes))
-    shape = geometry.windows(padded, geometry.output_sizes(sizes))
-    return bool(windows(padded, *shape, 1).peaks(0, prod(geometry.kernel)).all())
+    peaks = windows(padded(torch.ones(1, 1, *sizes), geometry), geometry, 1).peaks(0, prod(geometry.kernel))
+    return bool(peaks.all())
 
 
 def _model(kernels: Sequence[Floats], geometry: ConvGeometry) -> onnx.ModelProto:

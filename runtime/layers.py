@@ -19,11 +19,11 @@ from lhc.conductances import Correction
 from lhc.errors import UsageError
 from lhc.graph import Layer
 from lhc.hardware import Hardware
-from lhc.onnx_io.graphs import weight_matrix
+from lhc.onnx_io.product import Product
 from lhc.runtime.matrix import AnalogMatrix
 from lhc.runtime.operand_shapes import OperandShapes
 from lhc.runtime.stream import Position, Unit
-from lhc.runtime.unfold import ConvGeometry
+from lhc.runtime.unfold import padded
 from lhc.runtime.vectors import Products, rows_of_matrix, windows
 
 __all__ = ["AnalogLayer", "analog_layer"]
@@ -89,11 +89,11 @@ def _in_units(x: Tensor, position: Position, vectors: int) -> Iterator[_UnitPart
 class AnalogLayer(ABC):
     """One operator whose product runs on tiles. Holds no programmed state."""
 
-    def __init__(self, node: onnx.NodeProto, layer: Layer, weight: Array, use: int) -> None:
+    def __init__(self, form: Product, layer: Layer, weight: Array, use: int) -> None:
         """Describe the operator.
 
         Args:
-            node: the operator.
+            form: of its product.
             layer: its facts; the weight must be known.
             weight: the stored weight.
             use: number of this node among those that share the weight's devices.
@@ -102,18 +102,16 @@ class AnalogLayer(ABC):
         self.name = layer.name
         self.use = use
         self.layer = layer
-        self.operand = layer.weight.operand
         self.tile_set = layer.weight.tile_set
         self.devices = layer.weight.devices
-        self.activation = node.input[1 - self.operand] if node.op_type != "Conv" else node.input[0]
-        self.digital_inputs = tuple(name for name in node.input[2:3] if name)
-        self.output = node.output[0]
-        self._attributes = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
-        self._weight = weight
-        self._matrix = weight_matrix(node, self.operand, weight)
-        self._operands = OperandShapes(node, layer)
-
-    groups = 1
+        self.form = form
+        self.groups = form.groups
+        self.activation = form.activation
+        self.digital_inputs = () if form.bias is None else (form.bias,)
+        self.output = layer.outputs[0]
+        self._weight_axes = weight.ndim
+        self._matrix = form.matrix(weight)
+        self._operands = OperandShapes(form, layer)
 
     @property
     def matrix_shape(self) -> tuple[int, int]:
@@ -203,10 +201,10 @@ class AnalogLayer(ABC):
 class AnalogConv(AnalogLayer):
     """Conv: every output position is one product per group."""
 
-    def __init__(self, node: onnx.NodeProto, layer: Layer, weight: Array, use: int) -> None:
-        super().__init__(node, layer, weight, use)
-        self._geometry = ConvGeometry.of(node, tuple(weight.shape[2:]))
-        self.groups = self._geometry.groups
+    def __init__(self, form: Product, layer: Layer, weight: Array, use: int) -> None:
+        super().__init__(form, layer, weight, use)
+        assert form.window is not None
+        self._geometry = form.window
 
     def _run(self, matrix: Products, x: Tensor, position: Position) -> Tensor:
         out = self._geometry.output_sizes(tuple(x.shape[2:]))
@@ -233,8 +231,8 @@ class AnalogConv(AnalogLayer):
         blocks = []
         for first in range(0, self.groups, together):
             count = min(together, self.groups - first)
-            padded = self._geometry.padded(items[:, first * channels : (first + count) * channels])
-            vectors = windows(padded, *self._geometry.windows(padded, out), count)
+            image = padded(items[:, first * channels : (first + count) * channels], self._geometry)
+            vectors = windows(image, self._geometry, count)
             blocks.append(matrix.products(vectors, first, unit).flatten(1, 2))
         return blocks[0] if len(blocks) == 1 else torch.cat(blocks, dim=1)
 
@@ -253,46 +251,29 @@ class AnalogMatMul(AnalogLayer):
 
     def _run(self, matrix: Products, x: Tensor, position: Position) -> Tensor:
         vector = x.ndim == 1
-        rows = x.reshape(1, -1) if vector else self._as_rows(x)
+        rows = x.reshape(1, -1) if vector else _turned(x, self.form.reads_columns)
         if rows.numel() == 0:
             products = rows.new_zeros((matrix.chips, *rows.shape[:-1], len(self._matrix)))
         else:
             products = self._products(matrix, rows, position)
-        products = products * self._alpha
-        if self._weight.ndim == 1:
+        products = products * self.form.alpha
+        if self._weight_axes == 1:
             return products[:, 0, 0] if vector else products[..., 0]
-        return products[:, 0] if vector else self._from_rows(products)
-
-    @property
-    def _alpha(self) -> float:
-        return float(self._attributes.get("alpha", 1.0)) if self.layer.op_type == "Gemm" else 1.0
-
-    def _transposes(self) -> bool:
-        """Whether the vectors lie in the columns of the activation."""
-        if self.layer.op_type == "Gemm":
-            flag = self._attributes.get("transA" if self.operand == 1 else "transB", 0)
-            return bool(flag) == (self.operand == 1)
-        return self.operand == 0
+        return products[:, 0] if vector else _turned(products, self.form.writes_columns)
 
     def by_output(self, output: Array) -> Array:
-        if self._weight.ndim == 1:
+        if self._weight_axes == 1:
             return output.reshape(1, -1)
         return np.moveaxis(output, -2 if self._puts_out_columns(output.ndim) else -1, 0).reshape(len(self._matrix), -1)
 
     def _per_output(self, values: Array, axes: int) -> Array:
-        if self._weight.ndim == 1:
+        if self._weight_axes == 1:
             return values.reshape(())
         return values[:, None] if self._puts_out_columns(axes) else values
 
     def _puts_out_columns(self, axes: int) -> bool:
         """Whether products lie in the output's columns: the weight is on the left of a matrix."""
-        return self.operand == 0 and axes > 1
-
-    def _as_rows(self, x: Tensor) -> Tensor:
-        return x.transpose(-1, -2) if self._transposes() else x
-
-    def _from_rows(self, products: Tensor) -> Tensor:
-        return products.transpose(-1, -2) if self.operand == 0 else products
+        return self.form.writes_columns and axes > 1
 
     def _products(self, matrix: Products, rows: Tensor, position: Position) -> Tensor:
         result = rows.new_empty((matrix.chips, *rows.shape[:-1], len(self._matrix)))
@@ -307,8 +288,12 @@ class AnalogMatMul(AnalogLayer):
     def _add(self, output: Array, extra: Array | None) -> Array:
         if extra is None:
             return output
-        beta = np.float32(self._attributes.get("beta", 1.0))
-        return _sum(output, beta * extra)
+        return _sum(output, np.float32(self.form.beta) * extra)
+
+
+def _turned(x: Tensor, columns: bool) -> Tensor:
+    """Vectors in columns as rows, and the reverse."""
+    return x.transpose(-1, -2) if columns else x
 
 
 def _sum(output: Array, extra: Array) -> Array:
@@ -318,5 +303,6 @@ def _sum(output: Array, extra: Array) -> Array:
 
 def analog_layer(node: onnx.NodeProto, layer: Layer, weight: Array, use: int = 0) -> AnalogLayer:
     """The analog form of a Conv, Gemm or MatMul with a constant weight."""
-    kind = AnalogConv if node.op_type == "Conv" else AnalogMatMul
-    return kind(node, layer, weight, use)
+    form = Product.of_layer(node, layer)
+    kind = AnalogMatMul if form.window is None else AnalogConv
+    return kind(form, layer, weight, use)

@@ -24,9 +24,9 @@ from lhc.conductances import ProgrammedMatrix, ProgrammedTile
 from lhc.errors import ModelError
 from lhc.hardware import Hardware
 from lhc.hardware.geometry import split_sizes
+from lhc.onnx_io.product import ConvGeometry
 from lhc.runtime.stream import Unit
 from lhc.runtime.tile import PerVectorTile
-from lhc.runtime.unfold import ConvGeometry
 from lhc.runtime.vectors import Vectors
 from lhc.seeds import device_seed
 

@@ -1,6 +1,5 @@
 """The input vectors of a block of products, unfolded only as far as a tile needs them."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from math import prod
@@ -13,9 +12,10 @@ from torch import Tensor
 
 from lhc.conductances import Floats
 from lhc.errors import DataError
+from lhc.onnx_io.product import ConvGeometry
 from lhc.runtime.kernels import greatest_of_channels, greatest_of_inputs, unfold
 from lhc.runtime.stream import Unit
-from lhc.runtime.unfold import ConvGeometry
+from lhc.runtime.unfold import window_layout
 
 __all__ = ["Convolution", "Products", "Vectors", "rows_of_matrix", "windows"]
 
@@ -185,21 +185,21 @@ def rows_of_matrix(x: Tensor) -> Vectors:
     return Vectors(data, np.arange(inputs), 1, 0, np.zeros(1, np.int64), vectors, inputs)
 
 
-def windows(padded: Tensor, shape: Sequence[int], strides: Sequence[int], groups: int) -> Vectors:
+def windows(image: Tensor, geometry: ConvGeometry, groups: int) -> Vectors:
     """Windows of a convolution: im2col, channels first, as the weight (O, I/groups, kernel) is flattened.
 
     Args:
-        padded: the input with its padding, ``(samples, groups · channels, *spatial)``, contiguous.
-        shape: of its windows as a view, ``(groups · channels, *kernel, samples, *positions)``.
-        strides: of that view.
-        groups: how many groups its channels hold.
+        image: the input with its padding, ``(samples, groups · channels, *spatial)``, contiguous.
+        geometry: of the convolution.
+        groups: how many of its groups the channels hold.
     """
+    shape, strides = window_layout(image, geometry)
     axes = len(shape) // 2
     channels = shape[0] // groups
-    lines, width, step = _merged(tuple(shape[axes:]), tuple(strides[axes:]))
+    lines, width, step = _merged(shape[axes:], strides[axes:])
     return Vectors(
-        padded.numpy().reshape(-1),
-        _places((channels, *shape[1:axes]), tuple(strides[:axes])),
+        image.numpy().reshape(-1),
+        _places((channels, *shape[1:axes]), strides[:axes]),
         groups,
         channels * strides[0],
         _places(*lines),

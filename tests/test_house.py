@@ -31,6 +31,15 @@ def test_no_two_classes_share_a_name() -> None:
     assert repeated(node.name for tree in trees for node in tree.body if isinstance(node, ast.ClassDef)) == []
 
 
+def test_how_a_product_is_written_is_known_to_onnx_io_and_the_table_of_operators_alone() -> None:
+    """Engines ask `lhc.onnx_io.product.Product`, never a node."""
+    asking = {path.stem for path in modules() if '"transA"' in path.read_text() and path.parent.name != "onnx_io"}
+    assert asking == {"differentiable_layers"}
+    products = re.compile(r'op_type (==|!=|in) \W*"(Conv|Gemm|MatMul)"')
+    asking = {path.name for path in modules() if products.search(path.read_text()) and path.parent.name != "onnx_io"}
+    assert asking == {"graph.py"}
+
+
 def test_few_modules_lie_beside_the_folders() -> None:
     assert len(list((ROOT / "lhc").glob("[!_]*.py"))) <= 8
 

@@ -47,7 +47,7 @@ class Alpine:
         products = matrix.positions * height * self._columns(matrix)
         inputs, outputs = vectors * matrix.rows, vectors * matrix.cols
         scaled = machine.dac.scaling == "abs_max"
-        gathered = inputs if _unfolds(layer) else 0
+        gathered = inputs if math.prod(layer.kernel) > 1 else 0  # a kernel of one pixel needs no im2col
         rounds = products if tile.schedule == "serial" else vectors
         into = self._transfer(vectors, matrix.rows, machine.dac.bits)
         out_of = self._transfer(vectors * height, matrix.cols, machine.adc.bits)
@@ -144,8 +144,3 @@ _ORDER = (
     "re-reads",
     "read-outs",
 )
-
-
-def _unfolds(layer: Layer) -> bool:
-    """Whether inputs must be gathered: a convolution with a kernel of more than one pixel."""
-    return layer.op_type == "Conv" and (layer.weight is None or math.prod(layer.weight.shape[2:]) > 1)

@@ -83,9 +83,7 @@ class Diana:
 
 def _kernel(layer: Layer) -> tuple[int, int]:
     """Width and height; anything but a convolution is 1x1."""
-    if layer.op_type != "Conv" or layer.weight is None:
-        return 1, 1
-    sizes = layer.weight.shape[2:]
+    sizes = layer.kernel or (1,)
     return sizes[-1], math.prod(sizes[:-1])
 
 

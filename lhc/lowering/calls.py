@@ -16,10 +16,11 @@ from lhc.lowering.conv import Conv, Groups, conv_function
 from lhc.lowering.converters import Converters
 from lhc.lowering.library import Library
 from lhc.lowering.matmul import MatMul, matmul_function
-from lhc.lowering.product import NoiseSource, Product
 from lhc.lowering.tile_arrays import LoweredRowSplit, Tile, image_taps, image_weights, pieces, row_order, row_splits
 from lhc.lowering.tile_grid import TileGrid, numbered
+from lhc.lowering.tile_product import NoiseSource, TileProduct
 from lhc.lowering.windows import Same
+from lhc.onnx_io.product import ConvGeometry, Product
 
 __all__ = ["Call", "lowered_call"]
 
@@ -61,7 +62,7 @@ class _Tiles:
         managed = len(io.reductions) > 1 and any(io.can_saturate(t.weights) for row in matrix.tiles for t in row)
         splits = row_splits(matrix, apart=managed)
         straddles = managed and any(tile.straddles for split in splits for tile in split.tiles)
-        product = Product.of(io, noise)
+        product = TileProduct.of(io, noise)
         if managed:
             product = replace(product, reductions=io.reductions, grouped=matrix.groups > 1, straddles=straddles)
         widths = tuple(tile.weights.shape[1] for tile in splits[0].tiles)
@@ -89,7 +90,7 @@ class _Tiles:
 
 
 def lowered_call(
-    node: onnx.NodeProto,
+    product: Product,
     layer: Layer,
     matrix: ProgrammedMatrix,
     io: Converters,
@@ -100,7 +101,7 @@ def lowered_call(
     """The call that takes the place of an analog node.
 
     Args:
-        node: Conv, Gemm or MatMul.
+        product: what the node computes.
         layer: its facts.
         matrix: its programmed tiles.
         io: its converters.
@@ -112,9 +113,9 @@ def lowered_call(
         ModelError: the input's rank has to be known and is not.
     """
     tiles = _Tiles.of(matrix, io, noise)
-    if node.op_type == "Conv":
-        return _conv_call(node, layer, tiles, library)
-    return _matmul_call(node, layer, tiles, library, rank)
+    if product.window is not None:
+        return _conv_call(product, product.window, layer, tiles, library)
+    return _matmul_call(product, layer, tiles, library, product.rank or rank)
 
 
 def _element(layer: Layer) -> int:
@@ -122,34 +123,24 @@ def _element(layer: Layer) -> int:
     return int(onnx.helper.np_dtype_to_tensor_dtype(np.dtype(layer.weight.dtype)))
 
 
-def _attributes(node: onnx.NodeProto) -> dict[str, Any]:
-    return {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
-
-
 # --- MatMul and Gemm ---------------------------------------------------------------------------------------------
 
 
-def _matmul_call(node: onnx.NodeProto, layer: Layer, tiles: _Tiles, library: Library, rank: int | None) -> Call:
+def _matmul_call(product: Product, layer: Layer, tiles: _Tiles, library: Library, rank: int | None) -> Call:
     assert layer.weight is not None
-    given, operand = _attributes(node), layer.weight.operand
-    transposed = operand == 0
-    if node.op_type == "Gemm":
-        rank = 2
-        transposed = bool(given.get("transA" if operand == 1 else "transB", 0)) == (operand == 1)
-    if operand == 0 and rank is None:
+    if product.writes_columns and rank is None:
         raise ModelError(
-            f"{node.op_type} {node.name!r}: how many axes its input {node.input[1]!r} has cannot be told from the"
-            " model; run shape inference on it, or keep the layer digital"
+            f"{layer.op_type} {layer.name!r}: how many axes its input {product.activation!r} has cannot be told from"
+            " the model; run shape inference on it, or keep the layer digital"
         )
-    vector = rank == 1
-    summand = next((name for name in node.input[2:3] if name), None)
+    vector, summand = rank == 1, product.bias
     scalars = {
-        name: float(value)
-        for name, value in (("alpha", given.get("alpha", 1.0)), ("beta", given.get("beta", 1.0)))
-        if node.op_type == "Gemm" and value != 1.0 and (name == "alpha" or summand)
+        name: value
+        for name, value in (("alpha", product.alpha), ("beta", product.beta))
+        if value != 1.0 and (name == "alpha" or summand)
     }
-    swaps = transposed and not vector
-    swaps_back = operand == 0 and not vector
+    swaps = product.reads_columns and not vector
+    swaps_back = product.writes_columns and not vector
     spec = MatMul(
         grid=tiles.grid,
         row_sizes=tuple(s.stop - s.start for s in tiles.splits) if tiles.grid.rows > 1 else (),
@@ -165,7 +156,7 @@ def _matmul_call(node: onnx.NodeProto, layer: Layer, tiles: _Tiles, library: Lib
     arrays = tiles.tile_arrays("weights", lambda split, tile: tile.weights[0].T)
     scaled = tiles.grid.product.scaling == "vector"
     arrays |= tiles.tile_arrays("scales", lambda split, tile: tile.scales if scaled else tile.scales[0])
-    tensors = {"x": node.input[1 - operand]} | ({"summand": summand} if summand else {})
+    tensors = {"x": product.activation} | ({"summand": summand} if summand else {})
     return Call(
         matmul_function(library, spec),
         spec.inputs,
@@ -179,18 +170,17 @@ def _matmul_call(node: onnx.NodeProto, layer: Layer, tiles: _Tiles, library: Lib
 # --- Conv --------------------------------------------------------------------------------------------------------
 
 
-def _conv_call(node: onnx.NodeProto, layer: Layer, tiles: _Tiles, library: Library) -> Call:
+def _conv_call(product: Product, window: ConvGeometry, layer: Layer, tiles: _Tiles, library: Library) -> Call:
     assert layer.weight is not None
-    kernel = layer.weight.shape[2:]
-    geometry, same = _geometry(node, kernel)
+    kernel = window.kernel
+    geometry, same = _geometry(window)
     taps = int(np.prod(kernel))
     held = tuple(pieces(split.start, split.stop, taps) for split in tiles.splits)
     as_image = tiles.io.scaling != "vector" and not tiles.grid.product.managed
-    bias = next((name for name in node.input[2:3] if name), None)
-    product = tiles.grid.product
+    of_tile = tiles.grid.product
     spec = Conv(
         form="image" if as_image else "windows",
-        grid=replace(tiles.grid, product=replace(product, measured=product.measures and not as_image)),
+        grid=replace(tiles.grid, product=replace(of_tile, measured=of_tile.measures and not as_image)),
         axes=len(kernel),
         held=held if tiles.grid.rows > 1 else (),
         channels=layer.weight.shape[1] if tiles.groups > 1 or tiles.grid.rows > 1 else 0,
@@ -199,7 +189,7 @@ def _conv_call(node: onnx.NodeProto, layer: Layer, tiles: _Tiles, library: Libra
         same=same,
         padded=any(geometry["pads"]) and not as_image,
         pointwise=taps == 1 and set(geometry["strides"]) == {1} and not as_image,
-        bias=bias is not None,
+        bias=product.bias is not None,
     )
     arrays = _image_arrays(spec, tiles, layer.weight.shape) if as_image else _window_arrays(tiles, held, taps)
     return Call(
@@ -207,30 +197,21 @@ def _conv_call(node: onnx.NodeProto, layer: Layer, tiles: _Tiles, library: Libra
         spec.inputs,
         arrays | tiles.ranges(),
         tiles.numbers,
-        {"x": node.input[0]} | ({"bias": bias} if bias else {}),
+        {"x": product.activation} | ({"bias": product.bias} if product.bias else {}),
         geometry | {"group": tiles.groups},
         tiles.grid.rows * tiles.grid.product.reads,
     )
 
 
-def _geometry(node: onnx.NodeProto, kernel: tuple[int, ...]) -> tuple[dict[str, list[int]], Same | None]:
-    """Attributes of a Conv with ONNX's defaults; what is left to be padded when the sizes are known."""
-    given, axes = _attributes(node), len(kernel)
-    strides = list(given.get("strides", [1] * axes))
-    dilations = list(given.get("dilations", [1] * axes))
-    pads = list(given.get("pads", [0] * 2 * axes))
-    auto_pad = given.get("auto_pad", b"NOTSET").decode() or "NOTSET"
+def _geometry(window: ConvGeometry) -> tuple[dict[str, list[int]], Same | None]:
+    """Attributes of a Conv; what is left to be padded when the sizes are known."""
     same: Same | None = None
-    if auto_pad != "NOTSET":
-        pads = [0] * 2 * axes
-    if auto_pad in ("SAME_UPPER", "SAME_LOWER"):
-        if set(strides) == {1}:  # the same for all sizes
-            totals = [(k - 1) * d for k, d in zip(kernel, dilations, strict=True)]
-            less, more = [t // 2 for t in totals], [t - t // 2 for t in totals]
-            pads = less + more if auto_pad == "SAME_UPPER" else more + less
-        else:
-            same = "SAME_UPPER" if auto_pad == "SAME_UPPER" else "SAME_LOWER"
-    return {"kernel_shape": list(kernel), "strides": strides, "dilations": dilations, "pads": pads}, same
+    if window.auto_pad in ("SAME_UPPER", "SAME_LOWER") and set(window.strides) != {1}:
+        same = "SAME_UPPER" if window.auto_pad == "SAME_UPPER" else "SAME_LOWER"
+    sides = ((0, 0),) * len(window.kernel) if same else window.padding((1,) * len(window.kernel))  # the same for all
+    attributes = {"kernel_shape": window.kernel, "strides": window.strides, "dilations": window.dilations}
+    lists = {name: list(values) for name, values in attributes.items()}
+    return lists | {"pads": [side[end] for end in (0, 1) for side in sides]}, same
 
 
 def _image_arrays(spec: Conv, tiles: _Tiles, shape: tuple[int, ...]) -> dict[str, Floats]:

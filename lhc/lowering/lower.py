@@ -20,10 +20,11 @@ from lhc.lowering.calls import Call, lowered_call
 from lhc.lowering.converters import Converters, Noise
 from lhc.lowering.library import DOMAIN, Library
 from lhc.lowering.opsets import default_opset, with_fitting_opset
-from lhc.lowering.product import NoiseSource
+from lhc.lowering.tile_product import NoiseSource
 from lhc.model import OnnxModel, is_external, subgraphs
 from lhc.onnx_io import declared_shape, mark_compiled
 from lhc.onnx_io.external import read_in
+from lhc.onnx_io.product import Product
 from lhc.plan import Plan
 
 __all__ = ["Chip", "lower"]
@@ -124,9 +125,10 @@ class _Lowering:
     def _called(self, node: onnx.NodeProto, layer: Layer, matrix: ProgrammedMatrix) -> onnx.NodeProto:
         assert layer.weight is not None
         io = Converters.of(self._hardware.for_layer(node.name), self._noise)
-        shape = self._shapes.get(node.input[1 - layer.weight.operand] if node.op_type != "Conv" else node.input[0])
+        product = Product.of_layer(node, layer)
+        shape = self._shapes.get(product.activation)
         source = _SOURCES[self._noise]
-        call = lowered_call(node, layer, matrix, io, source, self._library, None if shape is None else len(shape))
+        call = lowered_call(product, layer, matrix, io, source, self._library, None if shape is None else len(shape))
         names = dict(call.graph_tensors)
         for name, array in call.tensors.items():
             names[name] = self._initializer(layer.weight.name, name, array, (matrix.devices, name, call.function.name))

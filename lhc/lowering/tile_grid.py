@@ -8,7 +8,7 @@ import onnx_ir as ir
 from onnxscript import OpBuilder
 
 from lhc.lowering.library import FLOAT, Library, Values, call, value
-from lhc.lowering.product import Product, product_function
+from lhc.lowering.tile_product import TileProduct, product_function
 
 __all__ = ["Element", "TileGrid", "finished", "numbered"]
 
@@ -31,7 +31,7 @@ class TileGrid:
         widths: outputs of the tiles that are read apart; empty where all columns form one product.
     """
 
-    product: Product
+    product: TileProduct
     rows: int
     widths: tuple[int, ...] = ()
 

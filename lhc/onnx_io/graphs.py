@@ -12,14 +12,14 @@ from lhc.model import OnnxModel, subgraphs
 from lhc.onnx_io.compiled_mark import refuse_compiled
 from lhc.onnx_io.constants import Constants
 from lhc.onnx_io.likeness import weight_facts, with_devices
-from lhc.onnx_io.matrices import Unsized, data_operands, matrix_shape, weight_matrix
+from lhc.onnx_io.matrices import Unsized, data_operands, matrix_shape
 from lhc.onnx_io.modules import module_path
 from lhc.onnx_io.nested import is_product, nested_layers
 from lhc.onnx_io.operators import kind_of
 from lhc.onnx_io.shapes import Shape, infer, input_shapes, sample_axes, shape_option, tensor_shapes
 from lhc.onnx_io.weighted import found_in, may_multiply
 
-__all__ = ["read_graph", "weight_matrix"]
+__all__ = ["read_graph"]
 
 _FLOATS = ("float16", "float32", "float64")
 

@@ -25,7 +25,8 @@ import onnx
 from lhc.graph import Layer
 from lhc.model import OnnxModel
 from lhc.onnx_io.constants import Constants
-from lhc.onnx_io.matrices import attribute, weight_matrix
+from lhc.onnx_io.matrices import attribute
+from lhc.onnx_io.product import Product
 
 __all__ = ["WeightFacts", "weight_facts", "with_devices"]
 
@@ -65,12 +66,12 @@ def weight_facts(model: OnnxModel, node: onnx.NodeProto, operand: int, constants
         constants: of the model.
     """
     name, group = node.input[operand], attribute(node, "group", 1)
-    flags = tuple(attribute(node, flag, 0) for flag in ("transA", "transB"))
-    key = (name, node.op_type, operand, group, flags)
+    product = None if node.op_type == "ConvTranspose" else Product.of(node, operand, constants.shape(name))
+    key = (name, group, product is None or product.outputs_first)
     known = _found.setdefault(model, {})
     if key not in known:
         value = constants.value(name)
-        matrix = value if node.op_type == "ConvTranspose" else weight_matrix(node, operand, value)
+        matrix = value if product is None else product.matrix(value)
         known[key] = _facts(matrix.reshape(len(matrix), math.prod(matrix.shape[1:])), group)
     return known[key]
 

@@ -2,13 +2,13 @@
 
 import math
 
-import numpy as np
 import onnx
 
 from lhc.graph import MatrixShape
+from lhc.onnx_io.product import is_transposed
 from lhc.onnx_io.shapes import Shape
 
-__all__ = ["Unsized", "attribute", "data_operands", "matrix_shape", "weight_matrix"]
+__all__ = ["Unsized", "attribute", "data_operands", "matrix_shape"]
 
 
 class Unsized(Exception):  # noqa: N818 - caught where it is known whether sizes may be missing
@@ -23,24 +23,6 @@ def attribute(node: onnx.NodeProto, name: str, default: int) -> int:
 def data_operands(node: onnx.NodeProto) -> tuple[int, int]:
     """Which inputs of a product are multiplied; quantised ones have scales and zero points between them."""
     return (0, 3) if node.op_type in ("QLinearConv", "QLinearMatMul") else (0, 1)
-
-
-def weight_matrix(node: onnx.NodeProto, operand: int, value: np.ndarray) -> np.ndarray:
-    """The weights as (outputs, inputs) of a product: what is programmed onto tiles.
-
-    Args:
-        node: Conv, Gemm or MatMul.
-        operand: which input the weight is.
-        value: the stored weight. Conv: (O, I/groups, ...kernel), flattened to (O, I/groups·kernel), the groups
-            one below the other; Gemm, MatMul: transposed so that inputs are columns; a vector is one output.
-    """
-    if node.op_type == "Conv":
-        return value.reshape(len(value), math.prod(value.shape[1:]))
-    if value.ndim == 1:
-        return value.reshape(1, -1)
-    transposed = bool(attribute(node, "transB" if operand == 1 else "transA", 0))
-    # As the right operand B (K, N), outputs are its columns; as the left operand A (M, K), its rows.
-    return value if transposed == (operand == 1) else value.T
 
 
 def matrix_shape(
@@ -67,7 +49,7 @@ def matrix_shape(
     if "Conv" in node.op_type:
         weight, rest = _sizes(second, (out[0], *out[2:]))
         return MatrixShape(math.prod(weight[1:]), weight[0] // group, group, math.prod(rest) // samples)
-    inner = first[0 if node.op_type == "Gemm" and attribute(node, "transA", 0) else -1]
+    inner = first[0 if node.op_type == "Gemm" and is_transposed(node, 0) else -1]
     (rows,), sizes = _sizes((inner,), out)
     if operand == 0:
         cols = 1 if len(first) == 1 else sizes[-1 if len(second) == 1 else -2]

@@ -14,7 +14,7 @@ from lhc.options.training import WeightNoise
 from lhc.runtime.differentiable import DifferentiableModel, parity
 from lhc.samples.task import Array
 from lhc.train.chips import draw_matrix
-from lhc.train.products import TrainingProduct, as_matrix
+from lhc.train.products import TrainingProduct
 from lhc.train.trained_tensors import Trained
 
 __all__ = ["PARITY", "NoisyNetwork", "ranges_in"]
@@ -141,7 +141,7 @@ class NoisyNetwork:
             for group in self._graph.tied(self.analog):
                 first = self._graph[group[0]]
                 assert first.weight is not None
-                matrix = as_matrix(self._nodes[first.name], first.weight.operand, weights[first.weight.name])
+                matrix = self.analog[first.name].form.matrix(weights[first.weight.name])
                 hardware = self._hardware.for_layer(first.name)
                 drawn = draw_matrix(matrix, hardware, self._t_s, self._noise, self.devices[first.name])
                 for name in group:

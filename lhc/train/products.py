@@ -21,12 +21,13 @@ from torch.nn import functional
 from lhc.graph import Layer
 from lhc.hardware import Adc, Dac, Hardware
 from lhc.hardware.geometry import split_sizes
+from lhc.onnx_io.product import ConvGeometry, Product
 from lhc.runtime.differentiable import OPERATORS
 from lhc.runtime.differentiable_ops import Operator
-from lhc.runtime.unfold import ConvGeometry
+from lhc.runtime.unfold import padded
 from lhc.train.chips import DrawnMatrix, column_scales
 
-__all__ = ["TrainingProduct", "as_matrix"]
+__all__ = ["TrainingProduct"]
 
 _LEAST_VARIANCE = 1e-24
 
@@ -37,25 +38,12 @@ _MAX_POOL: dict[int, Callable[..., Tensor]] = {
 }
 
 
-def as_matrix(node: onnx.NodeProto, operand: int, weight: Tensor) -> Tensor:
-    """A stored weight as ``(outputs, inputs)``, as `lhc.onnx_io.graphs.weight_matrix` has it."""
-    if node.op_type == "Conv":
-        return weight.reshape(len(weight), -1)
-    if weight.ndim == 1:
-        return weight.reshape(1, -1)
-    return weight if _is_outputs_first(node, operand) else weight.T
-
-
-def _is_outputs_first(node: onnx.NodeProto, operand: int) -> bool:
-    transposed = any(a.name == ("transB" if operand == 1 else "transA") and a.i for a in node.attribute)
-    return transposed == (operand == 1)
-
-
 class TrainingProduct:
     """One analog Conv, Gemm or MatMul in training.
 
     Attributes:
         layer: its facts.
+        form: what the operator computes.
         strength: share of the full noise, 0 to 1.
         drawn: the chip of this step.
     """
@@ -76,9 +64,8 @@ class TrainingProduct:
         self.layer = layer
         self.strength = 1.0
         self.drawn: DrawnMatrix | None = None
-        self._node = node
-        self._operand = layer.weight.operand
-        self._operator = Operator.of(node, opset, layer.name)
+        self.form = Product.of_layer(node, layer)
+        self._operator, self._compute = Operator.of(node, opset, layer.name), OPERATORS[node.op_type]
         self._hardware = hardware
         self._range = input_range
         self._output_variance = hardware.adc.noise**2 + _rounding(hardware.adc)
@@ -87,13 +74,13 @@ class TrainingProduct:
     def __call__(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """The operator's output on the chip that was drawn."""
         assert self.drawn is not None
-        matrix = as_matrix(self._node, self._operand, weight)
+        matrix = self.form.matrix(weight)
         scales = column_scales(matrix, self._hardware)
         error = self.strength * self._spread(scales) * self.drawn.errors
-        realised = weight + self._stored(error, weight)
+        realised = weight + self.form.stored(error, weight.shape)
         x = self._clipped(x)
-        operands = (x, realised) if self._operand == 1 else (realised, x)
-        output: Tensor = OPERATORS[self._node.op_type](self._operator, *operands, *(() if bias is None else (bias,)))
+        operands = (x, realised) if self.form.operand == 1 else (realised, x)
+        output: Tensor = self._compute(self._operator, *operands, *(() if bias is None else (bias,)))
         if self._output_variance == 0 and self._input_variance == 0:
             return output
         variance = self._output_variance * (scales * self.drawn.gains).square().sum(1)
@@ -108,25 +95,20 @@ class TrainingProduct:
         rows = split_sizes(inputs, self._hardware.tiles.rows)
         return torch.repeat_interleave(columns, torch.tensor(rows, device=columns.device), dim=1)
 
-    def _stored(self, matrix: Tensor, weight: Tensor) -> Tensor:
-        if self._node.op_type == "Conv" or weight.ndim == 1 or _is_outputs_first(self._node, self._operand):
-            return matrix.reshape(weight.shape)
-        return matrix.T
-
     def _clipped(self, x: Tensor) -> Tensor:
         return x if self._range is None else x.clamp(-self._range, self._range)
 
     def _with_noise(self, output: Tensor, x: Tensor, deviation: Tensor) -> Tensor:
         """The output with its noise; ``deviation`` per output, for an input scale of 1."""
-        if self._node.op_type == "Conv":
+        if self.form.window is not None:
             spatial = [1] * (output.ndim - 2)
-            spread = self._window_scales(x) * deviation.reshape(1, -1, *spatial)
+            spread = self._window_scales(x, self.form.window, len(deviation)) * deviation.reshape(1, -1, *spatial)
             return torch.addcmul(output, spread, torch.randn_like(output))
         vectors = self._vectors(x)
         scale = self._scales(vectors.abs().amax(-1, keepdim=True))
         noise = torch.randn((*vectors.shape[:-1], len(deviation)), dtype=x.dtype, device=x.device) * scale * deviation
-        factor = self._operator.get("alpha", 1.0) if self._node.op_type == "Gemm" else 1.0
-        return output + factor * (noise.transpose(-1, -2) if self._operand == 0 else noise).reshape(output.shape)
+        turned = noise.transpose(-1, -2) if self.form.writes_columns else noise
+        return output + self.form.alpha * turned.reshape(output.shape)
 
     def _scales(self, magnitudes: Tensor) -> Tensor:
         """Input scale of vectors by their greatest magnitudes."""
@@ -138,26 +120,14 @@ class TrainingProduct:
         """The activation with the axis that is multiplied last."""
         if x.ndim == 1:
             return x.reshape(1, -1)
-        transposed = bool(self._operator.get("transA" if self._operand == 1 else "transB", 0))
-        in_columns = transposed == (self._operand == 1) if self._node.op_type == "Gemm" else self._operand == 0
-        return x.transpose(-1, -2) if in_columns else x
+        return x.transpose(-1, -2) if self.form.reads_columns else x
 
-    def _window_scales(self, x: Tensor) -> Tensor:
+    def _window_scales(self, x: Tensor, window: ConvGeometry, outputs: int) -> Tensor:
         """Input scale of every window of a convolution, ``(samples, outputs or 1, *positions)``."""
-        geometry = ConvGeometry.of(self._node, tuple(self._operator_weight_shape[2:]))
-        groups, sizes = geometry.groups, tuple(x.shape[2:])
-        magnitudes = x.abs().reshape(len(x), groups, -1, *sizes).amax(2)
-        widths = [width for pair in reversed(geometry.padding(sizes)) for width in pair]
-        padded = functional.pad(magnitudes, widths) if any(widths) else magnitudes
-        pool = _MAX_POOL[len(sizes)]
-        scale = self._scales(pool(padded, geometry.kernel, geometry.strides, 0, geometry.dilations))
-        outputs = self._operator_weight_shape[0] // groups
-        return scale if groups == 1 else scale.repeat_interleave(outputs, dim=1)
-
-    @property
-    def _operator_weight_shape(self) -> tuple[int, ...]:
-        assert self.layer.weight is not None
-        return self.layer.weight.shape
+        groups, sizes = window.groups, tuple(x.shape[2:])
+        magnitudes = padded(x.abs().reshape(len(x), groups, -1, *sizes).amax(2), window)
+        scale = self._scales(_MAX_POOL[len(sizes)](magnitudes, window.kernel, window.strides, 0, window.dilations))
+        return scale if groups == 1 else scale.repeat_interleave(outputs // groups, dim=1)
 
 
 def _rounding(converter: Dac | Adc) -> float:

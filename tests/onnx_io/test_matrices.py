@@ -11,7 +11,7 @@ from onnx import helper
 
 from lhc.errors import ModelError
 from lhc.onnx_io import Constants, load_model, read_graph
-from lhc.onnx_io.graphs import weight_matrix
+from lhc.onnx_io.product import Product
 from tests.onnx_io.built_models import RNG, Shape, model_of, numbers, product_node
 
 
@@ -146,7 +146,7 @@ def test_a_weight_is_read_once_for_a_model(monkeypatch: pytest.MonkeyPatch) -> N
     st.integers(1, 4),
     st.integers(1, 4),
 )
-def test_weight_matrix_times_input_is_the_product(op: str, left: bool, transposed: bool, rows: int, cols: int) -> None:
+def test_a_matrix_times_an_input_is_the_product(op: str, left: bool, transposed: bool, rows: int, cols: int) -> None:
     transposed = transposed and op == "Gemm"
     generator = np.random.default_rng(rows * 10 + cols)
     matrix, x = generator.normal(size=(cols, rows)), generator.normal(size=rows)
@@ -156,16 +156,20 @@ def test_weight_matrix_times_input_is_the_product(op: str, left: bool, transpose
     node = helper.make_node(op, ["a", "b"], ["y"])
     if transposed:
         node.attribute.append(helper.make_attribute("transA" if left else "transB", 1))
-    found = weight_matrix(node, 0 if left else 1, stored)
+    product = Product.of(node, 0 if left else 1, stored.shape)
+    found = product.matrix(stored)
     np.testing.assert_array_equal(found, matrix)
+    np.testing.assert_array_equal(product.stored(found, stored.shape), stored)
     np.testing.assert_allclose(found @ x, operand @ x if left else x @ operand, rtol=1e-12, atol=1e-12)
 
 
-def test_weight_matrix_of_a_conv_has_the_groups_one_below_the_other() -> None:
+def test_matrix_of_a_conv_has_the_groups_one_below_the_other() -> None:
     w = numbers(6, 2, 3, 3)
-    found = weight_matrix(helper.make_node("Conv", ["x", "w"], ["y"], group=2), 1, w)
+    product = Product.of(helper.make_node("Conv", ["x", "w"], ["y"], group=2), 1, w.shape)
+    found = product.matrix(w)
     assert found.shape == (6, 18)
     np.testing.assert_array_equal(found[4], w[4].ravel())
+    np.testing.assert_array_equal(product.stored(found, w.shape), w)
 
 
 def test_weights_whose_bytes_do_not_fit_are_refused() -> None:

@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from lhc.onnx_io.product import ConvGeometry
 from lhc.runtime.kernels import ROUNDS, add_noise
 from lhc.runtime.normals import NoiseStream, Words, fill_words, normal_levels, threefry
-from lhc.runtime.unfold import ConvGeometry
+from lhc.runtime.unfold import padded, window_layout
 from lhc.runtime.vectors import INFINITE, Vectors, rows_of_matrix, windows
 
 pytestmark = pytest.mark.analog
@@ -37,12 +38,12 @@ def convolutions(draw: st.DrawFn) -> tuple[torch.Tensor, ConvGeometry]:
 
 def _unfolded(x: torch.Tensor, geometry: ConvGeometry) -> tuple[Vectors, np.ndarray]:
     """Vectors, and the same by torch's view of the windows, ``(groups, inputs, vectors)``."""
-    padded = geometry.padded(x)
-    shape, strides = geometry.windows(padded, geometry.output_sizes(tuple(x.shape[2:])))
+    image = padded(x, geometry)
+    shape, strides = window_layout(image, geometry)
     axes = len(geometry.kernel)
-    expected = padded.as_strided(shape, strides).numpy()
+    expected = image.as_strided(shape, strides).numpy()
     inputs = int(np.prod(shape[: 1 + axes])) // geometry.groups
-    return windows(padded, shape, strides, geometry.groups), expected.reshape(geometry.groups, inputs, -1)
+    return windows(image, geometry, geometry.groups), expected.reshape(geometry.groups, inputs, -1)
 
 
 @settings(max_examples=60)

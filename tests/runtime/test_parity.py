@@ -12,9 +12,10 @@ from onnx import numpy_helper
 import lhc
 from lhc.hardware import Hardware
 from lhc.onnx_io import load_model, read_graph
+from lhc.onnx_io.product import ConvGeometry
 from lhc.runtime import PARITY_TOLERANCE, parity_errors
 from lhc.runtime.layers import AnalogConv, AnalogMatMul
-from lhc.runtime.unfold import ConvGeometry
+from lhc.runtime.unfold import window_layout
 from lhc.study.source import open_model
 
 pytestmark = pytest.mark.analog
@@ -70,14 +71,10 @@ def _swapped_groups(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _wrong_dilation(monkeypatch: pytest.MonkeyPatch) -> None:
-    original = ConvGeometry.windows
+    def layout(image: torch.Tensor, geometry: ConvGeometry) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        return window_layout(image, geometry)[0], window_layout(image, replace(geometry, dilations=(1, 1)))[1]
 
-    def windows(
-        self: ConvGeometry, padded: torch.Tensor, out: tuple[int, ...]
-    ) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        return original(replace(self, dilations=(1, 1)), padded, out)
-
-    monkeypatch.setattr(ConvGeometry, "windows", windows)
+    monkeypatch.setattr("lhc.runtime.vectors.window_layout", layout)
 
 
 def _forgotten_bias(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,11 +11,10 @@ from lhc.hardware import Hardware
 from lhc.hardware.geometry import split_sizes
 from lhc.hardware.sections import Compensation
 from lhc.onnx_io import read_graph
-from lhc.onnx_io.graphs import weight_matrix
+from lhc.onnx_io.product import Product
 from lhc.runtime.ort import observe_tensors
 from lhc.train.chips import DrawnMatrix, column_scales, draw_matrix
 from lhc.train.network import NoisyNetwork, ranges_in
-from lhc.train.products import as_matrix
 from lhc.train.trained_tensors import find_trained
 from tests.train.conftest import Build
 
@@ -108,7 +107,7 @@ def _spread(noisy: NoisyNetwork, name: str, x: np.ndarray) -> np.ndarray:
     node = next(n for n in noisy.module.model.proto.graph.node if n.name == name)
     assert layer.weight is not None
     values = noisy.weights()[layer.weight.name]
-    columns = np.abs(weight_matrix(node, layer.weight.operand, values)).max(1)
+    columns = np.abs(Product.of_layer(node, layer).matrix(values)).max(1)
     if node.op_type == "Conv":
         return np.asarray(
             _greatest_of_windows(node, values.shape, np.abs(x)) * columns.reshape(-1, *[1] * (x.ndim - 2))
@@ -172,19 +171,16 @@ def test_gradients_reach_the_weights_straight_through_and_the_scales(build: Buil
     noisy(feeds, "y").square().sum().backward()  # type: ignore[no-untyped-call]
     assert parameter.grad is not None
     found, before = parameter.grad.clone(), parameter.detach().clone()
-    node = next(n for n in noisy.module.model.proto.graph.node if n.name == name)
-    assert product.layer.weight is not None
-    operand = product.layer.weight.operand
-    matrix = as_matrix(node, operand, before)
+    matrix = product.form.matrix(before)
     realised = matrix + matrix.abs().amax(1, keepdim=True) * errors
     with torch.no_grad():
         parameter.copy_(realised.reshape(before.shape))
     parameter.grad = None
     noisy.module(feeds, ["y"])["y"].square().sum().backward()
-    straight = as_matrix(node, operand, torch.as_tensor(parameter.grad))
+    straight = product.form.matrix(torch.as_tensor(parameter.grad))
     signs = matrix.sign() * (matrix.abs() == matrix.abs().amax(1, keepdim=True))
     expected = straight + signs * (straight * errors).sum(1, keepdim=True)
-    torch.testing.assert_close(as_matrix(node, operand, found), expected, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(product.form.matrix(found), expected, rtol=1e-4, atol=1e-4)
 
 
 def test_static_ranges_clip_inputs_and_scale_the_noise(build: Build) -> None:

@@ -24,7 +24,7 @@ from lhc.lowering.library import FLOAT, Library, Values, beside, call, reduce_ma
 
 __all__ = [
     "NoiseSource",
-    "Product",
+    "TileProduct",
     "codes_of",
     "driven_by",
     "noisy",
@@ -39,7 +39,7 @@ NoiseSource = Literal["none", "drawn", "given"]
 
 
 @dataclass(frozen=True)
-class Product:
+class TileProduct:
     """Structure of a read: which steps it has.
 
     Attributes:
@@ -64,7 +64,7 @@ class Product:
     measured: bool = False
 
     @classmethod
-    def of(cls, io: Converters, noise: NoiseSource) -> "Product":
+    def of(cls, io: Converters, noise: NoiseSource) -> "TileProduct":
         """That of a layer's converters, as long as no vector saturates."""
         return cls(
             scaling=io.scaling,
@@ -114,7 +114,7 @@ class Product:
         return 0 if self.noise == "none" else len(self.reductions)
 
 
-def product_function(library: Library, spec: Product) -> ir.Function:
+def product_function(library: Library, spec: TileProduct) -> ir.Function:
     """``TileProduct``, or ``ManagedTileProduct`` where vectors may be read again."""
     return library.function(
         "ManagedTileProduct" if spec.managed else "TileProduct",
@@ -125,7 +125,7 @@ def product_function(library: Library, spec: Product) -> ir.Function:
     )
 
 
-def _product(op: OpBuilder, library: Library, spec: Product, v: Values) -> Any:
+def _product(op: OpBuilder, library: Library, spec: TileProduct, v: Values) -> Any:
     """``(..., inputs) -> (..., outputs)``.
 
     ``weights`` are ``(inputs, outputs)``, or ``(groups, 1, inputs, outputs)``; ``scales`` are ``(1, outputs)``, or
@@ -152,7 +152,7 @@ def _product(op: OpBuilder, library: Library, spec: Product, v: Values) -> Any:
     return op.Mul(codes, scales, _outputs=["y"])
 
 
-def codes_of(op: OpBuilder, spec: Product, v: Values, x: Any, divisor: Any, reduction: Any = None) -> Any:
+def codes_of(op: OpBuilder, spec: TileProduct, v: Values, x: Any, divisor: Any, reduction: Any = None) -> Any:
     """What the DAC makes of inputs.
 
     They are divided by ``divisor``, which has one number for every vector or is one number, and by a round's reduction
@@ -179,7 +179,7 @@ def codes_of(op: OpBuilder, spec: Product, v: Values, x: Any, divisor: Any, redu
     return op.Round(codes, _outputs=["codes"]) if spec.quantises_inputs else codes
 
 
-def weights_in_codes(op: OpBuilder, spec: Product, v: Values) -> Any:
+def weights_in_codes(op: OpBuilder, spec: TileProduct, v: Values) -> Any:
     """Weights that take input codes to output codes."""
     unit = v.get("dac_step")
     if spec.quantises_outputs:
@@ -187,7 +187,7 @@ def weights_in_codes(op: OpBuilder, spec: Product, v: Values) -> Any:
     return v["weights"] if unit is None else op.Mul(v["weights"], unit, _outputs=["weights_in_codes"])
 
 
-def scales_of_codes(op: OpBuilder, spec: Product, v: Values) -> Any:
+def scales_of_codes(op: OpBuilder, spec: TileProduct, v: Values) -> Any:
     """What an output code stands for."""
     return op.Mul(v["scales"], v["adc_step"], _outputs=["code_scales"]) if spec.quantises_outputs else v["scales"]
 
@@ -197,7 +197,7 @@ def driven_by(op: OpBuilder, magnitudes: Any) -> Any:
     return op.Cast(op.Greater(magnitudes, 0.0, _outputs=["nonzero"]), to=FLOAT, _outputs=["driven"])
 
 
-def sigma_of(op: OpBuilder, spec: Product, v: Values, driven: Any = None) -> Any:
+def sigma_of(op: OpBuilder, spec: TileProduct, v: Values, driven: Any = None) -> Any:
     """Standard deviation of the noise in units of output codes; ``driven``: factor for every vector (None: 1)."""
     sigma = v["noise_sigma"]
     if spec.quantises_outputs:
@@ -205,7 +205,7 @@ def sigma_of(op: OpBuilder, spec: Product, v: Values, driven: Any = None) -> Any
     return sigma if driven is None else op.Mul(driven, sigma, _outputs=["sigma_of_vectors"])
 
 
-def noisy(op: OpBuilder, spec: Product, v: Values, z: Any, sigma: Any = None, deviates: Any = None) -> Any:
+def noisy(op: OpBuilder, spec: TileProduct, v: Values, z: Any, sigma: Any = None, deviates: Any = None) -> Any:
     """Outputs with noise, in units of output codes.
 
     Args:
@@ -233,7 +233,7 @@ def deviates_of(op: OpBuilder, v: Values, number: int, like: Any) -> Any:
     return op.Reshape(own, op.Shape(like), _outputs=["shaped_deviates"])
 
 
-def outputs_of(op: OpBuilder, spec: Product, v: Values, z: Any) -> Any:
+def outputs_of(op: OpBuilder, spec: TileProduct, v: Values, z: Any) -> Any:
     """What the ADC makes of outputs; saturated ones are clipped."""
     read = op.Round(z, _outputs=["read"]) if spec.quantises_outputs else z
     # Last: onnxruntime fuses a Clip that follows a Conv, which is slower than the Clip by itself.
@@ -247,7 +247,7 @@ def _clipped(op: OpBuilder, x: Any, limit: Any) -> Any:
 # --- bound management --------------------------------------------------------------------------------------------
 
 
-def _managed(op: OpBuilder, library: Library, spec: Product, v: Values, z: Any, divisor: Any, weights: Any) -> Any:
+def _managed(op: OpBuilder, library: Library, spec: TileProduct, v: Values, z: Any, divisor: Any, weights: Any) -> Any:
     """Output codes after bound management, in units of the first round's: a branch that is taken when it is needed."""
     first = op.Round(z, _outputs=["first"]) if spec.quantises_outputs else z
     over = _saturated(op, spec, v, first)
@@ -266,7 +266,7 @@ def _managed(op: OpBuilder, library: Library, spec: Product, v: Values, z: Any, 
     return op.If(any_saturated, then_branch=then_branch, else_branch=else_branch, _outputs=["read"])
 
 
-def _saturated(op: OpBuilder, spec: Product, v: Values, codes: Any) -> Any:
+def _saturated(op: OpBuilder, spec: TileProduct, v: Values, codes: Any) -> Any:
     """Which vectors saturate, ``(..., 1)``; where outputs lie on several tiles, whose tile does, ``(..., outputs)``."""
     absolute = op.Abs(codes, _outputs=["absolute_codes"])
     if not spec.straddles:
@@ -279,7 +279,7 @@ def _saturated(op: OpBuilder, spec: Product, v: Values, codes: Any) -> Any:
     return op.Greater(beyond_tiles, 0.0, _outputs=["saturated"])
 
 
-def _read_again(library: Library, spec: Product) -> ir.Function:
+def _read_again(library: Library, spec: TileProduct) -> ir.Function:
     """``ReadAgain``: one more round; what is pending takes its codes, and stays pending where it saturates again.
 
     Outputs: codes in units of the first round's, and what is pending.
@@ -306,7 +306,7 @@ def _read_again(library: Library, spec: Product) -> ir.Function:
 
 
 def _rounds(
-    op: OpBuilder, library: Library, spec: Product, v: Values, inputs: Values, deviates: Callable[[int], Any]
+    op: OpBuilder, library: Library, spec: TileProduct, v: Values, inputs: Values, deviates: Callable[[int], Any]
 ) -> Any:
     """All rounds after the first."""
     function = _read_again(library, spec)
@@ -320,13 +320,13 @@ def _rounds(
     return state["result"]
 
 
-def _in_range(op: OpBuilder, spec: Product, v: Values, x: Any) -> Any:
+def _in_range(op: OpBuilder, spec: TileProduct, v: Values, x: Any) -> Any:
     """Inputs that end at a static range, whatever they are divided by after that."""
     return _clipped(op, x, v["input_range"]) if spec.scaling == "range" else x
 
 
 def _selected_again(
-    op: OpBuilder, library: Library, spec: Product, v: Values, first: Any, over: Any, divisor: Any, weights: Any
+    op: OpBuilder, library: Library, spec: TileProduct, v: Values, first: Any, over: Any, divisor: Any, weights: Any
 ) -> Any:
     """Read the vectors that saturate again, and only those."""
     which = op.Reshape(op.NonZero(op.Reshape(over, [-1])), [-1], _outputs=["which"])
@@ -348,7 +348,7 @@ def _selected_again(
 
 
 def _all_again(
-    op: OpBuilder, library: Library, spec: Product, v: Values, first: Any, over: Any, divisor: Any, weights: Any
+    op: OpBuilder, library: Library, spec: TileProduct, v: Values, first: Any, over: Any, divisor: Any, weights: Any
 ) -> Any:
     """Read all vectors of a grouped Conv again and let those take the result that saturate."""
     x = _in_range(op, spec, v, v["x"])

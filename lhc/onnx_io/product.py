@@ -1,0 +1,191 @@
+"""What one product by a stored weight computes, whatever operator it is written as.
+
+For every vector x of the activation, with W the weights as ``(outputs, inputs)``::
+
+    y = alpha * W x + beta * bias
+
+Conv, Gemm and MatMul differ in where they keep W and x; nothing but this module knows how:
+
+============================  =========  ==============  ==================  ==================
+operator                      operand    stored weight   reads               writes
+============================  =========  ==============  ==================  ==================
+Conv                          1          outputs first   windows             channels
+``x @ w``                     1          inputs first    rows of x           rows
+``w @ x``                     0          outputs first   columns of x        columns
+Gemm with transB / transA     weight's   the other way   the other way of x  as without it
+============================  =========  ==============  ==================  ==================
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+import onnx
+
+from lhc.graph import Layer
+
+__all__ = ["ConvGeometry", "Product", "is_transposed"]
+
+
+@dataclass(frozen=True)
+class ConvGeometry:
+    """Attributes of a Conv, one number per spatial axis (two for pads: before and after)."""
+
+    kernel: tuple[int, ...]
+    strides: tuple[int, ...]
+    dilations: tuple[int, ...]
+    pads: tuple[tuple[int, int], ...]
+    auto_pad: str
+    groups: int
+
+    @classmethod
+    def of(cls, node: onnx.NodeProto, kernel: tuple[int, ...]) -> "ConvGeometry":
+        """Attributes of a Conv (or pooling) node, with ONNX's defaults; ``kernel`` is the weight's spatial shape."""
+        values = _attributes(node)
+        axes = len(kernel)
+        pads = list(values.get("pads", [0] * 2 * axes))
+        return cls(
+            kernel,
+            tuple(values.get("strides", [1] * axes)),
+            tuple(values.get("dilations", [1] * axes)),
+            tuple(zip(pads[:axes], pads[axes:], strict=True)),
+            values.get("auto_pad", b"NOTSET").decode() or "NOTSET",
+            values.get("group", 1),
+        )
+
+    @property
+    def explicit(self) -> bool:
+        """Whether the padding is that of `pads`, whatever the size of the input."""
+        return self.auto_pad == "NOTSET"
+
+    def padding(self, sizes: tuple[int, ...]) -> tuple[tuple[int, int], ...]:
+        """Zeros before and after every spatial axis, for inputs of these sizes (ONNX Conv, auto_pad)."""
+        if self.explicit:
+            return self.pads
+        if self.auto_pad == "VALID":
+            return tuple((0, 0) for _ in sizes)
+        result = []
+        for size, k, s, d in zip(sizes, self.kernel, self.strides, self.dilations, strict=True):
+            total = max(0, (math.ceil(size / s) - 1) * s + (k - 1) * d + 1 - size)
+            less, more = total // 2, total - total // 2
+            result.append((less, more) if self.auto_pad == "SAME_UPPER" else (more, less))
+        return tuple(result)
+
+    def output_sizes(self, sizes: tuple[int, ...]) -> tuple[int, ...]:
+        """Spatial sizes of the output."""
+        return tuple(
+            (size + before + after - (k - 1) * d - 1) // s + 1
+            for size, (before, after), k, s, d in zip(
+                sizes, self.padding(sizes), self.kernel, self.strides, self.dilations, strict=True
+            )
+        )
+
+
+class _Array(Protocol):
+    """What arrays of numpy and tensors of torch have in common."""
+
+    @property
+    def ndim(self) -> int: ...
+    @property
+    def shape(self) -> Any: ...  # noqa: ANN401 - a tuple of one library, a subclass of tuple of the other
+    @property
+    def T(self) -> Any: ...  # noqa: ANN401, N802 - named by both libraries
+    def reshape(self, shape: Any, /) -> Any: ...  # noqa: ANN401
+
+
+_A = TypeVar("_A", bound=_Array)
+
+
+@dataclass(frozen=True)
+class Product:
+    """A Conv, Gemm or MatMul with a stored weight.
+
+    Attributes:
+        operand: the input that is the weight: 1, or 0 where it stands on the left.
+        activation: the tensor that is multiplied.
+        bias: the tensor that is added: bias of a Conv, C of a Gemm; None where there is none.
+        outputs_first: whether the stored weight has outputs on its first axis and inputs behind, or the other way.
+        reads_columns: whether the vectors that are multiplied are the columns of the activation, not its rows.
+        writes_columns: whether their products are the columns of the output, not its rows.
+        window: of a convolution, whose vectors are the windows of the activation; None for the product of matrices.
+        alpha: factor of the product.
+        beta: factor of the bias.
+        rank: axes that the activation must have; None where the operator takes several numbers of axes.
+    """
+
+    operand: int
+    activation: str
+    bias: str | None
+    outputs_first: bool
+    reads_columns: bool
+    writes_columns: bool
+    window: ConvGeometry | None = None
+    alpha: float = 1.0
+    beta: float = 1.0
+    rank: int | None = None
+
+    @classmethod
+    def of(cls, node: onnx.NodeProto, operand: int, shape: tuple[int, ...]) -> "Product":
+        """Describe a Conv, Gemm or MatMul.
+
+        Args:
+            node: the operator.
+            operand: the input that is the weight.
+            shape: of the stored weight.
+        """
+        on_left = operand == 0
+        activation = str(node.input[1 - operand])
+        bias = next((name for name in node.input[2:3] if name), None)
+        if node.op_type == "Conv":
+            window = ConvGeometry.of(node, tuple(shape[2:]))
+            return cls(operand, activation, bias, True, False, False, window, rank=len(shape))
+        outputs_first = on_left != is_transposed(node, operand)
+        reads_columns = on_left != is_transposed(node, 1 - operand)
+        if node.op_type != "Gemm":
+            return cls(operand, activation, bias, outputs_first, reads_columns, on_left)
+        given = _attributes(node)
+        alpha, beta = float(given.get("alpha", 1.0)), float(given.get("beta", 1.0))
+        return cls(operand, activation, bias, outputs_first, reads_columns, on_left, None, alpha, beta, rank=2)
+
+    @classmethod
+    def of_layer(cls, node: onnx.NodeProto, layer: Layer) -> "Product":
+        """The same of a layer whose weight is known."""
+        assert layer.weight is not None
+        return cls.of(node, layer.weight.operand, layer.weight.shape)
+
+    @property
+    def groups(self) -> int:
+        """Groups of a convolution, each with a matrix of its own; 1 for others."""
+        return 1 if self.window is None else self.window.groups
+
+    def matrix(self, stored: _A) -> _A:
+        """The weights as they are programmed onto tiles, a view.
+
+        Args:
+            stored: as the file has them: (O, I/groups, ...kernel) of a Conv, a matrix, or a vector (one output).
+
+        Returns:
+            ``(outputs, inputs)``; the groups of a convolution one below the other.
+        """
+        if self.window is not None:
+            flat: _A = stored.reshape((stored.shape[0], math.prod(stored.shape[1:])))
+            return flat
+        if stored.ndim == 1:
+            line: _A = stored.reshape((1, -1))
+            return line
+        turned: _A = stored if self.outputs_first else stored.T
+        return turned
+
+    def stored(self, matrix: _A, shape: tuple[int, ...]) -> _A:
+        """The reverse of `matrix`: values ``(outputs, inputs)`` in the shape of the stored weight, a view."""
+        values: _A = (matrix if self.outputs_first else matrix.T).reshape(shape)
+        return values
+
+
+def is_transposed(node: onnx.NodeProto, operand: int) -> bool:
+    """Whether one of the first two inputs is transposed before it is multiplied (``transA``, ``transB``)."""
+    return any(a.name == ("transA", "transB")[operand] and a.i != 0 for a in node.attribute)
+
+
+def _attributes(node: onnx.NodeProto) -> dict[str, Any]:
+    return {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
