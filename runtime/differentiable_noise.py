@@ -116,19 +116,18 @@ class NoisyProduct:
 
     @property
     def _converts(self) -> bool:
-        return self._hardware.dac.bits is not None or self._clips
+        return self._hardware.dac.step is not None or self._clips
 
     @property
     def _clips(self) -> bool:
         """Whether inputs can lie beyond the range of the DAC."""
         dac = self._hardware.dac
-        return dac.scaling == "static" or (dac.bound is not None and (dac.scaling == "none" or dac.bound < 1))
+        return dac.scaling == "static" or dac.clip is not None
 
     @cached_property
     def _output_variance(self) -> float:
         adc = self._hardware.adc
-        step = 0.0 if adc.bits is None or adc.bound is None else 2 * adc.bound / (2**adc.bits - 2)
-        return adc.noise**2 + step**2 / 12
+        return adc.noise**2 + adc.rounding_variance
 
     def _converted(self, vectors: Tensor, nonnegative: bool) -> Tensor:
         """Replace vectors by what the DAC makes of them, in place; returns the squared vector scales.
@@ -143,7 +142,6 @@ class NoisyProduct:
             ``(parts, groups, row splits, products)``.
         """
         dac = self._hardware.dac
-        step = 0.0 if dac.bits is None or dac.bound is None else 2 * dac.bound / (2**dac.bits - 2)
         found = []
         for values, limit in zip(torch.split(vectors, self._splits, dim=2), self._ranges, strict=True):
             magnitudes = values.amax(2, keepdim=True)
@@ -153,10 +151,10 @@ class NoisyProduct:
             found.append(torch.where(magnitudes > 0, scale.square(), 0.0))
             scale = scale if limit is None else torch.tensor(limit)
             if self._clips:
-                reach = scale * min(dac.bound or 1.0, float("inf") if dac.scaling == "none" else 1.0)
+                reach = scale * (dac.clip or 1.0)
                 values.clamp_(-reach, reach)
-            if step > 0:
-                values.div_(scale * step).round_().mul_(scale * step)
+            if dac.step is not None:
+                values.div_(scale * dac.step).round_().mul_(scale * dac.step)
         return torch.cat(found, dim=2)
 
 

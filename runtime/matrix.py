@@ -23,6 +23,7 @@ from torch import Tensor
 from lhc.conductances import ProgrammedMatrix, ProgrammedTile
 from lhc.errors import ModelError
 from lhc.hardware import Hardware
+from lhc.hardware.converters import Converters
 from lhc.hardware.geometry import split_sizes
 from lhc.onnx_io.product import ConvGeometry
 from lhc.runtime.stream import Unit
@@ -100,7 +101,9 @@ class AnalogMatrix:
             for value, block in zip(ranges, self._blocks, strict=True):
                 for tile in _tiles(block):
                     tile.set_input_range(value)
+        reductions = Converters.of(hardware).reductions
         for tile in self._tiles():
+            tile.tile.reductions = reductions
             tile.tile.mark_zero_columns()
 
     def _tiles(self) -> Iterator[Any]:

@@ -8,9 +8,9 @@ import torch
 
 from lhc.conductances import Floats, ProgrammedTile
 from lhc.hardware import Hardware
+from lhc.hardware.converters import Converters
 from lhc.runtime.kernels import ROUNDS, add_noise, round_codes
 from lhc.runtime.normals import NoiseStream
-from lhc.runtime.rounds import reductions
 from lhc.runtime.stream import Unit
 from lhc.runtime.vectors import INFINITE
 
@@ -19,7 +19,7 @@ __all__ = ["Noise", "RowConverters", "RowSplit"]
 
 @dataclass(frozen=True)
 class RowConverters:
-    """Numbers of DAC and ADC, as aihwkit's IOParameters has them; a step is 1 where nothing is quantised.
+    """`Converters` as compiled loops take them; a step is 1 where nothing is quantised.
 
     Attributes:
         input_step, output_step: in units of the full scale.
@@ -49,27 +49,19 @@ class RowConverters:
 
     @classmethod
     def of(cls, hardware: Hardware) -> "RowConverters":
-        dac, adc = hardware.dac, hardware.adc
-        input_step = 1.0 if dac.bits is None else 2 * (dac.bound or 0.0) / (2**dac.bits - 2)
-        output_step = 1.0 if adc.bits is None else 2 * (adc.bound or 0.0) / (2**adc.bits - 2)
-        # Scaled vectors and ranges end at 1: only a lower bound clips them.
-        clips = dac.bound is not None and (dac.bound < 1 or dac.scaling == "none")
-        output_clip = float(INFINITE) if adc.bound is None else adc.bound / output_step
-        # aihwkit compares code · step with the bound in float32, where the last code may lie beyond it.
-        last_saturates = adc.bound is not None and np.float32(output_clip) * np.float32(output_step) > np.float32(
-            adc.bound
-        )
+        io, clip = Converters.of(hardware), hardware.dac.clip
+        input_step, output_step = io.dac_step or 1.0, io.adc_step or 1.0
         return cls(
             input_step=input_step,
-            input_clip=np.float32((dac.bound or 0.0) / input_step) if clips else INFINITE,
-            input_shift=ROUNDS if dac.bits is not None else np.float32(0),
+            input_clip=INFINITE if clip is None else np.float32(clip / input_step),
+            input_shift=np.float32(0) if io.dac_step is None else ROUNDS,
             output_step=output_step,
-            output_clip=output_clip,
-            output_limit=output_clip - 0.5 if last_saturates and adc.bits is not None else output_clip,
-            output_shift=ROUNDS if adc.bits is not None else np.float32(0),
-            noise=adc.noise / output_step,
-            scales_vectors=dac.scaling == "abs_max",
-            reductions=reductions(adc.bound_management == "iterative", 0.0 if dac.bits is None else input_step),
+            output_clip=float(INFINITE) if io.adc_limit is None else io.adc_limit,
+            output_limit=float(INFINITE) if io.adc_saturated is None else io.adc_saturated,
+            output_shift=np.float32(0) if io.adc_step is None else ROUNDS,
+            noise=io.noise_sigma / output_step,
+            scales_vectors=io.scaling == "vector",
+            reductions=io.reductions,
         )
 
 

@@ -9,28 +9,18 @@ in which none of its outputs saturates, or the last. Two deviations from aihwkit
 all-zero weight column of a tile give 0 (aihwkit would put out noise as large as a full-scale signal).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from aihwkit.simulator.parameters.enums import BoundManagementType, NoiseManagementType
+from aihwkit.simulator.parameters.enums import NoiseManagementType
 from aihwkit.simulator.parameters.io import IOParameters
 from aihwkit.simulator.tiles.analog_mvm import AnalogMVM
 from aihwkit.simulator.tiles.torch_tile import TorchSimulatorTile
 from aihwkit.simulator.tiles.utils import UniformQuantize
 from torch import Tensor
 
-from lhc.runtime.rounds import reductions
-
 __all__ = ["PerVectorMVM", "PerVectorTile"]
-
-
-def _reductions(io: IOParameters) -> tuple[float, ...]:
-    step = 0.0
-    if io.inp_res > 0:
-        step = (1 / io.inp_res if io.inp_res > 1 else io.inp_res) * 2 * io.inp_bound
-    managed = io.bound_management != BoundManagementType.NONE
-    return reductions(managed, step, io.max_bm_factor, io.max_bm_res)
 
 
 class PerVectorMVM(AnalogMVM):  # type: ignore[misc]  # aihwkit is untyped
@@ -45,6 +35,7 @@ class PerVectorMVM(AnalogMVM):  # type: ignore[misc]  # aihwkit is untyped
         trans: bool = False,
         is_test: bool = False,
         reseed: Callable[[int], None] | None = None,
+        reductions: Sequence[float] = (1.0,),
         **fwd_pars: Any,
     ) -> Tensor:
         """Products of a block of vectors.
@@ -56,6 +47,7 @@ class PerVectorMVM(AnalogMVM):  # type: ignore[misc]  # aihwkit is untyped
             trans: use the transpose.
             is_test: inference.
             reseed: called with the number of each round before it draws noise.
+            reductions: of the inputs, by round.
             fwd_pars: as aihwkit's tile passes them.
 
         Returns:
@@ -66,7 +58,7 @@ class PerVectorMVM(AnalogMVM):  # type: ignore[misc]  # aihwkit is untyped
         scales = torch.where(magnitudes > 0, magnitudes, 1.0) if scaled else torch.ones_like(magnitudes)
         result = torch.zeros(())
         pending = torch.ones(len(input_), dtype=torch.bool)
-        for number, reduction in enumerate(_reductions(io_pars)):
+        for number, reduction in enumerate(reductions):
             if reseed is not None:
                 reseed(number)
             # As aihwkit does it, in this order: other orders flip about one DAC code in a million.
@@ -109,11 +101,13 @@ class PerVectorTile(TorchSimulatorTile):  # type: ignore[misc]
     Attributes:
         reseed: seeds the noise of a round of bound management; None leaves the generator running, as
             programming and read-outs want it.
+        reductions: of the inputs, by round of bound management.
         columns: the outputs that are driven: those of one group of a grouped Conv.
         live: 1 for outputs that hold any weight, 0 for all-zero columns; None where there are none.
     """
 
     reseed: Callable[[int], None] | None = None
+    reductions: Sequence[float] = (1.0,)
     columns: slice = slice(None)
     live: Tensor | None = None
 
@@ -135,7 +129,8 @@ class PerVectorTile(TorchSimulatorTile):  # type: ignore[misc]
         non_blocking: bool = False,
     ) -> Tensor:
         """The driven outputs, ``(vectors, driven outputs)``."""
+        weight = self.weight[self.columns]
         output = PerVectorMVM.matmul(
-            self.weight[self.columns], x_input, self._f_io, is_test=is_test, reseed=self.reseed
+            weight, x_input, self._f_io, is_test=is_test, reseed=self.reseed, reductions=self.reductions
         )
         return output if self.live is None else output * self.live[self.columns]

@@ -22,7 +22,7 @@ from lhc.errors import ConfigError, MissingDependencyError, UsageError
 from lhc.hardware.devices import DEVICE_MODELS, DeviceModel, Pcm
 from lhc.hardware.machine import Machine
 from lhc.hardware.overrides import problems
-from lhc.hardware.sections import LeftOut, Training
+from lhc.hardware.sections import Converter, LeftOut, Training
 
 if TYPE_CHECKING:
     from aihwkit.simulator.configs import InferenceRPUConfig, TorchInferenceRPUConfig
@@ -70,10 +70,10 @@ def build(machine: Machine) -> "TorchInferenceRPUConfig":
             out_scaling_columnwise=training.out_scaling == "columnwise",
         ),
         forward=parameters.IOParameters(
-            inp_res=_resolution(dac.bits),
+            inp_res=_resolution(dac),
             inp_bound=dac.bound or 0.0,
             noise_management=parameters.NoiseManagementType["NONE" if static else dac.scaling.upper()],
-            out_res=_resolution(adc.bits),
+            out_res=_resolution(adc),
             out_bound=adc.bound or 0.0,
             out_noise=adc.noise,
             bound_management=parameters.BoundManagementType[adc.bound_management.upper()],
@@ -143,9 +143,9 @@ def _noise_class(devices: "DeviceModel | type[DeviceModel]") -> Callable[..., An
     return found
 
 
-def _resolution(bits: int | None) -> float:
-    """aihwkit's step relative to the range ±bound: 1 / (2^bits - 2); -1 switches the quantiser off."""
-    return -1.0 if bits is None else 1.0 / (2**bits - 2)
+def _resolution(converter: Converter) -> float:
+    """aihwkit's step is a share of the range, from -bound to bound; -1 switches the quantiser off."""
+    return -1.0 if converter.bits is None else 1.0 / (2**converter.bits - 2)
 
 
 def read(config: "InferenceRPUConfig", fields: dict[str, Any], leave_out: tuple[str, ...]) -> Machine:

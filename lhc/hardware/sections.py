@@ -26,7 +26,27 @@ class Tiles(Section):
     """Tiles of the whole machine, over all analog layers; null: no bound."""
 
 
-class Dac(Section):
+class Converter(Section):
+    """What DAC and ADC have in common: codes that lie evenly about 0, from -bound to bound."""
+
+    bits: int | None
+    bound: float | None
+
+    @property
+    def step(self) -> float | None:
+        """What a code stands for, in units of the full scale; None where nothing is quantised."""
+        if self.bits is None or self.bound is None:
+            return None
+        return 2 * self.bound / float(2**self.bits - 2)
+
+    @property
+    def rounding_variance(self) -> float:
+        """Variance of what rounding adds, its errors taken as uniform, in units of the full scale squared."""
+        step = self.step or 0.0
+        return step * step / 12
+
+
+class Dac(Converter):
     """Input side of a tile."""
 
     bits: int | None = Field(default=8, ge=2, le=24)
@@ -39,8 +59,13 @@ class Dac(Section):
     range_quantile: float = Field(default=0.9999, gt=0, le=1)
     """``static``: R is this quantile of the magnitudes of a layer's inputs; 1: their maximum."""
 
+    @property
+    def clip(self) -> float | None:
+        """Greatest magnitude of a scaled input; None where none is clipped: scaled vectors and ranges end at 1."""
+        return None if self.bound is None or (self.bound >= 1 and self.scaling != "none") else self.bound
 
-class Adc(Section):
+
+class Adc(Converter):
     """Output side of a tile."""
 
     bits: int | None = Field(default=8, ge=2, le=24)

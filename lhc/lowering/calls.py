@@ -12,8 +12,8 @@ import onnx_ir as ir
 from lhc.conductances import Floats, ProgrammedMatrix
 from lhc.errors import ModelError
 from lhc.graph import Layer
+from lhc.hardware.converters import Converters
 from lhc.lowering.conv import Conv, Groups, conv_function
-from lhc.lowering.converters import Converters
 from lhc.lowering.library import Library
 from lhc.lowering.matmul import MatMul, matmul_function
 from lhc.lowering.tile_arrays import LoweredRowSplit, Tile, image_taps, image_weights, pieces, row_order, row_splits

@@ -13,8 +13,8 @@ import onnx_ir as ir
 
 from lhc.errors import DataError, UsageError
 from lhc.graph import LayerGraph
-from lhc.lowering.converters import Noise
 from lhc.lowering.lower import Chip, lower
+from lhc.lowering.tile_product import Noise
 from lhc.model import OnnxModel
 from lhc.onnx_io import compiled_from, declared_shape, infer_shapes, save_model
 from lhc.plan import Plan

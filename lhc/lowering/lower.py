@@ -5,7 +5,7 @@ as they are. Node names stay, and so do lhc's keys; ``lhc.compiled`` says which 
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,11 +16,11 @@ from lhc.conductances import Floats, ProgrammedMatrix
 from lhc.errors import ModelError
 from lhc.graph import Layer, LayerGraph
 from lhc.hardware import Hardware
+from lhc.hardware.converters import Converters
 from lhc.lowering.calls import Call, lowered_call
-from lhc.lowering.converters import Converters, Noise
 from lhc.lowering.library import DOMAIN, Library
 from lhc.lowering.opsets import default_opset, with_fitting_opset
-from lhc.lowering.tile_product import NoiseSource
+from lhc.lowering.tile_product import Noise, NoiseSource
 from lhc.model import OnnxModel, is_external, subgraphs
 from lhc.onnx_io import declared_shape, mark_compiled
 from lhc.onnx_io.external import read_in
@@ -124,7 +124,9 @@ class _Lowering:
 
     def _called(self, node: onnx.NodeProto, layer: Layer, matrix: ProgrammedMatrix) -> onnx.NodeProto:
         assert layer.weight is not None
-        io = Converters.of(self._hardware.for_layer(node.name), self._noise)
+        io = Converters.of(self._hardware.for_layer(node.name))
+        if self._noise == "off":
+            io = replace(io, noise_sigma=0.0)
         product = Product.of_layer(node, layer)
         shape = self._shapes.get(product.activation)
         source = _SOURCES[self._noise]

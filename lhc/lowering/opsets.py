@@ -7,7 +7,7 @@ Bodies are written for opset 13 and later; older models are converted up. onnxru
 import onnx
 
 from lhc.errors import ModelError
-from lhc.lowering.converters import Noise
+from lhc.lowering.tile_product import Noise
 
 __all__ = ["FIRST_OPSET", "LAST_RANDOM_OPSET", "default_opset", "with_fitting_opset"]
 

@@ -19,10 +19,11 @@ from typing import Any, Literal
 import onnx_ir as ir
 from onnxscript import OpBuilder
 
-from lhc.lowering.converters import Converters, Scaling
+from lhc.hardware.converters import Converters, Scaling
 from lhc.lowering.library import FLOAT, Library, Values, beside, call, reduce_max, sizes, value
 
 __all__ = [
+    "Noise",
     "NoiseSource",
     "TileProduct",
     "codes_of",
@@ -35,6 +36,8 @@ __all__ = [
     "weights_in_codes",
 ]
 
+Noise = Literal["on", "off", "input"]
+"""Output noise of a compiled model: drawn by the runtime, left out, or read from inputs of the model."""
 NoiseSource = Literal["none", "drawn", "given"]
 
 

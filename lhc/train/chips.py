@@ -116,9 +116,8 @@ def _readout(weights: Tensor, live: Tensor, hardware: Hardware) -> Tensor:
     seen = weights
     if adc.noise > 0:
         seen = seen + adc.noise * torch.randn_like(seen)
-    if adc.bits is not None and adc.bound is not None:
-        step = 2 * adc.bound / (2**adc.bits - 2)
-        seen = torch.round(seen / step) * step
+    if adc.step is not None:
+        seen = torch.round(seen / adc.step) * adc.step
     return _mean(seen * live, hardware.compensation.drift)
 
 

@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from lhc.graph import Layer
-from lhc.hardware import Adc, Dac, Hardware
+from lhc.hardware import Hardware
 from lhc.hardware.geometry import split_sizes
 from lhc.onnx_io.product import ConvGeometry, Product
 from lhc.runtime.differentiable import OPERATORS
@@ -68,8 +68,8 @@ class TrainingProduct:
         self._operator, self._compute = Operator.of(node, opset, layer.name), OPERATORS[node.op_type]
         self._hardware = hardware
         self._range = input_range
-        self._output_variance = hardware.adc.noise**2 + _rounding(hardware.adc)
-        self._input_variance = _rounding(hardware.dac)
+        self._output_variance = hardware.adc.noise**2 + hardware.adc.rounding_variance
+        self._input_variance = hardware.dac.rounding_variance
 
     def __call__(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """The operator's output on the chip that was drawn."""
@@ -128,11 +128,3 @@ class TrainingProduct:
         magnitudes = padded(x.abs().reshape(len(x), groups, -1, *sizes).amax(2), window)
         scale = self._scales(_MAX_POOL[len(sizes)](magnitudes, window.kernel, window.strides, 0, window.dilations))
         return scale if groups == 1 else scale.repeat_interleave(outputs // groups, dim=1)
-
-
-def _rounding(converter: Dac | Adc) -> float:
-    """Variance of what a converter's rounding adds, in units of its full scale."""
-    if converter.bits is None or converter.bound is None:
-        return 0.0
-    step = 2 * converter.bound / float(2**converter.bits - 2)
-    return step * step / 12

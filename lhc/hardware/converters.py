@@ -1,19 +1,20 @@
-"""The numbers of DAC and ADC as a compiled model holds them: codes, and what a code stands for."""
+"""The numbers of DAC and ADC that every engine computes with: codes, and what a code stands for."""
 
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
-from lhc.hardware import Hardware
-from lhc.runtime.rounds import reductions
+from lhc.hardware.description import Hardware
 
-__all__ = ["Converters", "Noise", "Scaling"]
+__all__ = ["Converters", "Scaling"]
 
-Noise = Literal["on", "off", "input"]
-"""Output noise of a compiled model: drawn by the runtime, left out, or read from inputs of the model."""
 Scaling = Literal["vector", "range", "none"]
 
+_SCALINGS: dict[str, Scaling] = {"abs_max": "vector", "static": "range", "none": "none"}
+_MAX_REDUCTION = 1000.0
+_MAX_STEP = 0.25
+"""aihwkit's defaults: inputs are reduced until this factor is passed, or a DAC step is this share of the range."""
 _CERTAIN = 10.0
 """Output noise beyond this many standard deviations is left out of account: it comes once in 10^22 values."""
 
@@ -44,23 +45,21 @@ class Converters:
     reductions: tuple[float, ...]
 
     @classmethod
-    def of(cls, hardware: Hardware, noise: Noise) -> "Converters":
+    def of(cls, hardware: Hardware) -> "Converters":
         """Those of a layer's hardware."""
         dac, adc = hardware.dac, hardware.adc
-        dac_step = None if dac.bits is None else 2 * (dac.bound or 0.0) / (2**dac.bits - 2)
-        adc_step = None if adc.bits is None else 2 * (adc.bound or 0.0) / (2**adc.bits - 2)
-        scaling: Scaling = "vector" if dac.scaling == "abs_max" else "range" if dac.scaling == "static" else "none"
-        managed = adc.bound_management == "iterative" and adc.bound is not None
-        limit = None if adc.bound is None else adc.bound if adc.bits is None else float(2 ** (adc.bits - 1) - 1)
+        # Inputs beyond a static range are clipped to it.
+        reach = 1.0 if dac.clip is None and dac.scaling == "static" else dac.clip
+        limit = None if adc.bound is None else adc.bound / (adc.step or 1.0)
         return cls(
-            scaling=scaling,
-            dac_step=dac_step,
-            dac_limit=_input_limit(scaling, dac.bound, dac_step),
-            adc_step=adc_step,
+            scaling=_SCALINGS[dac.scaling],
+            dac_step=dac.step,
+            dac_limit=None if reach is None else reach / (dac.step or 1.0),
+            adc_step=adc.step,
             adc_limit=limit,
-            adc_saturated=_saturated(limit, adc.bound, adc_step),
-            noise_sigma=0.0 if noise == "off" else adc.noise,
-            reductions=reductions(managed, dac_step or 0.0),
+            adc_saturated=_saturated(limit, adc.bound, adc.step),
+            noise_sigma=adc.noise,
+            reductions=_reductions(adc.bound_management == "iterative", dac.step),
         )
 
     def can_saturate(self, weights: np.ndarray) -> bool:
@@ -80,15 +79,16 @@ class Converters:
         return highest + _CERTAIN * self.noise_sigma > edge
 
 
-def _input_limit(scaling: Scaling, bound: float | None, step: float | None) -> float | None:
-    """Scaled vectors end at 1 by themselves; inputs beyond a static range have to be clipped to it."""
-    if bound is None or (bound >= 1 and scaling != "none"):
-        bound = 1.0 if scaling == "range" else None
-    return None if bound is None else bound / (step or 1.0)
-
-
 def _saturated(limit: float | None, bound: float | None, step: float | None) -> float | None:
     """aihwkit compares code · step with the bound in float32, where the last code may lie beyond it."""
     if limit is None or bound is None or step is None:
         return limit
     return limit - 0.5 if np.float32(limit) * np.float32(step) > np.float32(bound) else limit
+
+
+def _reductions(managed: bool, step: float | None) -> tuple[float, ...]:
+    """1, 2, 4, … as far as aihwkit goes; 1 alone where saturating vectors are not read again."""
+    found = [1.0]
+    while managed and found[-1] <= _MAX_REDUCTION and (step is None or found[-1] <= _MAX_STEP / step):
+        found.append(2 * found[-1])
+    return tuple(found)
