@@ -14,8 +14,9 @@ from onnx import helper, numpy_helper
 
 from lhc.hardware import Adc, Hardware, Tiles
 from lhc.onnx_io import load_model, read_graph
-from lhc.runtime.executor import HybridExecutor, ProgrammedLayers
+from lhc.runtime.executor import HybridExecutor
 from lhc.runtime.fast import FastMatrix
+from lhc.runtime.programmed import ProgrammedLayers
 from lhc.runtime.stream import Position
 
 pytestmark = pytest.mark.analog
