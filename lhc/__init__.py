@@ -8,7 +8,9 @@ import logging
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-__version__ = "0.1.0"
+from lhc.support.version import VERSION
+
+__version__ = VERSION
 
 logging.getLogger("lhc").addHandler(logging.NullHandler())
 

@@ -9,18 +9,24 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar, Union
 
 import numpy as np
 import numpy.typing as npt
 import onnx
 from google.protobuf.message import Message
 
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
 __all__ = [
     "KEY_PREFIX",
     "LAYER_ANN",
     "OWN_LAYER_ANN",
+    "ModelSource",
     "OnnxModel",
+    "OpenedModel",
+    "TorchModule",
     "all_nodes",
     "external_entries",
     "is_external",
@@ -162,3 +168,20 @@ class OnnxModel:
             else:
                 state.update(tensor.SerializeToString(deterministic=True))
         return state.hexdigest()
+
+
+class OpenedModel:
+    """A model that was opened before: `lhc.study.source.Opened`."""
+
+
+class TorchModule(Protocol):
+    """What is said here of a ``torch.nn.Module``; torch is known to the runtime and the zoo alone."""
+
+    training: bool
+
+    def eval(self) -> object: ...
+
+
+# Whoever has an onnx-ir model has loaded its library; nobody else waits for it.
+ModelSource = Union[str, Path, onnx.ModelProto, "ir.Model", OnnxModel, OpenedModel, TorchModule]
+"""What a user may name a network by: a file or an entry of the zoo, a model in memory, or a PyTorch module."""

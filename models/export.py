@@ -17,6 +17,7 @@ import numpy as np
 import onnx
 
 from lhc.errors import MissingDependencyError, ModelError, UsageError
+from lhc.model import TorchModule
 from lhc.models.entry import require
 
 if TYPE_CHECKING:
@@ -87,13 +88,13 @@ def export_onnx(
     return model
 
 
-def is_module(source: object) -> "TypeIs[torch.nn.Module]":
+def is_module(source: object) -> "TypeIs[TorchModule]":
     """Whether something is a PyTorch module; does not load torch to find out."""
     torch = sys.modules.get("torch")
     return torch is not None and isinstance(source, torch.nn.Module)
 
 
-def export_module(module: "torch.nn.Module", arrays: Mapping[str, "npt.NDArray[np.generic]"]) -> onnx.ModelProto:
+def export_module(module: TorchModule, arrays: Mapping[str, "npt.NDArray[np.generic]"]) -> onnx.ModelProto:
     """Export a user's module as it is in evaluation mode, with a dynamic first axis named ``batch``.
 
     Args:
@@ -108,6 +109,7 @@ def export_module(module: "torch.nn.Module", arrays: Mapping[str, "npt.NDArray[n
     """
     import torch
 
+    assert isinstance(module, torch.nn.Module)
     named = _as_inputs(module, arrays)
     examples = {name: _suited(module, torch.from_numpy(_two_samples(name, array))) for name, array in named.items()}
     modes = [(part, part.training) for part in module.modules()]

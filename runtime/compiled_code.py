@@ -21,9 +21,9 @@ from numba.core import config
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLocator
 from numba.core.registry import cpu_target
 
-from lhc import __version__
 from lhc.runtime.environment import code_digest
 from lhc.store import default_work_dir
+from lhc.support.version import VERSION
 
 __all__ = ["compiled", "compiled_folder"]
 
@@ -50,7 +50,7 @@ def compiled(*, inline: Literal["never", "always"] = "never") -> Callable[[Calla
 def compiled_folder() -> Path:
     """Where code for these versions and this processor is kept; it may not exist yet."""
     _, processor, _ = cpu_target.target_context.codegen().magic_tuple()
-    return default_work_dir() / "compiled" / f"lhc-{__version__}-numba-{numba.__version__}-{processor}"
+    return default_work_dir() / "compiled" / f"lhc-{VERSION}-numba-{numba.__version__}-{processor}"
 
 
 @cache

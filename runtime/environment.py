@@ -6,12 +6,13 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-import lhc
+from lhc import support
+from lhc.support.version import VERSION
 
 __all__ = ["code_digest", "environment"]
 
 _LIBRARIES = ("aihwkit", "numba", "numpy", "onnx", "onnxruntime", "scipy", "torch")
-_ROOT = Path(lhc.__file__).parent
+_ROOT = Path(support.__path__[0]).parent
 _COMPUTING = (_ROOT, _ROOT / "hardware", _ROOT / "measure", _ROOT / "onnx_io", Path(__file__).parent)
 """Folders of the modules that numbers come from. A version alone does not tell two checkouts apart."""
 
@@ -19,7 +20,7 @@ _COMPUTING = (_ROOT, _ROOT / "hardware", _ROOT / "measure", _ROOT / "onnx_io", P
 @cache
 def environment() -> dict[str, str]:
     """Names and versions, of lhc and of all libraries that compute, and the processor's instruction set."""
-    found = {"lhc": f"{lhc.__version__} (code {code_digest(_COMPUTING)})"}
+    found = {"lhc": f"{VERSION} (code {code_digest(_COMPUTING)})"}
     for name in _LIBRARIES:
         try:
             found[name] = version(name)

@@ -49,6 +49,15 @@ def test_there_are_at_most_twelve_layers() -> None:
     assert len(contracts[0]["layers"]) <= 12
 
 
+def test_imports_for_types_alone_run_downward_too() -> None:
+    linter = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
+    assert not linter.get("exclude_type_checking_imports", False)
+    assert [name for one in linter["contracts"] for name in one.get("ignore_imports", [])] == [
+        "lhc.hardware.description -> aihwkit",
+        "lhc.hardware.rpu_config -> aihwkit",
+    ]
+
+
 def test_a_repeated_name_is_found() -> None:
     assert repeated(iter(["a.py", "b.py", "a.py"])) == ["a.py"]
 

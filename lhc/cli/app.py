@@ -10,7 +10,6 @@ from typing import Annotated
 
 import typer
 
-from lhc import __version__
 from lhc.cli import (
     lhc_analyze,
     lhc_attribute,
@@ -34,6 +33,7 @@ from lhc.cli import (
 from lhc.cli.crash import reporting, tell_crash
 from lhc.cli.foreign_commands import Commands
 from lhc.errors import CRASHED
+from lhc.support.version import VERSION
 
 __all__ = ["app", "main"]
 
@@ -51,7 +51,7 @@ app = typer.Typer(
 
 def _version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"lhc {__version__}")
+        typer.echo(f"lhc {VERSION}")
         raise typer.Exit
 
 

@@ -12,9 +12,9 @@ from typing import ParamSpec, TypeVar
 
 import typer
 
-from lhc import __version__
 from lhc.cli.output import hint
 from lhc.errors import LhcError
+from lhc.support.version import VERSION
 
 __all__ = ["reporting", "tell_crash"]
 
@@ -47,7 +47,7 @@ def tell_crash(error: Exception, whose: str = "lhc") -> None:
         whose: the package that has the mistake.
     """
     text = (
-        f"lhc {__version__}, Python {platform.python_version()}, {platform.platform()}\n"
+        f"lhc {VERSION}, Python {platform.python_version()}, {platform.platform()}\n"
         f"{shlex.join(['lhc', *sys.argv[1:]])}\n\n{''.join(traceback.format_exception(error))}"
     )
     where = _kept(text)

@@ -22,7 +22,7 @@ from lhc.report.text import (
     time_text,
 )
 from lhc.results import Evaluation, SensitivityTable
-from lhc.study.inputs import DataSource
+from lhc.samples.task import DataSource
 from lhc.study.outcome import Analysis, PartitionResult
 from lhc.study.source import Opened
 from lhc.support.tables import Table

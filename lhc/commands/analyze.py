@@ -1,6 +1,5 @@
 """What can be analog, and why not the rest. Measures nothing."""
 
-from lhc import __version__
 from lhc.errors import ModelError, OpenSizesError
 from lhc.hardware import Hardware
 from lhc.onnx_io import example_shapes
@@ -11,6 +10,7 @@ from lhc.samples.metrics import UNCHOSEN
 from lhc.study.outcome import Analysis
 from lhc.study.prepare import check_machine
 from lhc.study.source import open_model
+from lhc.support.version import VERSION
 
 __all__ = ["analyze"]
 
@@ -36,5 +36,5 @@ def analyze(options: AnalyzeOptions) -> Analysis:
         except ModelError:
             raise error from None
     check_machine(machine, graph)
-    plan = Qualify().run(graph, initial_plan(graph, machine, opened.model.source, __version__)).plan
+    plan = Qualify().run(graph, initial_plan(graph, machine, opened.model.source, VERSION)).plan
     return Analysis(plan, graph, opened.model.renamed, example)

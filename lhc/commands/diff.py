@@ -1,9 +1,9 @@
 """Two placements side by side."""
 
 from lhc.commands.report import planned
+from lhc.model import ModelSource
 from lhc.plan import Plan
 from lhc.report.difference import PlanDiff, compare
-from lhc.study.source import ModelSource
 
 __all__ = ["diff"]
 

@@ -1,10 +1,11 @@
 """Annotations put back onto a model that another tool rewrote."""
 
 from lhc.errors import ModelError
+from lhc.model import ModelSource
 from lhc.onnx_io import find_layers, read_graph, read_plan, reapplied_plan
 from lhc.plan import Plan
 from lhc.study.outcome import PartitionResult
-from lhc.study.source import ModelSource, open_model
+from lhc.study.source import open_model
 
 __all__ = ["reapply"]
 

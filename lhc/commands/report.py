@@ -6,6 +6,7 @@ from typing import TypeAlias
 
 from lhc.errors import ConfigError, ModelError, UsageError
 from lhc.graph import LayerGraph
+from lhc.model import ModelSource
 from lhc.onnx_io import read_plan
 from lhc.plan import Plan
 from lhc.report.builder import build_report, graph_of_plan, over_time
@@ -15,7 +16,7 @@ from lhc.report.records import keep, kept, merged, newest
 from lhc.results import Attribution, Evaluation, Front, Infeasibility, Robustness
 from lhc.runtime.environment import environment
 from lhc.study.outcome import PartitionResult
-from lhc.study.source import ModelSource, Opened, open_model
+from lhc.study.source import Opened, open_model
 
 __all__ = ["ReportSource", "planned", "report_of"]
 

@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterable, Iterator
 from hashlib import sha256
 from typing import Any, TypeVar
 
-from lhc import __version__
 from lhc.errors import LhcError, MissingDependencyError, UsageError, WorkerError
 from lhc.measure.scorer import Block, Job, Setting
 from lhc.measure.workers import Unit, packed, scorer_of, windowed
 from lhc.runtime.environment import environment
 from lhc.samples.metrics import Array
+from lhc.support.version import VERSION
 
 __all__ = ["DaskWorkers"]
 
@@ -64,7 +64,7 @@ class DaskWorkers:
             found: dict[str, dict[str, str]] = self._client.run(environment)
         except Exception as error:  # whatever a worker without lhc raises
             raise UsageError(
-                f"--scheduler {address!r}: workers cannot run lhc ({error}); install lhc {__version__} on them"
+                f"--scheduler {address!r}: workers cannot run lhc ({error}); install lhc {VERSION} on them"
             ) from error
         if not found:
             raise UsageError(f"--scheduler {address!r} has no workers; start some with dask worker {address}")

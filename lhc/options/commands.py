@@ -29,7 +29,7 @@ from lhc.options.training import Checkpointing, TrainingOptions
 
 if TYPE_CHECKING:
     from lhc.plan import Plan
-    from lhc.study.inputs import DataSource
+    from lhc.samples.task import DataSource
 
 __all__ = [
     "AnalyzeOptions",

@@ -13,9 +13,9 @@ from lhc.options.values import bytes_of, shapes_of, times_of
 
 if TYPE_CHECKING:
     from lhc.hardware import Hardware
+    from lhc.model import ModelSource
     from lhc.plan import Plan
-    from lhc.study.inputs import DataSource
-    from lhc.study.source import ModelSource
+    from lhc.samples.task import DataSource
 
 __all__ = [
     "BudgetOptions",

@@ -6,10 +6,11 @@ Nothing here ever reads more than a block, or `PIECE_BYTES` of one array, at onc
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import InitVar, dataclass, replace
 from functools import cached_property
 from hashlib import sha256
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -18,7 +19,7 @@ import numpy.typing as npt
 from lhc.errors import DataError
 from lhc.samples.metrics import Array, Metric
 
-__all__ = ["Array", "Indices", "LazyArray", "Samples", "Task", "count_samples", "unequal_lengths"]
+__all__ = ["Array", "DataSource", "Indices", "LazyArray", "Samples", "Task", "count_samples", "unequal_lengths"]
 
 PIECE_BYTES = 2**22
 """What is held of one array while all of it is looked through."""
@@ -279,3 +280,7 @@ def _content(piece: Array) -> bytes | memoryview:
         return b"".join(str(len(text)).encode() + b":" + text for text in texts)
     plain = np.ascontiguousarray(piece)
     return plain.data.cast("B") if plain.dtype.kind in "biuf" and plain.size else plain.tobytes()
+
+
+DataSource = str | Path | Mapping[str, Array] | Task | Callable[[], object]
+"""What a user may name samples by: a file, folder or function (`lhc.study.inputs`), arrays by input name, or a task."""

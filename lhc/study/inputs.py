@@ -6,7 +6,7 @@ them. Samples of a folder or a function are read, and converted, block by block;
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,12 +21,10 @@ from lhc.samples.metrics import Array, Metric, get_metric
 from lhc.samples.npy import read_npz
 from lhc.samples.shards import read_folder
 from lhc.samples.streams import from_function
-from lhc.samples.task import Indices, LazyArray, Samples, Task
+from lhc.samples.task import DataSource, Indices, LazyArray, Samples, Task
 from lhc.support.functions import load_function
 
-__all__ = ["DataSource", "first_samples", "load_task"]
-
-DataSource = str | Path | Mapping[str, Array] | Task | Callable[[], object]
+__all__ = ["first_samples", "load_task"]
 
 _DTYPES = {"float": "float32", "double": "float64", "string": "object"}
 _LOOKED_AT = 1024

@@ -4,7 +4,6 @@ import logging
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from lhc import __version__
 from lhc.errors import UsageError
 from lhc.graph import LayerGraph
 from lhc.hardware import Hardware
@@ -19,6 +18,7 @@ from lhc.plan import Plan, Reason
 from lhc.samples.metrics import UNCHOSEN
 from lhc.study.prepare import check_analog, check_machine, read_placed
 from lhc.study.source import Opened, open_model
+from lhc.support.version import VERSION
 
 __all__ = ["NetworkPlacement", "given_placement"]
 
@@ -111,7 +111,7 @@ def _named(opened: Opened, options: PlacingFirst) -> NetworkPlacement:
         task = None if options.data is None else opened.task(options.data, UNCHOSEN, 1, options.label_key)
         graph = opened.graph(options.shapes or None, task)
         check_machine(machine, graph)
-        plan = Qualify().run(graph, initial_plan(graph, machine, opened.model.source, __version__)).plan
+        plan = Qualify().run(graph, initial_plan(graph, machine, opened.model.source, VERSION)).plan
         analog = check_analog(_names(options, plan), plan, opened.model.label)
     decisions: dict[str, Decision] = {
         name: ("analog" if name in analog else "digital", "forced", "fixed by the user") for name in plan.eligible

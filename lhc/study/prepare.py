@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import ClassVar, TypeVar
 
-from lhc import __version__
 from lhc.errors import UsageError
 from lhc.graph import LayerGraph
 from lhc.hardware import Hardware
@@ -21,6 +20,7 @@ from lhc.samples.metrics import METRICS, UNCHOSEN, get_metric, metric_without_ta
 from lhc.samples.task import Task, count_samples
 from lhc.study.source import Opened, open_model
 from lhc.study.state import Study
+from lhc.support.version import VERSION
 
 __all__ = [
     "CalibrateRanges",
@@ -168,7 +168,7 @@ def read(
         raise UsageError(f"--output {options.output!r}: the model's outputs are {', '.join(graph.outputs)}")
     _tell_unjudged(options, opened, graph)
     check_machine(machine, graph)
-    plan = initial_plan(graph, machine, opened.model.source, __version__).with_ranges(opened.ranges)
+    plan = initial_plan(graph, machine, opened.model.source, VERSION).with_ranges(opened.ranges)
     study = Study(options, running, opened, graph, plan, task, float(t_s))
     if ranks or task.targets is not None or task.metric.chosen:
         return study

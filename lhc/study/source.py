@@ -4,14 +4,12 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
-import onnx
 
 from lhc.errors import DataError, ModelError, OpenSizesError, UsageError
 from lhc.graph import LayerGraph
-from lhc.model import OnnxModel
+from lhc.model import ModelSource, OnnxModel, OpenedModel
 from lhc.models import ZooEntry, is_zoo_name, zoo_entry, zoo_names
 from lhc.models.export import export_module, is_module
 from lhc.onnx_io import (
@@ -30,14 +28,10 @@ from lhc.runtime import observe_tensors
 from lhc.runtime.ort import Array, plain_feeds, tensor_infos
 from lhc.runtime.probe import probe
 from lhc.samples.metrics import Metric
-from lhc.samples.task import Task
-from lhc.study.inputs import DataSource, first_samples, load_task
+from lhc.samples.task import DataSource, Task
+from lhc.study.inputs import first_samples, load_task
 
-if TYPE_CHECKING:
-    import onnx_ir as ir
-    import torch
-
-__all__ = ["ModelSource", "Opened", "open_model"]
+__all__ = ["Opened", "open_model"]
 
 log = logging.getLogger("lhc")
 
@@ -45,7 +39,7 @@ _EVAL = "export it again after model.eval(), with training=torch.onnx.TrainingMo
 
 
 @dataclass(frozen=True, eq=False)
-class Opened:
+class Opened(OpenedModel):
     """A model, the zoo entry it came from, if any, and what it was before it was retrained, where it was.
 
     Attributes:
@@ -241,12 +235,6 @@ def _first_sample(model: OnnxModel, task: Task) -> dict[str, Array]:
     return feeds
 
 
-if TYPE_CHECKING:
-    ModelSource = str | Path | onnx.ModelProto | ir.Model | OnnxModel | Opened | torch.nn.Module
-else:  # whoever has an onnx-ir model or a module has loaded its library; nobody else waits for it
-    ModelSource = str | Path | onnx.ModelProto | OnnxModel | Opened
-
-
 def open_model(source: ModelSource, data: DataSource | None = None, label_key: str = "labels") -> Opened:
     """A model by path or zoo name, a ModelProto or onnx-ir model, a module, or one that was loaded or opened before.
 
@@ -259,7 +247,8 @@ def open_model(source: ModelSource, data: DataSource | None = None, label_key: s
         ModelError: it cannot be read or exported.
         UsageError: a module without samples, or with samples that are not its inputs.
     """
-    if isinstance(source, Opened):
+    if isinstance(source, OpenedModel):
+        assert isinstance(source, Opened)
         return source
     if is_module(source):
         name = type(source).__name__

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from lhc import __version__
 from lhc.errors import MissingDependencyError, OutOfTimeError
 from lhc.graph import LayerGraph
 from lhc.measure import Bench, PlacementJudge
@@ -39,12 +38,12 @@ from lhc.plan import Plan, Retrained
 from lhc.results import Verdict
 from lhc.samples.apart import check_apart, split_off
 from lhc.samples.metrics import UNCHOSEN, get_metric
-from lhc.samples.task import Array, Task
-from lhc.study.inputs import DataSource
+from lhc.samples.task import Array, DataSource, Task
 from lhc.study.prepare import calibrated
 from lhc.study.source import Opened
 from lhc.study.state import Study
 from lhc.summary import summary
+from lhc.support.version import VERSION
 
 if TYPE_CHECKING:  # they load PyTorch
     from lhc.train.course import Course
@@ -261,7 +260,7 @@ class Train:
     def _again(self, trained: Study, record: Retrained) -> Study:
         """The trained network prepared as a new one, with the ranges that were trained."""
         ranges = {name: trained.plan.ranges[name] for name in record.layers if name in trained.plan.ranges}
-        plan = initial_plan(trained.graph, trained.plan.hardware, trained.model.source, __version__)
+        plan = initial_plan(trained.graph, trained.plan.hardware, trained.model.source, VERSION)
         return self.prepare.apply(replace(trained, plan=plan.with_ranges(ranges), notes=()))
 
 

@@ -18,8 +18,8 @@ from lhc.model import OnnxModel
 from lhc.models import zoo_entry
 from lhc.onnx_io import load_model
 from lhc.samples.metrics import METRICS, Array
-from lhc.samples.task import Task
-from lhc.study.inputs import DataSource, load_task
+from lhc.samples.task import DataSource, Task
+from lhc.study.inputs import load_task
 from tests.conftest import Cli
 
 Arrays = dict[str, Array]
