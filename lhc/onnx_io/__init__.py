@@ -6,8 +6,8 @@ from lhc.onnx_io.constants import Constants, stored_array
 from lhc.onnx_io.external import ExternalData, beside_data, check_place, relative
 from lhc.onnx_io.graphs import read_graph
 from lhc.onnx_io.layer_ann import layer_assignment_settings
-from lhc.onnx_io.loading import inline_functions, load_model, save_model, serialized
-from lhc.onnx_io.reapplying import find_layers, reapplied_plan
+from lhc.onnx_io.layer_matches import find_layers, reapplied_plan
+from lhc.onnx_io.model_files import inline_functions, load_model, save_model, serialized
 from lhc.onnx_io.shapes import (
     Shape,
     declared_shape,

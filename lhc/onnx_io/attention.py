@@ -7,9 +7,9 @@ Past keys and values count as many as the past tensor has room for.
 import math
 from collections.abc import Iterator
 
-from lhc.onnx_io.counting import Counter
 from lhc.onnx_io.matrices import Unsized
 from lhc.onnx_io.operands import Operands, Part
+from lhc.onnx_io.product_counts import Counter
 
 __all__ = [
     "decoder",

@@ -17,7 +17,7 @@ from onnx import TensorProto, numpy_helper
 from lhc.errors import ModelError
 from lhc.model import is_external, mapped_bytes
 from lhc.onnx_io.external import read_in
-from lhc.onnx_io.folding import FOLD_LIMIT, fold, folded_type
+from lhc.onnx_io.fold import FOLD_LIMIT, fold, folded_type
 
 __all__ = ["Array", "Constants", "stored_array"]
 

@@ -12,7 +12,7 @@ import onnx
 
 from lhc.graph import MatrixShape, Obstacle, Work
 from lhc.onnx_io import attention
-from lhc.onnx_io import counting as c
+from lhc.onnx_io import product_counts as c
 from lhc.onnx_io.constants import Constants
 from lhc.onnx_io.matrices import Unsized
 from lhc.onnx_io.operands import ATTRIBUTES, Operands, Part

@@ -13,7 +13,7 @@ from onnx import TensorProto, helper, numpy_helper, parser
 from lhc.errors import ModelError
 from lhc.graph import obstacle
 from lhc.onnx_io import Constants, load_model, read_graph
-from lhc.onnx_io.folding import FOLD_LIMIT
+from lhc.onnx_io.fold import FOLD_LIMIT
 
 RNG = np.random.default_rng(20261125)
 W = RNG.normal(size=(4, 6)).astype(np.float32)
