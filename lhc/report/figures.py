@@ -168,9 +168,10 @@ def _own(front: Front, report: Report) -> Iterator[Point]:
     plan, outcome = report.plan, report.plan.outcome
     placed = (layer.sensitivity for layer in plan.layers if layer.name in plan.analog)
     damage = math.fsum(max(found.mean, 0.0) for found in placed if found is not None)
-    costs: tuple[float | None, float | None]
-    costs = (None, None) if report.costs is None else (report.costs.total.latency_s, report.costs.total.energy_j)
-    x = _on_axis(FrontPoint((), plan.analog_mac_fraction, report.tiles, *costs, damage, None, None), front)
+    total = None if report.costs is None else report.costs.total
+    latency_s, energy_j = (None, None) if total is None else (total.latency_s, total.energy_j)
+    own = FrontPoint((), plan.analog_mac_fraction, report.tiles, latency_s, energy_j, damage, None, None)
+    x = _on_axis(own, front)
     if x is None or (front.verified and outcome is None):
         return
     y, interval = damage, None
