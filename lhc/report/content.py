@@ -1,8 +1,9 @@
 """What a report says, as data: tables, facts and sentences that HTML and Markdown both draw."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Literal
+from functools import partial
+from typing import Literal, TypeVar
 
 from lhc.plan import LayerPlan, Outcome, Plan
 from lhc.report.charts import Chart
@@ -21,6 +22,7 @@ from lhc.report.text import (
 )
 
 __all__ = [
+    "MEASURING_TIMES",
     "Column",
     "PageSection",
     "PageTable",
@@ -30,14 +32,19 @@ __all__ = [
     "as_text",
     "cost_table",
     "data_facts",
+    "joules",
     "layer_table",
     "machine_facts",
     "missing",
+    "page_table",
     "reason_section",
+    "seconds",
 ]
 
-Column = tuple[str, bool]
-"""Title, and whether it holds numbers."""
+MEASURING_TIMES = "lhc run with --t-inference 0,3600,86400,2592000,31536000"
+
+Row = TypeVar("Row")
+Number = TypeVar("Number", int, float)
 
 
 @dataclass(frozen=True)
@@ -51,11 +58,21 @@ class Value:
 
 @dataclass(frozen=True)
 class PageTable:
-    """Rows under a caption."""
+    """Rows under a caption; a column is its title, and whether it holds numbers."""
 
     caption: str
-    columns: tuple[Column, ...]
+    columns: tuple[tuple[str, bool], ...]
     rows: tuple[tuple[Value, ...], ...]
+
+
+Column = tuple[str, bool, Callable[[Row], Value]]
+"""Title, whether it holds numbers, and the cell of a row."""
+
+
+def page_table(caption: str, rows: Iterable[Row], *columns: Column[Row]) -> PageTable:
+    """A table with a row for each of these."""
+    cells = tuple(tuple(cell(row) for _, _, cell in columns) for row in rows)
+    return PageTable(caption, tuple((title, numeric) for title, numeric, _ in columns), cells)
 
 
 @dataclass(frozen=True)
@@ -86,11 +103,13 @@ def as_text(text: str) -> Value:
     return Value("text", text)
 
 
-def as_number(value: float | None, text: str | None = None) -> Value:
+def as_number(value: Number | None, show: Callable[[Number], str] = "{:g}".format) -> Value:
     """A cell that is sorted by a number; empty without one."""
-    if value is None:
-        return Value("text", "")
-    return Value("number", f"{value:g}" if text is None else text, value)
+    return Value("text", "") if value is None else Value("number", show(value), value)
+
+
+seconds = partial(amount, unit="s")
+joules = partial(amount, unit="J")
 
 
 def as_share(part: float, whole: float) -> Value:
@@ -102,50 +121,50 @@ def as_share(part: float, whole: float) -> Value:
 def layer_table(report: Report) -> PageTable:
     """Every candidate, in the order of the file."""
     plan = report.plan
-    costs = {} if report.costs is None else {layer.name: layer for layer in report.costs.layers}
-    columns: list[Column] = [("#", True), ("Layer", False), ("Operator", False), ("Runs", False)]
-    measured = any(layer.sensitivity is not None for layer in plan.layers)
-    if measured:
-        columns.append(("Sensitivity", True))
-    beside: list[Column] = [("Of activations", True)] if plan.activation_macs else []
-    columns += [("MACs", True), ("of all", True), *beside, ("Weights", True), ("Tiles", True)]
-    if costs:
-        columns += [("Latency", True), ("Energy", True)]
-    columns.append(("Why", False))
-    rows = []
-    for index, layer in enumerate(plan.layers):
-        row = [as_number(index + 1), Value("name", layer.title), as_text(layer.op_type)]
-        row.append(Value("placement", "undecided" if layer.reason == "eligible" else layer.placement))
-        if measured:
-            row.append(_sensitivity(layer))
-        row += _sizes(layer, plan)
-        if costs:
-            cost = costs.get(layer.name)
-            latency, energy = (None, None) if cost is None else (cost.latency_s, cost.energy_j)
-            row += [
-                as_number(latency, "" if latency is None else amount(latency, "s")),
-                as_number(energy, "" if energy is None else amount(energy, "J")),
-            ]
-        row.append(Value("why", f"{layer.reason}: {layer.detail}" if layer.detail else layer.reason))
-        rows.append(tuple(row))
-    return PageTable("layers", tuple(columns), tuple(rows))
+    numbers = {layer.name: number for number, layer in enumerate(plan.layers, 1)}
+    columns: list[Column[LayerPlan]] = [
+        ("#", True, lambda layer: as_number(numbers[layer.name])),
+        ("Layer", False, lambda layer: Value("name", layer.title)),
+        ("Operator", False, lambda layer: as_text(layer.op_type)),
+        ("Runs", False, lambda layer: Value("placement", _runs(layer))),
+    ]
+    if any(layer.sensitivity is not None for layer in plan.layers):
+        columns.append(("Sensitivity", True, _sensitivity))
+    columns += [
+        ("MACs", True, lambda layer: as_number(layer.macs, count if layer.counted else _and_more)),
+        ("of all", True, lambda layer: as_number(layer.macs, lambda macs: share_text(macs / (plan.macs or 1)))),
+    ]
+    if plan.activation_macs:
+        columns.append(("Of activations", True, lambda layer: as_number(layer.activation_macs, count)))
+    columns += [
+        ("Weights", True, lambda layer: as_number(layer.parameters, count)),
+        ("Tiles", True, lambda layer: as_number(layer.tiles if layer.placement == "analog" else 0)),
+    ]
+    if report.costs is not None and report.costs.layers:
+        latencies = {cost.name: cost.latency_s for cost in report.costs.layers}
+        energies = {cost.name: cost.energy_j for cost in report.costs.layers}
+        columns += [
+            ("Latency", True, lambda layer: as_number(latencies.get(layer.name), seconds)),
+            ("Energy", True, lambda layer: as_number(energies.get(layer.name), joules)),
+        ]
+    columns.append(("Why", False, lambda layer: Value("why", f"{layer.reason}: {layer.detail}".removesuffix(": "))))
+    return page_table("layers", plan.layers, *columns)
+
+
+def _runs(layer: LayerPlan) -> str:
+    return "undecided" if layer.reason == "eligible" else layer.placement
+
+
+def _and_more(macs: int) -> str:
+    """Where some are not counted."""
+    return f"{count(macs)} + ?"
 
 
 def _sensitivity(layer: LayerPlan) -> Value:
-    if layer.sensitivity is None:
-        return as_number(None)
-    return as_number(layer.sensitivity.mean, str(layer.sensitivity).removesuffix(f" {layer.sensitivity.metric}"))
-
-
-def _sizes(layer: LayerPlan, plan: Plan) -> list[Value]:
-    tiles = layer.tiles if layer.placement == "analog" else 0
-    return [
-        as_number(layer.macs, count(layer.macs) if layer.counted else f"{count(layer.macs)} + ?"),
-        as_number(layer.macs, share_text(layer.macs / (plan.macs or 1))),
-        *([as_number(layer.activation_macs, count(layer.activation_macs))] if plan.activation_macs else []),
-        as_number(layer.parameters, count(layer.parameters)),
-        as_number(tiles),
-    ]
+    found = layer.sensitivity
+    return (
+        as_number(None) if found is None else Value("number", str(found).removesuffix(f" {found.metric}"), found.mean)
+    )
 
 
 def reason_section(plan: Plan) -> PageSection:
@@ -153,48 +172,42 @@ def reason_section(plan: Plan) -> PageSection:
     found: dict[tuple[str, str], list[LayerPlan]] = {}
     for layer in plan.layers:
         found.setdefault((layer.placement, layer.reason), []).append(layer)
-    rows = []
-    for (placement, reason), layers in sorted(found.items(), key=lambda item: (item[0][0], -len(item[1]))):
-        macs = sum(layer.macs for layer in layers)
-        details = list(dict.fromkeys(layer.detail for layer in layers))
-        more = f" (and {len(details) - 1} more such)" if len(details) > 1 else ""
-        rows.append(
-            (
-                as_text("undecided" if reason == "eligible" else placement),
-                as_text(f"{reason}: {REASONS[layers[0].reason]}"),
-                as_number(len(layers)),
-                as_share(macs, plan.macs),
-                as_text(f"{details[0]}{more}"),
-            )
-        )
-    columns = (("Runs", False), ("Reason", False), ("Layers", True), ("Share of MACs", True), ("For example", False))
-    return PageSection("reasons", "Reasons", tables=(PageTable("Layers by reason.", columns, tuple(rows)),))
+
+    def example(layers: list[LayerPlan]) -> str:
+        first, *more = dict.fromkeys(layer.detail for layer in layers)
+        return f"{first} (and {len(more)} more such)" if more else first
+
+    table = page_table(
+        "Layers by reason.",
+        [found[key] for key in sorted(found, key=lambda key: (key[0], -len(found[key])))],
+        ("Runs", False, lambda layers: as_text(_runs(layers[0]))),
+        ("Reason", False, lambda layers: as_text(f"{layers[0].reason}: {REASONS[layers[0].reason]}")),
+        ("Layers", True, lambda layers: as_number(len(layers))),
+        ("Share of MACs", True, lambda layers: as_share(sum(layer.macs for layer in layers), plan.macs)),
+        ("For example", False, lambda layers: as_text(example(layers))),
+    )
+    return PageSection("reasons", "Reasons", tables=(table,))
 
 
 def missing(report: Report) -> tuple[str, ...]:
     """What the report lacks, and what adds it; one line each."""
-    lines = []
-    if report.plan.outcome is None:
-        lines.append("The placement was not judged on data: lhc partition does that.")
-    if not any(layer.sensitivity for layer in report.plan.layers):
-        lines.append("No layer's sensitivity was measured.")
-    if not is_measured(report):
-        lines.append("The trade-off was not measured: lhc pareto measures it.")
-    if not report.over_time:
-        lines.append(
-            "Accuracy over time was not measured: lhc run with --t-inference 0,3600,86400,2592000,31536000 adds it."
-        )
-    if report.robustness is None:
-        lines.append("How much more noise the placement stands was not measured: lhc robustness measures it.")
-    if report.attribution is None:
-        lines.append(
-            "Where the damage comes from (converters, programming, drift, …) was not measured: lhc attribute does."
-        )
-    if report.costs is None:
-        lines.append("Latency and energy are not known: the hardware describes no costs, or sizes are not known.")
-    if not report.commands:
-        lines.append("The command that made it was not recorded: the report was made from the model's annotations.")
-    return tuple(lines)
+    lines = (
+        (report.plan.outcome, "The placement was not judged on data: lhc partition does that."),
+        (any(layer.sensitivity for layer in report.plan.layers), "No layer's sensitivity was measured."),
+        (is_measured(report), "The trade-off was not measured: lhc pareto measures it."),
+        (report.over_time, f"Accuracy over time was not measured: {MEASURING_TIMES} adds it."),
+        (report.robustness, "How much more noise the placement stands was not measured: lhc robustness measures it."),
+        (
+            report.attribution,
+            "Where the damage comes from (converters, programming, drift, …) was not measured: lhc attribute does.",
+        ),
+        (report.costs, "Latency and energy are not known: the hardware describes no costs, or sizes are not known."),
+        (
+            report.commands,
+            "The command that made it was not recorded: the report was made from the model's annotations.",
+        ),
+    )
+    return tuple(line for known, line in lines if not known)
 
 
 def cost_table(costs: Costs, plan: Plan) -> PageTable:
@@ -204,35 +217,24 @@ def cost_table(costs: Costs, plan: Plan) -> PageTable:
     for layer in costs.layers:
         where = "analog" if layer.name in analog else "digital"
         for part in layer.parts:
-            entry = found.setdefault((where, part.name), [0.0, 0.0])
+            entry = found.setdefault((part.name, where), [0.0, 0.0])
             entry[0] += part.latency_s
             entry[1] += part.energy_j
     others: dict[str, CostItem] = {f"{one.name} ({one.count})": one for one in costs.operators}
     others = others or {costs.others.name: costs.others}
-    found |= {("digital", name): [one.latency_s, one.energy_j] for name, one in others.items()}
-    found["between", costs.crossings.name] = [costs.crossings.latency_s, costs.crossings.energy_j]
-    whole = costs.total
-    rows = [
-        (
-            as_text(name),
-            as_text(where),
-            as_number(latency, amount(latency, "s")),
-            as_share(latency, whole.latency_s),
-            as_number(energy, amount(energy, "J")),
-            as_share(energy, whole.energy_j),
-        )
-        for (where, name), (latency, energy) in sorted(found.items(), key=lambda item: -item[1][0])
-        if latency or energy
-    ]
-    columns = (
-        ("Part", False),
-        ("Where", False),
-        ("Latency", True),
-        ("of all latency", False),
-        ("Energy", True),
-        ("of all energy", False),
+    found |= {(name, "digital"): [one.latency_s, one.energy_j] for name, one in others.items()}
+    found[costs.crossings.name, "between"] = [costs.crossings.latency_s, costs.crossings.energy_j]
+    rows = [(*key, latency, energy) for key, (latency, energy) in found.items() if latency or energy]
+    return page_table(
+        "Latency and energy of one sample by part, by the cost model.",
+        sorted(rows, key=lambda row: -row[2]),
+        ("Part", False, lambda row: as_text(row[0])),
+        ("Where", False, lambda row: as_text(row[1])),
+        ("Latency", True, lambda row: as_number(row[2], seconds)),
+        ("of all latency", False, lambda row: as_share(row[2], costs.total.latency_s)),
+        ("Energy", True, lambda row: as_number(row[3], joules)),
+        ("of all energy", False, lambda row: as_share(row[3], costs.total.energy_j)),
     )
-    return PageTable("Latency and energy of one sample by part, by the cost model.", columns, tuple(rows))
 
 
 def data_facts(plan: Plan) -> tuple[tuple[str, str], ...]:
@@ -246,6 +248,7 @@ def data_facts(plan: Plan) -> tuple[tuple[str, str], ...]:
         if outcome.held_out
         else "not held out: all samples served every purpose"
     )
+    deciding = "other" if outcome.generalized else "these"
     return (
         ("metric", f"{outcome.metric}: digital {metric_value(outcome.baseline, outcome.percent)}"),
         *(() if outcome.metric_note is None else (("why this metric", outcome.metric_note),)),
@@ -258,7 +261,7 @@ def data_facts(plan: Plan) -> tuple[tuple[str, str], ...]:
         ("time", f"{time_text(outcome.t_s)} after the first read ({outcome.t_s:.15g} s)"),
         ("other chips, these samples", interval_text(outcome, outcome.chip_interval)),
         ("other chips, other samples", interval_text(outcome, outcome.sample_interval)),
-        ("confidence", f"{level_text(outcome.confidence)}, two-sided; the {_deciding(outcome.generalized)} decides"),
+        ("confidence", f"{level_text(outcome.confidence)}, two-sided; the interval for {deciding} samples decides"),
         *_search_facts(outcome),
     )
 
@@ -278,17 +281,8 @@ def _search_facts(outcome: Outcome) -> Iterator[tuple[str, str]]:
         yield "estimate", f"a drop of {points(outcome, found.predicted_drop)} from the sensitivities, {basis}"
     if outcome.retrained is not None:
         trained = outcome.retrained
-        yield (
-            "retrained",
-            (
-                f"{trained.steps} steps of {trained.batch_size} on {trained.samples} samples, loss {trained.loss}, seed"
-                f" {trained.seed}; from SHA-256 {trained.source}"
-            ),
-        )
-
-
-def _deciding(generalized: bool) -> str:
-    return "interval for other samples" if generalized else "interval for these samples"
+        steps = f"{trained.steps} steps of {trained.batch_size} on {trained.samples} samples, loss {trained.loss}"
+        yield "retrained", f"{steps}, seed {trained.seed}; from SHA-256 {trained.source}"
 
 
 def machine_facts(plan: Plan) -> tuple[tuple[str, str], ...]:

@@ -16,7 +16,7 @@ from markupsafe import Markup
 from lhc.plan import LayerPlan
 from lhc.report.block_grid import BlockGrid, Cell, block_grid
 from lhc.report.charts import Chart, RangeChart
-from lhc.report.content import Value, layer_table
+from lhc.report.content import MEASURING_TIMES, Value, layer_table
 from lhc.report.document import Report
 from lhc.report.figures import front_chart, is_measured, outcome_chart, time_chart
 from lhc.report.page_sections import sections
@@ -188,7 +188,5 @@ def _side(report: Report) -> tuple[list[_Figure], list[str]]:
         name = f"{first.metric.capitalize()} over time"
         found.append(_Figure("over-time", name, note, said, chart, other_samples(first, outcome)))
     else:
-        lacking.append(
-            "Over time: not measured. lhc run with --t-inference 0,3600,86400,2592000,31536000 and --report adds it."
-        )
+        lacking.append(f"Over time: not measured. {MEASURING_TIMES} and --report adds it.")
     return found, lacking

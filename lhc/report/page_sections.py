@@ -1,20 +1,22 @@
 """The sections below the first screen. A section whose data is missing is left out, and the last one says so."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from lhc.plan import Outcome, Plan, Retrained
 from lhc.report.content import (
     Column,
     PageSection,
-    PageTable,
     Value,
     as_number,
     as_text,
     cost_table,
     data_facts,
+    joules,
     machine_facts,
     missing,
+    page_table,
     reason_section,
+    seconds,
 )
 from lhc.report.document import Costs, Report
 from lhc.report.figures import noise_chart, training_chart
@@ -24,6 +26,8 @@ from lhc.report.text import (
     amount,
     budget_of_margin,
     budget_text,
+    counted,
+    drop_range,
     drop_text,
     drop_unit,
     drop_value,
@@ -37,7 +41,18 @@ from lhc.report.text import (
     time_text,
     unlike_decision,
 )
-from lhc.results import AtTime, Attribution, Evaluation, Front, FrontPoint, Infeasibility, LayerAttribution, Robustness
+from lhc.results import (
+    AtScale,
+    AtTime,
+    Attribution,
+    Evaluation,
+    Front,
+    FrontPoint,
+    Infeasibility,
+    LayerAttribution,
+    Remedy,
+    Robustness,
+)
 
 __all__ = ["sections"]
 
@@ -76,7 +91,7 @@ def _sections(report: Report) -> Iterator[PageSection]:
 def _drop(found: Evaluation | None, drop_type: str = "absolute") -> Value:
     if found is None:
         return as_number(None)
-    return as_number(found.drop, drop_value(found.drop, found.percent or drop_type == "relative"))
+    return as_number(found.drop, lambda drop: drop_value(drop, found.percent or drop_type == "relative"))
 
 
 def _bounds(found: Evaluation | None, drop_type: str = "absolute", generalized: bool = False) -> Value:
@@ -84,8 +99,11 @@ def _bounds(found: Evaluation | None, drop_type: str = "absolute", generalized: 
     interval = None if found is None else found.sample_interval if generalized else found.drop_interval
     if found is None or interval is None:
         return as_text("")
-    percent = found.percent or drop_type == "relative"
-    return as_text(" to ".join(drop_value(bound, percent) for bound in interval))
+    return as_text(drop_range(interval, found.percent or drop_type == "relative"))
+
+
+def _within(judged: AtScale | Remedy) -> Value:
+    return as_text("within the budget" if judged.within else "not shown to be within the budget")
 
 
 def _basis(found: Evaluation) -> str:
@@ -94,31 +112,29 @@ def _basis(found: Evaluation) -> str:
 
 
 def _front(front: Front, plan: Plan) -> PageSection:
-    analog = plan.analog
-    columns: list[tuple[Column, Callable[[FrontPoint], Value]]] = [
-        (("Analog layers", True), lambda p: as_number(len(p.analog))),
-        (("Analog MACs", True), lambda p: as_number(p.analog_mac_fraction, share_text(p.analog_mac_fraction))),
-        (("Tiles", True), lambda p: as_number(p.tiles)),
+    columns: list[Column[FrontPoint]] = [
+        ("Analog layers", True, lambda p: as_number(len(p.analog))),
+        ("Analog MACs", True, lambda p: as_number(p.analog_mac_fraction, share_text)),
+        ("Tiles", True, lambda p: as_number(p.tiles)),
     ]
     if any(p.latency_s is not None for p in front.points):
-        columns.append((("Latency", True), lambda p: _amount(p.latency_s, "s")))
+        columns.append(("Latency", True, lambda p: as_number(p.latency_s, seconds)))
     if any(p.energy_j is not None for p in front.points):
-        columns.append((("Energy", True), lambda p: _amount(p.energy_j, "J")))
-    columns.append(
-        ((f"Sum of sensitivities ({front.metric})", True), lambda p: as_number(p.damage, number_text(p.damage)))
-    )
+        columns.append(("Energy", True, lambda p: as_number(p.energy_j, joules)))
+    columns.append((f"Sum of sensitivities ({front.metric})", True, lambda p: as_number(p.damage, number_text)))
     if front.verified:
+        found = front.verified[0].evaluation
+        percent = found is not None and found.percent
         columns += [
-            (("Mean drop", True), lambda p: _drop(p.evaluation)),
-            (("Interval", False), lambda p: _bounds(p.evaluation)),
-            (("Estimated drop", True), lambda p: _estimate(p, front)),
+            ("Mean drop", True, lambda p: _drop(p.evaluation)),
+            ("Interval", False, lambda p: _bounds(p.evaluation)),
+            ("Estimated drop", True, lambda p: as_number(p.predicted_drop, lambda drop: drop_value(drop, percent))),
         ]
-    columns.append((("Note", False), lambda p: as_text("this placement" if analog == set(p.analog) else "")))
-    rows = tuple(tuple(cell(point) for _, cell in columns) for point in front.points)
-    table = PageTable(_front_caption(front), tuple(column for column, _ in columns), rows)
+    columns.append(("Note", False, lambda p: as_text("this placement" if plan.analog == set(p.analog) else "")))
     text = _sentence(samples_of_front(front, plan.outcome))
     if front.calibration is not None:
         text += (f"Estimates: {front.calibration}.",)
+    table = page_table(_front_caption(front), front.points, *columns)
     return PageSection("trade-off", "Trade-off", text, tables=(table,))
 
 
@@ -140,74 +156,57 @@ def _front_caption(front: Front) -> str:
     return f"Placements and their mean drop{unit}, measured on {held_out}{basis}."
 
 
-def _amount(value: float | None, unit: str) -> Value:
-    return as_number(value, None if value is None else amount(value, unit))
-
-
-def _estimate(point: FrontPoint, front: Front) -> Value:
-    found = front.verified[0].evaluation
-    if point.predicted_drop is None or found is None:
-        return as_number(None)
-    return as_number(point.predicted_drop, drop_value(point.predicted_drop, found.percent))
-
-
 def _times(times: Sequence[AtTime], outcome: Outcome | None, drop_type: str) -> PageSection:
     first = times[0].evaluation
-    columns: list[tuple[Column, Callable[[AtTime], Value]]] = [
-        (("Time after programming", True), lambda p: as_number(p.evaluation.t_s, time_text(p.evaluation.t_s))),
+
+    def value(number: float) -> str:
+        return metric_value(number, first.percent)
+
+    unit = drop_unit(first.percent, drop_type, first.metric)
+    columns: list[Column[AtTime]] = [
+        ("Time after programming", True, lambda p: as_number(p.evaluation.t_s, time_text)),
+        (first.metric.capitalize(), True, lambda p: as_number(p.evaluation.mean, value)),
         (
-            (first.metric.capitalize(), True),
-            lambda p: as_number(p.evaluation.mean, metric_value(p.evaluation.mean, first.percent)),
+            f"{level_text(first.confidence)} interval over chips",
+            False,
+            lambda p: as_text(" to ".join(map(value, p.evaluation.interval or ()))),
         ),
-        ((f"{level_text(first.confidence)} interval over chips", False), lambda p: _values(p.evaluation)),
-        (
-            (f"Mean drop{drop_unit(first.percent, drop_type, first.metric)}", True),
-            lambda p: _drop(p.evaluation, drop_type),
-        ),
+        (f"Mean drop{unit}", True, lambda p: _drop(p.evaluation, drop_type)),
     ]
     text = _sentence(other_samples(first, outcome))
     if any(point.gain is not None for point in times):
-        columns.append((("Gain of compensation", True), _gain))
+        columns.append(("Gain of compensation", True, _gain))
         text += ("Drift compensation multiplies outputs by the gain, and their noise with them.",)
-    rows = tuple(tuple(cell(point) for _, cell in columns) for point in times)
-    caption = f"{_basis(first)}; digital {metric_value(first.baseline, first.percent)}."
-    return PageSection("time", "Over time", text, tables=(PageTable(caption, tuple(c for c, _ in columns), rows),))
-
-
-def _values(found: Evaluation) -> Value:
-    return as_text(
-        "" if found.interval is None else " to ".join(metric_value(bound, found.percent) for bound in found.interval)
-    )
+    table = page_table(f"{_basis(first)}; digital {value(first.baseline)}.", times, *columns)
+    return PageSection("time", "Over time", text, tables=(table,))
 
 
 def _gain(point: AtTime) -> Value:
-    if point.gain is None:
-        return as_number(None)
-    return as_number(point.gain, gain_text(point.gain, point.gain_range))
+    return as_number(point.gain, lambda gain: gain_text(gain, point.gain_range))
 
 
 def _robustness(found: Robustness, outcome: Outcome | None) -> PageSection:
-    rows = tuple(
+    chips, drop_type = found.chips, found.drop_type
+    table = page_table(
+        f"Programming, read and output noise scaled together; {_basis(chips)}.",
+        found.scales,
+        ("Noise, times the hardware's", True, lambda s: as_number(s.scale, scale_text)),
         (
-            as_number(scale.scale, scale_text(scale.scale)),
-            _drop(scale.evaluation, found.drop_type),
-            _bounds(scale.evaluation, found.drop_type, found.generalized),
-            as_text("within the budget" if scale.within else "not shown to be within the budget"),
-        )
-        for scale in found.scales
-    )
-    chips = found.chips
-    interval = f"{level_text(chips.confidence)} interval"
-    columns = (
-        ("Noise, times the hardware's", True),
-        (f"Mean drop{drop_unit(chips.percent, found.drop_type, chips.metric)}", True),
-        (interval, False),
-        ("Budget", False),
+            f"Mean drop{drop_unit(chips.percent, drop_type, chips.metric)}",
+            True,
+            lambda s: _drop(s.evaluation, drop_type),
+        ),
+        (
+            f"{level_text(chips.confidence)} interval",
+            False,
+            lambda s: _bounds(s.evaluation, drop_type, found.generalized),
+        ),
+        ("Budget", False, _within),
     )
     budget = budget_of_margin(found, outcome)
     margin = f"Margin: shown to hold {budget} up to {scale_text(found.margin)} x the noise of the hardware description"
     fails = "" if found.fails_at is None else f", and not at {scale_text(found.fails_at)} x"
-    worst = drop_text(max(chips.drops), chips.percent, found.drop_type)
+    worst = drop_text(max(chips.drops), chips.percent, drop_type)
     within = share_text(found.chips_within, 0)
     text = (
         f"{margin if found.margin else f'No margin: {budget} is not shown to be held'}{fails}.",
@@ -215,7 +214,6 @@ def _robustness(found: Robustness, outcome: Outcome | None) -> PageSection:
         *([f"{unlike_decision(found).capitalize()}."] if found.differs else []),
         *_sentence(other_samples(chips, outcome)),
     )
-    table = PageTable(f"Programming, read and output noise scaled together; {_basis(chips)}.", columns, rows)
     return PageSection("noise", "Noise margin", text, noise_chart(found), text[0], (table,))
 
 
@@ -232,55 +230,51 @@ def _costs(report: Report, costs: Costs) -> PageSection:
 
 
 def _attribution(found: Attribution, plan: Plan) -> PageSection:
-    titles = plan.titles
-    effects = list(dict.fromkeys(effect for layer in found.layers.values() for effect in layer.effects))
-    names = [(EFFECTS.get(effect, effect), True) for effect in effects]
-    columns = (("Layer", False), (f"Damage ({found.metric})", True), *names, ("without all", True))
-    rows = tuple(
-        (
-            as_text(titles.get(name, name)),
-            as_number(layer.damage.mean, f"{layer.damage.mean:.3g}"),
-            *(_effect(layer, effect) for effect in effects),
-            as_number(layer.rest.mean, f"{layer.rest.mean:.2g}"),
-        )
-        for name, layer in found.layers.items()
+    effects = dict.fromkeys(effect for layer in found.layers.values() for effect in layer.effects)
+
+    def column(effect: str) -> Column[tuple[str, LayerAttribution]]:
+        return EFFECTS.get(effect, effect), True, lambda row: _effect(row[1], effect)
+
+    table = page_table(
+        f"{found.draws} chips, {found.samples} samples, {time_text(found.t_s)} after programming.",
+        found.layers.items(),
+        ("Layer", False, lambda row: as_text(plan.titles.get(row[0], row[0]))),
+        (f"Damage ({found.metric})", True, lambda row: as_number(row[1].damage.mean, "{:.3g}".format)),
+        *map(column, effects),
+        ("without all", True, lambda row: as_number(row[1].rest.mean, "{:.2g}".format)),
     )
     text = (
         "Each layer is analog alone, then with one effect of the tiles switched off: how much of the damage goes away."
         " Effects interact, so shares need not add up; in brackets where the interval holds 0. What is left without"
         " all of them is what mapping onto tiles alone does."
     )
-    caption = f"{found.draws} chips, {found.samples} samples, {time_text(found.t_s)} after programming."
-    return PageSection(
-        "attribution", "Where the damage comes from", (text,), tables=(PageTable(caption, columns, rows),)
-    )
+    return PageSection("attribution", "Where the damage comes from", (text,), tables=(table,))
 
 
 def _effect(layer: LayerAttribution, effect: str) -> Value:
     if effect not in layer.effects:
         return as_number(None)
     share = layer.share(effect)
-    return as_number(layer.effects[effect].mean if share is None else share, effect_share(layer, effect))
+    return Value("number", effect_share(layer, effect), layer.effects[effect].mean if share is None else share)
 
 
 def _training(outcome: Outcome, trained: Retrained) -> PageSection:
-    rows = tuple(
+    table = page_table(
+        "The loss is the mean since the row before.",
+        trained.curve,
+        ("Step", True, lambda p: as_number(p.step)),
+        (f"Loss ({trained.loss})", True, lambda p: as_number(p.loss, number_text)),
         (
-            as_number(point.step),
-            as_number(point.loss, None if point.loss is None else number_text(point.loss)),
-            as_number(point.drop, drop_value(point.drop, outcome.percent)),
-        )
-        for point in trained.curve
+            f"Drop at validation{drop_unit(outcome.percent, 'absolute', outcome.metric)}",
+            True,
+            lambda p: as_number(p.drop, lambda drop: drop_value(drop, outcome.percent)),
+        ),
     )
-    unit = drop_unit(outcome.percent, "absolute", outcome.metric)
-    columns = (("Step", True), (f"Loss ({trained.loss})", True), (f"Drop at validation{unit}", True))
     text = (
         f"{trained.steps} steps of {trained.batch_size} samples, {len(trained.layers)} layers analog in training. Drops"
         " are against the network as it was given, on samples that train nothing."
     )
-    caption = "The loss is the mean since the row before."
-    chart = training_chart(trained, outcome)
-    return PageSection("training", "Learning curve", (text,), chart, text, (PageTable(caption, columns, rows),))
+    return PageSection("training", "Learning curve", (text,), training_chart(trained, outcome), text, (table,))
 
 
 def _infeasibility(found: Infeasibility, plan: Plan) -> PageSection:
@@ -288,7 +282,7 @@ def _infeasibility(found: Infeasibility, plan: Plan) -> PageSection:
     percent, drop_type = found.least.percent, "absolute" if outcome is None else outcome.drop_type
     share = percent or drop_type == "relative"
     unit = drop_unit(percent, drop_type, found.least.metric)
-    layers = f"{len(found.analog)} analog layer{'' if len(found.analog) == 1 else 's'}"
+    layers = counted(len(found.analog), "analog layer")
     facts = [
         ("least drop reachable", drop_text(found.least.drop, percent, drop_type)),
         ("nearest budget", f"--max-drop {budget_text(found.nearest_budget, share)} is what the {layers} hold"),
@@ -297,27 +291,18 @@ def _infeasibility(found: Infeasibility, plan: Plan) -> PageSection:
         facts.append(("in the way", ", ".join(titles.get(name, name) for name in found.in_the_way)))
     if found.without is not None:
         facts.append(("with these digital", f"mean drop {drop_text(found.without.drop, percent, drop_type)}"))
-    rows = tuple(
-        (
-            as_text(remedy.change),
-            as_number(len(remedy.analog)),
-            _drop(remedy.evaluation, drop_type),
-            _bounds(remedy.evaluation, drop_type),
-            as_text("within the budget" if remedy.within else "not shown to be within the budget"),
-        )
-        for remedy in found.remedies
+    table = page_table(
+        "What would help, measured.",
+        found.remedies,
+        ("Change", False, lambda r: as_text(r.change)),
+        ("Analog layers", True, lambda r: as_number(len(r.analog))),
+        (f"Mean drop{unit}", True, lambda r: _drop(r.evaluation, drop_type)),
+        ("Interval", False, lambda r: _bounds(r.evaluation, drop_type)),
+        ("Budget", False, _within),
     )
-    columns = (
-        ("Change", False),
-        ("Analog layers", True),
-        (f"Mean drop{unit}", True),
-        ("Interval", False),
-        ("Budget", False),
-    )
-    tables = (PageTable("What would help, measured.", columns, rows),) if rows else ()
     met = outcome is not None and outcome.within_budget and not plan.analog
     title = "Why nothing is analog" if met else "Why the budget cannot be met"
-    return PageSection("infeasible", title, tables=tables, facts=tuple(facts))
+    return PageSection("infeasible", title, tables=(table,) if found.remedies else (), facts=tuple(facts))
 
 
 def _origin(report: Report) -> PageSection:
