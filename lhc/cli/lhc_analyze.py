@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from lhc.cli.build import terminal_command
-from lhc.cli.output import emit, hint
+from lhc.cli.output import emit, hint, notes
 from lhc.options.commands import AnalyzeOptions
 from lhc.options.declare import option, options
 from lhc.options.printed import Printing, Replacing
@@ -33,8 +33,9 @@ def analyze(asked: AnalyzeOptions, shown: AnalyzeOutput) -> None:
     """Show which layers can be analog, and why not the others. Needs no data."""
     from dataclasses import replace
 
-    from lhc.cli import cost_lines, documents
     from lhc.commands.analyze import analyze as run
+    from lhc.report.json_documents import analysis_document
+    from lhc.report.placement_lines import analysis_footer, renaming_notes
     from lhc.study.outcome import GROUPED_FORMS
     from lhc.study.source import open_model
 
@@ -43,10 +44,9 @@ def analyze(asked: AnalyzeOptions, shown: AnalyzeOutput) -> None:
         _inline(opened.model, shown.inline_functions, shown.force)
         opened = open_model(shown.inline_functions)
     analysis = run.of(replace(asked, model=opened))
-    documents.tell_renamed(analysis.renamed, hint)
-    document = documents.analysis(analysis) | {"costs": cost_lines.layer_costs(analysis)}
-    footer = documents.totals_line(analysis) + cost_lines.analysis_lines(analysis)
-    emit(document, analysis.as_table(shown.chosen in GROUPED_FORMS), footer, shown.chosen)
+    notes(renaming_notes(analysis.renamed))
+    table = analysis.as_table(shown.chosen in GROUPED_FORMS)
+    emit(analysis_document(analysis), table, analysis_footer(analysis), shown.chosen)
 
 
 def _inline(model: "OnnxModel", path: Path, force: bool) -> None:

@@ -20,11 +20,12 @@ class AttributeOutput(Watching, Reporting, Replacing):
 
 def attribute(asked: AttributeOptions, shown: AttributeOutput) -> None:
     """Measure what causes each layer's damage. Each effect of the tiles is switched off in turn."""
-    from lhc.cli import fronts
     from lhc.cli.reports import check_report, is_judged_output, report_measured
     from lhc.commands.attribute import attribute as run
     from lhc.hardware import Hardware
     from lhc.onnx_io import read_plan
+    from lhc.report.json_documents import fields_of
+    from lhc.report.measured_tables import attribution_footer, attribution_table
     from lhc.study.source import open_model
 
     opened = open_model(asked.model)
@@ -35,8 +36,7 @@ def attribute(asked: AttributeOptions, shown: AttributeOutput) -> None:
         check_report(shown.report, shown.force, own)
     with watched(replace(asked, model=opened), shown.quiet) as watching:
         found = run.of(watching)
-    table, footer = fronts.attribution_table(found), fronts.attribution_footer(found)
-    emit(fronts.attribution_document(found), table, footer, shown.chosen)
+    emit(fields_of(found), attribution_table(found), attribution_footer(found), shown.chosen)
     if own:
         report_measured(opened, Path(opened.model.label).name, watching.work_dir, shown.report, attribution=found)
 

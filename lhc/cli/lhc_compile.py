@@ -7,7 +7,7 @@ from typing import ClassVar
 import typer
 
 from lhc.cli.build import terminal_command
-from lhc.cli.output import default_output, emit_json, hint
+from lhc.cli.output import default_output, emit_json, hint, hints, notes
 from lhc.cli.progress import watched
 from lhc.errors import UsageError
 from lhc.options.commands import CompileOptions
@@ -40,24 +40,23 @@ def compile(asked: CompileOptions, shown: CompileOutput) -> None:
 
     A model without a placement is partitioned first, which needs samples.
     """
-    from lhc.cli import documents
     from lhc.commands.compile import compile_draws, placement_of
     from lhc.lowering import check_compiled_output
+    from lhc.report.placement_lines import doubts
     from lhc.study.source import open_model
     from lhc.support.numbers import time_text
 
     if shown.draws < 1:
         raise UsageError(f"--draws must be at least 1, got {shown.draws}")
     opened = open_model(asked.model)
-    documents.warn_if_doubtful(opened.model, hint)
+    hints(doubts(opened.model))
     paths = _paths(shown.out or default_output(opened, ".sim.onnx"), shown.draws)
     for path in paths:
         check_compiled_output(path, opened.model, shown.force)
     with watched(replace(asked, model=opened), shown.quiet) as watching:
         placed, result = placement_of(watching)
     if result is not None:
-        for note in result.notes:
-            hint(f"note: {note}")
+        notes(result.notes)
         hint(result.summary)
     files = []
     for path, compiled in zip(paths, compile_draws(placed, range(shown.draws), asked), strict=True):

@@ -5,7 +5,7 @@ from typing import ClassVar
 import typer
 
 from lhc.cli.build import terminal_command
-from lhc.cli.output import emit, emit_json, hint
+from lhc.cli.output import emit, emit_json, hints
 from lhc.options.declare import option, options
 from lhc.options.printed import Printing
 from lhc.options.subjects import Model
@@ -29,21 +29,20 @@ class InspectOptions(Printing, Model):
 
 def inspect(asked: InspectOptions) -> None:
     """Show the placement that a model carries. Measures nothing."""
-    from lhc.cli import cost_lines, documents
     from lhc.onnx_io import layer_assignment_settings, read_plan
+    from lhc.report.json_documents import inspection_document
+    from lhc.report.placement_lines import doubts, inspection_footer
     from lhc.study.outcome import plan_table
     from lhc.study.source import open_model
 
     opened = open_model(asked.model)
-    documents.warn_if_doubtful(opened.model, hint)
+    hints(doubts(opened.model))
     if asked.layer_assignment is not None:
         typer.echo(layer_assignment_settings(opened.model, asked.layer_assignment))
         return
     plan = read_plan(opened.model)
     if plan is not None:
-        footer = documents.inspection_footer(opened.model, plan)
-        document = documents.inspection(opened.model, plan)
-        document["cost"] = cost_lines.system_cost(*cost_lines.stored_costs(opened, plan))
+        document, footer = inspection_document(opened, plan), inspection_footer(opened.model, plan)
         emit(document, plan_table(plan), footer, asked.chosen)
     elif asked.chosen == "json":
         emit_json({"annotated": False})

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from lhc.cli.build import terminal_command
-from lhc.cli.output import check_file, emit, hint
+from lhc.cli.output import check_file, emit, write
 from lhc.cli.progress import watched
 from lhc.errors import UsageError
 from lhc.options.commands import ParetoOptions
@@ -39,12 +39,10 @@ class ParetoOutput(Watching, Replacing):
 
 def pareto(asked: ParetoOptions, shown: ParetoOutput) -> None:
     """Measure the trade-off of accuracy against cost, or ask it. Each point is verified."""
-    from lhc.cli import fronts
-
     if shown.from_dir is not None:
         if shown.max_drop is None:
             raise UsageError("--from needs --max-drop: it picks a point for a budget")
-        fronts.answer_budget(str(asked.model), shown.from_dir, shown.max_drop, asked.objective, shown.chosen)
+        _answer(asked, shown, shown.from_dir, shown.max_drop)
         return
     if shown.max_drop is not None:
         raise UsageError("--max-drop picks a point of a measured front: it goes with --from; 'lhc partition' places")
@@ -54,25 +52,41 @@ def pareto(asked: ParetoOptions, shown: ParetoOutput) -> None:
     _measure(asked, shown)
 
 
+def _answer(asked: ParetoOptions, shown: ParetoOutput, folder: Path, max_drop: str) -> None:
+    from lhc.commands.pareto import answered, verifying_command
+    from lhc.report.json_documents import answer_document
+    from lhc.report.measured_tables import front_table
+
+    value, found = answered(str(asked.model), folder, max_drop, asked.objective)
+    command = verifying_command(str(asked.model), found, max_drop)
+    lines = []
+    if found.verified is not None:
+        lines.append(f"verified within {max_drop}: {', '.join(found.verified.analog) or 'all digital'}")
+    if command is not None:
+        lines.append(f"estimated to be better; this verifies it:\n{command}")
+    points = [point for point in (found.verified, found.estimated) if point is not None]
+    table = front_table(found.stored.front, points)
+    emit(answer_document(value, found, command), table, "\n".join(lines), shown.chosen)
+
+
 def _measure(asked: ParetoOptions, shown: ParetoOutput) -> None:
-    from lhc.cli import fronts
+    from lhc.commands.pareto import keep
     from lhc.commands.pareto import pareto as run
     from lhc.report.front_svg import front_svg
+    from lhc.report.json_documents import fields_of, front_json
+    from lhc.report.measured_tables import front_footer, front_table
     from lhc.study.source import open_model
-    from lhc.support.files import write_file
 
     opened = open_model(asked.model)
     with watched(replace(asked, model=opened), shown.quiet) as watching:
         front = run.of(watching)
     assert watching.work_dir is not None
-    fronts.keep(front, opened.model.source, asked, Path(watching.work_dir))
-    emit(fronts.front_document(front), fronts.front_table(front), fronts.front_footer(front), shown.chosen)
+    keep(front, opened.model.source, asked, Path(watching.work_dir))
+    emit(fields_of(front), front_table(front), front_footer(front), shown.chosen)
     if shown.out is not None:
-        write_file(shown.out, lambda file: file.write(fronts.front_json(front)))
-        hint(f"written: {shown.out}")
+        write(shown.out, front_json(front))
     if shown.plot is not None:
-        write_file(shown.plot, lambda file: file.write(front_svg(front).encode()))
-        hint(f"written: {shown.plot}")
+        write(shown.plot, front_svg(front))
 
 
 command = terminal_command("pareto", pareto, ParetoOptions, ParetoOutput)

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from lhc.cli.build import terminal_command
-from lhc.cli.output import emit, hint
+from lhc.cli.output import emit, hint, notes
 from lhc.options.declare import argument, option, options
 from lhc.options.printed import Printing, Replacing
 
@@ -32,8 +32,8 @@ class ReapplyOptions(Printing, Replacing):
 
 def reapply(asked: ReapplyOptions) -> None:
     """Put a plan back after an optimiser or converter dropped it. Says what was fused or is gone."""
-    from lhc.cli import documents
     from lhc.commands.reapply import reapply as run
+    from lhc.report.json_documents import placement_document
     from lhc.study.outcome import check_output, plan_table
     from lhc.study.source import open_model
 
@@ -42,10 +42,9 @@ def reapply(asked: ReapplyOptions) -> None:
     where = asked.out or path.with_name(f"{path.name.removesuffix('.onnx')}.lhc.onnx")
     check_output(where, opened.model, asked.force)
     result = run(opened, asked.original)
-    for note in result.notes:
-        hint(f"note: {note}")
+    notes(result.notes)
     result.save(where, force=asked.force)
-    document = documents.partition(result) | {"notes": list(result.notes)}
+    document = placement_document(result) | {"notes": list(result.notes)}
     emit(document, plan_table(result.plan), result.summary, asked.chosen)
     hint(f"written: {where}")
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import typer
 
 from lhc.cli.build import terminal_command
-from lhc.cli.output import default_output, emit, hint
+from lhc.cli.output import default_output, emit, hint, notes
 from lhc.cli.progress import watched
 from lhc.options.commands import RetrainOptions
 from lhc.options.declare import options
@@ -21,8 +21,9 @@ class RetrainOutput(Watching, Annotating):
 
 def retrain(asked: RetrainOptions, shown: RetrainOutput) -> None:
     """Train a placed model under the noise of its tiles. The weights are kept if they are better."""
-    from lhc.cli import documents
     from lhc.commands.retrain import retrain as run
+    from lhc.report.json_documents import placement_document
+    from lhc.report.placement_lines import partition_footer
     from lhc.study.outcome import check_output, plan_table, retrained_from
     from lhc.study.source import open_model
 
@@ -32,11 +33,10 @@ def retrain(asked: RetrainOptions, shown: RetrainOutput) -> None:
     check_output(where, opened.model, force, shown.external_data)
     with watched(replace(asked, model=opened), shown.quiet) as watching:
         result = run.of(watching)
-    for note in result.notes:
-        hint(f"note: {note}")
+    notes(result.notes)
     # The output was checked against the input before the training; a file that is there holds that network.
     result.save(where, force=force or where.exists(), external_data=shown.external_data)
-    emit(documents.partition(result), plan_table(result.plan), documents.outcome_text(result), shown.chosen)
+    emit(placement_document(result), plan_table(result.plan), partition_footer(result), shown.chosen)
     hint(f"written: {where}")
     outcome = result.plan.outcome
     if outcome is not None and not outcome.within_budget:

@@ -21,10 +21,11 @@ class RobustnessOutput(Watching, Reporting, Replacing):
 
 def robustness(asked: RobustnessOptions, shown: RobustnessOutput) -> None:
     """Run a placed model over time, chips and scaled noise. One margin says when it fails."""
-    from lhc.cli import fronts
     from lhc.cli.reports import check_report, measures_own, report_measured
     from lhc.commands.robustness import robustness as run
     from lhc.onnx_io import has_annotations
+    from lhc.report.json_documents import fields_of
+    from lhc.report.measured_tables import robustness_footer, robustness_table
     from lhc.study.source import open_model
 
     opened = open_model(asked.model)
@@ -37,8 +38,7 @@ def robustness(asked: RobustnessOptions, shown: RobustnessOutput) -> None:
         )
     with watched(replace(asked, model=opened), shown.quiet) as watching:
         found = run.of(watching)
-    table, footer = fronts.robustness_table(found), fronts.robustness_footer(found)
-    emit(fronts.robustness_document(found), table, footer, shown.chosen)
+    emit(fields_of(found), robustness_table(found), robustness_footer(found), shown.chosen)
     if own:
         report_measured(opened, Path(opened.model.label).name, watching.work_dir, shown.report, robustness=found)
 

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from lhc.cli.build import given, terminal_command
-from lhc.cli.output import check_file, emit, hint
-from lhc.cli.progress import watched
+from lhc.cli.output import check_file, emit, hint, hints, write_npz
+from lhc.cli.progress import dry_run, watched
 from lhc.options.commands import OutputsOptions, RunOptions
 from lhc.options.declare import option, options, part
 from lhc.options.printed import Estimating, Replacing, Reporting, Watching
@@ -33,22 +33,19 @@ class RunOutput(Watching, Reporting, Replacing, Estimating):
 
 def run(asked: RunOptions, shown: RunOutput) -> None:
     """Run a placed model with its analog noise, over time."""
-    from lhc.cli import documents
-    from lhc.cli.estimates import emit_estimate
-    from lhc.cli.output import write_npz
     from lhc.cli.reports import report_measured
-    from lhc.commands.estimate import estimate
-    from lhc.commands.run import analog_outputs, evaluate
+    from lhc.commands.run import analog_outputs, evaluate, has_labels
+    from lhc.report.json_documents import evaluations_document
+    from lhc.report.measured_tables import evaluation_footer, evaluation_table
     from lhc.study.source import open_model
 
     opened = open_model(asked.model)
     asked = replace(asked, model=opened)
     own_placement = _check(asked, shown, opened)
-    labelled = documents.has_labels(opened, asked.data, asked.label_key)
+    labelled = has_labels(opened, asked.data, asked.label_key)
     only_outputs = shown.outputs is not None and asked.metric is None and not labelled
     if shown.dry_run:
-        with watched(asked, True) as quietly:
-            emit_estimate(estimate(quietly), shown.chosen)
+        dry_run(asked, shown.chosen)
         return
     with watched(asked, shown.quiet) as watching:
         if shown.outputs is not None:
@@ -59,8 +56,8 @@ def run(asked: RunOptions, shown: RunOutput) -> None:
     if shown.outputs is not None:
         hint(f"written: {shown.outputs}")
     if not only_outputs:
-        table, footer = documents.evaluation_table(evaluations), documents.evaluation_footer(evaluations)
-        emit(documents.evaluations(evaluations), table, footer, shown.chosen)
+        table, footer = evaluation_table(evaluations), evaluation_footer(evaluations)
+        emit(evaluations_document(evaluations), table, footer, shown.chosen)
         if own_placement:
             name = Path(opened.model.label).name
             report_measured(opened, name, watching.work_dir, shown.report, times=evaluations)
@@ -68,16 +65,16 @@ def run(asked: RunOptions, shown: RunOutput) -> None:
 
 def _check(asked: RunOptions, shown: RunOutput, opened: "Opened") -> bool:
     """Find out before any work whether files can be written; whether the model's own placement is run."""
-    from lhc.cli import documents
     from lhc.cli.reports import check_report, measures_own
     from lhc.onnx_io import has_annotations
+    from lhc.report.placement_lines import doubts
 
     if shown.outputs is not None:
         check_file(shown.outputs, shown.force)
     own = measures_own(asked, opened.model)
     if shown.report is not None:
         check_report(shown.report, shown.force, own)
-    documents.warn_if_doubtful(opened.model, hint)
+    hints(doubts(opened.model))
     if not (asked.all_analog or has_annotations(opened.model)):
         hint(
             f"note: {opened.model.label} carries no placement, so everything runs digital; see 'lhc partition' and"

@@ -7,7 +7,7 @@ from typing import ClassVar
 import typer
 
 from lhc.cli.build import terminal_command
-from lhc.cli.output import emit_json, hint
+from lhc.cli.output import emit_json, hint, hints
 from lhc.cli.progress import watched
 from lhc.options.commands import SplitOptions
 from lhc.options.declare import option, options
@@ -29,12 +29,12 @@ def split(asked: SplitOptions, shown: SplitOutput) -> None:
 
     A model without a placement is partitioned first, which needs samples.
     """
-    from lhc.cli import documents
     from lhc.commands.split import split as run
+    from lhc.report.placement_lines import doubts
     from lhc.study.source import open_model
 
     opened = open_model(asked.model)
-    documents.warn_if_doubtful(opened.model, hint)
+    hints(doubts(opened.model))
     with watched(replace(asked, model=opened), quiet=True) as watching:
         index = run.of(watching)
     folder = Path(asked.folder)

@@ -5,7 +5,7 @@ from typing import ClassVar
 import typer
 
 from lhc.cli.build import terminal_command
-from lhc.cli.output import hint
+from lhc.cli.output import hint, hints, notes
 from lhc.errors import UsageError
 from lhc.options.declare import option, options
 from lhc.options.subjects import Model
@@ -35,16 +35,15 @@ class ViewOptions(Model):
 def view(asked: ViewOptions) -> None:
     """Show a model in Netron, its placement in two colours. Ends with Ctrl-C."""
     from lhc import report
-    from lhc.cli import documents
     from lhc.onnx_io import read_plan
+    from lhc.report.placement_lines import doubts, renaming_notes
 
     shown = report.open_for_viewing(str(asked.model))
     plan = read_plan(shown)
-    documents.tell_renamed(shown.renamed, hint)
-    for note in report.annotation_notes(shown, plan):
-        hint(note)
+    notes(renaming_notes(shown.renamed))
+    hints(report.annotation_notes(shown, plan))
     if not report.has_weights_outside(shown):
-        documents.warn_if_doubtful(shown, hint)
+        hints(doubts(shown))
     server = report.make_server(report.netron_site(shown, plan), asked.port)
     report.serve(server, browse=not asked.no_browser, ready=typer.echo, tell=hint)
 

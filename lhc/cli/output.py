@@ -3,7 +3,7 @@
 import json as json_module
 import sys
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -16,7 +16,18 @@ if TYPE_CHECKING:
 
     from lhc.study.source import Opened
 
-__all__ = ["SCHEMA_VERSION", "check_file", "default_output", "emit", "emit_json", "hint", "write_npz"]
+__all__ = [
+    "SCHEMA_VERSION",
+    "check_file",
+    "default_output",
+    "emit",
+    "emit_json",
+    "hint",
+    "hints",
+    "notes",
+    "write",
+    "write_npz",
+]
 
 SCHEMA_VERSION = 1
 
@@ -24,6 +35,24 @@ SCHEMA_VERSION = 1
 def hint(text: str) -> None:
     """A line for the user on stderr."""
     print(text, file=sys.stderr, flush=True)
+
+
+def hints(found: Iterable[str]) -> None:
+    """Several of them."""
+    for one in found:
+        hint(one)
+
+
+def notes(found: Iterable[str]) -> None:
+    """The same, each as a note."""
+    hints(f"note: {one}" for one in found)
+
+
+def write(path: Path, content: str | bytes) -> None:
+    """A file, and that it was written."""
+    data = content.encode() if isinstance(content, str) else content
+    write_file(path, lambda file: file.write(data))
+    hint(f"written: {path}")
 
 
 def default_output(opened: "Opened", ending: str) -> Path:

@@ -7,10 +7,13 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TypeVar
 
+from lhc.cli.output import emit
+from lhc.options.commands import PartitionOptions, RunOptions, SensitivityOptions
+from lhc.options.printed import Form
 from lhc.options.subjects import Execution
 from lhc.support.numbers import work_text
 
-__all__ = ["reporter", "watched"]
+__all__ = ["dry_run", "reporter", "watched"]
 
 _EVERY_S = 15.0
 C = TypeVar("C", bound=Execution)
@@ -28,6 +31,17 @@ def watched(asked: C, quiet: bool) -> Iterator[C]:
 
     with reporter(quiet) as progress:
         yield replace(asked, progress=progress, work_dir=asked.work_dir or default_work_dir())
+
+
+def dry_run(asked: SensitivityOptions | PartitionOptions | RunOptions, form: Form) -> None:
+    """Print how much work a command has and how long it will take."""
+    from lhc.commands.estimate import estimate
+    from lhc.report.json_documents import effort_document
+    from lhc.report.measured_tables import effort_footer, effort_table
+
+    with watched(asked, quiet=True) as quietly:
+        found = estimate(quietly)
+    emit(effort_document(found), effort_table(found), effort_footer(found), form)
 
 
 @contextmanager

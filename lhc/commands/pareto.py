@@ -1,20 +1,31 @@
 """The whole trade-off of accuracy against what a placement is to be good at."""
 
+import glob
+import shlex
+from pathlib import Path
+
 from lhc.commands.sensitivity import preparing
 from lhc.errors import UsageError
 from lhc.measure import Running
+from lhc.measure.judge import Budget, Drop, parse_drop
+from lhc.models import zoo_entry
+from lhc.onnx_io import load_model
+from lhc.options.command_line import flags_of
 from lhc.options.commands import ParetoOptions
 from lhc.options.signature import keywords
+from lhc.options.subjects import Chips, Data, MachineOptions, ReadTime
 from lhc.passes import STRATEGIES, Pipeline
+from lhc.report.kept_fronts import Answer, StoredFront, answer, read_fronts, store_front
 from lhc.results import Front
 from lhc.stats import check_confidence
+from lhc.store import fingerprint
 from lhc.study.front import MeasureFront
 from lhc.study.goal import with_goal
 from lhc.study.prepare import read
 from lhc.study.rank import Rank
 from lhc.study.state import READ, Study
 
-__all__ = ["pareto", "pipeline"]
+__all__ = ["answered", "keep", "pareto", "pipeline", "verifying_command"]
 
 
 def pipeline(options: ParetoOptions) -> Pipeline[Study]:
@@ -38,3 +49,35 @@ def pareto(options: ParetoOptions) -> Front:
         study = steps.apply(study)
     assert study.front is not None
     return study.front
+
+
+def keep(front: Front, source: str, asked: ParetoOptions, folder: Path) -> None:
+    """Keep a front beside the results, with the options that name samples, hardware and seeds."""
+    command = tuple(flags_of(asked, Data, MachineOptions, ReadTime, Chips))
+    facts = {"command": list(command), "objective": front.objective, "limits": dict(front.limits)}
+    store_front(folder, fingerprint(facts), StoredFront(source, str(asked.hardware), command, front))
+
+
+def answered(model: str, folder: Path, max_drop: Drop, objective: str | None) -> tuple[float, Answer]:
+    """A budget, and the best placement that was verified within it.
+
+    Raises:
+        UsageError: nothing was measured for the model, nothing holds the budget, or it can be read in two ways.
+    """
+    value, percentage = parse_drop(max_drop)
+    network = load_model(model) if Path(model).is_file() else load_model(zoo_entry(model).model(None), label=model)
+    found = answer(read_fronts(folder, network.source), value, objective)
+    front = found.stored.front
+    Budget(value, percentage=percentage).check_unit(front.drop_metric, front.percent)
+    if found.verified is None and found.estimated is None:
+        raise UsageError(f"no point of the front is shown or estimated to hold --max-drop {max_drop}")
+    return value, found
+
+
+def verifying_command(model: str, found: Answer, max_drop: Drop) -> str | None:
+    """The command that verifies what is estimated to be better: exactly these layers, judged against the budget."""
+    if found.estimated is None:
+        return None
+    layers = [part for name in found.estimated.analog for part in ("--include", glob.escape(name))]
+    fixed = ["--strategy", "all-analog", "--max-drop", str(max_drop)]
+    return shlex.join(["lhc", "partition", model, *found.stored.command, *fixed, *layers])

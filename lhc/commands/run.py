@@ -1,7 +1,10 @@
 """What a placement is worth, and what the mapped network answers."""
 
 import logging
+import zipfile
+from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
@@ -10,13 +13,15 @@ from lhc.measure.scorer import counts_samples
 from lhc.options.commands import OutputsOptions, RunOptions
 from lhc.options.signature import keywords
 from lhc.results import Evaluation
+from lhc.samples.task import DataSource
 from lhc.stats import check_confidence
 from lhc.study.cautions import warn_of_doubtful_labels
 from lhc.study.prepare import read_placed
+from lhc.study.source import Opened
 from lhc.study.state import Study
 from lhc.support.numbers import time_text
 
-__all__ = ["analog_outputs", "evaluate"]
+__all__ = ["analog_outputs", "evaluate", "has_labels"]
 
 log = logging.getLogger("lhc")
 
@@ -69,3 +74,13 @@ def _outputs(study: Study, analog: frozenset[str], at: list[float]) -> dict[str,
             stacked = np.stack([np.concatenate(chip) for chip in parts])
             result[name if len(at) == 1 else f"{name}@{t:g}"] = stacked[0] if draws == 1 else stacked
     return result
+
+
+def has_labels(opened: Opened, data: DataSource | None, label_key: str) -> bool:
+    """Whether the samples come with targets."""
+    if data is None:
+        return opened.entry is not None
+    if isinstance(data, str | Path) and zipfile.is_zipfile(data):
+        with zipfile.ZipFile(data) as archive:
+            return f"{label_key}.npy" in archive.namelist()
+    return isinstance(data, Mapping) and label_key in data

@@ -116,6 +116,16 @@ class Front:
         """The points that were measured."""
         return tuple(point for point in self.points if point.evaluation is not None)
 
+    @property
+    def percent(self) -> bool:
+        """Whether drops are shares."""
+        return any(point.evaluation is not None and point.evaluation.percent for point in self.points)
+
+    @property
+    def drop_metric(self) -> str:
+        """What drops are of; sensitivities may be of another metric."""
+        return next((point.evaluation.metric for point in self.points if point.evaluation is not None), self.metric)
+
 
 @dataclass(frozen=True)
 class AtTime:

@@ -3,8 +3,9 @@
 import pytest
 
 import lhc
-from lhc.cli import cost_lines
 from lhc.hardware import Hardware
+from lhc.report.json_documents import analysis_document
+from lhc.report.placement_lines import analysis_footer
 
 
 def test_analysis_costs_every_layer_both_ways() -> None:
@@ -21,10 +22,10 @@ def test_analysis_costs_every_layer_both_ways() -> None:
     row = dict(zip(table.headers, table.rows[0], strict=True))
     assert row["digital µs"] == f"{1e6 * analysis.costs.digital['conv1'].latency_s:.2f}"
     assert row["analog µJ"] == f"{1e6 * analysis.costs.analog['conv1'].energy_j:.2f}"
-    document = cost_lines.layer_costs(analysis)
-    assert document is not None
-    assert set(document) == {"digital", "analog", "operators"}
-    lines = cost_lines.analysis_lines(analysis)
+    costs = analysis_document(analysis)["costs"]
+    assert isinstance(costs, dict)
+    assert set(costs) == {"digital", "analog", "operators"}
+    lines = analysis_footer(analysis)
     assert "all eligible layers analog" in lines
     assert [line.split()[:2] for line in lines.splitlines()[-4:]] == [
         ["Relu", "11"],
@@ -39,5 +40,5 @@ def test_hardware_without_costs_has_none() -> None:
     analysis = lhc.analyze("digits", hardware=machine)
     assert analysis.costs is None
     assert "digital µs" not in analysis.as_table().headers
-    assert cost_lines.analysis_lines(analysis) == ""
-    assert cost_lines.layer_costs(analysis) is None
+    assert analysis_footer(analysis) == analysis.totals
+    assert analysis_document(analysis)["costs"] is None

@@ -4,15 +4,15 @@ from dataclasses import replace
 
 import pytest
 
-from lhc.cli.documents import evaluation_table, evaluations
-from lhc.cli.fronts import (
-    attribution_document,
+from lhc.plan import Sensitivity
+from lhc.report.json_documents import evaluations_document, fields_of
+from lhc.report.measured_tables import (
     attribution_footer,
     attribution_table,
+    evaluation_table,
     robustness_footer,
     robustness_table,
 )
-from lhc.plan import Sensitivity
 from lhc.results import AtScale, AtTime, Attribution, Evaluation, LayerAttribution, Robustness
 
 
@@ -42,7 +42,7 @@ def test_times_of_a_run_are_told_as_people_say_them_and_in_json_in_seconds() -> 
     table = evaluation_table(results)
     assert table.headers[0] == "time"
     assert [row[0] for row in table.rows] == ["0 s", "1.5 minutes", "1 hour", "1 day", "1000000 s", "1 year"]
-    assert [row["t_s"] for row in evaluations(results)["times"]] == list(times)  # type: ignore[attr-defined]
+    assert [row["t_s"] for row in evaluations_document(results)["times"]] == list(times)  # type: ignore[attr-defined]
 
 
 def robust(percent: bool = True, margin: float = 1.5) -> Robustness:
@@ -118,7 +118,7 @@ def attributed(whole: float) -> Attribution:
 def test_layers_are_called_by_their_modules_but_not_in_json() -> None:
     found = replace(attributed(0.02), titles={"conv1": "stem.conv (conv1)"})
     assert attribution_table(found).rows[0][0] == "stem.conv (conv1)"
-    document = attribution_document(found)
+    document = fields_of(found)
     assert list(document["layers"]) == ["conv1"]  # type: ignore[call-overload]
     assert "titles" not in document
 

@@ -1,0 +1,224 @@
+"""JSON documents of the commands. Their fields, and the order of these, are a contract; see docs/command-line.md."""
+
+from collections.abc import Mapping
+
+from pydantic import TypeAdapter
+
+from lhc.costs import Cost, LayerCost, SystemCost, by_operator, cost_of
+from lhc.errors import LhcError
+from lhc.onnx_io import compiled_note
+from lhc.plan import LayerPlan, Plan
+from lhc.report.kept_fronts import Answer
+from lhc.report.placement_lines import stored_summary
+from lhc.results import Evaluation, Front, SensitivityTable
+from lhc.study.effort import Effort
+from lhc.study.outcome import Analysis, PartitionResult, plan_cost
+from lhc.study.source import Opened
+
+__all__ = [
+    "analysis_document",
+    "answer_document",
+    "effort_document",
+    "evaluations_document",
+    "fields_of",
+    "front_json",
+    "inspection_document",
+    "partition_document",
+    "placement_document",
+    "sensitivity_document",
+]
+
+Document = dict[str, object]
+
+
+def fields_of(result: object) -> Document:
+    """All fields of a result."""
+    document: Document = TypeAdapter(type(result)).dump_python(result, mode="json")
+    return document
+
+
+def front_json(front: Front) -> bytes:
+    """What ``lhc pareto --out`` writes."""
+    return TypeAdapter(Front).dump_json(front, indent=1)
+
+
+def _named(source: object, names: str) -> Document:
+    """These fields, in this order."""
+    return {name: getattr(source, name) for name in names.split()}
+
+
+def analysis_document(result: Analysis) -> Document:
+    """Of ``lhc analyze``."""
+    plan = result.plan
+    known = "name op_type module block reason detail macs activation_macs counted parameters tiles"
+    layers = [
+        {"eligible": layer.reason == "eligible", **_named(layer, known), "mac_fraction": layer.macs / (plan.macs or 1)}
+        for layer in plan.layers
+    ]
+    blocks = [
+        {
+            "block": block,
+            "layers": [layer.name for layer in inside],
+            "eligible": sum(layer.reason == "eligible" for layer in inside),
+            "macs": sum(layer.macs for layer in inside),
+            "activation_macs": sum(layer.activation_macs for layer in inside),
+            "tiles": result.block_tiles(block),
+        }
+        for block, inside in result.blocks().items()
+    ]
+    totals = {
+        **_named(plan, "macs activation_macs"),
+        "eligible_mac_fraction": result.eligible_mac_fraction,
+        "uncounted": plan.uncounted,
+        "candidates": len(plan.layers),
+        "eligible": len(plan.eligible),
+        "tiles": result.tiles,
+    }
+    return {
+        "hardware": plan.hardware.name,
+        "layers": layers,
+        "blocks": blocks,
+        "example_shapes": result.example,
+        "totals": totals,
+        "costs": _layer_costs(result),
+    }
+
+
+def sensitivity_document(table: SensitivityTable) -> Document:
+    """Of ``lhc sensitivity``."""
+    layers = [{"name": name, **s.model_dump(exclude={"metric"})} for name, s in table.layers.items()]
+    known = _named(table, "metric samples draws seed t_s confidence")
+    return known | {"agreement": _agreement(table), "layers": layers}
+
+
+def _agreement(table: SensitivityTable | None) -> Document | None:
+    """How predicted sensitivities compare with those measured to check them."""
+    found = None if table is None else table.agreement
+    if found is None:
+        return None
+    layers = [{"name": name, "predicted": p, "measured": m} for name, (p, m) in found.layers.items()]
+    return _named(found, "correlation ratio good") | {"layers": layers}
+
+
+def _layer(layer: LayerPlan) -> Document:
+    return {
+        **_named(layer, "name op_type placement reason detail"),
+        "sensitivity": None if layer.sensitivity is None else layer.sensitivity.model_dump(),
+        **_named(layer, "macs activation_macs counted parameters"),
+        "tiles": layer.tiles if layer.placement == "analog" else 0,
+    }
+
+
+def _plan(plan: Plan) -> Document:
+    document: Document = {"hardware": plan.hardware.name, "layers": [_layer(layer) for layer in plan.layers]}
+    document |= _named(plan, "analog_mac_fraction macs activation_macs uncounted")
+    outcome = plan.outcome
+    if outcome is None:
+        return document
+    return document | {
+        "baseline": {"metric": outcome.metric, "value": outcome.baseline},
+        "result": _named(outcome, "value drop interval chip_interval sample_interval"),
+        **_named(outcome, "within_budget held_out chips_within max_drop drop_type strategy confidence generalized"),
+        **_named(outcome, "objective limits limits_kept groups evaluations"),
+        "estimate": None if outcome.estimate is None else outcome.estimate.model_dump(),
+        **_named(outcome, "samples draws seed t_s"),
+        "retrained": None if outcome.retrained is None else outcome.retrained.model_dump(mode="json"),
+    }
+
+
+def placement_document(result: PartitionResult) -> Document:
+    """Of ``lhc retrain`` and ``lhc reapply``."""
+    document = {"tiles": result.plan.tiles(result.graph), "summary": result.summary}
+    return _plan(result.plan) | document | {"agreement": _agreement(result.ranking)}
+
+
+def partition_document(result: PartitionResult) -> Document:
+    """Of ``lhc partition``."""
+    return placement_document(result) | {
+        "cost": _system_cost(result.cost, result.digital_cost),
+        "infeasibility": None if result.infeasibility is None else fields_of(result.infeasibility),
+    }
+
+
+def inspection_document(opened: Opened, plan: Plan) -> Document:
+    """Of ``lhc inspect``, for a model that carries a plan."""
+    return {
+        "annotated": True,
+        "stale": compiled_note(opened.model) is None and plan.source != opened.model.source,
+        "summary": stored_summary(opened.model),
+        **_plan(plan),
+        "cost": _stored_cost(opened, plan),
+    }
+
+
+def evaluations_document(results: list[Evaluation]) -> Document:
+    """Of ``lhc run``."""
+    first = results[0]
+    return {
+        "digital": {"metric": first.metric, "value": first.baseline},
+        **_named(first, "samples draws seed"),
+        "times": [_named(found, "t_s mean std interval drop") for found in results],
+    }
+
+
+def answer_document(max_drop: float, found: Answer, command: str | None) -> Document:
+    """Of ``lhc pareto --from``."""
+    document: Document = {"max_drop": max_drop, "hardware": found.stored.hardware, "command": command}
+    for name, point in (("verified", found.verified), ("estimated", found.estimated)):
+        document[name] = None if point is None else fields_of(point)
+    return document
+
+
+def effort_document(found: Effort) -> Document:
+    """Of ``--dry-run``."""
+    steps = [_named(step, "what units kept seconds") for step in found.steps]
+    return {"dry_run": True, **_named(found, "layers samples draws units kept processes seconds"), "steps": steps}
+
+
+def _cost(cost: Cost | LayerCost) -> Document:
+    return _named(cost, "latency_s energy_j")
+
+
+def _parts(costs: Mapping[str, LayerCost]) -> Document:
+    return {n: _cost(c) | {"parts": {part: _cost(v) for part, v in c.parts.items()}} for n, c in costs.items()}
+
+
+def _operators(others: Mapping[str, LayerCost]) -> list[Document]:
+    """What is no product, by operator."""
+    return [{"operator": one.operator, "count": one.count, **_cost(one.cost)} for one in by_operator(others)]
+
+
+def _layer_costs(result: Analysis) -> Document | None:
+    """Of every layer, digital and analog; None where the hardware describes no costs."""
+    if result.costs is None:
+        return None
+    digital, analog, others = result.costs.digital, result.costs.analog, result.costs.others
+    return {"digital": _parts(digital), "analog": _parts(analog), "operators": _operators(others)}
+
+
+def _system_cost(cost: SystemCost | None, digital: SystemCost | None) -> Document | None:
+    """Of a placement, beside all digital; None where the hardware describes no costs."""
+    if cost is None or digital is None:
+        return None
+    return {
+        **_cost(cost.total),
+        "all_digital": _cost(digital.total),
+        "layers": _parts(cost.layers),
+        "others": _parts(cost.others),
+        "operators": _operators(cost.others),
+        "crossings": {name: _cost(value) for name, value in cost.crossings.items()},
+        "assumptions": [str(one) for one in cost.assumptions],
+    }
+
+
+def _stored_cost(opened: Opened, plan: Plan) -> Document | None:
+    """Of the placement that a model carries.
+
+    None where the hardware describes no costs, the file does not tell its sizes, or it has changed.
+    """
+    try:
+        graph = opened.graph()
+        placed = plan_cost(plan, graph)
+        return None if placed is None else _system_cost(placed, cost_of(graph, frozenset(), plan.hardware))
+    except LhcError:
+        return None

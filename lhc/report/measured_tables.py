@@ -1,0 +1,185 @@
+"""Tables of what was measured, and the lines below them: run, pareto, robustness, attribute, ``--dry-run``."""
+
+from collections.abc import Iterable, Sequence
+
+from lhc.report.text import (
+    EFFECTS,
+    chips_text,
+    counted,
+    drop_interval,
+    drop_range,
+    drop_text,
+    drop_unit,
+    drop_value,
+    effect_share,
+    gain_text,
+    level_text,
+    margin_cause,
+    metric_value,
+    number_text,
+    scale_text,
+    share_text,
+    time_text,
+    unlike_decision,
+    work_text,
+)
+from lhc.results import Attribution, Evaluation, Front, FrontPoint, Robustness, SensitivityTable
+from lhc.study.effort import Effort
+from lhc.support.tables import Table
+
+__all__ = [
+    "attribution_footer",
+    "attribution_table",
+    "effort_footer",
+    "effort_table",
+    "evaluation_footer",
+    "evaluation_table",
+    "front_footer",
+    "front_table",
+    "robustness_footer",
+    "robustness_table",
+    "sensitivity_footer",
+]
+
+
+def _basis(found: SensitivityTable | Attribution) -> str:
+    """What figures rest on."""
+    after = f"{time_text(found.t_s)} after programming"
+    return f"{found.draws} draws, {found.samples} samples, {after}, seed {found.seed}"
+
+
+def sensitivity_footer(table: SensitivityTable) -> str:
+    """The line under the table of ``lhc sensitivity``."""
+    return _basis(table)
+
+
+def evaluation_table(results: Sequence[Evaluation]) -> Table:
+    """Rows of ``lhc run``, one a time."""
+    rows = []
+    for e in results:
+        bounds = "-" if e.interval is None else f"[{', '.join(metric_value(b, e.percent) for b in e.interval)}]"
+        mean, std = (metric_value(value, e.percent) for value in (e.mean, e.std))
+        rows.append([time_text(e.t_s), mean, std, bounds, drop_value(e.drop, e.percent)])
+    first = results[0]
+    drop = f"drop{drop_unit(first.percent, 'absolute', first.metric)}"
+    interval = f"{level_text(first.confidence)} interval over chips"
+    return Table(["time", first.metric, "std", interval, drop], rows, right=(0, 1, 2, 4))
+
+
+def evaluation_footer(results: Sequence[Evaluation]) -> str:
+    """The line under the table of ``lhc run``."""
+    first = results[0]
+    digital = f"digital {first.metric} {metric_value(first.baseline, first.percent)}"
+    return f"{digital}; {first.draws} draws, {first.samples} samples, seed {first.seed}"
+
+
+def front_table(front: Front, chosen: Iterable[FrontPoint] | None = None) -> Table:
+    """Points of a front: those of ``chosen``, else the verified ones, by growing damage."""
+    unit = drop_unit(front.percent, "absolute", front.drop_metric)
+    drops = [f"{kind} drop{unit}" for kind in ("estimated", "verified")]
+    rows = [_front_row(point, front.percent) for point in (front.verified if chosen is None else chosen)]
+    return Table(["layers", "MACs analog", "tiles", "ms", "µJ", *drops, "interval"], rows, right=range(7))
+
+
+def _front_row(point: FrontPoint, percent: bool) -> list[str]:
+    found = point.evaluation
+    interval = None if found is None else found.drop_interval
+    return [
+        str(len(point.analog)),
+        share_text(point.analog_mac_fraction),
+        str(point.tiles),
+        "-" if point.latency_s is None else number_text(1e3 * point.latency_s),
+        "-" if point.energy_j is None else number_text(1e6 * point.energy_j),
+        "-" if point.predicted_drop is None else drop_value(point.predicted_drop, percent),
+        "-" if found is None else drop_value(found.drop, percent),
+        "-" if interval is None else drop_range(interval, percent),
+    ]
+
+
+def front_footer(front: Front) -> str:
+    """The lines under the table of ``lhc pareto``."""
+    count = f"{len(front.verified)} of {len(front.points)} points of the front by estimate are verified"
+    lines = [f"{count}; their intervals hold together{'' if front.held_out else '; not held out'}"]
+    return "\n".join([*lines, *([] if front.calibration is None else [str(front.calibration)])])
+
+
+def robustness_table(found: Robustness) -> Table:
+    """Rows over time, then over noise."""
+    rows = []
+    for at in found.times:
+        gain = "-" if at.gain is None else gain_text(at.gain, at.gain_range)
+        rows.append([f"after {time_text(at.evaluation.t_s)}", *_drop_cells(at.evaluation, found), gain])
+    for scale in found.scales:
+        within = "within the budget" if scale.within else "not shown to be within"
+        rows.append([f"noise x {scale_text(scale.scale)}, {within}", *_drop_cells(scale.evaluation, found), "-"])
+    chips = found.chips
+    drop = f"mean drop{drop_unit(chips.percent, found.drop_type, chips.metric)}"
+    interval = f"{level_text(chips.confidence)} interval over chips{' and samples' if found.generalized else ''}"
+    return Table(["condition", chips.metric, drop, interval, "compensation gain"], rows, right=(1, 2))
+
+
+def _drop_cells(found: Evaluation, whole: Robustness) -> list[str]:
+    """Value, mean drop and its interval."""
+    percent = whole.chips.percent or whole.drop_type == "relative"
+    interval = whole.interval(found)
+    bounds = "-" if interval is None else drop_range(interval, percent)
+    return [metric_value(found.mean, found.percent), drop_value(found.drop, percent), bounds]
+
+
+def robustness_footer(found: Robustness) -> str:
+    """The margin in a sentence, and the spread over chips."""
+    chips = found.chips
+
+    def show(drop: float) -> str:
+        return drop_text(drop, chips.percent, found.drop_type)
+
+    spread = drop_interval((min(chips.drops), max(chips.drops)), chips.percent, found.drop_type)
+    after = f"{time_text(chips.t_s)} after programming, drops from {spread}"
+    budget = f"the budget of {show(found.max_drop)}"
+    held = f"{budget} is held up to {scale_text(found.margin)} times the noise"
+    margin = held if found.margin else f"none, {budget} is not shown to be held"
+    fails = "" if found.fails_at is None else f"; not shown at {scale_text(found.fails_at)}"
+    digital = f"digital {chips.metric} {metric_value(chips.baseline, chips.percent)}"
+    lines = (
+        f"{digital}; {chips.samples} samples, seed {chips.seed}",
+        f"the budget is of the mean over chips; {chips_text(found.chips_within, chips.draws)} {after}",
+        f"margin: {margin}{fails}",
+        margin_cause(found, show),
+        unlike_decision(found),
+    )
+    return "\n".join(line for line in lines if line)
+
+
+def attribution_table(found: Attribution) -> Table:
+    """One row a layer: damage, and what share of it goes away with each effect."""
+    effects = list(next(iter(found.layers.values())).effects) if found.layers else []
+    rows = []
+    for name, one in found.layers.items():
+        shares = (effect_share(one, effect) for effect in effects)
+        rows.append([found.titles.get(name, name), f"{one.damage.mean:.3g}", *shares, f"{one.rest.mean:.2g}"])
+    headers = ["layer", found.metric, *(EFFECTS.get(effect, effect) for effect in effects), "without all"]
+    return Table(headers, rows, right=range(1, len(headers)))
+
+
+def attribution_footer(found: Attribution) -> str:
+    """What the columns mean, and what they rest on."""
+    return (
+        f"{found.metric}: damage of the layer alone on tiles; then how much of it goes away without one effect,\n"
+        f"in brackets where the {level_text(found.confidence)} interval holds 0; without all: what mapping alone does\n"
+        f"{_basis(found)}"
+    )
+
+
+def effort_table(found: Effort) -> Table:
+    """Rows of ``--dry-run``, one a step."""
+    rows = [[step.what, str(step.units), str(step.kept), work_text(step.seconds)] for step in found.steps]
+    return Table(["step", "units", "finished before", "in one process"], rows, right=(1, 2, 3))
+
+
+def effort_footer(found: Effort) -> str:
+    """The line that sums the steps up."""
+    return (
+        f"{found.layers} layers, {found.samples} samples, {found.draws} draws: {found.units} units of work,"
+        f" {found.kept} of them finished before; about {work_text(found.seconds)} in"
+        f" {counted(found.processes, 'process', 'processes')}"
+    )

@@ -1,0 +1,186 @@
+"""What is said of a placement on the terminal: lines below its table, and notes before it."""
+
+from collections.abc import Iterator, Sequence
+
+from lhc.costs import Cost, SystemCost, by_operator
+from lhc.costs.units import total
+from lhc.graph import CANDIDATE_OPS
+from lhc.model import OnnxModel
+from lhc.onnx_io import compiled_note, contradictions, read_plan
+from lhc.passes import STRATEGIES
+from lhc.plan import Outcome, Plan
+from lhc.report.text import (
+    amount,
+    budget_text,
+    chips_text,
+    counted,
+    interval_text,
+    level_text,
+    metric_value,
+    points,
+    share_text,
+    time_text,
+)
+from lhc.results import Infeasibility, SensitivityTable
+from lhc.study.outcome import Analysis, PartitionResult
+from lhc.support.tables import Table
+
+__all__ = [
+    "analysis_footer",
+    "doubts",
+    "infeasibility_lines",
+    "inspection_footer",
+    "partition_footer",
+    "ranking_notes",
+    "renaming_notes",
+    "stored_summary",
+]
+
+NOTHING = "nothing to place: the model has no MatMul, Gemm or Conv"
+MOST_NAMED = 5
+
+
+def _has_products(plan: Plan) -> bool:
+    return any(layer.op_type in CANDIDATE_OPS for layer in plan.layers)
+
+
+def analysis_footer(result: Analysis) -> str:
+    """What stands under the table of ``lhc analyze``: totals, costs, and operators that are no products."""
+    lines = [] if _has_products(result.plan) else [NOTHING]
+    if result.plan.layers:
+        lines.append(result.totals)
+    if result.example_note:
+        lines.append(result.example_note)
+    digital, analog = (result.cost(placement) for placement in (frozenset[str](), frozenset(result.plan.eligible)))
+    if digital is not None and analog is not None and result.plan.layers:
+        lines.append(
+            f"estimated cost, all digital: {_amounts(digital)}; all eligible layers analog: {_amounts(analog)}"
+        )
+        lines += _other_operators(digital)
+    return "\n".join(lines)
+
+
+def _other_operators(cost: SystemCost) -> Iterator[str]:
+    others = by_operator(cost.others)
+    if not others:
+        return
+    rows = [[one.operator, f"{one.count}", *_cells(one.cost)] for one in others]
+    rows.append(["all of them", f"{sum(one.count for one in others)}", *_cells(total(one.cost for one in others))])
+    table = Table(["other operator", "count", "µs", "µJ"], rows, right=range(1, 4))
+    yield f"of which operators that are no products, wherever these go:\n\n{table.render()}"
+
+
+def _cells(cost: Cost) -> tuple[str, str]:
+    return f"{1e6 * cost.latency_s:,.2f}", f"{1e6 * cost.energy_j:,.2f}"
+
+
+def _amounts(cost: SystemCost) -> str:
+    return f"{amount(cost.latency_s, 's')} and {amount(cost.energy_j, 'J')} a sample"
+
+
+def partition_footer(result: PartitionResult) -> str:
+    """The closing lines of ``lhc partition`` and ``lhc retrain``; the last is the summary."""
+    outcome = result.plan.outcome
+    lines = [] if outcome is None or not result.plan.layers else list(_outcome_lines(outcome))
+    if not _has_products(result.plan):
+        lines.append(f"{NOTHING}; all digital")
+    elif result.cost is not None and result.digital_cost is not None:
+        lines += _objective_lines(outcome)
+        lines.append(f"estimated cost {_amounts(result.cost)}; all digital {_amounts(result.digital_cost)}")
+    return "\n".join([*lines, result.summary])
+
+
+def _outcome_lines(outcome: Outcome) -> Iterator[str]:
+    value, baseline = (metric_value(v, outcome.percent) for v in (outcome.value, outcome.baseline))
+    held_out = "held out from the search" if outcome.held_out else "not held out: fewer than 400 samples"
+    yield f"digital {outcome.metric} {baseline}, mapped {value} on {outcome.samples} samples ({held_out}),"
+    after = f"{time_text(outcome.t_s)} after programming"
+    yield f"{outcome.draws} chips not seen in the search, {after}, seed {outcome.seed}"
+    both = (
+        ("other chips, these samples", outcome.chip_interval, not outcome.generalized),
+        ("other chips, other samples", outcome.sample_interval, outcome.generalized),
+    )
+    for what, interval, decides in both:
+        yield f"mean drop for {what}: {interval_text(outcome, interval)}{' (decides)' if decides else ''}"
+    yield f"both are {level_text(outcome.confidence)} intervals"
+    yield f"the budget is of the mean over chips; {chips_text(outcome.chips_within, outcome.draws)}"
+    found = outcome.estimate
+    if found is not None:
+        error = (
+            f"the {found.placements} placements judged in the search were {share_text(found.spread, 0)} off on average"
+            if found.placements > 1
+            else "the estimate rests on one placement judged in the search, which cannot say how far off it is"
+        )
+        predicted, drop = points(outcome, found.predicted_drop), points(outcome, outcome.drop)
+        yield f"estimated drop {predicted}, verified {drop} ({error})"
+
+
+def _objective_lines(outcome: Outcome | None) -> list[str]:
+    """What the search was after; nothing where a rule or the user placed the layers."""
+    known = None if outcome is None else STRATEGIES.get(outcome.strategy)
+    if outcome is None or known is None or not known.searches:
+        return []
+    if outcome.objective == "macs":
+        return ["objective macs: most MACs on tiles, whatever they cost there"]
+    goal = outcome.objective
+    return [f"objective {goal}: no layer is on tiles that takes more {goal} there than it saves"]
+
+
+def infeasibility_lines(found: Infeasibility | None, plan: Plan) -> Iterator[str]:
+    """Why a budget cannot be met."""
+    outcome = plan.outcome
+    if found is None or outcome is None:
+        return
+    yield f"least drop reachable within the limits: {points(outcome, found.least.drop)}"
+    nearest = budget_text(found.nearest_budget, outcome.percent or outcome.drop_type == "relative")
+    yield f"nearest budget that the {counted(len(found.analog), 'analog layer')} hold: --max-drop {nearest}"
+    if found.without is not None:
+        names = ", ".join(plan.titles[name] for name in found.in_the_way)
+        layers, them = counted(len(found.in_the_way), "layer"), "it" if len(found.in_the_way) == 1 else "them"
+        interval = found.without.sample_interval if outcome.generalized else found.without.drop_interval
+        most = "" if interval is None else f", at most {points(outcome, interval[1])}"
+        drop = points(outcome, found.without.drop)
+        yield f"in the way: {layers}: {names}; with {them} digital the drop is {drop}{most}"
+    for remedy in found.remedies:
+        sign = "within the budget" if remedy.within else "not shown to be within the budget"
+        yield f"{remedy.change}: drop {points(outcome, remedy.evaluation.drop)}, {sign}"
+
+
+def stored_summary(model: OnnxModel) -> str:
+    """The line that sums up the plan that a model carries; empty where it has none."""
+    return next((entry.value for entry in model.proto.metadata_props if entry.key == "lhc.summary"), "")
+
+
+def inspection_footer(model: OnnxModel, plan: Plan) -> str:
+    """The lines under the table of ``lhc inspect``."""
+    return f"hardware {plan.hardware.name}, annotated by lhc {plan.lhc_version}\n{stored_summary(model)}"
+
+
+def ranking_notes(table: SensitivityTable) -> list[str]:
+    """How predicted sensitivities compare with measured ones, and why they were not used."""
+    return [*([] if table.agreement is None else [str(table.agreement)]), *table.notes]
+
+
+def doubts(model: OnnxModel) -> Iterator[str]:
+    """That a model has changed since it was annotated, or that its annotations contradict each other."""
+    plan = read_plan(model)
+    if plan is None:
+        return
+    compiled = compiled_note(model)
+    if compiled is not None:
+        yield f"note: {model.label}: {compiled}"
+    elif plan.source != model.source:
+        yield f"warning: {model.label} has changed since lhc annotated it; 'lhc partition' judges it again"
+    found = contradictions(model, plan)
+    yield from (f"warning: {model.label}: {problem}" for problem in found[:MOST_NAMED])
+    if len(found) > MOST_NAMED:
+        yield f"warning: and {len(found) - MOST_NAMED} more contradictions; lhc.plan is what counts"
+
+
+def renaming_notes(renamed: Sequence[tuple[str, str]]) -> Iterator[str]:
+    """Which nodes were given a name: the first few, and how many more."""
+    for old, new in renamed[:MOST_NAMED]:
+        what = f"a second node called {old!r}" if old else "a node without a name"
+        yield f"{what} is now called {new!r}"
+    if len(renamed) > MOST_NAMED:
+        yield f"and {len(renamed) - MOST_NAMED} more nodes were given a name"
