@@ -11,10 +11,10 @@ __all__ = [
     "RIGHT",
     "TOP",
     "Chart",
+    "DataPoint",
     "Interval",
     "LevelKind",
     "MarkKind",
-    "Point",
     "Range",
     "RangeChart",
     "Scale",
@@ -42,7 +42,7 @@ class Tick:
 
 
 @dataclass(frozen=True)
-class Point:
+class DataPoint:
     """What is drawn as a mark, in the units of the axes: ``interval`` is that of ``y``."""
 
     x: float
@@ -181,7 +181,7 @@ def _numbers(ticks: Sequence[float]) -> list[str]:
 
 
 def point_chart(
-    points: Sequence[Point],
+    points: Sequence[DataPoint],
     levels: Iterable[tuple[LevelKind, float, str]],
     x_label: str,
     y_label: str,

@@ -7,9 +7,9 @@ from lhc.plan import Outcome, Retrained
 from lhc.report.charts import (
     RIGHT,
     Chart,
+    DataPoint,
     LevelKind,
     MarkKind,
-    Point,
     Range,
     RangeChart,
     Scale,
@@ -94,7 +94,7 @@ def time_chart(times: Sequence[AtTime], outcome: Outcome | None) -> Chart:
     if outcome is not None and outcome.metric == metric:
         levels["budget"] = worst_value(found[0].baseline, outcome)
     return point_chart(
-        [Point(math.log10(e.t_s + _FIRST_READ_S), e.mean, e.interval, "verified", title(e)) for e in found],
+        [DataPoint(math.log10(e.t_s + _FIRST_READ_S), e.mean, e.interval, "verified", title(e)) for e in found],
         [(kind, value, f"{kind} {shown(value)}") for kind, value in levels.items()],
         "time after programming",
         f"{metric}{' (%)' if percent else ''}",
@@ -148,7 +148,7 @@ def _budget(value: float, percent: bool, drop_type: str = "absolute") -> tuple[L
     return "budget", value, f"budget {drop_text(value, percent, drop_type)}"
 
 
-def _points(front: Front, report: Report) -> Iterator[Point]:
+def _points(front: Front, report: Report) -> Iterator[DataPoint]:
     """The points of the front that can be drawn, and the report's own placement."""
     for point in front.points:
         x, found = _on_axis(point, front), point.evaluation
@@ -158,13 +158,13 @@ def _points(front: Front, report: Report) -> Iterator[Point]:
         size = f"{len(point.analog)} layers, {share_text(point.analog_mac_fraction)} of MACs analog"
         if found is not None:
             drop = drop_text(y, found.percent, "absolute")
-            yield Point(x, y, found.drop_interval, "verified", f"{size}: drop {drop} (verified)")
+            yield DataPoint(x, y, found.drop_interval, "verified", f"{size}: drop {drop} (verified)")
         else:
-            yield Point(x, y, None, "estimated", f"{size}: {number_text(y)} (estimated)")
+            yield DataPoint(x, y, None, "estimated", f"{size}: {number_text(y)} (estimated)")
     yield from _own(front, report)
 
 
-def _own(front: Front, report: Report) -> Iterator[Point]:
+def _own(front: Front, report: Report) -> Iterator[DataPoint]:
     plan, outcome = report.plan, report.plan.outcome
     placed = (layer.sensitivity for layer in plan.layers if layer.name in plan.analog)
     damage = math.fsum(max(found.mean, 0.0) for found in placed if found is not None)
@@ -178,7 +178,7 @@ def _own(front: Front, report: Report) -> Iterator[Point]:
     if front.verified and outcome is not None:
         y, interval = _absolute(outcome, outcome.drop), outcome.chip_interval
         interval = interval and (_absolute(outcome, interval[0]), _absolute(outcome, interval[1]))
-    yield Point(x, y, interval, "chosen", f"this placement: {len(plan.analog)} layers")
+    yield DataPoint(x, y, interval, "chosen", f"this placement: {len(plan.analog)} layers")
 
 
 def _on_axis(point: FrontPoint, front: Front) -> float | None:
@@ -194,7 +194,7 @@ def noise_chart(found: Robustness) -> Chart:
         e = scale.evaluation
         title = f"noise x {scale_text(scale.scale)}: drop {drop_text(e.drop, first.percent, drop_type)}"
         kind: MarkKind = "verified" if scale.within else "judged"
-        points.append(Point(scale.scale, e.drop, found.interval(e), kind, title))
+        points.append(DataPoint(scale.scale, e.drop, found.interval(e), kind, title))
     return point_chart(
         points,
         [_budget(found.max_drop, first.percent, drop_type)],
@@ -209,7 +209,7 @@ def training_chart(trained: Retrained, outcome: Outcome) -> Chart:
     percent = outcome.percent
     return point_chart(
         [
-            Point(p.step, p.drop, None, "judged", f"step {p.step}: drop {drop_text(p.drop, percent, 'absolute')}")
+            DataPoint(p.step, p.drop, None, "judged", f"step {p.step}: drop {drop_text(p.drop, percent, 'absolute')}")
             for p in trained.curve
         ],
         [_budget(_absolute(outcome, outcome.max_drop), percent)],

@@ -14,7 +14,7 @@ from lhc.conductances import ProgrammedMatrix
 from lhc.hardware import Hardware
 from lhc.lowering import CompiledModel
 from lhc.runtime import HybridExecutor
-from lhc.runtime.executor import ProgrammedLayers
+from lhc.runtime.programmed import ProgrammedLayers
 from lhc.runtime.stream import Position
 from lhc.study.placement import NetworkPlacement
 
