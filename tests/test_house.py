@@ -139,6 +139,8 @@ def test_decisions_are_numbered_one_after_the_other_and_each_fits_on_a_screen() 
 
 def test_pages_name_tests_that_are_there() -> None:
     pages = [ROOT / "Makefile", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")]
-    named = {found for page in pages for found in re.findall(r"tests/[a-z0-9_/]+\.py", page.read_text(encoding="utf-8"))}
+    named = {
+        found for page in pages for found in re.findall(r"tests/[a-z0-9_/]+\.py", page.read_text(encoding="utf-8"))
+    }
     assert len(named) > 10
     assert sorted(name for name in named if not (ROOT / name).exists()) == []
