@@ -32,17 +32,20 @@ class Commands(TyperGroup):
 
 
 def _foreign(name: str) -> Any:  # noqa: ANN401
-    from importlib.metadata import entry_points  # slow: see above
+    from lhc.support.installed import installed, package_of  # slow: see above
 
-    for entry in entry_points(group=GROUP, name=name):
-        try:
-            return _made(entry)
-        except Exception as error:  # a package can raise anything while it is imported
-            hint(f"warning: {_package(entry)}: its command {name!r} cannot be loaded: {type(error).__name__}: {error}")
-    return None
+    entry = installed(GROUP, name)
+    if entry is None:
+        return None
+    package = package_of(entry)
+    try:
+        return _made(entry, package)
+    except Exception as error:  # a package can raise anything while it is imported
+        hint(f"warning: {package}: its command {name!r} cannot be loaded: {type(error).__name__}: {error}")
+        return None
 
 
-def _made(entry: "EntryPoint") -> Any:  # noqa: ANN401
+def _made(entry: "EntryPoint", package: str) -> Any:  # noqa: ANN401
     """A command of a function that typer takes, or that `lhc.cli.build.terminal_command` gives."""
     function = entry.load()
 
@@ -53,13 +56,9 @@ def _made(entry: "EntryPoint") -> Any:  # noqa: ANN401
         except (LhcError, typer.Exit, typer.Abort, typer.BadParameter, BrokenPipeError):
             raise
         except Exception as error:
-            tell_crash(error, _package(entry))
+            tell_crash(error, package)
             raise typer.Exit(CRASHED) from error
 
     alone = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
     alone.command(entry.name)(reporting(guarded))
     return typer.main.get_command(alone)
-
-
-def _package(entry: "EntryPoint") -> str:
-    return "an unknown package" if entry.dist is None else f"the package {entry.dist.name}"

@@ -3,9 +3,12 @@
 Formulas, units, sources and checks against published figures are in ``docs/costs.md``.
 """
 
+from lhc.costs import alpine as alpine  # registers its formulas
+from lhc.costs import diana as diana
 from lhc.costs.assumptions import Assumption, assumptions
 from lhc.costs.gains import compared, gains
-from lhc.costs.others import OperatorCost, by_operator
+from lhc.costs.others import Handling, OperatorCost, by_operator
+from lhc.costs.registry import Formulas, formulas
 from lhc.costs.system import CostTerms, SystemCost, cost_of, cost_terms
 from lhc.costs.tensors import Hyperedge
 from lhc.costs.units import NOTHING, Cost, LayerCost
@@ -15,6 +18,8 @@ __all__ = [
     "Assumption",
     "Cost",
     "CostTerms",
+    "Formulas",
+    "Handling",
     "Hyperedge",
     "LayerCost",
     "OperatorCost",
@@ -24,5 +29,6 @@ __all__ = [
     "compared",
     "cost_of",
     "cost_terms",
+    "formulas",
     "gains",
 ]

@@ -14,8 +14,9 @@ import math
 from dataclasses import dataclass
 
 from lhc.costs.others import Handling
+from lhc.costs.registry import formulas, work_of
 from lhc.costs.units import Cost, LayerCost
-from lhc.graph import Layer, MatrixShape, Work
+from lhc.graph import Layer, LayerGraph, MatrixShape, Work
 from lhc.hardware import AlpineCosts, Hardware
 
 __all__ = ["Alpine"]
@@ -130,6 +131,12 @@ class Alpine:
         cost = self._transfer(vectors, machine.tiles.rows, machine.dac.bits)
         cost += self._products(vectors, vectors) + self._transfer(vectors, machine.tiles.cols, machine.adc.bits)
         return cost.times(1 / self.costs.tile.samples_per_readout)
+
+
+@formulas.register
+def _(costs: AlpineCosts, hardware: Hardware, graph: LayerGraph) -> Alpine:
+    weights = sum(work_of(layer).parameters for layer in graph.multiplying)
+    return Alpine(hardware, costs, weights <= costs.memory.cache_bytes)
 
 
 _ORDER = (

@@ -13,9 +13,10 @@ import math
 from dataclasses import dataclass
 
 from lhc.costs.others import Handling
+from lhc.costs.registry import formulas
 from lhc.costs.units import NOTHING, Cost, LayerCost, total
-from lhc.graph import Layer, MatrixShape, Work
-from lhc.hardware import DianaCosts
+from lhc.graph import Layer, LayerGraph, MatrixShape, Work
+from lhc.hardware import DianaCosts, Hardware
 
 __all__ = ["Diana"]
 
@@ -79,6 +80,11 @@ class Diana:
 
     def _at(self, seconds: float, power_mw: float) -> Cost:
         return Cost(seconds, seconds * power_mw * 1e-3)
+
+
+@formulas.register
+def _(costs: DianaCosts, hardware: Hardware, graph: LayerGraph) -> Diana:
+    return Diana(costs)
 
 
 def _kernel(layer: Layer) -> tuple[int, int]:

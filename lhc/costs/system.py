@@ -2,32 +2,17 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
 
-from lhc.costs.alpine import Alpine
 from lhc.costs.assumptions import Assumption, assumptions
-from lhc.costs.diana import Diana
-from lhc.costs.others import Handling, handling
+from lhc.costs.others import handling
+from lhc.costs.registry import formulas, work_of
 from lhc.costs.tensors import Hyperedge, converted, elements, hyperedges
 from lhc.costs.units import Cost, LayerCost, total
-from lhc.errors import ConfigError, ModelError, UsageError
-from lhc.graph import Layer, LayerGraph, MatrixShape, Work
-from lhc.hardware import AlpineCosts, Hardware
+from lhc.errors import ConfigError, UsageError
+from lhc.graph import LayerGraph
+from lhc.hardware import Hardware
 
 __all__ = ["CostTerms", "SystemCost", "cost_of", "cost_terms"]
-
-
-class _Model(Protocol):
-    """A machine's formulas."""
-
-    def analog(self, layer: Layer, matrix: MatrixShape) -> LayerCost: ...
-
-    def digital(self, layer: Layer, work: Work) -> LayerCost: ...
-
-    def other(self, layer: Layer, handling: Handling) -> LayerCost | None: ...
-
-    @property
-    def crossing(self) -> Cost: ...
 
 
 @dataclass(frozen=True)
@@ -92,21 +77,23 @@ def cost_terms(graph: LayerGraph, hardware: Hardware) -> CostTerms:
         ConfigError: the hardware describes no costs.
         ModelError: the size of a product is not known.
     """
-    model = _model(graph, hardware)
+    if hardware.costs is None:
+        raise ConfigError(f"hardware {hardware.name!r} describes no costs: give it a section 'costs' (docs/costs.md)")
+    model = formulas(hardware.costs, hardware, graph)
     handled = handling(graph, elements(graph))
     analog: dict[str, LayerCost] = {}
     digital: dict[str, LayerCost] = {}
     others: dict[str, LayerCost] = {}
     for layer in graph.layers:
         if layer.multiplies:
-            digital[layer.name] = model.digital(layer, _work(layer))
+            digital[layer.name] = model.digital(layer, work_of(layer))
             if layer.weight is not None and layer.matrix is not None and layer.matrix.parameters:
                 analog[layer.name] = model.analog(layer, layer.matrix)
         elif layer.name in handled:
             cost = model.other(layer, handled[layer.name])
             if cost is not None:
                 others[layer.name] = cost
-    digital |= {layer.name: model.digital(layer, _work(layer)) for layer in graph.nested}
+    digital |= {layer.name: model.digital(layer, work_of(layer)) for layer in graph.nested}
     free = model.crossing == Cost()
     return CostTerms(analog, digital, others, () if free else hyperedges(graph), model.crossing)
 
@@ -132,25 +119,3 @@ def cost_of(graph: LayerGraph, placement: frozenset[str], hardware: Hardware) ->
     tensors = converted(terms.tensors, frozenset(layers), placement)
     crossings = {edge.tensor: terms.crossing.times(edge.elements) for edge in tensors}
     return SystemCost(layers, terms.others, crossings, assumptions(hardware))
-
-
-def _model(graph: LayerGraph, hardware: Hardware) -> _Model:
-    if hardware.costs is None:
-        raise ConfigError(f"hardware {hardware.name!r} describes no costs: give it a section 'costs' (docs/costs.md)")
-    if isinstance(hardware.costs, AlpineCosts):
-        weights = sum(_work(layer).parameters for layer in graph.multiplying)
-        return Alpine(hardware, hardware.costs, weights <= hardware.costs.memory.cache_bytes)
-    return Diana(hardware.costs)
-
-
-def _work(layer: Layer) -> Work:
-    """What an operator multiplies; products that are not known cost nothing.
-
-    Raises:
-        ModelError: the size of a candidate is not known.
-    """
-    if layer.is_candidate and layer.matrix is None and layer.counted is None:
-        raise ModelError(
-            f"layer {layer.name!r}: its size is not known, so neither are its costs; give the input shapes"
-        )
-    return layer.work or Work()

@@ -5,7 +5,7 @@ relative: inputs are scaled to ±1 before the DAC, weights to ±1 before program
 what the ADC sees.
 """
 
-from lhc.hardware.costs import AlpineCosts, Assumed, Core, Costs, DianaCosts, Known, Memory, TileCosts
+from lhc.hardware.costs import AlpineCosts, Assumed, Core, Costs, CostSection, DianaCosts, Known, Memory, TileCosts
 from lhc.hardware.description import Hardware
 from lhc.hardware.devices import (
     DeviceModel,
@@ -28,6 +28,7 @@ __all__ = [
     "AlpineCosts",
     "Assumed",
     "Core",
+    "CostSection",
     "Costs",
     "Dac",
     "DeviceModel",

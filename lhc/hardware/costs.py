@@ -2,16 +2,44 @@
 
 A number is either known, with its source, or assumed, with the reason; all of them can be changed in YAML.
 `lhc.costs` holds the formulas.
+
+Another package adds a cost model in one file: a subclass of `CostSection` for its numbers, and its formulas, registered
+with `lhc.costs.formulas`. Its entry point in the group ``lhc.costs`` has the name that descriptions give as ``model``,
+and leads to the subclass. A description alone never makes lhc import anything that is not installed so.
 """
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Discriminator, NonNegativeFloat, PositiveFloat, PositiveInt, Tag
+from pydantic import (
+    BeforeValidator,
+    GetJsonSchemaHandler,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+    SerializeAsAny,
+    ValidationError,
+)
+from pydantic_core import CoreSchema, PydanticCustomError
 
-from lhc.hardware.sections import Section
+from lhc.errors import ConfigError
+from lhc.hardware.sections import Section, moved
+from lhc.support.installed import installed, installed_names, package_of
 
-__all__ = ["AlpineCosts", "Assumed", "Core", "Costs", "DianaCosts", "Known", "Memory", "TileCosts"]
+__all__ = [
+    "AlpineCosts",
+    "Assumed",
+    "Core",
+    "CostSection",
+    "Costs",
+    "DianaCosts",
+    "Known",
+    "Memory",
+    "TileCosts",
+    "cost_models",
+]
+
+_GROUP = "lhc.costs"
 
 
 @dataclass(frozen=True)
@@ -28,6 +56,24 @@ class Assumed:
 
     unit: str
     reason: str
+
+
+class CostSection(Section):
+    """Numbers of a cost model; a subclass has a field of each, marked `Known` or `Assumed`.
+
+    A subclass gives ``model`` its name, as a Literal and as the default.
+    """
+
+    model: str
+    simplifications: ClassVar[tuple[tuple[str, str], ...]] = ()
+    """What the formulas leave out or take as simple, for reports: what it is about, and how it is taken."""
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        """That of any model that has been asked for, where any may stand."""
+        if cls is not CostSection:
+            return handler(schema)
+        return {"anyOf": [handler(section.__pydantic_core_schema__) for section in cls.__subclasses__()]}
 
 
 class Core(Section):
@@ -115,7 +161,7 @@ class Memory(Section):
     dram_pj_per_byte: Annotated[NonNegativeFloat, Assumed("pJ/B", "ALPINE: 120 pJ per access, taken as 8 bytes")] = 15.0
 
 
-class AlpineCosts(Section):
+class AlpineCosts(CostSection):
     """A core with tightly coupled tiles, after ALPINE (Klein et al., IEEE TC 72(7), 2023): LionHeart's system."""
 
     model: Literal["alpine"] = "alpine"
@@ -123,11 +169,27 @@ class AlpineCosts(Section):
     tile: TileCosts = TileCosts()
     memory: Memory = Memory()
 
+    simplifications = (
+        ("digital precision", "digital products run in int8: a byte per weight and activation"),
+        ("unfolding", "every input of every analog product is gathered anew; neighbouring products share nothing"),
+        ("inputs", "the tiles of one row of tiles receive an input together; every tile delivers its own outputs"),
+        ("groups", "the groups of a convolution are driven one at a time"),
+        (
+            "other operators",
+            "shapes, casts, views and what merges into a product cost nothing; others what they read or write",
+        ),
+        (
+            "crossings",
+            "operators between products work on either format; conversion is put where the fewest elements pass",
+        ),
+        ("converters", "product_ns and product_pj_per_cell hold for the converters' resolution, whatever it is"),
+    )
+
 
 _ODIMO = "ODiMO: github.com/eml-eda/odimo-journal, models/hw_models.py"
 
 
-class DianaCosts(Section):
+class DianaCosts(CostSection):
     """DIANA (Houshmand et al., JSSC 58(1), 2023) by the analytical model of Risso et al. (ODiMO, TCAD 2025).
 
     One analog macro and one digital array that work in turn on a shared memory; nothing else costs anything.
@@ -153,18 +215,60 @@ class DianaCosts(Section):
     digital_mw: Annotated[NonNegativeFloat, Known("mW", _ODIMO)] = 24.96
     """Chip while the digital array works."""
 
+    simplifications = (
+        (
+            "digital precision",
+            "digital layers run in int8; analog ones on 7-bit inputs, ternary weights and 6-bit outputs",
+        ),
+        ("shape", "outputs are square where their number is a square, else one line; a matrix is a 1x1 convolution"),
+        ("groups", "the published model has no grouped analog layers: their groups are driven one at a time"),
+        ("other operators", "operators that are no products, and crossings, cost nothing"),
+    )
 
-def _model_of(value: object) -> str:
-    named = value.get("model", "alpine") if isinstance(value, dict) else getattr(value, "model", "alpine")
-    return named if isinstance(named, str) else repr(named)
+
+_SHIPPED: dict[str, type[CostSection]] = {"alpine": AlpineCosts, "diana": DianaCosts}
 
 
-Costs = Annotated[
-    Annotated[AlpineCosts, Tag("alpine")] | Annotated[DianaCosts, Tag("diana")],
-    Discriminator(
-        _model_of,
-        custom_error_type="cost_model",
-        custom_error_message="Input should be a cost model: 'alpine' or 'diana'",
-    ),
-]
-"""A cost model, told apart by its field ``model`` (``alpine`` where it is missing)."""
+def cost_models() -> tuple[str, ...]:
+    """Names of the cost models that there are, those of other packages last."""
+    return (*_SHIPPED, *(name for name in installed_names(_GROUP) if name not in _SHIPPED))
+
+
+def _section(name: str) -> type[CostSection]:
+    """The section of a model that there is.
+
+    Raises:
+        ConfigError: the package that brings it is at fault.
+    """
+    if name in _SHIPPED:
+        return _SHIPPED[name]
+    entry = installed(_GROUP, name)
+    assert entry is not None
+    try:
+        found = entry.load()
+    except Exception as error:  # a package can raise anything while it is imported
+        raise ConfigError(
+            f"{package_of(entry)}: its cost model {name!r} cannot be loaded: {type(error).__name__}: {error}"
+        ) from error
+    if not (isinstance(found, type) and issubclass(found, CostSection) and found.model_fields["model"].default == name):
+        raise ConfigError(f"{package_of(entry)}: {entry.value} is no CostSection whose model is {name!r}")
+    return found
+
+
+def _read(value: object) -> object:
+    """The section that ``model`` names (``alpine`` where it is missing)."""
+    if isinstance(value, CostSection):
+        return value
+    name = value.get("model", "alpine") if isinstance(value, dict) else None
+    if name not in cost_models():
+        models = ", ".join(map(repr, cost_models()))
+        raise PydanticCustomError("cost_model", "Input should be a cost model: {models}", {"models": models})
+    try:
+        return _section(name).model_validate(value)
+    except ValidationError as error:
+        details = [moved(detail, (name,)) for detail in error.errors()]
+        raise ValidationError.from_exception_data("Costs", details) from error
+
+
+Costs = Annotated[SerializeAsAny[CostSection], BeforeValidator(_read)]
+"""A cost model, told apart by its field ``model``."""

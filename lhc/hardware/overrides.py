@@ -1,22 +1,24 @@
 """Overrides: what is different for some layers. Also the paths of fields in messages."""
 
 import re
+from collections.abc import Callable
 from fnmatch import fnmatchcase
 from typing import Any
 
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError, field_validator, model_validator
-from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
+from pydantic_core import ErrorDetails, InitErrorDetails
 
+from lhc.hardware.costs import cost_models
 from lhc.hardware.devices import DEVICE_MODELS, Devices
 from lhc.hardware.machine import Machine
-from lhc.hardware.sections import Section
+from lhc.hardware.sections import Section, moved
 from lhc.support.yaml_text import unknown_key
 
 __all__ = ["Override", "field_path", "problem", "problems"]
 
 _DEVICES: TypeAdapter[Devices] = TypeAdapter(Devices)
 Partial = dict[str, object]
-_KINDS = {"devices": (*DEVICE_MODELS,), "costs": ("alpine", "diana")}
+_KINDS: dict[str, Callable[[], tuple[str, ...]]] = {"devices": lambda: (*DEVICE_MODELS,), "costs": cost_models}
 
 
 class Override(Section):
@@ -83,7 +85,7 @@ class Override(Section):
                 else:
                     changed[name] = type(section).model_validate(section.model_dump() | partial)
             except ValidationError as error:
-                errors += [_moved(detail, (*where, name)) for detail in error.errors()]
+                errors += [moved(detail, (*where, name)) for detail in error.errors()]
         if errors:
             raise ValidationError.from_exception_data("Override", errors)
         return changed
@@ -95,18 +97,10 @@ def _merged(base: Devices | None, partial: Partial) -> Partial:
     return base.model_dump() | partial
 
 
-def _moved(detail: ErrorDetails, where: tuple[str | int, ...]) -> InitErrorDetails:
-    kind = detail["type"]
-    message = detail["msg"].replace("{", "{{").replace("}", "}}")
-    return InitErrorDetails(
-        type=PydanticCustomError(kind, message), loc=(*where, *detail["loc"]), input=detail["input"]
-    )
-
-
 def field_path(detail: ErrorDetails) -> str:
     """Path of a field as the user wrote it: pydantic puts the model after ``devices`` and ``costs``."""
     loc: list[Any] = list(detail["loc"])
-    path = [part for i, part in enumerate(loc) if i == 0 or part not in _KINDS.get(loc[i - 1], ())]
+    path = [part for i, part in enumerate(loc) if i == 0 or part not in _KINDS.get(loc[i - 1], tuple)()]
     if detail["type"] == "device_model":
         path = [*(path or ["devices"]), "model"]
     return ".".join(map(str, path)) or "hardware"

@@ -1,16 +1,29 @@
-"""Presets: YAML files that ship with lhc."""
+"""Presets: YAML files that ship with lhc, or with other installed packages.
 
+A package brings presets by entry points in the group ``lhc.presets``: the name is the preset's, and the value a package
+that holds ``NAME.yaml``. A preset of lhc's own is never replaced.
+"""
+
+from functools import cache
 from importlib import resources
 
-from lhc.errors import UsageError
+from lhc.errors import ConfigError, UsageError
+from lhc.support.installed import installed, installed_names, package_of
 
 __all__ = ["preset_names", "preset_text"]
 
+_GROUP = "lhc.presets"
+
+
+@cache
+def _shipped() -> tuple[str, ...]:
+    files = resources.files("lhc").joinpath("presets").iterdir()
+    return tuple(f.name.removesuffix(".yaml") for f in files if f.name.endswith(".yaml"))
+
 
 def preset_names() -> tuple[str, ...]:
-    """Names of the presets that ship with lhc."""
-    files = resources.files("lhc").joinpath("presets").iterdir()
-    return tuple(sorted(f.name.removesuffix(".yaml") for f in files if f.name.endswith(".yaml")))
+    """Names of the presets that there are."""
+    return tuple(sorted({*_shipped(), *installed_names(_GROUP)}))
 
 
 def preset_text(name: str) -> str:
@@ -18,7 +31,16 @@ def preset_text(name: str) -> str:
 
     Raises:
         UsageError: no such preset.
+        ConfigError: the package that brings it is at fault.
     """
-    if name not in preset_names():
+    if name in _shipped():
+        return resources.files("lhc").joinpath("presets", f"{name}.yaml").read_text(encoding="utf-8")
+    entry = installed(_GROUP, name)
+    if entry is None:
         raise UsageError(f"unknown hardware {name!r}; presets: {', '.join(preset_names())}")
-    return resources.files("lhc").joinpath("presets", f"{name}.yaml").read_text(encoding="utf-8")
+    try:
+        return resources.files(entry.module).joinpath(f"{name}.yaml").read_text(encoding="utf-8")
+    except Exception as error:  # a package can raise anything while it is imported
+        raise ConfigError(
+            f"{package_of(entry)}: its preset {name!r} cannot be read: {type(error).__name__}: {error}"
+        ) from error

@@ -3,8 +3,20 @@
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
+from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 
-__all__ = ["Adc", "Compensation", "Dac", "DriftCompensation", "LeftOut", "Mapping", "Section", "Tiles", "Training"]
+__all__ = [
+    "Adc",
+    "Compensation",
+    "Dac",
+    "DriftCompensation",
+    "LeftOut",
+    "Mapping",
+    "Section",
+    "Tiles",
+    "Training",
+    "moved",
+]
 
 DriftCompensation = Literal["global", "global-exact", "per-column", "none"]
 
@@ -154,3 +166,10 @@ class LeftOut(Section):
     """How large it is, with its unit."""
     text: str
     """What it is and what leaving it out changes."""
+
+
+def moved(detail: ErrorDetails, where: tuple[str | int, ...]) -> InitErrorDetails:
+    """What is wrong with a field, at a path that begins further up."""
+    message = detail["msg"].replace("{", "{{").replace("}", "}}")
+    wrong = PydanticCustomError(detail["type"], message)
+    return InitErrorDetails(type=wrong, loc=(*where, *detail["loc"]), input=detail["input"])

@@ -1,0 +1,64 @@
+"""What a cost model computes, and how its formulas are found by its section of the hardware description."""
+
+from functools import singledispatch
+from typing import Protocol
+
+from lhc.costs.others import Handling
+from lhc.costs.units import Cost, LayerCost
+from lhc.errors import ConfigError, ModelError
+from lhc.graph import Layer, LayerGraph, MatrixShape, Work
+from lhc.hardware import CostSection, Hardware
+
+__all__ = ["Formulas", "formulas", "work_of"]
+
+
+class Formulas(Protocol):
+    """A machine's formulas, for one sample."""
+
+    def analog(self, layer: Layer, matrix: MatrixShape) -> LayerCost:
+        """An operator whose products with a constant matrix run on tiles, groups and positions included."""
+        ...
+
+    def digital(self, layer: Layer, work: Work) -> LayerCost:
+        """An operator that multiplies, on the digital core."""
+        ...
+
+    def other(self, layer: Layer, handling: Handling) -> LayerCost | None:
+        """An operator that is no product; None: these cost nothing on this machine."""
+        ...
+
+    @property
+    def crossing(self) -> Cost:
+        """Conversion of one element between the formats of analog and digital products."""
+        ...
+
+
+@singledispatch
+def formulas(costs: CostSection, hardware: Hardware, graph: LayerGraph) -> Formulas:
+    """The formulas of a cost model.
+
+    A model registers its own with `formulas.register`, beside its section (see `lhc.hardware.costs`).
+
+    Args:
+        costs: the section of the hardware description; its class decides.
+        hardware: the machine.
+        graph: the network.
+
+    Raises:
+        ConfigError: nothing is registered for the section.
+        ModelError: the size of a product is needed and not known.
+    """
+    raise ConfigError(f"cost model {costs.model!r} has no formulas: {type(costs).__name__} registers none")
+
+
+def work_of(layer: Layer) -> Work:
+    """What an operator multiplies; products that are not known cost nothing.
+
+    Raises:
+        ModelError: the size of a candidate is not known.
+    """
+    if layer.is_candidate and layer.matrix is None and layer.counted is None:
+        raise ModelError(
+            f"layer {layer.name!r}: its size is not known, so neither are its costs; give the input shapes"
+        )
+    return layer.work or Work()
