@@ -1,4 +1,4 @@
-"""A package from outside adds a metric, a pass, a strategy, a machine and a command: the one of docs/extending.md."""
+"""A package from outside adds a metric, a pass, a strategy, a machine, a preset, a cost model and a command: the one of docs/extending.md."""
 
 import os
 import re
@@ -70,9 +70,11 @@ def test_the_page_shows_one_of_each() -> None:
         "mylab/metrics.py",
         "mylab/passes.py",
         "mylab/strategies.py",
+        "mylab/lab-chip.yaml",
+        "mylab/flat.py",
         "mylab/largest.py",
     ]
-    assert len(COMMANDS) == 7
+    assert len(COMMANDS) == 8
 
 
 @pytest.mark.analog
@@ -102,6 +104,12 @@ def test_a_strategy(outputs: tuple[Path, dict[str, str]]) -> None:
 def test_a_machine(outputs: tuple[Path, dict[str, str]]) -> None:
     assert "noise: 0.03" in (outputs[0] / "mine.yaml").read_text()
     assert "accuracy" in printed_by(outputs, "--hardware mine.yaml")
+
+
+def test_a_preset_with_a_cost_model(outputs: tuple[Path, dict[str, str]]) -> None:
+    table = printed_by(outputs, "--hardware lab-chip")
+    assert "estimated cost, all digital:" in table
+    assert "0 J" in table
 
 
 def test_a_command(site: Path, tmp_path: Path) -> None:
