@@ -1,4 +1,4 @@
-"""A package from outside adds a metric, a pass, a strategy, a machine, a preset, a cost model and a command: the one of docs/extending.md."""
+"""A package from outside adds one of each: the package of docs/extending.md, as it stands there."""
 
 import os
 import re
