@@ -5,6 +5,7 @@ model is in memory, and its values are mapped, never copied.
 """
 
 from collections.abc import Iterator
+from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import sha256
@@ -124,9 +125,7 @@ def _strip(proto: onnx.ModelProto) -> onnx.ModelProto:
 
 def without_annotations(proto: onnx.ModelProto) -> onnx.ModelProto:
     """A copy of the model without any of lhc's metadata; everything else, foreign keys included, is kept."""
-    copy = onnx.ModelProto()
-    copy.CopyFrom(proto)
-    return _strip(copy)
+    return _strip(deepcopy(proto))
 
 
 @dataclass(frozen=True, eq=False)

@@ -288,21 +288,11 @@ class Plan(_Record):
     def decide(self, decisions: Mapping[str, tuple[Placement, Reason, str]]) -> "Plan":
         """A plan with these layers' placement, reason and detail replaced."""
         keys = ("placement", "reason", "detail")
-        layers = tuple(
-            layer.model_copy(update=dict(zip(keys, decisions[layer.name], strict=True)))
-            if layer.name in decisions
-            else layer
-            for layer in self.layers
-        )
-        return self.model_copy(update={"layers": layers})
+        return self._with({name: dict(zip(keys, new, strict=True)) for name, new in decisions.items()})
 
     def with_sensitivities(self, sensitivities: Mapping[str, Sensitivity]) -> "Plan":
         """A plan with the measured sensitivities put in."""
-        layers = tuple(
-            layer.model_copy(update={"sensitivity": sensitivities.get(layer.name, layer.sensitivity)})
-            for layer in self.layers
-        )
-        return self.model_copy(update={"layers": layers})
+        return self._with({name: {"sensitivity": found} for name, found in sensitivities.items()})
 
     def to_yaml(self) -> str:
         """The plan as YAML, to be read, edited and given back."""
@@ -335,9 +325,11 @@ class Plan(_Record):
 
     def with_ranges(self, ranges: Mapping[str, tuple[float, ...]]) -> "Plan":
         """A plan with static input ranges put in."""
-        layers = tuple(
-            layer.model_copy(update={"input_range": ranges.get(layer.name, layer.input_range)}) for layer in self.layers
-        )
+        return self._with({name: {"input_range": found} for name, found in ranges.items()})
+
+    def _with(self, updates: Mapping[str, Mapping[str, object]]) -> "Plan":
+        """A plan with these fields of these layers replaced."""
+        layers = tuple(layer.model_copy(update=updates.get(layer.name)) for layer in self.layers)
         return self.model_copy(update={"layers": layers})
 
     @classmethod

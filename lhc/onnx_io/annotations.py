@@ -18,7 +18,17 @@ from lhc.onnx_io.nested import inner_nodes
 from lhc.plan import SCHEMA_VERSION, LayerPlan, Plan
 from lhc.summary import summary
 
-__all__ = ["annotate", "contradictions", "has_annotations", "named_nodes", "node_keys", "read_plan", "written_for"]
+__all__ = [
+    "annotate",
+    "contradictions",
+    "has_annotations",
+    "metadata",
+    "metadata_of_file",
+    "named_nodes",
+    "node_keys",
+    "read_plan",
+    "written_for",
+]
 
 _LIMIT = 32 * 2**20
 """Largest metadata value that is read, in characters."""
@@ -98,13 +108,14 @@ def named_nodes(graph: onnx.GraphProto) -> Iterator[tuple[str, onnx.NodeProto]]:
     yield from ((inner.name, inner.node) for inner in inner_nodes(graph))
 
 
-def _metadata(proto: onnx.ModelProto) -> dict[str, str]:
+def metadata(proto: onnx.ModelProto) -> dict[str, str]:
+    """lhc's own keys on a model, with their values."""
     return {entry.key: entry.value for entry in proto.metadata_props if entry.key.startswith(KEY_PREFIX)}
 
 
 def has_annotations(model: OnnxModel) -> bool:
     """Whether the model carries a plan."""
-    return "lhc.plan" in _metadata(model.proto)
+    return "lhc.plan" in metadata(model.proto)
 
 
 def read_plan(model: OnnxModel) -> Plan | None:
@@ -113,7 +124,7 @@ def read_plan(model: OnnxModel) -> Plan | None:
     Raises:
         ModelError: malformed, larger than 32 MiB, or written by a newer lhc.
     """
-    keys = _metadata(model.proto)
+    keys = metadata(model.proto)
     if "lhc.plan" not in keys:
         return None
     if any(len(value) > _LIMIT for value in keys.values()):
@@ -198,8 +209,12 @@ def _as_written(expected: dict[str, str], keys: Mapping[str, str]) -> dict[str, 
 
 def written_for(path: Path) -> str | None:
     """The ``lhc.source`` of a file that lhc annotated; None for any other file."""
+    return metadata_of_file(path).get("lhc.source")
+
+
+def metadata_of_file(path: Path) -> dict[str, str]:
+    """lhc's keys on the model in a file; none where there is no such file or no model in it."""
     try:
-        proto = onnx.load_model(str(path), format="protobuf", load_external_data=False)
+        return metadata(onnx.load_model(str(path), format="protobuf", load_external_data=False))
     except (DecodeError, OSError, ValueError):
-        return None
-    return _metadata(proto).get("lhc.source")
+        return {}

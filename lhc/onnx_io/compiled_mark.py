@@ -8,12 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import onnx
-from google.protobuf.message import DecodeError
 
 from lhc.errors import ModelError
 from lhc.graph import LayerGraph
 from lhc.model import OnnxModel
-from lhc.onnx_io.annotations import annotate
+from lhc.onnx_io.annotations import annotate, metadata, metadata_of_file
 from lhc.plan import Plan
 
 __all__ = ["COMPILED_KEY", "compiled_from", "compiled_note", "mark_compiled", "refuse_compiled"]
@@ -45,21 +44,17 @@ def mark_compiled(
     proto.metadata_props.add(key=COMPILED_KEY, value=json.dumps(dict(about)))
 
 
-def _key(proto: onnx.ModelProto, key: str) -> str | None:
-    return next((entry.value for entry in proto.metadata_props if entry.key == key), None)
-
-
 def compiled_note(model: OnnxModel) -> str | None:
     """Which chip a compiled model is, in a sentence; None for any other model."""
-    text = _key(model.proto, COMPILED_KEY)
-    if text is None:
+    keys = metadata(model.proto)
+    if COMPILED_KEY not in keys:
         return None
     try:
-        about = dict(json.loads(text))
+        about = dict(json.loads(keys[COMPILED_KEY]))
     except (TypeError, ValueError) as error:
         raise ModelError(f"{model.label}: its key {COMPILED_KEY} cannot be read: {error}; compile it again") from error
     what = ", ".join(f"{key} {value}" for key, value in about.items())
-    return f"a compiled model ({what}) of the network {str(_key(model.proto, 'lhc.source'))[:12]}"
+    return f"a compiled model ({what}) of the network {str(keys.get('lhc.source'))[:12]}"
 
 
 def refuse_compiled(model: OnnxModel) -> None:
@@ -68,7 +63,7 @@ def refuse_compiled(model: OnnxModel) -> None:
     Raises:
         ModelError: it is one.
     """
-    if _key(model.proto, COMPILED_KEY) is not None:
+    if COMPILED_KEY in metadata(model.proto):
         raise ModelError(
             f"{model.label}: is a compiled model, whose analog layers are functions; onnxruntime runs it as it is,"
             " lhc takes the network that it was made from"
@@ -77,8 +72,5 @@ def refuse_compiled(model: OnnxModel) -> None:
 
 def compiled_from(path: Path) -> str | None:
     """The ``lhc.source`` of a file that lhc compiled; None for any other file."""
-    try:
-        proto = onnx.load_model(str(path), format="protobuf", load_external_data=False)
-    except (DecodeError, OSError, ValueError):
-        return None
-    return None if _key(proto, COMPILED_KEY) is None else _key(proto, "lhc.source")
+    keys = metadata_of_file(path)
+    return keys.get("lhc.source") if COMPILED_KEY in keys else None

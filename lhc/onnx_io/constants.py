@@ -1,18 +1,20 @@
 """Values that a model holds as constants.
 
 Initializers (in the file, in another file, or sparse), Constant nodes, and what a short chain of the operators of
-`folding` computes from them.
+`fold` computes from them.
 """
 
 import math
 import sys
 from collections import ChainMap
+from copy import deepcopy
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import onnx
-from onnx import TensorProto, numpy_helper
+from onnx import numpy_helper
 
 from lhc.errors import ModelError
 from lhc.model import is_external, mapped_bytes
@@ -44,8 +46,7 @@ def stored_array(tensor: onnx.TensorProto) -> Array:
         stored = mapped_bytes(tensor)
         if sys.byteorder == "little" and len(stored) == math.prod(tensor.dims) * dtype.itemsize:
             return stored.view(dtype).reshape(tuple(tensor.dims))
-        copy = TensorProto()
-        copy.CopyFrom(tensor)
+        copy = deepcopy(tensor)
         read_in(copy)
         return np.asarray(numpy_helper.to_array(copy))
     except (ValueError, TypeError, KeyError, OverflowError) as error:
@@ -69,6 +70,21 @@ def _dense(sparse: onnx.SparseTensorProto) -> Array:
     return dense
 
 
+@dataclass(frozen=True, eq=False)
+class _Constant:
+    """A tensor that is stored, or what computes it.
+
+    Attributes:
+        held: a tensor, dense or sparse, or the operator whose output it is.
+        kind: ONNX's number of its element type.
+        depth: operators between what is stored and it.
+    """
+
+    held: onnx.TensorProto | onnx.SparseTensorProto | onnx.NodeProto
+    kind: int
+    depth: int = 0
+
+
 class Constants:
     """Constant tensors of a graph by name; decoded or computed when asked for."""
 
@@ -79,69 +95,60 @@ class Constants:
             graph: the graph.
             outer: constants that it sees besides its own, where it is the body of an operator.
         """
-        self._tensors: ChainMap[str, TensorProto] = outer._tensors.new_child() if outer else ChainMap()
-        self._sparse: ChainMap[str, onnx.SparseTensorProto] = outer._sparse.new_child() if outer else ChainMap()
-        self._folded: ChainMap[str, onnx.NodeProto] = outer._folded.new_child() if outer else ChainMap()
-        self._types: ChainMap[str, int] = outer._types.new_child() if outer else ChainMap()
-        self._depths: ChainMap[str, int] = outer._depths.new_child() if outer else ChainMap()
+        self._known: ChainMap[str, _Constant] = outer._known.new_child() if outer else ChainMap()
         self._last: tuple[str, Array] | None = None
         for tensor in graph.initializer:
-            self._store(tensor.name, tensor)
+            self._known[tensor.name] = _Constant(tensor, tensor.data_type)
         for sparse in graph.sparse_initializer:
-            self._store(sparse.values.name, sparse)
+            self._known[sparse.values.name] = _Constant(sparse, sparse.values.data_type)
         for node in graph.node:
             self._read(node)
-
-    def _store(self, name: str, value: onnx.TensorProto | onnx.SparseTensorProto) -> None:
-        if isinstance(value, onnx.SparseTensorProto):
-            self._sparse[name], self._types[name] = value, value.values.data_type
-        else:
-            self._tensors[name], self._types[name] = value, value.data_type
-        self._depths[name] = 0
 
     def _read(self, node: onnx.NodeProto) -> None:
         if node.op_type == "Constant" and node.domain in ("", "ai.onnx"):
             for attribute in node.attribute:
                 if attribute.name == "value":
-                    self._store(node.output[0], attribute.t)
+                    self._known[node.output[0]] = _Constant(attribute.t, attribute.t.data_type)
                 elif attribute.name == "sparse_value":
-                    self._store(node.output[0], attribute.sparse_tensor)
+                    sparse = attribute.sparse_tensor
+                    self._known[node.output[0]] = _Constant(sparse, sparse.values.data_type)
                 elif attribute.name in _LISTS:
                     numbers = np.asarray(onnx.helper.get_attribute_value(attribute), _LISTS[attribute.name])
-                    self._store(node.output[0], numpy_helper.from_array(numbers))
+                    tensor = numpy_helper.from_array(numbers)
+                    self._known[node.output[0]] = _Constant(tensor, tensor.data_type)
             return
-        if not node.input or any(name and name not in self._types for name in node.input):
+        if not node.input or any(name and name not in self._known for name in node.input):
             return
-        depth = 1 + max((self._depths[name] for name in node.input if name), default=0)
-        kind = folded_type(node, [self._types[name] if name else None for name in node.input])
+        inputs = [self._known[name] if name else None for name in node.input]
+        depth = 1 + max((one.depth for one in inputs if one), default=0)
+        kind = folded_type(node, [one.kind if one else None for one in inputs])
         if kind is not None and depth <= _DEEPEST:
-            name = node.output[0]
-            self._folded[name], self._types[name], self._depths[name] = node, kind, depth
+            self._known[node.output[0]] = _Constant(node, kind, depth)
 
     def __contains__(self, name: str) -> bool:
-        return name in self._types
+        return name in self._known
 
     def is_stored(self, name: str) -> bool:
         """Whether nothing has to be computed for it."""
-        return name in self._tensors or name in self._sparse
+        return name in self._known and not isinstance(self._known[name].held, onnx.NodeProto)
 
     def shape(self, name: str) -> tuple[int, ...]:
         """Dimensions of a constant; what is computed is computed for it."""
-        if name in self._tensors:
-            return tuple(self._tensors[name].dims)
-        return tuple(self._sparse[name].dims) if name in self._sparse else self.value(name).shape
+        held = self._known[name].held
+        return self.value(name).shape if isinstance(held, onnx.NodeProto) else tuple(held.dims)
 
     def entries(self, name: str) -> int | None:
         """Values that a sparse constant stores; None for other tensors."""
-        return math.prod(self._sparse[name].values.dims) if name in self._sparse else None
+        held = self._known[name].held if name in self._known else None
+        return math.prod(held.values.dims) if isinstance(held, onnx.SparseTensorProto) else None
 
     def dtype(self, name: str) -> str:
         """numpy name of a constant's element type (``bfloat16`` and the like keep ONNX's name)."""
+        kind, kinds = self._known[name].kind, onnx.TensorProto.DataType
         try:
-            return str(onnx.helper.tensor_dtype_to_np_dtype(self._types[name]))
+            return str(onnx.helper.tensor_dtype_to_np_dtype(kind))
         except KeyError:
-            kinds = TensorProto.DataType
-            return str(kinds.Name(self._types[name])).lower() if self._types[name] in kinds.values() else "undefined"
+            return str(kinds.Name(kind)).lower() if kind in kinds.values() else "undefined"
 
     def value(self, name: str) -> Array:
         """The array; the last one that was computed is kept.
@@ -149,20 +156,21 @@ class Constants:
         Raises:
             ModelError: the stored bytes do not fit the stated shape, or operators do not fit their inputs.
         """
-        if name in self._tensors:
-            return stored_array(self._tensors[name])
-        if name in self._sparse:
-            return _dense(self._sparse[name])
+        held = self._known[name].held
+        if isinstance(held, onnx.TensorProto):
+            return stored_array(held)
+        if isinstance(held, onnx.SparseTensorProto):
+            return _dense(held)
         if self._last is None or self._last[0] != name:
             self._last = name, self._compute(name, {})
         return self._last[1]
 
     def _compute(self, name: str, known: dict[str, Array]) -> Array:
         if name not in known:
-            if self.is_stored(name):
-                known[name] = self.value(name)
+            held = self._known[name].held
+            if isinstance(held, onnx.NodeProto):
+                inputs = [self._compute(i, known) if i else None for i in held.input]
+                known[name] = fold(held, inputs, self._known[name].kind)
             else:
-                node = self._folded[name]
-                inputs = [self._compute(i, known) if i else None for i in node.input]
-                known[name] = fold(node, inputs, self._types[name])
+                known[name] = self.value(name)
         return known[name]

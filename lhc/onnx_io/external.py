@@ -10,6 +10,7 @@ are relative again, to the same file or to a copy beside the output.
 import math
 import os
 from collections.abc import Iterator
+from copy import deepcopy
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import IO, Literal
 
@@ -158,8 +159,7 @@ def _copy_path(path: Path) -> Path:
 
 def relative(proto: onnx.ModelProto, folder: Path) -> onnx.ModelProto:
     """A copy that names its data files by paths relative to a folder that holds them."""
-    copy = onnx.ModelProto()
-    copy.CopyFrom(proto)
+    copy = deepcopy(proto)
     for tensor in filter(is_external, copy.graph.initializer):
         location = _entry(tensor, "location")
         location.value = Path(location.value).relative_to(folder.absolute()).as_posix()
@@ -190,8 +190,7 @@ def place(proto: onnx.ModelProto, path: Path, how: ExternalData) -> onnx.ModelPr
     Raises:
         UsageError: they cannot be written.
     """
-    copy = onnx.ModelProto()
-    copy.CopyFrom(proto)
+    copy = deepcopy(proto)
     if how == "copy":
         tensors = list(filter(is_external, copy.graph.initializer))
         write_file(_copy_path(path), lambda file: _copy(tensors, file))

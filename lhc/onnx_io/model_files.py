@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from copy import deepcopy
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -51,9 +52,7 @@ def load_model(
         _check_text(source, label)
         if any(map(is_external, source.graph.initializer)):
             raise ModelError(f"{label}: its weights are in other files, which only a path can find; give its path")
-        proto = onnx.ModelProto()
-        proto.CopyFrom(source)
-        path = None
+        proto, path = deepcopy(source), None
     elif not isinstance(source, str | Path):
         raise UsageError(
             f"the model is a {type(source).__name__}; give a path or an onnx.ModelProto; a PyTorch module goes to"
@@ -68,8 +67,7 @@ def load_model(
         if probe is not None:
             probe(path)
     _check(proto, label)
-    renamed = _name_nodes(proto)
-    return OnnxModel(proto, path, renamed, label)
+    return OnnxModel(proto, path, _name_nodes(proto), label)
 
 
 def _as_proto(source: "str | Path | onnx.ModelProto | ir.Model") -> str | Path | onnx.ModelProto:

@@ -11,7 +11,7 @@ import dataclasses
 import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar, dataclass_transform, get_args, get_origin
+from typing import Any, Literal, TypedDict, TypeVar, Unpack, dataclass_transform, get_args, get_origin
 
 from lhc.errors import UsageError
 
@@ -89,44 +89,33 @@ class Option:
         return f"{self.help} One of {', '.join(self.choices)}."
 
 
-def option(
-    help: str,
-    *,
-    default: T,
-    kw_only: bool = True,
-    flag: str | None = None,
-    off: str | None = None,
-    short: str | None = None,
-    metavar: str | None = None,
-    unit: str | None = None,
-    rare: bool = False,
-    reads: object = None,
-    convert: Callable[[Any], Any] | None = None,
-    instead: str | None = None,
-    result: str | None = None,
-) -> T:
-    """A field of an options class; arguments are those of `Option`.
+class Said(TypedDict, total=False):
+    """What may be said of an option beside its help and default; see `Option`."""
+
+    flag: str | None
+    off: str | None
+    short: str | None
+    metavar: str | None
+    unit: str | None
+    rare: bool
+    reads: object
+    convert: Callable[[Any], Any] | None
+    instead: str | None
+    result: str | None
+
+
+def option(help: str, *, default: T, kw_only: bool = True, **said: Unpack[Said]) -> T:
+    """A field of an options class.
 
     Args:
         help: one sentence.
         default: its value where it is not given.
         kw_only: False: also an argument by position of the Python function.
-        flag: by default the field's name with dashes.
-        off: see `Option`.
-        short: see `Option`.
-        metavar: see `Option`.
-        unit: see `Option`.
-        rare: see `Option`.
-        reads: type that the command line reads; by default the field's own.
-        convert: see `Option`.
-        instead: see `Option`.
-        result: see `Option`.
+        said: the rest of `Option`; by default the flag is the field's name with dashes, and the command line reads
+            the field's own type.
     """
-    said = {
-        "help": help, "flag": flag, "off": off, "short": short, "metavar": metavar, "unit": unit, "rare": rare,
-        "reads": reads, "convert": convert, "instead": instead, "result": result, "positional": False,
-    }  # fmt: skip
-    field: T = dataclasses.field(default=default, kw_only=kw_only, metadata={_KEY: said})
+    metadata = {_KEY: {"help": help, "positional": False, **said}}
+    field: T = dataclasses.field(default=default, kw_only=kw_only, metadata=metadata)
     return field
 
 
@@ -135,9 +124,7 @@ def argument(
     *,
     kw_only: Literal[False],
     default: Any = REQUIRED,  # noqa: ANN401 - of any type, as dataclasses.field has it
-    metavar: str | None = None,
-    reads: object = None,
-    convert: Callable[[Any], Any] | None = None,
+    **said: Unpack[Said],
 ) -> Any:  # noqa: ANN401
     """A field that both the command line and the Python function take by position.
 
@@ -145,12 +132,10 @@ def argument(
         help: one sentence.
         kw_only: type checkers look for it here.
         default: none by default.
-        metavar: stands for the value in help.
-        reads: type that the command line reads; by default the field's own.
-        convert: makes the value of what was read.
+        said: see `option`.
     """
-    said = {"help": help, "metavar": metavar, "reads": reads, "convert": convert, "positional": True}
-    return dataclasses.field(default=default, kw_only=kw_only, metadata={_KEY: said})
+    metadata = {_KEY: {"help": help, "positional": True, **said}}
+    return dataclasses.field(default=default, kw_only=kw_only, metadata=metadata)
 
 
 @dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(option, argument))
@@ -191,8 +176,7 @@ _DECLARED: dict[tuple[type, str], Option] = {}
 
 def _declared(cls: type, field: "dataclasses.Field[Any]") -> Option:
     said = dict(field.metadata[_KEY])
-    positional = said.pop("positional")
-    flag = None if positional else said.pop("flag", None) or f"--{field.name.replace('_', '-')}"
+    flag = None if said.pop("positional") else said.get("flag") or f"--{field.name.replace('_', '-')}"
     said.pop("flag", None)
     reads = said.pop("reads", None) or field.type
     if isinstance(reads, str) and said.get("instead") is None:
