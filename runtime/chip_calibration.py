@@ -26,8 +26,18 @@ from lhc.runtime.executor import HybridExecutor
 from lhc.runtime.layers import AnalogLayer
 from lhc.runtime.ort import Array, create_session, run_session, with_outputs
 from lhc.runtime.stream import Position
+from lhc.samples.task import count_samples, cut
 
-__all__ = ["GREATEST_GAIN", "Call", "Moments", "calibrated", "correction", "digital_moments"]
+__all__ = [
+    "GREATEST_GAIN",
+    "Call",
+    "Moments",
+    "calibrated",
+    "calibrated_alone",
+    "calibration_calls",
+    "correction",
+    "digital_moments",
+]
 
 GREATEST_GAIN = 2.0
 """Of a column's deviation, and the inverse of the least: what lies beyond is no error of gain."""
@@ -36,6 +46,20 @@ _OBSERVED_BYTES = 2**28
 
 Call = tuple[Mapping[str, Array], Position]
 """Feeds of one call of the network, and where they stand in the stream of samples."""
+
+
+def calibration_calls(inputs: Mapping[str, Array], reads: int, most: int, fixed: bool) -> list[Call]:
+    """Calls of the network with calibration samples, enough of them for every read to take part.
+
+    Args:
+        inputs: input name -> ``(samples, ...)``.
+        reads: of a calibration.
+        most: samples of a call.
+        fixed: every call has as many; the last sample is repeated where there are fewer.
+    """
+    samples = count_samples(inputs)
+    size = most if fixed else min(most, -(-samples // reads))
+    return [(feeds, Position(where.start, count_samples(feeds))) for where, feeds in cut(inputs, samples, size, fixed)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,10 +159,88 @@ def calibrated(
     Raises:
         DataError: the network does not run on these samples.
     """
-    numbers = range(1, min(hardware.compensation.reads, len(calls)) + 1)
-    states = executor.reads(hardware, seed, draw, t_s, numbers)
+    states = executor.reads(hardware, seed, draw, t_s, _numbers(hardware, calls))
     reads = [executor.on_chips([state], hardware, seed, [draw]) for state in states]
     return executor.calibrate(reads, calls, _correct(hardware, digital))
+
+
+def _numbers(hardware: Hardware, calls: Sequence[Call]) -> range:
+    """Of the reads that take part in a calibration."""
+    return range(1, min(hardware.compensation.reads, len(calls)) + 1)
+
+
+def calibrated_alone(
+    executor: HybridExecutor,
+    model: OnnxModel,
+    graph: LayerGraph,
+    hardware: Hardware,
+    seed: int,
+    draws: Sequence[int],
+    t_s: float,
+    calls: Sequence[Call],
+) -> list[dict[str, Correction]]:
+    """Corrections of every layer as if it alone were analog, of each chip: those of `calibrated` with one layer placed.
+
+    A layer alone is given what the digital network gives it, so that no layer waits for another: every call runs
+    through the digital network once, for all chips, and then through every layer on every chip.
+
+    Args:
+        executor: the layers, placed together.
+        model: the network.
+        graph: its layers.
+        hardware: tiles, converters, devices, and what is corrected.
+        seed: of the run.
+        draws: numbers of the programmings.
+        t_s: when they are calibrated, in seconds after the first read.
+        calls: samples; they take turns with the reads.
+
+    Raises:
+        DataError: the network does not run on these samples.
+    """
+    correct = {layer.name: hardware.for_layer(layer.name).compensation.outputs for layer in executor.layers}
+    layers = [layer for layer in executor.layers if correct[layer.name] != "none"]
+    numbers = _numbers(hardware, calls)
+    tensors = [t for layer in layers for t in (layer.activation, layer.output, *layer.digital_inputs)]
+    observed = _Observed(model, graph, tensors)
+    digital = {layer.name: _Sums() for layer in layers}
+    chips = [{layer.name: _Sums() for layer in layers} for _ in draws]
+    states = [executor.reads(hardware, seed, draw, t_s, numbers) for draw in draws]
+    for read in range(len(numbers)):
+        together = executor.on_chips([own[read] for own in states], hardware, seed, draws, alone=True).together
+        for feeds, position in calls[read :: len(numbers)]:
+            seen = observed(feeds)
+            for layer in layers:
+                digital[layer.name].add(observed.products(layer, seen))
+                outputs = executor.run_layer(layer, seen, together, position, bias=False)
+                for sums, output in zip(chips, outputs, strict=True):
+                    sums[layer.name].add(layer.by_output(output))
+    return [
+        {
+            name: correction(total.moments(), digital[name].moments(), correct[name] == "affine")
+            for name, total in sums.items()
+        }
+        for sums in chips
+    ]
+
+
+class _Observed:
+    """Tensors of the digital network, call by call."""
+
+    def __init__(self, model: OnnxModel, graph: LayerGraph, tensors: Iterable[str]) -> None:
+        self._label = model.label
+        self._constants = Constants(model.proto.graph)
+        self._wanted = sorted({tensor for tensor in tensors if graph.producer(tensor)})
+        self._session = create_session(with_outputs(model.proto, self._wanted), model.label)
+
+    def __call__(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
+        """What is fed, and what is wanted of the rest, by name; stored tensors are not among them."""
+        found = run_session(self._session, self._wanted, feeds, self._label)
+        return dict(feeds) | dict(zip(self._wanted, found, strict=True))
+
+    def products(self, layer: AnalogLayer, seen: Mapping[str, Array]) -> Array:
+        """A layer's output before its bias, ``(outputs, values)``."""
+        added = [seen[name] if name in seen else self._constants.value(name) for name in layer.digital_inputs]
+        return layer.by_output(layer.before_bias(seen[layer.output], *added))
 
 
 def digital_moments(
@@ -155,17 +257,14 @@ def digital_moments(
     Raises:
         DataError: the network does not run on these samples.
     """
-    constants = Constants(model.proto.graph)
     found: dict[str, Moments] = {}
     for some in _together(layers, max((position.samples for _, position in calls), default=1)):
-        wanted = sorted({t for layer in some for t in (layer.output, *layer.digital_inputs) if graph.producer(t)})
-        session = create_session(with_outputs(model.proto, wanted), model.label)
+        observed = _Observed(model, graph, [t for layer in some for t in (layer.output, *layer.digital_inputs)])
         sums = {layer.name: _Sums() for layer in some}
         for feeds, _ in calls:
-            seen = dict(feeds) | dict(zip(wanted, run_session(session, wanted, feeds, model.label), strict=True))
+            seen = observed(feeds)
             for layer in some:
-                added = [seen[name] if name in seen else constants.value(name) for name in layer.digital_inputs]
-                sums[layer.name].add(layer.by_output(layer.before_bias(seen[layer.output], *added)))
+                sums[layer.name].add(observed.products(layer, seen))
         found.update({name: total.moments() for name, total in sums.items()})
     return found
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from lhc.conductances import ProgrammedMatrix
+from lhc.conductances import Correction, ProgrammedMatrix
 from lhc.errors import ModelError
 from lhc.graph import LayerGraph
 from lhc.hardware import Hardware
@@ -101,11 +101,14 @@ class LayerEffects:
                 " of its greatest value; sensitivities of this model can only be measured"
             )
 
-    def program(self, chips: Sequence[Mapping[str, ProgrammedMatrix]]) -> None:
+    def program(
+        self, chips: Sequence[Mapping[str, ProgrammedMatrix]], corrections: Sequence[Mapping[str, Correction]]
+    ) -> None:
         """Give the layers tiles.
 
         Args:
             chips: what the tiles of each draw hold, by tile set.
+            corrections: of the outputs of each layer when it alone is analog, per draw; missing where there are none.
         """
         graph, model = self._network.graph, self._network.model
         nodes = {node.name: node for node in model.proto.graph.node}
@@ -119,7 +122,8 @@ class LayerEffects:
                 form = Product.of_layer(nodes[name], layer)
                 product = DifferentiableProduct(form, layer, constants.value(weight.name))
                 drawn = [chip[weight.tile_set] for chip in chips]
-                products.append(NoisyProduct(product, self._hardware.for_layer(name), drawn))
+                corrected = [chip.get(name) for chip in corrections]
+                products.append(NoisyProduct(product, self._hardware.for_layer(name), drawn, corrected))
             self._groups.append(tuple(products))
 
     def block(self, feeds: Mapping[str, Array], samples: int, directions: Directions) -> dict[str, Effects]:

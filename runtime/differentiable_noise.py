@@ -11,7 +11,11 @@ scale, compensation), one of the vector (what the DAC divides it by) and one of 
 
     E (Σ g·d)² = (noise² + dy²/12) · Σ_o c_o² Σ_p s_p² g_p,o²
 
-summed over row splits of the tiles.
+summed over the rows of tiles, of which several may hold copies of the same weights.
+
+A chip whose outputs are calibrated gives ``gain · y + offset``: with gains a_o and offsets b_o of the layer alone
+(`lhc.runtime.chip_calibration.calibrated_alone`), a_o W_r takes the place of W_r, a_o c_o that of c_o, and every output
+adds ``Σ_p g_p,o b_o``.
 """
 
 from collections.abc import Sequence
@@ -22,7 +26,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from lhc.conductances import ProgrammedMatrix
+from lhc.conductances import Correction, ProgrammedMatrix
 from lhc.hardware import Hardware
 from lhc.runtime.differentiable_products import DifferentiableProduct
 
@@ -37,16 +41,36 @@ Floats = npt.NDArray[np.float64]
 class NoisyProduct:
     """One layer's product with its programmed weights."""
 
-    def __init__(self, product: DifferentiableProduct, hardware: Hardware, chips: Sequence[ProgrammedMatrix]) -> None:
+    def __init__(
+        self,
+        product: DifferentiableProduct,
+        hardware: Hardware,
+        chips: Sequence[ProgrammedMatrix],
+        corrections: Sequence[Correction | None],
+    ) -> None:
+        """Prepare the errors of the weights.
+
+        Args:
+            product: the layer's.
+            hardware: its converters.
+            chips: what its tiles hold, per draw.
+            corrections: of its outputs when it alone is analog, per draw; None where they are not calibrated.
+        """
         self.product = product
         self.draws = len(chips)
         self._hardware = hardware
-        drawn = [torch.from_numpy(chip.weights()) for chip in chips]
+        gains = [torch.ones(len(product.matrix)) if c is None else torch.from_numpy(c.gain) for c in corrections]
+        drawn = [gain[:, None] * torch.from_numpy(chip.weights()) for gain, chip in zip(gains, chips, strict=True)]
         # The digital weights as one more draw: what the DAC alone does.
         self._weights = torch.stack([*(w - product.matrix for w in drawn), product.matrix])
-        self._splits = [row[0].weights.shape[1] for row in chips[0].tiles]
-        self._ranges = [row[0].input_range for row in chips[0].tiles]
-        self._scales = np.stack([_output_scales(chip) for chip in chips])
+        blocks = list(dict.fromkeys(chips[0].starts))
+        self._block_of_row = [blocks.index(start) for start in chips[0].starts]
+        first = [self._block_of_row.index(block) for block in range(len(blocks))]
+        self._splits = [chips[0].tiles[row][0].weights.shape[1] for row in first]
+        self._ranges = [chips[0].tiles[row][0].input_range for row in first]
+        scaled = (_output_scales(chip) * gain.numpy() for gain, chip in zip(gains, chips, strict=True))
+        self._scales = np.stack(list(scaled))
+        self._offsets = [None if c is None else torch.from_numpy(c.offset / product.form.alpha) for c in corrections]
 
     def effects(self, x: Tensor, exact: Tensor, gradients: Sequence[Tensor], parts: int) -> tuple[Tensor, Floats]:
         """Movement by weights and DAC, ``(parts, directions, draws)``, and power of the output noise, ``(draws,)``.
@@ -73,7 +97,16 @@ class NoisyProduct:
         weights = both[..., :-1]
         if self._converts:
             weights = weights + (both[..., -1] - torch.stack(still, dim=1))[..., None]
-        return weights, self._output_variance * np.einsum("rso,so->r", self._scales**2, power.numpy())
+        power_of_rows = power.numpy()[self._block_of_row]
+        return weights + self._shifted(at_output), self._output_variance * np.einsum(
+            "rso,so->r", self._scales**2, power_of_rows
+        )
+
+    def _shifted(self, at_output: Tensor) -> Tensor:
+        """``Σ g · offset``, ``(parts, directions, draws)``."""
+        summed = at_output.sum(-1).transpose(1, 2).flatten(2)
+        shifts = [summed.new_zeros(summed.shape[:2]) if b is None else summed @ b for b in self._offsets]
+        return torch.stack(shifts, dim=-1)
 
     def _values(self, at_output: Tensor) -> int:
         """Values that one part needs at a time."""

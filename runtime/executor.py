@@ -187,6 +187,7 @@ class HybridExecutor:
         seed: int,
         draws: Sequence[int],
         device: str = "cpu",
+        alone: bool = False,
     ) -> ProgrammedLayers:
         """The fast engine on some chips.
 
@@ -196,6 +197,7 @@ class HybridExecutor:
             seed: of the run.
             draws: number of each chip's programming.
             device: torch device that computes the products.
+            alone: every layer is given the same on all chips, as if no other were analog.
         """
         if not self._layers:
             return ProgrammedLayers(tuple({} for _ in states), {})
@@ -207,8 +209,8 @@ class HybridExecutor:
             chips = [states[index][tile_set] for index in chosen]
             return FastMatrix(chips, [draws[index] for index in chosen], seed, sets[tile_set], device)
 
-        first = {layer.tile_set for layer in self._first}
-        later = {layer.tile_set for stage in self._later for layer in stage.analog}
+        first = {layer.tile_set for layer in (self.layers if alone else self._first)}
+        later = {layer.tile_set for stage in self._later for layer in stage.analog if not alone}
         chips = tuple({tile_set: ready(tile_set, [index]) for tile_set in later} for index in range(len(states)))
         return ProgrammedLayers(chips, {tile_set: ready(tile_set, range(len(states))) for tile_set in first})
 

@@ -14,10 +14,14 @@ directions v at the output, E[v vᵀ] = H, and g = Jᵀ v from one backward pass
 - ``nmse``: H = 2 / energy of the digital output (Gauss-Newton); v = s √(2 / energy).
 
 Errors d are those of programmed weights (with compensation) and of the DAC, per draw on the same chips as a
-measurement, and output noise with the ADC's rounding by their variances: `lhc.runtime.differentiable_effects`. What is
-left out: damage of third and higher order in the errors (also of noise that a ReLU cuts on one side), saturation of the
-ADC with the repeated reads that follow it, and steps of the network itself whose gradient is zero (rounding,
-comparisons). `lhc.study.rank` compares with a few measured layers.
+measurement, and output noise with the ADC's rounding by their variances: `lhc.runtime.differentiable_effects`. Where
+chips are calibrated, d is what the correction of the layer alone leaves, on each chip with the samples and reads of a
+measurement. All layers are given what the digital network gives them, so that this takes the products of one
+calibration with all layers analog, and one run of the digital network for all chips (`calibrated_alone`).
+
+What is left out: damage of third and higher order in the errors (also of noise that a ReLU cuts on one side),
+saturation of the ADC with the repeated reads that follow it, and steps of the network itself whose gradient is zero
+(rounding, comparisons). `lhc.study.rank` compares with a few measured layers.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -39,6 +43,7 @@ from lhc.stats import CONFIDENCE, summarize
 from lhc.store import Facts
 
 if TYPE_CHECKING:
+    from lhc.conductances import Correction, ProgrammedMatrix
     from lhc.runtime.differentiable_effects import Effects, LayerEffects
 
 __all__ = [
@@ -47,6 +52,7 @@ __all__ = [
     "FisherSensitivity",
     "fisher_sensitivity",
     "output_directions",
+    "programmed_chips",
 ]
 
 METRICS = ("kl", "nmse")
@@ -109,7 +115,8 @@ def fisher_sensitivity(
             " measure they are measured in any"
         )
     effects: dict[str, Effects] = {}
-    for chunk in _chunks(graph, names, bench.draws):
+    reads = 1 + (bench.hardware.compensation.reads if bench.setting.calibrates else 0)
+    for chunk in _chunks(graph, names, bench.draws * reads):
         effects.update(_effects(bench, graph, chunk, directions))
     layers: dict[str, Sensitivity] = {}
     unreached: list[str] = []
@@ -197,13 +204,13 @@ def _towards_classes(p: Floats, signs: Array) -> Floats:
     return directions
 
 
-def _chunks(graph: LayerGraph, names: Sequence[str], draws: int) -> Iterator[list[str]]:
-    """Layers whose programmed weights fit in memory together; those that share them stay together."""
+def _chunks(graph: LayerGraph, names: Sequence[str], states: int) -> Iterator[list[str]]:
+    """Layers of which so many states of the tiles fit in memory together; those that share them stay together."""
     chunk: list[str] = []
     held = 0
     for group in graph.tied(names):
         matrix = graph[group[0]].matrix
-        size = 4 * (draws + 1) * (matrix.parameters if matrix is not None else 0)
+        size = 4 * (states + 1) * (matrix.parameters if matrix is not None else 0)
         if chunk and held + size > DRAW_BYTES:
             yield chunk
             chunk, held = [], 0
@@ -246,13 +253,33 @@ def _network(bench: Bench, graph: LayerGraph, names: Sequence[str], chips: int) 
     """The network with gradients and programmed tiles, once it is seen to compute what onnxruntime does."""
     from lhc.runtime.differentiable_effects import LayerEffects
 
-    executor = HybridExecutor(bench.model, graph, names, bench.ranges)
-    programmed = (executor.states(bench.hardware, bench.seed, draw, bench.t_s) for draw in range(chips))
     network = LayerEffects(bench.model, graph, bench.hardware, names, bench.output_name)
     fixed = static_batch(bench.model)
     network.check_parity(next(bench.blocks() if fixed else bench.task.blocks(PARITY_SAMPLES))[1])
-    network.program(tuple(programmed))
+    network.program(*programmed_chips(bench, graph, names, range(chips)))
     return network
+
+
+def programmed_chips(
+    bench: Bench, graph: LayerGraph, names: Sequence[str], draws: Sequence[int]
+) -> "tuple[Sequence[Mapping[str, ProgrammedMatrix]], Sequence[Mapping[str, Correction]]]":
+    """What the tiles of every chip hold, and what its outputs are corrected by, each layer as if it alone were analog.
+
+    Args:
+        bench: hardware, copies, calibration samples.
+        graph: the layers.
+        names: of those on tiles.
+        draws: numbers of the programmings.
+    """
+    executor = HybridExecutor(bench.model, graph, names, bench.ranges, bench.copies.of(names))
+    states = [executor.states(bench.hardware, bench.seed, draw, bench.t_s) for draw in draws]
+    if not bench.setting.calibrates:
+        return states, [{}] * len(draws)
+    from lhc.runtime.chip_calibration import calibrated_alone
+
+    t_s = bench.hardware.compensation.calibrated_at(bench.t_s)
+    calls = bench.setting.calibration_calls
+    return states, calibrated_alone(executor, bench.model, graph, bench.hardware, bench.seed, draws, t_s, calls)
 
 
 def _towards(bench: Bench, where: slice, directions: int) -> Callable[[Array], Array]:

@@ -21,10 +21,10 @@ from lhc.onnx_io import static_batch
 from lhc.passes.copies import Copies
 from lhc.runtime import Bank, HybridExecutor, Position, ProgrammedLayers, Ranges
 from lhc.samples.metrics import Array, Metric
-from lhc.samples.task import count_samples
+from lhc.samples.task import count_samples, cut
 
 if TYPE_CHECKING:
-    from lhc.runtime.chip_calibration import Moments
+    from lhc.runtime.chip_calibration import Call, Moments
 
 __all__ = ["DEFAULT_MEMORY", "Block", "Job", "Scorer", "Setting", "counts_samples", "job_groups"]
 
@@ -82,6 +82,15 @@ class Setting:
     def calibrates(self) -> bool:
         """Whether the outputs of chips are calibrated."""
         return self.calibration is not None and self.hardware.is_stochastic
+
+    @property
+    def calibration_calls(self) -> "list[Call]":
+        """The calls of the network that calibrate a chip."""
+        from lhc.runtime.chip_calibration import calibration_calls
+
+        assert self.calibration is not None
+        reads = self.hardware.compensation.reads
+        return calibration_calls(self.calibration.inputs, reads, self.call_samples, self.batch is not None)
 
     @cached_property
     def batch(self) -> int | None:
@@ -152,16 +161,7 @@ class Block:
 
     def calls(self, size: int, fill: bool) -> Iterator[tuple[slice, Mapping[str, Array]]]:
         """Feeds of at most ``size`` samples with their place in the block; ``fill``: repeat the last one up to it."""
-        for start in range(0, self.samples, size):
-            where = slice(start, min(start + size, self.samples))
-            feeds = {name: array[where] if array.ndim else array for name, array in self.inputs.items()}
-            short = size - (where.stop - where.start)
-            if fill and short:
-                feeds = {
-                    name: np.concatenate([a, np.repeat(a[-1:], short, axis=0)]) if a.ndim else a
-                    for name, a in feeds.items()
-                }
-            yield where, feeds
+        return cut(self.inputs, self.samples, size, fill)
 
 
 class _Kept:
@@ -278,25 +278,12 @@ class Scorer:
     def _calibrated(self, executor: HybridExecutor, draw: int, t_s: float) -> Mapping[str, Correction]:
         """Corrections of one chip."""
         setting = self.setting
-        assert setting.calibration is not None
-        calls = [
-            (feeds, Position(where.start, where.stop - where.start))
-            for where, feeds in setting.calibration.calls(self._calibration_call, setting.batch is not None)
-        ]
+        calls = setting.calibration_calls
         from lhc.runtime.chip_calibration import calibrated, digital_moments
 
         new = [layer for layer in executor.layers if layer.name not in self._digital]
         self._digital |= digital_moments(setting.model, setting.graph, new, calls)
         return calibrated(executor, self._digital, setting.hardware, setting.seed, draw, t_s, calls)
-
-    @property
-    def _calibration_call(self) -> int:
-        """Samples of a call: every read takes part."""
-        assert self.setting.calibration is not None
-        if self.setting.batch is not None:
-            return self.setting.batch
-        share = -(-self.setting.calibration.samples // self.setting.hardware.compensation.reads)
-        return min(self.setting.call_samples, share)
 
     def _reference(self, block: Block) -> Array:
         """What the outputs of a block are scored against."""

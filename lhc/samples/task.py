@@ -19,7 +19,7 @@ import numpy.typing as npt
 from lhc.errors import DataError
 from lhc.samples.metrics import Array, Metric
 
-__all__ = ["Array", "DataSource", "Indices", "LazyArray", "Samples", "Task", "count_samples", "unequal_lengths"]
+__all__ = ["Array", "DataSource", "Indices", "LazyArray", "Samples", "Task", "count_samples", "cut", "unequal_lengths"]
 
 PIECE_BYTES = 2**22
 """What is held of one array while all of it is looked through."""
@@ -92,6 +92,29 @@ class LazyArray(ABC):
 def count_samples(arrays: Mapping[str, Samples]) -> int:
     """How many samples a task's inputs, or a block's feeds, hold: an array without axes counts none."""
     return next(len(array) for array in arrays.values() if array.ndim)
+
+
+def cut(
+    inputs: Mapping[str, Array], samples: int, size: int, fill: bool
+) -> Iterator[tuple[slice, Mapping[str, Array]]]:
+    """Feeds of at most ``size`` samples with their place; ``fill``: the last sample is repeated up to that number.
+
+    Args:
+        inputs: input name -> ``(samples, ...)``; what has no axes goes whole into every call.
+        samples: how many.
+        size: most samples of a call.
+        fill: every call has as many.
+    """
+    for start in range(0, samples, size):
+        where = slice(start, min(start + size, samples))
+        feeds = {name: array[where] if array.ndim else array for name, array in inputs.items()}
+        short = size - (where.stop - where.start)
+        if fill and short:
+            feeds = {
+                name: np.concatenate([a, np.repeat(a[-1:], short, axis=0)]) if a.ndim else a
+                for name, a in feeds.items()
+            }
+        yield where, feeds
 
 
 class _Selected(LazyArray):

@@ -15,13 +15,12 @@ import numpy as np
 from lhc.errors import ModelError
 from lhc.graph import LayerGraph
 from lhc.measure.bench import Bench
-from lhc.measure.fisher import fisher_sensitivity
+from lhc.measure.fisher import fisher_sensitivity, programmed_chips
 from lhc.measure.hilal_curvature import BATCH, curvatures
 from lhc.measure.scorer import Job, Scorer, job_groups
 from lhc.options.subjects import RankingMethod
 from lhc.options.training import TrainingOptions
 from lhc.passes.trained_walks import RETRAINING_STRATEGIES, LionHeartOriginal, rounds_of, walk_settings
-from lhc.runtime import HybridExecutor
 from lhc.study.rank import CHECKED, measures_all
 from lhc.study.state import Study
 from lhc.study.train import course_of, validation_bench
@@ -189,7 +188,7 @@ def _prediction_step(bench: Bench, graph: LayerGraph, names: Sequence[str], cloc
         taken.append(clock() - start)
     per_sample = max(0.0, taken[2] - taken[1]) / (_MORE - _FEW)
     start = clock()
-    HybridExecutor(bench.model, graph, names, bench.ranges).states(bench.hardware, bench.seed, 0, bench.t_s)
+    programmed_chips(bench, graph, names, range(1))
     programming = clock() - start
     return EffortStep("predicting sensitivities", 1, 0, programming * chips + per_sample * bench.samples, shared=False)
 

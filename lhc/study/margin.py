@@ -131,7 +131,7 @@ def compensation_gains(
     """Gains of drift compensation at a time, of all tiles of a placement on a few chips; none without compensation."""
     if not placement or bench.hardware.devices is None or bench.hardware.compensation.drift == "none":
         return []
-    executor = HybridExecutor(bench.model, graph, placement, bench.ranges)
+    executor = HybridExecutor(bench.model, graph, placement, bench.ranges, bench.copies.of(placement))
     draws = range(first, first + min(GAIN_DRAWS, bench.draws))
     states = [executor.states(bench.hardware, bench.seed, draw, t_s) for draw in draws]
     tiles = [tile for state in states for matrix in state.values() for row in matrix.tiles for tile in row]

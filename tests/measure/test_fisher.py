@@ -1,5 +1,6 @@
 """Damage that is predicted from gradients is the damage that is measured, as long as the noise is small."""
 
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
@@ -13,9 +14,11 @@ from lhc.hardware import Hardware
 from lhc.hardware.sections import Compensation
 from lhc.measure import Bench, Running, measure_sensitivity
 from lhc.measure.fisher import fisher_sensitivity, output_directions
+from lhc.measure.scorer import Block
 from lhc.model import OnnxModel
 from lhc.onnx_io import load_model, read_graph
 from lhc.options.subjects import Execution
+from lhc.passes.copies import Copies, free
 from lhc.samples.metrics import get_metric
 from lhc.samples.task import Task
 
@@ -111,6 +114,40 @@ def test_small_noise_does_the_damage_that_is_predicted(metric: str) -> None:
     ratios = [predicted.layers[name].mean / measured.layers[name].mean for name in LAYERS]
     assert np.abs(np.log(ratios)).max() < 0.25, dict(zip(LAYERS, ratios, strict=True))
     assert abs(np.mean(np.log(ratios))) < 0.1
+
+
+HEALED = {
+    "copies": (Compensation(copies=True), 1.5),
+    "offset": (Compensation(outputs="offset"), 1.5),
+    "affine": (Compensation(outputs="affine"), 1.5),
+    "both": (Compensation(copies=True, outputs="affine"), 1.5),
+    "stale": (Compensation(outputs="affine", when="programming"), 1.0),
+}
+"""With the least factor by which the damage of some layer falls."""
+
+
+def healed(compensation: Compensation, metric: str = "kl") -> Bench:
+    """A bench of which the layers are healed so."""
+    here = bench(metric, quiet(0.2).model_copy(update={"compensation": compensation}), draws=6)
+    x = np.random.default_rng(8).normal(size=(64, 2, 6, 6)).astype(np.float32)
+    samples = Block(0, 64, {"x": x}, None, "calibration")
+    calibration = None if compensation.outputs == "none" else samples
+    return replace(here, copies=free(here.graph, here.hardware), calibration=calibration)
+
+
+@pytest.mark.analog
+@pytest.mark.parametrize(("compensation", "factor"), HEALED.values(), ids=HEALED)
+def test_what_copies_and_calibration_leave_is_predicted(compensation: Compensation, factor: float) -> None:
+    """To the tolerance of `test_small_noise_does_the_damage_that_is_predicted`, whose noise is half as large."""
+    here = healed(compensation)
+    predicted = fisher_sensitivity(here, here.graph, LAYERS).table
+    measured = measure_sensitivity(here, here.graph, LAYERS)
+    ratios = [predicted.layers[name].mean / measured.layers[name].mean for name in LAYERS]
+    assert np.abs(np.log(ratios)).max() < 0.3, dict(zip(LAYERS, ratios, strict=True))
+    plain = replace(here, calibration=None, copies=Copies())
+    unhealed = fisher_sensitivity(plain, here.graph, LAYERS).table
+    changes = [unhealed.layers[name].mean / predicted.layers[name].mean for name in LAYERS]
+    assert max(changes) > factor, "so the test sees whether copies and corrections are in the prediction"
 
 
 @pytest.mark.analog

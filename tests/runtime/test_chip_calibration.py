@@ -9,7 +9,14 @@ from lhc.hardware.sections import Compensation, Tiles
 from lhc.model import OnnxModel
 from lhc.onnx_io import load_model, read_graph
 from lhc.runtime import HybridExecutor, Position, ProgrammedLayers
-from lhc.runtime.chip_calibration import Call, Moments, calibrated, correction, digital_moments
+from lhc.runtime.chip_calibration import (
+    Call,
+    Moments,
+    calibrated,
+    calibrated_alone,
+    correction,
+    digital_moments,
+)
 from lhc.runtime.ort import observe_tensors
 from tests.runtime.models_on_tiles import Array, model_of, normal
 from tests.runtime.products import programmed
@@ -85,6 +92,23 @@ def test_outputs_get_the_digital_moments_on_the_calibration_samples(names: list[
             assert found.std(axis=0) == pytest.approx(expected.std(axis=0), rel=1e-3)
         assert np.abs(raw.mean(axis=0) - expected.mean(axis=0)).max() > 0.01
     assert np.square(found - expected).mean() < np.square(raw - expected).mean()
+
+
+@pytest.mark.parametrize("outputs", ["offset", "affine"])
+def test_layers_that_are_corrected_together_but_alone_are_corrected_as_if_placed_alone(outputs: str) -> None:
+    """To the rounding of sums in another order."""
+    compensation = Compensation(outputs=outputs)  # type: ignore[arg-type]
+    hardware = CALIBRATED.model_copy(update={"compensation": compensation, "adc": Adc(), "dac": Dac()})
+    model = _network()
+    graph = read_graph(model)
+    executor = HybridExecutor(model, graph, ["conv", "gemm", "matmul"])
+    chips = calibrated_alone(executor, model, graph, hardware, 0, [0, 3], T_S, _calls())
+    for draw, together in zip([0, 3], chips, strict=True):
+        for name in ("conv", "gemm", "matmul"):
+            _, alone = _corrected(hardware, [name], draw)
+            assert together[name].gain == pytest.approx(alone[name].gain, rel=1e-5)
+            assert together[name].offset == pytest.approx(alone[name].offset, abs=1e-5)
+    assert not np.allclose(chips[0]["gemm"].offset, chips[1]["gemm"].offset, atol=1e-3), "each chip has its own"
 
 
 def test_every_read_has_noise_of_its_own_and_inference_another() -> None:
