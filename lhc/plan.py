@@ -201,6 +201,9 @@ class Outcome(_Record):
     drop_type: Literal["absolute", "relative"]
     within_budget: bool
     held_out: bool
+    """Whether the samples took no part in the search."""
+    samples_note: str | None = None
+    """What they took part in, where there is more to it."""
     samples: int
     draws: int
     seed: int
@@ -234,6 +237,8 @@ class Plan(_Record):
     hardware: Hardware
     layers: tuple[LayerPlan, ...]
     outcome: Outcome | None = None
+    command: str = ""
+    """That made it, with file names instead of paths; empty in plans of earlier versions."""
 
     @property
     def analog(self) -> frozenset[str]:

@@ -9,7 +9,6 @@ import typer
 from lhc.cli.build import terminal_command
 from lhc.cli.output import check_file, default_output, emit, hint, hints, notes, write
 from lhc.cli.progress import dry_run, watched
-from lhc.options.command_line import command_line
 from lhc.options.commands import PartitionOptions
 from lhc.options.declare import option, options
 from lhc.options.printed import Annotating, Estimating, Reporting, Watching
@@ -71,9 +70,8 @@ def partition(asked: PartitionOptions, shown: PartitionOutput) -> None:
     # With other weights it is another network; that its place is free was checked above.
     force = force or (asked.retrain and where.exists())
     result.save(where, force=force, external_data=shown.external_data, layer_ann=shown.layer_ann)
-    made_by = command_line("partition", replace(asked, model=opened.model.label))
     if shown.plan_out is not None:
-        write(shown.plan_out, f"# {made_by}\n{result.plan.to_yaml()}")
+        write(shown.plan_out, result.plan.to_yaml())
     emit(partition_document(result), plan_table(result.plan), partition_footer(result), shown.chosen)
     hint(f"written: {where}")
     report_measured(result, where.name, watching.work_dir, shown.report)

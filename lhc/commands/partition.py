@@ -6,6 +6,7 @@ from typing import Any
 
 from lhc.errors import UsageError
 from lhc.measure import Running
+from lhc.options.command_line import made_by
 from lhc.options.commands import PartitionOptions
 from lhc.options.declare import options_of, part, values_of
 from lhc.options.signature import keywords
@@ -90,11 +91,13 @@ def placed_by(options: PartitionOptions, opened: Opened | None = None) -> Partit
     """`partition`, of a model that may have been opened before."""
     if opened is None:
         opened = open_model(options.model, options.data, options.label_key)
+    command = made_by("partition", replace(options, model=opened.model.label))
     options = replace(options, plan=_followed(options))  # the file is read once
     steps = pipeline(options)
     with Running(options) as running:
         study = steps.apply(begin(options, running, opened))
-    return PartitionResult(study.plan, study.graph, study.model, study.notes, study.ranking, study.infeasibility)
+    plan = study.plan.model_copy(update={"command": command})
+    return PartitionResult(plan, study.graph, study.model, study.notes, study.ranking, study.infeasibility)
 
 
 def begin(options: PartitionOptions, running: Running, opened: Opened) -> Study:

@@ -5,15 +5,16 @@ from dataclasses import replace
 from lhc.errors import UsageError
 from lhc.measure import Budget, Running
 from lhc.measure.judge import judge_once
+from lhc.options.command_line import made_by
 from lhc.options.commands import RetrainOptions
 from lhc.options.declare import part
 from lhc.options.signature import keywords
 from lhc.options.training import TrainingOptions
-from lhc.plan import Plan, Retrained
+from lhc.passes import STRATEGIES
+from lhc.plan import Outcome, Plan, Retrained
 from lhc.results import Verdict
 from lhc.samples.apart import check_apart, split_off
 from lhc.samples.metrics import UNCHOSEN, get_metric
-from lhc.samples.splits import MIN_SPLIT_SAMPLES
 from lhc.samples.task import Task
 from lhc.stats import check_confidence, one_sided, split_level
 from lhc.study.cautions import warn_of_doubtful_labels
@@ -23,7 +24,8 @@ from lhc.study.prepare import as_judged, read_placed, stored_plan
 from lhc.study.record import outcome_of
 from lhc.study.source import Opened, open_model
 from lhc.study.state import Study
-from lhc.study.train import course_of, train_once
+from lhc.study.train import VALIDATION_SAMPLES, course_of, train_once
+from lhc.support.numbers import drop_text
 
 __all__ = ["retrain"]
 
@@ -65,8 +67,21 @@ def retrain(options: RetrainOptions) -> PartitionResult:
         trained, record = train_once(study, course, analog, validation)
         after = _judged(trained, analog, verification, budget)
     kept = _better((study, before, None), (trained, after, record))
-    held_out = len(study.task) >= MIN_SPLIT_SAMPLES
-    return _result(kept, before, after, budget, held_out, stored)
+    sizes = len(training), min(len(validation), VALIDATION_SAMPLES), len(verification)
+    result = _result(kept, before, after, budget, stored)
+    notes = (_samples_note(sizes, None if stored is None else stored.outcome), *result.notes)
+    command = made_by("retrain", replace(options, model=opened.model.label))
+    return replace(result, plan=result.plan.model_copy(update={"command": command}), notes=notes)
+
+
+def _samples_note(sizes: tuple[int, int, int], placed_by: Outcome | None) -> str:
+    """Which samples are for what, and whether figures can be compared with those of the placement."""
+    train, watch, judge = sizes
+    note = f"{train} samples train, {watch} others watch the training, {judge} others judge before and after it"
+    if placed_by is None:
+        return note
+    before = f"'lhc partition' verified the placement on {placed_by.samples}"
+    return f"{note}; {before}: other samples, so its figures cannot be compared with these"
 
 
 def _budget(options: RetrainOptions, stored: Plan | None, opened: Opened) -> Budget:
@@ -126,17 +141,25 @@ def _better(before: Judged, after: Judged) -> Judged:
     return after if after[1].bound < before[1].bound else before
 
 
-def _result(
-    kept: Judged, before: Verdict, after: Verdict, budget: Budget, held_out: bool, stored: Plan | None
-) -> PartitionResult:
+def _result(kept: Judged, before: Verdict, after: Verdict, budget: Budget, stored: Plan | None) -> PartitionResult:
     study, verdict, record = kept
     placed_by = None if stored is None else stored.outcome
-    outcome = outcome_of(verdict, budget, study, held_out, "plan" if placed_by is None else placed_by.strategy)
-    search: dict[str, object] = {}
+    # Without a placement of its own, or by a rule, no samples chose the layers.
+    kind = None if placed_by is None else STRATEGIES.get(placed_by.strategy)
+    searched = placed_by is not None and (kind is None or kind.searches)
+    outcome = outcome_of(verdict, budget, study, not searched, "plan" if placed_by is None else placed_by.strategy)
+    apart = "not used to train"
+    search: dict[str, object] = {
+        "samples_note": f"{apart}, perhaps by the search of the placement" if searched else apart
+    }
     if placed_by is not None and stored is not None and stored.analog == study.plan.analog:
-        search = {name: getattr(placed_by, name) for name in ("objective", "limits", "groups")}
+        search |= {name: getattr(placed_by, name) for name in ("objective", "limits", "groups")}
     plan = study.plan.model_copy(update={"outcome": outcome.model_copy(update={**search, "retrained": record})})
-    drops = [f"{one.evaluation.drop:.4g} (at most {one.bound:.4g})" for one in (before, after)]
+    percent, drop_type = verdict.evaluation.percent, budget.drop_type
+    drops = [
+        f"{drop_text(one.evaluation.drop, percent, drop_type)} (at most {drop_text(one.bound, percent, drop_type)})"
+        for one in (before, after)
+    ]
     which = "the trained weights are kept" if record is not None else "the weights before training are kept"
     note = f"mean drop {drops[0]} before training, {drops[1]} after it; {which}: the smaller bound decides"
     return PartitionResult(plan, study.graph, study.model, (*study.notes, note))

@@ -74,6 +74,8 @@ def _model_keys(plan: Plan, graph: LayerGraph) -> dict[str, str]:
     }
     if plan.outcome is not None:
         keys["lhc.result"] = plan.outcome.model_dump_json()
+    if plan.command:
+        keys["lhc.command"] = plan.command
     return keys
 
 
@@ -142,6 +144,7 @@ def read_plan(model: OnnxModel) -> Plan | None:
             "hardware": json.loads(keys.get("lhc.hardware", "null")),
             "layers": json.loads(keys["lhc.plan"]),
             "outcome": json.loads(keys["lhc.result"]) if "lhc.result" in keys else None,
+            "command": keys.get("lhc.command", ""),
         }
         _check_size(fields, sum(1 for _ in named_nodes(model.proto.graph)))
         return Plan.parse(json.dumps(fields), "lhc.plan")

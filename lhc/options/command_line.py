@@ -2,19 +2,41 @@
 
 import shlex
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from lhc.options.declare import Option, options_of, values_of
+from lhc.options.subjects import Execution
 
-__all__ = ["command_line", "flags_of"]
+__all__ = ["command_line", "flags_of", "made_by"]
 
 _NOT_TEXT = "…"
+_FILES = ("MODEL", "DATA", "H", "F.yaml")
+"""Metavars of options whose value may be the path of a file."""
 
 
 def command_line(command: str, chosen: object) -> str:
     """The shell command with these options; defaults are left out, and objects that are no text are shown as ``…``."""
     words = ["lhc", command, *flags_of(chosen)]
     return shlex.join(words).replace(shlex.quote(_NOT_TEXT), _NOT_TEXT)
+
+
+def made_by(command: str, chosen: object) -> str:
+    """The command that a result names: the same from every folder, whatever carried out the work.
+
+    Args:
+        command: its name.
+        chosen: its options; of files, only their names are told.
+    """
+    beside = {one.name for one in options_of(Execution)}
+    files = {
+        option.name: Path(value).name
+        for option, value in values_of(chosen)
+        if isinstance(value, Path)
+        or (isinstance(value, str) and (option.metavar in _FILES or Path(value).is_absolute()))
+    }
+    defaults = {option.name: option.default for option, _ in values_of(chosen) if option.name in beside}
+    return command_line(command, replace(chosen, **(files | defaults)))  # type: ignore[type-var]  # of a dataclass
 
 
 def flags_of(chosen: object, *kinds: type) -> Iterator[str]:

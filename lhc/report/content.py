@@ -242,7 +242,7 @@ def data_facts(plan: Plan) -> tuple[tuple[str, str], ...]:
     outcome = plan.outcome
     if outcome is None:
         return ()
-    split = (
+    split = outcome.samples_note or (
         "a quarter ranked the layers, a quarter judged candidates of the search, half verified the result (fixed"
         " permutation, stratified by label)"
         if outcome.held_out

@@ -18,6 +18,7 @@ from lhc.report.text import (
     level_text,
     metric_value,
     points,
+    samples_text,
     share_text,
     time_text,
 )
@@ -92,8 +93,8 @@ def partition_footer(result: PartitionResult) -> str:
 
 def _outcome_lines(outcome: Outcome) -> Iterator[str]:
     value, baseline = (metric_value(v, outcome.percent) for v in (outcome.value, outcome.baseline))
-    held_out = "held out from the search" if outcome.held_out else "not held out: fewer than 400 samples"
-    yield f"digital {outcome.metric} {baseline}, mapped {value} on {outcome.samples} samples ({held_out}),"
+    digital = f"digital {outcome.metric} {baseline}, mapped {value}"
+    yield f"{digital} on {outcome.samples} samples ({samples_text(outcome)}),"
     after = f"{time_text(outcome.t_s)} after programming"
     yield f"{outcome.draws} chips not seen in the search, {after}, seed {outcome.seed}"
     both = (

@@ -17,6 +17,7 @@ from lhc.report.text import (
     metric_value,
     points,
     reasons,
+    samples_text,
     scale_text,
     share_text,
     time_text,
@@ -117,11 +118,10 @@ def _quality(outcome: Outcome) -> str:
 
 def _certainty(outcome: Outcome) -> str:
     what = "other chips and other samples" if outcome.generalized else "other chips on these samples"
-    split = "not seen by the search" if outcome.held_out else "which the search used too"
     return (
         f"for {what}, a mean drop of {interval_text(outcome, outcome.interval)} ({level_text(outcome.confidence)}"
         f" confidence). The budget is of the mean over chips; {chips_text(outcome.chips_within, outcome.draws)}."
-        f" {outcome.samples} samples, {split}."
+        f" {outcome.samples} samples: {samples_text(outcome)}."
     )
 
 

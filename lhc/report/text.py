@@ -50,6 +50,7 @@ __all__ = [
     "points",
     "ratio",
     "reasons",
+    "samples_text",
     "scale_text",
     "share_text",
     "time_text",
@@ -140,6 +141,13 @@ def budget_of_margin(found: Robustness, outcome: Outcome | None) -> str:
 def interval_text(outcome: Outcome, interval: tuple[float, float] | None) -> str:
     """An interval of drops, the unit once."""
     return drop_interval(interval, outcome.percent, outcome.drop_type)
+
+
+def samples_text(outcome: Outcome) -> str:
+    """What the samples of a verification took part in."""
+    if outcome.samples_note is not None:
+        return outcome.samples_note
+    return "held out from the search" if outcome.held_out else "not held out: fewer than 400 samples"
 
 
 def gain_text(gain: float, gain_range: tuple[float, float] | None) -> str:

@@ -31,7 +31,8 @@ class Record:
         outcome = outcome_of(
             found.verdict, study.allowed, study, held_out, "plan" if follows else searched.strategy.name
         )
-        outcome = outcome.model_copy(update=_provenance(study, found, searched.options))
+        note = "whoever wrote the plan may have looked at them" if follows else None
+        outcome = outcome.model_copy(update={**_provenance(study, found, searched.options), "samples_note": note})
         return replace(study, plan=found.plan.model_copy(update={"outcome": outcome}))
 
 

@@ -105,6 +105,7 @@ def retrained(study: Study, course: "Course", weights: Mapping[str, Array]) -> S
     """The study with trained weights; its drops are against the network as it was given.
 
     Static input ranges of layers that were trained as analog ones are the trained ones, others are calibrated anew.
+    Sensitivities were those of the weights before, and go.
 
     Raises:
         ModelError: the weights cannot be written into the model.
@@ -113,7 +114,9 @@ def retrained(study: Study, course: "Course", weights: Mapping[str, Array]) -> S
     opened = Opened(model, study.opened.entry, before=study.opened)
     graph = opened.graph(None, study.task)
     ranges = course.trained_ranges(weights)
-    rows = tuple(row.model_copy(update={"input_range": ranges.get(row.name)}) for row in study.plan.layers)
+    rows = tuple(
+        row.model_copy(update={"input_range": ranges.get(row.name), "sensitivity": None}) for row in study.plan.layers
+    )
     plan = study.plan.model_copy(update={"source": model.source, "layers": rows})
     after = replace(study, opened=opened, graph=graph, plan=plan, original=study)
     return calibrated(after, sorted(plan.analog.union(study.measurable)))

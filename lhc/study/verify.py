@@ -21,10 +21,9 @@ __all__ = ["Verify", "verified", "verifying_chips"]
 MADE_DIGITAL = "made digital after verification"
 MOST_NAMED = 5
 """Layers that a note names."""
-NOTHING_ANALOG = (
-    "nothing is analog: no placement that was tried was shown to hold the budget; more samples or --draws narrow the"
-    " intervals, and a larger --max-drop allows more"
-)
+NOTHING_ANALOG = "nothing is analog: no placement that was tried was shown to hold the budget"
+NARROWER = "more samples or --draws narrow the intervals, and a larger --max-drop allows more"
+LARGER = "the mean drop of each is over it, so only a larger --max-drop allows more"
 
 
 @dataclass(frozen=True)
@@ -74,7 +73,9 @@ def verified(
     final = _moved(found.plan, kept.placement, costly)
     notes = (*found.notes, *_stepped_back(plan, found.plan.analog, kept, failed, verify, budget))
     if judge.verdicts and plan.eligible and not kept.placement:
-        notes += (NOTHING_ANALOG,)
+        tried = (*judge.verdicts.values(), *(one.verdict for one in failed))
+        missed = any(one.evaluation.drop <= budget.max_drop for one in tried if not one.accepted)
+        notes += (f"{NOTHING_ANALOG}; {NARROWER if missed else LARGER}",)
     judged = {placement: verdict.evaluation.drop for placement, verdict in judge.verdicts.items()}
     damages = [damage_of(graph, plan, placement) for placement in judged]
     calibration = Calibration.of(damages, list(judged.values()))

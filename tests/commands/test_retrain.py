@@ -18,6 +18,7 @@ from lhc.model import without_annotations
 from lhc.models import zoo_entry
 from lhc.onnx_io import load_model, read_plan
 from lhc.options.commands import RetrainOptions, RunOptions
+from lhc.report.placement_lines import partition_footer
 from lhc.samples.task import Task
 from lhc.study.prepare import read_placed
 from tests.conftest import Cli
@@ -43,15 +44,43 @@ def without_values(proto: onnx.ModelProto) -> bytes:
 def test_the_better_weights_are_kept_and_said(result: lhc.PartitionResult) -> None:
     outcome = result.plan.outcome
     assert outcome is not None
-    (note,) = (note for note in result.notes if "training" in note)
+    (note,) = (note for note in result.notes if note.startswith("mean drop"))
     kept = "the trained weights are kept" in note
     assert kept == (outcome.retrained is not None)
     assert kept or "before training are kept" in note
-    before, after = (float(bound) for bound in re.findall(r"at most ([-0-9.e]+)\)", note))
-    assert kept == (after < before)
+    before, after = (float(bound) for bound in re.findall(r"at most ([-0-9.]+) points\)", note))
+    assert after < before if kept else after >= before
     assert outcome.interval is not None
-    assert outcome.interval[1] == pytest.approx(min(before, after), rel=1e-3)
+    assert 100 * outcome.interval[1] == pytest.approx(min(before, after), abs=0.006)
     assert len(result.plan.analog) == len(result.plan.layers)
+
+
+def test_it_is_said_which_samples_are_for_what(result: lhc.PartitionResult) -> None:
+    outcome = result.plan.outcome
+    assert outcome is not None
+    train, watch, judge = (int(number) for number in re.findall(r"\d+", result.notes[0]))
+    assert result.notes[0].startswith(f"{train} samples train, {watch} others watch the training, {judge} others judge")
+    assert outcome.samples == judge
+    assert train + watch + judge == len(zoo_entry("digits-narrow").task())
+    assert outcome.held_out, "no samples chose the layers"
+    assert f"on {judge} samples (not used to train)," in partition_footer(result)
+    assert result.plan.command.startswith("lhc retrain digits-narrow ")
+
+
+def test_figures_of_the_search_and_of_weights_before_are_not_those_of_the_trained_network() -> None:
+    placed = lhc.partition("digits-narrow", draws=2, samples=100, max_drop="100%", method="fisher", objective="macs")
+    assert placed.plan.outcome is not None
+    trained = lhc.retrain.of(replace(ASKED, model=placed.model, data="digits-narrow", all_analog=False, steps=30))
+    outcome = trained.plan.outcome
+    assert outcome is not None
+    assert not outcome.held_out
+    assert outcome.samples_note == "not used to train, perhaps by the search of the placement"
+    assert trained.notes[0].endswith(
+        f"'lhc partition' verified the placement on {placed.plan.outcome.samples}: other samples, so its figures cannot"
+        " be compared with these"
+    )
+    assert any(row.sensitivity for row in placed.plan.layers)
+    assert any(row.sensitivity for row in trained.plan.layers) == (outcome.retrained is None)
 
 
 def test_nothing_but_weights_and_annotations_differs(result: lhc.PartitionResult, tmp_path: Path) -> None:

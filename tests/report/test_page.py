@@ -160,7 +160,7 @@ def test_the_first_lines_say_decision_reason_and_certainty(full: Report) -> None
         "for other chips on these samples, a mean drop of 0.60 to 1.80 points (94 % confidence). The budget is of the"
         " mean over chips; one by one, it is held by all 10 chips measured."
     )
-    assert "not seen by the search" in said["Certainty"]
+    assert said["Certainty"].endswith("250 samples: held out from the search.")
     assert said["Why not more"].startswith("17 layers stay digital: 9 not shown to fit the budget, 8 no constant")
     assert said["In the way"].endswith(
         "; with them digital, a mean drop of 1.00 points, at most 3.00 points. The nearest budget that the 17 analog"

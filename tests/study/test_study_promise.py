@@ -314,6 +314,16 @@ def test_failed_verification_steps_back_to_a_safer_placement() -> None:
     assert again.notes[0] == "stepped back after verification: body.b (b) digital"
 
 
+def test_what_would_help_where_nothing_is_analog_depends_on_the_mean_drops() -> None:
+    graph, plan = network({"a": 0.02})
+    metric = METRICS["accuracy"]
+    for drop, helps in ((0.05, "the mean drop of each is over it, so only a larger --max-drop"), (0.0095, "--draws")):
+        select, verify = (FakeEvaluator(metric, {"a": drop}, 3, split=split) for split in (0, 1))
+        found = place(graph, plan, STRATEGIES["lionheart"], PlacementJudge(select, Budget(BUDGET)), verify)
+        assert not found.plan.analog
+        assert helps in found.notes[-1]
+
+
 def test_a_walk_with_retraining_is_stepped_back_from_as_well() -> None:
     """All three layers were accepted on the way; on other samples only the first holds the budget."""
     damages = {"a": 0.001, "b": 0.05, "c": 0.05}

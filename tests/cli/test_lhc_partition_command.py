@@ -1,0 +1,36 @@
+"""The command that a plan names."""
+
+from pathlib import Path
+
+import onnx
+import pytest
+
+from lhc.models import zoo_entry
+from lhc.onnx_io import load_model, read_plan
+from lhc.plan import Plan
+from tests.conftest import Cli
+
+pytestmark = pytest.mark.analog
+
+
+def test_a_plan_names_its_command_and_is_the_same_from_every_folder(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The command in the model and in the plan's file; neither tells where they lie, or how the work was done."""
+    written = []
+    for name, more in (("here", []), ("there", ["--work-dir", str(tmp_path / "cache")])):
+        folder = tmp_path / name
+        folder.mkdir()
+        monkeypatch.chdir(folder)
+        onnx.save(zoo_entry("digits-narrow").model(), folder / "digits.onnx")
+        asked = ["partition", str(folder / "digits.onnx"), "--data", "digits-narrow", "--samples", "40", "--draws", "2"]
+        asked += ["--strategy", "all-analog", "--max-drop", "100%", "--plan-out", "plan.yaml", "--quiet", *more]
+        assert cli(*asked).exit_code == 0
+        written.append([(folder / file).read_bytes() for file in ("digits.lhc.onnx", "plan.yaml")])
+    assert written[0] == written[1]
+    plan = Plan.load(folder / "plan.yaml")
+    command = (
+        "lhc partition digits.onnx --data digits-narrow --samples 40 --draws 2 --max-drop 100% --strategy all-analog"
+    )
+    assert sorted(plan.command.split()) == sorted(command.split())
+    assert read_plan(load_model(folder / "digits.lhc.onnx")) == plan

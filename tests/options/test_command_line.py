@@ -1,0 +1,17 @@
+"""The shell command that says the same as an options object."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from lhc.options.command_line import made_by
+from lhc.options.commands import PartitionOptions
+
+
+def test_a_result_names_files_without_their_folders_and_not_how_the_work_was_carried_out() -> None:
+    asked = PartitionOptions(
+        "/home/me/net.onnx", data=Path("../data/some.npz"), hardware="/machines/mine.yaml", draws=3, include=("a/*",)
+    )
+    told = "lhc partition net.onnx --data some.npz --draws 3 --hardware mine.yaml --include 'a/*'"
+    assert sorted(made_by("partition", asked).split()) == sorted(told.split())
+    elsewhere = replace(asked, model="net.onnx", jobs=2, work_dir="/tmp/cache", timeout=60.0)
+    assert made_by("partition", elsewhere) == made_by("partition", asked)
