@@ -6,36 +6,23 @@ Exit codes: 0 done and within budget; 1 done, budget not met (the best plan is w
 
 import logging
 import sys
+from importlib import import_module
 from typing import Annotated
 
 import typer
 
-from lhc.cli import (
-    lhc_analyze,
-    lhc_attribute,
-    lhc_compile,
-    lhc_diff,
-    lhc_export,
-    lhc_hardware,
-    lhc_inspect,
-    lhc_models,
-    lhc_pareto,
-    lhc_partition,
-    lhc_reapply,
-    lhc_report,
-    lhc_retrain,
-    lhc_robustness,
-    lhc_run,
-    lhc_sensitivity,
-    lhc_split,
-    lhc_view,
-)
 from lhc.cli.crash import reporting, tell_crash
 from lhc.cli.foreign_commands import Commands
 from lhc.errors import CRASHED
 from lhc.support.version import VERSION
 
 __all__ = ["app", "main"]
+
+COMMANDS = (
+    "analyze sensitivity partition retrain run inspect view"
+    " report diff pareto robustness attribute compile split reapply hardware models export"
+)
+"""In the order in which help lists them: that of the work."""
 
 app = typer.Typer(
     name="lhc",
@@ -64,27 +51,8 @@ def _root(
     pass
 
 
-for _module in (
-    lhc_analyze,
-    lhc_sensitivity,
-    lhc_partition,
-    lhc_retrain,
-    lhc_run,
-    lhc_inspect,
-    lhc_view,
-    lhc_report,
-    lhc_diff,
-    lhc_pareto,
-    lhc_robustness,
-    lhc_attribute,
-    lhc_compile,
-    lhc_split,
-    lhc_reapply,
-    lhc_hardware,
-    lhc_models,
-    lhc_export,
-):  # the order in which help lists them: that of the work
-    app.command()(reporting(_module.command))
+for _name in COMMANDS.split():
+    app.command()(reporting(import_module(f"lhc.cli.lhc_{_name}").command))
 
 
 def main() -> None:

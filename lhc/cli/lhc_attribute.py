@@ -1,7 +1,6 @@
 """``lhc attribute``: what causes each layer's damage."""
 
 from dataclasses import replace
-from pathlib import Path
 
 from lhc.cli.build import terminal_command
 from lhc.cli.output import emit
@@ -38,7 +37,7 @@ def attribute(asked: AttributeOptions, shown: AttributeOutput) -> None:
         found = run.of(watching)
     emit(fields_of(found), attribution_table(found), attribution_footer(found), shown.chosen)
     if own:
-        report_measured(opened, Path(opened.model.label).name, watching.work_dir, shown.report, attribution=found)
+        report_measured(opened, watching.work_dir, shown.report, attribution=found)
 
 
 command = terminal_command("attribute", attribute, AttributeOptions, AttributeOutput)

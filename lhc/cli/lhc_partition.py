@@ -74,7 +74,7 @@ def partition(asked: PartitionOptions, shown: PartitionOutput) -> None:
         write(shown.plan_out, result.plan.to_yaml())
     emit(partition_document(result), plan_table(result.plan), partition_footer(result), shown.chosen)
     hint(f"written: {where}")
-    report_measured(result, where.name, watching.work_dir, shown.report)
+    report_measured(result, watching.work_dir, shown.report, name=where.name)
     _end(result)
 
 

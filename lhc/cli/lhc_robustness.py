@@ -1,7 +1,6 @@
 """``lhc robustness``: a placement over time, chips and scaled noise."""
 
 from dataclasses import replace
-from pathlib import Path
 
 from lhc.cli.build import terminal_command
 from lhc.cli.output import emit
@@ -40,7 +39,7 @@ def robustness(asked: RobustnessOptions, shown: RobustnessOutput) -> None:
         found = run.of(watching)
     emit(fields_of(found), robustness_table(found), robustness_footer(found), shown.chosen)
     if own:
-        report_measured(opened, Path(opened.model.label).name, watching.work_dir, shown.report, robustness=found)
+        report_measured(opened, watching.work_dir, shown.report, robustness=found)
 
 
 command = terminal_command("robustness", robustness, RobustnessOptions, RobustnessOutput)

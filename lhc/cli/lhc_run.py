@@ -59,8 +59,7 @@ def run(asked: RunOptions, shown: RunOutput) -> None:
         table, footer = evaluation_table(evaluations), evaluation_footer(evaluations)
         emit(evaluations_document(evaluations), table, footer, shown.chosen)
         if own_placement:
-            name = Path(opened.model.label).name
-            report_measured(opened, name, watching.work_dir, shown.report, times=evaluations)
+            report_measured(opened, watching.work_dir, shown.report, times=evaluations)
 
 
 def _check(asked: RunOptions, shown: RunOutput, opened: "Opened") -> bool:

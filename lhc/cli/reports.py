@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from lhc.model import OnnxModel
     from lhc.plan import Plan
     from lhc.report.document import Report
-    from lhc.results import Attribution, Evaluation, Front, Infeasibility, Robustness
+    from lhc.results import Attribution, Evaluation, Robustness
 
 __all__ = ["check_report", "is_judged_output", "measures_own", "report_measured"]
 
@@ -69,15 +69,13 @@ def check_report(path: Path, force: bool, own: bool = True) -> None:
 
 def report_measured(
     source: "ReportSource",
-    name: str,
     work_dir: str | Path | None,
     path: Path | None,
     *,
+    name: str | None = None,
     times: "Sequence[Evaluation]" = (),
-    front: "Front | None" = None,
     robustness: "Robustness | None" = None,
     attribution: "Attribution | None" = None,
-    infeasibility: "Infeasibility | None" = None,
 ) -> None:
     """Keep what was measured of a placement, and write the report that was asked for.
 
@@ -85,14 +83,12 @@ def report_measured(
 
     Args:
         source: what `partition` returned, or the model that was run.
-        name: how the model is called.
         work_dir: folder of results.
         path: where the report goes; None: nowhere.
+        name: how the model is called; as its file by default.
         times: the placement at several times.
-        front: the measured trade-off.
         robustness: of the placement.
         attribution: of its layers' damage.
-        infeasibility: why the budget cannot be met.
     """
     from lhc.commands.report import report_of
     from lhc.report.formats import save_report
@@ -102,10 +98,8 @@ def report_measured(
             source,
             name=name,
             times=times,
-            front=front,
             robustness=robustness,
             attribution=attribution,
-            infeasibility=infeasibility,
             command=_command(),
             work_dir=folder,
         )
