@@ -70,6 +70,8 @@ class Sensitivity(_Record):
     """Part by programmed weights and the DAC; predictions alone tell it from the rest."""
     by_outputs: float | None = None
     """Part by output noise and the ADC's rounding."""
+    copies: int = Field(default=1, ge=1)
+    """Times that tiles held its weights."""
 
     def __str__(self) -> str:
         bounds = "" if self.interval is None else f" {bounds_text(self.interval)}"
@@ -90,7 +92,9 @@ class LayerPlan(_Record):
     """By stored weights, per sample."""
     parameters: int = Field(ge=0)
     tiles: int = Field(ge=0)
-    """Tiles the layer needs when it is analog."""
+    """Tiles the layer needs when it is analog, with all copies of its weights."""
+    copies: int = Field(default=1, ge=1)
+    """Times that tiles hold its weights when it is analog, each time on devices of its own."""
     sensitivity: Sensitivity | None = None
     module: str | None = None
     """Path of the PyTorch module it came from, where the file tells and the name does not."""
@@ -110,6 +114,11 @@ class LayerPlan(_Record):
         if not str(data.get("detail", "")).startswith(RUN_TIME_OPERANDS):
             return data
         return data | {"macs": 0, "activation_macs": data.get("macs", 0)}
+
+    @property
+    def may_be_analog(self) -> bool:
+        """Whether it is analog, or still free to be."""
+        return self.reason == "eligible" or self.placement == "analog"
 
     @property
     def title(self) -> str:
@@ -322,6 +331,28 @@ class Plan(_Record):
             return cls.model_validate_json(json.dumps(data))
         except (TypeError, ValueError, RecursionError) as error:
             raise _not_a_plan(str(path), error) from error
+
+    @property
+    def copies(self) -> dict[str, int]:
+        """Copies of their weights that layers have when they are analog, where these are more than one."""
+        return {layer.name: layer.copies for layer in self.layers if layer.copies > 1}
+
+    @property
+    def has_copies(self) -> bool:
+        """Whether any analog layer has more than one."""
+        return any(layer.copies > 1 for layer in self.layers if layer.placement == "analog")
+
+    def with_copies(self, graph: LayerGraph, copies: Mapping[str, int]) -> "Plan":
+        """A plan in which tiles hold the weights of these layers so many times; the numbers of tiles follow."""
+
+        def row(layer: LayerPlan) -> LayerPlan:
+            count, matrix = copies.get(layer.name, layer.copies), graph[layer.name].matrix
+            if count == layer.copies or matrix is None:
+                return layer
+            tiles = self.hardware.tiles_for(matrix.rows, matrix.cols * matrix.groups, count)
+            return layer.model_copy(update={"copies": count, "tiles": tiles})
+
+        return self.model_copy(update={"layers": tuple(map(row, self.layers))})
 
     @property
     def ranges(self) -> dict[str, tuple[float, ...]]:

@@ -61,7 +61,9 @@ def _gain(plan: Plan, graph: LayerGraph) -> str:
     if not plan.analog or plan.hardware.costs is None:
         return ""
     try:
-        placed, digital = (cost_of(graph, analog, plan.hardware) for analog in (plan.analog, frozenset[str]()))
+        placed, digital = (
+            cost_of(graph, analog, plan.hardware, plan.copies) for analog in (plan.analog, frozenset[str]())
+        )
     except (ModelError, UsageError):
         return ""
     return f"estimated {gains(placed.total, digital.total)}"

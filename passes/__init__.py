@@ -4,6 +4,8 @@ Pure: no torch, aihwkit or onnxruntime. A pass takes the graph and a plan and re
 """
 
 from lhc.passes.base import Judge, Pass, PassResult, Pipeline, Step
+from lhc.passes.copies import ChooseCopies, Copies
+from lhc.passes.further_copies import fills_tiles, further_copies
 from lhc.passes.gates import ParityGate
 from lhc.passes.groups import groups_of, wanted_together
 from lhc.passes.qualify import Qualify, initial_plan
@@ -29,6 +31,8 @@ from lhc.passes.strategy import (
 __all__ = [
     "DEFAULT_GOAL",
     "STRATEGIES",
+    "ChooseCopies",
+    "Copies",
     "Curvature",
     "EstimatedFront",
     "FollowPlan",
@@ -52,7 +56,9 @@ __all__ = [
     "damage_of",
     "decide",
     "default_objective",
+    "fills_tiles",
     "front",
+    "further_copies",
     "groups_of",
     "initial_plan",
     "kept_limits",

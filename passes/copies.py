@@ -2,17 +2,90 @@
 
 A layer with few rows leaves its tiles nearly empty. Its inputs are driven again into free rows that hold the same
 weights, programmed separately; the currents of the copies add up in the columns. The damage of device errors falls as
-1 / copies. Copies that fit the tiles a layer takes anyway cost no tile.
+1 / copies. Copies that fit the tiles a layer takes anyway cost no tile. Tiles that a placement leaves over are spent on
+further copies, one step after the other: the step of all that still fit which takes most damage away for its tiles.
 """
 
-from collections.abc import Iterable, Mapping
+import heapq
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import ClassVar
 
+from lhc.errors import UsageError
 from lhc.graph import LayerGraph
-from lhc.hardware import Hardware
-from lhc.hardware.geometry import free_copies
+from lhc.options.subjects import CopiesOptions
+from lhc.passes.base import Pass, PassResult
+from lhc.plan import LayerPlan, Plan
 
-__all__ = ["Copies", "free"]
+__all__ = ["ChooseCopies", "Copies", "CopyLevel", "TileSet", "allocated"]
+
+
+@dataclass(frozen=True)
+class CopyLevel:
+    """Copies that a layer may have.
+
+    Attributes:
+        copies: of its weights.
+        tiles: that it takes with them.
+        damage: that it is predicted to do, in the unit of sensitivities.
+    """
+
+    copies: int
+    tiles: int
+    damage: float
+
+
+@dataclass(frozen=True)
+class TileSet:
+    """Layers that share their tiles.
+
+    Attributes:
+        layers: their names.
+        levels: copies that they may have, the fewest first, which they have anyway.
+    """
+
+    layers: tuple[str, ...]
+    levels: tuple[CopyLevel, ...]
+
+    def step(self, level: int, spare: int) -> tuple[float, int] | None:
+        """Less damage for every tile, and the level that is reached, of the best step; None where none fits or helps.
+
+        Args:
+            level: that is left.
+            spare: tiles that the step may take.
+        """
+        here, best = self.levels[level], None
+        for target in range(level + 1, len(self.levels)):
+            there = self.levels[target]
+            if there.tiles - here.tiles > spare:
+                break
+            gain = (here.damage - there.damage) / (there.tiles - here.tiles)
+            if gain > 0 and (best is None or gain > best[0]):
+                best = gain, target
+        return best
+
+
+def allocated(sets: Sequence[TileSet], spare: int) -> list[int]:
+    """The level of every set of layers, where so many tiles are left over; of equal steps the first set's."""
+    levels = [0] * len(sets)
+    waiting: list[tuple[float, int, int]] = []
+
+    def push(number: int) -> None:
+        step = sets[number].step(levels[number], spare)
+        if step is not None:
+            heapq.heappush(waiting, (-step[0], number, step[1]))
+
+    for number in range(len(sets)):
+        push(number)
+    while waiting:
+        _, number, target = heapq.heappop(waiting)
+        found = sets[number].levels
+        tiles = found[target].tiles - found[levels[number]].tiles
+        if tiles <= spare:
+            spare -= tiles
+            levels[number] = target
+        push(number)  # its next step, or a smaller one where this does not fit any more
+    return levels
 
 
 @dataclass(frozen=True)
@@ -21,26 +94,56 @@ class Copies:
 
     Attributes:
         fixed: layer -> copies, wherever it is analog; one where it is missing.
+        tiles: how many a placement may take with further copies; None: it gets no further ones.
+        sets: all layers that may be analog, with the further copies that they may have.
     """
 
     fixed: Mapping[str, int] = field(default_factory=dict)
+    tiles: int | None = None
+    sets: tuple[TileSet, ...] = ()
 
     def of(self, placement: Iterable[str]) -> dict[str, int]:
         """Layer -> copies, for the layers of a placement that have more than one."""
-        return {name: self.fixed[name] for name in sorted(placement) if self.fixed.get(name, 1) > 1}
+        analog = frozenset(placement)
+        found = {name: self.fixed.get(name, 1) for name in sorted(analog)}
+        if self.tiles is not None:
+            here = [one for one in self.sets if not analog.isdisjoint(one.layers)]
+            spare = self.tiles - sum(one.levels[0].tiles for one in here)
+            for one, level in zip(here, allocated(here, spare), strict=True):
+                found |= {name: one.levels[level].copies for name in one.layers if name in analog}
+        return {name: copies for name, copies in found.items() if copies > 1}
 
 
-def free(graph: LayerGraph, hardware: Hardware) -> Copies:
-    """The copies that take no more tiles than the layers take anyway, where the machine allows copies.
+@dataclass(frozen=True)
+class ChooseCopies(CopiesOptions, Pass):
+    """The copies that layers have whatever the placement; its field is the option of `CopiesOptions`.
 
-    Where a saturating vector is not read again (no bound management), the sum of copies could saturate the ADC: there
-    are none then.
+    Further ones, in tiles that a placement leaves over, are `lhc.passes.further_copies`.
     """
-    found = {}
-    for layer in graph.candidates:
-        machine = hardware.for_layer(layer.name)
-        saturates = machine.adc.bound is not None and machine.adc.bound_management == "none"
-        if layer.matrix is None or not machine.compensation.copies or saturates or machine.devices is None:
-            continue
-        found[layer.name] = free_copies(layer.matrix.rows, machine.tiles.rows)
-    return Copies(found)
+
+    name: ClassVar[str] = "choose-copies"
+    requires: ClassVar[frozenset[str]] = frozenset({"qualified"})
+
+    def run(self, graph: LayerGraph, plan: Plan) -> PassResult:
+        chosen = {layer.name: self._of(layer, graph, plan) for layer in plan.layers if layer.may_be_analog}
+        plan = plan.with_copies(graph, chosen)
+        forced, count = plan.tiles(graph), plan.hardware.tiles.count
+        if count is not None and forced > count:
+            raise UsageError(
+                f"--copies {self.copies}: --force-analog then needs {forced} tiles, the machine has {count}"
+            )
+        return PassResult(plan)
+
+    def _of(self, layer: LayerPlan, graph: LayerGraph, plan: Plan) -> int:
+        matrix = graph[layer.name].matrix
+        if self.copies == "off" or matrix is None:
+            return 1
+        if self.copies == "auto":
+            return plan.hardware.free_copies(layer.name, matrix.rows)
+        obstacle = plan.hardware.for_layer(layer.name).copies_obstacle
+        if self.copies != 1 and obstacle is not None:
+            raise UsageError(
+                f"--copies {self.copies}: hardware {plan.hardware.name!r} has no copies for layer {layer.name!r}:"
+                f" {obstacle}; leave the option out, or change the hardware description"
+            )
+        return int(self.copies)

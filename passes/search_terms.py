@@ -36,8 +36,10 @@ def search_space(graph: LayerGraph, plan: Plan, options: SearchOptions) -> Searc
     goal = options.goal
     groups = tuple(groups_of(graph, plan, options.together))
     macs = {layer.name: layer.macs for layer in plan.layers}
+    # Those of all layers together: fewer leave more tiles for copies, so that each does less damage than this.
+    copies = options.copies.of(plan.analog.union(*groups))
     open_terms: dict[Measure, list[float]] = {
-        "damage": [damage_of(graph, plan, group) for group in groups],
+        "damage": [damage_of(graph, plan, group, copies) for group in groups],
         "tiles": [plan.tiles_of(graph, frozenset(group)) for group in groups],
         "macs": [-sum(macs[name] for name in group) for group in groups],
     }
@@ -48,7 +50,7 @@ def search_space(graph: LayerGraph, plan: Plan, options: SearchOptions) -> Searc
         objective=goal.objective,
         terms={measure: np.array(terms, np.float64) for measure, terms in open_terms.items()},
         constants={
-            "damage": damage_of(graph, plan, plan.analog),
+            "damage": damage_of(graph, plan, plan.analog, copies),
             "tiles": plan.tiles(graph),
             "macs": plan.macs - sum(macs[name] for name in plan.analog),
         },
@@ -58,7 +60,7 @@ def search_space(graph: LayerGraph, plan: Plan, options: SearchOptions) -> Searc
         low=np.zeros(len(groups)),
         high=np.ones(len(groups)),
     )
-    return _with_costs(space, plan, cost_terms(graph, plan.hardware)) if goal.needs_costs else space
+    return _with_costs(space, plan, cost_terms(graph, plan.hardware, plan.copies)) if goal.needs_costs else space
 
 
 def _with_costs(space: SearchSpace, plan: Plan, costs: CostTerms) -> SearchSpace:

@@ -153,4 +153,19 @@ class FollowPlan(Pass):
             name: ("analog" if name in self.other.analog else "digital", "forced", "by --plan")
             for name in plan.eligible
         }
-        return PassResult(plan.decide(decisions))
+        return PassResult(plan.decide(decisions).with_copies(graph, self._copies(graph, plan)))
+
+    def _copies(self, graph: LayerGraph, plan: Plan) -> dict[str, int]:
+        copies = {layer.name: layer.copies for layer in self.other.layers if layer.name in plan.eligible}
+        for group in graph.tied(copies):
+            if len({copies[name] for name in group}) > 1:
+                raise UsageError(
+                    f"--plan: {', '.join(group)} share their tiles and must have the same number of copies"
+                )
+        for name in sorted(self.other.analog & copies.keys()):
+            obstacle = plan.hardware.for_layer(name).copies_obstacle
+            if copies[name] > 1 and obstacle is not None:
+                raise UsageError(
+                    f"--plan: {name} has {copies[name]} copies, hardware {plan.hardware.name!r}: {obstacle}"
+                )
+        return copies

@@ -3,12 +3,14 @@
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import ClassVar, Literal, get_args
 
 from lhc.costs import cost_of
 from lhc.errors import UsageError
 from lhc.graph import LayerGraph
 from lhc.passes.base import Judge, Pass, PassResult
+from lhc.passes.copies import Copies
 from lhc.passes.groups import Group, groups_of
 from lhc.plan import Placement, Plan, Reason
 
@@ -102,6 +104,7 @@ class SearchOptions:
         max_drop: the judge's budget, in its metric's unit, to interpolate by.
         seed: of random orders.
         curvatures: by layer, where the strategy requires them.
+        copies: of weights on tiles, that the judge has for every placement.
     """
 
     goal: Goal = DEFAULT_GOAL
@@ -109,6 +112,7 @@ class SearchOptions:
     max_drop: float | None = None
     seed: int = 0
     curvatures: Mapping[str, Curvature] = field(default_factory=dict)
+    copies: Copies = field(default_factory=Copies)
 
 
 @dataclass(frozen=True)
@@ -195,7 +199,7 @@ def kept_limits(graph: LayerGraph, plan: Plan, goal: Goal) -> bool:
     """Whether a plan's placement keeps to the bounds of a goal."""
     found: dict[Measure, float] = {"tiles": plan.tiles(graph)}
     if goal.limits.keys() - {"tiles"}:
-        cost = cost_of(graph, plan.analog, plan.hardware)
+        cost = cost_of(graph, plan.analog, plan.hardware, plan.copies)
         found |= {"latency": cost.latency_s, "energy": cost.energy_j}
     return all(found[measure] <= bound * (1 + _ROUNDING) for measure, bound in goal.limits.items())
 
@@ -204,20 +208,32 @@ def objective_value(graph: LayerGraph, plan: Plan, objective: Objective, placeme
     """How good a placement is, smaller is better: digital MACs, latency in s, or energy in J."""
     if objective == "macs":
         return plan.macs - sum(layer.macs for layer in plan.layers if layer.name in placement)
-    cost = cost_of(graph, placement, plan.hardware)
+    cost = cost_of(graph, placement, plan.hardware, plan.copies)
     return cost.latency_s if objective == "latency" else cost.energy_j
 
 
-def damage_of(graph: LayerGraph, plan: Plan, placement: Iterable[str]) -> float:
+def damage_of(
+    graph: LayerGraph, plan: Plan, placement: Iterable[str], copies: Mapping[str, int] = MappingProxyType({})
+) -> float:
     """Estimated damage of a placement: the sum of its sensitivities; layers that share their weights have one.
 
-    What makes outputs better by chance (a negative mean) counts 0, and so does a layer without a sensitivity.
+    What makes outputs better by chance (a negative mean) counts 0, and so does a layer without a sensitivity. With more
+    copies of its weights than it was found with, a layer does less damage: as 1 / copies.
+
+    Args:
+        graph: the layers.
+        plan: their sensitivities.
+        placement: the analog ones.
+        copies: layer -> copies of its weights; the plan's where it is missing.
     """
-    rows = {layer.name: layer.sensitivity for layer in plan.layers}
+    rows = {layer.name: layer for layer in plan.layers}
     chosen = frozenset(placement)
-    ties = graph.tied(name for name in rows if name in chosen)
-    means = (max((s.mean for name in tie if (s := rows[name]) is not None), default=0.0) for tie in ties)
-    return sum(max(mean, 0.0) for mean in means)
+
+    def damage(name: str) -> float:
+        found = rows[name].sensitivity
+        return 0.0 if found is None else found.mean * found.copies / copies.get(name, rows[name].copies)
+
+    return sum(max(0.0, *map(damage, tie)) for tie in graph.tied(name for name in rows if name in chosen))
 
 
 def decide(

@@ -75,7 +75,11 @@ class HybridSession:
         self.hardware = Hardware.load(hardware if hardware is not None else default)
         self._graph = read_graph(self._model, sizes=False)
         self._executor = HybridExecutor(
-            self._model, self._graph, self._analog(placement), self.plan.ranges if self.plan else None
+            self._model,
+            self._graph,
+            self._analog(placement),
+            self.plan.ranges if self.plan else None,
+            self._copies(placement),
         )
         t_s = self.hardware.t_inference_s if t_inference is None else t_inference
         self._chip: ProgrammedChip
@@ -93,6 +97,14 @@ class HybridSession:
         if unknown:
             raise UsageError(f"{self._model.label} has no layer {', '.join(map(repr, unknown))}")
         return names
+
+    def _copies(self, placement: Plan | Iterable[str] | str | None) -> dict[str, int]:
+        """Those of a plan for this machine, else what fits in the tiles that layers take anyway."""
+        planned = placement is None or isinstance(placement, Plan)
+        if planned and self.plan is not None and self.plan.hardware == self.hardware:
+            return self.plan.copies
+        matrices = {layer.name: layer.matrix for layer in self._graph.candidates if layer.matrix is not None}
+        return {name: self.hardware.free_copies(name, matrix.rows) for name, matrix in matrices.items()}
 
     @property
     def analog(self) -> frozenset[str]:

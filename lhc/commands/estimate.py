@@ -79,7 +79,7 @@ def _placing_steps(study: Study, asked: PartitionOptions) -> list[EffortStep]:
     if study.follow is not None:
         return [judged]
     steps: list[EffortStep] = []
-    if ordered and anything_pays(study.graph, study.plan, options):
+    if (ordered or study.spends_tiles) and anything_pays(study.graph, study.plan, options):
         metric = ranking_metric(study.task.metric, verify.example_output, splits.rank.targets)
         bench = study.bench(splits.rank.with_metric(metric))
         steps += ranking_steps(bench, study.graph, study.measurable, asked.method)

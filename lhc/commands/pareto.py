@@ -2,6 +2,7 @@
 
 import glob
 import shlex
+from dataclasses import replace
 from pathlib import Path
 
 from lhc.commands.sensitivity import preparing
@@ -46,7 +47,7 @@ def pareto(options: ParetoOptions) -> Front:
     steps = pipeline(options)
     with Running(options) as running:
         study = with_goal(read(options, running, options.t_inference), options, STRATEGIES["milp"])
-        study = steps.apply(study)
+        study = steps.apply(replace(study, fills=options.copies == "auto"))
     assert study.front is not None
     return study.front
 

@@ -10,9 +10,20 @@ from lhc.options.command_line import made_by
 from lhc.options.commands import PartitionOptions
 from lhc.options.declare import options_of, part, values_of
 from lhc.options.signature import keywords
-from lhc.options.subjects import GoalOptions, Selection
+from lhc.options.subjects import CopiesOptions, GoalOptions, Selection
 from lhc.options.training import Checkpointing, TrainingOptions
-from lhc.passes import STRATEGIES, FollowPlan, Pass, Pipeline, Qualify, Select, Step, Strategy, strategy_of
+from lhc.passes import (
+    STRATEGIES,
+    ChooseCopies,
+    FollowPlan,
+    Pass,
+    Pipeline,
+    Qualify,
+    Select,
+    Step,
+    Strategy,
+    strategy_of,
+)
 from lhc.passes.trained_walks import RETRAINING_STRATEGIES, LionHeartOriginal, untrained
 from lhc.plan import Plan
 from lhc.study.explain import Explain
@@ -57,9 +68,16 @@ def pipeline(options: PartitionOptions) -> Pipeline[Study]:
 def preparation(options: PartitionOptions) -> Pipeline[Study]:
     """What comes before anything is ranked or searched."""
     follow = _followed(options)
-    placing = part(options, Select) if follow is None else FollowPlan(follow)
+    placing: tuple[Pass, ...] = (part(options, Select), _copies(options)) if follow is None else (FollowPlan(follow),)
     own = (Decide(_pass(one)) for one in options.passes)
-    return Pipeline("prepare", (Decide(Qualify()), Decide(placing), *own, CheckParity(), CalibrateRanges()), READ)
+    return Pipeline("prepare", (Decide(Qualify()), *map(Decide, placing), *own, CheckParity(), CalibrateRanges()), READ)
+
+
+def _copies(options: PartitionOptions) -> ChooseCopies:
+    """What was asked for; the published algorithm knows no copies."""
+    chosen = part(options, ChooseCopies)
+    published = options.strategy == LionHeartOriginal.name and chosen.copies == "auto"
+    return replace(chosen, copies="off") if published else chosen
 
 
 def _judged(options: PartitionOptions, kind: type[Strategy], share: float = 1.0) -> Pipeline[Study]:
@@ -113,7 +131,8 @@ def begin(options: PartitionOptions, running: Running, opened: Opened) -> Study:
     follow = _followed(options)
     machine = machine_of(options) if follow is None else follow.hardware
     study = read(options, running, options.t_inference, opened=opened, task=judging, machine=machine)
-    study = replace(study, budget=budget, training=training, follow=follow)
+    fills = follow is None and _copies(options).copies == "auto"
+    study = replace(study, budget=budget, training=training, follow=follow, fills=fills)
     return with_goal(study, options, strategy_for(options))
 
 
@@ -150,6 +169,8 @@ def _followed(options: PartitionOptions) -> Plan | None:
         )
     if part(options, Selection) != Selection():
         raise UsageError("a plan says where every layer goes: --include, --exclude and --force-… cannot go with --plan")
+    if part(options, CopiesOptions) != CopiesOptions():
+        raise UsageError("a plan says how many copies every layer has: --copies cannot go with --plan")
     return plan if isinstance(plan, Plan) else Plan.load(Path(plan))
 
 

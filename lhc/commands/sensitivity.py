@@ -8,7 +8,7 @@ from lhc.options.commands import SensitivityOptions
 from lhc.options.declare import part
 from lhc.options.signature import keywords
 from lhc.options.subjects import LayerSelection
-from lhc.passes import Pipeline, Qualify, Select
+from lhc.passes import ChooseCopies, Pipeline, Qualify, Select
 from lhc.results import SensitivityTable
 from lhc.stats import check_confidence
 from lhc.study.prepare import CalibrateRanges, CheckParity, Decide, read
@@ -47,7 +47,8 @@ def pipeline(options: SensitivityOptions) -> Pipeline[Study]:
 
 def preparing(options: LayerSelection) -> Pipeline[Study]:
     """What comes before any layer is measured."""
-    return Pipeline("prepare", (Decide(Qualify()), Decide(part(options, Select)), CheckParity(), CalibrateRanges()))
+    decided = (Qualify(), part(options, Select), part(options, ChooseCopies))
+    return Pipeline("prepare", (*map(Decide, decided), CheckParity(), CalibrateRanges()))
 
 
 @keywords(SensitivityOptions)

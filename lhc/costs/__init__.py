@@ -9,7 +9,7 @@ from lhc.costs.assumptions import Assumption, assumptions
 from lhc.costs.gains import compared, gains
 from lhc.costs.others import Handling, OperatorCost, by_operator
 from lhc.costs.registry import Formulas, formulas
-from lhc.costs.system import CostTerms, SystemCost, cost_of, cost_terms
+from lhc.costs.system import CostTerms, SystemCost, cost_of, cost_on_tiles, cost_terms
 from lhc.costs.tensors import Hyperedge
 from lhc.costs.units import NOTHING, Cost, LayerCost
 
@@ -28,6 +28,7 @@ __all__ = [
     "by_operator",
     "compared",
     "cost_of",
+    "cost_on_tiles",
     "cost_terms",
     "formulas",
     "gains",

@@ -1,11 +1,12 @@
 """A core with tightly coupled tiles (ALPINE; Klein et al., IEEE TC 72(7), 2023).
 
-Symbols: R rows, C columns, G groups, P positions of a layer; a matrix takes ``r`` tiles in height. Latency of an
-analog layer, in ns (facts of ALPINE's code, the core's work added):
+Symbols: R rows, C columns, G groups, P positions of a layer; k copies of a matrix take ``r`` tiles in height. Latency
+of an analog layer, in ns (facts of ALPINE's code, the core's work added):
 
-    P · G · (ceil(R / 4) + t · 100 + r · ceil(C / 4)) + cycles of the core / clock
+    P · G · (ceil(k · R / 4) + t · 100 + r · ceil(C / 4)) + cycles of the core / clock
 
-with t tiles driven per product of one group: all of its tiles, or 1 where they work in parallel. A digital layer takes
+with t tiles driven per product of one group: all of its tiles, or 1 where they work in parallel. Inputs are gathered
+and quantised once for all copies; tiles deliver their outputs each, and the core adds them up. A digital layer takes
 ``MACs / macs_per_cycle`` cycles, and waits for its weights where these do not fit in the cache. The core draws its
 active power while it works or moves data, its waiting power while it waits.
 """
@@ -18,6 +19,7 @@ from lhc.costs.registry import formulas, work_of
 from lhc.costs.units import Cost, LayerCost
 from lhc.graph import Layer, LayerGraph, MatrixShape, Work
 from lhc.hardware import AlpineCosts, Hardware
+from lhc.hardware.geometry import tile_rows
 
 __all__ = ["Alpine"]
 
@@ -39,18 +41,18 @@ class Alpine:
     costs: AlpineCosts
     resident: bool
 
-    def analog(self, layer: Layer, matrix: MatrixShape) -> LayerCost:
+    def analog(self, layer: Layer, matrix: MatrixShape, copies: int) -> LayerCost:
         """A layer on tiles, by what is done: work of the core, transfers, products."""
         core, tile = self.costs.core, self.costs.tile
         machine = self.hardware.for_layer(layer.name)
-        height = math.ceil(matrix.rows / machine.tiles.rows)
+        height = tile_rows(matrix.rows, machine.tiles.rows, copies)
         vectors = matrix.positions * matrix.groups
         products = matrix.positions * height * self._columns(matrix)
         inputs, outputs = vectors * matrix.rows, vectors * matrix.cols
         scaled = machine.dac.scaling == "abs_max"
         gathered = inputs if math.prod(layer.kernel) > 1 else 0  # a kernel of one pixel needs no im2col
         rounds = products if tile.schedule == "serial" else vectors
-        into = self._transfer(vectors, matrix.rows, machine.dac.bits)
+        into = self._transfer(vectors, copies * matrix.rows, machine.dac.bits)
         out_of = self._transfer(vectors * height, matrix.cols, machine.adc.bits)
         once = {
             "quantise": self._work(inputs * core.quantise_cycles),
@@ -65,7 +67,7 @@ class Alpine:
             "scaling": self._work((inputs * core.maximum_cycles + products * core.division_cycles) * scaled),
             "partial sums": self._work(outputs * (height - 1) * core.add_cycles),
             "re-reads": sum((part.times(again) for part in once.values()), Cost()),
-            "read-outs": self._readouts(machine, matrix),
+            "read-outs": self._readouts(machine, matrix, copies),
         }
         return LayerCost({name: parts[name] for name in _ORDER})
 
@@ -122,11 +124,11 @@ class Alpine:
         edges = [base * n + min(n, wider) for n in range(1, count)]
         return matrix.groups + sum(edge % matrix.cols != 0 for edge in edges)
 
-    def _readouts(self, machine: Hardware, matrix: MatrixShape) -> Cost:
+    def _readouts(self, machine: Hardware, matrix: MatrixShape, copies: int) -> Cost:
         """Drift compensation: every tile is driven with the unit vectors; a sample's share."""
         if machine.devices is None or machine.compensation.drift == "none":
             return Cost()
-        tiles = machine.tiles_for(matrix.rows, matrix.cols * matrix.groups)
+        tiles = machine.tiles_for(matrix.rows, matrix.cols * matrix.groups, copies)
         vectors = tiles * machine.tiles.rows
         cost = self._transfer(vectors, machine.tiles.rows, machine.dac.bits)
         cost += self._products(vectors, vectors) + self._transfer(vectors, machine.tiles.cols, machine.adc.bits)

@@ -1,6 +1,7 @@
 """DIANA (Houshmand et al., JSSC 58(1), 2023) by the analytical model of ODiMO (Risso et al., TCAD 2025).
 
-Cycles of a layer with Ci input and Co output channels, a kernel of kx·ky and Ox·Oy outputs:
+Cycles of a layer with Ci input and Co output channels, a kernel of kx·ky and Ox·Oy outputs; analog, Ci counts the input
+channels of all copies of the weights:
 
     analog    ceil(Co / 512) · ceil(Ci / 128) · Ox · Oy / u · 70 ns · F + 8 · Ci · kx · ky
     digital   ceil(Co / groups / 16) · Ci · ceil(Ox / 16) · Oy · kx · ky + Ox · Oy · (Co + Ci) / 8
@@ -34,13 +35,13 @@ class Diana:
 
     costs: DianaCosts
 
-    def analog(self, layer: Layer, matrix: MatrixShape) -> LayerCost:
+    def analog(self, layer: Layer, matrix: MatrixShape, copies: int) -> LayerCost:
         """A layer on the macro; groups one at a time."""
         c, (kx, ky) = self.costs, _kernel(layer)
-        channels = matrix.rows // (kx * ky)
+        channels = copies * matrix.rows // (kx * ky)
         products = math.ceil(matrix.cols / c.macro_cols) * math.ceil(channels / c.macro_channels) * matrix.positions
         seconds = products / self._unroll(channels, matrix.cols, kx, ky) * c.product_ns * 1e-9
-        load = c.load_cycles_per_row * matrix.rows / c.clock_mhz * 1e-6
+        load = c.load_cycles_per_row * copies * matrix.rows / c.clock_mhz * 1e-6
         return LayerCost(
             {
                 "weights": self._at(load * matrix.groups, c.analog_mw),

@@ -15,8 +15,14 @@ __all__ = ["Formulas", "formulas", "work_of"]
 class Formulas(Protocol):
     """A machine's formulas, for one sample."""
 
-    def analog(self, layer: Layer, matrix: MatrixShape) -> LayerCost:
-        """An operator whose products with a constant matrix run on tiles, groups and positions included."""
+    def analog(self, layer: Layer, matrix: MatrixShape, copies: int) -> LayerCost:
+        """An operator whose products with a constant matrix run on tiles, groups and positions included.
+
+        Args:
+            layer: the operator.
+            matrix: its size.
+            copies: times that tiles hold it; the same inputs drive all of them.
+        """
         ...
 
     def digital(self, layer: Layer, work: Work) -> LayerCost:

@@ -2,17 +2,18 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from lhc.costs.assumptions import Assumption, assumptions
 from lhc.costs.others import handling
-from lhc.costs.registry import formulas, work_of
+from lhc.costs.registry import Formulas, formulas, work_of
 from lhc.costs.tensors import Hyperedge, converted, elements, hyperedges
 from lhc.costs.units import Cost, LayerCost, total
 from lhc.errors import ConfigError, UsageError
 from lhc.graph import LayerGraph
 from lhc.hardware import Hardware
 
-__all__ = ["CostTerms", "SystemCost", "cost_of", "cost_terms"]
+__all__ = ["CostTerms", "SystemCost", "cost_of", "cost_on_tiles", "cost_terms"]
 
 
 @dataclass(frozen=True)
@@ -70,16 +71,19 @@ class SystemCost:
         return self.total.energy_j
 
 
-def cost_terms(graph: LayerGraph, hardware: Hardware) -> CostTerms:
+def cost_terms(graph: LayerGraph, hardware: Hardware, copies: Mapping[str, int] = MappingProxyType({})) -> CostTerms:
     """The terms of which the cost of every placement consists.
+
+    Args:
+        graph: the layers.
+        hardware: the machine.
+        copies: layer -> copies of its weights on tiles; one where it is missing.
 
     Raises:
         ConfigError: the hardware describes no costs.
         ModelError: the size of a product is not known.
     """
-    if hardware.costs is None:
-        raise ConfigError(f"hardware {hardware.name!r} describes no costs: give it a section 'costs' (docs/costs.md)")
-    model = formulas(hardware.costs, hardware, graph)
+    model = _formulas(graph, hardware)
     handled = handling(graph, elements(graph))
     analog: dict[str, LayerCost] = {}
     digital: dict[str, LayerCost] = {}
@@ -88,7 +92,7 @@ def cost_terms(graph: LayerGraph, hardware: Hardware) -> CostTerms:
         if layer.multiplies:
             digital[layer.name] = model.digital(layer, work_of(layer))
             if layer.weight is not None and layer.matrix is not None and layer.matrix.parameters:
-                analog[layer.name] = model.analog(layer, layer.matrix)
+                analog[layer.name] = model.analog(layer, layer.matrix, copies.get(layer.name, 1))
         elif layer.name in handled:
             cost = model.other(layer, handled[layer.name])
             if cost is not None:
@@ -98,20 +102,37 @@ def cost_terms(graph: LayerGraph, hardware: Hardware) -> CostTerms:
     return CostTerms(analog, digital, others, () if free else hyperedges(graph), model.crossing)
 
 
-def cost_of(graph: LayerGraph, placement: frozenset[str], hardware: Hardware) -> SystemCost:
+def cost_on_tiles(graph: LayerGraph, hardware: Hardware, name: str, copies: int) -> LayerCost:
+    """Cost of one product of known size on tiles, with so many copies of its weights.
+
+    Raises:
+        ConfigError: the hardware describes no costs.
+    """
+    matrix = graph[name].matrix
+    assert matrix is not None
+    return _formulas(graph, hardware).analog(graph[name], matrix, copies)
+
+
+def cost_of(
+    graph: LayerGraph,
+    placement: frozenset[str],
+    hardware: Hardware,
+    copies: Mapping[str, int] = MappingProxyType({}),
+) -> SystemCost:
     """Latency and energy of one sample with exactly these layers analog.
 
     Args:
         graph: the layers.
         placement: names of the analog ones.
         hardware: the machine.
+        copies: layer -> copies of its weights on tiles; one where it is missing.
 
     Raises:
         ConfigError: the hardware describes no costs.
         ModelError: the size of a product is not known.
         UsageError: a name that cannot be analog.
     """
-    terms = cost_terms(graph, hardware)
+    terms = cost_terms(graph, hardware, copies)
     wrong = sorted(placement - terms.analog.keys())
     if wrong:
         raise UsageError(f"{', '.join(wrong)}: no product with a constant matrix, so it has no cost on tiles")
@@ -119,3 +140,9 @@ def cost_of(graph: LayerGraph, placement: frozenset[str], hardware: Hardware) ->
     tensors = converted(terms.tensors, frozenset(layers), placement)
     crossings = {edge.tensor: terms.crossing.times(edge.elements) for edge in tensors}
     return SystemCost(layers, terms.others, crossings, assumptions(hardware))
+
+
+def _formulas(graph: LayerGraph, hardware: Hardware) -> Formulas:
+    if hardware.costs is None:
+        raise ConfigError(f"hardware {hardware.name!r} describes no costs: give it a section 'costs' (docs/costs.md)")
+    return formulas(hardware.costs, hardware, graph)

@@ -9,7 +9,7 @@ import yaml
 from pydantic import ValidationError, model_validator
 
 from lhc.errors import ConfigError, UsageError
-from lhc.hardware.geometry import tile_rows
+from lhc.hardware.geometry import free_copies, tile_rows
 from lhc.hardware.machine import Machine, time_error
 from lhc.hardware.overrides import Override, problems
 from lhc.hardware.presets import preset_names, preset_text
@@ -97,6 +97,27 @@ class Hardware(Machine):
             problem = machine.devices and machine.devices.time_problem(t_s)
             if problem:
                 raise UsageError(f"hardware {self.name!r} at {t_s:g} s: {problem}")
+
+    @property
+    def copies_obstacle(self) -> str | None:
+        """Why a layer of this machine has no copies of its weights; None where it may have some."""
+        if not self.compensation.copies:
+            return "compensation.copies is false"
+        if self.devices is None:
+            return "its devices are perfect, so that copies bring nothing"
+        if self.adc.bound is not None and self.adc.bound_management == "none":
+            return "adc.bound_management is none, so that the sum of copies could saturate the ADC"
+        return None
+
+    def free_copies(self, name: str, rows: int) -> int:
+        """Most copies of a layer's weights in the tiles that it takes anyway; one where it may have no others.
+
+        Args:
+            name: of the layer.
+            rows: its inputs.
+        """
+        machine = self.for_layer(name)
+        return 1 if machine.copies_obstacle else free_copies(rows, machine.tiles.rows)
 
     def tiles_for(self, rows: int, cols: int, copies: int = 1) -> int:
         """Tiles of a matrix with that many inputs and outputs, split as aihwkit splits it."""

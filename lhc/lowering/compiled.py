@@ -176,7 +176,7 @@ def compile_chips(
         raise UsageError(f"--seed and draws must not be negative, got {seed} and {', '.join(map(str, draws))}")
     at = machine.t_inference_s if t_s is None else t_s
     machine.check_time(at)
-    executor = HybridExecutor(model, graph, plan.analog, plan.ranges)
+    executor = HybridExecutor(model, graph, plan.analog, plan.ranges, plan.copies)
     for draw in draws:
         matrices = executor.states(machine, seed, draw, at)
         chip = Chip(seed, draw, at)

@@ -88,7 +88,7 @@ def split(model: OnnxModel, graph: LayerGraph, plan: Plan, folder: Path, chip: C
 def _write(model: OnnxModel, graph: LayerGraph, plan: Plan, folder: Path, chip: Chip) -> dict[str, object]:
     cut = cut_graph(graph, plan.analog, Constants(model.proto.graph))
     parts = _Parts(model, graph, cut.stages)
-    executor = HybridExecutor(model, graph, plan.analog, plan.ranges)
+    executor = HybridExecutor(model, graph, plan.analog, plan.ranges, plan.copies)
     t_s = plan.hardware.t_inference_s if chip.t_s is None else chip.t_s
     programmed = executor.states(plan.hardware, chip.seed, chip.draw, t_s)
     targets = executor.states(plan.hardware.geometry, chip.seed, chip.draw, t_s)  # devices that are perfect

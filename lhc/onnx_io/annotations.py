@@ -50,6 +50,8 @@ def node_keys(layer: LayerPlan) -> dict[str, str]:
         "lhc.macs": str(layer.macs),
         "lhc.tiles": str(layer.tiles if analog else 0),
     }
+    if analog and layer.copies > 1:
+        keys["lhc.copies"] = str(layer.copies)
     if layer.activation_macs:
         keys["lhc.activation_macs"] = str(layer.activation_macs)
     if layer.sensitivity is not None:

@@ -9,6 +9,7 @@ from lhc.options.declare import REQUIRED, option, options
 from lhc.options.subjects import (
     BudgetOptions,
     Chips,
+    CopiesOptions,
     Data,
     Execution,
     GivenPlacement,
@@ -71,7 +72,7 @@ class AnalyzeOptions(Shapes, MachineOptions, SampleSource, Model):
 
 
 @options
-class SensitivityOptions(LayerSelection, Ranking, ReadTime, Measuring):
+class SensitivityOptions(LayerSelection, Ranking, CopiesOptions, ReadTime, Measuring):
     """Of ``lhc sensitivity``."""
 
     PANEL: ClassVar[str] = "Search"
@@ -88,7 +89,7 @@ class SensitivityOptions(LayerSelection, Ranking, ReadTime, Measuring):
 
 @options
 class PartitionOptions(
-    Checkpointing, TrainingOptions, Selection, Ranking, GoalOptions, BudgetOptions, ReadTime, Measuring
+    Checkpointing, TrainingOptions, Selection, Ranking, GoalOptions, BudgetOptions, CopiesOptions, ReadTime, Measuring
 ):
     """Of ``lhc partition``."""
 
@@ -180,7 +181,7 @@ class AttributeOptions(LayerSelection, ReadTime, PlacedMachine, Measuring):
 
 
 @options
-class ParetoOptions(Selection, Ranking, GoalOptions, ReadTime, Measuring):
+class ParetoOptions(Selection, Ranking, GoalOptions, CopiesOptions, ReadTime, Measuring):
     """Of ``lhc pareto``."""
 
     PANEL: ClassVar[str] = "Search"

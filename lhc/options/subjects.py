@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from lhc.errors import UsageError
 from lhc.options.declare import argument, option, options
-from lhc.options.values import bytes_of, shapes_of, times_of
+from lhc.options.values import bytes_of, copies_of, shapes_of, times_of
 
 if TYPE_CHECKING:
     from lhc.hardware import Hardware
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BudgetOptions",
     "Chips",
+    "CopiesOptions",
     "Data",
     "DropType",
     "Execution",
@@ -153,6 +154,31 @@ class PlacedMachine(MachineOptions):
         metavar="H",
         reads=str | None,
     )
+
+
+@options
+class CopiesOptions:
+    """How often tiles hold the weights of a layer."""
+
+    PANEL: ClassVar[str] = "Machine"
+
+    copies: str | int = option(
+        "Times that tiles hold the weights of an analog layer, so that errors of devices average out: as often as fits"
+        " in the tiles that it takes anyway, and with --max-tiles in those that are left over (auto, where the hardware"
+        " allows copies), once (off), or K times for every layer.",
+        default="auto",
+        metavar="auto|off|K",
+        reads=str,
+        convert=copies_of,
+    )
+
+    def __post_init__(self) -> None:
+        """Refuse what has no meaning.
+
+        Raises:
+            UsageError: neither auto nor off nor a number of at least 1.
+        """
+        copies_of(self.copies)
 
 
 @options

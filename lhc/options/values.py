@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from lhc.errors import UsageError
 
-__all__ = ["bytes_of", "shapes_of", "times_of"]
+__all__ = ["bytes_of", "copies_of", "shapes_of", "times_of"]
 
 
 def bytes_of(text: str | int) -> int:
@@ -19,6 +19,18 @@ def bytes_of(text: str | int) -> int:
         return int(TypeAdapter(ByteSize).validate_python(text))
     except ValidationError as error:
         raise UsageError(f"--memory {text!r}: write a size such as 2GiB or 500MB") from error
+
+
+def copies_of(text: str | int) -> str | int:
+    """``auto``, ``off``, or a number of copies, as ``--copies`` gives them.
+
+    Raises:
+        UsageError: none of these.
+    """
+    number = int(text) if str(text).isdecimal() else 0
+    if text in ("auto", "off") or number > 0:
+        return str(text) if number == 0 else number
+    raise UsageError(f"--copies {text!r}: write auto, off or a number of at least 1")
 
 
 def shapes_of(options: Iterable[str]) -> dict[str, tuple[int, ...]]:

@@ -92,7 +92,9 @@ def costs_of(plan: Plan, graph: LayerGraph) -> Costs | None:
     if not plan.layers or not graph.multiplying:
         return None
     try:
-        placed, digital = (cost_of(graph, analog, plan.hardware) for analog in (plan.analog, frozenset[str]()))
+        placed, digital = (
+            cost_of(graph, analog, plan.hardware, plan.copies) for analog in (plan.analog, frozenset[str]())
+        )
     except (ConfigError, ModelError, UsageError):
         return None
     layers = tuple(

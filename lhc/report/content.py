@@ -140,6 +140,8 @@ def layer_table(report: Report) -> PageTable:
         ("Weights", True, lambda layer: as_number(layer.parameters, count)),
         ("Tiles", True, lambda layer: as_number(layer.tiles if layer.placement == "analog" else 0)),
     ]
+    if plan.has_copies:
+        columns.append(("Copies", True, lambda layer: as_number(_copies(layer))))
     if report.costs is not None and report.costs.layers:
         latencies = {cost.name: cost.latency_s for cost in report.costs.layers}
         energies = {cost.name: cost.energy_j for cost in report.costs.layers}
@@ -153,6 +155,10 @@ def layer_table(report: Report) -> PageTable:
 
 def _runs(layer: LayerPlan) -> str:
     return "undecided" if layer.reason == "eligible" else layer.placement
+
+
+def _copies(layer: LayerPlan) -> int | None:
+    return layer.copies if layer.placement == "analog" else None
 
 
 def _and_more(macs: int) -> str:

@@ -203,13 +203,14 @@ def _shown(layer: LayerPlan | None) -> object:
     """What of a layer is compared: not the sentence, nor how two files call it."""
     if layer is None:
         return None
-    return layer.placement, layer.reason, layer.sensitivity, layer.macs, layer.parameters, layer.tiles
+    return layer.placement, layer.reason, layer.sensitivity, layer.macs, layer.parameters, layer.tiles, layer.copies
 
 
 def _fields(layer: LayerPlan | None) -> dict[str, object] | None:
     if layer is None:
         return None
-    return layer.model_dump(mode="json", include={"placement", "reason", "sensitivity", "macs", "parameters", "tiles"})
+    kept = {"placement", "reason", "sensitivity", "macs", "parameters", "tiles", "copies"}
+    return layer.model_dump(mode="json", include=kept)
 
 
 def _outcome(outcome: Outcome | None) -> dict[str, object]:

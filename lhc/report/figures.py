@@ -166,8 +166,8 @@ def _points(front: Front, report: Report) -> Iterator[DataPoint]:
 
 def _own(front: Front, report: Report) -> Iterator[DataPoint]:
     plan, outcome = report.plan, report.plan.outcome
-    placed = (layer.sensitivity for layer in plan.layers if layer.name in plan.analog)
-    damage = math.fsum(max(found.mean, 0.0) for found in placed if found is not None)
+    placed = [(s, layer.copies) for layer in plan.layers if layer.name in plan.analog and (s := layer.sensitivity)]
+    damage = math.fsum(max(found.mean, 0.0) * found.copies / copies for found, copies in placed)
     total = None if report.costs is None else report.costs.total
     latency_s, energy_j = (None, None) if total is None else (total.latency_s, total.energy_j)
     own = FrontPoint((), plan.analog_mac_fraction, report.tiles, latency_s, energy_j, damage, None, None)

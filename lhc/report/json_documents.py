@@ -106,6 +106,7 @@ def _layer(layer: LayerPlan) -> Document:
         "sensitivity": None if layer.sensitivity is None else layer.sensitivity.model_dump(),
         **_named(layer, "macs activation_macs counted parameters"),
         "tiles": layer.tiles if layer.placement == "analog" else 0,
+        "copies": layer.copies if layer.placement == "analog" else 0,
     }
 
 

@@ -84,7 +84,7 @@ def search_options(study: Study, curved: Task | None = None) -> SearchOptions:
     """
     together = wanted_together(study.graph, study.plan, study.group)
     drop = None if study.budget is None else study.budget.max_drop
-    options = SearchOptions(study.goal, together, drop, study.options.seed)
+    options = SearchOptions(study.goal, together, drop, study.options.seed, copies=study.copies)
     if curved is None or not study.plan.eligible:
         return options
     return replace(options, curvatures=curvatures(study.bench(curved), study.plan.eligible))

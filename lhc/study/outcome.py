@@ -120,11 +120,13 @@ class Analysis:
     @cached_property
     def costs(self) -> CostTerms | None:
         """Latency and energy of every layer, analog and digital; None where the hardware describes no costs."""
-        return None if self.plan.hardware.costs is None else cost_terms(self.graph, self.plan.hardware)
+        return (
+            None if self.plan.hardware.costs is None else cost_terms(self.graph, self.plan.hardware, self.plan.copies)
+        )
 
     def cost(self, analog: frozenset[str]) -> SystemCost | None:
         """What a placement would cost, per sample; None where the hardware describes no costs."""
-        return None if self.costs is None else cost_of(self.graph, analog, self.plan.hardware)
+        return None if self.costs is None else cost_of(self.graph, analog, self.plan.hardware, self.plan.copies)
 
     def blocks(self) -> Mapping[str, tuple[LayerPlan, ...]]:
         """The rows by the path of the block that they are in, in the order of the file; ``""`` is the top."""
@@ -309,7 +311,7 @@ class PartitionResult:
 
 def plan_cost(plan: Plan, graph: LayerGraph) -> SystemCost | None:
     """What a plan's placement costs, per sample; None where its hardware describes no costs."""
-    return None if plan.hardware.costs is None else cost_of(graph, plan.analog, plan.hardware)
+    return None if plan.hardware.costs is None else cost_of(graph, plan.analog, plan.hardware, plan.copies)
 
 
 def plan_table(plan: Plan) -> Table:
@@ -322,10 +324,12 @@ def plan_table(plan: Plan) -> Table:
             layer.reason,
             f"{layer.macs:,}",
             str(layer.tiles if layer.placement == "analog" else 0),
+            *([str(layer.copies) if layer.placement == "analog" else "-"] if plan.has_copies else []),
             "-" if layer.sensitivity is None else str(layer.sensitivity),
             layer.detail,
         ]
         for layer in plan.layers
     ]
-    headers = ["layer", "operator", "placement", "reason", "MACs", "tiles", "sensitivity", "detail"]
-    return Table(headers, rows, right=(4, 5))
+    copies = ["copies"] if plan.has_copies else []
+    headers = ["layer", "operator", "placement", "reason", "MACs", "tiles", *copies, "sensitivity", "detail"]
+    return Table(headers, rows, right=(4, 5, *([6] if copies else [])))

@@ -13,7 +13,7 @@ from lhc.onnx_io import read_graph, read_plan, refuse_compiled
 from lhc.options.commands import PlacedMeasuring, PlacingFirst
 from lhc.options.declare import options, part
 from lhc.options.subjects import BudgetOptions, Data, GoalOptions, SampleSource
-from lhc.passes import Qualify, initial_plan
+from lhc.passes import ChooseCopies, Qualify, initial_plan
 from lhc.plan import Plan, Reason
 from lhc.samples.metrics import UNCHOSEN
 from lhc.study.prepare import check_analog, check_machine, read_placed
@@ -112,6 +112,7 @@ def _named(opened: Opened, options: PlacingFirst) -> NetworkPlacement:
         graph = opened.graph(options.shapes or None, task)
         check_machine(machine, graph)
         plan = Qualify().run(graph, initial_plan(graph, machine, opened.model.source, VERSION)).plan
+        plan = ChooseCopies().run(graph, plan).plan
         analog = check_analog(_names(options, plan), plan, opened.model.label)
     decisions: dict[str, Decision] = {
         name: ("analog" if name in analog else "digital", "forced", "fixed by the user") for name in plan.eligible

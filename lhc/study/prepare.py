@@ -13,7 +13,7 @@ from lhc.measure import Running
 from lhc.onnx_io import read_plan
 from lhc.options.commands import Measuring, PlacedMeasuring
 from lhc.options.subjects import GivenPlacement
-from lhc.passes import ParityGate, Pass, Qualify, initial_plan
+from lhc.passes import ChooseCopies, ParityGate, Pass, Qualify, initial_plan
 from lhc.plan import Outcome, Plan
 from lhc.runtime import PARITY_TOLERANCE, parity_errors
 from lhc.samples.metrics import METRICS, UNCHOSEN, get_metric, metric_without_targets
@@ -242,9 +242,18 @@ def read_placed(
         _check_metric(study, outcome)
     study = Decide(Qualify()).apply(study)
     analog = check_analog(_analog(options, stored, study.plan), study.plan, study.model.label)
+    study = _with_copies(study, None if options.names_layers else stored)
     if stored is not None and stored.hardware == machine and analog <= set(stored.ranges):
         return replace(study, plan=study.plan.with_ranges(stored.ranges)), analog, at
     return calibrated(study, sorted(analog)), analog, at
+
+
+def _with_copies(study: Study, stored: Plan | None) -> Study:
+    """The study with the copies of a placement; those of a plan for this machine, else what fits in tiles anyway."""
+    if stored is None or stored.hardware != study.plan.hardware:
+        return Decide(ChooseCopies()).apply(study)
+    known = {layer.name: layer.copies for layer in stored.layers if layer.name in study.measurable}
+    return replace(study, plan=study.plan.with_copies(study.graph, known))
 
 
 def stored_plan(options: GivenPlacement, opened: Opened) -> Plan | None:

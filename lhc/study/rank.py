@@ -19,6 +19,7 @@ from lhc.measure.fisher import METRICS, FisherSensitivity, fisher_sensitivity
 from lhc.measure.layer_damage import measure_sensitivity, ranking_metric
 from lhc.options.subjects import RankingMethod
 from lhc.passes import Strategy, anything_pays
+from lhc.passes.rules import AllDigital
 from lhc.results import Agreement, SensitivityTable
 from lhc.stats import CONFIDENCE
 from lhc.study.goal import search_options
@@ -66,9 +67,8 @@ class Rank:
             return replace(study, plan=study.plan.with_sensitivities(known))
         if self.always:
             return ranked(study, self.method) if study.plan.eligible else study
-        if not (
-            "sensitivities" in self.strategy.requires and anything_pays(study.graph, study.plan, search_options(study))
-        ):
+        needed = "sensitivities" in self.strategy.requires or (study.spends_tiles and self.strategy is not AllDigital)
+        if not (needed and anything_pays(study.graph, study.plan, search_options(study))):
             return study
         try:
             return ranked(study, self.method)
@@ -118,6 +118,20 @@ def sensitivities(
         ModelError: a prediction is asked for of a network that has no gradients in torch.
         OutOfTimeError: the time that the user gave was over before there was any figure.
     """
+    table = _found(bench, graph, names, method, confidence, half_width)
+    copies = bench.copies.of(names)
+    layers = {n: s.model_copy(update={"copies": copies.get(n, 1)}) for n, s in table.layers.items()}
+    return replace(table, layers=layers)
+
+
+def _found(
+    bench: Bench,
+    graph: LayerGraph,
+    names: Sequence[str],
+    method: RankingMethod,
+    confidence: float,
+    half_width: float | None,
+) -> SensitivityTable:
     if method == "fisher" and half_width is not None:
         raise UsageError("--half-width is for measured sensitivities; leave it out, or use --method measure")
     if method == "fisher":

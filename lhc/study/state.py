@@ -8,8 +8,16 @@ from lhc.measure import Bench, Budget, PlacementJudge, Running, ranking_metric
 from lhc.measure.scorer import Block
 from lhc.model import OnnxModel
 from lhc.options.commands import Measuring
-from lhc.passes import DEFAULT_GOAL, Goal, PassResult, SearchOptions, Strategy
-from lhc.passes.copies import Copies, free
+from lhc.passes import (
+    DEFAULT_GOAL,
+    Copies,
+    Goal,
+    PassResult,
+    SearchOptions,
+    Strategy,
+    fills_tiles,
+    further_copies,
+)
 from lhc.plan import LayerPlan, Plan
 from lhc.results import Calibration, Front, Infeasibility, SensitivityTable, Verdict
 from lhc.samples.metrics import Metric
@@ -79,6 +87,7 @@ class Study:
         budget: the drop that the user allows, where placements are judged by one.
         goal: what a placement is to be good at, apart from accuracy.
         group: the user's wishes of what moves together.
+        fills: whether tiles that a placement leaves over hold further copies of weights.
         notes: sentences for the user.
         original: the state before retraining, which drops are against; None where nothing was retrained.
         metric_note: why it is judged by this metric, where the outputs alone say so.
@@ -102,6 +111,7 @@ class Study:
     budget: Budget | None = None
     goal: Goal = DEFAULT_GOAL
     group: tuple[str, ...] = ()
+    fills: bool = False
     notes: tuple[str, ...] = ()
     original: "Study | None" = None
     metric_note: str | None = None
@@ -132,8 +142,14 @@ class Study:
 
     @cached_property
     def copies(self) -> Copies:
-        """The copies of weights that every placement gets."""
-        return free(self.graph, self.plan.hardware)
+        """The copies of weights that every placement gets; once one is decided on, those that it was verified with."""
+        searched = self.fills and self.plan.outcome is None
+        return further_copies(self.graph, self.plan, self.goal) if searched else Copies(self.plan.copies)
+
+    @property
+    def spends_tiles(self) -> bool:
+        """Whether it matters for copies what damage layers do."""
+        return self.fills and fills_tiles(self.plan, self.goal)
 
     @cached_property
     def calibration(self) -> Block | None:

@@ -48,7 +48,8 @@ class Verify:
             budget = replace(budget, confidence=two_sided(self.share * one_sided(budget.confidence)))
         found = verified(study.graph, study.plan, study.searched, verify, budget, study.follow is not None)
         warn_of_other_samples(found.verdict, budget)
-        return replace(study, found=found).noted(*found.notes)
+        final = found.plan.with_copies(study.graph, study.copies.of(found.plan.analog))
+        return replace(study, found=replace(found, plan=final)).noted(*found.notes)
 
 
 def verified(
@@ -77,7 +78,8 @@ def verified(
         missed = any(one.evaluation.drop <= budget.max_drop for one in tried if not one.accepted)
         notes += (f"{NOTHING_ANALOG}; {NARROWER if missed else LARGER}",)
     judged = {placement: verdict.evaluation.drop for placement, verdict in judge.verdicts.items()}
-    damages = [damage_of(graph, plan, placement) for placement in judged]
+    copies = searched.options.copies
+    damages = [damage_of(graph, plan, placement, copies.of(placement)) for placement in judged]
     calibration = Calibration.of(damages, list(judged.values()))
     return Verification(final, kept.verdict, notes, tuple(failed), len(judged), calibration)
 
@@ -100,7 +102,8 @@ def _candidates(graph: LayerGraph, plan: Plan, searched: Searched) -> Candidates
     if not searched.strategy.searches:
         return Candidates(chosen, found.fallbacks, judge, plan.analog)
     groups = [frozenset(group) for group in groups_of(graph, plan, options.together) if chosen.issuperset(group)]
-    groups.sort(key=lambda group: -damage_of(graph, plan, group))
+    copies = options.copies.of(chosen)
+    groups.sort(key=lambda group: -damage_of(graph, plan, group, copies))
 
     def value(placement: frozenset[str]) -> float:
         return objective_value(graph, plan, options.goal.objective, placement)

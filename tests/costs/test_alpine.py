@@ -5,7 +5,7 @@ from types import ModuleType
 
 import pytest
 
-from lhc.costs import SystemCost, cost_of
+from lhc.costs import SystemCost, cost_of, cost_on_tiles
 from lhc.errors import ConfigError, ModelError, UsageError
 from lhc.graph import Layer, LayerGraph, MatrixShape, WeightRef, Work
 from lhc.hardware import AlpineCosts, Hardware
@@ -45,6 +45,25 @@ def test_a_matrix_of_two_tiles_by_hand(one: One) -> None:
     assert parts["partial sums"] == pytest.approx(10 * 1.0 / clock)  # one addition per output
     assert parts["im2col"] == 0  # a matrix product gathers nothing
     assert parts["re-reads"] == 0
+
+
+def test_copies_are_driven_again_and_quantised_once(one: One) -> None:
+    graph = one(100, 10)
+    two, once = (nanoseconds(cost_of(graph, ALL, LIONHEART, copies)) for copies in ({"product": 2}, {}))
+    assert two["input"] == pytest.approx(2 * once["input"])  # 200 rows of one tile
+    assert {name: two[name] for name in two if name != "input"} == pytest.approx(
+        {name: once[name] for name in once if name != "input"}
+    )
+
+
+def test_copies_on_further_tiles_take_products_outputs_and_additions(one: One) -> None:
+    parts = nanoseconds(cost_of(one(100, 10), ALL, LIONHEART, {"product": 4}))  # 400 rows: two tiles
+    assert parts["input"] == pytest.approx(100)
+    assert parts["product"] == pytest.approx(2 * 100.0)
+    assert parts["output"] == pytest.approx(2 * 3 * 1.0)
+    assert parts["quantise"] == pytest.approx(100 * 2.0 / 2)
+    assert parts["partial sums"] == pytest.approx(10 * 1.0 / 2)
+    assert cost_on_tiles(one(100, 10), LIONHEART, "product", 4).latency_s == pytest.approx(1e-9 * sum(parts.values()))
 
 
 def test_energy_of_one_tile_by_hand(one: One) -> None:

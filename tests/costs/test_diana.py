@@ -38,6 +38,14 @@ def test_an_analog_convolution_by_hand(one: One, channels: int, outputs: int, un
     assert parts["weights"].latency_s == pytest.approx(4 * 2 * channels * 9 / 260e6)
 
 
+def test_copies_count_as_input_channels(one: One) -> None:
+    graph = one(9 * 64, 64, positions=256, kernel=(3, 3))
+    parts = cost_of(graph, frozenset({"product"}), diana(), {"product": 3}).layers["product"].parts
+    # 192 channels: two products of 128, no neighbouring outputs at once.
+    assert parts["product"].latency_s == pytest.approx(2 * 256 * 70e-9)
+    assert parts["weights"].latency_s == pytest.approx(8 * 192 * 9 / 260e6)
+
+
 def test_many_channels_take_several_products(one: One) -> None:
     graph = one(9 * 300, 600, positions=16, kernel=(3, 3))
     parts = cost_of(graph, frozenset({"product"}), diana(load_cycles_per_row=0)).layers["product"].parts

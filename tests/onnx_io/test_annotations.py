@@ -166,6 +166,18 @@ def test_nodes_show_what_the_design_promises() -> None:
     }
 
 
+def test_nodes_show_copies_of_analog_layers_where_there_are_any_and_reading_gives_them_back() -> None:
+    model, graph, plan = opened()
+    rows = tuple(layer.model_copy(update={"copies": 3}) for layer in plan.layers)
+    annotated = annotate(model, plan.model_copy(update={"layers": rows}), graph)
+    shown = {node.name: keys_of(node).get("lhc.copies") for node in annotated.graph.node}
+    assert shown == {"first": None, "relu": None, "second": "3"}
+    again = read_plan(load_model(annotated))
+    assert again is not None
+    assert again.copies == dict.fromkeys((layer.name for layer in plan.layers), 3)
+    assert contradictions(load_model(annotated), again) == []
+
+
 def test_the_model_shows_what_the_design_promises() -> None:
     model, graph, plan = opened()
     keys = keys_of(annotate(model, plan, graph))
