@@ -13,12 +13,12 @@ from lhc.conductances import Floats, ProgrammedMatrix
 from lhc.errors import ModelError
 from lhc.graph import Layer
 from lhc.hardware.converters import Converters
-from lhc.lowering.conv import Conv, Groups, conv_function
+from lhc.lowering.conv import Conv, conv_function
 from lhc.lowering.library import Library
 from lhc.lowering.matmul import MatMul, matmul_function
 from lhc.lowering.tile_arrays import LoweredRowSplit, Tile, image_taps, image_weights, pieces, row_order, row_splits
 from lhc.lowering.tile_grid import TileGrid, numbered
-from lhc.lowering.tile_product import NoiseSource, TileProduct
+from lhc.lowering.tile_product import Noise, TileProduct
 from lhc.lowering.windows import Same
 from lhc.onnx_io.product import ConvGeometry, Product
 
@@ -58,13 +58,11 @@ class _Tiles:
     groups: int
 
     @classmethod
-    def of(cls, matrix: ProgrammedMatrix, io: Converters, noise: NoiseSource) -> "_Tiles":
+    def of(cls, matrix: ProgrammedMatrix, io: Converters, noise: Noise) -> "_Tiles":
         managed = len(io.reductions) > 1 and any(io.can_saturate(t.weights) for row in matrix.tiles for t in row)
         splits = row_splits(matrix, apart=managed)
-        straddles = managed and any(tile.straddles for split in splits for tile in split.tiles)
-        product = TileProduct.of(io, noise)
-        if managed:
-            product = replace(product, reductions=io.reductions, grouped=matrix.groups > 1, straddles=straddles)
+        straddles = any(tile.straddles for split in splits for tile in split.tiles)
+        product = TileProduct.of(io, noise, managed=managed, grouped=matrix.groups > 1, straddles=straddles)
         widths = tuple(tile.weights.shape[1] for tile in splits[0].tiles)
         return cls(io, TileGrid(product, len(splits), widths if len(widths) > 1 else ()), splits, matrix.groups)
 
@@ -94,20 +92,11 @@ def lowered_call(
     layer: Layer,
     matrix: ProgrammedMatrix,
     io: Converters,
-    noise: NoiseSource,
+    noise: Noise,
     library: Library,
     rank: int | None,
 ) -> Call:
-    """The call that takes the place of an analog node.
-
-    Args:
-        product: what the node computes.
-        layer: its facts.
-        matrix: its programmed tiles.
-        io: its converters.
-        noise: where output noise comes from.
-        library: functions of the model.
-        rank: axes of its input, if known.
+    """The call that takes the place of an analog node; ``rank``: axes of its input, where they are known.
 
     Raises:
         ModelError: the input's rank has to be known and is not.
@@ -184,7 +173,8 @@ def _conv_call(product: Product, window: ConvGeometry, layer: Layer, tiles: _Til
         axes=len(kernel),
         held=held if tiles.grid.rows > 1 else (),
         channels=layer.weight.shape[1] if tiles.groups > 1 or tiles.grid.rows > 1 else 0,
-        groups=Groups(tiles.groups, taps) if tiles.groups > 1 else None,
+        groups=tiles.groups,
+        taps=taps if tiles.groups > 1 else 0,
         element=_element(layer),
         same=same,
         padded=any(geometry["pads"]) and not as_image,

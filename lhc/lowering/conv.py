@@ -25,20 +25,7 @@ from lhc.lowering.tile_product import (
 )
 from lhc.lowering.windows import GEOMETRY, Same, same_padding, window_index, zero_padding
 
-__all__ = ["Conv", "Groups", "conv_function"]
-
-
-@dataclass(frozen=True)
-class Groups:
-    """A grouped Conv.
-
-    Attributes:
-        count: groups.
-        taps: of the kernel.
-    """
-
-    count: int
-    taps: int
+__all__ = ["Conv", "conv_function"]
 
 
 @dataclass(frozen=True)
@@ -51,7 +38,8 @@ class Conv:
         axes: spatial axes.
         held: pieces of the input that each row split holds; empty where there is one split.
         channels: of the input, in a group; 0 where the structure does not depend on it.
-        groups: of a grouped Conv; None where there is one.
+        groups: of a grouped Conv, each with a matrix of its own; else 1.
+        taps: of a grouped Conv's kernel; else 0.
         element: type of its input and output.
         same: how the input is padded when the sizes are known, if it is not by fixed numbers.
         padded: whether it is padded by fixed numbers.
@@ -64,7 +52,8 @@ class Conv:
     axes: int
     held: tuple[tuple[Piece, ...], ...]
     channels: int
-    groups: Groups | None
+    groups: int
+    taps: int
     element: Element
     same: Same | None = None
     padded: bool = False
@@ -74,7 +63,7 @@ class Conv:
     @property
     def masked(self) -> bool:
         """Whether outputs of all-zero windows have to be told from others: noise would show there."""
-        return self.form == "image" and self.grid.product.noise != "none"
+        return self.form == "image" and self.grid.product.noise != "off"
 
     @property
     def affine(self) -> bool:
@@ -121,7 +110,7 @@ def _image(op: OpBuilder, library: Library, spec: Conv, v: Values, x: Any) -> An
         part = x if touched is None else op.Gather(x, _of_all_groups(spec, touched), axis=1, _outputs=["channels"])
         names = {name: numbered(name, row, grid.rows) for name in ("weights", "scales", "taps", "input_range")}
         given = {**v, **{name: v[full] for name, full in names.items() if full in v}, "x": part}
-        if product.noise == "given":
+        if product.noise == "input":
             given["deviates"] = grid.deviates(op, v, row)
         y = call(op, function, given, value("product"))
         total = y if total is None else op.Add(total, y, _outputs=["partial_sum"])
@@ -130,23 +119,22 @@ def _image(op: OpBuilder, library: Library, spec: Conv, v: Values, x: Any) -> An
 
 def _of_all_groups(spec: Conv, channels: tuple[int, int]) -> list[int]:
     """Channels of the input that are these in a group."""
-    groups = spec.groups.count if spec.groups is not None else 1
-    return [group * spec.channels + channel for group in range(groups) for channel in range(*channels)]
+    return [group * spec.channels + channel for group in range(spec.groups) for channel in range(*channels)]
 
 
 def _tile_conv(library: Library, spec: Conv, held: tuple[Piece, ...] | None, biased: bool) -> ir.Function:
     """``TileConv``: an image times what a row split holds."""
     product = spec.grid.product
     # Where outputs of all-zero windows are to be told from others, it matters which inputs the windows hold.
-    pieces = () if not spec.masked or spec.groups is not None or held is None or len(held) == 1 else held
+    pieces = () if not spec.masked or spec.groups > 1 or held is None or len(held) == 1 else held
     runs: tuple[int, ...] = ()
-    if held is not None and spec.groups is None:
+    if held is not None and spec.groups == 1:
         first, last = touched_channels(held, spec.channels)
         runs = channel_runs(last - first)
         runs = runs if len(runs) > 1 else ()
     return library.function(
         "TileConv",
-        (product, spec.masked, spec.groups is None, pieces, runs, biased),
+        (product, spec.masked, spec.groups == 1, pieces, runs, biased),
         (
             "x",
             "weights",
@@ -165,10 +153,10 @@ def _tile_conv(library: Library, spec: Conv, held: tuple[Piece, ...] | None, bia
 def _tile_conv_body(op: OpBuilder, spec: Conv, held: tuple[Piece, ...], runs: tuple[int, ...], v: Values) -> Any:
     product = spec.grid.product
     codes = codes_of(op, product, v, v["x"], v.get("input_range"))
-    z = _convolved(op, codes, weights_in_codes(op, product, v), runs)
-    sigma = sigma_of(op, product, v, _driven(op, spec, held, v)) if spec.masked else None
-    read = outputs_of(op, product, v, noisy(op, product, v, z, sigma))
-    scales = scales_of_codes(op, product, v)
+    z = _convolved(op, codes, weights_in_codes(op, v), runs)
+    sigma = sigma_of(op, v, _driven(op, spec, held, v)) if spec.masked else None
+    read = outputs_of(op, v, noisy(op, v, z, sigma))
+    scales = scales_of_codes(op, v)
     return _scaled_and_shifted(op, read, scales, v["bias"]) if "bias" in v else op.Mul(read, scales, _outputs=["y"])
 
 
@@ -195,7 +183,7 @@ def _scaled_and_shifted(op: OpBuilder, read: Any, scales: Any, bias: Any) -> Any
 def _driven(op: OpBuilder, spec: Conv, held: tuple[Piece, ...], v: Values) -> Any:
     """1 for windows that hold anything but zeros, by an ordinary Conv of magnitudes with kernels of 0 and 1."""
     magnitudes = op.Abs(v["x"], _outputs=["magnitudes"])
-    if spec.groups is not None:
+    if spec.groups > 1:
         every = op.Expand(v["taps"], op.Shape(v["weights"]), _outputs=["taps_of_outputs"])
         return driven_by(op, op.Conv(magnitudes, every, **references(*GEOMETRY, "group"), _outputs=["sums"]))
     parts = [magnitudes]
@@ -226,11 +214,11 @@ def _windows(op: OpBuilder, library: Library, spec: Conv, v: Values, x: Any) -> 
     if spec.held:
         vectors = [_vectors(op, spec, pixels, index, held) for held in spec.held]
     else:
-        whole = None if spec.groups is None else Piece((0, spec.channels), (0, spec.groups.taps))
+        whole = None if spec.groups == 1 else Piece((0, spec.channels), (0, spec.taps))
         vectors = [_gathered(op, spec, pixels, index, whole, v)]
     measured = _magnitudes(op, spec, pixels, index) if spec.grid.product.measured else []
     y = spec.grid.sum(op, library, v, vectors, measured)
-    if spec.groups is None:
+    if spec.groups == 1:
         outputs_first = op.Transpose(y, perm=[0, 2, 1], _outputs=["outputs_first"])
         shape = op.Concat([0, 0], positions, axis=0)
     else:
@@ -256,7 +244,7 @@ def _magnitudes(op: OpBuilder, spec: Conv, pixels: Any, index: Any) -> list[Any]
     for held in spec.held or ((None,),):
         parts = [_greatest(op, spec, absolute, index, piece) for piece in held]
         greatest = parts[0] if len(parts) == 1 else op.Max(*parts, _outputs=["greatest"])
-        axes = [1, 0] if spec.groups is None else [2, 1, 0]
+        axes = [1, 0] if spec.groups == 1 else [2, 1, 0]
         found.append(op.Transpose(greatest, perm=axes, _outputs=["magnitudes"]))
     return found
 
@@ -268,9 +256,9 @@ def _greatest(op: OpBuilder, spec: Conv, absolute: Any, index: Any, piece: Piece
     """
     if piece is not None:
         absolute, index = _in_piece(op, spec, absolute, index, piece)
-    if spec.groups is not None:
-        absolute = op.Reshape(absolute, [0, 0, spec.groups.count, -1], _outputs=["absolute_in_groups"])
-    axes = [1, 0] if spec.groups is None else [1, 0, 2]
+    if spec.groups > 1:
+        absolute = op.Reshape(absolute, [0, 0, spec.groups, -1], _outputs=["absolute_in_groups"])
+    axes = [1, 0] if spec.groups == 1 else [1, 0, 2]
     of_pixels = op.Transpose(reduce_max(op, absolute, "greatest_of_pixels"), perm=axes)
     if index is None:
         return of_pixels
@@ -279,7 +267,7 @@ def _greatest(op: OpBuilder, spec: Conv, absolute: Any, index: Any, piece: Piece
 
 def _in_piece(op: OpBuilder, spec: Conv, pixels: Any, index: Any, piece: Piece) -> tuple[Any, Any]:
     """The channels of all pixels, and the taps of the windows, that are in a piece."""
-    if spec.groups is None:
+    if spec.groups == 1:
         pixels = op.Slice(pixels, [piece.channels[0]], [piece.channels[1]], [2])
     else:
         pixels = op.Gather(pixels, _of_all_groups(spec, piece.channels), axis=2)
@@ -298,8 +286,8 @@ def _gathered(op: OpBuilder, spec: Conv, pixels: Any, index: Any, piece: Piece |
         inputs = sizes(op, v[spec.grid.tile_name("weights", 0, 0)], 0, 1)
         return op.Reshape(gathered, op.Concat([0, 0], inputs, axis=0), _outputs=["vectors"])
     taps, channels = piece.taps[1] - piece.taps[0], piece.channels[1] - piece.channels[0]
-    if spec.groups is None:
+    if spec.groups == 1:
         return gathered if index is None else op.Reshape(gathered, [0, 0, taps * channels])
-    apart = op.Reshape(gathered, [0, 0, taps, spec.groups.count, channels])
+    apart = op.Reshape(gathered, [0, 0, taps, spec.groups, channels])
     grouped = op.Transpose(apart, perm=[3, 0, 1, 2, 4])
     return op.Reshape(grouped, [0, 0, 0, taps * channels], _outputs=["vectors"])

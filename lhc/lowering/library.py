@@ -24,6 +24,7 @@ __all__ = [
     "reduce_max",
     "references",
     "sizes",
+    "unique_name",
     "value",
 ]
 
@@ -87,6 +88,16 @@ def sizes(op: OpBuilder, x: Any, start: int, end: int | None = None) -> Any:
     return op.Slice(op.Shape(x), [start], [2**31 - 1 if end is None else end])
 
 
+def unique_name(wanted: str, taken: set[str]) -> str:
+    """The name, with a number where it is taken; it is taken from now on."""
+    unique, number = wanted, 1
+    while unique in taken:
+        number += 1
+        unique = f"{wanted}_{number}"
+    taken.add(unique)
+    return unique
+
+
 class Library:
     """The functions of one model."""
 
@@ -119,16 +130,11 @@ class Library:
         """
         key = (name, structure)
         if key not in self._functions:
-            unique, number = name, 1
-            while unique in self._names:
-                number += 1
-                unique = f"{name}_{number}"
-            self._names.add(unique)
             function = build_function(
                 lambda op, *given: body(op, dict(zip(inputs, given, strict=True))),
                 [value(wanted, (types or {}).get(wanted, ir.DataType.FLOAT)) for wanted in inputs],
                 domain=DOMAIN,
-                name=unique,
+                name=unique_name(name, self._names),
                 attributes=[ir.Attr(wanted, ir.AttributeType.INTS, None) for wanted in attributes],
                 opset_imports={"": self.opset, DOMAIN: 1},
             )
@@ -150,15 +156,9 @@ class Library:
 
 def _tidy(function: ir.Function) -> None:
     """Unique names that say what a value is, without the builder's own marks."""
-    taken = {given.name for given in function.inputs}
+    taken = {given.name or "" for given in function.inputs}
     for node in function.all_nodes():
         node.metadata_props.clear()
         for output in node.outputs:
-            stem = (output.name or "").removeprefix("v_")
-            unique, number = stem, 1
-            while unique in taken:
-                number += 1
-                unique = f"{stem}_{number}"
-            taken.add(unique)
-            output.name = unique
+            output.name = unique_name((output.name or "").removeprefix("v_"), taken)
         node.name = node.outputs[0].name

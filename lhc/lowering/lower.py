@@ -18,9 +18,9 @@ from lhc.graph import Layer, LayerGraph
 from lhc.hardware import Hardware
 from lhc.hardware.converters import Converters
 from lhc.lowering.calls import Call, lowered_call
-from lhc.lowering.library import DOMAIN, Library
+from lhc.lowering.library import DOMAIN, Library, unique_name
 from lhc.lowering.opsets import default_opset, with_fitting_opset
-from lhc.lowering.tile_product import Noise, NoiseSource
+from lhc.lowering.tile_product import Noise
 from lhc.model import OnnxModel, is_external, subgraphs
 from lhc.onnx_io import declared_shape, mark_compiled
 from lhc.onnx_io.external import read_in
@@ -28,8 +28,6 @@ from lhc.onnx_io.product import Product
 from lhc.plan import Plan
 
 __all__ = ["Chip", "lower"]
-
-_SOURCES: dict[Noise, NoiseSource] = {"on": "drawn", "off": "none", "input": "given"}
 
 
 @dataclass(frozen=True)
@@ -78,59 +76,51 @@ def lower(
     return proto
 
 
+@dataclass(eq=False)
 class _Lowering:
-    """Rewrites one model in place."""
+    """Rewrites one model, ``proto``, in place."""
 
-    def __init__(
-        self,
-        model: OnnxModel,
-        graph: LayerGraph,
-        proto: onnx.ModelProto,
-        matrices: Mapping[str, ProgrammedMatrix],
-        hardware: Hardware,
-        noise: Noise,
-    ) -> None:
-        self._label = model.label
-        self._graph = graph
-        self._proto = proto
-        self._matrices = matrices
-        self._hardware = hardware
-        self._noise: Noise = noise
-        self._library = Library(default_opset(proto))
-        self._shapes = _shapes(proto)
-        self._taken = _tensor_names(proto.graph)
+    model: OnnxModel
+    graph: LayerGraph
+    proto: onnx.ModelProto
+    matrices: Mapping[str, ProgrammedMatrix]
+    hardware: Hardware
+    noise: Noise
+
+    def __post_init__(self) -> None:
+        self._library = Library(default_opset(self.proto))
+        self._shapes = _shapes(self.proto)
+        self._taken = _tensor_names(self.proto.graph)
         self._tensors: dict[object, str] = {}
 
     def run(self, analog: frozenset[str]) -> None:
-        nodes = list(self._proto.graph.node)
-        weights = set()
-        del self._proto.graph.node[:]
-        for node in nodes:
-            if node.name not in analog:
-                self._proto.graph.node.append(node)
-                continue
-            layer = self._graph[node.name]
-            if layer.weight is None or layer.weight.tile_set not in self._matrices:
-                raise ModelError(f"{self._label}: nothing is programmed for layer {node.name!r}")
-            weights.add(layer.weight.name)
-            self._proto.graph.node.append(self._called(node, layer, self._matrices[layer.weight.tile_set]))
         if not analog:
             return
-        _drop_unused(self._proto.graph, weights)
-        self._proto.functions.extend(self._library.protos())
-        self._proto.opset_import.append(helper.make_opsetid(DOMAIN, 1))
-        least = helper.find_min_ir_version_for([e for e in self._proto.opset_import if e.domain != DOMAIN], True)
-        self._proto.ir_version = max(self._proto.ir_version, least, 8)  # functions came with version 8
+        weights = set()
+        for node in self.proto.graph.node:
+            if node.name not in analog:
+                continue
+            layer = self.graph[node.name]
+            if layer.weight is None or layer.weight.tile_set not in self.matrices:
+                raise ModelError(f"{self.model.label}: nothing is programmed for layer {node.name!r}")
+            weights.add(layer.weight.name)
+            node.CopyFrom(self._called(node, layer, self.matrices[layer.weight.tile_set]))
+        _drop_unused(self.proto.graph, weights)
+        self.proto.functions.extend(self._library.protos())
+        self.proto.opset_import.append(helper.make_opsetid(DOMAIN, 1))
+        least = helper.find_min_ir_version_for([e for e in self.proto.opset_import if e.domain != DOMAIN], True)
+        self.proto.ir_version = max(self.proto.ir_version, least, 8)  # functions came with version 8
 
     def _called(self, node: onnx.NodeProto, layer: Layer, matrix: ProgrammedMatrix) -> onnx.NodeProto:
         assert layer.weight is not None
-        io = Converters.of(self._hardware.for_layer(node.name))
-        if self._noise == "off":
+        io = Converters.of(self.hardware.for_layer(node.name))
+        if self.noise == "off":
             io = replace(io, noise_sigma=0.0)
         product = Product.of_layer(node, layer)
         shape = self._shapes.get(product.activation)
-        source = _SOURCES[self._noise]
-        call = lowered_call(product, layer, matrix, io, source, self._library, None if shape is None else len(shape))
+        call = lowered_call(
+            product, layer, matrix, io, self.noise, self._library, None if shape is None else len(shape)
+        )
         names = dict(call.graph_tensors)
         for name, array in call.tensors.items():
             names[name] = self._initializer(layer.weight.name, name, array, (matrix.devices, name, call.function.name))
@@ -148,24 +138,16 @@ class _Lowering:
         """The tensor that holds an array; one for all calls that are given the same."""
         key = (key, array.shape, array.tobytes())
         if key not in self._tensors:
-            self._tensors[key] = self._unique(f"{stem}.{name}")
-            self._proto.graph.initializer.append(numpy_helper.from_array(array, self._tensors[key]))
+            self._tensors[key] = unique_name(f"{stem}.{name}", self._taken)
+            self.proto.graph.initializer.append(numpy_helper.from_array(array, self._tensors[key]))
         return self._tensors[key]
-
-    def _unique(self, wanted: str) -> str:
-        unique, number = wanted, 1
-        while unique in self._taken:
-            number += 1
-            unique = f"{wanted}_{number}"
-        self._taken.add(unique)
-        return unique
 
     def _deviates(self, node: onnx.NodeProto, call: Call) -> str:
         """One more input of the model."""
-        name = self._unique(f"{node.name}.deviates")
+        name = unique_name(f"{node.name}.deviates", self._taken)
         shape = self._shapes.get(node.output[0])
         dims = None if shape is None else [call.reads, *shape]
-        self._proto.graph.input.append(helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, dims))
+        self.proto.graph.input.append(helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, dims))
         return name
 
 
@@ -198,10 +180,8 @@ def _drop_unused(graph: onnx.GraphProto, weights: set[str]) -> None:
     """Take out the original weights that nothing reads any more."""
     unread = weights - set(_reads(graph))
     for holder in (graph.initializer, graph.input, graph.value_info):
-        kept = [entry for entry in holder if entry.name not in unread]
-        if len(kept) < len(holder):
-            copies = [type(entry).FromString(entry.SerializeToString()) for entry in kept]
-            del holder[:]
-            holder.extend(copies)
+        for index in reversed(range(len(holder))):
+            if holder[index].name in unread:
+                del holder[index]
     for node in [node for node in graph.node if node.op_type == "Constant" and node.output[0] in unread]:
         graph.node.remove(node)

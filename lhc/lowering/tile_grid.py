@@ -53,7 +53,7 @@ class TileGrid:
                 names += [self.tile_name(name, row, column) for name in ("weights", "scales")]
                 names += [self.tile_name("tile_numbers", row, column)] * self.product.straddles
             names += [numbered("input_range", row, self.rows)] * (self.product.scaling == "range")
-        return (*names, *self.product.numbers, *(["deviates"] if self.product.noise == "given" else []))
+        return (*names, *self.product.numbers, *(["deviates"] if self.product.noise == "input" else []))
 
     def sum(
         self, op: OpBuilder, library: Library, v: Values, vectors: Sequence[Any], magnitudes: Sequence[Any] = ()
@@ -84,7 +84,7 @@ class TileGrid:
         names = {name: self.tile_name(name, row, column) for name in ("weights", "scales", "tile_numbers")}
         names["input_range"] = numbered("input_range", row, self.rows)
         given = {name: v[full] for name, full in names.items() if full in v}
-        return given | ({"deviates": self.deviates(op, v, row, column)} if self.product.noise == "given" else {})
+        return given | ({"deviates": self.deviates(op, v, row, column)} if self.product.noise == "input" else {})
 
     def deviates(self, op: OpBuilder, v: Values, row: int, column: int = 0) -> Any:
         """The deviates of one tile, ``(reads, ...)``, out of those of the layer, ``(reads of all rows, ...)``."""

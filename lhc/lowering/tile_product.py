@@ -24,7 +24,6 @@ from lhc.lowering.library import FLOAT, Library, Values, beside, call, reduce_ma
 
 __all__ = [
     "Noise",
-    "NoiseSource",
     "TileProduct",
     "codes_of",
     "driven_by",
@@ -38,7 +37,6 @@ __all__ = [
 
 Noise = Literal["on", "off", "input"]
 """Output noise of a compiled model: drawn by the runtime, left out, or read from inputs of the model."""
-NoiseSource = Literal["none", "drawn", "given"]
 
 
 @dataclass(frozen=True)
@@ -47,7 +45,7 @@ class TileProduct:
 
     Attributes:
         scaling: of the inputs.
-        quantises_inputs, clips_inputs, quantises_outputs, clips_outputs: what DAC and ADC do.
+        numbers: scalars that a call gives, by their names in `Converters`; a step that a read has not has none.
         noise: drawn in the model, given to it, or none.
         reductions: by what vectors are divided in each round of bound management; 1 alone without.
         grouped: the matrices of a grouped Conv are driven side by side.
@@ -56,32 +54,26 @@ class TileProduct:
     """
 
     scaling: Scaling
-    quantises_inputs: bool
-    clips_inputs: bool
-    quantises_outputs: bool
-    clips_outputs: bool
-    noise: NoiseSource
-    reductions: tuple[float, ...] = (1.0,)
-    grouped: bool = False
-    straddles: bool = False
+    numbers: tuple[str, ...]
+    noise: Noise
+    reductions: tuple[float, ...]
+    grouped: bool
+    straddles: bool
     measured: bool = False
 
     @classmethod
-    def of(cls, io: Converters, noise: NoiseSource) -> "TileProduct":
-        """That of a layer's converters, as long as no vector saturates."""
-        return cls(
-            scaling=io.scaling,
-            quantises_inputs=io.dac_step is not None,
-            clips_inputs=io.dac_limit is not None,
-            quantises_outputs=io.adc_step is not None,
-            clips_outputs=io.adc_limit is not None,
-            noise=noise if io.noise_sigma > 0 else "none",
-        )
+    def of(cls, io: Converters, noise: Noise, *, managed: bool, grouped: bool, straddles: bool) -> "TileProduct":
+        """That of a layer's converters; ``managed``: vectors may saturate, and are read again then."""
+        noise = noise if io.noise_sigma > 0 else "off"
+        given = [name for name in ("dac_step", "dac_limit", "adc_step", "adc_limit") if getattr(io, name) is not None]
+        given += ["adc_saturated"] * managed + ["noise_sigma"] * (noise != "off")
+        reductions = io.reductions if managed else (1.0,)
+        return cls(io.scaling, tuple(given), noise, reductions, managed and grouped, managed and straddles)
 
     @property
     def measures(self) -> bool:
         """Whether magnitudes of vectors matter: they scale them, or tell those that put out no noise."""
-        return self.scaling == "vector" or self.noise != "none"
+        return self.scaling == "vector" or self.noise != "off"
 
     @property
     def managed(self) -> bool:
@@ -89,32 +81,19 @@ class TileProduct:
         return len(self.reductions) > 1
 
     @property
-    def numbers(self) -> tuple[str, ...]:
-        """Scalars that a call gives, by their names in `Converters`."""
-        wanted = {
-            "dac_step": self.quantises_inputs,
-            "dac_limit": self.clips_inputs,
-            "adc_step": self.quantises_outputs,
-            "adc_limit": self.clips_outputs,
-            "adc_saturated": self.managed,
-            "noise_sigma": self.noise != "none",
-        }
-        return tuple(name for name, needed in wanted.items() if needed)
-
-    @property
     def tensors(self) -> tuple[str, ...]:
         """Other inputs of a call, after x, weights and scales."""
         wanted = {
             "input_range": self.scaling == "range",
             "tile_numbers": self.straddles,
-            "deviates": self.noise == "given",
+            "deviates": self.noise == "input",
         }
         return tuple(name for name, needed in wanted.items() if needed)
 
     @property
     def reads(self) -> int:
         """Deviates that an output takes at most."""
-        return 0 if self.noise == "none" else len(self.reductions)
+        return 0 if self.noise == "off" else len(self.reductions)
 
 
 def product_function(library: Library, spec: TileProduct) -> ir.Function:
@@ -143,12 +122,12 @@ def _product(op: OpBuilder, library: Library, spec: TileProduct, v: Values) -> A
     if spec.scaling == "vector":
         # All-zero vectors are divided by 1; their outputs are multiplied by 0 below.
         divisor = op.Where(op.Equal(magnitudes, 0.0, _outputs=["zero"]), 1.0, magnitudes, _outputs=["divisor"])
-    elif spec.noise != "none":
-        sigma = beside(op, sigma_of(op, spec, v, driven_by(op, magnitudes)), "sigma_beside")
-    weights = weights_in_codes(op, spec, v)
-    z = noisy(op, spec, v, op.MatMul(codes_of(op, spec, v, x, divisor), weights, _outputs=["z"]), sigma)
-    codes = _managed(op, library, spec, v, z, divisor, weights) if spec.managed else outputs_of(op, spec, v, z)
-    scales = scales_of_codes(op, spec, v)
+    elif spec.noise != "off":
+        sigma = beside(op, sigma_of(op, v, driven_by(op, magnitudes)), "sigma_beside")
+    weights = weights_in_codes(op, v)
+    z = noisy(op, v, op.MatMul(codes_of(op, spec, v, x, divisor), weights, _outputs=["z"]), sigma)
+    codes = _managed(op, library, spec, v, z, divisor, weights) if spec.managed else outputs_of(op, v, z)
+    scales = scales_of_codes(op, v)
     if spec.scaling == "vector":
         # A product of a column and a row: onnxruntime is slow where it repeats short rows.
         scales = op.MatMul(beside(op, magnitudes, "magnitudes_beside"), scales, _outputs=["scales_of_outputs"])
@@ -167,7 +146,7 @@ def codes_of(op: OpBuilder, spec: TileProduct, v: Values, x: Any, divisor: Any, 
         step = parts[0] if len(parts) == 1 else op.Mul(*parts, _outputs=["step"])
         unit = step if divisor is None else op.Mul(divisor, step, _outputs=["unit"])
     of_inputs = spec.scaling == "range" and reduction is None
-    if spec.clips_inputs and of_inputs:
+    if "dac_limit" in v and of_inputs:
         # Where a Relu gave x, onnxruntime makes one operator of both.
         x = _clipped(op, x, op.Mul(v["dac_limit"], unit, _outputs=["greatest"]))
     # Reciprocal, not 1 / unit: onnxruntime makes x / unit of that, whose last bits are others.
@@ -177,22 +156,22 @@ def codes_of(op: OpBuilder, spec: TileProduct, v: Values, x: Any, divisor: Any, 
         if spec.scaling == "vector":
             factor = beside(op, factor, "factor_beside")
         codes = op.Mul(x, factor, _outputs=["in_steps"])
-    if spec.clips_inputs and not of_inputs:
+    if "dac_limit" in v and not of_inputs:
         codes = _clipped(op, codes, v["dac_limit"])
-    return op.Round(codes, _outputs=["codes"]) if spec.quantises_inputs else codes
+    return op.Round(codes, _outputs=["codes"]) if "dac_step" in v else codes
 
 
-def weights_in_codes(op: OpBuilder, spec: TileProduct, v: Values) -> Any:
+def weights_in_codes(op: OpBuilder, v: Values) -> Any:
     """Weights that take input codes to output codes."""
     unit = v.get("dac_step")
-    if spec.quantises_outputs:
+    if "adc_step" in v:
         unit = op.Div(1.0 if unit is None else unit, v["adc_step"], _outputs=["steps"])
     return v["weights"] if unit is None else op.Mul(v["weights"], unit, _outputs=["weights_in_codes"])
 
 
-def scales_of_codes(op: OpBuilder, spec: TileProduct, v: Values) -> Any:
+def scales_of_codes(op: OpBuilder, v: Values) -> Any:
     """What an output code stands for."""
-    return op.Mul(v["scales"], v["adc_step"], _outputs=["code_scales"]) if spec.quantises_outputs else v["scales"]
+    return op.Mul(v["scales"], v["adc_step"], _outputs=["code_scales"]) if "adc_step" in v else v["scales"]
 
 
 def driven_by(op: OpBuilder, magnitudes: Any) -> Any:
@@ -200,33 +179,32 @@ def driven_by(op: OpBuilder, magnitudes: Any) -> Any:
     return op.Cast(op.Greater(magnitudes, 0.0, _outputs=["nonzero"]), to=FLOAT, _outputs=["driven"])
 
 
-def sigma_of(op: OpBuilder, spec: TileProduct, v: Values, driven: Any = None) -> Any:
+def sigma_of(op: OpBuilder, v: Values, driven: Any = None) -> Any:
     """Standard deviation of the noise in units of output codes; ``driven``: factor for every vector (None: 1)."""
     sigma = v["noise_sigma"]
-    if spec.quantises_outputs:
+    if "adc_step" in v:
         sigma = op.Div(sigma, v["adc_step"], _outputs=["sigma_in_codes"])
     return sigma if driven is None else op.Mul(driven, sigma, _outputs=["sigma_of_vectors"])
 
 
-def noisy(op: OpBuilder, spec: TileProduct, v: Values, z: Any, sigma: Any = None, deviates: Any = None) -> Any:
+def noisy(op: OpBuilder, v: Values, z: Any, sigma: Any = None, deviates: Any = None) -> Any:
     """Outputs with noise, in units of output codes.
 
     Args:
         op: builder.
-        spec: structure.
         v: inputs of the function.
         z: outputs without noise.
         sigma: of the noise, where it is not the same for all outputs.
         deviates: those of the first read by default, where the model does not draw them.
     """
-    if spec.noise == "none":
+    if "noise_sigma" not in v:
         return z
-    if spec.noise == "drawn":
+    if "deviates" not in v:
         # Scale 1 and a product: RandomNormalLike with scale 0 ends onnxruntime's process.
         deviates = op.RandomNormalLike(z, _outputs=["deviates"])
     elif deviates is None:
         deviates = deviates_of(op, v, 0, z)
-    sigma = sigma_of(op, spec, v) if sigma is None else sigma
+    sigma = sigma_of(op, v) if sigma is None else sigma
     return op.Add(z, op.Mul(deviates, sigma, _outputs=["noise"]), _outputs=["noisy"])
 
 
@@ -236,11 +214,11 @@ def deviates_of(op: OpBuilder, v: Values, number: int, like: Any) -> Any:
     return op.Reshape(own, op.Shape(like), _outputs=["shaped_deviates"])
 
 
-def outputs_of(op: OpBuilder, spec: TileProduct, v: Values, z: Any) -> Any:
+def outputs_of(op: OpBuilder, v: Values, z: Any) -> Any:
     """What the ADC makes of outputs; saturated ones are clipped."""
-    read = op.Round(z, _outputs=["read"]) if spec.quantises_outputs else z
+    read = op.Round(z, _outputs=["read"]) if "adc_step" in v else z
     # Last: onnxruntime fuses a Clip that follows a Conv, which is slower than the Clip by itself.
-    return _clipped(op, read, v["adc_limit"]) if spec.clips_outputs else read
+    return _clipped(op, read, v["adc_limit"]) if "adc_limit" in v else read
 
 
 def _clipped(op: OpBuilder, x: Any, limit: Any) -> Any:
@@ -252,7 +230,7 @@ def _clipped(op: OpBuilder, x: Any, limit: Any) -> Any:
 
 def _managed(op: OpBuilder, library: Library, spec: TileProduct, v: Values, z: Any, divisor: Any, weights: Any) -> Any:
     """Output codes after bound management, in units of the first round's: a branch that is taken when it is needed."""
-    first = op.Round(z, _outputs=["first"]) if spec.quantises_outputs else z
+    first = op.Round(z, _outputs=["first"]) if "adc_step" in v else z
     over = _saturated(op, spec, v, first)
     count = op.ReduceSum(op.Cast(over, to=FLOAT, _outputs=["saturated_one"]), keepdims=0, _outputs=["count"])
     again = _all_again if spec.grouped else _selected_again
@@ -292,8 +270,8 @@ def _read_again(library: Library, spec: TileProduct) -> ir.Function:
 
     def body(op: OpBuilder, v: Values) -> Any:
         codes = codes_of(op, spec, v, v["x"], v.get("divisor"), v["reduction"])
-        z = noisy(op, spec, v, op.MatMul(codes, v["weights"], _outputs=["z"]), deviates=v.get("deviates"))
-        read = op.Round(z, _outputs=["reread"]) if spec.quantises_outputs else z
+        z = noisy(op, v, op.MatMul(codes, v["weights"], _outputs=["z"]), deviates=v.get("deviates"))
+        read = op.Round(z, _outputs=["reread"]) if "adc_step" in v else z
         reread = op.Mul(_clipped(op, read, v["adc_limit"]), v["reduction"], _outputs=["in_first_codes"])
         result = op.Where(v["pending"], reread, v["result"], _outputs=["new_result"])
         return [result, op.And(v["pending"], _saturated(op, spec, v, read), _outputs=["still_pending"])]
@@ -316,7 +294,7 @@ def _rounds(
     state: dict[str, Any] = {"result": inputs["result"], "pending": inputs["pending"]}
     for number, reduction in enumerate(spec.reductions[1:], start=1):
         given: dict[str, Any] = {**v, **inputs, **state, "reduction": reduction}
-        if spec.noise == "given":
+        if spec.noise == "input":
             given["deviates"] = deviates(number)
         outputs = [value("result"), value("pending", ir.DataType.BOOL)]
         state["result"], state["pending"] = call(op, function, given, *outputs)
