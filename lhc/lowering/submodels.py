@@ -25,7 +25,6 @@ import onnx
 from lhc.conductances import ProgrammedMatrix, ProgrammedTile
 from lhc.errors import UsageError
 from lhc.graph import LayerGraph
-from lhc.hardware import Hardware
 from lhc.lowering.lower import Chip
 from lhc.model import OnnxModel, is_external
 from lhc.onnx_io import Constants, save_model
@@ -102,7 +101,8 @@ def _write(model: OnnxModel, graph: LayerGraph, plan: Plan, folder: Path, chip: 
             assert weight is not None
             entry = parts.write(parts.alone(name), folder / f"analog_{number}.onnx")
             pair = targets[weight.tile_set], programmed[weight.tile_set]
-            tiles = _tiles(str(number), *pair, _g_max_us(plan.hardware.for_layer(name)), arrays)
+            g_max_us = getattr(plan.hardware.for_layer(name).devices, "g_max_us", None)
+            tiles = _tiles(str(number), *pair, g_max_us, arrays)
             analog.append(
                 {"name": name, "op_type": graph[name].op_type, "weight": weight.name, "tile_set": weight.tile_set}
                 | entry
@@ -162,10 +162,6 @@ def _declare(values: MutableSequence[onnx.ValueInfoProto], known: Mapping[str, o
     for value in values:
         if not value.type.tensor_type.HasField("shape") and value.name in known:
             value.CopyFrom(known[value.name])
-
-
-def _g_max_us(hardware: Hardware) -> float | None:
-    return getattr(hardware.devices, "g_max_us", None)
 
 
 def _tiles(

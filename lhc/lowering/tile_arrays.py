@@ -80,21 +80,17 @@ def row_splits(matrix: ProgrammedMatrix, apart: bool) -> tuple[LoweredRowSplit, 
     """
     result = []
     for start, row in zip(matrix.starts, matrix.tiles, strict=True):
-        stop = start + row[0].weights.shape[1]
-        numbers = np.concatenate([np.full(len(tile.weights), index) for index, tile in enumerate(row)])
-        parts = [[tile] for tile in row] if apart and matrix.groups == 1 else [list(row)]
-        tiles, first = [], 0
-        for part in parts:
-            width = sum(len(tile.weights) for tile in part)
-            tiles.append(_joined(part, numbers[first : first + width], matrix.groups))
-            first += width
-        result.append(LoweredRowSplit(start, stop, row[0].input_range, tuple(tiles)))
+        numbered = list(enumerate(row))
+        parts = [[one] for one in numbered] if apart and matrix.groups == 1 else [numbered]
+        tiles = tuple(_joined(part, matrix.groups) for part in parts)
+        result.append(LoweredRowSplit(start, start + row[0].weights.shape[1], row[0].input_range, tiles))
     return tuple(result)
 
 
-def _joined(tiles: Sequence[ProgrammedTile], numbers: np.ndarray, groups: int) -> Tile:
-    weights = np.concatenate([tile.weights for tile in tiles])
-    scales = np.concatenate([tile.scales * tile.live * tile.gain.astype(np.float32) for tile in tiles])
+def _joined(tiles: Sequence[tuple[int, ProgrammedTile]], groups: int) -> Tile:
+    weights = np.concatenate([tile.weights for _, tile in tiles])
+    scales = np.concatenate([tile.scales * tile.live * tile.gain.astype(np.float32) for _, tile in tiles])
+    numbers = np.concatenate([np.full(len(tile.weights), number) for number, tile in tiles])
     return Tile(
         weights.reshape(groups, -1, weights.shape[1]),
         scales.reshape(groups, -1).astype(np.float32),
@@ -116,13 +112,7 @@ class Piece:
 
 
 def pieces(start: int, stop: int, taps: int) -> tuple[Piece, ...]:
-    """What a row split holds of a Conv's input.
-
-    Args:
-        start: first row of the matrix.
-        stop: last + 1.
-        taps: of the kernel.
-    """
+    """What a row split, rows ``start`` to ``stop`` of the matrix, holds of a Conv's input; ``taps`` of the kernel."""
     first, last = start // taps, (stop - 1) // taps
     if first == last and (start % taps or stop % taps):
         return (Piece((first, first + 1), (start % taps, (stop - 1) % taps + 1)),)
