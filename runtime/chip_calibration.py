@@ -24,17 +24,14 @@ from lhc.model import OnnxModel
 from lhc.onnx_io import Constants
 from lhc.runtime.executor import HybridExecutor
 from lhc.runtime.layers import AnalogLayer
+from lhc.runtime.network_calls import Call
 from lhc.runtime.ort import Array, create_session, run_session, with_outputs
-from lhc.runtime.stream import Position
-from lhc.samples.task import count_samples, cut
 
 __all__ = [
     "GREATEST_GAIN",
-    "Call",
     "Moments",
     "calibrated",
     "calibrated_alone",
-    "calibration_calls",
     "correction",
     "digital_moments",
 ]
@@ -43,23 +40,6 @@ GREATEST_GAIN = 2.0
 """Of a column's deviation, and the inverse of the least: what lies beyond is no error of gain."""
 _OBSERVED_BYTES = 2**28
 """Aimed size of the outputs that are observed in one run of the digital network."""
-
-Call = tuple[Mapping[str, Array], Position]
-"""Feeds of one call of the network, and where they stand in the stream of samples."""
-
-
-def calibration_calls(inputs: Mapping[str, Array], reads: int, most: int, fixed: bool) -> list[Call]:
-    """Calls of the network with calibration samples, enough of them for every read to take part.
-
-    Args:
-        inputs: input name -> ``(samples, ...)``.
-        reads: of a calibration.
-        most: samples of a call.
-        fixed: every call has as many; the last sample is repeated where there are fewer.
-    """
-    samples = count_samples(inputs)
-    size = most if fixed else min(most, -(-samples // reads))
-    return [(feeds, Position(where.start, count_samples(feeds))) for where, feeds in cut(inputs, samples, size, fixed)]
 
 
 @dataclass(frozen=True, eq=False)

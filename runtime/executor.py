@@ -23,13 +23,13 @@ from lhc.model import OnnxModel
 from lhc.onnx_io import Constants, infer
 from lhc.runtime.bank import Bank
 from lhc.runtime.cut import Segment, cut_graph, segment_model
+from lhc.runtime.network_calls import Call
 from lhc.runtime.onnx_runtime import onnxruntime
 from lhc.runtime.ort import Array, create_session, run_session, with_outputs
 from lhc.runtime.programmed import ProgrammedChip, ProgrammedLayers
 from lhc.runtime.stream import Position
 
 if TYPE_CHECKING:
-    from lhc.runtime.chip_calibration import Call
     from lhc.runtime.layers import AnalogLayer
     from lhc.runtime.matrix import AnalogMatrix
     from lhc.runtime.vectors import Products
@@ -217,7 +217,7 @@ class HybridExecutor:
     def calibrate(
         self,
         reads: Sequence[ProgrammedLayers],
-        calls: "Sequence[Call]",
+        calls: Sequence[Call],
         correct: "Callable[[AnalogLayer, Sequence[Array]], Correction | None]",
     ) -> dict[str, Correction]:
         """Corrections of one chip, layer after layer, in one pass of the calls.

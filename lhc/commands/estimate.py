@@ -40,7 +40,7 @@ def estimate(options: SensitivityOptions | PartitionOptions | RunOptions) -> Eff
 
 def _of_run(options: RunOptions, running: Running) -> Effort:
     study, analog, at = read_placed(options, running, options.times)
-    step = evaluation_step(study.bench(study.task), [analog], "measuring the placement", at)
+    step = evaluation_step(study.bench(study.splits.judged), [analog], "measuring the placement", at)
     return _estimate(study, len(analog), [step])
 
 
@@ -48,7 +48,7 @@ def _of_sensitivity(options: SensitivityOptions, running: Running) -> Effort:
     study = preparing(options).apply(read(options, running, options.t_inference, ranks=True))
     if not study.measurable:
         return _estimate(study, 0, [])
-    bench = study.bench(study.task if options.metric is not None else study.ranking_task())
+    bench = study.bench(study.splits.judged if options.metric is not None else study.ranking_task())
     steps = ranking_steps(bench, study.graph, study.measurable, options.method, options.half_width)
     return _estimate(study, len(study.measurable), steps)
 

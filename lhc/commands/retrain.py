@@ -63,6 +63,7 @@ def retrain(options: RetrainOptions) -> PartitionResult:
         study = replace(study, plan=placed(study.plan, analog, stored))
         course = course_of(study, training, part(options, TrainingOptions), options.checkpoint)
         validation, verification = split_off(study.task, 1, 3)
+        study = replace(study, calibrating=validation)
         before = _judged(study, analog, verification, budget)
         trained, record = train_once(study, course, analog, validation)
         after = _judged(trained, analog, verification, budget)

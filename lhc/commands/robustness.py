@@ -42,7 +42,7 @@ def robustness(options: RobustnessOptions) -> Robustness:
         if outcome is not None and options.max_drop is None:
             budget_of_plan(outcome, study.task.metric.name, options.drop_type, asked.confidence)
         same_samples = verified is not None and verified.data == study.task.digest
-        bench = study.bench(study.splits.verify if same_samples else study.task)
+        bench = study.bench(study.splits.verify if same_samples else study.splits.judged)
         budget.check(bench)
         warn_of_doubtful_labels(bench)
         first = 0 if verified is None else verifying_chips(verified.draws, verified.strategy == "plan").start

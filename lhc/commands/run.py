@@ -35,7 +35,7 @@ def evaluate(options: RunOptions) -> list[Evaluation]:
     check_confidence(options.confidence)
     with Running(options) as running:
         study, analog, at = read_placed(options, running, options.times)
-        bench = study.bench(study.task)
+        bench = study.bench(study.splits.judged)
         warn_of_doubtful_labels(bench)
         level = options.confidence
         return [bench.evaluate(analog, what=f"after {time_text(t)}", t_s=t, confidence=level) for t in at]

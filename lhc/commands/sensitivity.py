@@ -34,7 +34,7 @@ class MeasureLayers:
     def apply(self, study: Study) -> Study:
         """The study with the table."""
         asked = self.options
-        task = study.task if asked.metric is not None else study.ranking_task()
+        task = study.splits.judged if asked.metric is not None else study.ranking_task()
         bench, names = study.bench(task), study.measurable
         table = sensitivities(bench, study.graph, names, asked.method, asked.confidence, asked.half_width)
         return replace(study, ranking=replace(table, titles=study.plan.titles))

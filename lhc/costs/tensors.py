@@ -5,6 +5,7 @@ either, so conversions are put where the fewest elements pass: a least cut betwe
 A tensor is converted once, however many operators read it.
 """
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -15,7 +16,7 @@ from scipy.optimize import Bounds, LinearConstraint, milp
 from lhc.costs.others import fixed
 from lhc.graph import LayerGraph
 
-__all__ = ["Hyperedge", "converted", "cut_rows", "elements", "hyperedges"]
+__all__ = ["Hyperedge", "converted", "cut_rows", "elements", "held_elements", "hyperedges"]
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,20 @@ def elements(graph: LayerGraph) -> Mapping[str, int]:
             read = 0 if told is None else told.read
             sizes[name] = max(read, sum(above) if layer.op_type == "Concat" else max(above, default=0))
     return sizes
+
+
+def held_elements(graph: LayerGraph) -> int:
+    """Most activations of a sample that wait for their readers at once, when operators run in the order of the file."""
+    sizes = elements(graph)
+    waiting = Counter(producer for layer in graph.layers for producer in graph.producers(layer.name))
+    held = most = 0
+    for name in graph.order():
+        held += sizes[name]
+        most = max(most, held)
+        for producer in (*graph.producers(name), *([] if waiting[name] else [name])):
+            waiting[producer] -= 1
+            held -= sizes[producer] if waiting[producer] <= 0 else 0
+    return most
 
 
 def hyperedges(graph: LayerGraph) -> tuple[Hyperedge, ...]:

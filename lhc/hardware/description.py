@@ -54,6 +54,11 @@ class Hardware(Machine):
         return any(machine.dac.scaling == "static" for machine in self._variants())
 
     @property
+    def corrects_outputs(self) -> bool:
+        """Whether outputs of chips are corrected on calibration samples, in any layer."""
+        return self.is_stochastic and any(machine.compensation.outputs != "none" for machine in self._variants())
+
+    @property
     def geometry(self) -> "Hardware":
         """The same tiles and mapping with noise, quantisers and bounds off: what the parity gate runs on."""
         overrides = tuple(Override(layers=o.layers, mapping=o.mapping) for o in self.overrides if o.mapping)

@@ -20,18 +20,15 @@ from lhc.model import OnnxModel
 from lhc.onnx_io import static_batch
 from lhc.passes.copies import Copies
 from lhc.runtime import Bank, HybridExecutor, Position, ProgrammedLayers, Ranges
+from lhc.runtime.network_calls import Call, calibration_calls, call_samples
 from lhc.samples.metrics import Array, Metric
 from lhc.samples.task import count_samples, cut
 
 if TYPE_CHECKING:
-    from lhc.runtime.chip_calibration import Call, Moments
+    from lhc.runtime.chip_calibration import Moments
 
 __all__ = ["DEFAULT_MEMORY", "Block", "Job", "Scorer", "Setting", "counts_samples", "job_groups"]
 
-CALL_SAMPLES = 64
-"""Most samples in one call of onnxruntime where the model does not fix the batch."""
-CALL_BYTES = 2**27
-"""Most bytes of the largest product's output in a call of more than one sample; several tensors are alive at a time."""
 BLOCK_SAMPLES = 512
 """Aimed number of samples in a block."""
 DEFAULT_MEMORY = 2**31
@@ -84,10 +81,8 @@ class Setting:
         return self.calibration is not None and self.hardware.is_stochastic
 
     @property
-    def calibration_calls(self) -> "list[Call]":
+    def calibration_calls(self) -> list[Call]:
         """The calls of the network that calibrate a chip."""
-        from lhc.runtime.chip_calibration import calibration_calls
-
         assert self.calibration is not None
         reads = self.hardware.compensation.reads
         return calibration_calls(self.calibration.inputs, reads, self.call_samples, self.batch is not None)
@@ -100,12 +95,7 @@ class Setting:
     @cached_property
     def call_samples(self) -> int:
         """Samples in one call of the network: a power of two, fewer where its products are large."""
-        if self.batch:
-            return self.batch
-        matrices = [layer.matrix for layer in self.graph.candidates if layer.matrix is not None]
-        largest = 4 * max((matrix.positions * matrix.groups * matrix.cols for matrix in matrices), default=0)
-        fitting = max(CALL_BYTES // max(largest, 1), 1)
-        return min(CALL_SAMPLES, 1 << (fitting.bit_length() - 1))
+        return self.batch or call_samples(self.graph)
 
     @property
     def block_samples(self) -> int:

@@ -20,6 +20,7 @@ from lhc.passes import (
 )
 from lhc.plan import LayerPlan, Plan
 from lhc.results import Calibration, Front, Infeasibility, SensitivityTable, Verdict
+from lhc.runtime.network_calls import calibration_samples
 from lhc.samples.metrics import Metric
 from lhc.samples.splits import Splits, split_task
 from lhc.samples.task import Task
@@ -92,6 +93,8 @@ class Study:
         original: the state before retraining, which drops are against; None where nothing was retrained.
         metric_note: why it is judged by this metric, where the outputs alone say so.
         training: samples that train, apart from those that judge.
+        calibrating: samples that chips are calibrated on, apart from those that judge; some of the latter are set aside
+            where these are not given.
         follow: a plan whose placement is verified instead of searching one.
         ranking: the sensitivities that a search goes by.
         late: the time was over before all layers were ranked, so that nothing is searched.
@@ -116,6 +119,7 @@ class Study:
     original: "Study | None" = None
     metric_note: str | None = None
     training: Task | None = None
+    calibrating: Task | None = None
     follow: Plan | None = None
     ranking: SensitivityTable | None = None
     late: bool = False
@@ -136,9 +140,20 @@ class Study:
         return self.budget
 
     @property
+    def calibrates(self) -> bool:
+        """Whether the outputs of chips are calibrated."""
+        return self.plan.hardware.corrects_outputs
+
+    @cached_property
     def splits(self) -> Splits:
-        """The samples that rank, those that select and those that verify."""
-        return split_task(self.task)
+        """The samples that rank, those that select and those that verify; and those that calibrate."""
+        sets_aside = self.calibrates and self.calibrating is None
+        return split_task(self.task, self.calibration_samples if sets_aside else 0)
+
+    @property
+    def calibration_samples(self) -> int:
+        """Most samples that chips are calibrated on."""
+        return calibration_samples(self.graph, self.plan.hardware.compensation)
 
     @cached_property
     def copies(self) -> Copies:
@@ -153,13 +168,32 @@ class Study:
 
     @cached_property
     def calibration(self) -> Block | None:
-        """Samples of the ranking split that chips are calibrated on; None where the machine corrects nothing."""
-        compensation = self.plan.hardware.compensation
-        if compensation.outputs == "none" or not self.plan.hardware.is_stochastic:
+        """The samples that chips are calibrated on; None where the machine corrects nothing."""
+        if not self.calibrates:
             return None
-        samples = self.splits.rank.head(compensation.samples)
+        given = self.splits.calibrate if self.calibrating is None else self.calibrating
+        samples = None if given is None else given.head(self.calibration_samples)
+        self._tell_calibration(0 if samples is None else len(samples))
+        if samples is None:
+            return None
         inputs, _ = samples.read(0, len(samples))
         return Block(0, len(samples), inputs, None, samples.digest)
+
+    def _tell_calibration(self, samples: int) -> None:
+        """Say once that chips are calibrated on fewer samples than the machine asks for."""
+        wanted = self.plan.hardware.compensation.samples
+        if samples == wanted:
+            return
+        how = f"on {samples} samples, not {wanted}" if samples else "at all"
+        why = "there are no more apart from those that judge"
+        if samples == self.calibration_samples:
+            why = "more do not fit in memory together"
+        self.opened.warn(f"chips are {'' if samples else 'not '}calibrated {how}: {why}")
+
+    @property
+    def calibrated_on(self) -> int:
+        """How many samples chips are calibrated on."""
+        return 0 if self.calibration is None else self.calibration.samples
 
     @property
     def measurable(self) -> list[str]:
@@ -171,10 +205,11 @@ class Study:
         return replace(self, notes=(*self.notes, *notes))
 
     def ranking_task(self, judged_by: Metric | None = None) -> Task:
-        """The samples, judged by what layers are ranked by; ``judged_by``: what placements were judged by."""
-        own = self.task.metric if self.task.metric.chosen else None
-        output = self.bench(self.task).example_output
-        return self.task.with_metric(ranking_metric(judged_by or own, output, self.task.targets))
+        """All samples, judged by what layers are ranked by; ``judged_by``: what placements were judged by."""
+        samples = self.splits.judged
+        own = samples.metric if samples.metric.chosen else None
+        output = self.bench(samples).example_output
+        return samples.with_metric(ranking_metric(judged_by or own, output, samples.targets))
 
     def bench(self, task: Task, limited: bool = True) -> Bench:
         """A bench for some of the samples, or another metric; ``limited``: it ends when the user's time is over.

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lhc.costs import cost_of, cost_terms
-from lhc.costs.tensors import converted, elements, hyperedges
+from lhc.costs.tensors import converted, elements, held_elements, hyperedges
 from lhc.graph import Layer, LayerGraph, MatrixShape, WeightRef
 from lhc.hardware import Hardware
 
@@ -21,6 +21,13 @@ def product(name: str, source: str, size: int) -> Layer:
 
 def other(name: str, *sources: str, op: str = "Add") -> Layer:
     return Layer(name, op, sources, (name,))
+
+
+def test_what_waits_for_a_reader_is_held() -> None:
+    """a (8) waits for the sum while b (16) and c (4) are computed; then c, the sum and nothing else."""
+    layers = [product("a", "x", 8), product("b", "a", 16), product("c", "b", 4), other("sum", "a", "c")]
+    assert held_elements(LayerGraph(layers, ["x"], ["sum"])) == 8 + 16 + 4
+    assert held_elements(LayerGraph(layers[:3], ["x"], ["c"])) == 8 + 16
 
 
 def brute_force(graph: LayerGraph, analog: frozenset[str]) -> int:

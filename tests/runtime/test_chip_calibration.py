@@ -10,13 +10,13 @@ from lhc.model import OnnxModel
 from lhc.onnx_io import load_model, read_graph
 from lhc.runtime import HybridExecutor, Position, ProgrammedLayers
 from lhc.runtime.chip_calibration import (
-    Call,
     Moments,
     calibrated,
     calibrated_alone,
     correction,
     digital_moments,
 )
+from lhc.runtime.network_calls import Call
 from lhc.runtime.ort import observe_tensors
 from tests.runtime.models_on_tiles import Array, model_of, normal
 from tests.runtime.products import programmed

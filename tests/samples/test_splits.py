@@ -39,6 +39,26 @@ def test_few_samples_are_not_split() -> None:
     assert splits.rank is splits.select is splits.verify is task
 
 
+@pytest.mark.parametrize("samples", [2, 20, 399, 400, 1000])
+@pytest.mark.parametrize("wanted", [1, 16, 256])
+def test_samples_that_calibrate_judge_nothing(samples: int, wanted: int) -> None:
+    splits = split_task(_task(samples), wanted)
+    calibrate, judged, verify, select = (
+        set(np.asarray(part.inputs["x"]).ravel().tolist())
+        for part in (splits.calibrate, splits.judged, splits.verify, splits.select)
+        if part is not None
+    )
+    assert len(calibrate) == min(wanted, -(-samples // 4))
+    assert calibrate | judged == set(range(samples))
+    assert calibrate.isdisjoint(judged | verify | select)
+
+
+def test_a_single_sample_is_judged() -> None:
+    splits = split_task(_task(1), 16)
+    assert splits.calibrate is None
+    assert len(splits.judged) == 1
+
+
 def test_split_is_the_same_every_time() -> None:
     first, second = split_task(_task(500)), split_task(_task(500))
     np.testing.assert_array_equal(first.verify.inputs["x"], second.verify.inputs["x"])

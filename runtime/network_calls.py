@@ -1,0 +1,54 @@
+"""How samples are cut into calls of a network, those that calibrate chips among them."""
+
+from collections.abc import Mapping
+
+from lhc.costs.tensors import held_elements
+from lhc.graph import LayerGraph
+from lhc.hardware.sections import Compensation
+from lhc.runtime.ort import Array
+from lhc.runtime.stream import Position
+from lhc.samples.task import count_samples, cut
+
+__all__ = ["CALIBRATION_BYTES", "Call", "calibration_calls", "calibration_samples", "call_samples"]
+
+CALL_SAMPLES = 64
+"""Most samples in one call of onnxruntime where the model does not fix the batch."""
+CALL_BYTES = 2**27
+"""Most bytes of the largest product's output in a call of more than one sample; several tensors are alive at a time."""
+CALIBRATION_BYTES = 2**30
+"""Most bytes that a calibration holds between two layers. Not the memory that the user gives: results do not depend on
+that."""
+
+Call = tuple[Mapping[str, Array], Position]
+"""Feeds of one call of the network, and where they stand in the stream of samples."""
+
+
+def call_samples(graph: LayerGraph) -> int:
+    """Samples in one call of a network: a power of two, fewer where its products are large."""
+    matrices = [layer.matrix for layer in graph.candidates if layer.matrix is not None]
+    largest = 4 * max((matrix.positions * matrix.groups * matrix.cols for matrix in matrices), default=0)
+    fitting = max(CALL_BYTES // max(largest, 1), 1)
+    return min(CALL_SAMPLES, 1 << (fitting.bit_length() - 1))
+
+
+def calibration_samples(graph: LayerGraph, compensation: Compensation) -> int:
+    """Most samples that chips are calibrated on: as many as are asked for, fewer where their tensors are large.
+
+    A calibration goes from layer to layer with all of its samples. At least one for every read.
+    """
+    fitting = CALIBRATION_BYTES // (4 * max(held_elements(graph), 1))
+    return min(compensation.samples, max(fitting, compensation.reads))
+
+
+def calibration_calls(inputs: Mapping[str, Array], reads: int, most: int, fixed: bool) -> list[Call]:
+    """Calls of the network with calibration samples, enough of them for every read to take part.
+
+    Args:
+        inputs: input name -> ``(samples, ...)``.
+        reads: of a calibration.
+        most: samples of a call.
+        fixed: every call has as many; the last sample is repeated where there are fewer.
+    """
+    samples = count_samples(inputs)
+    size = most if fixed else min(most, -(-samples // reads))
+    return [(feeds, Position(where.start, count_samples(feeds))) for where, feeds in cut(inputs, samples, size, fixed)]

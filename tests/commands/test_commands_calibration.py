@@ -1,0 +1,155 @@
+"""No command judges chips on samples that they were calibrated on."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import lhc
+from lhc.hardware import Hardware
+from lhc.hardware.sections import Compensation
+from lhc.measure import Bench, Measurement
+from lhc.measure.scorer import Block
+from lhc.options.commands import PartitionOptions
+from lhc.samples.task import Samples
+from lhc.study.state import Study
+
+pytestmark = pytest.mark.analog
+
+HARDWARE = Hardware.load("lionheart").model_copy(
+    update={"compensation": Compensation(outputs="affine", samples=16, reads=2)}
+)
+FEW = ("layer2.*",)
+LAYERS = ["layer2.0.conv1", "layer1.0.conv2"]
+SOME: dict[str, Any] = {"hardware": HARDWARE, "draws": 2}
+
+
+def rows(inputs: Samples) -> set[bytes]:
+    return {row.tobytes() for row in np.asarray(inputs)}
+
+
+@dataclass
+class Spy:
+    """Every measurement on calibrated chips: what it was for, and how many samples calibrated and judged at once."""
+
+    seen: list[tuple[str, int]] = field(default_factory=list)
+
+    def look(self, bench: Bench, placement: frozenset[str], what: str) -> None:
+        if placement and bench.hardware.corrects_outputs:
+            assert bench.calibration is not None, f"{what}: not calibrated"
+            (name,) = bench.task.inputs
+            shared = rows(bench.task.inputs[name]) & rows(bench.calibration.inputs[name])
+            self.seen.append((what, len(shared)))
+
+    def faults(self, ranks: bool) -> list[tuple[str, int]]:
+        """Those that judge on calibration samples; where samples are split, layers may be ranked on them."""
+        return [(what, n) for what, n in self.seen if n and not (ranks and what.startswith("sensitivity"))]
+
+
+@pytest.fixture
+def spy(monkeypatch: pytest.MonkeyPatch) -> Iterator[Spy]:
+    spy, measure = Spy(), Bench.measure
+
+    def spied(
+        self: Bench, placement: frozenset[str], draws: range, what: str = "measuring", t_s: float | None = None
+    ) -> Measurement:
+        spy.look(self, placement, what)
+        return measure(self, placement, draws, what, t_s)
+
+    monkeypatch.setattr(Bench, "measure", spied)
+    yield spy
+    assert spy.seen, "nothing was measured on calibrated chips"
+
+
+def partition(samples: int | None, **asked: object) -> lhc.PartitionResult:
+    common: dict[str, Any] = {
+        "samples": samples,
+        "objective": "macs",
+        "include": FEW,
+        "max_drop": 0.1,
+        "method": "measure",
+    }
+    return lhc.partition.of(replace(PartitionOptions("digits-narrow"), **(common | SOME | asked)))
+
+
+TRAINING: dict[str, Any] = {"steps": 4, "batch_size": 32, "validations": 1}
+QUICK: dict[str, Callable[[int], object]] = {
+    "run": lambda n: lhc.evaluate("digits-narrow", samples=n, placement=LAYERS, **SOME),
+    "robustness": lambda n: lhc.robustness("digits-narrow", samples=n, placement=LAYERS, times=[0], chips=2, **SOME),
+    "sensitivity": lambda n: lhc.sensitivity("digits-narrow", samples=n, include=FEW, method="measure", **SOME),
+    "attribute": lambda n: lhc.attribute("digits-narrow", samples=n, include=LAYERS[:1], **SOME),
+    "pareto": lambda n: lhc.pareto("digits-narrow", samples=n, include=FEW, points=2, method="measure", **SOME),
+    "partition": partition,
+}
+COMMANDS = QUICK | {
+    "compile": lambda n: lhc.compile("digits-narrow", samples=n, hardware=HARDWARE, objective="macs", max_drop=0.9),
+}
+TRAINED: dict[str, Callable[[], object]] = {
+    "retrain": lambda: lhc.retrain("digits-narrow", placement=LAYERS, **TRAINING, **SOME),
+    "partition --retrain": lambda: partition(None, retrain=True, max_drop=1e-3, **TRAINING),
+}
+
+
+@pytest.mark.parametrize("samples", [60, 420], ids=["whole", "split"])
+@pytest.mark.parametrize(
+    "command", [pytest.param(c, marks=pytest.mark.slow) if c == "compile" else c for c in COMMANDS]
+)
+def test_no_command_judges_on_calibration_samples(command: str, samples: int, spy: Spy) -> None:
+    COMMANDS[command](samples)
+    assert not spy.faults(ranks=samples >= 400)
+
+
+@pytest.mark.parametrize("command", TRAINED)
+def test_no_training_is_verified_on_calibration_samples(command: str, spy: Spy) -> None:
+    """What calibrates may watch the course of a training."""
+    TRAINED[command]()
+    assert not [fault for fault in spy.faults(ranks=True) if fault[0] != "validating"]
+
+
+def test_a_placement_is_run_on_the_samples_that_verified_it_and_no_others(spy: Spy, tmp_path: Path) -> None:
+    placed = partition(420, strategy="all-analog")
+    outcome = placed.plan.outcome
+    assert outcome is not None
+    found = lhc.robustness(placed.save(tmp_path / "digits.onnx"), "digits-narrow", samples=420, times=[0], chips=2)
+    assert found.chips.samples == outcome.samples == 210
+    assert not found.differs
+    assert not spy.faults(ranks=True)
+
+
+def test_calibration_on_samples_that_verify_is_seen(spy: Spy, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Planted: the block is taken from the samples that are judged."""
+
+    def wrong(study: Study) -> Block:
+        samples = study.splits.verify.head(16)
+        return Block(0, 16, samples.read(0, 16)[0], None, samples.digest)
+
+    monkeypatch.setattr(Study, "calibration", property(wrong))
+    for command, samples in (("run", 60), ("partition", 420)):
+        spy.seen.clear()
+        COMMANDS[command](samples)
+        assert spy.faults(ranks=True)
+
+
+def test_fewer_samples_than_the_machine_asks_for_are_said(caplog: pytest.LogCaptureFixture) -> None:
+    lhc.evaluate("digits-narrow", samples=20, placement=LAYERS, **SOME)
+    (text,) = [record.getMessage() for record in caplog.records if "calibrated" in record.getMessage()]
+    assert (
+        text
+        == "digits-narrow: chips are calibrated on 5 samples, not 16: there are no more apart from those that judge"
+    )
+    caplog.clear()
+    lhc.evaluate("digits-narrow", samples=200, placement=LAYERS, **SOME)
+    assert not [record for record in caplog.records if "calibrated" in record.getMessage()]
+
+
+def test_samples_that_do_not_fit_in_memory_together_are_said(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At least one sample for every read stays."""
+    monkeypatch.setattr("lhc.runtime.network_calls.CALIBRATION_BYTES", 1)
+    lhc.evaluate("digits-narrow", samples=200, placement=LAYERS, **SOME)
+    (text,) = [record.getMessage() for record in caplog.records if "calibrated" in record.getMessage()]
+    assert text == "digits-narrow: chips are calibrated on 2 samples, not 16: more do not fit in memory together"
