@@ -271,7 +271,9 @@ def programmed_chips(
         names: of those on tiles.
         draws: numbers of the programmings.
     """
-    executor = HybridExecutor(bench.model, graph, names, bench.ranges, bench.copies.of(names))
+    alone = (bench.copies.of(group) for group in graph.tied(names))
+    copies = {name: count for found in alone for name, count in found.items()}
+    executor = HybridExecutor(bench.model, graph, names, bench.ranges, copies)
     states = [executor.states(bench.hardware, bench.seed, draw, bench.t_s) for draw in draws]
     if not bench.setting.calibrates:
         return states, [{}] * len(draws)

@@ -18,7 +18,7 @@ from lhc.measure.scorer import Block
 from lhc.model import OnnxModel
 from lhc.onnx_io import load_model, read_graph
 from lhc.options.subjects import Execution
-from lhc.passes.copies import Copies, free
+from lhc.passes.copies import Copies
 from lhc.samples.metrics import get_metric
 from lhc.samples.task import Task
 
@@ -132,7 +132,9 @@ def healed(compensation: Compensation, metric: str = "kl") -> Bench:
     x = np.random.default_rng(8).normal(size=(64, 2, 6, 6)).astype(np.float32)
     samples = Block(0, 64, {"x": x}, None, "calibration")
     calibration = None if compensation.outputs == "none" else samples
-    return replace(here, copies=free(here.graph, here.hardware), calibration=calibration)
+    rows = {layer.name: layer.matrix.rows for layer in here.graph.candidates if layer.matrix is not None}
+    copies = Copies({name: here.hardware.free_copies(name, count) for name, count in rows.items()})
+    return replace(here, copies=copies, calibration=calibration)
 
 
 @pytest.mark.analog
