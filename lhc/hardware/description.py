@@ -65,6 +65,17 @@ class Hardware(Machine):
         perfect = Hardware.load("ideal")
         return perfect.model_copy(update={"tiles": self.tiles, "mapping": self.mapping, "overrides": overrides})
 
+    def with_drift_compensation_alone(self) -> "Hardware":
+        """The same machine without copies of weights and without corrections of outputs, for all layers."""
+        off = {"copies": False, "outputs": "none"}
+        overrides = tuple(
+            o.model_copy(update={"compensation": {k: v for k, v in o.compensation.items() if k not in off}})
+            for o in self.overrides
+        )
+        return self.model_copy(
+            update={"compensation": self.compensation.model_copy(update=off), "overrides": overrides}
+        )
+
     def for_layer(self, name: str) -> "Hardware":
         """The machine as a layer of that name has it: with the overrides that match, and none left.
 

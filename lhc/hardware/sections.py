@@ -107,9 +107,9 @@ class Compensation(Section):
     """``global``: one gain a tile, the mean magnitude of a read-out after programming over that at the time of
     inference (Joshi et al., Nat. Commun. 2020). ``global-exact``: over the read-out that ideal devices would give.
     ``per-column``: one gain a column."""
-    copies: bool = False
+    copies: bool = True
     """Whether inputs may drive further rows of tiles that hold the same weights on devices of their own."""
-    outputs: Literal["affine", "offset", "none"] = "none"
+    outputs: Literal["affine", "offset", "none"] = "affine"
     """What is corrected digitally per column of every chip: on calibration samples, outputs get the mean (``offset``),
     or mean and deviation (``affine``), of the digital network's (as AdaBS: Joshi et al., Nat. Commun. 2020)."""
     samples: PositiveInt = 256

@@ -36,6 +36,9 @@ __all__ = [
     "stored_plan",
 ]
 
+_AS_PUBLISHED = "lionheart-original"
+"""The strategy that is LionHeart's published code, which has neither copies nor calibration of outputs."""
+
 log = logging.getLogger("lhc")
 
 PlacedT = TypeVar("PlacedT", bound=PlacedMeasuring)
@@ -122,10 +125,15 @@ def calibrated(study: Study, names: Sequence[str]) -> Study:
 
 
 def machine_of(options: Measuring, stored: Plan | None = None) -> Hardware:
-    """The hardware that the user names, else that of the annotations, else ``lionheart``."""
-    if options.hardware is not None:
-        return Hardware.load(options.hardware)
-    return stored.hardware if stored is not None else Hardware.load("lionheart")
+    """The hardware that the user names, else that of the annotations, else ``lionheart``.
+
+    LionHeart's published algorithm gets it as it was published: with drift compensation alone.
+    """
+    if options.hardware is None and stored is not None:
+        return stored.hardware
+    machine = Hardware.load("lionheart" if options.hardware is None else options.hardware)
+    published = getattr(options, "strategy", None) == _AS_PUBLISHED
+    return machine.with_drift_compensation_alone() if published else machine
 
 
 def read(
