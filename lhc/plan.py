@@ -180,6 +180,24 @@ class Estimate(_Record):
     placements: int
 
 
+class Healing(_Record):
+    """Mean drops of the placement without healing, and with what of it there is, on the samples that verify."""
+
+    draws: int
+    """Chips, the same for all figures."""
+    samples: int
+    neither: float
+    copies: float | None = None
+    """With copies of weights alone; None where no layer has more than one."""
+    calibration: float | None = None
+    """With outputs calibrated alone; None where the machine does not correct them."""
+    both: float | None = None
+    """None where there is but one of them."""
+    calibration_samples: int = 0
+    reads: int = 0
+    """Reads that the calibration samples of every chip are spread over."""
+
+
 class Outcome(_Record):
     """How the placement did on data: what the decision rests on."""
 
@@ -234,6 +252,8 @@ class Outcome(_Record):
     """Placements that the search judged."""
     estimate: Estimate | None = None
     """None where nothing was estimated or judged."""
+    healing: Healing | None = None
+    """None where there is none, or nothing is analog."""
 
 
 class Plan(_Record):

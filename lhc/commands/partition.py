@@ -28,6 +28,7 @@ from lhc.passes.trained_walks import RETRAINING_STRATEGIES, LionHeartOriginal, u
 from lhc.plan import Plan
 from lhc.study.explain import Explain
 from lhc.study.goal import budget_of, goal_of, with_goal
+from lhc.study.healing import CompareHealing
 from lhc.study.outcome import PartitionResult
 from lhc.study.prepare import CalibrateRanges, CheckParity, Decide, machine_of, read
 from lhc.study.rank import Rank
@@ -84,7 +85,8 @@ def _judged(options: PartitionOptions, kind: type[Strategy], share: float = 1.0)
     """Rank, search, verify; each on samples and chips of its own."""
     explain: tuple[Step[Study], ...] = (Explain(),) if options.explain else ()
     return Pipeline(
-        "place", (CheckBudget(), Rank(options.method, kind), Search(kind), Verify(share), *explain, Record())
+        "place",
+        (CheckBudget(), Rank(options.method, kind), Search(kind), Verify(share), *explain, Record(), CompareHealing()),
     )
 
 

@@ -1,0 +1,75 @@
+"""What copies of weights and calibrated chips brought: the placement that is kept, without them and with each."""
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from lhc.errors import OutOfTimeError
+from lhc.measure import Bench
+from lhc.passes.copies import Copies
+from lhc.plan import Healing
+from lhc.study.state import Study
+from lhc.study.verify import verifying_chips
+
+__all__ = ["CompareHealing", "compared"]
+
+DRAWS = 3
+"""Chips that are compared: differences between the variants are paired, chip by chip and sample by sample."""
+
+
+@dataclass(frozen=True)
+class CompareHealing:
+    """Judge the placement without healing too, on the first chips and all samples of the verification."""
+
+    name: ClassVar[str] = "healing"
+    requires: ClassVar[frozenset[str]] = frozenset({"outcome"})
+    ensures: ClassVar[frozenset[str]] = frozenset({"healing"})
+
+    def apply(self, study: Study) -> Study:
+        """The study whose outcome says so; unchanged where there is no healing, or the time is over."""
+        outcome, placement = study.plan.outcome, study.plan.analog
+        if outcome is None or not placement:
+            return study
+        chips = verifying_chips(study.options.draws, study.follow is not None)
+        bench = study.bench(study.splits.verify)
+        try:
+            healing = compared(bench, placement, chips[:DRAWS], study.allowed.relative)
+        except OutOfTimeError:
+            return study.noted("--timeout: what copies and calibration brought was not measured")
+        return replace(
+            study, plan=study.plan.model_copy(update={"outcome": outcome.model_copy(update={"healing": healing})})
+        )
+
+
+def compared(bench: Bench, placement: frozenset[str], chips: range, relative: bool = False) -> Healing | None:
+    """Mean drops of a placement without healing, with copies, with calibration, and with both.
+
+    Args:
+        bench: samples and healing.
+        placement: the analog layers.
+        chips: numbers of the programmings.
+        relative: drops relative to the magnitude of the baseline.
+
+    Raises:
+        OutOfTimeError: the time that the user gave is over.
+    """
+    copies = bool(bench.copies.of(placement))
+    if not (copies or bench.setting.calibrates):
+        return None
+
+    def drop(variant: Bench) -> float:
+        scale = 1 / abs(bench.baseline) if relative else 1.0
+        return scale * float(variant.measure(placement, chips, "what healing brings").drops.mean())
+
+    plain = replace(bench, copies=Copies(), calibration=None)
+    both = copies and bench.setting.calibrates
+    calibration = bench.calibration if bench.setting.calibrates else None
+    return Healing(
+        draws=len(chips),
+        samples=bench.samples,
+        neither=drop(plain),
+        copies=drop(replace(bench, calibration=None)) if copies else None,
+        calibration=drop(replace(bench, copies=Copies())) if calibration is not None else None,
+        both=drop(bench) if both else None,
+        calibration_samples=0 if calibration is None else calibration.samples,
+        reads=0 if calibration is None else bench.hardware.compensation.reads,
+    )
