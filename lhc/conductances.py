@@ -3,7 +3,7 @@
 Made by the runtime from aihwkit's tiles; used by the fast engine, and by whatever else looks at programmed weights.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -64,6 +64,14 @@ class ProgrammedMatrix:
     groups: int
     devices: str
     read: int = 0
+
+    def with_gain(self, gain: Floats) -> "ProgrammedMatrix":
+        """The same with a digital factor per output, ``(groups · outputs,)``, in the scales."""
+        rows = []
+        for row in self.tiles:
+            parts = np.split(gain, np.cumsum([len(tile.scales) for tile in row])[:-1])
+            rows.append(tuple(replace(t, scales=t.scales * part) for t, part in zip(row, parts, strict=True)))
+        return replace(self, tiles=tuple(rows))
 
     @property
     def outputs(self) -> int:

@@ -174,7 +174,7 @@ class AnalogLayer(ABC):
     def completed(self, output: Array, extra: Array | None, correction: Correction | None) -> Array:
         """What is digital about the operator: a chip's correction of its products, then its bias."""
         if correction is not None:
-            gain, offset = (self._per_output(values, output.ndim) for values in (correction.gain, correction.offset))
+            gain, offset = (self.form.per_output(v, output.ndim) for v in (correction.gain, correction.offset))
             output = output * gain + offset
         return self._add(output, extra)
 
@@ -182,13 +182,11 @@ class AnalogLayer(ABC):
         """The products, from the operator's output."""
         return output if extra is None else output - self._add(np.zeros_like(output), extra)
 
-    @abstractmethod
     def by_output(self, output: Array) -> Array:
         """The operator's output as ``(outputs of the matrix, values)``."""
-
-    @abstractmethod
-    def _per_output(self, values: Array, axes: int) -> Array:
-        """One number per output of the matrix, shaped to meet an operator's output of so many axes."""
+        if len(self._matrix) == 1:
+            return output.reshape(1, -1)
+        return np.moveaxis(output, self.form.output_axis(output.ndim), 0).reshape(len(self._matrix), -1)
 
     @abstractmethod
     def _run(self, matrix: Products, x: Tensor, position: Position) -> Tensor:
@@ -236,14 +234,8 @@ class AnalogConv(AnalogLayer):
             blocks.append(matrix.products(vectors, first, unit).flatten(1, 2))
         return blocks[0] if len(blocks) == 1 else torch.cat(blocks, dim=1)
 
-    def by_output(self, output: Array) -> Array:
-        return np.moveaxis(output, 1, 0).reshape(output.shape[1], -1)
-
-    def _per_output(self, values: Array, axes: int) -> Array:
-        return values.reshape(-1, *(1,) * (axes - 2))
-
     def _add(self, output: Array, extra: Array | None) -> Array:
-        return output if extra is None else _sum(output, self._per_output(extra, output.ndim))
+        return output if extra is None else _sum(output, self.form.per_output(extra, output.ndim))
 
 
 class AnalogMatMul(AnalogLayer):
@@ -260,20 +252,6 @@ class AnalogMatMul(AnalogLayer):
         if self._weight_axes == 1:
             return products[:, 0, 0] if vector else products[..., 0]
         return products[:, 0] if vector else _turned(products, self.form.writes_columns)
-
-    def by_output(self, output: Array) -> Array:
-        if self._weight_axes == 1:
-            return output.reshape(1, -1)
-        return np.moveaxis(output, -2 if self._puts_out_columns(output.ndim) else -1, 0).reshape(len(self._matrix), -1)
-
-    def _per_output(self, values: Array, axes: int) -> Array:
-        if self._weight_axes == 1:
-            return values.reshape(())
-        return values[:, None] if self._puts_out_columns(axes) else values
-
-    def _puts_out_columns(self, axes: int) -> bool:
-        """Whether products lie in the output's columns: the weight is on the left of a matrix."""
-        return self.form.writes_columns and axes > 1
 
     def _products(self, matrix: Products, rows: Tensor, position: Position) -> Tensor:
         result = rows.new_empty((matrix.chips, *rows.shape[:-1], len(self._matrix)))

@@ -9,7 +9,7 @@ from lhc.options.commands import CompileOptions, PartitionOptions, PlacingFirst
 from lhc.options.declare import part
 from lhc.options.signature import keywords
 from lhc.study.outcome import PartitionResult
-from lhc.study.placement import NetworkPlacement, given_placement
+from lhc.study.placement import NetworkPlacement, calibration_samples, given_placement
 from lhc.study.source import Opened
 
 __all__ = ["compile", "compile_draws", "placement_of"]
@@ -39,7 +39,16 @@ def compile_draws(found: NetworkPlacement, draws: Sequence[int], options: Compil
         options: seed, time and noise.
     """
     seed, t_s, noise = options.seed, options.t_inference, options.noise
-    return compile_chips(found.model, found.graph, found.plan, seed=seed, draws=draws, t_s=t_s, noise=noise)
+    return compile_chips(
+        found.model,
+        found.graph,
+        found.plan,
+        seed=seed,
+        draws=draws,
+        t_s=t_s,
+        noise=noise,
+        calibration=found.calibration,
+    )
 
 
 def placement_of(options: PlacingFirst) -> tuple[NetworkPlacement, PartitionResult | None]:
@@ -50,4 +59,5 @@ def placement_of(options: PlacingFirst) -> tuple[NetworkPlacement, PartitionResu
     # Of the options that all of these commands have: `noise` of ``lhc compile`` is not that of a training.
     search = part(part(options, PlacingFirst), PartitionOptions)
     result = placed_by(search if search.hardware is not None else replace(search, hardware="lionheart"), found)
-    return NetworkPlacement(result.source, result.graph, result.plan), result
+    calibration = calibration_samples(found, options, result.plan)
+    return NetworkPlacement(result.source, result.graph, result.plan, calibration), result

@@ -11,16 +11,20 @@ import numpy.typing as npt
 import onnx
 import onnx_ir as ir
 
+from lhc.conductances import Correction
 from lhc.errors import DataError, UsageError
 from lhc.graph import LayerGraph
 from lhc.lowering.lower import Chip, lower
 from lhc.lowering.tile_product import Noise
+from lhc.measure.scorer import Block, Scorer, Setting
 from lhc.model import OnnxModel
 from lhc.onnx_io import compiled_from, declared_shape, infer_shapes, save_model
+from lhc.passes.copies import Copies
 from lhc.plan import Plan
 from lhc.runtime import HybridExecutor
 from lhc.runtime.onnx_runtime import onnxruntime
 from lhc.runtime.ort import create_session, run_session
+from lhc.samples.metrics import get_metric
 from lhc.study.outcome import check_output
 
 __all__ = ["CompiledModel", "check_compiled_output", "compile_chips"]
@@ -135,7 +139,7 @@ class CompiledModel:
         inputs = {value.name for value in self.source.proto.graph.input}
         given = {name: tuple(array.shape) for name, array in feeds.items() if name in inputs}
         shapes = infer_shapes(self.source, given)
-        outputs = {node.name: node.output[0] for node in self.proto.graph.node}
+        outputs = {node.name: node.output[0] for node in self.source.proto.graph.node}
         drawn = {}
         for name, value in missing.items():
             shape = shapes.get(outputs[name])
@@ -155,6 +159,7 @@ def compile_chips(
     draws: Sequence[int] = (0,),
     t_s: float | None = None,
     noise: Noise = "on",
+    calibration: Block | None = None,
 ) -> Iterator[CompiledModel]:
     """Compile a placed model for some chips, one after the other.
 
@@ -166,6 +171,7 @@ def compile_chips(
         draws: numbers of the programmings.
         t_s: seconds after the first read; the hardware's own by default.
         noise: where output noise comes from.
+        calibration: samples that the outputs of every chip are calibrated on; without them, no chip is calibrated.
 
     Raises:
         UsageError: a negative seed or time, or one for which the devices are not known.
@@ -177,7 +183,12 @@ def compile_chips(
     at = machine.t_inference_s if t_s is None else t_s
     machine.check_time(at)
     executor = HybridExecutor(model, graph, plan.analog, plan.ranges, plan.copies)
+    metric, output, copies = get_metric("nmse"), graph.outputs[0], Copies(plan.copies)  # nothing is scored
+    scorer = Scorer(Setting(model, graph, machine, plan.ranges, metric, False, output, seed, copies, calibration))
     for draw in draws:
         matrices = executor.states(machine, seed, draw, at)
         chip = Chip(seed, draw, at)
-        yield CompiledModel(lower(model, graph, plan, matrices, noise, chip), model, chip, noise)
+        corrections: Mapping[str, Correction] = {}
+        if calibration is not None and plan.analog:
+            corrections = scorer.calibrated(executor, draw, machine.compensation.calibrated_at(at))
+        yield CompiledModel(lower(model, graph, plan, matrices, noise, chip, corrections), model, chip, noise)

@@ -12,7 +12,7 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from lhc.conductances import Floats, ProgrammedMatrix
+from lhc.conductances import Correction, Floats, ProgrammedMatrix
 from lhc.errors import ModelError
 from lhc.graph import Layer, LayerGraph
 from lhc.hardware import Hardware
@@ -52,6 +52,7 @@ def lower(
     matrices: Mapping[str, ProgrammedMatrix],
     noise: Noise = "on",
     chip: Chip | None = None,
+    corrections: Mapping[str, Correction] | None = None,
 ) -> onnx.ModelProto:
     """An ordinary ONNX model that does what the placed model does on one chip.
 
@@ -63,6 +64,7 @@ def lower(
         noise: ``on`` draws output noise whenever the model runs; ``off`` leaves it out; ``input`` reads standard normal
             deviates from one more input ``NAME.deviates`` for every analog node.
         chip: which one it is, for the metadata.
+        corrections: of the chip's outputs, by layer, where it is calibrated.
 
     Raises:
         ModelError: the model has to be converted to another opset and cannot be, or a layer's input has no known rank.
@@ -71,7 +73,7 @@ def lower(
     proto.CopyFrom(with_fitting_opset(model.proto, noise, model.label) if plan.analog else model.proto)
     for tensor in filter(is_external, proto.graph.initializer):
         read_in(tensor)
-    _Lowering(model, graph, proto, matrices, plan.hardware, noise).run(plan.analog)
+    _Lowering(model, graph, proto, matrices, plan.hardware, noise, corrections or {}).run(plan.analog)
     mark_compiled(proto, model, plan, graph, {"noise": noise} | (asdict(chip) if chip is not None else {}))
     return proto
 
@@ -86,6 +88,7 @@ class _Lowering:
     matrices: Mapping[str, ProgrammedMatrix]
     hardware: Hardware
     noise: Noise
+    corrections: Mapping[str, Correction]
 
     def __post_init__(self) -> None:
         self._library = Library(default_opset(self.proto))
@@ -97,22 +100,29 @@ class _Lowering:
         if not analog:
             return
         weights = set()
-        for node in self.proto.graph.node:
+        nodes = [onnx.NodeProto.FromString(node.SerializeToString()) for node in self.proto.graph.node]
+        del self.proto.graph.node[:]
+        for node in nodes:
             if node.name not in analog:
+                self.proto.graph.node.append(node)
                 continue
             layer = self.graph[node.name]
             if layer.weight is None or layer.weight.tile_set not in self.matrices:
                 raise ModelError(f"{self.model.label}: nothing is programmed for layer {node.name!r}")
             weights.add(layer.weight.name)
-            node.CopyFrom(self._called(node, layer, self.matrices[layer.weight.tile_set]))
+            self.proto.graph.node.extend(self._called(node, layer, self.matrices[layer.weight.tile_set]))
         _drop_unused(self.proto.graph, weights)
         self.proto.functions.extend(self._library.protos())
         self.proto.opset_import.append(helper.make_opsetid(DOMAIN, 1))
         least = helper.find_min_ir_version_for([e for e in self.proto.opset_import if e.domain != DOMAIN], True)
         self.proto.ir_version = max(self.proto.ir_version, least, 8)  # functions came with version 8
 
-    def _called(self, node: onnx.NodeProto, layer: Layer, matrix: ProgrammedMatrix) -> onnx.NodeProto:
+    def _called(self, node: onnx.NodeProto, layer: Layer, matrix: ProgrammedMatrix) -> list[onnx.NodeProto]:
+        """The call in the node's place; behind it, an Add of the chip's offsets where it is calibrated."""
         assert layer.weight is not None
+        correction = self.corrections.get(node.name)
+        if correction is not None:
+            matrix = matrix.with_gain(correction.gain)
         io = Converters.of(self.hardware.for_layer(node.name))
         if self.noise == "off":
             io = replace(io, noise_sigma=0.0)
@@ -129,10 +139,16 @@ class _Lowering:
         if "deviates" in call.inputs:
             names["deviates"] = self._deviates(node, call)
         inputs = [names[name] for name in call.inputs]
-        result: onnx.NodeProto = helper.make_node(
-            call.function.name, inputs, list(node.output), node.name, domain=DOMAIN, **call.attributes
-        )
-        return result
+        output = node.output[0] if correction is None else unique_name(f"{node.output[0]}.without_offset", self._taken)
+        called = helper.make_node(call.function.name, inputs, [output], node.name, domain=DOMAIN, **call.attributes)
+        if correction is None:
+            return [called]
+        shape = self._shapes.get(node.output[0])
+        window = product.window
+        axes = len(shape) if shape is not None else 2 if window is None else 2 + len(window.kernel)
+        offset = product.per_output(correction.offset, axes)
+        name = self._initializer(node.name, "offset", np.asarray(offset, np.float32), (node.name, "offset"))
+        return [called, helper.make_node("Add", [output, name], list(node.output), f"{node.name}.offset")]
 
     def _initializer(self, stem: str, name: str, array: Floats, key: object) -> str:
         """The tensor that holds an array; one for all calls that are given the same."""

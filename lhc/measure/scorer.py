@@ -22,7 +22,7 @@ from lhc.passes.copies import Copies
 from lhc.runtime import Bank, HybridExecutor, Position, ProgrammedLayers, Ranges
 from lhc.runtime.network_calls import Call, calibration_calls, call_samples
 from lhc.samples.metrics import Array, Metric
-from lhc.samples.task import count_samples, cut
+from lhc.samples.task import Task, count_samples, cut
 
 if TYPE_CHECKING:
     from lhc.runtime.chip_calibration import Moments
@@ -154,6 +154,13 @@ class Block:
         return cut(self.inputs, self.samples, size, fill)
 
 
+def calibration_block(task: Task, hardware: Hardware) -> Block:
+    """The first samples of a task, without targets, as many as the machine calibrates a chip on."""
+    samples = task.head(hardware.compensation.samples)
+    inputs, _ = samples.read(0, len(samples))
+    return Block(0, len(samples), inputs, None, samples.digest)
+
+
 class _Kept:
     """The most recently used values."""
 
@@ -260,13 +267,13 @@ class Scorer:
             return programmed
         t_s = hardware.compensation.calibrated_at(job.t_s)
         corrections = tuple(
-            self._corrections.get((job.placement, draw, t_s), partial(self._calibrated, executor, draw, t_s))
+            self._corrections.get((job.placement, draw, t_s), partial(self.calibrated, executor, draw, t_s))
             for draw in job.draws
         )
         return replace(programmed, corrections=corrections)
 
-    def _calibrated(self, executor: HybridExecutor, draw: int, t_s: float) -> Mapping[str, Correction]:
-        """Corrections of one chip."""
+    def calibrated(self, executor: HybridExecutor, draw: int, t_s: float) -> Mapping[str, Correction]:
+        """Corrections of one chip that is calibrated at a time, by layer."""
         setting = self.setting
         calls = setting.calibration_calls
         from lhc.runtime.chip_calibration import calibrated, digital_moments

@@ -124,6 +124,21 @@ class Product:
     beta: float = 1.0
     rank: int | None = None
 
+    def output_axis(self, axes: int) -> int:
+        """The axis of the operator's output that the outputs of the matrix lie on, of so many axes."""
+        if self.window is not None:
+            return 1
+        return -2 if self.writes_columns and axes > 1 else -1
+
+    def per_output(self, values: _A, axes: int) -> _A:
+        """One number per output of the matrix, ``(outputs,)``, shaped to meet an operator's output of so many axes."""
+        if values.shape[0] == 1:
+            single: _A = values.reshape(())
+            return single
+        behind = axes - 2 if self.window is not None else -1 - self.output_axis(axes)
+        shaped: _A = values.reshape((-1, *(1,) * behind))
+        return shaped
+
     @classmethod
     def of(cls, node: onnx.NodeProto, operand: int, shape: tuple[int, ...]) -> "Product":
         """Describe a Conv, Gemm or MatMul.

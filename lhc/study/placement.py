@@ -8,6 +8,7 @@ from lhc.errors import UsageError
 from lhc.graph import LayerGraph
 from lhc.hardware import Hardware
 from lhc.measure import Running
+from lhc.measure.scorer import Block, calibration_block
 from lhc.model import OnnxModel
 from lhc.onnx_io import read_graph, read_plan, refuse_compiled
 from lhc.options.commands import PlacedMeasuring, PlacingFirst
@@ -16,6 +17,7 @@ from lhc.options.subjects import BudgetOptions, Data, GoalOptions, SampleSource
 from lhc.passes import ChooseCopies, Qualify, initial_plan
 from lhc.plan import Plan, Reason
 from lhc.samples.metrics import UNCHOSEN
+from lhc.samples.splits import split_task
 from lhc.study.prepare import check_analog, check_machine, read_placed
 from lhc.study.source import Opened, open_model
 from lhc.support.version import VERSION
@@ -35,11 +37,30 @@ class NetworkPlacement:
         model: the network.
         graph: its layers.
         plan: the placement, on which hardware.
+        calibration: samples that chips are calibrated on; None where the machine corrects nothing, or none are there.
     """
 
     model: OnnxModel
     graph: LayerGraph
     plan: Plan
+    calibration: Block | None = None
+
+
+def calibration_samples(opened: Opened, options: Data, plan: Plan) -> Block | None:
+    """Samples that chips of a placement are calibrated on: the first of those that rank; says so if there are none."""
+    if not (plan.analog and plan.hardware.corrects_outputs):
+        return None
+    if options.data is None and opened.entry is None:
+        log.warning(
+            "%s: hardware %s corrects the outputs of every chip on samples, and none are given (--data): these chips"
+            " are not calibrated, and do worse than those that the placement was verified on",
+            opened.model.label,
+            plan.hardware.name,
+        )
+        return None
+    task = opened.task(options.data, UNCHOSEN, options.samples, options.label_key)
+    kept = split_task(task, plan.hardware.compensation.samples).calibrate
+    return None if kept is None else calibration_block(kept, plan.hardware)
 
 
 def given_placement(options: PlacingFirst) -> NetworkPlacement | Opened:
@@ -95,7 +116,8 @@ def _planned(opened: Opened, plan: Plan, options: PlacingFirst) -> NetworkPlacem
         )
     if plan.source != opened.model.source:
         log.warning("%s has changed since lhc placed it; 'lhc partition' judges it again", opened.model.label)
-    return NetworkPlacement(opened.model, read_graph(opened.model, sizes=False), plan)
+    graph = read_graph(opened.model, sizes=False)
+    return NetworkPlacement(opened.model, graph, plan, calibration_samples(opened, options, plan))
 
 
 def _named(opened: Opened, options: PlacingFirst) -> NetworkPlacement:
@@ -117,7 +139,8 @@ def _named(opened: Opened, options: PlacingFirst) -> NetworkPlacement:
     decisions: dict[str, Decision] = {
         name: ("analog" if name in analog else "digital", "forced", "fixed by the user") for name in plan.eligible
     }
-    return NetworkPlacement(opened.model, graph, plan.decide(decisions))
+    placed = plan.decide(decisions)
+    return NetworkPlacement(opened.model, graph, placed, calibration_samples(opened, options, placed))
 
 
 def _names(options: PlacingFirst, plan: Plan) -> frozenset[str]:
