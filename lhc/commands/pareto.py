@@ -25,13 +25,15 @@ from lhc.study.goal import with_goal
 from lhc.study.prepare import read
 from lhc.study.rank import Rank
 from lhc.study.state import READ, Study
+from lhc.study.tiles_front import MeasureTiles
 
 __all__ = ["answered", "keep", "pareto", "pipeline", "verifying_command"]
 
 
 def pipeline(options: ParetoOptions) -> Pipeline[Study]:
     """The steps of ``lhc pareto``."""
-    front = (Rank(options.method, STRATEGIES["milp"], always=True), MeasureFront(options.points, options.confidence))
+    kind = MeasureTiles if options.objective == "tiles" else MeasureFront
+    front = (Rank(options.method, STRATEGIES["milp"], always=True), kind(options.points, options.confidence))
     return Pipeline("pareto", (preparing(options), *front), READ).checked()
 
 
@@ -46,7 +48,8 @@ def pareto(options: ParetoOptions) -> Front:
         raise UsageError(f"--points must be at least 2, got {options.points}")
     steps = pipeline(options)
     with Running(options) as running:
-        study = with_goal(read(options, running, options.t_inference), options, STRATEGIES["milp"])
+        goal = replace(options, objective="macs") if options.objective == "tiles" else options
+        study = with_goal(read(options, running, options.t_inference), goal, STRATEGIES["milp"])
         study = steps.apply(replace(study, fills=options.copies == "auto"))
     assert study.front is not None
     return study.front
@@ -81,4 +84,6 @@ def verifying_command(model: str, found: Answer, max_drop: Drop) -> str | None:
         return None
     layers = [part for name in found.estimated.analog for part in ("--include", glob.escape(name))]
     fixed = ["--strategy", "all-analog", "--max-drop", str(max_drop)]
+    if found.stored.front.objective == "tiles":
+        fixed += ["--max-tiles", str(found.estimated.tiles)]
     return shlex.join(["lhc", "partition", model, *found.stored.command, *fixed, *layers])

@@ -186,6 +186,12 @@ class ParetoOptions(Selection, Ranking, GoalOptions, CopiesOptions, ReadTime, Me
 
     PANEL: ClassVar[str] = "Search"
 
+    objective: Literal["energy", "latency", "macs", "tiles"] | None = option(  # type: ignore[assignment]
+        "Weighed against accuracy: energy, latency, macs on tiles, or, with all layers analog, the tiles that copies of"
+        " weights take; energy where the hardware has costs, else macs.",
+        default=None,
+        metavar="O",
+    )
     points: int = option("Points of the front to verify.", default=12, metavar="N")
 
 

@@ -46,6 +46,7 @@ AXES = {
     "macs": ("analog share of multiplications by weights (%)", 100.0),
     "latency": ("latency per sample (ms)", 1e3),
     "energy": ("energy per sample (µJ)", 1e6),
+    "tiles": ("tiles", 1.0),
 }
 """Of objectives: what stands below the axis, and the factor from an objective's own unit to that of the axis."""
 _FIRST_READ_S = 20.0

@@ -16,12 +16,15 @@ __all__ = [
     "Attribution",
     "Calibration",
     "Front",
+    "FrontObjective",
     "FrontPoint",
     "Infeasibility",
     "LayerAttribution",
     "Remedy",
     "Robustness",
 ]
+
+FrontObjective = Literal["macs", "latency", "energy", "tiles"]
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,7 @@ class FrontPoint:
         damage: estimated, the sum of the layers' sensitivities.
         predicted_drop: the damage times the front's calibration factor; None without calibration.
         evaluation: on held-out samples and chips that nothing was chosen by; None: only estimated.
+        copies: layer -> copies of its weights, where these are more than one.
     """
 
     analog: tuple[str, ...]
@@ -83,10 +87,12 @@ class FrontPoint:
     damage: float
     predicted_drop: float | None
     evaluation: Evaluation | None
+    copies: Mapping[str, int] = field(default_factory=dict)
 
     def value(self, objective: str) -> float | None:
-        """Of an objective: a share of MACs, seconds, or joules; None where it is not known."""
-        return {"macs": self.analog_mac_fraction, "latency": self.latency_s, "energy": self.energy_j}[objective]
+        """Of an objective: a share of MACs, seconds, joules, or tiles; None where it is not known."""
+        known = {"macs": self.analog_mac_fraction, "latency": self.latency_s, "energy": self.energy_j}
+        return float(self.tiles) if objective == "tiles" else known[objective]
 
 
 @dataclass(frozen=True)
@@ -103,7 +109,7 @@ class Front:
         held_out: whether the samples of the evaluations took no part in the estimate.
     """
 
-    objective: Literal["macs", "latency", "energy"]
+    objective: FrontObjective
     limits: Mapping[str, float]
     metric: str
     points: tuple[FrontPoint, ...]

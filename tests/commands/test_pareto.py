@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 import lhc
+from lhc.hardware import Hardware
 from lhc.report.front_svg import front_svg
 from tests.conftest import Cli
 
@@ -54,3 +55,30 @@ def test_intervals_of_a_front_hold_together() -> None:
     for point in front.points:
         assert point.predicted_drop == pytest.approx(front.calibration.factor * point.damage)
     assert front_svg(front).count("<circle") == len(front.points)
+
+
+def test_accuracy_against_tiles_has_all_layers_analog_with_ever_more_copies(cli: Cli, tmp_path: Path) -> None:
+    machine = tmp_path / "copies.yaml"
+    preset = Hardware.load("lionheart")
+    on = preset.compensation.model_copy(update={"copies": True, "outputs": "none"})
+    machine.write_text(preset.model_copy(update={"compensation": on}).to_yaml(), encoding="utf-8")
+    asked = ["digits-narrow", "--samples", 60, "--draws", 2, "--points", 3, "--method", "measure", "--include"]
+    command = ["pareto", *asked, "layer2.*", "--objective", "tiles", "--hardware", machine, "--json", "-q"]
+    result = cli(*command, "--max-tiles", 20, "--work-dir", tmp_path, "--plot", tmp_path / "front.svg")
+    assert result.exit_code == 0, result.stderr
+    points = json.loads(result.stdout)["points"]
+    assert {len(point["analog"]) for point in points} == {6}
+    tiles, damages = [p["tiles"] for p in points], [p["damage"] for p in points]
+    assert tiles == sorted(tiles, reverse=True)
+    assert damages == sorted(damages)
+    assert (tiles[0], tiles[-1]) == (20, 6)
+    assert min(points[0]["copies"].values()) > min(points[-1]["copies"].values())
+    assert [p["evaluation"] is not None for p in (points[0], points[-1])] == [True, True]
+    kept = json.loads(cli("pareto", "digits-narrow", "--from", tmp_path, "--max-drop", "100%", "--json").stdout)
+    assert kept["verified"]["tiles"] == 6
+    refused = cli(*command, "--copies", "off")
+    assert refused.exit_code == 2
+    assert "--objective tiles is about copies" in refused.stderr
+    refused = cli(*command, "--max-tiles", 5)
+    assert refused.exit_code == 2
+    assert "takes 6 tiles; there are 5" in refused.stderr
