@@ -3,16 +3,17 @@
 A folder with one ONNX model for every digital segment and one for every analog layer, ``index.json`` (order, tensors,
 tiles) and ``conductances.npz``. For the tile at (row, column) of analog layer i, arrays are named ``i/row/column/``:
 
-    target      mapped weights before programming, (outputs, inputs), 1 is the full scale
-    programmed  the same after programming and drift of one chip
-    scales      digital factor of each output: weight = target · scale; a static input range is in it
+    rows        which of its inputs drives each row of the tile, (rows,); with copies an input drives several
+    target      mapped weights before programming, (outputs, rows), 1 is the full scale
+    programmed  after programming and drift of one chip, the sum over rows of the same input, (outputs, inputs)
+    scales      digital factor of each output: weight = sum of targets · scale; a static input range is in it
     g_plus_us, g_minus_us   target as a differential pair in µS, where the hardware has devices
 
 For a Conv the inputs of a tile run over channels, then over the taps of the kernel.
 """
 
 import json
-from collections.abc import Mapping, MutableSequence
+from collections.abc import Mapping, MutableSequence, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -25,6 +26,7 @@ import onnx
 from lhc.conductances import ProgrammedMatrix, ProgrammedTile
 from lhc.errors import UsageError
 from lhc.graph import LayerGraph
+from lhc.hardware.geometry import split_sizes
 from lhc.lowering.lower import Chip
 from lhc.model import OnnxModel, is_external
 from lhc.onnx_io import Constants, save_model
@@ -102,11 +104,12 @@ def _write(model: OnnxModel, graph: LayerGraph, plan: Plan, folder: Path, chip: 
             entry = parts.write(parts.alone(name), folder / f"analog_{number}.onnx")
             pair = targets[weight.tile_set], programmed[weight.tile_set]
             g_max_us = getattr(plan.hardware.for_layer(name).devices, "g_max_us", None)
-            tiles = _tiles(str(number), *pair, g_max_us, arrays)
+            driven = _driven_rows(pair[1], plan.copies.get(name, 1), plan.hardware.tiles.rows)
+            tiles = _tiles(str(number), *pair, driven, g_max_us, arrays)
             analog.append(
                 {"name": name, "op_type": graph[name].op_type, "weight": weight.name, "tile_set": weight.tile_set}
                 | entry
-                | {"groups": pair[0].groups, "tiles": tiles}
+                | {"groups": pair[0].groups, "copies": plan.copies.get(name, 1), "tiles": tiles}
             )
             number += 1
         stages.append({"digital": digital, "analog": analog})
@@ -164,8 +167,24 @@ def _declare(values: MutableSequence[onnx.ValueInfoProto], known: Mapping[str, o
             value.CopyFrom(known[value.name])
 
 
+def _driven_rows(matrix: ProgrammedMatrix, copies: int, rows: int) -> list[npt.NDArray[np.int64]]:
+    """For every row of tiles, which input of its split drives each row: copies of a split are stacked, then cut."""
+    found: list[npt.NDArray[np.int64]] = []
+    for start in dict.fromkeys(matrix.starts):
+        size = matrix.tiles[len(found)][0].weights.shape[1]
+        cuts = np.cumsum(split_sizes(copies * size, rows))[:-1]
+        found += np.split(np.arange(copies * size) % size, cuts)
+        assert matrix.starts[len(found) - 1] == start
+    return found
+
+
 def _tiles(
-    prefix: str, target: ProgrammedMatrix, programmed: ProgrammedMatrix, g_max_us: float | None, arrays: Arrays
+    prefix: str,
+    target: ProgrammedMatrix,
+    programmed: ProgrammedMatrix,
+    driven: Sequence[npt.NDArray[np.int64]],
+    g_max_us: float | None,
+    arrays: Arrays,
 ) -> list[dict[str, object]]:
     """Entries of the index for all tiles of a layer; their arrays are added to ``arrays``."""
     entries = []
@@ -175,7 +194,7 @@ def _tiles(
         for column, (wanted, tile) in enumerate(zip(targets, tiles, strict=True)):
             outputs, inputs = wanted.weights.shape
             key = f"{prefix}/{row}/{column}"
-            arrays |= {f"{key}/{name}": array for name, array in _arrays(wanted, tile, g_max_us).items()}
+            arrays |= {f"{key}/{name}": array for name, array in _arrays(wanted, tile, driven[row], g_max_us).items()}
             entries.append(
                 {
                     "row": row,
@@ -193,9 +212,13 @@ def _tiles(
     return entries
 
 
-def _arrays(wanted: ProgrammedTile, tile: ProgrammedTile, g_max_us: float | None) -> Arrays:
-    arrays: Arrays = {"target": wanted.weights, "programmed": tile.weights, "scales": tile.scales}
+def _arrays(
+    wanted: ProgrammedTile, tile: ProgrammedTile, rows: npt.NDArray[np.int64], g_max_us: float | None
+) -> Arrays:
+    target = (wanted.weights / np.maximum(np.bincount(rows, minlength=wanted.weights.shape[1]), 1))[:, rows]
+    target = target.astype(np.float32)
+    arrays: Arrays = {"rows": rows, "target": target, "programmed": tile.weights, "scales": tile.scales}
     if g_max_us is not None:
-        arrays["g_plus_us"] = np.maximum(wanted.weights, 0) * np.float32(g_max_us)
-        arrays["g_minus_us"] = np.maximum(-wanted.weights, 0) * np.float32(g_max_us)
+        arrays["g_plus_us"] = np.maximum(target, 0) * np.float32(g_max_us)
+        arrays["g_minus_us"] = np.maximum(-target, 0) * np.float32(g_max_us)
     return arrays

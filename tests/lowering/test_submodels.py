@@ -87,6 +87,26 @@ def test_tiles_hold_the_weights(network: onnx.ModelProto, tmp_path: Path) -> Non
             assert 0 < np.abs(error).mean() < 0.1
 
 
+def test_rows_of_tiles_hold_every_copy_of_the_weights(network: onnx.ModelProto, tmp_path: Path) -> None:
+    """What the rows of an input hold, over all copies and tiles, adds up to its weights; no pair is beyond g_max."""
+    copied = SMALL.model_copy(update={"compensation": SMALL.compensation.model_copy(update={"copies": True})})
+    lhc.split(network, folder=tmp_path / "parts", all_analog=True, hardware=copied, seed=3)
+    index = json.loads((tmp_path / "parts" / "index.json").read_text())
+    arrays = np.load(tmp_path / "parts" / "conductances.npz")
+    layers = {layer["name"]: layer for stage in index["stages"] for layer in stage["analog"]}
+    assert {name: layer["copies"] for name, layer in layers.items()} == {"stem": 1, "grouped": 1, "head": 3}
+    wanted = numpy_helper.to_array(next(t for t in network.graph.initializer if t.name == "v")).T
+    found = np.zeros_like(wanted)
+    (tile,) = layers["head"]["tiles"]
+    key = tile["arrays"]
+    rows, target = arrays[f"{key}/rows"], arrays[f"{key}/target"]
+    assert rows.tolist() == [*range(6), *range(6), *range(6)]
+    np.add.at(found.T, rows, (target * arrays[f"{key}/scales"][:, None]).T)
+    np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-6)
+    assert arrays[f"{key}/g_plus_us"].max() <= tile["g_max_us"] * (1 + 1e-6)
+    assert arrays[f"{key}/programmed"].shape == wanted.shape
+
+
 def test_a_folder_that_holds_something_is_left_alone(cli: Cli, network: onnx.ModelProto, tmp_path: Path) -> None:
     (tmp_path / "parts").mkdir()
     (tmp_path / "parts" / "mine.txt").write_text("mine")
