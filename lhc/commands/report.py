@@ -79,7 +79,7 @@ def report_of(
         attribution=attribution,
         infeasibility=infeasibility,
         notes=source.notes if isinstance(source, PartitionResult) else (),
-        versions=environment() if measured else None,
+        versions=environment() if measured else {},
         commands=(command,) if command else (),
         warnings=_warnings(opened, plan, graph),
     )

@@ -14,7 +14,7 @@ from lhc.graph import CANDIDATE_OPS
 from lhc.plan import LayerPlan, Plan
 from lhc.report.text import fixed, share_text
 
-__all__ = ["BlockGrid", "Cell", "RowLabel", "block_grid", "short_names"]
+__all__ = ["BlockGrid", "Cell", "Kind", "RowLabel", "block_grid", "kind_of", "short_names"]
 
 Kind = Literal["analog", "digital", "never", "open"]
 
@@ -38,7 +38,7 @@ class Cell:
 
     Attributes:
         index: of the layer in the plan.
-        kind: its placement; ``never``: digital because no tile can take it.
+        kind: `kind_of` the layer.
         name: shortened to what fits; empty where nothing does.
         figure: its sensitivity, or why it has none.
         share: of all MACs; empty where it does not fit.
@@ -114,7 +114,7 @@ def block_grid(plan: Plan) -> BlockGrid:
             for place, (index, layer) in enumerate(members):
                 where = (left + _LABEL + place % wrap * (width + _GAP), y + place // wrap * pitch)
                 texts = _texts(names[index], *figures[index], width, lines, font)
-                cells.append(Cell(index, _kind(layer), *where, width, pitch - _GAP, *texts, bars[index]))
+                cells.append(Cell(index, kind_of(layer), *where, width, pitch - _GAP, *texts, bars[index]))
             y += height * pitch
     right = max((cell.x + cell.width for cell in cells), default=0.0)
     return BlockGrid(right, rows * pitch, tuple(cells), tuple(labels), lines, font)
@@ -166,7 +166,8 @@ def _pitch(rows: int) -> float:
     return min(max(HEIGHT / rows, _LOWEST), _CELL_HEIGHT + _GAP)
 
 
-def _kind(layer: LayerPlan) -> Kind:
+def kind_of(layer: LayerPlan) -> Kind:
+    """Placement of a layer; ``never``: digital because no tile can take it; ``open``: not decided."""
     if layer.reason == "eligible":
         return "open"
     if layer.placement == "digital" and layer.reason in ("no-static-weight", "unsupported", "parity"):
@@ -181,7 +182,7 @@ def _figures(plan: Plan) -> list[tuple[str, str]]:
     found = []
     for layer in plan.layers:
         text = "" if layer.sensitivity is None else next(numbers)
-        if not text and _kind(layer) == "never":
+        if not text and kind_of(layer) == "never":
             text = {"no-static-weight": "no weight"}.get(layer.reason, layer.reason)
         found.append((text, f"{share_text(layer.macs / (plan.macs or 1))} MACs"))
     return found

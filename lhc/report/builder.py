@@ -1,9 +1,10 @@
 """From a plan and what was measured of it to a `Report`. Nothing is measured here."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
+from typing import TypedDict, Unpack
 
-from lhc.costs import Cost, SystemCost, by_operator, cost_of
+from lhc.costs import Cost, by_operator, cost_of
 from lhc.errors import ConfigError, ModelError, UsageError
 from lhc.graph import Layer, LayerGraph, WeightRef
 from lhc.plan import Plan
@@ -17,21 +18,22 @@ MOST_POINTS = 24
 """Of a front by estimate."""
 
 
+class _Found(TypedDict, total=False):
+    """What a report may hold besides the plan: fields of `Report`."""
+
+    times: tuple[AtTime, ...]
+    front: Front | None
+    robustness: Robustness | None
+    attribution: Attribution | None
+    infeasibility: Infeasibility | None
+    notes: tuple[str, ...]
+    versions: dict[str, str]
+    commands: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
 def build_report(
-    model: str,
-    plan: Plan,
-    graph: LayerGraph,
-    *,
-    operators: int | None = None,
-    times: Sequence[AtTime] = (),
-    front: Front | None = None,
-    robustness: Robustness | None = None,
-    attribution: Attribution | None = None,
-    infeasibility: Infeasibility | None = None,
-    notes: Iterable[str] = (),
-    versions: Mapping[str, str] | None = None,
-    commands: Iterable[str] = (),
-    warnings: Iterable[str] = (),
+    model: str, plan: Plan, graph: LayerGraph, *, operators: int | None = None, **found: Unpack[_Found]
 ) -> Report:
     """The report of a plan.
 
@@ -40,16 +42,10 @@ def build_report(
         plan: the placement, and how it did.
         graph: the layers.
         operators: how many the network has, where the graph has not all.
-        times: the placement at several times after programming.
-        front: the trade-off; by estimate, from the plan's sensitivities, where it was not measured.
-        robustness: of the placement.
-        attribution: of its layers' damage.
-        infeasibility: why the budget cannot be met.
-        notes: what the commands had to say.
-        versions: of the libraries that measured.
-        commands: what made it.
-        warnings: why it may not be true any more.
+        found: what was measured and said of it; a front that was not measured is estimated from the sensitivities.
     """
+    if found.get("front") is None:
+        found["front"] = estimated_front(plan, graph)
     return Report(
         model=model,
         summary=summary(plan, graph),
@@ -57,15 +53,7 @@ def build_report(
         tiles=plan.tiles(graph),
         operators=len(graph) if operators is None else operators,
         costs=costs_of(plan, graph),
-        front=front or estimated_front(plan, graph),
-        times=tuple(times),
-        robustness=robustness,
-        attribution=attribution,
-        infeasibility=infeasibility,
-        notes=tuple(notes),
-        versions=dict(versions or {}),
-        commands=tuple(commands),
-        warnings=tuple(warnings),
+        **found,
     )
 
 
@@ -109,18 +97,14 @@ def costs_of(plan: Plan, graph: LayerGraph) -> Costs | None:
             for one in by_operator(placed.others)
         ),
         crossings=_item("crossings", sum(placed.crossings.values(), Cost())),
-        total=_total("total", placed),
-        all_digital=_total("all digital", digital),
+        total=_item("total", placed.total),
+        all_digital=_item("all digital", digital.total),
         assumptions=tuple(map(str, placed.assumptions)),
     )
 
 
 def _item(name: str, cost: Cost) -> CostItem:
     return CostItem(name=name, latency_s=cost.latency_s, energy_j=cost.energy_j)
-
-
-def _total(name: str, cost: SystemCost) -> CostItem:
-    return _item(name, cost.total)
 
 
 def estimated_front(plan: Plan, graph: LayerGraph) -> Front | None:

@@ -5,6 +5,7 @@ policy allows exactly this style sheet and this script, by their hashes, and no 
 """
 
 from base64 import b64encode
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
@@ -13,10 +14,10 @@ from importlib.resources import files
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from lhc.plan import LayerPlan
-from lhc.report.block_grid import BlockGrid, Cell, block_grid
+from lhc.plan import LayerPlan, Plan
+from lhc.report.block_grid import Kind, block_grid, kind_of
 from lhc.report.charts import Chart, RangeChart
-from lhc.report.content import MEASURING_TIMES, Value, layer_table
+from lhc.report.content import MEASURING_TIMES, layer_table
 from lhc.report.document import Report
 from lhc.report.figures import front_chart, is_measured, outcome_chart, time_chart
 from lhc.report.page_sections import sections
@@ -26,24 +27,8 @@ from lhc.report.text import REASONS, level_text, reasons
 __all__ = ["html"]
 
 
-@dataclass(frozen=True)
-class _Layer:
-    """A layer as the page shows it: its row, and its text in the grid."""
-
-    letter: str
-    kind: str
-    text: str
-    cells: tuple[Value, ...]
-
-
-@dataclass(frozen=True)
-class _Item:
-    """An entry of the grid's legend."""
-
-    kind: str
-    letter: str
-    name: str
-    text: str
+LETTERS: Mapping[Kind, str] = {"analog": "A", "digital": "D", "never": "D", "open": "?"}
+"""In cells, for those who see no colours."""
 
 
 @dataclass(frozen=True)
@@ -80,10 +65,12 @@ def html(report: Report) -> str:
             statements=statements(report),
             grid=grid,
             grid_description=_grid_description(report),
-            legend=[] if grid is None else _legend(report, grid),
+            legend=list(_legend(report.plan)),
+            letters=LETTERS,
             metric=_metric(report),
-            layers=[] if grid is None else _layers(report, grid, table.rows),
-            columns=table.columns,
+            kinds=[kind_of(layer) for layer in report.plan.layers],
+            texts=[_layer_text(layer) for layer in report.plan.layers],
+            table=table,
             others=report.operators - len(report.plan.layers),
             side=side,
             side_missing=side_missing,
@@ -111,18 +98,6 @@ def _templates() -> Environment:
     )
 
 
-def _layers(report: Report, grid: BlockGrid, rows: tuple[tuple[Value, ...], ...]) -> list[_Layer]:
-    found = []
-    for cell, row in zip(sorted(grid.cells, key=lambda cell: cell.index), rows, strict=True):
-        layer = report.plan.layers[cell.index]
-        found.append(_Layer(_letter(cell), cell.kind, _layer_text(layer), row))
-    return found
-
-
-def _letter(cell: Cell) -> str:
-    return {"analog": "A", "digital": "D", "never": "D", "open": "?"}[cell.kind]
-
-
 def _layer_text(layer: LayerPlan) -> str:
     placement = "undecided" if layer.reason == "eligible" else layer.placement
     damage = "" if layer.sensitivity is None else f", sensitivity {layer.sensitivity}"
@@ -130,19 +105,13 @@ def _layer_text(layer: LayerPlan) -> str:
     return f"{layer.title}: {placement}, {layer.reason} ({why}){damage}, {layer.macs:,} MACs"
 
 
-def _legend(report: Report, grid: BlockGrid) -> list[_Item]:
-    kinds = {cell.index: cell.kind for cell in grid.cells}
-    found = []
-    for kind, letter, name in (
-        ("analog", "A", "analog"),
-        ("digital", "D", "digital"),
-        ("never", "D", "digital, no choice"),
-        ("open", "?", "undecided"),
-    ):
-        layers = [layer for index, layer in enumerate(report.plan.layers) if kinds[index] == kind]
+def _legend(plan: Plan) -> Iterator[tuple[Kind, str, str]]:
+    """Kind, number and reasons of the cells."""
+    names: dict[Kind, str] = {"never": "digital, no choice", "open": "undecided"}
+    for kind in LETTERS:
+        layers = [layer for layer in plan.layers if kind_of(layer) == kind]
         if layers:
-            found.append(_Item(kind, letter, f"{len(layers)} {name}", f": {reasons(layers)}" if kind != "open" else ""))
-    return found
+            yield kind, f"{len(layers)} {names.get(kind, kind)}", "" if kind == "open" else f": {reasons(layers)}"
 
 
 def _metric(report: Report) -> str:

@@ -247,13 +247,13 @@ def test_what_later_commands_measure_is_put_in(
     small: tuple[Plan, LayerGraph], full: Report, make_evaluated: Callable[..., Evaluation], tmp_path: Path
 ) -> None:
     plan, graph = small
-    first = build_report("m", plan, graph, times=over_time([make_evaluated(0.8, 0.0)]), commands=["one"], notes=["n"])
+    first = build_report("m", plan, graph, times=over_time([make_evaluated(0.8, 0.0)]), commands=("one",), notes=("n",))
     assert keep(tmp_path, first) == first
     second = build_report(
-        "m", plan, graph, times=over_time([make_evaluated(0.7, 9.0)]), commands=["two"], front=full.front
+        "m", plan, graph, times=over_time([make_evaluated(0.7, 9.0)]), commands=("two",), front=full.front
     )
     keep(tmp_path, second)
-    third = keep(tmp_path, build_report("m", plan, graph, commands=["one"]))
+    third = keep(tmp_path, build_report("m", plan, graph, commands=("one",)))
     assert [point.evaluation.t_s for point in third.times] == [0.0, 9.0]
     assert third.commands == ("one", "two")
     assert third.notes == ("n",)
