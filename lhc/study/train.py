@@ -98,7 +98,19 @@ def course_of(study: Study, samples: Task, settings: TrainingOptions, checkpoint
         study.running.check_time()
 
     machine, ranges, output = study.plan.hardware, study.plan.ranges, study.options.output
-    return Course(study.model, study.graph, machine, ranges, study.t_s, samples, settings, report, output, checkpoints)
+    return Course(
+        study.model,
+        study.graph,
+        machine,
+        ranges,
+        study.t_s,
+        samples,
+        settings,
+        report,
+        output,
+        checkpoints,
+        study.plan.copies,
+    )
 
 
 def retrained(study: Study, course: "Course", weights: Mapping[str, Array]) -> Study:

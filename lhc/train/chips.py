@@ -54,8 +54,12 @@ def column_scales(matrix: Tensor, hardware: Hardware) -> Tensor:
     return greatest / hardware.mapping.omega
 
 
-def draw_matrix(matrix: Tensor, hardware: Hardware, t_s: float, kind: WeightNoise, model: object | None) -> DrawnMatrix:
+def draw_matrix(
+    matrix: Tensor, hardware: Hardware, t_s: float, kind: WeightNoise, model: object | None, copies: int = 1
+) -> DrawnMatrix:
     """Draw a chip's errors from torch's global generator.
+
+    Copies of the weights are drawn one by one; what counts is the mean of their errors.
 
     Args:
         matrix: ``(outputs, inputs)``.
@@ -63,7 +67,13 @@ def draw_matrix(matrix: Tensor, hardware: Hardware, t_s: float, kind: WeightNois
         t_s: time of inference.
         kind: where the errors come from.
         model: aihwkit's model of the devices; None where they are perfect.
+        copies: of the weights.
     """
+    if copies > 1:
+        drawn = [draw_matrix(matrix, hardware, t_s, kind, model) for _ in range(copies)]
+        errors = torch.stack([one.errors for one in drawn]).mean(0)
+        gains = torch.stack([one.gains for one in drawn]).mean(0)
+        return DrawnMatrix(errors, gains)
     matrix = matrix.detach().contiguous()  # random numbers are drawn in the order of memory
     scales = column_scales(matrix, hardware)
     errors, gains = torch.zeros_like(matrix), torch.ones_like(scales)

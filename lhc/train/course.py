@@ -1,7 +1,7 @@
 """A network with the samples and settings that it is trained with. PyTorch is loaded with it."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -42,6 +42,7 @@ class Course:
         report: called after every step: what is done, how much of it is done, how much it is in all.
         output: name of the output that is trained; the first by default.
         checkpoints: folder for states, or None.
+        copies: of the weights on tiles, by layer; one where it is missing.
     """
 
     model: OnnxModel
@@ -54,6 +55,7 @@ class Course:
     report: Callable[[str, int, int], None]
     output: str | None = None
     checkpoints: Path | None = None
+    copies: Mapping[str, int] = field(default_factory=dict)
 
     @cached_property
     def trained(self) -> Trained:
@@ -71,9 +73,8 @@ class Course:
         Raises:
             ModelError: it cannot be differentiated, or computes something else.
         """
-        network = NoisyNetwork(
-            self.model, self.graph, self.trained, self.hardware, self.t_s, self.settings.noise, self.ranges
-        )
+        tiles = (self.hardware, self.t_s, self.settings.noise, self.ranges, self.copies)
+        network = NoisyNetwork(self.model, self.graph, self.trained, *tiles)
         network.check(self._some())
         return network
 
@@ -145,6 +146,7 @@ class Course:
             "settings": repr(self.settings),
             "output": self.output,
             "ranges": {name: list(values) for name, values in sorted(self.ranges.items())},
+            "copies": dict(sorted(self.copies.items())),
             "functions": {
                 name: code_of(load_function(name, option))
                 for name, option in ((self.settings.loss, "--loss"), (self.settings.augment, "--augment"))

@@ -69,6 +69,7 @@ class NoisyNetwork:
         t_s: float,
         noise: WeightNoise = "devices",
         ranges: Mapping[str, tuple[float, ...]] | None = None,
+        copies: Mapping[str, int] | None = None,
     ) -> None:
         """Prepare; everything is digital at first.
 
@@ -81,6 +82,7 @@ class NoisyNetwork:
             noise: where weight errors come from.
             ranges: static input ranges by layer, where the hardware has them; they are trained from their greatest
                 value on, as one for all row splits.
+            copies: of the weights on tiles, by layer; one where it is missing.
         """
         self.module = _Network(model, graph, trained)
         self.analog: dict[str, TrainingProduct] = {}
@@ -89,6 +91,7 @@ class NoisyNetwork:
         self._hardware = hardware
         self._t_s = t_s
         self._noise: WeightNoise = noise
+        self._copies = copies or {}
         self._ranges = {
             name: nn.Parameter(torch.tensor(max(values), dtype=torch.float32))
             for name, values in (ranges or {}).items()
@@ -127,7 +130,8 @@ class NoisyNetwork:
     def _product(self, name: str) -> TrainingProduct:
         hardware = self._hardware.for_layer(name)
         self.devices[name] = None if hardware.devices is None else hardware.to_rpu_config().noise_model
-        return TrainingProduct(self._nodes[name], self._graph[name], self._opset, hardware, self._ranges.get(name))
+        layer, ranges, copies = self._graph[name], self._ranges.get(name), self._copies.get(name, 1)
+        return TrainingProduct(self._nodes[name], layer, self._opset, hardware, ranges, copies)
 
     def draw(self, strength: float) -> None:
         """Put a new chip's errors on the analog products, from torch's global generator.
@@ -143,7 +147,8 @@ class NoisyNetwork:
                 assert first.weight is not None
                 matrix = self.analog[first.name].form.matrix(weights[first.weight.name])
                 hardware = self._hardware.for_layer(first.name)
-                drawn = draw_matrix(matrix, hardware, self._t_s, self._noise, self.devices[first.name])
+                model, copies = self.devices[first.name], self._copies.get(first.name, 1)
+                drawn = draw_matrix(matrix, hardware, self._t_s, self._noise, model, copies)
                 for name in group:
                     self.analog[name].drawn, self.analog[name].strength = drawn, strength
 

@@ -6,6 +6,9 @@ of DAC and ADC, s the input scale, c the scales of a column's row splits, and ro
 
     variance = s² · ((noise² + a²/12) · |c|² + d²/12 · |w|²)
 
+With k copies of the weights on n tiles for a row split, c is the scale times √n / k. Where chips are calibrated, the
+output is corrected as theirs is: on every batch, each column gets the mean (and deviation) that it has without errors.
+
 Where the hardware's input ranges are static, inputs are clipped to them, and the ranges are trained: a smaller range
 clips more and brings less noise. Left out is what saturates at the ADC; evaluations have it.
 """
@@ -22,6 +25,7 @@ from lhc.graph import Layer
 from lhc.hardware import Hardware
 from lhc.hardware.geometry import split_sizes
 from lhc.onnx_io.product import ConvGeometry, Product
+from lhc.runtime.chip_calibration import GREATEST_GAIN
 from lhc.runtime.differentiable import OPERATORS
 from lhc.runtime.differentiable_ops import Operator
 from lhc.runtime.unfold import padded
@@ -49,7 +53,13 @@ class TrainingProduct:
     """
 
     def __init__(
-        self, node: onnx.NodeProto, layer: Layer, opset: int, hardware: Hardware, input_range: Tensor | None
+        self,
+        node: onnx.NodeProto,
+        layer: Layer,
+        opset: int,
+        hardware: Hardware,
+        input_range: Tensor | None,
+        copies: int = 1,
     ) -> None:
         """Describe the product.
 
@@ -59,6 +69,7 @@ class TrainingProduct:
             opset: version of the standard operators.
             hardware: as this layer has it.
             input_range: of all row splits, ``()``, where the hardware has static ones.
+            copies: of the weights on tiles.
         """
         assert layer.weight is not None
         self.layer = layer
@@ -68,6 +79,8 @@ class TrainingProduct:
         self._operator, self._compute = Operator.of(node, opset, layer.name), OPERATORS[node.op_type]
         self._hardware = hardware
         self._range = input_range
+        self._copies = copies
+        self._corrects = hardware.compensation.outputs if hardware.corrects_outputs else "none"
         self._output_variance = hardware.adc.noise**2 + hardware.adc.rounding_variance
         self._input_variance = hardware.dac.rounding_variance
 
@@ -80,13 +93,41 @@ class TrainingProduct:
         realised = weight + self.form.stored(error, weight.shape)
         x = self._clipped(x)
         operands = (x, realised) if self.form.operand == 1 else (realised, x)
-        output: Tensor = self._compute(self._operator, *operands, *(() if bias is None else (bias,)))
+        biases = () if bias is None else (bias,)
+        output: Tensor = self._compute(self._operator, *operands, *biases)
+        if self._corrects != "none":
+            exact = (x, weight) if self.form.operand == 1 else (weight, x)
+            with torch.no_grad():
+                ideal = self._compute(self._operator, *exact, *biases)
+            output = self._corrected(output, ideal)
         if self._output_variance == 0 and self._input_variance == 0:
             return output
-        variance = self._output_variance * (scales * self.drawn.gains).square().sum(1)
+        variance = (self._output_variance * (scales * self.drawn.gains).square() * self._reads(scales)).sum(1)
         variance = variance + self._input_variance * matrix.square().sum(1)
         # The least keeps the gradient of the root finite where a column is 0.
         return self._with_noise(output, x, self.strength * variance.clamp(min=_LEAST_VARIANCE).sqrt())
+
+    def _corrected(self, output: Tensor, ideal: Tensor) -> Tensor:
+        """The output with the moments that it has without errors, per column over the batch; they are held constant."""
+        axis = self.form.output_axis(output.ndim) % output.ndim
+        others = [number for number in range(output.ndim) if number != axis]
+        found = output.detach()
+        gain = torch.ones_like(found.mean(others, keepdim=True))
+        if self._corrects == "affine":
+            own, wanted = (t.std(others, keepdim=True, correction=0) for t in (found, ideal))
+            varies = (own > 0) & (wanted > 0)
+            gain = torch.where(varies, wanted / own.clamp(min=_LEAST_VARIANCE), gain)
+            gain = gain.clamp(1 / GREATEST_GAIN, GREATEST_GAIN)
+        offset = ideal.mean(others, keepdim=True) - gain * found.mean(others, keepdim=True)
+        return output * gain + offset
+
+    def _reads(self, scales: Tensor) -> Tensor:
+        """Per row split, tiles that its copies lie on over the square of the copies, ``(row splits,)``."""
+        assert self.layer.weight is not None
+        inputs = math.prod(self.layer.weight.shape) // len(scales)
+        rows = self._hardware.tiles.rows
+        tiles = [math.ceil(self._copies * size / rows) for size in split_sizes(inputs, rows)]
+        return torch.tensor(tiles, dtype=scales.dtype, device=scales.device) / self._copies**2
 
     def _spread(self, columns: Tensor) -> Tensor:
         """``(outputs, row splits)`` to ``(outputs, inputs)``."""
