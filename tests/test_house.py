@@ -107,7 +107,7 @@ def test_a_misplaced_test_is_found(tmp_path: Path) -> None:
         "cli/test_cli_errors.py",
         "cli/test_crashes.py",
         "api/test_api.py",
-        "test_plan.py",
+        "test_graph.py",
         "test_cache.py",
     ):
         (tmp_path / name).parent.mkdir(exist_ok=True)

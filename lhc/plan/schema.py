@@ -10,135 +10,21 @@ from pathlib import Path
 from typing import Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError
 
 from lhc.errors import ConfigError, UsageError
-from lhc.graph import RUN_TIME_OPERANDS, LayerGraph
+from lhc.graph import LayerGraph
 from lhc.hardware import Hardware
 from lhc.hardware.overrides import problem
-from lhc.support.numbers import bounds_text, number_text
+from lhc.plan.layer_plan import LayerPlan, Placement, PlanRecord, Reason, Sensitivity
 from lhc.support.yaml_text import read_yaml
 
-__all__ = [
-    "SCHEMA_VERSION",
-    "CurvePoint",
-    "Estimate",
-    "LayerPlan",
-    "Method",
-    "Outcome",
-    "Placement",
-    "Plan",
-    "Reason",
-    "Retrained",
-    "Sensitivity",
-]
+__all__ = ["SCHEMA_VERSION", "CurvePoint", "Estimate", "Healing", "Outcome", "Plan", "Retrained"]
 
 SCHEMA_VERSION = 1
 
-Placement = Literal["analog", "digital"]
-Method = Literal["measure", "fisher"]
-"""How a sensitivity was found: by running the analog layer, or predicted from gradients of the digital network."""
-Reason = Literal[
-    "eligible",  # may be analog; nothing decided yet
-    "budget",  # analog: within the budget
-    "sensitivity",  # digital: analog it would break the budget
-    "cost",  # digital: on tiles it costs more than it saves
-    "strategy",  # placed by the rule of a strategy that does not measure
-    "forced",  # fixed by the user
-    "excluded",  # left out by the user
-    "no-static-weight",
-    "unsupported",
-    "parity",  # the emulation does not reproduce the operator
-    "tiles",  # not enough tiles
-]
 
-
-class _Record(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class Sensitivity(_Record):
-    """Damage that one analog layer does: mean over draws, in the unit of the metric. Larger is worse."""
-
-    metric: str
-    mean: float
-    std: float = Field(ge=0)
-    interval: tuple[float, float] | None
-    draws: int = Field(default=1, ge=1)
-    method: Method = "measure"
-    by_weights: float | None = None
-    """Part by programmed weights and the DAC; predictions alone tell it from the rest."""
-    by_outputs: float | None = None
-    """Part by output noise and the ADC's rounding."""
-    copies: int = Field(default=1, ge=1)
-    """Times that tiles held its weights."""
-
-    def __str__(self) -> str:
-        bounds = "" if self.interval is None else f" {bounds_text(self.interval)}"
-        return f"{number_text(self.mean)}{bounds} {self.metric}"
-
-
-class LayerPlan(_Record):
-    """The decision about one operator that multiplies. ``weight`` and ``output`` find it again without its name."""
-
-    name: str
-    op_type: str
-    weight: str | None
-    output: str
-    placement: Placement
-    reason: Reason
-    detail: str
-    macs: int = Field(ge=0)
-    """By stored weights, per sample."""
-    parameters: int = Field(ge=0)
-    tiles: int = Field(ge=0)
-    """Tiles the layer needs when it is analog, with all copies of its weights."""
-    copies: int = Field(default=1, ge=1)
-    """Times that tiles hold its weights when it is analog, each time on devices of its own."""
-    sensitivity: Sensitivity | None = None
-    module: str | None = None
-    """Path of the PyTorch module it came from, where the file tells and the name does not."""
-    input_range: tuple[float, ...] | None = None
-    """Calibrated static input range of each row split of its tiles, where the hardware has them."""
-    activation_macs: int = Field(default=0, ge=0)
-    """Of two activations, per sample; no part of ``macs``."""
-    counted: bool = True
-    """Whether all that it multiplies is in these numbers; what is not known counts nothing."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _tell_apart(cls, data: object) -> object:
-        """Earlier plans had products of two activations under ``macs``."""
-        if not isinstance(data, dict) or "activation_macs" in data or data.get("reason") != "no-static-weight":
-            return data
-        if not str(data.get("detail", "")).startswith(RUN_TIME_OPERANDS):
-            return data
-        return data | {"macs": 0, "activation_macs": data.get("macs", 0)}
-
-    @property
-    def may_be_analog(self) -> bool:
-        """Whether it is analog, or still free to be."""
-        return self.reason == "eligible" or self.placement == "analog"
-
-    @property
-    def title(self) -> str:
-        """How people call it: its module path, and its name where that is another."""
-        return self.name if self.module is None else f"{self.module} ({self.name})"
-
-    @property
-    def path(self) -> str:
-        """Dotted path: its module's, or its own name's, with slashes as dots."""
-        return self.module or self.name.partition(";")[0].strip("/").replace("/", ".")
-
-    @property
-    def block(self) -> str:
-        """Path of the block that it is in: down to the first number (``encoder.layer.3``), else what holds it."""
-        parts = self.path.split(".")
-        number = next((index for index, part in enumerate(parts[:-1]) if part.isdigit()), len(parts) - 2)
-        return ".".join(parts[: number + 1])
-
-
-class CurvePoint(_Record):
+class CurvePoint(PlanRecord):
     """One point of a learning curve."""
 
     step: int = Field(ge=0)
@@ -148,7 +34,7 @@ class CurvePoint(_Record):
     """Of the validation, in the metric's unit; larger is worse."""
 
 
-class Retrained(_Record):
+class Retrained(PlanRecord):
     """How the weights were trained under the noise of tiles."""
 
     source: str
@@ -165,7 +51,7 @@ class Retrained(_Record):
     curve: tuple[CurvePoint, ...] = ()
 
 
-class Estimate(_Record):
+class Estimate(PlanRecord):
     """What sensitivities said of the placement: their sum, and the drop that measured placements make of such sums."""
 
     metric: str
@@ -180,7 +66,7 @@ class Estimate(_Record):
     placements: int
 
 
-class Healing(_Record):
+class Healing(PlanRecord):
     """Mean drops of the placement without healing, and with what of it there is, on the samples that verify."""
 
     draws: int
@@ -198,7 +84,7 @@ class Healing(_Record):
     """Reads that the calibration samples of every chip are spread over."""
 
 
-class Outcome(_Record):
+class Outcome(PlanRecord):
     """How the placement did on data: what the decision rests on."""
 
     metric: str
@@ -256,7 +142,7 @@ class Outcome(_Record):
     """None where there is none, or nothing is analog."""
 
 
-class Plan(_Record):
+class Plan(PlanRecord):
     """Decisions about every operator of a model that multiplies, in the order of the file."""
 
     schema_version: Literal[1] = 1

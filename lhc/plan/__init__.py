@@ -1,0 +1,19 @@
+"""Decisions: which products run on analog tiles, why, and what that rests on."""
+
+from lhc.plan.layer_plan import LayerPlan, Method, Placement, Reason, Sensitivity
+from lhc.plan.schema import SCHEMA_VERSION, CurvePoint, Estimate, Healing, Outcome, Plan, Retrained
+
+__all__ = [
+    "SCHEMA_VERSION",
+    "CurvePoint",
+    "Estimate",
+    "Healing",
+    "LayerPlan",
+    "Method",
+    "Outcome",
+    "Placement",
+    "Plan",
+    "Reason",
+    "Retrained",
+    "Sensitivity",
+]

@@ -1,0 +1,114 @@
+"""What a plan says of one operator that multiplies: where it is placed, why, and the numbers that this rests on."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from lhc.graph import RUN_TIME_OPERANDS
+from lhc.support.numbers import bounds_text, number_text
+
+__all__ = ["LayerPlan", "Method", "Placement", "PlanRecord", "Reason", "Sensitivity"]
+
+Placement = Literal["analog", "digital"]
+Method = Literal["measure", "fisher"]
+"""How a sensitivity was found: by running the analog layer, or predicted from gradients of the digital network."""
+Reason = Literal[
+    "eligible",  # may be analog; nothing decided yet
+    "budget",  # analog: within the budget
+    "sensitivity",  # digital: analog it would break the budget
+    "cost",  # digital: on tiles it costs more than it saves
+    "strategy",  # placed by the rule of a strategy that does not measure
+    "forced",  # fixed by the user
+    "excluded",  # left out by the user
+    "no-static-weight",
+    "unsupported",
+    "parity",  # the emulation does not reproduce the operator
+    "tiles",  # not enough tiles
+]
+
+
+class PlanRecord(BaseModel):
+    """Unknown fields are errors, values never change, and every number is finite."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Sensitivity(PlanRecord):
+    """Damage that one analog layer does: mean over draws, in the unit of the metric. Larger is worse."""
+
+    metric: str
+    mean: float
+    std: float = Field(ge=0)
+    interval: tuple[float, float] | None
+    draws: int = Field(default=1, ge=1)
+    method: Method = "measure"
+    by_weights: float | None = None
+    """Part by programmed weights and the DAC; predictions alone tell it from the rest."""
+    by_outputs: float | None = None
+    """Part by output noise and the ADC's rounding."""
+    copies: int = Field(default=1, ge=1)
+    """Times that tiles held its weights."""
+
+    def __str__(self) -> str:
+        bounds = "" if self.interval is None else f" {bounds_text(self.interval)}"
+        return f"{number_text(self.mean)}{bounds} {self.metric}"
+
+
+class LayerPlan(PlanRecord):
+    """The decision about one operator that multiplies. ``weight`` and ``output`` find it again without its name."""
+
+    name: str
+    op_type: str
+    weight: str | None
+    output: str
+    placement: Placement
+    reason: Reason
+    detail: str
+    macs: int = Field(ge=0)
+    """By stored weights, per sample."""
+    parameters: int = Field(ge=0)
+    tiles: int = Field(ge=0)
+    """Tiles the layer needs when it is analog, with all copies of its weights."""
+    copies: int = Field(default=1, ge=1)
+    """Times that tiles hold its weights when it is analog, each time on devices of its own."""
+    sensitivity: Sensitivity | None = None
+    module: str | None = None
+    """Path of the PyTorch module it came from, where the file tells and the name does not."""
+    input_range: tuple[float, ...] | None = None
+    """Calibrated static input range of each row split of its tiles, where the hardware has them."""
+    activation_macs: int = Field(default=0, ge=0)
+    """Of two activations, per sample; no part of ``macs``."""
+    counted: bool = True
+    """Whether all that it multiplies is in these numbers; what is not known counts nothing."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _tell_apart(cls, data: object) -> object:
+        """Earlier plans had products of two activations under ``macs``."""
+        if not isinstance(data, dict) or "activation_macs" in data or data.get("reason") != "no-static-weight":
+            return data
+        if not str(data.get("detail", "")).startswith(RUN_TIME_OPERANDS):
+            return data
+        return data | {"macs": 0, "activation_macs": data.get("macs", 0)}
+
+    @property
+    def may_be_analog(self) -> bool:
+        """Whether it is analog, or still free to be."""
+        return self.reason == "eligible" or self.placement == "analog"
+
+    @property
+    def title(self) -> str:
+        """How people call it: its module path, and its name where that is another."""
+        return self.name if self.module is None else f"{self.module} ({self.name})"
+
+    @property
+    def path(self) -> str:
+        """Dotted path: its module's, or its own name's, with slashes as dots."""
+        return self.module or self.name.partition(";")[0].strip("/").replace("/", ".")
+
+    @property
+    def block(self) -> str:
+        """Path of the block that it is in: down to the first number (``encoder.layer.3``), else what holds it."""
+        parts = self.path.split(".")
+        number = next((index for index, part in enumerate(parts[:-1]) if part.isdigit()), len(parts) - 2)
+        return ".".join(parts[: number + 1])
