@@ -6,7 +6,9 @@ __all__ = ["copies_on", "free_copies", "split_sizes", "tile_rows"]
 
 
 def split_sizes(size: int, most: int) -> list[int]:
-    """Parts of one dimension of a matrix on tiles: nearly equal, the first ones one larger."""
+    """Parts of one dimension of a matrix on tiles: nearly equal, the first ones one larger; none of nothing."""
+    if size == 0:
+        return []
     parts = -(-size // most)
     base, extra = divmod(size, parts)
     return [base + (index < extra) for index in range(parts)]
@@ -26,7 +28,9 @@ def tile_rows(inputs: int, rows: int, copies: int = 1) -> int:
 
 
 def copies_on(inputs: int, rows: int, taken: int) -> int:
-    """Most copies of a matrix on ``taken`` rows of tiles for each of its row splits."""
+    """Most copies of a matrix on ``taken`` rows of tiles for each of its row splits; one of a matrix without inputs."""
+    if inputs == 0:
+        return 1
     return taken * rows // split_sizes(inputs, rows)[0]
 
 

@@ -22,3 +22,7 @@ def test_nine_copies_of_a_first_convolution_fit_one_tile() -> None:
     assert free_copies(27, 256) == 9
     assert split_sizes(576, 256) == [192, 192, 192]
     assert (free_copies(576, 256), copies_on(576, 256, 3)) == (1, 4)
+
+
+def test_a_matrix_without_inputs_takes_no_tiles() -> None:
+    assert (split_sizes(0, 256), tile_rows(0, 256), free_copies(0, 256), copies_on(0, 256, 3)) == ([], 0, 1, 1)
