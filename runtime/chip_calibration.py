@@ -238,7 +238,7 @@ def digital_moments(
         DataError: the network does not run on these samples.
     """
     found: dict[str, Moments] = {}
-    for some in _together(layers, max((position.samples for _, position in calls), default=1)):
+    for some in _together(layers, graph, max((position.samples for _, position in calls), default=1)):
         observed = _Observed(model, graph, [t for layer in some for t in (layer.output, *layer.digital_inputs)])
         sums = {layer.name: _Sums() for layer in some}
         for feeds, _ in calls:
@@ -249,14 +249,14 @@ def digital_moments(
     return found
 
 
-def _together(layers: Sequence[AnalogLayer], samples: int) -> list[list[AnalogLayer]]:
+def _together(layers: Sequence[AnalogLayer], graph: LayerGraph, samples: int) -> list[list[AnalogLayer]]:
     """Layers in groups whose outputs on so many samples fit in memory together."""
     groups: list[list[AnalogLayer]] = []
-    size = _OBSERVED_BYTES
+    size = 0
     for layer in layers:
-        matrix = layer.layer.matrix
+        matrix = graph[layer.name].matrix
         own = 0 if matrix is None else 4 * samples * matrix.positions * matrix.groups * matrix.cols
-        if size + own > _OBSERVED_BYTES:
+        if not groups or size + own > _OBSERVED_BYTES:
             groups.append([])
             size = 0
         groups[-1].append(layer)

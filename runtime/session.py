@@ -1,27 +1,35 @@
 """`HybridSession`: onnxruntime's interface over digital segments and emulated analog tiles."""
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import onnx
 
+from lhc.conductances import Correction
 from lhc.errors import DataError, UsageError
-from lhc.graph import obstacle
+from lhc.graph import LayerGraph, WeightRef, obstacle
 from lhc.hardware import Hardware
 from lhc.model import OnnxModel
-from lhc.onnx_io import load_model, read_graph, read_plan
+from lhc.onnx_io import load_model, read_graph, read_plan, static_batch
+from lhc.onnx_io.product import Product
 from lhc.plan import Plan
 from lhc.runtime.executor import HybridExecutor
+from lhc.runtime.network_calls import Call, calibration_calls, calibration_samples, call_samples
 from lhc.runtime.ort import Array, TensorInfo, tensor_infos
 from lhc.runtime.programmed import ProgrammedChip, ProgrammedLayers
 from lhc.runtime.stream import Position
+from lhc.samples.task import LazyArray, Task, count_samples
 
 if TYPE_CHECKING:
     import onnx_ir as ir
 
 __all__ = ["HybridSession"]
+
+log = logging.getLogger("lhc")
 
 
 class HybridSession:
@@ -74,16 +82,16 @@ class HybridSession:
         default = self.plan.hardware if self.plan is not None else "lionheart"
         self.hardware = Hardware.load(hardware if hardware is not None else default)
         self._graph = read_graph(self._model, sizes=False)
-        self._executor = HybridExecutor(
-            self._model,
-            self._graph,
-            self._analog(placement),
-            self.plan.ranges if self.plan else None,
-            self._copies(placement),
-        )
+        analog, ranges = self._analog(placement), self.plan.ranges if self.plan else None
+        copies = self._copies(placement, analog)
+        self._executor = HybridExecutor(self._model, self._graph, analog, ranges, copies)
         t_s = self.hardware.t_inference_s if t_inference is None else t_inference
         self._chip: ProgrammedChip
         self._programmed: ProgrammedLayers
+        self._t_s = 0.0
+        self._corrections: Mapping[str, Correction] | None = None
+        self._corrected_at = 0.0
+        self._told = not (analog and self.hardware.corrects_outputs)
         self.program(seed)
         self.drift_to(t_s)
 
@@ -98,13 +106,22 @@ class HybridSession:
             raise UsageError(f"{self._model.label} has no layer {', '.join(map(repr, unknown))}")
         return names
 
-    def _copies(self, placement: Plan | Iterable[str] | str | None) -> dict[str, int]:
+    def _copies(self, placement: Plan | Iterable[str] | str | None, analog: frozenset[str]) -> dict[str, int]:
         """Those of a plan for this machine, else what fits in the tiles that layers take anyway."""
         planned = placement is None or isinstance(placement, Plan)
         if planned and self.plan is not None and self.plan.hardware == self.hardware:
             return self.plan.copies
-        matrices = {layer.name: layer.matrix for layer in self._graph.candidates if layer.matrix is not None}
-        return {name: self.hardware.free_copies(name, matrix.rows) for name, matrix in matrices.items()}
+        return {
+            name: self.hardware.free_copies(name, self._rows(node, weight))
+            for node in self._model.proto.graph.node
+            if (name := node.name) in analog and (weight := self._graph[name].weight) is not None
+        }
+
+    @staticmethod
+    def _rows(node: onnx.NodeProto, weight: WeightRef) -> int:
+        """Inputs of one product; sizes that depend on the samples are not needed for it."""
+        product = Product.of(node, weight.operand, weight.shape)
+        return int(product.matrix(np.empty(weight.shape, np.bool_)).shape[1])
 
     @property
     def analog(self) -> frozenset[str]:
@@ -120,7 +137,7 @@ class HybridSession:
         return tensor_infos(self._model, outputs=True)
 
     def program(self, seed: int = 0, draw: int = 0) -> None:
-        """Program all devices anew: another chip. They have not drifted until `drift_to` is called.
+        """Program all devices anew: another chip, not calibrated. It has not drifted until `drift_to` is called.
 
         Args:
             seed: of the run.
@@ -129,18 +146,92 @@ class HybridSession:
         if seed < 0 or draw < 0:
             raise UsageError(f"seed and draw must not be negative, got {seed} and {draw}")
         self._chip = self._executor.program(self.hardware, seed, draw)
-        self._seed, self._draw = seed, draw
+        self._seed, self._draw, self._t_s = seed, draw, 0.0
+        self._forget()
         self._restart()
 
     def drift_to(self, t_seconds: float) -> None:
         """Let the devices drift to a time after the first read, and draw their read noise.
+
+        A calibration stays valid where the hardware calibrates no later than it did (``compensation.when``); else the
+        chip needs another one.
 
         Raises:
             UsageError: a negative or infinite time, or one for which the devices are not known.
         """
         self.hardware.check_time(t_seconds)
         self._chip.drift_to(t_seconds)
+        self._t_s = t_seconds
+        if self.hardware.compensation.calibrated_at(t_seconds) != self._corrected_at:
+            self._forget()
         self._restart()
+
+    def calibrate(self, samples: "Mapping[str, Array] | Task") -> None:
+        """Correct the outputs of this chip digitally, so that on samples they have the digital network's moments.
+
+        It is calibrated when the hardware says (``compensation.when``): now, or at an earlier time that is still valid
+        now. The reads of a calibration have read noise of their own. They are computed by the fast engine on the same
+        devices, for the ``reference`` engine too; the corrections are digital in both.
+
+        Args:
+            samples: inputs by name, or a task, without any use of its targets; not those that the answers are judged
+                on. The first ``compensation.samples`` are taken, fewer where their tensors are large.
+
+        Raises:
+            UsageError: the hardware corrects no outputs.
+            DataError: missing or unknown inputs, no samples, or data that does not fit.
+        """
+        if not self.hardware.corrects_outputs:
+            raise UsageError(
+                f"hardware {self.hardware.name!r} corrects no outputs; compensation.outputs says whether it does"
+            )
+        if not self.analog:
+            return
+        from lhc.runtime.chip_calibration import calibrated, digital_moments
+
+        compensation = self.hardware.compensation
+        graph, calls = self._calibration_calls(samples)
+        t_s = compensation.calibrated_at(self._t_s)
+        moments = digital_moments(self._model, graph, self._executor.layers, calls)
+        found = calibrated(self._executor, moments, self.hardware, self._seed, self._draw, t_s, calls)
+        self._corrections, self._corrected_at, self._told = found, t_s, True
+        self._programmed = replace(self._programmed, corrections=(found,))
+
+    def _calibration_calls(self, samples: "Mapping[str, Array] | Task") -> tuple[LayerGraph, list[Call]]:
+        """The layers with their sizes, and the calls with as many of these samples as calibrate a chip."""
+        given = samples.inputs if isinstance(samples, Task) else samples
+        arrays = {name: array if isinstance(array, LazyArray) else np.asarray(array) for name, array in given.items()}
+        self._check_names(arrays)
+        if not any(array.ndim and len(array) for array in arrays.values()):
+            raise DataError("there are no samples to calibrate the chip on")
+        batch = static_batch(self._model)
+        shapes = {name: (batch or 1, *array.shape[1:]) if array.ndim else () for name, array in arrays.items()}
+        graph = read_graph(self._model, shapes)
+        compensation = self.hardware.compensation
+        taken = min(count_samples(arrays), calibration_samples(graph, compensation))
+        if taken < compensation.samples:
+            log.warning(
+                "%s: the chip is calibrated on %d samples, not %d", self._model.label, taken, compensation.samples
+            )
+        inputs = {name: np.asarray(array[:taken] if array.ndim else array) for name, array in arrays.items()}
+        most = batch or call_samples(graph)
+        return graph, calibration_calls(inputs, compensation.reads, most, batch is not None)
+
+    def _forget(self) -> None:
+        """Drop the corrections of another chip or time; that is said again when answers are asked for."""
+        if self._corrections is not None:
+            self._corrections, self._told = None, False
+
+    def _tell_uncalibrated(self) -> None:
+        """Say once that answers are not those of a chip as placements on this hardware are judged."""
+        if not self._told:
+            log.warning(
+                "%s: hardware %r corrects the outputs of every chip, and this chip is not calibrated, so it does worse"
+                " than chips that were judged; call calibrate(samples)",
+                self._model.label,
+                self.hardware.name,
+            )
+        self._told = True
 
     def _restart(self) -> None:
         """Take what the tiles hold now, and the noise from the start of the stream."""
@@ -151,6 +242,12 @@ class HybridSession:
             self._programmed = self._executor.on_chips(
                 [self._chip.states()], self.hardware, self._seed, [self._draw], self._device
             )
+        if self._corrections is not None:
+            self._programmed = replace(self._programmed, corrections=(self._corrections,))
+
+    def _check_names(self, arrays: Mapping[str, object]) -> None:
+        if set(arrays) != set(self._graph.inputs):
+            raise DataError(f"feeds are {sorted(arrays)}, the inputs are {sorted(self._graph.inputs)}")
 
     def run(self, output_names: Sequence[str] | None, feeds: Mapping[str, Array | list[Array] | None]) -> list[Array]:
         """Outputs for these inputs.
@@ -169,8 +266,8 @@ class HybridSession:
             raise UsageError(f"no output {unknown[0]!r}; outputs are {', '.join(self._graph.outputs)}")
         # Sequences are lists and what is optional may be None: they go to the digital segments as they are.
         arrays: dict[str, Any] = {n: a if a is None or isinstance(a, list) else np.asarray(a) for n, a in feeds.items()}
-        if set(arrays) != set(self._graph.inputs):
-            raise DataError(f"feeds are {sorted(arrays)}, the inputs are {sorted(self._graph.inputs)}")
+        self._check_names(arrays)
+        self._tell_uncalibrated()
         tensors = [array for name in self._graph.inputs if isinstance(array := arrays[name], np.ndarray)]
         samples = next((len(tensor) for tensor in tensors if tensor.ndim), 1)
         prefix = self._executor.prefix(arrays)
