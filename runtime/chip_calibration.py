@@ -124,6 +124,7 @@ def calibrated(
     draw: int,
     t_s: float,
     calls: Sequence[Call],
+    reads: Sequence[int] | None = None,
 ) -> dict[str, Correction]:
     """Corrections of one chip, by layer, on the fast engine.
 
@@ -135,13 +136,14 @@ def calibrated(
         draw: number of the programming.
         t_s: when it is calibrated, in seconds after the first read.
         calls: samples; they take turns with the reads.
+        reads: numbers of the reads; those of the hardware's calibration by default, none of which is inference's.
 
     Raises:
         DataError: the network does not run on these samples.
     """
-    states = executor.reads(hardware, seed, draw, t_s, _numbers(hardware, calls))
-    reads = [executor.on_chips([state], hardware, seed, [draw]) for state in states]
-    return executor.calibrate(reads, calls, _correct(hardware, digital))
+    states = executor.reads(hardware, seed, draw, t_s, _numbers(hardware, calls) if reads is None else reads)
+    chips = [executor.on_chips([state], hardware, seed, [draw]) for state in states]
+    return executor.calibrate(chips, calls, _correct(hardware, digital))
 
 
 def _numbers(hardware: Hardware, calls: Sequence[Call]) -> range:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from lhc.commands.partition import begin, preparation, strategy_for
+from lhc.commands.run import read_run
 from lhc.commands.sensitivity import preparing
 from lhc.measure import Running, ranking_metric
 from lhc.options.commands import PartitionOptions, RunOptions, SensitivityOptions
@@ -13,7 +14,7 @@ from lhc.passes import anything_pays, by_worth, groups_of, search_space
 from lhc.passes.trained_walks import RETRAINING_STRATEGIES
 from lhc.study.effort import Effort, EffortStep, curvature_step, evaluation_step, ranking_steps, training_steps
 from lhc.study.goal import search_options
-from lhc.study.prepare import read, read_placed
+from lhc.study.prepare import read
 from lhc.study.source import open_model
 from lhc.study.state import Study
 
@@ -39,7 +40,7 @@ def estimate(options: SensitivityOptions | PartitionOptions | RunOptions) -> Eff
 
 
 def _of_run(options: RunOptions, running: Running) -> Effort:
-    study, analog, at = read_placed(options, running, options.times)
+    study, analog, at = read_run(options, running)
     step = evaluation_step(study.bench(study.splits.judged), [analog], "measuring the placement", at)
     return _estimate(study, len(analog), [step])
 

@@ -8,11 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
+from lhc.errors import UsageError
 from lhc.measure import Running
 from lhc.measure.scorer import counts_samples
 from lhc.options.commands import OutputsOptions, RunOptions
 from lhc.options.signature import keywords
 from lhc.results import Evaluation
+from lhc.samples.apart import check_calibration_apart
+from lhc.samples.metrics import UNCHOSEN
 from lhc.samples.task import DataSource
 from lhc.stats import check_confidence
 from lhc.study.cautions import warn_of_doubtful_labels
@@ -21,7 +24,7 @@ from lhc.study.source import Opened
 from lhc.study.state import Study
 from lhc.support.numbers import time_text
 
-__all__ = ["analog_outputs", "evaluate", "has_labels"]
+__all__ = ["analog_outputs", "evaluate", "has_labels", "read_run"]
 
 log = logging.getLogger("lhc")
 
@@ -34,11 +37,12 @@ def evaluate(options: RunOptions) -> list[Evaluation]:
     """
     check_confidence(options.confidence)
     with Running(options) as running:
-        study, analog, at = read_placed(options, running, options.times)
+        study, analog, at = read_run(options, running)
         bench = study.bench(study.splits.judged)
         warn_of_doubtful_labels(bench)
         level = options.confidence
-        return [bench.evaluate(analog, what=f"after {time_text(t)}", t_s=t, confidence=level) for t in at]
+        found = [bench.evaluate(analog, what=f"after {time_text(t)}", t_s=t, confidence=level) for t in at]
+    return [replace(one, calibrated=study.calibrated_on if analog else 0) for one in found]
 
 
 @keywords(OutputsOptions)
@@ -52,8 +56,27 @@ def analog_outputs(options: OutputsOptions) -> dict[str, np.ndarray]:
     """
     # nmse scores nothing here, and takes any output and targets.
     with Running(options) as running:
-        study, analog, at = read_placed(replace(options, metric="nmse"), running, options.times)
+        study, analog, at = read_run(replace(options, metric="nmse"), running)
         return _outputs(study, analog, at)
+
+
+def read_run(options: RunOptions | OutputsOptions, running: Running) -> tuple[Study, frozenset[str], list[float]]:
+    """What is run: the network with the samples that judge and those that calibrate, its analog layers, and the times.
+
+    Raises:
+        UsageError: samples to calibrate on where nothing is calibrated, or the same ones that judge.
+    """
+    study, analog, at = read_placed(options, running, options.times)
+    if options.calibrate is None:
+        return study, analog, at
+    if not study.calibrates:
+        raise UsageError(
+            f"--calibrate: hardware {study.plan.hardware.name!r} corrects no outputs (compensation.outputs); leave it"
+            " out"
+        )
+    samples = study.opened.task(options.calibrate, UNCHOSEN, None, options.label_key)
+    check_calibration_apart(samples.head(study.calibration_samples), study.task)
+    return replace(study, calibrating=samples), analog, at
 
 
 def _outputs(study: Study, analog: frozenset[str], at: list[float]) -> dict[str, np.ndarray]:

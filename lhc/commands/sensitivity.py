@@ -37,7 +37,7 @@ class MeasureLayers:
         task = study.splits.judged if asked.metric is not None else study.ranking_task()
         bench, names = study.bench(task), study.measurable
         table = sensitivities(bench, study.graph, names, asked.method, asked.confidence, asked.half_width)
-        return replace(study, ranking=replace(table, titles=study.plan.titles))
+        return replace(study, ranking=replace(table, titles=study.plan.titles, calibrated=study.calibrated_on))
 
 
 def pipeline(options: SensitivityOptions) -> Pipeline[Study]:

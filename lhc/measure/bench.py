@@ -49,6 +49,8 @@ class Bench:
         ranges: layer -> calibrated input ranges, where the hardware has static ones.
         copies: of weights on tiles, of every placement.
         calibration: inputs of samples that chips are calibrated on, apart from those that are scored.
+        frozen: chips are calibrated on the very read noise of inference, which no machine can do: to see what that
+            would make of it (`lhc.study.attribution`).
         progress: called after every unit of work.
         running: workers and the result cache.
         against: the same samples with the network that drops are against, where that is not this one (before
@@ -68,6 +70,7 @@ class Bench:
     ranges: Mapping[str, Ranges] = field(default_factory=dict)
     copies: Copies = field(default_factory=Copies)
     calibration: Block | None = None
+    frozen: bool = False
     progress: Progress = field(default=silent)
     running: Running = field(default_factory=Running)
     against: "Bench | None" = None
@@ -102,6 +105,7 @@ class Bench:
             self.seed,
             self.copies,
             self.calibration,
+            self.frozen,
             self.running.memory,
         )
 

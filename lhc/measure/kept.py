@@ -54,7 +54,9 @@ class KeptResults:
         """The copies of weights, and the samples that chips are calibrated on."""
         copies: Facts = dict(self.setting.copies.of(placement))
         samples = self.setting.calibration if self.setting.calibrates else None
-        return ({"copies": copies} if copies else {}) | ({} if samples is None else {"calibration": samples.digest})
+        frozen: Facts = {"frozen": True} if self.setting.frozen else {}
+        calibration: Facts = {} if samples is None else {"calibration": samples.digest, **frozen}
+        return ({"copies": copies} if copies else {}) | calibration
 
     def samples(self, where: slice) -> Facts:
         """What tells results on these samples from those on others."""

@@ -60,6 +60,7 @@ class Setting:
         seed: of the run.
         copies: of weights on tiles, of every placement.
         calibration: samples that chips are calibrated on, apart from those that are scored; None: they are not.
+        frozen: they are calibrated on the read noise of inference.
         memory: bytes for programmed tiles and outputs that are kept.
     """
 
@@ -73,6 +74,7 @@ class Setting:
     seed: int
     copies: Copies = field(default_factory=Copies)
     calibration: "Block | None" = None
+    frozen: bool = False
     memory: int = DEFAULT_MEMORY
 
     @property
@@ -280,7 +282,8 @@ class Scorer:
 
         new = [layer for layer in executor.layers if layer.name not in self._digital]
         self._digital |= digital_moments(setting.model, setting.graph, new, calls)
-        return calibrated(executor, self._digital, setting.hardware, setting.seed, draw, t_s, calls)
+        reads = (0,) if setting.frozen else None
+        return calibrated(executor, self._digital, setting.hardware, setting.seed, draw, t_s, calls, reads)
 
     def _reference(self, block: Block) -> Array:
         """What the outputs of a block are scored against."""

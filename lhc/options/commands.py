@@ -146,12 +146,26 @@ class RetrainOptions(Checkpointing, TrainingOptions, BudgetOptions, ReadTime, Pl
 
 
 @options
-class RunOptions(ReadTimes, PlacedMeasuring):
+class Calibrating:
+    """What chips are calibrated on, where the hardware corrects their outputs."""
+
+    PANEL: ClassVar[str] = "Data"
+
+    calibrate: "DataSource | None" = option(
+        "Samples that chips are calibrated on; some of --data, which are not judged then, by default.",
+        default=None,
+        metavar="DATA",
+        reads=Path | None,
+    )
+
+
+@options
+class RunOptions(Calibrating, ReadTimes, PlacedMeasuring):
     """Of ``lhc run``, for what a placement is worth."""
 
 
 @options
-class OutputsOptions(ReadTimes, PlacedMeasuring):
+class OutputsOptions(Calibrating, ReadTimes, PlacedMeasuring):
     """Of ``lhc run --outputs``."""
 
     PANEL: ClassVar[str] = "Chips"

@@ -3,7 +3,9 @@
 from collections.abc import Iterable, Sequence
 
 from lhc.report.text import (
+    CALIBRATION_NOTE,
     EFFECTS,
+    calibrations,
     chips_text,
     counted,
     drop_interval,
@@ -17,8 +19,10 @@ from lhc.report.text import (
     margin_cause,
     metric_value,
     number_text,
+    samples_basis,
     scale_text,
     share_text,
+    shown_damage,
     time_text,
     unlike_decision,
     work_text,
@@ -45,7 +49,8 @@ __all__ = [
 def _basis(found: SensitivityTable | Attribution) -> str:
     """What figures rest on."""
     after = f"{time_text(found.t_s)} after programming"
-    return f"{found.draws} draws, {found.samples} samples, {after}, seed {found.seed}"
+    samples = samples_basis(found)
+    return f"{found.draws} draws, {samples}, {after}, seed {found.seed}"
 
 
 def sensitivity_footer(table: SensitivityTable) -> str:
@@ -70,7 +75,7 @@ def evaluation_footer(results: Sequence[Evaluation]) -> str:
     """The line under the table of ``lhc run``."""
     first = results[0]
     digital = f"digital {first.metric} {metric_value(first.baseline, first.percent)}"
-    return f"{digital}; {first.draws} draws, {first.samples} samples, seed {first.seed}"
+    return f"{digital}; {first.draws} draws, {samples_basis(first)}, seed {first.seed}"
 
 
 def front_table(front: Front, chosen: Iterable[FrontPoint] | None = None) -> Table:
@@ -141,7 +146,7 @@ def robustness_footer(found: Robustness) -> str:
     fails = "" if found.fails_at is None else f"; not shown at {scale_text(found.fails_at)}"
     digital = f"digital {chips.metric} {metric_value(chips.baseline, chips.percent)}"
     lines = (
-        f"{digital}; {chips.samples} samples, seed {chips.seed}",
+        f"{digital}; {samples_basis(chips)}, seed {chips.seed}",
         f"the budget is of the mean over chips; {chips_text(found.chips_within, chips.draws)} {after}",
         f"margin: {margin}{fails}",
         margin_cause(found, show),
@@ -156,18 +161,22 @@ def attribution_table(found: Attribution) -> Table:
     rows = []
     for name, one in found.layers.items():
         shares = (effect_share(one, effect) for effect in effects)
-        rows.append([found.titles.get(name, name), f"{one.damage.mean:.3g}", *shares, f"{one.rest.mean:.2g}"])
+        own = [found.titles.get(name, name), f"{one.damage.mean:.3g}", *shares, f"{one.rest.mean:.2g}"]
+        rows.append([*own, *(shown_damage(getattr(one, name)) for name in calibrations(found))])
     headers = ["layer", found.metric, *(EFFECTS.get(effect, effect) for effect in effects), "without all"]
+    headers += calibrations(found).values()
     return Table(headers, rows, right=range(1, len(headers)))
 
 
 def attribution_footer(found: Attribution) -> str:
     """What the columns mean, and what they rest on."""
-    return (
-        f"{found.metric}: damage of the layer alone on tiles; then how much of it goes away without one effect,\n"
-        f"in brackets where the {level_text(found.confidence)} interval holds 0; without all: what mapping alone does\n"
-        f"{_basis(found)}"
-    )
+    lines = [
+        f"{found.metric}: damage of the layer alone on tiles; then how much of it goes away without one effect,",
+        f"in brackets where the {level_text(found.confidence)} interval holds 0; without all: what mapping alone does",
+        *((CALIBRATION_NOTE,) if found.calibrated else ()),
+        _basis(found),
+    ]
+    return "\n".join(lines)
 
 
 def effort_table(found: Effort) -> Table:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from lhc.plan import Outcome, Plan, Retrained
+from lhc.plan import Outcome, Plan, Retrained, Sensitivity
 from lhc.report.content import (
     Column,
     PageSection,
@@ -22,10 +22,12 @@ from lhc.report.document import Costs, Report
 from lhc.report.figures import noise_chart, training_chart
 from lhc.report.statements import other_samples, samples_of_front, times_of_digital
 from lhc.report.text import (
+    CALIBRATION_NOTE,
     EFFECTS,
     amount,
     budget_of_margin,
     budget_text,
+    calibrations,
     counted,
     drop_range,
     drop_text,
@@ -36,8 +38,10 @@ from lhc.report.text import (
     level_text,
     metric_value,
     number_text,
+    samples_basis,
     scale_text,
     share_text,
+    shown_damage,
     time_text,
     unlike_decision,
 )
@@ -235,20 +239,31 @@ def _attribution(found: Attribution, plan: Plan) -> PageSection:
     def column(effect: str) -> Column[tuple[str, LayerAttribution]]:
         return EFFECTS.get(effect, effect), True, lambda row: _effect(row[1], effect)
 
+    def calibration_column(name: str, title: str) -> Column[tuple[str, LayerAttribution]]:
+        return title, True, lambda row: _damage(getattr(row[1], name))
+
     table = page_table(
-        f"{found.draws} chips, {found.samples} samples, {time_text(found.t_s)} after programming.",
+        f"{found.draws} chips, {samples_basis(found)}, {time_text(found.t_s)} after programming.",
         found.layers.items(),
         ("Layer", False, lambda row: as_text(plan.titles.get(row[0], row[0]))),
         (f"Damage ({found.metric})", True, lambda row: as_number(row[1].damage.mean, "{:.3g}".format)),
         *map(column, effects),
         ("without all", True, lambda row: as_number(row[1].rest.mean, "{:.2g}".format)),
+        *(calibration_column(name, title) for name, title in calibrations(found).items()),
     )
     text = (
         "Each layer is analog alone, then with one effect of the tiles switched off: how much of the damage goes away."
         " Effects interact, so shares need not add up; in brackets where the interval holds 0. What is left without"
         " all of them is what mapping onto tiles alone does."
     )
-    return PageSection("attribution", "Where the damage comes from", (text,), tables=(table,))
+    note = f"{CALIBRATION_NOTE[0].upper()}{CALIBRATION_NOTE[1:]}."
+    return PageSection(
+        "attribution", "Where the damage comes from", (text, note) if found.calibrated else (text,), tables=(table,)
+    )
+
+
+def _damage(found: Sensitivity | None) -> Value:
+    return as_number(None) if found is None else Value("number", shown_damage(found), found.mean)
 
 
 def _effect(layer: LayerAttribution, effect: str) -> Value:

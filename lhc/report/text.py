@@ -4,8 +4,8 @@ import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 
-from lhc.plan import LayerPlan, Outcome, Reason
-from lhc.results import LayerAttribution, Robustness
+from lhc.plan import LayerPlan, Outcome, Reason, Sensitivity
+from lhc.results import Attribution, Evaluation, LayerAttribution, Robustness, SensitivityTable
 from lhc.support.numbers import (
     amount,
     count,
@@ -26,11 +26,13 @@ from lhc.support.numbers import (
 )
 
 __all__ = [
+    "CALIBRATION_NOTE",
     "EFFECTS",
     "REASONS",
     "amount",
     "budget_of_margin",
     "budget_text",
+    "calibrations",
     "chips_text",
     "count",
     "counted",
@@ -50,9 +52,11 @@ __all__ = [
     "points",
     "ratio",
     "reasons",
+    "samples_basis",
     "samples_text",
     "scale_text",
     "share_text",
+    "shown_damage",
     "time_text",
     "unlike_decision",
     "work_text",
@@ -199,6 +203,36 @@ def margin_cause(found: Robustness, show: Callable[[float], str]) -> str | None:
 def unlike_decision(found: Robustness) -> str:
     """Why a margin may say something else than the decision; nothing where it cannot."""
     return f"measured, unlike the decision, with {' and '.join(found.differs)}" if found.differs else ""
+
+
+def samples_basis(found: SensitivityTable | Attribution | Evaluation) -> str:
+    """How many samples judge, and how many others every chip was calibrated on."""
+    others = f" and {found.calibrated} others that every chip was calibrated on" if found.calibrated else ""
+    return f"{found.samples} samples{others}"
+
+
+CALIBRATION_NOTE = (
+    "calibration: damage that it has taken away already; more if frozen: what it would take away besides if it saw the"
+    " read noise of inference, which is no error of devices"
+)
+
+
+def calibrations(found: Attribution) -> dict[str, str]:
+    """Which figures of the calibration of chips layers have, and what columns of them are called."""
+    names = {"calibration": "calibration", "frozen": "more if frozen"}
+    return {
+        name: text
+        for name, text in names.items()
+        if any(getattr(layer, name) is not None for layer in found.layers.values())
+    }
+
+
+def shown_damage(found: Sensitivity | None) -> str:
+    """A damage; in brackets where it may be none."""
+    if found is None:
+        return "-"
+    held = found.interval is None or found.interval[0] <= 0 <= found.interval[1]
+    return f"({found.mean:.2g})" if held else f"{found.mean:.2g}"
 
 
 def effect_share(layer: LayerAttribution, effect: str) -> str:

@@ -36,6 +36,7 @@ class Evaluation:
         seed: of the run.
         t_s: time of inference in seconds.
         confidence: two-sided level of the intervals.
+        calibrated: samples that every chip was calibrated on, none of them judged; 0: no chip was.
     """
 
     metric: str
@@ -53,6 +54,7 @@ class Evaluation:
     seed: int
     t_s: float
     confidence: float
+    calibrated: int = 0
 
     @property
     def draws(self) -> int:
@@ -127,6 +129,7 @@ class SensitivityTable:
         agreement: of predictions with what was measured to check them, whether or not they were used.
         notes: sentences for the user: why a prediction was not used.
         titles: name -> module path and name, where the file tells the module.
+        calibrated: samples that every chip was calibrated on; 0: no chip was.
     """
 
     metric: str
@@ -139,6 +142,7 @@ class SensitivityTable:
     agreement: Agreement | None = None
     notes: tuple[str, ...] = ()
     titles: Mapping[str, str] = field(default_factory=dict)
+    calibrated: int = 0
 
     def ranking(self) -> tuple[str, ...]:
         """Names, most sensitive first."""

@@ -205,11 +205,17 @@ class LayerAttribution:
         damage: with every effect.
         effects: effect -> how much less damage there is without it, on the same chips; it may be negative.
         rest: damage without any of them: what mapping onto tiles alone does.
+        calibration: how much more damage there is on chips that are not calibrated; None where none are.
+        frozen: how much less damage there would be if a calibration saw the very read noise of inference: that much of
+            the correction would be read noise passing for an error of devices. None where chips are calibrated at
+            another time, or not at all.
     """
 
     damage: Sensitivity
     effects: Mapping[str, Sensitivity]
     rest: Sensitivity
+    calibration: Sensitivity | None = None
+    frozen: Sensitivity | None = None
 
     def share(self, effect: str) -> float | None:
         """How much of the damage goes away without an effect; None where there is no damage."""
@@ -234,6 +240,7 @@ class Attribution:
         t_s: time of inference in seconds.
         confidence: two-sided level of the intervals over draws.
         titles: name -> module path and name, where the file tells the module; for tables, not in JSON.
+        calibrated: samples that every chip was calibrated on; 0: no chip was.
     """
 
     metric: str
@@ -244,6 +251,7 @@ class Attribution:
     t_s: float
     confidence: float
     titles: Annotated[Mapping[str, str], Field(exclude=True)] = field(default_factory=dict, compare=False)
+    calibrated: int = 0
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Samples that train kept apart from samples that judge."""
+"""Samples that train, and those that calibrate, kept apart from samples that judge."""
 
 import logging
 from collections.abc import Iterator
@@ -10,10 +10,10 @@ from lhc.errors import DataError, UsageError
 from lhc.samples.splits import stratified_order
 from lhc.samples.task import Samples, Task
 
-__all__ = ["check_apart", "split_off"]
+__all__ = ["check_apart", "check_calibration_apart", "split_off"]
 
 COMPARED_SAMPLES = 256
-"""Samples whose sizes are compared between training and judging, and which are looked for in the training data."""
+"""Samples whose sizes are compared between training and judging, and which are looked for in the others."""
 MOST_SHARED, FEW_SHARED = 0.5, 0.01
 """Share of them that may be in the training data: more are refused, and warned of. Some data holds a sample twice."""
 OTHER_SCALE = 3.0
@@ -28,7 +28,7 @@ def check_apart(training: Task, judging: Task) -> None:
     Raises:
         UsageError: they are the same, or most of those that judge are trained on.
     """
-    shared = _share_trained_on(training, judging)
+    shared = _share_within(judging, training)
     if shared > MOST_SHARED:
         raise UsageError(
             "most of the samples that judge are the same samples as those that train: a network that was trained on"
@@ -51,9 +51,29 @@ def check_apart(training: Task, judging: Task) -> None:
             )
 
 
-def _share_trained_on(training: Task, judging: Task) -> float:
-    """Share of the first samples that judge whose inputs are in the training data, wherever they are there."""
-    names = sorted(name for name in judging.inputs.keys() & training.inputs.keys() if judging.inputs[name].ndim)
+def check_calibration_apart(calibrating: Task, judging: Task) -> None:
+    """Refuse to judge chips on samples that they are calibrated on; warn of some of them.
+
+    Raises:
+        UsageError: most of those that calibrate are among those that judge.
+    """
+    shared = _share_within(calibrating, judging)
+    if shared > MOST_SHARED:
+        raise UsageError(
+            "most of the samples that calibrate chips are among those that judge them: chips would look better than"
+            " they are; leave --calibrate out, and some of --data are set aside for it"
+        )
+    if shared > FEW_SHARED:
+        log.warning(
+            "%.0f %% of the samples that calibrate chips are among those that judge them: they may look better than"
+            " they are",
+            100 * shared,
+        )
+
+
+def _share_within(some: Task, others: Task) -> float:
+    """Share of the first samples whose inputs are among the others, wherever they are there."""
+    names = sorted(name for name in some.inputs.keys() & others.inputs.keys() if some.inputs[name].ndim)
     if not names:
         return 0.0
 
@@ -62,9 +82,9 @@ def _share_trained_on(training: Task, judging: Task) -> float:
             arrays = [np.asarray(feeds[name]) for name in names]
             yield from (sha256(b"|".join(a[row].tobytes() for a in arrays)).digest() for row in range(len(arrays[0])))
 
-    looked = list(rows(judging, COMPARED_SAMPLES))
-    trained = set(looked).intersection(rows(training, len(training)))
-    return sum(row in trained for row in looked) / len(looked)
+    looked = list(rows(some, COMPARED_SAMPLES))
+    found = set(looked).intersection(rows(others, len(others)))
+    return sum(row in found for row in looked) / len(looked)
 
 
 def _size(array: Samples) -> float:

@@ -3,6 +3,10 @@
 The share of an effect is the damage with everything less the damage without that effect, on the same samples and chips;
 seeds belong to purposes (`lhc.seeds`), so what is left on draws the same numbers. Effects interact (noise that pushes
 outputs into saturation, quantising that drowns in noise), so shares need not add up to the damage.
+
+Where chips are calibrated, all of this is what calibration leaves; what it takes away is one more figure. Another is
+what a calibration would take away besides if it saw the very read noise of inference. No machine can do that, and no
+other measurement does: it says how optimistic an emulation is that freezes read noise.
 """
 
 import logging
@@ -42,6 +46,7 @@ def measure_attribution(
     benches: dict[Effect | None, Bench] = {effect: _bench(bench, [effect]) for effect in effects}
     benches[None] = bench
     perfect = _bench(bench, EFFECTS)
+    healing = _calibrations(bench)
     groups = graph.tied(names)
     layers: dict[str, LayerAttribution] = {}
     for number, group in enumerate(groups):
@@ -49,6 +54,10 @@ def measure_attribution(
         try:
             drops = {effect: _drops(one, placement, f"{what} {effect or ''}") for effect, one in benches.items()}
             rest = _drops(perfect, placement, f"{what} rest")
+            healed = {
+                name: sign * (_drops(one, placement, f"{what} {name}") - drops[None])
+                for name, (one, sign) in healing.items()
+            }
         except OutOfTimeError:
             if not layers:
                 raise
@@ -58,6 +67,7 @@ def measure_attribution(
             damage=_figure(bench, drops[None], confidence),
             effects={effect: _figure(bench, drops[None] - drops[effect], confidence) for effect in effects},
             rest=_figure(bench, rest, confidence),
+            **{name: _figure(bench, values, confidence) for name, values in healed.items()},
         )
         layers.update(dict.fromkeys(group, found))
     return Attribution(
@@ -68,7 +78,18 @@ def measure_attribution(
         seed=bench.seed,
         t_s=bench.t_s,
         confidence=confidence,
+        calibrated=bench.calibration.samples if bench.calibration is not None and bench.setting.calibrates else 0,
     )
+
+
+def _calibrations(bench: Bench) -> dict[str, tuple[Bench, int]]:
+    """Benches whose chips are calibrated otherwise, and whether their damage counts more or less than the bench's."""
+    if not bench.setting.calibrates:
+        return {}
+    found = {"calibration": (replace(bench, calibration=None), 1)}
+    if bench.hardware.compensation.calibrated_at(bench.t_s) == bench.t_s:
+        found["frozen"] = (replace(bench, frozen=True), -1)
+    return found
 
 
 def _bench(bench: Bench, off: Iterable[Effect]) -> Bench:

@@ -3,6 +3,8 @@
 import pytest
 
 import lhc
+from lhc.hardware.sections import Compensation
+from lhc.report.measured_tables import attribution_footer, attribution_table
 
 pytestmark = pytest.mark.analog
 
@@ -21,3 +23,37 @@ def test_attribution_names_what_does_damage() -> None:
         "digits-narrow", samples=60, draws=3, hardware=loud, include=["layer2.0.conv1"]
     ).layers.values()
     assert max(one.effects, key=lambda effect: one.effects[effect].mean) == "output"
+
+
+def test_calibration_is_told_apart_from_frozen_read_noise() -> None:
+    """With loud read noise, a calibration that saw inference's own would promise what no machine keeps."""
+    loud = lhc.Hardware.load("lionheart")
+    assert loud.devices is not None
+    devices = loud.devices.model_copy(update={"read_noise_scale": 4.0})
+    compensation = Compensation(outputs="affine", samples=64)
+    machine = loud.model_copy(update={"devices": devices, "compensation": compensation})
+    found = lhc.attribute("digits-narrow", samples=200, draws=4, hardware=machine, include=["conv1"])
+    (one,) = found.layers.values()
+    assert one.calibration is not None
+    assert one.frozen is not None
+    assert one.frozen.mean > 0.1 * one.damage.mean
+    assert found.calibrated == 50
+    assert found.samples == 150
+    table, footer = attribution_table(found), attribution_footer(found)
+    assert table.headers[-2:] == ["calibration", "more if frozen"]
+    assert "150 samples and 50 others that every chip was calibrated on" in footer
+
+    aged = compensation.model_copy(update={"when": "programming"})
+    later = machine.model_copy(update={"compensation": aged})
+    (one,) = lhc.attribute("digits-narrow", samples=60, draws=2, hardware=later, include=["conv1"]).layers.values()
+    assert one.calibration is not None
+    assert one.frozen is None, "inference has no read at that time"
+
+
+def test_uncalibrated_chips_have_no_figures_of_it() -> None:
+    found = lhc.attribute("digits-narrow", samples=20, draws=2, include=["layer2.0.conv1"])
+    (one,) = found.layers.values()
+    assert one.calibration is None
+    assert one.frozen is None
+    assert found.calibrated == 0
+    assert attribution_table(found).headers[-1] == "without all"

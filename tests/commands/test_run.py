@@ -1,8 +1,23 @@
+from pathlib import Path
+from typing import Any
+
+import numpy as np
 import pytest
 
 import lhc
+from lhc.errors import UsageError
+from lhc.hardware.sections import Compensation
+from lhc.report.measured_tables import evaluation_footer
+from lhc.samples.task import Task
+from tests.conftest import Cli
 
 pytestmark = pytest.mark.analog
+
+CALIBRATED = lhc.Hardware.load("lionheart").model_copy(
+    update={"compensation": Compensation(outputs="affine", samples=16, reads=2)}
+)
+LAYERS = ["layer2.0.conv1", "layer1.0.conv2"]
+ASKED: dict[str, Any] = {"placement": LAYERS, "hardware": CALIBRATED, "draws": 2, "metric": "nmse"}
 
 
 def test_every_layer_is_analog_by_the_flag_or_by_the_word() -> None:
@@ -10,3 +25,39 @@ def test_every_layer_is_analog_by_the_flag_or_by_the_word() -> None:
     (word,) = lhc.evaluate("digits-narrow", samples=20, draws=2, placement="all-analog")
     assert flag == word
     assert flag.drops != (0.0, 0.0)
+
+
+def _head(task: Task, start: int, stop: int) -> dict[str, np.ndarray]:
+    return dict(task.read(start, stop)[0])
+
+
+def test_samples_to_calibrate_on_are_given_or_set_aside(digits: Task) -> None:
+    """Given ones leave all others to be judged; chips differ by what they are calibrated on."""
+    judged, others = _head(digits, 0, 60), _head(digits, 100, 116)
+    (aside,) = lhc.evaluate("digits-narrow", judged, **ASKED)
+    (given,) = lhc.evaluate("digits-narrow", judged, calibrate=others, **ASKED)
+    assert (aside.samples, aside.calibrated) == (45, 15)
+    assert (given.samples, given.calibrated) == (60, 16)
+    assert evaluation_footer([given]).endswith("60 samples and 16 others that every chip was calibrated on, seed 0")
+    outputs = [lhc.analog_outputs("digits-narrow", judged, calibrate=c, **ASKED) for c in (None, others)]
+    assert [len(array) for found in outputs for array in found.values()] == [2, 2]
+    (name,) = outputs[0]
+    assert outputs[0][name].shape[1] == 60, "outputs are not judged: none is left out"
+    assert not np.array_equal(outputs[0][name], outputs[1][name])
+
+
+def test_samples_that_judge_do_not_calibrate(digits: Task) -> None:
+    judged = _head(digits, 0, 60)
+    with pytest.raises(UsageError, match="would look better than they are"):
+        lhc.evaluate("digits-narrow", judged, calibrate=_head(digits, 20, 40), **ASKED)
+    with pytest.raises(UsageError, match="corrects no outputs"):
+        lhc.evaluate("digits-narrow", judged, calibrate=judged, placement=LAYERS, draws=2)
+
+
+def test_the_command_takes_samples_to_calibrate_on(cli: Cli, digits: Task, tmp_path: Path) -> None:
+    np.savez(tmp_path / "calibrate.npz", **_head(digits, 100, 116))
+    (tmp_path / "machine.yaml").write_text(CALIBRATED.to_yaml())
+    asked = ("--calibrate", tmp_path / "calibrate.npz", "--hardware", tmp_path / "machine.yaml", "--draws", 2)
+    found = cli("run", "digits-narrow", "--all-analog", "--samples", 20, *asked)
+    assert found.exit_code == 0, found.stderr
+    assert "20 samples and 16 others that every chip was calibrated on" in found.stdout
