@@ -9,7 +9,7 @@ from lhc.runtime.ort import Array
 from lhc.runtime.stream import Position
 from lhc.samples.task import count_samples, cut
 
-__all__ = ["CALIBRATION_BYTES", "Call", "calibration_calls", "calibration_samples", "call_samples"]
+__all__ = ["CALIBRATION_BYTES", "Call", "calibration_calls", "calibration_count", "call_samples"]
 
 CALL_SAMPLES = 64
 """Most samples in one call of onnxruntime where the model does not fix the batch."""
@@ -31,7 +31,7 @@ def call_samples(graph: LayerGraph) -> int:
     return min(CALL_SAMPLES, 1 << (fitting.bit_length() - 1))
 
 
-def calibration_samples(graph: LayerGraph, compensation: Compensation) -> int:
+def calibration_count(graph: LayerGraph, compensation: Compensation) -> int:
     """Most samples that chips are calibrated on: as many as are asked for, fewer where their tensors are large.
 
     A calibration goes from layer to layer with all of its samples. At least one for every read.

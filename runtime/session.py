@@ -18,7 +18,7 @@ from lhc.onnx_io import load_model, read_graph, read_plan, static_batch
 from lhc.onnx_io.product import Product
 from lhc.plan import Plan
 from lhc.runtime.executor import HybridExecutor
-from lhc.runtime.network_calls import Call, calibration_calls, calibration_samples, call_samples
+from lhc.runtime.network_calls import Call, calibration_calls, calibration_count, call_samples
 from lhc.runtime.ort import Array, TensorInfo, tensor_infos
 from lhc.runtime.programmed import ProgrammedChip, ProgrammedLayers
 from lhc.runtime.stream import Position
@@ -208,7 +208,7 @@ class HybridSession:
         shapes = {name: (batch or 1, *array.shape[1:]) if array.ndim else () for name, array in arrays.items()}
         graph = read_graph(self._model, shapes)
         compensation = self.hardware.compensation
-        taken = min(count_samples(arrays), calibration_samples(graph, compensation))
+        taken = min(count_samples(arrays), calibration_count(graph, compensation))
         if taken < compensation.samples:
             log.warning(
                 "%s: the chip is calibrated on %d samples, not %d", self._model.label, taken, compensation.samples

@@ -9,6 +9,7 @@ from lhc.runtime.environment import environment
 from lhc.samples.metrics import Array
 from lhc.samples.task import Task
 from lhc.store import Facts, ResultCache
+from lhc.store.facts import JsonValue
 from lhc.support.functions import code_of
 
 __all__ = ["KeptResults"]
@@ -52,11 +53,14 @@ class KeptResults:
 
     def _healing(self, placement: Collection[str]) -> Facts:
         """The copies of weights, and the samples that chips are calibrated on."""
-        copies: Facts = dict(self.setting.copies.of(placement))
+        copies = self.setting.copies.of(placement)
         samples = self.setting.calibration if self.setting.calibrates else None
-        frozen: Facts = {"frozen": True} if self.setting.frozen else {}
-        calibration: Facts = {} if samples is None else {"calibration": samples.digest, **frozen}
-        return ({"copies": copies} if copies else {}) | calibration
+        found: dict[str, JsonValue] = {"copies": dict(copies)} if copies else {}
+        if samples is not None:
+            found["calibration"] = samples.digest
+        if self.setting.frozen:
+            found["frozen"] = True
+        return found
 
     def samples(self, where: slice) -> Facts:
         """What tells results on these samples from those on others."""

@@ -156,9 +156,8 @@ class Block:
         return cut(self.inputs, self.samples, size, fill)
 
 
-def calibration_block(task: Task, hardware: Hardware) -> Block:
-    """The first samples of a task, without targets, as many as the machine calibrates a chip on."""
-    samples = task.head(hardware.compensation.samples)
+def calibration_block(samples: Task) -> Block:
+    """Samples that chips are calibrated on, without targets."""
     inputs, _ = samples.read(0, len(samples))
     return Block(0, len(samples), inputs, None, samples.digest)
 

@@ -16,6 +16,7 @@ from lhc.options.declare import options, part
 from lhc.options.subjects import BudgetOptions, Data, GoalOptions, SampleSource
 from lhc.passes import ChooseCopies, Qualify, initial_plan
 from lhc.plan import Plan, Reason
+from lhc.runtime.network_calls import calibration_count
 from lhc.samples.metrics import UNCHOSEN
 from lhc.samples.splits import split_task
 from lhc.study.prepare import check_analog, check_machine, read_placed
@@ -59,8 +60,9 @@ def calibration_samples(opened: Opened, options: Data, plan: Plan) -> Block | No
         )
         return None
     task = opened.task(options.data, UNCHOSEN, options.samples, options.label_key)
-    kept = split_task(task, plan.hardware.compensation.samples).calibrate
-    return None if kept is None else calibration_block(kept, plan.hardware)
+    count = calibration_count(opened.graph(None, task), plan.hardware.compensation)
+    kept = split_task(task, count).calibrate
+    return None if kept is None else calibration_block(kept)
 
 
 def given_placement(options: PlacingFirst) -> NetworkPlacement | Opened:

@@ -5,7 +5,7 @@ from functools import cached_property
 
 from lhc.graph import LayerGraph
 from lhc.measure import Bench, Budget, PlacementJudge, Running, ranking_metric
-from lhc.measure.scorer import Block
+from lhc.measure.scorer import Block, calibration_block
 from lhc.model import OnnxModel
 from lhc.options.commands import Measuring
 from lhc.passes import (
@@ -20,7 +20,7 @@ from lhc.passes import (
 )
 from lhc.plan import LayerPlan, Plan
 from lhc.results import Calibration, Front, Infeasibility, SensitivityTable, Verdict
-from lhc.runtime.network_calls import calibration_samples
+from lhc.runtime.network_calls import calibration_count
 from lhc.samples.metrics import Metric
 from lhc.samples.splits import Splits, split_task
 from lhc.samples.task import Task
@@ -153,7 +153,7 @@ class Study:
     @property
     def calibration_samples(self) -> int:
         """Most samples that chips are calibrated on."""
-        return calibration_samples(self.graph, self.plan.hardware.compensation)
+        return calibration_count(self.graph, self.plan.hardware.compensation)
 
     @cached_property
     def copies(self) -> Copies:
@@ -176,8 +176,7 @@ class Study:
         self._tell_calibration(0 if samples is None else len(samples))
         if samples is None:
             return None
-        inputs, _ = samples.read(0, len(samples))
-        return Block(0, len(samples), inputs, None, samples.digest)
+        return calibration_block(samples)
 
     def _tell_calibration(self, samples: int) -> None:
         """Say once that chips are calibrated on fewer samples than the machine asks for."""

@@ -16,13 +16,14 @@ pytestmark = pytest.mark.analog
 CALIBRATED = lhc.Hardware.load("lionheart").model_copy(
     update={"compensation": Compensation(outputs="affine", samples=16, reads=2)}
 )
+PLAIN = CALIBRATED.model_copy(update={"compensation": Compensation(outputs="none")})
 LAYERS = ["layer2.0.conv1", "layer1.0.conv2"]
 ASKED: dict[str, Any] = {"placement": LAYERS, "hardware": CALIBRATED, "draws": 2, "metric": "nmse"}
 
 
 def test_every_layer_is_analog_by_the_flag_or_by_the_word() -> None:
-    (flag,) = lhc.evaluate("digits-narrow", samples=20, draws=2, all_analog=True)
-    (word,) = lhc.evaluate("digits-narrow", samples=20, draws=2, placement="all-analog")
+    (flag,) = lhc.evaluate("digits-narrow", samples=20, draws=2, all_analog=True, metric="nmse")
+    (word,) = lhc.evaluate("digits-narrow", samples=20, draws=2, placement="all-analog", metric="nmse")
     assert flag == word
     assert flag.drops != (0.0, 0.0)
 
@@ -51,11 +52,11 @@ def test_samples_that_judge_do_not_calibrate(digits: Task) -> None:
     with pytest.raises(UsageError, match="would look better than they are"):
         lhc.evaluate("digits-narrow", judged, calibrate=_head(digits, 20, 40), **ASKED)
     with pytest.raises(UsageError, match="corrects no outputs"):
-        lhc.evaluate("digits-narrow", judged, calibrate=judged, placement=LAYERS, draws=2)
+        lhc.evaluate("digits-narrow", judged, calibrate=judged, **(ASKED | {"hardware": PLAIN}))
 
 
 def test_the_command_takes_samples_to_calibrate_on(cli: Cli, digits: Task, tmp_path: Path) -> None:
-    np.savez(tmp_path / "calibrate.npz", **_head(digits, 100, 116))
+    np.savez(tmp_path / "calibrate.npz", x=_head(digits, 100, 116)["x"])
     (tmp_path / "machine.yaml").write_text(CALIBRATED.to_yaml())
     asked = ("--calibrate", tmp_path / "calibrate.npz", "--hardware", tmp_path / "machine.yaml", "--draws", 2)
     found = cli("run", "digits-narrow", "--all-analog", "--samples", 20, *asked)

@@ -117,11 +117,11 @@ def test_small_noise_does_the_damage_that_is_predicted(metric: str) -> None:
 
 
 HEALED = {
-    "copies": (Compensation(copies=True), 1.5),
-    "offset": (Compensation(outputs="offset"), 1.5),
-    "affine": (Compensation(outputs="affine"), 1.5),
-    "both": (Compensation(copies=True, outputs="affine"), 1.5),
-    "stale": (Compensation(outputs="affine", when="programming"), 1.0),
+    "copies": (Compensation(outputs="none"), 1.5),
+    "offset": (Compensation(copies=False, outputs="offset"), 1.5),
+    "affine": (Compensation(copies=False, outputs="affine"), 1.5),
+    "both": (Compensation(), 1.5),
+    "stale": (Compensation(copies=False, when="programming"), 1.0),
 }
 """With the least factor by which the damage of some layer falls."""
 

@@ -16,6 +16,7 @@ from lhc.hardware.sections import Compensation
 from lhc.measure import Bench
 from lhc.measure.scorer import Block
 from lhc.onnx_io import load_model, read_graph
+from lhc.passes.copies import Copies
 from lhc.samples.metrics import get_metric
 from lhc.samples.task import Task
 from tests.runtime.models_on_tiles import Array, by_onnxruntime, error_of, model_of, normal
@@ -24,10 +25,11 @@ from tests.runtime.products import ENGINES, Engine
 pytestmark = pytest.mark.analog
 
 DAY, YEAR = 86400.0, 3.15e7
-AFFINE = Compensation(outputs="affine", samples=64)
+AFFINE = Compensation(copies=False, samples=64)
+"""Gain and offset of every output."""
 EXACT = Hardware(name="exact", dac=Dac(bits=None), adc=Adc(bits=None, bound=None, noise=0.0), compensation=AFFINE)
 """Noisy devices between exact converters: both engines compute the same."""
-PLAIN = EXACT.model_copy(update={"compensation": Compensation()})
+PLAIN = EXACT.model_copy(update={"compensation": Compensation(copies=False, outputs="none")})
 
 
 def network(dtype: str = "float32") -> onnx.ModelProto:
@@ -87,13 +89,13 @@ def test_both_engines_apply_the_same_corrections(dtype: str, tolerance: float) -
 
 def test_a_calibrated_session_answers_as_the_chip_that_is_judged() -> None:
     model = load_model(network())
-    hardware = Hardware.load("lionheart").model_copy(
-        update={"compensation": Compensation(outputs="affine", samples=64)}
-    )
+    hardware = Hardware.load("lionheart").model_copy(update={"compensation": Compensation(samples=64)})
     x, calibrating = samples(7), samples(9)
     task = Task(x, None, get_metric("nmse"))
     bench = Bench(model, read_graph(model), hardware, task, draws=1, t_s=DAY)
-    bench = replace(bench, calibration=Block(0, 64, calibrating, None, "digest"))
+    rows = {layer.name: layer.matrix.rows for layer in bench.graph.candidates if layer.matrix is not None}
+    copies = Copies({name: hardware.free_copies(name, count) for name, count in rows.items()})
+    bench = replace(bench, copies=copies, calibration=Block(0, 64, calibrating, None, "digest"))
     names = frozenset(layer.name for layer in bench.graph.candidates)
     (expected,) = [outputs[0] for _, _, outputs in bench.outputs(names, range(1))]
     one = HybridSession(network(), hardware, "all-analog")
@@ -115,10 +117,10 @@ def test_another_chip_is_not_calibrated(engine: Engine) -> None:
 
 WHEN = {
     "readout": (AFFINE, DAY, [(DAY, True), (2 * DAY, False)]),
-    "programming": (Compensation(outputs="affine", samples=64, when="programming"), 0.0, [(DAY, True), (YEAR, True)]),
-    "age": (Compensation(outputs="affine", samples=64, when="age", time_s=3600), DAY, [(YEAR, True), (60.0, False)]),
+    "programming": (Compensation(samples=64, when="programming"), 0.0, [(DAY, True), (YEAR, True)]),
+    "age": (Compensation(samples=64, when="age", time_s=3600), DAY, [(YEAR, True), (60.0, False)]),
     "period": (
-        Compensation(outputs="affine", samples=64, when="period", time_s=DAY),
+        Compensation(samples=64, when="period", time_s=DAY),
         1.5 * DAY,
         [(1.2 * DAY, True), (1.9 * DAY, True), (2.1 * DAY, False)],
     ),
@@ -146,7 +148,7 @@ def test_a_calibration_at_programming_is_worse_than_one_at_the_read_out() -> Non
     devices = Pcm(drift_scale=2.0, read_noise_scale=0.0)
 
     def after_a_year(when: str) -> float:
-        compensation = Compensation(drift="none", outputs="affine", samples=64, when=when)  # type: ignore[arg-type]
+        compensation = Compensation(drift="none", samples=64, when=when)  # type: ignore[arg-type]
         one = session(EXACT.model_copy(update={"compensation": compensation, "devices": devices}), t_s=YEAR)
         one.calibrate(samples(9))
         return damage(one)
@@ -199,7 +201,7 @@ def test_what_cannot_calibrate_is_refused(
 
 
 def test_as_many_samples_are_taken_as_the_hardware_asks_for(caplog: pytest.LogCaptureFixture) -> None:
-    hardware = EXACT.model_copy(update={"compensation": Compensation(outputs="affine", samples=32)})
+    hardware = EXACT.model_copy(update={"compensation": Compensation(samples=32)})
     one, other = session(hardware), session(hardware)
     one.calibrate(samples(9))
     other.calibrate({"x": samples(9)["x"][:32]})
@@ -210,5 +212,5 @@ def test_as_many_samples_are_taken_as_the_hardware_asks_for(caplog: pytest.LogCa
 
 
 def test_copies_that_fit_are_on_the_tiles_of_a_session() -> None:
-    hardware = EXACT.model_copy(update={"compensation": Compensation(copies=True)})
+    hardware = EXACT.model_copy(update={"compensation": Compensation(outputs="none")})
     assert damage(session(hardware)) < 0.7 * damage(session(PLAIN))
