@@ -52,7 +52,7 @@ def main() -> None:
         ranking_metric(bench.metric, bench.example_output)
     )
     begun = time.process_time()
-    table = sensitivities(study.bench(rest), study.graph, study.measurable)
+    table = sensitivities(study.bench(rest), study.measurable)
     plan = study.plan.with_sensitivities(table.layers)
     print(f"ranking: {time.process_time() - begun:.0f} CPU seconds; baseline {bench.baseline:.4f}", flush=True)
     rows = []

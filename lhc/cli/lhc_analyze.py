@@ -50,8 +50,7 @@ def analyze(asked: AnalyzeOptions, shown: AnalyzeOutput) -> None:
 
 
 def _inline(model: "OnnxModel", path: Path, force: bool) -> None:
-    from lhc.onnx_io import inline_functions, save_model
-    from lhc.study.outcome import check_output
+    from lhc.onnx_io import check_output, inline_functions, save_model
 
     check_output(path, model, force)
     if not model.proto.functions:

@@ -37,8 +37,7 @@ class ExportOptions(Replacing):
 def export(asked: ExportOptions) -> None:
     """Write a model of the zoo as ONNX, and its samples as npz."""
     from lhc.models import zoo_entry
-    from lhc.onnx_io import load_model, save_model
-    from lhc.study.outcome import check_output
+    from lhc.onnx_io import check_output, load_model, save_model
 
     entry = zoo_entry(asked.name)
     model = load_model(entry.model(asked.weights), label=asked.name)

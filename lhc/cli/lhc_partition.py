@@ -46,9 +46,10 @@ def partition(asked: PartitionOptions, shown: PartitionOutput) -> None:
     from lhc.cli.reports import report_measured
     from lhc.commands.partition import partition as run
     from lhc.commands.partition import pipeline
+    from lhc.onnx_io import check_output, retrained_from
     from lhc.report.json_documents import partition_document
     from lhc.report.placement_lines import partition_footer, ranking_notes, renaming_notes
-    from lhc.study.outcome import check_output, plan_table, retrained_from
+    from lhc.study.outcome import plan_table
     from lhc.study.source import open_model
 
     if shown.show_pipeline:

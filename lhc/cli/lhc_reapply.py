@@ -33,8 +33,9 @@ class ReapplyOptions(Printing, Replacing):
 def reapply(asked: ReapplyOptions) -> None:
     """Put a plan back after an optimiser or converter dropped it. Says what was fused or is gone."""
     from lhc.commands.reapply import reapply as run
+    from lhc.onnx_io import check_output
     from lhc.report.json_documents import placement_document
-    from lhc.study.outcome import check_output, plan_table
+    from lhc.study.outcome import plan_table
     from lhc.study.source import open_model
 
     opened = open_model(asked.model)

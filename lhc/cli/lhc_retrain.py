@@ -22,9 +22,10 @@ class RetrainOutput(Watching, Annotating):
 def retrain(asked: RetrainOptions, shown: RetrainOutput) -> None:
     """Train a placed model under the noise of its tiles. The weights are kept if they are better."""
     from lhc.commands.retrain import retrain as run
+    from lhc.onnx_io import check_output, retrained_from
     from lhc.report.json_documents import placement_document
     from lhc.report.placement_lines import partition_footer
-    from lhc.study.outcome import check_output, plan_table, retrained_from
+    from lhc.study.outcome import plan_table
     from lhc.study.source import open_model
 
     opened = open_model(asked.model)

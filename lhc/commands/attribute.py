@@ -39,5 +39,5 @@ def attribute(options: AttributeOptions) -> Attribution:
         study = preparing(options).apply(study)
         judged_by = None if outcome is None else METRICS.get(outcome.metric)
         task = study.splits.judged if options.metric is not None else study.ranking_task(judged_by)
-        found = measure_attribution(study.bench(task), study.graph, study.measurable, options.confidence)
+        found = measure_attribution(study.bench(task), study.measurable, options.confidence)
     return replace(found, titles=study.plan.titles)

@@ -50,7 +50,7 @@ def _of_sensitivity(options: SensitivityOptions, running: Running) -> Effort:
     if not study.measurable:
         return _estimate(study, 0, [])
     bench = study.bench(study.splits.judged if options.metric is not None else study.ranking_task())
-    steps = ranking_steps(bench, study.graph, study.measurable, options.method, options.half_width)
+    steps = ranking_steps(bench, study.measurable, options.method, options.half_width)
     return _estimate(study, len(study.measurable), steps)
 
 
@@ -83,7 +83,7 @@ def _placing_steps(study: Study, asked: PartitionOptions) -> list[EffortStep]:
     if (ordered or study.spends_tiles) and anything_pays(study.graph, study.plan, options):
         metric = ranking_metric(study.task.metric, verify.example_output, splits.rank.targets)
         bench = study.bench(splits.rank.with_metric(metric))
-        steps += ranking_steps(bench, study.graph, study.measurable, asked.method)
+        steps += ranking_steps(bench, study.measurable, asked.method)
     if "curvatures" in kind.requires and useful:
         steps.append(curvature_step(study.bench(splits.rank), study.plan.eligible))
     most = kind.judgements(len(useful))

@@ -11,7 +11,7 @@ from lhc.options.declare import part
 from lhc.options.signature import keywords
 from lhc.options.training import TrainingOptions
 from lhc.passes import STRATEGIES
-from lhc.plan import Outcome, Plan, Retrained
+from lhc.plan import Decision, Outcome, Plan, Retrained
 from lhc.results import Verdict
 from lhc.samples.apart import check_apart, split_off
 from lhc.samples.metrics import UNCHOSEN, get_metric
@@ -117,11 +117,11 @@ def placed(plan: Plan, analog: frozenset[str], stored: Plan | None) -> Plan:
             layers = tuple(rows.get(row.name, row) for row in plan.layers)
             return plan.model_copy(update={"layers": layers})
         why = f"as placed for hardware {stored.hardware.name!r}"
-    chosen = {
+    chosen: dict[str, Decision] = {
         row.name: ("analog", "forced", why) if row.name in analog else ("digital", row.reason, row.detail)
         for row in plan.layers
     }
-    return plan.decide(chosen)  # type: ignore[arg-type]  # tuples of literals
+    return plan.decide(chosen)
 
 
 Judged = tuple[Study, Verdict, Retrained | None]

@@ -47,7 +47,7 @@ def robustness(options: RobustnessOptions) -> Robustness:
         warn_of_doubtful_labels(bench)
         first = 0 if verified is None else verifying_chips(verified.draws, verified.strategy == "plan").start
         times = _times(study, options)
-        found = measure_robustness(bench, study.graph, analog, budget, times, options.chips, first)
+        found = measure_robustness(bench, analog, budget, times, options.chips, first)
         found = replace(found, chips=replace(found.chips, calibrated=study.calibrated_on if analog else 0))
     return found if verified is None else replace(found, differs=tuple(_differences(found, verified, same_samples)))
 

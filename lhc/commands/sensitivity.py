@@ -36,7 +36,7 @@ class MeasureLayers:
         asked = self.options
         task = study.splits.judged if asked.metric is not None else study.ranking_task()
         bench, names = study.bench(task), study.measurable
-        table = sensitivities(bench, study.graph, names, asked.method, asked.confidence, asked.half_width)
+        table = sensitivities(bench, names, asked.method, asked.confidence, asked.half_width)
         return replace(study, ranking=replace(table, titles=study.plan.titles, calibrated=study.calibrated_on))
 
 

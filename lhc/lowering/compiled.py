@@ -18,14 +18,13 @@ from lhc.lowering.lower import Chip, lower
 from lhc.lowering.tile_product import Noise
 from lhc.measure.scorer import Block, Scorer, Setting
 from lhc.model import OnnxModel
-from lhc.onnx_io import compiled_from, declared_shape, infer_shapes, save_model
+from lhc.onnx_io import check_output, compiled_from, declared_shape, infer_shapes, save_model
 from lhc.passes.copies import Copies
 from lhc.plan import Plan
 from lhc.runtime import HybridExecutor
 from lhc.runtime.onnx_runtime import onnxruntime
 from lhc.runtime.ort import create_session, run_session
 from lhc.samples.metrics import get_metric
-from lhc.study.outcome import check_output
 
 __all__ = ["CompiledModel", "check_compiled_output", "compile_chips"]
 

@@ -286,12 +286,14 @@ class Bench:
         what: str = "measuring",
         t_s: float | None = None,
         confidence: float = CONFIDENCE,
+        chips: range | None = None,
     ) -> Evaluation:
-        """Value and drop of a placement over all draws, paired with the digital network sample by sample.
+        """Value and drop of a placement over programmings, paired with the digital network sample by sample.
 
-        Arguments and errors as those of `measure` and of `lhc.measure.evaluation`.
+        Arguments and errors as those of `measure` and of `lhc.measure.evaluation`; ``chips``: numbers of the
+        programmings, the first ``draws`` ones by default.
         """
-        measured = self.measure(placement, range(self.draws), what, t_s)
+        measured = self.measure(placement, range(self.draws) if chips is None else chips, what, t_s)
         return evaluation(measured, self, relative, confidence, t_s)
 
     def blocks(self) -> Iterator[tuple[slice, Mapping[str, Array]]]:

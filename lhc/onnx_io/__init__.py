@@ -8,6 +8,7 @@ from lhc.onnx_io.graphs import read_graph
 from lhc.onnx_io.layer_ann import layer_assignment_settings
 from lhc.onnx_io.layer_matches import find_layers, reapplied_plan
 from lhc.onnx_io.model_files import inline_functions, load_model, save_model, serialized
+from lhc.onnx_io.overwrite import check_output, retrained_from
 from lhc.onnx_io.shapes import (
     Shape,
     declared_shape,
@@ -28,6 +29,7 @@ __all__ = [
     "TrainingMode",
     "annotate",
     "beside_data",
+    "check_output",
     "check_place",
     "compiled_from",
     "compiled_note",
@@ -49,6 +51,7 @@ __all__ = [
     "reapplied_plan",
     "refuse_compiled",
     "relative",
+    "retrained_from",
     "save_model",
     "serialized",
     "shape_option",

@@ -1,11 +1,12 @@
 """Decisions: which products run on analog tiles, why, and what that rests on."""
 
-from lhc.plan.layer_plan import LayerPlan, Method, Placement, Reason, Sensitivity
+from lhc.plan.layer_plan import Decision, LayerPlan, Method, Placement, Reason, Sensitivity
 from lhc.plan.schema import SCHEMA_VERSION, CurvePoint, Estimate, Healing, Outcome, Plan, Retrained
 
 __all__ = [
     "SCHEMA_VERSION",
     "CurvePoint",
+    "Decision",
     "Estimate",
     "Healing",
     "LayerPlan",

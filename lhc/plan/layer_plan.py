@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from lhc.graph import RUN_TIME_OPERANDS
 from lhc.support.numbers import bounds_text, number_text
 
-__all__ = ["LayerPlan", "Method", "Placement", "PlanRecord", "Reason", "Sensitivity"]
+__all__ = ["Decision", "LayerPlan", "Method", "Placement", "PlanRecord", "Reason", "Sensitivity"]
 
 Placement = Literal["analog", "digital"]
 Method = Literal["measure", "fisher"]
@@ -25,6 +25,8 @@ Reason = Literal[
     "parity",  # the emulation does not reproduce the operator
     "tiles",  # not enough tiles
 ]
+Decision = tuple[Placement, Reason, str]
+"""Where a layer is computed, why as a token, and the sentence with its numbers."""
 
 
 class PlanRecord(BaseModel):

@@ -16,7 +16,7 @@ from lhc.errors import ConfigError, UsageError
 from lhc.graph import LayerGraph
 from lhc.hardware import Hardware
 from lhc.hardware.overrides import problem
-from lhc.plan.layer_plan import LayerPlan, Placement, PlanRecord, Reason, Sensitivity
+from lhc.plan.layer_plan import Decision, LayerPlan, PlanRecord, Sensitivity
 from lhc.support.yaml_text import read_yaml
 
 __all__ = ["SCHEMA_VERSION", "CurvePoint", "Estimate", "Healing", "Outcome", "Plan", "Retrained"]
@@ -205,7 +205,7 @@ class Plan(PlanRecord):
         needed = {layer.name: layer.tiles for layer in self.layers}
         return sum(needed[group[0]] for group in graph.tied(n for n in needed if n in placement))
 
-    def decide(self, decisions: Mapping[str, tuple[Placement, Reason, str]]) -> "Plan":
+    def decide(self, decisions: Mapping[str, Decision]) -> "Plan":
         """A plan with these layers' placement, reason and detail replaced."""
         keys = ("placement", "reason", "detail")
         return self._with({name: dict(zip(keys, new, strict=True)) for name, new in decisions.items()})

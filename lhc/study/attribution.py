@@ -16,7 +16,6 @@ from dataclasses import replace
 import numpy as np
 
 from lhc.errors import OutOfTimeError
-from lhc.graph import LayerGraph
 from lhc.hardware import EFFECTS, Effect, effects_of, without
 from lhc.measure.bench import Bench
 from lhc.plan import Sensitivity
@@ -29,16 +28,13 @@ __all__ = ["measure_attribution"]
 log = logging.getLogger("lhc")
 
 
-def measure_attribution(
-    bench: Bench, graph: LayerGraph, names: Sequence[str], confidence: float = CONFIDENCE
-) -> Attribution:
+def measure_attribution(bench: Bench, names: Sequence[str], confidence: float = CONFIDENCE) -> Attribution:
     """Attribute the damage of every named layer; layers that share their weights are analog together.
 
     When the time that the user gave is over, the layers measured by then are returned.
 
     Args:
         bench: samples, metric (damage is in its unit), hardware, draws.
-        graph: to find layers that share weights.
         names: layers, in file order.
         confidence: two-sided level of the intervals.
     """
@@ -47,7 +43,7 @@ def measure_attribution(
     benches[None] = bench
     perfect = _bench(bench, EFFECTS)
     healing = _calibrations(bench)
-    groups = graph.tied(names)
+    groups = bench.graph.tied(names)
     layers: dict[str, LayerAttribution] = {}
     for number, group in enumerate(groups):
         placement, what = frozenset(group), f"attribution {number + 1}/{len(groups)} {group[0]}"

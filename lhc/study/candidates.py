@@ -134,10 +134,14 @@ def verify_candidates(candidates: Candidates, evaluator: Evaluator, budget: Budg
         tried.append(_verified(placement, evaluator, budget, chips, error))
         if tried[-1].verdict.accepted:
             return tried
-    held = _climbed(candidates.ladder, evaluator, budget, chips, _errors(candidates, budget)[-1])
-    tried += [one for one in held if not one.verdict.accepted]
-    accepted = [one for one in held if one.verdict.accepted]
-    last = accepted[-1] if accepted else min(tried, key=lambda one: one.verdict.evaluation.drop)
+    held: Verified | None = None
+    for placement in candidates.ladder:
+        rung = _verified(placement, evaluator, budget, chips, _errors(candidates, budget)[-1])
+        if not rung.verdict.accepted:
+            tried.append(rung)
+            break
+        held = rung
+    last = min(tried, key=lambda one: one.verdict.evaluation.drop) if held is None else held
     return [*(one for one in tried if one is not last), last]
 
 
@@ -153,16 +157,6 @@ def _errors(candidates: Candidates, budget: Budget) -> tuple[float, ...]:
     """Chances of error of the tests; the last one's is also that of the ladder, where there is one."""
     parts = 1 + len(candidates.fallbacks) + (len(candidates.groups) > 1) + bool(candidates.ladder)
     return split_level(one_sided(budget.confidence), parts, FIRST_SHARE)
-
-
-def _climbed(ladder: Placements, evaluator: Evaluator, budget: Budget, chips: range, error: float) -> list[Verified]:
-    """Rungs from the safest up to the first that fails."""
-    found: list[Verified] = []
-    for placement in ladder:
-        found.append(_verified(placement, evaluator, budget, chips, error))
-        if not found[-1].verdict.accepted:
-            break
-    return found
 
 
 def _verified(placement: frozenset[str], evaluator: Evaluator, budget: Budget, chips: range, error: float) -> Verified:

@@ -5,15 +5,14 @@ that of running the network, which grows with the samples; both are timed on a f
 The first run of anything, which loads libraries and opens sessions, is left out.
 """
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from time import perf_counter
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from lhc.errors import ModelError
-from lhc.graph import LayerGraph
 from lhc.measure.bench import Bench
 from lhc.measure.fisher import fisher_sensitivity, programmed_chips
 from lhc.measure.hilal_curvature import BATCH, curvatures
@@ -28,7 +27,7 @@ from lhc.study.train import course_of, validation_bench
 if TYPE_CHECKING:  # it loads PyTorch
     from lhc.train.course import Course
 
-__all__ = ["Clock", "Effort", "EffortStep", "curvature_step", "evaluation_step", "ranking_steps", "training_steps"]
+__all__ = ["Effort", "EffortStep", "curvature_step", "evaluation_step", "ranking_steps", "training_steps"]
 
 PLACEMENTS = 5
 """Most placements that are timed."""
@@ -36,8 +35,6 @@ _FEW, _MORE = 4, 16
 """Samples of the two predictions that are timed."""
 _TIMED = 2
 """Optimiser steps that are timed, after one that is not."""
-
-Clock = Callable[[], float]
 
 
 @dataclass(frozen=True)
@@ -101,7 +98,6 @@ def evaluation_step(
     placements: Sequence[frozenset[str]],
     what: str,
     times: Sequence[float] | None = None,
-    clock: Clock = time.perf_counter,
 ) -> EffortStep:
     """What it takes to measure placements over all draws.
 
@@ -110,7 +106,6 @@ def evaluation_step(
         placements: one or more; some may be the same.
         what: names the step.
         times: of inference, at each of which all are measured; the bench's own by default.
-        clock: tells seconds.
     """
     at = [bench.t_s] if times is None else list(times)
     units = kept = 0
@@ -119,11 +114,11 @@ def evaluation_step(
             more = bench.units(placement, range(bench.draws), t_s)
             units, kept = units + more[0], kept + more[1]
     chosen = [placements[int(place)] for place in np.linspace(0, len(placements) - 1, min(PLACEMENTS, len(placements)))]
-    seconds = float(np.mean([_placement_seconds(bench, placement, clock) for placement in dict.fromkeys(chosen)]))
+    seconds = float(np.mean([_placement_seconds(bench, placement) for placement in dict.fromkeys(chosen)]))
     return EffortStep(what, units, kept, seconds * len(placements) * len(at) * (units - kept) / units)
 
 
-def _placement_seconds(bench: Bench, placement: frozenset[str], clock: Clock) -> float:
+def _placement_seconds(bench: Bench, placement: frozenset[str]) -> float:
     """For all draws and samples of one placement."""
     stochastic = bench.hardware.is_stochastic and bool(placement)
     groups = job_groups(range(bench.draws if stochastic else 1), bench.setting.chips_together(placement))
@@ -133,11 +128,11 @@ def _placement_seconds(bench: Bench, placement: frozenset[str], clock: Clock) ->
     # The last chip alone goes first: it loads what is loaded once. Its tiles are programmed anew below.
     scorer.scores(Job(placement, (bench.draws,), bench.t_s), block)
     job = Job(placement, groups[0], bench.t_s)
-    start = clock()
+    start = perf_counter()
     scorer.scores(job, block)
-    programmed = clock()
+    programmed = perf_counter()
     scorer.scores(job, block)
-    running = clock() - programmed
+    running = perf_counter() - programmed
     programming = max(0.0, programmed - start - running)
     chips = sum(len(group) for group in groups) / len(groups[0])
     return chips * (programming + running * bench.samples / samples)
@@ -145,70 +140,61 @@ def _placement_seconds(bench: Bench, placement: frozenset[str], clock: Clock) ->
 
 def ranking_steps(
     bench: Bench,
-    graph: LayerGraph,
     names: Sequence[str],
     method: RankingMethod,
     half_width: float | None = None,
-    clock: Clock = time.perf_counter,
 ) -> tuple[EffortStep, ...]:
     """What it takes to find the sensitivities of all named layers; for ``auto``, where the prediction is confirmed.
 
     Args:
         bench: samples, metric, hardware, draws.
-        graph: to find layers that share weights.
         names: layers, in file order.
         method: see `lhc.study.rank`.
         half_width: see there; a layer may then need fewer draws.
-        clock: tells seconds.
     """
-    placements = [frozenset(group) for group in graph.tied(names)]
-    if method != "fisher" and measures_all(bench, graph, names, method, half_width):
-        return (evaluation_step(bench, placements, "measuring sensitivities", clock=clock),)
-    try:
-        predicting = _prediction_step(bench, graph, names, clock)
-    except ModelError:
-        if method == "fisher":
-            raise
-        return (evaluation_step(bench, placements, "measuring sensitivities", clock=clock),)
+    placements = [frozenset(group) for group in bench.graph.tied(names)]
     if method == "fisher":
-        return (predicting,)
+        return (_prediction_step(bench, names),)
+    try:
+        predicting = None if measures_all(bench, names, method, half_width) else _prediction_step(bench, names)
+    except ModelError:
+        predicting = None
+    if predicting is None:
+        return (evaluation_step(bench, placements, "measuring sensitivities"),)
     checked = [placements[int(place)] for place in np.linspace(0, len(placements) - 1, CHECKED)]
-    return (predicting, evaluation_step(bench, checked, "measuring some to check", clock=clock))
+    return (predicting, evaluation_step(bench, checked, "measuring some to check"))
 
 
-def _prediction_step(bench: Bench, graph: LayerGraph, names: Sequence[str], clock: Clock) -> EffortStep:
+def _prediction_step(bench: Bench, names: Sequence[str]) -> EffortStep:
     """One unit; its time is linear in the samples, and programming is linear in the draws."""
     chips = bench.draws if bench.hardware.is_stochastic else 1
-    apart = bench.running.uncached()
-    taken = []
-    for samples in (1, _FEW, _MORE):
-        small = replace(bench, task=bench.task.head(samples), draws=2, running=apart)
-        start = clock()
-        fisher_sensitivity(small, graph, names)
-        taken.append(clock() - start)
-    per_sample = max(0.0, taken[2] - taken[1]) / (_MORE - _FEW)
-    start = clock()
-    programmed_chips(bench, graph, names, range(1))
-    programming = clock() - start
+    _, per_sample = _seconds(replace(bench, draws=2), lambda small: fisher_sensitivity(small, small.graph, names))
+    start = perf_counter()
+    programmed_chips(bench, bench.graph, names, range(1))
+    programming = perf_counter() - start
     return EffortStep("predicting sensitivities", 1, 0, programming * chips + per_sample * bench.samples, shared=False)
 
 
-def curvature_step(bench: Bench, names: Sequence[str], clock: Clock = time.perf_counter) -> EffortStep:
+def curvature_step(bench: Bench, names: Sequence[str]) -> EffortStep:
     """What HILAL's curvatures take; their time is linear in the samples.
 
     Args:
         bench: samples with class labels.
         names: layers.
-        clock: tells seconds.
     """
-    samples = min(BATCH, bench.samples)
+    few, per_sample = _seconds(bench, lambda small: curvatures(small, names))
+    more = max(0, min(BATCH, bench.samples) - _FEW)
+    return EffortStep("curvatures of the loss", 1, 0, few + per_sample * more, shared=False)
+
+
+def _seconds(bench: Bench, work: Callable[[Bench], object]) -> tuple[float, float]:
+    """What work takes on `_FEW` samples, and for every sample more, without the cache."""
     taken = []
-    for few in (1, _FEW, _MORE):  # the first loads what is loaded once
-        start = clock()
-        curvatures(replace(bench, task=bench.task.head(few), running=bench.running.uncached()), names)
-        taken.append(clock() - start)
-    per_sample = max(0.0, taken[2] - taken[1]) / (_MORE - _FEW)
-    return EffortStep("curvatures of the loss", 1, 0, taken[1] + per_sample * max(0, samples - _FEW), shared=False)
+    for samples in (1, _FEW, _MORE):  # the first loads what is loaded once
+        start = perf_counter()
+        work(replace(bench, task=bench.task.head(samples), running=bench.running.uncached()))
+        taken.append(perf_counter() - start)
+    return taken[1], max(0.0, taken[2] - taken[1]) / (_MORE - _FEW)
 
 
 def training_steps(
@@ -217,7 +203,6 @@ def training_steps(
     settings: TrainingOptions,
     rounds: int | None,
     groups: int,
-    clock: Clock = time.perf_counter,
 ) -> list[EffortStep]:
     """What it takes to train, all layers that may be analog being so, and to judge on the way.
 
@@ -230,17 +215,16 @@ def training_steps(
         settings: how it is trained.
         rounds: most rounds of a candidate.
         groups: of layers that move together.
-        clock: tells seconds.
     """
     assert study.training is not None
     everything, select = frozenset(study.measurable), study.splits.select
     walks = strategy in RETRAINING_STRATEGIES
     settings = walk_settings(strategy, settings) if walks else settings
     course = course_of(study, study.training, settings)
-    one = _step_seconds(course, everything, walks, clock)
+    one = _step_seconds(course, everything, walks)
     if not walks:
         bench, validations = validation_bench(study, select), [everything] * (settings.validations + 1)
-        validating = evaluation_step(bench, validations, "validating", clock=clock)
+        validating = evaluation_step(bench, validations, "validating")
         return [EffortStep("training", course.steps, 0, one * course.steps, shared=False), validating]
     published = strategy == LionHeartOriginal.name
     most = rounds_of(strategy, settings.patience or 1, rounds)
@@ -248,17 +232,17 @@ def training_steps(
     bound = "at least" if published and rounds is None else "at most"
     what = f"training, {bound} {most} rounds a candidate"
     judged = groups * (most if published else most + 1)
-    judging = evaluation_step(study.bench(select), [everything] * judged, "judging candidates", clock=clock)
+    judging = evaluation_step(study.bench(select), [everything] * judged, "judging candidates")
     return [EffortStep(what, steps, 0, one * steps, shared=False), judging]
 
 
-def _step_seconds(course: "Course", analog: frozenset[str], walks: bool, clock: Clock) -> float:
+def _step_seconds(course: "Course", analog: frozenset[str], walks: bool) -> float:
     from lhc.train.train_rounds import HORIZON
 
     trainer = course.trainer(HORIZON if walks else course.steps)
     trainer.begin(analog)
     trainer.train_step(1.0)
-    start = clock()
+    start = perf_counter()
     for _ in range(_TIMED):
         trainer.train_step(1.0)
-    return (clock() - start) / _TIMED
+    return (perf_counter() - start) / _TIMED

@@ -4,23 +4,19 @@ Every figure comes from the samples and chips of the verification, which the sea
 is told as it was then; what is measured beside it is judged at the level of the placement that is explained.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from lhc.errors import OutOfTimeError
-from lhc.graph import LayerGraph
 from lhc.measure.bench import Bench
-from lhc.measure.judge import Budget, PlacementJudge
-from lhc.measure.measurement import evaluation
-from lhc.passes import SearchOptions, damage_of, search_space
-from lhc.plan import Plan
+from lhc.passes import damage_of, search_space
 from lhc.results import Evaluation, Infeasibility, Remedy
 from lhc.study.candidates import Verified, fewest_in_the_way
 from lhc.study.state import Study
 from lhc.study.verify import verifying_chips
 
-__all__ = ["Explain", "explain_infeasibility"]
+__all__ = ["Explain"]
 
 SHORTER_TIMES_S = (3600.0, 0.0)
 MORE_BITS = 2
@@ -35,19 +31,14 @@ class Explain:
     ensures: ClassVar[frozenset[str]] = frozenset()
 
     def apply(self, study: Study) -> Study:
-        """The study with the explanation, where there is something to explain."""
+        """The study with the explanation, where there is something to explain and the time for it."""
         unexplained = _unexplained(study)
         if not unexplained:
             return study
-        assert study.searched is not None
-        verify = study.bench(study.splits.verify)
-        chips = verifying_chips(verify.draws, study.follow is not None)
-        options, judge = study.searched.options, study.searched.judge
         try:
-            found = explain_infeasibility(study.graph, study.plan, unexplained, options, judge, verify, chips)
+            return replace(study, infeasibility=_explained(_Case(study, unexplained)))
         except OutOfTimeError:
             return study.noted("--timeout: what stands in the way of the budget was not measured; run again to go on")
-        return replace(study, infeasibility=found)
 
 
 def _unexplained(study: Study) -> tuple[Verified, ...]:
@@ -65,102 +56,99 @@ def _unexplained(study: Study) -> tuple[Verified, ...]:
     return ()
 
 
-@dataclass(frozen=True, eq=False)
 class _Case:
-    graph: LayerGraph
-    plan: Plan
-    options: SearchOptions
-    judge: PlacementJudge
-    verify: Bench
-    budget: Budget
-    chips: range
-    verified: Mapping[frozenset[str], Evaluation]
+    """A placement that does not hold the budget.
 
-    def evaluate(self, placement: frozenset[str], what: str, bench: Bench | None = None) -> Evaluation:
-        if bench in (None, self.verify) and placement in self.verified:
-            return self.verified[placement]
-        chosen = bench or self.verify
-        measured = chosen.measure(placement, self.chips, f"infeasible: {what}")
-        return evaluation(measured, chosen, self.budget.relative, self.budget.confidence)
-
-    def holds(self, found: Evaluation) -> bool:
-        return self.budget.status(found) == "accepted"
-
-    def order(self, placement: frozenset[str]) -> tuple[str, ...]:
-        return tuple(layer.name for layer in self.plan.layers if layer.name in placement)
-
-
-def explain_infeasibility(
-    graph: LayerGraph,
-    plan: Plan,
-    verified: Sequence[Verified],
-    options: SearchOptions,
-    judge: PlacementJudge,
-    verify: Bench,
-    chips: range,
-) -> Infeasibility:
-    """Explain why a placement that was verified does not hold the budget.
-
-    Args:
+    Attributes:
         graph: the layers.
         plan: qualified, with what the user fixed, and with sensitivities where these were measured.
-        verified: the placement, and others that were verified with it.
+        analog: the placement.
+        found: its verification.
         options: limits.
         judge: of the search, for the search of layers in the way.
         verify: samples of the verification.
-        chips: numbers of its programmings.
+        budget: at the level of the verification of the placement.
+    """
+
+    def __init__(self, study: Study, verified: Sequence[Verified]) -> None:
+        """Begin to explain.
+
+        Args:
+            study: with what was searched.
+            verified: the placement, and others that were verified with it.
+        """
+        assert study.searched is not None
+        self.graph, self.plan = study.graph, study.plan
+        self.analog, self.found = verified[0].placement, verified[0].verdict.evaluation
+        self.options, self.judge = study.searched.options, study.searched.judge
+        self.verify = study.bench(study.splits.verify)
+        self.budget = replace(self.judge.budget, confidence=self.found.confidence)
+        self._chips = verifying_chips(self.verify.draws, study.follow is not None)
+        self._known = {one.placement: one.verdict.evaluation for one in verified}
+
+    def evaluate(self, placement: frozenset[str], what: str, bench: Bench | None = None) -> Evaluation:
+        """As it was verified, where it was; else measured now."""
+        if bench in (None, self.verify) and placement in self._known:
+            return self._known[placement]
+        relative, level = self.budget.relative, self.budget.confidence
+        chosen = bench or self.verify
+        return chosen.evaluate(placement, relative, f"infeasible: {what}", confidence=level, chips=self._chips)
+
+    def order(self, placement: frozenset[str]) -> tuple[str, ...]:
+        """Its layers in the order of the plan."""
+        return tuple(layer.name for layer in self.plan.layers if layer.name in placement)
+
+
+def _explained(case: _Case) -> Infeasibility:
+    """Why it does not hold.
 
     Raises:
         OutOfTimeError: the time that the user gave was over before there was anything to tell.
     """
-    analog, found = verified[0].placement, verified[0].verdict.evaluation
-    budget = replace(judge.budget, confidence=found.confidence)
-    known = {one.placement: one.verdict.evaluation for one in verified}
-    case = _Case(graph, plan, options, judge, verify, budget, chips, known)
-    safest = search_space(graph, plan, options).safest()
-    least = plan.analog if safest is None else safest.placement
+    safest = search_space(case.graph, case.plan, case.options).safest()
+    least = case.plan.analog if safest is None else safest.placement
     least_found = case.evaluate(least, "the safest placement")
-    interval = budget.interval(found)
+    interval = case.budget.interval(case.found)
     try:
-        in_the_way, without = _in_the_way(case, analog)
+        in_the_way, without = _in_the_way(case)
     except OutOfTimeError:
         in_the_way, without = (), None
     return Infeasibility(
-        analog=case.order(analog),
+        analog=case.order(case.analog),
         least=least_found,
-        nearest_budget=found.drop if interval is None else max(interval[1], 0.0),
+        nearest_budget=case.found.drop if interval is None else max(interval[1], 0.0),
         in_the_way=in_the_way,
         without=without,
-        remedies=tuple(_remedies(case, analog)),
+        remedies=tuple(_remedies(case)),
     )
 
 
-def _in_the_way(case: _Case, analog: frozenset[str]) -> tuple[tuple[str, ...], Evaluation | None]:
+def _in_the_way(case: _Case) -> tuple[tuple[str, ...], Evaluation | None]:
     """The fewest most damaging layers without which the rest holds, by bisection on the search's samples."""
-    ties = sorted(case.graph.tied(case.order(analog)), key=lambda tie: -damage_of(case.graph, case.plan, tie))
-    removed = frozenset[str]().union(*fewest_in_the_way(case.judge, analog, list(map(frozenset, ties))))
+    ties = sorted(case.graph.tied(case.order(case.analog)), key=lambda tie: -damage_of(case.graph, case.plan, tie))
+    removed = frozenset[str]().union(*fewest_in_the_way(case.judge, case.analog, list(map(frozenset, ties))))
     if not removed:
         return (), None
-    return case.order(removed), case.evaluate(analog - removed, f"without {len(removed)} layers")
+    return case.order(removed), case.evaluate(case.analog - removed, f"without {len(removed)} layers")
 
 
-def _remedies(case: _Case, analog: frozenset[str]) -> Iterator[Remedy]:
+def _remedies(case: _Case) -> Iterator[Remedy]:
     """Changes of the machine, each measured; as many as there is time for."""
-    for change, placement, bench in (*_times(case, analog), *_bits(case, analog), *_tiles(case)):
+    for change, placement, bench in (*_times(case), *_bits(case), *_tiles(case)):
         try:
             found = case.evaluate(placement, change, bench)
         except OutOfTimeError:
             return
-        yield Remedy(change, case.order(placement), found, case.holds(found))
+        yield Remedy(change, case.order(placement), found, case.budget.status(found) == "accepted")
 
 
 Change = tuple[str, frozenset[str], Bench]
 
 
-def _times(case: _Case, analog: frozenset[str]) -> Iterator[Change]:
+def _times(case: _Case) -> Iterator[Change]:
     shorter = [t for t in SHORTER_TIMES_S if t < case.verify.t_s and _known(case.verify, t)]
     for t_s in shorter:
-        yield f"--t-inference {case.verify.t_s:g} -> {t_s:g}", analog, replace(case.verify, t_s=t_s)
+        yield f"--t-inference {case.verify.t_s:g} -> {t_s:g}", case.analog, replace(case.verify, t_s=t_s)
 
 
 def _known(bench: Bench, t_s: float) -> bool:
@@ -168,12 +156,12 @@ def _known(bench: Bench, t_s: float) -> bool:
     return devices is not None and devices.time_problem(t_s) is None
 
 
-def _bits(case: _Case, analog: frozenset[str]) -> Iterator[Change]:
+def _bits(case: _Case) -> Iterator[Change]:
     machine = case.verify.hardware
     if machine.adc.bits is not None:
         more = machine.adc.bits + MORE_BITS
         finer = machine.model_copy(update={"adc": machine.adc.model_copy(update={"bits": more})})
-        yield f"adc.bits {machine.adc.bits} -> {more}", analog, replace(case.verify, hardware=finer)
+        yield f"adc.bits {machine.adc.bits} -> {more}", case.analog, replace(case.verify, hardware=finer)
 
 
 def _tiles(case: _Case) -> Iterator[Change]:

@@ -13,7 +13,6 @@ from lhc.costs import cost_of
 from lhc.errors import OutOfTimeError
 from lhc.graph import LayerGraph
 from lhc.measure.bench import Bench
-from lhc.measure.measurement import evaluation
 from lhc.passes import Copies, SearchOptions, front, search_space
 from lhc.plan import Plan
 from lhc.results import Calibration, Evaluation, Front, FrontObjective, FrontPoint
@@ -120,12 +119,12 @@ def measure_candidates(
         same = verify.copies.of(one.placement) == one.copies
         bench = verify if same else replace(verify, copies=Copies(one.copies))
         try:
-            measured = bench.measure(one.placement, chips, f"point {number + 1}/{len(chosen)} of the front")
+            what = f"point {number + 1}/{len(chosen)} of the front"
+            found[place] = bench.evaluate(one.placement, relative, what, confidence=level, chips=chips)
         except OutOfTimeError:
             if not found:
                 raise
             break
-        found[place] = evaluation(measured, bench, relative, level)
     return found
 
 

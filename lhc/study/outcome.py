@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING
 import onnx
 
 from lhc.costs import CostTerms, SystemCost, cost_of, cost_terms
-from lhc.errors import LhcError, UsageError
 from lhc.graph import LayerGraph
 from lhc.model import OnnxModel
-from lhc.onnx_io import ExternalData, annotate, check_place, load_model, read_plan, relative, save_model, written_for
+from lhc.onnx_io import ExternalData, annotate, check_output, relative, save_model
 from lhc.plan import LayerPlan, Plan
 from lhc.results import Infeasibility, SensitivityTable
 from lhc.runtime import HybridSession
@@ -24,48 +23,14 @@ from lhc.support.tables import Table
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-__all__ = ["GROUPED_FORMS", "Analysis", "PartitionResult", "check_output", "plan_cost", "plan_table", "retrained_from"]
+__all__ = ["GROUPED_FORMS", "Analysis", "PartitionResult", "plan_cost", "plan_table"]
 
 GROUPED_FORMS = ("table", "markdown")
 """Forms in which rows may stand for groups of others; in the others every row is a layer."""
 
-
-def check_output(path: Path, model: OnnxModel, force: bool, external_data: ExternalData = "keep") -> None:
-    """Refuse an output that would lose something of the user's.
-
-    Raises:
-        UsageError: it is the input, a folder, or a file that lhc did not write for this model (unless ``force``), or
-            the model's data files cannot be reached from there.
-    """
-    if external_data not in ("keep", "copy"):
-        raise UsageError(f"--external-data {external_data!r}: choose keep or copy")
-    if model.path is not None and path.exists() and path.samefile(model.path):
-        raise UsageError(f"{path}: the output is the input; choose another name with -o")
-    if path.is_dir():
-        raise UsageError(f"{path}: is a folder; give a file name with -o")
-    if not path.absolute().parent.is_dir():
-        raise UsageError(f"{path}: the folder {path.absolute().parent} does not exist")
-    if path.exists() and not force and written_for(path) != model.source and not _same_network(path, model):
-        raise UsageError(f"{path}: exists and holds something else; --force replaces it, or use -o")
-    check_place(model, path, external_data, force or path.exists())
-
-
-def _same_network(path: Path, model: OnnxModel) -> bool:
-    """Whether a file holds this very network, so that nothing is lost with it."""
-    try:
-        return load_model(path).source == model.source
-    except LhcError:
-        return False
-
-
-def retrained_from(path: Path, model: OnnxModel) -> bool:
-    """Whether a file is what retraining this very model wrote."""
-    try:
-        plan = read_plan(load_model(path)) if path.is_file() else None
-    except LhcError:
-        return False
-    outcome = None if plan is None else plan.outcome
-    return outcome is not None and outcome.retrained is not None and outcome.retrained.source == model.source
+_COSTS = ("digital µs", "analog µs", "digital µJ", "analog µJ")
+_NUMBERS = ("MACs", "share", "of activations", "weights", "tiles", *_COSTS)
+_COLUMNS = ("layer", "operator", "analog", *_NUMBERS, "why", "block")
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,68 +111,60 @@ class Analysis:
         Args:
             grouped: under a row for its block, where that has several; else with the block in a column.
         """
-        sizes = ["MACs", "share", *self._beside("of activations"), "weights", "tiles"]
-        headers = ["layer", "operator", "analog", *sizes, *self._cost_headers(), "why"]
-        right = range(3, len(headers) - 1)
-        if not grouped:
-            rows = [[*self._row(layer), layer.block] for layer in self.plan.layers]
-            return Table([*headers, "block"], rows, right=right)
-        rows = []
-        waiting = {block: layers for block, layers in self.blocks().items() if block and len(layers) > 1}
-        grouped_blocks = frozenset(waiting)
+        shown = [title for title in _COLUMNS if self._has(title) and not (grouped and title == "block")]
+        blocks = {block: layers for block, layers in self.blocks().items() if grouped and block and len(layers) > 1}
+        rows: list[Mapping[str, str]] = []
         for layer in self.plan.layers:
-            if layer.block not in grouped_blocks:
+            inside = blocks.get(layer.block, ())
+            if not inside:
                 rows.append(self._row(layer))
-            elif layer.block in waiting:
-                layers = waiting.pop(layer.block)
-                rows += [self._block_row(layer.block, layers), *(self._row(other, "  ") for other in layers)]
-        return Table(headers, rows, right=right)
+            elif layer is inside[0]:
+                rows += [self._block_row(layer.block, inside), *(self._row(other, "  ") for other in inside)]
+        right = [index for index, title in enumerate(shown) if title in _NUMBERS]
+        return Table(shown, [[row.get(title, "") for title in shown] for row in rows], right=right)
 
-    def _block_row(self, block: str, layers: Sequence[LayerPlan]) -> list[str]:
+    def _has(self, column: str) -> bool:
+        """Whether there is anything to say in a column."""
+        if column == "of activations":
+            return self.plan.activation_macs > 0
+        return self.costs is not None or column not in _COSTS
+
+    def _sizes(self, layers: Sequence[LayerPlan]) -> dict[str, str]:
+        macs = sum(layer.macs for layer in layers)
+        return {
+            "MACs": f"{macs:,}",
+            "share": share_text(macs / self.plan.macs) if self.plan.macs else "-",
+            "of activations": f"{sum(layer.activation_macs for layer in layers):,}",
+            "weights": f"{sum(layer.parameters for layer in layers):,}",
+        }
+
+    def _block_row(self, block: str, layers: Sequence[LayerPlan]) -> dict[str, str]:
         count = sum(layer.reason == "eligible" for layer in layers)
-        macs, weights = (sum(numbers) for numbers in zip(*((x.macs, x.parameters) for x in layers), strict=True))
-        beside = sum(layer.activation_macs for layer in layers)
-        sizes = [
-            f"{macs:,}",
-            self._share(macs),
-            *self._beside(f"{beside:,}"),
-            f"{weights:,}",
-            f"{self.block_tiles(block)}",
-        ]
-        return [block, "", f"{count} of {len(layers)}", *sizes, *("" for _ in self._cost_headers()), ""]
+        tiles = str(self.block_tiles(block))
+        return {"layer": block, "analog": f"{count} of {len(layers)}", **self._sizes(layers), "tiles": tiles}
 
-    def _share(self, macs: int) -> str:
-        return share_text(macs / self.plan.macs) if self.plan.macs else "-"
+    def _row(self, layer: LayerPlan, indent: str = "") -> dict[str, str]:
+        eligible, sizes = layer.reason == "eligible", self._sizes([layer])
+        return {
+            "layer": indent + layer.title,
+            "operator": layer.op_type,
+            "analog": "yes" if eligible else "no",
+            **sizes,
+            "MACs": sizes["MACs"] if layer.counted else f"{sizes['MACs']} + ?",
+            "tiles": str(layer.tiles),
+            **self._cost_cells(layer),
+            "why": layer.detail if eligible else f"{layer.reason}: {layer.detail}",
+            "block": layer.block,
+        }
 
-    def _beside(self, cell: str) -> list[str]:
-        """A cell of the column for products of two activations, where there is one."""
-        return [cell] if self.plan.activation_macs else []
-
-    def _cost_headers(self) -> tuple[str, ...]:
-        return () if self.costs is None else ("digital µs", "analog µs", "digital µJ", "analog µJ")
-
-    def _row(self, layer: LayerPlan, indent: str = "") -> list[str]:
-        eligible = layer.reason == "eligible"
-        return [
-            indent + layer.title,
-            layer.op_type,
-            "yes" if eligible else "no",
-            f"{layer.macs:,}" if layer.counted else f"{layer.macs:,} + ?",
-            self._share(layer.macs),
-            *self._beside(f"{layer.activation_macs:,}"),
-            f"{layer.parameters:,}",
-            str(layer.tiles),
-            *self._cost_cells(layer),
-            layer.detail if eligible else f"{layer.reason}: {layer.detail}",
-        ]
-
-    def _cost_cells(self, layer: LayerPlan) -> list[str]:
+    def _cost_cells(self, layer: LayerPlan) -> dict[str, str]:
         if self.costs is None:
-            return []
+            return {}
         both = self.costs.digital.get(layer.name), self.costs.analog.get(layer.name)
         latencies = [None if cost is None else cost.latency_s for cost in both]
         energies = [None if cost is None else cost.energy_j for cost in both]
-        return ["-" if value is None else f"{1e6 * value:,.2f}" for value in (*latencies, *energies)]
+        cells = ("-" if value is None else f"{1e6 * value:,.2f}" for value in (*latencies, *energies))
+        return dict(zip(_COSTS, cells, strict=True))
 
     def table(self, form: str = "table") -> str:
         """As text, csv, markdown or latex."""

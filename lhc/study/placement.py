@@ -2,7 +2,6 @@
 
 import logging
 from dataclasses import dataclass, replace
-from typing import Literal
 
 from lhc.errors import UsageError
 from lhc.graph import LayerGraph
@@ -15,19 +14,17 @@ from lhc.options.commands import PlacedMeasuring, PlacingFirst
 from lhc.options.declare import options, part
 from lhc.options.subjects import BudgetOptions, Data, GoalOptions, SampleSource
 from lhc.passes import ChooseCopies, Qualify, initial_plan
-from lhc.plan import Plan, Reason
+from lhc.plan import Decision, Plan
 from lhc.runtime.network_calls import calibration_count
 from lhc.samples.metrics import UNCHOSEN
 from lhc.samples.splits import split_task
-from lhc.study.prepare import check_analog, check_machine, read_placed
+from lhc.study.prepare import analog_of, check_machine, read_placed
 from lhc.study.source import Opened, open_model
 from lhc.support.version import VERSION
 
 __all__ = ["NetworkPlacement", "given_placement"]
 
 log = logging.getLogger("lhc")
-
-Decision = tuple[Literal["analog", "digital"], Reason, str]
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,18 +134,9 @@ def _named(opened: Opened, options: PlacingFirst) -> NetworkPlacement:
         check_machine(machine, graph)
         plan = Qualify().run(graph, initial_plan(graph, machine, opened.model.source, VERSION)).plan
         plan = ChooseCopies().run(graph, plan).plan
-        analog = check_analog(_names(options, plan), plan, opened.model.label)
+        analog = analog_of(options, None, plan, opened.model.label)
     decisions: dict[str, Decision] = {
         name: ("analog" if name in analog else "digital", "forced", "fixed by the user") for name in plan.eligible
     }
     placed = plan.decide(decisions)
     return NetworkPlacement(opened.model, graph, placed, calibration_samples(opened, options, placed))
-
-
-def _names(options: PlacingFirst, plan: Plan) -> frozenset[str]:
-    if options.everything:
-        return frozenset(plan.eligible)
-    named = options.placement
-    assert named is not None
-    assert not isinstance(named, Plan)
-    return frozenset([named] if isinstance(named, str) else named)

@@ -16,7 +16,7 @@ from lhc.options.subjects import GivenPlacement
 from lhc.passes import ChooseCopies, ParityGate, Pass, Qualify, initial_plan
 from lhc.plan import Outcome, Plan
 from lhc.runtime import PARITY_TOLERANCE, parity_errors
-from lhc.samples.metrics import METRICS, UNCHOSEN, get_metric, metric_without_targets
+from lhc.samples.metrics import METRICS, UNCHOSEN, metric_without_targets
 from lhc.samples.task import Task, count_samples
 from lhc.study.source import Opened, open_model
 from lhc.study.state import Study
@@ -26,9 +26,9 @@ __all__ = [
     "CalibrateRanges",
     "CheckParity",
     "Decide",
+    "analog_of",
     "as_judged",
     "calibrated",
-    "check_analog",
     "check_machine",
     "machine_of",
     "read",
@@ -154,7 +154,7 @@ def read(
         running: workers, kept results and the clock.
         t_inference: seconds after the first read; the hardware's own by default.
         opened: the network, where it was opened before.
-        task: the samples that judge, where they were read before.
+        task: the samples that judge, with their metric, where they were read before.
         ranks: layers are ranked, so that no metric has to be chosen that judges placements.
         least_draws: programmings that figures take.
         machine: the hardware, where it was read before.
@@ -170,13 +170,13 @@ def read(
             f"--draws must be at least {least_draws}, got {options.draws}: one chip says nothing of others"
         )
     opened = open_model(options.model, options.data, options.label_key) if opened is None else opened
-    task = _samples(options, opened, ranks) if task is None else _scored(task, options)
+    task = opened.judging(options, UNCHOSEN if ranks else None) if task is None else task
     graph = opened.graph(None, task)
     if options.output is not None and options.output not in graph.outputs:
         raise UsageError(f"--output {options.output!r}: the model's outputs are {', '.join(graph.outputs)}")
     _tell_unjudged(options, opened, graph)
     check_machine(machine, graph)
-    plan = initial_plan(graph, machine, opened.model.source, VERSION).with_ranges(opened.ranges)
+    plan = initial_plan(graph, machine, opened.model.source, VERSION)
     study = Study(options, running, opened, graph, plan, task, float(t_s))
     if ranks or task.targets is not None or task.metric.chosen:
         return study
@@ -190,19 +190,6 @@ def _tell_unjudged(options: Measuring, opened: Opened, graph: LayerGraph) -> Non
         which = repr(others[0]) if len(others) == 1 else f"{len(others)} others, e.g. {others[0]!r},"
         verb = "is" if len(others) == 1 else "are"
         opened.warn(f"judged by its first output {graph.outputs[0]!r}; {which} {verb} not looked at (--output NAME)")
-
-
-def _samples(options: Measuring, opened: Opened, ranks: bool) -> Task:
-    metric = None if options.metric is None else get_metric(options.metric, options.higher_is_better)
-    if metric is None and ranks:
-        metric = UNCHOSEN
-    return opened.task(options.data, metric, options.samples, options.label_key)
-
-
-def _scored(task: Task, options: Measuring) -> Task:
-    if options.metric is None:
-        return task
-    return task.with_metric(get_metric(options.metric, options.higher_is_better))
 
 
 def _with_metric(study: Study) -> Study:
@@ -249,7 +236,7 @@ def read_placed(
     if outcome is not None and options.metric is None:
         _check_metric(study, outcome)
     study = Decide(Qualify()).apply(study)
-    analog = check_analog(_analog(options, stored, study.plan), study.plan, study.model.label)
+    analog = analog_of(options, stored, study.plan, study.model.label)
     study = _with_copies(study, None if options.names_layers else stored)
     if stored is not None and stored.hardware == machine and analog <= set(stored.ranges):
         return replace(study, plan=study.plan.with_ranges(stored.ranges)), analog, at
@@ -269,27 +256,31 @@ def stored_plan(options: GivenPlacement, opened: Opened) -> Plan | None:
     return options.placement if isinstance(options.placement, Plan) else read_plan(opened.model)
 
 
-def check_analog(analog: frozenset[str], plan: Plan, label: str) -> frozenset[str]:
-    """Layers that are to be analog, if all of them can be.
+def analog_of(options: GivenPlacement, stored: Plan | None, plan: Plan, label: str) -> frozenset[str]:
+    """The layers that are to be analog, if all of them can be: those that the user names, else those of a stored plan.
+
+    Args:
+        options: what the user names.
+        stored: given by the user, or in the annotations.
+        plan: qualified.
+        label: of the model, for messages.
 
     Raises:
         UsageError: one cannot, or there is no such layer.
     """
+    given = options.placement
+    if options.everything:
+        return frozenset(plan.eligible)
+    if given is None or isinstance(given, Plan):
+        analog = stored.analog if stored else frozenset[str]()
+    else:
+        analog = frozenset([given] if isinstance(given, str) else given)
     layers = {layer.name: layer for layer in plan.layers}
     for name in sorted(analog - set(plan.eligible)):
         if name not in layers:
             raise UsageError(f"{label} has no layer {name!r} that could be analog")
         raise UsageError(f"layer {name!r} cannot be analog: {layers[name].detail}")
     return analog
-
-
-def _analog(options: PlacedMeasuring, stored: Plan | None, plan: Plan) -> frozenset[str]:
-    if options.everything:
-        return frozenset(plan.eligible)
-    given = options.placement
-    if given is None or isinstance(given, Plan):
-        return stored.analog if stored else frozenset()
-    return frozenset([given] if isinstance(given, str) else given)
 
 
 def as_judged(options: PlacedT, outcome: Outcome | None) -> PlacedT:

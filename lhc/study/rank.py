@@ -13,7 +13,6 @@ import numpy as np
 from scipy import stats
 
 from lhc.errors import ModelError, OutOfTimeError, UsageError
-from lhc.graph import LayerGraph
 from lhc.measure.bench import Bench
 from lhc.measure.fisher import METRICS, FisherSensitivity, fisher_sensitivity
 from lhc.measure.layer_damage import measure_sensitivity, ranking_metric
@@ -88,7 +87,7 @@ def ranked(study: Study, method: RankingMethod) -> Study:
     """
     samples, verify = study.splits.rank, study.bench(study.splits.verify)
     metric = ranking_metric(study.task.metric, verify.example_output, samples.targets)
-    table = sensitivities(study.bench(samples.with_metric(metric)), study.graph, study.measurable, method)
+    table = sensitivities(study.bench(samples.with_metric(metric)), study.measurable, method)
     if len(table.layers) < len(study.measurable):
         done = f"{len(table.layers)} of {len(study.measurable)}"
         raise OutOfTimeError(f"--timeout: {done} layers were ranked, so none is analog; run again to go on")
@@ -97,7 +96,6 @@ def ranked(study: Study, method: RankingMethod) -> Study:
 
 def sensitivities(
     bench: Bench,
-    graph: LayerGraph,
     names: Sequence[str],
     method: RankingMethod = "auto",
     confidence: float = CONFIDENCE,
@@ -107,7 +105,6 @@ def sensitivities(
 
     Args:
         bench: samples, metric, hardware, draws.
-        graph: to find layers that share weights.
         names: layers, in file order.
         method: ``measure``, ``fisher`` (predict), or ``auto`` (predict and check, measure where that will not do).
         confidence: two-sided level of the intervals.
@@ -118,7 +115,7 @@ def sensitivities(
         ModelError: a prediction is asked for of a network that has no gradients in torch.
         OutOfTimeError: the time that the user gave was over before there was any figure.
     """
-    table = _found(bench, graph, names, method, confidence, half_width)
+    table = _found(bench, names, method, confidence, half_width)
     copies = bench.copies.of(names)
     layers = {n: s.model_copy(update={"copies": copies.get(n, 1)}) for n, s in table.layers.items()}
     return replace(table, layers=layers)
@@ -126,7 +123,6 @@ def sensitivities(
 
 def _found(
     bench: Bench,
-    graph: LayerGraph,
     names: Sequence[str],
     method: RankingMethod,
     confidence: float,
@@ -135,23 +131,21 @@ def _found(
     if method == "fisher" and half_width is not None:
         raise UsageError("--half-width is for measured sensitivities; leave it out, or use --method measure")
     if method == "fisher":
-        predicted = fisher_sensitivity(bench, graph, names, confidence)
+        predicted = fisher_sensitivity(bench, bench.graph, names, confidence)
         return replace(predicted.table, notes=_unreached(predicted))
-    if measures_all(bench, graph, names, method, half_width):
-        return measure_sensitivity(bench, graph, names, confidence, half_width)
+    if measures_all(bench, names, method, half_width):
+        return measure_sensitivity(bench, bench.graph, names, confidence, half_width)
     try:
-        predicted = fisher_sensitivity(bench, graph, names, confidence)
+        predicted = fisher_sensitivity(bench, bench.graph, names, confidence)
     except ModelError as error:
         note = f"sensitivities are measured, not predicted: {error}"
-        return replace(measure_sensitivity(bench, graph, names, confidence), notes=(note,))
-    return _checked(bench, graph, predicted, confidence)
+        return replace(measure_sensitivity(bench, bench.graph, names, confidence), notes=(note,))
+    return _checked(bench, predicted, confidence)
 
 
-def measures_all(
-    bench: Bench, graph: LayerGraph, names: Sequence[str], method: RankingMethod, half_width: float | None
-) -> bool:
+def measures_all(bench: Bench, names: Sequence[str], method: RankingMethod, half_width: float | None) -> bool:
     """Whether every layer is measured without a prediction; arguments as those of `sensitivities`."""
-    few = len(graph.tied(names)) < 3 * CHECKED
+    few = len(bench.graph.tied(names)) < 3 * CHECKED
     return method == "measure" or half_width is not None or few or bench.metric.name not in METRICS
 
 
@@ -165,16 +159,16 @@ def _unreached(predicted: FisherSensitivity) -> tuple[str, ...]:
     return (note,)
 
 
-def _checked(bench: Bench, graph: LayerGraph, predicted: FisherSensitivity, confidence: float) -> SensitivityTable:
+def _checked(bench: Bench, predicted: FisherSensitivity, confidence: float) -> SensitivityTable:
     """The prediction, if some measured layers agree with it, else measurements of all."""
     table = predicted.table
     names = list(table.layers)
-    firsts = [group[0] for group in graph.tied(names) if group[0] not in predicted.unreached]
+    firsts = [group[0] for group in bench.graph.tied(names) if group[0] not in predicted.unreached]
     chosen = spread_over_ranking(replace(table, layers={name: table.layers[name] for name in firsts}), CHECKED)
 
     def measured(wanted: Sequence[str]) -> SensitivityTable:
-        whole = [name for group in graph.tied(names) if set(group) & set(wanted) for name in group]
-        return measure_sensitivity(bench, graph, [name for name in names if name in whole], confidence)
+        whole = [name for group in bench.graph.tied(names) if set(group) & set(wanted) for name in group]
+        return measure_sensitivity(bench, bench.graph, [name for name in names if name in whole], confidence)
 
     try:
         compared = measured(chosen)

@@ -6,7 +6,7 @@ from typing import ClassVar
 from lhc.measure import Budget
 from lhc.passes import SearchOptions, damage_of, kept_limits
 from lhc.plan import Estimate, Outcome
-from lhc.results import Verdict
+from lhc.results import Calibration, Verdict
 from lhc.study.state import Study, Verification
 
 __all__ = ["Record", "outcome_of"]
@@ -75,22 +75,24 @@ def _provenance(study: Study, kept: Verification, options: SearchOptions) -> dic
         "limits": options.goal.limits,
         "limits_kept": kept_limits(study.graph, kept.plan, options.goal),
         "groups": tuple(tuple(sorted(group)) for group in options.together),
-        "evaluations": kept.evaluations,
-        "estimate": _estimate(study, kept),
+        "evaluations": len(kept.judged),
+        "estimate": _estimate(study, kept, options),
     }
 
 
-def _estimate(study: Study, kept: Verification) -> Estimate | None:
-    """What the sensitivities say of the placement."""
+def _estimate(study: Study, kept: Verification, options: SearchOptions) -> Estimate | None:
+    """What the sensitivities say of the placement, by how they did for all that the search judged."""
     figure = next((s for layer in kept.plan.layers if (s := layer.sensitivity) is not None), None)
-    if figure is None or kept.calibration is None:
+    damages = [damage_of(study.graph, study.plan, names, options.copies.of(names)) for names in kept.judged]
+    calibration = Calibration.of(damages, [verdict.evaluation.drop for verdict in kept.judged.values()])
+    if figure is None or calibration is None:
         return None
     damage = damage_of(study.graph, kept.plan, kept.plan.analog)
     return Estimate(
         metric=figure.metric,
         damage=damage,
-        predicted_drop=kept.calibration.factor * damage,
-        factor=kept.calibration.factor,
-        spread=kept.calibration.spread,
-        placements=kept.calibration.placements,
+        predicted_drop=calibration.factor * damage,
+        factor=calibration.factor,
+        spread=calibration.spread,
+        placements=calibration.placements,
     )

@@ -7,7 +7,7 @@ from lhc.errors import OutOfTimeError
 from lhc.graph import LayerGraph
 from lhc.measure import PlacementJudge, steadied
 from lhc.passes import STRATEGIES, Objective, PassResult, SearchOptions, Strategy, objective_value
-from lhc.plan import Placement, Plan, Reason
+from lhc.plan import Decision, Plan
 from lhc.study.cautions import warn_of_doubtful_labels, warn_of_few_samples
 from lhc.study.goal import search_options
 from lhc.study.state import KEPT, Searched, Study
@@ -86,7 +86,7 @@ def _best_so_far(judge: PlacementJudge, graph: LayerGraph, plan: Plan, objective
     accepted = [placement for placement, verdict in judge.verdicts.items() if verdict.accepted]
     accepted.sort(key=lambda placement: objective_value(graph, plan, objective, placement))
     best = accepted[0] if accepted else plan.analog
-    decisions: dict[str, tuple[Placement, Reason, str]] = {
+    decisions: dict[str, Decision] = {
         name: ("analog", "budget", KEPT)
         if name in best
         else ("digital", "budget", "not found to fit before the time was over")

@@ -24,12 +24,14 @@ from lhc.onnx_io import (
     static_batch,
     training_mode,
 )
+from lhc.options.subjects import Data
 from lhc.runtime import observe_tensors
 from lhc.runtime.ort import Array, plain_feeds, tensor_infos
 from lhc.runtime.probe import probe
-from lhc.samples.metrics import Metric
+from lhc.samples.metrics import Metric, get_metric
 from lhc.samples.task import DataSource, Task
 from lhc.study.inputs import first_samples, load_task
+from lhc.support.numbers import counted
 
 __all__ = ["Opened", "open_model"]
 
@@ -46,14 +48,12 @@ class Opened(OpenedModel):
         model: the network.
         entry: of the zoo, or None.
         before: the network before it was retrained.
-        ranges: static input ranges by layer that were trained with the network, instead of calibrated ones.
         told: warnings about the network that were given already.
     """
 
     model: OnnxModel
     entry: ZooEntry | None
     before: "Opened | None" = None
-    ranges: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     told: set[str] = field(default_factory=set)
 
     def task(
@@ -83,6 +83,12 @@ class Opened(OpenedModel):
                     " lhc feeds tensors only"
                 )
         return load_task(data, self.model, metric, label_key, samples).head(samples)
+
+    def judging(self, options: Data, unless_chosen: Metric | None = None) -> Task:
+        """The samples that options name, judged by their metric; ``unless_chosen``: where they name none."""
+        name = options.metric
+        metric = unless_chosen if name is None else get_metric(name, options.higher_is_better)
+        return self.task(options.data, metric, options.samples, options.label_key)
 
     def caution(self, measured: bool) -> None:
         """Warn, once, of a network that still trains, and of a fixed batch of 1 where it is measured.
@@ -142,9 +148,7 @@ class Opened(OpenedModel):
             log.warning(
                 "%s: %s in the bodies of If, Loop or Scan or in local functions; what lies there stays digital",
                 self.model.label,
-                "1 operator that multiplies lies"
-                if len(graph.nested) == 1
-                else f"{len(graph.nested)} operators that multiply lie",
+                counted(len(graph.nested), "operator that multiplies lies", "operators that multiply lie"),
             )
         self._warn_uncounted(graph)
         return graph

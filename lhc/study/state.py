@@ -1,5 +1,6 @@
 """What is known of a network on a machine, from reading it to the placement that is verified."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -19,7 +20,7 @@ from lhc.passes import (
     further_copies,
 )
 from lhc.plan import LayerPlan, Plan
-from lhc.results import Calibration, Front, Infeasibility, SensitivityTable, Verdict
+from lhc.results import Front, Infeasibility, SensitivityTable, Verdict
 from lhc.runtime.network_calls import calibration_count
 from lhc.samples.metrics import Metric
 from lhc.samples.splits import Splits, split_task
@@ -59,18 +60,16 @@ class Verification:
     Attributes:
         plan: the placement that is kept: the best that was shown to hold the budget, else the one with the least drop.
         verdict: its verification.
-        failed: what else was verified, and not shown to hold; the one that the search chose comes first.
         notes: sentences for the user.
-        evaluations: placements that the search judged.
-        calibration: their drops against their estimated damages; None where sensitivities were not measured.
+        judged: what the search had judged by then.
+        failed: what else was verified, and not shown to hold; the one that the search chose comes first.
     """
 
     plan: Plan
     verdict: Verdict
     notes: tuple[str, ...]
+    judged: Mapping[frozenset[str], Verdict]
     failed: tuple[Verified, ...] = ()
-    evaluations: int = 0
-    calibration: Calibration | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -37,7 +37,7 @@ from lhc.passes.trained_walks import (
 from lhc.plan import Plan, Retrained
 from lhc.results import Verdict
 from lhc.samples.apart import check_apart, split_off
-from lhc.samples.metrics import UNCHOSEN, get_metric
+from lhc.samples.metrics import UNCHOSEN
 from lhc.samples.task import Array, DataSource, Task
 from lhc.study.prepare import calibrated
 from lhc.study.source import Opened
@@ -67,8 +67,7 @@ def samples_apart(opened: Opened, options: Data, train_data: DataSource | None) 
         options: samples and metric that judge; without ``train_data``, three fifths of them train.
         train_data: samples that train.
     """
-    metric = None if options.metric is None else get_metric(options.metric, options.higher_is_better)
-    task = opened.task(options.data, metric, options.samples, options.label_key)
+    task = opened.judging(options)
     if train_data is None:
         return split_off(task, TRAINING_PARTS, PARTS)
     training = opened.task(train_data, UNCHOSEN, None, options.label_key)

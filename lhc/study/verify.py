@@ -8,8 +8,7 @@ from lhc.graph import LayerGraph
 from lhc.measure import Budget, Evaluator
 from lhc.passes import damage_of, groups_of, kept_limits, objective_value, search_space
 from lhc.passes.search_result import too_costly
-from lhc.plan import Placement, Plan, Reason
-from lhc.results import Calibration
+from lhc.plan import Decision, Plan
 from lhc.stats import one_sided, two_sided
 from lhc.study.candidates import Candidates, Verified, verify_candidates
 from lhc.study.cautions import warn_of_other_samples
@@ -77,11 +76,7 @@ def verified(
         tried = (*judge.verdicts.values(), *(one.verdict for one in failed))
         missed = any(one.evaluation.drop <= budget.max_drop for one in tried if not one.accepted)
         notes += (f"{NOTHING_ANALOG}; {NARROWER if missed else LARGER}",)
-    judged = {placement: verdict.evaluation.drop for placement, verdict in judge.verdicts.items()}
-    copies = searched.options.copies
-    damages = [damage_of(graph, plan, placement, copies.of(placement)) for placement in judged]
-    calibration = Calibration.of(damages, list(judged.values()))
-    return Verification(final, kept.verdict, notes, tuple(failed), len(judged), calibration)
+    return Verification(final, kept.verdict, notes, dict(judge.verdicts), tuple(failed))
 
 
 def verifying_chips(draws: int, again: bool = False) -> range:
@@ -128,13 +123,13 @@ def _must_pay(searched: Searched) -> bool:
 
 def _moved(plan: Plan, analog: frozenset[str], costly: Mapping[str, str]) -> Plan:
     """A plan with another placement, and why; ``costly``: what layers cost more than they save beside it."""
-    digital: dict[str, tuple[Placement, Reason, str]] = {
+    digital: dict[str, Decision] = {
         name: ("digital", "cost", f"{MADE_DIGITAL}; beside what is left it {costly[name]}")
         if name in costly
         else ("digital", "sensitivity", MADE_DIGITAL)
         for name in plan.analog - analog
     }
-    more: dict[str, tuple[Placement, Reason, str]] = dict.fromkeys(analog - plan.analog, ("analog", "budget", KEPT))
+    more: dict[str, Decision] = dict.fromkeys(analog - plan.analog, ("analog", "budget", KEPT))
     return plan.decide(digital | more)
 
 

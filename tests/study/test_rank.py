@@ -57,7 +57,7 @@ def names(of: Bench) -> list[str]:
 def test_a_confirmed_prediction_stands() -> None:
     work: list[str] = []
     here = bench(told=work.append)
-    found = sensitivities(here, here.graph, names(here))
+    found = sensitivities(here, names(here))
     assert found.agreement is not None
     assert found.agreement.good
     assert len(found.agreement.layers) == CHECKED
@@ -67,7 +67,7 @@ def test_a_confirmed_prediction_stands() -> None:
         assert found.layers[name].mean == predicted
         single = measure_sensitivity(here, here.graph, [name]).layers[name]
         assert single.mean == measured, "the same chips as any measurement"
-    alone = sensitivities(here, here.graph, names(here), "fisher")
+    alone = sensitivities(here, names(here), "fisher")
     assert alone.layers == found.layers
     assert alone.agreement is None
 
@@ -77,7 +77,7 @@ def test_an_unconfirmed_prediction_is_measured(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr("lhc.study.rank.GOOD_RATIO", (10.0, 20.0))
     work: list[str] = []
     here = bench(told=work.append)
-    found = sensitivities(here, here.graph, names(here))
+    found = sensitivities(here, names(here))
     assert found.agreement is not None
     assert not found.agreement.good
     assert any("does not agree" in note for note in found.notes)
@@ -94,23 +94,23 @@ def test_a_network_without_gradients_is_measured() -> None:
       y = Squeeze (s, zero)"""
     here = bench(text, v=(1, 32, 8), o=(1, 32, 8))
     chosen = names(here)
-    found = sensitivities(here, here.graph, chosen)
+    found = sensitivities(here, chosen)
     assert {figure.method for figure in found.layers.values()} == {"measure"}
     (note,) = found.notes
     assert note.startswith("sensitivities are measured, not predicted: model: LSTM")
     assert "\n" not in note
     with pytest.raises(ModelError, match="cannot be differentiated"):
-        sensitivities(here, here.graph, chosen, "fisher")
+        sensitivities(here, chosen, "fisher")
 
 
 @pytest.mark.analog
 def test_layers_without_a_gradient_are_measured() -> None:
     """Rounding behind a layer hides it from gradients, not from measurements."""
     here = bench("[hidden] h = MatMul (x, v)\n r = Round (h)\n y = Add (r, t15)", v=(8, 8))
-    found = sensitivities(here, here.graph, names(here))
+    found = sensitivities(here, names(here))
     assert {name for name, figure in found.layers.items() if figure.method == "measure"} == {"hidden"}
     assert found.layers["hidden"].mean > 0
-    (note,) = sensitivities(here, here.graph, names(here), "fisher").notes
+    (note,) = sensitivities(here, names(here), "fisher").notes
     assert "the gradient at hidden is zero on all samples" in note
 
 
@@ -119,7 +119,7 @@ def test_layers_without_a_gradient_are_measured() -> None:
 def test_measured_where_there_is_nothing_to_predict(why: str) -> None:
     here = bench(metric="agreement" if why == "metric" else "kl")
     chosen = names(here)[:3] if why == "few layers" else names(here)
-    found = sensitivities(here, here.graph, chosen, half_width=0.9 if why == "half width" else None)
+    found = sensitivities(here, chosen, half_width=0.9 if why == "half width" else None)
     assert {figure.method for figure in found.layers.values()} == {"measure"}
     assert found.agreement is None
 
@@ -127,7 +127,7 @@ def test_measured_where_there_is_nothing_to_predict(why: str) -> None:
 def test_what_cannot_be_predicted_is_refused() -> None:
     here = bench()
     with pytest.raises(UsageError, match="--half-width is for measured"):
-        sensitivities(here, here.graph, names(here), "fisher", half_width=0.1)
+        sensitivities(here, names(here), "fisher", half_width=0.1)
     with pytest.raises(UsageError, match="--method 'guess': choose auto, measure, fisher"):
         Ranking(method="guess")  # type: ignore[arg-type]
 
@@ -153,7 +153,7 @@ class LateAfter(Running):
 @pytest.mark.parametrize("questions", [1, 4])
 def test_the_prediction_is_given_when_the_time_is_over(questions: int) -> None:
     here = replace(bench(), running=LateAfter(questions))
-    found = sensitivities(here, here.graph, names(here))
+    found = sensitivities(here, names(here))
     assert set(found.layers) == set(names(here))
     assert any(note.startswith("--timeout") for note in found.notes)
 
