@@ -19,7 +19,7 @@ from lhc.hardware.devices import (
 )
 from lhc.hardware.overrides import Override
 from lhc.hardware.presets import preset_names, preset_text
-from lhc.hardware.sections import Adc, Dac, LeftOut, Mapping, Tiles, Training
+from lhc.hardware.sections import Adc, Compensation, Dac, LeftOut, Mapping, Tiles, Training
 from lhc.hardware.variants import EFFECTS, Effect, effects_of, scaled_noise, without
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "Adc",
     "AlpineCosts",
     "Assumed",
+    "Compensation",
     "Core",
     "CostSection",
     "Costs",

@@ -8,7 +8,7 @@ from lhc.costs import Cost, by_operator, cost_of
 from lhc.errors import ConfigError, ModelError, UsageError
 from lhc.graph import Layer, LayerGraph, WeightRef
 from lhc.plan import Plan
-from lhc.report.document import CostItem, Costs, LayerCosts, OperatorItem, Report
+from lhc.report.document import CostItem, Costs, DrivenRows, LayerCosts, OperatorItem, Report
 from lhc.results import AtTime, Attribution, Evaluation, Front, FrontPoint, Infeasibility, Robustness
 from lhc.summary import summary
 
@@ -52,9 +52,26 @@ def build_report(
         plan=plan,
         tiles=plan.tiles(graph),
         operators=len(graph) if operators is None else operators,
+        driven_rows=_driven_rows(plan, graph),
         costs=costs_of(plan, graph),
         **found,
     )
+
+
+def _driven_rows(plan: Plan, graph: LayerGraph) -> DrivenRows | None:
+    if not plan.has_copies:
+        return None
+    copies = one = 0
+    for layer in plan.layers:
+        if layer.placement != "analog":
+            continue
+        matrix = graph[layer.name].matrix
+        if matrix is None:
+            return None
+        rows = matrix.rows * matrix.groups * matrix.positions
+        one += rows
+        copies += layer.copies * rows
+    return DrivenRows(copies=copies, one=one)
 
 
 def graph_of_plan(plan: Plan) -> LayerGraph:

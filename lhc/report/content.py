@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Literal, TypeVar
 
+from lhc.hardware import Compensation
 from lhc.plan import LayerPlan, Outcome, Plan
 from lhc.report.charts import Chart
 from lhc.report.document import CostItem, Costs, Report
@@ -13,6 +14,7 @@ from lhc.report.text import (
     REASONS,
     amount,
     count,
+    counted,
     interval_text,
     level_text,
     metric_value,
@@ -291,8 +293,9 @@ def _search_facts(outcome: Outcome) -> Iterator[tuple[str, str]]:
         yield "retrained", f"{steps}, seed {trained.seed}; from SHA-256 {trained.source}"
 
 
-def machine_facts(plan: Plan) -> tuple[tuple[str, str], ...]:
-    """The hardware in a few lines."""
+def machine_facts(report: Report) -> tuple[tuple[str, str], ...]:
+    """The hardware in a few lines, what heals its errors, and what that asks of it."""
+    plan = report.plan
     machine = plan.hardware
     tiles = f"{machine.tiles.rows} rows by {machine.tiles.cols} columns"
     number = "any number" if machine.tiles.count is None else str(machine.tiles.count)
@@ -306,8 +309,52 @@ def machine_facts(plan: Plan) -> tuple[tuple[str, str], ...]:
         ("tiles", f"{number}, {tiles}"),
         ("converters", f"DAC {dac}, ADC {adc}"),
         ("drift compensation", machine.compensation.drift),
+        *_healing_facts(report),
         *(("left out", f"{effect.name} ({effect.size}): {effect.text}") for effect in machine.left_out),
         ("model", f"SHA-256 {plan.source} of graph and weights"),
         ("lhc", plan.lhc_version),
     ]
     return tuple((name, text) for name, text in facts if text)
+
+
+def _healing_facts(report: Report) -> Iterator[tuple[str, str]]:
+    """Copies of weights, what is corrected by which samples and when, and what both ask of the machine."""
+    plan, compensation = report.plan, report.plan.hardware.compensation
+    asks = []
+    copies = [layer.copies for layer in plan.layers if layer.placement == "analog" and layer.copies > 1]
+    if copies:
+        layers = f"{len(copies)} of {counted(len(plan.analog), 'analog layer')}"
+        yield "copies", f"tiles hold the weights of {layers} more than once, up to {max(copies)} times"
+        rows = report.driven_rows
+        if rows is not None:
+            asks.append(f"{count(rows.copies)} rows of tiles driven per sample, {count(rows.one)} without copies")
+    samples = _calibration_samples(plan)
+    if samples:
+        what = {"affine": "gain and offset", "offset": "offset", "none": "gain or offset, by layer,"}
+        basis = f"{counted(samples, 'sample')} without labels over {counted(compensation.reads, 'read')}"
+        yield (
+            "calibration",
+            f"{what[compensation.outputs]} of every column of every chip, on {basis}, {_when(compensation)}",
+        )
+        asks.append(f"a forward pass of {counted(samples, 'sample')} for every calibration of a chip")
+    if asks:
+        yield "asks of the machine", "; ".join(asks)
+
+
+def _calibration_samples(plan: Plan) -> int:
+    """Samples that chips were calibrated on; those that the hardware asks for where that was not recorded."""
+    if not plan.hardware.corrects_outputs or not plan.analog:
+        return 0
+    healing = None if plan.outcome is None else plan.outcome.healing
+    return plan.hardware.compensation.samples if healing is None else healing.calibration_samples
+
+
+def _when(compensation: Compensation) -> str:
+    """When outputs are calibrated."""
+    time = "" if compensation.time_s is None else time_text(compensation.time_s)
+    return {
+        "readout": "with every read-out of drift compensation, so at the time of inference",
+        "programming": "once, at the first read",
+        "age": f"once, {time} after the first read",
+        "period": f"at the first read and every {time} after it",
+    }[compensation.when]

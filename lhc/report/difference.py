@@ -28,6 +28,7 @@ _NAMES = {
     "data": "data, SHA-256",
     "groups": "moved together",
     "evaluations": "placements judged",
+    "healing": "mean drops by healing",
 }
 """Fields of an outcome as the report calls them, where that is another word."""
 

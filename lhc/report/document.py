@@ -14,7 +14,7 @@ from lhc.errors import ConfigError
 from lhc.plan import Plan
 from lhc.results import AtTime, Attribution, Front, Infeasibility, Robustness
 
-__all__ = ["CostItem", "Costs", "LayerCosts", "Report", "parse_report", "read_report"]
+__all__ = ["CostItem", "Costs", "DrivenRows", "LayerCosts", "Report", "parse_report", "read_report"]
 
 _SCHEMA = 1
 _LIMIT = 64 * 2**20
@@ -72,6 +72,15 @@ class Costs(_ReportRecord):
     assumptions: tuple[str, ...]
 
 
+class DrivenRows(_ReportRecord):
+    """Rows of tiles that the analog layers drive for one sample; a row counts once for every product."""
+
+    copies: int = Field(ge=0)
+    """With the copies of weights that the placement has."""
+    one: int = Field(ge=0)
+    """With one of each."""
+
+
 class Report(_ReportRecord):
     """All that is shown of a placed model."""
 
@@ -84,6 +93,8 @@ class Report(_ReportRecord):
     """In use."""
     operators: int = Field(ge=0)
     """Of the network, products among them."""
+    driven_rows: DrivenRows | None = None
+    """None without copies, and where sizes are not known."""
     costs: Costs | None = None
     front: Front | None = None
     """Without measured points: by estimate, from the sensitivities."""

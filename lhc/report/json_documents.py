@@ -122,6 +122,7 @@ def _plan(plan: Plan) -> Document:
         **_named(outcome, "within_budget held_out chips_within max_drop drop_type strategy confidence generalized"),
         **_named(outcome, "objective limits limits_kept groups evaluations"),
         "estimate": None if outcome.estimate is None else outcome.estimate.model_dump(),
+        "healing": None if outcome.healing is None else outcome.healing.model_dump(),
         **_named(outcome, "samples draws seed t_s"),
         "retrained": None if outcome.retrained is None else outcome.retrained.model_dump(mode="json"),
     }
@@ -157,7 +158,7 @@ def evaluations_document(results: list[Evaluation]) -> Document:
     first = results[0]
     return {
         "digital": {"metric": first.metric, "value": first.baseline},
-        **_named(first, "samples draws seed"),
+        **_named(first, "samples draws seed calibrated"),
         "times": [_named(found, "t_s mean std interval drop") for found in results],
     }
 

@@ -322,7 +322,7 @@ def _infeasibility(found: Infeasibility, plan: Plan) -> PageSection:
 
 def _origin(report: Report) -> PageSection:
     versions = ", ".join(f"{name} {text}" for name, text in report.versions.items())
-    facts = [*machine_facts(report.plan), *([("measured with", versions)] if versions else [])]
+    facts = [*machine_facts(report), *([("measured with", versions)] if versions else [])]
     return PageSection(
         "origin", "Machine, versions, commands", facts=tuple(facts), commands=report.commands, items=report.notes
     )

@@ -14,6 +14,7 @@ from lhc.report.text import (
     budget_text,
     chips_text,
     counted,
+    healing_text,
     interval_text,
     level_text,
     metric_value,
@@ -105,6 +106,9 @@ def _outcome_lines(outcome: Outcome) -> Iterator[str]:
         yield f"mean drop for {what}: {interval_text(outcome, interval)}{' (decides)' if decides else ''}"
     yield f"both are {level_text(outcome.confidence)} intervals"
     yield f"the budget is of the mean over chips; {chips_text(outcome.chips_within, outcome.draws)}"
+    healing = healing_text(outcome)
+    if healing is not None:
+        yield f"mean drop {healing}"
     found = outcome.estimate
     if found is not None:
         error = (
@@ -154,7 +158,13 @@ def stored_summary(model: OnnxModel) -> str:
 
 def inspection_footer(model: OnnxModel, plan: Plan) -> str:
     """The lines under the table of ``lhc inspect``."""
-    return f"hardware {plan.hardware.name}, annotated by lhc {plan.lhc_version}\n{stored_summary(model)}"
+    healing = None if plan.outcome is None else healing_text(plan.outcome)
+    lines = (
+        f"hardware {plan.hardware.name}, annotated by lhc {plan.lhc_version}",
+        "" if healing is None else f"mean drop {healing}",
+        stored_summary(model),
+    )
+    return "\n".join(line for line in lines if line)
 
 
 def ranking_notes(table: SensitivityTable) -> list[str]:

@@ -11,6 +11,7 @@ from lhc.report.text import (
     chips_text,
     counted,
     drop_text,
+    healing_text,
     interval_text,
     level_text,
     margin_cause,
@@ -78,6 +79,9 @@ def _statements(report: Report) -> Iterator[tuple[str, str]]:
     if outcome is not None and plan.layers:
         yield outcome.metric.capitalize(), _quality(outcome)
         yield "Certainty", _certainty(outcome)
+        healing = healing_text(outcome)
+        if healing is not None:
+            yield "Healing", f"mean drop {healing}."
     digital = [layer for layer in plan.layers if layer.placement == "digital" and layer.reason != "eligible"]
     if digital:
         yield "Why not more", f"{_layers(len(digital))} digital: {reasons(digital)}."

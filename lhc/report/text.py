@@ -44,6 +44,7 @@ __all__ = [
     "effect_share",
     "fixed",
     "gain_text",
+    "healing_text",
     "interval_text",
     "level_text",
     "margin_cause",
@@ -145,6 +146,18 @@ def budget_of_margin(found: Robustness, outcome: Outcome | None) -> str:
 def interval_text(outcome: Outcome, interval: tuple[float, float] | None) -> str:
     """An interval of drops, the unit once."""
     return drop_interval(interval, outcome.percent, outcome.drop_type)
+
+
+def healing_text(outcome: Outcome) -> str | None:
+    """Mean drops without healing and with what there is of it, the unit once; None where it was not measured."""
+    found = outcome.healing
+    if found is None:
+        return None
+    share = outcome.percent or outcome.drop_type == "relative"
+    drops = (("copies", found.copies), ("calibration", found.calibration), ("both", found.both))
+    told = [f"with {what} {drop_value(drop, share)}" for what, drop in drops if drop is not None]
+    basis = f"({counted(found.draws, 'chip')}, these samples)"
+    return f"{', '.join([f'without healing {points(outcome, found.neither)}', *told])} {basis}"
 
 
 def samples_text(outcome: Outcome) -> str:

@@ -1,0 +1,157 @@
+"""What is said of copies of weights and calibrated chips: on the terminal, in JSON, and in the report."""
+
+import json
+from dataclasses import replace
+
+import onnx
+import pytest
+
+from lhc.onnx_io import annotate, load_model, read_graph, read_plan
+from lhc.plan import Healing, Outcome, Plan
+from lhc.report.builder import build_report
+from lhc.report.content import machine_facts
+from lhc.report.difference import compare
+from lhc.report.document import Report, parse_report
+from lhc.report.json_documents import evaluations_document, inspection_document
+from lhc.report.markdown import markdown
+from lhc.report.placement_lines import inspection_footer
+from lhc.report.statements import statements
+from lhc.report.text import healing_text
+from lhc.study.source import open_model
+from tests.report.made_reports import evaluated, judged, place, transformer
+
+BOTH = Healing(
+    draws=3,
+    samples=250,
+    neither=0.044,
+    copies=0.028,
+    calibration=0.024,
+    both=0.013,
+    calibration_samples=200,
+    reads=4,
+)
+SENTENCE = (
+    "mean drop without healing 4.40 points, with copies 2.80, with calibration 2.40, with both 1.30 (3 chips, these"
+    " samples)"
+)
+
+
+def healed(healing: Healing | None, copies: int = 3) -> tuple[onnx.ModelProto, Plan]:
+    """A transformer whose first analog layer has copies, with made-up drops."""
+    proto, plan = judged(*place(transformer(1), lambda index: index % 3 > 0))
+    assert plan.outcome is not None
+    model = load_model(proto)
+    graph = read_graph(model)
+    first = next(layer.name for layer in plan.layers if layer.placement == "analog")
+    outcome = plan.outcome.model_copy(update={"healing": healing})
+    plan = plan.with_copies(graph, {first: copies}).model_copy(update={"outcome": outcome})
+    return annotate(model, plan, graph), plan
+
+
+def report_of(healing: Healing | None = BOTH, copies: int = 3, **compensation: object) -> Report:
+    proto, plan = healed(healing, copies)
+    machine = plan.hardware
+    changed = machine.compensation.model_copy(update=compensation)
+    plan = plan.model_copy(update={"hardware": machine.model_copy(update={"compensation": changed})})
+    return build_report("m.lhc.onnx", plan, read_graph(load_model(proto)))
+
+
+def outcome_with(**changes: object) -> Outcome:
+    outcome = healed(BOTH)[1].outcome
+    assert outcome is not None
+    return outcome.model_copy(update=changes)
+
+
+def test_the_sentence_has_its_unit_once_and_only_what_was_measured() -> None:
+    assert f"mean drop {healing_text(outcome_with())}" == SENTENCE
+    alone = BOTH.model_copy(update={"copies": None, "both": None})
+    assert healing_text(outcome_with(healing=alone)) == (
+        "without healing 4.40 points, with calibration 2.40 (3 chips, these samples)"
+    )
+    relative = healing_text(outcome_with(drop_type="relative"))
+    assert relative is not None
+    assert relative.startswith("without healing 4.40 % of the digital value, with copies 2.80, ")
+    assert healing_text(outcome_with(healing=None)) is None
+
+
+def test_inspect_says_what_healing_brought_between_machine_and_summary() -> None:
+    proto, plan = healed(BOTH)
+    first, second, _ = inspection_footer(load_model(proto), plan).splitlines()
+    assert first.startswith("hardware lionheart")
+    assert second == SENTENCE
+    assert "healing" not in inspection_footer(load_model(proto), healed(None)[1])
+
+
+def test_the_annotations_and_the_json_of_a_placed_model_hold_it() -> None:
+    opened = open_model(healed(BOTH)[0])
+    stored = read_plan(opened.model)
+    assert stored is not None
+    document = inspection_document(opened, stored)
+    assert document["healing"] == BOTH.model_dump()
+    (result,) = (entry.value for entry in opened.model.proto.metadata_props if entry.key == "lhc.result")
+    assert json.loads(result)["healing"] == BOTH.model_dump()
+    none = open_model(healed(None)[0])
+    plan = read_plan(none.model)
+    assert plan is not None
+    assert inspection_document(none, plan)["healing"] is None
+
+
+def test_the_first_screen_says_what_healing_brought() -> None:
+    assert dict(statements(report_of()))["Healing"] == f"{SENTENCE}."
+    assert "Healing" not in dict(statements(report_of(None)))
+    assert "with both 1.30" in markdown(report_of())
+
+
+def test_the_report_says_what_is_corrected_and_what_that_asks_of_the_machine() -> None:
+    facts = dict(machine_facts(report_of()))
+    assert facts["copies"] == "tiles hold the weights of 1 of 5 analog layers more than once, up to 3 times"
+    assert facts["calibration"] == (
+        "gain and offset of every column of every chip, on 200 samples without labels over 4 reads, with every"
+        " read-out of drift compensation, so at the time of inference"
+    )
+    # Six tokens, five layers of four inputs each, and two more copies of one.
+    assert facts["asks of the machine"] == (
+        "168 rows of tiles driven per sample, 120 without copies; a forward pass of 200 samples for every calibration"
+        " of a chip"
+    )
+
+
+@pytest.mark.parametrize(
+    ("when", "time_s", "said"),
+    [
+        ("programming", None, "once, at the first read"),
+        ("age", 3600.0, "once, 1 hour after the first read"),
+        ("period", 31536000.0, "at the first read and every 1 year after it"),
+    ],
+)
+def test_the_report_says_when_chips_are_calibrated(when: str, time_s: float | None, said: str) -> None:
+    facts = dict(machine_facts(report_of(when=when, time_s=time_s, outputs="offset")))
+    assert facts["calibration"].startswith("offset of every column")
+    assert facts["calibration"].endswith(said)
+
+
+def test_a_machine_without_healing_has_no_such_facts() -> None:
+    facts = dict(machine_facts(report_of(None, copies=1, outputs="none")))
+    assert not facts.keys() & {"copies", "calibration", "asks of the machine"}
+    chips = BOTH.model_copy(update={"calibration": None, "both": None, "calibration_samples": 0, "reads": 0})
+    assert "calibration" not in dict(machine_facts(report_of(chips))), "there were no samples for it"
+
+
+def test_rows_that_are_driven_stay_in_the_document_and_are_absent_without_copies() -> None:
+    report = report_of()
+    assert report.driven_rows is not None
+    assert parse_report(report.to_json().encode(), "here") == report
+    assert report_of(copies=1).driven_rows is None
+
+
+def test_diff_says_that_healing_brought_something_else() -> None:
+    one, other = healed(BOTH)[1], healed(BOTH.model_copy(update={"both": 0.009}))[1]
+    (line, _) = compare(one, other).lines()
+    assert line.startswith("mean drops by healing: draws 3, samples 250, neither 0.044, copies 0.028, ")
+    assert "both 0.013, " in line
+    assert "both 0.009, " in line
+
+
+def test_the_json_of_a_run_says_how_many_samples_calibrated_its_chips() -> None:
+    assert evaluations_document([replace(evaluated(0.89), calibrated=256)])["calibrated"] == 256
+    assert evaluations_document([evaluated(0.89)])["calibrated"] == 0
