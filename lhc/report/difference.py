@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from lhc.plan import LayerPlan, Outcome, Plan
+from lhc.plan import LayerPlan, Plan
 from lhc.report.text import number_text, share_text, time_text
 from lhc.support.tables import Table
 
@@ -58,10 +58,7 @@ class LayerChange:
     @property
     def told_apart(self) -> bool | None:
         """Whether the sensitivities' intervals have nothing in common; None where one is not known."""
-        one, other = (
-            None if layer is None or layer.sensitivity is None else layer.sensitivity
-            for layer in (self.before, self.after)
-        )
+        one, other = (None if layer is None else layer.sensitivity for layer in (self.before, self.after))
         if one is None or other is None or one.metric != other.metric or not one.interval or not other.interval:
             return None
         return one.interval[1] < other.interval[0] or other.interval[1] < one.interval[0]
@@ -128,7 +125,7 @@ class PlanDiff:
         lines = self._judged_otherwise()
         lines += [f"hardware {path}: {_text(one)} -> {_text(two)}" for path, (one, two) in self.hardware.items()]
         lines += [
-            f"{_NAMES.get(name, _words(name))}: {_field(name, one)} -> {_field(name, two)}"
+            f"{_NAMES.get(name, _words(name))}: {_text(one, name)} -> {_text(two, name)}"
             for name, (one, two) in self.outcome.items()
         ]
         one, two = map(share_text, self.shares)
@@ -177,9 +174,11 @@ def compare(before: Plan, after: Plan) -> PlanDiff:
     pairs = list(_pairs(before.layers, after.layers))
     return PlanDiff(
         before.source == after.source,
-        tuple(LayerChange((one or two).name, one, two) for one, two in pairs if _shown(one) != _shown(two)),  # type: ignore[union-attr]
-        dict(_changes(_outcome(before.outcome), _outcome(after.outcome))),
-        dict(_changes(_flat(before.hardware.model_dump(mode="json")), _flat(after.hardware.model_dump(mode="json")))),
+        tuple(LayerChange((one or two).name, one, two) for one, two in pairs if _fields(one) != _fields(two)),  # type: ignore[union-attr]
+        _changes(
+            *(plan.outcome.model_dump(mode="json") if plan.outcome is not None else {} for plan in (before, after))
+        ),
+        _changes(*(_flat(plan.hardware.model_dump(mode="json")) for plan in (before, after))),
         (before.analog_mac_fraction, after.analog_mac_fraction),
         (len(before.layers), len(after.layers)),
         sum(one is not None and two is not None for one, two in pairs),
@@ -200,22 +199,16 @@ def _pairs(
     yield from ((None, layer) for layer in waiting.values())
 
 
-def _shown(layer: LayerPlan | None) -> object:
-    """What of a layer is compared: not the sentence, nor how two files call it."""
-    if layer is None:
-        return None
-    return layer.placement, layer.reason, layer.sensitivity, layer.macs, layer.parameters, layer.tiles, layer.copies
-
-
 def _fields(layer: LayerPlan | None) -> dict[str, object] | None:
+    """What of a layer is compared: not the sentence, nor how two files call it."""
     if layer is None:
         return None
     kept = {"placement", "reason", "sensitivity", "macs", "parameters", "tiles", "copies"}
     return layer.model_dump(mode="json", include=kept)
 
 
-def _outcome(outcome: Outcome | None) -> dict[str, object]:
-    return {} if outcome is None else outcome.model_dump(mode="json")
+def _outcome(plan: Plan) -> dict[str, object]:
+    return {} if plan.outcome is None else plan.outcome.model_dump(mode="json")
 
 
 def _flat(value: object, path: str = "") -> dict[str, object]:
@@ -229,11 +222,13 @@ def _flat(value: object, path: str = "") -> dict[str, object]:
     return found
 
 
-def _changes(before: dict[str, object], after: dict[str, object]) -> Iterator[tuple[str, Change]]:
-    for key in dict.fromkeys((*before, *after)):
-        unknown = key in _OF_LATER_VERSIONS and None in (before.get(key), after.get(key))
-        if before.get(key) != after.get(key) and not unknown:
-            yield key, (before.get(key), after.get(key))
+def _changes(before: dict[str, object], after: dict[str, object]) -> dict[str, Change]:
+    pairs = {key: (before.get(key), after.get(key)) for key in (*before, *after)}
+    return {
+        key: (one, two)
+        for key, (one, two) in pairs.items()
+        if one != two and not (key in _OF_LATER_VERSIONS and None in (one, two))
+    }
 
 
 def _row(change: LayerChange) -> list[str]:
@@ -241,13 +236,8 @@ def _row(change: LayerChange) -> list[str]:
     apart = {True: "apart", False: "overlap", None: "-"}[change.told_apart]
     if one and two and one.sensitivity is not None and one.sensitivity == two.sensitivity:
         apart = "same"
-    return [
-        _title(one, two),
-        _arrow(one and one.placement, two and two.placement),
-        _arrow(one and one.reason, two and two.reason),
-        _arrow(one and one.sensitivity, two and two.sensitivity),
-        apart,
-    ]
+    fields = ("placement", "reason", "sensitivity")
+    return [_title(one, two), *(_arrow(getattr(one, name, None), getattr(two, name, None)) for name in fields), apart]
 
 
 def _title(one: LayerPlan | None, two: LayerPlan | None) -> str:
@@ -258,11 +248,6 @@ def _title(one: LayerPlan | None, two: LayerPlan | None) -> str:
     return "-" if layer is None else layer.title
 
 
-def _field(name: str, value: object) -> str:
-    """A field of an outcome."""
-    return time_text(value) if name == "t_s" and isinstance(value, float) else _text(value)
-
-
 def _words(name: str) -> str:
     return name.replace("_", " ")
 
@@ -271,13 +256,14 @@ def _arrow(one: object, two: object) -> str:
     return _text(one) if one == two else f"{_text(one)} -> {_text(two)}"
 
 
-def _text(value: object) -> str:
+def _text(value: object, field: str = "") -> str:
+    """A value; ``field``: of an outcome, where it is one."""
     if value is None:
         return "-"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
-        return number_text(value)
+        return time_text(value) if field == "t_s" else number_text(value)
     if isinstance(value, list):
         return f"[{', '.join(map(_text, value))}]"
     if isinstance(value, dict):
