@@ -38,8 +38,7 @@ class Spy:
     seen: list[tuple[str, int]] = field(default_factory=list)
 
     def look(self, bench: Bench, placement: frozenset[str], what: str) -> None:
-        if placement and bench.hardware.corrects_outputs:
-            assert bench.calibration is not None, f"{what}: not calibrated"
+        if placement and bench.calibration is not None:
             (name,) = bench.task.inputs
             shared = rows(bench.task.inputs[name]) & rows(bench.calibration.inputs[name])
             self.seen.append((what, len(shared)))

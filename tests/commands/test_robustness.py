@@ -53,7 +53,7 @@ def test_at_the_machines_own_noise_a_margin_is_the_verification(generalize: bool
         "digits-narrow", placement=placed.plan, chips=2, times=[0.0], samples=60, draws=2, confidence=0.8
     )
     assert other.differs == (
-        f"other samples (60 instead of {outcome.samples})",
+        f"other samples (45 instead of {outcome.samples})",
         f"a level of 80 % instead of {100 * outcome.confidence:.3g} %",
     )
     chips = lhc.robustness("digits-narrow", placement=placed.plan, chips=2, times=[0.0], seed=3)
