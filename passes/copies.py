@@ -106,12 +106,20 @@ class Copies:
         """Layer -> copies, for the layers of a placement that have more than one."""
         analog = frozenset(placement)
         found = {name: self.fixed.get(name, 1) for name in sorted(analog)}
-        if self.tiles is not None:
-            here = [one for one in self.sets if not analog.isdisjoint(one.layers)]
-            spare = self.tiles - sum(one.levels[0].tiles for one in here)
-            for one, level in zip(here, allocated(here, spare), strict=True):
-                found |= {name: one.levels[level].copies for name in one.layers if name in analog}
+        for one, level in zip(self.sets, self.levels(analog), strict=True):
+            found |= {name: one.levels[level].copies for name in one.layers if name in analog}
         return {name: copies for name, copies in found.items() if copies > 1}
+
+    def levels(self, placement: frozenset[str]) -> list[int]:
+        """The level of every set of layers; the first one for those that the placement does not have."""
+        found = [0] * len(self.sets)
+        here = [number for number, one in enumerate(self.sets) if not placement.isdisjoint(one.layers)]
+        if self.tiles is not None:
+            chosen = [self.sets[number] for number in here]
+            spare = self.tiles - sum(one.levels[0].tiles for one in chosen)
+            for number, level in zip(here, allocated(chosen, spare), strict=True):
+                found[number] = level
+        return found
 
 
 @dataclass(frozen=True)

@@ -41,6 +41,8 @@ _SOLVED = 4
 """Judgements after which programs are left out in large searches, to save time; moves go on."""
 _FIRST = 0.1
 """What the first accepted placement is worth, as a share of what there is to gain."""
+_FEW_WITH_COPIES = 10
+"""Groups up to which every placement is weighed where tiles that are left over hold further copies."""
 _EXACT = 4
 """Most moves that are worked out exactly before one is judged; by then their promises are close."""
 
@@ -77,7 +79,7 @@ class _Trail:
         bounds = [verdict.bound for verdict in self.judged.values()]
         return believe(
             np.append(sensitivities, self.space.constants["damage"]),
-            [_with_fixed(self.space.chosen(placement)) for placement in self.judged],
+            [_with_fixed(self.space.chosen(placement)) * self.space.shares(placement) for placement in self.judged],
             bounds,
             self._limit(),
             max(1 / v.evaluation.samples if v.evaluation.percent else 0.0 for v in self.judged.values()),
@@ -119,14 +121,14 @@ class _Aim:
         gains = self.worst - values
         return np.where(gains > self.step, 1.0 if self.any_gain else gains / self.most, 0.0)
 
-    def promises(self, chosen: Floats, values: Floats) -> Floats:
+    def promises(self, here: Floats, values: Floats) -> Floats:
         """What placements are worth times the chance that they are accepted.
 
         Args:
-            chosen: 1 where a group is analog, ``(placements, groups)``.
+            here: the share of their damage that groups do, and last what is analog anyway,
+                ``(placements, groups + 1)``.
             values: of the objective, ``(placements,)``.
         """
-        here = np.append(chosen, np.ones((len(chosen), 1)), axis=1)
         variance = ((here @ self.belief.covariance) * here).sum(axis=1)
         return self.belief.chance(here @ self.belief.mean, variance) * self.worth(values)
 
@@ -139,8 +141,11 @@ class _Aim:
         groups = len(space.groups)
         worth = self.worth(start.value + pairs(space.flips(start, space.objective)))
         for measure, bound in space.limits.items():
-            worth[space.measured(measure, start.variables) + pairs(space.flips(start, measure)) > bound] = 0.0
-        chances = self.belief.flipped(np.append(space.chosen(start.placement), 1.0))[:groups, :groups]
+            worth[space.least(measure, start) + pairs(space.flips(start, measure)) > bound] = 0.0
+        chosen, everything = np.append(space.chosen(start.placement), 1.0), space.fixed.union(*space.groups)
+        # What is added has fewer copies than what is there: those that it has beside all others.
+        shares = np.where(chosen > 0, space.shares(start.placement), space.shares(everything))
+        chances = self.belief.scaled(shares).flipped(chosen)[:groups, :groups]
         return np.triu(worth * chances)
 
 
@@ -153,7 +158,10 @@ def _every(space: SearchSpace, aim: _Aim, judged: AbstractSet[frozenset[str]]) -
     groups = len(space.groups)
     chosen = (np.arange(2**groups)[:, None] >> np.arange(groups) & 1).astype(np.float64)
     values = space.floors(chosen, space.objective)
-    promises = aim.promises(chosen, values)
+    here = np.append(chosen, np.ones((len(chosen), 1)), axis=1)
+    if space.holders:
+        here *= np.stack([space.shares(space.placement(row)) for row in chosen])
+    promises = aim.promises(here, values)
     for measure, bound in space.limits.items():
         promises[space.floors(chosen, measure) > bound + space.resolution(measure)] = 0.0
     for index in np.lexsort((values, -promises)):
@@ -238,7 +246,7 @@ class Milp(Strategy):
         """The best accepted placement, where the best of all was rejected."""
         found = safest if safest.placement == trail.space.fixed or trail.holds(safest.placement) else None
         step = trail.space.resolution(trail.space.objective)
-        worth, few = max(safest.value - best.value, step), len(trail.space.groups) <= self.few
+        worth, few = max(safest.value - best.value, step), self._weighs_all(trail.space)
         while len(trail.judged) < self.most:
             worst = safest.value + _FIRST * worth if found is None else found.value
             aim = _Aim(trail.belief(), worst, step, worth, any_gain=few and len(trail.judged) % 2 == 0)
@@ -252,7 +260,7 @@ class Milp(Strategy):
     def _next(self, trail: _Trail, start: Point, aim: _Aim) -> Point | None:
         """The placement that promises most; None where none promises ``least_gain``."""
         space = trail.space
-        if len(space.groups) <= self.few:
+        if self._weighs_all(space):
             options = _every(space, aim, trail.judged.keys())
         else:
             solved = self._solved(trail, aim)
@@ -262,10 +270,15 @@ class Milp(Strategy):
         for point, estimated in options:
             if most >= estimated:
                 break
-            promised = float(aim.promises(space.chosen(point.placement)[None, :], np.array([point.value]))[0])
+            here = _with_fixed(space.chosen(point.placement)) * space.shares(point.placement)
+            promised = float(aim.promises(here[None, :], np.array([point.value]))[0])
             if promised > most:
                 chosen, most = point, promised
         return chosen
+
+    def _weighs_all(self, space: SearchSpace) -> bool:
+        """Whether every placement is weighed; with further copies each takes longer."""
+        return len(space.groups) <= (min(self.few, _FEW_WITH_COPIES) if space.holders else self.few)
 
     def _solved(self, trail: _Trail, aim: _Aim) -> Point | None:
         """The best placement that is believed to hold; else the safest that is better."""

@@ -8,7 +8,7 @@ are, so a large one binds less.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.special import ndtr
@@ -58,6 +58,10 @@ class Belief:
         """
         spread = np.sqrt(np.maximum(variance, 0) + _surplus(drop, self.scale))
         return np.asarray(ndtr((self.limit - drop) / spread))
+
+    def scaled(self, shares: Floats) -> "Belief":
+        """The same where groups do a share of their damage, ``(groups,)``."""
+        return replace(self, mean=self.mean * shares, covariance=self.covariance * np.outer(shares, shares))
 
     def flipped(self, chosen: Floats) -> Floats:
         """The chance of acceptance with one or two groups moved to the other side.

@@ -64,7 +64,8 @@ def _apart(space: SearchSpace, safer: Point, better: Point) -> bool:
 def _split(space: SearchSpace, safer: Point, better: Point) -> Iterator[tuple[Point, Point]]:
     """The boxes that remain of one."""
     point = space.best(max_damage=(safer.damage + better.damage) / 2)
-    if point is None or not _apart(space, safer, point):
+    # With further copies the program may do a little better than the way in which tiles are spent.
+    if point is None or point == better or not _apart(space, safer, point):
         point = safer
     else:
         yield safer, point

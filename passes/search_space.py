@@ -4,6 +4,10 @@ The damage of a placement is estimated as the sum of its layers' sensitivities (
 up); MACs, tiles, latency and energy are sums of terms of single layers, and of the tensors converted between them. Each
 question is a binary program with one variable per group of layers that move together, solved by HiGHS. What differs by
 less than two millionths of the sum of all terms counts as equal.
+
+Where tiles that are left over hold further copies of weights, one more variable per step of copies takes tiles and
+lessens damage. The program may choose them as it likes; a placement that it finds has those of `Copies`, as the judge
+has.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,9 +15,11 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
+import numpy.typing as npt
 from scipy import sparse
 
 from lhc.costs import CostTerms
+from lhc.passes.copies import Copies
 from lhc.passes.groups import Group
 from lhc.passes.search_solver import Floats, Program, solve, solve_core
 from lhc.passes.strategy import Measure
@@ -61,6 +67,9 @@ class SearchSpace:
         high: greatest value of every variable.
         roughly: programs are solved nearly to the best, in a fraction of the time.
         costs: of every layer, where the objective or a limit needs them.
+        copies: of weights on tiles, of every placement.
+        holders: group of every set of layers that may have further copies, -1 for what is fixed; their steps are the
+            last variables.
     """
 
     groups: tuple[Group, ...]
@@ -75,6 +84,8 @@ class SearchSpace:
     high: Floats
     roughly: bool = False
     costs: CostTerms | None = None
+    copies: Copies = field(default_factory=Copies)
+    holders: tuple[int, ...] = ()
 
     def best(
         self, max_damage: float | None = None, max_value: float | None = None, avoid: Sequence[frozenset[str]] = ()
@@ -102,7 +113,8 @@ class SearchSpace:
         chosen = self.chosen(placement)
         if self.placement(chosen) != placement:
             return None
-        if len(self.low) == len(self.groups):
+        if len(self.low) == len(self.groups) + self._steps:
+            chosen = np.concatenate([chosen, np.zeros(self._steps)])
             return self._named(chosen) if self._within(chosen, self.limits) else None
         return self._least(self.objective, "damage", self.limits, (), chosen)
 
@@ -119,9 +131,13 @@ class SearchSpace:
         """The same placements, with other damages.
 
         Args:
-            damages: of the groups, and of what is analog anyway, ``(groups + 1,)``.
+            damages: of the groups, and of what is analog anyway, ``(groups + 1,)``, with the copies that they have
+                without further ones.
         """
-        padded = np.concatenate([damages[:-1], np.zeros(len(self.low) - len(self.groups))])
+        groups, steps = len(self.groups), self.terms["damage"][len(self.low) - self._steps :]
+        before = np.append(self.terms["damage"][:groups], self.constants["damage"])
+        times = np.divide(damages, before, out=np.ones(groups + 1), where=before > 0)[self._step_holders]
+        padded = np.concatenate([damages[:-1], np.zeros(len(self.low) - groups - self._steps), steps * times])
         constants = {**self.constants, "damage": float(damages[-1])}
         return replace(self, terms={**self.terms, "damage": padded}, constants=constants)
 
@@ -173,6 +189,11 @@ class SearchSpace:
         """What a measure comes to."""
         return self.constants[measure] + float(self.terms[measure] @ variables)
 
+    def least(self, measure: Measure, point: Point) -> float:
+        """The same for a point without its further copies, which make room for other layers."""
+        last = len(self.low) - self._steps
+        return self.constants[measure] + float(self.terms[measure][:last] @ point.variables[:last])
+
     def flips(self, point: Point, measure: Measure) -> Floats:
         """What a measure changes by when one group moves to the other side, ``(groups,)``.
 
@@ -215,16 +236,49 @@ class SearchSpace:
         analog = chosen @ held[:, :groups].T + held[:, groups + 1]
         return np.asarray(sums + ((analog > 0) & (analog < held.sum(axis=1))) @ terms[formats : formats + tensors])
 
+    def shares(self, placement: frozenset[str]) -> Floats:
+        """What is left of the damage of groups, and of what is fixed, by the further copies of a placement.
+
+        Returns:
+            ``(groups + 1,)``: 1 without further copies.
+        """
+        groups = len(self.groups)
+        less = np.bincount(self._step_holders, self._further(placement) * self._step_damages, groups + 1)
+        before = np.append(self.terms["damage"][:groups], self.constants["damage"])
+        return 1 + np.divide(less, before, out=np.zeros(groups + 1), where=before > 0)
+
+    def _further(self, placement: frozenset[str]) -> Floats:
+        """1 for the steps of copies that a placement has, ``(steps,)``."""
+        levels = self.copies.levels(placement) if self.holders else []
+        pairs = zip(self.copies.sets, levels, strict=False)
+        taken = [np.arange(1, len(one.levels)) <= level for one, level in pairs]
+        return np.concatenate(taken).astype(np.float64) if taken else np.zeros(0)
+
+    @property
+    def _steps(self) -> int:
+        return sum(len(one.levels) - 1 for one in self.copies.sets) if self.holders else 0
+
+    @property
+    def _step_damages(self) -> Floats:
+        return self.terms["damage"][len(self.low) - self._steps :]
+
+    @cached_property
+    def _step_holders(self) -> npt.NDArray[np.int64]:
+        """Group of every step, the number of groups for what is fixed."""
+        steps = [len(one.levels) - 1 for one in self.copies.sets[: len(self.holders)]]
+        return np.repeat(np.array(self.holders, np.int64), steps) % (len(self.groups) + 1)
+
     def drop_order(self, placement: frozenset[str]) -> tuple[Group, ...]:
         """Groups of a placement, the first to be given up first: most damage for what it does for the objective.
 
         What does nothing for the objective goes before all else.
         """
         chosen = [i for i, group in enumerate(self.groups) if placement.issuperset(group)]
+        damages = self.terms["damage"][: len(self.groups)] * self.shares(placement)[:-1]
 
         def use(i: int) -> tuple[bool, float, int]:
             gain = -float(self.terms[self.objective][i])
-            damage = float(self.terms["damage"][i])
+            damage = float(damages[i])
             return gain > 0, -damage / gain if gain > 0 else -damage, -i
 
         return tuple(self.groups[i] for i in sorted(chosen, key=use))
@@ -246,8 +300,10 @@ class SearchSpace:
         return bounds
 
     def _named(self, variables: Floats) -> Point:
+        placement = self.placement(variables)
+        variables = np.concatenate([variables[: len(self.low) - self._steps], self._further(placement)])
         damage, value = (self.measured(measure, variables) for measure in ("damage", self.objective))
-        return Point(self.placement(variables), damage, value, variables)
+        return Point(placement, damage, value, variables)
 
     def _least(
         self,
@@ -296,5 +352,5 @@ class SearchSpace:
             np.concatenate([upper, np.zeros(self.structure.shape[0])]),
             low,
             high,
-            (np.arange(width) < n).astype(np.int64),
+            ((np.arange(width) < n) | (np.arange(width) >= width - self._steps)).astype(np.int64),
         )

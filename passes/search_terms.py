@@ -6,6 +6,7 @@ operators that are no products, and two for every tensor that some placement con
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 from scipy import sparse
@@ -13,6 +14,7 @@ from scipy import sparse
 from lhc.costs import CostTerms, Hyperedge, LayerCost, cost_terms
 from lhc.costs.tensors import cut_rows
 from lhc.graph import LayerGraph
+from lhc.passes.copies import Copies
 from lhc.passes.groups import Group, groups_of
 from lhc.passes.search_solver import Floats
 from lhc.passes.search_space import SearchSpace
@@ -20,6 +22,9 @@ from lhc.passes.strategy import Measure, SearchOptions, damage_of, most_tiles
 from lhc.plan import Plan
 
 __all__ = ["search_space"]
+
+MOST_STEPPED = 100
+"""Groups up to which further copies are variables of the programs; with more of them these take too long."""
 
 
 def search_space(graph: LayerGraph, plan: Plan, options: SearchOptions) -> SearchSpace:
@@ -36,8 +41,9 @@ def search_space(graph: LayerGraph, plan: Plan, options: SearchOptions) -> Searc
     goal = options.goal
     groups = tuple(groups_of(graph, plan, options.together))
     macs = {layer.name: layer.macs for layer in plan.layers}
-    # Those of all layers together: fewer leave more tiles for copies, so that each does less damage than this.
-    copies = options.copies.of(plan.analog.union(*groups))
+    # In large networks every layer has the copies that it has beside all others, whatever is placed.
+    large = len(groups) > MOST_STEPPED
+    copies = options.copies.of(plan.analog.union(*groups)) if large else {}
     open_terms: dict[Measure, list[float]] = {
         "damage": [damage_of(graph, plan, group, copies) for group in groups],
         "tiles": [plan.tiles_of(graph, frozenset(group)) for group in groups],
@@ -60,7 +66,43 @@ def search_space(graph: LayerGraph, plan: Plan, options: SearchOptions) -> Searc
         low=np.zeros(len(groups)),
         high=np.ones(len(groups)),
     )
-    return _with_costs(space, plan, cost_terms(graph, plan.hardware, plan.copies)) if goal.needs_costs else space
+    if goal.needs_costs:
+        space = _with_costs(space, plan, cost_terms(graph, plan.hardware, plan.copies))
+    return space if large else _with_further_copies(space, options.copies)
+
+
+def _with_further_copies(space: SearchSpace, copies: Copies) -> SearchSpace:
+    """The same placements with a variable for every step of copies: it takes tiles, and lessens damage.
+
+    A step needs the one before it, the first one its group. What copies cost beside tiles is left out: each layer has
+    only as many as leave it cheaper on tiles than digital.
+    """
+    if copies.tiles is None or all(len(one.levels) == 1 for one in copies.sets):
+        return space
+    groups = {name: g for g, group in enumerate(space.groups) for name in group}
+    holders = tuple(groups.get(one.layers[0], -1) for one in copies.sets)
+    width, rows = len(space.low), list[tuple[int, int]]()
+    changes: dict[Measure, list[float]] = {"damage": [], "tiles": []}
+    for one, holder in zip(copies.sets, holders, strict=True):
+        for number, (before, after) in enumerate(pairwise(one.levels)):
+            step = width + len(changes["tiles"])
+            if number or holder >= 0:
+                rows.append((step, step - 1 if number else holder))
+            changes["damage"].append(after.damage - before.damage)
+            changes["tiles"].append(after.tiles - before.tiles)
+    steps = len(changes["tiles"])
+    entries = (np.tile([1.0, -1.0], len(rows)), (np.repeat(np.arange(len(rows)), 2), np.array(rows).reshape(-1)))
+    needs = sparse.csr_array(entries, shape=(len(rows), width + steps))
+    wider = sparse.csr_array(sparse.hstack([space.structure, sparse.csr_array((space.structure.shape[0], steps))]))
+    return replace(
+        space,
+        terms={m: np.concatenate([v, changes.get(m, np.zeros(steps))]) for m, v in space.terms.items()},
+        structure=sparse.csr_array(sparse.vstack([wider, needs])),
+        low=np.concatenate([space.low, np.zeros(steps)]),
+        high=np.concatenate([space.high, np.ones(steps)]),
+        copies=copies,
+        holders=holders,
+    )
 
 
 def _with_costs(space: SearchSpace, plan: Plan, costs: CostTerms) -> SearchSpace:

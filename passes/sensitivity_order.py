@@ -32,7 +32,9 @@ Shape = Callable[[Sequence[Group]], frozenset[str]]
 
 def by_worth(space: SearchSpace) -> list[Group]:
     """The groups that bring something, in ascending order of damage for what they bring; for MACs all of them."""
-    count, damage = len(space.groups), space.terms["damage"]
+    count, everything = len(space.groups), space.fixed.union(*space.groups)
+    # With the copies of all layers together; fewer leave more tiles for copies, so that each does less damage.
+    damage = space.terms["damage"][:count] * space.shares(everything)[:-1]
     if space.objective == "macs":
         useful, brings = list(range(count)), np.maximum(-space.terms["macs"][:count], 1)
     else:

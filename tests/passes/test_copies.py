@@ -19,6 +19,8 @@ from tests.passes.costly_networks import product
 
 MACHINE = Hardware(name="small", tiles=Tiles(rows=64, cols=64), compensation=Compensation(copies=True))
 
+NONE = Hardware(name="none", tiles=MACHINE.tiles, compensation=Compensation(copies=False))
+
 
 def network(machine: Hardware = MACHINE, tile_sets: str = "abc") -> tuple[LayerGraph, Plan]:
     """Three products of 20, 64 and 100 rows."""
@@ -61,7 +63,7 @@ def test_what_cannot_be_analog_has_no_copies() -> None:
 @pytest.mark.parametrize(
     ("machine", "obstacle"),
     [
-        pytest.param(Hardware(name="none", tiles=MACHINE.tiles), "compensation.copies is false", id="not allowed"),
+        pytest.param(NONE, "compensation.copies is false", id="not allowed"),
         pytest.param(MACHINE.model_copy(update={"devices": None}), "its devices are perfect", id="perfect devices"),
         pytest.param(
             MACHINE.model_copy(update={"adc": Adc(bound_management="none")}), "could saturate the ADC", id="no re-reads"
@@ -69,7 +71,6 @@ def test_what_cannot_be_analog_has_no_copies() -> None:
     ],
 )
 def test_hardware_without_copies_has_none_by_default_and_refuses_a_number(machine: Hardware, obstacle: str) -> None:
-    machine = machine.model_copy(update={"compensation": machine.compensation})
     graph, plan = network(machine)
     assert ChooseCopies().run(graph, plan).plan.copies == {}
     with pytest.raises(UsageError, match=obstacle):
@@ -108,7 +109,7 @@ def test_a_plan_that_is_followed_has_as_many_copies_on_shared_tiles_and_only_whe
     other = plan.decide(dict.fromkeys(("few", "split"), ("analog", "budget", ""))).with_copies(graph, {"few": 2})
     with pytest.raises(UsageError, match="few, split share their tiles and must have the same number of copies"):
         FollowPlan(other).run(graph, plan)
-    graph, plan = network(Hardware(name="none", tiles=MACHINE.tiles))
+    graph, plan = network(NONE)
     other = plan.decide({"full": ("analog", "budget", "")}).with_copies(graph, {"full": 2})
     with pytest.raises(UsageError, match=r"full has 2 copies, hardware 'none': compensation\.copies is false"):
         FollowPlan(other).run(graph, plan)
