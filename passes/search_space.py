@@ -245,7 +245,7 @@ class SearchSpace:
         groups = len(self.groups)
         less = np.bincount(self._step_holders, self._further(placement) * self._step_damages, groups + 1)
         before = np.append(self.terms["damage"][:groups], self.constants["damage"])
-        return 1 + np.divide(less, before, out=np.zeros(groups + 1), where=before > 0)
+        return np.asarray(1 + np.divide(less, before, out=np.zeros(groups + 1), where=before > 0))
 
     def _further(self, placement: frozenset[str]) -> Floats:
         """1 for the steps of copies that a placement has, ``(steps,)``."""
