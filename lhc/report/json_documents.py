@@ -87,7 +87,7 @@ def analysis_document(result: Analysis) -> Document:
 def sensitivity_document(table: SensitivityTable) -> Document:
     """Of ``lhc sensitivity``."""
     layers = [{"name": name, **s.model_dump(exclude={"metric"})} for name, s in table.layers.items()]
-    known = _named(table, "metric samples draws seed t_s confidence")
+    known = _named(table, "metric samples draws seed t_s confidence calibrated")
     return known | {"agreement": _agreement(table), "layers": layers}
 
 

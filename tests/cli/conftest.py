@@ -7,6 +7,8 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
+from lhc.hardware import Hardware
+
 SMALL = """<ir_version: 8, opset_import: ["" : 17]>
 small (float[N, 2, 6, 6] image) => (float[N, 4] logits) {
   [stem] c = Conv <pads = [1, 1, 1, 1]> (image, w, b)
@@ -46,4 +48,12 @@ def model_file(tmp_path: Path) -> Path:
 def data_file(tmp_path: Path) -> Path:
     path = tmp_path / "data.npz"
     np.savez(path, **small_data())  # type: ignore[arg-type]
+    return path
+
+
+@pytest.fixture
+def bare_machine(tmp_path: Path) -> Path:
+    """Hardware without copies and calibration, for what is about neither."""
+    path = tmp_path / "bare.yaml"
+    path.write_text(Hardware.load("lionheart").with_drift_compensation_alone().to_yaml(), encoding="utf-8")
     return path
