@@ -22,7 +22,9 @@ WIDTH, HEIGHT = 880, 470
 """Of the picture, as far as cells need not be higher."""
 _CELL_WIDTH, _CELL_HEIGHT = 96, 34
 """At which a name and a figure fit."""
-_WIDEST, _LOWEST, _GAP, _LABEL = 190, 15, 4, 78
+_WIDEST, _LOWEST, _LABEL = 190, 14, 78
+_LOW, _GAP, _LOW_GAP = 16, 4, 2
+"""Rows lower than the first stand closer to each other than cells do otherwise, so that text of 9 pixels fits."""
 _COLUMNS, _WRAP = 4, 16
 _WRAPPED = 0.75
 """What an arrangement is worth in which blocks wrap: cells of one role no longer stand below each other."""
@@ -95,13 +97,14 @@ def block_grid(plan: Plan) -> BlockGrid:
     columns, wrap = _arrangement([len(layers) for _, layers in blocks])
     placed = _columns([math.ceil(len(layers) / wrap) for _, layers in blocks], columns)
     rows = max((sum(heights) for heights in placed), default=1)
-    pitch = _pitch(rows)
+    pitch = min(max(HEIGHT / rows, _LOWEST), _CELL_HEIGHT + _GAP)
+    high = pitch - (_LOW_GAP if pitch < _LOW else _GAP)
     column_width = WIDTH / columns
     width = min((column_width - _LABEL) / wrap, _WIDEST) - _GAP
-    lines = 2 if pitch - _GAP >= 29 else 1
-    font = 10.5 if pitch - _GAP >= 17 else 9.0
+    lines = 2 if high >= 29 else 1
+    font = 10.5 if high >= 17 else 9.0
     names, figures = short_names(plan.layers), _figures(plan)
-    bars = _bars(plan.layers) if pitch - _GAP >= _LEAST_WITH_BAR else [None] * len(plan.layers)
+    bars = _bars(plan.layers) if high >= _LEAST_WITH_BAR else [None] * len(plan.layers)
     cells: list[Cell] = []
     labels: list[RowLabel] = []
     waiting = iter(blocks)
@@ -110,11 +113,11 @@ def block_grid(plan: Plan) -> BlockGrid:
         for height in heights:
             block, members = next(waiting)
             text = _shortened(_block_text(block), _LABEL - 6, 10.5)
-            labels.append(RowLabel(left + _LABEL - 6, y + (pitch - _GAP) / 2, text, block))
+            labels.append(RowLabel(left + _LABEL - 6, y + high / 2, text, block))
             for place, (index, layer) in enumerate(members):
                 where = (left + _LABEL + place % wrap * (width + _GAP), y + place // wrap * pitch)
                 texts = _texts(names[index], *figures[index], width, lines, font)
-                cells.append(Cell(index, kind_of(layer), *where, width, pitch - _GAP, *texts, bars[index]))
+                cells.append(Cell(index, kind_of(layer), *where, width, high, *texts, bars[index]))
             y += height * pitch
     right = max((cell.x + cell.width for cell in cells), default=0.0)
     return BlockGrid(right, rows * pitch, tuple(cells), tuple(labels), lines, font)
@@ -160,10 +163,6 @@ def _columns(heights: Sequence[int], columns: int) -> list[list[int]]:
         if len(placed) <= columns:
             return placed
         limit += 1
-
-
-def _pitch(rows: int) -> float:
-    return min(max(HEIGHT / rows, _LOWEST), _CELL_HEIGHT + _GAP)
 
 
 def kind_of(layer: LayerPlan) -> Kind:
