@@ -165,12 +165,16 @@ def _bits(case: _Case) -> Iterator[Change]:
 
 
 def _tiles(case: _Case) -> Iterator[Change]:
-    """Twice the tiles, where that gives a safer placement."""
+    """Twice the tiles: for further copies where these fill them, else where that gives a safer placement."""
     goal, count = case.options.goal, case.plan.hardware.tiles.count
     bounds = [bound for bound in (count, goal.max_tiles) if bound is not None]
     if not bounds:
         return
-    doubled = 2 * min(bounds)
+    doubled, copies = 2 * min(bounds), case.verify.copies
+    if copies.tiles is not None:
+        filled = replace(case.verify, copies=replace(copies, tiles=doubled))
+        yield f"tiles {min(bounds)} -> {doubled}", case.analog, filled
+        return
     tiles = case.plan.hardware.tiles.model_copy(update={"count": doubled})
     roomy = case.plan.model_copy(update={"hardware": case.plan.hardware.model_copy(update={"tiles": tiles})})
     more = replace(case.options, goal=replace(goal, max_tiles=doubled))

@@ -62,3 +62,13 @@ def test_the_same_seed_gives_the_same_plan_and_copies_can_be_left_out() -> None:
     assert one.plan.outcome is not None
     assert none.plan.outcome is not None
     assert one.plan.outcome.drop < none.plan.outcome.drop
+
+
+def test_where_the_budget_is_not_met_twice_the_tiles_for_copies_are_tried() -> None:
+    result = _placed(max_tiles=16, max_drop=0.0, metric="kl", explain=True)
+    assert result.infeasibility is not None
+    by_change = {remedy.change: remedy for remedy in result.infeasibility.remedies}
+    wider = by_change["tiles 16 -> 32"]
+    assert set(wider.analog) == result.plan.analog
+    assert result.plan.outcome is not None
+    assert wider.evaluation.drop < result.plan.outcome.drop
