@@ -21,16 +21,14 @@ class ProgrammedTile:
         weights: programmed and drifted, in units of the full scale, shape ``(outputs, inputs)``; the sum of the copies
             that the tile holds.
         scales: digital factor per output that undoes the mapping, shape ``(outputs,)``; includes a static input range
-            and the number of copies.
+            and the number of copies. 0 for outputs without any weight, which a tile does not read.
         gain: of drift compensation, per output, shape ``(outputs,)``, in float64.
-        live: 1 for outputs that hold any weight, 0 for all-zero columns, shape ``(outputs,)``.
         input_range: static input range, or None.
     """
 
     weights: Floats
     scales: Floats
     gain: npt.NDArray[np.float64]
-    live: Floats
     input_range: float | None
 
 
@@ -81,14 +79,13 @@ class ProgrammedMatrix:
     @property
     def nbytes(self) -> int:
         """Memory of the arrays."""
-        arrays = [(tile.weights, tile.scales, tile.live) for row in self.tiles for tile in row]
-        return sum(array.nbytes for tile in arrays for array in tile)
+        return sum(tile.weights.nbytes + tile.scales.nbytes for row in self.tiles for tile in row)
 
     def weights(self) -> Floats:
         """The weights that the tiles realise, ``(groups · outputs, inputs)``, scales and gains included."""
         inputs = max(start + row[0].weights.shape[1] for start, row in zip(self.starts, self.tiles, strict=True))
         total = np.zeros((sum(len(tile.weights) for tile in self.tiles[0]), inputs), np.float32)
         for start, row in zip(self.starts, self.tiles, strict=True):
-            part = np.concatenate([tile.weights * (tile.scales * tile.gain * tile.live)[:, None] for tile in row])
+            part = np.concatenate([tile.weights * (tile.scales * tile.gain)[:, None] for tile in row])
             total[:, start : start + part.shape[1]] += part
         return total

@@ -17,6 +17,7 @@ from lhc.graph import LayerGraph
 from lhc.model import OnnxModel
 from lhc.runtime.differentiable import DifferentiableModel
 from lhc.runtime.ort import Array
+from lhc.runtime.threads import differentiating
 
 __all__ = ["LayerCurvature", "loss_curvatures"]
 
@@ -42,6 +43,7 @@ class LayerCurvature:
     largest: float
 
 
+@differentiating()
 def loss_curvatures(
     model: OnnxModel,
     graph: LayerGraph,
@@ -65,23 +67,6 @@ def loss_curvatures(
     Raises:
         UnsupportedOperatorError: the network has operators without a gradient.
     """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        return _curvatures(model, graph, names, feeds, labels, output, seed)
-    finally:
-        torch.set_num_threads(threads)
-
-
-def _curvatures(
-    model: OnnxModel,
-    graph: LayerGraph,
-    names: Sequence[str],
-    feeds: Mapping[str, Array],
-    labels: Array,
-    output: str,
-    seed: int,
-) -> dict[str, LayerCurvature]:
     network = DifferentiableModel(model, graph)
     parameters = dict(network.named_parameters())
     logits = network(feeds, [output])[output]

@@ -13,7 +13,7 @@ from lhc.graph import LayerGraph
 from lhc.model import OnnxModel
 from lhc.onnx_io import Constants
 
-__all__ = ["Cut", "Segment", "cut_graph", "segment_model"]
+__all__ = ["Segment", "Stage", "cut_graph", "segment_model"]
 
 
 @dataclass(frozen=True)
@@ -31,28 +31,20 @@ class Segment:
     outputs: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class Cut:
-    """Execution order: for every depth its digital segment (None where empty), then its analog layers."""
-
-    stages: tuple[tuple[Segment | None, tuple[str, ...]], ...]
-
-    @property
-    def segments(self) -> int:
-        """Number of digital segments."""
-        return sum(segment is not None for segment, _ in self.stages)
+Stage = tuple[Segment | None, tuple[str, ...]]
+"""Of one depth: its digital segment, None where empty, then its analog layers."""
 
 
-def cut_graph(graph: LayerGraph, analog: frozenset[str], constants: Constants) -> Cut:
-    """Stages of a placement."""
+def cut_graph(graph: LayerGraph, analog: frozenset[str], constants: Constants) -> list[Stage]:
+    """Execution order of a placement, depth by depth."""
     depth = graph.depths(analog)
     order = graph.order()
-    stages = []
+    stages: list[Stage] = []
     for level in range(max(depth.values(), default=0) + 1):
         here = [name for name in order if depth[name] == level]
         digital = [name for name in here if name not in analog]
         stages.append((_segment(graph, digital, constants), tuple(n for n in here if n in analog)))
-    return Cut(tuple(stages))
+    return stages
 
 
 def _segment(graph: LayerGraph, names: list[str], constants: Constants) -> Segment | None:

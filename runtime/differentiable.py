@@ -16,7 +16,6 @@ import numpy as np
 import onnx
 import onnx.inliner
 import torch
-from onnx import numpy_helper
 from torch import Tensor, nn
 
 from lhc.errors import ModelError
@@ -28,7 +27,7 @@ from lhc.runtime.differentiable_layers import LAYERS
 from lhc.runtime.differentiable_ops import ELEMENTWISE, Function, Operator, UnsupportedOperatorError
 from lhc.runtime.differentiable_shapes import SHAPES
 from lhc.runtime.operand_shapes import OperandShapes
-from lhc.runtime.ort import Array, observe_tensors
+from lhc.runtime.ort import Array, observe_tensors, relative_error
 
 __all__ = ["OPERATORS", "DifferentiableModel", "Replacement", "UnsupportedOperatorError", "parity"]
 
@@ -101,20 +100,6 @@ class DifferentiableModel(nn.Module):
             for name in finished:
                 values.pop(name, None)
         return {name: values[name] for name in wanted}
-
-    def to_onnx(self) -> onnx.ModelProto:
-        """A copy of the model that holds the parameters' present values."""
-        proto = onnx.ModelProto()
-        proto.CopyFrom(self.model.proto)
-        held = [
-            *((tensor.name, tensor) for tensor in proto.graph.initializer),
-            *((n.output[0], a.t) for n in proto.graph.node if n.op_type == "Constant" for a in n.attribute),
-        ]
-        parameters = dict(self.named_parameters())
-        for name, tensor in held:
-            if name in parameters:
-                tensor.CopyFrom(numpy_helper.from_array(parameters[name].detach().numpy(), tensor.name))
-        return proto
 
     def _schedule(self, wanted: tuple[str, ...]) -> list[tuple[Operator, tuple[str, ...]]]:
         """The operators that are needed, each with the tensors that nobody reads after it."""
@@ -190,14 +175,7 @@ def parity(
     expected = observe_tensors(network.model, names, feeds)
     with torch.no_grad():
         found = network(feeds, names)
-    return {name: _difference(found[name].numpy(), expected[name]) for name in names}
-
-
-def _difference(found: Array, expected: Array) -> float:
-    if found.shape != expected.shape or found.dtype != expected.dtype:
-        return float("inf")
-    error = np.abs(found.astype(np.float64) - expected.astype(np.float64)).max(initial=0.0)
-    return float(error / (np.abs(expected.astype(np.float64)).max(initial=0.0) or 1.0))
+    return {name: relative_error(found[name].numpy(), expected[name]) for name in names}
 
 
 def _inlined(proto: onnx.ModelProto, opset: int) -> onnx.ModelProto:

@@ -4,8 +4,7 @@ A direction v at the scored output gives the gradient g at the output z of every
 along v by Σ g·d, which `NoisyProduct` sums for the errors of the emulated tiles.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,7 +23,7 @@ from lhc.runtime.differentiable import DifferentiableModel, parity
 from lhc.runtime.differentiable_noise import NoisyProduct
 from lhc.runtime.differentiable_products import DifferentiableProduct
 from lhc.runtime.ort import Array
-from lhc.runtime.threads import isolated
+from lhc.runtime.threads import differentiating, isolated
 
 __all__ = ["Effects", "LayerEffects"]
 
@@ -138,7 +137,7 @@ class LayerEffects:
             UnsupportedOperatorError: the network cannot be differentiated.
             ModelError: the output has no gradient, or one that is not finite.
         """
-        with _differentiating():
+        with differentiating():
             noisy = [product for group in self._groups for product in group]
             tensors = self._network(feeds, self._needed(noisy))
             output = tensors[self._output]
@@ -244,9 +243,3 @@ def _only_in_part(gradient: Tensor, parts: int, part: int) -> bool:
     size = len(gradient) // parts
     inside = gradient[part * size : (part + 1) * size]
     return bool(inside.any()) and int(gradient.count_nonzero()) == int(inside.count_nonzero())
-
-
-@contextmanager
-def _differentiating() -> Iterator[None]:
-    with isolated(), torch.inference_mode(False), torch.enable_grad():
-        yield

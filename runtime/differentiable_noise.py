@@ -193,6 +193,6 @@ class NoisyProduct:
 
 def _output_scales(chip: ProgrammedMatrix) -> npt.NDArray[np.float64]:
     """What one unit of a tile's output is worth, ``(row splits, groups · outputs)``."""
-    return np.stack(
-        [np.concatenate([tile.scales * tile.gain * tile.live for tile in row]) for row in chip.tiles]
-    ).astype(np.float64)
+    return np.stack([np.concatenate([tile.scales * tile.gain for tile in row]) for row in chip.tiles]).astype(
+        np.float64
+    )

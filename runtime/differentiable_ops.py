@@ -9,7 +9,7 @@ here, unless it has a function of its own for speed.
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import reduce
+from functools import partial, reduce
 from typing import Any
 
 import onnx
@@ -98,11 +98,6 @@ def _folded(function: Callable[[Tensor, Tensor], Tensor]) -> Function:
     return lambda op, *inputs: reduce(function, inputs)
 
 
-def _mean(op: Operator, *inputs: Tensor) -> Tensor:
-    total: Tensor = reduce(torch.add, inputs)
-    return total / len(inputs)
-
-
 def _div(op: Operator, a: Tensor, b: Tensor) -> Tensor:
     """Integers are divided towards zero."""
     return torch.div(a, b) if a.is_floating_point() else torch.div(a, b, rounding_mode="trunc")
@@ -132,36 +127,15 @@ def _clip(op: Operator, x: Tensor, low: Tensor | None = None, high: Tensor | Non
     return x if bounds[0] is None and bounds[1] is None else torch.clamp(x, bounds[0], bounds[1])
 
 
-def _prelu(op: Operator, x: Tensor, slope: Tensor) -> Tensor:
-    return torch.where(x >= 0, x, slope * x)
-
-
-def _hard_sigmoid(op: Operator, x: Tensor) -> Tensor:
-    line: Tensor = op.get("alpha", 0.2) * x + op.get("beta", 0.5)
-    return line.clamp(0, 1)
-
-
 def _selu(op: Operator, x: Tensor) -> Tensor:
     alpha, gamma = op.get("alpha", 1.67326319217681884765625), op.get("gamma", 1.05070102214813232421875)
     scaled: Tensor = gamma * functional.elu(x, alpha)
     return scaled
 
 
-def _gelu(op: Operator, x: Tensor) -> Tensor:
-    return functional.gelu(x, approximate=op.get("approximate", "none"))
-
-
-def _swish(op: Operator, x: Tensor) -> Tensor:
-    return x * torch.sigmoid(op.get("alpha", 1.0) * x)
-
-
 def _shrink(op: Operator, x: Tensor) -> Tensor:
     bias, bound = op.get("bias", 0.0), op.get("lambd", 0.5)
     return torch.where(x < -bound, x + bias, torch.where(x > bound, x - bias, torch.zeros_like(x)))
-
-
-def _thresholded_relu(op: Operator, x: Tensor) -> Tensor:
-    return torch.where(x > op.get("alpha", 1.0), x, torch.zeros_like(x))
 
 
 def _softmax(op: Operator, x: Tensor, function: Callable[..., Tensor] = torch.softmax) -> Tensor:
@@ -172,20 +146,12 @@ def _softmax(op: Operator, x: Tensor, function: Callable[..., Tensor] = torch.so
     return function(x.reshape(math.prod(x.shape[:axis]), -1), dim=1).reshape(x.shape)
 
 
-def _log_softmax(op: Operator, x: Tensor) -> Tensor:
-    return _softmax(op, x, torch.log_softmax)
-
-
 def _dropout(
     op: Operator, x: Tensor, ratio: Tensor | None = None, training: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
     if training is not None and bool(training):
         raise op.unsupported("it is in training mode")
     return x, torch.ones_like(x, dtype=torch.bool)
-
-
-def _bool_to(op: Operator, condition: Tensor, a: Tensor, b: Tensor) -> Tensor:
-    return torch.where(condition.bool(), a, b)
 
 
 def _product(x: Tensor, axes: Sequence[int], keep: bool) -> Tensor:
@@ -232,85 +198,59 @@ def _norm(x: Tensor, axes: list[int], keep: bool) -> Tensor:
     return torch.linalg.vector_norm(x, dim=axes, keepdim=keep) if axes else x.abs()
 
 
-def _log_sum_exp(x: Tensor, axes: list[int], keep: bool) -> Tensor:
-    return torch.logsumexp(x, axes, keepdim=keep) if axes else x
-
+# fmt: off
+_CALLED_SO_IN_TORCH = (
+    "Abs", "Acos", "Acosh", "Add", "Asin", "Asinh", "Atan", "Atanh", "Ceil", "Cos", "Cosh", "Erf", "Exp",
+    "Floor", "IsNaN", "Log", "Mul", "Neg", "Reciprocal", "Relu", "Round", "Sigmoid", "Sign", "Sin", "Sinh",
+    "Sqrt", "Sub", "Tan", "Tanh",
+)
+_CALLED_SO_IN_FUNCTIONAL = ("HardSwish", "Mish", "Softplus", "Softsign")
+# fmt: on
 
 ELEMENTWISE: Mapping[str, Function] = {
-    "Abs": _plain(torch.abs),
-    "Acos": _plain(torch.acos),
-    "Acosh": _plain(torch.acosh),
-    "Add": _plain(torch.add),
+    **{name: _plain(getattr(torch, name.lower())) for name in _CALLED_SO_IN_TORCH},
+    **{name: _plain(getattr(functional, name.lower())) for name in _CALLED_SO_IN_FUNCTIONAL},
     "And": _plain(torch.logical_and),
-    "Asin": _plain(torch.asin),
-    "Asinh": _plain(torch.asinh),
-    "Atan": _plain(torch.atan),
-    "Atanh": _plain(torch.atanh),
-    "Ceil": _plain(torch.ceil),
     "Celu": lambda op, x: functional.celu(x, op.get("alpha", 1.0)),
     "Clip": _clip,
-    "Cos": _plain(torch.cos),
-    "Cosh": _plain(torch.cosh),
     "Div": _div,
     "Dropout": _dropout,
     "Elu": lambda op, x: functional.elu(x, op.get("alpha", 1.0)),
     "Equal": _plain(torch.eq),
-    "Erf": _plain(torch.erf),
-    "Exp": _plain(torch.exp),
-    "Floor": _plain(torch.floor),
-    "Gelu": _gelu,
+    "Gelu": lambda op, x: functional.gelu(x, approximate=op.get("approximate", "none")),
     "Greater": _plain(torch.gt),
     "GreaterOrEqual": _plain(torch.ge),
-    "HardSigmoid": _hard_sigmoid,
-    "HardSwish": _plain(functional.hardswish),
+    "HardSigmoid": lambda op, x: (op.get("alpha", 0.2) * x + op.get("beta", 0.5)).clamp(0, 1),
     "Identity": _plain(lambda x: x),
     "IsInf": _is_inf,
-    "IsNaN": _plain(torch.isnan),
     "LeakyRelu": lambda op, x: functional.leaky_relu(x, op.get("alpha", 0.01)),
     "Less": _plain(torch.lt),
     "LessOrEqual": _plain(torch.le),
-    "Log": _plain(torch.log),
-    "LogSoftmax": _log_softmax,
+    "LogSoftmax": partial(_softmax, function=torch.log_softmax),
     "Max": _folded(torch.maximum),
-    "Mean": _mean,
+    "Mean": lambda op, *inputs: reduce(torch.add, inputs) / len(inputs),
     "Min": _folded(torch.minimum),
-    "Mish": _plain(functional.mish),
     "Mod": _mod,
-    "Mul": _plain(torch.mul),
-    "Neg": _plain(torch.neg),
     "Not": _plain(torch.logical_not),
     "Or": _plain(torch.logical_or),
-    "PRelu": _prelu,
+    "PRelu": lambda op, x, slope: torch.where(x >= 0, x, slope * x),
     "Pow": _pow,
-    "Reciprocal": _plain(torch.reciprocal),
     "ReduceL1": _reduction(lambda x, axes, keep: _sum(x.abs(), axes, keep)),
     "ReduceL2": _reduction(_norm),
     "ReduceLogSum": _reduction(lambda x, axes, keep: torch.log(_sum(x, axes, keep))),
-    "ReduceLogSumExp": _reduction(_log_sum_exp),
+    "ReduceLogSumExp": _reduction(_over(torch.logsumexp)),
     "ReduceMax": _reduction(_over(torch.amax)),
     "ReduceMean": _reduction(_reduced_mean),
     "ReduceMin": _reduction(_over(torch.amin)),
     "ReduceProd": _reduction(_product),
     "ReduceSum": _reduction(_sum),
     "ReduceSumSquare": _reduction(lambda x, axes, keep: _sum(x * x, axes, keep)),
-    "Relu": _plain(torch.relu),
-    "Round": _plain(torch.round),
     "Selu": _selu,
     "Shrink": _shrink,
-    "Sigmoid": _plain(torch.sigmoid),
-    "Sign": _plain(torch.sign),
-    "Sin": _plain(torch.sin),
-    "Sinh": _plain(torch.sinh),
     "Softmax": _softmax,
-    "Softplus": _plain(functional.softplus),
-    "Softsign": _plain(functional.softsign),
-    "Sqrt": _plain(torch.sqrt),
-    "Sub": _plain(torch.sub),
     "Sum": _folded(torch.add),
-    "Swish": _swish,
-    "Tan": _plain(torch.tan),
-    "Tanh": _plain(torch.tanh),
-    "ThresholdedRelu": _thresholded_relu,
-    "Where": _bool_to,
+    "Swish": lambda op, x: x * torch.sigmoid(op.get("alpha", 1.0) * x),
+    "ThresholdedRelu": lambda op, x: functional.threshold(x, op.get("alpha", 1.0), 0.0),
+    "Where": lambda op, condition, a, b: torch.where(condition.bool(), a, b),
     "Xor": _plain(torch.logical_xor),
 }

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from lhc.graph import Layer
 from lhc.onnx_io.product import Product
-from lhc.runtime.unfold import padded, window_layout
+from lhc.runtime.unfold import padded, turned, window_layout
 
 __all__ = ["DifferentiableProduct"]
 
@@ -54,7 +54,7 @@ class DifferentiableProduct:
         """The activation with the axis that tells vectors apart first: ``(items, ...)``."""
         if self.form.window is not None:
             return x
-        return x.reshape(1, -1) if x.ndim == 1 else self._rows(x, self.form.reads_columns)
+        return x.reshape(1, -1) if x.ndim == 1 else turned(x, self.form.reads_columns)
 
     def outputs(self, z: Tensor) -> Tensor:
         """The same of what has the shape of the output."""
@@ -62,7 +62,7 @@ class DifferentiableProduct:
             return z
         if self.weight.ndim == 1:
             return z[..., None] if z.ndim else z.reshape(1, 1)
-        return z.reshape(1, -1) if z.ndim == 1 else self._rows(z, self.form.writes_columns)
+        return z.reshape(1, -1) if z.ndim == 1 else turned(z, self.form.writes_columns)
 
     def columns(self, items: Tensor, parts: int) -> Tensor:
         """The vectors that are multiplied; a copy.
@@ -102,7 +102,3 @@ class DifferentiableProduct:
             return flat if parts > 1 or len(flat) == 1 else flat.permute(1, 2, 0, 3).reshape(1, *flat.shape[1:3], -1)
         columns = items.reshape(parts, 1, -1, outputs).transpose(2, 3)
         return columns if self.form.alpha == 1 else self.form.alpha * columns
-
-    @staticmethod
-    def _rows(x: Tensor, in_columns: bool) -> Tensor:
-        return x.transpose(-1, -2) if in_columns else x

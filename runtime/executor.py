@@ -84,12 +84,12 @@ class HybridExecutor:
         self._constants = Constants(model.proto.graph)
         nodes = {node.name: node for node in model.proto.graph.node}
         self._layers = {name: self._analog_layer(nodes[name], name) for name in graph.order() if name in self.analog}
-        cut = cut_graph(graph, self.analog, self._constants)
+        stages = cut_graph(graph, self.analog, self._constants)
         # All digital is the model as it is, and the model's own inputs have their types.
-        inner = {t for segment, _ in cut.stages if segment for t in segment.inputs} - set(graph.inputs)
+        inner = {t for segment, _ in stages if segment for t in segment.inputs} - set(graph.inputs)
         types = element_types(model, inner) if self.analog else {}
         self._stages = []
-        for segment, names in cut.stages:
+        for segment, names in stages:
             session = None
             if segment is not None:
                 # All digital is the model as it is: plain onnxruntime, bit for bit.

@@ -23,7 +23,7 @@ from lhc.onnx_io.product import Product
 from lhc.runtime.matrix import AnalogMatrix
 from lhc.runtime.operand_shapes import OperandShapes
 from lhc.runtime.stream import Position, Unit
-from lhc.runtime.unfold import padded
+from lhc.runtime.unfold import padded, turned
 from lhc.runtime.vectors import Products, rows_of_matrix, windows
 
 __all__ = ["AnalogLayer", "analog_layer"]
@@ -243,7 +243,7 @@ class AnalogMatMul(AnalogLayer):
 
     def _run(self, matrix: Products, x: Tensor, position: Position) -> Tensor:
         vector = x.ndim == 1
-        rows = x.reshape(1, -1) if vector else _turned(x, self.form.reads_columns)
+        rows = x.reshape(1, -1) if vector else turned(x, self.form.reads_columns)
         if rows.numel() == 0:
             products = rows.new_zeros((matrix.chips, *rows.shape[:-1], len(self._matrix)))
         else:
@@ -251,7 +251,7 @@ class AnalogMatMul(AnalogLayer):
         products = products * self.form.alpha
         if self._weight_axes == 1:
             return products[:, 0, 0] if vector else products[..., 0]
-        return products[:, 0] if vector else _turned(products, self.form.writes_columns)
+        return products[:, 0] if vector else turned(products, self.form.writes_columns)
 
     def _products(self, matrix: Products, rows: Tensor, position: Position) -> Tensor:
         result = rows.new_empty((matrix.chips, *rows.shape[:-1], len(self._matrix)))
@@ -267,11 +267,6 @@ class AnalogMatMul(AnalogLayer):
         if extra is None:
             return output
         return _sum(output, np.float32(self.form.beta) * extra)
-
-
-def _turned(x: Tensor, columns: bool) -> Tensor:
-    """Vectors in columns as rows, and the reverse."""
-    return x.transpose(-1, -2) if columns else x
 
 
 def _sum(output: Array, extra: Array) -> Array:

@@ -235,9 +235,8 @@ def _state(tile: Any, inputs: npt.NDArray[np.int64], size: int, copies: int) -> 
     np.add.at(total.T, inputs, weights.numpy().T)
     return ProgrammedTile(
         weights=total,
-        scales=scales.numpy() / np.float32(copies),
+        scales=scales.numpy() / np.float32(copies) * (1 if live is None else live.numpy()),
         gain=np.broadcast_to(tile.alpha.double().numpy() if compensated else np.ones(1), len(weights)).copy(),
-        live=np.ones(len(weights), np.float32) if live is None else live.numpy().copy(),
         input_range=input_range,
     )
 

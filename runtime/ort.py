@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -19,6 +20,7 @@ __all__ = [
     "TensorInfo",
     "create_session",
     "observe_tensors",
+    "relative_error",
     "run_session",
     "tensor_infos",
 ]
@@ -29,14 +31,13 @@ _DOMAINS = {"", "ai.onnx", "ai.onnx.ml", "com.microsoft", "com.microsoft.nchwc",
 """Whose operators onnxruntime brings along."""
 
 
+@dataclass(frozen=True)
 class TensorInfo:
     """Name, onnxruntime type string and shape of a model input or output, as onnxruntime's own NodeArg has them."""
 
-    def __init__(self, name: str, type_: str, shape: Sequence[int | str | None]) -> None:
-        self.name, self.type, self.shape = name, type_, list(shape)
-
-    def __repr__(self) -> str:
-        return f"TensorInfo(name={self.name!r}, type={self.type!r}, shape={self.shape})"
+    name: str
+    type: str
+    shape: list[int | str | None]
 
 
 def _type_string(kind: onnx.TypeProto) -> str:
@@ -63,7 +64,7 @@ def tensor_infos(model: OnnxModel, outputs: bool = False) -> list[TensorInfo]:
     """Inputs (without initializers) or outputs of a model."""
     graph = model.proto.graph
     wanted = graph.output if outputs else [v for v in graph.input if v.name in input_shapes(model)]
-    return [TensorInfo(value.name, _type_string(value.type), declared_shape(value) or ()) for value in wanted]
+    return [TensorInfo(value.name, _type_string(value.type), list(declared_shape(value) or ())) for value in wanted]
 
 
 @cache
@@ -153,6 +154,15 @@ def observe_tensors(model: OnnxModel, tensors: Sequence[str], feeds: Mapping[str
         return {}
     session = create_session(with_outputs(model.proto, tensors), model.label)
     return dict(zip(tensors, run_session(session, tensors, feeds, model.label), strict=True))
+
+
+def relative_error(found: Array, expected: Array) -> float:
+    """Greatest difference relative to the greatest magnitude; infinite where shape or type differ."""
+    if found.shape != expected.shape or found.dtype != expected.dtype:
+        return float("inf")
+    exact = expected.astype(np.float64)
+    error = np.abs(found.astype(np.float64) - exact).max(initial=0.0)
+    return float(error / (np.abs(exact).max(initial=0.0) or 1.0))
 
 
 def plain_feeds(model: OnnxModel, shapes: Mapping[str, Sequence[int]], number: int = 0) -> dict[str, Array]:

@@ -7,13 +7,11 @@ mistaken for noise.
 
 from collections.abc import Mapping, Sequence
 
-import numpy as np
-
 from lhc.graph import LayerGraph
 from lhc.hardware import Hardware
 from lhc.model import OnnxModel
 from lhc.runtime.executor import HybridExecutor
-from lhc.runtime.ort import Array, observe_tensors
+from lhc.runtime.ort import Array, observe_tensors, relative_error
 from lhc.runtime.stream import Position
 
 __all__ = ["PARITY_TOLERANCE", "parity_errors"]
@@ -50,15 +48,5 @@ def parity_errors(
     errors = {}
     for layer in layers:
         (output,) = executor.run_layer(layer, tensors, products, Position(0, samples))
-        errors[layer.name] = _relative_error(output, tensors[layer.output])
+        errors[layer.name] = relative_error(output, tensors[layer.output])
     return errors
-
-
-def _relative_error(output: Array, expected: Array) -> float:
-    if output.shape != expected.shape:
-        return float("inf")
-    if expected.size == 0:
-        return 0.0
-    scale = float(np.abs(expected).max())
-    error = float(np.abs(output.astype(np.float64) - expected.astype(np.float64)).max())
-    return error / scale if scale > 0 else error

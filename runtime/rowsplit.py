@@ -144,7 +144,7 @@ class RowSplit:
 
         step = np.float32(io.input_step / io.output_step)
         self.weights = torch.from_numpy(joined(lambda tile: tile.weights * step)).to(device)
-        self.scales = joined(lambda tile: tile.scales * tile.live * (tile.gain * io.output_step).astype(np.float32))
+        self.scales = joined(lambda tile: tile.scales * (tile.gain * io.output_step).astype(np.float32))
         columns = np.concatenate([np.full(len(tile.weights), n) for n, tile in enumerate(tiles[0])])
         self.tile_of = columns.reshape(groups, -1)
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import torch
 
-__all__ = ["isolated"]
+__all__ = ["differentiating", "isolated"]
 
 
 @contextmanager
@@ -22,3 +22,10 @@ def isolated() -> Iterator[None]:
             yield
     finally:
         torch.set_num_threads(threads)
+
+
+@contextmanager
+def differentiating() -> Iterator[None]:
+    """The same with gradients."""
+    with isolated(), torch.inference_mode(False), torch.enable_grad():
+        yield

@@ -9,7 +9,12 @@ from torch import Tensor
 
 from lhc.onnx_io.product import ConvGeometry
 
-__all__ = ["padded", "window_layout"]
+__all__ = ["padded", "turned", "window_layout"]
+
+
+def turned(x: Tensor, columns: bool) -> Tensor:
+    """A matrix with its vectors in the rows, which perhaps are its columns; and back."""
+    return x.transpose(-1, -2) if columns else x
 
 
 def padded(x: Tensor, geometry: ConvGeometry) -> Tensor:

@@ -62,14 +62,15 @@ class Alpine:
             "rescale": self._work(outputs * height * core.rescale_cycles),
         }
         again = tile.reread_share if machine.adc.bound_management == "iterative" else 0.0
-        parts = once | {
+        parts = {
             "im2col": self._work(gathered * core.gather_cycles),
             "scaling": self._work((inputs * core.maximum_cycles + products * core.division_cycles) * scaled),
+            **once,
             "partial sums": self._work(outputs * (height - 1) * core.add_cycles),
             "re-reads": sum((part.times(again) for part in once.values()), Cost()),
             "read-outs": self._readouts(machine, matrix, copies),
         }
-        return LayerCost({name: parts[name] for name in _ORDER})
+        return LayerCost(parts)
 
     def digital(self, layer: Layer, work: Work) -> LayerCost:
         """The products of an operator on the core, in int8; its weights are fetched once a sample."""
@@ -139,17 +140,3 @@ class Alpine:
 def _(costs: AlpineCosts, hardware: Hardware, graph: LayerGraph) -> Alpine:
     weights = sum(work_of(layer).parameters for layer in graph.multiplying)
     return Alpine(hardware, costs, weights <= costs.memory.cache_bytes)
-
-
-_ORDER = (
-    "im2col",
-    "scaling",
-    "quantise",
-    "input",
-    "product",
-    "output",
-    "rescale",
-    "partial sums",
-    "re-reads",
-    "read-outs",
-)

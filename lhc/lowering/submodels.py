@@ -33,7 +33,7 @@ from lhc.onnx_io import Constants, save_model
 from lhc.onnx_io.external import read_in
 from lhc.plan import Plan
 from lhc.runtime import HybridExecutor
-from lhc.runtime.cut import Segment, cut_graph, segment_model
+from lhc.runtime.cut import Segment, Stage, cut_graph, segment_model
 from lhc.runtime.executor import element_types
 
 __all__ = ["INDEX_VERSION", "check_split_output", "split"]
@@ -88,14 +88,14 @@ def split(model: OnnxModel, graph: LayerGraph, plan: Plan, folder: Path, chip: C
 
 def _write(model: OnnxModel, graph: LayerGraph, plan: Plan, folder: Path, chip: Chip) -> dict[str, object]:
     cut = cut_graph(graph, plan.analog, Constants(model.proto.graph))
-    parts = _Parts(model, graph, cut.stages)
+    parts = _Parts(model, graph, cut)
     executor = HybridExecutor(model, graph, plan.analog, plan.ranges, plan.copies)
     t_s = plan.hardware.t_inference_s if chip.t_s is None else chip.t_s
     programmed = executor.states(plan.hardware, chip.seed, chip.draw, t_s)
     targets = executor.states(plan.hardware.geometry, chip.seed, chip.draw, t_s)  # devices that are perfect
     arrays: Arrays = {}
     stages, number = [], 0
-    for depth, (segment, names) in enumerate(cut.stages):
+    for depth, (segment, names) in enumerate(cut):
         digital = None if segment is None else parts.write(segment, folder / f"digital_{depth}.onnx")
         analog = []
         for name in names:
@@ -131,9 +131,7 @@ def _write(model: OnnxModel, graph: LayerGraph, plan: Plan, folder: Path, chip: 
 class _Parts:
     """Cuts sub-models out of one network."""
 
-    def __init__(
-        self, model: OnnxModel, graph: LayerGraph, stages: tuple[tuple[Segment | None, tuple[str, ...]], ...]
-    ) -> None:
+    def __init__(self, model: OnnxModel, graph: LayerGraph, stages: list[Stage]) -> None:
         self._model = model
         self._graph = graph
         self._constants = Constants(model.proto.graph)

@@ -89,7 +89,7 @@ def row_splits(matrix: ProgrammedMatrix, apart: bool) -> tuple[LoweredRowSplit, 
 
 def _joined(tiles: Sequence[tuple[int, ProgrammedTile]], groups: int) -> Tile:
     weights = np.concatenate([tile.weights for _, tile in tiles])
-    scales = np.concatenate([tile.scales * tile.live * tile.gain.astype(np.float32) for _, tile in tiles])
+    scales = np.concatenate([tile.scales * tile.gain.astype(np.float32) for _, tile in tiles])
     numbers = np.concatenate([np.full(len(tile.weights), number) for number, tile in tiles])
     return Tile(
         weights.reshape(groups, -1, weights.shape[1]),

@@ -28,7 +28,7 @@ from lhc.onnx_io.product import ConvGeometry, Product
 from lhc.runtime.chip_calibration import GREATEST_GAIN
 from lhc.runtime.differentiable import OPERATORS
 from lhc.runtime.differentiable_ops import Operator
-from lhc.runtime.unfold import padded
+from lhc.runtime.unfold import padded, turned
 from lhc.train.chips import DrawnMatrix, column_scales
 
 __all__ = ["TrainingProduct"]
@@ -161,7 +161,7 @@ class TrainingProduct:
         """The activation with the axis that is multiplied last."""
         if x.ndim == 1:
             return x.reshape(1, -1)
-        return x.transpose(-1, -2) if self.form.reads_columns else x
+        return turned(x, self.form.reads_columns)
 
     def _window_scales(self, x: Tensor, window: ConvGeometry, outputs: int) -> Tensor:
         """Input scale of every window of a convolution, ``(samples, outputs or 1, *positions)``."""

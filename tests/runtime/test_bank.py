@@ -24,7 +24,7 @@ CHIPS = ((0, 0, 86400.0), (0, 1, 86400.0), (0, 0, 1.0), (5, 0, 86400.0), (0, 1, 
 def _arrays(matrix: ProgrammedMatrix) -> Iterator[bytes]:
     for row in matrix.tiles:
         for tile in row:
-            yield from (tile.weights.tobytes(), tile.scales.tobytes(), tile.live.tobytes())
+            yield from (tile.weights.tobytes(), tile.scales.tobytes())
             yield repr((tile.gain, tile.input_range)).encode()
 
 

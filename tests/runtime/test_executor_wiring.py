@@ -259,7 +259,7 @@ def test_segments_define_every_tensor_once(wiring: str) -> None:
     analog = frozenset(layer.name for layer in graph.candidates)
     nodes = {node.name: node for node in model.proto.graph.node}
     types: dict[str, int] = dict.fromkeys((t for layer in graph.layers for t in (*layer.inputs, *layer.outputs)), 1)
-    for segment, _ in cut_graph(graph, analog, Constants(model.proto.graph)).stages:
+    for segment, _ in cut_graph(graph, analog, Constants(model.proto.graph)):
         if segment is not None:
             part = segment_model(model, segment, nodes, types).graph
             defined = [
