@@ -13,6 +13,7 @@ from lhc.options.training import TrainingOptions
 from lhc.passes import anything_pays, by_worth, groups_of, search_space
 from lhc.passes.trained_walks import RETRAINING_STRATEGIES
 from lhc.study.effort import Effort, EffortStep, curvature_step, evaluation_step, ranking_steps, training_steps
+from lhc.study.fewer_copies import MOST_JUDGEMENTS
 from lhc.study.goal import search_options
 from lhc.study.prepare import read
 from lhc.study.source import open_model
@@ -87,6 +88,8 @@ def _placing_steps(study: Study, asked: PartitionOptions) -> list[EffortStep]:
     if "curvatures" in kind.requires and useful:
         steps.append(curvature_step(study.bench(splits.rank), study.plan.eligible))
     most = kind.judgements(len(useful))
+    if study.spends_tiles and study.goal.objective != "macs":
+        most += MOST_JUDGEMENTS
     if most:
         one = evaluation_step(select, [everything], f"searching, at most {most} placements")
         steps.append(replace(one, units=most * one.units, kept=0, seconds=most * one.seconds))

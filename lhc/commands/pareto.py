@@ -50,7 +50,8 @@ def pareto(options: ParetoOptions) -> Front:
     with Running(options) as running:
         goal = replace(options, objective="macs") if options.objective == "tiles" else options
         study = with_goal(read(options, running, options.t_inference), goal, STRATEGIES["milp"])
-        study = steps.apply(replace(study, fills=options.copies == "auto"))
+        # Copies cost energy and latency, of which every point is to be the least.
+        study = steps.apply(replace(study, fills=options.copies == "auto" and study.goal.objective == "macs"))
     assert study.front is not None
     return study.front
 

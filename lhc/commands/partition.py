@@ -27,6 +27,7 @@ from lhc.passes import (
 from lhc.passes.trained_walks import RETRAINING_STRATEGIES, LionHeartOriginal, untrained
 from lhc.plan import Plan
 from lhc.study.explain import Explain
+from lhc.study.fewer_copies import FewerCopies
 from lhc.study.goal import budget_of, goal_of, with_goal
 from lhc.study.healing import CompareHealing
 from lhc.study.outcome import PartitionResult
@@ -86,7 +87,16 @@ def _judged(options: PartitionOptions, kind: type[Strategy], share: float = 1.0)
     explain: tuple[Step[Study], ...] = (Explain(),) if options.explain else ()
     return Pipeline(
         "place",
-        (CheckBudget(), Rank(options.method, kind), Search(kind), Verify(share), *explain, Record(), CompareHealing()),
+        (
+            CheckBudget(),
+            Rank(options.method, kind),
+            Search(kind),
+            FewerCopies(),
+            Verify(share),
+            *explain,
+            Record(),
+            CompareHealing(),
+        ),
     )
 
 

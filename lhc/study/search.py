@@ -12,7 +12,7 @@ from lhc.study.cautions import warn_of_doubtful_labels, warn_of_few_samples
 from lhc.study.goal import search_options
 from lhc.study.state import KEPT, Searched, Study
 
-__all__ = ["CheckBudget", "Search", "search"]
+__all__ = ["CheckBudget", "Search", "judge_of_search", "search"]
 
 
 @dataclass(frozen=True)
@@ -35,13 +35,15 @@ class Search:
     def apply(self, study: Study) -> Study:
         """The study with what the search found."""
         strategy = STRATEGIES["all-digital"] if study.late else self.strategy
-        splits = study.splits
-        curved = splits.rank if "curvatures" in strategy.requires and study.follow is None else None
-        judge = PlacementJudge(
-            steadied(study.bench(splits.select), study.bench(splits.rank)), study.allowed, "searching:"
-        )
+        curved = study.splits.rank if "curvatures" in strategy.requires and study.follow is None else None
         options = search_options(study, curved)
-        return replace(study, searched=search(study.graph, study.plan, strategy, judge, options))
+        return replace(study, searched=search(study.graph, study.plan, strategy, judge_of_search(study), options))
+
+
+def judge_of_search(study: Study) -> PlacementJudge:
+    """Judges by the samples that select, and chips of the search."""
+    bench = steadied(study.bench(study.splits.select), study.bench(study.splits.rank))
+    return PlacementJudge(bench, study.allowed, "searching:")
 
 
 @dataclass(frozen=True)

@@ -88,6 +88,7 @@ class Study:
         goal: what a placement is to be good at, apart from accuracy.
         group: the user's wishes of what moves together.
         fills: whether tiles that a placement leaves over hold further copies of weights.
+        filled: tiles that are enough for the placement with further copies; None: as many as there are.
         notes: sentences for the user.
         original: the state before retraining, which drops are against; None where nothing was retrained.
         metric_note: why it is judged by this metric, where the outputs alone say so.
@@ -114,6 +115,7 @@ class Study:
     goal: Goal = DEFAULT_GOAL
     group: tuple[str, ...] = ()
     fills: bool = False
+    filled: int | None = None
     notes: tuple[str, ...] = ()
     original: "Study | None" = None
     metric_note: str | None = None
@@ -157,8 +159,10 @@ class Study:
     @cached_property
     def copies(self) -> Copies:
         """The copies of weights that every placement gets; once one is decided on, those that it was verified with."""
-        searched = self.fills and self.plan.outcome is None
-        return further_copies(self.graph, self.plan, self.goal) if searched else Copies(self.plan.copies)
+        if not self.fills or self.plan.outcome is not None:
+            return Copies(self.plan.copies)
+        found = further_copies(self.graph, self.plan, self.goal)
+        return found if self.filled is None else replace(found, tiles=self.filled)
 
     @property
     def spends_tiles(self) -> bool:
