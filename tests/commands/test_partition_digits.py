@@ -6,6 +6,7 @@ import pytest
 
 import lhc
 from lhc.errors import ModelError
+from lhc.hardware import Hardware
 from lhc.models import zoo_entry
 
 pytestmark = pytest.mark.analog
@@ -53,7 +54,10 @@ def test_a_partition_runs_as_a_session_with_its_plan() -> None:
 
 
 def test_evaluate_over_time() -> None:
-    at_once, later = lhc.evaluate("digits-narrow", all_analog=True, times=[0, 3e7], samples=200, draws=3)
+    machine = Hardware.load("lionheart").with_drift_compensation_alone()  # healed, a year does none that shows
+    at_once, later = lhc.evaluate(
+        "digits-narrow", all_analog=True, hardware=machine, times=[0, 3e7], samples=200, draws=3
+    )
     assert (at_once.t_s, later.t_s) == (0, 3e7)
     assert at_once.baseline == later.baseline > 0.95
     assert later.drop > at_once.drop, "a year of drift does harm"
