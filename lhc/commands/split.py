@@ -24,4 +24,4 @@ def split(options: SplitOptions) -> dict[str, object]:
     check_split_output(folder)
     found, _ = placement_of(options)
     chip = Chip(options.seed, options.draw, options.t_inference)
-    return write(found.model, found.graph, found.plan, folder, chip)
+    return write(found.model, found.graph, found.plan, folder, chip, found.calibration)

@@ -130,9 +130,11 @@ def _matmul_call(product: Product, layer: Layer, tiles: _Tiles, library: Library
     }
     swaps = product.reads_columns and not vector
     swaps_back = product.writes_columns and not vector
+    sizes = {s.start: s.stop - s.start for s in tiles.splits}  # rows of tiles with copies share their inputs
     spec = MatMul(
         grid=tiles.grid,
-        row_sizes=tuple(s.stop - s.start for s in tiles.splits) if tiles.grid.rows > 1 else (),
+        block_sizes=tuple(sizes.values()) if len(sizes) > 1 else (),
+        blocks=tuple(list(sizes).index(s.start) for s in tiles.splits),
         element=_element(layer),
         transposes_input=swaps,
         transposes_output=swaps_back,

@@ -11,20 +11,18 @@ import numpy.typing as npt
 import onnx
 import onnx_ir as ir
 
-from lhc.conductances import Correction
 from lhc.errors import DataError, UsageError
 from lhc.graph import LayerGraph
+from lhc.lowering.chip_corrections import ChipCalibration
 from lhc.lowering.lower import Chip, lower
 from lhc.lowering.tile_product import Noise
-from lhc.measure.scorer import Block, Scorer, Setting
+from lhc.measure.scorer import Block
 from lhc.model import OnnxModel
 from lhc.onnx_io import check_output, compiled_from, declared_shape, infer_shapes, save_model
-from lhc.passes.copies import Copies
 from lhc.plan import Plan
 from lhc.runtime import HybridExecutor
 from lhc.runtime.onnx_runtime import onnxruntime
 from lhc.runtime.ort import create_session, run_session
-from lhc.samples.metrics import get_metric
 
 __all__ = ["CompiledModel", "check_compiled_output", "compile_chips"]
 
@@ -182,12 +180,11 @@ def compile_chips(
     at = machine.t_inference_s if t_s is None else t_s
     machine.check_time(at)
     executor = HybridExecutor(model, graph, plan.analog, plan.ranges, plan.copies)
-    metric, output, copies = get_metric("nmse"), graph.outputs[0], Copies(plan.copies)  # nothing is scored
-    scorer = Scorer(Setting(model, graph, machine, plan.ranges, metric, False, output, seed, copies, calibration))
+    calibrating = None
+    if calibration is not None and plan.analog:
+        calibrating = ChipCalibration.of(model, graph, plan, executor, calibration, seed, at)
     for draw in draws:
         matrices = executor.states(machine, seed, draw, at)
         chip = Chip(seed, draw, at)
-        corrections: Mapping[str, Correction] = {}
-        if calibration is not None and plan.analog:
-            corrections = scorer.calibrated(executor, draw, machine.compensation.calibrated_at(at))
+        corrections = {} if calibrating is None else calibrating.corrections(draw)
         yield CompiledModel(lower(model, graph, plan, matrices, noise, chip, corrections), model, chip, noise)

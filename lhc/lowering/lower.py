@@ -9,10 +9,11 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import onnx
 from onnx import helper, numpy_helper
 
-from lhc.conductances import Correction, Floats, ProgrammedMatrix
+from lhc.conductances import Correction, ProgrammedMatrix
 from lhc.errors import ModelError
 from lhc.graph import Layer, LayerGraph
 from lhc.hardware import Hardware
@@ -147,10 +148,11 @@ class _Lowering:
         window = product.window
         axes = len(shape) if shape is not None else 2 if window is None else 2 + len(window.kernel)
         offset = product.per_output(correction.offset, axes)
-        name = self._initializer(node.name, "offset", np.asarray(offset, np.float32), (node.name, "offset"))
+        array = np.asarray(offset, layer.weight.dtype)
+        name = self._initializer(node.name, "offset", array, (node.name, "offset", layer.weight.dtype))
         return [called, helper.make_node("Add", [output, name], list(node.output), f"{node.name}.offset")]
 
-    def _initializer(self, stem: str, name: str, array: Floats, key: object) -> str:
+    def _initializer(self, stem: str, name: str, array: npt.NDArray[Any], key: object) -> str:
         """The tensor that holds an array; one for all calls that are given the same."""
         key = (key, array.shape, array.tobytes())
         if key not in self._tensors:

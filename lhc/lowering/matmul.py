@@ -18,7 +18,8 @@ class MatMul:
 
     Attributes:
         grid: of its tiles.
-        row_sizes: inputs of each row split; empty where there is one.
+        block_sizes: inputs of each block that fits a tile; empty where there is one.
+        blocks: which block each row of tiles is driven with; with copies, several are driven with the same.
         element: type of its input and output.
         transposes_input, transposes_output: vectors, or outputs, lie in columns.
         rank: axes of the input, where one of these holds.
@@ -27,7 +28,8 @@ class MatMul:
     """
 
     grid: TileGrid
-    row_sizes: tuple[int, ...]
+    block_sizes: tuple[int, ...]
+    blocks: tuple[int, ...]
     element: Element
     transposes_input: bool = False
     transposes_output: bool = False
@@ -64,11 +66,11 @@ def _body(op: OpBuilder, library: Library, spec: MatMul, v: Values) -> Any:
     if spec.transposes_input:
         x = op.Transpose(x, perm=_swapped(spec.rank), _outputs=["vectors"])
     parts = [x]
-    if spec.row_sizes:
+    if spec.block_sizes:
         parts = op.Split(
-            x, list(spec.row_sizes), axis=-1, _outputs=[f"vectors_{i + 1}" for i in range(len(spec.row_sizes))]
+            x, list(spec.block_sizes), axis=-1, _outputs=[f"vectors_{i + 1}" for i in range(len(spec.block_sizes))]
         )
-    y = spec.grid.sum(op, library, v, parts)
+    y = spec.grid.sum(op, library, v, [parts[block] for block in spec.blocks])
     if spec.alpha:
         y = op.Mul(y, v["alpha"])
     if spec.squeezes:

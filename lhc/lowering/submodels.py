@@ -10,6 +10,12 @@ tiles) and ``conductances.npz``. For the tile at (row, column) of analog layer i
     g_plus_us, g_minus_us   target as a differential pair in µS, where the hardware has devices
 
 For a Conv the inputs of a tile run over channels, then over the taps of the kernel.
+
+Where the machine corrects the outputs of every chip and samples are given, ``i/correction/`` holds per output of a
+layer, before its bias:
+
+    mean, deviation   the digital network's on the calibration samples: what a chip's outputs are brought to
+    gain, offset      what brings them there on the one chip whose weights are ``programmed``
 """
 
 import json
@@ -17,17 +23,19 @@ from collections.abc import Mapping, MutableSequence, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import onnx
 
-from lhc.conductances import ProgrammedMatrix, ProgrammedTile
+from lhc.conductances import Correction, ProgrammedMatrix, ProgrammedTile
 from lhc.errors import UsageError
 from lhc.graph import LayerGraph
 from lhc.hardware.geometry import split_sizes
+from lhc.lowering.chip_corrections import ChipCalibration
 from lhc.lowering.lower import Chip
+from lhc.measure.scorer import Block
 from lhc.model import OnnxModel, is_external
 from lhc.onnx_io import Constants, save_model
 from lhc.onnx_io.external import read_in
@@ -36,9 +44,21 @@ from lhc.runtime import HybridExecutor
 from lhc.runtime.cut import Segment, Stage, cut_graph, segment_model
 from lhc.runtime.executor import element_types
 
+if TYPE_CHECKING:
+    from lhc.runtime.chip_calibration import Moments
+
 __all__ = ["INDEX_VERSION", "check_split_output", "split"]
 
 INDEX_VERSION = 1
+
+PROCEDURE = (
+    "Layer after layer, in the order of the stages: run the calibration samples through the chip, the layers before"
+    " already corrected, a part of the samples with each read. Take mean and deviation of every output before its bias,"
+    " over samples and positions. gain = digital deviation / deviation, kept within 1 / greatest_gain and"
+    " greatest_gain; 1 where either deviation is 0, or where only the offset is corrected. offset = digital mean - gain"
+    " * mean. The corrected output is gain * y + offset; the bias is added behind."
+)
+"""How a chip's own corrections are found, for whoever runs the parts on one."""
 
 Arrays = dict[str, npt.NDArray[Any]]
 
@@ -57,7 +77,9 @@ def check_split_output(folder: Path) -> None:
         raise UsageError(f"{folder}: the folder {folder.absolute().parent} does not exist")
 
 
-def split(model: OnnxModel, graph: LayerGraph, plan: Plan, folder: Path, chip: Chip) -> dict[str, object]:
+def split(
+    model: OnnxModel, graph: LayerGraph, plan: Plan, folder: Path, chip: Chip, calibration: Block | None = None
+) -> dict[str, object]:
     """Write the sub-models of a placed network; nothing is left behind where that fails.
 
     Args:
@@ -66,6 +88,7 @@ def split(model: OnnxModel, graph: LayerGraph, plan: Plan, folder: Path, chip: C
         plan: its placement.
         folder: where to; new or empty.
         chip: whose programming is written.
+        calibration: samples that its outputs are calibrated on; without them no corrections are written.
 
     Returns:
         The index.
@@ -79,20 +102,26 @@ def split(model: OnnxModel, graph: LayerGraph, plan: Plan, folder: Path, chip: C
         with TemporaryDirectory(prefix=f".{folder.name[:100]}.", dir=folder.absolute().parent) as temporary:
             made = Path(temporary) / "split"
             made.mkdir()
-            index = _write(model, graph, plan, made, chip)
+            index = _write(model, graph, plan, made, chip, calibration)
             made.replace(folder)
     except OSError as error:
         raise UsageError(f"{folder}: cannot be written: {error.strerror or error}; choose another place") from error
     return index
 
 
-def _write(model: OnnxModel, graph: LayerGraph, plan: Plan, folder: Path, chip: Chip) -> dict[str, object]:
+def _write(
+    model: OnnxModel, graph: LayerGraph, plan: Plan, folder: Path, chip: Chip, calibration: Block | None
+) -> dict[str, object]:
     cut = cut_graph(graph, plan.analog, Constants(model.proto.graph))
     parts = _Parts(model, graph, cut)
     executor = HybridExecutor(model, graph, plan.analog, plan.ranges, plan.copies)
     t_s = plan.hardware.t_inference_s if chip.t_s is None else chip.t_s
     programmed = executor.states(plan.hardware, chip.seed, chip.draw, t_s)
     targets = executor.states(plan.hardware.geometry, chip.seed, chip.draw, t_s)  # devices that are perfect
+    calibrating = None
+    if calibration is not None and plan.analog:
+        calibrating = ChipCalibration.of(model, graph, plan, executor, calibration, chip.seed, t_s)
+    corrections = {} if calibrating is None else calibrating.corrections(chip.draw)
     arrays: Arrays = {}
     stages, number = [], 0
     for depth, (segment, names) in enumerate(cut):
@@ -109,8 +138,11 @@ def _write(model: OnnxModel, graph: LayerGraph, plan: Plan, folder: Path, chip: 
             analog.append(
                 {"name": name, "op_type": graph[name].op_type, "weight": weight.name, "tile_set": weight.tile_set}
                 | entry
-                | {"groups": pair[0].groups, "copies": plan.copies.get(name, 1), "tiles": tiles}
+                | {"groups": pair[0].groups, "copies": plan.copies.get(name, 1), "correction": None, "tiles": tiles}
             )
+            if calibrating is not None and name in corrections:
+                analog[-1]["correction"] = f"{number}/correction"
+                arrays |= _correction(f"{number}/correction", calibrating.digital[name], corrections[name])
             number += 1
         stages.append({"digital": digital, "analog": analog})
     index: dict[str, object] = {
@@ -121,11 +153,32 @@ def _write(model: OnnxModel, graph: LayerGraph, plan: Plan, folder: Path, chip: 
         "inputs": list(graph.inputs),
         "outputs": list(graph.outputs),
         "conductances": "conductances.npz",
+        "calibration": None if calibrating is None else _calibration(calibrating),
         "stages": stages,
     }
     np.savez(folder / "conductances.npz", **arrays)  # type: ignore[arg-type]  # numpy's stubs know no keywords
     (folder / "index.json").write_text(json.dumps(index, indent=2), encoding="utf-8")
     return index
+
+
+def _calibration(calibrating: ChipCalibration) -> dict[str, object]:
+    """The entry of the index that says how the outputs of this chip were corrected, and how those of another are."""
+    from lhc.runtime.chip_calibration import GREATEST_GAIN
+
+    reads = min(calibrating.plan.hardware.compensation.reads, len(calibrating.calls))
+    return {
+        "samples": calibrating.block.samples,
+        "data": calibrating.block.digest,
+        "reads": reads,
+        "t_s": calibrating.t_s,
+        "greatest_gain": GREATEST_GAIN,
+        "procedure": PROCEDURE,
+    }
+
+
+def _correction(prefix: str, digital: "Moments", correction: Correction) -> Arrays:
+    found = {"mean": digital.mean, "deviation": digital.deviation, "gain": correction.gain, "offset": correction.offset}
+    return {f"{prefix}/{name}": values.astype(np.float32) for name, values in found.items()}
 
 
 class _Parts:

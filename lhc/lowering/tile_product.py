@@ -156,6 +156,11 @@ def codes_of(op: OpBuilder, spec: TileProduct, v: Values, x: Any, divisor: Any, 
         if spec.scaling == "vector":
             factor = beside(op, factor, "factor_beside")
         codes = op.Mul(x, factor, _outputs=["in_steps"])
+    if "dac_step" in v and spec.scaling == "range" and reduction is not None:
+        # Half the greatest code lies on a rounding edge: all inputs beyond the range have one code, whatever the range.
+        full_scale = op.Round(op.Reciprocal(step, _outputs=["codes_of_range"]), _outputs=["code_of_range"])
+        greatest = op.Min(v["dac_limit"], full_scale, _outputs=["greatest_code"])
+        return _clipped(op, op.Round(codes, _outputs=["codes"]), greatest)
     if "dac_limit" in v and not of_inputs:
         codes = _clipped(op, codes, v["dac_limit"])
     return op.Round(codes, _outputs=["codes"]) if "dac_step" in v else codes
@@ -302,8 +307,8 @@ def _rounds(
 
 
 def _in_range(op: OpBuilder, spec: TileProduct, v: Values, x: Any) -> Any:
-    """Inputs that end at a static range, whatever they are divided by after that."""
-    return _clipped(op, x, v["input_range"]) if spec.scaling == "range" else x
+    """Inputs that end at a static range, whatever they are divided by after that; a DAC that rounds ends its codes."""
+    return _clipped(op, x, v["input_range"]) if spec.scaling == "range" and "dac_step" not in v else x
 
 
 def _selected_again(

@@ -5,7 +5,7 @@ one code of the ADC (and without an ADC, by what one code of the DAC makes): few
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from onnx import helper, numpy_helper
 
-from lhc.conductances import ProgrammedMatrix
+from lhc.conductances import Correction, ProgrammedMatrix
 from lhc.errors import ModelError
 from lhc.graph import LayerGraph
 from lhc.hardware import Hardware, Tiles, preset_names
@@ -25,7 +25,7 @@ from lhc.lowering import lower
 from lhc.model import OnnxModel
 from lhc.onnx_io import load_model, read_graph
 from lhc.plan import LayerPlan, Plan
-from lhc.runtime import HybridExecutor, HybridSession
+from lhc.runtime import HybridExecutor, HybridSession, Position
 
 pytestmark = pytest.mark.analog
 
@@ -170,7 +170,7 @@ def machines(draw: st.DrawFn) -> Hardware:
     return machine.model_copy(update=update)
 
 
-def _plan(model: OnnxModel, graph: LayerGraph, hardware: Hardware, ranges: tuple[float, ...]) -> Plan:
+def _plan(model: OnnxModel, graph: LayerGraph, hardware: Hardware, ranges: tuple[float, ...], copies: int = 1) -> Plan:
     """The layer analog."""
     (layer,) = graph.candidates
     fields = {"macs": 1, "parameters": 1, "tiles": 1, "weight": None, "output": "y", "detail": ""}
@@ -179,6 +179,7 @@ def _plan(model: OnnxModel, graph: LayerGraph, hardware: Hardware, ranges: tuple
         op_type=layer.op_type,
         placement="analog",
         reason="forced",
+        copies=copies,
         input_range=ranges if hardware.needs_calibration else None,
         **fields,  # type: ignore[arg-type]
     )
@@ -228,6 +229,13 @@ def _check(drawn: Drawn, hardware: Hardware, seed: int) -> None:
     onnx.checker.check_model(compiled, full_check=True)
     (expected,) = session.run(None, {"x": drawn.x})
     result = _run(compiled, {"x": drawn.x})
+    _compare(result, expected, drawn, hardware, next(iter(matrices.values())), outputs)
+
+
+def _compare(
+    result: Array, expected: Array, drawn: Drawn, hardware: Hardware, matrix: ProgrammedMatrix, outputs: int
+) -> None:
+    """Equal but for rounding and the few values on an edge."""
     assert result.shape == expected.shape
     assert result.dtype == expected.dtype
     error = np.abs(result.astype(np.float64) - expected.astype(np.float64))
@@ -235,7 +243,7 @@ def _check(drawn: Drawn, hardware: Hardware, seed: int) -> None:
     moved = error > rounding * (np.abs(expected.astype(np.float64)).max(initial=0) or 1.0)
     # Where the ADC does not round, a code of the DAC that moves shows in all outputs of its vector.
     assert moved.sum() <= max(1 if hardware.adc.bits is not None else outputs, MOVED * error.size)
-    assert not moved.any() or error.max() <= _one_code(next(iter(matrices.values())), hardware, drawn)
+    assert not moved.any() or error.max() <= _one_code(matrix, hardware, drawn)
 
 
 @FEW
@@ -248,3 +256,81 @@ def test_any_product(drawn: Drawn, hardware: Hardware, seed: int) -> None:
 @pytest.mark.parametrize("drawn_from", [convolutions(), gemms(), matmuls()], ids=["Conv", "Gemm", "MatMul"])
 def test_many_products(drawn_from: st.SearchStrategy[Drawn]) -> None:
     MANY(given(drawn_from, machines(), SEEDS)(_check))()
+
+
+def _check_healed(drawn: Drawn, hardware: Hardware, seed: int, copies: int) -> None:
+    """With copies of the weights, and outputs that are corrected by any gain and offset."""
+    model = load_model(drawn.model)
+    graph = read_graph(model, sizes=False)
+    (inputs, outputs) = HybridExecutor(model, graph, ["layer"]).layers[0].matrix_shape
+    rng = np.random.default_rng(seed)
+    ranges = tuple(rng.uniform(0.3, 3, -(-inputs // hardware.tiles.rows)).tolist())
+    plan = _plan(model, graph, hardware, ranges, copies)
+    executor = HybridExecutor(model, graph, plan.analog, plan.ranges, plan.copies)
+    try:
+        matrices = executor.states(hardware, seed, 0, hardware.t_inference_s)
+    except ModelError as refusal:
+        assume("all equal" not in str(refusal))
+        raise
+    (matrix,) = matrices.values()
+    count = outputs * matrix.groups
+    gain, offset = rng.uniform(0.5, 2, count), rng.normal(size=count)
+    corrections = {"layer": Correction(gain.astype(np.float32), offset.astype(np.float32))}
+    compiled = lower(model, graph, plan, matrices, "off", corrections=corrections)
+    onnx.checker.check_model(compiled, full_check=True)
+    programmed = replace(executor.on_chips([matrices], hardware, seed, [0]), corrections=(corrections,))
+    position = Position(0, len(drawn.x))
+    (expected,) = next(executor.finish(executor.prefix({"x": drawn.x}), programmed, position))
+    result = _run(compiled, {"x": drawn.x})
+    _compare(result, expected, drawn, hardware, matrix.with_gain(corrections["layer"].gain), outputs)
+
+
+def test_inputs_beyond_a_static_range_have_one_code_in_every_round_of_bound_management() -> None:
+    """Half the greatest code lies on a rounding edge, where the last bits of the range must not decide."""
+    rng = np.random.default_rng(0)
+    machine = Hardware.load("hermes")
+    update = {
+        "dac": machine.dac.model_copy(update={"bits": 5, "scaling": "static"}),
+        "adc": machine.adc.model_copy(update={"noise": 0.0, "bits": 8, "bound": 0.4}),
+    }
+    node = helper.make_node("MatMul", ["x", "W"], ["y"], name="layer")
+    for seed in range(6):  # each with ranges of its own
+        x, weight = 30 * _inputs(rng, (8, 15), "float32"), _values(rng, (15, 3), "float32")
+        drawn = Drawn(_model(node, x, 2, {"W": weight}, 17), x, "MatMul beyond the range")
+        _check(drawn, machine.model_copy(update=update), seed)
+
+
+@FEW
+@given(convolutions() | gemms() | matmuls(), machines(), SEEDS, st.integers(1, 5))
+def test_any_product_with_copies_and_corrections(drawn: Drawn, hardware: Hardware, seed: int, copies: int) -> None:
+    _check_healed(drawn, hardware, seed, copies)
+
+
+def test_copies_and_corrections_make_a_difference() -> None:
+    """Each of them: the comparison would not pass without."""
+    rng = np.random.default_rng(0)
+    x, weight = _inputs(rng, (4, 20), "float32"), _values(rng, (20, 6), "float32")
+    drawn = Drawn(_model(helper.make_node("MatMul", ["x", "W"], ["y"], name="layer"), x, 2, {"W": weight}, 17), x, "")
+    hardware = Hardware.load("lionheart")
+    quiet = hardware.model_copy(update={"adc": hardware.adc.model_copy(update={"noise": 0.0})})
+    model = load_model(drawn.model)
+    graph = read_graph(model, sizes=False)
+    plan = _plan(model, graph, quiet, (), copies=3)
+    found = []
+    for copies in ({}, plan.copies):
+        matrices = HybridExecutor(model, graph, plan.analog, plan.ranges, copies).states(quiet, 0, 0, 1.0)
+        one = np.ones(6, np.float32)
+        for correction in (Correction(one, 0 * one), Correction(one, one), Correction(2 * one, 0 * one)):
+            compiled = lower(model, graph, plan, matrices, "off", corrections={"layer": correction})
+            found.append(_run(compiled, {"x": x}))
+    for copied in (found[:3], found[3:]):
+        np.testing.assert_allclose(copied[1], copied[0] + 1, rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(copied[2], 2 * copied[0], rtol=1e-5, atol=1e-5)
+    true = x @ weight
+    assert np.abs(found[3] - true).mean() < np.abs(found[0] - true).mean()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("drawn_from", [convolutions(), gemms(), matmuls()], ids=["Conv", "Gemm", "MatMul"])
+def test_many_products_with_copies_and_corrections(drawn_from: st.SearchStrategy[Drawn]) -> None:
+    MANY(given(drawn_from, machines(), SEEDS, st.integers(1, 5))(_check_healed))()

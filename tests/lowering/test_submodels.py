@@ -12,6 +12,9 @@ from onnx import numpy_helper
 
 import lhc
 from lhc.hardware import Hardware, Tiles
+from lhc.samples.metrics import get_metric
+from lhc.samples.splits import split_task
+from lhc.samples.task import Task
 from tests.conftest import Cli
 
 pytestmark = pytest.mark.analog
@@ -62,7 +65,9 @@ def test_parts_in_their_order_are_the_network(network: onnx.ModelProto, tmp_path
 
 def test_tiles_hold_the_weights(network: onnx.ModelProto, tmp_path: Path) -> None:
     """Targets times scales, tile by tile, are the matrix; the programmed ones are near it, as the compiled file's."""
-    lhc.split(network, folder=tmp_path / "parts", all_analog=True, hardware=SMALL, seed=3)
+    lhc.split(
+        network, folder=tmp_path / "parts", all_analog=True, hardware=SMALL.with_drift_compensation_alone(), seed=3
+    )
     index = json.loads((tmp_path / "parts" / "index.json").read_text())
     arrays = np.load(tmp_path / "parts" / "conductances.npz")
     weights = {tensor.name: numpy_helper.to_array(tensor) for tensor in network.graph.initializer}
@@ -105,6 +110,57 @@ def test_rows_of_tiles_hold_every_copy_of_the_weights(network: onnx.ModelProto, 
     np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-6)
     assert arrays[f"{key}/g_plus_us"].max() <= tile["g_max_us"] * (1 + 1e-6)
     assert arrays[f"{key}/programmed"].shape == wanted.shape
+
+
+def test_corrections_of_outputs_are_those_of_the_compiled_chip(network: onnx.ModelProto, tmp_path: Path) -> None:
+    """And what they bring outputs to, before the bias, is what the digital network has on the calibration samples."""
+    images = np.random.default_rng(4).normal(size=(40, 4, 6, 6)).astype(np.float32)
+    samples: dict[str, Any] = {
+        "data": {"image": images},
+        "hardware": SMALL,
+        "placement": ["grouped", "head"],
+        "seed": 3,
+    }
+    lhc.split(network, folder=tmp_path / "parts", **samples)
+    index = json.loads((tmp_path / "parts" / "index.json").read_text())
+    arrays = np.load(tmp_path / "parts" / "conductances.npz")
+    assert {k: v for k, v in index["calibration"].items() if k not in ("data", "procedure")} == {
+        "samples": 10,
+        "reads": 4,
+        "t_s": SMALL.t_inference_s,
+        "greatest_gain": 2.0,
+    }
+    compiled = {t.name: numpy_helper.to_array(t) for t in lhc.compile(network, **samples).proto.graph.initializer}
+    kept = split_task(Task({"image": images}, None, get_metric("kl")), 256).calibrate
+    assert kept is not None
+    for value in ("g", "h"):
+        network.graph.output.append(onnx.ValueInfoProto(name=value))
+    session = onnxruntime.InferenceSession(network.SerializeToString(), providers=["CPUExecutionProvider"])
+    grouped, head = session.run(["g", "h"], {"image": np.asarray(kept.inputs["image"])})
+    bias = next(numpy_helper.to_array(t) for t in network.graph.initializer if t.name == "a")
+    wanted = {"grouped": np.moveaxis(grouped, 1, 0).reshape(6, -1), "head": (head - bias).T}
+    layers = {layer["name"]: layer for stage in index["stages"] for layer in stage["analog"]}
+    for name, outputs in wanted.items():
+        key = layers[name]["correction"]
+        np.testing.assert_allclose(arrays[f"{key}/mean"], outputs.mean(1), rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(arrays[f"{key}/deviation"], outputs.std(1), rtol=1e-4)
+        np.testing.assert_array_equal(arrays[f"{key}/offset"], compiled[f"{name}.offset"].reshape(-1))
+        assert ((arrays[f"{key}/gain"] >= 0.5) & (arrays[f"{key}/gain"] <= 2)).all()
+        assert not (arrays[f"{key}/gain"] == 1).any()
+
+
+def test_without_samples_or_corrections_none_are_written(network: onnx.ModelProto, tmp_path: Path) -> None:
+    images = np.random.default_rng(4).normal(size=(40, 4, 6, 6)).astype(np.float32)
+    plain = SMALL.with_drift_compensation_alone()
+    cases: dict[str, dict[str, Any]] = {
+        "no-samples": {"hardware": SMALL},
+        "none": {"hardware": plain, "data": {"image": images}},
+    }
+    for folder, given in cases.items():
+        index = lhc.split(network, folder=tmp_path / folder, placement=["head"], **given)
+        assert index["calibration"] is None
+        assert '"correction": null' in (tmp_path / folder / "index.json").read_text()
+        assert not [name for name in np.load(tmp_path / folder / "conductances.npz") if "correction" in name]
 
 
 def test_a_folder_that_holds_something_is_left_alone(cli: Cli, network: onnx.ModelProto, tmp_path: Path) -> None:

@@ -1,0 +1,69 @@
+"""Corrections of the chips that models are compiled for, or split."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from lhc.conductances import Correction
+from lhc.graph import LayerGraph
+from lhc.measure.scorer import Block, Setting
+from lhc.model import OnnxModel
+from lhc.passes.copies import Copies
+from lhc.plan import Plan
+from lhc.runtime import HybridExecutor
+from lhc.runtime.network_calls import Call
+from lhc.samples.metrics import get_metric
+
+if TYPE_CHECKING:
+    from lhc.runtime.chip_calibration import Moments
+
+__all__ = ["ChipCalibration"]
+
+
+@dataclass(frozen=True, eq=False)
+class ChipCalibration:
+    """What calibrates the chips of one placement.
+
+    Attributes:
+        executor: the placement.
+        plan: likewise, with its hardware.
+        digital: what the outputs of the digital network have on these samples, by layer.
+        block: the samples.
+        calls: of the network with them.
+        seed: of the run.
+        t_s: when chips are calibrated, in seconds after the first read.
+    """
+
+    executor: HybridExecutor
+    plan: Plan
+    digital: "Mapping[str, Moments]"
+    block: Block
+    calls: Sequence[Call]
+    seed: int
+    t_s: float
+
+    @classmethod
+    def of(
+        cls,
+        model: OnnxModel,
+        graph: LayerGraph,
+        plan: Plan,
+        executor: HybridExecutor,
+        block: Block,
+        seed: int,
+        t_s: float,
+    ) -> "ChipCalibration":
+        """Run the digital network on the samples of ``block``; ``t_s``: time of inference."""
+        from lhc.runtime.chip_calibration import digital_moments
+
+        metric, output, copies = get_metric("nmse"), graph.outputs[0], Copies(plan.copies)  # nothing is scored
+        setting = Setting(model, graph, plan.hardware, plan.ranges, metric, False, output, seed, copies, block)
+        calls = setting.calibration_calls
+        digital = digital_moments(model, graph, executor.layers, calls)
+        return cls(executor, plan, digital, block, calls, seed, plan.hardware.compensation.calibrated_at(t_s))
+
+    def corrections(self, draw: int) -> dict[str, Correction]:
+        """Of one chip, by layer."""
+        from lhc.runtime.chip_calibration import calibrated
+
+        return calibrated(self.executor, self.digital, self.plan.hardware, self.seed, draw, self.t_s, self.calls)
