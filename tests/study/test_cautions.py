@@ -65,7 +65,8 @@ def test_labels_that_the_network_gave_are_asked_about(caplog: pytest.LogCaptureF
     model = network()
     outputs = lhc.HybridSession(model, placement=frozenset()).run(None, {"x": DATA["x"]})[0]
     lhc.evaluate(model, DATA | {"labels": np.argmax(outputs, axis=1)}, draws=2)
-    assert "right on all 12 samples" in caplog.text
+    # Chips are calibrated on 3 of the 12.
+    assert "right on all 9 samples" in caplog.text
 
 
 @pytest.mark.analog

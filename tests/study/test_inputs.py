@@ -327,7 +327,7 @@ def test_the_documented_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyP
         exec(code, {})
     (printed,) = {run(command) for command in measure}
     assert "layer1.0.expand" in printed
-    assert "3 draws, 200 samples" in printed
+    assert "3 draws, 150 samples" in printed  # chips are calibrated on the others
 
 
 def run(command: str) -> str:
