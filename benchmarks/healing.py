@@ -17,7 +17,7 @@ from lhc.graph import LayerGraph
 from lhc.hardware import Hardware
 from lhc.hardware.geometry import copies_on
 from lhc.measure import Running
-from lhc.measure.scorer import Block
+from lhc.measure.scorer import calibration_block
 from lhc.options.commands import RunOptions
 from lhc.passes.copies import Copies
 from lhc.stats import summarize
@@ -53,7 +53,7 @@ def main() -> None:
             for chip in range(CHIPS):
                 key = "|".join([network, f"{given.age:g}", name, outputs, str(chip)])
                 if key not in found:
-                    judged, calibration = (
+                    judged, other = (
                         study.task.take(np.arange(n % CHIPS * IMAGES, n % CHIPS * IMAGES + size))
                         for n, size in ((chip, IMAGES), (chip + 1, CALIBRATION))
                     )
@@ -62,9 +62,7 @@ def main() -> None:
                         study.bench(judged),
                         hardware=study.plan.hardware.model_copy(update={"compensation": compensation}),
                         copies=copies[name],
-                        calibration=Block(
-                            0, CALIBRATION, calibration.read(0, CALIBRATION)[0], None, calibration.digest
-                        ),
+                        calibration=calibration_block(other, study.plan.hardware),
                     )
                     found[key] = float(bench.measure(analog, range(chip, chip + 1), key).drops[0])
                     write_file(given.out, lambda file: file.write(json.dumps(found).encode()))

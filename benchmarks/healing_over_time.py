@@ -1,0 +1,65 @@
+"""Drop of ResNet20, all analog, with copies in free cells, over ten years: never calibrated, once, yearly, always.
+
+    LHC_DATA=... python benchmarks/healing_over_time.py -o healing_over_time.json
+
+Ten chips, each on a thousand test images of its own; calibrated on 256 images of the next chip's thousand. Finished
+chips are in the output file; a second run goes on behind them.
+"""
+
+import argparse
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.healing import CALIBRATION, CHIPS, IMAGES
+from lhc.hardware.sections import Compensation
+from lhc.measure import Running
+from lhc.measure.scorer import calibration_block
+from lhc.options.commands import RunOptions
+from lhc.stats import summarize
+from lhc.study.prepare import read_placed
+from lhc.support.files import write_file
+
+YEAR = 365 * 86400.0
+AGES = {"1 day": 86400.0, "1 month": YEAR / 12, "1 year": YEAR, "10 years": 10 * YEAR}
+WHEN = {
+    "never": Compensation(outputs="none"),
+    "once, at the first read": Compensation(when="programming"),
+    "every year": Compensation(when="period", time_s=YEAR),
+    "at every read-out": Compensation(),
+}
+
+
+def main() -> None:
+    """Measure what is missing, saving after every chip, and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("-o", "--out", type=Path, required=True)
+    given = parser.parse_args()
+    found: dict[str, float] = json.loads(given.out.read_text()) if given.out.exists() else {}
+    study, analog, _ = read_placed(RunOptions("resnet20", all_analog=True), Running(), None)
+    print("| calibrated |", " | ".join(AGES), "|")
+    for label, compensation in WHEN.items():
+        hardware = study.plan.hardware.model_copy(update={"compensation": compensation})
+        cells = []
+        for age, t_s in AGES.items():
+            for chip in range(CHIPS):
+                key = f"{label}|{age}|{chip}"
+                if key in found:
+                    continue
+                judged, other = (
+                    study.task.take(np.arange(n % CHIPS * IMAGES, n % CHIPS * IMAGES + size))
+                    for n, size in ((chip, IMAGES), (chip + 1, CALIBRATION))
+                )
+                bench = replace(study.bench(judged), hardware=hardware, calibration=calibration_block(other, hardware))
+                found[key] = float(bench.measure(analog, range(chip, chip + 1), key, t_s).drops[0])
+                write_file(given.out, lambda file: file.write(json.dumps(found).encode()))
+            drops = summarize(np.array([found[f"{label}|{age}|{chip}"] for chip in range(CHIPS)]), 0.9)
+            assert drops.interval is not None
+            cells.append(f"{100 * drops.mean:.1f} [{100 * drops.interval[0]:.1f}, {100 * drops.interval[1]:.1f}]")
+        print(f"| {label} |", " | ".join(cells), "|", flush=True)
+
+
+if __name__ == "__main__":
+    main()
