@@ -312,7 +312,8 @@ DOCS = (Path(__file__).parents[2] / "docs" / "hardware.md").read_text(encoding="
 
 
 def test_the_documented_description_is_read() -> None:
-    (text,) = re.findall(r"```yaml\n(.*?)```", DOCS, re.DOTALL)
+    section, text = re.findall(r"```yaml\n(.*?)```", DOCS, re.DOTALL)
+    assert Hardware.parse(f"name: periodic\n{section}", "docs/hardware.md").compensation.when == "period"
     machine = Hardware.parse(text, "docs/hardware.md")
     assert machine.needs_calibration
     assert machine.for_layer("linear").devices == ReramWan2022(g_max_us=40.0)
