@@ -13,6 +13,7 @@ import pytest
 from lhc.conductances import ProgrammedMatrix
 from lhc.hardware import Hardware
 from lhc.lowering import CompiledModel
+from lhc.lowering.chip_corrections import ChipCalibration
 from lhc.runtime import HybridExecutor
 from lhc.runtime.programmed import ProgrammedLayers
 from lhc.runtime.stream import Position
@@ -61,24 +62,35 @@ def run_plain(proto: onnx.ModelProto, feeds: Mapping[str, Array]) -> dict[str, A
 def compare(placed: NetworkPlacement, compiled: CompiledModel, feeds: Mapping[str, Array]) -> Agreement:
     """Every analog layer on the input that it has in the compiled network, then the whole network."""
     plan = placed.plan
-    executor = HybridExecutor(placed.model, placed.graph, plan.analog, plan.ranges)
+    executor = HybridExecutor(placed.model, placed.graph, plan.analog, plan.ranges, plan.copies)
     chip = compiled.chip
     assert chip.t_s is not None
     states = executor.states(plan.hardware, chip.seed, chip.draw, chip.t_s)
-    programmed = executor.on_chips([states], quiet(plan.hardware), chip.seed, [chip.draw])
+    block, corrections = placed.calibration, {}
+    if block is not None:
+        of_chips = ChipCalibration.of(placed.model, placed.graph, plan, executor, block, chip.seed, chip.t_s)
+        corrections = of_chips.corrections(chip.draw)
+    programmed = replace(
+        executor.on_chips([states], quiet(plan.hardware), chip.seed, [chip.draw]), corrections=(corrections,)
+    )
     inner = [t for layer in executor.layers for t in (layer.activation, *layer.digital_inputs, layer.output)]
     tensors = run_plain(_with_outputs(compiled.proto, inner), feeds) | dict(feeds)
     start = Position(0, len(next(iter(feeds.values()))))
     moved, layer_error = {}, 0.0
     for layer in executor.layers:
-        (wanted,) = executor.run_layer(layer, tensors, _products(programmed), start)
+        (wanted,) = executor.run_layer(
+            layer, tensors, _products(programmed), start, programmed.corrections_of(layer.name)
+        )
         error = np.abs(tensors[layer.output].astype(np.float64) - wanted)
         greatest = float(np.abs(wanted).max()) or 1.0
         moved[layer.name] = float((error > 1e-5 * greatest).mean())
         layer_error = max(layer_error, float(error.max()) / greatest)
     expected = next(executor.finish(executor.prefix(dict(feeds)), programmed, start))
     outputs = [tensors[name] for name in placed.graph.outputs]
-    moved_bits = executor.on_chips([_last_bits_moved(states)], quiet(plan.hardware), chip.seed, [chip.draw])
+    moved_bits = replace(
+        executor.on_chips([_last_bits_moved(states)], quiet(plan.hardware), chip.seed, [chip.draw]),
+        corrections=(corrections,),
+    )
     again = next(executor.finish(executor.prefix(dict(feeds)), moved_bits, start))
     flips, own = (each.argmax(-1) != expected[0].argmax(-1) for each in (outputs[0], again[0]))
     return Agreement(moved, layer_error, int(flips.sum()), int(own.sum()), flips.size, outputs, expected)

@@ -66,7 +66,7 @@ def main(data, action):
         found = lhc.sensitivity(model, data, draws=2)
     # Not getrusage's ru_maxrss, which is at least that of the process that started this one.
     peak = re.search(r"VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text())
-    print(found.samples, int(peak[1]) * 1024)
+    print(found.samples + found.calibrated, int(peak[1]) * 1024)
 
 
 if __name__ == "__main__":
