@@ -1,4 +1,8 @@
-"""What HILAL knows of the layers, from one batch of the samples; formulas in `lhc.passes.hilal`."""
+"""What HILAL knows of the layers, from one batch of the samples; formulas in `lhc.passes.hilal`.
+
+As published, to compare with: it knows neither the tiles nor copies of weights nor the calibration of chips. What it
+places is verified with all of them.
+"""
 
 from collections.abc import Sequence
 
