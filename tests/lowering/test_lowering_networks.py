@@ -139,7 +139,10 @@ def test_noise_has_the_distribution_of_the_emulation() -> None:
     many = {name: np.repeat(array, 400, axis=0) for name, array in image.items()}
     (compiled,) = compile_draws(network, [0], options)
     (got,) = compiled.session(noise_seed=1).run(None, many)
-    (wanted,) = lhc.HybridSession(network.model, placement=network.plan).run(None, many)
+    session = lhc.HybridSession(network.model, placement=network.plan)
+    assert network.calibration is not None
+    session.calibrate(network.calibration.inputs)
+    (wanted,) = session.run(None, many)
     deviation = wanted.std(axis=0)
     assert (deviation > 0).all()
     # Means of 400: 4.5 standard errors of their difference. Deviations: 3.5 % each, so 0.22 is 4.5 of those.

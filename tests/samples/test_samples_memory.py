@@ -136,8 +136,7 @@ def peaks(folder: Path, form: Form, few: int, many: int, action: str) -> tuple[i
         )
         assert result.returncode == 0, result.stderr
         counted, peak = map(int, result.stdout.split())
-        # Chips are calibrated on 256 samples, a quarter at most, which are not judged.
-        assert counted == samples - min(256, samples // 4)
+        assert counted == samples
         found.append(peak)
     return found[0], found[1]
 
