@@ -182,9 +182,12 @@ class Study:
         return calibration_block(samples)
 
     def _tell_calibration(self, samples: int) -> None:
-        """Say once that chips are calibrated on fewer samples than the machine asks for."""
+        """Warn once that chips are calibrated on less than half the samples that the machine asks for.
+
+        How many there are is said beside every result.
+        """
         wanted = self.plan.hardware.compensation.samples
-        if samples == wanted:
+        if 2 * samples >= wanted:
             return
         how = f"on {samples} samples, not {wanted}" if samples else "at all"
         why = "there are no more apart from those that judge"

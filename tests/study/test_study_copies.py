@@ -40,7 +40,7 @@ def test_damage_falls_as_one_over_the_copies_and_not_more_slowly() -> None:
         a, b = one[name], several[name]
         assert (a.copies, b.copies) == (1, COPIES)
         factor = law(COPIES)
-        return abs(a.mean - factor * b.mean) / np.hypot(a.std, factor * b.std) * DRAWS**0.5
+        return float(abs(a.mean - factor * b.mean) / np.hypot(a.std, factor * b.std) * DRAWS**0.5)
 
     for name in LAYERS:
         assert apart(name, lambda k: k) < QUANTILE
