@@ -177,8 +177,9 @@ def _calibration(calibrating: ChipCalibration) -> dict[str, object]:
 
 
 def _correction(prefix: str, digital: "Moments", correction: Correction) -> Arrays:
-    found = {"mean": digital.mean, "deviation": digital.deviation, "gain": correction.gain, "offset": correction.offset}
-    return {f"{prefix}/{name}": values.astype(np.float32) for name, values in found.items()}
+    moments = {"mean": digital.mean.astype(np.float32), "deviation": digital.deviation.astype(np.float32)}
+    found = moments | {"gain": correction.gain, "offset": correction.offset}
+    return {f"{prefix}/{name}": values for name, values in found.items()}
 
 
 class _Parts:

@@ -244,8 +244,10 @@ def test_noise_of_outputs_vectors_tiles_chips_and_units_is_independent() -> None
 def test_answers_of_a_whole_network_differ_by_rounding_without_noise() -> None:
     images = np.random.default_rng(0).normal(size=(20, 1, 8, 8)).astype(np.float32)
     model = zoo_entry("digits-narrow").model()
+    # Sums of copies saturate, and where a vector is read again its greatest input lies on an edge of the DAC.
+    bare = LIONHEART.with_drift_compensation_alone()
     answers = {
-        engine: HybridSession(model, _silent(LIONHEART), "all-analog", engine=engine).run(None, {"x": images})[0]
+        engine: HybridSession(model, _silent(bare), "all-analog", engine=engine).run(None, {"x": images})[0]
         for engine in ENGINES
     }
     scale = np.abs(answers["reference"]).max()
