@@ -52,8 +52,9 @@ def partition(asked: PartitionOptions, shown: PartitionOutput) -> None:
     from lhc.study.outcome import plan_table
     from lhc.study.source import open_model
 
+    steps = pipeline(asked)  # options that cannot go together are refused before any file is looked at
     if shown.show_pipeline:
-        typer.echo(str(pipeline(asked)))
+        typer.echo(str(steps))
         return
     opened = open_model(asked.model)
     asked = replace(asked, model=opened)
