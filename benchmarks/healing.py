@@ -62,7 +62,7 @@ def main() -> None:
                         study.bench(judged),
                         hardware=study.plan.hardware.model_copy(update={"compensation": compensation}),
                         copies=copies[name],
-                        calibration=calibration_block(other, study.plan.hardware),
+                        calibration=calibration_block(other),
                     )
                     found[key] = float(bench.measure(analog, range(chip, chip + 1), key).drops[0])
                     write_file(given.out, lambda file: file.write(json.dumps(found).encode()))

@@ -52,7 +52,7 @@ def main() -> None:
                     study.task.take(np.arange(n % CHIPS * IMAGES, n % CHIPS * IMAGES + size))
                     for n, size in ((chip, IMAGES), (chip + 1, CALIBRATION))
                 )
-                bench = replace(study.bench(judged), hardware=hardware, calibration=calibration_block(other, hardware))
+                bench = replace(study.bench(judged), hardware=hardware, calibration=calibration_block(other))
                 found[key] = float(bench.measure(analog, range(chip, chip + 1), key, t_s).drops[0])
                 write_file(given.out, lambda file: file.write(json.dumps(found).encode()))
             drops = summarize(np.array([found[f"{label}|{age}|{chip}"] for chip in range(CHIPS)]), 0.9)
