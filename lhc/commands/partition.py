@@ -55,7 +55,7 @@ def pipeline(options: PartitionOptions) -> Pipeline[Study]:
     """
     kind, prepare = strategy_for(options), preparation(options)
     if not options.retrain:
-        return Pipeline("partition", (prepare, _judged(options, kind)), READ).checked()
+        return Pipeline("partition", (prepare, _judged(options, kind), CompareHealing()), READ).checked()
     train = Train(
         part(options, TrainingOptions),
         str(options.strategy),
@@ -64,22 +64,16 @@ def pipeline(options: PartitionOptions) -> Pipeline[Study]:
         prepare,
         lambda strategy: _judged(options, strategy, BOTH),
     )
-    return Pipeline("partition", (prepare, train), READ | {"training samples"}).checked()
+    return Pipeline("partition", (prepare, train, CompareHealing()), READ | {"training samples"}).checked()
 
 
 def preparation(options: PartitionOptions) -> Pipeline[Study]:
     """What comes before anything is ranked or searched."""
     follow = _followed(options)
-    placing: tuple[Pass, ...] = (part(options, Select), _copies(options)) if follow is None else (FollowPlan(follow),)
+    chosen = (part(options, Select), part(options, ChooseCopies))
+    placing: tuple[Pass, ...] = chosen if follow is None else (FollowPlan(follow),)
     own = (Decide(_pass(one)) for one in options.passes)
     return Pipeline("prepare", (Decide(Qualify()), *map(Decide, placing), *own, CheckParity(), CalibrateRanges()), READ)
-
-
-def _copies(options: PartitionOptions) -> ChooseCopies:
-    """What was asked for; the published algorithm knows no copies."""
-    chosen = part(options, ChooseCopies)
-    published = options.strategy == LionHeartOriginal.name and chosen.copies == "auto"
-    return replace(chosen, copies="off") if published else chosen
 
 
 def _judged(options: PartitionOptions, kind: type[Strategy], share: float = 1.0) -> Pipeline[Study]:
@@ -95,7 +89,6 @@ def _judged(options: PartitionOptions, kind: type[Strategy], share: float = 1.0)
             Verify(share),
             *explain,
             Record(),
-            CompareHealing(),
         ),
     )
 
@@ -143,7 +136,7 @@ def begin(options: PartitionOptions, running: Running, opened: Opened) -> Study:
     follow = _followed(options)
     machine = machine_of(options) if follow is None else follow.hardware
     study = read(options, running, options.t_inference, opened=opened, task=judging, machine=machine)
-    fills = follow is None and _copies(options).copies == "auto"
+    fills = follow is None and options.copies == "auto"
     study = replace(study, budget=budget, training=training, follow=follow, fills=fills)
     return with_goal(study, options, strategy_for(options))
 

@@ -85,10 +85,13 @@ def report_of(
     )
     if work_dir is None:
         return report
-    if measured:
-        return keep(Path(work_dir), report)
+    return keep(Path(work_dir), report) if measured else _with_earlier(report, plan, Path(work_dir))
+
+
+def _with_earlier(report: Report, plan: Plan, folder: Path) -> Report:
+    """With what was measured of the same plan before; a warning where that cannot be read."""
     try:
-        earlier = kept(Path(work_dir), plan)
+        earlier = kept(folder, plan)
     except ConfigError as error:
         lost = f"what was measured of it before cannot be read: {error}"
         return report.model_copy(update={"warnings": (*report.warnings, lost)})

@@ -14,6 +14,7 @@ from lhc.onnx_io import read_plan
 from lhc.options.commands import Measuring, PlacedMeasuring
 from lhc.options.subjects import GivenPlacement
 from lhc.passes import ChooseCopies, ParityGate, Pass, Qualify, initial_plan
+from lhc.passes.trained_walks import LionHeartOriginal
 from lhc.plan import Outcome, Plan
 from lhc.runtime import PARITY_TOLERANCE, parity_errors
 from lhc.samples.metrics import METRICS, UNCHOSEN, metric_without_targets
@@ -35,9 +36,6 @@ __all__ = [
     "read_placed",
     "stored_plan",
 ]
-
-_AS_PUBLISHED = "lionheart-original"
-"""The strategy that is LionHeart's published code, which has neither copies nor calibration of outputs."""
 
 log = logging.getLogger("lhc")
 
@@ -132,7 +130,7 @@ def machine_of(options: Measuring, stored: Plan | None = None) -> Hardware:
     if options.hardware is None and stored is not None:
         return stored.hardware
     machine = Hardware.load("lionheart" if options.hardware is None else options.hardware)
-    published = getattr(options, "strategy", None) == _AS_PUBLISHED
+    published = getattr(options, "strategy", None) == LionHeartOriginal.name
     return machine.with_drift_compensation_alone() if published else machine
 
 
