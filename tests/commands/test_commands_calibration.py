@@ -33,12 +33,22 @@ def rows(inputs: Samples) -> set[bytes]:
 
 @dataclass
 class Spy:
-    """Every measurement on calibrated chips: what it was for, and how many samples calibrated and judged at once."""
+    """Every measurement of chips.
+
+    Attributes:
+        seen: on calibrated ones: what it was for, and how many samples calibrated and judged at once.
+        uncalibrated: on others: what it was for.
+    """
 
     seen: list[tuple[str, int]] = field(default_factory=list)
+    uncalibrated: set[str] = field(default_factory=set)
 
     def look(self, bench: Bench, placement: frozenset[str], what: str) -> None:
-        if placement and bench.calibration is not None:
+        if not placement:
+            return
+        if bench.calibration is None:
+            self.uncalibrated.add(what)
+        else:
             (name,) = bench.task.inputs
             shared = rows(bench.task.inputs[name]) & rows(bench.calibration.inputs[name])
             self.seen.append((what, len(shared)))
@@ -61,6 +71,8 @@ def spy(monkeypatch: pytest.MonkeyPatch) -> Iterator[Spy]:
     monkeypatch.setattr(Bench, "measure", spied)
     yield spy
     assert spy.seen, "nothing was measured on calibrated chips"
+    wanted = {what for what in spy.uncalibrated if what.startswith("attribution") and what.endswith("calibration")}
+    assert spy.uncalibrated - wanted <= {"what healing brings"}, "chips are judged without their calibration"
 
 
 def partition(samples: int | None, **asked: object) -> lhc.PartitionResult:
