@@ -93,7 +93,7 @@ class Metric:
         return result
 
 
-def _per_sample(values: npt.NDArray[np.generic]) -> Scores:
+def _per_sample(values: Array) -> Scores:
     means: Scores = values.reshape(len(values), -1).mean(axis=1, dtype=np.float64)
     return means
 
