@@ -137,8 +137,8 @@ def test_processes_side_by_side_lose_and_spoil_nothing(
 def test_a_kill_beside_a_living_writer_spoils_nothing_of_it(
     tmp_path: Path, unit: Unit, start_writer: StartWriter
 ) -> None:
-    # However the two take turns, the first one dies: it has more to put than its limit lets into the log. It dies before
-    # it is at 200: each result adds three pages or more, and the log begins anew at most once, after a thousand pages.
+    # However the two take turns, the first one dies: it has more to put than its limit lets into the log. It dies
+    # before it is at 200: a result adds three pages or more, and the log begins anew once at most, after a thousand.
     dying, living = start_writer(tmp_path, 0, 2000, 400_000), start_writer(tmp_path, 200, 500, ANY)
     go(dying)
     finished = told(dying, 1)
