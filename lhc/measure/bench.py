@@ -106,6 +106,7 @@ class Bench:
             self.copies,
             self.calibration,
             self.frozen,
+            self.task.class_axis if self.metric.classes else None,
             self.running.memory,
         )
 

@@ -38,6 +38,7 @@ from lhc.onnx_io import static_batch
 from lhc.plan import Sensitivity
 from lhc.results import SensitivityTable
 from lhc.runtime import HybridExecutor
+from lhc.samples.class_axis import classes_last
 from lhc.samples.metrics import LEAST_PROBABILITY, Array, are_probabilities
 from lhc.stats import CONFIDENCE, summarize
 from lhc.store import Facts
@@ -293,8 +294,11 @@ def _towards(bench: Bench, where: slice, directions: int) -> Callable[[Array], A
                 f"the digital network gives NaN or infinite values in {bench.output_name!r} on these samples"
             )
         seeds = (np.random.SeedSequence(bench.seed, spawn_key=(0, sample)) for sample in range(where.start, where.stop))
-        drawn = [np.random.default_rng(seed).integers(0, 2, (directions, *output.shape[1:])) for seed in seeds]
-        return output_directions(bench.metric.name, output, np.stack(drawn, axis=1) * 2.0 - 1)
+        axis = bench.setting.class_axis
+        laid_out = classes_last(output, axis)
+        drawn = [np.random.default_rng(seed).integers(0, 2, (directions, *laid_out.shape[1:])) for seed in seeds]
+        found = output_directions(bench.metric.name, laid_out, np.stack(drawn, axis=1) * 2.0 - 1)
+        return found if axis is None else np.ascontiguousarray(np.moveaxis(found, -1, axis + 1))
 
     return towards
 

@@ -81,6 +81,7 @@ class KeptResults:
                 "higher_is_better": metric.higher_is_better,
                 "by_targets": setting.by_targets,
                 "code": code_of(metric.score),
+                "class_axis": setting.class_axis,
             },
             "output": setting.output,
             "seed": setting.seed,

@@ -21,6 +21,7 @@ from lhc.onnx_io import static_batch
 from lhc.passes.copies import Copies
 from lhc.runtime import Bank, HybridExecutor, Position, ProgrammedLayers, Ranges
 from lhc.runtime.network_calls import Call, calibration_calls, call_samples
+from lhc.samples.class_axis import classes_last
 from lhc.samples.metrics import Array, Metric
 from lhc.samples.task import Task, count_samples, cut
 
@@ -61,6 +62,8 @@ class Setting:
         copies: of weights on tiles, of every placement.
         calibration: samples that chips are calibrated on, apart from those that are scored; None: they are not.
         frozen: they are calibrated on the read noise of inference.
+        class_axis: axis of the output with the scores of classes, where the metric reads classes and it is not the
+            last: outputs are scored, and given, with that axis last.
         memory: bytes for programmed tiles and outputs that are kept.
     """
 
@@ -75,6 +78,7 @@ class Setting:
     copies: Copies = field(default_factory=Copies)
     calibration: "Block | None" = None
     frozen: bool = False
+    class_axis: int | None = None
     memory: int = DEFAULT_MEMORY
 
     @property
@@ -239,6 +243,7 @@ class Scorer:
                 raise DataError(
                     f"the digital network gives NaN or infinite values in {self.setting.output!r} on these samples"
                 )
+            output = classes_last(output, self.setting.class_axis)
             if reference is not None:
                 output = np.asarray(self.setting.metric.score(output, reference[where]), np.float64)
             results[chip].append(output)

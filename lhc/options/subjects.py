@@ -101,6 +101,12 @@ class Data(SampleSource):
         "Direction of a metric given as module:function.", default=None, off="--lower-is-better"
     )
     output: str | None = option("The output that is scored; the first by default.", default=None, metavar="NAME")
+    class_axis: int | None = option(
+        "Axis of that output with the scores of classes, for metrics that read classes; by default the one that the"
+        " targets show, else the one along which values are probabilities, else the last.",
+        default=None,
+        metavar="N",
+    )
 
 
 @options

@@ -92,6 +92,8 @@ class Outcome(PlanRecord):
     """Direction of the metric; None in plans of earlier versions."""
     output: str | None = None
     """The output that was scored; None likewise."""
+    class_axis: int | None = None
+    """Axis of that output with the scores of classes, counted from 0, where it is known."""
     metric_note: str | None = None
     """Why it is this metric, where the outputs alone say so."""
     percent: bool

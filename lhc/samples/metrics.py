@@ -2,11 +2,14 @@
 
 A metric scores every sample of one output, against targets or against what the digital network answers; the value of
 a set is the mean of its samples' scores. A *set metric* gives one number for all samples instead (a rank correlation
-has no score of a single sample). Formulas, ``n`` samples:
+has no score of a single sample). Classes lie on the last axis: outputs with another class axis are laid out so before
+(`lhc.samples.class_axis`); positions are all other axes, such as the pixels of pictures. Formulas, ``n`` samples:
 
 against targets
 
 - ``accuracy``  share of positions whose greatest class equals the target;
+- ``miou``      mean over classes of intersection over union: positions of the class in both, over those in either; of
+  the whole set, classes that neither has left out (set metric);
 - ``top5``      share of positions whose target is among the five greatest;
 - ``mse``       mean squared error;
 - ``psnr``      10 log10(range² / mse) in dB per sample, range = greatest minus least target of that sample;
@@ -22,7 +25,7 @@ against the digital network
 - ``nmse``      squared error over the energy of the digital output, per sample;
 - ``cosine``    cosine of the angle between both outputs, per sample.
 
-``nll`` and ``perplexity`` leave out positions whose target is -100.
+``accuracy``, ``miou``, ``nll`` and ``perplexity`` leave out positions whose target is -100.
 
 ``module:function`` names a function ``(outputs, targets) -> scores (n,)`` or ``-> one number``, given the targets where
 the data has them, else the digital network's output.
@@ -37,7 +40,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lhc.errors import DataError, UsageError
-from lhc.support.functions import code_of, load_function
+from lhc.samples.user_scores import UserScore
 
 __all__ = [
     "IGNORED",
@@ -109,14 +112,38 @@ def _check_classes(metric: str, output: Array) -> None:
 
 def _accuracy(output: Array, targets: Array) -> Scores:
     _check_classes("accuracy", output)
+    classes, counted = _classes("accuracy", output, targets)
+    if counted.all():
+        return _per_sample(classes == targets)
+    right, counts = (_per_sample(array) for array in ((classes == targets) & counted, counted))
+    if not counts.all():
+        raise DataError(f"accuracy: sample {int(counts.argmin())} has no target other than {IGNORED}; leave it out")
+    return right / counts
+
+
+def _classes(metric: str, output: Array, targets: Array) -> tuple[Array, npt.NDArray[np.bool_]]:
+    """The greatest class of every position, and which positions count."""
     classes: Array = output.argmax(axis=-1)
     if classes.shape != targets.shape:
         raise DataError(
-            f"accuracy: the output gives classes of shape {classes.shape}, the targets have {targets.shape};"
-            " targets must hold one class index per position"
+            f"{metric}: the output gives classes of shape {classes.shape}, the targets have {targets.shape};"
+            " targets must hold one class index per position; say which axis holds the classes where it is not the"
+            " last (--class-axis)"
         )
-    _check_labels("accuracy", targets, output.shape[-1])
-    return _per_sample(classes == targets)
+    counted = targets != IGNORED
+    _check_labels(metric, targets[counted], output.shape[-1])
+    return classes, counted
+
+
+def _miou(output: Array, targets: Array) -> float:
+    _check_classes("miou", output)
+    classes, counted = _classes("miou", output, targets)
+    found, wanted, count = classes[counted], targets[counted], output.shape[-1]
+    both = np.bincount(wanted[found == wanted], minlength=count)
+    either = np.bincount(found, minlength=count) + np.bincount(wanted, minlength=count) - both
+    if not either.any():
+        raise DataError(f"miou: there is no target other than {IGNORED}")
+    return float((both[either > 0] / either[either > 0]).mean())
 
 
 def _check_labels(metric: str, targets: Array, classes: int) -> None:
@@ -247,6 +274,7 @@ METRICS: Mapping[str, Metric] = {
         Metric("kl", higher_is_better=False, needs_targets=False, score=_kl, classes=True),
         Metric("nmse", higher_is_better=False, needs_targets=False, score=_nmse, classes=False),
         Metric("cosine", higher_is_better=True, needs_targets=False, score=_cosine, classes=False),
+        Metric("miou", higher_is_better=True, needs_targets=True, score=_miou, percent=True, classes=True),
         Metric("top5", higher_is_better=True, needs_targets=True, score=_top5, percent=True, classes=True),
         Metric("mse", higher_is_better=False, needs_targets=True, score=_mse, classes=False),
         Metric("psnr", higher_is_better=True, needs_targets=True, score=_psnr, classes=False),
@@ -329,46 +357,7 @@ def metric_without_targets(output: Array, name: str) -> tuple[Metric, str]:
     )
 
 
-class _UserScore:
-    """A user's function as a score. Other processes are given its name and import it for themselves."""
-
-    def __init__(self, name: str, code: str | None = None) -> None:
-        """Import it.
-
-        Args:
-            name: ``module:function``.
-            code: what `code_of` must say of it; None: whatever.
-
-        Raises:
-            UsageError: it cannot be imported, or has another code here than in the process that names it.
-        """
-        self.name = name
-        self.__wrapped__ = load_function(name, "--metric")
-        self.code = code_of(self.__wrapped__)
-        if code is not None and code != self.code:
-            raise UsageError(f"--metric {name}: another version is loaded here; restart the workers of the cluster")
-
-    def __reduce__(self) -> tuple[type["_UserScore"], tuple[str, str | None]]:
-        return _UserScore, (self.name, self.code)
-
-    def __call__(self, output: Array, reference: Array) -> Scores | float:
-        """Scores of samples, or one number.
-
-        Raises:
-            DataError: the function fails, or gives something else.
-        """
-        try:
-            value = np.asarray(self.__wrapped__(output, reference), np.float64)
-        except Exception as error:  # a user's function can raise anything
-            raise DataError(f"--metric {self.name} fails: {type(error).__name__}: {error}") from error
-        if value.shape not in ((), (len(output),)):
-            raise DataError(
-                f"--metric {self.name} gives shape {value.shape}; it must give ({len(output)},) or one number"
-            )
-        return value if value.ndim else float(value)
-
-
 def _custom(name: str, higher_is_better: bool | None) -> Metric:
     if higher_is_better is None:
         raise UsageError(f"--metric {name}: say --higher-is-better or --lower-is-better; lhc cannot know")
-    return Metric(name, higher_is_better=higher_is_better, needs_targets=None, score=_UserScore(name))
+    return Metric(name, higher_is_better=higher_is_better, needs_targets=None, score=UserScore(name))

@@ -141,6 +141,8 @@ class Task:
             has no samples and goes whole into every block.
         targets: ``(samples, ...)`` or None. They are held in memory, as the outputs are that they are compared with.
         metric: how an output is scored.
+        class_axis: axis of the output that holds scores of classes, counted from 0, where it is known not to be the
+            last; for metrics that read classes.
 
     Args:
         finite: the values are known to be finite, so they are not read to find out.
@@ -153,6 +155,7 @@ class Task:
     targets: Array | None
     metric: Metric
     finite: InitVar[bool] = False
+    class_axis: int | None = None
 
     def __post_init__(self, finite: bool) -> None:
         if not self.inputs:
@@ -195,6 +198,14 @@ class Task:
     def with_metric(self, metric: Metric) -> "Task":
         """The same samples judged by another metric."""
         task = replace(self, metric=metric, finite=True)
+        task._digests.update(self._digests)
+        return task
+
+    def with_class_axis(self, axis: int | None) -> "Task":
+        """The same samples, with classes on this axis of the output."""
+        if axis == self.class_axis:
+            return self
+        task = replace(self, class_axis=axis, finite=True)
         task._digests.update(self._digests)
         return task
 

@@ -17,6 +17,8 @@ from lhc.passes import ChooseCopies, ParityGate, Pass, Qualify, initial_plan
 from lhc.passes.trained_walks import LionHeartOriginal
 from lhc.plan import Outcome, Plan
 from lhc.runtime import PARITY_TOLERANCE, parity_errors
+from lhc.runtime.ort import tensor_infos
+from lhc.samples.class_axis import check_class_axis, class_axis
 from lhc.samples.metrics import METRICS, UNCHOSEN, metric_without_targets
 from lhc.samples.task import Task, count_samples
 from lhc.study.source import Opened, open_model
@@ -175,7 +177,7 @@ def read(
     _tell_unjudged(options, opened, graph)
     check_machine(machine, graph)
     plan = initial_plan(graph, machine, opened.model.source, VERSION)
-    study = Study(options, running, opened, graph, plan, task, float(t_s))
+    study = _with_class_axis(Study(options, running, opened, graph, plan, task, float(t_s)))
     if ranks or task.targets is not None or task.metric.chosen:
         return study
     return _with_metric(study)
@@ -188,6 +190,40 @@ def _tell_unjudged(options: Measuring, opened: Opened, graph: LayerGraph) -> Non
         which = repr(others[0]) if len(others) == 1 else f"{len(others)} others, e.g. {others[0]!r},"
         verb = "is" if len(others) == 1 else "are"
         opened.warn(f"judged by its first output {graph.outputs[0]!r}; {which} {verb} not looked at (--output NAME)")
+
+
+def _with_class_axis(study: Study) -> Study:
+    """The study with the axis of the classes, where the user, the targets or the values say which it is.
+
+    Raises:
+        UsageError: the output has no such axis; or a metric was chosen that reads classes, and nothing says which of
+            the axes of a picture holds them.
+    """
+    asked, axes = study.options.class_axis, _declared_axes(study)
+    if study.task.metric.classes is False or (asked is None and axes is not None and axes < 3):  # nowhere else to be
+        return study
+    bench = study.bench(study.task.head(_EXAMPLES))
+    output, name = bench.example_output, bench.output_name
+    if asked is not None:
+        return replace(study, task=study.task.with_class_axis(check_class_axis(asked, output.shape, name)))
+    axis = class_axis(output, study.task.targets) if output.ndim > 2 else None
+    metric = study.task.metric
+    if axis is None and output.ndim > 3 and metric.classes and metric.chosen and study.task.targets is None:
+        raise UsageError(
+            f"{metric.name}: output {name!r} has shape {output.shape}, and nothing shows which axis holds the classes;"
+            f" say --class-axis 1 (channels first) or {output.ndim - 1} (last)"
+        )
+    if axis is not None and axis != output.ndim - 1:
+        why = "values are probabilities along it" if study.task.targets is None else "the targets have the other axes"
+        study.opened.warn(f"classes are read from axis {axis} of {name!r}, {output.shape}: {why} (--class-axis)")
+    return replace(study, task=study.task.with_class_axis(axis))
+
+
+def _declared_axes(study: Study) -> int | None:
+    """Axes of the scored output as the model declares them."""
+    name = study.options.output or study.graph.outputs[0]
+    info = next(info for info in tensor_infos(study.model, outputs=True) if info.name == name)
+    return len(info.shape) or None
 
 
 def _with_metric(study: Study) -> Study:
@@ -292,7 +328,10 @@ def as_judged(options: PlacedT, outcome: Outcome | None) -> PlacedT:
     """
     if outcome is None:
         return options
-    options = replace(options, output=options.output or outcome.output)
+    axis = outcome.class_axis if options.class_axis is None else options.class_axis
+    if options.output not in (None, outcome.output):
+        axis = options.class_axis
+    options = replace(options, output=options.output or outcome.output, class_axis=axis)
     own = isinstance(options.data, Task) and options.data.metric.chosen
     if options.metric is None and not own and outcome.metric in METRICS:
         return replace(options, metric=outcome.metric)

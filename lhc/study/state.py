@@ -226,7 +226,7 @@ class Study:
         against = self.original.bench(task, limited) if self.original is not None and judges else None
         if against is not None and not against.setting.by_targets:
             metric = replace(task.metric, needs_targets=True)
-            task = Task(task.inputs, against.digital_output, metric, finite=True)
+            task = replace(task, targets=against.digital_output, metric=metric, finite=True)
         return Bench(
             self.model,
             self.graph,

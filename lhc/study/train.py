@@ -103,7 +103,7 @@ def course_of(study: Study, samples: Task, settings: TrainingOptions, checkpoint
         machine,
         ranges,
         study.t_s,
-        samples,
+        samples.with_class_axis(study.task.class_axis),
         settings,
         report,
         output,

@@ -94,7 +94,8 @@ class Course:
         digital.to(device)
         batches = Batches(self.samples, settings.batch_size, settings.seed, load_augment(settings.augment))
         output = self.output or self.graph.outputs[0]
-        return Trainer(network, digital, batches, load_loss(settings.loss), settings, output, horizon)
+        loss = load_loss(settings.loss, self.samples.class_axis)
+        return Trainer(network, digital, batches, loss, settings, output, horizon)
 
     def _some(self) -> Mapping[str, Array]:
         return next(self.samples.blocks(CHECKED_SAMPLES))[1]
@@ -143,6 +144,7 @@ class Course:
             "hardware": self.hardware.model_dump(mode="json"),
             "t_s": self.t_s,
             "samples": self.samples.digest,
+            "class_axis": self.samples.class_axis,
             "settings": repr(self.settings),
             "output": self.output,
             "ranges": {name: list(values) for name, values in sorted(self.ranges.items())},

@@ -20,12 +20,18 @@ def distillation(output: Tensor, digital: Tensor) -> Tensor:
     """Nearness to the digital network's output.
 
     KL divergence of the softmax over the last axis, mean over all else, where that axis can hold classes; else mean
-    squared error over the mean square of the digital output. The same choice as for sensitivities.
+    squared error over the mean square of the digital output. The same choice as for sensitivities. The last axis of
+    four or more is that of pictures' columns, unless somebody says that it holds classes.
     """
-    if output.ndim >= 2 and output.shape[-1] > 1:
+    if output.ndim in (2, 3) and output.shape[-1] > 1:
         found, wanted = (functional.log_softmax(x.reshape(-1, x.shape[-1]), dim=-1) for x in (output, digital))
         return functional.kl_div(found, wanted, reduction="batchmean", log_target=True)
     return functional.mse_loss(output, digital) / digital.square().mean().clamp(min=1e-12)
+
+
+def _rows(output: Tensor, class_axis: int) -> Tensor:
+    """Scores of classes, ``(positions, classes)``."""
+    return output.movedim(class_axis, -1).reshape(-1, output.shape[class_axis])
 
 
 def cross_entropy(output: Tensor, targets: Tensor) -> Tensor:
@@ -53,13 +59,21 @@ def mse(output: Tensor, targets: Tensor) -> Tensor:
     return functional.mse_loss(output, targets.reshape(output.shape).to(output.dtype))
 
 
-def load_loss(name: str) -> Loss:
+def load_loss(name: str, class_axis: int | None = None) -> Loss:
     """The loss of that name; ``distillation`` takes the digital network's output as its target.
+
+    Args:
+        name: of the loss.
+        class_axis: of the output, where it is known, for the losses that read classes.
 
     Raises:
         UsageError: it cannot be imported.
     """
     known: dict[str, Loss] = {"distillation": distillation, "cross-entropy": cross_entropy, "mse": mse}
+    if class_axis is not None and name == "distillation":
+        return lambda output, digital: distillation(_rows(output, class_axis), _rows(digital, class_axis))
+    if class_axis is not None and name == "cross-entropy":
+        return lambda output, targets: cross_entropy(output.movedim(class_axis, -1), targets)
     if name in known:
         return known[name]
     function = load_function(name, "--loss")

@@ -100,6 +100,7 @@ def test_damage_is_larger_where_the_network_is_worse(name: str, damage: float) -
 def test_every_metric_knows_what_it_is_scored_against() -> None:
     assert {name for name, metric in METRICS.items() if metric.needs_targets} == {
         "accuracy",
+        "miou",
         "mse",
         "nll",
         "perplexity",
@@ -107,7 +108,7 @@ def test_every_metric_knows_what_it_is_scored_against() -> None:
         "spearman",
         "top5",
     }
-    assert {name for name, metric in METRICS.items() if metric.percent} == {"accuracy", "agreement", "top5"}
+    assert {name for name, metric in METRICS.items() if metric.percent} == {"accuracy", "agreement", "miou", "top5"}
 
 
 def test_unknown_metric_is_refused_with_the_known_ones() -> None:

@@ -1,0 +1,53 @@
+"""Scores by a user's own function, named ``module:function``."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from lhc.errors import DataError, UsageError
+from lhc.support.functions import code_of, load_function
+
+__all__ = ["UserScore"]
+
+Array = npt.NDArray[Any]
+Scores = npt.NDArray[np.float64]
+
+
+class UserScore:
+    """A user's function as a score. Other processes are given its name and import it for themselves."""
+
+    def __init__(self, name: str, code: str | None = None) -> None:
+        """Import it.
+
+        Args:
+            name: ``module:function``.
+            code: what `code_of` must say of it; None: whatever.
+
+        Raises:
+            UsageError: it cannot be imported, or has another code here than in the process that names it.
+        """
+        self.name = name
+        self.__wrapped__ = load_function(name, "--metric")
+        self.code = code_of(self.__wrapped__)
+        if code is not None and code != self.code:
+            raise UsageError(f"--metric {name}: another version is loaded here; restart the workers of the cluster")
+
+    def __reduce__(self) -> tuple[type["UserScore"], tuple[str, str | None]]:
+        return UserScore, (self.name, self.code)
+
+    def __call__(self, output: Array, reference: Array) -> Scores | float:
+        """Scores of samples, or one number.
+
+        Raises:
+            DataError: the function fails, or gives something else.
+        """
+        try:
+            value = np.asarray(self.__wrapped__(output, reference), np.float64)
+        except Exception as error:  # a user's function can raise anything
+            raise DataError(f"--metric {self.name} fails: {type(error).__name__}: {error}") from error
+        if value.shape not in ((), (len(output),)):
+            raise DataError(
+                f"--metric {self.name} gives shape {value.shape}; it must give ({len(output)},) or one number"
+            )
+        return value if value.ndim else float(value)

@@ -1,0 +1,98 @@
+"""Commands on a network that gives every pixel a class."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+import lhc
+from lhc.errors import UsageError
+from lhc.onnx_io import load_model, read_plan
+
+NET = """<ir_version: 8, opset_import: ["" : 17]>
+net (float[N, 2, 6, 7] x) => (float[N, C, H, W] y) {
+  [stem] h = Conv<kernel_shape = [3, 3], pads = [1, 1, 1, 1]>(x, w)
+  [act] r = Relu(h)
+  [head] z = Conv<kernel_shape = [1, 1]>(r, v)
+  [last] y = LAST(z)
+}"""
+X = np.random.default_rng(1).normal(size=(24, 2, 6, 7)).astype(np.float32)
+
+
+def network(last: str = "Identity") -> onnx.ModelProto:
+    model = onnx.parser.parse_model(NET.replace("LAST", last))
+    rng = np.random.default_rng(0)
+    for name, shape in (("w", (8, 2, 3, 3)), ("v", (4, 8, 1, 1))):
+        model.graph.initializer.append(numpy_helper.from_array(rng.normal(size=shape).astype(np.float32), name))
+    return model
+
+
+def digital() -> np.ndarray:
+    (output,) = lhc.HybridSession(network()).run(None, {"x": X})
+    return output
+
+
+@pytest.fixture(scope="module")
+def labelled() -> dict[str, np.ndarray]:
+    labels = digital().argmax(axis=1)
+    labels[:, 0] = (labels[:, 0] + 1) % 4  # wrong in one row of six
+    return {"x": X, "labels": labels}
+
+
+@pytest.mark.analog
+def test_labels_show_the_axis_and_the_plan_keeps_it(
+    labelled: dict[str, np.ndarray], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    result = lhc.partition(network(), labelled, objective="macs", draws=2, max_drop=0.99)
+    assert "classes are read from axis 1 of 'y', (8, 4, 6, 7)" in caplog.text
+    outcome = result.plan.outcome
+    assert outcome is not None
+    assert (outcome.metric, outcome.class_axis) == ("accuracy", 1)
+    assert outcome.baseline == pytest.approx(5 / 6)
+    assert {layer.sensitivity.metric for layer in result.plan.layers if layer.sensitivity} == {"kl"}
+    result.save(tmp_path / "placed.onnx")
+    stored = read_plan(load_model(tmp_path / "placed.onnx"))
+    assert stored is not None
+    assert stored.outcome is not None
+    assert stored.outcome.class_axis == 1
+    # Judged as it was placed, though these samples show no axis.
+    (again,) = lhc.evaluate(tmp_path / "placed.onnx", {"x": X}, metric="agreement", draws=2)
+    assert again.metric == "agreement"
+
+
+@pytest.mark.analog
+def test_kl_is_that_of_the_same_network_with_classes_last() -> None:
+    last = network()
+    last.graph.node[-1].CopyFrom(onnx.helper.make_node("Transpose", ["z"], ["y"], "last", perm=[0, 2, 3, 1]))
+    for method in ("measure", "fisher"):
+        first = lhc.sensitivity(network(), {"x": X}, metric="kl", draws=2, class_axis=1, method=method)
+        other = lhc.sensitivity(last, {"x": X}, metric="kl", draws=2, class_axis=-1, method=method)
+        assert [f.mean for f in first.layers.values()] == pytest.approx([o.mean for o in other.layers.values()])
+
+
+@pytest.mark.analog
+def test_probabilities_show_the_axis() -> None:
+    shares = network("Softmax<axis = 1>")
+    assert lhc.sensitivity(shares, {"x": X}, draws=2).metric == "kl"
+
+
+@pytest.mark.analog
+def test_what_nothing_shows_is_asked_about() -> None:
+    with pytest.raises(UsageError, match=r"kl: output 'y' has shape .* say --class-axis 1"):
+        lhc.sensitivity(network(), {"x": X}, metric="kl", draws=2)
+    with pytest.raises(UsageError, match="--class-axis 7"):
+        lhc.sensitivity(network(), {"x": X}, metric="kl", draws=2, class_axis=7)
+    assert lhc.sensitivity(network(), {"x": X}, draws=2).metric == "nmse"
+
+
+@pytest.mark.analog
+def test_miou_judges_and_training_reads_the_axis(labelled: dict[str, np.ndarray]) -> None:
+    for loss in ("distillation", "cross-entropy"):
+        result = lhc.partition(
+            network(), labelled, train_data={n: a[:8] + (n == "x") for n, a in labelled.items()}, metric="miou",
+            objective="macs", draws=2, max_drop=0.0, retrain=True, steps=4, batch_size=4, loss=loss,
+        )  # fmt: skip
+        assert result.plan.outcome is not None
+        assert result.plan.outcome.class_axis == 1
