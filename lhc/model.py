@@ -137,12 +137,14 @@ class OnnxModel:
         path: file it came from, or None.
         renamed: ``(old, new)`` names of nodes that had no name or a duplicate one.
         label: how it is called in messages.
+        complaint: what ``onnx.checker`` has against it, though onnxruntime runs it; None where it has nothing.
     """
 
     proto: onnx.ModelProto
     path: Path | None = None
     renamed: tuple[tuple[str, str], ...] = field(default=())
     label: str = "model"
+    complaint: str | None = None
 
     @property
     def external(self) -> tuple[onnx.TensorProto, ...]:

@@ -19,6 +19,7 @@ __all__ = [
     "Array",
     "TensorInfo",
     "create_session",
+    "must_run",
     "observe_tensors",
     "relative_error",
     "run_session",
@@ -98,6 +99,15 @@ def create_session(proto: onnx.ModelProto, label: str) -> ort.InferenceSession:
         return ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's exceptions have no common base of their own
         raise ModelError(f"{label}: onnxruntime cannot load it: {_first_line(error)}{_hint(proto)}") from error
+
+
+def must_run(proto: onnx.ModelProto, label: str) -> None:
+    """Whether onnxruntime takes a model that onnx's checker refuses (`lhc.onnx_io.load_model`).
+
+    Raises:
+        ModelError: it does not.
+    """
+    create_session(proto, label)
 
 
 def _hint(proto: onnx.ModelProto) -> str:

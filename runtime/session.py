@@ -19,7 +19,7 @@ from lhc.onnx_io.product import Product
 from lhc.plan import Plan
 from lhc.runtime.executor import HybridExecutor
 from lhc.runtime.network_calls import Call, calibration_calls, calibration_count, call_samples
-from lhc.runtime.ort import Array, TensorInfo, tensor_infos
+from lhc.runtime.ort import Array, TensorInfo, must_run, tensor_infos
 from lhc.runtime.programmed import ProgrammedChip, ProgrammedLayers
 from lhc.runtime.stream import Position
 from lhc.samples.task import LazyArray, Task, count_samples
@@ -77,7 +77,7 @@ class HybridSession:
             raise UsageError(f"the reference engine computes on the CPU, not on {device!r}")
         self._reference = engine == "reference"
         self._device = device
-        self._model = load_model(model)
+        self._model = load_model(model, runs=must_run)
         self.plan = placement if isinstance(placement, Plan) else read_plan(self._model)
         default = self.plan.hardware if self.plan is not None else "lionheart"
         self.hardware = Hardware.load(hardware if hardware is not None else default)

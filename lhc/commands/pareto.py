@@ -9,8 +9,6 @@ from lhc.commands.sensitivity import preparing
 from lhc.errors import UsageError
 from lhc.measure import Running
 from lhc.measure.judge import Budget, Drop, parse_drop
-from lhc.models import zoo_entry
-from lhc.onnx_io import load_model
 from lhc.options.command_line import flags_of
 from lhc.options.commands import ParetoOptions
 from lhc.options.signature import keywords
@@ -24,6 +22,7 @@ from lhc.study.front import MeasureFront
 from lhc.study.goal import with_goal
 from lhc.study.prepare import read
 from lhc.study.rank import Rank
+from lhc.study.source import open_model
 from lhc.study.state import READ, Study
 from lhc.study.tiles_front import MeasureTiles
 
@@ -70,7 +69,7 @@ def answered(model: str, folder: Path, max_drop: Drop, objective: str | None) ->
         UsageError: nothing was measured for the model, nothing holds the budget, or it can be read in two ways.
     """
     value, percentage = parse_drop(max_drop)
-    network = load_model(model) if Path(model).is_file() else load_model(zoo_entry(model).model(None), label=model)
+    network = open_model(model).model
     found = answer(read_fronts(folder, network.source), value, objective)
     front = found.stored.front
     Budget(value, percentage=percentage).check_unit(front.drop_metric, front.percent)

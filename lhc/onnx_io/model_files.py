@@ -13,6 +13,7 @@ from lhc.errors import ModelError, UsageError
 from lhc.model import OnnxModel, all_nodes, is_external, without_annotations, without_weights
 from lhc.onnx_io.external import ExternalData, place, resolve
 from lhc.onnx_io.foreign import foreign_format
+from lhc.onnx_io.node_order import sort_nodes
 from lhc.onnx_io.shapes import inlined
 from lhc.onnx_io.texts import not_text
 from lhc.support.files import write_file
@@ -30,14 +31,17 @@ def load_model(
     source: "str | Path | onnx.ModelProto | ir.Model | OnnxModel",
     label: str | None = None,
     probe: Callable[[Path], None] | None = None,
+    runs: Callable[[onnx.ModelProto, str], None] | None = None,
 ) -> OnnxModel:
-    """A checked model whose nodes all have unique names. Weights in other files stay there.
+    """A checked model whose nodes are in order and have unique names. Weights in other files stay there.
 
     Args:
         source: path of an ``.onnx`` file, a ModelProto or onnx-ir model (copied), or a model that was loaded
             before.
         label: what messages call it; the path by default.
         probe: called with the path before native code gets to see the model; raises to refuse it.
+        runs: called with a model that ``onnx.checker`` refuses, and its label: a ModelError says that onnxruntime
+            refuses it too, else onnxruntime counts. Without it the checker does.
 
     Raises:
         ModelError: missing, empty, truncated or not ONNX, refused by ``onnx.checker``, or with weights in other files
@@ -66,8 +70,29 @@ def load_model(
         resolve(proto, path.parent, label)
         if probe is not None:
             probe(path)
-    _check(proto, label)
-    return OnnxModel(proto, path, _name_nodes(proto), label)
+    sort_nodes(proto.graph)
+    _check_outside(proto, label)
+    renamed, complaint = _name_nodes(proto), _complaint(proto)
+    if complaint is not None:
+        _ask_onnxruntime(proto, label, complaint, runs)
+    return OnnxModel(proto, path, renamed, label, complaint)
+
+
+def _ask_onnxruntime(
+    proto: onnx.ModelProto, label: str, complaint: str, runs: Callable[[onnx.ModelProto, str], None] | None
+) -> None:
+    """Refuse a model that onnxruntime refuses as onnx's checker did.
+
+    Raises:
+        ModelError: says why the checker did.
+    """
+    refused = ModelError(f"{label}: not a valid ONNX model: {complaint}")
+    if runs is None:
+        raise refused
+    try:
+        runs(proto, label)
+    except ModelError as error:
+        raise refused from error
 
 
 def _as_proto(source: "str | Path | onnx.ModelProto | ir.Model") -> str | Path | onnx.ModelProto:
@@ -110,7 +135,12 @@ def _check_text(proto: onnx.ModelProto, label: str) -> None:
         )
 
 
-def _check(proto: onnx.ModelProto, label: str) -> None:
+def _check_outside(proto: onnx.ModelProto, label: str) -> None:
+    """Refuse what neither onnx's checker nor onnxruntime tells well.
+
+    Raises:
+        ModelError: it is no model, or one without outputs, or has an attribute of a function outside of one.
+    """
     if not proto.ir_version or not proto.graph.node:
         raise ModelError(f"{label}: not an ONNX model (no operators in it), or a truncated one")
     if not proto.graph.output:
@@ -122,6 +152,10 @@ def _check(proto: onnx.ModelProto, label: str) -> None:
                     f"{label}: not a valid ONNX model: attribute {found.name[:100]!r} of {node.op_type[:100]}"
                     f" {node.name[:100]!r} refers to an attribute of a function, and is in none"
                 )
+
+
+def _complaint(proto: onnx.ModelProto) -> str | None:
+    """What ``onnx.checker`` has against a model; None where it has nothing."""
     light = without_weights(proto)
     try:
         for tensor in proto.graph.initializer:
@@ -134,8 +168,8 @@ def _check(proto: onnx.ModelProto, label: str) -> None:
             if tensor.ByteSize() > _LARGE:
                 onnx.checker.check_tensor(tensor)
     except (onnx.checker.ValidationError, ValueError, EncodeError) as error:
-        first = next(iter(str(error).strip().splitlines()), "no reason given")
-        raise ModelError(f"{label}: not a valid ONNX model: {first[:500]}") from error
+        return next(iter(str(error).strip().splitlines()), "no reason given")[:500]
+    return None
 
 
 def _name_nodes(proto: onnx.ModelProto) -> tuple[tuple[str, str], ...]:

@@ -46,8 +46,10 @@ def shapes_of(options: Iterable[str]) -> dict[str, tuple[int, ...]]:
             shape = tuple(int(size) for size in sizes.split(","))
         except ValueError:
             shape = ()
-        if not name or not shape or min(shape) < 1:
-            raise UsageError(f"--shape {option!r}: write NAME=1,3,224,224, with sizes of at least 1")
+        if not name or not shape or min(shape) < 0:
+            raise UsageError(
+                f"--shape {option!r}: write NAME=1,3,224,224; an axis of 0 is empty, as a cache is at first"
+            )
         shapes[name] = shape
     return shapes
 

@@ -9,7 +9,9 @@ from onnx.external_data_helper import uses_external_data
 from lhc.model import OnnxModel
 from lhc.models import is_zoo_name
 from lhc.onnx_io import contradictions, load_model
+from lhc.onnx_io.node_order import sort_nodes
 from lhc.plan import Plan
+from lhc.runtime.ort import must_run
 
 __all__ = ["annotation_notes", "has_weights_outside", "open_for_viewing"]
 
@@ -30,11 +32,16 @@ def open_for_viewing(source: str) -> OnnxModel:
     except (DecodeError, OSError, ValueError):
         return load_model(path)  # which says what is wrong with it
     if not _outside(proto):
-        return load_model(path)
-    named = load_model(_without_weights(proto), label=source)
+        return load_model(path, runs=must_run)
+    named = load_model(_without_weights(proto), label=source, runs=_is_only_looked_at)
+    sort_nodes(proto.graph)
     for node, other in zip(proto.graph.node, named.proto.graph.node, strict=True):
         node.name = other.name
     return OnnxModel(proto, path, named.renamed, source)
+
+
+def _is_only_looked_at(proto: onnx.ModelProto, label: str) -> None:
+    """Nothing that onnx's checker has against a model keeps it from being shown; without weights it cannot be run."""
 
 
 def has_weights_outside(model: OnnxModel) -> bool:

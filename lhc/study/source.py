@@ -26,7 +26,7 @@ from lhc.onnx_io import (
 )
 from lhc.options.subjects import Data
 from lhc.runtime import observe_tensors
-from lhc.runtime.ort import Array, plain_feeds, tensor_infos
+from lhc.runtime.ort import Array, must_run, plain_feeds, tensor_infos
 from lhc.runtime.probe import probe
 from lhc.samples.metrics import Metric, get_metric
 from lhc.samples.task import DataSource, Task
@@ -264,4 +264,7 @@ def open_model(source: ModelSource, data: DataSource | None = None, label_key: s
         return Opened(load_model(entry.model(), label=source), entry)
     if isinstance(source, str) and not Path(source).exists() and not Path(source).suffix:
         raise ModelError(f"{source}: no such file, and no model of the zoo ({', '.join(zoo_names())})")
-    return Opened(load_model(source, probe=probe), None)
+    opened = Opened(load_model(source, probe=probe, runs=must_run), None)
+    if opened.model.complaint is not None:
+        opened.warn(f"onnx.checker refuses it, and onnxruntime runs it, which counts: {opened.model.complaint}")
+    return opened
