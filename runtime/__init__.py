@@ -3,7 +3,7 @@
 from lhc.runtime.bank import Bank
 from lhc.runtime.executor import HybridExecutor, Ranges
 from lhc.runtime.ort import observe_tensors
-from lhc.runtime.parity import PARITY_TOLERANCE, parity_errors
+from lhc.runtime.parity import PARITY_TOLERANCE, parity_errors, parity_tolerance
 from lhc.runtime.programmed import ProgrammedLayers
 from lhc.runtime.session import HybridSession
 from lhc.runtime.stream import Position
@@ -18,4 +18,5 @@ __all__ = [
     "Ranges",
     "observe_tensors",
     "parity_errors",
+    "parity_tolerance",
 ]

@@ -66,7 +66,7 @@ def _segment(graph: LayerGraph, names: list[str], constants: Constants) -> Segme
 
 
 def segment_model(
-    model: OnnxModel, segment: Segment, nodes: Mapping[str, onnx.NodeProto], types: Mapping[str, int]
+    model: OnnxModel, segment: Segment, nodes: Mapping[str, onnx.NodeProto], types: Mapping[str, onnx.TypeProto]
 ) -> onnx.ModelProto:
     """The ONNX model of one segment.
 
@@ -74,7 +74,7 @@ def segment_model(
         model: the whole model.
         segment: what to cut out.
         nodes: layer name -> operator.
-        types: tensor name -> ONNX element type, for the segment's inputs.
+        types: tensor name -> ONNX type, with as much of its shape as is known, for the segment's inputs.
     """
     proto = model.proto
     result = onnx.ModelProto(ir_version=proto.ir_version, opset_import=proto.opset_import, functions=proto.functions)
@@ -86,8 +86,7 @@ def segment_model(
     result.graph.sparse_initializer.extend(t for t in proto.graph.sparse_initializer if t.values.name in read)
     declared = {v.name: v for v in (*proto.graph.input, *proto.graph.output)}
     for tensor in segment.inputs:
-        info = declared.get(tensor) or onnx.helper.make_tensor_value_info(tensor, types[tensor], None)
-        result.graph.input.append(info)
+        result.graph.input.append(declared.get(tensor) or onnx.ValueInfoProto(name=tensor, type=types[tensor]))
     result.graph.output.extend(declared.get(t, onnx.ValueInfoProto(name=t)) for t in segment.outputs)
     return result
 

@@ -38,6 +38,8 @@ Replacement = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 """``(activation, weight, bias) -> output`` of a product: shapes as the operator's; the weight as the file stores it."""
 
 _STANDARD = ("", "ai.onnx")
+_TORCH_TYPES = {"int4": np.int8, "uint4": np.uint8, "int2": np.int8, "uint2": np.uint8, "bfloat16": np.float32}
+"""Types that hold the values of those which torch cannot take from numpy."""
 
 
 class DifferentiableModel(nn.Module):
@@ -247,4 +249,5 @@ def _tensors(held: Iterable[onnx.TensorProto]) -> "Iterable[tuple[str, Tensor]]"
     """Initializers as tensors; texts, which torch has no type for, are left out."""
     for tensor in held:
         if tensor.data_type != onnx.TensorProto.STRING:
-            yield tensor.name, torch.tensor(stored_array(tensor))
+            values = stored_array(tensor)
+            yield tensor.name, torch.tensor(values.astype(_TORCH_TYPES.get(values.dtype.name, values.dtype)))

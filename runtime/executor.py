@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-import numpy as np
 import onnx
 
 from lhc.conductances import Correction, ProgrammedMatrix
@@ -20,21 +19,22 @@ from lhc.errors import MissingDependencyError, ModelError
 from lhc.graph import LayerGraph, obstacle
 from lhc.hardware import Hardware
 from lhc.model import OnnxModel
-from lhc.onnx_io import Constants, infer
+from lhc.onnx_io import Constants
 from lhc.runtime.bank import Bank
 from lhc.runtime.cut import Segment, cut_graph, segment_model
 from lhc.runtime.network_calls import Call
 from lhc.runtime.onnx_runtime import onnxruntime
-from lhc.runtime.ort import Array, create_session, run_session, with_outputs
+from lhc.runtime.ort import Array, create_session, run_session
 from lhc.runtime.programmed import ProgrammedChip, ProgrammedLayers
 from lhc.runtime.stream import Position
+from lhc.runtime.tensor_types import tensor_types
 
 if TYPE_CHECKING:
     from lhc.runtime.layers import AnalogLayer
     from lhc.runtime.matrix import AnalogMatrix
     from lhc.runtime.vectors import Products
 
-__all__ = ["HybridExecutor", "Ranges", "element_types"]
+__all__ = ["HybridExecutor", "Ranges"]
 
 Ranges = tuple[float, ...]
 
@@ -87,7 +87,7 @@ class HybridExecutor:
         stages = cut_graph(graph, self.analog, self._constants)
         # All digital is the model as it is, and the model's own inputs have their types.
         inner = {t for segment, _ in stages if segment for t in segment.inputs} - set(graph.inputs)
-        types = element_types(model, inner) if self.analog else {}
+        types = tensor_types(model, inner) if self.analog else {}
         self._stages = []
         for segment, names in stages:
             session = None
@@ -359,23 +359,3 @@ def _release(tensors: dict[str, Array], waiting: Counter[str], read: Iterable[st
         waiting[name] -= 1
         if waiting[name] <= 0:
             tensors.pop(name, None)
-
-
-def element_types(model: OnnxModel, tensors: Iterable[str]) -> dict[str, int]:
-    """ONNX element types, by inference, else as onnxruntime finds them."""
-    inferred = infer(model, {})
-    values = (*inferred.value_info, *inferred.input, *inferred.output)
-    known = {v.name: v.type.tensor_type.elem_type for v in values if v.type.tensor_type.elem_type}
-    unknown = sorted(set(tensors) - set(known))
-    if unknown:
-        session = create_session(with_outputs(model.proto, unknown), model.label)
-        names = {"float": "float32", "double": "float64", "string": "object"}
-        for info in session.get_outputs():
-            if not info.type.startswith("tensor("):
-                raise ModelError(
-                    f"{model.label}: {info.name!r} passes between digital segments and is a {info.type}, not a tensor;"
-                    " keep the analog layers before or after it digital"
-                )
-            dtype = info.type.removeprefix("tensor(").removesuffix(")")
-            known[info.name] = onnx.helper.np_dtype_to_tensor_dtype(np.dtype(names.get(dtype, dtype)))
-    return known

@@ -7,6 +7,8 @@ mistaken for noise.
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
 from lhc.graph import LayerGraph
 from lhc.hardware import Hardware
 from lhc.model import OnnxModel
@@ -14,10 +16,19 @@ from lhc.runtime.executor import HybridExecutor
 from lhc.runtime.ort import Array, observe_tensors, relative_error
 from lhc.runtime.stream import Position
 
-__all__ = ["PARITY_TOLERANCE", "parity_errors"]
+__all__ = ["PARITY_TOLERANCE", "parity_errors", "parity_tolerance"]
 
 PARITY_TOLERANCE = 1e-4
-"""Greatest allowed error, relative to the greatest magnitude of the operator's output."""
+"""Greatest allowed error, relative to the greatest magnitude of the operator's output, in float32 and float64."""
+
+
+def parity_tolerance(dtype: str) -> float:
+    """The same in any float type: no less than two steps of it, since onnxruntime rounds on the way to its output.
+
+    >>> parity_tolerance("float32"), parity_tolerance("float16")
+    (0.0001, 0.001953125)
+    """
+    return max(PARITY_TOLERANCE, 2 * float(np.finfo(dtype).eps))
 
 
 def parity_errors(

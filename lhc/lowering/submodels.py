@@ -42,7 +42,7 @@ from lhc.onnx_io.external import read_in
 from lhc.plan import Plan
 from lhc.runtime import HybridExecutor
 from lhc.runtime.cut import Segment, Stage, cut_graph, segment_model
-from lhc.runtime.executor import element_types
+from lhc.runtime.tensor_types import tensor_types
 
 if TYPE_CHECKING:
     from lhc.runtime.chip_calibration import Moments
@@ -193,7 +193,7 @@ class _Parts:
         inferred = onnx.shape_inference.infer_shapes(model.proto).graph
         self._inferred = {value.name: value for value in inferred.value_info}
         cuts = [part for segment, names in stages for part in (segment, *map(self.alone, names)) if part is not None]
-        self._types = element_types(model, {tensor for part in cuts for tensor in part.inputs} - set(graph.inputs))
+        self._types = tensor_types(model, {tensor for part in cuts for tensor in part.inputs} - set(graph.inputs))
 
     def alone(self, name: str) -> Segment:
         """One layer as a segment."""

@@ -259,7 +259,8 @@ class Scorer:
             prefix = self._prefixes.get(key, where.start, partial(executor.prefix, feeds))
             position = Position(block.first + where.start, count_samples(feeds))
             for index, outputs in enumerate(executor.finish(prefix, chips, position)):
-                yield index, where, [o[:samples] if getattr(o, "ndim", 0) else o for o in outputs]
+                # What does not count the samples of the call is left whole, so that it is told from what does.
+                yield index, where, [o[:samples] if counts_samples(o, position.samples) else o for o in outputs]
 
     def _executor(self, placement: frozenset[str]) -> HybridExecutor:
         setting = self.setting

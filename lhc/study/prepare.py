@@ -16,7 +16,7 @@ from lhc.options.subjects import GivenPlacement
 from lhc.passes import ChooseCopies, ParityGate, Pass, Qualify, initial_plan
 from lhc.passes.trained_walks import LionHeartOriginal
 from lhc.plan import Outcome, Plan
-from lhc.runtime import PARITY_TOLERANCE, parity_errors
+from lhc.runtime import parity_errors, parity_tolerance
 from lhc.runtime.ort import tensor_infos
 from lhc.samples.class_axis import check_class_axis, class_axis
 from lhc.samples.metrics import METRICS, UNCHOSEN, metric_without_targets
@@ -92,7 +92,11 @@ class CheckParity:
         _, feeds = next(study.bench(study.task.head(PARITY_SAMPLES)).blocks())
         samples, machine = count_samples(feeds), study.plan.hardware
         errors = parity_errors(study.model, study.graph, machine, study.measurable, feeds, samples)
-        return Decide(ParityGate(errors, PARITY_TOLERANCE)).apply(study)
+        types = {name: weight.dtype for name in errors if (weight := study.graph[name].weight) is not None}
+        for dtype in dict.fromkeys(types.values()):
+            own = {name: error for name, error in errors.items() if types[name] == dtype}
+            study = Decide(ParityGate(own, parity_tolerance(dtype))).apply(study)
+        return study
 
 
 @dataclass(frozen=True)

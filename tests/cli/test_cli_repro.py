@@ -5,6 +5,7 @@ from pathlib import Path
 
 import onnx
 import pytest
+from typer.testing import Result
 
 from tests.conftest import Cli
 
@@ -36,3 +37,46 @@ def test_a_cache_that_is_empty_at_first(tmp_path: Path, cli: Cli) -> None:
     assert json.loads(found.stdout)["layers"][0]["macs"] == 8 * 24
     found = cli("analyze", tmp_path / "cache.onnx", "--shape", "past=1,-1,6")
     assert "an axis of 0 is empty" in found.stderr
+
+
+def measured(found: Result) -> dict[str, float]:
+    assert found.exit_code == 0, found.stderr
+    return {layer["name"]: layer["mean"] for layer in json.loads(found.stdout)["layers"]}
+
+
+@pytest.mark.analog
+@pytest.mark.parametrize("method", ["measure", "fisher"])
+def test_float16_passes_the_parity_gate(repro: Path, cli: Cli, method: str) -> None:
+    data = ("--data", repro / "fp16_matmul.npz", "--metric", "nmse", "--draws", 2, "--method", method, "--json")
+    assert measured(cli("sensitivity", repro / "fp16_matmul.onnx", *data)).keys() == {"fc"}
+
+
+@pytest.mark.analog
+def test_weights_in_four_bits_pass_the_parity_gate_and_have_gradients(repro: Path, cli: Cli) -> None:
+    found = measured(
+        cli("sensitivity", repro / "int4_qdq.onnx", "--data", repro / "int4_qdq.npz", "--draws", 2, "--json")
+    )
+    assert len(found) == 17
+    assert {"fc0", "fc15", "head"} <= found.keys()
+
+
+@pytest.mark.analog
+def test_sizes_of_resize_between_products(repro: Path, cli: Cli) -> None:
+    data = ("--data", repro / "interp.npz", "--metric", "nmse", "--draws", 2, "--json")
+    found = measured(cli("sensitivity", repro / "interp_f.onnx", *data))
+    assert found.keys() == {"/a/Conv", "/h/Conv", "/l/Conv", "/u/Conv"}
+
+
+@pytest.mark.analog
+def test_outputs_that_count_no_samples_are_told_and_not_cut(
+    repro: Path, cli: Cli, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = repro / "unbatched_output.onnx"
+    data = ("--all-analog", "--data", repro / "unbatched_output.npz")
+    found = cli("run", model, *data, "--draws", 1, "--outputs", tmp_path / "o.npz")
+    assert found.exit_code == 0
+    assert "output 'boxes' is left out: its first axis does not count samples" in caplog.text
+    assert "output 'scores' is left out" in caplog.text
+    found = cli("run", model, *data, "--metric", "nmse")
+    assert found.exit_code == 3
+    assert "output 'boxes' has shape (64, 4); the first axis of what is scored must count samples" in found.stderr

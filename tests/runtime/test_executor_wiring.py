@@ -258,7 +258,8 @@ def test_segments_define_every_tensor_once(wiring: str) -> None:
     graph = read_graph(model, sizes=False)
     analog = frozenset(layer.name for layer in graph.candidates)
     nodes = {node.name: node for node in model.proto.graph.node}
-    types: dict[str, int] = dict.fromkeys((t for layer in graph.layers for t in (*layer.inputs, *layer.outputs)), 1)
+    tensors = (t for layer in graph.layers for t in (*layer.inputs, *layer.outputs))
+    types = dict.fromkeys(tensors, onnx.helper.make_tensor_type_proto(onnx.TensorProto.FLOAT, None))
     for segment, _ in cut_graph(graph, analog, Constants(model.proto.graph)):
         if segment is not None:
             part = segment_model(model, segment, nodes, types).graph
