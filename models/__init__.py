@@ -19,6 +19,7 @@ _ENTRIES = {
     "minilm": "lhc.models.minilm:MiniLm",
     "minilm-squad": "lhc.models.minilm:MiniLmSquad",
     "stories260k": "lhc.models.stories260k:Stories260k",
+    "smollm2": "lhc.models.smollm2:SmolLm2",
     "mobilebert": "lhc.models.mobilebert:MobileBert",
 }
 

@@ -43,6 +43,13 @@ class ZooEntry(ABC):
             MissingDependencyError: a package that builds the network is not installed.
         """
 
+    def network(self, weights: Path | None = None) -> "onnx.ModelProto | Path":
+        """The network as `lhc.onnx_io.load_model` takes it: `model`, or a file where its weights are large.
+
+        Arguments and errors as those of `model`.
+        """
+        return self.model(weights)
+
     @abstractmethod
     def task(self) -> "Task":
         """Samples that the network was never trained on, with targets and metric.

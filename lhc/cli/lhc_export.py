@@ -24,7 +24,7 @@ class ExportOptions(Replacing):
     name: str = argument("A name that 'lhc models' lists.", kw_only=False, metavar="NAME")
     out: Path = option("Where the model goes.", default=REQUIRED, short="-o", metavar="OUT.onnx")
     weights: Path | None = option(
-        "Trained weights, .npz or a PyTorch state dict.",
+        "Trained weights: .npz or a PyTorch state dict; of smollm2 a .gguf file or a folder of Hugging Face.",
         default=None,
         metavar="FILE",
         result="zoo_entry(name).model(weights)",
@@ -37,15 +37,16 @@ class ExportOptions(Replacing):
 def export(asked: ExportOptions) -> None:
     """Write a model of the zoo as ONNX, and its samples as npz."""
     from lhc.models import zoo_entry
-    from lhc.onnx_io import check_output, load_model, save_model
+    from lhc.onnx_io import check_output, check_place, load_model, save_model
 
     entry = zoo_entry(asked.name)
-    model = load_model(entry.model(asked.weights), label=asked.name)
+    model = load_model(entry.network(asked.weights), label=asked.name)
     check_output(asked.out, model, asked.force)
+    check_place(model, asked.out, "copy", asked.force)
     if asked.data_out is not None:
         check_file(asked.data_out, asked.force)
         _write_samples(entry, asked.data_out)
-    save_model(model.proto, asked.out)
+    save_model(model.proto, asked.out, "copy")
     hint(f"written: {asked.out}")
 
 

@@ -261,7 +261,7 @@ def open_model(source: ModelSource, data: DataSource | None = None, label_key: s
         return Opened(load_model(export_module(source, first_samples(data, label_key)), label=name), None)
     if isinstance(source, str) and is_zoo_name(source) and not Path(source).is_file():
         entry = zoo_entry(source)
-        return Opened(load_model(entry.model(), label=source), entry)
+        return Opened(load_model(entry.network(), label=source), entry)
     if isinstance(source, str) and not Path(source).exists() and not Path(source).suffix:
         raise ModelError(f"{source}: no such file, and no model of the zoo ({', '.join(zoo_names())})")
     opened = Opened(load_model(source, probe=probe, runs=must_run), None)

@@ -1,0 +1,127 @@
+"""Text as samples of a network that predicts the next token.
+
+A *document* is a block of lines between empty lines; documents say nothing about each other. Its tokens are cut into
+*windows* of at most so many inputs, each ``stride`` tokens behind the last. In a window the target at a position is
+the next token; a token that an earlier window predicts already is left to that one, so that every token of a document
+but the first is predicted once, the first ``stride`` of a window with less context than the others where
+``stride`` is the whole window. Nothing is put before a document: its first token stands without context, and is not
+predicted.
+
+A window is a sample. Short ones are filled up at their end, where a causal network cannot see it from before, with
+targets `lhc.samples.metrics.IGNORED`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lhc.errors import DataError, UsageError
+from lhc.samples.metrics import IGNORED, get_metric
+from lhc.samples.task import Task
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+__all__ = ["TextTask", "read_documents", "text_task"]
+
+
+@dataclass(frozen=True, eq=False)
+class TextTask:
+    """Windows as samples, and what of a text they are.
+
+    Attributes:
+        task: input ``input_ids`` and targets, ``(windows, inputs)`` int64; judged by ``nll``.
+        documents: that gave a window.
+        short: documents of a single token, or none, which predict nothing and are left out.
+    """
+
+    task: Task
+    documents: int
+    short: int
+
+
+def read_documents(path: Path) -> list[str]:
+    """Documents of a text in UTF-8.
+
+    Raises:
+        DataError: the text cannot be read, or is empty.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: cannot be read as text in UTF-8: {error}") from error
+    documents: list[list[str]] = [[]]
+    for line in lines:
+        if line.strip():
+            documents[-1].append(line.rstrip())
+        elif documents[-1]:
+            documents.append([])
+    found = ["\n".join(document) for document in documents if document]
+    if not found:
+        raise DataError(f"{path}: holds no text")
+    return found
+
+
+def text_task(
+    documents: Sequence[str],
+    tokenizer: "Tokenizer",
+    window: int,
+    stride: int | None = None,
+    padding: int = 0,
+    most: int | None = None,
+    each: int | None = None,
+) -> TextTask:
+    """Windows of documents, one after the other.
+
+    Args:
+        documents: texts.
+        tokenizer: what it adds around a text by itself (marks of begin and end) stays.
+        window: most inputs of a sample.
+        stride: tokens from a window of a document to its next; the whole window by default.
+        padding: index that fills up short windows.
+        most: windows; documents behind them are not looked at.
+        each: most windows of a document; what lies behind them is left out.
+
+    Raises:
+        UsageError: a window or a stride that makes no sense.
+        DataError: no document has two tokens.
+    """
+    step = window if stride is None else stride
+    if window < 1 or not 1 <= step <= window:
+        raise UsageError(f"--window must be at least 1 and --stride from 1 to it, got {window} and {step}")
+    rows: list[tuple[list[int], list[int]]] = []
+    used = short = 0
+    for document in documents:
+        if most is not None and len(rows) >= most:
+            break
+        windows = _windows(tokenizer.encode(document).ids, window, step)[:each]
+        rows += windows
+        used += bool(windows)
+        short += not windows
+    if not rows:
+        raise DataError("no document of the text has two tokens, so there is nothing to predict")
+    rows = rows[:most]
+    length = max(len(codes) for codes, _ in rows)
+    ids = np.full((len(rows), length), padding, np.int64)
+    targets = np.full((len(rows), length), IGNORED, np.int64)
+    for row, (codes, wanted) in enumerate(rows):
+        ids[row, : len(codes)] = codes
+        targets[row, : len(codes)] = wanted
+    return TextTask(Task({"input_ids": ids}, targets, get_metric("nll")), used, short)
+
+
+def _windows(codes: list[int], window: int, step: int) -> list[tuple[list[int], list[int]]]:
+    """Inputs and targets of the windows of one document."""
+    found: list[tuple[list[int], list[int]]] = []
+    predicted = start = 0
+    while predicted < len(codes) - 1:
+        inputs = codes[start : min(start + window, len(codes) - 1)]
+        wanted = codes[start + 1 : start + 1 + len(inputs)]
+        known = predicted - start
+        found.append((inputs, [IGNORED] * known + wanted[known:]))
+        predicted = start + len(inputs)
+        start += step
+    return found
