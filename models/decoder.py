@@ -8,8 +8,8 @@ the embedding's weights, both read one initializer.
 `lhc.models.llama` is the same in PyTorch; torch's exporter takes a minute and a half for 30 layers, and holds all
 weights several times. Here one weight is in memory at a time.
 
-Input ``input_ids`` ``(batch, sequence)``, output ``logits`` ``(batch, sequence, words)``. Indices below 0 fill up short
-sequences at their end; logits there are 0, and no other logit depends on them.
+Input ``input_ids`` ``(batch, sequence)``, output ``logits`` ``(batch, sequence, words)``. Short sequences are filled up
+at their end by any index: no logit depends on what is behind it.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -26,12 +26,10 @@ from lhc.models.export import OPSET
 from lhc.samples.metrics import Array
 from lhc.support.files import write_file
 
-__all__ = ["DATA_SUFFIX", "PADDING", "DecoderSizes", "WeightSource", "write_decoder"]
+__all__ = ["DATA_SUFFIX", "DecoderSizes", "WeightSource", "write_decoder"]
 
 DATA_SUFFIX = ".data"
 """Behind the name of a model, that of the file with its weights."""
-PADDING = -1
-"""Index that fills up short sequences: no token."""
 _ALIGNMENT = 4096
 """Where weights begin, in bytes: pages, so that they can be mapped."""
 _IR_VERSION = 10
@@ -159,11 +157,10 @@ def _model(sizes: DecoderSizes, weights: WeightSource, data: IO[bytes], location
         x = _layer(graph, f"layers.{number}", x)
     x = graph.norm("norm", x)
     if "lm_head" in weights:
-        x = graph.linear("lm_head", x, sizes.width, sizes.words)
+        head = graph.weight("lm_head", (sizes.words, sizes.width), turned=True)
     else:
-        x = graph.add("MatMul", "lm_head", x, graph.add("Transpose", "lm_head.turned", embedding, perm=[1, 0]))
-    ends = graph.add("Less", "padded", graph.add("Unsqueeze", "of_position", "input_ids", "last"), "zero")
-    graph.add("Where", "logits", ends, "none", x)
+        head = graph.add("Transpose", "lm_head.turned", embedding, perm=[1, 0])
+    graph.nodes.append(helper.make_node("MatMul", [x, head], ["logits"], "lm_head"))
     read = helper.make_tensor_value_info("input_ids", TensorProto.INT64, ["batch", "sequence"])
     written = helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", "sequence", sizes.words])
     body = helper.make_graph(graph.nodes, "decoder", [read], [written], graph.initializers)

@@ -7,10 +7,11 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from lhc.errors import DataError, MissingDependencyError
+from lhc.errors import DataError, MissingDependencyError, UsageError
 
 if TYPE_CHECKING:
     import onnx
+    from tokenizers import Tokenizer
 
     from lhc.samples.task import Task
 
@@ -58,6 +59,14 @@ class ZooEntry(ABC):
             DataError: they are not where they are looked for.
             MissingDependencyError: a package that reads them is not installed.
         """
+
+    def tokenizer(self) -> "Tokenizer":
+        """What cuts a text into the indices that the network takes.
+
+        Raises:
+            UsageError: the entry has none.
+        """
+        raise UsageError(f"{self.name} takes no text")
 
     def shapes(self) -> Mapping[str, tuple[int, ...]]:
         """Shapes of inputs that costs are counted for where nobody gives any; empty where the model fixes them.

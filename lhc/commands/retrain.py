@@ -96,11 +96,11 @@ def _samples(options: RetrainOptions, opened: Opened) -> tuple[Task, Task]:
     """What trains, and what judges; the first samples of it."""
     judge = None if options.metric is None else get_metric(options.metric, options.higher_is_better)
     if options.verify_data is None:
-        whole = opened.task(options.data, judge, None, options.label_key)
+        whole = opened.task(options.data, judge, None, options)
         training, judging = split_off(whole, TRAINING_PARTS, PARTS)
     else:
-        training = opened.task(options.data, UNCHOSEN, None, options.label_key)
-        judging = opened.task(options.verify_data, judge, None, options.label_key)
+        training = opened.task(options.data, UNCHOSEN, None, options)
+        judging = opened.task(options.verify_data, judge, None, options)
         check_apart(training, judging)
     return training, judging.head(options.samples)
 

@@ -74,7 +74,7 @@ def read_run(options: RunOptions | OutputsOptions, running: Running) -> tuple[St
             f"--calibrate: hardware {study.plan.hardware.name!r} corrects no outputs (compensation.outputs); leave it"
             " out"
         )
-    samples = study.opened.task(options.calibrate, UNCHOSEN, None, options.label_key)
+    samples = study.opened.task(options.calibrate, UNCHOSEN, None, options)
     check_calibration_apart(samples.head(study.calibration_samples), study.task)
     return replace(study, calibrating=samples), analog, at
 

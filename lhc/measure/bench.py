@@ -117,7 +117,7 @@ class Bench:
         Raises:
             DataError: it is not finite, or has no sample axis.
         """
-        block = self.block(slice(0, min(_EXAMPLES, self.samples)))
+        block = self.block(slice(0, min(_EXAMPLES, self.samples, max(2, self.setting.call_samples))))
         return Scorer(self.setting).scores(Job(frozenset(), (0,), 0.0, outputs=True), block)[0]
 
     @cached_property
@@ -134,6 +134,18 @@ class Bench:
         """What outputs are scored against: targets, or the digital output."""
         targets = self.task.targets if self.setting.by_targets else None
         return self._compared.digital_output if targets is None else targets
+
+    @cached_property
+    def _digital_set(self) -> Array:
+        """What a set metric takes of the digital network: its output, or the summary of that."""
+        if self.metric.summary is None:
+            return self.digital_output
+        return self._gathered(Job(frozenset(), (0,), 0.0), "digital network")[0]
+
+    @property
+    def _set_reference(self) -> Array:
+        """What a set metric compares with; nothing where it compares as it summarises."""
+        return self.reference if self.metric.summary is None else np.zeros((self.samples, 0))
 
     @property
     def _compared(self) -> "Bench":
@@ -160,7 +172,7 @@ class Bench:
             return self.against.digital_score
         score: Scores | float
         if self._scores_sets:
-            score = float(self.metric.score(self.digital_output, self.reference))
+            score = self.metric.of_set(self._digital_set, self._set_reference)
         else:
             score = self._gathered(Job(frozenset(), (0,), 0.0), "digital network")[0]
         if not np.isfinite(score).all():
@@ -192,10 +204,10 @@ class Bench:
         job = self._job(placement, draws, t_s)
         if isinstance(digital, float):
             if not placement:
-                outputs = np.repeat(self.digital_output[None], len(draws), axis=0)
+                outputs = np.repeat(self._digital_set[None], len(draws), axis=0)
             else:
                 outputs = np.stack(self._gathered(job, what))
-            return SetScores(self.metric, outputs, self._compared.digital_output, self.reference)
+            return SetScores(self.metric, outputs, self._compared._digital_set, self._set_reference)
         if not placement:
             own = digital if self.against is None else self._gathered(Job(frozenset(), (0,), 0.0), what)[0]
             return SampleScores(self.metric, np.tile(own, (len(draws), 1)), digital, exact=True)
@@ -213,7 +225,8 @@ class Bench:
         return total, total - len(todo)
 
     def _job(self, placement: frozenset[str], draws: range, t_s: float | None) -> Job:
-        return Job(placement, tuple(draws), self.t_s if t_s is None else t_s, outputs=self._scores_sets)
+        outputs = self._scores_sets and self.metric.summary is None
+        return Job(placement, tuple(draws), self.t_s if t_s is None else t_s, outputs)
 
     def _found(self, job: Job) -> "tuple[dict[tuple[int, int], Array], list[tuple[Job, int]], int]":
         """Results by draw and block that the cache holds, what is left to be done on which block, and units in all."""

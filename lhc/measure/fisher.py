@@ -34,6 +34,7 @@ import numpy.typing as npt
 from lhc.errors import DataError, UsageError
 from lhc.graph import LayerGraph
 from lhc.measure.bench import Bench
+from lhc.measure.scorer import counted_positions
 from lhc.onnx_io import static_batch
 from lhc.plan import Sensitivity
 from lhc.results import SensitivityTable
@@ -297,10 +298,27 @@ def _towards(bench: Bench, where: slice, directions: int) -> Callable[[Array], A
         axis = bench.setting.class_axis
         laid_out = classes_last(output, axis)
         drawn = [np.random.default_rng(seed).integers(0, 2, (directions, *laid_out.shape[1:])) for seed in seeds]
-        found = output_directions(bench.metric.name, laid_out, np.stack(drawn, axis=1) * 2.0 - 1)
+        signs = np.stack(drawn, axis=1) * 2.0 - 1
+        targets = bench.task.targets
+        counted = counted_positions(laid_out, None if targets is None else targets[where])
+        if counted is None:
+            found = output_directions(bench.metric.name, laid_out, signs)
+        else:
+            found = _where_counted(bench.metric.name, laid_out, signs, counted)
         return found if axis is None else np.ascontiguousarray(np.moveaxis(found, -1, axis + 1))
 
     return towards
+
+
+def _where_counted(metric: str, output: Array, signs: Array, counted: npt.NDArray[np.bool_]) -> Floats:
+    """`output_directions` where some positions of a sample do not count: 0 there, more at the others."""
+    left = counted[..., None]
+    found = output_directions(metric, np.where(left, output, 0), signs) * left
+    if metric == "kl":
+        positions = counted.reshape(len(counted), -1)
+        shares = positions.mean(axis=1).reshape(-1, *[1] * (output.ndim - 1))
+        found /= np.sqrt(shares)
+    return found
 
 
 def _blocks(bench: Bench, graph: LayerGraph, directions: int) -> Iterator[tuple[slice, Mapping[str, Array]]]:

@@ -128,8 +128,8 @@ class SetScores:
 
     Attributes:
         metric: a set metric.
-        outputs: shape ``(draws, samples, ...)``.
-        digital: output of the digital network, ``(samples, ...)``.
+        outputs: or what the metric's summary keeps of them, ``(draws, samples, ...)``.
+        digital: the same of the digital network, ``(samples, ...)``.
         reference: what outputs are scored against, ``(samples, ...)``.
     """
 
@@ -140,11 +140,11 @@ class SetScores:
 
     @property
     def values(self) -> Scores:
-        return np.array([self.metric.score(output, self.reference) for output in self.outputs], np.float64)
+        return np.array([self.metric.of_set(output, self.reference) for output in self.outputs], np.float64)
 
     @property
     def drops(self) -> Scores:
-        return self.metric.damage(float(self.metric.score(self.digital, self.reference)), self.values)
+        return self.metric.damage(self.metric.of_set(self.digital, self.reference), self.values)
 
     @property
     def step(self) -> float:

@@ -11,6 +11,7 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
 from lhc.conductances import Correction, ProgrammedMatrix
 from lhc.errors import DataError
@@ -22,13 +23,13 @@ from lhc.passes.copies import Copies
 from lhc.runtime import Bank, HybridExecutor, Position, ProgrammedLayers, Ranges
 from lhc.runtime.network_calls import Call, calibration_calls, call_samples
 from lhc.samples.class_axis import classes_last
-from lhc.samples.metrics import Array, Metric
+from lhc.samples.metrics import IGNORED, Array, Metric
 from lhc.samples.task import Task, count_samples, cut
 
 if TYPE_CHECKING:
     from lhc.runtime.chip_calibration import Moments
 
-__all__ = ["DEFAULT_MEMORY", "Block", "Job", "Scorer", "Setting", "counts_samples", "job_groups"]
+__all__ = ["DEFAULT_MEMORY", "Block", "Job", "Scorer", "Setting", "counted_positions", "counts_samples", "job_groups"]
 
 BLOCK_SAMPLES = 512
 """Aimed number of samples in a block."""
@@ -219,7 +220,7 @@ class Scorer:
         self._corrections = _Kept(_KEPT_CORRECTIONS)
         self._digital: dict[str, Moments] = {}
         self._prefixes = _Prefixes(setting.memory // 4)
-        self._references = _Kept(max(1, setting.memory // 4 // 2**26))
+        self._references: Bank[Array] = Bank(setting.memory // 4)
 
     def scores(self, job: Job, block: Block) -> list[Array]:
         """One array a chip: scores ``(samples,)`` in float64, or the scored output where the job asks for it.
@@ -227,7 +228,6 @@ class Scorer:
         Raises:
             DataError: the outputs cannot be scored.
         """
-        reference = None if job.outputs else self._reference(block)
         index = self.setting.graph.outputs.index(self.setting.output)
         results: list[list[Array]] = [[] for _ in job.draws]
         for chip, where, outputs in self.run(job, block):
@@ -244,19 +244,26 @@ class Scorer:
                     f"the digital network gives NaN or infinite values in {self.setting.output!r} on these samples"
                 )
             output = classes_last(output, self.setting.class_axis)
-            if reference is not None:
-                output = np.asarray(self.setting.metric.score(output, reference[where]), np.float64)
+            if not job.outputs:
+                output = self._scored(output, block, where)
             results[chip].append(output)
         return [np.concatenate(parts) for parts in results]
 
     def run(self, job: Job, block: Block) -> Iterator[tuple[int, slice, list[Array]]]:
         """All outputs, call by call: ``(index of the chip, samples in the block, outputs in the model's order)``."""
         executor = self._executors.get(job.placement, lambda: self._executor(job.placement))
-        chips = self._chips.get(job, lambda: self._programmed(executor, job))
+        # The digital network, which others are scored against call by call, takes nobody's place.
+        digital = not job.placement
+        chips = (
+            self._programmed(executor, job)
+            if digital
+            else self._chips.get(job, lambda: self._programmed(executor, job))
+        )
         for where, feeds in block.calls(self.setting.call_samples, self.setting.batch is not None):
             samples = where.stop - where.start
             key = (job.placement, block.digest, block.first)
-            prefix = self._prefixes.get(key, where.start, partial(executor.prefix, feeds))
+            make = partial(executor.prefix, feeds)
+            prefix = make() if digital else self._prefixes.get(key, where.start, make)
             position = Position(block.first + where.start, count_samples(feeds))
             for index, outputs in enumerate(executor.finish(prefix, chips, position)):
                 # What does not count the samples of the call is left whole, so that it is told from what does.
@@ -290,13 +297,45 @@ class Scorer:
         reads = (0,) if setting.frozen else None
         return calibrated(executor, self._digital, setting.hardware, setting.seed, draw, t_s, calls, reads)
 
-    def _reference(self, block: Block) -> Array:
-        """What the outputs of a block are scored against."""
-        if self.setting.by_targets:
-            assert block.targets is not None
-            return block.targets
+    def _scored(self, output: Array, block: Block, where: slice) -> Array:
+        """Scores of some samples of a block, or what the metric's summary keeps of them."""
+        setting, summary = self.setting, self.setting.metric.summary
+        score = setting.metric.score if summary is None else summary.of_samples
+        targets = None if block.targets is None else block.targets[where]
+        if setting.by_targets:
+            assert targets is not None
+            return np.asarray(score(output, targets), np.float64)
+        digital = self._digital_output(block, where)
+        counted = counted_positions(output, targets)
+        if counted is None:
+            return np.asarray(score(output, digital), np.float64)
+        # One by one: of every sample other positions count, and a metric knows none that do not.
+        rows = (score(o[c][None], d[c][None]) for o, d, c in zip(output, digital, counted, strict=True))
+        return np.concatenate([np.asarray(row, np.float64) for row in rows])
+
+    def _digital_output(self, block: Block, where: slice) -> Array:
+        """The scored output of the digital network for the samples of one call, kept where there is room."""
         digital = Job(frozenset(), (0,), 0.0, outputs=True)
-        return self._references.get(block.digest, lambda: self.scores(digital, block)[0])
+
+        def made() -> Array:
+            inputs = {name: array[where] if array.ndim else array for name, array in block.inputs.items()}
+            part = Block(block.first + where.start, where.stop - where.start, inputs, None, block.digest)
+            return self.scores(digital, part)[0]
+
+        return self._references.get((block.digest, where.start), made)
+
+
+def counted_positions(output: Array, targets: Array | None) -> npt.NDArray[np.bool_] | None:
+    """Which positions of an output count, by targets of `IGNORED`; None: all of them.
+
+    Args:
+        output: ``(samples, ..., classes)``.
+        targets: of the same samples, or None.
+    """
+    if targets is None or targets.dtype.kind not in "iu" or targets.shape != output.shape[:-1] or output.ndim < 3:
+        return None
+    counted: npt.NDArray[np.bool_] = targets != IGNORED
+    return None if counted.all() else counted
 
 
 def counts_samples(output: object, samples: int) -> bool:

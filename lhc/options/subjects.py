@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from lhc.errors import UsageError
+from lhc.options.data_options import Data, SampleSource
 from lhc.options.declare import argument, option, options
 from lhc.options.values import bytes_of, copies_of, shapes_of, times_of
 
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from lhc.hardware import Hardware
     from lhc.model import ModelSource
     from lhc.plan import Plan
-    from lhc.samples.task import DataSource
 
 __all__ = [
     "BudgetOptions",
@@ -64,48 +64,6 @@ class Model:
 
     model: "ModelSource" = argument(
         "An .onnx file, or a name that 'lhc models' lists.", kw_only=False, metavar="MODEL", reads=str
-    )
-
-
-@options
-class SampleSource:
-    """Where samples are."""
-
-    PANEL: ClassVar[str] = "Data"
-
-    data: "DataSource | None" = option(
-        "Samples by input name, first axis samples: an .npz, a folder of one .npy per input or of .npz shards, or"
-        " module:function, which yields blocks.",
-        default=None,
-        kw_only=False,
-        metavar="DATA",
-        reads=Path | None,
-    )
-    label_key: str = option("Key of the targets in the data.", default="labels", metavar="KEY")
-
-
-@options
-class Data(SampleSource):
-    """Which samples are looked at, and how answers on them are scored."""
-
-    PANEL: ClassVar[str] = "Data"
-
-    samples: int | None = option("Use the first N samples; all by default.", default=None, metavar="N")
-    metric: str | None = option(
-        "accuracy (default with labels), agreement (without, where the output holds probabilities), nmse (else), kl,"
-        " mse, …, or module:function. That of the annotations, where the model has any and none is placed anew.",
-        default=None,
-        metavar="M",
-    )
-    higher_is_better: bool | None = option(
-        "Direction of a metric given as module:function.", default=None, off="--lower-is-better"
-    )
-    output: str | None = option("The output that is scored; the first by default.", default=None, metavar="NAME")
-    class_axis: int | None = option(
-        "Axis of that output with the scores of classes, for metrics that read classes; by default the one that the"
-        " targets show, else the one along which values are probabilities, else the last.",
-        default=None,
-        metavar="N",
     )
 
 

@@ -8,10 +8,10 @@ but the first is predicted once, the first ``stride`` of a window with less cont
 predicted.
 
 A window is a sample. Short ones are filled up at their end, where a causal network cannot see it from before, with
-targets `lhc.samples.metrics.IGNORED`.
+targets `lhc.samples.metrics.IGNORED`, by token 0.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,7 +25,10 @@ from lhc.samples.task import Task
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-__all__ = ["TextTask", "read_documents", "text_task"]
+__all__ = ["INPUTS", "TextTask", "read_documents", "text_task"]
+
+INPUTS = ("input_ids", "attention_mask", "position_ids", "token_type_ids")
+"""Names that exporters give the inputs of language models: tokens, 1 where there are some, positions from 0, and 0."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +36,7 @@ class TextTask:
     """Windows as samples, and what of a text they are.
 
     Attributes:
-        task: input ``input_ids`` and targets, ``(windows, inputs)`` int64; judged by ``nll``.
+        task: inputs and targets, ``(windows, tokens)`` int64; judged by ``nll``.
         documents: that gave a window.
         short: documents of a single token, or none, which predict nothing and are left out.
     """
@@ -70,9 +73,9 @@ def text_task(
     tokenizer: "Tokenizer",
     window: int,
     stride: int | None = None,
-    padding: int = 0,
     most: int | None = None,
     each: int | None = None,
+    inputs: Collection[str] = ("input_ids",),
 ) -> TextTask:
     """Windows of documents, one after the other.
 
@@ -81,9 +84,9 @@ def text_task(
         tokenizer: what it adds around a text by itself (marks of begin and end) stays.
         window: most inputs of a sample.
         stride: tokens from a window of a document to its next; the whole window by default.
-        padding: index that fills up short windows.
         most: windows; documents behind them are not looked at.
         each: most windows of a document; what lies behind them is left out.
+        inputs: of the network; beside the tokens, those of `INPUTS` are filled.
 
     Raises:
         UsageError: a window or a stride that makes no sense.
@@ -105,12 +108,15 @@ def text_task(
         raise DataError("no document of the text has two tokens, so there is nothing to predict")
     rows = rows[:most]
     length = max(len(codes) for codes, _ in rows)
-    ids = np.full((len(rows), length), padding, np.int64)
+    arrays = {name: np.zeros((len(rows), length), np.int64) for name in INPUTS}
+    arrays["position_ids"] += np.arange(length)
     targets = np.full((len(rows), length), IGNORED, np.int64)
     for row, (codes, wanted) in enumerate(rows):
-        ids[row, : len(codes)] = codes
+        arrays["input_ids"][row, : len(codes)] = codes
+        arrays["attention_mask"][row, : len(codes)] = 1
         targets[row, : len(codes)] = wanted
-    return TextTask(Task({"input_ids": ids}, targets, get_metric("nll")), used, short)
+    given = {name: array for name, array in arrays.items() if name in {"input_ids", *inputs}}
+    return TextTask(Task(given, targets, get_metric("nll")), used, short)
 
 
 def _windows(codes: list[int], window: int, step: int) -> list[tuple[list[int], list[int]]]:

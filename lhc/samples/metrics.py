@@ -49,6 +49,7 @@ __all__ = [
     "UNCHOSEN",
     "Array",
     "Metric",
+    "SampleNumbers",
     "Scores",
     "are_probabilities",
     "get_metric",
@@ -67,6 +68,19 @@ ScoreFunction = Callable[[Array, Array], "Scores | float"]
 
 
 @dataclass(frozen=True)
+class SampleNumbers:
+    """A set metric in two steps.
+
+    Attributes:
+        of_samples: ``(output (n, ...), reference (n, ...)) -> (n, k)``.
+        of_set: the metric, from these of all samples.
+    """
+
+    of_samples: Callable[[Array, Array], Array]
+    of_set: Callable[[Array], float]
+
+
+@dataclass(frozen=True)
 class Metric:
     """A score with its direction.
 
@@ -78,6 +92,7 @@ class Metric:
         score: ``(output (n, ...), reference (n, ...)) -> scores (n,)``, or one number for a set metric.
         percent: scores are shares from 0 to 1, shown as percentages.
         classes: the last axis of the output is read as scores of classes; None: not known, as of a user's function.
+        summary: of a set metric that takes a few numbers of every sample: outputs need not be kept for it.
         chosen: somebody chose it; False: taken for want of a choice, so that one made elsewhere goes before it.
     """
 
@@ -87,7 +102,12 @@ class Metric:
     score: ScoreFunction
     percent: bool = False
     classes: bool | None = None
+    summary: SampleNumbers | None = None
     chosen: bool = True
+
+    def of_set(self, kept: Array, reference: Array) -> float:
+        """Value of a set metric, from outputs, or from what its `summary` keeps of them."""
+        return float(self.score(kept, reference) if self.summary is None else self.summary.of_set(kept))
 
     def damage(self, baseline: npt.ArrayLike, value: npt.ArrayLike) -> Scores:
         """How much worse ``value`` is than ``baseline``, in the metric's own unit; larger is worse."""
@@ -244,8 +264,17 @@ def _nll(output: Array, targets: Array) -> Scores:
     return sums / counts
 
 
+def _surprises(output: Array, targets: Array) -> Array:
+    """Sums and counts of `_surprise`, ``(samples, 2)``."""
+    return np.stack(_surprise("perplexity", output, targets), axis=1)
+
+
 def _perplexity(output: Array, targets: Array) -> float:
-    sums, counts = _surprise("perplexity", output, targets)
+    return _of_surprises(_surprises(output, targets))
+
+
+def _of_surprises(surprises: Array) -> float:
+    sums, counts = surprises.T
     if not counts.any():
         raise DataError(f"perplexity: there is no target other than {IGNORED}")
     with np.errstate(over="ignore"):
@@ -279,7 +308,14 @@ METRICS: Mapping[str, Metric] = {
         Metric("mse", higher_is_better=False, needs_targets=True, score=_mse, classes=False),
         Metric("psnr", higher_is_better=True, needs_targets=True, score=_psnr, classes=False),
         Metric("nll", higher_is_better=False, needs_targets=True, score=_nll, classes=True),
-        Metric("perplexity", higher_is_better=False, needs_targets=True, score=_perplexity, classes=True),
+        Metric(
+            "perplexity",
+            higher_is_better=False,
+            needs_targets=True,
+            score=_perplexity,
+            classes=True,
+            summary=SampleNumbers(_surprises, _of_surprises),
+        ),
         Metric("spearman", higher_is_better=True, needs_targets=True, score=_spearman, classes=False),
     )
 }

@@ -56,7 +56,7 @@ def calibration_samples(opened: Opened, options: Data, plan: Plan) -> Block | No
             plan.hardware.name,
         )
         return None
-    task = opened.task(options.data, UNCHOSEN, options.samples, options.label_key)
+    task = opened.task(options.data, UNCHOSEN, options.samples, options)
     count = calibration_count(opened.graph(None, task), plan.hardware.compensation)
     kept = split_task(task, count).calibrate
     return None if kept is None else calibration_block(kept)
@@ -129,7 +129,7 @@ def _named(opened: Opened, options: PlacingFirst) -> NetworkPlacement:
             study, analog, _ = read_placed(asked, running, None, opened=opened)
         graph, plan = study.graph, study.plan
     else:
-        task = None if options.data is None else opened.task(options.data, UNCHOSEN, 1, options.label_key)
+        task = None if options.data is None else opened.task(options.data, UNCHOSEN, 1, options)
         graph = opened.graph(options.shapes or None, task)
         check_machine(machine, graph)
         plan = Qualify().run(graph, initial_plan(graph, machine, opened.model.source, VERSION)).plan

@@ -24,13 +24,14 @@ from lhc.onnx_io import (
     static_batch,
     training_mode,
 )
-from lhc.options.subjects import Data
+from lhc.options.subjects import Data, SampleSource
 from lhc.runtime import observe_tensors
 from lhc.runtime.ort import Array, must_run, plain_feeds, tensor_infos
 from lhc.runtime.probe import probe
 from lhc.samples.metrics import Metric, get_metric
 from lhc.samples.task import DataSource, Task
 from lhc.study.inputs import first_samples, load_task
+from lhc.study.text_samples import is_text, text_samples
 from lhc.support.numbers import counted
 
 __all__ = ["Opened", "open_model"]
@@ -57,9 +58,11 @@ class Opened(OpenedModel):
     told: set[str] = field(default_factory=set)
 
     def task(
-        self, data: DataSource | None, metric: Metric | None, samples: int | None, label_key: str = "labels"
+        self, data: DataSource | None, metric: Metric | None, samples: int | None, reading: SampleSource | None = None
     ) -> Task:
         """The samples: the user's (or a zoo entry's, by name), else the model's own; the first ``samples`` of them.
+
+        ``reading`` says how a file is read; its ``data`` is not looked at.
 
         Raises:
             UsageError: no data, or fewer than one sample asked for.
@@ -82,13 +85,28 @@ class Opened(OpenedModel):
                     f"{self.model.label}: input {info.name!r} is a {info.type or 'value of no known type'};"
                     " lhc feeds tensors only"
                 )
-        return load_task(data, self.model, metric, label_key, samples).head(samples)
+        how = SampleSource() if reading is None else reading
+        if is_text(data):
+            data = self._text(Path(str(data)), how, samples)
+        return load_task(data, self.model, metric, how.label_key, samples).head(samples)
+
+    def _text(self, path: Path, how: SampleSource, samples: int | None) -> Task:
+        """Windows of a text."""
+        made = text_samples(path, how, input_shapes(self.model), self.entry, samples)
+        if made.short:
+            self.warn(f"{counted(made.short, 'document')} of {path} left out: of a single token, nothing is predicted")
+        if len(made.task) > made.documents:
+            self.warn(
+                f"samples are {len(made.task)} windows of {counted(made.documents, 'document')} of {path}; intervals"
+                " over samples take them as independent, which makes them too narrow where a document's are alike"
+            )
+        return made.task
 
     def judging(self, options: Data, unless_chosen: Metric | None = None) -> Task:
         """The samples that options name, judged by their metric; ``unless_chosen``: where they name none."""
         name = options.metric
         metric = unless_chosen if name is None else get_metric(name, options.higher_is_better)
-        return self.task(options.data, metric, options.samples, options.label_key)
+        return self.task(options.data, metric, options.samples, options)
 
     def caution(self, measured: bool) -> None:
         """Warn, once, of a network that still trains, and of a fixed batch of 1 where it is measured.

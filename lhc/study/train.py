@@ -70,7 +70,7 @@ def samples_apart(opened: Opened, options: Data, train_data: DataSource | None) 
     task = opened.judging(options)
     if train_data is None:
         return split_off(task, TRAINING_PARTS, PARTS)
-    training = opened.task(train_data, UNCHOSEN, None, options.label_key)
+    training = opened.task(train_data, UNCHOSEN, None, options)
     check_apart(training, task)
     return training, task
 

@@ -72,7 +72,7 @@ def test_overlapping_windows_give_context(words: "Tokenizer") -> None:
 
 
 def test_documents_of_one_token_are_left_out_and_counted(words: "Tokenizer") -> None:
-    made = text_task(["w1", _text(0, 3), "w2"], words, window=4, padding=-1)
+    made = text_task(["w1", _text(0, 3), "w2"], words, window=4)
 
     assert (len(made.task), made.documents, made.short) == (1, 1, 2)
     with pytest.raises(DataError, match="no document of the text has two tokens"):

@@ -1,0 +1,101 @@
+"""A text given as data: by which tokenizer it is cut, and what is said of its windows."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lhc.errors import DataError, UsageError
+from lhc.models.decoder import write_decoder
+from lhc.models.gguf_file import gguf_decoder, gguf_tokenizer
+from lhc.options.subjects import SampleSource
+from lhc.samples.metrics import IGNORED
+from lhc.study.source import open_model
+from lhc.study.text_samples import text_samples
+from tests.conftest import Cli
+
+pytest.importorskip("tokenizers", reason="text is cut by tokenizers")
+
+TEXT = "In the thin tin, the hen hid 12 hats.\n\nthe end\n\nx\n"
+
+
+@pytest.fixture(scope="module")
+def decoder(tiny_gguf: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("decoder") / "tiny.onnx"
+    write_decoder(*gguf_decoder(tiny_gguf), path)
+    return path
+
+
+@pytest.fixture
+def text(tmp_path: Path) -> Path:
+    path = tmp_path / "text.txt"
+    path.write_text(TEXT, encoding="utf-8")
+    return path
+
+
+def test_windows_and_what_is_left_out_are_told(
+    decoder: Path, tiny_gguf: Path, text: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    task = open_model(decoder).task(text, None, None, SampleSource(tokenizer=tiny_gguf, window=8))
+
+    codes = [gguf_tokenizer(tiny_gguf).encode(one).ids for one in TEXT.strip().split("\n\n")]
+    assert task.metric.name == "nll"
+    assert int((np.asarray(task.targets) != IGNORED).sum()) == sum(len(one) - 1 for one in codes)
+    assert np.asarray(task.inputs["input_ids"])[0].tolist() == codes[0][:8]
+    assert "1 document of" in caplog.text
+    assert "windows of 2 documents" in caplog.text
+
+
+def test_a_text_is_judged_from_the_command_line(cli: Cli, decoder: Path, tiny_gguf: Path, text: Path) -> None:
+    pytest.importorskip("aihwkit", reason="layers are analog")
+    common = ("run", decoder, "--all-analog", "--data", text, "--tokenizer", tiny_gguf, "--draws", 2, "--json")
+
+    nll, agreement, perplexity = (
+        json.loads(cli(*common, "--metric", metric).stdout) for metric in ("nll", "agreement", "perplexity")
+    )
+
+    assert nll["times"][0]["mean"] > 0
+    assert nll["samples"] == 1
+    assert 0 < agreement["times"][0]["drop"] < 1
+    # One document judges, the other calibrates.
+    assert np.log(perplexity["digital"]["value"]) == pytest.approx(nll["digital"]["value"], rel=1e-6)
+
+
+def test_other_inputs_of_a_language_model_are_filled(tiny_gguf: Path, text: Path) -> None:
+    names = ("input_ids", "attention_mask", "position_ids", "token_type_ids")
+
+    made = text_samples(text, SampleSource(tokenizer=tiny_gguf), names, None, None)
+
+    arrays = {name: np.asarray(made.task.inputs[name]) for name in names}
+    lengths = arrays["attention_mask"].sum(axis=1)
+    counted = np.asarray(made.task.targets) != IGNORED
+    assert lengths.tolist() == counted.sum(axis=1).tolist()
+    assert arrays["position_ids"].tolist() == [list(range(lengths.max()))] * 2
+    assert not arrays["token_type_ids"].any()
+
+
+def test_a_text_needs_a_tokenizer(decoder: Path, text: Path) -> None:
+    with pytest.raises(UsageError, match=r"text\.txt: a text is cut by a tokenizer; .*--tokenizer"):
+        open_model(decoder).task(text, None, None)
+    with pytest.raises(UsageError, match="digits takes no text"):
+        open_model(decoder).task(text, None, None, SampleSource(tokenizer="digits"))
+    with pytest.raises(DataError, match=r"nothing/here: not a tokenizer\.json"):
+        open_model(decoder).task(text, None, None, SampleSource(tokenizer="nothing/here"))
+
+
+def test_tokenizers_come_as_json_and_in_folders(decoder: Path, tiny_gguf: Path, text: Path, tmp_path: Path) -> None:
+    gguf_tokenizer(tiny_gguf).save(str(tmp_path / "tokenizer.json"))
+    opened = open_model(decoder)
+
+    tasks = [
+        opened.task(text, None, None, SampleSource(tokenizer=source))
+        for source in (tiny_gguf, tmp_path, tmp_path / "tokenizer.json")
+    ]
+
+    assert len({task.digest for task in tasks}) == 1
+
+
+def test_a_network_that_reads_no_tokens_refuses_them(tiny_gguf: Path, text: Path) -> None:
+    with pytest.raises(DataError, match="no array for input 'x'"):
+        open_model("digits-narrow").task(text, None, None, SampleSource(tokenizer=tiny_gguf))
