@@ -72,7 +72,8 @@ class FastMatrix:
         """See `Products`."""
         vectors.check(self._splits[-1].stop)
         noise = self._noise(unit, first_group)
-        calls = [_Call(split, vectors, first_group, noise) for split in self._splits]
+        codes = _SharedCodes(vectors)
+        calls = [_Call(split, codes, first_group, noise) for split in self._splits]
         rows = self.chips * self._outputs
         result = np.empty((vectors.groups, rows, vectors.count), np.float32)
         for piece in _pieces(vectors.count, unit.wanted, PIECE_VALUES // (PART_VECTORS * rows * vectors.groups)):
@@ -140,12 +141,32 @@ class _Drive:
     clip: np.float32
 
 
+class _SharedCodes:
+    """A unit's vectors as codes of DACs whose range is the same for all vectors: once for all row splits of a range."""
+
+    def __init__(self, vectors: Vectors) -> None:
+        self.vectors = vectors
+        self._codes: dict[tuple[float, ...], Vectors] = {}
+
+    def of(self, factor: np.float32, shift: np.float32, limit: np.float32) -> Vectors:
+        """Inputs times a factor, rounded and clipped (`quantise`)."""
+        if factor == 1 and shift == 0 and limit == INFINITE:
+            return self.vectors
+        key = (float(factor), float(shift), float(limit))
+        if key not in self._codes:
+            codes = np.empty_like(self.vectors.data)
+            quantise(self.vectors.data, factor, shift, limit, codes)
+            self._codes[key] = self.vectors.with_data(codes)
+        return self._codes[key]
+
+
 class _Call:
     """Products of one unit with the tiles of one row split."""
 
-    def __init__(self, split: RowSplit, vectors: Vectors, first_group: int, noise: Noise) -> None:
+    def __init__(self, split: RowSplit, codes: _SharedCodes, first_group: int, noise: Noise) -> None:
         self._split = split
-        self._vectors = vectors
+        self._codes = codes
+        self._vectors = vectors = codes.vectors
         self._noise = noise
         groups = slice(first_group, first_group + vectors.groups)
         self._weights, self._scales = split.weights[groups], split.scales[groups]
@@ -173,10 +194,9 @@ class _Call:
             factors = np.float32(1) / (np.where(peaks == 0, np.float32(1), peaks) * step)
             return _Drive(self._vectors, factors, peaks, io.input_shift, io.input_clip)
         factor, limit = split.input_codes(reduction)
-        codes = np.empty_like(self._vectors.data)
-        quantise(self._vectors.data, factor, io.input_shift, limit, codes)
+        codes = self._codes.of(factor, io.input_shift, limit)
         driven = (peaks != 0).astype(np.float32)
-        return _Drive(self._vectors.with_data(codes), np.ones_like(peaks), driven, np.float32(0), INFINITE)
+        return _Drive(codes, np.ones_like(peaks), driven, np.float32(0), INFINITE)
 
     def _read(self, piece: _Piece, round_: int) -> tuple[Floats, int]:
         """ADC codes, ``(parts, groups, chips · outputs, vectors)``, and how many of them saturate."""
