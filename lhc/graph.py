@@ -22,6 +22,7 @@ __all__ = [
     "LayerGraph",
     "MatrixShape",
     "Obstacle",
+    "Origin",
     "WeightRef",
     "Work",
     "obstacle",
@@ -137,6 +138,21 @@ class Elements:
 
 
 @dataclass(frozen=True)
+class Origin:
+    """What a product stands for that is written as another operator in the file (`lhc.canonical`).
+
+    Attributes:
+        node: name of the operator in the file.
+        kind: that operator, with its domain unless it is ONNX's own.
+        part: which of its products this is; empty where it has one.
+    """
+
+    node: str
+    kind: str
+    part: str = ""
+
+
+@dataclass(frozen=True)
 class Obstacle:
     """Why a candidate cannot be analog on any hardware: a token and a sentence."""
 
@@ -159,6 +175,7 @@ class Layer:
         refusal: why it must stay digital, where reading found that.
         counted: what it multiplies, where that is not just its matrix by its weight.
         elements: what an operator that does not multiply handles; None where its sizes were not asked for.
+        origin: the operator of the file that it is a part of, where that is another one.
     """
 
     name: str
@@ -171,6 +188,7 @@ class Layer:
     refusal: Obstacle | None = None
     counted: Work | None = None
     elements: Elements | None = None
+    origin: Origin | None = None
 
     @property
     def is_candidate(self) -> bool:

@@ -1,16 +1,18 @@
 """Operators that are computed while a model is read, so that a weight behind them is known.
 
-A closed list: those that exporters and quantisers put between a stored weight and the product that uses it. They only
-move values about, or convert them::
+A closed list: those that exporters and quantisers put between a stored weight and the product that uses it. They
+move values about, convert them, or scale them as parametrizations do (weight_norm: g · v / ‖v‖)::
 
     Identity Cast ConstantOfShape Transpose Reshape Flatten Squeeze Unsqueeze QuantizeLinear DequantizeLinear
+    Abs Add Div Max Mul Neg Pow Reciprocal ReduceL2 ReduceSum Sqrt Sub
 
+The second line is computed for floats alone, in their own type: shapes are counted in integers, and no weights.
 y = (x - zero_point) * scale, and y = saturate(round_half_even(x / scale) + zero_point), as the ONNX operators of these
 names; scale and zero point are one for all, one per index of ``axis``, or one per block of ``block_size`` along it.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -33,6 +35,23 @@ _INDICES = {TensorProto.INT64, TensorProto.BOOL, TensorProto.UINT32, TensorProto
 _SMALL = {TensorProto.INT4, TensorProto.UINT4, TensorProto.FLOAT8E4M3FN, TensorProto.FLOAT8E5M2}
 _NUMBERS = _INTEGERS | _FLOATS | _INDICES | _SMALL | {TensorProto.BFLOAT16}
 _QUANTIZED = {TensorProto.INT8, TensorProto.UINT8, TensorProto.INT16, TensorProto.UINT16}
+_ARITHMETIC: Mapping[str, Callable[..., Array]] = {
+    "Abs": np.abs,
+    "Add": np.add,
+    "Div": np.divide,
+    "Max": np.maximum,
+    "Mul": np.multiply,
+    "Neg": np.negative,
+    "Pow": np.power,
+    "Reciprocal": np.reciprocal,
+    "Sqrt": np.sqrt,
+    "Sub": np.subtract,
+}
+_INPUTS = dict.fromkeys(("Add", "Div", "Max", "Mul", "Pow", "Sub"), 2)
+_SUMS: Mapping[str, Callable[[Array, Any, bool], Array]] = {
+    "ReduceL2": lambda x, axes, keep: np.sqrt(np.square(x).sum(axes, keepdims=keep)),
+    "ReduceSum": lambda x, axes, keep: np.asarray(x.sum(axes, keepdims=keep)),
+}
 _MOVES = {"Identity", "Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze"}
 
 
@@ -57,6 +76,11 @@ def folded_type(node: onnx.NodeProto, types: Sequence[int | None]) -> int | None
         return None
     if node.op_type in _MOVES:
         return types[0]
+    if node.op_type in _ARITHMETIC:
+        fits = types[0] in _FLOATS and all(t == types[0] for t in types)
+        return types[0] if fits and len(types) == _INPUTS.get(node.op_type, 1) else None
+    if node.op_type in _SUMS:
+        return types[0] if types[0] in _FLOATS and not attributes.get("noop_with_empty_axes") else None
     if node.op_type == "Cast":
         return attributes.get("to") if attributes.get("to") in _FLOATS else None
     if node.op_type == "ConstantOfShape":
@@ -110,7 +134,15 @@ def _fold(node: onnx.NodeProto, inputs: Sequence[Array | None], dtype: np.dtype[
         shape = tuple(int(size) for size in x)
         _limit(math.prod(shape))
         return np.broadcast_to(np.asarray(value, dtype), shape)
+    if node.op_type in _ARITHMETIC:
+        _limit(math.prod(np.broadcast_shapes(*(i.shape for i in inputs if i is not None))))
+        with np.errstate(all="ignore"):
+            return np.asarray(_ARITHMETIC[node.op_type](*inputs), dtype)
     _limit(x.size)
+    if node.op_type in _SUMS:
+        with np.errstate(all="ignore"):
+            keep = bool(attributes.get("keepdims", 1))
+            return np.asarray(_SUMS[node.op_type](x, _numbers(inputs, attributes, "axes"), keep), dtype)
     if node.op_type == "Cast":
         return x.astype(dtype)
     scale, zero = _spread(node, inputs, attributes, x)

@@ -52,9 +52,8 @@ __all__ = [
     "SampleNumbers",
     "Scores",
     "are_probabilities",
+    "check_classes",
     "get_metric",
-    "metric_without_targets",
-    "shows_classes",
 ]
 
 Array = npt.NDArray[Any]
@@ -121,7 +120,12 @@ def _per_sample(values: Array) -> Scores:
     return means
 
 
-def _check_classes(metric: str, output: Array) -> None:
+def check_classes(metric: str, output: Array) -> None:
+    """Refuse an output whose last axis cannot hold scores of classes.
+
+    Raises:
+        DataError: it has fewer than two axes or classes.
+    """
     # With fewer than two classes every answer would be right, whatever the tiles do.
     if output.ndim < 2 or output.shape[-1] < 2:
         raise DataError(
@@ -131,7 +135,7 @@ def _check_classes(metric: str, output: Array) -> None:
 
 
 def _accuracy(output: Array, targets: Array) -> Scores:
-    _check_classes("accuracy", output)
+    check_classes("accuracy", output)
     classes, counted = _classes("accuracy", output, targets)
     if counted.all():
         return _per_sample(classes == targets)
@@ -156,7 +160,7 @@ def _classes(metric: str, output: Array, targets: Array) -> tuple[Array, npt.NDA
 
 
 def _miou(output: Array, targets: Array) -> float:
-    _check_classes("miou", output)
+    check_classes("miou", output)
     classes, counted = _classes("miou", output, targets)
     found, wanted, count = classes[counted], targets[counted], output.shape[-1]
     both = np.bincount(wanted[found == wanted], minlength=count)
@@ -175,7 +179,7 @@ def _check_labels(metric: str, targets: Array, classes: int) -> None:
 
 
 def _agreement(output: Array, digital: Array) -> Scores:
-    _check_classes("agreement", output)
+    check_classes("agreement", output)
     return _per_sample(output.argmax(axis=-1) == digital.argmax(axis=-1))
 
 
@@ -195,13 +199,13 @@ def _log_probabilities(output: Array) -> Scores:
 
 
 def _kl(output: Array, digital: Array) -> Scores:
-    _check_classes("kl", output)
+    check_classes("kl", output)
     log_p, log_q = _log_probabilities(digital), _log_probabilities(output)
     return _per_sample((np.exp(log_p) * (log_p - log_q)).sum(axis=-1))
 
 
 def _top5(output: Array, targets: Array) -> Scores:
-    _check_classes("top5", output)
+    check_classes("top5", output)
     if output.shape[:-1] != targets.shape:
         raise DataError(f"top5: the output has shape {output.shape}, the targets {targets.shape}: one class a position")
     _check_labels("top5", targets, output.shape[-1])
@@ -245,7 +249,7 @@ def _cosine(output: Array, digital: Array) -> Scores:
 
 def _surprise(metric: str, output: Array, targets: Array) -> tuple[Scores, npt.NDArray[np.int64]]:
     """Per sample the summed negative log likelihood of its targets, and how many there are."""
-    _check_classes(metric, output)
+    check_classes(metric, output)
     if output.shape[:-1] != targets.shape:
         raise DataError(f"{metric}: the output has shape {output.shape}, the targets {targets.shape}: one a position")
     counted = targets != IGNORED
@@ -345,52 +349,6 @@ def get_metric(name: str, higher_is_better: bool | None = None) -> Metric:
     if higher_is_better is not None and higher_is_better != metric.higher_is_better:
         raise UsageError(f"{name}: {'higher' if metric.higher_is_better else 'lower'} is better; drop the option")
     return metric
-
-
-def shows_classes(output: Array, targets: Array | None = None) -> bool:
-    """Whether an output is shown to hold scores of classes along its last axis, two or more.
-
-    It is by its targets, if they are whole numbers, one a position, each of them a class; or by its values, if they are
-    probabilities, or the logarithms of probabilities: what a final Softmax or LogSoftmax gives. Nothing tells the
-    logits of a plain linear layer from any other values: ten of them may be ten classes or ten coordinates.
-
-    Args:
-        output: of the digital network, for some samples, ``(n, ...)``.
-        targets: of some samples, not necessarily of the same, or None.
-    """
-    if output.ndim < 2 or output.shape[-1] < 2 or output.dtype.kind != "f" or not output.size:
-        return False
-    if targets is not None and targets.dtype.kind in "iu" and targets.shape[1:] == output.shape[1:-1]:
-        counted = targets[targets != IGNORED]
-        return bool(counted.size and counted.min() >= 0 and counted.max() < output.shape[-1])
-    values = output.astype(np.float64)
-    if are_probabilities(values, output):
-        return True
-    return bool((values <= 0).all()) and are_probabilities(np.exp(values), output)
-
-
-def metric_without_targets(output: Array, name: str) -> tuple[Metric, str]:
-    """What an output without targets is judged by, and why: agreement where it shows classes, else nmse.
-
-    Args:
-        output: of the digital network, for some samples.
-        name: of the output.
-
-    Raises:
-        UsageError: it holds no real numbers, so that neither makes sense unasked.
-    """
-    if output.dtype.kind != "f":
-        raise UsageError(
-            f"the data has no targets, and output {name!r} is {output.dtype}: lhc cannot tell classes from counts or"
-            " codes; give targets, score another output (--output), or choose: --metric agreement (the last axis holds"
-            " scores of classes), nmse (it holds values), or module:function"
-        )
-    if shows_classes(output):
-        return METRICS["agreement"], f"the data has no targets, and output {name!r} holds probabilities of classes"
-    return METRICS["nmse"], (
-        f"the data has no targets, and nothing shows that output {name!r} holds classes (its values are no"
-        " probabilities)"
-    )
 
 
 def _custom(name: str, higher_is_better: bool | None) -> Metric:

@@ -19,7 +19,8 @@ from lhc.plan import Outcome, Plan
 from lhc.runtime import parity_errors, parity_tolerance
 from lhc.runtime.ort import tensor_infos
 from lhc.samples.class_axis import check_class_axis, class_axis
-from lhc.samples.metrics import METRICS, UNCHOSEN, metric_without_targets
+from lhc.samples.metric_choice import metric_without_targets
+from lhc.samples.metrics import METRICS, UNCHOSEN, check_classes
 from lhc.samples.task import Task, count_samples
 from lhc.study.source import Opened, open_model
 from lhc.study.state import Study
@@ -202,16 +203,18 @@ def _with_class_axis(study: Study) -> Study:
     Raises:
         UsageError: the output has no such axis; or a metric was chosen that reads classes, and nothing says which of
             the axes of a picture holds them.
+        DataError: such a metric was chosen for an output of one axis.
     """
-    asked, axes = study.options.class_axis, _declared_axes(study)
-    if study.task.metric.classes is False or (asked is None and axes is not None and axes < 3):  # nowhere else to be
+    asked, axes, metric = study.options.class_axis, _declared_axes(study), study.task.metric
+    if metric.classes is False or (asked is None and axes == 2):  # nowhere else to be
         return study
     bench = study.bench(study.task.head(_EXAMPLES))
     output, name = bench.example_output, bench.output_name
+    if metric.classes and metric.chosen and output.ndim < 2:
+        check_classes(metric.name, output)
     if asked is not None:
         return replace(study, task=study.task.with_class_axis(check_class_axis(asked, output.shape, name)))
     axis = class_axis(output, study.task.targets) if output.ndim > 2 else None
-    metric = study.task.metric
     if axis is None and output.ndim > 3 and metric.classes and metric.chosen and study.task.targets is None:
         raise UsageError(
             f"{metric.name}: output {name!r} has shape {output.shape}, and nothing shows which axis holds the classes;"

@@ -233,6 +233,8 @@ class Train:
 
     def apply(self, study: Study) -> Study:
         """The study of the better placement, with a sentence on the other."""
+        assert study.training is not None
+        course_of(study, study.training, self.settings).check()  # a search of hours is not to end in a refusal
         before = self.judge(STRATEGIES[untrained(self.strategy)]).apply(study)
         if _leaves_nothing(before):
             pays = " and that pays" if any(row.reason == "cost" for row in before.plan.layers) else ""

@@ -5,19 +5,24 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
 import onnx
 
+from lhc.errors import DataError, ModelError
 from lhc.graph import LayerGraph
 from lhc.hardware import Hardware
 from lhc.model import OnnxModel
+from lhc.onnx_io import static_batch
+from lhc.onnx_io.free_batch import with_free_batch
 from lhc.options.training import TrainingOptions
 from lhc.plan import CurvePoint, Retrained
-from lhc.samples.task import Array, Task
+from lhc.runtime.ort import observe_tensors, relative_error
+from lhc.samples.task import Array, Task, count_samples, cut
 from lhc.support.functions import code_of, load_function
 from lhc.train.batches import Batches, load_augment
 from lhc.train.checkpoints import Checkpoint
 from lhc.train.losses import load_loss
-from lhc.train.network import NoisyNetwork, ranges_in
+from lhc.train.network import PARITY, NoisyNetwork, ranges_in
 from lhc.train.trained_tensors import Trained, find_trained, with_weights
 from lhc.train.trainer import Trainer, device_for
 
@@ -74,9 +79,35 @@ class Course:
             ModelError: it cannot be differentiated, or computes something else.
         """
         tiles = (self.hardware, self.t_s, self.settings.noise, self.ranges, self.copies)
-        network = NoisyNetwork(self.model, self.graph, self.trained, *tiles)
+        network = NoisyNetwork(self._batched, self.graph, self.trained, *tiles)
         network.check(self._some())
         return network
+
+    @cached_property
+    def _batched(self) -> OnnxModel:
+        """The network with a batch of any size, which is what trains.
+
+        Raises:
+            ModelError: the file fixes its batch, and nothing else computes the same sample by sample.
+        """
+        batch = static_batch(self.model)
+        if batch is None:
+            return self.model
+        freed, feeds = with_free_batch(self.model), self._some()
+        names = [value.name for value in freed.proto.graph.output]
+        try:
+            together = observe_tensors(freed, names, feeds)
+            for where, one in cut(feeds, count_samples(feeds), batch, fill=True):
+                apart = observe_tensors(self.model, names, one)
+                same = all(_same(together[n][where], apart[n][: where.stop - where.start]) for n in names)
+                if not same:
+                    raise DataError("its answers to a sample depend on the others")
+        except (DataError, ModelError) as error:
+            raise ModelError(
+                f"{self.model.label}: the file fixes a batch of {batch} and cannot be computed with another, which"
+                f" training needs ({error}); export it with a symbolic batch"
+            ) from error
+        return freed
 
     def trainer(self, horizon: int) -> Trainer:
         """A trainer of the network.
@@ -96,6 +127,14 @@ class Course:
         output = self.output or self.graph.outputs[0]
         loss = load_loss(settings.loss, self.samples.class_axis)
         return Trainer(network, digital, batches, loss, settings, output, horizon)
+
+    def check(self) -> None:
+        """See that the network can be trained, with this loss and these samples: one step's loss on a few of them.
+
+        Raises:
+            ModelError, DataError, UsageError: it cannot.
+        """
+        self.trainer(self.steps).check(*self.samples.read(0, CHECKED_SAMPLES))
 
     def _some(self) -> Mapping[str, Array]:
         return next(self.samples.blocks(CHECKED_SAMPLES))[1]
@@ -155,3 +194,10 @@ class Course:
                 if ":" in name
             },
         }
+
+
+def _same(found: Array, expected: Array) -> bool:
+    """Whether outputs are equal to rounding."""
+    if found.dtype.kind != "f":
+        return bool(np.array_equal(found, expected))
+    return relative_error(found, expected) <= PARITY

@@ -1,7 +1,9 @@
 """Which stored tensors retraining changes, and how the new values get back into the model.
 
 A product's weight may be an initializer, the tensor of a Constant node, or what moves (Transpose, Reshape, ...) make of
-one: the stored tensor is what is trained, and what shares it shares it still. Tensors of layers that share their
+one: the stored tensor is what is trained, and what shares it shares it still. A weight that is computed from constants
+in any other way (dequantised, or scaled by a norm) is trained as the float matrix that it is; the retrained model holds
+that in place of the operator that computed it. Tensors of layers that share their
 devices because they hold the same numbers are trained as one, or they would come to need tiles of their own. Biases of
 products (third operands) are trained too, where they are stored. Nothing else of the model changes.
 """
@@ -81,17 +83,11 @@ def find_trained(model: OnnxModel, graph: LayerGraph) -> Trained:
 def _root(layer: Layer, constants: Constants, producers: Mapping[str, onnx.NodeProto], label: str) -> str:
     assert layer.weight is not None
     name = layer.weight.name
-    while not constants.is_stored(name):
-        node = producers[name]
-        if node.op_type not in _MOVES:
-            raise ModelError(
-                f"{label}: the weight of {layer.name!r} is computed by {node.op_type} {node.name!r}; retraining writes"
-                " stored float weights only, so train the model before it is quantised"
-            )
-        name = node.input[0]
+    while not constants.is_stored(name) and producers[name].op_type in _MOVES:
+        name = producers[name].input[0]
     if constants.dtype(name) not in _TRAINABLE:
         raise ModelError(
-            f"{label}: the weight of {layer.name!r} is stored as {constants.dtype(name)}; retraining needs float32 or"
+            f"{label}: the weight of {layer.name!r} is of type {constants.dtype(name)}; retraining needs float32 or"
             " float64, so convert the model first"
         )
     return name
@@ -117,6 +113,10 @@ def with_weights(model: OnnxModel, trained: Trained, weights: Mapping[str, Array
     for name, tensor in _stored(proto.graph):
         if name in pending:
             _write(tensor, pending.pop(name))
+    for node in [node for node in proto.graph.node if len(node.output) == 1 and node.output[0] in pending]:
+        values = pending.pop(node.output[0])
+        proto.graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(values), node.output[0]))
+        proto.graph.node.remove(node)
     if pending:
         raise ModelError(f"{model.label}: {', '.join(sorted(pending))}: sparse weights cannot be retrained")
     return proto

@@ -85,6 +85,19 @@ class Trainer:
             self._optimizer = torch.optim.SGD(groups, momentum=self.settings.momentum)
         self._rates = tuple(group["lr"] for group in self._optimizer.param_groups)
 
+    def check(self, feeds: Mapping[str, Array], targets: Array | None) -> None:
+        """See that the loss of some samples can be computed and has a gradient; nothing changes.
+
+        Raises:
+            DataError: the loss needs other targets, or another output.
+            ModelError: the output does not depend on anything that is trained.
+        """
+        loss = self.loss(self.network(feeds, self.output), self._targets(feeds, targets))
+        if not loss.requires_grad:
+            raise ModelError(
+                f"output {self.output!r} has no gradient with respect to any weight; it cannot be retrained"
+            )
+
     def train_step(self, strength: float) -> float:
         """Take one step.
 

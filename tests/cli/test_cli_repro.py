@@ -80,3 +80,14 @@ def test_outputs_that_count_no_samples_are_told_and_not_cut(
     found = cli("run", model, *data, "--metric", "nmse")
     assert found.exit_code == 3
     assert "output 'boxes' has shape (64, 4); the first axis of what is scored must count samples" in found.stderr
+
+
+@pytest.mark.analog
+def test_a_file_that_fixes_a_batch_of_one_is_retrained(repro: Path, cli: Cli, tmp_path: Path) -> None:
+    data = ("--data", repro / "fixed_batch.npz", "--metric", "kl", "--draws", 2, "--objective", "macs")
+    training = ("--retrain", "--steps", 20, "--batch-size", 4, "--max-drop", 0.001)
+    found = cli("partition", repro / "fixed_batch_1.onnx", *data, *training, "-o", tmp_path / "trained.onnx")
+    assert found.exit_code == 0, found.stderr
+    assert "training the result is better, and it is kept" in found.stderr
+    declared = onnx.load(tmp_path / "trained.onnx").graph.input[0].type.tensor_type.shape.dim[0]
+    assert declared.dim_value == 1

@@ -11,7 +11,8 @@ import lhc
 from lhc.cli.reports import is_judged_output
 from lhc.errors import UsageError
 from lhc.onnx_io import load_model, read_plan
-from lhc.samples.metrics import METRICS, metric_without_targets, shows_classes
+from lhc.samples.metric_choice import metric_without_targets, shows_classes
+from lhc.samples.metrics import METRICS
 from lhc.samples.task import Task
 from tests.conftest import Cli
 

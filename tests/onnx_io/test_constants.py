@@ -56,6 +56,24 @@ FOLDED = [
     Folded("Unsqueeze, older", ("w = Unsqueeze <axes = [1]> (a)",), {"a": W}, 11),
     Folded("ConstantOfShape", ("w = ConstantOfShape <value = float[1] {0.02}> (s)",), {"s": ints(4, 6)}),
     Folded("ConstantOfShape, zeros", ("w = ConstantOfShape(s)",), {"s": ints(4, 6)}),
+    Folded(
+        "weight_norm of TorchScript",
+        ("n = ReduceL2 <axes = [1], keepdims = 1> (a)", "d = Div(a, n)", "w = Mul(d, g)"),
+        {"a": W, "g": SCALES[:4, None]},
+        17,
+    ),
+    Folded(
+        "weight_norm, newer",
+        ("n = ReduceL2(a, x)", "r = Reciprocal(n)", "d = Mul(a, r)", "w = Mul(g, d)"),
+        {"a": W, "x": ints(1), "g": SCALES[:4, None]},
+    ),
+    Folded(
+        "a norm by its parts",
+        ("s = Abs(a)", "q = Pow(s, two)", "t = ReduceSum(q, x)", "n = Sqrt(t)", "m = Max(n, two)", "w = Div(a, m)"),
+        {"a": W, "x": ints(-1), "two": np.array(2, np.float32)},
+    ),
+    Folded("a difference", ("n = Neg(a)", "s = Add(a, a)", "w = Sub(n, s)")),
+    Folded("all of one", ("n = ReduceL2(a)", "w = Div(a, n)")),
     Folded("DequantizeLinear", ("w = DequantizeLinear(a, s)",), {"a": Q, "s": np.array(0.03, np.float32)}),
     Folded(
         "DequantizeLinear, zero point",
@@ -151,9 +169,10 @@ def test_bfloat16_behind_a_cast_is_a_weight() -> None:
 
 
 NOT_FOLDED = [
-    Folded("computed", ("w = Add(a, a)",)),
+    Folded("computed", ("w = Sin(a)",)),
     Folded("of an input", ("w = Reshape(input, s)",), {"s": ints(1)}),
-    Folded("of a sum", ("b = Add(a, a)", "w = Transpose(b)")),
+    Folded("of a sine", ("b = Sin(a)", "w = Transpose(b)")),
+    Folded("a sum of integers", ("b = Add(s, s)", "w = Reshape(s, b)"), {"s": ints(1)}),
     Folded("Cast to integers", ("w = Cast <to = 7> (a)",)),
     Folded("a string", ("w = Identity(a)",), {"a": np.array(["x"], object)}),
     Folded("17 steps", (*(f"t{i + 1} = Identity(t{i})" for i in range(16)), "w = Identity(t16)"), {"t0": W}),
@@ -207,7 +226,7 @@ WEIGHTS = [
     ),
     Weight("too large", ("w = ConstantOfShape(s)",), {"s": BIG}, "no-static-weight", f"at most {FOLD_LIMIT}"),
     Weight("nonsense", ("w = Reshape(a, s)",), {"a": W, "s": ints(5, 5)}, "no-static-weight", "cannot be computed"),
-    Weight("computed", ("w = Mul(a, a)",), {"a": W}, "no-static-weight", "both operands are computed at run time"),
+    Weight("computed", ("w = Sin(a)",), {"a": W}, "no-static-weight", "both operands are computed at run time"),
     Weight(
         "MatMulInteger", (), {"w": Q}, "unsupported", "MatMulInteger computes on integers", "y = MatMulInteger(x, w)"
     ),

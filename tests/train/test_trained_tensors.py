@@ -6,6 +6,7 @@ import pytest
 from onnx import TensorProto, numpy_helper
 
 from lhc.errors import ModelError
+from lhc.graph import obstacle
 from lhc.model import OnnxModel
 from lhc.onnx_io import load_model, read_graph
 from lhc.train.trained_tensors import find_trained, with_weights
@@ -92,14 +93,9 @@ def test_an_initializer_of_two_layers_is_trained_once(build: Build) -> None:
 @pytest.mark.parametrize(
     ("text", "weights", "why"),
     [
-        (
-            "g (float[N, 2] x) => (float[N, 2] y) { w = DequantizeLinear (q, s)  y = MatMul (x, w) }",
-            {"q": np.array([[1, 2], [3, 4]], np.int8), "s": np.array(0.5, np.float32)},
-            "DequantizeLinear",
-        ),
         ("g (float16[N, 2] x) => (float16[N, 2] y) { y = MatMul (x, w) }", {"w": np.eye(2, dtype="half")}, "float16"),
     ],
-    ids=["quantised", "half"],
+    ids=["half"],
 )  # fmt: skip
 def test_weights_that_cannot_be_trained_are_refused_by_the_name_of_their_layer(
     build: Build, text: str, weights: dict[str, np.ndarray], why: str
@@ -109,6 +105,27 @@ def test_weights_that_cannot_be_trained_are_refused_by_the_name_of_their_layer(
     with pytest.raises(ModelError, match=why) as error:
         find_trained(model, read_graph(model))
     assert repr(name) in str(error.value)
+
+
+def test_a_computed_weight_is_trained_and_stored_as_the_matrix_that_it_is(build: Build) -> None:
+    text = """g (float[N, 2] x) => (float[N, 3] y) {
+      d = DequantizeLinear (q, s)
+      w = Transpose (d)
+      a = MatMul (x, w)
+      n = ReduceL2 <axes = [1]> (v)
+      u = Div (v, n)
+      y = MatMul (a, u)
+    }"""
+    quantised = np.array([[1, 2], [3, 4], [5, 6]], np.int8)
+    model = build(text, q=quantised, s=np.array(0.5, np.float32), v=normal(3, 3))
+    proto, weights, _ = retrained(model)
+    assert set(weights) == {"d", "u"}
+    np.testing.assert_array_equal(weights["d"], quantised * np.float32(0.5) + 1)
+    assert [node.op_type for node in proto.graph.node] == ["Transpose", "MatMul", "ReduceL2", "MatMul"]
+    again = load_model(proto)
+    assert all(obstacle(layer) is None for layer in read_graph(again).candidates)
+    trained = find_trained(again, read_graph(again))
+    assert all(np.array_equal(trained.values[name], weights[name]) for name in weights)
 
 
 def test_sparse_weights_are_refused(build: Build) -> None:

@@ -1,0 +1,52 @@
+"""What can be known at the start is refused at the start, before a search of hours."""
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+import lhc
+from lhc.errors import LhcError
+
+pytestmark = pytest.mark.analog
+
+NET = """<ir_version: 8, opset_import: ["" : 17]>
+net (float[N, 6] x) => (OUTPUT y) <int64[1] last = {1}> {
+  [fc1] h = MatMul(x, w)
+  [act] r = Relu(h)
+  [fc2] z = MatMul(r, v)
+  LAST
+}"""
+X = np.random.default_rng(1).normal(size=(60, 6)).astype(np.float32)
+
+
+def network(last: str = "y = Identity(z)", output: str = "float[N, 3]") -> onnx.ModelProto:
+    model = onnx.parser.parse_model(NET.replace("OUTPUT", output).replace("LAST", last))
+    rng = np.random.default_rng(0)
+    for name, shape in (("w", (6, 8)), ("v", (8, 3))):
+        model.graph.initializer.append(numpy_helper.from_array(rng.normal(size=shape).astype(np.float32), name))
+    return model
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "words"),
+    [
+        (network("y = ReduceSum<keepdims = 0>(z, last)", "float[N]"), {"metric": "kl"}, "at least two classes"),
+        (network("y = Hardmax(z)"), {"retrain": True, "metric": "nmse"}, "Hardmax .* cannot be differentiated"),
+        (network(), {"retrain": True, "loss": "cross-entropy", "metric": "nmse"}, "--loss cross-entropy needs targets"),
+        (network("d = ArgMax<axis = 1>(z)  y = Cast<to = 1>(d)"), {"retrain": True, "metric": "nmse"}, "no gradient"),
+    ],
+    ids=["kl of one axis", "no gradient", "no targets", "a step at the end"],
+)
+def test_nothing_is_measured_before_it_is_refused(
+    model: onnx.ModelProto, options: dict[str, object], words: str
+) -> None:
+    done: list[str] = []
+
+    def note(what: str, finished: int, total: int) -> None:
+        done.append(what)
+
+    more = {"batch_size": 8} if options.get("retrain") else {}
+    with pytest.raises(LhcError, match=words):
+        lhc.partition(model, {"x": X}, draws=2, max_drop=0.1, progress=note, objective="macs", **options, **more)
+    assert not [what for what in done if "sensitivity" in what or "judging" in what]

@@ -1,0 +1,36 @@
+"""Networks whose file fixes the batch, with a batch of any size."""
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+from lhc.onnx_io import load_model, static_batch
+from lhc.onnx_io.free_batch import with_free_batch
+from lhc.runtime.ort import create_session
+
+NET = """<ir_version: 8, opset_import: ["" : 17]>
+net (float[1, 2, 3, 4] x) => (float[1, 6] y, float[1, 4, 6] z) <int64[2] flat = {SHAPE}, int64[3] rows = {1, 4, 6}> {
+  h = Conv<kernel_shape = [1, 1]>(x, w)
+  f = Reshape(h, flat)
+  y = MatMul(f, v)
+  z = Reshape(h, rows)
+}"""
+
+
+@pytest.mark.parametrize("shape", ["{1, 24}", "{1, -1}"])
+def test_samples_together_are_answered_as_one_by_one(shape: str) -> None:
+    proto = onnx.parser.parse_model(NET.replace("{SHAPE}", shape))
+    rng = np.random.default_rng(0)
+    for name, size in (("w", (2, 2, 1, 1)), ("v", (24, 6))):
+        proto.graph.initializer.append(numpy_helper.from_array(rng.normal(size=size).astype(np.float32), name))
+    model = load_model(proto)
+    freed = with_free_batch(model)
+    assert (static_batch(model), static_batch(freed)) == (1, None)
+    x = rng.normal(size=(3, 2, 3, 4)).astype(np.float32)
+    together = create_session(freed.proto, "freed").run(None, {"x": x})
+    session = create_session(model.proto, "fixed")
+    for sample in range(3):
+        for found, expected in zip(together, session.run(None, {"x": x[sample : sample + 1]}), strict=True):
+            np.testing.assert_allclose(found[sample : sample + 1], expected, rtol=1e-5, atol=1e-6)
+    assert with_free_batch(freed) is freed
