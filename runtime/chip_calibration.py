@@ -25,6 +25,7 @@ from lhc.onnx_io import Constants
 from lhc.runtime.executor import HybridExecutor
 from lhc.runtime.layers import AnalogLayer
 from lhc.runtime.network_calls import Call
+from lhc.runtime.on_demand import reads_on_demand
 from lhc.runtime.ort import Array, create_session, run_session, with_outputs
 
 __all__ = [
@@ -141,8 +142,8 @@ def calibrated(
     Raises:
         DataError: the network does not run on these samples.
     """
-    states = executor.reads(hardware, seed, draw, t_s, _numbers(hardware, calls) if reads is None else reads)
-    chips = [executor.on_chips([state], hardware, seed, [draw]) for state in states]
+    numbers = _numbers(hardware, calls) if reads is None else reads
+    chips = reads_on_demand(executor, hardware, seed, draw, t_s, numbers)
     return executor.calibrate(chips, calls, _correct(hardware, digital))
 
 

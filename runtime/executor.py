@@ -6,7 +6,7 @@ have wheels for Linux x86-64 alone, and all-digital networks run everywhere.
 """
 
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
@@ -30,6 +30,7 @@ from lhc.runtime.stream import Position
 from lhc.runtime.tensor_types import tensor_types
 
 if TYPE_CHECKING:
+    from lhc.runtime.large_matrix import LargeMatrix
     from lhc.runtime.layers import AnalogLayer
     from lhc.runtime.matrix import AnalogMatrix
     from lhc.runtime.vectors import Products
@@ -80,7 +81,7 @@ class HybridExecutor:
             raise ModelError(f"{model.label} has no layer {', '.join(map(repr, unknown[:3]))}, which is placed analog")
         self._ranges = ranges or {}
         self._copies = copies or {}
-        self._tiles: Bank[AnalogMatrix] = Bank(_TILES_MEMORY)
+        self._tiles: Bank[AnalogMatrix | LargeMatrix] = Bank(_TILES_MEMORY)
         self._constants = Constants(model.proto.graph)
         nodes = {node.name: node for node in model.proto.graph.node}
         self._layers = {name: self._analog_layer(nodes[name], name) for name in graph.order() if name in self.analog}
@@ -117,13 +118,13 @@ class HybridExecutor:
         """The analog layers, in topological order."""
         return tuple(self._layers.values())
 
-    def program(self, hardware: Hardware, seed: int, draw: int) -> ProgrammedChip:
-        """Program the tiles of all analog layers; they have not drifted."""
-        matrices: dict[str, AnalogMatrix] = {}
+    def program(self, hardware: Hardware, seed: int, draw: int, multiplies: bool = False) -> ProgrammedChip:
+        """Program the tiles of all analog layers; they have not drifted. ``multiplies``: see `AnalogLayer.map_onto`."""
+        matrices: dict[str, AnalogMatrix | LargeMatrix] = {}
         if self._layers:
             with _isolated():
                 for layer in self._tile_sets().values():
-                    matrices[layer.tile_set] = self._mapped(layer, hardware)
+                    matrices[layer.tile_set] = self._mapped(layer, hardware, multiplies)
                     matrices[layer.tile_set].program(seed, draw)
         return ProgrammedChip(matrices)
 
@@ -141,24 +142,30 @@ class HybridExecutor:
         t_s: float,
         numbers: Sequence[int],
         bank: Bank[ProgrammedMatrix] | None = None,
+        wanted: Collection[str] | None = None,
     ) -> list[dict[str, ProgrammedMatrix]]:
-        """The same as each of some reads finds it, with read noise of its own; number 0 is that of inference."""
+        """The same as each of some reads finds it, with read noise of its own; number 0 is that of inference.
+
+        ``wanted``: some tile sets; all by default.
+        """
         bank = Bank(0) if bank is None else bank
         result: list[dict[str, ProgrammedMatrix]] = [{} for _ in numbers]
         for tile_set, layer in self._tile_sets().items():
+            if wanted is not None and tile_set not in wanted:
+                continue
             mapped = (
                 tile_set,
                 hardware.for_layer(layer.name).model_dump_json(),
                 self._ranges.get(layer.name),
                 self._copies.get(layer.name, 1),
             )
-            programmed: list[AnalogMatrix] = []
+            programmed: list[AnalogMatrix | LargeMatrix] = []
 
             def seen(
                 read: int,
                 layer: "AnalogLayer" = layer,
                 mapped: Hashable = mapped,
-                programmed: "list[AnalogMatrix]" = programmed,
+                programmed: "list[AnalogMatrix | LargeMatrix]" = programmed,
             ) -> ProgrammedMatrix:
                 with _isolated():
                     if not programmed:
@@ -176,9 +183,11 @@ class HybridExecutor:
         """The first layer of every tile set."""
         return {layer.tile_set: layer for layer in reversed(self._layers.values())}
 
-    def _mapped(self, layer: "AnalogLayer", hardware: Hardware) -> "AnalogMatrix":
+    def _mapped(
+        self, layer: "AnalogLayer", hardware: Hardware, multiplies: bool = False
+    ) -> "AnalogMatrix | LargeMatrix":
         ranges, copies = self._ranges.get(layer.name), self._copies.get(layer.name, 1)
-        return layer.map_onto(hardware.for_layer(layer.name), ranges, copies)
+        return layer.map_onto(hardware.for_layer(layer.name), ranges, copies, multiplies)
 
     def on_chips(
         self,

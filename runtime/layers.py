@@ -20,6 +20,7 @@ from lhc.errors import UsageError
 from lhc.graph import Layer
 from lhc.hardware import Hardware
 from lhc.onnx_io.product import Product
+from lhc.runtime.large_matrix import LargeMatrix, takes
 from lhc.runtime.matrix import AnalogMatrix
 from lhc.runtime.operand_shapes import OperandShapes
 from lhc.runtime.stream import Position, Unit
@@ -118,13 +119,16 @@ class AnalogLayer(ABC):
         """Inputs of one product, and outputs of one group."""
         return self._matrix.shape[1], len(self._matrix) // self.groups
 
-    def map_onto(self, hardware: Hardware, ranges: Sequence[float] | None = None, copies: int = 1) -> AnalogMatrix:
+    def map_onto(
+        self, hardware: Hardware, ranges: Sequence[float] | None = None, copies: int = 1, multiplies: bool = False
+    ) -> AnalogMatrix | LargeMatrix:
         """Tiles that hold this layer's matrix, not programmed yet.
 
         Args:
             hardware: geometry, converters, devices.
             ranges: static input range of each row split, where the hardware has them.
             copies: of every weight.
+            multiplies: the tiles themselves are to give products, as aihwkit computes them.
 
         Raises:
             UsageError: the hardware has static input ranges and none are given.
@@ -141,7 +145,9 @@ class AnalogLayer(ABC):
                 f" {len(ranges)} static input ranges, which were calibrated on other hardware; give samples, or"
                 " partition the model for this hardware"
             )
-        return AnalogMatrix(self._matrix, self.groups, hardware, self.devices, ranges, copies)
+        large = not multiplies and takes(self._matrix.size, hardware)
+        kind = LargeMatrix if large else AnalogMatrix
+        return kind(self._matrix, self.groups, hardware, self.devices, ranges, copies)
 
     def run(
         self,

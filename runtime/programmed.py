@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from lhc.conductances import Correction, ProgrammedMatrix
 
 if TYPE_CHECKING:
+    from lhc.runtime.large_matrix import LargeMatrix
     from lhc.runtime.matrix import AnalogMatrix
     from lhc.runtime.vectors import Products
 
@@ -21,7 +22,7 @@ class ProgrammedChip:
         matrices: tile set -> programmed tiles.
     """
 
-    matrices: "Mapping[str, AnalogMatrix]"
+    matrices: "Mapping[str, AnalogMatrix | LargeMatrix]"
 
     def drift_to(self, t_s: float) -> None:
         """Let all devices drift to ``t_s`` seconds after the first read."""

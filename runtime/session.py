@@ -145,7 +145,7 @@ class HybridSession:
         """
         if seed < 0 or draw < 0:
             raise UsageError(f"seed and draw must not be negative, got {seed} and {draw}")
-        self._chip = self._executor.program(self.hardware, seed, draw)
+        self._chip = self._executor.program(self.hardware, seed, draw, multiplies=self._reference)
         self._seed, self._draw, self._t_s = seed, draw, 0.0
         self._forget()
         self._restart()
@@ -237,7 +237,10 @@ class HybridSession:
         """Take what the tiles hold now, and the noise from the start of the stream."""
         self._next_sample = 0
         if self._reference:
-            self._programmed = ProgrammedLayers((self._chip.matrices,), self._chip.matrices)
+            from lhc.runtime.matrix import AnalogMatrix
+
+            tiles = {name: matrix for name, matrix in self._chip.matrices.items() if isinstance(matrix, AnalogMatrix)}
+            self._programmed = ProgrammedLayers((tiles,), tiles)
         else:
             self._programmed = self._executor.on_chips(
                 [self._chip.states()], self.hardware, self._seed, [self._draw], self._device

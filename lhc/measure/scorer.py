@@ -22,6 +22,7 @@ from lhc.onnx_io import static_batch
 from lhc.passes.copies import Copies
 from lhc.runtime import Bank, HybridExecutor, Position, ProgrammedLayers, Ranges
 from lhc.runtime.network_calls import Call, calibration_calls, call_samples
+from lhc.runtime.on_demand import chip_on_demand
 from lhc.samples.class_axis import classes_last
 from lhc.samples.metrics import IGNORED, Array, Metric
 from lhc.samples.task import Task, count_samples, cut
@@ -275,7 +276,7 @@ class Scorer:
 
     def _programmed(self, executor: HybridExecutor, job: Job) -> ProgrammedLayers:
         hardware, seed = self.setting.hardware, self.setting.seed
-        states = [executor.states(hardware, seed, draw, job.t_s, self._bank) for draw in job.draws]
+        states = [chip_on_demand(executor, hardware, seed, draw, job.t_s, self._bank) for draw in job.draws]
         programmed = executor.on_chips(states, hardware, seed, job.draws)
         if self.setting.calibration is None or not (self.setting.calibrates and job.placement):
             return programmed

@@ -1,0 +1,220 @@
+"""A large matrix on tiles of phase-change or perfect devices: mapped, programmed and read by compiled loops.
+
+The formulas are aihwkit's (`lhc.runtime.pcm_kernels`), as are mapping and drift compensation. Random numbers are
+others, so a chip is another one of the same distribution. aihwkit takes 170 ns a weight to map, 230 to program and 200
+for a read, more than products with thousands of vectors take. Nothing is kept between reads: what was programmed is
+computed again from its key.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+
+from lhc.conductances import Floats, ProgrammedMatrix, ProgrammedTile
+from lhc.hardware import Hardware
+from lhc.hardware.devices import Pcm
+from lhc.hardware.geometry import split_sizes
+from lhc.runtime.kernels import add_noise, round_codes
+from lhc.runtime.normals import NoiseStream, Words, normal_levels
+from lhc.runtime.pcm_kernels import STEPS, drift, program
+from lhc.runtime.rowsplit import RowConverters
+from lhc.seeds import device_entropy
+
+__all__ = ["LEAST_WEIGHTS", "LargeMatrix", "takes"]
+
+LEAST_WEIGHTS = 2**16
+"""Of a matrix that is programmed so; smaller ones keep the devices that aihwkit's generator gives them."""
+_LEAST_BOUND = 2.0
+"""An ADC with this bound, in units of the full scale, never saturates on a single weight."""
+_LEAST_MAGNITUDE = 1e-7
+_LEAST_READOUT = 1e-4
+"""aihwkit's own bounds, of the greatest weight of a tile and of a read-out."""
+
+
+def takes(weights: int, hardware: Hardware) -> bool:
+    """Whether a matrix of so many weights is programmed here."""
+    bound = hardware.adc.bound
+    known = hardware.devices is None or type(hardware.devices) is Pcm
+    return weights >= LEAST_WEIGHTS and known and (bound is None or bound >= _LEAST_BOUND)
+
+
+@dataclass(frozen=True, eq=False)
+class _Place:
+    """Where a tile lies in the matrix.
+
+    Attributes:
+        number: of the tile.
+        split: number of the row split.
+        outputs: of the matrix.
+        start: first input of the row split.
+        inputs: input of the row split that drives each row of the tile.
+    """
+
+    number: int
+    split: int
+    outputs: slice
+    start: int
+    inputs: npt.NDArray[np.int64]
+
+
+class LargeMatrix:
+    """Tiles of one chip that hold one matrix."""
+
+    nbytes = 0
+    """Kept between reads."""
+
+    def __init__(
+        self,
+        weight: np.ndarray,
+        groups: int,
+        hardware: Hardware,
+        devices: str,
+        ranges: Sequence[float] | None = None,
+        copies: int = 1,
+    ) -> None:
+        """A matrix to be programmed; arguments as those of `AnalogMatrix`."""
+        assert hardware.devices is None or isinstance(hardware.devices, Pcm)
+        self._hardware, self._pcm = hardware, hardware.devices
+        self._weight, self._groups, self._copies = weight, groups, copies
+        self._ranges = ranges if hardware.needs_calibration else None
+        self._io = RowConverters.of(hardware)
+        self._devices = devices
+        self._stream = (0, devices, 0)
+        self._t_s, self._read = 0.0, 0
+
+    def program(self, seed: int, draw: int) -> None:
+        """Program all devices anew; no drift yet."""
+        self._stream = (seed, self._devices, draw)
+        self.drift_to(0.0)
+
+    def drift_to(self, t_s: float, read: int = 0) -> None:
+        """Let the devices drift to ``t_s`` seconds after the first read, for a read with noise of its own."""
+        self._t_s, self._read = t_s, read
+
+    def programmed(self) -> ProgrammedMatrix:
+        """What the tiles hold now; the copies in a tile as their sum, which its columns form."""
+        reads = (self._read,) if self._read else ()
+        devices = NoiseStream(device_entropy(*self._stream, "program"))
+        later = NoiseStream(device_entropy(*self._stream, "drift", round(self._t_s * 1000), *reads))
+        tiles: dict[tuple[int, int], list[ProgrammedTile]] = {}
+        for place in self._places():
+            keys = [stream.key(2 * place.number + use) for stream in (devices, later) for use in (0, 1)]
+            tiles.setdefault((place.start, int(place.number // self._columns)), []).append(self._tile(place, keys))
+        rows = tuple(tuple(row) for row in tiles.values())
+        return ProgrammedMatrix(rows, tuple(start for start, _ in tiles), self._groups, self._devices, self._read)
+
+    @property
+    def _columns(self) -> int:
+        """Tiles side by side."""
+        return len(split_sizes(len(self._weight), self._hardware.tiles.cols))
+
+    def _places(self) -> Iterator[_Place]:
+        """The tiles, row of tiles by row of tiles, as `AnalogMatrix` has them."""
+        rows, cols = self._hardware.tiles.rows, self._hardware.tiles.cols
+        number = start = 0
+        for split, size in enumerate(split_sizes(self._weight.shape[1], rows)):
+            first = 0
+            for height in split_sizes(self._copies * size, rows):
+                inputs = np.arange(first, first + height) % size
+                top = 0
+                for width in split_sizes(len(self._weight), cols):
+                    yield _Place(number, split, slice(top, top + width), start, inputs)
+                    top, number = top + width, number + 1
+                first += height
+            start += size
+
+    def _tile(self, place: _Place, keys: Sequence[Words]) -> ProgrammedTile:
+        """Program a tile and read it.
+
+        Args:
+            place: of the tile.
+            keys: of the devices, of the read-out after programming, of drift and read noise, of the read-out now.
+        """
+        size = split_sizes(self._weight.shape[1], self._hardware.tiles.rows)[place.split]
+        block = np.asarray(self._weight[place.outputs, place.start : place.start + size], np.float32)
+        target, scales = self._mapped(np.ascontiguousarray(block[:, place.inputs]))
+        now, gain = target, np.ones(len(target))
+        if self._pcm is not None:
+            held, now = self._held(self._pcm, target, keys[0], keys[2])
+            gain = self._gain(target, held, keys[1], now, keys[3], scales != 0)
+        if self._copies == 1:
+            total = now
+        else:
+            total = np.zeros((len(now), size), np.float32)
+            np.add.at(total.T, place.inputs, now.T)
+        input_range = None if self._ranges is None else float(self._ranges[place.split])
+        factor = np.float32((1.0 if input_range is None else input_range) / self._copies)
+        return ProgrammedTile(total, scales * factor, gain, input_range)
+
+    def _held(self, pcm: Pcm, target: Floats, devices: Words, later: Words) -> tuple[Floats, Floats]:
+        """What a tile holds after programming, and now."""
+        magnitude = max(float(np.abs(target).max(initial=0.0)), _LEAST_MAGNITUDE)
+        unit = normal_levels(1.0)
+        held, nu, now = np.empty_like(target), np.empty_like(target), np.empty_like(target)
+        greatest = program(target, np.float32(1 / magnitude), devices, unit, _device_tables(pcm), held, nu)
+        time = np.float32(pcm.drift_scale * np.log1p(self._t_s / pcm.t_0_s))
+        drift(held, nu, np.float32(greatest), time, later, unit, _read_table(pcm, self._t_s), now)
+        held *= np.float32(magnitude)
+        now *= np.float32(magnitude)
+        return held, now
+
+    def _mapped(self, block: Floats) -> tuple[Floats, Floats]:
+        """Weights in units of the full scale, and what they were divided by, ``(outputs,)``; 0 without any weight."""
+        mapping = self._hardware.mapping
+        greatest = np.abs(block).max(axis=1, initial=0.0)
+        live = greatest > 0
+        if not mapping.columnwise:
+            greatest = np.full_like(greatest, greatest.max(initial=0.0))
+        scales = np.where(live, greatest / np.float32(mapping.omega), 1).astype(np.float32)
+        return block / scales[:, None], scales * live
+
+    def _gain(
+        self, target: Floats, held: Floats, first: Words, now: Floats, later: Words, live: npt.NDArray[np.bool_]
+    ) -> npt.NDArray[np.float64]:
+        """Of drift compensation, per output: read-out after programming over that of now."""
+        kind = self._hardware.compensation.drift
+        if kind == "none":
+            return np.ones(len(target))
+        before = np.abs(target) if kind == "global-exact" else self._read_out(held, first, live)
+        after = self._read_out(now, later, live)
+        axis = 1 if kind == "per-column" else None
+        means = [np.maximum(outputs.mean(axis=axis, dtype=np.float64), _LEAST_READOUT) for outputs in (before, after)]
+        return np.broadcast_to(np.asarray(means[0] / means[1]), len(target)).copy()
+
+    def _read_out(self, weights: Floats, key: Words, live: npt.NDArray[np.bool_]) -> Floats:
+        """Magnitudes of what the ADC gives for every input alone."""
+        codes = weights / np.float32(self._io.output_step)
+        shift, limit = self._io.output_shift, np.float32(np.inf)
+        if self._io.noise > 0:
+            add_noise(codes, key, normal_levels(self._io.noise), 0, 0, codes.shape[1], shift, limit)
+        else:
+            round_codes(codes, shift, limit)
+        codes[~live] = 0
+        result: Floats = np.abs(codes) * np.float32(self._io.output_step)
+        return result
+
+
+def _conductances() -> npt.NDArray[np.float64]:
+    return np.arange(STEPS + 2) / STEPS
+
+
+@lru_cache(maxsize=8)
+def _device_tables(pcm: Pcm) -> Floats:
+    """Deviation of programming, mean and deviation of drift exponents by conductance, ``(3, STEPS + 2)``."""
+    x = _conductances()
+    sigma = np.polynomial.Polynomial(pcm.programming_coefficients_us)(x) / pcm.programming_g_max_us
+    logarithm = np.log(np.maximum(x, _LEAST_MAGNITUDE))
+    mean = np.clip(-0.0155 * logarithm + 0.0244, 0.049, 0.1)
+    spread = np.clip(-0.0125 * logarithm - 0.0059, 0.008, 0.045)
+    return np.stack([pcm.programming_noise_scale * sigma, mean, spread]).astype(np.float32)
+
+
+@lru_cache(maxsize=64)
+def _read_table(pcm: Pcm, t_s: float) -> Floats:
+    """Deviation of read noise, relative, by conductance, ``(STEPS + 2,)``."""
+    t = t_s + pcm.t_0_s
+    q = np.minimum(0.0088 / np.maximum(_conductances() ** 0.65, 1e-3), 0.2)
+    return np.asarray(pcm.read_noise_scale * q * np.sqrt(np.log((t + pcm.t_read_s) / (2 * pcm.t_read_s))), np.float32)
