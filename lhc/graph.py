@@ -156,7 +156,7 @@ class Origin:
 class Obstacle:
     """Why a candidate cannot be analog on any hardware: a token and a sentence."""
 
-    reason: Literal["no-static-weight", "unsupported"]
+    reason: Literal["no-static-weight", "unsupported", "adapter"]
     detail: str
 
 

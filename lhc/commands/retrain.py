@@ -24,7 +24,7 @@ from lhc.study.prepare import as_judged, read_placed, stored_plan
 from lhc.study.record import outcome_of
 from lhc.study.source import Opened, open_model
 from lhc.study.state import Study
-from lhc.study.train import VALIDATION_SAMPLES, course_of, train_once
+from lhc.study.train import VALIDATION_SAMPLES, trained_for
 from lhc.support.numbers import drop_text
 
 __all__ = ["retrain"]
@@ -61,11 +61,11 @@ def retrain(options: RetrainOptions) -> PartitionResult:
                 " layers, and with --retrain trains as well"
             )
         study = replace(study, plan=placed(study.plan, analog, stored))
-        course = course_of(study, training, part(options, TrainingOptions), options.checkpoint)
+        settings = part(options, TrainingOptions)
         validation, verification = split_off(study.task, 1, 3)
         study = replace(study, calibrating=validation)
         before = _judged(study, analog, verification, budget)
-        trained, record = train_once(study, course, analog, validation)
+        trained, record = trained_for(study, training, settings, options.checkpoint, analog, validation)
         after = _judged(trained, analog, verification, budget)
     kept = _better((study, before, None), (trained, after, record))
     sizes = len(training), min(len(validation), VALIDATION_SAMPLES), len(verification)

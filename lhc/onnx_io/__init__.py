@@ -1,5 +1,6 @@
 """ONNX files in and out: models to graphs, plans to metadata and back."""
 
+from lhc.onnx_io.adapters import able_to_adapt, adapters_of, with_adapters
 from lhc.onnx_io.annotations import annotate, contradictions, has_annotations, node_keys, read_plan, written_for
 from lhc.onnx_io.compiled_mark import COMPILED_KEY, compiled_from, compiled_note, mark_compiled, refuse_compiled
 from lhc.onnx_io.constants import Constants, stored_array
@@ -27,6 +28,8 @@ __all__ = [
     "ExternalData",
     "Shape",
     "TrainingMode",
+    "able_to_adapt",
+    "adapters_of",
     "annotate",
     "beside_data",
     "check_output",
@@ -58,5 +61,6 @@ __all__ = [
     "static_batch",
     "stored_array",
     "training_mode",
+    "with_adapters",
     "written_for",
 ]

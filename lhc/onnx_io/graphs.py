@@ -9,6 +9,7 @@ import onnx
 from lhc.errors import ModelError, OpenSizesError
 from lhc.graph import INTEGER_OPS, Elements, Layer, LayerGraph, MatrixShape, Obstacle, WeightRef, Work
 from lhc.model import OnnxModel, subgraphs
+from lhc.onnx_io.adapters import adapted_layer
 from lhc.onnx_io.compiled_mark import refuse_compiled
 from lhc.onnx_io.constants import Constants
 from lhc.onnx_io.likeness import weight_facts, with_devices
@@ -113,6 +114,9 @@ class _Reader:
             path = module_path(node)
             return Layer(node.name, kind_of(node), inputs, outputs, module=path, refusal=refusal, counted=work)
         weight, refusal = self._weight(node)
+        adapted = None if weight is None else adapted_layer(weight.name)
+        if adapted is not None:
+            refusal = Obstacle("adapter", f"part of the adapter of {adapted}, which is computed digitally")
         matrix = self._matrix(node, weight)
         work = None if weight is not None or matrix is None else self._unreachable(node, matrix)
         return Layer(node.name, node.op_type, inputs, outputs, weight, matrix, module_path(node), refusal, work)

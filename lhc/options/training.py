@@ -1,7 +1,7 @@
 """How a network is trained under the noise of its tiles, as options."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -42,6 +42,19 @@ class TrainingOptions(Seeded):
     noise: WeightNoise = option(
         "Weight errors: devices (the hardware's own) or preset (its section training).", default="devices", metavar="N"
     )
+    adapters: int | None = option(
+        "Train adapters of this rank beside the analog layers, and no weights; they are computed digitally.",
+        default=None,
+        metavar="R",
+    )
+    adapt: Sequence[str] = option(
+        "Layers that get an adapter (glob, or re:…); all analog ones by default. Repeatable.",
+        default=(),
+        metavar="P",
+        reads=list[str],
+        convert=tuple,
+        rare=True,
+    )
     ramp: float = option(
         "Share of the steps over which noise grows from 0 to all of it.", default=0.0, metavar="X", rare=True
     )
@@ -66,9 +79,12 @@ class TrainingOptions(Seeded):
             ("--digital-lr", self.digital_learning_rate),
             ("--validations", self.validations),
             ("--patience", self.patience),
+            ("--adapters", self.adapters),
         ):
             if value is not None and not (value > 0 and math.isfinite(value)):
                 raise UsageError(f"{flag} must be above 0, got {value}")
+        if self.adapt and self.adapters is None:
+            raise UsageError("--adapt names layers that get an adapter; give the rank of the adapters too (--adapters)")
         if not 0 <= self.momentum < 1:
             raise UsageError(f"--momentum must be at least 0 and below 1, got {self.momentum}")
         if not 0 <= self.ramp <= 1:

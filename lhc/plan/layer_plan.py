@@ -22,6 +22,7 @@ Reason = Literal[
     "excluded",  # left out by the user
     "no-static-weight",
     "unsupported",
+    "adapter",  # digital on purpose: what corrects a product on tiles
     "parity",  # the emulation does not reproduce the operator
     "tiles",  # not enough tiles
 ]

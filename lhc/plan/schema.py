@@ -49,6 +49,8 @@ class Retrained(PlanRecord):
     data: str
     """SHA-256 of the training samples."""
     curve: tuple[CurvePoint, ...] = ()
+    adapters: int | None = Field(default=None, ge=1)
+    """Rank of the adapters that were trained instead of the weights; None where the weights were."""
 
 
 class Estimate(PlanRecord):

@@ -73,6 +73,7 @@ REASONS: dict[Reason, str] = {
     "excluded": "left out by the user",
     "no-static-weight": "no constant weights",
     "unsupported": "not supported on tiles",
+    "adapter": "an adapter, digital on purpose",
     "parity": "the emulation does not reproduce it",
     "tiles": "no tiles left",
 }

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from lhc.errors import MissingDependencyError, OutOfTimeError
+from lhc.errors import MissingDependencyError, OutOfTimeError, UsageError
 from lhc.graph import LayerGraph
 from lhc.measure import Bench, PlacementJudge
 from lhc.options.subjects import Data
@@ -39,6 +39,7 @@ from lhc.results import Verdict
 from lhc.samples.apart import check_apart, split_off
 from lhc.samples.metrics import UNCHOSEN
 from lhc.samples.task import Array, DataSource, Task
+from lhc.study.adapt import adapted, adapters_note
 from lhc.study.prepare import calibrated
 from lhc.study.source import Opened
 from lhc.study.state import Study
@@ -49,7 +50,16 @@ if TYPE_CHECKING:  # they load PyTorch
     from lhc.train.course import Course
     from lhc.train.train_rounds import Rounds
 
-__all__ = ["Train", "course_of", "retrained", "samples_apart", "train_once", "validation_bench", "winnable"]
+__all__ = [
+    "Train",
+    "course_of",
+    "retrained",
+    "samples_apart",
+    "train_once",
+    "trained_for",
+    "validation_bench",
+    "winnable",
+]
 
 TRAINING_PARTS, PARTS = 3, 5
 """Where there is one set of samples, three fifths train; the others rank, select and verify."""
@@ -167,6 +177,28 @@ def train_once(study: Study, course: "Course", analog: frozenset[str], validatio
     return after, course.record(analog, fitted.step, fitted.curve)
 
 
+def trained_for(
+    study: Study,
+    samples: Task,
+    settings: TrainingOptions,
+    checkpoints: Path | None,
+    analog: frozenset[str],
+    validation: Task,
+) -> tuple[Study, Retrained]:
+    """Train the weights, or adapters beside the analog layers, for one placement; arguments as above.
+
+    Raises:
+        OutOfTimeError: the time that the user gave was over before.
+        UsageError, ModelError: these adapters cannot be had.
+    """
+    start = adapted(study, analog, settings)
+    trained, record = train_once(start, course_of(start, samples, settings, checkpoints), analog, validation)
+    if settings.adapters is None:
+        return trained, record
+    record = record.model_copy(update={"source": study.model.source})
+    return trained.noted(adapters_note(trained, record)), record
+
+
 @dataclass(frozen=True, eq=False)
 class _PresentWeights:
     """Judges placements with the present weights of a walk, on the samples that select.
@@ -231,10 +263,22 @@ class Train:
     requires: ClassVar[frozenset[str]] = frozenset({"parity", "ranges", "samples", "training samples"})
     ensures: ClassVar[frozenset[str]] = frozenset({"placement", "verified", "outcome"})
 
+    def __post_init__(self) -> None:
+        """Refuse adapters for a walk.
+
+        Raises:
+            UsageError: it trains weights for every layer that it tries.
+        """
+        if self.settings.adapters is not None and self.strategy in RETRAINING_STRATEGIES:
+            raise UsageError(
+                f"--adapters: --strategy {self.strategy} trains weights layer after layer; take sensitivity or milp"
+            )
+
     def apply(self, study: Study) -> Study:
         """The study of the better placement, with a sentence on the other."""
         assert study.training is not None
-        course_of(study, study.training, self.settings).check()  # a search of hours is not to end in a refusal
+        start = adapted(study, frozenset(study.measurable), self.settings)
+        course_of(start, study.training, self.settings).check()  # a search of hours is not to end in a refusal
         before = self.judge(STRATEGIES[untrained(self.strategy)]).apply(study)
         if _leaves_nothing(before):
             pays = " and that pays" if any(row.reason == "cost" for row in before.plan.layers) else ""
@@ -249,12 +293,13 @@ class Train:
     def _trained(self, study: Study, before: Study) -> tuple[type[Strategy], Study, Retrained]:
         """What searches with the trained weights, the network with these, and how they came about."""
         assert study.training is not None
-        course = course_of(study, study.training, self.settings, self.checkpoint)
         if self.strategy in RETRAINING_STRATEGIES:
+            course = course_of(study, study.training, self.settings, self.checkpoint)
             found, trained, record = self._walked(study, course)
             return already_walked(found, self.strategy), trained, record
         analog = winnable(study.graph, before.plan, study.measurable, study.allowed.max_drop)
-        return STRATEGIES[self.strategy], *train_once(study, course, analog, study.splits.select)
+        training = study.training, self.settings, self.checkpoint
+        return STRATEGIES[self.strategy], *trained_for(study, *training, analog, study.splits.select)
 
     def _walked(self, study: Study, course: "Course") -> tuple[PassResult, Study, Retrained]:
         """Walk over the layers, training for each."""

@@ -23,7 +23,7 @@ from lhc.train.batches import Batches, load_augment
 from lhc.train.checkpoints import Checkpoint
 from lhc.train.losses import load_loss
 from lhc.train.network import PARITY, NoisyNetwork, ranges_in
-from lhc.train.trained_tensors import Trained, find_trained, with_weights
+from lhc.train.trained_tensors import Trained, find_adapters, find_trained, with_weights
 from lhc.train.trainer import Trainer, device_for
 
 __all__ = ["Course"]
@@ -65,6 +65,8 @@ class Course:
     @cached_property
     def trained(self) -> Trained:
         """The stored tensors that are trained."""
+        if self.settings.adapters is not None:
+            return find_adapters(self.model, self.graph)
         return find_trained(self.model, self.graph)
 
     @property
@@ -163,6 +165,7 @@ class Course:
             samples=len(self.samples),
             data=self.samples.digest,
             curve=tuple(curve),
+            adapters=self.settings.adapters,
         )
 
     def checkpoint(self, analog: frozenset[str], **more: object) -> Checkpoint | None:

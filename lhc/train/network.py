@@ -22,6 +22,8 @@ __all__ = ["PARITY", "NoisyNetwork", "ranges_in"]
 PARITY = 1e-4
 """Greatest difference from onnxruntime, relative to the greatest magnitude of a tensor: float32 sums in other order."""
 _LEAST_RANGE = 1e-6
+_LEAST_SIZE = 1e-3
+"""Least size that steps of Adam are relative to; biases can be all 0."""
 _RANGE = "input range of "
 """Begins the key of a layer's input range among the trained tensors."""
 
@@ -36,10 +38,14 @@ class _Network(DifferentiableModel):
 
     def __init__(self, model: OnnxModel, graph: LayerGraph, trained: Trained) -> None:
         super().__init__(model, graph)
-        for name in list(self._parameters):
+        # What is not trained is a constant; weights that operators make of stored ones are made by these operators.
+        stored = {tensor.name for tensor in model.proto.graph.initializer}
+        for name, value in list(self._parameters.items()):
             del self._parameters[name]
-        for name, value in trained.values.items():
-            self._parameters[name] = nn.Parameter(torch.tensor(value))
+            if value is not None and name in stored:
+                self._constants[name] = value.detach()
+        for name, start in trained.values.items():
+            self._parameters[name] = nn.Parameter(torch.tensor(start))
         for name, of in trained.aliases.items():
             self._parameters[name] = self._parameters[of]
         self._constants = {k: v for k, v in self._constants.items() if k not in self._parameters}
@@ -166,7 +172,7 @@ class NoisyNetwork:
         """
         parameters = dict(self.module.named_parameters())
         with torch.no_grad():
-            for name in self.analog:
+            for name in self.analog.keys() & self._trained.of_layer.keys():
                 sigma = self._hardware.for_layer(name).training.clip_sigma
                 if sigma is not None:
                     weight = parameters[self._trained.of_layer[name]]
@@ -175,11 +181,15 @@ class NoisyNetwork:
             for parameter in self._ranges.values():
                 parameter.clamp_(min=_LEAST_RANGE)
 
-    def parameters(self, analog: bool) -> list[nn.Parameter]:
-        """Weights of analog products; or all else that is trained, input ranges of analog products too. Each once."""
-        chosen = {self._trained.of_layer[name] for name in self.analog}
-        found: list[nn.Parameter] = [p for name, p in self.module.named_parameters() if (name in chosen) == analog]
-        return found if analog else found + [p for _, p in self._trained_ranges()]
+    def parameters(self, analog: bool) -> list[tuple[nn.Parameter, float]]:
+        """Weights of analog products; or all else that is trained, input ranges of analog products too. Each once.
+
+        Each with the size that steps of Adam are relative to.
+        """
+        chosen = {self._trained.of_layer.get(name) for name in self.analog}
+        found = [(name, p) for name, p in self.module.named_parameters() if (name in chosen) == analog]
+        sizes = self._trained.sizes
+        return [(p, sizes.get(name) or _size(p)) for name, p in (*found, *(() if analog else self._trained_ranges()))]
 
     def weights(self, every: bool = False) -> dict[str, Array]:
         """Copies of all trained tensors by name, see also `ranges_in`; ``every``: ranges of digital products too."""
@@ -200,3 +210,8 @@ class NoisyNetwork:
         """Input ranges that are trained, of the analog products or of every one; none where the hardware fixes them."""
         if self._learns_ranges:
             yield from ((name, p) for name, p in self._ranges.items() if every or name in self.analog)
+
+
+def _size(parameter: Tensor) -> float:
+    """Root mean square of a tensor, at least `_LEAST_SIZE`."""
+    return max(float(parameter.detach().square().mean().sqrt()), _LEAST_SIZE)

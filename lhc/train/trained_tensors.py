@@ -3,13 +3,14 @@
 A product's weight may be an initializer, the tensor of a Constant node, or what moves (Transpose, Reshape, ...) make of
 one: the stored tensor is what is trained, and what shares it shares it still. A weight that is computed from constants
 in any other way (dequantised, or scaled by a norm) is trained as the float matrix that it is; the retrained model holds
-that in place of the operator that computed it. Tensors of layers that share their
-devices because they hold the same numbers are trained as one, or they would come to need tiles of their own. Biases of
-products (third operands) are trained too, where they are stored. Nothing else of the model changes.
+that in place of the operator that computed it. Tensors of layers that share their devices because they hold the same
+numbers are trained as one, or they would come to need tiles of their own. Biases of products (third operands) are
+trained too, where they are stored. Nothing else of the model changes. Where adapters are trained
+(`lhc.onnx_io.adapters`), nothing but their weights does.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import onnx
@@ -18,10 +19,10 @@ from onnx import TensorProto, numpy_helper
 from lhc.errors import ModelError
 from lhc.graph import Layer, LayerGraph
 from lhc.model import OnnxModel
-from lhc.onnx_io import Constants
+from lhc.onnx_io import Constants, adapters_of
 from lhc.samples.task import Array
 
-__all__ = ["Trained", "find_trained", "with_weights"]
+__all__ = ["Trained", "find_adapters", "find_trained", "with_weights"]
 
 _MOVES = frozenset({"Identity", "Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze"})
 _TRAINABLE = frozenset({"float32", "float64"})
@@ -34,12 +35,15 @@ class Trained:
     Attributes:
         values: name -> present values; of equal ones the first stands for all.
         aliases: name of an equal one -> name of the one that stands for it.
-        of_layer: product -> name in ``values`` of the tensor that its weight comes from.
+        of_layer: product -> name in ``values`` of the tensor that its weight comes from; products that keep their
+            weights are not in it.
+        sizes: name -> what a step of Adam is relative to, where that is not the tensor's root mean square.
     """
 
     values: Mapping[str, Array]
     aliases: Mapping[str, str]
     of_layer: Mapping[str, str]
+    sizes: Mapping[str, float] = field(default_factory=dict)
 
 
 def find_trained(model: OnnxModel, graph: LayerGraph) -> Trained:
@@ -78,6 +82,26 @@ def find_trained(model: OnnxModel, graph: LayerGraph) -> Trained:
             if constants.is_stored(bias) and constants.dtype(bias) in _TRAINABLE and bias not in aliases:
                 values.setdefault(bias, constants.value(bias))
     return Trained(values, aliases, of_layer)
+
+
+def find_adapters(model: OnnxModel, graph: LayerGraph) -> Trained:
+    """The weights of the adapters of a model.
+
+    Steps of B are relative to what makes B A as large as the weights W beside it: their root mean square times
+    √(inputs / rank), since A x is as large as x. B is 0 at the start, so its own size says nothing.
+    """
+    constants = Constants(model.proto.graph)
+    values: dict[str, Array] = {}
+    sizes: dict[str, float] = {}
+    for adapter in adapters_of(model):
+        values |= {name: constants.value(name) for name in (adapter.down, adapter.up)}
+        weight, matrix, rank = graph[adapter.layer].weight, graph[adapter.layer].matrix, graph[adapter.up].matrix
+        assert weight is not None
+        assert matrix is not None
+        assert rank is not None
+        kept = constants.value(weight.name).astype(np.float64)
+        sizes[adapter.up] = float(np.sqrt(np.square(kept).mean() * matrix.rows / rank.rows))
+    return Trained(values, {}, {}, sizes)
 
 
 def _root(layer: Layer, constants: Constants, producers: Mapping[str, onnx.NodeProto], label: str) -> str:

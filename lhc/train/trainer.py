@@ -31,8 +31,6 @@ log = logging.getLogger("lhc")
 
 _GREATEST_NORM = 1.0
 """SGD: gradients are scaled down to this norm; a chip that happens to be bad must not throw the weights far."""
-_LEAST_SIZE = 1e-3
-"""Adam: least root mean square that steps are relative to; biases can be all 0."""
 _BETAS = (0.9, 0.99)
 _WARM_UP = 50
 """Adam: steps, at most a tenth of all, in which the rate grows from 0: the first ones know little of gradients."""
@@ -76,12 +74,12 @@ class Trainer:
         self.network.place(analog)
         self.step, self._first = 0, first
         rates = {True: self.settings.rate, False: self.settings.digital_rate}
-        parameters = [(p, rate) for kind, rate in rates.items() for p in self.network.parameters(kind)]
+        parameters = [(p, rate, size) for kind, rate in rates.items() for p, size in self.network.parameters(kind)]
         if self.settings.optimizer == "adam":
-            groups = [{"params": [p], "lr": rate * _size(p)} for p, rate in parameters]
+            groups = [{"params": [p], "lr": rate * size} for p, rate, size in parameters]
             self._optimizer = torch.optim.Adam(groups, betas=_BETAS)
         else:
-            groups = [{"params": [p], "lr": rate} for p, rate in parameters]
+            groups = [{"params": [p], "lr": rate} for p, rate, _ in parameters]
             self._optimizer = torch.optim.SGD(groups, momentum=self.settings.momentum)
         self._rates = tuple(group["lr"] for group in self._optimizer.param_groups)
 
@@ -196,11 +194,6 @@ def device_for(network: NoisyNetwork, feeds: Mapping[str, Array]) -> torch.devic
     finally:
         network.to(cpu)
     return gpu
-
-
-def _size(parameter: Tensor) -> float:
-    """Root mean square of a tensor, at least `_LEAST_SIZE`."""
-    return max(float(parameter.detach().square().mean().sqrt()), _LEAST_SIZE)
 
 
 @contextmanager

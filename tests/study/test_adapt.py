@@ -1,0 +1,106 @@
+"""Adapters beside the analog layers of a study: what the plan says of them, and what training does with them."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+import lhc
+from lhc.errors import ModelError, UsageError
+from lhc.measure import Running
+from lhc.onnx_io import adapters_of
+from lhc.options.commands import RunOptions
+from lhc.options.training import TrainingOptions
+from lhc.study.adapt import adapted
+from lhc.study.prepare import read_placed
+from lhc.study.state import Study
+from lhc.study.train import trained_for
+
+pytestmark = pytest.mark.analog
+
+SETTINGS = TrainingOptions(adapters=2, adapt=("layer2.*",), steps=3, batch_size=32, validations=1)
+
+
+@pytest.fixture(scope="module")
+def placed() -> tuple[Study, frozenset[str]]:
+    study, analog, _ = read_placed(RunOptions("digits-narrow", all_analog=True, samples=120, draws=2), Running(), None)
+    return study, analog
+
+
+def stored(model: onnx.ModelProto) -> dict[str, np.ndarray]:
+    return {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+
+
+def test_the_plan_gets_rows_for_adapters_and_keeps_its_decisions(placed: tuple[Study, frozenset[str]]) -> None:
+    study, analog = placed
+    beside = adapted(study, analog, SETTINGS)
+    adapters = adapters_of(beside.model)
+    assert {adapter.layer for adapter in adapters} == {name for name in analog if name.startswith("layer2.")}
+    before, after = ({row.name: row for row in one.plan.layers} for one in (study, beside))
+    new = {name for adapter in adapters for name in (adapter.down, adapter.up)}
+    assert after.keys() - before.keys() == new
+    assert {(after[name].placement, after[name].reason) for name in new} == {("digital", "adapter")}
+    for name, row in before.items():
+        assert after[name].model_copy(update={"output": row.output}) == row
+        assert beside.graph[name].outputs[0] == after[name].output
+    assert beside.measurable == study.measurable
+
+
+def test_all_layers_that_can_have_one_get_an_adapter(placed: tuple[Study, frozenset[str]]) -> None:
+    study, analog = placed
+    every = {a.layer for a in adapters_of(adapted(study, analog, replace(SETTINGS, adapt=())).model)}
+    assert every == analog
+    with pytest.raises(ModelError, match="no analog layer can have an adapter of rank 9"):
+        adapted(study, analog, replace(SETTINGS, adapt=(), adapters=9))
+
+
+def test_training_changes_adapters_alone(placed: tuple[Study, frozenset[str]]) -> None:
+    study, analog = placed
+    trained, record = trained_for(study, study.task, SETTINGS, None, analog, study.task.head(20))
+    assert (record.adapters, record.source) == (2, study.model.source)
+    before, after = stored(study.model.proto), stored(trained.model.proto)
+    for name, value in before.items():
+        np.testing.assert_array_equal(after[name], value)
+    assert all(np.abs(after[adapter.up]).max() > 0 for adapter in adapters_of(trained.model))
+    assert trained.plan.analog == study.plan.analog
+    (note,) = (note for note in trained.notes if "adapters of rank 2" in note)
+    assert f"{sum(after[n].size for n in after.keys() - before.keys()):,} weights" in note
+
+
+def test_adapters_that_are_there_are_trained_on(placed: tuple[Study, frozenset[str]]) -> None:
+    study, analog = placed
+    beside = adapted(study, analog, SETTINGS)
+    assert adapted(beside, analog, SETTINGS) is beside
+    with pytest.raises(UsageError, match=r"--adapters 3: .* has adapters of rank 2 already"):
+        adapted(beside, analog, replace(SETTINGS, adapters=3))
+    start, _ = trained_for(study, study.task, SETTINGS, None, analog, study.task.head(20))
+    again, record = trained_for(start, study.task, SETTINGS, None, analog, study.task.head(20))
+    assert record.source == start.model.source
+    one, two = stored(start.model.proto), stored(again.model.proto)
+    changed = {name for name in one if not np.array_equal(one[name], two[name])}
+    assert changed == {name for adapter in adapters_of(start.model) for name in (adapter.down, adapter.up)}
+
+
+def test_a_pattern_that_matches_nothing_is_refused(placed: tuple[Study, frozenset[str]]) -> None:
+    study, analog = placed
+    with pytest.raises(UsageError, match="--adapt 'nowhere' matches no layer"):
+        adapted(study, analog, replace(SETTINGS, adapt=("nowhere",)))
+
+
+def test_a_walk_trains_no_adapters() -> None:
+    with pytest.raises(UsageError, match="--adapters: --strategy lionheart trains weights layer after layer"):
+        lhc.partition("digits-narrow", retrain=True, strategy="lionheart", adapters=2, samples=100)
+
+
+def test_a_file_with_adapters_is_read_placed_and_compiled(placed: tuple[Study, frozenset[str]], tmp_path: Path) -> None:
+    study, analog = placed
+    trained, _ = trained_for(study, study.task, SETTINGS, None, analog, study.task.head(20))
+    result = lhc.PartitionResult(
+        trained.plan.decide(dict.fromkeys(analog, ("analog", "forced", ""))), trained.graph, trained.model
+    )
+    result.save(tmp_path / "net.lhc.onnx")
+    session = lhc.HybridSession(tmp_path / "net.lhc.onnx")
+    assert set(session.analog) == set(analog)
