@@ -13,7 +13,7 @@ __all__ = ["CALIBRATION_BYTES", "Call", "calibration_calls", "calibration_count"
 
 CALL_SAMPLES = 64
 """Most samples in one call of onnxruntime where the model does not fix the batch."""
-CALL_BYTES = 2**27
+CALL_BYTES = 2**28
 """Most bytes of the largest product's output in a call of more than one sample; several tensors are alive at a time."""
 CALIBRATION_BYTES = 2**30
 """Most bytes that a calibration holds between two layers. Not the memory that the user gives: results do not depend on

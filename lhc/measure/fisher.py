@@ -64,8 +64,8 @@ DIRECTIONS = 2
 with four random ones, and by more with classes drawn from the output."""
 ACTIVATION_BYTES = 2**28
 """Memory for activations and gradients of a block of samples."""
-DRAW_BYTES = 2**29
-"""Memory for the programmed weights of the layers that are looked at together."""
+DRAW_SHARE = 4
+"""The part of the memory that is for programmed weights of the layers that are looked at together."""
 MOST_SAMPLES = 64
 """In a block."""
 FORMULA = 1
@@ -118,7 +118,7 @@ def fisher_sensitivity(
         )
     effects: dict[str, Effects] = {}
     reads = 1 + (bench.hardware.compensation.reads if bench.setting.calibrates else 0)
-    for chunk in _chunks(graph, names, bench.draws * reads):
+    for chunk in _chunks(graph, names, bench.draws * reads, bench.running.memory // DRAW_SHARE):
         effects.update(_effects(bench, graph, chunk, directions))
     layers: dict[str, Sensitivity] = {}
     unreached: list[str] = []
@@ -206,14 +206,14 @@ def _towards_classes(p: Floats, signs: Array) -> Floats:
     return directions
 
 
-def _chunks(graph: LayerGraph, names: Sequence[str], states: int) -> Iterator[list[str]]:
-    """Layers of which so many states of the tiles fit in memory together; those that share them stay together."""
+def _chunks(graph: LayerGraph, names: Sequence[str], states: int, memory: int) -> Iterator[list[str]]:
+    """Layers of which so many states of the tiles fit in this memory together; those that share them stay together."""
     chunk: list[str] = []
     held = 0
     for group in graph.tied(names):
         matrix = graph[group[0]].matrix
         size = 4 * (states + 1) * (matrix.parameters if matrix is not None else 0)
-        if chunk and held + size > DRAW_BYTES:
+        if chunk and held + size > memory:
             yield chunk
             chunk, held = [], 0
         chunk += group
