@@ -254,7 +254,7 @@ class AnalogMatMul(AnalogLayer):
             products = rows.new_zeros((matrix.chips, *rows.shape[:-1], len(self._matrix)))
         else:
             products = self._products(matrix, rows, position)
-        products = products * self.form.alpha
+        products = products if self.form.alpha == 1 else products * self.form.alpha
         if self._weight_axes == 1:
             return products[:, 0, 0] if vector else products[..., 0]
         return products[:, 0] if vector else turned(products, self.form.writes_columns)
@@ -265,8 +265,9 @@ class AnalogMatMul(AnalogLayer):
             items = block.items
             vectors = rows_of_matrix(items.reshape(-1, items.shape[-1]))
             products = matrix.products(vectors, 0, Unit(block.number, block.wanted, self.use))[:, 0]
-            outputs = products.transpose(1, 2).reshape(len(products), *items.shape[:-1], -1)
-            result[:, block.place] = outputs[:, block.own]
+            # Of a unit that a call fills in part, only that part is laid out anew.
+            wanted = products[:, :, block.wanted.start : block.wanted.stop].transpose(1, 2)
+            result[:, block.place] = wanted.reshape(len(products), -1, *items.shape[1:-1], products.shape[1])
         return result
 
     def _add(self, output: Array, extra: Array | None) -> Array:
