@@ -72,7 +72,8 @@ class FastMatrix:
         """See `Products`."""
         vectors.check(self._splits[-1].stop)
         noise = self._noise(unit, first_group)
-        codes = _SharedCodes(vectors)
+        stop = -(-unit.wanted.stop // PART_VECTORS) * PART_VECTORS
+        codes = _SharedCodes(vectors.up_to(stop))
         calls = [_Call(split, codes, first_group, noise) for split in self._splits]
         rows = self.chips * self._outputs
         result = np.empty((vectors.groups, rows, vectors.count), np.float32)

@@ -79,6 +79,10 @@ class Vectors:
         """Vectors per group."""
         return len(self.bases) * self.width
 
+    def up_to(self, stop: int) -> "Vectors":
+        """The first vectors, where they are all on one line; else all of them."""
+        return replace(self, width=min(self.width, stop)) if len(self.bases) == 1 else self
+
     def peaks(self, start: int, stop: int) -> Floats:
         """Greatest magnitude of inputs ``start`` to ``stop`` of every vector, ``(groups, vectors)``."""
         result = np.zeros((self.groups, self.count), np.float32)
