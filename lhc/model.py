@@ -4,7 +4,7 @@ Weights that a file keeps in other files stay there: such a tensor names its fil
 model is in memory, and its values are mapped, never copied.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -20,10 +20,13 @@ from google.protobuf.message import Message
 if TYPE_CHECKING:
     import onnx_ir as ir
 
+    from lhc.graph import Origin
+
 __all__ = [
     "KEY_PREFIX",
     "LAYER_ANN",
     "OWN_LAYER_ANN",
+    "FileForm",
     "ModelSource",
     "OnnxModel",
     "OpenedModel",
@@ -129,6 +132,21 @@ def without_annotations(proto: onnx.ModelProto) -> onnx.ModelProto:
 
 
 @dataclass(frozen=True, eq=False)
+class FileForm:
+    """What a file holds, where the model in memory is another form of it (`lhc.canonical`).
+
+    Attributes:
+        proto: as in the file, without its initializers, which are the first ones of the model in memory.
+        tensors: how many these are.
+        origins: node of the model in memory -> the operator of the file that it is a part of, for those that differ.
+    """
+
+    proto: onnx.ModelProto
+    tensors: int
+    origins: "Mapping[str, Origin]"
+
+
+@dataclass(frozen=True, eq=False)
 class OnnxModel:
     """A model in memory, every node with a unique name.
 
@@ -138,6 +156,7 @@ class OnnxModel:
         renamed: ``(old, new)`` names of nodes that had no name or a duplicate one.
         label: how it is called in messages.
         complaint: what ``onnx.checker`` has against it, though onnxruntime runs it; None where it has nothing.
+        file: what the file holds, where ``proto`` is its canonical form; None where that is what the file holds.
     """
 
     proto: onnx.ModelProto
@@ -145,6 +164,22 @@ class OnnxModel:
     renamed: tuple[tuple[str, str], ...] = field(default=())
     label: str = "model"
     complaint: str | None = None
+    file: FileForm | None = None
+
+    @property
+    def tensors(self) -> Sequence[onnx.TensorProto]:
+        """Initializers that the file holds."""
+        held: Sequence[onnx.TensorProto] = self.proto.graph.initializer
+        return held if self.file is None else held[: self.file.tensors]
+
+    def as_file(self) -> onnx.ModelProto:
+        """The model as its file holds it; not to be changed."""
+        if self.file is None:
+            return self.proto
+        proto = onnx.ModelProto()
+        proto.CopyFrom(self.file.proto)
+        proto.graph.initializer.extend(self.tensors)
+        return proto
 
     @property
     def external(self) -> tuple[onnx.TensorProto, ...]:
@@ -157,8 +192,9 @@ class OnnxModel:
 
         The same before and after annotation, and wherever the weights are kept; weights are read piece by piece.
         """
-        state = sha256(_strip(without_weights(self.proto)).SerializeToString(deterministic=True))
-        for tensor in self.proto.graph.initializer:
+        graph = self.proto if self.file is None else self.file.proto
+        state = sha256(_strip(without_weights(graph)).SerializeToString(deterministic=True))
+        for tensor in self.tensors:
             state.update(f"|{tensor.name}|{tensor.data_type}|{tuple(tensor.dims)}|".encode())
             if is_external(tensor):
                 stored = mapped_bytes(tensor)

@@ -40,6 +40,8 @@ def _describe(layer: Layer, hardware: Hardware) -> LayerPlan:
         parameters=work.parameters,
         tiles=tiles,
         module=layer.module,
+        origin=None if layer.origin is None else layer.origin.node,
+        operator=None if layer.origin is None else layer.origin.kind,
     )
 
 

@@ -108,7 +108,8 @@ def _constant_nodes(
     producers = {tensor: node for node in proto.graph.node for tensor in node.output if tensor}
     own = set(segment.layers)
     found: set[str] = set()
-    given = set(segment.inputs)
+    # What the segment writes itself another form of the same operator may write too.
+    given = {*segment.inputs, *(t for name in segment.layers for t in nodes[name].output)}
     waiting = [t for name in segment.layers for t in _reads(nodes[name])]
     while waiting:
         tensor = waiting.pop()

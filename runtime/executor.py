@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import onnx
 
+from lhc.canonical import placed_form
 from lhc.conductances import Correction, ProgrammedMatrix
 from lhc.errors import MissingDependencyError, ModelError
 from lhc.graph import LayerGraph, obstacle
@@ -83,9 +84,9 @@ class HybridExecutor:
         self._copies = copies or {}
         self._tiles: Bank[AnalogMatrix | LargeMatrix] = Bank(_TILES_MEMORY)
         self._constants = Constants(model.proto.graph)
-        nodes = {node.name: node for node in model.proto.graph.node}
+        nodes, placed = placed_form(model, graph, self.analog)
         self._layers = {name: self._analog_layer(nodes[name], name) for name in graph.order() if name in self.analog}
-        stages = cut_graph(graph, self.analog, self._constants)
+        stages = cut_graph(placed, self.analog, self._constants)
         # All digital is the model as it is, and the model's own inputs have their types.
         inner = {t for segment, _ in stages if segment for t in segment.inputs} - set(graph.inputs)
         types = tensor_types(model, inner) if self.analog else {}
@@ -94,7 +95,7 @@ class HybridExecutor:
             session = None
             if segment is not None:
                 # All digital is the model as it is: plain onnxruntime, bit for bit.
-                proto = segment_model(model, segment, nodes, types) if self.analog else model.proto
+                proto = segment_model(model, segment, nodes, types) if self.analog else model.as_file()
                 session = create_session(proto, model.label)
             self._stages.append(_Stage(segment, session, tuple(self._layers[name] for name in names)))
         self._first = _independent(self._stages[0].analog)

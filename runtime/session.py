@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import onnx
 
+from lhc.canonical import canonical
 from lhc.conductances import Correction
 from lhc.errors import DataError, UsageError
 from lhc.graph import LayerGraph, WeightRef, obstacle
@@ -77,7 +78,7 @@ class HybridSession:
             raise UsageError(f"the reference engine computes on the CPU, not on {device!r}")
         self._reference = engine == "reference"
         self._device = device
-        self._model = load_model(model, runs=must_run)
+        self._model = canonical(load_model(model, runs=must_run))
         self.plan = placement if isinstance(placement, Plan) else read_plan(self._model)
         default = self.plan.hardware if self.plan is not None else "lionheart"
         self.hardware = Hardware.load(hardware if hardware is not None else default)

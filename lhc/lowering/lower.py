@@ -13,6 +13,7 @@ import numpy.typing as npt
 import onnx
 from onnx import helper, numpy_helper
 
+from lhc.canonical import placed_proto
 from lhc.conductances import Correction, ProgrammedMatrix
 from lhc.errors import ModelError
 from lhc.graph import Layer, LayerGraph
@@ -71,7 +72,8 @@ def lower(
         ModelError: the model has to be converted to another opset and cannot be, or a layer's input has no known rank.
     """
     proto = onnx.ModelProto()
-    proto.CopyFrom(with_fitting_opset(model.proto, noise, model.label) if plan.analog else model.proto)
+    placed = placed_proto(model, graph, plan.analog) if plan.analog else model.as_file()
+    proto.CopyFrom(with_fitting_opset(placed, noise, model.label) if plan.analog else placed)
     for tensor in filter(is_external, proto.graph.initializer):
         read_in(tensor)
     _Lowering(model, graph, proto, matrices, plan.hardware, noise, corrections or {}).run(plan.analog)

@@ -29,6 +29,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
+from lhc.canonical import placed_form
 from lhc.conductances import Correction, ProgrammedMatrix, ProgrammedTile
 from lhc.errors import UsageError
 from lhc.graph import LayerGraph
@@ -112,8 +113,9 @@ def split(
 def _write(
     model: OnnxModel, graph: LayerGraph, plan: Plan, folder: Path, chip: Chip, calibration: Block | None
 ) -> dict[str, object]:
-    cut = cut_graph(graph, plan.analog, Constants(model.proto.graph))
-    parts = _Parts(model, graph, cut)
+    nodes, placed = placed_form(model, graph, plan.analog)
+    cut = cut_graph(placed, plan.analog, Constants(model.proto.graph))
+    parts = _Parts(model, graph, nodes, cut)
     executor = HybridExecutor(model, graph, plan.analog, plan.ranges, plan.copies)
     t_s = plan.hardware.t_inference_s if chip.t_s is None else chip.t_s
     programmed = executor.states(plan.hardware, chip.seed, chip.draw, t_s)
@@ -185,11 +187,13 @@ def _correction(prefix: str, digital: "Moments", correction: Correction) -> Arra
 class _Parts:
     """Cuts sub-models out of one network."""
 
-    def __init__(self, model: OnnxModel, graph: LayerGraph, stages: list[Stage]) -> None:
+    def __init__(
+        self, model: OnnxModel, graph: LayerGraph, nodes: Mapping[str, onnx.NodeProto], stages: list[Stage]
+    ) -> None:
         self._model = model
         self._graph = graph
         self._constants = Constants(model.proto.graph)
-        self._nodes = {node.name: node for node in model.proto.graph.node}
+        self._nodes = nodes
         inferred = onnx.shape_inference.infer_shapes(model.proto).graph
         self._inferred = {value.name: value for value in inferred.value_info}
         cuts = [part for segment, names in stages for part in (segment, *map(self.alone, names)) if part is not None]

@@ -5,7 +5,7 @@ optimisers. Values are strings; keys are set or replaced, never appended. Nothin
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import onnx
@@ -22,6 +22,7 @@ __all__ = [
     "annotate",
     "contradictions",
     "has_annotations",
+    "keys_of_nodes",
     "metadata",
     "metadata_of_file",
     "named_nodes",
@@ -61,6 +62,40 @@ def node_keys(layer: LayerPlan) -> dict[str, str]:
     return keys
 
 
+def keys_of_nodes(layers: Iterable[LayerPlan]) -> dict[str, dict[str, str]]:
+    """What is written onto each node of the file, by its name; a node that stands for several products has their sums.
+
+    Its placement is ``mixed`` where its products' differ.
+    """
+    nodes: dict[str, list[LayerPlan]] = {}
+    for layer in layers:
+        nodes.setdefault(layer.origin or layer.name, []).append(layer)
+    return {name: _keys_of_parts(name, parts) for name, parts in nodes.items()}
+
+
+def _keys_of_parts(node: str, parts: Sequence[LayerPlan]) -> dict[str, str]:
+    held: dict[str | None, LayerPlan] = {}
+    for part in (part for part in parts if part.macs):
+        held.setdefault(part.weight, part)  # steps by the same weights are placed alike
+    products = list(held.values()) or parts
+    if len(parts) == 1:
+        return node_keys(products[0])
+    found = {part.name.removeprefix(f"{node}/"): node_keys(part) for part in products}
+
+    def told(key: str, differing: str) -> str:
+        values = {keys[key] for keys in found.values()}
+        return values.pop() if len(values) == 1 else differing
+
+    reasons = "; ".join(f"{part}: {keys['lhc.detail']}" for part, keys in found.items())
+    return {
+        "lhc.placement": told("lhc.placement", "mixed"),
+        "lhc.reason": told("lhc.reason", "mixed"),
+        "lhc.detail": told("lhc.detail", reasons),
+        "lhc.macs": str(sum(part.macs for part in parts)),
+        "lhc.tiles": str(sum(int(keys["lhc.tiles"]) for keys in found.values())),
+    }
+
+
 def _model_keys(plan: Plan, graph: LayerGraph) -> dict[str, str]:
     keys = {
         "lhc.schema": str(SCHEMA_VERSION),
@@ -95,13 +130,15 @@ def annotate(model: OnnxModel, plan: Plan, graph: LayerGraph, layer_ann: bool = 
         graph: its layers.
         layer_ann: also write onnxruntime's key ``layer_ann``, analog or digital, on nodes that have none.
     """
-    proto = without_annotations(model.proto)
-    by_name = {layer.name: layer for layer in plan.layers}
+    proto = without_annotations(model.as_file())
+    by_name = keys_of_nodes(plan.layers)
     for name, node in named_nodes(proto.graph):
         if name in by_name:
-            _add(node, node_keys(by_name[name]))
+            _add(node, by_name[name])
+            # A device takes a whole node or none of it.
+            placement = by_name[name]["lhc.placement"].replace("mixed", "digital")
             if layer_ann and all(entry.key != LAYER_ANN for entry in node.metadata_props):
-                _add(node, {LAYER_ANN: by_name[name].placement, OWN_LAYER_ANN: "true"})
+                _add(node, {LAYER_ANN: placement, OWN_LAYER_ANN: "true"})
     _add(proto, _model_keys(plan, graph))
     return proto
 
@@ -183,22 +220,24 @@ def contradictions(model: OnnxModel, plan: Plan) -> list[str]:
 
     ``lhc.plan`` is what lhc goes by.
     """
-    planned = {layer.name: layer for layer in plan.layers}
+    planned = keys_of_nodes(plan.layers)
+    graph = model.proto.graph if model.file is None else model.file.proto.graph
     found = []
-    for name, node in named_nodes(model.proto.graph):
+    for name, node in named_nodes(graph):
         keys = {entry.key: entry.value for entry in node.metadata_props if entry.key.startswith(KEY_PREFIX)}
         keys.pop(OWN_LAYER_ANN, None)
-        layer = planned.pop(name, None)
-        if layer is None:
+        written = planned.pop(name, None)
+        if written is None:
             if keys:
                 found.append(f"node {name!r} carries a placement that lhc.plan does not know")
             continue
-        expected = _as_written(node_keys(layer), keys)
+        placement = written["lhc.placement"]
+        expected = _as_written(written, keys)
         wrong = sorted(key for key in keys.keys() | expected.keys() if keys.get(key) != expected.get(key))
         if not keys:
-            found.append(f"node {name!r} lost its keys; lhc.plan has it {layer.placement}")
+            found.append(f"node {name!r} lost its keys; lhc.plan has it {placement}")
         elif wrong:
-            found.append(f"node {name!r}: {', '.join(wrong)} differ from lhc.plan, which has it {layer.placement}")
+            found.append(f"node {name!r}: {', '.join(wrong)} differ from lhc.plan, which has it {placement}")
     if not model.proto.functions:  # products in local functions have no node of their own
         found += [f"lhc.plan places {name!r}, which is not in the model" for name in planned]
     return found

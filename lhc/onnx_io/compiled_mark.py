@@ -12,7 +12,7 @@ import onnx
 from lhc.errors import ModelError
 from lhc.graph import LayerGraph
 from lhc.model import OnnxModel
-from lhc.onnx_io.annotations import annotate, metadata, metadata_of_file
+from lhc.onnx_io.annotations import annotate, metadata, metadata_of_file, node_keys
 from lhc.plan import Plan
 
 __all__ = ["COMPILED_KEY", "compiled_from", "compiled_note", "mark_compiled", "refuse_compiled"]
@@ -34,10 +34,13 @@ def mark_compiled(
     """
     before = annotate(model, plan, graph)
     by_name = {node.name: node for node in before.graph.node}
+    parts = {layer.name: node_keys(layer) for layer in plan.layers if layer.origin not in (None, layer.name)}
     for node in proto.graph.node:
         if node.name in by_name:
             del node.metadata_props[:]
             node.metadata_props.extend(by_name[node.name].metadata_props)
+        for key, value in parts.get(node.name, {}).items():
+            node.metadata_props.add(key=key, value=value)
     del proto.metadata_props[:]
     proto.metadata_props.extend(entry for entry in before.metadata_props if entry.key != "lhc.source")
     proto.metadata_props.add(key="lhc.source", value=model.source)

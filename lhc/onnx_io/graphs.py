@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from hashlib import sha256
 
 import onnx
@@ -104,6 +105,12 @@ class _Reader:
         ]
 
     def layer(self, node: onnx.NodeProto) -> Layer:
+        file = self._model.file
+        origin = None if file is None else file.origins.get(node.name)
+        layer = self._layer(node)
+        return layer if origin is None else replace(layer, origin=origin)
+
+    def _layer(self, node: onnx.NodeProto) -> Layer:
         inputs = tuple(filter(None, (*node.input, *_captured(node))))
         outputs = tuple(node.output)
         if not is_product(node):

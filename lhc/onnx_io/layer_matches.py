@@ -112,9 +112,17 @@ def reapplied_plan(plan: Plan, found: Sequence[Found], model: OnnxModel) -> Plan
     Raises:
         ModelError: none is left.
     """
+    origins = {} if model.file is None else model.file.origins
     layers = tuple(
         f.layer.model_copy(
-            update={"name": f.name, "op_type": f.op_type, "weight": f.weight or f.layer.weight, "output": f.output}
+            update={
+                "name": f.name,
+                "op_type": f.op_type,
+                "weight": f.weight or f.layer.weight,
+                "output": f.output,
+                "origin": None if (origin := origins.get(f.name)) is None else origin.node,
+                "operator": None if origin is None else origin.kind,
+            }
         )
         for f in found
         if f.name is not None

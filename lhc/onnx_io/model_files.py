@@ -200,8 +200,8 @@ def inline_functions(model: OnnxModel) -> onnx.ModelProto:
     Raises:
         ModelError: onnx cannot do it.
     """
-    light = inlined(without_weights(without_annotations(model.proto)), model.label)
-    light.graph.initializer.extend(model.proto.graph.initializer)
+    light = inlined(without_weights(without_annotations(model.as_file())), model.label)
+    light.graph.initializer.extend(model.tensors)
     return light
 
 

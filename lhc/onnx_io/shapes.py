@@ -70,7 +70,8 @@ def sample_axes(model: OnnxModel) -> dict[str, int]:
     Recurrent operators take (steps, sequences, features), unless their ``layout`` is 1; DecoderAttention does so too.
     """
     axes = dict.fromkeys(input_shapes(model), 0)
-    for node in model.proto.graph.node:
+    graph = model.proto.graph if model.file is None else model.file.proto.graph
+    for node in graph.node:
         second = _SECOND_AXIS.get(node.op_type, ())
         if all(a.name != "layout" or a.i == 0 for a in node.attribute):
             axes |= {name: 1 for index, name in enumerate(node.input) if index in second and name in axes}

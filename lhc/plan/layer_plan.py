@@ -79,6 +79,10 @@ class LayerPlan(PlanRecord):
     """Path of the PyTorch module it came from, where the file tells and the name does not."""
     input_range: tuple[float, ...] | None = None
     """Calibrated static input range of each row split of its tiles, where the hardware has them."""
+    origin: str | None = None
+    """Operator of the file that it is a part of, by name, where that is written otherwise (`lhc.canonical`)."""
+    operator: str | None = None
+    """What that operator is."""
     activation_macs: int = Field(default=0, ge=0)
     """Of two activations, per sample; no part of ``macs``."""
     counted: bool = True
@@ -98,6 +102,11 @@ class LayerPlan(PlanRecord):
     def may_be_analog(self) -> bool:
         """Whether it is analog, or still free to be."""
         return self.reason == "eligible" or self.placement == "analog"
+
+    @property
+    def kind(self) -> str:
+        """The operator as the file has it."""
+        return self.operator or self.op_type
 
     @property
     def title(self) -> str:

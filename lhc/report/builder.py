@@ -82,7 +82,7 @@ def graph_of_plan(plan: Plan) -> LayerGraph:
     layers = [
         Layer(
             layer.name,
-            layer.op_type,
+            layer.kind,
             (),
             (layer.output,),
             None if layer.weight is None else WeightRef(layer.weight, 1, (), "float32", layer.weight),

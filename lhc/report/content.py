@@ -127,7 +127,7 @@ def layer_table(report: Report) -> PageTable:
     columns: list[Column[LayerPlan]] = [
         ("#", True, lambda layer: as_number(numbers[layer.name])),
         ("Layer", False, lambda layer: Value("name", layer.title)),
-        ("Operator", False, lambda layer: as_text(layer.op_type)),
+        ("Operator", False, lambda layer: as_text(layer.kind)),
         ("Runs", False, lambda layer: Value("placement", _runs(layer))),
     ]
     if any(layer.sensitivity is not None for layer in plan.layers):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from lhc.canonical import canonical
 from lhc.errors import DataError, ModelError, OpenSizesError, UsageError
 from lhc.graph import LayerGraph
 from lhc.model import ModelSource, OnnxModel, OpenedModel
@@ -276,13 +277,13 @@ def open_model(source: ModelSource, data: DataSource | None = None, label_key: s
         name = type(source).__name__
         if data is None:
             raise UsageError(f"{name}: a PyTorch module is exported on samples; give some as data")
-        return Opened(load_model(export_module(source, first_samples(data, label_key)), label=name), None)
+        return Opened(canonical(load_model(export_module(source, first_samples(data, label_key)), label=name)), None)
     if isinstance(source, str) and is_zoo_name(source) and not Path(source).is_file():
         entry = zoo_entry(source)
         return Opened(load_model(entry.network(), label=source), entry)
     if isinstance(source, str) and not Path(source).exists() and not Path(source).suffix:
         raise ModelError(f"{source}: no such file, and no model of the zoo ({', '.join(zoo_names())})")
-    opened = Opened(load_model(source, probe=probe, runs=must_run), None)
+    opened = Opened(canonical(load_model(source, probe=probe, runs=must_run)), None)
     if opened.model.complaint is not None:
         opened.warn(f"onnx.checker refuses it, and onnxruntime runs it, which counts: {opened.model.complaint}")
     return opened

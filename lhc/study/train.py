@@ -131,7 +131,8 @@ def retrained(study: Study, course: "Course", weights: Mapping[str, Array]) -> S
     Raises:
         ModelError: the weights cannot be written into the model.
     """
-    model = replace(study.model, proto=course.written(weights))
+    # Trained weights are those of products: the network is written as these.
+    model = replace(study.model, proto=course.written(weights), file=None)
     opened = Opened(model, study.opened.entry, before=study.opened)
     graph = opened.graph(None, study.task)
     ranges = course.trained_ranges(weights)

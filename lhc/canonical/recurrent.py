@@ -1,0 +1,99 @@
+"""LSTM, GRU and RNN: the input matrix for all steps at once, the recurrent one step by step.
+
+    gates(t) = (x W)(t) + b + h(t - 1) R
+
+The steps are written out, all by the same recurrent weights, which are programmed once. Parts are ``input`` and
+``recurrent_T``, with ``_reverse`` behind for the other direction. Operators of more than `MOST_STEPS` steps, of a
+number of steps that the file leaves open, of sequences of different lengths, with peepholes, clipping or unusual
+activations stay as they are.
+"""
+
+from lhc.canonical.recurrent_cells import RecurrentCell, cell_of
+from lhc.canonical.site import OperatorSite
+
+__all__ = ["MOST_STEPS", "rewrite"]
+
+MOST_STEPS = 64
+"""Steps that are written out."""
+_SUFFIXES = {"forward": ("",), "reverse": ("_reverse",), "bidirectional": ("", "_reverse")}
+
+
+def rewrite(site: OperatorSite) -> bool:
+    """Rewrite where weights are constant and the number of steps is known and small."""
+    suffixes = _SUFFIXES.get(site.text("direction", "forward").lower())
+    steps = _steps(site)
+    unusual = any(a.name in ("clip", "activation_alpha", "activation_beta") for a in site.node.attribute)
+    if suffixes is None or steps is None or unusual or site.integer("input_forget") or site.name(4) or site.name(7):
+        return False
+    if not all(site.is_constant(index) for index in (1, 2, 3) if site.name(index)):
+        return False
+    if site.value(1).dtype.name not in ("float16", "float32", "float64"):
+        return False
+    cells = [cell_of(site, number, suffix) for number, suffix in enumerate(suffixes)]
+    if any(found is None for found in cells):
+        return False
+    x = site.name(0)
+    if site.integer("layout"):
+        x = site.add("Transpose", x, perm=[1, 0, 2])
+    states: list[list[str]] = []
+    last: list[tuple[str, str | None]] = []
+    for number, (found, suffix) in enumerate(zip(cells, suffixes, strict=True)):
+        assert found is not None
+        cell, matrix, bias = found
+        share = site.product(f"input{suffix}", "MatMul", x, site.store(f"{site.name(1)}{suffix}/w", matrix))
+        if bias is not None:
+            share = site.add("Add", share, site.store(f"{site.name(3)}{suffix}/b", bias))
+        h, c, outputs = _run(site, cell, share, number, steps, suffix)
+        states.append(outputs)
+        last.append((h, c))
+    _write(site, states, last)
+    return True
+
+
+def _steps(site: OperatorSite) -> int | None:
+    """How many steps there are, where these are few."""
+    shape = site.shape(site.name(0))
+    steps = None if shape is None or len(shape) != 3 else shape[1 if site.integer("layout") else 0]
+    return steps if isinstance(steps, int) and 0 < steps <= MOST_STEPS else None
+
+
+def _run(
+    site: OperatorSite, cell: RecurrentCell, share: str, number: int, steps: int, suffix: str
+) -> tuple[str, str | None, list[str]]:
+    """State and cell after the last step, and the states of all steps in the order of the input."""
+    h, c = (_initial(site, index, number) for index in (5, 6))
+    outputs = [""] * steps
+    for step in reversed(range(steps)) if suffix else range(steps):
+        x = site.add("Gather", share, site.numbers(step), axis=0)
+        h, c = cell.step(f"recurrent_{step}{suffix}", x, h, c)
+        outputs[step] = h
+    assert h is not None
+    return h, c, outputs
+
+
+def _initial(site: OperatorSite, index: int, number: int) -> str | None:
+    """Of a direction, ``(sequences, hidden)``; None for 0."""
+    if not site.name(index):
+        return None
+    return site.add("Gather", site.name(index), site.numbers(number), axis=1 if site.integer("layout") else 0)
+
+
+def _write(site: OperatorSite, states: list[list[str]], last: list[tuple[str, str | None]]) -> None:
+    """The operator's outputs: states of all steps, last states, last cells."""
+    outputs = [*site.node.output, "", "", ""][:3]
+    layout = site.integer("layout")
+    if outputs[0]:
+        each = [_stacked(site, of_steps, 0) for of_steps in states]
+        together = _stacked(site, each, 1, None if layout else outputs[0])
+        if layout:  # (steps, directions, sequences, hidden) -> (sequences, steps, directions, hidden)
+            site.add("Transpose", together, output=outputs[0], perm=[2, 0, 1, 3])
+    for which, output in enumerate(outputs[1:]):
+        if output:
+            _stacked(site, [state[which] or "" for state in last], 1 if layout else 0, output)
+
+
+def _stacked(site: OperatorSite, tensors: list[str], axis: int, output: str | None = None) -> str:
+    """The tensors side by side along a new axis."""
+    if len(tensors) == 1:
+        return site.unsqueeze(tensors[0], axis, output)
+    return site.add("Concat", *(site.unsqueeze(tensor, axis) for tensor in tensors), output=output, axis=axis)

@@ -1,0 +1,118 @@
+"""Files with operators that stand for products, made by the tools that make such files."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+from onnx import numpy_helper
+
+RNG = np.random.default_rng(20261126)
+
+
+def model_of(text: str, **shapes: tuple[int, ...]) -> onnx.ModelProto:
+    """A model with random weights of these shapes."""
+    model = onnx.parser.parse_model(f'<ir_version: 8, opset_import: ["" : 17, "com.microsoft" : 1]>\n{text}')
+    for name, shape in shapes.items():
+        array = RNG.normal(size=shape) / np.sqrt(shape[0] if len(shape) > 1 else 1)
+        model.graph.initializer.append(numpy_helper.from_array(array.astype(np.float32), name))
+    return model
+
+
+def optimised(model: onnx.ModelProto, folder: Path) -> onnx.ModelProto:
+    """What onnxruntime's own optimiser writes at its level "extended"."""
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+    options.optimized_model_filepath = str(folder / "optimised.onnx")
+    options.log_severity_level = 4
+    onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    return onnx.load(folder / "optimised.onnx")
+
+
+MLP = """net (float[N, 5, 64] x) => (float[N, 5, 10] y) {
+  [fc1] h = MatMul(x, w)
+  [act] r = Relu(h)
+  [fc2] y = MatMul(r, v)
+}"""
+
+
+def few_bits(folder: Path, **how: Any) -> onnx.ModelProto:  # noqa: ANN401
+    """MatMulNBits, by onnxruntime's quantiser."""
+    from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
+
+    quantiser = MatMulNBitsQuantizer(model_of(MLP, w=(64, 96), v=(96, 10)), block_size=32, **how)
+    quantiser.process()
+    made: onnx.ModelProto = quantiser.model.model
+    return made
+
+
+def fused(folder: Path) -> onnx.ModelProto:
+    """FusedConv, FusedGemm and FusedMatMul, by onnxruntime's optimiser."""
+    text = """net (float[N, 3, 8, 8] x) => (float[N, 10] y) <float half = {0.5}> {
+      [conv1] a = Conv<kernel_shape = [3, 3], pads = [1, 1, 1, 1]>(x, w1, b1)
+      [relu1] b = Relu(a)
+      [conv2] c = Conv<kernel_shape = [3, 3], pads = [1, 1, 1, 1]>(b, w2, b2)
+      [sum] d = Add(c, b)
+      [relu2] e = Relu(d)
+      [leaky] l = Conv<kernel_shape = [1, 1]>(e, w3)
+      [relu3] m = LeakyRelu<alpha = 0.2>(l)
+      [pool] p = GlobalAveragePool(m)
+      [flat] f = Flatten(p)
+      [fc1] g = Gemm<transB = 1>(f, w4, b4)
+      [relu4] h = Relu(g)
+      [scale] s = Mul(h, half)
+      [fc2] y = MatMul(s, w5)
+    }"""
+    shapes = {"w1": (16, 3, 3, 3), "b1": (16,), "w2": (16, 16, 3, 3), "b2": (16,), "w3": (24, 16, 1, 1)}
+    return optimised(model_of(text, **shapes, w4=(32, 24), b4=(32,), w5=(32, 10)), folder)
+
+
+def packed_attention(folder: Path) -> onnx.ModelProto:
+    """Attention with packed projections and a mask."""
+    text = """net (float[N, 6, 32] x, int32[N, 6] mask) => (float[N, 6, 32] y) {
+      [att] a = com.microsoft.Attention<num_heads = 4>(x, w, b, mask)
+      [out] y = MatMul(a, o)
+    }"""
+    return model_of(text, w=(32, 96), b=(96,), o=(32, 32))
+
+
+def einsum(folder: Path) -> onnx.ModelProto:
+    """Projections to heads and back, as flax and keras write them."""
+    text = """net (float[N, 6, 32] x) => (float[N, 6, 32] y) {
+      [heads] q = Einsum<equation = "bsd,dhk->bhsk">(x, w)
+      [act] r = Tanh(q)
+      [back] y = Einsum<equation = "hkd,bhsk->bsd">(v, r)
+    }"""
+    return model_of(text, w=(32, 4, 8), v=(4, 8, 32))
+
+
+class Recurrent(torch.nn.Module):
+    """A recurrent layer of torch between two linear ones."""
+
+    def __init__(self, kind: str, **how: Any) -> None:  # noqa: ANN401
+        super().__init__()
+        self.layer = getattr(torch.nn, kind)(12, 16, batch_first=True, **how)
+        self.last = torch.nn.Linear(32 if how.get("bidirectional") else 16, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Scores from the states of all steps."""
+        output: torch.Tensor = self.last(self.layer(x)[0].mean(dim=1))
+        return output
+
+
+def recurrent(kind: str, **how: Any) -> Callable[[Path], onnx.ModelProto]:  # noqa: ANN401
+    """A recurrent network by torch's exporter of TorchScript."""
+
+    def made(folder: Path) -> onnx.ModelProto:
+        torch.manual_seed(0)
+        module, path = Recurrent(kind, **how).eval(), folder / "recurrent.onnx"
+        torch.onnx.export(
+            module, (torch.zeros(1, 7, 12),), path, dynamo=False, input_names=["x"], output_names=["y"],
+            dynamic_axes={"x": {0: "N"}, "y": {0: "N"}}, opset_version=17,
+        )  # fmt: skip
+        return onnx.load(path)
+
+    return made

@@ -1,0 +1,215 @@
+"""Operators that stand for products go the whole way: placed, run, compiled, differentiated, retrained."""
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+import lhc
+from lhc.canonical import canonical
+from lhc.graph import LayerGraph, obstacle
+from lhc.hardware import Hardware
+from lhc.lowering import lower
+from lhc.model import OnnxModel
+from lhc.onnx_io import load_model, read_graph, read_plan
+from lhc.options.training import TrainingOptions
+from lhc.passes import Qualify, initial_plan
+from lhc.runtime import HybridExecutor, HybridSession, parity_errors
+from lhc.runtime.differentiable import DifferentiableModel, parity
+from lhc.runtime.ort import Array, create_session
+from lhc.samples.metrics import METRICS
+from lhc.samples.task import Task
+from lhc.study.source import Opened
+from lhc.train.course import Course
+from tests.canonical import made_models as made
+
+pytestmark = pytest.mark.analog
+
+SAMPLES = 8
+
+
+@dataclass(frozen=True)
+class Case:
+    id: str
+    make: Callable[[Path], onnx.ModelProto]
+    kinds: tuple[str, ...]
+    """Operators of the file, as the form's products name them."""
+    products: int
+    shape: tuple[int, ...]
+    more: dict[str, Array] = field(default_factory=dict)
+    gradients: bool = True
+
+
+MASK = np.tile([1, 1, 1, 1, 0, 0], (SAMPLES, 1)).astype(np.int32)
+CASES = [
+    Case("4 bits", lambda f: made.few_bits(f, is_symmetric=True), ("MatMulNBits",), 2, (5, 64)),
+    Case("4 bits, zero points", lambda f: made.few_bits(f, is_symmetric=False), ("MatMulNBits",), 2, (5, 64)),
+    Case("activations in 8 bits", lambda f: made.few_bits(f, accuracy_level=4), ("MatMulNBits",), 2, (5, 64)),
+    Case("fused", made.fused, ("FusedConv", "FusedGemm", "FusedMatMul"), 5, (3, 8, 8)),
+    Case("packed attention", made.packed_attention, ("Attention",), 4, (6, 32), {"mask": MASK}, gradients=False),
+    Case("Einsum", made.einsum, ("Einsum",), 2, (6, 32)),
+    Case("LSTM", made.recurrent("LSTM"), ("LSTM",), 1 + 7 + 1, (7, 12)),
+    Case("LSTM, both ways", made.recurrent("LSTM", bidirectional=True), ("LSTM",), 2 * (1 + 7) + 1, (7, 12)),
+    Case("GRU", made.recurrent("GRU"), ("GRU",), 1 + 7 + 1, (7, 12)),
+    Case("RNN", made.recurrent("RNN", nonlinearity="relu"), ("RNN",), 1 + 7 + 1, (7, 12)),
+]
+
+
+@pytest.fixture(scope="module", params=CASES, ids=lambda case: case.id)
+def case(request: pytest.FixtureRequest) -> Case:
+    found: Case = request.param
+    return found
+
+
+@pytest.fixture(scope="module")
+def file(case: Case, tmp_path_factory: pytest.TempPathFactory) -> onnx.ModelProto:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch's older exporter says that there is a newer one
+        return case.make(tmp_path_factory.mktemp("made"))
+
+
+@pytest.fixture(scope="module")
+def model(file: onnx.ModelProto) -> OnnxModel:
+    return canonical(load_model(file))
+
+
+@pytest.fixture(scope="module")
+def graph(model: OnnxModel) -> LayerGraph:
+    return read_graph(model)
+
+
+@pytest.fixture(scope="module")
+def feeds(case: Case) -> dict[str, Array]:
+    x = np.random.default_rng(0).normal(size=(SAMPLES, *case.shape)).astype(np.float32)
+    return {"x": x} | case.more
+
+
+@pytest.fixture(scope="module")
+def expected(file: onnx.ModelProto, feeds: dict[str, Array]) -> Array:
+    exact = onnx.ModelProto()
+    exact.CopyFrom(file)
+    for attribute in (a for node in exact.graph.node for a in node.attribute if a.name == "accuracy_level"):
+        attribute.i = 0
+    output: Array = create_session(exact, "file").run(None, feeds)[0]
+    return output
+
+
+def products(graph: LayerGraph) -> list[str]:
+    return [layer.name for layer in graph.candidates if obstacle(layer) is None]
+
+
+def assert_same(found: Array, expected: Array) -> None:
+    np.testing.assert_allclose(found, expected, atol=1e-4 * np.abs(expected).max(), rtol=0)
+
+
+def test_products_name_the_operators_of_the_file(case: Case, graph: LayerGraph) -> None:
+    found = [graph[name] for name in products(graph)]
+    assert len(found) == case.products
+    kinds = {layer.origin.kind.removeprefix("com.microsoft::") for layer in found if layer.origin is not None}
+    assert kinds <= {*case.kinds}
+    assert kinds
+
+
+def test_macs_are_those_of_the_file(file: onnx.ModelProto, model: OnnxModel) -> None:
+    of_file, of_form = (Opened(one, None).graph() for one in (load_model(file), model))
+
+    def macs(of: LayerGraph) -> int:
+        return sum(layer.work.macs for layer in of.multiplying if layer.work is not None)
+
+    assert macs(of_form) == macs(of_file) > 0
+
+
+def test_every_product_passes_the_parity_gate(model: OnnxModel, graph: LayerGraph, feeds: dict[str, Array]) -> None:
+    errors = parity_errors(model, graph, Hardware.load("lionheart"), products(graph), feeds, SAMPLES)
+    assert max(errors.values()) <= 1e-4
+
+
+def test_without_noise_tiles_compute_what_the_file_does(
+    file: onnx.ModelProto, graph: LayerGraph, feeds: dict[str, Array], expected: Array
+) -> None:
+    ideal = Hardware.load("lionheart").geometry
+    assert_same(HybridSession(file, ideal, "all-analog").run(None, feeds)[0], expected)
+    for name in products(graph)[:3]:  # the rest is as the file has it
+        found = HybridSession(file, ideal, [name]).run(None, feeds)[0]
+        np.testing.assert_allclose(found, expected, atol=0.05 * np.abs(expected).max(), rtol=0)
+
+
+def test_all_digital_is_the_file(file: onnx.ModelProto, feeds: dict[str, Array]) -> None:
+    found = HybridSession(file, placement=[]).run(None, feeds)[0]
+    np.testing.assert_array_equal(found, create_session(file, "file").run(None, feeds)[0])
+
+
+def test_compiled_it_computes_the_same(
+    model: OnnxModel, graph: LayerGraph, feeds: dict[str, Array], expected: Array
+) -> None:
+    ideal = Hardware.load("lionheart").geometry
+    plan = Qualify().run(graph, initial_plan(graph, ideal, model.source, "0")).plan
+    names = products(graph)
+    plan = plan.decide(dict.fromkeys(names, ("analog", "forced", "")))
+    matrices = HybridExecutor(model, graph, names).states(ideal, 0, 0, 0.0)
+    compiled = lower(model, graph, plan, matrices, "off")
+    assert_same(create_session(compiled, "compiled").run(None, feeds)[0], expected)
+    calls = {node.name: node for node in compiled.graph.node if node.domain == "lhc.analog"}
+    assert calls.keys() == {*names}
+    assert all(any(e.key == "lhc.placement" for e in node.metadata_props) for node in calls.values())
+
+
+def test_it_is_differentiated(case: Case, model: OnnxModel, graph: LayerGraph, feeds: dict[str, Array]) -> None:
+    if not case.gradients:
+        pytest.skip("attention of activations has no gradient here")
+    network = DifferentiableModel(model, graph)
+    assert max(parity(network, feeds).values()) <= 1e-4
+    output = network(feeds)[graph.outputs[0]]
+    output.square().mean().backward()
+    weights = {layer.weight.name for name in products(graph) if (layer := graph[name]).weight is not None}
+    gradients = {n: p.grad for n, p in network.named_parameters() if n in weights}
+    assert all(gradient is not None and gradient.abs().sum() > 0 for gradient in gradients.values())
+
+
+def test_it_is_retrained_and_written_in_its_canonical_form(
+    case: Case, model: OnnxModel, graph: LayerGraph, feeds: dict[str, Array]
+) -> None:
+    if not case.gradients:
+        pytest.skip("attention of activations has no gradient here")
+    task = Task({n: np.concatenate([a, a]) for n, a in feeds.items()}, None, METRICS["nmse"])
+    settings = TrainingOptions(steps=20, batch_size=SAMPLES, loss="distillation")
+    course = Course(model, graph, Hardware.load("lionheart"), {}, 86400.0, task, settings, lambda *_: None)
+    course.check()
+    trainer = course.trainer(20)
+    trainer.begin(products(graph))
+    losses = [trainer.train_step(1.0) for _ in range(20)]
+    assert np.isfinite(losses).all()
+    written = course.written(trainer.network.weights())
+    again = canonical(load_model(written))
+    assert products(read_graph(again)) == products(graph)
+    before, after = (create_session(m.proto, "net").run(None, feeds)[0] for m in (model, again))
+    assert np.abs(after - before).max() > 0
+
+
+def test_annotations_are_on_the_operators_of_the_file(
+    case: Case, file: onnx.ModelProto, feeds: dict[str, Array], tmp_path: Path
+) -> None:
+    result = lhc.partition(
+        file, feeds, metric="nmse", draws=2, objective="macs", strategy="all-analog", max_drop=5.0, copies="off"
+    )
+    result.save(tmp_path / "placed.onnx")
+    placed = onnx.load(tmp_path / "placed.onnx")
+    named = load_model(file).proto
+    assert [(n.op_type, n.name, *n.input) for n in placed.graph.node] == [
+        (n.op_type, n.name, *n.input) for n in named.graph.node
+    ]
+    assert placed.graph.initializer == named.graph.initializer
+    for node in placed.graph.node:
+        keys = {entry.key: entry.value for entry in node.metadata_props}
+        assert (keys.get("lhc.placement") == "analog") == (node.op_type in (*case.kinds, "Conv", "Gemm", "MatMul"))
+    plan = read_plan(load_model(tmp_path / "placed.onnx"))
+    assert plan is not None
+    assert plan.analog == result.plan.analog
+    session = HybridSession(tmp_path / "placed.onnx")
+    assert session.analog == plan.analog
+    session.calibrate(feeds)
+    assert np.isfinite(session.run(None, feeds)[0]).all()
