@@ -23,6 +23,7 @@ from lhc.graph import Layer, LayerGraph, obstacle
 from lhc.model import OnnxModel
 from lhc.onnx_io import Constants, stored_array
 from lhc.onnx_io.product import Product
+from lhc.runtime.differentiable_contrib import CONTRIB
 from lhc.runtime.differentiable_layers import LAYERS
 from lhc.runtime.differentiable_ops import ELEMENTWISE, Function, Operator, UnsupportedOperatorError
 from lhc.runtime.differentiable_shapes import SHAPES
@@ -38,6 +39,7 @@ Replacement = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 """``(activation, weight, bias) -> output`` of a product: shapes as the operator's; the weight as the file stores it."""
 
 _STANDARD = ("", "ai.onnx")
+_CONTRIB = "com.microsoft"
 _TORCH_TYPES = {"int4": np.int8, "uint4": np.uint8, "int2": np.int8, "uint2": np.uint8, "bfloat16": np.float32}
 """Types that hold the values of those which torch cannot take from numpy."""
 
@@ -146,7 +148,7 @@ class DifferentiableModel(nn.Module):
             if node.name in replace:
                 result = _replaced(self._products[node.name], inputs, replace[node.name])
             else:
-                result = OPERATORS[node.op_type](operator, *inputs)
+                result = _function(node)(operator, *inputs)
         except (RuntimeError, IndexError, KeyError, TypeError, ValueError) as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise ModelError(f"{self.model.label}: {node.op_type} {node.name!r} fails in torch: {reason}") from error
@@ -237,8 +239,14 @@ def _replaced(layer: Layer, inputs: Sequence[Tensor | None], function: Replaceme
     return function(activation, weight, inputs[2] if len(inputs) > 2 else None)
 
 
+def _function(node: onnx.NodeProto) -> Function:
+    return CONTRIB[node.op_type] if node.domain == _CONTRIB else OPERATORS[node.op_type]
+
+
 def _check_known(operator: Operator) -> None:
     node = operator.node
+    if node.domain == _CONTRIB and node.op_type in CONTRIB:
+        return
     if node.domain not in _STANDARD:
         raise operator.unsupported(f"operators of domain {node.domain} are not known")
     if node.op_type not in OPERATORS:

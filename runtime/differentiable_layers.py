@@ -268,4 +268,5 @@ LAYERS: Mapping[str, Function] = {
     "MaxPool": _max_pool,
     "RMSNormalization": _rms_normalization,
     "Resize": _resize,
+    "SimplifiedLayerNormalization": _rms_normalization,  # of onnxruntime, in the domain of ONNX
 }

@@ -107,7 +107,7 @@ def with_adapters(model: OnnxModel, graph: LayerGraph, names: Collection[str], r
         proto.graph.node[-1].output[0] = total.input[0]
         proto.graph.node.extend((*beside, total))
         proto.graph.initializer.extend(_weights(form, stored, rank, adapter, random))
-    return replace(model, proto=proto)
+    return replace(model, proto=proto, file=None)  # another network than the file's, in the form that it has here
 
 
 def _product(node: onnx.NodeProto, graph: LayerGraph, constants: Constants) -> tuple[Product, Array]:

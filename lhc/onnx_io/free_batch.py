@@ -47,7 +47,7 @@ def with_free_batch(model: OnnxModel) -> OnnxModel:
                 name = f"{node.name}.shape_of_any_batch"
                 proto.graph.initializer.append(numpy_helper.from_array(freed, name))
                 node.input[1] = name
-    return replace(model, proto=proto)
+    return replace(model, proto=proto, file=None)
 
 
 def _freed(shape: np.ndarray, batch: int) -> np.ndarray:

@@ -15,7 +15,7 @@ from lhc.graph import LayerGraph, obstacle
 from lhc.hardware import Hardware
 from lhc.lowering import lower
 from lhc.model import OnnxModel
-from lhc.onnx_io import load_model, read_graph, read_plan
+from lhc.onnx_io import able_to_adapt, load_model, read_graph, read_plan, with_adapters
 from lhc.options.training import TrainingOptions
 from lhc.passes import Qualify, initial_plan
 from lhc.runtime import HybridExecutor, HybridSession, parity_errors
@@ -41,7 +41,6 @@ class Case:
     products: int
     shape: tuple[int, ...]
     more: dict[str, Array] = field(default_factory=dict)
-    gradients: bool = True
 
 
 MASK = np.tile([1, 1, 1, 1, 0, 0], (SAMPLES, 1)).astype(np.int32)
@@ -50,7 +49,7 @@ CASES = [
     Case("4 bits, zero points", lambda f: made.few_bits(f, is_symmetric=False), ("MatMulNBits",), 2, (5, 64)),
     Case("activations in 8 bits", lambda f: made.few_bits(f, accuracy_level=4), ("MatMulNBits",), 2, (5, 64)),
     Case("fused", made.fused, ("FusedConv", "FusedGemm", "FusedMatMul"), 5, (3, 8, 8)),
-    Case("packed attention", made.packed_attention, ("Attention",), 4, (6, 32), {"mask": MASK}, gradients=False),
+    Case("packed attention", made.packed_attention, ("Attention",), 4, (6, 32), {"mask": MASK}),
     Case("Einsum", made.einsum, ("Einsum",), 2, (6, 32)),
     Case("LSTM", made.recurrent("LSTM"), ("LSTM",), 1 + 7 + 1, (7, 12)),
     Case("LSTM, both ways", made.recurrent("LSTM", bidirectional=True), ("LSTM",), 2 * (1 + 7) + 1, (7, 12)),
@@ -158,9 +157,7 @@ def test_compiled_it_computes_the_same(
     assert all(any(e.key == "lhc.placement" for e in node.metadata_props) for node in calls.values())
 
 
-def test_it_is_differentiated(case: Case, model: OnnxModel, graph: LayerGraph, feeds: dict[str, Array]) -> None:
-    if not case.gradients:
-        pytest.skip("attention of activations has no gradient here")
+def test_it_is_differentiated(model: OnnxModel, graph: LayerGraph, feeds: dict[str, Array]) -> None:
     network = DifferentiableModel(model, graph)
     assert max(parity(network, feeds).values()) <= 1e-4
     output = network(feeds)[graph.outputs[0]]
@@ -171,10 +168,8 @@ def test_it_is_differentiated(case: Case, model: OnnxModel, graph: LayerGraph, f
 
 
 def test_it_is_retrained_and_written_in_its_canonical_form(
-    case: Case, model: OnnxModel, graph: LayerGraph, feeds: dict[str, Array]
+    model: OnnxModel, graph: LayerGraph, feeds: dict[str, Array]
 ) -> None:
-    if not case.gradients:
-        pytest.skip("attention of activations has no gradient here")
     task = Task({n: np.concatenate([a, a]) for n, a in feeds.items()}, None, METRICS["nmse"])
     settings = TrainingOptions(steps=20, batch_size=SAMPLES, loss="distillation")
     course = Course(model, graph, Hardware.load("lionheart"), {}, 86400.0, task, settings, lambda *_: None)
@@ -188,6 +183,15 @@ def test_it_is_retrained_and_written_in_its_canonical_form(
     assert products(read_graph(again)) == products(graph)
     before, after = (create_session(m.proto, "net").run(None, feeds)[0] for m in (model, again))
     assert np.abs(after - before).max() > 0
+
+
+def test_adapters_stand_beside_products(model: OnnxModel, graph: LayerGraph, feeds: dict[str, Array]) -> None:
+    able = able_to_adapt(model, graph, products(graph), 2)
+    adapted = with_adapters(model, graph, able, 2)
+    assert adapted.file is None
+    assert adapted.source != model.source
+    before, after = (create_session(m.proto, "net").run(None, feeds)[0] for m in (model, adapted))
+    assert_same(after, before)
 
 
 def test_annotations_are_on_the_operators_of_the_file(

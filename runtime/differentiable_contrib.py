@@ -1,0 +1,124 @@
+"""onnxruntime's own operators that its optimisers write, as differentiable torch functions.
+
+Formulas are those of onnxruntime's docs/ContribOperators.md. Forms that keep keys and values from call to call, or pack
+queries, keys and values in one tensor, have no function here.
+"""
+
+import math
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from lhc.runtime.differentiable_ops import Function, Operator
+
+__all__ = ["CONTRIB"]
+
+_MASKED = -10000.0
+"""Added to scores of masked keys by default."""
+
+
+def _attention(
+    op: Operator,
+    query: Tensor,
+    key: Tensor | None = None,
+    value: Tensor | None = None,
+    bias: Tensor | None = None,
+    mask: Tensor | None = None,
+    added: Tensor | None = None,
+    *past: Tensor | None,
+) -> Tensor:
+    """MultiHeadAttention: query ``(sequences, tokens, hidden)``, keys and values alike."""
+    if key is None or value is None or any(one is not None for one in past) or any(op.node.output[1:]):
+        raise op.unsupported("queries, keys and values are packed, or kept from call to call")
+    if query.ndim != 3 or key.ndim != 3 or value.ndim != 3:
+        raise op.unsupported("its operands have heads in an axis of their own")
+    if bias is not None:
+        parts = torch.split(bias, [query.shape[2], key.shape[2], value.shape[2]])
+        query, key, value = query + parts[0], key + parts[1], value + parts[2]
+    heads = op.attributes["num_heads"]
+    q, k, v = (x.reshape(*x.shape[:2], heads, -1).transpose(1, 2) for x in (query, key, value))
+    scores = q @ k.transpose(-1, -2) * (op.get("scale", 0.0) or 1 / math.sqrt(q.shape[-1]))
+    if added is not None:
+        scores = scores + added
+    if mask is not None:
+        scores = scores + _hidden(op, mask, k.shape[2]).to(scores.dtype)
+    if op.get("unidirectional", 0):
+        later = torch.ones(scores.shape[-2:], dtype=torch.bool).triu(1 + k.shape[2] - q.shape[2])
+        scores = scores.masked_fill(later, torch.finfo(scores.dtype).min)
+    output: Tensor = (scores.softmax(dim=-1) @ v).transpose(1, 2).flatten(2)
+    return output
+
+
+def _hidden(op: Operator, mask: Tensor, keys: int) -> Tensor:
+    """What a mask adds to scores: lengths ``(sequences,)``, or flags ``(sequences, keys)``, with queries between."""
+    if mask.ndim == 1:
+        mask = torch.arange(keys)[None, :] < mask[:, None]
+    elif mask.ndim not in (2, 3):
+        raise op.unsupported(f"its mask has {mask.ndim} axes")
+    value = op.get("mask_filter_value", _MASKED)
+    hidden: Tensor = (mask == 0) * value
+    return hidden[:, None, None] if mask.ndim == 2 else hidden[:, None]
+
+
+def _fast_gelu(op: Operator, x: Tensor, bias: Tensor | None = None) -> Tensor:
+    return functional.gelu(x if bias is None else x + bias, approximate="tanh")
+
+
+def _gelu(op: Operator, x: Tensor, bias: Tensor | None = None) -> Tensor:
+    return functional.gelu(x if bias is None else x + bias)
+
+
+def _quick_gelu(op: Operator, x: Tensor) -> Tensor:
+    return x * torch.sigmoid(op.get("alpha", 1.702) * x)
+
+
+def _skip_norm(
+    op: Operator, x: Tensor, skip: Tensor, gamma: Tensor, beta: Tensor | None = None, bias: Tensor | None = None
+) -> tuple[Tensor, ...]:
+    """Output, two that only training reads, and the sum."""
+    total = x + skip if bias is None else x + skip + bias
+    normal = functional.layer_norm(total, total.shape[-1:], eps=op.get("epsilon", 1e-12)) * gamma
+    return (normal if beta is None else normal + beta), x.new_zeros(0), x.new_zeros(0), total
+
+
+def _skip_rms(op: Operator, x: Tensor, skip: Tensor, gamma: Tensor, bias: Tensor | None = None) -> tuple[Tensor, ...]:
+    total = x + skip if bias is None else x + skip + bias
+    normal = total * torch.rsqrt((total * total).mean(-1, keepdim=True) + op.get("epsilon", 1e-12)) * gamma
+    return normal, x.new_zeros(0), x.new_zeros(0), total
+
+
+def _embedding(
+    op: Operator,
+    ids: Tensor,
+    segments: Tensor | None,
+    words: Tensor,
+    places: Tensor,
+    of_segments: Tensor | None,
+    gamma: Tensor,
+    beta: Tensor,
+    mask: Tensor | None = None,
+    positions: Tensor | None = None,
+) -> tuple[Tensor, ...]:
+    """Normalised embeddings, how many tokens of each sequence count, and the sum of the embeddings."""
+    at = torch.arange(ids.shape[1]) if positions is None else positions.long()
+    total = words[ids.long()] + places[at]
+    if segments is not None and of_segments is not None:
+        total = total + of_segments[segments.long()]
+    normal = functional.layer_norm(total, total.shape[-1:], eps=op.get("epsilon", 1e-12)) * gamma + beta
+    counted = torch.zeros(len(ids), dtype=torch.int32) if mask is None else mask.sum(dim=1, dtype=torch.int32)
+    return normal, counted, total
+
+
+CONTRIB: Mapping[str, Function] = {
+    "BiasGelu": _gelu,
+    "EmbedLayerNormalization": _embedding,
+    "FastGelu": _fast_gelu,
+    "Gelu": _gelu,
+    "MultiHeadAttention": _attention,
+    "QuickGelu": _quick_gelu,
+    "SkipLayerNormalization": _skip_norm,
+    "SkipSimplifiedLayerNormalization": _skip_rms,
+}
+"""Operators of ``com.microsoft`` that have a differentiable function, by name."""
