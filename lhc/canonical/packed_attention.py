@@ -20,7 +20,7 @@ def rewrite(site: OperatorSite) -> bool:
     more = any(site.name(index) for index in (_PAST, 6)) or len([name for name in node.output if name]) > 1
     if not weight or more or site.integer("do_rotary") or (site.name(2) and not site.is_constant(2)):
         return False
-    if site.name(_MASK) and site.rank(_MASK) not in (1, 2, 3):
+    if site.name(_MASK) and site.rank(_MASK) not in (None, 1, 2, 3):  # where it is not known, the parity gate sees
         return False
     packed = site.value(1)
     sizes = site.integers("qkv_hidden_sizes") or [packed.shape[1] // 3] * 3

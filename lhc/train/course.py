@@ -1,7 +1,7 @@
 """A network with the samples and settings that it is trained with. PyTorch is loaded with it."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -136,7 +136,9 @@ class Course:
         Raises:
             ModelError, DataError, UsageError: it cannot.
         """
-        self.trainer(self.steps).check(*self.samples.read(0, CHECKED_SAMPLES))
+        # Whether there are enough samples for a batch matters only if there is something to be trained for.
+        settings = replace(self.settings, batch_size=min(self.settings.batch_size, len(self.samples)))
+        replace(self, settings=settings).trainer(1).check(*self.samples.read(0, CHECKED_SAMPLES))
 
     def _some(self) -> Mapping[str, Array]:
         return next(self.samples.blocks(CHECKED_SAMPLES))[1]
