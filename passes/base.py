@@ -41,11 +41,13 @@ class PassResult:
         plan: the new decisions.
         notes: sentences for the user.
         fallbacks: for strategies, safer analog sets to step back to, the nearest first.
+        bolder: more ambitious ones to go on to where what was chosen is shown to hold, the nearest first.
     """
 
     plan: Plan
     notes: tuple[str, ...] = ()
     fallbacks: tuple[frozenset[str], ...] = ()
+    bolder: tuple[frozenset[str], ...] = ()
 
 
 class Pass(ABC):

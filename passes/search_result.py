@@ -4,7 +4,7 @@ For latency and energy no placement is returned in which a layer costs more than
 a limit or the user wants it so: what gives up a layer gives up those that paid only together with it.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 
@@ -26,11 +26,28 @@ NOTHING_PAYS = (
 _UNITS = {"latency": "s", "energy": "J"}
 
 
-def placed(plan: Plan, space: SearchSpace, analog: frozenset[str], notes: tuple[str, ...] = ()) -> PassResult:
-    """The result of a search that ends at a placement; fallbacks keep to the limits."""
+def placed(
+    plan: Plan,
+    space: SearchSpace,
+    analog: frozenset[str],
+    notes: tuple[str, ...] = (),
+    safer: Iterable[frozenset[str]] | None = None,
+    bolder: Iterable[frozenset[str]] = (),
+) -> PassResult:
+    """The result of a search that ends at a placement; fallbacks keep to the limits.
+
+    Args:
+        plan: with eligible layers.
+        space: what is open, and its limits.
+        analog: the placement.
+        notes: sentences for the user.
+        safer: what to step back to; by default the placement without one layer after the other.
+        bolder: what to go on to.
+    """
     if space.objective in _UNITS and space.groups and space.ideal.placement == space.fixed:
         notes += (NOTHING_PAYS.format(objective=space.objective),)
-    return PassResult(explained(plan, space, analog), notes, tuple(_safer(space, analog)))
+    fallbacks = _safer(space, analog) if safer is None else safer
+    return PassResult(explained(plan, space, analog), notes, tuple(fallbacks), tuple(bolder))
 
 
 def only_paying(space: SearchSpace, point: Point) -> frozenset[str]:

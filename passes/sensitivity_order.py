@@ -1,15 +1,16 @@
-"""The strategy ``sensitivity``: layers in the order of damage for what they bring; bisection, then repair.
+"""The strategy ``sensitivity``: layers in the order of damage for what they bring, and how far to go in it.
 
-For MACs a layer brings its MACs: it is tried in ascending order of damage per MAC. For latency and energy it brings
-what it saves in the ideal placement (`SearchSpace.ideal`: all layers that pay, together), conversions included: it is
-tried in ascending order of damage per second or joule, and not at all where it does not pay there. Of the first so many
+For MACs a layer brings its MACs: it comes in ascending order of damage per MAC. For latency and energy it brings
+what it saves in the ideal placement (`SearchSpace.ideal`: all layers that pay, together), conversions included: it
+comes in ascending order of damage per second or joule, and not at all where it does not pay there. Of the first so many
 layers in this order, those are analog that together give the best objective within the limits; one that pays only
-beside a neighbour that is not among them is left out. The more there are to choose from, the more damage is done, by
-and large, so the longest row that holds the budget is found by bisection. Then those after it are tried one by one.
+beside a neighbour that is not among them is left out. These placements are a path: the more layers there are to choose
+from, the more damage is done, by and large. Bisection finds how far along it the budget seems to hold; what lies before
+and behind is stepped back to, and gone on to.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -18,29 +19,36 @@ import numpy as np
 from lhc.graph import LayerGraph
 from lhc.passes.base import PassResult
 from lhc.passes.groups import Group
+from lhc.passes.paths import STEPS, Room, rows_and_fillings, thinned
 from lhc.passes.search_result import placed
+from lhc.passes.search_solver import Floats
 from lhc.passes.search_space import Point, SearchSpace
 from lhc.passes.search_terms import search_space
-from lhc.passes.strategy import Measure, SearchOptions, Strategy, decide, reason
+from lhc.passes.strategy import Measure, SearchOptions, Strategy, decide, objective_value, reason
 from lhc.plan import Plan
 
 __all__ = ["SensitivityOrder", "anything_pays", "by_worth"]
 
-Shape = Callable[[Sequence[Group]], frozenset[str]]
-"""The placement to try where these groups may be analog."""
+MOST_SHAPED = 100
+"""Placements that are worked out where that takes time."""
 
 
 def by_worth(space: SearchSpace) -> list[Group]:
     """The groups that bring something, in ascending order of damage for what they bring; for MACs all of them."""
-    count, everything = len(space.groups), space.fixed.union(*space.groups)
-    # With the copies of all layers together; fewer leave more tiles for copies, so that each does less damage.
-    damage = space.terms["damage"][:count] * space.shares(everything)[:-1]
+    damage = _damages(space)
+    count = len(space.groups)
     if space.objective == "macs":
         useful, brings = list(range(count)), np.maximum(-space.terms["macs"][:count], 1)
     else:
         useful = np.flatnonzero(space.chosen(space.ideal.placement)).tolist()
         brings = np.maximum(space.changes(space.ideal), space.resolution(space.objective))
     return [space.groups[g] for g in sorted(useful, key=lambda g: (damage[g] / brings[g], space.groups[g]))]
+
+
+def _damages(space: SearchSpace) -> Floats:
+    """Of the groups, with the copies of all layers together; fewer layers leave more tiles for copies."""
+    everything = space.fixed.union(*space.groups)
+    return np.asarray(space.terms["damage"][: len(space.groups)] * space.shares(everything)[:-1])
 
 
 def anything_pays(graph: LayerGraph, plan: Plan, options: SearchOptions) -> bool:
@@ -52,76 +60,56 @@ def anything_pays(graph: LayerGraph, plan: Plan, options: SearchOptions) -> bool
 
 @dataclass(frozen=True)
 class SensitivityOrder(Strategy):
-    """Order by damage for what layers bring, bisect, repair.
+    """Order by damage for what layers bring, and bisect."""
 
-    Attributes:
-        repairs: most layers that are tried after the bisection.
-    """
-
-    repairs: int = 8
     name: ClassVar[str] = "sensitivity"
     requires: ClassVar[frozenset[str]] = frozenset({"sensitivities"})
     follows_goal: ClassVar[bool] = True
 
     @classmethod
     def judgements(cls, groups: int) -> int:
-        """Of the bisection, all layers first, and of the repair."""
-        return min(1 + math.ceil(math.log2(groups + 1)) + cls.repairs, (1 << groups) - 1)
+        """Of the bisection, all layers first."""
+        return min(1 + math.ceil(math.log2(STEPS + 1)), (1 << groups) - 1)
 
     def run(self, graph: LayerGraph, plan: Plan) -> PassResult:
         space = search_space(graph, plan, self.options)
         order = by_worth(space)
         if self.options.goal.needs_costs:
             return self._by_costs(plan, space, order)
-        analog, without_room = self.with_room(graph, plan, order)
-        fitting = [group for group in order if analog.issuperset(group)]
-        chosen = self._search(plan.analog, fitting, lambda groups: plan.analog.union(*groups))
+        _, without_room = self.with_room(graph, plan, order)
+        rows = self._rows(space, order, lambda placement: self.fits(graph, plan, placement))
+        path = thinned(rows, lambda placement: objective_value(graph, plan, "macs", placement))
+        chosen = self._bisect(path)
         why = "within the budget together with the other analog layers"
-        decided = decide(plan, plan.analog.union(*chosen), reason(without_room), why)
-        safer = [group for group in order if group in chosen]
-        fallbacks = tuple(plan.analog.union(*safer[:n]) for n in range(len(safer) - 1, -1, -1))
-        return PassResult(decided, fallbacks=fallbacks)
+        decided = decide(plan, path[chosen], reason(without_room), why)
+        return PassResult(decided, fallbacks=tuple(path[:chosen][::-1]), bolder=tuple(path[chosen + 1 :]))
 
     def _by_costs(self, plan: Plan, space: SearchSpace, order: list[Group]) -> PassResult:
         """The search where latency or energy is wanted, or bounded."""
         if space.limits.keys() - {"tiles"}:
             # What does not pay may still be what keeps to a limit.
             order = order + [group for group in space.groups if group not in order]
+        open_to = list(dict.fromkeys(self._rows(space, order, lambda placement: True)))
+        places = np.unique(np.linspace(0, len(open_to) - 1, MOST_SHAPED).round().astype(int)).tolist()
+        points = [_best(space.inside(open_to[place])) for place in places]
+        values = {point.placement: point.value for point in points}
+        path = thinned(list(values), lambda placement: values[placement])
+        chosen = self._bisect(path)
+        return placed(plan, space, path[chosen], safer=path[:chosen][::-1], bolder=path[chosen + 1 :])
 
-        def best(groups: Sequence[Group]) -> Point:
-            return _best(space.inside(space.fixed.union(*groups)))
+    def _rows(self, space: SearchSpace, order: Sequence[Group], room: Room) -> list[frozenset[str]]:
+        damages = dict(zip(space.groups, _damages(space).tolist(), strict=True))
+        groups = [frozenset(group) for group in order]
+        return rows_and_fillings(space.fixed, groups, [damages[group] for group in order], room)
 
-        chosen = self._search(space.fixed, order, lambda groups: best(groups).placement)
-        return placed(plan, space, best(chosen).placement)
-
-    def _search(self, fixed: frozenset[str], order: Sequence[Group], shape: Shape) -> list[Group]:
-        """The groups with which the search ends, of those that fit."""
-        chosen = self._bisect(fixed, order, shape)
-        return chosen + self._repair(chosen, [g for g in order if g not in chosen], shape)
-
-    def _bisect(self, fixed: frozenset[str], order: Sequence[Group], shape: Shape) -> list[Group]:
-        """The longest prefix that holds the budget, if acceptance falls with length; all of it is tried first."""
-        good, bad = 0, len(order) + 1
-        middle = len(order)
+    def _bisect(self, path: Sequence[frozenset[str]]) -> int:
+        """The last placement of a path that holds the budget, if acceptance falls along it; the last is tried first."""
+        good, bad = 0, len(path)
+        middle = len(path) - 1
         while good < middle < bad:
-            placement = shape(order[:middle])
-            if placement == fixed or self.judge.within(placement).accepted:
-                good = middle
-            else:
-                bad = middle
+            good, bad = (middle, bad) if self.judge.within(path[middle]).accepted else (good, middle)
             middle = (good + bad) // 2
-        return list(order[:good])
-
-    def _repair(self, chosen: Sequence[Group], rest: Sequence[Group], shape: Shape) -> list[Group]:
-        """Layers that can be added although an earlier one could not: the order is only an estimate."""
-        added: list[Group] = []
-        # The first one left is what the bisection stopped at: it has been judged.
-        for group in rest[1 : 1 + self.repairs]:
-            placement = shape([*chosen, *added, group])
-            # One that does not pay beside the others changes nothing.
-            if placement.issuperset(group) and self.judge.within(placement).accepted:
-                added.append(group)
-        return added
+        return good
 
 
 def _best(space: SearchSpace) -> Point:

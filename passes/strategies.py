@@ -1,7 +1,7 @@
 """Strategies: how the analog set is found.
 
-- ``sensitivity``: order layers by damage per MAC, second or joule, bisect for the longest row that holds the budget,
-  then try the layers after it one by one (`lhc.passes.sensitivity_order`). About log2(N) judgements plus the repairs.
+- ``sensitivity``: order layers by damage per MAC, second or joule, and bisect for how far to go in this order
+  (`lhc.passes.sensitivity_order`). About log2(N) judgements.
 - ``milp``: the best set by estimated damage and cost, solved exactly, judged and repaired (`lhc.passes.milp`).
 - ``lionheart``, ``random``: one walk through the layers, each kept if the joint placement holds the budget
   (`lhc.passes.walks`). Takes N judgements.

@@ -7,6 +7,7 @@ from lhc.commands.partition import begin, preparation, strategy_for
 from lhc.commands.run import read_run
 from lhc.commands.sensitivity import preparing
 from lhc.measure import Running, ranking_metric
+from lhc.measure.judge import SEARCH_DRAWS
 from lhc.options.commands import PartitionOptions, RunOptions, SensitivityOptions
 from lhc.options.declare import part
 from lhc.options.training import TrainingOptions
@@ -26,8 +27,9 @@ def estimate(options: SensitivityOptions | PartitionOptions | RunOptions) -> Eff
     """How much work a command has, how much of it is kept from before, and how long the rest will take.
 
     The figure is for these options on this machine as busy as it is now. How many placements a search judges depends on
-    what it finds; the most that the strategy may judge is taken, each as costly as all layers together. What follows a
-    verification that fails, safer placements and the reasons, is not counted.
+    what it finds; the most that the strategy may judge is taken, each as costly as all layers together. Of the tests
+    one is counted, with the fewest chips that it takes: how many placements are tested, and on how many chips, depends
+    on what they show.
 
     Args:
         options: of the command.
@@ -75,7 +77,8 @@ def _placing_steps(study: Study, asked: PartitionOptions) -> list[EffortStep]:
     ordered = "sensitivities" in kind.requires
     useful = by_worth(space) if ordered and not options.goal.limits.keys() - {"tiles"} else space.groups
     splits = study.splits
-    select, verify = study.bench(splits.select), study.bench(splits.verify)
+    verify, ranking = study.bench(splits.verify), study.bench(splits.rank)
+    select = replace(ranking, draws=min(ranking.draws, SEARCH_DRAWS))
     everything = study.plan.analog.union(*useful)
     judged = evaluation_step(verify, [everything], "verifying")
     if study.follow is not None:

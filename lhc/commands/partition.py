@@ -43,9 +43,6 @@ from lhc.support.functions import load_function
 
 __all__ = ["begin", "check_retraining", "partition", "pipeline", "placed_by", "preparation", "strategy_for"]
 
-BOTH = 0.5
-"""Part of the chance of error of each verification, before and after training."""
-
 
 def pipeline(options: PartitionOptions) -> Pipeline[Study]:
     """The steps of ``lhc partition``.
@@ -62,7 +59,7 @@ def pipeline(options: PartitionOptions) -> Pipeline[Study]:
         options.rounds,
         options.checkpoint,
         prepare,
-        lambda strategy: _judged(options, strategy, BOTH),
+        lambda strategy, share: _judged(options, strategy, share),
     )
     return Pipeline("partition", (prepare, train, CompareHealing()), READ | {"training samples"}).checked()
 
@@ -86,7 +83,7 @@ def _judged(options: PartitionOptions, kind: type[Strategy], share: float = 1.0)
             Rank(options.method, kind),
             Search(kind),
             FewerCopies(),
-            Verify(share),
+            Verify(options.max_draws, share),
             *explain,
             Record(),
         ),
@@ -102,7 +99,7 @@ def partition(options: PartitionOptions) -> PartitionResult:
     strategy searches a placement for the trained weights as it does for the given ones. The strategies ``lionheart``
     and ``lionheart-original`` train for every layer that they try (`lhc.passes.trained_walks`). The better of both
     results is returned: the one that holds the budget, then the one that is better by the objective, then the one with
-    the smaller upper bound of its drop. Both verifications share the chance of error.
+    the smaller upper bound of its drop. Both are hypotheses of one test with one chance of error.
 
     Raises:
         UsageError: options that make no sense, alone or together, or for this model and these samples.

@@ -17,7 +17,6 @@ from lhc.study.margin import TIMES_S, measure_robustness
 from lhc.study.prepare import read_placed, stored_plan
 from lhc.study.source import Opened, open_model
 from lhc.study.state import Study
-from lhc.study.verify import verifying_chips
 from lhc.support.numbers import level_text
 
 __all__ = ["robustness"]
@@ -45,7 +44,7 @@ def robustness(options: RobustnessOptions) -> Robustness:
         bench = study.bench(study.splits.verify if same_samples else study.splits.judged)
         budget.check(bench)
         warn_of_doubtful_labels(bench)
-        first = 0 if verified is None else verifying_chips(verified.draws, verified.strategy == "plan").start
+        first = 0 if verified is None or verified.first_draw is None else verified.first_draw
         times = _times(study, options)
         found = measure_robustness(bench, analog, budget, times, options.chips, first)
         found = replace(found, chips=replace(found.chips, calibrated=study.calibrated_on if analog else 0))

@@ -1,20 +1,25 @@
 """Does a joint placement hold the user's budget? Decided by bounds of the mean drop.
 
 Accepted if the upper bound is within the budget, rejected if the lower bound is beyond it, undecided in between;
-undecided counts as rejected. A measurement may be looked at several times as its draws come in; the chance of error
-is divided over the looks, so the whole is as stated. docs/statistics.md has the reasoning.
+undecided counts as rejected. A test (`judge_in_looks`) takes chips until it is decided; a search is told by the mean
+over a few chips (`PlacementJudge`), which shows nothing and spends nothing. docs/statistics.md has the reasoning.
 """
 
 from dataclasses import dataclass, field
 from typing import Literal
 
-from lhc.errors import UsageError
-from lhc.measure.measurement import Evaluator, evaluation, looked_at
+import numpy as np
+
+from lhc.errors import OutOfTimeError, UsageError
+from lhc.measure.measurement import Evaluator, Measurement, evaluation, sample_interval
 from lhc.results import Evaluation, Verdict
 from lhc.samples.metrics import METRICS
-from lhc.stats import CONFIDENCE, look_schedule, one_sided, split_level, two_sided
+from lhc.stats import CONFIDENCE, Prospect, look_errors, look_schedule, over_draws, two_sided
 
-__all__ = ["Budget", "Drop", "PlacementJudge", "judge_once", "parse_drop"]
+__all__ = ["SEARCH_DRAWS", "Budget", "Drop", "PlacementJudge", "judge_in_looks", "judge_once", "parse_drop"]
+
+SEARCH_DRAWS = 4
+"""Most chips by which a search is told how a placement does."""
 
 Drop = float | str
 """A budget as users write it: a number, or a percentage such as ``"1%"``."""
@@ -130,15 +135,101 @@ def judge_once(
         error: chance that either bound may err.
         what: for progress.
     """
-    found = evaluation(evaluator.measure(placement, draws, what), evaluator, budget.relative, two_sided(error))
+    return _verdict(evaluator.measure(placement, draws, what), evaluator, budget, error)
+
+
+def _verdict(measured: Measurement, evaluator: Evaluator, budget: Budget, error: float) -> Verdict:
+    found = evaluation(measured, evaluator, budget.relative, two_sided(error))
     return Verdict(budget.status(found), found, budget.generalize)
+
+
+def judge_in_looks(
+    evaluator: Evaluator,
+    placement: frozenset[str],
+    budget: Budget,
+    chips: range,
+    error: float,
+    what: str,
+    begin: Evaluator | None = None,
+) -> Verdict:
+    """Test a placement on as many chips as it takes to decide.
+
+    It is looked at after the evaluator's number of draws, then after about a third more each time, until a bound
+    decides, until hardly any chance is left that it will be accepted, or until the chips are used up.
+
+    Args:
+        evaluator: samples, and the least number of draws.
+        placement: the analog layers.
+        budget: allowed drop.
+        chips: numbers of the programmings, all that there are for it.
+        error: chance that either bound may err at any look.
+        what: for progress.
+        begin: evaluates up to the first look; the same samples.
+
+    Returns:
+        The verdict of the last look, at that look's level.
+
+    Raises:
+        OutOfTimeError: the time that the user gave was over before the first look.
+    """
+    looks = look_schedule(evaluator.draws, len(chips))
+    errors = look_errors(looks, error)
+    first = begin or evaluator  # it also knows the digital network, for which there may be no time left
+    measured = first.measure(placement, chips[: looks[0]], what)
+    for look, level, following in zip(looks, errors, (*looks[1:], None), strict=True):
+        if following is None or _decided(measured, first, budget, looks, look, (level, errors[-1])):
+            break
+        try:
+            measured = measured.joined(evaluator.measure(placement, chips[look:following], what))
+        except OutOfTimeError:
+            break
+    return _verdict(measured, first, budget, level)
+
+
+def _decided(
+    measured: Measurement,
+    evaluator: Evaluator,
+    budget: Budget,
+    looks: tuple[int, ...],
+    look: int,
+    levels: tuple[float, float],
+) -> bool:
+    """Whether more draws are of no use: a bound decides, or the upper one will hardly come within the budget.
+
+    Args:
+        measured: the draws of this look.
+        evaluator: of them.
+        budget: allowed drop.
+        looks: all of them.
+        look: the present one.
+        levels: of the present look, and of the last.
+    """
+    scale = 1 / abs(evaluator.baseline) if budget.relative else 1.0
+    drops, step = measured.drops * scale, measured.step * scale
+    if not np.isfinite(drops).all():
+        return True
+    interval = over_draws(drops, two_sided(levels[0]), step)
+    if interval is None:
+        return False
+    beside = 0.0
+    if budget.generalize:
+        both = sample_interval(measured, evaluator, budget.relative, two_sided(levels[0]))
+        if both is None:
+            return False
+        # What samples add to the half-width stays, however many chips there are.
+        beside = max(0.0, (both[1] - both[0]) ** 2 - (interval[1] - interval[0]) ** 2) ** 0.5 / 2
+        interval = both
+    if interval[1] <= budget.max_drop or interval[0] > budget.max_drop:
+        return True
+    deviation = max(float(drops.std(ddof=1)), step / 2)
+    return Prospect().hopeless(float(drops.mean()), deviation, budget.max_drop, looks, look, levels[1], beside)
 
 
 @dataclass(frozen=True, eq=False)
 class PlacementJudge:
-    """Judges placements on the samples of the search, looking after a third, two thirds and all of the draws.
+    """Tells a search how placements do: accepted where the mean drop over a few chips is within the budget.
 
-    A placement is measured once, and only as far as its bound needs to decide.
+    By that alone nothing is shown to hold. A placement is measured once.
     """
 
     evaluator: Evaluator
@@ -153,12 +244,8 @@ class PlacementJudge:
         return self.verdicts[placement]
 
     def _judge(self, placement: frozenset[str]) -> Verdict:
-        what = f"{self.what} {len(placement)} analog layers"
-        looks = look_schedule(self.evaluator.draws)
-        errors = split_level(one_sided(self.budget.confidence), len(looks))
-        for measured, error in zip(looked_at(self.evaluator, placement, looks, what), errors, strict=True):
-            found = evaluation(measured, self.evaluator, self.budget.relative, two_sided(error))
-            verdict = Verdict(self.budget.status(found), found, self.budget.generalize)
-            if verdict.status != "undecided":
-                break
-        return verdict
+        draws = range(min(self.evaluator.draws, SEARCH_DRAWS))
+        measured = self.evaluator.measure(placement, draws, f"{self.what} {len(placement)} analog layers")
+        found = evaluation(measured, self.evaluator, self.budget.relative, self.budget.confidence)
+        status: Literal["accepted", "rejected"] = "accepted" if found.drop <= self.budget.max_drop else "rejected"
+        return Verdict(status, found, self.budget.generalize, estimated=True)

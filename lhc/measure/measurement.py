@@ -9,9 +9,9 @@ import numpy as np
 from lhc.errors import DataError
 from lhc.results import Evaluation
 from lhc.samples.metrics import METRICS, Array, Metric, Scores
-from lhc.stats import CONFIDENCE, clipped, hull, over_draws_and_samples, summarize
+from lhc.stats import CONFIDENCE, clipped, hull, over_draws, over_draws_and_samples, summarize
 
-__all__ = ["Evaluator", "Measurement", "SampleScores", "SetScores", "evaluation", "looked_at"]
+__all__ = ["Evaluator", "Measurement", "SampleScores", "SetScores", "evaluation", "looked_at", "sample_interval"]
 
 BOOTSTRAP = 400
 """Resamples of a set metric."""
@@ -184,6 +184,17 @@ def looked_at(
         yield measured
 
 
+def sample_interval(
+    measured: Measurement, evaluator: Evaluator, relative: bool, confidence: float
+) -> tuple[float, float] | None:
+    """Interval of the mean drop over chips and samples; arguments as those of `evaluation`."""
+    scale = 1 / abs(evaluator.baseline) if relative else 1.0
+    interval = measured.sample_interval(confidence)
+    widened = None if interval is None else (interval[0] * scale, interval[1] * scale)
+    # Few draws can make it narrower than that over chips by chance; that other samples vary too cannot make it surer.
+    return hull(over_draws(measured.drops * scale, confidence, measured.step * scale), widened)
+
+
 def evaluation(
     measured: Measurement,
     evaluator: Evaluator,
@@ -209,8 +220,6 @@ def evaluation(
     step = measured.step
     value = summarize(measured.values, confidence, step)
     drop = summarize(measured.drops * scale, confidence, step * scale)
-    interval = measured.sample_interval(confidence)
-    widened = None if interval is None else (interval[0] * scale, interval[1] * scale)
     return Evaluation(
         metric=evaluator.metric.name,
         percent=evaluator.metric.percent,
@@ -222,8 +231,7 @@ def evaluation(
         interval=clipped(value.interval, 0.0, 1.0) if evaluator.metric.percent else value.interval,
         drop=drop.mean,
         drop_interval=drop.interval,
-        # Few draws can make the second narrower by chance; that other samples vary too cannot make it surer.
-        sample_interval=hull(drop.interval, widened),
+        sample_interval=sample_interval(measured, evaluator, relative, confidence),
         drops=tuple((measured.drops * scale).tolist()),
         samples=evaluator.samples,
         seed=evaluator.seed,

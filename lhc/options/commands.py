@@ -102,6 +102,11 @@ class PartitionOptions(
         metavar="S",
         reads=str,
     )
+    max_draws: int = option(
+        "Most programmings (chips) of a test; more than --draws are taken while they can still decide it.",
+        default=100,
+        metavar="N",
+    )
     passes: Sequence[object] = option(
         "A pass of your own as module:Class, run after the layers are selected. Repeatable.",
         default=(),

@@ -91,7 +91,7 @@ class Chips(Seeded):
 
     PANEL: ClassVar[str] = "Chips"
 
-    draws: int = option("Programmings (chips) per placement.", default=10, metavar="N")
+    draws: int = option("Programmings (chips) per placement; of a test the least.", default=10, metavar="N")
     confidence: float = option("Two-sided level of the intervals.", default=0.9, metavar="C")
 
 

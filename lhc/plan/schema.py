@@ -123,6 +123,8 @@ class Outcome(PlanRecord):
     """What they took part in, where there is more to it."""
     samples: int
     draws: int
+    first_draw: int | None = None
+    """Number of its first programming; None in plans of earlier versions, and where nothing was searched."""
     seed: int
     t_s: float
     strategy: str

@@ -70,11 +70,13 @@ class Verdict:
         status: what was decided.
         evaluation: what it rests on.
         generalized: by the interval over chips and samples instead of chips alone.
+        estimated: by the mean drop itself, which guides a search and shows nothing.
     """
 
     status: Literal["accepted", "rejected", "undecided"]
     evaluation: Evaluation
     generalized: bool = False
+    estimated: bool = False
 
     @property
     def accepted(self) -> bool:
@@ -83,8 +85,10 @@ class Verdict:
 
     @property
     def bound(self) -> float:
-        """Upper bound of the mean drop that decided; the mean itself where there is no interval."""
+        """Upper bound of the mean drop that decided; the mean itself where it did, or where there is no interval."""
         found = self.evaluation
+        if self.estimated:
+            return found.drop
         interval = found.sample_interval if self.generalized else found.drop_interval
         return found.drop if interval is None else interval[1]
 

@@ -1,8 +1,8 @@
-"""Rank on a quarter of the samples, select on a quarter, verify on half; calibrate chips on none that verify.
+"""Order placements on a quarter of the samples, at most 1,000; test them on all others.
 
 The permutation is fixed (it does not depend on the run's seed) and stratified by label where targets are class
-indices. Under 400 samples nothing is split, and results are marked as not held out; where chips are calibrated, a
-quarter of the samples at most is kept for that.
+indices. Under 400 samples nothing is split, and results are marked as not held out. Chips are calibrated on samples
+that test nothing: on some of those that order, where there are enough to split, else on a quarter at most.
 """
 
 from dataclasses import dataclass
@@ -16,25 +16,25 @@ __all__ = ["MIN_SPLIT_SAMPLES", "Splits", "split_task", "stratified_order"]
 
 MIN_SPLIT_SAMPLES = 400
 SPLIT_PARTS = 4
-"""One of them ranks, one selects, the others verify."""
+"""One of them ranks layers and guides the search."""
+MOST_RANKING = 1000
+"""Samples that do so: an order takes no more, and every other one narrows what is tested."""
 _PERMUTATION_SEED = 20250317
 
 
 @dataclass(frozen=True, eq=False)
 class Splits:
-    """Samples by what they are for; the same task four times where it was too small to split.
+    """Samples by what they are for; the same task three times where it was too small to split.
 
     Attributes:
-        rank: for the sensitivities of layers.
-        select: for the search.
-        verify: for the verification.
+        rank: for the sensitivities of layers and for the search.
+        verify: for the tests.
         judged: for what takes all samples: those that chips are not calibrated on.
         held_out: whether the samples that verify took no part in ranking and search.
         calibrate: what chips are calibrated on; samples that rank, where there are enough to split. None: nothing.
     """
 
     rank: Task
-    select: Task
     verify: Task
     judged: Task
     held_out: bool
@@ -49,15 +49,19 @@ def split_task(task: Task, calibrating: int = 0) -> Splits:
         calibrating: most of them that chips are calibrated on; a single sample is judged instead.
     """
     order = stratified_order(task)
-    role = np.arange(len(order)) % SPLIT_PARTS
-    parts = [np.sort(order[where]) for where in (role == 0, role == 1, role >= 2)]
-    kept = parts[0][: calibrating if len(task) > 1 else 0]
+    ranking = np.sort(_spread(order, min(-(-len(order) // SPLIT_PARTS), MOST_RANKING)))
+    kept = ranking[: calibrating if len(task) > 1 else 0]
     judged = task.take(np.setdiff1d(order, kept)) if len(kept) else task
     calibrate = task.take(kept) if len(kept) else None
     if len(task) < MIN_SPLIT_SAMPLES:
-        return Splits(judged, judged, judged, judged, held_out=False, calibrate=calibrate)
-    rank, select, verify = (task.take(part) for part in parts)
-    return Splits(rank, select, verify, judged, held_out=True, calibrate=calibrate)
+        return Splits(judged, judged, judged, held_out=False, calibrate=calibrate)
+    rank, verify = task.take(ranking), task.take(np.setdiff1d(order, ranking))
+    return Splits(rank, verify, judged, held_out=True, calibrate=calibrate)
+
+
+def _spread(order: npt.NDArray[np.intp], count: int) -> npt.NDArray[np.intp]:
+    """So many of them, evenly spread."""
+    return order[np.arange(count) * len(order) // count]
 
 
 def stratified_order(task: Task) -> npt.NDArray[np.intp]:

@@ -217,7 +217,7 @@ def training_steps(
         groups: of layers that move together.
     """
     assert study.training is not None
-    everything, select = frozenset(study.measurable), study.splits.select
+    everything, select = frozenset(study.measurable), study.splits.rank
     walks = strategy in RETRAINING_STRATEGIES
     settings = walk_settings(strategy, settings) if walks else settings
     course = course_of(study, study.training, settings)

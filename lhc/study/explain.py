@@ -10,11 +10,11 @@ from typing import ClassVar
 
 from lhc.errors import OutOfTimeError
 from lhc.measure.bench import Bench
+from lhc.measure.judge import PlacementJudge
 from lhc.passes import damage_of, search_space
 from lhc.results import Evaluation, Infeasibility, Remedy
-from lhc.study.candidates import Verified, fewest_in_the_way
+from lhc.study.climb import Verified
 from lhc.study.state import Study
-from lhc.study.verify import verifying_chips
 
 __all__ = ["Explain"]
 
@@ -48,7 +48,7 @@ def _unexplained(study: Study) -> tuple[Verified, ...]:
     """
     found = study.found
     assert found is not None
-    kept = Verified(found.plan.analog, found.verdict)
+    kept = Verified(found.plan.analog, found.verdict, found.chips)
     if not found.verdict.accepted and study.plan.layers:
         return (kept, *found.failed)
     if found.failed and found.plan.analog == study.plan.analog:
@@ -83,7 +83,7 @@ class _Case:
         self.options, self.judge = study.searched.options, study.searched.judge
         self.verify = study.bench(study.splits.verify)
         self.budget = replace(self.judge.budget, confidence=self.found.confidence)
-        self._chips = verifying_chips(self.verify.draws, study.follow is not None)
+        self._chips = verified[0].chips
         self._known = {one.placement: one.verdict.evaluation for one in verified}
 
     def evaluate(self, placement: frozenset[str], what: str, bench: Bench | None = None) -> Evaluation:
@@ -121,6 +121,28 @@ def _explained(case: _Case) -> Infeasibility:
         without=without,
         remedies=tuple(_remedies(case)),
     )
+
+
+def fewest_in_the_way(
+    judge: PlacementJudge, analog: frozenset[str], groups: Sequence[frozenset[str]]
+) -> Sequence[frozenset[str]]:
+    """The fewest first groups without which the rest holds, by bisection on the search's samples.
+
+    That all of them together do not hold is taken as known; all groups where nothing less is found.
+
+    Args:
+        judge: of the search.
+        analog: the placement.
+        groups: of it, the most damaging first.
+    """
+    bad, good = 0, len(groups)
+    while good - bad > 1:
+        middle = (bad + good) // 2
+        if judge.within(analog.difference(*groups[:middle])).accepted:
+            good = middle
+        else:
+            bad = middle
+    return groups[:good]
 
 
 def _in_the_way(case: _Case) -> tuple[tuple[str, ...], Evaluation | None]:

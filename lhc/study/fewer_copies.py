@@ -1,7 +1,8 @@
 """No more copies than accuracy asks for, where energy or latency is wanted: they cost some of both.
 
 A search judges every placement with all tiles filled that there are. What it ends with is judged again on fewer, first
-on those that it takes anyway, then by bisection over eight steps; the fewest with which it is accepted are kept.
+on those that it takes anyway, then by bisection over eight steps; the fewest with which its mean drop stays within
+three quarters of the budget are kept, so that a test has room.
 """
 
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from lhc.study.state import Study
 __all__ = ["MOST_JUDGEMENTS", "FewerCopies", "fewest_tiles"]
 
 STEPS = 8
+ROOM = 0.75
 MOST_JUDGEMENTS = 4
 """One without further copies, and of a bisection over the steps."""
 
@@ -41,9 +43,10 @@ class FewerCopies:
 
         def holds(tiles: int) -> bool:
             try:
-                return judge_of_search(replace(study, filled=tiles)).within(placement).accepted
+                judged = judge_of_search(replace(study, filled=tiles)).within(placement)
             except OutOfTimeError:
                 return False
+            return judged.evaluation.drop <= ROOM * study.allowed.max_drop
 
         return replace(study, filled=fewest_tiles(least, most, holds))
 

@@ -8,7 +8,6 @@ from lhc.measure import Bench
 from lhc.passes.copies import Copies
 from lhc.plan import Healing
 from lhc.study.state import Study
-from lhc.study.verify import verifying_chips
 
 __all__ = ["CompareHealing", "compared"]
 
@@ -29,10 +28,10 @@ class CompareHealing:
         outcome, placement = study.plan.outcome, study.plan.analog
         if outcome is None or not placement:
             return study
-        chips = verifying_chips(study.options.draws, study.follow is not None)
+        assert study.found is not None
         bench = study.bench(study.splits.verify)
         try:
-            healing = compared(bench, placement, chips[:DRAWS], study.allowed.relative)
+            healing = compared(bench, placement, study.found.chips[:DRAWS], study.allowed.relative)
         except OutOfTimeError:
             return study.noted("--timeout: what copies and calibration brought was not measured")
         return replace(

@@ -32,7 +32,10 @@ class Record:
             found.verdict, study.allowed, study, held_out, "plan" if follows else searched.strategy.name
         )
         note = "whoever wrote the plan may have looked at them" if follows else None
-        outcome = outcome.model_copy(update={**_provenance(study, found, searched.options), "samples_note": note})
+        first = found.chips.start if len(found.chips) else None
+        outcome = outcome.model_copy(
+            update={**_provenance(study, found, searched.options), "samples_note": note, "first_draw": first}
+        )
         return replace(study, plan=found.plan.model_copy(update={"outcome": outcome}))
 
 

@@ -25,7 +25,7 @@ from lhc.runtime.network_calls import calibration_count
 from lhc.samples.metrics import Metric
 from lhc.samples.splits import Splits, split_task
 from lhc.samples.task import Task
-from lhc.study.candidates import Verified
+from lhc.study.climb import Verified
 from lhc.study.source import Opened
 
 __all__ = ["KEPT", "READ", "Searched", "Study", "Verification", "measurable"]
@@ -62,7 +62,8 @@ class Verification:
         verdict: its verification.
         notes: sentences for the user.
         judged: what the search had judged by then.
-        failed: what else was verified, and not shown to hold; the one that the search chose comes first.
+        failed: what else was tested and not shown to hold, in that order.
+        chips: numbers of the programmings that the placement was tested on.
     """
 
     plan: Plan
@@ -70,6 +71,7 @@ class Verification:
     notes: tuple[str, ...]
     judged: Mapping[frozenset[str], Verdict]
     failed: tuple[Verified, ...] = ()
+    chips: range = range(0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,7 +149,7 @@ class Study:
 
     @cached_property
     def splits(self) -> Splits:
-        """The samples that rank, those that select and those that verify; and those that calibrate."""
+        """The samples that rank and guide the search, those that verify, and those that calibrate."""
         sets_aside = self.calibrates and self.calibrating is None
         return split_task(self.task, self.calibration_samples if sets_aside else 0)
 

@@ -62,7 +62,9 @@ __all__ = [
 ]
 
 TRAINING_PARTS, PARTS = 3, 5
-"""Where there is one set of samples, three fifths train; the others rank, select and verify."""
+"""Where there is one set of samples, three fifths train; the others rank and verify."""
+BEFORE = 0.2
+"""Part of the chance of error for the weights as they are; the rest is for the trained ones, which promise more."""
 VALIDATION_SAMPLES = 500
 VALIDATION_DRAWS = 3
 WINNABLE = 4.0
@@ -202,7 +204,7 @@ def trained_for(
 
 @dataclass(frozen=True, eq=False)
 class _PresentWeights:
-    """Judges placements with the present weights of a walk, on the samples that select.
+    """Judges placements with the present weights of a walk, on the samples that rank.
 
     Attributes:
         study: the network as it was given.
@@ -217,7 +219,7 @@ class _PresentWeights:
     @property
     def baseline(self) -> float:
         """Score of the digital network before any training, larger is better."""
-        return self._sign * self.study.bench(self.study.splits.select).baseline
+        return self._sign * self.study.bench(self.study.splits.rank).baseline
 
     @property
     def _sign(self) -> int:
@@ -238,7 +240,7 @@ class _PresentWeights:
         return verdict
 
     def _bench(self) -> Bench:
-        return retrained(self.study, self.course, self.rounds.weights).bench(self.study.splits.select)
+        return retrained(self.study, self.course, self.rounds.weights).bench(self.study.splits.rank)
 
 
 @dataclass(frozen=True)
@@ -251,7 +253,7 @@ class Train:
         rounds: most rounds of training a layer, for these.
         checkpoint: folder for states of the training; states found there are gone on with.
         prepare: what comes before a placement is searched.
-        judge: makes the pipeline that searches and verifies; both placements share the chance of error.
+        judge: makes the pipeline that searches and verifies, with its part of the chance of error.
     """
 
     settings: TrainingOptions
@@ -259,7 +261,7 @@ class Train:
     rounds: int | None
     checkpoint: Path | None
     prepare: Pipeline[Study]
-    judge: Callable[[type[Strategy]], Pipeline[Study]]
+    judge: Callable[[type[Strategy], float], Pipeline[Study]]
     name: ClassVar[str] = "train"
     requires: ClassVar[frozenset[str]] = frozenset({"parity", "ranges", "samples", "training samples"})
     ensures: ClassVar[frozenset[str]] = frozenset({"placement", "verified", "outcome"})
@@ -280,7 +282,7 @@ class Train:
         assert study.training is not None
         start = adapted(study, frozenset(study.measurable), self.settings)
         course_of(start, study.training, self.settings).check()  # a search of hours is not to end in a refusal
-        before = self.judge(STRATEGIES[untrained(self.strategy)]).apply(study)
+        before = self.judge(STRATEGIES[untrained(self.strategy)], BEFORE).apply(study)
         if _leaves_nothing(before):
             pays = " and that pays" if any(row.reason == "cost" for row in before.plan.layers) else ""
             return before.noted(f"every layer that can be{pays} is analog within the budget: not trained")
@@ -288,7 +290,7 @@ class Train:
             strategy, trained, record = self._trained(study, before)
         except OutOfTimeError:
             return before.noted("--timeout: the time was over before training was; this is the result without it")
-        after = self.judge(strategy).apply(self._again(trained, record))
+        after = self.judge(strategy, 1 - BEFORE).apply(self._again(trained, record))
         return _better(before, _recorded(after, record))
 
     def _trained(self, study: Study, before: Study) -> tuple[type[Strategy], Study, Retrained]:
@@ -300,7 +302,7 @@ class Train:
             return already_walked(found, self.strategy), trained, record
         analog = winnable(study.graph, before.plan, study.measurable, study.allowed.max_drop)
         training = study.training, self.settings, self.checkpoint
-        return STRATEGIES[self.strategy], *trained_for(study, *training, analog, study.splits.select)
+        return STRATEGIES[self.strategy], *trained_for(study, *training, analog, study.splits.rank)
 
     def _walked(self, study: Study, course: "Course") -> tuple[PassResult, Study, Retrained]:
         """Walk over the layers, training for each."""

@@ -1,38 +1,48 @@
-"""Verify what a search chose on samples and chips that it has not seen, and keep what is shown to hold."""
+"""Test what a search proposes on samples and chips that it has not seen, and keep the best that is shown to hold."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
+from math import ceil
 from typing import ClassVar
 
+from lhc.errors import OutOfTimeError
 from lhc.graph import LayerGraph
 from lhc.measure import Budget, Evaluator
-from lhc.passes import damage_of, groups_of, kept_limits, objective_value, search_space
+from lhc.measure.judge import judge_in_looks
+from lhc.passes import damage_of, kept_limits, objective_value, search_space
 from lhc.passes.search_result import too_costly
 from lhc.plan import Decision, Plan
 from lhc.stats import one_sided, two_sided
-from lhc.study.candidates import Candidates, Verified, verify_candidates
 from lhc.study.cautions import warn_of_other_samples
+from lhc.study.climb import Path, Verified, climbed
 from lhc.study.state import KEPT, Searched, Study, Verification
 from lhc.support.numbers import counted, drop_text
 
-__all__ = ["Verify", "verified", "verifying_chips"]
+__all__ = ["Verify", "path_of", "verified", "verifying_chips"]
 
-MADE_DIGITAL = "made digital after verification"
+FIRST_CHIP = 10_000
+"""Number of the first programming that tests; those of the search lie before it."""
+NOT_SHOWN = "not shown to stay within the budget with it analog as well"
+MOST_BEYOND = 2.0
+"""Budgets that a search may have seen of what is tested all the same."""
 MOST_NAMED = 5
 """Layers that a note names."""
-NOTHING_ANALOG = "nothing is analog: no placement that was tried was shown to hold the budget"
-NARROWER = "more samples or --draws narrow the intervals, and a larger --max-drop allows more"
+NOTHING_ANALOG = "nothing is analog: no placement that was tested was shown to hold the budget"
+NARROWER = "more samples or --max-draws narrow the intervals, and a larger --max-drop allows more"
 LARGER = "the mean drop of each is over it, so only a larger --max-drop allows more"
 
 
 @dataclass(frozen=True)
 class Verify:
-    """Judge the placement on the samples that verify and on chips that nothing was chosen by.
+    """Test placements on the samples that verify and on chips that nothing was chosen by.
 
     Attributes:
-        share: part of the chance of error that this verification may spend; the rest is for others of the command.
+        most: chips for a test.
+        share: part of the chance of error that these tests may spend; the rest is for others of the command.
     """
 
+    most: int = 100
     share: float = 1.0
     name: ClassVar[str] = "verify"
     requires: ClassVar[frozenset[str]] = frozenset({"placement", "budget"})
@@ -41,79 +51,146 @@ class Verify:
     def apply(self, study: Study) -> Study:
         """The study with the placement that is kept."""
         assert study.searched is not None
-        verify = study.bench(study.splits.verify, limited=False)
         budget = study.allowed
         if self.share < 1:
             budget = replace(budget, confidence=two_sided(self.share * one_sided(budget.confidence)))
-        found = verified(study.graph, study.plan, study.searched, verify, budget, study.follow is not None)
+        verifier = Verifier(
+            study.bench(study.splits.verify),
+            study.bench(study.splits.verify, limited=False),
+            budget,
+            max(self.most, study.options.draws),
+            study.follow is not None,
+        )
+        found = verified(study.graph, study.plan, study.searched, verifier, _base(study))
         warn_of_other_samples(found.verdict, budget)
         final = found.plan.with_copies(study.graph, study.copies.of(found.plan.analog))
         return replace(study, found=replace(found, plan=final)).noted(*found.notes)
 
 
-def verified(
-    graph: LayerGraph, plan: Plan, searched: Searched, verify: Evaluator, budget: Budget, again: bool = False
-) -> Verification:
-    """Verify what a search found.
+def _base(study: Study) -> float:
+    """What a retrained network loses without the layers that are open; 0 where there is no time to look."""
+    assert study.searched is not None
+    if study.original is None:
+        return 0.0
+    try:
+        return study.searched.judge.within(study.plan.analog).evaluation.drop
+    except OutOfTimeError:
+        return 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class Verifier:
+    """What placements are tested on.
+
+    Attributes:
+        verify: samples, and the least number of chips.
+        sure: the same, even where the time that the user gave is over.
+        budget: allowed drop.
+        most: chips for a test.
+        again: the plan comes from an earlier command; it is tested on chips that this one did not see either.
+    """
+
+    verify: Evaluator
+    sure: Evaluator
+    budget: Budget
+    most: int = 100
+    again: bool = False
+
+    def test(self, placement: frozenset[str], number: int, error: float, begin: bool) -> Verified:
+        """See `lhc.study.climb.Trial`."""
+        chips = verifying_chips(number, self.most, self.again)
+        what, first = f"testing {len(placement)} analog layers", self.sure if begin else None
+        verdict = judge_in_looks(self.verify, placement, self.budget, chips, error, what, first)
+        return Verified(placement, verdict, chips[: verdict.evaluation.draws])
+
+
+def verifying_chips(number: int, most: int, again: bool = False) -> range:
+    """Numbers of the programmings of a test: each has its own.
+
+    Args:
+        number: of the test.
+        most: chips for each.
+        again: the plan comes from an earlier command.
+    """
+    first = FIRST_CHIP * (2 if again else 1) + number * most
+    return range(first, first + most)
+
+
+def verified(graph: LayerGraph, plan: Plan, searched: Searched, verifier: Verifier, base: float = 0.0) -> Verification:
+    """Test what a search found.
 
     Args:
         graph: the layers.
         plan: as the search was given it.
         searched: what it found.
-        verify: samples of the verification.
-        budget: allowed drop.
-        again: the plan comes from an earlier verification; it is judged on chips that this one did not see either.
+        verifier: samples, chips and budget.
+        base: the drop of the network without analog layers, where it was retrained.
     """
-    found, judge = searched.result, searched.judge
-    candidates = _candidates(graph, plan, searched)
-    *failed, kept = verify_candidates(candidates, verify, budget, verifying_chips(verify.draws, again))
+    found, judge, budget = searched.result, searched.judge, verifier.budget
+    path, error = path_of(graph, plan, searched, base), one_sided(budget.confidence)
+    *others, kept = climbed(path, verifier.test, budget.max_drop, verifier.most, error)
+    failed = tuple(one for one in others if not one.verdict.accepted)
     costly: Mapping[str, str] = {}
     if _must_pay(searched) and not found.plan.analog <= kept.placement:
         costly = too_costly(plan, search_space(graph, plan, searched.options), kept.placement)
     final = _moved(found.plan, kept.placement, costly)
-    notes = (*found.notes, *_stepped_back(plan, found.plan.analog, kept, failed, verify, budget))
-    if judge.verdicts and plan.eligible and not kept.placement:
+    notes = (*found.notes, *_beyond(plan, kept, failed, verifier))
+    if (judge.verdicts or failed) and plan.eligible and not kept.placement:
         tried = (*judge.verdicts.values(), *(one.verdict for one in failed))
         missed = any(one.evaluation.drop <= budget.max_drop for one in tried if not one.accepted)
         notes += (f"{NOTHING_ANALOG}; {NARROWER if missed else LARGER}",)
-    return Verification(final, kept.verdict, notes, dict(judge.verdicts), tuple(failed))
+    return Verification(final, kept.verdict, notes, dict(judge.verdicts), failed, kept.chips)
 
 
-def verifying_chips(draws: int, again: bool = False) -> range:
-    """Numbers of the programmings that verify: those after the search's, or after an earlier verification's.
+def path_of(graph: LayerGraph, plan: Plan, searched: Searched, base: float = 0.0) -> Path:
+    """What may be tested of what a search found: safer placements, the one that it chose, and bolder ones.
 
-    Args:
-        draws: programmings per placement.
-        again: the plan comes from an earlier verification.
+    A rule is tested as it is, and nothing beside it.
     """
-    first = draws * (2 if again else 1)
-    return range(first, first + draws)
-
-
-def _candidates(graph: LayerGraph, plan: Plan, searched: Searched) -> Candidates:
-    """What is verified; a rule is not stepped back from. Without what is in the way, the rest must still pay."""
-    found, options, judge = searched.result, searched.options, searched.judge
-    chosen = found.plan.analog
+    found, chosen, ground = searched.result, searched.result.plan.analog, plan.analog
     if not searched.strategy.searches:
-        return Candidates(chosen, found.fallbacks, judge, plan.analog)
-    groups = [frozenset(group) for group in groups_of(graph, plan, options.together) if chosen.issuperset(group)]
-    copies = options.copies.of(chosen)
-    groups.sort(key=lambda group: -damage_of(graph, plan, group, copies))
+        return Path(ground, (chosen,), (0.0,), grounded=False)
+    bolder = found.bolder or _judged_bolder(graph, plan, searched)
+    whole = dict.fromkeys((*reversed(found.fallbacks), chosen, *bolder))
+    steps = tuple(placement for placement in whole if placement != ground)
+    known = any(layer.sensitivity is not None for layer in plan.layers)
 
-    def value(placement: frozenset[str]) -> float:
-        return objective_value(graph, plan, options.goal.objective, placement)
+    def damage(placement: frozenset[str]) -> float:
+        """Without sensitivities every layer counts the same."""
+        if not known:
+            return float(len(placement - ground))
+        return damage_of(graph, plan, placement, searched.options.copies.of(placement))
 
-    def allowed(placement: frozenset[str]) -> bool:
-        pays = value(placement) < value(plan.analog)
-        return pays and kept_limits(graph, _moved(found.plan, placement, {}), options.goal)
+    damages = tuple(accumulate(map(damage, steps), max))
+    judged = [
+        (damage(placement), verdict.evaluation.drop, _standard_error(verdict.evaluation.sample_interval))
+        for placement, verdict in searched.judge.verdicts.items()
+    ]
+    adapts = not searched.judge.budget.generalize
+    return Path(ground, steps, damages, judged, base, ground in whole, adapts)
 
-    def paying(placement: frozenset[str]) -> frozenset[str]:
-        if not _must_pay(searched):
-            return placement
-        point = search_space(graph, plan, options).paying(placement)
-        return placement if point is None else point.placement
 
-    return Candidates(chosen, found.fallbacks, judge, plan.analog, groups, allowed, paying)
+def _judged_bolder(graph: LayerGraph, plan: Plan, searched: Searched) -> list[frozenset[str]]:
+    """What a search judged and did not take, each better than the one before, the least drop first.
+
+    A few chips and samples may have been unlucky.
+    """
+    goal, judge = searched.options.goal, searched.judge
+    better: list[frozenset[str]] = []
+    best = objective_value(graph, plan, goal.objective, searched.result.plan.analog)
+    judged = sorted(judge.verdicts.items(), key=lambda one: (one[1].evaluation.drop, len(one[0])))
+    for placement, verdict in judged:
+        value = objective_value(graph, plan, goal.objective, placement)
+        allowed = kept_limits(graph, _moved(searched.result.plan, placement, {}), goal)
+        if value < best and allowed and verdict.evaluation.drop <= MOST_BEYOND * judge.budget.max_drop:
+            best = value
+            better.append(placement)
+    return better
+
+
+def _standard_error(interval: tuple[float, float] | None) -> float:
+    """About that of a mean with such an interval; 0 where none is known."""
+    return 0.0 if interval is None else (interval[1] - interval[0]) / 4
 
 
 def _must_pay(searched: Searched) -> bool:
@@ -124,33 +201,56 @@ def _must_pay(searched: Searched) -> bool:
 def _moved(plan: Plan, analog: frozenset[str], costly: Mapping[str, str]) -> Plan:
     """A plan with another placement, and why; ``costly``: what layers cost more than they save beside it."""
     digital: dict[str, Decision] = {
-        name: ("digital", "cost", f"{MADE_DIGITAL}; beside what is left it {costly[name]}")
+        name: ("digital", "cost", f"beside what is analog it {costly[name]}")
         if name in costly
-        else ("digital", "sensitivity", MADE_DIGITAL)
+        else ("digital", "sensitivity", NOT_SHOWN)
         for name in plan.analog - analog
     }
     more: dict[str, Decision] = dict.fromkeys(analog - plan.analog, ("analog", "budget", KEPT))
     return plan.decide(digital | more)
 
 
-def _stepped_back(
-    plan: Plan, chosen: frozenset[str], kept: Verified, failed: list[Verified], verify: Evaluator, budget: Budget
-) -> tuple[str, ...]:
-    """What was made digital after the verification, and what was found of that which was not kept."""
-    dropped = sorted(chosen - kept.placement)
-    if not dropped:
+def _beyond(plan: Plan, kept: Verified, failed: Sequence[Verified], verifier: Verifier) -> tuple[str, ...]:
+    """What was tested beyond what is kept, with its figure, and what would show that it holds."""
+    if not kept.verdict.accepted:
+        remedy = _remedy(kept, verifier.budget)
+        return (f"not shown to hold the budget{remedy}",) if remedy else ()
+    if not failed:
         return ()
-    titles = [plan.titles[name] for name in dropped]
-    if len(titles) > MOST_NAMED:
-        titles[MOST_NAMED:] = [f"{len(titles) - MOST_NAMED} more"]
+    nearest = min(failed, key=lambda one: (len(one.placement), one.verdict.evaluation.drop))
+    found, budget = nearest.verdict.evaluation, verifier.budget
 
     def drop(value: float) -> str:
-        return drop_text(value, verify.metric.percent, budget.drop_type)
+        return drop_text(value, found.percent, budget.drop_type)
 
-    first = failed[0].verdict
-    layers = counted(len(chosen), "analog layer")
-    beyond = f"mean drop {drop(first.evaluation.drop)}, at most {drop(first.bound)}"
-    return (
-        f"stepped back after verification: {', '.join(titles)} digital",
-        f"verified before that: {layers}, {beyond}; not shown to hold {drop(budget.max_drop)}",
-    )
+    beyond = f"mean drop {drop(found.drop)}, at most {drop(nearest.verdict.bound)}, {counted(found.draws, 'chip')}"
+    what = _difference(plan, kept.placement, nearest.placement)
+    return (f"tested too: {what}: {beyond}; not shown to hold {drop(budget.max_drop)}{_remedy(nearest, budget)}",)
+
+
+def _difference(plan: Plan, kept: frozenset[str], other: frozenset[str]) -> str:
+    """What a placement has analog that is not kept so, or the other way round."""
+
+    def named(names: frozenset[str]) -> str:
+        titles = [plan.titles[name] for name in sorted(names)]
+        if len(titles) > MOST_NAMED:
+            titles[MOST_NAMED:] = [f"{len(titles) - MOST_NAMED} more"]
+        return ", ".join(titles)
+
+    added, removed = other - kept, kept - other
+    text = f"{counted(len(other), 'analog layer')}"
+    if added:
+        text += f", with {named(added)}"
+    return f"{text}, without {named(removed)}" if removed else text
+
+
+def _remedy(failed: Verified, budget: Budget) -> str:
+    """How many chips or samples would show it, if its mean drop is what it seems; nothing where none would."""
+    found = failed.verdict.evaluation
+    room, interval = budget.max_drop - found.drop, budget.interval(found)
+    if room <= 0 or interval is None or interval[1] <= budget.max_drop:
+        return ""
+    times = ((interval[1] - found.drop) / room) ** 2
+    if budget.generalize:
+        return f"; about {ceil(times * found.samples)} samples would show it, if that is its mean drop"
+    return f"; about {ceil(times * found.draws)} chips (--max-draws) would show it, if that is its mean drop"

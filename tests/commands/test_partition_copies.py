@@ -37,7 +37,8 @@ def test_a_session_with_the_annotated_model_runs_the_chips_that_were_verified(tm
     assert session.plan.copies == plan.copies
     inputs, labels = zoo_entry("digits-narrow").task().read(0, 60)
     found = []
-    for draw in (2, 3):  # those after the search's two
+    assert outcome.first_draw is not None
+    for draw in range(outcome.first_draw, outcome.first_draw + outcome.draws):
         session.program(outcome.seed, draw)
         session.drift_to(outcome.t_s)
         found.append(float((session.run(None, inputs)[0].argmax(axis=1) == labels).mean()))

@@ -1,15 +1,17 @@
 """The rule of acceptance, on evaluations made by hand."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
 import pytest
 
-from lhc.measure import Budget
-from lhc.measure.judge import Drop, parse_drop
-from lhc.results import Evaluation
-from lhc.stats import summarize
+from lhc.errors import OutOfTimeError
+from lhc.measure import Budget, PlacementJudge, SampleScores
+from lhc.measure.judge import SEARCH_DRAWS, Drop, judge_in_looks, parse_drop
+from lhc.results import Evaluation, Verdict
+from lhc.samples.metrics import METRICS
+from lhc.stats import look_errors, look_schedule, over_draws, summarize, two_sided
 
 
 def _evaluation(drops: list[float]) -> Evaluation:
@@ -78,3 +80,73 @@ def test_wrong_acceptance_at_the_budget_is_rare() -> None:
     runs = rng.normal(0.01, 0.004, size=(2000, 10))
     accepted = sum(Budget(0.01).status(_evaluation(list(run))) == "accepted" for run in runs)
     assert accepted / 2000 <= 0.06
+
+
+@dataclass
+class Chips:
+    """An evaluator whose chips drop by given numbers, on two samples that differ by ``apart``."""
+
+    drops: np.ndarray
+    draws: int = 10
+    apart: float = 0.0
+    time: int = 1000
+    metric = METRICS["mse"]
+    samples = 2
+    baseline = 0.5
+    seed = 0
+    t_s = 0.0
+    asked: list[range] = field(default_factory=list)
+
+    def measure(self, placement: frozenset[str], draws: range, what: str) -> SampleScores:
+        if draws.stop > self.time:
+            raise OutOfTimeError("over")
+        self.asked.append(draws)
+        damage = self.drops[draws.start : draws.stop, None] + np.array([-self.apart, self.apart])
+        return SampleScores(self.metric, self.baseline + damage, np.full(2, self.baseline))
+
+
+def _looked(evaluator: Chips, budget: Budget, begin: Chips | None = None) -> Verdict:
+    return judge_in_looks(evaluator, frozenset("a"), budget, range(100), 0.05, "testing", begin)
+
+
+def test_a_test_takes_chips_while_they_can_still_decide_it() -> None:
+    rng = np.random.default_rng(0)
+    for mean, status, draws in ((0.4, "accepted", 10), (0.85, "accepted", 29), (2.0, "rejected", 10)):
+        evaluator = Chips(rng.normal(mean, 0.3, 100))
+        found = _looked(evaluator, Budget(1.0))
+        assert (found.status, found.evaluation.draws) == (status, draws)
+        assert [chips.start for chips in evaluator.asked[1:]] == [chips.stop for chips in evaluator.asked[:-1]]
+
+
+def test_the_interval_of_a_test_is_that_of_its_last_look() -> None:
+    drops = np.random.default_rng(0).normal(0.4, 0.3, 100)
+    found = _looked(Chips(drops), Budget(1.0)).evaluation
+    level = two_sided(look_errors(look_schedule(10, 100), 0.05)[0])
+    assert found.confidence == level
+    assert found.drop_interval == pytest.approx(over_draws(drops[:10], level))
+
+
+def test_a_test_is_given_up_where_only_more_samples_could_decide_it() -> None:
+    drops = np.random.default_rng(0).normal(0.5, 0.1, 100)
+    assert _looked(Chips(drops, apart=2.0), Budget(1.0)).accepted
+    found = _looked(Chips(drops, apart=2.0), Budget(1.0, generalize=True))
+    assert (found.status, found.evaluation.draws) == ("undecided", 10)
+
+
+def test_a_test_ends_with_the_time_but_begins_in_any_case() -> None:
+    drops = np.random.default_rng(0).normal(0.95, 0.3, 100)
+    found = _looked(Chips(drops, time=20), Budget(1.0))
+    assert (found.status, found.evaluation.draws) == ("undecided", 17)
+    found = _looked(Chips(drops, time=0), Budget(1.0), Chips(drops))
+    assert found.evaluation.draws == 10
+    with pytest.raises(OutOfTimeError):
+        _looked(Chips(drops, time=0), Budget(1.0))
+
+
+def test_a_search_is_told_the_mean_of_a_few_chips() -> None:
+    evaluator = Chips(np.array([0.0, 1.5, 0.5, 1.6, 9.0]))
+    verdict = PlacementJudge(evaluator, Budget(1.0)).within(frozenset("a"))
+    assert verdict.accepted
+    assert verdict.bound == pytest.approx(0.9)
+    assert evaluator.asked == [range(SEARCH_DRAWS)]
+    assert not PlacementJudge(evaluator, Budget(0.8)).within(frozenset("a")).accepted

@@ -128,9 +128,14 @@ def test_the_order_by_savings_gains_at_least_what_that_by_macs_does(objective: O
     found = SensitivityOrder(judge, options(objective, judge)).run(graph, plan).plan.analog
     by_macs = SensitivityOrder(judge, options("macs", judge)).run(graph, plan).plan.analog
     assert judge.drop(found) <= judge.max_drop
-    assert value(graph, plan, found, objective) <= value(graph, plan, by_macs, objective)
+    # Steps of less than a thirtieth of what there is to gain are left out.
+    gains = [
+        value(graph, plan, frozenset(p), objective)
+        for p in ((), search_space(graph, plan, options(objective)).ideal.placement)
+    ]
+    assert value(graph, plan, found, objective) <= value(graph, plan, by_macs, objective) + (gains[0] - gains[1]) / 30
     macs = {row.name: row.macs for row in plan.layers}
-    assert sum(macs[n] for n in by_macs) >= sum(macs[n] for n in found)
+    assert sum(macs[n] for n in by_macs) >= sum(macs[n] for n in found) - sum(macs.values()) / 30
     assert len(judge.asked) <= 2 * SensitivityOrder.judgements(len(plan.eligible))
 
 
@@ -205,4 +210,6 @@ def test_a_large_search_works_out_few_fallbacks() -> None:
     judge = judged(plan, math.inf)
     result = SensitivityOrder(judge, options("energy")).run(graph, plan)
     assert result.fallbacks[-1] == frozenset()
-    assert all(later < earlier for earlier, later in itertools.pairwise(result.fallbacks))
+    values = [value(graph, plan, placement, "energy") for placement in result.fallbacks]
+    assert values == sorted(values)
+    assert len(values) <= 30

@@ -12,13 +12,18 @@ def _task(samples: int, classes: int = 5) -> Task:
 
 
 @pytest.mark.parametrize("samples", [400, 401, 997, 1000])
-def test_quarters_and_half_without_overlap(samples: int) -> None:
+def test_a_quarter_and_the_rest_without_overlap(samples: int) -> None:
     splits = split_task(_task(samples))
-    parts = [set(np.asarray(part.inputs["x"]).ravel().tolist()) for part in (splits.rank, splits.select, splits.verify)]
+    parts = [set(np.asarray(part.inputs["x"]).ravel().tolist()) for part in (splits.rank, splits.verify)]
     assert splits.held_out
     assert set.union(*parts) == set(range(samples))
     assert sum(map(len, parts)) == samples
-    assert [len(part) for part in parts] == pytest.approx([samples / 4, samples / 4, samples / 2], abs=1)
+    assert [len(part) for part in parts] == pytest.approx([samples / 4, samples * 3 / 4], abs=1)
+
+
+def test_no_more_samples_rank_than_it_takes() -> None:
+    splits = split_task(_task(6000))
+    assert (len(splits.rank), len(splits.verify)) == (1000, 5000)
 
 
 def test_every_class_is_split_evenly() -> None:
@@ -27,7 +32,7 @@ def test_every_class_is_split_evenly() -> None:
     assert task.targets is not None
     for label in range(5):
         total = (task.targets == label).sum()
-        for part, share in ((splits.rank, 0.25), (splits.select, 0.25), (splits.verify, 0.5)):
+        for part, share in ((splits.rank, 0.25), (splits.verify, 0.75)):
             assert part.targets is not None
             assert (part.targets == label).sum() == pytest.approx(total * share, abs=1)
 
@@ -36,21 +41,21 @@ def test_few_samples_are_not_split() -> None:
     task = _task(399)
     splits = split_task(task)
     assert not splits.held_out
-    assert splits.rank is splits.select is splits.verify is task
+    assert splits.rank is splits.verify is task
 
 
 @pytest.mark.parametrize("samples", [2, 20, 399, 400, 1000])
 @pytest.mark.parametrize("wanted", [1, 16, 256])
 def test_samples_that_calibrate_judge_nothing(samples: int, wanted: int) -> None:
     splits = split_task(_task(samples), wanted)
-    calibrate, judged, verify, select = (
+    calibrate, judged, verify = (
         set(np.asarray(part.inputs["x"]).ravel().tolist())
-        for part in (splits.calibrate, splits.judged, splits.verify, splits.select)
+        for part in (splits.calibrate, splits.judged, splits.verify)
         if part is not None
     )
     assert len(calibrate) == min(wanted, -(-samples // 4))
     assert calibrate | judged == set(range(samples))
-    assert calibrate.isdisjoint(judged | verify | select)
+    assert calibrate.isdisjoint(judged | verify)
 
 
 def test_a_single_sample_is_judged() -> None:
@@ -67,7 +72,7 @@ def test_split_is_the_same_every_time() -> None:
 def test_parts_are_read_from_the_samples_and_not_copied() -> None:
     x = np.arange(500, dtype=np.float32)[:, None]
     splits = split_task(Task({"x": x}, None, get_metric("kl")))
-    parts = (splits.rank, splits.select, splits.verify)
+    parts = (splits.rank, splits.verify)
     before = [np.array(part.inputs["x"]) for part in parts]
     x += 1000
     for part, values in zip(parts, before, strict=True):

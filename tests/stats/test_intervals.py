@@ -13,7 +13,6 @@ from lhc.stats import (
     CONFIDENCE,
     clipped,
     hull,
-    look_schedule,
     over_draws,
     over_draws_and_samples,
     samples_needed,
@@ -116,37 +115,12 @@ def test_unknown_spreads_have_no_interval() -> None:
     assert over_draws_and_samples(np.full((3, 4), 0.25)) == (0.25, 0.25)
 
 
-@pytest.mark.parametrize(
-    ("most", "looks"), [(2, (2,)), (3, (3,)), (5, (3, 4, 5)), (10, (4, 7, 10)), (30, (10, 20, 30))]
-)
-def test_looks_are_fixed_beforehand(most: int, looks: tuple[int, ...]) -> None:
-    assert look_schedule(most) == looks
-
-
 @given(st.floats(1e-4, 0.5), st.integers(1, 6), st.one_of(st.none(), st.floats(0.1, 0.9)))
 def test_levels_divide_the_chance_of_error(error: float, parts: int, first: float | None) -> None:
     shares = split_level(error, parts, first)
     assert len(shares) == parts
     assert sum(shares) == pytest.approx(error)
     assert min(shares) > 0
-
-
-def test_repeated_looks_at_plain_bounds_err_too_often_and_divided_ones_do_not() -> None:
-    """True mean on the budget: the chance that any look accepts."""
-    rng = np.random.default_rng(3)
-    runs = rng.normal(0.0, 1.0, (4000, 30))
-    looks = look_schedule(30)
-
-    def wrong(errors: tuple[float, ...]) -> float:
-        accepted = np.zeros(len(runs), bool)
-        for look, error in zip(looks, errors, strict=True):
-            part = runs[:, :look]
-            bound = part.mean(1) + stats.t.ppf(1 - error, look - 1) * part.std(1, ddof=1) / math.sqrt(look)
-            accepted |= bound <= 0
-        return float(accepted.mean())
-
-    assert wrong((0.05,) * 3) > 0.07
-    assert wrong(split_level(0.05, 3)) <= 0.05
 
 
 def test_samples_needed_resolve_the_budget() -> None:

@@ -1,4 +1,4 @@
-"""Intervals and bounds: what is random, and how sure a mean is. docs/statistics.md explains the choice.
+"""Intervals of a mean over chips, and over chips and samples. docs/statistics.md explains the choice.
 
 Two things are random: the chip (a *draw*, one programming of all tiles) and the samples. Two intervals of the mean
 drop follow:
@@ -10,8 +10,8 @@ drop follow:
   (MS_draws + MS_samples - MS_rest) / (R·N), with Satterthwaite's degrees of freedom (Searle, Casella, McCulloch,
   Variance Components, 1992, chapter 4).
 
-A level that is spent over several looks or tests is divided between them (`split_level`, Bonferroni), so that the
-chance of any wrong acceptance stays below the whole.
+A level that is spent over several tests is divided between them (`split_level`, Bonferroni), so that the chance of any
+wrong acceptance stays below the whole; several looks at one measurement have `lhc.stats.looks`.
 """
 
 from collections.abc import Sequence
@@ -29,7 +29,6 @@ __all__ = [
     "check_confidence",
     "clipped",
     "hull",
-    "look_schedule",
     "one_sided",
     "over_draws",
     "over_draws_and_samples",
@@ -161,16 +160,6 @@ def clipped(interval: Interval | None, low: float, high: float) -> Interval | No
 def _interval(mean: float, variance: float, freedom: float, confidence: float) -> Interval:
     half = float(special.stdtrit(freedom, (1 + confidence) / 2)) * variance**0.5
     return mean - half, mean + half
-
-
-def look_schedule(most: int) -> tuple[int, ...]:
-    """Numbers of draws at which a running measurement is looked at: about a third, two thirds, all.
-
-    Args:
-        most: draws at the last look.
-    """
-    looks = {max(3, -(-most // 3)), max(3, -(-2 * most // 3)), most}
-    return tuple(sorted(n for n in looks if n <= most))
 
 
 def split_level(error: float, parts: int, first: float | None = None) -> tuple[float, ...]:

@@ -1,0 +1,35 @@
+"""Intervals and bounds: what is random, and how sure a mean is. docs/statistics.md explains the choice."""
+
+from lhc.stats.intervals import (
+    CONFIDENCE,
+    Summary,
+    check_confidence,
+    clipped,
+    hull,
+    one_sided,
+    over_draws,
+    over_draws_and_samples,
+    samples_needed,
+    split_level,
+    summarize,
+    two_sided,
+)
+from lhc.stats.looks import Prospect, look_errors, look_schedule
+
+__all__ = [
+    "CONFIDENCE",
+    "Prospect",
+    "Summary",
+    "check_confidence",
+    "clipped",
+    "hull",
+    "look_errors",
+    "look_schedule",
+    "one_sided",
+    "over_draws",
+    "over_draws_and_samples",
+    "samples_needed",
+    "split_level",
+    "summarize",
+    "two_sided",
+]

@@ -1,0 +1,258 @@
+"""Climb a path of placements, from a safe one to ever more ambitious ones, until one is not shown to hold.
+
+This is fixed-sequence testing (Maurer, Hothorn and Lehmacher, 1995; learn-then-test: Angelopoulos, Bates, Candès,
+Jordan and Lei, 2021; where placements do not lie within each other, Pareto testing: Laufer-Goldshtein et al., 2023).
+Each placement is tested at the full level. The first one tested that does not hold is the only one that can be
+accepted in error, since a climb ends where one is not accepted. Every test has chips of its own, so which placement
+comes next may depend on what the earlier ones showed: the boldest that is nearly sure to be accepted, else the next.
+Where the budget is to hold for other samples too, all tests share the samples, and only the search says what comes
+next.
+
+Nearly all of the chance of error is for one climb from about half of the budget. The rest is for a second one from the
+bottom, where the first one's first step was too high.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+import numpy as np
+from scipy import special
+
+from lhc.errors import OutOfTimeError
+from lhc.results import Verdict
+
+__all__ = ["Forecast", "Path", "Trial", "Verified", "climbed"]
+
+START = 0.5
+"""A climb starts at the boldest placement whose predicted drop is within this share of the budget; both without the
+drop that there is without damage."""
+SURE, WORTH = 0.95, 0.1
+"""Chances of acceptance: with the first a step may be long, with less than the second none is taken."""
+SECOND_CLIMB = 0.1
+"""Part of the chance of error for a climb from the bottom."""
+_FACTOR, _SUMS, _FAR = 0.7, 0.35, 0.3
+"""Standard deviations: of the factor before anything is tested, as a share of it; of a drop around its prediction, as
+a share of what is predicted; and of a drop around it that lies far from the budget, as a share of the distance."""
+_TINY = 1e-3
+"""Least budget to measure by, as a share of the largest drop that was seen."""
+_LAST_LOOK = 2.1
+"""Standard errors between mean and bound at the last look."""
+
+
+@dataclass(frozen=True)
+class Verified:
+    """A placement and its test.
+
+    Attributes:
+        placement: the analog layers.
+        verdict: of the test.
+        chips: numbers of the programmings that it was tested on.
+    """
+
+    placement: frozenset[str]
+    verdict: Verdict
+    chips: range
+
+
+@dataclass(frozen=True)
+class Path:
+    """What may be tested, in the order in which it is.
+
+    Attributes:
+        ground: the placement below all others: what is analog anyway.
+        steps: the safest first.
+        damages: estimated, of every step; they do not fall.
+        judged: damages and drops of placements that the search judged, with the standard errors of the drops.
+        base: the drop without damage.
+        grounded: whether the ground may be kept.
+        adapts: whether a step depends on what earlier tests showed.
+    """
+
+    ground: frozenset[str]
+    steps: Sequence[frozenset[str]]
+    damages: Sequence[float]
+    judged: Sequence[tuple[float, float, float]] = ()
+    base: float = 0.0
+    grounded: bool = True
+    adapts: bool = True
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What is believed of drops: the base and a factor times the damage, give or take a share.
+
+    Attributes:
+        base: the drop without damage.
+        factor: drop by damage.
+        variance: of the factor.
+        damage: of the boldest placement that was shown to hold.
+        drop: its mean drop.
+        error: the standard error of that.
+        deviation: of a chip's drop.
+    """
+
+    base: float
+    factor: float
+    variance: float
+    damage: float = 0.0
+    drop: float = 0.0
+    error: float = 0.0
+    deviation: float = 0.0
+
+    @classmethod
+    def of(cls, path: Path, budget: float) -> "Forecast":
+        """By what the search judged, placements near the budget first; without any, the last step is at the budget."""
+        seen = [(damage, drop - path.base, error) for damage, drop, error in path.judged if damage > 0]
+        room, last = budget - path.base, max(path.damages, default=0.0)
+        if not seen or last <= 0:
+            factor = max(room, 0.0) / last if last > 0 else 0.0
+            return cls(path.base, factor, (_FACTOR * factor) ** 2, drop=path.base)
+        damages, drops, errors = np.array(seen).T
+        near = max(abs(budget), _TINY * float(np.abs(drops).max()), float(np.finfo(np.float32).tiny))
+        weights = 1 / (errors**2 + (_FAR * (drops - room)) ** 2 + (_SUMS * near) ** 2)
+        under = float((weights * damages**2).sum())
+        # Where nothing was seen of damage, there may still be as much as could not be seen.
+        factor = max(float((weights * damages * drops).sum()) / under, under**-0.5)
+        return cls(path.base, factor, (_FACTOR * factor) ** 2, drop=path.base)
+
+    def predicted(self, damage: float) -> float:
+        """The drop of a placement, before anything was tested."""
+        return self.base + self.factor * damage
+
+    def expected(self, damage: float) -> float:
+        """The drop of a placement beyond what was shown to hold."""
+        return self.drop + self.factor * (damage - self.damage)
+
+    def chance(self, damage: float, budget: float, most: int) -> float:
+        """The chance that a placement is accepted within so many chips."""
+        more = damage - self.damage
+        variance = self.error**2 + self.variance * more**2 + (_SUMS * self.factor * more) ** 2
+        room = budget - _LAST_LOOK * self.deviation / most**0.5 - self.expected(damage)
+        return float(special.ndtr(room / variance**0.5)) if variance > 0 else float(room >= 0)
+
+    def seen(self, damage: float, verdict: Verdict, budget: float) -> "Forecast":
+        """The same after a placement was tested."""
+        found = verdict.evaluation
+        deviation = float(np.std(found.drops, ddof=1)) if found.draws > 1 else 0.0
+        error = deviation / found.draws**0.5
+        after = replace(self, damage=damage, drop=found.drop, error=error, deviation=deviation)
+        if damage <= 0:
+            return after
+        surprise = found.drop - self.base - self.factor * damage
+        # A great drop says that less was known than was thought; a small one far below the budget says little.
+        variance = max(self.variance, (max(surprise, 0.0) / damage) ** 2)
+        far = _FAR * max(budget - self.predicted(damage), 0.0)
+        total = variance * damage**2 + error**2 + (_SUMS * self.factor * damage) ** 2 + far**2
+        gain = variance * damage / total if total > 0 else 0.0
+        # A negative factor would say that damage does good, which other placements will not confirm.
+        factor = max(self.factor + gain * surprise, 0.0)
+        return replace(after, factor=factor, variance=variance * (1 - gain * damage))
+
+
+class Trial(Protocol):
+    """Tests a placement."""
+
+    def __call__(self, placement: frozenset[str], number: int, error: float, begin: bool) -> Verified:
+        """Test it.
+
+        Args:
+            placement: the analog layers.
+            number: of the test; each has chips of its own.
+            error: chance of a wrong acceptance.
+            begin: do it up to the first look even if the time that the user gave is over.
+
+        Raises:
+            OutOfTimeError: it is over before the first look.
+        """
+        ...
+
+
+@dataclass
+class _Climb:
+    """The tests of a search.
+
+    Attributes:
+        path: what may be tested.
+        trial: does it.
+        budget: the allowed drop.
+        most: chips for a test.
+        tried: what was tested.
+    """
+
+    path: Path
+    trial: Trial
+    budget: float
+    most: int
+    tried: list[Verified] = field(default_factory=list)
+
+    def test(self, placement: frozenset[str], error: float, begin: bool = False) -> Verified:
+        """Test a placement."""
+        self.tried.append(self.trial(placement, len(self.tried), error, begin))
+        return self.tried[-1]
+
+    def ascend(self, start: int, high: int, forecast: Forecast, error: float) -> tuple[Verified | None, Forecast]:
+        """Climb from a step as far as it goes, below another; what is kept, and what is believed now."""
+        kept: Verified | None = None
+        index: int | None = start
+        while index is not None:
+            try:
+                one = self.test(self.path.steps[index], error, begin=not self.tried)
+            except OutOfTimeError:
+                break
+            forecast = forecast.seen(self.path.damages[index], one.verdict, self.budget)
+            if not one.verdict.accepted:
+                break
+            kept, index = one, self._next(index, high, forecast)
+        return kept, forecast
+
+    def start(self, high: int, forecast: Forecast) -> int:
+        """The boldest step below another that is predicted to be safe, else the first one."""
+        safe = self.path.base + START * (self.budget - self.path.base)
+        within = [i for i in range(high) if forecast.predicted(self.path.damages[i]) <= safe]
+        return max(within, default=0)
+
+    def _next(self, low: int, high: int, forecast: Forecast) -> int | None:
+        """The boldest step that is nearly sure to be accepted, else the next one, where that has a chance."""
+        if low + 1 >= high:
+            return None
+        if not self.path.adapts:
+            return low + 1
+        chances = [forecast.chance(self.path.damages[i], self.budget, self.most) for i in range(low + 1, high)]
+        sure = [low + 1 + place for place, chance in enumerate(chances) if chance >= SURE]
+        if sure:
+            return sure[-1]
+        return low + 1 if chances[0] >= WORTH else None
+
+
+def climbed(path: Path, trial: Trial, budget: float, most: int, error: float) -> list[Verified]:
+    """Climb a path.
+
+    Args:
+        path: what may be tested.
+        trial: does it.
+        budget: the allowed drop.
+        most: chips for a test.
+        error: chance that anything is accepted that does not hold.
+
+    Returns:
+        All that were tested. The last one is kept: the boldest that was shown to hold, else that with the least drop.
+    """
+    climb, kept = _Climb(path, trial, budget, most), None
+    if not path.steps:
+        climb.test(path.ground, error, begin=True)
+        return climb.tried
+    forecast, high = Forecast.of(path, budget), len(path.steps)
+    start = climb.start(high, forecast)
+    below = start > 0 or (path.grounded and bool(path.ground))
+    second = SECOND_CLIMB * error if below else error
+    kept, forecast = climb.ascend(start, high, forecast, error - second if below else error)
+    if kept is None:
+        if path.grounded:  # what is digital anyway holds without a chance of error
+            kept = climb.test(path.ground, second, begin=True)
+        if start > 0 and (kept is None or kept.verdict.accepted):
+            higher, _ = climb.ascend(climb.start(start, forecast), start, forecast, second)
+            kept = higher or kept
+    if kept is None or not kept.verdict.accepted:
+        kept = min(climb.tried, key=lambda one: one.verdict.evaluation.drop)
+    return [*(one for one in climb.tried if one is not kept), kept]

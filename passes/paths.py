@@ -1,0 +1,76 @@
+"""A path of placements for the strategy ``sensitivity``: the safest first, each better by the objective than before.
+
+Layers come in the order of damage for what they bring. Rows of the first so many of them are on the path, and between
+two rows what fits into the damage of the longer one without the layer that makes it longer: a large layer so holds
+nobody up who comes after it. Steps of less than a thirtieth of all that there is to gain are left out, since each step
+is tested.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+
+__all__ = ["STEPS", "Room", "rows_and_fillings", "thinned"]
+
+MOST_GROUPS = 64
+"""Groups up to which what lies between two rows is looked at; with more of them a row is a small step anyway."""
+STEPS = 30
+"""Most steps from the safest to the best."""
+
+Placement = frozenset[str]
+Room = Callable[[Placement], bool]
+
+
+def rows_and_fillings(
+    fixed: Placement, order: Sequence[Placement], damages: Sequence[float], room: Room
+) -> list[Placement]:
+    """The placements by growing damage; some may be the same.
+
+    Args:
+        fixed: what is analog anyway.
+        order: groups, those first that do least damage for what they bring.
+        damages: of the groups.
+        room: whether there are tiles for a placement.
+    """
+    found = list(_found(fixed, order, damages, room))
+    return [placement for _, _, placement in sorted(found, key=lambda one: one[:2])]
+
+
+def _found(
+    fixed: Placement, order: Sequence[Placement], damages: Sequence[float], room: Room
+) -> Iterator[tuple[float, int, Placement]]:
+    row, done = fixed, 0.0
+    for place, (group, damage) in enumerate(zip(order, damages, strict=True)):
+        yield done, len(row), row
+        if not room(row | group):
+            continue
+        if len(order) <= MOST_GROUPS:
+            filling, more = row, 0.0
+            for later, its in zip(order[place + 1 :], damages[place + 1 :], strict=True):
+                if more + its < damage and room(filling | later):
+                    filling, more = filling | later, more + its
+                    yield done + more, len(filling), filling
+        row, done = row | group, done + damage
+    yield done, len(row), row
+
+
+def thinned(placements: Sequence[Placement], value: Callable[[Placement], float]) -> list[Placement]:
+    """Those that are each better than the one before by a step, the best one among them.
+
+    Args:
+        placements: the safest first.
+        value: the smaller the better.
+    """
+    better: list[tuple[float, Placement]] = []
+    for placement in placements:
+        found = value(placement)
+        if not better or found < better[-1][0]:
+            better.append((found, placement))
+    if not better:
+        return []
+    step = (better[0][0] - better[-1][0]) / STEPS
+    kept = better[:1]
+    for one in better[1:]:
+        if kept[-1][0] - one[0] >= step:
+            kept.append(one)
+    if kept[-1] is not better[-1]:
+        kept[max(len(kept) - 1, 1) :] = better[-1:]
+    return [placement for _, placement in kept]

@@ -1,0 +1,25 @@
+"""Paths by hand: rows, what fits between them, and steps that are worth a test."""
+
+from lhc.passes.paths import rows_and_fillings, thinned
+
+
+def sets(*names: str) -> list[frozenset[str]]:
+    return [frozenset(name) for name in names]
+
+
+def test_between_two_rows_lies_what_fits() -> None:
+    found = rows_and_fillings(frozenset("z"), sets("a", "b", "c"), [1.0, 5.0, 3.0], lambda placement: True)
+    assert [*dict.fromkeys(found)] == sets("z", "az", "acz", "abz", "abcz")
+
+
+def test_what_has_no_room_is_passed_over() -> None:
+    found = rows_and_fillings(frozenset(), sets("a", "b", "c"), [1.0, 2.0, 3.0], lambda placement: "b" not in placement)
+    assert [*dict.fromkeys(found)] == sets("", "a", "ac")
+
+
+def test_steps_that_are_no_better_or_hardly_so_are_left_out() -> None:
+    values = {frozenset(""): 100.0, frozenset("a"): 99.0, frozenset("b"): 90.0, frozenset("c"): 95.0}
+    values |= {frozenset("d"): 41.0, frozenset("e"): 40.0}
+    assert thinned(list(values), lambda placement: values[placement]) == sets("", "b", "e")
+    assert thinned([], len) == []
+    assert thinned(sets("a"), len) == sets("a")

@@ -1,0 +1,111 @@
+"""Climbing a path with tests whose outcome is given: what is tested next, at which level, and what is kept."""
+
+from dataclasses import dataclass, field
+
+import pytest
+
+from lhc.errors import OutOfTimeError
+from lhc.results import Evaluation, Verdict
+from lhc.study.climb import Forecast, Path, Verified, climbed
+
+STEPS = tuple(frozenset("abcdefghij"[:n]) for n in range(1, 11))
+
+
+@dataclass
+class Truth:
+    """Accepts what drops by at most nine tenths of the budget of 1; remembers sizes and levels."""
+
+    each: float
+    time: int = 100
+    asked: list[int] = field(default_factory=list)
+    levels: list[float] = field(default_factory=list)
+
+    def __call__(self, placement: frozenset[str], number: int, error: float, begin: bool) -> Verified:
+        if len(self.asked) >= self.time and not begin:
+            raise OutOfTimeError("over")
+        self.asked.append(len(placement))
+        self.levels.append(error)
+        drop = self.each * len(placement)
+        drops = (drop - 0.05, drop + 0.05) * 5
+        interval = (drop - 0.05, drop + 0.05)
+        found = Evaluation("kl", False, 0, drops, 0, 0, None, drop, interval, None, drops, 1, 0, 0, 0.9)
+        return Verified(placement, Verdict("accepted" if drop <= 0.9 else "rejected", found), range(number, number + 1))
+
+
+def path(each: float, **more: object) -> Path:
+    """Ten steps of which the search saw the last."""
+    given = {"grounded": True, **more}
+    return Path(frozenset(), STEPS, [float(n) for n in range(1, 11)], [(10.0, 10 * each, 0.1)], **given)  # type: ignore[arg-type]
+
+
+def kept(tried: list[Verified]) -> int:
+    return len(tried[-1].placement)
+
+
+def test_a_climb_begins_at_half_of_the_budget_and_ends_with_the_first_failure() -> None:
+    truth = Truth(0.1)
+    assert kept(climbed(path(0.1), truth, 1.0, 100, 0.05)) == 9
+    assert truth.asked[0] == 5
+    assert truth.asked == sorted(truth.asked)
+    assert len(truth.asked) <= 5, "steps are long where nothing is at stake"
+    assert truth.levels == [pytest.approx(0.045)] * len(truth.asked)
+
+
+def test_what_the_search_made_too_much_of_is_reached_all_the_same() -> None:
+    truth = Truth(0.05)
+    assert kept(climbed(path(0.2), truth, 1.0, 100, 0.05)) == 10
+    assert truth.asked[0] == 2
+
+
+def test_where_the_first_step_fails_a_second_climb_begins_below_it_with_what_was_kept_for_it() -> None:
+    truth = Truth(0.3)
+    assert kept(climbed(path(0.1), truth, 1.0, 100, 0.05)) == 3
+    assert truth.asked[:2] == [5, 0]
+    assert all(size < 5 for size in truth.asked[1:])
+    assert truth.levels == [pytest.approx(0.045), *[pytest.approx(0.005)] * (len(truth.asked) - 1)]
+
+
+def test_nothing_below_the_first_step_leaves_it_the_whole_chance() -> None:
+    truth = Truth(2.0)
+    tried = climbed(Path(frozenset(), STEPS[:1], [1.0], [(1.0, 2.0, 0.1)]), truth, 1.0, 100, 0.05)
+    assert [len(one.placement) for one in tried] == [1, 0]
+    assert truth.levels[0] == 0.05
+
+
+def test_the_least_drop_is_kept_where_nothing_holds() -> None:
+    truth = Truth(2.0)
+    tried = climbed(path(0.1, grounded=False), truth, 1.0, 100, 0.05)
+    assert kept(tried) == min(truth.asked)
+    assert not tried[-1].verdict.accepted
+
+
+def test_when_the_time_is_over_what_was_shown_by_then_is_kept() -> None:
+    assert kept(climbed(path(0.1), Truth(0.1, time=1), 1.0, 100, 0.05)) == 5
+    truth = Truth(0.3, time=0)
+    assert kept(climbed(path(0.1), truth, 1.0, 100, 0.05)) == 0
+    assert truth.asked == [5, 0], "one test is begun, and what is digital anyway is looked at"
+
+
+def test_a_path_that_does_not_adapt_is_climbed_step_by_step() -> None:
+    truth = Truth(0.1)
+    assert kept(climbed(path(0.1, adapts=False), truth, 1.0, 100, 0.05)) == 9
+    assert truth.asked == [5, 6, 7, 8, 9, 10]
+
+
+def test_without_a_step_the_ground_is_tested() -> None:
+    truth = Truth(0.1)
+    climbed(Path(frozenset("ab"), (), ()), truth, 1.0, 100, 0.05)
+    assert (truth.asked, truth.levels) == ([2], [0.05])
+
+
+def test_a_forecast_goes_by_what_was_judged_near_the_budget_and_by_tests() -> None:
+    curved = Path(frozenset(), STEPS, [float(n) for n in range(1, 11)], [(5.0, 0.5, 0.1), (10.0, 10.0, 0.1)])
+    assert Forecast.of(curved, 1.0).predicted(5.0) < 1.0, "and not five, as the other says"
+    nothing = Forecast.of(path(0.0), 1.0)
+    assert 0 < nothing.predicted(10.0) < 0.5, "what cannot be seen may still be there"
+    trial = Truth(0.3)
+    seen = nothing.seen(3.0, trial(STEPS[2], 0, 0.05, False).verdict, 1.0)
+    assert seen.expected(4.0) == pytest.approx(1.2, abs=0.2)
+    assert seen.chance(4.0, 1.0, 100) < seen.chance(3.1, 1.0, 100)
+    retrained = Forecast.of(path(0.1, base=0.5), 1.0)
+    assert retrained.predicted(0.0) == 0.5

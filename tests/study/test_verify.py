@@ -1,0 +1,213 @@
+"""What is tested of what a search found, what is kept of it, and what is said, on a fake evaluator of known truth."""
+
+import re
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import pytest
+
+from lhc.errors import OutOfTimeError
+from lhc.graph import LayerGraph
+from lhc.measure import Budget, PlacementJudge, SampleScores, evaluation
+from lhc.passes import STRATEGIES, Goal, PassResult, SearchOptions, Strategy
+from lhc.passes.trained_walks import already_walked
+from lhc.plan import Plan
+from lhc.samples.metrics import METRICS
+from lhc.study.search import search
+from lhc.study.verify import Verifier, verified
+from tests.passes.costly_networks import paired
+from tests.study.known_drops import BUDGET, FakeEvaluator, network, place
+
+
+@pytest.mark.parametrize("strategy", ["sensitivity", "milp", "exhaustive"])
+def test_what_paid_beside_a_layer_is_given_up_with_it(strategy: str) -> None:
+    """Either of two products alone takes more energy on tiles than it saves, by its conversions."""
+    graph, plan = paired()
+    metric = METRICS["accuracy"]
+    select = FakeEvaluator(metric, {"a": 0.0001, "b": 0.0001}, 3)
+    verify = FakeEvaluator(metric, {"a": 0.03, "b": 0.0001}, 3, split=1)
+    options = SearchOptions(Goal("energy"))
+    judge = PlacementJudge(select, Budget(BUDGET))
+    found = place(graph, plan, STRATEGIES[strategy], judge, verify, options=options)
+    assert found.verdict.accepted
+    assert found.plan.analog == frozenset(), "not b alone, which would hold the budget"
+    row = next(row for row in found.plan.layers if row.name == "b")
+    assert row.reason == "cost"
+    saying = "beside what is analog it costs more on tiles than it saves: analog"
+    assert re.fullmatch(rf"{saying} [\d.]+ .J, digital [\d.]+ .J, [\d.]+ .J more for conversions", row.detail)
+
+
+@pytest.mark.parametrize(("each", "kept", "beyond"), [(0.0001, 20, 0), (0.0012, 8, 10), (0.0033, 2, 3), (0.012, 0, 1)])
+def test_a_path_is_climbed_as_far_as_it_holds(each: float, kept: int, beyond: int) -> None:
+    """A path of 20 layers down to none, of which the search saw nothing."""
+    names = [f"l{index}" for index in range(20)]
+    graph, plan = network(dict.fromkeys(names, each))
+    path = tuple(frozenset(names[:length]) for length in range(19, -1, -1))
+    everything = plan.decide(dict.fromkeys(names, ("analog", "budget", "")))
+    walked = already_walked(PassResult(everything, fallbacks=path), "lionheart")
+    metric = METRICS["accuracy"]
+    select = FakeEvaluator(metric, dict.fromkeys(names, 0.00001), 3, chip_spread=0.05)
+    verify = FakeEvaluator(metric, dict.fromkeys(names, each), 3, split=1, chip_spread=0.05)
+    found = place(graph, plan, walked, PlacementJudge(select, Budget(BUDGET)), verify)
+    assert found.verdict.accepted
+    assert found.plan.analog == frozenset(names[:kept])
+    assert any("larger --max-drop" in note for note in found.notes) == (kept == 0)
+    if beyond:
+        assert f"tested too: {beyond} analog layer" in found.notes[0]
+
+
+def test_a_rule_is_not_stepped_back_from() -> None:
+    """Who asks for all layers is told that they do not hold, and is given all layers."""
+    damages = {f"l{index}": 0.003 for index in range(5)}
+    graph, plan = network(damages)
+    select, verify = (FakeEvaluator(METRICS["accuracy"], damages, 3, split=split) for split in (0, 1))
+    found = place(graph, plan, STRATEGIES["all-analog"], PlacementJudge(select, Budget(BUDGET)), verify)
+    assert not found.verdict.accepted
+    assert found.plan.analog == damages.keys()
+    assert found.failed == ()
+
+
+def test_what_a_search_had_accepted_when_time_was_over_is_verified_as_it_is() -> None:
+    """Placements that were accepted before need not lie within each other."""
+    damages = {"l0": 0.03, "l1": 0.0001, "l2": 0.0001}
+    graph, plan = network(damages)
+    metric = METRICS["accuracy"]
+    select = FakeEvaluator(metric, dict.fromkeys(damages, 0.0001), 3)
+    verify = FakeEvaluator(metric, damages, 3, split=1)
+
+    class Late(Strategy):
+        name: ClassVar[str] = "late"
+
+        def run(self, graph: LayerGraph, plan: Plan) -> PassResult:
+            self.judge.within(frozenset({"l0"}))
+            self.judge.within(frozenset({"l1", "l2"}))
+            raise OutOfTimeError("over")
+
+    layers = tuple(layer.model_copy(update={"macs": 10**6 if layer.name == "l0" else 1}) for layer in plan.layers)
+    plan = plan.model_copy(update={"layers": layers})
+    found = place(graph, plan, Late, PlacementJudge(select, Budget(BUDGET)), verify)
+    assert found.verdict.accepted
+    assert found.plan.analog == {"l1", "l2"}
+
+
+def test_what_was_tested_beyond_what_is_kept_is_said() -> None:
+    """On the samples of the search the last layer is harmless, on those of the verification it is not."""
+    graph, plan = network({"a": 0.001, "b": 0.001})
+    metric = METRICS["accuracy"]
+    select = FakeEvaluator(metric, {"a": 0.001, "b": 0.0012}, 3)
+    verify = FakeEvaluator(metric, {"a": 0.001, "b": 0.05}, 3, split=1)
+    found = place(graph, plan, STRATEGIES["lionheart"], PlacementJudge(select, Budget(BUDGET)), verify)
+    assert found.verdict.accepted
+    assert found.plan.analog == {"a"}
+    (failed,) = found.failed
+    drops = f"{100 * failed.verdict.evaluation.drop:.2f} points, at most {100 * failed.verdict.bound:.2f} points"
+    said = f"mean drop {drops}, 10 chips; not shown to hold 1.00 points"
+    assert found.notes == (f"tested too: 2 analog layers, with b: {said}",)
+    layers = tuple(layer.model_copy(update={"module": f"body.{layer.name}"}) for layer in plan.layers)
+    titled = plan.model_copy(update={"layers": layers})
+    again = place(graph, titled, STRATEGIES["lionheart"], PlacementJudge(select, Budget(BUDGET)), verify)
+    assert again.notes[0].startswith("tested too: 2 analog layers, with body.b (b): ")
+
+
+@pytest.mark.parametrize(("most", "chips"), [(20, 20), (100, 38)])
+def test_how_many_chips_would_show_it_is_said_where_they_are_too_few(most: int, chips: int) -> None:
+    graph, plan = network({"a": 0.0085})
+    metric = METRICS["accuracy"]
+    evaluator = FakeEvaluator(metric, {"a": 0.0085}, 5, split=1)
+    judge = PlacementJudge(evaluator, Budget(BUDGET))
+    searched = search(graph, plan, STRATEGIES["all-analog"], judge, SearchOptions())
+    found = verified(graph, plan, searched, Verifier(evaluator, evaluator, judge.budget, most))
+    assert found.verdict.evaluation.draws == chips
+    assert found.verdict.accepted == (most == 100)
+    if not found.verdict.accepted:
+        (wanted,) = re.findall(r"about (\d+) chips \(--max-draws\) would show it", " ".join(found.notes))
+        assert 20 < int(wanted) < 200
+
+
+def test_what_would_help_where_nothing_is_analog_depends_on_the_mean_drops() -> None:
+    graph, plan = network({"a": 0.02})
+    metric = METRICS["accuracy"]
+    for drop, helps in (
+        (0.05, "the mean drop of each is over it, so only a larger --max-drop"),
+        (0.0095, "--max-draws"),
+    ):
+        select, verify = (FakeEvaluator(metric, {"a": drop}, 7, split=split) for split in (0, 1))
+        found = place(graph, plan, STRATEGIES["lionheart"], PlacementJudge(select, Budget(BUDGET)), verify)
+        assert not found.plan.analog
+        assert helps in found.notes[-1]
+
+
+def test_a_walk_with_retraining_is_stepped_back_from_as_well() -> None:
+    """All three layers were accepted on the way; on other samples only the first holds the budget."""
+    damages = {"a": 0.001, "b": 0.05, "c": 0.05}
+    graph, plan = network(damages)
+    whole = plan.decide(dict.fromkeys("abc", ("analog", "budget", "accepted after retraining with it analog")))
+    path = (frozenset("ab"), frozenset("a"), frozenset[str]())
+    walked = already_walked(PassResult(whole, fallbacks=path), "lionheart")
+    select, verify = (FakeEvaluator(METRICS["accuracy"], damages, 3, split=split) for split in (0, 1))
+    found = place(graph, plan, walked, PlacementJudge(select, Budget(BUDGET)), verify)
+    assert found.verdict.accepted
+    assert found.plan.analog == {"a"}
+    assert found.notes[0].startswith("tested too: 2 analog layers, with b: ")
+    details = {row.name: row.detail for row in found.plan.layers}
+    assert details["a"] == "accepted after retraining with it analog"
+    assert details["b"] == "not shown to stay within the budget with it analog as well"
+
+
+def test_a_search_that_ends_with_nothing_analog_says_so() -> None:
+    graph, plan = network({"a": 0.5, "b": 0.5})
+    metric = METRICS["accuracy"]
+
+    def notes(strategy: str) -> tuple[str, ...]:
+        select, verify = (FakeEvaluator(metric, {"a": 0.5, "b": 0.5}, 3, split=split) for split in (0, 1))
+        found = place(graph, plan, STRATEGIES[strategy], PlacementJudge(select, Budget(BUDGET)), verify)
+        assert found.plan.analog == frozenset()
+        return found.notes
+
+    assert "larger --max-drop" in notes("lionheart")[-1]
+    assert notes("all-digital") == ()
+
+
+def test_least_drop_is_kept_when_nothing_holds() -> None:
+    graph, plan = network({"a": 0.001, "b": 0.001})
+    metric = METRICS["accuracy"]
+    select = FakeEvaluator(metric, {"a": 0.001, "b": 0.001}, 3)
+    verify = FakeEvaluator(metric, {"a": 0.05, "b": 0.05}, 3, split=1)
+    found = place(graph, plan, STRATEGIES["all-analog"], PlacementJudge(select, Budget(BUDGET)), verify)
+    assert not found.verdict.accepted
+    assert found.plan.analog == {"a", "b"}
+
+
+def test_every_test_has_chips_of_its_own_and_a_plan_that_is_fed_back_as_well() -> None:
+    graph, plan = network({"a": 0.001, "b": 0.001})
+    seen: list[range] = []
+
+    @dataclass(frozen=True, eq=False)
+    class Watching(FakeEvaluator):
+        def measure(self, placement: frozenset[str], draws: range, what: str) -> SampleScores:
+            seen.append(draws)
+            return super().measure(placement, draws, what)
+
+    evaluator = Watching(METRICS["accuracy"], {"a": 0.004, "b": 0.004}, 1, chip_spread=0.1)
+    judge = PlacementJudge(evaluator, Budget(BUDGET))
+    for again in (False, True):
+        place(graph, plan, STRATEGIES["lionheart"], judge, evaluator, again=again)
+    assert seen[:2] == [range(4), range(4)], "the search's"
+    assert [draws.start for draws in seen[2:]] == [10_000, 10_100, 20_000, 20_100]
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "mse"])
+def test_the_interval_of_a_share_is_shown_within_its_range(metric: str) -> None:
+    """Two chips, of which one is perfect: Student's interval is several times as wide as what a share can be."""
+    evaluator = FakeEvaluator(METRICS[metric], {}, 0, samples=100, draws=2)
+    scores = np.stack([np.ones(100), np.repeat([1.0, 0.0], 50)])
+    found = evaluation(SampleScores(METRICS[metric], scores, np.full(100, 0.9)), evaluator, False)
+    assert found.interval is not None
+    assert found.drop_interval is not None
+    low, high = found.interval
+    if metric == "accuracy":
+        assert (low, high) == (0.0, 1.0)
+    else:
+        assert low < 0 < 1 < high
+    assert found.drop_interval[1] - found.drop_interval[0] > 3, "what decides is not cut"
