@@ -1,7 +1,7 @@
 PYTHON ?= python
 
 .DEFAULT_GOAL := help
-.PHONY: help check lint types test bounds test-slow docs coverage fmt wheel
+.PHONY: help check lint types test bounds test-slow docs coverage fmt wheel sbom
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 12
@@ -41,3 +41,7 @@ fmt:  ## format and repair what can be repaired
 wheel:  ## source archive and wheel, from a clean build folder
 	rm -rf build dist
 	$(PYTHON) -m build
+
+sbom:  ## what is installed beside lhc, as CycloneDX in dist/ (pip install cyclonedx-bom)
+	mkdir -p dist
+	cyclonedx-py environment $(PYTHON) --pyproject pyproject.toml --output-reproducible -o dist/lhc.cdx.json

@@ -12,7 +12,7 @@ html_theme = "furo"
 html_title = "lhc"
 html_theme_options = {"top_of_page_buttons": []}
 
-myst_enable_extensions = ["colon_fence", "dollarmath"]
+myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3
 suppress_warnings = ["myst.header"]  # decisions are numbered headings of the third level
 

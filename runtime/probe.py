@@ -28,6 +28,8 @@ TELEMETRY_OFF = {"ORT_DISABLE_TELEMETRY": "1"}
 """Environment in which onnxruntime records and sends nothing, see `lhc.runtime.onnx_runtime`."""
 _PER_SECOND = 16 * 2**20
 _PIECE = 2**24
+_LARGE = 2**20
+"""Bytes of a tensor whose values are no sizes of others."""
 _OUT_OF_MEMORY = 125
 """Status of a child that was refused memory."""
 
@@ -125,11 +127,15 @@ def _open(path: str) -> None:
     _limit(size)
     with suppress(onnx.checker.ValidationError):  # onnxruntime may run it nevertheless
         onnx.checker.check_model(path)
+    for tensor in model.graph.initializer:
+        if tensor.ByteSize() > _LARGE:
+            tensor.ClearField("raw_data")  # its values say nothing of shapes; inference copies the model three times
     onnx.shape_inference.infer_shapes(model, data_prop=True)
     if model.functions:
         from onnx import inliner
 
         inliner.inline_local_functions(model)
+    del model
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 4

@@ -1,5 +1,16 @@
 """The command line: thin, no logic. Results go to stdout, everything else to stderr."""
 
-from lhc.cli.app import main
+import sys
 
 __all__ = ["main"]
+
+
+def main() -> None:
+    """Entry point of the ``lhc`` command; Ctrl-C while it is still being loaded ends it without a traceback."""
+    try:
+        from lhc.cli.app import main as loaded
+
+        loaded()
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted\n")
+        sys.exit(130)

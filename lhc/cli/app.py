@@ -5,30 +5,32 @@ Exit codes: 0 done and within budget; 1 done, budget not met (the best plan is w
 """
 
 import logging
+import signal
 import sys
 from importlib import import_module
+from types import FrameType
 from typing import Annotated
 
 import typer
 
+from lhc.cli.command_groups import NAMES, Commands
 from lhc.cli.crash import reporting, tell_crash
-from lhc.cli.foreign_commands import Commands
 from lhc.errors import CRASHED
+from lhc.support.plain_text import plain
 from lhc.support.version import VERSION
 
 __all__ = ["app", "main"]
 
-COMMANDS = (
-    "analyze sensitivity partition retrain run inspect view"
-    " report diff pareto robustness attribute compile split reapply hardware models export"
-)
-"""In the order in which help lists them: that of the work."""
+_MORE = """\
+'lhc COMMAND --help' shows examples and options, '--help-all' those that are rarely needed. 'lhc partition digits' is a\
+ first thing to try. Options can stand in a file, lhc.toml or [tool.lhc] of a pyproject.toml: --config FILE.\
+ 'lhc --install-completion' makes bash, zsh or fish complete commands, options and names."""
 
 app = typer.Typer(
     name="lhc",
     cls=Commands,
     no_args_is_help=True,
-    add_completion=False,
+    epilog=_MORE,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     rich_markup_mode=None,
@@ -51,13 +53,31 @@ def _root(
     pass
 
 
-for _name in COMMANDS.split():
-    app.command()(reporting(import_module(f"lhc.cli.lhc_{_name}").command))
+for _name in NAMES:
+    _command = import_module(f"lhc.cli.lhc_{_name}").command
+    app.command(_name, cls=_command.kind)(reporting(_command))
+
+
+class _Plain(logging.Formatter):
+    """Warnings name layers and files as they are called."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return plain(super().format(record))
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    """End as if all was over: files are put away, and workers end."""
+    sys.exit(128 + number)
 
 
 def main() -> None:
     """Entry point of the ``lhc`` command."""
-    logging.basicConfig(level=logging.WARNING, format="warning: %(message)s", stream=sys.stderr)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Plain("warning: %(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
+    for name in ("SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), _end)
     try:
         app()
     except BrokenPipeError:

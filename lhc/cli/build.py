@@ -2,13 +2,14 @@
 
 import inspect
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from lhc.cli.help import HELP_ALL, Helped
 from lhc.errors import LhcError
 from lhc.options.declare import Option, options_of
 from lhc.options.toml import read_config
@@ -30,17 +31,20 @@ def options_by_key(*classes: type) -> dict[str, Option]:
     return {one.key: one for kind in classes for one in options_of(kind) if one.instead is None}
 
 
-def terminal_command(name: str, run: Command, *classes: type) -> Callable[..., None]:
+def terminal_command(
+    name: str, run: Command, *classes: type, examples: Sequence[tuple[str, str]] = ()
+) -> Callable[..., None]:
     """What typer makes a command of: its parameters are the options of these classes.
 
     Args:
         name: of the command.
         run: is given one object of every class; its docstring is the help.
         classes: of options.
+        examples: commands that help shows, and what each does.
     """
     _COMMANDS[name], CLASSES[name] = options_by_key(*classes), classes
     parameters = [_parameter(one) for kind in classes for one in options_of(kind) if one.instead is None]
-    parameters.append(_config(name))
+    parameters += [_config(name), _help_all()]
     parameters.append(inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context))
 
     def called(context: typer.Context, **values: Any) -> None:  # noqa: ANN401 - what typer read
@@ -49,6 +53,8 @@ def terminal_command(name: str, run: Command, *classes: type) -> Callable[..., N
             logging.getLogger("lhc").setLevel(logging.INFO)
         run(*(_made(kind, values) for kind in classes))
 
+    rare = frozenset(one.name for one in _COMMANDS[name].values() if one.rare)
+    called.kind = type("Command", (Helped,), {"examples": tuple(examples), "rare": rare})  # type: ignore[attr-defined]
     called.__name__ = name
     called.__doc__ = run.__doc__
     called.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
@@ -88,7 +94,21 @@ def _info(one: Option) -> Any:  # noqa: ANN401 - typer's own classes
     if one.flag is None:
         return typer.Argument(metavar=one.metavar, help=one.help)
     flags = [one.flag if one.off is None else f"{one.flag}/{one.off}", *([one.short] if one.short else [])]
-    return typer.Option(*flags, metavar=one.metavar, help=one.text, rich_help_panel=one.panel)
+    complete = (lambda: one.choices) if one.choices else None
+    return typer.Option(*flags, metavar=one.metavar, help=one.text, rich_help_panel=one.panel, autocompletion=complete)
+
+
+def _help_all() -> inspect.Parameter:
+    """``--help-all``: the help with the options that are rarely needed."""
+
+    def show(context: typer.Context, wanted: bool) -> None:
+        if wanted:
+            context.command.all_shown = True  # type: ignore[attr-defined]  # of `Helped`
+            typer.echo(context.get_help())
+            raise typer.Exit
+
+    info = typer.Option("--help-all", help="Show all options and exit.", is_eager=True, callback=show)
+    return inspect.Parameter(HELP_ALL, inspect.Parameter.KEYWORD_ONLY, default=False, annotation=Annotated[bool, info])
 
 
 def _config(command: str) -> inspect.Parameter:

@@ -32,6 +32,12 @@ def reporting(command: Callable[P, R]) -> Callable[P, R]:
         except LhcError as error:
             hint(f"error: {error}")
             raise typer.Exit(error.exit_code) from error
+        except MemoryError as error:
+            hint(
+                f"error: more memory is needed than there is ({str(error)[:200] or 'no size is told'}): check the sizes"
+                " that the model and the hardware tell, or lower --memory and --jobs"
+            )
+            raise typer.Exit(LhcError.exit_code) from error
         except KeyboardInterrupt as error:
             hint("interrupted; finished evaluations are kept, and the same command goes on where it stopped")
             raise typer.Exit(130) from error

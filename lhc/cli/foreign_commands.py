@@ -17,12 +17,12 @@ from lhc.errors import CRASHED, LhcError
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
-__all__ = ["GROUP", "Commands"]
+__all__ = ["GROUP", "ForeignCommands"]
 
 GROUP = "lhc.commands"
 
 
-class Commands(TyperGroup):
+class ForeignCommands(TyperGroup):
     """The commands of lhc, and behind them those of other packages."""
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ANN401 - of typer's own copy of click

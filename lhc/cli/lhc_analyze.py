@@ -59,4 +59,16 @@ def _inline(model: "OnnxModel", path: Path, force: bool) -> None:
     hint(f"written: {path}")
 
 
-command = terminal_command("analyze", analyze, AnalyzeOptions, AnalyzeOutput)
+command = terminal_command(
+    "analyze",
+    analyze,
+    AnalyzeOptions,
+    AnalyzeOutput,
+    examples=(
+        ("lhc analyze model.onnx", "which layers can be analog, and why not the others; needs no data"),
+        (
+            "lhc analyze model.onnx --hardware mine.yaml --shape input=1,3,224,224",
+            "on a machine of your own, for sizes that the file leaves open",
+        ),
+    ),
+)

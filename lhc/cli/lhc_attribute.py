@@ -40,4 +40,10 @@ def attribute(asked: AttributeOptions, shown: AttributeOutput) -> None:
         report_measured(opened, watching.work_dir, shown.report, attribution=found)
 
 
-command = terminal_command("attribute", attribute, AttributeOptions, AttributeOutput)
+command = terminal_command(
+    "attribute",
+    attribute,
+    AttributeOptions,
+    AttributeOutput,
+    examples=(("lhc attribute model.lhc.onnx --data samples.npz", "which effect of the devices hurts which layer"),),
+)

@@ -7,7 +7,7 @@ from typing import ClassVar
 import typer
 
 from lhc.cli.build import terminal_command
-from lhc.cli.output import default_output, emit_json, hint, hints, notes
+from lhc.cli.output import default_output, emit_json, hint, hints, notes, say
 from lhc.cli.progress import watched
 from lhc.errors import UsageError
 from lhc.options.commands import CompileOptions
@@ -69,7 +69,7 @@ def compile(asked: CompileOptions, shown: CompileOutput) -> None:
     else:
         what = {"on": "drawn in the model", "off": "left out", "input": "read from inputs NAME.deviates"}[asked.noise]
         time = "as programmed" if t_s is None else f"{time_text(t_s)} after programming"
-        typer.echo(f"analog {layers}/{len(placed.plan.layers)} layers, {time}, output noise {what}")
+        say(f"analog {layers}/{len(placed.plan.layers)} layers, {time}, output noise {what}")
     outcome = None if result is None else result.plan.outcome
     if outcome is not None and not outcome.within_budget:
         hint("the budget is not met; the files were written all the same")
@@ -85,4 +85,10 @@ def _paths(path: Path, draws: int) -> list[Path]:
     return [path.with_name(f"{stem}.{draw}{suffix}") for draw in range(draws)]
 
 
-command = terminal_command("compile", compile, CompileOptions, CompileOutput)
+command = terminal_command(
+    "compile",
+    compile,
+    CompileOptions,
+    CompileOutput,
+    examples=(("lhc compile model.lhc.onnx -o model.sim.onnx", "one chip as an ordinary ONNX file"),),
+)

@@ -2,10 +2,8 @@
 
 from typing import ClassVar
 
-import typer
-
 from lhc.cli.build import terminal_command
-from lhc.cli.output import emit_json
+from lhc.cli.output import emit_json, say
 from lhc.options.declare import argument, option, options
 
 __all__ = ["command"]
@@ -31,10 +29,10 @@ def diff(asked: DiffOptions) -> None:
         emit_json(found.document())
         return
     if found.notice is not None:
-        typer.echo(f"{asked.before}, {asked.after}: {found.notice}\n")
+        say(f"{asked.before}, {asked.after}: {found.notice}\n")
     if found.layers and not found.unrelated:
-        typer.echo(found.table().render() + "\n")
-    typer.echo("\n".join(found.lines()))
+        say(found.table().render() + "\n")
+    say("\n".join(found.lines()))
 
 
 command = terminal_command("diff", diff, DiffOptions)

@@ -2,9 +2,8 @@
 
 from typing import ClassVar
 
-import typer
-
 from lhc.cli.build import terminal_command
+from lhc.cli.output import say
 from lhc.options.declare import argument, options
 
 __all__ = ["command"]
@@ -25,11 +24,11 @@ def hardware(asked: HardwareOptions) -> None:
 
     if asked.name is None:
         for preset in preset_names():
-            typer.echo(f"{preset}: {Hardware.load(preset).description}")
+            say(f"{preset}: {Hardware.load(preset).description}")
     elif asked.name in preset_names():
-        typer.echo(preset_text(asked.name), nl=False)
+        say(preset_text(asked.name), end="")
     else:
-        typer.echo(Hardware.load(asked.name).to_yaml(), nl=False)
+        say(Hardware.load(asked.name).to_yaml(), end="")
 
 
 command = terminal_command("hardware", hardware, HardwareOptions)

@@ -2,10 +2,8 @@
 
 from typing import ClassVar
 
-import typer
-
 from lhc.cli.build import terminal_command
-from lhc.cli.output import emit, emit_json, hints
+from lhc.cli.output import emit, emit_json, hints, say
 from lhc.options.declare import option, options
 from lhc.options.printed import Printing
 from lhc.options.subjects import Model
@@ -30,24 +28,26 @@ class InspectOptions(Printing, Model):
 def inspect(asked: InspectOptions) -> None:
     """Show the placement that a model carries. Measures nothing."""
     from lhc.onnx_io import layer_assignment_settings, read_plan
+    from lhc.report.builder import graph_of_plan
     from lhc.report.json_documents import inspection_document
-    from lhc.report.placement_lines import doubts, inspection_footer
+    from lhc.report.placement_lines import doubts, inspection_footer, verdict_sentence
     from lhc.study.outcome import plan_table
     from lhc.study.source import open_model
 
     opened = open_model(asked.model)
     hints(doubts(opened.model))
     if asked.layer_assignment is not None:
-        typer.echo(layer_assignment_settings(opened.model, asked.layer_assignment))
+        say(layer_assignment_settings(opened.model, asked.layer_assignment))
         return
     plan = read_plan(opened.model)
     if plan is not None:
         document, footer = inspection_document(opened, plan), inspection_footer(opened.model, plan)
-        emit(document, plan_table(plan), footer, asked.chosen)
+        head = verdict_sentence(plan, plan.tiles(graph_of_plan(plan)))
+        emit(document, plan_table(plan), footer, asked.chosen, head)
     elif asked.chosen == "json":
         emit_json({"annotated": False})
     else:
-        typer.echo(f"{opened.model.label}: no lhc annotations; 'lhc partition' makes them")
+        say(f"{opened.model.label}: no lhc annotations; 'lhc partition' makes them")
 
 
 command = terminal_command("inspect", inspect, InspectOptions)

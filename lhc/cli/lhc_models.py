@@ -2,10 +2,8 @@
 
 from typing import ClassVar
 
-import typer
-
 from lhc.cli.build import terminal_command
-from lhc.cli.output import emit_json
+from lhc.cli.output import emit_json, say
 from lhc.options.declare import option, options
 
 __all__ = ["command"]
@@ -29,7 +27,7 @@ def models(asked: ModelsOptions) -> None:
     if asked.json:
         emit_json(document)
     else:
-        typer.echo("\n".join(f"{entry.name}: {entry.description}" for entry in entries))
+        say("\n".join(f"{entry.name}: {entry.description}" for entry in entries))
 
 
 command = terminal_command("models", models, ModelsOptions)

@@ -89,4 +89,12 @@ def _measure(asked: ParetoOptions, shown: ParetoOutput) -> None:
         write(shown.plot, front_svg(front))
 
 
-command = terminal_command("pareto", pareto, ParetoOptions, ParetoOutput)
+command = terminal_command(
+    "pareto",
+    pareto,
+    ParetoOptions,
+    ParetoOutput,
+    examples=(
+        ("lhc pareto model.onnx --data samples.npz", "the front of accuracy against energy, each point verified"),
+    ),
+)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 import typer
 
 from lhc.cli.build import terminal_command
-from lhc.cli.output import check_file, default_output, emit, hint, hints, notes, write
+from lhc.cli.output import check_file, default_output, emit, hint, hints, notes, say, write
 from lhc.cli.progress import dry_run, watched
 from lhc.options.commands import PartitionOptions
 from lhc.options.declare import option, options
@@ -32,11 +32,15 @@ class PartitionOutput(Watching, Reporting, Annotating, Estimating):
         result="result.plan.to_yaml()",
     )
     layer_ann: bool = option(
-        "Also write onnxruntime's key layer_ann on nodes that have none.", default=False, result="save(layer_ann=True)"
+        "Also write onnxruntime's key layer_ann on nodes that have none.",
+        default=False,
+        result="save(layer_ann=True)",
+        rare=True,
     )
     show_pipeline: bool = option(
         "Print the steps that these options stand for, and do nothing.",
         default=False,
+        rare=True,
         result="lhc.commands.partition.pipeline(options)",
     )
 
@@ -48,13 +52,13 @@ def partition(asked: PartitionOptions, shown: PartitionOutput) -> None:
     from lhc.commands.partition import pipeline
     from lhc.onnx_io import check_output, retrained_from
     from lhc.report.json_documents import partition_document
-    from lhc.report.placement_lines import partition_footer, ranking_notes, renaming_notes
+    from lhc.report.placement_lines import partition_head, ranking_notes, renaming_notes
     from lhc.study.outcome import plan_table
     from lhc.study.source import open_model
 
     steps = pipeline(asked)  # options that cannot go together are refused before any file is looked at
     if shown.show_pipeline:
-        typer.echo(str(steps))
+        say(str(steps))
         return
     opened = open_model(asked.model)
     asked = replace(asked, model=opened)
@@ -74,7 +78,7 @@ def partition(asked: PartitionOptions, shown: PartitionOutput) -> None:
     result.save(where, force=force, external_data=shown.external_data, layer_ann=shown.layer_ann)
     if shown.plan_out is not None:
         write(shown.plan_out, result.plan.to_yaml())
-    emit(partition_document(result), plan_table(result.plan), partition_footer(result), shown.chosen)
+    emit(partition_document(result), plan_table(result.plan), result.summary, shown.chosen, partition_head(result))
     hint(f"written: {where}")
     report_measured(result, watching.work_dir, shown.report, name=where.name)
     _end(result)
@@ -106,4 +110,20 @@ def _end(result: "PartitionResult") -> None:
         raise typer.Exit(1)
 
 
-command = terminal_command("partition", partition, PartitionOptions, PartitionOutput)
+command = terminal_command(
+    "partition",
+    partition,
+    PartitionOptions,
+    PartitionOutput,
+    examples=(
+        ("lhc partition digits", "the network in the package: a minute, nothing else needed"),
+        (
+            "lhc partition model.onnx --data samples.npz --max-drop 1%",
+            "your own network; it may lose one point of accuracy",
+        ),
+        (
+            "lhc partition model.onnx --data samples.npz --retrain --report out.html",
+            "train under the noise as well, and write a report",
+        ),
+    ),
+)

@@ -3,10 +3,8 @@
 from pathlib import Path
 from typing import ClassVar
 
-import typer
-
 from lhc.cli.build import terminal_command
-from lhc.cli.output import hint
+from lhc.cli.output import hint, say
 from lhc.errors import UsageError
 from lhc.options.declare import argument, option, options
 from lhc.options.printed import Replacing
@@ -27,8 +25,8 @@ class ReportOptions(Replacing):
         metavar="MODEL|DIR",
     )
     outputs: list[Path] | None = option(
-        "Where to: .html, .md or .json; .netron.json for Netron, .node_data.json for Model Explorer."
-        " Repeatable; Markdown on stdout by default.",
+        "Where to: .html, .md, .pdf or .json; .csv (layers), .svg (pictures); .netron.json for Netron,"
+        " .node_data.json for Model Explorer. Repeatable; Markdown on stdout by default.",
         default=None,
         flag="--out",
         short="-o",
@@ -53,7 +51,7 @@ def report(asked: ReportOptions) -> None:
     from lhc.store import default_work_dir
 
     if asked.schema:
-        typer.echo(Report.json_schema())
+        say(Report.json_schema())
         return
     if asked.source is None:
         raise UsageError("name an annotated model, or a folder of results (--work-dir of the command that measured)")
@@ -66,7 +64,15 @@ def report(asked: ReportOptions) -> None:
         save_report(found, path)
         hint(f"written: {path}")
     if not asked.outputs:
-        typer.echo(found.to_json() if asked.json else markdown(found), nl=False)
+        say(found.to_json() if asked.json else markdown(found), end="")
 
 
-command = terminal_command("report", report, ReportOptions)
+command = terminal_command(
+    "report",
+    report,
+    ReportOptions,
+    examples=(
+        ("lhc report model.lhc.onnx -o report.html", "a page to look at"),
+        ("lhc report model.lhc.onnx", "the same as text"),
+    ),
+)

@@ -24,7 +24,7 @@ def retrain(asked: RetrainOptions, shown: RetrainOutput) -> None:
     from lhc.commands.retrain import retrain as run
     from lhc.onnx_io import check_output, retrained_from
     from lhc.report.json_documents import placement_document
-    from lhc.report.placement_lines import partition_footer
+    from lhc.report.placement_lines import partition_head
     from lhc.study.outcome import plan_table
     from lhc.study.source import open_model
 
@@ -37,7 +37,7 @@ def retrain(asked: RetrainOptions, shown: RetrainOutput) -> None:
     notes(result.notes)
     # The output was checked against the input before the training; a file that is there holds that network.
     result.save(where, force=force or where.exists(), external_data=shown.external_data)
-    emit(placement_document(result), plan_table(result.plan), partition_footer(result), shown.chosen)
+    emit(placement_document(result), plan_table(result.plan), result.summary, shown.chosen, partition_head(result))
     hint(f"written: {where}")
     outcome = result.plan.outcome
     if outcome is not None and not outcome.within_budget:
@@ -45,4 +45,15 @@ def retrain(asked: RetrainOptions, shown: RetrainOutput) -> None:
         raise typer.Exit(1)
 
 
-command = terminal_command("retrain", retrain, RetrainOptions, RetrainOutput)
+command = terminal_command(
+    "retrain",
+    retrain,
+    RetrainOptions,
+    RetrainOutput,
+    examples=(
+        (
+            "lhc retrain model.lhc.onnx --data samples.npz --steps 200",
+            "weights that stand the noise better, kept only if they do",
+        ),
+    ),
+)

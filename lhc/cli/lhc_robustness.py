@@ -42,4 +42,15 @@ def robustness(asked: RobustnessOptions, shown: RobustnessOutput) -> None:
         report_measured(opened, watching.work_dir, shown.report, robustness=found)
 
 
-command = terminal_command("robustness", robustness, RobustnessOptions, RobustnessOutput)
+command = terminal_command(
+    "robustness",
+    robustness,
+    RobustnessOptions,
+    RobustnessOutput,
+    examples=(
+        (
+            "lhc robustness model.lhc.onnx --data samples.npz --report report.html",
+            "over time, chips and scaled noise, in a report",
+        ),
+    ),
+)

@@ -82,4 +82,15 @@ def _check(asked: RunOptions, shown: RunOutput, opened: "Opened") -> bool:
     return own
 
 
-command = terminal_command("run", run, RunOptions, RunOutput)
+command = terminal_command(
+    "run",
+    run,
+    RunOptions,
+    RunOutput,
+    examples=(
+        (
+            "lhc run model.lhc.onnx --data samples.npz --t-inference 0,86400,31536000",
+            "at once, after a day, after a year",
+        ),
+    ),
+)

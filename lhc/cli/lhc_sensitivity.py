@@ -31,4 +31,12 @@ def sensitivity(asked: SensitivityOptions, shown: SensitivityOutput) -> None:
     emit(sensitivity_document(table), table.as_table(), sensitivity_footer(table), shown.chosen)
 
 
-command = terminal_command("sensitivity", sensitivity, SensitivityOptions, SensitivityOutput)
+command = terminal_command(
+    "sensitivity",
+    sensitivity,
+    SensitivityOptions,
+    SensitivityOutput,
+    examples=(
+        ("lhc sensitivity model.onnx --data samples.npz --samples 200", "damage of each layer alone, with intervals"),
+    ),
+)

@@ -4,10 +4,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
-import typer
-
 from lhc.cli.build import terminal_command
-from lhc.cli.output import emit_json, hint, hints
+from lhc.cli.output import emit_json, hint, hints, say
 from lhc.cli.progress import watched
 from lhc.options.commands import SplitOptions
 from lhc.options.declare import option, options
@@ -43,7 +41,7 @@ def split(asked: SplitOptions, shown: SplitOutput) -> None:
     else:
         files = sorted(path.name for path in folder.iterdir())
         parts = {kind: sum(name.startswith(kind) for name in files) for kind in ("digital", "analog")}
-        typer.echo(f"{parts['digital']} digital and {parts['analog']} analog sub-models, index.json, conductances.npz")
+        say(f"{parts['digital']} digital and {parts['analog']} analog sub-models, index.json, conductances.npz")
     hint(f"written: {folder}")
 
 

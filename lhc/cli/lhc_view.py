@@ -2,10 +2,8 @@
 
 from typing import ClassVar
 
-import typer
-
 from lhc.cli.build import terminal_command
-from lhc.cli.output import hint, hints, notes
+from lhc.cli.output import hint, hints, notes, say
 from lhc.errors import UsageError
 from lhc.options.declare import option, options
 from lhc.options.subjects import Model
@@ -45,7 +43,7 @@ def view(asked: ViewOptions) -> None:
     if not report.has_weights_outside(shown):
         hints(doubts(shown))
     server = report.make_server(report.netron_site(shown, plan), asked.port)
-    report.serve(server, browse=not asked.no_browser, ready=typer.echo, tell=hint)
+    report.serve(server, browse=not asked.no_browser, ready=say, tell=hint)
 
 
 command = terminal_command("view", view, ViewOptions)

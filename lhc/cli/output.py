@@ -1,6 +1,7 @@
 """Where text goes, and arrays that are written as npz."""
 
 import json as json_module
+import shutil
 import sys
 import zipfile
 from collections.abc import Iterable, Mapping
@@ -9,6 +10,7 @@ from typing import IO, TYPE_CHECKING
 
 from lhc.errors import UsageError
 from lhc.support.files import write_file
+from lhc.support.plain_text import plain
 from lhc.support.tables import Table
 
 if TYPE_CHECKING:
@@ -25,6 +27,7 @@ __all__ = [
     "hint",
     "hints",
     "notes",
+    "say",
     "write",
     "write_npz",
 ]
@@ -34,7 +37,12 @@ SCHEMA_VERSION = 1
 
 def hint(text: str) -> None:
     """A line for the user on stderr."""
-    print(text, file=sys.stderr, flush=True)
+    print(plain(text), file=sys.stderr, flush=True)
+
+
+def say(text: str, end: str = "\n") -> None:
+    """Text on stdout."""
+    print(plain(text), end=end)
 
 
 def hints(found: Iterable[str]) -> None:
@@ -68,14 +76,22 @@ def default_output(opened: "Opened", ending: str) -> Path:
     return path.with_name(f"{path.name.removesuffix('.onnx').removesuffix('.lhc')}{ending}")
 
 
-def emit(document: Mapping[str, object], table: Table, footer: str, form: str) -> None:
-    """The result on stdout: a table with what is to be said below it, rows alone, or one JSON document."""
+def emit(document: Mapping[str, object], table: Table, footer: str, form: str, head: str = "") -> None:
+    """The result on stdout: what it is, a table and what is said below it; or rows alone; or one JSON document.
+
+    A terminal gets the columns that fit, and is told which do not.
+    """
     if form == "json":
         emit_json(document)
     elif form in ("table", "markdown"):
-        print(f"{table.render(form)}\n\n{footer}")
+        left_out: tuple[str, ...] = ()
+        if form == "table" and sys.stdout.isatty():
+            table, left_out = table.fitted(shutil.get_terminal_size().columns)
+        note = f"not shown for lack of room: {', '.join(left_out)} (--format csv has all)" if left_out else ""
+        said = "\n".join(filter(None, (note, footer)))
+        say("\n\n".join(filter(None, (head, table.render(form), said))))
     else:
-        print(table.render(form))
+        say(table.render(form))
 
 
 def emit_json(document: Mapping[str, object]) -> None:

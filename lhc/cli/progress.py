@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TypeVar
 
-from lhc.cli.output import emit
+from lhc.cli.output import emit, hint
 from lhc.options.commands import PartitionOptions, RunOptions, SensitivityOptions
 from lhc.options.printed import Form
 from lhc.options.subjects import Execution
@@ -94,6 +94,6 @@ def _lines() -> Callable[[str, int, int], None]:
         if now - printed >= _EVERY_S and done:
             printed = now
             left = (now - started) / done * (total - done)
-            print(f"{what}: {done}/{total}, about {work_text(left)} left", file=sys.stderr, flush=True)
+            hint(f"{what}: {done}/{total}, about {work_text(left)} left")
 
     return report

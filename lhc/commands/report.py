@@ -129,9 +129,16 @@ def _front(folder: Path, plan: Plan) -> Front | None:
 def _graph(opened: Opened, plan: Plan) -> LayerGraph:
     """The layers; without sizes where the file leaves them open, and costs are not known then."""
     try:
-        return opened.graph()
+        graph = opened.graph()
     except ModelError:
         return graph_of_plan(plan)
+    return graph_of_plan(plan) if _missing(plan, graph) else graph
+
+
+def _missing(plan: Plan, graph: LayerGraph) -> list[str]:
+    """Layers of the plan that the network does not have, under these names."""
+    there = {layer.name for layer in graph.multiplying}
+    return [layer.name for layer in plan.layers if layer.name not in there]
 
 
 def _warnings(opened: Opened, plan: Plan, graph: LayerGraph) -> tuple[str, ...]:

@@ -5,7 +5,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import yaml
 from pydantic import ValidationError, model_validator
 
 from lhc.errors import ConfigError, UsageError
@@ -14,7 +13,7 @@ from lhc.hardware.machine import Machine, time_error
 from lhc.hardware.overrides import Override, problems
 from lhc.hardware.presets import preset_names, preset_text
 from lhc.hardware.rpu_config import build, read
-from lhc.support.yaml_text import read_yaml
+from lhc.support.yaml_text import read_yaml, write_yaml
 
 if TYPE_CHECKING:
     from aihwkit.simulator.configs import InferenceRPUConfig, TorchInferenceRPUConfig
@@ -141,7 +140,7 @@ class Hardware(Machine):
 
     def to_yaml(self) -> str:
         """The whole description as YAML that ``Hardware.load`` reads back."""
-        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+        return write_yaml(self.model_dump(mode="json"))
 
     @classmethod
     def load(cls, where: "str | Path | Hardware") -> "Hardware":

@@ -1,7 +1,6 @@
 """Overrides: what is different for some layers. Also the paths of fields in messages."""
 
-import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -18,6 +17,9 @@ __all__ = ["Override", "field_path", "problem", "problems"]
 
 _DEVICES: TypeAdapter[Devices] = TypeAdapter(Devices)
 Partial = dict[str, object]
+_LONGEST = 1000
+_SHOWN = 20
+"""Most problems that a message lists."""
 _KINDS: dict[str, Callable[[], tuple[str, ...]]] = {"devices": lambda: (*DEVICE_MODELS,), "costs": cost_models}
 
 
@@ -25,7 +27,7 @@ class Override(Section):
     """Fields that layers of some names have instead of the machine's; the tiles are the machine's."""
 
     layers: str
-    """Glob on layer names, or a regular expression after ``re:`` (matched anywhere)."""
+    """Glob on layer names. No regular expression: a description may come from anywhere, and one can run for ever."""
     dac: Partial = Field(default_factory=dict)
     """Fields of this section to replace."""
     adc: Partial = Field(default_factory=dict)
@@ -48,18 +50,15 @@ class Override(Section):
 
     @field_validator("layers")
     @classmethod
-    def _is_a_pattern(cls, pattern: str) -> str:
+    def _is_a_glob(cls, pattern: str) -> str:
         if pattern.startswith("re:"):
-            try:
-                re.compile(pattern[3:])
-            except re.error as error:
-                raise ValueError(f"not a regular expression: {error}") from error
+            raise ValueError("patterns of a description are globs, such as *conv1*; a second override has another one")
+        if len(pattern) > _LONGEST:
+            raise ValueError(f"a glob of more than {_LONGEST} characters")
         return pattern
 
     def matches(self, layer: str) -> bool:
         """Whether a layer of that name is meant."""
-        if self.layers.startswith("re:"):
-            return re.search(self.layers[3:], layer) is not None
         return fnmatchcase(layer, self.layers)
 
     def apply(self, base: Machine, where: tuple[str | int, ...] = ()) -> dict[str, object]:
@@ -113,18 +112,25 @@ def problems(error: ValidationError, model: type[BaseModel] = Machine) -> str:
         error: what pydantic found.
         model: of the document, for the names of its fields.
     """
-    return "; ".join(f"{field_path(e)}: {problem(e, model)} (got {_given(e)!r:.60})" for e in error.errors())
+    schema, found = model.model_json_schema(), error.errors()
+    told = [f"{field_path(e):.200}: {problem(e, schema)} (got {_given(e)!r:.60})" for e in found[:_SHOWN]]
+    return "; ".join(told) + (f"; and {len(found) - _SHOWN} more" if len(found) > _SHOWN else "")
 
 
-def problem(detail: ErrorDetails, model: type[BaseModel]) -> str:
-    """What is wrong with one field; the nearest key where there is no such one."""
+def problem(detail: ErrorDetails, schema: Mapping[str, Any]) -> str:
+    """What is wrong with one field; the nearest key where there is no such one.
+
+    Args:
+        detail: as pydantic tells it.
+        schema: JSON schema of the document.
+    """
     if detail["type"] != "extra_forbidden":
         return detail["msg"]
     loc = list(detail["loc"])
     at = loc.index("overrides") if "overrides" in loc else len(loc)
     if len(loc) > at + 3:  # an override's sections are those of the machine
         del loc[at : at + 2]
-    return unknown_key(model.model_json_schema(), loc)
+    return unknown_key(schema, loc)
 
 
 def _given(detail: ErrorDetails) -> object:

@@ -1,8 +1,8 @@
 """Sections of a hardware description, apart from the devices."""
 
-from typing import Literal
+from typing import Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationInfo, field_validator, model_validator
 from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 
 __all__ = [
@@ -18,21 +18,47 @@ __all__ = [
     "moved",
 ]
 
+SMALLEST, GREATEST = 1e-15, 1e15
+"""Magnitudes of numbers in a description: their squares and products stay within single precision."""
 DriftCompensation = Literal["global", "global-exact", "per-column", "none"]
 
 
 class Section(BaseModel):
-    """Unknown fields are errors, values never change, and every number is finite."""
+    """Unknown fields are errors, values never change, and every number is 0 or of a magnitude that can be squared."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _truth_is_no_number(cls, value: Any, info: ValidationInfo) -> Any:  # noqa: ANN401 - of any field
+        """pydantic takes true for 1."""
+        if isinstance(value, bool):
+            kind = cls.model_fields[info.field_name or ""].annotation
+            if bool not in (kind, *get_args(kind)) and {int, float} & {kind, *get_args(kind)}:
+                raise PydanticCustomError("number", "a number is wanted, not true or false")
+        return value
+
+    @field_validator("*", mode="after")
+    @classmethod
+    def _can_be_squared(cls, value: Any) -> Any:  # noqa: ANN401 - of any field
+        if not _in_range(value):
+            wrong = f"a number is 0 or of a magnitude of {SMALLEST:g} to {GREATEST:g}"
+            raise PydanticCustomError("magnitude", wrong)
+        return value
+
+
+def _in_range(value: object) -> bool:
+    if isinstance(value, tuple):
+        return all(map(_in_range, value))
+    return not isinstance(value, int | float) or value == 0 or SMALLEST <= abs(value) <= GREATEST
 
 
 class Tiles(Section):
     """Crossbar geometry, in unit cells (one differential pair of devices each)."""
 
-    rows: PositiveInt = 256
+    rows: int = Field(default=256, gt=0, le=65536)
     """Inputs of one tile."""
-    cols: PositiveInt = 256
+    cols: int = Field(default=256, gt=0, le=65536)
     """Outputs of one tile."""
     count: PositiveInt | None = None
     """Tiles of the whole machine, over all analog layers; null: no bound."""

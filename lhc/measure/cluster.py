@@ -4,8 +4,11 @@ The scheduler sends a setting and a block of samples to a worker once, by their 
 disk; units of a worker that dies are done again by others.
 """
 
+import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
 from hashlib import sha256
 from typing import Any, TypeVar
 
@@ -21,6 +24,7 @@ __all__ = ["DaskWorkers"]
 T = TypeVar("T")
 
 CONNECT_SECONDS = 10
+SILENCE_SECONDS = 60
 LOOK_SECONDS = 5
 """Between two looks at whether there are workers at all."""
 
@@ -47,7 +51,18 @@ class DaskWorkers:
         self._distributed: Any = distributed
         self._setting: tuple[Setting, bytes] | None = None
         try:
-            self._client: Any = self._distributed.Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
+            # Dask limits how long it waits for a connection, and not for whoever takes one and says nothing.
+            self._client: Any = _answer(
+                lambda: self._distributed.Client(address, timeout=CONNECT_SECONDS, set_as_default=False),
+                3 * CONNECT_SECONDS,
+            )
+        except WorkerError as error:
+            raise UsageError(f"--scheduler {address!r}: {error}") from error
+        except TypeError as error:  # what Dask says of a missing certificate
+            raise UsageError(
+                f"--scheduler {address!r}: cannot be used ({error}); for tls:// name the certificates in Dask's"
+                " configuration (distributed.comm.tls), see docs/command-line.md"
+            ) from error
         except (OSError, ValueError) as error:
             raise UsageError(
                 f"--scheduler {address!r}: no Dask scheduler answers there ({error}); start one with dask scheduler,"
@@ -61,7 +76,9 @@ class DaskWorkers:
 
     def _check_workers(self, address: str) -> None:
         try:
-            found: dict[str, dict[str, str]] = self._client.run(environment)
+            found: dict[str, dict[str, str]] = _answer(lambda: self._client.run(environment))
+        except WorkerError:
+            raise
         except Exception as error:  # whatever a worker without lhc raises
             raise UsageError(
                 f"--scheduler {address!r}: workers cannot run lhc ({error}); install lhc {VERSION} on them"
@@ -74,7 +91,7 @@ class DaskWorkers:
     @property
     def count(self) -> int:
         """Workers that the scheduler has now."""
-        return max(1, len(self._client.nthreads()))
+        return max(1, len(_answer(self._client.nthreads)))
 
     def run(self, setting: Setting, units: Iterable[Unit]) -> Iterator[tuple[int, list[Array]]]:
         """See `Workers`."""
@@ -119,7 +136,7 @@ class DaskWorkers:
             try:
                 return action(LOOK_SECONDS)
             except self._distributed.TimeoutError:
-                if not self._client.nthreads():
+                if not _answer(self._client.nthreads):
                     raise LhcError(
                         "the cluster has no workers left; what was finished is kept. Start some with dask worker and"
                         " run the same command again"
@@ -128,6 +145,31 @@ class DaskWorkers:
     def close(self) -> None:
         """Disconnect."""
         self._client.close()
+
+
+def _answer(ask: Callable[[], T], seconds: float | None = None) -> T:
+    """What a scheduler says to a question for which Dask knows no limit of time.
+
+    Raises:
+        WorkerError: it says nothing.
+    """
+    found: Future[T] = Future()
+    threading.Thread(target=_settle, args=(found, ask), daemon=True).start()
+    seconds = SILENCE_SECONDS if seconds is None else seconds
+    try:
+        return found.result(seconds)
+    except FutureTimeoutError:
+        raise WorkerError(
+            f"no answer of the Dask scheduler for {seconds:g} s; what was finished is kept. See that it runs, and run"
+            " the same command again"
+        ) from None
+
+
+def _settle(found: "Future[T]", ask: Callable[[], T]) -> None:
+    try:
+        found.set_result(ask())
+    except BaseException as error:  # handed over to whoever waits
+        found.set_exception(error)
 
 
 def _itself(value: T) -> T:

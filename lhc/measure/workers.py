@@ -4,15 +4,18 @@ All of them do the same units and give the same bytes; they differ in when a uni
 computes on one thread.
 """
 
+import os
 import pickle
+import shutil
 import signal
 import tempfile
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from hashlib import sha256
 from itertools import islice
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -87,7 +90,9 @@ class ProcessWorkers:
         self.count = count
         self._spooled: tuple[Setting, Path] | None = None
         # A fork of a process with threads of numeric libraries may hang.
-        self._pool = ProcessPoolExecutor(count, mp_context=get_context("spawn"), initializer=_ignore_interrupts)
+        self._pool = ProcessPoolExecutor(
+            count, mp_context=get_context("spawn"), initializer=_begin, initargs=(self._folder.name,)
+        )
 
     def run(self, setting: Setting, units: Iterable[Unit]) -> Iterator[tuple[int, list[Array]]]:
         """See `Workers`."""
@@ -171,9 +176,23 @@ def packed(setting: Setting) -> bytes:
         ) from error
 
 
-def _ignore_interrupts() -> None:
-    """Ctrl-C reaches all processes of a terminal; the parent answers it, and ends the others."""
+def _begin(folder: str) -> None:
+    """Begin a worker. It ends with its parent, whatever ends that, and takes the folder of settings with it.
+
+    Ctrl-C reaches all processes of a terminal; the parent answers it, and ends the others.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for ending in (signal.SIGTERM, *((signal.SIGHUP,) if hasattr(signal, "SIGHUP") else ())):
+        signal.signal(ending, signal.SIG_DFL)  # spawn imports the parent's main module, which answers these
+    threading.Thread(target=_end_with_parent, args=(folder,), daemon=True).start()
+
+
+def _end_with_parent(folder: str) -> None:
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        shutil.rmtree(folder, ignore_errors=True)
+        os._exit(1)
 
 
 _SCORERS: dict[str, Scorer] = {}

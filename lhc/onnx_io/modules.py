@@ -1,7 +1,9 @@
 """From which PyTorch module a node was exported.
 
 torch's dynamo exporter writes the scopes into node metadata (``pkg.torch.onnx.name_scopes``: a list of paths from the
-root to the operator); its older exporter writes them into the node's name (``/layer1/layer1.0/conv1/Conv``).
+root to the operator); its older exporter writes them into the node's name (``/layer1/layer1.0/conv1/Conv``). A
+convolution that took in the BatchNormalization behind it has the scopes of that; its weight is called as its own
+module's (``conv1.weight``).
 """
 
 import ast
@@ -11,6 +13,7 @@ import onnx
 __all__ = ["module_path"]
 
 _SCOPES = "pkg.torch.onnx.name_scopes"
+_WEIGHT = ".weight"
 _LIMIT = 10_000
 
 
@@ -18,6 +21,8 @@ def module_path(node: onnx.NodeProto) -> str | None:
     """Dotted path of the module; None where the file does not tell or the name already is the path."""
     text = next((entry.value for entry in node.metadata_props if entry.key == _SCOPES), "")
     path = _from_scopes(text) or _from_name(node.name)
+    if "batch_norm" in text and len(node.input) > 1 and node.input[1].endswith(_WEIGHT):
+        path = node.input[1].removesuffix(_WEIGHT)
     return path if path and path != node.name else None
 
 

@@ -22,6 +22,7 @@ from typing import Any, Protocol, TypeVar
 
 import onnx
 
+from lhc.errors import ModelError
 from lhc.graph import Layer
 
 __all__ = ["ConvGeometry", "Product", "is_transposed"]
@@ -40,10 +41,21 @@ class ConvGeometry:
 
     @classmethod
     def of(cls, node: onnx.NodeProto, kernel: tuple[int, ...]) -> "ConvGeometry":
-        """Attributes of a Conv (or pooling) node, with ONNX's defaults; ``kernel`` is the weight's spatial shape."""
+        """Attributes of a Conv (or pooling) node, with ONNX's defaults; ``kernel`` is the weight's spatial shape.
+
+        Raises:
+            ModelError: they are not as many as the kernel has axes, or of sizes that are none.
+        """
         values = _attributes(node)
         axes = len(kernel)
         pads = list(values.get("pads", [0] * 2 * axes))
+        for name, count, least in (("strides", axes, 1), ("dilations", axes, 1), ("pads", 2 * axes, -(2**31))):
+            given = values.get(name)
+            if given is not None and (len(given) != count or min(given, default=least) < least):
+                raise ModelError(
+                    f"{node.op_type} {node.name!r}: {name} {list(given)} do not fit a kernel of {axes} axes; no runtime"
+                    " runs this model"
+                )
         return cls(
             kernel,
             tuple(values.get("strides", [1] * axes)),
@@ -148,6 +160,12 @@ class Product:
             operand: the input that is the weight.
             shape: of the stored weight.
         """
+        axes = {"Gemm": range(2, 3), "Conv": range(3, 100)}.get(node.op_type)
+        if axes is not None and len(shape) not in axes:
+            raise ModelError(
+                f"{node.op_type} {node.name!r}: weight {node.input[operand]!r} has {len(shape)} axes; no runtime runs"
+                " this model"
+            )
         on_left = operand == 0
         activation = str(node.input[1 - operand])
         bias = next((name for name in node.input[2:3] if name), None)

@@ -78,7 +78,7 @@ class SensitivityOptions(LayerSelection, Ranking, CopiesOptions, ReadTime, Measu
     PANEL: ClassVar[str] = "Search"
 
     half_width: float | None = option(
-        "Stop a layer once its interval is within this share of its mean (0.2).", default=None, metavar="W"
+        "Stop a layer once its interval is within this share of its mean (0.2).", default=None, metavar="W", rare=True
     )
 
     def __post_init__(self) -> None:
@@ -135,7 +135,7 @@ class PartitionOptions(
         reads=Path | None,
     )
     rounds: int | None = option(
-        "--retrain with a lionheart strategy: most rounds of training a layer.", default=None, metavar="N"
+        "--retrain with a lionheart strategy: most rounds of training a layer.", default=None, metavar="N", rare=True
     )
 
 

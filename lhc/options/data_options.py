@@ -56,12 +56,15 @@ class Data(SampleSource):
         metavar="M",
     )
     higher_is_better: bool | None = option(
-        "Direction of a metric given as module:function.", default=None, off="--lower-is-better"
+        "Direction of a metric given as module:function.", default=None, off="--lower-is-better", rare=True
     )
-    output: str | None = option("The output that is scored; the first by default.", default=None, metavar="NAME")
+    output: str | None = option(
+        "The output that is scored; the first by default.", default=None, metavar="NAME", rare=True
+    )
     class_axis: int | None = option(
         "Axis of that output with the scores of classes, for metrics that read classes; by default the one that the"
         " targets show, else the one along which values are probabilities, else the last.",
         default=None,
         metavar="N",
+        rare=True,
     )

@@ -34,7 +34,11 @@ class Watching(Printing):
 
     quiet: bool = option("No progress.", default=False, short="-q", result="progress=…")
     verbose: bool = option(
-        "Say how long each step took, and which changed nothing.", default=False, short="-v", result="logging"
+        "Say how long each step took, and which changed nothing.",
+        default=False,
+        short="-v",
+        result="logging",
+        rare=True,
     )
 
 

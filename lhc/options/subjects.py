@@ -92,7 +92,7 @@ class Chips(Seeded):
     PANEL: ClassVar[str] = "Chips"
 
     draws: int = option("Programmings (chips) per placement; of a test the least.", default=10, metavar="N")
-    confidence: float = option("Two-sided level of the intervals.", default=0.9, metavar="C")
+    confidence: float = option("Two-sided level of the intervals.", default=0.9, metavar="C", rare=True)
 
 
 @options
@@ -230,6 +230,7 @@ class BudgetOptions:
         " else absolute.",
         default=None,
         metavar="T",
+        rare=True,
     )
     generalize: bool = option("Decide for other samples too, not for these samples alone.", default=False)
 
@@ -310,15 +311,20 @@ class Execution:
         "Measure on the workers of this Dask scheduler instead.", default=None, metavar="tcp://H:P", rare=True
     )
     work_dir: Path | str | None = option(
-        "Where finished evaluations are kept; in your cache by default.", default=None, metavar="DIR", reads=Path | None
+        "Where finished evaluations are kept; in your cache by default.",
+        default=None,
+        metavar="DIR",
+        reads=Path | None,
+        rare=True,
     )
-    fresh: bool = option("Do not use evaluations that are kept there already.", default=False)
+    fresh: bool = option("Do not use evaluations that are kept there already.", default=False, rare=True)
     memory: str | int = option(
         "For programmed tiles and outputs, in each process: 2GiB, 500MB.",
         default="2GiB",
         metavar="SIZE",
         unit="bytes",
         reads=str,
+        rare=True,
     )
     timeout: float | None = option(
         "Begin nothing new after so many seconds; end with the best so far.", default=None, metavar="S", unit="s"

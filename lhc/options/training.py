@@ -27,14 +27,16 @@ class TrainingOptions(Seeded):
     PANEL: ClassVar[str] = "Training"
 
     steps: int | None = option("Optimiser steps; 1000 by default.", default=None, metavar="N")
-    epochs: float | None = option("The same as passes over the training samples.", default=None, metavar="E")
-    batch_size: int = option("Samples a step.", default=128, metavar="N")
-    optimizer: Optimizer = option("adam (steps relative to each tensor's size) or sgd.", default="adam", metavar="O")
+    epochs: float | None = option("The same as passes over the training samples.", default=None, metavar="E", rare=True)
+    batch_size: int = option("Samples a step.", default=128, metavar="N", rare=True)
+    optimizer: Optimizer = option(
+        "adam (steps relative to each tensor's size) or sgd.", default="adam", metavar="O", rare=True
+    )
     learning_rate: float | None = option(
         "Learning rate at the start: 0.003 (adam), 0.001 (sgd).", default=None, flag="--lr", metavar="X"
     )
     digital_learning_rate: float | None = option(
-        "The same for all but weights of analog layers.", default=None, flag="--digital-lr", metavar="X"
+        "The same for all but weights of analog layers.", default=None, flag="--digital-lr", metavar="X", rare=True
     )
     momentum: float = option("Of sgd.", default=0.9, metavar="X", rare=True)
     loss: str = option("distillation, cross-entropy, mse or module:function.", default="distillation", metavar="L")
@@ -58,9 +60,9 @@ class TrainingOptions(Seeded):
     ramp: float = option(
         "Share of the steps over which noise grows from 0 to all of it.", default=0.0, metavar="X", rare=True
     )
-    validations: int = option("Validations on the way.", default=4, metavar="N")
+    validations: int = option("Validations on the way.", default=4, metavar="N", rare=True)
     patience: int | None = option(
-        "Stop after so many validations (rounds) without a better one.", default=None, metavar="N"
+        "Stop after so many validations (rounds) without a better one.", default=None, metavar="N", rare=True
     )
 
     def __post_init__(self) -> None:

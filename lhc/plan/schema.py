@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-import yaml
 from pydantic import Field, ValidationError
 
 from lhc.errors import ConfigError, UsageError
@@ -17,7 +16,7 @@ from lhc.graph import LayerGraph
 from lhc.hardware import Hardware
 from lhc.hardware.overrides import problem
 from lhc.plan.layer_plan import Decision, LayerPlan, PlanRecord, Sensitivity
-from lhc.support.yaml_text import read_yaml
+from lhc.support.yaml_text import read_yaml, write_yaml
 
 __all__ = ["SCHEMA_VERSION", "CurvePoint", "Estimate", "Healing", "Outcome", "Plan", "Retrained"]
 
@@ -222,7 +221,7 @@ class Plan(PlanRecord):
 
     def to_yaml(self) -> str:
         """The plan as YAML, to be read, edited and given back."""
-        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=120)
+        return write_yaml(self.model_dump(mode="json"), width=120)
 
     @classmethod
     def load(cls, path: Path) -> "Plan":
@@ -297,5 +296,5 @@ def _not_a_plan(where: str, error: Exception) -> ConfigError:
     what = str(error)
     if isinstance(error, ValidationError):
         first = error.errors()[0]
-        what = f"{'.'.join(map(str, first['loc']))}: {problem(first, Plan)}"
+        what = f"{'.'.join(map(str, first['loc']))}: {problem(first, Plan.model_json_schema())}"
     return ConfigError(f"{where}: not a plan of schema {SCHEMA_VERSION}: {what}")

@@ -22,6 +22,7 @@ from lhc.report.text import (
     share_text,
     time_text,
 )
+from lhc.support.tables import Table
 
 __all__ = [
     "MEASURING_TIMES",
@@ -36,6 +37,7 @@ __all__ = [
     "data_facts",
     "joules",
     "layer_table",
+    "layers_csv",
     "machine_facts",
     "missing",
     "page_table",
@@ -153,6 +155,21 @@ def layer_table(report: Report) -> PageTable:
         ]
     columns.append(("Why", False, lambda layer: Value("why", f"{layer.reason}: {layer.detail}".removesuffix(": "))))
     return page_table("layers", plan.layers, *columns)
+
+
+def layers_csv(report: Report) -> str:
+    """The table of layers for programs: plain numbers, times in s, energies in J, shares in hundredths."""
+    table = layer_table(report)
+    units = {"Latency": "Latency (s)", "Energy": "Energy (J)"}
+    headers = [units.get(name, name) for name, _ in table.columns]
+    shares = [at for at, name in enumerate(headers) if name == "of all"]
+    rows = [[_plain_value(cell, at in shares) for at, cell in enumerate(row)] for row in table.rows]
+    return Table(headers, rows, right=shares).render("csv") + "\n"
+
+
+def _plain_value(cell: Value, share: bool) -> str:
+    """A number as programs read it; shares are sorted by their MACs, and read as they are shown."""
+    return cell.text if cell.value is None or share else repr(cell.value)
 
 
 def _runs(layer: LayerPlan) -> str:

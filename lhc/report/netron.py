@@ -156,6 +156,12 @@ def netron_site(model: OnnxModel, plan: Plan | None, folder: Path | None = None)
 
 def _page(page: str, name: str) -> str:
     """Netron's page, told what to open and that it is an unpackaged build without a date."""
-    facts = {"type": "Python", "version": "0.0.0", "file": _MODEL, "identifier": "model.onnx", "name": name}
+    facts = {
+        "type": "Python",
+        "version": "0.0.0",
+        "file": _MODEL.removeprefix("/"),
+        "identifier": "model.onnx",
+        "name": name,
+    }
     lines = "".join(f'\n<meta name="{key}" content="{escape(value)}">' for key, value in facts.items())
     return _FACTS.sub("", page).replace("<head>", f"<head>{lines}", 1)

@@ -21,10 +21,11 @@ from lhc.report.content import MEASURING_TIMES, layer_table
 from lhc.report.document import Report
 from lhc.report.figures import front_chart, is_measured, outcome_chart, time_chart
 from lhc.report.page_sections import sections
+from lhc.report.pictures import Picture, laid_out
 from lhc.report.statements import decision, other_samples, samples_of_front, statements, verdict
 from lhc.report.text import REASONS, level_text, reasons
 
-__all__ = ["html"]
+__all__ = ["html", "svg"]
 
 
 LETTERS: Mapping[Kind, str] = {"analog": "A", "digital": "D", "never": "D", "open": "?"}
@@ -75,6 +76,39 @@ def html(report: Report) -> str:
             side=side,
             side_missing=side_missing,
             sections=sections(report),
+        )
+    )
+
+
+def svg(report: Report) -> str:
+    """The layers by block and the charts of the first screen as one picture that explains itself."""
+    plan = report.plan
+    side, _ = _side(report)
+    grid = block_grid(plan) if plan.layers else None
+    pictures: list[Picture] = []
+    if grid is not None:
+        legend = "; ".join(f"{LETTERS[kind]} = {name}{text}" for kind, name, text in _legend(plan))
+        metric = f"; number and bar: sensitivity ({_metric(report)})" if _metric(report) else ""
+        pictures.append(("grid", "grid", "Layers by block", f"{legend}{metric}", _grid_description(report), grid))
+    for one in side:
+        kind = "ranges" if isinstance(one.chart, RangeChart) else "chart"
+        note = "; ".join(filter(None, (one.note, one.samples)))
+        pictures.append((kind, one.id, one.name, note, one.description, one.chart))
+    placed, width, height = laid_out(pictures)
+    width = max(width, *(8.0 * len(line) for line in (report.model, decision(report))))
+    return (
+        _templates()
+        .get_template("sheet.svg.j2")
+        .render(
+            report=report,
+            verdict=verdict(plan),
+            decision=decision(report),
+            pictures=placed,
+            width=width,
+            height=height,
+            css=Markup(_asset("report.css")),  # our own file
+            letters=LETTERS,
+            texts=[_layer_text(layer) for layer in plan.layers],
         )
     )
 

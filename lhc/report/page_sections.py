@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from lhc.plan import Outcome, Plan, Retrained, Sensitivity
+from lhc.report.cited import bibtex
 from lhc.report.content import (
     Column,
     PageSection,
@@ -87,6 +88,7 @@ def _sections(report: Report) -> Iterator[PageSection]:
     if plan.outcome is not None:
         yield PageSection("data", "Data and statistics", facts=data_facts(plan))
     yield _origin(report)
+    yield _cite(plan)
     lacking = missing(report)
     if lacking:
         yield PageSection("missing", "Not in this report", items=lacking)
@@ -323,6 +325,14 @@ def _infeasibility(found: Infeasibility, plan: Plan) -> PageSection:
 def _origin(report: Report) -> PageSection:
     versions = ", ".join(f"{name} {text}" for name, text in report.versions.items())
     facts = [*machine_facts(report), *([("measured with", versions)] if versions else [])]
+    made = report.plan.command
+    known = any(made and command.split()[:2] == made.split()[:2] for command in report.commands)
+    commands = report.commands if known or not made else (made, *report.commands)
     return PageSection(
-        "origin", "Machine, versions, commands", facts=tuple(facts), commands=report.commands, items=report.notes
+        "origin", "Machine, versions, commands", facts=tuple(facts), commands=commands, items=report.notes
     )
+
+
+def _cite(plan: Plan) -> PageSection:
+    text = "lhc, and the methods and models that this report rests on."
+    return PageSection("cite", "Cite", (text,), commands=(bibtex(plan).rstrip(),))

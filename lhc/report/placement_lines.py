@@ -9,6 +9,7 @@ from lhc.model import OnnxModel
 from lhc.onnx_io import compiled_note, contradictions, read_plan
 from lhc.passes import STRATEGIES
 from lhc.plan import Outcome, Plan
+from lhc.report.statements import decision_of, verdict
 from lhc.report.text import (
     amount,
     budget_text,
@@ -19,6 +20,7 @@ from lhc.report.text import (
     level_text,
     metric_value,
     points,
+    reasons,
     samples_text,
     share_text,
     time_text,
@@ -32,10 +34,11 @@ __all__ = [
     "doubts",
     "infeasibility_lines",
     "inspection_footer",
-    "partition_footer",
+    "partition_head",
     "ranking_notes",
     "renaming_notes",
     "stored_summary",
+    "verdict_sentence",
 ]
 
 NOTHING = "nothing to place: the model has no MatMul, Gemm or Conv"
@@ -80,16 +83,30 @@ def _amounts(cost: SystemCost) -> str:
     return f"{amount(cost.latency_s, 's')} and {amount(cost.energy_j, 'J')} a sample"
 
 
-def partition_footer(result: PartitionResult) -> str:
-    """The closing lines of ``lhc partition`` and ``lhc retrain``; the last is the summary."""
-    outcome = result.plan.outcome
-    lines = [] if outcome is None or not result.plan.layers else list(_outcome_lines(outcome))
+def partition_head(result: PartitionResult) -> str:
+    """What ``lhc partition`` and ``lhc retrain`` say first: the verdict in a sentence, and what it rests on."""
+    plan, outcome = result.plan, result.plan.outcome
+    lines = [verdict_sentence(plan, plan.tiles(result.graph)), ""]
+    lines += [] if outcome is None or not plan.layers else list(_outcome_lines(outcome))
     if not _has_products(result.plan):
         lines.append(f"{NOTHING}; all digital")
     elif result.cost is not None and result.digital_cost is not None:
         lines += _objective_lines(outcome)
         lines.append(f"estimated cost {_amounts(result.cost)}; all digital {_amounts(result.digital_cost)}")
-    return "\n".join([*lines, result.summary])
+    digital = [layer for layer in plan.layers if layer.placement == "digital" and layer.reason != "eligible"]
+    if digital and len(digital) < len(plan.layers):
+        lines.append(f"{counted(len(digital), 'digital layer')}: {reasons(digital)}")
+    return "\n".join(lines)
+
+
+def verdict_sentence(plan: Plan, tiles: int) -> str:
+    """Whether the budget is held, by what, and at what loss: ``Within the budget: 20 of 24 layers run on …``."""
+    outcome, what = plan.outcome, decision_of(plan, tiles)
+    what = what[0].lower() + what[1:]
+    if outcome is None or not plan.layers:
+        return f"{verdict(plan)[0].capitalize()}: {what}"
+    loss = f"mean drop {points(outcome, outcome.drop)}, {points(outcome, outcome.max_drop)} allowed"
+    return f"{verdict(plan)[0].capitalize()}: {what.removesuffix('.')}; {loss}."
 
 
 def _outcome_lines(outcome: Outcome) -> Iterator[str]:

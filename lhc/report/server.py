@@ -1,6 +1,7 @@
 """Serve a site to this machine's browser, in the foreground, until Ctrl-C or SIGTERM."""
 
 import os
+import secrets
 import signal
 import sys
 import threading
@@ -27,7 +28,7 @@ class _Handler(BaseHTTPRequestHandler):
         if self.headers.get("Host", "").partition(":")[0] not in (_HOST, "localhost"):
             self._answer(421, "text/plain", b"unknown host\n")  # a foreign page that had its name point here
             return
-        found = self.server.site.get(self.path.partition("?")[0])
+        found = self.server.found(self.path.partition("?")[0])
         if found is None:
             self._answer(404, "text/plain", b"not found\n")
         else:
@@ -51,13 +52,17 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 class SiteServer(ThreadingHTTPServer):
-    """Listens on 127.0.0.1 only; a context manager that frees the port."""
+    """Listens on 127.0.0.1 only; a context manager that frees the port.
+
+    Every user of the machine reaches the port: pages lie under a folder whose name nobody can guess.
+    """
 
     daemon_threads = True
     allow_reuse_address = os.name == "posix"  # elsewhere it would share a busy port
 
     def __init__(self, site: Site, port: int) -> None:
         self.site = site
+        self.token = secrets.token_urlsafe(16)
         super().__init__((_HOST, port), _Handler)
 
     def server_bind(self) -> None:
@@ -68,7 +73,14 @@ class SiteServer(ThreadingHTTPServer):
     @property
     def url(self) -> str:
         """Where the browser finds it."""
-        return f"http://{_HOST}:{self.server_port}"
+        return f"http://{_HOST}:{self.server_port}/{self.token}/"
+
+    def found(self, path: str) -> tuple[str, bytes] | None:
+        """Content type and content of a page; None where there is none."""
+        folder, page = path[: len(self.token) + 1], path[len(self.token) + 1 :]
+        if not secrets.compare_digest(folder.encode("utf-8", "replace"), f"/{self.token}".encode()):
+            return None
+        return self.site.get(page)
 
     def handle_error(self, request: object, client_address: object) -> None:
         """A browser that closes a connection early is no error."""

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from lhc.costs import compared
-from lhc.plan import Outcome, Plan
+from lhc.plan import Outcome, Plan, Retrained
 from lhc.report.document import Costs, Report
 from lhc.report.text import (
     amount,
@@ -27,7 +27,7 @@ from lhc.report.text import (
 from lhc.results import AtTime, Evaluation, Front, Infeasibility, Robustness
 from lhc.summary import tiles_text
 
-__all__ = ["decision", "other_samples", "samples_of_front", "statements", "times_of_digital", "verdict"]
+__all__ = ["decision", "decision_of", "other_samples", "samples_of_front", "statements", "times_of_digital", "verdict"]
 
 
 def verdict(plan: Plan) -> tuple[str, str]:
@@ -46,14 +46,18 @@ def verdict(plan: Plan) -> tuple[str, str]:
 
 def decision(report: Report) -> str:
     """What was decided, in one sentence."""
-    plan = report.plan
+    return decision_of(report.plan, report.tiles)
+
+
+def decision_of(plan: Plan, tiles: int) -> str:
+    """The same of a plan that takes so many tiles."""
     if not plan.layers:
         return "The network has no matrix product, so there is nothing to place."
     if not plan.analog:
         return f"All {len(plan.layers)} layers stay digital."
     return (
         f"{len(plan.analog)} of {len(plan.layers)} layers run on analog tiles: {share_text(plan.analog_mac_fraction)}"
-        f" of the multiplications by weights{_known(plan)}, on {tiles_text(report.tiles, plan.hardware)}."
+        f" of the multiplications by weights{_known(plan)}, on {tiles_text(tiles, plan.hardware)}."
         f"{_beside(plan)}"
     )
 
@@ -82,6 +86,8 @@ def _statements(report: Report) -> Iterator[tuple[str, str]]:
         healing = healing_text(outcome)
         if healing is not None:
             yield "Healing", f"mean drop {healing}."
+        if outcome.retrained is not None:
+            yield "Retraining", _retraining(outcome.retrained)
     digital = [layer for layer in plan.layers if layer.placement == "digital" and layer.reason != "eligible"]
     if digital:
         yield "Why not more", f"{_layers(len(digital))} digital: {reasons(digital)}."
@@ -96,6 +102,14 @@ def _statements(report: Report) -> Iterator[tuple[str, str]]:
         whole = report.costs.total
         size = f"{amount(whole.latency_s, 's')} and {amount(whole.energy_j, 'J')} a sample"
         yield "Cost", f"{size}, {faster} and {less} than all digital, by the cost model."
+
+
+def _retraining(trained: Retrained) -> str:
+    layers = counted(len(trained.layers), "analog layer")
+    return (
+        f"{trained.steps} steps of {trained.batch_size} samples under the noise of {layers};"
+        " drops are against the network as it was given."
+    )
 
 
 def _margin(found: Robustness, outcome: Outcome | None) -> str:

@@ -11,7 +11,6 @@ from lhc.models import is_zoo_name
 from lhc.onnx_io import contradictions, load_model
 from lhc.onnx_io.node_order import sort_nodes
 from lhc.plan import Plan
-from lhc.runtime.ort import must_run
 
 __all__ = ["annotation_notes", "has_weights_outside", "open_for_viewing"]
 
@@ -22,17 +21,23 @@ def open_for_viewing(source: str) -> OnnxModel:
     Raises:
         ModelError: it cannot be read.
     """
+    from lhc.runtime.ort import must_run  # its package loads onnxruntime
+    from lhc.runtime.probe import probe
+
     path = Path(source)
     if is_zoo_name(source) and not path.is_file():
         from lhc.study.source import open_model
 
         return open_model(source).model
+    if path.exists() and not path.is_file():
+        return load_model(path)  # which refuses it; a pipe is not waited for
     try:
         proto = onnx.load_model(source, format="protobuf", load_external_data=False)
     except (DecodeError, OSError, ValueError):
         return load_model(path)  # which says what is wrong with it
     if not _outside(proto):
-        return load_model(path, runs=must_run)
+        return load_model(path, probe=probe, runs=must_run)
+    probe(path)
     named = load_model(_without_weights(proto), label=source, runs=_is_only_looked_at)
     sort_nodes(proto.graph)
     for node, other in zip(proto.graph.node, named.proto.graph.node, strict=True):

@@ -242,7 +242,13 @@ def _fitted(arrays: Mapping[str, Samples], model: OnnxModel, where: str) -> dict
 def _converted(array: Samples, info: TensorInfo, where: str) -> Samples:
     """Floats of another width are converted, and so are integers, and text to the objects that strings are."""
     kind = info.type.removeprefix("tensor(").removesuffix(")")
-    wanted = np.dtype(_DTYPES.get(kind, kind))
+    try:
+        wanted = np.dtype(_DTYPES.get(kind, kind))
+    except TypeError as error:
+        raise DataError(
+            f"{where}: input {info.name!r} of the model is {kind}, which arrays of samples cannot hold; export it with"
+            " an input of float32"
+        ) from error
     if array.dtype == wanted:
         return array
     kinds = array.dtype.kind, wanted.kind

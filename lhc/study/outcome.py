@@ -30,6 +30,8 @@ GROUPED_FORMS = ("table", "markdown")
 
 _COSTS = ("digital µs", "analog µs", "digital µJ", "analog µJ")
 _NUMBERS = ("MACs", "share", "of activations", "weights", "tiles", *_COSTS)
+_SPARE = ("weights", "of activations", "operator", "digital µJ", "analog µJ", "share", "digital µs", "analog µs", "why")
+"""What a narrow terminal does without, in this order."""
 _COLUMNS = ("layer", "operator", "analog", *_NUMBERS, "why", "block")
 
 
@@ -121,7 +123,8 @@ class Analysis:
             elif layer is inside[0]:
                 rows += [self._block_row(layer.block, inside), *(self._row(other, "  ") for other in inside)]
         right = [index for index, title in enumerate(shown) if title in _NUMBERS]
-        return Table(shown, [[row.get(title, "") for title in shown] for row in rows], right=right)
+        spare = [shown.index(title) for title in _SPARE if title in shown]
+        return Table(shown, [[row.get(title, "") for title in shown] for row in rows], right=right, spare=spare)
 
     def _has(self, column: str) -> bool:
         """Whether there is anything to say in a column."""
@@ -289,4 +292,5 @@ def plan_table(plan: Plan) -> Table:
     ]
     copies = ["copies"] if plan.has_copies else []
     headers = ["layer", "operator", "placement", "reason", "MACs", "tiles", *copies, "sensitivity", "detail"]
-    return Table(headers, rows, right=(4, 5, *([6] if copies else [])))
+    spare = [headers.index(name) for name in ("detail", "operator", "MACs", *copies, "sensitivity", "tiles", "reason")]
+    return Table(headers, rows, right=(4, 5, *([6] if copies else [])), spare=spare)

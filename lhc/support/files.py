@@ -1,6 +1,7 @@
-"""Write files without ever leaving half of one."""
+"""Write files without ever leaving half of one, also where the machine stops."""
 
 import os
+import stat
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -12,26 +13,54 @@ __all__ = ["write_file"]
 
 
 def write_file(path: Path, write: Callable[[IO[bytes]], object]) -> None:
-    """Write under a temporary name in the same folder and move into place.
+    """Write under a temporary name in the same folder, bring it to the disk, and move it into place.
 
     Args:
-        path: where the file goes; an existing one is replaced.
+        path: where the file goes. An existing one is replaced and its permissions stay; of a symbolic link, the file
+            that it leads to is replaced.
         write: given the open file.
 
     Raises:
-        UsageError: the place cannot be written.
+        UsageError: the place cannot be written, or is a device, a pipe or another thing that is no file.
     """
     try:
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name[:100]}.", dir=path.absolute().parent)
+        path = path.resolve()
+        mode = _mode(path)
+        handle, temporary = tempfile.mkstemp(prefix=f".{path.name[:100]}.", dir=path.parent)
         try:
             with os.fdopen(handle, "wb") as file:
                 write(file)
-            umask = os.umask(0)
-            os.umask(umask)
-            Path(temporary).chmod(0o666 & ~umask)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(temporary).chmod(mode)
             Path(temporary).replace(path)
+            _sync_folder(path.parent)
         except BaseException:
             Path(temporary).unlink(missing_ok=True)
             raise
     except OSError as error:
         raise UsageError(f"{path}: cannot be written: {error.strerror or error}; choose another place (-o)") from error
+
+
+def _mode(path: Path) -> int:
+    """Permissions that a file has, or that a new one gets here."""
+    try:
+        found = path.stat().st_mode
+    except FileNotFoundError:
+        umask = os.umask(0)
+        os.umask(umask)
+        return 0o666 & ~umask
+    if not stat.S_ISREG(found):
+        raise UsageError(f"{path}: is no file, and would be replaced by one; choose another name (-o)")
+    return stat.S_IMODE(found)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Bring the new name to the disk, where the system can (POSIX)."""
+    if os.name != "posix":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from html import escape
 
 from lhc.errors import UsageError
+from lhc.support.plain_text import formula_free, markdown_text, one_line
 
 __all__ = ["FORMATS", "Table"]
 
@@ -19,11 +20,27 @@ class Table:
         headers: column titles.
         rows: cells, as many as headers each.
         right: columns that are aligned to the right.
+        spare: columns that a narrow terminal does without, the least important first.
     """
 
     headers: Sequence[str]
     rows: Sequence[Sequence[str]]
     right: Sequence[int] = ()
+    spare: Sequence[int] = ()
+
+    def fitted(self, width: int) -> "tuple[Table, tuple[str, ...]]":
+        """The table without as many of its spare columns as make it fit, and the headers of these."""
+        left_out: list[int] = []
+        widths = [max(len(one_line(line[i])) for line in (self.headers, *self.rows)) for i in range(len(self.headers))]
+        for column in self.spare:
+            kept = [i for i in range(len(widths)) if i not in left_out]
+            if sum(widths[i] for i in kept) + 2 * (len(kept) - 1) <= width:
+                break
+            left_out.append(column)
+        kept = [i for i in range(len(self.headers)) if i not in left_out]
+        right = [at for at, i in enumerate(kept) if i in self.right]
+        narrow = Table([self.headers[i] for i in kept], [[row[i] for i in kept] for row in self.rows], right)
+        return narrow, tuple(self.headers[i] for i in sorted(left_out))
 
     def render(self, form: str = "table") -> str:
         """The table in one of the `FORMATS`.
@@ -49,7 +66,7 @@ class Table:
 
 
 def _text(table: Table) -> str:
-    lines = [list(table.headers), *[list(row) for row in table.rows]]
+    lines = [list(map(one_line, cells)) for cells in (table.headers, *table.rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(table.headers))]
 
     def render(line: Sequence[str]) -> str:
@@ -64,19 +81,35 @@ def _text(table: Table) -> str:
 
 
 def _csv(table: Table) -> str:
+    """For programs: numbers without separators, a share as its hundredths with % in the header, no dash for nothing."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerows([table.headers, *table.rows])
+    shares = {i for i in table.right if any(row[i].endswith(" %") for row in table.rows)}
+    headers = [f"{header} (%)" if i in shares else header for i, header in enumerate(table.headers)]
+    numbers = set(table.right)
+    rows = [[_csv_cell(cell, i in numbers) for i, cell in enumerate(row)] for row in table.rows]
+    writer.writerows([headers, *rows])
     return text.getvalue().rstrip("\n")
+
+
+def _csv_cell(cell: str, number: bool) -> str:
+    if number and cell == "-":
+        return ""
+    plain = cell.removesuffix(" %").replace(",", "") if number else cell
+    return formula_free(one_line(plain if _is_number(plain) else cell))
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _markdown(table: Table) -> str:
     def line(cells: Sequence[str]) -> str:
-        return (
-            "| "
-            + " | ".join(cell.replace("\\", "\\\\").replace("|", "\\|").replace("\n", " ") for cell in cells)
-            + " |"
-        )
+        return "| " + " | ".join(markdown_text(cell).replace("\\", "\\\\").replace("|", "\\|") for cell in cells) + " |"
 
     rule = "|" + "|".join("---:" if column in table.right else "---" for column in range(len(table.headers))) + "|"
     return "\n".join([line(table.headers), rule, *map(line, table.rows)])
@@ -92,7 +125,7 @@ _LATEX = {
 
 def _latex(table: Table) -> str:
     def line(cells: Sequence[str]) -> str:
-        return " & ".join("".join(_LATEX.get(c, c) for c in cell) for cell in cells) + r" \\"
+        return " & ".join("".join(_LATEX.get(c, c) for c in one_line(cell)) for cell in cells) + r" \\"
 
     columns = "".join("r" if column in table.right else "l" for column in range(len(table.headers)))
     body = "\n".join(map(line, table.rows))

@@ -113,7 +113,7 @@ def test_a_changed_model_is_warned_of(placed: Path) -> None:
         ((), "name an annotated model"),
         (("MODEL",), "no lhc annotations; 'lhc partition' makes them"),
         (("FOLDER",), "holds no report"),
-        (("MODEL", "-o", "x.pdf"), "a report ends in .html"),
+        (("MODEL", "-o", "x.doc"), "a report ends in .html"),
         (("MODEL", "-o", "TAKEN"), "exists; --force replaces it"),
         (("MODEL", "-o", "nowhere/x.html"), "not a file name in an existing folder"),
         (("NO_REPORT",), "not a report of schema 1"),

@@ -18,7 +18,7 @@ from lhc.model import without_annotations
 from lhc.models import zoo_entry
 from lhc.onnx_io import load_model, read_plan
 from lhc.options.commands import RetrainOptions, RunOptions
-from lhc.report.placement_lines import partition_footer
+from lhc.report.placement_lines import partition_head
 from lhc.samples.task import Task
 from lhc.study.prepare import read_placed
 from tests.conftest import Cli
@@ -63,7 +63,7 @@ def test_it_is_said_which_samples_are_for_what(result: lhc.PartitionResult) -> N
     assert outcome.samples == judge
     assert train + watch + judge == len(zoo_entry("digits-narrow").task())
     assert outcome.held_out, "no samples chose the layers"
-    assert f"on {judge} samples (not used to train)," in partition_footer(result)
+    assert f"on {judge} samples (not used to train)," in partition_head(result)
     assert result.plan.command.startswith("lhc retrain digits-narrow ")
 
 

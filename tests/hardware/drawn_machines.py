@@ -19,20 +19,26 @@ from lhc.hardware import (
     Tiles,
     Training,
 )
-from lhc.hardware.sections import Compensation
+from lhc.hardware.sections import SMALLEST, Compensation
+
+
+def numbers(least: float, most: float) -> st.SearchStrategy[float]:
+    """0, or of a magnitude that descriptions may have."""
+    return st.floats(least, most).map(lambda value: value if abs(value) >= SMALLEST else 0.0)
+
 
 positive = st.floats(1e-9, 1e6)
 sizes = st.integers(1, 4096)
 # Control characters and line separators are not kept by YAML.
 words = st.text(st.characters(exclude_categories=("Cc", "Cs", "Zl", "Zp")), max_size=8)
 scales = st.just(0.0) | positive
-coefficients = st.lists(st.floats(-10, 10), min_size=1, max_size=4).map(tuple)
+coefficients = st.lists(numbers(-10, 10), min_size=1, max_size=4).map(tuple)
 
 
 @st.composite
 def custom_drifts(draw: st.DrawFn) -> PcmCustomDrift:
     g_max = draw(positive)
-    table = draw(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=2, max_size=4))
+    table = draw(st.lists(st.tuples(numbers(0, 1), numbers(0, 1)), min_size=2, max_size=4))
     means, deviations = zip(*table, strict=True)
     g = (0.0, *(g_max * (1 + i) for i in range(len(table) - 1)))
     return PcmCustomDrift(
@@ -52,13 +58,13 @@ device_models: st.SearchStrategy[Devices | None] = st.one_of(
     ),
     custom_drifts(),
     st.builds(Hermes, g_max_us=st.floats(1, 10), num_devices=st.sampled_from([1, 2]), read_noise_scale=scales),
-    st.builds(ReramCmo, g_min_us=st.floats(0, 50), acceptance_range_percent=st.sampled_from([0.2, 2.0])),
+    st.builds(ReramCmo, g_min_us=numbers(0, 50), acceptance_range_percent=st.sampled_from([0.2, 2.0])),
     st.builds(ReramWan2022, g_max_us=positive, noise_scale=scales),
     st.builds(StateIndependent, g_max_us=positive, drift_nu_std=scales, programming_coefficients_us=coefficients),
 )
 overrides = st.builds(
     Override,
-    layers=st.sampled_from(["conv*", "re:^fc", "x"]),
+    layers=st.sampled_from(["conv*", "fc[0-9]*", "x"]),
     adc=st.fixed_dictionaries({}, optional={"noise": scales, "bits": st.integers(2, 24)}),
     devices=st.none() | st.just({}) | st.fixed_dictionaries({"model": st.just("pcm"), "g_max_us": positive}),
     compensation=st.fixed_dictionaries({}, optional={"drift": st.sampled_from(["global", "per-column", "none"])}),

@@ -1,6 +1,7 @@
 """Hardware descriptions: the published presets, YAML both ways, and mistakes named by field."""
 
 import re
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -203,9 +204,7 @@ MISTAKES = [
         "override with an unknown device", OVERRIDE + "devices: {model: x}}]", r" overrides\.0\.devices\.model: .*'x'"
     ),
     Mistake("override of the tiles", OVERRIDE + "tiles: {rows: 1}}]", r" overrides\.0\.tiles: no such key; there are "),
-    Mistake(
-        "override with a bad pattern", "name: a\noverrides: [{layers: 're:('}]", r"overrides\.0\.layers: .*regular"
-    ),
+    Mistake("override with a bad pattern", "name: a\noverrides: [{layers: 're:('}]", r"overrides\.0\.layers: .*globs"),
     Mistake("override of nothing", "name: a\noverrides: [{adc: {noise: 1}}]", r"overrides\.0\.layers: Field required"),
     Mistake(
         "two mistakes in an override",
@@ -226,7 +225,15 @@ MISTAKES = [
     Mistake("not YAML", "name: [", "not valid YAML"),
     Mistake("tabs", "name: a\ntiles:\n\trows: 3", "not valid YAML"),
     Mistake("code", "name: !!python/object/apply:os.getcwd []", "not valid YAML"),
-    Mistake("impossible date", "name: a\ndescription: 2024-13-45", "not valid YAML: month"),
+    Mistake("a key twice", "name: a\ntiles: {rows: 1}\ntiles: {rows: 2}", "not valid YAML: the key 'tiles' twice"),
+    Mistake("YAML 1.1's yes", "name: a\ntiles: {rows: yes}", r" tiles\.rows: .*integer.*'yes'"),
+    Mistake("YAML 1.1's base 60", "name: a\ntiles: {rows: 4:0}", r" tiles\.rows: .*integer.*'4:0'"),
+    Mistake("truth for a number", "name: a\ntiles: {rows: true}", r" tiles\.rows: a number is wanted, not true"),
+    Mistake("YAML 1.1's merge", "name: a\ntiles: &t {rows: 1}\ndac: {<<: *t}", r" dac\.<<: no such key"),
+    Mistake("too small", "name: a\nadc: {noise: 5e-324}", r" adc\.noise: .*1e-15 to 1e\+15"),
+    Mistake("too large", "name: a\nadc: {bound: 1e308}", r" adc\.bound: .*1e-15 to 1e\+15"),
+    Mistake("too many rows", "name: a\ntiles: {rows: 1000000}", r" tiles\.rows: .*65536"),
+    Mistake("unknown keys without end", "\n".join(f"k{i}: 1" for i in range(3000)), "and 2981 more"),
     Mistake("number without end", f"name: a\ntiles: {{rows: {'1' * 5000}}}", "not valid YAML"),
     Mistake("key that is no text", "1: 2\nname: a", "1: Keys should be strings"),
 ]
@@ -239,6 +246,17 @@ def test_mistakes_are_named_by_field_and_file(case: Mistake, tmp_path: Path) -> 
     with pytest.raises(ConfigError, match=r"bad\.yaml: ") as caught:
         Hardware.load(path)
     caught.match(case.message)
+
+
+def test_a_leading_zero_is_no_octal_number() -> None:
+    assert Hardware.parse("name: a\ntiles: {rows: 0256}", "text").tiles.rows == 256
+
+
+def test_many_unknown_keys_are_told_in_bounded_time() -> None:
+    started = time.process_time()
+    with pytest.raises(ConfigError):
+        Hardware.parse("\n".join(f"k{i}: 1" for i in range(3000)), "text")
+    assert time.process_time() - started < 5
 
 
 def test_numbers_in_scientific_notation_are_numbers() -> None:

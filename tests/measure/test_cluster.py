@@ -2,8 +2,10 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -15,9 +17,9 @@ import pytest
 from onnx import numpy_helper
 
 import lhc
-from lhc.errors import LhcError, MissingDependencyError, UsageError
+from lhc.errors import LhcError, MissingDependencyError, UsageError, WorkerError
 from lhc.hardware import Hardware
-from lhc.measure import Bench, Running
+from lhc.measure import Bench, Running, cluster
 from lhc.onnx_io import load_model, read_graph
 from lhc.options.subjects import Execution
 from lhc.samples.metrics import get_metric
@@ -150,6 +152,31 @@ def test_a_wrong_address(monkeypatch: pytest.MonkeyPatch) -> None:
     for address in ("tcp://127.0.0.1:9", "nonsense://127.0.0.1:9", "tcp://127.0.0.1:what"):
         with pytest.raises(UsageError, match=r"no Dask scheduler answers there .* start one with dask scheduler"):
             Running(Execution(scheduler=address))
+
+
+def test_a_server_that_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lhc.measure.cluster.CONNECT_SECONDS", 1)
+    with (
+        socket.create_server(("127.0.0.1", 0)) as mute,
+        pytest.raises(UsageError, match="no answer of the Dask scheduler"),
+    ):
+        Running(Execution(scheduler=f"tcp://127.0.0.1:{mute.getsockname()[1]}"))
+
+
+def test_a_scheduler_that_falls_silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lhc.measure.cluster.SILENCE_SECONDS", 0.1)
+    over = threading.Event()
+    with pytest.raises(WorkerError, match="no answer of the Dask scheduler"):
+        cluster._answer(over.wait)
+    over.set()
+    assert cluster._answer(lambda: 3) == 3
+    with pytest.raises(ZeroDivisionError):
+        cluster._answer(lambda: 1 / 0)
+
+
+def test_tls_without_certificates_is_explained() -> None:
+    with pytest.raises(UsageError, match=r"for tls:// name the certificates in Dask's configuration"):
+        Running(Execution(scheduler="tls://127.0.0.1:9"))
 
 
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -39,6 +39,14 @@ def test_module_path(name: str, scopes: str | None, path: str | None) -> None:
     assert module_path(node(name, scopes)) == path
 
 
+def test_a_convolution_that_took_in_a_normalization_is_called_as_its_own_module() -> None:
+    """As torch 2.13 exports ``bn1(conv1(x))``."""
+    fused = node("node_Conv_22", "['', 'layer1', 'layer1.bn1', '_native_batch_norm_legit_no_training']")
+    assert module_path(fused) == "layer1.bn1", "where the weight does not tell"
+    fused.input[1] = "layer1.conv1.weight"
+    assert module_path(fused) == "layer1.conv1"
+
+
 def test_tables_show_the_path_and_the_name() -> None:
     text = '<ir_version: 8, opset_import: ["": 17]> g (float[N, 4] x) => (float[N, 3] y) { [node_0] y = MatMul (x, w) }'
     model = onnx.parser.parse_model(text)

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import onnx
 import pytest
@@ -107,6 +108,10 @@ def server(site: Site) -> Iterator[SiteServer]:
 
 
 def ask(server: SiteServer, path: str, method: str = "GET", host: str | None = None) -> tuple[int, Any, bytes]:
+    return ask_whole(server, f"/{server.token}{path}", method, host)
+
+
+def ask_whole(server: SiteServer, path: str, method: str = "GET", host: str | None = None) -> tuple[int, Any, bytes]:
     connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=20)
     try:
         connection.request(method, path, headers={} if host is None else {"Host": host})
@@ -202,6 +207,12 @@ def test_reachable_through_a_forwarded_port(server: SiteServer, host: str) -> No
     assert ask(server, "/", host=host)[0] == 200
 
 
+@pytest.mark.parametrize("path", ["/", "/data/model.onnx", "/x/data/model.onnx", "/\u00e9", ""])
+def test_nothing_is_served_without_the_token(server: SiteServer, path: str) -> None:
+    assert ask_whole(server, quote(path) or "/")[0] == 404
+    assert ask_whole(server, f"/{server.token[:-1]}x/data/model.onnx")[0] == 404
+
+
 def test_only_this_machine_is_answered(server: SiteServer) -> None:
     assert server.server_address[0] == "127.0.0.1"
 
@@ -225,7 +236,7 @@ def test_the_page_is_told_not_to_report_nor_to_expire(server: SiteServer) -> Non
     _, headers, body = ask(server, "/")
     page = body.decode()
     assert re.findall('<meta name="version" content="([^"]*)"', page) == ["0.0.0"]
-    assert re.findall('<meta name="file" content="([^"]*)"', page) == ["/data/model.onnx"]
+    assert re.findall('<meta name="file" content="([^"]*)"', page) == ["data/model.onnx"]
     assert '<meta name="date"' not in page
     assert headers["Set-Cookie"].startswith("consent=1;")
     assert headers["Cache-Control"] == "no-store"

@@ -103,7 +103,9 @@ def test_the_keyboard_reaches_everything(browser: "Browser", show: Callable[[Rep
     assert browser.evaluate(told).startswith(f"{full.plan.layers[-1].title}: ")
     assert browser.evaluate("document.querySelectorAll('.cell[tabindex=\"0\"]').length") == 1
     key(browser, "Tab", 9)
-    assert browser.evaluate("document.activeElement.closest('th') !== null"), "the grid is one stop"
+    while browser.evaluate("document.activeElement.className === 'save'"):
+        key(browser, "Tab", 9)
+    assert browser.evaluate("document.activeElement.closest('th') !== null"), "the grid is one stop, then what saves"
     assert browser.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
     assert quiet(browser)
 
@@ -265,7 +267,7 @@ def test_netron_takes_the_attachment(
             browser.open(server.url)
             taken = browser.evaluate(
                 f"""(async () => {{
-                    const base = await import("/base.js");
+                    const base = await import(new URL("base.js", location.href));
                     const bytes = new TextEncoder().encode({json.dumps(netron_attachment(report))});
                     const stream = new base.BinaryStream(bytes);
                     return window.__view__.attach({{ identifier: "m.netron.json", stream }});
@@ -284,3 +286,25 @@ def test_netron_takes_the_attachment(
         finally:
             server.shutdown()
             thread.join()
+
+
+def test_pictures_and_tables_are_saved(browser: "Browser", show: Callable[[Report], None], full: Report) -> None:
+    show(full)
+    kept = """(async (text, at) => {
+        let blob;
+        const made = new Promise((done) => { URL.createObjectURL = (given) => { blob = given; done(); return "#"; }; });
+        [...document.querySelectorAll("button.save")].filter((one) => one.textContent === text)[at].click();
+        await made;
+        return [blob.type, blob.size, text === "PNG" ? "" : await blob.text()];
+    })"""
+    kind, _, text = browser.evaluate(f"{kept}('SVG', 1)")
+    assert kind == "image/svg+xml"
+    assert "Drop beside the budget" in text
+    assert "budget 3.00 points" in text
+    kind, size, _ = browser.evaluate(f"{kept}('PNG', 0)")
+    assert (kind, size > 5000) == ("image/png", True)
+    kind, _, text = browser.evaluate(f"{kept}('CSV', 0)")
+    assert kind == "text/csv"
+    assert len(text.splitlines()) == len(full.plan.layers) + 1
+    assert text.startswith("#,Layer,Operator,Runs,")
+    assert quiet(browser)

@@ -1,0 +1,30 @@
+"""The commands by the work that they are for, as ``lhc --help`` lists them."""
+
+from typing import Any
+
+from lhc.cli.foreign_commands import ForeignCommands
+from lhc.cli.help import listed
+
+__all__ = ["GROUPS", "NAMES", "Commands"]
+
+GROUPS = {
+    "Look": ("at a network, its placement, what there is", "analyze inspect view models hardware"),
+    "Measure": ("what noise does", "sensitivity attribute robustness"),
+    "Place": ("layers on tiles within the loss you can afford", "partition retrain pareto"),
+    "Run": ("a placed network with its noise", "run"),
+    "Explain": ("what was decided and measured", "report diff"),
+    "Export": ("for other tools", "compile split reapply export"),
+}
+NAMES = tuple(name for _, names in GROUPS.values() for name in names.split())
+
+
+class Commands(ForeignCommands):
+    """lhc's commands in groups, and behind them those of other packages."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401 - of typer's own copy of click
+        """Commands by what they are for."""
+        groups = []
+        for heading, (says, names) in GROUPS.items():
+            commands = [(name, self.commands[name].get_short_help_str(90)) for name in names.split()]
+            groups.append((heading, says, commands))
+        listed(groups, formatter)

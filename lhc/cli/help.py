@@ -1,0 +1,74 @@
+"""Help of a command: examples first, options under headings, the rare ones behind ``--help-all``.
+
+Headings and rareness are said with each option (`lhc.options.declare.Option`); nothing is listed here twice. Plain
+text: to load what would draw boxes takes as long as the rest of ``lhc --help``.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+from typer.core import TyperCommand
+
+__all__ = ["HEADINGS", "HELP_ALL", "Helped", "listed"]
+
+HELP_ALL = "help_all"
+"""Name of the parameter ``--help-all``."""
+HEADINGS = (
+    *("Model", "Data", "Budget", "Goal", "Placement", "Machine", "Layers", "Chips"),
+    *("Search", "Training", "Execution", "Output"),
+)
+"""In this order; what has another one comes behind them."""
+_LAST = "Help"
+
+
+class Helped(TyperCommand):
+    """A command whose options lie under headings."""
+
+    examples: tuple[tuple[str, str], ...] = ()
+    """Commands, and what each does."""
+    rare: frozenset[str] = frozenset()
+    """Names of parameters that only ``--help-all`` shows."""
+    all_shown = False
+
+    def format_help_text(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401 - of typer's own copy of click
+        """What it does, and examples."""
+        super().format_help_text(ctx, formatter)
+        if self.examples:
+            formatter.write_paragraph()
+            for line, does in self.examples:
+                formatter.write(f"  $ {line}\n")
+                formatter.write(f"      {does}\n")
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401
+        """Options by heading."""
+        by_heading: dict[str, list[tuple[str, str]]] = {}
+        left_out = 0
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record is None:
+                continue
+            if parameter.name in self.rare and not self.all_shown:
+                left_out += 1
+                continue
+            named = getattr(parameter, "rich_help_panel", None)
+            heading = "Arguments" if parameter.param_type_name == "argument" else named or _LAST
+            by_heading.setdefault(heading, []).append(record)
+        for heading in ("Arguments", *HEADINGS, *by_heading):
+            if records := by_heading.pop(heading, None):
+                with formatter.section(heading):
+                    formatter.write_dl(records)
+        if left_out:
+            formatter.write_paragraph()
+            formatter.write_text(f"{left_out} options that are rarely needed: --help-all")
+
+
+def listed(groups: Iterable[tuple[str, str, list[tuple[str, str]]]], formatter: Any) -> None:  # noqa: ANN401
+    """Commands by the work that they are for.
+
+    Args:
+        groups: heading, what it says, and the commands with what each does.
+        formatter: of the help.
+    """
+    for heading, says, commands in groups:
+        with formatter.section(f"{heading} {says}"):
+            formatter.write_dl(commands)

@@ -1,0 +1,66 @@
+"""Help groups commands and options by the work; rare options stay behind ``--help-all``; shells complete."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from lhc.cli.build import CLASSES
+from lhc.cli.command_groups import GROUPS, NAMES
+from lhc.cli.help import HEADINGS
+from lhc.options.declare import options_of
+from tests.conftest import Cli
+
+
+def test_every_command_is_in_one_group(cli: Cli) -> None:
+    assert sorted(NAMES) == sorted(CLASSES)
+    assert len(set(NAMES)) == len(NAMES)
+    shown = cli("--help").stdout
+    positions = [shown.index(f"\n{heading} ") for heading in GROUPS]
+    assert positions == sorted(positions)
+    for name in NAMES:
+        assert f"\n  {name} " in shown
+    assert "lhc.toml" in shown
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_rare_options_are_behind_help_all(cli: Cli, name: str) -> None:
+    brief, whole = (cli(name, option).stdout for option in ("--help", "--help-all"))
+    for one in [one for kind in CLASSES[name] for one in options_of(kind) if one.flag and one.instead is None]:
+        assert (f" {one.flag} " in brief or f" {one.flag}\n" in brief) != one.rare, one.flag
+        assert str(one.flag) in whole
+    rare = sum(one.rare for kind in CLASSES[name] for one in options_of(kind) if one.instead is None)
+    assert (f"{rare} options that are rarely needed: --help-all" in brief) == (rare > 0)
+    assert "rarely needed" not in whole
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_options_lie_under_headings_that_are_ordered(cli: Cli, name: str) -> None:
+    found = [line[:-1] for line in cli(name, "--help-all").stdout.splitlines() if line[:-1] in HEADINGS]
+    assert found == [heading for heading in HEADINGS if heading in found]
+    panels = {one.panel for kind in CLASSES[name] for one in options_of(kind) if one.flag and one.instead is None}
+    assert set(found) == panels | {"Output"}, "--config is output's"
+
+
+def test_partition_begins_with_three_examples(cli: Cli) -> None:
+    shown = cli("partition", "--help").stdout
+    before = shown[: shown.index("Arguments:")]
+    assert before.count("\n  $ lhc partition ") == 3
+
+
+@pytest.mark.parametrize(
+    ("shell", "environment", "expected"),
+    [
+        ("bash", {"COMP_WORDS": "lhc par", "COMP_CWORD": "1"}, "partition\npareto\n"),
+        ("bash", {"COMP_WORDS": "lhc partition m --obj", "COMP_CWORD": "3"}, "--objective\n"),
+        ("bash", {"COMP_WORDS": "lhc partition m --objective ", "COMP_CWORD": "4"}, "energy\nlatency\nmacs\n"),
+        ("zsh", {"_TYPER_COMPLETE_ARGS": "lhc rob"}, '_arguments \'*: :(("robustness":'),
+        ("fish", {"_TYPER_COMPLETE_ARGS": "lhc rob", "_TYPER_COMPLETE_FISH_ACTION": "get-args"}, "robustness\t"),
+    ],
+)
+def test_shells_complete(shell: str, environment: dict[str, str], expected: str) -> None:
+    code = "import sys; sys.argv = ['lhc']; from lhc.cli import main; main()"
+    asked = os.environ | environment | {"_LHC_COMPLETE": f"complete_{shell}"}
+    done = subprocess.run([sys.executable, "-c", code], env=asked, capture_output=True, text=True, check=False)
+    assert done.stdout.startswith(expected), done.stderr

@@ -1,0 +1,27 @@
+"""What a report cites."""
+
+import re
+
+from lhc.plan import Plan
+from lhc.report.cited import bibtex
+from lhc.report.document import Report
+
+
+def entries(plan: Plan) -> list[str]:
+    return re.findall(r"^@\w+\{(\w+),$", bibtex(plan), re.MULTILINE)
+
+
+def test_only_what_was_used_is_cited(full: Report) -> None:
+    plan = full.plan
+    everything = ["lhc", "lammie2025lionheart", "rasch2021aihwkit", "joshi2020accurate", "klein2023alpine"]
+    assert entries(plan) == everything
+    hardware = plan.hardware.with_drift_compensation_alone()
+    off = hardware.compensation.model_copy(update={"drift": "none"})
+    bare = hardware.model_copy(update={"costs": None, "compensation": off})
+    assert entries(plan.model_copy(update={"hardware": bare})) == everything[:3]
+
+
+def test_braces_are_balanced(full: Report) -> None:
+    text = bibtex(full.plan)
+    assert text.count("{") == text.count("}")
+    assert f"version = {{{full.plan.lhc_version}}}" in text

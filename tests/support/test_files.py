@@ -1,0 +1,59 @@
+import os
+import stat
+import sys
+from pathlib import Path
+
+import pytest
+
+from lhc.errors import UsageError
+from lhc.support.files import write_file
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="permissions, links and pipes are POSIX's")
+
+
+def put(path: Path, content: bytes = b"new") -> None:
+    write_file(path, lambda file: file.write(content))
+
+
+def test_permissions_of_a_file_stay(tmp_path: Path) -> None:
+    path = tmp_path / "secret"
+    path.write_bytes(b"old")
+    path.chmod(0o600)
+    put(path)
+    assert (path.read_bytes(), stat.S_IMODE(path.stat().st_mode)) == (b"new", 0o600)
+
+
+def test_a_link_stays_and_its_file_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    target, link = tmp_path / "there" / "target", tmp_path / "link"
+    target.write_bytes(b"old")
+    link.symlink_to(target)
+    put(link)
+    assert link.is_symlink()
+    assert target.read_bytes() == b"new"
+
+
+def test_what_is_no_file_is_not_replaced(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for path in (pipe, Path(os.devnull)):
+        with pytest.raises(UsageError, match="is no file, and would be replaced"):
+            put(path)
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+
+
+def test_file_and_name_are_brought_to_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[bool] = []
+    monkeypatch.setattr("os.fsync", lambda handle: synced.append(stat.S_ISDIR(os.fstat(handle).st_mode)))
+    put(tmp_path / "out")
+    assert synced == [False, True]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="of POSIX")
+def test_nothing_is_left_where_writing_fails(tmp_path: Path) -> None:
+    def fail(file: object) -> None:
+        raise ValueError("on the way")
+
+    with pytest.raises(ValueError, match="on the way"):
+        write_file(tmp_path / "out", fail)
+    assert list(tmp_path.iterdir()) == []
