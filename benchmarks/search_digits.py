@@ -78,7 +78,7 @@ def ranked(seed: int) -> tuple[Study, Measured]:
     options = PartitionOptions("digits-narrow", draws=DRAWS, seed=seed)
     study = preparation(options).apply(read(options, Running(), None))
     splits = study.splits
-    select = study.bench(splits.select)
+    select = study.bench(splits.rank)
     samples = splits.rank.with_metric(ranking_metric(select.metric, select.example_output))
     table = measure_sensitivity(study.bench(samples), study.graph, study.measurable)
     plan = study.plan.with_sensitivities(table.layers)
