@@ -6,6 +6,7 @@ from functools import wraps
 from typing import Any, ParamSpec, Protocol, TypeVar
 
 from lhc.options.declare import Option, options_of
+from lhc.support.notebook import in_notebook, notebook_progress
 
 __all__ = ["Keywords", "arguments_text", "keywords"]
 
@@ -27,13 +28,18 @@ class Keywords(Protocol[P, C, R]):
 def keywords(options: Callable[P, C]) -> Callable[[Callable[[C], R]], Keywords[P, C, R]]:
     """Let a function that takes an options object be called with the options as arguments.
 
+    In a notebook, what takes a ``progress`` shows one unless it is given another.
+
     Args:
         options: a class of options (`lhc.options.declare.options`).
     """
+    has_progress = "progress" in inspect.signature(options).parameters
 
     def decorate(function: Callable[[C], R]) -> Keywords[P, C, R]:
         @wraps(function)
         def called(*args: P.args, **kwargs: P.kwargs) -> R:
+            if has_progress and "progress" not in kwargs and in_notebook():
+                kwargs["progress"] = notebook_progress()
             return function(options(*args, **kwargs))
 
         signature = inspect.signature(options)

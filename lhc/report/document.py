@@ -132,6 +132,18 @@ class Report(_ReportRecord):
         """Whether the drops of `over_time` are relative to the baseline."""
         return "absolute" if self.robustness is None else self.robustness.drop_type
 
+    def __repr__(self) -> str:
+        return f"<Report of {self.model} on {self.plan.hardware.name}: {self.summary}>"
+
+    def _repr_html_(self) -> str:
+        """In a notebook: the page, in a frame of its own."""
+        from html import escape
+
+        from lhc.report.page import html
+
+        frame = 'width="100%" height="760" style="border: 1px solid #ccc"'
+        return f'<iframe srcdoc="{escape(html(self))}" {frame}></iframe>'
+
     def to_json(self) -> str:
         """The document as JSON; numbers are read back exactly."""
         return self.model_dump_json(indent=1) + "\n"

@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from lhc.plan import Sensitivity
+from lhc.support.notebook import data_frame, plotting
 from lhc.support.numbers import bounds_text, level_text, number_text
 from lhc.support.tables import Table
 
@@ -118,7 +119,7 @@ class Agreement:
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class SensitivityTable:
     """Damage of every layer when it alone is analog.
 
@@ -178,6 +179,36 @@ class SensitivityTable:
     def table(self, form: str = "table") -> str:
         """As text, csv, markdown or latex."""
         return self.as_table().render(form)
+
+    def to_pandas(self) -> Any:  # noqa: ANN401 - pandas is not a dependency
+        """`as_table` as a data frame, where pandas is installed."""
+        return data_frame(self.as_table())
+
+    def plot(self, axes: Any = None) -> Any:  # noqa: ANN401 - matplotlib is not a dependency
+        """Damage of every layer with its interval, most sensitive first, where matplotlib is installed.
+
+        Args:
+            axes: of matplotlib, to draw on; new ones by default.
+
+        Returns:
+            The axes.
+
+        Raises:
+            MissingDependencyError: matplotlib is not installed.
+        """
+        names = self.ranking()[::-1]
+        axes = plotting().subplots(figsize=(7, 1 + 0.25 * len(names)))[1] if axes is None else axes
+        for at, name in enumerate(names):
+            found = self.layers[name]
+            if found.interval is not None:
+                axes.plot(found.interval, (at, at), color="0.5")
+            axes.plot([found.mean], [at], "o", color="C1")
+        axes.set_yticks(range(len(names)), [self.titles.get(name, name) for name in names])
+        axes.set_xlabel(f"damage when analog alone ({self.metric}), {level_text(self.confidence)} intervals")
+        return axes
+
+    def __repr__(self) -> str:
+        return f"<SensitivityTable: {len(self.layers)} layers in {self.metric}, most sensitive {self.ranking()[:1]}>"
 
     def _repr_html_(self) -> str:
         return self.as_table().html()

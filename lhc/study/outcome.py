@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import onnx
 
@@ -17,6 +17,7 @@ from lhc.plan import LayerPlan, Plan
 from lhc.results import Infeasibility, SensitivityTable
 from lhc.runtime import HybridSession
 from lhc.summary import share_of, summary, tiles_text
+from lhc.support.notebook import data_frame
 from lhc.support.numbers import share_text
 from lhc.support.tables import Table
 
@@ -35,7 +36,7 @@ _SPARE = ("weights", "of activations", "operator", "digital µJ", "analog µJ", 
 _COLUMNS = ("layer", "operator", "analog", *_NUMBERS, "why", "block")
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Analysis:
     """What can be analog, and why not what cannot.
 
@@ -173,11 +174,18 @@ class Analysis:
         """As text, csv, markdown or latex."""
         return self.as_table(form in GROUPED_FORMS).render(form)
 
+    def to_pandas(self) -> Any:  # noqa: ANN401 - pandas is not a dependency
+        """`as_table` as a data frame, where pandas is installed."""
+        return data_frame(self.as_table(grouped=False))
+
+    def __repr__(self) -> str:
+        return f"<Analysis: {self.totals}>"
+
     def _repr_html_(self) -> str:
         return self.as_table().html()
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class PartitionResult:
     """A placed model.
 
@@ -264,6 +272,13 @@ class PartitionResult:
     def table(self, form: str = "table") -> str:
         """One row a layer, as text, csv, markdown or latex."""
         return plan_table(self.plan).render(form)
+
+    def to_pandas(self) -> Any:  # noqa: ANN401 - pandas is not a dependency
+        """One row a layer, as a data frame, where pandas is installed."""
+        return data_frame(plan_table(self.plan))
+
+    def __repr__(self) -> str:
+        return f"<PartitionResult: {self.summary}>"
 
     def _repr_html_(self) -> str:
         return f"{plan_table(self.plan).html()}<p>{escape(self.summary)}</p>"

@@ -304,3 +304,9 @@ def test_layers_of_one_initializer_share_tiles(small: tuple[Plan, LayerGraph]) -
     layers = tuple(x.model_copy(update={"weight": "w"}) if x.name in (first, second) else x for x in plan.layers)
     tied = plan.model_copy(update={"layers": layers})
     assert tied.tiles(graph_of_plan(tied)) == plan.tiles(graph_of_plan(plan)) - 1
+
+
+def test_a_notebook_shows_the_page(full: Report) -> None:
+    shown = full._repr_html_()
+    assert shown.startswith('<iframe srcdoc="&lt;!doctype html&gt;'), shown[:60]
+    assert len(repr(full)) < 300

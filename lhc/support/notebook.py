@@ -1,0 +1,64 @@
+"""What a notebook gets without asking: progress, and results as data frames where pandas is installed."""
+
+import io
+import sys
+from collections.abc import Callable
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from lhc.errors import MissingDependencyError
+
+if TYPE_CHECKING:
+    from lhc.support.tables import Table
+
+__all__ = ["data_frame", "in_notebook", "notebook_progress", "plotting"]
+
+
+def in_notebook() -> bool:
+    """Whether this process is the kernel of a notebook."""
+    ipython = sys.modules.get("IPython")
+    if ipython is None or "ipykernel" not in sys.modules:
+        return False
+    return ipython.get_ipython() is not None
+
+
+def notebook_progress() -> Callable[[str, int, int], None]:
+    """A line under the cell that is written anew as work proceeds."""
+    shown: Any = None
+
+    def report(what: str, done: int, total: int) -> None:
+        nonlocal shown
+        display: Any = import_module("IPython.display")
+        text = display.Pretty(f"{what}: {done}/{total}")
+        if shown is None:
+            shown = display.display(text, display_id=True)
+        else:
+            shown.update(text)
+
+    return report
+
+
+def data_frame(table: "Table") -> Any:  # noqa: ANN401 - pandas is not a dependency
+    """A table as a pandas data frame, numbers as numbers.
+
+    Raises:
+        MissingDependencyError: pandas is not installed.
+    """
+    return _needed("pandas").read_csv(io.StringIO(table.render("csv")))
+
+
+def plotting() -> Any:  # noqa: ANN401 - matplotlib is not a dependency
+    """matplotlib's pyplot.
+
+    Raises:
+        MissingDependencyError: it is not installed.
+    """
+    return _needed("matplotlib.pyplot")
+
+
+def _needed(module: str) -> Any:  # noqa: ANN401
+    try:
+        return import_module(module)
+    except ImportError as error:
+        package = module.partition(".")[0]
+        raise MissingDependencyError(f"this needs {package}: pip install {package}") from error

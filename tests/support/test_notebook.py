@@ -1,0 +1,113 @@
+"""What a notebook gets; pandas, matplotlib and IPython are stood in for, since none is a dependency."""
+
+import sys
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+import lhc
+from lhc.errors import MissingDependencyError
+from lhc.options.subjects import silent
+from lhc.plan import Sensitivity
+from lhc.results import SensitivityTable
+from lhc.support.notebook import data_frame, in_notebook, plotting
+from lhc.support.tables import Table
+
+TABLE = Table(["layer", "MACs"], [["a", "1,000"]], (1,))
+
+
+class Display:
+    """Stands for IPython.display: keeps what is shown."""
+
+    def __init__(self) -> None:
+        self.shown: list[str] = []
+
+    def Pretty(self, text: str) -> str:  # noqa: N802 - IPython's name
+        return text
+
+    def display(self, text: str, display_id: bool) -> "Display":
+        assert display_id
+        self.shown.append(text)
+        return self
+
+    def update(self, text: str) -> None:
+        self.shown.append(text)
+
+
+@pytest.fixture
+def notebook(monkeypatch: pytest.MonkeyPatch) -> Display:
+    found = Display()
+    ipython: Any = ModuleType("IPython")
+    ipython.get_ipython = object
+    monkeypatch.setitem(sys.modules, "IPython", ipython)
+    monkeypatch.setitem(sys.modules, "ipykernel", ModuleType("ipykernel"))
+    monkeypatch.setitem(sys.modules, "IPython.display", found)
+    return found
+
+
+def test_a_script_is_no_notebook() -> None:
+    assert not in_notebook()
+
+
+@pytest.mark.analog
+def test_a_notebook_shows_progress_unless_told_otherwise(notebook: Display) -> None:
+    chosen = {"samples": 20, "draws": 2, "method": "measure"}
+    lhc.sensitivity("digits-narrow", include=["linear"], progress=silent, **chosen)  # type: ignore[arg-type]
+    assert notebook.shown == []
+    lhc.sensitivity("digits-narrow", include=["linear"], **chosen)  # type: ignore[arg-type]
+    assert notebook.shown
+    assert all("/" in text for text in notebook.shown)
+
+
+def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("pandas", "matplotlib", "matplotlib.pyplot"):
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(MissingDependencyError, match="pip install pandas"):
+        data_frame(TABLE)
+    with pytest.raises(MissingDependencyError, match="pip install matplotlib"):
+        plotting()
+
+
+def test_a_frame_holds_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    pandas: Any = ModuleType("pandas")
+    pandas.read_csv = lambda file: file.read()
+    monkeypatch.setitem(sys.modules, "pandas", pandas)
+    assert data_frame(TABLE) == "layer,MACs\na,1000"
+    assert lhc.analyze("digits-narrow").to_pandas().splitlines()[1].startswith("conv1,Conv,")
+
+
+class Axes:
+    """Stands for matplotlib's axes: keeps what is drawn."""
+
+    def __init__(self) -> None:
+        self.drawn: list[tuple[object, ...]] = []
+        self.labels: list[str] = []
+
+    def plot(self, x: object, y: object, *style: str, **more: str) -> None:
+        self.drawn.append((x, y))
+
+    def set_yticks(self, places: object, labels: list[str]) -> None:
+        self.labels = labels
+
+    def set_xlabel(self, text: str) -> None:
+        assert "kl" in text
+        assert "90 %" in text
+
+
+def test_sensitivities_are_drawn_the_most_sensitive_on_top() -> None:
+    layers = {
+        "a": Sensitivity(metric="kl", mean=0.1, std=0.0, interval=(0.05, 0.15)),
+        "b": Sensitivity(metric="kl", mean=0.3, std=0.0, interval=None),
+    }
+    table = SensitivityTable("kl", layers, 10, 2, 0, 0.0, 0.9)
+    axes = Axes()
+    assert table.plot(axes) is axes
+    assert axes.labels == ["a", "b"]
+    assert axes.drawn == [((0.05, 0.15), (0, 0)), ([0.1], [0]), ([0.3], [1])]
+    assert repr(table) == "<SensitivityTable: 2 layers in kl, most sensitive ('b',)>"
+
+
+def test_results_are_short_where_they_are_shown() -> None:
+    assert repr(lhc.analyze("digits-narrow")).startswith("<Analysis: ")
+    assert len(repr(lhc.analyze("digits-narrow"))) < 200
