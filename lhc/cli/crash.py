@@ -32,7 +32,9 @@ def reporting(command: Callable[P, R]) -> Callable[P, R]:
         except LhcError as error:
             hint(f"error: {error}")
             raise typer.Exit(error.exit_code) from error
-        except MemoryError as error:
+        except (MemoryError, RuntimeError) as error:
+            if not isinstance(error, MemoryError) and "can't allocate memory" not in str(error):  # as torch says it
+                raise
             hint(
                 f"error: more memory is needed than there is ({str(error)[:200] or 'no size is told'}): check the sizes"
                 " that the model and the hardware tell, or lower --memory and --jobs"

@@ -7,6 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import typer
+
+from lhc.cli.crash import reporting
 
 ROOT = Path(__file__).resolve().parents[2]
 CRASHING = """
@@ -82,3 +85,25 @@ def accuracy(outputs, targets):
     )
     assert done.returncode == 70, done.stderr
     assert "a worker process is gone" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (MemoryError("Unable to allocate 14.6 TiB"), 3),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 17 bytes"), 3),
+        (RuntimeError("another mistake"), None),
+    ],
+    ids=["numpy", "torch", "neither"],
+)
+def test_memory_that_is_not_there_is_told(
+    error: Exception, code: int | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def command() -> None:
+        raise error
+
+    with pytest.raises(RuntimeError if code is None else typer.Exit) as caught:
+        reporting(command)()
+    if isinstance(caught.value, typer.Exit):
+        assert caught.value.exit_code == code
+    assert ("more memory is needed than there is" in capsys.readouterr().err) == (code is not None)
