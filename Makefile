@@ -16,8 +16,8 @@ lint:  ## formatting, style, import layers
 types:  ## mypy, strict
 	mypy
 
-test:  ## the tests of everyday work, and why any were skipped
-	$(PYTHON) -m pytest -m "not slow"
+test:  ## the tests of everyday work, in two processes, and why any were skipped
+	$(PYTHON) -m pytest -m "not slow" -n 2
 
 bounds:  ## the tests of the kernels once more, with every index in compiled code checked
 	NUMBA_BOUNDSCHECK=1 $(PYTHON) -m pytest -m "not slow" tests/runtime/test_runtime_engines.py tests/runtime/test_fixed_range.py \

@@ -16,7 +16,6 @@ from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
-from scipy.cluster.vq import ClusterError, kmeans2
 
 from lhc.errors import UsageError
 from lhc.graph import LayerGraph
@@ -50,6 +49,8 @@ def robust_layers(curvatures: Mapping[str, Curvature], seed: int = 0) -> tuple[s
 
 def _two_clusters(x: npt.NDArray[np.float64], seed: int) -> npt.NDArray[np.int64]:
     """Labels of the best of several starts of k-means; all 0 where all layers are alike."""
+    from scipy.cluster.vq import ClusterError, kmeans2  # loads scipy.spatial, which only this strategy waits for
+
     rng = np.random.default_rng(seed)
     best = np.zeros(len(x), np.int64)
     least = float("inf")

@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 from scipy import sparse
-from scipy.optimize import Bounds, LinearConstraint, linprog, milp
 
 __all__ = ["Floats", "Program", "solve", "solve_core"]
 
@@ -48,6 +47,8 @@ def solve(program: Program) -> Floats | None:
     """The best variables, or None if none are allowed."""
     if not program.costs.size:
         return np.zeros(0) if (program.upper >= 0).all() else None
+    from scipy.optimize import Bounds, LinearConstraint, milp  # takes half a second
+
     size = float(np.abs(program.costs).sum()) or 1.0
     with _silent():
         found = milp(
@@ -70,6 +71,8 @@ def solve_core(program: Program) -> Floats | None:
     integral = np.flatnonzero(program.integral)
     if len(integral) <= _CORE:
         return solve(program)
+    from scipy.optimize import linprog
+
     with _silent():
         loose = linprog(  # type: ignore[call-overload]  # its stubs know no sparse matrices
             program.costs / (float(np.abs(program.costs).max()) or 1.0),

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy import sparse
-from scipy.optimize import Bounds, LinearConstraint, milp
 
 from lhc.costs.others import fixed
 from lhc.graph import LayerGraph
@@ -137,6 +136,8 @@ def converted(
     upper = [fixed.get(m, 1.0) for m in columns] + [1.0] * (2 * len(edges))
     weights = np.array([edge.elements for edge in edges], np.float64)
     costs = np.concatenate([np.zeros(len(columns)), weights, -weights])
+    from scipy.optimize import Bounds, LinearConstraint, milp  # takes half a second
+
     rows = LinearConstraint(cut_rows(edges, columns, len(columns)), -np.inf, 0)
     found = milp(costs, constraints=rows, bounds=Bounds(lower, upper)).x
     assert found is not None  # nothing but bounds and differences: there is always a least cut
