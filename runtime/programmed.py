@@ -34,6 +34,12 @@ class ProgrammedChip:
             for matrix in self.matrices.values():
                 matrix.drift_to(t_s)
 
+    def multiplying(self) -> "dict[str, AnalogMatrix]":
+        """The matrices on aihwkit's own tiles, which the reference engine multiplies with."""
+        from lhc.runtime.matrix import AnalogMatrix
+
+        return {tile_set: m for tile_set, m in self.matrices.items() if isinstance(m, AnalogMatrix)}
+
     def states(self) -> dict[str, ProgrammedMatrix]:
         """What the tiles hold now."""
         return {tile_set: matrix.programmed() for tile_set, matrix in self.matrices.items()}

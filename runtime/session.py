@@ -238,9 +238,7 @@ class HybridSession:
         """Take what the tiles hold now, and the noise from the start of the stream."""
         self._next_sample = 0
         if self._reference:
-            from lhc.runtime.matrix import AnalogMatrix
-
-            tiles = {name: matrix for name, matrix in self._chip.matrices.items() if isinstance(matrix, AnalogMatrix)}
+            tiles = self._chip.multiplying()
             self._programmed = ProgrammedLayers((tiles,), tiles)
         else:
             self._programmed = self._executor.on_chips(

@@ -1,5 +1,7 @@
 """What can be known at the start is refused at the start, before a search of hours."""
 
+from typing import Any
+
 import numpy as np
 import onnx
 import pytest
@@ -38,15 +40,13 @@ def network(last: str = "y = Identity(z)", output: str = "float[N, 3]") -> onnx.
     ],
     ids=["kl of one axis", "no gradient", "no targets", "a step at the end"],
 )
-def test_nothing_is_measured_before_it_is_refused(
-    model: onnx.ModelProto, options: dict[str, object], words: str
-) -> None:
+def test_nothing_is_measured_before_it_is_refused(model: onnx.ModelProto, options: dict[str, Any], words: str) -> None:
     done: list[str] = []
 
     def note(what: str, finished: int, total: int) -> None:
         done.append(what)
 
-    more = {"batch_size": 8} if options.get("retrain") else {}
+    more: dict[str, Any] = {"batch_size": 8} if options.get("retrain") else {}
     with pytest.raises(LhcError, match=words):
         lhc.partition(model, {"x": X}, draws=2, max_drop=0.1, progress=note, objective="macs", **options, **more)
     assert not [what for what in done if "sensitivity" in what or "judging" in what]

@@ -78,7 +78,8 @@ class _Conv:
         programmed = [executor.program(self.hardware, 0, draw) for draw in range(chips)]
         for chip in programmed:
             chip.drift_to(DAY)
-        layers = ProgrammedLayers((programmed[0].matrices,), programmed[0].matrices)
+        tiles = programmed[0].multiplying()
+        layers = ProgrammedLayers((tiles,), tiles)
         if engine == "fast":
             states = [chip.states() for chip in programmed]
             layers = executor.on_chips(states, self.hardware, 0, range(chips))

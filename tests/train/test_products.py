@@ -232,7 +232,7 @@ def test_static_ranges_stay_where_the_hardware_does_not_learn_them(build: Build)
         )
         again.place([name])
         assert ranges_in(again.weights()).keys() == ({name} if learns else set())
-        assert sum(p.ndim == 0 for p in again.parameters(analog=False)) == learns
+        assert sum(p.ndim == 0 for p, _ in again.parameters(analog=False)) == learns
 
 
 def test_static_ranges_are_trained(build: Build) -> None:
@@ -246,7 +246,7 @@ def test_static_ranges_are_trained(build: Build) -> None:
     assert not ranges_in(noisy.weights())
     noisy.place([name])
     noisy.draw(1.0)
-    (parameter,) = [p for p in noisy.parameters(analog=False) if p.ndim == 0]
+    (parameter,) = [p for p, _ in noisy.parameters(analog=False) if p.ndim == 0]
 
     def loss() -> torch.Tensor:
         torch.manual_seed(0)
