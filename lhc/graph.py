@@ -72,7 +72,7 @@ class MatrixShape:
         rows: inputs of one product (Cin / groups · kernel size for a Conv).
         cols: outputs of one product of one group.
         groups: matrices of that size; a grouped Conv drives them one at a time.
-        positions: products per sample and group (Hout · Wout, tokens).
+        positions: products per sample and group (Hout · Wout, tokens), those with zeros between inputs included.
     """
 
     rows: int
@@ -173,7 +173,8 @@ class Layer:
         matrix: shape of a candidate's product; None for other operators, or as long as it is not known.
         module: path of the module it was exported from, where that is known and not the name.
         refusal: why it must stay digital, where reading found that.
-        counted: what it multiplies, where that is not just its matrix by its weight.
+        counted: what it multiplies, where that is not just its matrix by its weight; of a form that computes with
+            zeros, what the file's operator does.
         elements: what an operator that does not multiply handles; None where its sizes were not asked for.
         origin: the operator of the file that it is a part of, where that is another one.
     """
@@ -233,13 +234,17 @@ def obstacle(layer: Layer) -> Obstacle | None:
             f"{layer.op_type} computes on integers; tiles take float weights, as in a model with QuantizeLinear and"
             " DequantizeLinear (QDQ)",
         )
-    if layer.op_type == "ConvTranspose":
-        return Obstacle("unsupported", "ConvTranspose scatters its products; lhc maps Conv, Gemm and MatMul only")
     if layer.weight is None:
         names = " and ".join(layer.inputs[:2])
         return Obstacle("no-static-weight", f"{RUN_TIME_OPERANDS} ({names}); tiles hold constants")
     if layer.weight.dtype not in _FLOATS:
         return Obstacle("unsupported", f"weight {layer.weight.name} is {layer.weight.dtype}; tiles take float weights")
+    if layer.op_type == "ConvTranspose":
+        return Obstacle(
+            "unsupported",
+            "ConvTranspose goes on tiles as a convolution over its spread input, where its attributes tell how it is"
+            " padded; here they do not",
+        )
     if layer.op_type == "MatMul" and len(layer.weight.shape) > 2:
         shape = "x".join(map(str, layer.weight.shape))
         return Obstacle("unsupported", f"weight {layer.weight.name} is a stack of matrices ({shape}); one is supported")

@@ -187,7 +187,7 @@ def test_costs_of_a_grouped_matrix() -> None:
 @pytest.mark.parametrize(
     ("op", "ref", "reason", "detail"),
     [
-        ("ConvTranspose", weight(), "unsupported", "ConvTranspose scatters"),
+        ("ConvTranspose", weight(), "unsupported", "convolution over its spread input"),
         ("MatMul", None, "no-static-weight", "computed at run time (p and q)"),
         ("Gemm", weight(dtype="int8"), "unsupported", "weight w is int8"),
         ("Conv", weight(dtype="bfloat16"), "unsupported", "weight w is bfloat16"),

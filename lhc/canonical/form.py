@@ -18,6 +18,7 @@ from lhc.onnx_io.shapes import outline, tensor_shapes
 __all__ = ["RULES", "canonical"]
 
 RULES: dict[tuple[str, str], str] = {
+    ("", "ConvTranspose"): "lhc.canonical.conv_transpose:rewrite",
     ("", "Einsum"): "lhc.canonical.einsum:rewrite",
     ("", "GRU"): "lhc.canonical.recurrent:rewrite",
     ("", "LSTM"): "lhc.canonical.recurrent:rewrite",

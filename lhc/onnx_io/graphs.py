@@ -8,7 +8,7 @@ from hashlib import sha256
 import onnx
 
 from lhc.errors import ModelError, OpenSizesError
-from lhc.graph import INTEGER_OPS, Elements, Layer, LayerGraph, MatrixShape, Obstacle, WeightRef, Work
+from lhc.graph import INTEGER_OPS, Elements, Layer, LayerGraph, MatrixShape, Obstacle, Origin, WeightRef, Work
 from lhc.model import OnnxModel, subgraphs
 from lhc.onnx_io.adapters import adapted_layer
 from lhc.onnx_io.compiled_mark import refuse_compiled
@@ -97,6 +97,7 @@ class _Reader:
         self._constants = constants
         self._samples = samples
         self._final = final
+        self._written = {} if model.file is None else {node.name: node for node in model.file.proto.graph.node}
         self._unbound = [
             f"{dim or '?'!s} of input {name!r}"
             for name in input_shapes(model)
@@ -108,7 +109,19 @@ class _Reader:
         file = self._model.file
         origin = None if file is None else file.origins.get(node.name)
         layer = self._layer(node)
-        return layer if origin is None else replace(layer, origin=origin)
+        if origin is None:
+            return layer
+        return replace(layer, origin=origin, counted=self._in_file(origin, layer) or layer.counted)
+
+    def _in_file(self, origin: Origin, layer: Layer) -> Work | None:
+        """What the file's operator multiplies, where its one product is of another size than that of its form."""
+        written = self._written.get(origin.node)
+        if written is None or origin.part or layer.weight is None or layer.matrix is None or not is_product(written):
+            return None
+        matrix = self._matrix(written, layer.weight)
+        if matrix is None or matrix.macs == layer.matrix.macs:
+            return None
+        return Work((matrix,), parameters=matrix.parameters, weights=(layer.weight.name,))
 
     def _layer(self, node: onnx.NodeProto) -> Layer:
         inputs = tuple(filter(None, (*node.input, *_captured(node))))

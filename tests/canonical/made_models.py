@@ -116,3 +116,19 @@ def recurrent(kind: str, **how: Any) -> Callable[[Path], onnx.ModelProto]:  # no
         return onnx.load(path)
 
     return made
+
+
+def transposed(folder: Path) -> onnx.ModelProto:
+    """The upper half of a U-Net and what else torch's exporter writes ConvTranspose for."""
+    layers = torch.nn.Sequential(
+        torch.nn.ConvTranspose2d(4, 8, 2, stride=2),
+        torch.nn.ReLU(),
+        torch.nn.ConvTranspose2d(8, 6, 3, stride=2, padding=1, output_padding=1, groups=2),
+        torch.nn.ReLU(),
+        torch.nn.ConvTranspose2d(6, 3, 3, stride=(1, 3), padding=(5, 0), dilation=2, bias=False),
+    )
+    torch.onnx.export(
+        layers.eval(), (torch.zeros(1, 4, 5, 4),), folder / "transposed.onnx", dynamo=False, input_names=["x"],
+        output_names=["y"], dynamic_axes={"x": {0: "N"}, "y": {0: "N"}}, opset_version=17,
+    )  # fmt: skip
+    return onnx.load(folder / "transposed.onnx")

@@ -51,6 +51,7 @@ CASES = [
     Case("fused", made.fused, ("FusedConv", "FusedGemm", "FusedMatMul"), 5, (3, 8, 8)),
     Case("packed attention", made.packed_attention, ("Attention",), 4, (6, 32), {"mask": MASK}),
     Case("Einsum", made.einsum, ("Einsum",), 2, (6, 32)),
+    Case("transposed", made.transposed, ("ConvTranspose",), 3, (4, 5, 4)),
     Case("LSTM", made.recurrent("LSTM"), ("LSTM",), 1 + 7 + 1, (7, 12)),
     Case("LSTM, both ways", made.recurrent("LSTM", bidirectional=True), ("LSTM",), 2 * (1 + 7) + 1, (7, 12)),
     Case("GRU", made.recurrent("GRU"), ("GRU",), 1 + 7 + 1, (7, 12)),

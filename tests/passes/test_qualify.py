@@ -102,7 +102,8 @@ CASES = [
         weight(),
         MatrixShape(4, 12, 1, 25),
         "unsupported",
-        "ConvTranspose scatters its products; lhc maps Conv, Gemm and MatMul only",
+        "ConvTranspose goes on tiles as a convolution over its spread input, where its attributes tell how it is"
+        " padded; here they do not",
         tiles=1,
         macs=1200,
         parameters=48,

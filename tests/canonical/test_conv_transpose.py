@@ -1,0 +1,79 @@
+"""ConvTranspose is a convolution over the spread input, whatever its attributes."""
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+from lhc.canonical import canonical
+from lhc.onnx_io import load_model, read_graph
+from lhc.runtime.ort import create_session
+from tests.canonical.made_models import RNG
+
+pytestmark = pytest.mark.analog
+
+HW = "4, H, W"
+CASES = {
+    "plain": ("group = 1", HW, (4, 3, 3, 3), 17),
+    "stride is kernel": ("strides = [2, 2]", HW, (4, 3, 2, 2), 17),
+    "kernel below the stride": ("strides = [3, 2]", HW, (4, 3, 1, 1), 17),
+    "pads": ("strides = [2, 2], pads = [1, 0, 1, 2]", HW, (4, 3, 4, 3), 17),
+    "pads beyond the kernel": ("strides = [2, 1], pads = [2, 1, 3, 2]", HW, (4, 3, 2, 2), 17),
+    "output padding": ("strides = [2, 3], pads = [1, 1, 1, 1], output_padding = [1, 2]", HW, (4, 3, 3, 3), 17),
+    "groups": ("strides = [2, 2], group = 2", HW, (4, 3, 3, 2), 17),
+    "depthwise": ("strides = [2, 2], group = 4", HW, (4, 1, 3, 3), 17),
+    "dilations": ("strides = [2, 1], dilations = [2, 3], pads = [1, 2, 0, 1]", HW, (4, 3, 3, 2), 17),
+    "one axis": ("strides = [4], pads = [2, 2]", "4, T", (4, 3, 8), 17),
+    "three axes": ("strides = [2, 1, 2]", "4, D, H, W", (4, 3, 2, 2, 3), 17),
+    "padded above": ('strides = [2, 2], auto_pad = "SAME_UPPER"', HW, (4, 3, 3, 3), 17),
+    "padded below": ('strides = [2, 2], auto_pad = "SAME_LOWER"', HW, (4, 3, 3, 4), 17),
+    "no padding": ('strides = [2, 2], auto_pad = "VALID"', HW, (4, 3, 3, 4), 17),
+    "size asked for": ("strides = [2, 2], output_shape = [9, 8]", "4, 5, 4", (4, 3, 2, 3), 17),
+    "older operators": ("strides = [2, 2], pads = [1, 1, 2, 2], output_padding = [1, 0]", HW, (4, 3, 2, 2), 10),
+    "oldest operators": ("strides = [2, 2], pads = [2, 1, 2, 2]", HW, (4, 3, 2, 2), 9),
+}
+
+
+def made(attributes: str, shape: str, kernel: tuple[int, ...], opset: int) -> onnx.ModelProto:
+    sizes = ", ".join(["N", "C", "P", "Q", "R"][: len(kernel)])
+    model = onnx.parser.parse_model(
+        f'<ir_version: 8, opset_import: ["" : {opset}]>\n'
+        f"net (float[N, {shape}] x) => (float[{sizes}] y) {{ [up] y = ConvTranspose<{attributes}>(x, w, b) }}"
+    )
+    outputs = kernel[1] * next((a.i for a in model.graph.node[0].attribute if a.name == "group"), 1)
+    for name, size in (("w", kernel), ("b", (outputs,))):
+        model.graph.initializer.append(numpy_helper.from_array(RNG.normal(size=size).astype(np.float32), name))
+    return model
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+def test_it_computes_the_same(case: tuple[str, str, tuple[int, ...], int]) -> None:
+    file = made(*case)
+    form = canonical(load_model(file))
+    assert [node.op_type for node in form.proto.graph.node][-1] == "Conv"
+    x = RNG.normal(size=(2, 4, *(5, 4, 6)[: len(case[2]) - 2])).astype(np.float32)
+    expected, found = (create_session(m, "net").run(None, {"x": x})[0] for m in (file, form.proto))
+    assert found.shape == expected.shape
+    np.testing.assert_allclose(found, expected, atol=1e-5 * np.abs(expected).max(), rtol=0)
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        ("strides = [2, 2], output_shape = [9, 8]", HW, (4, 3, 2, 3), 17),
+        ('strides = [3, 3], auto_pad = "SAME_UPPER"', HW, (4, 3, 2, 2), 17),
+    ],
+    ids=["size of open sizes", "more than there is"],
+)
+def test_what_is_not_known_stays(case: tuple[str, str, tuple[int, ...], int]) -> None:
+    assert canonical(load_model(made(*case))).file is None
+
+
+def test_macs_are_the_file_s_and_positions_the_tile_s() -> None:
+    model = canonical(load_model(made("strides = [2, 2]", "4, 5, 5", (4, 3, 2, 2), 17)))
+    layer = next(layer for layer in read_graph(model).candidates)
+    assert layer.matrix is not None
+    assert (layer.matrix.rows, layer.matrix.cols, layer.matrix.positions) == (4 * 4, 3, 100)
+    assert layer.work is not None
+    assert layer.work.macs == 25 * 4 * 3 * 4 == layer.matrix.macs // 4
+    assert layer.work.parameters == 4 * 3 * 4
