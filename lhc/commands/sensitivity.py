@@ -37,7 +37,8 @@ class MeasureLayers:
         task = study.splits.judged if asked.metric is not None else study.ranking_task()
         bench, names = study.bench(task), study.measurable
         table = sensitivities(bench, names, asked.method, asked.confidence, asked.half_width)
-        return replace(study, ranking=replace(table, titles=study.plan.titles, calibrated=study.calibrated_on))
+        table = replace(table, calibrated=study.calibrated_on, documents=task.document_count)
+        return replace(study, ranking=replace(table, titles=study.plan.titles))
 
 
 def pipeline(options: SensitivityOptions) -> Pipeline[Study]:

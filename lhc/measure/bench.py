@@ -201,22 +201,22 @@ class Bench:
         digital = self.digital_score
         if self.shift and not isinstance(digital, float):
             digital = digital + (self.shift if self.metric.higher_is_better else -self.shift)
-        job = self._job(placement, draws, t_s)
+        job, documents = self._job(placement, draws, t_s), self.task.documents
         if isinstance(digital, float):
             if not placement:
                 outputs = np.repeat(self._digital_set[None], len(draws), axis=0)
             else:
                 outputs = np.stack(self._gathered(job, what))
-            return SetScores(self.metric, outputs, self._compared._digital_set, self._set_reference)
+            return SetScores(self.metric, outputs, self._compared._digital_set, self._set_reference, documents)
         if not placement:
             own = digital if self.against is None else self._gathered(Job(frozenset(), (0,), 0.0), what)[0]
-            return SampleScores(self.metric, np.tile(own, (len(draws), 1)), digital, exact=True)
+            return SampleScores(self.metric, np.tile(own, (len(draws), 1)), digital, True, documents)
         if not self.hardware.is_stochastic and len(draws) > 1:
             one = self.measure(placement, range(1), what, t_s)
             assert isinstance(one, SampleScores)
-            return SampleScores(self.metric, np.repeat(one.scores, len(draws), axis=0), digital, exact=True)
+            return SampleScores(self.metric, np.repeat(one.scores, len(draws), axis=0), digital, True, documents)
         scores = np.stack(self._gathered(job, what))
-        return SampleScores(self.metric, scores, digital, exact=not self.hardware.is_stochastic)
+        return SampleScores(self.metric, scores, digital, not self.hardware.is_stochastic, documents)
 
     def units(self, placement: frozenset[str], draws: range, t_s: float | None = None) -> tuple[int, int]:
         """How many units of work a measurement (see `measure`) has, and how many of them the cache holds."""

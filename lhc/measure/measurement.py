@@ -1,7 +1,7 @@
 """What was seen of one placement: per draw, and per sample where the metric has scores of samples."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -9,7 +9,16 @@ import numpy as np
 from lhc.errors import DataError
 from lhc.results import Evaluation
 from lhc.samples.metrics import METRICS, Array, Metric, Scores
-from lhc.stats import CONFIDENCE, clipped, hull, over_draws, over_draws_and_samples, summarize
+from lhc.samples.task import Indices
+from lhc.stats import (
+    CONFIDENCE,
+    clipped,
+    hull,
+    members,
+    over_draws,
+    over_draws_and_samples,
+    summarize,
+)
 
 __all__ = ["Evaluator", "Measurement", "SampleScores", "SetScores", "evaluation", "looked_at", "sample_interval"]
 
@@ -39,8 +48,13 @@ class Measurement(Protocol):
         """Least change that a value can show; 0 where it is continuous or exact."""
         ...
 
+    @property
+    def documents(self) -> Indices | None:
+        """Number of every sample's document, as `Task.documents`."""
+        ...
+
     def sample_interval(self, confidence: float) -> tuple[float, float] | None:
-        """Interval of the mean drop over other draws and other samples."""
+        """Interval of the mean drop over other draws and other samples: other documents where there are such."""
         ...
 
 
@@ -83,12 +97,14 @@ class SampleScores:
         scores: shape ``(draws, samples)``.
         digital: scores of the digital network, shape ``(samples,)``.
         exact: nothing varies from draw to draw: no layer is analog, or the hardware has no noise.
+        documents: number of every sample's document; None where every sample stands alone.
     """
 
     metric: Metric
     scores: Scores
     digital: Scores
     exact: bool = False
+    documents: Indices | None = None
 
     @property
     def values(self) -> Scores:
@@ -116,10 +132,10 @@ class SampleScores:
 
     def joined(self, other: Measurement) -> "SampleScores":
         assert isinstance(other, SampleScores)
-        return SampleScores(self.metric, np.concatenate([self.scores, other.scores]), self.digital, self.exact)
+        return replace(self, scores=np.concatenate([self.scores, other.scores]))
 
     def sample_interval(self, confidence: float) -> tuple[float, float] | None:
-        return over_draws_and_samples(self.damage, confidence, self.step)
+        return over_draws_and_samples(self.damage, confidence, self.step, self.documents)
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,12 +147,14 @@ class SetScores:
         outputs: or what the metric's summary keeps of them, ``(draws, samples, ...)``.
         digital: the same of the digital network, ``(samples, ...)``.
         reference: what outputs are scored against, ``(samples, ...)``.
+        documents: number of every sample's document; None where every sample stands alone.
     """
 
     metric: Metric
     outputs: Array
     digital: Array
     reference: Array
+    documents: Indices | None = None
 
     @property
     def values(self) -> Scores:
@@ -152,18 +170,23 @@ class SetScores:
 
     def joined(self, other: Measurement) -> "SetScores":
         assert isinstance(other, SetScores)
-        outputs = np.concatenate([self.outputs, other.outputs])
-        return SetScores(self.metric, outputs, self.digital, self.reference)
+        return replace(self, outputs=np.concatenate([self.outputs, other.outputs]))
 
     def sample_interval(self, confidence: float) -> tuple[float, float] | None:
-        """Percentiles of the mean drop when draws and samples are drawn again with replacement (seed fixed)."""
+        """Percentiles of the mean drop when draws and samples are drawn again with replacement (seed fixed).
+
+        Documents are drawn whole (Davison and Hinkley, Bootstrap Methods, 1997, section 3.8).
+        """
         draws, samples = self.outputs.shape[:2]
-        if draws < 2:
+        whole = None if self.documents is None else members(self.documents)
+        if draws < 2 or (whole is not None and len(whole) < 2):
             return None
+        count = samples if whole is None else len(whole)
         rng = np.random.default_rng(0)
         means = np.empty(BOOTSTRAP)
         for index in range(BOOTSTRAP):
-            chosen = rng.integers(0, samples, samples)
+            drawn = rng.integers(0, count, count)
+            chosen = drawn if whole is None else np.concatenate([whole[one] for one in drawn])
             chips = self.outputs[rng.integers(0, draws, draws)]
             part = SetScores(self.metric, chips[:, chosen], self.digital[chosen], self.reference[chosen])
             means[index] = part.drops.mean()
@@ -234,6 +257,7 @@ def evaluation(
         sample_interval=sample_interval(measured, evaluator, relative, confidence),
         drops=tuple((measured.drops * scale).tolist()),
         samples=evaluator.samples,
+        documents=None if measured.documents is None else len(members(measured.documents)),
         seed=evaluator.seed,
         t_s=evaluator.t_s if t_s is None else t_s,
         confidence=confidence,

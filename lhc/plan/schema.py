@@ -121,6 +121,8 @@ class Outcome(PlanRecord):
     samples_note: str | None = None
     """What they took part in, where there is more to it."""
     samples: int
+    documents: int | None = None
+    """That the samples are of; None where every sample stands alone."""
     draws: int
     first_draw: int | None = None
     """Number of its first programming; None in plans of earlier versions, and where nothing was searched."""

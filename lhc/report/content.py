@@ -15,6 +15,7 @@ from lhc.report.text import (
     amount,
     count,
     counted,
+    counted_samples,
     interval_text,
     level_text,
     metric_value,
@@ -267,19 +268,21 @@ def data_facts(plan: Plan) -> tuple[tuple[str, str], ...]:
     outcome = plan.outcome
     if outcome is None:
         return ()
+    dealt = "stratified by label" if outcome.documents is None else "of whole documents"
     split = outcome.samples_note or (
-        "a quarter ranked the layers, a quarter judged candidates of the search, half verified the result (fixed"
-        " permutation, stratified by label)"
+        "of all, a quarter, at most 1,000, ranked the layers and guided the search, and the others verified (fixed"
+        f" permutation, {dealt})"
         if outcome.held_out
         else "not held out: all samples served every purpose"
     )
     deciding = "other" if outcome.generalized else "these"
+    verified = outcome.samples if outcome.documents is None else counted_samples(outcome.samples, outcome.documents)
     return (
         ("metric", f"{outcome.metric}: digital {metric_value(outcome.baseline, outcome.percent)}"),
         *(() if outcome.metric_note is None else (("why this metric", outcome.metric_note),)),
         *(() if outcome.output is None else (("scored output", outcome.output),)),
         ("budget", f"mean drop of at most {points(outcome, outcome.max_drop)} ({outcome.drop_type})"),
-        ("samples", f"{outcome.samples} verified; {split}"),
+        ("samples", f"{verified} verified; {split}"),
         ("data", f"SHA-256 {outcome.data}"),
         ("chips", f"{outcome.draws} programmings that the search had not seen"),
         ("seed", str(outcome.seed)),

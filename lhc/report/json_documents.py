@@ -87,7 +87,7 @@ def analysis_document(result: Analysis) -> Document:
 def sensitivity_document(table: SensitivityTable) -> Document:
     """Of ``lhc sensitivity``."""
     layers = [{"name": name, **s.model_dump(exclude={"metric"})} for name, s in table.layers.items()]
-    known = _named(table, "metric samples draws seed t_s confidence calibrated")
+    known = _named(table, "metric samples documents draws seed t_s confidence calibrated")
     return known | {"agreement": _agreement(table), "layers": layers}
 
 
@@ -123,7 +123,7 @@ def _plan(plan: Plan) -> Document:
         **_named(outcome, "objective limits limits_kept groups evaluations"),
         "estimate": None if outcome.estimate is None else outcome.estimate.model_dump(),
         "healing": None if outcome.healing is None else outcome.healing.model_dump(),
-        **_named(outcome, "samples draws seed t_s"),
+        **_named(outcome, "samples documents draws seed t_s"),
         "retrained": None if outcome.retrained is None else outcome.retrained.model_dump(mode="json"),
     }
 
@@ -158,7 +158,7 @@ def evaluations_document(results: list[Evaluation]) -> Document:
     first = results[0]
     return {
         "digital": {"metric": first.metric, "value": first.baseline},
-        **_named(first, "samples draws seed calibrated"),
+        **_named(first, "samples documents draws seed calibrated"),
         "times": [_named(found, "t_s mean std interval drop") for found in results],
     }
 

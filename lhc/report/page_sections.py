@@ -30,6 +30,7 @@ from lhc.report.text import (
     budget_text,
     calibrations,
     counted,
+    counted_samples,
     drop_range,
     drop_text,
     drop_unit,
@@ -114,7 +115,7 @@ def _within(judged: AtScale | Remedy) -> Value:
 
 def _basis(found: Evaluation) -> str:
     """Chips, samples and seed of an evaluation."""
-    return f"{found.draws} chips, {found.samples} samples, seed {found.seed}"
+    return f"{found.draws} chips, {counted_samples(found.samples, found.documents)}, seed {found.seed}"
 
 
 def _front(front: Front, plan: Plan) -> PageSection:

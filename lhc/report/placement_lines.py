@@ -15,6 +15,7 @@ from lhc.report.text import (
     budget_text,
     chips_text,
     counted,
+    counted_samples,
     healing_text,
     interval_text,
     level_text,
@@ -112,7 +113,7 @@ def verdict_sentence(plan: Plan, tiles: int) -> str:
 def _outcome_lines(outcome: Outcome) -> Iterator[str]:
     value, baseline = (metric_value(v, outcome.percent) for v in (outcome.value, outcome.baseline))
     digital = f"digital {outcome.metric} {baseline}, mapped {value}"
-    yield f"{digital} on {outcome.samples} samples ({samples_text(outcome)}),"
+    yield f"{digital} on {counted_samples(outcome.samples, outcome.documents)} ({samples_text(outcome)}),"
     after = f"{time_text(outcome.t_s)} after programming"
     yield f"{outcome.draws} chips not seen in the search, {after}, seed {outcome.seed}"
     both = (

@@ -10,6 +10,7 @@ from lhc.report.text import (
     budget_of_margin,
     chips_text,
     counted,
+    counted_samples,
     drop_text,
     healing_text,
     interval_text,
@@ -139,7 +140,7 @@ def _certainty(outcome: Outcome) -> str:
     return (
         f"for {what}, a mean drop of {interval_text(outcome, outcome.interval)} ({level_text(outcome.confidence)}"
         f" confidence). The budget is of the mean over chips; {chips_text(outcome.chips_within, outcome.draws)}."
-        f" {outcome.samples} samples: {samples_text(outcome)}."
+        f" {counted_samples(outcome.samples, outcome.documents)}: {samples_text(outcome)}."
     )
 
 

@@ -10,6 +10,7 @@ from lhc.support.numbers import (
     amount,
     count,
     counted,
+    counted_samples,
     drop_interval,
     drop_range,
     drop_text,
@@ -36,6 +37,7 @@ __all__ = [
     "chips_text",
     "count",
     "counted",
+    "counted_samples",
     "drop_interval",
     "drop_range",
     "drop_text",
@@ -165,7 +167,10 @@ def samples_text(outcome: Outcome) -> str:
     """What the samples of a verification took part in."""
     if outcome.samples_note is not None:
         return outcome.samples_note
-    return "held out from the search" if outcome.held_out else "not held out: fewer than 400 samples"
+    if outcome.held_out:
+        return "held out from the search"
+    least = "400 samples" if outcome.documents is None else "400 windows or 8 documents"
+    return f"not held out: fewer than {least}"
 
 
 def gain_text(gain: float, gain_range: tuple[float, float] | None) -> str:
@@ -221,8 +226,9 @@ def unlike_decision(found: Robustness) -> str:
 
 def samples_basis(found: SensitivityTable | Attribution | Evaluation) -> str:
     """How many samples judge, and how many others every chip was calibrated on."""
-    others = f" and {found.calibrated} others that every chip was calibrated on" if found.calibrated else ""
-    return f"{found.samples} samples{others}"
+    what = "others" if found.documents is None else "other windows"
+    others = f" and {found.calibrated} {what} that every chip was calibrated on" if found.calibrated else ""
+    return f"{counted_samples(found.samples, found.documents)}{others}"
 
 
 CALIBRATION_NOTE = (

@@ -38,6 +38,7 @@ class Evaluation:
         t_s: time of inference in seconds.
         confidence: two-sided level of the intervals.
         calibrated: samples that every chip was calibrated on, none of them judged; 0: no chip was.
+        documents: that the samples are of; None where every sample stands alone.
     """
 
     metric: str
@@ -56,6 +57,7 @@ class Evaluation:
     t_s: float
     confidence: float
     calibrated: int = 0
+    documents: int | None = None
 
     @property
     def draws(self) -> int:
@@ -135,6 +137,7 @@ class SensitivityTable:
         notes: sentences for the user: why a prediction was not used.
         titles: name -> module path and name, where the file tells the module.
         calibrated: samples that every chip was calibrated on; 0: no chip was.
+        documents: that the samples are of; None where every sample stands alone.
     """
 
     metric: str
@@ -148,6 +151,7 @@ class SensitivityTable:
     notes: tuple[str, ...] = ()
     titles: Mapping[str, str] = field(default_factory=dict)
     calibrated: int = 0
+    documents: int | None = None
 
     def ranking(self) -> tuple[str, ...]:
         """Names, most sensitive first."""

@@ -241,6 +241,7 @@ class Attribution:
         confidence: two-sided level of the intervals over draws.
         titles: name -> module path and name, where the file tells the module; for tables, not in JSON.
         calibrated: samples that every chip was calibrated on; 0: no chip was.
+        documents: that the samples are of; None where every sample stands alone.
     """
 
     metric: str
@@ -252,6 +253,7 @@ class Attribution:
     confidence: float
     titles: Annotated[Mapping[str, str], Field(exclude=True)] = field(default_factory=dict, compare=False)
     calibrated: int = 0
+    documents: int | None = None
 
 
 @dataclass(frozen=True)

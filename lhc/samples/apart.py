@@ -7,8 +7,9 @@ from hashlib import sha256
 import numpy as np
 
 from lhc.errors import DataError, UsageError
-from lhc.samples.splits import stratified_order
+from lhc.samples.splits import documents_in_order, stratified_order
 from lhc.samples.task import Samples, Task
+from lhc.support.numbers import counted
 
 __all__ = ["check_apart", "check_calibration_apart", "split_off"]
 
@@ -96,6 +97,8 @@ def _size(array: Samples) -> float:
 def split_off(task: Task, training: int, parts: int) -> tuple[Task, Task]:
     """Samples for training, and the others, by a fixed permutation that is stratified by label.
 
+    Documents stay whole where there are as many as parts; else their samples are dealt, and a warning says so.
+
     Args:
         task: all samples.
         training: parts that train.
@@ -106,6 +109,19 @@ def split_off(task: Task, training: int, parts: int) -> tuple[Task, Task]:
     """
     if len(task) < 10 * parts:
         raise DataError(f"{len(task)} samples are too few to split them into training and judging; give more")
+    documents = task.document_count
+    if documents is not None and documents >= parts:
+        shares = [(number % parts < training, one) for number, one in enumerate(documents_in_order(task))]
+        kinds = (np.sort(np.concatenate([one for trains, one in shares if trains is kind])) for kind in (True, False))
+        train, judge = (task.take(samples) for samples in kinds)
+        return train, judge
+    if documents is not None:
+        log.warning(
+            "%s cannot be split into %d parts, so parts of a document train that judges by others: the network may look"
+            " better than it is",
+            counted(documents, "document"),
+            parts,
+        )
     order = stratified_order(task)
     trains = np.arange(len(order)) % parts < training
     return task.take(np.sort(order[trains])), task.take(np.sort(order[~trains]))

@@ -7,8 +7,8 @@ but the first is predicted once, the first ``stride`` of a window with less cont
 ``stride`` is the whole window. Nothing is put before a document: its first token stands without context, and is not
 predicted.
 
-A window is a sample. Short ones are filled up at their end, where a causal network cannot see it from before, with
-targets `lhc.samples.metrics.IGNORED`, by token 0.
+A window is a sample, and carries the number of its document (`Task.documents`). Short ones are filled up at their end,
+where a causal network cannot see it from before, with targets `lhc.samples.metrics.IGNORED`, by token 0.
 """
 
 from collections.abc import Collection, Sequence
@@ -36,13 +36,11 @@ class TextTask:
     """Windows as samples, and what of a text they are.
 
     Attributes:
-        task: inputs and targets, ``(windows, tokens)`` int64; judged by ``nll``.
-        documents: that gave a window.
+        task: inputs and targets, ``(windows, tokens)`` int64, with documents numbered from 0; judged by ``nll``.
         short: documents of a single token, or none, which predict nothing and are left out.
     """
 
     task: Task
-    documents: int
     short: int
 
 
@@ -96,12 +94,14 @@ def text_task(
     if window < 1 or not 1 <= step <= window:
         raise UsageError(f"--window must be at least 1 and --stride from 1 to it, got {window} and {step}")
     rows: list[tuple[list[int], list[int]]] = []
+    sources: list[int] = []
     used = short = 0
     for document in documents:
         if most is not None and len(rows) >= most:
             break
         windows = _windows(tokenizer.encode(document).ids, window, step)[:each]
         rows += windows
+        sources += [used] * len(windows)
         used += bool(windows)
         short += not windows
     if not rows:
@@ -116,7 +116,7 @@ def text_task(
         arrays["attention_mask"][row, : len(codes)] = 1
         targets[row, : len(codes)] = wanted
     given = {name: array for name, array in arrays.items() if name in {"input_ids", *inputs}}
-    return TextTask(Task(given, targets, get_metric("nll")), used, short)
+    return TextTask(Task(given, targets, get_metric("nll"), documents=np.array(sources[: len(rows)])), short)
 
 
 def _windows(codes: list[int], window: int, step: int) -> list[tuple[list[int], list[int]]]:

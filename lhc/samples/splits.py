@@ -3,6 +3,10 @@
 The permutation is fixed (it does not depend on the run's seed) and stratified by label where targets are class
 indices. Under 400 samples nothing is split, and results are marked as not held out. Chips are calibrated on samples
 that test nothing: on some of those that order, where there are enough to split, else on a quarter at most.
+
+Samples of one document (`Task.documents`) stay together: a quarter of the documents orders, in a fixed permutation
+without regard to labels, and none that calibrates is judged. Under 8 documents nothing is split. A single document is
+dealt by its samples, so that chips can be calibrated at all.
 """
 
 from dataclasses import dataclass
@@ -11,10 +15,20 @@ import numpy as np
 import numpy.typing as npt
 
 from lhc.samples.task import Task
+from lhc.stats import members
 
-__all__ = ["MIN_SPLIT_SAMPLES", "Splits", "split_task", "stratified_order"]
+__all__ = [
+    "MIN_SPLIT_DOCUMENTS",
+    "MIN_SPLIT_SAMPLES",
+    "Splits",
+    "documents_in_order",
+    "split_task",
+    "stratified_order",
+]
 
 MIN_SPLIT_SAMPLES = 400
+MIN_SPLIT_DOCUMENTS = 8
+"""A quarter of which are two: one says nothing of others."""
 SPLIT_PARTS = 4
 """One of them ranks layers and guides the search."""
 MOST_RANKING = 1000
@@ -48,15 +62,39 @@ def split_task(task: Task, calibrating: int = 0) -> Splits:
         task: all samples.
         calibrating: most of them that chips are calibrated on; a single sample is judged instead.
     """
-    order = stratified_order(task)
-    ranking = np.sort(_spread(order, min(-(-len(order) // SPLIT_PARTS), MOST_RANKING)))
-    kept = ranking[: calibrating if len(task) > 1 else 0]
-    judged = task.take(np.setdiff1d(order, kept)) if len(kept) else task
-    calibrate = task.take(kept) if len(kept) else None
-    if len(task) < MIN_SPLIT_SAMPLES:
+    every, documents = np.arange(len(task)), task.document_count
+    if documents is not None and documents > 1:
+        ranking, kept = _whole_documents(documents_in_order(task), calibrating)
+    else:
+        order = stratified_order(task)
+        ranking = np.sort(_spread(order, min(-(-len(order) // SPLIT_PARTS), MOST_RANKING)))
+        kept = ranking[: calibrating if len(task) > 1 else 0]
+    judged = task.take(np.setdiff1d(every, kept)) if len(kept) else task
+    # Of documents that calibrate more samples may have been set aside than are asked for.
+    calibrate = task.take(kept[:calibrating]) if len(kept) else None
+    if len(task) < MIN_SPLIT_SAMPLES or (documents is not None and documents < MIN_SPLIT_DOCUMENTS):
         return Splits(judged, judged, judged, held_out=False, calibrate=calibrate)
-    rank, verify = task.take(ranking), task.take(np.setdiff1d(order, ranking))
+    rank, verify = task.take(ranking), task.take(np.setdiff1d(every, ranking))
     return Splits(rank, verify, judged, held_out=True, calibrate=calibrate)
+
+
+def documents_in_order(task: Task) -> list[npt.NDArray[np.intp]]:
+    """Samples of every document, documents in a fixed permutation."""
+    assert task.documents is not None
+    found = members(task.documents)
+    return [found[one] for one in np.random.default_rng(_PERMUTATION_SEED).permutation(len(found))]
+
+
+def _whole_documents(
+    documents: list[npt.NDArray[np.intp]], calibrating: int
+) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    """Samples that rank, and those of them that are set aside to calibrate: as many documents as it takes."""
+    ends = np.cumsum([len(one) for one in documents])
+    ranks = min(-(-len(documents) // SPLIT_PARTS), max(1, int(np.searchsorted(ends, MOST_RANKING, "right"))))
+    ranking = np.concatenate(documents[:ranks])
+    calibrates = min(ranks, int(np.searchsorted(ends, calibrating)) + 1) if calibrating else 0
+    kept = ranking[: ends[calibrates - 1]] if calibrates else ranking[:0]
+    return np.sort(ranking), np.sort(kept)
 
 
 def _spread(order: npt.NDArray[np.intp], count: int) -> npt.NDArray[np.intp]:

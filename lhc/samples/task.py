@@ -143,12 +143,16 @@ class Task:
         metric: how an output is scored.
         class_axis: axis of the output that holds scores of classes, counted from 0, where it is known not to be the
             last; for metrics that read classes.
+        documents: a number per sample, ``(samples,)`` integers, equal for samples of one document (windows of a text):
+            they are alike, so documents are what intervals are over, and what is dealt. None: every sample stands
+            alone.
 
     Args:
         finite: the values are known to be finite, so they are not read to find out.
 
     Raises:
-        DataError: lengths that differ, no samples, NaN or infinite values, or a metric that needs missing targets.
+        DataError: lengths that differ, no samples, NaN or infinite values, documents that are no number per sample, or
+            a metric that needs missing targets.
     """
 
     inputs: Mapping[str, Samples]
@@ -156,6 +160,7 @@ class Task:
     metric: Metric
     finite: InitVar[bool] = False
     class_axis: int | None = None
+    documents: Indices | None = None
 
     def __post_init__(self, finite: bool) -> None:
         if not self.inputs:
@@ -173,6 +178,13 @@ class Task:
         if not finite:
             for name, array in self._arrays():
                 _check_finite(name or "targets", array)
+        if self.documents is not None and (
+            self.documents.dtype.kind not in "iu" or self.documents.shape != (len(self),)
+        ):
+            raise DataError(
+                f"documents have type {self.documents.dtype} and shape {self.documents.shape}; they must be one integer"
+                f" for each of the {len(self)} samples"
+            )
         if self.metric.needs_targets is True and self.targets is None:
             raise DataError(
                 f"metric {self.metric.name!r} needs targets and the data has none; add them (--label-key names"
@@ -182,10 +194,17 @@ class Task:
     def __len__(self) -> int:
         return count_samples(self.inputs)
 
+    @property
+    def document_count(self) -> int | None:
+        """How many documents the samples are of; None where every sample stands alone."""
+        return None if self.documents is None else len(np.unique(self.documents))
+
     def take(self, indices: Indices) -> "Task":
         """The samples of these indices, in that order; inputs are not copied but read where they are."""
         targets = None if self.targets is None else np.asarray(self.targets[indices])
-        return replace(self, inputs={k: _cut(v, indices) for k, v in self.inputs.items()}, targets=targets, finite=True)
+        inputs = {name: _cut(array, indices) for name, array in self.inputs.items()}
+        documents = None if self.documents is None else self.documents[indices]
+        return replace(self, inputs=inputs, targets=targets, documents=documents, finite=True)
 
     def head(self, samples: int | None) -> "Task":
         """The first ``samples`` samples; all where that is None or more than there are."""
@@ -193,7 +212,8 @@ class Task:
             return self
         targets = None if self.targets is None else self.targets[:samples]
         inputs = {name: _cut(array, slice(samples)) for name, array in self.inputs.items()}
-        return replace(self, inputs=inputs, targets=targets, finite=True)
+        documents = None if self.documents is None else self.documents[:samples]
+        return replace(self, inputs=inputs, targets=targets, documents=documents, finite=True)
 
     def with_metric(self, metric: Metric) -> "Task":
         """The same samples judged by another metric."""
@@ -236,11 +256,14 @@ class Task:
 
     @property
     def digest(self) -> str:
-        """SHA-256 over names, types, shapes and bytes of inputs and targets, wherever they are kept."""
-        return self.block_digest(0, len(self))
+        """SHA-256 over names, types, shapes and bytes of inputs, targets and documents, wherever they are kept."""
+        content = self.block_digest(0, len(self))
+        if self.documents is None:
+            return content
+        return sha256(f"{content}|{_digest(self.documents, 0, len(self))}".encode()).hexdigest()
 
     def block_digest(self, start: int, stop: int) -> str:
-        """The `digest` of these samples alone, ``start`` included and ``stop`` not; remembered.
+        """That of inputs and targets of these samples alone, ``start`` included and ``stop`` not; remembered.
 
         It says what the samples are and not where: the same samples at another place have the same digest.
         """

@@ -14,17 +14,21 @@ from lhc.stats.intervals import (
     summarize,
     two_sided,
 )
+from lhc.stats.jackknife import by_document, effective_documents, members
 from lhc.stats.looks import Prospect, look_errors, look_schedule
 
 __all__ = [
     "CONFIDENCE",
     "Prospect",
     "Summary",
+    "by_document",
     "check_confidence",
     "clipped",
+    "effective_documents",
     "hull",
     "look_errors",
     "look_schedule",
+    "members",
     "one_sided",
     "over_draws",
     "over_draws_and_samples",

@@ -22,6 +22,7 @@ import numpy.typing as npt
 from scipy import special
 
 from lhc.errors import UsageError
+from lhc.stats.jackknife import by_document, effective_documents
 
 __all__ = [
     "CONFIDENCE",
@@ -113,19 +114,30 @@ def over_draws(values: Floats, confidence: float = CONFIDENCE, step: float = 0.0
     return _interval(float(values.mean()), variance / values.size, values.size - 1, confidence)
 
 
-def over_draws_and_samples(damage: Floats, confidence: float = CONFIDENCE, step: float = 0.0) -> Interval | None:
-    """Interval of the mean over other draws and other samples.
+def over_draws_and_samples(
+    damage: Floats,
+    confidence: float = CONFIDENCE,
+    step: float = 0.0,
+    documents: npt.NDArray[np.integer] | None = None,
+) -> Interval | None:
+    """Interval of the mean over other draws and other samples, or other documents where samples come in such.
 
     Args:
         damage: per draw and sample, shape ``(draws, samples)``, paired with the digital network sample by sample.
         confidence: two-sided level.
         step: as in `over_draws`; a share of which nothing was seen in N samples can still be 3 / N (the rule of
-            three, at 95 %), so the half-width is at least what makes that so.
+            three, at 95 %), so the half-width is at least what makes that so. Of documents, N is their number.
+        documents: number of every sample's document, shape ``(samples,)``: they are what is drawn
+            (`lhc.stats.jackknife`).
 
     Returns:
-        None with one draw or one sample.
+        None with one draw, or one sample or document.
     """
     check_confidence(confidence)
+    effective = float(damage.shape[1])
+    if documents is not None:
+        pseudo, effective = by_document(damage, documents), effective_documents(documents)
+        damage, step = pseudo, step * damage.shape[1] / pseudo.shape[1]
     draws, samples = damage.shape
     if draws < 2 or samples < 2:
         return None
@@ -139,8 +151,8 @@ def over_draws_and_samples(damage: Floats, confidence: float = CONFIDENCE, step:
     total = max(square_draws + square_samples - square_rest, square_draws, square_samples)
     if total == 0:
         return float(mean) - 3 * step, float(mean) + 3 * step
-    parts = (square_draws**2 / (draws - 1), square_samples**2 / (samples - 1))
-    freedom = total**2 / (sum(parts) + square_rest**2 / ((draws - 1) * (samples - 1)))
+    parts = (square_draws**2 / (draws - 1), square_samples**2 / (effective - 1))
+    freedom = total**2 / (sum(parts) + square_rest**2 / ((draws - 1) * (effective - 1)))
     low, high = _interval(float(mean), float(total) / (draws * samples), max(float(freedom), 1.0), confidence)
     return min(low, float(mean) - 3 * step), max(high, float(mean) + 3 * step)
 

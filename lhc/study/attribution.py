@@ -70,6 +70,7 @@ def measure_attribution(bench: Bench, names: Sequence[str], confidence: float = 
         metric=bench.metric.name,
         layers={name: layers[name] for name in names if name in layers},
         samples=bench.samples,
+        documents=bench.task.document_count,
         draws=bench.draws,
         seed=bench.seed,
         t_s=bench.t_s,

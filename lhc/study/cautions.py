@@ -29,11 +29,15 @@ def warn_of_few_samples(verify: Bench, budget: Budget) -> None:
         return
     drop = budget.max_drop * (verify.baseline if budget.relative else 1)
     needed = samples_needed(drop, max(3 * drop, 0.01), budget.confidence)
-    if verify.samples < needed:
+    documents = verify.task.document_count
+    count, what = (verify.samples, "samples") if documents is None else (documents, "documents")
+    if count < needed:
         log.warning(
-            "%d samples verify the budget of %.2g; to show that it holds for other samples too takes about %d",
-            verify.samples,
+            "%d %s verify the budget of %.2g; to show that it holds for other %s too takes about %d",
+            count,
+            what,
             budget.max_drop,
+            what,
             needed,
         )
 

@@ -62,7 +62,7 @@ def load_task(
         inputs = _fitted(task.inputs, model, where)
         if all(inputs.get(name) is array for name, array in task.inputs.items()):
             return task.head(samples)
-        return _task(inputs, task.targets, task.metric, samples, where)
+        return _task(inputs, task.targets, task.metric, samples, where, task.documents)
     arrays = {name: array if isinstance(array, LazyArray) else np.asarray(array) for name, array in found.items()}
     targets = np.asarray(arrays.pop(label_key)) if label_key in arrays else None
     inputs = _fitted(_named(arrays, model, label_key, targets is None, where), model, where)
@@ -123,15 +123,20 @@ def _found(source: DataSource, where: str, samples: int | None) -> Task | Mappin
 
 
 def _task(
-    inputs: Mapping[str, Samples], targets: Array | None, metric: Metric, samples: int | None, where: str
+    inputs: Mapping[str, Samples],
+    targets: Array | None,
+    metric: Metric,
+    samples: int | None,
+    where: str,
+    documents: Indices | None = None,
 ) -> Task:
     try:
         for array in inputs.values():
             if isinstance(array, _Converted):
                 array.look_through(samples)
         # Cut first: what lies behind the samples asked for may be large, and whether it is finite does not matter.
-        head = Task(inputs, targets, metric, finite=True).head(samples)
-        return Task(head.inputs, head.targets, head.metric)
+        head = Task(inputs, targets, metric, finite=True, documents=documents).head(samples)
+        return Task(head.inputs, head.targets, head.metric, documents=head.documents)
     except DataError as error:
         raise DataError(f"{where}: {error}") from error
 

@@ -64,6 +64,7 @@ def outcome_of(verdict: Verdict, budget: Budget, study: Study, held_out: bool, s
         within_budget=verdict.accepted,
         held_out=held_out,
         samples=found.samples,
+        documents=found.documents,
         draws=found.draws,
         seed=study.options.seed,
         t_s=study.t_s,

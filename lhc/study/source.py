@@ -96,11 +96,6 @@ class Opened(OpenedModel):
         made = text_samples(path, how, input_shapes(self.model), self.entry, samples)
         if made.short:
             self.warn(f"{counted(made.short, 'document')} of {path} left out: of a single token, nothing is predicted")
-        if len(made.task) > made.documents:
-            self.warn(
-                f"samples are {len(made.task)} windows of {counted(made.documents, 'document')} of {path}; intervals"
-                " over samples take them as independent, which makes them too narrow where a document's are alike"
-            )
         return made.task
 
     def judging(self, options: Data, unless_chosen: Metric | None = None) -> Task:

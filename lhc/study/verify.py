@@ -252,5 +252,6 @@ def _remedy(failed: Verified, budget: Budget) -> str:
         return ""
     times = ((interval[1] - found.drop) / room) ** 2
     if budget.generalize:
-        return f"; about {ceil(times * found.samples)} samples would show it, if that is its mean drop"
+        count, what = (found.samples, "samples") if found.documents is None else (found.documents, "documents")
+        return f"; about {ceil(times * count)} {what} would show it, if that is its mean drop"
     return f"; about {ceil(times * found.draws)} chips (--max-draws) would show it, if that is its mean drop"

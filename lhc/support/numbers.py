@@ -7,6 +7,7 @@ __all__ = [
     "bounds_text",
     "count",
     "counted",
+    "counted_samples",
     "drop_interval",
     "drop_range",
     "drop_text",
@@ -84,6 +85,17 @@ def counted(number: int, noun: str, plural: str | None = None) -> str:
     ('1 layer', '20 layers', '2 processes')
     """
     return f"{number} {noun if number == 1 else plural or f'{noun}s'}"
+
+
+def counted_samples(samples: int, documents: int | None = None) -> str:
+    """How many samples, and of how many documents where they come in such.
+
+    >>> counted_samples(400), counted_samples(40, 12), counted_samples(1, 1)
+    ('400 samples', '12 documents (40 windows)', '1 document (1 window)')
+    """
+    if documents is None:
+        return counted(samples, "sample")
+    return f"{counted(documents, 'document')} ({counted(samples, 'window')})"
 
 
 def ratio(value: float) -> str:

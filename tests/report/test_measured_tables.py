@@ -9,6 +9,7 @@ from lhc.report.json_documents import evaluations_document, fields_of
 from lhc.report.measured_tables import (
     attribution_footer,
     attribution_table,
+    evaluation_footer,
     evaluation_table,
     robustness_footer,
     robustness_table,
@@ -135,3 +136,12 @@ def test_effects_are_shares_of_the_damage(whole: float, cells: list[str]) -> Non
     footer = attribution_footer(attributed(whole))
     assert "in brackets where the 95 % interval holds 0" in footer
     assert footer.endswith("4 draws, 100 samples, 1 hour after programming, seed 0")
+
+
+def test_documents_are_counted_beside_their_windows() -> None:
+    found = replace(evaluated(0.01), samples=40, documents=12, calibrated=3)
+    assert "12 documents (40 windows) and 3 other windows that every chip was calibrated on" in evaluation_footer(
+        [found]
+    )
+    assert evaluations_document([found])["documents"] == 12
+    assert evaluations_document([evaluated(0.01)])["documents"] is None

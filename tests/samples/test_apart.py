@@ -5,7 +5,7 @@ import pytest
 
 from lhc.errors import UsageError
 from lhc.models import zoo_entry
-from lhc.samples.apart import check_apart
+from lhc.samples.apart import check_apart, split_off
 from lhc.samples.metrics import get_metric
 from lhc.samples.task import Task
 
@@ -33,3 +33,25 @@ def test_training_data_on_another_scale_is_warned_of(
     check_apart(training, judging)
 
     assert ("input 'x'" in caplog.text and "preprocessed" in caplog.text) == warned
+
+
+def _text(documents: int) -> Task:
+    x = np.arange(60, dtype=np.float32)[:, None]
+    return Task({"x": x}, None, get_metric("kl"), documents=np.arange(60) % documents)
+
+
+def test_documents_train_or_judge(caplog: pytest.LogCaptureFixture) -> None:
+    train, judge = split_off(_text(10), 4, 5)
+
+    assert set(np.asarray(train.documents)).isdisjoint(np.asarray(judge.documents))
+    assert (train.document_count, judge.document_count) == (8, 2)
+    x = np.concatenate([np.asarray(part.inputs["x"]).ravel() for part in (train, judge)])
+    assert sorted(x.tolist()) == list(range(60))
+    assert not caplog.text
+
+
+def test_too_few_documents_are_dealt_by_their_windows_and_it_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    train, judge = split_off(_text(4), 4, 5)
+
+    assert (len(train), len(judge)) == (48, 12)
+    assert "4 documents cannot be split into 5 parts" in caplog.text

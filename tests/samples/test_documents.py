@@ -74,7 +74,7 @@ def test_overlapping_windows_give_context(words: "Tokenizer") -> None:
 def test_documents_of_one_token_are_left_out_and_counted(words: "Tokenizer") -> None:
     made = text_task(["w1", _text(0, 3), "w2"], words, window=4)
 
-    assert (len(made.task), made.documents, made.short) == (1, 1, 2)
+    assert (len(made.task), made.task.document_count, made.short) == (1, 1, 2)
     with pytest.raises(DataError, match="no document of the text has two tokens"):
         text_task(["w1"], words, window=4)
 
@@ -82,7 +82,9 @@ def test_documents_of_one_token_are_left_out_and_counted(words: "Tokenizer") -> 
 def test_the_number_of_windows_can_be_bounded(words: "Tokenizer") -> None:
     documents = [_text(0, 10), _text(20, 10), _text(40, 10)]
 
-    assert len(text_task(documents, words, window=4, most=4).task) == 4
+    bounded = text_task(documents, words, window=4, most=4).task
+    assert len(bounded) == 4
+    assert np.asarray(bounded.documents).tolist() == [0, 0, 0, 1]
     each = text_task(documents, words, window=4, each=1)
     assert np.asarray(each.task.inputs["input_ids"])[:, 0].tolist() == [0, 20, 40]
 

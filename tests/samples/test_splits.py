@@ -1,3 +1,5 @@
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 
@@ -77,3 +79,56 @@ def test_parts_are_read_from_the_samples_and_not_copied() -> None:
     x += 1000
     for part, values in zip(parts, before, strict=True):
         np.testing.assert_array_equal(part.inputs["x"], values + 1000)
+
+
+def _text(sizes: Sequence[int]) -> Task:
+    """Samples whose input is their place, documents in any order."""
+    documents = np.random.default_rng(0).permutation(np.repeat(np.arange(len(sizes)) * 3, sizes))
+    x = np.arange(len(documents), dtype=np.float32)[:, None]
+    return Task({"x": x}, None, get_metric("kl"), documents=documents)
+
+
+def _places(task: Task | None) -> set[int]:
+    return set() if task is None else set(np.asarray(task.inputs["x"], np.int64).ravel().tolist())
+
+
+def _documents(task: Task | None) -> set[int]:
+    return set() if task is None else set(np.asarray(task.documents).tolist())
+
+
+@pytest.mark.parametrize("calibrating", [0, 1, 30, 5000])
+def test_documents_are_dealt_whole(calibrating: int) -> None:
+    task = _text([1, 9, 3, 40, 2] * 20)
+    splits = split_task(task, calibrating)
+
+    assert splits.held_out
+    assert len(_documents(splits.rank)) == 25
+    assert len(_documents(splits.verify)) == 75
+    assert _documents(splits.rank).isdisjoint(_documents(splits.verify))
+    assert _places(splits.rank) | _places(splits.verify) == set(range(len(task)))
+    assert len(_places(splits.calibrate)) == min(calibrating, len(splits.rank))
+    assert _documents(splits.calibrate) <= _documents(splits.rank)
+    assert _documents(splits.calibrate).isdisjoint(_documents(splits.judged))
+    assert (splits.calibrate is None) == (calibrating == 0)
+    for part in (splits.rank, splits.verify, splits.judged):
+        assert np.asarray(task.documents)[sorted(_places(part))].tolist() == np.asarray(part.documents).tolist()
+
+
+def test_no_more_windows_rank_than_it_takes() -> None:
+    splits = split_task(_text([300] * 20))
+    assert (len(splits.rank), len(splits.verify)) == (900, 5100)
+    assert len(split_task(_text([2000] * 8)).rank) == 2000, "one document at least"
+
+
+def test_few_documents_are_not_split_but_calibrate() -> None:
+    splits = split_task(_text([100] * 7), 16)
+    assert not splits.held_out
+    assert splits.calibrate is not None
+    assert len(splits.calibrate) == 16
+    assert len(splits.judged) == 600
+    assert _documents(splits.calibrate).isdisjoint(_documents(splits.judged))
+
+
+def test_a_single_document_is_dealt_by_its_windows() -> None:
+    splits = split_task(_text([8]), 16)
+    assert (len(_places(splits.calibrate)), len(splits.judged)) == (2, 6)

@@ -1,6 +1,6 @@
 """Metrics against values computed by hand or by scipy, and what a task refuses."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -228,6 +228,25 @@ def test_digest_tells_data_apart() -> None:
         Task({"x": x, "y": y}, None, METRICS["kl"]),
     ]
     assert len({task.digest, *(other.digest for other in others)}) == 7
+
+
+def test_documents_follow_their_samples() -> None:
+    task = replace(a_task(), documents=np.array([4, 4, 2, 2, 2]))
+    assert (task.document_count, a_task().document_count) == (2, None)
+    for part, expected in (
+        (task.take(np.array([3, 1])), [2, 4]),
+        (task.head(3), [4, 4, 2]),
+        (task.with_metric(METRICS["nmse"]), [4, 4, 2, 2, 2]),
+    ):
+        assert np.asarray(part.documents).tolist() == expected
+    assert len({task.digest, a_task().digest, replace(task, documents=np.array([4, 4, 2, 2, 1])).digest}) == 3
+    assert task.block_digest(0, 2) == a_task().block_digest(0, 2), "what is measured on samples does not depend on them"
+
+
+@pytest.mark.parametrize("documents", [np.zeros(4, np.int64), np.zeros(5), np.zeros((5, 1), np.int64)], ids=repr)
+def test_documents_that_are_no_number_per_sample_are_refused(documents: np.ndarray) -> None:
+    with pytest.raises(DataError, match="one integer for each of the 5 samples"):
+        replace(a_task(), documents=documents)
 
 
 def test_digest_does_not_depend_on_memory_layout_or_order_of_inputs() -> None:

@@ -44,7 +44,11 @@ def test_windows_and_what_is_left_out_are_told(
     assert int((np.asarray(task.targets) != IGNORED).sum()) == sum(len(one) - 1 for one in codes)
     assert np.asarray(task.inputs["input_ids"])[0].tolist() == codes[0][:8]
     assert "1 document of" in caplog.text
-    assert "windows of 2 documents" in caplog.text
+    assert task.document_count == 2
+    assert np.asarray(task.documents).tolist() == [
+        *[0] * -(-(len(codes[0]) - 1) // 8),
+        *[1] * -(-(len(codes[1]) - 1) // 8),
+    ]
 
 
 def test_a_text_is_judged_from_the_command_line(cli: Cli, decoder: Path, tiny_gguf: Path, text: Path) -> None:
@@ -56,7 +60,7 @@ def test_a_text_is_judged_from_the_command_line(cli: Cli, decoder: Path, tiny_gg
     )
 
     assert nll["times"][0]["mean"] > 0
-    assert nll["samples"] == 1
+    assert (nll["samples"], nll["documents"]) == (1, 1)
     assert 0 < agreement["times"][0]["drop"] < 1
     # One document judges, the other calibrates.
     assert np.log(perplexity["digital"]["value"]) == pytest.approx(nll["digital"]["value"], rel=1e-6)

@@ -1,0 +1,74 @@
+"""Intervals of measurements whose samples come in documents."""
+
+import numpy as np
+import pytest
+
+from lhc.measure import SampleScores, SetScores
+from lhc.measure import measurement as module
+from lhc.samples.metrics import get_metric
+from lhc.stats import CONFIDENCE, over_draws_and_samples
+
+COUNT, WINDOWS = 30, 6
+DOCUMENTS = np.repeat(np.arange(COUNT), WINDOWS)
+
+
+def _damage(rng: np.random.Generator, draws: int = 4) -> np.ndarray:
+    """Of windows that share most of it with their document."""
+    own = rng.normal(0, 0.05, (draws, len(DOCUMENTS)))
+    return np.asarray(0.3 + rng.normal(0, 0.2, COUNT)[DOCUMENTS] + own)
+
+
+def test_other_samples_are_other_documents() -> None:
+    damage = _damage(np.random.default_rng(1))
+    metric, digital = get_metric("nll"), np.ones(len(DOCUMENTS))
+
+    found = SampleScores(metric, digital + damage, digital, documents=DOCUMENTS)
+
+    # Documents of one size: as if each were a sample.
+    means = damage.reshape(len(damage), COUNT, WINDOWS).mean(axis=2)
+    assert found.sample_interval(0.9) == pytest.approx(over_draws_and_samples(means))
+    alone = SampleScores(metric, digital + damage, digital)
+    np.testing.assert_array_equal(found.drops, alone.drops)
+    assert found.joined(alone).documents is DOCUMENTS
+
+
+def test_what_was_seen_in_no_document_may_be_in_three() -> None:
+    """By the rule of three, of documents: their windows may all be alike."""
+    same = np.ones((5, len(DOCUMENTS)))
+    found = SampleScores(get_metric("agreement"), same, same[0], documents=DOCUMENTS)
+    assert found.sample_interval(0.9) == pytest.approx((-3 / COUNT, 3 / COUNT))
+
+
+def _perplexities(damage: np.ndarray, documents: np.ndarray | None) -> SetScores:
+    """Windows of 10 tokens whose loss of 1 nat each rises by the damage."""
+    digital = np.tile([10.0, 10.0], (damage.shape[1], 1))
+    analog = np.stack([10 * (1 + damage), np.full(damage.shape, 10.0)], axis=-1)
+    return SetScores(get_metric("perplexity"), analog, digital, np.zeros((damage.shape[1], 0)), documents)
+
+
+def test_the_bootstrap_draws_documents(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It covers at about its level; windows drawn one by one do not."""
+    monkeypatch.setattr(module, "BOOTSTRAP", 100)
+    rng = np.random.default_rng(5)
+    trials, truth = 200, float(np.exp(1.3) - np.exp(1))
+    covered = np.zeros(2)
+    for _ in range(trials):
+        damage = _damage(rng)
+        for number, documents in enumerate((None, DOCUMENTS)):
+            interval = _perplexities(damage, documents).sample_interval(CONFIDENCE)
+            assert interval is not None
+            covered[number] += interval[0] <= truth <= interval[1]
+    by_windows, by_documents = covered / trials
+    assert by_windows < 0.6
+    # Percentiles of 30 documents lie a little too close, and 200 trials tell the share to within 0.06.
+    assert abs(by_documents - CONFIDENCE) < 0.06
+
+
+def test_one_document_says_nothing_of_others() -> None:
+    damage = _damage(np.random.default_rng(2))
+    one = np.zeros_like(DOCUMENTS)
+    assert _perplexities(damage, one).sample_interval(0.9) is None
+    assert (
+        SampleScores(get_metric("nll"), 1 + damage, np.ones(damage.shape[1]), documents=one).sample_interval(0.9)
+        is None
+    )
