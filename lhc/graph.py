@@ -15,6 +15,7 @@ from lhc.errors import ModelError
 
 __all__ = [
     "CANDIDATE_OPS",
+    "DEQUANTIZE",
     "INTEGER_OPS",
     "RUN_TIME_OPERANDS",
     "Elements",
@@ -31,6 +32,8 @@ __all__ = [
 INTEGER_OPS = frozenset({"ConvInteger", "MatMulInteger", "QLinearConv", "QLinearMatMul"})
 """Products that compute on integers."""
 CANDIDATE_OPS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"}) | INTEGER_OPS
+DEQUANTIZE = "--dequantize places it by its dequantised weights, where these, scales and zero points are stored"
+"""What can be done about a product of integers."""
 RUN_TIME_OPERANDS = "both operands are computed at run time"
 """How the detail of a product of two activations begins."""
 _FLOATS = frozenset({"float16", "float32", "float64"})
@@ -232,7 +235,7 @@ def obstacle(layer: Layer) -> Obstacle | None:
         return Obstacle(
             "unsupported",
             f"{layer.op_type} computes on integers; tiles take float weights, as in a model with QuantizeLinear and"
-            " DequantizeLinear (QDQ)",
+            f" DequantizeLinear (QDQ); {DEQUANTIZE}",
         )
     if layer.weight is None:
         names = " and ".join(layer.inputs[:2])

@@ -26,13 +26,14 @@ from lhc.onnx_io.product import Product
 from lhc.runtime.differentiable_contrib import CONTRIB
 from lhc.runtime.differentiable_layers import LAYERS
 from lhc.runtime.differentiable_ops import ELEMENTWISE, Function, Operator, UnsupportedOperatorError
+from lhc.runtime.differentiable_quantised import QUANTISED
 from lhc.runtime.differentiable_shapes import SHAPES
 from lhc.runtime.operand_shapes import OperandShapes
 from lhc.runtime.ort import Array, observe_tensors, relative_error
 
 __all__ = ["OPERATORS", "DifferentiableModel", "Replacement", "UnsupportedOperatorError", "parity"]
 
-OPERATORS: Mapping[str, Function] = {**ELEMENTWISE, **SHAPES, **LAYERS}
+OPERATORS: Mapping[str, Function] = {**ELEMENTWISE, **SHAPES, **LAYERS, **QUANTISED}
 """Every standard operator that has a differentiable function."""
 
 Replacement = Callable[[Tensor, Tensor, Tensor | None], Tensor]

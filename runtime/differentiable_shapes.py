@@ -18,9 +18,12 @@ __all__ = ["SHAPES"]
 
 
 def _cast(op: Operator, x: Tensor) -> Tensor:
+    """To int32, what carries a gradient keeps it, and stays a float: so do products of integers (`lhc.canonical`)."""
     wanted = TORCH_DTYPES.get(op.attributes["to"])
     if wanted is None:
         raise op.unsupported(f"it casts to ONNX's element type {op.attributes['to']}")
+    if wanted == torch.int32 and x.requires_grad:
+        return x + (x.trunc() - x).detach()
     return x.to(wanted)
 
 

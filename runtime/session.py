@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import onnx
 
-from lhc.canonical import canonical
+from lhc.canonical import canonical, dequantises
 from lhc.conductances import Correction
 from lhc.errors import DataError, UsageError
 from lhc.graph import LayerGraph, WeightRef, obstacle
@@ -54,6 +54,7 @@ class HybridSession:
         t_inference: float | None = None,
         engine: Literal["auto", "fast", "reference"] = "auto",
         device: str = "cpu",
+        dequantize: bool = False,
     ) -> None:
         """Cut the network, program the tiles and let them drift.
 
@@ -67,6 +68,8 @@ class HybridSession:
             engine: how products are computed; ``reference`` is aihwkit's own tile forward, ``fast`` (``auto``) the same
                 arithmetic, equal to float rounding without noise and in distribution with it.
             device: torch device on which the fast engine computes; tiles are programmed on the CPU.
+            dequantize: operators on integers can be analog too, by their dequantised weights; plans that were made so
+                need not be told.
 
         Raises:
             UsageError: unknown layer, hardware or engine, or a negative time.
@@ -78,7 +81,10 @@ class HybridSession:
             raise UsageError(f"the reference engine computes on the CPU, not on {device!r}")
         self._reference = engine == "reference"
         self._device = device
-        self._model = canonical(load_model(model, runs=must_run))
+        self._model = canonical(
+            load_model(model, runs=must_run),
+            dequantize or (isinstance(placement, Plan) and dequantises(placement)),
+        )
         self.plan = placement if isinstance(placement, Plan) else read_plan(self._model)
         default = self.plan.hardware if self.plan is not None else "lionheart"
         self.hardware = Hardware.load(hardware if hardware is not None else default)

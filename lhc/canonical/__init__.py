@@ -4,7 +4,7 @@ Whoever computes with a network, counts it or trains it sees products alone; the
 not analog runs as the file has it.
 """
 
-from lhc.canonical.form import canonical
+from lhc.canonical.form import canonical, dequantises
 from lhc.canonical.placed import placed_form, placed_proto
 
-__all__ = ["canonical", "placed_form", "placed_proto"]
+__all__ = ["canonical", "dequantises", "placed_form", "placed_proto"]

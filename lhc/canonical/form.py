@@ -1,5 +1,6 @@
 """The canonical form of a model: every operator that a rule knows, rewritten into products."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from importlib import import_module
 from typing import cast
@@ -7,15 +8,16 @@ from typing import cast
 import onnx
 
 from lhc.canonical.site import OperatorSite, Rule
-from lhc.errors import ModelError
+from lhc.errors import LhcError, ModelError
 from lhc.graph import Origin
 from lhc.model import FileForm, OnnxModel, without_weights
-from lhc.onnx_io import Shape
+from lhc.onnx_io import Shape, read_plan
 from lhc.onnx_io.constants import Constants
 from lhc.onnx_io.operators import identity, kind_of
 from lhc.onnx_io.shapes import outline, tensor_shapes
+from lhc.plan import Plan
 
-__all__ = ["RULES", "canonical"]
+__all__ = ["ON_REQUEST", "RULES", "canonical", "dequantises"]
 
 RULES: dict[tuple[str, str], str] = {
     ("", "ConvTranspose"): "lhc.canonical.conv_transpose:rewrite",
@@ -31,17 +33,38 @@ RULES: dict[tuple[str, str], str] = {
     ("com.microsoft", "TransposeMatMul"): "lhc.canonical.fused_matmul:rewrite",
 }
 """By domain (empty for ONNX's own) and name: where the rule is."""
+ON_REQUEST: dict[tuple[str, str], str] = {
+    ("", "ConvInteger"): "lhc.canonical.integer_products:rewrite",
+    ("", "MatMulInteger"): "lhc.canonical.integer_products:rewrite",
+    ("", "QLinearConv"): "lhc.canonical.qlinear_conv:rewrite",
+    ("", "QLinearMatMul"): "lhc.canonical.qlinear_matmul:rewrite",
+    ("com.microsoft", "QGemm"): "lhc.canonical.qgemm:rewrite",
+    ("com.microsoft", "QLinearConv"): "lhc.canonical.qlinear_conv:rewrite",
+}
+"""The same of operators on integers, which are rewritten where that is asked for."""
+_INTEGER_KINDS = frozenset(f"{domain}::{name}" if domain else name for domain, name in ON_REQUEST)
 
 
-def canonical(model: OnnxModel) -> OnnxModel:
+def dequantises(plan: Plan | None) -> bool:
+    """Whether a plan was made with operators on integers as products."""
+    return plan is not None and any(layer.origin and layer.kind in _INTEGER_KINDS for layer in plan.layers)
+
+
+def canonical(model: OnnxModel, dequantize: bool = False) -> OnnxModel:
     """The model with its operators as products, where a rule knows how; as it is where none does.
 
     What a rule leaves alone stays as the file has it, and is counted there.
+
+    Args:
+        model: as its file holds it.
+        dequantize: rewrite operators on integers too; so it is where the file carries a plan made with that.
     """
     graph = model.proto.graph
-    if model.file is not None or not any(identity(node) in RULES for node in graph.node):
+    kinds = {identity(node) for node in graph.node}
+    if model.file is not None or kinds.isdisjoint({*RULES, *ON_REQUEST}):
         return model
-    form = _Form(model)
+    asked = dequantize or (not kinds.isdisjoint(ON_REQUEST) and _carries_request(model))
+    form = _Form(model, RULES | ON_REQUEST if asked else RULES)
     nodes: list[onnx.NodeProto] = []
     tensors: list[onnx.TensorProto] = []
     origins: dict[str, Origin] = {}
@@ -66,11 +89,20 @@ def canonical(model: OnnxModel) -> OnnxModel:
     return replace(model, proto=proto, file=FileForm(light, len(graph.initializer), origins))
 
 
+def _carries_request(model: OnnxModel) -> bool:
+    """Whether the file carries a plan that was made with operators on integers as products."""
+    try:
+        return dequantises(read_plan(model))
+    except LhcError:
+        return False  # whoever needs the plan says what is wrong with it
+
+
 class _Form:
     """What rules are told of a model."""
 
-    def __init__(self, model: OnnxModel) -> None:
+    def __init__(self, model: OnnxModel, rules: Mapping[tuple[str, str], str]) -> None:
         self._model = model
+        self._rules = rules
         self._constants = Constants(model.proto.graph)
         self._shapes: dict[str, Shape] | None = None
         graph = model.proto.graph
@@ -80,7 +112,7 @@ class _Form:
 
     def rewritten(self, node: onnx.NodeProto) -> OperatorSite | None:
         """What takes the place of a node; None where it stays."""
-        where = RULES.get(identity(node))
+        where = self._rules.get(identity(node))
         if where is None:
             return None
         module, name = where.split(":")

@@ -39,7 +39,7 @@ def analyze(asked: AnalyzeOptions, shown: AnalyzeOutput) -> None:
     from lhc.study.outcome import GROUPED_FORMS
     from lhc.study.source import open_model
 
-    opened = open_model(asked.model, asked.data, asked.label_key)
+    opened = open_model(asked.model, asked.data, asked.label_key, asked.dequantize)
     if shown.inline_functions is not None:
         _inline(opened.model, shown.inline_functions, shown.force)
         opened = open_model(shown.inline_functions)

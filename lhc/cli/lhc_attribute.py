@@ -27,7 +27,7 @@ def attribute(asked: AttributeOptions, shown: AttributeOutput) -> None:
     from lhc.report.measured_tables import attribution_footer, attribution_table
     from lhc.study.source import open_model
 
-    opened = open_model(asked.model)
+    opened = open_model(asked.model, dequantize=asked.dequantize)
     plan = read_plan(opened.model)
     own = plan is not None and (asked.hardware is None or plan.hardware == Hardware.load(asked.hardware))
     own = own and is_judged_output(plan, asked.output)

@@ -48,7 +48,7 @@ def compile(asked: CompileOptions, shown: CompileOutput) -> None:
 
     if shown.draws < 1:
         raise UsageError(f"--draws must be at least 1, got {shown.draws}")
-    opened = open_model(asked.model)
+    opened = open_model(asked.model, dequantize=asked.dequantize)
     hints(doubts(opened.model))
     paths = _paths(shown.out or default_output(opened, ".sim.onnx"), shown.draws)
     for path in paths:

@@ -77,7 +77,7 @@ def _measure(asked: ParetoOptions, shown: ParetoOutput) -> None:
     from lhc.report.measured_tables import front_footer, front_table
     from lhc.study.source import open_model
 
-    opened = open_model(asked.model)
+    opened = open_model(asked.model, dequantize=asked.dequantize)
     with watched(replace(asked, model=opened), shown.quiet) as watching:
         front = run.of(watching)
     assert watching.work_dir is not None

@@ -60,7 +60,7 @@ def partition(asked: PartitionOptions, shown: PartitionOutput) -> None:
     if shown.show_pipeline:
         say(str(steps))
         return
-    opened = open_model(asked.model)
+    opened = open_model(asked.model, dequantize=asked.dequantize)
     asked = replace(asked, model=opened)
     if shown.dry_run:
         dry_run(asked, shown.chosen)

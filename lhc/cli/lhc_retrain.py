@@ -28,7 +28,7 @@ def retrain(asked: RetrainOptions, shown: RetrainOutput) -> None:
     from lhc.study.outcome import plan_table
     from lhc.study.source import open_model
 
-    opened = open_model(asked.model)
+    opened = open_model(asked.model, dequantize=asked.dequantize)
     where = shown.out or default_output(opened, ".retrained.lhc.onnx")
     force = shown.force or retrained_from(where, opened.model)
     check_output(where, opened.model, force, shown.external_data)

@@ -27,7 +27,7 @@ def robustness(asked: RobustnessOptions, shown: RobustnessOutput) -> None:
     from lhc.report.measured_tables import robustness_footer, robustness_table
     from lhc.study.source import open_model
 
-    opened = open_model(asked.model)
+    opened = open_model(asked.model, dequantize=asked.dequantize)
     own = measures_own(asked, opened.model)
     if shown.report is not None:
         check_report(shown.report, shown.force, own)

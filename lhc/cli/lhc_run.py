@@ -39,7 +39,7 @@ def run(asked: RunOptions, shown: RunOutput) -> None:
     from lhc.report.measured_tables import evaluation_footer, evaluation_table
     from lhc.study.source import open_model
 
-    opened = open_model(asked.model)
+    opened = open_model(asked.model, dequantize=asked.dequantize)
     asked = replace(asked, model=opened)
     own_placement = _check(asked, shown, opened)
     labelled = has_labels(opened, asked.data, asked.label_key)

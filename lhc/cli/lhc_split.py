@@ -31,7 +31,7 @@ def split(asked: SplitOptions, shown: SplitOutput) -> None:
     from lhc.report.placement_lines import doubts
     from lhc.study.source import open_model
 
-    opened = open_model(asked.model)
+    opened = open_model(asked.model, dequantize=asked.dequantize)
     hints(doubts(opened.model))
     with watched(replace(asked, model=opened), quiet=True) as watching:
         index = run.of(watching)

@@ -23,7 +23,7 @@ def analyze(options: AnalyzeOptions) -> Analysis:
     not given, those of an example are taken, and named.
     """
     machine = Hardware.load(options.hardware or "lionheart")
-    opened = open_model(options.model, options.data, options.label_key)
+    opened = open_model(options.model, options.data, options.label_key, options.dequantize)
     task = None if options.data is None else opened.task(options.data, UNCHOSEN, 1, options)
     opened.caution(measured=task is not None)
     example: dict[str, tuple[int, ...]] = {}

@@ -25,7 +25,7 @@ def attribute(options: AttributeOptions) -> Attribution:
     what they are ranked by under the annotations' metric.
     """
     check_confidence(options.confidence)
-    opened = open_model(options.model, options.data, options.label_key)
+    opened = open_model(options.model, options.data, options.label_key, options.dequantize)
     plan = read_plan(opened.model)
     outcome = None if plan is None else plan.outcome
     stored = plan if options.hardware is None else None

@@ -58,7 +58,7 @@ def _of_sensitivity(options: SensitivityOptions, running: Running) -> Effort:
 
 
 def _of_partition(options: PartitionOptions, running: Running) -> Effort:
-    opened = open_model(options.model, options.data, options.label_key)
+    opened = open_model(options.model, options.data, options.label_key, options.dequantize)
     study = preparation(options).apply(begin(options, running, opened))
     if not study.measurable:
         return _estimate(study, 0, [])

@@ -110,7 +110,7 @@ def partition(options: PartitionOptions) -> PartitionResult:
 def placed_by(options: PartitionOptions, opened: Opened | None = None) -> PartitionResult:
     """`partition`, of a model that may have been opened before."""
     if opened is None:
-        opened = open_model(options.model, options.data, options.label_key)
+        opened = open_model(options.model, options.data, options.label_key, options.dequantize)
     command = made_by("partition", replace(options, model=opened.model.label))
     options = replace(options, plan=_followed(options))  # the file is read once
     steps = pipeline(options)

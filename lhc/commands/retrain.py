@@ -45,7 +45,7 @@ def retrain(options: RetrainOptions) -> PartitionResult:
     Raises:
         UsageError: no layer is analog, or the same samples are to train and to judge.
     """
-    opened = open_model(options.model, options.data, options.label_key)
+    opened = open_model(options.model, options.data, options.label_key, options.dequantize)
     stored = stored_plan(options, opened)
     check_confidence(options.confidence)
     budget = _budget(options, stored, opened)

@@ -29,7 +29,7 @@ def robustness(options: RobustnessOptions) -> Robustness:
     Samples, chips and level are those of the verification, where data and machine are those that the placement was
     verified with: at the machine's own noise the answer is then the same. Else it is said what differs.
     """
-    opened = open_model(options.model, options.data, options.label_key)
+    opened = open_model(options.model, options.data, options.label_key, options.dequantize)
     stored = stored_plan(options, opened)
     outcome = None if stored is None else stored.outcome
     verified = None if options.hardware is not None or options.names_layers else outcome

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import onnx
 
-from lhc.graph import MatrixShape, Obstacle, Work
+from lhc.graph import DEQUANTIZE, MatrixShape, Obstacle, Work
 from lhc.onnx_io import attention
 from lhc.onnx_io import product_counts as c
 from lhc.onnx_io.constants import Constants
@@ -182,6 +182,8 @@ RULES: Mapping[tuple[str, str], Rule] = {
     for name, rule in rules.items()
 }
 """By domain (empty for ONNX's own) and name."""
+_DEQUANTISED = frozenset({("com.microsoft", "QGemm"), ("com.microsoft", "QLinearConv")})
+"""Operators of other domains that are placed on request."""
 
 
 def may_multiply(node: onnx.NodeProto, functions: frozenset[tuple[str, str]] = frozenset()) -> bool:
@@ -222,7 +224,8 @@ def found_in(
     if not weights and ATTRIBUTES not in rule.weights:
         why = Obstacle("no-static-weight", f"{kind} multiplies what is computed at run time; tiles hold constants")
     else:
-        why = Obstacle("unsupported", f"lhc places Conv, Gemm and MatMul on tiles, not {kind}")
+        more = f"; {DEQUANTIZE}" if identity(node) in _DEQUANTISED else ""
+        why = Obstacle("unsupported", f"lhc places Conv, Gemm and MatMul on tiles, not {kind}{more}")
     try:
         parts = list(rule.count(operands))
         note = rule.note if isinstance(rule.note, str) else rule.note(operands)

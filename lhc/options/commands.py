@@ -16,7 +16,7 @@ from lhc.options.subjects import (
     GoalOptions,
     LayerSelection,
     MachineOptions,
-    Model,
+    ModelForm,
     PlacedMachine,
     Ranking,
     ReadTime,
@@ -52,7 +52,7 @@ __all__ = [
 
 
 @options
-class Asking(Execution, MachineOptions, Data, Model):
+class Asking(Execution, MachineOptions, Data, ModelForm):
     """What every command takes that measures, but for its chips."""
 
 
@@ -67,7 +67,7 @@ class PlacedMeasuring(GivenPlacement, PlacedMachine, Measuring):
 
 
 @options
-class AnalyzeOptions(Shapes, MachineOptions, SampleSource, Model):
+class AnalyzeOptions(Shapes, MachineOptions, SampleSource, ModelForm):
     """Of ``lhc analyze``."""
 
 
@@ -216,7 +216,7 @@ class ParetoOptions(Selection, Ranking, GoalOptions, CopiesOptions, ReadTime, Me
 
 @options
 class PlacingFirst(
-    ReadTime, Shapes, GoalOptions, BudgetOptions, GivenPlacement, PlacedMachine, Seeded, Execution, Data, Model
+    ReadTime, Shapes, GoalOptions, BudgetOptions, GivenPlacement, PlacedMachine, Seeded, Execution, Data, ModelForm
 ):
     """What commands take that write a placed network; one without a placement is partitioned first."""
 

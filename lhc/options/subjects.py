@@ -30,6 +30,7 @@ __all__ = [
     "LayerSelection",
     "MachineOptions",
     "Model",
+    "ModelForm",
     "Objective",
     "PlacedMachine",
     "Progress",
@@ -64,6 +65,19 @@ class Model:
 
     model: "ModelSource" = argument(
         "An .onnx file, or a name that 'lhc models' lists.", kw_only=False, metavar="MODEL", reads=str
+    )
+
+
+@options
+class ModelForm(Model):
+    """The network, and what of it is seen as products."""
+
+    PANEL: ClassVar[str] = "Model"
+
+    dequantize: bool = option(
+        "Place operators on integers (QLinearConv, MatMulInteger, …) too, by their dequantised weights.",
+        default=False,
+        rare=True,
     )
 
 

@@ -68,7 +68,7 @@ def given_placement(options: PlacingFirst) -> NetworkPlacement | Opened:
     Raises:
         UsageError: options of a search where the placement is given, or shapes that nothing needs.
     """
-    opened = open_model(options.model, options.data, options.label_key)
+    opened = open_model(options.model, options.data, options.label_key, options.dequantize)
     refuse_compiled(opened.model)
     annotated = None if options.everything or options.placement is not None else read_plan(opened.model)
     plan = options.placement if isinstance(options.placement, Plan) else annotated

@@ -174,7 +174,9 @@ def read(
         raise UsageError(
             f"--draws must be at least {least_draws}, got {options.draws}: one chip says nothing of others"
         )
-    opened = open_model(options.model, options.data, options.label_key) if opened is None else opened
+    opened = (
+        open_model(options.model, options.data, options.label_key, options.dequantize) if opened is None else opened
+    )
     task = opened.judging(options, UNCHOSEN if ranks else None) if task is None else task
     graph = opened.graph(None, task)
     if options.output is not None and options.output not in graph.outputs:
@@ -265,7 +267,9 @@ def read_placed(
         task: the samples that judge, where they were read before.
         least_draws: programmings that figures take.
     """
-    opened = open_model(options.model, options.data, options.label_key) if opened is None else opened
+    opened = (
+        open_model(options.model, options.data, options.label_key, options.dequantize) if opened is None else opened
+    )
     stored = stored_plan(options, opened)
     outcome = None if stored is None else stored.outcome
     options = as_judged(options, outcome)

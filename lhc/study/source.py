@@ -253,13 +253,16 @@ def _first_sample(model: OnnxModel, task: Task) -> dict[str, Array]:
     return feeds
 
 
-def open_model(source: ModelSource, data: DataSource | None = None, label_key: str = "labels") -> Opened:
+def open_model(
+    source: ModelSource, data: DataSource | None = None, label_key: str = "labels", dequantize: bool = False
+) -> Opened:
     """A model by path or zoo name, a ModelProto or onnx-ir model, a module, or one that was loaded or opened before.
 
     Args:
         source: what to open.
         data: samples; a PyTorch module is exported on the first two of them.
         label_key: key of the targets in the data.
+        dequantize: see operators on integers as products of their dequantised weights.
 
     Raises:
         ModelError: it cannot be read or exported.
@@ -272,13 +275,14 @@ def open_model(source: ModelSource, data: DataSource | None = None, label_key: s
         name = type(source).__name__
         if data is None:
             raise UsageError(f"{name}: a PyTorch module is exported on samples; give some as data")
-        return Opened(canonical(load_model(export_module(source, first_samples(data, label_key)), label=name)), None)
+        exported = load_model(export_module(source, first_samples(data, label_key)), label=name)
+        return Opened(canonical(exported, dequantize), None)
     if isinstance(source, str) and is_zoo_name(source) and not Path(source).is_file():
         entry = zoo_entry(source)
         return Opened(load_model(entry.network(), label=source), entry)
     if isinstance(source, str) and not Path(source).exists() and not Path(source).suffix:
         raise ModelError(f"{source}: no such file, and no model of the zoo ({', '.join(zoo_names())})")
-    opened = Opened(canonical(load_model(source, probe=probe, runs=must_run)), None)
+    opened = Opened(canonical(load_model(source, probe=probe, runs=must_run), dequantize), None)
     if opened.model.complaint is not None:
         opened.warn(f"onnx.checker refuses it, and onnxruntime runs it, which counts: {opened.model.complaint}")
     return opened

@@ -132,3 +132,52 @@ def transposed(folder: Path) -> onnx.ModelProto:
         output_names=["y"], dynamic_axes={"x": {0: "N"}, "y": {0: "N"}}, opset_version=17,
     )  # fmt: skip
     return onnx.load(folder / "transposed.onnx")
+
+
+QUANTISABLE = """net (float[N, 3, 8, 8] x) => (float[N, 10] y) {
+  [conv1] a = Conv<kernel_shape = [3, 3], pads = [1, 1, 1, 1]>(x, w1, b1)
+  [relu1] b = Relu(a)
+  [conv2] c = Conv<kernel_shape = [3, 3], strides = [2, 2], group = 2>(b, w2)
+  [relu2] d = Relu(c)
+  [flat] e = Flatten(d)
+  [fc1] f = MatMul(e, w3)
+  [relu3] g = Relu(f)
+  [fc2] y = Gemm<transB = 1>(g, w4, b4)
+}"""
+_QUANTISABLE = {"w1": (16, 3, 3, 3), "b1": (16,), "w2": (8, 8, 3, 3), "w3": (72, 32), "w4": (10, 32), "b4": (10,)}
+
+
+def on_integers(per_channel: bool) -> Callable[[Path], onnx.ModelProto]:
+    """QLinearConv, QLinearMatMul and QGemm, by onnxruntime's quantiser, in 7 bits, which no processor clips."""
+
+    def made(folder: Path) -> onnx.ModelProto:
+        from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+
+        class Samples(CalibrationDataReader):  # type: ignore[misc]  # untyped
+            left = 4
+
+            def get_next(self) -> dict[str, Any] | None:
+                self.left -= 1
+                return None if self.left < 0 else {"x": RNG.normal(size=(4, 3, 8, 8)).astype(np.float32)}
+
+        onnx.save(model_of(QUANTISABLE, **_QUANTISABLE), folder / "float.onnx")
+        quantize_static(
+            folder / "float.onnx", folder / "integers.onnx", Samples(), quant_format=QuantFormat.QOperator,
+            per_channel=per_channel, reduce_range=True, activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8 if per_channel else QuantType.QUInt8,
+        )  # fmt: skip
+        return onnx.load(folder / "integers.onnx")
+
+    return made
+
+
+def dynamic_integers(folder: Path) -> onnx.ModelProto:
+    """MatMulInteger and ConvInteger, by onnxruntime's quantiser."""
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    onnx.save(model_of(QUANTISABLE, **_QUANTISABLE), folder / "float.onnx")
+    quantize_dynamic(
+        folder / "float.onnx", folder / "integers.onnx", weight_type=QuantType.QUInt8, reduce_range=True,
+        op_types_to_quantize=["Conv", "MatMul", "Gemm"],
+    )  # fmt: skip
+    return onnx.load(folder / "integers.onnx")

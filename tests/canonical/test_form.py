@@ -41,9 +41,12 @@ class Case:
     products: int
     shape: tuple[int, ...]
     more: dict[str, Array] = field(default_factory=dict)
+    dequantize: bool = False
 
 
 MASK = np.tile([1, 1, 1, 1, 0, 0], (SAMPLES, 1)).astype(np.int32)
+IMAGES = (3, 8, 8)
+QLINEAR = ("QLinearConv", "QLinearMatMul", "QGemm")
 CASES = [
     Case("4 bits", lambda f: made.few_bits(f, is_symmetric=True), ("MatMulNBits",), 2, (5, 64)),
     Case("4 bits, zero points", lambda f: made.few_bits(f, is_symmetric=False), ("MatMulNBits",), 2, (5, 64)),
@@ -52,6 +55,9 @@ CASES = [
     Case("packed attention", made.packed_attention, ("Attention",), 4, (6, 32), {"mask": MASK}),
     Case("Einsum", made.einsum, ("Einsum",), 2, (6, 32)),
     Case("transposed", made.transposed, ("ConvTranspose",), 3, (4, 5, 4)),
+    Case("integers", made.on_integers(False), QLINEAR, 4, IMAGES, dequantize=True),
+    Case("integers by channel", made.on_integers(True), QLINEAR, 4, IMAGES, dequantize=True),
+    Case("dynamic", made.dynamic_integers, ("ConvInteger", "MatMulInteger"), 4, IMAGES, dequantize=True),
     Case("LSTM", made.recurrent("LSTM"), ("LSTM",), 1 + 7 + 1, (7, 12)),
     Case("LSTM, both ways", made.recurrent("LSTM", bidirectional=True), ("LSTM",), 2 * (1 + 7) + 1, (7, 12)),
     Case("GRU", made.recurrent("GRU"), ("GRU",), 1 + 7 + 1, (7, 12)),
@@ -73,8 +79,8 @@ def file(case: Case, tmp_path_factory: pytest.TempPathFactory) -> onnx.ModelProt
 
 
 @pytest.fixture(scope="module")
-def model(file: onnx.ModelProto) -> OnnxModel:
-    return canonical(load_model(file))
+def model(case: Case, file: onnx.ModelProto) -> OnnxModel:
+    return canonical(load_model(file), case.dequantize)
 
 
 @pytest.fixture(scope="module")
@@ -129,12 +135,12 @@ def test_every_product_passes_the_parity_gate(model: OnnxModel, graph: LayerGrap
 
 
 def test_without_noise_tiles_compute_what_the_file_does(
-    file: onnx.ModelProto, graph: LayerGraph, feeds: dict[str, Array], expected: Array
+    case: Case, file: onnx.ModelProto, graph: LayerGraph, feeds: dict[str, Array], expected: Array
 ) -> None:
     ideal = Hardware.load("lionheart").geometry
-    assert_same(HybridSession(file, ideal, "all-analog").run(None, feeds)[0], expected)
+    assert_same(HybridSession(file, ideal, "all-analog", dequantize=case.dequantize).run(None, feeds)[0], expected)
     for name in products(graph)[:3]:  # the rest is as the file has it
-        found = HybridSession(file, ideal, [name]).run(None, feeds)[0]
+        found = HybridSession(file, ideal, [name], dequantize=case.dequantize).run(None, feeds)[0]
         np.testing.assert_allclose(found, expected, atol=0.05 * np.abs(expected).max(), rtol=0)
 
 
@@ -199,8 +205,9 @@ def test_annotations_are_on_the_operators_of_the_file(
     case: Case, file: onnx.ModelProto, feeds: dict[str, Array], tmp_path: Path
 ) -> None:
     result = lhc.partition(
-        file, feeds, metric="nmse", draws=2, objective="macs", strategy="all-analog", max_drop=5.0, copies="off"
-    )
+        file, feeds, metric="nmse", draws=2, objective="macs", strategy="all-analog", max_drop=5.0, copies="off",
+        dequantize=case.dequantize,
+    )  # fmt: skip
     result.save(tmp_path / "placed.onnx")
     placed = onnx.load(tmp_path / "placed.onnx")
     named = load_model(file).proto

@@ -1,0 +1,66 @@
+"""Quantising and rounding as differentiable torch functions: the gradient goes straight through the rounding.
+
+Integers are held as float32, so that they carry gradients; they have the values of the operators' definition (onnx,
+docs/Operators.md). Where a value is beyond the range of the integers its gradient is 0.
+"""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from lhc.runtime.differentiable_ops import TORCH_DTYPES, Function, Operator
+
+__all__ = ["QUANTISED"]
+
+
+def _along(op: Operator, parameter: Tensor, x: Tensor) -> Tensor:
+    """A scale or zero point per tensor, per axis or in blocks, in a shape that goes with x."""
+    axis, block = op.get("axis", 1), op.get("block_size", 0)
+    if parameter.numel() == 1:
+        return parameter.reshape(())
+    if block:
+        return parameter.repeat_interleave(block, axis).narrow(axis, 0, x.shape[axis])
+    return parameter.reshape([-1 if place == axis % x.ndim else 1 for place in range(x.ndim)])
+
+
+def _dequantise(op: Operator, x: Tensor, scale: Tensor, zero: Tensor | None = None) -> Tensor:
+    values = x.to(scale.dtype)
+    if zero is not None:
+        values = values - _along(op, zero, x).to(scale.dtype)
+    return values * _along(op, scale, x)
+
+
+def _quantise(op: Operator, x: Tensor, scale: Tensor, zero: Tensor | None = None) -> Tensor:
+    dtype = torch.uint8 if zero is None else zero.dtype
+    if "output_dtype" in op.attributes and zero is None:
+        dtype = TORCH_DTYPES.get(op.attributes["output_dtype"], torch.float32)
+    if dtype not in (torch.uint8, torch.int8, torch.int16, torch.int32):
+        raise op.unsupported(f"it quantises to {dtype}")
+    exact = x / _along(op, scale, x)
+    shift = 0.0 if zero is None else _along(op, zero, x).to(x.dtype)
+    limits = torch.iinfo(dtype)
+    return torch.clamp(_rounded(exact) + shift, limits.min, limits.max)
+
+
+def _dynamic(op: Operator, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """DynamicQuantizeLinear: the range of the tensor itself, which is held constant in gradients."""
+    values = x.detach()
+    low, high = values.min().clamp(max=0.0), values.max().clamp(min=0.0)
+    scale = (high - low) / 255.0
+    scale = torch.where(scale == 0, torch.ones_like(scale), scale)
+    zero = torch.clamp(torch.round(-low / scale), 0, 255)
+    return torch.clamp(_rounded(x / scale) + zero, 0, 255), scale, zero
+
+
+def _rounded(x: Tensor) -> Tensor:
+    """Half to even."""
+    return x + (torch.round(x) - x).detach()
+
+
+QUANTISED: Mapping[str, Function] = {
+    "DequantizeLinear": _dequantise,
+    "DynamicQuantizeLinear": _dynamic,
+    "QuantizeLinear": _quantise,
+    "Round": lambda op, x: _rounded(x) if x.is_floating_point() else x,
+}

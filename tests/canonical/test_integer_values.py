@@ -1,0 +1,111 @@
+"""Operators on integers are products of what their integers stand for, where that is asked for."""
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+from lhc.canonical import canonical
+from lhc.graph import obstacle
+from lhc.onnx_io import load_model, read_graph
+from lhc.runtime.ort import Array, create_session
+from lhc.study.source import open_model
+from tests.canonical.made_models import RNG
+
+pytestmark = pytest.mark.analog
+
+U8, I8 = np.uint8, np.int8
+HELD: dict[str, Array] = {
+    "one": np.array([0.02], np.float32),
+    "ys": np.float32(0.3),
+    "z": np.uint8(120),
+    "w": RNG.integers(0, 128, (6, 5)).astype(U8),
+    "turned": RNG.integers(0, 128, (5, 6)).astype(U8),
+    "ws": RNG.uniform(0.01, 0.03, 5).astype(np.float32),
+    "wz": RNG.integers(50, 70, 5).astype(U8),
+    "bias": RNG.integers(-900, 900, 5).astype(np.int32),
+    "k": RNG.integers(-64, 64, (4, 3, 3, 2)).astype(I8),
+    "ks": RNG.uniform(0.01, 0.03, 4).astype(np.float32),
+    "kz": np.zeros(4, I8),
+    "s": np.float32(0.01),
+    "sz": np.int8(3),
+    "stack": RNG.integers(0, 128, (2, 6, 5)).astype(U8),
+}
+BODIES = {
+    "MatMul by column": ("uint8[N, 4, 6] x", "uint8[N, 4, 5] y", "QLinearMatMul(x, one, z, w, ws, wz, ys, z)"),
+    "Gemm": ("uint8[N, 6] x", "uint8[N, 5] y", "com.microsoft.QGemm(x, one, z, w, ws, wz, bias, ys, z)"),
+    "Gemm to floats": (
+        "uint8[N, 6] x",
+        "float[N, 5] y",
+        "com.microsoft.QGemm<alpha = 0.5, transB = 1>(x, one, z, turned, ws, wz, bias)",
+    ),
+    "Conv": (
+        "uint8[N, 3, 6, 5] x",
+        "uint8[N, 4, P, Q] y",
+        "QLinearConv<strides = [2, 1], pads = [1, 0, 1, 0]>(x, one, z, k, ks, kz, ys, z)",
+    ),
+    "ConvInteger": ("uint8[N, 3, 6, 5] x", "int32[N, 4, P, Q] y", "ConvInteger<pads = [1, 1, 1, 1]>(x, k, z)"),
+    "MatMulInteger": ("uint8[N, 6] x", "int32[N, 5] y", "MatMulInteger(x, w, z, wz)"),
+    "MatMulInteger without zero points": ("int8[N, 6] x", "int32[N, 5] y", "MatMulInteger(x, w)"),
+}
+
+
+def made(read: str, written: str, body: str) -> onnx.ModelProto:
+    model = onnx.parser.parse_model(
+        '<ir_version: 8, opset_import: ["" : 17, "com.microsoft" : 1]>\n'
+        f"net ({read}) => ({written}) {{ [product] y = {body} }}"
+    )
+    model.graph.initializer.extend(numpy_helper.from_array(np.asarray(a), name) for name, a in HELD.items())
+    return model
+
+
+@pytest.mark.parametrize("case", BODIES.values(), ids=BODIES)
+def test_forms_compute_the_same_but_for_one_step(case: tuple[str, str, str]) -> None:
+    file = made(*case)
+    form = canonical(load_model(file), dequantize=True)
+    assert {"Conv", "Gemm", "MatMul"} & {node.op_type for node in form.proto.graph.node}
+    shape = [int(part) for part in case[0].partition("[")[2].partition("]")[0].split(",")[1:]]
+    dtype = I8 if case[0].startswith("int8") else U8
+    x = RNG.integers(-128 if dtype == I8 else 0, 127, (3, *shape)).astype(dtype)
+    expected, found = (create_session(m, "net").run(None, {"x": x})[0] for m in (file, form.proto))
+    assert found.dtype == expected.dtype
+    step = 1 if expected.dtype.kind in "iu" else 1e-5 * np.abs(expected).max()
+    np.testing.assert_allclose(found.astype(float), expected.astype(float), atol=step, rtol=0)
+    assert len({*expected.reshape(-1).tolist()}) > 5
+
+
+@pytest.mark.parametrize("case", BODIES.values(), ids=BODIES)
+def test_without_the_option_they_stay_and_name_it(case: tuple[str, str, str]) -> None:
+    file = made(*case)
+    file.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
+    opened = open_model(file)
+    assert opened.model.file is None
+    (layer,) = opened.graph().multiplying
+    why = obstacle(layer)
+    assert why is not None
+    assert why.reason == "unsupported"
+    assert "--dequantize places it by its dequantised weights" in why.detail
+    (placed,) = open_model(file, dequantize=True).graph().candidates
+    assert obstacle(placed) is None
+    assert placed.work is not None
+    assert layer.work is not None
+    assert placed.work.macs == layer.work.macs
+
+
+@pytest.mark.parametrize(
+    ("read", "body"),
+    [
+        ("uint8[2, 4, 6] x", "QLinearMatMul(x, one, z, stack, s, z, ys, z)"),
+        ("uint8[2, 6] x, float s2", "QLinearMatMul(x, s2, z, w, ws, wz, ys, z)"),
+        ("uint8[3, 6] x, uint8[3] rows", "MatMulInteger(x, w, rows)"),
+        ("uint8[5, 6] x, uint8[6, 5] v", "MatMulInteger(x, v)"),
+    ],
+    ids=["a stack", "a scale at run time", "a zero point for every row", "two activations"],
+)
+def test_what_is_no_product_of_a_stored_matrix_stays(read: str, body: str) -> None:
+    written = "int32[P, Q] y" if "Integer" in body else "uint8[P, Q] y"
+    if "stack" in body:
+        written = "uint8[P, Q, R] y"
+    model = load_model(made(read, written, body))
+    assert canonical(model, dequantize=True).file is None
+    read_graph(model)
