@@ -1,19 +1,30 @@
-"""A user's text as samples of a language model: which tokenizer cuts it, and which inputs are filled."""
+"""A user's text as samples of a language model: which tokenizer cuts it, and which inputs are filled.
 
-from collections.abc import Collection
+Windows are read whole, as prompts are, so caches of keys and values that a network takes (inputs ``past…``) are empty.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from lhc.errors import UsageError
 from lhc.models import ZooEntry, is_zoo_name, zoo_entry
 from lhc.models.tokens import load_tokenizer
+from lhc.onnx_io import Shape
 from lhc.options.subjects import SampleSource
 from lhc.samples.documents import TextTask, read_documents, text_task
+from lhc.samples.task import Array
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 __all__ = ["is_text", "text_samples"]
+
+CACHE = "past"
+"""What exporters' names of caches begin with: ``past_key_values.0.key``, ``past_key_0``."""
 
 
 def is_text(data: object) -> bool:
@@ -22,14 +33,14 @@ def is_text(data: object) -> bool:
 
 
 def text_samples(
-    path: Path, how: SampleSource, inputs: Collection[str], entry: ZooEntry | None, samples: int | None
+    path: Path, how: SampleSource, inputs: Mapping[str, Shape | None], entry: ZooEntry | None, samples: int | None
 ) -> TextTask:
     """Windows of a text.
 
     Args:
         path: of the text.
         how: tokenizer, window and stride.
-        inputs: names of the model's.
+        inputs: of the model, with the shapes that it declares.
         entry: of the zoo that the model is, if any.
         samples: most windows.
 
@@ -37,7 +48,22 @@ def text_samples(
         UsageError: no tokenizer, or a window that makes no sense.
         DataError: the text or the tokenizer cannot be read.
     """
-    return text_task(read_documents(path), _tokenizer(path, how, entry), how.window, how.stride, samples, inputs=inputs)
+    tokenizer = _tokenizer(path, how, entry)
+    made = text_task(read_documents(path), tokenizer, how.window, how.stride, samples, inputs=inputs)
+    caches = _empty_caches(inputs, len(made.task))
+    return replace(made, task=replace(made.task, inputs={**made.task.inputs, **caches})) if caches else made
+
+
+def _empty_caches(inputs: Mapping[str, Shape | None], samples: int) -> dict[str, Array]:
+    """Caches of length 0, by the names that begin so: one axis besides the samples' is open, that of their length."""
+    found = {}
+    for name, shape in inputs.items():
+        if not name.startswith(CACHE) or not shape:
+            continue
+        sizes = [size if isinstance(size, int) else 0 for size in shape[1:]]
+        if sizes.count(0) == 1:
+            found[name] = np.zeros((samples, *sizes), np.float32)
+    return found
 
 
 def _tokenizer(path: Path, how: SampleSource, entry: ZooEntry | None) -> "Tokenizer":

@@ -1,9 +1,11 @@
 """A text given as data: by which tokenizer it is cut, and what is said of its windows."""
 
 import json
+import warnings
 from pathlib import Path
 
 import numpy as np
+import onnxruntime as ort
 import pytest
 
 from lhc.errors import DataError, UsageError
@@ -69,7 +71,7 @@ def test_a_text_is_judged_from_the_command_line(cli: Cli, decoder: Path, tiny_gg
 def test_other_inputs_of_a_language_model_are_filled(tiny_gguf: Path, text: Path) -> None:
     names = ("input_ids", "attention_mask", "position_ids", "token_type_ids")
 
-    made = text_samples(text, SampleSource(tokenizer=tiny_gguf), names, None, None)
+    made = text_samples(text, SampleSource(tokenizer=tiny_gguf), dict.fromkeys(names), None, None)
 
     arrays = {name: np.asarray(made.task.inputs[name]) for name in names}
     lengths = arrays["attention_mask"].sum(axis=1)
@@ -103,3 +105,74 @@ def test_tokenizers_come_as_json_and_in_folders(decoder: Path, tiny_gguf: Path, 
 def test_a_network_that_reads_no_tokens_refuses_them(tiny_gguf: Path, text: Path) -> None:
     with pytest.raises(DataError, match="no array for input 'x'"):
         open_model("digits-narrow").task(text, None, None, SampleSource(tokenizer=tiny_gguf))
+
+
+def _exported(path: Path, words: int, dynamo: bool) -> None:
+    """A decoder of one layer, as torch exports it with a cache: it reads past keys and values, and gives all."""
+    import torch
+
+    class Decoder(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.embedding = torch.nn.Embedding(words, 8)
+            self.q, self.k, self.v, self.head = (torch.nn.Linear(8, width) for width in (8, 8, 8, words))
+
+        def forward(
+            self, ids: torch.Tensor, mask: torch.Tensor, past_key: torch.Tensor, past_value: torch.Tensor
+        ) -> tuple[torch.Tensor, ...]:
+            x = self.embedding(ids)
+            q, k, v = (one(x).unflatten(-1, (2, 4)).transpose(1, 2) for one in (self.q, self.k, self.v))
+            key, value = torch.cat([past_key, k], dim=2), torch.cat([past_value, v], dim=2)
+            places = torch.arange(ids.shape[1]) + past_key.shape[2]
+            seen = (torch.arange(mask.shape[1])[None] <= places[:, None]) & (mask[:, None, None] > 0)
+            scores = (q @ key.transpose(2, 3) / 2).masked_fill(~seen, -1e9)
+            return self.head(x + (scores.softmax(-1) @ value).transpose(1, 2).flatten(2)), key, value
+
+    torch.manual_seed(0)
+    cache = torch.zeros(2, 2, 2, 4)
+    arguments = (torch.zeros(2, 3, dtype=torch.long), torch.ones(2, 5, dtype=torch.long), cache, cache)
+    names, outputs = ["input_ids", "attention_mask", "past_key", "past_value"], ["logits", "key", "value"]
+    lengths = ((1, "tokens"), (1, "all"), (2, "past"), (2, "past"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        if dynamo:
+            dim = torch.export.Dim.DYNAMIC
+            torch.onnx.export(
+                Decoder().eval(), arguments, path, dynamo=True, input_names=names, output_names=outputs,
+                dynamic_shapes=tuple({0: dim, axis: dim} for axis, _ in lengths), external_data=False, verbose=False,
+            )  # fmt: skip
+        else:
+            axes = {name: {0: "batch", axis: length} for name, (axis, length) in zip(names, lengths, strict=True)}
+            torch.onnx.export(
+                Decoder().eval(), arguments, path, dynamo=False, input_names=names, output_names=outputs,
+                dynamic_axes=axes, opset_version=17,
+            )  # fmt: skip
+
+
+@pytest.mark.parametrize("dynamo", [False, True], ids=["torchscript", "dynamo"])
+def test_caches_are_empty(cli: Cli, tiny_gguf: Path, text: Path, tmp_path: Path, dynamo: bool) -> None:
+    pytest.importorskip("aihwkit", reason="layers are analog")
+    path = tmp_path / "cached.onnx"
+    _exported(path, gguf_tokenizer(tiny_gguf).get_vocab_size(), dynamo)
+    how = SampleSource(tokenizer=tiny_gguf, window=4)
+
+    task = open_model(path).task(text, None, None, how)
+    assert {name: task.inputs[name].shape for name in ("past_key", "past_value")} == {
+        name: (len(task), 2, 0, 4) for name in ("past_key", "past_value")
+    }
+    found = json.loads(
+        cli(
+            "run", path, "--all-analog", "--data", text, "--tokenizer", tiny_gguf, "--window", 4, "--draws", 2, "--json"
+        ).stdout
+    )
+
+    session = ort.InferenceSession(str(path))
+    logits = session.run(["logits"], {name: np.asarray(array) for name, array in task.inputs.items()})[0]
+    targets = np.asarray(task.targets)
+    losses = np.log(np.exp(logits).sum(axis=-1)) - np.take_along_axis(logits, targets[..., None], axis=-1)[..., 0]
+    means = np.array([row[wanted != IGNORED].mean() for row, wanted in zip(losses, targets, strict=True)])
+    # One document judges, the other calibrates.
+    expected = [means[np.asarray(task.documents) == one].mean() for one in (0, 1)]
+    assert min(abs(found["digital"]["value"] - one) for one in expected) < 1e-5
+    assert found["documents"] == 1
+    assert found["times"][0]["mean"] > 0
