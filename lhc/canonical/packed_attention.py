@@ -7,33 +7,48 @@ embeddings or a mask that MultiHeadAttention does not take, it stays as it is.
 """
 
 from lhc.canonical.site import OperatorSite, cut_parts
+from lhc.onnx_io.constants import Array
 
-__all__ = ["rewrite"]
+__all__ = ["rewrite", "write_attention"]
 
 _MASK, _PAST, _BIAS_OF_SCORES = 3, 4, 5
 
 
 def rewrite(site: OperatorSite) -> bool:
     """Rewrite where the packed matrix is constant and nothing is kept from call to call."""
-    node = site.node
     weight = site.is_constant(1) and site.rank(1) == 2 and site.constants.dtype(site.name(1)) in ("float32", "float16")
-    more = any(site.name(index) for index in (_PAST, 6)) or len([name for name in node.output if name]) > 1
+    more = any(site.name(index) for index in (_PAST, 6)) or len([name for name in site.node.output if name]) > 1
     if not weight or more or site.integer("do_rotary") or (site.name(2) and not site.is_constant(2)):
         return False
     if site.name(_MASK) and site.rank(_MASK) not in (None, 1, 2, 3):  # where it is not known, the parity gate sees
         return False
-    packed = site.value(1)
+    return write_attention(
+        site, site.name(0), site.value(1), site.value(2) if site.name(2) else None, (_MASK, _BIAS_OF_SCORES)
+    )
+
+
+def write_attention(site: OperatorSite, x: str, packed: Array, bias: Array | None, others: tuple[int, ...]) -> bool:
+    """Three products and attention of what they give; False where sizes do not fit.
+
+    Args:
+        site: of the operator.
+        x: what is projected.
+        packed: the three matrices side by side.
+        bias: of the three, one after the other; None for none.
+        others: inputs with the mask and what is added to scores.
+    """
+    node = site.node
     sizes = site.integers("qkv_hidden_sizes") or [packed.shape[1] // 3] * 3
     if sum(sizes) != packed.shape[1]:
         return False
-    biases = cut_parts(site.value(2), sizes, 0) if site.name(2) else None
+    biases = None if bias is None else cut_parts(bias, sizes, 0)
     projected = []
     for index, (part, matrix) in enumerate(zip("qkv", cut_parts(packed, sizes, 1), strict=True)):
-        y = site.product(part, "MatMul", site.name(0), site.store(f"{site.name(1)}/{part}", matrix))
+        y = site.product(part, "MatMul", x, site.store(f"{site.name(1)}/{part}", matrix))
         if biases is not None:
             y = site.add("Add", y, site.store(f"{site.name(2)}/{part}", biases[index]))
         projected.append(y)
-    attended = [*projected, "", site.name(_MASK), site.name(_BIAS_OF_SCORES)]
+    attended = [*projected, "", *(site.name(index) for index in others)]
     while not attended[-1]:
         attended.pop()
     site.add("MultiHeadAttention", *attended, output=node.output[0], domain="com.microsoft")

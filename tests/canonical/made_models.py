@@ -181,3 +181,15 @@ def dynamic_integers(folder: Path) -> onnx.ModelProto:
         op_types_to_quantize=["Conv", "MatMul", "Gemm"],
     )  # fmt: skip
     return onnx.load(folder / "integers.onnx")
+
+
+def dynamic_attention(folder: Path) -> onnx.ModelProto:
+    """QAttention and MatMulInteger, by onnxruntime's quantiser."""
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    onnx.save(packed_attention(folder), folder / "float.onnx")
+    quantize_dynamic(
+        folder / "float.onnx", folder / "integers.onnx", weight_type=QuantType.QUInt8, reduce_range=True,
+        op_types_to_quantize=["Attention", "MatMul"],
+    )  # fmt: skip
+    return onnx.load(folder / "integers.onnx")

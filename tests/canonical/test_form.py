@@ -58,6 +58,9 @@ CASES = [
     Case("integers", made.on_integers(False), QLINEAR, 4, IMAGES, dequantize=True),
     Case("integers by channel", made.on_integers(True), QLINEAR, 4, IMAGES, dequantize=True),
     Case("dynamic", made.dynamic_integers, ("ConvInteger", "MatMulInteger"), 4, IMAGES, dequantize=True),
+    Case(
+        "dynamic attention", made.dynamic_attention, ("QAttention", "MatMulInteger"), 4, (6, 32), {"mask": MASK}, True
+    ),
     Case("LSTM", made.recurrent("LSTM"), ("LSTM",), 1 + 7 + 1, (7, 12)),
     Case("LSTM, both ways", made.recurrent("LSTM", bidirectional=True), ("LSTM",), 2 * (1 + 7) + 1, (7, 12)),
     Case("GRU", made.recurrent("GRU"), ("GRU",), 1 + 7 + 1, (7, 12)),

@@ -1,24 +1,27 @@
 """Operators on integers are products of what their integers stand for, where that is asked for."""
 
+from pathlib import Path
+
 import numpy as np
 import onnx
 import pytest
 from onnx import numpy_helper
 
 from lhc.canonical import canonical
-from lhc.graph import obstacle
+from lhc.graph import Origin, obstacle
+from lhc.model import OnnxModel
 from lhc.onnx_io import load_model, read_graph
 from lhc.runtime.ort import Array, create_session
 from lhc.study.source import open_model
-from tests.canonical.made_models import RNG
+from tests.canonical.made_models import RNG, dynamic_attention
 
 pytestmark = pytest.mark.analog
 
 U8, I8 = np.uint8, np.int8
 HELD: dict[str, Array] = {
     "one": np.array([0.02], np.float32),
-    "ys": np.float32(0.3),
-    "z": np.uint8(120),
+    "ys": np.array(0.3, np.float32),
+    "z": np.array(120, np.uint8),
     "w": RNG.integers(0, 128, (6, 5)).astype(U8),
     "turned": RNG.integers(0, 128, (5, 6)).astype(U8),
     "ws": RNG.uniform(0.01, 0.03, 5).astype(np.float32),
@@ -27,8 +30,7 @@ HELD: dict[str, Array] = {
     "k": RNG.integers(-64, 64, (4, 3, 3, 2)).astype(I8),
     "ks": RNG.uniform(0.01, 0.03, 4).astype(np.float32),
     "kz": np.zeros(4, I8),
-    "s": np.float32(0.01),
-    "sz": np.int8(3),
+    "s": np.array(0.01, np.float32),
     "stack": RNG.integers(0, 128, (2, 6, 5)).astype(U8),
 }
 BODIES = {
@@ -109,3 +111,20 @@ def test_what_is_no_product_of_a_stored_matrix_stays(read: str, body: str) -> No
     model = load_model(made(read, written, body))
     assert canonical(model, dequantize=True).file is None
     read_graph(model)
+
+
+def test_attention_on_integers_names_the_option_and_stays_where_it_keeps_keys(tmp_path: Path) -> None:
+    file = dynamic_attention(tmp_path)
+    graph = open_model(file).graph({"x": (1, 6, 32), "mask": (1, 6)})
+    (why,) = (layer.refusal for layer in graph.multiplying if layer.op_type == "com.microsoft::QAttention")
+    assert why is not None
+    assert "--dequantize places it by its dequantised weights" in why.detail
+    (node,) = (node for node in file.graph.node if node.op_type == "QAttention")
+    assert any(one.kind.endswith("QAttention") for one in origins(file))
+    node.output.append("present")
+    assert not any(one.kind.endswith("QAttention") for one in origins(file))
+
+
+def origins(file: onnx.ModelProto) -> list[Origin]:
+    form = canonical(OnnxModel(file), dequantize=True)
+    return [] if form.file is None else [*form.file.origins.values()]
