@@ -38,6 +38,8 @@ ON_REQUEST: dict[tuple[str, str], str] = {
     ("", "MatMulInteger"): "lhc.canonical.integer_products:rewrite",
     ("", "QLinearConv"): "lhc.canonical.qlinear_conv:rewrite",
     ("", "QLinearMatMul"): "lhc.canonical.qlinear_matmul:rewrite",
+    ("com.microsoft", "DynamicQuantizeMatMul"): "lhc.canonical.integer_to_float:rewrite",
+    ("com.microsoft", "MatMulIntegerToFloat"): "lhc.canonical.integer_to_float:rewrite",
     ("com.microsoft", "QAttention"): "lhc.canonical.quantised_attention:rewrite",
     ("com.microsoft", "QGemm"): "lhc.canonical.qgemm:rewrite",
     ("com.microsoft", "QLinearConv"): "lhc.canonical.qlinear_conv:rewrite",

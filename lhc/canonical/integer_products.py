@@ -7,7 +7,7 @@ onnx, docs/Operators.md. The weights are integers as floats: tiles scale them by
 
 from onnx import TensorProto
 
-from lhc.canonical.integer_values import matrix_values
+from lhc.canonical.integer_values import matrix_values, may_be_one
 from lhc.canonical.site import OperatorSite
 
 __all__ = ["rewrite"]
@@ -18,8 +18,12 @@ _ROUND_OPSET = 11
 def rewrite(site: OperatorSite) -> bool:
     """Rewrite where the weight is constant and the activation has one zero point."""
     convolves = site.node.op_type == "ConvInteger"
-    one = not site.name(2) or site.rank(2) in (None, 0) or site.shape(site.name(2)) == (1,)
-    if site.opset < _ROUND_OPSET or not one or site.is_constant(0) or (not convolves and site.rank(1) != 2):
+    if (
+        site.opset < _ROUND_OPSET
+        or not may_be_one(site, 2)
+        or site.is_constant(0)
+        or (not convolves and site.rank(1) != 2)
+    ):
         return False
     weight = matrix_values(site, 1, None, 3, 0 if convolves else 1)
     if weight is None:

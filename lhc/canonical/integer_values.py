@@ -6,7 +6,7 @@ from onnx import TensorProto
 from lhc.canonical.site import OperatorSite
 from lhc.onnx_io.constants import Array
 
-__all__ = ["floats_of", "is_one", "matrix_values", "quantised_output"]
+__all__ = ["floats_of", "is_one", "matrix_values", "may_be_one", "quantised_output"]
 
 
 def is_one(site: OperatorSite, *indices: int) -> bool:
@@ -14,8 +14,15 @@ def is_one(site: OperatorSite, *indices: int) -> bool:
     return all(site.is_constant(index) and site.value(index).size == 1 for index in indices)
 
 
+def may_be_one(site: OperatorSite, *indices: int) -> bool:
+    """Whether inputs, where they are given, hold one number each as far as is known; they may be computed."""
+    names = [site.name(index) for index in indices if site.name(index)]
+    shapes = [site.constants.shape(name) if name in site.constants else site.shape(name) for name in names]
+    return all(shape in (None, (), (1,)) for shape in shapes)
+
+
 def matrix_values(site: OperatorSite, weight: int, scale: int | None, zero: int, outputs: int) -> Array | None:
-    """Values of a stored weight, float32; None where these are no integers, or not quantised by its outputs.
+    """Values of a stored weight, float32; None where these are no integers, or scales of another type.
 
     Args:
         site: of the operator.
@@ -26,6 +33,8 @@ def matrix_values(site: OperatorSite, weight: int, scale: int | None, zero: int,
     """
     given = [index for index in (weight, scale, zero) if index is not None and (index != zero or site.name(index))]
     if not all(site.is_constant(index) for index in given) or site.value(weight).dtype.name not in ("int8", "uint8"):
+        return None
+    if scale is not None and site.constants.dtype(site.name(scale)) != "float32":
         return None
     codes = site.value(weight).astype(np.float32)
     apart = [-1 if axis == outputs % codes.ndim else 1 for axis in range(codes.ndim)]

@@ -7,7 +7,7 @@ onnxruntime, docs/ContribOperators.md. Scale and zero point of the activation ma
 
 from onnx import TensorProto
 
-from lhc.canonical.integer_values import matrix_values
+from lhc.canonical.integer_values import matrix_values, may_be_one
 from lhc.canonical.packed_attention import write_attention
 from lhc.canonical.site import OperatorSite
 
@@ -19,8 +19,7 @@ _BIAS, _SCALE, _WEIGHT_SCALE, _MASK, _ZERO, _WEIGHT_ZERO, _PAST = range(2, 9)
 def rewrite(site: OperatorSite) -> bool:
     """Rewrite where weights and bias are constant and nothing is kept from call to call."""
     kept = site.name(_PAST) or len([name for name in site.node.output if name]) > 1 or site.integer("do_rotary")
-    numbers = [index for index in (_SCALE, _ZERO) if site.name(index)]
-    if kept or not site.is_constant(_BIAS) or any(site.rank(index) not in (None, 0) for index in numbers):
+    if kept or not site.is_constant(_BIAS) or not may_be_one(site, _SCALE, _ZERO):
         return False
     packed = matrix_values(site, 1, _WEIGHT_SCALE, _WEIGHT_ZERO, 1)
     if packed is None or packed.ndim != 2 or site.rank(_MASK) not in (None, 1, 2, 3):

@@ -182,7 +182,10 @@ RULES: Mapping[tuple[str, str], Rule] = {
     for name, rule in rules.items()
 }
 """By domain (empty for ONNX's own) and name."""
-_DEQUANTISED = frozenset(("com.microsoft", name) for name in ("QAttention", "QGemm", "QLinearConv"))
+_DEQUANTISED = frozenset(
+    ("com.microsoft", name)
+    for name in ("DynamicQuantizeMatMul", "MatMulIntegerToFloat", "QAttention", "QGemm", "QLinearConv")
+)
 """Operators of other domains that are placed on request."""
 
 

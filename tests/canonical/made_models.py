@@ -193,3 +193,22 @@ def dynamic_attention(folder: Path) -> onnx.ModelProto:
         op_types_to_quantize=["Attention", "MatMul"],
     )  # fmt: skip
     return onnx.load(folder / "integers.onnx")
+
+
+def optimised_integers(folder: Path) -> onnx.ModelProto:
+    """DynamicQuantizeMatMul and MatMulIntegerToFloat, by onnxruntime's quantiser and, after it, its optimiser."""
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    text = """net (float[N, 5, 64] x) => (float[N, 5, 10] y) {
+      [fc1] h = MatMul(x, w)
+      [act] r = Relu(h)
+      [left] a = MatMul(r, u)
+      [right] b = MatMul(r, v)
+      [both] c = Add(a, bias)
+      [sum] y = Add(c, b)
+    }"""
+    file = model_of(text, w=(64, 96), u=(96, 10), v=(96, 10), bias=(10,))
+    onnx.save(file, folder / "float.onnx")
+    how = {"weight_type": QuantType.QUInt8, "reduce_range": True}
+    quantize_dynamic(folder / "float.onnx", folder / "integers.onnx", **how)
+    return optimised(onnx.load(folder / "integers.onnx"), folder)

@@ -47,6 +47,7 @@ class Case:
 MASK = np.tile([1, 1, 1, 1, 0, 0], (SAMPLES, 1)).astype(np.int32)
 IMAGES = (3, 8, 8)
 QLINEAR = ("QLinearConv", "QLinearMatMul", "QGemm")
+OPTIMISED = ("DynamicQuantizeMatMul", "MatMulIntegerToFloat")
 CASES = [
     Case("4 bits", lambda f: made.few_bits(f, is_symmetric=True), ("MatMulNBits",), 2, (5, 64)),
     Case("4 bits, zero points", lambda f: made.few_bits(f, is_symmetric=False), ("MatMulNBits",), 2, (5, 64)),
@@ -61,6 +62,7 @@ CASES = [
     Case(
         "dynamic attention", made.dynamic_attention, ("QAttention", "MatMulInteger"), 4, (6, 32), {"mask": MASK}, True
     ),
+    Case("optimised", made.optimised_integers, OPTIMISED, 3, (5, 64), dequantize=True),
     Case("LSTM", made.recurrent("LSTM"), ("LSTM",), 1 + 7 + 1, (7, 12)),
     Case("LSTM, both ways", made.recurrent("LSTM", bidirectional=True), ("LSTM",), 2 * (1 + 7) + 1, (7, 12)),
     Case("GRU", made.recurrent("GRU"), ("GRU",), 1 + 7 + 1, (7, 12)),

@@ -27,6 +27,8 @@ HELD: dict[str, Array] = {
     "ws": RNG.uniform(0.01, 0.03, 5).astype(np.float32),
     "wz": RNG.integers(50, 70, 5).astype(U8),
     "bias": RNG.integers(-900, 900, 5).astype(np.int32),
+    "added": RNG.normal(size=5).astype(np.float32),
+    "half": np.array(0.5, np.float16),
     "k": RNG.integers(-64, 64, (4, 3, 3, 2)).astype(I8),
     "ks": RNG.uniform(0.01, 0.03, 4).astype(np.float32),
     "kz": np.zeros(4, I8),
@@ -48,6 +50,11 @@ BODIES = {
     ),
     "ConvInteger": ("uint8[N, 3, 6, 5] x", "int32[N, 4, P, Q] y", "ConvInteger<pads = [1, 1, 1, 1]>(x, k, z)"),
     "MatMulInteger": ("uint8[N, 6] x", "int32[N, 5] y", "MatMulInteger(x, w, z, wz)"),
+    "MatMulIntegerToFloat": (
+        "uint8[N, 6] x",
+        "float[N, 5] y",
+        "com.microsoft.MatMulIntegerToFloat(x, w, one, ws, z, wz, added)",
+    ),
     "MatMulInteger without zero points": ("int8[N, 6] x", "int32[N, 5] y", "MatMulInteger(x, w)"),
 }
 
@@ -101,13 +108,16 @@ def test_without_the_option_they_stay_and_name_it(case: tuple[str, str, str]) ->
         ("uint8[2, 6] x, float s2", "QLinearMatMul(x, s2, z, w, ws, wz, ys, z)"),
         ("uint8[3, 6] x, uint8[3] rows", "MatMulInteger(x, w, rows)"),
         ("uint8[5, 6] x, uint8[6, 5] v", "MatMulInteger(x, v)"),
+        ("uint8[2, 6] x", "com.microsoft.MatMulIntegerToFloat(x, w, half, half)"),
     ],
-    ids=["a stack", "a scale at run time", "a zero point for every row", "two activations"],
+    ids=["a stack", "a scale at run time", "a zero point for every row", "two activations", "float16"],
 )
 def test_what_is_no_product_of_a_stored_matrix_stays(read: str, body: str) -> None:
-    written = "int32[P, Q] y" if "Integer" in body else "uint8[P, Q] y"
+    written = "int32[P, Q] y" if body.startswith("MatMulInteger") else "uint8[P, Q] y"
     if "stack" in body:
         written = "uint8[P, Q, R] y"
+    if "half" in body:
+        written = "float16[P, Q] y"
     model = load_model(made(read, written, body))
     assert canonical(model, dequantize=True).file is None
     read_graph(model)
