@@ -8,8 +8,9 @@ comes next may depend on what the earlier ones showed: the boldest that is nearl
 Where the budget is to hold for other samples too, all tests share the samples, and only the search says what comes
 next.
 
-Nearly all of the chance of error is for one climb from about half of the budget. The rest is for a second one from the
-bottom, where the first one's first step was too high.
+Nearly all of the chance of error is for one climb from about half of the budget. The rest is for a second one: over the
+steps that the first one jumped, where a jump failed, or from the bottom, where its first step was too high. Each climb
+accepts what does not hold with its own part of the chance at most, wherever it goes, since its tests have fresh chips.
 """
 
 from collections.abc import Sequence
@@ -27,10 +28,10 @@ __all__ = ["Forecast", "Path", "Trial", "Verified", "climbed"]
 START = 0.5
 """A climb starts at the boldest placement whose predicted drop is within this share of the budget; both without the
 drop that there is without damage."""
-SURE, WORTH = 0.95, 0.1
+SURE, WORTH = 0.98, 0.1
 """Chances of acceptance: with the first a step may be long, with less than the second none is taken."""
 SECOND_CLIMB = 0.1
-"""Part of the chance of error for a climb from the bottom."""
+"""Part of the chance of error for a second climb."""
 _FACTOR, _SUMS, _FAR = 0.7, 0.35, 0.3
 """Standard deviations: of the factor before anything is tested, as a share of it; of a drop around its prediction, as
 a share of what is predicted; and of a drop around it that lies far from the budget, as a share of the distance."""
@@ -149,6 +150,18 @@ class Forecast:
         factor = max(self.factor + gain * surprise, 0.0)
         return replace(after, factor=factor, variance=variance * (1 - gain * damage))
 
+    def below(self, failed: "Forecast") -> "Forecast":
+        """The same after a placement beyond was tested and not shown to hold: in between, drops lie on a line.
+
+        Args:
+            failed: what that test has shown.
+        """
+        more = failed.damage - self.damage
+        if self.damage <= 0 or more <= 0:  # nothing was shown to hold, or damages are not known
+            return replace(self, factor=failed.factor, variance=failed.variance)
+        slope = max((failed.drop - self.drop) / more, 0.0)
+        return replace(self, factor=slope, variance=(self.error**2 + failed.error**2) / more**2)
+
 
 class Trial(Protocol):
     """Tests a placement."""
@@ -166,6 +179,23 @@ class Trial(Protocol):
             OutOfTimeError: it is over before the first look.
         """
         ...
+
+
+@dataclass(frozen=True)
+class _Reached:
+    """How far a climb came.
+
+    Attributes:
+        kept: the boldest placement that was shown to hold.
+        low: its step; that before the first one where none was.
+        high: the step that was not shown to hold, else the one beyond all.
+        forecast: from what is kept on, with all that was seen.
+    """
+
+    kept: Verified | None
+    low: int
+    high: int
+    forecast: Forecast
 
 
 @dataclass
@@ -191,20 +221,33 @@ class _Climb:
         self.tried.append(self.trial(placement, len(self.tried), error, begin))
         return self.tried[-1]
 
-    def ascend(self, start: int, high: int, forecast: Forecast, error: float) -> tuple[Verified | None, Forecast]:
-        """Climb from a step as far as it goes, below another; what is kept, and what is believed now."""
-        kept: Verified | None = None
+    def ascend(self, start: int, high: int, forecast: Forecast, error: float) -> _Reached:
+        """Climb from a step as far as it goes, below another."""
+        kept, low = None, start - 1
         index: int | None = start
         while index is not None:
             try:
                 one = self.test(self.path.steps[index], error, begin=not self.tried)
             except OutOfTimeError:
                 break
-            forecast = forecast.seen(self.path.damages[index], one.verdict, self.budget)
+            seen = forecast.seen(self.path.damages[index], one.verdict, self.budget)
             if not one.verdict.accepted:
-                break
-            kept, index = one, self._next(index, high, forecast)
-        return kept, forecast
+                return _Reached(kept, low, index, forecast.below(seen))
+            kept, low, forecast = one, index, seen
+            index = self._next(index, high, forecast)
+        return _Reached(kept, low, high, forecast)
+
+    def over_the_jumped(self, first: _Reached, error: float) -> Verified | None:
+        """Climb from what was kept over the steps that a failed jump left out."""
+        failed = first.high < len(self.path.steps)
+        index = self._next(first.low, first.high, first.forecast) if failed else None
+        return None if index is None else self.ascend(index, first.high, first.forecast, error).kept
+
+    def reserve(self, start: int) -> float:
+        """Part of the chance of error for a second climb; 0 where there can be none."""
+        below = start > 0 or (self.path.grounded and bool(self.path.ground))
+        jumps = self.path.adapts and start + 2 < len(self.path.steps)
+        return SECOND_CLIMB if below or jumps else 0.0
 
     def start(self, high: int, forecast: Forecast) -> int:
         """The boldest step below another that is predicted to be safe, else the first one."""
@@ -244,14 +287,16 @@ def climbed(path: Path, trial: Trial, budget: float, most: int, error: float) ->
         return climb.tried
     forecast, high = Forecast.of(path, budget), len(path.steps)
     start = climb.start(high, forecast)
-    below = start > 0 or (path.grounded and bool(path.ground))
-    second = SECOND_CLIMB * error if below else error
-    kept, forecast = climb.ascend(start, high, forecast, error - second if below else error)
-    if kept is None:
+    second = climb.reserve(start) * error
+    first = climb.ascend(start, high, forecast, error - second)
+    kept = first.kept
+    if kept is not None:
+        kept = climb.over_the_jumped(first, second) or kept
+    else:
         if path.grounded:  # what is digital anyway holds without a chance of error
-            kept = climb.test(path.ground, second, begin=True)
+            kept = climb.test(path.ground, second or error, begin=True)
         if start > 0 and (kept is None or kept.verdict.accepted):
-            higher, _ = climb.ascend(climb.start(start, forecast), start, forecast, second)
+            higher = climb.ascend(climb.start(start, first.forecast), start, first.forecast, second).kept
             kept = higher or kept
     if kept is None or not kept.verdict.accepted:
         kept = min(climb.tried, key=lambda one: one.verdict.evaluation.drop)

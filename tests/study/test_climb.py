@@ -13,10 +13,14 @@ STEPS = tuple(frozenset("abcdefghij"[:n]) for n in range(1, 11))
 
 @dataclass
 class Truth:
-    """Accepts what drops by at most nine tenths of the budget of 1; remembers sizes and levels."""
+    """Accepts what drops by at most nine tenths of the budget of 1; remembers sizes and levels.
+
+    From ``cliff`` layers on, everything drops by 1.3.
+    """
 
     each: float
     time: int = 100
+    cliff: int = 100
     asked: list[int] = field(default_factory=list)
     levels: list[float] = field(default_factory=list)
 
@@ -25,7 +29,7 @@ class Truth:
             raise OutOfTimeError("over")
         self.asked.append(len(placement))
         self.levels.append(error)
-        drop = self.each * len(placement)
+        drop = self.each * len(placement) if len(placement) < self.cliff else 1.3
         drops = (drop - 0.05, drop + 0.05) * 5
         interval = (drop - 0.05, drop + 0.05)
         found = Evaluation("kl", False, 0, drops, 0, 0, None, drop, interval, None, drops, 1, 0, 0, 0.9)
@@ -63,6 +67,25 @@ def test_where_the_first_step_fails_a_second_climb_begins_below_it_with_what_was
     assert truth.asked[:2] == [5, 0]
     assert all(size < 5 for size in truth.asked[1:])
     assert truth.levels == [pytest.approx(0.045), *[pytest.approx(0.005)] * (len(truth.asked) - 1)]
+
+
+@pytest.mark.parametrize("cliff", [7, 8, 9])
+def test_where_a_jump_fails_a_second_climb_goes_over_what_was_jumped(cliff: int) -> None:
+    truth = Truth(0.05, cliff=cliff)
+    assert kept(climbed(path(0.1), truth, 1.0, 100, 0.05)) == cliff - 1
+    failed = next(number for number, size in enumerate(truth.asked) if size >= cliff)
+    assert truth.asked[failed] > truth.asked[failed - 1] + 1, "a jump"
+    assert all(truth.asked[failed - 1] < size < truth.asked[failed] for size in truth.asked[failed + 1 :])
+    before, after = truth.levels[: failed + 1], truth.levels[failed + 1 :]
+    assert before == [pytest.approx(0.045)] * len(before)
+    assert after == [pytest.approx(0.005)] * len(after)
+    assert after
+
+
+def test_without_a_jump_there_is_one_climb() -> None:
+    truth = Truth(0.05, cliff=7)
+    assert kept(climbed(path(0.1, adapts=False), truth, 1.0, 100, 0.05)) == 6
+    assert truth.asked == [5, 6, 7]
 
 
 def test_nothing_below_the_first_step_leaves_it_the_whole_chance() -> None:
@@ -109,3 +132,13 @@ def test_a_forecast_goes_by_what_was_judged_near_the_budget_and_by_tests() -> No
     assert seen.chance(4.0, 1.0, 100) < seen.chance(3.1, 1.0, 100)
     retrained = Forecast.of(path(0.1, base=0.5), 1.0)
     assert retrained.predicted(0.0) == 0.5
+
+
+def test_between_a_placement_that_holds_and_one_that_does_not_drops_lie_on_a_line() -> None:
+    before, low, high = Forecast.of(path(0.05), 1.0), Truth(0.1), Truth(0.15)
+    shown = before.seen(4.0, low(STEPS[3], 0, 0.05, False).verdict, 1.0)
+    failed = shown.seen(8.0, high(STEPS[7], 1, 0.05, False).verdict, 1.0)
+    between = shown.below(failed)
+    assert between.expected(6.0) == pytest.approx((0.4 + 1.2) / 2)
+    assert between.chance(7.0, 1.0, 100) < 0.5 < between.chance(5.0, 1.0, 100)
+    assert before.below(failed).factor == failed.factor, "nothing was shown to hold"

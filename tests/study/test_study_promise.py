@@ -21,12 +21,14 @@ class Chips(FakeEvaluator):
     heavy: bool = False
     base: float = 0.0
 
+    def truth(self, placement: frozenset[str]) -> float:
+        return self.base + sum(self.damages[name] for name in placement)
+
     def measure(self, placement: frozenset[str], draws: range, what: str) -> SampleScores:
         key = sum(ord(name[-1]) for name in placement)
         rng = np.random.default_rng((self.seed, self.split, key, draws.start))
         noise = rng.standard_t(3, len(draws)) / 3**0.5 if self.heavy else rng.standard_normal(len(draws))
-        whole = sum(self.damages[name] for name in placement)
-        drops = self.base + whole + self.chip_spread * BUDGET * (noise if placement else np.zeros(len(draws)))
+        drops = self.truth(placement) + self.chip_spread * BUDGET * (noise if placement else np.zeros(len(draws)))
         scores = self.baseline + np.repeat(drops[:, None], 2, axis=1)
         return SampleScores(self.metric, scores, np.full(2, self.baseline), exact=not placement)
 
@@ -136,6 +138,32 @@ def test_all_steps_back_together_rarely_accept_a_wrong_placement(strategy: str) 
         assert found.verdict.accepted, "all digital holds"
     assert tests / runs > 1, "a second climb was tried"
     # 5 %, and three standard deviations of such a count.
+    assert 0.01 < wrong / runs <= 0.05 + 3 * (0.05 * 0.95 / runs) ** 0.5
+
+
+@dataclass(frozen=True, eq=False)
+class Cliff(Chips):
+    """Up to six layers lose little; more lose the budget, and the search does not see it."""
+
+    def truth(self, placement: frozenset[str]) -> float:
+        if not self.split:
+            return super().truth(placement)
+        return BUDGET * (1.0 if len(placement) > 6 else 0.2)
+
+
+def test_a_second_climb_over_what_was_jumped_does_not_make_wrong_acceptances_more_frequent() -> None:
+    """From six layers the climb jumps to where nothing holds, and tries what lies between once more."""
+    names = "abcdefghijkl"
+    damages = dict.fromkeys(names, BUDGET / 12)
+    graph, plan = network(damages)
+    ranks = {n: Sensitivity(metric="kl", mean=d, std=0.0, interval=None, draws=2) for n, d in damages.items()}
+    plan, runs, wrong, again = plan.with_sensitivities(ranks), 500, 0, 0
+    for seed in range(runs):
+        select, verify = (Cliff(METRICS["mse"], damages, seed, samples=2, chip_spread=0.3, split=s) for s in (0, 1))
+        found = place(graph, plan, STRATEGIES["sensitivity"], PlacementJudge(select, Budget(BUDGET)), verify)
+        wrong += len(found.plan.analog) > 6
+        again += len(found.failed) > 1
+    assert again > runs / 4, "second climbs were tried"
     assert 0.01 < wrong / runs <= 0.05 + 3 * (0.05 * 0.95 / runs) ** 0.5
 
 
