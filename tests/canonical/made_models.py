@@ -16,8 +16,9 @@ RNG = np.random.default_rng(20261126)
 def model_of(text: str, **shapes: tuple[int, ...]) -> onnx.ModelProto:
     """A model with random weights of these shapes."""
     model = onnx.parser.parse_model(f'<ir_version: 8, opset_import: ["" : 17, "com.microsoft" : 1]>\n{text}')
+    rng = np.random.default_rng(20261126)  # of its own: what a test sees depends on no other
     for name, shape in shapes.items():
-        array = RNG.normal(size=shape) / np.sqrt(shape[0] if len(shape) > 1 else 1)
+        array = rng.normal(size=shape) / np.sqrt(shape[0] if len(shape) > 1 else 1)
         model.graph.initializer.append(numpy_helper.from_array(array.astype(np.float32), name))
     return model
 
@@ -155,10 +156,11 @@ def on_integers(per_channel: bool) -> Callable[[Path], onnx.ModelProto]:
 
         class Samples(CalibrationDataReader):  # type: ignore[misc]  # untyped
             left = 4
+            rng = np.random.default_rng(0)
 
             def get_next(self) -> dict[str, Any] | None:
                 self.left -= 1
-                return None if self.left < 0 else {"x": RNG.normal(size=(4, 3, 8, 8)).astype(np.float32)}
+                return None if self.left < 0 else {"x": self.rng.normal(size=(4, 3, 8, 8)).astype(np.float32)}
 
         onnx.save(model_of(QUANTISABLE, **_QUANTISABLE), folder / "float.onnx")
         quantize_static(

