@@ -18,6 +18,7 @@ from lhc.report.kept_fronts import Answer, StoredFront, answer, read_fronts, sto
 from lhc.results import Front
 from lhc.stats import check_confidence
 from lhc.store import fingerprint
+from lhc.study.check_calibration import CheckCalibration
 from lhc.study.front import MeasureFront
 from lhc.study.goal import with_goal
 from lhc.study.prepare import read
@@ -33,7 +34,7 @@ def pipeline(options: ParetoOptions) -> Pipeline[Study]:
     """The steps of ``lhc pareto``."""
     kind = MeasureTiles if options.objective == "tiles" else MeasureFront
     front = (Rank(options.method, STRATEGIES["milp"], always=True), kind(options.points, options.confidence))
-    return Pipeline("pareto", (preparing(options), *front), READ).checked()
+    return Pipeline("pareto", (preparing(options), CheckCalibration(), *front), READ).checked()
 
 
 @keywords(ParetoOptions)

@@ -26,6 +26,7 @@ from lhc.passes import (
 )
 from lhc.passes.trained_walks import RETRAINING_STRATEGIES, LionHeartOriginal, untrained
 from lhc.plan import Plan
+from lhc.study.check_calibration import CheckCalibration
 from lhc.study.explain import Explain
 from lhc.study.fewer_copies import FewerCopies
 from lhc.study.goal import budget_of, goal_of, with_goal
@@ -80,6 +81,7 @@ def _judged(options: PartitionOptions, kind: type[Strategy], share: float = 1.0)
         "place",
         (
             CheckBudget(),
+            CheckCalibration(),
             Rank(options.method, kind),
             Search(kind),
             FewerCopies(),

@@ -18,6 +18,7 @@ from lhc.samples.metrics import UNCHOSEN, get_metric
 from lhc.samples.task import Task
 from lhc.stats import check_confidence, one_sided, split_level
 from lhc.study.cautions import warn_of_doubtful_labels
+from lhc.study.check_calibration import with_useful_calibration
 from lhc.study.goal import budget_of, budget_of_plan
 from lhc.study.outcome import PartitionResult
 from lhc.study.prepare import as_judged, read_placed, stored_plan
@@ -64,6 +65,8 @@ def retrain(options: RetrainOptions) -> PartitionResult:
         settings = part(options, TrainingOptions)
         validation, verification = split_off(study.task, 1, 3)
         study = replace(study, calibrating=validation)
+        if stored is None or options.hardware is not None:
+            study = with_useful_calibration(study, analog)
         before = _judged(study, analog, verification, budget)
         trained, record = trained_for(study, training, settings, options.checkpoint, analog, validation)
         after = _judged(trained, analog, verification, budget)

@@ -19,7 +19,8 @@ from lhc.samples.metrics import UNCHOSEN
 from lhc.samples.task import DataSource
 from lhc.stats import check_confidence
 from lhc.study.cautions import warn_of_doubtful_labels
-from lhc.study.prepare import read_placed
+from lhc.study.check_calibration import with_useful_calibration
+from lhc.study.prepare import read_placed, stored_plan
 from lhc.study.source import Opened
 from lhc.study.state import Study
 from lhc.support.numbers import time_text
@@ -68,6 +69,8 @@ def read_run(options: RunOptions | OutputsOptions, running: Running) -> tuple[St
     """
     study, analog, at = read_placed(options, running, options.times)
     if options.calibrate is None:
+        if options.hardware is not None or stored_plan(options, study.opened) is None:
+            study = with_useful_calibration(study, analog)
         return study, analog, at
     if not study.calibrates:
         raise UsageError(

@@ -11,6 +11,7 @@ from lhc.options.subjects import LayerSelection
 from lhc.passes import ChooseCopies, Pipeline, Qualify, Select
 from lhc.results import SensitivityTable
 from lhc.stats import check_confidence
+from lhc.study.check_calibration import CheckCalibration
 from lhc.study.prepare import CalibrateRanges, CheckParity, Decide, read
 from lhc.study.rank import sensitivities
 from lhc.study.state import READ, Study
@@ -43,7 +44,7 @@ class MeasureLayers:
 
 def pipeline(options: SensitivityOptions) -> Pipeline[Study]:
     """The steps of ``lhc sensitivity``."""
-    return Pipeline("sensitivity", (preparing(options), MeasureLayers(options)), READ).checked()
+    return Pipeline("sensitivity", (preparing(options), CheckCalibration(), MeasureLayers(options)), READ).checked()
 
 
 def preparing(options: LayerSelection) -> Pipeline[Study]:

@@ -1,0 +1,80 @@
+"""Leave the calibration of chips out where it would do harm.
+
+A column's correction comes from all positions of the calibration samples. In convolutional networks these are alike. In
+networks over tokens they are not: padding, and the few tokens of huge activations, err most and decide the correction
+of all others. So what calibrated chips answer is compared with what the same chips answer uncalibrated, before anything
+rests on it.
+"""
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import numpy as np
+
+from lhc.errors import OutOfTimeError
+from lhc.measure.scorer import calibration_block
+from lhc.samples.metrics import get_metric
+from lhc.samples.task import Task
+from lhc.study.state import Study
+from lhc.support.numbers import number_text
+
+__all__ = ["CheckCalibration", "with_useful_calibration"]
+
+CHIPS = 2
+"""Chips that are compared, with every layer analog that may be; they are the first of the search."""
+
+
+@dataclass(frozen=True)
+class CheckCalibration:
+    """Leave the calibration of chips out where it makes their answers worse."""
+
+    name: ClassVar[str] = "check-calibration"
+    requires: ClassVar[frozenset[str]] = frozenset({"parity", "ranges", "samples"})
+    ensures: ClassVar[frozenset[str]] = frozenset({"calibration"})
+
+    def apply(self, study: Study) -> Study:
+        """The study with a machine that corrects outputs only if that serves it; a plan that is followed stays."""
+        return study if study.follow is not None else with_useful_calibration(study, frozenset(study.measurable))
+
+
+def with_useful_calibration(study: Study, analog: frozenset[str]) -> Study:
+    """The study without calibration if the answers of calibrated chips are worse.
+
+    Half of the calibration samples calibrate, the other half compares: normalised squared error against the digital
+    network, mean over `CHIPS` chips. Where there are fewer than two samples nothing is compared.
+
+    Args:
+        study: network, machine, samples.
+        analog: the layers that are analog.
+    """
+    samples = study.calibrating if study.calibrating is not None else study.splits.calibrate
+    if not analog or study.calibration is None or samples is None:
+        return study
+    known = samples.head(study.calibration.samples)
+    if len(known) < 2:
+        return study
+    half = len(known) // 2
+    try:
+        with_it, without = _errors(study, analog, known.head(half), known.take(np.arange(half, len(known))))
+    except OutOfTimeError:
+        return study  # what comes next keeps what there is
+    if with_it <= without:
+        return study
+    hardware = study.plan.hardware
+    compensation = hardware.compensation.model_copy(update={"outputs": "none"})
+    plan = study.plan.model_copy(update={"hardware": hardware.model_copy(update={"compensation": compensation})})
+    study.opened.warn(
+        f"chips are not calibrated: with every layer analog that may be, {CHIPS} chips answer with a squared error of"
+        f" {number_text(with_it)} if they are, {number_text(without)} if not (nmse, on {len(known) - half} samples)"
+    )
+    return replace(study, plan=plan)
+
+
+def _errors(study: Study, analog: frozenset[str], calibrate: Task, judge: Task) -> tuple[float, float]:
+    """Mean error of calibrated chips, and of the same chips uncalibrated."""
+    bench = replace(study.bench(judge.with_metric(get_metric("nmse"))), calibration=calibration_block(calibrate))
+    what = "checking the calibration"
+    errors = [
+        float(one.measure(analog, range(CHIPS), what).drops.mean()) for one in (bench, replace(bench, calibration=None))
+    ]
+    return errors[0], errors[1]

@@ -1,0 +1,84 @@
+"""Calibration that does harm is left out, told, and not missed by the commands."""
+
+from dataclasses import replace
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+import lhc
+from lhc.measure import Running
+from lhc.options.commands import RunOptions
+from lhc.samples.metrics import get_metric
+from lhc.samples.task import Task
+from lhc.study.check_calibration import with_useful_calibration
+from lhc.study.prepare import read_placed
+from lhc.study.state import Study
+
+pytestmark = pytest.mark.analog
+
+
+def tokens() -> tuple[onnx.ModelProto, Task]:
+    """Products over tokens of which one in eight is huge and answers nothing: what padding and sinks are like."""
+    rng = np.random.default_rng(0)
+    weights: dict[str, np.ndarray] = {name: rng.normal(size=(16, 16)).astype(np.float32) / 4 for name in ("w1", "w2")}
+    nodes = [
+        helper.make_node("MatMul", ["x", "w1"], ["h"], "first"),
+        helper.make_node("Mul", ["h", "kept"], ["k"], "mask"),
+        helper.make_node("MatMul", ["k", "w2"], ["y"], "second"),
+    ]
+    kept = np.ones((1, 8, 1), np.float32)
+    kept[0, 0] = 0
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 8, 16])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 8, 16])],
+        [numpy_helper.from_array(v, n) for n, v in {**weights, "kept": kept}.items()],
+    )
+    x = rng.normal(size=(80, 8, 16)).astype(np.float32)
+    x[:, 0] *= 300
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    return model, Task({"x": x}, None, get_metric("nmse"))
+
+
+def opened(model: object, task: Task | None = None, **more: object) -> tuple[Study, frozenset[str]]:
+    asked = RunOptions(model, task, all_analog=True, draws=2, **more)  # type: ignore[arg-type]
+    study, analog, _ = read_placed(asked, Running(), None)
+    return study, analog
+
+
+def test_calibration_that_does_harm_is_left_out_and_told(caplog: pytest.LogCaptureFixture) -> None:
+    study, analog = opened(*tokens())
+    assert study.calibrates
+    found = with_useful_calibration(study, analog)
+    assert not found.calibrates
+    assert found.calibration is None
+    (told,) = [record.getMessage() for record in caplog.records if "chips are not calibrated" in record.getMessage()]
+    assert "2 chips answer with a squared error of" in told
+    bench = found.bench(study.splits.judged)
+    worse = replace(bench, hardware=study.plan.hardware, calibration=study.calibration)
+    assert bench.measure(analog, range(3), "x").drops.mean() < worse.measure(analog, range(3), "x").drops.mean()
+
+
+def test_calibration_that_helps_stays() -> None:
+    study, analog = opened("digits-narrow", samples=200)
+    assert with_useful_calibration(study, analog) is study
+
+
+def test_nothing_is_compared_where_nothing_is_calibrated() -> None:
+    plain = lhc.Hardware.load("lionheart").with_drift_compensation_alone()
+    study, analog = opened("digits-narrow", samples=200, hardware=plain)
+    assert with_useful_calibration(study, analog) is study
+    calibrating, _ = opened("digits-narrow", samples=200)
+    assert with_useful_calibration(calibrating, frozenset()) is calibrating
+
+
+def test_the_placement_of_such_a_network_says_that_outputs_are_not_corrected() -> None:
+    model, task = tokens()
+    found = lhc.partition(model, task, strategy="all-analog", draws=3, max_drop=10.0, objective="macs")
+    assert found.plan.hardware.compensation.outputs == "none"
+    assert found.plan.outcome is not None
+    healing = found.plan.outcome.healing
+    assert healing is None or healing.calibration is None
