@@ -227,7 +227,7 @@ def test_an_interruption_while_writing_leaves_no_file(tmp_path: Path, monkeypatc
 def test_places_that_cannot_be_written_are_refused(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     for place in (tmp_path / "missing" / "net.onnx", tmp_path / "folder", tmp_path / ("x" * 300)):
-        with pytest.raises(UsageError, match="cannot be written|is no file"):
+        with pytest.raises(UsageError, match=r"cannot be written|is no file"):
             save_model(a_model(), place)
     assert [found.name for found in tmp_path.iterdir()] == ["folder"]
 
