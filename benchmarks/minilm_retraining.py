@@ -3,7 +3,8 @@
     LHC_DATA=... python benchmarks/minilm_retraining.py -o FOLDER [--steps 150]
 
 Trains on the development pairs, without their scores (distillation), and judges five chips one day after programming on
-the first 400 test pairs; of both only sentences of at most 24 tokens. It can be killed and started again.
+the first 400 test pairs; of both only sentences of at most 24 tokens. It can be killed and started again. With
+``--adapters R`` no weight is trained, but adapters of rank R beside the layers that ``--adapt`` names.
 """
 
 import argparse
@@ -39,6 +40,9 @@ def main() -> None:
     parser.add_argument("-o", "--out", type=Path, required=True)
     parser.add_argument("--steps", type=int, default=150)
     parser.add_argument("--lr", type=float, default=0.003)
+    parser.add_argument("--adapters", type=int, metavar="R")
+    parser.add_argument("--adapt", action="append", default=[], metavar="PATTERN")
+    parser.add_argument("--hardware", default="lionheart", metavar="H")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     started = time.process_time()
@@ -57,6 +61,9 @@ def main() -> None:
         learning_rate=options.lr,
         validations=1,
         all_analog=True,
+        adapters=options.adapters,
+        adapt=tuple(options.adapt),
+        hardware=options.hardware,
         checkpoint=options.out,
         draws=DRAWS,
         progress=tell,
