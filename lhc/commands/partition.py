@@ -45,6 +45,10 @@ from lhc.support.functions import load_function
 __all__ = ["begin", "check_retraining", "partition", "pipeline", "placed_by", "preparation", "strategy_for"]
 
 
+MOST_DRAWS = 100
+"""Chips of a test, where the user names no other number; ``--draws`` where that is more."""
+
+
 def pipeline(options: PartitionOptions) -> Pipeline[Study]:
     """The steps of ``lhc partition``.
 
@@ -85,11 +89,27 @@ def _judged(options: PartitionOptions, kind: type[Strategy], share: float = 1.0)
             Rank(options.method, kind),
             Search(kind),
             FewerCopies(),
-            Verify(options.max_draws, share),
+            Verify(_most_draws(options), share),
             *explain,
             Record(),
         ),
     )
+
+
+def _most_draws(options: PartitionOptions) -> int:
+    """Most chips of a test.
+
+    Raises:
+        UsageError: fewer than the least.
+    """
+    if options.max_draws is None:
+        return max(MOST_DRAWS, options.draws)
+    if options.max_draws < options.draws:
+        raise UsageError(
+            f"--max-draws {options.max_draws}: a test takes at least --draws {options.draws} chips; give fewer of"
+            " these, or allow more"
+        )
+    return options.max_draws
 
 
 @keywords(PartitionOptions)

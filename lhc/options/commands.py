@@ -102,9 +102,10 @@ class PartitionOptions(
         metavar="S",
         reads=str,
     )
-    max_draws: int = option(
-        "Most programmings (chips) of a test; more than --draws are taken while they can still decide it.",
-        default=100,
+    max_draws: int | None = option(
+        "Most programmings (chips) of a test, 100 by default; more than --draws are taken while they can still decide"
+        " it.",
+        default=None,
         metavar="N",
     )
     passes: Sequence[object] = option(

@@ -58,7 +58,7 @@ class Verify:
             study.bench(study.splits.verify),
             study.bench(study.splits.verify, limited=False),
             budget,
-            max(self.most, study.options.draws),
+            self.most,
             study.follow is not None,
         )
         found = verified(study.graph, study.plan, study.searched, verifier, _base(study))

@@ -8,7 +8,7 @@ import pytest
 from onnx import numpy_helper
 
 import lhc
-from lhc.errors import LhcError
+from lhc.errors import LhcError, UsageError
 
 pytestmark = pytest.mark.analog
 
@@ -50,3 +50,8 @@ def test_nothing_is_measured_before_it_is_refused(model: onnx.ModelProto, option
     with pytest.raises(LhcError, match=words):
         lhc.partition(model, {"x": X}, draws=2, max_drop=0.1, progress=note, objective="macs", **options, **more)
     assert not [what for what in done if "sensitivity" in what or "judging" in what]
+
+
+def test_a_test_takes_at_least_the_chips_that_are_asked_for() -> None:
+    with pytest.raises(UsageError, match="--max-draws 4: a test takes at least --draws 8 chips"):
+        lhc.partition(network(), {"x": X}, draws=8, max_draws=4)
