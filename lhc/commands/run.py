@@ -39,6 +39,7 @@ def evaluate(options: RunOptions) -> list[Evaluation]:
     check_confidence(options.confidence)
     with Running(options) as running:
         study, analog, at = read_run(options, running)
+        study = _usefully_calibrated(options, study, analog)
         bench = study.bench(study.splits.judged)
         warn_of_doubtful_labels(bench)
         level = options.confidence
@@ -58,7 +59,16 @@ def analog_outputs(options: OutputsOptions) -> dict[str, np.ndarray]:
     # nmse scores nothing here, and takes any output and targets.
     with Running(options) as running:
         study, analog, at = read_run(replace(options, metric="nmse"), running)
-        return _outputs(study, analog, at)
+        return _outputs(_usefully_calibrated(options, study, analog), analog, at)
+
+
+def _usefully_calibrated(options: RunOptions | OutputsOptions, study: Study, analog: frozenset[str]) -> Study:
+    """The study without calibration where that does harm, unless the user or a plan of this machine asks for it."""
+    if options.calibrate is not None:
+        return study
+    if options.hardware is None and stored_plan(options, study.opened) is not None:
+        return study
+    return with_useful_calibration(study, analog)
 
 
 def read_run(options: RunOptions | OutputsOptions, running: Running) -> tuple[Study, frozenset[str], list[float]]:
@@ -69,8 +79,6 @@ def read_run(options: RunOptions | OutputsOptions, running: Running) -> tuple[St
     """
     study, analog, at = read_placed(options, running, options.times)
     if options.calibrate is None:
-        if options.hardware is not None or stored_plan(options, study.opened) is None:
-            study = with_useful_calibration(study, analog)
         return study, analog, at
     if not study.calibrates:
         raise UsageError(

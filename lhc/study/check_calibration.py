@@ -23,6 +23,9 @@ __all__ = ["CheckCalibration", "with_useful_calibration"]
 CHIPS = 2
 """Chips that are compared, with every layer analog that may be; they are the first of the search."""
 
+LEAST_SAMPLES = 32
+"""Calibration samples; half of fewer say little of either."""
+
 
 @dataclass(frozen=True)
 class CheckCalibration:
@@ -41,7 +44,7 @@ def with_useful_calibration(study: Study, analog: frozenset[str]) -> Study:
     """The study without calibration if the answers of calibrated chips are worse.
 
     Half of the calibration samples calibrate, the other half compares: normalised squared error against the digital
-    network, mean over `CHIPS` chips. Where there are fewer than two samples nothing is compared.
+    network, mean over `CHIPS` chips. With fewer than `LEAST_SAMPLES` of them nothing is compared.
 
     Args:
         study: network, machine, samples.
@@ -51,7 +54,7 @@ def with_useful_calibration(study: Study, analog: frozenset[str]) -> Study:
     if not analog or study.calibration is None or samples is None:
         return study
     known = samples.head(study.calibration.samples)
-    if len(known) < 2:
+    if len(known) < LEAST_SAMPLES:
         return study
     half = len(known) // 2
     try:

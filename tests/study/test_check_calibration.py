@@ -37,7 +37,7 @@ def tokens() -> tuple[onnx.ModelProto, Task]:
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 8, 16])],
         [numpy_helper.from_array(v, n) for n, v in {**weights, "kept": kept}.items()],
     )
-    x = rng.normal(size=(80, 8, 16)).astype(np.float32)
+    x = rng.normal(size=(200, 8, 16)).astype(np.float32)
     x[:, 0] *= 300
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
     return model, Task({"x": x}, None, get_metric("nmse"))
