@@ -57,7 +57,8 @@ def pipeline(options: PartitionOptions) -> Pipeline[Study]:
     """
     kind, prepare = strategy_for(options), preparation(options)
     if not options.retrain:
-        return Pipeline("partition", (prepare, _judged(options, kind), CompareHealing()), READ).checked()
+        placed = (prepare, CheckCalibration(), _judged(options, kind), CompareHealing())
+        return Pipeline("partition", placed, READ).checked()
     train = Train(
         part(options, TrainingOptions),
         str(options.strategy),
@@ -66,7 +67,9 @@ def pipeline(options: PartitionOptions) -> Pipeline[Study]:
         prepare,
         lambda strategy, share: _judged(options, strategy, share),
     )
-    return Pipeline("partition", (prepare, train, CompareHealing()), READ | {"training samples"}).checked()
+    # Before the training, which is for the machine that both placements are judged on.
+    trained = (prepare, CheckCalibration(), train, CompareHealing())
+    return Pipeline("partition", trained, READ | {"training samples"}).checked()
 
 
 def preparation(options: PartitionOptions) -> Pipeline[Study]:
@@ -85,7 +88,6 @@ def _judged(options: PartitionOptions, kind: type[Strategy], share: float = 1.0)
         "place",
         (
             CheckBudget(),
-            CheckCalibration(),
             Rank(options.method, kind),
             Search(kind),
             FewerCopies(),

@@ -8,8 +8,9 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import lhc
+from lhc.commands.partition import pipeline
 from lhc.measure import Running
-from lhc.options.commands import RunOptions
+from lhc.options.commands import PartitionOptions, RunOptions
 from lhc.samples.metrics import get_metric
 from lhc.samples.task import Task
 from lhc.study.check_calibration import with_useful_calibration
@@ -82,3 +83,11 @@ def test_the_placement_of_such_a_network_says_that_outputs_are_not_corrected() -
     assert found.plan.outcome is not None
     healing = found.plan.outcome.healing
     assert healing is None or healing.calibration is None
+
+
+def test_the_machine_is_decided_on_once_before_a_training() -> None:
+    """Trained with corrections that nobody makes, a network would be trained for another machine."""
+    for retrain in (False, True):
+        steps = [step.name for step in pipeline(PartitionOptions("digits-narrow", retrain=retrain)).steps]
+        assert steps[:2] == ["prepare", "check-calibration"]
+        assert steps[2:] == (["train"] if retrain else ["place"]) + ["healing"]
