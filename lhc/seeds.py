@@ -10,8 +10,8 @@ import numpy as np
 
 __all__ = ["Purpose", "device_entropy", "device_seed"]
 
-Purpose = Literal["program", "drift", "noise"]
-_CODES: dict[Purpose, int] = {"program": 1, "drift": 2, "noise": 3}
+Purpose = Literal["program", "drift", "noise", "faults"]
+_CODES: dict[Purpose, int] = {"program": 1, "drift": 2, "noise": 3, "faults": 4}
 
 
 def device_entropy(seed: int, devices: str, draw: int, purpose: Purpose, *indices: int) -> np.random.SeedSequence:
@@ -23,7 +23,7 @@ def device_entropy(seed: int, devices: str, draw: int, purpose: Purpose, *indice
         draw: number of the programming, from 0.
         purpose: what the random numbers are for.
         indices: what else tells the numbers apart: time in milliseconds for drift; unit of samples, group, tile,
-            round of bound management and use of the tiles for noise.
+            round of bound management and use of the tiles for noise; tile for faults.
     """
     return np.random.SeedSequence((seed, int(devices, 16), draw, _CODES[purpose], *indices))
 

@@ -17,6 +17,7 @@ from lhc.conductances import Floats, ProgrammedMatrix, ProgrammedTile
 from lhc.hardware import Hardware
 from lhc.hardware.devices import Pcm
 from lhc.hardware.geometry import split_sizes
+from lhc.runtime.faulty_tiles import ChipTile, Lines, on_chip
 from lhc.runtime.kernels import add_noise, round_codes
 from lhc.runtime.normals import NoiseStream, Words, normal_levels
 from lhc.runtime.pcm_kernels import STEPS, drift, program
@@ -84,10 +85,12 @@ class LargeMatrix:
         self._devices = devices
         self._stream = (0, devices, 0)
         self._t_s, self._read = 0.0, 0
+        self._lines: dict[int, Lines] = {}
 
     def program(self, seed: int, draw: int) -> None:
         """Program all devices anew; no drift yet."""
         self._stream = (seed, self._devices, draw)
+        self._lines = {}
         self.drift_to(0.0)
 
     def drift_to(self, t_s: float, read: int = 0) -> None:
@@ -136,9 +139,13 @@ class LargeMatrix:
         size = split_sizes(self._weight.shape[1], self._hardware.tiles.rows)[place.split]
         block = np.asarray(self._weight[place.outputs, place.start : place.start + size], np.float32)
         target, scales = self._mapped(np.ascontiguousarray(block[:, place.inputs]))
-        now, gain = target, np.ones(len(target))
+        chip = self._tested(place, target, scales) if self._hardware.faults.any else None
+        wanted = target if chip is None else chip.target
+        now, gain = wanted if chip is None else chip.held(wanted), np.ones(len(target))
         if self._pcm is not None:
-            held, now = self._held(self._pcm, target, keys[0], keys[2])
+            held, now = self._held(self._pcm, wanted, keys[0], keys[2])
+            if chip is not None:
+                held, now = chip.held(held), chip.held(now)
             gain = self._gain(target, held, keys[1], now, keys[3], scales != 0)
         if self._copies == 1:
             total = now
@@ -148,6 +155,13 @@ class LargeMatrix:
         input_range = None if self._ranges is None else float(self._ranges[place.split])
         factor = np.float32((1.0 if input_range is None else input_range) / self._copies)
         return ProgrammedTile(total, scales * factor, gain, input_range)
+
+    def _tested(self, place: _Place, target: Floats, scales: Floats) -> ChipTile:
+        """A tile with the faults of its chip; its lines are chosen once."""
+        entropy = device_entropy(*self._stream, "faults", place.number)
+        chip = on_chip(self._hardware, entropy, target, scales, place.inputs, self._lines.get(place.number))
+        self._lines[place.number] = chip.lines
+        return chip
 
     def _held(self, pcm: Pcm, target: Floats, devices: Words, later: Words) -> tuple[Floats, Floats]:
         """What a tile holds after programming, and now."""

@@ -20,16 +20,17 @@ import torch
 from aihwkit.simulator.tiles.array import TileModuleArray
 from torch import Tensor
 
-from lhc.conductances import ProgrammedMatrix, ProgrammedTile
+from lhc.conductances import Floats, ProgrammedMatrix, ProgrammedTile
 from lhc.errors import ModelError
 from lhc.hardware import Hardware
 from lhc.hardware.converters import Converters
 from lhc.hardware.geometry import split_sizes
 from lhc.onnx_io.product import ConvGeometry
+from lhc.runtime.faulty_tiles import on_chip
 from lhc.runtime.stream import Unit
 from lhc.runtime.tile import PerVectorTile
 from lhc.runtime.vectors import Vectors
-from lhc.seeds import device_seed
+from lhc.seeds import device_entropy, device_seed
 
 __all__ = ["AnalogMatrix"]
 
@@ -105,6 +106,7 @@ class AnalogMatrix:
         for tile in self._tiles():
             tile.tile.reductions = reductions
             tile.tile.mark_zero_columns()
+        self._mapped = [tile.tile.weight.detach().numpy().copy() for tile in self._tiles() if hardware.faults.any]
 
     def _tiles(self) -> Iterator[Any]:
         return (tile for block in self._blocks for tile in _tiles(block))
@@ -116,8 +118,11 @@ class AnalogMatrix:
             ModelError: the noise model is not defined for these weights.
         """
         self._stream = (seed, self.devices, draw)
+        for index, (mapped, (inputs, tile)) in enumerate(zip(self._mapped, self._driven_tiles(), strict=False)):
+            self._test(tile, inputs, mapped, index)
         if self.hardware.devices is None:
             return
+        exact = self.hardware.compensation.drift == "global-exact"
         for index, tile in enumerate(self._tiles()):
             torch.default_generator.manual_seed(device_seed(*self._stream, "program", index))
             tile.program_weights()
@@ -126,8 +131,23 @@ class AnalogMatrix:
                     f"devices {self.hardware.devices.model!r} cannot be programmed with a tile whose weights are all"
                     " equal: aihwkit's model divides by their range"
                 )
+            if exact and self._mapped:  # the reference is the weights, not what devices are programmed to around faults
+                tile.reference_combined_weights = torch.from_numpy(self._mapped[index])
+                tile.drift_baseline = tile.rpu_config.drift_compensation.init_baseline(tile)
             # aihwkit keeps the gain of an earlier drift; freshly programmed tiles have none.
             tile.alpha = torch.ones_like(tile.alpha)
+
+    def _driven_tiles(self) -> Iterator[tuple[npt.NDArray[np.int64], Any]]:
+        """What drives the rows of every tile, and the tile."""
+        return ((inputs, tile) for block in self._blocks for inputs, row in block.rows() for tile in row)
+
+    def _test(self, tile: Any, inputs: npt.NDArray[np.int64], mapped: Floats, index: int) -> None:
+        """Give a tile the faults of its chip, and the weights that its devices are to be programmed to."""
+        scales = np.broadcast_to(tile.get_mapping_scales().detach().numpy(), len(mapped))
+        chip = on_chip(self.hardware, device_entropy(*self._stream, "faults", index), mapped, scales, inputs)
+        tile.tile.faults = chip.held
+        tile.tile.set_weights(torch.from_numpy(chip.target))
+        tile.reference_combined_weights = torch.from_numpy(chip.target)
 
     def drift_to(self, t_s: float, read: int = 0) -> None:
         """Let the programmed devices drift to ``t_s`` seconds after the first read and draw read noise.

@@ -20,6 +20,8 @@ from aihwkit.simulator.tiles.torch_tile import TorchSimulatorTile
 from aihwkit.simulator.tiles.utils import UniformQuantize
 from torch import Tensor
 
+from lhc.conductances import Floats
+
 __all__ = ["PerVectorMVM", "PerVectorTile"]
 
 
@@ -104,15 +106,21 @@ class PerVectorTile(TorchSimulatorTile):  # type: ignore[misc]
         reductions: of the inputs, by round of bound management.
         columns: the outputs that are driven: those of one group of a grouped Conv.
         live: 1 for outputs that hold any weight, 0 for all-zero columns; None where there are none.
+        faults: what a chip's cells hold, given what they would hold if they were healthy; None where they are.
     """
 
     reseed: Callable[[int], None] | None = None
     reductions: Sequence[float] = (1.0,)
     columns: slice = slice(None)
     live: Tensor | None = None
+    faults: Callable[[Floats], Floats] | None = None
 
     def __init__(self, x_size: int, d_size: int, rpu_config: Any, bias: bool = False) -> None:
         super().__init__(x_size, d_size, rpu_config, bias, analog_mvm=PerVectorMVM)
+
+    def set_weights(self, weight: Tensor) -> None:
+        """What healthy devices hold, ``(outputs, inputs)``: mapped, programmed or drifted."""
+        super().set_weights(weight if self.faults is None else torch.from_numpy(self.faults(weight.numpy())))
 
     def mark_zero_columns(self) -> None:
         """Remember which outputs have no weight, if any; to be called before programming."""

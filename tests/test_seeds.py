@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from lhc.seeds import Purpose, device_seed
 
 TILE_SETS = ("0123456789abcdef", "fedcba9876543210", "00000000ffffffff")
-PURPOSES: tuple[Purpose, ...] = ("program", "drift", "noise")
+PURPOSES: tuple[Purpose, ...] = ("program", "drift", "noise", "faults")
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from lhc.hardware.devices import (
     ReramWan2022,
     StateIndependent,
 )
+from lhc.hardware.faults import Faults
 from lhc.hardware.overrides import Override
 from lhc.hardware.presets import preset_names, preset_text
 from lhc.hardware.sections import Adc, Compensation, Dac, LeftOut, Mapping, Tiles, Training
@@ -36,6 +37,7 @@ __all__ = [
     "Devices",
     "DianaCosts",
     "Effect",
+    "Faults",
     "Hardware",
     "Hermes",
     "Known",

@@ -45,7 +45,7 @@ class Hardware(Machine):
     @property
     def is_stochastic(self) -> bool:
         """Whether two draws can differ, in any layer."""
-        return any(machine.devices is not None or machine.adc.noise > 0 for machine in self._variants())
+        return any(m.devices is not None or m.adc.noise > 0 or m.faults.any for m in self._variants())
 
     @property
     def needs_calibration(self) -> bool:
@@ -118,7 +118,7 @@ class Hardware(Machine):
         """Why a layer of this machine has no copies of its weights; None where it may have some."""
         if not self.compensation.copies:
             return "compensation.copies is false"
-        if self.devices is None:
+        if self.devices is None and not self.faults.any:
             return "its devices are perfect, so that copies bring nothing"
         if self.adc.bound is not None and self.adc.bound_management == "none":
             return "adc.bound_management is none, so that the sum of copies could saturate the ADC"
@@ -183,7 +183,8 @@ class Hardware(Machine):
     def to_rpu_config(self) -> "TorchInferenceRPUConfig":
         """The same tile as an aihwkit configuration for its torch tile.
 
-        Devices that are never programmed (``devices: null``) become a noise model with all effects off.
+        Devices that are never programmed (``devices: null``) become a noise model with all effects off; of ``faults``
+        a configuration says nothing.
 
         Raises:
             ConfigError: there are overrides: a configuration describes one layer, see `for_layer`.

@@ -41,6 +41,8 @@ class DeviceModel(Section):
     """aihwkit's attribute to field."""
     identity: ClassVar[tuple[str, ...]] = ("model",)
     """Fields that decide the defaults of others: an override that changes one starts from these defaults."""
+    pairs: ClassVar[bool] = True
+    """Whether a weight stands on a pair of cells, one for each sign."""
 
     def to_attributes(self) -> dict[str, Any]:
         """aihwkit's attributes."""
@@ -55,6 +57,10 @@ class DeviceModel(Section):
     def time_problem(self, t_s: float) -> str | None:
         """Why the model says nothing about a time of inference (seconds), if so."""
         return None
+
+    def lasting(self, t_s: float) -> float:
+        """About what share of its conductance a device keeps until a time of inference (seconds)."""
+        return 1.0
 
 
 class _PcmLike(DeviceModel):
@@ -86,6 +92,9 @@ class _PcmLike(DeviceModel):
         "t_read": "t_read_s",
         "read_noise_scale": "read_noise_scale",
     }
+
+    def lasting(self, t_s: float) -> float:
+        return drifted(t_s, self.t_0_s, 0.049 * self.drift_scale)
 
 
 class Pcm(_PcmLike):
@@ -170,6 +179,9 @@ class Hermes(DeviceModel):
         "programming_coefficients_us": (0.15781817, 2.32443916, -2.16310839, 0.68841818),
     }
 
+    def lasting(self, t_s: float) -> float:
+        return drifted(t_s, self.t_0_s, 0.066 * self.drift_scale)
+
     @model_validator(mode="before")
     @classmethod
     def _fill_in(cls, data: object) -> object:
@@ -202,6 +214,7 @@ class ReramCmo(DeviceModel):
 
     module = "reram"
     kind = "ReRamCMONoiseModel"
+    pairs = False
     arguments = ("g_max", "g_min")
     attributes: ClassVar[Mapping[str, str]] = {
         "g_max": "g_max_us",
@@ -284,6 +297,14 @@ class StateIndependent(DeviceModel):
         "t_read": "t_read_s",
         "read_noise_scale": "read_noise_scale",
     }
+
+    def lasting(self, t_s: float) -> float:
+        return drifted(t_s, self.t_0_s, self.drift_nu_mean * self.drift_scale)
+
+
+def drifted(t_s: float, t_0_s: float, nu: float) -> float:
+    """What is left of a conductance ``t_s`` seconds after the first read, as a share."""
+    return float((1 + t_s / t_0_s) ** -nu)
 
 
 DEVICE_MODELS: Mapping[str, type[DeviceModel]] = {

@@ -5,9 +5,13 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from lhc.hardware.costs import AlpineCosts, Costs
 from lhc.hardware.devices import Devices, Pcm
+from lhc.hardware.faults import Faults
 from lhc.hardware.sections import Adc, Compensation, Dac, LeftOut, Mapping, Section, Tiles, Training
 
 __all__ = ["Machine", "time_error"]
+
+MOST_FAULTY = 2**22
+"""Weights of a tile whose faults are drawn."""
 
 
 class Machine(Section):
@@ -25,6 +29,7 @@ class Machine(Section):
     mapping: Mapping = Mapping()
     devices: Devices | None = Pcm()
     """null: perfect devices that are never programmed and never drift."""
+    faults: Faults = Faults()
     compensation: Compensation = Compensation()
     t_inference_s: float = Field(default=86400.0, ge=0)
     """Time of inference, in seconds after the first read (``devices.t_0_s`` after programming), or after
@@ -55,6 +60,14 @@ class Machine(Section):
         problem = self.devices and self.devices.time_problem(self.t_inference_s)
         if problem:
             raise time_error(problem, ("t_inference_s",), self.t_inference_s)
+        return self
+
+    @model_validator(mode="after")
+    def _faults_are_of_pairs(self) -> "Machine":
+        if self.faults.any and self.devices is not None and not self.devices.pairs:
+            raise ValueError(f"faults are those of pairs of cells, and a weight of {self.devices.model} is one device")
+        if self.faults.any and self.tiles.rows * self.tiles.cols > MOST_FAULTY:
+            raise ValueError(f"faults are drawn cell by cell: a tile may have at most {MOST_FAULTY} weights")
         return self
 
 

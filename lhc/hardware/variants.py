@@ -5,13 +5,15 @@ from typing import Literal, get_args
 
 from lhc.hardware.description import Hardware
 from lhc.hardware.devices import DeviceModel
+from lhc.hardware.faults import Faults
 from lhc.hardware.overrides import Override
 
 __all__ = ["EFFECTS", "Effect", "effects_of", "scaled_noise", "without"]
 
-Effect = Literal["dac", "adc", "programming", "drift", "read", "output"]
+Effect = Literal["dac", "adc", "programming", "drift", "read", "output", "faults"]
 EFFECTS: tuple[Effect, ...] = get_args(Effect)
-"""DAC quantising and clipping; ADC quantising and saturation; programming noise; drift; read noise; output noise."""
+"""DAC quantising and clipping; ADC quantising and saturation; programming noise; drift; read noise; output noise;
+faults of chips."""
 
 Fields = dict[str, object]
 _CONVERTER: dict[str, object] = {"bits": None, "bound": None}
@@ -33,7 +35,8 @@ def without(hardware: Hardware, effects: Iterable[Effect]) -> Hardware:
     off = frozenset(effects)
     device_fields = tuple(field for effect in off for field in _DEVICE_FIELDS.get(effect, ()))
     adc: Fields = (_CONVERTER if "adc" in off else {}) | ({"noise": 0.0} if "output" in off else {})
-    return _changed(hardware, _CONVERTER if "dac" in off else {}, adc, device_fields, lambda _: 0.0)
+    machine = hardware.model_copy(update={"faults": Faults()}) if "faults" in off else hardware
+    return _changed(machine, _CONVERTER if "dac" in off else {}, adc, device_fields, lambda _: 0.0)
 
 
 def scaled_noise(hardware: Hardware, factor: float) -> Hardware:

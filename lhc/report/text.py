@@ -88,6 +88,7 @@ EFFECTS = {
     "drift": "drift",
     "read": "read noise",
     "output": "output noise",
+    "faults": "faults of chips",
 }
 """Names of the effects that damage is attributed to."""
 

@@ -1,0 +1,198 @@
+"""Faults of a chip's tiles, and what a controller that has tested the chip makes of them.
+
+A weight r of a tile stands on a pair of cells that hold max(r, 0) and max(-r, 0) in units of g_max, as aihwkit's model
+of a pair has it when it drifts. A stuck cell holds its own conductance instead, 0 or 1, at all times: r becomes p - n.
+
+Remapping permutes the word lines and the bit lines of a tile, and uses those that the matrix leaves free. A pair whose
+cells can hold p in [p0, p1] and n in [n0, n1] (both [0, 1] where it is healthy, a point where a cell is stuck) realises
+a weight w with the error e(w) = w - clip(w, p0 - n1, p1 - n0). Lines are assigned so that the sum of e², each times
+the squared scale of its column, is least: bit lines for given word lines, then word lines for these, and so on, by the
+Hungarian method (Xia et al., IEEE JETCAS 2018, "Stuck-at fault tolerance in RRAM computing systems", use pairs and
+permutations so). Then cells are programmed to what makes w, given their stuck partner, and copies of a weight in the
+tile share what is missing of their sum (as averages over healthy layers: Nat. Commun. 16, 2025, layer ensembles).
+
+A stuck cell does not drift as its partner does, so that at the time of inference it weighs 1 / d as much, d being the
+share of its conductance that a device typically keeps until then; all of the above counts it so.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from lhc.conductances import Floats
+from lhc.hardware import Hardware
+
+__all__ = ["ChipTile", "Lines", "TileFaults", "drawn", "lines", "on_chip", "targets"]
+
+Integers = npt.NDArray[np.int64]
+_LEAST_MAGNITUDE = 1e-7
+"""aihwkit's own bound of the greatest weight of a tile."""
+_ROUNDS = 3
+"""Of assigning bit lines and word lines in turns; more gain next to nothing."""
+
+
+@dataclass(frozen=True, eq=False)
+class Lines:
+    """Where a matrix lies on a tile.
+
+    Attributes:
+        rows: word line of each input.
+        columns: bit line of each output.
+    """
+
+    rows: Integers
+    columns: Integers
+
+
+@dataclass(frozen=True, eq=False)
+class TileFaults:
+    """What is wrong with a tile, or with the part of it that a matrix lies on.
+
+    Attributes:
+        positive, negative: conductance that the cell of a pair is stuck at, in units of g_max, NaN where it is
+            healthy, ``(outputs, inputs)``.
+        gain: of the bit lines, ``(outputs,)``.
+    """
+
+    positive: Floats
+    negative: Floats
+    gain: Floats
+
+    def on(self, chosen: Lines) -> "TileFaults":
+        """Of the lines that a matrix lies on."""
+        cells = np.ix_(chosen.columns, chosen.rows)
+        return TileFaults(self.positive[cells], self.negative[cells], self.gain[chosen.columns])
+
+    def held(self, weights: Floats, full: float) -> Floats:
+        """What a tile holds whose healthy cells hold these weights, ``(outputs, inputs)``.
+
+        Args:
+            weights: in units of the full scale, as the result is.
+            full: the weight that one cell at g_max stands for.
+        """
+        sides = ((self.positive, np.maximum(weights, 0)), (self.negative, np.maximum(-weights, 0)))
+        p, n = (np.where(np.isnan(stuck), own, stuck * np.float32(full)) for stuck, own in sides)
+        return np.asarray(self.gain[:, None] * (p - n), np.float32)
+
+    def reach(self, lasting: float) -> tuple[Floats, Floats]:
+        """Least and greatest weight of every pair, in units of g_max, once healthy devices have drifted."""
+        least, most = (
+            [np.where(np.isnan(s), end, s / lasting) for s in (self.positive, self.negative)] for end in (0, 1)
+        )
+        return np.asarray(least[0] - most[1], np.float32), np.asarray(most[0] - least[1], np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class ChipTile:
+    """A tile of a chip, for the weights that it is to hold.
+
+    Attributes:
+        lines: that they lie on.
+        target: what its devices are to be programmed to, in units of the full scale, ``(outputs, inputs)``.
+        faults: of these lines.
+        full: the weight that one cell at g_max stands for.
+    """
+
+    lines: Lines
+    target: Floats
+    faults: TileFaults
+    full: float
+
+    def held(self, weights: Floats) -> Floats:
+        """What it holds where healthy cells would hold these weights, ``(outputs, inputs)``."""
+        return self.faults.held(weights, self.full)
+
+
+def on_chip(
+    hardware: Hardware,
+    entropy: np.random.SeedSequence,
+    mapped: Floats,
+    scales: Floats,
+    inputs: Integers,
+    known: Lines | None = None,
+) -> ChipTile:
+    """Test a tile of a chip and choose its lines and what it is programmed to, as the hardware has it.
+
+    Args:
+        hardware: of the layer.
+        entropy: of the tile's faults.
+        mapped: weights in units of the full scale, ``(outputs, inputs)``.
+        scales: what one unit of an output is worth, ``(outputs,)``.
+        inputs: what drives each row; rows that are driven alike hold copies of a weight.
+        known: lines that were chosen before.
+    """
+    chip, remap = drawn(hardware, entropy), hardware.faults.remap
+    full = max(float(np.abs(mapped).max(initial=0.0)), _LEAST_MAGNITUDE)
+    lasting = 1.0 if hardware.devices is None else hardware.devices.lasting(hardware.t_inference_s)
+    weights = mapped / np.float32(full)
+    chosen = known or lines(chip, weights, scales, lasting, remap)
+    faults = chip.on(chosen)
+    target = targets(faults, weights, inputs, lasting) * np.float32(full) if remap else mapped
+    return ChipTile(chosen, target, faults, full)
+
+
+def drawn(hardware: Hardware, entropy: np.random.SeedSequence) -> TileFaults:
+    """The faults of a whole tile of one chip."""
+    faults, shape = hardware.faults, (hardware.tiles.cols, hardware.tiles.rows)
+    generator = np.random.default_rng(entropy)
+    chance = generator.random((2, *shape), np.float32)
+    dead = (generator.random(shape[0]) < faults.dead_columns)[:, None] | (generator.random(shape[1]) < faults.dead_rows)
+    stuck = np.where(chance < faults.stuck_low, 0.0, np.where(chance >= 1 - faults.stuck_high, 1.0, np.nan))
+    stuck[:, dead] = 0.0
+    positive, negative = stuck.astype(np.float32)
+    gain = 1 + faults.column_gain * generator.standard_normal(shape[0])
+    return TileFaults(positive, negative, np.maximum(gain, 0).astype(np.float32))
+
+
+def lines(chip: TileFaults, weights: Floats, scales: Floats, lasting: float, remap: bool) -> Lines:
+    """The lines of a tile that a matrix lies on: the first ones, or those on which it suffers least.
+
+    Args:
+        chip: faults of the tile.
+        weights: ``(outputs, inputs)``, in units of g_max.
+        scales: what one unit of an output is worth, ``(outputs,)``.
+        lasting: share of its conductance that a device keeps until the time of inference.
+        remap: choose.
+    """
+    chosen = Lines(np.arange(weights.shape[1]), np.arange(weights.shape[0]))
+    if not remap:
+        return chosen
+    from scipy.optimize import linear_sum_assignment  # takes half a second to load
+
+    least, most = chip.reach(lasting)
+    kinds = np.unique(np.stack([least.ravel(), most.ravel()], 1), axis=0)
+    harmful = [(low, high) for low, high in kinds if low > -1 or high < 1]
+    where = [((least == low) & (most == high)).astype(np.float32) for low, high in harmful]
+    errors = [((weights - np.clip(weights, low, high)) * scales[:, None]) ** 2 for low, high in harmful]
+    pairs = list(zip(errors, where, strict=True))
+    for _ in range(_ROUNDS if pairs else 0):
+        cost = sum(e @ cells[:, chosen.rows].T for e, cells in pairs)
+        chosen = Lines(chosen.rows, linear_sum_assignment(cost)[1])
+        cost = sum(e.T @ cells[chosen.columns] for e, cells in pairs)
+        chosen = Lines(linear_sum_assignment(cost)[1], chosen.columns)
+    return chosen
+
+
+def targets(faults: TileFaults, weights: Floats, inputs: Integers, lasting: float) -> Floats:
+    """What devices are programmed to where the controller knows which cells are stuck, ``(outputs, inputs)``.
+
+    Args:
+        faults: of the lines that the matrix lies on.
+        weights: as of `lines`.
+        inputs: what drives each row; rows that are driven alike hold copies of a weight.
+        lasting: as of `lines`.
+    """
+    least, most = faults.reach(lasting)
+    wanted = np.clip(weights, least, most)
+    copies = np.bincount(inputs)
+    for _ in range(int(copies.max(initial=1)) - 1):
+        missing = np.zeros((len(weights), len(copies)), np.float32)
+        np.add.at(missing.T, inputs, (weights - wanted).T)
+        spread = missing[:, inputs]
+        room = np.where(spread > 0, most > wanted, least < wanted)
+        able = np.zeros_like(missing)
+        np.add.at(able.T, inputs, room.T.astype(np.float32))
+        wanted = np.clip(wanted + np.where(room, spread / np.maximum(able[:, inputs], 1), 0), least, most)
+    stuck = [np.nan_to_num(side, nan=0.0) / lasting for side in (faults.positive, faults.negative)]
+    return np.asarray(np.clip(wanted - stuck[0] + stuck[1], -1, 1), np.float32)

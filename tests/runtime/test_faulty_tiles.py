@@ -1,0 +1,174 @@
+"""Chips with faults: what is drawn, what tiles hold, and what a test of the chip brings back."""
+
+from itertools import permutations
+
+import numpy as np
+import pytest
+
+from lhc.conductances import Floats
+from lhc.hardware import Faults, Hardware, Tiles
+from lhc.runtime.faulty_tiles import Lines, TileFaults, drawn, lines, targets
+from lhc.seeds import device_entropy
+
+pytestmark = pytest.mark.analog
+
+LIONHEART = Hardware.load("lionheart")
+PERFECT = Hardware.load("ideal").model_copy(update={"tiles": Tiles(rows=64, cols=48)})
+NAN = np.float32(np.nan)
+RNG = np.random.default_rng(5)
+WEIGHTS = RNG.normal(size=(30, 70)).astype(np.float32)
+
+
+def faulty(base: Hardware, **faults: float) -> Hardware:
+    return base.model_copy(update={"faults": Faults.model_validate(faults)})
+
+
+def healthy(outputs: int, inputs: int) -> TileFaults:
+    none = np.full((outputs, inputs), NAN)
+    return TileFaults(none.copy(), none.copy(), np.ones(outputs, np.float32))
+
+
+def realised(hardware: Hardware, kind: str = "AnalogMatrix", draw: int = 0, copies: int = 1) -> Floats:
+    from lhc.runtime.large_matrix import LargeMatrix
+    from lhc.runtime.matrix import AnalogMatrix
+    from lhc.runtime.threads import isolated
+
+    made = AnalogMatrix if kind == "AnalogMatrix" else LargeMatrix
+    chip: AnalogMatrix | LargeMatrix = made(WEIGHTS, 1, hardware, "ab", None, copies)
+    with isolated():
+        chip.program(0, draw)
+        chip.drift_to(86400.0)
+        return chip.programmed().weights()
+
+
+def error(weights: Floats) -> float:
+    return float(np.linalg.norm(weights - WEIGHTS) / np.linalg.norm(WEIGHTS))
+
+
+def test_shares_are_those_of_the_description() -> None:
+    hardware = faulty(LIONHEART, stuck_low=0.1, stuck_high=0.02, column_gain=0.05)
+    chips = [drawn(hardware, device_entropy(0, "ab", draw, "faults", 0)) for draw in range(4)]
+    cells = np.stack([side for chip in chips for side in (chip.positive, chip.negative)])
+
+    assert cells.shape == (8, 255, 256)
+    # A share of n cells is known to sqrt(p (1 - p) / n).
+    assert np.mean(cells == 0) == pytest.approx(0.1, abs=4 * np.sqrt(0.09 / cells.size))
+    assert np.mean(cells == 1) == pytest.approx(0.02, abs=4 * np.sqrt(0.0196 / cells.size))
+    assert np.std([chip.gain for chip in chips]) == pytest.approx(0.05, rel=0.1)
+    assert not np.array_equal(chips[0].positive, chips[1].positive, equal_nan=True)
+
+
+def test_dead_lines_hold_nothing() -> None:
+    chip = drawn(faulty(LIONHEART, dead_rows=0.1, dead_columns=0.2), device_entropy(0, "ab", 0, "faults", 0))
+    lost = (chip.positive == 0) & (chip.negative == 0)
+
+    rows, columns = lost.all(axis=0), lost.all(axis=1)
+    assert 5 < rows.sum() < 50
+    assert 25 < columns.sum() < 80
+    assert not lost[~columns][:, ~rows].any()
+
+
+def test_a_stuck_cell_holds_its_own_conductance_beside_its_partner() -> None:
+    chip = healthy(1, 6)
+    chip.positive[0, [0, 1]] = 1, 0
+    chip.negative[0, [2, 3, 4]] = 1, 0, 1
+    chip.gain[:] = 0.5
+
+    found = chip.held(np.array([[-0.5, 0.5, 0.5, -0.5, -0.5, 0.7]], np.float32), 2.0)
+
+    np.testing.assert_allclose(found, 0.5 * np.array([[1.5, 0, -1.5, 0, -2, 0.7]]), rtol=1e-6)
+
+
+def test_bit_lines_are_chosen_as_well_as_can_be() -> None:
+    chip = drawn(
+        faulty(PERFECT.model_copy(update={"tiles": Tiles(rows=1, cols=6)}), stuck_low=0.4, stuck_high=0.3),
+        device_entropy(0, "ab", 3, "faults", 0),
+    )
+    weights, scales = np.array([[0.9], [-0.6], [0.1], [-1]], np.float32), np.array([1, 3, 2, 0.5], np.float32)
+
+    def harm(columns: tuple[int, ...]) -> float:
+        part = chip.on(Lines(np.array([0]), np.array(columns)))
+        least, most = part.reach(1.0)
+        return float(np.sum(((weights - np.clip(weights, least, most)) * scales[:, None]) ** 2))
+
+    found = lines(chip, weights, scales, 1.0, True)
+
+    assert harm(tuple(found.columns)) == pytest.approx(min(map(harm, permutations(range(6), 4))), abs=1e-6)
+    assert harm(tuple(found.columns)) < harm((0, 1, 2, 3))
+    assert len(set(found.columns)) == 4
+
+
+def test_partners_and_copies_make_up_for_what_is_stuck() -> None:
+    inputs = np.array([0, 1, 0, 1])
+    chip = healthy(1, 4)
+    chip.positive[0, 0] = 1
+    chip.positive[0, 1] = chip.negative[0, 1] = 0
+    weights = np.array([[0.25, -0.4, 0.25, -0.4]], np.float32)
+
+    found = targets(chip, weights, inputs, 1.0)
+
+    held = chip.held(found, 1.0)
+    np.testing.assert_allclose(held[0, :2] + held[0, 2:], 2 * weights[0, :2], atol=1e-6)
+    np.testing.assert_allclose(found, [[-0.75, 0, 0.25, -0.8]], atol=1e-6)
+
+
+@pytest.mark.parametrize("remap", [False, True], ids=["as it comes", "remapped"])
+@pytest.mark.parametrize("copies", [1, 2], ids=["once", "copies"])
+def test_large_matrices_have_the_same_faults(remap: bool, copies: int) -> None:
+    hardware = faulty(PERFECT, stuck_low=0.05, stuck_high=0.05, dead_rows=0.02, column_gain=0.1, remap=remap)
+
+    ours, theirs = (realised(hardware, kind, copies=copies) for kind in ("LargeMatrix", "AnalogMatrix"))
+
+    np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5)
+
+
+def test_both_engines_multiply_by_the_faulty_weights() -> None:
+    import torch
+
+    from tests.runtime.products import ENGINES, product, programmed
+
+    devices = {"programming_noise_scale": 0.0, "read_noise_scale": 0.0}
+    hardware = faulty(LIONHEART, stuck_high=0.05, dead_columns=0.1, remap=True).model_copy(
+        update={
+            "adc": LIONHEART.adc.model_copy(update={"noise": 0.0, "bits": None}),
+            "dac": LIONHEART.dac.model_copy(update={"bits": None}),
+            "devices": LIONHEART.devices and LIONHEART.devices.model_copy(update=devices),
+        }
+    )
+    x = torch.from_numpy(RNG.normal(size=(9, 70)).astype(np.float32))
+    fast, reference = (product(programmed(WEIGHTS, hardware, 86400.0), x, engine=engine).numpy() for engine in ENGINES)
+
+    np.testing.assert_allclose(fast, reference, rtol=1e-4, atol=1e-4)
+    exact = x.numpy() @ WEIGHTS.T
+    assert 0.005 < np.linalg.norm(fast - exact) / np.linalg.norm(exact) < 1
+
+
+def test_chips_keep_their_faults_and_differ_from_each_other() -> None:
+    hardware = faulty(LIONHEART, stuck_high=0.05)
+    first, again, other = (realised(hardware, draw=draw) for draw in (0, 0, 1))
+
+    np.testing.assert_array_equal(first, again)
+    assert np.abs(first - WEIGHTS).max() > 1
+    assert np.corrcoef((first - WEIGHTS).ravel(), (other - WEIGHTS).ravel())[0, 1] < 0.3
+
+
+@pytest.mark.parametrize("base", [PERFECT, LIONHEART], ids=["perfect devices", "phase-change"])
+def test_remapping_takes_most_of_the_damage_away(base: Hardware) -> None:
+    kept, lost, mended = (
+        error(realised(hardware))
+        for hardware in (
+            base,
+            faulty(base, stuck_low=0.05, stuck_high=0.05),
+            faulty(base, stuck_low=0.05, stuck_high=0.05, remap=True),
+        )
+    )
+
+    assert kept < mended < kept + 0.25 * (lost - kept)
+
+
+@pytest.mark.parametrize("kind", ["AnalogMatrix", "LargeMatrix"])
+def test_an_exact_reference_of_drift_compensation_is_the_weights(kind: str) -> None:
+    exact = {"compensation": LIONHEART.compensation.model_copy(update={"drift": "global-exact"})}
+    base = LIONHEART.model_copy(update=exact)
+
+    assert error(realised(faulty(base, stuck_high=0.05, remap=True), kind)) < error(realised(base, kind)) + 0.05
