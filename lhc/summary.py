@@ -16,15 +16,15 @@ def _digits(max_drop: float) -> int:
 
 
 def format_outcome(outcome: Outcome) -> str:
-    """``drop 0.6 % [0.2, 1.0] <= 1.0 %``, with the sign that holds."""
+    """``drop 0.6 % [0.2, 1.0] <= 1.0 %``, or ``drop 0.6 % [0.2, 1.4], budget 1.0 % not met``."""
     percent = outcome.percent or outcome.drop_type == "relative"
     digits = _digits(outcome.max_drop)
     unit = " %" if percent else ""
     drop = f"{drop_value(outcome.drop, percent, digits)}{unit}"
     if outcome.interval is not None:
         drop += f" [{', '.join(drop_value(bound, percent, digits) for bound in outcome.interval)}]"
-    sign = "<=" if outcome.within_budget else "exceeds" if outcome.drop > outcome.max_drop else "not shown <="
-    return f"drop {drop} {sign} {drop_value(outcome.max_drop, percent, digits)}{unit}"
+    budget = f"{drop_value(outcome.max_drop, percent, digits)}{unit}"
+    return f"drop {drop}{f' <= {budget}' if outcome.within_budget else f', budget {budget} not met'}"
 
 
 def share_of(plan: Plan) -> str:

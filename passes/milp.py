@@ -235,7 +235,7 @@ class Milp(Strategy):
         trail = _Trail(self.judge, space, self.options.max_drop)
         found = best if trail.holds(best.placement) else self._search(trail, safest, best)
         if found is None:
-            note = "no placement within the bounds was shown to hold the budget; this one has the least estimate"
+            note = "no placement within the bounds meets the budget; this one has the least estimate"
             return placed(plan, space, only_paying(space, safest), (note,))
         paying = only_paying(space, found)
         # What is digital anyway needs no judgement.

@@ -93,7 +93,7 @@ def explained(plan: Plan, space: SearchSpace, analog: frozenset[str]) -> Plan:
             return "cost", costly[name]
         if used + tiles[g] > space.limits.get("tiles", float("inf")):
             return "tiles", "no tiles left for it beside the chosen layers"
-        return "sensitivity", "not shown to stay within the budget with it analog as well"
+        return "sensitivity", "with it analog as well the budget is not met"
 
     return decide(plan, analog, why_not, f"within the budget, with the best {space.objective} that was found")
 

@@ -264,6 +264,6 @@ def reason(without_room: frozenset[str]) -> Callable[[str], tuple[Reason, str]]:
     def why_not(name: str) -> tuple[Reason, str]:
         if name in without_room:
             return "tiles", "no tiles left for it beside less sensitive layers"
-        return "sensitivity", "not shown to stay within the budget with it analog as well"
+        return "sensitivity", "with it analog as well the budget is not met"
 
     return why_not

@@ -24,7 +24,7 @@ from lhc.study.outcome import PartitionResult
 from lhc.study.prepare import as_judged, read_placed, stored_plan
 from lhc.study.record import outcome_of
 from lhc.study.source import Opened, open_model
-from lhc.study.state import Study
+from lhc.study.state import KEPT, Study
 from lhc.study.train import VALIDATION_SAMPLES, trained_for
 from lhc.support.numbers import drop_text
 
@@ -32,6 +32,10 @@ __all__ = ["retrain"]
 
 TRAINING_PARTS, PARTS = 4, 5
 """Of one set of samples, four fifths train and one judges."""
+JUDGED = ("budget", "sensitivity", "strategy")
+"""Reasons that rest on the samples and chips of an earlier command."""
+WHEN_PLACED = "when it was placed: "
+NOT_MET = "as it was placed; judged anew, the placement does not meet the budget"
 
 
 @keywords(RetrainOptions)
@@ -96,16 +100,15 @@ def _budget(options: RetrainOptions, stored: Plan | None, opened: Opened) -> Bud
 
 
 def _samples(options: RetrainOptions, opened: Opened) -> tuple[Task, Task]:
-    """What trains, and what judges; the first samples of it."""
+    """What trains, and what judges; ``--samples`` bounds each set that is given."""
     judge = None if options.metric is None else get_metric(options.metric, options.higher_is_better)
     if options.verify_data is None:
-        whole = opened.task(options.data, judge, None, options)
-        training, judging = split_off(whole, TRAINING_PARTS, PARTS)
-    else:
-        training = opened.task(options.data, UNCHOSEN, None, options)
-        judging = opened.task(options.verify_data, judge, None, options)
-        check_apart(training, judging)
-    return training, judging.head(options.samples)
+        whole = opened.task(options.data, judge, None, options).head(options.samples)
+        return split_off(whole, TRAINING_PARTS, PARTS)
+    training = opened.task(options.data, UNCHOSEN, None, options).head(options.samples)
+    judging = opened.task(options.verify_data, judge, None, options).head(options.samples)
+    check_apart(training, judging)
+    return training, judging
 
 
 def placed(plan: Plan, analog: frozenset[str], stored: Plan | None) -> Plan:
@@ -158,12 +161,27 @@ def _result(kept: Judged, before: Verdict, after: Verdict, budget: Budget, store
     }
     if placed_by is not None and stored is not None and stored.analog == study.plan.analog:
         search |= {name: getattr(placed_by, name) for name in ("objective", "limits", "groups")}
-    plan = study.plan.model_copy(update={"outcome": outcome.model_copy(update={**search, "retrained": record})})
     percent, drop_type = verdict.evaluation.percent, budget.drop_type
     drops = [
         f"{drop_text(one.evaluation.drop, percent, drop_type)} (at most {drop_text(one.bound, percent, drop_type)})"
         for one in (before, after)
     ]
-    which = "the trained weights are kept" if record is not None else "the weights before training are kept"
-    note = f"mean drop {drops[0]} before training, {drops[1]} after it; {which}: the smaller bound decides"
-    return PartitionResult(plan, study.graph, study.model, (*study.notes, note))
+    which = "kept" if record is not None else "not kept"
+    told = (
+        f"trained weights {which}: mean drop {drops[0]} before training, {drops[1]} after it; the smaller bound decides"
+    )
+    search |= {"retrained": record, "training_note": told}
+    plan = judged_anew(study.plan, verdict.accepted)
+    plan = plan.model_copy(update={"outcome": outcome.model_copy(update=search)})
+    return PartitionResult(plan, study.graph, study.model, study.notes)
+
+
+def judged_anew(plan: Plan, accepted: bool) -> Plan:
+    """The plan with reasons that say which judgement they are of: that of the placement, or this one."""
+    decisions: dict[str, Decision] = {}
+    for row in plan.layers:
+        if row.reason == "budget" and row.placement == "analog":
+            decisions[row.name] = ("analog", "budget", KEPT) if accepted else ("analog", "forced", NOT_MET)
+        elif row.reason in JUDGED and not row.detail.startswith(WHEN_PLACED):
+            decisions[row.name] = (row.placement, row.reason, f"{WHEN_PLACED}{row.detail}")
+    return plan.decide(decisions)

@@ -89,11 +89,23 @@ def _times(study: Study, options: RobustnessOptions) -> list[float]:
 def _differences(found: Robustness, verified: Outcome, same_data: bool) -> Iterator[str]:
     """In what a measurement differs from the verification of the same placement, by what both came to."""
     here = next(one.evaluation for one in found.scales if one.scale == 1)
-    if here.metric != verified.metric:
+    same_metric = here.metric == verified.metric
+    if not same_metric:
         yield f"{here.metric} instead of {verified.metric}"
-    elif not same_data or (here.samples, here.baseline) != (verified.samples, verified.baseline):
+    same_samples = same_data and here.samples == verified.samples
+    if same_samples and same_metric:
+        same_samples = here.baseline == verified.baseline
+    if not same_samples:
         yield f"other samples ({here.samples} instead of {verified.samples})"
-    elif found.drop_type == verified.drop_type and here.drop != verified.drop:
-        yield f"other chips ({here.draws} of seed {here.seed})"
+    same_kind = found.drop_type == verified.drop_type
+    if not same_kind:
+        yield f"{found.drop_type} drops instead of {verified.drop_type} ones"
+    same_chips = (here.draws, here.seed) == (verified.draws, verified.seed)
+    if same_metric and same_samples and same_kind:  # where all else is the same, drops tell more than numbers
+        same_chips = same_chips and here.drop == verified.drop
+    if not same_chips:
+        yield f"other chips ({here.draws} of seed {here.seed} instead of {verified.draws} of seed {verified.seed})"
+    if found.generalized != verified.generalized:
+        yield f"an interval {'over other samples too' if found.generalized else 'over these samples alone'}"
     if here.confidence != verified.confidence:
         yield f"a level of {level_text(here.confidence)} instead of {level_text(verified.confidence)}"

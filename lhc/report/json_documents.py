@@ -125,6 +125,7 @@ def _plan(plan: Plan) -> Document:
         "healing": None if outcome.healing is None else outcome.healing.model_dump(),
         **_named(outcome, "samples documents draws seed t_s"),
         "retrained": None if outcome.retrained is None else outcome.retrained.model_dump(mode="json"),
+        "training_note": outcome.training_note,
     }
 
 

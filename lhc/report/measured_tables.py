@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from lhc.report.text import (
     CALIBRATION_NOTE,
     EFFECTS,
+    budget_word,
     calibrations,
     chips_text,
     counted,
@@ -115,8 +116,8 @@ def robustness_table(found: Robustness) -> Table:
         gain = "-" if at.gain is None else gain_text(at.gain, at.gain_range)
         rows.append([f"after {time_text(at.evaluation.t_s)}", *_drop_cells(at.evaluation, found), gain])
     for scale in found.scales:
-        within = "within the budget" if scale.within else "not shown to be within"
-        rows.append([f"noise x {scale_text(scale.scale)}, {within}", *_drop_cells(scale.evaluation, found), "-"])
+        condition = f"noise x {scale_text(scale.scale)}, {budget_word(scale.within)}"
+        rows.append([condition, *_drop_cells(scale.evaluation, found), "-"])
     chips = found.chips
     drop = f"mean drop{drop_unit(chips.percent, found.drop_type, chips.metric)}"
     interval = f"{level_text(chips.confidence)} interval over chips{' and samples' if found.generalized else ''}"
@@ -141,9 +142,9 @@ def robustness_footer(found: Robustness) -> str:
     spread = drop_interval((min(chips.drops), max(chips.drops)), chips.percent, found.drop_type)
     after = f"{time_text(chips.t_s)} after programming, drops from {spread}"
     budget = f"the budget of {show(found.max_drop)}"
-    held = f"{budget} is held up to {scale_text(found.margin)} times the noise"
-    margin = held if found.margin else f"none, {budget} is not shown to be held"
-    fails = "" if found.fails_at is None else f"; not shown at {scale_text(found.fails_at)}"
+    held = f"{budget} is met up to {scale_text(found.margin)} times the noise"
+    margin = held if found.margin else f"none, {budget} is not met"
+    fails = "" if found.fails_at is None else f"; not met at {scale_text(found.fails_at)}"
     digital = f"digital {chips.metric} {metric_value(chips.baseline, chips.percent)}"
     lines = (
         f"{digital}; {samples_basis(chips)}, seed {chips.seed}",

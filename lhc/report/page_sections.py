@@ -28,6 +28,7 @@ from lhc.report.text import (
     amount,
     budget_of_margin,
     budget_text,
+    budget_word,
     calibrations,
     counted,
     counted_samples,
@@ -110,7 +111,7 @@ def _bounds(found: Evaluation | None, drop_type: str = "absolute", generalized: 
 
 
 def _within(judged: AtScale | Remedy) -> Value:
-    return as_text("within the budget" if judged.within else "not shown to be within the budget")
+    return as_text(budget_word(judged.within))
 
 
 def _basis(found: Evaluation) -> str:
@@ -211,12 +212,12 @@ def _robustness(found: Robustness, outcome: Outcome | None) -> PageSection:
         ("Budget", False, _within),
     )
     budget = budget_of_margin(found, outcome)
-    margin = f"Margin: shown to hold {budget} up to {scale_text(found.margin)} x the noise of the hardware description"
+    margin = f"Margin: {budget} is met up to {scale_text(found.margin)} x the noise of the hardware description"
     fails = "" if found.fails_at is None else f", and not at {scale_text(found.fails_at)} x"
     worst = drop_text(max(chips.drops), chips.percent, drop_type)
     within = share_text(found.chips_within, 0)
     text = (
-        f"{margin if found.margin else f'No margin: {budget} is not shown to be held'}{fails}.",
+        f"{margin if found.margin else f'No margin: {budget} is not met'}{fails}.",
         f"Of {chips.draws} chips {within} hold the budget one by one; the worst drops {worst}.",
         *([f"{unlike_decision(found).capitalize()}."] if found.differs else []),
         *_sentence(other_samples(chips, outcome)),

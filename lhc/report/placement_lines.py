@@ -13,6 +13,8 @@ from lhc.report.statements import decision_of, verdict
 from lhc.report.text import (
     amount,
     budget_text,
+    budget_word,
+    capitalized,
     chips_text,
     counted,
     counted_samples,
@@ -25,6 +27,7 @@ from lhc.report.text import (
     samples_text,
     share_text,
     time_text,
+    unmet_because,
 )
 from lhc.results import Infeasibility, SensitivityTable
 from lhc.study.outcome import Analysis, PartitionResult
@@ -87,7 +90,9 @@ def _amounts(cost: SystemCost) -> str:
 def partition_head(result: PartitionResult) -> str:
     """What ``lhc partition`` and ``lhc retrain`` say first: the verdict in a sentence, and what it rests on."""
     plan, outcome = result.plan, result.plan.outcome
-    lines = [verdict_sentence(plan, plan.tiles(result.graph)), ""]
+    lines = [verdict_sentence(plan, plan.tiles(result.graph))]
+    lines += [] if outcome is None or outcome.training_note is None else [f"{capitalized(outcome.training_note)}."]
+    lines.append("")
     lines += [] if outcome is None or not plan.layers else list(_outcome_lines(outcome))
     if not _has_products(result.plan):
         lines.append(f"{NOTHING}; all digital")
@@ -107,7 +112,7 @@ def verdict_sentence(plan: Plan, tiles: int) -> str:
     if outcome is None or not plan.layers:
         return f"{verdict(plan)[0].capitalize()}: {what}"
     loss = f"mean drop {points(outcome, outcome.drop)}, {points(outcome, outcome.max_drop)} allowed"
-    return f"{verdict(plan)[0].capitalize()}: {what.removesuffix('.')}; {loss}."
+    return f"{verdict(plan)[0].capitalize()}: {what.removesuffix('.')}; {loss}{unmet_because(outcome)}."
 
 
 def _outcome_lines(outcome: Outcome) -> Iterator[str]:
@@ -122,7 +127,8 @@ def _outcome_lines(outcome: Outcome) -> Iterator[str]:
     )
     for what, interval, decides in both:
         yield f"mean drop for {what}: {interval_text(outcome, interval)}{' (decides)' if decides else ''}"
-    yield f"both are {level_text(outcome.confidence)} intervals"
+    level = level_text(outcome.confidence)
+    yield f"confidence of both: {level} (--confidence is of the whole run, whose tests share its chance of error)"
     yield f"the budget is of the mean over chips; {chips_text(outcome.chips_within, outcome.draws)}"
     healing = healing_text(outcome)
     if healing is not None:
@@ -146,7 +152,7 @@ def _objective_lines(outcome: Outcome | None) -> list[str]:
     if outcome.objective == "macs":
         return ["objective macs: most MACs on tiles, whatever they cost there"]
     goal = outcome.objective
-    return [f"objective {goal}: no layer is on tiles that takes more {goal} there than it saves"]
+    return [f"objective {goal}: a layer is on tiles only where that takes less {goal} than a digital core"]
 
 
 def infeasibility_lines(found: Infeasibility | None, plan: Plan) -> Iterator[str]:
@@ -165,8 +171,7 @@ def infeasibility_lines(found: Infeasibility | None, plan: Plan) -> Iterator[str
         drop = points(outcome, found.without.drop)
         yield f"in the way: {layers}: {names}; with {them} digital the drop is {drop}{most}"
     for remedy in found.remedies:
-        sign = "within the budget" if remedy.within else "not shown to be within the budget"
-        yield f"{remedy.change}: drop {points(outcome, remedy.evaluation.drop)}, {sign}"
+        yield f"{remedy.change}: drop {points(outcome, remedy.evaluation.drop)}, {budget_word(remedy.within)}"
 
 
 def stored_summary(model: OnnxModel) -> str:

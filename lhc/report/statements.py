@@ -3,11 +3,13 @@
 from collections.abc import Iterator, Sequence
 
 from lhc.costs import compared
-from lhc.plan import Outcome, Plan, Retrained
+from lhc.plan import Outcome, Plan
 from lhc.report.document import Costs, Report
 from lhc.report.text import (
     amount,
     budget_of_margin,
+    budget_word,
+    capitalized,
     chips_text,
     counted,
     counted_samples,
@@ -24,6 +26,7 @@ from lhc.report.text import (
     share_text,
     time_text,
     unlike_decision,
+    unmet_because,
 )
 from lhc.results import AtTime, Evaluation, Front, Infeasibility, Robustness
 from lhc.summary import tiles_text
@@ -39,10 +42,8 @@ def verdict(plan: Plan) -> tuple[str, str]:
     if outcome is None:
         return "not judged on data", "open"
     if outcome.within_budget:
-        return ("within the budget", "good") if outcome.limits_kept else ("beyond the limits", "bad")
-    if outcome.drop <= outcome.max_drop:
-        return "not shown to be within the budget", "bad"
-    return "budget not met", "bad"
+        return (budget_word(True), "good") if outcome.limits_kept else ("beyond the limits", "bad")
+    return budget_word(False), "bad"
 
 
 def decision(report: Report) -> str:
@@ -87,8 +88,8 @@ def _statements(report: Report) -> Iterator[tuple[str, str]]:
         healing = healing_text(outcome)
         if healing is not None:
             yield "Healing", f"mean drop {healing}."
-        if outcome.retrained is not None:
-            yield "Retraining", _retraining(outcome.retrained)
+        if outcome.retrained is not None or outcome.training_note is not None:
+            yield "Retraining", _retraining(outcome)
     digital = [layer for layer in plan.layers if layer.placement == "digital" and layer.reason != "eligible"]
     if digital:
         yield "Why not more", f"{_layers(len(digital))} digital: {reasons(digital)}."
@@ -105,21 +106,25 @@ def _statements(report: Report) -> Iterator[tuple[str, str]]:
         yield "Cost", f"{size}, {faster} and {less} than all digital, by the cost model."
 
 
-def _retraining(trained: Retrained) -> str:
+def _retraining(outcome: Outcome) -> str:
+    trained, told = outcome.retrained, outcome.training_note
+    text = "" if told is None else f"{told}."
+    if trained is None:
+        return text
     layers = counted(len(trained.layers), "analog layer")
     return (
-        f"{trained.steps} steps of {trained.batch_size} samples under the noise of {layers};"
-        " drops are against the network as it was given."
-    )
+        f"{trained.steps} steps of {trained.batch_size} samples under the noise of {layers}; drops are against the"
+        f" network as it was given. {capitalized(text)}"
+    ).strip()
 
 
 def _margin(found: Robustness, outcome: Outcome | None) -> str:
     budget = budget_of_margin(found, outcome)
     unlike = f"; {unlike_decision(found)}" if found.differs else ""
     if found.margin:
-        return f"shown to hold {budget} up to {scale_text(found.margin)} x the machine's noise{unlike}."
+        return f"{budget} is met up to {scale_text(found.margin)} x the machine's noise{unlike}."
     cause = margin_cause(found, lambda drop: drop_text(drop, found.chips.percent, found.drop_type))
-    return f"not shown to hold {budget} with any noise tried{'' if cause is None else f': {cause}'}{unlike}."
+    return f"{budget} is not met with any noise tried{'' if cause is None else f': {cause}'}{unlike}."
 
 
 def _layers(number: int) -> str:
@@ -131,7 +136,7 @@ def _quality(outcome: Outcome) -> str:
     return (
         f"{digital} digital, {mapped} with the analog layers {time_text(outcome.t_s)} after programming: a mean"
         f" {'drop' if outcome.drop >= 0 else 'gain'} of {points(outcome, abs(outcome.drop))}, where a drop of"
-        f" {points(outcome, outcome.max_drop)} is allowed."
+        f" {points(outcome, outcome.max_drop)} is allowed{unmet_because(outcome)}."
     )
 
 

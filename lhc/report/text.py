@@ -33,7 +33,9 @@ __all__ = [
     "amount",
     "budget_of_margin",
     "budget_text",
+    "budget_word",
     "calibrations",
+    "capitalized",
     "chips_text",
     "count",
     "counted",
@@ -62,13 +64,14 @@ __all__ = [
     "shown_damage",
     "time_text",
     "unlike_decision",
+    "unmet_because",
     "work_text",
 ]
 
 REASONS: dict[Reason, str] = {
     "eligible": "not decided",
     "budget": "within the budget together",
-    "sensitivity": "not shown to fit the budget",
+    "sensitivity": "budget not met with it on tiles",
     "cost": "costs more on tiles than it saves",
     "strategy": "placed by the strategy's rule",
     "forced": "fixed by the user",
@@ -131,6 +134,23 @@ def budget_text(value: float, share: bool = False) -> str:
 def points(outcome: Outcome, value: float) -> str:
     """A drop, with the unit that it is in."""
     return drop_text(value, outcome.percent, outcome.drop_type)
+
+
+def capitalized(text: str) -> str:
+    """A sentence with a capital letter in front, and all others as they are."""
+    return text[:1].upper() + text[1:]
+
+
+def budget_word(met: bool) -> str:
+    """Whether a budget is met: whether the interval of the mean drop ends within it."""
+    return "within the budget" if met else "budget not met"
+
+
+def unmet_because(outcome: Outcome) -> str:
+    """Why a budget is not met that the mean drop is within; nothing where it is met, or the mean is over it."""
+    if outcome.within_budget or outcome.drop > outcome.max_drop or outcome.interval is None:
+        return ""
+    return f", but the interval reaches {points(outcome, outcome.interval[1])}; more chips or samples narrow it"
 
 
 def budget_of_margin(found: Robustness, outcome: Outcome | None) -> str:

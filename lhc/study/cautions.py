@@ -33,10 +33,10 @@ def warn_of_few_samples(verify: Bench, budget: Budget) -> None:
     count, what = (verify.samples, "samples") if documents is None else (documents, "documents")
     if count < needed:
         log.warning(
-            "%d %s verify the budget of %.2g; to show that it holds for other %s too takes about %d",
+            "%d %s are enough to decide for these %s; to decide for others of their kind as well (--generalize)"
+            " takes about %d at this budget",
             count,
             what,
-            budget.max_drop,
             what,
             needed,
         )
@@ -46,7 +46,10 @@ def warn_of_other_samples(verdict: Verdict, budget: Budget) -> None:
     """Say so when an accepted placement is not shown to hold the budget for other samples."""
     interval = verdict.evaluation.sample_interval
     if verdict.accepted and not budget.generalize and (interval is None or interval[1] > budget.max_drop):
-        log.warning("the budget holds for these samples; for others of their kind it is not shown (--generalize)")
+        log.warning(
+            "the budget is met for these samples; for others of their kind that is not shown (--generalize decides for"
+            " them)"
+        )
 
 
 def warn_of_doubtful_labels(bench: Bench) -> None:

@@ -191,11 +191,11 @@ class Study:
         wanted = self.plan.hardware.compensation.samples
         if 2 * samples >= wanted:
             return
-        how = f"on {samples} samples, not {wanted}" if samples else "at all"
-        why = "there are no more apart from those that judge"
+        how = f"calibrated on {samples} samples" if samples else "not calibrated"
+        why = "a sample that judges chips cannot calibrate them too, so give more samples"
         if samples == self.calibration_samples:
             why = "more do not fit in memory together"
-        self.opened.warn(f"chips are {'' if samples else 'not '}calibrated {how}: {why}")
+        self.opened.warn(f"chips are {how}, and the hardware asks for {wanted}: {why}")
 
     @property
     def calibrated_on(self) -> int:

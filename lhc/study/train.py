@@ -285,13 +285,15 @@ class Train:
         before = self.judge(STRATEGIES[untrained(self.strategy)], BEFORE).apply(study)
         if _leaves_nothing(before):
             pays = " and that pays" if any(row.reason == "cost" for row in before.plan.layers) else ""
-            return before.noted(f"every layer that can be{pays} is analog within the budget: not trained")
+            return _told(before, f"not trained: every layer that can be{pays} is analog within the budget already")
         try:
             strategy, trained, record = self._trained(study, before)
         except OutOfTimeError:
-            return before.noted("--timeout: the time was over before training was; this is the result without it")
+            return _told(
+                before, "not trained to the end: the time of --timeout was over before; this is the result without it"
+            )
         after = self.judge(strategy, 1 - BEFORE).apply(self._again(trained, record))
-        return _better(before, _recorded(after, record))
+        return _better(before, _with_outcome(after, retrained=record))
 
     def _trained(self, study: Study, before: Study) -> tuple[type[Strategy], Study, Retrained]:
         """What searches with the trained weights, the network with these, and how they came about."""
@@ -336,10 +338,16 @@ def _leaves_nothing(study: Study) -> bool:
     )
 
 
-def _recorded(study: Study, record: Retrained) -> Study:
+def _with_outcome(study: Study, **fields: object) -> Study:
+    """The study with these fields of its plan's outcome replaced."""
     assert study.plan.outcome is not None
-    outcome = study.plan.outcome.model_copy(update={"retrained": record})
+    outcome = study.plan.outcome.model_copy(update=fields)
     return replace(study, plan=study.plan.model_copy(update={"outcome": outcome}))
+
+
+def _told(study: Study, what: str) -> Study:
+    """The study with what became of the training."""
+    return _with_outcome(study, training_note=what)
 
 
 def _better(before: Study, after: Study) -> Study:
@@ -356,7 +364,10 @@ def _better(before: Study, after: Study) -> Study:
     kept, other = (after, before) if trained else (before, after)
     which = ("before training", "after training")
     beside = summary(other.plan, other.graph)
-    return kept.noted(f"{which[trained]} the result is better, and it is kept; {which[not trained]}: {beside}")
+    word = "kept" if trained else "not kept"
+    return _told(
+        kept, f"trained weights {word}: {which[trained]} the result is better; {which[not trained]} it is {beside}"
+    )
 
 
 def winnable(graph: LayerGraph, plan: Plan, names: Collection[str], max_drop: float) -> frozenset[str]:

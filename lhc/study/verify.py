@@ -23,12 +23,12 @@ __all__ = ["Verify", "path_of", "verified", "verifying_chips"]
 
 FIRST_CHIP = 10_000
 """Number of the first programming that tests; those of the search lie before it."""
-NOT_SHOWN = "not shown to stay within the budget with it analog as well"
+NOT_MET = "with it analog as well the budget is not met"
 MOST_BEYOND = 2.0
 """Budgets that a search may have seen of what is tested all the same."""
 MOST_NAMED = 5
 """Layers that a note names."""
-NOTHING_ANALOG = "nothing is analog: no placement that was tested was shown to hold the budget"
+NOTHING_ANALOG = "nothing is analog: no placement that was tested meets the budget"
 NARROWER = "more samples or --max-draws narrow the intervals, and a larger --max-drop allows more"
 LARGER = "the mean drop of each is over it, so only a larger --max-drop allows more"
 
@@ -203,7 +203,7 @@ def _moved(plan: Plan, analog: frozenset[str], costly: Mapping[str, str]) -> Pla
     digital: dict[str, Decision] = {
         name: ("digital", "cost", f"beside what is analog it {costly[name]}")
         if name in costly
-        else ("digital", "sensitivity", NOT_SHOWN)
+        else ("digital", "sensitivity", NOT_MET)
         for name in plan.analog - analog
     }
     more: dict[str, Decision] = dict.fromkeys(analog - plan.analog, ("analog", "budget", KEPT))
@@ -214,7 +214,7 @@ def _beyond(plan: Plan, kept: Verified, failed: Sequence[Verified], verifier: Ve
     """What was tested beyond what is kept, with its figure, and what would show that it holds."""
     if not kept.verdict.accepted:
         remedy = _remedy(kept, verifier.budget)
-        return (f"not shown to hold the budget{remedy}",) if remedy else ()
+        return (f"the budget is not met{remedy}",) if remedy else ()
     if not failed:
         return ()
     nearest = min(failed, key=lambda one: (len(one.placement), one.verdict.evaluation.drop))
@@ -225,7 +225,7 @@ def _beyond(plan: Plan, kept: Verified, failed: Sequence[Verified], verifier: Ve
 
     beyond = f"mean drop {drop(found.drop)}, at most {drop(nearest.verdict.bound)}, {counted(found.draws, 'chip')}"
     what = _difference(plan, kept.placement, nearest.placement)
-    return (f"tested too: {what}: {beyond}; not shown to hold {drop(budget.max_drop)}{_remedy(nearest, budget)}",)
+    return (f"tested too: {what}: {beyond}; {drop(budget.max_drop)} not met{_remedy(nearest, budget)}",)
 
 
 def _difference(plan: Plan, kept: frozenset[str], other: frozenset[str]) -> str:

@@ -152,7 +152,8 @@ def test_fewer_samples_than_the_machine_asks_for_are_said(caplog: pytest.LogCapt
     (text,) = [record.getMessage() for record in caplog.records if "calibrated" in record.getMessage()]
     assert (
         text
-        == "digits-narrow: chips are calibrated on 5 samples, not 16: there are no more apart from those that judge"
+        == "digits-narrow: chips are calibrated on 5 samples, and the hardware asks for 16: a sample that judges chips"
+        " cannot calibrate them too, so give more samples"
     )
     caplog.clear()
     lhc.evaluate("digits-narrow", samples=200, placement=LAYERS, **SOME)
@@ -166,4 +167,5 @@ def test_samples_that_do_not_fit_in_memory_together_are_said(
     monkeypatch.setattr("lhc.runtime.network_calls.CALIBRATION_BYTES", 1)
     lhc.evaluate("digits-narrow", samples=200, placement=LAYERS, **SOME)
     (text,) = [record.getMessage() for record in caplog.records if "calibrated" in record.getMessage()]
-    assert text == "digits-narrow: chips are calibrated on 2 samples, not 16: more do not fit in memory together"
+    said = "chips are calibrated on 2 samples, and the hardware asks for 16: more do not fit in memory together"
+    assert text == f"digits-narrow: {said}"

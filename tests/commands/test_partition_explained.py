@@ -57,7 +57,7 @@ def test_where_only_all_digital_holds_it_is_written_and_told_what_was_tried() ->
     assert found.nearest_budget > 0
     tried = [note for note in result.notes if note.startswith("tested too: ")]
     assert len(tried) == 1
-    assert "not shown to hold 0.00 points" in tried[0]
+    assert "0.00 points not met" in tried[0]
     assert any(note.startswith("nothing is analog") for note in result.notes)
 
 

@@ -43,14 +43,16 @@ def test_partition_with_retraining_keeps_the_better_placement(digits: Task) -> N
     outcome = result.plan.outcome
     assert outcome is not None
     assert outcome.within_budget
-    (note,) = (note for note in result.notes if "it is kept" in note)
-    assert note.startswith("after" if outcome.retrained is not None else "before")
+    assert outcome.training_note is not None
+    kept = outcome.retrained is not None
+    assert outcome.training_note.startswith(f"trained weights {'kept: after' if kept else 'not kept: before'} training")
 
 
 def test_nothing_is_trained_where_all_that_can_be_is_analog_already(digits: Task) -> None:
     result = lhc.partition("digits-narrow", digits, retrain=True, draws=2, strategy="all-analog", max_drop="100%")
-    assert "not trained" in result.notes[-1]
     assert result.plan.outcome is not None
+    assert result.plan.outcome.training_note is not None
+    assert result.plan.outcome.training_note.startswith("not trained: ")
     assert result.plan.outcome.retrained is None
 
 
@@ -95,8 +97,9 @@ def test_the_result_without_training_is_kept_where_the_time_ends_before_training
         "digits-narrow", digits, retrain=True, steps=1000, batch_size=64, validations=1, draws=2, strategy=strategy,
         max_drop=0.0, objective="macs", timeout=1e-9,
     )  # fmt: skip
-    assert any(note.startswith("--timeout: the time was over before training was") for note in result.notes)
     assert result.plan.outcome is not None
+    assert result.plan.outcome.training_note is not None
+    assert "the time of --timeout was over" in result.plan.outcome.training_note
     assert result.plan.outcome.retrained is None
 
 
@@ -110,7 +113,7 @@ def test_partition_with_retraining_on_the_command_line(cli: Cli, digits: Task, t
     for _ in range(2):  # the same command may replace what it wrote
         found = cli(*command, *training)
         assert found.exit_code == 0, found.stderr
-        assert "it is kept" in found.stderr
+        assert json.loads(found.stdout)["training_note"].startswith("trained weights ")
     refused = cli(*command, *training, "--train-data", str(tmp_path / "all.npz"))
     assert refused.exit_code == 2
     assert "the same samples" in refused.stderr

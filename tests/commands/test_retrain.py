@@ -11,7 +11,7 @@ import pytest
 from onnx import numpy_helper
 
 import lhc
-from lhc.commands.retrain import placed
+from lhc.commands.retrain import judged_anew, placed
 from lhc.errors import UsageError
 from lhc.measure import Running
 from lhc.model import without_annotations
@@ -44,10 +44,11 @@ def without_values(proto: onnx.ModelProto) -> bytes:
 def test_the_better_weights_are_kept_and_said(result: lhc.PartitionResult) -> None:
     outcome = result.plan.outcome
     assert outcome is not None
-    (note,) = (note for note in result.notes if note.startswith("mean drop"))
-    kept = "the trained weights are kept" in note
-    assert kept == (outcome.retrained is not None)
-    assert kept or "before training are kept" in note
+    note = outcome.training_note
+    assert note is not None
+    kept = outcome.retrained is not None
+    assert note.startswith(f"trained weights {'kept' if kept else 'not kept'}: mean drop ")
+    assert f"\nTrained weights {'kept' if kept else 'not kept'}: " in partition_head(result), "beside the verdict"
     before, after = (float(bound) for bound in re.findall(r"at most ([-0-9.]+) points\)", note))
     assert after < before if kept else after >= before
     assert outcome.interval is not None
@@ -81,6 +82,29 @@ def test_figures_of_the_search_and_of_weights_before_are_not_those_of_the_traine
     )
     assert any(row.sensitivity for row in placed.plan.layers)
     assert any(row.sensitivity for row in trained.plan.layers) == (outcome.retrained is None)
+
+
+def test_the_first_samples_train_and_judge() -> None:
+    few = lhc.retrain.of(replace(ASKED, samples=200, steps=2))
+    train, watch, judge = (int(number) for number in re.findall(r"\d+", few.notes[0]))
+    assert train + watch + judge == 200
+
+
+def test_reasons_of_a_placement_are_told_apart_from_those_of_the_judgement_after_training() -> None:
+    placed = lhc.partition("digits-narrow", draws=2, samples=100, max_drop="100%", method="fisher", objective="macs")
+    rows = [
+        row.model_copy(update={"placement": "digital", "reason": "sensitivity", "detail": "too much damage"})
+        if row.name == "linear"
+        else row
+        for row in placed.plan.layers
+    ]
+    plan = placed.plan.model_copy(update={"layers": tuple(rows)})
+    for accepted, reason in ((True, "budget"), (False, "forced")):
+        anew = {row.name: row for row in judged_anew(plan, accepted).layers}
+        assert anew["conv1"].reason == reason
+        assert ("not meet" in anew["conv1"].detail) == (not accepted)
+        assert anew["linear"].detail == "when it was placed: too much damage"
+        assert judged_anew(judged_anew(plan, accepted), accepted) == judged_anew(plan, accepted)
 
 
 def test_nothing_but_weights_and_annotations_differs(result: lhc.PartitionResult, tmp_path: Path) -> None:

@@ -54,7 +54,8 @@ def test_at_the_machines_own_noise_a_margin_is_the_verification(generalize: bool
     )
     assert other.differs == (
         f"other samples (45 instead of {outcome.samples})",
+        f"other chips (2 of seed 2 instead of {outcome.draws} of seed 2)",
         f"a level of 80 % instead of {100 * outcome.confidence:.3g} %",
     )
     chips = lhc.robustness("digits-narrow", placement=placed.plan, chips=2, times=[0.0], seed=3)
-    assert chips.differs == ("other chips (3 of seed 3)",)
+    assert chips.differs == (f"other chips (3 of seed 3 instead of {outcome.draws} of seed 2)",)

@@ -122,7 +122,9 @@ class Line:
 LINES = [
     Line("within", {}, "drop 0.6 % [0.2, 1.0] <= 1.0 %"),
     Line(
-        "not within", {"within_budget": False, "interval": (0.003, 0.0142)}, "drop 0.6 % [0.3, 1.4] not shown <= 1.0 %"
+        "not within",
+        {"within_budget": False, "interval": (0.003, 0.0142)},
+        "drop 0.6 % [0.3, 1.4], budget 1.0 % not met",
     ),
     Line("one chip", {"interval": None}, "drop 0.6 % <= 1.0 %"),
     Line("a gain", {"drop": -0.002, "interval": (-0.004, 0.0)}, "drop -0.2 % [-0.4, 0.0] <= 1.0 %"),

@@ -74,7 +74,7 @@ def test_drops_of_another_metric_are_not_held_against_the_budget(full: Report) -
     )
     told = dict(statements(other))
     assert told["Over time"] == "in nmse, and the budget is for accuracy: not compared."
-    assert "shown to hold a drop of 0.5 in nmse, which is not the placement's budget" in told["Margin"]
+    assert "a drop of 0.5 in nmse, which is not the placement's budget, is met up to" in told["Margin"]
     assert [level.kind for level in time_chart(other.over_time, other.plan.outcome).levels] == ["digital"]
     assert "Measured on another scale than the decision: in nmse, not accuracy; not compared" in markdown(other)
 

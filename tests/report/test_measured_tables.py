@@ -59,7 +59,7 @@ def test_robustness_tells_times_drops_and_their_intervals() -> None:
         assert title in lines[0]
     assert " ".join(lines[2].split()) == "after 1 month 88.80 % 1.20 0.70 to 1.70 1.10 (1.00 to 1.25)"
     assert lines[3].startswith("noise x 1, within the budget ")
-    assert lines[4].startswith("noise x 1.75, not shown to be within ")
+    assert lines[4].startswith("noise x 1.75, budget not met ")
 
 
 def test_the_margin_says_its_budget_and_the_time_of_the_chips() -> None:
@@ -67,11 +67,11 @@ def test_the_margin_says_its_budget_and_the_time_of_the_chips() -> None:
     assert robustness_footer(robust()).splitlines() == [
         "digital accuracy 90.00 %; 100 samples, seed 0",
         f"the budget is of the mean over chips; one by one, it is held by 1 of the 2 chips measured {after}",
-        "margin: the budget of 2.00 points is held up to 1.5 times the noise; not shown at 1.75",
+        "margin: the budget of 2.00 points is met up to 1.5 times the noise; not met at 1.75",
     ]
-    assert robustness_footer(robust(percent=False)).splitlines()[2].startswith("margin: the budget of 0.02 is held")
+    assert robustness_footer(robust(percent=False)).splitlines()[2].startswith("margin: the budget of 0.02 is met")
     relative = replace(robust(percent=False), drop_type="relative")
-    assert "the budget of 2.00 % of the digital value is held" in robustness_footer(relative)
+    assert "the budget of 2.00 % of the digital value is met" in robustness_footer(relative)
 
 
 def test_what_differs_from_the_decision_is_said_with_the_margin() -> None:
@@ -91,7 +91,7 @@ def test_the_interval_that_decides_is_the_one_that_is_shown() -> None:
 
 def test_no_margin_is_not_zero_times_the_noise() -> None:
     last = robustness_footer(robust(margin=0.0)).splitlines()[2]
-    assert last == "margin: none, the budget of 2.00 points is not shown to be held; not shown at 1.75"
+    assert last == "margin: none, the budget of 2.00 points is not met; not met at 1.75"
 
 
 def test_no_margin_with_few_draws_is_put_down_to_the_interval() -> None:

@@ -161,7 +161,7 @@ def test_the_first_lines_say_decision_reason_and_certainty(full: Report) -> None
         " mean over chips; one by one, it is held by all 10 chips measured."
     )
     assert said["Certainty"].endswith("250 samples: held out from the search.")
-    assert said["Why not more"].startswith("17 layers stay digital: 9 not shown to fit the budget, 8 no constant")
+    assert said["Why not more"].startswith("17 layers stay digital: 9 budget not met with it on tiles, 8 no constant")
     assert said["In the way"].endswith(
         "; with them digital, a mean drop of 1.00 points, at most 3.00 points. The nearest budget that the 17 analog"
         " layers hold: 5.00 points."
@@ -175,7 +175,7 @@ def test_the_first_lines_say_decision_reason_and_certainty(full: Report) -> None
     ("changes", "expected"),
     [
         ({"within_budget": False, "drop": 0.05}, ("budget not met", "bad")),
-        ({"within_budget": False}, ("not shown to be within the budget", "bad")),
+        ({"within_budget": False}, ("budget not met", "bad")),
         ({"limits": {"tiles": 4.0}, "limits_kept": False}, ("beyond the limits", "bad")),
     ],
     ids=["beyond it", "undecided", "too many tiles"],
@@ -209,7 +209,7 @@ def test_a_margin_says_in_what_it_is_unlike_the_decision(full: Report) -> None:
     other = replace(full.robustness, margin=0.9, differs=("other chips (10 of seed 3)",))
     said = full.model_copy(update={"robustness": other})
     assert dict(statements(said))["Margin"] == (
-        "shown to hold the budget up to 0.9 x the machine's noise; measured, unlike the decision, with other chips (10"
+        "the budget is met up to 0.9 x the machine's noise; measured, unlike the decision, with other chips (10"
         " of seed 3)."
     )
     assert "Measured, unlike the decision, with other chips (10 of seed 3)." in markdown(said)

@@ -102,7 +102,7 @@ def test_what_was_tested_beyond_what_is_kept_is_said() -> None:
     assert found.plan.analog == {"a"}
     (failed,) = found.failed
     drops = f"{100 * failed.verdict.evaluation.drop:.2f} points, at most {100 * failed.verdict.bound:.2f} points"
-    said = f"mean drop {drops}, 10 chips; not shown to hold 1.00 points"
+    said = f"mean drop {drops}, 10 chips; 1.00 points not met"
     assert found.notes == (f"tested too: 2 analog layers, with b: {said}",)
     layers = tuple(layer.model_copy(update={"module": f"body.{layer.name}"}) for layer in plan.layers)
     titled = plan.model_copy(update={"layers": layers})
@@ -152,7 +152,7 @@ def test_a_walk_with_retraining_is_stepped_back_from_as_well() -> None:
     assert found.notes[0].startswith("tested too: 2 analog layers, with b: ")
     details = {row.name: row.detail for row in found.plan.layers}
     assert details["a"] == "accepted after retraining with it analog"
-    assert details["b"] == "not shown to stay within the budget with it analog as well"
+    assert details["b"] == "with it analog as well the budget is not met"
 
 
 def test_a_search_that_ends_with_nothing_analog_says_so() -> None:
