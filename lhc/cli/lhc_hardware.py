@@ -1,10 +1,11 @@
 """``lhc hardware``: the presets, and descriptions as YAML."""
 
+from pathlib import Path
 from typing import ClassVar
 
 from lhc.cli.build import terminal_command
-from lhc.cli.output import say
-from lhc.options.declare import argument, options
+from lhc.cli.output import hint, say
+from lhc.options.declare import argument, option, options
 
 __all__ = ["command"]
 
@@ -16,13 +17,24 @@ class HardwareOptions:
     PANEL: ClassVar[str] = "Machine"
 
     name: str | None = argument("Preset name or YAML file.", kw_only=False, default=None, metavar="NAME")
+    measured: Path | None = option(
+        "Devices as measured: a CSV with target_us, time_s, conductance_us, device (and chip); all else is NAME's.",
+        default=None,
+        metavar="FILE.csv",
+    )
 
 
 def hardware(asked: HardwareOptions) -> None:
-    """List the hardware presets, or print one as YAML. Start your own from it."""
+    """List the hardware presets, or print one as YAML, with devices of your own if asked. Start your own from it."""
     from lhc.hardware import Hardware, preset_names, preset_text
 
-    if asked.name is None:
+    if asked.measured is not None:
+        from lhc.hardware.measurements import with_measured_devices
+
+        machine, found = with_measured_devices(Hardware.load(asked.name or "lionheart"), asked.measured)
+        hint(str(found))
+        say(machine.to_yaml(), end="")
+    elif asked.name is None:
         for preset in preset_names():
             say(f"{preset}: {Hardware.load(preset).description}")
     elif asked.name in preset_names():

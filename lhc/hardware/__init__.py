@@ -7,8 +7,8 @@ what the ADC sees.
 
 from lhc.hardware.costs import AlpineCosts, Assumed, Core, Costs, CostSection, DianaCosts, Known, Memory, TileCosts
 from lhc.hardware.description import Hardware
+from lhc.hardware.device_model import DeviceModel
 from lhc.hardware.devices import (
-    DeviceModel,
     Devices,
     Hermes,
     Pcm,
@@ -18,6 +18,7 @@ from lhc.hardware.devices import (
     StateIndependent,
 )
 from lhc.hardware.faults import Faults
+from lhc.hardware.measured_devices import Measured
 from lhc.hardware.overrides import Override
 from lhc.hardware.presets import preset_names, preset_text
 from lhc.hardware.sections import Adc, Compensation, Dac, LeftOut, Mapping, Tiles, Training
@@ -43,6 +44,7 @@ __all__ = [
     "Known",
     "LeftOut",
     "Mapping",
+    "Measured",
     "Memory",
     "Override",
     "Pcm",

@@ -1,4 +1,4 @@
-"""Models of the devices: programming noise, drift, read noise; each is one of aihwkit's own, with its defaults.
+"""Models of the devices: programming noise, drift, read noise; aihwkit's own, with its defaults, and measured ones.
 
 Formulas, units and sources are in ``docs/hardware.md``. ``x = g / g_max``, conductances in µS, times in s.
 """
@@ -8,11 +8,11 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
-from lhc.hardware.sections import Section
+from lhc.hardware.device_model import DeviceModel, Positive, Scale
+from lhc.hardware.measured_devices import Measured
 
 __all__ = [
     "DEVICE_MODELS",
-    "DeviceModel",
     "Devices",
     "Hermes",
     "Pcm",
@@ -22,45 +22,7 @@ __all__ = [
     "StateIndependent",
 ]
 
-Scale = Annotated[float, Field(ge=0)]
-Positive = Annotated[float, Field(gt=0)]
 Coefficients = Annotated[tuple[float, ...], Field(min_length=1)]
-
-
-class DeviceModel(Section):
-    """One noise model of aihwkit, and how its attributes are called here."""
-
-    model: str
-    module: ClassVar[str]
-    """Module of aihwkit.inference.noise."""
-    kind: ClassVar[str]
-    """Class in that module."""
-    arguments: ClassVar[tuple[str, ...]] = ("g_max",)
-    """Attributes that its constructor takes; the others are set afterwards."""
-    attributes: ClassVar[Mapping[str, str]]
-    """aihwkit's attribute to field."""
-    identity: ClassVar[tuple[str, ...]] = ("model",)
-    """Fields that decide the defaults of others: an override that changes one starts from these defaults."""
-    pairs: ClassVar[bool] = True
-    """Whether a weight stands on a pair of cells, one for each sign."""
-
-    def to_attributes(self) -> dict[str, Any]:
-        """aihwkit's attributes."""
-        values = {attribute: getattr(self, field) for attribute, field in self.attributes.items()}
-        return {attribute: list(v) if isinstance(v, tuple) else v for attribute, v in values.items()}
-
-    @classmethod
-    def fields_from(cls, attributes: Mapping[str, Any]) -> dict[str, Any]:
-        """Fields from the attributes of an aihwkit noise model."""
-        return {field: attributes[attribute] for attribute, field in cls.attributes.items() if attribute in attributes}
-
-    def time_problem(self, t_s: float) -> str | None:
-        """Why the model says nothing about a time of inference (seconds), if so."""
-        return None
-
-    def lasting(self, t_s: float) -> float:
-        """About what share of its conductance a device keeps until a time of inference (seconds)."""
-        return 1.0
 
 
 class _PcmLike(DeviceModel):
@@ -314,6 +276,7 @@ DEVICE_MODELS: Mapping[str, type[DeviceModel]] = {
     "reram_cmo": ReramCmo,
     "reram_wan2022": ReramWan2022,
     "state_independent": StateIndependent,
+    "measured": Measured,
 }
 
 
@@ -328,7 +291,8 @@ Devices = Annotated[
     | Annotated[Hermes, Tag("hermes")]
     | Annotated[ReramCmo, Tag("reram_cmo")]
     | Annotated[ReramWan2022, Tag("reram_wan2022")]
-    | Annotated[StateIndependent, Tag("state_independent")],
+    | Annotated[StateIndependent, Tag("state_independent")]
+    | Annotated[Measured, Tag("measured")],
     Discriminator(
         _model_of,
         custom_error_type="device_model",

@@ -19,8 +19,11 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from lhc.errors import ConfigError, MissingDependencyError, UsageError
-from lhc.hardware.devices import DEVICE_MODELS, DeviceModel, Pcm
+from lhc.hardware.device_model import DeviceModel
+from lhc.hardware.devices import DEVICE_MODELS, Pcm
 from lhc.hardware.machine import Machine
+from lhc.hardware.measured_devices import Measured
+from lhc.hardware.measured_noise import MeasuredNoise
 from lhc.hardware.overrides import problems
 from lhc.hardware.sections import Converter, LeftOut, Training
 
@@ -129,6 +132,8 @@ def _noise_model(devices: DeviceModel | None) -> Any:
         model = _noise_model(Pcm(programming_noise_scale=0, read_noise_scale=0, drift_scale=0))
         model.never_programmed = True  # tells perfect devices from programmed ones without noise
         return model
+    if isinstance(devices, Measured):
+        return MeasuredNoise(devices)
     if devices.kind in _WARNINGS:
         warnings.filterwarnings("ignore", *_WARNINGS[devices.kind])
     attributes = devices.to_attributes()
@@ -225,8 +230,10 @@ def _training(config: Any) -> dict[str, Any]:
 def _devices(noise_model: Any) -> dict[str, Any] | None:
     if getattr(noise_model, "never_programmed", False):
         return None
+    if isinstance(noise_model, MeasuredNoise):
+        return noise_model.devices.model_dump()
     for name, devices in DEVICE_MODELS.items():
-        if type(noise_model) is _noise_class(devices):
+        if devices.module and type(noise_model) is _noise_class(devices):
             return {"model": name, **devices.fields_from(vars(noise_model))}
     return {"model": "pcm"}
 

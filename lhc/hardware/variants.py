@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from typing import Literal, get_args
 
 from lhc.hardware.description import Hardware
-from lhc.hardware.devices import DeviceModel
+from lhc.hardware.device_model import DeviceModel
 from lhc.hardware.faults import Faults
 from lhc.hardware.overrides import Override
 

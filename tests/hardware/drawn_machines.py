@@ -10,6 +10,7 @@ from lhc.hardware import (
     Hermes,
     LeftOut,
     Mapping,
+    Measured,
     Override,
     Pcm,
     PcmCustomDrift,
@@ -46,6 +47,16 @@ def custom_drifts(draw: st.DrawFn) -> PcmCustomDrift:
     )
 
 
+MEASURED = Measured(
+    g_max_us=10,
+    targets_us=(0, 10),
+    t_0_s=1,
+    times_s=(0, 1e6),
+    mean_us=((0, 10), (0, 6)),
+    std_us=((1, 1), (3, 3)),
+    correlation=(((1, 0.5), (0.5, 1)),) * 2,
+    read_us=(0, 0.1),
+)
 device_models: st.SearchStrategy[Devices | None] = st.one_of(
     st.none(),
     st.builds(
@@ -57,6 +68,7 @@ device_models: st.SearchStrategy[Devices | None] = st.one_of(
         t_0_s=positive,
     ),
     custom_drifts(),
+    st.just(MEASURED),
     st.builds(Hermes, g_max_us=st.floats(1, 10), num_devices=st.sampled_from([1, 2]), read_noise_scale=scales),
     st.builds(ReramCmo, g_min_us=numbers(0, 50), acceptance_range_percent=st.sampled_from([0.2, 2.0])),
     st.builds(ReramWan2022, g_max_us=positive, noise_scale=scales),

@@ -55,10 +55,10 @@ def _settings(config: "TorchInferenceRPUConfig") -> dict[str, object]:
     """Everything that matters of a configuration, compared by value."""
     names = ("mapping", "forward", "clip", "remap", "modifier", "pre_post")
     noise = dict(vars(config.noise_model))
-    converter = noise.pop("g_converter")
+    converter = noise.pop("g_converter", None)  # measured devices are no model of aihwkit's
     return {
         **{name: getattr(config, name) for name in names},
-        "noise": (type(config.noise_model), noise, type(converter), vars(converter)),
+        "noise": (type(config.noise_model), noise, type(converter), converter and vars(converter)),
         "compensation": type(config.drift_compensation),
     }
 

@@ -1,0 +1,263 @@
+"""Devices from a table of measurements: CSV in, `Measured` out.
+
+Columns ``target_UNIT``, ``time_UNIT``, ``conductance_UNIT``, ``device`` and, where there are several, ``chip``; units
+of conductance are S, mS, uS, nS, those of time ms, s, min, h, d. Times count from the end of programming; the earliest
+is the first read. A device is told by chip, device and target, and must be measured at all times; rows that repeat a
+device and a time tell the noise of a read. More than `MOST_TARGETS` different targets are put into as many classes of
+equal width, in which the conductance is taken as linear in the target. Chips are pooled.
+
+Mean m and deviation s are those over devices, at every target and time; the noise of reads, pooled over times, is taken
+out of s and of the correlation of a device's deviations from time to time.
+"""
+
+import csv
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from lhc.errors import DataError
+from lhc.hardware.description import Hardware
+from lhc.hardware.measured_devices import Floats, Measured
+
+Integers = npt.NDArray[np.int64]
+
+__all__ = ["FittedDevices", "fit_devices", "with_measured_devices"]
+
+MOST_TARGETS = 32
+LEAST_DEVICES = 10
+"""Of a target: fewer say nothing of a spread."""
+_LILLIEFORS = 1.035
+_UNITS = {
+    "conductance": {"s": 1e6, "ms": 1e3, "us": 1.0, "ns": 1e-3},
+    "time": {"ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0},
+}
+"""What a unit is in µS, and in s."""
+_KINDS = {"target": "conductance", "conductance": "conductance", "time": "time"}
+
+
+@dataclass(frozen=True)
+class FittedDevices:
+    """What was found, and how well normal distributions describe it.
+
+    Attributes:
+        devices: the tables.
+        measured: how many devices.
+        distributions: how many were compared: one of every target and time.
+        unlike: how many of them are not normal; 1 in 100 by chance.
+        distance: the greatest Kolmogorov-Smirnov distance from the fitted normal one.
+    """
+
+    devices: Measured
+    measured: int
+    distributions: int
+    unlike: int
+    distance: float
+
+    def __str__(self) -> str:
+        """In a sentence."""
+        table = self.devices
+        return (
+            f"{self.measured} devices at {len(table.targets_us)} targets and {len(table.times_s)} times;"
+            f" {self.unlike} of {self.distributions} distributions are not normal (Lilliefors, 1 %), the farthest by"
+            f" {self.distance:.3f}; read noise is {'apart' if any(table.read_us) else 'part of the spread: no repeats'}"
+        )
+
+
+def with_measured_devices(base: Hardware, path: Path) -> tuple[Hardware, FittedDevices]:
+    """A machine with the devices of a table of measurements.
+
+    Args:
+        base: all else.
+        path: CSV.
+
+    Raises:
+        DataError: the table cannot be read, or says too little.
+    """
+    found = fit_devices(path)
+    changed = {
+        "name": f"{base.name}-{path.stem}",
+        "description": f"{base.name} with devices as measured",
+        "source": f"devices: {path.name}; all else: {base.source or base.name}",
+        "devices": found.devices.model_dump(),
+        "t_inference_s": min(base.t_inference_s, found.devices.times_s[-1]),
+    }
+    return Hardware.model_validate(base.model_dump() | changed), found
+
+
+def fit_devices(path: Path) -> FittedDevices:
+    """Devices from a table of measurements; ``path`` and errors: see `with_measured_devices`."""
+    rows = _rows(path)
+    times = np.unique(rows.times)
+    if times[0] <= 0:
+        raise DataError(f"{path}: times count from the end of programming and must be above 0, got {times[0]:g} s")
+    devices, number = np.unique(rows.devices, axis=0, return_inverse=True)
+    place = np.searchsorted(times, rows.times)
+    counts, sums, squares = (np.zeros((len(devices), len(times))) for _ in range(3))
+    for table, values in ((counts, 1.0), (sums, rows.values), (squares, rows.values**2)):
+        np.add.at(table, (number.ravel(), place), values)
+    if (counts == 0).any():
+        device, time = np.argwhere(counts == 0)[0]
+        raise DataError(
+            f"{path}: device {rows.names[int(devices[device][1])]!r} with target {devices[device][0]:g} µS has no value"
+            f" at {times[time]:g} s; leave it out, or measure every device at all times"
+        )
+    means = sums / counts
+    within = np.maximum(squares - counts * means**2, 0)
+    targets, classes = _classes(devices[:, 0])
+    few = [targets[k] for k in range(len(targets)) if np.sum(classes == k) < LEAST_DEVICES]
+    if few or targets[0] != 0:
+        what = f"fewer than {LEAST_DEVICES} devices have target {few[0]:g} µS" if few else "no device has target 0"
+        raise DataError(f"{path}: {what}; a spread needs some, and zero weights are cells with target 0")
+    return _fitted(targets, classes, devices[:, 0], times, means, within, counts)
+
+
+@dataclass(frozen=True, eq=False)
+class _Rows:
+    """A table: target (µS) and number of the name of every row's device, its time (s), its value (µS)."""
+
+    devices: Floats
+    times: Floats
+    values: Floats
+    names: list[str]
+
+
+def _rows(path: Path) -> _Rows:
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            lines = csv.reader(file)
+            columns = _columns([cell.strip() for cell in next(lines, [])], path)
+            found = list(_values(lines, columns, path))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path}: cannot be read as CSV: {error}") from error
+    if not found:
+        raise DataError(f"{path}: no measurements")
+    numbers: dict[str, int] = {}
+    order = [numbers.setdefault(name, len(numbers)) for _, _, _, name in found]
+    targets, times, values = np.array([row[:3] for row in found]).T
+    return _Rows(np.stack([targets, order], 1), times, values, list(numbers))
+
+
+def _columns(header: list[str], path: Path) -> dict[str, tuple[int, float]]:
+    """Where each column is, and what its unit is in µS or s."""
+    columns = {}
+    for index, title in enumerate(header):
+        name, _, unit = title.lower().replace("µ", "u").replace("μ", "u").partition("_")
+        units = _UNITS[_KINDS[name]] if name in _KINDS else {"": 1.0}
+        if name not in (*_KINDS, "device", "chip"):
+            continue
+        if unit not in units:
+            raise DataError(f"{path}: column {title!r}: name it {name}_UNIT, with a unit of {', '.join(units)}")
+        columns[name] = (index, units[unit])
+    missing = [name for name in (*_KINDS, "device") if name not in columns]
+    if missing:
+        raise DataError(
+            f"{path}: no column {', '.join(missing)}; a table of measurements has target_us, time_s, conductance_us,"
+            " device, and may have chip; other units: target_ns, time_h"
+        )
+    return columns
+
+
+def _values(
+    lines: Iterator[list[str]], columns: dict[str, tuple[int, float]], path: Path
+) -> Iterator[tuple[float, float, float, str]]:
+    for number, line in enumerate(lines, start=2):
+        if not line:
+            continue
+        try:
+            target, time, value = (
+                float(line[columns[n][0]]) * columns[n][1] for n in ("target", "time", "conductance")
+            )
+            name = "/".join(line[columns[n][0]] for n in ("chip", "device") if n in columns)
+        except (ValueError, IndexError) as error:
+            raise DataError(f"{path}, line {number}: numbers are wanted, got {','.join(line)!r:.80}") from error
+        if not all(map(np.isfinite, (target, time, value))) or target < 0:
+            raise DataError(f"{path}, line {number}: targets are 0 or more, and all numbers finite")
+        yield round(target, 9), time, value, name
+
+
+def _classes(targets: Floats) -> tuple[Floats, Integers]:
+    """Targets of the tables, and which of them each device is counted to."""
+    found, classes = np.unique(targets, return_inverse=True)
+    if len(found) <= MOST_TARGETS:
+        return found, classes
+    centres = np.linspace(0, found[-1], MOST_TARGETS)
+    return centres, np.rint(targets / centres[1]).astype(np.int64)
+
+
+def _fitted(
+    targets: Floats,
+    classes: Integers,
+    aimed: Floats,
+    times: Floats,
+    means: Floats,
+    within: Floats,
+    counts: Floats,
+) -> FittedDevices:
+    """Tables from the means of every device at every time, ``(devices, times)``.
+
+    Args:
+        targets: of the tables.
+        classes: of each device.
+        aimed: target of each device.
+        times: s after programming.
+        means: over the reads of a device at a time.
+        within: sums of squares about them.
+        counts: of reads.
+    """
+    mean, std = np.zeros((2, len(times), len(targets)))
+    read = np.zeros(len(targets))
+    correlation, distances = [], []
+    for k, target in enumerate(targets):
+        own = classes == k
+        slope = np.polyfit(aimed[own], means[own], 1)[0] if np.ptp(aimed[own]) > 0 else 0.0
+        values = means[own] - (aimed[own] - target)[:, None] * slope
+        spare = (counts[own] - 1).sum()
+        read[k] = np.sqrt(within[own].sum() / spare) if spare else 0.0
+        total = values.var(axis=0, ddof=1)
+        mean[:, k], std[:, k] = (
+            values.mean(axis=0),
+            np.sqrt(np.maximum(total - read[k] ** 2 / counts[own].mean(axis=0), 0)),
+        )
+        normed = (values - mean[:, k]) / np.where(std[:, k] > 0, std[:, k], np.inf)
+        correlation.append(_correlation(normed.T @ normed / (len(normed) - 1)))
+        distances += [_distance(column / column.std()) for column in normed.T if column.std() > 0]
+    devices = Measured(
+        g_max_us=_numbers(targets)[-1],
+        targets_us=_numbers(targets),
+        t_0_s=float(times[0]),
+        times_s=_numbers(times - times[0]),
+        mean_us=tuple(map(_numbers, mean)),
+        std_us=tuple(map(_numbers, std)),
+        correlation=tuple(correlation),
+        read_us=_numbers(read),
+    )
+    greatest = max((distance for distance, _ in distances), default=0.0)
+    return FittedDevices(devices, len(means), len(distances), sum(beyond for _, beyond in distances), greatest)
+
+
+def _correlation(common: Floats) -> tuple[tuple[float, ...], ...]:
+    """The nearest thing to a correlation that these covariances of standardised deviations are."""
+    np.fill_diagonal(common, 1.0)
+    values, vectors = np.linalg.eigh(common)
+    positive = (vectors * np.maximum(values, 0)) @ vectors.T
+    scale = np.sqrt(np.diag(positive))
+    return tuple(map(_numbers, positive / np.outer(scale, scale)))
+
+
+def _distance(values: Floats) -> tuple[float, bool]:
+    """Kolmogorov-Smirnov distance from the standard normal distribution, and whether it is beyond chance.
+
+    The bound is Lilliefors's for a fitted mean and deviation at 1 % (JASA 62, 1967, as approximated by Stephens).
+    """
+    from scipy.stats import kstest  # takes a second to load
+
+    distance, root = float(kstest(values, "norm").statistic), np.sqrt(len(values))
+    return distance, bool(distance * (root - 0.01 + 0.85 / root) > _LILLIEFORS)
+
+
+def _numbers(values: Floats) -> tuple[float, ...]:
+    """Six digits of each; what is next to nothing is nothing."""
+    return tuple(float(f"{value:.6g}") if abs(value) > 1e-12 else 0.0 for value in values)

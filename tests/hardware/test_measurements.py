@@ -1,0 +1,230 @@
+"""Devices from measurements: what a known law gives is found, and emulated with its distribution."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.stats import ks_2samp
+
+from lhc.errors import ConfigError, DataError
+from lhc.hardware import Hardware, Measured, effects_of
+from lhc.hardware.measured_noise import MeasuredNoise
+from lhc.hardware.measurements import MOST_TARGETS, fit_devices, with_measured_devices
+from tests.hardware.drawn_machines import MEASURED
+
+TARGETS, TIMES = np.array([0.0, 5, 12, 20]), np.array([20.0, 200, 2000])
+READ = 0.05
+RNG = np.random.default_rng(20)
+
+
+def law(targets: np.ndarray, rng: np.random.Generator, spread: float = 1.0, start: float = 3.0) -> np.ndarray:
+    """Devices that are programmed with an error and drift with exponents of their own: ``(times, devices)``, µS."""
+    programmed = start + targets + spread * (0.3 + 0.02 * targets) * rng.standard_normal(len(targets))
+    nu = 0.05 + 0.01 * rng.standard_normal(len(targets))
+    return np.asarray(programmed * (TIMES[:, None] / TIMES[0]) ** -nu)
+
+
+def written(path: Path, targets: np.ndarray, values: np.ndarray, repeats: int = 1, head: str = "") -> Path:
+    rows = [head or "target_us,time_s,conductance_us,device"]
+    for t, time in enumerate(TIMES):
+        for _ in range(repeats):
+            seen = values[t] + READ * RNG.standard_normal(len(targets)) * (repeats > 1)
+            rows += [f"{x},{time},{g:.6f},d{n}" for n, (x, g) in enumerate(zip(targets, seen, strict=True))]
+    path.write_text("\n".join(rows) + "\n")
+    return path
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory: pytest.TempPathFactory) -> Measured:
+    targets = np.repeat(TARGETS, 5000)
+    path = written(tmp_path_factory.mktemp("measured") / "chip.csv", targets, law(targets, RNG))
+    return fit_devices(path).devices
+
+
+def emulated(devices: Measured, targets: np.ndarray, t_s: float) -> np.ndarray:
+    """The positive cell of pairs at a time, µS; the other one is taken out of account."""
+    import torch
+
+    torch.manual_seed(0)
+    noise = MeasuredNoise(devices)
+    weights = torch.tensor(targets[None] / targets.max())
+    (cells, _) = noise.apply_programming_noise(weights)[1]
+    return np.asarray(devices.conductances(cells.targets, cells.independent, t_s)[0])
+
+
+@pytest.mark.analog
+@pytest.mark.parametrize("time", range(len(TIMES)))
+def test_emulated_devices_have_the_distribution_of_the_law(measured: Measured, time: int) -> None:
+    targets = np.repeat(TARGETS, 5000)
+    ours = emulated(measured, targets, TIMES[time] - TIMES[0])
+    theirs = law(targets, np.random.default_rng(1))[time]
+
+    for target in TARGETS:
+        own = targets == target
+        assert ks_2samp(ours[own], theirs[own]).pvalue > 1e-3
+        assert ks_2samp(1.03 * ours[own], theirs[own]).pvalue < 1e-6
+
+
+@pytest.mark.analog
+def test_an_error_of_three_percent_in_a_table_is_found(measured: Measured) -> None:
+    """In mean, spread and correlation, against what 400,000 devices of the law say."""
+    targets = np.repeat(TARGETS, 100_000)
+    theirs = law(targets, np.random.default_rng(2))
+
+    def differences(devices: Measured) -> tuple[float, float]:
+        """Of means and of deviations, as shares, mean over targets and times."""
+        ours = np.stack([emulated(devices, targets, t - TIMES[0]) for t in TIMES])
+        shares = [
+            [f(ours[:, targets == x], 1) / f(theirs[:, targets == x], 1) - 1 for x in TARGETS]
+            for f in (np.mean, np.std)
+        ]
+        return float(np.mean(shares[0])), float(np.mean(shares[1]))
+
+    planted = {
+        name: tuple(tuple(1.03 * value for value in row) for row in getattr(measured, name))
+        for name in ("mean_us", "std_us")
+    }
+    right = differences(measured)
+    assert max(map(abs, right)) < 0.01
+    for k, (name, table) in enumerate(planted.items()):
+        assert differences(measured.model_copy(update={name: table}))[k] > 0.02
+
+
+def test_tables_are_those_of_the_law(measured: Measured) -> None:
+    theirs = law(np.repeat(TARGETS, 50_000), np.random.default_rng(3)).reshape(len(TIMES), len(TARGETS), -1)
+
+    assert (measured.t_0_s, measured.times_s) == (20.0, (0.0, 180.0, 1980.0))
+    np.testing.assert_allclose(measured.mean_us, theirs.mean(axis=2), rtol=0.005)
+    np.testing.assert_allclose(measured.std_us, theirs.std(axis=2), rtol=0.05)
+    correlations = [np.corrcoef(theirs[:, k]) for k in range(len(TARGETS))]
+    np.testing.assert_allclose(measured.correlation, correlations, atol=0.03)
+    assert set(measured.read_us) == {0.0}
+
+
+def test_repeats_tell_the_noise_of_a_read_and_units_are_read(tmp_path: Path) -> None:
+    targets = np.repeat(TARGETS, 200)
+    values = law(targets, RNG)
+    found = fit_devices(written(tmp_path / "us.csv", targets, values, repeats=4))
+
+    np.testing.assert_allclose(found.devices.read_us, READ, rtol=0.1)
+    assert "read noise is apart" in str(found)
+    nano = written(tmp_path / "ns.csv", targets * 1000, values * 1000, head="target_nS,time_min,conductance_nS,device")
+    other = fit_devices(nano).devices
+    assert other.targets_us == found.devices.targets_us
+    assert other.t_0_s == 60 * TIMES[0]
+
+
+def test_targets_without_end_are_put_into_classes(tmp_path: Path) -> None:
+    targets = np.append(np.random.default_rng(4).uniform(0, 20, 4000), np.zeros(50))
+    devices = fit_devices(written(tmp_path / "many.csv", targets, law(targets, RNG))).devices
+
+    assert len(devices.targets_us) == MOST_TARGETS
+    np.testing.assert_allclose(devices.mean_us[0], np.array(devices.targets_us) + 3, atol=0.2)
+    np.testing.assert_allclose(np.mean(devices.std_us[0]), 0.5, rtol=0.1)
+
+
+def test_distributions_that_are_not_normal_are_counted(tmp_path: Path) -> None:
+    targets = np.repeat(TARGETS, 300)
+    skew = law(targets, RNG) + np.random.default_rng(6).exponential(2.0, len(targets))
+    found = fit_devices(written(tmp_path / "skew.csv", targets, skew))
+
+    assert found.unlike > 0.8 * found.distributions
+    assert "are not normal" in str(found)
+
+
+def test_between_times_errors_keep_their_spread_and_devices_their_own() -> None:
+    devices = MEASURED
+    targets, z = np.full(200_000, 10.0), np.random.default_rng(0).standard_normal((2, 200_000))
+    first, middle, last = (devices.conductances(targets, z, t) for t in (0.0, 1000.0, 1e6))
+
+    assert (middle.mean(), middle.std()) == (pytest.approx(8, abs=0.03), pytest.approx(2, rel=0.02))
+    assert np.corrcoef(first, last)[0, 1] == pytest.approx(0.5, abs=0.03)
+    assert devices.lasting(1e6) == pytest.approx(0.6)
+    assert devices.time_problem(2e6) == "the devices were measured until 1e+06 s after the first read"
+
+
+@pytest.mark.analog
+def test_a_machine_with_measured_devices_goes_to_yaml_and_aihwkit_and_back(tmp_path: Path) -> None:
+    targets = np.repeat(TARGETS, 20)
+    path = written(tmp_path / "chip7.csv", targets, law(targets, RNG), repeats=2)
+    machine, _ = with_measured_devices(Hardware.load("lionheart"), path)
+
+    assert machine.name == "lionheart-chip7"
+    assert machine.t_inference_s == 1980.0
+    assert Hardware.parse(machine.to_yaml(), "x") == machine
+    assert Hardware.from_rpu_config(machine.to_rpu_config(), t_inference_s=60.0).devices == machine.devices
+    assert {"programming", "drift", "read"} <= set(effects_of(machine))
+
+
+@pytest.mark.analog
+def test_both_engines_and_reads_use_the_tables(tmp_path: Path) -> None:
+    import torch
+
+    from tests.runtime.products import ENGINES, product, programmed
+
+    targets = np.repeat(TARGETS, 20)
+    machine, _ = with_measured_devices(
+        Hardware.load("lionheart"), written(tmp_path / "c.csv", targets, law(targets, RNG, start=0.0), repeats=2)
+    )
+    quiet = machine.model_copy(update={"adc": machine.adc.model_copy(update={"noise": 0.0, "bits": None})})
+    weight = np.random.default_rng(0).normal(size=(20, 40)).astype(np.float32)
+    x = torch.from_numpy(np.random.default_rng(1).normal(size=(7, 40)).astype(np.float32))
+    made = programmed(weight, quiet, 1000.0)
+    fast, reference = (product(made, x, engine=engine).numpy() for engine in ENGINES)
+
+    np.testing.assert_allclose(fast, reference, rtol=1e-3, atol=1e-3)
+    assert 0.01 < np.linalg.norm(fast - x.numpy() @ weight.T) / np.linalg.norm(x.numpy() @ weight.T) < 0.3
+    first = made.programmed().weights()
+    made.drift_to(1000.0, read=1)
+    assert 0 < np.abs(made.programmed().weights() - first).max() < 0.2
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("target_us,time_s,conductance_us\n1,1,1\n", "no column device"),
+        ("target_lb,time_s,conductance_us,device\n", "name it target_UNIT, with a unit of s, ms, us, ns"),
+        ("target_us,time_s,conductance_us,device\n1,x,1,a\n", "line 2: numbers are wanted"),
+        ("target_us,time_s,conductance_us,device\n-1,1,1,a\n", "targets are 0 or more"),
+        ("target_us,time_s,conductance_us,device\n", "no measurements"),
+        ("target_us,time_s,conductance_us,device\n1,0,1,a\n", "must be above 0"),
+        ("target_us,time_s,conductance_us,device\n1,1,1,a\n1,2,1,b\n1,1,1,b\n", "device 'a' with target 1 µS has no"),
+        ("target_us,time_s,conductance_us,device\n0,1,1,a\n", "fewer than 10 devices have target 0"),
+        ("target_us,time_s,conductance_us,device\n" + "".join(f"1,1,1,{n}\n" for n in range(10)), "no device has"),
+        ("", "no column target"),
+    ],
+)
+def test_tables_that_say_too_little_are_refused(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text(text)
+    with pytest.raises(DataError, match=message):
+        fit_devices(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"targets_us": (1.0, 10.0)}, "targets_us must ascend from 0"),
+        ({"g_max_us": 11.0}, "must reach from 0 to g_max_us"),
+        ({"mean_us": ((0.0,),)}, "mean_us must have 1 x 2 numbers"),
+        ({"correlation": (((0.5,),),) * 2}, "1 on its diagonals"),
+        ({"read_us": (1.0,)}, "read_us must have 2 numbers"),
+    ],
+)
+def test_tables_of_a_description_must_fit(change: dict[str, object], message: str) -> None:
+    table = {
+        "model": "measured",
+        "g_max_us": 10.0,
+        "targets_us": (0.0, 10.0),
+        "t_0_s": 1.0,
+        "times_s": (0.0,),
+        "mean_us": ((0.0, 10.0),),
+        "std_us": ((1.0, 1.0),),
+        "correlation": (((1.0,),),) * 2,
+        "read_us": (0.0, 0.0),
+    }
+    base = Hardware.load("lionheart").model_dump(mode="json") | {"t_inference_s": 0.0}
+    Hardware.parse(json.dumps(base | {"devices": table}), "x")
+    with pytest.raises(ConfigError, match=message):
+        Hardware.parse(json.dumps(base | {"devices": table | change}), "x")
