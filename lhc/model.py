@@ -4,7 +4,7 @@ Weights that a file keeps in other files stay there: such a tensor names its fil
 model is in memory, and its values are mapped, never copied.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -30,11 +30,14 @@ __all__ = [
     "ModelSource",
     "OnnxModel",
     "OpenedModel",
+    "Rewritten",
     "TorchModule",
     "all_nodes",
+    "captured",
     "external_entries",
     "is_external",
     "mapped_bytes",
+    "producers_of",
     "subgraphs",
     "without_annotations",
     "without_weights",
@@ -90,6 +93,28 @@ def all_nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
             yield from all_nodes(inner)
 
 
+def captured(node: onnx.NodeProto) -> Iterator[str]:
+    """Tensors that the subgraphs of a node read from outside."""
+    for _, graph in subgraphs(node):
+        inner = {v.name for v in graph.input} | {t.name for t in graph.initializer}
+        for sub in graph.node:
+            yield from (name for name in (*sub.input, *captured(sub)) if name and name not in inner)
+            inner.update(sub.output)
+        yield from (v.name for v in graph.output if v.name not in inner)
+
+
+def producers_of(graph: onnx.GraphProto, tensors: Iterable[str]) -> set[str]:
+    """Names of the nodes that tensors come from, however far above."""
+    producers = {tensor: node for node in graph.node for tensor in node.output}
+    waiting, found = list(tensors), set()
+    while waiting:
+        node = producers.get(waiting.pop())
+        if node is not None and node.name not in found:
+            found.add(node.name)
+            waiting += (*node.input, *captured(node))
+    return found
+
+
 def _shallow(message: M, leave_out: str) -> M:
     """A copy of a message without one of its fields; that field is never copied on the way."""
     copy: M = type(message)()
@@ -132,6 +157,21 @@ def without_annotations(proto: onnx.ModelProto) -> onnx.ModelProto:
 
 
 @dataclass(frozen=True, eq=False)
+class Rewritten:
+    """An operator that has another form in memory.
+
+    Attributes:
+        node: as the file, or the body that stands in its place, has it.
+        made: names of the nodes in memory that take its place.
+        branch: of an If, the attribute whose body these are; empty for other operators.
+    """
+
+    node: onnx.NodeProto
+    made: frozenset[str]
+    branch: str = ""
+
+
+@dataclass(frozen=True, eq=False)
 class FileForm:
     """What a file holds, where the model in memory is another form of it (`lhc.canonical`).
 
@@ -139,11 +179,18 @@ class FileForm:
         proto: as in the file, without its initializers, which are the first ones of the model in memory.
         tensors: how many these are.
         origins: node of the model in memory -> the operator of the file that it is a part of, for those that differ.
+        rewritten: operators that have another form in memory; those that hold others come first.
     """
 
     proto: onnx.ModelProto
     tensors: int
     origins: "Mapping[str, Origin]"
+    rewritten: tuple[Rewritten, ...] = ()
+
+    @property
+    def branches(self) -> dict[str, str]:
+        """By the name of an If that its body stands in the place of: which branch that is."""
+        return {one.node.name: one.branch for one in self.rewritten if one.branch}
 
 
 @dataclass(frozen=True, eq=False)

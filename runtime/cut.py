@@ -4,13 +4,13 @@ Segments are cut from the original model, before any optimiser sees it: a fusion
 change what is analog.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import onnx
 
 from lhc.graph import LayerGraph
-from lhc.model import OnnxModel
+from lhc.model import OnnxModel, captured
 from lhc.onnx_io import Constants
 
 __all__ = ["Segment", "Stage", "cut_graph", "segment_model"]
@@ -81,7 +81,7 @@ def segment_model(
     result.graph.name = proto.graph.name or "segment"
     result.graph.node.extend(_constant_nodes(proto, segment, nodes))
     result.graph.node.extend(nodes[name] for name in segment.layers)
-    read = {t for node in result.graph.node for t in _reads(node)}
+    read = {t for node in result.graph.node for t in (*node.input, *captured(node))}
     result.graph.initializer.extend(t for t in proto.graph.initializer if t.name in read)
     result.graph.sparse_initializer.extend(t for t in proto.graph.sparse_initializer if t.values.name in read)
     declared = {v.name: v for v in (*proto.graph.input, *proto.graph.output)}
@@ -89,16 +89,6 @@ def segment_model(
         result.graph.input.append(declared.get(tensor) or onnx.ValueInfoProto(name=tensor, type=types[tensor]))
     result.graph.output.extend(declared.get(t, onnx.ValueInfoProto(name=t)) for t in segment.outputs)
     return result
-
-
-def _reads(node: onnx.NodeProto) -> Iterable[str]:
-    """Tensors that a node or its subgraphs name as inputs."""
-    yield from node.input
-    for attribute in node.attribute:
-        for graph in (attribute.g, *attribute.graphs):
-            for sub in graph.node:
-                yield from _reads(sub)
-            yield from (v.name for v in graph.output)
 
 
 def _constant_nodes(
@@ -110,12 +100,12 @@ def _constant_nodes(
     found: set[str] = set()
     # What the segment writes itself another form of the same operator may write too.
     given = {*segment.inputs, *(t for name in segment.layers for t in nodes[name].output)}
-    waiting = [t for name in segment.layers for t in _reads(nodes[name])]
+    waiting = [t for name in segment.layers for t in (*nodes[name].input, *captured(nodes[name]))]
     while waiting:
         tensor = waiting.pop()
         node = producers.get(tensor)
         if node is None or tensor in given or node.name in own or node.name in found:
             continue
         found.add(node.name)
-        waiting += _reads(node)
+        waiting += (*node.input, *captured(node))
     return [node for node in proto.graph.node if node.name in found]

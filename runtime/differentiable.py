@@ -20,8 +20,9 @@ from torch import Tensor, nn
 
 from lhc.errors import ModelError
 from lhc.graph import Layer, LayerGraph, obstacle
-from lhc.model import OnnxModel
+from lhc.model import OnnxModel, captured, subgraphs
 from lhc.onnx_io import Constants, stored_array
+from lhc.onnx_io.operators import identity
 from lhc.onnx_io.product import Product
 from lhc.runtime.differentiable_contrib import CONTRIB
 from lhc.runtime.differentiable_layers import LAYERS
@@ -41,6 +42,7 @@ Replacement = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 
 _STANDARD = ("", "ai.onnx")
 _CONTRIB = "com.microsoft"
+_IF = ("", "If")
 _TORCH_TYPES = {"int4": np.int8, "uint4": np.uint8, "int2": np.int8, "uint2": np.uint8, "bfloat16": np.float32}
 """Types that hold the values of those which torch cannot take from numpy."""
 
@@ -121,7 +123,7 @@ class DifferentiableModel(nn.Module):
                 continue
             _check_known(operator)
             pending -= set(operator.node.output)
-            reads = set(filter(None, operator.node.input))
+            reads = set(filter(None, (*operator.node.input, *captured(operator.node))))
             plan.append((operator, tuple((reads | set(operator.node.output)) - seen)))
             pending |= reads - given
             seen |= reads
@@ -148,6 +150,8 @@ class DifferentiableModel(nn.Module):
         try:
             if node.name in replace:
                 result = _replaced(self._products[node.name], inputs, replace[node.name])
+            elif identity(node) == _IF:
+                result = self._branch(operator, values)
             else:
                 result = _function(node)(operator, *inputs)
         except (RuntimeError, IndexError, KeyError, TypeError, ValueError) as error:
@@ -155,6 +159,17 @@ class DifferentiableModel(nn.Module):
             raise ModelError(f"{self.model.label}: {node.op_type} {node.name!r} fails in torch: {reason}") from error
         results = result if isinstance(result, tuple) else (result,)
         return {name: value for name, value in zip(node.output, results, strict=False) if name}
+
+    def _branch(self, operator: Operator, values: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
+        """What the branch of an If computes that its condition chooses."""
+        chosen = "then_branch" if bool(values[operator.node.input[0]].reshape(-1)[0]) else "else_branch"
+        body = dict(subgraphs(operator.node))[chosen]
+        seen = {**values, **dict(_tensors(body.initializer))}
+        for node in body.node:
+            inner = Operator.of(node, operator.opset, operator.label)
+            _check_known(inner)
+            seen.update(self._run(inner, seen, {}))
+        return tuple(seen[value.name] for value in body.output)
 
 
 def parity(
@@ -247,6 +262,8 @@ def _function(node: onnx.NodeProto) -> Function:
 def _check_known(operator: Operator) -> None:
     node = operator.node
     if node.domain == _CONTRIB and node.op_type in CONTRIB:
+        return
+    if identity(node) == _IF:
         return
     if node.domain not in _STANDARD:
         raise operator.unsupported(f"operators of domain {node.domain} are not known")

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 
 import onnx
 
-from lhc.canonical import placed_form
+from lhc.canonical import placed_form, written_branches
 from lhc.conductances import Correction, ProgrammedMatrix
-from lhc.errors import MissingDependencyError, ModelError
+from lhc.errors import DataError, MissingDependencyError, ModelError
 from lhc.graph import LayerGraph, obstacle
 from lhc.hardware import Hardware
 from lhc.model import OnnxModel
@@ -84,6 +84,7 @@ class HybridExecutor:
         self._copies = copies or {}
         self._tiles: Bank[AnalogMatrix | LargeMatrix] = Bank(_TILES_MEMORY)
         self._constants = Constants(model.proto.graph)
+        self._branches = written_branches(model, self.analog)
         nodes, placed = placed_form(model, graph, self.analog)
         self._layers = {name: self._analog_layer(nodes[name], name) for name in graph.order() if name in self.analog}
         stages = cut_graph(placed, self.analog, self._constants)
@@ -266,6 +267,7 @@ class HybridExecutor:
 
     def prefix(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
         """Everything that no analog layer comes before: the same for all draws."""
+        self._check_branches(feeds)
         return self._segment(self._stages[0], dict(feeds))
 
     def finish(
@@ -319,7 +321,23 @@ class HybridExecutor:
             return tensors
         feeds = {name: tensors[name] for name in stage.segment.inputs}
         results = run_session(stage.session, stage.segment.outputs, feeds, self._label)
-        return tensors | dict(zip(stage.segment.outputs, results, strict=True))
+        written = dict(zip(stage.segment.outputs, results, strict=True))
+        self._check_branches(written)
+        return tensors | written
+
+    def _check_branches(self, tensors: Mapping[str, Array]) -> None:
+        """Refuse a call that takes another branch than the one that is placed.
+
+        Raises:
+            DataError: it does.
+        """
+        for placed in self._branches:
+            condition = tensors.get(placed.node.input[0])
+            if condition is not None and bool(condition.reshape(-1)[0]) != (placed.branch == "then_branch"):
+                raise DataError(
+                    f"{self._label}: these samples do not take the {placed.branch} of If {placed.node.name!r}, for"
+                    " which its layers are placed; give samples that do, or place it for these by themselves"
+                )
 
     def run_layer(
         self,

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import onnx
 
 from lhc.errors import DataError, ModelError
-from lhc.model import OnnxModel
+from lhc.model import OnnxModel, producers_of
 from lhc.onnx_io import beside_data, declared_shape, input_shapes, serialized
 from lhc.runtime.onnx_runtime import onnxruntime as ort
 
@@ -146,12 +146,16 @@ def _first_line(error: Exception) -> str:
 
 
 def with_outputs(proto: onnx.ModelProto, tensors: Iterable[str]) -> onnx.ModelProto:
-    """The model with these tensors as its only outputs; onnxruntime finds their types."""
+    """The model with these tensors as its only outputs, and what computes them; onnxruntime finds their types."""
     copy = onnx.ModelProto()
     copy.CopyFrom(proto)
     declared = {value.name: value for value in proto.graph.output}
+    tensors = list(tensors)
     del copy.graph.output[:]
     copy.graph.output.extend(declared.get(t, onnx.ValueInfoProto(name=t)) for t in tensors)
+    needed = producers_of(proto.graph, tensors)
+    del copy.graph.node[:]
+    copy.graph.node.extend(node for node in proto.graph.node if node.name in needed)
     return copy
 
 

@@ -76,12 +76,12 @@ def form_errors(
     Each operator is given the same by its file and by its form, and both run on onnxruntime. Where the file asks for
     activations in 8 bits (``accuracy_level``), they are compared without.
     """
-    origins = {name: origin for name in names if (origin := graph[name].origin) is not None}
-    if model.file is None or not origins:
+    rules = [one for one in (model.file.rewritten if model.file else ()) if not one.branch]
+    wanted = {one.node.name: one for one in rules if not one.made.isdisjoint(names)}
+    if not wanted:
         return {}
     constants = Constants(model.proto.graph)
-    wanted = {origin.node for origin in origins.values()}
-    nodes = {node.name: _exact(node) for node in model.file.proto.graph.node if node.name in wanted}
+    nodes = {name: _exact(one.node) for name, one in wanted.items()}
     read = sorted({t for n in nodes.values() for t in n.input if t and t not in constants and graph.producer(t)})
     tensors = dict(feeds) | observe_tensors(model, read, feeds)
     made = {node.name: node for node in model.proto.graph.node}
@@ -90,14 +90,14 @@ def form_errors(
     for name, node in nodes.items():
         inputs = tuple(dict.fromkeys(t for t in node.input if t and t not in constants))
         outputs = tuple(filter(None, node.output))
-        own = tuple(one.name for one in graph.layers if one.origin is not None and one.origin.node == name)
+        own = tuple(layer.name for layer in graph.layers if layer.name in wanted[name].made)
         given = {tensor: tensors[tensor] for tensor in inputs}
         answers = []
         for layers, known in (((name,), nodes), (own, made)):
             session = create_session(segment_model(model, Segment(layers, inputs, outputs), known, types), model.label)
             answers.append(run_session(session, outputs, given, model.label))
         found[name] = max(_error(ours, files) for files, ours in zip(*answers, strict=True))
-    return {name: found[origin.node] for name, origin in origins.items()}
+    return {part: error for name, error in found.items() for part in wanted[name].made.intersection(names)}
 
 
 def _error(ours: Array, files: Array) -> float:

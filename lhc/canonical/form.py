@@ -1,16 +1,18 @@
 """The canonical form of a model: every operator that a rule knows, rewritten into products."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from importlib import import_module
+from itertools import chain
 from typing import cast
 
 import onnx
 
+from lhc.canonical.bodies import write_out
 from lhc.canonical.site import OperatorSite, Rule
 from lhc.errors import LhcError, ModelError
 from lhc.graph import Origin
-from lhc.model import FileForm, OnnxModel, without_weights
+from lhc.model import FileForm, OnnxModel, Rewritten, without_weights
 from lhc.onnx_io import Shape, read_plan
 from lhc.onnx_io.constants import Constants
 from lhc.onnx_io.operators import identity, kind_of
@@ -53,7 +55,7 @@ def dequantises(plan: Plan | None) -> bool:
     return plan is not None and any(layer.origin and layer.kind in _INTEGER_KINDS for layer in plan.layers)
 
 
-def canonical(model: OnnxModel, dequantize: bool = False) -> OnnxModel:
+def canonical(model: OnnxModel, dequantize: bool = False, branches: Mapping[str, str] | None = None) -> OnnxModel:
     """The model with its operators as products, where a rule knows how; as it is where none does.
 
     What a rule leaves alone stays as the file has it, and is counted there.
@@ -61,43 +63,64 @@ def canonical(model: OnnxModel, dequantize: bool = False) -> OnnxModel:
     Args:
         model: as its file holds it.
         dequantize: rewrite operators on integers too; so it is where the file carries a plan made with that.
+        branches: by the name of an If: which of its bodies takes its place; those of a plan that the file carries by
+            default.
     """
-    graph = model.proto.graph
-    kinds = {identity(node) for node in graph.node}
-    if model.file is not None or kinds.isdisjoint({*RULES, *ON_REQUEST}):
+    if model.file is not None:
         return model
-    asked = dequantize or (not kinds.isdisjoint(ON_REQUEST) and _carries_request(model))
-    form = _Form(model, RULES | ON_REQUEST if asked else RULES)
+    kinds = {identity(node) for node in model.proto.graph.node}
+    carried = None if kinds.isdisjoint({*ON_REQUEST, ("", "If")}) else _carried_plan(model)
+    written = write_out(model, carried.branches if branches is None and carried is not None else branches or {})
+    flat = replace(model, proto=_with_nodes(model, written.nodes, written.tensors)) if written.rewritten else model
+    sites = _sites(flat, dequantize or dequantises(carried))
+    if not sites and not written.rewritten:
+        return model
     nodes: list[onnx.NodeProto] = []
     tensors: list[onnx.TensorProto] = []
     origins: dict[str, Origin] = {}
-    for node in graph.node:
-        site = form.rewritten(node)
-        if site is None:
-            nodes.append(node)
-            continue
-        nodes += site.nodes
-        tensors += site.tensors
-        kind = kind_of(node)
-        origins |= {made.name: Origin(node.name, kind, site.parts.get(made.name, "")) for made in site.nodes}
-    if not origins:
-        return model
-    light = without_weights(model.proto)
-    proto = onnx.ModelProto()
-    proto.CopyFrom(light)
+    made: dict[str, frozenset[str]] = {}
+    for node in flat.proto.graph.node:
+        site = sites.get(node.name)
+        nodes += [node] if site is None else site.nodes
+        made[node.name] = frozenset([node.name] if site is None else (one.name for one in site.nodes))
+        if site is not None:
+            tensors += site.tensors
+            origins |= {one.name: Origin(node.name, kind_of(node), site.parts.get(one.name, "")) for one in site.nodes}
+    holders = (
+        replace(one, made=frozenset(chain.from_iterable(made[name] for name in one.made))) for one in written.rewritten
+    )
+    rewritten = (*holders, *(Rewritten(site.node, made[name]) for name, site in sites.items()))
+    file = FileForm(without_weights(model.proto), len(model.proto.graph.initializer), origins, rewritten)
+    return replace(model, proto=_with_nodes(flat, nodes, tensors), file=file)
+
+
+def _with_nodes(
+    model: OnnxModel, nodes: Iterable[onnx.NodeProto], tensors: Iterable[onnx.TensorProto]
+) -> onnx.ModelProto:
+    """The model with these operators, and these initializers behind its own."""
+    proto = without_weights(model.proto)
     del proto.graph.node[:]
     proto.graph.node.extend(nodes)
-    proto.graph.initializer.extend(graph.initializer)
+    proto.graph.initializer.extend(model.proto.graph.initializer)
     proto.graph.initializer.extend(tensors)
-    return replace(model, proto=proto, file=FileForm(light, len(graph.initializer), origins))
+    return proto
 
 
-def _carries_request(model: OnnxModel) -> bool:
-    """Whether the file carries a plan that was made with operators on integers as products."""
+def _sites(model: OnnxModel, dequantize: bool) -> dict[str, OperatorSite]:
+    """What takes the place of operators, by their names."""
+    rules = RULES | ON_REQUEST if dequantize else RULES
+    if {identity(node) for node in model.proto.graph.node}.isdisjoint(rules):
+        return {}
+    form = _Form(model, rules)
+    return {node.name: site for node in model.proto.graph.node if (site := form.rewritten(node)) is not None}
+
+
+def _carried_plan(model: OnnxModel) -> Plan | None:
+    """The plan that the file carries."""
     try:
-        return dequantises(read_plan(model))
+        return read_plan(model)
     except LhcError:
-        return False  # whoever needs the plan says what is wrong with it
+        return None  # whoever needs the plan says what is wrong with it
 
 
 class _Form:

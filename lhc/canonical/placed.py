@@ -8,11 +8,12 @@ from collections.abc import Mapping
 
 import onnx
 
+from lhc.canonical.bodies import holds_products
 from lhc.graph import Layer, LayerGraph
-from lhc.model import OnnxModel, without_weights
+from lhc.model import OnnxModel, Rewritten, captured, without_weights
 from lhc.onnx_io.operators import kind_of
 
-__all__ = ["placed_form", "placed_proto"]
+__all__ = ["placed_form", "placed_proto", "written_branches"]
 
 
 def placed_form(
@@ -20,25 +21,48 @@ def placed_form(
 ) -> tuple[Mapping[str, onnx.NodeProto], LayerGraph]:
     """The operators of a placement by name, and their graph; shapes of what the file has are not in it.
 
+    What decides which branches are taken is among the outputs of the graph.
+
     Args:
         model: in its canonical form.
         graph: of that form.
         analog: products that are analog.
     """
     nodes = {node.name: node for node in model.proto.graph.node}
-    whole = _whole(model, analog)
-    if not whole:
+    if model.file is None:
         return nodes, graph
+    whole = _whole(model, analog)
     layers: list[Layer] = []
-    left = dict(whole)
     for layer in graph.layers:
-        if layer.origin is None or layer.origin.node not in whole:
+        node = whole.get(layer.name)
+        if node is None:
             layers.append(layer)
-            continue
-        node = left.pop(layer.origin.node, None)  # in the place of its first part
-        if node is not None:
-            layers.append(Layer(node.name, kind_of(node), tuple(filter(None, node.input)), tuple(node.output)))
-    return nodes | whole, LayerGraph(layers, graph.inputs, graph.outputs, graph.nested)
+        elif not layers or layers[-1].name != node.name:  # in the place of all its parts, which lie together
+            inputs = tuple(filter(None, (*node.input, *captured(node))))
+            layers.append(Layer(node.name, kind_of(node), inputs, tuple(node.output)))
+    conditions = (one.node.input[0] for one in written_branches(model, analog))
+    outputs = dict.fromkeys((*graph.outputs, *conditions))
+    named = {node.name: node for node in whole.values()}
+    return nodes | named, LayerGraph(layers, graph.inputs, outputs, graph.nested, graph.branches)
+
+
+def _whole(model: OnnxModel, analog: frozenset[str]) -> dict[str, onnx.NodeProto]:
+    """By the names of nodes in memory: the operator that computes instead of them, since none of its parts is analog.
+
+    A branch without products is written out for what others find behind it, and stays so beside them.
+    """
+    whole: dict[str, onnx.NodeProto] = {}
+    for one in model.file.rewritten if model.file else ():
+        if analog.isdisjoint(one.made) and not (one.branch and not holds_products(one.node)):
+            whole |= {name: one.node for name in one.made if name not in whole}
+    return whole
+
+
+def written_branches(model: OnnxModel, analog: frozenset[str]) -> tuple[Rewritten, ...]:
+    """Every If that a placement has a branch of, those that hold others first; its first input decides."""
+    whole = _whole(model, analog)
+    rewritten = model.file.rewritten if model.file else ()
+    return tuple(one for one in rewritten if one.branch and not one.made <= whole.keys())
 
 
 def placed_proto(model: OnnxModel, graph: LayerGraph, analog: frozenset[str]) -> onnx.ModelProto:
@@ -52,23 +76,7 @@ def placed_proto(model: OnnxModel, graph: LayerGraph, analog: frozenset[str]) ->
     proto.graph.node.extend(nodes[layer.name] for layer in placed.layers)
     read = {t for layer in placed.layers for t in layer.inputs} | set(graph.outputs)
     added = set() if model.file is None else {t.name for t in model.proto.graph.initializer[model.file.tensors :]}
-    packed = {t for node in _rewritten(model) for t in node.input}
+    packed = {t for one in (model.file.rewritten if model.file else ()) for t in one.node.input}
     dropped = (added | packed) - read
     proto.graph.initializer.extend(t for t in model.proto.graph.initializer if t.name not in dropped)
     return proto
-
-
-def _whole(model: OnnxModel, analog: frozenset[str]) -> dict[str, onnx.NodeProto]:
-    """Operators of the file, none of whose products is analog."""
-    if model.file is None:
-        return {}
-    split = {model.file.origins[name].node for name in analog if name in model.file.origins}
-    return {node.name: node for node in _rewritten(model) if node.name not in split}
-
-
-def _rewritten(model: OnnxModel) -> list[onnx.NodeProto]:
-    """Operators of the file that have another form in memory."""
-    if model.file is None:
-        return []
-    names = {origin.node for origin in model.file.origins.values()}
-    return [node for node in model.file.proto.graph.node if node.name in names]

@@ -25,6 +25,7 @@ def analyze(options: AnalyzeOptions) -> Analysis:
     machine = Hardware.load(options.hardware or "lionheart")
     opened = open_model(options.model, options.data, options.label_key, options.dequantize)
     task = None if options.data is None else opened.task(options.data, UNCHOSEN, 1, options)
+    opened = opened if task is None else opened.seen(task)
     opened.caution(measured=task is not None)
     example: dict[str, tuple[int, ...]] = {}
     try:

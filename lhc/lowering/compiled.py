@@ -17,7 +17,7 @@ from lhc.lowering.chip_corrections import ChipCalibration
 from lhc.lowering.lower import Chip, lower
 from lhc.lowering.tile_product import Noise
 from lhc.measure.scorer import Block
-from lhc.model import OnnxModel
+from lhc.model import OnnxModel, all_nodes
 from lhc.onnx_io import check_output, compiled_from, declared_shape, infer_shapes, save_model
 from lhc.plan import Plan
 from lhc.runtime import HybridExecutor
@@ -94,7 +94,7 @@ class CompiledModel:
     def deviates(self) -> dict[str, onnx.ValueInfoProto]:
         """Inputs that take noise: standard normal deviates, by the name of the analog node."""
         inputs = {value.name: value for value in self.proto.graph.input}
-        calls = ((node.name, inputs.get(f"{node.name}.deviates")) for node in self.proto.graph.node)
+        calls = ((node.name, inputs.get(f"{node.name}.deviates")) for node in all_nodes(self.proto.graph))
         return {name: value for name, value in calls if value is not None}
 
     def run(

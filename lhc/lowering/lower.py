@@ -13,7 +13,7 @@ import numpy.typing as npt
 import onnx
 from onnx import helper, numpy_helper
 
-from lhc.canonical import placed_proto
+from lhc.canonical import nested_again, placed_proto, written_branches
 from lhc.conductances import Correction, ProgrammedMatrix
 from lhc.errors import ModelError
 from lhc.graph import Layer, LayerGraph
@@ -73,7 +73,13 @@ def lower(
     """
     proto = onnx.ModelProto()
     placed = placed_proto(model, graph, plan.analog) if plan.analog else model.as_file()
-    proto.CopyFrom(with_fitting_opset(placed, noise, model.label) if plan.analog else placed)
+    fitting = with_fitting_opset(placed, noise, model.label) if plan.analog else placed
+    if fitting is not placed and written_branches(model, plan.analog):
+        raise ModelError(
+            f"{model.label}: its opset has to be another, and onnx's converter does not convert the branches that its"
+            " placed calls do not take; export it for opset 13 to 21, or compile with --noise off where it is newer"
+        )
+    proto.CopyFrom(fitting)
     for tensor in filter(is_external, proto.graph.initializer):
         read_in(tensor)
     _Lowering(model, graph, proto, matrices, plan.hardware, noise, corrections or {}).run(plan.analog)
@@ -104,16 +110,19 @@ class _Lowering:
             return
         weights = set()
         nodes = [onnx.NodeProto.FromString(node.SerializeToString()) for node in self.proto.graph.node]
-        del self.proto.graph.node[:]
+        placed: list[tuple[str, onnx.NodeProto]] = []
         for node in nodes:
             if node.name not in analog:
-                self.proto.graph.node.append(node)
+                placed.append((node.name, node))
                 continue
             layer = self.graph[node.name]
             if layer.weight is None or layer.weight.tile_set not in self.matrices:
                 raise ModelError(f"{self.model.label}: nothing is programmed for layer {node.name!r}")
             weights.add(layer.weight.name)
-            self.proto.graph.node.extend(self._called(node, layer, self.matrices[layer.weight.tile_set]))
+            matrix = self.matrices[layer.weight.tile_set]
+            placed += ((node.name, made) for made in self._called(node, layer, matrix))
+        del self.proto.graph.node[:]
+        self.proto.graph.node.extend(nested_again(self.model, analog, placed))
         _drop_unused(self.proto.graph, weights)
         self.proto.functions.extend(self._library.protos())
         self.proto.opset_import.append(helper.make_opsetid(DOMAIN, 1))
@@ -203,5 +212,13 @@ def _drop_unused(graph: onnx.GraphProto, weights: set[str]) -> None:
         for index in reversed(range(len(holder))):
             if holder[index].name in unread:
                 del holder[index]
-    for node in [node for node in graph.node if node.op_type == "Constant" and node.output[0] in unread]:
-        graph.node.remove(node)
+    _drop_constants(graph, unread)
+
+
+def _drop_constants(graph: onnx.GraphProto, unread: set[str]) -> None:
+    """Take them out of a graph, and of the bodies in it."""
+    for node in list(graph.node):
+        if node.op_type == "Constant" and node.output[0] in unread:
+            graph.node.remove(node)
+        for _, inner in subgraphs(node):
+            _drop_constants(inner, unread)

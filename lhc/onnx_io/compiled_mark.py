@@ -11,8 +11,8 @@ import onnx
 
 from lhc.errors import ModelError
 from lhc.graph import LayerGraph
-from lhc.model import OnnxModel
-from lhc.onnx_io.annotations import annotate, metadata, metadata_of_file, node_keys
+from lhc.model import OnnxModel, all_nodes
+from lhc.onnx_io.annotations import annotate, metadata, metadata_of_file, named_nodes, node_keys
 from lhc.plan import Plan
 
 __all__ = ["COMPILED_KEY", "compiled_from", "compiled_note", "mark_compiled", "refuse_compiled"]
@@ -33,9 +33,9 @@ def mark_compiled(
         about: which chip it is.
     """
     before = annotate(model, plan, graph)
-    by_name = {node.name: node for node in before.graph.node}
+    by_name = dict(named_nodes(before.graph))
     parts = {layer.name: node_keys(layer) for layer in plan.layers if layer.origin not in (None, layer.name)}
-    for node in proto.graph.node:
+    for node in all_nodes(proto.graph):
         if node.name in by_name:
             del node.metadata_props[:]
             node.metadata_props.extend(by_name[node.name].metadata_props)

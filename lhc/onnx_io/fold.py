@@ -52,7 +52,7 @@ _SUMS: Mapping[str, Callable[[Array, Any, bool], Array]] = {
     "ReduceL2": lambda x, axes, keep: np.sqrt(np.square(x).sum(axes, keepdims=keep)),
     "ReduceSum": lambda x, axes, keep: np.asarray(x.sum(axes, keepdims=keep)),
 }
-_MOVES = {"Identity", "Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze"}
+_MOVES = {"Identity", "Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Slice"}
 
 
 def _attributes(node: onnx.NodeProto) -> dict[str, Any]:
@@ -76,6 +76,8 @@ def folded_type(node: onnx.NodeProto, types: Sequence[int | None]) -> int | None
         return None
     if node.op_type in _MOVES:
         return types[0]
+    if node.op_type == "Concat":
+        return types[0] if all(t == types[0] for t in types) else None
     if node.op_type in _ARITHMETIC:
         fits = types[0] in _FLOATS and all(t == types[0] for t in types)
         return types[0] if fits and len(types) == _INPUTS.get(node.op_type, 1) else None
@@ -129,6 +131,8 @@ def _fold(node: onnx.NodeProto, inputs: Sequence[Array | None], dtype: np.dtype[
         return np.squeeze(x, _numbers(inputs, attributes, "axes"))
     if node.op_type == "Unsqueeze":
         return np.expand_dims(x, _numbers(inputs, attributes, "axes") or ())
+    if node.op_type == "Slice":
+        return x[_pieces(x, inputs, attributes)]
     if node.op_type == "ConstantOfShape":
         value = numpy_helper.to_array(attributes["value"]).reshape(()) if "value" in attributes else 0
         shape = tuple(int(size) for size in x)
@@ -138,6 +142,9 @@ def _fold(node: onnx.NodeProto, inputs: Sequence[Array | None], dtype: np.dtype[
         _limit(math.prod(np.broadcast_shapes(*(i.shape for i in inputs if i is not None))))
         with np.errstate(all="ignore"):
             return np.asarray(_ARITHMETIC[node.op_type](*inputs), dtype)
+    if node.op_type == "Concat":
+        _limit(sum(part.size for part in inputs if part is not None))
+        return np.concatenate([part for part in inputs if part is not None], attributes["axis"])
     _limit(x.size)
     if node.op_type in _SUMS:
         with np.errstate(all="ignore"):
@@ -165,6 +172,23 @@ def _numbers(inputs: Sequence[Array | None], attributes: dict[str, Any], name: s
     if len(inputs) > 1 and inputs[1] is not None:
         return tuple(int(number) for number in inputs[1].reshape(-1))
     return tuple(attributes[name]) if name in attributes else None
+
+
+def _pieces(x: Array, inputs: Sequence[Array | None], attributes: dict[str, Any]) -> tuple[slice, ...]:
+    """What a Slice takes of every axis; its lists are attributes in older opsets."""
+    given: list[Any] = [attributes.get(name) for name in ("starts", "ends", "axes", "steps")]
+    if len(inputs) > 1:
+        given = [None if array is None else array.reshape(-1) for array in (*inputs[1:], None, None)][:4]
+    starts, ends, axes, steps = given
+    axes = range(len(starts)) if axes is None else axes
+    steps = [1] * len(starts) if steps is None else steps
+    pieces = [slice(None)] * x.ndim
+    for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
+        size = x.shape[axis]
+        low = -1 if step < 0 else 0
+        first, last = (int(np.clip(n + size if n < 0 else n, low, size + low)) for n in (start, end))
+        pieces[axis] = slice(first, None if last < 0 else last, int(step))
+    return tuple(pieces)
 
 
 def _shape(x: Array, wanted: tuple[int, ...], zero_is_zero: bool) -> tuple[int, ...]:

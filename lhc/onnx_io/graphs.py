@@ -1,7 +1,7 @@
 """ModelProto to LayerGraph: operators, tensors, weights and matrix shapes."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from hashlib import sha256
 
@@ -9,7 +9,7 @@ import onnx
 
 from lhc.errors import ModelError, OpenSizesError
 from lhc.graph import INTEGER_OPS, Elements, Layer, LayerGraph, MatrixShape, Obstacle, Origin, WeightRef, Work
-from lhc.model import OnnxModel, subgraphs
+from lhc.model import OnnxModel, captured
 from lhc.onnx_io.adapters import adapted_layer
 from lhc.onnx_io.compiled_mark import refuse_compiled
 from lhc.onnx_io.constants import Constants
@@ -64,17 +64,8 @@ def read_graph(
         list(input_shapes(model)),
         [value.name for value in graph.output],
         nested_layers(model, inferred, known, samples) if inferred is not None else (),
+        {} if model.file is None else model.file.branches,
     )
-
-
-def _captured(node: onnx.NodeProto) -> Iterator[str]:
-    """Tensors that the subgraphs of a node read from outside."""
-    for _, graph in subgraphs(node):
-        inner = {v.name for v in graph.input} | {t.name for t in graph.initializer}
-        for sub in graph.node:
-            yield from (name for name in (*sub.input, *_captured(sub)) if name and name not in inner)
-            inner.update(sub.output)
-        yield from (v.name for v in graph.output if v.name not in inner)
 
 
 def _operand(node: onnx.NodeProto, constants: Constants) -> int | None:
@@ -97,7 +88,7 @@ class _Reader:
         self._constants = constants
         self._samples = samples
         self._final = final
-        self._written = {} if model.file is None else {node.name: node for node in model.file.proto.graph.node}
+        self._written = {} if model.file is None else {one.node.name: one.node for one in model.file.rewritten}
         self._unbound = [
             f"{dim or '?'!s} of input {name!r}"
             for name in input_shapes(model)
@@ -124,7 +115,7 @@ class _Reader:
         return Work((matrix,), parameters=matrix.parameters, weights=(layer.weight.name,))
 
     def _layer(self, node: onnx.NodeProto) -> Layer:
-        inputs = tuple(filter(None, (*node.input, *_captured(node))))
+        inputs = tuple(filter(None, (*node.input, *captured(node))))
         outputs = tuple(node.output)
         if not is_product(node):
             # A product of another domain is that domain's operator, never a candidate.

@@ -5,10 +5,11 @@ share of a network is never told too large: both branches of an If, one turn of 
 name, or, where that is none or taken, by ``HOLDER/BRANCH/NAME``, with a suffix where even that is taken.
 """
 
+import math
 from collections import ChainMap
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import onnx
 
@@ -22,6 +23,9 @@ from lhc.onnx_io.weighted import NO_SIZES, found_in, may_multiply
 
 __all__ = ["Inner", "inner_nodes", "nested_layers"]
 
+_HINTS = {"If": "samples (--data) tell which branch calls take, and what lies in that can be placed"}
+"""By the operator that holds a body: when what lies in it can be placed."""
+
 
 @dataclass(frozen=True)
 class Inner:
@@ -32,12 +36,14 @@ class Inner:
         node: the operator.
         place: where it is, in words.
         graphs: the bodies that hold it, outermost first.
+        holder: operator whose body the innermost is.
     """
 
     name: str
     node: onnx.NodeProto
     place: str
     graphs: tuple[onnx.GraphProto, ...]
+    holder: str
 
 
 def is_product(node: onnx.NodeProto) -> bool:
@@ -58,7 +64,8 @@ def _inside(holder: onnx.NodeProto, graphs: tuple[onnx.GraphProto, ...], taken: 
         for index, node in enumerate(graph.node):
             if may_multiply(node):
                 name = _unique(node.name, f"{title}/{branch}/{node.name or f'{node.op_type}_{index}'}", taken)
-                yield Inner(name, node, f"in the {branch} of {holder.op_type} {title!r}", (*graphs, graph))
+                place = f"in the {branch} of {holder.op_type} {title!r}"
+                yield Inner(name, node, place, (*graphs, graph), holder.op_type)
             yield from _inside(node, (*graphs, graph), taken)
 
 
@@ -91,8 +98,9 @@ def nested_layers(model: OnnxModel, inferred: onnx.GraphProto, known: Mapping[st
             if id(graph) not in scopes:
                 scopes[id(graph)] = scope.inside(graph)
             scope = scopes[id(graph)]
-        place = f"{inner.place}; only operators of the main graph are placed"
+        place = f"{inner.place}; {_HINTS.get(inner.holder, 'only operators of the main graph are placed')}"
         layers += _layers(inner.name, inner.node, scope, samples, place)
+    layers += _not_taken(model, outside)
     if model.proto.functions:
         own = {(node.op_type, *node.output) for node in model.proto.graph.node}
         inlining = "'lhc analyze --inline-functions OUT.onnx' writes a model in which it can be placed"
@@ -103,6 +111,27 @@ def nested_layers(model: OnnxModel, inferred: onnx.GraphProto, known: Mapping[st
                 place = f"in a local function; {inlining}" if is_product(node) else "in a local function"
                 layers += _layers(name, node, outside, samples, place)
     return layers
+
+
+def _not_taken(model: OnnxModel, outside: "_Scope") -> Iterator[Layer]:
+    """What multiplies in those branches of an If that calls do not take: it counts nothing."""
+    if model.file is None or not model.file.branches:
+        return
+    graph = model.proto.graph
+    kept = {node.name for node in graph.node} | {inner.name for inner in inner_nodes(graph)}
+    kept |= {origin.node for origin in model.file.origins.values()}
+    for inner in inner_nodes(model.file.proto.graph):
+        if inner.name in kept:
+            continue
+        scope = outside
+        for body in inner.graphs:
+            scope = scope.inside(body)
+        place = f"{inner.place}; calls that the plan is for take other branches"
+        for layer in _layers(inner.name, inner.node, scope, 1, place):
+            weights = layer.work.weights if layer.work else ()
+            parameters = sum(math.prod(scope.constants.shape(name)) for name in weights)
+            work = Work(parameters=parameters, weights=weights)
+            yield replace(layer, refusal=Obstacle("unsupported", place), counted=work)
 
 
 @dataclass(frozen=True, eq=False)

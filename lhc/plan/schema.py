@@ -160,6 +160,8 @@ class Plan(PlanRecord):
     """SHA-256 of graph and weights without lhc's own metadata."""
     hardware: Hardware
     layers: tuple[LayerPlan, ...]
+    branches: dict[str, str] = Field(default_factory=dict)
+    """By the name of an If: which of its branches the plan is for (``then_branch``, ``else_branch``)."""
     outcome: Outcome | None = None
     command: str = ""
     """That made it, with file names instead of paths; empty in plans of earlier versions."""

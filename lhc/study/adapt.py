@@ -40,6 +40,11 @@ def adapted(study: Study, analog: frozenset[str], settings: TrainingOptions) -> 
             has = ", ".join(map(str, sorted(ranks)))
             raise UsageError(f"--adapters {settings.adapters}: {study.model.label} has adapters of rank {has} already")
         return study
+    if study.opened.branches:
+        held = ", ".join(map(repr, study.opened.branches))
+        raise UsageError(
+            f"--adapters: {study.model.label} is placed in branches of If ({held}), which take no adapters"
+        )
     model = with_adapters(study.model, study.graph, _chosen(study, analog, settings), settings.adapters, settings.seed)
     opened = Opened(model, study.opened.entry, before=study.opened, told=study.opened.told)
     graph = opened.graph(None, study.task)

@@ -115,6 +115,7 @@ def _planned(opened: Opened, plan: Plan, options: PlacingFirst) -> NetworkPlacem
         )
     if plan.source != opened.model.source:
         log.warning("%s has changed since lhc placed it; 'lhc partition' judges it again", opened.model.label)
+    opened = opened.with_branches(plan.branches)
     graph = read_graph(opened.model, sizes=False)
     return NetworkPlacement(opened.model, graph, plan, calibration_samples(opened, options, plan))
 
@@ -130,6 +131,7 @@ def _named(opened: Opened, options: PlacingFirst) -> NetworkPlacement:
         graph, plan = study.graph, study.plan
     else:
         task = None if options.data is None else opened.task(options.data, UNCHOSEN, 1, options)
+        opened = opened if task is None else opened.seen(task)
         graph = opened.graph(options.shapes or None, task)
         check_machine(machine, graph)
         plan = Qualify().run(graph, initial_plan(graph, machine, opened.model.source, VERSION)).plan

@@ -178,6 +178,7 @@ def read(
         open_model(options.model, options.data, options.label_key, options.dequantize) if opened is None else opened
     )
     task = opened.judging(options, UNCHOSEN if ranks else None) if task is None else task
+    opened = opened.seen(task)
     graph = opened.graph(None, task)
     if options.output is not None and options.output not in graph.outputs:
         raise UsageError(f"--output {options.output!r}: the model's outputs are {', '.join(graph.outputs)}")
@@ -271,6 +272,7 @@ def read_placed(
         open_model(options.model, options.data, options.label_key, options.dequantize) if opened is None else opened
     )
     stored = stored_plan(options, opened)
+    opened = opened if stored is None else opened.with_branches(stored.branches)
     outcome = None if stored is None else stored.outcome
     options = as_judged(options, outcome)
     machine = machine_of(options, stored)

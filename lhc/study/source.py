@@ -2,12 +2,12 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
-from lhc.canonical import canonical
+from lhc.canonical import canonical, open_conditions
 from lhc.errors import DataError, ModelError, OpenSizesError, UsageError
 from lhc.graph import LayerGraph
 from lhc.model import ModelSource, OnnxModel, OpenedModel
@@ -51,12 +51,14 @@ class Opened(OpenedModel):
         entry: of the zoo, or None.
         before: the network before it was retrained.
         told: warnings about the network that were given already.
+        dequantize: whether operators on integers are seen as products.
     """
 
     model: OnnxModel
     entry: ZooEntry | None
     before: "Opened | None" = None
     told: set[str] = field(default_factory=set)
+    dequantize: bool = False
 
     def task(
         self, data: DataSource | None, metric: Metric | None, samples: int | None, reading: SampleSource | None = None
@@ -138,6 +140,43 @@ class Opened(OpenedModel):
             told.add(text)
             log.warning("%s: %s", self.model.label, text)
 
+    def with_branches(self, branches: Mapping[str, str]) -> "Opened":
+        """The network with these branches in the place of their If, beside those that are so already."""
+        if branches.items() <= self.branches.items():
+            return self
+        plain = replace(self.model, proto=self.model.as_file(), file=None)
+        return replace(self, model=canonical(plain, self.dequantize, {**self.branches, **branches}))
+
+    def seen(self, task: Task) -> "Opened":
+        """The network with the branches that the first samples take, where an If holds products.
+
+        Others are refused when they are measured.
+        """
+        opened, before = self, self.branches
+        while asked := open_conditions(opened.model):
+            feeds = _first_sample(opened.model, task)
+            try:
+                found = observe_tensors(opened.model, sorted({*asked.values()} - feeds.keys()), feeds) | feeds
+            except DataError as error:
+                self.warn(f"which branches its samples take cannot be told: {error}")
+                break
+            taken = {name: bool(found[condition].reshape(-1)[0]) for name, condition in asked.items()}
+            branches = {name: "then_branch" if then else "else_branch" for name, then in taken.items()}
+            known, opened = opened.branches, opened.with_branches(branches)
+            if opened.branches == known:
+                break  # bodies that cannot be written out
+        new = {name: branch for name, branch in opened.branches.items() if name not in before}
+        if new:
+            told = ", ".join(f"the {branch} of {name!r}" for name, branch in list(new.items())[:3])
+            more = f" and {counted(len(new) - 3, 'more', 'more')}" if len(new) > 3 else ""
+            self.warn(f"placed for calls that take {told}{more}, as the first samples do; others are refused")
+        return opened
+
+    @property
+    def branches(self) -> dict[str, str]:
+        """By the name of an If that a branch takes the place of: which one that is."""
+        return {} if self.model.file is None else self.model.file.branches
+
     def graph(self, shapes: Mapping[str, tuple[int, ...]] | None = None, task: Task | None = None) -> LayerGraph:
         """The layer graph; shapes that inference cannot find are observed in one run.
 
@@ -159,11 +198,9 @@ class Opened(OpenedModel):
             observed = self._observed(graph, given, feeds)
             graph = read_graph(self.model, given, observed) if observed else graph
         if graph.nested:
-            log.warning(
-                "%s: %s in the bodies of If, Loop or Scan or in local functions; what lies there stays digital",
-                self.model.label,
-                counted(len(graph.nested), "operator that multiplies lies", "operators that multiply lie"),
-            )
+            where = "in the bodies of If, Loop or Scan or in local functions; what lies there stays digital"
+            what = counted(len(graph.nested), "operator that multiplies lies", "operators that multiply lie")
+            self.warn(f"{what} {where}")
         self._warn_uncounted(graph)
         return graph
 
@@ -243,12 +280,12 @@ def _operators(names: Sequence[str], kind: str) -> str:
 
 def _first_sample(model: OnnxModel, task: Task) -> dict[str, Array]:
     """The first samples, as many as the model takes at once."""
-    declared = input_shapes(model)
+    declared, others = input_shapes(model), static_batch(model) or 1
     _, first = next(task.blocks(1))
     feeds = {}
     for name, array in first.items():
         shape = declared[name]
-        batch = shape[0] if shape and isinstance(shape[0], int) else 1
+        batch = shape[0] if shape and isinstance(shape[0], int) else others
         feeds[name] = np.repeat(array, batch, axis=0) if array.ndim else array
     return feeds
 
@@ -276,13 +313,13 @@ def open_model(
         if data is None:
             raise UsageError(f"{name}: a PyTorch module is exported on samples; give some as data")
         exported = load_model(export_module(source, first_samples(data, label_key)), label=name)
-        return Opened(canonical(exported, dequantize), None)
+        return Opened(canonical(exported, dequantize), None, dequantize=dequantize)
     if isinstance(source, str) and is_zoo_name(source) and not Path(source).is_file():
         entry = zoo_entry(source)
         return Opened(load_model(entry.network(), label=source), entry)
     if isinstance(source, str) and not Path(source).exists() and not Path(source).suffix:
         raise ModelError(f"{source}: no such file, and no model of the zoo ({', '.join(zoo_names())})")
-    opened = Opened(canonical(load_model(source, probe=probe, runs=must_run), dequantize), None)
+    opened = Opened(canonical(load_model(source, probe=probe, runs=must_run), dequantize), None, dequantize=dequantize)
     if opened.model.complaint is not None:
         opened.warn(f"onnx.checker refuses it, and onnxruntime runs it, which counts: {opened.model.complaint}")
     return opened

@@ -135,7 +135,7 @@ def retrained(study: Study, course: "Course", weights: Mapping[str, Array]) -> S
     """
     # Trained weights are those of products: the network is written as these.
     model = replace(study.model, proto=course.written(weights), file=None)
-    opened = Opened(model, study.opened.entry, before=study.opened)
+    opened = Opened(model, study.opened.entry, before=study.opened).with_branches(study.opened.branches)
     graph = opened.graph(None, study.task)
     ranges = course.trained_ranges(weights)
     rows = tuple(

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 
+from lhc.canonical import nested_again
 from lhc.errors import DataError, ModelError
 from lhc.graph import LayerGraph
 from lhc.hardware import Hardware
@@ -144,12 +145,17 @@ class Course:
         return next(self.samples.blocks(CHECKED_SAMPLES))[1]
 
     def written(self, weights: Mapping[str, Array]) -> onnx.ModelProto:
-        """The model with trained weights.
+        """The model with trained weights, and branches in their If.
 
         Raises:
             ModelError: the weights cannot be written into the model.
         """
-        return with_weights(self.model, self.trained, weights)
+        proto = with_weights(self.model, self.trained, weights)
+        placed = [(node.name, node) for node in proto.graph.node]
+        nodes = nested_again(self.model, frozenset(name for name, _ in placed), placed)
+        del proto.graph.node[:]
+        proto.graph.node.extend(nodes)
+        return proto
 
     def trained_ranges(self, weights: Mapping[str, Array]) -> dict[str, tuple[float, ...]]:
         """Static input ranges among trained weights, as plans have them: one for every row split of a layer."""

@@ -1,5 +1,6 @@
 """Files with operators that stand for products, made by the tools that make such files."""
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -214,3 +215,31 @@ def optimised_integers(folder: Path) -> onnx.ModelProto:
     how = {"weight_type": QuantType.QUInt8, "reduce_range": True}
     quantize_dynamic(folder / "float.onnx", folder / "integers.onnx", **how)
     return optimised(onnx.load(folder / "integers.onnx"), folder)
+
+
+class Merged(torch.nn.Module):
+    """Two ways to one answer, as merged decoders have with and without a cache."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.with_cache = torch.nn.Sequential(torch.nn.Linear(16, 24), torch.nn.ReLU(), torch.nn.Linear(24, 24))
+        self.without = torch.nn.Linear(16, 24)
+        self.head = torch.nn.Linear(24, 5)
+
+    def forward(self, x: torch.Tensor, cached: torch.Tensor) -> torch.Tensor:
+        h = self.with_cache(x) if bool(cached) else torch.relu(self.without(x))
+        head: torch.Tensor = self.head(h)
+        return head
+
+
+def merged(folder: Path) -> onnx.ModelProto:
+    """An If of a condition that is an input, by torch's exporter of scripts."""
+    torch.manual_seed(0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch says that there are newer ways
+        scripted = torch.jit.script(Merged().eval())
+        torch.onnx.export(
+            scripted, (torch.zeros(2, 16), torch.tensor(True)), str(folder / "merged.onnx"), dynamo=False,
+            input_names=["x", "cached"], output_names=["y"], dynamic_axes={"x": {0: "n"}}, opset_version=17,
+        )  # fmt: skip
+    return onnx.load(folder / "merged.onnx")

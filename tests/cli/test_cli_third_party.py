@@ -146,7 +146,7 @@ def test_macs_and_outputs_on_perfect_tiles(case: ThirdParty, lhc_data: Path) -> 
         assert np.abs(found - expected).max() <= 1e-3 * np.abs(expected).max()
 
 
-def test_products_in_branches_alone_run_all_digital_with_a_warning(
+def test_products_in_branches_stay_digital_without_samples(
     lhc_data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """silero_vad: a scalar input, and a state of two layers per call: the file fixes a batch of two."""
@@ -158,7 +158,7 @@ def test_products_in_branches_alone_run_all_digital_with_a_warning(
     assert document["totals"]["candidates"] == 16  # 12 convolutions, and an LSTM in each of four branches
     assert [row["op_type"] for row in document["layers"]].count("LSTM") == 4
     assert document["totals"]["eligible"] == 0
-    assert all("only operators of the main graph are placed" in row["detail"] for row in document["layers"])
+    assert all("samples (--data) tell which branch calls take" in row["detail"] for row in document["layers"])
     assert "16 operators that multiply lie in the bodies of If, Loop or Scan" in caplog.text
     document, notes = _lhc("run", model, "--data", data, "--metric", "nmse", "--outputs", out)
     assert document["times"][0]["mean"] == 0

@@ -54,6 +54,14 @@ FOLDED = [
     Folded("Squeeze, older", ("w = Squeeze <axes = [0, 2]> (a)",), {"a": W[None, :, None]}, 11),
     Folded("Unsqueeze", ("w = Unsqueeze(a, x)",), {"a": W, "x": ints(0, -1)}),
     Folded("Unsqueeze, older", ("w = Unsqueeze <axes = [1]> (a)",), {"a": W}, 11),
+    Folded("Slice", ("w = Slice(a, b, e, x)",), {"a": W, "b": ints(1, -4), "e": ints(99, -1), "x": ints(0, 1)}),
+    Folded(
+        "Slice, backwards",
+        ("w = Slice(a, b, e, x, s)",),
+        {"a": W, "b": ints(-1), "e": ints(-99), "x": ints(1), "s": ints(-2)},
+    ),
+    Folded("Slice, older", ("w = Slice <starts = [1], ends = [3], axes = [1]> (a)",), {"a": W}, 9),
+    Folded("Concat", ("w = Concat <axis = 1> (a, b)",), {"a": W, "b": 2 * W}),
     Folded("ConstantOfShape", ("w = ConstantOfShape <value = float[1] {0.02}> (s)",), {"s": ints(4, 6)}),
     Folded("ConstantOfShape, zeros", ("w = ConstantOfShape(s)",), {"s": ints(4, 6)}),
     Folded(
