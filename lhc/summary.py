@@ -5,6 +5,7 @@ from lhc.errors import ModelError, UsageError
 from lhc.graph import LayerGraph
 from lhc.hardware import Hardware
 from lhc.plan import Outcome, Plan
+from lhc.plan.recurrent_steps import folded
 from lhc.support.numbers import counted, drop_value, share_text
 
 __all__ = ["format_outcome", "share_of", "summary", "tiles_text"]
@@ -42,8 +43,9 @@ def tiles_text(number: int, hardware: Hardware) -> str:
 
 def summary(plan: Plan, graph: LayerGraph) -> str:
     """The one line that sums a plan up."""
+    shown = folded(plan)
     parts = [
-        f"analog {len(plan.analog)}/{len(plan.layers)} layers",
+        f"analog {len(shown.analog)}/{len(shown.layers)} layers",
         f"{share_text(plan.analog_mac_fraction)} of {share_of(plan)}",
         *([f"{plan.activation_macs:,} MACs of activations beside"] if plan.activation_macs else []),
         tiles_text(plan.tiles(graph), plan.hardware),

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from lhc.cli.help import HELP_ALL, Helped
-from lhc.errors import LhcError
+from lhc.errors import LhcError, UsageError
 from lhc.options.declare import Option, options_of
 from lhc.options.toml import read_config
 
@@ -76,14 +76,31 @@ def _made(kind: type, values: Mapping[str, Any]) -> object:
             value = values[one.name]
             if one.repeats and value is None:
                 value = ()
-            given[one.name] = value if one.convert is None else one.convert(value)
+            given[one.name] = _number(one, value) if one.convert is None else one.convert(value)
     return kind(**given)
+
+
+def _number(one: Option, value: object) -> object:
+    """The value of an option that is a number; others as they are.
+
+    Raises:
+        UsageError: it is none.
+    """
+    kind = one.number
+    if kind is None or not isinstance(value, str):
+        return value
+    try:
+        return kind(value)
+    except ValueError as error:
+        what = "a whole number" if kind is int else "a number"
+        unit = "" if one.unit is None else f", in {one.unit}"
+        raise UsageError(f"{one.flag} {value!r}: write {what}{unit}") from error
 
 
 def _parameter(one: Option) -> inspect.Parameter:
     default = inspect.Parameter.empty if one.required else None if one.repeats else one.default
-    # A closed set is checked where the options object is made, with the same words as in Python.
-    reads = str | None if one.choices else one.reads
+    # Numbers and closed sets are checked where the options object is made: closed sets in the words of Python.
+    reads = str | None if one.choices or one.number is not None else one.reads
     reads = one.reads | None if one.repeats else reads
     return inspect.Parameter(
         one.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[reads, _info(one)]

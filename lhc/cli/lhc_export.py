@@ -56,7 +56,7 @@ def _write_samples(entry: "ZooEntry", path: Path) -> None:
     task = entry.task()
     if task.targets is not None and task.targets.dtype.names:
         raise UsageError(
-            f"--data-out: the targets of {entry.name} are no plain numbers; give --data {entry.name} instead of a file"
+            f"--data-out: the labels of {entry.name} are no plain numbers; give --data {entry.name} instead of a file"
         )
     labels = {} if task.targets is None else {"labels": task.targets}
     write_npz(path, {name: np.asarray(array) for name, array in task.inputs.items()} | labels)

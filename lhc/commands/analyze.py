@@ -5,7 +5,7 @@ from lhc.hardware import Hardware
 from lhc.onnx_io import example_shapes
 from lhc.options.commands import AnalyzeOptions
 from lhc.options.signature import keywords
-from lhc.passes import Qualify, initial_plan
+from lhc.passes import ChooseCopies, Qualify, initial_plan
 from lhc.samples.metrics import UNCHOSEN
 from lhc.study.outcome import Analysis
 from lhc.study.prepare import check_machine
@@ -38,4 +38,5 @@ def analyze(options: AnalyzeOptions) -> Analysis:
             raise error from None
     check_machine(machine, graph)
     plan = Qualify().run(graph, initial_plan(graph, machine, opened.model.source, VERSION)).plan
+    plan = ChooseCopies().run(graph, plan).plan  # as 'lhc partition' does, so that costs are the same
     return Analysis(plan, graph, opened.model.renamed, example)

@@ -262,7 +262,7 @@ def _read(value: object) -> object:
     name = value.get("model", "alpine") if isinstance(value, dict) else None
     if name not in cost_models():
         models = ", ".join(map(repr, cost_models()))
-        raise PydanticCustomError("cost_model", "Input should be a cost model: {models}", {"models": models})
+        raise PydanticCustomError("cost_model", "choose a cost model: {models}", {"models": models})
     try:
         return _section(name).model_validate(value)
     except ValidationError as error:

@@ -175,6 +175,11 @@ class Hardware(Machine):
         data = read_yaml(text, where)
         if not isinstance(data, dict):
             raise ConfigError(f"{where}: a hardware description is a mapping of fields; see 'lhc hardware lionheart'")
+        if {"hardware", "layers"} <= data.keys():
+            raise ConfigError(
+                f"{where}: a plan, not a hardware description; give it with --plan or --placement ('lhc hardware NAME'"
+                " prints a description)"
+            )
         try:
             return cls.model_validate(data)
         except ValidationError as error:

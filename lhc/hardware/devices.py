@@ -296,7 +296,7 @@ Devices = Annotated[
     Discriminator(
         _model_of,
         custom_error_type="device_model",
-        custom_error_message=f"Input should be one of {', '.join(map(repr, DEVICE_MODELS))}",
+        custom_error_message=f"choose one of {', '.join(map(repr, DEVICE_MODELS))}",
     ),
 ]
 """A device model, told apart by its field ``model`` (``pcm`` where it is missing)."""

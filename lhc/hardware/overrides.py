@@ -11,6 +11,7 @@ from lhc.hardware.costs import cost_models
 from lhc.hardware.devices import DEVICE_MODELS, Devices
 from lhc.hardware.machine import Machine
 from lhc.hardware.sections import Section, moved
+from lhc.support.field_problems import field_problem
 from lhc.support.yaml_text import unknown_key
 
 __all__ = ["Override", "field_path", "problem", "problems"]
@@ -125,7 +126,7 @@ def problem(detail: ErrorDetails, schema: Mapping[str, Any]) -> str:
         schema: JSON schema of the document.
     """
     if detail["type"] != "extra_forbidden":
-        return detail["msg"]
+        return field_problem(detail)
     loc = list(detail["loc"])
     at = loc.index("overrides") if "overrides" in loc else len(loc)
     if len(loc) > at + 3:  # an override's sections are those of the machine

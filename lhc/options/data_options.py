@@ -25,7 +25,7 @@ class SampleSource:
         metavar="DATA",
         reads=Path | None,
     )
-    label_key: str = option("Key of the targets in the data.", default="labels", metavar="KEY")
+    label_key: str = option("Key of the labels in the data.", default="labels", metavar="KEY")
     tokenizer: Path | str | None = option(
         "Of a text: a tokenizer.json, a folder that holds one, a .gguf, or a name that 'lhc models' lists; a zoo"
         " model's own by default.",
@@ -63,7 +63,7 @@ class Data(SampleSource):
     )
     class_axis: int | None = option(
         "Axis of that output with the scores of classes, for metrics that read classes; by default the one that the"
-        " targets show, else the one along which values are probabilities, else the last.",
+        " labels show, else the one along which values are probabilities, else the last.",
         default=None,
         metavar="N",
         rare=True,

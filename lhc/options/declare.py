@@ -82,6 +82,12 @@ class Option:
         return next((get_args(member) for member in members if get_origin(member) is Literal), ())
 
     @property
+    def number(self) -> type[int] | type[float] | None:
+        """The kind of number that it is; None where it is none."""
+        members = (self.reads, *get_args(self.reads))
+        return next((kind for kind in (int, float) if kind in members), None)
+
+    @property
     def text(self) -> str:
         """Its help, with the values of a closed set where the sentence does not name them all."""
         if all(choice in self.help for choice in self.choices):

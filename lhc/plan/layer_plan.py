@@ -1,5 +1,6 @@
 """What a plan says of one operator that multiplies: where it is placed, why, and the numbers that this rests on."""
 
+import re
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -26,6 +27,8 @@ Reason = Literal[
     "parity",  # the emulation does not reproduce the operator
     "tiles",  # not enough tiles
 ]
+_STEP = re.compile(r"_\d+(_reverse)?$")
+"""Ends the name of a step."""
 Decision = tuple[Placement, Reason, str]
 """Where a layer is computed, why as a token, and the sentence with its numbers."""
 
@@ -85,6 +88,8 @@ class LayerPlan(PlanRecord):
     """What that operator is."""
     activation_macs: int = Field(default=0, ge=0)
     """Of two activations, per sample; no part of ``macs``."""
+    steps: int = Field(default=1, ge=1)
+    """Products by its weights, one after the other, that the row stands for (`lhc.plan.recurrent_steps`)."""
     counted: bool = True
     """Whether all that it multiplies is in these numbers; what is not known counts nothing."""
 
@@ -111,7 +116,10 @@ class LayerPlan(PlanRecord):
     @property
     def title(self) -> str:
         """How people call it: its module path, and its name where that is another."""
-        return self.name if self.module is None else f"{self.module} ({self.name})"
+        name = self.name
+        if self.steps > 1:
+            name = f"{_STEP.sub(lambda found: found[1] or '', name)}, {self.steps} steps"
+        return name if self.module is None else f"{self.module} ({name})"
 
     @property
     def path(self) -> str:

@@ -244,6 +244,11 @@ class Plan(PlanRecord):
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(f"{path}: cannot be read as text: {error}") from error
         data = read_yaml(text, str(path))
+        if isinstance(data, dict) and "hardware" not in data and not data.keys().isdisjoint(Hardware.model_fields):
+            raise ConfigError(
+                f"{path}: a hardware description, not a plan; give it with --hardware ('lhc partition --plan-out FILE'"
+                " writes a plan)"
+            )
         try:
             return cls.model_validate_json(json.dumps(data))
         except (TypeError, ValueError, RecursionError) as error:
@@ -302,5 +307,6 @@ def _not_a_plan(where: str, error: Exception) -> ConfigError:
     what = str(error)
     if isinstance(error, ValidationError):
         first = error.errors()[0]
-        what = f"{'.'.join(map(str, first['loc']))}: {problem(first, Plan.model_json_schema())}"
+        where_in = ".".join(map(str, first["loc"])) or "the whole document"
+        what = f"{where_in}: {problem(first, Plan.model_json_schema())}"
     return ConfigError(f"{where}: not a plan of schema {SCHEMA_VERSION}: {what}")

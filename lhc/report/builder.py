@@ -1,13 +1,15 @@
 """From a plan and what was measured of it to a `Report`. Nothing is measured here."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import TypedDict, Unpack
 
 from lhc.costs import Cost, by_operator, cost_of
 from lhc.errors import ConfigError, ModelError, UsageError
 from lhc.graph import Layer, LayerGraph, WeightRef
 from lhc.plan import Plan
+from lhc.plan.recurrent_steps import first_steps, folded
 from lhc.report.document import CostItem, Costs, DrivenRows, LayerCosts, OperatorItem, Report
 from lhc.results import AtTime, Attribution, Evaluation, Front, FrontPoint, Infeasibility, Robustness
 from lhc.summary import summary
@@ -44,18 +46,24 @@ def build_report(
         operators: how many the network has, where the graph has not all.
         found: what was measured and said of it; a front that was not measured is estimated from the sensitivities.
     """
-    if found.get("front") is None:
-        found["front"] = estimated_front(plan, graph)
+    front = found.get("front") or estimated_front(plan, graph)
+    found["front"] = None if front is None else _folded_front(front, first_steps(plan.layers))
     return Report(
         model=model,
         summary=summary(plan, graph),
-        plan=plan,
+        plan=folded(plan),
         tiles=plan.tiles(graph),
         operators=len(graph) if operators is None else operators,
         driven_rows=_driven_rows(plan, graph),
         costs=costs_of(plan, graph),
         **found,
     )
+
+
+def _folded_front(front: Front, first: Mapping[str, str]) -> Front:
+    """Points with layers as the plan of a report has them: steps of a recurrent operator are one."""
+    points = (replace(p, analog=tuple(dict.fromkeys(first.get(n, n) for n in p.analog))) for p in front.points)
+    return replace(front, points=tuple(points))
 
 
 def _driven_rows(plan: Plan, graph: LayerGraph) -> DrivenRows | None:
@@ -102,9 +110,15 @@ def costs_of(plan: Plan, graph: LayerGraph) -> Costs | None:
         )
     except (ConfigError, ModelError, UsageError):
         return None
+    first = first_steps(plan.layers)
+    rows: dict[str, dict[str, Cost]] = {}
+    for name, layer in placed.layers.items():
+        parts = rows.setdefault(first.get(name, name), {})
+        for part, cost in layer.parts.items():
+            parts[part] = parts.get(part, Cost()) + cost
     layers = tuple(
-        LayerCosts(name=name, parts=tuple(_item(part, cost) for part, cost in layer.parts.items()))
-        for name, layer in placed.layers.items()
+        LayerCosts(name=name, parts=tuple(_item(part, cost) for part, cost in parts.items()))
+        for name, parts in rows.items()
     )
     return Costs(
         layers=layers,

@@ -19,6 +19,7 @@ from lhc.report.text import (
     interval_text,
     level_text,
     metric_value,
+    nothing_lost,
     points,
     share_text,
     time_text,
@@ -275,7 +276,6 @@ def data_facts(plan: Plan) -> tuple[tuple[str, str], ...]:
         if outcome.held_out
         else "not held out: all samples served every purpose"
     )
-    deciding = "other" if outcome.generalized else "these"
     verified = outcome.samples if outcome.documents is None else counted_samples(outcome.samples, outcome.documents)
     return (
         ("metric", f"{outcome.metric}: digital {metric_value(outcome.baseline, outcome.percent)}"),
@@ -284,19 +284,27 @@ def data_facts(plan: Plan) -> tuple[tuple[str, str], ...]:
         ("budget", f"mean drop of at most {points(outcome, outcome.max_drop)} ({outcome.drop_type})"),
         ("samples", f"{verified} verified; {split}"),
         ("data", f"SHA-256 {outcome.data}"),
-        ("chips", f"{outcome.draws} programmings that the search had not seen"),
+        *(() if nothing_lost(plan) else _chip_facts(outcome)),
+        *_search_facts(outcome),
+    )
+
+
+def _chip_facts(outcome: Outcome) -> tuple[tuple[str, str], ...]:
+    """What was measured on chips, and when."""
+    deciding = "other" if outcome.generalized else "these"
+    return (
+        ("chips", f"{counted(outcome.draws, 'programming')} that the search had not seen"),
         ("seed", str(outcome.seed)),
         ("time", f"{time_text(outcome.t_s)} after the first read ({outcome.t_s:.15g} s)"),
         ("other chips, these samples", interval_text(outcome, outcome.chip_interval)),
         ("other chips, other samples", interval_text(outcome, outcome.sample_interval)),
         ("confidence", f"{level_text(outcome.confidence)}, two-sided; the interval for {deciding} samples decides"),
-        *_search_facts(outcome),
     )
 
 
 def _search_facts(outcome: Outcome) -> Iterator[tuple[str, str]]:
     """How the placement was found."""
-    judged = "" if outcome.evaluations is None else f", {outcome.evaluations} placements judged"
+    judged = "" if outcome.evaluations is None else f", {counted(outcome.evaluations, 'placement')} judged"
     yield "strategy", f"{outcome.strategy}, for {outcome.objective}{judged}"
     if outcome.limits:
         kept = "kept" if outcome.limits_kept else "not kept"

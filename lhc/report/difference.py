@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from lhc.plan import LayerPlan, Plan
-from lhc.report.text import number_text, share_text, time_text
+from lhc.plan import LayerPlan, Plan, Sensitivity
+from lhc.report.text import share_text, time_text
 from lhc.support.tables import Table
 
 __all__ = ["LayerChange", "PlanDiff", "compare"]
@@ -31,6 +31,15 @@ _NAMES = {
     "healing": "mean drops by healing",
 }
 """Fields of an outcome as the report calls them, where that is another word."""
+
+_SHARES = ("chips_within", "spread", "confidence")
+"""Fields of an outcome that are shares whatever the metric."""
+_SCORES = ("baseline", "value")
+_DROPS = ("drop", "interval", "chip_interval", "sample_interval", "max_drop", "predicted_drop")
+_HEALED = ("neither", "copies", "calibration", "both")
+"""Those in the metric's unit; drops may be relative."""
+_DIGITS = range(4, 18)
+"""Significant digits: as few as tell two values apart."""
 
 _OF_LATER_VERSIONS = ("higher_is_better", "output")
 """Fields that plans of earlier versions lack: that one does not say it is no difference."""
@@ -76,6 +85,7 @@ class PlanDiff:
         shares: analog shares of all MACs.
         sizes: how many layers each has.
         common: how many of them belong together.
+        units: of scores and of drops, where these are shares in both plans.
     """
 
     same_network: bool
@@ -85,6 +95,7 @@ class PlanDiff:
     shares: tuple[float, float]
     sizes: tuple[int, int]
     common: int
+    units: tuple[str, str] = ("", "")
 
     @property
     def empty(self) -> bool:
@@ -117,15 +128,15 @@ class PlanDiff:
 
     def table(self) -> Table:
         """One row a layer that differs."""
-        headers = ["layer", "placement", "reason", "sensitivity", "intervals"]
+        headers = ["layer", "placement", "reason", "sizes", "sensitivity", "intervals"]
         return Table(headers, [_row(change) for change in self.layers])
 
     def lines(self) -> list[str]:
         """What differs beside single layers, a line each; the last one sums up."""
         lines = self._judged_otherwise()
-        lines += [f"hardware {path}: {_text(one)} -> {_text(two)}" for path, (one, two) in self.hardware.items()]
+        lines += [f"hardware {path}: {_pair(one, two)}" for path, (one, two) in self.hardware.items()]
         lines += [
-            f"{_NAMES.get(name, _words(name))}: {_text(one, name)} -> {_text(two, name)}"
+            f"{_NAMES.get(name, _words(name))}: {_pair(one, two, name, self.units)}"
             for name, (one, two) in self.outcome.items()
         ]
         one, two = map(share_text, self.shares)
@@ -182,7 +193,17 @@ def compare(before: Plan, after: Plan) -> PlanDiff:
         (before.analog_mac_fraction, after.analog_mac_fraction),
         (len(before.layers), len(after.layers)),
         sum(one is not None and two is not None for one, two in pairs),
+        _units(before, after),
     )
+
+
+def _units(before: Plan, after: Plan) -> tuple[str, str]:
+    """Of scores and of drops; empty where both plans do not have the same."""
+    found = [plan.outcome for plan in (before, after) if plan.outcome is not None]
+    shares, kinds = all(outcome.percent for outcome in found), {outcome.drop_type for outcome in found}
+    if kinds == {"relative"}:
+        return "%" if shares else "", "% of the digital value"
+    return ("%", "points") if shares and kinds == {"absolute"} else ("", "")
 
 
 def _pairs(
@@ -236,8 +257,22 @@ def _row(change: LayerChange) -> list[str]:
     apart = {True: "apart", False: "overlap", None: "-"}[change.told_apart]
     if one and two and one.sensitivity is not None and one.sensitivity == two.sensitivity:
         apart = "same"
-    fields = ("placement", "reason", "sensitivity")
-    return [_title(one, two), *(_arrow(getattr(one, name, None), getattr(two, name, None)) for name in fields), apart]
+    placement, reason = (_pair(getattr(one, name, None), getattr(two, name, None)) for name in ("placement", "reason"))
+    return [_title(one, two), placement, reason, _sizes(one, two), _sensitivities(one, two), apart]
+
+
+def _sizes(one: LayerPlan | None, two: LayerPlan | None) -> str:
+    """What of a layer's size differs."""
+    if one is None or two is None:
+        return "-"
+    names = ("macs", "parameters", "tiles", "copies")
+    changed = [name for name in names if getattr(one, name) != getattr(two, name)]
+    return ", ".join(f"{name} {_pair(getattr(one, name), getattr(two, name))}" for name in changed) or "-"
+
+
+def _sensitivities(one: LayerPlan | None, two: LayerPlan | None) -> str:
+    before, after = (None if layer is None else layer.sensitivity for layer in (one, two))
+    return _pair(before, after)
 
 
 def _title(one: LayerPlan | None, two: LayerPlan | None) -> str:
@@ -252,20 +287,44 @@ def _words(name: str) -> str:
     return name.replace("_", " ")
 
 
-def _arrow(one: object, two: object) -> str:
-    return _text(one) if one == two else f"{_text(one)} -> {_text(two)}"
+def _pair(one: object, two: object, field: str = "", units: tuple[str, str] = ("", "")) -> str:
+    """Both values, with digits enough to tell them apart; of two records, what differs.
+
+    Args:
+        one: before.
+        two: after.
+        field: of an outcome, where they are of one.
+        units: of scores and of drops, where these are shares.
+    """
+    if isinstance(one, dict) and isinstance(two, dict):
+        changed = [name for name in {**one, **two} if one.get(name) != two.get(name)]
+        return ", ".join(f"{_words(name)} {_pair(one.get(name), two.get(name), name, units)}" for name in changed)
+    unit = "%" if field in _SHARES else units[0] if field in _SCORES else ""
+    unit = units[1] if field in (*_DROPS, *_HEALED) else unit
+    texts: tuple[str, ...] = ()
+    for digits in _DIGITS:
+        texts = tuple(_text(value, digits, unit, field == "t_s") for value in (one, two))
+        if one == two or texts[0] != texts[1]:
+            break
+    return texts[0] if one == two else " -> ".join(texts)
 
 
-def _text(value: object, field: str = "") -> str:
-    """A value; ``field``: of an outcome, where it is one."""
+def _text(value: object, digits: int, unit: str, is_time: bool = False) -> str:
+    """A value: so many digits, in hundredths where it has a unit."""
     if value is None:
         return "-"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
-        return time_text(value) if field == "t_s" else number_text(value)
+        if is_time:
+            return time_text(value)
+        return f"{100 * value:.{digits}g} {unit}" if unit else f"{value:.{digits}g}"
+    if isinstance(value, Sensitivity):
+        bounds = "" if value.interval is None else f" {_text(list(value.interval), digits, unit)}"
+        return f"{value.mean:.{digits}g}{bounds} {value.metric}"
     if isinstance(value, list):
-        return f"[{', '.join(map(_text, value))}]"
+        inside = ", ".join(_text(inner, digits, unit).removesuffix(f" {unit}") for inner in value)
+        return f"[{inside}] {unit}".strip()
     if isinstance(value, dict):
-        return ", ".join(f"{_words(name)} {_text(inner)}" for name, inner in value.items())
+        return ", ".join(f"{_words(name)} {_text(inner, digits, '')}" for name, inner in value.items())
     return str(value)

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from lhc.errors import ConfigError
 from lhc.plan import Plan
 from lhc.results import AtTime, Attribution, Front, Infeasibility, Robustness
+from lhc.support.field_problems import field_problem
 
 __all__ = ["CostItem", "Costs", "DrivenRows", "LayerCosts", "Report", "parse_report", "read_report"]
 
@@ -184,4 +185,4 @@ def parse_report(text: bytes, place: str) -> Report:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
-        raise ConfigError(f"{place}: not a report of schema {_SCHEMA}: {where}: {first['msg']}") from error
+        raise ConfigError(f"{place}: not a report of schema {_SCHEMA}: {where}: {field_problem(first)}") from error

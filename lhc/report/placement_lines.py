@@ -9,6 +9,7 @@ from lhc.model import OnnxModel
 from lhc.onnx_io import compiled_note, contradictions, read_plan
 from lhc.passes import STRATEGIES
 from lhc.plan import Outcome, Plan
+from lhc.plan.recurrent_steps import first_steps, folded
 from lhc.report.statements import decision_of, verdict
 from lhc.report.text import (
     amount,
@@ -22,6 +23,7 @@ from lhc.report.text import (
     interval_text,
     level_text,
     metric_value,
+    nothing_lost,
     points,
     reasons,
     samples_text,
@@ -93,14 +95,16 @@ def partition_head(result: PartitionResult) -> str:
     lines = [verdict_sentence(plan, plan.tiles(result.graph))]
     lines += [] if outcome is None or outcome.training_note is None else [f"{capitalized(outcome.training_note)}."]
     lines.append("")
-    lines += [] if outcome is None or not plan.layers else list(_outcome_lines(outcome))
+    if outcome is not None and plan.layers:
+        lines += [_digital_line(outcome)] if nothing_lost(plan) else _outcome_lines(outcome)
     if not _has_products(result.plan):
         lines.append(f"{NOTHING}; all digital")
     elif result.cost is not None and result.digital_cost is not None:
         lines += _objective_lines(outcome)
         lines.append(f"estimated cost {_amounts(result.cost)}; all digital {_amounts(result.digital_cost)}")
-    digital = [layer for layer in plan.layers if layer.placement == "digital" and layer.reason != "eligible"]
-    if digital and len(digital) < len(plan.layers):
+    rows = folded(plan).layers
+    digital = [layer for layer in rows if layer.placement == "digital" and layer.reason != "eligible"]
+    if digital and len(digital) < len(rows):
         lines.append(f"{counted(len(digital), 'digital layer')}: {reasons(digital)}")
     return "\n".join(lines)
 
@@ -111,8 +115,17 @@ def verdict_sentence(plan: Plan, tiles: int) -> str:
     what = what[0].lower() + what[1:]
     if outcome is None or not plan.layers:
         return f"{verdict(plan)[0].capitalize()}: {what}"
+    if nothing_lost(plan):
+        return f"{verdict(plan)[0].capitalize()}: {what}"
     loss = f"mean drop {points(outcome, outcome.drop)}, {points(outcome, outcome.max_drop)} allowed"
     return f"{verdict(plan)[0].capitalize()}: {what.removesuffix('.')}; {loss}{unmet_because(outcome)}."
+
+
+def _digital_line(outcome: Outcome) -> str:
+    """What there is to say where no chip computes anything."""
+    value = metric_value(outcome.baseline, outcome.percent)
+    on = f"{counted_samples(outcome.samples, outcome.documents)} ({samples_text(outcome)})"
+    return f"digital {outcome.metric} {value} on {on}; no layer is analog, so nothing is lost"
 
 
 def _outcome_lines(outcome: Outcome) -> Iterator[str]:
@@ -162,7 +175,9 @@ def infeasibility_lines(found: Infeasibility | None, plan: Plan) -> Iterator[str
         return
     yield f"least drop reachable within the limits: {points(outcome, found.least.drop)}"
     nearest = budget_text(found.nearest_budget, outcome.percent or outcome.drop_type == "relative")
-    yield f"nearest budget that the {counted(len(found.analog), 'analog layer')} hold: --max-drop {nearest}"
+    first = first_steps(plan.layers)
+    layers = counted(len({first.get(name, name) for name in found.analog}), "analog layer")
+    yield f"nearest budget that the {layers} hold: --max-drop {nearest}"
     if found.without is not None:
         names = ", ".join(plan.titles[name] for name in found.in_the_way)
         layers, them = counted(len(found.in_the_way), "layer"), "it" if len(found.in_the_way) == 1 else "them"

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from lhc.costs import compared
 from lhc.plan import Outcome, Plan
+from lhc.plan.recurrent_steps import folded
 from lhc.report.document import Costs, Report
 from lhc.report.text import (
     amount,
@@ -19,6 +20,7 @@ from lhc.report.text import (
     level_text,
     margin_cause,
     metric_value,
+    nothing_lost,
     points,
     reasons,
     samples_text,
@@ -53,6 +55,7 @@ def decision(report: Report) -> str:
 
 def decision_of(plan: Plan, tiles: int) -> str:
     """The same of a plan that takes so many tiles."""
+    plan = folded(plan)
     if not plan.layers:
         return "The network has no matrix product, so there is nothing to place."
     if not plan.analog:
@@ -83,8 +86,9 @@ def statements(report: Report) -> tuple[tuple[str, str], ...]:
 def _statements(report: Report) -> Iterator[tuple[str, str]]:
     plan, outcome = report.plan, report.plan.outcome
     if outcome is not None and plan.layers:
-        yield outcome.metric.capitalize(), _quality(outcome)
-        yield "Certainty", _certainty(outcome)
+        yield outcome.metric.capitalize(), _quality(plan, outcome)
+        if not nothing_lost(plan):
+            yield "Certainty", _certainty(outcome)
         healing = healing_text(outcome)
         if healing is not None:
             yield "Healing", f"mean drop {healing}."
@@ -131,7 +135,9 @@ def _layers(number: int) -> str:
     return f"{counted(number, 'layer')} {'stays' if number == 1 else 'stay'}"
 
 
-def _quality(outcome: Outcome) -> str:
+def _quality(plan: Plan, outcome: Outcome) -> str:
+    if nothing_lost(plan):
+        return f"{metric_value(outcome.baseline, outcome.percent)}; every layer is digital, so nothing is lost."
     digital, mapped = (metric_value(v, outcome.percent) for v in (outcome.baseline, outcome.value))
     return (
         f"{digital} digital, {mapped} with the analog layers {time_text(outcome.t_s)} after programming: a mean"

@@ -4,7 +4,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 
-from lhc.plan import LayerPlan, Outcome, Reason, Sensitivity
+from lhc.plan import LayerPlan, Outcome, Plan, Reason, Sensitivity
 from lhc.results import Attribution, Evaluation, LayerAttribution, Robustness, SensitivityTable
 from lhc.support.numbers import (
     amount,
@@ -53,6 +53,7 @@ __all__ = [
     "level_text",
     "margin_cause",
     "metric_value",
+    "nothing_lost",
     "number_text",
     "points",
     "ratio",
@@ -170,6 +171,11 @@ def budget_of_margin(found: Robustness, outcome: Outcome | None) -> str:
 def interval_text(outcome: Outcome, interval: tuple[float, float] | None) -> str:
     """An interval of drops, the unit once."""
     return drop_interval(interval, outcome.percent, outcome.drop_type)
+
+
+def nothing_lost(plan: Plan) -> bool:
+    """Whether the placed network is the one that was given: no layer is analog, and none was trained."""
+    return not plan.analog and (plan.outcome is None or plan.outcome.retrained is None)
 
 
 def healing_text(outcome: Outcome) -> str | None:

@@ -74,6 +74,7 @@ def text_task(
     most: int | None = None,
     each: int | None = None,
     inputs: Collection[str] = ("input_ids",),
+    fixed: int | None = None,
 ) -> TextTask:
     """Windows of documents, one after the other.
 
@@ -85,6 +86,7 @@ def text_task(
         most: windows; documents behind them are not looked at.
         each: most windows of a document; what lies behind them is left out.
         inputs: of the network; beside the tokens, those of `INPUTS` are filled.
+        fixed: tokens that the network always reads; shorter windows are filled up. None: any number.
 
     Raises:
         UsageError: a window or a stride that makes no sense.
@@ -93,6 +95,11 @@ def text_task(
     step = window if stride is None else stride
     if window < 1 or not 1 <= step <= window:
         raise UsageError(f"--window must be at least 1 and --stride from 1 to it, got {window} and {step}")
+    if fixed is not None and window > fixed:
+        raise UsageError(
+            f"the text is cut into windows of {window} tokens (--window), and the network always reads {fixed}: give"
+            f" --window {fixed}"
+        )
     rows: list[tuple[list[int], list[int]]] = []
     sources: list[int] = []
     used = short = 0
@@ -107,7 +114,7 @@ def text_task(
     if not rows:
         raise DataError("no document of the text has two tokens, so there is nothing to predict")
     rows = rows[:most]
-    length = max(len(codes) for codes, _ in rows)
+    length = fixed or max(len(codes) for codes, _ in rows)
     arrays = {name: np.zeros((len(rows), length), np.int64) for name in INPUTS}
     arrays["position_ids"] += np.arange(length)
     targets = np.full((len(rows), length), IGNORED, np.int64)

@@ -42,13 +42,13 @@ def metric_without_targets(output: Array, name: str) -> tuple[Metric, str]:
     """
     if output.dtype.kind != "f":
         raise UsageError(
-            f"the data has no targets, and output {name!r} is {output.dtype}: lhc cannot tell classes from counts or"
-            " codes; give targets, score another output (--output), or choose: --metric agreement (the last axis holds"
+            f"the data has no labels, and output {name!r} is {output.dtype}: lhc cannot tell classes from counts or"
+            " codes; give labels, score another output (--output), or choose: --metric agreement (the last axis holds"
             " scores of classes), nmse (it holds values), or module:function"
         )
     if shows_classes(output):
-        return METRICS["agreement"], f"the data has no targets, and output {name!r} holds probabilities of classes"
+        return METRICS["agreement"], f"the data has no labels, and output {name!r} holds probabilities of classes"
     return METRICS["nmse"], (
-        f"the data has no targets, and nothing shows that output {name!r} holds classes (its values are no"
+        f"the data has no labels, and nothing shows that output {name!r} holds classes (its values are no"
         " probabilities)"
     )

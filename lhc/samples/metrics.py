@@ -130,7 +130,7 @@ def check_classes(metric: str, output: Array) -> None:
     if output.ndim < 2 or output.shape[-1] < 2:
         raise DataError(
             f"{metric}: the output has shape {output.shape}, its last axis must hold scores of at least two classes;"
-            " choose another metric: nmse, or mse with targets"
+            " choose another metric: nmse, or mse with labels"
         )
 
 
@@ -141,7 +141,7 @@ def _accuracy(output: Array, targets: Array) -> Scores:
         return _per_sample(classes == targets)
     right, counts = (_per_sample(array) for array in ((classes == targets) & counted, counted))
     if not counts.all():
-        raise DataError(f"accuracy: sample {int(counts.argmin())} has no target other than {IGNORED}; leave it out")
+        raise DataError(f"accuracy: sample {int(counts.argmin())} has no label other than {IGNORED}; leave it out")
     return right / counts
 
 
@@ -150,8 +150,8 @@ def _classes(metric: str, output: Array, targets: Array) -> tuple[Array, npt.NDA
     classes: Array = output.argmax(axis=-1)
     if classes.shape != targets.shape:
         raise DataError(
-            f"{metric}: the output gives classes of shape {classes.shape}, the targets have {targets.shape};"
-            " targets must hold one class index per position; say which axis holds the classes where it is not the"
+            f"{metric}: the output gives classes of shape {classes.shape}, the labels have {targets.shape};"
+            " labels must hold one class index per position; say which axis holds the classes where it is not the"
             " last (--class-axis)"
         )
     counted = targets != IGNORED
@@ -166,16 +166,16 @@ def _miou(output: Array, targets: Array) -> float:
     both = np.bincount(wanted[found == wanted], minlength=count)
     either = np.bincount(found, minlength=count) + np.bincount(wanted, minlength=count) - both
     if not either.any():
-        raise DataError(f"miou: there is no target other than {IGNORED}")
+        raise DataError(f"miou: there is no label other than {IGNORED}")
     return float((both[either > 0] / either[either > 0]).mean())
 
 
 def _check_labels(metric: str, targets: Array, classes: int) -> None:
     if targets.dtype.kind not in "iu":
-        raise DataError(f"{metric}: targets are {targets.dtype}; they must be integer class indices")
+        raise DataError(f"{metric}: labels are {targets.dtype}; they must be integer class indices")
     if targets.size and not 0 <= targets.min() <= targets.max() < classes:
         found = f"{targets.min()} to {targets.max()}"
-        raise DataError(f"{metric}: targets are {found}, the output has classes 0 to {classes - 1}")
+        raise DataError(f"{metric}: labels are {found}, the output has classes 0 to {classes - 1}")
 
 
 def _agreement(output: Array, digital: Array) -> Scores:
@@ -207,7 +207,7 @@ def _kl(output: Array, digital: Array) -> Scores:
 def _top5(output: Array, targets: Array) -> Scores:
     check_classes("top5", output)
     if output.shape[:-1] != targets.shape:
-        raise DataError(f"top5: the output has shape {output.shape}, the targets {targets.shape}: one class a position")
+        raise DataError(f"top5: the output has shape {output.shape}, the labels {targets.shape}: one class a position")
     _check_labels("top5", targets, output.shape[-1])
     best = np.argsort(output, axis=-1)[..., -5:]
     return _per_sample((best == targets[..., None]).any(axis=-1))
@@ -226,7 +226,7 @@ def _nmse(output: Array, digital: Array) -> Scores:
 
 def _mse(output: Array, targets: Array) -> Scores:
     if output.shape != targets.shape:
-        raise DataError(f"mse: the output has shape {output.shape}, the targets have {targets.shape}; they must match")
+        raise DataError(f"mse: the output has shape {output.shape}, the labels have {targets.shape}; they must match")
     return _per_sample(np.square(np.subtract(output, targets, dtype=np.float64)))
 
 
@@ -235,7 +235,7 @@ def _psnr(output: Array, targets: Array) -> Scores:
     flat = targets.reshape(len(targets), -1).astype(np.float64)
     span = flat.max(axis=1) - flat.min(axis=1)
     if not (span > 0).all():
-        raise DataError("psnr: the targets of some sample are constant, so it has no range; choose mse")
+        raise DataError("psnr: the labels of some sample are constant, so it has no range; choose mse")
     ratio: Scores = 10 * np.log10(span**2 / errors)
     return ratio
 
@@ -251,7 +251,7 @@ def _surprise(metric: str, output: Array, targets: Array) -> tuple[Scores, npt.N
     """Per sample the summed negative log likelihood of its targets, and how many there are."""
     check_classes(metric, output)
     if output.shape[:-1] != targets.shape:
-        raise DataError(f"{metric}: the output has shape {output.shape}, the targets {targets.shape}: one a position")
+        raise DataError(f"{metric}: the output has shape {output.shape}, the labels {targets.shape}: one a position")
     counted = targets != IGNORED
     _check_labels(metric, targets[counted], output.shape[-1])
     sums = np.empty(len(output))
@@ -264,7 +264,7 @@ def _surprise(metric: str, output: Array, targets: Array) -> tuple[Scores, npt.N
 def _nll(output: Array, targets: Array) -> Scores:
     sums, counts = _surprise("nll", output, targets)
     if not counts.all():
-        raise DataError(f"nll: sample {int(counts.argmin())} has no target other than {IGNORED}; leave it out")
+        raise DataError(f"nll: sample {int(counts.argmin())} has no label other than {IGNORED}; leave it out")
     return sums / counts
 
 
@@ -280,7 +280,7 @@ def _perplexity(output: Array, targets: Array) -> float:
 def _of_surprises(surprises: Array) -> float:
     sums, counts = surprises.T
     if not counts.any():
-        raise DataError(f"perplexity: there is no target other than {IGNORED}")
+        raise DataError(f"perplexity: there is no label other than {IGNORED}")
     with np.errstate(over="ignore"):
         return float(np.exp(sums.sum() / counts.sum()))
 
@@ -289,7 +289,7 @@ def _spearman(output: Array, targets: Array) -> float:
     values, wanted = output.ravel(), targets.ravel()
     if values.shape != wanted.shape or len(values) < 3:
         raise DataError(
-            f"spearman: the output has shape {output.shape}, the targets {targets.shape}; it takes one number a sample"
+            f"spearman: the output has shape {output.shape}, the labels {targets.shape}; it takes one number a sample"
             " and at least three samples"
         )
     if np.ptp(values) == 0:

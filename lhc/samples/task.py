@@ -166,18 +166,18 @@ class Task:
         if not self.inputs:
             raise DataError("the data holds no inputs")
         if self.targets is not None and self.targets.ndim == 0:
-            raise DataError("the targets must have samples as their first axis; found a scalar")
+            raise DataError("the labels must have samples as their first axis; found a scalar")
         arrays = {name: array for name, array in self._arrays() if array.ndim}
         if not any(array.ndim for array in self.inputs.values()):
             raise DataError("some input must have samples as its first axis; found a scalar, and nothing else")
-        lengths = {name or "targets": len(array) for name, array in arrays.items()}
+        lengths = {name or "labels": len(array) for name, array in arrays.items()}
         if len(set(lengths.values())) != 1:
             raise DataError(unequal_lengths(lengths))
         if not any(math.prod(array.shape) for array in arrays.values()):
             raise DataError("the data holds no samples")
         if not finite:
             for name, array in self._arrays():
-                _check_finite(name or "targets", array)
+                _check_finite(name or "labels", array)
         if self.documents is not None and (
             self.documents.dtype.kind not in "iu" or self.documents.shape != (len(self),)
         ):
@@ -187,7 +187,7 @@ class Task:
             )
         if self.metric.needs_targets is True and self.targets is None:
             raise DataError(
-                f"metric {self.metric.name!r} needs targets and the data has none; add them (--label-key names"
+                f"metric {self.metric.name!r} needs labels and the data has none; add them (--label-key names"
                 " their key) or choose a metric that compares with the digital network: agreement, kl, nmse"
             )
 
@@ -245,7 +245,7 @@ class Task:
         rows = {n: np.asarray(array[start:stop] if array.ndim else array) for n, array in self._arrays()}
         found = {name: _digest(array, 0, stop - start) for name, array in rows.items()}
         known = self._digests.setdefault((start, stop), found)
-        changed = [repr(name) if name else "the targets" for name in rows if found[name] != known[name]]
+        changed = [repr(name) if name else "the labels" for name in rows if found[name] != known[name]]
         if changed:
             raise DataError(
                 f"samples {start} to {stop - 1} have changed during the run, in {', '.join(changed)}; nothing is kept"
@@ -286,8 +286,8 @@ class Task:
 def unequal_lengths(lengths: Mapping[str, int]) -> str:
     """What to say of arrays that hold different numbers of samples.
 
-    >>> unequal_lengths({"x": 100, "targets": 99})
-    "arrays of different length: 'x': 100, 'targets': 99 samples; the first axis of every array counts samples"
+    >>> unequal_lengths({"x": 100, "labels": 99})
+    "arrays of different length: 'x': 100, 'labels': 99 samples; the first axis of every array counts samples"
     """
     found = ", ".join(f"{name!r}: {length}" for name, length in lengths.items())
     return f"arrays of different length: {found} samples; the first axis of every array counts samples"

@@ -152,11 +152,11 @@ def _named(
     extra = sorted(set(arrays) - set(names))
     if missing or extra:
         problems = [f"no array for input {name!r}" for name in missing]
-        problems += [f"{name!r} is neither an input nor the targets" for name in extra]
+        problems += [f"{name!r} is neither an input nor the labels" for name in extra]
         hint = f", or --label-key {extra[0]}" if len(extra) == 1 and unlabelled else ""
         raise DataError(
             f"{where}: {', '.join(problems)}. Keys must be the input names ({', '.join(names)}), and {label_key!r} for"
-            f" the targets{hint}"
+            f" the labels{hint}"
         )
     return arrays
 
@@ -166,8 +166,8 @@ def _default_metric(targets: Array | None, where: str) -> str:
         return "agreement"
     if targets.dtype.kind not in "iu":
         raise UsageError(
-            f"{where}: targets are {targets.dtype}, not integer class indices; give those, or choose a metric for such"
-            " targets (--metric mse, spearman, …)"
+            f"{where}: labels are {targets.dtype}, not integer class indices; give those, or choose a metric for such"
+            " labels (--metric mse, spearman, …)"
         )
     return "accuracy"
 

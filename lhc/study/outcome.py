@@ -1,6 +1,6 @@
 """What `lhc.analyze` and `lhc.partition` return."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from html import escape
@@ -14,6 +14,7 @@ from lhc.graph import LayerGraph
 from lhc.model import OnnxModel
 from lhc.onnx_io import ExternalData, annotate, check_output, relative, save_model
 from lhc.plan import LayerPlan, Plan
+from lhc.plan.recurrent_steps import folded, folded_rows
 from lhc.results import Infeasibility, SensitivityTable
 from lhc.runtime import HybridSession
 from lhc.summary import share_of, summary, tiles_text
@@ -52,6 +53,11 @@ class Analysis:
     renamed: tuple[tuple[str, str], ...] = ()
     example: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
+    @cached_property
+    def rows(self) -> tuple[LayerPlan, ...]:
+        """The layers as the table has them: steps of a recurrent operator are one."""
+        return folded_rows(self.plan.layers)
+
     @property
     def tiles(self) -> int:
         """Tiles of all eligible layers."""
@@ -66,10 +72,10 @@ class Analysis:
     @property
     def totals(self) -> str:
         """One line: how much can be analog, and what is beside it."""
-        plan = self.plan
+        plan, eligible = self.plan, sum(row.reason == "eligible" for row in self.rows)
         beside = f", {plan.activation_macs:,} MACs of two activations beside" if plan.activation_macs else ""
         return (
-            f"{len(plan.eligible)} of {len(plan.layers)} layers can be analog: {share_text(self.eligible_mac_fraction)}"
+            f"{eligible} of {len(self.rows)} layers can be analog: {share_text(self.eligible_mac_fraction)}"
             f" of {share_of(plan)}, {plan.macs:,} per sample in all{beside};"
             f" {tiles_text(self.tiles, plan.hardware)}"
         )
@@ -98,10 +104,7 @@ class Analysis:
 
     def blocks(self) -> Mapping[str, tuple[LayerPlan, ...]]:
         """The rows by the path of the block that they are in, in the order of the file; ``""`` is the top."""
-        found: dict[str, list[LayerPlan]] = {}
-        for layer in self.plan.layers:
-            found.setdefault(layer.block, []).append(layer)
-        return {block: tuple(layers) for block, layers in found.items()}
+        return _by_block(self.plan.layers)
 
     def block_tiles(self, block: str) -> int:
         """Tiles of a block's eligible layers."""
@@ -115,9 +118,10 @@ class Analysis:
             grouped: under a row for its block, where that has several; else with the block in a column.
         """
         shown = [title for title in _COLUMNS if self._has(title) and not (grouped and title == "block")]
-        blocks = {block: layers for block, layers in self.blocks().items() if grouped and block and len(layers) > 1}
+        found = _by_block(self.rows).items() if grouped else ()
+        blocks = {block: layers for block, layers in found if block and len(layers) > 1}
         rows: list[Mapping[str, str]] = []
-        for layer in self.plan.layers:
+        for layer in self.rows:
             inside = blocks.get(layer.block, ())
             if not inside:
                 rows.append(self._row(layer))
@@ -165,8 +169,8 @@ class Analysis:
         if self.costs is None:
             return {}
         both = self.costs.digital.get(layer.name), self.costs.analog.get(layer.name)
-        latencies = [None if cost is None else cost.latency_s for cost in both]
-        energies = [None if cost is None else cost.energy_j for cost in both]
+        latencies = [None if cost is None else layer.steps * cost.latency_s for cost in both]
+        energies = [None if cost is None else layer.steps * cost.energy_j for cost in both]
         cells = ("-" if value is None else f"{1e6 * value:,.2f}" for value in (*latencies, *energies))
         return dict(zip(_COSTS, cells, strict=True))
 
@@ -183,6 +187,13 @@ class Analysis:
 
     def _repr_html_(self) -> str:
         return self.as_table().html()
+
+
+def _by_block(layers: Iterable[LayerPlan]) -> dict[str, tuple[LayerPlan, ...]]:
+    found: dict[str, list[LayerPlan]] = {}
+    for layer in layers:
+        found.setdefault(layer.block, []).append(layer)
+    return {block: tuple(inside) for block, inside in found.items()}
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -303,7 +314,7 @@ def plan_table(plan: Plan) -> Table:
             "-" if layer.sensitivity is None else str(layer.sensitivity),
             layer.detail,
         ]
-        for layer in plan.layers
+        for layer in folded(plan).layers
     ]
     copies = ["copies"] if plan.has_copies else []
     headers = ["layer", "operator", "placement", "reason", "MACs", "tiles", *copies, "sensitivity", "detail"]

@@ -224,7 +224,7 @@ def _with_class_axis(study: Study) -> Study:
             f" say --class-axis 1 (channels first) or {output.ndim - 1} (last)"
         )
     if axis is not None and axis != output.ndim - 1:
-        why = "values are probabilities along it" if study.task.targets is None else "the targets have the other axes"
+        why = "values are probabilities along it" if study.task.targets is None else "the labels have the other axes"
         study.opened.warn(f"classes are read from axis {axis} of {name!r}, {output.shape}: {why} (--class-axis)")
     return replace(study, task=study.task.with_class_axis(axis))
 

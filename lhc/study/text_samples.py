@@ -49,7 +49,9 @@ def text_samples(
         DataError: the text or the tokenizer cannot be read.
     """
     tokenizer = _tokenizer(path, how, entry)
-    made = text_task(read_documents(path), tokenizer, how.window, how.stride, samples, inputs=inputs)
+    tokens = inputs.get("input_ids")
+    fixed = tokens[1] if tokens is not None and len(tokens) == 2 and isinstance(tokens[1], int) else None
+    made = text_task(read_documents(path), tokenizer, how.window, how.stride, samples, inputs=inputs, fixed=fixed)
     caches = _empty_caches(inputs, len(made.task))
     return replace(made, task=replace(made.task, inputs={**made.task.inputs, **caches})) if caches else made
 

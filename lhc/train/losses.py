@@ -38,13 +38,13 @@ def cross_entropy(output: Tensor, targets: Tensor) -> Tensor:
     """Cross-entropy of class indices; classes lie in the last axis."""
     if targets.is_floating_point() or output.ndim < 2 or targets.shape != output.shape[:-1]:
         raise DataError(
-            f"--loss cross-entropy needs one integer class per row of the output {tuple(output.shape)}; the targets"
+            f"--loss cross-entropy needs one integer class per row of the output {tuple(output.shape)}; the labels"
             f" are {targets.dtype} {tuple(targets.shape)}"
         )
     classes, counted = output.shape[-1], targets[targets != IGNORED]
     if counted.numel() and not 0 <= int(counted.min()) <= int(counted.max()) < classes:
         raise DataError(
-            f"--loss cross-entropy: targets are {int(counted.min())} to {int(counted.max())}, the output has classes 0"
+            f"--loss cross-entropy: labels are {int(counted.min())} to {int(counted.max())}, the output has classes 0"
             f" to {classes - 1}"
         )
     return functional.cross_entropy(output.reshape(-1, classes), targets.reshape(-1).long(), ignore_index=IGNORED)
@@ -54,7 +54,7 @@ def mse(output: Tensor, targets: Tensor) -> Tensor:
     """Mean squared error."""
     if targets.numel() != output.numel():
         raise DataError(
-            f"--loss mse needs targets of the output's shape {tuple(output.shape)}; they are {tuple(targets.shape)}"
+            f"--loss mse needs labels of the output's shape {tuple(output.shape)}; they are {tuple(targets.shape)}"
         )
     return functional.mse_loss(output, targets.reshape(output.shape).to(output.dtype))
 

@@ -145,7 +145,7 @@ class Trainer:
             with torch.no_grad():
                 return self.digital(feeds, self.output)
         if targets is None:
-            raise DataError(f"--loss {self.settings.loss} needs targets and the training data has none (--label-key)")
+            raise DataError(f"--loss {self.settings.loss} needs labels and the training data has none (--label-key)")
         native = np.array(targets, targets.dtype.newbyteorder("="))  # torch takes no other order of bytes
         return torch.from_numpy(native).to(self.network.device)
 

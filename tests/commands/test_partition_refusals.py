@@ -35,7 +35,7 @@ def network(last: str = "y = Identity(z)", output: str = "float[N, 3]") -> onnx.
     [
         (network("y = ReduceSum<keepdims = 0>(z, last)", "float[N]"), {"metric": "kl"}, "at least two classes"),
         (network("y = Hardmax(z)"), {"retrain": True, "metric": "nmse"}, "Hardmax .* cannot be differentiated"),
-        (network(), {"retrain": True, "loss": "cross-entropy", "metric": "nmse"}, "--loss cross-entropy needs targets"),
+        (network(), {"retrain": True, "loss": "cross-entropy", "metric": "nmse"}, "--loss cross-entropy needs labels"),
         (network("d = ArgMax<axis = 1>(z)  y = Cast<to = 1>(d)"), {"retrain": True, "metric": "nmse"}, "no gradient"),
     ],
     ids=["kl of one axis", "no gradient", "no targets", "a step at the end"],

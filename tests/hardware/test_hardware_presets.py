@@ -143,13 +143,13 @@ OVERRIDE = "name: a\noverrides: [{layers: b, "
 MISTAKES = [
     Mistake("unknown section", "name: a\ntile: {rows: 3}", r"tile: no such key; did you mean tiles\? \(got {"),
     Mistake("unknown field", "name: a\ntiles: {row: 3}", r"tiles\.row: no such key; did you mean rows\? \(got 3\)"),
-    Mistake("no name", "tiles: {rows: 3}", r"name: Field required"),
-    Mistake("no rows", "name: a\ntiles: {rows: 0}", r"tiles\.rows: .*greater than 0.*got 0"),
+    Mistake("no name", "tiles: {rows: 3}", r"name: is missing"),
+    Mistake("no rows", "name: a\ntiles: {rows: 0}", r"tiles\.rows: .*must be above 0.*got 0"),
     Mistake("text for a number", "name: a\ntiles: {cols: many}", r"tiles\.cols: .*got 'many'"),
     Mistake("half a tile", "name: a\ntiles: {count: 1.5}", r"tiles\.count: .*got 1\.5"),
-    Mistake("one bit", "name: a\ndac: {bits: 1}", r"dac\.bits: .*greater than or equal to 2"),
-    Mistake("too many bits", "name: a\nadc: {bits: 25}", r"adc\.bits: .*less than or equal to 24"),
-    Mistake("negative noise", "name: a\nadc: {noise: -0.1}", r"adc\.noise: .*greater than or equal to 0"),
+    Mistake("one bit", "name: a\ndac: {bits: 1}", r"dac\.bits: .*must be at least 2"),
+    Mistake("too many bits", "name: a\nadc: {bits: 25}", r"adc\.bits: .*must be at most 24"),
+    Mistake("negative noise", "name: a\nadc: {noise: -0.1}", r"adc\.noise: .*must be at least 0"),
     Mistake("NaN", "name: a\nadc: {noise: .nan}", r"adc\.noise: .*finite"),
     Mistake("infinite time", "name: a\nt_inference_s: .inf", r"t_inference_s: .*finite"),
     Mistake("negative time", "name: a\nt_inference_s: -1", r"t_inference_s: "),
@@ -169,7 +169,7 @@ MISTAKES = [
         "field of an effect", "name: a\nleft_out: [{nam: b}]", r"left_out\.0\.nam: no such key; did you mean name\?"
     ),
     Mistake("device without a model", "name: a\ndevices: {g_max: 1}", r" devices\.g_max: .* did you mean g_max_us\?"),
-    Mistake("device without fields", "name: a\ndevices: pcm", r" devices: .*valid dictionary"),
+    Mistake("device without fields", "name: a\ndevices: pcm", r" devices: .*fields with their values"),
     Mistake("beyond HERMES", "name: a\ndevices: {model: hermes, g_max_us: 21}", r"devices: .*g_max_us: at most 20\.7"),
     Mistake(
         "min above max", "name: a\ndevices: {model: reram_cmo, g_min_us: 90}", r"devices: .*g_min_us must be below"
@@ -187,8 +187,8 @@ MISTAKES = [
     Mistake(
         "time never measured", "name: a\ndevices: {model: reram_wan2022}\nt_inference_s: 5", r"t_inference_s: .*1, 86"
     ),
-    Mistake("quantile", "name: a\ndac: {range_quantile: 1.1}", r"dac\.range_quantile: .*less than or equal to 1"),
-    Mistake("left out without a size", "name: a\nleft_out: [{name: b, text: c}]", r"left_out\.0\.size: Field required"),
+    Mistake("quantile", "name: a\ndac: {range_quantile: 1.1}", r"dac\.range_quantile: .*must be at most 1"),
+    Mistake("left out without a size", "name: a\nleft_out: [{name: b, text: c}]", r"left_out\.0\.size: is missing"),
     Mistake(
         "override of an unknown field",
         OVERRIDE + "adc: {nois: 1}}]",
@@ -205,7 +205,7 @@ MISTAKES = [
     ),
     Mistake("override of the tiles", OVERRIDE + "tiles: {rows: 1}}]", r" overrides\.0\.tiles: no such key; there are "),
     Mistake("override with a bad pattern", "name: a\noverrides: [{layers: 're:('}]", r"overrides\.0\.layers: .*globs"),
-    Mistake("override of nothing", "name: a\noverrides: [{adc: {noise: 1}}]", r"overrides\.0\.layers: Field required"),
+    Mistake("override of nothing", "name: a\noverrides: [{adc: {noise: 1}}]", r"overrides\.0\.layers: is missing"),
     Mistake(
         "two mistakes in an override",
         OVERRIDE + "adc: {bits: 1}, dac: {scaling: x}}]",
@@ -218,7 +218,7 @@ MISTAKES = [
     ),
     Mistake("omega", "name: a\nmapping: {omega: 1.1}", r"mapping\.omega: "),
     Mistake("quantiser without a range", "name: a\nadc: {bound: null}", r"adc\.bits needs adc\.bound"),
-    Mistake("section without content", "name: a\ntiles:", r"tiles: .*valid dictionary"),
+    Mistake("section without content", "name: a\ntiles:", r"tiles: .*fields with their values"),
     Mistake("two at once", "name: a\ntiles: {rows: 0}\nadc: {bits: 1}", r"tiles\.rows: .*; adc\.bits: "),
     Mistake("a list", "- a", "a mapping of fields"),
     Mistake("empty", "", "a mapping of fields"),
@@ -226,8 +226,8 @@ MISTAKES = [
     Mistake("tabs", "name: a\ntiles:\n\trows: 3", "not valid YAML"),
     Mistake("code", "name: !!python/object/apply:os.getcwd []", "not valid YAML"),
     Mistake("a key twice", "name: a\ntiles: {rows: 1}\ntiles: {rows: 2}", "not valid YAML: the key 'tiles' twice"),
-    Mistake("YAML 1.1's yes", "name: a\ntiles: {rows: yes}", r" tiles\.rows: .*integer.*'yes'"),
-    Mistake("YAML 1.1's base 60", "name: a\ntiles: {rows: 4:0}", r" tiles\.rows: .*integer.*'4:0'"),
+    Mistake("YAML 1.1's yes", "name: a\ntiles: {rows: yes}", r" tiles\.rows: .*whole number.*'yes'"),
+    Mistake("YAML 1.1's base 60", "name: a\ntiles: {rows: 4:0}", r" tiles\.rows: .*whole number.*'4:0'"),
     Mistake("truth for a number", "name: a\ntiles: {rows: true}", r" tiles\.rows: a number is wanted, not true"),
     Mistake("YAML 1.1's merge", "name: a\ntiles: &t {rows: 1}\ndac: {<<: *t}", r" dac\.<<: no such key"),
     Mistake("too small", "name: a\nadc: {noise: 5e-324}", r" adc\.noise: .*1e-15 to 1e\+15"),

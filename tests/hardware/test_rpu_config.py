@@ -217,7 +217,7 @@ def test_only_configurations_for_inference_are_read_and_values_are_checked() -> 
         Hardware.from_rpu_config(FloatingPointRPUConfig())
     config = Hardware.load("lionheart").to_rpu_config()
     config.noise_model.drift_scale = -1.0
-    with pytest.raises(ConfigError, match=r"devices\.drift_scale: .*greater than or equal to 0"):
+    with pytest.raises(ConfigError, match=r"devices\.drift_scale: .*must be at least 0"):
         Hardware.from_rpu_config(config)
 
 

@@ -227,7 +227,7 @@ class Wrong:
 
 
 WRONG = [
-    Wrong("newer schema", ("schema_version",), 2, "schema_version: Input should be 1"),
+    Wrong("newer schema", ("schema_version",), 2, "schema_version: choose 1"),
     Wrong("unknown field", ("colour",), "orange", "colour: no such key; there are schema_version, "),
     Wrong("mistyped field", ("layers", 0, "placment"), "analog", r"layers\.0\.placment: .*; did you mean placement\?"),
     Wrong("mistyped hardware", ("hardware", "adc", "bit"), 8, r"hardware\.adc\.bit: .*; did you mean bits\?"),

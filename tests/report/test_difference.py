@@ -82,7 +82,7 @@ def test_what_differs(full: Report) -> None:
     assert found.outcome == {"drop": (0.012, 0.02)}
     assert found.hardware["name"] == ("lionheart", "ideal")
     assert len([line for line in found.lines() if line.startswith("hardware ")]) == len(found.hardware)
-    assert "mean drop: 0.012 -> 0.02" in found.lines()
+    assert "mean drop: 1.2 points -> 2 points" in found.lines()
     assert found.notice == "the networks differ in graph or weights; layers are compared by name"
     assert found.lines()[-1].startswith("2 layers placed otherwise, 2 differ; analog MACs 61.8 % -> ")
     json.dumps(found.document(), allow_nan=False)
@@ -96,10 +96,31 @@ def test_numbers_of_an_outcome_are_short_and_equal_sensitivities_are_said_so(ful
     changes = {"interval": (1 / 300, 2 / 300), "estimate": estimate}
     found = compare(plan, moved.model_copy(update={"outcome": plan.outcome.model_copy(update=changes)}))
     lines = found.lines()
-    assert "interval: [0.006, 0.018] -> [0.003333, 0.006667]" in lines
+    assert "interval: [0.6, 1.8] points -> [0.3333, 0.6667] points" in lines
     (line,) = (line for line in lines if line.startswith("estimate: "))
     assert line.startswith("estimate: - -> metric kl, damage 0.3333, predicted drop 0.01, ")
     assert any(line.endswith(" same") for line in found.table().render("table").splitlines())
+
+
+def test_values_that_differ_look_different(full: Report) -> None:
+    """Digits enough, and sizes: what differs can be read off every row."""
+    plan = full.plan
+    assert plan.outcome is not None
+    layers = [x.model_copy(update={"tiles": x.tiles + 1}) if x.sensitivity else x for x in plan.layers]
+    first = next(at for at, x in enumerate(layers) if x.sensitivity)
+    sensitivity = layers[first].sensitivity
+    assert sensitivity is not None
+    near = sensitivity.model_copy(update={"mean": sensitivity.mean * (1 + 1e-7)})
+    layers[first] = layers[first].model_copy(update={"sensitivity": near})
+    outcome = plan.outcome.model_copy(update={"drop": plan.outcome.drop + 1e-9, "chips_within": 0.5})
+    found = compare(plan, plan.model_copy(update={"layers": tuple(layers), "outcome": outcome}))
+    for line in (*found.lines()[:-1], *(cell for row in found.table().rows for cell in row)):
+        one, arrow, two = line.rpartition(": ")[2].partition(" -> ")
+        assert one != two or not arrow, line
+    assert found.table().rows[0][3] == f"tiles {layers[first].tiles - 1} -> {layers[first].tiles}"
+    assert any(
+        line.startswith("share of chips within the budget: ") and line.endswith("-> 50 %") for line in found.lines()
+    )
 
 
 def test_fields_of_an_outcome_are_named_as_in_the_report(full: Report) -> None:
@@ -111,7 +132,7 @@ def test_fields_of_an_outcome_are_named_as_in_the_report(full: Report) -> None:
     assert "held out: yes -> no" in lines
     assert "limits kept: yes -> no" in lines
     assert f"chips: {plan.outcome.draws} -> 7" in lines
-    assert any(line.startswith("other chips, these samples: [") and line.endswith("] -> -") for line in lines)
+    assert any(line.startswith("other chips, these samples: [") and line.endswith("] points -> -") for line in lines)
     assert not any("_" in line for line in lines)
 
 

@@ -121,7 +121,7 @@ def test_numbers_that_are_not_finite_are_refused(full: Report, tmp_path: Path) -
     path = tmp_path / "x.json"
     assert full.front is not None
     path.write_text(full.to_json().replace(f'"damage": {full.front.points[0].damage}', '"damage": 1e999'))
-    with pytest.raises(ConfigError, match=r"front\.points\.0\.damage: Input should be a finite number"):
+    with pytest.raises(ConfigError, match=r"front\.points\.0\.damage: write a finite number"):
         read_report(path)
     with pytest.raises(ConfigError, match="cannot be read"):
         read_report(tmp_path / "missing.json")

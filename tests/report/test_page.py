@@ -137,6 +137,18 @@ def test_a_bare_plan_says_what_it_lacks(full: Report) -> None:
     assert Page(html(report)).unbalanced == []
 
 
+def test_a_report_of_an_all_digital_network_speaks_of_no_chip(full: Report) -> None:
+    everything = {layer.name: ("digital", "cost", "") for layer in full.plan.layers}
+    plan = full.plan.decide(everything)  # type: ignore[arg-type]
+    assert plan.outcome is not None
+    plan = plan.model_copy(update={"outcome": plan.outcome.model_copy(update={"evaluations": 1})})
+    text = markdown(full.model_copy(update={"plan": plan, "over_time": (), "robustness": None}))
+    assert "every layer is digital, so nothing is lost" in text
+    assert "with the analog layers" not in text
+    assert "other chips" not in text
+    assert "1 placement judged" in text
+
+
 def test_nothing_to_place(full: Report) -> None:
     plan = full.plan.model_copy(update={"layers": ()})
     report = build_report("m", plan, LayerGraph((), (), ()))

@@ -54,7 +54,7 @@ def test_accuracy_of_pixels_leaves_out_what_is_ignored() -> None:
     right = PICTURE.argmax(axis=1)[:, 1:] == labels[:, 1:]
     np.testing.assert_allclose(score, right.reshape(4, -1).mean(axis=1))
     labels[2] = IGNORED
-    with pytest.raises(DataError, match="sample 2 has no target other than -100"):
+    with pytest.raises(DataError, match="sample 2 has no label other than -100"):
         METRICS["accuracy"].score(classes_last(PICTURE, 1), labels)
 
 
@@ -65,7 +65,7 @@ def test_miou_by_hand() -> None:
     # Class 0: one of two; class 1: two of three; class 2 only where nothing counts, class 3 nowhere.
     assert METRICS["miou"].score(output, targets) == pytest.approx((1 / 2 + 2 / 3) / 2)
     assert METRICS["miou"].score(np.eye(4)[[[0, 0, 1, 1, 3]]], targets) == 1
-    with pytest.raises(DataError, match="no target other than -100"):
+    with pytest.raises(DataError, match="no label other than -100"):
         METRICS["miou"].score(output, np.full((1, 5), IGNORED))
 
 

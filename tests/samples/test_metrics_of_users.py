@@ -107,10 +107,10 @@ def test_likelihoods_by_hand_without_positions_that_do_not_count() -> None:
 @pytest.mark.parametrize(
     ("targets", "message"),
     [
-        (np.array([[0, 1, 2]]), r"nll: the output has shape \(1, 2, 3\), the targets \(1, 3\)"),
-        (np.array([[0, 3]]), r"nll: targets are 0 to 3, the output has classes 0 to 2"),
-        (np.array([[0.0, 1.0]]), r"nll: targets are float64; they must be integer"),
-        (np.full((1, 2), IGNORED), r"nll: sample 0 has no target other than -100"),
+        (np.array([[0, 1, 2]]), r"nll: the output has shape \(1, 2, 3\), the labels \(1, 3\)"),
+        (np.array([[0, 3]]), r"nll: labels are 0 to 3, the output has classes 0 to 2"),
+        (np.array([[0.0, 1.0]]), r"nll: labels are float64; they must be integer"),
+        (np.full((1, 2), IGNORED), r"nll: sample 0 has no label other than -100"),
     ],
     ids=["shape", "class", "type", "none"],
 )
@@ -120,5 +120,5 @@ def test_likelihoods_refuse_targets_that_do_not_fit(targets: np.ndarray, message
 
 
 def test_perplexity_needs_one_target_in_all() -> None:
-    with pytest.raises(DataError, match="perplexity: there is no target other than -100"):
+    with pytest.raises(DataError, match="perplexity: there is no label other than -100"):
         METRICS["perplexity"].score(np.zeros((1, 2, 3)), np.full((1, 2), IGNORED))

@@ -162,14 +162,14 @@ BROKEN = [
     TaskCase("scalar", {"x": np.array(1.0)}, None, "agreement", "found a scalar"),
     TaskCase("scalar target", {"x": floats(1)}, np.array(1), "accuracy", "found a scalar"),
     TaskCase("lengths of inputs", {"x": floats(1), "y": floats(1, 2)}, None, "kl", r"'x': 1, 'y': 2"),
-    TaskCase("length of targets", {"x": floats(1, 2)}, np.array([1]), "accuracy", r"'x': 2, 'targets': 1"),
+    TaskCase("length of targets", {"x": floats(1, 2)}, np.array([1]), "accuracy", r"'x': 2, 'labels': 1"),
     TaskCase("no samples", {"x": floats()}, None, "kl", "no samples"),
     TaskCase("only empty samples", {"x": np.zeros((10**18, 0))}, None, "kl", "no samples"),
     TaskCase("NaN", {"x": floats(1, np.nan)}, None, "kl", "'x' holds NaN or infinite"),
     TaskCase("infinite", {"x": floats(1, -np.inf)}, None, "kl", "'x' holds NaN or infinite"),
     TaskCase("NaN in a scalar", {"x": floats(1), "s": np.array(np.nan)}, None, "kl", "'s' holds NaN or infinite"),
-    TaskCase("NaN target", {"x": floats(1)}, floats(np.nan), "mse", "'targets' holds NaN or infinite"),
-    TaskCase("no targets", {"x": floats(1)}, None, "accuracy", "'accuracy' needs targets.*--label-key.*agreement"),
+    TaskCase("NaN target", {"x": floats(1)}, floats(np.nan), "mse", "'labels' holds NaN or infinite"),
+    TaskCase("no targets", {"x": floats(1)}, None, "accuracy", "'accuracy' needs labels.*--label-key.*agreement"),
 ]
 
 
@@ -212,7 +212,7 @@ def test_blocks_cover_every_sample_once(size: int) -> None:
 def test_the_metric_can_be_exchanged_but_not_for_one_that_needs_missing_targets() -> None:
     task = Task(a_task().inputs, None, METRICS["kl"])
     assert task.with_metric(METRICS["nmse"]).metric.name == "nmse"
-    with pytest.raises(DataError, match="needs targets"):
+    with pytest.raises(DataError, match="needs labels"):
         task.with_metric(METRICS["accuracy"])
 
 

@@ -231,7 +231,7 @@ def _without(name: str) -> Callable[[Arrays], Arrays]:
 
 MISFITS = [
     Misfit("input missing", _without("tokens"), r"no array for input 'tokens'. Keys must be the input names"),
-    Misfit("one too many", _with(extra=np.zeros(23)), "'extra' is neither an input nor the targets"),
+    Misfit("one too many", _with(extra=np.zeros(23)), "'extra' is neither an input nor the labels"),
     Misfit("other type", _with(image=np.zeros((23, 2, 3), np.uint8)), "'image' is uint8, the model takes float32"),
     Misfit(
         "other shape", _with(image=np.zeros((23, 3, 2))), r"'image' has shape \(23, 3, 2\), the model takes \(N, 2, 3"
@@ -281,13 +281,13 @@ def test_lengths_that_differ_are_refused_even_where_fewer_samples_are_asked_for(
     form: str, tmp_path: Path, model: OnnxModel
 ) -> None:
     source = FORMS[form](tmp_path, arrays() | {"labels": np.zeros(22, np.int64)})
-    with pytest.raises(DataError, match=r"different length: '[^{]*'targets': 22 samples; "):
+    with pytest.raises(DataError, match=r"different length: '[^{]*'labels': 22 samples; "):
         load_task(source, model, samples=5)
 
 
 def test_targets_that_are_no_classes_need_a_metric_to_be_named(tmp_path: Path, model: OnnxModel) -> None:
     source = write_folder(tmp_path / "data", arrays() | {"labels": np.zeros((23, 2, 3), np.float32)})
-    with pytest.raises(UsageError, match="targets are float32, not integer class indices"):
+    with pytest.raises(UsageError, match="labels are float32, not integer class indices"):
         load_task(source, model)
     assert load_task(source, model, METRICS["mse"]).metric is METRICS["mse"]
 

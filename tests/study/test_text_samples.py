@@ -102,6 +102,18 @@ def test_tokenizers_come_as_json_and_in_folders(decoder: Path, tiny_gguf: Path, 
     assert len({task.digest for task in tasks}) == 1
 
 
+def test_windows_fit_a_network_of_a_fixed_length(tiny_gguf: Path, text: Path) -> None:
+    inputs = {"input_ids": (None, 8), "attention_mask": (None, 8)}
+    with pytest.raises(UsageError, match=r"windows of 9 tokens \(--window\), and .* always reads 8: give --window 8"):
+        text_samples(text, SampleSource(tokenizer=tiny_gguf, window=9), inputs, None, None)
+
+    short = text_samples(text, SampleSource(tokenizer=tiny_gguf, window=4), inputs, None, None).task
+    assert {array.shape[1] for array in short.inputs.values()} == {8}
+    mask = np.asarray(short.inputs["attention_mask"])
+    assert mask.sum(axis=1).max() == 4
+    assert (np.asarray(short.targets)[mask == 0] == IGNORED).all()
+
+
 def test_a_network_that_reads_no_tokens_refuses_them(tiny_gguf: Path, text: Path) -> None:
     with pytest.raises(DataError, match="no array for input 'x'"):
         open_model("digits-narrow").task(text, None, None, SampleSource(tokenizer=tiny_gguf))

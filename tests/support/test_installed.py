@@ -119,7 +119,7 @@ def test_a_field_that_a_model_does_not_have_is_named_with_the_nearest() -> None:
             "outside-lab: outside_lab.costs:Flat is no CostSection whose model",
         ),
         (lambda: Hardware.load("lost"), "the package outside-lab: its preset 'lost' cannot be read: FileNotFoundError"),
-        (lambda: described("{model: 'os:system'}"), "costs: Input should be a cost model: 'alpine', 'diana', 'flat'"),
+        (lambda: described("{model: 'os:system'}"), "costs: choose a cost model: 'alpine', 'diana', 'flat'"),
     ],
 )
 def test_what_is_wrong_is_said_to_be_of_its_package(read: Callable[[], Hardware], message: str) -> None:

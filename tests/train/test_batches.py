@@ -112,7 +112,7 @@ def test_losses_that_need_other_targets_say_so() -> None:
         load_loss("cross-entropy")(output, torch.randn(5, 3))
     with pytest.raises(DataError, match="output's shape"):
         load_loss("mse")(output, classes)
-    with pytest.raises(DataError, match="targets are 0 to 3, the output has classes 0 to 2"):
+    with pytest.raises(DataError, match="labels are 0 to 3, the output has classes 0 to 2"):
         load_loss("cross-entropy")(output, torch.tensor([0, 1, 2, 3, -100]))
 
 

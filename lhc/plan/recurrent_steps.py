@@ -1,0 +1,55 @@
+"""Steps of a recurrent operator as one row: they multiply by the same weights, one after the other.
+
+    recurrent_0, recurrent_1, …, recurrent_11  →  recurrent, 12 steps
+
+A first step whose state is 0 multiplies nothing, and is not counted.
+
+A plan has a row for each of them, since each is a product of its own; people read one.
+"""
+
+from collections.abc import Iterable, Sequence
+
+from lhc.plan.layer_plan import LayerPlan
+from lhc.plan.schema import Plan
+
+__all__ = ["first_steps", "folded", "folded_rows"]
+
+
+def folded(plan: Plan) -> Plan:
+    """The plan as people read it: one row for all steps of a part."""
+    return plan.model_copy(update={"layers": folded_rows(plan.layers)})
+
+
+def folded_rows(layers: Sequence[LayerPlan]) -> tuple[LayerPlan, ...]:
+    """The rows, steps under the name of the first; their work is added up."""
+    return tuple(_one(group) for group in _groups(layers))
+
+
+def first_steps(layers: Sequence[LayerPlan]) -> dict[str, str]:
+    """The name under which every layer's row is folded."""
+    return {layer.name: group[0].name for group in _groups(layers) for layer in group}
+
+
+def _groups(layers: Iterable[LayerPlan]) -> list[list[LayerPlan]]:
+    """Layers that read the same weights for the same operator of the file, in the same place for the same reason."""
+    found: dict[tuple[str | None, ...], list[LayerPlan]] = {}
+    for layer in layers:
+        alone = layer.origin is None or layer.weight is None
+        key = (layer.name,) if alone else (layer.origin, layer.weight, layer.placement, layer.reason)
+        found.setdefault(key, []).append(layer)
+    return list(found.values())
+
+
+def _one(group: Sequence[LayerPlan]) -> LayerPlan:
+    first = group[0]
+    if len(group) == 1:
+        return first
+    measured = [layer.sensitivity for layer in group if layer.sensitivity is not None]
+    return first.model_copy(
+        update={
+            "steps": len(group),
+            "macs": sum(layer.macs for layer in group),
+            "activation_macs": sum(layer.activation_macs for layer in group),
+            "sensitivity": measured[0] if measured else None,
+        }
+    )

@@ -1,0 +1,57 @@
+"""Steps of a recurrent operator are one row for people, and rows of their own in the plan."""
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper, parser
+
+import lhc
+from lhc.plan.recurrent_steps import first_steps, folded
+from lhc.report.builder import build_report
+from lhc.report.content import layer_table
+from lhc.report.statements import decision
+from lhc.study.outcome import Analysis, plan_table
+
+STEPS = 5
+LSTM = f"""
+<ir_version: 10, opset_import: ["" : 20]>
+net (float[{STEPS}, N, 16] x) => (float[1, N, 8] last) {{
+  [lstm] all, last, cell = LSTM <hidden_size = 8> (x, w, r)
+}}"""
+
+
+@pytest.fixture(scope="module")
+def analysis() -> Analysis:
+    proto: onnx.ModelProto = parser.parse_model(LSTM)
+    rng = np.random.default_rng(0)
+    for name, shape in (("w", (1, 32, 16)), ("r", (1, 32, 8))):
+        proto.graph.initializer.append(numpy_helper.from_array(rng.normal(size=shape).astype(np.float32), name))
+    return lhc.analyze(proto)
+
+
+def test_steps_are_counted_in_one_row(analysis: Analysis) -> None:
+    plan, shown = analysis.plan, folded(analysis.plan)
+    assert len(plan.layers) == STEPS, "the input, and a product for every step but the first, whose state is 0"
+    assert [row.title for row in shown.layers] == ["lstm/input", f"lstm/recurrent, {STEPS - 1} steps"]
+    assert shown.macs == plan.macs
+    assert set(first_steps(plan.layers).values()) == {row.name for row in shown.layers}
+    assert folded(shown) == shown
+
+
+def test_tables_and_reports_have_that_row_and_its_whole_cost(analysis: Analysis) -> None:
+    everything = analysis.plan.decide({layer.name: ("analog", "budget", "") for layer in analysis.plan.layers})
+    report = build_report("lstm", everything, analysis.graph)
+    assert decision(report).startswith("2 of 2 layers run on analog tiles: 100.0 %")
+    assert report.summary.startswith("analog 2/2 layers, 100.0 % of MACs, 2 tiles")
+    for table in (analysis.as_table(), plan_table(everything), layer_table(report)):
+        assert sum(f"{STEPS - 1} steps" in str(row) for row in table.rows) == 1
+    assert analysis.totals.startswith("2 of 2 layers can be analog")
+    costs = report.costs
+    assert costs is not None
+    assert [cost.name for cost in costs.layers] == ["lstm/input", "lstm/recurrent_1"]
+    parts = costs.others.latency_s + costs.crossings.latency_s + sum(cost.latency_s for cost in costs.layers)
+    assert parts == pytest.approx(costs.total.latency_s)
+
+
+def test_copies_are_counted_by_analyze_as_by_partition(analysis: Analysis) -> None:
+    assert all(layer.copies > 1 for layer in analysis.plan.layers), "as many as fit in their tile"
