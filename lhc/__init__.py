@@ -32,6 +32,7 @@ _LAZY = {
     "analog_outputs": "lhc.commands.run",
     "analyze": "lhc.commands.analyze",
     "attribute": "lhc.commands.attribute",
+    "compare": "lhc.commands.compare",
     "compile": "lhc.commands.compile",
     "diff": "lhc.commands.diff",
     "estimate": "lhc.commands.estimate",
@@ -51,6 +52,7 @@ __all__ = ["__version__", *_LAZY]
 if TYPE_CHECKING:
     from lhc.commands.analyze import analyze as analyze
     from lhc.commands.attribute import attribute as attribute
+    from lhc.commands.compare import compare as compare
     from lhc.commands.compile import compile as compile
     from lhc.commands.diff import diff as diff
     from lhc.commands.estimate import estimate as estimate

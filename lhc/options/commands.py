@@ -29,6 +29,7 @@ from lhc.options.subjects import (
 from lhc.options.training import Checkpointing, TrainingOptions
 
 if TYPE_CHECKING:
+    from lhc.hardware import Hardware
     from lhc.plan import Plan
     from lhc.samples.task import DataSource
 
@@ -36,6 +37,7 @@ __all__ = [
     "AnalyzeOptions",
     "Asking",
     "AttributeOptions",
+    "CompareOptions",
     "CompileOptions",
     "Measuring",
     "OutputsOptions",
@@ -137,6 +139,21 @@ class PartitionOptions(
     )
     rounds: int | None = option(
         "--retrain with a lionheart strategy: most rounds of training a layer.", default=None, metavar="N", rare=True
+    )
+
+
+@options
+class CompareOptions(PartitionOptions):
+    """Of ``lhc compare``."""
+
+    PANEL: ClassVar[str] = "Machine"
+
+    hardware: "Sequence[Hardware | str | Path]" = option(  # type: ignore[assignment]  # several instead of one
+        "Preset name or YAML file. Repeat it for every machine.",
+        default=(),
+        metavar="H",
+        reads=list[str],
+        convert=tuple,
     )
 
 

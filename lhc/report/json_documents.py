@@ -1,6 +1,6 @@
 """JSON documents of the commands. Their fields, and the order of these, are a contract; see docs/command-line.md."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from pydantic import TypeAdapter
 
@@ -18,6 +18,7 @@ from lhc.study.source import Opened
 __all__ = [
     "analysis_document",
     "answer_document",
+    "comparison_document",
     "effort_document",
     "evaluations_document",
     "fields_of",
@@ -141,6 +142,11 @@ def partition_document(result: PartitionResult) -> Document:
         "cost": _system_cost(result.cost, result.digital_cost),
         "infeasibility": None if result.infeasibility is None else fields_of(result.infeasibility),
     }
+
+
+def comparison_document(results: Sequence[PartitionResult]) -> Document:
+    """Of ``lhc compare``."""
+    return {"machines": [{"hardware": one.plan.hardware.name} | partition_document(one) for one in results]}
 
 
 def inspection_document(opened: Opened, plan: Plan) -> Document:

@@ -19,6 +19,7 @@ FUNCTIONS = {
     "retrain": "retrain",
     "run": "evaluate",
     "pareto": "pareto",
+    "compare": "compare",
     "robustness": "robustness",
     "attribute": "attribute",
     "compile": "compile",

@@ -1,0 +1,81 @@
+"""Machines side by side, as users compare them."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+import lhc
+from lhc.hardware import Hardware
+from tests.conftest import Cli
+
+pytestmark = pytest.mark.analog
+
+FEW = ("--samples", "60", "--draws", "2", "--max-draws", "2", "--objective", "macs", "--max-drop", "50%")
+PLACED = (*FEW, "--strategy", "all-analog", "--include", "layer2.*", "--no-explain", "-q")
+
+
+@pytest.fixture(scope="module")
+def mine(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    machine = Hardware.load("lionheart").model_copy(update={"name": "mine", "costs": None, "t_inference_s": 60.0})
+    path = tmp_path_factory.mktemp("machines") / "mine.yaml"
+    path.write_text(machine.to_yaml())
+    return path
+
+
+def test_every_machine_has_what_partition_finds_on_it(cli: Cli, mine: Path) -> None:
+    machines = ("--hardware", "ideal", "--hardware", str(mine))
+    found = json.loads(cli("compare", "digits-narrow", *machines, *PLACED, "--json").stdout)["machines"]
+
+    assert [one["hardware"] for one in found] == ["ideal", "mine"]
+    alone = lhc.partition(
+        "digits-narrow",
+        hardware=mine,
+        samples=60,
+        draws=2,
+        max_draws=2,
+        objective="macs",
+        max_drop="50%",
+        strategy="all-analog",
+        include=["layer2.*"],
+        explain=False,
+    )
+    assert alone.plan.outcome is not None
+    assert found[1]["result"]["drop"] == alone.plan.outcome.drop
+    assert found[1]["tiles"] == alone.plan.tiles(alone.graph)
+    assert found[0]["result"]["drop"] == 0
+    assert found[0]["cost"]["energy_j"] > 0
+    assert found[1]["cost"] is None
+
+
+def test_the_table_has_a_row_a_machine(cli: Cli, mine: Path) -> None:
+    result = cli("compare", "digits-narrow", "--hardware", "ideal", "--hardware", mine, *PLACED, "--format", "csv")
+    rows = [line.split(",") for line in result.stdout.splitlines()]
+
+    assert result.exit_code == 0
+    assert rows[0][:5] == ["machine", "after", "layers", "MACs analog (%)", "tiles"]
+    assert [row[:2] for row in rows[1:]] == [["ideal", "0 s"], ["mine", "1 minute"]]
+    assert [row[-2] in ("", "-") for row in rows[1:]] == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("machines", "message"),
+    [
+        (["lionheart"], "two machines or more are compared"),
+        (["lionheart", "lionheart"], "of different names; got lionheart, lionheart"),
+        (["lionheart", "nowhere"], "unknown hardware 'nowhere'"),
+    ],
+)
+def test_what_is_no_comparison_is_refused_before_any_work(cli: Cli, machines: list[str], message: str) -> None:
+    result = cli("compare", "digits-narrow", *(part for one in machines for part in ("--hardware", one)))
+
+    assert result.exit_code == 2
+    assert message in result.stderr
+
+
+def test_a_training_is_kept_for_one_machine(cli: Cli, tmp_path: Path) -> None:
+    machines = ("--hardware", "lionheart", "--hardware", "ideal")
+    result = cli("compare", "digits-narrow", *machines, "--retrain", "--checkpoint", tmp_path)
+
+    assert result.exit_code == 2
+    assert "--checkpoint keeps the training for one machine" in result.stderr
