@@ -116,10 +116,13 @@ class LayerPlan(PlanRecord):
     @property
     def title(self) -> str:
         """How people call it: its module path, and its name where that is another."""
-        name = self.name
-        if self.steps > 1:
-            name = f"{_STEP.sub(lambda found: found[1] or '', name)}, {self.steps} steps"
+        name = self.own_name if self.steps == 1 else f"{self.own_name}, {self.steps} steps"
         return name if self.module is None else f"{self.module} ({name})"
+
+    @property
+    def own_name(self) -> str:
+        """Its name, without a number where the row stands for several steps."""
+        return self.name if self.steps == 1 else _STEP.sub(lambda found: found[1] or "", self.name)
 
     @property
     def path(self) -> str:

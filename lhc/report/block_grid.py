@@ -233,7 +233,7 @@ def short_names(layers: Sequence[LayerPlan]) -> list[str]:
         names.append(".".join(path[-length:]))
     alike = Counter((layer.block, name) for layer, name in zip(layers, names, strict=True))
     return [
-        name if alike[layer.block, name] == 1 else layer.name.replace("/", ".").rpartition(".")[2]
+        name if alike[layer.block, name] == 1 else layer.own_name.replace("/", ".").rpartition(".")[2]
         for layer, name in zip(layers, names, strict=True)
     ]
 

@@ -72,7 +72,7 @@ __all__ = [
 REASONS: dict[Reason, str] = {
     "eligible": "not decided",
     "budget": "within the budget together",
-    "sensitivity": "budget not met with it on tiles",
+    "sensitivity": "too sensitive for the budget",
     "cost": "costs more on tiles than it saves",
     "strategy": "placed by the strategy's rule",
     "forced": "fixed by the user",

@@ -173,7 +173,7 @@ def test_the_first_lines_say_decision_reason_and_certainty(full: Report) -> None
         " mean over chips; one by one, it is held by all 10 chips measured."
     )
     assert said["Certainty"].endswith("250 samples: held out from the search.")
-    assert said["Why not more"].startswith("17 layers stay digital: 9 budget not met with it on tiles, 8 no constant")
+    assert said["Why not more"].startswith("17 layers stay digital: 9 too sensitive for the budget, 8 no constant")
     assert said["In the way"].endswith(
         "; with them digital, a mean drop of 1.00 points, at most 3.00 points. The nearest budget that the 17 analog"
         " layers hold: 5.00 points."

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.browser
 
-LAPTOP_WIDTH = 1366
+LAPTOP_WIDTH, SMALL_LAPTOP_WIDTH = 1366, 1280
 
 
 def quiet(browser: "Browser") -> bool:
@@ -139,6 +139,19 @@ def test_the_first_screen_of_a_laptop_holds_all_that_counts(
     assert smallest_text(browser) >= 10
     assert texts_beyond_their_cell(browser) == 0
     assert browser.evaluate("document.documentElement.scrollWidth") <= LAPTOP_WIDTH
+
+
+def test_a_small_laptop_shows_the_whole_width_and_a_large_screen_no_larger_text(
+    browser: "Browser", show: Callable[[Report], None], full: Report
+) -> None:
+    show(full)
+    heights = []
+    for width in (SMALL_LAPTOP_WIDTH, 1920):
+        browser.send("Emulation.setDeviceMetricsOverride", width=width, height=800, deviceScaleFactor=1, mobile=False)
+        assert browser.evaluate("document.documentElement.scrollWidth") <= width
+        labels = "[...document.querySelectorAll('.side svg .axis-text.mid')].map(t => t.getBoundingClientRect().height)"
+        heights.append(browser.evaluate(f"{labels}[0]"))
+    assert 9 < heights[0] <= heights[1] < 15
 
 
 def smallest_text(browser: "Browser") -> float:
