@@ -15,9 +15,11 @@ from lhc.errors import ModelError
 
 __all__ = [
     "CANDIDATE_OPS",
+    "COLUMNS",
     "DEQUANTIZE",
     "INTEGER_OPS",
     "RUN_TIME_OPERANDS",
+    "TILES",
     "Elements",
     "Layer",
     "LayerGraph",
@@ -34,6 +36,8 @@ INTEGER_OPS = frozenset({"ConvInteger", "MatMulInteger", "QLinearConv", "QLinear
 CANDIDATE_OPS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"}) | INTEGER_OPS
 DEQUANTIZE = "--dequantize places it by its dequantised weights, where these, scales and zero points are stored"
 """What can be done about a product of integers."""
+COLUMNS, TILES = ".lhc_columns", ".lhc_tiles"
+"""How the names of the weights of a split product end: of its digital columns, and of those on tiles."""
 RUN_TIME_OPERANDS = "both operands are computed at run time"
 """How the detail of a product of two activations begins."""
 _FLOATS = frozenset({"float16", "float32", "float64"})
@@ -148,18 +152,20 @@ class Origin:
         node: name of the operator in the file.
         kind: that operator, with its domain unless it is ONNX's own.
         part: which of its products this is; empty where it has one.
+        columns: outputs that another part computes, digitally (`lhc.canonical.columns`).
     """
 
     node: str
     kind: str
     part: str = ""
+    columns: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
 class Obstacle:
     """Why a candidate cannot be analog on any hardware: a token and a sentence."""
 
-    reason: Literal["no-static-weight", "unsupported", "adapter"]
+    reason: Literal["no-static-weight", "unsupported", "adapter", "columns"]
     detail: str
 
 

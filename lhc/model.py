@@ -253,6 +253,18 @@ class OnnxModel:
                 state.update(tensor.SerializeToString(deterministic=True))
         return state.hexdigest()
 
+    @property
+    def digital_columns(self) -> dict[str, tuple[int, ...]]:
+        """Products that are split in memory, and which of their columns are computed apart."""
+        origins = {} if self.file is None else self.file.origins
+        return {name: origin.columns for name, origin in origins.items() if origin.columns}
+
+    @property
+    def identity(self) -> str:
+        """``source``, and which columns are computed apart: of equal ones the tiles are the same."""
+        apart = self.digital_columns
+        return sha256(f"{self.source}|{apart}".encode()).hexdigest() if apart else self.source
+
 
 class OpenedModel:
     """A model that was opened before: `lhc.study.source.Opened`."""

@@ -45,7 +45,7 @@ def summary(plan: Plan, graph: LayerGraph) -> str:
     """The one line that sums a plan up."""
     shown = folded(plan)
     parts = [
-        f"analog {len(shown.analog)}/{len(shown.layers)} layers",
+        f"analog {len(shown.analog)}/{shown.size} layers",
         f"{share_text(plan.analog_mac_fraction)} of {share_of(plan)}",
         *([f"{plan.activation_macs:,} MACs of activations beside"] if plan.activation_macs else []),
         tiles_text(plan.tiles(graph), plan.hardware),

@@ -5,6 +5,7 @@ Pure: no torch, aihwkit or onnxruntime. A pass takes the graph and a plan and re
 
 from lhc.passes.base import Judge, Pass, PassResult, Pipeline, Step
 from lhc.passes.copies import ChooseCopies, Copies
+from lhc.passes.digital_columns import ChooseDigitalColumns
 from lhc.passes.further_copies import fills_tiles, further_copies
 from lhc.passes.gates import ParityGate
 from lhc.passes.groups import groups_of, wanted_together
@@ -32,6 +33,7 @@ __all__ = [
     "DEFAULT_GOAL",
     "STRATEGIES",
     "ChooseCopies",
+    "ChooseDigitalColumns",
     "Copies",
     "Curvature",
     "EstimatedFront",

@@ -42,6 +42,7 @@ def _describe(layer: Layer, hardware: Hardware) -> LayerPlan:
         module=layer.module,
         origin=None if layer.origin is None else layer.origin.node,
         operator=None if layer.origin is None else layer.origin.kind,
+        digital_columns=() if layer.origin is None else layer.origin.columns,
     )
 
 

@@ -142,22 +142,54 @@ class LayerEffects:
             ModelError: the output has no gradient, or one that is not finite.
         """
         with differentiating():
-            noisy = [product for group in self._groups for product in group]
-            tensors = self._network(feeds, self._needed(noisy))
-            output = tensors[self._output]
-            if not output.requires_grad:
-                raise ModelError(
-                    f"{self._network.model.label}: output {self._output!r} ({output.dtype}) has no gradient with"
-                    " respect to any weight; its sensitivities can only be measured"
-                )
-            cotangents = self._cotangents(output, samples, directions)
-            self._align(noisy, tensors, samples)
-            gradients = [self._gradients(noisy, tensors, vector) for vector in cotangents]
+            tensors, gradients = self._run(feeds, samples, directions)
+            size = len(tensors[self._output])
             with torch.no_grad():
                 return {
-                    group[0].product.layer.name: self._effects(group, tensors, gradients, len(output), samples)
+                    group[0].product.layer.name: self._effects(group, tensors, gradients, size, samples)
                     for group in self._groups
                 }
+
+    def columns(self, feeds: Mapping[str, Array], samples: int, directions: Directions) -> dict[str, Floats]:
+        """Effect of every output of a layer by itself, ``(outputs,)``; arguments, names and errors as of `block`."""
+        with differentiating():
+            tensors, gradients = self._run(feeds, samples, directions)
+            size = len(tensors[self._output])
+            found: dict[str, Floats] = {}
+            with torch.no_grad():
+                for group in self._groups:
+                    first = group[0].product
+                    total = np.zeros(len(first.matrix))
+                    for noisy in (one for one in group if one.product.layer.name in gradients[0]):
+                        x, at_output, parts = self._operands(noisy, tensors, gradients, size)
+                        total += noisy.by_output(x, at_output, parts)
+                    found[first.layer.name] = total
+            return found
+
+    def _run(
+        self, feeds: Mapping[str, Array], samples: int, directions: Directions
+    ) -> tuple[Mapping[str, Tensor], list[dict[str, Tensor]]]:
+        """Tensors of the digital network, and the gradients at the layers' outputs, for every direction."""
+        noisy = [product for group in self._groups for product in group]
+        tensors = self._network(feeds, self._needed(noisy))
+        output = tensors[self._output]
+        if not output.requires_grad:
+            raise ModelError(
+                f"{self._network.model.label}: output {self._output!r} ({output.dtype}) has no gradient with"
+                " respect to any weight; its sensitivities can only be measured"
+            )
+        cotangents = self._cotangents(output, samples, directions)
+        self._align(noisy, tensors, samples)
+        return tensors, [self._gradients(noisy, tensors, vector) for vector in cotangents]
+
+    def _operands(
+        self, noisy: NoisyProduct, tensors: Mapping[str, Tensor], gradients: Sequence[Mapping[str, Tensor]], size: int
+    ) -> tuple[Tensor, list[Tensor], int]:
+        """A product's inputs, the gradients at its outputs, and in how many parts, each an answer of its own."""
+        product, name = noisy.product, noisy.product.layer.name
+        x = product.inputs(tensors[product.form.activation].detach().float())
+        parts = size if self._aligned.get(name, False) and len(x) % size == 0 else 1
+        return x, [product.outputs(g[name]) for g in gradients], parts
 
     def _needed(self, noisy: Sequence[NoisyProduct]) -> list[str]:
         names = [self._output]
@@ -217,13 +249,11 @@ class LayerEffects:
             if name not in gradients[0]:
                 continue
             product = noisy.product
-            x = product.inputs(tensors[product.form.activation].detach().float())
+            x, at_output, parts = self._operands(noisy, tensors, gradients, size)
             exact = product.products(
                 tensors[product.output].detach().float(),
                 None if product.form.bias is None else tensors[product.form.bias].detach(),
             )
-            parts = size if self._aligned.get(name, False) and len(x) % size == 0 else 1
-            at_output = [product.outputs(g[name]) for g in gradients]
             part, power = noisy.effects(x, product.outputs(exact), at_output, parts)
             outputs += power
             if moved is not None and len(moved) != len(part):

@@ -18,7 +18,7 @@ A chip whose outputs are calibrated gives ``gain · y + offset``: with gains a_o
 adds ``Σ_p g_p,o b_o``.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 
 import numpy as np
@@ -83,16 +83,10 @@ class NoisyProduct:
         """
         at_output = torch.stack([self.product.gradients(g, parts) for g in gradients], dim=2)
         still = [(g * exact).reshape(parts, -1).sum(1) for g in gradients] if self._converts else []
-        pieces = max(1, min(parts, MOST_VALUES // self._values(at_output)))
-        nonnegative = bool(x.amin() >= 0)
         moved, power = [], torch.zeros(len(self._splits), len(self.product.matrix), dtype=torch.float64)
-        for start in range(0, parts, pieces):
-            chosen = slice(start, start + pieces)
-            items = x[start * len(x) // parts : min(start + pieces, parts) * len(x) // parts]
-            vectors = self.product.columns(items, min(pieces, parts - start))
-            squares = self._converted(vectors, nonnegative)
-            moved.append(self._moved(vectors, at_output[chosen]))
-            power += self._power(squares, at_output[chosen])
+        for vectors, squares, piece in self._pieces(x, at_output, parts):
+            moved.append(self._moved(vectors, piece))
+            power += self._power(squares, piece)
         both = torch.cat(moved)
         weights = both[..., :-1]
         if self._converts:
@@ -101,6 +95,35 @@ class NoisyProduct:
         return weights + self._shifted(at_output), self._output_variance * np.einsum(
             "rso,so->r", self._scales**2, power_of_rows
         )
+
+    def by_output(self, x: Tensor, gradients: Sequence[Tensor], parts: int) -> Floats:
+        """``E (Σ g·d)²`` of every output by itself, ``(outputs,)``, mean over draws; without what the DAC rounds.
+
+        Arguments as of `effects`; the product has one group.
+        """
+        at_output = torch.stack([self.product.gradients(g, parts) for g in gradients], dim=2)
+        errors = self._weights[:-1].permute(1, 2, 0)
+        shifts = torch.stack([errors.new_zeros(len(errors)) if b is None else b for b in self._offsets], dim=-1)
+        total = torch.zeros(len(errors), dtype=torch.float64)
+        power = torch.zeros(len(self._splits), len(errors), dtype=torch.float64)
+        for vectors, squares, piece in self._pieces(x, at_output, parts):
+            g = piece.flatten(0, 2).transpose(0, 1)  # outputs, (parts and directions), products
+            joint = (piece.flatten(1, 3) @ vectors[:, 0].transpose(1, 2)).view(*piece.shape[:4], -1)
+            by_draw = joint.flatten(0, 2).transpose(0, 1) @ errors + g.sum(-1, keepdim=True) * shifts[:, None]
+            total += by_draw.square().mean(-1).sum(1).double()
+            power += self._power(squares, piece)
+        outputs = np.einsum("rso,so->o", self._scales**2, power.numpy()[self._block_of_row]) / self.draws
+        found: Floats = total.numpy() + self._output_variance * outputs
+        return found
+
+    def _pieces(self, x: Tensor, at_output: Tensor, parts: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Vectors after the DAC, their squared scales, and gradients, of as many parts as fit at a time."""
+        pieces = max(1, min(parts, MOST_VALUES // self._values(at_output)))
+        nonnegative = bool(x.amin() >= 0)
+        for start in range(0, parts, pieces):
+            items = x[start * len(x) // parts : min(start + pieces, parts) * len(x) // parts]
+            vectors = self.product.columns(items, min(pieces, parts - start))
+            yield vectors, self._converted(vectors, nonnegative), at_output[start : start + pieces]
 
     def _shifted(self, at_output: Tensor) -> Tensor:
         """``Σ g · offset``, ``(parts, directions, draws)``."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import onnx
 
-from lhc.canonical import canonical, dequantises
+from lhc.canonical import canonical, dequantises, with_digital_columns
 from lhc.conductances import Correction
 from lhc.errors import DataError, UsageError
 from lhc.graph import LayerGraph, WeightRef, obstacle
@@ -87,6 +87,8 @@ class HybridSession:
             placement.branches if isinstance(placement, Plan) else None,
         )
         self.plan = placement if isinstance(placement, Plan) else read_plan(self._model)
+        if self.plan is not None and (placement is None or placement is self.plan):
+            self._model = with_digital_columns(self._model, self.plan.digital_columns)
         default = self.plan.hardware if self.plan is not None else "lionheart"
         self.hardware = Hardware.load(hardware if hardware is not None else default)
         self._graph = read_graph(self._model, sizes=False)

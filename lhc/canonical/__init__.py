@@ -5,6 +5,7 @@ not analog runs as the file has it.
 """
 
 from lhc.canonical.bodies import open_conditions
+from lhc.canonical.columns import splittable, with_digital_columns
 from lhc.canonical.form import canonical, dequantises
 from lhc.canonical.nesting import nested_again
 from lhc.canonical.placed import placed_form, placed_proto, written_branches
@@ -16,5 +17,7 @@ __all__ = [
     "open_conditions",
     "placed_form",
     "placed_proto",
+    "splittable",
+    "with_digital_columns",
     "written_branches",
 ]

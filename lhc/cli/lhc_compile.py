@@ -69,7 +69,7 @@ def compile(asked: CompileOptions, shown: CompileOutput) -> None:
     else:
         what = {"on": "drawn in the model", "off": "left out", "input": "read from inputs NAME.deviates"}[asked.noise]
         time = "as programmed" if t_s is None else f"{time_text(t_s)} after programming"
-        say(f"analog {layers}/{len(placed.plan.layers)} layers, {time}, output noise {what}")
+        say(f"analog {layers}/{placed.plan.size} layers, {time}, output noise {what}")
     outcome = None if result is None else result.plan.outcome
     if outcome is not None and not outcome.within_budget:
         hint("the budget is not met; the files were written all the same")

@@ -27,6 +27,7 @@ def attribute(options: AttributeOptions) -> Attribution:
     check_confidence(options.confidence)
     opened = open_model(options.model, options.data, options.label_key, options.dequantize)
     plan = read_plan(opened.model)
+    opened = opened.split_as(plan)
     outcome = None if plan is None else plan.outcome
     stored = plan if options.hardware is None else None
     t_inference = options.t_inference

@@ -6,6 +6,7 @@ from typing import Any
 
 from lhc.errors import UsageError
 from lhc.measure import Running
+from lhc.options.columns_options import ColumnsOptions
 from lhc.options.command_line import made_by
 from lhc.options.commands import PartitionOptions
 from lhc.options.declare import options_of, part, values_of
@@ -37,6 +38,7 @@ from lhc.study.rank import Rank
 from lhc.study.record import Record
 from lhc.study.search import CheckBudget, Search
 from lhc.study.source import Opened, open_model
+from lhc.study.split_columns import JoinDigital, SplitColumns
 from lhc.study.state import READ, Study
 from lhc.study.train import Train, samples_apart
 from lhc.study.verify import Verify
@@ -57,7 +59,7 @@ def pipeline(options: PartitionOptions) -> Pipeline[Study]:
     """
     kind, prepare = strategy_for(options), preparation(options)
     if not options.retrain:
-        placed = (prepare, CheckCalibration(), _judged(options, kind), CompareHealing())
+        placed = (prepare, CheckCalibration(), _judged(options, kind), CompareHealing(), JoinDigital())
         return Pipeline("partition", placed, READ).checked()
     train = Train(
         part(options, TrainingOptions),
@@ -68,7 +70,7 @@ def pipeline(options: PartitionOptions) -> Pipeline[Study]:
         lambda strategy, share: _judged(options, strategy, share),
     )
     # Before the training, which is for the machine that both placements are judged on.
-    trained = (prepare, CheckCalibration(), train, CompareHealing())
+    trained = (prepare, CheckCalibration(), train, CompareHealing(), JoinDigital())
     return Pipeline("partition", trained, READ | {"training samples"}).checked()
 
 
@@ -78,7 +80,8 @@ def preparation(options: PartitionOptions) -> Pipeline[Study]:
     chosen = (part(options, Select), part(options, ChooseCopies))
     placing: tuple[Pass, ...] = chosen if follow is None else (FollowPlan(follow),)
     own = (Decide(_pass(one)) for one in options.passes)
-    return Pipeline("prepare", (Decide(Qualify()), *map(Decide, placing), *own, CheckParity(), CalibrateRanges()), READ)
+    measured = CheckParity(), CalibrateRanges(), SplitColumns(options.columns_share, options.columns_by)
+    return Pipeline("prepare", (Decide(Qualify()), *map(Decide, placing), *own, *measured), READ)
 
 
 def _judged(options: PartitionOptions, kind: type[Strategy], share: float = 1.0) -> Pipeline[Study]:
@@ -155,6 +158,7 @@ def begin(options: PartitionOptions, running: Running, opened: Opened) -> Study:
     if options.retrain:
         training, judging = samples_apart(opened, options, options.train_data)
     follow = _followed(options)
+    opened = opened.split_as(follow)
     machine = machine_of(options) if follow is None else follow.hardware
     study = read(options, running, options.t_inference, opened=opened, task=judging, machine=machine)
     fills = follow is None and options.copies == "auto"
@@ -197,6 +201,8 @@ def _followed(options: PartitionOptions) -> Plan | None:
         raise UsageError("a plan says where every layer goes: --include, --exclude and --force-… cannot go with --plan")
     if part(options, CopiesOptions) != CopiesOptions():
         raise UsageError("a plan says how many copies every layer has: --copies cannot go with --plan")
+    if part(options, ColumnsOptions) != ColumnsOptions():
+        raise UsageError("a plan says which columns are digital: --digital-columns cannot go with --plan")
     return plan if isinstance(plan, Plan) else Plan.load(Path(plan))
 
 

@@ -31,7 +31,14 @@ def reapply(model: ModelSource, original: ModelSource | Plan | None = None) -> P
                 f"{holder.model.label}: carries no plan; name the annotated original (--from ORIGINAL.lhc.onnx)"
             )
         plan = found_plan
+    opened = opened.split_as(plan)
     found = find_layers(opened.model, plan)
+    lost = [f.layer.name for f in found if f.layer.reason == "columns" and f.name != f.layer.name]
+    if lost:
+        raise ModelError(
+            f"{opened.model.label}: {lost[0]!r} are digital columns of a layer that has another name or form here;"
+            " partition this model"
+        )
     notes = tuple(f.note for f in found if f.note is not None)
     graph = read_graph(opened.model, sizes=False)
     return PartitionResult(reapplied_plan(plan, found, opened.model), graph, opened.model, notes)

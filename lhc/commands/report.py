@@ -110,7 +110,7 @@ def planned(source: PartitionResult | ModelSource) -> tuple[Plan, Opened]:
     plan = read_plan(opened.model)
     if plan is None:
         raise UsageError(f"{opened.model.label}: no lhc annotations; 'lhc partition' makes them")
-    return plan, opened
+    return plan, opened.split_as(plan)
 
 
 def _front(folder: Path, plan: Plan) -> Front | None:

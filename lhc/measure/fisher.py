@@ -52,6 +52,8 @@ __all__ = [
     "DIRECTIONS",
     "METRICS",
     "FisherSensitivity",
+    "Floats",
+    "column_damages",
     "fisher_sensitivity",
     "output_directions",
     "programmed_chips",
@@ -154,6 +156,26 @@ def _figure(bench: Bench, by_weights: Floats, by_outputs: Floats, confidence: fl
         by_weights=float(by_weights.mean()),
         by_outputs=float(by_outputs.mean()),
     )
+
+
+def column_damages(
+    bench: Bench, graph: LayerGraph, names: Sequence[str], directions: int = DIRECTIONS
+) -> dict[str, Floats]:
+    """Damage of every column of a layer, ``(outputs,)``, by the first of the layers that share their weights.
+
+    Arguments and errors as of `fisher_sensitivity`; the layers have one group each. Errors of columns are independent,
+    so that their damages add up to the layer's, but for the DAC's, which all columns share and which is left out.
+    """
+    found: dict[str, Floats] = {}
+    chips = bench.draws if bench.hardware.is_stochastic else 1
+    for chunk in _chunks(graph, names, chips, bench.running.memory // DRAW_SHARE):
+        network = _network(bench, graph, chunk, chips)
+        for where, feeds in _blocks(bench, graph, directions):
+            bench.running.check_time()
+            block = network.columns(feeds, where.stop - where.start, _towards(bench, where, directions))
+            found |= {name: found.get(name, 0.0) + effects for name, effects in block.items()}
+            bench.progress("damage of columns by gradients", where.stop, bench.samples)
+    return {name: 0.5 / (bench.samples * directions) * effects for name, effects in found.items()}
 
 
 def output_directions(metric: str, output: Array, signs: Array) -> Floats:

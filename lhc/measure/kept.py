@@ -74,7 +74,7 @@ class KeptResults:
     def _facts(self) -> Facts:
         setting, metric = self.setting, self.setting.metric
         return {
-            "model": setting.model.source,
+            "model": setting.model.identity,
             "hardware": setting.hardware.model_dump(mode="json", exclude={"costs"}),  # they move no output
             "metric": {
                 "name": metric.name,

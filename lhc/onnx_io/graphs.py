@@ -8,7 +8,7 @@ from hashlib import sha256
 import onnx
 
 from lhc.errors import ModelError, OpenSizesError
-from lhc.graph import INTEGER_OPS, Elements, Layer, LayerGraph, MatrixShape, Obstacle, Origin, WeightRef, Work
+from lhc.graph import COLUMNS, INTEGER_OPS, Elements, Layer, LayerGraph, MatrixShape, Obstacle, Origin, WeightRef, Work
 from lhc.model import OnnxModel, captured
 from lhc.onnx_io.adapters import adapted_layer
 from lhc.onnx_io.compiled_mark import refuse_compiled
@@ -128,6 +128,8 @@ class _Reader:
         adapted = None if weight is None else adapted_layer(weight.name)
         if adapted is not None:
             refusal = Obstacle("adapter", f"part of the adapter of {adapted}, which is computed digitally")
+        if weight is not None and weight.name.endswith(COLUMNS):
+            refusal = Obstacle("columns", f"the worst columns of {node.name.removesuffix('/columns')}, off its tiles")
         matrix = self._matrix(node, weight)
         work = None if weight is not None or matrix is None else self._unreachable(node, matrix)
         return Layer(node.name, node.op_type, inputs, outputs, weight, matrix, module_path(node), refusal, work)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from lhc.errors import UsageError
+from lhc.options.columns_options import ColumnsOptions
 from lhc.options.declare import REQUIRED, option, options
 from lhc.options.subjects import (
     BudgetOptions,
@@ -91,7 +92,16 @@ class SensitivityOptions(LayerSelection, Ranking, CopiesOptions, ReadTime, Measu
 
 @options
 class PartitionOptions(
-    Checkpointing, TrainingOptions, Selection, Ranking, GoalOptions, BudgetOptions, CopiesOptions, ReadTime, Measuring
+    Checkpointing,
+    TrainingOptions,
+    Selection,
+    Ranking,
+    GoalOptions,
+    BudgetOptions,
+    ColumnsOptions,
+    CopiesOptions,
+    ReadTime,
+    Measuring,
 ):
     """Of ``lhc partition``."""
 

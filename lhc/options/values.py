@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from lhc.errors import UsageError
 
-__all__ = ["bytes_of", "copies_of", "shapes_of", "times_of"]
+__all__ = ["bytes_of", "copies_of", "shapes_of", "share_of", "times_of"]
 
 
 def bytes_of(text: str | int) -> int:
@@ -52,6 +52,22 @@ def shapes_of(options: Iterable[str]) -> dict[str, tuple[int, ...]]:
             )
         shapes[name] = shape
     return shapes
+
+
+def share_of(text: str | float, flag: str) -> float:
+    """A share, as ``0.05`` or ``5%``.
+
+    Raises:
+        UsageError: none, or not from 0 to below 1; ``flag`` says of which option.
+    """
+    written = str(text)
+    try:
+        value = float(written.removesuffix("%")) / (100 if written.endswith("%") else 1)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < 1:
+        raise UsageError(f"{flag} {text}: write a share from 0 to below 1, e.g. 0.05 or 5%")
+    return value
 
 
 def times_of(option: str | None) -> list[float] | None:

@@ -24,6 +24,7 @@ Reason = Literal[
     "no-static-weight",
     "unsupported",
     "adapter",  # digital on purpose: what corrects a product on tiles
+    "columns",  # digital on purpose: the columns of a product that tiles would do most damage to
     "parity",  # the emulation does not reproduce the operator
     "tiles",  # not enough tiles
 ]
@@ -86,6 +87,8 @@ class LayerPlan(PlanRecord):
     """Operator of the file that it is a part of, by name, where that is written otherwise (`lhc.canonical`)."""
     operator: str | None = None
     """What that operator is."""
+    digital_columns: tuple[int, ...] = ()
+    """Outputs of the product that the row ``NAME/columns`` computes; the numbers here are of the others."""
     activation_macs: int = Field(default=0, ge=0)
     """Of two activations, per sample; no part of ``macs``."""
     steps: int = Field(default=1, ge=1)

@@ -187,6 +187,11 @@ class Plan(PlanRecord):
         return {layer.name: layer.title for layer in self.layers}
 
     @property
+    def size(self) -> int:
+        """How many layers there are; digital columns of a layer are no other one."""
+        return sum(layer.reason != "columns" for layer in self.layers)
+
+    @property
     def macs(self) -> int:
         """MACs per sample by stored weights, whatever operator holds them."""
         return sum(layer.macs for layer in self.layers)
@@ -275,6 +280,15 @@ class Plan(PlanRecord):
             return layer.model_copy(update={"copies": count, "tiles": tiles})
 
         return self.model_copy(update={"layers": tuple(map(row, self.layers))})
+
+    @property
+    def digital_columns(self) -> dict[str, tuple[int, ...]]:
+        """Outputs that are digital whatever the placement, of the layers that are split by them."""
+        return {layer.name: layer.digital_columns for layer in self.layers if layer.digital_columns}
+
+    def with_digital_columns(self, columns: Mapping[str, tuple[int, ...]]) -> "Plan":
+        """A plan in which these outputs of these layers are to be digital; rows and numbers are as before."""
+        return self._with({name: {"digital_columns": found} for name, found in columns.items()})
 
     @property
     def ranges(self) -> dict[str, tuple[float, ...]]:

@@ -102,11 +102,21 @@ def partition_head(result: PartitionResult) -> str:
     elif result.cost is not None and result.digital_cost is not None:
         lines += _objective_lines(outcome)
         lines.append(f"estimated cost {_amounts(result.cost)}; all digital {_amounts(result.digital_cost)}")
-    rows = folded(plan).layers
+    rows = [layer for layer in folded(plan).layers if layer.reason != "columns"]
     digital = [layer for layer in rows if layer.placement == "digital" and layer.reason != "eligible"]
     if digital and len(digital) < len(rows):
         lines.append(f"{counted(len(digital), 'digital layer')}: {reasons(digital)}")
+    lines += _columns_lines(plan)
     return "\n".join(lines)
+
+
+def _columns_lines(plan: Plan) -> Iterator[str]:
+    """What of layers on tiles is digital."""
+    rows = [row for row in plan.layers if row.reason == "columns"]
+    if rows:
+        columns = counted(sum(len(of_layer) for of_layer in plan.digital_columns.values()), "column")
+        share = sum(row.macs for row in rows) / plan.macs
+        yield f"{columns} of {counted(len(rows), 'layer')} digital, {share_text(share)} of all MACs"
 
 
 def verdict_sentence(plan: Plan, tiles: int) -> str:

@@ -59,9 +59,9 @@ def decision_of(plan: Plan, tiles: int) -> str:
     if not plan.layers:
         return "The network has no matrix product, so there is nothing to place."
     if not plan.analog:
-        return f"All {len(plan.layers)} layers stay digital."
+        return f"All {plan.size} layers stay digital."
     return (
-        f"{len(plan.analog)} of {len(plan.layers)} layers run on analog tiles: {share_text(plan.analog_mac_fraction)}"
+        f"{len(plan.analog)} of {plan.size} layers run on analog tiles: {share_text(plan.analog_mac_fraction)}"
         f" of the multiplications by weights{_known(plan)}, on {tiles_text(tiles, plan.hardware)}."
         f"{_beside(plan)}"
     )

@@ -80,6 +80,7 @@ REASONS: dict[Reason, str] = {
     "no-static-weight": "no constant weights",
     "unsupported": "not supported on tiles",
     "adapter": "an adapter, digital on purpose",
+    "columns": "the worst columns of a layer, digital on purpose",
     "parity": "the emulation does not reproduce it",
     "tiles": "no tiles left",
 }

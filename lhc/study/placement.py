@@ -74,7 +74,7 @@ def given_placement(options: PlacingFirst) -> NetworkPlacement | Opened:
     plan = options.placement if isinstance(options.placement, Plan) else annotated
     _check(options, plan)
     if plan is not None:
-        return _planned(opened, plan, options)
+        return _planned(opened.split_as(plan), plan, options)
     return _named(opened, options) if options.names_layers else opened
 
 

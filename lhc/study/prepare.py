@@ -273,6 +273,7 @@ def read_placed(
     )
     stored = stored_plan(options, opened)
     opened = opened if stored is None else opened.with_branches(stored.branches)
+    opened = opened if options.names_layers else opened.split_as(stored)
     outcome = None if stored is None else stored.outcome
     options = as_judged(options, outcome)
     machine = machine_of(options, stored)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lhc.canonical import canonical, open_conditions
+from lhc.canonical import canonical, open_conditions, with_digital_columns
 from lhc.errors import DataError, ModelError, OpenSizesError, UsageError
 from lhc.graph import LayerGraph
 from lhc.model import ModelSource, OnnxModel, OpenedModel
@@ -26,6 +26,7 @@ from lhc.onnx_io import (
     training_mode,
 )
 from lhc.options.subjects import Data, SampleSource
+from lhc.plan import Plan
 from lhc.runtime import observe_tensors
 from lhc.runtime.ort import Array, must_run, plain_feeds, tensor_infos
 from lhc.runtime.probe import probe
@@ -59,6 +60,12 @@ class Opened(OpenedModel):
     before: "Opened | None" = None
     told: set[str] = field(default_factory=set)
     dequantize: bool = False
+
+    def split_as(self, plan: Plan | None) -> "Opened":
+        """The network with the layers split whose worst columns are digital in a plan."""
+        if plan is None or not plan.digital_columns:
+            return self
+        return replace(self, model=with_digital_columns(self.model, plan.digital_columns))
 
     def task(
         self, data: DataSource | None, metric: Metric | None, samples: int | None, reading: SampleSource | None = None
@@ -145,7 +152,8 @@ class Opened(OpenedModel):
         if branches.items() <= self.branches.items():
             return self
         plain = replace(self.model, proto=self.model.as_file(), file=None)
-        return replace(self, model=canonical(plain, self.dequantize, {**self.branches, **branches}))
+        model = canonical(plain, self.dequantize, {**self.branches, **branches})
+        return replace(self, model=with_digital_columns(model, self.model.digital_columns))
 
     def seen(self, task: Task) -> "Opened":
         """The network with the branches that the first samples take, where an If holds products.

@@ -104,6 +104,7 @@ class Study:
         found: the placement that is kept, and its verification.
         infeasibility: where the budget is not met, why, and what would help.
         front: the trade-off of accuracy against the goal.
+        whole: the network before layers were split by their columns; None where none is.
     """
 
     options: Measuring
@@ -130,6 +131,7 @@ class Study:
     found: Verification | None = None
     infeasibility: Infeasibility | None = None
     front: Front | None = None
+    whole: Opened | None = None
 
     @property
     def model(self) -> OnnxModel:

@@ -138,9 +138,8 @@ def retrained(study: Study, course: "Course", weights: Mapping[str, Array]) -> S
     opened = Opened(model, study.opened.entry, before=study.opened).with_branches(study.opened.branches)
     graph = opened.graph(None, study.task)
     ranges = course.trained_ranges(weights)
-    rows = tuple(
-        row.model_copy(update={"input_range": ranges.get(row.name), "sensitivity": None}) for row in study.plan.layers
-    )
+    fresh = {"sensitivity": None, "origin": None, "operator": None, "digital_columns": ()}
+    rows = tuple(row.model_copy(update={"input_range": ranges.get(row.name), **fresh}) for row in study.plan.layers)
     plan = study.plan.model_copy(update={"source": model.source, "layers": rows})
     after = replace(study, opened=opened, graph=graph, plan=plan, original=study)
     return calibrated(after, sorted(plan.analog.union(study.measurable)))

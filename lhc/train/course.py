@@ -190,7 +190,7 @@ class Course:
     def facts(self) -> dict[str, object]:
         """What decides the result of a training, apart from the placement."""
         return {
-            "model": self.model.source,
+            "model": self.model.identity,
             "hardware": self.hardware.model_dump(mode="json"),
             "t_s": self.t_s,
             "samples": self.samples.digest,

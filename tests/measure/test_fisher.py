@@ -13,7 +13,7 @@ from lhc.errors import DataError, ModelError, UsageError
 from lhc.hardware import Hardware
 from lhc.hardware.sections import Compensation
 from lhc.measure import Bench, Running, measure_sensitivity
-from lhc.measure.fisher import fisher_sensitivity, output_directions
+from lhc.measure.fisher import column_damages, fisher_sensitivity, output_directions
 from lhc.measure.scorer import Block
 from lhc.model import OnnxModel
 from lhc.onnx_io import load_model, read_graph
@@ -114,6 +114,34 @@ def test_small_noise_does_the_damage_that_is_predicted(metric: str) -> None:
     ratios = [predicted.layers[name].mean / measured.layers[name].mean for name in LAYERS]
     assert np.abs(np.log(ratios)).max() < 0.25, dict(zip(LAYERS, ratios, strict=True))
     assert abs(np.mean(np.log(ratios))) < 0.1
+
+
+@pytest.mark.analog
+def test_damages_of_columns_add_up_to_that_of_the_layer() -> None:
+    """Errors of columns are independent: over 24 chips their products in the sum are small."""
+    here = bench("kl", quiet(0.1), draws=24)
+    names = ("stem", "body", "narrow", "head")
+    layers = fisher_sensitivity(here, here.graph, names).table.layers
+    columns = column_damages(here, here.graph, names)
+    assert {name: len(found) for name, found in columns.items()} == {"stem": 8, "body": 6, "narrow": 7, "head": 5}
+    for name in names:
+        assert columns[name].sum() == pytest.approx(layers[name].mean, rel=0.35), name
+
+
+@pytest.mark.analog
+def test_the_damage_of_the_one_column_that_is_read_is_the_layer_s() -> None:
+    here = bench("kl", quiet(0.1), draws=3)
+    proto = here.model.proto
+    (weight,) = (tensor for tensor in proto.graph.initializer if tensor.name == "w3")
+    only = numpy_helper.to_array(weight).copy()
+    only[[0, 1, 3, 4, 5, 6]] = 0
+    weight.CopyFrom(numpy_helper.from_array(only, "w3"))
+    model = load_model(proto)
+    here = replace(here, model=model, graph=read_graph(model))
+    whole = fisher_sensitivity(here, here.graph, ("narrow",)).table.layers["narrow"].mean
+    columns = column_damages(here, here.graph, ("narrow",))["narrow"]
+    assert columns[2] == pytest.approx(whole, rel=0.01)  # without what the DAC's 12 bits round
+    assert np.delete(columns, 2).max() == 0
 
 
 HEALED = {

@@ -1,0 +1,43 @@
+"""Options of layers whose worst columns are digital."""
+
+from typing import ClassVar, Literal
+
+from lhc.options.declare import option, options
+from lhc.options.values import share_of
+
+__all__ = ["ColumnsBy", "ColumnsOptions"]
+
+ColumnsBy = Literal["macs", "weights"]
+
+
+@options
+class ColumnsOptions:
+    """Which columns of layers are digital although the rest is on tiles."""
+
+    PANEL: ClassVar[str] = "Goal"
+
+    digital_columns: float | str = option(
+        "Compute the worst columns of layers digitally, at most this share of the MACs (0.05 or 5%).",
+        default=0.0,
+        metavar="SHARE",
+        reads=str,
+    )
+    columns_by: ColumnsBy = option(
+        "--digital-columns: a share of the macs to compute, or of the weights to store.",
+        default="macs",
+        metavar="C",
+        rare=True,
+    )
+
+    def __post_init__(self) -> None:
+        """Refuse what is no share.
+
+        Raises:
+            UsageError: so it is.
+        """
+        share_of(self.digital_columns, "--digital-columns")
+
+    @property
+    def columns_share(self) -> float:
+        """The share as a number."""
+        return share_of(self.digital_columns, "--digital-columns")
