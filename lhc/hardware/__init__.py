@@ -23,6 +23,7 @@ from lhc.hardware.overrides import Override
 from lhc.hardware.presets import preset_names, preset_text
 from lhc.hardware.sections import Adc, Compensation, Dac, LeftOut, Mapping, Tiles, Training
 from lhc.hardware.variants import EFFECTS, Effect, effects_of, scaled_noise, without
+from lhc.hardware.weight_noise import Regime, Regimes
 
 __all__ = [
     "EFFECTS",
@@ -49,6 +50,8 @@ __all__ = [
     "Override",
     "Pcm",
     "PcmCustomDrift",
+    "Regime",
+    "Regimes",
     "ReramCmo",
     "ReramWan2022",
     "StateIndependent",

@@ -10,6 +10,7 @@ from pydantic import Discriminator, Field, Tag, model_validator
 
 from lhc.hardware.device_model import DeviceModel, Positive, Scale
 from lhc.hardware.measured_devices import Measured
+from lhc.hardware.weight_noise import Regimes
 
 __all__ = [
     "DEVICE_MODELS",
@@ -277,6 +278,7 @@ DEVICE_MODELS: Mapping[str, type[DeviceModel]] = {
     "reram_wan2022": ReramWan2022,
     "state_independent": StateIndependent,
     "measured": Measured,
+    "regimes": Regimes,
 }
 
 
@@ -292,7 +294,8 @@ Devices = Annotated[
     | Annotated[ReramCmo, Tag("reram_cmo")]
     | Annotated[ReramWan2022, Tag("reram_wan2022")]
     | Annotated[StateIndependent, Tag("state_independent")]
-    | Annotated[Measured, Tag("measured")],
+    | Annotated[Measured, Tag("measured")]
+    | Annotated[Regimes, Tag("regimes")],
     Discriminator(
         _model_of,
         custom_error_type="device_model",

@@ -26,6 +26,7 @@ from lhc.hardware.measured_devices import Measured
 from lhc.hardware.measured_noise import MeasuredNoise
 from lhc.hardware.overrides import problems
 from lhc.hardware.sections import Converter, LeftOut, Training
+from lhc.hardware.weight_noise import RegimeNoise, Regimes
 
 if TYPE_CHECKING:
     from aihwkit.simulator.configs import InferenceRPUConfig, TorchInferenceRPUConfig
@@ -39,6 +40,8 @@ _WARNINGS: dict[str, tuple[str, type[Warning]]] = {
     "HermesNoiseModel": ("Using a non-tuple sequence for multidimensional indexing", UserWarning),
     "ReRamCMONoiseModel": ("__array_wrap__ must accept context", DeprecationWarning),
 }
+_OWN: dict[type[DeviceModel], Callable[..., Any]] = {Measured: MeasuredNoise, Regimes: RegimeNoise}
+"""Models that aihwkit does not have, and what stands in the place of its own."""
 _REMAPS = {"CHANNELWISE_SYMMETRIC": "channelwise", "LAYERWISE_SYMMETRIC": "layerwise"}
 
 
@@ -132,8 +135,8 @@ def _noise_model(devices: DeviceModel | None) -> Any:
         model = _noise_model(Pcm(programming_noise_scale=0, read_noise_scale=0, drift_scale=0))
         model.never_programmed = True  # tells perfect devices from programmed ones without noise
         return model
-    if isinstance(devices, Measured):
-        return MeasuredNoise(devices)
+    if type(devices) in _OWN:
+        return _OWN[type(devices)](devices)
     if devices.kind in _WARNINGS:
         warnings.filterwarnings("ignore", *_WARNINGS[devices.kind])
     attributes = devices.to_attributes()
@@ -230,7 +233,7 @@ def _training(config: Any) -> dict[str, Any]:
 def _devices(noise_model: Any) -> dict[str, Any] | None:
     if getattr(noise_model, "never_programmed", False):
         return None
-    if isinstance(noise_model, MeasuredNoise):
+    if isinstance(noise_model, MeasuredNoise | RegimeNoise):
         return noise_model.devices.model_dump()
     for name, devices in DEVICE_MODELS.items():
         if devices.module and type(noise_model) is _noise_class(devices):

@@ -276,7 +276,7 @@ def test_unknown_hardware_is_refused_with_the_presets(tmp_path: Path) -> None:
         Hardware.load("lionhart")
     with pytest.raises(UsageError, match="neither a preset"):
         Hardware.load(tmp_path)
-    with pytest.raises(UsageError, match=r"unknown hardware 'lionhart'; presets: hermes, ideal, lionheart, "):
+    with pytest.raises(UsageError, match=r"unknown hardware 'lionhart'; presets: afm, hermes, ideal, lionheart, "):
         preset_text("lionhart")
 
 
