@@ -276,7 +276,7 @@ class LayerGraph:
         inputs: Iterable[str],
         outputs: Iterable[str],
         nested: Iterable[Layer] = (),
-        branches: Mapping[str, str] | None = None,
+        control: Mapping[str, str] | None = None,
     ) -> None:
         """Connect ``layers`` by their tensors.
 
@@ -286,7 +286,8 @@ class LayerGraph:
             outputs: names of its outputs.
             nested: operators that multiply in the bodies of others and in local functions; they are listed and
                 counted, but are no part of the graph.
-            branches: by the name of an If: which of its bodies stands in its place; the graph is of calls that take it.
+            control: what the calls that it is of take, where the file leaves that open: the branch of an If, the turns
+                of a Loop, a Scan or a recurrent operator, by its name.
 
         Raises:
             ModelError: two operators of one name, a tensor written twice, or a cycle.
@@ -295,7 +296,7 @@ class LayerGraph:
         self.inputs = tuple(inputs)
         self.outputs = tuple(outputs)
         self.nested = tuple(nested)
-        self.branches = dict(branches or {})
+        self.control = dict(control or {})
         self._by_name = {layer.name: layer for layer in self.layers}
         self._nested = {layer.name: layer for layer in self.nested}
         if len(self._by_name) != len(self.layers):

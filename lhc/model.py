@@ -163,12 +163,18 @@ class Rewritten:
     Attributes:
         node: as the file, or the body that stands in its place, has it.
         made: names of the nodes in memory that take its place.
-        branch: of an If, the attribute whose body these are; empty for other operators.
+        control: what calls take, where the file leaves it open: of an If, the attribute whose body these are; of a
+            Loop, a Scan or a recurrent operator, its turns in digits; else empty.
     """
 
     node: onnx.NodeProto
     made: frozenset[str]
-    branch: str = ""
+    control: str = ""
+
+    @property
+    def branch(self) -> str:
+        """Of an If, the attribute whose body stands in its place; empty for other operators."""
+        return "" if self.control.isdigit() else self.control
 
 
 @dataclass(frozen=True, eq=False)
@@ -188,9 +194,12 @@ class FileForm:
     rewritten: tuple[Rewritten, ...] = ()
 
     @property
-    def branches(self) -> dict[str, str]:
-        """By the name of an If that its body stands in the place of: which branch that is."""
-        return {one.node.name: one.branch for one in self.rewritten if one.branch}
+    def control(self) -> dict[str, str]:
+        """What calls take: the branch of an If, the turns of a Loop or the steps of a recurrent operator, by its name.
+
+        Where the file alone tells them, they are not in it.
+        """
+        return {one.node.name: one.control for one in self.rewritten if one.control}
 
 
 @dataclass(frozen=True, eq=False)

@@ -20,7 +20,7 @@ __all__ = ["Qualify", "initial_plan"]
 def initial_plan(graph: LayerGraph, hardware: Hardware, source: str, lhc_version: str) -> Plan:
     """All operators that multiply, digital, with their costs, nothing decided; those nested in others come last."""
     layers = tuple(_describe(layer, hardware) for layer in graph.multiplying)
-    return Plan(lhc_version=lhc_version, source=source, hardware=hardware, layers=layers, branches=graph.branches)
+    return Plan(lhc_version=lhc_version, source=source, hardware=hardware, layers=layers, control=graph.control)
 
 
 def _describe(layer: Layer, hardware: Hardware) -> LayerPlan:

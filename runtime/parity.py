@@ -12,7 +12,7 @@ import onnx
 
 from lhc.graph import LayerGraph
 from lhc.hardware import Hardware
-from lhc.model import OnnxModel
+from lhc.model import OnnxModel, captured
 from lhc.onnx_io import Constants
 from lhc.runtime.cut import Segment, segment_model
 from lhc.runtime.executor import HybridExecutor
@@ -82,13 +82,14 @@ def form_errors(
         return {}
     constants = Constants(model.proto.graph)
     nodes = {name: _exact(one.node) for name, one in wanted.items()}
-    read = sorted({t for n in nodes.values() for t in n.input if t and t not in constants and graph.producer(t)})
+    reads = {name: (*node.input, *captured(node)) for name, node in nodes.items()}
+    read = sorted({t for own in reads.values() for t in own if t and t not in constants and graph.producer(t)})
     tensors = dict(feeds) | observe_tensors(model, read, feeds)
     made = {node.name: node for node in model.proto.graph.node}
     types = tensor_types(model, read)
     found = {}
     for name, node in nodes.items():
-        inputs = tuple(dict.fromkeys(t for t in node.input if t and t not in constants))
+        inputs = tuple(dict.fromkeys(t for t in reads[name] if t and t not in constants))
         outputs = tuple(filter(None, node.output))
         own = tuple(layer.name for layer in graph.layers if layer.name in wanted[name].made)
         given = {tensor: tensors[tensor] for tensor in inputs}

@@ -84,7 +84,7 @@ class HybridSession:
         self._model = canonical(
             load_model(model, runs=must_run),
             dequantize or (isinstance(placement, Plan) and dequantises(placement)),
-            placement.branches if isinstance(placement, Plan) else None,
+            placement.control if isinstance(placement, Plan) else None,
         )
         self.plan = placement if isinstance(placement, Plan) else read_plan(self._model)
         if self.plan is not None and (placement is None or placement is self.plan):

@@ -4,17 +4,17 @@ Whoever computes with a network, counts it or trains it sees products alone; the
 not analog runs as the file has it.
 """
 
-from lhc.canonical.bodies import open_conditions
 from lhc.canonical.columns import splittable, with_digital_columns
 from lhc.canonical.form import canonical, dequantises
 from lhc.canonical.nesting import nested_again
+from lhc.canonical.open_control import open_control
 from lhc.canonical.placed import placed_form, placed_proto, written_branches
 
 __all__ = [
     "canonical",
     "dequantises",
     "nested_again",
-    "open_conditions",
+    "open_control",
     "placed_form",
     "placed_proto",
     "splittable",

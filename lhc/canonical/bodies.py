@@ -1,9 +1,12 @@
-"""Bodies of If in the place of their operator, where it is known which branch is taken.
+"""Bodies of If, Loop and Scan in the place of their operator, where it is known which way calls take.
 
     y = If(c) {then: f(x), else: g(x)}   ->   y = f(x), for calls in which c is true
+    y = Loop(3, x) {x -> f(x)}           ->   y = f(f(f(x)))
 
-Names of nodes stay where they are unique, so that products keep the names that `lhc.onnx_io.nested` has for them. What
-an engine computes is right only as long as the condition has that value; engines see to it.
+Nodes of branches keep their names where these are unique, so that products have the names that `lhc.onnx_io.nested`
+gives them; those of turns have the number of the turn behind. Turns share what the body stores, which is programmed
+once. A branch is right only as long as the condition has its value, and engines see to it; turns whose number the file
+leaves open are written so that onnxruntime fails in a call with another number.
 """
 
 from collections import Counter
@@ -14,15 +17,19 @@ from typing import TypeVar
 import onnx
 from google.protobuf.message import Message
 
-from lhc.model import OnnxModel, Rewritten, producers_of, subgraphs, without_weights
+from lhc.canonical.turns import Turns, turns_of
+from lhc.graph import Origin
+from lhc.model import OnnxModel, Rewritten, subgraphs, without_weights
+from lhc.onnx_io.constants import Constants
 from lhc.onnx_io.nested import inner_nodes
-from lhc.onnx_io.operators import identity
+from lhc.onnx_io.operators import identity, kind_of
+from lhc.onnx_io.shapes import inferred_shapes
 from lhc.onnx_io.weighted import may_multiply
 
-__all__ = ["Written", "holds_products", "open_conditions", "write_out"]
+__all__ = ["Written", "holds_products", "write_out"]
 
 M = TypeVar("M", bound=Message)
-_RECURRENT = ("GRU", "LSTM", "RNN")
+_HOLDERS = frozenset({("", "If"), ("", "Loop"), ("", "Scan")})
 
 
 @dataclass(eq=False)
@@ -33,28 +40,13 @@ class Written:
         nodes: in order.
         tensors: initializers of the bodies.
         rewritten: what held a body that stands in its place; those that hold others come first.
+        origins: node of a turn -> the node of the body that it is.
     """
 
     nodes: list[onnx.NodeProto] = field(default_factory=list)
     tensors: list[onnx.TensorProto] = field(default_factory=list)
     rewritten: list[Rewritten] = field(default_factory=list)
-
-
-def open_conditions(model: OnnxModel) -> dict[str, str]:
-    """Conditions to be observed, by the name of their If.
-
-    Of those that hold products, and of those that a recurrent layer reads from: its number of steps may hang on them.
-
-    Args:
-        model: in its canonical form.
-    """
-    graph = model.proto.graph
-    known = {} if model.file is None else model.file.branches
-    ifs = [node for node in graph.node if identity(node) == ("", "If") and node.name not in known]
-    if not any(map(holds_products, ifs)) and not known:
-        return {}
-    above = producers_of(graph, (node.input[0] for node in graph.node if node.op_type in _RECURRENT))
-    return {node.name: node.input[0] for node in ifs if node.name in above or holds_products(node)}
+    origins: dict[str, Origin] = field(default_factory=dict)
 
 
 def holds_products(node: onnx.NodeProto) -> bool:
@@ -62,18 +54,28 @@ def holds_products(node: onnx.NodeProto) -> bool:
     return any(may_multiply(inner) or holds_products(inner) for _, g in subgraphs(node) for inner in g.node)
 
 
-def write_out(model: OnnxModel, branches: Mapping[str, str]) -> Written:
-    """The operators of a model as its file has it, with the bodies of these branches in the place of their If."""
-    if not branches:
+def write_out(model: OnnxModel, control: Mapping[str, str]) -> Written:
+    """The operators of a model as its file has it, with bodies in the place of their operator.
+
+    Args:
+        model: the model.
+        control: what calls take, as in `lhc.plan.Plan.control`.
+    """
+    held = [node for node in model.proto.graph.node if identity(node) in _HOLDERS]
+    if not control and not any(map(holds_products, held)):
         return Written(list(model.proto.graph.node))
-    return _Writer(model, branches).run()
+    return _Writer(model, control).run()
 
 
 class _Writer:
     """Writes the bodies of one model out."""
 
-    def __init__(self, model: OnnxModel, branches: Mapping[str, str]) -> None:
-        self._branches = branches
+    def __init__(self, model: OnnxModel, control: Mapping[str, str]) -> None:
+        self._control = control
+        self._model = model
+        self._constants = Constants(model.proto.graph)
+        self._shapes = inferred_shapes(model) if any(n.op_type == "Scan" for n in model.proto.graph.node) else {}
+        self._opset = max((e.version for e in model.proto.opset_import if e.domain in ("", "ai.onnx")), default=1)
         self._graph = without_weights(model.proto).graph
         for inner in list(inner_nodes(self._graph)):
             inner.node.name = inner.name
@@ -90,31 +92,89 @@ class _Writer:
         return self._made
 
     def _in_place_of(self, node: onnx.NodeProto) -> list[onnx.NodeProto]:
-        branch = self._branches.get(node.name, "") if identity(node) == ("", "If") else ""
-        body = dict(subgraphs(node)).get(branch)
-        if body is None or body.sparse_initializer:
+        control = self._control.get(node.name, "")
+        bodies = dict(subgraphs(node))
+        if identity(node) not in _HOLDERS or any(body.sparse_initializer for body in bodies.values()):
             return [node]
         place = len(self._made.rewritten)
-        own = _own(body)
-        names = {tensor: _unique(tensor, f"{node.name}/{tensor}", self._tensors) for tensor in own}
+        if node.op_type == "If" and control in bodies:
+            made = self._branch(node, bodies[control], control)
+        elif node.op_type != "If" and holds_products(node):
+            turns = turns_of(node, bodies["body"], control, self._constants, self._shapes, self._opset)
+            if turns is None:
+                return [node]
+            made = self._turns(turns)
+            control = control if turns.is_open else ""
+        else:
+            return [node]
+        self._made.rewritten.insert(place, Rewritten(node, frozenset(one.name for one in made), control))
+        return made
+
+    def _branch(self, node: onnx.NodeProto, body: onnx.GraphProto, branch: str) -> list[onnx.NodeProto]:
+        names = {tensor: self._tensor(tensor, f"{node.name}/{tensor}") for tensor in _own(body)}
+        self._store(body, names)
+        made = []
+        for index, inner in enumerate(body.node):
+            path = f"{node.name}/{branch}/{inner.name or f'{inner.op_type}_{index}'}"
+            made += self._in_place_of(self._copied(inner, names, inner.name or path, path))
+        return made + [
+            self._identity(node, index, names.get(value.name, value.name), output)
+            for index, (output, value) in enumerate(zip(node.output, body.output, strict=True))
+            if output
+        ]
+
+    def _turns(self, turns: Turns) -> list[onnx.NodeProto]:
+        """One turn after the other; what the body stores is stored once."""
+        node, body = turns.node, turns.body
+        stored = [inner for inner in body.node if identity(inner) == ("", "Constant")]
+        held = [*(tensor.name for tensor in body.initializer), *(tensor for inner in stored for tensor in inner.output)]
+        shared = {tensor: self._tensor(tensor, f"{node.name}/{tensor}") for tensor in held}
+        self._store(body, shared)
+        made = [self._copied(inner, shared, inner.name or f"{node.name}/Constant", node.name) for inner in stored]
+        made += self._added(turns.before(self._tensor))
+        states = list(turns.states)
+        collected: list[list[str]] = [[] for _ in turns.collected]
+        for turn in range(turns.count):
+            names = shared | turns.given(turn, states)
+            own = [tensor for tensor in _own(body) if tensor not in names]
+            names |= {tensor: self._tensor(f"{tensor}/{turn}", f"{node.name}/{tensor}/{turn}") for tensor in own}
+            for index, inner in enumerate(body.node):
+                if inner in stored:
+                    continue
+                path = f"{node.name}/body/{inner.name or f'{inner.op_type}_{index}'}"
+                copy = self._copied(inner, names, f"{inner.name or path}/{turn}", f"{path}/{turn}")
+                self._made.origins[copy.name] = Origin(inner.name or path, kind_of(inner), str(turn))
+                made += self._in_place_of(copy)
+            states = [names.get(tensor, tensor) for tensor in turns.next_states]
+            for every, tensor in zip(collected, turns.collected, strict=True):
+                every.append(names.get(tensor, tensor))
+        made += self._added(turns.behind(collected, self._tensor))
+        ends = zip(node.output, states, strict=False)
+        return made + [self._identity(node, i, state, output) for i, (output, state) in enumerate(ends) if output]
+
+    def _added(self, found: tuple[list[onnx.NodeProto], list[onnx.TensorProto]]) -> list[onnx.NodeProto]:
+        nodes, tensors = found
+        self._made.tensors += tensors
+        for node in nodes:
+            node.name = _unique(node.name, node.name, self._names)
+        return nodes
+
+    def _store(self, body: onnx.GraphProto, names: Mapping[str, str]) -> None:
         for tensor in body.initializer:
             self._made.tensors.append(_copy(tensor))
             self._made.tensors[-1].name = names[tensor.name]
-        made = []
-        for index, inner in enumerate(body.node):
-            copy = _renamed(inner, names)
-            stem = inner.name or f"{inner.op_type}_{index}"
-            copy.name = _unique(
-                inner.name or f"{node.name}/{branch}/{stem}", f"{node.name}/{branch}/{stem}", self._names
-            )
-            made += self._in_place_of(copy)
-        for index, (output, value) in enumerate(zip(node.output, body.output, strict=True)):
-            if output:
-                name = _unique(f"{node.name}/{index}", f"{node.name}/{index}", self._names)
-                made.append(onnx.helper.make_node("Identity", [names.get(value.name, value.name)], [output], name))
-        rewritten = Rewritten(node, frozenset(one.name for one in made), branch)
-        self._made.rewritten.insert(place, rewritten)
-        return made
+
+    def _copied(self, node: onnx.NodeProto, names: Mapping[str, str], name: str, path: str) -> onnx.NodeProto:
+        copy = _renamed(node, names)
+        copy.name = _unique(name, path, self._names)
+        return copy
+
+    def _identity(self, node: onnx.NodeProto, index: int, tensor: str, output: str) -> onnx.NodeProto:
+        name = _unique(f"{node.name}/{index}", f"{node.name}/{index}", self._names)
+        return onnx.helper.make_node("Identity", [tensor], [output], name)
+
+    def _tensor(self, name: str, path: str) -> str:
+        return _unique(name, path, self._tensors)
 
 
 def _own(graph: onnx.GraphProto) -> list[str]:

@@ -9,6 +9,7 @@ from typing import cast
 import onnx
 
 from lhc.canonical.bodies import write_out
+from lhc.canonical.open_control import OPEN
 from lhc.canonical.site import OperatorSite, Rule
 from lhc.errors import LhcError, ModelError
 from lhc.graph import Origin
@@ -16,7 +17,7 @@ from lhc.model import FileForm, OnnxModel, Rewritten, without_weights
 from lhc.onnx_io import Shape, read_plan
 from lhc.onnx_io.constants import Constants
 from lhc.onnx_io.operators import identity, kind_of
-from lhc.onnx_io.shapes import outline, tensor_shapes
+from lhc.onnx_io.shapes import inferred_shapes
 from lhc.plan import Plan
 
 __all__ = ["ON_REQUEST", "RULES", "canonical", "dequantises"]
@@ -55,7 +56,7 @@ def dequantises(plan: Plan | None) -> bool:
     return plan is not None and any(layer.origin and layer.kind in _INTEGER_KINDS for layer in plan.layers)
 
 
-def canonical(model: OnnxModel, dequantize: bool = False, branches: Mapping[str, str] | None = None) -> OnnxModel:
+def canonical(model: OnnxModel, dequantize: bool = False, control: Mapping[str, str] | None = None) -> OnnxModel:
     """The model with its operators as products, where a rule knows how; as it is where none does.
 
     What a rule leaves alone stays as the file has it, and is counted there.
@@ -63,16 +64,17 @@ def canonical(model: OnnxModel, dequantize: bool = False, branches: Mapping[str,
     Args:
         model: as its file holds it.
         dequantize: rewrite operators on integers too; so it is where the file carries a plan made with that.
-        branches: by the name of an If: which of its bodies takes its place; those of a plan that the file carries by
-            default.
+        control: what calls take where the file leaves it open, as in `Plan.control`; that of a plan that the file
+            carries by default.
     """
     if model.file is not None:
         return model
     kinds = {identity(node) for node in model.proto.graph.node}
-    carried = None if kinds.isdisjoint({*ON_REQUEST, ("", "If")}) else _carried_plan(model)
-    written = write_out(model, carried.branches if branches is None and carried is not None else branches or {})
+    carried = None if kinds.isdisjoint({*ON_REQUEST, *OPEN}) else _carried_plan(model)
+    taken = carried.control if control is None and carried is not None else control or {}
+    written = write_out(model, taken)
     flat = replace(model, proto=_with_nodes(model, written.nodes, written.tensors)) if written.rewritten else model
-    sites = _sites(flat, dequantize or dequantises(carried))
+    sites = _sites(flat, dequantize or dequantises(carried), taken)
     if not sites and not written.rewritten:
         return model
     nodes: list[onnx.NodeProto] = []
@@ -83,13 +85,17 @@ def canonical(model: OnnxModel, dequantize: bool = False, branches: Mapping[str,
         site = sites.get(node.name)
         nodes += [node] if site is None else site.nodes
         made[node.name] = frozenset([node.name] if site is None else (one.name for one in site.nodes))
+        turn = written.origins.get(node.name)
         if site is not None:
             tensors += site.tensors
-            origins |= {one.name: Origin(node.name, kind_of(node), site.parts.get(one.name, "")) for one in site.nodes}
+            kind, holder = kind_of(node), turn.node if turn else node.name
+            origins |= {one.name: Origin(holder, kind, site.parts.get(one.name, "")) for one in site.nodes}
+        elif turn is not None:
+            origins[node.name] = turn
     holders = (
         replace(one, made=frozenset(chain.from_iterable(made[name] for name in one.made))) for one in written.rewritten
     )
-    rewritten = (*holders, *(Rewritten(site.node, made[name]) for name, site in sites.items()))
+    rewritten = (*holders, *(Rewritten(site.node, made[name], site.control) for name, site in sites.items()))
     file = FileForm(without_weights(model.proto), len(model.proto.graph.initializer), origins, rewritten)
     return replace(model, proto=_with_nodes(flat, nodes, tensors), file=file)
 
@@ -106,12 +112,12 @@ def _with_nodes(
     return proto
 
 
-def _sites(model: OnnxModel, dequantize: bool) -> dict[str, OperatorSite]:
+def _sites(model: OnnxModel, dequantize: bool, control: Mapping[str, str]) -> dict[str, OperatorSite]:
     """What takes the place of operators, by their names."""
     rules = RULES | ON_REQUEST if dequantize else RULES
     if {identity(node) for node in model.proto.graph.node}.isdisjoint(rules):
         return {}
-    form = _Form(model, rules)
+    form = _Form(model, rules, control)
     return {node.name: site for node in model.proto.graph.node if (site := form.rewritten(node)) is not None}
 
 
@@ -126,9 +132,10 @@ def _carried_plan(model: OnnxModel) -> Plan | None:
 class _Form:
     """What rules are told of a model."""
 
-    def __init__(self, model: OnnxModel, rules: Mapping[tuple[str, str], str]) -> None:
+    def __init__(self, model: OnnxModel, rules: Mapping[tuple[str, str], str], control: Mapping[str, str]) -> None:
         self._model = model
         self._rules = rules
+        self._control = control
         self._constants = Constants(model.proto.graph)
         self._shapes: dict[str, Shape] | None = None
         graph = model.proto.graph
@@ -143,7 +150,9 @@ class _Form:
             return None
         module, name = where.split(":")
         rule = cast(Rule, getattr(import_module(module), name))
-        site = OperatorSite(node, self._constants, self._opset, self._shape, self._taken)
+        site = OperatorSite(
+            node, self._constants, self._opset, self._shape, self._taken, control=self._control.get(node.name, "")
+        )
         try:
             return site if rule(site) else None
         except (ModelError, ValueError, IndexError, ZeroDivisionError):
@@ -151,12 +160,5 @@ class _Form:
 
     def _shape(self, tensor: str) -> Shape | None:
         if self._shapes is None:
-            self._shapes = self._inferred()
+            self._shapes = inferred_shapes(self._model)
         return self._shapes.get(tensor)
-
-    def _inferred(self) -> dict[str, Shape]:
-        proto = outline(self._model.proto)
-        try:
-            return tensor_shapes(onnx.shape_inference.infer_shapes(proto, data_prop=True).graph)
-        except (onnx.shape_inference.InferenceError, ValueError):
-            return {}

@@ -43,7 +43,7 @@ def placed_form(
     conditions = (one.node.input[0] for one in written_branches(model, analog))
     outputs = dict.fromkeys((*graph.outputs, *conditions))
     named = {node.name: node for node in whole.values()}
-    return nodes | named, LayerGraph(layers, graph.inputs, outputs, graph.nested, graph.branches)
+    return nodes | named, LayerGraph(layers, graph.inputs, outputs, graph.nested, graph.control)
 
 
 def _whole(model: OnnxModel, analog: frozenset[str]) -> dict[str, onnx.NodeProto]:

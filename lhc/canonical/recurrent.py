@@ -3,18 +3,17 @@
     gates(t) = (x W)(t) + b + h(t - 1) R
 
 The steps are written out, all by the same recurrent weights, which are programmed once. Parts are ``input`` and
-``recurrent_T``, with ``_reverse`` behind for the other direction. Operators of more than `MOST_STEPS` steps, of a
-number of steps that the file leaves open, of sequences of different lengths, with peepholes, clipping or unusual
-activations stay as they are.
+``recurrent_T``, with ``_reverse`` behind for the other direction. Where the file leaves the number of steps open and
+samples tell it, a Reshape to that number comes first, which fails for any other. Operators of more than `MOST_TURNS`
+steps, of sequences of different lengths, with peepholes, clipping or unusual activations stay as they are.
 """
 
 from lhc.canonical.recurrent_cells import RecurrentCell, cell_of
 from lhc.canonical.site import OperatorSite
+from lhc.canonical.turns import MOST_TURNS
 
-__all__ = ["MOST_STEPS", "rewrite"]
+__all__ = ["rewrite"]
 
-MOST_STEPS = 64
-"""Steps that are written out."""
 _SUFFIXES = {"forward": ("",), "reverse": ("_reverse",), "bidirectional": ("", "_reverse")}
 
 
@@ -22,6 +21,7 @@ def rewrite(site: OperatorSite) -> bool:
     """Rewrite where weights are constant and the number of steps is known and small."""
     suffixes = _SUFFIXES.get(site.text("direction", "forward").lower())
     steps = _steps(site)
+    is_open = bool(site.control)
     unusual = any(a.name in ("clip", "activation_alpha", "activation_beta") for a in site.node.attribute)
     if suffixes is None or steps is None or unusual or site.integer("input_forget") or site.name(4) or site.name(7):
         return False
@@ -35,6 +35,10 @@ def rewrite(site: OperatorSite) -> bool:
     x = site.name(0)
     if site.integer("layout"):
         x = site.add("Transpose", x, perm=[1, 0, 2])
+    if is_open:
+        sizes = [steps, 0, site.value(1).shape[2]]
+        x = site.add("Reshape", x, site.numbers(sizes))
+        site.nodes[-1].name = f"{site.node.name}/only_{steps}_steps"
     states: list[list[str]] = []
     last: list[tuple[str, str | None]] = []
     for number, (found, suffix) in enumerate(zip(cells, suffixes, strict=True)):
@@ -54,7 +58,11 @@ def _steps(site: OperatorSite) -> int | None:
     """How many steps there are, where these are few."""
     shape = site.shape(site.name(0))
     steps = None if shape is None or len(shape) != 3 else shape[1 if site.integer("layout") else 0]
-    return steps if isinstance(steps, int) and 0 < steps <= MOST_STEPS else None
+    if isinstance(steps, int):
+        site.control = ""
+    elif site.control:
+        steps = int(site.control)
+    return steps if isinstance(steps, int) and 0 < steps <= MOST_TURNS else None
 
 
 def _run(

@@ -27,6 +27,7 @@ class OperatorSite:
         nodes: in place of the operator, in order.
         tensors: new initializers.
         parts: node -> part of the operator that it computes, for its products.
+        control: number of its steps that samples take, where that is known; a rule that does not need it empties it.
         integers_held: names of initializers that hold integers, by these.
     """
 
@@ -38,6 +39,7 @@ class OperatorSite:
     nodes: list[onnx.NodeProto] = field(default_factory=list)
     tensors: list[onnx.TensorProto] = field(default_factory=list)
     parts: dict[str, str] = field(default_factory=dict)
+    control: str = ""
     integers_held: dict[int | tuple[int, ...], str] = field(default_factory=dict)
 
     def name(self, index: int) -> str:

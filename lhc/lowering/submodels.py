@@ -154,7 +154,7 @@ def _write(
         "hardware": plan.hardware.model_dump(mode="json"),
         "inputs": list(graph.inputs),
         "outputs": list(graph.outputs),
-        "branches": graph.branches,
+        "control": graph.control,
         "conductances": "conductances.npz",
         "calibration": None if calibrating is None else _calibration(calibrating),
         "stages": stages,

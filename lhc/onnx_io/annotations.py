@@ -111,8 +111,8 @@ def _model_keys(plan: Plan, graph: LayerGraph) -> dict[str, str]:
     }
     if plan.outcome is not None:
         keys["lhc.result"] = plan.outcome.model_dump_json()
-    if plan.branches:
-        keys["lhc.branches"] = json.dumps(plan.branches)
+    if plan.control:
+        keys["lhc.control"] = json.dumps(plan.control)
     if plan.command:
         keys["lhc.command"] = plan.command
     return keys
@@ -184,7 +184,7 @@ def read_plan(model: OnnxModel) -> Plan | None:
             "source": keys.get("lhc.source", ""),
             "hardware": json.loads(keys.get("lhc.hardware", "null")),
             "layers": json.loads(keys["lhc.plan"]),
-            "branches": json.loads(keys.get("lhc.branches", "{}")),
+            "control": json.loads(keys.get("lhc.control", "{}")),
             "outcome": json.loads(keys["lhc.result"]) if "lhc.result" in keys else None,
             "command": keys.get("lhc.command", ""),
         }

@@ -64,7 +64,7 @@ def read_graph(
         list(input_shapes(model)),
         [value.name for value in graph.output],
         nested_layers(model, inferred, known, samples) if inferred is not None else (),
-        {} if model.file is None else model.file.branches,
+        {} if model.file is None else model.file.control,
     )
 
 

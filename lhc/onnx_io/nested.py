@@ -23,7 +23,15 @@ from lhc.onnx_io.weighted import NO_SIZES, found_in, may_multiply
 
 __all__ = ["Inner", "inner_nodes", "nested_layers"]
 
-_HINTS = {"If": "samples (--data) tell which branch calls take, and what lies in that can be placed"}
+_TURNS = (
+    "it can be placed where the file or samples (--data) tell how many turns there are, at most 64, and nothing but"
+    " their number ends them"
+)
+_HINTS = {
+    "If": "samples (--data) tell which branch calls take, and what lies in that can be placed",
+    "Loop": _TURNS,
+    "Scan": _TURNS,
+}
 """By the operator that holds a body: when what lies in it can be placed."""
 
 
@@ -115,7 +123,7 @@ def nested_layers(model: OnnxModel, inferred: onnx.GraphProto, known: Mapping[st
 
 def _not_taken(model: OnnxModel, outside: "_Scope") -> Iterator[Layer]:
     """What multiplies in those branches of an If that calls do not take: it counts nothing."""
-    if model.file is None or not model.file.branches:
+    if model.file is None or all(taken.isdigit() for taken in model.file.control.values()):
         return
     graph = model.proto.graph
     kept = {node.name for node in graph.node} | {inner.name for inner in inner_nodes(graph)}

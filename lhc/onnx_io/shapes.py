@@ -16,6 +16,7 @@ __all__ = [
     "example_shapes",
     "infer",
     "infer_shapes",
+    "inferred_shapes",
     "inlined",
     "input_shapes",
     "sample_axes",
@@ -253,6 +254,14 @@ def inlined(proto: onnx.ModelProto, label: str) -> onnx.ModelProto:
         return inliner.inline_local_functions(proto)
     except (RuntimeError, ValueError) as error:
         raise ModelError(f"{label}: its local functions cannot be inlined: {str(error)[:500]}") from error
+
+
+def inferred_shapes(model: OnnxModel) -> dict[str, Shape]:
+    """Shapes by inference from what the file declares; none where that fails."""
+    try:
+        return tensor_shapes(onnx.shape_inference.infer_shapes(outline(model.proto), data_prop=True).graph)
+    except (onnx.shape_inference.InferenceError, ValueError):
+        return {}
 
 
 def outline(proto: onnx.ModelProto) -> onnx.ModelProto:

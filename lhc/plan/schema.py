@@ -160,8 +160,9 @@ class Plan(PlanRecord):
     """SHA-256 of graph and weights without lhc's own metadata."""
     hardware: Hardware
     layers: tuple[LayerPlan, ...]
-    branches: dict[str, str] = Field(default_factory=dict)
-    """By the name of an If: which of its branches the plan is for (``then_branch``, ``else_branch``)."""
+    control: dict[str, str] = Field(default_factory=dict)
+    """What calls that it is for take: by the name of an If, ``then_branch`` or ``else_branch``; of a Loop, a Scan or a
+    recurrent operator whose length the file leaves open, its turns."""
     outcome: Outcome | None = None
     command: str = ""
     """That made it, with file names instead of paths; empty in plans of earlier versions."""

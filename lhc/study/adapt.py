@@ -40,8 +40,8 @@ def adapted(study: Study, analog: frozenset[str], settings: TrainingOptions) -> 
             has = ", ".join(map(str, sorted(ranks)))
             raise UsageError(f"--adapters {settings.adapters}: {study.model.label} has adapters of rank {has} already")
         return study
-    if study.opened.branches:
-        held = ", ".join(map(repr, study.opened.branches))
+    if study.opened.control:
+        held = ", ".join(map(repr, study.opened.control))
         raise UsageError(
             f"--adapters: {study.model.label} is placed in branches of If ({held}), which take no adapters"
         )

@@ -115,7 +115,7 @@ def _planned(opened: Opened, plan: Plan, options: PlacingFirst) -> NetworkPlacem
         )
     if plan.source != opened.model.source:
         log.warning("%s has changed since lhc placed it; 'lhc partition' judges it again", opened.model.label)
-    opened = opened.with_branches(plan.branches)
+    opened = opened.with_control(plan.control)
     graph = read_graph(opened.model, sizes=False)
     return NetworkPlacement(opened.model, graph, plan, calibration_samples(opened, options, plan))
 

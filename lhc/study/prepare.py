@@ -272,7 +272,7 @@ def read_placed(
         open_model(options.model, options.data, options.label_key, options.dequantize) if opened is None else opened
     )
     stored = stored_plan(options, opened)
-    opened = opened if stored is None else opened.with_branches(stored.branches)
+    opened = opened if stored is None else opened.with_control(stored.control)
     opened = opened if options.names_layers else opened.split_as(stored)
     outcome = None if stored is None else stored.outcome
     options = as_judged(options, outcome)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lhc.canonical import canonical, open_conditions, with_digital_columns
+from lhc.canonical import canonical, open_control, with_digital_columns
 from lhc.errors import DataError, ModelError, OpenSizesError, UsageError
 from lhc.graph import LayerGraph
 from lhc.model import ModelSource, OnnxModel, OpenedModel
@@ -147,43 +147,43 @@ class Opened(OpenedModel):
             told.add(text)
             log.warning("%s: %s", self.model.label, text)
 
-    def with_branches(self, branches: Mapping[str, str]) -> "Opened":
-        """The network with these branches in the place of their If, beside those that are so already."""
-        if branches.items() <= self.branches.items():
+    def with_control(self, control: Mapping[str, str]) -> "Opened":
+        """The network for calls that take this (`Plan.control`), beside what it is for already."""
+        if control.items() <= self.control.items():
             return self
         plain = replace(self.model, proto=self.model.as_file(), file=None)
-        model = canonical(plain, self.dequantize, {**self.branches, **branches})
+        model = canonical(plain, self.dequantize, {**self.control, **control})
         return replace(self, model=with_digital_columns(model, self.model.digital_columns))
 
     def seen(self, task: Task) -> "Opened":
-        """The network with the branches that the first samples take, where an If holds products.
+        """The network for calls that take what the first samples take, where the file leaves that open.
 
         Others are refused when they are measured.
         """
-        opened, before = self, self.branches
-        while asked := open_conditions(opened.model):
+        opened, before = self, self.control
+        while asked := open_control(opened.model):
             feeds = _first_sample(opened.model, task)
+            tensors = {question.tensor for question in asked.values()} - feeds.keys()
             try:
-                found = observe_tensors(opened.model, sorted({*asked.values()} - feeds.keys()), feeds) | feeds
+                found = observe_tensors(opened.model, sorted(tensors), feeds) | feeds
             except DataError as error:
-                self.warn(f"which branches its samples take cannot be told: {error}")
+                self.warn(f"which branches its samples take, or how many turns, cannot be told: {error}")
                 break
-            taken = {name: bool(found[condition].reshape(-1)[0]) for name, condition in asked.items()}
-            branches = {name: "then_branch" if then else "else_branch" for name, then in taken.items()}
-            known, opened = opened.branches, opened.with_branches(branches)
-            if opened.branches == known:
-                break  # bodies that cannot be written out
-        new = {name: branch for name, branch in opened.branches.items() if name not in before}
+            told = {name: question.answer(found[question.tensor]) for name, question in asked.items()}
+            known, opened = opened.control, opened.with_control(told)
+            if opened.control == known:
+                break  # nothing more can be written out
+        new = {name: taken for name, taken in opened.control.items() if name not in before}
         if new:
-            told = ", ".join(f"the {branch} of {name!r}" for name, branch in list(new.items())[:3])
-            more = f" and {counted(len(new) - 3, 'more', 'more')}" if len(new) > 3 else ""
-            self.warn(f"placed for calls that take {told}{more}, as the first samples do; others are refused")
+            ways = [f"the {w} of {n!r}" if not w.isdigit() else f"{w} turns of {n!r}" for n, w in new.items()]
+            more = f" and {len(ways) - 3} more" if len(ways) > 3 else ""
+            self.warn(f"placed for calls that take {', '.join(ways[:3])}{more}, as the first samples do")
         return opened
 
     @property
-    def branches(self) -> dict[str, str]:
-        """By the name of an If that a branch takes the place of: which one that is."""
-        return {} if self.model.file is None else self.model.file.branches
+    def control(self) -> dict[str, str]:
+        """What calls that it is for take, where the file leaves it open (`Plan.control`)."""
+        return {} if self.model.file is None else self.model.file.control
 
     def graph(self, shapes: Mapping[str, tuple[int, ...]] | None = None, task: Task | None = None) -> LayerGraph:
         """The layer graph; shapes that inference cannot find are observed in one run.

@@ -135,7 +135,7 @@ def retrained(study: Study, course: "Course", weights: Mapping[str, Array]) -> S
     """
     # Trained weights are those of products: the network is written as these.
     model = replace(study.model, proto=course.written(weights), file=None)
-    opened = Opened(model, study.opened.entry, before=study.opened).with_branches(study.opened.branches)
+    opened = Opened(model, study.opened.entry, before=study.opened).with_control(study.opened.control)
     graph = opened.graph(None, study.task)
     ranges = course.trained_ranges(weights)
     fresh = {"sensitivity": None, "origin": None, "operator": None, "digital_columns": ()}

@@ -105,7 +105,7 @@ class Recurrent(torch.nn.Module):
         return output
 
 
-def recurrent(kind: str, **how: Any) -> Callable[[Path], onnx.ModelProto]:  # noqa: ANN401
+def recurrent(kind: str, open_steps: bool = False, **how: Any) -> Callable[[Path], onnx.ModelProto]:  # noqa: ANN401
     """A recurrent network by torch's exporter of TorchScript."""
 
     def made(folder: Path) -> onnx.ModelProto:
@@ -113,7 +113,7 @@ def recurrent(kind: str, **how: Any) -> Callable[[Path], onnx.ModelProto]:  # no
         module, path = Recurrent(kind, **how).eval(), folder / "recurrent.onnx"
         torch.onnx.export(
             module, (torch.zeros(1, 7, 12),), path, dynamo=False, input_names=["x"], output_names=["y"],
-            dynamic_axes={"x": {0: "N"}, "y": {0: "N"}}, opset_version=17,
+            dynamic_axes={"x": {0: "N"} | ({1: "T"} if open_steps else {}), "y": {0: "N"}}, opset_version=17,
         )  # fmt: skip
         return onnx.load(path)
 
@@ -243,3 +243,49 @@ def merged(folder: Path) -> onnx.ModelProto:
             input_names=["x", "cached"], output_names=["y"], dynamic_axes={"x": {0: "n"}}, opset_version=17,
         )  # fmt: skip
     return onnx.load(folder / "merged.onnx")
+
+
+class Looped(torch.nn.Module):
+    """A recurrent network written as a loop."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.wx, self.wh, self.head = torch.nn.Linear(12, 16), torch.nn.Linear(16, 16), torch.nn.Linear(16, 5)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        h = torch.zeros(x.size(0), 16)
+        for step in range(x.size(1)):
+            h = torch.tanh(self.wx(x[:, step]) + self.wh(h))
+        y: torch.Tensor = self.head(h)
+        return y
+
+
+def looped(folder: Path) -> onnx.ModelProto:
+    """A Loop over as many steps as the input has, by torch's exporter of scripts."""
+    torch.manual_seed(0)
+    torch.onnx.export(
+        torch.jit.script(Looped().eval()), (torch.zeros(2, 7, 12),), str(folder / "looped.onnx"), dynamo=False,
+        input_names=["x"], output_names=["y"], dynamic_axes={"x": {0: "N", 1: "T"}}, opset_version=17,
+    )  # fmt: skip
+    return onnx.load(folder / "looped.onnx")
+
+
+def scanned(folder: Path) -> onnx.ModelProto:
+    """A Scan, as torch.onnx.export writes one for torch's scan (which takes it 17 seconds)."""
+    text = """net (float[N, 7, 12] x) => (float[N, 7, 5] y) <int64[1] size = {16}, float zero = {0}> {
+      [node_Shape_0] rows = Shape<start = 0, end = 1>(x)
+      [node_Concat_6] sizes = Concat<axis = 0>(rows, size)
+      [node_zeros] h0 = Expand(zero, sizes)
+      [node_transpose] steps = Transpose<perm = [1, 0, 2]>(x)
+      [node_scan] last, every = Scan<num_scan_inputs = 1, scan_input_directions = [0], scan_output_directions = [0],
+        body = combine (float[n, 16] h, float[n, 12] step) => (float[n, 16] next, float[n, 16] copy) {
+          [node_linear_2] a = Gemm<transB = 1>(step, wx, bx)
+          [node_linear_1] b = Gemm<transB = 1>(h, wh, bh)
+          [node_add] c = Add(a, b)
+          [node_tanh] next = Tanh(c)
+          [node_clone] copy = Identity(next)
+        }>(h0, steps)
+      [node_transpose_1] states = Transpose<perm = [1, 0, 2]>(every)
+      [node_MatMul_8] y = MatMul(states, v)
+    }"""
+    return model_of(text, wx=(16, 12), bx=(16,), wh=(16, 16), bh=(16,), v=(16, 5))

@@ -64,13 +64,13 @@ def test_the_branch_that_samples_take_is_placed(cached: bool, file: onnx.ModelPr
     left = [row for row in analysis.plan.layers if row.reason == "unsupported"]
     assert sorted(row.parameters for row in left) == sorted({True: [24 * 16], False: [24 * 16, 24 * 24]}[cached])
     assert all(row.macs == 0 and "take other branches" in row.detail for row in left)
-    assert [*analysis.plan.branches.values()] == ["then_branch" if cached else "else_branch"]
+    assert [*analysis.plan.control.values()] == ["then_branch" if cached else "else_branch"]
 
 
 def test_without_samples_it_is_counted_and_told_what_is_missing(file: onnx.ModelProto) -> None:
     plan = lhc.analyze(file).plan
     inside = [row for row in plan.layers if row.reason == "unsupported"]
-    assert plan.branches == {}
+    assert plan.control == {}
     assert sorted(row.macs for row in inside) == [24 * 16, 24 * 16, 24 * 24]
     assert all("samples (--data) tell which branch" in row.detail for row in inside)
 

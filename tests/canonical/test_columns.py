@@ -189,7 +189,7 @@ def test_products_in_a_branch_are_split_there(tmp_path: Path) -> None:
         file, feeds, metric="nmse", draws=2, max_draws=2, strategy="all-analog", hardware=IDEAL, max_drop=1.0,
         digital_columns=0.3, objective="macs",
     )  # fmt: skip
-    assert found.plan.branches
+    assert found.plan.control
     assert found.plan.digital_columns
     expected = create_session(file, "made").run(None, feeds)[0]
     placed = tmp_path / "placed.lhc.onnx"

@@ -1,0 +1,223 @@
+"""The turns of a Loop or a Scan: how many there are, what each is given, and what is made of what they give.
+
+A Loop is written out where it is left after its number of turns alone. The number is constant, or known from samples;
+then turns count by Reshape(Range(0, n, 1), (turns)), which fails for any other n. A Scan's inputs are cut by Split with
+as many pieces as there are turns, which fails for inputs of another length (onnx, docs/Operators.md).
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import helper, numpy_helper
+
+from lhc.onnx_io import Shape
+from lhc.onnx_io.constants import Constants
+
+__all__ = ["MOST_TURNS", "Turns", "turns_of"]
+
+MOST_TURNS = 64
+"""Turns, and steps of recurrent operators, that are written out."""
+
+Nodes = tuple[list[onnx.NodeProto], list[onnx.TensorProto]]
+Namer = Callable[[str, str], str]
+
+
+@dataclass(eq=False)
+class Turns:
+    """The turns of one operator.
+
+    Attributes:
+        node: Loop or Scan.
+        body: its body.
+        count: of turns.
+        is_open: whether the file leaves the count open.
+        opset: version of ONNX's operators.
+        states: what goes from turn to turn, at the start.
+        next_states: of the body, what goes into the next turn.
+        collected: of the body, what is put together over turns.
+    """
+
+    node: onnx.NodeProto
+    body: onnx.GraphProto
+    count: int
+    is_open: bool
+    opset: int
+    states: tuple[str, ...]
+    next_states: tuple[str, ...]
+    collected: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        self._of_turn: list[list[str]] = []
+        """By turn: what its first inputs (of a Loop) or its last ones (of a Scan) are given."""
+
+    def before(self, namer: Namer) -> Nodes:
+        """Operators and initializers before the first turn; ``namer`` gives tensors names that nobody has."""
+        nodes: list[onnx.NodeProto] = []
+        tensors: list[onnx.TensorProto] = []
+        if self.node.op_type == "Loop":
+            self._count(nodes, tensors, namer)
+        else:
+            self._cut(nodes, tensors, namer)
+        return nodes, tensors
+
+    def given(self, turn: int, states: list[str]) -> dict[str, str]:
+        """What the inputs of the body are in a turn."""
+        own = self._of_turn[turn]
+        tensors = [*own, *states] if self.node.op_type == "Loop" else [*states, *own]
+        return {value.name: tensor for value, tensor in zip(self.body.input, tensors, strict=True)}
+
+    def behind(self, collected: list[list[str]], namer: Namer) -> Nodes:
+        """Operators and initializers behind the last turn, for what is put together."""
+        nodes: list[onnx.NodeProto] = []
+        tensors: list[onnx.TensorProto] = []
+        axes, backwards = (self._integers(f"scan_output_{name}", len(collected)) for name in ("axes", "directions"))
+        for number, every in enumerate(collected):
+            output = self.node.output[len(self.states) + number]
+            if not output:
+                continue
+            pieces = [
+                self._reshaped("Unsqueeze", tensor, axes[number], nodes, tensors, namer)
+                for tensor in (reversed(every) if backwards[number] else every)
+            ]
+            nodes.append(
+                helper.make_node("Concat", pieces, [output], f"{self.node.name}/Concat_{number}", axis=axes[number])
+            )
+        return nodes, tensors
+
+    def _count(self, nodes: list[onnx.NodeProto], tensors: list[onnx.TensorProto], namer: Namer) -> None:
+        """The number of each turn, and a true condition."""
+        name, (number, condition) = self.node.name, self.body.input[:2]
+        axes = [(1,) * len(value.type.tensor_type.shape.dim) for value in (number, condition)]
+        true = self._stored(np.ones(axes[1], np.bool_), tensors, namer)
+        counted = ""
+        if self.is_open:
+            zero, one = (self._stored(np.array(value, np.int64), tensors, namer) for value in (0, 1))
+            scalar = self._stored(np.zeros(0, np.int64), tensors, namer)
+            limit, every, counted = (namer(f"{name}/{what}", f"{name}/{what}") for what in ("limit", "range", "turns"))
+            size = self._stored(np.array([self.count], np.int64), tensors, namer)
+            nodes += [
+                helper.make_node("Reshape", [self.node.input[0], scalar], [limit], f"{name}/limit"),
+                helper.make_node("Range", [zero, limit, one], [every], f"{name}/range"),
+                helper.make_node("Reshape", [every, size], [counted], f"{name}/only_{self.count}_turns"),
+            ]
+        for turn in range(self.count):
+            index = self._stored(np.full(axes[0], turn, np.int64), tensors, namer)
+            if counted:
+                gathered = namer(f"{name}/turn_{turn}", f"{name}/turn_{turn}")
+                nodes.append(helper.make_node("Gather", [counted, index], [gathered], f"{name}/turn_{turn}"))
+                index = gathered
+            self._of_turn.append([index, true])
+
+    def _cut(self, nodes: list[onnx.NodeProto], tensors: list[onnx.TensorProto], namer: Namer) -> None:
+        """What each turn is given of the inputs that are scanned."""
+        scanned = self.node.input[len(self.states) :]
+        axes, backwards = (self._integers(f"scan_input_{name}", len(scanned)) for name in ("axes", "directions"))
+        by_input = []
+        for number, tensor in enumerate(scanned):
+            stem = f"{self.node.name}/cut_{number}"
+            pieces = [namer(f"{stem}/{turn}", f"{stem}/{turn}") for turn in range(self.count)]
+            sizes = [1] * self.count
+            more: dict[str, Any] = {"split": sizes} if self.opset < 13 else {}
+            inputs = [tensor] if more else [tensor, self._stored(np.array(sizes, np.int64), tensors, namer)]
+            name = f"{stem}_into_{self.count}"
+            nodes.append(helper.make_node("Split", inputs, pieces, name, axis=axes[number], **more))
+            found = [self._reshaped("Squeeze", piece, axes[number], nodes, tensors, namer) for piece in pieces]
+            by_input.append(found[::-1] if backwards[number] else found)
+        self._of_turn = [[of_input[turn] for of_input in by_input] for turn in range(self.count)]
+
+    def _integers(self, name: str, count: int) -> list[int]:
+        found = next((list(a.ints) for a in self.node.attribute if a.name == name), [])
+        return found or [0] * count
+
+    def _reshaped(
+        self,
+        op_type: str,
+        tensor: str,
+        axis: int,
+        nodes: list[onnx.NodeProto],
+        tensors: list[onnx.TensorProto],
+        namer: Namer,
+    ) -> str:
+        output = namer(f"{tensor}/{op_type.lower()}", f"{self.node.name}/{tensor}/{op_type.lower()}")
+        name = f"{self.node.name}/{op_type}_{output}"
+        if self.opset < 13:
+            nodes.append(helper.make_node(op_type, [tensor], [output], name, axes=[axis]))
+        else:
+            axes = self._stored(np.array([axis], np.int64), tensors, namer)
+            nodes.append(helper.make_node(op_type, [tensor, axes], [output], name))
+        return output
+
+    def _stored(
+        self, array: "np.ndarray[tuple[int, ...], np.dtype[np.generic]]", tensors: list[onnx.TensorProto], namer: Namer
+    ) -> str:
+        name = namer(f"{self.node.name}/number", f"{self.node.name}/number")
+        tensors.append(numpy_helper.from_array(array, name))
+        return name
+
+
+def turns_of(
+    node: onnx.NodeProto,
+    body: onnx.GraphProto,
+    told: str,
+    constants: Constants,
+    shapes: Mapping[str, Shape],
+    opset: int,
+) -> Turns | None:
+    """The turns of a Loop or Scan; None where they are too many, not known, or not to be told in advance.
+
+    Args:
+        node: the operator.
+        body: its body.
+        told: number of turns that samples take; empty where nobody knows.
+        constants: of the main graph.
+        shapes: of its tensors, as far as they are needed.
+        opset: version of ONNX's operators.
+    """
+    if any(not value.type.HasField("tensor_type") for value in body.input):
+        return None
+    known = _loop_count(node, constants) if node.op_type == "Loop" else _scan_count(node, shapes)
+    count = known if known is not None else int(told) if told.isdigit() else 0
+    if not 0 < count <= MOST_TURNS:
+        return None
+    outputs = tuple(value.name for value in body.output)
+    if node.op_type == "Scan":
+        size = len(node.input) - _scanned(node)
+        return Turns(node, body, count, known is None, opset, tuple(node.input[:size]), outputs[:size], outputs[size:])
+    states = tuple(node.input[2:])
+    counts = any(body.input[0].name in inner.input for inner in body.node)
+    if not all(states) or not _goes_on(node, body, constants) or (known is None and (not counts or opset < 11)):
+        return None
+    size = len(states) + 1
+    return Turns(node, body, count, known is None, opset, states, outputs[1:size], outputs[size:])
+
+
+def _scanned(node: onnx.NodeProto) -> int:
+    return next((int(a.i) for a in node.attribute if a.name == "num_scan_inputs"), 0)
+
+
+def _loop_count(node: onnx.NodeProto, constants: Constants) -> int | None:
+    limit = node.input[0]
+    return int(constants.value(limit).reshape(-1)[0]) if limit and limit in constants else None
+
+
+def _scan_count(node: onnx.NodeProto, shapes: Mapping[str, Shape]) -> int | None:
+    axes = next((list(a.ints) for a in node.attribute if a.name == "scan_input_axes"), []) or [0]
+    shape = shapes.get(node.input[len(node.input) - _scanned(node)])
+    size = shape[axes[0]] if shape is not None and axes[0] < len(shape) else None
+    return size if isinstance(size, int) else None
+
+
+def _goes_on(node: onnx.NodeProto, body: onnx.GraphProto, constants: Constants) -> bool:
+    """Whether a Loop is left after its last turn and never before."""
+    first = node.input[1] if len(node.input) > 1 else ""
+    if first and not (first in constants and bool(constants.value(first).reshape(-1)[0])):
+        return False
+    inside = Constants(body, constants)
+    producers = {tensor: inner for inner in body.node for tensor in inner.output}
+    tensor = body.output[0].name
+    while tensor in producers and producers[tensor].op_type in ("Identity", "Cast") and tensor not in inside:
+        tensor = producers[tensor].input[0]
+    return tensor == body.input[1].name or (tensor in inside and bool(inside.value(tensor).reshape(-1)[0]))
