@@ -59,41 +59,38 @@ def reporter(quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
 @contextmanager
 def _bar() -> Iterator[Callable[[str, int, int], None]]:
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+    from lhc.support.time_left import TimeLeft, share_done
+
+    time_left = TimeLeft()
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
         TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
+        TextColumn("{task.fields[left]}"),
     )
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("reading")
-        current = ""
+        task = progress.add_task("reading", total=None, left="")
 
         def report(what: str, done: int, total: int) -> None:
-            nonlocal current
-            if what != current:
-                current = what
-                progress.reset(task, total=total, description=what)
-            progress.update(task, completed=done)
+            left = time_left(what, done, total)
+            shown = "" if left is None else f"about {work_text(left)} left of this step"
+            progress.update(task, total=1.0, completed=share_done(what, done, total), description=what, left=shown)
 
         yield report
 
 
 def _lines() -> Callable[[str, int, int], None]:
-    started = printed = time.monotonic()
-    current = ""
+    from lhc.support.time_left import TimeLeft
+
+    time_left, printed = TimeLeft(), time.monotonic()
 
     def report(what: str, done: int, total: int) -> None:
-        nonlocal started, printed, current
-        now = time.monotonic()
-        if what != current:
-            current, started = what, now
-        if now - printed >= _EVERY_S and done:
+        nonlocal printed
+        left, now = time_left(what, done, total), time.monotonic()
+        if now - printed >= _EVERY_S:
             printed = now
-            left = (now - started) / done * (total - done)
-            hint(f"{what}: {done}/{total}, about {work_text(left)} left")
+            hint(f"{what}: {done}/{total}{'' if left is None else f'; about {work_text(left)} left of this step'}")
 
     return report

@@ -250,6 +250,8 @@ class Bench:
         results, todo, total = self._found(job)
         places = list(self._places())
         done = total - len(todo)
+        if todo:
+            self.progress(what, 0, total)  # chips are programmed before the first unit is done
         for index, arrays in self.running.workers.run(self.setting, self._units(todo, places)):
             unit, number = todo[index]
             for draw, array in zip(unit.draws, arrays, strict=True):

@@ -7,6 +7,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from lhc.errors import MissingDependencyError
+from lhc.support.numbers import work_text
+from lhc.support.time_left import TimeLeft
 
 if TYPE_CHECKING:
     from lhc.support.tables import Table
@@ -25,11 +27,14 @@ def in_notebook() -> bool:
 def notebook_progress() -> Callable[[str, int, int], None]:
     """A line under the cell that is written anew as work proceeds."""
     shown: Any = None
+    time_left = TimeLeft()
 
     def report(what: str, done: int, total: int) -> None:
         nonlocal shown
         display: Any = import_module("IPython.display")
-        text = display.Pretty(f"{what}: {done}/{total}")
+        left = time_left(what, done, total)
+        beside = "" if left is None else f"; about {work_text(left)} left of this step"
+        text = display.Pretty(f"{what}: {done}/{total}{beside}")
         if shown is None:
             shown = display.display(text, display_id=True)
         else:

@@ -99,7 +99,7 @@ def test_static_batch_gives_the_scores_of_a_dynamic_one() -> None:
 
 
 def test_ideal_hardware_changes_nothing_and_is_measured_once() -> None:
-    calls: list[int] = []
+    calls: list[tuple[int, int]] = []
     model = chain()
     ideal = Bench(
         model,
@@ -107,12 +107,12 @@ def test_ideal_hardware_changes_nothing_and_is_measured_once() -> None:
         Hardware.load("ideal"),
         task(metric="nmse"),
         draws=4,
-        progress=lambda what, done, total: calls.append(total),
+        progress=lambda what, done, total: calls.append((done, total)),
     )
     evaluation = ideal.evaluate(frozenset({"layer1"}))
     assert max(evaluation.drops) < 1e-10
     assert evaluation.draws == 4
-    assert calls == [1, 1], "the digital network and one draw, one block of samples each"
+    assert calls == [(0, 1), (1, 1)] * 2, "the digital network and one draw, one block of samples each"
 
 
 def test_draws_do_not_depend_on_how_many_are_held_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -137,7 +137,7 @@ def test_judge_measures_a_placement_once() -> None:
         LIONHEART,
         task(),
         draws=2,
-        progress=lambda what, done, total: measured.append(what),
+        progress=lambda what, done, total: measured.extend([what] if done else []),
     )
     judge = PlacementJudge(counting, Budget(10.0))
     placement = frozenset({"layer0"})

@@ -49,7 +49,7 @@ def bench(execution: Execution, told: Callable[[], None] = lambda: None) -> tupl
     stack = ExitStack()
     running = stack.enter_context(Running(execution))
     task = Task({"x": x}, None, get_metric("kl"))
-    progress = lambda what, done, total: told() if what == "measuring" else None  # noqa: E731
+    progress = lambda what, done, total: told() if done and what == "measuring" else None  # noqa: E731
     graph, hardware = read_graph(loaded), Hardware.load("lionheart")
     return Bench(loaded, graph, hardware, task, draws=32, t_s=86400.0, progress=progress, running=running), stack
 

@@ -42,7 +42,12 @@ def test_units_are_those_that_are_done() -> None:
     done: list[int] = []
     here = bench(samples=600, draws=6)
     counting = Bench(
-        here.model, here.graph, here.hardware, here.task, draws=6, progress=lambda what, done_, total: done.append(1)
+        here.model,
+        here.graph,
+        here.hardware,
+        here.task,
+        draws=6,
+        progress=lambda what, done_, total: done.extend([1] if done_ else []),
     )
     assert counting.baseline is not None
     done.clear()
