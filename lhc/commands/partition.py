@@ -27,6 +27,7 @@ from lhc.passes import (
 )
 from lhc.passes.trained_walks import RETRAINING_STRATEGIES, LionHeartOriginal, untrained
 from lhc.plan import Plan
+from lhc.stats import check_confidence, least_draws, one_sided
 from lhc.study.check_calibration import CheckCalibration
 from lhc.study.explain import Explain
 from lhc.study.fewer_copies import FewerCopies
@@ -40,13 +41,15 @@ from lhc.study.search import CheckBudget, Search
 from lhc.study.source import Opened, open_model
 from lhc.study.split_columns import JoinDigital, SplitColumns
 from lhc.study.state import READ, Study
-from lhc.study.train import Train, samples_apart
+from lhc.study.train import BEFORE, Train, samples_apart
 from lhc.study.verify import Verify
 from lhc.support.functions import load_function
 
 __all__ = ["begin", "check_retraining", "partition", "pipeline", "placed_by", "preparation", "strategy_for"]
 
 
+YIELD_CHIPS = 3
+"""Times the chips that ``--yield`` takes at least, where the user names no number: then a few may fail."""
 MOST_DRAWS = 100
 """Chips of a test, where the user names no other number; ``--draws`` where that is more."""
 
@@ -58,6 +61,7 @@ def pipeline(options: PartitionOptions) -> Pipeline[Study]:
         UsageError: an unknown strategy or pass, or options that cannot go together.
     """
     kind, prepare = strategy_for(options), preparation(options)
+    _most_draws(options)  # too few are refused before a training, not after it
     if not options.retrain:
         placed = (prepare, CheckCalibration(), _judged(options, kind), CompareHealing(), JoinDigital())
         return Pipeline("partition", placed, READ).checked()
@@ -107,14 +111,28 @@ def _most_draws(options: PartitionOptions) -> int:
     Raises:
         UsageError: fewer than the least.
     """
+    needed = _chips_for_yield(options)
     if options.max_draws is None:
-        return max(MOST_DRAWS, options.draws)
+        return max(MOST_DRAWS, options.draws, YIELD_CHIPS * needed)
+    if options.max_draws < needed:
+        raise UsageError(
+            f"--max-draws {options.max_draws}: --yield {options.yield_share} takes {needed} chips, if every one of them"
+            " holds the budget; allow more, or a lower --yield"
+        )
     if options.max_draws < options.draws:
         raise UsageError(
             f"--max-draws {options.max_draws}: a test takes at least --draws {options.draws} chips; give fewer of"
             " these, or allow more"
         )
     return options.max_draws
+
+
+def _chips_for_yield(options: PartitionOptions) -> int:
+    """Chips that show the share which the user wants, if every one holds the budget; 0 where none is wanted."""
+    if options.least_yield is None:
+        return 0
+    error = one_sided(check_confidence(options.confidence)) * (1 - BEFORE if options.retrain else 1)
+    return least_draws(options.least_yield, error)
 
 
 @keywords(PartitionOptions)
@@ -153,7 +171,7 @@ def begin(options: PartitionOptions, running: Running, opened: Opened) -> Study:
     Raises:
         UsageError: a value that has no meaning for this model and these samples.
     """
-    budget = budget_of(options, options.confidence, opened)
+    budget = replace(budget_of(options, options.confidence, opened), share=options.least_yield)
     training = judging = None
     if options.retrain:
         training, judging = samples_apart(opened, options, options.train_data)

@@ -9,12 +9,13 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from lhc.errors import OutOfTimeError, UsageError
 from lhc.measure.measurement import Evaluator, Measurement, evaluation, sample_interval
 from lhc.results import Evaluation, Verdict
 from lhc.samples.metrics import METRICS
-from lhc.stats import CONFIDENCE, Prospect, look_errors, look_schedule, over_draws, two_sided
+from lhc.stats import CONFIDENCE, Prospect, failures_allowed, look_errors, look_schedule, over_draws, two_sided
 
 __all__ = ["SEARCH_DRAWS", "Budget", "Drop", "PlacementJudge", "judge_in_looks", "judge_once", "parse_drop"]
 
@@ -55,6 +56,7 @@ class Budget:
         confidence: two-sided; each bound errs with half of the rest.
         generalize: decide by the interval over chips and samples instead of chips alone.
         percentage: the user wrote it as a percentage, so 1 is meant as 100 %.
+        share: of all chips, that is to hold the budget one by one, besides their mean; None: the mean alone.
     """
 
     max_drop: float = 0.01
@@ -62,6 +64,7 @@ class Budget:
     confidence: float = CONFIDENCE
     generalize: bool = False
     percentage: bool = False
+    share: float | None = None
 
     @property
     def relative(self) -> bool:
@@ -138,9 +141,21 @@ def judge_once(
     return _verdict(evaluator.measure(placement, draws, what), evaluator, budget, error)
 
 
-def _verdict(measured: Measurement, evaluator: Evaluator, budget: Budget, error: float) -> Verdict:
+def _verdict(
+    measured: Measurement, evaluator: Evaluator, budget: Budget, error: float, failing: int | None = None
+) -> Verdict:
+    """By a look; ``failing``: most chips that may break the budget, where a share of all is to hold it."""
     found = evaluation(measured, evaluator, budget.relative, two_sided(error))
-    return Verdict(budget.status(found), found, budget.generalize)
+    status, shown = budget.status(found), None
+    if failing is not None:
+        shown = _failing(np.array(found.drops), budget) <= failing
+        status = "undecided" if status == "accepted" and not shown else status
+    return Verdict(status, found, budget.generalize, yield_shown=shown)
+
+
+def _failing(drops: npt.NDArray[np.float64], budget: Budget) -> int:
+    """Chips that do not hold the budget by themselves."""
+    return int(np.sum(~(drops <= budget.max_drop)))
 
 
 def judge_in_looks(
@@ -155,7 +170,9 @@ def judge_in_looks(
     """Test a placement on as many chips as it takes to decide.
 
     It is looked at after the evaluator's number of draws, then after about a third more each time, until a bound
-    decides, until hardly any chance is left that it will be accepted, or until the chips are used up.
+    decides, until hardly any chance is left that it will be accepted, or until the chips are used up. Where a share of
+    the chips is to hold the budget one by one, both are tested, each at the whole level, and what both show at one look
+    is accepted (intersection-union test: Berger, Technometrics 24, 1982).
 
     Args:
         evaluator: samples, and the least number of draws.
@@ -174,16 +191,19 @@ def judge_in_looks(
     """
     looks = look_schedule(evaluator.draws, len(chips))
     errors = look_errors(looks, error)
+    share = budget.share
+    allowed = [None] * len(looks) if share is None else list(failures_allowed(looks, share, error))
     first = begin or evaluator  # it also knows the digital network, for which there may be no time left
     measured = first.measure(placement, chips[: looks[0]], what)
-    for look, level, following in zip(looks, errors, (*looks[1:], None), strict=True):
-        if following is None or _decided(measured, first, budget, looks, look, (level, errors[-1])):
+    for look, level, failing, following in zip(looks, errors, allowed, (*looks[1:], None), strict=True):
+        last = errors[-1], allowed[-1]
+        if following is None or _decided(measured, first, budget, looks, look, (level, failing), last):
             break
         try:
             measured = measured.joined(evaluator.measure(placement, chips[look:following], what))
         except OutOfTimeError:
             break
-    return _verdict(measured, first, budget, level)
+    return _verdict(measured, first, budget, level, failing)
 
 
 def _decided(
@@ -192,7 +212,8 @@ def _decided(
     budget: Budget,
     looks: tuple[int, ...],
     look: int,
-    levels: tuple[float, float],
+    now: tuple[float, int | None],
+    last: tuple[float, int | None],
 ) -> bool:
     """Whether more draws are of no use: a bound decides, or the upper one will hardly come within the budget.
 
@@ -202,27 +223,31 @@ def _decided(
         budget: allowed drop.
         looks: all of them.
         look: the present one.
-        levels: of the present look, and of the last.
+        now: level of the present look, and most chips that may break the budget.
+        last: of the last one.
     """
     scale = 1 / abs(evaluator.baseline) if budget.relative else 1.0
     drops, step = measured.drops * scale, measured.step * scale
     if not np.isfinite(drops).all():
         return True
-    interval = over_draws(drops, two_sided(levels[0]), step)
+    interval = over_draws(drops, two_sided(now[0]), step)
     if interval is None:
         return False
     beside = 0.0
     if budget.generalize:
-        both = sample_interval(measured, evaluator, budget.relative, two_sided(levels[0]))
+        both = sample_interval(measured, evaluator, budget.relative, two_sided(now[0]))
         if both is None:
             return False
         # What samples add to the half-width stays, however many chips there are.
         beside = max(0.0, (both[1] - both[0]) ** 2 - (interval[1] - interval[0]) ** 2) ** 0.5 / 2
         interval = both
-    if interval[1] <= budget.max_drop or interval[0] > budget.max_drop:
+    failed = _failing(drops, budget)
+    if interval[0] > budget.max_drop or (last[1] is not None and failed > last[1]):
         return True
+    if interval[1] <= budget.max_drop:
+        return now[1] is None or failed <= now[1]
     deviation = max(float(drops.std(ddof=1)), step / 2)
-    return Prospect().hopeless(float(drops.mean()), deviation, budget.max_drop, looks, look, levels[1], beside)
+    return Prospect().hopeless(float(drops.mean()), deviation, budget.max_drop, looks, look, last[0], beside)
 
 
 @dataclass(frozen=True, eq=False)

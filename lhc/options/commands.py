@@ -28,6 +28,7 @@ from lhc.options.subjects import (
     Shapes,
 )
 from lhc.options.training import Checkpointing, TrainingOptions
+from lhc.options.values import share_of
 
 if TYPE_CHECKING:
     from lhc.hardware import Hardware
@@ -120,6 +121,13 @@ class PartitionOptions(
         default=None,
         metavar="N",
     )
+    yield_share: float | str | None = option(
+        "Besides the mean, this share of all chips holds the budget one by one (0.95 or 95%), on these samples.",
+        default=None,
+        flag="--yield",
+        metavar="SHARE",
+        reads=str | None,
+    )
     passes: Sequence[object] = option(
         "A pass of your own as module:Class, run after the layers are selected. Repeatable.",
         default=(),
@@ -150,6 +158,20 @@ class PartitionOptions(
     rounds: int | None = option(
         "--retrain with a lionheart strategy: most rounds of training a layer.", default=None, metavar="N", rare=True
     )
+
+    def __post_init__(self) -> None:
+        """Refuse what has no meaning.
+
+        Raises:
+            UsageError: a share of no chips, or none.
+        """
+        if self.least_yield == 0:
+            raise UsageError("--yield must be above 0: leave it out where the mean over chips is all that counts")
+
+    @property
+    def least_yield(self) -> float | None:
+        """The share of chips as a number."""
+        return None if self.yield_share is None else share_of(self.yield_share, "--yield")
 
 
 @options

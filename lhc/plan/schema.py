@@ -113,6 +113,10 @@ class Outcome(PlanRecord):
     """Two-sided level of the intervals; a part of the chance of error is kept for safer placements."""
     chips_within: float
     """Share of draws whose own drop is within the budget."""
+    yield_share: float | None = None
+    """Of all chips, that was to be shown to hold the budget one by one; None: their mean alone."""
+    yield_shown: bool | None = None
+    """Whether it was; None likewise."""
     max_drop: float
     drop_type: Literal["absolute", "relative"]
     within_budget: bool

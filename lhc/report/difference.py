@@ -21,6 +21,8 @@ _NAMES = {
     "sample_interval": "other chips, other samples",
     "generalized": "decided for other samples",
     "chips_within": "share of chips within the budget",
+    "yield_share": "share of chips that is to hold the budget",
+    "yield_shown": "whether that is shown",
     "max_drop": "budget",
     "drop_type": "kind of budget",
     "draws": "chips",
@@ -32,7 +34,7 @@ _NAMES = {
 }
 """Fields of an outcome as the report calls them, where that is another word."""
 
-_SHARES = ("chips_within", "spread", "confidence")
+_SHARES = ("chips_within", "yield_share", "spread", "confidence")
 """Fields of an outcome that are shares whatever the metric."""
 _SCORES = ("baseline", "value")
 _DROPS = ("drop", "interval", "chip_interval", "sample_interval", "max_drop", "predicted_drop")

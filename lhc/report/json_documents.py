@@ -121,6 +121,7 @@ def _plan(plan: Plan) -> Document:
         "baseline": {"metric": outcome.metric, "value": outcome.baseline},
         "result": _named(outcome, "value drop interval chip_interval sample_interval"),
         **_named(outcome, "within_budget held_out chips_within max_drop drop_type strategy confidence generalized"),
+        **_named(outcome, "yield_share yield_shown"),
         **_named(outcome, "objective limits limits_kept groups evaluations"),
         "estimate": None if outcome.estimate is None else outcome.estimate.model_dump(),
         "healing": None if outcome.healing is None else outcome.healing.model_dump(),

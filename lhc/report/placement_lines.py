@@ -13,10 +13,10 @@ from lhc.plan.recurrent_steps import first_steps, folded
 from lhc.report.statements import decision_of, verdict
 from lhc.report.text import (
     amount,
+    budget_of_chips,
     budget_text,
     budget_word,
     capitalized,
-    chips_text,
     counted,
     counted_samples,
     healing_text,
@@ -152,7 +152,7 @@ def _outcome_lines(outcome: Outcome) -> Iterator[str]:
         yield f"mean drop for {what}: {interval_text(outcome, interval)}{' (decides)' if decides else ''}"
     level = level_text(outcome.confidence)
     yield f"confidence of both: {level} (--confidence is of the whole run, whose tests share its chance of error)"
-    yield f"the budget is of the mean over chips; {chips_text(outcome.chips_within, outcome.draws)}"
+    yield budget_of_chips(outcome)
     healing = healing_text(outcome)
     if healing is not None:
         yield f"mean drop {healing}"

@@ -8,10 +8,10 @@ from lhc.plan.recurrent_steps import folded
 from lhc.report.document import Costs, Report
 from lhc.report.text import (
     amount,
+    budget_of_chips,
     budget_of_margin,
     budget_word,
     capitalized,
-    chips_text,
     counted,
     counted_samples,
     drop_text,
@@ -150,7 +150,7 @@ def _certainty(outcome: Outcome) -> str:
     what = "other chips and other samples" if outcome.generalized else "other chips on these samples"
     return (
         f"for {what}, a mean drop of {interval_text(outcome, outcome.interval)} ({level_text(outcome.confidence)}"
-        f" confidence). The budget is of the mean over chips; {chips_text(outcome.chips_within, outcome.draws)}."
+        f" confidence). {capitalized(budget_of_chips(outcome))}."
         f" {counted_samples(outcome.samples, outcome.documents)}: {samples_text(outcome)}."
     )
 

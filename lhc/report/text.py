@@ -31,6 +31,7 @@ __all__ = [
     "EFFECTS",
     "REASONS",
     "amount",
+    "budget_of_chips",
     "budget_of_margin",
     "budget_text",
     "budget_word",
@@ -152,7 +153,9 @@ def unmet_because(outcome: Outcome) -> str:
     """Why a budget is not met that the mean drop is within; nothing where it is met, or the mean is over it."""
     if outcome.within_budget or outcome.drop > outcome.max_drop or outcome.interval is None:
         return ""
-    return f", but the interval reaches {points(outcome, outcome.interval[1])}; more chips or samples narrow it"
+    if outcome.interval[1] > outcome.max_drop:
+        return f", but the interval reaches {points(outcome, outcome.interval[1])}; more chips or samples narrow it"
+    return f", but {100 * (outcome.yield_share or 0):g} % of all chips are not shown to hold it"
 
 
 def budget_of_margin(found: Robustness, outcome: Outcome | None) -> str:
@@ -219,6 +222,16 @@ def chips_text(within: float, draws: int) -> str:
     number = round(within * draws)
     which = f"all {draws}" if number == draws else f"{number} of the {draws}"
     return f"one by one, it is held by {which} chips measured"
+
+
+def budget_of_chips(outcome: Outcome) -> str:
+    """What the budget is of: the mean over chips, and where that is wanted a share of them, one by one."""
+    counted_chips = chips_text(outcome.chips_within, outcome.draws)
+    if outcome.yield_share is None:
+        return f"the budget is of the mean over chips; {counted_chips}"
+    shows = "shows" if outcome.yield_shown else "does not show"
+    share = f"{100 * outcome.yield_share:g} %"
+    return f"the budget is of the mean over chips and of {share} of them; {counted_chips}, which {shows} {share} of all"
 
 
 def reasons(layers: Sequence[LayerPlan]) -> str:

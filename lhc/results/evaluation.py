@@ -74,12 +74,15 @@ class Verdict:
         evaluation: what it rests on.
         generalized: by the interval over chips and samples instead of chips alone.
         estimated: by the mean drop itself, which guides a search and shows nothing.
+        yield_shown: whether as many chips as are wanted are shown to hold the budget one by one; None where no share of
+            them is wanted.
     """
 
     status: Literal["accepted", "rejected", "undecided"]
     evaluation: Evaluation
     generalized: bool = False
     estimated: bool = False
+    yield_shown: bool | None = None
 
     @property
     def accepted(self) -> bool:

@@ -16,6 +16,7 @@ from lhc.stats.intervals import (
 )
 from lhc.stats.jackknife import by_document, effective_documents, members
 from lhc.stats.looks import Prospect, look_errors, look_schedule
+from lhc.stats.tolerance import failures_allowed, least_draws
 
 __all__ = [
     "CONFIDENCE",
@@ -25,7 +26,9 @@ __all__ = [
     "check_confidence",
     "clipped",
     "effective_documents",
+    "failures_allowed",
     "hull",
+    "least_draws",
     "look_errors",
     "look_schedule",
     "members",

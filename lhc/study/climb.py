@@ -22,6 +22,7 @@ from scipy import special
 
 from lhc.errors import OutOfTimeError
 from lhc.results import Verdict
+from lhc.stats import least_draws
 
 __all__ = ["Forecast", "Path", "Trial", "Verified", "climbed"]
 
@@ -35,6 +36,8 @@ SECOND_CLIMB = 0.1
 _FACTOR, _SUMS, _FAR = 0.7, 0.35, 0.3
 """Standard deviations: of the factor before anything is tested, as a share of it; of a drop around its prediction, as
 a share of what is predicted; and of a drop around it that lies far from the budget, as a share of the distance."""
+_SHOWN = 5
+"""Times as many chips that break the budget as there may be are too many for a test to pass easily."""
 _TINY = 1e-3
 """Least budget to measure by, as a share of the largest drop that was seen."""
 _LAST_LOOK = 2.1
@@ -125,11 +128,16 @@ class Forecast:
         """The drop of a placement beyond what was shown to hold."""
         return self.drop + self.factor * (damage - self.damage)
 
-    def chance(self, damage: float, budget: float, most: int) -> float:
-        """The chance that a placement is accepted within so many chips."""
-        more = damage - self.damage
+    def chance(self, damage: float, budget: float, most: int, share: float | None = None) -> float:
+        """The chance that a placement is accepted within so many chips; ``share``: of the chips, as `climbed`."""
+        more, expected = damage - self.damage, self.expected(damage)
         variance = self.error**2 + self.variance * more**2 + (_SUMS * self.factor * more) ** 2
-        room = budget - _LAST_LOOK * self.deviation / most**0.5 - self.expected(damage)
+        within = _LAST_LOOK / most**0.5 * self.deviation
+        if share is not None:
+            # Far more chips than the share are to hold it, so that those tested show it; spreads grow with drops.
+            grown = max(1.0, expected / self.drop) if self.drop > 0 else 1.0
+            within = max(within, float(special.ndtri(1 - (1 - share) / _SHOWN)) * self.deviation * grown)
+        room = budget - within - expected
         return float(special.ndtr(room / variance**0.5)) if variance > 0 else float(room >= 0)
 
     def seen(self, damage: float, verdict: Verdict, budget: float) -> "Forecast":
@@ -207,6 +215,7 @@ class _Climb:
         trial: does it.
         budget: the allowed drop.
         most: chips for a test.
+        share: of the chips, that is to hold the budget one by one; None: their mean alone.
         tried: what was tested.
     """
 
@@ -214,6 +223,7 @@ class _Climb:
     trial: Trial
     budget: float
     most: int
+    share: float | None = None
     tried: list[Verified] = field(default_factory=list)
 
     def test(self, placement: frozenset[str], error: float, begin: bool = False) -> Verified:
@@ -243,15 +253,18 @@ class _Climb:
         index = self._next(first.low, first.high, first.forecast) if failed else None
         return None if index is None else self.ascend(index, first.high, first.forecast, error).kept
 
-    def reserve(self, start: int) -> float:
-        """Part of the chance of error for a second climb; 0 where there can be none."""
+    def reserve(self, start: int, error: float) -> float:
+        """Part of the chance of error for a second climb; 0 where there can be none, or no chips would do for it."""
+        if self.share is not None and least_draws(self.share, SECOND_CLIMB * error) > self.most:
+            return 0.0
         below = start > 0 or (self.path.grounded and bool(self.path.ground))
         jumps = self.path.adapts and start + 2 < len(self.path.steps)
         return SECOND_CLIMB if below or jumps else 0.0
 
     def start(self, high: int, forecast: Forecast) -> int:
         """The boldest step below another that is predicted to be safe, else the first one."""
-        safe = self.path.base + START * (self.budget - self.path.base)
+        start = START if self.share is None else START / 2  # chips spread around their mean
+        safe = self.path.base + start * (self.budget - self.path.base)
         within = [i for i in range(high) if forecast.predicted(self.path.damages[i]) <= safe]
         return max(within, default=0)
 
@@ -261,14 +274,17 @@ class _Climb:
             return None
         if not self.path.adapts:
             return low + 1
-        chances = [forecast.chance(self.path.damages[i], self.budget, self.most) for i in range(low + 1, high)]
+        wanted = self.budget, self.most, self.share
+        chances = [forecast.chance(damage, *wanted) for damage in self.path.damages[low + 1 : high]]
         sure = [low + 1 + place for place, chance in enumerate(chances) if chance >= SURE]
         if sure:
             return sure[-1]
         return low + 1 if chances[0] >= WORTH else None
 
 
-def climbed(path: Path, trial: Trial, budget: float, most: int, error: float) -> list[Verified]:
+def climbed(
+    path: Path, trial: Trial, budget: float, most: int, error: float, share: float | None = None
+) -> list[Verified]:
     """Climb a path.
 
     Args:
@@ -277,17 +293,18 @@ def climbed(path: Path, trial: Trial, budget: float, most: int, error: float) ->
         budget: the allowed drop.
         most: chips for a test.
         error: chance that anything is accepted that does not hold.
+        share: of the chips, that is to hold the budget one by one too; None: their mean alone.
 
     Returns:
         All that were tested. The last one is kept: the boldest that was shown to hold, else that with the least drop.
     """
-    climb, kept = _Climb(path, trial, budget, most), None
+    climb, kept = _Climb(path, trial, budget, most, share), None
     if not path.steps:
         climb.test(path.ground, error, begin=True)
         return climb.tried
     forecast, high = Forecast.of(path, budget), len(path.steps)
     start = climb.start(high, forecast)
-    second = climb.reserve(start) * error
+    second = climb.reserve(start, error) * error
     first = climb.ascend(start, high, forecast, error - second)
     kept = first.kept
     if kept is not None:

@@ -35,6 +35,8 @@ class Explain:
         unexplained = _unexplained(study)
         if not unexplained:
             return study
+        if study.allowed.share is not None:
+            return study.noted("--yield: what stands in the way is not explained; without it the mean's budget is")
         try:
             return replace(study, infeasibility=_explained(_Case(study, unexplained)))
         except OutOfTimeError:

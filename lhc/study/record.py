@@ -59,6 +59,8 @@ def outcome_of(verdict: Verdict, budget: Budget, study: Study, held_out: bool, s
         generalized=budget.generalize,
         confidence=found.confidence,
         chips_within=within / found.draws,
+        yield_share=budget.share,
+        yield_shown=verdict.yield_shown,
         max_drop=budget.max_drop,
         drop_type=budget.drop_type,
         within_budget=verdict.accepted,

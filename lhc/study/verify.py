@@ -128,7 +128,7 @@ def verified(graph: LayerGraph, plan: Plan, searched: Searched, verifier: Verifi
     """
     found, judge, budget = searched.result, searched.judge, verifier.budget
     path, error = path_of(graph, plan, searched, base), one_sided(budget.confidence)
-    *others, kept = climbed(path, verifier.test, budget.max_drop, verifier.most, error)
+    *others, kept = climbed(path, verifier.test, budget.max_drop, verifier.most, error, budget.share)
     failed = tuple(one for one in others if not one.verdict.accepted)
     costly: Mapping[str, str] = {}
     if _must_pay(searched) and not found.plan.analog <= kept.placement:
@@ -213,7 +213,7 @@ def _moved(plan: Plan, analog: frozenset[str], costly: Mapping[str, str]) -> Pla
 def _beyond(plan: Plan, kept: Verified, failed: Sequence[Verified], verifier: Verifier) -> tuple[str, ...]:
     """What was tested beyond what is kept, with its figure, and what would show that it holds."""
     if not kept.verdict.accepted:
-        remedy = _remedy(kept, verifier.budget)
+        remedy = f"{_too_few_chips(kept, verifier.budget)}{_remedy(kept, verifier.budget)}"
         return (f"the budget is not met{remedy}",) if remedy else ()
     if not failed:
         return ()
@@ -224,8 +224,8 @@ def _beyond(plan: Plan, kept: Verified, failed: Sequence[Verified], verifier: Ve
         return drop_text(value, found.percent, budget.drop_type)
 
     beyond = f"mean drop {drop(found.drop)}, at most {drop(nearest.verdict.bound)}, {counted(found.draws, 'chip')}"
-    what = _difference(plan, kept.placement, nearest.placement)
-    return (f"tested too: {what}: {beyond}; {drop(budget.max_drop)} not met{_remedy(nearest, budget)}",)
+    what, why = _difference(plan, kept.placement, nearest.placement), _too_few_chips(nearest, budget)
+    return (f"tested too: {what}: {beyond}; {drop(budget.max_drop)} not met{why}{_remedy(nearest, budget)}",)
 
 
 def _difference(plan: Plan, kept: frozenset[str], other: frozenset[str]) -> str:
@@ -242,6 +242,15 @@ def _difference(plan: Plan, kept: frozenset[str], other: frozenset[str]) -> str:
     if added:
         text += f", with {named(added)}"
     return f"{text}, without {named(removed)}" if removed else text
+
+
+def _too_few_chips(failed: Verified, budget: Budget) -> str:
+    """That the chips which hold the budget one by one do not show the share that is wanted; else nothing."""
+    if failed.verdict.yield_shown is not False or budget.share is None:
+        return ""
+    drops = failed.verdict.evaluation.drops
+    holding = sum(drop <= budget.max_drop for drop in drops)
+    return f"; {holding} of {len(drops)} chips hold it, which does not show {100 * budget.share:g} % of all"
 
 
 def _remedy(failed: Verified, budget: Budget) -> str:

@@ -118,6 +118,32 @@ def test_a_test_takes_chips_while_they_can_still_decide_it() -> None:
         assert [chips.start for chips in evaluator.asked[1:]] == [chips.stop for chips in evaluator.asked[:-1]]
 
 
+def test_a_share_of_the_chips_is_shown_by_those_that_break_the_budget() -> None:
+    """With 100 chips 83 without a failure show 95 %, or all of them with one."""
+    budget, good = Budget(1.0, share=0.95), np.full(100, 0.4)
+    for failing, status, draws in (((), "accepted", 83), ((20,), "accepted", 100), ((20, 50), "undecided", 64)):
+        drops = good.copy()
+        drops[list(failing)] = 1.1
+        found = _looked(Chips(drops), budget)
+        assert (found.status, found.evaluation.draws) == (status, draws)
+        assert found.yield_shown == found.accepted
+        alone = _looked(Chips(drops), Budget(1.0))
+        assert (alone.accepted, alone.yield_shown) == (True, None)
+    # What the mean does not show is not accepted either, whatever the chips do one by one.
+    mean = _looked(Chips(np.full(100, 1.1)), budget)
+    assert (mean.status, mean.evaluation.draws) == ("rejected", 10)
+
+
+def test_chips_of_any_distribution_are_rarely_taken_for_good() -> None:
+    """95 of 100 chips hold the budget, but for a hair; their mean does easily. Exponential, as chips that fail are."""
+    rng = np.random.default_rng(0)
+    drops = rng.exponential(size=(400, 100)) / -np.log(0.0501)
+    shown = np.mean([_looked(Chips(one), Budget(1.0, share=0.95)).accepted for one in drops])
+    assert shown <= 0.05 + 3 * (0.05 * 0.95 / 400) ** 0.5
+    few = rng.exponential(size=(100, 100)) / -np.log(0.002)
+    assert np.mean([_looked(Chips(one), Budget(1.0, share=0.95)).accepted for one in few]) >= 0.9
+
+
 def test_the_interval_of_a_test_is_that_of_its_last_look() -> None:
     drops = np.random.default_rng(0).normal(0.4, 0.3, 100)
     found = _looked(Chips(drops), Budget(1.0)).evaluation

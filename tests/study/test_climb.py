@@ -55,6 +55,19 @@ def test_a_climb_begins_at_half_of_the_budget_and_ends_with_the_first_failure() 
     assert truth.levels == [pytest.approx(0.045)] * len(truth.asked)
 
 
+def test_with_a_share_of_the_chips_steps_are_shorter_and_a_second_climb_needs_chips() -> None:
+    truth = Truth(0.1)
+    assert kept(climbed(path(0.1), truth, 1.0, 100, 0.05, 0.95)) == 9
+    assert truth.asked[0] == 2
+    assert truth.levels == [0.05] * len(truth.asked)
+    enough = Truth(0.1)
+    climbed(path(0.1), enough, 1.0, 122, 0.05, 0.95)
+    assert enough.levels == [pytest.approx(0.045)] * len(enough.asked)
+    spread = Forecast(0.0, 0.1, 1e-4, damage=2.0, drop=0.2, error=0.01, deviation=0.1)
+    mean, one_by_one = (spread.chance(6.0, 1.0, 100, share) for share in (None, 0.95))
+    assert one_by_one < 0.5 < 0.95 < mean
+
+
 def test_what_the_search_made_too_much_of_is_reached_all_the_same() -> None:
     truth = Truth(0.05)
     assert kept(climbed(path(0.2), truth, 1.0, 100, 0.05)) == 10

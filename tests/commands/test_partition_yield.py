@@ -1,0 +1,70 @@
+"""``--yield``: a share of the chips holds the budget one by one, shown or not, and said so."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+import lhc
+from lhc.commands.partition import pipeline
+from lhc.errors import UsageError
+from lhc.hardware import Hardware
+from lhc.measure import Budget, PlacementJudge
+from lhc.options.commands import PartitionOptions
+from lhc.passes import STRATEGIES
+from lhc.report.json_documents import partition_document
+from lhc.report.placement_lines import partition_head
+from lhc.samples.metrics import METRICS
+from tests.study.known_drops import BUDGET, FakeEvaluator, network, place
+
+
+@pytest.mark.analog
+def test_verdict_and_documents_say_both() -> None:
+    machine = Hardware.load("lionheart").with_drift_compensation_alone()
+    found = lhc.partition(
+        "digits-narrow", hardware=machine, samples=30, draws=2, max_draws=5, strategy="all-analog", objective="macs",
+        max_drop=0.9, yield_share="50%",
+    )  # fmt: skip
+    outcome = found.plan.outcome
+    assert outcome is not None
+    assert (outcome.within_budget, outcome.yield_share, outcome.yield_shown, outcome.draws) == (True, 0.5, True, 5)
+    head = partition_head(found)
+    assert "mean over chips and of 50 % of them; one by one, it is held by all 5 chips measured, which shows" in head
+    assert partition_document(found)["yield_shown"] is True
+    unmet = outcome.model_copy(update={"within_budget": False, "yield_shown": False})
+    head = partition_head(replace(found, plan=found.plan.model_copy(update={"outcome": unmet})))
+    assert "allowed, but 50 % of all chips are not shown to hold it." in head
+    assert "which does not show 50 % of all" in head
+
+
+def test_a_mean_within_the_budget_is_not_enough() -> None:
+    """Chips around seven tenths of the budget, with a deviation of a quarter of it: one in ten breaks it."""
+    graph, plan = network({"a": 0.0})
+    evaluator = FakeEvaluator(METRICS["mse"], {"a": 0.7 * BUDGET}, 0, samples=50, chip_spread=0.36)
+    for share, accepted in ((None, True), (0.95, False), (0.6, True)):
+        judge = PlacementJudge(evaluator, Budget(BUDGET, share=share))
+        found = place(graph, plan, STRATEGIES["all-analog"], judge, evaluator)
+        assert found.verdict.accepted == accepted
+        assert any("chips hold it, which does not show 95 % of all" in note for note in found.notes) != accepted
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        ({"yield_share": 0.95, "max_draws": 58}, r"--max-draws 58: --yield 0\.95 takes 59 chips, if every one"),
+        ({"yield_share": "95%", "max_draws": 59, "retrain": True}, "takes 63 chips"),
+        ({"yield_share": 0}, "--yield must be above 0"),
+        ({"yield_share": "most"}, "--yield most: write a share"),
+        ({"yield_share": 1}, "--yield 1: write a share from 0 to below 1"),
+    ],
+    ids=lambda one: str(one),
+)
+def test_what_cannot_be_shown_is_refused_at_the_start(options: dict[str, Any], why: str) -> None:
+    with pytest.raises(UsageError, match=why):
+        pipeline(PartitionOptions("digits-narrow", **options))
+
+
+def test_as_many_chips_are_allowed_as_a_high_share_takes() -> None:
+    (judged,) = (step for step in pipeline(PartitionOptions("digits", yield_share=0.99)).steps if step.name == "place")
+    (verify,) = (step for step in judged.steps if step.name == "verify")  # type: ignore[attr-defined]
+    assert verify.most == 3 * 299
