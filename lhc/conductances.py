@@ -24,12 +24,15 @@ class ProgrammedTile:
             and the number of copies. 0 for outputs without any weight, which a tile does not read.
         gain: of drift compensation, per output, shape ``(outputs,)``, in float64.
         input_range: static input range, or None.
+        offset: what is added to every output before the ADC, in units of the full scale, ``(outputs,)``; None where
+            nothing is.
     """
 
     weights: Floats
     scales: Floats
     gain: npt.NDArray[np.float64]
     input_range: float | None
+    offset: Floats | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -70,6 +70,7 @@ class NoisyProduct:
         self._ranges = [chips[0].tiles[row][0].input_range for row in first]
         scaled = (_output_scales(chip) * gain.numpy() for gain, chip in zip(gains, chips, strict=True))
         self._scales = np.stack(list(scaled))
+        self._adc_offsets = _adc_offsets(chips, self._scales, self._block_of_row)
         self._offsets = [None if c is None else torch.from_numpy(c.offset / product.form.alpha) for c in corrections]
 
     def effects(self, x: Tensor, exact: Tensor, gradients: Sequence[Tensor], parts: int) -> tuple[Tensor, Floats]:
@@ -87,6 +88,8 @@ class NoisyProduct:
         for vectors, squares, piece in self._pieces(x, at_output, parts):
             moved.append(self._moved(vectors, piece))
             power += self._power(squares, piece)
+            if self._adc_offsets is not None:
+                moved[-1][..., :-1] += _moved_by_offsets(squares, piece, self._adc_offsets).sum(2)
         both = torch.cat(moved)
         weights = both[..., :-1]
         if self._converts:
@@ -110,6 +113,9 @@ class NoisyProduct:
             g = piece.flatten(0, 2).transpose(0, 1)  # outputs, (parts and directions), products
             joint = (piece.flatten(1, 3) @ vectors[:, 0].transpose(1, 2)).view(*piece.shape[:4], -1)
             by_draw = joint.flatten(0, 2).transpose(0, 1) @ errors + g.sum(-1, keepdim=True) * shifts[:, None]
+            if self._adc_offsets is not None:
+                by_offsets = _moved_by_offsets(squares, piece, self._adc_offsets)
+                by_draw = by_draw + by_offsets.flatten(0, 1).transpose(0, 1)
             total += by_draw.square().mean(-1).sum(1).double()
             power += self._power(squares, piece)
         outputs = np.einsum("rso,so->o", self._scales**2, power.numpy()[self._block_of_row]) / self.draws
@@ -212,6 +218,35 @@ class NoisyProduct:
             if dac.step is not None:
                 values.div_(scale * dac.step).round_().mul_(scale * dac.step)
         return torch.cat(found, dim=2)
+
+
+def _adc_offsets(chips: Sequence[ProgrammedMatrix], scales: Floats, block_of_row: Sequence[int]) -> Tensor | None:
+    """What ADCs add to the outputs of a vector of scale 1, ``(draws, row splits, groups · outputs)``; None: nothing.
+
+    Args:
+        chips: per draw.
+        scales: what one unit of an output is worth, ``(draws, rows of tiles, groups · outputs)``.
+        block_of_row: which row split a row of tiles is of.
+    """
+    if chips[0].tiles[0][0].offset is None:
+        return None
+    found = np.zeros((len(chips), max(block_of_row) + 1, scales.shape[2]))
+    for total, chip, worth in zip(found, chips, scales, strict=True):
+        for row, block, scale in zip(chip.tiles, block_of_row, worth, strict=True):
+            total[block] += scale * np.concatenate([tile.offset for tile in row if tile.offset is not None])
+    return torch.from_numpy(found.astype(np.float32))
+
+
+def _moved_by_offsets(squares: Tensor, at_output: Tensor, offsets: Tensor) -> Tensor:
+    """``Σ_p g s offset`` of the ADCs, ``(parts, directions, groups · outputs, draws)``.
+
+    Args:
+        squares: squared scales of the vectors, ``(parts, groups, row splits, products)``.
+        at_output: gradients, ``(parts, groups, directions, outputs, products)``.
+        offsets: see `_adc_offsets`.
+    """
+    summed = torch.einsum("pgsc,pgdoc->pdsgo", squares.sqrt(), at_output).flatten(3)
+    return torch.einsum("pdso,rso->pdor", summed, offsets)
 
 
 def _output_scales(chip: ProgrammedMatrix) -> npt.NDArray[np.float64]:

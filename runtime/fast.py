@@ -172,6 +172,7 @@ class _Call:
         groups = slice(first_group, first_group + vectors.groups)
         self._weights, self._scales = split.weights[groups], split.scales[groups]
         self._tile_of = split.tile_of[groups]
+        self._offsets = None if split.offsets is None else split.offsets[groups]
         self._drives: dict[int, _Drive] = {}
 
     def add_outputs(self, piece: _Piece, result: Floats) -> None:
@@ -211,6 +212,8 @@ class _Call:
             drive.vectors.unfold(split.start, split.stop, start, factors, unfolded, drive.shift, drive.clip)
             _multiply(self._weights, codes, z[part])
         result = z.numpy()
+        if self._offsets is not None:
+            result += self._offsets[..., None]
         lines = result.reshape(piece.parts * groups, rows, width)
         return result, self._noise.read(lines, split, piece.first * groups, round_)
 

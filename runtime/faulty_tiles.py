@@ -53,16 +53,20 @@ class TileFaults:
         positive, negative: conductance that the cell of a pair is stuck at, in units of g_max, NaN where it is
             healthy, ``(outputs, inputs)``.
         gain: of the bit lines, ``(outputs,)``.
+        offset: of their ADCs, in units of full-scale input x full-scale weight, ``(outputs,)``; None where there is
+            none.
     """
 
     positive: Floats
     negative: Floats
     gain: Floats
+    offset: Floats | None = None
 
     def on(self, chosen: Lines) -> "TileFaults":
         """Of the lines that a matrix lies on."""
         cells = np.ix_(chosen.columns, chosen.rows)
-        return TileFaults(self.positive[cells], self.negative[cells], self.gain[chosen.columns])
+        offset = None if self.offset is None else self.offset[chosen.columns]
+        return TileFaults(self.positive[cells], self.negative[cells], self.gain[chosen.columns], offset)
 
     def held(self, weights: Floats, full: float) -> Floats:
         """What a tile holds whose healthy cells hold these weights, ``(outputs, inputs)``.
@@ -142,7 +146,10 @@ def drawn(hardware: Hardware, entropy: np.random.SeedSequence) -> TileFaults:
     stuck[:, dead] = 0.0
     positive, negative = stuck.astype(np.float32)
     gain = 1 + faults.column_gain * generator.standard_normal(shape[0])
-    return TileFaults(positive, negative, np.maximum(gain, 0).astype(np.float32))
+    offset = None
+    if faults.column_offset > 0:
+        offset = (faults.column_offset * generator.standard_normal(shape[0])).astype(np.float32)
+    return TileFaults(positive, negative, np.maximum(gain, 0).astype(np.float32), offset)
 
 
 def lines(chip: TileFaults, weights: Floats, scales: Floats, lasting: float, remap: bool) -> Lines:

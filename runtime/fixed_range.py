@@ -113,6 +113,9 @@ class FixedRangeConv:
         results: list[Floats] = self._session.run(None, feeds)
         for part, z, (_, flags) in zip(self._parts, results, driven, strict=True):
             split, planes = part.split, z.reshape(samples * groups, -1, positions)
+            if split.offsets is not None:
+                grouped = planes.reshape(samples, groups, -1, positions)
+                grouped += split.offsets[..., None]
             if noise.read(planes, split, first * groups):
                 np.clip(planes, -split.io.output_clip, split.io.output_clip, out=planes)
             mask = self._mask(x, part, flags & _reach_image(self._geometry, sizes))

@@ -140,13 +140,13 @@ class LargeMatrix:
         block = np.asarray(self._weight[place.outputs, place.start : place.start + size], np.float32)
         target, scales = self._mapped(np.ascontiguousarray(block[:, place.inputs]))
         chip = self._tested(place, target, scales) if self._hardware.faults.any else None
-        wanted = target if chip is None else chip.target
+        wanted, offset = (target, None) if chip is None else (chip.target, chip.faults.offset)
         now, gain = wanted if chip is None else chip.held(wanted), np.ones(len(target))
         if self._pcm is not None:
             held, now = self._held(self._pcm, wanted, keys[0], keys[2])
             if chip is not None:
                 held, now = chip.held(held), chip.held(now)
-            gain = self._gain(target, held, keys[1], now, keys[3], scales != 0)
+            gain = self._gain(target, held, keys[1], now, keys[3], scales != 0, offset)
         if self._copies == 1:
             total = now
         else:
@@ -154,7 +154,7 @@ class LargeMatrix:
             np.add.at(total.T, place.inputs, now.T)
         input_range = None if self._ranges is None else float(self._ranges[place.split])
         factor = np.float32((1.0 if input_range is None else input_range) / self._copies)
-        return ProgrammedTile(total, scales * factor, gain, input_range)
+        return ProgrammedTile(total, scales * factor, gain, input_range, offset)
 
     def _tested(self, place: _Place, target: Floats, scales: Floats) -> ChipTile:
         """A tile with the faults of its chip; its lines are chosen once."""
@@ -186,21 +186,29 @@ class LargeMatrix:
         return block / scales[:, None], scales * live
 
     def _gain(
-        self, target: Floats, held: Floats, first: Words, now: Floats, later: Words, live: npt.NDArray[np.bool_]
+        self,
+        target: Floats,
+        held: Floats,
+        first: Words,
+        now: Floats,
+        later: Words,
+        live: npt.NDArray[np.bool_],
+        offset: Floats | None,
     ) -> npt.NDArray[np.float64]:
         """Of drift compensation, per output: read-out after programming over that of now."""
         kind = self._hardware.compensation.drift
         if kind == "none":
             return np.ones(len(target))
-        before = np.abs(target) if kind == "global-exact" else self._read_out(held, first, live)
-        after = self._read_out(now, later, live)
+        before = np.abs(target) if kind == "global-exact" else self._read_out(held, first, live, offset)
+        after = self._read_out(now, later, live, offset)
         axis = 1 if kind == "per-column" else None
         means = [np.maximum(outputs.mean(axis=axis, dtype=np.float64), _LEAST_READOUT) for outputs in (before, after)]
         return np.broadcast_to(np.asarray(means[0] / means[1]), len(target)).copy()
 
-    def _read_out(self, weights: Floats, key: Words, live: npt.NDArray[np.bool_]) -> Floats:
+    def _read_out(self, weights: Floats, key: Words, live: npt.NDArray[np.bool_], offset: Floats | None) -> Floats:
         """Magnitudes of what the ADC gives for every input alone."""
-        codes = weights / np.float32(self._io.output_step)
+        read = weights if offset is None else weights + offset[:, None]
+        codes = read / np.float32(self._io.output_step)
         shift, limit = self._io.output_shift, np.float32(np.inf)
         if self._io.noise > 0:
             add_noise(codes, key, normal_levels(self._io.noise), 0, 0, codes.shape[1], shift, limit)

@@ -37,6 +37,8 @@ __all__ = ["AnalogMatrix"]
 
 _KEPT = 6
 """Arrays of the size of the weights in a tile: as mapped, programmed, drifted, and the devices' drift coefficients."""
+_KEPT_OF_FAULTS = 4
+"""The same where cells may be stuck: as mapped, as aimed at, and what the cells of both sides are stuck at."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,7 +96,7 @@ class AnalogMatrix:
         self._stream = (0, devices, 0)
         self._read = 0
         self.outputs = len(weight) // groups
-        self.nbytes = _KEPT * 4 * weight.size * copies
+        self.nbytes = (_KEPT + _KEPT_OF_FAULTS * hardware.faults.any) * 4 * weight.size * copies
         config = hardware.to_rpu_config()
         config.simulator_tile_class = PerVectorTile
         self._blocks = [_mapped(weight, inputs, copies, config) for inputs in _splits(weight, hardware)]
@@ -146,6 +148,7 @@ class AnalogMatrix:
         scales = np.broadcast_to(tile.get_mapping_scales().detach().numpy(), len(mapped))
         chip = on_chip(self.hardware, device_entropy(*self._stream, "faults", index), mapped, scales, inputs)
         tile.tile.faults = chip.held
+        tile.tile.offset = None if chip.faults.offset is None else torch.from_numpy(chip.faults.offset)
         tile.tile.set_weights(torch.from_numpy(chip.target))
         tile.reference_combined_weights = torch.from_numpy(chip.target)
 
@@ -258,6 +261,7 @@ def _state(tile: Any, inputs: npt.NDArray[np.int64], size: int, copies: int) -> 
         scales=scales.numpy() / np.float32(copies) * (1 if live is None else live.numpy()),
         gain=np.broadcast_to(tile.alpha.double().numpy() if compensated else np.ones(1), len(weights)).copy(),
         input_range=input_range,
+        offset=None if tile.tile.offset is None else tile.tile.offset.numpy(),
     )
 
 

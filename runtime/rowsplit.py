@@ -145,6 +145,8 @@ class RowSplit:
         step = np.float32(io.input_step / io.output_step)
         self.weights = torch.from_numpy(joined(lambda tile: tile.weights * step)).to(device)
         self.scales = joined(lambda tile: tile.scales * (tile.gain * io.output_step).astype(np.float32))
+        # Of the ADCs, in output codes; None where there are none.
+        self.offsets = None if tiles[0][0].offset is None else joined(lambda tile: _offset(tile, io.output_step))
         columns = np.concatenate([np.full(len(tile.weights), n) for n, tile in enumerate(tiles[0])])
         self.tile_of = columns.reshape(groups, -1)
 
@@ -156,3 +158,9 @@ class RowSplit:
             limit = min(limit, np.rint(full_scale) if self.io.input_shift else full_scale)
             step *= np.float32(self.range)
         return np.float32(1) / step, limit
+
+
+def _offset(tile: ProgrammedTile, step: float) -> Floats:
+    """Of a tile's ADCs, in output codes."""
+    assert tile.offset is not None  # as on the other tiles of its machine
+    return tile.offset / np.float32(step)

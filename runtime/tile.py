@@ -85,9 +85,16 @@ class PerVectorMVM(AnalogMVM):  # type: ignore[misc]  # aihwkit is untyped
 
     @classmethod
     def _finalize_output(
-        cls, out_values: Tensor, io_pars: IOParameters, out_noise_values: Tensor | None = None, **kwargs: Any
+        cls,
+        out_values: Tensor,
+        io_pars: IOParameters,
+        out_noise_values: Tensor | None = None,
+        offset: Tensor | None = None,
+        **kwargs: Any,
     ) -> tuple[Tensor, Tensor]:
-        """Noise, ADC and saturation, as aihwkit does them, but telling which vectors saturated."""
+        """Noise, ADC and saturation, as aihwkit does them, but telling which vectors saturated; offsets before them."""
+        if offset is not None:
+            out_values += offset
         bound = io_pars.out_bound if io_pars.out_bound > 0 else float("inf")
         if io_pars.out_noise > 0:
             out_values += io_pars.out_noise * torch.randn_like(out_values)
@@ -107,6 +114,7 @@ class PerVectorTile(TorchSimulatorTile):  # type: ignore[misc]
         columns: the outputs that are driven: those of one group of a grouped Conv.
         live: 1 for outputs that hold any weight, 0 for all-zero columns; None where there are none.
         faults: what a chip's cells hold, given what they would hold if they were healthy; None where they are.
+        offset: of the ADCs of a chip, ``(outputs,)``; None where there is none.
     """
 
     reseed: Callable[[int], None] | None = None
@@ -114,6 +122,7 @@ class PerVectorTile(TorchSimulatorTile):  # type: ignore[misc]
     columns: slice = slice(None)
     live: Tensor | None = None
     faults: Callable[[Floats], Floats] | None = None
+    offset: Tensor | None = None
 
     def __init__(self, x_size: int, d_size: int, rpu_config: Any, bias: bool = False) -> None:
         super().__init__(x_size, d_size, rpu_config, bias, analog_mvm=PerVectorMVM)
@@ -139,6 +148,12 @@ class PerVectorTile(TorchSimulatorTile):  # type: ignore[misc]
         """The driven outputs, ``(vectors, driven outputs)``."""
         weight = self.weight[self.columns]
         output = PerVectorMVM.matmul(
-            weight, x_input, self._f_io, is_test=is_test, reseed=self.reseed, reductions=self.reductions
+            weight,
+            x_input,
+            self._f_io,
+            is_test=is_test,
+            reseed=self.reseed,
+            reductions=self.reductions,
+            offset=None if self.offset is None else self.offset[self.columns],
         )
         return output if self.live is None else output * self.live[self.columns]

@@ -20,6 +20,9 @@ class Faults(Section):
     """Share of bit lines (outputs) in which no current flows."""
     column_gain: float = Field(default=0.0, ge=0, le=1)
     """Standard deviation of the gain of a bit line and its ADC, whose mean is 1."""
+    column_offset: float = Field(default=0.0, ge=0)
+    """Standard deviation of the offset of an ADC, which is added to its input in every read, in units of the product of
+    one full-scale input and one full-scale weight; its mean is 0."""
     remap: bool = False
     """Whether chips are tested before they are programmed: weights then get the lines of a tile, spare ones too, on
     which stuck cells harm them least, and healthy cells of a weight make up for its stuck ones."""
@@ -33,4 +36,5 @@ class Faults(Section):
     @property
     def any(self) -> bool:
         """Whether anything is wrong."""
-        return any((self.stuck_low, self.stuck_high, self.dead_rows, self.dead_columns, self.column_gain))
+        shares = (self.stuck_low, self.stuck_high, self.dead_rows, self.dead_columns)
+        return any((*shares, self.column_gain, self.column_offset))

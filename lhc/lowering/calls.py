@@ -59,6 +59,10 @@ class _Tiles:
 
     @classmethod
     def of(cls, matrix: ProgrammedMatrix, io: Converters, noise: Noise) -> "_Tiles":
+        if any(tile.offset is not None for row in matrix.tiles for tile in row):
+            raise ModelError(
+                "offsets of ADCs (faults.column_offset) cannot be compiled: leave them out of the hardware"
+            )
         managed = len(io.reductions) > 1 and any(io.can_saturate(t.weights) for row in matrix.tiles for t in row)
         splits = row_splits(matrix, apart=managed)
         straddles = any(tile.straddles for split in splits for tile in split.tiles)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Literal, TypeVar
 
-from lhc.hardware import Compensation
+from lhc.hardware import Compensation, Faults
 from lhc.plan import LayerPlan, Outcome, Plan
 from lhc.report.charts import Chart
 from lhc.report.document import CostItem, Costs, Report
@@ -336,6 +336,7 @@ def machine_facts(report: Report) -> tuple[tuple[str, str], ...]:
         ("source", machine.source),
         ("tiles", f"{number}, {tiles}"),
         ("converters", f"DAC {dac}, ADC {adc}"),
+        ("faults of chips", _faults_text(machine.faults)),
         ("drift compensation", machine.compensation.drift),
         *_healing_facts(report),
         *(("left out", f"{effect.name} ({effect.size}): {effect.text}") for effect in machine.left_out),
@@ -343,6 +344,12 @@ def machine_facts(report: Report) -> tuple[tuple[str, str], ...]:
         ("lhc", plan.lhc_version),
     ]
     return tuple((name, text) for name, text in facts if text)
+
+
+def _faults_text(faults: Faults) -> str:
+    """What chips have of them, by the names of the description; nothing where they have none."""
+    found = [f"{name.replace('_', ' ')} {value:g}" for name, value in faults if name != "remap" and value > 0]
+    return ", ".join([*found, "weights mapped around them"] if found and faults.remap else found)
 
 
 def _healing_facts(report: Report) -> Iterator[tuple[str, str]]:

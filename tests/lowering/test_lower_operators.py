@@ -20,7 +20,7 @@ from onnx import helper, numpy_helper
 from lhc.conductances import Correction, ProgrammedMatrix
 from lhc.errors import ModelError
 from lhc.graph import LayerGraph
-from lhc.hardware import Hardware, Tiles, preset_names
+from lhc.hardware import Faults, Hardware, Tiles, preset_names
 from lhc.lowering import lower
 from lhc.model import OnnxModel
 from lhc.onnx_io import load_model, read_graph
@@ -298,6 +298,17 @@ def test_inputs_beyond_a_static_range_have_one_code_in_every_round_of_bound_mana
         x, weight = 30 * _inputs(rng, (8, 15), "float32"), _values(rng, (15, 3), "float32")
         drawn = Drawn(_model(node, x, 2, {"W": weight}, 17), x, "MatMul beyond the range")
         _check(drawn, machine.model_copy(update=update), seed)
+
+
+def test_faults_of_cells_are_compiled_and_offsets_are_refused() -> None:
+    rng, node = np.random.default_rng(0), helper.make_node("MatMul", ["x", "W"], ["y"], name="layer")
+    x, weight = _inputs(rng, (8, 15), "float32"), _values(rng, (15, 3), "float32")
+    drawn = Drawn(_model(node, x, 2, {"W": weight}, 17), x, "MatMul with faults")
+    machine = Hardware.load("lionheart")
+    quiet = machine.model_copy(update={"adc": machine.adc.model_copy(update={"noise": 0.0})})
+    _check(drawn, quiet.model_copy(update={"faults": Faults(stuck_high=0.1, column_gain=0.1, remap=True)}), 0)
+    with pytest.raises(ModelError, match=r"offsets of ADCs \(faults.column_offset\) cannot be compiled"):
+        _check(drawn, quiet.model_copy(update={"faults": Faults(column_offset=0.1)}), 0)
 
 
 @FEW

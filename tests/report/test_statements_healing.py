@@ -6,6 +6,7 @@ from dataclasses import replace
 import onnx
 import pytest
 
+from lhc.hardware import Faults
 from lhc.onnx_io import annotate, load_model, read_graph, read_plan
 from lhc.plan import Healing, Outcome, Plan
 from lhc.report.builder import build_report
@@ -114,6 +115,16 @@ def test_the_report_says_what_is_corrected_and_what_that_asks_of_the_machine() -
         "168 rows of tiles driven per sample, 120 without copies; a forward pass of 200 samples for every calibration"
         " of a chip"
     )
+
+
+def test_the_report_says_which_faults_chips_have() -> None:
+    report = report_of()
+    assert report.plan is not None
+    assert "faults of chips" not in dict(machine_facts(report))
+    faults = {"faults": Faults(stuck_low=0.01, column_offset=0.2, remap=True)}
+    plan = report.plan.model_copy(update={"hardware": report.plan.hardware.model_copy(update=faults)})
+    said = dict(machine_facts(report.model_copy(update={"plan": plan})))["faults of chips"]
+    assert said == "stuck low 0.01, column offset 0.2, weights mapped around them"
 
 
 @pytest.mark.parametrize(

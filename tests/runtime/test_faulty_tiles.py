@@ -1,6 +1,7 @@
 """Chips with faults: what is drawn, what tiles hold, and what a test of the chip brings back."""
 
 from itertools import permutations
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -9,6 +10,10 @@ from lhc.conductances import Floats
 from lhc.hardware import Faults, Hardware, Tiles
 from lhc.runtime.faulty_tiles import Lines, TileFaults, drawn, lines, targets
 from lhc.seeds import device_entropy
+
+if TYPE_CHECKING:
+    from lhc.runtime.large_matrix import LargeMatrix
+    from lhc.runtime.matrix import AnalogMatrix
 
 pytestmark = pytest.mark.analog
 
@@ -29,6 +34,10 @@ def healthy(outputs: int, inputs: int) -> TileFaults:
 
 
 def realised(hardware: Hardware, kind: str = "AnalogMatrix", draw: int = 0, copies: int = 1) -> Floats:
+    return _chip(hardware, kind, draw, copies).programmed().weights()
+
+
+def _chip(hardware: Hardware, kind: str, draw: int = 0, copies: int = 1) -> "AnalogMatrix | LargeMatrix":
     from lhc.runtime.large_matrix import LargeMatrix
     from lhc.runtime.matrix import AnalogMatrix
     from lhc.runtime.threads import isolated
@@ -38,7 +47,7 @@ def realised(hardware: Hardware, kind: str = "AnalogMatrix", draw: int = 0, copi
     with isolated():
         chip.program(0, draw)
         chip.drift_to(86400.0)
-        return chip.programmed().weights()
+    return chip
 
 
 def error(weights: Floats) -> float:
@@ -122,25 +131,76 @@ def test_large_matrices_have_the_same_faults(remap: bool, copies: int) -> None:
     np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5)
 
 
-def test_both_engines_multiply_by_the_faulty_weights() -> None:
-    import torch
-
-    from tests.runtime.products import ENGINES, product, programmed
-
+def plain(**faults: float) -> Hardware:
+    """LionHeart's tile without converters' steps and without noise."""
     devices = {"programming_noise_scale": 0.0, "read_noise_scale": 0.0}
-    hardware = faulty(LIONHEART, stuck_high=0.05, dead_columns=0.1, remap=True).model_copy(
+    return faulty(LIONHEART, **faults).model_copy(
         update={
             "adc": LIONHEART.adc.model_copy(update={"noise": 0.0, "bits": None}),
             "dac": LIONHEART.dac.model_copy(update={"bits": None}),
             "devices": LIONHEART.devices and LIONHEART.devices.model_copy(update=devices),
         }
     )
+
+
+def test_both_engines_multiply_by_the_faulty_weights() -> None:
+    import torch
+
+    from tests.runtime.products import ENGINES, product, programmed
+
+    hardware = plain(stuck_high=0.05, dead_columns=0.1, column_offset=0.3, remap=True)
     x = torch.from_numpy(RNG.normal(size=(9, 70)).astype(np.float32))
-    fast, reference = (product(programmed(WEIGHTS, hardware, 86400.0), x, engine=engine).numpy() for engine in ENGINES)
+    made = programmed(WEIGHTS, hardware, 86400.0)
+    fast, reference = (product(made, x, engine=engine).numpy() for engine in ENGINES)
 
     np.testing.assert_allclose(fast, reference, rtol=1e-4, atol=1e-4)
-    exact = x.numpy() @ WEIGHTS.T
-    assert 0.005 < np.linalg.norm(fast - exact) / np.linalg.norm(exact) < 1
+    ((tile,),) = made.programmed().tiles
+    assert tile.offset is not None
+    shift = np.abs(x.numpy()).max(axis=1, keepdims=True) * tile.offset * tile.scales * tile.gain
+    np.testing.assert_allclose(fast - shift, x.numpy() @ made.programmed().weights().T, rtol=1e-4, atol=1e-4)
+    assert 0.2 < np.std(tile.offset) < 0.4
+
+
+@pytest.mark.parametrize("large", [False, True], ids=["aihwkit's tiles", "compiled loops"])
+def test_offsets_are_in_the_read_out_of_drift_compensation(large: bool) -> None:
+    """It sees what does not drift, so that its gain is smaller."""
+    kind = "LargeMatrix" if large else "AnalogMatrix"
+
+    def gain(**faults: float) -> float:
+        found = _chip(plain(**faults), kind).programmed()
+        return float(np.mean([tile.gain.mean() for row in found.tiles for tile in row]))
+
+    assert 1.4 < gain() < 1.6
+    assert 1.02 < gain(column_offset=0.3) < 1.3
+
+
+@pytest.mark.parametrize("managed", [True, False], ids=["unfolded", "convolved"])
+def test_convolutions_have_the_offsets(managed: bool) -> None:
+    from onnx import helper
+
+    from lhc.runtime import HybridSession
+    from tests.runtime.models_on_tiles import model_of
+
+    x = np.clip(RNG.normal(size=(3, 4, 6, 6)), -1, 1).astype(np.float32)
+    kernel = RNG.normal(size=(5, 4, 3, 3)).astype(np.float32)
+    model = model_of([helper.make_node("Conv", ["x", "k"], ["y"], "conv")], {"x": x}, {"y": 4}, {"k": kernel})
+    base = faulty(PERFECT, column_offset=0.3)
+    management = {"bound_management": "iterative" if managed else "none"}
+    hardware = base.model_copy(
+        update={
+            "dac": base.dac.model_copy(update={"bits": 8, "bound": 1.0}),
+            "adc": base.adc.model_copy(update=management),
+        }
+    )
+    fast, reference, exact = (
+        HybridSession(model, machine, "all-analog", engine=engine).run(None, {"x": x})[0]  # type: ignore[arg-type]
+        for machine, engine in ((hardware, "fast"), (hardware, "reference"), (PERFECT, "fast"))
+    )
+
+    np.testing.assert_allclose(fast, reference, rtol=1e-4, atol=1e-4)
+    shift = (fast - exact).mean(axis=(0, 2, 3))
+    assert np.abs(shift).max() > 0.2
+    np.testing.assert_allclose((fast - exact) - shift[:, None, None], 0, atol=0.1)
 
 
 def test_chips_keep_their_faults_and_differ_from_each_other() -> None:
