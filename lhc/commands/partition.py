@@ -264,6 +264,11 @@ def check_retraining(options: PartitionOptions) -> None:
         raise UsageError("--retrain takes a strategy by its name")
     if options.strategy not in (*STRATEGIES, *RETRAINING_STRATEGIES):
         raise UsageError(f"unknown strategy {options.strategy!r}; with --retrain also {LionHeartOriginal.name}")
+    if options.columns_share is None:
+        raise UsageError(
+            "--digital-columns auto goes by the weights as they are, which lose more than trained ones; with --retrain"
+            " name a share"
+        )
     if options.rounds is not None and options.rounds < 1:
         raise UsageError(f"--rounds must be at least 1, got {options.rounds}")
     goal = part(options, GoalOptions)

@@ -17,7 +17,8 @@ class ColumnsOptions:
     PANEL: ClassVar[str] = "Goal"
 
     digital_columns: float | str = option(
-        "Compute the worst columns of layers digitally, at most this share of the MACs (0.05 or 5%).",
+        "Compute the worst columns of layers digitally, at most this share of the MACs (0.05 or 5%); auto: the least"
+        " share that seems to hold the budget.",
         default=0.0,
         metavar="SHARE",
         reads=str,
@@ -35,9 +36,9 @@ class ColumnsOptions:
         Raises:
             UsageError: so it is.
         """
-        share_of(self.digital_columns, "--digital-columns")
+        _ = self.columns_share
 
     @property
-    def columns_share(self) -> float:
-        """The share as a number."""
-        return share_of(self.digital_columns, "--digital-columns")
+    def columns_share(self) -> float | None:
+        """The share as a number; None: the least that seems to hold the budget."""
+        return None if self.digital_columns == "auto" else share_of(self.digital_columns, "--digital-columns")

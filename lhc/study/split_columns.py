@@ -11,9 +11,9 @@ from typing import ClassVar
 import numpy as np
 
 from lhc.canonical import splittable
-from lhc.errors import ModelError
+from lhc.errors import ModelError, OutOfTimeError
 from lhc.graph import TILES, LayerGraph
-from lhc.measure import ranking_metric
+from lhc.measure import PlacementJudge, ranking_metric
 from lhc.measure.fisher import Floats, column_damages
 from lhc.options.columns_options import ColumnsBy
 from lhc.passes import ChooseDigitalColumns, Qualify, initial_plan
@@ -27,6 +27,10 @@ __all__ = ["JoinDigital", "SplitColumns", "damages_of_columns"]
 SAMPLES = 256
 CHIPS = 4
 """Most samples and chips that columns are weighed on."""
+SHARES = (0.02, 0.05, 0.1, 0.15, 0.2, 0.3)
+"""Tried one after the other, where none is named."""
+EASILY, EASILY_ONE_BY_ONE = 0.8, 0.4
+"""Shares of the budget: what a test of a mean drop shows with few chips, and of chips one by one."""
 
 
 @dataclass(frozen=True)
@@ -34,11 +38,12 @@ class SplitColumns:
     """Make the worst columns digital, of the network as it was given; a plan that is followed has its own.
 
     Attributes:
-        share: most that may be digital so, of the layers that may be analog; 0 splits nothing.
+        share: most that may be digital so, of the layers that may be analog; 0 splits nothing. None: the least of
+            `SHARES` with which everything else on tiles seems to hold the budget, on what guides the search.
         by: what it is a share of.
     """
 
-    share: float
+    share: float | None
     by: ColumnsBy = "macs"
     name: ClassVar[str] = "split-columns"
     requires: ClassVar[frozenset[str]] = frozenset({"qualified", "parity", "ranges", "samples"})
@@ -53,12 +58,36 @@ class SplitColumns:
         split_before = any(row.weight is not None and row.weight.endswith(TILES) for row in study.plan.layers)
         if self.share == 0 or study.follow is not None or split_before:
             return study
-        damages = damages_of_columns(study)
-        plan = ChooseDigitalColumns(self.share, self.by, damages).run(study.graph, study.plan).plan
-        opened = study.opened.split_as(plan)
-        graph = opened.graph(None, study.task)
-        after = replace(study, opened=opened, graph=graph, plan=_extended(plan, graph), whole=study.opened)
+        try:
+            return self._split(study)
+        except OutOfTimeError:
+            return study.noted("--timeout: columns were not weighed, so none is digital")
+
+    def _split(self, study: Study) -> Study:
+        if self.share is None and _holds(study):
+            return study.noted("--digital-columns auto: none is digital, everything on tiles seems to hold the budget")
+        damages, after = damages_of_columns(study), study
+        for share in SHARES if self.share is None else (self.share,):
+            after = _with_columns(study, ChooseDigitalColumns(share, self.by, damages))
+            if self.share is None and _holds(after):
+                break
         return after.noted(_note(study, after, damages))
+
+
+def _with_columns(study: Study, choose: ChooseDigitalColumns) -> Study:
+    """The study of the network whose columns are chosen so."""
+    plan = choose.run(study.graph, study.plan).plan
+    opened = study.opened.split_as(plan)
+    graph = opened.graph(None, study.task)
+    return replace(study, opened=opened, graph=graph, plan=_extended(plan, graph), whole=study.opened)
+
+
+def _holds(study: Study) -> bool:
+    """Whether all that may be analog drops so little, on what guides a search, that a test would easily show it."""
+    budget = study.allowed
+    judge = PlacementJudge(study.bench(study.splits.rank), budget, "weighing columns:")
+    drop = judge.within(frozenset(study.measurable)).evaluation.drop
+    return drop <= (EASILY if budget.share is None else EASILY_ONE_BY_ONE) * budget.max_drop
 
 
 @dataclass(frozen=True)

@@ -55,6 +55,7 @@ def test_a_mean_within_the_budget_is_not_enough() -> None:
         ({"yield_share": "95%", "max_draws": 59, "retrain": True}, "takes 63 chips"),
         ({"yield_share": 0}, "--yield must be above 0"),
         ({"yield_share": "most"}, "--yield most: write a share"),
+        ({"digital_columns": "auto", "retrain": True}, "--digital-columns auto goes by the weights as they are"),
         ({"yield_share": 1}, "--yield 1: write a share from 0 to below 1"),
     ],
     ids=lambda one: str(one),

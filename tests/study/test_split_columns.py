@@ -8,11 +8,17 @@ import onnx
 import pytest
 
 import lhc
+from lhc.commands.partition import begin, preparation
 from lhc.errors import ModelError, UsageError
+from lhc.measure import Running
 from lhc.models import zoo_entry
 from lhc.onnx_io import load_model, read_plan
+from lhc.options.commands import PartitionOptions
 from lhc.runtime.ort import create_session
+from lhc.study import split_columns
 from lhc.study.outcome import PartitionResult
+from lhc.study.source import open_model
+from lhc.study.state import Study
 
 pytestmark = pytest.mark.analog
 
@@ -93,6 +99,29 @@ def test_annotations_are_found_again_by_name_alone(file: Path, placed: Partition
         node.name = f"{node.name}_new"
     with pytest.raises(ModelError, match="are digital columns of a layer that has another name"):
         lhc.reapply(renamed, placed.plan)
+
+
+@pytest.mark.parametrize(("allowed", "shares"), [(2.0, 0), (0.0085, 2), (1e-6, 3)], ids=["none", "some", "all"])
+def test_the_least_share_that_seems_to_hold_is_taken(
+    allowed: float, shares: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a share of S digital, everything else on tiles seems to lose 0.01 - S / 50."""
+    tried: list[float] = []
+
+    def seems(study: Study) -> bool:
+        apart = sum(row.macs for row in study.plan.layers if row.reason == "columns") / study.plan.macs
+        tried.append(apart)
+        return 0.01 - apart / 50 <= allowed
+
+    monkeypatch.setattr(split_columns, "_holds", seems)
+    monkeypatch.setattr(split_columns, "SHARES", (0.04, 0.1, 0.2))
+    options = PartitionOptions("digits-narrow", digital_columns="auto", samples=60, draws=2)
+    with Running(options) as running:
+        study = preparation(options).apply(begin(options, running, open_model("digits-narrow")))
+    assert len(tried) == shares + 1
+    assert tried == sorted(tried)
+    assert bool(study.plan.digital_columns) == (shares > 0)
+    assert any(note.startswith("--digital-columns auto") for note in study.notes) == (shares == 0)
 
 
 def test_layers_that_stay_digital_are_whole() -> None:
