@@ -25,7 +25,9 @@ from lhc.support.files import write_file
 
 CHIPS = 5
 CALIBRATION = 256
-SHARES = (0.0, 0.01, 0.05, 0.1)
+SHARES = (0.0, 0.01, 0.05, 0.1, 0.2)
+FOUND = (0.0, 0.9, 1.0)
+"""Shares of the stuck cells that are known and mapped around; with 0.0 weights lie as they come."""
 
 
 def main() -> None:
@@ -42,16 +44,16 @@ def main() -> None:
         "copies, affine": (machine, copies_in(study.graph, machine, 1)),
     }
     for healing, (hardware, copies) in healings.items():
-        for share, remap in [(share, remap) for share in SHARES for remap in (False, True) if share or not remap]:
+        for share, known in [(share, known) for share in SHARES for known in FOUND if share or not known]:
             drops = []
             for chip in range(CHIPS):
-                key = "|".join(map(str, (healing, share, remap, given.images, chip)))
+                key = "|".join(map(str, (healing, share, known, given.images, chip)))
                 if key not in found:
                     judged, other = (
                         study.task.take(np.arange(n % CHIPS * given.images, n % CHIPS * given.images + size))
                         for n, size in ((chip, given.images), (chip + 1, CALIBRATION))
                     )
-                    faults = Faults(stuck_low=share / 2, stuck_high=share / 2, remap=remap)
+                    faults = Faults(stuck_low=share / 2, stuck_high=share / 2, remap=known > 0, found=known)
                     bench = replace(
                         study.bench(judged),
                         hardware=hardware.model_copy(update={"faults": faults}),
@@ -64,7 +66,7 @@ def main() -> None:
             figures = summarize(np.array(drops), 0.9)
             low, high = figures.interval or (figures.mean, figures.mean)
             interval = f"{100 * figures.mean:.1f} [{100 * low:.1f}, {100 * high:.1f}]"
-            print(f"| {healing} | {share:.0%} | {'yes' if remap else 'no'} | {interval} |", flush=True)
+            print(f"| {healing} | {share:.0%} | {known:.0%} | {interval} |", flush=True)
 
 
 if __name__ == "__main__":

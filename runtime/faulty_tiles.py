@@ -15,7 +15,7 @@ A stuck cell does not drift as its partner does, so that at the time of inferenc
 share of its conductance that a device typically keeps until then; all of the above counts it so.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -126,37 +126,40 @@ def on_chip(
         inputs: what drives each row; rows that are driven alike hold copies of a weight.
         known: lines that were chosen before.
     """
-    chip, remap = drawn(hardware, entropy), hardware.faults.remap
+    (chip, seen), remap = drawn(hardware, entropy), hardware.faults.remap
     full = max(float(np.abs(mapped).max(initial=0.0)), _LEAST_MAGNITUDE)
     lasting = 1.0 if hardware.devices is None else hardware.devices.lasting(hardware.t_inference_s)
     weights = mapped / np.float32(full)
-    chosen = known or lines(chip, weights, scales, lasting, remap)
-    faults = chip.on(chosen)
-    target = targets(faults, weights, inputs, lasting) * np.float32(full) if remap else mapped
-    return ChipTile(chosen, target, faults, full)
+    chosen = known or lines(seen, weights, scales, lasting, remap)
+    target = targets(seen.on(chosen), weights, inputs, lasting) * np.float32(full) if remap else mapped
+    return ChipTile(chosen, target, chip.on(chosen), full)
 
 
-def drawn(hardware: Hardware, entropy: np.random.SeedSequence) -> TileFaults:
-    """The faults of a whole tile of one chip."""
+def drawn(hardware: Hardware, entropy: np.random.SeedSequence) -> tuple[TileFaults, TileFaults]:
+    """The faults of a whole tile of one chip: all of them, and those that a test finds."""
     faults, shape = hardware.faults, (hardware.tiles.cols, hardware.tiles.rows)
     generator = np.random.default_rng(entropy)
     chance = generator.random((2, *shape), np.float32)
     dead = (generator.random(shape[0]) < faults.dead_columns)[:, None] | (generator.random(shape[1]) < faults.dead_rows)
     stuck = np.where(chance < faults.stuck_low, 0.0, np.where(chance >= 1 - faults.stuck_high, 1.0, np.nan))
     stuck[:, dead] = 0.0
-    positive, negative = stuck.astype(np.float32)
     gain = 1 + faults.column_gain * generator.standard_normal(shape[0])
     offset = None
     if faults.column_offset > 0:
         offset = (faults.column_offset * generator.standard_normal(shape[0])).astype(np.float32)
-    return TileFaults(positive, negative, np.maximum(gain, 0).astype(np.float32), offset)
+    chip = TileFaults(*stuck.astype(np.float32), np.maximum(gain, 0).astype(np.float32), offset)
+    if faults.found == 1:
+        return chip, chip
+    known = dead | (generator.random(stuck.shape, np.float32) < faults.found)
+    positive, negative = np.where(known, stuck, np.nan).astype(np.float32)
+    return chip, replace(chip, positive=positive, negative=negative)
 
 
 def lines(chip: TileFaults, weights: Floats, scales: Floats, lasting: float, remap: bool) -> Lines:
     """The lines of a tile that a matrix lies on: the first ones, or those on which it suffers least.
 
     Args:
-        chip: faults of the tile.
+        chip: faults of the tile, as far as they are known.
         weights: ``(outputs, inputs)``, in units of g_max.
         scales: what one unit of an output is worth, ``(outputs,)``.
         lasting: share of its conductance that a device keeps until the time of inference.
@@ -185,7 +188,7 @@ def targets(faults: TileFaults, weights: Floats, inputs: Integers, lasting: floa
     """What devices are programmed to where the controller knows which cells are stuck, ``(outputs, inputs)``.
 
     Args:
-        faults: of the lines that the matrix lies on.
+        faults: of the lines that the matrix lies on, as far as they are known.
         weights: as of `lines`.
         inputs: what drives each row; rows that are driven alike hold copies of a weight.
         lasting: as of `lines`.

@@ -26,6 +26,8 @@ class Faults(Section):
     remap: bool = False
     """Whether chips are tested before they are programmed: weights then get the lines of a tile, spare ones too, on
     which stuck cells harm them least, and healthy cells of a weight make up for its stuck ones."""
+    found: float = Field(default=1.0, ge=0, le=1)
+    """``remap``: share of the stuck cells, dead lines apart, that the test of a chip finds; none that is healthy."""
 
     @model_validator(mode="after")
     def _cells_are_stuck_at_one_end(self) -> "Faults":

@@ -348,8 +348,11 @@ def machine_facts(report: Report) -> tuple[tuple[str, str], ...]:
 
 def _faults_text(faults: Faults) -> str:
     """What chips have of them, by the names of the description; nothing where they have none."""
-    found = [f"{name.replace('_', ' ')} {value:g}" for name, value in faults if name != "remap" and value > 0]
-    return ", ".join([*found, "weights mapped around them"] if found and faults.remap else found)
+    found = [
+        f"{name.replace('_', ' ')} {value:g}" for name, value in faults if name not in ("remap", "found") and value > 0
+    ]
+    mapped = f"weights mapped around {share_text(faults.found, 0)} of the stuck cells"
+    return ", ".join([*found, mapped] if found and faults.remap else found)
 
 
 def _healing_facts(report: Report) -> Iterator[tuple[str, str]]:

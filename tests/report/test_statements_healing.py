@@ -124,7 +124,7 @@ def test_the_report_says_which_faults_chips_have() -> None:
     faults = {"faults": Faults(stuck_low=0.01, column_offset=0.2, remap=True)}
     plan = report.plan.model_copy(update={"hardware": report.plan.hardware.model_copy(update=faults)})
     said = dict(machine_facts(report.model_copy(update={"plan": plan})))["faults of chips"]
-    assert said == "stuck low 0.01, column offset 0.2, weights mapped around them"
+    assert said == "stuck low 0.01, column offset 0.2, weights mapped around 100 % of the stuck cells"
 
 
 @pytest.mark.parametrize(

@@ -56,7 +56,7 @@ def error(weights: Floats) -> float:
 
 def test_shares_are_those_of_the_description() -> None:
     hardware = faulty(LIONHEART, stuck_low=0.1, stuck_high=0.02, column_gain=0.05)
-    chips = [drawn(hardware, device_entropy(0, "ab", draw, "faults", 0)) for draw in range(4)]
+    chips = [drawn(hardware, device_entropy(0, "ab", draw, "faults", 0))[0] for draw in range(4)]
     cells = np.stack([side for chip in chips for side in (chip.positive, chip.negative)])
 
     assert cells.shape == (8, 255, 256)
@@ -67,8 +67,31 @@ def test_shares_are_those_of_the_description() -> None:
     assert not np.array_equal(chips[0].positive, chips[1].positive, equal_nan=True)
 
 
+def test_a_test_of_a_chip_finds_its_share_of_stuck_cells_and_all_dead_lines() -> None:
+    hardware = faulty(LIONHEART, stuck_low=0.1, stuck_high=0.1, dead_columns=0.1, found=0.9)
+    chip, seen = drawn(hardware, device_entropy(0, "ab", 0, "faults", 0))
+    whole, _ = drawn(
+        faulty(LIONHEART, stuck_low=0.1, stuck_high=0.1, dead_columns=0.1), device_entropy(0, "ab", 0, "faults", 0)
+    )
+
+    np.testing.assert_array_equal(chip.positive, whole.positive)
+    dead = ((chip.positive == 0) & (chip.negative == 0)).all(axis=1)
+    stuck, known = ~np.isnan(chip.positive), ~np.isnan(seen.positive)
+    assert not (known & ~stuck).any()
+    assert known[dead].all()
+    assert known[~dead].sum() / stuck[~dead].sum() == pytest.approx(0.9, abs=0.015)
+
+
+def test_what_a_test_of_the_chip_has_not_found_goes_on_harming() -> None:
+    errors = [error(realised(faulty(PERFECT, stuck_high=0.05, remap=True, found=share))) for share in (1.0, 0.9, 0.0)]
+    plain = error(realised(faulty(PERFECT, stuck_high=0.05)))
+
+    assert errors[0] < 0.5 * errors[1] < 0.5 * errors[2]
+    assert errors[2] == pytest.approx(plain, rel=1e-6)
+
+
 def test_dead_lines_hold_nothing() -> None:
-    chip = drawn(faulty(LIONHEART, dead_rows=0.1, dead_columns=0.2), device_entropy(0, "ab", 0, "faults", 0))
+    chip, _ = drawn(faulty(LIONHEART, dead_rows=0.1, dead_columns=0.2), device_entropy(0, "ab", 0, "faults", 0))
     lost = (chip.positive == 0) & (chip.negative == 0)
 
     rows, columns = lost.all(axis=0), lost.all(axis=1)
@@ -89,7 +112,7 @@ def test_a_stuck_cell_holds_its_own_conductance_beside_its_partner() -> None:
 
 
 def test_bit_lines_are_chosen_as_well_as_can_be() -> None:
-    chip = drawn(
+    chip, _ = drawn(
         faulty(PERFECT.model_copy(update={"tiles": Tiles(rows=1, cols=6)}), stuck_low=0.4, stuck_high=0.3),
         device_entropy(0, "ab", 3, "faults", 0),
     )
