@@ -1,22 +1,24 @@
-"""Bodies of If, Loop and Scan in the place of their operator, where it is known which way calls take.
+"""Bodies of If, Loop, Scan and local functions in the place of their operator, where it is known which way calls take.
 
     y = If(c) {then: f(x), else: g(x)}   ->   y = f(x), for calls in which c is true
     y = Loop(3, x) {x -> f(x)}           ->   y = f(f(f(x)))
+    y = F(x), a local function           ->   what F computes
 
 Nodes of branches keep their names where these are unique, so that products have the names that `lhc.onnx_io.nested`
-gives them; those of turns have the number of the turn behind. Turns share what the body stores, which is programmed
-once. A branch is right only as long as the condition has its value, and engines see to it; turns whose number the file
-leaves open are written so that onnxruntime fails in a call with another number.
+gives them; those of turns have the number of the turn behind, those of functions the call before. Turns share what the
+body stores, which is programmed once. A branch is right only as long as the condition has its value, and engines see
+to it; turns whose number the file leaves open are written so that onnxruntime fails in a call with another number.
 """
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 import onnx
 from google.protobuf.message import Message
 
+from lhc.canonical.local_functions import functions_with_products, operators_of
 from lhc.canonical.turns import Turns, turns_of
 from lhc.graph import Origin
 from lhc.model import OnnxModel, Rewritten, subgraphs, without_weights
@@ -61,18 +63,21 @@ def write_out(model: OnnxModel, control: Mapping[str, str]) -> Written:
         model: the model.
         control: what calls take, as in `lhc.plan.Plan.control`.
     """
+    functions = functions_with_products(model)
     held = [node for node in model.proto.graph.node if identity(node) in _HOLDERS]
-    if not control and not any(map(holds_products, held)):
+    if not control and not functions and not any(map(holds_products, held)):
         return Written(list(model.proto.graph.node))
-    return _Writer(model, control).run()
+    return _Writer(model, control, functions).run()
 
 
 class _Writer:
     """Writes the bodies of one model out."""
 
-    def __init__(self, model: OnnxModel, control: Mapping[str, str]) -> None:
+    def __init__(
+        self, model: OnnxModel, control: Mapping[str, str], functions: Mapping[tuple[str, str], onnx.FunctionProto]
+    ) -> None:
         self._control = control
-        self._model = model
+        self._functions = functions
         self._constants = Constants(model.proto.graph)
         self._shapes = inferred_shapes(model) if any(n.op_type == "Scan" for n in model.proto.graph.node) else {}
         self._opset = max((e.version for e in model.proto.opset_import if e.domain in ("", "ai.onnx")), default=1)
@@ -92,12 +97,15 @@ class _Writer:
         return self._made
 
     def _in_place_of(self, node: onnx.NodeProto) -> list[onnx.NodeProto]:
-        control = self._control.get(node.name, "")
+        control, function = self._control.get(node.name, ""), self._functions.get(identity(node))
         bodies = dict(subgraphs(node))
-        if identity(node) not in _HOLDERS or any(body.sparse_initializer for body in bodies.values()):
+        holds = function is not None or identity(node) in _HOLDERS
+        if not holds or any(body.sparse_initializer for body in bodies.values()):
             return [node]
         place = len(self._made.rewritten)
-        if node.op_type == "If" and control in bodies:
+        if function is not None:
+            made = self._call(node, function)
+        elif node.op_type == "If" and control in bodies:
             made = self._branch(node, bodies[control], control)
         elif node.op_type != "If" and holds_products(node):
             turns = turns_of(node, bodies["body"], control, self._constants, self._shapes, self._opset)
@@ -122,6 +130,22 @@ class _Writer:
             for index, (output, value) in enumerate(zip(node.output, body.output, strict=True))
             if output
         ]
+
+    def _call(self, node: onnx.NodeProto, function: onnx.FunctionProto) -> list[onnx.NodeProto]:
+        """What the function computes: parts of the call, or of what holds that."""
+        inputs = [*node.input, *[""] * len(function.input)]
+        names = dict(zip(function.input, inputs, strict=False))
+        own = [tensor for inner in function.node for tensor in inner.output if tensor]
+        names |= {tensor: self._tensor(f"{node.name}/{tensor}", f"{node.name}/{tensor}") for tensor in own}
+        caller = self._made.origins.get(node.name) or Origin(node.name, kind_of(node))
+        made = []
+        for index, inner in enumerate(operators_of(node, function)):
+            path = f"{node.name}/{inner.name or f'{inner.op_type}_{index}'}"
+            copy = self._copied(inner, names, path, path)
+            self._made.origins[copy.name] = replace(caller, part=copy.name.removeprefix(f"{caller.node}/"))
+            made += self._in_place_of(copy)
+        ends = zip(function.output, node.output, strict=False)
+        return made + [self._identity(node, i, names[own], output) for i, (own, output) in enumerate(ends) if output]
 
     def _turns(self, turns: Turns) -> list[onnx.NodeProto]:
         """One turn after the other; what the body stores is stored once."""

@@ -118,7 +118,21 @@ def nested_layers(model: OnnxModel, inferred: onnx.GraphProto, known: Mapping[st
                 name = _unique(node.name, f"{node.op_type} {next(filter(None, node.output), '')}", taken)
                 place = f"in a local function; {inlining}" if is_product(node) else "in a local function"
                 layers += _layers(name, node, outside, samples, place)
+        layers += _not_inlined(model, inferred)
     return layers
+
+
+def _not_inlined(model: OnnxModel, inferred: onnx.GraphProto) -> Iterator[Layer]:
+    """Calls of functions that are written for other versions of operators, which onnx does not inline."""
+    multiplying = {(f.domain, f.name) for f in model.proto.functions if any(map(may_multiply, f.node))}
+    why = "in a local function for other versions of operators than the model's; what it multiplies counts nothing"
+    refusal, work = Obstacle("unsupported", why), Work(missing="operator")
+    for index, node in enumerate(inferred.node):
+        if (node.domain, node.op_type) in multiplying:
+            inputs, outputs = tuple(filter(None, node.input)), tuple(node.output)
+            yield Layer(
+                f"{kind_of(node)} (call {index})", kind_of(node), inputs, outputs, refusal=refusal, counted=work
+            )
 
 
 def _not_taken(model: OnnxModel, outside: "_Scope") -> Iterator[Layer]:
