@@ -147,7 +147,8 @@ def drawn(hardware: Hardware, entropy: np.random.SeedSequence) -> tuple[TileFaul
     offset = None
     if faults.column_offset > 0:
         offset = (faults.column_offset * generator.standard_normal(shape[0])).astype(np.float32)
-    chip = TileFaults(*stuck.astype(np.float32), np.maximum(gain, 0).astype(np.float32), offset)
+    positive, negative = stuck.astype(np.float32)
+    chip = TileFaults(positive, negative, np.maximum(gain, 0).astype(np.float32), offset)
     if faults.found == 1:
         return chip, chip
     known = dead | (generator.random(stuck.shape, np.float32) < faults.found)
