@@ -116,5 +116,5 @@ def require(what: str, *packages: str, extra: str | None = None) -> None:
         for package in packages:
             import_module(package)
     except ImportError as error:
-        install = "" if extra is None else f"; pip install 'lhc[{extra}]'"
+        install = "" if extra is None else f"; in a checkout of lhc: pip install '.[{extra}]'"
         raise MissingDependencyError(f"{what}: {error}{install}") from error

@@ -73,6 +73,7 @@ WHOLE = {
     "extension",
     "house",
     "installation",
+    "notebooks",
     "packaging",
     "reproduce",
     "site",

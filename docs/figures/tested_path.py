@@ -29,10 +29,10 @@ def look_by_look(truth: float, rng: np.random.Generator) -> tuple[list[tuple[int
         bound = mean + float(special.stdtrit(look - 1, 1 - error)) * deviation / look**0.5
         seen.append((look, mean, bound))
         if bound <= BUDGET:
-            return seen, f"shown to hold after {look} chips"
+            return seen, f"budget met after {look} chips"
         if Prospect().hopeless(mean, deviation, BUDGET, LOOKS, look, errors[-1]):
             return seen, f"given up after {look} chips"
-    return seen, f"not shown with {LOOKS[-1]} chips"
+    return seen, f"not met with {LOOKS[-1]} chips"
 
 
 def text(x: float, y: float, content: str, size: int = 12, fill: str = INK, anchor: str = "start") -> str:
@@ -55,7 +55,7 @@ def panel(number: int, truth: float, rng: np.random.Generator) -> str:
         f"<rect x='{left}' y='{TOP}' width='{WIDTH}' height='{HEIGHT}' fill='#fafafa' stroke='#ccc'/>",
         f"<line x1='{left}' x2='{left + WIDTH}' y1='{y(BUDGET)}' y2='{y(BUDGET)}' stroke='{RED}' stroke-width='1.5'/>",
         text(left, TOP - 22, f"placement {number + 1}: truly {truth:g} points"),
-        text(left, TOP - 7, end, 12, BLUE if "shown to" in end else ORANGE),
+        text(left, TOP - 7, end, 12, BLUE if "budget met" in end else ORANGE),
     ]
     for draws, mean, bound in seen:
         at, colour = x(draws), BLUE if bound <= BUDGET else ORANGE
@@ -66,15 +66,19 @@ def panel(number: int, truth: float, rng: np.random.Generator) -> str:
     parts += [text(x(draws), TOP + HEIGHT + 16, str(draws), 11, anchor="middle") for draws in (10, 22, 49, 100)]
     if number == 0:
         parts += [text(left - 6, y(drop) + 4, f"{drop:g}", 11, anchor="end") for drop in (0.4, 0.7, 1.0, 1.3, 1.6)]
-        parts.append(text(8, TOP - 22, "drop", 11))
+        middle = TOP + HEIGHT / 2
+        title = text(14, middle, "mean drop (points)", 11, anchor="middle")
+        parts.append(f"<g transform='rotate(-90 14 {middle})'>{title}</g>")
+        parts.append(text(left + 4, y(BUDGET) - 5, "budget", 11, RED))
+    parts.append(text(left + WIDTH / 2, TOP + HEIGHT + 31, "chips seen (logarithmic)", 11, anchor="middle"))
     return "".join(parts)
 
 
 def main() -> None:
     """Write the figure."""
     rng = np.random.default_rng(SEED)
-    width, height = LEFT + len(TRUTHS) * (WIDTH + GAP), TOP + HEIGHT + 44
-    legend = "dot: mean drop of the chips so far; bar: its upper bound at that look; red: the budget; below: chips"
+    width, height = LEFT + len(TRUTHS) * (WIDTH + GAP), TOP + HEIGHT + 60
+    legend = "dot: mean drop of the chips seen; bar: its upper bound at that look, blue where it is within the budget"
     body = "".join(panel(number, truth, rng) for number, truth in enumerate(TRUTHS))
     Path(sys.argv[1]).write_text(
         f"<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 {width} {height}' font-family='Helvetica, Arial,"

@@ -45,9 +45,7 @@ class DaskWorkers:
         try:
             import distributed
         except ImportError as error:
-            raise MissingDependencyError(
-                "--scheduler needs Dask; install it with pip install 'lhc[distributed]'"
-            ) from error
+            raise MissingDependencyError("--scheduler needs Dask; pip install distributed") from error
         self._distributed: Any = distributed
         self._setting: tuple[Setting, bytes] | None = None
         try:

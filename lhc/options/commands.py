@@ -82,7 +82,10 @@ class SensitivityOptions(LayerSelection, Ranking, CopiesOptions, ReadTime, Measu
     PANEL: ClassVar[str] = "Search"
 
     half_width: float | None = option(
-        "Stop a layer once its interval is within this share of its mean (0.2).", default=None, metavar="W", rare=True
+        "Stop measuring a layer once its interval reaches no farther than this share of its mean (0.2).",
+        default=None,
+        metavar="W",
+        rare=True,
     )
 
     def __post_init__(self) -> None:
@@ -150,13 +153,16 @@ class PartitionOptions(
         "Train under the noise of the analog layers as well, and keep what is better.", default=False
     )
     train_data: "DataSource | None" = option(
-        "--retrain: samples that train; three fifths of --data by default.",
+        "With --retrain: samples that train; three fifths of --data by default.",
         default=None,
         metavar="DATA",
         reads=Path | None,
     )
     rounds: int | None = option(
-        "--retrain with a lionheart strategy: most rounds of training a layer.", default=None, metavar="N", rare=True
+        "With --retrain and a lionheart strategy: most rounds of training for a layer.",
+        default=None,
+        metavar="N",
+        rare=True,
     )
 
     def __post_init__(self) -> None:
@@ -272,7 +278,7 @@ class PlacingFirst(
 
     PANEL: ClassVar[str] = "Chips"
 
-    draw: int = option("Number of the programming (chip).", default=0, metavar="N", rare=True)
+    draw: int = option("Number of the chip (programming) that is written.", default=0, metavar="N", rare=True)
 
 
 @options

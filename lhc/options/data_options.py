@@ -18,8 +18,9 @@ class SampleSource:
     PANEL: ClassVar[str] = "Data"
 
     data: "DataSource | None" = option(
-        "Samples by input name, first axis samples: an .npz, a folder of one .npy per input or of .npz shards,"
-        " module:function, which yields blocks, or a text for a language model (.txt, documents between empty lines).",
+        "Samples: an .npz with an array for every input (first axis samples), a folder of .npy (one per input)"
+        " or of .npz shards, module:function that yields blocks, or a .txt for a language model (documents"
+        " between empty lines).",
         default=None,
         kw_only=False,
         metavar="DATA",
@@ -27,16 +28,16 @@ class SampleSource:
     )
     label_key: str = option("Key of the labels in the data.", default="labels", metavar="KEY")
     tokenizer: Path | str | None = option(
-        "Of a text: a tokenizer.json, a folder that holds one, a .gguf, or a name that 'lhc models' lists; a zoo"
-        " model's own by default.",
+        "Of a text: a tokenizer.json or its folder, a .gguf, or a name that 'lhc models' lists; a zoo model's"
+        " own by default.",
         default=None,
         metavar="FILE",
         reads=Path | None,
     )
-    window: int = option("Most tokens of a text that the network reads at once.", default=256, metavar="N")
+    window: int = option("Of a text: most tokens that the network reads at once.", default=256, metavar="N")
     stride: int | None = option(
-        "Tokens of a text from a window to the next of its document; a smaller one than the window gives context to"
-        " what is predicted. The window by default.",
+        "Of a text: tokens from one window to the next, by default a whole window; with fewer, what is predicted"
+        " has more context.",
         default=None,
         metavar="N",
     )
@@ -50,8 +51,9 @@ class Data(SampleSource):
 
     samples: int | None = option("Use the first N samples; all by default.", default=None, metavar="N")
     metric: str | None = option(
-        "accuracy (default with labels), agreement (without, where the output holds probabilities), nmse (else), kl,"
-        " mse, …, or module:function. That of the annotations, where the model has any and none is placed anew.",
+        "accuracy (default with labels), agreement (default without labels, where the output holds"
+        " probabilities), nmse (default else), kl, mse, …, or module:function. A placed model is judged by the"
+        " metric that it was placed by.",
         default=None,
         metavar="M",
     )
@@ -62,8 +64,8 @@ class Data(SampleSource):
         "The output that is scored; the first by default.", default=None, metavar="NAME", rare=True
     )
     class_axis: int | None = option(
-        "Axis of that output with the scores of classes, for metrics that read classes; by default the one that the"
-        " labels show, else the one along which values are probabilities, else the last.",
+        "Axis of the scored output that holds the scores of classes. By default found by the labels, else by"
+        " values that are probabilities, else the last.",
         default=None,
         metavar="N",
         rare=True,

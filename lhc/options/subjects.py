@@ -105,8 +105,13 @@ class Chips(Seeded):
 
     PANEL: ClassVar[str] = "Chips"
 
-    draws: int = option("Programmings (chips) per placement; of a test the least.", default=10, metavar="N")
-    confidence: float = option("Two-sided level of the intervals.", default=0.9, metavar="C", rare=True)
+    draws: int = option("Programmings (chips) per placement; a test takes at least so many.", default=10, metavar="N")
+    confidence: float = option(
+        "Two-sided level of the intervals: at 0.9 each bound may err in 5 % of all runs.",
+        default=0.9,
+        metavar="C",
+        rare=True,
+    )
 
 
 @options
@@ -141,9 +146,9 @@ class CopiesOptions:
     PANEL: ClassVar[str] = "Machine"
 
     copies: str | int = option(
-        "Times that tiles hold the weights of an analog layer, so that errors of devices average out: as often as fits"
-        " in the tiles that it takes anyway, and with --max-tiles in those that are left over (auto, where the hardware"
-        " allows copies), once (off), or K times for every layer.",
+        "How often tiles hold the weights of a layer, so that errors of devices average out. auto: as often as"
+        " fits in the tiles that the layer takes anyway, and with --max-tiles in those left over, where the"
+        " hardware allows copies; off: once; K: K times for every layer.",
         default="auto",
         metavar="auto|off|K",
         reads=str,
@@ -166,7 +171,10 @@ class ReadTime:
     PANEL: ClassVar[str] = "Machine"
 
     t_inference: float | None = option(
-        "Seconds after the first read; the hardware's own by default.", default=None, metavar="S", unit="s"
+        "Seconds from the first read to the moment that is looked at; the hardware's own by default.",
+        default=None,
+        metavar="S",
+        unit="s",
     )
 
 
@@ -177,7 +185,7 @@ class ReadTimes:
     PANEL: ClassVar[str] = "Machine"
 
     times: Sequence[float] | None = option(
-        "Seconds after the first read, one or more, separated by commas.",
+        "Seconds from the first read to the moments that are looked at, separated by commas.",
         default=None,
         flag="--t-inference",
         metavar="0,3600,86400",
@@ -210,7 +218,7 @@ class GivenPlacement:
     PANEL: ClassVar[str] = "Placement"
 
     placement: "Plan | Iterable[str] | None" = option(
-        'A plan, names of the analog layers, or "all-analog"; the annotations\' by default.',
+        'Which layers are analog: a plan, their names, or "all-analog"; by default what the annotations say.',
         default=None,
         instead="the model's annotations",
     )
@@ -234,14 +242,15 @@ class BudgetOptions:
     PANEL: ClassVar[str] = "Budget"
 
     max_drop: float | str | None = option(
-        "Greatest mean drop, in the metric's unit (0.01 or 1% is one point of accuracy); a zoo model's own, else 0.01.",
+        "Greatest mean drop that you allow, in the metric's unit (0.01 or 1% is one point of accuracy); a zoo"
+        " model's own by default, else 0.01.",
         default=None,
         metavar="X",
         reads=str | None,
     )
     drop_type: DropType | None = option(
-        "Whether the drop is absolute or relative to the baseline; that of the annotations where --max-drop is theirs,"
-        " else absolute.",
+        "Whether --max-drop is absolute, or relative to the digital value; by default as annotated where the"
+        " annotated budget is taken, else absolute.",
         default=None,
         metavar="T",
         rare=True,
@@ -307,8 +316,8 @@ class Ranking:
     PANEL: ClassVar[str] = "Search"
 
     method: RankingMethod = option(
-        "How sensitivities are found: measure, fisher (predicted from gradients), or auto (predicted, checked by"
-        " measuring a few layers, all measured where that is needed).",
+        "How sensitivities are found: measure, fisher (predicted from gradients), or auto (predicted, and a few"
+        " measured to check; all measured where these do not agree).",
         default="auto",
         metavar="M",
     )

@@ -27,7 +27,9 @@ class TrainingOptions(Seeded):
     PANEL: ClassVar[str] = "Training"
 
     steps: int | None = option("Optimiser steps; 1000 by default.", default=None, metavar="N")
-    epochs: float | None = option("The same as passes over the training samples.", default=None, metavar="E", rare=True)
+    epochs: float | None = option(
+        "Passes over the training samples, instead of --steps.", default=None, metavar="E", rare=True
+    )
     batch_size: int = option("Samples a step.", default=128, metavar="N", rare=True)
     optimizer: Optimizer = option(
         "adam (steps relative to each tensor's size) or sgd.", default="adam", metavar="O", rare=True
@@ -36,9 +38,13 @@ class TrainingOptions(Seeded):
         "Learning rate at the start: 0.003 (adam), 0.001 (sgd).", default=None, flag="--lr", metavar="X"
     )
     digital_learning_rate: float | None = option(
-        "The same for all but weights of analog layers.", default=None, flag="--digital-lr", metavar="X", rare=True
+        "Learning rate at the start of all but the weights of analog layers; --lr by default.",
+        default=None,
+        flag="--digital-lr",
+        metavar="X",
+        rare=True,
     )
-    momentum: float = option("Of sgd.", default=0.9, metavar="X", rare=True)
+    momentum: float = option("Momentum of sgd.", default=0.9, metavar="X", rare=True)
     loss: str = option("distillation, cross-entropy, mse or module:function.", default="distillation", metavar="L")
     augment: str = option("none, crop-flip (images) or module:function(feeds, generator).", default="none", metavar="A")
     noise: WeightNoise = option(
@@ -60,9 +66,9 @@ class TrainingOptions(Seeded):
     ramp: float = option(
         "Share of the steps over which noise grows from 0 to all of it.", default=0.0, metavar="X", rare=True
     )
-    validations: int = option("Validations on the way.", default=4, metavar="N", rare=True)
+    validations: int = option("How often the training is validated on its way.", default=4, metavar="N", rare=True)
     patience: int | None = option(
-        "Stop after so many validations (rounds) without a better one.", default=None, metavar="N", rare=True
+        "Stop after so many validations (of a walk: rounds) without a better one.", default=None, metavar="N", rare=True
     )
 
     def __post_init__(self) -> None:
@@ -118,5 +124,5 @@ class Checkpointing:
     PANEL: ClassVar[str] = "Training"
 
     checkpoint: Path | None = option(
-        "Keep the state here; the same command goes on where it stopped.", default=None, metavar="DIR"
+        "Folder for the state of the training; the same command goes on where it stopped.", default=None, metavar="DIR"
     )

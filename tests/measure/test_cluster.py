@@ -25,7 +25,7 @@ from lhc.options.subjects import Execution
 from lhc.samples.metrics import get_metric
 from lhc.samples.task import Task
 
-distributed = pytest.importorskip("distributed", reason="Dask is not installed: pip install 'lhc[distributed]'")
+distributed = pytest.importorskip("distributed", reason="Dask is not installed: pip install distributed")
 
 pytestmark = [pytest.mark.analog, pytest.mark.filterwarnings("default")]
 
@@ -181,5 +181,5 @@ def test_tls_without_certificates_is_explained() -> None:
 
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "distributed", None)
-    with pytest.raises(MissingDependencyError, match=r"pip install 'lhc\[distributed\]'"):
+    with pytest.raises(MissingDependencyError, match=r"pip install distributed"):
         Running(Execution(scheduler="tcp://127.0.0.1:9"))

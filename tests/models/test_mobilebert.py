@@ -99,7 +99,7 @@ def test_without_the_library_the_message_names_the_extra(monkeypatch: pytest.Mon
     monkeypatch.setitem(sys.modules, "transformers", None)
 
     with pytest.raises(
-        MissingDependencyError, match=r"needs PyTorch and transformers: .*pip install 'lhc\[mobilebert\]'"
+        MissingDependencyError, match=r"needs PyTorch and transformers: .*pip install '\.\[mobilebert\]'"
     ):
         load_checkpoint(None)
 

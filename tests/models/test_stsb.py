@@ -70,5 +70,5 @@ def test_a_vocabulary_without_marks_is_refused(tmp_path: Path) -> None:
 def test_without_the_library_the_message_names_the_extra(vocabulary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "tokenizers", None)
 
-    with pytest.raises(MissingDependencyError, match=r"need the package tokenizers: .*pip install 'lhc\[text\]'"):
+    with pytest.raises(MissingDependencyError, match=r"need the package tokenizers: .*pip install '\.\[text\]'"):
         tokens.word_piece_tokenizer(vocabulary)
