@@ -15,12 +15,11 @@ from lhc.graph import LayerGraph
 from lhc.hardware import Hardware
 from lhc.hardware.geometry import split_sizes
 from lhc.model import OnnxModel
-from lhc.onnx_io.product import ConvGeometry
 from lhc.runtime.executor import HybridExecutor
 from lhc.runtime.ort import Array, observe_tensors
 from lhc.runtime.stream import Position, Unit
 from lhc.runtime.threads import isolated
-from lhc.runtime.vectors import Vectors
+from lhc.runtime.unit_products import ProductsByUnit
 
 __all__ = ["RangeRecorder", "calibrate_ranges"]
 
@@ -30,10 +29,8 @@ KEPT = 2**15
 Ranges = tuple[float, ...]
 
 
-class RangeRecorder:
+class RangeRecorder(ProductsByUnit):
     """Stands in for the tiles of one layer and remembers what they are driven with."""
-
-    chips = 1
 
     def __init__(self, rows: int, outputs: int, tile_rows: int) -> None:
         """Record a matrix of ``rows`` inputs and ``outputs`` outputs a group, on tiles of ``tile_rows`` inputs."""
@@ -43,12 +40,9 @@ class RangeRecorder:
         self._greatest = [0.0] * len(self._sizes)
         self._generator = torch.Generator().manual_seed(0)
 
-    def convolution(self, geometry: ConvGeometry) -> None:
-        """See `Products`: products are made of windows."""
-
-    def products(self, vectors: Vectors, first_group: int, unit: Unit) -> Tensor:
+    def products(self, vectors: Tensor, first_group: int, unit: Unit) -> Tensor:
         """Remember the magnitudes of the inputs; the products are not of interest and 0."""
-        x = vectors.rows().transpose(0, 1).flatten(1)
+        x = vectors.transpose(0, 1).flatten(1)
         driven = x[:, (x != 0).any(dim=0)]
         for index, (seen, part) in enumerate(zip(self._seen, torch.split(driven, self._sizes), strict=True)):
             values = part.abs().flatten()
@@ -57,7 +51,7 @@ class RangeRecorder:
             if len(values) > KEPT:
                 values = values[torch.randint(len(values), (KEPT,), generator=self._generator)]
             seen.append(values)
-        return x.new_zeros((1, vectors.groups, self._outputs, vectors.count))
+        return x.new_zeros((len(vectors), self._outputs, vectors.shape[2]))
 
     def ranges(self, quantile: float) -> Ranges:
         """The quantile of each row split; 1 where it was never driven or driven with zeros alone."""

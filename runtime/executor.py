@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from lhc.runtime.large_matrix import LargeMatrix
     from lhc.runtime.layers import AnalogLayer
     from lhc.runtime.matrix import AnalogMatrix
-    from lhc.runtime.vectors import Products
+    from lhc.runtime.unit_products import Products
 
 __all__ = ["HybridExecutor", "Ranges"]
 
@@ -197,7 +197,6 @@ class HybridExecutor:
         hardware: Hardware,
         seed: int,
         draws: Sequence[int],
-        device: str = "cpu",
         alone: bool = False,
     ) -> ProgrammedLayers:
         """The fast engine on some chips.
@@ -207,7 +206,6 @@ class HybridExecutor:
             hardware: converters and noise.
             seed: of the run.
             draws: number of each chip's programming.
-            device: torch device that computes the products.
             alone: every layer is given the same on all chips, as if no other were analog.
         """
         if not self._layers:
@@ -218,7 +216,7 @@ class HybridExecutor:
 
         def ready(tile_set: str, chosen: Sequence[int]) -> FastMatrix:
             chips = [states[index][tile_set] for index in chosen]
-            return FastMatrix(chips, [draws[index] for index in chosen], seed, sets[tile_set], device)
+            return FastMatrix(chips, [draws[index] for index in chosen], seed, sets[tile_set])
 
         first = {layer.tile_set for layer in (self.layers if alone else self._first)}
         later = {layer.tile_set for stage in self._later for layer in stage.analog if not alone}

@@ -1,12 +1,7 @@
-"""Analog operators: Conv, Gemm and MatMul as products on tiles, with the rest of the operator digital.
-
-Products are computed in *units*: fixed numbers of samples, the last one padded with zeros. The split depends on the
-layer's shape only, so results depend neither on how the caller batches samples nor on order or memory.
-"""
+"""Analog operators: Conv, Gemm and MatMul as products on tiles, with the rest of the operator digital."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -23,68 +18,13 @@ from lhc.onnx_io.product import Product
 from lhc.runtime.large_matrix import LargeMatrix, takes
 from lhc.runtime.matrix import AnalogMatrix
 from lhc.runtime.operand_shapes import OperandShapes
-from lhc.runtime.stream import Position, Unit
-from lhc.runtime.unfold import padded, turned
-from lhc.runtime.vectors import Products, rows_of_matrix, windows
+from lhc.runtime.stream import Position
+from lhc.runtime.unfold import turned
+from lhc.runtime.unit_products import Products
 
 __all__ = ["AnalogLayer", "analog_layer"]
 
-UNIT_VECTORS = 4096
-"""Aimed number of vectors in a unit: enough for noise to be drawn in large batches."""
-UNIT_SAMPLES = 64
-"""Most samples in a unit."""
-GROUP_VALUES = 2**18
-"""Aimed number of unfolded inputs of the groups that are driven in one call, for 1024 vectors."""
-
 Array = npt.NDArray[Any]
-
-
-def _samples_per_unit(vectors_per_sample: int) -> int:
-    """A power of two, so that units tile any multiple of it."""
-    wanted = min(UNIT_SAMPLES, max(1, UNIT_VECTORS // max(vectors_per_sample, 1)))
-    return 1 << (wanted.bit_length() - 1)
-
-
-@dataclass(frozen=True, eq=False)
-class _UnitPart:
-    """What a call holds of one unit.
-
-    Attributes:
-        items: the full unit; what the call does not hold of it is zero.
-        number: of the unit.
-        wanted: vectors of the unit that the call holds.
-        own: items of the unit that the call holds.
-        place: where they are among the items of the call.
-    """
-
-    items: Tensor
-    number: int
-    wanted: range
-    own: slice
-    place: slice
-
-
-def _in_units(x: Tensor, position: Position, vectors: int) -> Iterator[_UnitPart]:
-    """Cut a call into fixed units of its first axis.
-
-    Args:
-        x: ``(items, ...)``; every sample has the same number of items, or else the call counts as one sample.
-        position: of the call.
-        vectors: products that one item takes.
-    """
-    samples, first = (position.samples, position.first) if x.shape[0] % position.samples == 0 else (1, position.first)
-    items = x.shape[0] // samples
-    per_unit = _samples_per_unit(items * vectors)
-    for unit in range(first // per_unit, -(-(first + samples) // per_unit)):
-        start, stop = max(unit * per_unit, first), min((unit + 1) * per_unit, first + samples)
-        place = slice((start - first) * items, (stop - first) * items)
-        before = (start - unit * per_unit) * items
-        own = slice(before, before + place.stop - place.start)
-        block = x[place]
-        if block.shape[0] < per_unit * items:
-            block = block.new_zeros((per_unit * items, *block.shape[1:]))
-            block[own] = x[place]
-        yield _UnitPart(block, unit, range(own.start * vectors, own.stop * vectors), own, place)
 
 
 class AnalogLayer(ABC):
@@ -211,34 +151,11 @@ class AnalogConv(AnalogLayer):
         self._geometry = form.window
 
     def _run(self, matrix: Products, x: Tensor, position: Position) -> Tensor:
-        out = self._geometry.output_sizes(tuple(x.shape[2:]))
-        positions = int(np.prod(out))
         if 0 in x.shape:
-            return x.new_zeros((matrix.chips, len(x), len(self._matrix), *out))
-
-        convolution = matrix.convolution(self._geometry)
-        result = x.new_empty((matrix.chips, len(x), len(self._matrix), *out))
-        for block in _in_units(x, position, positions):
-            unit, target = Unit(block.number, block.wanted, self.use), result[:, block.place]
-            if convolution is not None:
-                convolution.outputs(block.items, unit, target.numpy())
-                continue
-            outputs = self._products(matrix, block.items, out, unit)
-            outputs = outputs.view(*outputs.shape[:2], len(block.items), *out).transpose(1, 2)
-            target.copy_(outputs[:, block.own])
-        return result
-
-    def _products(self, matrix: Products, items: Tensor, out: tuple[int, ...], unit: Unit) -> Tensor:
-        """Products of all groups, ``(chips, outputs, vectors)``."""
-        channels = items.shape[1] // self.groups
-        together = max(1, GROUP_VALUES // (1024 * self.matrix_shape[0]))
-        blocks = []
-        for first in range(0, self.groups, together):
-            count = min(together, self.groups - first)
-            image = padded(items[:, first * channels : (first + count) * channels], self._geometry)
-            vectors = windows(image, self._geometry, count)
-            blocks.append(matrix.products(vectors, first, unit).flatten(1, 2))
-        return blocks[0] if len(blocks) == 1 else torch.cat(blocks, dim=1)
+            return x.new_zeros(
+                (matrix.chips, len(x), len(self._matrix), *self._geometry.output_sizes(tuple(x.shape[2:])))
+            )
+        return matrix.convolve(x, self._geometry, position, self.use)
 
     def _add(self, output: Array, extra: Array | None) -> Array:
         return output if extra is None else _sum(output, self.form.per_output(extra, output.ndim))
@@ -253,22 +170,11 @@ class AnalogMatMul(AnalogLayer):
         if rows.numel() == 0:
             products = rows.new_zeros((matrix.chips, *rows.shape[:-1], len(self._matrix)))
         else:
-            products = self._products(matrix, rows, position)
+            products = matrix.multiply(rows, position, self.use)
         products = products if self.form.alpha == 1 else products * self.form.alpha
         if self._weight_axes == 1:
             return products[:, 0, 0] if vector else products[..., 0]
         return products[:, 0] if vector else turned(products, self.form.writes_columns)
-
-    def _products(self, matrix: Products, rows: Tensor, position: Position) -> Tensor:
-        result = rows.new_empty((matrix.chips, *rows.shape[:-1], len(self._matrix)))
-        for block in _in_units(rows, position, int(np.prod(rows.shape[1:-1]))):
-            items = block.items
-            vectors = rows_of_matrix(items.reshape(-1, items.shape[-1]))
-            products = matrix.products(vectors, 0, Unit(block.number, block.wanted, self.use))[:, 0]
-            # Of a unit that a call fills in part, only that part is laid out anew.
-            wanted = products[:, :, block.wanted.start : block.wanted.stop].transpose(1, 2)
-            result[:, block.place] = wanted.reshape(len(products), -1, *items.shape[1:-1], products.shape[1])
-        return result
 
     def _add(self, output: Array, extra: Array | None) -> Array:
         if extra is None:

@@ -25,11 +25,10 @@ from lhc.errors import ModelError
 from lhc.hardware import Hardware
 from lhc.hardware.converters import Converters
 from lhc.hardware.geometry import split_sizes
-from lhc.onnx_io.product import ConvGeometry
 from lhc.runtime.faulty_tiles import on_chip
 from lhc.runtime.stream import Unit
 from lhc.runtime.tile import PerVectorTile
-from lhc.runtime.vectors import Vectors
+from lhc.runtime.unit_products import ProductsByUnit
 from lhc.seeds import device_entropy, device_seed
 
 __all__ = ["AnalogMatrix"]
@@ -65,10 +64,8 @@ class _Block:
             start += size
 
 
-class AnalogMatrix:
+class AnalogMatrix(ProductsByUnit):
     """Tiles of one chip that hold one matrix; its products are the `reference` engine."""
-
-    chips = 1
 
     def __init__(
         self,
@@ -169,14 +166,10 @@ class AnalogMatrix:
             torch.default_generator.manual_seed(device_seed(*self._stream, "drift", index, milliseconds, *reads))
             tile.drift_weights(t_s)
 
-    def convolution(self, geometry: ConvGeometry) -> None:
-        """See `Products`: products are made of windows."""
-
-    def products(self, vectors: Vectors, first_group: int, unit: Unit) -> Tensor:
-        """See `Products`; one chip."""
-        parts = enumerate(vectors.rows())
-        results = [self._product(x.T.contiguous(), first_group + index, unit).T for index, x in parts]
-        return torch.stack(results)[None]
+    def products(self, vectors: Tensor, first_group: int, unit: Unit) -> Tensor:
+        """See `ProductsByUnit`."""
+        parts = enumerate(vectors)
+        return torch.stack([self._product(x.T.contiguous(), first_group + index, unit).T for index, x in parts])
 
     def _product(self, x: Tensor, group: int, unit: Unit) -> Tensor:
         noisy = self.hardware.adc.noise > 0

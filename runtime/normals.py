@@ -4,13 +4,14 @@ Bits come from Threefry-2x32 with 13 rounds (J. K. Salmon et al., "Parallel rand
 2011): a bijection of a counter under a key, which passes BigCrush and vectorises. The key of a place is made by the
 same function from the stream's key and the place's address, as JAX splits its keys.
 
-A deviate is one of 16,384 levels, chosen by 14 bits: the means of the normal distribution between its quantiles
-k / 16,384, scaled to unit variance. Its distribution function differs from the normal one by at most 2^-15, and no
-deviate lies beyond 4.1 standard deviations; noise is rounded to ADC codes of about that deviation afterwards. A deviate
-takes 0.8 ns on one core; Box and Muller's transform in vectorised torch operations took 4.
+A deviate is one of 16,384 levels, chosen by 14 bits (output noise of products: 8,192, by 13): the means of the normal
+distribution between its quantiles k / 16,384, scaled to unit variance. Its distribution function differs from the
+normal one by at most 2^-15 (2^-14), and no deviate lies beyond 4.1 (3.9) standard deviations; output noise is rounded
+to ADC codes of about that deviation afterwards.
 """
 
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,11 +19,24 @@ from scipy.special import ndtri
 
 from lhc.conductances import Floats
 from lhc.runtime.compiled_code import compiled
+from lhc.runtime.lanes import LANES, numbered, span, spread_word, stored
 
-__all__ = ["COUNTERS", "LEVEL_SHIFT", "NoiseStream", "Words", "fill_words", "normal_levels", "threefry"]
+__all__ = [
+    "COUNTERS",
+    "LEVEL_SHIFT",
+    "NoiseStream",
+    "Words",
+    "fill_words",
+    "half_levels",
+    "normal_levels",
+    "threefry",
+    "threefry_lanes",
+]
 
 Words = npt.NDArray[np.uint32]
 
+_WORD = 0xFFFFFFFF
+_ROTATIONS = (13, 15, 26, 6, 17, 29, 16, 24)
 _LEVELS = 2**14
 LEVEL_SHIFT = 2
 """Of the 16 bits drawn for a deviate, the lowest ones are left out."""
@@ -31,43 +45,64 @@ COUNTERS = 1024
 
 
 @lru_cache(maxsize=64)
-def normal_levels(std: float) -> Floats:
-    """The levels of a standard deviation, ``(16384,)``."""
-    quantiles = ndtri(np.linspace(0, 1, _LEVELS + 1))
+def normal_levels(std: float, count: int = _LEVELS) -> Floats:
+    """The levels of a standard deviation, ``(count,)``."""
+    quantiles = ndtri(np.linspace(0, 1, count + 1))
     # The mean between two quantiles is the difference of the densities there over the share between them.
-    means = -np.diff(np.exp(-(quantiles**2) / 2)) * _LEVELS / np.sqrt(2 * np.pi)
+    means = -np.diff(np.exp(-(quantiles**2) / 2)) * count / np.sqrt(2 * np.pi)
     return np.asarray(means * (std / np.sqrt(np.mean(means**2))), np.float32)
 
 
-@compiled(inline="always")
-def _mixed(x: np.uint32, y: np.uint32, bits: int) -> tuple[np.uint32, np.uint32]:
-    """One round of Threefry; the casts keep numba from computing in 64 bits."""
-    x = np.uint32(x + y)
-    rotated = np.uint32(np.uint32(y << np.uint32(bits)) | np.uint32(y >> np.uint32(32 - bits)))
-    return x, np.uint32(rotated ^ x)
+def half_levels(std: float) -> Floats:
+    """Those of 8,192 levels that are above 0, ``(4096,)``: few enough for the first-level cache."""
+    return normal_levels(std, _LEVELS // 2)[_LEVELS // 4 :]
 
 
-@compiled(inline="always")
-def threefry(k0: np.uint32, k1: np.uint32, x: np.uint32, y: np.uint32) -> tuple[np.uint32, np.uint32]:
+def _mixed(x: Any, y: Any, bits: int) -> tuple[Any, Any]:
+    """One round of Threefry."""
+    x = (x + y) & _WORD
+    return x, ((y << bits | y >> (32 - bits)) & _WORD) ^ x
+
+
+def threefry(k0: int, k1: int, x: int, y: int) -> tuple[int, int]:
     """Threefry-2x32-13 of the counter ``(x, y)`` under the key ``(k0, k1)``."""
-    k2 = np.uint32(k0 ^ k1 ^ np.uint32(0x1BD11BDA))
-    x, y = np.uint32(x + k0), np.uint32(y + k1)
-    x, y = _mixed(x, y, 13)
-    x, y = _mixed(x, y, 15)
-    x, y = _mixed(x, y, 26)
-    x, y = _mixed(x, y, 6)
-    x, y = np.uint32(x + k1), np.uint32(y + np.uint32(k2 + np.uint32(1)))
-    x, y = _mixed(x, y, 17)
-    x, y = _mixed(x, y, 29)
-    x, y = _mixed(x, y, 16)
-    x, y = _mixed(x, y, 24)
-    x, y = np.uint32(x + k2), np.uint32(y + np.uint32(k0 + np.uint32(2)))
-    x, y = _mixed(x, y, 13)
-    x, y = _mixed(x, y, 15)
-    x, y = _mixed(x, y, 26)
-    x, y = _mixed(x, y, 6)
-    x, y = np.uint32(x + k0), np.uint32(y + np.uint32(k1 + np.uint32(3)))
-    return _mixed(x, y, 17)
+    keys = (k0, k1, k0 ^ k1 ^ 0x1BD11BDA)
+    x, y = (x + k0) & _WORD, (y + k1) & _WORD
+    for round_ in range(13):
+        x, y = _mixed(x, y, _ROTATIONS[round_ % 8])
+        if round_ % 4 == 3:
+            step = round_ // 4 + 1
+            x, y = (x + keys[step % 3]) & _WORD, (y + keys[(step + 1) % 3] + step) & _WORD
+    return x, y
+
+
+@compiled(inline="always")
+def _mixed_lanes(x: Any, y: Any, bits: int) -> tuple[Any, Any]:
+    x = x + y
+    return x, ((y << spread_word(np.uint32(bits))) | (y >> spread_word(np.uint32(32 - bits)))) ^ x
+
+
+@compiled(inner=True)
+def threefry_lanes(k0: Any, k1: Any, x: Any, y: Any) -> tuple[Any, Any]:
+    """`lhc.runtime.normals.threefry` of a key and a counter in every lane."""
+    k2 = k0 ^ k1 ^ spread_word(np.uint32(0x1BD11BDA))
+    x, y = x + k0, y + k1
+    x, y = _mixed_lanes(x, y, 13)
+    x, y = _mixed_lanes(x, y, 15)
+    x, y = _mixed_lanes(x, y, 26)
+    x, y = _mixed_lanes(x, y, 6)
+    x, y = x + k1, y + k2 + spread_word(np.uint32(1))
+    x, y = _mixed_lanes(x, y, 17)
+    x, y = _mixed_lanes(x, y, 29)
+    x, y = _mixed_lanes(x, y, 16)
+    x, y = _mixed_lanes(x, y, 24)
+    x, y = x + k2, y + k0 + spread_word(np.uint32(2))
+    x, y = _mixed_lanes(x, y, 13)
+    x, y = _mixed_lanes(x, y, 15)
+    x, y = _mixed_lanes(x, y, 26)
+    x, y = _mixed_lanes(x, y, 6)
+    x, y = x + k0, y + k1 + spread_word(np.uint32(3))
+    return _mixed_lanes(x, y, 17)
 
 
 @compiled()
@@ -81,17 +116,20 @@ def fill_words(key: Words, line: int, first: int, words: Words) -> None:
         words: the result, ``(2 n,)``: first words of all counters, then second words.
     """
     count = len(words) // 2
-    firsts, seconds = words[:count], words[count:]
-    k0, k1, y = key[0], key[1], np.uint32(line)
-    for n in range(count):
-        firsts[n], seconds[n] = threefry(k0, k1, np.uint32(np.uint32(first) + np.uint32(n)), y)
-
-
-@compiled()
-def _derived(key: Words, a: int, b: int, c: int, d: int) -> Words:
-    x, y = threefry(key[0], key[1], np.uint32(a), np.uint32(b))
-    x, y = threefry(x, y, np.uint32(c), np.uint32(d))
-    return np.array([x, y], np.uint32)
+    k0, k1, y = spread_word(key[0]), spread_word(key[1]), spread_word(np.uint32(line))
+    target, few = span(words), np.empty(LANES, np.uint32)
+    for n in range(0, count, LANES):
+        # The last ones overlap those before them.
+        place = max(min(n, count - LANES), 0)
+        w0, w1 = threefry_lanes(k0, k1, numbered(np.uint32(first + place)), y)
+        if count >= LANES:
+            stored(target, place, w0)
+            stored(target, count + place, w1)
+        else:
+            stored(span(few), 0, w0)
+            words[:count] = few[:count]
+            stored(span(few), 0, w1)
+            words[count:] = few[:count]
 
 
 class NoiseStream:
@@ -99,9 +137,11 @@ class NoiseStream:
 
     def __init__(self, entropy: np.random.SeedSequence) -> None:
         """``entropy`` fixes all of them."""
-        self._key = entropy.generate_state(2, np.uint32).astype(np.uint32)
+        first, second = entropy.generate_state(2, np.uint32).tolist()
+        self._key = (first, second)
 
     def key(self, address: int) -> Words:
         """The key of one place, ``(2,)``; ``address`` has up to 128 bits."""
         high, low = address >> 64, address & 0xFFFFFFFFFFFFFFFF
-        return np.asarray(_derived(self._key, high >> 32, high & 0xFFFFFFFF, low >> 32, low & 0xFFFFFFFF))
+        x, y = threefry(*self._key, high >> 32, high & _WORD)
+        return np.array(threefry(x, y, low >> 32, low & _WORD), np.uint32)

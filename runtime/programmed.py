@@ -9,7 +9,7 @@ from lhc.conductances import Correction, ProgrammedMatrix
 if TYPE_CHECKING:
     from lhc.runtime.large_matrix import LargeMatrix
     from lhc.runtime.matrix import AnalogMatrix
-    from lhc.runtime.vectors import Products
+    from lhc.runtime.unit_products import Products
 
 __all__ = ["ProgrammedChip", "ProgrammedLayers"]
 

@@ -53,7 +53,6 @@ class HybridSession:
         seed: int = 0,
         t_inference: float | None = None,
         engine: Literal["auto", "fast", "reference"] = "auto",
-        device: str = "cpu",
         dequantize: bool = False,
     ) -> None:
         """Cut the network, program the tiles and let them drift.
@@ -67,7 +66,6 @@ class HybridSession:
             t_inference: seconds after the first read; the hardware's own by default.
             engine: how products are computed; ``reference`` is aihwkit's own tile forward, ``fast`` (``auto``) the same
                 arithmetic, equal to float rounding without noise and in distribution with it.
-            device: torch device on which the fast engine computes; tiles are programmed on the CPU.
             dequantize: operators on integers can be analog too, by their dequantised weights; plans that were made so
                 need not be told.
 
@@ -77,10 +75,7 @@ class HybridSession:
         """
         if engine not in ("auto", "fast", "reference"):
             raise UsageError(f"unknown engine {engine!r}; choose auto, fast or reference")
-        if engine == "reference" and device != "cpu":
-            raise UsageError(f"the reference engine computes on the CPU, not on {device!r}")
         self._reference = engine == "reference"
-        self._device = device
         self._model = canonical(
             load_model(model, runs=must_run),
             dequantize or (isinstance(placement, Plan) and dequantises(placement)),
@@ -250,9 +245,7 @@ class HybridSession:
             tiles = self._chip.multiplying()
             self._programmed = ProgrammedLayers((tiles,), tiles)
         else:
-            self._programmed = self._executor.on_chips(
-                [self._chip.states()], self.hardware, self._seed, [self._draw], self._device
-            )
+            self._programmed = self._executor.on_chips([self._chip.states()], self.hardware, self._seed, [self._draw])
         if self._corrections is not None:
             self._programmed = replace(self._programmed, corrections=(self._corrections,))
 

@@ -17,6 +17,10 @@ class Position:
     first: int
     samples: int
 
+    def of(self, items: int) -> tuple[int, int]:
+        """Samples of a call that holds so many items, and the first; one sample where they do not share them out."""
+        return (self.samples, self.first) if items % self.samples == 0 else (1, self.first)
+
 
 @dataclass(frozen=True)
 class Unit:

@@ -17,7 +17,7 @@ Gemm with transB / transA     weight's   the other way   the other way of x  as 
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeVar
 
 import onnx
@@ -69,6 +69,10 @@ class ConvGeometry:
     def explicit(self) -> bool:
         """Whether the padding is that of `pads`, whatever the size of the input."""
         return self.auto_pad == "NOTSET"
+
+    def without_padding(self) -> "ConvGeometry":
+        """The same for an image that has its padding."""
+        return replace(self, pads=((0, 0),) * len(self.pads), auto_pad="NOTSET")
 
     def padding(self, sizes: tuple[int, ...]) -> tuple[tuple[int, int], ...]:
         """Zeros before and after every spatial axis, for inputs of these sizes (ONNX Conv, auto_pad)."""

@@ -8,11 +8,12 @@ import numpy.typing as npt
 from torch import Tensor
 
 from lhc.hardware import Hardware
+from lhc.onnx_io.product import ConvGeometry
 from lhc.runtime.fast import FastMatrix
 from lhc.runtime.matrix import AnalogMatrix
-from lhc.runtime.stream import Unit
+from lhc.runtime.stream import Position, Unit
 from lhc.runtime.threads import isolated
-from lhc.runtime.vectors import Products, rows_of_matrix
+from lhc.runtime.unit_products import Products
 
 __all__ = ["ENGINES", "Engine", "multiplier", "product", "programmed"]
 
@@ -55,5 +56,18 @@ def product(
 ) -> Tensor:
     """Products of vectors ``(vectors, inputs)`` with the matrix of a group, ``(vectors, outputs)``."""
     with isolated():
-        products = multiplier(matrix, engine, seed, draw).products(rows_of_matrix(x), group, Unit(unit, range(len(x))))
-        return products[0, 0].T.contiguous()
+        if engine == "reference":
+            return matrix.products(x.T[None], group, Unit(unit, range(len(x))))[0].T.contiguous()
+        position = Position(unit * len(x), len(x))
+        products = multiplier(matrix, engine, seed, draw)
+        if matrix.groups == 1:
+            return products.multiply(x, position, 0)[0]
+        # A point with many channels: a group's are the vector.
+        points = x.new_zeros(len(x), matrix.groups, x.shape[1])
+        points[:, group] = x
+        outputs = products.convolve(points.flatten(1)[..., None], _point(matrix.groups), position, 0)[0, :, :, 0]
+        return outputs.view(len(x), matrix.groups, -1)[:, group]
+
+
+def _point(groups: int) -> ConvGeometry:
+    return ConvGeometry((1,), (1,), (1,), ((0, 0),), "NOTSET", groups)

@@ -136,17 +136,18 @@ def products(monkeypatch: pytest.MonkeyPatch) -> list[Engine]:
     """Engines that computed products on tiles during the test, one entry a call."""
     seen: list[Engine] = []
 
-    def watch(kind: type[FastMatrix | AnalogMatrix], engine: Engine) -> None:
-        compute: Callable[..., torch.Tensor] = kind.products
+    def watch(kind: type[FastMatrix | AnalogMatrix], method: str, engine: Engine) -> None:
+        compute: Callable[..., torch.Tensor] = getattr(kind, method)
 
         def watched(self: FastMatrix | AnalogMatrix, *args: object) -> torch.Tensor:
             seen.append(engine)
             return compute(self, *args)
 
-        monkeypatch.setattr(kind, "products", watched)
+        monkeypatch.setattr(kind, method, watched)
 
-    watch(FastMatrix, "fast")
-    watch(AnalogMatrix, "reference")
+    for method in ("convolve", "multiply"):
+        watch(FastMatrix, method, "fast")
+        watch(AnalogMatrix, method, "reference")
     return seen
 
 

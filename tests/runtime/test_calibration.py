@@ -17,7 +17,6 @@ from lhc.onnx_io import load_model, read_graph, read_plan
 from lhc.runtime import HybridSession
 from lhc.runtime.calibration import RangeRecorder, calibrate_ranges
 from lhc.runtime.stream import Unit
-from lhc.runtime.vectors import rows_of_matrix
 
 pytestmark = pytest.mark.analog
 
@@ -34,7 +33,7 @@ def test_splits_are_those_of_aihwkit(size: int, most: int) -> None:
 
 
 def _record(recorder: RangeRecorder, x: torch.Tensor) -> torch.Tensor:
-    return recorder.products(rows_of_matrix(x), 0, Unit(0, range(len(x))))
+    return recorder.products(x.T[None], 0, Unit(0, range(len(x))))
 
 
 def test_range_is_the_quantile_of_driven_magnitudes_per_row_split() -> None:
@@ -42,7 +41,7 @@ def test_range_is_the_quantile_of_driven_magnitudes_per_row_split() -> None:
     x = torch.from_numpy(np.hstack([rng.normal(0, 1, (500, 6)), rng.normal(0, 3, (500, 5))]).astype(np.float32))
     recorder = RangeRecorder(11, 4, 6)
     padded = torch.cat([x, torch.zeros(700, 11)])
-    assert _record(recorder, padded).shape == (1, 1, 4, 1200)
+    assert _record(recorder, padded).shape == (1, 4, 1200)
     expected = [np.quantile(x[:, :6].abs().numpy(), 0.9), np.quantile(x[:, 6:].abs().numpy(), 0.9)]
     assert recorder.ranges(0.9) == pytest.approx(expected, rel=1e-6)
 

@@ -14,6 +14,7 @@ from lhc.hardware import Hardware
 from lhc.onnx_io import load_model, read_graph
 from lhc.onnx_io.product import ConvGeometry
 from lhc.runtime import PARITY_TOLERANCE, parity_errors
+from lhc.runtime.image_places import image_places
 from lhc.runtime.layers import AnalogConv, AnalogMatMul
 from lhc.runtime.unfold import window_layout
 from lhc.study.source import open_model
@@ -74,7 +75,8 @@ def _wrong_dilation(monkeypatch: pytest.MonkeyPatch) -> None:
     def layout(image: torch.Tensor, geometry: ConvGeometry) -> tuple[tuple[int, ...], tuple[int, ...]]:
         return window_layout(image, geometry)[0], window_layout(image, replace(geometry, dilations=(1, 1)))[1]
 
-    monkeypatch.setattr("lhc.runtime.vectors.window_layout", layout)
+    monkeypatch.setattr("lhc.runtime.image_places.window_layout", layout)
+    monkeypatch.setattr("lhc.runtime.fast.image_places", image_places.__wrapped__)  # not what is remembered
 
 
 def _forgotten_bias(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,9 +19,7 @@ from lhc.models import zoo_entry
 from lhc.runtime import HybridSession
 from lhc.runtime.fast import FastMatrix
 from lhc.runtime.matrix import AnalogMatrix
-from lhc.runtime.stream import Unit
-from lhc.runtime.threads import isolated
-from lhc.runtime.vectors import rows_of_matrix
+from lhc.runtime.stream import Position
 from tests.runtime.products import ENGINES, Engine, product, programmed
 
 pytestmark = pytest.mark.analog
@@ -230,10 +228,9 @@ def test_noise_of_outputs_vectors_tiles_chips_and_units_is_independent() -> None
     hardware = _with_tiles(hardware, 8, 16)
     chips = [programmed(np.full((16, 16), 0.5, np.float32), hardware, draw=draw).programmed() for draw in (0, 1)]
     fast = FastMatrix(chips, [0, 1], 0, hardware)
-    x = rows_of_matrix(torch.ones(32, 16))
-    with isolated():
-        reads = np.stack([fast.products(x, 0, Unit(unit, range(32)))[:, 0].numpy() for unit in range(40)])
-    noise = (reads - 8.0) / (0.06 * 0.5)  # (units, chips, outputs, vectors)
+    x = torch.ones(32, 16)
+    reads = np.stack([fast.multiply(x, Position(32 * call, 32), 0).numpy() for call in range(40)])
+    noise = (reads - 8.0) / (0.06 * 0.5)  # (calls, chips, vectors, outputs)
     assert noise.std() == pytest.approx(np.sqrt(2), rel=0.02), "two row splits, each with noise of its own"
     n = 16 * 32 * 40
     for axis in range(4):
@@ -268,8 +265,9 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
 
         return products
 
-    monkeypatch.setattr(FastMatrix, "products", counting("fast", FastMatrix.products))
-    monkeypatch.setattr(AnalogMatrix, "products", counting("reference", AnalogMatrix.products))
+    for name, kind in (("fast", FastMatrix), ("reference", AnalogMatrix)):
+        for method in ("convolve", "multiply"):
+            monkeypatch.setattr(kind, method, counting(name, getattr(kind, method)))
     return counts
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numba
 import numpy as np
@@ -13,14 +14,17 @@ from onnx import helper, numpy_helper
 from lhc.errors import DataError
 from lhc.hardware import Hardware
 from lhc.onnx_io import load_model, read_graph
+from lhc.onnx_io.product import ConvGeometry
 from lhc.runtime import HybridSession
 from lhc.runtime.calibration import calibrate_ranges
 from lhc.runtime.differentiable import DifferentiableModel
 from lhc.runtime.executor import HybridExecutor
-from lhc.runtime.kernels import quantise
+from lhc.runtime.fast import FastMatrix
+from lhc.runtime.lanes import LANES, loaded, span, stored
+from lhc.runtime.normals import fill_words
 from lhc.runtime.stream import Position
-from lhc.runtime.vectors import rows_of_matrix
 from tests.runtime.models_on_tiles import IDEAL, LIONHEART, Array, by_onnxruntime, normal
+from tests.runtime.products import programmed
 
 pytestmark = pytest.mark.analog
 
@@ -174,26 +178,26 @@ def test_onnxruntime_refuses_the_same(case: Case) -> None:
         by_onnxruntime(case.model(), case.feeds())
 
 
-def test_kernels_are_not_given_places_outside_the_data() -> None:
-    """Whatever builds the vectors: a last line of defence, in the terms of the kernel."""
-    vectors = rows_of_matrix(torch.zeros(5, 7))
-    vectors.check(7)
+def test_kernels_are_not_given_vectors_that_do_not_fit() -> None:
+    """Whatever asks for products: a last line of defence, in the terms of the kernel."""
+    matrix = FastMatrix([programmed(np.ones((4, 8), np.float32), LIONHEART).programmed()], [0], 0, LIONHEART)
+    assert matrix.multiply(torch.zeros(5, 8), Position(0, 5), 0).shape == (1, 5, 4)
     with pytest.raises(DataError, match="vectors of 7 inputs do not fit a matrix that takes 8"):
-        vectors.check(8)
-    for wrong in (
-        replace(vectors, data=vectors.data[:-1]),
-        replace(vectors, width=6),
-        replace(vectors, groups=2, group_step=1),
-        replace(vectors, offsets=vectors.offsets + 1),
-        replace(vectors, bases=vectors.bases + 1),
-        replace(vectors, bases=vectors.bases - 1),
-    ):
-        with pytest.raises(DataError, match="their shape does not fit the data"):
-            wrong.check(7)
+        matrix.multiply(torch.zeros(5, 7), Position(0, 5), 0)
+    window = ConvGeometry((3,), (1,), (1,), ((1, 1),), "NOTSET", 1)
+    with pytest.raises(DataError, match="vectors of 9 inputs do not fit a matrix that takes 8"):
+        matrix.convolve(torch.zeros(5, 3, 6), window, Position(0, 5), 0)
 
 
 @pytest.mark.skipif(not numba.config.BOUNDSCHECK, reason="make bounds runs it")  # type: ignore[attr-defined]
 def test_bounds_are_checked_in_compiled_code() -> None:
     """Else the other tests of such a run say nothing."""
+
+    def read(numbers: Array) -> None:
+        stored(span(numbers), 0, loaded(span(numbers), 1))
+
+    compiled: Any = numba.njit(read)
     with pytest.raises(IndexError):
-        quantise(np.zeros(8, np.float32), np.float32(1), np.float32(0), np.float32(1), np.zeros(7, np.float32))
+        compiled(np.zeros(LANES, np.float32))
+    with pytest.raises(IndexError):
+        fill_words(np.zeros(1, np.uint32), 0, 0, np.zeros(4, np.uint32))

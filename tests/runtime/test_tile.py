@@ -9,11 +9,9 @@ from aihwkit.simulator.tiles.array import TileModuleArray
 from scipy import stats
 
 from lhc.hardware import Adc, Hardware
-from lhc.runtime.layers import _in_units
 from lhc.runtime.matrix import AnalogMatrix
-from lhc.runtime.stream import Position, Unit
+from lhc.runtime.stream import Position
 from lhc.runtime.threads import isolated
-from lhc.runtime.vectors import rows_of_matrix
 from lhc.seeds import device_seed
 from tests.runtime.products import ENGINES, Engine, multiplier, product, programmed
 
@@ -47,9 +45,7 @@ def _answers(matrix: AnalogMatrix, x: torch.Tensor, block: int, engine: Engine) 
     with isolated():
         for first in range(0, len(x), block):
             part = x[first : first + block]
-            for piece in _in_units(part, Position(first, len(part)), 1):
-                unit = Unit(piece.number, piece.wanted)
-                results.append(products.products(rows_of_matrix(piece.items), 0, unit)[0, 0].T[piece.own])
+            results.append(products.multiply(part, Position(first, len(part)), 0)[0])
         return torch.cat(results).numpy()
 
 

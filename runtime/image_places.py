@@ -1,0 +1,157 @@
+"""Where the vectors of a convolution lie in its images, and the memory that a call of its kernel works in."""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from math import prod
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from lhc.conductances import Floats
+from lhc.onnx_io.product import ConvGeometry
+from lhc.runtime.lanes import LANES
+from lhc.runtime.normals import Words
+from lhc.runtime.tile_kernels import ROWS, PackedTiles
+from lhc.runtime.unfold import window_layout
+
+__all__ = ["ImageMemory", "ImagePlaces", "image_memory", "image_places"]
+
+Integers = npt.NDArray[np.int64]
+
+
+class ImagePlaces(NamedTuple):
+    """Where things lie in some images, whose vectors are numbered together; spatial axes are one.
+
+    Attributes:
+        images: how many.
+        positions: of an output.
+        taps: of a channel.
+        channels: of a group.
+        plane: places of a channel with its padding.
+        pads: whether anything is padded.
+        lines: where each line of the last axis begins in a padded channel, ``(lines,)``.
+        width: of a line.
+        offsets: of every input of a vector from its position, ``(channels · taps,)``.
+        starts: of vectors among the images, ``(vectors,)``; of `LANES` to a block, where
+            the last one stands again and again, here and below.
+        of_planes: of vectors in planes of greatest magnitudes.
+        image: of vectors.
+        place: of vectors among an image's.
+        kinds: of blocks: 2 where vectors lie side by side, 1 where eights do, 0 otherwise.
+    """
+
+    images: int
+    positions: int
+    taps: int
+    channels: int
+    plane: int
+    pads: bool
+    lines: Integers
+    width: int
+    offsets: Integers
+    starts: Words
+    of_planes: Words
+    image: Integers
+    place: Words
+    kinds: Integers
+
+
+class ImageMemory(NamedTuple):
+    """Memory of a call.
+
+    Attributes:
+        padded: channels of a group of the images with their padding; zeros.
+        planes: greatest magnitudes over channels, ``(rows of tiles, images · places)``.
+        codes: of a row of tiles, ``(inputs, LANES)``.
+        again: the same for a repeated read.
+        z: products of a segment, ``(outputs, LANES)``.
+        z_again: the same for a repeated read.
+        scales: of vectors, ``(LANES,)``.
+        factors: from inputs to codes, ``(LANES,)``.
+        line: of outputs, ``(LANES,)``.
+        keys: of noise, ``(2, LANES)``.
+        samples: of vectors, in two words, and counters of their noise, ``(3, LANES)``.
+        pending: vectors that are read again, ``(LANES,)``.
+    """
+
+    padded: Floats
+    planes: Floats
+    codes: Floats
+    again: Floats
+    z: Floats
+    z_again: Floats
+    scales: Floats
+    factors: Floats
+    line: Floats
+    keys: Words
+    samples: Words
+    pending: Integers
+
+
+@lru_cache(maxsize=256)
+def image_places(geometry: ConvGeometry, shape: tuple[int, ...], images: int) -> ImagePlaces:
+    """Places in so many images ``(groups · channels, *spatial)``."""
+    channels, sizes = shape[0] // geometry.groups, shape[1:]
+    pads = geometry.padding(sizes)
+    whole = tuple(size + before + after for size, (before, after) in zip(sizes, pads, strict=True))
+    plane, pads_any = prod(whole), any(map(any, pads))
+    layout, strides = window_layout(torch.empty((1, channels, *whole), device="meta"), geometry)
+    axes = len(sizes) + 1
+    steps = [prod(whole[axis + 1 :]) for axis in range(len(whole))]
+    corner = sum(before * step for (before, _), step in zip(pads, steps, strict=True))
+    positions = _elements(layout[axes + 1 :], strides[axes + 1 :])
+    count = images * len(positions)
+    image, place = np.divmod(np.minimum(np.arange(-(-count // LANES) * LANES), count - 1), len(positions))
+    starts = image * (channels if pads_any else shape[0]) * plane + positions[place]
+    side = np.diff(starts.reshape(-1, LANES)) == 1
+    eights = side | (np.arange(1, LANES) % 8 == 0)
+    return ImagePlaces(
+        images=images,
+        positions=len(positions),
+        taps=prod(geometry.kernel),
+        channels=channels,
+        plane=plane,
+        pads=pads_any,
+        lines=corner + _elements(sizes[:-1], steps[:-1]),
+        width=sizes[-1],
+        offsets=_elements(layout[:axes], strides[:axes]),
+        starts=starts.astype(np.uint32),
+        of_planes=(image * plane + positions[place]).astype(np.uint32),
+        image=image,
+        place=place.astype(np.uint32),
+        kinds=np.where(side.all(axis=1), 2, eights.all(axis=1)).astype(np.int64),
+    )
+
+
+def _elements(shape: Sequence[int], strides: Sequence[int]) -> npt.NDArray[np.int64]:
+    """Places of all elements of a view, in row order."""
+    result = np.zeros(1, np.int64)
+    for size, stride in zip(shape, strides, strict=True):
+        result = (result[:, None] + np.arange(size) * stride).reshape(-1)
+    return result
+
+
+def _floats(size: int) -> Floats:
+    return np.empty(size, np.float32)
+
+
+def image_memory(places: ImagePlaces, tiles: PackedTiles) -> ImageMemory:
+    """For one call; numbers are written before they are read, but for the zeros of the padding."""
+    padded_size = places.images * places.channels * places.plane if places.pads else 0
+    longest, deepest = int(np.diff(tiles.inputs).max()), -(-int(np.diff(tiles.segments).max()) // ROWS) * ROWS
+    return ImageMemory(
+        np.zeros(padded_size, np.float32),
+        _floats(len(tiles.inputs) * places.images * places.plane),
+        _floats(longest * LANES),
+        _floats(longest * LANES),
+        _floats(deepest * LANES),
+        _floats(deepest * LANES),
+        _floats(LANES),
+        _floats(LANES),
+        _floats(LANES),
+        np.empty(2 * LANES, np.uint32),
+        np.empty(3 * LANES, np.uint32),
+        np.empty(LANES, np.int64),
+    )

@@ -1,0 +1,324 @@
+"""Products of the rows of a matrix with tiles in one pass over blocks of rows; outputs lie in the lanes of registers.
+
+For every block of rows, row of tiles and chip: greatest magnitudes and DAC; product; noise and ADC; bound management;
+scale, into rows of the result. Nothing is transposed.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from lhc.conductances import Floats
+from lhc.runtime.compiled_code import compiled
+from lhc.runtime.lanes import (
+    LANES,
+    clipped,
+    greater,
+    loaded,
+    magnitude,
+    number,
+    numbered,
+    put,
+    span,
+    spread,
+    spread_word,
+    stored,
+)
+from lhc.runtime.normals import Words, threefry_lanes
+from lhc.runtime.tile_kernels import (
+    ROWS,
+    ConverterCodes,
+    PackedTiles,
+    TileSpans,
+    deviate,
+    multiply,
+    noisy,
+    opened,
+    sample_keys,
+)
+
+__all__ = ["RowMemory", "multiply_rows"]
+
+_COUNTERS = 32
+"""Of noise, that are used together: four outputs each, so many apart."""
+
+
+class RowMemory(NamedTuple):
+    """Memory of a block of `LANES` rows.
+
+    Attributes:
+        pitch: of codes.
+        width: of products.
+        codes: ``(LANES, pitch)``.
+        again: the same for a repeated read.
+        z: products of a segment, ``(LANES, width)``.
+        z_again: the same for a repeated read.
+        scales: of rows, ``(LANES,)``.
+        line: of inputs, ``(LANES,)``.
+        keys: of noise, ``(2, LANES)``.
+        samples: of rows, in two words, ``(2, LANES)``.
+    """
+
+    pitch: int
+    width: int
+    codes: Floats
+    again: Floats
+    z: Floats
+    z_again: Floats
+    scales: Floats
+    line: Floats
+    keys: Words
+    samples: Words
+
+
+class _Rows(NamedTuple):
+    x: Any
+    inputs: int
+    pitch: int
+    width: int
+    codes: Any
+    again: Any
+    z: Any
+    z_again: Any
+    scales: Any
+    line: Any
+    keys: Any
+    samples: Any
+    first: int
+    per_sample: int
+
+
+@compiled(inner=True)
+def _peak(rows: _Rows, start: int, stop: int) -> np.float32:
+    """Greatest magnitude of numbers that lie side by side."""
+    top, k = spread(np.float32(0)), start
+    while k + LANES <= stop:
+        top = greater(top, magnitude(loaded(rows.x, k)))
+        k += LANES
+    stored(rows.line, 0, top)
+    most = np.float32(0)
+    for lane in range(LANES):
+        most = max(most, number(rows.line, lane))
+    while k < stop:
+        most = max(most, abs(number(rows.x, k)))
+        k += 1
+    return most
+
+
+@compiled(inner=True)
+def _convert(rows: _Rows, tiles: TileSpans, row: int, round_: Any, vector: int, place: int, codes: Any) -> None:
+    """The inputs of a row of tiles as codes; the vector's scale is known."""
+    which = row * tiles.rounds + round_
+    factor, limit, shift = number(tiles.factors, which), number(tiles.limits, which), tiles.input_shift
+    if tiles.scales_vectors:
+        peak = number(rows.scales, place)
+        factor = np.float32(1) / ((peak if peak != 0 else np.float32(1)) * factor)
+    start, stop = number(tiles.inputs, 2 * row), number(tiles.inputs, 2 * row + 1)
+    source, target, k = vector * rows.inputs + start, place * rows.pitch, 0
+    factors, shifts, limits = spread(factor), spread(shift), spread(limit)
+    while k + LANES <= stop - start:
+        value = (loaded(rows.x, source + k) * factors + shifts) - shifts
+        stored(codes, target + k, clipped(value, limits))
+        k += LANES
+    while k < stop - start:
+        one = (number(rows.x, source + k) * factor + shift) - shift
+        one = limit if one > limit else one
+        put(codes, target + k, -limit if one < -limit else one)
+        k += 1
+
+
+@compiled(inner=True)
+def _noise(rows: _Rows, tiles: TileSpans, counter: int, outputs: int, vector: int, place: int, z: Any) -> int:
+    """Add noise to the products of a vector with a segment and round; how many saturate."""
+    shift, limit = spread(tiles.output_shift), spread(tiles.output_limit)
+    z0, saturated = place * rows.width, 0
+    if tiles.silent:
+        for m in range(0, outputs, LANES):
+            saturated += noisy(z, z0 + m, spread(np.float32(0)), shift, limit)
+        return saturated
+    k0 = spread_word(number(rows.keys, place))
+    k1 = spread_word(number(rows.keys, LANES + place))
+    x = spread_word(np.uint32((rows.first + vector) % rows.per_sample))
+    half = spread_word(np.uint32(16))
+    for m0 in range(0, outputs, 4 * _COUNTERS):
+        for lanes in range(0, _COUNTERS, LANES):
+            w0, w1 = threefry_lanes(k0, k1, x, numbered(np.uint32(counter + m0 // 4 + lanes)))
+            for m in range(m0 + lanes, min(m0 + 4 * _COUNTERS, outputs), _COUNTERS):
+                saturated += noisy(z, z0 + m, deviate(tiles.levels, w0), shift, limit)
+                w0, w1 = w1, w0 << half
+    return saturated
+
+
+@compiled(inner=True)
+def _samples(rows: _Rows, vector: int) -> None:
+    """Samples of a block's rows."""
+    for place in range(LANES):
+        sample = (rows.first + vector + place) // rows.per_sample
+        put(rows.samples, place, np.uint32(sample))
+        put(rows.samples, LANES + place, np.uint32(sample >> 32))
+
+
+@compiled(inner=True)
+def _keys(rows: _Rows, tiles: TileSpans, stream: int, round_: Any) -> None:
+    """Keys of the noise of a block's rows, each its sample's."""
+    k0, k1 = sample_keys(tiles.keys, stream, rows.samples, LANES, round_)
+    stored(rows.keys, 0, k0)
+    stored(rows.keys, LANES, k1)
+
+
+@compiled(inner=True)
+def _multiplied(
+    rows: _Rows, tiles: TileSpans, place: int, inputs: int, outputs: int, count: int, codes: Any, z: Any
+) -> None:
+    """Products of some rows with a segment."""
+    for m in range(0, outputs, LANES):
+        for r in range(0, count, ROWS):
+            block = place + m * inputs
+            multiply(
+                codes, r * rows.pitch, 1, rows.pitch, tiles.weights, block, inputs, z, r * rows.width + m, rows.width
+            )
+
+
+@compiled(inner=True)
+def _saturates(rows: _Rows, tiles: TileSpans, z: Any, place: int, outputs: int) -> bool:
+    for m in range(outputs):  # noqa: SIM110 - numba compiles no generator here
+        if abs(number(z, place * rows.width + m)) > tiles.output_limit:
+            return True
+    return False
+
+
+@compiled(inner=True)
+def _managed(
+    rows: _Rows,
+    tiles: TileSpans,
+    row: int,
+    stream: int,
+    weights: int,
+    counter: int,
+    outputs: int,
+    vector: int,
+    place: int,
+) -> None:
+    """Read a saturating vector again: it takes the first round in which it does not saturate the tile, or the last."""
+    clip, z0 = tiles.output_clip, place * rows.width
+    pending = _saturates(rows, tiles, rows.z, place, outputs)
+    for m in range(outputs):
+        put(rows.z, z0 + m, min(max(number(rows.z, z0 + m), -clip), clip))
+    inputs = number(tiles.inputs, 2 * row + 1) - number(tiles.inputs, 2 * row)
+    for round_ in range(1, tiles.rounds):
+        if not pending:
+            break
+        _convert(rows, tiles, row, round_, vector, place, rows.again)
+        _keys(rows, tiles, stream, round_)
+        first = place // ROWS * ROWS
+        for m in range(0, outputs, LANES):
+            target = first * rows.width + m
+            multiply(
+                rows.again,
+                first * rows.pitch,
+                1,
+                rows.pitch,
+                tiles.weights,
+                weights + m * inputs,
+                inputs,
+                rows.z_again,
+                target,
+                rows.width,
+            )
+        _noise(rows, tiles, counter, outputs, vector, place, rows.z_again)
+        pending = _saturates(rows, tiles, rows.z_again, place, outputs)
+        for m in range(outputs):
+            code = min(max(number(rows.z_again, z0 + m), -clip), clip)
+            put(rows.z, z0 + m, code * number(tiles.reductions, round_))
+
+
+@compiled(inner=True)
+def _store(
+    rows: _Rows,
+    tiles: TileSpans,
+    z0: int,
+    scales0: int,
+    scale: np.float32,
+    adds: bool,
+    outputs: int,
+    out: Any,
+    out0: int,
+) -> None:
+    """Scale codes, and put or add them into the result."""
+    factor, m = spread(scale), 0
+    while m + LANES <= outputs:
+        value = loaded(rows.z, z0 + m) * loaded(tiles.scales, scales0 + m) * factor
+        if adds:
+            value = value + loaded(out, out0 + m)
+        stored(out, out0 + m, value)
+        m += LANES
+    while m < outputs:
+        one = number(rows.z, z0 + m) * number(tiles.scales, scales0 + m) * scale
+        put(out, out0 + m, number(out, out0 + m) + one if adds else one)
+        m += 1
+
+
+@compiled(inner=True)
+def _segment(
+    rows: _Rows, tiles: TileSpans, row: int, chip: int, cut: int, vector: int, count: int, out: Any, out0: int
+) -> None:
+    """Outputs of a block of rows on one column of tiles; ``out0`` is the place of the block's first output."""
+    stream = chip * tiles.rows + row
+    inputs = number(tiles.inputs, 2 * row + 1) - number(tiles.inputs, 2 * row)
+    first = number(tiles.segments, cut)
+    outputs = number(tiles.segments, cut + 1) - first
+    weights, counter = number(tiles.places, stream * tiles.cuts + cut), number(tiles.counters, cut)
+    _multiplied(rows, tiles, weights, inputs, outputs, count, rows.codes, rows.z)
+    _keys(rows, tiles, stream, np.int64(0))
+    for place in range(count):
+        saturated = _noise(rows, tiles, counter, outputs, vector + place, place, rows.z)
+        if saturated > 0:
+            _managed(rows, tiles, row, stream, weights, counter, outputs, vector + place, place)
+            _keys(rows, tiles, stream, np.int64(0))
+        scale = number(rows.scales, place)
+        if not tiles.scales_vectors:
+            scale = np.float32(scale != 0)
+        scales, target = stream * tiles.outputs + first, out0 + place * tiles.outputs + first
+        _store(rows, tiles, place * rows.width, scales, scale, row > 0, outputs, out, target)
+
+
+@compiled()
+def multiply_rows(
+    x: Floats,
+    packed: PackedTiles,
+    io: ConverterCodes,
+    memory: RowMemory,
+    vectors: int,
+    per_sample: int,
+    first: int,
+    out: Floats,
+) -> None:
+    """Multiply the rows of a matrix.
+
+    Args:
+        x: ``(vectors, inputs)`` as one line.
+        packed: what multiplies.
+        io: converters.
+        memory: for blocks.
+        vectors: how many.
+        per_sample: how many are one sample.
+        first: number of the first in the stream; fixes the noise.
+        out: takes the result, ``(chips, vectors, outputs)`` as one line.
+    """
+    tiles, result, inputs = opened(packed, io), span(out), len(x) // vectors
+    codes = (span(memory.codes), span(memory.again), span(memory.z), span(memory.z_again))
+    scratch = (span(memory.scales), span(memory.line), span(memory.keys), span(memory.samples))
+    rows = _Rows(span(x), inputs, memory.pitch, memory.width, *codes, *scratch, first, per_sample)
+    for vector in range(0, vectors, LANES):
+        count = min(LANES, vectors - vector)
+        _samples(rows, vector)
+        for row in range(tiles.rows):
+            for place in range(count):
+                start = (vector + place) * inputs
+                stops = (number(tiles.inputs, 2 * row), number(tiles.inputs, 2 * row + 1))
+                put(rows.scales, place, _peak(rows, start + stops[0], start + stops[1]))
+                _convert(rows, tiles, row, np.int64(0), vector + place, place, rows.codes)
+            for chip in range(tiles.chips):
+                for cut in range(tiles.cuts):
+                    out0 = (chip * vectors + vector) * tiles.outputs
+                    _segment(rows, tiles, row, chip, cut, vector, count, result, out0)

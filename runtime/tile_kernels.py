@@ -1,0 +1,228 @@
+"""What both fused kernels do with a tile: multiply a block of codes, draw noise, round; sums stay in registers."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from lhc.conductances import Floats
+from lhc.runtime.compiled_code import compiled
+from lhc.runtime.lanes import (
+    LANES,
+    WIDE,
+    beyond,
+    fused,
+    gathered,
+    item,
+    loaded,
+    magnitude,
+    number,
+    signed,
+    span,
+    spread,
+    spread_word,
+    stored,
+)
+from lhc.runtime.normals import Words, threefry_lanes
+
+__all__ = ["ROWS", "ConverterCodes", "PackedTiles", "deviate", "multiply", "noisy", "opened", "sample_keys"]
+
+Integers = npt.NDArray[np.int64]
+
+ROWS = 8
+"""Rows of a block of products: with `LANES` they fill half of the registers."""
+
+
+class PackedTiles(NamedTuple):
+    """A matrix on some chips, as kernels take it.
+
+    Attributes:
+        weights: in blocks that a kernel multiplies by, one after the other: of every chip, row of tiles, group and
+            segment.
+        places: of the first block of every chip, row of tiles, group and segment.
+        segments: first output of every group's segments, which are what a group has on one column of tiles, and the
+            number of its outputs behind, ``(groups, segments + 1)``.
+        counters: of every segment's noise, ``(groups, segments)``.
+        inputs: first and last + 1 of every row of tiles, ``(rows of tiles, 2)``.
+        scales: from codes to outputs, ``(chips, rows of tiles, groups · outputs)``.
+        keys: of noise, ``(chips, rows of tiles, 2)``.
+        factors: by round of bound management from inputs to codes, or, where every vector has its own, what a code is
+            worth, ``(rows of tiles, rounds)``.
+        limits: greatest codes, likewise.
+    """
+
+    weights: Floats
+    places: npt.NDArray[np.int64]
+    segments: Integers
+    counters: Integers
+    inputs: Integers
+    scales: Floats
+    keys: Words
+    factors: Floats
+    limits: Floats
+
+
+class ConverterCodes(NamedTuple):
+    """Numbers of the converters, see `RowConverters`.
+
+    Attributes:
+        scales_vectors: every vector is divided by its greatest magnitude.
+        input_shift, output_shift: what rounds, or 0.
+        output_limit: greatest magnitude that does not count as saturated.
+        output_clip: greatest magnitude.
+        reductions: of the inputs, by round of bound management.
+        levels: half of the levels of noise; empty without noise.
+    """
+
+    scales_vectors: bool
+    input_shift: np.float32
+    output_shift: np.float32
+    output_limit: np.float32
+    output_clip: np.float32
+    reductions: Floats
+    levels: Floats
+
+
+class TileSpans(NamedTuple):
+    """Both, as spans and numbers."""
+
+    weights: Any
+    places: Any
+    segments: Any
+    counters: Any
+    inputs: Any
+    scales: Any
+    keys: Any
+    factors: Any
+    limits: Any
+    reductions: Any
+    levels: Any
+    silent: bool
+    rounds: int
+    chips: int
+    rows: int
+    groups: int
+    cuts: int
+    outputs: int
+    scales_vectors: bool
+    input_shift: np.float32
+    output_shift: np.float32
+    output_limit: np.float32
+    output_clip: np.float32
+
+
+@compiled(inner=True)
+def opened(tiles: PackedTiles, io: ConverterCodes) -> TileSpans:
+    """`TileSpans` of `PackedTiles` and `ConverterCodes`."""
+    return TileSpans(
+        span(tiles.weights),
+        span(tiles.places),
+        span(tiles.segments),
+        span(tiles.counters),
+        span(tiles.inputs),
+        span(tiles.scales),
+        span(tiles.keys),
+        span(tiles.factors),
+        span(tiles.limits),
+        span(io.reductions),
+        span(io.levels),
+        len(io.levels) == 0,
+        len(io.reductions),
+        tiles.places.shape[0],
+        tiles.places.shape[1],
+        tiles.places.shape[2],
+        tiles.places.shape[3],
+        tiles.segments[0, -1],
+        io.scales_vectors,
+        io.input_shift,
+        io.output_shift,
+        io.output_limit,
+        io.output_clip,
+    )
+
+
+@compiled(inner=True)
+def _eight_rows(
+    a: Any, a0: int, step: int, row: int, b: Any, b0: int, inputs: int, z: Any, z0: int, pitch: int
+) -> None:
+    s0 = s1 = s2 = s3 = s4 = s5 = s6 = s7 = spread(np.float32(0))
+    for _ in range(inputs):
+        v = loaded(b, b0)
+        s0 = fused(item(a, a0), v, s0)
+        s1 = fused(item(a, a0 + row), v, s1)
+        s2 = fused(item(a, a0 + 2 * row), v, s2)
+        s3 = fused(item(a, a0 + 3 * row), v, s3)
+        s4 = fused(item(a, a0 + 4 * row), v, s4)
+        s5 = fused(item(a, a0 + 5 * row), v, s5)
+        s6 = fused(item(a, a0 + 6 * row), v, s6)
+        s7 = fused(item(a, a0 + 7 * row), v, s7)
+        a0 += step
+        b0 += LANES
+    stored(z, z0, s0)
+    stored(z, z0 + pitch, s1)
+    stored(z, z0 + 2 * pitch, s2)
+    stored(z, z0 + 3 * pitch, s3)
+    stored(z, z0 + 4 * pitch, s4)
+    stored(z, z0 + 5 * pitch, s5)
+    stored(z, z0 + 6 * pitch, s6)
+    stored(z, z0 + 7 * pitch, s7)
+
+
+@compiled(inner=True)
+def _four_rows(a: Any, a0: int, step: int, row: int, b: Any, b0: int, inputs: int, z: Any, z0: int, pitch: int) -> None:
+    s0 = s1 = s2 = s3 = spread(np.float32(0))
+    for _ in range(inputs):
+        v = loaded(b, b0)
+        s0 = fused(item(a, a0), v, s0)
+        s1 = fused(item(a, a0 + row), v, s1)
+        s2 = fused(item(a, a0 + 2 * row), v, s2)
+        s3 = fused(item(a, a0 + 3 * row), v, s3)
+        a0 += step
+        b0 += LANES
+    stored(z, z0, s0)
+    stored(z, z0 + pitch, s1)
+    stored(z, z0 + 2 * pitch, s2)
+    stored(z, z0 + 3 * pitch, s3)
+
+
+@compiled(inner=True)
+def _twice_four_rows(
+    a: Any, a0: int, step: int, row: int, b: Any, b0: int, inputs: int, z: Any, z0: int, pitch: int
+) -> None:
+    _four_rows(a, a0, step, row, b, b0, inputs, z, z0, pitch)
+    _four_rows(a, a0 + 4 * row, step, row, b, b0, inputs, z, z0 + 4 * pitch, pitch)
+
+
+multiply = _eight_rows if WIDE else _twice_four_rows
+
+
+@compiled(inner=True)
+def sample_keys(keys: Any, stream: int, samples: Any, lines: int, round_: Any) -> tuple[Any, Any]:
+    """Keys of the noise of samples in a round of bound management, from that of their chip and row of tiles.
+
+    Args:
+        keys: of all chips and rows of tiles.
+        stream: number of the one.
+        samples: lower words of their numbers, upper words behind.
+        lines: what one of the two takes.
+        round_: of bound management.
+    """
+    k0, k1 = spread_word(number(keys, 2 * stream)), spread_word(number(keys, 2 * stream + 1))
+    k0, k1 = threefry_lanes(k0, k1, spread_word(np.uint32(round_)), loaded(samples, lines))
+    return threefry_lanes(k0, k1, loaded(samples, 0), spread_word(np.uint32(0)))
+
+
+@compiled(inner=True)
+def deviate(levels: Any, word: Any) -> Any:
+    """Noise from the upper 16 bits of words: the sign, and 12 bits for one of the levels."""
+    place = (word >> spread_word(np.uint32(19))) & spread_word(np.uint32(0xFFF))
+    return signed(gathered(levels, 0, place), word)
+
+
+@compiled(inner=True)
+def noisy(z: Any, place: int, noise: Any, shift: Any, limit: Any) -> int:
+    """Add noise to a vector of products and round; how many saturate."""
+    value = (loaded(z, place) + noise + shift) - shift
+    stored(z, place, value)
+    saturated: int = beyond(magnitude(value), limit)
+    return saturated

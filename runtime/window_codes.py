@@ -1,0 +1,209 @@
+"""From images to the codes of a block of a convolution's vectors: padding, greatest magnitudes, unfolding, DAC."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from lhc.runtime.compiled_code import compiled
+from lhc.runtime.image_places import ImageMemory, ImagePlaces
+from lhc.runtime.lanes import (
+    LANES,
+    clipped,
+    gathered,
+    greater,
+    item,
+    joined,
+    loaded,
+    magnitude,
+    number,
+    put,
+    span,
+    spread,
+    stored,
+    unless_zero,
+)
+from lhc.runtime.tile_kernels import TileSpans
+
+__all__ = ["BlockSpans", "ImageSpans", "block_spans", "convert", "drive", "prepare"]
+
+
+class ImageSpans(NamedTuple):
+    """`ImagePlaces`, and how many images are one sample."""
+
+    images: int
+    positions: int
+    taps: int
+    channels: int
+    plane: int
+    pads: bool
+    line_starts: Any
+    lines: int
+    width: int
+    offsets: Any
+    per_sample: int
+
+
+class BlockSpans(NamedTuple):
+    """`ImageMemory` and the vectors of `ImagePlaces`; ``origin`` is the place of the first image in ``data``."""
+
+    data: Any
+    origin: int
+    starts: Any
+    of_planes: Any
+    image: Any
+    place: Any
+    planes: Any
+    codes: Any
+    again: Any
+    z: Any
+    z_again: Any
+    scales: Any
+    factors: Any
+    line: Any
+    keys: Any
+    samples: Any
+    pending: Any
+
+
+@compiled(inner=True)
+def block_spans(places: ImagePlaces, memory: ImageMemory, data: Any, origin: int) -> BlockSpans:
+    """Of arrays that outlive them."""
+    return BlockSpans(
+        data,
+        origin,
+        span(places.starts),
+        span(places.of_planes),
+        span(places.image),
+        span(places.place),
+        span(memory.planes),
+        span(memory.codes),
+        span(memory.again),
+        span(memory.z),
+        span(memory.z_again),
+        span(memory.scales),
+        span(memory.factors),
+        span(memory.line),
+        span(memory.keys),
+        span(memory.samples),
+        span(memory.pending),
+    )
+
+
+@compiled(inner=True)
+def _pad(x: Any, x0: int, image: ImageSpans, padded: Any, padded0: int) -> None:
+    """Copy channels into zeros; only the lines of the image are written, so zeros stay."""
+    for c in range(image.channels):
+        for line in range(image.lines):
+            source = x0 + (c * image.lines + line) * image.width
+            target = padded0 + c * image.plane + number(image.line_starts, line)
+            n = 0
+            while n + LANES <= image.width:
+                stored(padded, target + n, loaded(x, source + n))
+                n += LANES
+            while n < image.width:
+                put(padded, target + n, number(x, source + n))
+                n += 1
+
+
+@compiled(inner=True)
+def _whole_channels(tiles: TileSpans, row: int, taps: int) -> tuple[int, int]:
+    """The channels of which a row of tiles takes every tap; none where there is one tap."""
+    first, last = -(-number(tiles.inputs, 2 * row) // taps), number(tiles.inputs, 2 * row + 1) // taps
+    return (first, last) if taps > 1 and first < last else (0, 0)
+
+
+@compiled(inner=True)
+def _greatest(data: Any, place: int, plane: int, first: int, last: int, planes: Any, planes0: int) -> None:
+    """Greatest magnitude over channels at every place of a plane."""
+    whole = plane // LANES * LANES
+    for n in range(0, whole, LANES):
+        top = spread(np.float32(0))
+        for c in range(first, last):
+            top = greater(top, magnitude(loaded(data, place + c * plane + n)))
+        stored(planes, planes0 + n, top)
+    for n in range(whole, plane):
+        most = np.float32(0)
+        for c in range(first, last):
+            most = max(most, abs(number(data, place + c * plane + n)))
+        put(planes, planes0 + n, most)
+
+
+@compiled(inner=True)
+def _at(data: Any, place: int, starts: Any, n: int, kind: int) -> Any:
+    """An input of a block's vectors."""
+    if kind == 2:
+        return loaded(data, place + np.int64(number(starts, n)))
+    if kind == 1:
+        return joined(data, place, starts, n)
+    return gathered(data, place, loaded(starts, n))
+
+
+@compiled(inner=True)
+def _raised(
+    top: Any, data: Any, place: int, offsets: Any, start: Any, stop: int, starts: Any, n: int, kind: int
+) -> Any:
+    """The greater of what is known and the magnitudes of some inputs."""
+    for k in range(start, stop):
+        top = greater(top, magnitude(_at(data, place + number(offsets, k), starts, n, kind)))
+    return top
+
+
+@compiled(inner=True)
+def drive(image: ImageSpans, tiles: TileSpans, row: int, n: int, kind: int, block: BlockSpans) -> None:
+    """Greatest magnitudes of a block's vectors; scales and, for the first read, factors."""
+    taps = image.taps
+    first, last = _whole_channels(tiles, row, taps)
+    start, stop = number(tiles.inputs, 2 * row), number(tiles.inputs, 2 * row + 1)
+    top = spread(np.float32(0))
+    if first < last:
+        # The taps are the offsets in the first channel.
+        top = _raised(
+            top,
+            block.planes,
+            row * image.images * image.plane,
+            image.offsets,
+            np.int64(0),
+            taps,
+            block.of_planes,
+            n,
+            kind,
+        )
+        top = _raised(top, block.data, block.origin, image.offsets, start, first * taps, block.starts, n, kind)
+        start = last * taps
+    top = _raised(top, block.data, block.origin, image.offsets, start, stop, block.starts, n, kind)
+    one = spread(np.float32(1))
+    if tiles.scales_vectors:
+        stored(block.scales, 0, top)
+        stored(block.factors, 0, unless_zero(top, top, one))
+    else:
+        stored(block.scales, 0, unless_zero(top, one, spread(np.float32(0))))
+
+
+@compiled(inner=True)
+def convert(
+    image: ImageSpans, tiles: TileSpans, row: int, round_: Any, n: int, kind: int, block: BlockSpans, codes: Any
+) -> None:
+    """Unfold the inputs of a row of tiles and convert them."""
+    which = row * tiles.rounds + round_
+    factor = item(tiles.factors, which)
+    if tiles.scales_vectors:
+        factor = spread(np.float32(1)) / (loaded(block.factors, 0) * factor)
+    shift, limit = spread(tiles.input_shift), item(tiles.limits, which)
+    start = number(tiles.inputs, 2 * row)
+    for k in range(start, number(tiles.inputs, 2 * row + 1)):
+        value = _at(block.data, block.origin + number(image.offsets, k), block.starts, n, kind)
+        stored(codes, (k - start) * LANES, clipped((value * factor + shift) - shift, limit))
+
+
+@compiled(inner=True)
+def prepare(x: Any, image: ImageSpans, tiles: TileSpans, group0: int, step: int, block: BlockSpans) -> None:
+    """Pad the channels of a group, and take the greatest magnitudes of its channels."""
+    size = image.lines * image.width * image.channels
+    for s in range(image.images):
+        if image.pads:
+            _pad(x, (group0 + s * tiles.groups) * size, image, block.data, s * step)
+        for row in range(tiles.rows):
+            first, last = _whole_channels(tiles, row, image.taps)
+            if first < last:
+                place, target = block.origin + s * step, (row * image.images + s) * image.plane
+                _greatest(block.data, place, image.plane, first, last, block.planes, target)

@@ -1,0 +1,97 @@
+"""Vectors in registers, against numpy."""
+
+from typing import Any
+
+import numba
+import numpy as np
+import pytest
+
+from lhc.conductances import Floats
+from lhc.runtime import lanes
+from lhc.runtime.lanes import (
+    LANES,
+    beyond,
+    clipped,
+    fused,
+    gathered,
+    greater,
+    item,
+    joined,
+    loaded,
+    magnitude,
+    number,
+    numbered,
+    put,
+    signed,
+    span,
+    spread,
+    spread_word,
+    stored,
+    unless_zero,
+)
+from lhc.runtime.normals import Words
+
+pytestmark = pytest.mark.analog
+
+rng = np.random.default_rng(0)
+NUMBERS = rng.normal(size=200).astype(np.float32)
+NUMBERS[9] = 0
+WORDS = rng.integers(0, 2**32, LANES, dtype=np.uint32)
+STEPS = (7 * np.arange(LANES, dtype=np.uint32)) % 90
+
+
+def _all(numbers: Floats, drawn: Words, places: Words, target: Floats) -> int:
+    a, words, steps, out = span(numbers), span(drawn), span(places), span(target)
+    x, y, one = loaded(a, 3), item(a, 50), spread(np.float32(1))
+    results = (
+        x * y + one,
+        x - y,
+        x / y,
+        fused(x, y, one),
+        greater(x, y),
+        magnitude(x),
+        clipped(x, spread(np.float32(0.5))),
+        unless_zero(x, x, one),
+        signed(magnitude(x), loaded(words, 0)),
+        gathered(a, 11, loaded(steps, 0)),
+        joined(a, 5, steps, 0),
+    )
+    for n in range(len(results)):
+        stored(out, n * LANES, results[n])
+    w = loaded(words, 0)
+    w = ((w << spread_word(np.uint32(3))) | (w >> spread_word(np.uint32(29)))) ^ numbered(np.uint32(9))
+    stored(words, 0, (w & spread_word(np.uint32(0xFFFF))) + spread_word(np.uint32(5)))
+    put(out, 0, number(out, 0) + np.float32(1))
+    count: int = beyond(x, y)
+    return count
+
+
+def test_lanes_compute_what_numpy_does() -> None:
+    words, out = WORDS.copy(), np.zeros((11, LANES), np.float32)
+    compiled: Any = numba.njit(_all)
+    count = compiled(NUMBERS, words, STEPS, out.reshape(-1))
+    x, y = NUMBERS[3 : 3 + LANES], NUMBERS[50]
+    out[0, 0] -= 1
+    eights = np.concatenate([NUMBERS[5 + STEPS[n] :][:8] for n in range(0, LANES, 8)])
+    expected = [
+        x * y + 1,
+        x - y,
+        x / y,
+        x * y + 1,
+        np.maximum(x, y),
+        np.abs(x),
+        np.clip(x, -0.5, 0.5),
+        np.where(x == 0, 1, x),
+        np.where(WORDS >> 31, -np.abs(x), np.abs(x)),
+        NUMBERS[11 + STEPS],
+        eights,
+    ]
+    np.testing.assert_allclose(out, expected, rtol=1e-6, atol=1e-6)
+    assert (out[4:] == np.stack(expected[4:])).all()
+    assert count == (x > y).sum()
+    turned = (WORDS << 3 | WORDS >> 29) ^ (9 + np.arange(LANES, dtype=np.uint32))
+    assert (words == (turned & 0xFFFF) + 5).all()
+
+
+def test_blocks_fit_the_registers() -> None:
+    assert (LANES == 32) == lanes.WIDE
