@@ -71,7 +71,9 @@ class RowMemory(NamedTuple):
     samples: Words
 
 
-class _Rows(NamedTuple):
+class RowSpans(NamedTuple):
+    """`RowMemory` and the rows; ``first`` is the number of the first one in the stream."""
+
     x: Any
     inputs: int
     pitch: int
@@ -89,7 +91,7 @@ class _Rows(NamedTuple):
 
 
 @compiled(inner=True)
-def _peak(rows: _Rows, start: int, stop: int) -> np.float32:
+def _peak(rows: RowSpans, start: int, stop: int) -> np.float32:
     """Greatest magnitude of numbers that lie side by side."""
     top, k = spread(np.float32(0)), start
     while k + LANES <= stop:
@@ -106,7 +108,7 @@ def _peak(rows: _Rows, start: int, stop: int) -> np.float32:
 
 
 @compiled(inner=True)
-def _convert(rows: _Rows, tiles: TileSpans, row: int, round_: Any, vector: int, place: int, codes: Any) -> None:
+def _convert(rows: RowSpans, tiles: TileSpans, row: int, round_: Any, vector: int, place: int, codes: Any) -> None:
     """The inputs of a row of tiles as codes; the vector's scale is known."""
     which = row * tiles.rounds + round_
     factor, limit, shift = number(tiles.factors, which), number(tiles.limits, which), tiles.input_shift
@@ -128,7 +130,7 @@ def _convert(rows: _Rows, tiles: TileSpans, row: int, round_: Any, vector: int, 
 
 
 @compiled(inner=True)
-def _noise(rows: _Rows, tiles: TileSpans, counter: int, outputs: int, vector: int, place: int, z: Any) -> int:
+def _noise(rows: RowSpans, tiles: TileSpans, counter: int, outputs: int, vector: int, place: int, z: Any) -> int:
     """Add noise to the products of a vector with a segment and round; how many saturate."""
     shift, limit = spread(tiles.output_shift), spread(tiles.output_limit)
     z0, saturated = place * rows.width, 0
@@ -150,7 +152,7 @@ def _noise(rows: _Rows, tiles: TileSpans, counter: int, outputs: int, vector: in
 
 
 @compiled(inner=True)
-def _samples(rows: _Rows, vector: int) -> None:
+def _samples(rows: RowSpans, vector: int) -> None:
     """Samples of a block's rows."""
     for place in range(LANES):
         sample = (rows.first + vector + place) // rows.per_sample
@@ -159,7 +161,7 @@ def _samples(rows: _Rows, vector: int) -> None:
 
 
 @compiled(inner=True)
-def _keys(rows: _Rows, tiles: TileSpans, stream: int, round_: Any) -> None:
+def _keys(rows: RowSpans, tiles: TileSpans, stream: int, round_: Any) -> None:
     """Keys of the noise of a block's rows, each its sample's."""
     k0, k1 = sample_keys(tiles.keys, stream, rows.samples, LANES, round_)
     stored(rows.keys, 0, k0)
@@ -168,7 +170,7 @@ def _keys(rows: _Rows, tiles: TileSpans, stream: int, round_: Any) -> None:
 
 @compiled(inner=True)
 def _multiplied(
-    rows: _Rows, tiles: TileSpans, place: int, inputs: int, outputs: int, count: int, codes: Any, z: Any
+    rows: RowSpans, tiles: TileSpans, place: int, inputs: int, outputs: int, count: int, codes: Any, z: Any
 ) -> None:
     """Products of some rows with a segment."""
     for m in range(0, outputs, LANES):
@@ -180,7 +182,7 @@ def _multiplied(
 
 
 @compiled(inner=True)
-def _saturates(rows: _Rows, tiles: TileSpans, z: Any, place: int, outputs: int) -> bool:
+def _saturates(rows: RowSpans, tiles: TileSpans, z: Any, place: int, outputs: int) -> bool:
     for m in range(outputs):  # noqa: SIM110 - numba compiles no generator here
         if abs(number(z, place * rows.width + m)) > tiles.output_limit:
             return True
@@ -189,7 +191,7 @@ def _saturates(rows: _Rows, tiles: TileSpans, z: Any, place: int, outputs: int) 
 
 @compiled(inner=True)
 def _managed(
-    rows: _Rows,
+    rows: RowSpans,
     tiles: TileSpans,
     row: int,
     stream: int,
@@ -234,7 +236,7 @@ def _managed(
 
 @compiled(inner=True)
 def _store(
-    rows: _Rows,
+    rows: RowSpans,
     tiles: TileSpans,
     z0: int,
     scales0: int,
@@ -260,7 +262,7 @@ def _store(
 
 @compiled(inner=True)
 def _segment(
-    rows: _Rows, tiles: TileSpans, row: int, chip: int, cut: int, vector: int, count: int, out: Any, out0: int
+    rows: RowSpans, tiles: TileSpans, row: int, chip: int, cut: int, vector: int, count: int, out: Any, out0: int
 ) -> None:
     """Outputs of a block of rows on one column of tiles; ``out0`` is the place of the block's first output."""
     stream = chip * tiles.rows + row
@@ -308,7 +310,7 @@ def multiply_rows(
     tiles, result, inputs = opened(packed, io), span(out), len(x) // vectors
     codes = (span(memory.codes), span(memory.again), span(memory.z), span(memory.z_again))
     scratch = (span(memory.scales), span(memory.line), span(memory.keys), span(memory.samples))
-    rows = _Rows(span(x), inputs, memory.pitch, memory.width, *codes, *scratch, first, per_sample)
+    rows = RowSpans(span(x), inputs, memory.pitch, memory.width, *codes, *scratch, first, per_sample)
     for vector in range(0, vectors, LANES):
         count = min(LANES, vectors - vector)
         _samples(rows, vector)
