@@ -9,14 +9,14 @@ edge by one code; docs/emulation.md has the formulas, docs/performance.md what e
 Every value is a sum in a fixed order, and every deviate has a counter: results do not depend on what else is in a call.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from math import prod
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from lhc.conductances import Floats, ProgrammedMatrix
+from lhc.conductances import Floats, ProgrammedMatrix, ProgrammedTile
 from lhc.errors import DataError
 from lhc.hardware import Hardware
 from lhc.onnx_io.product import ConvGeometry
@@ -140,15 +140,22 @@ class FastMatrix:
             segments,
             (np.cumsum(used) - used.reshape(-1)).reshape(used.shape),
             self._inputs,
-            np.array([list(self._scales(matrix)) for matrix in self._matrices]),
+            self._per_output(lambda tile: tile.scales * (tile.gain * self._io.output_step).astype(np.float32)),
+            # A vector of the last outputs may reach beyond them.
+            np.append(self._per_output(self._offset), np.zeros(LANES, np.float32)),
             np.zeros((0, 0, 2), np.uint32),
             np.ascontiguousarray(pairs[..., 0]),
             np.ascontiguousarray(pairs[..., 1]),
         )
 
-    def _scales(self, matrix: ProgrammedMatrix) -> Iterator[Floats]:
-        for row in matrix.tiles:
-            yield np.concatenate([t.scales * (t.gain * self._io.output_step).astype(np.float32) for t in row])
+    def _per_output(self, of_tile: Callable[[ProgrammedTile], Floats]) -> Floats:
+        """Numbers of all outputs, ``(chips, rows of tiles, groups · outputs)``."""
+        rows = [[np.concatenate([of_tile(tile) for tile in row]) for row in matrix.tiles] for matrix in self._matrices]
+        return np.array(rows, np.float32)
+
+    def _offset(self, tile: ProgrammedTile) -> Floats:
+        """Of a tile's ADCs, in output codes."""
+        return np.zeros_like(tile.scales) if tile.offset is None else tile.offset / np.float32(self._io.output_step)
 
 
 def _put_blocks(part: Floats, step: np.float32, lanes: int, target: Floats) -> None:

@@ -31,7 +31,15 @@ __all__ = ["convolve"]
 
 @compiled(inner=True)
 def _read(
-    tiles: TileSpans, place: int, inputs: int, rows: int, counter: int, codes: Any, block: BlockSpans, z: Any
+    tiles: TileSpans,
+    place: int,
+    inputs: int,
+    rows: int,
+    counter: int,
+    output: int,
+    codes: Any,
+    block: BlockSpans,
+    z: Any,
 ) -> int:
     """Products of a segment, with noise and rounded: codes of the ADC, and how many saturate."""
     shift, limit = spread(tiles.output_shift), spread(tiles.output_limit)
@@ -43,12 +51,14 @@ def _read(
         last = min(m + ROWS, rows)
         if tiles.silent:
             for line in range(m, last):
-                saturated += noisy(z, line * LANES, spread(np.float32(0)), shift, limit)
+                saturated += noisy(z, line * LANES, item(tiles.offsets, output + line), shift, limit)
             continue
         for four in range(m, last, 4):
             w0, w1 = threefry_lanes(k0, k1, x, spread_word(np.uint32(counter + four // 4)))
             for line in range(four, min(four + 4, last)):
-                saturated += noisy(z, line * LANES, deviate(tiles.levels, w0), shift, limit)
+                saturated += noisy(
+                    z, line * LANES, deviate(tiles.levels, w0) + item(tiles.offsets, output + line), shift, limit
+                )
                 w0, w1 = w1, w0 << half
     return saturated
 
@@ -95,7 +105,7 @@ def _store(
     z: Any,
     rows: int,
     tiles: TileSpans,
-    scales0: int,
+    output: int,
     adds: bool,
     block: BlockSpans,
     n: int,
@@ -110,7 +120,7 @@ def _store(
     whole = count == LANES and first == number(block.image, n + LANES - 1)
     vectors = loaded(block.scales, 0)
     for m in range(rows):
-        value = loaded(z, m * LANES) * item(tiles.scales, scales0 + m) * vectors
+        value = loaded(z, m * LANES) * item(tiles.scales, output + m) * vectors
         place = out0 + m * row_step
         if whole:
             place += first * sample_step + np.int64(number(block.place, n))
@@ -134,6 +144,7 @@ def _managed(
     place: int,
     rows: int,
     counter: int,
+    output: int,
     n: int,
     kind: int,
     block: BlockSpans,
@@ -151,7 +162,7 @@ def _managed(
             break
         convert(image, tiles, row, round_, n, kind, block, block.again)
         _keys(tiles, stream, round_, block)
-        _read(tiles, place, inputs, rows, counter, block.again, block, block.z_again)
+        _read(tiles, place, inputs, rows, counter, output, block.again, block, block.z_again)
         left = 0
         for lane in range(LANES):
             if number(block.pending, lane) == 0:
@@ -193,14 +204,14 @@ def _products(
                 rows = number(tiles.segments, group * (tiles.cuts + 1) + cut + 1) - first
                 place = number(tiles.places, (stream * tiles.groups + group) * tiles.cuts + cut)
                 counter = number(tiles.counters, group * tiles.cuts + cut)
-                saturated = _read(tiles, place, inputs, rows, counter, block.codes, block, block.z)
+                output = (stream * tiles.groups + group) * tiles.outputs + first
+                saturated = _read(tiles, place, inputs, rows, counter, output, block.codes, block, block.z)
                 if saturated > 0 and tiles.rounds > 1:
-                    _managed(image, tiles, row, stream, place, rows, counter, n, kind, block)
+                    _managed(image, tiles, row, stream, place, rows, counter, output, n, kind, block)
                 elif saturated > 0:
                     _clip(block.z, rows, tiles.output_clip)
-                scales = (stream * tiles.groups + group) * tiles.outputs + first
                 target = out0 + chip * steps[0] + first * steps[2]
-                _store(block.z, rows, tiles, scales, row > 0, block, n, count, out, target, steps[1], steps[2])
+                _store(block.z, rows, tiles, output, row > 0, block, n, count, out, target, steps[1], steps[2])
 
 
 @compiled()

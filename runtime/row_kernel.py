@@ -130,13 +130,15 @@ def _convert(rows: RowSpans, tiles: TileSpans, row: int, round_: Any, vector: in
 
 
 @compiled(inner=True)
-def _noise(rows: RowSpans, tiles: TileSpans, counter: int, outputs: int, vector: int, place: int, z: Any) -> int:
+def _noise(
+    rows: RowSpans, tiles: TileSpans, counter: int, output: int, outputs: int, vector: int, place: int, z: Any
+) -> int:
     """Add noise to the products of a vector with a segment and round; how many saturate."""
     shift, limit = spread(tiles.output_shift), spread(tiles.output_limit)
     z0, saturated = place * rows.width, 0
     if tiles.silent:
         for m in range(0, outputs, LANES):
-            saturated += noisy(z, z0 + m, spread(np.float32(0)), shift, limit)
+            saturated += noisy(z, z0 + m, loaded(tiles.offsets, output + m), shift, limit)
         return saturated
     k0 = spread_word(number(rows.keys, place))
     k1 = spread_word(number(rows.keys, LANES + place))
@@ -146,7 +148,9 @@ def _noise(rows: RowSpans, tiles: TileSpans, counter: int, outputs: int, vector:
         for lanes in range(0, _COUNTERS, LANES):
             w0, w1 = threefry_lanes(k0, k1, x, numbered(np.uint32(counter + m0 // 4 + lanes)))
             for m in range(m0 + lanes, min(m0 + 4 * _COUNTERS, outputs), _COUNTERS):
-                saturated += noisy(z, z0 + m, deviate(tiles.levels, w0), shift, limit)
+                saturated += noisy(
+                    z, z0 + m, deviate(tiles.levels, w0) + loaded(tiles.offsets, output + m), shift, limit
+                )
                 w0, w1 = w1, w0 << half
     return saturated
 
@@ -197,6 +201,7 @@ def _managed(
     stream: int,
     weights: int,
     counter: int,
+    output: int,
     outputs: int,
     vector: int,
     place: int,
@@ -227,7 +232,7 @@ def _managed(
                 target,
                 rows.width,
             )
-        _noise(rows, tiles, counter, outputs, vector, place, rows.z_again)
+        _noise(rows, tiles, counter, output, outputs, vector, place, rows.z_again)
         pending = _saturates(rows, tiles, rows.z_again, place, outputs)
         for m in range(outputs):
             code = min(max(number(rows.z_again, z0 + m), -clip), clip)
@@ -239,7 +244,7 @@ def _store(
     rows: RowSpans,
     tiles: TileSpans,
     z0: int,
-    scales0: int,
+    output: int,
     scale: np.float32,
     adds: bool,
     outputs: int,
@@ -249,13 +254,13 @@ def _store(
     """Scale codes, and put or add them into the result."""
     factor, m = spread(scale), 0
     while m + LANES <= outputs:
-        value = loaded(rows.z, z0 + m) * loaded(tiles.scales, scales0 + m) * factor
+        value = loaded(rows.z, z0 + m) * loaded(tiles.scales, output + m) * factor
         if adds:
             value = value + loaded(out, out0 + m)
         stored(out, out0 + m, value)
         m += LANES
     while m < outputs:
-        one = number(rows.z, z0 + m) * number(tiles.scales, scales0 + m) * scale
+        one = number(rows.z, z0 + m) * number(tiles.scales, output + m) * scale
         put(out, out0 + m, number(out, out0 + m) + one if adds else one)
         m += 1
 
@@ -270,18 +275,19 @@ def _segment(
     first = number(tiles.segments, cut)
     outputs = number(tiles.segments, cut + 1) - first
     weights, counter = number(tiles.places, stream * tiles.cuts + cut), number(tiles.counters, cut)
+    output = stream * tiles.outputs + first
     _multiplied(rows, tiles, weights, inputs, outputs, count, rows.codes, rows.z)
     _keys(rows, tiles, stream, np.int64(0))
     for place in range(count):
-        saturated = _noise(rows, tiles, counter, outputs, vector + place, place, rows.z)
+        saturated = _noise(rows, tiles, counter, output, outputs, vector + place, place, rows.z)
         if saturated > 0:
-            _managed(rows, tiles, row, stream, weights, counter, outputs, vector + place, place)
+            _managed(rows, tiles, row, stream, weights, counter, output, outputs, vector + place, place)
             _keys(rows, tiles, stream, np.int64(0))
         scale = number(rows.scales, place)
         if not tiles.scales_vectors:
             scale = np.float32(scale != 0)
-        scales, target = stream * tiles.outputs + first, out0 + place * tiles.outputs + first
-        _store(rows, tiles, place * rows.width, scales, scale, row > 0, outputs, out, target)
+        target = out0 + place * tiles.outputs + first
+        _store(rows, tiles, place * rows.width, output, scale, row > 0, outputs, out, target)
 
 
 @compiled()

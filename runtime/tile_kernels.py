@@ -45,6 +45,7 @@ class PackedTiles(NamedTuple):
         counters: of every segment's noise, ``(groups, segments)``.
         inputs: first and last + 1 of every row of tiles, ``(rows of tiles, 2)``.
         scales: from codes to outputs, ``(chips, rows of tiles, groups · outputs)``.
+        offsets: of the ADCs, in output codes, likewise, as one line, with `LANES` more behind.
         keys: of noise, ``(chips, rows of tiles, 2)``.
         factors: by round of bound management from inputs to codes, or, where every vector has its own, what a code is
             worth, ``(rows of tiles, rounds)``.
@@ -57,6 +58,7 @@ class PackedTiles(NamedTuple):
     counters: Integers
     inputs: Integers
     scales: Floats
+    offsets: Floats
     keys: Words
     factors: Floats
     limits: Floats
@@ -92,6 +94,7 @@ class TileSpans(NamedTuple):
     counters: Any
     inputs: Any
     scales: Any
+    offsets: Any
     keys: Any
     factors: Any
     limits: Any
@@ -121,6 +124,7 @@ def opened(tiles: PackedTiles, io: ConverterCodes) -> TileSpans:
         span(tiles.counters),
         span(tiles.inputs),
         span(tiles.scales),
+        span(tiles.offsets),
         span(tiles.keys),
         span(tiles.factors),
         span(tiles.limits),
