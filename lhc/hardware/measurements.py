@@ -4,7 +4,8 @@ Columns ``target_UNIT``, ``time_UNIT``, ``conductance_UNIT``, ``device`` and, wh
 of conductance are S, mS, uS, nS, those of time ms, s, min, h, d. Times count from the end of programming; the earliest
 is the first read. A device is told by chip, device and target, and must be measured at all times; rows that repeat a
 device and a time tell the noise of a read. More than `MOST_TARGETS` different targets are put into as many classes of
-equal width, in which the conductance is taken as linear in the target. Chips are pooled.
+equal width, in which the conductance is taken as linear in the target. Chips are pooled; what share of the variance
+lies between them is told (intraclass correlation, one-way analysis of variance within targets and times).
 
 Mean m and deviation s are those over devices, at every target and time; the noise of reads, pooled over times, is taken
 out of s and of the correlation of a device's deviations from time to time.
@@ -21,6 +22,7 @@ import numpy.typing as npt
 from lhc.errors import DataError
 from lhc.hardware.description import Hardware
 from lhc.hardware.measured_devices import Floats, Measured
+from lhc.support.numbers import share_text
 
 Integers = npt.NDArray[np.int64]
 
@@ -48,6 +50,7 @@ class FittedDevices:
         distributions: how many were compared: one of every target and time.
         unlike: how many of them are not normal; 1 in 100 by chance.
         distance: the greatest Kolmogorov-Smirnov distance from the fitted normal one.
+        between_chips: share of the variance that chips differ by; None of one chip.
     """
 
     devices: Measured
@@ -55,15 +58,20 @@ class FittedDevices:
     distributions: int
     unlike: int
     distance: float
+    between_chips: float | None
 
     def __str__(self) -> str:
         """In a sentence."""
         table = self.devices
-        return (
+        noise = "apart" if any(table.read_us) else "part of the spread: no repeats"
+        found = (
             f"{self.measured} devices at {len(table.targets_us)} targets and {len(table.times_s)} times;"
             f" {self.unlike} of {self.distributions} distributions are not normal (Lilliefors, 1 %), the farthest by"
-            f" {self.distance:.3f}; read noise is {'apart' if any(table.read_us) else 'part of the spread: no repeats'}"
+            f" {self.distance:.3f}; read noise is {noise}"
         )
+        if self.between_chips is None:
+            return found
+        return f"{found}; {share_text(self.between_chips)} of the variance is between chips, and emulated as of devices"
 
 
 def with_measured_devices(base: Hardware, path: Path) -> tuple[Hardware, FittedDevices]:
@@ -100,9 +108,10 @@ def fit_devices(path: Path) -> FittedDevices:
         np.add.at(table, (number.ravel(), place), values)
     if (counts == 0).any():
         device, time = np.argwhere(counts == 0)[0]
+        target, name = devices[device]
         raise DataError(
-            f"{path}: device {rows.names[int(devices[device][1])]!r} with target {devices[device][0]:g} µS has no value"
-            f" at {times[time]:g} s; leave it out, or measure every device at all times"
+            f"{path}: device {rows.names[int(name)][1]!r} with target {target:g} µS has no value at"
+            f" {times[time]:g} s; leave it out, or measure every device at all times"
         )
     means = sums / counts
     within = np.maximum(squares - counts * means**2, 0)
@@ -111,17 +120,21 @@ def fit_devices(path: Path) -> FittedDevices:
     if few or targets[0] != 0:
         what = f"fewer than {LEAST_DEVICES} devices have target {few[0]:g} µS" if few else "no device has target 0"
         raise DataError(f"{path}: {what}; a spread needs some, and zero weights are cells with target 0")
-    return _fitted(targets, classes, devices[:, 0], times, means, within, counts)
+    chips = np.unique([rows.names[int(name)][0] for name in devices[:, 1]], return_inverse=True)[1]
+    return _fitted(targets, classes, devices[:, 0], chips, times, means, within, counts)
 
 
 @dataclass(frozen=True, eq=False)
 class _Rows:
-    """A table: target (µS) and number of the name of every row's device, its time (s), its value (µS)."""
+    """A table: target (µS) and number of the name of every row's device, its time (s), its value (µS).
+
+    Names are those of the chip and of the device.
+    """
 
     devices: Floats
     times: Floats
     values: Floats
-    names: list[str]
+    names: list[tuple[str, str]]
 
 
 def _rows(path: Path) -> _Rows:
@@ -134,7 +147,7 @@ def _rows(path: Path) -> _Rows:
         raise DataError(f"{path}: cannot be read as CSV: {error}") from error
     if not found:
         raise DataError(f"{path}: no measurements")
-    numbers: dict[str, int] = {}
+    numbers: dict[tuple[str, str], int] = {}
     order = [numbers.setdefault(name, len(numbers)) for _, _, _, name in found]
     targets, times, values = np.array([row[:3] for row in found]).T
     return _Rows(np.stack([targets, order], 1), times, values, list(numbers))
@@ -162,7 +175,7 @@ def _columns(header: list[str], path: Path) -> dict[str, tuple[int, float]]:
 
 def _values(
     lines: Iterator[list[str]], columns: dict[str, tuple[int, float]], path: Path
-) -> Iterator[tuple[float, float, float, str]]:
+) -> Iterator[tuple[float, float, float, tuple[str, str]]]:
     for number, line in enumerate(lines, start=2):
         if not line:
             continue
@@ -170,7 +183,7 @@ def _values(
             target, time, value = (
                 float(line[columns[n][0]]) * columns[n][1] for n in ("target", "time", "conductance")
             )
-            name = "/".join(line[columns[n][0]] for n in ("chip", "device") if n in columns)
+            name = (line[columns["chip"][0]] if "chip" in columns else "", line[columns["device"][0]])
         except (ValueError, IndexError) as error:
             raise DataError(f"{path}, line {number}: numbers are wanted, got {','.join(line)!r:.80}") from error
         if not all(map(np.isfinite, (target, time, value))) or target < 0:
@@ -191,6 +204,7 @@ def _fitted(
     targets: Floats,
     classes: Integers,
     aimed: Floats,
+    chips: Integers,
     times: Floats,
     means: Floats,
     within: Floats,
@@ -202,6 +216,7 @@ def _fitted(
         targets: of the tables.
         classes: of each device.
         aimed: target of each device.
+        chips: number of its chip.
         times: s after programming.
         means: over the reads of a device at a time.
         within: sums of squares about them.
@@ -210,6 +225,7 @@ def _fitted(
     mean, std = np.zeros((2, len(times), len(targets)))
     read = np.zeros(len(targets))
     correlation, distances = [], []
+    all_normed = np.zeros_like(means)
     for k, target in enumerate(targets):
         own = classes == k
         slope = np.polyfit(aimed[own], means[own], 1)[0] if np.ptp(aimed[own]) > 0 else 0.0
@@ -222,6 +238,7 @@ def _fitted(
             np.sqrt(np.maximum(total - read[k] ** 2 / counts[own].mean(axis=0), 0)),
         )
         normed = (values - mean[:, k]) / np.where(std[:, k] > 0, std[:, k], np.inf)
+        all_normed[own] = normed
         correlation.append(_correlation(normed.T @ normed / (len(normed) - 1)))
         distances += [_distance(column / column.std()) for column in normed.T if column.std() > 0]
     devices = Measured(
@@ -235,7 +252,27 @@ def _fitted(
         read_us=_numbers(read),
     )
     greatest = max((distance for distance, _ in distances), default=0.0)
-    return FittedDevices(devices, len(means), len(distances), sum(beyond for _, beyond in distances), greatest)
+    unlike, between = sum(beyond for _, beyond in distances), _between_chips(all_normed, classes, chips)
+    return FittedDevices(devices, len(means), len(distances), unlike, greatest, between)
+
+
+def _between_chips(normed: Floats, classes: Integers, chips: Integers) -> float | None:
+    """Share of the variance that lies between chips, of standardised deviations ``(devices, times)``."""
+    count = int(chips.max()) + 1
+    groups = classes * count + chips
+    sizes = np.bincount(groups)
+    groups_of_class = np.bincount(np.unique(groups) // count)
+    spare, inner = float(np.sum(groups_of_class - 1)), float(len(groups) - np.count_nonzero(sizes))
+    if spare <= 0 or inner <= 0:
+        return None
+    means = np.stack([np.bincount(groups, column) for column in normed.T], 1) / np.maximum(sizes, 1)[:, None]
+    outer_square = float(np.sum(sizes[:, None] * means**2)) / spare
+    inner_square = float(np.sum((normed - means[groups]) ** 2)) / inner
+    in_class = np.bincount(np.arange(len(sizes)) // count, sizes)
+    uneven = np.bincount(np.arange(len(sizes)) // count, sizes.astype(float) ** 2) / np.maximum(in_class, 1)
+    typical = float(np.sum(in_class - uneven)) / spare
+    share = (outer_square - inner_square) / max(outer_square + (typical - 1) * inner_square, 1e-30)
+    return float(np.clip(share, 0, 1))
 
 
 def _correlation(common: Floats) -> tuple[tuple[float, ...], ...]:

@@ -133,6 +133,23 @@ def test_distributions_that_are_not_normal_are_counted(tmp_path: Path) -> None:
     assert "are not normal" in str(found)
 
 
+@pytest.mark.parametrize("share", [0.0, 0.3])
+def test_what_chips_differ_by_is_told(tmp_path: Path, share: float) -> None:
+    targets = np.repeat(TARGETS, 400)
+    chips = np.tile(np.arange(20), len(targets) // 20)
+    rng = np.random.default_rng(7)
+    parts = (rng.standard_normal(20)[chips], rng.standard_normal(len(targets)))
+    values = 3 + targets + 0.2 * (np.sqrt(share) * parts[0] + np.sqrt(1 - share) * parts[1])
+    path = tmp_path / "chips.csv"
+    rows = (f"{x},1,{g},d{n},{chip}" for n, (x, g, chip) in enumerate(zip(targets, values, chips, strict=True)))
+    path.write_text("target_us,time_s,conductance_us,device,chip\n" + "\n".join(rows))
+    found = fit_devices(path)
+
+    # Twenty chips tell a share s to about 1.1 s (sqrt(2 / 20) for the variance between them).
+    assert found.between_chips == pytest.approx(share, abs=0.15 if share else 0.02)
+    assert "of the variance is between chips" in str(found)
+
+
 def test_between_times_errors_keep_their_spread_and_devices_their_own() -> None:
     devices = MEASURED
     targets, z = np.full(200_000, 10.0), np.random.default_rng(0).standard_normal((2, 200_000))
