@@ -39,13 +39,15 @@ __all__ = [
 
 GREATEST_GAIN = 2.0
 """Of a column's deviation, and the inverse of the least: what lies beyond is no error of gain."""
+MASK = "attention_mask"
+"""Inputs whose names hold this are 0 at padding, as exporters of Hugging Face's transformers write them."""
 _OBSERVED_BYTES = 2**28
 """Aimed size of the outputs that are observed in one run of the digital network."""
 
 
 @dataclass(frozen=True, eq=False)
 class Moments:
-    """What a layer puts out before its bias, over samples and positions.
+    """What a layer puts out before its bias, over samples and positions, weighted by `_weights`.
 
     Attributes:
         mean: per output, ``(groups · outputs,)``.
@@ -57,33 +59,47 @@ class Moments:
 
 
 class _Sums:
-    """Running sums of the outputs of one layer."""
+    """Running weighted sums of the outputs of one layer."""
 
-    def __init__(self) -> None:
-        self._count = 0
-        self._shift = self._first = self._second = np.zeros(1)
+    def __init__(self, layer: AnalogLayer) -> None:
+        self._layer = layer
+        self._total = np.zeros((layer.groups, 1))
+        self._shift: npt.NDArray[np.float64] | None = None
+        self._first = self._second = np.zeros((1, 1))
 
-    def add(self, values: Array) -> None:
-        """Take more, ``(outputs, values)``."""
-        wide = values.astype(np.float64)
-        if self._count == 0:
-            self._shift = wide.mean(axis=1)  # keeps the squares small against their differences
-        wide -= self._shift[:, None]
-        self._count += wide.shape[1]
-        self._first, self._second = self._first + wide.sum(axis=1), self._second + np.square(wide).sum(axis=1)
+    def add(self, output: Array, weights: npt.NDArray[np.float64]) -> None:
+        """Take more: an output before its bias, and the weight of its values, ``(groups, values)``."""
+        wide = self._layer.by_output(output).reshape(len(weights), -1, weights.shape[1]).astype(np.float64)
+        if self._shift is None:
+            self._shift = wide.mean(axis=2)  # keeps the squares small against their differences
+        wide -= self._shift[:, :, None]
+        self._total = self._total + weights.sum(axis=1, keepdims=True)
+        self._first = self._first + (wide @ weights[:, :, None])[:, :, 0]
+        self._second = self._second + (np.square(wide, out=wide) @ weights[:, :, None])[:, :, 0]
 
     def moments(self) -> Moments:
         """Of all that was taken."""
-        mean, square = (total / max(self._count, 1) for total in (self._first, self._second))
-        return Moments(self._shift + mean, np.sqrt(np.maximum(square - np.square(mean), 0.0)))
+        assert self._shift is not None
+        total = np.where(self._total > 0, self._total, 1.0)
+        mean, square = self._first / total, self._second / total
+        deviation = np.sqrt(np.maximum(square - np.square(mean), 0.0))
+        return Moments((self._shift + mean).ravel(), deviation.ravel())
 
 
-def _moments_of(layer: AnalogLayer, outputs: Iterable[Array]) -> Moments:
-    """Of a layer's outputs before its bias, call by call."""
-    sums = _Sums()
-    for output in outputs:
-        sums.add(layer.by_output(output))
-    return sums.moments()
+def _weights(layer: AnalogLayer, activation: Array, feeds: Mapping[str, Array]) -> npt.NDArray[np.float64]:
+    """How much every value of a layer's output counts, ``(groups, values)``.
+
+    Errors of converters and of devices grow with a vector's magnitude p, so values count as 1 / (p² + m²), m the mean
+    magnitude in this call: least squares in units of the error, where small vectors count no more than usual ones.
+    Otherwise the few tokens of huge activations decide for all. Padding counts nothing.
+    """
+    peaks = layer.peaks(activation).astype(np.float64)
+    square = np.square(peaks) + np.square(peaks.mean())
+    weights = np.divide(1.0, square, out=np.zeros_like(square), where=square > 0)
+    for name, mask in feeds.items():
+        if MASK in name and mask.size == weights.shape[1]:
+            weights *= (mask != 0).reshape(1, -1)
+    return weights
 
 
 def correction(chip: Moments, digital: Moments, scales: bool) -> Correction:
@@ -104,15 +120,18 @@ def correction(chip: Moments, digital: Moments, scales: bool) -> Correction:
 
 
 def _correct(
-    hardware: Hardware, digital: Mapping[str, Moments]
-) -> Callable[[AnalogLayer, Iterable[Array]], Correction | None]:
-    """How `HybridExecutor.calibrate` corrects a layer on some hardware, from its outputs before its bias."""
+    hardware: Hardware, digital: Mapping[str, Moments], calls: Sequence[Call]
+) -> Callable[[AnalogLayer, Sequence[Array], Sequence[Array]], Correction | None]:
+    """How `HybridExecutor.calibrate` corrects a layer on some hardware, from what goes in and comes out by call."""
 
-    def correct(layer: AnalogLayer, outputs: Iterable[Array]) -> Correction | None:
+    def correct(layer: AnalogLayer, activations: Sequence[Array], outputs: Sequence[Array]) -> Correction | None:
         what = hardware.for_layer(layer.name).compensation.outputs
         if what == "none":
             return None
-        return correction(_moments_of(layer, outputs), digital[layer.name], what == "affine")
+        sums = _Sums(layer)
+        for (feeds, _), activation, output in zip(calls, activations, outputs, strict=True):
+            sums.add(output, _weights(layer, activation, feeds))
+        return correction(sums.moments(), digital[layer.name], what == "affine")
 
     return correct
 
@@ -144,7 +163,7 @@ def calibrated(
     """
     numbers = _numbers(hardware, calls) if reads is None else reads
     chips = reads_on_demand(executor, hardware, seed, draw, t_s, numbers)
-    return executor.calibrate(chips, calls, _correct(hardware, digital))
+    return executor.calibrate(chips, calls, _correct(hardware, digital, calls))
 
 
 def _numbers(hardware: Hardware, calls: Sequence[Call]) -> range:
@@ -185,18 +204,19 @@ def calibrated_alone(
     numbers = _numbers(hardware, calls)
     tensors = [t for layer in layers for t in (layer.activation, layer.output, *layer.digital_inputs)]
     observed = _Observed(model, graph, tensors)
-    digital = {layer.name: _Sums() for layer in layers}
-    chips = [{layer.name: _Sums() for layer in layers} for _ in draws]
+    digital = {layer.name: _Sums(layer) for layer in layers}
+    chips = [{layer.name: _Sums(layer) for layer in layers} for _ in draws]
     states = [executor.reads(hardware, seed, draw, t_s, numbers) for draw in draws]
     for read in range(len(numbers)):
         together = executor.on_chips([own[read] for own in states], hardware, seed, draws, alone=True).together
         for feeds, position in calls[read :: len(numbers)]:
             seen = observed(feeds)
             for layer in layers:
-                digital[layer.name].add(observed.products(layer, seen))
+                weights = _weights(layer, observed.value(layer.activation, seen), feeds)
+                digital[layer.name].add(observed.products(layer, seen), weights)
                 outputs = executor.run_layer(layer, seen, together, position, bias=False)
                 for sums, output in zip(chips, outputs, strict=True):
-                    sums[layer.name].add(layer.by_output(output))
+                    sums[layer.name].add(output, weights)
     return [
         {
             name: correction(total.moments(), digital[name].moments(), correct[name] == "affine")
@@ -221,9 +241,12 @@ class _Observed:
         return dict(feeds) | dict(zip(self._wanted, found, strict=True))
 
     def products(self, layer: AnalogLayer, seen: Mapping[str, Array]) -> Array:
-        """A layer's output before its bias, ``(outputs, values)``."""
-        added = [seen[name] if name in seen else self._constants.value(name) for name in layer.digital_inputs]
-        return layer.by_output(layer.before_bias(seen[layer.output], *added))
+        """A layer's output before its bias."""
+        return layer.before_bias(seen[layer.output], *(self.value(name, seen) for name in layer.digital_inputs))
+
+    def value(self, name: str, seen: Mapping[str, Array]) -> Array:
+        """A tensor, perhaps a stored one."""
+        return seen[name] if name in seen else self._constants.value(name)
 
 
 def digital_moments(
@@ -242,12 +265,14 @@ def digital_moments(
     """
     found: dict[str, Moments] = {}
     for some in _together(layers, graph, max((position.samples for _, position in calls), default=1)):
-        observed = _Observed(model, graph, [t for layer in some for t in (layer.output, *layer.digital_inputs)])
-        sums = {layer.name: _Sums() for layer in some}
+        tensors = [t for layer in some for t in (layer.activation, layer.output, *layer.digital_inputs)]
+        observed = _Observed(model, graph, tensors)
+        sums = {layer.name: _Sums(layer) for layer in some}
         for feeds, _ in calls:
             seen = observed(feeds)
             for layer in some:
-                sums[layer.name].add(observed.products(layer, seen))
+                weights = _weights(layer, observed.value(layer.activation, seen), feeds)
+                sums[layer.name].add(observed.products(layer, seen), weights)
         found.update({name: total.moments() for name, total in sums.items()})
     return found
 

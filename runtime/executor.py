@@ -227,14 +227,15 @@ class HybridExecutor:
         self,
         reads: Sequence[ProgrammedLayers],
         calls: Sequence[Call],
-        correct: "Callable[[AnalogLayer, Sequence[Array]], Correction | None]",
+        correct: "Callable[[AnalogLayer, Sequence[Array], Sequence[Array]], Correction | None]",
     ) -> dict[str, Correction]:
         """Corrections of one chip, layer after layer, in one pass of the calls.
 
         Args:
             reads: the chip as each of some reads finds it, without corrections; they take turns with the calls.
             calls: feeds, and where they stand in the stream.
-            correct: a layer's correction, from its outputs before its bias on every call; None for none.
+            correct: a layer's correction, from its activations, and its outputs before its bias, on every call; None
+                for none.
 
         Raises:
             DataError: the network does not run on these feeds.
@@ -252,7 +253,7 @@ class HybridExecutor:
                     self.run_layer(layer, tensors, products[number % len(reads)], position, bias=False)[0]
                     for number, (tensors, (_, position)) in enumerate(zip(every, calls, strict=True))
                 ]
-                correction = correct(layer, outputs)
+                correction = correct(layer, [self._tensor(layer.activation, tensors) for tensors in every], outputs)
                 if correction is not None:
                     found[layer.name] = correction
                 for tensors, output, left in zip(every, outputs, waiting, strict=True):

@@ -10,7 +10,7 @@ import onnx
 import torch
 from torch import Tensor
 
-from lhc.conductances import Correction
+from lhc.conductances import Correction, Floats
 from lhc.errors import UsageError
 from lhc.graph import Layer
 from lhc.hardware import Hardware
@@ -134,6 +134,13 @@ class AnalogLayer(ABC):
             return output.reshape(1, -1)
         return np.moveaxis(output, self.form.output_axis(output.ndim), 0).reshape(len(self._matrix), -1)
 
+    def peaks(self, x: Array) -> Floats:
+        """Greatest magnitude of every input vector, ``(groups, values)``; values in the order of `by_output`."""
+        return self._peaks(torch.from_numpy(np.require(x, requirements=["C", "W"])).to(torch.float32))
+
+    @abstractmethod
+    def _peaks(self, x: Tensor) -> Floats: ...
+
     @abstractmethod
     def _run(self, matrix: Products, x: Tensor, position: Position) -> Tensor:
         """The products, ``(chips, ...)`` with the shape of the operator's output."""
@@ -150,6 +157,9 @@ class AnalogConv(AnalogLayer):
         assert form.window is not None
         self._geometry = form.window
 
+    def _peaks(self, x: Tensor) -> Floats:
+        return windows(padded(x, self._geometry), self._geometry, self.groups).peaks(0, self.matrix_shape[0])
+
     def _run(self, matrix: Products, x: Tensor, position: Position) -> Tensor:
         if 0 in x.shape:
             return x.new_zeros(
@@ -163,6 +173,10 @@ class AnalogConv(AnalogLayer):
 
 class AnalogMatMul(AnalogLayer):
     """MatMul and Gemm: every row of the activation is one product (every column, with the weight on the left)."""
+
+    def _peaks(self, x: Tensor) -> Floats:
+        rows = x if x.ndim == 1 else turned(x, self.form.reads_columns)
+        return rows.abs().amax(-1).reshape(1, -1).numpy()
 
     def _run(self, matrix: Products, x: Tensor, position: Position) -> Tensor:
         vector = x.ndim == 1

@@ -24,7 +24,7 @@ from torch.nn import functional
 from lhc.graph import Layer
 from lhc.hardware import Hardware
 from lhc.hardware.geometry import split_sizes
-from lhc.onnx_io.product import ConvGeometry, Product
+from lhc.onnx_io.product import Product
 from lhc.runtime.chip_calibration import GREATEST_GAIN
 from lhc.runtime.differentiable import OPERATORS
 from lhc.runtime.differentiable_ops import Operator
@@ -99,7 +99,7 @@ class TrainingProduct:
             exact = (x, weight) if self.form.operand == 1 else (weight, x)
             with torch.no_grad():
                 ideal = self._compute(self._operator, *exact, *biases)
-            output = self._corrected(output, ideal)
+            output = self._corrected(output, ideal, x)
         if self._output_variance == 0 and self._input_variance == 0:
             return output
         variance = (self._output_variance * (scales * self.drawn.gains).square() * self._reads(scales)).sum(1)
@@ -107,19 +107,32 @@ class TrainingProduct:
         # The least keeps the gradient of the root finite where a column is 0.
         return self._with_noise(output, x, self.strength * variance.clamp(min=_LEAST_VARIANCE).sqrt())
 
-    def _corrected(self, output: Tensor, ideal: Tensor) -> Tensor:
-        """The output with the moments that it has without errors, per column over the batch; they are held constant."""
+    def _corrected(self, output: Tensor, ideal: Tensor, x: Tensor) -> Tensor:
+        """The output with the moments that it has without errors, per column over the batch; they are held constant.
+
+        Values are weighted as in `lhc.runtime.chip_calibration`; which of them are padding is not known here.
+        """
+        assert self.layer.weight is not None
         axis = self.form.output_axis(output.ndim) % output.ndim
-        others = [number for number in range(output.ndim) if number != axis]
+        vector = len(self.layer.weight.shape) == 1  # the output has no axis for its one column
+        others = [number for number in range(output.ndim) if vector or number != axis]
+        square = self._peaks(x.detach(), output.shape[axis]).square()
+        square = square.reshape(output.shape if vector else 1) if vector or x.ndim == 1 else square
+        weights = (1 / (square + square.mean()).clamp(min=_LEAST_VARIANCE)).expand_as(output)
+        total = weights.sum(others, keepdim=True)
+
+        def mean(values: Tensor) -> Tensor:
+            return (values * weights).sum(others, keepdim=True) / total
+
         found = output.detach()
-        gain = torch.ones_like(found.mean(others, keepdim=True))
+        own, wanted = mean(found), mean(ideal)
+        gain = torch.ones_like(own)
         if self._corrects == "affine":
-            own, wanted = (t.std(others, keepdim=True, correction=0) for t in (found, ideal))
-            varies = (own > 0) & (wanted > 0)
-            gain = torch.where(varies, wanted / own.clamp(min=_LEAST_VARIANCE), gain)
+            spreads = [mean((t - m).square()).sqrt() for t, m in ((found, own), (ideal, wanted))]
+            varies = (spreads[0] > 0) & (spreads[1] > 0)
+            gain = torch.where(varies, spreads[1] / spreads[0].clamp(min=_LEAST_VARIANCE), gain)
             gain = gain.clamp(1 / GREATEST_GAIN, GREATEST_GAIN)
-        offset = ideal.mean(others, keepdim=True) - gain * found.mean(others, keepdim=True)
-        return output * gain + offset
+        return output * gain + (wanted - gain * own)
 
     def _reads(self, scales: Tensor) -> Tensor:
         """Per row split, tiles that its copies lie on over the square of the copies, ``(row splits,)``."""
@@ -141,15 +154,13 @@ class TrainingProduct:
 
     def _with_noise(self, output: Tensor, x: Tensor, deviation: Tensor) -> Tensor:
         """The output with its noise; ``deviation`` per output, for an input scale of 1."""
+        scale = self._scales(self._peaks(x, len(deviation)))
         if self.form.window is not None:
-            spatial = [1] * (output.ndim - 2)
-            spread = self._window_scales(x, self.form.window, len(deviation)) * deviation.reshape(1, -1, *spatial)
+            spread = scale * deviation.reshape(1, -1, *[1] * (output.ndim - 2))
             return torch.addcmul(output, spread, torch.randn_like(output))
-        vectors = self._vectors(x)
-        scale = self._scales(vectors.abs().amax(-1, keepdim=True))
-        noise = torch.randn((*vectors.shape[:-1], len(deviation)), dtype=x.dtype, device=x.device) * scale * deviation
-        turned = noise.transpose(-1, -2) if self.form.writes_columns else noise
-        return output + self.form.alpha * turned.reshape(output.shape)
+        rows = turned(scale, self.form.writes_columns)
+        noise = torch.randn((*rows.shape[:-1], len(deviation)), dtype=x.dtype, device=x.device) * rows * deviation
+        return output + self.form.alpha * turned(noise, self.form.writes_columns).reshape(output.shape)
 
     def _scales(self, magnitudes: Tensor) -> Tensor:
         """Input scale of vectors by their greatest magnitudes."""
@@ -157,15 +168,16 @@ class TrainingProduct:
             return magnitudes
         return torch.ones_like(magnitudes) if self._range is None else self._range.expand_as(magnitudes)
 
-    def _vectors(self, x: Tensor) -> Tensor:
-        """The activation with the axis that is multiplied last."""
-        if x.ndim == 1:
-            return x.reshape(1, -1)
-        return turned(x, self.form.reads_columns)
+    def _peaks(self, x: Tensor, outputs: int) -> Tensor:
+        """Greatest magnitude of every input vector, of a shape that goes with the output's.
 
-    def _window_scales(self, x: Tensor, window: ConvGeometry, outputs: int) -> Tensor:
-        """Input scale of every window of a convolution, ``(samples, outputs or 1, *positions)``."""
+        ``(samples, outputs or 1, *positions)`` for a convolution, else the output's with one output.
+        """
+        window = self.form.window
+        if window is None:
+            rows = x.reshape(1, -1) if x.ndim == 1 else turned(x, self.form.reads_columns)
+            return turned(rows.abs().amax(-1, keepdim=True), self.form.writes_columns)
         groups, sizes = window.groups, tuple(x.shape[2:])
         magnitudes = padded(x.abs().reshape(len(x), groups, -1, *sizes).amax(2), window)
-        scale = self._scales(_MAX_POOL[len(sizes)](magnitudes, window.kernel, window.strides, 0, window.dilations))
-        return scale if groups == 1 else scale.repeat_interleave(outputs // groups, dim=1)
+        peaks = _MAX_POOL[len(sizes)](magnitudes, window.kernel, window.strides, 0, window.dilations)
+        return peaks if groups == 1 else peaks.repeat_interleave(outputs // groups, dim=1)

@@ -75,6 +75,18 @@ def _corrected(hardware: Hardware, names: list[str], draw: int = 0) -> tuple[Hyb
     return executor, calibrated(executor, digital, hardware, 0, draw, T_S, _calls())
 
 
+def _expected_weights(vectors: Array) -> Array:
+    """As docs/healing.md has them, ``(vectors,)``."""
+    peaks = np.abs(vectors.astype(np.float64)).max(axis=-1)
+    return np.asarray(1 / (peaks**2 + peaks.mean() ** 2))
+
+
+def _moments(outputs: Array, weights: Array) -> tuple[Array, Array]:
+    """Weighted mean and deviation of every column."""
+    mean = np.average(outputs, axis=0, weights=weights)
+    return mean, np.sqrt(np.average(np.square(outputs - mean), axis=0, weights=weights))
+
+
 @pytest.mark.parametrize("names", [["conv"], ["gemm"], ["matmul"], ["conv", "gemm", "matmul"]])
 @pytest.mark.parametrize("outputs", ["offset", "affine"])
 def test_outputs_get_the_digital_moments_on_the_calibration_samples(names: list[str], outputs: str) -> None:
@@ -84,14 +96,18 @@ def test_outputs_get_the_digital_moments_on_the_calibration_samples(names: list[
     states = [executor.states(hardware, 0, 0, T_S)]
     plain = executor.on_chips(states, hardware, 0, [0])
     layers = ProgrammedLayers(plain.chips, plain.together, (corrections,))
-    model, last = _network(), executor.layers[-1]
+    model = _network()
     expected = np.concatenate([observe_tensors(model, ["y"], feeds)["y"] for feeds, _ in _calls()])
     found, raw = (np.concatenate(_outputs(executor, chips, _calls())) for chips in (layers, plain))
-    if last.name == "matmul":
-        assert found.mean(axis=0) == pytest.approx(expected.mean(axis=0), abs=1e-4)
+    if names == ["matmul"]:  # is given what the digital network gives
+        weights = np.concatenate(
+            [_expected_weights(observe_tensors(model, ["s"], feeds)["s"]) for feeds, _ in _calls()]
+        )
+        mean, deviation = _moments(expected, weights)
+        assert _moments(found, weights)[0] == pytest.approx(mean, abs=1e-4)
         if outputs == "affine":
-            assert found.std(axis=0) == pytest.approx(expected.std(axis=0), rel=1e-3)
-        assert np.abs(raw.mean(axis=0) - expected.mean(axis=0)).max() > 0.01
+            assert _moments(found, weights)[1] == pytest.approx(deviation, rel=1e-3)
+        assert np.abs(_moments(raw, weights)[0] - mean).max() > 0.01
     assert np.square(found - expected).mean() < np.square(raw - expected).mean()
 
 
@@ -110,6 +126,64 @@ def test_layers_that_are_corrected_together_but_alone_are_corrected_as_if_placed
             assert together[name].gain == pytest.approx(alone[name].gain, rel=1e-5)
             assert together[name].offset == pytest.approx(alone[name].offset, abs=1e-5)
     assert not np.allclose(chips[0]["gemm"].offset, chips[1]["gemm"].offset, atol=1e-3), "each chip has its own"
+
+
+def _token_corrections(x: Array, mask: Array) -> Correction:
+    """Of one MatMul over tokens ``(samples, tokens, inputs)``, on one call."""
+    from onnx import helper
+
+    nodes = [
+        helper.make_node("MatMul", ["x", "m"], ["product"], name="matmul"),
+        helper.make_node("Cast", ["attention_mask"], ["kept"], to=1),
+        helper.make_node("Unsqueeze", ["kept", "last"], ["factor"]),
+        helper.make_node("Mul", ["product", "factor"], ["y"]),
+    ]
+    constants = {"m": normal(np.random.default_rng(7), (16, 5)), "last": np.array([-1])}
+    feeds = {"x": x, "attention_mask": mask}
+    model = load_model(model_of(nodes, feeds, {"y": 3}, constants))
+    executor = HybridExecutor(model, read_graph(model), ["matmul"])
+    calls: list[Call] = [(feeds, Position(0, len(x)))]
+    digital = digital_moments(model, read_graph(model), executor.layers, calls)
+    return calibrated(executor, digital, QUIET_READS, 0, 0, T_S, calls)["matmul"]
+
+
+def _errors_of_weights() -> Array:
+    """What the chip of `_token_corrections` holds less what it should hold, ``(inputs, outputs)``."""
+    from onnx import helper
+
+    weight = normal(np.random.default_rng(7), (16, 5))
+    node = helper.make_node("MatMul", ["x", "m"], ["y"], name="matmul")
+    model = load_model(model_of([node], {"x": np.zeros((1, 16), np.float32)}, {"y": 2}, {"m": weight}))
+    executor = HybridExecutor(model, read_graph(model), ["matmul"])
+    (matrix,) = executor.states(QUIET_READS, 0, 0, T_S).values()
+    return np.asarray(matrix.weights().T - weight)
+
+
+def test_padding_does_not_calibrate() -> None:
+    rng = np.random.default_rng(3)
+    x, mask = normal(rng, (8, 12, 16)), np.ones((8, 12), np.int64)
+    mask[:, 8:] = 0
+    other = x.copy()
+    other[:, 8:] = 3 + normal(rng, (8, 4, 16))
+    other[:, 8:] *= np.abs(x[:, 8:]).max(-1, keepdims=True) / np.abs(other[:, 8:]).max(-1, keepdims=True)
+    one, two = _token_corrections(x, mask), _token_corrections(other, mask)
+    assert two.offset == pytest.approx(one.offset, abs=1e-5)
+    assert two.gain == pytest.approx(one.gain, rel=1e-5)
+    assert not np.allclose(_token_corrections(other, np.ones_like(mask)).offset, one.offset, atol=1e-2)
+
+
+def test_few_tokens_of_huge_activations_do_not_decide() -> None:
+    """Two tokens of a hundred, 50 times as large: the offset moves by less than a tenth of what plain means give."""
+    rng = np.random.default_rng(5)
+    x = normal(rng, (4, 100, 16))
+    huge = x.copy()
+    huge[:, :2] = 50 * np.abs(x[:, :2])
+    mask = np.ones((4, 100), np.int64)
+    base, found = _token_corrections(x, mask), _token_corrections(huge, mask)
+    moved = np.abs(found.offset - base.offset).max()
+    plain = np.abs((huge.mean((0, 1)) - x.mean((0, 1))) @ _errors_of_weights()).max()
+    assert plain > 0.05
+    assert moved < plain / 10
 
 
 def test_every_read_has_noise_of_its_own_and_inference_another() -> None:
