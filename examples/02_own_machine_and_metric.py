@@ -21,12 +21,12 @@ def margin(outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
 
 def main() -> None:
     """All layers analog, for three output noises."""
-    digits = zoo_entry("digits").task()
+    digits = zoo_entry("digits-narrow").task()
     task = lhc.Task(digits.inputs, digits.targets, lhc.Metric("margin", True, True, margin))
     usual = lhc.Hardware.load("lionheart")
     for noise in (0.03, 0.06, 0.12):
         machine = usual.model_copy(update={"adc": usual.adc.model_copy(update={"noise": noise})})
-        found = lhc.evaluate("digits", task, hardware=machine, all_analog=True, samples=200, draws=4)[0]
+        found = lhc.evaluate("digits-narrow", task, hardware=machine, all_analog=True, samples=200, draws=4)[0]
         print(f"output noise {noise}: margin {found.mean:.2f}, digital {found.baseline:.2f}")
 
 

@@ -47,7 +47,7 @@ def test_where_only_all_digital_holds_it_is_written_and_told_what_was_tried() ->
             whole = dict.fromkeys(plan.eligible, ("analog", "strategy", "by bold"))
             return PassResult(plan.decide(whole), fallbacks=(frozenset(),))  # type: ignore[arg-type]  # literals
 
-    result = lhc.partition("digits-narrow", samples=60, draws=2, max_drop=0.0, strategy=Bold, include=FEW)
+    result = lhc.partition("digits-narrow", samples=60, draws=2, max_draws=3, max_drop=0.0, strategy=Bold, include=FEW)
     outcome, found = result.plan.outcome, result.infeasibility
     assert outcome is not None
     assert outcome.within_budget
