@@ -35,10 +35,10 @@ def test_at_the_machines_own_noise_a_margin_is_the_verification(generalize: bool
     """Same samples, chips and level: not a second opinion beside the first one."""
     placed = lhc.partition(
         "digits-narrow",
-        samples=200,
+        samples=420,
         draws=3,
         strategy="all-analog",
-        max_drop=0.1,
+        max_drop=0.06,
         include=FEW,
         seed=2,
         generalize=generalize,
@@ -47,7 +47,7 @@ def test_at_the_machines_own_noise_a_margin_is_the_verification(generalize: bool
     assert outcome is not None
     assert outcome.held_out
 
-    found = lhc.robustness("digits-narrow", placement=placed.plan, chips=4, times=[outcome.t_s])
+    found = lhc.robustness("digits-narrow", placement=placed.plan, chips=4, times=[outcome.t_s], samples=420)
 
     (here,) = (one for one in found.scales if one.scale == 1)
     assert here.within == outcome.within_budget == (found.margin >= 1)
@@ -64,5 +64,5 @@ def test_at_the_machines_own_noise_a_margin_is_the_verification(generalize: bool
         f"other chips (2 of seed 2 instead of {outcome.draws} of seed 2)",
         f"a level of 80 % instead of {100 * outcome.confidence:.3g} %",
     )
-    chips = lhc.robustness("digits-narrow", placement=placed.plan, chips=2, times=[0.0], seed=3)
+    chips = lhc.robustness("digits-narrow", placement=placed.plan, chips=2, times=[0.0], samples=420, seed=3)
     assert chips.differs == (f"other chips (3 of seed 3 instead of {outcome.draws} of seed 2)",)
