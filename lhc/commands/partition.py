@@ -6,7 +6,6 @@ from typing import Any
 
 from lhc.errors import UsageError
 from lhc.measure import Running
-from lhc.options.columns_options import ColumnsOptions
 from lhc.options.command_line import made_by
 from lhc.options.commands import PartitionOptions
 from lhc.options.declare import options_of, part, values_of
@@ -219,7 +218,7 @@ def _followed(options: PartitionOptions) -> Plan | None:
         raise UsageError("a plan says where every layer goes: --include, --exclude and --force-… cannot go with --plan")
     if part(options, CopiesOptions) != CopiesOptions():
         raise UsageError("a plan says how many copies every layer has: --copies cannot go with --plan")
-    if part(options, ColumnsOptions) != ColumnsOptions():
+    if options.columns_share != 0:
         raise UsageError("a plan says which columns are digital: --digital-columns cannot go with --plan")
     return plan if isinstance(plan, Plan) else Plan.load(Path(plan))
 
