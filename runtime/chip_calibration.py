@@ -95,7 +95,7 @@ def _weights(layer: AnalogLayer, activation: Array, feeds: Mapping[str, Array]) 
     """
     peaks = layer.peaks(activation).astype(np.float64)
     square = np.square(peaks) + np.square(peaks.mean())
-    weights = np.divide(1.0, square, out=np.zeros_like(square), where=square > 0)
+    weights: npt.NDArray[np.float64] = np.divide(1.0, square, out=np.zeros_like(square), where=square > 0)
     for name, mask in feeds.items():
         if MASK in name and mask.size == weights.shape[1]:
             weights *= (mask != 0).reshape(1, -1)

@@ -55,7 +55,9 @@ INDEX_VERSION = 1
 PROCEDURE = (
     "Layer after layer, in the order of the stages: run the calibration samples through the chip, the layers before"
     " already corrected, a part of the samples with each read. Take mean and deviation of every output before its bias,"
-    " over samples and positions. gain = digital deviation / deviation, kept within 1 / greatest_gain and"
+    " over samples and positions; a value counts as 1 / (p^2 + m^2), p the greatest magnitude of its input vector, m"
+    " the mean of p in the call, and not at all at padding (attention_mask is 0)."
+    " gain = digital deviation / deviation, kept within 1 / greatest_gain and"
     " greatest_gain; 1 where either deviation is 0, or where only the offset is corrected. offset = digital mean - gain"
     " * mean. The corrected output is gain * y + offset; the bias is added behind."
 )
