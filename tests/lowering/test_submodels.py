@@ -133,17 +133,22 @@ def test_corrections_of_outputs_are_those_of_the_compiled_chip(network: onnx.Mod
     compiled = {t.name: numpy_helper.to_array(t) for t in lhc.compile(network, **samples).proto.graph.initializer}
     kept = split_task(Task({"image": images}, None, get_metric("kl")), 256).calibrate
     assert kept is not None
-    for value in ("g", "h"):
+    read = next(node.input[0] for node in network.graph.node if node.output[0] == "h")
+    for value in ("h", read):
         network.graph.output.append(onnx.ValueInfoProto(name=value))
     session = onnxruntime.InferenceSession(network.SerializeToString(), providers=["CPUExecutionProvider"])
-    grouped, head = session.run(["g", "h"], {"image": np.asarray(kept.inputs["image"])})
-    bias = next(numpy_helper.to_array(t) for t in network.graph.initializer if t.name == "a")
-    wanted = {"grouped": np.moveaxis(grouped, 1, 0).reshape(6, -1), "head": (head - bias).T}
+    head, vectors = session.run(["h", read], {"image": np.asarray(kept.inputs["image"])})
+    products = head - next(numpy_helper.to_array(t) for t in network.graph.initializer if t.name == "a")
+    peaks = np.abs(vectors).max(1)
+    calls = np.split(peaks, [3, 6, 9])  # four reads take turns, so a call has three samples at most
+    weights = np.concatenate([1 / (own**2 + own.mean() ** 2) for own in calls])
+    mean = np.average(products, axis=0, weights=weights)
+    deviation = np.sqrt(np.average(np.square(products - mean), axis=0, weights=weights))
     layers = {layer["name"]: layer for stage in index["stages"] for layer in stage["analog"]}
-    for name, outputs in wanted.items():
+    np.testing.assert_allclose(arrays[f"{layers['head']['correction']}/mean"], mean, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(arrays[f"{layers['head']['correction']}/deviation"], deviation, rtol=1e-4)
+    for name in ("grouped", "head"):
         key = layers[name]["correction"]
-        np.testing.assert_allclose(arrays[f"{key}/mean"], outputs.mean(1), rtol=1e-4, atol=1e-5)
-        np.testing.assert_allclose(arrays[f"{key}/deviation"], outputs.std(1), rtol=1e-4)
         np.testing.assert_array_equal(arrays[f"{key}/offset"], compiled[f"{name}.offset"].reshape(-1))
         assert ((arrays[f"{key}/gain"] >= 0.5) & (arrays[f"{key}/gain"] <= 2)).all()
         assert not (arrays[f"{key}/gain"] == 1).any()
