@@ -19,7 +19,7 @@ from lhc.runtime.large_matrix import LargeMatrix, takes
 from lhc.runtime.matrix import AnalogMatrix
 from lhc.runtime.operand_shapes import OperandShapes
 from lhc.runtime.stream import Position
-from lhc.runtime.unfold import turned
+from lhc.runtime.unfold import turned, window_peaks
 from lhc.runtime.unit_products import Products
 
 __all__ = ["AnalogLayer", "analog_layer"]
@@ -158,7 +158,7 @@ class AnalogConv(AnalogLayer):
         self._geometry = form.window
 
     def _peaks(self, x: Tensor) -> Floats:
-        return windows(padded(x, self._geometry), self._geometry, self.groups).peaks(0, self.matrix_shape[0])
+        return window_peaks(x, self._geometry).transpose(0, 1).reshape(self.groups, -1).numpy()
 
     def _run(self, matrix: Products, x: Tensor, position: Position) -> Tensor:
         if 0 in x.shape:

@@ -4,12 +4,20 @@ A Conv with kernel k, stride s, dilation d and pads p is one product per output 
 inputs under the kernel, channels first, as the weight (O, I/groups, \*k) is flattened.
 """
 
-import torch
+from collections.abc import Callable
+
 from torch import Tensor
+from torch.nn import functional
 
 from lhc.onnx_io.product import ConvGeometry
 
-__all__ = ["padded", "turned", "window_layout"]
+__all__ = ["padded", "turned", "window_layout", "window_peaks"]
+
+_MAX_POOL: dict[int, Callable[..., Tensor]] = {
+    1: functional.max_pool1d,
+    2: functional.max_pool2d,
+    3: functional.max_pool3d,
+}
 
 
 def turned(x: Tensor, columns: bool) -> Tensor:
@@ -20,7 +28,7 @@ def turned(x: Tensor, columns: bool) -> Tensor:
 def padded(x: Tensor, geometry: ConvGeometry) -> Tensor:
     """The input ``(N, C, *spatial)`` of a convolution with its padding, contiguous."""
     pads = [p for axis in reversed(geometry.padding(tuple(x.shape[2:]))) for p in axis]
-    return torch.nn.functional.pad(x, pads).contiguous() if any(pads) else x.contiguous()
+    return functional.pad(x, pads).contiguous() if any(pads) else x.contiguous()
 
 
 def window_layout(image: Tensor, geometry: ConvGeometry) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -32,3 +40,10 @@ def window_layout(image: Tensor, geometry: ConvGeometry) -> tuple[tuple[int, ...
     axes = zip(image.shape[2:], spans, geometry.strides, strict=True)
     positions = [(size - span - 1) // stride + 1 for size, span, stride in axes]
     return (image.shape[1], *geometry.kernel, image.shape[0], *positions), (channel, *taps, batch, *steps)
+
+
+def window_peaks(x: Tensor, geometry: ConvGeometry) -> Tensor:
+    """Greatest magnitude in every window of an input, ``(N, groups, *positions)``."""
+    sizes = tuple(x.shape[2:])
+    magnitudes = padded(x.abs().reshape(len(x), geometry.groups, -1, *sizes).amax(2), geometry)
+    return _MAX_POOL[len(sizes)](magnitudes, geometry.kernel, geometry.strides, 0, geometry.dilations)

@@ -14,12 +14,10 @@ clips more and brings less noise. Left out is what saturates at the ADC; evaluat
 """
 
 import math
-from collections.abc import Callable
 
 import onnx
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from lhc.graph import Layer
 from lhc.hardware import Hardware
@@ -28,18 +26,12 @@ from lhc.onnx_io.product import Product
 from lhc.runtime.chip_calibration import GREATEST_GAIN
 from lhc.runtime.differentiable import OPERATORS
 from lhc.runtime.differentiable_ops import Operator
-from lhc.runtime.unfold import padded, turned
+from lhc.runtime.unfold import turned, window_peaks
 from lhc.train.chips import DrawnMatrix, column_scales
 
 __all__ = ["TrainingProduct"]
 
 _LEAST_VARIANCE = 1e-24
-
-_MAX_POOL: dict[int, Callable[..., Tensor]] = {
-    1: functional.max_pool1d,
-    2: functional.max_pool2d,
-    3: functional.max_pool3d,
-}
 
 
 class TrainingProduct:
@@ -177,7 +169,5 @@ class TrainingProduct:
         if window is None:
             rows = x.reshape(1, -1) if x.ndim == 1 else turned(x, self.form.reads_columns)
             return turned(rows.abs().amax(-1, keepdim=True), self.form.writes_columns)
-        groups, sizes = window.groups, tuple(x.shape[2:])
-        magnitudes = padded(x.abs().reshape(len(x), groups, -1, *sizes).amax(2), window)
-        peaks = _MAX_POOL[len(sizes)](magnitudes, window.kernel, window.strides, 0, window.dilations)
-        return peaks if groups == 1 else peaks.repeat_interleave(outputs // groups, dim=1)
+        peaks = window_peaks(x, window)
+        return peaks if window.groups == 1 else peaks.repeat_interleave(outputs // window.groups, dim=1)
