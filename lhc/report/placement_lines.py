@@ -78,7 +78,7 @@ def _other_operators(cost: SystemCost) -> Iterator[str]:
     rows = [[one.operator, f"{one.count}", *_cells(one.cost)] for one in others]
     rows.append(["all of them", f"{sum(one.count for one in others)}", *_cells(total(one.cost for one in others))])
     table = Table(["other operator", "count", "µs", "µJ"], rows, right=range(1, 4))
-    yield f"of which operators that are no products, wherever these go:\n\n{table.render()}"
+    yield f"both hold the operators that are no products, which always run digitally:\n\n{table.render()}"
 
 
 def _cells(cost: Cost) -> tuple[str, str]:

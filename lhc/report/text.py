@@ -273,8 +273,8 @@ def samples_basis(found: SensitivityTable | Attribution | Evaluation) -> str:
 
 
 CALIBRATION_NOTE = (
-    "calibration: damage that it has taken away already; more if frozen: what it would take away besides if it saw the"
-    " read noise of inference, which is no error of devices"
+    "calibration: damage that the calibration of chips has taken away; more if frozen: what it would take away besides"
+    " if it saw the very read noise of inference, which no machine can"
 )
 
 

@@ -119,8 +119,8 @@ class Agreement:
         correlation = "undefined" if self.correlation is None else f"{self.correlation:.2f}"
         ratio = "undefined" if self.ratio is None else f"{self.ratio:.2f}"
         return (
-            f"predicted against measured damage of {len(self.layers)} layers: rank correlation {correlation}, geometric"
-            f" mean of the ratios {ratio}"
+            f"{len(self.layers)} layers were measured to check the predicted damage: rank correlation {correlation},"
+            f" predicted over measured {ratio} (geometric mean)"
         )
 
 

@@ -32,8 +32,8 @@ def check_apart(training: Task, judging: Task) -> None:
     shared = _share_within(judging, training)
     if shared > MOST_SHARED:
         raise UsageError(
-            "most of the samples that judge are the same samples as those that train: a network that was trained on"
-            " what judges it looks better than it is; leave --train-data or --verify-data out, and --data is split"
+            "most of the samples that judge are the same samples as those that train, so the network would look better"
+            " than it is; leave --train-data or --verify-data out, and lhc splits --data"
         )
     if shared > FEW_SHARED:
         log.warning(
@@ -117,7 +117,7 @@ def split_off(task: Task, training: int, parts: int) -> tuple[Task, Task]:
         return train, judge
     if documents is not None:
         log.warning(
-            "%s cannot be split into %d parts, so parts of a document train that judges by others: the network may look"
+            "%s cannot be split into %d parts, so of one document parts train and others judge: the network may look"
             " better than it is",
             counted(documents, "document"),
             parts,

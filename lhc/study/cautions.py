@@ -33,8 +33,8 @@ def warn_of_few_samples(verify: Bench, budget: Budget) -> None:
     count, what = (verify.samples, "samples") if documents is None else (documents, "documents")
     if count < needed:
         log.warning(
-            "%d %s are enough to decide for these %s; to decide for others of their kind as well (--generalize)"
-            " takes about %d at this budget",
+            "a test on %d %s decides for these %s; to decide for others of their kind as well (--generalize) takes"
+            " about %d at this budget",
             count,
             what,
             what,
@@ -75,7 +75,7 @@ def doubts(accuracy: float, labels: Array, classes: int) -> str | None:
     if accuracy == 1:
         return (
             f"the digital network is right on all {len(labels)} samples: was it trained on them, or did it give the"
-            " labels itself? What analog layers cost on other samples does not show on such"
+            " labels itself? Such samples do not show what analog layers cost on others"
         )
     values, counts = np.unique(labels, return_counts=True)
     constant, most = counts.max() / counts.sum(), values[counts.argmax()]

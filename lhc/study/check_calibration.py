@@ -67,8 +67,9 @@ def with_useful_calibration(study: Study, analog: frozenset[str]) -> Study:
     compensation = hardware.compensation.model_copy(update={"outputs": "none"})
     plan = study.plan.model_copy(update={"hardware": hardware.model_copy(update={"compensation": compensation})})
     study.opened.warn(
-        f"chips are not calibrated: with every layer analog that may be, {CHIPS} chips answer with a squared error of"
-        f" {number_text(with_it)} if they are, {number_text(without)} if not (nmse, on {len(known) - half} samples)"
+        f"chips are not calibrated, since that does harm here: with every layer analog that may be, the squared error"
+        f" of {CHIPS} chips is {number_text(with_it)} calibrated and {number_text(without)} as they are (nmse, on"
+        f" {len(known) - half} samples)"
     )
     return replace(study, plan=plan)
 

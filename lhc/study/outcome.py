@@ -87,8 +87,8 @@ class Analysis:
             return ""
         shapes = [f"{name}={','.join(map(str, shape))}" for name, shape in self.example.items()]
         return (
-            f"the file leaves sizes open; the numbers are of an example, {' '.join(shapes)}; for yours: --shape"
-            f" {' --shape '.join(shapes)}, with your sizes"
+            f"the file leaves sizes open, so the numbers are of an example, {' '.join(shapes)}; give yours in its"
+            f" place: --shape {' --shape '.join(shapes)}"
         )
 
     @cached_property

@@ -86,8 +86,8 @@ def _check(options: PlacingFirst, plan: Plan | None) -> None:
     ]
     if of_search and given:
         raise UsageError(
-            f"{', '.join('--' + name.replace('_', '-') for name in sorted(of_search))}: the search for a placement uses"
-            " that, and here it is given; leave it out"
+            f"{', '.join('--' + name.replace('_', '-') for name in sorted(of_search))}: is for the search of a"
+            " placement, and here the placement is given; leave it out"
         )
     if options.shapes and plan is not None:
         raise UsageError(

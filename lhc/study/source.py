@@ -104,7 +104,7 @@ class Opened(OpenedModel):
         """Windows of a text."""
         made = text_samples(path, how, input_shapes(self.model), self.entry, samples)
         if made.short:
-            self.warn(f"{counted(made.short, 'document')} of {path} left out: of a single token, nothing is predicted")
+            self.warn(f"{counted(made.short, 'document')} of {path} left out: a single token leaves nothing to predict")
         return made.task
 
     def judging(self, options: Data, unless_chosen: Metric | None = None) -> Task:
@@ -130,7 +130,7 @@ class Opened(OpenedModel):
             self.warn(what)
         if found.batched:
             self.warn(
-                f"{_operators(found.batched, 'BatchNormalization')} in training mode, so what a sample is answered"
+                f"{_operators(found.batched, 'BatchNormalization')} in training mode, so the answer to a sample"
                 f" depends on the samples beside it; {_EVAL}"
             )
         if measured and static_batch(self.model) == 1:
@@ -329,5 +329,5 @@ def open_model(
         raise ModelError(f"{source}: no such file, and no model of the zoo ({', '.join(zoo_names())})")
     opened = Opened(canonical(load_model(source, probe=probe, runs=must_run), dequantize), None, dequantize=dequantize)
     if opened.model.complaint is not None:
-        opened.warn(f"onnx.checker refuses it, and onnxruntime runs it, which counts: {opened.model.complaint}")
+        opened.warn(f"onnx.checker refuses it, and onnxruntime runs it, so lhc takes it: {opened.model.complaint}")
     return opened

@@ -260,7 +260,7 @@ def _remedy(failed: Verified, budget: Budget) -> str:
     if room <= 0 or interval is None or interval[1] <= budget.max_drop:
         return ""
     times = ((interval[1] - found.drop) / room) ** 2
+    count, what = found.draws, "chips (--max-draws)"
     if budget.generalize:
         count, what = (found.samples, "samples") if found.documents is None else (found.documents, "documents")
-        return f"; about {ceil(times * count)} {what} would show it, if that is its mean drop"
-    return f"; about {ceil(times * found.draws)} chips (--max-draws) would show it, if that is its mean drop"
+    return f"; about {ceil(times * count)} {what} would show that the budget is met, if that is its mean drop"

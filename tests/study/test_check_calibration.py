@@ -57,7 +57,7 @@ def test_calibration_that_does_harm_is_left_out_and_told(caplog: pytest.LogCaptu
     assert not found.calibrates
     assert found.calibration is None
     (told,) = [record.getMessage() for record in caplog.records if "chips are not calibrated" in record.getMessage()]
-    assert "2 chips answer with a squared error of" in told
+    assert "the squared error of 2 chips is" in told
     bench = found.bench(study.splits.judged)
     worse = replace(bench, hardware=study.plan.hardware, calibration=study.calibration)
     assert bench.measure(analog, range(3), "x").drops.mean() < worse.measure(analog, range(3), "x").drops.mean()

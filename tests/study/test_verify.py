@@ -121,7 +121,9 @@ def test_how_many_chips_would_show_it_is_said_where_they_are_too_few(most: int, 
     assert found.verdict.evaluation.draws == chips
     assert found.verdict.accepted == (most == 100)
     if not found.verdict.accepted:
-        (wanted,) = re.findall(r"about (\d+) chips \(--max-draws\) would show it", " ".join(found.notes))
+        (wanted,) = re.findall(
+            r"about (\d+) chips \(--max-draws\) would show that the budget is met", " ".join(found.notes)
+        )
         assert 20 < int(wanted) < 200
 
 
