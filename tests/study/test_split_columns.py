@@ -1,5 +1,7 @@
 """Digital columns all the way: chosen, placed, written, read, run, compiled, trained."""
 
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import pytest
 import lhc
 from lhc.commands.partition import begin, preparation
 from lhc.errors import ModelError, UsageError
+from lhc.hardware import Hardware
 from lhc.measure import Running
 from lhc.models import zoo_entry
 from lhc.onnx_io import load_model, read_plan
@@ -23,7 +26,8 @@ from lhc.study.state import Study
 pytestmark = pytest.mark.analog
 
 FEW: dict[str, Any] = {
-    "samples": 120,
+    "hardware": Hardware.load("lionheart").with_drift_compensation_alone(),
+    "samples": 60,
     "draws": 2,
     "max_draws": 2,
     "max_drop": 0.5,
@@ -64,20 +68,21 @@ def test_the_file_answers_as_before_and_runs_as_it_was_placed(placed: PartitionR
     sessions = [create_session(model, "net") for model in (onnx.load(file), given)]
     np.testing.assert_array_equal(*(session.run(None, {name: x})[0] for session in sessions))
     assert read_plan(load_model(file)) == placed.plan
-    by_file = lhc.evaluate(file, data="digits-narrow", samples=120, draws=2)[0]
-    by_plan = lhc.evaluate("digits-narrow", placement=placed.plan, hardware=placed.plan.hardware, samples=120, draws=2)
+    by_file = lhc.evaluate(file, data="digits-narrow", samples=20, draws=2)[0]
+    by_plan = lhc.evaluate("digits-narrow", placement=placed.plan, hardware=placed.plan.hardware, samples=20, draws=2)
     assert by_file.values == by_plan[0].values
-    whole = lhc.evaluate(file, data="digits-narrow", samples=120, draws=2, all_analog=True)[0]
+    whole = lhc.evaluate(file, data="digits-narrow", samples=20, draws=2, all_analog=True)[0]
     assert whole.values != by_file.values
 
 
-def test_following_its_plan_gives_it_again(placed: PartitionResult) -> None:
-    options = {key: value for key, value in FEW.items() if key != "strategy"}
-    again = lhc.partition("digits-narrow", plan=placed.plan, **options)
-    assert again.plan.digital_columns == placed.plan.digital_columns
-    assert again.plan.analog == placed.plan.analog
+def test_a_plan_that_is_followed_has_its_own(placed: PartitionResult) -> None:
+    options = PartitionOptions("digits-narrow", plan=placed.plan, samples=20, draws=2)
+    with Running(options) as running:
+        study = preparation(options).apply(begin(options, running, open_model("digits-narrow")))
+    assert study.plan.digital_columns == placed.plan.digital_columns
+    assert study.plan.analog == placed.plan.analog
     with pytest.raises(UsageError, match="--digital-columns cannot go with --plan"):
-        lhc.partition("digits-narrow", plan=placed.plan, digital_columns=0.1, **options)
+        preparation(replace(options, digital_columns=0.1))
 
 
 def test_it_is_compiled_as_it_is_run(file: Path) -> None:
@@ -101,9 +106,16 @@ def test_annotations_are_found_again_by_name_alone(file: Path, placed: Partition
         lhc.reapply(renamed, placed.plan)
 
 
+@pytest.fixture(scope="module")
+def prepared() -> Iterator[Study]:
+    options = PartitionOptions("digits-narrow", samples=40, draws=2)
+    with Running(options) as running:
+        yield preparation(options).apply(begin(options, running, open_model("digits-narrow")))
+
+
 @pytest.mark.parametrize(("allowed", "shares"), [(2.0, 0), (0.0085, 2), (1e-6, 3)], ids=["none", "some", "all"])
 def test_the_least_share_that_seems_to_hold_is_taken(
-    allowed: float, shares: int, monkeypatch: pytest.MonkeyPatch
+    allowed: float, shares: int, prepared: Study, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With a share of S digital, everything else on tiles seems to lose 0.01 - S / 50."""
     tried: list[float] = []
@@ -115,13 +127,14 @@ def test_the_least_share_that_seems_to_hold_is_taken(
 
     monkeypatch.setattr(split_columns, "_holds", seems)
     monkeypatch.setattr(split_columns, "SHARES", (0.04, 0.1, 0.2))
-    options = PartitionOptions("digits-narrow", digital_columns="auto", samples=60, draws=2)
-    with Running(options) as running:
-        study = preparation(options).apply(begin(options, running, open_model("digits-narrow")))
+    study = split_columns.SplitColumns(None).apply(prepared)
     assert len(tried) == shares + 1
     assert tried == sorted(tried)
     assert bool(study.plan.digital_columns) == (shares > 0)
     assert any(note.startswith("--digital-columns auto") for note in study.notes) == (shares == 0)
+    assert (
+        split_columns.SplitColumns(0.3).apply(study if shares else replace(study, follow=study.plan)).plan == study.plan
+    )
 
 
 def test_layers_that_stay_digital_are_whole() -> None:
