@@ -153,12 +153,14 @@ class Origin:
         kind: that operator, with its domain unless it is ONNX's own.
         part: which of its products this is; empty where it has one.
         columns: outputs that another part computes, digitally (`lhc.canonical.columns`).
+        routed: of an expert's layer: how many experts a token takes, of how many, and the number of this one.
     """
 
     node: str
     kind: str
     part: str = ""
     columns: tuple[int, ...] = ()
+    routed: tuple[int, int, int] | None = None
 
 
 @dataclass(frozen=True)

@@ -27,12 +27,15 @@ RULES: dict[tuple[str, str], str] = {
     ("", "Einsum"): "lhc.canonical.einsum:rewrite",
     ("", "GRU"): "lhc.canonical.recurrent:rewrite",
     ("", "LSTM"): "lhc.canonical.recurrent:rewrite",
+    ("", "MatMul"): "lhc.canonical.stacked_matmul:rewrite",
     ("", "RNN"): "lhc.canonical.recurrent:rewrite",
     ("com.microsoft", "Attention"): "lhc.canonical.packed_attention:rewrite",
     ("com.microsoft", "FusedConv"): "lhc.canonical.fused_conv:rewrite",
     ("com.microsoft", "FusedGemm"): "lhc.canonical.fused_gemm:rewrite",
     ("com.microsoft", "FusedMatMul"): "lhc.canonical.fused_matmul:rewrite",
     ("com.microsoft", "MatMulNBits"): "lhc.canonical.matmul_nbits:rewrite",
+    ("com.microsoft", "MoE"): "lhc.canonical.experts:rewrite",
+    ("com.microsoft", "QMoE"): "lhc.canonical.experts:rewrite",
     ("com.microsoft", "TransposeMatMul"): "lhc.canonical.fused_matmul:rewrite",
 }
 """By domain (empty for ONNX's own) and name: where the rule is."""
@@ -89,7 +92,9 @@ def canonical(model: OnnxModel, dequantize: bool = False, control: Mapping[str, 
         if site is not None:
             tensors += site.tensors
             kind, holder = kind_of(node), turn.node if turn else node.name
-            origins |= {one.name: Origin(holder, kind, site.parts.get(one.name, "")) for one in site.nodes}
+            for one in site.nodes:
+                part, routed = site.parts.get(one.name, ""), site.routed.get(one.name)
+                origins[one.name] = Origin(holder, kind, part, routed=routed)
         elif turn is not None:
             origins[node.name] = turn
     holders = (

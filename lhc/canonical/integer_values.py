@@ -6,7 +6,7 @@ from onnx import TensorProto
 from lhc.canonical.site import OperatorSite
 from lhc.onnx_io.constants import Array
 
-__all__ = ["floats_of", "is_one", "matrix_values", "may_be_one", "quantised_output"]
+__all__ = ["floats_of", "is_one", "matrix_values", "may_be_one", "quantised_output", "unpacked"]
 
 
 def is_one(site: OperatorSite, *indices: int) -> bool:
@@ -65,3 +65,10 @@ def quantised_output(site: OperatorSite, y: str, scale: int, zero: int) -> None:
     """Write the operator's output, as the integers that stand for it."""
     numbers = [site.store(site.name(place), site.value(place).reshape(())) for place in (scale, zero)]
     site.add("QuantizeLinear", y, *numbers, output=site.node.output[0])
+
+
+def unpacked(packed: Array, bits: int) -> Array:
+    """Values of some bits each out of bytes ``(rows, bytes)``."""
+    shifts = np.arange(0, 8, bits, dtype=np.uint8)
+    values: Array = ((packed[..., None] >> shifts) & np.uint8(2**bits - 1)).reshape(len(packed), -1)
+    return values

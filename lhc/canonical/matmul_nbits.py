@@ -10,6 +10,7 @@ the file's own operator.
 
 import numpy as np
 
+from lhc.canonical.integer_values import unpacked
 from lhc.canonical.site import OperatorSite
 from lhc.onnx_io.constants import Array
 
@@ -39,7 +40,7 @@ def _dequantised(site: OperatorSite, scales: Array) -> Array:
     inputs, outputs, bits = site.integer("K"), site.integer("N"), site.integer("bits", 4)
     size = site.integer("block_size")
     blocks = -(-inputs // size)
-    codes = _unpacked(site.value(1).reshape(outputs, -1), bits)[:, :inputs]
+    codes = unpacked(site.value(1).reshape(outputs, -1), bits)[:, :inputs]
     group = site.value(4).astype(np.int64) if site.is_constant(4) else np.arange(inputs) // size
     zeros = _zeros(site, outputs, blocks, bits)
     by_input = scales.reshape(outputs, blocks)[:, group]
@@ -55,11 +56,4 @@ def _zeros(site: OperatorSite, outputs: int, blocks: int, bits: int) -> Array:
     stored = site.value(3)
     if stored.dtype != np.uint8:
         return stored.reshape(outputs, blocks).astype(np.float32)
-    return _unpacked(stored.reshape(outputs, -1), bits)[:, :blocks].astype(np.float32)
-
-
-def _unpacked(packed: Array, bits: int) -> Array:
-    """Values of some bits each out of bytes ``(rows, bytes)``."""
-    shifts = np.arange(0, 8, bits, dtype=np.uint8)
-    values: Array = ((packed[..., None] >> shifts) & np.uint8(2**bits - 1)).reshape(len(packed), -1)
-    return values
+    return unpacked(stored.reshape(outputs, -1), bits)[:, :blocks].astype(np.float32)

@@ -28,6 +28,7 @@ class OperatorSite:
         tensors: new initializers.
         parts: node -> part of the operator that it computes, for its products.
         control: number of its steps that samples take, where that is known; a rule that does not need it empties it.
+        routed: product -> of how many experts a token takes how many, and which one it is of.
         integers_held: names of initializers that hold integers, by these.
     """
 
@@ -40,6 +41,7 @@ class OperatorSite:
     tensors: list[onnx.TensorProto] = field(default_factory=list)
     parts: dict[str, str] = field(default_factory=dict)
     control: str = ""
+    routed: dict[str, tuple[int, int, int]] = field(default_factory=dict)
     integers_held: dict[int | tuple[int, ...], str] = field(default_factory=dict)
 
     def name(self, index: int) -> str:

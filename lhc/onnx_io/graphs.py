@@ -75,6 +75,12 @@ def _operand(node: onnx.NodeProto, constants: Constants) -> int | None:
     return next((i for i in allowed if i < len(node.input) and node.input[i] in constants), None)
 
 
+def _routed(matrix: MatrixShape, chosen: int, experts: int, number: int) -> MatrixShape:
+    """An expert's layer with the tokens that are routed to it, where they are spread evenly: a whole number each."""
+    each, left = divmod(matrix.positions * chosen, experts)
+    return replace(matrix, positions=each + (number < left))
+
+
 class _Reader:
     """Facts of single nodes, given shapes and constants."""
 
@@ -102,6 +108,8 @@ class _Reader:
         layer = self._layer(node)
         if origin is None:
             return layer
+        if origin.routed is not None and layer.matrix is not None:
+            layer = replace(layer, matrix=_routed(layer.matrix, *origin.routed))
         return replace(layer, origin=origin, counted=self._in_file(origin, layer) or layer.counted)
 
     def _in_file(self, origin: Origin, layer: Layer) -> Work | None:

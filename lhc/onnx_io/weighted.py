@@ -74,6 +74,7 @@ _RUN_TIME = Rule(
     _nothing, note="how many products its cache asks for is only known when it runs; counted as none", open=True
 )
 _CLASSICAL = Rule(c.classical, (ATTRIBUTES,))
+_GPU = "onnxruntime has no kernel for it on CPUs, on which lhc runs networks"
 _LONG = "counted as if every token attended globally"
 
 _ONNX: Mapping[str, Rule] = {
@@ -105,7 +106,7 @@ _MICROSOFT: Mapping[str, Rule] = {
     "ConvTransposeWithDynamicPads": Rule(c.transposed(1), (1,)),
     "DecoderAttention": Rule(attention.decoder, (2, 3)),
     "DecoderMaskedMultiHeadAttention": Rule(attention.multi_head),
-    "DecoderMaskedSelfAttention": Rule(attention.projected(1, past=4), (1,)),
+    "DecoderMaskedSelfAttention": Rule(attention.projected(1, past=4), (1,), _GPU),
     "DynamicQuantizeLSTM": _RECURRENT,
     "DynamicQuantizeMatMul": _MATMUL,
     "DynamicSparseAttention": _RUN_TIME,
@@ -118,7 +119,7 @@ _MICROSOFT: Mapping[str, Rule] = {
     "GatedDeltaNet": Rule(attention.linear),
     "GatedDeltaNetStateReplay": _RUN_TIME,
     "GatedRelativePositionBias": Rule(c.relative_bias, (3,)),
-    "GemmFastGelu": _MATMUL,
+    "GemmFastGelu": Rule(c.product(0, 1), (0, 1), _GPU),
     "GemmFloat8": _MATMUL,
     "GroupQueryAttention": Rule(attention.grouped),
     "HyperConnectionLowRankMix": Rule(c.low_rank_mix, (2, 3, 4)),

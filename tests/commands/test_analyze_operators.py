@@ -220,10 +220,10 @@ def test_a_block_of_experts_and_an_einsum() -> None:
 
     assert [(layer.name, layer.macs, layer.parameters) for layer in analysis.plan.layers] == [
         ("router", 6 * 8 * 4, 32),
-        ("moe", 6 * 2 * 2 * 16 * 8, 4 * 2 * 16 * 8),
+        *((f"moe/{number}/{part}", 6 * 2 // 4 * 16 * 8, 16 * 8) for number in range(4) for part in ("fc1", "fc2")),
         ("mix", 6 * 8 * 8, 64),
     ]
-    assert row(analysis, "moe").detail.endswith("counted as 2 of 4 experts for every token")
+    assert analysis.eligible_mac_fraction == 1
 
 
 QUANTISED = EXPERTS.replace(
@@ -240,7 +240,9 @@ def test_a_block_of_quantised_experts() -> None:
 
     analysis = lhc.analyze(text_model(QUANTISED, constants, MICROSOFT))
 
-    assert (row(analysis, "moe").macs, row(analysis, "moe").parameters) == (6 * 256, 4 * 256)
+    experts = [layer for layer in analysis.plan.layers if layer.origin == "moe"]
+    assert [layer.macs for layer in experts] == [2 * 128] * 4 + [1 * 128] * 4  # six tokens on four experts
+    assert sum(layer.parameters for layer in experts) == 4 * 256
     assert row(analysis, "mix").macs == 6 * 64
 
 
