@@ -27,7 +27,7 @@ from lhc.onnx_io.product import Product
 from lhc.runtime.differentiable_contrib import CONTRIB
 from lhc.runtime.differentiable_layers import LAYERS
 from lhc.runtime.differentiable_ops import ELEMENTWISE, Function, Operator, UnsupportedOperatorError
-from lhc.runtime.differentiable_quantised import QUANTISED
+from lhc.runtime.differentiable_quantised import QLINEAR, QUANTISED
 from lhc.runtime.differentiable_shapes import SHAPES
 from lhc.runtime.operand_shapes import OperandShapes
 from lhc.runtime.ort import Array, observe_tensors, relative_error
@@ -42,6 +42,7 @@ Replacement = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 
 _STANDARD = ("", "ai.onnx")
 _CONTRIB = "com.microsoft"
+_OF_CONTRIB = {**CONTRIB, **QLINEAR}
 _IF = ("", "If")
 _TORCH_TYPES = {"int4": np.int8, "uint4": np.uint8, "int2": np.int8, "uint2": np.uint8, "bfloat16": np.float32}
 """Types that hold the values of those which torch cannot take from numpy."""
@@ -256,12 +257,12 @@ def _replaced(layer: Layer, inputs: Sequence[Tensor | None], function: Replaceme
 
 
 def _function(node: onnx.NodeProto) -> Function:
-    return CONTRIB[node.op_type] if node.domain == _CONTRIB else OPERATORS[node.op_type]
+    return _OF_CONTRIB[node.op_type] if node.domain == _CONTRIB else OPERATORS[node.op_type]
 
 
 def _check_known(operator: Operator) -> None:
     node = operator.node
-    if node.domain == _CONTRIB and node.op_type in CONTRIB:
+    if node.domain == _CONTRIB and node.op_type in _OF_CONTRIB:
         return
     if identity(node) == _IF:
         return

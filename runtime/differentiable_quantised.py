@@ -4,14 +4,15 @@ Integers are held as float32, so that they carry gradients; they have the values
 docs/Operators.md). Where a value is beyond the range of the integers its gradient is 0.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from lhc.runtime.differentiable_ops import TORCH_DTYPES, Function, Operator
 
-__all__ = ["QUANTISED"]
+__all__ = ["QLINEAR", "QUANTISED"]
 
 
 def _along(op: Operator, parameter: Tensor, x: Tensor) -> Tensor:
@@ -58,9 +59,51 @@ def _rounded(x: Tensor) -> Tensor:
     return x + (torch.round(x) - x).detach()
 
 
+def _of_two(function: Callable[[Tensor, Tensor], Tensor]) -> Function:
+    """QLinearAdd and the like: each operand, then the output, with its scale and zero point."""
+
+    def computed(op: Operator, *inputs: Tensor | None) -> Tensor:
+        first, second, (scale, zero) = inputs[:3], inputs[3:6], (*inputs[6:], None)[:2]
+        return _quantise(op, function(_dequantise(op, *first), _dequantise(op, *second)), scale, zero)  # type: ignore[arg-type]  # the schema says which are given
+
+    return computed
+
+
+def _of_one(function: Callable[[Operator, Tensor], Tensor]) -> Function:
+    """QLinearSigmoid and the like: the operand, then the output, with its scale and zero point."""
+
+    def computed(op: Operator, *inputs: Tensor | None) -> Tensor:
+        (scale, zero) = (*inputs[3:], None)[:2]
+        return _quantise(op, function(op, _dequantise(op, *inputs[:3])), scale, zero)  # type: ignore[arg-type]  # as above
+
+    return computed
+
+
+def _joined(op: Operator, scale: Tensor, zero: Tensor, *inputs: Tensor) -> Tensor:
+    """QLinearConcat: scale and zero point of the output, then every part with its own."""
+    parts = [_dequantise(op, *inputs[place : place + 3]) for place in range(0, len(inputs), 3)]
+    return _quantise(op, torch.cat(parts, op.attributes["axis"]), scale, zero)
+
+
+def _mean(op: Operator, x: Tensor) -> Tensor:
+    last = op.get("channels_last", 0)
+    return x.mean(tuple(range(1, x.ndim - 1) if last else range(2, x.ndim)), keepdim=True)
+
+
 QUANTISED: Mapping[str, Function] = {
     "DequantizeLinear": _dequantise,
     "DynamicQuantizeLinear": _dynamic,
     "QuantizeLinear": _quantise,
     "Round": lambda op, x: _rounded(x) if x.is_floating_point() else x,
 }
+QLINEAR: Mapping[str, Function] = {
+    "DequantizeLinear": _dequantise,
+    "QLinearAdd": _of_two(torch.add),
+    "QLinearConcat": _joined,
+    "QLinearGlobalAveragePool": _of_one(_mean),
+    "QLinearLeakyRelu": _of_one(lambda op, x: functional.leaky_relu(x, op.get("alpha", 0.01))),
+    "QLinearMul": _of_two(torch.mul),
+    "QLinearSigmoid": _of_one(lambda op, x: torch.sigmoid(x)),
+    "QuantizeLinear": _quantise,
+}
+"""Operators of ``com.microsoft`` on integers, by name (onnxruntime, docs/ContribOperators.md)."""

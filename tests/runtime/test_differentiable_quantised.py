@@ -8,6 +8,7 @@ from onnx import numpy_helper
 
 from lhc.onnx_io import load_model, read_graph
 from lhc.runtime.differentiable import DifferentiableModel, parity
+from lhc.runtime.ort import observe_tensors
 
 BODIES = {
     "per tensor": "q = QuantizeLinear(x, s, z) y = DequantizeLinear(q, s, z)",
@@ -68,3 +69,36 @@ def test_beyond_the_range_it_is_0() -> None:
     network(BODIES["per tensor"])({"x": x})["y"].sum().backward()
     assert x.grad is not None
     assert x.grad.abs().sum() == 0
+
+
+QLINEAR = {
+    "sum": "c = com.microsoft.QLinearAdd(q, s, z, p, s2, z2, s3, z)",
+    "product": "c = com.microsoft.QLinearMul(q, s, z, p, s2, z2, s3, z)",
+    "joined": "i = com.microsoft.QLinearConcat<axis = 1>(s3, z, q, s, z, p, s2, z2) c = Identity(i)",
+    "leaky": "c = com.microsoft.QLinearLeakyRelu<alpha = 0.3>(q, s, z, s3, z)",
+    "sigmoid": "c = com.microsoft.QLinearSigmoid(q, s, z, s3, z)",
+    "mean": "c = com.microsoft.QLinearGlobalAveragePool(q, s, z, s3, z)",
+}
+
+
+@pytest.mark.parametrize("body", QLINEAR.values(), ids=QLINEAR)
+def test_operators_on_integers_are_at_most_a_step_from_onnxruntime(body: str) -> None:
+    text = f"""<ir_version: 8, opset_import: ["" : 17, "com.microsoft" : 1]>
+      g (float[3, 4, 2, 2] x) => (float[a, b, c, d] y) {{
+        q = QuantizeLinear(x, s, z) n = Relu(x) p = QuantizeLinear(n, s2, z2)
+        {body} y = DequantizeLinear(c, s3, z) }}"""
+    proto = onnx.parser.parse_model(text)
+    held = {"s2": np.array(0.03, np.float32), "z2": np.array(120, np.uint8), "s3": np.array(0.05, np.float32)}
+    proto.graph.initializer.extend(numpy_helper.from_array(np.asarray(a), name) for name, a in (HELD | held).items())
+    model = load_model(proto)
+    differentiable = DifferentiableModel(model, read_graph(model, sizes=False))
+    images = np.random.default_rng(0).normal(size=(3, 4, 2, 2)).astype(np.float32)
+    (expected,) = observe_tensors(model, ["y"], {"x": images}).values()
+    x = torch.tensor(images, requires_grad=True)
+    found = differentiable({"x": x})["y"]
+    apart = np.abs(found.detach().numpy() - expected)
+    assert apart.max() <= 0.05 * 1.001
+    assert np.mean(apart > 1e-5) <= 0.1
+    found.sum().backward()
+    assert x.grad is not None
+    assert x.grad.abs().sum() > 0
