@@ -23,6 +23,9 @@ __all__ = ["CheckCalibration", "with_useful_calibration"]
 CHIPS = 2
 """Chips that are compared, with every layer analog that may be; they are the first of the search."""
 
+CHANCE = 1.1
+"""Ratio of two errors that chance makes with so few chips; harm is several times as much."""
+
 LEAST_SAMPLES = 32
 """Calibration samples; half of fewer say little of either."""
 
@@ -41,7 +44,7 @@ class CheckCalibration:
 
 
 def with_useful_calibration(study: Study, analog: frozenset[str]) -> Study:
-    """The study without calibration if the answers of calibrated chips are worse.
+    """The study without calibration if the answers of calibrated chips are clearly worse.
 
     Half of the calibration samples calibrate, the other half compares: normalised squared error against the digital
     network, mean over `CHIPS` chips. With fewer than `LEAST_SAMPLES` of them nothing is compared.
@@ -61,7 +64,7 @@ def with_useful_calibration(study: Study, analog: frozenset[str]) -> Study:
         with_it, without = _errors(study, analog, known.head(half), known.take(np.arange(half, len(known))))
     except OutOfTimeError:
         return study  # what comes next keeps what there is
-    if with_it <= without:
+    if with_it <= CHANCE * without:
         return study
     hardware = study.plan.hardware
     compensation = hardware.compensation.model_copy(update={"outputs": "none"})
