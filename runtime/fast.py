@@ -35,6 +35,9 @@ __all__ = ["FastMatrix"]
 
 _COUNTERS = 2**16
 """Of noise for a segment of a matrix that is multiplied by rows."""
+LEAST_BY_ROWS = 2**16
+"""Weights of a matrix for which the kernel of rows is worth compiling: convolutions often end in a small one."""
+_POINT = ConvGeometry((1,), (1,), (1,), ((0, 0),), "NOTSET", 1)
 
 
 class FastMatrix:
@@ -51,7 +54,9 @@ class FastMatrix:
         """
         first = chips[0]
         self.chips = len(chips)
-        self._matrices = chips
+        self._outputs = first.outputs
+        self._weights = sum(tile.weights.size for row in first.tiles for tile in row)
+        self._matrices: Sequence[ProgrammedMatrix] | None = chips
         self._io = RowConverters.of(hardware)
         reads = (first.read,) if first.read else ()
         self._streams = [NoiseStream(device_entropy(seed, first.devices, draw, "noise", *reads)) for draw in draws]
@@ -64,7 +69,7 @@ class FastMatrix:
     def convolve(self, x: Tensor, geometry: ConvGeometry, position: Position, use: int) -> Tensor:
         """See `Products`."""
         tiles = self._tiles(ROWS, use)
-        images, groups, outputs = len(x), geometry.groups, self._matrices[0].outputs
+        images, groups, outputs = len(x), geometry.groups, self._outputs
         out = geometry.output_sizes(tuple(x.shape[2:]))
         if min(min(pair) for pair in geometry.padding(tuple(x.shape[2:]))) < 0:
             x, geometry = padded(x, geometry), geometry.without_padding()
@@ -85,11 +90,15 @@ class FastMatrix:
     def multiply(self, rows: Tensor, position: Position, use: int) -> Tensor:
         """See `Products`."""
         self._check(rows.shape[-1])
+        if self._weights < LEAST_BY_ROWS:
+            samples, first = position.of(len(rows))
+            points = self.convolve(rows.reshape(-1, rows.shape[-1], 1), _POINT, Position(first, samples), use)
+            return points.view(self.chips, *rows.shape[:-1], -1)
         tiles = self._tiles(LANES, use)
         samples, first = position.of(len(rows))
         vectors = prod(rows.shape[:-1])
         per_sample = vectors // samples
-        result = np.empty((self.chips, *rows.shape[:-1], self._matrices[0].outputs), np.float32)
+        result = np.empty((self.chips, *rows.shape[:-1], self._outputs), np.float32)
         data = rows.contiguous().numpy().reshape(-1)
         place = (vectors, per_sample, first * per_sample)
         multiply_rows(data, tiles, self._converters, _row_memory(tiles), *place, result.reshape(-1))
@@ -111,7 +120,9 @@ class FastMatrix:
         return self._packed[lanes, use]
 
     def _pack(self, lanes: int) -> PackedTiles:
-        first = self._matrices[0]
+        assert self._matrices is not None  # no operator is both a convolution and a product of matrices
+        matrices, self._matrices = self._matrices, None
+        first = matrices[0]
         ends = np.cumsum([0, *(len(tile.weights) for tile in first.tiles[0])])
         segments = np.array(
             [np.clip(ends, group * first.outputs, (group + 1) * first.outputs) for group in range(first.groups)]
@@ -125,7 +136,7 @@ class FastMatrix:
         places = np.concatenate([[0], np.cumsum(sizes)[:-1]]).reshape(sizes.shape)
         weights = np.zeros(int(sizes.sum()), np.float32)
         step = np.float32(self._io.input_step / self._io.output_step)
-        for chip, matrix in enumerate(self._matrices):
+        for chip, matrix in enumerate(matrices):
             for row, tiles in enumerate(matrix.tiles):
                 for group, column in zip(*np.nonzero(counts), strict=True):
                     low = segments[group, column] + group * first.outputs - ends[column]
@@ -140,17 +151,19 @@ class FastMatrix:
             segments,
             (np.cumsum(used) - used.reshape(-1)).reshape(used.shape),
             self._inputs,
-            self._per_output(lambda tile: tile.scales * (tile.gain * self._io.output_step).astype(np.float32)),
+            self._per_output(
+                matrices, lambda tile: tile.scales * (tile.gain * self._io.output_step).astype(np.float32)
+            ),
             # A vector of the last outputs may reach beyond them.
-            np.append(self._per_output(self._offset), np.zeros(LANES, np.float32)),
+            np.append(self._per_output(matrices, self._offset), np.zeros(LANES, np.float32)),
             np.zeros((0, 0, 2), np.uint32),
             np.ascontiguousarray(pairs[..., 0]),
             np.ascontiguousarray(pairs[..., 1]),
         )
 
-    def _per_output(self, of_tile: Callable[[ProgrammedTile], Floats]) -> Floats:
+    def _per_output(self, matrices: Sequence[ProgrammedMatrix], of: Callable[[ProgrammedTile], Floats]) -> Floats:
         """Numbers of all outputs, ``(chips, rows of tiles, groups · outputs)``."""
-        rows = [[np.concatenate([of_tile(tile) for tile in row]) for row in matrix.tiles] for matrix in self._matrices]
+        rows = [[np.concatenate([of(tile) for tile in row]) for row in matrix.tiles] for matrix in matrices]
         return np.array(rows, np.float32)
 
     def _offset(self, tile: ProgrammedTile) -> Floats:

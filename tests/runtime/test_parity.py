@@ -73,7 +73,8 @@ def _swapped_groups(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def _wrong_dilation(monkeypatch: pytest.MonkeyPatch) -> None:
     def layout(image: torch.Tensor, geometry: ConvGeometry) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        return window_layout(image, geometry)[0], window_layout(image, replace(geometry, dilations=(1, 1)))[1]
+        near = replace(geometry, dilations=(1,) * len(geometry.dilations))
+        return window_layout(image, geometry)[0], window_layout(image, near)[1]
 
     monkeypatch.setattr("lhc.runtime.image_places.window_layout", layout)
     monkeypatch.setattr("lhc.runtime.fast.image_places", image_places.__wrapped__)  # not what is remembered

@@ -1,6 +1,6 @@
 """Two engines, one contract: equal to float rounding without output noise, equal in distribution with it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +23,15 @@ from lhc.runtime.stream import Position
 from tests.runtime.products import ENGINES, Engine, product, programmed
 
 pytestmark = pytest.mark.analog
+
+
+@pytest.fixture(autouse=True, scope="module")
+def small_matrices_too() -> Iterator[None]:
+    """They go through the kernel of rows, as large ones do."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("lhc.runtime.fast.LEAST_BY_ROWS", 0)
+        yield
+
 
 PRESETS = preset_names()
 LIONHEART = Hardware.load("lionheart")

@@ -1,6 +1,6 @@
 """The tile: two properties first, then equality with aihwkit's own tile, then statistics of the noise."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
@@ -16,6 +16,15 @@ from lhc.seeds import device_seed
 from tests.runtime.products import ENGINES, Engine, multiplier, product, programmed
 
 pytestmark = pytest.mark.analog
+
+
+@pytest.fixture(autouse=True, scope="module")
+def small_matrices_too() -> Iterator[None]:
+    """They go through the kernel of rows, as large ones do."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("lhc.runtime.fast.LEAST_BY_ROWS", 0)
+        yield
+
 
 LIONHEART = Hardware.load("lionheart")
 QUIET = LIONHEART.model_copy(update={"adc": Adc(bits=8, bound=12.0, noise=0.0), "devices": None})
