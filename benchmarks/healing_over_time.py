@@ -1,9 +1,9 @@
 """Drop of ResNet20, all analog, with copies in free cells, over ten years: never calibrated, once, yearly, always.
 
-    LHC_DATA=... python benchmarks/healing_over_time.py -o healing_over_time.json
+    LHC_DATA=... python benchmarks/healing_over_time.py -o healing_over_time.json [--figure healing-over-time.svg]
 
 Ten chips, each on a thousand test images of its own; calibrated on 256 images of the next chip's thousand. Finished
-chips are in the output file; a second run goes on behind them.
+chips are in the output file; a second run goes on behind them. ``--figure`` (which needs matplotlib) draws them.
 """
 
 import argparse
@@ -36,6 +36,7 @@ def main() -> None:
     """Measure what is missing, saving after every chip, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("-o", "--out", type=Path, required=True)
+    parser.add_argument("--figure", type=Path)
     given = parser.parse_args()
     found: dict[str, float] = json.loads(given.out.read_text()) if given.out.exists() else {}
     study, analog, _ = read_placed(RunOptions("resnet20", all_analog=True), Running(), None)
@@ -55,10 +56,37 @@ def main() -> None:
                 bench = replace(study.bench(judged), hardware=hardware, calibration=calibration_block(other))
                 found[key] = float(bench.measure(analog, range(chip, chip + 1), key, t_s).drops[0])
                 write_file(given.out, lambda file: file.write(json.dumps(found).encode()))
-            drops = summarize(np.array([found[f"{label}|{age}|{chip}"] for chip in range(CHIPS)]), 0.9)
-            assert drops.interval is not None
-            cells.append(f"{100 * drops.mean:.1f} [{100 * drops.interval[0]:.1f}, {100 * drops.interval[1]:.1f}]")
+            cells.append("{:.1f} [{:.1f}, {:.1f}]".format(*points(found, label, age)))
         print(f"| {label} |", " | ".join(cells), "|", flush=True)
+    if given.figure is not None:
+        figure(found, given.figure)
+
+
+def points(found: dict[str, float], label: str, age: str) -> tuple[float, float, float]:
+    """Mean drop over chips and its 90 % interval, in points."""
+    drops = summarize(np.array([found[f"{label}|{age}|{chip}"] for chip in range(CHIPS)]), 0.9)
+    assert drops.interval is not None
+    return 100 * drops.mean, 100 * drops.interval[0], 100 * drops.interval[1]
+
+
+def figure(found: dict[str, float], out: Path) -> None:
+    """One line for each way of calibrating."""
+    import matplotlib as mpl
+
+    mpl.use("svg")
+    mpl.rcParams.update({"svg.hashsalt": "lhc", "svg.fonttype": "none", "font.size": 10})
+    from matplotlib import pyplot as plt
+
+    drawing, axes = plt.subplots(figsize=(7, 4), layout="constrained")
+    for number, label in enumerate(WHEN):
+        mean, low, high = np.array([points(found, label, age) for age in AGES]).T
+        places = np.arange(len(AGES)) + 0.04 * (number - 1.5)
+        axes.errorbar(places, mean, [mean - low, high - mean], marker="o", capsize=3, label=label)
+    axes.set_xticks(range(len(AGES)), list(AGES))
+    axes.set(xlabel="age of the chip at inference", ylabel="drop of accuracy, points (90 % interval)", ylim=(0, None))
+    axes.grid(axis="y", alpha=0.3)
+    axes.legend(title="outputs calibrated", frameon=False)
+    drawing.savefig(out, metadata={"Date": None, "Creator": None})
 
 
 if __name__ == "__main__":
