@@ -67,7 +67,7 @@ class Subject:
 
 SUBJECTS = {
     "minilm": Subject(("nmse",), "embeddings", 128, 24, False, (("spearman", None),)),
-    "minilm-squad": Subject(("kl",), "spans", 32, 128, False, (("lhc.models.squad:f1", True),)),
+    "minilm-squad": Subject(("kl",), "spans", 16, 128, False, (("lhc.models.squad:f1", True),)),
     "stories260k": Subject(("kl", "nll"), "logits", 32, 256, True, (("nll", None),)),
 }
 
