@@ -60,7 +60,7 @@ def _of_sensitivity(options: SensitivityOptions, running: Running) -> Effort:
 def _of_partition(options: PartitionOptions, running: Running) -> Effort:
     opened = open_model(options.model, options.data, options.label_key, options.dequantize)
     # Whole layers: what is left of them takes as long, and weighing columns is no small part of a dry run.
-    study = preparation(replace(options, digital_columns=0.0)).apply(begin(options, running, opened))
+    study = preparation(replace(options, digital_columns="0%")).apply(begin(options, running, opened))
     if not study.measurable:
         return _estimate(study, 0, [])
     steps = _retraining_steps(study, options) if options.retrain else _placing_steps(study, options)

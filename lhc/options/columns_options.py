@@ -19,7 +19,7 @@ class ColumnsOptions:
     digital_columns: float | str = option(
         "Compute the worst columns of layers digitally, at most this share of the MACs (0.05 or 5%); auto: the least"
         " share that seems to hold the budget.",
-        default=0.0,
+        default="0%",
         metavar="SHARE",
         reads=str,
     )

@@ -243,7 +243,7 @@ def test_sizes_that_the_file_leaves_open_are_those_of_an_example(tmp_path: Path)
     onnx.save_model(model, str(path))
     code, out, _ = lhc("analyze", path)
     assert code == 0
-    assert "x=1,128,4; for yours: --shape x=1,128,4, with your sizes" in out
+    assert "x=1,128,4; give yours in its place: --shape x=1,128,4" in out
     assert f"{128 * 12:,} per sample in all" in out
     code, out, _ = lhc("analyze", path, "--shape", "x=1,5,4")
     assert code == 0

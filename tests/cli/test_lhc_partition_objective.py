@@ -134,7 +134,7 @@ def test_a_front_goes_for_energy_and_answers_budgets_for_what_it_was_measured(
     cli: Callable[..., Result], wide_file: Path, wide_data: Path, tmp_path: Path
 ) -> None:
     work = ("--work-dir", tmp_path / "work", "--json")
-    measured = ("--data", wide_data, "--draws", 2, "--points", 3, "--method", "measure", "-q")
+    measured = ("--data", wide_data, "--draws", 4, "--points", 3, "--method", "measure", "-q")
     front = json.loads(cli("pareto", wide_file, *measured, *work).stdout)
     assert front["objective"] == "energy"
     assert not any("head" in point["analog"] for point in front["points"])

@@ -20,7 +20,7 @@ def test_attribution_names_what_does_damage() -> None:
     loud = lhc.Hardware.load("lionheart")
     loud = loud.model_copy(update={"adc": loud.adc.model_copy(update={"noise": 1.0})})
     (one,) = lhc.attribute(
-        "digits-narrow", samples=60, draws=3, hardware=loud, include=["layer2.0.conv1"]
+        "digits-narrow", samples=240, draws=3, hardware=loud, include=["layer2.0.conv1"]
     ).layers.values()
     assert max(one.effects, key=lambda effect: one.effects[effect].mean) == "output"
 

@@ -229,8 +229,8 @@ def test_usage_errors(model_file: Path, options: list[str], message: str) -> Non
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--all-analog", "--max-drop", "0.1"], "--max-drop: the search for a placement uses that"),
-        (["--all-analog", "--objective", "macs"], "--objective: the search for a placement uses that"),
+        (["--all-analog", "--max-drop", "0.1"], "--max-drop: is for the search of a placement"),
+        (["--all-analog", "--objective", "macs"], "--objective: is for the search of a placement"),
         (["--shape", "image=1,2,6,6"], "--shape goes with --all-analog"),
         (["--all-analog", "--shape", "image=1,x"], "write NAME=1,3,224,224"),
     ],

@@ -151,7 +151,7 @@ def test_inputs_that_do_not_fit_are_refused_by_shape(case: Case, engine: Callabl
 
 @pytest.mark.parametrize("hidden", [False, True], ids=["input of the network", "inside"])
 def test_a_calibration_refuses_the_same(hidden: bool) -> None:
-    """Inside of the network onnxruntime computes what the layer is given, and refuses it first."""
+    """As the layer says it, wherever in the network it is."""
     rng = np.random.default_rng(0)
     relu = [helper.make_node("Relu", ["x"], ["h"], "relu")]
     conv = helper.make_node("Conv", ["h" if hidden else "x", "w"], ["y"], "layer")
@@ -168,7 +168,7 @@ def test_a_calibration_refuses_the_same(hidden: bool) -> None:
     )
     model = load_model(proto)
     graph = read_graph(model, sizes=False)
-    with pytest.raises(DataError, match="onnxruntime fails" if hidden else f"Conv 'layer': .*{GREY.message}"):
+    with pytest.raises(DataError, match=f"Conv 'layer': .*{GREY.message}"):
         calibrate_ranges(model, graph, STATIC, ["layer"], [(4, {"x": GREY.feeds()["x"]})])
 
 

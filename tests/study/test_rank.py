@@ -106,7 +106,7 @@ def test_a_network_without_gradients_is_measured() -> None:
 @pytest.mark.analog
 def test_layers_without_a_gradient_are_measured() -> None:
     """A sign behind a layer hides it from gradients, not from measurements."""
-    here = bench("[hidden] h = MatMul (x, v)\n r = Sign (h)\n y = Add (r, t15)", v=(8, 8))
+    here = replace(bench("[hidden] h = MatMul (x, v)\n r = Sign (h)\n y = Add (r, t15)", v=(8, 8)), draws=8)
     found = sensitivities(here, names(here))
     assert {name for name, figure in found.layers.items() if figure.method == "measure"} == {"hidden"}
     assert found.layers["hidden"].mean > 0
