@@ -23,7 +23,7 @@ from lhc.canonical.turns import Turns, turns_of
 from lhc.graph import Origin
 from lhc.model import OnnxModel, Rewritten, subgraphs, without_weights
 from lhc.onnx_io.constants import Constants
-from lhc.onnx_io.nested import inner_nodes
+from lhc.onnx_io.nested import free_name, inner_nodes
 from lhc.onnx_io.operators import identity, kind_of
 from lhc.onnx_io.shapes import inferred_shapes
 from lhc.onnx_io.weighted import may_multiply
@@ -180,7 +180,7 @@ class _Writer:
         nodes, tensors = found
         self._made.tensors += tensors
         for node in nodes:
-            node.name = _unique(node.name, node.name, self._names)
+            node.name = free_name(node.name, node.name, self._names)
         return nodes
 
     def _store(self, body: onnx.GraphProto, names: Mapping[str, str]) -> None:
@@ -190,15 +190,15 @@ class _Writer:
 
     def _copied(self, node: onnx.NodeProto, names: Mapping[str, str], name: str, path: str) -> onnx.NodeProto:
         copy = _renamed(node, names)
-        copy.name = _unique(name, path, self._names)
+        copy.name = free_name(name, path, self._names)
         return copy
 
     def _identity(self, node: onnx.NodeProto, index: int, tensor: str, output: str) -> onnx.NodeProto:
-        name = _unique(f"{node.name}/{index}", f"{node.name}/{index}", self._names)
+        name = free_name(f"{node.name}/{index}", f"{node.name}/{index}", self._names)
         return onnx.helper.make_node("Identity", [tensor], [output], name)
 
     def _tensor(self, name: str, path: str) -> str:
-        return _unique(name, path, self._tensors)
+        return free_name(name, path, self._tensors)
 
 
 def _own(graph: onnx.GraphProto) -> list[str]:
@@ -213,18 +213,6 @@ def _written(graph: onnx.GraphProto) -> Iterator[str]:
     for node in graph.node:
         for _, inner in subgraphs(node):
             yield from _written(inner)
-
-
-def _unique(name: str, path: str, taken: set[str]) -> str:
-    """The name, or the path to it, or that with a number, whichever is free; it is taken then."""
-    unique, number = name, 0
-    if unique in taken:
-        unique = path
-    while unique in taken:
-        number += 1
-        unique = f"{path}_{number}"
-    taken.add(unique)
-    return unique
 
 
 def _renamed(node: onnx.NodeProto, names: Mapping[str, str]) -> onnx.NodeProto:

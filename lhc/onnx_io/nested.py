@@ -21,7 +21,7 @@ from lhc.onnx_io.operators import kind_of
 from lhc.onnx_io.shapes import Shape, declared_shape
 from lhc.onnx_io.weighted import NO_SIZES, found_in, may_multiply
 
-__all__ = ["Inner", "inner_nodes", "nested_layers"]
+__all__ = ["Inner", "free_name", "inner_nodes", "nested_layers"]
 
 _TURNS = (
     "it can be placed where the file or samples (--data) tell how many turns there are, at most 64, and nothing but"
@@ -71,21 +71,23 @@ def _inside(holder: onnx.NodeProto, graphs: tuple[onnx.GraphProto, ...], taken: 
     for branch, graph in subgraphs(holder):
         for index, node in enumerate(graph.node):
             if may_multiply(node):
-                name = _unique(node.name, f"{title}/{branch}/{node.name or f'{node.op_type}_{index}'}", taken)
+                path = f"{title}/{branch}/{node.name or f'{node.op_type}_{index}'}"
+                name = free_name(node.name or path, path, taken)
                 place = f"in the {branch} of {holder.op_type} {title!r}"
                 yield Inner(name, node, place, (*graphs, graph), holder.op_type)
             yield from _inside(node, (*graphs, graph), taken)
 
 
-def _unique(name: str, path: str, taken: set[str]) -> str:
-    new, suffix = name or path, 0
-    if new in taken:
-        new = path
-    while new in taken:
-        suffix += 1
-        new = f"{path}_{suffix}"
-    taken.add(new)
-    return new
+def free_name(name: str, path: str, taken: set[str]) -> str:
+    """The name, or the path to it, or that with a number, whichever is free; it is taken then."""
+    free, number = name, 0
+    if free in taken:
+        free = path
+    while free in taken:
+        number += 1
+        free = f"{path}_{number}"
+    taken.add(free)
+    return free
 
 
 def nested_layers(model: OnnxModel, inferred: onnx.GraphProto, known: Mapping[str, Shape], samples: int) -> list[Layer]:
@@ -115,7 +117,8 @@ def nested_layers(model: OnnxModel, inferred: onnx.GraphProto, known: Mapping[st
         taken = {layer.name for layer in layers} | {node.name for node in model.proto.graph.node}
         for node in inferred.node:
             if may_multiply(node) and (node.op_type, *node.output) not in own:
-                name = _unique(node.name, f"{node.op_type} {next(filter(None, node.output), '')}", taken)
+                path = f"{node.op_type} {next(filter(None, node.output), '')}"
+                name = free_name(node.name or path, path, taken)
                 place = f"in a local function; {inlining}" if is_product(node) else "in a local function"
                 layers += _layers(name, node, outside, samples, place)
         layers += _not_inlined(model, inferred)

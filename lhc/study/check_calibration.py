@@ -1,9 +1,8 @@
 """Leave the calibration of chips out where it would do harm.
 
-A column's correction comes from all positions of the calibration samples. In convolutional networks these are alike. In
-networks over tokens they are not: padding, and the few tokens of huge activations, err most and decide the correction
-of all others. So what calibrated chips answer is compared with what the same chips answer uncalibrated, before anything
-rests on it.
+A column's correction comes from all positions of the calibration samples. Where many of them answer nothing and no mask
+tells so, they decide the correction of all others. So what calibrated chips answer is compared with what the same chips
+answer uncalibrated, before anything rests on it.
 """
 
 from dataclasses import dataclass, replace
