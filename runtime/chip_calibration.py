@@ -18,13 +18,14 @@ import numpy as np
 import numpy.typing as npt
 
 from lhc.conductances import Correction
+from lhc.costs.tensors import elements
 from lhc.graph import LayerGraph
 from lhc.hardware import Hardware
 from lhc.model import OnnxModel
 from lhc.onnx_io import Constants
 from lhc.runtime.executor import HybridExecutor
 from lhc.runtime.layers import AnalogLayer
-from lhc.runtime.network_calls import Call
+from lhc.runtime.network_calls import Call, padding_masks
 from lhc.runtime.on_demand import reads_on_demand
 from lhc.runtime.ort import Array, create_session, run_session, with_outputs
 
@@ -39,10 +40,8 @@ __all__ = [
 
 GREATEST_GAIN = 2.0
 """Of a column's deviation, and the inverse of the least: what lies beyond is no error of gain."""
-MASK = "attention_mask"
-"""Inputs whose names hold this are 0 at padding, as exporters of Hugging Face's transformers write them."""
 _OBSERVED_BYTES = 2**28
-"""Aimed size of the outputs that are observed in one run of the digital network."""
+"""Aimed size of the tensors that are observed in one run of the digital network."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,14 +90,15 @@ def _weights(layer: AnalogLayer, activation: Array, feeds: Mapping[str, Array]) 
 
     Errors of converters and of devices grow with a vector's magnitude p, so values count as 1 / (p² + m²), m the mean
     magnitude in this call: least squares in units of the error, where small vectors count no more than usual ones.
-    Otherwise the few tokens of huge activations decide for all. Padding counts nothing.
+    Otherwise the few tokens of huge activations decide for all. Padding counts nothing, where one mask alone may say
+    what it is.
     """
     peaks = layer.peaks(activation).astype(np.float64)
     square = np.square(peaks) + np.square(peaks.mean())
     weights: npt.NDArray[np.float64] = np.divide(1.0, square, out=np.zeros_like(square), where=square > 0)
-    for name, mask in feeds.items():
-        if MASK in name and mask.size == weights.shape[1]:
-            weights *= (mask != 0).reshape(1, -1)
+    masks = padding_masks(feeds, weights.shape[1])
+    if len(masks) == 1:
+        weights *= next(iter(masks.values())).reshape(1, -1)
     return weights
 
 
@@ -202,8 +202,7 @@ def calibrated_alone(
     correct = {layer.name: hardware.for_layer(layer.name).compensation.outputs for layer in executor.layers}
     layers = [layer for layer in executor.layers if correct[layer.name] != "none"]
     numbers = _numbers(hardware, calls)
-    tensors = [t for layer in layers for t in (layer.activation, layer.output, *layer.digital_inputs)]
-    observed = _Observed(model, graph, tensors)
+    observed = _Observed(model, graph, [tensor for layer in layers for tensor in _tensors(layer)])
     digital = {layer.name: _Sums(layer) for layer in layers}
     chips = [{layer.name: _Sums(layer) for layer in layers} for _ in draws]
     states = [executor.reads(hardware, seed, draw, t_s, numbers) for draw in draws]
@@ -265,8 +264,7 @@ def digital_moments(
     """
     found: dict[str, Moments] = {}
     for some in _together(layers, graph, max((position.samples for _, position in calls), default=1)):
-        tensors = [t for layer in some for t in (layer.activation, layer.output, *layer.digital_inputs)]
-        observed = _Observed(model, graph, tensors)
+        observed = _Observed(model, graph, [tensor for layer in some for tensor in _tensors(layer)])
         sums = {layer.name: _Sums(layer) for layer in some}
         for feeds, _ in calls:
             seen = observed(feeds)
@@ -278,15 +276,21 @@ def digital_moments(
 
 
 def _together(layers: Sequence[AnalogLayer], graph: LayerGraph, samples: int) -> list[list[AnalogLayer]]:
-    """Layers in groups whose outputs on so many samples fit in memory together."""
+    """Layers in groups of which what is observed on so many samples fits in memory together."""
+    sizes = elements(graph)
     groups: list[list[AnalogLayer]] = []
-    size = 0
+    held: dict[str, int] = {}
     for layer in layers:
-        matrix = graph[layer.name].matrix
-        own = 0 if matrix is None else 4 * samples * matrix.positions * matrix.groups * matrix.cols
-        if not groups or size + own > _OBSERVED_BYTES:
+        producers = {tensor: graph.producer(tensor) for tensor in _tensors(layer)}
+        own = {tensor: 4 * samples * sizes[name] for tensor, name in producers.items() if name}
+        if not groups or sum((held | own).values()) > _OBSERVED_BYTES:
             groups.append([])
-            size = 0
+            held = {}
         groups[-1].append(layer)
-        size += own
+        held |= own
     return groups
+
+
+def _tensors(layer: AnalogLayer) -> tuple[str, ...]:
+    """What moments are computed from."""
+    return layer.activation, layer.output, *layer.digital_inputs

@@ -2,6 +2,9 @@
 
 from collections.abc import Mapping
 
+import numpy as np
+import numpy.typing as npt
+
 from lhc.costs.tensors import held_elements
 from lhc.graph import LayerGraph
 from lhc.hardware.sections import Compensation
@@ -9,7 +12,7 @@ from lhc.runtime.ort import Array
 from lhc.runtime.stream import Position
 from lhc.samples.task import count_samples, cut
 
-__all__ = ["CALIBRATION_BYTES", "Call", "calibration_calls", "calibration_count", "call_samples"]
+__all__ = ["CALIBRATION_BYTES", "Call", "calibration_calls", "calibration_count", "call_samples", "padding_masks"]
 
 CALL_SAMPLES = 64
 """Most samples in one call of onnxruntime where the model does not fix the batch."""
@@ -18,6 +21,9 @@ CALL_BYTES = 2**28
 CALIBRATION_BYTES = 2**30
 """Most bytes that a calibration holds between two layers. Not the memory that the user gives: results do not depend on
 that."""
+
+MASK = "attention_mask"
+"""Inputs whose names hold this are 0 at padding, as exporters of Hugging Face's transformers write them."""
 
 Call = tuple[Mapping[str, Array], Position]
 """Feeds of one call of the network, and where they stand in the stream of samples."""
@@ -52,3 +58,17 @@ def calibration_calls(inputs: Mapping[str, Array], reads: int, most: int, fixed:
     samples = count_samples(inputs)
     size = most if fixed else min(most, -(-samples // reads))
     return [(feeds, Position(where.start, count_samples(feeds))) for where, feeds in cut(inputs, samples, size, fixed)]
+
+
+def padding_masks(feeds: Mapping[str, Array], values: int) -> dict[str, npt.NDArray[np.bool_]]:
+    """Which of so many vectors are no padding, by input; of inputs that say the same the first.
+
+    Several, of an encoder and its decoder for example, leave open which of them a product's vectors are.
+    """
+    found: dict[str, npt.NDArray[np.bool_]] = {}
+    for name, mask in feeds.items():
+        if MASK in name and mask.size == values:
+            kept = mask != 0
+            if not any(np.array_equal(kept, other) for other in found.values()):
+                found[name] = kept
+    return found

@@ -21,7 +21,7 @@ from lhc.passes import (
 )
 from lhc.plan import LayerPlan, Plan
 from lhc.results import Front, Infeasibility, SensitivityTable, Verdict
-from lhc.runtime.network_calls import calibration_count
+from lhc.runtime.network_calls import calibration_count, padding_masks
 from lhc.samples.metrics import Metric
 from lhc.samples.splits import Splits, split_task
 from lhc.samples.task import Task
@@ -183,7 +183,13 @@ class Study:
         self._tell_calibration(0 if samples is None else len(samples))
         if samples is None:
             return None
-        return calibration_block(samples)
+        block = calibration_block(samples)
+        for size in {mask.size for mask in block.inputs.values()}:
+            masks = padding_masks(block.inputs, size)
+            if len(masks) > 1:
+                which = " and ".join(map(repr, masks))
+                self.opened.warn(f"padding calibrates too: {which} are of one size, and nothing tells whose they are")
+        return block
 
     def _tell_calibration(self, samples: int) -> None:
         """Warn once that chips are calibrated on less than half the samples that the machine asks for.

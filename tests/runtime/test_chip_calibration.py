@@ -9,7 +9,7 @@ from lhc.hardware import Adc, Dac, Hardware, Pcm
 from lhc.hardware.sections import Compensation, Tiles
 from lhc.model import OnnxModel
 from lhc.onnx_io import load_model, read_graph
-from lhc.runtime import HybridExecutor, Position, ProgrammedLayers
+from lhc.runtime import HybridExecutor, Position, ProgrammedLayers, chip_calibration
 from lhc.runtime.chip_calibration import (
     Moments,
     calibrated,
@@ -128,8 +128,8 @@ def test_layers_that_are_corrected_together_but_alone_are_corrected_as_if_placed
     assert not np.allclose(chips[0]["gemm"].offset, chips[1]["gemm"].offset, atol=1e-3), "each chip has its own"
 
 
-def _token_corrections(x: Array, mask: Array) -> Correction:
-    """Of one MatMul over tokens ``(samples, tokens, inputs)``, on one call."""
+def _token_corrections(x: Array, mask: Array, **more: Array) -> Correction:
+    """Of one MatMul over tokens ``(samples, tokens, inputs)``, on one call; ``more``: masks beside the first."""
     from onnx import helper
 
     nodes = [
@@ -139,7 +139,8 @@ def _token_corrections(x: Array, mask: Array) -> Correction:
         helper.make_node("Mul", ["product", "factor"], ["y"]),
     ]
     constants = {"m": normal(np.random.default_rng(7), (16, 5)), "last": np.array([-1])}
-    feeds = {"x": x, "attention_mask": mask}
+    feeds = {"x": x, "attention_mask": mask, **more}
+    nodes += [helper.make_node("Identity", [name], [f"{name}_read"]) for name in more]
     model = load_model(model_of(nodes, feeds, {"y": 3}, constants))
     executor = HybridExecutor(model, read_graph(model), ["matmul"])
     calls: list[Call] = [(feeds, Position(0, len(x)))]
@@ -170,6 +171,32 @@ def test_padding_does_not_calibrate() -> None:
     assert two.offset == pytest.approx(one.offset, abs=1e-5)
     assert two.gain == pytest.approx(one.gain, rel=1e-5)
     assert not np.allclose(_token_corrections(other, np.ones_like(mask)).offset, one.offset, atol=1e-2)
+
+
+def test_masks_of_one_size_that_differ_leave_open_what_is_padding() -> None:
+    rng = np.random.default_rng(3)
+    x, mask, none = normal(rng, (8, 12, 16)), np.ones((8, 12), np.int64), np.ones((8, 12), np.int64)
+    mask[:, 8:] = 0
+    other = np.roll(mask, 3, axis=1)
+    whole = _token_corrections(x, none).offset
+    assert (_token_corrections(x, mask, decoder_attention_mask=other).offset == whole).all()
+    alike = _token_corrections(x, mask, decoder_attention_mask=mask.copy()).offset
+    assert (alike == _token_corrections(x, mask).offset).all()
+    assert not np.allclose(alike, whole, atol=1e-3)
+
+
+def test_what_is_observed_together_counts_inputs_and_outputs_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Per sample: conv writes 96 values, gemm reads 96 others and writes 8, matmul reads 8 others and writes 5."""
+    model = _network()
+    graph = read_graph(model)
+    layers = HybridExecutor(model, graph, ["conv", "gemm", "matmul"]).layers
+    names = []
+    for values in (96 + 96 + 8, 96 + 96 + 8 - 1, 96 + 96 + 8 + 8 + 5):
+        monkeypatch.setattr(chip_calibration, "_OBSERVED_BYTES", 4 * values)
+        names.append([[layer.name for layer in some] for some in chip_calibration._together(layers, graph, 1)])
+    assert names[0] == [["conv", "gemm"], ["matmul"]]
+    assert names[1] == [["conv"], ["gemm", "matmul"]]
+    assert names[2] == [["conv", "gemm", "matmul"]]
 
 
 def test_few_tokens_of_huge_activations_do_not_decide() -> None:

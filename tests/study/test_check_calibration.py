@@ -63,6 +63,23 @@ def test_calibration_that_does_harm_is_left_out_and_told(caplog: pytest.LogCaptu
     assert bench.measure(analog, range(3), "x").drops.mean() < worse.measure(analog, range(3), "x").drops.mean()
 
 
+def test_masks_that_leave_open_what_is_padding_are_told(caplog: pytest.LogCaptureFixture) -> None:
+    model, task = tokens()
+    masks = {"attention_mask": np.ones((200, 8), np.int64), "decoder_attention_mask": np.ones((200, 8), np.int64)}
+    for name in masks:
+        model.graph.input.append(helper.make_tensor_value_info(name, TensorProto.INT64, ["N", 8]))
+
+    def told() -> list[str]:
+        study, _ = opened(model, replace(task, inputs={**task.inputs, **masks}))
+        assert study.calibration is not None
+        return [record.getMessage() for record in caplog.records if "padding" in record.getMessage()]
+
+    assert not told()
+    masks["decoder_attention_mask"][:, 5:] = 0
+    (text,) = told()
+    assert "padding calibrates too: 'attention_mask' and 'decoder_attention_mask' are of one size" in text
+
+
 def test_calibration_that_helps_stays() -> None:
     study, analog = opened("digits-narrow", samples=200)
     assert with_useful_calibration(study, analog) is study
