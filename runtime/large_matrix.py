@@ -38,7 +38,8 @@ _LEAST_READOUT = 1e-4
 def takes(weights: int, hardware: Hardware) -> bool:
     """Whether a matrix of so many weights is programmed here."""
     bound = hardware.adc.bound
-    known = hardware.devices is None or type(hardware.devices) is Pcm
+    devices = hardware.devices
+    known = devices is None or (type(devices) is Pcm and devices.plain)
     return weights >= LEAST_WEIGHTS and known and (bound is None or bound >= _LEAST_BOUND)
 
 

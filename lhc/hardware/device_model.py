@@ -1,13 +1,13 @@
 """What every model of devices has."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from lhc.hardware.sections import Section
 
-__all__ = ["DeviceModel", "Positive", "Scale"]
+__all__ = ["DeviceModel", "PairedDevices", "Positive", "Scale"]
 
 Scale = Annotated[float, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0)]
@@ -47,3 +47,36 @@ class DeviceModel(Section):
     def lasting(self, t_s: float) -> float:
         """About what share of its conductance a device keeps until a time of inference (seconds)."""
         return 1.0
+
+
+class PairedDevices(DeviceModel):
+    """Devices of which a pair holds a weight, as the difference of its two conductances."""
+
+    g_max_us: Positive
+    g_min_us: Scale = 0.0
+    """Conductance of a device that is programmed to nothing, in µS: g_max over the on/off ratio. Programming noise,
+    drift and read noise are those of what a device really holds; a pair's difference takes g_min away again."""
+    pair: Literal["one-sided", "two-sided"] = "one-sided"
+    """``one-sided``: one device of a pair holds the weight, the other g_min. ``two-sided``: both hold half of it,
+    above and below the middle of g_min and g_max."""
+
+    @model_validator(mode="after")
+    def _devices_can_be_switched(self) -> "PairedDevices":
+        if self.g_min_us >= self.g_max_us:
+            raise ValueError("g_min_us must be below g_max_us")
+        return self
+
+    @property
+    def plain(self) -> bool:
+        """Whether the device of a pair that holds nothing of a weight has no conductance."""
+        return self.g_min_us == 0 and self.pair == "one-sided"
+
+    def cells(self, weight: Any) -> tuple[Any, Any]:  # noqa: ANN401 - a number or an array of any library
+        """What the two devices of a pair are to hold, in µS.
+
+        Args:
+            weight: in units of the greatest one of the tile.
+        """
+        span = self.g_max_us - self.g_min_us
+        shares = [(1 + w) / 2 if self.pair == "two-sided" else w * (w > 0) for w in (weight, -weight)]
+        return self.g_min_us + span * shares[0], self.g_min_us + span * shares[1]

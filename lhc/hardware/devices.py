@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
-from lhc.hardware.device_model import DeviceModel, Positive, Scale
+from lhc.hardware.device_model import DeviceModel, PairedDevices, Positive, Scale
 from lhc.hardware.measured_devices import Measured
 from lhc.hardware.weight_noise import Regimes
 
@@ -26,7 +26,7 @@ __all__ = [
 Coefficients = Annotated[tuple[float, ...], Field(min_length=1)]
 
 
-class _PcmLike(DeviceModel):
+class _PcmLike(PairedDevices):
     g_max_us: Positive = 25.0
     """Greatest conductance, in µS."""
     programming_coefficients_us: Coefficients = (0.26348, 1.9650, -1.1731)
@@ -107,7 +107,7 @@ class PcmCustomDrift(_PcmLike):
         return super().fields_from(attributes) | {field: table[key] for key, field in names.items() if key in table}
 
 
-class Hermes(DeviceModel):
+class Hermes(PairedDevices):
     """aihwkit's HermesNoiseModel: PCM of the IBM HERMES Project Chip (Le Gallo et al., Nat. Electron. 2023)."""
 
     model: Literal["hermes"] = "hermes"
@@ -201,7 +201,7 @@ class ReramCmo(DeviceModel):
         return None if t_s == 0 or t_s >= 1 else "relaxation of reram_cmo was fitted from 1 s on (0: none yet)"
 
 
-class ReramWan2022(DeviceModel):
+class ReramWan2022(PairedDevices):
     """aihwkit's ReRamWan2022NoiseModel: deviations after 1 s, 1 and 2 days (Wan et al., Nature 2022)."""
 
     model: Literal["reram_wan2022"] = "reram_wan2022"
@@ -224,7 +224,7 @@ class ReramWan2022(DeviceModel):
         return None if t_s in self.times_s else f"reram_wan2022 was measured after {known} s only"
 
 
-class StateIndependent(DeviceModel):
+class StateIndependent(PairedDevices):
     """aihwkit's StateIndependentNoiseModel: noise and drift that do not depend on conductance."""
 
     model: Literal["state_independent"] = "state_independent"

@@ -4,6 +4,7 @@ from pydantic import Field, ValidationError, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from lhc.hardware.costs import AlpineCosts, Costs
+from lhc.hardware.device_model import PairedDevices
 from lhc.hardware.devices import Devices, Pcm
 from lhc.hardware.faults import Faults
 from lhc.hardware.sections import Adc, Compensation, Dac, LeftOut, Mapping, Section, Tiles, Training
@@ -66,6 +67,11 @@ class Machine(Section):
     def _faults_are_of_pairs(self) -> "Machine":
         if self.faults.any and self.devices is not None and not self.devices.pairs:
             raise ValueError(f"faults are those of pairs of cells, and a weight of {self.devices.model} is one device")
+        if self.faults.any and isinstance(self.devices, PairedDevices) and not self.devices.plain:
+            raise ValueError(
+                "faults are those of one-sided pairs without g_min: devices.g_min_us and devices.pair cannot be given"
+                " with them"
+            )
         if self.faults.any and self.tiles.rows * self.tiles.cols > MOST_FAULTY:
             raise ValueError(f"faults are drawn cell by cell: a tile may have at most {MOST_FAULTY} weights")
         return self

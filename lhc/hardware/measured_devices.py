@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field, model_validator
 
-from lhc.hardware.device_model import DeviceModel, Positive, Scale
+from lhc.hardware.device_model import PairedDevices, Positive, Scale
 
 __all__ = ["Measured"]
 
@@ -27,7 +27,7 @@ Correlation = tuple[tuple[tuple[float, ...], ...], ...]
 _LEAST_EIGENVALUE = -1e-6
 
 
-class Measured(DeviceModel):
+class Measured(PairedDevices):
     """Tables of measurements, such as ``lhc hardware NAME --measured FILE.csv`` makes: one pair of devices a weight."""
 
     model: Literal["measured"] = "measured"

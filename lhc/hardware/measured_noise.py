@@ -21,7 +21,7 @@ class _Cells:
     """The cells of one sign of a tile's weights.
 
     Attributes:
-        full: weight that stands for g_max.
+        full: weight that stands for the difference of g_max and g_min.
         sign: of the weights, 1 or -1.
         targets: in µS, ``(outputs, inputs)``.
         independent: see `Measured.conductances`.
@@ -45,8 +45,7 @@ class MeasuredNoise:
         values = weights.detach().cpu().numpy().astype(np.float64)
         full = max(float(np.abs(values).max(initial=0.0)), _LEAST_MAGNITUDE)
         cells = []
-        for sign in (1, -1):
-            targets = np.maximum(sign * values, 0) * (self.devices.g_max_us / full)
+        for sign, targets in zip((1, -1), self.devices.cells(values / full), strict=True):
             normal = weights.new_empty((len(self.devices.times_s), *weights.shape)).normal_().cpu().numpy()
             cells.append(_Cells(full, sign, targets, normal.astype(np.float64)))
         return self._weights(weights, cells, 0.0, reads=False), cells
@@ -62,5 +61,5 @@ class MeasuredNoise:
             if reads and any(self.devices.read_us) and self.devices.read_noise_scale > 0:
                 noise = like.new_empty(like.shape).normal_().cpu().numpy()
                 held = np.maximum(held + self.devices.read_noise(one.targets) * noise, 0)
-            total += one.sign * held * (one.full / self.devices.g_max_us)
+            total += one.sign * held * (one.full / (self.devices.g_max_us - self.devices.g_min_us))
         return like.new_tensor(total)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from lhc.errors import ConfigError, MissingDependencyError, UsageError
-from lhc.hardware.device_model import DeviceModel
+from lhc.hardware.device_model import DeviceModel, PairedDevices
 from lhc.hardware.devices import DEVICE_MODELS, Pcm
 from lhc.hardware.machine import Machine
 from lhc.hardware.measured_devices import Measured
@@ -48,6 +48,7 @@ _REMAPS = {"CHANNELWISE_SYMMETRIC": "channelwise", "LAYERWISE_SYMMETRIC": "layer
 def _aihwkit() -> SimpleNamespace:
     try:
         from aihwkit.inference.compensation import drift
+        from aihwkit.inference.converter import conductance
         from aihwkit.inference.noise import custom, hermes, pcm, reram
         from aihwkit.simulator import configs, parameters, tiles
     except ImportError as error:
@@ -56,7 +57,9 @@ def _aihwkit() -> SimpleNamespace:
             f" x86-64 only ({error})"
         ) from error
     noise = {"custom": custom, "hermes": hermes, "pcm": pcm, "reram": reram}
-    return SimpleNamespace(configs=configs, drift=drift, noise=noise, parameters=parameters, tiles=tiles)
+    return SimpleNamespace(
+        configs=configs, conductance=conductance, drift=drift, noise=noise, parameters=parameters, tiles=tiles
+    )
 
 
 def build(machine: Machine) -> "TorchInferenceRPUConfig":
@@ -143,7 +146,17 @@ def _noise_model(devices: DeviceModel | None) -> Any:
     model = _noise_class(devices)(**{name: attributes.pop(name) for name in devices.arguments})
     for name, value in attributes.items():
         setattr(model, name, value)
+    if isinstance(devices, PairedDevices):
+        model.g_converter = _pair(devices)
     return model
+
+
+def _pair(devices: PairedDevices) -> Any:
+    """How aihwkit makes conductances of weights."""
+    kinds, ends = _aihwkit().conductance, [devices.g_min_us, devices.g_max_us]
+    if devices.pair == "one-sided":
+        return kinds.SinglePairConductanceConverter(g_max=ends[1], g_min=ends[0])
+    return kinds.CustomPairConductanceConverter([1.0], [ends, ends[::-1]], g_max=ends[1], g_min=ends[0])
 
 
 def _noise_class(devices: "DeviceModel | type[DeviceModel]") -> Callable[..., Any]:
@@ -237,8 +250,16 @@ def _devices(noise_model: Any) -> dict[str, Any] | None:
         return noise_model.devices.model_dump()
     for name, devices in DEVICE_MODELS.items():
         if devices.module and type(noise_model) is _noise_class(devices):
-            return {"model": name, **devices.fields_from(vars(noise_model))}
+            return {"model": name, **devices.fields_from(vars(noise_model)), **_pair_of(devices, noise_model)}
     return {"model": "pcm"}
+
+
+def _pair_of(devices: type[DeviceModel], noise_model: Any) -> dict[str, Any]:
+    converter = noise_model.g_converter
+    if not issubclass(devices, PairedDevices):
+        return {}
+    two_sided = type(converter) is _aihwkit().conductance.CustomPairConductanceConverter
+    return {"g_min_us": getattr(converter, "g_min", 0.0), "pair": "two-sided" if two_sided else "one-sided"}
 
 
 def _size(largest: int) -> int:

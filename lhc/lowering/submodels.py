@@ -33,6 +33,7 @@ from lhc.canonical import placed_form
 from lhc.conductances import Correction, ProgrammedMatrix, ProgrammedTile
 from lhc.errors import UsageError
 from lhc.graph import LayerGraph
+from lhc.hardware.device_model import DeviceModel, PairedDevices
 from lhc.hardware.geometry import split_sizes
 from lhc.lowering.chip_corrections import ChipCalibration
 from lhc.lowering.lower import Chip
@@ -136,9 +137,9 @@ def _write(
             assert weight is not None
             entry = parts.write(parts.alone(name), folder / f"analog_{number}.onnx")
             pair = targets[weight.tile_set], programmed[weight.tile_set]
-            g_max_us = getattr(plan.hardware.for_layer(name).devices, "g_max_us", None)
-            driven = _driven_rows(pair[1], plan.copies.get(name, 1), plan.hardware.tiles.rows)
-            tiles = _tiles(str(number), *pair, driven, g_max_us, arrays)
+            machine = plan.hardware.for_layer(name)
+            driven = _driven_rows(pair[1], plan.copies.get(name, 1), machine.tiles.rows)
+            tiles = _tiles(str(number), *pair, driven, machine.devices, arrays)
             analog.append(
                 {"name": name, "op_type": graph[name].op_type, "weight": weight.name, "tile_set": weight.tile_set}
                 | entry
@@ -242,18 +243,18 @@ def _tiles(
     target: ProgrammedMatrix,
     programmed: ProgrammedMatrix,
     driven: Sequence[npt.NDArray[np.int64]],
-    g_max_us: float | None,
+    devices: DeviceModel | None,
     arrays: Arrays,
 ) -> list[dict[str, object]]:
     """Entries of the index for all tiles of a layer; their arrays are added to ``arrays``."""
-    entries = []
+    entries, g_max_us = [], getattr(devices, "g_max_us", None)
     rows = zip(programmed.starts, target.tiles, programmed.tiles, strict=True)
     for row, (first_input, targets, tiles) in enumerate(rows):
         first_output = 0
         for column, (wanted, tile) in enumerate(zip(targets, tiles, strict=True)):
             outputs, inputs = wanted.weights.shape
             key = f"{prefix}/{row}/{column}"
-            arrays |= {f"{key}/{name}": array for name, array in _arrays(wanted, tile, driven[row], g_max_us).items()}
+            arrays |= {f"{key}/{name}": array for name, array in _arrays(wanted, tile, driven[row], devices).items()}
             entries.append(
                 {
                     "row": row,
@@ -272,12 +273,12 @@ def _tiles(
 
 
 def _arrays(
-    wanted: ProgrammedTile, tile: ProgrammedTile, rows: npt.NDArray[np.int64], g_max_us: float | None
+    wanted: ProgrammedTile, tile: ProgrammedTile, rows: npt.NDArray[np.int64], devices: DeviceModel | None
 ) -> Arrays:
     target = (wanted.weights / np.maximum(np.bincount(rows, minlength=wanted.weights.shape[1]), 1))[:, rows]
     target = target.astype(np.float32)
     arrays: Arrays = {"rows": rows, "target": target, "programmed": tile.weights, "scales": tile.scales}
-    if g_max_us is not None:
-        arrays["g_plus_us"] = np.maximum(target, 0) * np.float32(g_max_us)
-        arrays["g_minus_us"] = np.maximum(-target, 0) * np.float32(g_max_us)
+    if isinstance(devices, PairedDevices):
+        cells = (np.asarray(side, np.float32) for side in devices.cells(target))
+        arrays["g_plus_us"], arrays["g_minus_us"] = cells
     return arrays

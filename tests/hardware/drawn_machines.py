@@ -60,7 +60,9 @@ MEASURED = Measured(
 device_models: st.SearchStrategy[Devices | None] = st.one_of(
     st.none(),
     st.builds(
-        Pcm,
+        lambda share, **fields: Pcm(g_min_us=share * fields["g_max_us"], **fields),
+        share=st.sampled_from([0.0, 0.25]),
+        pair=st.sampled_from(["one-sided", "two-sided"]),
         g_max_us=positive,
         drift_scale=scales,
         programming_coefficients_us=coefficients,

@@ -142,7 +142,7 @@ def refusals() -> list[Refusal]:
         Refusal("remap.max_scale_range", 2.0),
         Refusal("noise_model", Mine(g_max=25.0), "noise_model = Mine"),
         Refusal("noise_model.g_converter", DualPairConductanceConverter([1.0, 1.0]), "DualPairConductanceConverter"),
-        Refusal("noise_model.g_converter.g_min", 1.0),
+        Refusal("noise_model.g_converter.g_max", 20.0),
         Refusal("backward.is_perfect", False),
         Refusal("tile_class", int, "tile_class = int"),
         Refusal("runtime.data_type", enums.RPUDataType.DOUBLE),

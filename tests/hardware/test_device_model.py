@@ -1,0 +1,123 @@
+"""Pairs of devices that keep some conductance, or share a weight, against formulas of their own."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from lhc.errors import ConfigError
+from lhc.hardware import Devices, Hardware, Pcm, PcmCustomDrift
+from lhc.support.yaml_text import write_yaml
+from tests.hardware.drawn_machines import MEASURED
+
+PAIRS: list[dict[str, Any]] = [
+    {"g_min_us": 0.0, "pair": "one-sided"},
+    {"g_min_us": 5.0, "pair": "one-sided"},
+    {"g_min_us": 0.0, "pair": "two-sided"},
+    {"g_min_us": 5.0, "pair": "two-sided"},
+]
+WEIGHTS = np.array([[1.0, -0.6, 0.25, 0.0, -1.0]])
+G_MAX = 25.0
+
+
+def held(pair: dict[str, Any], weights: npt.NDArray[Any]) -> list[npt.NDArray[Any]]:
+    """What both devices of a pair are programmed to, in µS."""
+    low = pair["g_min_us"]
+    if pair["pair"] == "two-sided":
+        middle, half = (low + G_MAX) / 2, (G_MAX - low) / 2
+        return [middle + half * weights, middle - half * weights]
+    return [low + (G_MAX - low) * np.maximum(sign * weights, 0) for sign in (1, -1)]
+
+
+def noise_model(devices: Devices) -> Any:  # noqa: ANN401 - aihwkit is untyped
+    return Hardware(name="x", devices=devices).to_rpu_config().noise_model
+
+
+@pytest.mark.parametrize("pair", PAIRS, ids=str)
+def test_both_devices_of_a_pair_hold_what_is_said(pair: dict[str, Any]) -> None:
+    for found, wanted in zip(Pcm(**pair).cells(WEIGHTS), held(pair, WEIGHTS), strict=True):
+        np.testing.assert_allclose(found, wanted, atol=1e-12)
+
+
+@pytest.mark.analog
+@pytest.mark.parametrize("pair", PAIRS, ids=str)
+def test_each_device_drifts_by_its_own_conductance(pair: dict[str, Any]) -> None:
+    import torch
+
+    at, exponents = (0.0, 10.0, 25.0), (0.02, 0.1, 0.04)
+    table = {"drift_g_us": at, "drift_nu_mean": exponents, "drift_nu_std": (0.0, 0.0, 0.0)}
+    quiet = {"programming_noise_scale": 0.0, "read_noise_scale": 0.0}
+    model = noise_model(PcmCustomDrift.model_validate(pair | quiet | table))
+    programmed, drift = model.apply_programming_noise(torch.from_numpy(WEIGHTS))
+    np.testing.assert_allclose(programmed.numpy(), WEIGHTS, atol=1e-6)
+
+    later = [g * (1 + 3600 / 20) ** -np.interp(g, at, exponents) for g in held(pair, WEIGHTS)]
+    found = model.apply_drift_noise(programmed, drift, 3600.0).numpy()
+    np.testing.assert_allclose(found, (later[0] - later[1]) / (G_MAX - pair["g_min_us"]), atol=2e-5)
+
+
+@pytest.mark.analog
+@pytest.mark.parametrize("pair", PAIRS[1:], ids=str)
+def test_programming_noise_is_that_of_what_devices_hold(pair: dict[str, Any]) -> None:
+    import torch
+
+    torch.manual_seed(0)
+    count, coefficients = 100_000, (0.05, 0.6, -0.2)  # too little to reach 0, where the model clips
+    weights = np.repeat([[0.5]], count, axis=1)
+    weights[0, 0] = 1.0
+    model = noise_model(Pcm(**pair, programming_coefficients_us=coefficients))
+    found = model.apply_programming_noise(torch.from_numpy(weights))[0].numpy()[0, 1:]
+    sigmas = [np.polynomial.Polynomial(coefficients)(g[0, 1] / G_MAX) for g in held(pair, weights)]
+    if pair["pair"] == "one-sided" and pair["g_min_us"] == 0:
+        sigmas[1] = 0.0
+    np.testing.assert_allclose(found.std(), np.hypot(*sigmas) / (G_MAX - pair["g_min_us"]), rtol=0.01)
+
+
+@pytest.mark.analog
+def test_measured_pairs_hold_g_min_too() -> None:
+    """Devices keep 0.6 of what they hold: so does the difference of a pair, and its spread is that of both."""
+    import torch
+
+    torch.manual_seed(0)
+    devices = MEASURED.model_copy(update={"g_min_us": 4.0})
+    weights = torch.full((1, 50_000), 0.5, dtype=torch.float64)
+    weights[0, 0] = 1.0
+    model = noise_model(devices)
+    first, cells = model.apply_programming_noise(weights)
+    later = model.apply_drift_noise(first, cells, 1e6)
+    np.testing.assert_allclose(first.numpy()[0, 1:].mean(), 0.5, atol=0.01)
+    np.testing.assert_allclose(first.numpy()[0, 1:].std(), np.sqrt(2) / 6, rtol=0.02)
+    # 7 and 4 µS became 4.2 and 2.4, with a deviation of 3 that cuts below 0.
+    assert 0.2 < later.numpy()[0, 1:].mean() < 0.3
+
+
+@pytest.mark.analog
+@pytest.mark.parametrize("pair", PAIRS, ids=str)
+@pytest.mark.parametrize("preset", ["lionheart", "hermes", "reram-wan2022"])
+def test_aihwkit_s_configurations_say_pairs(preset: str, pair: dict[str, Any]) -> None:
+    base = Hardware.load(preset)
+    assert base.devices is not None
+    machine = base.model_copy(update={"devices": base.devices.model_copy(update=pair)})
+    assert Hardware.from_rpu_config(machine.to_rpu_config(), t_inference_s=86400).devices == machine.devices
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"devices": {"g_min_us": 25.0}}, "g_min_us must be below g_max_us"),
+        ({"devices": {"g_min_us": 1.0}, "faults": {"stuck_low": 0.1}}, "faults are those of one-sided pairs"),
+        ({"devices": {"pair": "two-sided"}, "faults": {"dead_rows": 0.1}}, "faults are those of one-sided pairs"),
+    ],
+)
+def test_what_cannot_be_is_refused(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        Hardware.parse(write_yaml({"name": "x", **change}), "x")
+
+
+@pytest.mark.analog
+def test_large_matrices_on_such_devices_are_programmed_by_aihwkit() -> None:
+    from lhc.runtime.large_matrix import LEAST_WEIGHTS, takes
+
+    assert takes(LEAST_WEIGHTS, Hardware(name="x", devices=Pcm()))
+    assert not any(takes(LEAST_WEIGHTS, Hardware(name="x", devices=Pcm(**pair))) for pair in PAIRS[1:])
