@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from lhc.graph import Origin
 
 __all__ = [
+    "CONFIGURATION",
+    "CONFIGURED_IR",
+    "EARLIER_IR",
     "KEY_PREFIX",
     "LAYER_ANN",
     "OWN_LAYER_ANN",
@@ -51,6 +54,15 @@ LAYER_ANN = "layer_ann"
 
 OWN_LAYER_ANN = "lhc.layer_ann"
 """Marks a node whose ``layer_ann`` is lhc's own."""
+
+CONFIGURATION = "lhc.placement"
+"""Name of ONNX's device configuration that lhc writes."""
+
+CONFIGURED_IR = 11
+"""First IR version with device configurations."""
+
+EARLIER_IR = "lhc.ir_version"
+"""Key of a model that lhc wrote device configurations into: the IR version that it had before."""
 
 _PIECE = 2**24
 """Bytes of a weight that are hashed at once."""
@@ -138,8 +150,16 @@ def without_weights(proto: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _strip(proto: onnx.ModelProto) -> onnx.ModelProto:
-    """Take lhc's metadata out of a model, in place."""
-    holders: tuple[onnx.ModelProto | onnx.NodeProto, ...] = (proto, *all_nodes(proto.graph))
+    """Take lhc's metadata and device configuration out of a model, in place."""
+    earlier = next((entry.value for entry in proto.metadata_props if entry.key == EARLIER_IR), "")
+    if proto.ir_version == CONFIGURED_IR and earlier in map(str, range(1, CONFIGURED_IR)):
+        proto.ir_version = int(earlier)
+    nodes = tuple(all_nodes(proto.graph))
+    for node in nodes:
+        for index in reversed(range(len(node.device_configurations))):
+            if node.device_configurations[index].configuration_id == CONFIGURATION:
+                del node.device_configurations[index]
+    holders: tuple[onnx.ModelProto | onnx.NodeProto, ...] = (proto, *nodes)
     for holder in holders:
         own = any(entry.key == OWN_LAYER_ANN for entry in holder.metadata_props)
         foreign = [entry for entry in holder.metadata_props if not entry.key.startswith(KEY_PREFIX)]
@@ -148,6 +168,9 @@ def _strip(proto: onnx.ModelProto) -> onnx.ModelProto:
             kept = [onnx.StringStringEntryProto(key=e.key, value=e.value) for e in kept]
             del holder.metadata_props[:]
             holder.metadata_props.extend(kept)
+    for index in reversed(range(len(proto.configuration))):
+        if proto.configuration[index].name == CONFIGURATION:
+            del proto.configuration[index]
     return proto
 
 
@@ -228,6 +251,11 @@ class OnnxModel:
         held: Sequence[onnx.TensorProto] = self.proto.graph.initializer
         return held if self.file is None else held[: self.file.tensors]
 
+    @property
+    def in_file(self) -> onnx.ModelProto:
+        """What the file holds; without its weights, where ``proto`` is another form."""
+        return self.proto if self.file is None else self.file.proto
+
     def as_file(self) -> onnx.ModelProto:
         """The model as its file holds it; not to be changed."""
         if self.file is None:
@@ -248,8 +276,7 @@ class OnnxModel:
 
         The same before and after annotation, and wherever the weights are kept; weights are read piece by piece.
         """
-        graph = self.proto if self.file is None else self.file.proto
-        state = sha256(_strip(without_weights(graph)).SerializeToString(deterministic=True))
+        state = sha256(_strip(without_weights(self.in_file)).SerializeToString(deterministic=True))
         for tensor in self.tensors:
             state.update(f"|{tensor.name}|{tensor.data_type}|{tuple(tensor.dims)}|".encode())
             if is_external(tensor):

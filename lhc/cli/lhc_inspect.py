@@ -3,7 +3,7 @@
 from typing import ClassVar
 
 from lhc.cli.build import terminal_command
-from lhc.cli.output import emit, emit_json, hints, say
+from lhc.cli.output import emit, emit_json, hint, hints, say
 from lhc.options.declare import option, options
 from lhc.options.printed import Printing
 from lhc.options.subjects import Model
@@ -18,16 +18,22 @@ class InspectOptions(Printing, Model):
     PANEL: ClassVar[str] = "Output"
 
     layer_assignment: str | None = option(
-        "Print onnxruntime's session.layer_assignment_settings that send analog layers to DEVICE (npu, …).",
+        "Print the onnxruntime setting that sends analog layers to DEVICE (npu, …), by layer_ann or else by names.",
         default=None,
         metavar="DEVICE",
-        result="lhc.onnx_io.layer_assignment_settings(model, device)",
+        result="lhc.onnx_io.layer_assignment(model, device)",
+    )
+    nnpa_config: bool = option(
+        "Print the placement as JSON for onnx-mlir --config-file.",
+        default=False,
+        result="lhc.onnx_io.nnpa_config(model, plan)",
+        rare=True,
     )
 
 
 def inspect(asked: InspectOptions) -> None:
     """Show the placement that a model carries. Measures nothing."""
-    from lhc.onnx_io import layer_assignment_settings, read_plan
+    from lhc.onnx_io import layer_assignment, nnpa_config, read_plan
     from lhc.report.builder import graph_of_plan
     from lhc.report.json_documents import inspection_document
     from lhc.report.placement_lines import doubts, inspection_footer, verdict_sentence
@@ -37,9 +43,14 @@ def inspect(asked: InspectOptions) -> None:
     opened = open_model(asked.model)
     hints(doubts(opened.model))
     if asked.layer_assignment is not None:
-        say(layer_assignment_settings(opened.model, asked.layer_assignment))
+        setting, value = layer_assignment(opened.model, asked.layer_assignment)
+        say(value)
+        hint(f"the value of onnxruntime's session.{setting}")
         return
     plan = read_plan(opened.model)
+    if asked.nnpa_config and plan is not None:
+        say(nnpa_config(opened.model, plan))
+        return
     if plan is not None:
         document, footer = inspection_document(opened, plan), inspection_footer(opened.model, plan)
         head = verdict_sentence(plan, plan.tiles(graph_of_plan(plan)))

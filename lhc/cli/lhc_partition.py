@@ -11,7 +11,7 @@ from lhc.cli.output import check_file, default_output, emit, hint, hints, notes,
 from lhc.cli.progress import dry_run, watched
 from lhc.options.commands import PartitionOptions
 from lhc.options.declare import option, options
-from lhc.options.printed import Annotating, Estimating, Reporting, Watching
+from lhc.options.printed import Annotating, Carrying, Estimating, Reporting, Watching
 
 if TYPE_CHECKING:
     from lhc.study.outcome import PartitionResult
@@ -20,7 +20,7 @@ __all__ = ["command"]
 
 
 @options
-class PartitionOutput(Watching, Reporting, Annotating, Estimating):
+class PartitionOutput(Watching, Reporting, Annotating, Carrying, Estimating):
     """What ``lhc partition`` writes."""
 
     PANEL: ClassVar[str] = "Output"
@@ -30,12 +30,6 @@ class PartitionOutput(Watching, Reporting, Annotating, Estimating):
         default=None,
         metavar="F.yaml",
         result="result.plan.to_yaml()",
-    )
-    layer_ann: bool = option(
-        "Also write onnxruntime's key layer_ann on nodes that have none.",
-        default=False,
-        result="save(layer_ann=True)",
-        rare=True,
     )
     show_pipeline: bool = option(
         "Print the steps that these options stand for, and do nothing.",
@@ -75,7 +69,13 @@ def partition(asked: PartitionOptions, shown: PartitionOutput) -> None:
     notes([*([] if result.ranking is None else ranking_notes(result.ranking)), *result.notes])
     # With other weights it is another network; that its place is free was checked above.
     force = force or (asked.retrain and where.exists())
-    result.save(where, force=force, external_data=shown.external_data, layer_ann=shown.layer_ann)
+    result.save(
+        where,
+        force=force,
+        external_data=shown.external_data,
+        layer_ann=shown.layer_ann,
+        device_configurations=shown.device_configurations,
+    )
     if shown.plan_out is not None:
         write(shown.plan_out, result.plan.to_yaml())
     emit(partition_document(result), plan_table(result.plan), result.summary, shown.chosen, partition_head(result))

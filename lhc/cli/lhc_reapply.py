@@ -6,20 +6,24 @@ from typing import ClassVar
 from lhc.cli.build import terminal_command
 from lhc.cli.output import emit, hint, notes
 from lhc.options.declare import argument, option, options
-from lhc.options.printed import Printing, Replacing
+from lhc.options.printed import Carrying, Printing, Replacing
+from lhc.options.subjects import MachineOptions
 
 __all__ = ["command"]
 
 
 @options
-class ReapplyOptions(Printing, Replacing):
+class ReapplyOptions(Printing, Carrying, Replacing, MachineOptions):
     """Of ``lhc reapply``."""
 
     PANEL: ClassVar[str] = "Output"
 
     model: str = argument("What another tool made of an annotated model.", kw_only=False, metavar="MODEL")
     original: Path | None = option(
-        "Where MODEL lost its metadata: who has it.", default=None, flag="--from", metavar="ORIGINAL.lhc.onnx"
+        "Where MODEL lost its metadata: who has it; or onnx-mlir's settings (.json) or onnxruntime's by names (.txt).",
+        default=None,
+        flag="--from",
+        metavar="ORIGINAL.lhc.onnx",
     )
     out: Path | None = option(
         "By default <stem>.lhc.onnx beside MODEL.",
@@ -42,9 +46,9 @@ def reapply(asked: ReapplyOptions) -> None:
     path = Path(asked.model)
     where = asked.out or path.with_name(f"{path.name.removesuffix('.onnx')}.lhc.onnx")
     check_output(where, opened.model, asked.force)
-    result = run(opened, asked.original)
+    result = run(opened, asked.original, asked.hardware)
     notes(result.notes)
-    result.save(where, force=asked.force)
+    result.save(where, force=asked.force, layer_ann=asked.layer_ann, device_configurations=asked.device_configurations)
     document = placement_document(result) | {"notes": list(result.notes)}
     emit(document, plan_table(result.plan), result.summary, asked.chosen)
     hint(f"written: {where}")

@@ -1,35 +1,67 @@
 """Annotations put back onto a model that another tool rewrote."""
 
-from lhc.errors import ModelError
+from collections.abc import Mapping
+from pathlib import Path
+
+from lhc.errors import ModelError, OpenSizesError
+from lhc.hardware import Hardware
 from lhc.model import ModelSource
-from lhc.onnx_io import find_layers, read_graph, read_plan, reapplied_plan
+from lhc.onnx_io import (
+    configured_placements,
+    example_shapes,
+    find_layers,
+    lost_configurations,
+    placements_in,
+    read_graph,
+    read_plan,
+    reapplied_plan,
+)
+from lhc.passes import Qualify, initial_plan
 from lhc.plan import Plan
+from lhc.plan.layer_plan import Decision, Placement
 from lhc.study.outcome import PartitionResult
-from lhc.study.source import open_model
+from lhc.study.source import Opened, open_model
+from lhc.support.version import VERSION
 
 __all__ = ["reapply"]
 
 
-def reapply(model: ModelSource, original: ModelSource | Plan | None = None) -> PartitionResult:
+def reapply(
+    model: ModelSource,
+    original: ModelSource | Plan | None = None,
+    hardware: Hardware | str | Path | None = "lionheart",
+) -> PartitionResult:
     """A rewritten model with its placement on the nodes again; notes say what was renamed, fused or is gone.
+
+    A model without lhc's metadata whose device configuration has a device ``analog`` is placed as that says.
 
     Args:
         model: what an optimiser or converter made of an annotated model.
-        original: the annotated model, or its plan, where the tool dropped the model's metadata too.
+        original: the annotated model, or its plan, where the tool dropped the model's metadata too; or a file with
+            onnx-mlir's ``nnpa_ops_config`` (.json) or onnxruntime's ``name_based_layer_assignment`` (.txt).
+        hardware: that layers are placed on where not a plan says it.
 
     Raises:
         ModelError: there is no plan, or none of its layers is in the model.
+        ConfigError: a file holds no such settings.
     """
     opened = open_model(model)
+    machine = Hardware.load(hardware or "lionheart")
+    settings = placements_in(Path(original), opened.model) if isinstance(original, str | Path) else None
+    if settings is not None:
+        return _placed_as(opened, settings, machine)
     if isinstance(original, Plan):
         plan = original
     else:
         holder = opened if original is None else open_model(original)
         found_plan = read_plan(holder.model)
         if found_plan is None:
-            raise ModelError(
-                f"{holder.model.label}: carries no plan; name the annotated original (--from ORIGINAL.lhc.onnx)"
-            )
+            configured = configured_placements(holder.model)
+            if not configured:
+                raise ModelError(
+                    f"{holder.model.label}: carries no plan; name the annotated original (--from ORIGINAL.lhc.onnx)"
+                )
+            return _placed_as(opened, configured, machine)
         plan = found_plan
     opened = opened.split_as(plan)
     found = find_layers(opened.model, plan)
@@ -40,5 +72,32 @@ def reapply(model: ModelSource, original: ModelSource | Plan | None = None) -> P
             " partition this model"
         )
     notes = tuple(f.note for f in found if f.note is not None)
-    graph = read_graph(opened.model, sizes=False)
-    return PartitionResult(reapplied_plan(plan, found, opened.model), graph, opened.model, notes)
+    placed = reapplied_plan(plan, found, opened.model)
+    if lost_configurations(opened.model, placed):
+        notes += ("device configurations are gone from its nodes; --device-configurations writes them again",)
+    return PartitionResult(placed, read_graph(opened.model, sizes=False), opened.model, notes)
+
+
+def _placed_as(opened: Opened, placed: Mapping[str, Placement], hardware: Hardware) -> PartitionResult:
+    """A placement that names operators of the file, as a plan; notes say what of it cannot be.
+
+    Raises:
+        ModelError: it names none of them.
+    """
+    if not placed:
+        raise ModelError(f"{opened.model.label}: the settings name none of its operators that multiply")
+    try:
+        graph = opened.graph()
+    except OpenSizesError:
+        graph = opened.graph(example_shapes(opened.model, {}))
+    plan = Qualify().run(graph, initial_plan(graph, hardware, opened.model.source, VERSION)).plan
+    detail = "as another tool's settings have it"
+    decisions: dict[str, Decision] = {}
+    notes = []
+    for layer in plan.layers:
+        wanted = placed.get(layer.origin or layer.name, "digital")
+        if layer.reason == "eligible":
+            decisions[layer.name] = (wanted, "forced" if wanted == "analog" else "excluded", detail)
+        elif wanted == "analog":
+            notes.append(f"{layer.name!r} stays digital: {layer.detail}")
+    return PartitionResult(plan.decide(decisions), graph, opened.model, tuple(notes))

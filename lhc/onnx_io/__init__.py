@@ -2,11 +2,19 @@
 
 from lhc.onnx_io.adapters import able_to_adapt, adapters_of, with_adapters
 from lhc.onnx_io.annotations import annotate, contradictions, has_annotations, node_keys, read_plan, written_for
+from lhc.onnx_io.carriers import (
+    add_device_configurations,
+    configured_placements,
+    lost_configurations,
+    name_assignment,
+    nnpa_config,
+    placements_in,
+)
 from lhc.onnx_io.compiled_mark import COMPILED_KEY, compiled_from, compiled_note, mark_compiled, refuse_compiled
 from lhc.onnx_io.constants import Constants, stored_array
 from lhc.onnx_io.external import ExternalData, beside_data, check_place, relative
 from lhc.onnx_io.graphs import read_graph
-from lhc.onnx_io.layer_ann import layer_assignment_settings
+from lhc.onnx_io.layer_ann import layer_assignment
 from lhc.onnx_io.layer_matches import find_layers, reapplied_plan
 from lhc.onnx_io.model_files import inline_functions, load_model, save_model, serialized
 from lhc.onnx_io.overwrite import check_output, retrained_from
@@ -30,12 +38,14 @@ __all__ = [
     "TrainingMode",
     "able_to_adapt",
     "adapters_of",
+    "add_device_configurations",
     "annotate",
     "beside_data",
     "check_output",
     "check_place",
     "compiled_from",
     "compiled_note",
+    "configured_placements",
     "contradictions",
     "declared_shape",
     "example_shapes",
@@ -45,10 +55,14 @@ __all__ = [
     "infer_shapes",
     "inline_functions",
     "input_shapes",
-    "layer_assignment_settings",
+    "layer_assignment",
     "load_model",
+    "lost_configurations",
     "mark_compiled",
+    "name_assignment",
+    "nnpa_config",
     "node_keys",
+    "placements_in",
     "read_graph",
     "read_plan",
     "reapplied_plan",

@@ -224,9 +224,8 @@ def contradictions(model: OnnxModel, plan: Plan) -> list[str]:
     ``lhc.plan`` is what lhc goes by.
     """
     planned = keys_of_nodes(plan.layers)
-    graph = model.proto.graph if model.file is None else model.file.proto.graph
     found = []
-    for name, node in named_nodes(graph):
+    for name, node in named_nodes(model.in_file.graph):
         keys = {entry.key: entry.value for entry in node.metadata_props if entry.key.startswith(KEY_PREFIX)}
         keys.pop(OWN_LAYER_ANN, None)
         written = planned.pop(name, None)

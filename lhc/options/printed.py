@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 from lhc.options.declare import option, options
 from lhc.options.subjects import ExternalData
 
-__all__ = ["Annotating", "Estimating", "Form", "Printing", "Replacing", "Reporting"]
+__all__ = ["Annotating", "Carrying", "Estimating", "Form", "Printing", "Replacing", "Reporting"]
 
 Form = Literal["table", "csv", "markdown", "latex", "json"]
 
@@ -85,6 +85,26 @@ class Annotating(Replacing):
         metavar="E",
         rare=True,
         result="save(external_data=…)",
+    )
+
+
+@options
+class Carrying:
+    """Forms of a placement that others read, beside lhc's own."""
+
+    PANEL: ClassVar[str] = "Output"
+
+    layer_ann: bool = option(
+        "Also write onnxruntime's key layer_ann on nodes that have none.",
+        default=False,
+        result="save(layer_ann=True)",
+        rare=True,
+    )
+    device_configurations: bool = option(
+        "Also write ONNX's device configurations; a file of an earlier IR version gets version 11.",
+        default=False,
+        result="save(device_configurations=True)",
+        rare=True,
     )
 
 

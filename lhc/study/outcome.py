@@ -12,7 +12,7 @@ import onnx
 from lhc.costs import CostTerms, SystemCost, cost_of, cost_terms
 from lhc.graph import LayerGraph
 from lhc.model import OnnxModel
-from lhc.onnx_io import ExternalData, annotate, check_output, relative, save_model
+from lhc.onnx_io import ExternalData, add_device_configurations, annotate, check_output, relative, save_model
 from lhc.plan import LayerPlan, Plan
 from lhc.plan.recurrent_steps import folded, folded_rows
 from lhc.results import Infeasibility, SensitivityTable
@@ -254,6 +254,7 @@ class PartitionResult:
         force: bool = False,
         external_data: ExternalData = "keep",
         layer_ann: bool = False,
+        device_configurations: bool = False,
     ) -> Path:
         """Write the annotated model.
 
@@ -263,13 +264,17 @@ class PartitionResult:
             external_data: where the source keeps weights in other files, refer to those (``keep``; the output must lie
                 in their folder), or write a copy of them beside the output (``copy``).
             layer_ann: also write onnxruntime's key ``layer_ann``, analog or digital, on nodes that have none.
+            device_configurations: also write ONNX's device configurations; an older file gets IR version 11.
 
         Raises:
             UsageError: writing would lose something, or the place cannot be written.
         """
         where = Path(path)
         check_output(where, self.source, force, external_data)
-        save_model(annotate(self.source, self.plan, self.graph, layer_ann), where, external_data)
+        annotated = annotate(self.source, self.plan, self.graph, layer_ann)
+        if device_configurations:
+            add_device_configurations(annotated, self.plan)
+        save_model(annotated, where, external_data)
         return where
 
     def session(self, seed: int | None = None, t_inference: float | None = None) -> HybridSession:

@@ -110,7 +110,7 @@ def test_onnxruntime_takes_the_settings(cli: Cli, network: onnx.ModelProto, tmp_
     plain = onnxruntime.InferenceSession(network.SerializeToString(), providers=["CPUExecutionProvider"])
     np.testing.assert_array_equal(session.run(None, FEEDS)[0], plain.run(None, FEEDS)[0])
     onnx.save_model(network, str(tmp_path / "plain.onnx"))
-    refusals = (("m.onnx", "toaster", "onnxruntime's devices are"), ("plain.onnx", "npu", "--layer-ann"))
+    refusals = (("m.onnx", "toaster", "onnxruntime's devices are"), ("plain.onnx", "npu", "no placement"))
     for model, device, message in refusals:
         refused = cli("inspect", tmp_path / model, "--layer-assignment", device)
         assert refused.exit_code == 2

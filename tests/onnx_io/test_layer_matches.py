@@ -13,7 +13,14 @@ from onnx import numpy_helper
 
 import lhc
 from lhc.hardware import Hardware
-from lhc.onnx_io import contradictions, load_model, read_graph, read_plan
+from lhc.onnx_io import (
+    add_device_configurations,
+    configured_placements,
+    contradictions,
+    load_model,
+    read_graph,
+    read_plan,
+)
 from lhc.passes import Qualify, initial_plan
 from lhc.study.outcome import PartitionResult
 from tests.conftest import Cli
@@ -112,12 +119,17 @@ def _placements(model: onnx.ModelProto) -> dict[str, str]:
 
 @pytest.mark.parametrize("tool", TOOLS)
 def test_every_layer_is_found_again(tool: str, annotated: onnx.ModelProto, tmp_path: Path) -> None:
+    written = read_plan(load_model(annotated))
+    assert written is not None
+    add_device_configurations(annotated, written)
     rewritten = TOOLS[tool](annotated, tmp_path)
     result = lhc.reapply(rewritten)
+    kept = configured_placements(load_model(rewritten)).keys() >= set(LAYERS)
+    assert kept != any("device configurations are gone" in note for note in result.notes)
     gone = [note for note in result.notes if "is gone" in note]
     assert not gone
     assert len(result.plan.layers) == len(LAYERS)
-    planned = {layer.weight: layer.placement for layer in read_plan(load_model(annotated)).layers}  # type: ignore[union-attr]
+    planned = {layer.weight: layer.placement for layer in written.layers}
     restored = load_model(result.model)
     assert not contradictions(restored, result.plan)
     by_name = {node.name: node for node in restored.proto.graph.node}
