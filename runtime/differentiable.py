@@ -25,6 +25,7 @@ from lhc.onnx_io import Constants, stored_array
 from lhc.onnx_io.operators import identity
 from lhc.onnx_io.product import Product
 from lhc.runtime.differentiable_contrib import CONTRIB
+from lhc.runtime.differentiable_heads import HEADS
 from lhc.runtime.differentiable_layers import LAYERS
 from lhc.runtime.differentiable_ops import ELEMENTWISE, Function, Operator, UnsupportedOperatorError
 from lhc.runtime.differentiable_quantised import QLINEAR, QUANTISED
@@ -42,7 +43,7 @@ Replacement = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 
 _STANDARD = ("", "ai.onnx")
 _CONTRIB = "com.microsoft"
-_OF_CONTRIB = {**CONTRIB, **QLINEAR}
+_OF_CONTRIB = {**CONTRIB, **HEADS, **QLINEAR}
 _IF = ("", "If")
 _TORCH_TYPES = {"int4": np.int8, "uint4": np.uint8, "int2": np.int8, "uint2": np.uint8, "bfloat16": np.float32}
 """Types that hold the values of those which torch cannot take from numpy."""

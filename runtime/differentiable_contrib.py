@@ -1,7 +1,7 @@
 """onnxruntime's own operators that its optimisers write, as differentiable torch functions.
 
-Formulas are those of onnxruntime's docs/ContribOperators.md. Forms that keep keys and values from call to call, or pack
-queries, keys and values in one tensor, have no function here.
+Formulas are those of onnxruntime's docs/ContribOperators.md. Queries, keys and values packed in one tensor have no
+function here.
 """
 
 import math
@@ -28,17 +28,26 @@ def _attention(
     mask: Tensor | None = None,
     added: Tensor | None = None,
     *past: Tensor | None,
-) -> Tensor:
-    """MultiHeadAttention: query ``(sequences, tokens, hidden)``, keys and values alike."""
-    if key is None or value is None or any(one is not None for one in past) or any(op.node.output[1:]):
-        raise op.unsupported("queries, keys and values are packed, or kept from call to call")
-    if query.ndim != 3 or key.ndim != 3 or value.ndim != 3:
-        raise op.unsupported("its operands have heads in an axis of their own")
-    if bias is not None:
-        parts = torch.split(bias, [query.shape[2], key.shape[2], value.shape[2]])
-        query, key, value = query + parts[0], key + parts[1], value + parts[2]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """MultiHeadAttention: output, and all keys and values ``(sequences, heads, tokens, size)``.
+
+    Query ``(sequences, tokens, hidden)``; keys and values alike, or with heads in an axis of their own, as those that
+    are kept from earlier calls have them.
+    """
+    if key is None or value is None or query.ndim != 3 or key.ndim == 5:
+        raise op.unsupported("queries, keys and values are packed")
+    if any(one is not None for one in past[2:]) or any(op.node.output[3:]):
+        raise op.unsupported("it shares a buffer with other calls, or shows its scores")
     heads = op.attributes["num_heads"]
-    q, k, v = (x.reshape(*x.shape[:2], heads, -1).transpose(1, 2) for x in (query, key, value))
+    if bias is not None:
+        parts = torch.split(bias, [x.shape[2] if x.ndim == 3 else heads * x.shape[3] for x in (query, key, value)])
+        # Keys and values with heads in an axis come from elsewhere, where theirs was added.
+        query, key, value = (x + b if x.ndim == 3 else x for x, b in zip((query, key, value), parts, strict=True))
+    q, k, v = (x if x.ndim == 4 else x.reshape(*x.shape[:2], heads, -1).transpose(1, 2) for x in (query, key, value))
+    k, v = (
+        x if kept is None else torch.cat([kept, x], dim=2)
+        for x, kept in zip((k, v), (*past, None, None)[:2], strict=True)
+    )
     scores = q @ k.transpose(-1, -2) * (op.get("scale", 0.0) or 1 / math.sqrt(q.shape[-1]))
     if added is not None:
         scores = scores + added
@@ -47,8 +56,7 @@ def _attention(
     if op.get("unidirectional", 0):
         later = torch.ones(scores.shape[-2:], dtype=torch.bool).triu(1 + k.shape[2] - q.shape[2])
         scores = scores.masked_fill(later, torch.finfo(scores.dtype).min)
-    output: Tensor = (scores.softmax(dim=-1) @ v).transpose(1, 2).flatten(2)
-    return output
+    return (scores.softmax(dim=-1) @ v).transpose(1, 2).flatten(2), k, v
 
 
 def _hidden(op: Operator, mask: Tensor, keys: int) -> Tensor:

@@ -48,6 +48,17 @@ CASES = [
     Case("masked", f"y = {MS}.MultiHeadAttention<num_heads = 2>(p, x, x, , m)", {"m": FLAGS}),
     Case("masked by a square", f"y = {MS}.MultiHeadAttention<num_heads = 2>(p, x, x, , m)", {"m": SQUARE}),
     Case("lengths", f"y = {MS}.MultiHeadAttention<num_heads = 2>(p, x, x, , m)", {"m": np.array([3, 5], np.int32)}),
+    Case(
+        "kept",
+        f"y, k, v = {MS}.MultiHeadAttention<num_heads = 2, unidirectional = 1>(p, x, p, , , , e, e)",
+        {"e": row(2, 2, 3, 4)},
+    ),
+    Case(
+        "keys that are kept",
+        f"k, y4, y5 = {MS}.MultiHeadAttention<num_heads = 2>(p, x, p, , , , e, e) y = Reshape(y5, s)",
+        {"e": row(2, 2, 0, 4), "s": np.array([2, 5, 8])},
+    ),
+    Case("of heads", f"y = {MS}.MultiHeadAttention<num_heads = 2>(p, e, e, b)", {"e": row(2, 2, 7, 4), "b": row(24)}),
     Case("added to scores", f"y = {MS}.MultiHeadAttention<num_heads = 2>(p, x, x, , , a)", {"a": row(1, 2, 5, 5)}),
 ]
 
@@ -90,8 +101,7 @@ def test_embeddings() -> None:
     assert max(parity(module, feeds, ["m", "y"]).values()) < 1e-5
 
 
-def test_what_is_kept_from_call_to_call_is_refused_by_name() -> None:
-    case = Case("past", f"y, k, v = {MS}.MultiHeadAttention<num_heads = 2>(p, x, x, , , , past, past)")
-    case.constants["past"] = row(2, 2, 3, 4)
+def test_what_is_packed_is_refused_by_name() -> None:
+    case = Case("packed", f"y = {MS}.MultiHeadAttention<num_heads = 2>(e)", {"e": row(2, 5, 2, 3, 4)})
     with pytest.raises(UnsupportedOperatorError, match="MultiHeadAttention 'op' cannot be differentiated: queries"):
         network(case)({"x": X})
