@@ -44,6 +44,7 @@ _LAZY = {
     "retrain": "lhc.commands.retrain",
     "robustness": "lhc.commands.robustness",
     "sensitivity": "lhc.commands.sensitivity",
+    "smooth": "lhc.commands.smooth",
     "split": "lhc.commands.split",
 }
 
@@ -65,6 +66,7 @@ if TYPE_CHECKING:
     from lhc.commands.run import analog_outputs as analog_outputs
     from lhc.commands.run import evaluate as evaluate
     from lhc.commands.sensitivity import sensitivity as sensitivity
+    from lhc.commands.smooth import smooth as smooth
     from lhc.commands.split import split as split
     from lhc.errors import LhcError as LhcError
     from lhc.hardware import Hardware as Hardware

@@ -51,6 +51,7 @@ __all__ = [
     "RobustnessOptions",
     "RunOptions",
     "SensitivityOptions",
+    "SmoothOptions",
     "SplitOptions",
 ]
 
@@ -253,6 +254,11 @@ class RobustnessOptions(BudgetOptions, ReadTimes, GivenPlacement, PlacedMachine,
 @options
 class AttributeOptions(LayerSelection, ReadTime, PlacedMachine, Measuring):
     """Of ``lhc attribute``."""
+
+
+@options
+class SmoothOptions(ReadTime, MachineOptions, Seeded, SampleSource, ModelForm):
+    """Of ``lhc smooth``."""
 
 
 @options

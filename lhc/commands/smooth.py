@@ -1,0 +1,54 @@
+"""A network whose outliers of activations are moved into its weights, for the tiles of a machine."""
+
+from lhc.errors import ModelError
+from lhc.hardware import Hardware
+from lhc.onnx_io.channel_scales import in_memory, scalable_inputs
+from lhc.onnx_io.data_file import DataFile
+from lhc.options.commands import SmoothOptions
+from lhc.options.signature import keywords
+from lhc.samples.metrics import UNCHOSEN
+from lhc.store import default_work_dir
+from lhc.study.prepare import check_machine
+from lhc.study.scale_channels import (
+    SmoothedModel,
+    chosen_factors,
+    greatest_difference,
+    input_vectors,
+    smoothed_model,
+)
+from lhc.study.source import open_model
+
+__all__ = ["smooth"]
+
+
+@keywords(SmoothOptions)
+def smooth(options: SmoothOptions) -> SmoothedModel:
+    """Move outliers of activations into weights, where products on the hardware's tiles gain by it.
+
+    The network computes the same as before. Channels can be scaled behind a normalisation, and behind a gate that a
+    product by stored weights gives.
+
+    Raises:
+        UsageError: a time that the devices are not known for.
+        ModelError: no input of its products can be scaled.
+    """
+    opened = open_model(options.model, options.data, options.label_key, options.dequantize)
+    task = opened.task(options.data, UNCHOSEN, None, options)
+    opened = opened.seen(task)
+    model, graph = opened.model, opened.graph(None, task)
+    machine = Hardware.load("lionheart" if options.hardware is None else options.hardware)
+    check_machine(machine, graph)
+    t_s = machine.t_inference_s if options.t_inference is None else options.t_inference
+    machine.check_time(t_s)
+    inputs = scalable_inputs(model, graph)
+    if not inputs:
+        raise ModelError(
+            f"{model.label}: no input of its products can be scaled: none comes from a stored gain, or from a product"
+            " that nothing else reads"
+        )
+    vectors = input_vectors(model, [one.tensor for one in inputs], task)
+    chosen = [chosen_factors(model, graph, one, vectors[one.tensor], machine, options.seed, t_s) for one in inputs]
+    data = DataFile(default_work_dir()) if model.external else None
+    smoothed = smoothed_model(model, graph, inputs, chosen, in_memory if data is None else data.put)
+    difference = greatest_difference(model, smoothed, task)
+    return SmoothedModel(smoothed, model, tuple(one.told for one in chosen), machine, difference, data)

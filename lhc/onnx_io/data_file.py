@@ -1,0 +1,68 @@
+"""Weights of a model in the making that are too large to be held in memory twice: they go to a file at once.
+
+The model refers to it as one that was read does to its data files (`lhc.onnx_io.external`), so that sessions map it and
+`lhc.onnx_io.save_model` copies it beside the output.
+"""
+
+import shutil
+import tempfile
+import weakref
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+
+from lhc.errors import UsageError
+
+__all__ = ["DataFile"]
+
+_ALIGNMENT = 4096
+"""Where tensors begin, in bytes: pages, so that they can be mapped."""
+
+
+class DataFile:
+    """A file that is there for as long as somebody holds this."""
+
+    def __init__(self, folder: Path) -> None:
+        """Begin a file.
+
+        Args:
+            folder: of temporary things, on a disk; made where it does not exist.
+
+        Raises:
+            UsageError: it cannot be written.
+        """
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            made = tempfile.mkdtemp(prefix=".weights.", dir=folder)
+        except OSError as error:
+            raise _refusal(folder, error) from error
+        weakref.finalize(self, shutil.rmtree, made, ignore_errors=True)
+        self._path = Path(made, "weights.data").absolute()
+
+    def put(self, name: str, array: npt.NDArray[Any]) -> onnx.TensorProto:
+        """An initializer whose values are in the file.
+
+        Raises:
+            UsageError: there is no room.
+        """
+        kind = onnx.helper.np_dtype_to_tensor_dtype(array.dtype)
+        tensor = onnx.TensorProto(name=name, data_type=kind, dims=array.shape)
+        tensor.data_location = onnx.TensorProto.EXTERNAL
+        try:
+            with self._path.open("ab") as file:
+                file.write(b"\0" * (-file.tell() % _ALIGNMENT))
+                entries = {"location": str(self._path), "offset": file.tell(), "length": array.nbytes}
+                file.write(np.ascontiguousarray(array, array.dtype.newbyteorder("<")).data)
+        except OSError as error:
+            raise _refusal(self._path.parent.parent, error) from error
+        for key, value in entries.items():
+            tensor.external_data.add(key=key, value=str(value))
+        return tensor
+
+
+def _refusal(folder: Path, error: OSError) -> UsageError:
+    why = error.strerror or error
+    return UsageError(f"{folder}: cannot be written: {why}; set LHC_CACHE to a folder with room for the weights")

@@ -1,0 +1,277 @@
+"""Move outliers of activations into weights, as far as the noise of the tiles themselves says that it helps.
+
+A tile measures an input vector against its greatest value, so a few large channels leave little for the others. As in
+SmoothQuant (Xiao et al., ICML 2023), channel j is divided by ``s_j = r_j^a / w_j^(1-a)`` and its weights are multiplied
+by it: r_j is the root mean square of the channel, each vector in units of its own, and w_j that of its weights, each
+matrix likewise. Of some exponents a, and no scaling at all, that one is taken with which the products on emulated tiles
+of the hardware have the least error. Factors are rounded to powers of two (`lhc.onnx_io.channel_scales` says why).
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+
+from lhc.errors import ModelError
+from lhc.graph import LayerGraph
+from lhc.hardware import Hardware
+from lhc.model import OnnxModel, without_annotations
+from lhc.onnx_io import Constants, check_output, save_model, static_batch
+from lhc.onnx_io.channel_scales import ScalableInput, Store, scaled_channels
+from lhc.onnx_io.data_file import DataFile
+from lhc.onnx_io.product import Product
+from lhc.results.smoothing import SmoothedInput
+from lhc.runtime import observe_tensors
+from lhc.runtime.ort import create_session, relative_error, run_session
+from lhc.samples.metrics import IGNORED, Array
+from lhc.samples.task import Task, count_samples, cut
+from lhc.support.tables import Table
+
+__all__ = [
+    "EXPONENTS",
+    "Chosen",
+    "SmoothedModel",
+    "chosen_factors",
+    "greatest_difference",
+    "input_vectors",
+    "smoothed_model",
+]
+
+EXPONENTS = (0.25, 0.5, 0.75)
+VECTORS = 512
+"""Half of them choose the exponents, the others show what that brings."""
+VECTORS_A_CALL = 64
+WORTH = 0.95
+"""An input is scaled where that takes its error below this share."""
+ROUNDING = 1e-9
+"""Errors that are none of the tiles."""
+_FARTHEST = 12
+"""Greatest binary exponent of a factor."""
+
+Floats = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class SmoothedModel:
+    """A network with scaled channels, which computes what it did before.
+
+    Attributes:
+        model: the network.
+        source: what it was made of.
+        inputs: what was scaled, and what was not.
+        hardware: that the exponents were chosen for.
+        difference: greatest one of all answers to the first samples, as a share of the greatest answer; 0 where they
+            are the same bit for bit.
+        data: where weights are that are in no file of the user's; it goes with this object.
+    """
+
+    model: OnnxModel
+    source: OnnxModel
+    inputs: tuple[SmoothedInput, ...]
+    hardware: Hardware
+    difference: float
+    data: DataFile | None = None
+
+    def save(self, path: str | Path, *, force: bool = False) -> Path:
+        """Write the network; weights in a file beside it where those of the source are.
+
+        Args:
+            path: where to.
+            force: replace an existing file.
+
+        Raises:
+            UsageError: writing would lose something, or the place cannot be written.
+        """
+        where = Path(path)
+        check_output(where, self.source, force, "copy")
+        save_model(self.model.proto, where, "copy")
+        return where
+
+    @property
+    def summary(self) -> str:
+        """How many inputs were scaled, and the errors of their products."""
+        scaled = [one for one in self.inputs if one.exponent is not None]
+        if not scaled:
+            return f"0 of {len(self.inputs)} inputs scaled: no products on tiles of {self.hardware.name} gain by it"
+        before, after = (float(np.mean(values)) for values in zip(*((o.before, o.after) for o in scaled), strict=True))
+        same = (
+            "the same bit for bit" if self.difference == 0 else f"the same within {self.difference:.2g} of the greatest"
+        )
+        return (
+            f"{len(scaled)} of {len(self.inputs)} inputs scaled; mean squared error of their products on tiles of"
+            f" {self.hardware.name}, before any calibration, as a share of their square: {before:.3g} -> {after:.3g};"
+            f" digital answers to the first samples: {same}"
+        )
+
+    def as_table(self) -> Table:
+        """One row an input."""
+        rows = []
+        for one in self.inputs:
+            exponent = "-" if one.exponent is None else f"{one.exponent:g}"
+            rows.append([one.tensor, str(len(one.products)), exponent, f"{one.before:.3g}", f"{one.after:.3g}"])
+        return Table(("input", "products", "exponent", "error before", "error after"), rows, right=(1, 2, 3, 4))
+
+    def table(self, form: str = "table") -> str:
+        """As text, csv, markdown or latex."""
+        return self.as_table().render(form)
+
+    def __repr__(self) -> str:
+        return f"<SmoothedModel: {self.summary}>"
+
+
+@dataclass(frozen=True, eq=False)
+class Chosen:
+    """How the channels of one input are scaled.
+
+    Attributes:
+        told: exponent and errors.
+        factors: ``(channels,)``, powers of two; None where nothing is scaled.
+    """
+
+    told: SmoothedInput
+    factors: Floats | None
+
+
+def input_vectors(model: OnnxModel, tensors: Sequence[str], task: Task) -> Mapping[str, Floats]:
+    """Vectors of some tensors on the first samples, ``(vectors, channels)``, without those that do not count.
+
+    Args:
+        model: the network.
+        tensors: with channels on their last axis.
+        task: samples.
+
+    Raises:
+        DataError: the network does not run on these samples.
+    """
+    seen: dict[str, list[Floats]] = {tensor: [] for tensor in tensors}
+    for feeds, counted in _calls(model, task):
+        inner = [tensor for tensor in tensors if tensor not in feeds]
+        found = dict(feeds) | observe_tensors(model, inner, feeds)
+        for tensor, vectors in seen.items():
+            vectors.append(_some(found[tensor].astype(np.float32), counted))
+        if min(sum(map(len, vectors)) for vectors in seen.values()) >= VECTORS:
+            break
+    return {tensor: np.concatenate(vectors) for tensor, vectors in seen.items()}
+
+
+def _calls(model: OnnxModel, task: Task) -> Iterator[tuple[Mapping[str, Array], Array | None]]:
+    """Feeds of a call, and which positions count, where the targets say that of some."""
+    batch = static_batch(model)
+    inputs, targets = task.read(0, min(len(task), VECTORS))
+    samples = count_samples(inputs)
+    for where, feeds in cut(inputs, samples, batch or 1, batch is not None):
+        own = None if targets is None or targets.dtype.kind not in "iu" or targets.ndim < 2 else targets[where]
+        yield feeds, None if own is None else np.not_equal(own, IGNORED)
+
+
+def _some(activation: Array, counted: Array | None) -> Floats:
+    """Vectors of a call, evenly spread over those that count."""
+    vectors = activation.reshape(-1, activation.shape[-1])
+    if counted is not None and activation.shape[:-1] == counted.shape:
+        vectors = vectors[counted.reshape(-1)]
+    vectors = vectors[vectors.any(axis=1)]
+    kept: Floats = vectors[np.linspace(0, len(vectors) - 1, min(len(vectors), VECTORS_A_CALL)).round().astype(int)]
+    return kept
+
+
+def chosen_factors(
+    model: OnnxModel, graph: LayerGraph, one: ScalableInput, vectors: Floats, hardware: Hardware, seed: int, t_s: float
+) -> Chosen:
+    """How the channels of an input are scaled for some hardware.
+
+    Args:
+        model: the network.
+        graph: its layers.
+        one: the input.
+        vectors: of it, ``(vectors, channels)``: the first half chooses, the second half judges.
+        hardware: tiles, converters, devices.
+        seed: of the run.
+        t_s: seconds after the first read.
+    """
+    from lhc.runtime.tile_error import tile_error  # loads PyTorch
+
+    constants, nodes = Constants(model.proto.graph), {node.name: node for node in model.proto.graph.node}
+    matrices: dict[str, Floats] = {}
+    for name in one.products:
+        weight = graph[name].weight
+        assert weight is not None
+        stored = Product.of_layer(nodes[name], graph[name]).matrix(constants.value(weight.name))
+        matrices[name] = stored.astype(np.float32)
+
+    def error(x: Floats, factors: Floats | None) -> float:
+        s = np.ones(one.channels, np.float32) if factors is None else factors
+        errors = []
+        for name, matrix in matrices.items():
+            weight = graph[name].weight
+            assert weight is not None
+            machine = hardware.for_layer(name)
+            errors.append(tile_error(matrix * s, x / s, machine, weight.devices, seed, t_s))
+        return float(np.mean(errors))
+
+    half = len(vectors) // 2
+    choose, judge = vectors[:half], vectors[half:]
+    ways: dict[float | None, Floats | None] = {None: None}
+    ways |= {exponent: _factors(choose, list(matrices.values()), exponent) for exponent in EXPONENTS}
+    errors = {exponent: error(choose, factors) for exponent, factors in ways.items()}
+    best = min(errors, key=lambda exponent: errors[exponent])
+    if errors[None] < ROUNDING or errors[best] > WORTH * errors[None]:
+        best = None
+    before = error(judge, None)
+    after = before if best is None else error(judge, ways[best])
+    return Chosen(SmoothedInput(one.tensor, one.products, best, before, after), ways[best])
+
+
+def _factors(x: Floats, matrices: Sequence[Floats], exponent: float) -> Floats:
+    """Powers of two, ``(channels,)``; 1 for channels that are always zero or meet no weight."""
+    channels = _spread(x / np.sqrt(np.square(x).mean(axis=1, keepdims=True)))
+    weights = _spread(np.concatenate([matrix / (np.sqrt(np.square(matrix).mean()) or 1.0) for matrix in matrices]))
+    used = (channels > 0) & (weights > 0)
+    powers = np.zeros(len(used))
+    powers[used] = exponent * np.log2(channels[used]) - (1 - exponent) * np.log2(weights[used])
+    powers[used] -= np.median(powers[used]) if used.any() else 0.0
+    factors: Floats = np.exp2(powers.round().clip(-_FARTHEST, _FARTHEST)).astype(np.float32)
+    return factors
+
+
+def _spread(rows: Floats) -> npt.NDArray[np.float64]:
+    found: npt.NDArray[np.float64] = np.sqrt(np.square(rows, dtype=np.float64).mean(axis=0))
+    return found
+
+
+def smoothed_model(
+    model: OnnxModel, graph: LayerGraph, inputs: Sequence[ScalableInput], chosen: Sequence[Chosen], store: Store
+) -> OnnxModel:
+    """The network with scaled channels, without annotations: these were for other weights.
+
+    Args:
+        model: the network.
+        graph: its layers.
+        inputs: all that can be scaled.
+        chosen: how each is.
+        store: makes the initializers that change.
+
+    Raises:
+        ModelError: numbers leave the range of their type.
+    """
+    factors = {one.told.tensor: one.factors for one in chosen if one.factors is not None}
+
+    def checked(name: str, values: Array) -> onnx.TensorProto:
+        if not np.isfinite(values).all():
+            raise ModelError(f"{model.label}: scaled, {name!r} leaves the range of {values.dtype}")
+        return store(name, values)
+
+    proto = without_annotations(scaled_channels(model, graph, inputs, factors, checked))
+    return OnnxModel(proto, None, (), model.label, model.complaint)
+
+
+def greatest_difference(one: OnnxModel, other: OnnxModel, task: Task) -> float:
+    """Of the answers of two networks to the first samples, as a share of the greatest answer."""
+    feeds, _ = next(_calls(one, task))
+    names = [value.name for value in one.proto.graph.output]
+    found, expected = (
+        run_session(create_session(model.as_file(), model.label), names, feeds, model.label) for model in (other, one)
+    )
+    return max(relative_error(*pair) for pair in zip(found, expected, strict=True))

@@ -1,0 +1,47 @@
+"""How far the products of a matrix on tiles are from exact ones, whatever network it is of."""
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from lhc.hardware import Hardware
+from lhc.runtime.calibration import RangeRecorder
+from lhc.runtime.fast import FastMatrix
+from lhc.runtime.large_matrix import LargeMatrix, takes
+from lhc.runtime.matrix import AnalogMatrix
+from lhc.runtime.stream import Position, Unit
+from lhc.runtime.threads import isolated
+
+__all__ = ["tile_error"]
+
+Floats = npt.NDArray[np.float32]
+
+
+def tile_error(matrix: Floats, x: Floats, hardware: Hardware, devices: str, seed: int, t_s: float) -> float:
+    """Squared error of products on one chip, each as a share of its square, mean over the vectors.
+
+    Nothing is calibrated but static input ranges, on these vectors.
+
+    Args:
+        matrix: ``(outputs, inputs)``.
+        x: vectors, ``(vectors, inputs)``; those whose product is zero count nothing.
+        hardware: tiles, converters, devices.
+        devices: names the devices, for their seeds.
+        seed: of the run.
+        t_s: seconds after the first read.
+    """
+    with isolated():
+        ranges = None
+        if hardware.needs_calibration:
+            recorder = RangeRecorder(matrix.shape[1], len(matrix), hardware.tiles.rows)
+            recorder.products(torch.from_numpy(np.ascontiguousarray(x.T))[None], 0, Unit(0, range(len(x))))
+            ranges = recorder.ranges(hardware.dac.range_quantile)
+        kind = LargeMatrix if takes(matrix.size, hardware) else AnalogMatrix
+        tiles = kind(np.ascontiguousarray(matrix), 1, hardware, devices, ranges)
+        tiles.program(seed, 0)
+        tiles.drift_to(t_s)
+        chip = FastMatrix([tiles.programmed()], [0], seed, hardware)
+        found = chip.multiply(torch.from_numpy(np.ascontiguousarray(x)), Position(0, len(x)), 0)[0].numpy()
+    exact = x.astype(np.float64) @ matrix.T
+    squares = np.square(exact).sum(axis=1)
+    return float((np.square(found - exact).sum(axis=1)[squares > 0] / squares[squares > 0]).mean())

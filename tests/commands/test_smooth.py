@@ -1,0 +1,76 @@
+"""``lhc smooth``: the network computes the same, and its tiles err less."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import helper
+
+import lhc
+from lhc.errors import ModelError
+from lhc.study.scale_channels import SmoothedModel
+from tests.conftest import Cli
+from tests.onnx_io.built_models import model_of
+
+RNG = np.random.default_rng(3)
+K, N = 64, 48
+X = RNG.normal(size=(32, 4, K)).astype(np.float32)
+
+
+def outlying() -> onnx.ModelProto:
+    """A product behind a gain that makes a few channels thirty times as large as others; their weights are small."""
+    gain = np.ones(K)
+    gain[[3, 17, 40]] = 30.0
+    weights = RNG.normal(size=(K, N)) / gain[:, None]
+    nodes = [helper.make_node("Mul", ["x", "gain"], ["h"], "norm"), helper.make_node("MatMul", ["h", "w"], ["y"], "p")]
+    constants = {"gain": gain.astype(np.float32), "w": weights.astype(np.float32)}
+    return model_of(nodes, {"x": ("batch", 4, K)}, constants).proto
+
+
+@pytest.fixture(scope="module")
+def smoothed() -> SmoothedModel:
+    return lhc.smooth(outlying(), {"x": X})
+
+
+def test_outliers_move_into_weights(smoothed: SmoothedModel) -> None:
+    (told,) = smoothed.inputs
+    assert (told.tensor, told.products) == ("h", ("p",))
+    assert told.exponent is not None
+    assert told.after < 0.3 * told.before
+    assert smoothed.difference == 0.0
+    assert "the same bit for bit" in smoothed.summary
+
+
+def test_the_placed_network_errs_less(smoothed: SmoothedModel) -> None:
+    before, after = (
+        lhc.evaluate(model, {"x": X}, placement="all-analog", draws=3)[0].mean for model in (outlying(), smoothed.model)
+    )
+    assert after < 0.4 * before
+
+
+def test_nothing_is_scaled_where_nothing_is_gained() -> None:
+    found = lhc.smooth(outlying(), {"x": X}, hardware="ideal")
+    assert [one.exponent for one in found.inputs] == [None]
+    assert found.summary.startswith("0 of 1 inputs scaled")
+
+
+def test_a_network_without_such_inputs_is_refused() -> None:
+    with pytest.raises(ModelError, match="no input of its products can be scaled"):
+        lhc.smooth("digits-narrow")
+
+
+def test_the_command_writes_weights_beside_the_model_where_they_were(cli: Cli, tmp_path: Path) -> None:
+    onnx.save_model(
+        outlying(), str(tmp_path / "m.onnx"), save_as_external_data=True, location="m.data", size_threshold=0
+    )
+    np.savez(tmp_path / "x.npz", x=X)
+    done = cli("smooth", tmp_path / "m.onnx", "--data", tmp_path / "x.npz")
+    assert done.exit_code == 0, done.output
+    assert "1 of 1 inputs scaled" in done.stdout
+    assert (tmp_path / "m.smooth.onnx.data").is_file()
+    again = cli("smooth", tmp_path / "m.onnx", "--data", tmp_path / "x.npz")
+    assert again.exit_code == 2
+    assert "exists" in again.stderr
+    read = cli("run", tmp_path / "m.smooth.onnx", "--data", tmp_path / "x.npz", "--all-analog", "--draws", "2")
+    assert read.exit_code == 0, read.output
