@@ -27,6 +27,9 @@ class _OnDemand(Mapping[str, T]):
     def __getitem__(self, name: str) -> T:
         return self._make(name)
 
+    def __contains__(self, name: object) -> bool:
+        return name in self._names  # nothing is made to answer that
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._names)
 

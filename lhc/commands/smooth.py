@@ -2,8 +2,8 @@
 
 from lhc.errors import ModelError
 from lhc.hardware import Hardware
-from lhc.onnx_io.channel_scales import in_memory, scalable_inputs
-from lhc.onnx_io.data_file import DataFile
+from lhc.onnx_io.channel_scales import scalable_inputs
+from lhc.onnx_io.data_file import DataFile, in_memory
 from lhc.options.commands import SmoothOptions
 from lhc.options.signature import keywords
 from lhc.samples.metrics import UNCHOSEN

@@ -19,12 +19,18 @@ from lhc.lowering.tile_product import Noise
 from lhc.measure.scorer import Block
 from lhc.model import OnnxModel, all_nodes
 from lhc.onnx_io import check_output, compiled_from, declared_shape, infer_shapes, save_model
+from lhc.onnx_io.data_file import DataFile
 from lhc.plan import Plan
 from lhc.runtime import HybridExecutor
+from lhc.runtime.on_demand import chip_on_demand
 from lhc.runtime.onnx_runtime import onnxruntime
 from lhc.runtime.ort import create_session, run_session
+from lhc.store import default_work_dir
 
 __all__ = ["CompiledModel", "check_compiled_output", "compile_chips"]
+
+LARGE = 2**30
+"""Bytes of programmed weights that are too many for the model itself."""
 
 Array = npt.NDArray[Any]
 
@@ -35,7 +41,7 @@ def check_compiled_output(path: Path, model: OnnxModel, force: bool) -> None:
     Raises:
         UsageError: it is the input, a folder, or any other file (unless ``force``).
     """
-    check_output(path, model, force=True)
+    check_output(path, model, True, "copy")
     if path.exists() and not force and compiled_from(path) != model.source:
         raise UsageError(f"{path}: exists and is not this network compiled; --force replaces it, or use -o")
 
@@ -49,15 +55,17 @@ class CompiledModel:
         source: the network that was compiled.
         chip: which programming it is.
         noise: where output noise comes from.
+        data: where programmed weights are that are not in ``proto``; it goes with this object.
     """
 
     proto: onnx.ModelProto
     source: OnnxModel
     chip: Chip
     noise: Noise
+    data: DataFile | None = None
 
     def save(self, path: str | Path, *, force: bool = False) -> Path:
-        """Write it as one file.
+        """Write it as one file; weights in ``OUT.data`` beside it where those of the source are in other files.
 
         Args:
             path: where to.
@@ -68,7 +76,7 @@ class CompiledModel:
         """
         where = Path(path)
         check_compiled_output(where, self.source, force)
-        save_model(self.proto, where)
+        save_model(self.proto, where, "copy")
         return where
 
     def to_ir(self) -> ir.Model:
@@ -183,8 +191,14 @@ def compile_chips(
     calibrating = None
     if calibration is not None and plan.analog:
         calibrating = ChipCalibration.of(model, graph, plan, executor, calibration, seed, at)
+    large = (
+        bool(model.external) or 4 * sum(layer.parameters for layer in plan.layers if layer.name in plan.analog) > LARGE
+    )
     for draw in draws:
-        matrices = executor.states(machine, seed, draw, at)
+        matrices = chip_on_demand(executor, machine, seed, draw, at)
         chip = Chip(seed, draw, at)
         corrections = {} if calibrating is None else calibrating.corrections(draw)
-        yield CompiledModel(lower(model, graph, plan, matrices, noise, chip, corrections), model, chip, noise)
+        data = DataFile(default_work_dir()) if large else None
+        store = None if data is None else data.put
+        proto = lower(model, graph, plan, matrices, noise, chip, corrections, store)
+        yield CompiledModel(proto, model, chip, noise, data)

@@ -6,12 +6,13 @@ as they are. Node names stay, and so do lhc's keys; ``lhc.compiled`` says which 
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
+from hashlib import sha256
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import onnx
-from onnx import helper, numpy_helper
+from onnx import helper
 
 from lhc.canonical import nested_again, placed_proto, written_branches
 from lhc.conductances import Correction, ProgrammedMatrix
@@ -25,6 +26,7 @@ from lhc.lowering.opsets import default_opset, with_fitting_opset
 from lhc.lowering.tile_product import Noise
 from lhc.model import OnnxModel, is_external, subgraphs
 from lhc.onnx_io import declared_shape, mark_compiled
+from lhc.onnx_io.data_file import Store, in_memory
 from lhc.onnx_io.external import read_in
 from lhc.onnx_io.product import Product
 from lhc.plan import Plan
@@ -55,6 +57,7 @@ def lower(
     noise: Noise = "on",
     chip: Chip | None = None,
     corrections: Mapping[str, Correction] | None = None,
+    store: Store | None = None,
 ) -> onnx.ModelProto:
     """An ordinary ONNX model that does what the placed model does on one chip.
 
@@ -67,6 +70,7 @@ def lower(
             deviates from one more input ``NAME.deviates`` for every analog node.
         chip: which one it is, for the metadata.
         corrections: of the chip's outputs, by layer, where it is calibrated.
+        store: makes the initializers, where what they hold is not to be in memory, nor weights that other files hold.
 
     Raises:
         ModelError: the model has to be converted to another opset and cannot be, or a layer's input has no known rank.
@@ -80,9 +84,11 @@ def lower(
             " placed calls do not take; export it for opset 13 to 21, or compile with --noise off where it is newer"
         )
     proto.CopyFrom(fitting)
-    for tensor in filter(is_external, proto.graph.initializer):
-        read_in(tensor)
-    _Lowering(model, graph, proto, matrices, plan.hardware, noise, corrections or {}).run(plan.analog)
+    if store is None:
+        for tensor in filter(is_external, proto.graph.initializer):
+            read_in(tensor)
+    made = _Lowering(model, graph, proto, matrices, plan.hardware, noise, corrections or {}, store or in_memory)
+    made.run(plan.analog)
     mark_compiled(proto, model, plan, graph, {"noise": noise} | (asdict(chip) if chip is not None else {}))
     return proto
 
@@ -98,6 +104,7 @@ class _Lowering:
     hardware: Hardware
     noise: Noise
     corrections: Mapping[str, Correction]
+    store: Store
 
     def __post_init__(self) -> None:
         self._library = Library(default_opset(self.proto))
@@ -165,10 +172,10 @@ class _Lowering:
 
     def _initializer(self, stem: str, name: str, array: npt.NDArray[Any], key: object) -> str:
         """The tensor that holds an array; one for all calls that are given the same."""
-        key = (key, array.shape, array.tobytes())
+        key = (key, array.shape, sha256(np.ascontiguousarray(array).data).digest())
         if key not in self._tensors:
             self._tensors[key] = unique_name(f"{stem}.{name}", self._taken)
-            self.proto.graph.initializer.append(numpy_helper.from_array(array, self._tensors[key]))
+            self.proto.graph.initializer.append(self.store(self._tensors[key], array))
         return self._tensors[key]
 
     def _deviates(self, node: onnx.NodeProto, call: Call) -> str:

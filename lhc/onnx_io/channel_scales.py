@@ -12,29 +12,20 @@ network's answers stay the same bit for bit, as long as no number leaves the ran
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import onnx
-from onnx import numpy_helper
 
 from lhc.graph import Layer, LayerGraph
 from lhc.model import OnnxModel, captured
 from lhc.onnx_io.constants import Array, Constants
+from lhc.onnx_io.data_file import Store
 from lhc.onnx_io.operators import identity
 from lhc.onnx_io.product import Product
 
-__all__ = ["ScalableInput", "Store", "in_memory", "scalable_inputs", "scaled_channels"]
-
-Store = Callable[[str, Array], onnx.TensorProto]
-"""Makes an initializer of a name and its values."""
-
-
-def in_memory(name: str, values: Array) -> onnx.TensorProto:
-    """An initializer that holds its values."""
-    return numpy_helper.from_array(values, name)
-
+__all__ = ["ScalableInput", "scalable_inputs", "scaled_channels"]
 
 _NORMS = frozenset({"LayerNormalization", "RMSNormalization", "SimplifiedLayerNormalization"})
 """Operators with a gain as their second input, and perhaps an offset as their third."""

@@ -7,19 +7,30 @@ The model refers to it as one that was read does to its data files (`lhc.onnx_io
 import shutil
 import tempfile
 import weakref
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import onnx
+from onnx import numpy_helper
 
 from lhc.errors import UsageError
+from lhc.onnx_io.external import SMALL
 
-__all__ = ["DataFile"]
+__all__ = ["DataFile", "Store", "in_memory"]
+
+Store = Callable[[str, npt.NDArray[Any]], onnx.TensorProto]
+"""Makes an initializer of a name and its values."""
 
 _ALIGNMENT = 4096
 """Where tensors begin, in bytes: pages, so that they can be mapped."""
+
+
+def in_memory(name: str, values: npt.NDArray[Any]) -> onnx.TensorProto:
+    """An initializer that holds its values."""
+    return numpy_helper.from_array(values, name)
 
 
 class DataFile:
@@ -43,11 +54,13 @@ class DataFile:
         self._path = Path(made, "weights.data").absolute()
 
     def put(self, name: str, array: npt.NDArray[Any]) -> onnx.TensorProto:
-        """An initializer whose values are in the file.
+        """An initializer whose values are in the file; small ones are in the model, as runtimes want to have sizes.
 
         Raises:
             UsageError: there is no room.
         """
+        if array.nbytes <= SMALL:
+            return in_memory(name, array)
         kind = onnx.helper.np_dtype_to_tensor_dtype(array.dtype)
         tensor = onnx.TensorProto(name=name, data_type=kind, dims=array.shape)
         tensor.data_location = onnx.TensorProto.EXTERNAL

@@ -20,8 +20,8 @@ from lhc.graph import LayerGraph
 from lhc.hardware import Hardware
 from lhc.model import OnnxModel, without_annotations
 from lhc.onnx_io import Constants, check_output, save_model, static_batch
-from lhc.onnx_io.channel_scales import ScalableInput, Store, scaled_channels
-from lhc.onnx_io.data_file import DataFile
+from lhc.onnx_io.channel_scales import ScalableInput, scaled_channels
+from lhc.onnx_io.data_file import DataFile, Store
 from lhc.onnx_io.product import Product
 from lhc.results.smoothing import SmoothedInput
 from lhc.runtime import observe_tensors

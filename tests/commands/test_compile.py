@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from onnx import numpy_helper
 from typer.testing import CliRunner
@@ -312,3 +313,26 @@ def test_stock_onnxruntime_runs_it_without_lhc(network: onnx.ModelProto, tmp_pat
     else:
         assert logits.shape == (5, 4)
         assert np.isfinite(logits).all()
+
+
+def test_weights_in_other_files_make_a_compiled_file_with_such(tmp_path: Path) -> None:
+    """It runs in stock onnxruntime from another folder, and gives what one file gives."""
+    rng = np.random.default_rng(0)
+    x = {"x": rng.normal(size=(5, 64)).astype(np.float32)}
+    model = onnx.parser.parse_model(
+        '<ir_version: 8, opset_import: ["" : 17]> net (float[N, 64] x) => (float[N, 32] y)'
+        " { [p] h = MatMul (x, w) [d] y = MatMul (h, v) }"
+    )
+    for name, shape in {"w": (64, 48), "v": (48, 32)}.items():
+        model.graph.initializer.append(numpy_helper.from_array(rng.normal(size=shape).astype(np.float32), name))
+    one = lhc.compile(model, placement=["p"], noise="off").run(None, x)[0]
+    source, out = tmp_path / "m.onnx", tmp_path / "elsewhere" / "m.sim.onnx"
+    out.parent.mkdir()
+    onnx.save_model(model, str(source), save_as_external_data=True, location="m.data", size_threshold=0)
+    compiled = lhc.compile(source, placement=["p"], noise="off")
+    compiled.save(out)
+    assert out.stat().st_size < 4 * (64 * 48 + 48 * 32) <= out.with_name("m.sim.onnx.data").stat().st_size
+    assert (compiled.run(None, x)[0] == one).all()
+    del compiled  # and with it what it kept in the cache
+    assert (onnxruntime.InferenceSession(str(out)).run(None, x)[0] == one).all()
+    lhc.compile(source, placement=["p"], noise="off").save(out)  # the same network compiled is replaced

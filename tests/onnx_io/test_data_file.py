@@ -7,18 +7,22 @@ import onnx
 import pytest
 
 from lhc.errors import UsageError
+from lhc.model import is_external
 from lhc.onnx_io import save_model, stored_array
 from lhc.onnx_io.data_file import DataFile
 from tests.onnx_io.built_models import model_of, numbers, product_node
 
 
 def test_weights_are_read_from_the_file_and_saved_beside_the_model(tmp_path: Path) -> None:
-    kept = {"a": numbers(3, 5), "b": np.asfortranarray(numbers(4, 2))}
+    kept = {"a": numbers(30, 50), "b": np.asfortranarray(numbers(40, 40)), "small": numbers(3)}
     data = DataFile(tmp_path / "cache")
     made = {name: data.put(name, array) for name, array in kept.items()}
     assert all((stored_array(made[name]) == array).all() for name, array in kept.items())
+    assert [is_external(tensor) for tensor in made.values()] == [True, True, False]
     proto = onnx.ModelProto()
-    proto.CopyFrom(model_of([product_node("p", "MatMul", "x", "a")], {"x": (2, 3)}, {"a": kept["a"]}, ("p.out",)).proto)
+    proto.CopyFrom(
+        model_of([product_node("p", "MatMul", "x", "a")], {"x": (2, 30)}, {"a": kept["a"]}, ("p.out",)).proto
+    )
     proto.graph.initializer[0].CopyFrom(made["a"])
     save_model(proto, tmp_path / "m.onnx", "copy")
     del data, made
