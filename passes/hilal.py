@@ -16,6 +16,7 @@ from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
+import scipy
 
 from lhc.errors import UsageError
 from lhc.graph import LayerGraph
@@ -49,16 +50,14 @@ def robust_layers(curvatures: Mapping[str, Curvature], seed: int = 0) -> tuple[s
 
 def _two_clusters(x: npt.NDArray[np.float64], seed: int) -> npt.NDArray[np.int64]:
     """Labels of the best of several starts of k-means; all 0 where all layers are alike."""
-    from scipy.cluster.vq import ClusterError, kmeans2  # loads scipy.spatial, which only this strategy waits for
-
     rng = np.random.default_rng(seed)
     best = np.zeros(len(x), np.int64)
     least = float("inf")
     for _ in range(RESTARTS):
         start = x[rng.choice(len(x), size=2, replace=False)]
         try:
-            centres, labels = kmeans2(x, start, iter=100, minit="matrix", missing="raise")
-        except ClusterError:  # a start with one empty cluster
+            centres, labels = scipy.cluster.vq.kmeans2(x, start, iter=100, minit="matrix", missing="raise")
+        except scipy.cluster.vq.ClusterError:  # a start with one empty cluster
             continue
         inertia = float(((x - centres[labels]) ** 2).sum())
         if inertia < least:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.special import ndtr
+import scipy
 
 from lhc.passes.search_solver import Floats
 
@@ -57,7 +57,7 @@ class Belief:
             variance: of the same, without what drops differ from sums.
         """
         spread = np.sqrt(np.maximum(variance, 0) + _surplus(drop, self.scale))
-        return np.asarray(ndtr((self.limit - drop) / spread))
+        return np.asarray(scipy.special.ndtr((self.limit - drop) / spread))
 
     def scaled(self, shares: Floats) -> "Belief":
         """The same where groups do a share of their damage, ``(groups,)``."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
-from scipy import sparse
+import scipy
 
 __all__ = ["Floats", "Program", "solve", "solve_core"]
 
@@ -36,7 +36,7 @@ class Program:
     """
 
     costs: Floats
-    matrix: sparse.csr_array
+    matrix: "scipy.sparse.csr_array"
     upper: Floats
     low: Floats
     high: Floats
@@ -47,14 +47,12 @@ def solve(program: Program) -> Floats | None:
     """The best variables, or None if none are allowed."""
     if not program.costs.size:
         return np.zeros(0) if (program.upper >= 0).all() else None
-    from scipy.optimize import Bounds, LinearConstraint, milp  # takes half a second
-
     size = float(np.abs(program.costs).sum()) or 1.0
     with _silent():
-        found = milp(
+        found = scipy.optimize.milp(
             program.costs * (SCALE / size),
-            constraints=LinearConstraint(program.matrix, -np.inf, program.upper),
-            bounds=Bounds(program.low, program.high),
+            constraints=scipy.optimize.LinearConstraint(program.matrix, -np.inf, program.upper),
+            bounds=scipy.optimize.Bounds(program.low, program.high),
             integrality=program.integral,
             options={"mip_rel_gap": 0.0},
         )
@@ -71,10 +69,8 @@ def solve_core(program: Program) -> Floats | None:
     integral = np.flatnonzero(program.integral)
     if len(integral) <= _CORE:
         return solve(program)
-    from scipy.optimize import linprog
-
     with _silent():
-        loose = linprog(  # type: ignore[call-overload]  # its stubs know no sparse matrices
+        loose = scipy.optimize.linprog(  # type: ignore[call-overload]  # its stubs know no sparse matrices
             program.costs / (float(np.abs(program.costs).max()) or 1.0),
             program.matrix,
             program.upper,

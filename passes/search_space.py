@@ -16,7 +16,7 @@ from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
-from scipy import sparse
+import scipy
 
 from lhc.costs import CostTerms
 from lhc.passes.copies import Copies
@@ -78,8 +78,8 @@ class SearchSpace:
     terms: Mapping[Measure, Floats]
     constants: Mapping[Measure, float]
     limits: Mapping[Measure, float]
-    structure: sparse.csr_array
-    members: sparse.csr_array
+    structure: "scipy.sparse.csr_array"
+    members: "scipy.sparse.csr_array"
     low: Floats
     high: Floats
     roughly: bool = False
@@ -348,7 +348,9 @@ class SearchSpace:
             self.terms[first] / self._sizes[first]
             + _TIE * self.terms[second] / self._sizes[second]
             + _TIE * _TIE * order,
-            sparse.csr_array(sparse.vstack([sparse.csr_array(np.reshape(rows, (len(rows), width))), self.structure])),
+            scipy.sparse.csr_array(
+                scipy.sparse.vstack([scipy.sparse.csr_array(np.reshape(rows, (len(rows), width))), self.structure])
+            ),
             np.concatenate([upper, np.zeros(self.structure.shape[0])]),
             low,
             high,

@@ -9,7 +9,7 @@ from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
-from scipy import sparse
+import scipy
 
 from lhc.costs import CostTerms, Hyperedge, LayerCost, cost_terms
 from lhc.costs.tensors import cut_rows
@@ -49,7 +49,7 @@ def search_space(graph: LayerGraph, plan: Plan, options: SearchOptions) -> Searc
         "tiles": [plan.tiles_of(graph, frozenset(group)) for group in groups],
         "macs": [-sum(macs[name] for name in group) for group in groups],
     }
-    nothing = sparse.csr_array((0, len(groups)))
+    nothing = scipy.sparse.csr_array((0, len(groups)))
     space = SearchSpace(
         groups=groups,
         fixed=plan.analog,
@@ -92,12 +92,14 @@ def _with_further_copies(space: SearchSpace, copies: Copies) -> SearchSpace:
             changes["tiles"].append(after.tiles - before.tiles)
     steps = len(changes["tiles"])
     entries = (np.tile([1.0, -1.0], len(rows)), (np.repeat(np.arange(len(rows)), 2), np.array(rows).reshape(-1)))
-    needs = sparse.csr_array(entries, shape=(len(rows), width + steps))
-    wider = sparse.csr_array(sparse.hstack([space.structure, sparse.csr_array((space.structure.shape[0], steps))]))
+    needs = scipy.sparse.csr_array(entries, shape=(len(rows), width + steps))
+    wider = scipy.sparse.csr_array(
+        scipy.sparse.hstack([space.structure, scipy.sparse.csr_array((space.structure.shape[0], steps))])
+    )
     return replace(
         space,
         terms={m: np.concatenate([v, changes.get(m, np.zeros(steps))]) for m, v in space.terms.items()},
-        structure=sparse.csr_array(sparse.vstack([wider, needs])),
+        structure=scipy.sparse.csr_array(scipy.sparse.vstack([wider, needs])),
         low=np.concatenate([space.low, np.zeros(steps)]),
         high=np.concatenate([space.high, np.ones(steps)]),
         copies=copies,
@@ -141,11 +143,11 @@ def _costed(
     return np.array([sum(added[name] for name in group) for group in groups], np.float64), constant
 
 
-def _members(edges: tuple[Hyperedge, ...], columns: Mapping[str, int], count: int) -> sparse.csr_array:
+def _members(edges: tuple[Hyperedge, ...], columns: Mapping[str, int], count: int) -> "scipy.sparse.csr_array":
     """Which formats a tensor is held in."""
     held = [(e, c) for e, edge in enumerate(edges) for c in dict.fromkeys(columns[m] for m in edge.members)]
     where = np.array(held, np.int64).reshape(-1, 2)
-    return sparse.csr_array((np.ones(len(held)), (where[:, 0], where[:, 1])), shape=(len(edges), count))
+    return scipy.sparse.csr_array((np.ones(len(held)), (where[:, 0], where[:, 1])), shape=(len(edges), count))
 
 
 def _formats(

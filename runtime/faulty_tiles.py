@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
+import scipy
 
 from lhc.conductances import Floats
 from lhc.hardware import Hardware
@@ -169,8 +170,6 @@ def lines(chip: TileFaults, weights: Floats, scales: Floats, lasting: float, rem
     chosen = Lines(np.arange(weights.shape[1]), np.arange(weights.shape[0]))
     if not remap:
         return chosen
-    from scipy.optimize import linear_sum_assignment  # takes half a second to load
-
     least, most = chip.reach(lasting)
     kinds = np.unique(np.stack([least.ravel(), most.ravel()], 1), axis=0)
     harmful = [(low, high) for low, high in kinds if low > -1 or high < 1]
@@ -179,9 +178,9 @@ def lines(chip: TileFaults, weights: Floats, scales: Floats, lasting: float, rem
     pairs = list(zip(errors, where, strict=True))
     for _ in range(_ROUNDS if pairs else 0):
         cost = sum(e @ cells[:, chosen.rows].T for e, cells in pairs)
-        chosen = Lines(chosen.rows, linear_sum_assignment(cost)[1])
+        chosen = Lines(chosen.rows, scipy.optimize.linear_sum_assignment(cost)[1])
         cost = sum(e.T @ cells[chosen.columns] for e, cells in pairs)
-        chosen = Lines(linear_sum_assignment(cost)[1], chosen.columns)
+        chosen = Lines(scipy.optimize.linear_sum_assignment(cost)[1], chosen.columns)
     return chosen
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import ndtri
+import scipy
 
 from lhc.conductances import Floats
 from lhc.runtime.compiled_code import compiled
@@ -47,7 +47,7 @@ COUNTERS = 1024
 @lru_cache(maxsize=64)
 def normal_levels(std: float, count: int = _LEVELS) -> Floats:
     """The levels of a standard deviation, ``(count,)``."""
-    quantiles = ndtri(np.linspace(0, 1, count + 1))
+    quantiles = scipy.special.ndtri(np.linspace(0, 1, count + 1))
     # The mean between two quantiles is the difference of the densities there over the share between them.
     means = -np.diff(np.exp(-(quantiles**2) / 2)) * count / np.sqrt(2 * np.pi)
     return np.asarray(means * (std / np.sqrt(np.mean(means**2))), np.float32)

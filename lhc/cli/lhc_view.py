@@ -17,8 +17,10 @@ class ViewOptions(Model):
 
     PANEL: ClassVar[str] = "Output"
 
-    port: int = option("By default a free one.", default=0, metavar="N", result="lhc.report.make_server(site, port)")
-    no_browser: bool = option("Only print the address.", default=False, result="lhc.report.serve(server)")
+    port: int = option(
+        "By default a free one.", default=0, metavar="N", result="lhc.report.server.make_server(site, port)"
+    )
+    no_browser: bool = option("Only print the address.", default=False, result="lhc.report.server.serve(server)")
 
     def __post_init__(self) -> None:
         """Refuse what has no meaning.
@@ -32,18 +34,20 @@ class ViewOptions(Model):
 
 def view(asked: ViewOptions) -> None:
     """Show a model in Netron, its placement in two colours. Ends with Ctrl-C."""
-    from lhc import report
     from lhc.onnx_io import read_plan
+    from lhc.report.netron import netron_site
     from lhc.report.placement_lines import doubts, renaming_notes
+    from lhc.report.server import make_server, serve
+    from lhc.report.viewed_model import annotation_notes, has_weights_outside, open_for_viewing
 
-    shown = report.open_for_viewing(str(asked.model))
+    shown = open_for_viewing(str(asked.model))
     plan = read_plan(shown)
     notes(renaming_notes(shown.renamed))
-    hints(report.annotation_notes(shown, plan))
-    if not report.has_weights_outside(shown):
+    hints(annotation_notes(shown, plan))
+    if not has_weights_outside(shown):
         hints(doubts(shown))
-    server = report.make_server(report.netron_site(shown, plan), asked.port)
-    report.serve(server, browse=not asked.no_browser, ready=say, tell=hint)
+    server = make_server(netron_site(shown, plan), asked.port)
+    serve(server, browse=not asked.no_browser, ready=say, tell=hint)
 
 
 command = terminal_command("view", view, ViewOptions)

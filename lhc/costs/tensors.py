@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import sparse
+import scipy
 
 from lhc.costs.others import fixed
 from lhc.graph import LayerGraph
@@ -96,7 +96,7 @@ def hyperedges(graph: LayerGraph) -> tuple[Hyperedge, ...]:
     return tuple(found)
 
 
-def cut_rows(edges: tuple[Hyperedge, ...], columns: Mapping[str, int], count: int) -> sparse.csr_array:
+def cut_rows(edges: tuple[Hyperedge, ...], columns: Mapping[str, int], count: int) -> "scipy.sparse.csr_array":
     """Rows ``A v <= 0`` that make two variables per tensor bound the formats of its members.
 
     Each row is a difference of two variables, so the vertices are integral where the other variables are.
@@ -115,7 +115,7 @@ def cut_rows(edges: tuple[Hyperedge, ...], columns: Mapping[str, int], count: in
     rows = np.repeat(np.arange(len(entries)), 2)
     signs = np.tile([1.0, -1.0], len(entries))
     where = np.array(entries, np.int64).reshape(-1)
-    return sparse.csr_array((signs, (rows, where)), shape=(len(entries), count + 2 * len(edges)))
+    return scipy.sparse.csr_array((signs, (rows, where)), shape=(len(entries), count + 2 * len(edges)))
 
 
 def converted(
@@ -136,10 +136,8 @@ def converted(
     upper = [fixed.get(m, 1.0) for m in columns] + [1.0] * (2 * len(edges))
     weights = np.array([edge.elements for edge in edges], np.float64)
     costs = np.concatenate([np.zeros(len(columns)), weights, -weights])
-    from scipy.optimize import Bounds, LinearConstraint, milp  # takes half a second
-
-    rows = LinearConstraint(cut_rows(edges, columns, len(columns)), -np.inf, 0)
-    found = milp(costs, constraints=rows, bounds=Bounds(lower, upper)).x
+    rows = scipy.optimize.LinearConstraint(cut_rows(edges, columns, len(columns)), -np.inf, 0)
+    found = scipy.optimize.milp(costs, constraints=rows, bounds=scipy.optimize.Bounds(lower, upper)).x
     assert found is not None  # nothing but bounds and differences: there is always a least cut
     bound = found[len(columns) :]
     spread = bound[: len(edges)] - bound[len(edges) :]

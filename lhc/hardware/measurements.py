@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import scipy
 
 from lhc.errors import DataError
 from lhc.hardware.description import Hardware
@@ -289,9 +290,7 @@ def _distance(values: Floats) -> tuple[float, bool]:
 
     The bound is Lilliefors's for a fitted mean and deviation at 1 % (JASA 62, 1967, as approximated by Stephens).
     """
-    from scipy.stats import kstest  # takes a second to load
-
-    distance, root = float(kstest(values, "norm").statistic), np.sqrt(len(values))
+    distance, root = float(scipy.stats.kstest(values, "norm").statistic), np.sqrt(len(values))
     return distance, bool(distance * (root - 0.01 + 0.85 / root) > _LILLIEFORS)
 
 

@@ -1,6 +1,7 @@
 """JSON documents of the commands. Their fields, and the order of these, are a contract; see docs/command-line.md."""
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from pydantic import TypeAdapter
 
@@ -11,9 +12,11 @@ from lhc.plan import LayerPlan, Plan
 from lhc.report.kept_fronts import Answer
 from lhc.report.placement_lines import stored_summary
 from lhc.results import Evaluation, Front, SensitivityTable
-from lhc.study.effort import Effort
 from lhc.study.outcome import Analysis, PartitionResult, plan_cost
-from lhc.study.source import Opened
+
+if TYPE_CHECKING:
+    from lhc.study.effort import Effort
+    from lhc.study.source import Opened
 
 __all__ = [
     "analysis_document",
@@ -150,7 +153,7 @@ def comparison_document(results: Sequence[PartitionResult]) -> Document:
     return {"machines": [{"hardware": one.plan.hardware.name} | partition_document(one) for one in results]}
 
 
-def inspection_document(opened: Opened, plan: Plan) -> Document:
+def inspection_document(opened: "Opened", plan: Plan) -> Document:
     """Of ``lhc inspect``, for a model that carries a plan."""
     return {
         "annotated": True,
@@ -179,7 +182,7 @@ def answer_document(max_drop: float, found: Answer, command: str | None) -> Docu
     return document
 
 
-def effort_document(found: Effort) -> Document:
+def effort_document(found: "Effort") -> Document:
     """Of ``--dry-run``."""
     steps = [_named(step, "what units kept seconds") for step in found.steps]
     return {"dry_run": True, **_named(found, "layers samples draws units kept processes seconds"), "steps": steps}
@@ -221,7 +224,7 @@ def _system_cost(cost: SystemCost | None, digital: SystemCost | None) -> Documen
     }
 
 
-def _stored_cost(opened: Opened, plan: Plan) -> Document | None:
+def _stored_cost(opened: "Opened", plan: Plan) -> Document | None:
     """Of the placement that a model carries.
 
     None where the hardware describes no costs, the file does not tell its sizes, or it has changed.

@@ -1,6 +1,7 @@
 """Tables of what was measured, and the lines below them: run, pareto, robustness, attribute, ``--dry-run``."""
 
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from lhc.costs import gains
 from lhc.report.text import (
@@ -30,9 +31,11 @@ from lhc.report.text import (
     work_text,
 )
 from lhc.results import Attribution, Evaluation, Front, FrontPoint, Robustness, SensitivityTable
-from lhc.study.effort import Effort
-from lhc.study.outcome import PartitionResult
 from lhc.support.tables import Table
+
+if TYPE_CHECKING:
+    from lhc.study.effort import Effort
+    from lhc.study.outcome import PartitionResult
 
 __all__ = [
     "attribution_footer",
@@ -113,7 +116,7 @@ def front_footer(front: Front) -> str:
     return "\n".join([*lines, *([] if front.calibration is None else [str(front.calibration)])])
 
 
-def comparison_table(results: Sequence[PartitionResult]) -> Table:
+def comparison_table(results: "Sequence[PartitionResult]") -> Table:
     """Machines side by side, one row each."""
     outcome = results[0].plan.outcome
     unit = "" if outcome is None else drop_unit(outcome.percent, outcome.drop_type, outcome.metric)
@@ -121,7 +124,7 @@ def comparison_table(results: Sequence[PartitionResult]) -> Table:
     return Table(headers, [_machine_row(result) for result in results], right=(2, 3, 4, 5, 8, 9), spare=(1, 6, 3))
 
 
-def _machine_row(result: PartitionResult) -> list[str]:
+def _machine_row(result: "PartitionResult") -> list[str]:
     plan, outcome, cost = result.plan, result.plan.outcome, result.cost
     drops = ["-", "-", "-"]
     if outcome is not None:
@@ -140,7 +143,7 @@ def _machine_row(result: PartitionResult) -> list[str]:
     ]
 
 
-def comparison_footer(results: Sequence[PartitionResult]) -> str:
+def comparison_footer(results: "Sequence[PartitionResult]") -> str:
     """What the rows of ``lhc compare`` are beside all digital, and what their machines leave out."""
     lines = []
     for result in results:
@@ -222,13 +225,13 @@ def attribution_footer(found: Attribution) -> str:
     return "\n".join(lines)
 
 
-def effort_table(found: Effort) -> Table:
+def effort_table(found: "Effort") -> Table:
     """Rows of ``--dry-run``, one a step."""
     rows = [[step.what, str(step.units), str(step.kept), work_text(step.seconds)] for step in found.steps]
     return Table(["step", "units", "finished before", "in one process"], rows, right=(1, 2, 3))
 
 
-def effort_footer(found: Effort) -> str:
+def effort_footer(found: "Effort") -> str:
     """The line that sums the steps up."""
     return (
         f"{found.layers} layers, {found.samples} samples, {found.draws} draws: {found.units} units of work,"

@@ -1,6 +1,7 @@
 """What is said of a placement on the terminal: lines below its table, and notes before it."""
 
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from lhc.costs import Cost, SystemCost, by_operator
 from lhc.costs.units import total
@@ -32,8 +33,10 @@ from lhc.report.text import (
     unmet_because,
 )
 from lhc.results import Infeasibility, SensitivityTable
-from lhc.study.outcome import Analysis, PartitionResult
 from lhc.support.tables import Table
+
+if TYPE_CHECKING:
+    from lhc.study.outcome import Analysis, PartitionResult
 
 __all__ = [
     "analysis_footer",
@@ -55,7 +58,7 @@ def _has_products(plan: Plan) -> bool:
     return any(layer.op_type in CANDIDATE_OPS for layer in plan.layers)
 
 
-def analysis_footer(result: Analysis) -> str:
+def analysis_footer(result: "Analysis") -> str:
     """What stands under the table of ``lhc analyze``: totals, costs, and operators that are no products."""
     lines = [] if _has_products(result.plan) else [NOTHING]
     if result.plan.layers:
@@ -89,7 +92,7 @@ def _amounts(cost: SystemCost) -> str:
     return f"{amount(cost.latency_s, 's')} and {amount(cost.energy_j, 'J')} a sample"
 
 
-def partition_head(result: PartitionResult) -> str:
+def partition_head(result: "PartitionResult") -> str:
     """What ``lhc partition`` and ``lhc retrain`` say first: the verdict in a sentence, and what it rests on."""
     plan, outcome = result.plan, result.plan.outcome
     lines = [verdict_sentence(plan, plan.tiles(result.graph))]

@@ -38,6 +38,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import scipy
 
 from lhc.errors import DataError, UsageError
 from lhc.samples.user_scores import UserScore
@@ -294,9 +295,7 @@ def _spearman(output: Array, targets: Array) -> float:
         )
     if np.ptp(values) == 0:
         return 0.0
-    from scipy import stats  # importing it takes half a second
-
-    return float(stats.spearmanr(values, wanted).statistic)
+    return float(scipy.stats.spearmanr(values, wanted).statistic)
 
 
 METRICS: Mapping[str, Metric] = {

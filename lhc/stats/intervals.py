@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import special
+import scipy
 
 from lhc.errors import UsageError
 from lhc.stats.jackknife import by_document, effective_documents
@@ -170,7 +170,7 @@ def clipped(interval: Interval | None, low: float, high: float) -> Interval | No
 
 
 def _interval(mean: float, variance: float, freedom: float, confidence: float) -> Interval:
-    half = float(special.stdtrit(freedom, (1 + confidence) / 2)) * variance**0.5
+    half = float(scipy.special.stdtrit(freedom, (1 + confidence) / 2)) * variance**0.5
     return mean - half, mean + half
 
 
@@ -199,5 +199,5 @@ def samples_needed(budget: float, changed: float, confidence: float = CONFIDENCE
         changed: share of samples whose score changes.
         confidence: two-sided level.
     """
-    z = float(special.ndtri((1 + confidence) / 2))
+    z = float(scipy.special.ndtri((1 + confidence) / 2))
     return int(np.ceil(changed * (z / budget) ** 2)) if budget > 0 else np.iinfo(np.int64).max

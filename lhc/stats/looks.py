@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from scipy import special
+import scipy
 
 __all__ = ["Prospect", "look_errors", "look_schedule"]
 
@@ -63,7 +63,7 @@ def look_errors(looks: tuple[int, ...], error: float) -> tuple[float, ...]:
             density = np.exp(-(steps**2) / 2) @ density * (step / (fresh * np.sqrt(2 * np.pi)))
         beyond = np.cumsum(density[::-1])[::-1] * step
         bound = float(np.interp(-np.log(chance), -np.log(np.maximum(beyond, 1e-300)), edges))
-        errors.append(float(special.ndtr(-bound)))
+        errors.append(float(scipy.special.ndtr(-bound)))
         density = density * np.clip((bound - edges) / step, 0, 1)  # what was decided is not looked at again
     return tuple(errors)
 
@@ -105,10 +105,10 @@ class Prospect:
         left = most - done
         if left <= 0 or done < FEWEST:
             return False
-        half = float(special.stdtrit(most - 1, 1 - last_error)) * deviation / most**0.5
+        half = float(scipy.special.stdtrit(most - 1, 1 - last_error)) * deviation / most**0.5
         wanted = limit - (half**2 + beside**2) ** 0.5
         rest = mean - self.optimism * deviation / done**0.5
         expected, spread = (done * mean + left * rest) / most, deviation * left**0.5 / most
         if spread == 0:
             return bool(expected > wanted)
-        return bool(special.ndtr((wanted - expected) / spread) < self.least)
+        return bool(scipy.special.ndtr((wanted - expected) / spread) < self.least)

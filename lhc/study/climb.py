@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
-from scipy import special
+import scipy
 
 from lhc.errors import OutOfTimeError
 from lhc.results import Verdict
@@ -136,9 +136,9 @@ class Forecast:
         if share is not None:
             # Far more chips than the share are to hold it, so that those tested show it; spreads grow with drops.
             grown = max(1.0, expected / self.drop) if self.drop > 0 else 1.0
-            within = max(within, float(special.ndtri(1 - (1 - share) / _SHOWN)) * self.deviation * grown)
+            within = max(within, float(scipy.special.ndtri(1 - (1 - share) / _SHOWN)) * self.deviation * grown)
         room = budget - within - expected
-        return float(special.ndtr(room / variance**0.5)) if variance > 0 else float(room >= 0)
+        return float(scipy.special.ndtr(room / variance**0.5)) if variance > 0 else float(room >= 0)
 
     def seen(self, damage: float, verdict: Verdict, budget: float) -> "Forecast":
         """The same after a placement was tested."""

@@ -16,7 +16,6 @@ from lhc.onnx_io import ExternalData, add_device_configurations, annotate, check
 from lhc.plan import LayerPlan, Plan
 from lhc.plan.recurrent_steps import folded, folded_rows
 from lhc.results import Infeasibility, SensitivityTable
-from lhc.runtime import HybridSession
 from lhc.summary import share_of, summary, tiles_text
 from lhc.support.notebook import data_frame
 from lhc.support.numbers import share_text
@@ -24,6 +23,8 @@ from lhc.support.tables import Table
 
 if TYPE_CHECKING:
     import onnx_ir as ir
+
+    from lhc.runtime import HybridSession
 
 __all__ = ["GROUPED_FORMS", "Analysis", "PartitionResult", "plan_cost", "plan_table"]
 
@@ -277,12 +278,14 @@ class PartitionResult:
         save_model(annotated, where, external_data)
         return where
 
-    def session(self, seed: int | None = None, t_inference: float | None = None) -> HybridSession:
+    def session(self, seed: int | None = None, t_inference: float | None = None) -> "HybridSession":
         """The placed model, ready to run; by default with the seed and time it was judged at."""
         outcome = self.plan.outcome
         if outcome is not None:
             seed = outcome.seed if seed is None else seed
             t_inference = outcome.t_s if t_inference is None else t_inference
+        from lhc.runtime import HybridSession
+
         return HybridSession(self.source, placement=self.plan, seed=seed or 0, t_inference=t_inference)
 
     def table(self, form: str = "table") -> str:

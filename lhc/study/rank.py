@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
+import scipy
 
 from lhc.errors import ModelError, OutOfTimeError, UsageError
 from lhc.measure.bench import Bench
@@ -204,10 +205,8 @@ def agreement(predicted: SensitivityTable, measured: SensitivityTable) -> Agreem
     pairs = np.array([(predicted.layers[name].mean, measured.layers[name].mean) for name in names])
     seen = pairs[(pairs > 0).all(axis=1)]
     ratio = float(np.exp(np.log(seen[:, 0] / seen[:, 1]).mean())) if len(seen) else None
-    from scipy import stats  # takes half a second
-
     constant = len(names) < 3 or (np.ptp(pairs, axis=0) == 0).any()
-    correlation = None if constant else float(stats.spearmanr(pairs[:, 0], pairs[:, 1]).statistic)
+    correlation = None if constant else float(scipy.stats.spearmanr(pairs[:, 0], pairs[:, 1]).statistic)
     good = (
         correlation is not None
         and ratio is not None

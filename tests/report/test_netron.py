@@ -19,9 +19,8 @@ from lhc.errors import MissingDependencyError, UsageError
 from lhc.model import OnnxModel
 from lhc.onnx_io import load_model
 from lhc.plan import Plan
-from lhc.report import Site, css_escape, css_rules, make_server, netron_site
-from lhc.report.netron import COLOURS, netron_folder
-from lhc.report.server import SiteServer
+from lhc.report.netron import COLOURS, Site, css_escape, css_rules, netron_folder, netron_site
+from lhc.report.server import SiteServer, make_server
 
 Digits = tuple[onnx.ModelProto, Plan]
 
@@ -275,9 +274,19 @@ def test_paths_are_names_of_netrons_own_files(digits: Digits) -> None:
     assert all(path == f"/{file.name}" and file.parent == folder for path, file in site.files.items())
 
 
-def test_importing_it_loads_no_engine() -> None:
-    code = (
-        "import sys, lhc.report; print([m for m in ('torch', 'aihwkit', 'onnxruntime', 'netron') if m in sys.modules])"
-    )
+@pytest.mark.parametrize(
+    ("modules", "heavy"),
+    [
+        (("formats", "netron", "server", "viewed_model"), {"torch", "aihwkit", "onnxruntime", "netron"}),
+        (
+            ("builder", "json_documents", "placement_lines"),
+            {"torch", "aihwkit", "jinja2", "scipy.sparse", "scipy.stats"},
+        ),
+    ],
+    ids=["files", "terminal"],
+)
+def test_importing_it_loads_nothing_heavy(modules: tuple[str, ...], heavy: set[str]) -> None:
+    imports = f"import sys, {', '.join(f'lhc.report.{name}' for name in modules)}"
+    code = f"{imports}\nprint(sorted({heavy!r} & set(sys.modules)))"
     process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert process.stdout == "[]\n"

@@ -18,8 +18,8 @@ from lhc.hardware import Hardware
 from lhc.onnx_io import load_model
 from lhc.options.commands import CompileOptions
 from lhc.plan import Plan
-from lhc.report import Site, make_server, netron_site
-from lhc.report.netron import netron_folder
+from lhc.report.netron import Site, netron_folder, netron_site
+from lhc.report.server import make_server
 
 if TYPE_CHECKING:
     from tests.report.chromium import Browser
