@@ -60,7 +60,7 @@ def _levels(graph: LayerGraph, plan: Plan, tie: tuple[str, ...], most: int) -> t
         if copies > first.copies:
             matrix = graph[tie[0]].matrix
             assert matrix is not None
-            tiles = plan.hardware.tiles_for(matrix.rows, matrix.cols * matrix.groups, copies)
+            tiles = plan.hardware.for_layer(tie[0]).tiles_for(matrix.rows, matrix.cols * matrix.groups, copies)
             levels.append(CopyLevel(copies, tiles, first.damage * first.copies / copies))
     return tuple(levels)
 

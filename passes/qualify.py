@@ -25,7 +25,11 @@ def initial_plan(graph: LayerGraph, hardware: Hardware, source: str, lhc_version
 
 def _describe(layer: Layer, hardware: Hardware) -> LayerPlan:
     matrix, work = layer.matrix, layer.work or Work()
-    tiles = hardware.tiles_for(matrix.rows, matrix.cols * matrix.groups) if matrix and layer.weight else 0
+    tiles = (
+        hardware.for_layer(layer.name).tiles_for(matrix.rows, matrix.cols * matrix.groups)
+        if matrix and layer.weight
+        else 0
+    )
     return LayerPlan(
         name=layer.name,
         op_type=layer.op_type,

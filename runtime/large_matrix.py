@@ -17,6 +17,7 @@ from lhc.conductances import Floats, ProgrammedMatrix, ProgrammedTile
 from lhc.hardware import Hardware
 from lhc.hardware.devices import Pcm
 from lhc.hardware.geometry import split_sizes
+from lhc.hardware.weight_slices import weight_slices
 from lhc.runtime.faulty_tiles import ChipTile, Lines, on_chip
 from lhc.runtime.kernels import add_noise, round_codes
 from lhc.runtime.normals import NoiseStream, Words, normal_levels
@@ -50,6 +51,7 @@ class _Place:
     Attributes:
         number: of the tile.
         split: number of the row split.
+        part: number of the slice of the weights.
         outputs: of the matrix.
         start: first input of the row split.
         inputs: input of the row split that drives each row of the tile.
@@ -57,6 +59,7 @@ class _Place:
 
     number: int
     split: int
+    part: int
     outputs: slice
     start: int
     inputs: npt.NDArray[np.int64]
@@ -80,7 +83,7 @@ class LargeMatrix:
         """A matrix to be programmed; arguments as those of `AnalogMatrix`."""
         assert hardware.devices is None or isinstance(hardware.devices, Pcm)
         self._hardware, self._pcm = hardware, hardware.devices
-        self._weight, self._groups, self._copies = weight, groups, copies
+        self._slices, self._groups, self._copies = weight_slices(weight, hardware), groups, copies
         self._ranges = ranges if hardware.needs_calibration else None
         self._io = RowConverters.of(hardware)
         self._devices = devices
@@ -113,21 +116,23 @@ class LargeMatrix:
     @property
     def _columns(self) -> int:
         """Tiles side by side."""
-        return len(split_sizes(len(self._weight), self._hardware.tiles.cols))
+        return len(split_sizes(len(self._slices[0]), self._hardware.tiles.cols))
 
     def _places(self) -> Iterator[_Place]:
         """The tiles, row of tiles by row of tiles, as `AnalogMatrix` has them."""
         rows, cols = self._hardware.tiles.rows, self._hardware.tiles.cols
+        outputs, inputs = self._slices[0].shape
         number = start = 0
-        for split, size in enumerate(split_sizes(self._weight.shape[1], rows)):
-            first = 0
-            for height in split_sizes(self._copies * size, rows):
-                inputs = np.arange(first, first + height) % size
-                top = 0
-                for width in split_sizes(len(self._weight), cols):
-                    yield _Place(number, split, slice(top, top + width), start, inputs)
-                    top, number = top + width, number + 1
-                first += height
+        for split, size in enumerate(split_sizes(inputs, rows)):
+            for part in range(len(self._slices)):
+                first = 0
+                for height in split_sizes(self._copies * size, rows):
+                    driven = np.arange(first, first + height) % size
+                    top = 0
+                    for width in split_sizes(outputs, cols):
+                        yield _Place(number, split, part, slice(top, top + width), start, driven)
+                        top, number = top + width, number + 1
+                    first += height
             start += size
 
     def _tile(self, place: _Place, keys: Sequence[Words]) -> ProgrammedTile:
@@ -137,8 +142,9 @@ class LargeMatrix:
             place: of the tile.
             keys: of the devices, of the read-out after programming, of drift and read noise, of the read-out now.
         """
-        size = split_sizes(self._weight.shape[1], self._hardware.tiles.rows)[place.split]
-        block = np.asarray(self._weight[place.outputs, place.start : place.start + size], np.float32)
+        weights = self._slices[place.part]
+        size = split_sizes(weights.shape[1], self._hardware.tiles.rows)[place.split]
+        block = np.asarray(weights[place.outputs, place.start : place.start + size], np.float32)
         target, scales = self._mapped(np.ascontiguousarray(block[:, place.inputs]))
         chip = self._tested(place, target, scales) if self._hardware.faults.any else None
         wanted, offset = (target, None) if chip is None else (chip.target, chip.faults.offset)

@@ -6,7 +6,8 @@ and are driven one at a time.
 
 With copies, every row split (a block of inputs that fits a tile) is stacked that many times before it is split over
 tiles, so that a tile holds every weight of its block once or more, perhaps one part of the block once more than the
-other. The same inputs drive all copies, and the digital scale divides the sum by their number.
+other. The same inputs drive all copies, and the digital scale divides the sum by their number. Slices of weights lie on
+rows of tiles of their own, which the same inputs drive too; their scales shift them.
 """
 
 from collections.abc import Iterator, Sequence
@@ -25,6 +26,7 @@ from lhc.errors import ModelError
 from lhc.hardware import Hardware
 from lhc.hardware.converters import Converters
 from lhc.hardware.geometry import split_sizes
+from lhc.hardware.weight_slices import weight_slices
 from lhc.runtime.faulty_tiles import on_chip
 from lhc.runtime.stream import Unit
 from lhc.runtime.tile import PerVectorTile
@@ -46,7 +48,8 @@ class _Block:
 
     Attributes:
         inputs: of the matrix.
-        array: aihwkit's tiles, which hold the weights of these inputs once per copy, one copy below the other.
+        array: aihwkit's tiles, which hold the weights of these inputs (or a slice of them) once per copy, one copy
+            below the other.
     """
 
     inputs: slice
@@ -93,14 +96,17 @@ class AnalogMatrix(ProductsByUnit):
         self._stream = (0, devices, 0)
         self._read = 0
         self.outputs = len(weight) // groups
-        self.nbytes = (_KEPT + _KEPT_OF_FAULTS * hardware.faults.any) * 4 * weight.size * copies
+        self.nbytes = (
+            (_KEPT + _KEPT_OF_FAULTS * hardware.faults.any) * 4 * weight.size * copies * hardware.mapping.slices
+        )
         config = hardware.to_rpu_config()
         config.simulator_tile_class = PerVectorTile
-        self._blocks = [_mapped(weight, inputs, copies, config) for inputs in _splits(weight, hardware)]
+        slices, splits = weight_slices(weight, hardware), list(_splits(weight, hardware))
+        self._blocks = [_mapped(part, inputs, copies, config) for inputs in splits for part in slices]
         if ranges is not None and hardware.needs_calibration:
-            for value, block in zip(ranges, self._blocks, strict=True):
+            for value, block in zip(np.repeat(ranges, len(slices)), self._blocks, strict=True):
                 for tile in _tiles(block):
-                    tile.set_input_range(value)
+                    tile.set_input_range(float(value))
         reductions = Converters.of(hardware).reductions
         for tile in self._tiles():
             tile.tile.reductions = reductions

@@ -1,7 +1,7 @@
 """A core with tightly coupled tiles (ALPINE; Klein et al., IEEE TC 72(7), 2023).
 
-Symbols: R rows, C columns, G groups, P positions of a layer; k copies of a matrix take ``r`` tiles in height. Latency
-of an analog layer, in ns (facts of ALPINE's code, the core's work added):
+Symbols: R rows, C columns, G groups, P positions of a layer; k copies or slices of a matrix take ``r`` tiles in height.
+Latency of an analog layer, in ns (facts of ALPINE's code, the core's work added):
 
     P · G · (ceil(k · R / 4) + t · 100 + r · ceil(C / 4)) + cycles of the core / clock
 
@@ -19,7 +19,6 @@ from lhc.costs.registry import formulas, work_of
 from lhc.costs.units import Cost, LayerCost
 from lhc.graph import Layer, LayerGraph, MatrixShape, Work
 from lhc.hardware import AlpineCosts, Hardware
-from lhc.hardware.geometry import tile_rows
 
 __all__ = ["Alpine"]
 
@@ -45,14 +44,14 @@ class Alpine:
         """A layer on tiles, by what is done: work of the core, transfers, products."""
         core, tile = self.costs.core, self.costs.tile
         machine = self.hardware.for_layer(layer.name)
-        height = tile_rows(matrix.rows, machine.tiles.rows, copies)
+        height = machine.tile_rows(matrix.rows, copies)
         vectors = matrix.positions * matrix.groups
         products = matrix.positions * height * self._columns(matrix)
         inputs, outputs = vectors * matrix.rows, vectors * matrix.cols
         scaled = machine.dac.scaling == "abs_max"
         gathered = inputs if math.prod(layer.kernel) > 1 else 0  # a kernel of one pixel needs no im2col
         rounds = products if tile.schedule == "serial" else vectors
-        into = self._transfer(vectors, copies * matrix.rows, machine.dac.bits)
+        into = self._transfer(vectors, copies * machine.mapping.slices * matrix.rows, machine.dac.bits)
         out_of = self._transfer(vectors * height, matrix.cols, machine.adc.bits)
         once = {
             "quantise": self._work(inputs * core.quantise_cycles),

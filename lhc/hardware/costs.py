@@ -65,6 +65,8 @@ class CostSection(Section):
     """
 
     model: str
+    slices: ClassVar[bool] = False
+    """Whether the formulas count the tiles and reads that slices of weights and inputs take; else they are refused."""
     simplifications: ClassVar[tuple[tuple[str, str], ...]] = ()
     """What the formulas leave out or take as simple, for reports: what it is about, and how it is taken."""
 
@@ -169,6 +171,7 @@ class AlpineCosts(CostSection):
     tile: TileCosts = TileCosts()
     memory: Memory = Memory()
 
+    slices = True
     simplifications = (
         ("digital precision", "digital products run in int8: a byte per weight and activation"),
         ("unfolding", "every input of every analog product is gathered anew; neighbouring products share nothing"),

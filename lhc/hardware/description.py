@@ -59,10 +59,24 @@ class Hardware(Machine):
 
     @property
     def geometry(self) -> "Hardware":
-        """The same tiles and mapping with noise, quantisers and bounds off: what the parity gate runs on."""
+        """The same tiles and mapping of whole weights, without noise, quantisers and bounds: for the parity gate."""
+        return self.with_whole_weights().targets
+
+    @property
+    def targets(self) -> "Hardware":
+        """The same with the machine's cells and slices: its tiles hold what those of this machine are programmed to."""
         overrides = tuple(Override(layers=o.layers, mapping=o.mapping) for o in self.overrides if o.mapping)
         perfect = Hardware.load("ideal")
         return perfect.model_copy(update={"tiles": self.tiles, "mapping": self.mapping, "overrides": overrides})
+
+    def with_whole_weights(self) -> "Hardware":
+        """The same machine with cells that hold any weight, not rounded and not sliced, for all layers."""
+        off = {"cell_bits": None, "slices": 1}
+        overrides = tuple(
+            o.model_copy(update={"mapping": {k: v for k, v in o.mapping.items() if k not in off}})
+            for o in self.overrides
+        )
+        return self.model_copy(update={"mapping": self.mapping.model_copy(update=off), "overrides": overrides})
 
     def with_drift_compensation_alone(self) -> "Hardware":
         """The same machine without copies of weights and without corrections of outputs, for all layers."""
@@ -120,6 +134,8 @@ class Hardware(Machine):
             return "compensation.copies is false"
         if self.devices is None and not self.faults.any:
             return "its devices are perfect, so that copies bring nothing"
+        if self.mapping.slices > 1:
+            return "mapping.slices spreads every weight over tiles"
         if self.adc.bound is not None and self.adc.bound_management == "none":
             return "adc.bound_management is none, so that the sum of copies could saturate the ADC"
         return None
@@ -135,8 +151,18 @@ class Hardware(Machine):
         return 1 if machine.copies_obstacle else free_copies(rows, machine.tiles.rows)
 
     def tiles_for(self, rows: int, cols: int, copies: int = 1) -> int:
-        """Tiles of a matrix with that many inputs and outputs, split as aihwkit splits it."""
-        return tile_rows(rows, self.tiles.rows, copies) * math.ceil(cols / self.tiles.cols)
+        """Tiles of a layer's matrix with that many inputs and outputs, split as aihwkit splits it, all slices counted.
+
+        Raises:
+            ConfigError: there are overrides: layers may have slices of their own, see `for_layer`.
+        """
+        if self.overrides:
+            raise ConfigError(f"hardware {self.name!r} differs from layer to layer (overrides): ask for_layer(name)")
+        return self.tile_rows(rows, copies) * math.ceil(cols / self.tiles.cols)
+
+    def tile_rows(self, rows: int, copies: int = 1) -> int:
+        """Rows of tiles of a layer's matrix with that many inputs, all slices counted."""
+        return self.mapping.slices * tile_rows(rows, self.tiles.rows, copies)
 
     def to_yaml(self) -> str:
         """The whole description as YAML that ``Hardware.load`` reads back."""

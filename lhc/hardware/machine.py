@@ -76,6 +76,15 @@ class Machine(Section):
             raise ValueError(f"faults are drawn cell by cell: a tile may have at most {MOST_FAULTY} weights")
         return self
 
+    @model_validator(mode="after")
+    def _slices_are_counted(self) -> "Machine":
+        if self.costs is not None and self.mapping.slices > 1 and not self.costs.slices:
+            raise ValueError(
+                f"cost model {self.costs.model!r} does not count slices of weights (mapping.slices); costs: null leaves"
+                " costs out"
+            )
+        return self
+
 
 def time_error(problem: str, where: tuple[str | int, ...], t_s: float) -> ValidationError:
     """What is wrong with a time of inference, at a path of a description."""

@@ -18,6 +18,8 @@ __all__ = [
     "moved",
 ]
 
+MOST_BITS = 16
+"""Of a weight's magnitude, where it is rounded."""
 SMALLEST, GREATEST = 1e-15, 1e15
 """Magnitudes of numbers in a description: their squares and products stay within single precision."""
 DriftCompensation = Literal["global", "global-exact", "per-column", "none"]
@@ -124,6 +126,19 @@ class Mapping(Section):
     """The greatest weight of a column is mapped to omega · g_max."""
     columnwise: bool = True
     """Scale every column of a tile by its own greatest weight; otherwise one scale a tile."""
+    cell_bits: int | None = Field(default=None, ge=1, le=16)
+    """Bits of a weight's magnitude that a cell holds; weights are rounded to what their cells hold. null: any value."""
+    slices: int = Field(default=1, ge=1, le=8)
+    """Tiles that a weight is spread over, with ``cell_bits`` of its magnitude on each and ADCs of their own; what they
+    give is shifted and added digitally."""
+
+    @model_validator(mode="after")
+    def _slices_have_bits(self) -> "Mapping":
+        if self.slices > 1 and self.cell_bits is None:
+            raise ValueError("slices need cell_bits: how many bits of a weight each of them holds")
+        if self.slices * (self.cell_bits or 0) > MOST_BITS:
+            raise ValueError(f"slices x cell_bits: at most {MOST_BITS} bits of magnitude")
+        return self
 
 
 class Compensation(Section):

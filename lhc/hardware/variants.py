@@ -10,10 +10,10 @@ from lhc.hardware.overrides import Override
 
 __all__ = ["EFFECTS", "Effect", "effects_of", "scaled_noise", "without"]
 
-Effect = Literal["dac", "adc", "programming", "drift", "read", "output", "faults"]
+Effect = Literal["dac", "adc", "programming", "drift", "read", "output", "faults", "weights"]
 EFFECTS: tuple[Effect, ...] = get_args(Effect)
 """DAC quantising and clipping; ADC quantising and saturation; programming noise; drift; read noise; output noise;
-faults of chips."""
+faults of chips; rounding of weights to what cells hold."""
 
 Fields = dict[str, object]
 _CONVERTER: dict[str, object] = {"bits": None, "bound": None}
@@ -36,6 +36,7 @@ def without(hardware: Hardware, effects: Iterable[Effect]) -> Hardware:
     device_fields = tuple(field for effect in off for field in _DEVICE_FIELDS.get(effect, ()))
     adc: Fields = (_CONVERTER if "adc" in off else {}) | ({"noise": 0.0} if "output" in off else {})
     machine = hardware.model_copy(update={"faults": Faults()}) if "faults" in off else hardware
+    machine = machine.with_whole_weights() if "weights" in off else machine
     return _changed(machine, _CONVERTER if "dac" in off else {}, adc, device_fields, lambda _: 0.0)
 
 

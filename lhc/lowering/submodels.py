@@ -33,6 +33,7 @@ from lhc.canonical import placed_form
 from lhc.conductances import Correction, ProgrammedMatrix, ProgrammedTile
 from lhc.errors import UsageError
 from lhc.graph import LayerGraph
+from lhc.hardware import Hardware
 from lhc.hardware.device_model import DeviceModel, PairedDevices
 from lhc.hardware.geometry import split_sizes
 from lhc.lowering.chip_corrections import ChipCalibration
@@ -122,7 +123,7 @@ def _write(
     executor = HybridExecutor(model, graph, plan.analog, plan.ranges, plan.copies)
     t_s = plan.hardware.t_inference_s if chip.t_s is None else chip.t_s
     programmed = executor.states(plan.hardware, chip.seed, chip.draw, t_s)
-    targets = executor.states(plan.hardware.geometry, chip.seed, chip.draw, t_s)  # devices that are perfect
+    targets = executor.states(plan.hardware.targets, chip.seed, chip.draw, t_s)  # devices that are perfect
     calibrating = None
     if calibration is not None and plan.analog:
         calibrating = ChipCalibration.of(model, graph, plan, executor, calibration, chip.seed, t_s)
@@ -138,7 +139,7 @@ def _write(
             entry = parts.write(parts.alone(name), folder / f"analog_{number}.onnx")
             pair = targets[weight.tile_set], programmed[weight.tile_set]
             machine = plan.hardware.for_layer(name)
-            driven = _driven_rows(pair[1], plan.copies.get(name, 1), machine.tiles.rows)
+            driven = _driven_rows(pair[1], plan.copies.get(name, 1), machine)
             tiles = _tiles(str(number), *pair, driven, machine.devices, arrays)
             analog.append(
                 {"name": name, "op_type": graph[name].op_type, "weight": weight.name, "tile_set": weight.tile_set}
@@ -227,13 +228,16 @@ def _declare(values: MutableSequence[onnx.ValueInfoProto], known: Mapping[str, o
             value.CopyFrom(known[value.name])
 
 
-def _driven_rows(matrix: ProgrammedMatrix, copies: int, rows: int) -> list[npt.NDArray[np.int64]]:
-    """For every row of tiles, which input of its split drives each row: copies of a split are stacked, then cut."""
+def _driven_rows(matrix: ProgrammedMatrix, copies: int, machine: Hardware) -> list[npt.NDArray[np.int64]]:
+    """For every row of tiles, which input of its split drives each row: copies of a split are stacked, then cut.
+
+    Every slice of the weights has its own.
+    """
     found: list[npt.NDArray[np.int64]] = []
     for start in dict.fromkeys(matrix.starts):
         size = matrix.tiles[len(found)][0].weights.shape[1]
-        cuts = np.cumsum(split_sizes(copies * size, rows))[:-1]
-        found += np.split(np.arange(copies * size) % size, cuts)
+        cuts = np.cumsum(split_sizes(copies * size, machine.tiles.rows))[:-1]
+        found += np.split(np.arange(copies * size) % size, cuts) * machine.mapping.slices
         assert matrix.starts[len(found) - 1] == start
     return found
 

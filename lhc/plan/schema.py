@@ -281,7 +281,8 @@ class Plan(PlanRecord):
             count, matrix = copies.get(layer.name, layer.copies), graph[layer.name].matrix
             if count == layer.copies or matrix is None:
                 return layer
-            tiles = self.hardware.tiles_for(matrix.rows, matrix.cols * matrix.groups, count)
+            machine = self.hardware.for_layer(layer.name)
+            tiles = machine.tiles_for(matrix.rows, matrix.cols * matrix.groups, count)
             return layer.model_copy(update={"copies": count, "tiles": tiles})
 
         return self.model_copy(update={"layers": tuple(map(row, self.layers))})

@@ -95,6 +95,7 @@ EFFECTS = {
     "read": "read noise",
     "output": "output noise",
     "faults": "faults of chips",
+    "weights": "rounding of weights",
 }
 """Names of the effects that damage is attributed to."""
 

@@ -18,6 +18,7 @@ from torch import Tensor
 from lhc.hardware import Hardware
 from lhc.hardware.geometry import split_sizes
 from lhc.hardware.sections import DriftCompensation
+from lhc.hardware.weight_slices import slice_factors, weight_slices
 from lhc.options.training import WeightNoise
 
 __all__ = ["DrawnMatrix", "column_scales", "draw_matrix"]
@@ -59,7 +60,8 @@ def draw_matrix(
 ) -> DrawnMatrix:
     """Draw a chip's errors from torch's global generator.
 
-    Copies of the weights are drawn one by one; what counts is the mean of their errors.
+    Copies of the weights are drawn one by one; what counts is the mean of their errors. Of slices it is their sum, with
+    what rounding leaves out; their gains, which output noise grows by, are added as squares.
 
     Args:
         matrix: ``(outputs, inputs)``.
@@ -74,6 +76,8 @@ def draw_matrix(
         errors = torch.stack([one.errors for one in drawn]).mean(0)
         gains = torch.stack([one.gains for one in drawn]).mean(0)
         return DrawnMatrix(errors, gains)
+    if hardware.mapping.cell_bits is not None:
+        return _draw_slices(matrix.detach(), hardware, t_s, kind, model)
     matrix = matrix.detach().contiguous()  # random numbers are drawn in the order of memory
     scales = column_scales(matrix, hardware)
     errors, gains = torch.zeros_like(matrix), torch.ones_like(scales)
@@ -88,6 +92,21 @@ def draw_matrix(
                 errors[outputs, inputs] = realised * gain - weights
                 gains[outputs, index] = gain.flatten()
     return DrawnMatrix(errors, gains)
+
+
+def _draw_slices(
+    matrix: Tensor, hardware: Hardware, t_s: float, kind: WeightNoise, model: object | None
+) -> DrawnMatrix:
+    whole = hardware.with_whole_weights()
+    parts = [torch.from_numpy(part).to(matrix) for part in weight_slices(matrix.cpu().numpy(), hardware)]
+    scales = column_scales(matrix, hardware)
+    rows = torch.tensor(split_sizes(matrix.shape[1], hardware.tiles.rows), device=matrix.device)
+    spread = torch.repeat_interleave(torch.where(scales > 0, scales, 1.0), rows, dim=1)
+    errors, gains = (sum(parts, -matrix)) / spread, torch.zeros_like(scales)
+    for part, factor in zip(parts, slice_factors(hardware), strict=True):
+        drawn = draw_matrix(part, whole, t_s, kind, model)
+        errors, gains = errors + factor * drawn.errors, gains + (factor * drawn.gains).square()
+    return DrawnMatrix(errors, gains.sqrt())
 
 
 def _slices(sizes: Sequence[int]) -> Iterator[tuple[int, slice]]:

@@ -8,7 +8,7 @@ import pytest
 from lhc.costs import SystemCost, cost_of, cost_on_tiles
 from lhc.errors import ConfigError, ModelError, UsageError
 from lhc.graph import Layer, LayerGraph, MatrixShape, WeightRef, Work
-from lhc.hardware import AlpineCosts, Hardware
+from lhc.hardware import AlpineCosts, Hardware, Mapping
 from lhc.hardware.sections import Compensation, Section
 
 LIONHEART = Hardware.load("lionheart")  # 256x255 tiles, dynamic scaling, 8-bit converters
@@ -64,6 +64,18 @@ def test_copies_on_further_tiles_take_products_outputs_and_additions(one: One) -
     assert parts["quantise"] == pytest.approx(100 * 2.0 / 2)
     assert parts["partial sums"] == pytest.approx(10 * 1.0 / 2)
     assert cost_on_tiles(one(100, 10), LIONHEART, "product", 4).latency_s == pytest.approx(1e-9 * sum(parts.values()))
+
+
+def test_slices_are_driven_read_and_added_like_tiles(one: One) -> None:
+    sliced = LIONHEART.model_copy(update={"mapping": Mapping(cell_bits=4, slices=3)})
+    parts = nanoseconds(analog(one(100, 10), sliced))
+    assert parts["input"] == pytest.approx(3 * 25)
+    assert parts["product"] == pytest.approx(3 * 100.0)
+    assert parts["output"] == pytest.approx(3 * 3 * 1.0)
+    assert parts["quantise"] == pytest.approx(100 * 2.0 / 2)
+    assert parts["rescale"] == pytest.approx(3 * 10 * 2.0 / 2)
+    assert parts["partial sums"] == pytest.approx(2 * 10 * 1.0 / 2)
+    assert parts["read-outs"] == pytest.approx(3 * nanoseconds(analog(one(100, 10)))["read-outs"])
 
 
 def test_energy_of_one_tile_by_hand(one: One) -> None:

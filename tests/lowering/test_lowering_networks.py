@@ -32,8 +32,11 @@ def first_samples(task: Task, count: int) -> dict[str, Array]:
     return dict(feeds)
 
 
-@pytest.mark.parametrize("preset", preset_names())
-def test_every_layer_of_digits_equals_the_emulation(preset: str, agreement: Compare) -> None:
+SLICED = Hardware.parse("name: slices\nmapping: {cell_bits: 3, slices: 2}", "text")
+
+
+@pytest.mark.parametrize("preset", [*preset_names(), SLICED], ids=lambda p: p if isinstance(p, str) else "slices")
+def test_every_layer_of_digits_equals_the_emulation(preset: str | Hardware, agreement: Compare) -> None:
     digits = open_model("digits-narrow")
     options = CompileOptions(digits, all_analog=True, hardware=preset, seed=3, noise="off")
     network, _ = placement_of(options)

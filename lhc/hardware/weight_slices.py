@@ -1,0 +1,62 @@
+"""Weights in cells of few bits: what each of the tiles holds that a weight is spread over.
+
+With cells of b bits, S slices, m the greatest magnitude that a tile's full scale stands for (of a column, or of a tile)
+and M = 2^(bS) - 1,
+
+    |w| / m = n / M, rounded to a whole n = Σ_k d_k 2^(bk),    0 ≤ d_k < 2^b
+
+Slice k holds d_k / (2^b - 1) of its full scale on the side of w's sign, and its outputs count
+m (2^b - 1) 2^(bk) / M. The greatest weight has all bits set, so that every slice has it at its full scale.
+"""
+
+import numpy as np
+import numpy.typing as npt
+
+from lhc.hardware.description import Hardware
+from lhc.hardware.geometry import split_sizes
+
+__all__ = ["slice_factors", "weight_slices"]
+
+Floats = npt.NDArray[np.float32]
+
+
+def slice_factors(hardware: Hardware) -> tuple[float, ...]:
+    """What the full scale of every slice counts, as a share of that of the weights; the most significant one first."""
+    bits, slices = hardware.mapping.cell_bits, hardware.mapping.slices
+    if bits is None:
+        return (1.0,)
+    most = 2 ** (bits * slices) - 1
+    return tuple((2**bits - 1) * 2 ** (bits * k) / most for k in reversed(range(slices)))
+
+
+def weight_slices(matrix: npt.NDArray[np.floating], hardware: Hardware) -> list[npt.NDArray[np.floating]]:
+    """The weights of every slice, ``(outputs, inputs)`` each, the most significant one first, which add up to all.
+
+    Args:
+        matrix: ``(outputs, inputs)``.
+        hardware: that of the layer.
+    """
+    bits, slices = hardware.mapping.cell_bits, hardware.mapping.slices
+    if bits is None:
+        return [matrix]
+    full = _full_scales(matrix, hardware)
+    most = 2 ** (bits * slices) - 1
+    codes = np.rint(np.abs(matrix) / np.where(full > 0, full, 1) * most).astype(np.int64)
+    unit = np.sign(matrix) * full / most
+    shifts = [bits * k for k in reversed(range(slices))]
+    return [np.asarray((codes >> shift & 2**bits - 1) * unit * 2**shift, np.float32) for shift in shifts]
+
+
+def _full_scales(matrix: npt.NDArray[np.floating], hardware: Hardware) -> npt.NDArray[np.float64]:
+    """Greatest magnitude in every weight's column of its tile, or in its tile, ``(outputs, inputs)``."""
+    sizes = [split_sizes(size, most) for size, most in zip(matrix.shape, _most(hardware), strict=True)]
+    starts = [np.cumsum([0, *parts])[:-1] for parts in sizes]
+    found = np.maximum.reduceat(np.abs(matrix).astype(np.float64), starts[1], axis=1)
+    if not hardware.mapping.columnwise:
+        found = np.repeat(np.maximum.reduceat(found, starts[0], axis=0), sizes[0], axis=0)
+    return np.repeat(found, sizes[1], axis=1)
+
+
+def _most(hardware: Hardware) -> tuple[int, int]:
+    """Outputs and inputs of a tile."""
+    return hardware.tiles.cols, hardware.tiles.rows
