@@ -161,21 +161,21 @@ class HybridExecutor:
                 self._ranges.get(layer.name),
                 self._copies.get(layer.name, 1),
             )
-            programmed: list[AnalogMatrix | LargeMatrix] = []
+            made: dict[int, ProgrammedMatrix] = {}
 
             def seen(
                 read: int,
                 layer: "AnalogLayer" = layer,
                 mapped: Hashable = mapped,
-                programmed: "list[AnalogMatrix | LargeMatrix]" = programmed,
+                made: dict[int, ProgrammedMatrix] = made,
             ) -> ProgrammedMatrix:
-                with _isolated():
-                    if not programmed:
+                if not made:
+                    with _isolated():
                         # Programming starts from the mapped weights, whatever the tiles have held before.
-                        programmed.append(self._tiles.get(mapped, lambda: self._mapped(layer, hardware)))
-                        programmed[0].program(seed, draw)
-                    programmed[0].drift_to(t_s, read)
-                    return programmed[0].programmed()
+                        tiles = self._tiles.get(mapped, lambda: self._mapped(layer, hardware))
+                        tiles.program(seed, draw)
+                        made.update(zip(numbers, tiles.reads(t_s, numbers), strict=True))
+                return made[read]
 
             for number, found in zip(numbers, result, strict=True):
                 found[tile_set] = bank.get((*mapped, seed, draw, t_s, number), partial(seen, number))

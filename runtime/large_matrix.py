@@ -65,6 +65,43 @@ class _Place:
     inputs: npt.NDArray[np.int64]
 
 
+@dataclass(frozen=True, eq=False)
+class _Devices:
+    """A tile's devices after programming.
+
+    Attributes:
+        pcm: their model.
+        held: what the tile holds then.
+        nu: drift exponents of the devices that conduct.
+        magnitude: the tile's greatest target.
+        greatest: the greatest magnitude in ``held``, in units of that.
+    """
+
+    pcm: Pcm
+    held: Floats
+    nu: Floats
+    magnitude: np.float32
+    greatest: np.float32
+
+    @classmethod
+    def of(cls, pcm: Pcm, target: Floats, key: Words) -> "_Devices":
+        """Program them."""
+        magnitude = np.float32(max(float(np.abs(target).max(initial=0.0)), _LEAST_MAGNITUDE))
+        held, nu = np.empty_like(target), np.empty_like(target)
+        greatest = program(target, 1 / magnitude, key, normal_levels(1.0), _device_tables(pcm), held, nu)
+        held *= magnitude
+        return cls(pcm, held, nu, magnitude, np.float32(greatest))
+
+    def at(self, t_s: float, key: Words) -> Floats:
+        """What the tile holds later, as a read finds it."""
+        now = np.empty_like(self.held)
+        time = np.float32(self.pcm.drift_scale * np.log1p(t_s / self.pcm.t_0_s))
+        # The loop divides by the greatest magnitude, and gives what it is given: both in the tile's own units.
+        greatest = self.greatest * self.magnitude
+        drift(self.held, self.nu, greatest, time, key, normal_levels(1.0), _read_table(self.pcm, t_s), now)
+        return now
+
+
 class LargeMatrix:
     """Tiles of one chip that hold one matrix."""
 
@@ -103,15 +140,27 @@ class LargeMatrix:
 
     def programmed(self) -> ProgrammedMatrix:
         """What the tiles hold now; the copies in a tile as their sum, which its columns form."""
-        reads = (self._read,) if self._read else ()
+        return self.reads(self._t_s, (self._read,))[0]
+
+    def reads(self, t_s: float, numbers: Sequence[int]) -> list[ProgrammedMatrix]:
+        """The same at a time, as each of some reads finds it; devices are programmed once for all of them."""
         devices = NoiseStream(device_entropy(*self._stream, "program"))
-        later = NoiseStream(device_entropy(*self._stream, "drift", round(self._t_s * 1000), *reads))
-        tiles: dict[tuple[int, int], list[ProgrammedTile]] = {}
+        later = [
+            NoiseStream(device_entropy(*self._stream, "drift", round(t_s * 1000), *((n,) if n else ())))
+            for n in numbers
+        ]
+        found: list[dict[int, list[ProgrammedTile]]] = [{} for _ in numbers]
+        starts: list[int] = []
         for place in self._places():
-            keys = [stream.key(2 * place.number + use) for stream in (devices, later) for use in (0, 1)]
-            tiles.setdefault((place.start, int(place.number // self._columns)), []).append(self._tile(place, keys))
-        rows = tuple(tuple(row) for row in tiles.values())
-        return ProgrammedMatrix(rows, tuple(start for start, _ in tiles), self._groups, self._devices, self._read)
+            first, *others = (_keys(stream, place) for stream in (devices, *later))
+            row = int(place.number // self._columns)
+            starts += [] if row < len(starts) else [place.start]
+            for rows, tile in zip(found, self._tile(place, t_s, first, others), strict=True):
+                rows.setdefault(row, []).append(tile)
+        return [
+            ProgrammedMatrix(tuple(map(tuple, rows.values())), tuple(starts), self._groups, self._devices, number)
+            for number, rows in zip(numbers, found, strict=True)
+        ]
 
     @property
     def _columns(self) -> int:
@@ -135,12 +184,16 @@ class LargeMatrix:
                     first += height
             start += size
 
-    def _tile(self, place: _Place, keys: Sequence[Words]) -> ProgrammedTile:
-        """Program a tile and read it.
+    def _tile(
+        self, place: _Place, t_s: float, first: tuple[Words, Words], later: Sequence[tuple[Words, Words]]
+    ) -> Iterator[ProgrammedTile]:
+        """Program a tile, and read it some times.
 
         Args:
             place: of the tile.
-            keys: of the devices, of the read-out after programming, of drift and read noise, of the read-out now.
+            t_s: seconds after the first read.
+            first: keys of the devices, and of the read-out after programming.
+            later: of drift and read noise, and of the read-out, for every read.
         """
         weights = self._slices[place.part]
         size = split_sizes(weights.shape[1], self._hardware.tiles.rows)[place.split]
@@ -148,20 +201,25 @@ class LargeMatrix:
         target, scales = self._mapped(np.ascontiguousarray(block[:, place.inputs]))
         chip = self._tested(place, target, scales) if self._hardware.faults.any else None
         wanted, offset = (target, None) if chip is None else (chip.target, chip.faults.offset)
-        now, gain = wanted if chip is None else chip.held(wanted), np.ones(len(target))
-        if self._pcm is not None:
-            held, now = self._held(self._pcm, wanted, keys[0], keys[2])
-            if chip is not None:
-                held, now = chip.held(held), chip.held(now)
-            gain = self._gain(target, held, keys[1], now, keys[3], scales != 0, offset)
-        if self._copies == 1:
-            total = now
-        else:
-            total = np.zeros((len(now), size), np.float32)
-            np.add.at(total.T, place.inputs, now.T)
         input_range = None if self._ranges is None else float(self._ranges[place.split])
         factor = np.float32((1.0 if input_range is None else input_range) / self._copies)
-        return ProgrammedTile(total, scales * factor, gain, input_range, offset)
+        live = scales != 0
+        devices = None if self._pcm is None else _Devices.of(self._pcm, wanted, first[0])
+        before = None
+        if devices is not None and self._hardware.compensation.drift != "none":
+            exact = self._hardware.compensation.drift == "global-exact"
+            held = devices.held if chip is None else chip.held(devices.held)
+            before = np.abs(target) if exact else self._read_out(held, first[1], live, offset)
+        for drifting, read_out in later:
+            now = wanted if devices is None else devices.at(t_s, drifting)
+            now, gain = now if chip is None else chip.held(now), np.ones(len(target))
+            if before is not None:
+                gain = self._gain(before, self._read_out(now, read_out, live, offset))
+            total = now
+            if self._copies > 1:
+                total = np.zeros((len(now), size), np.float32)
+                np.add.at(total.T, place.inputs, now.T)
+            yield ProgrammedTile(total, scales * factor, gain, input_range, offset)
 
     def _tested(self, place: _Place, target: Floats, scales: Floats) -> ChipTile:
         """A tile with the faults of its chip; its lines are chosen once."""
@@ -169,18 +227,6 @@ class LargeMatrix:
         chip = on_chip(self._hardware, entropy, target, scales, place.inputs, self._lines.get(place.number))
         self._lines[place.number] = chip.lines
         return chip
-
-    def _held(self, pcm: Pcm, target: Floats, devices: Words, later: Words) -> tuple[Floats, Floats]:
-        """What a tile holds after programming, and now."""
-        magnitude = max(float(np.abs(target).max(initial=0.0)), _LEAST_MAGNITUDE)
-        unit = normal_levels(1.0)
-        held, nu, now = np.empty_like(target), np.empty_like(target), np.empty_like(target)
-        greatest = program(target, np.float32(1 / magnitude), devices, unit, _device_tables(pcm), held, nu)
-        time = np.float32(pcm.drift_scale * np.log1p(self._t_s / pcm.t_0_s))
-        drift(held, nu, np.float32(greatest), time, later, unit, _read_table(pcm, self._t_s), now)
-        held *= np.float32(magnitude)
-        now *= np.float32(magnitude)
-        return held, now
 
     def _mapped(self, block: Floats) -> tuple[Floats, Floats]:
         """Weights in units of the full scale, and what they were divided by, ``(outputs,)``; 0 without any weight."""
@@ -192,25 +238,11 @@ class LargeMatrix:
         scales = np.where(live, greatest / np.float32(mapping.omega), 1).astype(np.float32)
         return block / scales[:, None], scales * live
 
-    def _gain(
-        self,
-        target: Floats,
-        held: Floats,
-        first: Words,
-        now: Floats,
-        later: Words,
-        live: npt.NDArray[np.bool_],
-        offset: Floats | None,
-    ) -> npt.NDArray[np.float64]:
+    def _gain(self, before: Floats, after: Floats) -> npt.NDArray[np.float64]:
         """Of drift compensation, per output: read-out after programming over that of now."""
-        kind = self._hardware.compensation.drift
-        if kind == "none":
-            return np.ones(len(target))
-        before = np.abs(target) if kind == "global-exact" else self._read_out(held, first, live, offset)
-        after = self._read_out(now, later, live, offset)
-        axis = 1 if kind == "per-column" else None
+        axis = 1 if self._hardware.compensation.drift == "per-column" else None
         means = [np.maximum(outputs.mean(axis=axis, dtype=np.float64), _LEAST_READOUT) for outputs in (before, after)]
-        return np.broadcast_to(np.asarray(means[0] / means[1]), len(target)).copy()
+        return np.broadcast_to(np.asarray(means[0] / means[1]), len(before)).copy()
 
     def _read_out(self, weights: Floats, key: Words, live: npt.NDArray[np.bool_], offset: Floats | None) -> Floats:
         """Magnitudes of what the ADC gives for every input alone."""
@@ -224,6 +256,11 @@ class LargeMatrix:
         codes[~live] = 0
         result: Floats = np.abs(codes) * np.float32(self._io.output_step)
         return result
+
+
+def _keys(stream: NoiseStream, place: _Place) -> tuple[Words, Words]:
+    """Of two uses of a stream of random numbers in a tile."""
+    return stream.key(2 * place.number), stream.key(2 * place.number + 1)
 
 
 def _conductances() -> npt.NDArray[np.float64]:

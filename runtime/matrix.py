@@ -206,6 +206,14 @@ class AnalogMatrix(ProductsByUnit):
                 starts.append(block.inputs.start)
         return ProgrammedMatrix(tuple(tiles), tuple(starts), self.groups, self.devices, self._read)
 
+    def reads(self, t_s: float, numbers: Sequence[int]) -> list[ProgrammedMatrix]:
+        """The same at a time, as each of some reads finds it."""
+        found = []
+        for number in numbers:
+            self.drift_to(t_s, number)
+            found.append(self.programmed())
+        return found
+
     def _group_product(self, block: _Block, x: Tensor, group: int) -> Tensor:
         """Drive the columns of one group only; its columns may lie on two or more tiles."""
         first, last = group * self.outputs, (group + 1) * self.outputs
