@@ -62,7 +62,14 @@ def pipeline(options: PartitionOptions) -> Pipeline[Study]:
     kind, prepare = strategy_for(options), preparation(options)
     _most_draws(options)  # too few are refused before a training, not after it
     if not options.retrain:
-        placed = (prepare, CheckCalibration(), _judged(options, kind), CompareHealing(), JoinDigital())
+        placed = (
+            prepare,
+            CheckCalibration(),
+            _searching(options, kind),
+            _testing(options),
+            CompareHealing(),
+            JoinDigital(),
+        )
         return Pipeline("partition", placed, READ).checked()
     train = Train(
         part(options, TrainingOptions),
@@ -70,7 +77,8 @@ def pipeline(options: PartitionOptions) -> Pipeline[Study]:
         options.rounds,
         options.checkpoint,
         prepare,
-        lambda strategy, share: _judged(options, strategy, share),
+        lambda strategy: _searching(options, strategy),
+        lambda share: _testing(options, share),
     )
     # Before the training, which is for the machine that both placements are judged on.
     trained = (prepare, CheckCalibration(), train, CompareHealing(), JoinDigital())
@@ -87,21 +95,15 @@ def preparation(options: PartitionOptions) -> Pipeline[Study]:
     return Pipeline("prepare", (Decide(Qualify()), *map(Decide, placing), *own, *measured), READ)
 
 
-def _judged(options: PartitionOptions, kind: type[Strategy], share: float = 1.0) -> Pipeline[Study]:
-    """Rank, search, verify; each on samples and chips of its own."""
+def _searching(options: PartitionOptions, kind: type[Strategy]) -> Pipeline[Study]:
+    """Rank and search, on samples and chips that test nothing."""
+    return Pipeline("search", (CheckBudget(), Rank(options.method, kind), Search(kind), FewerCopies()))
+
+
+def _testing(options: PartitionOptions, share: float = 1.0) -> Pipeline[Study]:
+    """Test what was found, on samples and chips of its own; ``share``: part of the chance of error for it."""
     explain: tuple[Step[Study], ...] = (Explain(),) if options.explain else ()
-    return Pipeline(
-        "place",
-        (
-            CheckBudget(),
-            Rank(options.method, kind),
-            Search(kind),
-            FewerCopies(),
-            Verify(_most_draws(options), share),
-            *explain,
-            Record(),
-        ),
-    )
+    return Pipeline("test", (Verify(_most_draws(options), share), *explain, Record()))
 
 
 def _most_draws(options: PartitionOptions) -> int:

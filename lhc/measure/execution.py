@@ -39,6 +39,11 @@ class Running:
             self.cache.close()
 
     @property
+    def bounded(self) -> bool:
+        """Whether the user gave a time."""
+        return self._end is not None
+
+    @property
     def late(self) -> bool:
         """Whether the time is over."""
         return self._end is not None and time.monotonic() >= self._end

@@ -1,29 +1,21 @@
 """Train a network under the noise of the layers that are to be analog, and keep what is better."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-import numpy as np
-
 from lhc.errors import MissingDependencyError, OutOfTimeError, UsageError
-from lhc.graph import LayerGraph
 from lhc.measure import Bench, PlacementJudge
 from lhc.options.subjects import Data
 from lhc.options.training import TrainingOptions
 from lhc.passes import (
     STRATEGIES,
-    Goal,
     PassResult,
     Pipeline,
-    SearchOptions,
     Strategy,
-    by_worth,
-    damage_of,
     initial_plan,
     objective_value,
-    search_space,
 )
 from lhc.passes.trained_walks import (
     RETRAINING_STRATEGIES,
@@ -34,7 +26,7 @@ from lhc.passes.trained_walks import (
     untrained,
     walk_settings,
 )
-from lhc.plan import Plan, Retrained
+from lhc.plan import Retrained
 from lhc.results import Verdict
 from lhc.samples.apart import check_apart, split_off
 from lhc.samples.metrics import UNCHOSEN
@@ -43,7 +35,9 @@ from lhc.study.adapt import adapted, adapters_note
 from lhc.study.prepare import calibrated
 from lhc.study.source import Opened
 from lhc.study.state import Study
+from lhc.study.training_target import falls_short, fits_as_given, proposed, training_target
 from lhc.summary import summary
+from lhc.support.numbers import counted
 from lhc.support.version import VERSION
 
 if TYPE_CHECKING:  # they load PyTorch
@@ -58,7 +52,6 @@ __all__ = [
     "train_once",
     "trained_for",
     "validation_bench",
-    "winnable",
 ]
 
 TRAINING_PARTS, PARTS = 3, 5
@@ -67,8 +60,8 @@ BEFORE = 0.2
 """Part of the chance of error for the weights as they are; the rest is for the trained ones, which promise more."""
 VALIDATION_SAMPLES = 500
 VALIDATION_DRAWS = 3
-WINNABLE = 4.0
-"""Most estimated drop, in budgets, to train with: training was seen to take away 45 to 90 % of a drop."""
+_UNTESTED = "trained weights kept: the search found {} without training, which is less, so this was not tested"
+_TWICE = "trained twice: after a training for {} analog layers the search found only {}; the second was for {}"
 
 
 def samples_apart(opened: Opened, options: Data, train_data: DataSource | None) -> tuple[Task, Task]:
@@ -244,7 +237,7 @@ class _PresentWeights:
 
 @dataclass(frozen=True)
 class Train:
-    """Place the network as it is given, train it, place it again, and keep the better of both.
+    """Search a placement, train the network for what it may reach, search again, and test; keep the better of both.
 
     Attributes:
         settings: how it is trained.
@@ -252,7 +245,8 @@ class Train:
         rounds: most rounds of training a layer, for these.
         checkpoint: folder for states of the training; states found there are gone on with.
         prepare: what comes before a placement is searched.
-        judge: makes the pipeline that searches and verifies, with its part of the chance of error.
+        search: makes the pipeline that ranks and searches.
+        test: makes the one that tests and records, with its part of the chance of error.
     """
 
     settings: TrainingOptions
@@ -260,7 +254,8 @@ class Train:
     rounds: int | None
     checkpoint: Path | None
     prepare: Pipeline[Study]
-    judge: Callable[[type[Strategy], float], Pipeline[Study]]
+    search: Callable[[type[Strategy]], Pipeline[Study]]
+    test: Callable[[float], Pipeline[Study]]
     name: ClassVar[str] = "train"
     requires: ClassVar[frozenset[str]] = frozenset({"parity", "ranges", "samples", "training samples"})
     ensures: ClassVar[frozenset[str]] = frozenset({"placement", "verified", "outcome"})
@@ -281,29 +276,55 @@ class Train:
         assert study.training is not None
         start = adapted(study, frozenset(study.measurable), self.settings)
         course_of(start, study.training, self.settings).check()  # a search of hours is not to end in a refusal
-        before = self.judge(STRATEGIES[untrained(self.strategy)], BEFORE).apply(study)
-        if _leaves_nothing(before):
-            pays = " and that pays" if any(row.reason == "cost" for row in before.plan.layers) else ""
-            return _told(before, f"not trained: every layer that can be{pays} is analog within the budget already")
+        given = self.search(STRATEGIES[untrained(self.strategy)]).apply(study)
+        before: Study | None = None
+        # Else it is tested only where the trained weights do no better: chips are most of what a command costs.
+        if study.running.bounded or fits_as_given(given):
+            before = self.test(BEFORE).apply(given)
+            if _leaves_nothing(before):
+                pays = " and that pays" if any(row.reason == "cost" for row in before.plan.layers) else ""
+                return _told(before, f"not trained: every layer that can be{pays} is analog within the budget already")
         try:
-            strategy, trained, record = self._trained(study, before)
+            trained, record = self._trained(study, given)
         except OutOfTimeError:
             return _told(
-                before, "not trained to the end: the time of --timeout was over before; this is the result without it"
+                before or self.test(BEFORE).apply(given),
+                "not trained to the end: the time of --timeout was over before; this is the result without it",
             )
-        after = self.judge(strategy, 1 - BEFORE).apply(self._again(trained, record))
-        return _better(before, _with_outcome(after, retrained=record))
+        after = _with_outcome(self.test(1 - BEFORE).apply(trained), retrained=record)
+        if before is None:
+            assert after.plan.outcome is not None
+            if after.plan.outcome.within_budget and _value(after, after.plan.analog) < _value(given, proposed(given)):
+                return _told(after, _UNTESTED.format(counted(len(proposed(given)), "analog layer")))
+            before = self.test(BEFORE).apply(given)
+        return _better(before, after)
 
-    def _trained(self, study: Study, before: Study) -> tuple[type[Strategy], Study, Retrained]:
-        """What searches with the trained weights, the network with these, and how they came about."""
+    def _trained(self, study: Study, given: Study) -> tuple[Study, Retrained]:
+        """The network with trained weights, searched, and how they came about."""
         assert study.training is not None
         if self.strategy in RETRAINING_STRATEGIES:
             course = course_of(study, study.training, self.settings, self.checkpoint)
             found, trained, record = self._walked(study, course)
-            return already_walked(found, self.strategy), trained, record
-        analog = winnable(study.graph, before.plan, study.measurable, study.allowed.max_drop)
+            return self._searched(already_walked(found, self.strategy), trained, record), record
+        target = training_target(given)
+        first, record = self._once(study, target)
+        settled = min(first, given, key=lambda one: _value(one, proposed(one)))
+        if not falls_short(settled, target):
+            return first, record
+        second, again = self._once(study, proposed(settled))
+        if _value(second, proposed(second)) < _value(first, proposed(first)):
+            return second.noted(_TWICE.format(len(target), len(proposed(first)), len(proposed(settled)))), again
+        return first, record
+
+    def _once(self, study: Study, target: frozenset[str]) -> tuple[Study, Retrained]:
+        """The network trained for a placement, and searched."""
+        assert study.training is not None
         training = study.training, self.settings, self.checkpoint
-        return STRATEGIES[self.strategy], *trained_for(study, *training, analog, study.splits.rank)
+        trained, record = trained_for(study, *training, target, study.splits.rank)
+        return self._searched(STRATEGIES[self.strategy], trained, record), record
+
+    def _searched(self, strategy: type[Strategy], trained: Study, record: Retrained) -> Study:
+        return self.search(strategy).apply(self._again(trained, record))
 
     def _walked(self, study: Study, course: "Course") -> tuple[PassResult, Study, Retrained]:
         """Walk over the layers, training for each."""
@@ -349,6 +370,11 @@ def _told(study: Study, what: str) -> Study:
     return _with_outcome(study, training_note=what)
 
 
+def _value(study: Study, placement: frozenset[str]) -> float:
+    """How good a placement is by the objective; smaller is better."""
+    return objective_value(study.graph, study.plan, study.goal.objective, placement)
+
+
 def _better(before: Study, after: Study) -> Study:
     """The better result, with a sentence on the other."""
 
@@ -367,31 +393,3 @@ def _better(before: Study, after: Study) -> Study:
     return _told(
         kept, f"trained weights {word}: {which[trained]} the result is better; {which[not trained]} it is {beside}"
     )
-
-
-def winnable(graph: LayerGraph, plan: Plan, names: Collection[str], max_drop: float) -> frozenset[str]:
-    """The layers to train as analog: all that pay, or without those that do most damage for what they bring.
-
-    Without these where all would do too much: else a network that many analog layers ruin would be trained away from
-    what it knows, for a placement that no training can save. Layers that share their weights are taken or left
-    together.
-
-    Args:
-        graph: of the network.
-        plan: of the network as it was given, with its sensitivities and outcome.
-        names: the layers that can be analog.
-        max_drop: the budget.
-    """
-    outcome = plan.outcome
-    goal = Goal() if outcome is None else Goal(outcome.objective)
-    forced = plan.forced.intersection(names)
-    opened = plan.decide({name: ("digital", "eligible", "") for name in names if name not in forced})
-    groups = by_worth(search_space(graph, opened, SearchOptions(goal)))
-    everything = forced.union(*groups)
-    unknown = {row.name for row in plan.layers if row.sensitivity is None}
-    if outcome is None or outcome.estimate is None or max_drop <= 0 or not unknown.isdisjoint(everything):
-        return everything
-    fixed = damage_of(graph, plan, forced)
-    drops = outcome.estimate.factor * (fixed + np.cumsum([damage_of(graph, plan, group) for group in groups]))
-    within = max(int(np.sum(drops <= WINNABLE * max_drop)), 1)
-    return forced.union(*groups[:within])

@@ -66,6 +66,6 @@ def test_what_cannot_be_shown_is_refused_at_the_start(options: dict[str, Any], w
 
 
 def test_as_many_chips_are_allowed_as_a_high_share_takes() -> None:
-    (judged,) = (step for step in pipeline(PartitionOptions("digits", yield_share=0.99)).steps if step.name == "place")
+    (judged,) = (step for step in pipeline(PartitionOptions("digits", yield_share=0.99)).steps if step.name == "test")
     (verify,) = (step for step in judged.steps if step.name == "verify")  # type: ignore[attr-defined]
     assert verify.most == 3 * 299

@@ -1,76 +1,24 @@
-"""Which layers are trained as analog, and which of two results is the better."""
+"""What is trained, what is tested, and which of two results is the better."""
 
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 import pytest
 
-import lhc
-from lhc.commands.partition import begin, pipeline
-from lhc.graph import LayerGraph
-from lhc.hardware import Hardware
-from lhc.measure import Running
+from lhc.commands.partition import begin, pipeline, preparation
+from lhc.measure import PlacementJudge, Running
 from lhc.options.commands import PartitionOptions
-from lhc.plan import Outcome
-from lhc.report.builder import graph_of_plan
+from lhc.options.training import TrainingOptions
+from lhc.passes import STRATEGIES, PassResult, Pipeline, SearchOptions, Strategy
+from lhc.plan import Retrained
+from lhc.study.record import Record
+from lhc.study.search import Search
 from lhc.study.source import open_model
-from lhc.study.train import _better, winnable
-from tests.passes.costly_networks import mobile
+from lhc.study.state import Searched, Study
+from lhc.study.train import Train, _better
+from lhc.study.training_target import proposed
+from lhc.study.verify import Verify
 
 pytestmark = pytest.mark.analog
-
-UNHEALED = Hardware.load("lionheart").with_drift_compensation_alone()
-"""On which some layers of digits-narrow do damage that training could not make good."""
-
-
-def test_layers_that_no_training_can_save_stay_digital_in_training() -> None:
-    found = lhc.partition("digits-narrow", hardware=UNHEALED, max_drop=0.02, draws=4, objective="macs")
-    plan, names = found.plan, [row.name for row in found.plan.layers]
-    graph = graph_of_plan(plan)
-    assert plan.outcome is not None
-    assert plan.outcome.estimate is not None
-    assert winnable(graph, plan, names, 0.1) == frozenset(names)
-
-    some = winnable(graph, plan, names, 0.002)
-
-    damage = {row.name: row.sensitivity.mean for row in plan.layers if row.sensitivity is not None}
-    macs = {row.name: row.macs for row in plan.layers}
-    assert 0 < len(some) < len(names)
-    assert sum(damage[name] for name in some) * plan.outcome.estimate.factor <= 4 * 0.002
-    assert max(damage[name] / macs[name] for name in some) <= min(
-        damage[name] / macs[name] for name in set(names) - some
-    )
-    assert winnable(graph, plan.model_copy(update={"outcome": None}), names, 0.002) == frozenset(names)
-
-
-def test_layers_that_share_weights_are_trained_as_analog_together_or_not_at_all() -> None:
-    found = lhc.partition("digits-narrow", hardware=UNHEALED, max_drop=0.02, draws=4, objective="macs")
-    plan, names = found.plan, [row.name for row in found.plan.layers]
-    apart = graph_of_plan(plan)
-    first = winnable(apart, plan, names, 0.002)
-    one, other = min(first), min(set(names) - first)
-    shared = [replace(layer, weight=apart[one].weight) if layer.name == other else layer for layer in apart.layers]
-    graph = LayerGraph(shared, apart.inputs, apart.outputs)
-
-    for budget in (0.0005, 0.001, 0.002, 0.004, 0.008):
-        some = winnable(graph, plan, names, budget)
-        assert (one in some) == (other in some)
-
-
-def test_layers_that_do_not_pay_are_not_trained_as_analog() -> None:
-    graph, plan = mobile()
-    names = plan.eligible
-    outcome = Outcome(
-        metric="accuracy", percent=True, baseline=0.9, value=0.9, drop=0.0, interval=None, confidence=0.9,
-        chips_within=1.0, max_drop=0.1, drop_type="absolute", within_budget=True, held_out=True, samples=9, draws=2,
-        seed=0, t_s=0.0, strategy="sensitivity", data="d", objective="energy",
-    )  # fmt: skip
-    placed = plan.decide(dict.fromkeys(names, ("digital", "sensitivity", "")))
-    by_energy = placed.model_copy(update={"outcome": outcome})
-    by_macs = placed.model_copy(update={"outcome": outcome.model_copy(update={"objective": "macs"})})
-    assert winnable(graph, by_energy, names, 0.1) == {name for name in names if "depthwise" not in name}
-    assert winnable(graph, by_macs, names, 0.1) == set(names)
-    forced = by_energy.decide({"block0.depthwise": ("analog", "forced", "")})
-    assert "block0.depthwise" in winnable(graph, forced, names, 0.1)
 
 
 @pytest.mark.parametrize(("objective", "kept"), [("macs", "more"), ("energy", "less")])
@@ -87,3 +35,78 @@ def test_the_better_of_two_results_is_that_of_the_objective(objective: str, kept
         studies[name] = replace(study, plan=study.plan.model_copy(update={"outcome": outcome}))
     better = _better(studies["less"], studies["more"])
     assert better.plan.analog == studies[kept].plan.analog
+
+
+@dataclass(frozen=True)
+class _Trial(Train):
+    """Trains nothing: placements found, by the training that found them, are listed."""
+
+    finds: tuple[int, ...] = ()
+    trained_for: list[int] = field(default_factory=list)
+
+    def _once(self, study: Study, target: frozenset[str]) -> tuple[Study, Retrained]:
+        self.trained_for.append(len(target))
+        found = frozenset(sorted(study.measurable)[: self.finds[len(self.trained_for) - 1]])
+        return _found(study, found), _RECORD
+
+
+_RECORD = Retrained(source="s", layers=(), steps=1, batch_size=1, loss="mse", seed=0, samples=1, data="d", curve=())
+
+
+def _found(study: Study, analog: frozenset[str]) -> Study:
+    """The study with a search that came to this."""
+    decided = study.plan.decide(
+        {n: ("analog" if n in analog else "digital", "sensitivity", "") for n in study.measurable}
+    )
+    judge = PlacementJudge(study.bench(study.splits.rank), study.allowed)
+    searched = Searched(PassResult(decided), STRATEGIES["sensitivity"], judge, SearchOptions())
+    return replace(study, searched=searched)
+
+
+@pytest.mark.parametrize(
+    ("given", "finds", "targets", "tested", "note"),
+    [
+        (3, (10,), [14], [10], "trained weights kept: the search found 3 analog layers without training"),
+        (6, (3, 2), [14, 6], [3, 6], "trained weights not kept: before training the result is better"),
+        (6, (3, 12), [14, 6], [12], "trained weights kept"),
+        (2, (3, 9), [14, 3], [9], "trained weights kept"),
+        (14, (), [], [14], "not trained: every layer"),
+    ],
+    ids=[
+        "trained is better",
+        "twice was no better",
+        "for what was found as given",
+        "trained twice",
+        "nothing to train for",
+    ],
+)
+def test_only_what_may_be_kept_is_tested(
+    given: int, finds: tuple[int, ...], targets: list[int], tested: list[int], note: str
+) -> None:
+    """Tests take most of the time of a command; a second training is for a search that came out far below."""
+    options = PartitionOptions("digits-narrow", retrain=True, max_drop=0.9, draws=2, samples=60, objective="macs")
+    shown: list[int] = []
+
+    class Show(Verify):
+        def apply(self, study: Study) -> Study:
+            shown.append(len(proposed(study)))
+            return super().apply(study)
+
+    def search(kind: type[Strategy]) -> Pipeline[Study]:
+        class Given(Search):
+            def apply(self, study: Study) -> Study:
+                return _found(study, frozenset(sorted(study.measurable)[:given]))
+
+        return Pipeline("search", (Given(kind),))
+
+    def test(share: float) -> Pipeline[Study]:
+        return Pipeline("test", (Show(4, share), Record()))
+
+    study = preparation(options).apply(begin(options, Running(), open_model("digits-narrow")))
+    settings = TrainingOptions(steps=1, batch_size=8)
+    trial = _Trial(settings, "sensitivity", None, None, preparation(options), search, test, finds)
+    after = trial.apply(study)
+    assert after.plan.outcome is not None
+    assert after.plan.outcome.training_note is not None
+    assert after.plan.outcome.training_note.startswith(note)
+    assert (trial.trained_for, shown) == (targets, tested)

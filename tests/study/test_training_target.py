@@ -1,0 +1,112 @@
+"""What a network is trained for, and whether once more."""
+
+from dataclasses import replace
+
+import pytest
+
+from lhc.commands.partition import begin, preparation, strategy_for
+from lhc.graph import LayerGraph
+from lhc.hardware import Hardware
+from lhc.measure import Budget, PlacementJudge, Running
+from lhc.options.commands import PartitionOptions
+from lhc.passes import STRATEGIES, Goal, PassResult, SearchOptions
+from lhc.study.rank import Rank
+from lhc.study.search import CheckBudget, Search
+from lhc.study.source import open_model
+from lhc.study.state import Searched, Study
+from lhc.study.training_target import LEFT, falls_short, fits_as_given, proposed, training_target
+from tests.passes.costly_networks import mobile
+
+pytestmark = pytest.mark.analog
+
+UNHEALED = Hardware.load("lionheart").with_drift_compensation_alone()
+"""On which some layers of digits-narrow do damage that training could not make good."""
+
+
+@pytest.fixture(scope="module")
+def searched() -> Study:
+    """Digits-narrow, ranked and searched."""
+    options = PartitionOptions(
+        "digits-narrow", hardware=UNHEALED, max_drop=0.02, draws=2, samples=200, objective="macs"
+    )
+    kind = strategy_for(options)
+    study = preparation(options).apply(begin(options, Running(), open_model("digits-narrow")))
+    for step in (CheckBudget(), Rank("auto", kind), Search(kind)):
+        study = step.apply(study)
+    return study
+
+
+def with_budget(study: Study, max_drop: float) -> Study:
+    """The same search, for another budget."""
+    return replace(study, budget=replace(study.allowed, max_drop=max_drop))
+
+
+def test_it_is_trained_for_what_is_at_the_budget_once_it_is_trained(searched: Study) -> None:
+    """Least damage for what they bring first, up to the drop of which training leaves the budget."""
+    names = frozenset(searched.measurable)
+    assert training_target(with_budget(searched, 0.5)) == names
+    assert searched.searched is not None
+    drops = {p: v.evaluation.drop for p, v in searched.searched.judge.verdicts.items()}
+
+    some = training_target(with_budget(searched, LEFT * drops[names] / 2))
+
+    damage = {row.name: row.sensitivity.mean for row in searched.plan.layers if row.sensitivity is not None}
+    macs = {row.name: row.macs for row in searched.plan.layers}
+    assert 0 < len(some) < len(names)
+    assert sum(damage[name] for name in some) <= 0.8 * sum(damage.values()), "half of the drop, give or take"
+    assert max(damage[name] / macs[name] for name in some) <= min(damage[n] / macs[n] for n in names - some)
+    rows = tuple(row.model_copy(update={"sensitivity": None}) for row in searched.plan.layers)
+    unranked = replace(searched, plan=searched.plan.model_copy(update={"layers": rows}))
+    assert training_target(with_budget(unranked, 0.001)) == names, "of no layer is it known what it does"
+
+
+def test_layers_that_share_weights_are_trained_as_analog_together_or_not_at_all(searched: Study) -> None:
+    names = frozenset(searched.measurable)
+    first = training_target(with_budget(searched, 0.002))
+    one, other = min(first), min(names - first)
+    apart = searched.graph
+    shared = [replace(layer, weight=apart[one].weight) if layer.name == other else layer for layer in apart.layers]
+    tied = replace(searched, graph=LayerGraph(shared, apart.inputs, apart.outputs))
+
+    for budget in (0.0005, 0.002, 0.008):
+        some = training_target(with_budget(tied, budget))
+        assert (one in some) == (other in some)
+
+
+def test_layers_that_do_not_pay_are_not_trained_as_analog(searched: Study) -> None:
+    graph, plan = mobile()
+    names = plan.eligible
+    judge = PlacementJudge(searched.bench(searched.task.head(2)), Budget())
+
+    def target(objective: str, forced: str | None = None) -> frozenset[str]:
+        placed = plan if forced is None else plan.decide({forced: ("analog", "forced", "")})
+        options = SearchOptions(Goal("energy" if objective == "energy" else "macs"))
+        found = Searched(PassResult(placed), STRATEGIES["sensitivity"], judge, options)
+        return training_target(replace(searched, graph=graph, plan=placed, searched=found))
+
+    assert target("energy") == {name for name in names if "depthwise" not in name}
+    assert target("macs") == set(names)
+    assert "block0.depthwise" in target("energy", "block0.depthwise")
+
+
+def test_a_rule_says_itself_what_is_trained(searched: Study) -> None:
+    found = searched.searched
+    assert found is not None
+    rule = replace(searched, searched=replace(found, strategy=STRATEGIES["first-last"]))
+    assert training_target(rule) == proposed(rule) < frozenset(searched.measurable)
+
+
+def test_a_second_training_is_for_a_search_that_comes_out_far_below(searched: Study) -> None:
+    names, found = frozenset(searched.measurable), proposed(searched)
+    assert not falls_short(searched, found)
+    missed = sum(row.macs for row in searched.plan.layers if row.name not in found)
+    assert falls_short(searched, names) == (missed > 0.2 * searched.plan.macs)
+    assert searched.searched is not None
+    nothing = searched.plan.decide(dict.fromkeys(names, ("digital", "sensitivity", "")))
+    lost = replace(searched, searched=replace(searched.searched, result=PassResult(nothing)))
+    assert not falls_short(lost, names), "there is nothing to train for"
+    few = nothing.decide({min(names): ("analog", "budget", "")})
+    assert falls_short(replace(searched, searched=replace(searched.searched, result=PassResult(few))), names)
+    assert not fits_as_given(lost)
+    everything = searched.plan.decide(dict.fromkeys(names, ("analog", "budget", "")))
+    assert fits_as_given(replace(searched, searched=replace(searched.searched, result=PassResult(everything))))
