@@ -24,6 +24,9 @@ that."""
 
 MASK = "attention_mask"
 """Inputs whose names hold this are 0 at padding, as exporters of Hugging Face's transformers write them."""
+PARITY_SAMPLES = 4
+PARITY_BYTES = 2**28
+"""Aimed size of what goes into and out of all products at once."""
 
 Call = tuple[Mapping[str, Array], Position]
 """Feeds of one call of the network, and where they stand in the stream of samples."""
@@ -35,6 +38,13 @@ def call_samples(graph: LayerGraph) -> int:
     largest = 4 * max((matrix.positions * matrix.groups * matrix.cols for matrix in matrices), default=0)
     fitting = max(CALL_BYTES // max(largest, 1), 1)
     return min(CALL_SAMPLES, 1 << (fitting.bit_length() - 1))
+
+
+def parity_samples(graph: LayerGraph) -> int:
+    """Samples on which two ways to compute a network are compared, product by product: fewer where these are large."""
+    matrices = [layer.matrix for layer in graph.candidates if layer.matrix is not None]
+    size = 2 * 4 * sum(matrix.positions * matrix.groups * matrix.cols for matrix in matrices)
+    return min(PARITY_SAMPLES, max(1, PARITY_BYTES // max(size, 1)))
 
 
 def calibration_count(graph: LayerGraph, compensation: Compensation) -> int:

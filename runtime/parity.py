@@ -16,6 +16,7 @@ from lhc.model import OnnxModel, captured
 from lhc.onnx_io import Constants
 from lhc.runtime.cut import Segment, segment_model
 from lhc.runtime.executor import HybridExecutor
+from lhc.runtime.on_demand import reads_on_demand
 from lhc.runtime.ort import Array, create_session, observe_tensors, relative_error, run_session
 from lhc.runtime.stream import Position
 from lhc.runtime.tensor_types import tensor_types
@@ -53,9 +54,7 @@ def parity_errors(
     """
     executor = HybridExecutor(model, graph, names)
     machine = hardware.geometry
-    chip = executor.program(machine, 0, 0)
-    programmed = executor.on_chips([chip.states()], machine, 0, [0])
-    products = {**programmed.together, **programmed.chips[0]}
+    products = reads_on_demand(executor, machine, 0, 0, 0.0, (0,))[0].chips[0]
     layers = executor.layers
     inner = {t for layer in layers for t in (layer.activation, *layer.digital_inputs, layer.output)}
     wanted = sorted(t for t in inner if graph.producer(t) is not None)

@@ -39,6 +39,7 @@ from lhc.onnx_io import static_batch
 from lhc.plan import Sensitivity
 from lhc.results import SensitivityTable
 from lhc.runtime import HybridExecutor
+from lhc.runtime.network_calls import parity_samples
 from lhc.samples.class_axis import classes_last
 from lhc.samples.metrics import LEAST_PROBABILITY, Array, are_probabilities
 from lhc.stats import CONFIDENCE, summarize
@@ -70,9 +71,10 @@ DRAW_SHARE = 4
 """The part of the memory that is for programmed weights of the layers that are looked at together."""
 MOST_SAMPLES = 64
 """In a block."""
+PIECE_VALUES = 2**21
+"""Values of an output that directions are worked out of at once."""
 FORMULA = 1
 """Raised whenever the same inputs give other figures; predictions that were kept are then made again."""
-PARITY_SAMPLES = 4
 
 Floats = npt.NDArray[np.float64]
 
@@ -189,24 +191,33 @@ def output_directions(metric: str, output: Array, signs: Array) -> Floats:
     Returns:
         ``(directions, *output)``; the mean over directions of v vᵀ has that expectation.
     """
-    values = output.astype(np.float64)
     if metric == "nmse":
+        values = output.astype(np.float64)
         energy = np.square(values.reshape(len(values), -1)).sum(axis=1)
         scale = np.sqrt(2 / np.where(energy > 0, energy, 1.0))
         scaled: Floats = signs * scale.reshape(-1, *[1] * (output.ndim - 1))
         return scaled
-    if are_probabilities(values, output):
-        # Directions at log p, and from there to p.
-        p = np.maximum(values, LEAST_PROBABILITY)
-        direction = np.where(
-            values > LEAST_PROBABILITY, _towards_classes(p / p.sum(axis=-1, keepdims=True), signs) / p, 0.0
-        )
-    else:
+    shares = are_probabilities(output.astype(np.float64), output)
+    rows, own = output.reshape(-1, output.shape[-1]), signs.reshape(len(signs), -1, output.shape[-1])
+    found = np.empty(own.shape)
+    for start in range(0, len(rows), step := max(1, PIECE_VALUES // output.shape[-1])):
+        part = slice(start, start + step)
+        found[:, part] = _at_positions(rows[part].astype(np.float64), own[:, part], shares)
+    found /= np.sqrt(int(np.prod(output.shape[1:-1])))
+    return found.reshape(signs.shape)
+
+
+def _at_positions(values: Floats, signs: Array, shares: bool) -> Floats:
+    """Directions of ``kl`` at some positions, ``(directions, positions, classes)``; ``shares``: values add up to 1."""
+    if not shares:
         p = np.exp(values - values.max(axis=-1, keepdims=True))
-        direction = _towards_classes(p / p.sum(axis=-1, keepdims=True), signs)
-    positions = int(np.prod(output.shape[1:-1]))
-    result: Floats = direction / np.sqrt(positions)
-    return result
+        return _towards_classes(p / p.sum(axis=-1, keepdims=True), signs)
+    # Directions at log p, and from there to p.
+    p = np.maximum(values, LEAST_PROBABILITY)
+    found: Floats = np.where(
+        values > LEAST_PROBABILITY, _towards_classes(p / p.sum(axis=-1, keepdims=True), signs) / p, 0.0
+    )
+    return found
 
 
 def _towards_classes(p: Floats, signs: Array) -> Floats:
@@ -279,7 +290,7 @@ def _network(bench: Bench, graph: LayerGraph, names: Sequence[str], chips: int) 
 
     network = LayerEffects(bench.model, graph, bench.hardware, names, bench.output_name)
     fixed = static_batch(bench.model)
-    network.check_parity(next(bench.blocks() if fixed else bench.task.blocks(PARITY_SAMPLES))[1])
+    network.check_parity(next(bench.blocks() if fixed else bench.task.blocks(parity_samples(graph)))[1])
     network.program(*programmed_chips(bench, graph, names, range(chips)))
     return network
 
@@ -319,8 +330,9 @@ def _towards(bench: Bench, where: slice, directions: int) -> Callable[[Array], A
         seeds = (np.random.SeedSequence(bench.seed, spawn_key=(0, sample)) for sample in range(where.start, where.stop))
         axis = bench.setting.class_axis
         laid_out = classes_last(output, axis)
-        drawn = [np.random.default_rng(seed).integers(0, 2, (directions, *laid_out.shape[1:])) for seed in seeds]
-        signs = np.stack(drawn, axis=1) * 2.0 - 1
+        shape = (directions, *laid_out.shape[1:])
+        drawn = [np.random.default_rng(seed).integers(0, 2, shape).astype(np.int8) for seed in seeds]
+        signs = np.stack(drawn, axis=1) * np.int8(2) - np.int8(1)
         targets = bench.task.targets
         counted = counted_positions(laid_out, None if targets is None else targets[where])
         if counted is None:

@@ -17,6 +17,7 @@ from lhc.passes import ChooseCopies, ParityGate, Pass, Qualify, initial_plan
 from lhc.passes.trained_walks import LionHeartOriginal
 from lhc.plan import Outcome, Plan
 from lhc.runtime import parity_errors, parity_tolerance
+from lhc.runtime.network_calls import parity_samples
 from lhc.runtime.ort import tensor_infos
 from lhc.samples.class_axis import check_class_axis, class_axis
 from lhc.samples.metric_choice import metric_without_targets
@@ -44,7 +45,6 @@ log = logging.getLogger("lhc")
 
 PlacedT = TypeVar("PlacedT", bound=PlacedMeasuring)
 
-PARITY_SAMPLES = 4
 _EXAMPLES = 8
 CALIBRATION_SAMPLES = 256
 
@@ -90,7 +90,7 @@ class CheckParity:
         """The study without the layers whose errors are too large."""
         if not study.measurable:
             return study
-        _, feeds = next(study.bench(study.task.head(PARITY_SAMPLES)).blocks())
+        _, feeds = next(study.bench(study.task.head(parity_samples(study.graph))).blocks())
         samples, machine = count_samples(feeds), study.plan.hardware
         errors = parity_errors(study.model, study.graph, machine, study.measurable, feeds, samples)
         types = {name: weight.dtype for name in errors if (weight := study.graph[name].weight) is not None}
