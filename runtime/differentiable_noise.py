@@ -11,7 +11,8 @@ scale, compensation), one of the vector (what the DAC divides it by) and one of 
 
     E (Σ g·d)² = (noise² + dy²/12) · Σ_o c_o² Σ_p s_p² g_p,o²
 
-summed over the rows of tiles, of which several may hold copies of the same weights.
+summed over the rows of tiles, of which several may hold copies or slices of the same weights. Where inputs are driven
+in slices, (noise² + dy²/12) is that of all reads together.
 
 A chip whose outputs are calibrated gives ``gain · y + offset``: with gains a_o and offsets b_o of the layer alone
 (`lhc.runtime.chip_calibration.calibrated_alone`), a_o W_r takes the place of W_r, a_o c_o that of c_o, and every output
@@ -19,7 +20,6 @@ adds ``Σ_p g_p,o b_o``.
 """
 
 from collections.abc import Iterator, Sequence
-from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -70,7 +70,7 @@ class NoisyProduct:
         self._ranges = [chips[0].tiles[row][0].input_range for row in first]
         scaled = (_output_scales(chip) * gain.numpy() for gain, chip in zip(gains, chips, strict=True))
         self._scales = np.stack(list(scaled))
-        self._adc_offsets = _adc_offsets(chips, self._scales, self._block_of_row)
+        self._adc_offsets = _adc_offsets(chips, self._scales * sum(hardware.dac.reads), self._block_of_row)
         self._offsets = [None if c is None else torch.from_numpy(c.offset / product.form.alpha) for c in corrections]
 
     def effects(self, x: Tensor, exact: Tensor, gradients: Sequence[Tensor], parts: int) -> tuple[Tensor, Floats]:
@@ -95,7 +95,7 @@ class NoisyProduct:
         if self._converts:
             weights = weights + (both[..., -1] - torch.stack(still, dim=1))[..., None]
         power_of_rows = power.numpy()[self._block_of_row]
-        return weights + self._shifted(at_output), self._output_variance * np.einsum(
+        return weights + self._shifted(at_output), self._hardware.output_variance * np.einsum(
             "rso,so->r", self._scales**2, power_of_rows
         )
 
@@ -119,7 +119,7 @@ class NoisyProduct:
             total += by_draw.square().mean(-1).sum(1).double()
             power += self._power(squares, piece)
         outputs = np.einsum("rso,so->o", self._scales**2, power.numpy()[self._block_of_row]) / self.draws
-        found: Floats = total.numpy() + self._output_variance * outputs
+        found: Floats = total.numpy() + self._hardware.output_variance * outputs
         return found
 
     def _pieces(self, x: Tensor, at_output: Tensor, parts: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
@@ -170,7 +170,7 @@ class NoisyProduct:
 
     def _power(self, squares: Tensor, at_output: Tensor) -> Tensor:
         """``Σ_p s_p² g_p,o²``, ``(row splits, groups · outputs)``, from s², ``(parts, groups, row splits, count)``."""
-        if self._output_variance == 0:
+        if self._hardware.output_variance == 0:
             return torch.zeros(squares.shape[2], len(self.product.matrix), dtype=torch.float64)
         energy = at_output.square().sum(2)
         summed = (squares @ energy.transpose(2, 3)).sum(0, dtype=torch.float64)
@@ -185,11 +185,6 @@ class NoisyProduct:
         """Whether inputs can lie beyond the range of the DAC."""
         dac = self._hardware.dac
         return dac.scaling == "static" or dac.clip is not None
-
-    @cached_property
-    def _output_variance(self) -> float:
-        adc = self._hardware.adc
-        return adc.noise**2 + adc.rounding_variance
 
     def _converted(self, vectors: Tensor, nonnegative: bool) -> Tensor:
         """Replace vectors by what the DAC makes of them, in place; returns the squared vector scales.

@@ -11,8 +11,10 @@ Every value is a sum in a fixed order, and every deviate has a counter: results 
 
 from collections.abc import Callable, Sequence
 from math import prod
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -64,6 +66,7 @@ class FastMatrix:
             [(start, start + row[0].weights.shape[1]) for start, row in zip(first.starts, first.tiles, strict=True)]
         )
         self._converters = self._io.codes()
+        self._reads = len(self._io.reads)
         self._packed: dict[tuple[int, int], PackedTiles] = {}
 
     def convolve(self, x: Tensor, geometry: ConvGeometry, position: Position, use: int) -> Tensor:
@@ -115,7 +118,10 @@ class FastMatrix:
             known = next((tiles for (n, _), tiles in self._packed.items() if n == lanes), None)
             made = self._pack(lanes) if known is None else known
             # Bits: 12 for the use, 12 row of tiles.
-            keys = [[stream.key((use << 12) + row) for row in range(len(self._inputs))] for stream in self._streams]
+            keys = [
+                [stream.key((use << 12) + row) for row in range(self._reads * len(self._inputs))]
+                for stream in self._streams
+            ]
             self._packed[lanes, use] = made._replace(keys=np.array(keys, np.uint32))
         return self._packed[lanes, use]
 
@@ -135,7 +141,7 @@ class FastMatrix:
         sizes = np.broadcast_to(heights[None, :, None, None] * blocks, (self.chips, len(heights), *blocks.shape))
         places = np.concatenate([[0], np.cumsum(sizes)[:-1]]).reshape(sizes.shape)
         weights = np.zeros(int(sizes.sum()), np.float32)
-        step = np.float32(self._io.input_step / self._io.output_step)
+        step = np.float32(self._io.drive_step / self._io.output_step)
         for chip, matrix in enumerate(matrices):
             for row, tiles in enumerate(matrix.tiles):
                 for group, column in zip(*np.nonzero(counts), strict=True):
@@ -145,21 +151,28 @@ class FastMatrix:
                     _put_blocks(part, step, lanes, target)
         limits = [[self._io.input_codes(r, tiles[0].input_range) for r in self._io.reductions] for tiles in first.tiles]
         pairs = np.array(limits, np.float32)
+        scales = self._per_output(
+            matrices, lambda tile: tile.scales * (tile.gain * self._io.output_step).astype(np.float32)
+        )
+        counts = np.tile(np.array(self._io.reads, np.float32), len(heights))
         return PackedTiles(
             weights,
-            places,
+            self._by_read(places, 1),
             segments,
             (np.cumsum(used) - used.reshape(-1)).reshape(used.shape),
-            self._inputs,
-            self._per_output(
-                matrices, lambda tile: tile.scales * (tile.gain * self._io.output_step).astype(np.float32)
-            ),
+            self._by_read(self._inputs),
+            self._by_read(scales, 1) * counts[:, None],
             # A vector of the last outputs may reach beyond them.
-            np.append(self._per_output(matrices, self._offset), np.zeros(LANES, np.float32)),
+            np.append(self._by_read(self._per_output(matrices, self._offset), 1), np.zeros(LANES, np.float32)),
             np.zeros((0, 0, 2), np.uint32),
-            np.ascontiguousarray(pairs[..., 0]),
-            np.ascontiguousarray(pairs[..., 1]),
+            self._by_read(pairs[..., 0]),
+            self._by_read(pairs[..., 1]),
+            np.tile(np.array(self._io.slices, np.float32).reshape(-1, 2), (len(heights), 1)),
         )
+
+    def _by_read(self, values: npt.NDArray[Any], axis: int = 0) -> npt.NDArray[Any]:
+        """Numbers of rows of tiles; every read of one, with another slice of the inputs, is a row by itself."""
+        return np.repeat(values, self._reads, axis)
 
     def _per_output(self, matrices: Sequence[ProgrammedMatrix], of: Callable[[ProgrammedTile], Floats]) -> Floats:
         """Numbers of all outputs, ``(chips, rows of tiles, groups · outputs)``."""

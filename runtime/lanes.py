@@ -23,6 +23,7 @@ from numba.extending import intrinsic, models, register_model
 __all__ = [
     "LANES",
     "WIDE",
+    "alike",
     "beyond",
     "clipped",
     "fused",
@@ -316,6 +317,16 @@ def signed(typing: Any, a: Any, words: Any) -> Any:
         return builder.bitcast(builder.xor(builder.bitcast(values[0], _INTS), bits), _FLOATS)
 
     return _lanes(_lanes, _words), lowered
+
+
+@_intrinsic
+def alike(typing: Any, a: Any, b: Any) -> Any:
+    """``a`` with the sign of ``b``."""
+
+    def lowered(_context: Any, builder: Any, _signature: Any, values: Any) -> Any:
+        return _call(builder, f"llvm.copysign.v{LANES}f32", _FLOATS, values)
+
+    return _lanes(_lanes, _lanes), lowered
 
 
 @_intrinsic

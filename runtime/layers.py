@@ -71,8 +71,14 @@ class AnalogLayer(ABC):
             multiplies: the tiles themselves are to give products, as aihwkit computes them.
 
         Raises:
-            UsageError: the hardware has static input ranges and none are given.
+            UsageError: the hardware has static input ranges and none are given, or aihwkit's tiles are to multiply and
+                cannot.
         """
+        if multiplies and hardware.dac.slice_bits is not None:
+            raise UsageError(
+                f"hardware {hardware.name!r} drives inputs in slices (dac.slice_bits), which aihwkit's tiles do not:"
+                " the engine reference cannot multiply on it, fast can"
+            )
         if hardware.needs_calibration and ranges is None:
             raise UsageError(
                 f"layer {self.name!r} on hardware {hardware.name!r} needs calibration data: its tiles have static input"

@@ -31,6 +31,7 @@ from lhc.runtime.tile_kernels import (
     PackedTiles,
     TileSpans,
     deviate,
+    keep_slice,
     multiply,
     noisy,
     opened,
@@ -127,6 +128,8 @@ def _convert(rows: RowSpans, tiles: TileSpans, row: int, round_: Any, vector: in
         one = limit if one > limit else one
         put(codes, target + k, -limit if one < -limit else one)
         k += 1
+    if tiles.sliced:
+        keep_slice(tiles, row, codes, target, stop - start)
 
 
 @compiled(inner=True)

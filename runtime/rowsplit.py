@@ -20,11 +20,14 @@ class RowConverters:
     """`Converters` as compiled loops take them; a step is 1 where nothing is quantised.
 
     Attributes:
-        input_step, output_step: in units of the full scale.
+        input_step, output_step: in units of the full scale, as all steps are.
         input_clip, output_clip: greatest magnitudes in codes, infinite where nothing clips.
         output_limit: greatest magnitude in codes that does not count as saturated.
         input_shift, output_shift: what rounds codes, 0 where nothing is quantised.
         noise: standard deviation of the output noise, in output codes.
+        drive_step: what a code stands for in a read, which drives a slice of it where inputs are sliced.
+        slices: of codes, by read: ``(2^-l, 2^-h)``, the bits from l to h - 1; none where they are driven at once.
+        reads: what an output of each read counts.
         scales_vectors: every vector is divided by its greatest magnitude.
         reductions: of the inputs, by round of bound management.
     """
@@ -37,6 +40,9 @@ class RowConverters:
     output_limit: float
     output_shift: np.float32
     noise: float
+    drive_step: float
+    slices: tuple[tuple[float, float], ...]
+    reads: tuple[float, ...]
     scales_vectors: bool
     reductions: tuple[float, ...]
 
@@ -44,6 +50,10 @@ class RowConverters:
     def of(cls, hardware: Hardware) -> "RowConverters":
         io, clip = Converters.of(hardware), hardware.dac.clip
         input_step, output_step = io.dac_step or 1.0, io.adc_step or 1.0
+        dac = hardware.dac
+        bits = dac.slice_bits
+        driven = input_step if bits is None else (dac.bound or 1.0) / (2**bits - 1)
+        lows = [] if bits is None else [bits * k for k in range(len(dac.reads))]
         return cls(
             input_step=input_step,
             input_clip=INFINITE if clip is None else np.float32(clip / input_step),
@@ -53,6 +63,9 @@ class RowConverters:
             output_limit=float(INFINITE) if io.adc_saturated is None else io.adc_saturated,
             output_shift=np.float32(0) if io.adc_step is None else ROUNDS,
             noise=io.noise_sigma / output_step,
+            drive_step=driven,
+            slices=tuple((0.5**low, 0.5 ** (low + (bits or 0))) for low in lows),
+            reads=dac.reads,
             scales_vectors=io.scaling == "vector",
             reductions=io.reductions,
         )

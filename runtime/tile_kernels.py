@@ -7,9 +7,11 @@ import numpy.typing as npt
 
 from lhc.conductances import Floats
 from lhc.runtime.compiled_code import compiled
+from lhc.runtime.kernels import ROUNDS
 from lhc.runtime.lanes import (
     LANES,
     WIDE,
+    alike,
     beyond,
     fused,
     gathered,
@@ -25,7 +27,17 @@ from lhc.runtime.lanes import (
 )
 from lhc.runtime.normals import Words, threefry_lanes
 
-__all__ = ["ROWS", "ConverterCodes", "PackedTiles", "deviate", "multiply", "noisy", "opened", "sample_keys"]
+__all__ = [
+    "ROWS",
+    "ConverterCodes",
+    "PackedTiles",
+    "deviate",
+    "keep_slice",
+    "multiply",
+    "noisy",
+    "opened",
+    "sample_keys",
+]
 
 Integers = npt.NDArray[np.int64]
 
@@ -50,6 +62,8 @@ class PackedTiles(NamedTuple):
         factors: by round of bound management from inputs to codes, or, where every vector has its own, what a code is
             worth, ``(rows of tiles, rounds)``.
         limits: greatest codes, likewise.
+        slices: of codes, by row of tiles, see `RowConverters`, ``(rows of tiles, 2)``; empty where inputs are driven at
+            once. Rows of tiles that are the same but for it are reads of the same tiles.
     """
 
     weights: Floats
@@ -62,6 +76,7 @@ class PackedTiles(NamedTuple):
     keys: Words
     factors: Floats
     limits: Floats
+    slices: Floats
 
 
 class ConverterCodes(NamedTuple):
@@ -98,9 +113,11 @@ class TileSpans(NamedTuple):
     keys: Any
     factors: Any
     limits: Any
+    slices: Any
     reductions: Any
     levels: Any
     silent: bool
+    sliced: bool
     rounds: int
     chips: int
     rows: int
@@ -128,9 +145,11 @@ def opened(tiles: PackedTiles, io: ConverterCodes) -> TileSpans:
         span(tiles.keys),
         span(tiles.factors),
         span(tiles.limits),
+        span(tiles.slices),
         span(io.reductions),
         span(io.levels),
         len(io.levels) == 0,
+        len(tiles.slices) > 0,
         len(io.reductions),
         tiles.places.shape[0],
         tiles.places.shape[1],
@@ -214,6 +233,24 @@ def sample_keys(keys: Any, stream: int, samples: Any, lines: int, round_: Any) -
     k0, k1 = spread_word(number(keys, 2 * stream)), spread_word(number(keys, 2 * stream + 1))
     k0, k1 = threefry_lanes(k0, k1, spread_word(np.uint32(round_)), loaded(samples, lines))
     return threefry_lanes(k0, k1, loaded(samples, 0), spread_word(np.uint32(0)))
+
+
+@compiled(inner=True)
+def keep_slice(tiles: TileSpans, row: int, codes: Any, place: int, count: int) -> None:
+    """Of codes that lie side by side, keep the bits that a row of tiles is driven with, and the sign."""
+    low, high = number(tiles.slices, 2 * row), number(tiles.slices, 2 * row + 1)
+    for k in range(place, place + count, LANES):
+        code = loaded(codes, k)
+        size = magnitude(code)
+        digits = _whole(size, low) - _whole(size, high) * spread(low / high)
+        stored(codes, k, alike(digits, code))
+
+
+@compiled(inner=True)
+def _whole(size: Any, share: Any) -> Any:
+    """Whole numbers times a power of two, rounded down: less almost a half, none lies on a rounding edge."""
+    less = (np.float32(1) - share) * np.float32(0.5)
+    return (size * spread(share) - spread(less) + spread(ROUNDS)) - spread(ROUNDS)
 
 
 @compiled(inner=True)

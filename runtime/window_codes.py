@@ -22,7 +22,7 @@ from lhc.runtime.lanes import (
     stored,
     unless_zero,
 )
-from lhc.runtime.tile_kernels import TileSpans
+from lhc.runtime.tile_kernels import TileSpans, keep_slice
 
 __all__ = ["BlockSpans", "ImageSpans", "block_spans", "convert", "drive", "prepare"]
 
@@ -193,6 +193,8 @@ def convert(
     for k in range(start, number(tiles.inputs, 2 * row + 1)):
         value = _at(block.data, block.origin + number(image.offsets, k), block.starts, n, kind)
         stored(codes, (k - start) * LANES, clipped((value * factor + shift) - shift, limit))
+    if tiles.sliced:
+        keep_slice(tiles, row, codes, 0, (number(tiles.inputs, 2 * row + 1) - start) * LANES)
 
 
 @compiled(inner=True)

@@ -4,7 +4,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from lhc.commands.partition import placed_by
-from lhc.lowering import CompiledModel, compile_chips
+from lhc.hardware import Hardware
+from lhc.lowering import CompiledModel, check_compilable, compile_chips
 from lhc.options.commands import CompileOptions, PartitionOptions, PlacingFirst
 from lhc.options.declare import part
 from lhc.options.signature import keywords
@@ -58,6 +59,9 @@ def placement_of(options: PlacingFirst) -> tuple[NetworkPlacement, PartitionResu
         return found, None
     # Of the options that all of these commands have: `noise` of ``lhc compile`` is not that of a training.
     search = part(part(options, PlacingFirst), PartitionOptions)
-    result = placed_by(search if search.hardware is not None else replace(search, hardware="lionheart"), found)
+    search = search if search.hardware is not None else replace(search, hardware="lionheart")
+    if isinstance(options, CompileOptions) and search.hardware is not None:
+        check_compilable(Hardware.load(search.hardware))
+    result = placed_by(search, found)
     calibration = calibration_samples(found, options, result.plan)
     return NetworkPlacement(result.source, result.graph, result.plan, calibration), result

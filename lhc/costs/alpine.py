@@ -1,6 +1,7 @@
 """A core with tightly coupled tiles (ALPINE; Klein et al., IEEE TC 72(7), 2023).
 
 Symbols: R rows, C columns, G groups, P positions of a layer; k copies or slices of a matrix take ``r`` tiles in height.
+Slices of inputs are products and outputs of their own.
 Latency of an analog layer, in ns (facts of ALPINE's code, the core's work added):
 
     P · G · (ceil(k · R / 4) + t · 100 + r · ceil(C / 4)) + cycles of the core / clock
@@ -46,26 +47,28 @@ class Alpine:
         machine = self.hardware.for_layer(layer.name)
         height = machine.tile_rows(matrix.rows, copies)
         vectors = matrix.positions * matrix.groups
-        products = matrix.positions * height * self._columns(matrix)
+        reads = height * len(machine.dac.reads)
+        driven = matrix.positions * height * self._columns(matrix)
+        products = driven * len(machine.dac.reads)
         inputs, outputs = vectors * matrix.rows, vectors * matrix.cols
         scaled = machine.dac.scaling == "abs_max"
         gathered = inputs if math.prod(layer.kernel) > 1 else 0  # a kernel of one pixel needs no im2col
-        rounds = products if tile.schedule == "serial" else vectors
+        rounds = products if tile.schedule == "serial" else vectors * len(machine.dac.reads)
         into = self._transfer(vectors, copies * machine.mapping.slices * matrix.rows, machine.dac.bits)
-        out_of = self._transfer(vectors * height, matrix.cols, machine.adc.bits)
+        out_of = self._transfer(vectors * reads, matrix.cols, machine.adc.bits)
         once = {
             "quantise": self._work(inputs * core.quantise_cycles),
             "input": into,
             "product": self._products(products, rounds),
             "output": out_of,
-            "rescale": self._work(outputs * height * core.rescale_cycles),
+            "rescale": self._work(outputs * reads * core.rescale_cycles),
         }
         again = tile.reread_share if machine.adc.bound_management == "iterative" else 0.0
         parts = {
             "im2col": self._work(gathered * core.gather_cycles),
-            "scaling": self._work((inputs * core.maximum_cycles + products * core.division_cycles) * scaled),
+            "scaling": self._work((inputs * core.maximum_cycles + driven * core.division_cycles) * scaled),
             **once,
-            "partial sums": self._work(outputs * (height - 1) * core.add_cycles),
+            "partial sums": self._work(outputs * (reads - 1) * core.add_cycles),
             "re-reads": sum((part.times(again) for part in once.values()), Cost()),
             "read-outs": self._readouts(machine, matrix, copies),
         }

@@ -53,6 +53,11 @@ class Hardware(Machine):
         return any(machine.dac.scaling == "static" for machine in self._variants())
 
     @property
+    def slices_inputs(self) -> bool:
+        """Whether inputs are driven in slices, in any layer."""
+        return any(machine.dac.slice_bits is not None for machine in self._variants())
+
+    @property
     def corrects_outputs(self) -> bool:
         """Whether outputs of chips are corrected on calibration samples, in any layer."""
         return self.is_stochastic and any(machine.compensation.outputs != "none" for machine in self._variants())

@@ -39,6 +39,14 @@ class Machine(Section):
     costs: Costs | None = AlpineCosts()
     """What the machine's work costs in time and energy; null: not known."""
 
+    @property
+    def output_variance(self) -> float:
+        """Variance that output noise and rounding of ADCs add to an output, all reads of its inputs counted.
+
+        In units of the product of one full-scale input and one full-scale weight, squared.
+        """
+        return (self.adc.noise**2 + self.adc.rounding_variance) * sum(read**2 for read in self.dac.reads)
+
     @model_validator(mode="before")
     @classmethod
     def _reads_older_descriptions(cls, data: object) -> object:
@@ -77,12 +85,15 @@ class Machine(Section):
         return self
 
     @model_validator(mode="after")
-    def _slices_are_counted(self) -> "Machine":
-        if self.costs is not None and self.mapping.slices > 1 and not self.costs.slices:
+    def _slices_fit(self) -> "Machine":
+        sliced = self.mapping.slices > 1 or self.dac.slice_bits is not None
+        if sliced and self.costs is not None and not self.costs.slices:
             raise ValueError(
-                f"cost model {self.costs.model!r} does not count slices of weights (mapping.slices); costs: null leaves"
-                " costs out"
+                f"cost model {self.costs.model!r} does not count slices (mapping.slices, dac.slice_bits); costs: null"
+                " leaves costs out"
             )
+        if self.dac.slice_bits is not None and self.adc.bound_management != "none":
+            raise ValueError("dac.slice_bits needs adc.bound_management: none: no read of a slice is repeated")
         return self
 
 

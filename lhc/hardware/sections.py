@@ -98,6 +98,23 @@ class Dac(Converter):
     inputs to ±R and divides them by R, one range R per layer and row split of its tiles, calibrated on data."""
     range_quantile: float = Field(default=0.9999, gt=0, le=1)
     """``static``: R is this quantile of the magnitudes of a layer's inputs; 1: their maximum."""
+    slice_bits: int | None = Field(default=None, ge=1, le=16)
+    """Bits of an input's magnitude that are driven at once; every slice is read by the ADCs, and what they give is
+    shifted and added digitally. null: all bits at once."""
+
+    @model_validator(mode="after")
+    def _slices_are_of_codes(self) -> "Dac":
+        if self.slice_bits is not None and not 2 <= (self.bits or 0) <= MOST_BITS + 1:
+            raise ValueError(f"slice_bits: inputs of bits from 2 to {MOST_BITS + 1} can be driven in slices")
+        return self
+
+    @property
+    def reads(self) -> tuple[float, ...]:
+        """What a unit of an output counts in each read of a product, the least significant slice of inputs first."""
+        if self.slice_bits is None or self.bits is None:
+            return (1.0,)
+        greatest, bits = 2**self.slice_bits - 1, self.bits - 1
+        return tuple(greatest * 2**low / (2**bits - 1) for low in range(0, bits, self.slice_bits))
 
     @property
     def clip(self) -> float | None:

@@ -11,8 +11,9 @@ import numpy.typing as npt
 import onnx
 import onnx_ir as ir
 
-from lhc.errors import DataError, UsageError
+from lhc.errors import DataError, ModelError, UsageError
 from lhc.graph import LayerGraph
+from lhc.hardware import Hardware
 from lhc.lowering.chip_corrections import ChipCalibration
 from lhc.lowering.lower import Chip, lower
 from lhc.lowering.tile_product import Noise
@@ -27,12 +28,25 @@ from lhc.runtime.onnx_runtime import onnxruntime
 from lhc.runtime.ort import create_session, run_session
 from lhc.store import default_work_dir
 
-__all__ = ["CompiledModel", "check_compiled_output", "compile_chips"]
+__all__ = ["CompiledModel", "check_compilable", "check_compiled_output", "compile_chips"]
 
 LARGE = 2**30
 """Bytes of programmed weights that are too many for the model itself."""
 
 Array = npt.NDArray[Any]
+
+
+def check_compilable(hardware: Hardware) -> None:
+    """Refuse a machine with circuits that have no form in a compiled model.
+
+    Raises:
+        ModelError: it drives the inputs of a layer in slices.
+    """
+    if hardware.slices_inputs:
+        raise ModelError(
+            f"hardware {hardware.name!r} drives inputs in slices (dac.slice_bits), which cannot be compiled; 'lhc run'"
+            " has them"
+        )
 
 
 def check_compiled_output(path: Path, model: OnnxModel, force: bool) -> None:
@@ -180,9 +194,11 @@ def compile_chips(
 
     Raises:
         UsageError: a negative seed or time, or one for which the devices are not known.
-        ModelError: a layer cannot be analog, or the model cannot be converted as its noise needs it.
+        ModelError: the hardware drives inputs in slices, a layer cannot be analog, or the model cannot be converted as
+            its noise needs it.
     """
     machine = plan.hardware
+    check_compilable(machine)
     if seed < 0 or min(draws, default=0) < 0:
         raise UsageError(f"--seed and draws must not be negative, got {seed} and {', '.join(map(str, draws))}")
     at = machine.t_inference_s if t_s is None else t_s

@@ -6,6 +6,8 @@ of DAC and ADC, s the input scale, c the scales of a column's row splits, and ro
 
     variance = s² · ((noise² + a²/12) · |c|² + d²/12 · |w|²)
 
+(noise² + a²/12 of all reads together, where inputs are driven in slices).
+
 With k copies of the weights on n tiles for a row split, c is the scale times √n / k. Where chips are calibrated, the
 output is corrected as theirs is: on every batch, each column gets the mean (and deviation) that it has without errors.
 
@@ -73,7 +75,7 @@ class TrainingProduct:
         self._range = input_range
         self._copies = copies
         self._corrects = hardware.compensation.outputs if hardware.corrects_outputs else "none"
-        self._output_variance = hardware.adc.noise**2 + hardware.adc.rounding_variance
+        self._output_variance = hardware.output_variance
         self._input_variance = hardware.dac.rounding_variance
 
     def __call__(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:

@@ -78,6 +78,20 @@ def test_slices_are_driven_read_and_added_like_tiles(one: One) -> None:
     assert parts["read-outs"] == pytest.approx(3 * nanoseconds(analog(one(100, 10)))["read-outs"])
 
 
+def test_slices_of_inputs_are_products_of_their_own(one: One) -> None:
+    unmanaged = LIONHEART.model_copy(update={"adc": LIONHEART.adc.model_copy(update={"bound_management": "none"})})
+    sliced = unmanaged.model_copy(update={"dac": LIONHEART.dac.model_copy(update={"slice_bits": 3})})
+    parts, once = (nanoseconds(analog(one(300, 10), machine)) for machine in (sliced, unmanaged))
+    assert {name: parts[name] for name in ("input", "quantise", "scaling", "read-outs")} == pytest.approx(
+        {name: once[name] for name in ("input", "quantise", "scaling", "read-outs")}
+    )
+    # Seven bits of magnitude: three reads of two tiles.
+    assert {name: parts[name] / once[name] for name in ("product", "output", "rescale")} == pytest.approx(
+        {"product": 3, "output": 3, "rescale": 3}
+    )
+    assert parts["partial sums"] == pytest.approx(5 * once["partial sums"])
+
+
 def test_energy_of_one_tile_by_hand(one: One) -> None:
     cost = analog(one(256, 8))
     parts = cost.layers["product"].parts

@@ -172,6 +172,12 @@ MISTAKES = [
     Mistake("device without fields", "name: a\ndevices: pcm", r" devices: .*fields with their values"),
     Mistake("beyond HERMES", "name: a\ndevices: {model: hermes, g_max_us: 21}", r"devices: .*g_max_us: at most 20\.7"),
     Mistake(
+        "slices of no codes",
+        "name: a\ndac: {bits: null, bound: null, slice_bits: 2}",
+        r"dac: .*slice_bits: inputs of bits",
+    ),
+    Mistake("slices read again", "name: a\ndac: {slice_bits: 2}", r"dac\.slice_bits needs adc\.bound_management: none"),
+    Mistake(
         "min above max", "name: a\ndevices: {model: reram_cmo, g_min_us: 90}", r"devices: .*g_min_us must be below"
     ),
     Mistake(

@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
+from onnx import helper
 
 from lhc.hardware import Adc, Dac, Hardware, Mapping, Pcm, Tiles
 from lhc.hardware.geometry import split_sizes
@@ -72,6 +73,28 @@ def sliced_products(x: Array, matrix: Array, hardware: Hardware) -> Array:
     return y
 
 
+def driven_in_slices(x: Array, matrix: Array, hardware: Hardware, ranges: list[float] | None = None) -> Array:
+    """Bit by bit of the inputs' codes, each read converted by itself; tile by tile, in float64."""
+    bits, size = hardware.dac.bits, hardware.dac.slice_bits
+    assert bits is not None
+    assert size is not None
+    assert hardware.adc.bits is not None
+    assert hardware.adc.bound is not None
+    y = np.zeros((len(x), len(matrix)))
+    most = 2 ** (bits - 1) - 1
+    for number, (outputs, inputs) in enumerate(tiles_of(matrix, hardware)):
+        part, block = x[:, inputs].astype(np.float64), matrix[outputs, inputs].astype(np.float64)
+        peaks = np.abs(part).max(axis=1, keepdims=True) if ranges is None else np.array([[ranges[number % 3]]])
+        codes = np.rint(np.clip(part / peaks, -1, 1) * most).astype(int)
+        full = np.abs(block).max(axis=1, keepdims=True)
+        for low in range(0, bits - 1, size):
+            digits = np.sign(codes) * (np.abs(codes) // 2**low % 2**size)
+            z = digits / (2**size - 1) @ (block / full).T
+            worth = (2**size - 1) * 2**low / most
+            y[:, outputs] += converted(z, hardware.adc.bits, hardware.adc.bound) * worth * full.T * peaks
+    return y
+
+
 def equal(found: Array, wanted: Array, step: float) -> None:
     """All but what lies on a rounding edge of a converter, which may be one step off."""
     off = np.abs(found - wanted)
@@ -120,3 +143,51 @@ def test_large_matrices_are_sliced_alike() -> None:
         for large, small in zip(*rows, strict=True):
             np.testing.assert_allclose(large.weights, small.weights, atol=1e-6)
             np.testing.assert_allclose(large.scales, small.scales, rtol=1e-6)
+
+
+@pytest.mark.parametrize("by_rows", [False, True], ids=["windows", "rows"])
+@pytest.mark.parametrize("static", [False, True], ids=["scaled", "static"])
+@pytest.mark.parametrize(("bits", "size"), [(6, 2), (9, 1), (5, 4), (17, 5)])
+def test_slices_of_inputs_are_read_shifted_and_added(
+    bits: int, size: int, static: bool, by_rows: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lhc.runtime.fast.LEAST_BY_ROWS", 0 if by_rows else 2**16)
+    hardware = machine(dac=Dac(bits=bits, slice_bits=size, scaling="static" if static else "abs_max"))
+    ranges = [1.3, 2.1, 0.9] if static else None
+    tiles = programmed(MATRIX, hardware, ranges=ranges)
+    found = product(tiles, torch.from_numpy(X)).numpy()
+    equal(found, driven_in_slices(X, MATRIX, hardware, ranges), 8.3 / (2**7 - 2) * 10)
+
+
+def test_noise_of_every_read_adds_up() -> None:
+    """Reads count 1/15, 2/15, ...: their noise adds as squares, in the model of sensitivities and training too."""
+    noisy = machine(dac=Dac(bits=5, slice_bits=1), adc=Adc(bits=None, bound=None, noise=0.3, bound_management="none"))
+    x = np.repeat(X[:1], 20_000, axis=0)
+    tiles = programmed(MATRIX[:4, :8], noisy)
+    found = product(tiles, torch.from_numpy(np.ascontiguousarray(x[:, :8]))).numpy()
+    worth = np.abs(MATRIX[:4, :8]).max(axis=1) * np.abs(x[0, :8]).max()
+    expected = 0.3 * np.sqrt(1 + 4 + 16 + 64) / 15
+    np.testing.assert_allclose(found.std(axis=0) / worth, expected, rtol=0.03)
+    assert noisy.output_variance == pytest.approx(expected**2)
+
+
+def test_reference_refuses_slices_of_inputs() -> None:
+    from lhc.errors import UsageError
+    from lhc.runtime import HybridSession
+    from tests.runtime.models_on_tiles import model_of
+
+    node = helper.make_node("MatMul", ["x", "w"], ["y"], "product")
+    model = model_of([node], {"x": X}, {"y": 2}, {"w": MATRIX.T.copy()})
+    with pytest.raises(UsageError, match="slice_bits"):
+        HybridSession(model, machine(dac=Dac(bits=5, slice_bits=1)), "all-analog", engine="reference")
+    HybridSession(model, machine(dac=Dac(bits=5, slice_bits=1)), "all-analog").run(None, {"x": X})
+
+
+def test_slices_of_inputs_cannot_be_compiled() -> None:
+    from lhc.errors import ModelError
+    from lhc.lowering import check_compilable
+
+    check_compilable(machine())
+    some = {"layers": "fc*", "dac": {"slice_bits": 2}}
+    with pytest.raises(ModelError, match="slice_bits"):
+        check_compilable(machine(overrides=[some]))
