@@ -84,7 +84,7 @@ def _grouped(
         raise op.unsupported("its window is shorter than the sequences")
     if key is None or value is None:
         size = query.shape[2] // (heads + 2 * groups)
-        query, key, value = query.split([heads * size, groups * size, groups * size], dim=2)
+        query, key, value = torch.split(query, [heads * size, groups * size, groups * size], dim=2)
     q, k, v = _apart(query, heads), _apart(key, groups), _apart(value, groups)
     before = torch.zeros(len(q), dtype=torch.long)
     if tokens != everything:
@@ -96,8 +96,8 @@ def _grouped(
         q, k = (_turned(x, rotated, cosines, sines, inter) for x in (q, k))
     keys, values = _joined(past_key, k, before, everything), _joined(past_value, v, before, everything)
     seen = (torch.arange(keys.shape[2])[None, None] <= at[..., None])[:, None]
-    shared = (x.repeat_interleave(heads // groups, dim=1) for x in (keys, values))
-    output = _attended(op, q, *shared, seen, added)
+    k, v = (x.repeat_interleave(heads // groups, dim=1) for x in (keys, values))
+    output = _attended(op, q, k, v, seen, added)
     return output.transpose(1, 2).flatten(2), keys, values
 
 
