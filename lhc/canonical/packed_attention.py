@@ -2,8 +2,9 @@
 
     Attention(x, W, b) = MultiHeadAttention(x Wq + bq, x Wk + bk, x Wv + bv),      W = (Wq | Wk | Wv)
 
-onnxruntime, docs/ContribOperators.md. The parts of the operator are ``q``, ``k`` and ``v``. With past keys, rotary
-embeddings or a mask that MultiHeadAttention does not take, it stays as it is.
+onnxruntime, docs/ContribOperators.md. The parts of the operator are ``q``, ``k`` and ``v``. Past keys and values come,
+and present ones go, as one tensor ``(2, sequences, heads, tokens, size)``. With rotary embeddings, a buffer that is
+shared from call to call or a mask that MultiHeadAttention does not take, it stays as it is.
 """
 
 from lhc.canonical.site import OperatorSite, cut_parts
@@ -11,23 +12,23 @@ from lhc.onnx_io.constants import Array
 
 __all__ = ["rewrite", "write_attention"]
 
-_MASK, _PAST, _BIAS_OF_SCORES = 3, 4, 5
+_MASK, _PAST, _BIAS_OF_SCORES, _LENGTH = 3, 4, 5, 6
 
 
 def rewrite(site: OperatorSite) -> bool:
-    """Rewrite where the packed matrix is constant and nothing is kept from call to call."""
+    """Rewrite where the packed matrix is constant."""
     weight = site.is_constant(1) and site.rank(1) == 2 and site.constants.dtype(site.name(1)) in ("float32", "float16")
-    more = any(site.name(index) for index in (_PAST, 6)) or len([name for name in site.node.output if name]) > 1
-    if not weight or more or site.integer("do_rotary") or (site.name(2) and not site.is_constant(2)):
+    if not weight or site.name(_LENGTH) or site.integer("do_rotary") or (site.name(2) and not site.is_constant(2)):
         return False
     if site.name(_MASK) and site.rank(_MASK) not in (None, 1, 2, 3):  # where it is not known, the parity gate sees
         return False
-    return write_attention(
-        site, site.name(0), site.value(1), site.value(2) if site.name(2) else None, (_MASK, _BIAS_OF_SCORES)
-    )
+    bias = site.value(2) if site.name(2) else None
+    return write_attention(site, site.name(0), site.value(1), bias, (_MASK, _BIAS_OF_SCORES), _PAST)
 
 
-def write_attention(site: OperatorSite, x: str, packed: Array, bias: Array | None, others: tuple[int, ...]) -> bool:
+def write_attention(
+    site: OperatorSite, x: str, packed: Array, bias: Array | None, others: tuple[int, int | None], past: int
+) -> bool:
     """Three products and attention of what they give; False where sizes do not fit.
 
     Args:
@@ -35,7 +36,8 @@ def write_attention(site: OperatorSite, x: str, packed: Array, bias: Array | Non
         x: what is projected.
         packed: the three matrices side by side.
         bias: of the three, one after the other; None for none.
-        others: inputs with the mask and what is added to scores.
+        others: inputs with the mask and with what is added to scores; None where it has no such input.
+        past: input with keys and values of earlier calls.
     """
     node = site.node
     sizes = site.integers("qkv_hidden_sizes") or [packed.shape[1] // 3] * 3
@@ -48,10 +50,17 @@ def write_attention(site: OperatorSite, x: str, packed: Array, bias: Array | Non
         if biases is not None:
             y = site.add("Add", y, site.store(f"{site.name(2)}/{part}", biases[index]))
         projected.append(y)
-    attended = [*projected, "", *(site.name(index) for index in others)]
+    attended = [*projected, "", *("" if index is None else site.name(index) for index in others)]
+    if site.name(past):
+        attended += [site.add("Gather", site.name(past), site.numbers(which), axis=0) for which in (0, 1)]
     while not attended[-1]:
         attended.pop()
     site.add("MultiHeadAttention", *attended, output=node.output[0], domain="com.microsoft")
+    attention = site.nodes[-1]
     kept = ("num_heads", "mask_filter_value", "scale", "unidirectional")
-    site.nodes[-1].attribute.extend(a for a in node.attribute if a.name in kept)
+    attention.attribute.extend(a for a in node.attribute if a.name in kept)
+    if len(node.output) > 1 and node.output[1]:
+        attention.output.extend(site.new_name(f"{node.name}/{which}") for which in ("keys", "values"))
+        both = [site.unsqueeze(tensor, 0) for tensor in attention.output[1:]]
+        site.add("Concat", *both, output=node.output[1], axis=0)
     return True

@@ -17,9 +17,8 @@ _BIAS, _SCALE, _WEIGHT_SCALE, _MASK, _ZERO, _WEIGHT_ZERO, _PAST = range(2, 9)
 
 
 def rewrite(site: OperatorSite) -> bool:
-    """Rewrite where weights and bias are constant and nothing is kept from call to call."""
-    kept = site.name(_PAST) or len([name for name in site.node.output if name]) > 1 or site.integer("do_rotary")
-    if kept or not site.is_constant(_BIAS) or not may_be_one(site, _SCALE, _ZERO):
+    """Rewrite where weights and bias are constant."""
+    if site.integer("do_rotary") or not site.is_constant(_BIAS) or not may_be_one(site, _SCALE, _ZERO):
         return False
     packed = matrix_values(site, 1, _WEIGHT_SCALE, _WEIGHT_ZERO, 1)
     if packed is None or packed.ndim != 2 or site.rank(_MASK) not in (None, 1, 2, 3):
@@ -28,4 +27,4 @@ def rewrite(site: OperatorSite) -> bool:
     if site.name(_ZERO):
         x = site.add("Sub", x, site.add("Cast", site.name(_ZERO), to=TensorProto.FLOAT))
     x = site.add("Mul", x, site.name(_SCALE))
-    return write_attention(site, x, packed, site.value(_BIAS), (_MASK,))
+    return write_attention(site, x, packed, site.value(_BIAS), (_MASK, None), _PAST)

@@ -80,7 +80,7 @@ class OperatorSite:
 
     def store(self, name: str, array: Array) -> str:
         """A new initializer; its name."""
-        unique = self._unique(name)
+        unique = self.new_name(name)
         self.tensors.append(numpy_helper.from_array(np.asarray(array, order="C"), unique))
         return unique
 
@@ -120,11 +120,12 @@ class OperatorSite:
         domain: str,
         attributes: Any,  # noqa: ANN401
     ) -> str:
-        written = self._unique(f"{name}.out") if output is None else output
+        written = self.new_name(f"{name}.out") if output is None else output
         self.nodes.append(onnx.helper.make_node(op_type, list(inputs), [written], name, domain=domain, **attributes))
         return written
 
-    def _unique(self, name: str) -> str:
+    def new_name(self, name: str) -> str:
+        """A name that no tensor has, this one where it is free."""
         unique, number = name, 0
         while unique in self.taken:
             number += 1

@@ -81,6 +81,20 @@ def packed_attention(folder: Path) -> onnx.ModelProto:
     return model_of(text, w=(32, 96), b=(96,), o=(32, 32))
 
 
+def attention_with_past(folder: Path) -> onnx.ModelProto:
+    """Packed projections, keys and values of earlier tokens, and those of all tokens as a further output."""
+    text = """net (float[N, 6, 32] x, int32[N, 9] mask, float[N, 2, 4, 3, 8] past) => (float[N, 768] y) {
+      [kept] p = Transpose<perm = [1, 0, 2, 3, 4]>(past)
+      [att] a, q = com.microsoft.Attention<num_heads = 4, unidirectional = 1>(x, w, b, mask, p)
+      [every] e = Transpose<perm = [1, 0, 2, 3, 4]>(q)
+      [out] o1 = MatMul(a, o)
+      [flat] o2 = Flatten(o1)
+      [keys] k = Flatten(e)
+      [both] y = Concat<axis = 1>(o2, k)
+    }"""
+    return model_of(text, w=(32, 96), b=(96,), o=(32, 32))
+
+
 def einsum(folder: Path) -> onnx.ModelProto:
     """Projections to heads and back, as flax and keras write them."""
     text = """net (float[N, 6, 32] x) => (float[N, 6, 32] y) {

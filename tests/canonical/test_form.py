@@ -45,6 +45,10 @@ class Case:
 
 
 MASK = np.tile([1, 1, 1, 1, 0, 0], (SAMPLES, 1)).astype(np.int32)
+PAST = {
+    "mask": np.tile([1, 1, 0, 1, 1, 1, 1, 0, 0], (SAMPLES, 1)).astype(np.int32),
+    "past": np.random.default_rng(1).normal(size=(SAMPLES, 2, 4, 3, 8)).astype(np.float32),
+}
 IMAGES = (3, 8, 8)
 QLINEAR = ("QLinearConv", "QLinearMatMul", "QGemm")
 OPTIMISED = ("DynamicQuantizeMatMul", "MatMulIntegerToFloat")
@@ -54,6 +58,7 @@ CASES = [
     Case("activations in 8 bits", lambda f: made.few_bits(f, accuracy_level=4), ("MatMulNBits",), 2, (5, 64)),
     Case("fused", made.fused, ("FusedConv", "FusedGemm", "FusedMatMul"), 5, (3, 8, 8)),
     Case("packed attention", made.packed_attention, ("Attention",), 4, (6, 32), {"mask": MASK}),
+    Case("attention with past", made.attention_with_past, ("Attention",), 4, (6, 32), PAST),
     Case("Einsum", made.einsum, ("Einsum",), 2, (6, 32)),
     Case("transposed", made.transposed, ("ConvTranspose",), 3, (4, 5, 4)),
     Case("integers", made.on_integers(False), QLINEAR, 4, IMAGES, dequantize=True),
