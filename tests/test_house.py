@@ -63,7 +63,7 @@ def test_a_repeated_name_is_found() -> None:
     assert repeated(iter(["a.py", "b.py", "a.py"])) == ["a.py"]
 
 
-SUITES = ("fuzz",)
+SUITES = ("fuzz", "trials")
 """Folders of tests whose subject is the whole of lhc, beside the files of tests/ itself."""
 
 WHOLE = {

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lhc.errors import UsageError
+from lhc.errors import DataError, UsageError
 from lhc.measure import Running
 from lhc.measure.scorer import counts_samples
 from lhc.options.commands import OutputsOptions, RunOptions
@@ -55,6 +55,9 @@ def analog_outputs(options: OutputsOptions) -> dict[str, np.ndarray]:
         Output name -> ``(samples, ...)``, or ``(draws, samples, ...)`` with more than one draw; with more than one
         time the names are ``NAME@T``, T in seconds. Scalars and outputs that are no tensors are left out, with a
         warning.
+
+    Raises:
+        DataError: no output is left.
     """
     # nmse scores nothing here, and takes any output and targets.
     with Running(options) as running:
@@ -107,6 +110,11 @@ def _outputs(study: Study, analog: frozenset[str], at: list[float]) -> dict[str,
                 continue
             stacked = np.stack([np.concatenate(chip) for chip in parts])
             result[name if len(at) == 1 else f"{name}@{t:g}"] = stacked[0] if draws == 1 else stacked
+    if not result:
+        raise DataError(
+            f"{study.model.label}: no output counts samples on its first axis, so there is none to keep for all of"
+            " them; lhc.HybridSession gives the outputs of one call as they are"
+        )
     return result
 
 

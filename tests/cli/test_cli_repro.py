@@ -74,7 +74,9 @@ def test_outputs_that_count_no_samples_are_told_and_not_cut(
     model = repro / "unbatched_output.onnx"
     data = ("--all-analog", "--data", repro / "unbatched_output.npz")
     found = cli("run", model, *data, "--draws", 1, "--outputs", tmp_path / "o.npz")
-    assert found.exit_code == 0
+    assert found.exit_code == 3
+    assert "no output counts samples on its first axis" in found.stderr
+    assert not (tmp_path / "o.npz").exists()
     assert "output 'boxes' is left out: its first axis does not count samples" in caplog.text
     assert "output 'scores' is left out" in caplog.text
     found = cli("run", model, *data, "--metric", "nmse")
