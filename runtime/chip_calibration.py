@@ -40,8 +40,12 @@ __all__ = [
 
 GREATEST_GAIN = 2.0
 """Of a column's deviation, and the inverse of the least: what lies beyond is no error of gain."""
+_WIDE_VALUES = 2**22
+"""Values that are held in float64 at once."""
 _OBSERVED_BYTES = 2**28
 """Aimed size of the tensors that are observed in one run of the digital network."""
+
+Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,13 +72,23 @@ class _Sums:
 
     def add(self, output: Array, weights: npt.NDArray[np.float64]) -> None:
         """Take more: an output before its bias, and the weight of its values, ``(groups, values)``."""
-        wide = self._layer.by_output(output).reshape(len(weights), -1, weights.shape[1]).astype(np.float64)
-        if self._shift is None:
-            self._shift = wide.mean(axis=2)  # keeps the squares small against their differences
-        wide -= self._shift[:, :, None]
+        values = self._layer.by_output(output).reshape(len(weights), -1, weights.shape[1])
+        step = max(1, _WIDE_VALUES // weights.size)
+        sums = [self._of(values, slice(n, n + step), weights) for n in range(0, values.shape[1], step)]
+        shift, first, second = (np.concatenate(parts, axis=1) for parts in zip(*sums, strict=True))
+        self._shift = shift
         self._total = self._total + weights.sum(axis=1, keepdims=True)
-        self._first = self._first + (wide @ weights[:, :, None])[:, :, 0]
-        self._second = self._second + (np.square(wide, out=wide) @ weights[:, :, None])[:, :, 0]
+        self._first = self._first + first
+        self._second = self._second + second
+
+    def _of(self, values: Array, part: slice, weights: npt.NDArray[np.float64]) -> tuple[Floats, Floats, Floats]:
+        """Of some outputs: what is taken off all their values, and the sums of the rest and of its squares."""
+        wide = values[:, part].astype(np.float64)
+        # A mean of the first values keeps the squares small against their differences.
+        shift = wide.mean(axis=2) if self._shift is None else self._shift[:, part]
+        wide -= shift[:, :, None]
+        first = (wide @ weights[:, :, None])[:, :, 0]
+        return shift, first, (np.square(wide, out=wide) @ weights[:, :, None])[:, :, 0]
 
     def moments(self) -> Moments:
         """Of all that was taken."""

@@ -241,7 +241,8 @@ class HybridExecutor:
             DataError: the network does not run on these feeds.
         """
         found: dict[str, Correction] = {}
-        waiting = [Counter(self._reads()) for _ in calls]
+        readers = Counter(self._reads())
+        waiting = [readers.copy() for _ in calls]
         every = [dict(self.prefix(feeds)) for feeds, _ in calls]
         for stage in (_Stage(None, None, self._stages[0].analog), *self._stages[1:]):
             every = [self._segment(stage, tensors) for tensors in every]
@@ -256,10 +257,12 @@ class HybridExecutor:
                 correction = correct(layer, [self._tensor(layer.activation, tensors) for tensors in every], outputs)
                 if correction is not None:
                     found[layer.name] = correction
-                for tensors, output, left in zip(every, outputs, waiting, strict=True):
-                    added = [self._tensor(name, tensors) for name in layer.digital_inputs]
-                    completed = layer.completed(output, added[0] if added else None, correction)
-                    tensors[layer.output] = completed.astype(output.dtype, copy=False)
+                for tensors, left in zip(every, waiting, strict=True):
+                    output = outputs.pop(0)  # large ones are not held twice
+                    if readers[layer.output]:  # answers of the network are not
+                        added = [self._tensor(name, tensors) for name in layer.digital_inputs]
+                        completed = layer.completed(output, added[0] if added else None, correction)
+                        tensors[layer.output] = completed.astype(output.dtype, copy=False)
                     if layer not in self._first:
                         _release(tensors, left, (layer.activation, *layer.digital_inputs))
         return found
