@@ -215,10 +215,7 @@ class LargeMatrix:
             now, gain = now if chip is None else chip.held(now), np.ones(len(target))
             if before is not None:
                 gain = self._gain(before, self._read_out(now, read_out, live, offset))
-            total = now
-            if self._copies > 1:
-                total = np.zeros((len(now), size), np.float32)
-                np.add.at(total.T, place.inputs, now.T)
+            total = now if self._copies == 1 else _summed(now, int(place.inputs[0]), size)
             yield ProgrammedTile(total, scales * factor, gain, input_range, offset)
 
     def _tested(self, place: _Place, target: Floats, scales: Floats) -> ChipTile:
@@ -256,6 +253,17 @@ class LargeMatrix:
         codes[~live] = 0
         result: Floats = np.abs(codes) * np.float32(self._io.output_step)
         return result
+
+
+def _summed(rows: Floats, first: int, size: int) -> Floats:
+    """Copies in a tile, one below the other from an input on, as the sum that its columns form: ``(outputs, size)``."""
+    total = np.zeros((len(rows), size), np.float32)
+    start = 0
+    while start < rows.shape[1]:
+        part = rows[:, start : start + size - first]
+        total[:, first : first + part.shape[1]] += part
+        start, first = start + part.shape[1], 0
+    return total
 
 
 def _keys(stream: NoiseStream, place: _Place) -> tuple[Words, Words]:
