@@ -177,9 +177,9 @@ class _Kept:
 
     def get(self, key: Hashable, make: Callable[[], T]) -> T:
         if key not in self._values:
-            self._values[key] = make()
-            if len(self._values) > self._most:
+            if len(self._values) == self._most:  # before: programmed chips are large
                 self._values.popitem(last=False)
+            self._values[key] = make()
         self._values.move_to_end(key)
         value: T = self._values[key]  # type: ignore[assignment]
         return value

@@ -9,7 +9,9 @@ import pytest
 from lhc.errors import LhcError, UsageError
 from lhc.models import zoo_entry
 from lhc.models.smollm2 import SmolLm2, own_weights, paragraphs
-from lhc.onnx_io import load_model
+from lhc.onnx_io import load_model, read_graph, save_model
+from lhc.onnx_io.channel_scales import scalable_inputs, scaled_channels
+from lhc.onnx_io.data_file import DataFile
 from tests.conftest import Cli
 
 pytest.importorskip("gguf", reason="weights are read by gguf")
@@ -116,3 +118,28 @@ def test_its_samples_are_documents_that_it_knows_something_of(weights: Path, lhc
     nats = np.asarray(task.metric.score(logits, task.targets[:4]))
     assert (nats > 1.5).all()
     assert (nats < 4.5).all()
+
+
+def assert_same_scaled(network: Path, folder: Path, count: int) -> None:
+    """All channels scaled that can be, by random powers of two, change no bit of the logits."""
+    model = load_model(network)
+    graph = read_graph(model, {"input_ids": (1, 24)})
+    inputs = scalable_inputs(model, graph)
+    assert len(inputs) == count
+    rng = np.random.default_rng(0)
+    factors = {one.tensor: np.exp2(rng.integers(-4, 5, one.channels)).astype(np.float32) for one in inputs}
+    data = DataFile(folder)
+    save_model(scaled_channels(model, graph, inputs, factors, data.put), folder / "scaled.onnx", "copy")
+    ids = {"input_ids": rng.integers(0, 250, (1, 24))}
+    before, after = (onnxruntime.InferenceSession(path).run(None, ids)[0] for path in (network, folder / "scaled.onnx"))
+    assert (before == after).all()
+
+
+def test_scaled_channels_change_no_bit(tiny_gguf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LHC_CACHE", str(tmp_path / "cache"))
+    assert_same_scaled(zoo_entry("smollm2").network(tiny_gguf), tmp_path, 2 * 3 + 1)
+
+
+@pytest.mark.slow
+def test_scaled_channels_change_no_bit_of_all_its_layers(weights: Path, tmp_path: Path) -> None:
+    assert_same_scaled(SmolLm2().network(weights), tmp_path, 30 * 3 + 1)
