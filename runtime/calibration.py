@@ -1,32 +1,60 @@
-"""Calibrate static input ranges: one number per layer and row split of its tiles.
+"""Calibrate static input ranges, one number per layer and row split of its tiles, and ranges of ADCs, one per layer.
 
 A tile with a static range R clips every input to ±R and converts x / R. R is a quantile of |x| over the inputs that the
-digital network drives the tile with; all-zero vectors, which are not driven, count nothing. Layers that share their
-tiles share their ranges: the greater of each.
+digital network drives the tile with; all-zero vectors, which are not driven, count nothing. The range of a layer's ADCs
+is a quantile of the magnitudes that its tiles give to these inputs, as the DAC makes them, without noise and with
+weights as they are meant; all tiles, slices of weights and reads of slices of inputs count alike. Layers that share
+their tiles share their ranges: the greater of each.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from lhc.conductances import ProgrammedMatrix
 from lhc.graph import LayerGraph
-from lhc.hardware import Hardware
+from lhc.hardware import Dac, Hardware
 from lhc.hardware.geometry import split_sizes
 from lhc.model import OnnxModel
 from lhc.runtime.executor import HybridExecutor
+from lhc.runtime.layers import AnalogLayer
 from lhc.runtime.ort import Array, observe_tensors
 from lhc.runtime.stream import Position, Unit
 from lhc.runtime.threads import isolated
 from lhc.runtime.unit_products import ProductsByUnit
 
-__all__ = ["RangeRecorder", "calibrate_ranges"]
+__all__ = ["AdcRecorder", "RangeRecorder", "calibrate_adcs", "calibrate_ranges"]
 
 KEPT = 2**15
 """Values kept of each row split in each piece of products, drawn at random with a fixed seed."""
 
 Ranges = tuple[float, ...]
+
+
+class _Magnitudes:
+    """Some of many values, and the greatest of all."""
+
+    def __init__(self, generator: torch.Generator) -> None:
+        self._seen: list[Tensor] = []
+        self._greatest = 0.0
+        self._generator = generator
+
+    def add(self, values: Tensor) -> None:
+        """Remember their magnitudes."""
+        values = values.abs().flatten()
+        # What is drawn below hardly ever holds it.
+        self._greatest = max(self._greatest, float(values.max()) if len(values) else 0.0)
+        if len(values) > KEPT:
+            values = values[torch.randint(len(values), (KEPT,), generator=self._generator)]
+        self._seen.append(values)
+
+    def quantile(self, quantile: float) -> float:
+        """Of all; 1 where there were none but zeros."""
+        values = torch.cat(self._seen).numpy() if self._seen and quantile < 1 else np.zeros(0, np.float32)
+        found = float(np.quantile(values, quantile)) if values.size else 0.0
+        return found or self._greatest or 1.0
 
 
 class RangeRecorder(ProductsByUnit):
@@ -36,31 +64,81 @@ class RangeRecorder(ProductsByUnit):
         """Record a matrix of ``rows`` inputs and ``outputs`` outputs a group, on tiles of ``tile_rows`` inputs."""
         self._sizes = split_sizes(rows, tile_rows)
         self._outputs = outputs
-        self._seen: list[list[Tensor]] = [[] for _ in self._sizes]
-        self._greatest = [0.0] * len(self._sizes)
-        self._generator = torch.Generator().manual_seed(0)
+        generator = torch.Generator().manual_seed(0)
+        self._seen = [_Magnitudes(generator) for _ in self._sizes]
 
     def products(self, vectors: Tensor, first_group: int, unit: Unit) -> Tensor:
         """Remember the magnitudes of the inputs; the products are not of interest and 0."""
         x = vectors.transpose(0, 1).flatten(1)
         driven = x[:, (x != 0).any(dim=0)]
-        for index, (seen, part) in enumerate(zip(self._seen, torch.split(driven, self._sizes), strict=True)):
-            values = part.abs().flatten()
-            # What is drawn below hardly ever holds it.
-            self._greatest[index] = max(self._greatest[index], float(values.max()) if len(values) else 0.0)
-            if len(values) > KEPT:
-                values = values[torch.randint(len(values), (KEPT,), generator=self._generator)]
-            seen.append(values)
+        for seen, part in zip(self._seen, torch.split(driven, self._sizes), strict=True):
+            seen.add(part)
         return x.new_zeros((len(vectors), self._outputs, vectors.shape[2]))
 
     def ranges(self, quantile: float) -> Ranges:
         """The quantile of each row split; 1 where it was never driven or driven with zeros alone."""
-        result = []
-        for seen, greatest in zip(self._seen, self._greatest, strict=True):
-            values = torch.cat(seen).numpy() if seen and quantile < 1 else np.zeros(0, np.float32)
-            found = float(np.quantile(values, quantile)) if values.size else 0.0
-            result.append(found or greatest or 1.0)
-        return tuple(result)
+        return tuple(seen.quantile(quantile) for seen in self._seen)
+
+
+class AdcRecorder(ProductsByUnit):
+    """Stands in for the tiles of one layer and remembers what they give to their ADCs."""
+
+    def __init__(self, matrix: ProgrammedMatrix, hardware: Hardware, ranges: Ranges | None) -> None:
+        """Record a layer.
+
+        Args:
+            matrix: its weights on tiles, without errors.
+            hardware: that of the layer.
+            ranges: static input range of each row split, where the hardware has them.
+        """
+        self._dac, self._outputs = hardware.dac, matrix.outputs
+        self._seen = _Magnitudes(torch.Generator().manual_seed(0))
+        starts = list(dict.fromkeys(matrix.starts))
+        self._rows = [
+            (
+                start,
+                torch.from_numpy(np.concatenate([tile.weights for tile in row])).view(
+                    matrix.groups, matrix.outputs, -1
+                ),
+                None if ranges is None else ranges[starts.index(start)],
+            )
+            for start, row in zip(matrix.starts, matrix.tiles, strict=True)
+        ]
+
+    def products(self, vectors: Tensor, first_group: int, unit: Unit) -> Tensor:
+        """Remember the magnitudes of the outputs; the products are not of interest and 0."""
+        for start, weights, input_range in self._rows:
+            x = vectors[:, start : start + weights.shape[2]]
+            groups = weights[first_group : first_group + len(vectors)]
+            for driven in _driven(x, self._dac, input_range):
+                z = (groups @ driven).transpose(1, 2)
+                self._seen.add(z[(x != 0).any(dim=1)])
+        return vectors.new_zeros((len(vectors), self._outputs, vectors.shape[2]))
+
+    def bound(self, quantile: float) -> float:
+        """The quantile."""
+        return self._seen.quantile(quantile)
+
+
+def _driven(x: Tensor, dac: Dac, input_range: float | None) -> Iterator[Tensor]:
+    """What the DAC makes of vectors ``(groups, inputs, vectors)``, slice by slice, in units of the full scale."""
+    scale = x.new_tensor(1.0 if input_range is None else input_range)
+    if dac.scaling == "abs_max":
+        peaks = x.abs().amax(dim=1, keepdim=True)
+        scale = torch.where(peaks > 0, peaks, 1.0)
+    reach = min(1.0 if input_range is not None else float("inf"), dac.bound or float("inf"))
+    inputs = (x / scale).clamp(-reach, reach)
+    if dac.step is None:
+        yield inputs
+        return
+    codes = (inputs / dac.step).round()
+    if dac.slice_bits is None or dac.bound is None:
+        yield codes * dac.step
+        return
+    greatest = 2**dac.slice_bits - 1
+    for read in range(len(dac.reads)):
+        digits = torch.floor(codes.abs() / 2 ** (dac.slice_bits * read)) % (greatest + 1)
+        yield codes.sign() * digits * (dac.bound / greatest)
 
 
 def calibrate_ranges(
@@ -84,15 +162,58 @@ def calibrate_ranges(
     """
     layers = HybridExecutor(model, graph, names).layers
     recorders = {layer.name: RangeRecorder(*layer.matrix_shape, hardware.tiles.rows) for layer in layers}
-    inner = sorted({layer.activation for layer in layers if graph.producer(layer.activation) is not None})
-    for samples, feeds in blocks:
-        tensors = dict(feeds) | observe_tensors(model, inner, feeds)
-        with isolated():
-            for layer in layers:
-                layer.run(recorders[layer.name], tensors[layer.activation], None, Position(0, samples))
+    _record(model, graph, layers, recorders, blocks)
     found = {name: recorder.ranges(hardware.for_layer(name).dac.range_quantile) for name, recorder in recorders.items()}
     shared: dict[str, Ranges] = {}
     for group in graph.tied(names):
         widest = tuple(max(values) for values in zip(*(found[name] for name in group), strict=True))
         shared.update(dict.fromkeys(group, widest))
     return shared
+
+
+def calibrate_adcs(
+    model: OnnxModel,
+    graph: LayerGraph,
+    hardware: Hardware,
+    names: Sequence[str],
+    blocks: Iterable[tuple[int, Mapping[str, Array]]],
+    ranges: Mapping[str, Ranges],
+) -> dict[str, float]:
+    """Bounds of the ADCs of layers, in units of the product of one full-scale input and one full-scale weight.
+
+    Args:
+        model: the network.
+        graph: its layers.
+        hardware: tiles and DACs, and the quantile.
+        names: layers to calibrate.
+        blocks: ``(samples, feeds)``, on which the digital network is run.
+        ranges: static input ranges by layer, where the hardware has them.
+
+    Raises:
+        DataError: the model does not run on these samples.
+    """
+    executor = HybridExecutor(model, graph, names)
+    states = executor.states(hardware.targets, 0, 0, 0.0)
+    recorders = {
+        layer.name: AdcRecorder(states[layer.tile_set], hardware.for_layer(layer.name), ranges.get(layer.name))
+        for layer in executor.layers
+    }
+    _record(model, graph, executor.layers, recorders, blocks)
+    found = {name: recorder.bound(hardware.for_layer(name).adc.range_quantile) for name, recorder in recorders.items()}
+    return {name: max(map(found.__getitem__, group)) for group in graph.tied(names) for name in group}
+
+
+def _record(
+    model: OnnxModel,
+    graph: LayerGraph,
+    layers: Sequence[AnalogLayer],
+    recorders: Mapping[str, ProductsByUnit],
+    blocks: Iterable[tuple[int, Mapping[str, Array]]],
+) -> None:
+    """Give recorders the vectors of their layers in the digital network."""
+    inner = sorted({layer.activation for layer in layers if graph.producer(layer.activation) is not None})
+    for samples, feeds in blocks:
+        tensors = dict(feeds) | observe_tensors(model, inner, feeds)
+        with isolated():
+            for layer in layers:
+                layer.run(recorders[layer.name], tensors[layer.activation], None, Position(0, samples))

@@ -84,6 +84,11 @@ class AnalogLayer(ABC):
                 f"layer {self.name!r} on hardware {hardware.name!r} needs calibration data: its tiles have static input"
                 " ranges; give samples, or a model that was partitioned for this hardware"
             )
+        if hardware.adc.range == "layer":
+            raise UsageError(
+                f"layer {self.name!r} on hardware {hardware.name!r} needs calibration data: the range of its ADCs is"
+                " calibrated (adc.range); give samples, or a model that was partitioned for this hardware"
+            )
         splits = -(-self._matrix.shape[1] // hardware.tiles.rows)
         if hardware.needs_calibration and ranges is not None and len(ranges) != splits:
             raise UsageError(

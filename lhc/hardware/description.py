@@ -1,7 +1,8 @@
 """`Hardware`: the whole description of a machine, from and to YAML and aihwkit."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from glob import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -51,6 +52,18 @@ class Hardware(Machine):
     def needs_calibration(self) -> bool:
         """Whether input ranges must be calibrated on data, for any layer."""
         return any(machine.dac.scaling == "static" for machine in self._variants())
+
+    @property
+    def calibrates_adcs(self) -> bool:
+        """Whether ranges of ADCs are calibrated on data, for any layer; layers may be calibrated already."""
+        return any(machine.adc.range == "layer" for machine in self._variants())
+
+    def with_adc_bounds(self, bounds: Mapping[str, float]) -> "Hardware":
+        """The same machine with calibrated ranges of the ADCs of these layers, by name."""
+        found = (
+            Override(layers=escape(name), adc={"bound": bound, "range": "calibrated"}) for name, bound in bounds.items()
+        )
+        return self.model_copy(update={"overrides": (*self.overrides, *found)})
 
     @property
     def slices_inputs(self) -> bool:
@@ -141,6 +154,8 @@ class Hardware(Machine):
             return "its devices are perfect, so that copies bring nothing"
         if self.mapping.slices > 1:
             return "mapping.slices spreads every weight over tiles"
+        if self.adc.range != "fixed":
+            return "adc.range is calibrated for the weights once"
         if self.adc.bound is not None and self.adc.bound_management == "none":
             return "adc.bound_management is none, so that the sum of copies could saturate the ADC"
         return None

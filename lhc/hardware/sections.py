@@ -134,6 +134,17 @@ class Adc(Converter):
     product of one full-scale input and one full-scale weight."""
     bound_management: Literal["iterative", "none"] = "iterative"
     """``iterative`` halves the inputs of a vector that saturates and reads it again."""
+    range: Literal["fixed", "layer", "calibrated"] = "fixed"
+    """``fixed``: ``bound`` is that of all layers. ``layer``: it is to be calibrated on data, for every layer by itself;
+    then it is ``calibrated``, in an override for the layer that plans have."""
+    range_quantile: float = Field(default=0.9999, gt=0, le=1)
+    """``layer``: the bound is this quantile of the magnitudes of what ideal tiles give; 1: their maximum."""
+
+    @model_validator(mode="after")
+    def _has_what_is_calibrated(self) -> "Adc":
+        if self.range == "layer" and self.bound is None:
+            raise ValueError("range: layer calibrates bound, which is null: nothing is bounded")
+        return self
 
 
 class Mapping(Section):

@@ -18,6 +18,7 @@ faults of chips; rounding of weights to what cells hold."""
 Fields = dict[str, object]
 _CONVERTER: dict[str, object] = {"bits": None, "bound": None}
 _DAC = _CONVERTER | {"slice_bits": None}
+_ADC = _CONVERTER | {"range": "fixed"}
 _DEVICE_FIELDS: dict[Effect, tuple[str, ...]] = {
     "programming": ("programming_noise_scale", "noise_scale"),
     "drift": ("drift_scale",),
@@ -35,7 +36,7 @@ def without(hardware: Hardware, effects: Iterable[Effect]) -> Hardware:
     """The machine with these effects switched off, in its overrides too."""
     off = frozenset(effects)
     device_fields = tuple(field for effect in off for field in _DEVICE_FIELDS.get(effect, ()))
-    adc: Fields = (_CONVERTER if "adc" in off else {}) | ({"noise": 0.0} if "output" in off else {})
+    adc: Fields = (_ADC if "adc" in off else {}) | ({"noise": 0.0} if "output" in off else {})
     machine = hardware.model_copy(update={"faults": Faults()}) if "faults" in off else hardware
     machine = machine.with_whole_weights() if "weights" in off else machine
     return _changed(machine, _DAC if "dac" in off else {}, adc, device_fields, lambda _: 0.0)

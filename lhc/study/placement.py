@@ -123,7 +123,7 @@ def _planned(opened: Opened, plan: Plan, options: PlacingFirst) -> NetworkPlacem
 def _named(opened: Opened, options: PlacingFirst) -> NetworkPlacement:
     """The layers that the user names, or all."""
     machine = Hardware.load(options.hardware or "lionheart")
-    if machine.needs_calibration:
+    if machine.needs_calibration or machine.calibrates_adcs:
         # The metric scores nothing here, and takes any output and targets.
         asked = replace(part(options, PlacedMeasuring), metric="nmse", hardware=machine, draws=1)
         with Running(asked) as running:

@@ -114,19 +114,26 @@ class CalibrateRanges:
 
 
 def calibrated(study: Study, names: Sequence[str]) -> Study:
-    """The study with static input ranges of these layers, where the hardware has them, from the ranking samples.
+    """The study with static input ranges, and ranges of ADCs, of these layers, from the ranking samples.
 
-    Ranges that are there already stay.
+    Where the hardware has them; those that are there already stay.
     """
-    names = [name for name in names if name not in study.plan.ranges]
-    if not study.plan.hardware.needs_calibration or not names:
+    plan, machine = study.plan, study.plan.hardware
+    inputs = [name for name in names if name not in plan.ranges] if machine.needs_calibration else []
+    adcs = [name for name in names if machine.for_layer(name).adc.range == "layer"] if machine.calibrates_adcs else []
+    if not inputs and not adcs:
         return study
-    from lhc.runtime.calibration import calibrate_ranges  # loads PyTorch
+    from lhc.runtime.calibration import calibrate_adcs, calibrate_ranges  # loads PyTorch
 
     bench = study.bench(study.splits.rank.head(CALIBRATION_SAMPLES))
-    blocks = ((count_samples(feeds), feeds) for _, feeds in bench.blocks())
-    ranges = calibrate_ranges(study.model, study.graph, study.plan.hardware, names, blocks)
-    return replace(study, plan=study.plan.with_ranges(ranges))
+    if inputs:
+        blocks = ((count_samples(feeds), feeds) for _, feeds in bench.blocks())
+        plan = plan.with_ranges(calibrate_ranges(study.model, study.graph, machine, inputs, blocks))
+    if adcs:
+        blocks = ((count_samples(feeds), feeds) for _, feeds in bench.blocks())
+        bounds = calibrate_adcs(study.model, study.graph, machine, adcs, blocks, plan.ranges)
+        plan = plan.model_copy(update={"hardware": machine.with_adc_bounds(bounds)})
+    return replace(study, plan=plan)
 
 
 def machine_of(options: Measuring, stored: Plan | None = None) -> Hardware:

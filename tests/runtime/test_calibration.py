@@ -15,7 +15,7 @@ from lhc.hardware import Hardware
 from lhc.hardware.geometry import split_sizes
 from lhc.onnx_io import load_model, read_graph, read_plan
 from lhc.runtime import HybridSession
-from lhc.runtime.calibration import RangeRecorder, calibrate_ranges
+from lhc.runtime.calibration import RangeRecorder, calibrate_adcs, calibrate_ranges
 from lhc.runtime.stream import Unit
 
 pytestmark = pytest.mark.analog
@@ -175,3 +175,81 @@ def test_overrides_reach_the_tiles_of_their_layer() -> None:
     exact_y, exact_z = HybridSession(model, placement=()).run(None, {"x": x})
     assert np.abs(y - exact_y).max() < 1e-5
     assert np.abs(z - exact_z).max() > 0.1
+
+
+ADCS = """
+name: adcs
+tiles: {rows: 6, cols: 3}
+dac: {bits: 5, scaling: SCALING}
+adc: {bits: 8, bound: 12, bound_management: none, range: layer, range_quantile: 0.99}
+"""
+
+
+def _linear(weight: np.ndarray) -> onnx.ModelProto:
+    text = '<ir_version: 8, opset_import: ["": 17]> g (float[N, 8] x) => (float[N, 4] y) { [a] y = MatMul (x, w) }'
+    model = onnx.parser.parse_model(text)
+    model.graph.initializer.append(onnx.numpy_helper.from_array(weight, "w"))
+    return model
+
+
+@pytest.mark.parametrize("slices", [False, True])
+@pytest.mark.parametrize("scaling", ["abs_max", "static"])
+def test_range_of_adcs_is_the_quantile_of_what_tiles_give(scaling: str, slices: bool) -> None:
+    more = "mapping: {cell_bits: 2, slices: 2}" if slices else ""
+    text = ADCS.replace("SCALING", scaling).replace("{bits: 5", "{bits: 5, slice_bits: 2" if slices else "{bits: 5")
+    machine = Hardware.parse(text + more, "text")
+    rng = np.random.default_rng(3)
+    x, w = rng.normal(size=(300, 8)).astype(np.float32), rng.normal(size=(8, 4)).astype(np.float32)
+    model = load_model(_linear(w))
+    ranges = {"a": (1.7, 1.1)} if scaling == "static" else {}
+    found = calibrate_adcs(model, read_graph(model), machine, ["a"], [(300, {"x": x})], ranges)
+
+    values = []
+    for split, inputs in enumerate((slice(0, 4), slice(4, 8))):
+        scale = 1.7 - 0.6 * split if ranges else np.abs(x[:, inputs]).max(axis=1, keepdims=True)
+        codes = np.rint(np.clip(x[:, inputs] / scale, -1, 1) * 15)
+        parts = [codes / 15]
+        if slices:
+            parts = [np.sign(codes) * (np.abs(codes) // 4**read % 4) / 3 for read in range(2)]
+        full = np.abs(w[inputs]).max(axis=0)  # of columns
+        held = [w[inputs] / full]
+        if slices:
+            whole = np.rint(np.abs(w[inputs]) / full * 15)
+            held = [np.sign(w[inputs]) * (whole // 4**k % 4) / 3 for k in range(2)]
+        values += [np.abs(part @ weights).ravel() for part in parts for weights in held]
+    assert found == {"a": pytest.approx(np.quantile(np.concatenate(values), 0.99), rel=1e-5)}
+
+    fixed = machine.with_adc_bounds(found)
+    assert fixed.for_layer("a").adc.bound == found["a"]
+    assert fixed.for_layer("b").adc.range == "layer"
+    assert fixed.for_layer("a").copies_obstacle is not None
+
+
+def test_layers_that_share_tiles_share_the_wider_range_of_adcs() -> None:
+    model, machine = load_model(_shared()), Hardware.parse(ADCS.replace("SCALING", "none"), "text")
+    x = 0.05 * np.random.default_rng(1).normal(size=(64, 8)).astype(np.float32)
+    found = calibrate_adcs(model, read_graph(model), machine, ["a", "b"], [(64, {"x": x})], {})
+    alone = calibrate_adcs(model, read_graph(model), machine, ["a"], [(64, {"x": x})], {})
+    assert found["a"] == found["b"] > 3 * alone["a"]
+
+
+def test_calibrated_ranges_of_adcs_go_with_the_plan(tmp_path: Path) -> None:
+    machine = Hardware.load("static-range")
+    machine = machine.model_copy(update={"adc": machine.adc.model_copy(update={"range": "layer"})})
+    with pytest.raises(UsageError, match=r"needs calibration data: the range of its ADCs"):
+        HybridSession(_shared(), hardware=machine.model_copy(update={"dac": Hardware(name="x").dac}), placement=["a"])
+    result = lhc.partition(
+        "digits-narrow", hardware=machine, strategy="all-analog", samples=100, draws=2, max_drop="100%"
+    )
+    path = result.save(tmp_path / "out.onnx")
+    plan = read_plan(load_model(path))
+    assert plan is not None
+    bounds = {name: plan.hardware.for_layer(name).adc.bound for name in plan.analog}
+    assert {plan.hardware.for_layer(name).adc.range for name in plan.analog} == {"calibrated"}
+    assert len(set(bounds.values())) == len(bounds) > 10
+    x = np.random.default_rng(0).normal(size=(4, 1, 8, 8)).astype(np.float32)
+    fast, reference = (
+        HybridSession(path, engine=engine).run(None, {load_model(path).proto.graph.input[0].name: x})[0]
+        for engine in ("fast", "reference")
+    )
+    assert np.corrcoef(fast.ravel(), reference.ravel())[0, 1] > 0.9
