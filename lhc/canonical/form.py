@@ -144,6 +144,7 @@ class _Form:
         self._constants = Constants(model.proto.graph)
         self._shapes: dict[str, Shape] | None = None
         graph = model.proto.graph
+        self._makers = {tensor: node for node in graph.node for tensor in node.output}
         self._taken = {t.name for t in graph.initializer} | {v.name for v in graph.input}
         self._taken |= {tensor for node in graph.node for tensor in (*node.input, *node.output)}
         self._opset = max((e.version for e in model.proto.opset_import if e.domain in ("", "ai.onnx")), default=1)
@@ -156,7 +157,13 @@ class _Form:
         module, name = where.split(":")
         rule = cast(Rule, getattr(import_module(module), name))
         site = OperatorSite(
-            node, self._constants, self._opset, self._shape, self._taken, control=self._control.get(node.name, "")
+            node,
+            self._constants,
+            self._opset,
+            self._shape,
+            self._taken,
+            control=self._control.get(node.name, ""),
+            made_by=self._makers.get,
         )
         try:
             return site if rule(site) else None

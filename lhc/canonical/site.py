@@ -30,6 +30,7 @@ class OperatorSite:
         control: number of its steps that samples take, where that is known; a rule that does not need it empties it.
         routed: product -> of how many experts a token takes how many, and which one it is of.
         integers_held: names of initializers that hold integers, by these.
+        made_by: the operator that computes a tensor; None where none does.
     """
 
     node: onnx.NodeProto
@@ -43,6 +44,7 @@ class OperatorSite:
     control: str = ""
     routed: dict[str, tuple[int, int, int]] = field(default_factory=dict)
     integers_held: dict[int | tuple[int, ...], str] = field(default_factory=dict)
+    made_by: Callable[[str], onnx.NodeProto | None] = lambda _: None
 
     def name(self, index: int) -> str:
         """Name of an input; empty where it is not given."""

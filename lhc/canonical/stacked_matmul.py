@@ -4,17 +4,20 @@
 
 x has a matrix of vectors for every one of W, or one for all. So experts are written that compute side by side, and
 products of single heads: MACs are those of all matrices, which is what the operator multiplies. Parts are the numbers
-of the matrices.
+of the matrices. A stack that is picked from is `gathered_matmul`'s.
 """
 
+from lhc.canonical.gathered_matmul import rewrite_picked
 from lhc.canonical.site import OperatorSite
 
 __all__ = ["rewrite"]
 
 
 def rewrite(site: OperatorSite) -> bool:
-    """Rewrite where the second operand is a stored stack, and it is known whether the first one is one, too."""
-    if not site.constants.is_stored(site.name(1)) or site.rank(1) != 3 or site.is_constant(0):
+    """Rewrite where an operand is picked from a stack, or the second is one and it is known whether the first is."""
+    if not site.constants.is_stored(site.name(1)):
+        return rewrite_picked(site)
+    if site.rank(1) != 3 or site.is_constant(0):
         return False
     shape = site.shape(site.name(0))
     count = site.constants.shape(site.name(1))[0]

@@ -191,6 +191,9 @@ _LLAMA = _BERT | {"num_key_value_heads": 1, "pad_token_id": 0, "bos_token_id": 1
 _GPT2 = {"vocab_size": VOCABULARY, "n_embd": WIDTH, "n_layer": 2, "n_head": HEADS, "n_positions": 64}
 _GPT2 |= {"use_cache": False, "bos_token_id": 1, "eos_token_id": 2}
 _MIXTRAL = _LLAMA | {"num_local_experts": 4, "num_experts_per_tok": 2, "use_cache": False}
+_MIXTRAL |= {
+    "experts_implementation": "batched_mm"
+}  # others are not exported: loops over experts, and a grouped product
 _DISTILBERT = {"vocab_size": VOCABULARY, "dim": WIDTH, "hidden_dim": 2 * WIDTH, "n_layers": 2, "n_heads": HEADS}
 
 
