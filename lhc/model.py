@@ -1,7 +1,8 @@
 """The ONNX model as it was read, and what identifies it.
 
-Weights that a file keeps in other files stay there: such a tensor names its file by an absolute path as long as the
-model is in memory, and its values are mapped, never copied.
+Weights are in memory once, or not at all. Those that a file keeps in other files stay there: such a tensor names its
+file by an absolute path as long as the model is in memory, and its values are mapped, never copied. The large ones of
+the file itself lie in one piece beside the model (`lhc.onnx_io.held_weights`), and their tensors name that.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -16,6 +17,8 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 from google.protobuf.message import Message
+
+from lhc.support.held_bytes import HELD, HeldBytes
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -38,9 +41,12 @@ __all__ = [
     "all_nodes",
     "captured",
     "external_entries",
+    "in_other_file",
     "is_external",
+    "is_held",
     "mapped_bytes",
     "producers_of",
+    "shallow",
     "subgraphs",
     "without_annotations",
     "without_weights",
@@ -71,21 +77,33 @@ M = TypeVar("M", bound=Message)
 
 
 def is_external(tensor: onnx.TensorProto) -> bool:
-    """Whether the values lie in another file."""
+    """Whether the values lie in another file, or beside the model in memory."""
     return bool(tensor.data_location == onnx.TensorProto.EXTERNAL)
 
 
+def is_held(tensor: onnx.TensorProto) -> bool:
+    """Whether the values lie beside the model in memory."""
+    return is_external(tensor) and external_entries(tensor).get("location", "").startswith(HELD)
+
+
+def in_other_file(tensor: onnx.TensorProto) -> bool:
+    """Whether the values lie in another file."""
+    return is_external(tensor) and not is_held(tensor)
+
+
 def external_entries(tensor: onnx.TensorProto) -> dict[str, str]:
-    """What a tensor says about its values in another file: ``location``, ``offset``, ``length``."""
+    """What a tensor says about its values elsewhere: ``location``, ``offset``, ``length``."""
     return {entry.key: entry.value for entry in tensor.external_data}
 
 
 def mapped_bytes(tensor: onnx.TensorProto) -> npt.NDArray[np.uint8]:
-    """The stored bytes of a tensor of a loaded model that lie in another file, mapped into memory."""
+    """The stored bytes of a tensor of a loaded model that lie in another file, mapped into memory, or beside it."""
     entries = external_entries(tensor)
     offset, length = int(entries.get("offset", 0)), int(entries["length"])
     if length == 0:
         return np.zeros(0, np.uint8)
+    if entries["location"].startswith(HELD):
+        return HeldBytes.named(entries["location"]).data[offset : offset + length]
     return np.memmap(entries["location"], np.uint8, "r", offset, (length,))
 
 
@@ -127,7 +145,7 @@ def producers_of(graph: onnx.GraphProto, tensors: Iterable[str]) -> set[str]:
     return found
 
 
-def _shallow(message: M, leave_out: str) -> M:
+def shallow(message: M, leave_out: str) -> M:
     """A copy of a message without one of its fields; that field is never copied on the way."""
     copy: M = type(message)()
     for descriptor, value in message.ListFields():
@@ -144,8 +162,8 @@ def _shallow(message: M, leave_out: str) -> M:
 
 def without_weights(proto: onnx.ModelProto) -> onnx.ModelProto:
     """A copy of a model without its initializers, which are never copied on the way."""
-    copy = _shallow(proto, "graph")
-    copy.graph.CopyFrom(_shallow(proto.graph, "initializer"))
+    copy = shallow(proto, "graph")
+    copy.graph.CopyFrom(shallow(proto.graph, "initializer"))
     return copy
 
 
@@ -236,6 +254,7 @@ class OnnxModel:
         label: how it is called in messages.
         complaint: what ``onnx.checker`` has against it, though onnxruntime runs it; None where it has nothing.
         file: what the file holds, where ``proto`` is its canonical form; None where that is what the file holds.
+        held: values of large weights, which ``proto`` names (`lhc.onnx_io.held_weights`).
     """
 
     proto: onnx.ModelProto
@@ -244,6 +263,7 @@ class OnnxModel:
     label: str = "model"
     complaint: str | None = None
     file: FileForm | None = None
+    held: HeldBytes | None = None
 
     @property
     def tensors(self) -> Sequence[onnx.TensorProto]:
@@ -257,7 +277,7 @@ class OnnxModel:
         return self.proto if self.file is None else self.file.proto
 
     def as_file(self) -> onnx.ModelProto:
-        """The model as its file holds it; not to be changed."""
+        """The model as its file holds it, but for `held` weights; not to be changed."""
         if self.file is None:
             return self.proto
         proto = onnx.ModelProto()
@@ -268,7 +288,7 @@ class OnnxModel:
     @property
     def external(self) -> tuple[onnx.TensorProto, ...]:
         """Initializers whose values lie in other files."""
-        return tuple(tensor for tensor in self.proto.graph.initializer if is_external(tensor))
+        return tuple(tensor for tensor in self.proto.graph.initializer if in_other_file(tensor))
 
     @cached_property
     def source(self) -> str:

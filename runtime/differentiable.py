@@ -32,8 +32,9 @@ from lhc.runtime.differentiable_quantised import QLINEAR, QUANTISED
 from lhc.runtime.differentiable_shapes import SHAPES
 from lhc.runtime.operand_shapes import OperandShapes
 from lhc.runtime.ort import Array, observe_tensors, relative_error
+from lhc.runtime.unfold import shared
 
-__all__ = ["OPERATORS", "DifferentiableModel", "Replacement", "UnsupportedOperatorError", "parity", "parity_limit"]
+__all__ = ["OPERATORS", "DifferentiableModel", "Replacement", "UnsupportedOperatorError", "parity"]
 
 OPERATORS: Mapping[str, Function] = {**ELEMENTWISE, **SHAPES, **LAYERS, **QUANTISED}
 """Every standard operator that has a differentiable function."""
@@ -45,8 +46,6 @@ _STANDARD = ("", "ai.onnx")
 _CONTRIB = "com.microsoft"
 _OF_CONTRIB = {**CONTRIB, **HEADS, **QLINEAR}
 _IF = ("", "If")
-_ROUNDS = frozenset({"DynamicQuantizeLinear", "QuantizeLinear", *QLINEAR} - {"DequantizeLinear"})
-_STEPS = 4
 _TORCH_TYPES = {"int4": np.int8, "uint4": np.uint8, "int2": np.int8, "uint2": np.uint8, "bfloat16": np.float32}
 """Types that hold the values of those which torch cannot take from numpy."""
 
@@ -60,7 +59,7 @@ class DifferentiableModel(nn.Module):
     """
 
     def __init__(self, model: OnnxModel, graph: LayerGraph, biases: bool = False) -> None:
-        """Prepare the graph; nothing is computed yet.
+        """Prepare the graph; nothing is computed yet. Weights are the model's own memory: who trains them copies them.
 
         Args:
             model: the network.
@@ -81,7 +80,7 @@ class DifferentiableModel(nn.Module):
         names = [name for layer in self._products.values() for name in _trained(layer, biases) if name in constants]
         for name in names:
             # register_parameter refuses names with dots, which names of initializers usually have.
-            self._parameters[name] = nn.Parameter(torch.tensor(constants.value(name)))
+            self._parameters[name] = nn.Parameter(shared(constants.value(name)))
         self._constants = dict(_tensors(t for t in proto.graph.initializer if t.name not in self._parameters))
         self._schedules: dict[tuple[str, ...], list[tuple[Operator, tuple[str, ...]]]] = {}
 
@@ -196,19 +195,10 @@ def parity(
         products = (layer.outputs[0] for layer in network.graph.candidates if _is_product(layer))
         tensors = (*products, *network.graph.outputs)
     names = list(dict.fromkeys(tensors))
-    expected = observe_tensors(network.model, names, feeds)
+    expected = observe_tensors(network.model, names, feeds, packs=False)
     with torch.no_grad():
         found = network(feeds, names)
     return {name: relative_error(found[name].numpy(), expected[name]) for name in names}
-
-
-def parity_limit(network: DifferentiableModel, exact: float) -> float:
-    """How far a module may be from onnxruntime: ``exact``, or some steps of 8 bits where it rounds to integers.
-
-    What lies on an edge goes to either neighbour, by the order in which sums were taken.
-    """
-    rounds = any(node.op_type in _ROUNDS for node in network.model.proto.graph.node)
-    return max(exact, _STEPS / 127) if rounds else exact
 
 
 def _inlined(proto: onnx.ModelProto, opset: int) -> onnx.ModelProto:
@@ -289,4 +279,4 @@ def _tensors(held: Iterable[onnx.TensorProto]) -> "Iterable[tuple[str, Tensor]]"
     for tensor in held:
         if tensor.data_type != onnx.TensorProto.STRING:
             values = stored_array(tensor)
-            yield tensor.name, torch.tensor(values.astype(_TORCH_TYPES.get(values.dtype.name, values.dtype)))
+            yield tensor.name, shared(values.astype(_TORCH_TYPES.get(values.dtype.name, values.dtype), copy=False))

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from lhc.graph import Layer
 from lhc.onnx_io.product import Product
-from lhc.runtime.unfold import padded, turned, window_layout
+from lhc.runtime.unfold import padded, shared, turned, window_layout
 
 __all__ = ["DifferentiableProduct"]
 
@@ -40,7 +40,7 @@ class DifferentiableProduct:
     @cached_property
     def matrix(self) -> Tensor:
         """The weights, ``(groups · outputs, inputs)``, float32."""
-        return torch.tensor(np.asarray(self.form.matrix(self.weight), np.float32))
+        return shared(np.asarray(self.form.matrix(self.weight), np.float32))
 
     def products(self, output: Tensor, bias: Tensor | None) -> Tensor:
         """The operator's output without what is added to it, in the shape of the output."""

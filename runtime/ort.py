@@ -11,9 +11,10 @@ import numpy.typing as npt
 import onnx
 
 from lhc.errors import DataError, ModelError
-from lhc.model import OnnxModel, producers_of
-from lhc.onnx_io import beside_data, declared_shape, input_shapes, serialized
+from lhc.model import OnnxModel, all_nodes, is_held, producers_of
+from lhc.onnx_io import beside_data, declared_shape, input_shapes, serialized, stored_array
 from lhc.runtime.onnx_runtime import onnxruntime as ort
+from lhc.support.held_bytes import give_back
 
 __all__ = [
     "Array",
@@ -79,8 +80,14 @@ def _share_memory() -> None:
     ort.create_and_register_allocator(pool, ort.OrtArenaCfg(0, -1, -1, -1))  # no bound; grows as it does by default
 
 
-def create_session(proto: onnx.ModelProto, label: str) -> ort.InferenceSession:
+def create_session(proto: onnx.ModelProto, label: str, packs: bool = True) -> ort.InferenceSession:
     """An onnxruntime session on one CPU thread. Weights in other files are mapped from there.
+
+    Args:
+        proto: the model.
+        label: what messages call it.
+        packs: copy the weights of products into the layout of the kernels, as stock onnxruntime does; not worth it for
+            a single call, whose last bits may differ then.
 
     Raises:
         ModelError: onnxruntime refuses the model, or it is larger than 2 GiB without its data files.
@@ -91,11 +98,19 @@ def create_session(proto: onnx.ModelProto, label: str) -> ort.InferenceSession:
     options.log_severity_level = 4
     _share_memory()
     options.add_session_config_entry("session.use_env_allocators", "1")
+    options.add_session_config_entry("session.disable_prepacking", "0" if packs else "1")
     # Weights in 4 bits: what the file says, not activations rounded to 8 bits, as onnxruntime has it by default.
     options.add_session_config_entry("session.qdq_matmulnbits_accuracy_level", "0")
     proto, folder = beside_data(proto)
     if folder is not None:
         options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(folder))
+    # onnxruntime forgets what nothing reads before it takes these, and refuses them then.
+    read = {name for node in all_nodes(proto.graph) for name in node.input} | {v.name for v in proto.graph.output}
+    held = {t.name: stored_array(t) for t in proto.graph.initializer if is_held(t) and t.name in read}
+    if held:
+        give_back()
+        values = [ort.OrtValue.ortvalue_from_numpy(array) for array in held.values()]  # which refer to the arrays
+        options.add_external_initializers(list(held), values)
     data = serialized(proto, label)
     try:
         return ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
@@ -159,8 +174,10 @@ def with_outputs(proto: onnx.ModelProto, tensors: Iterable[str]) -> onnx.ModelPr
     return copy
 
 
-def observe_tensors(model: OnnxModel, tensors: Sequence[str], feeds: Mapping[str, Array]) -> dict[str, Array]:
-    """Values of inner tensors in one run.
+def observe_tensors(
+    model: OnnxModel, tensors: Sequence[str], feeds: Mapping[str, Array], packs: bool = True
+) -> dict[str, Array]:
+    """Values of inner tensors in one run; ``packs``: see `create_session`.
 
     Raises:
         ModelError: the model cannot be loaded.
@@ -168,7 +185,7 @@ def observe_tensors(model: OnnxModel, tensors: Sequence[str], feeds: Mapping[str
     """
     if not tensors:
         return {}
-    session = create_session(with_outputs(model.proto, tensors), model.label)
+    session = create_session(with_outputs(model.proto, tensors), model.label, packs)
     return dict(zip(tensors, run_session(session, tensors, feeds, model.label), strict=True))
 
 

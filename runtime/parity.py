@@ -58,7 +58,7 @@ def parity_errors(
     layers = executor.layers
     inner = {t for layer in layers for t in (layer.activation, *layer.digital_inputs, layer.output)}
     wanted = sorted(t for t in inner if graph.producer(t) is not None)
-    tensors = dict(feeds) | observe_tensors(model, wanted, feeds)
+    tensors = dict(feeds) | observe_tensors(model, wanted, feeds, packs=False)
     errors = {}
     for layer in layers:
         (output,) = executor.run_layer(layer, tensors, products, Position(0, samples))
@@ -83,7 +83,7 @@ def form_errors(
     nodes = {name: _exact(one.node) for name, one in wanted.items()}
     reads = {name: (*node.input, *captured(node)) for name, node in nodes.items()}
     read = sorted({t for own in reads.values() for t in own if t and t not in constants and graph.producer(t)})
-    tensors = dict(feeds) | observe_tensors(model, read, feeds)
+    tensors = dict(feeds) | observe_tensors(model, read, feeds, packs=False)
     made = {node.name: node for node in model.proto.graph.node}
     types = tensor_types(model, read)
     found = {}

@@ -4,20 +4,32 @@ A Conv with kernel k, stride s, dilation d and pads p is one product per output 
 inputs under the kernel, channels first, as the weight (O, I/groups, \*k) is flattened.
 """
 
+import warnings
 from collections.abc import Callable
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+import torch
 from torch import Tensor
 from torch.nn import functional
 
 from lhc.onnx_io.product import ConvGeometry
 
-__all__ = ["padded", "turned", "window_layout", "window_peaks"]
+__all__ = ["padded", "shared", "turned", "window_layout", "window_peaks"]
 
 _MAX_POOL: dict[int, Callable[..., Tensor]] = {
     1: functional.max_pool1d,
     2: functional.max_pool2d,
     3: functional.max_pool3d,
 }
+
+
+def shared(values: npt.NDArray[Any]) -> Tensor:
+    """Values as a tensor in the same memory, which is not to be written to."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The given NumPy array is not writable", UserWarning)
+        return torch.from_numpy(np.asarray(values))
 
 
 def turned(x: Tensor, columns: bool) -> Tensor:

@@ -24,11 +24,12 @@ from lhc.lowering.calls import Call, lowered_call
 from lhc.lowering.library import DOMAIN, Library, unique_name
 from lhc.lowering.opsets import default_opset, with_fitting_opset
 from lhc.lowering.tile_product import Noise
-from lhc.model import OnnxModel, is_external, subgraphs
+from lhc.model import OnnxModel, is_external, is_held, subgraphs
 from lhc.onnx_io import declared_shape, mark_compiled
 from lhc.onnx_io.data_file import Store, in_memory
-from lhc.onnx_io.external import read_in
+from lhc.onnx_io.held_weights import read_in
 from lhc.onnx_io.product import Product
+from lhc.onnx_io.shapes import outline
 from lhc.plan import Plan
 
 __all__ = ["Chip", "lower"]
@@ -84,11 +85,10 @@ def lower(
             " placed calls do not take; export it for opset 13 to 21, or compile with --noise off where it is newer"
         )
     proto.CopyFrom(fitting)
-    if store is None:
-        for tensor in filter(is_external, proto.graph.initializer):
-            read_in(tensor)
     made = _Lowering(model, graph, proto, matrices, plan.hardware, noise, corrections or {}, store or in_memory)
     made.run(plan.analog)
+    for tensor in filter(is_held if store else is_external, proto.graph.initializer):
+        read_in(tensor)
     mark_compiled(proto, model, plan, graph, {"noise": noise} | (asdict(chip) if chip is not None else {}))
     return proto
 
@@ -189,7 +189,7 @@ class _Lowering:
 
 def _shapes(proto: onnx.ModelProto) -> dict[str, tuple[Any, ...]]:
     """Shapes of all tensors whose rank is known."""
-    inferred = onnx.shape_inference.infer_shapes(proto, data_prop=True).graph
+    inferred = onnx.shape_inference.infer_shapes(outline(proto), data_prop=True).graph
     values = (*inferred.value_info, *inferred.output, *inferred.input)
     return {v.name: shape for v in values if (shape := declared_shape(v)) is not None}
 

@@ -8,6 +8,7 @@ import onnx
 
 from lhc.errors import ModelError
 from lhc.lowering.tile_product import Noise
+from lhc.onnx_io import whole
 
 __all__ = ["FIRST_OPSET", "LAST_RANDOM_OPSET", "default_opset", "with_fitting_opset"]
 
@@ -47,7 +48,7 @@ def _converted(proto: onnx.ModelProto, version: int, label: str, way_out: str) -
     if others:
         raise ModelError(f"{what}: it has operators of {', '.join(others)}; {way_out}")
     try:
-        converted = onnx.version_converter.convert_version(proto, version)
+        converted = onnx.version_converter.convert_version(whole(proto), version)
         onnx.checker.check_model(converted)
     except (RuntimeError, ValueError, onnx.checker.ValidationError, onnx.version_converter.ConvertError) as error:
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)

@@ -41,7 +41,7 @@ from lhc.lowering.lower import Chip
 from lhc.measure.scorer import Block
 from lhc.model import OnnxModel, is_external
 from lhc.onnx_io import Constants, save_model
-from lhc.onnx_io.external import read_in
+from lhc.onnx_io.held_weights import read_in
 from lhc.plan import Plan
 from lhc.runtime import HybridExecutor
 from lhc.runtime.cut import Segment, Stage, cut_graph, segment_model

@@ -30,7 +30,17 @@ from lhc.samples.task import Task, count_samples, cut
 if TYPE_CHECKING:
     from lhc.runtime.chip_calibration import Moments
 
-__all__ = ["DEFAULT_MEMORY", "Block", "Job", "Scorer", "Setting", "counted_positions", "counts_samples", "job_groups"]
+__all__ = [
+    "BYTES_PER_WEIGHT",
+    "DEFAULT_MEMORY",
+    "Block",
+    "Job",
+    "Scorer",
+    "Setting",
+    "counted_positions",
+    "counts_samples",
+    "job_groups",
+]
 
 BLOCK_SAMPLES = 512
 """Aimed number of samples in a block."""
@@ -38,10 +48,14 @@ DEFAULT_MEMORY = 2**31
 """Bytes for programmed tiles and outputs that are kept."""
 CHIPS_TOGETHER = 4
 """Most chips whose first products are computed together."""
-_BYTES_PER_WEIGHT = 12
-"""What the tiles of one chip hold, and the weights of the engine alone and with the other chips, in float32."""
+BYTES_PER_WEIGHT = 12
+"""What the tiles of one chip hold, and the weights of the engine alone and with the other chips, in float32. Measured
+on a BERT of 25 million weights on tiles: 6 of a chip whose tiles are not kept, 10 to 11 with them."""
 _KEPT_PLACEMENTS = 4
+"""Most placements whose sessions are kept; two at least: the digital network is scored beside another."""
 _KEPT_CORRECTIONS = 256
+_SESSION_SHARE = 16
+"""The part of the memory that is for weights of kept sessions."""
 _BANK_SHARE = 4
 """The part of the memory that is for programmed tiles; another one is for tensors of the digital network."""
 
@@ -112,11 +126,17 @@ class Setting:
 
     def chips_together(self, placement: frozenset[str]) -> int:
         """How many chips fit in memory together."""
-        return max(1, min(CHIPS_TOGETHER, self.memory // 2 // max(self._weights(placement) * _BYTES_PER_WEIGHT, 1)))
+        return max(1, min(CHIPS_TOGETHER, self.memory // 2 // max(self._weights(placement) * BYTES_PER_WEIGHT, 1)))
 
     def keeps_chips(self, placement: frozenset[str], chips: int) -> bool:
         """Whether the tiles of that many chips stay in memory once they are programmed."""
         return 4 * self._weights(placement) * chips <= self.memory // _BANK_SHARE // 2
+
+    @property
+    def kept_placements(self) -> int:
+        """Placements whose digital segments fit in memory; onnxruntime packs their weights anew for each."""
+        size = 4 * max(self._weights(frozenset(layer.name for layer in self.graph.candidates)), 1)
+        return max(2, min(_KEPT_PLACEMENTS, self.memory // _SESSION_SHARE // size))
 
     def _weights(self, placement: frozenset[str]) -> int:
         return sum(matrix.parameters for name in placement if (matrix := self.graph[name].matrix) is not None)
@@ -216,7 +236,7 @@ class Scorer:
         """Prepare nothing yet; sessions and tiles come with the first unit that needs them."""
         self.setting = setting
         self._bank: Bank[ProgrammedMatrix] = Bank(setting.memory // _BANK_SHARE)
-        self._executors = _Kept(_KEPT_PLACEMENTS)
+        self._executors = _Kept(setting.kept_placements)
         self._chips = _Kept(1)
         self._corrections = _Kept(_KEPT_CORRECTIONS)
         self._digital: dict[str, Moments] = {}

@@ -14,6 +14,7 @@ from lhc.onnx_io.compiled_mark import COMPILED_KEY, compiled_from, compiled_note
 from lhc.onnx_io.constants import Constants, stored_array
 from lhc.onnx_io.external import ExternalData, beside_data, check_place, relative
 from lhc.onnx_io.graphs import read_graph
+from lhc.onnx_io.held_weights import whole
 from lhc.onnx_io.layer_ann import layer_assignment
 from lhc.onnx_io.layer_matches import find_layers, reapplied_plan
 from lhc.onnx_io.model_files import inline_functions, load_model, save_model, serialized
@@ -75,6 +76,7 @@ __all__ = [
     "static_batch",
     "stored_array",
     "training_mode",
+    "whole",
     "with_adapters",
     "written_for",
 ]

@@ -18,8 +18,8 @@ from onnx import numpy_helper
 
 from lhc.errors import ModelError
 from lhc.model import is_external, mapped_bytes
-from lhc.onnx_io.external import read_in
 from lhc.onnx_io.fold import FOLD_LIMIT, fold, folded_type
+from lhc.onnx_io.held_weights import pieces_of, read_in
 
 __all__ = ["Array", "Constants", "stored_array"]
 
@@ -97,6 +97,7 @@ class Constants:
         """
         self._known: ChainMap[str, _Constant] = outer._known.new_child() if outer else ChainMap()
         self._last: tuple[str, Array] | None = None
+        self._pieces = pieces_of(graph.initializer)
         for tensor in graph.initializer:
             self._known[tensor.name] = _Constant(tensor, tensor.data_type)
         for sparse in graph.sparse_initializer:

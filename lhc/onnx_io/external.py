@@ -17,10 +17,11 @@ from typing import IO, Literal
 import onnx
 
 from lhc.errors import ModelError, UsageError
-from lhc.model import OnnxModel, external_entries, is_external, mapped_bytes, subgraphs
+from lhc.model import OnnxModel, external_entries, in_other_file, is_external, mapped_bytes, subgraphs
+from lhc.onnx_io.held_weights import read_in
 from lhc.support.files import write_file
 
-__all__ = ["SMALL", "ExternalData", "beside_data", "check_place", "place", "read_in", "relative", "resolve"]
+__all__ = ["SMALL", "ExternalData", "beside_data", "check_place", "place", "relative", "resolve"]
 
 ExternalData = Literal["keep", "copy"]
 """Whether an annotated model refers to the data files of its source, or to a copy of its own."""
@@ -119,13 +120,6 @@ def _data_file(location: str, folder: Path, where: str) -> tuple[Path, int]:
     return path, path.stat().st_size
 
 
-def read_in(tensor: onnx.TensorProto) -> None:
-    """Put the data of a tensor into the model, in place."""
-    tensor.raw_data = mapped_bytes(tensor).tobytes()
-    tensor.ClearField("external_data")
-    tensor.ClearField("data_location")
-
-
 def check_place(model: OnnxModel, path: Path, how: ExternalData, replace: bool) -> None:
     """Refuse an output from which the model's data files cannot be reached.
 
@@ -160,7 +154,7 @@ def _copy_path(path: Path) -> Path:
 def relative(proto: onnx.ModelProto, folder: Path) -> onnx.ModelProto:
     """A copy that names its data files by paths relative to a folder that holds them."""
     copy = deepcopy(proto)
-    for tensor in filter(is_external, copy.graph.initializer):
+    for tensor in filter(in_other_file, copy.graph.initializer):
         location = _entry(tensor, "location")
         location.value = Path(location.value).relative_to(folder.absolute()).as_posix()
     return copy
@@ -172,13 +166,13 @@ def beside_data(proto: onnx.ModelProto) -> tuple[onnx.ModelProto, Path | None]:
     Small tensors are read in: a runtime wants to see shapes, axes and the like while it loads. Without data files, the
     model as it is and None.
     """
-    tensors = [tensor for tensor in proto.graph.initializer if is_external(tensor)]
+    tensors = [tensor for tensor in proto.graph.initializer if in_other_file(tensor)]
     if not tensors:
         return proto, None
     folder = Path(os.path.commonpath([Path(external_entries(tensor)["location"]).parent for tensor in tensors]))
     copy = relative(proto, folder)
     for tensor, light in zip(proto.graph.initializer, copy.graph.initializer, strict=True):
-        if is_external(tensor) and int(external_entries(tensor)["length"]) <= SMALL:
+        if in_other_file(tensor) and int(external_entries(tensor)["length"]) <= SMALL:
             light.CopyFrom(tensor)
             read_in(light)
     return copy, folder
@@ -192,7 +186,7 @@ def place(proto: onnx.ModelProto, path: Path, how: ExternalData) -> onnx.ModelPr
     """
     copy = deepcopy(proto)
     if how == "copy":
-        tensors = list(filter(is_external, copy.graph.initializer))
+        tensors = list(filter(in_other_file, copy.graph.initializer))
         write_file(_copy_path(path), lambda file: _copy(tensors, file))
         for tensor in tensors:
             _entry(tensor, "location").value = str(_copy_path(path))

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from copy import deepcopy
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,13 +11,22 @@ import onnx
 from google.protobuf.message import DecodeError, EncodeError
 
 from lhc.errors import ModelError, UsageError
-from lhc.model import OnnxModel, all_nodes, is_external, without_annotations, without_weights
+from lhc.model import (
+    OnnxModel,
+    all_nodes,
+    in_other_file,
+    is_external,
+    without_annotations,
+    without_weights,
+)
 from lhc.onnx_io.external import ExternalData, place, resolve
 from lhc.onnx_io.foreign import foreign_format
+from lhc.onnx_io.held_weights import held_apart, whole
 from lhc.onnx_io.node_order import sort_nodes
 from lhc.onnx_io.shapes import inlined
 from lhc.onnx_io.texts import not_text
 from lhc.support.files import write_file
+from lhc.support.held_bytes import give_back
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -54,6 +64,8 @@ def load_model(
     if isinstance(source, onnx.ModelProto):
         label = label or "model"
         _check_text(source, label)
+        with suppress(KeyError):  # what names nothing that is held is refused below
+            source = whole(source)
         if any(map(is_external, source.graph.initializer)):
             raise ModelError(f"{label}: its weights are in other files, which only a path can find; give its path")
         proto, path = deepcopy(source), None
@@ -75,7 +87,10 @@ def load_model(
     renamed, complaint = _name_nodes(proto), _complaint(proto)
     if complaint is not None:
         _ask_onnxruntime(proto, label, complaint, runs)
-    return OnnxModel(proto, path, renamed, label, complaint)
+    proto, held = held_apart(proto)
+    if held is not None:
+        give_back()
+    return OnnxModel(proto, path, renamed, label, complaint, held=held)
 
 
 def _ask_onnxruntime(
@@ -233,7 +248,8 @@ def save_model(proto: onnx.ModelProto, path: Path, external_data: ExternalData =
         UsageError: the folder does not exist or cannot be written.
         ModelError: it is too large for one file.
     """
-    if any(map(is_external, proto.graph.initializer)):
+    proto = whole(proto)
+    if any(map(in_other_file, proto.graph.initializer)):
         proto = place(proto, path, external_data)
     data = serialized(proto, str(path), deterministic=True)
     write_file(path, lambda file: file.write(data))

@@ -7,7 +7,8 @@ import onnx
 
 from lhc.errors import ModelError, UsageError
 from lhc.model import OnnxModel, external_entries, is_external, subgraphs, without_weights
-from lhc.onnx_io.external import SMALL, read_in
+from lhc.onnx_io.external import SMALL
+from lhc.onnx_io.held_weights import read_in
 
 __all__ = [
     "Dim",
@@ -19,6 +20,7 @@ __all__ = [
     "inferred_shapes",
     "inlined",
     "input_shapes",
+    "outline",
     "sample_axes",
     "shape_option",
     "static_batch",

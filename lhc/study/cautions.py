@@ -4,19 +4,33 @@ import logging
 
 import numpy as np
 
+from lhc.graph import LayerGraph
 from lhc.measure.bench import Bench
 from lhc.measure.judge import Budget
+from lhc.measure.scorer import BYTES_PER_WEIGHT
 from lhc.results import Verdict
 from lhc.samples.metrics import Array
 from lhc.stats import samples_needed
 from lhc.support.numbers import share_text
 
-__all__ = ["doubts", "warn_of_doubtful_labels", "warn_of_few_samples", "warn_of_other_samples"]
+__all__ = ["doubts", "large_chip", "warn_of_doubtful_labels", "warn_of_few_samples", "warn_of_other_samples"]
 
 log = logging.getLogger("lhc")
 
 LEAST_WON = 1 / 3
 """Of what the most frequent class leaves to be won, the share below which a network is asked about."""
+
+
+def large_chip(graph: LayerGraph, memory: int) -> str | None:
+    """What to say where a memory in bytes is too little for one chip, which is held whatever it is; None elsewhere."""
+    stored = [layer.matrix for layer in graph.candidates if layer.weight is not None]
+    needed = BYTES_PER_WEIGHT * sum(matrix.parameters for matrix in stored if matrix is not None)
+    if 2 * needed <= memory:
+        return None
+    return (
+        f"--memory bounds what is kept, and one chip is held whatever it says: with all layers analog its tiles take up"
+        f" to {needed / 2**20:,.0f} MiB, beside the network itself, and {memory / 2**20:,.0f} MiB are allowed"
+    )
 
 
 def warn_of_few_samples(verify: Bench, budget: Budget) -> None:

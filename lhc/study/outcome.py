@@ -12,7 +12,7 @@ import onnx
 from lhc.costs import CostTerms, SystemCost, cost_of, cost_terms
 from lhc.graph import LayerGraph
 from lhc.model import OnnxModel
-from lhc.onnx_io import ExternalData, add_device_configurations, annotate, check_output, relative, save_model
+from lhc.onnx_io import ExternalData, add_device_configurations, annotate, check_output, relative, save_model, whole
 from lhc.plan import LayerPlan, Plan
 from lhc.plan.recurrent_steps import folded, folded_rows
 from lhc.results import Infeasibility, SensitivityTable
@@ -223,7 +223,7 @@ class PartitionResult:
 
         Weights in other files are named as in the source; save such a model in the source's folder.
         """
-        annotated = annotate(self.source, self.plan, self.graph)
+        annotated = whole(annotate(self.source, self.plan, self.graph))
         path = self.source.path
         return annotated if path is None or not self.source.external else relative(annotated, path.parent)
 

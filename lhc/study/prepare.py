@@ -23,6 +23,7 @@ from lhc.samples.class_axis import check_class_axis, class_axis
 from lhc.samples.metric_choice import metric_without_targets
 from lhc.samples.metrics import METRICS, UNCHOSEN, check_classes
 from lhc.samples.task import Task, count_samples
+from lhc.study.cautions import large_chip
 from lhc.study.source import Opened, open_model
 from lhc.study.state import Study
 from lhc.support.version import VERSION
@@ -144,8 +145,6 @@ def machine_of(options: Measuring, stored: Plan | None = None) -> Hardware:
     if options.hardware is None and stored is not None:
         return stored.hardware
     machine = Hardware.load("lionheart" if options.hardware is None else options.hardware)
-    if stored is not None and machine == stored.hardware.uncalibrated:
-        return stored.hardware
     published = getattr(options, "strategy", None) == LionHeartOriginal.name
     return machine.with_drift_compensation_alone() if published else machine
 
@@ -192,6 +191,8 @@ def read(
     if options.output is not None and options.output not in graph.outputs:
         raise UsageError(f"--output {options.output!r}: the model's outputs are {', '.join(graph.outputs)}")
     _tell_unjudged(options, opened, graph)
+    if caution := large_chip(graph, options.bytes):
+        opened.warn(caution)
     check_machine(machine, graph)
     plan = initial_plan(graph, machine, opened.model.source, VERSION)
     study = _with_class_axis(Study(options, running, opened, graph, plan, task, float(t_s)))

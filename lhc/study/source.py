@@ -254,12 +254,12 @@ class Opened(OpenedModel):
     ) -> Mapping[str, Array]:
         """One run on the samples, else on zeros, else on ones: masks and lengths of 0 are refused by some operators."""
         if feeds:
-            return observe_tensors(self.model, tensors, feeds)
+            return observe_tensors(self.model, tensors, feeds, packs=False)
         try:
-            return observe_tensors(self.model, tensors, plain_feeds(self.model, sizes))
+            return observe_tensors(self.model, tensors, plain_feeds(self.model, sizes), packs=False)
         except DataError as error:
             try:
-                return observe_tensors(self.model, tensors, plain_feeds(self.model, sizes, 1))
+                return observe_tensors(self.model, tensors, plain_feeds(self.model, sizes, 1), packs=False)
             except DataError:
                 raise error from None
 

@@ -10,6 +10,7 @@ trained too, where they are stored. Nothing else of the model changes. Where ada
 """
 
 from collections.abc import Iterator, Mapping
+from copy import deepcopy
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -19,7 +20,7 @@ from onnx import TensorProto, numpy_helper
 from lhc.errors import ModelError
 from lhc.graph import Layer, LayerGraph
 from lhc.model import OnnxModel
-from lhc.onnx_io import Constants, adapters_of
+from lhc.onnx_io import Constants, adapters_of, whole
 from lhc.samples.task import Array
 
 __all__ = ["Trained", "find_adapters", "find_trained", "with_weights"]
@@ -130,8 +131,7 @@ def with_weights(model: OnnxModel, trained: Trained, weights: Mapping[str, Array
     Raises:
         ModelError: a trained tensor is stored in a form that cannot be written (sparse).
     """
-    proto = onnx.ModelProto()
-    proto.CopyFrom(model.proto)
+    proto = deepcopy(whole(model.proto))
     pending = {name: weights[name] for name in trained.values}
     pending |= {name: weights[of] for name, of in trained.aliases.items()}
     for name, tensor in _stored(proto.graph):

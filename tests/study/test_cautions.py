@@ -9,7 +9,8 @@ from onnx import numpy_helper
 
 import lhc
 from lhc.errors import ModelError
-from lhc.study.cautions import doubts
+from lhc.onnx_io import load_model, read_graph
+from lhc.study.cautions import doubts, large_chip
 
 LABELS = np.array([0] * 30 + [1] * 40 + [2] * 30)
 
@@ -98,3 +99,12 @@ def test_an_ordinary_export_is_taken_without_a_word(caplog: pytest.LogCaptureFix
     lhc.analyze(network())
     lhc.analyze(network(), DATA)
     assert not caplog.text
+
+
+def test_a_memory_too_small_for_one_chip_is_told() -> None:
+    text = '<ir_version: 8, opset_import: ["" : 17]> g (float[N, 1000] x) => (float[N, 500] y) {y = MatMul (x, w)}'
+    model = onnx.parser.parse_model(text)
+    model.graph.initializer.append(numpy_helper.from_array(np.zeros((1000, 500), np.float32), "w"))
+    graph = read_graph(load_model(model))
+    assert large_chip(graph, 12_000_000) is None
+    assert "up to 6 MiB, beside the network itself, and 10 MiB are allowed" in str(large_chip(graph, 10 * 2**20))

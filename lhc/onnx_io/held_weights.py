@@ -1,0 +1,84 @@
+"""Large weights of a file beside the model in memory: once, in one piece, however many models are cut out of it.
+
+A protobuf message copies its bytes whenever they are read, written, or put into another message, and a session of
+onnxruntime that is made from a message copies them again. Arrays and sessions of what lies beside refer to that.
+"""
+
+from collections.abc import Iterable
+from copy import deepcopy
+
+import numpy as np
+import onnx
+
+from lhc.model import external_entries, is_held, mapped_bytes, shallow, without_weights
+from lhc.support.held_bytes import HeldBytes
+
+__all__ = ["LEAST", "held_apart", "pieces_of", "read_in", "whole"]
+
+_TYPES = frozenset(
+    onnx.helper.np_dtype_to_tensor_dtype(np.dtype(name))
+    for name in (
+        "float16",
+        "float32",
+        "float64",
+        *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)),
+    )
+)
+"""Element types that every library has, so that arrays of them can be handed on as they are."""
+LEAST = 2**20
+"""Bytes of a weight that is worth it."""
+_ALIGNED = 64
+"""Bytes that the place of a tensor is a multiple of."""
+
+
+def held_apart(proto: onnx.ModelProto, least: int = LEAST) -> tuple[onnx.ModelProto, HeldBytes | None]:
+    """A model whose initializers of so many raw bytes or more lie beside it, and these bytes.
+
+    As it is and None where there are none.
+    """
+    places: dict[int, tuple[int, int]] = {}
+    end = 0
+    for index, tensor in enumerate(proto.graph.initializer):
+        plain = tensor.data_type in _TYPES and not tensor.HasField("data_location")
+        if plain and tensor.ByteSize() >= least and (size := len(tensor.raw_data)) >= least:
+            places[index] = end, size
+            end += -(-size // _ALIGNED) * _ALIGNED
+    if not places:
+        return proto, None
+    data = np.empty(end, np.uint8)
+    for index, (start, size) in places.items():
+        data[start : start + size] = np.frombuffer(proto.graph.initializer[index].raw_data, np.uint8)
+    held, light = HeldBytes(data), without_weights(proto)
+    for index, tensor in enumerate(proto.graph.initializer):
+        if index not in places:
+            light.graph.initializer.append(tensor)
+            continue
+        start, size = places[index]
+        added = light.graph.initializer.add()
+        added.CopyFrom(shallow(tensor, "raw_data"))
+        added.data_location = onnx.TensorProto.EXTERNAL
+        for key, value in (("location", held.name), ("offset", str(start)), ("length", str(size))):
+            added.external_data.add(key=key, value=value)
+    return light, held
+
+
+def pieces_of(tensors: Iterable[onnx.TensorProto]) -> list[HeldBytes]:
+    """What holds the values of tensors beside their model, to be kept as long as these are looked up."""
+    return [HeldBytes.named(name) for name in {external_entries(t)["location"] for t in tensors if is_held(t)}]
+
+
+def read_in(tensor: onnx.TensorProto) -> None:
+    """Put the values of a tensor that lie elsewhere into it, in place."""
+    tensor.raw_data = mapped_bytes(tensor).tobytes()
+    tensor.ClearField("external_data")
+    tensor.ClearField("data_location")
+
+
+def whole(proto: onnx.ModelProto) -> onnx.ModelProto:
+    """The model with the weights that lie beside it in memory; a copy where there are some."""
+    if not any(map(is_held, proto.graph.initializer)):
+        return proto
+    copy = deepcopy(proto)
+    for tensor in filter(is_held, copy.graph.initializer):
+        read_in(tensor)
+    return copy
