@@ -46,6 +46,7 @@ _LAZY = {
     "sensitivity": "lhc.commands.sensitivity",
     "smooth": "lhc.commands.smooth",
     "split": "lhc.commands.split",
+    "widen": "lhc.commands.widen",
 }
 
 __all__ = ["__version__", *_LAZY]
@@ -68,6 +69,7 @@ if TYPE_CHECKING:
     from lhc.commands.sensitivity import sensitivity as sensitivity
     from lhc.commands.smooth import smooth as smooth
     from lhc.commands.split import split as split
+    from lhc.commands.widen import widen as widen
     from lhc.errors import LhcError as LhcError
     from lhc.hardware import Hardware as Hardware
     from lhc.lowering import CompiledModel as CompiledModel

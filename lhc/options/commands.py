@@ -53,6 +53,7 @@ __all__ = [
     "SensitivityOptions",
     "SmoothOptions",
     "SplitOptions",
+    "WidenOptions",
 ]
 
 
@@ -259,6 +260,15 @@ class AttributeOptions(LayerSelection, ReadTime, PlacedMachine, Measuring):
 @options
 class SmoothOptions(ReadTime, MachineOptions, Seeded, SampleSource, ModelForm):
     """Of ``lhc smooth``."""
+
+
+@options
+class WidenOptions(LayerSelection, MachineOptions, ModelForm):
+    """Of ``lhc widen``."""
+
+    PANEL: ClassVar[str] = "Layers"
+
+    most: int = option("Most copies of a column; fewer where free columns hold no more.", default=4, metavar="K")
 
 
 @options

@@ -33,10 +33,12 @@ class DrawnMatrix:
 
     Attributes:
         errors: of the realised weights in units of their column's scale, ``(outputs, inputs)``.
+        calibrated: the same at the reads of a calibration, their mean; read noise is new at every read.
         gains: of drift compensation, per output and row split, ``(outputs, row splits)``.
     """
 
     errors: Tensor
+    calibrated: Tensor
     gains: Tensor
 
 
@@ -73,25 +75,26 @@ def draw_matrix(
     """
     if copies > 1:
         drawn = [draw_matrix(matrix, hardware, t_s, kind, model) for _ in range(copies)]
-        errors = torch.stack([one.errors for one in drawn]).mean(0)
-        gains = torch.stack([one.gains for one in drawn]).mean(0)
-        return DrawnMatrix(errors, gains)
+        parts = zip(*((one.errors, one.calibrated, one.gains) for one in drawn), strict=True)
+        return DrawnMatrix(*(torch.stack(part).mean(0) for part in parts))
     if hardware.mapping.cell_bits is not None:
         return _draw_slices(matrix.detach(), hardware, t_s, kind, model)
     matrix = matrix.detach().contiguous()  # random numbers are drawn in the order of memory
     scales = column_scales(matrix, hardware)
     errors, gains = torch.zeros_like(matrix), torch.ones_like(scales)
+    calibrated = torch.zeros_like(matrix)
     for index, inputs in _slices(split_sizes(matrix.shape[1], hardware.tiles.rows)):
         for _, outputs in _slices(split_sizes(len(matrix), hardware.tiles.cols)):
             scale = scales[outputs, index : index + 1]
             weights = torch.where(scale > 0, matrix[outputs, inputs] / scale, 0.0)
             if kind == "preset":
-                errors[outputs, inputs] = _preset_error(weights, hardware)
+                errors[outputs, inputs] = calibrated[outputs, inputs] = _preset_error(weights, hardware)
             elif model is not None:
-                realised, gain = _programmed(weights, hardware, t_s, model)
+                (realised, gain), reads = _programmed(weights, hardware, t_s, model)
                 errors[outputs, inputs] = realised * gain - weights
+                calibrated[outputs, inputs] = torch.stack([w * g - weights for w, g in reads]).mean(0)
                 gains[outputs, index] = gain.flatten()
-    return DrawnMatrix(errors, gains)
+    return DrawnMatrix(errors, calibrated, gains)
 
 
 def _draw_slices(
@@ -103,10 +106,12 @@ def _draw_slices(
     rows = torch.tensor(split_sizes(matrix.shape[1], hardware.tiles.rows), device=matrix.device)
     spread = torch.repeat_interleave(torch.where(scales > 0, scales, 1.0), rows, dim=1)
     errors, gains = (sum(parts, -matrix)) / spread, torch.zeros_like(scales)
+    calibrated = errors
     for part, factor in zip(parts, slice_factors(hardware), strict=True):
         drawn = draw_matrix(part, whole, t_s, kind, model)
         errors, gains = errors + factor * drawn.errors, gains + (factor * drawn.gains).square()
-    return DrawnMatrix(errors, gains.sqrt())
+        calibrated = calibrated + factor * drawn.calibrated
+    return DrawnMatrix(errors, calibrated, gains.sqrt())
 
 
 def _slices(sizes: Sequence[int]) -> Iterator[tuple[int, slice]]:
@@ -123,20 +128,28 @@ def _preset_error(weights: Tensor, hardware: Hardware) -> Tensor:
     return noise * weights if training.weight_noise_type == "multiplicative" else noise * weights.abs().max()
 
 
-def _programmed(weights: Tensor, hardware: Hardware, t_s: float, model: object) -> tuple[Tensor, Tensor]:
-    """A tile's weights at the time of inference, and the gain that compensates their drift."""
+_Read = tuple[Tensor, Tensor]
+"""A tile's weights at the time of inference, and the gain that compensates their drift."""
+
+
+def _programmed(weights: Tensor, hardware: Hardware, t_s: float, model: object) -> tuple[_Read, list[_Read]]:
+    """One programming of a tile: the read of inference, and those of a calibration where there is one."""
     if not weights.any():
-        return weights, weights.new_ones(())
+        return (weights, weights.new_ones(())), [(weights, weights.new_ones(()))]
     programmed, drift = model.apply_programming_noise(weights)  # type: ignore[attr-defined]  # aihwkit is untyped
     live = (weights != 0).any(dim=1, keepdim=True)
     kind = hardware.compensation.drift
     baseline = _mean(weights * live, kind) if kind == "global-exact" else None
     if kind in ("global", "per-column"):
         baseline = _readout(programmed, live, hardware)
-    drifted = model.apply_drift_noise(programmed, drift, t_s)  # type: ignore[attr-defined]
-    if baseline is None:
-        return drifted * live, weights.new_ones(())
-    return drifted * live, baseline / _readout(drifted, live, hardware)
+
+    def read() -> _Read:
+        drifted = model.apply_drift_noise(programmed, drift, t_s)  # type: ignore[attr-defined]
+        gain = weights.new_ones(()) if baseline is None else baseline / _readout(drifted, live, hardware)
+        return drifted * live, gain
+
+    first = read()
+    return first, [read() for _ in range(hardware.compensation.reads)] if hardware.corrects_outputs else [first]
 
 
 def _readout(weights: Tensor, live: Tensor, hardware: Hardware) -> Tensor:

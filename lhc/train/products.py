@@ -9,7 +9,8 @@ of DAC and ADC, s the input scale, c the scales of a column's row splits, and ro
 (noise² + a²/12 of all reads together, where inputs are driven in slices).
 
 With k copies of the weights on n tiles for a row split, c is the scale times √n / k. Where chips are calibrated, the
-output is corrected as theirs is: on every batch, each column gets the mean (and deviation) that it has without errors.
+output is corrected as theirs is: each column gets the mean (and deviation) that it has without errors. They are taken
+on every other sample of the batch, at reads of a calibration: those of inference have read noise of their own.
 
 Where the hardware's input ranges are static, inputs are clipped to them, and the ranges are trained: a smaller range
 clips more and brings less noise. Left out is what saturates at the ADC; evaluations have it.
@@ -83,17 +84,10 @@ class TrainingProduct:
         assert self.drawn is not None
         matrix = self.form.matrix(weight)
         scales = column_scales(matrix, self._hardware)
-        error = self.strength * self._spread(scales) * self.drawn.errors
-        realised = weight + self.form.stored(error, weight.shape)
         x = self._clipped(x)
-        operands = (x, realised) if self.form.operand == 1 else (realised, x)
-        biases = () if bias is None else (bias,)
-        output: Tensor = self._compute(self._operator, *operands, *biases)
+        output = self._product(x, self._realised(weight, scales, self.drawn.errors), bias)
         if self._corrects != "none":
-            exact = (x, weight) if self.form.operand == 1 else (weight, x)
-            with torch.no_grad():
-                ideal = self._compute(self._operator, *exact, *biases)
-            output = self._corrected(output, ideal, x)
+            output = self._corrected(output, x, weight, bias, scales)
         if self._output_variance == 0 and self._input_variance == 0:
             return output
         variance = (self._output_variance * (scales * self.drawn.gains).square() * self._reads(scales)).sum(1)
@@ -101,24 +95,37 @@ class TrainingProduct:
         # The least keeps the gradient of the root finite where a column is 0.
         return self._with_noise(output, x, self.strength * variance.clamp(min=_LEAST_VARIANCE).sqrt())
 
-    def _corrected(self, output: Tensor, ideal: Tensor, x: Tensor) -> Tensor:
-        """The output with the moments that it has without errors, per column over the batch; they are held constant.
+    def _realised(self, weight: Tensor, scales: Tensor, errors: Tensor) -> Tensor:
+        return weight + self.form.stored(self.strength * self._spread(scales) * errors, weight.shape)
+
+    def _product(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        operands = (x, weight) if self.form.operand == 1 else (weight, x)
+        found: Tensor = self._compute(self._operator, *operands, *(() if bias is None else (bias,)))
+        return found
+
+    def _corrected(self, output: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None, scales: Tensor) -> Tensor:
+        """The output with the moments that it has without errors, per column; gain and offset are held constant.
 
         Values are weighted as in `lhc.runtime.chip_calibration`; which of them are padding is not known here.
         """
         assert self.layer.weight is not None
-        axis = self.form.output_axis(output.ndim) % output.ndim
+        assert self.drawn is not None
+        by_sample = x.ndim > 2 or (x.ndim == 2 and not self.form.reads_columns)
+        x = x[::2] if by_sample and (bias is None or bias.ndim < 2) else x
+        with torch.no_grad():
+            calibrated = self._realised(weight, scales, self.drawn.calibrated)
+            found, ideal = (self._product(x, w, bias) for w in (calibrated, weight))
+        axis = self.form.output_axis(found.ndim) % found.ndim
         vector = len(self.layer.weight.shape) == 1  # the output has no axis for its one column
-        others = [number for number in range(output.ndim) if vector or number != axis]
-        square = self._peaks(x.detach(), output.shape[axis]).square()
-        square = square.reshape(output.shape if vector else 1) if vector or x.ndim == 1 else square
-        weights = (1 / (square + square.mean()).clamp(min=_LEAST_VARIANCE)).expand_as(output)
+        others = [number for number in range(found.ndim) if vector or number != axis]
+        square = self._peaks(x.detach(), found.shape[axis]).square()
+        square = square.reshape(found.shape if vector else 1) if vector or x.ndim == 1 else square
+        weights = (1 / (square + square.mean()).clamp(min=_LEAST_VARIANCE)).expand_as(found)
         total = weights.sum(others, keepdim=True)
 
         def mean(values: Tensor) -> Tensor:
             return (values * weights).sum(others, keepdim=True) / total
 
-        found = output.detach()
         own, wanted = mean(found), mean(ideal)
         gain = torch.ones_like(own)
         if self._corrects == "affine":

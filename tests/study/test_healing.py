@@ -6,7 +6,11 @@ import pytest
 
 import lhc
 from lhc.hardware import Hardware
+from lhc.hardware.presets import preset_names
+from lhc.options.commands import PartitionOptions
+from lhc.passes.trained_walks import LionHeartOriginal
 from lhc.samples.task import Task
+from lhc.study.prepare import machine_of
 
 pytestmark = pytest.mark.analog
 
@@ -58,3 +62,15 @@ def test_a_placement_that_was_trained_for_has_it_too(digits: Task) -> None:
     outcome = _placed(digits, retrain=True, steps=5, batch_size=64, strategy="first-last").plan.outcome
     assert outcome is not None
     assert outcome.healing is not None
+
+
+@pytest.mark.parametrize("preset", sorted(preset_names()))
+def test_shipped_machines_heal_and_the_published_algorithm_gets_its_machine_as_published(preset: str) -> None:
+    """But for the one that imitates another simulator, which has no healing."""
+    ours, published = (
+        machine_of(PartitionOptions("digits-narrow", hardware=preset, strategy=strategy)).compensation
+        for strategy in ("sensitivity", LionHeartOriginal.name)
+    )
+    assert (published.copies, published.outputs) == (False, "none")
+    assert published.drift == ours.drift
+    assert (ours.copies, ours.outputs) == ((False, "none") if preset == "afm" else (True, "affine"))

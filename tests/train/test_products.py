@@ -166,7 +166,7 @@ def test_gradients_reach_the_weights_straight_through_and_the_scales(build: Buil
     product = noisy.analog[name]
     assert product.drawn is not None
     errors = torch.randn_like(product.drawn.errors) * 0.1
-    product.drawn = DrawnMatrix(errors, product.drawn.gains)
+    product.drawn = DrawnMatrix(errors, errors, product.drawn.gains)
     parameter = dict(noisy.module.named_parameters())["w"]
     noisy(feeds, "y").square().sum().backward()  # type: ignore[no-untyped-call]
     assert parameter.grad is not None

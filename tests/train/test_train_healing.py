@@ -28,3 +28,19 @@ def test_errors_that_are_drawn_average_out_over_copies(copies: int) -> None:
         return float(np.var(errors.ravel() - common))
 
     assert variance(1) / variance(copies) == pytest.approx(copies, rel=0.1)
+
+
+def test_corrections_come_from_reads_of_their_own() -> None:
+    """Devices that differ in read noise alone: a calibration sees the mean of some reads, inference another."""
+    torch.manual_seed(0)
+    quiet = {"programming_noise_scale": 0.0, "drift_scale": 0.0, "read_noise_scale": 4.0}
+    assert LIONHEART.devices is not None
+    machine = LIONHEART.model_copy(update={"devices": LIONHEART.devices.model_copy(update=quiet)})
+    model = machine.to_rpu_config().noise_model
+    drawn = draw_matrix(torch.randn(200, 100), machine, 86400.0, "devices", model)
+    errors, calibrated = drawn.errors.flatten(), drawn.calibrated.flatten()
+    assert float(errors.std() / calibrated.std()) == pytest.approx(machine.compensation.reads**0.5, rel=0.1)
+    assert abs(float(torch.corrcoef(torch.stack([errors, calibrated]))[0, 1])) < 0.1
+    plain = machine.with_drift_compensation_alone()
+    alone = draw_matrix(torch.randn(200, 100), plain, 86400.0, "devices", model)
+    assert torch.equal(alone.errors, alone.calibrated)

@@ -1,0 +1,112 @@
+"""A network whose columns are written several times, in columns of tiles that are free anyway."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from lhc.errors import OpenSizesError, UsageError
+from lhc.hardware import Hardware
+from lhc.model import OnnxModel, without_annotations
+from lhc.onnx_io import check_output, example_shapes, save_model
+from lhc.onnx_io.column_copies import copyable_columns, with_copied_columns
+from lhc.onnx_io.data_file import DataFile, in_memory
+from lhc.options.commands import WidenOptions
+from lhc.options.signature import keywords
+from lhc.passes import Qualify, initial_plan
+from lhc.passes.select import Select
+from lhc.results.widening import WidenedLayer
+from lhc.store import default_work_dir
+from lhc.study.prepare import check_machine
+from lhc.study.source import open_model
+from lhc.support.tables import Table
+from lhc.support.version import VERSION
+
+__all__ = ["WidenedModel", "widen"]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class WidenedModel:
+    """A network with copied columns, which computes what it did before to rounding.
+
+    Attributes:
+        model: the network.
+        source: what it was made of.
+        layers: its products, and how often each was written.
+        hardware: whose tiles have the room.
+        data: where weights are that are in no file of the user's; it goes with this object.
+    """
+
+    model: OnnxModel
+    source: OnnxModel
+    layers: tuple[WidenedLayer, ...]
+    hardware: Hardware
+    data: DataFile | None = None
+
+    def save(self, path: str | Path, *, force: bool = False) -> Path:
+        """Write the network; weights in a file beside it where those of the source are.
+
+        Args:
+            path: where to.
+            force: replace an existing file.
+
+        Raises:
+            UsageError: writing would lose something, or the place cannot be written.
+        """
+        where = Path(path)
+        check_output(where, self.source, force, "copy")
+        save_model(self.model.proto, where, "copy")
+        return where
+
+    @property
+    def summary(self) -> str:
+        """How many products were widened."""
+        copied = [one.copies for one in self.layers if one.copies > 1]
+        most = f", up to {max(copied)} times" if copied else ""
+        return (
+            f"columns of {len(copied)} of {len(self.layers)} layers copied{most}; no tile more on {self.hardware.name}"
+        )
+
+    def as_table(self) -> Table:
+        """One row a product."""
+        rows = [[one.layer, str(one.columns), str(one.copies)] for one in self.layers]
+        return Table(("layer", "columns", "copies"), rows, right=(1, 2))
+
+    def table(self, form: str = "table") -> str:
+        """As text, csv, markdown or latex."""
+        return self.as_table().render(form)
+
+    def __repr__(self) -> str:
+        return f"<WidenedModel: {self.summary}>"
+
+
+@keywords(WidenOptions)
+def widen(options: WidenOptions) -> WidenedModel:
+    """Write columns of products several times, where their tiles have free columns, and take the mean of the copies.
+
+    Every copy has devices and a converter of its own, so that errors of a column average out. What is written is an
+    ordinary network, which computes the same; it is placed as any other. A layer that stays digital then multiplies as
+    often as it was written: name those that go onto tiles.
+
+    Raises:
+        UsageError: a pattern that no layer matches, or no copies.
+    """
+    if options.most < 2:
+        raise UsageError(f"--most must be at least 2, got {options.most}")
+    opened = open_model(options.model, dequantize=options.dequantize)
+    model = opened.model
+    try:
+        graph = opened.graph()
+    except OpenSizesError:  # sizes do not matter here
+        graph = opened.graph(example_shapes(model, {}))
+    machine = Hardware.load("lionheart" if options.hardware is None else options.hardware)
+    check_machine(machine, graph)
+    plan = Qualify().run(graph, initial_plan(graph, machine, model.source, VERSION)).plan
+    plan = Select(include=options.include, exclude=options.exclude).run(graph, plan).plan
+    chosen = [row.name for row in plan.layers if row.may_be_analog]
+    columns = copyable_columns(model, graph)
+    copies = {n: max(1, min(options.most, machine.tiles.cols // columns[n])) for n in chosen if n in columns}
+    data = DataFile(default_work_dir()) if model.external else None
+    proto = with_copied_columns(model, graph, copies, in_memory if data is None else data.put)
+    widened = OnnxModel(without_annotations(proto), None, (), model.label, model.complaint)
+    matrices = {name: matrix for name in chosen if (matrix := graph[name].matrix) is not None}
+    layers = tuple(WidenedLayer(name, matrix.cols, copies.get(name, 1)) for name, matrix in matrices.items())
+    return WidenedModel(widened, model, layers, machine, data)
