@@ -264,7 +264,7 @@ def smoothed_model(
         return store(name, values)
 
     proto = without_annotations(scaled_channels(model, graph, inputs, factors, checked))
-    return OnnxModel(proto, None, (), model.label, model.complaint)
+    return OnnxModel(proto, None, (), model.label, model.complaint, held=model.held)
 
 
 def greatest_difference(one: OnnxModel, other: OnnxModel, task: Task) -> float:

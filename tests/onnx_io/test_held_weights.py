@@ -14,9 +14,11 @@ import lhc
 from lhc.hardware import Hardware
 from lhc.model import OnnxModel, is_held
 from lhc.onnx_io import Constants, held_weights, load_model, read_graph, save_model, stored_array, whole
+from lhc.onnx_io.data_file import in_memory
 from lhc.passes import Qualify, initial_plan
 from lhc.runtime.ort import create_session, observe_tensors, run_session
 from lhc.study.outcome import PartitionResult
+from lhc.study.scale_channels import smoothed_model
 
 TEXT = """<ir_version: 8, opset_import: ["" : 17]>
 network (float[N, 512] x) => (float[N, 4] y) {
@@ -145,3 +147,10 @@ def test_weights_in_another_file_are_beside_them(network: onnx.ModelProto, tmp_p
     save_model(loaded.proto, tmp_path / "again.onnx")
     again = onnx.load(str(tmp_path / "again.onnx"), load_external_data=False).graph.initializer
     assert (again[0], again[2].external_data[0].value) == (network.graph.initializer[0], "o.bin")
+
+
+def test_another_model_made_of_one_keeps_them(loaded: OnnxModel, network: onnx.ModelProto) -> None:
+    made = smoothed_model(loaded, read_graph(loaded), (), (), in_memory)
+    del loaded
+    gc.collect()
+    assert list(whole(made.proto).graph.initializer) == list(network.graph.initializer)
