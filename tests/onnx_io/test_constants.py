@@ -159,6 +159,8 @@ def test_values_are_those_of_onnxruntime(case: Folded) -> None:
     model.graph.output.append(onnx.ValueInfoProto(name="w"))
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
+    # The optimiser of onnxruntime before 1.32 aborts on some of these.
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     (expected,) = session.run(["w"], {"input": np.zeros(1, np.float32)})
     assert isinstance(expected, np.ndarray)
