@@ -321,7 +321,8 @@ class Train:
         assert study.training is not None
         training = study.training, self.settings, self.checkpoint
         trained, record = trained_for(study, *training, target, study.splits.rank)
-        return self._searched(STRATEGIES[self.strategy], trained, record), record
+        searched = self._searched(STRATEGIES[self.strategy], trained, record)
+        return searched.noted(*trained.notes[len(study.notes) :]), record
 
     def _searched(self, strategy: type[Strategy], trained: Study, record: Retrained) -> Study:
         return self.search(strategy).apply(self._again(trained, record))

@@ -14,10 +14,11 @@ from lhc.measure import Running
 from lhc.onnx_io import adapters_of
 from lhc.options.commands import RunOptions
 from lhc.options.training import TrainingOptions
+from lhc.passes import Pipeline
 from lhc.study.adapt import adapted
 from lhc.study.prepare import read_placed
 from lhc.study.state import Study
-from lhc.study.train import trained_for
+from lhc.study.train import Train, trained_for
 
 pytestmark = pytest.mark.analog
 
@@ -93,6 +94,14 @@ def test_a_pattern_that_matches_nothing_is_refused(placed: tuple[Study, frozense
 def test_a_walk_trains_no_adapters() -> None:
     with pytest.raises(UsageError, match="--adapters: --strategy lionheart trains weights layer after layer"):
         lhc.partition("digits-narrow", retrain=True, strategy="lionheart", adapters=2, samples=100)
+
+
+def test_what_adapters_cost_is_told_by_a_command_that_searches_too(placed: tuple[Study, frozenset[str]]) -> None:
+    study, analog = placed
+    nothing = Pipeline[Study]("nothing", ())
+    train = Train(SETTINGS, "sensitivity", None, None, nothing, lambda kind: nothing, lambda share: nothing)
+    searched, _ = train._once(replace(study, training=study.task), analog)
+    assert searched.notes[-1].endswith("computed digitally; all other weights are as they were")
 
 
 def test_a_file_with_adapters_is_read_placed_and_compiled(placed: tuple[Study, frozenset[str]], tmp_path: Path) -> None:
