@@ -35,7 +35,7 @@ from lhc.study.adapt import adapted, adapters_note
 from lhc.study.prepare import calibrated
 from lhc.study.source import Opened
 from lhc.study.state import Study
-from lhc.study.training_target import falls_short, fits_as_given, proposed, training_target
+from lhc.study.training_target import falls_short, fits_as_given, promise, reached, training_target, value_of
 from lhc.summary import summary
 from lhc.support.numbers import counted
 from lhc.support.version import VERSION
@@ -60,8 +60,10 @@ BEFORE = 0.2
 """Part of the chance of error for the weights as they are; the rest is for the trained ones, which promise more."""
 VALIDATION_SAMPLES = 500
 VALIDATION_DRAWS = 3
-_UNTESTED = "trained weights kept: the search found {} without training, which is less, so this was not tested"
-_TWICE = "trained twice: after a training for {} analog layers the search found only {}; the second was for {}"
+_UNTESTED = "trained weights kept: without training {} were predicted to hold, which is less, so these were not tested"
+_TWICE = (
+    "trained twice: with the weights trained for {} analog layers only {} were predicted to hold; the second was for {}"
+)
 
 
 def samples_apart(opened: Opened, options: Data, train_data: DataSource | None) -> tuple[Task, Task]:
@@ -294,8 +296,8 @@ class Train:
         after = _with_outcome(self.test(1 - BEFORE).apply(trained), retrained=record)
         if before is None:
             assert after.plan.outcome is not None
-            if after.plan.outcome.within_budget and _value(after, after.plan.analog) < _value(given, proposed(given)):
-                return _told(after, _UNTESTED.format(counted(len(proposed(given)), "analog layer")))
+            if after.plan.outcome.within_budget and value_of(after, after.plan.analog) < promise(given):
+                return _told(after, _UNTESTED.format(counted(len(reached(given)), "analog layer")))
             before = self.test(BEFORE).apply(given)
         return _better(before, after)
 
@@ -308,12 +310,12 @@ class Train:
             return self._searched(already_walked(found, self.strategy), trained, record), record
         target = training_target(given)
         first, record = self._once(study, target)
-        settled = min(first, given, key=lambda one: _value(one, proposed(one)))
+        settled = min(first, given, key=promise)
         if not falls_short(settled, target):
             return first, record
-        second, again = self._once(study, proposed(settled))
-        if _value(second, proposed(second)) < _value(first, proposed(first)):
-            return second.noted(_TWICE.format(len(target), len(proposed(first)), len(proposed(settled)))), again
+        second, again = self._once(study, reached(settled))
+        if promise(second) < promise(first):
+            return second.noted(_TWICE.format(len(target), len(reached(first)), len(reached(settled)))), again
         return first, record
 
     def _once(self, study: Study, target: frozenset[str]) -> tuple[Study, Retrained]:
@@ -369,11 +371,6 @@ def _with_outcome(study: Study, **fields: object) -> Study:
 def _told(study: Study, what: str) -> Study:
     """The study with what became of the training."""
     return _with_outcome(study, training_note=what)
-
-
-def _value(study: Study, placement: frozenset[str]) -> float:
-    """How good a placement is by the objective; smaller is better."""
-    return objective_value(study.graph, study.plan, study.goal.objective, placement)
 
 
 def _better(before: Study, after: Study) -> Study:

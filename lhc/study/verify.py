@@ -19,7 +19,7 @@ from lhc.study.climb import Path, Verified, climbed
 from lhc.study.state import KEPT, Searched, Study, Verification
 from lhc.support.numbers import counted, drop_text
 
-__all__ = ["Verify", "path_of", "verified", "verifying_chips"]
+__all__ = ["Verify", "base_drop", "path_of", "verified", "verifying_chips"]
 
 FIRST_CHIP = 10_000
 """Number of the first programming that tests; those of the search lie before it."""
@@ -61,13 +61,13 @@ class Verify:
             self.most,
             study.follow is not None,
         )
-        found = verified(study.graph, study.plan, study.searched, verifier, _base(study))
+        found = verified(study.graph, study.plan, study.searched, verifier, base_drop(study))
         warn_of_other_samples(found.verdict, budget)
         final = found.plan.with_copies(study.graph, study.copies.of(found.plan.analog))
         return replace(study, found=replace(found, plan=final)).noted(*found.notes)
 
 
-def _base(study: Study) -> float:
+def base_drop(study: Study) -> float:
     """What a retrained network loses without the layers that are open; 0 where there is no time to look."""
     assert study.searched is not None
     if study.original is None:

@@ -66,7 +66,7 @@ def _found(study: Study, analog: frozenset[str]) -> Study:
 @pytest.mark.parametrize(
     ("given", "finds", "targets", "tested", "note"),
     [
-        (3, (10,), [14], [10], "trained weights kept: the search found 3 analog layers without training"),
+        (3, (10,), [14], [10], "trained weights kept: without training 3 analog layers were predicted to hold"),
         (6, (3, 2), [14, 6], [3, 6], "trained weights not kept: before training the result is better"),
         (6, (3, 12), [14, 6], [12], "trained weights kept"),
         (2, (3, 9), [14, 3], [9], "trained weights kept"),
