@@ -81,10 +81,10 @@ def form_errors(
         return {}
     constants = Constants(model.proto.graph)
     nodes = {name: _exact(one.node) for name, one in wanted.items()}
-    reads = {name: (*node.input, *captured(node)) for name, node in nodes.items()}
+    made = {node.name: node for node in model.proto.graph.node}
+    reads = {name: _read((nodes[name], *(made[n] for n in sorted(one.made)))) for name, one in wanted.items()}
     read = sorted({t for own in reads.values() for t in own if t and t not in constants and graph.producer(t)})
     tensors = dict(feeds) | observe_tensors(model, read, feeds, packs=False)
-    made = {node.name: node for node in model.proto.graph.node}
     types = tensor_types(model, read)
     found = {}
     for name, node in nodes.items():
@@ -98,6 +98,12 @@ def form_errors(
             answers.append(run_session(session, outputs, given, model.label))
         found[name] = max(_error(ours, files) for files, ours in zip(*answers, strict=True))
     return {part: error for name, error in found.items() for part in wanted[name].made.intersection(names)}
+
+
+def _read(nodes: Sequence[onnx.NodeProto]) -> tuple[str, ...]:
+    """What an operator and the nodes of its form read, that neither computes; a form may read what another made."""
+    written = {tensor for node in nodes for tensor in node.output}
+    return tuple(t for node in nodes for t in (*node.input, *captured(node)) if t not in written)
 
 
 def _error(ours: Array, files: Array) -> float:

@@ -8,7 +8,9 @@ import pytest
 from onnx import numpy_helper
 
 from lhc.canonical import canonical
+from lhc.hardware import Hardware
 from lhc.onnx_io import load_model
+from lhc.runtime import parity_errors
 from lhc.runtime.differentiable import DifferentiableModel, parity
 from lhc.runtime.ort import Array, create_session, must_run
 from lhc.study.source import Opened
@@ -64,6 +66,15 @@ def test_rows_go_through_the_matrix_that_they_pick(case: Case) -> None:
     assert [layer.name for layer in layers] == ["mm/0", "mm/1", "mm/2"]
     macs = [layer.work.macs for layer in layers if layer.work is not None]
     assert sum(macs) == INPUTS * OUTPUTS  # a row, whichever it picks
+
+
+@pytest.mark.analog
+@pytest.mark.parametrize("case", CASES[:2], ids=lambda case: case.id)
+def test_the_parity_gate_compares_both_forms(case: Case) -> None:
+    model = canonical(load_model(file(case), runs=must_run))
+    graph = Opened(model, None).graph()
+    errors = parity_errors(model, graph, Hardware.load("ideal"), ["mm/0", "mm/1", "mm/2"], FEEDS, ROWS)
+    assert max(errors.values()) < 1e-5
 
 
 @pytest.mark.analog
