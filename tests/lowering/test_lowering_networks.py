@@ -35,7 +35,11 @@ def first_samples(task: Task, count: int) -> dict[str, Array]:
 SLICED = Hardware.parse("name: slices\nmapping: {cell_bits: 3, slices: 2}", "text")
 
 
-@pytest.mark.parametrize("preset", [*preset_names(), SLICED], ids=lambda p: p if isinstance(p, str) else "slices")
+@pytest.mark.parametrize(
+    "preset",
+    [*preset_names(), pytest.param(SLICED, marks=pytest.mark.slow)],
+    ids=lambda p: p if isinstance(p, str) else "slices",
+)
 def test_every_layer_of_digits_equals_the_emulation(preset: str | Hardware, agreement: Compare) -> None:
     digits = open_model("digits-narrow")
     options = CompileOptions(digits, all_analog=True, hardware=preset, seed=3, noise="off")

@@ -52,7 +52,7 @@ def difference(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
         (256, 0.0, Mapping()),
         (256, 86400.0, Mapping()),
         (12, 86400.0, Mapping()),
-        (12, 86400.0, Mapping(cell_bits=3, slices=2)),
+        pytest.param(12, 86400.0, Mapping(cell_bits=3, slices=2), marks=pytest.mark.slow),
     ],
 )
 def test_mean_and_spread_are_those_of_programmed_tiles(rows: int, t_s: float, mapping: Mapping) -> None:
