@@ -9,6 +9,8 @@ from typing import Any
 
 from typer.core import TyperCommand
 
+from lhc.support.numbers import counted
+
 __all__ = ["HEADINGS", "HELP_ALL", "Helped", "listed"]
 
 HELP_ALL = "help_all"
@@ -59,7 +61,7 @@ class Helped(TyperCommand):
                     formatter.write_dl(records)
         if left_out:
             formatter.write_paragraph()
-            formatter.write_text(f"{left_out} options that are rarely needed: --help-all")
+            formatter.write_text(f"{counted(left_out, 'option')} rarely needed: --help-all")
 
 
 def listed(groups: Iterable[tuple[str, str, list[tuple[str, str]]]], formatter: Any) -> None:  # noqa: ANN401

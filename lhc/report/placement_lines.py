@@ -154,7 +154,8 @@ def _outcome_lines(outcome: Outcome) -> Iterator[str]:
     for what, interval, decides in both:
         yield f"mean drop for {what}: {interval_text(outcome, interval)}{' (decides)' if decides else ''}"
     level = level_text(outcome.confidence)
-    yield f"confidence of both: {level} (--confidence is of the whole run, whose tests share its chance of error)"
+    shared = "--confidence is of the whole run: its tests share the chance of error, so each has a higher one"
+    yield f"confidence of both: {level} ({shared})"
     yield budget_of_chips(outcome)
     healing = healing_text(outcome)
     if healing is not None:

@@ -20,6 +20,7 @@ from lhc.stats import members
 __all__ = [
     "MIN_SPLIT_DOCUMENTS",
     "MIN_SPLIT_SAMPLES",
+    "SPLIT_PARTS",
     "Splits",
     "documents_in_order",
     "split_task",

@@ -252,7 +252,8 @@ def _with_metric(study: Study) -> Study:
     metric, why = metric_without_targets(bench.example_output, bench.output_name)
     if metric.name == "nmse":
         log.warning(
-            "%s; it is judged by nmse, the squared error against the digital network. If it holds scores of classes,"
+            "%s; it is judged by nmse, the squared error against the digital network as a share of its answers' energy"
+            " (0.01: one percent). If it holds scores of classes,"
             " choose --metric agreement or kl; if it does not, --metric nmse says so",
             why,
         )

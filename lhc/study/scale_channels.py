@@ -95,7 +95,8 @@ class SmoothedModel:
         """How many inputs were scaled, and the errors of their products."""
         scaled = [one for one in self.inputs if one.exponent is not None]
         if not scaled:
-            return f"0 of {len(self.inputs)} inputs scaled: no products on tiles of {self.hardware.name} gain by it"
+            gain = f"no products on tiles of {self.hardware.name} gain by it; the network is written as it was"
+            return f"0 of {len(self.inputs)} inputs scaled: {gain}"
         before, after = (float(np.mean(values)) for values in zip(*((o.before, o.after) for o in scaled), strict=True))
         same = (
             "the same bit for bit" if self.difference == 0 else f"the same within {self.difference:.2g} of the greatest"

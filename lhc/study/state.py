@@ -23,7 +23,7 @@ from lhc.plan import LayerPlan, Plan
 from lhc.results import Front, Infeasibility, SensitivityTable, Verdict
 from lhc.runtime.network_calls import calibration_count, padding_masks
 from lhc.samples.metrics import Metric
-from lhc.samples.splits import Splits, split_task
+from lhc.samples.splits import SPLIT_PARTS, Splits, split_task
 from lhc.samples.task import Task
 from lhc.study.climb import Verified
 from lhc.study.source import Opened
@@ -200,7 +200,7 @@ class Study:
         if 2 * samples >= wanted:
             return
         how = f"calibrated on {samples} samples" if samples else "not calibrated"
-        why = "a sample that judges chips cannot calibrate them too, so give more samples"
+        why = f"a sample that judges chips cannot calibrate them too; {SPLIT_PARTS * wanted:,} in all are enough"
         if samples == self.calibration_samples:
             why = "more do not fit in memory together"
         self.opened.warn(f"chips are {how}, and the hardware asks for {wanted}: {why}")

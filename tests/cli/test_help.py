@@ -10,6 +10,7 @@ from lhc.cli.build import CLASSES
 from lhc.cli.command_groups import GROUPS, NAMES
 from lhc.cli.help import HEADINGS
 from lhc.options.declare import options_of
+from lhc.support.numbers import counted
 from tests.conftest import Cli
 
 
@@ -31,7 +32,7 @@ def test_rare_options_are_behind_help_all(cli: Cli, name: str) -> None:
         assert (f" {one.flag} " in brief or f" {one.flag}\n" in brief) != one.rare, one.flag
         assert str(one.flag) in whole
     rare = sum(one.rare for kind in CLASSES[name] for one in options_of(kind) if one.instead is None)
-    assert (f"{rare} options that are rarely needed: --help-all" in brief) == (rare > 0)
+    assert (f"{counted(rare, 'option')} rarely needed: --help-all" in brief) == (rare > 0)
     assert "rarely needed" not in whole
 
 
