@@ -7,6 +7,7 @@ from pathlib import Path
 
 from lhc.options.declare import Option, options_of, values_of
 from lhc.options.subjects import Execution
+from lhc.options.training import Checkpointing
 
 __all__ = ["command_line", "flags_of", "made_by"]
 
@@ -28,7 +29,7 @@ def made_by(command: str, chosen: object) -> str:
         command: its name.
         chosen: its options; of files, only their names are told.
     """
-    beside = {one.name for one in options_of(Execution)}
+    beside = {one.name for kind in (Execution, Checkpointing) for one in options_of(kind)}
     files = {
         option.name: Path(value).name
         for option, value in values_of(chosen)
