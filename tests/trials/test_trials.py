@@ -36,7 +36,10 @@ def test_the_table_shows_shares_and_every_reason() -> None:
             run={"status": "refused", "why": "no | way"}, fisher={"status": "refused", "why": "no | way"}
         ),
         "TCN | dynamo": {"export": {"status": "exporter", "why": "ImportError: no timm"}},
-        "SSD | dynamo": {"export": {"status": "ok"}, "analyze": {"status": "failed", "why": "took more than 9 s"}},
+        "SSD | dynamo": {
+            "export": {"status": "ok"},
+            "analyze": {"status": "failed", "why": "/home/me/model.onnx: took more than 9 s"},
+        },
     }
     lines = rendered(found).splitlines()
 
@@ -52,7 +55,7 @@ def test_the_table_shows_shares_and_every_reason() -> None:
         "2. not counted: Mix",
         "3. no / way",
         "4. ImportError: no timm",
-        "5. took more than 9 s",
+        "5. model.onnx: took more than 9 s",
     ]
 
 

@@ -1,6 +1,7 @@
 """ONNX files of the networks, as exporters write them and tools leave them."""
 
 import inspect
+import shutil
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
@@ -36,7 +37,7 @@ def exported(network: str, way: str, folder: Path) -> tuple[Path, dict[str, np.n
         return path, samples, None
     built = NETWORKS[network]()
     if way == "ultralytics":
-        return _ultralytics(folder), built.samples(SAMPLES), None
+        return _ultralytics(folder), {"images": built.samples(SAMPLES)["x"]}, None
     exporter = way if way in EXPORTERS else "dynamo" if network.startswith("Llama") else "TorchScript"
     plain = path if way in EXPORTERS else folder / "plain.onnx"
     _export(built, plain, dynamo=exporter == "dynamo")
@@ -143,7 +144,8 @@ def _ultralytics(folder: Path) -> Path:
     found = import_module("ultralytics").YOLO("yolov8n.yaml", verbose=False)
     found.model.yaml_file = str(folder / "model.yaml")  # beside which the file is written
     found.overrides["model"] = str(folder / "model.pt")
-    return Path(found.export(format="onnx", imgsz=64, simplify=False, opset=17))
+    written = found.export(format="onnx", imgsz=64, simplify=False, opset=17)
+    return Path(shutil.move(written, folder / "model.onnx"))
 
 
 def _keras(network: str, path: Path) -> dict[str, np.ndarray]:

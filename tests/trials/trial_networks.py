@@ -190,10 +190,9 @@ _BERT = _SIZES | {"intermediate_size": 2 * WIDTH, "max_position_embeddings": 64}
 _LLAMA = _BERT | {"num_key_value_heads": 1, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
 _GPT2 = {"vocab_size": VOCABULARY, "n_embd": WIDTH, "n_layer": 2, "n_head": HEADS, "n_positions": 64}
 _GPT2 |= {"use_cache": False, "bos_token_id": 1, "eos_token_id": 2}
-_MIXTRAL = _LLAMA | {"num_local_experts": 4, "num_experts_per_tok": 2, "use_cache": False}
-_MIXTRAL |= {
-    "experts_implementation": "batched_mm"
-}  # others are not exported: loops over experts, and a grouped product
+_EXPERTS: dict[str, Any] = {"num_local_experts": 4, "num_experts_per_tok": 2, "use_cache": False}
+_EXPERTS |= {"experts_implementation": "batched_mm"}  # others are not exported: loops over experts, a grouped product
+_MIXTRAL = _LLAMA | _EXPERTS
 _DISTILBERT = {"vocab_size": VOCABULARY, "dim": WIDTH, "hidden_dim": 2 * WIDTH, "n_layers": 2, "n_heads": HEADS}
 
 

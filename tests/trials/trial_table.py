@@ -1,5 +1,6 @@
 """The table of a page, from what came of trials."""
 
+import re
 from collections.abc import Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -30,7 +31,8 @@ class _Notes:
 
     def __call__(self, text: str) -> str:
         """The mark of a note."""
-        short = " ".join(text.replace("|", "/").replace("<", "&lt;").split())
+        named = re.sub(r"\S*/(\w+\.onnx)", r"\1", text)  # folders are those of whoever tried
+        short = " ".join(named.replace("|", "/").replace("<", "&lt;").split())
         short = short if len(short) <= LONGEST else short[:LONGEST] + " …"
         return f"[{self._numbers.setdefault(short, len(self._numbers) + 1)}]"
 
