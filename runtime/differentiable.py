@@ -34,7 +34,7 @@ from lhc.runtime.operand_shapes import OperandShapes
 from lhc.runtime.ort import Array, observe_tensors, relative_error
 from lhc.runtime.unfold import shared
 
-__all__ = ["OPERATORS", "DifferentiableModel", "Replacement", "UnsupportedOperatorError", "parity"]
+__all__ = ["OPERATORS", "DifferentiableModel", "Replacement", "UnsupportedOperatorError", "parity", "parity_limit"]
 
 OPERATORS: Mapping[str, Function] = {**ELEMENTWISE, **SHAPES, **LAYERS, **QUANTISED}
 """Every standard operator that has a differentiable function."""
@@ -46,6 +46,8 @@ _STANDARD = ("", "ai.onnx")
 _CONTRIB = "com.microsoft"
 _OF_CONTRIB = {**CONTRIB, **HEADS, **QLINEAR}
 _IF = ("", "If")
+_ROUNDS = frozenset({"DynamicQuantizeLinear", "QuantizeLinear", *QLINEAR} - {"DequantizeLinear"})
+_STEPS = 4
 _TORCH_TYPES = {"int4": np.int8, "uint4": np.uint8, "int2": np.int8, "uint2": np.uint8, "bfloat16": np.float32}
 """Types that hold the values of those which torch cannot take from numpy."""
 
@@ -199,6 +201,15 @@ def parity(
     with torch.no_grad():
         found = network(feeds, names)
     return {name: relative_error(found[name].numpy(), expected[name]) for name in names}
+
+
+def parity_limit(network: DifferentiableModel, exact: float) -> float:
+    """How far a module may be from onnxruntime: ``exact``, or some steps of 8 bits where it rounds to integers.
+
+    What lies on an edge goes to either neighbour, by the order in which sums were taken.
+    """
+    rounds = any(node.op_type in _ROUNDS for node in network.model.proto.graph.node)
+    return max(exact, _STEPS / 127) if rounds else exact
 
 
 def _inlined(proto: onnx.ModelProto, opset: int) -> onnx.ModelProto:

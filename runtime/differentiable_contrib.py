@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from lhc.runtime.differentiable_layers import fused_product
 from lhc.runtime.differentiable_ops import Function, Operator
 
 __all__ = ["CONTRIB"]
@@ -123,10 +124,12 @@ CONTRIB: Mapping[str, Function] = {
     "BiasGelu": _gelu,
     "EmbedLayerNormalization": _embedding,
     "FastGelu": _fast_gelu,
+    "FusedMatMul": fused_product,
     "Gelu": _gelu,
     "MultiHeadAttention": _attention,
     "QuickGelu": _quick_gelu,
     "SkipLayerNormalization": _skip_norm,
     "SkipSimplifiedLayerNormalization": _skip_rms,
+    "TransposeMatMul": fused_product,
 }
 """Operators of ``com.microsoft`` that have a differentiable function, by name."""

@@ -19,7 +19,7 @@ from lhc.hardware import Hardware
 from lhc.model import OnnxModel
 from lhc.onnx_io import Constants
 from lhc.onnx_io.product import Product
-from lhc.runtime.differentiable import DifferentiableModel, parity
+from lhc.runtime.differentiable import DifferentiableModel, parity, parity_limit
 from lhc.runtime.differentiable_noise import NoisyProduct
 from lhc.runtime.differentiable_products import DifferentiableProduct
 from lhc.runtime.ort import Array
@@ -96,7 +96,7 @@ class LayerEffects:
         with isolated():
             found = parity(self._network, feeds, [self._output, *(graph[name].outputs[0] for name in self._names)])
         types = {weight.dtype for name in self._names if (weight := graph[name].weight) is not None}
-        allowed = max(PARITY, *(STEPS * float(np.finfo(dtype).eps) for dtype in types))
+        allowed = max(parity_limit(self._network, PARITY), *(STEPS * float(np.finfo(dtype).eps) for dtype in types))
         tensor, error = max(found.items(), key=lambda one: one[1])
         if error > allowed:  # a NaN is told from the answers and gradients
             raise ModelError(

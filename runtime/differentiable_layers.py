@@ -14,7 +14,7 @@ from torch.nn import functional
 from lhc.onnx_io.product import ConvGeometry
 from lhc.runtime.differentiable_ops import Function, Operator, integers
 
-__all__ = ["LAYERS"]
+__all__ = ["LAYERS", "fused_product"]
 
 _CONV = {1: functional.conv1d, 2: functional.conv2d, 3: functional.conv3d}
 _CONV_TRANSPOSE = {1: functional.conv_transpose1d, 2: functional.conv_transpose2d, 3: functional.conv_transpose3d}
@@ -70,6 +70,14 @@ def _conv_transpose(op: Operator, x: Tensor, weight: Tensor, bias: Tensor | None
     pads = [(-before, more - after) for (before, after), more in zip(cuts, extra, strict=True)]
     result = _padded(whole, pads)
     return result if bias is None else result + bias.reshape(-1, *[1] * axes)
+
+
+def fused_product(op: Operator, a: Tensor, b: Tensor) -> Tensor:
+    """FusedMatMul (com.microsoft) of two activations; the last two axes of each may be swapped."""
+    if op.get("transBatchA", 0) or op.get("transBatchB", 0):
+        raise op.unsupported("it moves an axis of the batch")
+    a, b = (x.transpose(-1, -2) if op.get(n, 0) and x.ndim > 1 else x for n, x in (("transA", a), ("transB", b)))
+    return op.get("alpha", 1.0) * (a @ b)  # type: ignore[no-any-return]  # attributes have any type
 
 
 def _gemm(op: Operator, a: Tensor, b: Tensor, c: Tensor | None = None) -> Tensor:

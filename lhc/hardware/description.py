@@ -66,6 +66,12 @@ class Hardware(Machine):
         return self.model_copy(update={"overrides": (*self.overrides, *found)})
 
     @property
+    def uncalibrated(self) -> "Hardware":
+        """The same machine as it was before ranges of its ADCs were calibrated."""
+        kept = tuple(override for override in self.overrides if override.adc.get("range") != "calibrated")
+        return self.model_copy(update={"overrides": kept})
+
+    @property
     def slices_inputs(self) -> bool:
         """Whether inputs are driven in slices, in any layer."""
         return any(machine.dac.slice_bits is not None for machine in self._variants())

@@ -170,6 +170,8 @@ _INTERNAL: Mapping[str, Rule] = {
     "QLinearConv": Rule(c.channels_last(3), (3,)),
     "QLinearConvTranspose": Rule(c.transposed(3, last=True), (3,)),
 }
+_NCHWC = "com.microsoft.nchwc"
+_BLOCKED = "; its weights are in blocks for one kind of CPU: save the model at the level below, ORT_ENABLE_EXTENDED"
 RULES: Mapping[tuple[str, str], Rule] = {
     (domain, name): rule
     for domain, rules in {
@@ -177,7 +179,7 @@ RULES: Mapping[tuple[str, str], Rule] = {
         "ai.onnx.ml": _ML,
         "ai.onnx.preview": {"FlexAttention": Rule(attention.standard)},
         "com.microsoft": _MICROSOFT,
-        "com.microsoft.nchwc": {"Conv": Rule(c.convolution(1), (1,))},
+        _NCHWC: {"Conv": Rule(c.convolution(1), (1,))},
         "com.ms.internal.nhwc": _INTERNAL,
     }.items()
     for name, rule in rules.items()
@@ -228,7 +230,7 @@ def found_in(
     if not weights and ATTRIBUTES not in rule.weights:
         why = Obstacle("no-static-weight", f"{kind} multiplies what is computed at run time; tiles hold constants")
     else:
-        more = f"; {DEQUANTIZE}" if identity(node) in _DEQUANTISED else ""
+        more = f"; {DEQUANTIZE}" if identity(node) in _DEQUANTISED else _BLOCKED if node.domain == _NCHWC else ""
         why = Obstacle("unsupported", f"lhc places Conv, Gemm and MatMul on tiles, not {kind}{more}")
     try:
         parts = list(rule.count(operands))

@@ -109,7 +109,8 @@ _OF_SAMPLES = frozenset(vars(SampleSource()))
 
 
 def _planned(opened: Opened, plan: Plan, options: PlacingFirst) -> NetworkPlacement:
-    if options.hardware is not None and Hardware.load(options.hardware) != plan.hardware:
+    given = plan.hardware if options.hardware is None else Hardware.load(options.hardware)
+    if given not in (plan.hardware, plan.hardware.uncalibrated):
         raise UsageError(
             f"{opened.model.label}: placed for hardware {plan.hardware.name!r}; for another one partition it again"
         )

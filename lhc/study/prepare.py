@@ -145,6 +145,8 @@ def machine_of(options: Measuring, stored: Plan | None = None) -> Hardware:
     if options.hardware is None and stored is not None:
         return stored.hardware
     machine = Hardware.load("lionheart" if options.hardware is None else options.hardware)
+    if stored is not None and machine == stored.hardware.uncalibrated:
+        return stored.hardware
     published = getattr(options, "strategy", None) == LionHeartOriginal.name
     return machine.with_drift_compensation_alone() if published else machine
 

@@ -11,7 +11,7 @@ from lhc.graph import LayerGraph
 from lhc.hardware import Hardware
 from lhc.model import OnnxModel
 from lhc.options.training import WeightNoise
-from lhc.runtime.differentiable import DifferentiableModel, parity
+from lhc.runtime.differentiable import DifferentiableModel, parity, parity_limit
 from lhc.samples.task import Array
 from lhc.train.chips import draw_matrix
 from lhc.train.products import TrainingProduct
@@ -115,8 +115,9 @@ class NoisyNetwork:
         Raises:
             ModelError: a tensor differs, or the network cannot be differentiated; names the layer or output.
         """
+        limit = parity_limit(self.module, PARITY)
         for name, difference in parity(self.module, feeds).items():
-            if not difference <= PARITY:
+            if not difference <= limit:
                 raise ModelError(
                     f"{self.module.model.label}: {name!r} differs between onnxruntime and the network that would be"
                     f" trained by {difference:.2g} of its greatest value; it cannot be retrained"

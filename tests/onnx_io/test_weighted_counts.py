@@ -217,3 +217,10 @@ def test_every_rule_that_counts_is_counted_by_hand() -> None:
         "CausalConvWithState", "ConvTranspose", "FlexAttention", "LinearAttention", "NhwcConv", "QLinearConv",
         "SparseToDenseMatMul",
     }  # fmt: skip
+
+
+def test_weights_in_blocks_tell_how_to_save_the_model() -> None:
+    blocked = next(case for case in CASES if case.domain == "com.microsoft.nchwc")
+    (layer,) = blocked.graph().multiplying
+    assert layer.refusal is not None
+    assert layer.refusal.detail.endswith("save the model at the level below, ORT_ENABLE_EXTENDED")

@@ -14,9 +14,11 @@ from lhc.errors import ModelError, UsageError
 from lhc.hardware import Hardware
 from lhc.hardware.geometry import split_sizes
 from lhc.onnx_io import load_model, read_graph, read_plan
+from lhc.options.commands import RunOptions
 from lhc.runtime import HybridSession
 from lhc.runtime.calibration import RangeRecorder, calibrate_adcs, calibrate_ranges
 from lhc.runtime.stream import Unit
+from lhc.study.prepare import machine_of
 
 pytestmark = pytest.mark.analog
 
@@ -247,6 +249,10 @@ def test_calibrated_ranges_of_adcs_go_with_the_plan(tmp_path: Path) -> None:
     bounds = {name: plan.hardware.for_layer(name).adc.bound for name in plan.analog}
     assert {plan.hardware.for_layer(name).adc.range for name in plan.analog} == {"calibrated"}
     assert len(set(bounds.values())) == len(bounds) > 10
+    assert plan.hardware.uncalibrated == machine
+    # What was found is kept where the machine is named again, as where none is named.
+    for hardware in (machine, None):
+        assert machine_of(RunOptions(path, hardware=hardware), plan) == plan.hardware
     x = np.random.default_rng(0).normal(size=(4, 1, 8, 8)).astype(np.float32)
     fast, reference = (
         HybridSession(path, engine=engine).run(None, {load_model(path).proto.graph.input[0].name: x})[0]

@@ -42,6 +42,8 @@ CASES = [
     Case("its sum", f"n, , , y = {MS}.SkipLayerNormalization<epsilon = 0.1>(x, p, g, b)", {n: row(8) for n in "gb"}),
     Case("SkipSimplified", f"y = {MS}.SkipSimplifiedLayerNormalization<epsilon = 0.1>(x, p, g)", {"g": row(8)}),
     Case("Simplified", "y = SimplifiedLayerNormalization<axis = -1, epsilon = 0.1>(p, g)", {"g": row(8)}),
+    Case("product", f"s = {MS}.FusedMatMul<transB = 1, alpha = 0.3>(p, x) y = {MS}.FusedMatMul(s, p)"),
+    Case("transposed product", f"s = {MS}.TransposeMatMul<transA = 1>(p, x) y = MatMul(x, s)"),
     Case("attention", f"y = {MS}.MultiHeadAttention<num_heads = 2>(p, x, x)"),
     Case("causal", f"y = {MS}.MultiHeadAttention<num_heads = 2, unidirectional = 1>(p, x, p)"),
     Case("scaled", f"y = {MS}.MultiHeadAttention<num_heads = 4, scale = 0.3>(p, p, x, b)", {"b": row(24)}),

@@ -99,7 +99,7 @@ def _qdq(plain: Path, path: Path, network: str, samples: Mapping[str, np.ndarray
     quantization = import_module("onnxruntime.quantization")
     prepared = path.with_name("prepared.onnx")
     import_module("onnxruntime.quantization.shape_inference").quant_pre_process(
-        str(plain), str(prepared), skip_symbolic_shape=network.startswith("Llama")
+        str(plain), str(prepared), skip_symbolic_shape=True
     )
 
     class Reader(quantization.CalibrationDataReader):  # type: ignore[misc,name-defined]
