@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from onnx import numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 
 from lhc.canonical import canonical
 from lhc.graph import Origin, obstacle
@@ -123,16 +123,32 @@ def test_what_is_no_product_of_a_stored_matrix_stays(read: str, body: str) -> No
     read_graph(model)
 
 
-def test_attention_on_integers_names_the_option_and_stays_where_it_keeps_keys(tmp_path: Path) -> None:
-    file = dynamic_attention(tmp_path)
-    graph = open_model(file).graph({"x": (1, 6, 32), "mask": (1, 6)})
+def test_attention_on_integers_names_the_option(tmp_path: Path) -> None:
+    graph = open_model(dynamic_attention(tmp_path)).graph({"x": (1, 6, 32), "mask": (1, 6)})
     (why,) = (layer.refusal for layer in graph.multiplying if layer.op_type == "com.microsoft::QAttention")
     assert why is not None
     assert "--dequantize places it by its dequantised weights" in why.detail
+
+
+def test_attention_on_integers_takes_keys_of_earlier_calls(tmp_path: Path) -> None:
+    file = dynamic_attention(tmp_path)
     (node,) = (node for node in file.graph.node if node.op_type == "QAttention")
-    assert any(one.kind.endswith("QAttention") for one in origins(file))
+    node.input[8] = "past"
     node.output.append("present")
-    assert not any(one.kind.endswith("QAttention") for one in origins(file))
+    kept = helper.make_tensor_value_info("past", TensorProto.FLOAT, [2, 2, 4, 3, 8])
+    file.graph.input.append(kept)
+    file.graph.output.append(helper.make_tensor_value_info("present", TensorProto.FLOAT, None))
+    file.graph.input[1].type.tensor_type.shape.dim[1].dim_value = 9
+    assert any(one.kind.endswith("QAttention") for one in origins(file))
+    feeds = {
+        "x": RNG.normal(size=(2, 6, 32)).astype(np.float32),
+        "mask": np.array([[0] + 8 * [1], 9 * [1]], np.int32),
+        "past": RNG.normal(size=(2, 2, 4, 3, 8)).astype(np.float32),
+    }
+    form = canonical(OnnxModel(file), dequantize=True).proto
+    expected, found = (create_session(model, "net").run(None, feeds) for model in (file, form))
+    for wanted, one in zip(expected, found, strict=True):
+        np.testing.assert_allclose(one, wanted, atol=1e-4 * np.abs(np.asarray(wanted)).max())
 
 
 def origins(file: onnx.ModelProto) -> list[Origin]:
