@@ -51,4 +51,5 @@ def smooth(options: SmoothOptions) -> SmoothedModel:
     data = DataFile(default_work_dir()) if model.external else None
     smoothed = smoothed_model(model, graph, inputs, chosen, in_memory if data is None else data.put)
     difference = greatest_difference(model, smoothed, task)
-    return SmoothedModel(smoothed, model, tuple(one.told for one in chosen), machine, difference, data)
+    told = tuple(one.told for one in chosen)
+    return SmoothedModel(model=smoothed, source=model, inputs=told, hardware=machine, difference=difference, data=data)

@@ -1,12 +1,11 @@
 """A network whose columns are written several times, in columns of tiles that are free anyway."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from lhc.errors import OpenSizesError, UsageError
 from lhc.hardware import Hardware
 from lhc.model import OnnxModel, without_annotations
-from lhc.onnx_io import check_output, example_shapes, save_model
+from lhc.onnx_io import example_shapes
 from lhc.onnx_io.column_copies import copyable_columns, with_copied_columns
 from lhc.onnx_io.data_file import DataFile, in_memory
 from lhc.options.commands import WidenOptions
@@ -16,6 +15,7 @@ from lhc.passes.select import Select
 from lhc.results.widening import WidenedLayer
 from lhc.store import default_work_dir
 from lhc.study.prepare import check_machine
+from lhc.study.rewritten import RewrittenModel
 from lhc.study.source import open_model
 from lhc.support.tables import Table
 from lhc.support.version import VERSION
@@ -23,38 +23,15 @@ from lhc.support.version import VERSION
 __all__ = ["WidenedModel", "widen"]
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class WidenedModel:
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
+class WidenedModel(RewrittenModel):
     """A network with copied columns, which computes what it did before to rounding.
 
     Attributes:
-        model: the network.
-        source: what it was made of.
         layers: its products, and how often each was written.
-        hardware: whose tiles have the room.
-        data: where weights are that are in no file of the user's; it goes with this object.
     """
 
-    model: OnnxModel
-    source: OnnxModel
     layers: tuple[WidenedLayer, ...]
-    hardware: Hardware
-    data: DataFile | None = None
-
-    def save(self, path: str | Path, *, force: bool = False) -> Path:
-        """Write the network; weights in a file beside it where those of the source are.
-
-        Args:
-            path: where to.
-            force: replace an existing file.
-
-        Raises:
-            UsageError: writing would lose something, or the place cannot be written.
-        """
-        where = Path(path)
-        check_output(where, self.source, force, "copy")
-        save_model(self.model.proto, where, "copy")
-        return where
 
     @property
     def summary(self) -> str:
@@ -69,13 +46,6 @@ class WidenedModel:
         """One row a product."""
         rows = [[one.layer, str(one.columns), str(one.copies)] for one in self.layers]
         return Table(("layer", "columns", "copies"), rows, right=(1, 2))
-
-    def table(self, form: str = "table") -> str:
-        """As text, csv, markdown or latex."""
-        return self.as_table().render(form)
-
-    def __repr__(self) -> str:
-        return f"<WidenedModel: {self.summary}>"
 
 
 @keywords(WidenOptions)
@@ -109,4 +79,4 @@ def widen(options: WidenOptions) -> WidenedModel:
     widened = OnnxModel(without_annotations(proto), None, (), model.label, model.complaint)
     matrices = {name: matrix for name in chosen if (matrix := graph[name].matrix) is not None}
     layers = tuple(WidenedLayer(name, matrix.cols, copies.get(name, 1)) for name, matrix in matrices.items())
-    return WidenedModel(widened, model, layers, machine, data)
+    return WidenedModel(model=widened, source=model, layers=layers, hardware=machine, data=data)

@@ -9,7 +9,6 @@ of the hardware have the least error. Factors are rounded to powers of two (`lhc
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -19,15 +18,16 @@ from lhc.errors import ModelError
 from lhc.graph import LayerGraph
 from lhc.hardware import Hardware
 from lhc.model import OnnxModel, without_annotations
-from lhc.onnx_io import Constants, check_output, save_model, static_batch
+from lhc.onnx_io import Constants, static_batch
 from lhc.onnx_io.channel_scales import ScalableInput, scaled_channels
-from lhc.onnx_io.data_file import DataFile, Store
+from lhc.onnx_io.data_file import Store
 from lhc.onnx_io.product import Product
 from lhc.results.smoothing import SmoothedInput
 from lhc.runtime import observe_tensors
 from lhc.runtime.ort import create_session, relative_error, run_session
 from lhc.samples.metrics import IGNORED, Array
 from lhc.samples.task import Task, count_samples, cut
+from lhc.study.rewritten import RewrittenModel
 from lhc.support.tables import Table
 
 __all__ = [
@@ -54,41 +54,18 @@ _FARTHEST = 12
 Floats = npt.NDArray[np.float32]
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class SmoothedModel:
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
+class SmoothedModel(RewrittenModel):
     """A network with scaled channels, which computes what it did before.
 
     Attributes:
-        model: the network.
-        source: what it was made of.
         inputs: what was scaled, and what was not.
-        hardware: that the exponents were chosen for.
         difference: greatest one of all answers to the first samples, as a share of the greatest answer; 0 where they
             are the same bit for bit.
-        data: where weights are that are in no file of the user's; it goes with this object.
     """
 
-    model: OnnxModel
-    source: OnnxModel
     inputs: tuple[SmoothedInput, ...]
-    hardware: Hardware
     difference: float
-    data: DataFile | None = None
-
-    def save(self, path: str | Path, *, force: bool = False) -> Path:
-        """Write the network; weights in a file beside it where those of the source are.
-
-        Args:
-            path: where to.
-            force: replace an existing file.
-
-        Raises:
-            UsageError: writing would lose something, or the place cannot be written.
-        """
-        where = Path(path)
-        check_output(where, self.source, force, "copy")
-        save_model(self.model.proto, where, "copy")
-        return where
 
     @property
     def summary(self) -> str:
@@ -114,13 +91,6 @@ class SmoothedModel:
             exponent = "-" if one.exponent is None else f"{one.exponent:g}"
             rows.append([one.tensor, str(len(one.products)), exponent, f"{one.before:.3g}", f"{one.after:.3g}"])
         return Table(("input", "products", "exponent", "error before", "error after"), rows, right=(1, 2, 3, 4))
-
-    def table(self, form: str = "table") -> str:
-        """As text, csv, markdown or latex."""
-        return self.as_table().render(form)
-
-    def __repr__(self) -> str:
-        return f"<SmoothedModel: {self.summary}>"
 
 
 @dataclass(frozen=True, eq=False)

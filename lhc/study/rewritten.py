@@ -1,0 +1,61 @@
+"""A network that lhc rewrote for the tiles of a machine: an ordinary one, for every other command."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+
+from lhc.hardware import Hardware
+from lhc.model import OnnxModel
+from lhc.onnx_io import check_output, save_model
+from lhc.onnx_io.data_file import DataFile
+from lhc.support.tables import Table
+
+__all__ = ["RewrittenModel"]
+
+
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
+class RewrittenModel(ABC):
+    """A network that computes what another one does.
+
+    Attributes:
+        model: the network.
+        source: what it was made of.
+        hardware: whose tiles it was made for.
+        data: where weights are that are in no file of the user's; it goes with this object.
+    """
+
+    model: OnnxModel
+    source: OnnxModel
+    hardware: Hardware
+    data: DataFile | None = None
+
+    def save(self, path: str | Path, *, force: bool = False) -> Path:
+        """Write the network; weights in a file beside it where those of the source are.
+
+        Args:
+            path: where to.
+            force: replace an existing file.
+
+        Raises:
+            UsageError: writing would lose something, or the place cannot be written.
+        """
+        where = Path(path)
+        check_output(where, self.source, force, "copy")
+        save_model(self.model.proto, where, "copy")
+        return where
+
+    @property
+    @abstractmethod
+    def summary(self) -> str:
+        """What was done, in a line."""
+
+    @abstractmethod
+    def as_table(self) -> Table:
+        """What was done, a row each."""
+
+    def table(self, form: str = "table") -> str:
+        """As text, csv, markdown or latex."""
+        return self.as_table().render(form)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: {self.summary}>"
