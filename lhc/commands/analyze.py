@@ -1,14 +1,13 @@
 """What can be analog, and why not the rest. Measures nothing."""
 
 from lhc.errors import ModelError, OpenSizesError
-from lhc.hardware import Hardware
 from lhc.onnx_io import example_shapes
 from lhc.options.commands import AnalyzeOptions
 from lhc.options.signature import keywords
 from lhc.passes import ChooseCopies, Qualify, initial_plan
 from lhc.samples.metrics import UNCHOSEN
 from lhc.study.outcome import Analysis
-from lhc.study.prepare import check_machine
+from lhc.study.prepare import check_machine, machine_of
 from lhc.study.source import open_model
 from lhc.support.version import VERSION
 
@@ -22,7 +21,7 @@ def analyze(options: AnalyzeOptions) -> Analysis:
     A PyTorch module needs samples, to be exported on; sizes are taken from them. Where MACs depend on sizes that are
     not given, those of an example are taken, and named.
     """
-    machine = Hardware.load(options.hardware or "lionheart")
+    machine = machine_of(options)
     opened = open_model(options.model, options.data, options.label_key, options.dequantize)
     task = None if options.data is None else opened.task(options.data, UNCHOSEN, 1, options)
     opened = opened if task is None else opened.seen(task)

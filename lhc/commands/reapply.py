@@ -3,12 +3,11 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from lhc.errors import ModelError, OpenSizesError
+from lhc.errors import ModelError
 from lhc.hardware import Hardware
 from lhc.model import ModelSource
 from lhc.onnx_io import (
     configured_placements,
-    example_shapes,
     find_layers,
     lost_configurations,
     placements_in,
@@ -46,7 +45,7 @@ def reapply(
         ConfigError: a file holds no such settings.
     """
     opened = open_model(model)
-    machine = Hardware.load(hardware or "lionheart")
+    machine = Hardware.load("lionheart" if hardware is None else hardware)
     settings = placements_in(Path(original), opened.model) if isinstance(original, str | Path) else None
     if settings is not None:
         return _placed_as(opened, settings, machine)
@@ -86,10 +85,7 @@ def _placed_as(opened: Opened, placed: Mapping[str, Placement], hardware: Hardwa
     """
     if not placed:
         raise ModelError(f"{opened.model.label}: the settings name none of its operators that multiply")
-    try:
-        graph = opened.graph()
-    except OpenSizesError:
-        graph = opened.graph(example_shapes(opened.model, {}))
+    graph = opened.example_graph()
     plan = Qualify().run(graph, initial_plan(graph, hardware, opened.model.source, VERSION)).plan
     detail = "as another tool's settings have it"
     decisions: dict[str, Decision] = {}

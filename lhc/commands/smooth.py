@@ -1,14 +1,13 @@
 """A network whose outliers of activations are moved into its weights, for the tiles of a machine."""
 
 from lhc.errors import ModelError
-from lhc.hardware import Hardware
 from lhc.onnx_io.channel_scales import scalable_inputs
 from lhc.onnx_io.data_file import DataFile, in_memory
 from lhc.options.commands import SmoothOptions
 from lhc.options.signature import keywords
 from lhc.samples.metrics import UNCHOSEN
 from lhc.store import default_work_dir
-from lhc.study.prepare import check_machine
+from lhc.study.prepare import check_machine, machine_of
 from lhc.study.scale_channels import (
     SmoothedModel,
     chosen_factors,
@@ -36,7 +35,7 @@ def smooth(options: SmoothOptions) -> SmoothedModel:
     task = opened.task(options.data, UNCHOSEN, None, options)
     opened = opened.seen(task)
     model, graph = opened.model, opened.graph(None, task)
-    machine = Hardware.load("lionheart" if options.hardware is None else options.hardware)
+    machine = machine_of(options)
     check_machine(machine, graph)
     t_s = machine.t_inference_s if options.t_inference is None else options.t_inference
     machine.check_time(t_s)

@@ -2,10 +2,8 @@
 
 from dataclasses import dataclass
 
-from lhc.errors import OpenSizesError, UsageError
-from lhc.hardware import Hardware
+from lhc.errors import UsageError
 from lhc.model import OnnxModel, without_annotations
-from lhc.onnx_io import example_shapes
 from lhc.onnx_io.column_copies import copyable_columns, with_copied_columns
 from lhc.onnx_io.data_file import DataFile, in_memory
 from lhc.options.commands import WidenOptions
@@ -14,7 +12,7 @@ from lhc.passes import Qualify, initial_plan
 from lhc.passes.select import Select
 from lhc.results.widening import WidenedLayer
 from lhc.store import default_work_dir
-from lhc.study.prepare import check_machine
+from lhc.study.prepare import check_machine, machine_of
 from lhc.study.rewritten import RewrittenModel
 from lhc.study.source import open_model
 from lhc.support.tables import Table
@@ -63,11 +61,8 @@ def widen(options: WidenOptions) -> WidenedModel:
         raise UsageError(f"--most must be at least 2, got {options.most}")
     opened = open_model(options.model, dequantize=options.dequantize)
     model = opened.model
-    try:
-        graph = opened.graph()
-    except OpenSizesError:  # sizes do not matter here
-        graph = opened.graph(example_shapes(model, {}))
-    machine = Hardware.load("lionheart" if options.hardware is None else options.hardware)
+    graph = opened.example_graph()
+    machine = machine_of(options)
     check_machine(machine, graph)
     plan = Qualify().run(graph, initial_plan(graph, machine, model.source, VERSION)).plan
     plan = Select(include=options.include, exclude=options.exclude).run(graph, plan).plan

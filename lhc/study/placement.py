@@ -18,7 +18,7 @@ from lhc.plan import Decision, Plan
 from lhc.runtime.network_calls import calibration_count
 from lhc.samples.metrics import UNCHOSEN
 from lhc.samples.splits import split_task
-from lhc.study.prepare import analog_of, check_machine, read_placed
+from lhc.study.prepare import analog_of, check_machine, machine_of, read_placed
 from lhc.study.source import Opened, open_model
 from lhc.support.version import VERSION
 
@@ -123,7 +123,7 @@ def _planned(opened: Opened, plan: Plan, options: PlacingFirst) -> NetworkPlacem
 
 def _named(opened: Opened, options: PlacingFirst) -> NetworkPlacement:
     """The layers that the user names, or all."""
-    machine = Hardware.load(options.hardware or "lionheart")
+    machine = machine_of(options)
     if machine.needs_calibration or machine.calibrates_adcs:
         # The metric scores nothing here, and takes any output and targets.
         asked = replace(part(options, PlacedMeasuring), metric="nmse", hardware=machine, draws=1)

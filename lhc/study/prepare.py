@@ -12,7 +12,7 @@ from lhc.hardware import Hardware
 from lhc.measure import Running
 from lhc.onnx_io import read_plan
 from lhc.options.commands import Measuring, PlacedMeasuring
-from lhc.options.subjects import GivenPlacement
+from lhc.options.subjects import GivenPlacement, MachineOptions
 from lhc.passes import ChooseCopies, ParityGate, Pass, Qualify, initial_plan
 from lhc.passes.trained_walks import LionHeartOriginal
 from lhc.plan import Outcome, Plan
@@ -137,7 +137,7 @@ def calibrated(study: Study, names: Sequence[str]) -> Study:
     return replace(study, plan=plan)
 
 
-def machine_of(options: Measuring, stored: Plan | None = None) -> Hardware:
+def machine_of(options: MachineOptions, stored: Plan | None = None) -> Hardware:
     """The hardware that the user names, else that of the annotations, else ``lionheart``.
 
     LionHeart's published algorithm gets it as it was published: with drift compensation alone.

@@ -16,6 +16,7 @@ from lhc.models.export import export_module, is_module
 from lhc.onnx_io import (
     Constants,
     Shape,
+    example_shapes,
     infer_shapes,
     input_shapes,
     load_model,
@@ -184,6 +185,13 @@ class Opened(OpenedModel):
     def control(self) -> dict[str, str]:
         """What calls that it is for take, where the file leaves it open (`Plan.control`)."""
         return {} if self.model.file is None else self.model.file.control
+
+    def example_graph(self) -> LayerGraph:
+        """The layer graph where sizes do not matter: those that the file leaves open are those of an example."""
+        try:
+            return self.graph()
+        except OpenSizesError:
+            return self.graph(example_shapes(self.model, {}))
 
     def graph(self, shapes: Mapping[str, tuple[int, ...]] | None = None, task: Task | None = None) -> LayerGraph:
         """The layer graph; shapes that inference cannot find are observed in one run.
