@@ -7,6 +7,8 @@ tiles) and ``conductances.npz``. For the tile at (row, column) of analog layer i
     target      mapped weights before programming, (outputs, rows), 1 is the full scale
     programmed  after programming and drift of one chip, the sum over rows of the same input, (outputs, inputs)
     scales      digital factor of each output: weight = sum of targets · scale; a static input range is in it
+    compensation  gain of drift compensation of each output, digital too
+    adc_offset  what the ADC of each output adds, in units of the full scale; only where chips have such faults
     g_plus_us, g_minus_us   target as a differential pair in µS, where the hardware has devices
 
 For a Conv the inputs of a tile run over channels, then over the taps of the kernel.
@@ -52,7 +54,7 @@ if TYPE_CHECKING:
 
 __all__ = ["INDEX_VERSION", "check_split_output", "split"]
 
-INDEX_VERSION = 1
+INDEX_VERSION = 2
 
 PROCEDURE = (
     "Layer after layer, in the order of the stages: run the calibration samples through the chip, the layers before"
@@ -267,7 +269,6 @@ def _tiles(
                     "outputs": [first_output, first_output + outputs],
                     "scale": float(tile.scales.max()),
                     "input_range": tile.input_range,
-                    "compensation": float(tile.gain.mean()),
                     "g_max_us": g_max_us,
                     "arrays": key,
                 }
@@ -282,6 +283,9 @@ def _arrays(
     target = (wanted.weights / np.maximum(np.bincount(rows, minlength=wanted.weights.shape[1]), 1))[:, rows]
     target = target.astype(np.float32)
     arrays: Arrays = {"rows": rows, "target": target, "programmed": tile.weights, "scales": tile.scales}
+    arrays["compensation"] = tile.gain
+    if tile.offset is not None:
+        arrays["adc_offset"] = tile.offset
     if isinstance(devices, PairedDevices):
         cells = (np.asarray(side, np.float32) for side in devices.cells(target))
         arrays["g_plus_us"], arrays["g_minus_us"] = cells

@@ -1,10 +1,13 @@
 """Sub-models for other back ends: run one after the other they are the network, and the index says what tiles hold."""
 
 import json
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import onnx
 import onnxruntime
 import pytest
@@ -88,7 +91,7 @@ def test_tiles_hold_the_weights(network: onnx.ModelProto, tmp_path: Path) -> Non
             assert tile["scale"] == pytest.approx(float(scales.max()))
             pair = arrays[f"{key}/g_plus_us"] - arrays[f"{key}/g_minus_us"]
             np.testing.assert_allclose(pair, tile["g_max_us"] * target, rtol=1e-6, atol=1e-6)
-            error = arrays[f"{key}/programmed"] * tile["compensation"] - target
+            error = arrays[f"{key}/programmed"] * arrays[f"{key}/compensation"][:, None] - target
             assert 0 < np.abs(error).mean() < 0.1
 
 
@@ -152,6 +155,124 @@ def test_corrections_of_outputs_are_those_of_the_compiled_chip(network: onnx.Mod
         np.testing.assert_array_equal(arrays[f"{key}/offset"], compiled[f"{name}.offset"].reshape(-1))
         assert ((arrays[f"{key}/gain"] >= 0.5) & (arrays[f"{key}/gain"] <= 2)).all()
         assert not (arrays[f"{key}/gain"] == 1).any()
+
+
+@dataclass(frozen=True)
+class _Files:
+    """A chip as somebody without lhc has it: what `lhc split` wrote, on a machine whose converters are ideal."""
+
+    folder: Path
+
+    @cached_property
+    def index(self) -> dict[str, Any]:
+        return json.loads((self.folder / "index.json").read_text())  # type: ignore[no-any-return]
+
+    @cached_property
+    def arrays(self) -> dict[str, Any]:
+        return dict(np.load(self.folder / "conductances.npz"))
+
+    def layer(self, name: str) -> dict[str, Any]:
+        return next(one for stage in self.index["stages"] for one in stage["analog"] if one["name"] == name)
+
+    def weights(self, layer: dict[str, Any]) -> npt.NDArray[np.float64]:
+        """What the tiles of a layer multiply by, ``(outputs, inputs)``."""
+        ends = [max(tile[side][1] for tile in layer["tiles"]) for side in ("outputs", "inputs")]
+        found = np.zeros(ends)
+        for tile in layer["tiles"]:
+            of = {name: self.arrays[f"{tile['arrays']}/{name}"] for name in ("programmed", "scales", "compensation")}
+            part = of["programmed"] * (of["scales"] * of["compensation"])[:, None]
+            found[slice(*tile["outputs"]), slice(*tile["inputs"])] += part
+        return found
+
+    def product(self, layer: dict[str, Any], tensors: dict[str, Any]) -> tuple[Any, Any]:
+        """What the chip puts out before the bias, outputs last, and the bias."""
+        part = onnx.load(self.folder / layer["file"])
+        (node,) = part.graph.node
+        stored = {tensor.name: tensor for tensor in part.graph.initializer}
+        old = numpy_helper.to_array(stored[node.input[1]])
+        matrix = self.weights(layer)
+        new = matrix.T if node.op_type == "Gemm" else matrix
+        stored[node.input[1]].CopyFrom(
+            numpy_helper.from_array(new.reshape(old.shape).astype(np.float32), node.input[1])
+        )
+        session = onnxruntime.InferenceSession(part.SerializeToString(), providers=["CPUExecutionProvider"])
+        (output,) = session.run(layer["outputs"], {name: tensors[name] for name in layer["inputs"]})
+        bias = numpy_helper.to_array(stored[node.input[2]]) if len(node.input) > 2 else np.zeros(len(matrix))
+        return np.moveaxis(output, 1, -1) - bias, bias
+
+    def run(self, images: npt.NDArray[np.float32]) -> dict[str, Any]:
+        """All tensors of the network, every layer corrected as the files say."""
+        tensors: dict[str, Any] = {"image": images}
+        for stage in self.index["stages"]:
+            if stage["digital"]:
+                _run(self.folder / stage["digital"]["file"], tensors, stage["digital"])
+            for layer in stage["analog"]:
+                output, bias = self.product(layer, tensors)
+                own = {name: self.arrays[f"{layer['correction']}/{name}"] for name in ("gain", "offset")}
+                corrected = own["gain"] * output + own["offset"] + bias
+                tensors[layer["outputs"][0]] = np.moveaxis(corrected, -1, 1).astype(np.float32)
+        return tensors
+
+
+IDEAL = SMALL.model_copy(
+    update={
+        "dac": SMALL.dac.model_copy(update={"bits": None, "bound": None}),
+        "adc": SMALL.adc.model_copy(update={"bits": None, "bound": None, "noise": 0.0}),
+    }
+)
+CALIBRATION = {"image": np.random.default_rng(4).normal(size=(40, 4, 6, 6)).astype(np.float32)}
+
+
+def test_the_files_alone_give_what_a_calibrated_session_does(network: onnx.ModelProto, tmp_path: Path) -> None:
+    """Programmed weights, compensation, gains and offsets; their columns in another order do not."""
+    compensation = IDEAL.compensation.model_copy(update={"drift": "per-column"})
+    chip: dict[str, Any] = {
+        "hardware": IDEAL.model_copy(update={"compensation": compensation}),
+        "placement": ["grouped", "head"],
+        "seed": 3,
+    }
+    lhc.split(network, folder=tmp_path / "parts", data=CALIBRATION, **chip)
+    kept = split_task(Task(CALIBRATION, None, get_metric("kl")), 256).calibrate
+    assert kept is not None
+    session = lhc.HybridSession(network, **chip)
+    (uncalibrated,) = session.run(None, {"image": IMAGES})
+    session.drift_to(IDEAL.t_inference_s)
+    session.calibrate(kept)
+    (wanted,) = session.run(None, {"image": IMAGES})
+    files = _Files(tmp_path / "parts")
+    np.testing.assert_allclose(files.run(IMAGES)["logits"], wanted, rtol=1e-4, atol=1e-6)  # sums in another order
+    assert not np.allclose(uncalibrated, wanted, 1e-4, 1e-6)
+    for name in ("grouped", "head"):
+        for what in ("gain", "offset"):
+            wrong = _Files(tmp_path / "parts")
+            key = f"{wrong.layer(name)['correction']}/{what}"
+            wrong.arrays[key] = np.roll(wrong.arrays[key], 1)
+            assert not np.allclose(wrong.run(IMAGES)["logits"], wanted, 1e-4, 1e-6), (name, what)
+
+
+def test_the_procedure_finds_the_corrections_of_the_files(network: onnx.ModelProto, tmp_path: Path) -> None:
+    """Done by hand as the index says, on a machine whose reads are all alike."""
+    assert IDEAL.devices is not None
+    machine = IDEAL.model_copy(update={"devices": IDEAL.devices.model_copy(update={"read_noise_scale": 0.0})})
+    placed: dict[str, Any] = {"placement": ["grouped", "head"], "hardware": machine, "seed": 3}
+    lhc.split(network, folder=tmp_path / "parts", data=CALIBRATION, **placed)
+    kept = split_task(Task(CALIBRATION, None, get_metric("kl")), 256).calibrate
+    assert kept is not None
+    files = _Files(tmp_path / "parts")
+    tensors = files.run(np.asarray(kept.inputs["image"]))  # every layer is given what the corrected ones put out
+    layer = files.layer("head")
+    outputs, _ = files.product(layer, tensors)
+    peaks = np.abs(tensors[layer["inputs"][0]]).max(1)
+    calls = np.split(peaks, [3, 6, 9])  # four reads take turns, so a call has three samples at most
+    weights = np.concatenate([1 / (own**2 + own.mean() ** 2) for own in calls])
+    mean = np.average(outputs, axis=0, weights=weights)
+    deviation = np.sqrt(np.average(np.square(outputs - mean), axis=0, weights=weights))
+    digital = {name: files.arrays[f"{layer['correction']}/{name}"] for name in ("mean", "deviation")}
+    most = files.index["calibration"]["greatest_gain"]
+    gain = np.clip(digital["deviation"] / deviation, 1 / most, most)
+    np.testing.assert_allclose(files.arrays[f"{layer['correction']}/gain"], gain, rtol=1e-4)
+    offset = digital["mean"] - gain * mean
+    np.testing.assert_allclose(files.arrays[f"{layer['correction']}/offset"], offset, rtol=1e-3, atol=1e-5)
 
 
 def test_without_samples_or_corrections_none_are_written(network: onnx.ModelProto, tmp_path: Path) -> None:
