@@ -8,8 +8,10 @@ One layer is analog at a time, on the preset ``lionheart`` one day after program
 Each layer's damage is split in two by measuring it again on the same machine without anything that is random:
 ``devices`` null (never programmed, never drifting), ``adc.noise`` 0, ``drift_compensation`` none. What is left then is
 the clipping and quantisation of DAC and ADC; the rest is due to devices and noise. A third time it is measured on the
-preset as it is: with copies in free cells, and chips that are calibrated on a quarter of the samples (if there are
-enough of them to see that this does no harm), judged on the others.
+preset as it is: with copies in free cells, and chips that are calibrated on a quarter of the samples (if that is not
+seen to do harm). All three judge the other three quarters.
+
+What is finished is in the output file; a second run goes on behind it.
 
 FOLDER holds ``minilm.json``, ``minilm-squad.json`` and ``stories260k.json``, or some of them, for tables and figure
 (which needs matplotlib).
@@ -27,6 +29,7 @@ import numpy as np
 
 import lhc
 from lhc.samples.metrics import get_metric
+from lhc.samples.splits import split_task
 from lhc.study.source import Opened, open_model
 from lhc.support.tables import Table
 
@@ -51,7 +54,8 @@ class Subject:
     Attributes:
         metrics: damage in one layer, the first one ranks.
         output: that is scored by these.
-        samples: how many.
+        samples: how many, evenly spread over those of the entry; for one layer at a time.
+        together: how many for all layers at a time.
         length: greatest length of the sequences of a sample, in tokens; longer samples are left out, or cut.
         cut: cut samples to that length instead of leaving them out.
         tasks: metrics of all layers together, each with whether higher is better where it is a function.
@@ -60,15 +64,17 @@ class Subject:
     metrics: tuple[str, ...]
     output: str
     samples: int
+    together: int
     length: int
     cut: bool
     tasks: tuple[tuple[str, bool | None], ...]
 
 
+SQUAD = (("lhc.models.squad:f1", True), ("lhc.models.squad:exact_match", True))
 SUBJECTS = {
-    "minilm": Subject(("nmse",), "embeddings", 128, 24, False, (("spearman", None),)),
-    "minilm-squad": Subject(("kl",), "spans", 16, 128, False, (("lhc.models.squad:f1", True),)),
-    "stories260k": Subject(("kl", "nll"), "logits", 32, 256, True, (("nll", None),)),
+    "minilm": Subject(("nmse",), "embeddings", 128, 400, 24, False, (("spearman", None),)),
+    "minilm-squad": Subject(("kl",), "spans", 64, 240, 160, False, SQUAD),
+    "stories260k": Subject(("kl", "nll"), "logits", 32, 64, 256, True, (("nll", None),)),
 }
 
 
@@ -85,14 +91,14 @@ def machines() -> dict[str, lhc.Hardware]:
     return {"whole": whole, "converters": converters, "healed": healed}
 
 
-def chosen(task: lhc.Task, subject: Subject) -> lhc.Task:
-    """The first samples that are short enough, without the padding behind the longest."""
+def chosen(task: lhc.Task, subject: Subject, samples: int) -> lhc.Task:
+    """So many of the samples that are short enough, without the padding behind the longest."""
     inputs = {name: np.asarray(array) for name, array in task.inputs.items()}
     targets = np.asarray(task.targets)
     ids = inputs["input_ids"]
     lengths = (ids != 0).sum(-1).reshape(len(ids), -1).max(1)
     rows = np.arange(len(ids)) if subject.cut else np.flatnonzero(lengths <= subject.length)
-    rows = rows[: subject.samples]
+    rows = rows[np.arange(samples) * len(rows) // samples]
     length = min(subject.length, int(lengths[rows].max()))
     picked = targets[rows]
     if picked.dtype.names:
@@ -111,51 +117,92 @@ def _trimmed_type(dtype: np.dtype[Any], length: int) -> np.dtype[Any]:
 
 
 def measure(name: str, out: Path) -> None:
-    """Measure one network and write everything that tables and figure show."""
+    """Measure what is missing of one network, and write everything that tables and figure show."""
     subject = SUBJECTS[name]
-    start = time.process_time()
     opened = open_model(name)
     assert opened.entry is not None
-    task = chosen(opened.entry.task(), subject)
+    every = opened.entry.task()
+    task, many = chosen(every, subject, subject.samples), chosen(every, subject, subject.together)
     document: dict[str, Any] = {
         "model": name,
         "samples": len(task),
         "length": int(next(iter(task.inputs.values())).shape[-1]),
         "draws": DRAWS,
         "seed": 0,
-        "layers": {},
+        "layers": {metric: {} for metric in subject.metrics},
         "together": {},
+        "cpu_s": 0.0,
     }
+    if out.exists():
+        document = json.loads(out.read_text(encoding="utf-8"))
     for machine, hardware in machines().items():
-        draws = DRAWS if hardware.is_stochastic else 2
         for metric in subject.metrics:
-            table = lhc.sensitivity(
-                opened,
-                task.with_metric(get_metric(metric)),
-                metric=metric,
-                output=subject.output,
-                hardware=hardware,
-                draws=draws,
-                method="measure",
-            )
-            document["layers"].setdefault(metric, {})[machine] = {
-                layer: {"mean": found.mean, "interval": found.interval} for layer, found in table.layers.items()
-            }
-        document["together"][machine] = _together(opened, task, subject, hardware, draws)
-        document["cpu_s"] = round(time.process_time() - start, 1)
-        out.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+            if machine not in document["layers"][metric]:
+                start = time.process_time()
+                document["layers"][metric][machine] = _layers(opened, task, subject, hardware, metric)
+                _keep(document, time.process_time() - start, out)
+        if machine not in document["together"]:
+            start = time.process_time()
+            document["together"][machine] = _together(opened, many, subject, hardware)
+            _keep(document, time.process_time() - start, out)
 
 
-def _together(
-    opened: Opened, task: lhc.Task, subject: Subject, hardware: lhc.Hardware, draws: int
+def _keep(document: dict[str, Any], cpu_s: float, out: Path) -> None:
+    document["cpu_s"] = round(document["cpu_s"] + cpu_s, 1)
+    out.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+
+
+def _judged(task: lhc.Task, hardware: lhc.Hardware) -> lhc.Task:
+    """What the healed machine judges; it sets the others aside by itself."""
+    healed = hardware.compensation.outputs != "none"
+    return task if healed else split_task(task, lhc.Hardware.load("lionheart").compensation.samples).judged
+
+
+def _draws(hardware: lhc.Hardware) -> int:
+    return DRAWS if hardware.is_stochastic else 2
+
+
+def _layers(
+    opened: Opened, task: lhc.Task, subject: Subject, hardware: lhc.Hardware, metric: str
 ) -> dict[str, dict[str, Any]]:
-    """All layers analog, judged by the task's own metric."""
+    """Damage of every layer when it alone is analog."""
+    table = lhc.sensitivity(
+        opened,
+        _judged(task, hardware).with_metric(get_metric(metric)),
+        metric=metric,
+        output=subject.output,
+        hardware=hardware,
+        draws=_draws(hardware),
+        method="measure",
+    )
+    return {
+        layer: {"mean": found.mean, "error": found.std / found.draws**0.5, "interval": found.interval}
+        for layer, found in table.layers.items()
+    }
+
+
+def _together(opened: Opened, task: lhc.Task, subject: Subject, hardware: lhc.Hardware) -> dict[str, dict[str, Any]]:
+    """All layers analog, judged by the task's own metrics."""
     found = {}
     for metric, higher in subject.tasks:
         (result,) = lhc.evaluate(
-            opened, task, metric=metric, higher_is_better=higher, hardware=hardware, all_analog=True, draws=draws
+            opened,
+            _judged(task, hardware),
+            metric=metric,
+            higher_is_better=higher,
+            hardware=hardware,
+            all_analog=True,
+            draws=_draws(hardware),
         )
-        found[metric] = {"baseline": result.baseline, "mean": result.mean, "interval": result.interval}
+        found[metric] = {
+            "baseline": result.baseline,
+            "mean": result.mean,
+            "interval": result.interval,
+            "drop": result.drop,
+            "drop_interval": result.drop_interval,
+            "samples": result.samples,
+            "calibrated": result.calibrated,
+        }
     return found
 
 
@@ -176,31 +223,35 @@ def read(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def profile(document: dict[str, Any], metric: str) -> Table:
-    """Damage by kind of layer: mean over blocks and the worst layer, and how much of it is conversion alone."""
+    """Damage by kind of layer: mean over blocks, how much of it is conversion alone, what healing leaves; the worst."""
     measured = document["layers"][metric]
     rows = []
     for name in KINDS:
         layers = [layer for layer in measured["whole"] if kind(layer) == name]
         if not layers:
             continue
-        whole = [measured["whole"][layer]["mean"] for layer in layers]
-        converters = [measured["converters"][layer]["mean"] for layer in layers]
-        healed = [measured["healed"][layer]["mean"] for layer in layers]
+        whole, converters, healed = (_mean(measured[machine], layers) for machine in ("whole", "converters", "healed"))
         worst = max(layers, key=lambda layer: measured["whole"][layer]["mean"])
         low, high = measured["whole"][worst]["interval"]
         rows.append(
             [
                 name,
                 str(len(layers)),
-                f"{np.mean(whole):.2g}",
-                f"{np.mean(converters):.2g}",
-                f"{np.mean(whole) - np.mean(converters):.2g}",
-                f"{np.mean(healed):.2g}",
+                f"{whole[0]:.2g} ± {whole[1]:.1g}",
+                f"{converters[0]:.2g}",
+                f"{whole[0] - converters[0]:.2g}",
+                f"{healed[0]:.2g} ± {healed[1]:.1g}",
                 f"{block(worst) or '-'}: {measured['whole'][worst]['mean']:.2g} [{low:.2g}, {high:.2g}]",
             ]
         )
     headers = ["kind", "layers", "damage", "clipping and quantisation", "devices and noise", "healed", "worst block"]
     return Table(headers, rows, right=(1, 2, 3, 4, 5))
+
+
+def _mean(measured: dict[str, dict[str, Any]], layers: Sequence[str]) -> tuple[float, float]:
+    """Mean damage of some layers with its standard error over chips, whose devices differ from layer to layer."""
+    errors = [measured[layer]["error"] for layer in layers]
+    return float(np.mean([measured[layer]["mean"] for layer in layers])), float(np.linalg.norm(errors) / len(layers))
 
 
 def worst(document: dict[str, Any], metric: str, count: int) -> Table:
