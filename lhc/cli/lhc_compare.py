@@ -1,30 +1,52 @@
 """``lhc compare``: machines side by side."""
 
 from dataclasses import replace
+from pathlib import Path
+from typing import ClassVar
 
 import typer
 
 from lhc.cli.build import terminal_command
-from lhc.cli.output import emit
+from lhc.cli.output import check_file, emit, write
 from lhc.cli.progress import watched
 from lhc.options.commands import CompareOptions
-from lhc.options.printed import Watching
+from lhc.options.declare import option, options
+from lhc.options.printed import Replacing, Watching
 
 __all__ = ["command"]
 
 
-def compare(asked: CompareOptions, shown: Watching) -> None:
+@options
+class CompareOutput(Watching, Replacing):
+    """What ``lhc compare`` writes."""
+
+    PANEL: ClassVar[str] = "Output"
+
+    plot: Path | None = option(
+        "Draw the machines side by side.",
+        default=None,
+        metavar="F.svg",
+        result="lhc.report.comparison_svg.comparison_svg(results)",
+    )
+
+
+def compare(asked: CompareOptions, shown: CompareOutput) -> None:
     """Place a network on several machines. Accuracy, energy, latency and tiles side by side."""
     from lhc.commands.compare import compare as run
+    from lhc.report.comparison import comparison_footer, comparison_table
+    from lhc.report.comparison_svg import comparison_svg
     from lhc.report.json_documents import comparison_document
-    from lhc.report.measured_tables import comparison_footer, comparison_table
     from lhc.study.source import open_model
 
+    if shown.plot is not None:
+        check_file(shown.plot, shown.force)
     opened = open_model(asked.model, dequantize=asked.dequantize)
     with watched(replace(asked, model=opened), shown.quiet) as watching:
         results = run.of(watching)
     table, footer = comparison_table(results), comparison_footer(results)
     emit(comparison_document(results), table, footer, shown.chosen)
+    if shown.plot is not None:
+        write(shown.plot, comparison_svg(results))
     if not all(result.plan.outcome is None or result.plan.outcome.within_budget for result in results):
         raise typer.Exit(1)
 
@@ -33,11 +55,15 @@ command = terminal_command(
     "compare",
     compare,
     CompareOptions,
-    Watching,
+    CompareOutput,
     examples=(
         (
             "lhc compare model.onnx --data samples.npz --hardware lionheart --hardware mine.yaml",
             "what a machine of your own does beside a preset",
+        ),
+        (
+            "lhc compare model.onnx --data s.npz --hardware a.yaml --hardware b.yaml --ages 3600,86400 --plot f.svg",
+            "the same, how long each holds with one calibration, and a picture",
         ),
     ),
 )

@@ -3,12 +3,14 @@
 from dataclasses import replace
 
 from lhc.commands.partition import partition
+from lhc.commands.robustness import at_ages
 from lhc.errors import UsageError
 from lhc.hardware import Hardware
-from lhc.options.commands import CompareOptions, PartitionOptions
+from lhc.options.commands import CompareOptions, PartitionOptions, RobustnessOptions
 from lhc.options.declare import part
 from lhc.options.signature import keywords
 from lhc.study.outcome import PartitionResult
+from lhc.study.source import Opened, open_model
 
 __all__ = ["compare"]
 
@@ -18,9 +20,10 @@ def compare(options: CompareOptions) -> tuple[PartitionResult, ...]:
     """What `partition` finds on each of several machines, in the order in which they are given.
 
     Samples, seeds and budget are the same for all; each is judged at its own time of inference, unless one is given.
+    Ages at which the devices of a machine are not known are left out for it.
 
     Raises:
-        UsageError: fewer than two machines, or two of one name.
+        UsageError: fewer than two machines, or two of one name; an age below 0.
     """
     machines = [Hardware.load(one) for one in options.hardware]
     names = [machine.name for machine in machines]
@@ -28,5 +31,30 @@ def compare(options: CompareOptions) -> tuple[PartitionResult, ...]:
         raise UsageError(f"--hardware: two machines or more are compared, of different names; got {', '.join(names)}")
     if options.checkpoint is not None:
         raise UsageError("--checkpoint keeps the training for one machine: retrain on each by 'lhc partition'")
-    asked = part(options, PartitionOptions)
-    return tuple(partition.of(replace(asked, hardware=machine)) for machine in machines)
+    if any(not 0 <= t < float("inf") for t in options.ages or ()):
+        raise UsageError(f"--ages: seconds after the first read, from 0 on; got {options.ages}")
+    opened = open_model(options.model, options.data, options.label_key, options.dequantize)
+    asked = replace(part(options, PartitionOptions), model=opened)
+    results = (partition.of(replace(asked, hardware=machine)) for machine in machines)
+    return tuple(_at_ages(result, opened, options) for result in results)
+
+
+def _at_ages(result: PartitionResult, opened: Opened, options: CompareOptions) -> PartitionResult:
+    """A result with its placement at other times, as far as the devices are known at them."""
+    plan = result.plan
+    known = [t for t in options.ages or () if _is_known(plan.hardware, t)]
+    if not known or plan.outcome is None or not plan.analog:
+        return result
+    once = plan.model_copy(update={"hardware": plan.hardware.calibrated_once})
+    given = replace(part(options, RobustnessOptions), model=replace(opened, model=result.source), hardware=None)
+    given = replace(given, placement=once, max_drop=None, drop_type=None)
+    return replace(result, ages=at_ages(given, known))
+
+
+def _is_known(machine: Hardware, t_s: float) -> bool:
+    """Whether the devices of all layers are known at a time, in seconds after the first read."""
+    try:
+        machine.check_time(t_s)
+    except UsageError:
+        return False
+    return True

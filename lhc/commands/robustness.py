@@ -1,15 +1,17 @@
 """How a placement does over time, over chips and over scaled noise."""
 
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 
 from lhc.errors import UsageError
 from lhc.measure import Budget, Running
+from lhc.measure.bench import Bench
 from lhc.options.commands import RobustnessOptions, RunOptions
 from lhc.options.declare import part
 from lhc.options.signature import keywords
 from lhc.plan import Outcome
-from lhc.results import Robustness
+from lhc.results import Evaluation, Robustness
 from lhc.stats import CONFIDENCE, check_confidence
 from lhc.study.cautions import warn_of_doubtful_labels
 from lhc.study.goal import budget_of, budget_of_plan
@@ -17,9 +19,9 @@ from lhc.study.margin import TIMES_S, measure_robustness
 from lhc.study.prepare import read_placed, stored_plan
 from lhc.study.source import Opened, open_model
 from lhc.study.state import Study
-from lhc.support.numbers import level_text
+from lhc.support.numbers import level_text, time_text
 
-__all__ = ["robustness"]
+__all__ = ["at_ages", "robustness"]
 
 
 @keywords(RobustnessOptions)
@@ -29,6 +31,58 @@ def robustness(options: RobustnessOptions) -> Robustness:
     Samples, chips and level are those of the verification, where data and machine are those that the placement was
     verified with: at the machine's own noise the answer is then the same. Else it is said what differs.
     """
+    with _placed(options) as placed:
+        times = _times(placed.study, options)
+        found = measure_robustness(placed.bench, placed.analog, placed.budget, times, options.chips, placed.first)
+        found = replace(found, chips=replace(found.chips, calibrated=placed.calibrated_on))
+    verified = placed.verified
+    return found if verified is None else replace(found, differs=tuple(_differences(found, verified, placed.same)))
+
+
+def at_ages(options: RobustnessOptions, ages: Sequence[float]) -> tuple[Evaluation, ...]:
+    """The placement at some times, in seconds after the first read, on samples and chips as `robustness` takes them."""
+    with _placed(options) as placed:
+        bench, level = placed.bench, placed.budget.confidence
+        chips = range(placed.first, placed.first + bench.draws)
+        return tuple(
+            bench.evaluate(placed.analog, placed.budget.relative, f"after {time_text(t)}", t, level, chips)
+            for t in sorted(ages)
+        )
+
+
+@dataclass(frozen=True)
+class _Placed:
+    """A placement, ready to be measured.
+
+    Attributes:
+        study: the network.
+        bench: samples and chips.
+        analog: the analog layers.
+        budget: what it is held against.
+        verified: how it did when it was verified, where data and machine are the same.
+        same: samples are those of the verification.
+    """
+
+    study: Study
+    bench: Bench
+    analog: frozenset[str]
+    budget: Budget
+    verified: Outcome | None
+    same: bool
+
+    @property
+    def first(self) -> int:
+        """Number of the first chip."""
+        first = None if self.verified is None else self.verified.first_draw
+        return 0 if first is None else first
+
+    @property
+    def calibrated_on(self) -> int:
+        return self.study.calibrated_on if self.analog else 0
+
+
+@contextmanager
+def _placed(options: RobustnessOptions) -> Iterator[_Placed]:
     opened = open_model(options.model, options.data, options.label_key, options.dequantize)
     stored = stored_plan(options, opened)
     outcome = None if stored is None else stored.outcome
@@ -44,11 +98,7 @@ def robustness(options: RobustnessOptions) -> Robustness:
         bench = study.bench(study.splits.verify if same_samples else study.splits.judged)
         budget.check(bench)
         warn_of_doubtful_labels(bench)
-        first = 0 if verified is None or verified.first_draw is None else verified.first_draw
-        times = _times(study, options)
-        found = measure_robustness(bench, analog, budget, times, options.chips, first)
-        found = replace(found, chips=replace(found.chips, calibrated=study.calibrated_on if analog else 0))
-    return found if verified is None else replace(found, differs=tuple(_differences(found, verified, same_samples)))
+        yield _Placed(study, bench, analog, budget, verified, same_samples)
 
 
 def _as_verified(options: RobustnessOptions, verified: Outcome | None) -> RunOptions:

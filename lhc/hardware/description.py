@@ -104,13 +104,21 @@ class Hardware(Machine):
 
     def with_drift_compensation_alone(self) -> "Hardware":
         """The same machine without copies of weights and without corrections of outputs, for all layers."""
-        off = {"copies": False, "outputs": "none"}
+        return self._compensated(copies=False, outputs="none")
+
+    @property
+    def calibrated_once(self) -> "Hardware":
+        """The same machine whose outputs are calibrated at the first read alone, for all layers."""
+        return self._compensated(when="programming", time_s=None)
+
+    def _compensated(self, **fields: object) -> "Hardware":
+        """The same machine with these fields of its compensation, for all layers."""
         overrides = tuple(
-            o.model_copy(update={"compensation": {k: v for k, v in o.compensation.items() if k not in off}})
+            o.model_copy(update={"compensation": {k: v for k, v in o.compensation.items() if k not in fields}})
             for o in self.overrides
         )
         return self.model_copy(
-            update={"compensation": self.compensation.model_copy(update=off), "overrides": overrides}
+            update={"compensation": self.compensation.model_copy(update=fields), "overrides": overrides}
         )
 
     def for_layer(self, name: str) -> "Hardware":

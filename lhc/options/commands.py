@@ -28,7 +28,7 @@ from lhc.options.subjects import (
     Shapes,
 )
 from lhc.options.training import Checkpointing, TrainingOptions
-from lhc.options.values import share_of
+from lhc.options.values import share_of, times_of
 
 if TYPE_CHECKING:
     from lhc.hardware import Hardware
@@ -194,6 +194,15 @@ class CompareOptions(PartitionOptions):
         metavar="H",
         reads=list[str],
         convert=tuple,
+    )
+    ages: Sequence[float] | None = option(
+        "Seconds after the first read at which placements are looked at too, separated by commas, calibrated at that"
+        " read alone: how long until they are to be calibrated again.",
+        default=None,
+        metavar="3600,86400",
+        unit="s",
+        reads=str | None,
+        convert=times_of,
     )
 
 

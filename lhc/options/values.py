@@ -81,4 +81,4 @@ def times_of(option: str | None) -> list[float] | None:
     try:
         return [float(part) for part in option.split(",")]
     except ValueError as error:
-        raise UsageError(f"--t-inference {option!r}: write seconds, separated by commas, e.g. 0,3600,86400") from error
+        raise UsageError(f"{option!r}: write times in seconds, separated by commas, e.g. 0,3600,86400") from error

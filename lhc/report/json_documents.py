@@ -9,6 +9,7 @@ from lhc.costs import Cost, LayerCost, SystemCost, by_operator, cost_of
 from lhc.errors import LhcError
 from lhc.onnx_io import compiled_note
 from lhc.plan import LayerPlan, Plan
+from lhc.report.comparison import alike
 from lhc.report.kept_fronts import Answer
 from lhc.report.placement_lines import stored_summary
 from lhc.results import Evaluation, Front, SensitivityTable
@@ -150,7 +151,13 @@ def partition_document(result: PartitionResult) -> Document:
 
 def comparison_document(results: Sequence[PartitionResult]) -> Document:
     """Of ``lhc compare``."""
-    return {"machines": [{"hardware": one.plan.hardware.name} | partition_document(one) for one in results]}
+    machines = [
+        {"hardware": one.plan.hardware.name}
+        | partition_document(one)
+        | {"ages": [fields_of(found) for found in one.ages]}
+        for one in results
+    ]
+    return {"machines": machines, "not_told_apart": [list(pair) for pair in alike(results)]}
 
 
 def inspection_document(opened: "Opened", plan: Plan) -> Document:

@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from lhc.costs import gains
 from lhc.report.text import (
     CALIBRATION_NOTE,
     EFFECTS,
@@ -35,13 +34,10 @@ from lhc.support.tables import Table
 
 if TYPE_CHECKING:
     from lhc.study.effort import Effort
-    from lhc.study.outcome import PartitionResult
 
 __all__ = [
     "attribution_footer",
     "attribution_table",
-    "comparison_footer",
-    "comparison_table",
     "effort_footer",
     "effort_table",
     "evaluation_footer",
@@ -114,44 +110,6 @@ def front_footer(front: Front) -> str:
     count = f"{len(front.verified)} of {len(front.points)} points of the front by estimate are verified"
     lines = [f"{count}; their intervals hold together{'' if front.held_out else '; not held out'}"]
     return "\n".join([*lines, *([] if front.calibration is None else [str(front.calibration)])])
-
-
-def comparison_table(results: "Sequence[PartitionResult]") -> Table:
-    """Machines side by side, one row each."""
-    outcome = results[0].plan.outcome
-    unit = "" if outcome is None else drop_unit(outcome.percent, outcome.drop_type, outcome.metric)
-    headers = ["machine", "after", "layers", "MACs analog", "tiles", f"drop{unit}", "interval", "budget", "ms", "µJ"]
-    return Table(headers, [_machine_row(result) for result in results], right=(2, 3, 4, 5, 8, 9), spare=(1, 6, 3))
-
-
-def _machine_row(result: "PartitionResult") -> list[str]:
-    plan, outcome, cost = result.plan, result.plan.outcome, result.cost
-    drops = ["-", "-", "-"]
-    if outcome is not None:
-        share = outcome.percent or outcome.drop_type == "relative"
-        interval = "-" if outcome.interval is None else drop_range(outcome.interval, share)
-        drops = [drop_value(outcome.drop, share), interval, "met" if outcome.within_budget else "not met"]
-    return [
-        plan.hardware.name,
-        "-" if outcome is None else time_text(outcome.t_s),
-        f"{len(plan.analog)}/{len(plan.layers)}",
-        share_text(plan.analog_mac_fraction),
-        str(plan.tiles(result.graph)),
-        *drops,
-        "-" if cost is None else number_text(1e3 * cost.total.latency_s),
-        "-" if cost is None else number_text(1e6 * cost.total.energy_j),
-    ]
-
-
-def comparison_footer(results: "Sequence[PartitionResult]") -> str:
-    """What the rows of ``lhc compare`` are beside all digital, and what their machines leave out."""
-    lines = []
-    for result in results:
-        machine, cost, digital = result.plan.hardware, result.cost, result.digital_cost
-        told = ["costs are not known"] if cost is None or digital is None else [gains(cost.total, digital.total)]
-        told += [f"leaves out {', '.join(one.name for one in machine.left_out)}"] if machine.left_out else []
-        lines.append(f"{machine.name}: {'; '.join(told)}")
-    return "\n".join(lines)
 
 
 def robustness_table(found: Robustness) -> Table:

@@ -15,7 +15,7 @@ from lhc.model import OnnxModel
 from lhc.onnx_io import ExternalData, add_device_configurations, annotate, check_output, relative, save_model, whole
 from lhc.plan import LayerPlan, Plan
 from lhc.plan.recurrent_steps import folded, folded_rows
-from lhc.results import Infeasibility, SensitivityTable
+from lhc.results import Evaluation, Infeasibility, SensitivityTable
 from lhc.summary import share_of, summary, tiles_text
 from lhc.support.notebook import data_frame
 from lhc.support.numbers import share_text
@@ -208,6 +208,7 @@ class PartitionResult:
         notes: sentences for the user.
         ranking: the sensitivities that the search went by, where it did.
         infeasibility: where the budget is not met, why, and what would help.
+        ages: the placement at other times, calibrated at the first read alone, ascending; where they were asked for.
     """
 
     plan: Plan
@@ -216,6 +217,7 @@ class PartitionResult:
     notes: tuple[str, ...] = ()
     ranking: SensitivityTable | None = None
     infeasibility: Infeasibility | None = None
+    ages: tuple[Evaluation, ...] = ()
 
     @property
     def model(self) -> onnx.ModelProto:

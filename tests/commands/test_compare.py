@@ -58,6 +58,30 @@ def test_the_table_has_a_row_a_machine(cli: Cli, mine: Path) -> None:
     assert [row[-2] in ("", "-") for row in rows[1:]] == [False, True]
 
 
+def test_ages_with_one_calibration_and_a_picture(cli: Cli, mine: Path, tmp_path: Path) -> None:
+    plot = tmp_path / "machines.svg"
+    machine = Hardware.load(mine)
+    assert machine.devices is not None
+    fast = {
+        "devices": machine.devices.model_copy(update={"drift_scale": 3.0}),
+        "compensation": machine.compensation.model_copy(update={"drift": "none"}),
+    }
+    drifts = tmp_path / "drifts.yaml"
+    drifts.write_text(machine.model_copy(update=fast).to_yaml())
+    asked = ("--hardware", "ideal", "--hardware", drifts, *PLACED, "--ages", "0,31536000", "--plot", plot, "--json")
+    found = json.loads(cli("compare", "digits-narrow", *asked).stdout)
+    ideal, drifting = found["machines"]
+
+    assert [one["t_s"] for one in ideal["ages"]] == [0, 31536000]
+    assert [one["drop"] for one in ideal["ages"]] == [0, 0]
+    now, later = drifting["ages"]
+    assert later["drop"] > now["drop"] + 0.1
+    picture = plot.read_text()
+    assert all(
+        text in picture for text in ("budget 50", "energy per sample (µJ)", "not known", "calibrate again after")
+    )
+
+
 @pytest.mark.parametrize(
     ("machines", "message"),
     [

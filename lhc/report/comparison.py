@@ -1,0 +1,106 @@
+"""Machines side by side: their table, and what is said below it."""
+
+from collections.abc import Sequence
+from itertools import combinations
+from typing import TYPE_CHECKING
+
+from lhc.costs import gains
+from lhc.report.text import drop_range, drop_unit, drop_value, number_text, share_text, time_text
+from lhc.support.tables import Table
+
+if TYPE_CHECKING:
+    from lhc.study.outcome import PartitionResult
+
+__all__ = ["alike", "comparison_footer", "comparison_table", "held_ages", "holding_text"]
+
+
+def comparison_table(results: "Sequence[PartitionResult]") -> Table:
+    """Machines side by side, one row each."""
+    outcome = results[0].plan.outcome
+    unit = "" if outcome is None else drop_unit(outcome.percent, outcome.drop_type, outcome.metric)
+    headers = ["machine", "after", "layers", "MACs analog", "tiles", f"drop{unit}", "interval", "budget", "ms", "µJ"]
+    aged = any(result.ages for result in results)
+    headers[8:8] = ["calibrate again after"] if aged else []
+    rows = [_row(result, aged) for result in results]
+    return Table(headers, rows, right=(2, 3, 4, 5, len(headers) - 2, len(headers) - 1), spare=(1, 6, 3))
+
+
+def _row(result: "PartitionResult", aged: bool) -> list[str]:
+    plan, outcome, cost = result.plan, result.plan.outcome, result.cost
+    drops = ["-", "-", "-"]
+    if outcome is not None:
+        share = outcome.percent or outcome.drop_type == "relative"
+        interval = "-" if outcome.interval is None else drop_range(outcome.interval, share)
+        drops = [drop_value(outcome.drop, share), interval, "met" if outcome.within_budget else "not met"]
+    return [
+        plan.hardware.name,
+        "-" if outcome is None else time_text(outcome.t_s),
+        f"{len(plan.analog)}/{len(plan.layers)}",
+        share_text(plan.analog_mac_fraction),
+        str(plan.tiles(result.graph)),
+        *drops,
+        *([holding_text(result)] if aged else []),
+        "-" if cost is None else number_text(1e3 * cost.total.latency_s),
+        "-" if cost is None else number_text(1e6 * cost.total.energy_j),
+    ]
+
+
+def held_ages(result: "PartitionResult") -> tuple[float | None, float | None]:
+    """The last of the ages up to which all are shown to hold the budget, and the first that is not; None: no such."""
+    outcome, held = result.plan.outcome, None
+    for found in result.ages:
+        interval = found.sample_interval if outcome and outcome.generalized else found.drop_interval
+        if outcome is None or interval is None or interval[1] > outcome.max_drop:
+            return held, found.t_s
+        held = found.t_s
+    return held, None
+
+
+def holding_text(result: "PartitionResult") -> str:
+    """How long a placement holds the budget with one calibration, as far as ages were looked at."""
+    held, fails = held_ages(result)
+    if held is None:
+        return "-" if fails is None else f"before {time_text(fails)}"
+    return f"over {time_text(held)}" if fails is None else f"{time_text(held)} to {time_text(fails)}"
+
+
+def alike(results: "Sequence[PartitionResult]") -> list[tuple[str, str]]:
+    """Machines whose drops cannot be told apart, in pairs: the intervals overlap."""
+    known = [(one.plan.hardware.name, interval) for one in results if (interval := _interval(one)) is not None]
+    return [
+        (first, second)
+        for (first, one), (second, other) in combinations(known, 2)
+        if max(one[0], other[0]) <= min(one[1], other[1])
+    ]
+
+
+def _interval(result: "PartitionResult") -> tuple[float, float] | None:
+    """Of the mean drop; without anything drawn, the drop itself."""
+    outcome = result.plan.outcome
+    if outcome is None:
+        return None
+    exact = not result.plan.analog or not result.plan.hardware.is_stochastic
+    return (outcome.drop, outcome.drop) if outcome.interval is None and exact else outcome.interval
+
+
+def comparison_footer(results: "Sequence[PartitionResult]") -> str:
+    """What the rows of ``lhc compare`` are beside all digital and to each other, and what their machines leave out."""
+    lines = []
+    for result in results:
+        machine, cost, digital = result.plan.hardware, result.cost, result.digital_cost
+        told = ["costs are not known"] if cost is None or digital is None else [gains(cost.total, digital.total)]
+        told += [f"leaves out {', '.join(one.name for one in machine.left_out)}"] if machine.left_out else []
+        lines.append(f"{machine.name}: {'; '.join(told)}")
+    if pairs := alike(results):
+        named = "; ".join(" and ".join(pair) for pair in pairs)
+        lines.append(
+            f"not told apart by their drops, whose intervals overlap: {named} (the same placement by"
+            " --plan, more --draws or more samples tell more)"
+        )
+    if any(result.ages for result in results):
+        lines.append(
+            "calibrate again after: ages, of those asked, between which a placement is no longer shown to hold the"
+            " budget when its outputs were calibrated at the first read alone; the gain of drift compensation is read"
+            " out at every age, and every age is a test by itself; -: devices are not known then"
+        )
+    return "\n".join(lines)

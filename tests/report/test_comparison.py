@@ -1,0 +1,47 @@
+"""What is said of machines side by side, from results that are made up."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from lhc.report.comparison import alike, held_ages, holding_text
+
+HOUR, DAY, YEAR = 3600.0, 86400.0, 31536000.0
+
+
+def machine(
+    name: str, interval: tuple[float, float] | None, *upper: tuple[float, float], stochastic: bool = True
+) -> Any:  # noqa: ANN401
+    """A result within a budget of 0.01; ``upper``: ages, and the upper bound of the drop at each."""
+    outcome = SimpleNamespace(drop=0.0, interval=interval, generalized=False, max_drop=0.01)
+    hardware = SimpleNamespace(name=name, is_stochastic=stochastic)
+    ages = tuple(SimpleNamespace(t_s=t, drop_interval=(0.0, bound), sample_interval=None) for t, bound in upper)
+    return SimpleNamespace(plan=SimpleNamespace(hardware=hardware, outcome=outcome, analog={"a"}), ages=ages)
+
+
+def test_machines_are_told_apart_where_no_value_lies_in_both_intervals() -> None:
+    results = [machine("a", (0.0, 0.2)), machine("b", (0.1, 0.3)), machine("c", (0.25, 0.4)), machine("d", None)]
+    assert alike(results) == [("a", "b"), ("b", "c")]
+
+
+def test_a_machine_that_draws_nothing_has_its_drop_alone() -> None:
+    results = [machine("ideal", None, stochastic=False), machine("b", (0.0, 0.1)), machine("c", (0.05, 0.1))]
+    assert alike(results) == [("ideal", "b"), ("b", "c")]
+
+
+@pytest.mark.parametrize(
+    ("ages", "found", "text"),
+    [
+        ([], (None, None), "-"),
+        ([(HOUR, 0.005), (DAY, 0.01)], (DAY, None), "over 1 day"),
+        ([(HOUR, 0.005), (DAY, 0.02), (YEAR, 0.005)], (HOUR, DAY), "1 hour to 1 day"),
+        ([(HOUR, 0.02), (DAY, 0.0)], (None, HOUR), "before 1 hour"),
+    ],
+)
+def test_a_placement_holds_until_the_first_age_at_which_it_is_not_shown_to(
+    ages: list[tuple[float, float]], found: tuple[float | None, float | None], text: str
+) -> None:
+    result = machine("a", None, *ages)
+    assert held_ages(result) == found
+    assert holding_text(result) == text
