@@ -64,8 +64,8 @@ def _panels(results: "Sequence[PartitionResult]") -> list[_Panel]:
     panels = [
         _drops(results),
         _Panel("MACs analog (%)", tuple(100 * one.plan.analog_mac_fraction for one in results), none),
-        _Panel("energy per sample (µJ)", tuple(cost and 1e6 * cost.energy_j for cost in costs), none),
-        _Panel("latency per sample (ms)", tuple(cost and 1e3 * cost.latency_s for cost in costs), none),
+        _Panel("energy per sample (µJ)", tuple(None if c is None else 1e6 * c.energy_j for c in costs), none),
+        _Panel("latency per sample (ms)", tuple(None if c is None else 1e3 * c.latency_s for c in costs), none),
         _Panel("tiles", tuple(float(one.plan.tiles(one.graph)) for one in results), none),
     ]
     return [panel for panel in panels if any(value is not None for value in panel.values)]
@@ -77,7 +77,7 @@ def _drops(results: "Sequence[PartitionResult]") -> _Panel:
     if first is None:
         return _Panel("drop", (None,) * len(results), (None,) * len(results))
     unit = 100.0 if first.percent or first.drop_type == "relative" else 1.0
-    intervals = [outcome and outcome.interval for outcome in outcomes]
+    intervals = [None if outcome is None else outcome.interval for outcome in outcomes]
     return _Panel(
         f"mean drop{drop_unit(first.percent, first.drop_type, first.metric)}",
         tuple(None if outcome is None else unit * outcome.drop for outcome in outcomes),
