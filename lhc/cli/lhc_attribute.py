@@ -6,18 +6,12 @@ from lhc.cli.build import terminal_command
 from lhc.cli.output import emit
 from lhc.cli.progress import watched
 from lhc.options.commands import AttributeOptions
-from lhc.options.declare import options
-from lhc.options.printed import Replacing, Reporting, Watching
+from lhc.options.printed import MeasuredOutput
 
 __all__ = ["command"]
 
 
-@options
-class AttributeOutput(Watching, Reporting, Replacing):
-    """What ``lhc attribute`` writes."""
-
-
-def attribute(asked: AttributeOptions, shown: AttributeOutput) -> None:
+def attribute(asked: AttributeOptions, shown: MeasuredOutput) -> None:
     """Measure what causes each layer's damage. Each effect of the tiles is switched off in turn."""
     from lhc.cli.reports import check_report, is_judged_output, report_measured
     from lhc.commands.attribute import attribute as run
@@ -31,8 +25,7 @@ def attribute(asked: AttributeOptions, shown: AttributeOutput) -> None:
     plan = read_plan(opened.model)
     own = plan is not None and (asked.hardware is None or plan.hardware == Hardware.load(asked.hardware))
     own = own and is_judged_output(plan, asked.output)
-    if shown.report is not None:
-        check_report(shown.report, shown.force, own)
+    check_report(shown.report, shown.force, own)
     with watched(replace(asked, model=opened), shown.quiet) as watching:
         found = run.of(watching)
     emit(fields_of(found), attribution_table(found), attribution_footer(found), shown.chosen)
@@ -44,6 +37,6 @@ command = terminal_command(
     "attribute",
     attribute,
     AttributeOptions,
-    AttributeOutput,
+    MeasuredOutput,
     examples=(("lhc attribute model.lhc.onnx --data samples.npz", "which effect of the devices hurts which layer"),),
 )

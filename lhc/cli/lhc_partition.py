@@ -47,7 +47,6 @@ def partition(asked: PartitionOptions, shown: PartitionOutput) -> None:
     from lhc.onnx_io import check_output, retrained_from
     from lhc.report.json_documents import partition_document
     from lhc.report.placement_lines import partition_head, ranking_notes, renaming_notes
-    from lhc.study.outcome import plan_table
     from lhc.study.source import open_model
 
     steps = pipeline(asked)  # options that cannot go together are refused before any file is looked at
@@ -78,7 +77,7 @@ def partition(asked: PartitionOptions, shown: PartitionOutput) -> None:
     )
     if shown.plan_out is not None:
         write(shown.plan_out, result.plan.to_yaml())
-    emit(partition_document(result), plan_table(result.plan), result.summary, shown.chosen, partition_head(result))
+    emit(partition_document(result), result.as_table(), result.summary, shown.chosen, partition_head(result))
     hint(f"written: {where}")
     report_measured(result, watching.work_dir, shown.report, name=where.name)
     _end(result)
@@ -90,8 +89,7 @@ def _check_others(shown: PartitionOutput, force: bool) -> None:
 
     if shown.plan_out is not None:
         check_file(shown.plan_out, force)
-    if shown.report is not None:
-        check_report(shown.report, force)
+    check_report(shown.report, force)
 
 
 def _end(result: "PartitionResult") -> None:

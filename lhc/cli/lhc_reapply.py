@@ -39,7 +39,6 @@ def reapply(asked: ReapplyOptions) -> None:
     from lhc.commands.reapply import reapply as run
     from lhc.onnx_io import check_output
     from lhc.report.json_documents import placement_document
-    from lhc.study.outcome import plan_table
     from lhc.study.source import open_model
 
     opened = open_model(asked.model)
@@ -50,7 +49,7 @@ def reapply(asked: ReapplyOptions) -> None:
     notes(result.notes)
     result.save(where, force=asked.force, layer_ann=asked.layer_ann, device_configurations=asked.device_configurations)
     document = placement_document(result) | {"notes": list(result.notes)}
-    emit(document, plan_table(result.plan), result.summary, asked.chosen)
+    emit(document, result.as_table(), result.summary, asked.chosen)
     hint(f"written: {where}")
 
 

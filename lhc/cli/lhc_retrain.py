@@ -25,7 +25,6 @@ def retrain(asked: RetrainOptions, shown: RetrainOutput) -> None:
     from lhc.onnx_io import check_output, retrained_from
     from lhc.report.json_documents import placement_document
     from lhc.report.placement_lines import partition_head
-    from lhc.study.outcome import plan_table
     from lhc.study.source import open_model
 
     opened = open_model(asked.model, dequantize=asked.dequantize)
@@ -37,7 +36,7 @@ def retrain(asked: RetrainOptions, shown: RetrainOutput) -> None:
     notes(result.notes)
     # The output was checked against the input before the training; a file that is there holds that network.
     result.save(where, force=force or where.exists(), external_data=shown.external_data)
-    emit(placement_document(result), plan_table(result.plan), result.summary, shown.chosen, partition_head(result))
+    emit(placement_document(result), result.as_table(), result.summary, shown.chosen, partition_head(result))
     hint(f"written: {where}")
     outcome = result.plan.outcome
     if outcome is not None and not outcome.within_budget:

@@ -7,18 +7,12 @@ from lhc.cli.output import emit
 from lhc.cli.progress import watched
 from lhc.errors import UsageError
 from lhc.options.commands import RobustnessOptions
-from lhc.options.declare import options
-from lhc.options.printed import Replacing, Reporting, Watching
+from lhc.options.printed import MeasuredOutput
 
 __all__ = ["command"]
 
 
-@options
-class RobustnessOutput(Watching, Reporting, Replacing):
-    """What ``lhc robustness`` writes."""
-
-
-def robustness(asked: RobustnessOptions, shown: RobustnessOutput) -> None:
+def robustness(asked: RobustnessOptions, shown: MeasuredOutput) -> None:
     """Run a placed model over time, chips and scaled noise. One margin says when it fails."""
     from lhc.cli.reports import check_report, measures_own, report_measured
     from lhc.commands.robustness import robustness as run
@@ -29,8 +23,7 @@ def robustness(asked: RobustnessOptions, shown: RobustnessOutput) -> None:
 
     opened = open_model(asked.model, dequantize=asked.dequantize)
     own = measures_own(asked, opened.model)
-    if shown.report is not None:
-        check_report(shown.report, shown.force, own)
+    check_report(shown.report, shown.force, own)
     if not (asked.all_analog or has_annotations(opened.model)):
         raise UsageError(
             f"{opened.model.label}: carries no placement; 'lhc partition' makes one, --all-analog takes every layer"
@@ -46,7 +39,7 @@ command = terminal_command(
     "robustness",
     robustness,
     RobustnessOptions,
-    RobustnessOutput,
+    MeasuredOutput,
     examples=(
         (
             "lhc robustness model.lhc.onnx --data samples.npz --report report.html",

@@ -71,8 +71,7 @@ def _check(asked: RunOptions, shown: RunOutput, opened: "Opened") -> bool:
     if shown.outputs is not None:
         check_file(shown.outputs, shown.force)
     own = measures_own(asked, opened.model)
-    if shown.report is not None:
-        check_report(shown.report, shown.force, own)
+    check_report(shown.report, shown.force, own)
     hints(doubts(opened.model))
     if not (asked.all_analog or has_annotations(opened.model)):
         hint(

@@ -47,11 +47,11 @@ def is_judged_output(plan: "Plan | None", output: str | None) -> bool:
     return output is None or outcome is None or outcome.output in (None, output)
 
 
-def check_report(path: Path, force: bool, own: bool = True) -> None:
+def check_report(path: Path | None, force: bool, own: bool = True) -> None:
     """Refuse a report before any work is done.
 
     Args:
-        path: where it goes.
+        path: where it goes; None: nowhere.
         force: replace a file.
         own: whether the placement, the hardware and the output of a model's annotations are measured.
 
@@ -61,6 +61,8 @@ def check_report(path: Path, force: bool, own: bool = True) -> None:
     """
     from lhc.report.formats import check_kind
 
+    if path is None:
+        return
     check_kind(path)
     check_file(path, force)
     if not own:

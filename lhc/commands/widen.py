@@ -10,7 +10,6 @@ from lhc.options.commands import WidenOptions
 from lhc.options.signature import keywords
 from lhc.passes import Qualify, initial_plan
 from lhc.passes.select import Select
-from lhc.results.widening import WidenedLayer
 from lhc.store import default_work_dir
 from lhc.study.prepare import check_machine, machine_of
 from lhc.study.rewritten import RewrittenModel
@@ -19,6 +18,21 @@ from lhc.support.tables import Table
 from lhc.support.version import VERSION
 
 __all__ = ["WidenedModel", "widen"]
+
+
+@dataclass(frozen=True)
+class WidenedLayer:
+    """A product that goes onto tiles.
+
+    Attributes:
+        layer: its name.
+        columns: of its matrix.
+        copies: of every column; 1 where the tiles have no room, or the file's operator cannot be written so.
+    """
+
+    layer: str
+    columns: int
+    copies: int
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)

@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 from lhc.options.declare import option, options
 from lhc.options.subjects import ExternalData
 
-__all__ = ["Annotating", "Carrying", "Estimating", "Form", "Printing", "Replacing", "Reporting"]
+__all__ = ["Annotating", "Carrying", "Estimating", "Form", "MeasuredOutput", "Printing", "Replacing", "Reporting"]
 
 Form = Literal["table", "csv", "markdown", "latex", "json"]
 
@@ -117,3 +117,8 @@ class Reporting:
     report: Path | None = option(
         "Also write a report (.html, .md or .json).", default=None, metavar="OUT.html", result="lhc.report_of(result)"
     )
+
+
+@options
+class MeasuredOutput(Watching, Reporting, Replacing):
+    """Of a command that measures a placement."""

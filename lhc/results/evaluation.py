@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from lhc.plan import Sensitivity
-from lhc.support.notebook import data_frame, plotting
+from lhc.support.notebook import Tabled, plotting
 from lhc.support.numbers import bounds_text, level_text, number_text
 from lhc.support.tables import Table
 
@@ -125,7 +125,7 @@ class Agreement:
 
 
 @dataclass(frozen=True, repr=False)
-class SensitivityTable:
+class SensitivityTable(Tabled):
     """Damage of every layer when it alone is analog.
 
     Attributes:
@@ -183,14 +183,6 @@ class SensitivityTable:
             headers, rows = headers[:-2], [row[:-2] for row in rows]
         return Table(headers, rows, right=(1, 2, 4, 5, 7, 8))
 
-    def table(self, form: str = "table") -> str:
-        """As text, csv, markdown or latex."""
-        return self.as_table().render(form)
-
-    def to_pandas(self) -> Any:  # noqa: ANN401 - pandas is not a dependency
-        """`as_table` as a data frame, where pandas is installed."""
-        return data_frame(self.as_table())
-
     def plot(self, axes: Any = None) -> Any:  # noqa: ANN401 - matplotlib is not a dependency
         """Damage of every layer with its interval, most sensitive first, where matplotlib is installed.
 
@@ -216,9 +208,6 @@ class SensitivityTable:
 
     def __repr__(self) -> str:
         return f"<SensitivityTable: {len(self.layers)} layers in {self.metric}, most sensitive {self.ranking()[:1]}>"
-
-    def _repr_html_(self) -> str:
-        return self.as_table().html()
 
 
 def _part(damage: float | None) -> str:

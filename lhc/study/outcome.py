@@ -17,7 +17,7 @@ from lhc.plan import LayerPlan, Plan
 from lhc.plan.recurrent_steps import folded, folded_rows
 from lhc.results import Evaluation, Infeasibility, SensitivityTable
 from lhc.summary import share_of, summary, tiles_text
-from lhc.support.notebook import data_frame
+from lhc.support.notebook import Tabled, data_frame
 from lhc.support.numbers import share_text
 from lhc.support.tables import Table
 
@@ -39,7 +39,7 @@ _COLUMNS = ("layer", "operator", "analog", *_NUMBERS, "why", "block")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Analysis:
+class Analysis(Tabled):
     """What can be analog, and why not what cannot.
 
     Attributes:
@@ -180,14 +180,11 @@ class Analysis:
         return self.as_table(form in GROUPED_FORMS).render(form)
 
     def to_pandas(self) -> Any:  # noqa: ANN401 - pandas is not a dependency
-        """`as_table` as a data frame, where pandas is installed."""
+        """As a data frame, a row a layer, where pandas is installed."""
         return data_frame(self.as_table(grouped=False))
 
     def __repr__(self) -> str:
         return f"<Analysis: {self.totals}>"
-
-    def _repr_html_(self) -> str:
-        return self.as_table().html()
 
 
 def _by_block(layers: Iterable[LayerPlan]) -> dict[str, tuple[LayerPlan, ...]]:
@@ -198,7 +195,7 @@ def _by_block(layers: Iterable[LayerPlan]) -> dict[str, tuple[LayerPlan, ...]]:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class PartitionResult:
+class PartitionResult(Tabled):
     """A placed model.
 
     Attributes:
@@ -290,19 +287,15 @@ class PartitionResult:
 
         return HybridSession(self.source, placement=self.plan, seed=seed or 0, t_inference=t_inference)
 
-    def table(self, form: str = "table") -> str:
-        """One row a layer, as text, csv, markdown or latex."""
-        return plan_table(self.plan).render(form)
-
-    def to_pandas(self) -> Any:  # noqa: ANN401 - pandas is not a dependency
-        """One row a layer, as a data frame, where pandas is installed."""
-        return data_frame(plan_table(self.plan))
+    def as_table(self) -> Table:
+        """One row a layer."""
+        return plan_table(self.plan)
 
     def __repr__(self) -> str:
         return f"<PartitionResult: {self.summary}>"
 
     def _repr_html_(self) -> str:
-        return f"{plan_table(self.plan).html()}<p>{escape(self.summary)}</p>"
+        return f"{super()._repr_html_()}<p>{escape(self.summary)}</p>"
 
 
 def plan_cost(plan: Plan, graph: LayerGraph) -> SystemCost | None:

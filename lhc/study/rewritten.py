@@ -1,6 +1,6 @@
 """A network that lhc rewrote for the tiles of a machine: an ordinary one, for every other command."""
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,13 +8,13 @@ from lhc.hardware import Hardware
 from lhc.model import OnnxModel
 from lhc.onnx_io import check_output, save_model
 from lhc.onnx_io.data_file import DataFile
-from lhc.support.tables import Table
+from lhc.support.notebook import Tabled
 
 __all__ = ["RewrittenModel"]
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
-class RewrittenModel(ABC):
+class RewrittenModel(Tabled):
     """A network that computes what another one does.
 
     Attributes:
@@ -48,14 +48,6 @@ class RewrittenModel(ABC):
     @abstractmethod
     def summary(self) -> str:
         """What was done, in a line."""
-
-    @abstractmethod
-    def as_table(self) -> Table:
-        """What was done, a row each."""
-
-    def table(self, form: str = "table") -> str:
-        """As text, csv, markdown or latex."""
-        return self.as_table().render(form)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}: {self.summary}>"

@@ -22,7 +22,6 @@ from lhc.onnx_io import Constants, static_batch
 from lhc.onnx_io.channel_scales import ScalableInput, scaled_channels
 from lhc.onnx_io.data_file import Store
 from lhc.onnx_io.product import Product
-from lhc.results.smoothing import SmoothedInput
 from lhc.runtime import observe_tensors
 from lhc.runtime.ort import create_session, relative_error, run_session
 from lhc.samples.metrics import IGNORED, Array
@@ -52,6 +51,25 @@ _FARTHEST = 12
 """Greatest binary exponent of a factor."""
 
 Floats = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class SmoothedInput:
+    """The input of one or more products.
+
+    Attributes:
+        tensor: its name.
+        products: that read it.
+        exponent: how much of the spread of its channels went into the weights; None: nothing was scaled.
+        before: squared error of the products on tiles as a share of their square, mean over vectors and products.
+        after: the same with scaled channels; on other vectors than those that chose the exponent, as ``before``.
+    """
+
+    tensor: str
+    products: tuple[str, ...]
+    exponent: float | None
+    before: float
+    after: float
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)

@@ -2,6 +2,7 @@
 
 import io
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ from lhc.support.time_left import TimeLeft
 if TYPE_CHECKING:
     from lhc.support.tables import Table
 
-__all__ = ["data_frame", "in_notebook", "notebook_progress", "plotting"]
+__all__ = ["Tabled", "data_frame", "in_notebook", "notebook_progress", "plotting"]
 
 
 def in_notebook() -> bool:
@@ -41,6 +42,25 @@ def notebook_progress() -> Callable[[str, int, int], None]:
             shown.update(text)
 
     return report
+
+
+class Tabled(ABC):
+    """A result that is a table."""
+
+    @abstractmethod
+    def as_table(self) -> "Table":
+        """Its rows."""
+
+    def table(self, form: str = "table") -> str:
+        """As text, csv, markdown or latex."""
+        return self.as_table().render(form)
+
+    def to_pandas(self) -> Any:  # noqa: ANN401 - pandas is not a dependency
+        """As a data frame, where pandas is installed."""
+        return data_frame(self.as_table())
+
+    def _repr_html_(self) -> str:
+        return self.as_table().html()
 
 
 def data_frame(table: "Table") -> Any:  # noqa: ANN401 - pandas is not a dependency
