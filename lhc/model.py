@@ -45,9 +45,13 @@ __all__ = [
     "is_external",
     "is_held",
     "mapped_bytes",
+    "opset_of",
     "producers_of",
+    "replace_nodes",
     "shallow",
+    "store_elsewhere",
     "subgraphs",
+    "with_nodes",
     "without_annotations",
     "without_weights",
 ]
@@ -107,6 +111,19 @@ def mapped_bytes(tensor: onnx.TensorProto) -> npt.NDArray[np.uint8]:
     return np.memmap(entries["location"], np.uint8, "r", offset, (length,))
 
 
+def store_elsewhere(tensor: onnx.TensorProto, entries: Mapping[str, object]) -> None:
+    """Let a tensor say that its values lie elsewhere, and where, as `external_entries` has it."""
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    del tensor.external_data[:]
+    for key, value in entries.items():
+        tensor.external_data.add(key=key, value=str(value))
+
+
+def opset_of(proto: onnx.ModelProto) -> int:
+    """Version of ONNX's own operators that a model uses."""
+    return max((entry.version for entry in proto.opset_import if entry.domain in ("", "ai.onnx")), default=1)
+
+
 def subgraphs(node: onnx.NodeProto) -> Iterator[tuple[str, onnx.GraphProto]]:
     """Graphs that a node holds (bodies of If, Loop, Scan), by the name of the attribute."""
     for attribute in node.attribute:
@@ -164,6 +181,22 @@ def without_weights(proto: onnx.ModelProto) -> onnx.ModelProto:
     """A copy of a model without its initializers, which are never copied on the way."""
     copy = shallow(proto, "graph")
     copy.graph.CopyFrom(shallow(proto.graph, "initializer"))
+    return copy
+
+
+def replace_nodes(graph: onnx.GraphProto, nodes: Iterable[onnx.NodeProto]) -> None:
+    """Give a graph these operators in place of its own."""
+    del graph.node[:]
+    graph.node.extend(nodes)
+
+
+def with_nodes(
+    proto: onnx.ModelProto, nodes: Iterable[onnx.NodeProto], tensors: Iterable[onnx.TensorProto]
+) -> onnx.ModelProto:
+    """A copy of a model with these operators and initializers in place of its own."""
+    copy = without_weights(proto)
+    replace_nodes(copy.graph, nodes)
+    copy.graph.initializer.extend(tensors)
     return copy
 
 
@@ -280,8 +313,7 @@ class OnnxModel:
         """The model as its file holds it, but for `held` weights; not to be changed."""
         if self.file is None:
             return self.proto
-        proto = onnx.ModelProto()
-        proto.CopyFrom(self.file.proto)
+        proto = deepcopy(self.file.proto)
         proto.graph.initializer.extend(self.tensors)
         return proto
 

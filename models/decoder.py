@@ -22,6 +22,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from lhc.errors import ModelError
+from lhc.model import store_elsewhere
 from lhc.models.export import OPSET
 from lhc.samples.metrics import Array
 from lhc.support.files import write_file
@@ -106,10 +107,7 @@ class _Graph:
         array = array.T if turned else array
         self._data.write(b"\0" * (-self._data.tell() % _ALIGNMENT))
         tensor = TensorProto(name=f"{name}.weight", data_type=TensorProto.FLOAT, dims=array.shape)
-        tensor.data_location = TensorProto.EXTERNAL
-        entries = {"location": self._location, "offset": self._data.tell(), "length": array.nbytes}
-        for key, value in entries.items():
-            tensor.external_data.add(key=key, value=str(value))
+        store_elsewhere(tensor, {"location": self._location, "offset": self._data.tell(), "length": array.nbytes})
         self._data.write(np.ascontiguousarray(array, "<f4").data)
         self.initializers.append(tensor)
         return tensor.name

@@ -10,6 +10,7 @@ products to itself.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from torch import Tensor, nn
 
 from lhc.errors import ModelError
 from lhc.graph import Layer, LayerGraph, obstacle
-from lhc.model import OnnxModel, captured, subgraphs
+from lhc.model import OnnxModel, captured, opset_of, subgraphs
 from lhc.onnx_io import Constants, stored_array
 from lhc.onnx_io.operators import identity
 from lhc.onnx_io.product import Product
@@ -71,7 +72,7 @@ class DifferentiableModel(nn.Module):
         super().__init__()
         self.model = model
         self.graph = graph
-        opset = next((entry.version for entry in model.proto.opset_import if entry.domain in _STANDARD), 0)
+        opset = opset_of(model.proto)
         proto = _inlined(model.proto, opset)
         self._operators = [Operator.of(node, opset, model.label) for node in proto.graph.node]
         self._products = {layer.name: layer for layer in graph.candidates if _is_product(layer)}
@@ -216,8 +217,7 @@ def _inlined(proto: onnx.ModelProto, opset: int) -> onnx.ModelProto:
     """The model with functions replaced by what they are made of, but for operators that are known here."""
     if len(proto.functions) == 0 and all(n.op_type in OPERATORS and n.domain in _STANDARD for n in proto.graph.node):
         return proto
-    copy = onnx.ModelProto()
-    copy.CopyFrom(proto)
+    copy = deepcopy(proto)
     for node in copy.graph.node:
         _write_defaults(node, opset)
     known = [("", name) for name in OPERATORS]

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -11,7 +12,7 @@ import numpy.typing as npt
 import onnx
 
 from lhc.errors import DataError, ModelError
-from lhc.model import OnnxModel, all_nodes, is_held, producers_of
+from lhc.model import OnnxModel, all_nodes, is_held, producers_of, replace_nodes
 from lhc.onnx_io import beside_data, declared_shape, input_shapes, serialized, stored_array
 from lhc.runtime.onnx_runtime import onnxruntime as ort
 from lhc.support.held_bytes import give_back
@@ -162,15 +163,13 @@ def _first_line(error: Exception) -> str:
 
 def with_outputs(proto: onnx.ModelProto, tensors: Iterable[str]) -> onnx.ModelProto:
     """The model with these tensors as its only outputs, and what computes them; onnxruntime finds their types."""
-    copy = onnx.ModelProto()
-    copy.CopyFrom(proto)
+    copy = deepcopy(proto)
     declared = {value.name: value for value in proto.graph.output}
     tensors = list(tensors)
     del copy.graph.output[:]
     copy.graph.output.extend(declared.get(t, onnx.ValueInfoProto(name=t)) for t in tensors)
     needed = producers_of(proto.graph, tensors)
-    del copy.graph.node[:]
-    copy.graph.node.extend(node for node in proto.graph.node if node.name in needed)
+    replace_nodes(copy.graph, (node for node in proto.graph.node if node.name in needed))
     return copy
 
 

@@ -12,16 +12,15 @@ to it; turns whose number the file leaves open are written so that onnxruntime f
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
 
 import onnx
-from google.protobuf.message import Message
 
 from lhc.canonical.local_functions import functions_with_products, operators_of
 from lhc.canonical.turns import Turns, turns_of
 from lhc.graph import Origin
-from lhc.model import OnnxModel, Rewritten, subgraphs, without_weights
+from lhc.model import OnnxModel, Rewritten, opset_of, replace_nodes, subgraphs, without_weights
 from lhc.onnx_io.constants import Constants
 from lhc.onnx_io.nested import free_name, inner_nodes
 from lhc.onnx_io.operators import identity, kind_of
@@ -30,7 +29,6 @@ from lhc.onnx_io.weighted import may_multiply
 
 __all__ = ["Written", "holds_products", "write_out"]
 
-M = TypeVar("M", bound=Message)
 _HOLDERS = frozenset({("", "If"), ("", "Loop"), ("", "Scan")})
 
 
@@ -80,7 +78,7 @@ class _Writer:
         self._functions = functions
         self._constants = Constants(model.proto.graph)
         self._shapes = inferred_shapes(model) if any(n.op_type == "Scan" for n in model.proto.graph.node) else {}
-        self._opset = max((e.version for e in model.proto.opset_import if e.domain in ("", "ai.onnx")), default=1)
+        self._opset = opset_of(model.proto)
         self._graph = without_weights(model.proto).graph
         for inner in list(inner_nodes(self._graph)):
             inner.node.name = inner.name
@@ -185,7 +183,7 @@ class _Writer:
 
     def _store(self, body: onnx.GraphProto, names: Mapping[str, str]) -> None:
         for tensor in body.initializer:
-            self._made.tensors.append(_copy(tensor))
+            self._made.tensors.append(deepcopy(tensor))
             self._made.tensors[-1].name = names[tensor.name]
 
     def _copied(self, node: onnx.NodeProto, names: Mapping[str, str], name: str, path: str) -> onnx.NodeProto:
@@ -217,21 +215,14 @@ def _written(graph: onnx.GraphProto) -> Iterator[str]:
 
 def _renamed(node: onnx.NodeProto, names: Mapping[str, str]) -> onnx.NodeProto:
     """A copy with other names of tensors, also where its bodies read them."""
-    copy = _copy(node)
+    copy = deepcopy(node)
     copy.input[:] = [names.get(tensor, tensor) for tensor in node.input]
     copy.output[:] = [names.get(tensor, tensor) for tensor in node.output]
     for _, graph in subgraphs(copy):
         own = {*_own(graph)}
         seen = {old: new for old, new in names.items() if old not in own}
         nodes = [_renamed(inner, seen) for inner in graph.node]
-        del graph.node[:]
-        graph.node.extend(nodes)
+        replace_nodes(graph, nodes)
         for value in graph.output:
             value.name = seen.get(value.name, value.name)
-    return copy
-
-
-def _copy(message: M) -> M:
-    copy: M = type(message)()
-    copy.CopyFrom(message)
     return copy

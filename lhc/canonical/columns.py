@@ -17,7 +17,7 @@ import onnx
 from lhc.canonical.site import OperatorSite
 from lhc.errors import ModelError
 from lhc.graph import COLUMNS, TILES, Layer, Origin
-from lhc.model import FileForm, OnnxModel, Rewritten, without_weights
+from lhc.model import FileForm, OnnxModel, Rewritten, opset_of, with_nodes, without_weights
 from lhc.onnx_io.constants import Array, Constants
 from lhc.onnx_io.operators import kind_of
 from lhc.onnx_io.product import Product
@@ -37,7 +37,7 @@ def splittable(model: OnnxModel, layer: Layer) -> bool:
     if weight is None or layer.counted is not None or weight.name.endswith((COLUMNS, TILES)):
         return False
     node = next(node for node in model.proto.graph.node if node.name == layer.name)
-    return _opset(model) >= _LEAST_OPSET and _cuttable(node, Constants(model.proto.graph)) is not None
+    return opset_of(model.proto) >= _LEAST_OPSET and _cuttable(node, Constants(model.proto.graph)) is not None
 
 
 def with_digital_columns(model: OnnxModel, columns: Mapping[str, Sequence[int]]) -> OnnxModel:
@@ -68,7 +68,7 @@ def with_digital_columns(model: OnnxModel, columns: Mapping[str, Sequence[int]])
             raise ModelError(
                 f"{model.label}: {node.name!r} cannot have the digital columns that its plan says; partition the model"
             )
-        site = OperatorSite(node, constants, _opset(model), lambda _: None, taken)
+        site = OperatorSite(node, constants, opset_of(model.proto), lambda _: None, taken)
         _split(site, found[0], np.asarray(columns[node.name]), stored)
         nodes += site.nodes
         tensors += site.tensors
@@ -78,15 +78,8 @@ def with_digital_columns(model: OnnxModel, columns: Mapping[str, Sequence[int]])
         origins |= _origins(site, origins.get(node.name), tuple(columns[node.name]))
     if not tensors:
         return model
-    proto = without_weights(model.proto)
-    del proto.graph.node[:]
-    proto.graph.node.extend(nodes)
-    proto.graph.initializer.extend((*graph.initializer, *tensors))
+    proto = with_nodes(model.proto, nodes, (*graph.initializer, *tensors))
     return replace(model, proto=proto, file=replace(file, origins=origins, rewritten=tuple(rewritten)))
-
-
-def _opset(model: OnnxModel) -> int:
-    return max((e.version for e in model.proto.opset_import if e.domain in ("", "ai.onnx")), default=1)
 
 
 def _cuttable(node: onnx.NodeProto, constants: Constants) -> tuple[Product, int] | None:

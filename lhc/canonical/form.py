@@ -1,6 +1,6 @@
 """The canonical form of a model: every operator that a rule knows, rewritten into products."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from importlib import import_module
 from itertools import chain
@@ -13,7 +13,7 @@ from lhc.canonical.open_control import OPEN
 from lhc.canonical.site import OperatorSite, Rule
 from lhc.errors import LhcError, ModelError
 from lhc.graph import Origin
-from lhc.model import FileForm, OnnxModel, Rewritten, without_weights
+from lhc.model import FileForm, OnnxModel, Rewritten, opset_of, with_nodes, without_weights
 from lhc.onnx_io import Shape, read_plan
 from lhc.onnx_io.constants import Constants
 from lhc.onnx_io.operators import identity, kind_of
@@ -76,7 +76,10 @@ def canonical(model: OnnxModel, dequantize: bool = False, control: Mapping[str, 
     carried = None if kinds.isdisjoint({*ON_REQUEST, *OPEN}) else _carried_plan(model)
     taken = carried.control if control is None and carried is not None else control or {}
     written = write_out(model, taken)
-    flat = replace(model, proto=_with_nodes(model, written.nodes, written.tensors)) if written.rewritten else model
+    proto = model.proto
+    if written.rewritten:
+        proto = with_nodes(proto, written.nodes, (*proto.graph.initializer, *written.tensors))
+    flat = replace(model, proto=proto)
     sites = _sites(flat, dequantize or dequantises(carried), taken)
     if not sites and not written.rewritten:
         return model
@@ -84,7 +87,7 @@ def canonical(model: OnnxModel, dequantize: bool = False, control: Mapping[str, 
     tensors: list[onnx.TensorProto] = []
     origins: dict[str, Origin] = {}
     made: dict[str, frozenset[str]] = {}
-    for node in flat.proto.graph.node:
+    for node in proto.graph.node:
         site = sites.get(node.name)
         nodes += [node] if site is None else site.nodes
         made[node.name] = frozenset([node.name] if site is None else (one.name for one in site.nodes))
@@ -102,19 +105,7 @@ def canonical(model: OnnxModel, dequantize: bool = False, control: Mapping[str, 
     )
     rewritten = (*holders, *(Rewritten(site.node, made[name], site.control) for name, site in sites.items()))
     file = FileForm(without_weights(model.proto), len(model.proto.graph.initializer), origins, rewritten)
-    return replace(model, proto=_with_nodes(flat, nodes, tensors), file=file)
-
-
-def _with_nodes(
-    model: OnnxModel, nodes: Iterable[onnx.NodeProto], tensors: Iterable[onnx.TensorProto]
-) -> onnx.ModelProto:
-    """The model with these operators, and these initializers behind its own."""
-    proto = without_weights(model.proto)
-    del proto.graph.node[:]
-    proto.graph.node.extend(nodes)
-    proto.graph.initializer.extend(model.proto.graph.initializer)
-    proto.graph.initializer.extend(tensors)
-    return proto
+    return replace(model, proto=with_nodes(proto, nodes, (*proto.graph.initializer, *tensors)), file=file)
 
 
 def _sites(model: OnnxModel, dequantize: bool, control: Mapping[str, str]) -> dict[str, OperatorSite]:
@@ -147,7 +138,7 @@ class _Form:
         self._makers = {tensor: node for node in graph.node for tensor in node.output}
         self._taken = {t.name for t in graph.initializer} | {v.name for v in graph.input}
         self._taken |= {tensor for node in graph.node for tensor in (*node.input, *node.output)}
-        self._opset = max((e.version for e in model.proto.opset_import if e.domain in ("", "ai.onnx")), default=1)
+        self._opset = opset_of(model.proto)
 
     def rewritten(self, node: onnx.NodeProto) -> OperatorSite | None:
         """What takes the place of a node; None where it stays."""

@@ -10,7 +10,7 @@ import onnx
 
 from lhc.canonical.bodies import holds_products
 from lhc.graph import Layer, LayerGraph
-from lhc.model import OnnxModel, Rewritten, captured, without_weights
+from lhc.model import OnnxModel, Rewritten, captured, with_nodes
 from lhc.onnx_io.operators import kind_of
 
 __all__ = ["placed_form", "placed_proto", "written_branches"]
@@ -71,12 +71,9 @@ def placed_proto(model: OnnxModel, graph: LayerGraph, analog: frozenset[str]) ->
     Arguments as of `placed_form`.
     """
     nodes, placed = placed_form(model, graph, analog)
-    proto = without_weights(model.proto)
-    del proto.graph.node[:]
-    proto.graph.node.extend(nodes[layer.name] for layer in placed.layers)
     read = {t for layer in placed.layers for t in layer.inputs} | set(graph.outputs)
     added = set() if model.file is None else {t.name for t in model.proto.graph.initializer[model.file.tensors :]}
     packed = {t for one in (model.file.rewritten if model.file else ()) for t in one.node.input}
     dropped = (added | packed) - read
-    proto.graph.initializer.extend(t for t in model.proto.graph.initializer if t.name not in dropped)
-    return proto
+    kept = (tensor for tensor in model.proto.graph.initializer if tensor.name not in dropped)
+    return with_nodes(model.proto, (nodes[layer.name] for layer in placed.layers), kept)

@@ -5,6 +5,7 @@ as they are. Node names stay, and so do lhc's keys; ``lhc.compiled`` says which 
 """
 
 from collections.abc import Iterator, Mapping
+from copy import deepcopy
 from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from typing import Any
@@ -22,9 +23,9 @@ from lhc.hardware import Hardware
 from lhc.hardware.converters import Converters
 from lhc.lowering.calls import Call, lowered_call
 from lhc.lowering.library import DOMAIN, Library, unique_name
-from lhc.lowering.opsets import default_opset, with_fitting_opset
+from lhc.lowering.opsets import with_fitting_opset
 from lhc.lowering.tile_product import Noise
-from lhc.model import OnnxModel, is_external, is_held, subgraphs
+from lhc.model import OnnxModel, is_external, is_held, opset_of, replace_nodes, subgraphs
 from lhc.onnx_io import declared_shape, mark_compiled
 from lhc.onnx_io.data_file import Store, in_memory
 from lhc.onnx_io.held_weights import read_in
@@ -76,7 +77,6 @@ def lower(
     Raises:
         ModelError: the model has to be converted to another opset and cannot be, or a layer's input has no known rank.
     """
-    proto = onnx.ModelProto()
     placed = placed_proto(model, graph, plan.analog) if plan.analog else model.as_file()
     fitting = with_fitting_opset(placed, noise, model.label) if plan.analog else placed
     if fitting is not placed and written_branches(model, plan.analog):
@@ -84,7 +84,7 @@ def lower(
             f"{model.label}: its opset has to be another, and onnx's converter does not convert the branches that its"
             " placed calls do not take; export it for opset 13 to 21, or compile with --noise off where it is newer"
         )
-    proto.CopyFrom(fitting)
+    proto = deepcopy(fitting)
     made = _Lowering(model, graph, proto, matrices, plan.hardware, noise, corrections or {}, store or in_memory)
     made.run(plan.analog)
     for tensor in filter(is_held if store else is_external, proto.graph.initializer):
@@ -107,7 +107,7 @@ class _Lowering:
     store: Store
 
     def __post_init__(self) -> None:
-        self._library = Library(default_opset(self.proto))
+        self._library = Library(opset_of(self.proto))
         self._shapes = _shapes(self.proto)
         self._taken = _tensor_names(self.proto.graph)
         self._tensors: dict[object, str] = {}
@@ -128,8 +128,7 @@ class _Lowering:
             weights.add(layer.weight.name)
             matrix = self.matrices[layer.weight.tile_set]
             placed += ((node.name, made) for made in self._called(node, layer, matrix))
-        del self.proto.graph.node[:]
-        self.proto.graph.node.extend(nested_again(self.model, analog, placed))
+        replace_nodes(self.proto.graph, nested_again(self.model, analog, placed))
         _drop_unused(self.proto.graph, weights)
         self.proto.functions.extend(self._library.protos())
         self.proto.opset_import.append(helper.make_opsetid(DOMAIN, 1))

@@ -8,18 +8,14 @@ import onnx
 
 from lhc.errors import ModelError
 from lhc.lowering.tile_product import Noise
+from lhc.model import opset_of
 from lhc.onnx_io import whole
 
-__all__ = ["FIRST_OPSET", "LAST_RANDOM_OPSET", "default_opset", "with_fitting_opset"]
+__all__ = ["FIRST_OPSET", "LAST_RANDOM_OPSET", "with_fitting_opset"]
 
 FIRST_OPSET = 13
 LAST_RANDOM_OPSET = 21
 """onnxruntime 1.32 on CPUs: RandomNormalLike and its kin have kernels up to this version."""
-
-
-def default_opset(proto: onnx.ModelProto) -> int:
-    """Version of ONNX's own operators that a model uses."""
-    return max((entry.version for entry in proto.opset_import if entry.domain in ("", "ai.onnx")), default=1)
 
 
 def with_fitting_opset(proto: onnx.ModelProto, noise: Noise, label: str) -> onnx.ModelProto:
@@ -28,7 +24,7 @@ def with_fitting_opset(proto: onnx.ModelProto, noise: Noise, label: str) -> onnx
     Raises:
         ModelError: it has to be converted and cannot be.
     """
-    version = default_opset(proto)
+    version = opset_of(proto)
     if version < FIRST_OPSET:
         return _converted(proto, FIRST_OPSET, label, "compiled models need opset 13 or later; export it anew")
     if noise == "on" and version > LAST_RANDOM_OPSET:
@@ -41,7 +37,7 @@ def with_fitting_opset(proto: onnx.ModelProto, noise: Noise, label: str) -> onnx
 
 
 def _converted(proto: onnx.ModelProto, version: int, label: str, way_out: str) -> onnx.ModelProto:
-    what = f"{label}: cannot be converted from opset {default_opset(proto)} to {version}"
+    what = f"{label}: cannot be converted from opset {opset_of(proto)} to {version}"
     if proto.functions:
         raise ModelError(f"{what}: onnx's converter drops the functions that the model has; {way_out}")
     others = sorted(entry.domain for entry in proto.opset_import if entry.domain not in ("", "ai.onnx", "ai.onnx.ml"))

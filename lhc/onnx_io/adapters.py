@@ -8,6 +8,7 @@ two of the product's own kind and an Add. The names of their weights mark them, 
 
 import re
 from collections.abc import Collection, Iterator
+from copy import deepcopy
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -87,8 +88,7 @@ def with_adapters(model: OnnxModel, graph: LayerGraph, names: Collection[str], r
         ModelError: a layer cannot have an adapter; says which and why.
     """
     constants = Constants(model.proto.graph)
-    proto = onnx.ModelProto()
-    proto.CopyFrom(model.proto)
+    proto = deepcopy(model.proto)
     nodes = list(proto.graph.node)
     random = np.random.default_rng(np.random.SeedSequence((seed, 5)))
     del proto.graph.node[:]

@@ -13,6 +13,7 @@ network's answers stay the same bit for bit, as long as no number leaves the ran
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 
 import numpy as np
@@ -167,8 +168,7 @@ def scaled_channels(
             changes.setdefault((name, operand), []).append((s, True))
         for fold in one.folds:
             changes.setdefault(fold, []).append((1 / s, False))
-    proto = onnx.ModelProto()
-    proto.CopyFrom(model.as_file())
+    proto = deepcopy(model.as_file())
     nodes, taken = {node.name: node for node in proto.graph.node}, set(reading.readers)
     for (name, number), by in changes.items():
         node = nodes[name]

@@ -7,13 +7,14 @@ out. Copies of rows, whose currents add up in one column, are `lhc.passes.copies
 
 from collections import Counter
 from collections.abc import Mapping
+from copy import deepcopy
 
 import numpy as np
 import onnx
 from onnx import helper
 
 from lhc.graph import LayerGraph
-from lhc.model import OnnxModel, captured
+from lhc.model import OnnxModel, captured, opset_of, replace_nodes
 from lhc.onnx_io.constants import Constants
 from lhc.onnx_io.data_file import Store
 from lhc.onnx_io.nested import free_name
@@ -37,7 +38,7 @@ def copyable_columns(model: OnnxModel, graph: LayerGraph) -> dict[str, int]:
         model: the network.
         graph: its layers.
     """
-    if _opset(model.proto) < LEAST_OPSET:
+    if opset_of(model.proto) < LEAST_OPSET:
         return {}
     proto = model.as_file().graph
     constants, nodes = Constants(proto), {node.name: node for node in proto.node}
@@ -68,8 +69,7 @@ def with_copied_columns(
         copies: how often, of some of `copyable_columns`.
         store: makes the initializers that change.
     """
-    proto = onnx.ModelProto()
-    proto.CopyFrom(model.as_file())
+    proto = deepcopy(model.as_file())
     constants, nodes, changed = Constants(model.as_file().graph), [], set[str]()
     stored = {tensor.name: tensor for tensor in proto.graph.initializer}
     taken = {tensor for node in proto.graph.node for tensor in (*node.input, *node.output)} | {""}
@@ -94,16 +94,11 @@ def with_copied_columns(
         node.output[0] = whole
         axis = 1 if form.window is not None else -2 if form.writes_columns else -1
         split = helper.make_node("Split", [whole], parts, f"{node.name}/split", axis=axis)
-        if _opset(proto) >= _COUNTS_PARTS:
+        if opset_of(proto) >= _COUNTS_PARTS:
             split.attribute.append(helper.make_attribute("num_outputs", count))
         nodes.append(split)
         nodes.append(helper.make_node("Mean", parts, [output], f"{node.name}/mean"))
-    del proto.graph.node[:]
-    proto.graph.node.extend(nodes)
+    replace_nodes(proto.graph, nodes)
     for value in [value for value in proto.graph.value_info if value.name in changed]:
         proto.graph.value_info.remove(value)
     return proto
-
-
-def _opset(proto: onnx.ModelProto) -> int:
-    return next((entry.version for entry in proto.opset_import if entry.domain in ("", "ai.onnx")), 0)

@@ -17,6 +17,7 @@ import onnx
 from onnx import numpy_helper
 
 from lhc.errors import UsageError
+from lhc.model import store_elsewhere
 from lhc.onnx_io.external import SMALL
 
 __all__ = ["DataFile", "Store", "in_memory"]
@@ -63,7 +64,6 @@ class DataFile:
             return in_memory(name, array)
         kind = onnx.helper.np_dtype_to_tensor_dtype(array.dtype)
         tensor = onnx.TensorProto(name=name, data_type=kind, dims=array.shape)
-        tensor.data_location = onnx.TensorProto.EXTERNAL
         try:
             with self._path.open("ab") as file:
                 file.write(b"\0" * (-file.tell() % _ALIGNMENT))
@@ -71,8 +71,7 @@ class DataFile:
                 file.write(np.ascontiguousarray(array, array.dtype.newbyteorder("<")).data)
         except OSError as error:
             raise _refusal(self._path.parent.parent, error) from error
-        for key, value in entries.items():
-            tensor.external_data.add(key=key, value=str(value))
+        store_elsewhere(tensor, entries)
         return tensor
 
 

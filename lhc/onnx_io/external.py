@@ -17,7 +17,7 @@ from typing import IO, Literal
 import onnx
 
 from lhc.errors import ModelError, UsageError
-from lhc.model import OnnxModel, external_entries, in_other_file, is_external, mapped_bytes, subgraphs
+from lhc.model import OnnxModel, external_entries, in_other_file, is_external, mapped_bytes, store_elsewhere, subgraphs
 from lhc.onnx_io.held_weights import read_in
 from lhc.support.files import write_file
 
@@ -88,10 +88,7 @@ def _resolve(tensor: onnx.TensorProto, folder: Path, label: str, checked: dict[s
             f"{where}: its shape {shape} takes {needed} bytes, the model gives it {length} at offset {offset} of a file"
             f" of {size} bytes; get the model and its data again, from one source"
         )
-    entries |= {"location": str(path), "offset": str(offset), "length": str(length)}
-    del tensor.external_data[:]
-    for key, value in entries.items():
-        tensor.external_data.add(key=key, value=value)
+    store_elsewhere(tensor, entries | {"location": path, "offset": offset, "length": length})
 
 
 def _bytes_needed(tensor: onnx.TensorProto) -> int:

@@ -10,7 +10,7 @@ from copy import deepcopy
 import numpy as np
 import onnx
 
-from lhc.model import external_entries, is_held, mapped_bytes, shallow, without_weights
+from lhc.model import external_entries, is_held, mapped_bytes, shallow, store_elsewhere, without_weights
 from lhc.support.held_bytes import HeldBytes
 
 __all__ = ["LEAST", "held_apart", "pieces_of", "read_in", "whole"]
@@ -56,9 +56,7 @@ def held_apart(proto: onnx.ModelProto, least: int = LEAST) -> tuple[onnx.ModelPr
         start, size = places[index]
         added = light.graph.initializer.add()
         added.CopyFrom(shallow(tensor, "raw_data"))
-        added.data_location = onnx.TensorProto.EXTERNAL
-        for key, value in (("location", held.name), ("offset", str(start)), ("length", str(size))):
-            added.external_data.add(key=key, value=value)
+        store_elsewhere(added, {"location": held.name, "offset": start, "length": size})
     return light, held
 
 

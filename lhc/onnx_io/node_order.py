@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import onnx
 
-from lhc.model import subgraphs
+from lhc.model import replace_nodes, subgraphs
 
 __all__ = ["sort_nodes"]
 
@@ -25,8 +25,7 @@ def sort_nodes(graph: onnx.GraphProto) -> None:
     if order == sorted(order):
         return
     nodes = [onnx.NodeProto.FromString(graph.node[index].SerializeToString()) for index in order]
-    del graph.node[:]
-    graph.node.extend(nodes)
+    replace_nodes(graph, nodes)
 
 
 def _order(graph: onnx.GraphProto) -> list[int]:

@@ -1,5 +1,6 @@
 """Reading a model in order to look at it: weights in other files are neither needed nor read."""
 
+from copy import deepcopy
 from pathlib import Path
 
 import onnx
@@ -60,8 +61,7 @@ def _outside(proto: onnx.ModelProto) -> bool:
 
 def _without_weights(proto: onnx.ModelProto) -> onnx.ModelProto:
     """A copy that can be checked without the other files: the tensors in them are empty."""
-    copy = onnx.ModelProto()
-    copy.CopyFrom(proto)
+    copy = deepcopy(proto)
     for tensor in copy.graph.initializer:
         if uses_external_data(tensor):
             tensor.ClearField("external_data")
