@@ -284,8 +284,6 @@ class LayerGraph:
 
         Args:
             layers: the operators, in the order of the file.
-            inputs: names of the graph's inputs.
-            outputs: names of its outputs.
             nested: operators that multiply in the bodies of others and in local functions; they are listed and
                 counted, but are no part of the graph.
             control: what the calls that it is of take, where the file leaves that open: the branch of an If, the turns

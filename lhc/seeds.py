@@ -18,7 +18,6 @@ def device_entropy(seed: int, devices: str, draw: int, purpose: Purpose, *indice
     """What a generator is seeded from.
 
     Args:
-        seed: seed of the run.
         devices: hexadecimal number that stands for the matrix (``WeightRef.devices``).
         draw: number of the programming, from 0.
         purpose: what the random numbers are for.

@@ -144,11 +144,6 @@ class Bert(nn.Module):
         """An encoder.
 
         Args:
-            words: size of the vocabulary.
-            positions: longest sequence.
-            width: of the hidden states.
-            layers: how many.
-            heads: of the attention.
             inner: width between the two dense layers of a layer.
         """
         super().__init__()

@@ -128,9 +128,7 @@ def write_decoder(sizes: DecoderSizes, weights: WeightSource, path: Path) -> Non
     """Write a decoder and, beside it, its weights; the model last, so that one which is there is whole.
 
     Args:
-        sizes: of the decoder.
         weights: by name; without ``lm_head`` the output layer shares the embedding's.
-        path: of the model.
 
     Raises:
         ModelError: sizes that do not fit each other, or weights that do not fit them.

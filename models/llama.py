@@ -102,9 +102,6 @@ class Llama(nn.Module):
         """A decoder.
 
         Args:
-            words: size of the vocabulary.
-            width: of the hidden states.
-            layers: how many.
             heads: of the queries.
             key_heads: of keys and values.
             inner: width between the projections of the feed-forward.

@@ -80,7 +80,6 @@ class _StagedNet(nn.Module):
         """A network for images of ``channels`` channels.
 
         Args:
-            channels: of the image.
             widths: channels between the blocks of each stage; the first convolution has those of the first.
             blocks: of each stage.
             classes: outputs of the linear layer.

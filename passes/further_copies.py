@@ -36,7 +36,6 @@ def further_copies(graph: LayerGraph, plan: Plan, goal: Goal) -> Copies:
     """The copies of every placement: those that layers have anyway, and further ones in the tiles that are left over.
 
     Args:
-        graph: the layers.
         plan: with the copies that layers have anyway; those without a sensitivity get no further ones.
         goal: its bound of tiles, and what is wanted.
     """

@@ -35,7 +35,6 @@ def robust_layers(curvatures: Mapping[str, Curvature], seed: int = 0) -> tuple[s
     """HILAL's robust layers, in the order in which they go analog; all of them where they are alike.
 
     Args:
-        curvatures: by layer.
         seed: of the starts of k-means.
     """
     names = list(curvatures)

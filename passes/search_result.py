@@ -40,8 +40,6 @@ def placed(
     Args:
         plan: with eligible layers.
         space: what is open, and its limits.
-        analog: the placement.
-        notes: sentences for the user.
         safer: what to step back to; by default the placement without one layer after the other.
         bolder: what to go on to.
     """

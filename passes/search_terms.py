@@ -31,7 +31,6 @@ def search_space(graph: LayerGraph, plan: Plan, options: SearchOptions) -> Searc
     """The placements that a plan leaves open.
 
     Args:
-        graph: the layers.
         plan: what is eligible, what is fixed, and the sensitivities; a layer without one does no damage.
         options: objective, bounds, and what moves together.
 

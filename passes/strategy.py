@@ -54,11 +54,6 @@ class Goal:
     max_energy_j: float | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what has no meaning.
-
-        Raises:
-            UsageError: an unknown objective, or a bound below 0 or not finite.
-        """
         if self.objective not in get_args(Objective):
             raise UsageError(f"unknown objective {self.objective!r}; choose macs, latency or energy")
         for measure, bound in self.limits.items():
@@ -170,7 +165,6 @@ class Unjudged(Strategy):
         """The plan with these groups analog as far as there are tiles, all else digital.
 
         Args:
-            graph: the layers.
             plan: with eligible layers.
             groups: those that get their tiles first come first.
             why: reason and detail of the analog layers.
@@ -221,9 +215,7 @@ def damage_of(
     copies of its weights than it was found with, a layer does less damage: as 1 / copies.
 
     Args:
-        graph: the layers.
         plan: their sensitivities.
-        placement: the analog ones.
         copies: layer -> copies of its weights; the plan's where it is missing.
     """
     rows = {layer.name: layer for layer in plan.layers}
@@ -247,7 +239,6 @@ def decide(
 
     Args:
         plan: with eligible layers.
-        analog: names of the analog ones.
         why_not: reason and detail of a digital one.
         why: detail of the analog ones.
         because: reason of the analog ones.

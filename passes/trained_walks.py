@@ -175,7 +175,6 @@ def rounds_of(walk: str, patience: int, max_rounds: int | None) -> int:
     """Most rounds of a candidate; where the published walk knows no bound, the fewest that it takes.
 
     Args:
-        walk: its name.
         patience: rounds in a row without a better one that end a candidate.
         max_rounds: what the user allows; None: as the walk has it.
     """
@@ -216,7 +215,6 @@ def already_walked(found: PassResult, walk: str) -> type[Strategy]:
 
     Args:
         found: by a walk over the same network.
-        walk: its name.
     """
 
     class Walked(Strategy):

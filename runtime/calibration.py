@@ -88,7 +88,6 @@ class AdcRecorder(ProductsByUnit):
 
         Args:
             matrix: its weights on tiles, without errors.
-            hardware: that of the layer.
             ranges: static input range of each row split, where the hardware has them.
         """
         self._dac, self._outputs = hardware.dac, matrix.outputs
@@ -151,8 +150,6 @@ def calibrate_ranges(
     """Input ranges of layers.
 
     Args:
-        model: the network.
-        graph: its layers.
         hardware: tile rows, and the quantile.
         names: layers to calibrate.
         blocks: ``(samples, feeds)``, on which the digital network is run.
@@ -182,8 +179,6 @@ def calibrate_adcs(
     """Bounds of the ADCs of layers, in units of the product of one full-scale input and one full-scale weight.
 
     Args:
-        model: the network.
-        graph: its layers.
         hardware: tiles and DACs, and the quantile.
         names: layers to calibrate.
         blocks: ``(samples, feeds)``, on which the digital network is run.

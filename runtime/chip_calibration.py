@@ -163,11 +163,8 @@ def calibrated(
     """Corrections of one chip, by layer, on the fast engine.
 
     Args:
-        executor: the placement.
         digital: see `digital_moments`; of these calls.
         hardware: tiles, converters, devices, and what is corrected.
-        seed: of the run.
-        draw: number of the programming.
         t_s: when it is calibrated, in seconds after the first read.
         calls: samples; they take turns with the reads.
         reads: numbers of the reads; those of the hardware's calibration by default, none of which is inference's.
@@ -202,10 +199,7 @@ def calibrated_alone(
 
     Args:
         executor: the layers, placed together.
-        model: the network.
-        graph: its layers.
         hardware: tiles, converters, devices, and what is corrected.
-        seed: of the run.
         draws: numbers of the programmings.
         t_s: when they are calibrated, in seconds after the first read.
         calls: samples; they take turns with the reads.
@@ -268,10 +262,7 @@ def digital_moments(
     """Moments of the digital network's outputs before bias.
 
     Args:
-        model: the network.
-        graph: its layers.
         layers: whose outputs.
-        calls: samples.
 
     Raises:
         DataError: the network does not run on these samples.

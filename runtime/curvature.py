@@ -56,10 +56,7 @@ def loss_curvatures(
     """Curvatures of these layers; layers that share their weights have one.
 
     Args:
-        model: the network.
-        graph: its layers.
         names: of layers with constant weights.
-        feeds: inputs by name.
         labels: class of every sample, ``(samples,)``.
         output: name of the output that holds logits, ``(samples, classes)``.
         seed: of the probes.

@@ -71,9 +71,6 @@ def segment_model(
     """The ONNX model of one segment.
 
     Args:
-        model: the whole model.
-        segment: what to cut out.
-        nodes: layer name -> operator.
         types: tensor name -> ONNX type, with as much of its shape as is known, for the segment's inputs.
     """
     proto = model.proto

@@ -65,8 +65,6 @@ class DifferentiableModel(nn.Module):
         """Prepare the graph; nothing is computed yet. Weights are the model's own memory: who trains them copies them.
 
         Args:
-            model: the network.
-            graph: its layers.
             biases: whether constant biases of products (their third operand) are parameters too.
         """
         super().__init__()
@@ -96,7 +94,6 @@ class DifferentiableModel(nn.Module):
         """Compute tensors, and only what they depend on.
 
         Args:
-            feeds: inputs by name.
             outputs: names of any tensors; the model's outputs by default.
             replace: name of a product -> what computes its output instead.
 
@@ -184,8 +181,6 @@ def parity(
     """How far the module is from onnxruntime, on the whole path from the inputs.
 
     Args:
-        network: the module.
-        feeds: inputs by name.
         tensors: those that are compared; by default outputs of all products with a constant weight, and the model's.
 
     Returns:

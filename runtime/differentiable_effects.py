@@ -70,10 +70,6 @@ class LayerEffects:
         """Prepare the gradients; no layer has programmed tiles yet.
 
         Args:
-            model: the network.
-            graph: its layers.
-            hardware: converters and noise.
-            names: the layers.
             output: the output that is scored.
         """
         self._network = DifferentiableModel(model, graph)
@@ -85,9 +81,6 @@ class LayerEffects:
 
     def check_parity(self, feeds: Mapping[str, Array]) -> None:
         """See that the network in torch computes what onnxruntime does.
-
-        Args:
-            feeds: inputs of a few samples.
 
         Raises:
             ModelError: it does not, or cannot be differentiated.
@@ -134,7 +127,6 @@ class LayerEffects:
 
         Args:
             feeds: inputs; more samples than are counted fill up a fixed batch.
-            samples: how many are counted.
             directions: at the output, given its digital value.
 
         Raises:

@@ -51,8 +51,6 @@ class NoisyProduct:
         """Prepare the errors of the weights.
 
         Args:
-            product: the layer's.
-            hardware: its converters.
             chips: what its tiles hold, per draw.
             corrections: of its outputs when it alone is analog, per draw; None where they are not calibrated.
         """

@@ -65,9 +65,6 @@ class HybridExecutor:
         """Cut the network and prepare its segments and analog operators.
 
         Args:
-            model: the network.
-            graph: its layers.
-            analog: names of the analog layers.
             ranges: layer -> static input range of each row split, for hardware that has them.
             copies: layer -> copies of its weights on tiles; one by default.
 
@@ -203,8 +200,6 @@ class HybridExecutor:
 
         Args:
             states: what the tiles of each chip hold.
-            hardware: converters and noise.
-            seed: of the run.
             draws: number of each chip's programming.
             alone: every layer is given the same on all chips, as if no other were analog.
         """
@@ -283,7 +278,6 @@ class HybridExecutor:
 
         Args:
             prefix: tensors after the first digital segment.
-            programmed: the chips.
             position: of these samples in the stream; fixes the noise.
             outputs: names; all by default.
         """

@@ -51,8 +51,6 @@ class FastMatrix:
         Args:
             chips: the matrix on every chip; split alike.
             draws: numbers of their programmings, for their noise.
-            seed: of the run.
-            hardware: that of the layer.
         """
         first = chips[0]
         self.chips = len(chips)

@@ -120,7 +120,6 @@ def on_chip(
     """Test a tile of a chip and choose its lines and what it is programmed to, as the hardware has it.
 
     Args:
-        hardware: of the layer.
         entropy: of the tile's faults.
         mapped: weights in units of the full scale, ``(outputs, inputs)``.
         scales: what one unit of an output is worth, ``(outputs,)``.

@@ -233,9 +233,6 @@ def convolve(
         x: ``(images, groups · channels, *spatial)`` as one line.
         places: where things lie in some of them.
         packed: what multiplies.
-        io: converters.
-        memory: for them.
-        images: how many.
         chosen: the first, and how many: a multiple of those that are numbered together.
         first_image: number of the first of all in the stream; fixes the noise.
         per_sample: images that are one sample.

@@ -34,9 +34,7 @@ class AnalogLayer(ABC):
         """Describe the operator.
 
         Args:
-            form: of its product.
             layer: its facts; the weight must be known.
-            weight: the stored weight.
             use: number of this node among those that share the weight's devices.
         """
         assert layer.weight is not None
@@ -65,9 +63,7 @@ class AnalogLayer(ABC):
         """Tiles that hold this layer's matrix, not programmed yet.
 
         Args:
-            hardware: geometry, converters, devices.
             ranges: static input range of each row split, where the hardware has them.
-            copies: of every weight.
             multiplies: the tiles themselves are to give products, as aihwkit computes them.
 
         Raises:
@@ -111,8 +107,6 @@ class AnalogLayer(ABC):
         """The operator's output on every chip.
 
         Args:
-            matrix: programmed tiles.
-            x: the activation.
             extra: bias of a Conv, C of a Gemm; added digitally.
             position: fixes the noise.
             corrections: of every chip; none where they are not calibrated.

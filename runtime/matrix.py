@@ -84,7 +84,6 @@ class AnalogMatrix(ProductsByUnit):
         Args:
             weight: ``(groups · outputs, inputs)``.
             groups: matrices that lie one below the other in ``weight``.
-            hardware: geometry, converters, devices.
             devices: names the devices, for their seeds.
             ranges: static input range of each row split, for hardware that has them.
             copies: of every weight, each on devices of its own.

@@ -21,7 +21,6 @@ class OperandShapes:
         """Look at the product.
 
         Args:
-            form: of the product.
             layer: its facts; the weight must be known.
         """
         assert layer.weight is not None

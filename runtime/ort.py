@@ -85,7 +85,6 @@ def create_session(proto: onnx.ModelProto, label: str, packs: bool = True) -> or
     """An onnxruntime session on one CPU thread. Weights in other files are mapped from there.
 
     Args:
-        proto: the model.
         label: what messages call it.
         packs: copy the weights of products into the layout of the kernels, as stock onnxruntime does; not worth it for
             a single call, whose last bits may differ then.

@@ -309,9 +309,6 @@ def multiply_rows(
     Args:
         x: ``(vectors, inputs)`` as one line.
         packed: what multiplies.
-        io: converters.
-        memory: for blocks.
-        vectors: how many.
         per_sample: how many are one sample.
         first: number of the first in the stream; fixes the noise.
         out: takes the result, ``(chips, vectors, outputs)`` as one line.

@@ -45,7 +45,6 @@ class PerVectorMVM(AnalogMVM):  # type: ignore[misc]  # aihwkit is untyped
         Args:
             weight: ``(outputs, inputs)``, scaled to ±1.
             input_: ``(vectors, inputs)``.
-            io_pars: converters and noise.
             trans: use the transpose.
             is_test: inference.
             reseed: called with the number of each round before it draws noise.

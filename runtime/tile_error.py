@@ -25,9 +25,7 @@ def tile_error(matrix: Floats, x: Floats, hardware: Hardware, devices: str, seed
     Args:
         matrix: ``(outputs, inputs)``.
         x: vectors, ``(vectors, inputs)``; those whose product is zero count nothing.
-        hardware: tiles, converters, devices.
         devices: names the devices, for their seeds.
-        seed: of the run.
         t_s: seconds after the first read.
     """
     with isolated():

@@ -40,7 +40,6 @@ class Products(Protocol):
 
         Args:
             x: ``(images, groups · channels, *spatial)``, none of them 0.
-            geometry: of the convolution.
             position: fixes the noise.
             use: which of the nodes that share the devices reads them: their reads have noise of their own.
 

@@ -58,7 +58,6 @@ def write_out(model: OnnxModel, control: Mapping[str, str]) -> Written:
     """The operators of a model as its file has it, with bodies in the place of their operator.
 
     Args:
-        model: the model.
         control: what calls take, as in `lhc.plan.Plan.control`.
     """
     functions = functions_with_products(model)

@@ -32,7 +32,6 @@ def add_activation(site: OperatorSite, name: str, numbers: list[float], x: str) 
         site: whose operator is fused.
         name: of an activation that is known, and given.
         numbers: its attributes; those that are not given have their defaults.
-        x: the tensor.
     """
     output = site.node.output[0]
     if name == "Clip":

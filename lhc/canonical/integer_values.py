@@ -25,7 +25,6 @@ def matrix_values(site: OperatorSite, weight: int, scale: int | None, zero: int,
     """Values of a stored weight, float32; None where these are no integers, or scales of another type.
 
     Args:
-        site: of the operator.
         weight: number of its input.
         scale: that of the scales; None for 1.
         zero: that of the zero points; 0 where they are not given.

@@ -22,7 +22,6 @@ def nested_again(model: OnnxModel, analog: frozenset[str], nodes: Iterable[Place
 
     Args:
         model: in its canonical form.
-        analog: products that are analog.
         nodes: of its main graph in a placement's form, in order.
     """
     placed = list(nodes)

@@ -32,8 +32,6 @@ def write_attention(
     """Three products and attention of what they give; False where sizes do not fit.
 
     Args:
-        site: of the operator.
-        x: what is projected.
         packed: the three matrices side by side.
         bias: of the three, one after the other; None for none.
         others: inputs with the mask and with what is added to scores; None where it has no such input.

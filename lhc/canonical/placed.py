@@ -25,8 +25,6 @@ def placed_form(
 
     Args:
         model: in its canonical form.
-        graph: of that form.
-        analog: products that are analog.
     """
     nodes = {node.name: node for node in model.proto.graph.node}
     if model.file is None:

@@ -105,9 +105,7 @@ class OperatorSite:
         Args:
             part: of the operator; empty where it has one, which has the operator's name then.
             op_type: MatMul, Gemm or Conv.
-            inputs: of the node.
             output: name; a new one by default.
-            attributes: of the node.
         """
         name = f"{self.node.name}/{part}" if part else str(self.node.name)
         self.parts[name] = part

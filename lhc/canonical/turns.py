@@ -169,12 +169,9 @@ def turns_of(
     """The turns of a Loop or Scan; None where they are too many, not known, or not to be told in advance.
 
     Args:
-        node: the operator.
-        body: its body.
         told: number of turns that samples take; empty where nobody knows.
         constants: of the main graph.
         shapes: of its tensors, as far as they are needed.
-        opset: version of ONNX's operators.
     """
     if any(not value.type.HasField("tensor_type") for value in body.input):
         return None

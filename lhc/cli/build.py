@@ -37,9 +37,7 @@ def terminal_command(
     """What typer makes a command of: its parameters are the options of these classes.
 
     Args:
-        name: of the command.
         run: is given one object of every class; its docstring is the help.
-        classes: of options.
         examples: commands that help shows, and what each does.
     """
     _COMMANDS[name], CLASSES[name] = options_by_key(*classes), classes

@@ -51,7 +51,6 @@ def tell_crash(error: Exception, whose: str = "lhc") -> None:
     """Say what happened, where the traceback is, and what to do with it; a run of hours need not be repeated for it.
 
     Args:
-        error: what was raised.
         whose: the package that has the mistake.
     """
     text = (

@@ -69,7 +69,6 @@ def listed(groups: Iterable[tuple[str, str, list[tuple[str, str]]]], formatter: 
 
     Args:
         groups: heading, what it says, and the commands with what each does.
-        formatter: of the help.
     """
     for heading, says, commands in groups:
         with formatter.section(f"{heading} {says}"):

@@ -23,11 +23,6 @@ class ViewOptions(Model):
     no_browser: bool = option("Only print the address.", default=False, result="lhc.report.server.serve(server)")
 
     def __post_init__(self) -> None:
-        """Refuse what has no meaning.
-
-        Raises:
-            UsageError: there is no such port.
-        """
         if not 0 <= self.port <= 65535:
             raise UsageError(f"--port must be 0 to 65535, got {self.port}")
 

@@ -25,7 +25,6 @@ def watched(asked: C, quiet: bool) -> Iterator[C]:
 
     Args:
         asked: of a command that works.
-        quiet: show nothing.
     """
     from lhc.store import default_work_dir
 

@@ -26,7 +26,6 @@ def measures_own(asked: Asking, model: "OnnxModel") -> bool:
 
     Args:
         asked: options of a command that looks at a placement.
-        model: the network.
     """
     from lhc.onnx_io import has_annotations, read_plan
 
@@ -85,12 +84,8 @@ def report_measured(
 
     Args:
         source: what `partition` returned, or the model that was run.
-        work_dir: folder of results.
         path: where the report goes; None: nowhere.
         name: how the model is called; as its file by default.
-        times: the placement at several times.
-        robustness: of the placement.
-        attribution: of its layers' damage.
     """
     from lhc.commands.report import report_of
     from lhc.report.formats import save_report

@@ -82,7 +82,6 @@ def handling(graph: LayerGraph, sizes: Mapping[str, int]) -> Mapping[str, Handli
     """What the operators do that are no products and cost something, in file order.
 
     Args:
-        graph: the layers.
         sizes: elements that every operator writes.
     """
     known = fixed(graph)
@@ -123,7 +122,6 @@ def merged(graph: LayerGraph, known: frozenset[str]) -> frozenset[str]:
     """Operators that merge into the product before them: one constant a column at most, no other reader between.
 
     Args:
-        graph: the layers.
         known: the operators that are computed once.
     """
     products = {layer.name: layer for layer in graph.layers if layer.is_candidate and layer.weight is not None}

@@ -19,8 +19,6 @@ class Formulas(Protocol):
         """An operator whose products with a constant matrix run on tiles, groups and positions included.
 
         Args:
-            layer: the operator.
-            matrix: its size.
             copies: times that tiles hold it; the same inputs drive all of them.
         """
         ...
@@ -47,8 +45,6 @@ def formulas(costs: CostSection, hardware: Hardware, graph: LayerGraph) -> Formu
 
     Args:
         costs: the section of the hardware description; its class decides.
-        hardware: the machine.
-        graph: the network.
 
     Raises:
         ConfigError: nothing is registered for the section.

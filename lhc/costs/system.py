@@ -75,8 +75,6 @@ def cost_terms(graph: LayerGraph, hardware: Hardware, copies: Mapping[str, int] 
     """The terms of which the cost of every placement consists.
 
     Args:
-        graph: the layers.
-        hardware: the machine.
         copies: layer -> copies of its weights on tiles; one where it is missing.
 
     Raises:
@@ -122,9 +120,6 @@ def cost_of(
     """Latency and energy of one sample with exactly these layers analog.
 
     Args:
-        graph: the layers.
-        placement: names of the analog ones.
-        hardware: the machine.
         copies: layer -> copies of its weights on tiles; one where it is missing.
 
     Raises:

@@ -124,9 +124,7 @@ def converted(
     """The tensors that a placement converts, with the fewest elements in all.
 
     Args:
-        edges: of the graph.
         candidates: the products among their members.
-        analog: the analog ones.
     """
     fixed = {m: float(m in analog) for edge in edges for m in edge.members if m in candidates}
     if len(set(fixed.values())) < 2:

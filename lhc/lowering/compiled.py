@@ -82,7 +82,6 @@ class CompiledModel:
         """Write it as one file; weights in ``OUT.data`` beside it where those of the source are in other files.
 
         Args:
-            path: where to.
             force: replace a file that is not this network compiled.
 
         Raises:
@@ -183,10 +182,7 @@ def compile_chips(
     """Compile a placed model for some chips, one after the other.
 
     Args:
-        model: the network.
-        graph: its layers.
         plan: what is analog, on which hardware, with its static input ranges.
-        seed: of the run.
         draws: numbers of the programmings.
         t_s: seconds after the first read; the hardware's own by default.
         noise: where output noise comes from.

@@ -56,7 +56,6 @@ def call(op: OpBuilder, function: ir.Function, given: Values, *outputs: ir.Value
     """Call a function of the library from another one, which has the same attributes.
 
     Args:
-        op: builder of the caller.
         function: that is called.
         given: its inputs by name, and perhaps others.
         outputs: what its results are.
@@ -122,8 +121,6 @@ class Library:
         Args:
             name: wanted; a second structure of that name gets a number.
             structure: everything that the body depends on.
-            inputs: names of its inputs.
-            body: builds it.
             doc: one sentence, shown by Netron.
             attributes: lists of integers that a call gives.
             types: element types of inputs that are not float32.

@@ -64,8 +64,6 @@ def lower(
     """An ordinary ONNX model that does what the placed model does on one chip.
 
     Args:
-        model: the network.
-        graph: its layers.
         plan: what is analog, on which hardware.
         matrices: what the tiles hold, by tile set (``HybridExecutor.states``).
         noise: ``on`` draws output noise whenever the model runs; ``off`` leaves it out; ``input`` reads standard normal

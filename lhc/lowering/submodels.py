@@ -90,9 +90,6 @@ def split(
     """Write the sub-models of a placed network; nothing is left behind where that fails.
 
     Args:
-        model: the network.
-        graph: its layers.
-        plan: its placement.
         folder: where to; new or empty.
         chip: whose programming is written.
         calibration: samples that its outputs are calibrated on; without them no corrections are written.

@@ -190,9 +190,7 @@ class Bench:
         """Scores of a placement on these chips.
 
         Args:
-            placement: the analog layers.
             draws: numbers of the programmings.
-            what: for progress.
             t_s: time of inference; the bench's own by default.
 
         Raises:

@@ -105,7 +105,6 @@ def fisher_sensitivity(
     Args:
         bench: samples, metric (``kl`` or ``nmse``), hardware, draws.
         graph: to find layers that share weights.
-        names: layers, in file order.
         confidence: two-sided level of the intervals.
         directions: random ones at the output, per sample.
 
@@ -302,7 +301,6 @@ def programmed_chips(
 
     Args:
         bench: hardware, copies, calibration samples.
-        graph: the layers.
         names: of those on tiles.
         draws: numbers of the programmings.
     """

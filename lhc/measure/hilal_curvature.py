@@ -24,7 +24,6 @@ def curvatures(bench: Bench, names: Sequence[str]) -> dict[str, Curvature]:
 
     Args:
         bench: samples with class labels.
-        names: of the layers.
 
     Raises:
         UsageError: there are no class labels.

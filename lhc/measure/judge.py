@@ -131,12 +131,8 @@ def judge_once(
     """Judge a placement by one look at these draws.
 
     Args:
-        evaluator: samples.
-        placement: the analog layers.
-        budget: allowed drop.
         draws: numbers of the programmings.
         error: chance that either bound may err.
-        what: for progress.
     """
     return _verdict(evaluator.measure(placement, draws, what), evaluator, budget, error)
 
@@ -176,11 +172,8 @@ def judge_in_looks(
 
     Args:
         evaluator: samples, and the least number of draws.
-        placement: the analog layers.
-        budget: allowed drop.
         chips: numbers of the programmings, all that there are for it.
         error: chance that either bound may err at any look.
-        what: for progress.
         begin: evaluates up to the first look; the same samples.
 
     Returns:
@@ -220,7 +213,6 @@ def _decided(
     Args:
         measured: the draws of this look.
         evaluator: of them.
-        budget: allowed drop.
         looks: all of them.
         look: the present one.
         now: level of the present look, and most chips that may break the budget.

@@ -52,7 +52,6 @@ def measure_sensitivity(
     Args:
         evaluator: samples, metric (damage is in its unit), draws.
         graph: to find layers that share weights.
-        names: layers, in file order.
         confidence: two-sided level of the intervals.
         half_width: stop a layer once its interval reaches no farther than this share of its mean.
     """

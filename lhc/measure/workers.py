@@ -138,7 +138,6 @@ def windowed(
     Args:
         units: to be done.
         submit: sends one.
-        count: of workers, now.
         finished: waits for one at least, and gives those that are.
         result: of one that is.
     """

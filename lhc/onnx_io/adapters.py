@@ -79,9 +79,7 @@ def with_adapters(model: OnnxModel, graph: LayerGraph, names: Collection[str], r
 
     Args:
         model: the network; it is not changed.
-        graph: its layers.
         names: Conv of one group, Gemm or MatMul layers with stored weights.
-        rank: of the adapters.
         seed: of A.
 
     Raises:

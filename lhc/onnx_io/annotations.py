@@ -127,9 +127,6 @@ def annotate(model: OnnxModel, plan: Plan, graph: LayerGraph, layer_ann: bool = 
     """The model with the plan in its metadata and nothing else changed; earlier keys of lhc are replaced.
 
     Args:
-        model: the network.
-        plan: its placement.
-        graph: its layers.
         layer_ann: also write onnxruntime's key ``layer_ann``, analog or digital, on nodes that have none.
     """
     proto = without_annotations(model.as_file())

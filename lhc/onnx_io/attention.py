@@ -29,8 +29,6 @@ def attend(sequences: int, queries: int, keys: int, hidden: int, value_hidden: i
     """Scores and values of all heads.
 
     Args:
-        sequences: in the batch.
-        queries: tokens of a sequence.
         keys: tokens that each of them attends to.
         hidden: features of a query, of all heads together.
         value_hidden: features of what a query gets, of all heads together.

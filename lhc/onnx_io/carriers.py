@@ -49,7 +49,6 @@ def add_device_configurations(proto: onnx.ModelProto, plan: Plan) -> None:
 
     Args:
         proto: a model as its file holds it, without lhc's configuration.
-        plan: its placement.
     """
     keys = keys_of_nodes(plan.layers)
     proto.metadata_props.add(key=EARLIER_IR, value=str(proto.ir_version))

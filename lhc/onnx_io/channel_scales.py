@@ -79,7 +79,6 @@ class _Reading:
         """Where the division of a tensor can go; nothing where nowhere.
 
         Args:
-            tensor: its name.
             channels: on its last axis.
             readers: how often it is read by what expects the division.
         """
@@ -119,10 +118,6 @@ def scalable_inputs(model: OnnxModel, graph: LayerGraph) -> tuple[ScalableInput,
     """The inputs of a network's products whose channels can be scaled, in the order of the products.
 
     Products that share their tiles with others are left out, as those that are written otherwise in the file.
-
-    Args:
-        model: the network.
-        graph: its layers.
     """
     reading = _Reading(model, graph)
     readers: dict[str, list[tuple[str, int]]] = {}
@@ -152,8 +147,6 @@ def scaled_channels(
     """The network with scaled channels. What nothing reads any more is not in it.
 
     Args:
-        model: the network.
-        graph: its layers.
         inputs: of `scalable_inputs`.
         factors: of some of these, ``(channels,)``, by the tensor.
         store: makes the initializers that change.

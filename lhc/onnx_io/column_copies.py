@@ -33,10 +33,6 @@ def copyable_columns(model: OnnxModel, graph: LayerGraph) -> dict[str, int]:
 
     Left out are convolutions of several groups, products whose weights or bias are computed, read by others as well, or
     in another form than the file's, and those in bodies.
-
-    Args:
-        model: the network.
-        graph: its layers.
     """
     if opset_of(model.proto) < LEAST_OPSET:
         return {}
@@ -64,8 +60,6 @@ def with_copied_columns(
     """The network with the columns of some products written several times.
 
     Args:
-        model: the network.
-        graph: its layers.
         copies: how often, of some of `copyable_columns`.
         store: makes the initializers that change.
     """

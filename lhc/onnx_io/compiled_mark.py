@@ -27,9 +27,6 @@ def mark_compiled(
 
     Args:
         proto: the compiled model, whose nodes have the names that they had; changed in place.
-        model: the network.
-        plan: its placement.
-        graph: its layers.
         about: which chip it is.
     """
     before = annotate(model, plan, graph)

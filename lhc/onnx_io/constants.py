@@ -92,7 +92,6 @@ class Constants:
         """Find the constants.
 
         Args:
-            graph: the graph.
             outer: constants that it sees besides its own, where it is the body of an operator.
         """
         self._known: ChainMap[str, _Constant] = outer._known.new_child() if outer else ChainMap()

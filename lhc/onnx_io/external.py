@@ -121,8 +121,6 @@ def check_place(model: OnnxModel, path: Path, how: ExternalData, replace: bool) 
     """Refuse an output from which the model's data files cannot be reached.
 
     Args:
-        model: the source.
-        path: of the output.
         how: refer to its data files or copy them.
         replace: whether an earlier copy may be replaced.
 

@@ -65,7 +65,6 @@ def folded_type(node: onnx.NodeProto, types: Sequence[int | None]) -> int | None
     """Element type of what an operator computes; None if it is not one that is folded.
 
     Args:
-        node: the operator.
         types: ONNX element types of its inputs, which are constants; None for inputs left out.
     """
     if len(node.output) != 1 or not types or any(t is not None and t not in _NUMBERS for t in types):

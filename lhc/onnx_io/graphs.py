@@ -35,7 +35,6 @@ def read_graph(
     """The layer graph of a model. Never runs it.
 
     Args:
-        model: the model.
         shapes: full shapes of inputs; others count a symbolic batch as 1.
         observed: shapes of inner tensors seen at run time, for what inference cannot find.
         sizes: find the matrix shapes, the other operators that multiply, and those in bodies and local functions;

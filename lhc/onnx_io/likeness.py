@@ -63,7 +63,6 @@ def weight_facts(model: OnnxModel, node: onnx.NodeProto, operand: int, constants
         model: that holds the node.
         node: Conv, ConvTranspose, Gemm or MatMul.
         operand: which of its inputs is the weight, of a float type and with at least one axis.
-        constants: of the model.
     """
     name, group = node.input[operand], attribute(node, "group", 1)
     product = None if node.op_type == "ConvTranspose" else Product.of(node, operand, constants.shape(name))

@@ -31,11 +31,9 @@ def matrix_shape(
     """Rows, columns, groups and products per sample of a product.
 
     Args:
-        node: the operator.
         operand: which of the two is its constant matrix, if any.
         first: shape of the first thing that is multiplied.
         second: shape of the second.
-        out: shape of the output.
         samples: in the batch.
 
     Raises:

@@ -241,7 +241,6 @@ def save_model(proto: onnx.ModelProto, path: Path, external_data: ExternalData =
 
     Args:
         proto: as it is in memory.
-        path: where to.
         external_data: refer to these files, which must lie in the folder of ``path``, or to a copy beside it.
 
     Raises:

@@ -94,7 +94,6 @@ def nested_layers(model: OnnxModel, inferred: onnx.GraphProto, known: Mapping[st
     """What multiplies in a model and is no operator of its main graph.
 
     Args:
-        model: the model.
         inferred: its graph without local functions, with the shapes that inference found.
         known: shapes of the main graph's tensors.
         samples: in the batch.

@@ -160,7 +160,6 @@ class Product:
         """Describe a Conv, Gemm or MatMul.
 
         Args:
-            node: the operator.
             operand: the input that is the weight.
             shape: of the stored weight.
         """

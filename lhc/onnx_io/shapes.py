@@ -165,7 +165,6 @@ def infer(model: OnnxModel, given: Mapping[str, tuple[int, ...]]) -> onnx.GraphP
     """The graph without large weights and local functions, with all shapes found, in the bodies of operators too.
 
     Args:
-        model: the model.
         given: input name -> full shape; other inputs keep theirs, with a batch of one sample.
 
     Raises:

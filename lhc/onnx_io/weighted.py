@@ -196,7 +196,6 @@ def may_multiply(node: onnx.NodeProto, functions: frozenset[tuple[str, str]] = f
     """Whether an operator has to be looked at: it multiplies, or lhc does not know it.
 
     Args:
-        node: the operator.
         functions: domain and name of the model's local functions, whose bodies are looked at instead.
     """
     kind = identity(node)
@@ -213,8 +212,6 @@ def found_in(
     """What an operator multiplies, and why it stays digital; None where it multiplies nothing.
 
     Args:
-        node: the operator.
-        constants: of its graph.
         known: shape of a tensor, None where nothing is known.
         samples: in the batch.
         strict: sizes that are symbols are an error.

@@ -31,11 +31,6 @@ class ColumnsOptions:
     )
 
     def __post_init__(self) -> None:
-        """Refuse what is no share.
-
-        Raises:
-            UsageError: so it is.
-        """
         _ = self.columns_share
 
     @property

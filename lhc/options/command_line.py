@@ -26,7 +26,6 @@ def made_by(command: str, chosen: object) -> str:
     """The command that a result names: the same from every folder, whatever carried out the work.
 
     Args:
-        command: its name.
         chosen: its options; of files, only their names are told.
     """
     beside = {one.name for kind in (Execution, Checkpointing) for one in options_of(kind)}
@@ -44,7 +43,6 @@ def flags_of(chosen: object, *kinds: type) -> Iterator[str]:
     """The words of a command line for options that are not at their defaults.
 
     Args:
-        chosen: an options object.
         kinds: only the options of these classes; all where there are none.
     """
     wanted = {one.name for kind in kinds for one in options_of(kind)}

@@ -91,7 +91,6 @@ class SensitivityOptions(LayerSelection, Ranking, CopiesOptions, ReadTime, Measu
     )
 
     def __post_init__(self) -> None:
-        """Refuse what has no meaning."""
         if self.half_width is not None and not self.half_width > 0:
             raise UsageError(f"--half-width must be above 0, got {self.half_width}")
 
@@ -168,11 +167,6 @@ class PartitionOptions(
     )
 
     def __post_init__(self) -> None:
-        """Refuse what has no meaning.
-
-        Raises:
-            UsageError: a share of no chips, or none.
-        """
         if self.least_yield == 0:
             raise UsageError("--yield must be above 0: leave it out where the mean over chips is all that counts")
 

@@ -208,7 +208,6 @@ def part(chosen: object, kind: type[C]) -> C:
     """The options of a class out of those of a command; what the command does not have keeps its default.
 
     Args:
-        chosen: an options object.
         kind: the class.
     """
     return kind(**{one.name: getattr(chosen, one.name) for one in options_of(kind) if hasattr(chosen, one.name)})

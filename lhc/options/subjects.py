@@ -90,11 +90,6 @@ class Seeded:
     seed: int = option("Fixes devices and noise.", default=0, metavar="N")
 
     def __post_init__(self) -> None:
-        """Refuse what has no meaning.
-
-        Raises:
-            UsageError: a negative seed.
-        """
         if self.seed < 0:
             raise UsageError(f"--seed must not be negative, got {self.seed}")
 
@@ -156,11 +151,6 @@ class CopiesOptions:
     )
 
     def __post_init__(self) -> None:
-        """Refuse what has no meaning.
-
-        Raises:
-            UsageError: neither auto nor off nor a number of at least 1.
-        """
         copies_of(self.copies)
 
 
@@ -355,11 +345,6 @@ class Execution:
     progress: Progress = option("Called as work proceeds.", default=silent, instead="a bar on stderr; -q: none")
 
     def __post_init__(self) -> None:
-        """Refuse what has no meaning.
-
-        Raises:
-            UsageError: a value out of its range.
-        """
         if self.jobs < 1:
             raise UsageError(f"--jobs must be at least 1, got {self.jobs}")
         if self.bytes < 2**20:

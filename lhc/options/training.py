@@ -72,11 +72,6 @@ class TrainingOptions(Seeded):
     )
 
     def __post_init__(self) -> None:
-        """Refuse what has no meaning.
-
-        Raises:
-            UsageError: a value out of its range, or an unknown name.
-        """
         if self.steps is not None and self.epochs is not None:
             raise UsageError("--steps and --epochs say the same; give one of them")
         for flag, value in (

@@ -217,9 +217,6 @@ def short_names(layers: Sequence[LayerPlan]) -> list[str]:
     """Short names: the least end of every path that is unique within its block, the operator's own part left out.
 
     Where one module holds several products, the end of the operator's name tells them apart.
-
-    Args:
-        layers: the candidates.
     """
     blocks: dict[str, list[tuple[str, ...]]] = {}
     for layer in layers:

@@ -42,7 +42,6 @@ def build_report(
     Args:
         model: how the model is called.
         plan: the placement, and how it did.
-        graph: the layers.
         operators: how many the network has, where the graph has not all.
         found: what was measured and said of it; a front that was not measured is estimated from the sensitivities.
     """

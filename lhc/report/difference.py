@@ -178,19 +178,12 @@ class PlanDiff:
 
 
 def compare(before: Plan, after: Plan) -> PlanDiff:
-    """What differs between two plans. Layers belong together by name, else by the name of a weight that both have once.
-
-    Args:
-        before: the first plan.
-        after: the second one.
-    """
+    """What differs between two plans. Layers belong together by name, else by that of a weight that both have once."""
     pairs = list(_pairs(before.layers, after.layers))
     return PlanDiff(
         before.source == after.source,
         tuple(LayerChange((one or two).name, one, two) for one, two in pairs if _fields(one) != _fields(two)),  # type: ignore[union-attr]
-        _changes(
-            *(plan.outcome.model_dump(mode="json") if plan.outcome is not None else {} for plan in (before, after))
-        ),
+        _changes(*map(_outcome, (before, after))),
         _changes(*(_flat(plan.hardware.model_dump(mode="json")) for plan in (before, after))),
         (before.analog_mac_fraction, after.analog_mac_fraction),
         (len(before.layers), len(after.layers)),
@@ -293,8 +286,6 @@ def _pair(one: object, two: object, field: str = "", units: tuple[str, str] = ("
     """Both values, with digits enough to tell them apart; of two records, what differs.
 
     Args:
-        one: before.
-        two: after.
         field: of an outcome, where they are of one.
         units: of scores and of drops, where these are shares.
     """

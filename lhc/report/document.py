@@ -174,7 +174,6 @@ def parse_report(text: bytes, place: str) -> Report:
     """A report from JSON.
 
     Args:
-        text: the JSON.
         place: where it lies, for messages.
 
     Raises:

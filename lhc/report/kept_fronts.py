@@ -54,7 +54,6 @@ def store_front(folder: Path, key: str, stored: StoredFront) -> None:
     """Keep a front; one of the same settings is replaced.
 
     Args:
-        folder: the folder of results.
         key: stands for the settings.
         stored: the front.
     """

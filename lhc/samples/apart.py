@@ -100,7 +100,6 @@ def split_off(task: Task, training: int, parts: int) -> tuple[Task, Task]:
     Documents stay whole where there are as many as parts; else their samples are dealt, and a warning says so.
 
     Args:
-        task: all samples.
         training: parts that train.
         parts: of how many.
 

@@ -23,8 +23,6 @@ def check_class_axis(axis: int, shape: tuple[int, ...], name: str) -> int:
 
     Args:
         axis: as the user gives it; negative numbers count from the end.
-        shape: of the output.
-        name: of the output.
 
     Raises:
         UsageError: the output has no such axis, it counts samples, or it is too short for classes.

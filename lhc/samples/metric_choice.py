@@ -35,7 +35,6 @@ def metric_without_targets(output: Array, name: str) -> tuple[Metric, str]:
 
     Args:
         output: of the digital network, for some samples.
-        name: of the output.
 
     Raises:
         UsageError: it holds no real numbers, so that neither makes sense unasked.

@@ -60,7 +60,6 @@ def split_task(task: Task, calibrating: int = 0) -> Splits:
     """Split a task's samples.
 
     Args:
-        task: all samples.
         calibrating: most of them that chips are calibrated on; a single sample is judged instead.
     """
     every, documents = np.arange(len(task)), task.document_count

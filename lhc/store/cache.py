@@ -65,7 +65,6 @@ class ResultCache(AbstractContextManager["ResultCache"]):
     made before something is kept. Where the folder cannot be used, a warning says so, and memory is.
 
     Args:
-        folder: where the database lies.
         fresh: results that lie there already are not looked at; new ones replace them.
     """
 

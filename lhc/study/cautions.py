@@ -84,7 +84,6 @@ def doubts(accuracy: float, labels: Array, classes: int) -> str | None:
     Args:
         accuracy: share of right answers.
         labels: class indices, ``(samples, ...)``.
-        classes: how many there are.
     """
     if accuracy == 1:
         return (

@@ -47,10 +47,6 @@ def with_useful_calibration(study: Study, analog: frozenset[str]) -> Study:
 
     Half of the calibration samples calibrate, the other half compares: normalised squared error against the digital
     network, mean over `CHIPS` chips. With fewer than `LEAST_SAMPLES` of them nothing is compared.
-
-    Args:
-        study: network, machine, samples.
-        analog: the layers that are analog.
     """
     samples = study.calibrating if study.calibrating is not None else study.splits.calibrate
     if not analog or study.calibration is None or samples is None:

@@ -178,7 +178,6 @@ class Trial(Protocol):
         """Test it.
 
         Args:
-            placement: the analog layers.
             number: of the test; each has chips of its own.
             error: chance of a wrong acceptance.
             begin: do it up to the first look even if the time that the user gave is over.
@@ -290,7 +289,6 @@ def climbed(
     Args:
         path: what may be tested.
         trial: does it.
-        budget: the allowed drop.
         most: chips for a test.
         error: chance that anything is accepted that does not hold.
         share: of the chips, that is to hold the budget one by one too; None: their mean alone.

@@ -102,7 +102,6 @@ def evaluation_step(
     """What it takes to measure placements over all draws.
 
     Args:
-        bench: samples, hardware, draws.
         placements: one or more; some may be the same.
         what: names the step.
         times: of inference, at each of which all are measured; the bench's own by default.
@@ -147,8 +146,6 @@ def ranking_steps(
     """What it takes to find the sensitivities of all named layers; for ``auto``, where the prediction is confirmed.
 
     Args:
-        bench: samples, metric, hardware, draws.
-        names: layers, in file order.
         method: see `lhc.study.rank`.
         half_width: see there; a layer may then need fewer draws.
     """
@@ -180,7 +177,6 @@ def curvature_step(bench: Bench, names: Sequence[str]) -> EffortStep:
 
     Args:
         bench: samples with class labels.
-        names: layers.
     """
     few, per_sample = _seconds(bench, lambda small: curvatures(small, names))
     more = max(0, min(BATCH, bench.samples) - _FEW)
@@ -212,8 +208,6 @@ def training_steps(
     Args:
         study: what is placed, with its samples that train.
         strategy: how the analog set is found.
-        settings: how it is trained.
-        rounds: most rounds of a candidate.
         groups: of layers that move together.
     """
     assert study.training is not None

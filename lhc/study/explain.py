@@ -133,8 +133,6 @@ def fewest_in_the_way(
     That all of them together do not hold is taken as known; all groups where nothing less is found.
 
     Args:
-        judge: of the search.
-        analog: the placement.
         groups: of it, the most damaging first.
     """
     bad, good = 0, len(groups)

@@ -67,7 +67,6 @@ def measure_front(
     """The front by estimate, so many of its points verified.
 
     Args:
-        graph: the layers.
         plan: qualified, with sensitivities.
         options: objective, limits, groups.
         verify: samples of the verification, and draws.
@@ -106,7 +105,6 @@ def measure_candidates(
     Args:
         candidates: all points of the front by estimate.
         verify: samples of the verification, and draws.
-        points: to verify.
         relative: drops as a share of the baseline.
         confidence: two-sided level at which all intervals hold together.
     """

@@ -35,7 +35,6 @@ def budget_of_plan(outcome: Outcome, metric: str | None, drop_type: DropType | N
     """The budget that a placement was judged by.
 
     Args:
-        outcome: how it was judged.
         metric: the one that the user gives, if any.
         drop_type: likewise.
         confidence: two-sided level of the intervals.

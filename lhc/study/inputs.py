@@ -77,7 +77,6 @@ def first_samples(source: DataSource, label_key: str = "labels", count: int = 2)
     Args:
         source: as in `load_task`.
         label_key: key of the targets, which are left out.
-        count: how many samples.
 
     Raises:
         DataError: not readable.
@@ -179,9 +178,7 @@ class _Converted(LazyArray):
         """Samples to convert.
 
         Args:
-            array: the samples.
             dtype: of a kind that can hold them.
-            name: of the input.
         """
         super().__init__(array.shape, dtype)
         self._array = array
@@ -205,8 +202,6 @@ def _cast(array: Array, dtype: np.dtype[Any], name: str, samples: Indices | None
     """Values in another type of the same sort.
 
     Args:
-        array: the values.
-        dtype: the type that is wanted.
         name: of the input, for messages.
         samples: their numbers, along the first axis.
 

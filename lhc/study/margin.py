@@ -36,7 +36,6 @@ def measure_robustness(
 
     Args:
         bench: samples, metric, hardware, draws; its time of inference is that of chips and noise.
-        placement: the analog ones.
         budget: what it is held against.
         times: seconds after the first read.
         chips: programmings for the spread over chips.

@@ -165,7 +165,6 @@ def read(
     """Read and check everything: what every pipeline begins with.
 
     Args:
-        options: what was asked for.
         running: workers, kept results and the clock.
         t_inference: seconds after the first read; the hardware's own by default.
         opened: the network, where it was opened before.
@@ -274,7 +273,6 @@ def read_placed(
     """Read and check everything for running a placement: also its analog layers, and the times.
 
     Args:
-        options: what was asked for.
         running: workers, kept results and the clock.
         times: seconds after the first read; the hardware's own by default.
         opened: the network, where it was opened before.
@@ -321,7 +319,6 @@ def analog_of(options: GivenPlacement, stored: Plan | None, plan: Plan, label: s
     """The layers that are to be analog, if all of them can be: those that the user names, else those of a stored plan.
 
     Args:
-        options: what the user names.
         stored: given by the user, or in the annotations.
         plan: qualified.
         label: of the model, for messages.

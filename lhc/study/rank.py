@@ -104,8 +104,6 @@ def sensitivities(
     """Damage of every named layer when it alone is analog; layers that share their weights are one.
 
     Args:
-        bench: samples, metric, hardware, draws.
-        names: layers, in file order.
         method: ``measure``, ``fisher`` (predict), or ``auto`` (predict and check, measure where that will not do).
         confidence: two-sided level of the intervals.
         half_width: see `measure_sensitivity`; with it, ``auto`` measures.

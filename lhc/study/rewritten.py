@@ -32,10 +32,6 @@ class RewrittenModel(Tabled):
     def save(self, path: str | Path, *, force: bool = False) -> Path:
         """Write the network; weights in a file beside it where those of the source are.
 
-        Args:
-            path: where to.
-            force: replace an existing file.
-
         Raises:
             UsageError: writing would lose something, or the place cannot be written.
         """

@@ -128,9 +128,7 @@ def input_vectors(model: OnnxModel, tensors: Sequence[str], task: Task) -> Mappi
     """Vectors of some tensors on the first samples, ``(vectors, channels)``, without those that do not count.
 
     Args:
-        model: the network.
         tensors: with channels on their last axis.
-        task: samples.
 
     Raises:
         DataError: the network does not run on these samples.
@@ -172,12 +170,8 @@ def chosen_factors(
     """How the channels of an input are scaled for some hardware.
 
     Args:
-        model: the network.
-        graph: its layers.
         one: the input.
         vectors: of it, ``(vectors, channels)``: the first half chooses, the second half judges.
-        hardware: tiles, converters, devices.
-        seed: of the run.
         t_s: seconds after the first read.
     """
     from lhc.runtime.tile_error import tile_error  # loads PyTorch
@@ -236,8 +230,6 @@ def smoothed_model(
     """The network with scaled channels, without annotations: these were for other weights.
 
     Args:
-        model: the network.
-        graph: its layers.
         inputs: all that can be scaled.
         chosen: how each is.
         store: makes the initializers that change.

@@ -77,11 +77,8 @@ def search(
     """Search placements; when the time is over, the best that was accepted by then.
 
     Args:
-        graph: the layers.
         plan: qualified, with sensitivities where the strategy needs them.
-        strategy: how it is searched.
         judge: of the search, with its samples and the budget.
-        options: what the strategy is told.
     """
     try:
         found = strategy(judge, options).run(graph, plan)

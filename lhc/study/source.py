@@ -312,7 +312,6 @@ def open_model(
     """A model by path or zoo name, a ModelProto or onnx-ir model, a module, or one that was loaded or opened before.
 
     Args:
-        source: what to open.
         data: samples; a PyTorch module is exported on the first two of them.
         label_key: key of the targets in the data.
         dequantize: see operators on integers as products of their dequantised weights.

@@ -38,7 +38,6 @@ def text_samples(
     """Windows of a text.
 
     Args:
-        path: of the text.
         how: tokenizer, window and stride.
         inputs: of the model, with the shapes that it declares.
         entry: of the zoo that the model is, if any.

@@ -70,9 +70,7 @@ def samples_apart(opened: Opened, options: Data, train_data: DataSource | None) 
     """What trains, and what judges.
 
     Args:
-        opened: the network.
         options: samples and metric that judge; without ``train_data``, three fifths of them train.
-        train_data: samples that train.
     """
     task = opened.judging(options)
     if train_data is None:
@@ -87,8 +85,6 @@ def course_of(study: Study, samples: Task, settings: TrainingOptions, checkpoint
 
     Args:
         study: the network as it was given.
-        samples: for training.
-        settings: how.
         checkpoints: folder for states, or None.
 
     Raises:
@@ -150,8 +146,6 @@ def train_once(study: Study, course: "Course", analog: frozenset[str], validatio
 
     Args:
         study: the network as it was given.
-        course: its training.
-        analog: the analog layers.
         validation: samples on which the course of the training is watched.
 
     Returns:
@@ -263,11 +257,6 @@ class Train:
     ensures: ClassVar[frozenset[str]] = frozenset({"placement", "verified", "outcome"})
 
     def __post_init__(self) -> None:
-        """Refuse adapters for a walk.
-
-        Raises:
-            UsageError: it trains weights for every layer that it tries.
-        """
         if self.settings.adapters is not None and self.strategy in RETRAINING_STRATEGIES:
             raise UsageError(
                 f"--adapters: --strategy {self.strategy} trains weights layer after layer; take sensitivity or milp"

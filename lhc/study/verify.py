@@ -120,10 +120,8 @@ def verified(graph: LayerGraph, plan: Plan, searched: Searched, verifier: Verifi
     """Test what a search found.
 
     Args:
-        graph: the layers.
         plan: as the search was given it.
         searched: what it found.
-        verifier: samples, chips and budget.
         base: the drop of the network without analog layers, where it was retrained.
     """
     found, judge, budget = searched.result, searched.judge, verifier.budget

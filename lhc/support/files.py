@@ -18,7 +18,6 @@ def write_file(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     Args:
         path: where the file goes. An existing one is replaced and its permissions stay; of a symbolic link, the file
             that it leads to is replaced.
-        write: given the open file.
 
     Raises:
         UsageError: the place cannot be written, or is a device, a pipe or another thing that is no file.

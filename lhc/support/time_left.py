@@ -52,7 +52,6 @@ class TimeLeft:
         """Seconds left of the step; None where its reports do not tell yet.
 
         Args:
-            what: is done.
             done: units; 0: it begins.
             total: units.
         """

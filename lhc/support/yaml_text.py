@@ -96,7 +96,6 @@ def read_yaml(text: str, where: str) -> object:
     """The document in a text.
 
     Args:
-        text: YAML, or JSON.
         where: names the text in errors.
 
     Raises:
