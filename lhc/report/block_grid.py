@@ -12,7 +12,8 @@ from typing import Literal
 
 from lhc.graph import CANDIDATE_OPS
 from lhc.plan import LayerPlan, Plan
-from lhc.report.text import fixed, share_text
+from lhc.report.text import fixed
+from lhc.support.numbers import share_text
 
 __all__ = ["BlockGrid", "Cell", "Kind", "RowLabel", "block_grid", "kind_of", "short_names"]
 

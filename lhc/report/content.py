@@ -10,20 +10,8 @@ from lhc.plan import LayerPlan, Outcome, Plan
 from lhc.report.charts import Chart
 from lhc.report.document import CostItem, Costs, Report
 from lhc.report.figures import is_measured
-from lhc.report.text import (
-    REASONS,
-    amount,
-    count,
-    counted,
-    counted_samples,
-    interval_text,
-    level_text,
-    metric_value,
-    nothing_lost,
-    points,
-    share_text,
-    time_text,
-)
+from lhc.report.text import REASONS, interval_text, nothing_lost, points
+from lhc.support.numbers import amount, count, counted, counted_samples, level_text, metric_value, share_text, time_text
 from lhc.support.tables import Table
 
 __all__ = [

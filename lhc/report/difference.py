@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from lhc.plan import LayerPlan, Plan, Sensitivity
-from lhc.report.text import share_text, time_text
+from lhc.support.numbers import share_text, time_text
 from lhc.support.tables import Table
 
 __all__ = ["LayerChange", "PlanDiff", "compare"]

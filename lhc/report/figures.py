@@ -18,18 +18,9 @@ from lhc.report.charts import (
     span,
 )
 from lhc.report.document import Report
-from lhc.report.text import (
-    drop_text,
-    drop_unit,
-    interval_text,
-    metric_value,
-    number_text,
-    points,
-    scale_text,
-    share_text,
-    time_text,
-)
+from lhc.report.text import interval_text, points
 from lhc.results import AtTime, Evaluation, Front, FrontPoint, Robustness
+from lhc.support.numbers import drop_text, drop_unit, metric_value, number_text, scale_text, share_text, time_text
 
 __all__ = [
     "AXES",

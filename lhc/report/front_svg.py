@@ -4,8 +4,8 @@ from html import escape
 
 from lhc.report.charts import Scale, number_ticks, span
 from lhc.report.figures import AXES
-from lhc.report.text import share_text
 from lhc.results import Front, FrontPoint
+from lhc.support.numbers import share_text
 
 __all__ = ["front_svg"]
 

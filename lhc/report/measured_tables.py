@@ -9,27 +9,29 @@ from lhc.report.text import (
     budget_word,
     calibrations,
     chips_text,
+    effect_share,
+    gain_text,
+    margin_cause,
+    samples_basis,
+    shown_damage,
+    unlike_decision,
+)
+from lhc.results import Attribution, Evaluation, Front, FrontPoint, Robustness, SensitivityTable
+from lhc.support.numbers import (
     counted,
     drop_interval,
     drop_range,
     drop_text,
     drop_unit,
     drop_value,
-    effect_share,
-    gain_text,
     level_text,
-    margin_cause,
     metric_value,
     number_text,
-    samples_basis,
     scale_text,
     share_text,
-    shown_damage,
     time_text,
-    unlike_decision,
     work_text,
 )
-from lhc.results import Attribution, Evaluation, Front, FrontPoint, Robustness, SensitivityTable
 from lhc.support.tables import Table
 
 if TYPE_CHECKING:

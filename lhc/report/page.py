@@ -23,7 +23,8 @@ from lhc.report.figures import front_chart, is_measured, outcome_chart, time_cha
 from lhc.report.page_sections import sections
 from lhc.report.pictures import Picture, laid_out
 from lhc.report.statements import decision, other_samples, samples_of_front, statements, verdict
-from lhc.report.text import REASONS, level_text, reasons
+from lhc.report.text import REASONS, reasons
+from lhc.support.numbers import level_text
 
 __all__ = ["html", "svg"]
 

@@ -25,27 +25,14 @@ from lhc.report.statements import other_samples, samples_of_front, times_of_digi
 from lhc.report.text import (
     CALIBRATION_NOTE,
     EFFECTS,
-    amount,
     budget_of_margin,
     budget_text,
     budget_word,
     calibrations,
-    counted,
-    counted_samples,
-    drop_range,
-    drop_text,
-    drop_unit,
-    drop_value,
     effect_share,
     gain_text,
-    level_text,
-    metric_value,
-    number_text,
     samples_basis,
-    scale_text,
-    share_text,
     shown_damage,
-    time_text,
     unlike_decision,
 )
 from lhc.results import (
@@ -59,6 +46,21 @@ from lhc.results import (
     LayerAttribution,
     Remedy,
     Robustness,
+)
+from lhc.support.numbers import (
+    amount,
+    counted,
+    counted_samples,
+    drop_range,
+    drop_text,
+    drop_unit,
+    drop_value,
+    level_text,
+    metric_value,
+    number_text,
+    scale_text,
+    share_text,
+    time_text,
 )
 
 __all__ = ["sections"]

@@ -13,26 +13,20 @@ from lhc.plan import Outcome, Plan
 from lhc.plan.recurrent_steps import first_steps, folded
 from lhc.report.statements import decision_of, verdict
 from lhc.report.text import (
-    amount,
     budget_of_chips,
     budget_text,
     budget_word,
     capitalized,
-    counted,
-    counted_samples,
     healing_text,
     interval_text,
-    level_text,
-    metric_value,
     nothing_lost,
     points,
     reasons,
     samples_text,
-    share_text,
-    time_text,
     unmet_because,
 )
 from lhc.results import Infeasibility, SensitivityTable
+from lhc.support.numbers import amount, counted, counted_samples, level_text, metric_value, share_text, time_text
 from lhc.support.tables import Table
 
 if TYPE_CHECKING:

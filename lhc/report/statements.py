@@ -7,31 +7,33 @@ from lhc.plan import Outcome, Plan
 from lhc.plan.recurrent_steps import folded
 from lhc.report.document import Costs, Report
 from lhc.report.text import (
-    amount,
     budget_of_chips,
     budget_of_margin,
     budget_word,
     capitalized,
-    counted,
-    counted_samples,
-    drop_text,
     healing_text,
     interval_text,
-    level_text,
     margin_cause,
-    metric_value,
     nothing_lost,
     points,
     reasons,
     samples_text,
-    scale_text,
-    share_text,
-    time_text,
     unlike_decision,
     unmet_because,
 )
 from lhc.results import AtTime, Evaluation, Front, Infeasibility, Robustness
 from lhc.summary import tiles_text
+from lhc.support.numbers import (
+    amount,
+    counted,
+    counted_samples,
+    drop_text,
+    level_text,
+    metric_value,
+    scale_text,
+    share_text,
+    time_text,
+)
 
 __all__ = ["decision", "decision_of", "other_samples", "samples_of_front", "statements", "times_of_digital", "verdict"]
 
