@@ -28,12 +28,11 @@ from lhc.onnx_io.product import Product
 from lhc.runtime.differentiable_contrib import CONTRIB
 from lhc.runtime.differentiable_heads import HEADS
 from lhc.runtime.differentiable_layers import LAYERS
-from lhc.runtime.differentiable_ops import ELEMENTWISE, Function, Operator, UnsupportedOperatorError
+from lhc.runtime.differentiable_ops import ELEMENTWISE, Function, Operator, UnsupportedOperatorError, tensor_of
 from lhc.runtime.differentiable_quantised import QLINEAR, QUANTISED
 from lhc.runtime.differentiable_shapes import SHAPES
 from lhc.runtime.operand_shapes import OperandShapes
-from lhc.runtime.ort import Array, observe_tensors, relative_error
-from lhc.runtime.unfold import shared
+from lhc.runtime.ort import Array, observe_tensors, relative_error, rounding
 
 __all__ = ["OPERATORS", "DifferentiableModel", "Replacement", "UnsupportedOperatorError", "parity", "parity_limit"]
 
@@ -49,8 +48,6 @@ _OF_CONTRIB = {**CONTRIB, **HEADS, **QLINEAR}
 _IF = ("", "If")
 _ROUNDS = frozenset({"DynamicQuantizeLinear", "QuantizeLinear", *QLINEAR} - {"DequantizeLinear"})
 _STEPS = 4
-_TORCH_TYPES = {"int4": np.int8, "uint4": np.uint8, "int2": np.int8, "uint2": np.uint8, "bfloat16": np.float32}
-"""Types that hold the values of those which torch cannot take from numpy."""
 
 
 class DifferentiableModel(nn.Module):
@@ -81,7 +78,7 @@ class DifferentiableModel(nn.Module):
         names = [name for layer in self._products.values() for name in _trained(layer, biases) if name in constants]
         for name in names:
             # register_parameter refuses names with dots, which names of initializers usually have.
-            self._parameters[name] = nn.Parameter(shared(constants.value(name)))
+            self._parameters[name] = nn.Parameter(tensor_of(constants.value(name)))
         self._constants = dict(_tensors(t for t in proto.graph.initializer if t.name not in self._parameters))
         self._schedules: dict[tuple[str, ...], list[tuple[Operator, tuple[str, ...]]]] = {}
 
@@ -138,7 +135,7 @@ class DifferentiableModel(nn.Module):
         if isinstance(value, Tensor):
             return value
         try:
-            return torch.as_tensor(np.require(value, requirements=["C", "W"]))  # torch warns of what it must not write
+            return tensor_of(np.require(value, requirements="C"))
         except TypeError as error:
             raise ModelError(f"{self.model.label}: torch has no type for input {name!r}, {value.dtype}") from error
 
@@ -196,14 +193,16 @@ def parity(
     expected = observe_tensors(network.model, names, feeds, packs=False)
     with torch.no_grad():
         found = network(feeds, names)
-    return {name: relative_error(found[name].numpy(), expected[name]) for name in names}
+    return {name: relative_error(found[name].numpy(), tensor_of(expected[name]).numpy()) for name in names}
 
 
 def parity_limit(network: DifferentiableModel, exact: float) -> float:
-    """How far a module may be from onnxruntime: ``exact``, or some steps of 8 bits where it rounds to integers.
+    """How far a module may be from onnxruntime: ``exact``, or steps of 8 bits where it rounds, or of half precision.
 
     What lies on an edge goes to either neighbour, by the order in which sums were taken.
     """
+    weights = [layer.weight for layer in network.graph.candidates if _is_product(layer)]
+    exact = max([exact, *(rounding(exact, weight.dtype) for weight in weights if weight is not None)])
     rounds = any(node.op_type in _ROUNDS for node in network.model.proto.graph.node)
     return max(exact, _STEPS / 127) if rounds else exact
 
@@ -284,5 +283,4 @@ def _tensors(held: Iterable[onnx.TensorProto]) -> "Iterable[tuple[str, Tensor]]"
     """Initializers as tensors; texts, which torch has no type for, are left out."""
     for tensor in held:
         if tensor.data_type != onnx.TensorProto.STRING:
-            values = stored_array(tensor)
-            yield tensor.name, shared(values.astype(_TORCH_TYPES.get(values.dtype.name, values.dtype), copy=False))
+            yield tensor.name, tensor_of(stored_array(tensor))

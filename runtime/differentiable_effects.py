@@ -30,8 +30,6 @@ __all__ = ["Effects", "LayerEffects"]
 PARITY = 1e-3
 """Greatest difference of a tensor from onnxruntime's, relative to its greatest value: far below what damage is known
 to."""
-STEPS = 20
-"""The same in steps of the type of a tensor, which is more in half precision: rounding adds up along the network."""
 
 Floats = npt.NDArray[np.float64]
 Directions = Callable[[Array], Array]
@@ -88,10 +86,8 @@ class LayerEffects:
         graph = self._network.graph
         with isolated():
             found = parity(self._network, feeds, [self._output, *(graph[name].outputs[0] for name in self._names)])
-        types = {weight.dtype for name in self._names if (weight := graph[name].weight) is not None}
-        allowed = max(parity_limit(self._network, PARITY), *(STEPS * float(np.finfo(dtype).eps) for dtype in types))
         tensor, error = max(found.items(), key=lambda one: one[1])
-        if error > allowed:  # a NaN is told from the answers and gradients
+        if error > parity_limit(self._network, PARITY):  # a NaN is told from the answers and gradients
             raise ModelError(
                 f"{self._network.model.label}: tensor {tensor!r} differs between torch and onnxruntime by {error:.2g}"
                 " of its greatest value; sensitivities of this model can only be measured"

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import partial, reduce
 from typing import Any
 
+import numpy as np
 import onnx
 import torch
 from onnx import TensorProto
@@ -19,8 +20,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from lhc.errors import ModelError
+from lhc.runtime.ort import Array
+from lhc.runtime.unfold import shared
 
-__all__ = ["ELEMENTWISE", "TORCH_DTYPES", "Function", "Operator", "UnsupportedOperatorError", "integers"]
+__all__ = ["ELEMENTWISE", "TORCH_DTYPES", "Function", "Operator", "UnsupportedOperatorError", "integers", "tensor_of"]
 
 
 class UnsupportedOperatorError(ModelError):
@@ -77,8 +80,8 @@ def integers(tensor: Tensor) -> list[int]:
 TORCH_DTYPES: Mapping[int, torch.dtype] = {
     TensorProto.FLOAT: torch.float32,
     TensorProto.DOUBLE: torch.float64,
-    TensorProto.FLOAT16: torch.float16,
-    TensorProto.BFLOAT16: torch.bfloat16,
+    TensorProto.FLOAT16: torch.float32,
+    TensorProto.BFLOAT16: torch.float32,
     TensorProto.INT64: torch.int64,
     TensorProto.INT32: torch.int32,
     TensorProto.INT16: torch.int16,
@@ -86,6 +89,18 @@ TORCH_DTYPES: Mapping[int, torch.dtype] = {
     TensorProto.UINT8: torch.uint8,
     TensorProto.BOOL: torch.bool,
 }
+"""Types that ONNX's are computed in; half precision in float32, since gradients are below what 16 bits hold."""
+
+_NUMPY_DTYPES = {
+    "float16": np.float32, "bfloat16": np.float32, "int4": np.int8, "uint4": np.uint8, "int2": np.int8,
+    "uint2": np.uint8,
+}  # fmt: skip
+"""The same for stored values, and types that hold those which torch cannot take from numpy."""
+
+
+def tensor_of(values: Array) -> Tensor:
+    """Values in the type that they are computed in, in the same memory where that is theirs; not to be written to."""
+    return shared(values.astype(_NUMPY_DTYPES.get(values.dtype.name, values.dtype), copy=False))
 
 
 def _plain(function: Callable[..., Any]) -> Function:

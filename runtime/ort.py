@@ -24,11 +24,14 @@ __all__ = [
     "must_run",
     "observe_tensors",
     "relative_error",
+    "rounding",
     "run_session",
     "tensor_infos",
 ]
 
 Array = npt.NDArray[Any]
+STEPS = 20
+"""Of a float type, that a tensor behind many layers may be from another computation of it."""
 
 _DOMAINS = {"", "ai.onnx", "ai.onnx.ml", "com.microsoft", "com.microsoft.nchwc", "ai.onnx.preview.training"}
 """Whose operators onnxruntime brings along."""
@@ -194,6 +197,11 @@ def relative_error(found: Array, expected: Array) -> float:
     exact = expected.astype(np.float64)
     error = np.abs(found.astype(np.float64) - exact).max(initial=0.0)
     return float(error / (np.abs(exact).max(initial=0.0) or 1.0))
+
+
+def rounding(exact: float, dtype: str) -> float:
+    """Greatest error of a network that computes in a float type: ``exact``, or `STEPS` of the type, which add up."""
+    return max(exact, STEPS * float(np.finfo(dtype).eps))
 
 
 def plain_feeds(model: OnnxModel, shapes: Mapping[str, Sequence[int]], number: int = 0) -> dict[str, Array]:

@@ -17,7 +17,7 @@ from lhc.onnx_io import static_batch
 from lhc.onnx_io.free_batch import with_free_batch
 from lhc.options.training import TrainingOptions
 from lhc.plan import CurvePoint, Retrained
-from lhc.runtime.ort import observe_tensors, relative_error
+from lhc.runtime.ort import observe_tensors, relative_error, rounding
 from lhc.samples.task import Array, Task, count_samples, cut
 from lhc.support.functions import code_of, load_function
 from lhc.train.batches import Batches, load_augment
@@ -211,4 +211,4 @@ def _same(found: Array, expected: Array) -> bool:
     """Whether outputs are equal to rounding."""
     if found.dtype.kind != "f":
         return bool(np.array_equal(found, expected))
-    return relative_error(found, expected) <= PARITY
+    return relative_error(found, expected) <= rounding(PARITY, expected.dtype.name)

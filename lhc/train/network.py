@@ -12,6 +12,7 @@ from lhc.hardware import Hardware
 from lhc.model import OnnxModel
 from lhc.options.training import WeightNoise
 from lhc.runtime.differentiable import DifferentiableModel, parity, parity_limit
+from lhc.runtime.differentiable_ops import tensor_of
 from lhc.samples.task import Array
 from lhc.train.chips import draw_matrix
 from lhc.train.products import TrainingProduct
@@ -45,7 +46,7 @@ class _Network(DifferentiableModel):
             if value is not None and name in stored:
                 self._constants[name] = value.detach()
         for name, start in trained.values.items():
-            self._parameters[name] = nn.Parameter(torch.tensor(start))
+            self._parameters[name] = nn.Parameter(tensor_of(start).clone())
         for name, of in trained.aliases.items():
             self._parameters[name] = self._parameters[of]
         self._constants = {k: v for k, v in self._constants.items() if k not in self._parameters}
@@ -162,7 +163,7 @@ class NoisyNetwork:
     def __call__(self, feeds: Mapping[str, Array], output: str) -> Tensor:
         """The output on the chip that was drawn last."""
         with torch.device(self.device):
-            tensors = {name: torch.as_tensor(array) for name, array in feeds.items()}
+            tensors = {name: tensor_of(array).to(self.device) for name, array in feeds.items()}
             found: Tensor = self.module(tensors, [output], self.analog)[output]
             return found
 

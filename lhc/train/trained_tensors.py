@@ -26,7 +26,7 @@ from lhc.samples.task import Array
 __all__ = ["Trained", "find_adapters", "find_trained", "with_weights"]
 
 _MOVES = frozenset({"Identity", "Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze"})
-_TRAINABLE = frozenset({"float32", "float64"})
+_TRAINABLE = frozenset({"float16", "float32", "float64"})
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def find_trained(model: OnnxModel, graph: LayerGraph) -> Trained:
     """Find the stored tensors of all products with a constant float weight.
 
     Raises:
-        ModelError: such a weight has no stored floats behind it that could be trained; names the layer.
+        ModelError: layers share their tiles and store their weights differently; names them.
     """
     constants = Constants(model.proto.graph)
     producers = {name: node for node in model.proto.graph.node for name in node.output}
@@ -65,7 +65,7 @@ def find_trained(model: OnnxModel, graph: LayerGraph) -> Trained:
     for group in standing.values():
         first = ""
         for name in group:
-            root = _root(graph[name], constants, producers, model.label)
+            root = _root(graph[name], constants, producers)
             first = first or aliases.get(root, root)
             of_layer[name] = first
             value = constants.value(root)
@@ -105,21 +105,16 @@ def find_adapters(model: OnnxModel, graph: LayerGraph) -> Trained:
     return Trained(values, {}, {}, sizes)
 
 
-def _root(layer: Layer, constants: Constants, producers: Mapping[str, onnx.NodeProto], label: str) -> str:
+def _root(layer: Layer, constants: Constants, producers: Mapping[str, onnx.NodeProto]) -> str:
     assert layer.weight is not None
     name = layer.weight.name
     while not constants.is_stored(name) and producers[name].op_type in _MOVES:
         name = producers[name].input[0]
-    if constants.dtype(name) not in _TRAINABLE:
-        raise ModelError(
-            f"{label}: the weight of {layer.name!r} is of type {constants.dtype(name)}; retraining needs float32 or"
-            " float64, so convert the model first"
-        )
     return name
 
 
 def with_weights(model: OnnxModel, trained: Trained, weights: Mapping[str, Array]) -> onnx.ModelProto:
-    """A copy of the model with new values in its trained tensors, each stored as it was stored before.
+    """A copy of the model with new values in its trained tensors, each in the type that it had, stored as before.
 
     Weights that lay in other files are held in the model itself then.
 
@@ -131,14 +126,14 @@ def with_weights(model: OnnxModel, trained: Trained, weights: Mapping[str, Array
     Raises:
         ModelError: a trained tensor is stored in a form that cannot be written (sparse).
     """
-    proto = deepcopy(whole(model.proto))
+    proto, constants = deepcopy(whole(model.proto)), Constants(model.proto.graph)
     pending = {name: weights[name] for name in trained.values}
     pending |= {name: weights[of] for name, of in trained.aliases.items()}
     for name, tensor in _stored(proto.graph):
         if name in pending:
             _write(tensor, pending.pop(name))
     for node in [node for node in proto.graph.node if len(node.output) == 1 and node.output[0] in pending]:
-        values = pending.pop(node.output[0])
+        values = pending.pop(node.output[0]).astype(constants.dtype(node.output[0]))
         proto.graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(values), node.output[0]))
         proto.graph.node.remove(node)
     if pending:

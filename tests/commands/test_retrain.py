@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import numpy_helper
+from onnxruntime.transformers.float16 import convert_float_to_float16
 
 import lhc
 from lhc.commands.retrain import judged_anew, placed
@@ -190,6 +191,21 @@ def test_options_that_make_no_sense(cli: Cli, tmp_path: Path, options: list[str]
     assert found.exit_code == 2
     assert word in found.stderr
     assert not list(tmp_path.iterdir())
+
+
+def test_half_precision_is_trained_as_its_network_in_float32_is(result: lhc.PartitionResult, tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    onnx.save(convert_float_to_float16(zoo_entry("digits-narrow").model(), keep_io_types=True), path)
+    samples = zoo_entry("digits-narrow").task()
+    data = {"x": np.asarray(samples.inputs["x"]), "labels": np.asarray(samples.targets)}
+    found = lhc.retrain.of(replace(ASKED, model=path, data=data))
+    said = [one.plan.outcome and one.plan.outcome.training_note for one in (found, result)]
+    points = [[float(number) for number in re.findall(r"[-0-9.]+(?= points)", note or "")] for note in said]
+    assert len(points[0]) == 4, "mean and bound, before and after"
+    assert points[0] == pytest.approx(points[1], abs=2), "the same chips; what float16 rounds is far below their noise"
+    found.save(tmp_path / "out.onnx")
+    before, after = (onnx.load(tmp_path / name).graph.initializer for name in ("model.onnx", "out.onnx"))
+    assert [tensor.data_type for tensor in before] == [tensor.data_type for tensor in after]
 
 
 def test_a_network_whose_tensors_lie_in_another_file_is_retrained(result: lhc.PartitionResult, tmp_path: Path) -> None:

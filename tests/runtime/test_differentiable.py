@@ -16,7 +16,8 @@ from onnx import numpy_helper
 from lhc.errors import DataError, LhcError, ModelError
 from lhc.models import zoo_entry
 from lhc.onnx_io import load_model, read_graph
-from lhc.runtime.differentiable import DifferentiableModel, UnsupportedOperatorError, parity
+from lhc.runtime.differentiable import DifferentiableModel, UnsupportedOperatorError, parity, parity_limit
+from lhc.runtime.ort import relative_error
 
 Array = npt.NDArray[Any]
 
@@ -318,3 +319,24 @@ def test_wrong_questions_are_answered() -> None:
         network(added)({"x": normal(7, 6)})
     with pytest.raises(ModelError, match="torch has no type for input 'x'"):
         module({"x": np.array([["a"] * 5], object)})
+
+
+def test_half_precision_has_the_gradients_that_its_values_have_in_float32() -> None:
+    """Also those that 16 bits do not hold; constants, shapes and casts in half precision do not part the types."""
+    body = """(float[N, 3] x) => (float[N, 2] y) {
+      h = Cast <to = 10> (x)
+      a = MatMul (h, w)
+      b = Mul (a, c)
+      y = Cast <to = 1> (b)
+    }"""
+    w, x = normal(3, 2).astype(np.float16), normal(5, 3, seed=1)
+    proto = parsed(body, {"w": w})
+    half = numpy_helper.from_array(np.full(1, 0.5, np.float16))
+    proto.graph.node.insert(0, onnx.helper.make_node("Constant", [], ["c"], value=half))
+    module = network(proto)
+    assert max(parity(module, {"x": x}).values()) < 20 * np.finfo(np.float16).eps
+    assert parity_limit(module, TOLERANCE) == 20 * np.finfo(np.float16).eps
+    found = module({"x": x}, ["y"])["y"]
+    assert relative_error(found.detach().numpy(), run(proto, {"x": x})) < 20 * np.finfo(np.float16).eps
+    (gradient,) = torch.autograd.grad(1e-9 * found.sum(), [parameter for _, parameter in module.named_parameters()])
+    assert gradient.numpy() == pytest.approx(1e-9 * 0.5 * np.repeat(x.sum(0)[:, None], 2, 1), rel=1e-5)

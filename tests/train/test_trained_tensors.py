@@ -90,21 +90,23 @@ def test_an_initializer_of_two_layers_is_trained_once(build: Build) -> None:
     assert set(find_trained(model, read_graph(model)).values) == {"w"}
 
 
-@pytest.mark.parametrize(
-    ("text", "weights", "why"),
-    [
-        ("g (float16[N, 2] x) => (float16[N, 2] y) { y = MatMul (x, w) }", {"w": np.eye(2, dtype="half")}, "float16"),
-    ],
-    ids=["half"],
-)  # fmt: skip
-def test_weights_that_cannot_be_trained_are_refused_by_the_name_of_their_layer(
-    build: Build, text: str, weights: dict[str, np.ndarray], why: str
-) -> None:
-    model = build(text, **weights)
-    name = next(node.name for node in model.proto.graph.node if node.op_type == "MatMul")
-    with pytest.raises(ModelError, match=why) as error:
-        find_trained(model, read_graph(model))
-    assert repr(name) in str(error.value)
+def test_half_precision_is_trained_and_written_as_such(build: Build) -> None:
+    """Once where it is stored, once where an operator computes it."""
+    text = """g (float16[N, 2] x) => (float16[N, 2] y) {
+      s = Mul (v, c)
+      a = MatMul (x, w)
+      y = MatMul (a, s)
+    }"""
+    w, v, c = (np.full((2, 2), value, np.float16) for value in (1, 2, 3))
+    model = build(text, w=w, v=v, c=c)
+    trained = find_trained(model, read_graph(model))
+    assert trained.values.keys() == {"w", "s"}
+    proto = with_weights(model, trained, {"w": normal(2, 2), "s": 6 + normal(2, 2)})
+    written = {t.name: numpy_helper.to_array(t) for t in proto.graph.initializer}
+    assert np.array_equal(written["w"], normal(2, 2).astype(np.float16))
+    assert np.array_equal(written["s"], (6 + normal(2, 2)).astype(np.float16))
+    assert written["w"].dtype == written["s"].dtype == np.float16
+    assert [node.op_type for node in proto.graph.node] == ["MatMul", "MatMul"]
 
 
 def test_a_computed_weight_is_trained_and_stored_as_the_matrix_that_it_is(build: Build) -> None:
