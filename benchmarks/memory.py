@@ -19,7 +19,9 @@ from typing import Any
 import numpy as np
 import torch
 
-TOKENS = 64
+SAMPLES, TOKENS = 16, 64
+IMAGES = {"resnet50": "resnet50", "mobilenetv2": "mobilenet_v2", "vit-b": "vit_b_16"}
+"""Names in torchvision."""
 SIZES = {"bert-mid": (512, 8, 2048), "bert-base": (768, 12, 3072), "gpt2": (768, 12, 3072)}
 """Width, blocks and inner width."""
 SEARCH = ("-q", "--force", "--objective", "macs", "--metric", "nmse", "--max-drop", "10")
@@ -49,10 +51,10 @@ def made(name: str, folder: Path) -> tuple[Path, Path]:
 
 
 def _network(name: str, random: np.random.Generator) -> tuple[Any, dict[str, Any]]:
-    """A network and twelve samples."""
-    if name == "resnet50":
-        torchvision = import_module("torchvision")
-        return torchvision.models.resnet50(weights=None), {"image": random.normal(size=(12, 3, 224, 224)).astype("f4")}
+    """A network and its samples."""
+    if name in IMAGES:
+        images = random.normal(size=(SAMPLES, 3, 224, 224)).astype("f4")
+        return getattr(import_module("torchvision").models, IMAGES[name])(weights=None), {"image": images}
     transformers = import_module("transformers")
     width, blocks, inner = SIZES[name]
     if name == "gpt2":
@@ -62,7 +64,7 @@ def _network(name: str, random: np.random.Generator) -> tuple[Any, dict[str, Any
         sizes = {"hidden_size": width, "num_hidden_layers": blocks, "intermediate_size": inner}
         config = transformers.BertConfig(num_attention_heads=width // 64, attn_implementation="eager", **sizes)
         network = transformers.BertForSequenceClassification(config)
-    return network, {"input_ids": random.integers(0, 30_000, (12, TOKENS))}
+    return network, {"input_ids": random.integers(0, 30_000, (SAMPLES, TOKENS))}
 
 
 def peak(*command: str) -> int:
@@ -84,7 +86,7 @@ def main() -> None:
     """Measure the networks that are named."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("networks", nargs="+", choices=["resnet50", *SIZES])
+    parser.add_argument("networks", nargs="+", choices=[*IMAGES, *SIZES])
     parser.add_argument("--memory", default="2GiB")
     given = parser.parse_args()
     for name in given.networks:

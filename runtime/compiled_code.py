@@ -32,17 +32,18 @@ R = TypeVar("R")
 
 
 def compiled(
-    *, inline: Literal["never", "always"] = "never", inner: bool = False
+    *, inline: Literal["never", "always"] = "never", inner: bool = False, within: bool = False
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Compile a function when it is first called, or take its code from the user's cache.
 
     It runs without Python's lock, and divides by zero as numpy does. An ``inner`` one is called by others alone, which
-    saves a third of the time that compiling takes. With ``NUMBA_BOUNDSCHECK`` set its code is neither
+    saves a third of the time that compiling takes. One ``within`` is put into what calls it: a call of a small function
+    with some tuples takes longer than its work. With ``NUMBA_BOUNDSCHECK`` set its code is neither
     kept nor looked for: numba does not tell code that checks its indices from code that does not.
     """
 
     def decorated(function: Callable[P, R]) -> Callable[P, R]:
-        wrappers: dict[str, Any] = {"no_cpython_wrapper": inner, "no_cfunc_wrapper": inner}
+        wrappers: dict[str, Any] = {"no_cpython_wrapper": inner, "no_cfunc_wrapper": inner, "forceinline": within}
         kernel: Any = njit(nogil=True, error_model="numpy", inline=inline, **wrappers)(function)
         if config.BOUNDSCHECK is None:  # type: ignore[attr-defined]
             kernel._cache = _KeptCode(function)  # type: ignore[no-untyped-call]

@@ -23,7 +23,7 @@ from lhc.errors import DataError
 from lhc.hardware import Hardware
 from lhc.onnx_io.product import ConvGeometry
 from lhc.runtime.image_kernel import convolve
-from lhc.runtime.image_places import image_memory, image_places
+from lhc.runtime.image_places import image_memory, image_places, images_together
 from lhc.runtime.lanes import LANES
 from lhc.runtime.normals import NoiseStream
 from lhc.runtime.row_kernel import RowMemory, multiply_rows
@@ -77,7 +77,7 @@ class FastMatrix:
         samples, first = position.of(images)
         result = np.empty((self.chips, images, groups * outputs, *out), np.float32)
         flat, data, per_sample = result.reshape(-1), x.contiguous().numpy().reshape(-1), images // samples
-        together = min(images, max(1, -(-2 * LANES // prod(out))))
+        together = images_together(geometry, tuple(x.shape[1:]), images)
         for place, some in ((0, images // together * together), (images // together * together, images % together)):
             if some == 0:
                 continue

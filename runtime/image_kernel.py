@@ -11,7 +11,23 @@ import numpy as np
 from lhc.conductances import Floats
 from lhc.runtime.compiled_code import compiled
 from lhc.runtime.image_places import ImageMemory, ImagePlaces
-from lhc.runtime.lanes import LANES, clipped, item, loaded, number, put, span, spread, spread_word, stored
+from lhc.runtime.lanes import (
+    LANES,
+    beyond,
+    chosen,
+    clipped,
+    item,
+    loaded,
+    loaded_run,
+    magnitude,
+    number,
+    put,
+    span,
+    spread,
+    spread_word,
+    stored,
+    stored_run,
+)
 from lhc.runtime.normals import threefry_lanes
 from lhc.runtime.tile_kernels import (
     ROWS,
@@ -21,6 +37,7 @@ from lhc.runtime.tile_kernels import (
     deviate,
     multiply,
     noisy,
+    one_row,
     opened,
     sample_keys,
 )
@@ -29,7 +46,7 @@ from lhc.runtime.window_codes import BlockSpans, ImageSpans, block_spans, conver
 __all__ = ["convolve"]
 
 
-@compiled(inner=True)
+@compiled(inner=True, within=True)
 def _read(
     tiles: TileSpans,
     place: int,
@@ -38,23 +55,33 @@ def _read(
     counter: int,
     output: int,
     codes: Any,
+    keys: int,
+    counters: Any,
+    n: int,
     block: BlockSpans,
     z: Any,
 ) -> int:
-    """Products of a segment, with noise and rounded: codes of the ADC, and how many saturate."""
+    """Products of a segment, with noise and rounded: codes of the ADC, and how many saturate.
+
+    Keys of the images' noise begin at ``keys``; ``counters`` are those of the vectors.
+    """
     shift, limit = spread(tiles.output_shift), spread(tiles.output_limit)
-    k0, k1, x = loaded(block.keys, 0), loaded(block.keys, LANES), loaded(block.samples, 2 * LANES)
+    k0 = _of_images(block.keys, keys, n, block)
+    k1 = _of_images(block.keys, keys + block.pitch, n, block)
     half = spread_word(np.uint32(16))
     saturated = 0
     for m in range(0, rows, ROWS):
-        multiply(tiles.weights, place + m * inputs, ROWS, 1, codes, 0, inputs, z, m * LANES, LANES)
         last = min(m + ROWS, rows)
+        if last - m == 1:
+            one_row(tiles.weights, place + m * inputs, ROWS, codes, 0, inputs, z, m * LANES)
+        else:
+            multiply(tiles.weights, place + m * inputs, ROWS, 1, codes, 0, inputs, z, m * LANES, LANES)
         if tiles.silent:
             for line in range(m, last):
                 saturated += noisy(z, line * LANES, item(tiles.offsets, output + line), shift, limit)
             continue
         for four in range(m, last, 4):
-            w0, w1 = threefry_lanes(k0, k1, x, spread_word(np.uint32(counter + four // 4)))
+            w0, w1 = threefry_lanes(k0, k1, counters, spread_word(np.uint32(counter + four // 4)))
             for line in range(four, min(four + 4, last)):
                 saturated += noisy(
                     z, line * LANES, deviate(tiles.levels, w0) + item(tiles.offsets, output + line), shift, limit
@@ -64,34 +91,43 @@ def _read(
 
 
 @compiled(inner=True)
-def _counters(image: ImageSpans, first: int, n: int, block: BlockSpans) -> None:
-    """Samples of a block's vectors, and their counters there; ``first`` image of the stream."""
-    last = np.int64(-1)
-    sample, before = np.int64(0), np.int64(0)
+def _samples(image: ImageSpans, first: int, block: BlockSpans) -> None:
+    """Samples of images that are numbered together, and the first counters there; ``first`` image of the stream."""
+    for place in range(block.pitch):
+        one = first + min(place, image.images - 1)
+        sample = one // image.per_sample
+        put(block.samples, place, np.uint32(sample))
+        put(block.samples, block.pitch + place, np.uint32(sample >> 32))
+        put(block.samples, 2 * block.pitch + place, np.uint32(one % image.per_sample * image.positions))
+
+
+@compiled(inner=True, within=True)
+def _keys_place(tiles: TileSpans, stream: int, round_: int, block: BlockSpans) -> int:
+    """Where keys of the images' noise lie; one group alone keeps those of the last repeated read."""
+    kept = round_ if tiles.groups > 1 else min(round_, 1)
+    return (kept * tiles.chips * tiles.rows + stream) * 2 * block.pitch
+
+
+@compiled(inner=True)
+def _make_keys(tiles: TileSpans, stream: int, round_: int, block: BlockSpans) -> None:
+    """Keys of the noise of images, each its sample's."""
+    place = _keys_place(tiles, stream, round_, block)
+    for one in range(0, block.pitch, LANES):
+        low, high = loaded(block.samples, one), loaded(block.samples, block.pitch + one)
+        k0, k1 = sample_keys(tiles.keys, stream, low, high, round_)
+        stored(block.keys, place + one, k0)
+        stored(block.keys, place + block.pitch + one, k1)
+
+
+@compiled(inner=True, within=True)
+def _of_images(words: Any, place: int, n: int, block: BlockSpans) -> Any:
+    """Of every vector of a block its image's word; ``place`` of the first image's."""
+    first = number(block.image, n)
+    if first == number(block.image, n + LANES - 1):
+        return spread_word(number(words, place + first))
     for lane in range(LANES):
-        image_ = first + number(block.image, n + lane)
-        if image_ != last:
-            last = image_
-            sample, before = image_ // image.per_sample, image_ % image.per_sample * image.positions
-        put(block.samples, lane, np.uint32(sample))
-        put(block.samples, LANES + lane, np.uint32(sample >> 32))
-        put(block.samples, 2 * LANES + lane, np.uint32(before + number(block.place, n + lane)))
-
-
-@compiled(inner=True)
-def _keys(tiles: TileSpans, stream: int, round_: Any, block: BlockSpans) -> None:
-    """Keys of a block's noise, of every vector its sample's."""
-    k0, k1 = sample_keys(tiles.keys, stream, block.samples, LANES, round_)
-    stored(block.keys, 0, k0)
-    stored(block.keys, LANES, k1)
-
-
-@compiled(inner=True)
-def _saturates(z: Any, rows: int, limit: Any, lane: int) -> bool:
-    for m in range(rows):  # noqa: SIM110 - numba compiles no generator here
-        if abs(number(z, m * LANES + lane)) > limit:
-            return True
-    return False
+        put(block.words, lane, number(words, place + number(block.image, n + lane)))
+    return loaded(block.words, 0)
 
 
 @compiled(inner=True)
@@ -101,6 +137,15 @@ def _clip(z: Any, rows: int, limit: Any) -> None:
 
 
 @compiled(inner=True)
+def _saturating(z: Any, rows: int, limit: Any) -> Any:
+    """1 for every vector that saturates, 0 for the others."""
+    limits, one, found = spread(limit), spread(np.float32(1)), spread(np.float32(0))
+    for m in range(rows):
+        found = chosen(magnitude(loaded(z, m * LANES)), limits, one, found)
+    return found
+
+
+@compiled(inner=True, within=True)
 def _store(
     z: Any,
     rows: int,
@@ -110,6 +155,7 @@ def _store(
     block: BlockSpans,
     n: int,
     count: int,
+    positions: int,
     out: Any,
     out0: int,
     sample_step: int,
@@ -127,12 +173,14 @@ def _store(
             if adds:
                 value = value + loaded(out, place)
             stored(out, place, value)
-        else:
-            stored(block.line, 0, value)
-            for lane in range(count):
-                target = place + number(block.image, n + lane) * sample_step + np.int64(number(block.place, n + lane))
-                one = number(block.line, lane)
-                put(out, target, number(out, target) + one if adds else one)
+            continue
+        lane = 0
+        while lane < count:  # image by image
+            one, at = number(block.image, n + lane), np.int64(number(block.place, n + lane))
+            last = min(count, int(lane + positions - at))
+            target = place + one * sample_step + at
+            stored_run(out, target, value + loaded_run(out, target, lane, last) if adds else value, lane, last)
+            lane = last
 
 
 @compiled(inner=True)
@@ -147,41 +195,34 @@ def _managed(
     output: int,
     n: int,
     kind: int,
+    counters: Any,
     block: BlockSpans,
 ) -> None:
     """Read saturating vectors again: each takes the first round in which it does not saturate the tile, or the last."""
-    clip, left = tiles.output_clip, 0
-    for lane in range(LANES):
-        pending = _saturates(block.z, rows, tiles.output_limit, lane)
-        put(block.pending, lane, np.int64(pending))
-        left += pending
-    _clip(block.z, rows, clip)
+    none, clip = spread(np.float32(0)), spread(tiles.output_clip)
+    pending = _saturating(block.z, rows, tiles.output_limit)
+    _clip(block.z, rows, tiles.output_clip)
     inputs = number(tiles.inputs, 2 * row + 1) - number(tiles.inputs, 2 * row)
     for round_ in range(1, tiles.rounds):
-        if left == 0:
+        if beyond(pending, none) == 0:
             break
         convert(image, tiles, row, round_, n, kind, block, block.again)
-        _keys(tiles, stream, round_, block)
-        _read(tiles, place, inputs, rows, counter, output, block.again, block, block.z_again)
-        left = 0
-        for lane in range(LANES):
-            if number(block.pending, lane) == 0:
-                continue
-            pending = _saturates(block.z_again, rows, tiles.output_limit, lane)
-            put(block.pending, lane, np.int64(pending))
-            left += pending
-            for m in range(rows):
-                code = min(max(number(block.z_again, m * LANES + lane), -clip), clip)
-                put(block.z, m * LANES + lane, code * number(tiles.reductions, round_))
-    _keys(tiles, stream, np.int64(0), block)
+        if tiles.groups == 1:
+            _make_keys(tiles, stream, round_, block)
+        keys = _keys_place(tiles, stream, round_, block)
+        _read(tiles, place, inputs, rows, counter, output, block.again, keys, counters, n, block, block.z_again)
+        reduction = item(tiles.reductions, round_)
+        for m in range(rows):
+            code = clipped(loaded(block.z_again, m * LANES), clip) * reduction
+            stored(block.z, m * LANES, chosen(pending, none, code, loaded(block.z, m * LANES)))
+        pending = pending * _saturating(block.z_again, rows, tiles.output_limit)
 
 
-@compiled(inner=True)
+@compiled(inner=True, within=True)
 def _products(
     image: ImageSpans,
     tiles: TileSpans,
     group: int,
-    first_image: int,
     n: int,
     kind: int,
     count: int,
@@ -191,27 +232,43 @@ def _products(
     steps: tuple[int, int, int],
 ) -> None:
     """All outputs of a group for one block of vectors; ``steps`` of the output from chip to chip, sample and row."""
-    _counters(image, first_image, n, block)
+    counters = _of_images(block.samples, 2 * block.pitch, n, block) + loaded(block.place, n)
     for row in range(tiles.rows):
         drive(image, tiles, row, n, kind, block)
         convert(image, tiles, row, np.int64(0), n, kind, block, block.codes)
         inputs = number(tiles.inputs, 2 * row + 1) - number(tiles.inputs, 2 * row)
         for chip in range(tiles.chips):
             stream = chip * tiles.rows + row
-            _keys(tiles, stream, np.int64(0), block)
+            keys = _keys_place(tiles, stream, 0, block)
             for cut in range(tiles.cuts):
                 first = number(tiles.segments, group * (tiles.cuts + 1) + cut)
                 rows = number(tiles.segments, group * (tiles.cuts + 1) + cut + 1) - first
                 place = number(tiles.places, (stream * tiles.groups + group) * tiles.cuts + cut)
                 counter = number(tiles.counters, group * tiles.cuts + cut)
                 output = (stream * tiles.groups + group) * tiles.outputs + first
-                saturated = _read(tiles, place, inputs, rows, counter, output, block.codes, block, block.z)
+                saturated = _read(
+                    tiles, place, inputs, rows, counter, output, block.codes, keys, counters, n, block, block.z
+                )
                 if saturated > 0 and tiles.rounds > 1:
-                    _managed(image, tiles, row, stream, place, rows, counter, output, n, kind, block)
+                    _managed(image, tiles, row, stream, place, rows, counter, output, n, kind, counters, block)
                 elif saturated > 0:
                     _clip(block.z, rows, tiles.output_clip)
                 target = out0 + chip * steps[0] + first * steps[2]
-                _store(block.z, rows, tiles, output, row > 0, block, n, count, out, target, steps[1], steps[2])
+                _store(
+                    block.z,
+                    rows,
+                    tiles,
+                    output,
+                    row > 0,
+                    block,
+                    n,
+                    count,
+                    image.positions,
+                    out,
+                    target,
+                    steps[1],
+                    steps[2],
+                )
 
 
 @compiled()
@@ -251,7 +308,12 @@ def convolve(
             data, origin = (span(memory.padded), 0) if image.pads else (source, group0 * area)
             block = block_spans(places, memory, data, origin)
             prepare(source, image, tiles, group0, step, block)
+            if group == 0:  # all groups have them
+                _samples(image, first_image + s0, block)
+                for stream in range(tiles.chips * tiles.rows):
+                    for round_ in range(tiles.rounds if tiles.groups > 1 else 1):
+                        _make_keys(tiles, stream, round_, block)
             for n in range(0, vectors, LANES):
                 count, kind = min(LANES, vectors - n), places.kinds[n // LANES]
                 out0 = group0 * tiles.outputs * positions
-                _products(image, tiles, group, first_image + s0, n, kind, count, block, target, out0, steps)
+                _products(image, tiles, group, n, kind, count, block, target, out0, steps)

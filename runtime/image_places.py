@@ -20,6 +20,10 @@ __all__ = ["ImageMemory", "ImagePlaces", "image_memory", "image_places"]
 
 Integers = npt.NDArray[np.int64]
 
+_FILLED = 0.9
+_PADDED = 2**19
+"""Bytes of padded images that are convolved together: half of a second-level cache."""
+
 
 class ImagePlaces(NamedTuple):
     """Where things lie in some images, whose vectors are numbered together; spatial axes are one.
@@ -70,10 +74,11 @@ class ImageMemory(NamedTuple):
         z_again: the same for a repeated read.
         scales: of vectors, ``(LANES,)``.
         factors: from inputs to codes, ``(LANES,)``.
-        line: of outputs, ``(LANES,)``.
-        keys: of noise, ``(2, LANES)``.
-        samples: of vectors, in two words, and counters of their noise, ``(3, LANES)``.
-        pending: vectors that are read again, ``(LANES,)``.
+        inputs: of the vectors of a group with one channel, ``(inputs, LANES)``.
+        pitch: images, up to a whole vector of them.
+        keys: of noise, ``(rounds of bound management, chips · rows of tiles, 2, pitch)``; one group alone keeps two.
+        samples: of images, in two words, and the first counters of their noise there, ``(3, pitch)``.
+        words: of vectors, ``(LANES,)``.
     """
 
     padded: Floats
@@ -84,10 +89,11 @@ class ImageMemory(NamedTuple):
     z_again: Floats
     scales: Floats
     factors: Floats
-    line: Floats
+    inputs: Floats
+    pitch: int
     keys: Words
     samples: Words
-    pending: Integers
+    words: Words
 
 
 @lru_cache(maxsize=256)
@@ -125,6 +131,27 @@ def image_places(geometry: ConvGeometry, shape: tuple[int, ...], images: int) ->
     )
 
 
+def images_together(geometry: ConvGeometry, shape: tuple[int, ...], most: int) -> int:
+    """Images ``(groups · channels, *spatial)`` whose vectors are numbered together, so that blocks are nearly full.
+
+    The fewest that fill nine tenths of at least two blocks; where that takes too much memory for padding, those that
+    fill most.
+    """
+    sizes = shape[1:]
+    positions, pads = prod(geometry.output_sizes(sizes)), geometry.padding(sizes)
+    plane = prod(size + before + after for size, (before, after) in zip(sizes, pads, strict=True))
+    padded = 4 * shape[0] // geometry.groups * plane if any(map(any, pads)) else 0
+    fill, chosen = 0.0, 1
+    for count in range(1, most + 1):
+        blocks = max(2, -(-count * positions // LANES))
+        share = count * positions / (blocks * LANES)
+        if fill >= _FILLED or (count > 1 and count * padded > _PADDED):
+            break
+        if share > fill:
+            fill, chosen = share, count
+    return chosen
+
+
 def _elements(shape: Sequence[int], strides: Sequence[int]) -> npt.NDArray[np.int64]:
     """Places of all elements of a view, in row order."""
     result = np.zeros(1, np.int64)
@@ -140,6 +167,8 @@ def _floats(size: int) -> Floats:
 def image_memory(places: ImagePlaces, tiles: PackedTiles) -> ImageMemory:
     """For one call; numbers are written before they are read, but for the zeros of the padding."""
     padded_size = places.images * places.channels * places.plane if places.pads else 0
+    chips, rows, groups, _ = tiles.places.shape
+    kept, pitch = tiles.factors.shape[1] if groups > 1 else 2, -(-places.images // LANES) * LANES
     longest, deepest = int(np.diff(tiles.inputs).max()), -(-int(np.diff(tiles.segments).max()) // ROWS) * ROWS
     return ImageMemory(
         np.zeros(padded_size, np.float32),
@@ -150,8 +179,9 @@ def image_memory(places: ImagePlaces, tiles: PackedTiles) -> ImageMemory:
         _floats(deepest * LANES),
         _floats(LANES),
         _floats(LANES),
-        _floats(LANES),
-        np.empty(2 * LANES, np.uint32),
-        np.empty(3 * LANES, np.uint32),
-        np.empty(LANES, np.int64),
+        _floats(longest * LANES if places.channels == 1 else 0),
+        pitch,
+        np.empty(kept * chips * rows * 2 * pitch, np.uint32),
+        np.empty(3 * pitch, np.uint32),
+        np.empty(LANES, np.uint32),
     )

@@ -25,6 +25,7 @@ __all__ = [
     "WIDE",
     "alike",
     "beyond",
+    "chosen",
     "clipped",
     "fused",
     "gathered",
@@ -32,6 +33,7 @@ __all__ = [
     "item",
     "joined",
     "loaded",
+    "loaded_run",
     "magnitude",
     "number",
     "numbered",
@@ -41,6 +43,7 @@ __all__ = [
     "spread",
     "spread_word",
     "stored",
+    "stored_run",
     "unless_zero",
 ]
 
@@ -200,6 +203,42 @@ def stored(typing: Any, numbers: Any, place: Any, vector: Any) -> Any:
     return types.void(numbers, types.int64, vector), lowered
 
 
+def _run(context: Any, builder: Any, kind: Any, values: Any) -> tuple[Any, Any]:
+    """Where all lanes would lie, and which are wanted: from a span, the place of the first one, first, last + 1."""
+    numbers, place, first, last = values
+    inside = _place(context, builder, kind, numbers, place)
+    pointer = builder.gep(inside, [builder.sub(ir.Constant(_LONG, 0), first)])
+    lanes = ir.Constant(_INTS, list(range(LANES)))
+    low, high = (_splat(builder, builder.trunc(lane, _INT), _INTS) for lane in (first, last))
+    wanted = builder.and_(builder.icmp_signed(">=", lanes, low), builder.icmp_signed("<", lanes, high))
+    return builder.bitcast(pointer, _FLOATS.as_pointer()), wanted
+
+
+@_intrinsic
+def stored_run(typing: Any, numbers: Any, place: Any, vector: Any, first: Any, last: Any) -> Any:
+    """Put lanes ``first`` to ``last - 1`` of a vector there."""
+
+    def lowered(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        pointer, wanted = _run(context, builder, signature.args[0], (*values[:2], *values[3:]))
+        given = (values[2], pointer, ir.Constant(_INT, 4), wanted)
+        _call(builder, f"llvm.masked.store.v{LANES}f32.p0v{LANES}f32", ir.VoidType(), given)
+        return context.get_dummy_value()
+
+    return types.void(numbers, types.int64, vector, types.int64, types.int64), lowered
+
+
+@_intrinsic
+def loaded_run(typing: Any, numbers: Any, place: Any, first: Any, last: Any) -> Any:
+    """Numbers that lie side by side as lanes ``first`` to ``last - 1``; 0 in the others."""
+
+    def lowered(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        pointer, wanted = _run(context, builder, signature.args[0], values)
+        given = (pointer, ir.Constant(_INT, 4), wanted, ir.Constant(_FLOATS, [0.0] * LANES))
+        return _call(builder, f"llvm.masked.load.v{LANES}f32.p0v{LANES}f32", _FLOATS, given)
+
+    return _lanes(numbers, types.int64, types.int64, types.int64), lowered
+
+
 @_intrinsic
 def item(typing: Any, numbers: Any, place: Any) -> Any:
     """One number of a span, in every lane."""
@@ -348,6 +387,16 @@ def unless_zero(typing: Any, a: Any, b: Any, c: Any) -> Any:
         return builder.select(zero, values[2], values[1])
 
     return _lanes(_lanes, _lanes, _lanes), lowered
+
+
+@_intrinsic
+def chosen(typing: Any, a: Any, limit: Any, b: Any, c: Any) -> Any:
+    """``b`` where ``a`` is greater than ``limit``, else ``c``."""
+
+    def lowered(_context: Any, builder: Any, _signature: Any, values: Any) -> Any:
+        return builder.select(builder.fcmp_ordered(">", values[0], values[1]), values[2], values[3])
+
+    return _lanes(_lanes, _lanes, _lanes, _lanes), lowered
 
 
 @_intrinsic

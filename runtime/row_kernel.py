@@ -170,7 +170,7 @@ def _samples(rows: RowSpans, vector: int) -> None:
 @compiled(inner=True)
 def _keys(rows: RowSpans, tiles: TileSpans, stream: int, round_: Any) -> None:
     """Keys of the noise of a block's rows, each its sample's."""
-    k0, k1 = sample_keys(tiles.keys, stream, rows.samples, LANES, round_)
+    k0, k1 = sample_keys(tiles.keys, stream, loaded(rows.samples, 0), loaded(rows.samples, LANES), round_)
     stored(rows.keys, 0, k0)
     stored(rows.keys, LANES, k1)
 

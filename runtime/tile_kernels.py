@@ -35,6 +35,7 @@ __all__ = [
     "keep_slice",
     "multiply",
     "noisy",
+    "one_row",
     "opened",
     "sample_keys",
 ]
@@ -216,23 +217,34 @@ def _twice_four_rows(
     _four_rows(a, a0 + 4 * row, step, row, b, b0, inputs, z, z0 + 4 * pitch, pitch)
 
 
+@compiled(inner=True, within=True)
+def one_row(a: Any, a0: int, step: int, b: Any, b0: int, inputs: int, z: Any, z0: int) -> None:
+    """The first row of `multiply`, with the same bits."""
+    sums = spread(np.float32(0))
+    for _ in range(inputs):
+        sums = fused(item(a, a0), loaded(b, b0), sums)
+        a0 += step
+        b0 += LANES
+    stored(z, z0, sums)
+
+
 multiply = _eight_rows if WIDE else _twice_four_rows
 
 
 @compiled(inner=True)
-def sample_keys(keys: Any, stream: int, samples: Any, lines: int, round_: Any) -> tuple[Any, Any]:
+def sample_keys(keys: Any, stream: int, low: Any, high: Any, round_: Any) -> tuple[Any, Any]:
     """Keys of the noise of samples in a round of bound management, from that of their chip and row of tiles.
 
     Args:
         keys: of all chips and rows of tiles.
         stream: number of the one.
-        samples: lower words of their numbers, upper words behind.
-        lines: what one of the two takes.
+        low: words of their numbers.
+        high: upper words of them.
         round_: of bound management.
     """
     k0, k1 = spread_word(number(keys, 2 * stream)), spread_word(number(keys, 2 * stream + 1))
-    k0, k1 = threefry_lanes(k0, k1, spread_word(np.uint32(round_)), loaded(samples, lines))
-    return threefry_lanes(k0, k1, loaded(samples, 0), spread_word(np.uint32(0)))
+    k0, k1 = threefry_lanes(k0, k1, spread_word(np.uint32(round_)), high)
+    return threefry_lanes(k0, k1, low, spread_word(np.uint32(0)))
 
 
 @compiled(inner=True)

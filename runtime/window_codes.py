@@ -59,10 +59,11 @@ class BlockSpans(NamedTuple):
     z_again: Any
     scales: Any
     factors: Any
-    line: Any
+    inputs: Any
+    pitch: int
     keys: Any
     samples: Any
-    pending: Any
+    words: Any
 
 
 @compiled(inner=True)
@@ -82,10 +83,11 @@ def block_spans(places: ImagePlaces, memory: ImageMemory, data: Any, origin: int
         span(memory.z_again),
         span(memory.scales),
         span(memory.factors),
-        span(memory.line),
+        span(memory.inputs),
+        memory.pitch,
         span(memory.keys),
         span(memory.samples),
-        span(memory.pending),
+        span(memory.words),
     )
 
 
@@ -106,10 +108,10 @@ def _pad(x: Any, x0: int, image: ImageSpans, padded: Any, padded0: int) -> None:
 
 
 @compiled(inner=True)
-def _whole_channels(tiles: TileSpans, row: int, taps: int) -> tuple[int, int]:
-    """The channels of which a row of tiles takes every tap; none where there is one tap."""
-    first, last = -(-number(tiles.inputs, 2 * row) // taps), number(tiles.inputs, 2 * row + 1) // taps
-    return (first, last) if taps > 1 and first < last else (0, 0)
+def _whole_channels(image: ImageSpans, tiles: TileSpans, row: int) -> tuple[int, int]:
+    """The channels of which a row of tiles takes every tap; none where there is one tap, or one channel."""
+    first, last = -(-number(tiles.inputs, 2 * row) // image.taps), number(tiles.inputs, 2 * row + 1) // image.taps
+    return (first, last) if image.taps > 1 and image.channels > 1 and first < last else (0, 0)
 
 
 @compiled(inner=True)
@@ -128,7 +130,7 @@ def _greatest(data: Any, place: int, plane: int, first: int, last: int, planes: 
         put(planes, planes0 + n, most)
 
 
-@compiled(inner=True)
+@compiled(inner=True, within=True)
 def _at(data: Any, place: int, starts: Any, n: int, kind: int) -> Any:
     """An input of a block's vectors."""
     if kind == 2:
@@ -138,7 +140,7 @@ def _at(data: Any, place: int, starts: Any, n: int, kind: int) -> Any:
     return gathered(data, place, loaded(starts, n))
 
 
-@compiled(inner=True)
+@compiled(inner=True, within=True)
 def _raised(
     top: Any, data: Any, place: int, offsets: Any, start: Any, stop: int, starts: Any, n: int, kind: int
 ) -> Any:
@@ -148,11 +150,11 @@ def _raised(
     return top
 
 
-@compiled(inner=True)
+@compiled(inner=True, within=True)
 def drive(image: ImageSpans, tiles: TileSpans, row: int, n: int, kind: int, block: BlockSpans) -> None:
     """Greatest magnitudes of a block's vectors; scales and, for the first read, factors."""
     taps = image.taps
-    first, last = _whole_channels(tiles, row, taps)
+    first, last = _whole_channels(image, tiles, row)
     start, stop = number(tiles.inputs, 2 * row), number(tiles.inputs, 2 * row + 1)
     top = spread(np.float32(0))
     if first < last:
@@ -170,7 +172,13 @@ def drive(image: ImageSpans, tiles: TileSpans, row: int, n: int, kind: int, bloc
         )
         top = _raised(top, block.data, block.origin, image.offsets, start, first * taps, block.starts, n, kind)
         start = last * taps
-    top = _raised(top, block.data, block.origin, image.offsets, start, stop, block.starts, n, kind)
+    if image.channels == 1:
+        for k in range(start, stop):
+            value = _at(block.data, block.origin + number(image.offsets, k), block.starts, n, kind)
+            stored(block.inputs, (k - start) * LANES, value)
+            top = greater(top, magnitude(value))
+    else:
+        top = _raised(top, block.data, block.origin, image.offsets, start, stop, block.starts, n, kind)
     one = spread(np.float32(1))
     if tiles.scales_vectors:
         stored(block.scales, 0, top)
@@ -179,7 +187,7 @@ def drive(image: ImageSpans, tiles: TileSpans, row: int, n: int, kind: int, bloc
         stored(block.scales, 0, unless_zero(top, one, spread(np.float32(0))))
 
 
-@compiled(inner=True)
+@compiled(inner=True, within=True)
 def convert(
     image: ImageSpans, tiles: TileSpans, row: int, round_: Any, n: int, kind: int, block: BlockSpans, codes: Any
 ) -> None:
@@ -191,7 +199,10 @@ def convert(
     shift, limit = spread(tiles.input_shift), item(tiles.limits, which)
     start = number(tiles.inputs, 2 * row)
     for k in range(start, number(tiles.inputs, 2 * row + 1)):
-        value = _at(block.data, block.origin + number(image.offsets, k), block.starts, n, kind)
+        if image.channels == 1:
+            value = loaded(block.inputs, (k - start) * LANES)
+        else:
+            value = _at(block.data, block.origin + number(image.offsets, k), block.starts, n, kind)
         stored(codes, (k - start) * LANES, clipped((value * factor + shift) - shift, limit))
     if tiles.sliced:
         keep_slice(tiles, row, codes, 0, (number(tiles.inputs, 2 * row + 1) - start) * LANES)
@@ -205,7 +216,7 @@ def prepare(x: Any, image: ImageSpans, tiles: TileSpans, group0: int, step: int,
         if image.pads:
             _pad(x, (group0 + s * tiles.groups) * size, image, block.data, s * step)
         for row in range(tiles.rows):
-            first, last = _whole_channels(tiles, row, image.taps)
+            first, last = _whole_channels(image, tiles, row)
             if first < last:
                 place, target = block.origin + s * step, (row * image.images + s) * image.plane
                 _greatest(block.data, place, image.plane, first, last, block.planes, target)

@@ -144,6 +144,20 @@ def test_equals_the_reference_without_noise(case: _Conv) -> None:
     assert (fast[reference == 0] == 0).mean() > 0.99 if (reference == 0).any() else True
 
 
+def test_groups_whose_sums_saturate_are_read_again_as_the_reference_does() -> None:
+    """Every channel by itself, 49 taps: sums far beyond the ADC's bound, beside vectors that fit."""
+    rng = np.random.default_rng(2)
+    x = rng.uniform(0.8, 1, size=(5, 3, 9, 11)).astype(np.float32)
+    x[:, :, :, 6:] *= rng.uniform(-1, 1, size=(5, 3, 9, 5))
+    weight = rng.uniform(0.8, 1, size=(3, 1, 7, 7)).astype(np.float32)
+    case = _Conv.of(_silent(LIONHEART), x, weight, 49, pads=[3, 3, 3, 3], group=3)
+    fast, reference = case.outputs("fast"), case.outputs("reference")
+    difference, step = np.abs(fast - reference), case.steps().reshape(-1, 1, 1)
+    assert (difference <= 1.001 * step + 1e-4).all()
+    assert (difference > 1e-4).mean() < 0.01, "on a rounding edge"
+    assert (np.abs(fast) > 1.2 * 127 * step / 2).mean() > 0.1, "sums beyond the ADC's bound"
+
+
 @settings(max_examples=15)
 @given(convolutions(), st.data())
 def test_noise_does_not_depend_on_batching(case: _Conv, data: st.DataObject) -> None:

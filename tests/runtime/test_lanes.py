@@ -11,6 +11,7 @@ from lhc.runtime import lanes
 from lhc.runtime.lanes import (
     LANES,
     beyond,
+    chosen,
     clipped,
     fused,
     gathered,
@@ -18,6 +19,7 @@ from lhc.runtime.lanes import (
     item,
     joined,
     loaded,
+    loaded_run,
     magnitude,
     number,
     numbered,
@@ -27,6 +29,7 @@ from lhc.runtime.lanes import (
     spread,
     spread_word,
     stored,
+    stored_run,
     unless_zero,
 )
 from lhc.runtime.normals import Words
@@ -55,6 +58,8 @@ def _all(numbers: Floats, drawn: Words, places: Words, target: Floats) -> int:
         signed(magnitude(x), loaded(words, 0)),
         gathered(a, 11, loaded(steps, 0)),
         joined(a, 5, steps, 0),
+        chosen(x, y, one, magnitude(x)),
+        loaded_run(a, 20, 3, 9),
     )
     for n in range(len(results)):
         stored(out, n * LANES, results[n])
@@ -67,7 +72,7 @@ def _all(numbers: Floats, drawn: Words, places: Words, target: Floats) -> int:
 
 
 def test_lanes_compute_what_numpy_does() -> None:
-    words, out = WORDS.copy(), np.zeros((11, LANES), np.float32)
+    words, out = WORDS.copy(), np.zeros((13, LANES), np.float32)
     compiled: Any = numba.njit(_all)
     count = compiled(NUMBERS, words, STEPS, out.reshape(-1))
     x, y = NUMBERS[3 : 3 + LANES], NUMBERS[50]
@@ -85,12 +90,28 @@ def test_lanes_compute_what_numpy_does() -> None:
         np.where(WORDS >> 31, -np.abs(x), np.abs(x)),
         NUMBERS[11 + STEPS],
         eights,
+        np.where(x > y, 1, np.abs(x)),
+        np.where((np.arange(LANES) >= 3) & (np.arange(LANES) < 9), NUMBERS[17 : 17 + LANES], 0),
     ]
     np.testing.assert_allclose(out, expected, rtol=1e-6, atol=1e-6)
     assert (out[4:] == np.stack(expected[4:])).all()
     assert count == (x > y).sum()
     turned = (WORDS << 3 | WORDS >> 29) ^ (9 + np.arange(LANES, dtype=np.uint32))
     assert (words == (turned & 0xFFFF) + 5).all()
+
+
+def _run(numbers: Floats, target: Floats, place: int, first: int, last: int) -> None:
+    stored_run(span(target), place, loaded(span(numbers), 0), first, last)
+
+
+@pytest.mark.parametrize(("first", "last"), [(0, LANES), (0, 1), (LANES - 1, LANES), (2, 7), (5, 5)])
+def test_a_run_of_lanes_is_stored_and_nothing_beside_it(first: int, last: int) -> None:
+    """The first number of the target is the first lane of the run: what would lie before it is not memory of ours."""
+    target = np.full(LANES, -7, np.float32)
+    compiled: Any = numba.njit(_run)
+    compiled(NUMBERS, target, 0, first, last)
+    assert (target[: last - first] == NUMBERS[first:last]).all()
+    assert (target[last - first :] == -7).all()
 
 
 def test_blocks_fit_the_registers() -> None:
