@@ -11,24 +11,9 @@ import numpy as np
 from lhc.conductances import Floats
 from lhc.runtime.compiled_code import compiled
 from lhc.runtime.image_places import ImageMemory, ImagePlaces
-from lhc.runtime.lanes import (
-    LANES,
-    beyond,
-    chosen,
-    clipped,
-    item,
-    loaded,
-    loaded_run,
-    magnitude,
-    number,
-    put,
-    span,
-    spread,
-    spread_word,
-    stored,
-    stored_run,
-)
+from lhc.runtime.lanes import LANES, beyond, chosen, clipped, magnitude, spread, spread_word
 from lhc.runtime.normals import threefry_lanes
+from lhc.runtime.spans import item, loaded, loaded_run, number, put, span, stored, stored_run
 from lhc.runtime.tile_kernels import (
     ROWS,
     ConverterCodes,

@@ -19,7 +19,8 @@ import scipy
 
 from lhc.conductances import Floats
 from lhc.runtime.compiled_code import compiled
-from lhc.runtime.lanes import LANES, numbered, span, spread_word, stored
+from lhc.runtime.lanes import LANES, numbered, spread_word
+from lhc.runtime.spans import span, stored
 
 __all__ = [
     "COUNTERS",

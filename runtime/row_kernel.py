@@ -10,21 +10,9 @@ import numpy as np
 
 from lhc.conductances import Floats
 from lhc.runtime.compiled_code import compiled
-from lhc.runtime.lanes import (
-    LANES,
-    clipped,
-    greater,
-    loaded,
-    magnitude,
-    number,
-    numbered,
-    put,
-    span,
-    spread,
-    spread_word,
-    stored,
-)
+from lhc.runtime.lanes import LANES, clipped, greater, magnitude, numbered, spread, spread_word
 from lhc.runtime.normals import Words, threefry_lanes
+from lhc.runtime.spans import loaded, number, put, span, stored
 from lhc.runtime.tile_kernels import (
     ROWS,
     ConverterCodes,

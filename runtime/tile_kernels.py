@@ -8,24 +8,9 @@ import numpy.typing as npt
 from lhc.conductances import Floats
 from lhc.runtime.compiled_code import compiled
 from lhc.runtime.kernels import ROUNDS
-from lhc.runtime.lanes import (
-    LANES,
-    WIDE,
-    alike,
-    beyond,
-    fused,
-    gathered,
-    item,
-    loaded,
-    magnitude,
-    number,
-    signed,
-    span,
-    spread,
-    spread_word,
-    stored,
-)
+from lhc.runtime.lanes import LANES, WIDE, alike, beyond, fused, magnitude, signed, spread, spread_word
 from lhc.runtime.normals import Words, threefry_lanes
+from lhc.runtime.spans import gathered, item, loaded, number, span, stored
 
 __all__ = [
     "ROWS",

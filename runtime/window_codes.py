@@ -6,22 +6,8 @@ import numpy as np
 
 from lhc.runtime.compiled_code import compiled
 from lhc.runtime.image_places import ImageMemory, ImagePlaces
-from lhc.runtime.lanes import (
-    LANES,
-    clipped,
-    gathered,
-    greater,
-    item,
-    joined,
-    loaded,
-    magnitude,
-    number,
-    put,
-    span,
-    spread,
-    stored,
-    unless_zero,
-)
+from lhc.runtime.lanes import LANES, clipped, greater, magnitude, spread, unless_zero
+from lhc.runtime.spans import gathered, item, joined, loaded, number, put, span, stored
 from lhc.runtime.tile_kernels import TileSpans, keep_slice
 
 __all__ = ["BlockSpans", "ImageSpans", "block_spans", "convert", "drive", "prepare"]

@@ -14,25 +14,16 @@ from lhc.runtime.lanes import (
     chosen,
     clipped,
     fused,
-    gathered,
     greater,
-    item,
-    joined,
-    loaded,
-    loaded_run,
     magnitude,
-    number,
     numbered,
-    put,
     signed,
-    span,
     spread,
     spread_word,
-    stored,
-    stored_run,
     unless_zero,
 )
 from lhc.runtime.normals import Words
+from lhc.runtime.spans import gathered, item, joined, loaded, loaded_run, number, put, span, stored, stored_run
 
 pytestmark = pytest.mark.analog
 

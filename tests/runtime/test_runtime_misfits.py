@@ -20,8 +20,9 @@ from lhc.runtime.calibration import calibrate_ranges
 from lhc.runtime.differentiable import DifferentiableModel
 from lhc.runtime.executor import HybridExecutor
 from lhc.runtime.fast import FastMatrix
-from lhc.runtime.lanes import LANES, loaded, span, stored
+from lhc.runtime.lanes import LANES
 from lhc.runtime.normals import fill_words
+from lhc.runtime.spans import loaded, span, stored
 from lhc.runtime.stream import Position
 from tests.runtime.models_on_tiles import IDEAL, LIONHEART, Array, by_onnxruntime, normal
 from tests.runtime.products import programmed

@@ -1,0 +1,224 @@
+"""Numbers in memory, as kernels that numba compiles read and write them: one by one, or as vectors.
+
+Places are counted from an array's first value and are not checked, but for runs with ``NUMBA_BOUNDSCHECK`` set.
+"""
+
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils, config
+from numba.extending import models, register_model
+
+from lhc.runtime.lanes import (
+    FLOAT,
+    FLOATS,
+    INT,
+    INTS,
+    LANES,
+    LANES_TYPE,
+    LONG,
+    WIDE,
+    WORDS_TYPE,
+    called,
+    lane_intrinsic,
+    splat,
+)
+
+__all__ = [
+    "gathered",
+    "item",
+    "joined",
+    "loaded",
+    "loaded_run",
+    "number",
+    "put",
+    "span",
+    "stored",
+    "stored_run",
+]
+
+_RUN = 8
+"""Numbers that `joined` takes from one place."""
+
+
+class _Span(types.Type):
+    """Numbers in memory; numba counts no references to it."""
+
+    def __init__(self, dtype: types.Type) -> None:
+        super().__init__(f"span({dtype})")
+        self.dtype = dtype
+
+
+@register_model(_Span)
+class _SpanModel(models.StructModel):
+    def __init__(self, manager: Any, kind: _Span) -> None:
+        super().__init__(manager, kind, [("data", types.CPointer(kind.dtype)), ("size", types.int64)])
+
+
+@lane_intrinsic
+def span(typing: Any, array: Any) -> Any:
+    """The numbers of a contiguous array, which must outlive it."""
+
+    def lowered(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        held = context.make_array(signature.args[0])(context, builder, values[0])
+        result = cgutils.create_struct_proxy(signature.return_type)(context, builder)
+        result.data, result.size = held.data, held.nitems
+        return result._getvalue()
+
+    return _Span(array.dtype)(array), lowered
+
+
+def _place(context: Any, builder: Any, kind: Any, value: Any, first: Any, values: int = 1) -> Any:
+    """Pointer to a number of a span; that it and so many behind it lie in it is checked on request."""
+    held = cgutils.create_struct_proxy(kind)(context, builder, value)
+    if config.BOUNDSCHECK:  # type: ignore[attr-defined]
+        last = builder.add(first, ir.Constant(LONG, values))
+        outside = builder.or_(
+            builder.icmp_signed("<", first, ir.Constant(LONG, 0)), builder.icmp_signed(">", last, held.size)
+        )
+        with builder.if_then(outside, likely=False):
+            context.call_conv.return_user_exc(builder, IndexError, ("a place outside its span",))
+    return builder.gep(held.data, [first])
+
+
+@lane_intrinsic
+def number(typing: Any, numbers: Any, place: Any) -> Any:
+    """One number of a span."""
+
+    def lowered(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        return builder.load(_place(context, builder, signature.args[0], *values))
+
+    return numbers.dtype(numbers, types.int64), lowered
+
+
+@lane_intrinsic
+def put(typing: Any, numbers: Any, place: Any, value: Any) -> Any:
+    """Put one number there."""
+
+    def lowered(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        builder.store(values[2], _place(context, builder, signature.args[0], *values[:2]))
+        return context.get_dummy_value()
+
+    return types.void(numbers, types.int64, numbers.dtype), lowered
+
+
+def _read(builder: Any, pointer: Any, kind: Any) -> Any:
+    return builder.load(builder.bitcast(pointer, kind.as_pointer()), align=4)
+
+
+@lane_intrinsic
+def loaded(typing: Any, numbers: Any, place: Any) -> Any:
+    """Numbers, or words, that lie side by side."""
+
+    def lowered(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        pointer = _place(context, builder, signature.args[0], values[0], values[1], LANES)
+        return _read(builder, pointer, FLOATS if signature.return_type == LANES_TYPE else INTS)
+
+    return (LANES_TYPE if numbers.dtype == types.float32 else WORDS_TYPE)(numbers, types.int64), lowered
+
+
+@lane_intrinsic
+def stored(typing: Any, numbers: Any, place: Any, vector: Any) -> Any:
+    """Put a vector there."""
+
+    def lowered(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        pointer = _place(context, builder, signature.args[0], values[0], values[1], LANES)
+        builder.store(values[2], builder.bitcast(pointer, values[2].type.as_pointer()), align=4)
+        return context.get_dummy_value()
+
+    return types.void(numbers, types.int64, vector), lowered
+
+
+def _run(context: Any, builder: Any, kind: Any, values: Any) -> tuple[Any, Any]:
+    """Where all lanes would lie, and which are wanted: from a span, the place of the first one, first, last + 1."""
+    numbers, place, first, last = values
+    inside = _place(context, builder, kind, numbers, place)
+    pointer = builder.gep(inside, [builder.sub(ir.Constant(LONG, 0), first)])
+    lanes = ir.Constant(INTS, list(range(LANES)))
+    low, high = (splat(builder, builder.trunc(lane, INT), INTS) for lane in (first, last))
+    wanted = builder.and_(builder.icmp_signed(">=", lanes, low), builder.icmp_signed("<", lanes, high))
+    return builder.bitcast(pointer, FLOATS.as_pointer()), wanted
+
+
+@lane_intrinsic
+def stored_run(typing: Any, numbers: Any, place: Any, vector: Any, first: Any, last: Any) -> Any:
+    """Put lanes ``first`` to ``last - 1`` of a vector there."""
+
+    def lowered(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        pointer, wanted = _run(context, builder, signature.args[0], (*values[:2], *values[3:]))
+        given = (values[2], pointer, ir.Constant(INT, 4), wanted)
+        called(builder, f"llvm.masked.store.v{LANES}f32.p0v{LANES}f32", ir.VoidType(), given)
+        return context.get_dummy_value()
+
+    return types.void(numbers, types.int64, vector, types.int64, types.int64), lowered
+
+
+@lane_intrinsic
+def loaded_run(typing: Any, numbers: Any, place: Any, first: Any, last: Any) -> Any:
+    """Numbers that lie side by side as lanes ``first`` to ``last - 1``; 0 in the others."""
+
+    def lowered(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        pointer, wanted = _run(context, builder, signature.args[0], values)
+        given = (pointer, ir.Constant(INT, 4), wanted, ir.Constant(FLOATS, [0.0] * LANES))
+        return called(builder, f"llvm.masked.load.v{LANES}f32.p0v{LANES}f32", FLOATS, given)
+
+    return LANES_TYPE(numbers, types.int64, types.int64, types.int64), lowered
+
+
+@lane_intrinsic
+def item(typing: Any, numbers: Any, place: Any) -> Any:
+    """One number of a span, in every lane."""
+
+    def lowered(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        return splat(builder, builder.load(_place(context, builder, signature.args[0], *values)), FLOATS)
+
+    return LANES_TYPE(numbers, types.int64), lowered
+
+
+@lane_intrinsic
+def joined(typing: Any, numbers: Any, place: Any, starts: Any, first: Any) -> Any:
+    """Runs of 8 numbers: those that begin at ``place + starts[first]``, ``place + starts[first + 8]``, … ."""
+
+    def lowered(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        kind, parts = ir.VectorType(FLOAT, _RUN), []
+        for run in range(0, LANES, _RUN):
+            number = builder.add(values[3], ir.Constant(LONG, run))
+            start = builder.load(_place(context, builder, signature.args[2], values[2], number))
+            place = builder.add(values[1], builder.zext(start, LONG))
+            parts.append(_read(builder, _place(context, builder, signature.args[0], values[0], place, _RUN), kind))
+        while len(parts) > 1:
+            both = ir.Constant(ir.VectorType(INT, 2 * parts[0].type.count), list(range(2 * parts[0].type.count)))
+            pairs = zip(parts[::2], parts[1::2], strict=True)
+            parts = [builder.shuffle_vector(one, other, both) for one, other in pairs]
+        return parts[0]
+
+    return LANES_TYPE(numbers, types.int64, starts, types.int64), lowered
+
+
+@lane_intrinsic
+def gathered(typing: Any, numbers: Any, place: Any, steps: Any) -> Any:
+    """The numbers at ``place + steps``, which are less than 2^31."""
+
+    def lowered(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        pointer = _place(context, builder, signature.args[0], *values[:2])
+        result = ir.Constant(FLOATS, ir.Undefined)
+        if not WIDE or config.BOUNDSCHECK:  # type: ignore[attr-defined]
+            for lane in range(LANES):
+                number = ir.Constant(INT, lane)
+                place = builder.add(values[1], builder.zext(builder.extract_element(values[2], number), LONG))
+                one = builder.load(_place(context, builder, signature.args[0], values[0], place))
+                result = builder.insert_element(result, one, number)
+            return result
+        halves = []
+        for half in (range(16), range(16, 32)):
+            chosen = ir.Constant(ir.VectorType(INT, 16), list(half))
+            steps = builder.shuffle_vector(values[2], values[2], chosen)
+            nothing = builder.shuffle_vector(ir.Constant(FLOATS, [0.0] * 32), result, chosen)
+            every = ir.Constant(ir.VectorType(ir.IntType(1), 16), [1] * 16)
+            base = builder.bitcast(pointer, ir.IntType(8).as_pointer())
+            given = (nothing, base, steps, every, ir.Constant(INT, 4))
+            halves.append(called(builder, "llvm.x86.avx512.mask.gather.dps.512", nothing.type, given))
+        return builder.shuffle_vector(*halves, ir.Constant(INTS, list(range(32))))
+
+    return LANES_TYPE(numbers, types.int64, WORDS_TYPE), lowered
