@@ -5,7 +5,7 @@ from itertools import combinations
 from typing import TYPE_CHECKING
 
 from lhc.costs import gains
-from lhc.report.text import drop_range, drop_unit, drop_value, number_text, share_text, time_text
+from lhc.support.numbers import drop_range, drop_unit, drop_value, number_text, share_text, time_text
 from lhc.support.tables import Table
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from lhc.report.charts import Interval, Scale, number_ticks
 from lhc.report.comparison import holding_text
-from lhc.report.text import drop_unit, number_text
+from lhc.support.numbers import drop_unit, number_text
 
 if TYPE_CHECKING:
     from lhc.study.outcome import PartitionResult
