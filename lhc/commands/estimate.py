@@ -13,12 +13,14 @@ from lhc.options.declare import part
 from lhc.options.training import TrainingOptions
 from lhc.passes import anything_pays, by_worth, groups_of, search_space
 from lhc.passes.trained_walks import RETRAINING_STRATEGIES
+from lhc.stats import one_sided
 from lhc.study.effort import Effort, EffortStep, curvature_step, evaluation_step, ranking_steps, training_steps
 from lhc.study.fewer_copies import MOST_JUDGEMENTS
-from lhc.study.goal import search_options
+from lhc.study.goal import chips_for, search_options
 from lhc.study.prepare import read
 from lhc.study.source import open_model
 from lhc.study.state import Study
+from lhc.study.train import BEFORE
 
 __all__ = ["estimate"]
 
@@ -28,8 +30,9 @@ def estimate(options: SensitivityOptions | PartitionOptions | RunOptions) -> Eff
 
     The figure is for these options on this machine as busy as it is now. How many placements a search judges depends on
     what it finds; the most that the strategy may judge is taken, each as costly as all layers together. Of the tests
-    one is counted, with the fewest chips that it takes: how many placements are tested, and on how many chips, depends
-    on what they show.
+    one is counted, with the fewest chips that can accept it: how many placements are tested, and on how many chips,
+    depends on what they show. With a training that is one of the weights as they are, which may not be needed, and one
+    of the trained ones.
 
     Args:
         options: of the command.
@@ -71,8 +74,14 @@ def _estimate(study: Study, layers: int, steps: Sequence[EffortStep]) -> Effort:
     return Effort(layers, len(study.task), study.options.draws, tuple(steps), study.running.workers.count)
 
 
-def _placing_steps(study: Study, asked: PartitionOptions) -> list[EffortStep]:
-    """Ranking, searching, verifying; layers that do not pay are ranked, where any does, and not judged."""
+def _placing_steps(study: Study, asked: PartitionOptions, share: float = 1.0) -> list[EffortStep]:
+    """Ranking, searching, verifying; layers that do not pay are ranked, where any does, and not judged.
+
+    Args:
+        study: prepared.
+        asked: the options of the command.
+        share: part of the chance of error for the tests.
+    """
     kind, options = strategy_for(asked), search_options(study)
     space = search_space(study.graph, study.plan, options)
     ordered = "sensitivities" in kind.requires
@@ -81,7 +90,9 @@ def _placing_steps(study: Study, asked: PartitionOptions) -> list[EffortStep]:
     verify, ranking = study.bench(splits.verify), study.bench(splits.rank)
     select = replace(ranking, draws=min(ranking.draws, SEARCH_DRAWS))
     everything = study.plan.analog.union(*useful)
-    judged = evaluation_step(verify, [everything], "verifying")
+    budget = study.allowed
+    least = max(verify.draws, chips_for(budget.share, share * one_sided(budget.confidence)))
+    judged = evaluation_step(replace(verify, draws=least), [everything], "verifying")
     if study.follow is not None:
         return [judged]
     steps: list[EffortStep] = []
@@ -102,7 +113,7 @@ def _placing_steps(study: Study, asked: PartitionOptions) -> list[EffortStep]:
 
 def _retraining_steps(study: Study, asked: PartitionOptions) -> list[EffortStep]:
     """The same before the training, the training, and the same after it; a walk is only verified then."""
-    plain = _placing_steps(study, asked)
+    plain = _placing_steps(study, asked, BEFORE)
     options = search_options(study)
     if not anything_pays(study.graph, study.plan, options):
         return plain
@@ -110,7 +121,8 @@ def _retraining_steps(study: Study, asked: PartitionOptions) -> list[EffortStep]
     trained = training_steps(study, str(asked.strategy), part(asked, TrainingOptions), asked.rounds, groups)
     # Nothing is kept of weights that are not trained yet.
     fresh = replace(study, running=study.running.uncached())
-    again = _placing_steps(fresh, asked) if any(step.kept for step in plain) else plain
+    yields = study.allowed.share is not None
+    again = _placing_steps(fresh, asked, 1 - BEFORE) if yields or any(step.kept for step in plain) else plain
     after = again[-1:] if asked.strategy in RETRAINING_STRATEGIES else again
     return [
         *(replace(step, what=f"before training: {step.what}") for step in plain),

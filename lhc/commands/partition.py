@@ -26,11 +26,11 @@ from lhc.passes import (
 )
 from lhc.passes.trained_walks import RETRAINING_STRATEGIES, LionHeartOriginal, untrained
 from lhc.plan import Plan
-from lhc.stats import check_confidence, least_draws, one_sided
+from lhc.stats import check_confidence, one_sided
 from lhc.study.check_calibration import CheckCalibration
 from lhc.study.explain import Explain
 from lhc.study.fewer_copies import FewerCopies
-from lhc.study.goal import budget_of, goal_of, with_goal
+from lhc.study.goal import ample_chips, budget_of, chips_for, goal_of, with_goal, with_yield
 from lhc.study.healing import CompareHealing
 from lhc.study.outcome import PartitionResult
 from lhc.study.prepare import CalibrateRanges, CheckParity, Decide, machine_of, read
@@ -47,8 +47,6 @@ from lhc.support.functions import load_function
 __all__ = ["begin", "check_retraining", "partition", "pipeline", "placed_by", "preparation", "strategy_for"]
 
 
-YIELD_CHIPS = 3
-"""Times the chips that ``--yield`` takes at least, where the user names no number: then a few may fail."""
 MOST_DRAWS = 100
 """Chips of a test, where the user names no other number; ``--draws`` where that is more."""
 
@@ -112,9 +110,11 @@ def _most_draws(options: PartitionOptions) -> int:
     Raises:
         UsageError: fewer than the least.
     """
-    needed = _chips_for_yield(options)
+    share, error = options.least_yield, one_sided(check_confidence(options.confidence))
+    error *= 1 - BEFORE if options.retrain else 1
+    needed = chips_for(share, error)
     if options.max_draws is None:
-        return max(MOST_DRAWS, options.draws, YIELD_CHIPS * needed)
+        return max(MOST_DRAWS, options.draws, ample_chips(share, error))
     if options.max_draws < needed:
         raise UsageError(
             f"--max-draws {options.max_draws}: --yield {options.yield_share} takes {needed} chips, if every one of them"
@@ -126,14 +126,6 @@ def _most_draws(options: PartitionOptions) -> int:
             " these, or allow more"
         )
     return options.max_draws
-
-
-def _chips_for_yield(options: PartitionOptions) -> int:
-    """Chips that show the share which the user wants, if every one holds the budget; 0 where none is wanted."""
-    if options.least_yield is None:
-        return 0
-    error = one_sided(check_confidence(options.confidence)) * (1 - BEFORE if options.retrain else 1)
-    return least_draws(options.least_yield, error)
 
 
 @keywords(PartitionOptions)
@@ -172,7 +164,7 @@ def begin(options: PartitionOptions, running: Running, opened: Opened) -> Study:
     Raises:
         UsageError: a value that has no meaning for this model and these samples.
     """
-    budget = replace(budget_of(options, options.confidence, opened), share=options.least_yield)
+    budget = with_yield(budget_of(options, options.confidence, opened), options)
     training = judging = None
     if options.retrain:
         training, judging = samples_apart(opened, options, options.train_data)

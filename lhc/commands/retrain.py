@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from lhc.errors import UsageError
 from lhc.measure import Budget, Running
-from lhc.measure.judge import judge_once
+from lhc.measure.judge import judge_in_looks
 from lhc.options.command_line import made_by
 from lhc.options.commands import RetrainOptions
 from lhc.options.declare import part
@@ -19,7 +19,7 @@ from lhc.samples.task import Task
 from lhc.stats import check_confidence, one_sided, split_level
 from lhc.study.cautions import warn_of_doubtful_labels
 from lhc.study.check_calibration import with_useful_calibration
-from lhc.study.goal import budget_of, budget_of_plan
+from lhc.study.goal import ample_chips, budget_of, budget_of_plan, with_yield
 from lhc.study.outcome import PartitionResult
 from lhc.study.prepare import as_judged, read_placed, stored_plan
 from lhc.study.record import outcome_of
@@ -74,7 +74,7 @@ def retrain(options: RetrainOptions) -> PartitionResult:
         before = _judged(study, analog, verification, budget)
         trained, record = trained_for(study, training, settings, options.checkpoint, analog, validation)
         after = _judged(trained, analog, verification, budget)
-    kept = _better((study, before, None), (trained, after, record))
+    kept = better((study, before, None), (trained, after, record))
     sizes = len(training), min(len(validation), VALIDATION_SAMPLES), len(verification)
     result = _result(kept, before, after, budget, stored)
     notes = (_samples_note(sizes, None if stored is None else stored.outcome), *result.notes)
@@ -94,9 +94,9 @@ def _samples_note(sizes: tuple[int, int, int], placed_by: Outcome | None) -> str
 
 def _budget(options: RetrainOptions, stored: Plan | None, opened: Opened) -> Budget:
     if options.max_drop is not None or stored is None or stored.outcome is None:
-        return budget_of(options, options.confidence, opened)
+        return with_yield(budget_of(options, options.confidence, opened), options)
     budget = budget_of_plan(stored.outcome, options.metric, options.drop_type, options.confidence)
-    return replace(budget, generalize=options.generalize)
+    return with_yield(replace(budget, generalize=options.generalize), options)
 
 
 def _samples(options: RetrainOptions, opened: Opened) -> tuple[Task, Task]:
@@ -134,18 +134,24 @@ Judged = tuple[Study, Verdict, Retrained | None]
 
 
 def _judged(study: Study, analog: frozenset[str], samples: Task, budget: Budget) -> Verdict:
+    """By the chips that the user names; by more, until it is decided, where a share of all is to hold the budget."""
     error = split_level(one_sided(budget.confidence), 2)[0]
     bench = study.bench(samples, limited=False)
     budget.check(bench)
     if study.original is None:
         warn_of_doubtful_labels(bench)
     what = "verifying before training" if study.original is None else "verifying after training"
-    return judge_once(bench, analog, budget, range(bench.draws), error, what)
+    chips = range(max(bench.draws, ample_chips(budget.share, error)))
+    return judge_in_looks(bench, analog, budget, chips, error, what)
 
 
-def _better(before: Judged, after: Judged) -> Judged:
-    """The one whose drop has the smaller upper bound; without training where both are equal."""
-    return after if after[1].bound < before[1].bound else before
+def better(before: Judged, after: Judged) -> Judged:
+    """The one that holds the budget, then the one with the smaller upper bound; else the one without training."""
+
+    def rank(one: Judged) -> tuple[bool, float]:
+        return one[1].accepted, -one[1].bound
+
+    return after if rank(after) > rank(before) else before
 
 
 def _result(kept: Judged, before: Verdict, after: Verdict, budget: Budget, stored: Plan | None) -> PartitionResult:
@@ -167,9 +173,8 @@ def _result(kept: Judged, before: Verdict, after: Verdict, budget: Budget, store
         for one in (before, after)
     ]
     which = "kept" if record is not None else "not kept"
-    told = (
-        f"trained weights {which}: mean drop {drops[0]} before training, {drops[1]} after it; the smaller bound decides"
-    )
+    decides = "the smaller bound" if budget.share is None else "what holds the budget, then the smaller bound"
+    told = f"trained weights {which}: mean drop {drops[0]} before training, {drops[1]} after it; {decides} decides"
     search |= {"retrained": record, "training_note": told}
     plan = judged_anew(study.plan, verdict.accepted)
     plan = plan.model_copy(update={"outcome": outcome.model_copy(update=search)})

@@ -12,9 +12,9 @@ from lhc.options.declare import part
 from lhc.options.signature import keywords
 from lhc.plan import Outcome
 from lhc.results import Evaluation, Robustness
-from lhc.stats import CONFIDENCE, check_confidence
+from lhc.stats import CONFIDENCE, check_confidence, one_sided
 from lhc.study.cautions import warn_of_doubtful_labels
-from lhc.study.goal import budget_of, budget_of_plan
+from lhc.study.goal import ample_chips, budget_of, budget_of_plan, chips_for, with_yield
 from lhc.study.margin import TIMES_S, measure_robustness
 from lhc.study.prepare import read_placed, stored_plan
 from lhc.study.source import Opened, open_model
@@ -22,6 +22,9 @@ from lhc.study.state import Study
 from lhc.support.numbers import level_text, time_text
 
 __all__ = ["at_ages", "robustness"]
+
+CHIPS = 50
+"""For the spread over chips, at least."""
 
 
 @keywords(RobustnessOptions)
@@ -33,7 +36,7 @@ def robustness(options: RobustnessOptions) -> Robustness:
     """
     with _placed(options) as placed:
         times = _times(placed.study, options)
-        found = measure_robustness(placed.bench, placed.analog, placed.budget, times, options.chips, placed.first)
+        found = measure_robustness(placed.bench, placed.analog, placed.budget, times, placed.chips, placed.first)
         found = replace(found, chips=replace(found.chips, calibrated=placed.calibrated_on))
     verified = placed.verified
     return found if verified is None else replace(found, differs=tuple(_differences(found, verified, placed.same)))
@@ -61,6 +64,7 @@ class _Placed:
         budget: what it is held against.
         verified: how it did when it was verified, where data and machine are the same.
         same: samples are those of the verification.
+        chips: for the spread over chips.
     """
 
     study: Study
@@ -69,6 +73,7 @@ class _Placed:
     budget: Budget
     verified: Outcome | None
     same: bool
+    chips: int
 
     @property
     def first(self) -> int:
@@ -88,7 +93,8 @@ def _placed(options: RobustnessOptions) -> Iterator[_Placed]:
     outcome = None if stored is None else stored.outcome
     verified = None if options.hardware is not None or options.names_layers else outcome
     asked = _as_verified(options, verified)
-    budget = _budget(options, asked.confidence, outcome, verified, opened)
+    budget = with_yield(_budget(options, asked.confidence, outcome, verified, opened), options)
+    chips = _chips(options, budget)
     with Running(options) as running:
         study, analog, at = read_placed(asked, running, None, opened=opened)
         study = replace(study, t_s=outcome.t_s if outcome is not None and options.hardware is None else at[0])
@@ -98,7 +104,7 @@ def _placed(options: RobustnessOptions) -> Iterator[_Placed]:
         bench = study.bench(study.splits.verify if same_samples else study.splits.judged)
         budget.check(bench)
         warn_of_doubtful_labels(bench)
-        yield _Placed(study, bench, analog, budget, verified, same_samples)
+        yield _Placed(study, bench, analog, budget, verified, same_samples, chips)
 
 
 def _as_verified(options: RobustnessOptions, verified: Outcome | None) -> RunOptions:
@@ -111,9 +117,27 @@ def _as_verified(options: RobustnessOptions, verified: Outcome | None) -> RunOpt
         seed=(0 if verified is None else verified.seed) if options.seed is None else options.seed,
     )
     asked = part(chosen, RunOptions)
-    if options.chips < 2 or asked.draws < 2:
+    if (options.chips is not None and options.chips < 2) or asked.draws < 2:
         raise UsageError("--chips and --draws must be at least 2: one chip says nothing of others")
     return asked
+
+
+def _chips(options: RobustnessOptions, budget: Budget) -> int:
+    """Chips for the spread over chips.
+
+    Raises:
+        UsageError: fewer than show the share that is to hold the budget.
+    """
+    error = one_sided(budget.confidence)
+    if options.chips is None:
+        return max(CHIPS, ample_chips(budget.share, error))
+    needed = chips_for(budget.share, error)
+    if options.chips < needed:
+        raise UsageError(
+            f"--chips {options.chips}: a --yield of {budget.share:g} takes {needed} chips, if every one of them holds"
+            " the budget; allow more, or a lower --yield"
+        )
+    return options.chips
 
 
 def _budget(

@@ -5,11 +5,11 @@ undecided counts as rejected. A test (`judge_in_looks`) takes chips until it is 
 over a few chips (`PlacementJudge`), which shows nothing and spends nothing. docs/statistics.md has the reasoning.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
 from lhc.errors import OutOfTimeError, UsageError
 from lhc.measure.measurement import Evaluator, Measurement, evaluation, sample_interval
@@ -17,7 +17,7 @@ from lhc.results import Evaluation, Verdict
 from lhc.samples.metrics import METRICS
 from lhc.stats import CONFIDENCE, Prospect, failures_allowed, look_errors, look_schedule, over_draws, two_sided
 
-__all__ = ["SEARCH_DRAWS", "Budget", "Drop", "PlacementJudge", "judge_in_looks", "judge_once", "parse_drop"]
+__all__ = ["SEARCH_DRAWS", "Budget", "Drop", "PlacementJudge", "judge_in_looks", "parse_drop"]
 
 SEARCH_DRAWS = 4
 """Most chips by which a search is told how a placement does."""
@@ -84,6 +84,10 @@ class Budget:
             return "accepted"
         return "rejected" if interval[0] > self.max_drop else "undecided"
 
+    def failing(self, drops: Iterable[float]) -> int:
+        """Chips that do not hold the budget by themselves."""
+        return sum(not drop <= self.max_drop for drop in drops)
+
     def check(self, evaluator: Evaluator) -> None:
         """Refuse a budget that has no meaning for these samples.
 
@@ -125,18 +129,6 @@ class Budget:
             raise UsageError(f"--max-drop {shown}%: a share cannot drop by more than 100 points")
 
 
-def judge_once(
-    evaluator: Evaluator, placement: frozenset[str], budget: Budget, draws: range, error: float, what: str
-) -> Verdict:
-    """Judge a placement by one look at these draws.
-
-    Args:
-        draws: numbers of the programmings.
-        error: chance that either bound may err.
-    """
-    return _verdict(evaluator.measure(placement, draws, what), evaluator, budget, error)
-
-
 def _verdict(
     measured: Measurement, evaluator: Evaluator, budget: Budget, error: float, failing: int | None = None
 ) -> Verdict:
@@ -144,14 +136,9 @@ def _verdict(
     found = evaluation(measured, evaluator, budget.relative, two_sided(error))
     status, shown = budget.status(found), None
     if failing is not None:
-        shown = _failing(np.array(found.drops), budget) <= failing
+        shown = budget.failing(found.drops) <= failing
         status = "undecided" if status == "accepted" and not shown else status
     return Verdict(status, found, budget.generalize, yield_shown=shown)
-
-
-def _failing(drops: npt.NDArray[np.float64], budget: Budget) -> int:
-    """Chips that do not hold the budget by themselves."""
-    return int(np.sum(~(drops <= budget.max_drop)))
 
 
 def judge_in_looks(
@@ -233,7 +220,7 @@ def _decided(
         # What samples add to the half-width stays, however many chips there are.
         beside = max(0.0, (both[1] - both[0]) ** 2 - (interval[1] - interval[0]) ** 2) ** 0.5 / 2
         interval = both
-    failed = _failing(drops, budget)
+    failed = budget.failing(drops)
     if interval[0] > budget.max_drop or (last[1] is not None and failed > last[1]):
         return True
     if interval[1] <= budget.max_drop:

@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from lhc.errors import UsageError
+from lhc.options.budget_options import BudgetOptions, YieldOptions
 from lhc.options.columns_options import ColumnsOptions
 from lhc.options.declare import REQUIRED, option, options
 from lhc.options.subjects import (
-    BudgetOptions,
     Chips,
     CopiesOptions,
     Data,
@@ -28,7 +28,7 @@ from lhc.options.subjects import (
     Shapes,
 )
 from lhc.options.training import Checkpointing, TrainingOptions
-from lhc.options.values import share_of, times_of
+from lhc.options.values import times_of
 
 if TYPE_CHECKING:
     from lhc.hardware import Hardware
@@ -102,6 +102,7 @@ class PartitionOptions(
     Selection,
     Ranking,
     GoalOptions,
+    YieldOptions,
     BudgetOptions,
     ColumnsOptions,
     CopiesOptions,
@@ -124,13 +125,6 @@ class PartitionOptions(
         " it.",
         default=None,
         metavar="N",
-    )
-    yield_share: float | str | None = option(
-        "Besides the mean, this share of all chips holds the budget one by one (0.95 or 95%), on these samples.",
-        default=None,
-        flag="--yield",
-        metavar="SHARE",
-        reads=str | None,
     )
     passes: Sequence[object] = option(
         "A pass of your own as module:Class, run after the layers are selected. Repeatable.",
@@ -166,15 +160,6 @@ class PartitionOptions(
         rare=True,
     )
 
-    def __post_init__(self) -> None:
-        if self.least_yield == 0:
-            raise UsageError("--yield must be above 0: leave it out where the mean over chips is all that counts")
-
-    @property
-    def least_yield(self) -> float | None:
-        """The share of chips as a number."""
-        return None if self.yield_share is None else share_of(self.yield_share, "--yield")
-
 
 @options
 class CompareOptions(PartitionOptions):
@@ -201,7 +186,7 @@ class CompareOptions(PartitionOptions):
 
 
 @options
-class RetrainOptions(Checkpointing, TrainingOptions, BudgetOptions, ReadTime, PlacedMeasuring):
+class RetrainOptions(Checkpointing, TrainingOptions, YieldOptions, BudgetOptions, ReadTime, PlacedMeasuring):
     """Of ``lhc retrain``."""
 
     PANEL: ClassVar[str] = "Data"
@@ -240,12 +225,17 @@ class OutputsOptions(Calibrating, ReadTimes, PlacedMeasuring):
 
 
 @options
-class RobustnessOptions(BudgetOptions, ReadTimes, GivenPlacement, PlacedMachine, Asking):
+class RobustnessOptions(YieldOptions, BudgetOptions, ReadTimes, GivenPlacement, PlacedMachine, Asking):
     """Of ``lhc robustness``; chips and level are those of the verification where the placement has one."""
 
     PANEL: ClassVar[str] = "Chips"
 
-    chips: int = option("Programmings for the spread over chips.", default=50, metavar="N")
+    chips: int | None = option(
+        "Programmings for the spread over chips; 50 by default, and with --yield enough that a few may fail (177 for"
+        " 95%).",
+        default=None,
+        metavar="N",
+    )
     draws: int | None = option(
         "Programmings (chips) for times and noise; those of the verification, else 10.", default=None, metavar="N"
     )

@@ -18,11 +18,9 @@ if TYPE_CHECKING:
     from lhc.plan import Plan
 
 __all__ = [
-    "BudgetOptions",
     "Chips",
     "CopiesOptions",
     "Data",
-    "DropType",
     "Execution",
     "ExternalData",
     "GivenPlacement",
@@ -48,7 +46,6 @@ __all__ = [
 Progress = Callable[[str, int, int], None]
 """Called as work proceeds: what is done, how much of it is done, how much it is in all."""
 Objective = Literal["energy", "latency", "macs"]
-DropType = Literal["absolute", "relative"]
 RankingMethod = Literal["auto", "measure", "fisher"]
 ExternalData = Literal["keep", "copy"]
 
@@ -223,29 +220,6 @@ class GivenPlacement:
     def names_layers(self) -> bool:
         """Whether the analog layers are named, instead of those of a plan or of the annotations."""
         return self.everything or not (self.placement is None or hasattr(self.placement, "layers"))
-
-
-@options
-class BudgetOptions:
-    """The accuracy that the user can afford to lose."""
-
-    PANEL: ClassVar[str] = "Budget"
-
-    max_drop: float | str | None = option(
-        "Greatest mean drop that you allow, in the metric's unit (0.01 or 1% is one point of accuracy); a zoo"
-        " model's own by default, else 0.01.",
-        default=None,
-        metavar="X",
-        reads=str | None,
-    )
-    drop_type: DropType | None = option(
-        "Whether --max-drop is absolute, or relative to the digital value; by default as annotated where the"
-        " annotated budget is taken, else absolute.",
-        default=None,
-        metavar="T",
-        rare=True,
-    )
-    generalize: bool = option("Decide for other samples too, not for these samples alone.", default=False)
 
 
 @options

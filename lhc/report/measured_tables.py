@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 from lhc.report.text import (
     CALIBRATION_NOTE,
     EFFECTS,
+    budget_of_chips,
     budget_word,
     calibrations,
-    chips_text,
     effect_share,
     gain_text,
     margin_cause,
@@ -153,8 +153,8 @@ def robustness_footer(found: Robustness) -> str:
     digital = f"digital {chips.metric} {metric_value(chips.baseline, chips.percent)}"
     lines = (
         f"{digital}; {samples_basis(chips)}, seed {chips.seed}",
-        f"the budget is of the mean over chips; {chips_text(found.chips_within, chips.draws)} {after}",
-        f"margin: {margin}{fails}",
+        f"{budget_of_chips(found)} {after}",
+        f"margin{'' if found.yield_share is None else ' of the mean'}: {margin}{fails}",
         margin_cause(found, show),
         unlike_decision(found),
     )

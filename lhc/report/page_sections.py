@@ -25,10 +25,12 @@ from lhc.report.statements import other_samples, samples_of_front, times_of_digi
 from lhc.report.text import (
     CALIBRATION_NOTE,
     EFFECTS,
+    budget_of_chips,
     budget_of_margin,
     budget_text,
     budget_word,
     calibrations,
+    capitalized,
     effect_share,
     gain_text,
     samples_basis,
@@ -221,6 +223,7 @@ def _robustness(found: Robustness, outcome: Outcome | None) -> PageSection:
     text = (
         f"{margin if found.margin else f'No margin: {budget} is not met'}{fails}.",
         f"Of {chips.draws} chips {within} hold the budget one by one; the worst drops {worst}.",
+        *([] if found.yield_share is None else [f"{capitalized(budget_of_chips(found))}. The margin is of the mean."]),
         *([f"{unlike_decision(found).capitalize()}."] if found.differs else []),
         *_sentence(other_samples(chips, outcome)),
     )

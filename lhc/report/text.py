@@ -199,13 +199,13 @@ def chips_text(within: float, draws: int) -> str:
     return f"one by one, it is held by {which} chips measured"
 
 
-def budget_of_chips(outcome: Outcome) -> str:
+def budget_of_chips(found: Outcome | Robustness) -> str:
     """What the budget is of: the mean over chips, and where that is wanted a share of them, one by one."""
-    counted_chips = chips_text(outcome.chips_within, outcome.draws)
-    if outcome.yield_share is None:
+    counted_chips = chips_text(found.chips_within, found.draws if isinstance(found, Outcome) else found.chips.draws)
+    if found.yield_share is None:
         return f"the budget is of the mean over chips; {counted_chips}"
-    shows = "shows" if outcome.yield_shown else "does not show"
-    share = f"{100 * outcome.yield_share:g} %"
+    shows = "shows" if found.yield_shown else "does not show"
+    share = f"{100 * found.yield_share:g} %"
     return f"the budget is of the mean over chips and of {share} of them; {counted_chips}, which {shows} {share} of all"
 
 

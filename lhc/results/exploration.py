@@ -177,6 +177,8 @@ class Robustness:
         margin: greatest factor on all noise that is shown to hold the budget; 0: none.
         fails_at: least factor above it that was measured not to; None: none of those tried.
         generalized: the interval over chips and samples decides, as it did of the placement.
+        yield_share: share of all chips that is wanted to hold the budget one by one, besides their mean; None: none is.
+        yield_shown: whether these chips show it, at the level of the intervals; the margin is of the mean alone.
         differs: in what this differs from the verification of the placement, so that both may answer differently; empty
             where samples, chips and level are the same, or the placement was not verified.
     """
@@ -190,6 +192,8 @@ class Robustness:
     margin: float
     fails_at: float | None
     generalized: bool = False
+    yield_share: float | None = None
+    yield_shown: bool | None = None
     differs: tuple[str, ...] = ()
 
     def interval(self, found: Evaluation) -> tuple[float, float] | None:

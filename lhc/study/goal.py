@@ -5,17 +5,30 @@ from dataclasses import replace
 from lhc.errors import UsageError
 from lhc.measure.hilal_curvature import curvatures
 from lhc.measure.judge import Budget, parse_drop
-from lhc.options.subjects import BudgetOptions, DropType, GoalOptions
+from lhc.options.budget_options import BudgetOptions, DropType, YieldOptions
+from lhc.options.subjects import GoalOptions
 from lhc.passes import Goal, SearchOptions, Strategy, check_goal, default_objective, wanted_together
 from lhc.plan import Outcome
 from lhc.samples.task import Task
-from lhc.stats import check_confidence
+from lhc.stats import check_confidence, least_draws
 from lhc.study.source import Opened
 from lhc.study.state import Study
 
-__all__ = ["DEFAULT_MAX_DROP", "budget_of", "budget_of_plan", "goal_of", "search_options", "with_goal"]
+__all__ = [
+    "DEFAULT_MAX_DROP",
+    "ample_chips",
+    "budget_of",
+    "budget_of_plan",
+    "chips_for",
+    "goal_of",
+    "search_options",
+    "with_goal",
+    "with_yield",
+]
 
 DEFAULT_MAX_DROP = 0.01
+YIELD_CHIPS = 3
+"""Times the chips that ``--yield`` takes at least, where the user names no number: then a few may fail."""
 
 
 def budget_of(options: BudgetOptions, confidence: float, opened: Opened) -> Budget:
@@ -48,7 +61,23 @@ def budget_of_plan(outcome: Outcome, metric: str | None, drop_type: DropType | N
                 f"--{option} {mine}: the budget of the placement, {outcome.max_drop:g}, is for {its}; give --max-drop"
             )
     percentage = outcome.percent or outcome.drop_type == "relative"
-    return Budget(outcome.max_drop, outcome.drop_type, confidence, percentage=percentage)
+    return Budget(outcome.max_drop, outcome.drop_type, confidence, percentage=percentage, share=outcome.yield_share)
+
+
+def with_yield(budget: Budget, options: YieldOptions) -> Budget:
+    """The budget with the share of chips that the user names, if any."""
+    share = options.least_yield
+    return budget if share is None else replace(budget, share=share)
+
+
+def chips_for(share: float | None, error: float) -> int:
+    """Chips that show a share of all if every one of them holds the budget; 0 where none is wanted."""
+    return 0 if share is None else least_draws(share, error)
+
+
+def ample_chips(share: float | None, error: float) -> int:
+    """Chips with which a few may fail."""
+    return YIELD_CHIPS * chips_for(share, error)
 
 
 def goal_of(options: GoalOptions, strategy: type[Strategy]) -> Goal:

@@ -10,6 +10,7 @@ from lhc.measure.bench import Bench
 from lhc.measure.judge import Budget
 from lhc.results import AtScale, AtTime, Evaluation, Robustness
 from lhc.runtime import HybridExecutor
+from lhc.stats import failures_allowed, one_sided
 from lhc.support.numbers import scale_text, time_text
 
 __all__ = ["TIMES_S", "compensation_gains", "measure_robustness"]
@@ -61,17 +62,23 @@ def measure_robustness(
 
     over_time = tuple(at_time(t) for t in sorted(times))
     spread = evaluated(bench, f"{chips} chips", chips)
+    share, shown = budget.share, None
+    if share is not None:
+        (allowed,) = failures_allowed((chips,), share, one_sided(budget.confidence))
+        shown = budget.failing(spread.drops) <= allowed
     margin, fails_at = _margin(holds)
     return Robustness(
         max_drop=budget.max_drop,
         drop_type=budget.drop_type,
         times=over_time,
         chips=spread,
-        chips_within=float(np.mean(np.array(spread.drops) <= budget.max_drop)),
+        chips_within=1 - budget.failing(spread.drops) / chips,
         scales=tuple(scales[scale] for scale in sorted(scales)),
         margin=margin,
         fails_at=fails_at,
         generalized=budget.generalize,
+        yield_share=share,
+        yield_shown=shown,
     )
 
 

@@ -10,9 +10,10 @@ from lhc.measure import Running
 from lhc.measure.scorer import Block, calibration_block
 from lhc.model import OnnxModel
 from lhc.onnx_io import read_graph, read_plan, refuse_compiled
+from lhc.options.budget_options import BudgetOptions
 from lhc.options.commands import PlacedMeasuring, PlacingFirst
 from lhc.options.declare import options, part
-from lhc.options.subjects import BudgetOptions, Data, GoalOptions, SampleSource
+from lhc.options.subjects import Data, GoalOptions, SampleSource
 from lhc.passes import ChooseCopies, Qualify, initial_plan
 from lhc.plan import Decision, Plan
 from lhc.runtime.network_calls import calibration_count

@@ -139,6 +139,14 @@ def test_patience_of_placing_reaches_the_training(cli: Cli, monkeypatch: pytest.
     assert train.settings.patience == 3
 
 
+def test_a_dry_run_counts_the_chips_that_a_share_of_them_takes(cli: Cli, tmp_path: Path) -> None:
+    """With a fifth of the chance of error before the training, four fifths after it."""
+    told = cli(*SHORT, "--objective", "macs", "--steps", 1, "--yield", "95%", "--work-dir", tmp_path)
+    assert told.exit_code == 0, told.stderr
+    units = {step["what"]: step["units"] for step in json.loads(told.stdout)["steps"]}
+    assert units["before training: verifying"] > units["after training: verifying"]
+
+
 def test_what_a_search_is_after_goes_with_retraining_but_not_with_its_walks(cli: Cli, digits: Task) -> None:
     walk = PartitionOptions("digits-narrow", digits, retrain=True, strategy="lionheart")
     for options in (replace(walk, objective="energy"), replace(walk, max_tiles=3), replace(walk, group=("block",))):

@@ -15,6 +15,7 @@ from lhc.passes import STRATEGIES
 from lhc.report.json_documents import partition_document
 from lhc.report.placement_lines import partition_head
 from lhc.samples.metrics import METRICS
+from lhc.study.goal import ample_chips, budget_of_plan, chips_for
 from tests.study.known_drops import BUDGET, FakeEvaluator, network, place
 
 
@@ -35,6 +36,11 @@ def test_verdict_and_documents_say_both() -> None:
     head = partition_head(replace(found, plan=found.plan.model_copy(update={"outcome": unmet})))
     assert "allowed, but 50 % of all chips are not shown to hold it." in head
     assert "which does not show 50 % of all" in head
+    assert budget_of_plan(outcome, None, None, 0.9).share == 0.5, "whoever judges it again wants the same"
+
+
+def test_chips_that_show_a_share() -> None:
+    assert (chips_for(0.95, 0.05), ample_chips(0.95, 0.05), ample_chips(None, 0.05)) == (59, 177, 0)
 
 
 def test_a_mean_within_the_budget_is_not_enough() -> None:

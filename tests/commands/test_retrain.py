@@ -4,6 +4,7 @@ import json
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import onnx
@@ -12,7 +13,7 @@ from onnx import numpy_helper
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
 import lhc
-from lhc.commands.retrain import judged_anew, placed
+from lhc.commands.retrain import better, judged_anew, placed
 from lhc.errors import UsageError
 from lhc.measure import Running
 from lhc.model import without_annotations
@@ -20,9 +21,12 @@ from lhc.models import zoo_entry
 from lhc.onnx_io import load_model, read_plan
 from lhc.options.commands import RetrainOptions, RunOptions
 from lhc.report.placement_lines import partition_head
+from lhc.results import Verdict
 from lhc.samples.task import Task
 from lhc.study.prepare import read_placed
+from lhc.study.state import Study
 from tests.conftest import Cli
+from tests.report.made_reports import evaluated
 
 pytestmark = pytest.mark.analog
 
@@ -55,6 +59,21 @@ def test_the_better_weights_are_kept_and_said(result: lhc.PartitionResult) -> No
     assert outcome.interval is not None
     assert 100 * outcome.interval[1] == pytest.approx(min(before, after), abs=0.006)
     assert len(result.plan.analog) == len(result.plan.layers)
+
+
+def test_a_share_of_all_chips_takes_chips_until_it_is_shown() -> None:
+    found = lhc.retrain.of(replace(ASKED, samples=200, steps=2, max_drop="90%", yield_share="50%"))
+    outcome = found.plan.outcome
+    assert outcome is not None
+    assert (outcome.within_budget, outcome.yield_share, outcome.yield_shown) == (True, 0.5, True)
+    assert outcome.draws >= 6, "half of all chips: 0.5^6 < 2.5 % < 0.5^5"
+    assert "what holds the budget, then the smaller bound decides" in (outcome.training_note or "")
+    # What holds the budget goes before what has a smaller bound, of which too few chips hold it.
+    evaluation = evaluated(0.89)
+    held, unshown = Verdict("accepted", evaluation), Verdict("undecided", replace(evaluation, drop_interval=(0.0, 0.0)))
+    study = cast("Study", None)
+    assert better((study, held, None), (study, unshown, None))[1] is held
+    assert better((study, unshown, None), (study, held, None))[1] is held
 
 
 def test_it_is_said_which_samples_are_for_what(result: lhc.PartitionResult) -> None:

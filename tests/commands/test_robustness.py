@@ -1,8 +1,12 @@
 """Robustness over time, chips and noise, on digits."""
 
+from dataclasses import replace
+
 import pytest
 
 import lhc
+from lhc.errors import UsageError
+from lhc.options.commands import RobustnessOptions
 
 pytestmark = pytest.mark.analog
 
@@ -66,3 +70,16 @@ def test_at_the_machines_own_noise_a_margin_is_the_verification(generalize: bool
     )
     chips = lhc.robustness("digits-narrow", placement=placed.plan, chips=2, times=[0.0], samples=420, seed=3)
     assert chips.differs == (f"other chips (3 of seed 3 instead of {outcome.draws} of seed 2)",)
+
+
+def test_a_share_of_all_chips_is_shown_by_those_that_are_measured() -> None:
+    asked = RobustnessOptions(
+        "digits-narrow", all_analog=True, samples=30, draws=2, chips=5, times=[0.0], max_drop=0.9, yield_share="50%"
+    )
+    shown = lhc.robustness.of(asked)
+    assert (shown.yield_share, shown.yield_shown, shown.chips_within) == (0.5, True, 1.0)
+    broken = lhc.robustness.of(replace(asked, max_drop=0.0))
+    assert broken.chips_within < 1
+    assert broken.yield_shown is False
+    with pytest.raises(UsageError, match=r"--chips 4: a --yield of 0\.5 takes 5 chips"):
+        lhc.robustness.of(replace(asked, chips=4))

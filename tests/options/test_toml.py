@@ -5,7 +5,8 @@ import pytest
 
 from lhc.cli.build import options_by_key
 from lhc.errors import ConfigError, UsageError
-from lhc.options.subjects import BudgetOptions, Chips, Selection
+from lhc.options.budget_options import BudgetOptions
+from lhc.options.subjects import Chips, Selection
 from lhc.options.toml import read_config
 
 COMMANDS = {"partition": options_by_key(BudgetOptions, Chips, Selection), "run": options_by_key(Chips)}
