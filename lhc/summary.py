@@ -64,7 +64,7 @@ def _gain(plan: Plan, graph: LayerGraph) -> str:
         return ""
     try:
         placed, digital = (
-            cost_of(graph, analog, plan.hardware, plan.copies) for analog in (plan.analog, frozenset[str]())
+            cost_of(graph, analog, plan.hardware, plan.copies, plan.sums) for analog in (plan.analog, frozenset[str]())
         )
     except (ModelError, UsageError):
         return ""

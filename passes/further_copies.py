@@ -81,6 +81,6 @@ def _paying(
     bound = sum(of(digital[name]) for name in tie)
 
     def pays(copies: int) -> bool:
-        return sum(of(cost_on_tiles(graph, plan.hardware, name, copies)) for name in tie) < bound
+        return sum(of(cost_on_tiles(graph, plan.hardware, name, copies, plan.sums.get(name))) for name in tie) < bound
 
     return next((copies for copies in range(MOST_COPIES, 0, -1) if pays(copies)), 0)

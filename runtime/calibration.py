@@ -5,6 +5,9 @@ digital network drives the tile with; all-zero vectors, which are not driven, co
 is a quantile of the magnitudes that its tiles give to these inputs, as the DAC makes them, without noise and with
 weights as they are meant; all tiles, slices of weights and reads of slices of inputs count alike. Layers that share
 their tiles share their ranges: the greater of each.
+
+The same pass tells how great the sums in a layer's columns are, as shares of its ADCs' bound: what bound management
+reads again follows from it for any number of copies (`lhc.hardware.converters.repeated_reads`).
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -25,8 +28,10 @@ from lhc.runtime.stream import Position, Unit
 from lhc.runtime.threads import isolated
 from lhc.runtime.unit_products import ProductsByUnit
 
-__all__ = ["AdcRecorder", "RangeRecorder", "calibrate_adcs", "calibrate_ranges"]
+__all__ = ["AdcRecorder", "RangeRecorder", "SumRecorder", "calibrate_adcs", "calibrate_ranges", "calibrate_sums"]
 
+QUANTILES = 16
+"""Of the sums of a layer that are kept."""
 KEPT = 2**15
 """Values kept of each row split in each piece of products, drawn at random with a fixed seed."""
 
@@ -49,6 +54,12 @@ class _Magnitudes:
         if len(values) > KEPT:
             values = values[torch.randint(len(values), (KEPT,), generator=self._generator)]
         self._seen.append(values)
+
+    def quantiles(self, count: int) -> tuple[float, ...]:
+        """So many, evenly spaced; 0 where there were none."""
+        values = torch.cat(self._seen).numpy() if self._seen else np.zeros(0, np.float32)
+        places = (np.arange(count) + 0.5) / count
+        return tuple(np.quantile(values, places).tolist()) if values.size else (0.0,) * count
 
     def quantile(self, quantile: float) -> float:
         """Of all; 1 where there were none but zeros."""
@@ -91,7 +102,7 @@ class AdcRecorder(ProductsByUnit):
             ranges: static input range of each row split, where the hardware has them.
         """
         self._dac, self._outputs = hardware.dac, matrix.outputs
-        self._seen = _Magnitudes(torch.Generator().manual_seed(0))
+        self.seen = _Magnitudes(torch.Generator().manual_seed(0))
         starts = list(dict.fromkeys(matrix.starts))
         self._rows = [
             (
@@ -110,13 +121,20 @@ class AdcRecorder(ProductsByUnit):
             x = vectors[:, start : start + weights.shape[2]]
             groups = weights[first_group : first_group + len(vectors)]
             for driven in _driven(x, self._dac, input_range):
-                z = (groups @ driven).transpose(1, 2)
-                self._seen.add(z[(x != 0).any(dim=1)])
+                self.see((groups @ driven).transpose(1, 2)[(x != 0).any(dim=1)])
         return vectors.new_zeros((len(vectors), self._outputs, vectors.shape[2]))
 
-    def bound(self, quantile: float) -> float:
-        """The quantile."""
-        return self._seen.quantile(quantile)
+    def see(self, outputs: Tensor) -> None:
+        """Remember the outputs ``(vectors, outputs)`` of one group on one row of tiles."""
+        self.seen.add(outputs)
+
+
+class SumRecorder(AdcRecorder):
+    """The same; remembers the greatest of what each vector gives, over all columns of the layer's group."""
+
+    def see(self, outputs: Tensor) -> None:
+        """Remember the greatest magnitude of each vector."""
+        self.seen.add(outputs.abs().amax(dim=1))
 
 
 def _driven(x: Tensor, dac: Dac, input_range: float | None) -> Iterator[Tensor]:
@@ -187,15 +205,58 @@ def calibrate_adcs(
     Raises:
         DataError: the model does not run on these samples.
     """
+    recorders = _outputs(AdcRecorder, model, graph, hardware, hardware.targets, 0.0, names, blocks, ranges)
+    found = {name: one.seen.quantile(hardware.for_layer(name).adc.range_quantile) for name, one in recorders.items()}
+    return {name: max(map(found.__getitem__, group)) for group in graph.tied(names) for name in group}
+
+
+def calibrate_sums(
+    model: OnnxModel,
+    graph: LayerGraph,
+    hardware: Hardware,
+    names: Sequence[str],
+    blocks: Iterable[tuple[int, Mapping[str, Array]]],
+    ranges: Mapping[str, Ranges],
+    t_s: float,
+) -> dict[str, tuple[float, ...]]:
+    """Quantiles of the greatest sum that an input vector brings about in a layer's columns, without copies.
+
+    Other arguments are those of `calibrate_adcs`; sums are shares of the ADC's bound, which all these layers must have.
+
+    Args:
+        t_s: seconds after the first read: currents fall as devices drift. The sums are those of the first chip then.
+
+    Raises:
+        DataError: the model does not run on these samples.
+    """
+    found: dict[str, tuple[float, ...]] = {}
+    for name, recorder in _outputs(SumRecorder, model, graph, hardware, hardware, t_s, names, blocks, ranges).items():
+        bound = hardware.for_layer(name).adc.bound
+        assert bound is not None
+        found[name] = tuple(one / bound for one in recorder.seen.quantiles(QUANTILES))
+    return found
+
+
+def _outputs(
+    kind: type[AdcRecorder],
+    model: OnnxModel,
+    graph: LayerGraph,
+    hardware: Hardware,
+    held: Hardware,
+    t_s: float,
+    names: Sequence[str],
+    blocks: Iterable[tuple[int, Mapping[str, Array]]],
+    ranges: Mapping[str, Ranges],
+) -> dict[str, AdcRecorder]:
+    """Recorders of what the tiles of ``held`` give after a time, driven by the DACs of the hardware."""
     executor = HybridExecutor(model, graph, names)
-    states = executor.states(hardware.targets, 0, 0, 0.0)
+    states = executor.states(held, 0, 0, t_s)
     recorders = {
-        layer.name: AdcRecorder(states[layer.tile_set], hardware.for_layer(layer.name), ranges.get(layer.name))
+        layer.name: kind(states[layer.tile_set], hardware.for_layer(layer.name), ranges.get(layer.name))
         for layer in executor.layers
     }
     _record(model, graph, executor.layers, recorders, blocks)
-    found = {name: recorder.bound(hardware.for_layer(name).adc.range_quantile) for name, recorder in recorders.items()}
-    return {name: max(map(found.__getitem__, group)) for group in graph.tied(names) for name in group}
+    return recorders
 
 
 def _record(

@@ -33,13 +33,14 @@ from lhc.study.fewer_copies import FewerCopies
 from lhc.study.goal import ample_chips, budget_of, chips_for, goal_of, with_goal, with_yield
 from lhc.study.healing import CompareHealing
 from lhc.study.outcome import PartitionResult
-from lhc.study.prepare import CalibrateRanges, CheckParity, Decide, machine_of, read
+from lhc.study.prepare import CheckParity, Decide, machine_of, read
 from lhc.study.rank import Rank
 from lhc.study.record import Record
 from lhc.study.search import CheckBudget, Search
 from lhc.study.source import Opened, open_model
 from lhc.study.split_columns import JoinDigital, SplitColumns
 from lhc.study.state import READ, Study
+from lhc.study.tile_ranges import CalibrateRanges
 from lhc.study.train import BEFORE, Train, samples_apart
 from lhc.study.verify import Verify
 from lhc.support.functions import load_function

@@ -12,9 +12,10 @@ from lhc.passes import ChooseCopies, Pipeline, Qualify, Select
 from lhc.results import SensitivityTable
 from lhc.stats import check_confidence
 from lhc.study.check_calibration import CheckCalibration
-from lhc.study.prepare import CalibrateRanges, CheckParity, Decide, read
+from lhc.study.prepare import CheckParity, Decide, read
 from lhc.study.rank import sensitivities
 from lhc.study.state import READ, Study
+from lhc.study.tile_ranges import CalibrateRanges
 
 __all__ = ["pipeline", "preparing", "sensitivity"]
 

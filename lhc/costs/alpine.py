@@ -13,6 +13,7 @@ active power while it works or moves data, its waiting power while it waits.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lhc.costs.others import Handling
@@ -20,6 +21,7 @@ from lhc.costs.registry import formulas, work_of
 from lhc.costs.units import Cost, LayerCost
 from lhc.graph import Layer, LayerGraph, MatrixShape, Work
 from lhc.hardware import AlpineCosts, Hardware
+from lhc.hardware.converters import repeated_reads
 
 __all__ = ["Alpine"]
 
@@ -41,7 +43,7 @@ class Alpine:
     costs: AlpineCosts
     resident: bool
 
-    def analog(self, layer: Layer, matrix: MatrixShape, copies: int) -> LayerCost:
+    def analog(self, layer: Layer, matrix: MatrixShape, copies: int, sums: Sequence[float] | None) -> LayerCost:
         """A layer on tiles, by what is done: work of the core, transfers, products."""
         core, tile = self.costs.core, self.costs.tile
         machine = self.hardware.for_layer(layer.name)
@@ -63,7 +65,7 @@ class Alpine:
             "output": out_of,
             "rescale": self._work(outputs * reads * core.rescale_cycles),
         }
-        again = tile.reread_share if machine.adc.bound_management == "iterative" else 0.0
+        again = self._repeated(machine, matrix, copies, sums)
         parts = {
             "im2col": self._work(gathered * core.gather_cycles),
             "scaling": self._work((inputs * core.maximum_cycles + driven * core.division_cycles) * scaled),
@@ -73,6 +75,16 @@ class Alpine:
             "read-outs": self._readouts(machine, matrix, copies),
         }
         return LayerCost(parts)
+
+    def _repeated(self, machine: Hardware, matrix: MatrixShape, copies: int, sums: Sequence[float] | None) -> float:
+        """Products that bound management repeats, as a share of all."""
+        if machine.adc.bound_management == "none":
+            return 0.0
+        added = copies * machine.tile_rows(matrix.rows, 1) / machine.tile_rows(matrix.rows, copies)
+        if sums is not None:
+            return repeated_reads(machine, sums, added)
+        # Every doubling beyond two copies brings one more: more than in any layer that was measured (docs/costs.md).
+        return max(self.costs.tile.reread_share, math.log2(added) - 1)
 
     def digital(self, layer: Layer, work: Work) -> LayerCost:
         """The products of an operator on the core, in int8; its weights are fetched once a sample."""

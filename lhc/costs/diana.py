@@ -11,6 +11,7 @@ one power while the macro works and another while the digital array does.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lhc.costs.others import Handling
@@ -35,7 +36,7 @@ class Diana:
 
     costs: DianaCosts
 
-    def analog(self, layer: Layer, matrix: MatrixShape, copies: int) -> LayerCost:
+    def analog(self, layer: Layer, matrix: MatrixShape, copies: int, sums: Sequence[float] | None) -> LayerCost:
         """A layer on the macro; groups one at a time."""
         c, (kx, ky) = self.costs, _kernel(layer)
         channels = copies * matrix.rows // (kx * ky)

@@ -1,5 +1,6 @@
 """What a cost model computes, and how its formulas are found by its section of the hardware description."""
 
+from collections.abc import Sequence
 from functools import singledispatch
 from typing import Protocol
 
@@ -15,11 +16,12 @@ __all__ = ["Formulas", "formulas", "work_of"]
 class Formulas(Protocol):
     """A machine's formulas, for one sample."""
 
-    def analog(self, layer: Layer, matrix: MatrixShape, copies: int) -> LayerCost:
+    def analog(self, layer: Layer, matrix: MatrixShape, copies: int, sums: Sequence[float] | None) -> LayerCost:
         """An operator whose products with a constant matrix run on tiles, groups and positions included.
 
         Args:
             copies: times that tiles hold it; the same inputs drive all of them.
+            sums: how great sums in its columns are, where that was measured (`lhc.hardware.converters.repeated_reads`).
         """
         ...
 

@@ -1,6 +1,6 @@
 """Costs of a placement, and their additive terms for a solver."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -71,11 +71,20 @@ class SystemCost:
         return self.total.energy_j
 
 
-def cost_terms(graph: LayerGraph, hardware: Hardware, copies: Mapping[str, int] = MappingProxyType({})) -> CostTerms:
+Sums = Mapping[str, Sequence[float]]
+
+
+def cost_terms(
+    graph: LayerGraph,
+    hardware: Hardware,
+    copies: Mapping[str, int] = MappingProxyType({}),
+    sums: Sums = MappingProxyType({}),
+) -> CostTerms:
     """The terms of which the cost of every placement consists.
 
     Args:
         copies: layer -> copies of its weights on tiles; one where it is missing.
+        sums: layer -> how great sums in its columns are (`lhc.hardware.converters.repeated_reads`), where measured.
 
     Raises:
         ConfigError: the hardware describes no costs.
@@ -90,7 +99,7 @@ def cost_terms(graph: LayerGraph, hardware: Hardware, copies: Mapping[str, int] 
         if layer.multiplies:
             digital[layer.name] = model.digital(layer, work_of(layer))
             if layer.weight is not None and layer.matrix is not None and layer.matrix.parameters:
-                analog[layer.name] = model.analog(layer, layer.matrix, copies.get(layer.name, 1))
+                analog[layer.name] = model.analog(layer, layer.matrix, copies.get(layer.name, 1), sums.get(layer.name))
         elif layer.name in handled:
             cost = model.other(layer, handled[layer.name])
             if cost is not None:
@@ -100,15 +109,17 @@ def cost_terms(graph: LayerGraph, hardware: Hardware, copies: Mapping[str, int] 
     return CostTerms(analog, digital, others, () if free else hyperedges(graph), model.crossing)
 
 
-def cost_on_tiles(graph: LayerGraph, hardware: Hardware, name: str, copies: int) -> LayerCost:
-    """Cost of one product of known size on tiles, with so many copies of its weights.
+def cost_on_tiles(
+    graph: LayerGraph, hardware: Hardware, name: str, copies: int, sums: Sequence[float] | None = None
+) -> LayerCost:
+    """Cost of one product of known size on tiles, with so many copies of its weights; ``sums``: see `cost_terms`.
 
     Raises:
         ConfigError: the hardware describes no costs.
     """
     matrix = graph[name].matrix
     assert matrix is not None
-    return _formulas(graph, hardware).analog(graph[name], matrix, copies)
+    return _formulas(graph, hardware).analog(graph[name], matrix, copies, sums)
 
 
 def cost_of(
@@ -116,18 +127,16 @@ def cost_of(
     placement: frozenset[str],
     hardware: Hardware,
     copies: Mapping[str, int] = MappingProxyType({}),
+    sums: Sums = MappingProxyType({}),
 ) -> SystemCost:
-    """Latency and energy of one sample with exactly these layers analog.
-
-    Args:
-        copies: layer -> copies of its weights on tiles; one where it is missing.
+    """Latency and energy of one sample with exactly these layers analog; ``copies``, ``sums``: see `cost_terms`.
 
     Raises:
         ConfigError: the hardware describes no costs.
         ModelError: the size of a product is not known.
         UsageError: a name that cannot be analog.
     """
-    terms = cost_terms(graph, hardware, copies)
+    terms = cost_terms(graph, hardware, copies, sums)
     wrong = sorted(placement - terms.analog.keys())
     if wrong:
         raise UsageError(f"{', '.join(wrong)}: no product with a constant matrix, so it has no cost on tiles")

@@ -1,5 +1,6 @@
 """The numbers of DAC and ADC that every engine computes with: codes, and what a code stands for."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -7,7 +8,7 @@ import numpy as np
 
 from lhc.hardware.description import Hardware
 
-__all__ = ["Converters", "Scaling"]
+__all__ = ["Converters", "Scaling", "repeated_reads"]
 
 Scaling = Literal["vector", "range", "none"]
 
@@ -77,6 +78,20 @@ class Converters:
         highest = float(np.abs(weights).sum(axis=1, dtype=np.float64).max(initial=0.0)) * greatest
         edge = self.adc_saturated if self.adc_step is None else (self.adc_saturated - 1) * self.adc_step
         return highest + _CERTAIN * self.noise_sigma > edge
+
+
+def repeated_reads(hardware: Hardware, sums: Sequence[float], copies: float) -> float:
+    """Times that bound management repeats a read, on average: inputs are halved until no sum is beyond the ADC's bound.
+
+    Args:
+        hardware: of the layer.
+        sums: quantiles, evenly spaced, of the greatest sum that a vector brings about in a column, with one copy of the
+            weights, as a share of the bound.
+        copies: whose currents add up in a column.
+    """
+    rounds = len(Converters.of(hardware).reductions) - 1
+    halvings = np.ceil(np.log2(np.maximum(copies * np.asarray(sums, np.float64), 1.0)))
+    return float(np.minimum(halvings, rounds).mean())
 
 
 def _saturated(limit: float | None, bound: float | None, step: float | None) -> float | None:

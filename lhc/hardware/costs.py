@@ -146,9 +146,10 @@ class TileCosts(Section):
     )
     """Whether the tiles of one product work one after the other or all at once."""
     reread_share: Annotated[
-        NonNegativeFloat, Assumed("", "none in 288,276 vectors of digits and ResNet20 on preset lionheart")
+        NonNegativeFloat,
+        Assumed("", "without copies; none in 288,276 vectors of digits and ResNet20 on lionheart"),
     ] = 0.0
-    """Products that bound management repeats, as a share of all; counts only where there is bound management."""
+    """Products that bound management repeats, as a share of all, where nothing was measured: at least so many."""
     samples_per_readout: Annotated[
         PositiveFloat, Assumed("samples", "drift is logarithmic: hours between read-outs")
     ] = 1e6

@@ -83,6 +83,8 @@ class LayerPlan(PlanRecord):
     """Path of the PyTorch module it came from, where the file tells and the name does not."""
     input_range: tuple[float, ...] | None = None
     """Calibrated static input range of each row split of its tiles, where the hardware has them."""
+    sums: tuple[float, ...] | None = None
+    """How great sums in its columns are, where that was measured (`lhc.hardware.converters.repeated_reads`)."""
     origin: str | None = None
     """Operator of the file that it is a part of, by name, where that is written otherwise (`lhc.canonical`)."""
     operator: str | None = None

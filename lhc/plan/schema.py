@@ -305,6 +305,15 @@ class Plan(PlanRecord):
         """A plan with static input ranges put in."""
         return self._with({name: {"input_range": found} for name, found in ranges.items()})
 
+    @property
+    def sums(self) -> dict[str, tuple[float, ...]]:
+        """How great sums in columns are, by layer, where measured: `lhc.hardware.converters.repeated_reads`."""
+        return {layer.name: layer.sums for layer in self.layers if layer.sums is not None}
+
+    def with_sums(self, sums: Mapping[str, tuple[float, ...]]) -> "Plan":
+        """A plan with these put in."""
+        return self._with({name: {"sums": found} for name, found in sums.items()})
+
     def _with(self, updates: Mapping[str, Mapping[str, object]]) -> "Plan":
         """A plan with these fields of these layers replaced."""
         layers = tuple(layer.model_copy(update=updates.get(layer.name)) for layer in self.layers)

@@ -105,7 +105,7 @@ def costs_of(plan: Plan, graph: LayerGraph) -> Costs | None:
         return None
     try:
         placed, digital = (
-            cost_of(graph, analog, plan.hardware, plan.copies) for analog in (plan.analog, frozenset[str]())
+            cost_of(graph, analog, plan.hardware, plan.copies, plan.sums) for analog in (plan.analog, frozenset[str]())
         )
     except (ConfigError, ModelError, UsageError):
         return None

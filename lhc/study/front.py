@@ -162,7 +162,7 @@ def _point(
     graph: LayerGraph, plan: Plan, one: Candidate, calibration: Calibration | None, found: Evaluation | None
 ) -> FrontPoint:
     copies = {**plan.copies, **one.copies}
-    cost = None if plan.hardware.costs is None else cost_of(graph, one.placement, plan.hardware, copies)
+    cost = None if plan.hardware.costs is None else cost_of(graph, one.placement, plan.hardware, copies, plan.sums)
     macs = sum(layer.macs for layer in plan.layers if layer.name in one.placement)
     return FrontPoint(
         analog=tuple(layer.name for layer in plan.layers if layer.name in one.placement),

@@ -96,12 +96,18 @@ class Analysis(Tabled):
     def costs(self) -> CostTerms | None:
         """Latency and energy of every layer, analog and digital; None where the hardware describes no costs."""
         return (
-            None if self.plan.hardware.costs is None else cost_terms(self.graph, self.plan.hardware, self.plan.copies)
+            None
+            if self.plan.hardware.costs is None
+            else cost_terms(self.graph, self.plan.hardware, self.plan.copies, self.plan.sums)
         )
 
     def cost(self, analog: frozenset[str]) -> SystemCost | None:
         """What a placement would cost, per sample; None where the hardware describes no costs."""
-        return None if self.costs is None else cost_of(self.graph, analog, self.plan.hardware, self.plan.copies)
+        return (
+            None
+            if self.costs is None
+            else cost_of(self.graph, analog, self.plan.hardware, self.plan.copies, self.plan.sums)
+        )
 
     def blocks(self) -> Mapping[str, tuple[LayerPlan, ...]]:
         """The rows by the path of the block that they are in, in the order of the file; ``""`` is the top."""
@@ -300,7 +306,7 @@ class PartitionResult(Tabled):
 
 def plan_cost(plan: Plan, graph: LayerGraph) -> SystemCost | None:
     """What a plan's placement costs, per sample; None where its hardware describes no costs."""
-    return None if plan.hardware.costs is None else cost_of(graph, plan.analog, plan.hardware, plan.copies)
+    return None if plan.hardware.costs is None else cost_of(graph, plan.analog, plan.hardware, plan.copies, plan.sums)
 
 
 def plan_table(plan: Plan) -> Table:

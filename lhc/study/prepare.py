@@ -26,15 +26,14 @@ from lhc.samples.task import Task, count_samples
 from lhc.study.cautions import large_chip
 from lhc.study.source import Opened, open_model
 from lhc.study.state import Study
+from lhc.study.tile_ranges import calibrated
 from lhc.support.version import VERSION
 
 __all__ = [
-    "CalibrateRanges",
     "CheckParity",
     "Decide",
     "analog_of",
     "as_judged",
-    "calibrated",
     "check_machine",
     "machine_of",
     "read",
@@ -47,7 +46,6 @@ log = logging.getLogger("lhc")
 PlacedT = TypeVar("PlacedT", bound=PlacedMeasuring)
 
 _EXAMPLES = 8
-CALIBRATION_SAMPLES = 256
 
 
 @dataclass(frozen=True)
@@ -99,42 +97,6 @@ class CheckParity:
             own = {name: error for name, error in errors.items() if types[name] == dtype}
             study = Decide(ParityGate(own, parity_tolerance(dtype))).apply(study)
         return study
-
-
-@dataclass(frozen=True)
-class CalibrateRanges:
-    """Find the static input ranges of the tiles, where the hardware has them."""
-
-    name: ClassVar[str] = "calibrate-ranges"
-    requires: ClassVar[frozenset[str]] = frozenset({"qualified", "samples"})
-    ensures: ClassVar[frozenset[str]] = frozenset({"ranges"})
-
-    def apply(self, study: Study) -> Study:
-        """The study with ranges of all layers that may be analog."""
-        return calibrated(study, study.measurable)
-
-
-def calibrated(study: Study, names: Sequence[str]) -> Study:
-    """The study with static input ranges, and ranges of ADCs, of these layers, from the ranking samples.
-
-    Where the hardware has them; those that are there already stay.
-    """
-    plan, machine = study.plan, study.plan.hardware
-    inputs = [name for name in names if name not in plan.ranges] if machine.needs_calibration else []
-    adcs = [name for name in names if machine.for_layer(name).adc.range == "layer"] if machine.calibrates_adcs else []
-    if not inputs and not adcs:
-        return study
-    from lhc.runtime.calibration import calibrate_adcs, calibrate_ranges  # loads PyTorch
-
-    bench = study.bench(study.splits.rank.head(CALIBRATION_SAMPLES))
-    if inputs:
-        blocks = ((count_samples(feeds), feeds) for _, feeds in bench.blocks())
-        plan = plan.with_ranges(calibrate_ranges(study.model, study.graph, machine, inputs, blocks))
-    if adcs:
-        blocks = ((count_samples(feeds), feeds) for _, feeds in bench.blocks())
-        bounds = calibrate_adcs(study.model, study.graph, machine, adcs, blocks, plan.ranges)
-        plan = plan.model_copy(update={"hardware": machine.with_adc_bounds(bounds)})
-    return replace(study, plan=plan)
 
 
 def machine_of(options: MachineOptions, stored: Plan | None = None) -> Hardware:

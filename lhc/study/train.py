@@ -32,9 +32,9 @@ from lhc.samples.apart import check_apart, split_off
 from lhc.samples.metrics import UNCHOSEN
 from lhc.samples.task import Array, DataSource, Task
 from lhc.study.adapt import adapted, adapters_note
-from lhc.study.prepare import calibrated
 from lhc.study.source import Opened
 from lhc.study.state import Study
+from lhc.study.tile_ranges import calibrated
 from lhc.study.training_target import falls_short, fits_as_given, promise, reached, training_target, value_of
 from lhc.summary import summary
 from lhc.support.numbers import counted

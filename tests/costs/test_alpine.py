@@ -56,6 +56,21 @@ def test_copies_are_driven_again_and_quantised_once(one: One) -> None:
     )
 
 
+def test_sums_of_copies_that_are_beyond_the_adc_are_read_again(one: One) -> None:
+    graph, copies = one(100, 10), {"product": 2}
+    parts = nanoseconds(cost_of(graph, ALL, LIONHEART, copies, {"product": (0.3, 0.4, 0.6, 1.2)}))
+    once = sum(parts[name] for name in ("quantise", "input", "product", "output", "rescale"))
+    assert parts["re-reads"] == pytest.approx(once * (0 + 0 + 1 + 2) / 4)
+
+
+def test_where_sums_are_not_known_every_doubling_beyond_two_copies_counts_as_one_more_read(one: One) -> None:
+    def again(copies: int) -> float:
+        parts = nanoseconds(cost_of(one(10, 10), ALL, LIONHEART, {"product": copies}))
+        return parts["re-reads"] / sum(parts[name] for name in ("quantise", "input", "product", "output", "rescale"))
+
+    assert [again(copies) for copies in (1, 2, 4, 16)] == pytest.approx([0, 0, 1, 3])
+
+
 def test_copies_on_further_tiles_take_products_outputs_and_additions(one: One) -> None:
     parts = nanoseconds(cost_of(one(100, 10), ALL, LIONHEART, {"product": 4}))  # 400 rows: two tiles
     assert parts["input"] == pytest.approx(100)

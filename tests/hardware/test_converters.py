@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lhc.hardware import Adc, Dac, Hardware
-from lhc.hardware.converters import Converters
+from lhc.hardware.converters import Converters, repeated_reads
 
 IDEAL = Hardware.load("ideal")
 
@@ -47,3 +47,11 @@ def test_inputs_are_reduced_as_far_as_aihwkit_reduces_them() -> None:
     assert converters(Dac(bits=8), Adc()).reductions == (1, 2, 4, 8, 16, 32)
     assert converters(Dac(bits=None), Adc()).reductions[-1] == 1024
     assert converters(Dac(), Adc(bound_management="none")).reductions == (1,)
+
+
+def test_reads_are_repeated_until_sums_fit_or_inputs_cannot_be_reduced_further() -> None:
+    machine = Hardware.load("lionheart")
+    assert repeated_reads(machine, (0.1, 0.2, 0.4, 0.8), 4) == (0 + 0 + 1 + 2) / 4
+    assert repeated_reads(machine, (0.1, 0.2, 0.4, 0.8), 1) == 0
+    assert repeated_reads(machine, (0.0, 1000.0), 1) == 5 / 2  # inputs are reduced five times at most
+    assert repeated_reads(Hardware.load("static-range"), (1000.0,), 1) == 0

@@ -16,7 +16,7 @@ from lhc.hardware.geometry import split_sizes
 from lhc.onnx_io import load_model, read_graph, read_plan
 from lhc.options.commands import RunOptions
 from lhc.runtime import HybridSession
-from lhc.runtime.calibration import RangeRecorder, calibrate_adcs, calibrate_ranges
+from lhc.runtime.calibration import QUANTILES, RangeRecorder, calibrate_adcs, calibrate_ranges, calibrate_sums
 from lhc.runtime.stream import Unit
 from lhc.study.prepare import machine_of
 
@@ -225,6 +225,27 @@ def test_range_of_adcs_is_the_quantile_of_what_tiles_give(scaling: str, slices: 
     assert fixed.for_layer("a").adc.bound == found["a"]
     assert fixed.for_layer("b").adc.range == "layer"
     assert fixed.for_layer("a").copies_obstacle is not None
+
+
+@pytest.mark.parametrize("copies", [9, 25])
+def test_sums_tell_which_vectors_the_engine_reads_again(copies: int) -> None:
+    """A vector that is read again answers otherwise than on a machine that clips its sums."""
+    rng = np.random.default_rng(5)
+    x, w = rng.normal(size=(2000, 8)).astype(np.float32), rng.normal(size=(8, 4)).astype(np.float32)
+    source = _linear(w)
+    model, machine = load_model(source), Hardware.load("lionheart").model_copy(update={"devices": None})
+    machine = machine.model_copy(update={"adc": machine.adc.model_copy(update={"noise": 0.0})})
+    sums = calibrate_sums(model, read_graph(model), machine, ["a"], [(2000, {"x": x})], {}, 0.0)["a"]
+    assert len(sums) == QUANTILES
+    clipping = machine.model_copy(update={"adc": machine.adc.model_copy(update={"bound_management": "none"})})
+    answers = []
+    for hardware in (machine, clipping):
+        plan = lhc.analyze(source, hardware=machine).plan.decide({"a": ("analog", "forced", "")})
+        plan = plan.with_copies(read_graph(model), {"a": copies}).model_copy(update={"hardware": hardware})
+        answers.append(HybridSession(source, hardware=hardware, placement=plan).run(None, {"x": x})[0])
+    again = (answers[0] != answers[1]).any(axis=1).mean()
+    assert again > 0.05
+    assert again == pytest.approx(np.mean(copies * np.array(sums) > 1), abs=1 / QUANTILES)
 
 
 def test_layers_that_share_tiles_share_the_wider_range_of_adcs() -> None:

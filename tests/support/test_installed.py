@@ -31,7 +31,7 @@ class Flat:
     costs: FlatCosts
     crossing: Cost = Cost()
 
-    def analog(self, layer, matrix, copies):
+    def analog(self, layer, matrix, copies, sums):
         return LayerCost({"product": Cost(matrix.positions * self.costs.product_ns * 1e-9)})
 
     def digital(self, layer, work):

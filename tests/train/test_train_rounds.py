@@ -7,7 +7,8 @@ from lhc.measure import Running
 from lhc.options.commands import RunOptions
 from lhc.options.training import TrainingOptions
 from lhc.samples.task import Task
-from lhc.study.prepare import calibrated, read_placed
+from lhc.study.prepare import read_placed
+from lhc.study.tile_ranges import calibrated
 from lhc.study.train import course_of
 from lhc.train.train_rounds import Rounds
 
