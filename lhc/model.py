@@ -51,6 +51,7 @@ __all__ = [
     "shallow",
     "store_elsewhere",
     "subgraphs",
+    "tensors_read",
     "with_nodes",
     "without_annotations",
     "without_weights",
@@ -148,6 +149,13 @@ def captured(node: onnx.NodeProto) -> Iterator[str]:
             yield from (name for name in (*sub.input, *captured(sub)) if name and name not in inner)
             inner.update(sub.output)
         yield from (v.name for v in graph.output if v.name not in inner)
+
+
+def tensors_read(graph: onnx.GraphProto) -> Iterator[str]:
+    """Tensors that the operators of a graph read, also in their bodies, and those that are its outputs."""
+    for node in graph.node:
+        yield from (*node.input, *captured(node))
+    yield from (value.name for value in graph.output)
 
 
 def producers_of(graph: onnx.GraphProto, tensors: Iterable[str]) -> set[str]:

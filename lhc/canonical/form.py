@@ -30,8 +30,8 @@ RULES: dict[tuple[str, str], str] = {
     ("", "MatMul"): "lhc.canonical.stacked_matmul:rewrite",
     ("", "RNN"): "lhc.canonical.recurrent:rewrite",
     ("com.microsoft", "Attention"): "lhc.canonical.packed_attention:rewrite",
-    ("com.microsoft", "FusedConv"): "lhc.canonical.fused_conv:rewrite",
-    ("com.microsoft", "FusedGemm"): "lhc.canonical.fused_gemm:rewrite",
+    ("com.microsoft", "FusedConv"): "lhc.canonical.fused_products:rewrite",
+    ("com.microsoft", "FusedGemm"): "lhc.canonical.fused_products:rewrite",
     ("com.microsoft", "FusedMatMul"): "lhc.canonical.fused_matmul:rewrite",
     ("com.microsoft", "MatMulNBits"): "lhc.canonical.matmul_nbits:rewrite",
     ("com.microsoft", "MoE"): "lhc.canonical.experts:rewrite",
@@ -42,13 +42,13 @@ RULES: dict[tuple[str, str], str] = {
 ON_REQUEST: dict[tuple[str, str], str] = {
     ("", "ConvInteger"): "lhc.canonical.integer_products:rewrite",
     ("", "MatMulInteger"): "lhc.canonical.integer_products:rewrite",
-    ("", "QLinearConv"): "lhc.canonical.qlinear_conv:rewrite",
-    ("", "QLinearMatMul"): "lhc.canonical.qlinear_matmul:rewrite",
-    ("com.microsoft", "DynamicQuantizeMatMul"): "lhc.canonical.integer_to_float:rewrite",
-    ("com.microsoft", "MatMulIntegerToFloat"): "lhc.canonical.integer_to_float:rewrite",
-    ("com.microsoft", "QAttention"): "lhc.canonical.quantised_attention:rewrite",
-    ("com.microsoft", "QGemm"): "lhc.canonical.qgemm:rewrite",
-    ("com.microsoft", "QLinearConv"): "lhc.canonical.qlinear_conv:rewrite",
+    ("", "QLinearConv"): "lhc.canonical.quantised_products:rewrite",
+    ("", "QLinearMatMul"): "lhc.canonical.quantised_products:rewrite",
+    ("com.microsoft", "DynamicQuantizeMatMul"): "lhc.canonical.integer_products:rewrite_with_scales",
+    ("com.microsoft", "MatMulIntegerToFloat"): "lhc.canonical.integer_products:rewrite_with_scales",
+    ("com.microsoft", "QAttention"): "lhc.canonical.packed_attention:rewrite_quantised",
+    ("com.microsoft", "QGemm"): "lhc.canonical.quantised_products:rewrite",
+    ("com.microsoft", "QLinearConv"): "lhc.canonical.quantised_products:rewrite",
 }
 """The same of operators on integers, which are rewritten where that is asked for."""
 _INTEGER_KINDS = frozenset(f"{domain}::{name}" if domain else name for domain, name in ON_REQUEST)

@@ -6,7 +6,7 @@ from onnx import TensorProto
 from lhc.canonical.site import OperatorSite
 from lhc.onnx_io.constants import Array
 
-__all__ = ["floats_of", "is_one", "matrix_values", "may_be_one", "quantised_output", "unpacked"]
+__all__ = ["float_codes", "floats_of", "is_one", "matrix_values", "may_be_one", "quantised_output", "unpacked"]
 
 
 def is_one(site: OperatorSite, *indices: int) -> bool:
@@ -58,6 +58,14 @@ def floats_of(site: OperatorSite, index: int) -> str:
         for place in (index + 1, index + 2)
     )
     return site.add("Mul", site.add("Sub", site.add("Cast", site.name(index), to=TensorProto.FLOAT), zero), scale)
+
+
+def float_codes(site: OperatorSite, codes: str, zero: str, scale: str = "") -> str:
+    """Integers of a tensor as floats, less their zero point and times their scale, where these have names."""
+    x = site.add("Cast", codes, to=TensorProto.FLOAT)
+    if zero:
+        x = site.add("Sub", x, site.add("Cast", zero, to=TensorProto.FLOAT))
+    return site.add("Mul", x, scale) if scale else x
 
 
 def quantised_output(site: OperatorSite, y: str, scale: int, zero: int) -> None:

@@ -1,18 +1,22 @@
-"""Attention (com.microsoft): three projections by one packed matrix, and attention of what they give.
+"""Attention and QAttention (com.microsoft): three projections by one packed matrix, and attention of what they give.
 
-    Attention(x, W, b) = MultiHeadAttention(x Wq + bq, x Wk + bk, x Wv + bv),      W = (Wq | Wk | Wv)
+    Attention(x, W, b)  = MultiHeadAttention(x Wq + bq, x Wk + bk, x Wv + bv),      W = (Wq | Wk | Wv)
+    QAttention(x, W, b) = Attention(s_x · (x - z_x), s_W · (W - z_W), b)
 
-onnxruntime, docs/ContribOperators.md. The parts of the operator are ``q``, ``k`` and ``v``. Past keys and values come,
-and present ones go, as one tensor ``(2, sequences, heads, tokens, size)``. With rotary embeddings, a buffer that is
-shared from call to call or a mask that MultiHeadAttention does not take, it stays as it is.
+onnxruntime, docs/ContribOperators.md. Scale and zero point of an activation may be computed, one for the whole of it.
+The parts of the operator are ``q``, ``k`` and ``v``. Past keys and values come, and present ones go, as one tensor
+``(2, sequences, heads, tokens, size)``. With rotary embeddings, a buffer that is shared from call to call or a mask
+that MultiHeadAttention does not take, it stays as it is.
 """
 
+from lhc.canonical.integer_values import float_codes, matrix_values, may_be_one
 from lhc.canonical.site import OperatorSite, cut_parts
 from lhc.onnx_io.constants import Array
 
-__all__ = ["rewrite", "write_attention"]
+__all__ = ["rewrite", "rewrite_quantised"]
 
 _MASK, _PAST, _BIAS_OF_SCORES, _LENGTH = 3, 4, 5, 6
+_Q_BIAS, _Q_SCALE, _Q_WEIGHT_SCALE, _Q_MASK, _Q_ZERO, _Q_WEIGHT_ZERO, _Q_PAST = range(2, 9)
 
 
 def rewrite(site: OperatorSite) -> bool:
@@ -23,10 +27,21 @@ def rewrite(site: OperatorSite) -> bool:
     if site.name(_MASK) and site.rank(_MASK) not in (None, 1, 2, 3):  # where it is not known, the parity gate sees
         return False
     bias = site.value(2) if site.name(2) else None
-    return write_attention(site, site.name(0), site.value(1), bias, (_MASK, _BIAS_OF_SCORES), _PAST)
+    return _write(site, site.name(0), site.value(1), bias, (_MASK, _BIAS_OF_SCORES), _PAST)
 
 
-def write_attention(
+def rewrite_quantised(site: OperatorSite) -> bool:
+    """Rewrite a product of integers where weights and bias are constant."""
+    if site.integer("do_rotary") or not site.is_constant(_Q_BIAS) or not may_be_one(site, _Q_SCALE, _Q_ZERO):
+        return False
+    packed = matrix_values(site, 1, _Q_WEIGHT_SCALE, _Q_WEIGHT_ZERO, 1)
+    if packed is None or packed.ndim != 2 or site.rank(_Q_MASK) not in (None, 1, 2, 3):
+        return False
+    x = float_codes(site, site.name(0), site.name(_Q_ZERO), site.name(_Q_SCALE))
+    return _write(site, x, packed, site.value(_Q_BIAS), (_Q_MASK, None), _Q_PAST)
+
+
+def _write(
     site: OperatorSite, x: str, packed: Array, bias: Array | None, others: tuple[int, int | None], past: int
 ) -> bool:
     """Three products and attention of what they give; False where sizes do not fit.

@@ -10,12 +10,14 @@ from onnx import numpy_helper
 
 from lhc.onnx_io import Shape
 from lhc.onnx_io.constants import Array, Constants
+from lhc.onnx_io.nested import free_name
+from lhc.onnx_io.operands import NodeAttributes
 
 __all__ = ["OperatorSite", "Rule", "cut_parts"]
 
 
 @dataclass(eq=False)
-class OperatorSite:
+class OperatorSite(NodeAttributes):
     """One operator of a model, and the nodes and tensors that a rule puts in its place.
 
     Attributes:
@@ -64,22 +66,6 @@ class OperatorSite:
         shape = self.constants.shape(name) if name in self.constants else self.shape(name)
         return None if shape is None else len(shape)
 
-    def integer(self, name: str, default: int = 0) -> int:
-        """An attribute."""
-        return next((int(a.i) for a in self.node.attribute if a.name == name), default)
-
-    def number(self, name: str, default: float) -> float:
-        """An attribute."""
-        return next((float(a.f) for a in self.node.attribute if a.name == name), default)
-
-    def integers(self, name: str) -> list[int]:
-        """A list attribute; empty where it is not given."""
-        return next((list(a.ints) for a in self.node.attribute if a.name == name), [])
-
-    def text(self, name: str, default: str = "") -> str:
-        """A string attribute."""
-        return next((a.s.decode() for a in self.node.attribute if a.name == name), default)
-
     def store(self, name: str, array: Array) -> str:
         """A new initializer; its name."""
         unique = self.new_name(name)
@@ -126,12 +112,7 @@ class OperatorSite:
 
     def new_name(self, name: str) -> str:
         """A name that no tensor has, this one where it is free."""
-        unique, number = name, 0
-        while unique in self.taken:
-            number += 1
-            unique = f"{name}_{number}"
-        self.taken.add(unique)
-        return unique
+        return free_name(name, name, self.taken)
 
     def numbers(self, values: int | list[int]) -> str:
         """An initializer of integers, one for all that ask for the same."""

@@ -4,7 +4,7 @@ The functions are in domain ``lhc.analog`` and part of the model, so that stock 
 as they are. Node names stay, and so do lhc's keys; ``lhc.compiled`` says which chip the file is.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
@@ -25,12 +25,12 @@ from lhc.lowering.calls import Call, lowered_call
 from lhc.lowering.library import DOMAIN, Library, unique_name
 from lhc.lowering.opsets import with_fitting_opset
 from lhc.lowering.tile_product import Noise
-from lhc.model import OnnxModel, is_external, is_held, opset_of, replace_nodes, subgraphs
-from lhc.onnx_io import declared_shape, mark_compiled
+from lhc.model import OnnxModel, is_external, is_held, opset_of, replace_nodes, subgraphs, tensors_read
+from lhc.onnx_io import mark_compiled
 from lhc.onnx_io.data_file import Store, in_memory
 from lhc.onnx_io.held_weights import read_in
 from lhc.onnx_io.product import Product
-from lhc.onnx_io.shapes import outline
+from lhc.onnx_io.shapes import outline, tensor_shapes
 from lhc.plan import Plan
 
 __all__ = ["Chip", "lower"]
@@ -106,7 +106,7 @@ class _Lowering:
 
     def __post_init__(self) -> None:
         self._library = Library(opset_of(self.proto))
-        self._shapes = _shapes(self.proto)
+        self._shapes = tensor_shapes(onnx.shape_inference.infer_shapes(outline(self.proto), data_prop=True).graph)
         self._taken = _tensor_names(self.proto.graph)
         self._tensors: dict[object, str] = {}
 
@@ -184,13 +184,6 @@ class _Lowering:
         return name
 
 
-def _shapes(proto: onnx.ModelProto) -> dict[str, tuple[Any, ...]]:
-    """Shapes of all tensors whose rank is known."""
-    inferred = onnx.shape_inference.infer_shapes(outline(proto), data_prop=True).graph
-    values = (*inferred.value_info, *inferred.output, *inferred.input)
-    return {v.name: shape for v in values if (shape := declared_shape(v)) is not None}
-
-
 def _tensor_names(graph: onnx.GraphProto) -> set[str]:
     names = {v.name for v in (*graph.input, *graph.output, *graph.value_info)} | {t.name for t in graph.initializer}
     for node in graph.node:
@@ -200,18 +193,9 @@ def _tensor_names(graph: onnx.GraphProto) -> set[str]:
     return names
 
 
-def _reads(graph: onnx.GraphProto) -> Iterator[str]:
-    """Tensors that a graph's nodes and outputs read, its subgraphs' included."""
-    yield from (value.name for value in graph.output)
-    for node in graph.node:
-        yield from node.input
-        for _, inner in subgraphs(node):
-            yield from _reads(inner)
-
-
 def _drop_unused(graph: onnx.GraphProto, weights: set[str]) -> None:
     """Take out the original weights that nothing reads any more."""
-    unread = weights - set(_reads(graph))
+    unread = weights - set(tensors_read(graph))
     for holder in (graph.initializer, graph.input, graph.value_info):
         for index in reversed(range(len(holder))):
             if holder[index].name in unread:

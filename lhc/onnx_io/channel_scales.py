@@ -20,7 +20,7 @@ import numpy as np
 import onnx
 
 from lhc.graph import Layer, LayerGraph
-from lhc.model import OnnxModel, captured
+from lhc.model import OnnxModel, captured, tensors_read
 from lhc.onnx_io.constants import Array, Constants
 from lhc.onnx_io.data_file import Store
 from lhc.onnx_io.operators import identity
@@ -57,8 +57,7 @@ class _Reading:
         self.nodes = {node.name: node for node in proto.node}
         self.constants = Constants(proto)
         self._producers = {tensor: node for node in proto.node for tensor in node.output}
-        self.readers = Counter(t for node in proto.node for t in (*node.input, *captured(node)))
-        self.readers.update(value.name for value in proto.output)
+        self.readers = Counter(tensors_read(proto))
         shared = {name for group in graph.tied([c.name for c in graph.candidates]) if len(group) > 1 for name in group}
         self.products = {
             layer.name: layer

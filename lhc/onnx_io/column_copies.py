@@ -14,7 +14,7 @@ import onnx
 from onnx import helper
 
 from lhc.graph import LayerGraph
-from lhc.model import OnnxModel, captured, opset_of, replace_nodes
+from lhc.model import OnnxModel, opset_of, replace_nodes, tensors_read
 from lhc.onnx_io.constants import Constants
 from lhc.onnx_io.data_file import Store
 from lhc.onnx_io.nested import free_name
@@ -38,8 +38,7 @@ def copyable_columns(model: OnnxModel, graph: LayerGraph) -> dict[str, int]:
         return {}
     proto = model.as_file().graph
     constants, nodes = Constants(proto), {node.name: node for node in proto.node}
-    readers = Counter(tensor for node in proto.node for tensor in (*node.input, *captured(node)))
-    readers.update(value.name for value in (*proto.input, *proto.output))
+    readers = Counter(tensors_read(proto)) + Counter(value.name for value in proto.input)
     found = {}
     for layer in graph.candidates:
         node = nodes.get(layer.name)

@@ -10,7 +10,7 @@ from lhc.onnx_io.constants import Array, Constants
 from lhc.onnx_io.matrices import Unsized, attribute
 from lhc.onnx_io.shapes import Shape
 
-__all__ = ["ATTRIBUTES", "Operands", "Part"]
+__all__ = ["ATTRIBUTES", "NodeAttributes", "Operands", "Part"]
 
 ATTRIBUTES = -1
 """In place of an input: the weights are attributes of the operator."""
@@ -37,8 +37,30 @@ class Part:
     parameters: int | None = None
 
 
+class NodeAttributes:
+    """The attributes of an operator."""
+
+    node: onnx.NodeProto
+
+    def integer(self, name: str, default: int = 0) -> int:
+        """An attribute."""
+        return attribute(self.node, name, default)
+
+    def number(self, name: str, default: float) -> float:
+        """An attribute."""
+        return next((float(a.f) for a in self.node.attribute if a.name == name), default)
+
+    def integers(self, name: str) -> list[int]:
+        """A list attribute; empty where it is not given."""
+        return next((list(a.ints) for a in self.node.attribute if a.name == name), [])
+
+    def text(self, name: str, default: str = "") -> str:
+        """A string attribute."""
+        return next((a.s.decode(errors="replace") for a in self.node.attribute if a.name == name), default)
+
+
 @dataclass(frozen=True, eq=False)
-class Operands:
+class Operands(NodeAttributes):
     """An operator and what is known of its tensors.
 
     Attributes:
@@ -91,18 +113,6 @@ class Operands:
     def dtype(self, index: int) -> str:
         """Element type of a constant input, else an empty string."""
         return self.constants.dtype(self.node.input[index]) if self.is_stored(index) else ""
-
-    def integer(self, name: str, default: int = 0) -> int:
-        """An attribute."""
-        return attribute(self.node, name, default)
-
-    def integers(self, name: str) -> tuple[int, ...]:
-        """A list attribute; empty where it is not given."""
-        return next((tuple(a.ints) for a in self.node.attribute if a.name == name), ())
-
-    def text(self, name: str, default: str = "") -> str:
-        """A string attribute."""
-        return next((a.s.decode(errors="replace") for a in self.node.attribute if a.name == name), default)
 
     def floats(self, name: str) -> int:
         """How many numbers an attribute holds."""
