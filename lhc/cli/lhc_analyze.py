@@ -12,8 +12,6 @@ from lhc.options.printed import Printing, Replacing
 if TYPE_CHECKING:
     from lhc.model import OnnxModel
 
-__all__ = ["command"]
-
 
 @options
 class AnalyzeOutput(Printing, Replacing):

@@ -8,8 +8,6 @@ from lhc.cli.progress import watched
 from lhc.options.commands import AttributeOptions
 from lhc.options.printed import MeasuredOutput
 
-__all__ = ["command"]
-
 
 def attribute(asked: AttributeOptions, shown: MeasuredOutput) -> None:
     """Measure what causes each layer's damage. Each effect of the tiles is switched off in turn."""

@@ -13,8 +13,6 @@ from lhc.options.commands import CompareOptions
 from lhc.options.declare import option, options
 from lhc.options.printed import Replacing, Watching
 
-__all__ = ["command"]
-
 
 @options
 class CompareOutput(Watching, Replacing):

@@ -14,8 +14,6 @@ from lhc.options.commands import CompileOptions
 from lhc.options.declare import option, options
 from lhc.options.printed import Replacing
 
-__all__ = ["command"]
-
 
 @options
 class CompileOutput(Replacing):

@@ -12,8 +12,6 @@ from lhc.options.printed import Replacing
 if TYPE_CHECKING:
     from lhc.models import ZooEntry
 
-__all__ = ["command"]
-
 
 @options
 class ExportOptions(Replacing):

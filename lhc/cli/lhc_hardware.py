@@ -7,8 +7,6 @@ from lhc.cli.build import terminal_command
 from lhc.cli.output import hint, say
 from lhc.options.declare import argument, option, options
 
-__all__ = ["command"]
-
 
 @options
 class HardwareOptions:

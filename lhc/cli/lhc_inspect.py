@@ -8,8 +8,6 @@ from lhc.options.declare import option, options
 from lhc.options.printed import Printing
 from lhc.options.subjects import Model
 
-__all__ = ["command"]
-
 
 @options
 class InspectOptions(Printing, Model):

@@ -6,8 +6,6 @@ from lhc.cli.build import terminal_command
 from lhc.cli.output import emit_json, say
 from lhc.options.declare import option, options
 
-__all__ = ["command"]
-
 
 @options
 class ModelsOptions:

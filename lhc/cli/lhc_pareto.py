@@ -12,8 +12,6 @@ from lhc.options.commands import ParetoOptions
 from lhc.options.declare import option, options
 from lhc.options.printed import Replacing, Watching
 
-__all__ = ["command"]
-
 
 @options
 class ParetoOutput(Watching, Replacing):

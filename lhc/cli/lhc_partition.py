@@ -16,8 +16,6 @@ from lhc.options.printed import Annotating, Carrying, Estimating, Reporting, Wat
 if TYPE_CHECKING:
     from lhc.study.outcome import PartitionResult
 
-__all__ = ["command"]
-
 
 @options
 class PartitionOutput(Watching, Reporting, Annotating, Carrying, Estimating):

@@ -9,8 +9,6 @@ from lhc.options.declare import argument, option, options
 from lhc.options.printed import Carrying, Printing, Replacing
 from lhc.options.subjects import MachineOptions
 
-__all__ = ["command"]
-
 
 @options
 class ReapplyOptions(Printing, Carrying, Replacing, MachineOptions):

@@ -9,8 +9,6 @@ from lhc.errors import UsageError
 from lhc.options.declare import argument, option, options
 from lhc.options.printed import Replacing
 
-__all__ = ["command"]
-
 
 @options
 class ReportOptions(Replacing):

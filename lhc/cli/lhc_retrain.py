@@ -11,8 +11,6 @@ from lhc.options.commands import RetrainOptions
 from lhc.options.declare import options
 from lhc.options.printed import Annotating, Watching
 
-__all__ = ["command"]
-
 
 @options
 class RetrainOutput(Watching, Annotating):

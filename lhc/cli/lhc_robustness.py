@@ -9,8 +9,6 @@ from lhc.errors import UsageError
 from lhc.options.commands import RobustnessOptions
 from lhc.options.printed import MeasuredOutput
 
-__all__ = ["command"]
-
 
 def robustness(asked: RobustnessOptions, shown: MeasuredOutput) -> None:
     """Run a placed model over time, chips and scaled noise. One margin says when it fails."""

@@ -14,8 +14,6 @@ from lhc.options.printed import Estimating, Replacing, Reporting, Watching
 if TYPE_CHECKING:
     from lhc.study.source import Opened
 
-__all__ = ["command"]
-
 
 @options
 class RunOutput(Watching, Reporting, Replacing, Estimating):

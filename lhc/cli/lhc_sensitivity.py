@@ -7,8 +7,6 @@ from lhc.options.commands import SensitivityOptions
 from lhc.options.declare import options
 from lhc.options.printed import Estimating, Watching
 
-__all__ = ["command"]
-
 
 @options
 class SensitivityOutput(Watching, Estimating):

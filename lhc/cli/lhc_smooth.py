@@ -10,8 +10,6 @@ from lhc.options.commands import SmoothOptions
 from lhc.options.declare import option, options
 from lhc.options.printed import Printing, Replacing
 
-__all__ = ["command"]
-
 
 @options
 class SmoothOutput(Printing, Replacing):

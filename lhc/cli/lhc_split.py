@@ -10,8 +10,6 @@ from lhc.cli.progress import watched
 from lhc.options.commands import SplitOptions
 from lhc.options.declare import option, options
 
-__all__ = ["command"]
-
 
 @options
 class SplitOutput:

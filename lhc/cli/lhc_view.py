@@ -8,8 +8,6 @@ from lhc.errors import UsageError
 from lhc.options.declare import option, options
 from lhc.options.subjects import Model
 
-__all__ = ["command"]
-
 
 @options
 class ViewOptions(Model):
