@@ -22,7 +22,7 @@ from lhc.conductances import Floats, ProgrammedMatrix, ProgrammedTile
 from lhc.errors import DataError
 from lhc.hardware import Hardware
 from lhc.onnx_io.product import ConvGeometry
-from lhc.runtime.image_kernel import convolve
+from lhc.runtime.image_kernel import Digital, convolve
 from lhc.runtime.image_places import image_memory, image_places, images_together
 from lhc.runtime.lanes import LANES
 from lhc.runtime.normals import NoiseStream
@@ -40,6 +40,9 @@ _COUNTERS = 2**16
 LEAST_BY_ROWS = 2**16
 """Weights of a matrix for which the kernel of rows is worth compiling: convolutions often end in a small one."""
 _POINT = ConvGeometry((1,), (1,), (1,), ((0, 0),), "NOTSET", 1)
+
+
+_NOTHING = Digital(np.zeros(0, np.float32), False, False)
 
 
 class FastMatrix:
@@ -67,8 +70,10 @@ class FastMatrix:
         self._reads = len(self._io.reads)
         self._packed: dict[tuple[int, int], PackedTiles] = {}
 
-    def convolve(self, x: Tensor, geometry: ConvGeometry, position: Position, use: int) -> Tensor:
-        """See `Products`."""
+    def convolve(
+        self, x: Tensor, geometry: ConvGeometry, position: Position, use: int, digital: Digital | None = None
+    ) -> Tensor:
+        """See `Products`; ``digital`` is done while outputs are at hand."""
         tiles = self._tiles(ROWS, use)
         images, groups, outputs = len(x), geometry.groups, self._outputs
         out = geometry.output_sizes(tuple(x.shape[2:]))
@@ -85,7 +90,8 @@ class FastMatrix:
             self._check(len(places.offsets))
             memory = image_memory(places, tiles)
             stream = (first * per_sample, per_sample)
-            convolve(data, places, tiles, self._converters, memory, images, (place, some), *stream, flat)
+            cut, after = (place, some), digital or _NOTHING
+            convolve(data, places, tiles, self._converters, memory, images, cut, *stream, after, flat)
         return torch.from_numpy(result)
 
     def multiply(self, rows: Tensor, position: Position, use: int) -> Tensor:

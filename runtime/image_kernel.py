@@ -1,10 +1,11 @@
 """A convolution on tiles in one pass over blocks of `LANES` vectors, which lie in the lanes of registers.
 
 For every sample: pad; then for every block of positions, row of tiles and chip: greatest magnitudes, unfolding and
-DAC; product; noise and ADC; bound management; scale, into the output as the next operator reads it.
+DAC; product; noise and ADC; bound management; scale, correct and add the bias, into the output as the next operator
+reads it.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -28,7 +29,7 @@ from lhc.runtime.tile_kernels import (
 )
 from lhc.runtime.window_codes import BlockSpans, ImageSpans, block_spans, convert, drive, prepare
 
-__all__ = ["convolve"]
+__all__ = ["Digital", "convolve"]
 
 
 @compiled(inner=True, within=True)
@@ -130,6 +131,41 @@ def _saturating(z: Any, rows: int, limit: Any) -> Any:
     return found
 
 
+class Digital(NamedTuple):
+    """What is digital about an operator: outputs become ``gain · y + offset``, then a bias is added.
+
+    Attributes:
+        numbers: gain, offset and bias of every output, ``(chips, 3, groups · outputs)`` as one line.
+        corrects: whether there are gain and offset.
+        biased: whether there is a bias.
+    """
+
+    numbers: Floats
+    corrects: bool
+    biased: bool
+
+
+class AfterSpans(NamedTuple):
+    """`Digital`, and the number of outputs."""
+
+    values: Any
+    outputs: int
+    corrects: bool
+    biased: bool
+
+
+@compiled(inner=True, within=True)
+def _completed(value: Any, after: AfterSpans, place: int) -> Any:
+    """An output with what is digital about it; ``place`` of its gain, or -1 where rows of tiles are still to come."""
+    if place < 0:
+        return value
+    if after.corrects:
+        value = value * item(after.values, place) + item(after.values, place + after.outputs)
+    if after.biased:
+        value = value + item(after.values, place + 2 * after.outputs)
+    return value
+
+
 @compiled(inner=True, within=True)
 def _store(
     z: Any,
@@ -145,8 +181,10 @@ def _store(
     out0: int,
     sample_step: int,
     row_step: int,
+    after: AfterSpans,
+    after0: int,
 ) -> None:
-    """Scale codes, and put or add them into the output."""
+    """Scale codes, and put or add them into the output; with the last row of tiles the rest of the operator."""
     first = number(block.image, n)
     whole = count == LANES and first == number(block.image, n + LANES - 1)
     vectors = loaded(block.scales, 0)
@@ -157,14 +195,15 @@ def _store(
             place += first * sample_step + np.int64(number(block.place, n))
             if adds:
                 value = value + loaded(out, place)
-            stored(out, place, value)
+            stored(out, place, _completed(value, after, after0 + m if after0 >= 0 else -1))
             continue
         lane = 0
         while lane < count:  # image by image
             one, at = number(block.image, n + lane), np.int64(number(block.place, n + lane))
             last = min(count, int(lane + positions - at))
             target = place + one * sample_step + at
-            stored_run(out, target, value + loaded_run(out, target, lane, last) if adds else value, lane, last)
+            total = value + loaded_run(out, target, lane, last) if adds else value
+            stored_run(out, target, _completed(total, after, after0 + m if after0 >= 0 else -1), lane, last)
             lane = last
 
 
@@ -215,6 +254,7 @@ def _products(
     out: Any,
     out0: int,
     steps: tuple[int, int, int],
+    after: AfterSpans,
 ) -> None:
     """All outputs of a group for one block of vectors; ``steps`` of the output from chip to chip, sample and row."""
     counters = _of_images(block.samples, 2 * block.pitch, n, block) + loaded(block.place, n)
@@ -239,6 +279,8 @@ def _products(
                 elif saturated > 0:
                     _clip(block.z, rows, tiles.output_clip)
                 target = out0 + chip * steps[0] + first * steps[2]
+                total = tiles.groups * tiles.outputs
+                after0 = (3 * chip * total + group * tiles.outputs + first) if row == tiles.rows - 1 else -1
                 _store(
                     block.z,
                     rows,
@@ -253,6 +295,8 @@ def _products(
                     target,
                     steps[1],
                     steps[2],
+                    after,
+                    after0,
                 )
 
 
@@ -267,6 +311,7 @@ def convolve(
     chosen: tuple[int, int],
     first_image: int,
     per_sample: int,
+    digital: Digital,
     out: Floats,
 ) -> None:
     """Convolve images.
@@ -278,9 +323,11 @@ def convolve(
         chosen: the first, and how many: a multiple of those that are numbered together.
         first_image: number of the first of all in the stream; fixes the noise.
         per_sample: images that are one sample.
+        digital: what is digital about the operator.
         out: takes the result, ``(chips, images, groups · outputs, positions)`` as one line.
     """
     tiles, source, target = opened(packed, io), span(x), span(out)
+    finish = AfterSpans(span(digital.numbers), tiles.groups * tiles.outputs, digital.corrects, digital.biased)
     positions, area = places.positions, places.channels * places.plane
     sizes = (places.images, positions, places.taps, places.channels, places.plane, places.pads)
     image = ImageSpans(*sizes, span(places.lines), len(places.lines), places.width, span(places.offsets), per_sample)
@@ -301,4 +348,4 @@ def convolve(
             for n in range(0, vectors, LANES):
                 count, kind = min(LANES, vectors - n), places.kinds[n // LANES]
                 out0 = group0 * tiles.outputs * positions
-                _products(image, tiles, group, n, kind, count, block, target, out0, steps)
+                _products(image, tiles, group, n, kind, count, block, target, out0, steps, finish)

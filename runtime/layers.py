@@ -1,7 +1,7 @@
 """Analog operators: Conv, Gemm and MatMul as products on tiles, with the rest of the operator digital."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,8 @@ from lhc.errors import UsageError
 from lhc.graph import Layer
 from lhc.hardware import Hardware
 from lhc.onnx_io.product import Product
+from lhc.runtime.fast import FastMatrix
+from lhc.runtime.image_kernel import Digital
 from lhc.runtime.large_matrix import LargeMatrix, takes
 from lhc.runtime.matrix import AnalogMatrix
 from lhc.runtime.operand_shapes import OperandShapes
@@ -116,11 +118,20 @@ class AnalogLayer(ABC):
         """
         self._operands.check(x.shape, None if extra is None else extra.shape)
         values = torch.from_numpy(np.require(x, requirements=["C", "W"])).to(torch.float32)
-        chips = self._run(matrix, values, position)
-        of_chips = (None,) * len(chips) if corrections is None else corrections
-        completed = (self.completed(output, extra, c) for output, c in zip(chips.numpy(), of_chips, strict=True))
+        digital = None if 0 in x.shape else self._digital(matrix, extra, corrections)
+        chips = self._run(matrix, values, position, digital)
+        completed: Iterable[Array] = chips.numpy()
+        if digital is None:
+            of_chips = (None,) * len(chips) if corrections is None else corrections
+            completed = (self.completed(output, extra, c) for output, c in zip(completed, of_chips, strict=True))
         # np.ascontiguousarray would make a scalar a vector.
         return [np.asarray(output, dtype=x.dtype, order="C") for output in completed]
+
+    def _digital(
+        self, matrix: Products, extra: Array | None, corrections: Sequence[Correction | None] | None
+    ) -> Digital | None:
+        """What `completed` does, where what multiplies can do it; None: it cannot."""
+        return None
 
     def completed(self, output: Array, extra: Array | None, correction: Correction | None) -> Array:
         """What is digital about the operator: a chip's correction of its products, then its bias."""
@@ -147,8 +158,8 @@ class AnalogLayer(ABC):
     def _peaks(self, x: Tensor) -> Floats: ...
 
     @abstractmethod
-    def _run(self, matrix: Products, x: Tensor, position: Position) -> Tensor:
-        """The products, ``(chips, ...)`` with the shape of the operator's output."""
+    def _run(self, matrix: Products, x: Tensor, position: Position, digital: Digital | None) -> Tensor:
+        """The products, ``(chips, ...)`` with the shape of the operator's output; completed on request."""
 
     def _add(self, output: Array, extra: Array | None) -> Array:
         return output if extra is None else _sum(output, extra)
@@ -165,11 +176,28 @@ class AnalogConv(AnalogLayer):
     def _peaks(self, x: Tensor) -> Floats:
         return window_peaks(x, self._geometry).transpose(0, 1).reshape(self.groups, -1).numpy()
 
-    def _run(self, matrix: Products, x: Tensor, position: Position) -> Tensor:
+    def _digital(
+        self, matrix: Products, extra: Array | None, corrections: Sequence[Correction | None] | None
+    ) -> Digital | None:
+        if not isinstance(matrix, FastMatrix) or (extra is not None and extra.dtype != np.float32):
+            return None
+        known = [c for c in corrections or () if c is not None]
+        if known and len(known) < matrix.chips:
+            return None
+        numbers = np.zeros((matrix.chips, 3, len(self._matrix)), np.float32)
+        for chip, correction in zip(numbers, known, strict=False):
+            chip[0], chip[1] = correction.gain, correction.offset
+        if extra is not None:
+            numbers[:, 2] = extra
+        return Digital(numbers.reshape(-1), bool(known), extra is not None)
+
+    def _run(self, matrix: Products, x: Tensor, position: Position, digital: Digital | None) -> Tensor:
         if 0 in x.shape:
             return x.new_zeros(
                 (matrix.chips, len(x), len(self._matrix), *self._geometry.output_sizes(tuple(x.shape[2:])))
             )
+        if isinstance(matrix, FastMatrix):
+            return matrix.convolve(x, self._geometry, position, self.use, digital)
         return matrix.convolve(x, self._geometry, position, self.use)
 
     def _add(self, output: Array, extra: Array | None) -> Array:
@@ -183,7 +211,7 @@ class AnalogMatMul(AnalogLayer):
         rows = x if x.ndim == 1 else turned(x, self.form.reads_columns)
         return rows.abs().amax(-1).reshape(1, -1).numpy()
 
-    def _run(self, matrix: Products, x: Tensor, position: Position) -> Tensor:
+    def _run(self, matrix: Products, x: Tensor, position: Position, digital: Digital | None) -> Tensor:
         vector = x.ndim == 1
         rows = x.reshape(1, -1) if vector else turned(x, self.form.reads_columns)
         if rows.numel() == 0:
