@@ -26,7 +26,7 @@ from lhc.onnx_io import Constants
 from lhc.runtime.executor import HybridExecutor
 from lhc.runtime.layers import AnalogLayer
 from lhc.runtime.network_calls import Call, padding_masks
-from lhc.runtime.on_demand import reads_on_demand
+from lhc.runtime.on_demand import alone_on_chips, reads_on_demand
 from lhc.runtime.ort import Array, create_session, run_session, with_outputs
 
 __all__ = [
@@ -213,9 +213,8 @@ def calibrated_alone(
     observed = _Observed(model, graph, [tensor for layer in layers for tensor in _tensors(layer)])
     digital = {layer.name: _Sums(layer) for layer in layers}
     chips = [{layer.name: _Sums(layer) for layer in layers} for _ in draws]
-    states = [executor.reads(hardware, seed, draw, t_s, numbers) for draw in draws]
-    for read in range(len(numbers)):
-        together = executor.on_chips([own[read] for own in states], hardware, seed, draws, alone=True).together
+    reads = alone_on_chips(executor, hardware, seed, draws, t_s, numbers)
+    for read, together in enumerate(reads):
         for feeds, position in calls[read :: len(numbers)]:
             seen = observed(feeds)
             for layer in layers:

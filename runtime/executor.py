@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 import onnx
@@ -31,6 +31,7 @@ from lhc.runtime.stream import Position
 from lhc.runtime.tensor_types import tensor_types
 
 if TYPE_CHECKING:
+    from lhc.runtime.fast import FastMatrix
     from lhc.runtime.large_matrix import LargeMatrix
     from lhc.runtime.layers import AnalogLayer
     from lhc.runtime.matrix import AnalogMatrix
@@ -47,8 +48,13 @@ _TILES_MEMORY = 2**26
 @dataclass(frozen=True)
 class _Stage:
     segment: Segment | None
-    session: onnxruntime.InferenceSession | None
+    open: Callable[[], onnxruntime.InferenceSession] | None
     analog: "tuple[AnalogLayer, ...]"
+
+    @cached_property
+    def session(self) -> onnxruntime.InferenceSession | None:
+        """Made for the first call: some executors only program."""
+        return None if self.open is None else self.open()
 
 
 class HybridExecutor:
@@ -69,7 +75,7 @@ class HybridExecutor:
             copies: layer -> copies of its weights on tiles; one by default.
 
         Raises:
-            ModelError: onnxruntime refuses a segment, or a layer is missing or cannot be analog on any hardware.
+            ModelError: a layer is missing or cannot be analog on any hardware.
         """
         self._label = model.label
         self._graph = graph
@@ -90,15 +96,31 @@ class HybridExecutor:
         types = tensor_types(model, inner) if self.analog else {}
         self._stages = []
         for segment, names in stages:
-            session = None
-            if segment is not None:
-                # All digital is the model as it is: plain onnxruntime, bit for bit.
-                proto = segment_model(model, segment, nodes, types) if self.analog else model.as_file()
-                session = create_session(proto, model.label)
+            session = None if segment is None else partial(self._session, model, segment, nodes, types)
             self._stages.append(_Stage(segment, session, tuple(self._layers[name] for name in names)))
         self._first = _independent(self._stages[0].analog)
         dependent = tuple(layer for layer in self._stages[0].analog if layer not in self._first)
         self._later = [_Stage(None, None, dependent), *self._stages[1:]]
+
+    def open(self) -> None:
+        """Make the sessions of all digital segments.
+
+        Raises:
+            ModelError: onnxruntime refuses one.
+        """
+        for stage in self._stages:
+            _ = stage.session
+
+    def _session(
+        self,
+        model: OnnxModel,
+        segment: Segment,
+        nodes: Mapping[str, onnx.NodeProto],
+        types: Mapping[str, onnx.TypeProto],
+    ) -> onnxruntime.InferenceSession:
+        # All digital is the model as it is: plain onnxruntime, bit for bit.
+        proto = segment_model(model, segment, nodes, types) if self.analog else model.as_file()
+        return create_session(proto, self._label)
 
     def _analog_layer(self, node: onnx.NodeProto, name: str) -> "AnalogLayer":
         layer = self._graph[name]
@@ -122,16 +144,14 @@ class HybridExecutor:
         matrices: dict[str, AnalogMatrix | LargeMatrix] = {}
         if self._layers:
             with _isolated():
-                for layer in self._tile_sets().values():
+                for layer in self.tile_sets().values():
                     matrices[layer.tile_set] = self._mapped(layer, hardware, multiplies)
                     matrices[layer.tile_set].program(seed, draw)
         return ProgrammedChip(matrices)
 
-    def states(
-        self, hardware: Hardware, seed: int, draw: int, t_s: float, bank: Bank[ProgrammedMatrix] | None = None
-    ) -> dict[str, ProgrammedMatrix]:
+    def states(self, hardware: Hardware, seed: int, draw: int, t_s: float) -> dict[str, ProgrammedMatrix]:
         """What the tiles of one programming hold after ``t_s`` seconds, by tile set."""
-        return self.reads(hardware, seed, draw, t_s, (0,), bank)[0]
+        return self.reads(hardware, seed, draw, t_s, (0,))[0]
 
     def reads(
         self,
@@ -140,45 +160,30 @@ class HybridExecutor:
         draw: int,
         t_s: float,
         numbers: Sequence[int],
-        bank: Bank[ProgrammedMatrix] | None = None,
         wanted: Collection[str] | None = None,
     ) -> list[dict[str, ProgrammedMatrix]]:
         """The same as each of some reads finds it, with read noise of its own; number 0 is that of inference.
 
         ``wanted``: some tile sets; all by default.
         """
-        bank = Bank(0) if bank is None else bank
         result: list[dict[str, ProgrammedMatrix]] = [{} for _ in numbers]
-        for tile_set, layer in self._tile_sets().items():
+        for tile_set, layer in self.tile_sets().items():
             if wanted is not None and tile_set not in wanted:
                 continue
-            mapped = (
-                tile_set,
-                hardware.for_layer(layer.name).model_dump_json(),
-                self._ranges.get(layer.name),
-                self._copies.get(layer.name, 1),
-            )
-            made: dict[int, ProgrammedMatrix] = {}
-
-            def seen(
-                read: int,
-                layer: "AnalogLayer" = layer,
-                mapped: Hashable = mapped,
-                made: dict[int, ProgrammedMatrix] = made,
-            ) -> ProgrammedMatrix:
-                if not made:
-                    with _isolated():
-                        # Programming starts from the mapped weights, whatever the tiles have held before.
-                        tiles = self._tiles.get(mapped, lambda: self._mapped(layer, hardware))
-                        tiles.program(seed, draw)
-                        made.update(zip(numbers, tiles.reads(t_s, numbers), strict=True))
-                return made[read]
-
-            for number, found in zip(numbers, result, strict=True):
-                found[tile_set] = bank.get((*mapped, seed, draw, t_s, number), partial(seen, number))
+            with _isolated():
+                # Programming starts from the mapped weights, whatever the tiles have held before.
+                tiles = self._tiles.get(self._mapping(layer, hardware), partial(self._mapped, layer, hardware))
+                tiles.program(seed, draw)
+                for found, state in zip(result, tiles.reads(t_s, numbers), strict=True):
+                    found[tile_set] = state
         return result
 
-    def _tile_sets(self) -> "dict[str, AnalogLayer]":
+    def _mapping(self, layer: "AnalogLayer", hardware: Hardware) -> Hashable:
+        """What tiles before programming depend on, beside the weights of the model."""
+        machine = hardware.for_layer(layer.name).model_dump_json()
+        return layer.tile_set, machine, self._ranges.get(layer.name), self._copies.get(layer.name, 1)
+
+    def tile_sets(self) -> "dict[str, AnalogLayer]":
         """The first layer of every tile set."""
         return {layer.tile_set: layer for layer in reversed(self._layers.values())}
 
@@ -194,29 +199,31 @@ class HybridExecutor:
         hardware: Hardware,
         seed: int,
         draws: Sequence[int],
-        alone: bool = False,
+        kept: "Callable[[Hashable, Callable[[], FastMatrix]], FastMatrix] | None" = None,
     ) -> ProgrammedLayers:
         """The fast engine on some chips.
 
         Args:
             states: what the tiles of each chip hold.
             draws: number of each chip's programming.
-            alone: every layer is given the same on all chips, as if no other were analog.
+            kept: a matrix that was made before, from its mapping and how it is made.
         """
         if not self._layers:
             return ProgrammedLayers(tuple({} for _ in states), {})
         from lhc.runtime.fast import FastMatrix
 
-        sets = {tile_set: hardware.for_layer(layer.name) for tile_set, layer in self._tile_sets().items()}
+        def made(tile_set: str, layer: "AnalogLayer") -> FastMatrix:
+            matrix = FastMatrix([state[tile_set] for state in states], draws, seed, hardware.for_layer(layer.name))
+            return matrix.lay_out(layer.form.window is not None)
 
-        def ready(tile_set: str, chosen: Sequence[int]) -> FastMatrix:
-            chips = [states[index][tile_set] for index in chosen]
-            return FastMatrix(chips, [draws[index] for index in chosen], seed, sets[tile_set])
-
-        first = {layer.tile_set for layer in (self.layers if alone else self._first)}
-        later = {layer.tile_set for stage in self._later for layer in stage.analog if not alone}
-        chips = tuple({tile_set: ready(tile_set, [index]) for tile_set in later} for index in range(len(states)))
-        return ProgrammedLayers(chips, {tile_set: ready(tile_set, range(len(states))) for tile_set in first})
+        first = {layer.tile_set for layer in self._first}
+        later = {layer.tile_set for stage in self._later for layer in stage.analog}
+        matrices = {}
+        for tile_set, layer in self.tile_sets().items():
+            make = partial(made, tile_set, layer)
+            matrices[tile_set] = make() if kept is None else kept(self._mapping(layer, hardware), make)
+        chips = tuple({tile_set: matrices[tile_set].alone(index) for tile_set in later} for index in range(len(states)))
+        return ProgrammedLayers(chips, {tile_set: matrices[tile_set] for tile_set in first})
 
     def calibrate(
         self,

@@ -10,6 +10,7 @@ Every value is a sum in a fixed order, and every deviate has a counter: results 
 """
 
 from collections.abc import Callable, Sequence
+from copy import copy
 from math import prod
 from typing import Any
 
@@ -68,7 +69,26 @@ class FastMatrix:
         )
         self._converters = self._io.codes()
         self._reads = len(self._io.reads)
-        self._packed: dict[tuple[int, int], PackedTiles] = {}
+        self._laid_out: PackedTiles | None = None
+        self._lanes = 0
+        self._packed: dict[int, PackedTiles] = {}
+        self._whole: tuple[FastMatrix, int] | None = None
+
+    @property
+    def nbytes(self) -> int:
+        """Of the weights that products take."""
+        return 4 * self._weights * self.chips if self._laid_out is None else self._laid_out.weights.nbytes
+
+    def lay_out(self, convolves: bool) -> "FastMatrix":
+        """Lay out the weights as products take them, of images or of rows, and forget what the tiles hold."""
+        self._tiles(ROWS if convolves or self._weights < LEAST_BY_ROWS else LANES, 0)
+        return self
+
+    def alone(self, chip: int) -> "FastMatrix":
+        """The matrix on one of the chips, without another copy of its weights."""
+        one = copy(self)
+        one.chips, one._whole, one._packed = 1, (self, chip), {}
+        return one
 
     def convolve(
         self, x: Tensor, geometry: ConvGeometry, position: Position, use: int, digital: Digital | None = None
@@ -118,19 +138,23 @@ class FastMatrix:
 
     def _tiles(self, lanes: int, use: int) -> PackedTiles:
         """The tiles, packed for blocks of so many outputs; by which node reads them, for noise of its own."""
-        if (lanes, use) not in self._packed:
-            known = next((tiles for (n, _), tiles in self._packed.items() if n == lanes), None)
-            made = self._pack(lanes) if known is None else known
+        if self._whole is not None:
+            whole, chip = self._whole
+            return whole._tiles(lanes, use).of_chip(chip)
+        if use not in self._packed:
+            if self._laid_out is None:
+                self._lanes, self._laid_out = lanes, self._pack(lanes)
+            assert self._lanes == lanes  # no operator is both a convolution and a product of matrices
             # Bits: 12 for the use, 12 row of tiles.
             keys = [
                 [stream.key((use << 12) + row) for row in range(self._reads * len(self._inputs))]
                 for stream in self._streams
             ]
-            self._packed[lanes, use] = made._replace(keys=np.array(keys, np.uint32))
-        return self._packed[lanes, use]
+            self._packed[use] = self._laid_out._replace(keys=np.array(keys, np.uint32))
+        return self._packed[use]
 
     def _pack(self, lanes: int) -> PackedTiles:
-        assert self._matrices is not None  # no operator is both a convolution and a product of matrices
+        assert self._matrices is not None
         matrices, self._matrices = self._matrices, None
         first = matrices[0]
         ends = np.cumsum([0, *(len(tile.weights) for tile in first.tiles[0])])

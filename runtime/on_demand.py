@@ -6,14 +6,13 @@ from typing import TYPE_CHECKING, TypeVar
 
 from lhc.conductances import ProgrammedMatrix
 from lhc.hardware import Hardware
-from lhc.runtime.bank import Bank
 from lhc.runtime.executor import HybridExecutor
 from lhc.runtime.programmed import ProgrammedLayers
 
 if TYPE_CHECKING:
     from lhc.runtime.fast import FastMatrix
 
-__all__ = ["chip_on_demand", "reads_on_demand"]
+__all__ = ["alone_on_chips", "chip_on_demand", "reads_on_demand"]
 
 T = TypeVar("T")
 
@@ -38,17 +37,12 @@ class _OnDemand(Mapping[str, T]):
 
 
 def chip_on_demand(
-    executor: HybridExecutor,
-    hardware: Hardware,
-    seed: int,
-    draw: int,
-    t_s: float,
-    bank: Bank[ProgrammedMatrix] | None = None,
+    executor: HybridExecutor, hardware: Hardware, seed: int, draw: int, t_s: float
 ) -> Mapping[str, ProgrammedMatrix]:
     """What `HybridExecutor.states` gives."""
 
     def made(tile_set: str) -> ProgrammedMatrix:
-        return executor.reads(hardware, seed, draw, t_s, (0,), bank, [tile_set])[0][tile_set]
+        return executor.reads(hardware, seed, draw, t_s, (0,), [tile_set])[0][tile_set]
 
     return _OnDemand([layer.tile_set for layer in executor.layers], made)
 
@@ -57,13 +51,13 @@ def reads_on_demand(
     executor: HybridExecutor, hardware: Hardware, seed: int, draw: int, t_s: float, numbers: Sequence[int]
 ) -> list[ProgrammedLayers]:
     """One chip on the fast engine as each of some reads finds it; only the tiles that were asked for last are held."""
-    machines = {layer.tile_set: hardware.for_layer(layer.name) for layer in reversed(executor.layers)}
+    machines = {tile_set: hardware.for_layer(layer.name) for tile_set, layer in executor.tile_sets().items()}
 
     @lru_cache(maxsize=1)
     def made(tile_set: str) -> "list[FastMatrix]":
         from lhc.runtime.fast import FastMatrix
 
-        found = executor.reads(hardware, seed, draw, t_s, numbers, None, [tile_set])
+        found = executor.reads(hardware, seed, draw, t_s, numbers, [tile_set])
         return [FastMatrix([state[tile_set]], [draw], seed, machines[tile_set]) for state in found]
 
     def read(index: int) -> ProgrammedLayers:
@@ -71,3 +65,22 @@ def reads_on_demand(
         return ProgrammedLayers((products,), products)
 
     return [read(index) for index in range(len(numbers))]
+
+
+def alone_on_chips(
+    executor: HybridExecutor, hardware: Hardware, seed: int, draws: Sequence[int], t_s: float, numbers: Sequence[int]
+) -> "list[dict[str, FastMatrix]]":
+    """By read, the fast engine on all of some chips: layers that are given the same on every chip.
+
+    Only what it multiplies by is held, not what the tiles of more than one layer hold.
+    """
+    from lhc.runtime.fast import FastMatrix
+
+    found: list[dict[str, FastMatrix]] = [{} for _ in numbers]
+    for layer in executor.tile_sets().values():
+        name, machine = layer.tile_set, hardware.for_layer(layer.name)
+        states = [executor.reads(hardware, seed, draw, t_s, numbers, [name]) for draw in draws]
+        for index, read in enumerate(found):
+            matrix = FastMatrix([chip[index].pop(name) for chip in states], draws, seed, machine)
+            read[name] = matrix.lay_out(layer.form.window is not None)
+    return found

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import onnx
 
 from lhc.errors import DataError, ModelError
-from lhc.model import OnnxModel, all_nodes, is_held, producers_of, replace_nodes
+from lhc.model import OnnxModel, all_nodes, is_held, producers_of, replace_nodes, subgraphs
 from lhc.onnx_io import beside_data, declared_shape, input_shapes, serialized, stored_array
 from lhc.runtime.onnx_runtime import onnxruntime as ort
 from lhc.support.held_bytes import give_back
@@ -35,6 +35,10 @@ STEPS = 20
 
 _DOMAINS = {"", "ai.onnx", "ai.onnx.ml", "com.microsoft", "com.microsoft.nchwc", "ai.onnx.preview.training"}
 """Whose operators onnxruntime brings along."""
+
+_READS_AS_STORED = frozenset({"Conv", "Gather", "Gemm", "MatMul"})
+"""Operators past which onnxruntime moves no transposition: their weights are used as they are, packed, or fused into
+others of a new name."""
 
 
 @dataclass(frozen=True)
@@ -113,12 +117,27 @@ def create_session(proto: onnx.ModelProto, label: str, packs: bool = True) -> or
     if held:
         give_back()
         values = [ort.OrtValue.ortvalue_from_numpy(array) for array in held.values()]  # which refer to the arrays
-        options.add_external_initializers(list(held), values)
+        options.add_external_initializers(list(held), values)  # its optimisers read these, and it copies them
+        untouched = _untouched(proto.graph)
+        for name, value in zip(held, values, strict=True):
+            if name in untouched:
+                options.add_initializer(name, value)  # takes the place of the copy
     data = serialized(proto, label)
     try:
         return ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's exceptions have no common base of their own
         raise ModelError(f"{label}: onnxruntime cannot load it: {_first_line(error)}{_hint(proto)}") from error
+
+
+def _untouched(graph: onnx.GraphProto) -> set[str]:
+    """Initializers that no optimiser of onnxruntime changes under their own name.
+
+    Others may be: where a transposition moves past an operator, what that operator reads is transposed in place.
+    """
+    nodes = list(all_nodes(graph))
+    changed = {name for node in nodes if node.op_type not in _READS_AS_STORED for name in node.input}
+    inner = {t.name for node in nodes for _, body in subgraphs(node) for t in body.initializer}
+    return {t.name for t in graph.initializer} - changed - inner - {value.name for value in graph.output}
 
 
 def must_run(proto: onnx.ModelProto, label: str) -> None:

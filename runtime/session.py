@@ -90,6 +90,7 @@ class HybridSession:
         analog, ranges = self._analog(placement), self.plan.ranges if self.plan else None
         copies = self._copies(placement, analog)
         self._executor = HybridExecutor(self._model, self._graph, analog, ranges, copies)
+        self._executor.open()
         t_s = self.hardware.t_inference_s if t_inference is None else t_inference
         self._chip: ProgrammedChip
         self._programmed: ProgrammedLayers

@@ -64,6 +64,13 @@ class PackedTiles(NamedTuple):
     limits: Floats
     slices: Floats
 
+    def of_chip(self, chip: int) -> "PackedTiles":
+        """Those of one chip; views."""
+        one = slice(chip, chip + 1)
+        size = self.scales[0].size
+        offsets = self.offsets[chip * size : (chip + 1) * size + LANES]
+        return self._replace(places=self.places[one], scales=self.scales[one], offsets=offsets, keys=self.keys[one])
+
 
 class ConverterCodes(NamedTuple):
     """Numbers of the converters, see `RowConverters`.

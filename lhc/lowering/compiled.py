@@ -21,6 +21,7 @@ from lhc.measure.scorer import Block
 from lhc.model import OnnxModel, all_nodes
 from lhc.onnx_io import check_output, compiled_from, declared_shape, infer_shapes, save_model
 from lhc.onnx_io.data_file import DataFile
+from lhc.onnx_io.held_weights import HeldWeights, whole
 from lhc.plan import Plan
 from lhc.runtime import HybridExecutor
 from lhc.runtime.on_demand import chip_on_demand
@@ -65,18 +66,23 @@ class CompiledModel:
     """A placed model on one chip, as an ordinary ONNX model.
 
     Attributes:
-        proto: the model, with lhc's functions and the programmed weights inside.
+        light: the model with lhc's functions, beside its large weights.
         source: the network that was compiled.
         chip: which programming it is.
         noise: where output noise comes from.
-        data: where programmed weights are that are not in ``proto``; it goes with this object.
+        data: where programmed weights are; it goes with this object.
     """
 
-    proto: onnx.ModelProto
+    light: onnx.ModelProto
     source: OnnxModel
     chip: Chip
     noise: Noise
-    data: DataFile | None = None
+    data: DataFile | HeldWeights
+
+    @property
+    def proto(self) -> onnx.ModelProto:
+        """The model with what it holds; a copy where it is large. Weights in other files stay there."""
+        return whole(self.light)
 
     def save(self, path: str | Path, *, force: bool = False) -> Path:
         """Write it as one file; weights in ``OUT.data`` beside it where those of the source are in other files.
@@ -89,7 +95,7 @@ class CompiledModel:
         """
         where = Path(path)
         check_compiled_output(where, self.source, force)
-        save_model(self.proto, where, "copy")
+        save_model(self.light, where, "copy")
         return where
 
     def to_ir(self) -> ir.Model:
@@ -105,7 +111,7 @@ class CompiledModel:
         """
         if noise_seed is not None:
             onnxruntime.set_seed(noise_seed)
-        return create_session(self.proto, self.source.label)
+        return create_session(self.light, self.source.label)
 
     @cached_property
     def _session(self) -> onnxruntime.InferenceSession:
@@ -114,8 +120,8 @@ class CompiledModel:
     @property
     def deviates(self) -> dict[str, onnx.ValueInfoProto]:
         """Inputs that take noise: standard normal deviates, by the name of the analog node."""
-        inputs = {value.name: value for value in self.proto.graph.input}
-        calls = ((node.name, inputs.get(f"{node.name}.deviates")) for node in all_nodes(self.proto.graph))
+        inputs = {value.name: value for value in self.light.graph.input}
+        calls = ((node.name, inputs.get(f"{node.name}.deviates")) for node in all_nodes(self.light.graph))
         return {name: value for name, value in calls if value is not None}
 
     def run(
@@ -132,7 +138,7 @@ class CompiledModel:
             DataError: missing or unknown inputs, or data that does not fit.
             UsageError: an output that the model does not have.
         """
-        known = [value.name for value in self.proto.graph.output]
+        known = [value.name for value in self.light.graph.output]
         names = list(output_names or known)
         unknown = [name for name in names if name not in known]
         if unknown:
@@ -210,7 +216,6 @@ def compile_chips(
         matrices = chip_on_demand(executor, machine, seed, draw, at)
         chip = Chip(seed, draw, at)
         corrections = {} if calibrating is None else calibrating.corrections(draw)
-        data = DataFile(default_work_dir()) if large else None
-        store = None if data is None else data.put
-        proto = lower(model, graph, plan, matrices, noise, chip, corrections, store)
+        data = DataFile(default_work_dir()) if large else HeldWeights()
+        proto = lower(model, graph, plan, matrices, noise, chip, corrections, data.put)
         yield CompiledModel(proto, model, chip, noise, data)

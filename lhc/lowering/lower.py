@@ -25,7 +25,7 @@ from lhc.lowering.calls import Call, lowered_call
 from lhc.lowering.library import DOMAIN, Library, unique_name
 from lhc.lowering.opsets import with_fitting_opset
 from lhc.lowering.tile_product import Noise
-from lhc.model import OnnxModel, is_external, is_held, opset_of, replace_nodes, subgraphs, tensors_read
+from lhc.model import OnnxModel, is_external, opset_of, replace_nodes, subgraphs, tensors_read
 from lhc.onnx_io import mark_compiled
 from lhc.onnx_io.data_file import Store, in_memory
 from lhc.onnx_io.held_weights import read_in
@@ -70,7 +70,8 @@ def lower(
             deviates from one more input ``NAME.deviates`` for every analog node.
         chip: which one it is, for the metadata.
         corrections: of the chip's outputs, by layer, where it is calibrated.
-        store: makes the initializers, where what they hold is not to be in memory, nor weights that other files hold.
+        store: makes the initializers, where what they hold is not to be in the model; weights that lie elsewhere stay
+            there then.
 
     Raises:
         ModelError: the model has to be converted to another opset and cannot be, or a layer's input has no known rank.
@@ -85,7 +86,7 @@ def lower(
     proto = deepcopy(fitting)
     made = _Lowering(model, graph, proto, matrices, plan.hardware, noise, corrections or {}, store or in_memory)
     made.run(plan.analog)
-    for tensor in filter(is_held if store else is_external, proto.graph.initializer):
+    for tensor in filter(is_external, proto.graph.initializer if store is None else ()):
         read_in(tensor)
     mark_compiled(proto, model, plan, graph, {"noise": noise} | (asdict(chip) if chip is not None else {}))
     return proto

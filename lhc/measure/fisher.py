@@ -40,6 +40,7 @@ from lhc.plan import Sensitivity
 from lhc.results import SensitivityTable
 from lhc.runtime import HybridExecutor
 from lhc.runtime.network_calls import parity_samples
+from lhc.runtime.on_demand import chip_on_demand
 from lhc.samples.class_axis import classes_last
 from lhc.samples.metrics import LEAST_PROBABILITY, Array, are_probabilities
 from lhc.stats import CONFIDENCE, summarize
@@ -299,6 +300,8 @@ def programmed_chips(
 ) -> "tuple[Sequence[Mapping[str, ProgrammedMatrix]], Sequence[Mapping[str, Correction]]]":
     """What the tiles of every chip hold, and what its outputs are corrected by, each layer as if it alone were analog.
 
+    Tiles are programmed whenever they are asked for.
+
     Args:
         bench: hardware, copies, calibration samples.
         names: of those on tiles.
@@ -307,7 +310,7 @@ def programmed_chips(
     alone = (bench.copies.of(group) for group in graph.tied(names))
     copies = {name: count for found in alone for name, count in found.items()}
     executor = HybridExecutor(bench.model, graph, names, bench.ranges, copies)
-    states = [executor.states(bench.hardware, bench.seed, draw, bench.t_s) for draw in draws]
+    states = [chip_on_demand(executor, bench.hardware, bench.seed, draw, bench.t_s) for draw in draws]
     if not bench.setting.calibrates:
         return states, [{}] * len(draws)
     from lhc.runtime.chip_calibration import calibrated_alone

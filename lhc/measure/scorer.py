@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from lhc.conductances import Correction, ProgrammedMatrix
+from lhc.conductances import Correction
 from lhc.errors import DataError
 from lhc.graph import LayerGraph
 from lhc.hardware import Hardware
@@ -29,8 +29,10 @@ from lhc.samples.task import Task, count_samples, cut
 
 if TYPE_CHECKING:
     from lhc.runtime.chip_calibration import Moments
+    from lhc.runtime.fast import FastMatrix
 
 __all__ = [
+    "BANK_SHARE",
     "BYTES_PER_WEIGHT",
     "DEFAULT_MEMORY",
     "Block",
@@ -48,15 +50,15 @@ DEFAULT_MEMORY = 2**31
 """Bytes for programmed tiles and outputs that are kept."""
 CHIPS_TOGETHER = 4
 """Most chips whose first products are computed together."""
-BYTES_PER_WEIGHT = 12
-"""What the tiles of one chip hold, and the weights of the engine alone and with the other chips, in float32. Measured
-on a BERT of 25 million weights on tiles: 6 of a chip whose tiles are not kept, 10 to 11 with them."""
+BYTES_PER_WEIGHT = 5
+"""Of a chip's tiles as products take them: float32, filled up to blocks. Measured: 4.4 on a BERT of 25 million weights
+on tiles."""
 _KEPT_PLACEMENTS = 4
-"""Most placements whose sessions are kept; two at least: the digital network is scored beside another."""
+"""Most placements whose sessions are kept, beside the digital network's; one at least."""
 _KEPT_CORRECTIONS = 256
 _SESSION_SHARE = 16
 """The part of the memory that is for weights of kept sessions."""
-_BANK_SHARE = 4
+BANK_SHARE = 4
 """The part of the memory that is for programmed tiles; another one is for tensors of the digital network."""
 
 T = TypeVar("T")
@@ -126,17 +128,18 @@ class Setting:
 
     def chips_together(self, placement: frozenset[str]) -> int:
         """How many chips fit in memory together."""
-        return max(1, min(CHIPS_TOGETHER, self.memory // 2 // max(self._weights(placement) * BYTES_PER_WEIGHT, 1)))
+        size = max(BYTES_PER_WEIGHT * self._weights(placement), 1)
+        return max(1, min(CHIPS_TOGETHER, self.memory // BANK_SHARE // size))
 
     def keeps_chips(self, placement: frozenset[str], chips: int) -> bool:
         """Whether the tiles of that many chips stay in memory once they are programmed."""
-        return 4 * self._weights(placement) * chips <= self.memory // _BANK_SHARE // 2
+        return 2 * BYTES_PER_WEIGHT * self._weights(placement) * chips <= self.memory // BANK_SHARE
 
     @property
     def kept_placements(self) -> int:
         """Placements whose digital segments fit in memory; onnxruntime packs their weights anew for each."""
         size = 4 * max(self._weights(frozenset(layer.name for layer in self.graph.candidates)), 1)
-        return max(2, min(_KEPT_PLACEMENTS, self.memory // _SESSION_SHARE // size))
+        return max(1, min(_KEPT_PLACEMENTS, self.memory // _SESSION_SHARE // size))
 
     def _weights(self, placement: frozenset[str]) -> int:
         return sum(matrix.parameters for name in placement if (matrix := self.graph[name].matrix) is not None)
@@ -235,7 +238,7 @@ class Scorer:
     def __init__(self, setting: Setting) -> None:
         """Prepare nothing yet; sessions and tiles come with the first unit that needs them."""
         self.setting = setting
-        self._bank: Bank[ProgrammedMatrix] = Bank(setting.memory // _BANK_SHARE)
+        self._bank: Bank[FastMatrix] = Bank(setting.memory // BANK_SHARE)
         self._executors = _Kept(setting.kept_placements)
         self._chips = _Kept(1)
         self._corrections = _Kept(_KEPT_CORRECTIONS)
@@ -272,9 +275,9 @@ class Scorer:
 
     def run(self, job: Job, block: Block) -> Iterator[tuple[int, slice, list[Array]]]:
         """All outputs, call by call: ``(index of the chip, samples in the block, outputs in the model's order)``."""
-        executor = self._executors.get(job.placement, lambda: self._executor(job.placement))
+        digital, make = not job.placement, partial(self._executor, job.placement)
         # The digital network, which others are scored against call by call, takes nobody's place.
-        digital = not job.placement
+        executor = self._network if digital else self._executors.get(job.placement, make)
         chips = (
             self._programmed(executor, job)
             if digital
@@ -283,12 +286,17 @@ class Scorer:
         for where, feeds in block.calls(self.setting.call_samples, self.setting.batch is not None):
             samples = where.stop - where.start
             key = (job.placement, block.digest, block.first)
-            make = partial(executor.prefix, feeds)
-            prefix = make() if digital else self._prefixes.get(key, where.start, make)
+            run = partial(executor.prefix, feeds)
+            prefix = run() if digital else self._prefixes.get(key, where.start, run)
             position = Position(block.first + where.start, count_samples(feeds))
             for index, outputs in enumerate(executor.finish(prefix, chips, position)):
                 # What does not count the samples of the call is left whole, so that it is told from what does.
                 yield index, where, [o[:samples] if counts_samples(o, position.samples) else o for o in outputs]
+
+    @cached_property
+    def _network(self) -> HybridExecutor:
+        """All digital."""
+        return self._executor(frozenset())
 
     def _executor(self, placement: frozenset[str]) -> HybridExecutor:
         setting = self.setting
@@ -296,15 +304,21 @@ class Scorer:
 
     def _programmed(self, executor: HybridExecutor, job: Job) -> ProgrammedLayers:
         hardware, seed = self.setting.hardware, self.setting.seed
-        states = [chip_on_demand(executor, hardware, seed, draw, job.t_s, self._bank) for draw in job.draws]
-        programmed = executor.on_chips(states, hardware, seed, job.draws)
-        if self.setting.calibration is None or not (self.setting.calibrates and job.placement):
-            return programmed
-        t_s = hardware.compensation.calibrated_at(job.t_s)
-        corrections = tuple(
-            self._corrections.get((job.placement, draw, t_s), partial(self.calibrated, executor, draw, t_s))
-            for draw in job.draws
-        )
+        if job.placement:
+            self.__dict__.pop("_network", None)  # its sessions are large, and what it answered is kept where that fits
+        corrections: tuple[Mapping[str, Correction], ...] = ()
+        if self.setting.calibrates and job.placement:  # before the chips are programmed, which are large
+            t_s = hardware.compensation.calibrated_at(job.t_s)
+            corrections = tuple(
+                self._corrections.get((job.placement, draw, t_s), partial(self.calibrated, executor, draw, t_s))
+                for draw in job.draws
+            )
+
+        def kept(mapping: Hashable, make: "Callable[[], FastMatrix]") -> "FastMatrix":
+            return self._bank.get((mapping, job.draws, job.t_s), make)
+
+        states = [chip_on_demand(executor, hardware, seed, draw, job.t_s) for draw in job.draws]
+        programmed = executor.on_chips(states, hardware, seed, job.draws, kept=kept)
         return replace(programmed, corrections=corrections)
 
     def calibrated(self, executor: HybridExecutor, draw: int, t_s: float) -> Mapping[str, Correction]:

@@ -6,14 +6,16 @@ onnxruntime that is made from a message copies them again. Arrays and sessions o
 
 from collections.abc import Iterable
 from copy import deepcopy
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import onnx
 
 from lhc.model import external_entries, is_held, mapped_bytes, shallow, store_elsewhere, without_weights
 from lhc.support.held_bytes import HeldBytes
 
-__all__ = ["LEAST", "held_apart", "pieces_of", "read_in", "whole"]
+__all__ = ["LEAST", "HeldWeights", "held_apart", "pieces_of", "read_in", "whole"]
 
 _TYPES = frozenset(
     onnx.helper.np_dtype_to_tensor_dtype(np.dtype(name))
@@ -58,6 +60,25 @@ def held_apart(proto: onnx.ModelProto, least: int = LEAST) -> tuple[onnx.ModelPr
         added.CopyFrom(shallow(tensor, "raw_data"))
         store_elsewhere(added, {"location": held.name, "offset": start, "length": size})
     return light, held
+
+
+class HeldWeights:
+    """Weights of a model in the making that lie beside it, for as long as somebody has this object."""
+
+    def __init__(self) -> None:
+        """None yet."""
+        self._held: list[HeldBytes] = []
+
+    def put(self, name: str, array: npt.NDArray[Any]) -> onnx.TensorProto:
+        """An initializer of a name and its values, an array that nobody changes from now on; small ones hold them."""
+        kind = onnx.helper.np_dtype_to_tensor_dtype(array.dtype)
+        if array.nbytes < LEAST or kind not in _TYPES:
+            return onnx.numpy_helper.from_array(array, name)
+        stored = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
+        self._held.append(HeldBytes(stored.reshape(-1).view(np.uint8)))
+        tensor = onnx.TensorProto(name=name, data_type=kind, dims=array.shape)
+        store_elsewhere(tensor, {"location": self._held[-1].name, "offset": 0, "length": array.nbytes})
+        return tensor
 
 
 def pieces_of(tensors: Iterable[onnx.TensorProto]) -> list[HeldBytes]:

@@ -24,6 +24,7 @@ from lhc.onnx_io.foreign import foreign_format
 from lhc.onnx_io.held_weights import held_apart, whole
 from lhc.onnx_io.node_order import sort_nodes
 from lhc.onnx_io.shapes import inlined
+from lhc.onnx_io.streamed import model_bytes, model_size
 from lhc.onnx_io.texts import not_text
 from lhc.support.files import write_file
 from lhc.support.held_bytes import give_back
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 
 __all__ = ["inline_functions", "load_model", "save_model", "serialized"]
 
+_MOST = 2**31 - 1
+"""Bytes of a message."""
 _LARGE = 2**20
 """Initializers of more bytes are checked one by one, so that no second copy of all weights is made."""
 
@@ -220,20 +223,24 @@ def inline_functions(model: OnnxModel) -> onnx.ModelProto:
     return light
 
 
-def serialized(proto: onnx.ModelProto, label: str, deterministic: bool = False) -> bytes:
+def serialized(proto: onnx.ModelProto, label: str) -> bytes:
     """A model as bytes.
 
     Raises:
         ModelError: it is larger than the 2 GiB that ONNX allows in one file.
     """
     try:
-        data: bytes = proto.SerializeToString(deterministic=deterministic)
+        data: bytes = proto.SerializeToString()
     except (EncodeError, ValueError) as error:
-        raise ModelError(
-            f"{label}: more than 2 GiB in one model, which ONNX does not allow; keep its weights in a file beside it"
-            " (onnx.save_model with save_as_external_data) and give its path"
-        ) from error
+        raise _too_large(label) from error
     return data
+
+
+def _too_large(label: str) -> ModelError:
+    return ModelError(
+        f"{label}: more than 2 GiB in one model, which ONNX does not allow; keep its weights in a file beside it"
+        " (onnx.save_model with save_as_external_data) and give its path"
+    )
 
 
 def save_model(proto: onnx.ModelProto, path: Path, external_data: ExternalData = "keep") -> None:
@@ -247,8 +254,8 @@ def save_model(proto: onnx.ModelProto, path: Path, external_data: ExternalData =
         UsageError: the folder does not exist or cannot be written.
         ModelError: it is too large for one file.
     """
-    proto = whole(proto)
     if any(map(in_other_file, proto.graph.initializer)):
         proto = place(proto, path, external_data)
-    data = serialized(proto, str(path), deterministic=True)
-    write_file(path, lambda file: file.write(data))
+    if model_size(proto) > _MOST:
+        raise _too_large(str(path))
+    write_file(path, lambda file: file.writelines(model_bytes(proto)))

@@ -7,7 +7,7 @@ import numpy as np
 from lhc.graph import LayerGraph
 from lhc.measure.bench import Bench
 from lhc.measure.judge import Budget
-from lhc.measure.scorer import BYTES_PER_WEIGHT
+from lhc.measure.scorer import BANK_SHARE, BYTES_PER_WEIGHT
 from lhc.results import Verdict
 from lhc.samples.metrics import Array
 from lhc.stats import samples_needed
@@ -25,11 +25,12 @@ def large_chip(graph: LayerGraph, memory: int) -> str | None:
     """What to say where a memory in bytes is too little for one chip, which is held whatever it is; None elsewhere."""
     stored = [layer.matrix for layer in graph.candidates if layer.weight is not None]
     needed = BYTES_PER_WEIGHT * sum(matrix.parameters for matrix in stored if matrix is not None)
-    if 2 * needed <= memory:
+    if needed <= memory // BANK_SHARE:
         return None
     return (
         f"--memory bounds what is kept, and one chip is held whatever it says: with all layers analog its tiles take up"
-        f" to {needed / 2**20:,.0f} MiB, beside the network itself, and {memory / 2**20:,.0f} MiB are allowed"
+        f" to {needed / 2**20:,.0f} MiB, beside the network itself, and a quarter of {memory / 2**20:,.0f} MiB is for"
+        " tiles"
     )
 
 

@@ -167,7 +167,10 @@ def _prediction_step(bench: Bench, names: Sequence[str]) -> EffortStep:
     chips = bench.draws if bench.hardware.is_stochastic else 1
     _, per_sample = _seconds(replace(bench, draws=2), lambda small: fisher_sensitivity(small, small.graph, names))
     start = perf_counter()
-    programmed_chips(bench, bench.graph, names, range(1))
+    states, _ = programmed_chips(bench, bench.graph, names, range(1))
+    for chip in states:
+        for tile_set in chip:
+            _ = chip[tile_set]
     programming = perf_counter() - start
     return EffortStep("predicting sensitivities", 1, 0, programming * chips + per_sample * bench.samples, shared=False)
 

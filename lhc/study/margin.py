@@ -10,6 +10,7 @@ from lhc.measure.bench import Bench
 from lhc.measure.judge import Budget
 from lhc.results import AtScale, AtTime, Evaluation, Robustness
 from lhc.runtime import HybridExecutor
+from lhc.runtime.on_demand import chip_on_demand
 from lhc.stats import failures_allowed, one_sided
 from lhc.support.numbers import scale_text, time_text
 
@@ -113,6 +114,6 @@ def compensation_gains(bench: Bench, placement: frozenset[str], t_s: float, firs
         return []
     executor = HybridExecutor(bench.model, bench.graph, placement, bench.ranges, bench.copies.of(placement))
     draws = range(first, first + min(GAIN_DRAWS, bench.draws))
-    states = [executor.states(bench.hardware, bench.seed, draw, t_s) for draw in draws]
-    tiles = [tile for state in states for matrix in state.values() for row in matrix.tiles for tile in row]
-    return [float(tile.gain.mean()) for tile in tiles]
+    states = [chip_on_demand(executor, bench.hardware, bench.seed, draw, t_s) for draw in draws]
+    rows = (row for state in states for matrix in state.values() for row in matrix.tiles)  # a matrix at a time
+    return [float(tile.gain.mean()) for row in rows for tile in row]

@@ -77,6 +77,44 @@ def test_a_session_gives_the_same_bytes_and_outlives_the_model(loaded: OnnxModel
     np.testing.assert_array_equal(constants.value("w"), numpy_helper.to_array(network.graph.initializer[0]))
 
 
+def test_a_session_takes_weights_as_they_lie() -> None:
+    """But for those that onnxruntime changes in place: here it adds w to x, and transposes w itself."""
+    text = """<ir_version: 8, opset_import: ["" : 17]>
+    network (float[1, 600, 600] x) => (float[1, 600, 600] y, float[1, 600, 600] z) {
+      t = Transpose <perm = [0, 2, 1]> (x)
+      a = Add (t, w)
+      y = Transpose <perm = [0, 2, 1]> (a)
+      z = MatMul (x, v)
+    }"""
+    model = onnx.parser.parse_model(text)
+    rng = np.random.default_rng(0)
+    x = {"x": rng.normal(size=(1, 600, 600)).astype(np.float32)}
+    for name in "wv":
+        model.graph.initializer.append(numpy_helper.from_array(rng.normal(size=(600, 600)).astype(np.float32), name))
+    plain = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    loaded = load_model(model)
+    found = run_session(create_session(loaded.proto, "m"), ["y", "z"], x, "m")
+    assert [array.tobytes() for array in found] == [array.tobytes() for array in plain.run(None, x)]
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="asks Linux")
+def test_a_session_without_packed_weights_holds_no_copy_of_them() -> None:
+    model = onnx.parser.parse_model(
+        '<ir_version: 8, opset_import: ["" : 17]> network (float[N, 4096] x) => (float[N, 4096] y) {y = MatMul (x, w)}'
+    )
+    model.graph.initializer.append(numpy_helper.from_array(np.ones((4096, 4096), np.float32), "w"))
+    loaded = load_model(model)
+    before = _anonymous()
+    session = create_session(loaded.proto, "m", packs=False)
+    assert _anonymous() - before < 2**25, "half of the weights"
+    assert run_session(session, ["y"], {"x": np.ones((1, 4096), np.float32)}, "m")[0][0, 0] == 4096
+
+
+def _anonymous() -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return 1024 * int(next(line for line in lines if line.startswith("RssAnon")).split()[1])
+
+
 def test_a_part_of_a_model_runs_without_what_it_does_not_read(loaded: OnnxModel) -> None:
     found = observe_tensors(loaded, ["c"], X)
     assert found["c"].shape == (1, 600)

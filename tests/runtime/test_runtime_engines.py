@@ -15,6 +15,7 @@ from scipy import stats
 import lhc
 from lhc.conductances import Floats
 from lhc.hardware import Adc, Hardware, preset_names
+from lhc.hardware.faults import Faults
 from lhc.models import zoo_entry
 from lhc.runtime import HybridSession
 from lhc.runtime.fast import FastMatrix
@@ -211,6 +212,20 @@ def test_an_output_noise_wrong_by_three_percent_is_found(factor: float) -> None:
     adc = matrix.hardware.adc
     matrix.hardware = matrix.hardware.model_copy(update={"adc": adc.model_copy(update={"noise": adc.noise * factor})})
     assert not _same_distribution(_reads(matrix, x, "fast"), expected)
+
+
+def test_one_of_some_chips_multiplies_as_if_it_were_the_only_one() -> None:
+    rng = np.random.default_rng(0)
+    small, large = (rng.normal(size=shape).astype(np.float32) for shape in ((12, 40), (300, 260)))
+    machine = LIONHEART.model_copy(update={"faults": Faults(column_offset=0.05)})
+    for weight, tiles in ((small, _with_tiles(machine, 17, 9)), (large, machine)):
+        chips = [programmed(weight, tiles, 3600.0, draw=draw).programmed() for draw in (0, 1, 2)]
+        together = FastMatrix(chips, [0, 1, 2], 0, tiles)
+        x = torch.from_numpy(rng.normal(size=(5, weight.shape[1])).astype(np.float32))
+        expected = together.multiply(x, Position(3, 5), 1)
+        for draw, chip in enumerate(chips):
+            for one in (together.alone(draw), FastMatrix([chip], [draw], 0, tiles).lay_out(convolves=False)):
+                assert torch.equal(one.multiply(x, Position(3, 5), 1)[0], expected[draw])
 
 
 @pytest.mark.parametrize("factor", [0.97, 1.03])

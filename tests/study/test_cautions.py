@@ -106,5 +106,6 @@ def test_a_memory_too_small_for_one_chip_is_told() -> None:
     model = onnx.parser.parse_model(text)
     model.graph.initializer.append(numpy_helper.from_array(np.zeros((1000, 500), np.float32), "w"))
     graph = read_graph(load_model(model))
-    assert large_chip(graph, 12_000_000) is None
-    assert "up to 6 MiB, beside the network itself, and 10 MiB are allowed" in str(large_chip(graph, 10 * 2**20))
+    assert large_chip(graph, 10_000_000) is None
+    told = "up to 2 MiB, beside the network itself, and a quarter of 9 MiB is for tiles"
+    assert told in str(large_chip(graph, 9 * 2**20))
