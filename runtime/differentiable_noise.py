@@ -12,7 +12,8 @@ scale, compensation), one of the vector (what the DAC divides it by) and one of 
     E (Σ g·d)² = (noise² + dy²/12) · Σ_o c_o² Σ_p s_p² g_p,o²
 
 summed over the rows of tiles, of which several may hold copies or slices of the same weights. Where inputs are driven
-in slices, (noise² + dy²/12) is that of all reads together.
+in slices, (noise² + dy²/12) is that of all reads together. Read noise of products (`lhc.hardware.currents`) adds
+read_noise² Σ_o c_o² Σ_j |w_oj| Σ_p g_p,o² x_q,pj², with w what the tile holds; IR drop is left out.
 
 A chip whose outputs are calibrated gives ``gain · y + offset``: with gains a_o and offsets b_o of the layer alone
 (`lhc.runtime.chip_calibration.calibrated_alone`), a_o W_r takes the place of W_r, a_o c_o that of c_o, and every output
@@ -69,6 +70,7 @@ class NoisyProduct:
         scaled = (_output_scales(chip) * gain.numpy() for gain, chip in zip(gains, chips, strict=True))
         self._scales = np.stack(list(scaled))
         self._adc_offsets = _adc_offsets(chips, self._scales * sum(hardware.dac.reads), self._block_of_row)
+        self._worth = self._worth_of_currents(chips) if hardware.currents.read_noise > 0 else None
         self._offsets = [None if c is None else torch.from_numpy(c.offset / product.form.alpha) for c in corrections]
 
     def effects(self, x: Tensor, exact: Tensor, gradients: Sequence[Tensor], parts: int) -> tuple[Tensor, Floats]:
@@ -83,9 +85,11 @@ class NoisyProduct:
         at_output = torch.stack([self.product.gradients(g, parts) for g in gradients], dim=2)
         still = [(g * exact).reshape(parts, -1).sum(1) for g in gradients] if self._converts else []
         moved, power = [], torch.zeros(len(self._splits), len(self.product.matrix), dtype=torch.float64)
+        driven = torch.zeros(())
         for vectors, squares, piece in self._pieces(x, at_output, parts):
             moved.append(self._moved(vectors, piece))
             power += self._power(squares, piece)
+            driven = driven + self._driven(vectors, piece)
             if self._adc_offsets is not None:
                 moved[-1][..., :-1] += _moved_by_offsets(squares, piece, self._adc_offsets).sum(2)
         both = torch.cat(moved)
@@ -93,9 +97,8 @@ class NoisyProduct:
         if self._converts:
             weights = weights + (both[..., -1] - torch.stack(still, dim=1))[..., None]
         power_of_rows = power.numpy()[self._block_of_row]
-        return weights + self._shifted(at_output), self._hardware.output_variance * np.einsum(
-            "rso,so->r", self._scales**2, power_of_rows
-        )
+        noise = self._hardware.output_variance * np.einsum("rso,so->r", self._scales**2, power_of_rows)
+        return weights + self._shifted(at_output), noise + self._read_noise(driven).sum(1)
 
     def by_output(self, x: Tensor, gradients: Sequence[Tensor], parts: int) -> Floats:
         """``E (Σ g·d)²`` of every output by itself, ``(outputs,)``, mean over draws; without what the DAC rounds.
@@ -107,6 +110,7 @@ class NoisyProduct:
         shifts = torch.stack([errors.new_zeros(len(errors)) if b is None else b for b in self._offsets], dim=-1)
         total = torch.zeros(len(errors), dtype=torch.float64)
         power = torch.zeros(len(self._splits), len(errors), dtype=torch.float64)
+        driven = torch.zeros(())
         for vectors, squares, piece in self._pieces(x, at_output, parts):
             g = piece.flatten(0, 2).transpose(0, 1)  # outputs, (parts and directions), products
             joint = (piece.flatten(1, 3) @ vectors[:, 0].transpose(1, 2)).view(*piece.shape[:4], -1)
@@ -116,8 +120,34 @@ class NoisyProduct:
                 by_draw = by_draw + by_offsets.flatten(0, 1).transpose(0, 1)
             total += by_draw.square().mean(-1).sum(1).double()
             power += self._power(squares, piece)
+            driven = driven + self._driven(vectors, piece)
         outputs = np.einsum("rso,so->o", self._scales**2, power.numpy()[self._block_of_row]) / self.draws
-        found: Floats = total.numpy() + self._hardware.output_variance * outputs
+        found: Floats = total.numpy() + self._hardware.output_variance * outputs + self._read_noise(driven).mean(0)
+        return found
+
+    def _worth_of_currents(self, chips: Sequence[ProgrammedMatrix]) -> Tensor:
+        """``c² |w|`` by input squared, summed over rows of tiles, ``(draws, groups · outputs, inputs)``."""
+        worth = torch.zeros(len(chips), *self.product.matrix.shape)
+        for found, chip, scales in zip(worth, chips, self._scales, strict=True):
+            for start, row, scale in zip(chip.starts, chip.tiles, scales, strict=True):
+                weights = torch.from_numpy(np.abs(np.concatenate([tile.weights for tile in row])))
+                factor = torch.from_numpy(np.float32(np.square(scale / (row[0].input_range or 1.0))))
+                found[:, start : start + weights.shape[1]] += factor[:, None] * weights
+        return worth
+
+    def _driven(self, vectors: Tensor, at_output: Tensor) -> Tensor:
+        """``Σ_p g² x²``, ``(groups · outputs, inputs)``; 0 where products have no read noise."""
+        if self._worth is None:
+            return torch.zeros(())
+        energy = at_output.square().sum(2)
+        return torch.einsum("pgoc,pgic->goi", energy, vectors.square()).reshape(self.product.matrix.shape)
+
+    def _read_noise(self, driven: Tensor) -> Floats:
+        """``E (Σ g·d)²`` by read noise of products, ``(draws, groups · outputs)``."""
+        if self._worth is None:
+            return np.zeros((self.draws, 1))
+        variance = self._hardware.currents.read_noise**2
+        found: Floats = variance * (self._worth * driven).sum(2, dtype=torch.float64).numpy()
         return found
 
     def _pieces(self, x: Tensor, at_output: Tensor, parts: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:

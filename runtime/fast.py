@@ -196,7 +196,13 @@ class FastMatrix:
             self._by_read(pairs[..., 0]),
             self._by_read(pairs[..., 1]),
             np.tile(np.array(self._io.slices, np.float32).reshape(-1, 2), (len(heights), 1)),
+            self._by_read(self._currents(heights)),
         )
+
+    def _currents(self, heights: npt.NDArray[np.int64]) -> Floats:
+        """See `RowConverters.in_codes`; none where products have none."""
+        found = [self._io.in_codes(int(height)) for height in heights] if self._io.currents.any else []
+        return np.array(found, np.float32).reshape(-1, 4)
 
     def _by_read(self, values: npt.NDArray[Any], axis: int = 0) -> npt.NDArray[Any]:
         """Numbers of rows of tiles; every read of one, with another slice of the inputs, is a row by itself."""

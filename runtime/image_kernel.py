@@ -26,6 +26,7 @@ from lhc.runtime.tile_kernels import (
     one_row,
     opened,
     sample_keys,
+    with_currents,
 )
 from lhc.runtime.window_codes import BlockSpans, ImageSpans, block_spans, convert, drive, prepare
 
@@ -35,6 +36,7 @@ __all__ = ["Digital", "convolve"]
 @compiled(inner=True, within=True)
 def _read(
     tiles: TileSpans,
+    row: int,
     place: int,
     inputs: int,
     rows: int,
@@ -64,16 +66,25 @@ def _read(
             multiply(tiles.weights, place + m * inputs, ROWS, 1, codes, 0, inputs, z, m * LANES, LANES)
         if tiles.silent:
             for line in range(m, last):
+                if tiles.has_currents:
+                    _with_currents(tiles, row, place + m * inputs + line - m, inputs, codes, z, line)
                 saturated += noisy(z, line * LANES, item(tiles.offsets, output + line), shift, limit)
             continue
         for four in range(m, last, 4):
             w0, w1 = threefry_lanes(k0, k1, counters, spread_word(np.uint32(counter + four // 4)))
             for line in range(four, min(four + 4, last)):
-                saturated += noisy(
-                    z, line * LANES, deviate(tiles.levels, w0) + item(tiles.offsets, output + line), shift, limit
-                )
+                noise = deviate(tiles.levels, w0)
+                if tiles.has_currents:
+                    noise = noise * _with_currents(tiles, row, place + m * inputs + line - m, inputs, codes, z, line)
+                saturated += noisy(z, line * LANES, noise + item(tiles.offsets, output + line), shift, limit)
                 w0, w1 = w1, w0 << half
     return saturated
+
+
+@compiled(inner=True)
+def _with_currents(tiles: TileSpans, row: int, weights: int, inputs: int, codes: Any, z: Any, line: int) -> Any:
+    """See `with_currents`, of one output."""
+    return with_currents(tiles, row, inputs, tiles.weights, weights, ROWS, codes, 0, True, z, line * LANES)
 
 
 @compiled(inner=True)
@@ -234,7 +245,7 @@ def _managed(
         if tiles.groups == 1:
             _make_keys(tiles, stream, round_, block)
         keys = _keys_place(tiles, stream, round_, block)
-        _read(tiles, place, inputs, rows, counter, output, block.again, keys, counters, n, block, block.z_again)
+        _read(tiles, row, place, inputs, rows, counter, output, block.again, keys, counters, n, block, block.z_again)
         reduction = item(tiles.reductions, round_)
         for m in range(rows):
             code = clipped(loaded(block.z_again, m * LANES), clip) * reduction
@@ -272,7 +283,7 @@ def _products(
                 counter = number(tiles.counters, group * tiles.cuts + cut)
                 output = (stream * tiles.groups + group) * tiles.outputs + first
                 saturated = _read(
-                    tiles, place, inputs, rows, counter, output, block.codes, keys, counters, n, block, block.z
+                    tiles, row, place, inputs, rows, counter, output, block.codes, keys, counters, n, block, block.z
                 )
                 if saturated > 0 and tiles.rounds > 1:
                     _managed(image, tiles, row, stream, place, rows, counter, output, n, kind, counters, block)

@@ -40,6 +40,7 @@ __all__ = [
     "lane_intrinsic",
     "magnitude",
     "numbered",
+    "root",
     "signed",
     "splat",
     "spread",
@@ -162,6 +163,16 @@ def magnitude(typing: Any, a: Any) -> Any:
 
     def lowered(_context: Any, builder: Any, _signature: Any, values: Any) -> Any:
         return called(builder, f"llvm.fabs.v{LANES}f32", FLOATS, values)
+
+    return LANES_TYPE(LANES_TYPE), lowered
+
+
+@lane_intrinsic
+def root(typing: Any, a: Any) -> Any:
+    """The square root."""
+
+    def lowered(_context: Any, builder: Any, _signature: Any, values: Any) -> Any:
+        return called(builder, f"llvm.sqrt.v{LANES}f32", FLOATS, values)
 
     return LANES_TYPE(LANES_TYPE), lowered
 

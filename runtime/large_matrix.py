@@ -41,6 +41,8 @@ def takes(weights: int, hardware: Hardware) -> bool:
     bound = hardware.adc.bound
     devices = hardware.devices
     known = devices is None or (type(devices) is Pcm and devices.plain)
+    # Its read-outs have no currents.
+    known = known and not hardware.currents.any
     return weights >= LEAST_WEIGHTS and known and (bound is None or bound >= _LEAST_BOUND)
 
 

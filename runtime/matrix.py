@@ -177,7 +177,7 @@ class AnalogMatrix(ProductsByUnit):
         return torch.stack([self._product(x.T.contiguous(), first_group + index, unit).T for index, x in parts])
 
     def _product(self, x: Tensor, group: int, unit: Unit) -> Tensor:
-        noisy = self.hardware.adc.noise > 0
+        noisy = self.hardware.draws_outputs
         for index, tile in enumerate(self._tiles()):
             tile.tile.reseed = partial(self._seed_noise, unit, group, index) if noisy else None
         try:

@@ -24,6 +24,7 @@ from lhc.runtime.tile_kernels import (
     noisy,
     opened,
     sample_keys,
+    with_currents,
 )
 
 __all__ = ["RowMemory", "multiply_rows"]
@@ -122,13 +123,25 @@ def _convert(rows: RowSpans, tiles: TileSpans, row: int, round_: Any, vector: in
 
 @compiled(inner=True)
 def _noise(
-    rows: RowSpans, tiles: TileSpans, counter: int, output: int, outputs: int, vector: int, place: int, z: Any
+    rows: RowSpans,
+    tiles: TileSpans,
+    row: int,
+    weights: int,
+    counter: int,
+    output: int,
+    outputs: int,
+    vector: int,
+    place: int,
+    codes: Any,
+    z: Any,
 ) -> int:
     """Add noise to the products of a vector with a segment and round; how many saturate."""
     shift, limit = spread(tiles.output_shift), spread(tiles.output_limit)
     z0, saturated = place * rows.width, 0
     if tiles.silent:
         for m in range(0, outputs, LANES):
+            if tiles.has_currents:
+                _with_currents(rows, tiles, row, weights, place, m, codes, z)
             saturated += noisy(z, z0 + m, loaded(tiles.offsets, output + m), shift, limit)
         return saturated
     k0 = spread_word(number(rows.keys, place))
@@ -139,11 +152,25 @@ def _noise(
         for lanes in range(0, _COUNTERS, LANES):
             w0, w1 = threefry_lanes(k0, k1, x, numbered(np.uint32(counter + m0 // 4 + lanes)))
             for m in range(m0 + lanes, min(m0 + 4 * _COUNTERS, outputs), _COUNTERS):
-                saturated += noisy(
-                    z, z0 + m, deviate(tiles.levels, w0) + loaded(tiles.offsets, output + m), shift, limit
-                )
+                noise = deviate(tiles.levels, w0)
+                if tiles.has_currents:
+                    noise = noise * _with_currents(rows, tiles, row, weights, place, m, codes, z)
+                saturated += noisy(z, z0 + m, noise + loaded(tiles.offsets, output + m), shift, limit)
                 w0, w1 = w1, w0 << half
     return saturated
+
+
+@compiled(inner=True)
+def _with_currents(
+    rows: RowSpans, tiles: TileSpans, row: int, weights: int, place: int, output: int, codes: Any, z: Any
+) -> Any:
+    """See `with_currents`, of `LANES` outputs of a vector."""
+    inputs = number(tiles.inputs, 2 * row + 1) - number(tiles.inputs, 2 * row)
+    block = weights + output * inputs
+    line = place * rows.pitch
+    return with_currents(
+        tiles, row, inputs, codes, line, 1, tiles.weights, block, False, z, place * rows.width + output
+    )
 
 
 @compiled(inner=True)
@@ -223,7 +250,7 @@ def _managed(
                 target,
                 rows.width,
             )
-        _noise(rows, tiles, counter, output, outputs, vector, place, rows.z_again)
+        _noise(rows, tiles, row, weights, counter, output, outputs, vector, place, rows.again, rows.z_again)
         pending = _saturates(rows, tiles, rows.z_again, place, outputs)
         for m in range(outputs):
             code = min(max(number(rows.z_again, z0 + m), -clip), clip)
@@ -270,7 +297,9 @@ def _segment(
     _multiplied(rows, tiles, weights, inputs, outputs, count, rows.codes, rows.z)
     _keys(rows, tiles, stream, np.int64(0))
     for place in range(count):
-        saturated = _noise(rows, tiles, counter, output, outputs, vector + place, place, rows.z)
+        saturated = _noise(
+            rows, tiles, row, weights, counter, output, outputs, vector + place, place, rows.codes, rows.z
+        )
         if saturated > 0:
             _managed(rows, tiles, row, stream, weights, counter, output, outputs, vector + place, place)
             _keys(rows, tiles, stream, np.int64(0))

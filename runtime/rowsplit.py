@@ -6,6 +6,7 @@ import numpy as np
 
 from lhc.hardware import Hardware
 from lhc.hardware.converters import Converters
+from lhc.hardware.currents import Currents
 from lhc.runtime.kernels import ROUNDS
 from lhc.runtime.normals import half_levels
 from lhc.runtime.tile_kernels import ConverterCodes
@@ -30,6 +31,7 @@ class RowConverters:
         reads: what an output of each read counts.
         scales_vectors: every vector is divided by its greatest magnitude.
         reductions: of the inputs, by round of bound management.
+        currents: what they do to products.
     """
 
     input_step: float
@@ -45,6 +47,7 @@ class RowConverters:
     reads: tuple[float, ...]
     scales_vectors: bool
     reductions: tuple[float, ...]
+    currents: Currents
 
     @classmethod
     def of(cls, hardware: Hardware) -> "RowConverters":
@@ -68,11 +71,15 @@ class RowConverters:
             reads=dac.reads,
             scales_vectors=io.scaling == "vector",
             reductions=io.reductions,
+            currents=hardware.currents,
         )
 
     def codes(self) -> ConverterCodes:
         """What kernels take."""
-        levels = half_levels(self.noise) if self.noise > 0 else np.zeros(0, np.float32)
+        deviation = self.noise
+        if self.currents.any:  # the kernels' factor is that of every product
+            deviation = float(self.noise > 0 or self.currents.read_noise > 0)
+        levels = half_levels(deviation) if deviation > 0 else np.zeros(0, np.float32)
         return ConverterCodes(
             self.scales_vectors,
             self.input_shift,
@@ -82,6 +89,15 @@ class RowConverters:
             np.array(self.reductions, np.float32),
             levels,
         )
+
+    def in_codes(self, inputs: int) -> tuple[float, float, float, float]:
+        """Numbers of `lhc.hardware.currents` for a tile with so many rows, p being weights times codes in output codes.
+
+        Variance of the output noise; variance by ``Σ |p| |code|``; ``a`` by ``Σ |p|``; factor on the drop.
+        """
+        read = self.currents.read_noise**2 * self.drive_step / self.output_step
+        current = inputs * self.output_step / self.currents.ir_drop_g_ratio
+        return self.noise**2, read, current, self.currents.ir_drop
 
     def input_codes(self, reduction: float, input_range: float | None) -> tuple[np.float32, np.float32]:
         """From inputs to codes in a round of bound management, and the greatest code.

@@ -10,10 +10,11 @@ all-zero weight column of a tile give 0 (aihwkit would put out noise as large as
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
-from aihwkit.simulator.parameters.enums import NoiseManagementType
+from aihwkit.simulator.parameters.enums import NoiseManagementType, WeightNoiseType
 from aihwkit.simulator.parameters.io import IOParameters
 from aihwkit.simulator.tiles.analog_mvm import AnalogMVM
 from aihwkit.simulator.tiles.torch_tile import TorchSimulatorTile
@@ -81,6 +82,35 @@ class PerVectorMVM(AnalogMVM):  # type: ignore[misc]  # aihwkit is untyped
                 break
         zero = magnitudes == 0
         return torch.where(zero, 0.0, result) if zero.any() else result
+
+    @classmethod
+    def check_support(cls, io_pars: IOParameters) -> None:
+        """As aihwkit's torch tile does, but read noise of products and IR drop are computed here."""
+        super().check_support(replace(io_pars, w_noise=0.0, w_noise_type=WeightNoiseType.NONE, ir_drop=0.0))
+
+    @classmethod
+    def _compute_analog_mv(
+        cls,
+        weight: Tensor,
+        input_: Tensor,
+        trans: bool,
+        scale: float,
+        scaling: bool,
+        is_test: bool,
+        io_pars: IOParameters,
+        **fwd_pars: Any,
+    ) -> tuple[Tensor, Tensor]:
+        """aihwkit's, with what its compiled tile does between product and ADC, see `lhc.hardware.currents`."""
+        x = cls._prepare_input(input_, scale, scaling, io_pars.inp_asymmetry != 0.0, io_pars)
+        output = cls._matmul(weight, x, trans=trans)
+        if io_pars.ir_drop > 0:
+            n = weight.shape[1]
+            a = n / io_pars.ir_drop_g_ratio * (x.abs() @ weight.abs().T)
+            near = 1 - (1 - torch.arange(n, dtype=x.dtype) / n) ** 2
+            output -= io_pars.ir_drop * a * (a * (0.05 * a - 0.2) + 0.5) * ((x * near) @ weight.T)
+        if io_pars.w_noise > 0:
+            output += io_pars.w_noise * (x.square() @ weight.abs().T).sqrt() * torch.randn_like(output)
+        return cls._finalize_output(out_values=output, io_pars=io_pars, **fwd_pars)
 
     @classmethod
     def _finalize_output(

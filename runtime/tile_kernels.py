@@ -8,7 +8,7 @@ import numpy.typing as npt
 from lhc.conductances import Floats
 from lhc.runtime.compiled_code import compiled
 from lhc.runtime.kernels import ROUNDS
-from lhc.runtime.lanes import LANES, WIDE, alike, beyond, fused, magnitude, signed, spread, spread_word
+from lhc.runtime.lanes import LANES, WIDE, alike, beyond, fused, magnitude, root, signed, spread, spread_word
 from lhc.runtime.normals import Words, threefry_lanes
 from lhc.runtime.spans import gathered, item, loaded, number, span, stored
 
@@ -23,6 +23,7 @@ __all__ = [
     "one_row",
     "opened",
     "sample_keys",
+    "with_currents",
 ]
 
 Integers = npt.NDArray[np.int64]
@@ -50,6 +51,7 @@ class PackedTiles(NamedTuple):
         limits: greatest codes, likewise.
         slices: of codes, by row of tiles, see `RowConverters`, ``(rows of tiles, 2)``; empty where inputs are driven at
             once. Rows of tiles that are the same but for it are reads of the same tiles.
+        currents: by row of tiles, see `RowConverters.in_codes`, ``(rows of tiles, 4)``; empty where there are none.
     """
 
     weights: Floats
@@ -63,6 +65,7 @@ class PackedTiles(NamedTuple):
     factors: Floats
     limits: Floats
     slices: Floats
+    currents: Floats
 
     def of_chip(self, chip: int) -> "PackedTiles":
         """Those of one chip; views."""
@@ -81,7 +84,7 @@ class ConverterCodes(NamedTuple):
         output_limit: greatest magnitude that does not count as saturated.
         output_clip: greatest magnitude.
         reductions: of the inputs, by round of bound management.
-        levels: half of the levels of noise; empty without noise.
+        levels: half of the levels of noise, of deviation 1 where products have currents; empty without noise.
     """
 
     scales_vectors: bool
@@ -107,10 +110,12 @@ class TileSpans(NamedTuple):
     factors: Any
     limits: Any
     slices: Any
+    currents: Any
     reductions: Any
     levels: Any
     silent: bool
     sliced: bool
+    has_currents: bool
     rounds: int
     chips: int
     rows: int
@@ -139,10 +144,12 @@ def opened(tiles: PackedTiles, io: ConverterCodes) -> TileSpans:
         span(tiles.factors),
         span(tiles.limits),
         span(tiles.slices),
+        span(tiles.currents),
         span(io.reductions),
         span(io.levels),
         len(io.levels) == 0,
         len(tiles.slices) > 0,
+        len(tiles.currents) > 0,
         len(io.reductions),
         tiles.places.shape[0],
         tiles.places.shape[1],
@@ -255,6 +262,52 @@ def _whole(size: Any, share: Any) -> Any:
     """Whole numbers times a power of two, rounded down: less almost a half, none lies on a rounding edge."""
     less = (np.float32(1) - share) * np.float32(0.5)
     return (size * spread(share) - spread(less) + spread(ROUNDS)) - spread(ROUNDS)
+
+
+@compiled(inner=True)
+def with_currents(
+    tiles: TileSpans,
+    row: int,
+    inputs: int,
+    a: Any,
+    a0: int,
+    step: int,
+    b: Any,
+    b0: int,
+    codes_in_lanes: bool,
+    z: Any,
+    place: int,
+) -> Any:
+    """Take from a vector of products what is lost along wires; the deviation of their noise.
+
+    Args:
+        tiles: what multiplies.
+        row: of tiles.
+        inputs: of that row of tiles.
+        a: weights or codes that are the same for all lanes.
+        a0: place of the first.
+        step: between them.
+        b: what they are multiplied by, `LANES` side by side.
+        b0: place of the first.
+        codes_in_lanes: ``b`` has the codes.
+        z: takes the products.
+        place: where they are.
+    """
+    lost, current, variance = spread(np.float32(0)), spread(np.float32(0)), spread(np.float32(0))
+    share = np.float32(1) / np.float32(inputs)
+    for k in range(inputs):
+        one, lanes = item(a, a0 + k * step), loaded(b, b0 + k * LANES)
+        part = one * lanes
+        far = np.float32(1) - np.float32(k) * share
+        lost = fused(part, spread(np.float32(1) - far * far), lost)
+        current = current + magnitude(part)
+        variance = fused(magnitude(part), magnitude(lanes) if codes_in_lanes else magnitude(one), variance)
+    first = 4 * row
+    current = current * spread(number(tiles.currents, first + 2))
+    drop = (current * spread(np.float32(0.05)) - spread(np.float32(0.2))) * current + spread(np.float32(0.5))
+    drop = drop * current * spread(number(tiles.currents, first + 3))
+    stored(z, place, loaded(z, place) - drop * lost)
+    return root(fused(variance, spread(number(tiles.currents, first + 1)), spread(number(tiles.currents, first))))
 
 
 @compiled(inner=True)

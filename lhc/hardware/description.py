@@ -46,7 +46,7 @@ class Hardware(Machine):
     @property
     def is_stochastic(self) -> bool:
         """Whether two draws can differ, in any layer."""
-        return any(m.devices is not None or m.adc.noise > 0 or m.faults.any for m in self._variants())
+        return any(m.devices is not None or m.draws_outputs or m.faults.any for m in self._variants())
 
     @property
     def needs_calibration(self) -> bool:
@@ -70,6 +70,11 @@ class Hardware(Machine):
         """The same machine as it was before ranges of its ADCs were calibrated."""
         kept = tuple(override for override in self.overrides if override.adc.get("range") != "calibrated")
         return self.model_copy(update={"overrides": kept})
+
+    @property
+    def has_currents(self) -> bool:
+        """Whether products have read noise of their own or lose along wires, in any layer."""
+        return any(machine.currents.any for machine in self._variants())
 
     @property
     def slices_inputs(self) -> bool:
@@ -168,6 +173,8 @@ class Hardware(Machine):
             return "its devices are perfect, so that copies bring nothing"
         if self.mapping.slices > 1:
             return "mapping.slices spreads every weight over tiles"
+        if self.currents.any:
+            return "currents are those of single rows, and copies are known by their sum"
         if self.adc.range != "fixed":
             return "adc.range is calibrated for the weights once"
         if self.adc.bound is not None and self.adc.bound_management == "none":

@@ -4,6 +4,7 @@ from pydantic import Field, ValidationError, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from lhc.hardware.costs import AlpineCosts, Costs
+from lhc.hardware.currents import Currents
 from lhc.hardware.device_model import PairedDevices
 from lhc.hardware.devices import Devices, Pcm
 from lhc.hardware.faults import Faults
@@ -27,6 +28,7 @@ class Machine(Section):
     tiles: Tiles = Tiles()
     dac: Dac = Dac()
     adc: Adc = Adc()
+    currents: Currents = Currents()
     mapping: Mapping = Mapping()
     devices: Devices | None = Pcm()
     """null: perfect devices that are never programmed and never drift."""
@@ -46,6 +48,11 @@ class Machine(Section):
         In units of the product of one full-scale input and one full-scale weight, squared.
         """
         return (self.adc.noise**2 + self.adc.rounding_variance) * sum(read**2 for read in self.dac.reads)
+
+    @property
+    def draws_outputs(self) -> bool:
+        """Whether the outputs of a tile have noise that is drawn for every product."""
+        return self.adc.noise > 0 or self.currents.read_noise > 0
 
     @model_validator(mode="before")
     @classmethod
@@ -91,6 +98,11 @@ class Machine(Section):
             raise ValueError(
                 f"cost model {self.costs.model!r} does not count slices (mapping.slices, dac.slice_bits); costs: null"
                 " leaves costs out"
+            )
+        if sliced and self.currents.read_noise > 0:
+            raise ValueError(
+                "currents.read_noise is that of whole weights and inputs: it cannot be given with mapping.slices and"
+                " dac.slice_bits"
             )
         if self.dac.slice_bits is not None and self.adc.bound_management != "none":
             raise ValueError("dac.slice_bits needs adc.bound_management: none: no read of a slice is repeated")

@@ -33,6 +33,8 @@ class Override(Section):
     """Fields of this section to replace."""
     adc: Partial = Field(default_factory=dict)
     """Fields of this section to replace."""
+    currents: Partial = Field(default_factory=dict)
+    """Fields of this section to replace."""
     mapping: Partial = Field(default_factory=dict)
     """Fields of this section to replace."""
     devices: Partial | None = Field(default_factory=dict)
@@ -74,7 +76,7 @@ class Override(Section):
         """
         changed: dict[str, object] = {}
         errors: list[InitErrorDetails] = []
-        for name in ("dac", "adc", "mapping", "compensation", "devices"):
+        for name in ("dac", "adc", "currents", "mapping", "compensation", "devices"):
             partial = getattr(self, name)
             if partial == {}:
                 continue

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from lhc.errors import ConfigError, MissingDependencyError, UsageError
+from lhc.hardware.currents import Currents
 from lhc.hardware.device_model import DeviceModel, PairedDevices
 from lhc.hardware.devices import DEVICE_MODELS, Pcm
 from lhc.hardware.machine import Machine
@@ -85,6 +86,10 @@ def build(machine: Machine) -> "TorchInferenceRPUConfig":
             out_res=_resolution(adc),
             out_bound=adc.bound or 0.0,
             out_noise=adc.noise,
+            w_noise=machine.currents.read_noise,
+            w_noise_type=parameters.WeightNoiseType["PCM_READ" if machine.currents.read_noise else "NONE"],
+            ir_drop=machine.currents.ir_drop,
+            ir_drop_g_ratio=machine.currents.ir_drop_g_ratio,
             bound_management=parameters.BoundManagementType[adc.bound_management.upper()],
         ),
         noise_model=_noise_model(machine.devices),
@@ -217,6 +222,11 @@ def _sections(config: Any) -> dict[str, Any]:
             "bound": forward.out_bound if forward.out_bound > 0 else None,
             "noise": max(forward.out_noise, 0.0),
             "bound_management": "none" if forward.bound_management.name == "NONE" else "iterative",
+        },
+        "currents": {
+            "read_noise": max(forward.w_noise, 0.0) if forward.w_noise_type.name == "PCM_READ" else 0.0,
+            "ir_drop": max(forward.ir_drop, 0.0),
+            "ir_drop_g_ratio": forward.ir_drop_g_ratio if forward.ir_drop_g_ratio > 0 else Currents().ir_drop_g_ratio,
         },
         "mapping": {"omega": omega if 0 < omega <= 1 else 1.0, "columnwise": mapping.weight_scaling_columnwise},
         "devices": _devices(config.noise_model),

@@ -10,10 +10,10 @@ from lhc.hardware.overrides import Override
 
 __all__ = ["EFFECTS", "Effect", "effects_of", "scaled_noise", "without"]
 
-Effect = Literal["dac", "adc", "programming", "drift", "read", "output", "faults", "weights"]
+Effect = Literal["dac", "adc", "programming", "drift", "read", "output", "faults", "weights", "wires"]
 EFFECTS: tuple[Effect, ...] = get_args(Effect)
 """DAC quantising and clipping; ADC quantising and saturation; programming noise; drift; read noise; output noise;
-faults of chips; rounding of weights to what cells hold."""
+faults of chips; rounding of weights to what cells hold; IR drop. Read noise is that of devices and of products."""
 
 Fields = dict[str, object]
 _CONVERTER: dict[str, object] = {"bits": None, "bound": None}
@@ -39,12 +39,25 @@ def without(hardware: Hardware, effects: Iterable[Effect]) -> Hardware:
     adc: Fields = (_ADC if "adc" in off else {}) | ({"noise": 0.0} if "output" in off else {})
     machine = hardware.model_copy(update={"faults": Faults()}) if "faults" in off else hardware
     machine = machine.with_whole_weights() if "weights" in off else machine
+    currents = ("read_noise",) * ("read" in off) + ("ir_drop",) * ("wires" in off)
+    machine = _with_currents(machine, currents, 0.0)
     return _changed(machine, _DAC if "dac" in off else {}, adc, device_fields, lambda _: 0.0)
+
+
+def _with_currents(hardware: Hardware, fields: tuple[str, ...], factor: float) -> Hardware:
+    """The machine with these fields of its currents multiplied, in its overrides too."""
+
+    def changed(values: Fields) -> Fields:
+        return {name: factor * _number(value) if name in fields else value for name, value in values.items()}
+
+    overrides = tuple(o.model_copy(update={"currents": changed(o.currents)}) for o in hardware.overrides)
+    currents = hardware.currents.model_copy(update=changed(hardware.currents.model_dump()))
+    return hardware.model_copy(update={"currents": currents, "overrides": overrides})
 
 
 def scaled_noise(hardware: Hardware, factor: float) -> Hardware:
     """The machine with the deviations of programming, read and output noise multiplied by a factor."""
-    noisy = _changed(hardware, {}, {}, _NOISE, lambda value: factor * value)
+    noisy = _changed(_with_currents(hardware, ("read_noise",), factor), {}, {}, _NOISE, lambda value: factor * value)
     overrides = tuple(
         o.model_copy(update={"adc": o.adc | {"noise": factor * _number(o.adc["noise"])}}) if "noise" in o.adc else o
         for o in noisy.overrides

@@ -41,8 +41,13 @@ def check_compilable(hardware: Hardware) -> None:
     """Refuse a machine with circuits that have no form in a compiled model.
 
     Raises:
-        ModelError: it drives the inputs of a layer in slices.
+        ModelError: it drives the inputs of a layer in slices, or its products have currents.
     """
+    if hardware.has_currents:
+        raise ModelError(
+            f"hardware {hardware.name!r} has read noise of products or IR drop (currents), which cannot be compiled;"
+            " 'lhc run' has them"
+        )
     if hardware.slices_inputs:
         raise ModelError(
             f"hardware {hardware.name!r} drives inputs in slices (dac.slice_bits), which cannot be compiled; 'lhc run'"

@@ -70,6 +70,7 @@ EFFECTS = {
     "output": "output noise",
     "faults": "faults of chips",
     "weights": "rounding of weights",
+    "wires": "IR drop",
 }
 """Names of the effects that damage is attributed to."""
 

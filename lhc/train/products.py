@@ -6,14 +6,15 @@ of DAC and ADC, s the input scale, c the scales of a column's row splits, and ro
 
     variance = s² · ((noise² + a²/12) · |c|² + d²/12 · |w|²)
 
-(noise² + a²/12 of all reads together, where inputs are driven in slices).
+(noise² + a²/12 of all reads together, where inputs are driven in slices). Read noise of products
+(`lhc.hardware.currents`) is drawn beside it with variance read_noise² Σ_j c_j |w_j| x_j²; its size has no gradient.
 
 With k copies of the weights on n tiles for a row split, c is the scale times √n / k. Where chips are calibrated, the
 output is corrected as theirs is: each column gets the mean (and deviation) that it has without errors. They are taken
 on every other sample of the batch, at reads of a calibration: those of inference have read noise of their own.
 
 Where the hardware's input ranges are static, inputs are clipped to them, and the ranges are trained: a smaller range
-clips more and brings less noise. Left out is what saturates at the ADC; evaluations have it.
+clips more and brings less noise. Left out are what saturates at the ADC and IR drop; evaluations have them.
 """
 
 import math
@@ -88,6 +89,8 @@ class TrainingProduct:
         output = self._product(x, self._realised(weight, scales, self.drawn.errors), bias)
         if self._corrects != "none":
             output = self._corrected(output, x, weight, bias, scales)
+        if self._hardware.currents.read_noise > 0:
+            output = output + self._read_noise(x, weight, scales * self.drawn.gains)
         if self._output_variance == 0 and self._input_variance == 0:
             return output
         variance = (self._output_variance * (scales * self.drawn.gains).square() * self._reads(scales)).sum(1)
@@ -102,6 +105,13 @@ class TrainingProduct:
         operands = (x, weight) if self.form.operand == 1 else (weight, x)
         found: Tensor = self._compute(self._operator, *operands, *(() if bias is None else (bias,)))
         return found
+
+    def _read_noise(self, x: Tensor, weight: Tensor, scales: Tensor) -> Tensor:
+        """Noise of products; ``scales``: what a full-scale weight is worth, drift compensation included."""
+        with torch.no_grad():
+            worth = self.form.stored(self._spread(scales) * self.form.matrix(weight).abs(), weight.shape)
+            power = (self.form.alpha * self._product(x.square(), worth, None)).clamp(min=0)
+            return self.strength * self._hardware.currents.read_noise * power.sqrt() * torch.randn_like(power)
 
     def _corrected(self, output: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None, scales: Tensor) -> Tensor:
         """The output with the moments that it has without errors, per column; gain and offset are held constant.

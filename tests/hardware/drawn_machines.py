@@ -20,6 +20,7 @@ from lhc.hardware import (
     Tiles,
     Training,
 )
+from lhc.hardware.currents import Currents
 from lhc.hardware.sections import SMALLEST, Compensation
 
 
@@ -103,6 +104,7 @@ descriptions = st.builds(
         noise=scales,
         bound_management=st.sampled_from(["iterative", "none"]),
     ),
+    currents=st.builds(Currents, read_noise=scales, ir_drop=scales, ir_drop_g_ratio=positive),
     mapping=st.builds(Mapping, omega=st.floats(1e-3, 1), columnwise=st.booleans()),
     devices=device_models,
     compensation=st.builds(

@@ -113,8 +113,6 @@ def refusals() -> list[Refusal]:
         pass
 
     return [
-        Refusal("forward.w_noise", 0.0175, "forward.w_noise = 0.0175"),
-        Refusal("forward.ir_drop", 1.0),
         Refusal("forward.inp_noise", 0.1),
         Refusal("forward.out_nonlinearity", 0.1),
         Refusal("forward.inp_asymmetry", 0.1),
@@ -182,23 +180,35 @@ def test_dynamic_on_top_of_static_scaling_is_refused() -> None:
 
 
 @pytest.mark.analog
-def test_rasch_preset_is_read_when_its_columns_are_bounded_and_its_noise_left_out() -> None:
+def test_rasch_preset_is_read_when_its_columns_are_bounded() -> None:
     from aihwkit.simulator.presets import StandardHWATrainingPreset
 
     config = StandardHWATrainingPreset()
     with pytest.raises(ConfigError) as caught:
         Hardware.from_rpu_config(config)
-    named = ("mapping.max_output_size", "forward.w_noise", "forward.w_noise_type", "forward.ir_drop")
-    assert all(f"{name} = " in str(caught.value) for name in named)
-    assert str(caught.value).count(" = ") == len(named)
+    assert "mapping.max_output_size = " in str(caught.value)
+    assert str(caught.value).count(" = ") == 1
     config.mapping.max_output_size = 512
-    found = Hardware.from_rpu_config(
-        config, "rasch", t_inference_s=3600.0, leave_out=["forward.w_noise", "forward.ir_drop"]
-    )
-    preset = Hardware.load("standard-pcm-torch")
-    assert [effect.name for effect in found.left_out] == ["forward.w_noise", "forward.w_noise_type", "forward.ir_drop"]
-    for name in ("tiles", "dac", "adc", "mapping", "devices", "compensation", "t_inference_s", "training"):
+    found = Hardware.from_rpu_config(config, "rasch", t_inference_s=3600.0)
+    preset = Hardware.load("standard-pcm")
+    assert found.left_out == preset.left_out == ()
+    sections = ("tiles", "dac", "adc", "currents", "mapping", "devices", "compensation", "t_inference_s", "training")
+    for name in sections:
         assert getattr(found, name) == getattr(preset, name), name
+    config.forward.w_noise = config.forward.ir_drop = 0.0
+    torch_tile = Hardware.from_rpu_config(config, "rasch", t_inference_s=3600.0)
+    for name in sections:
+        assert getattr(torch_tile, name) == getattr(Hardware.load("standard-pcm-torch"), name), name
+
+
+@pytest.mark.analog
+def test_read_noise_that_does_not_grow_with_currents_is_refused() -> None:
+    from aihwkit.simulator.parameters.enums import WeightNoiseType
+
+    config = Hardware.load("lionheart").to_rpu_config()
+    config.forward.w_noise, config.forward.w_noise_type = 0.01, WeightNoiseType.ADDITIVE_CONSTANT
+    with pytest.raises(ConfigError, match=r"forward\.w_noise = 0\.01 .*forward\.w_noise_type = ADDITIVE_CONSTANT"):
+        Hardware.from_rpu_config(config)
 
 
 @pytest.mark.analog

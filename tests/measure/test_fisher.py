@@ -11,6 +11,7 @@ from onnx import numpy_helper
 
 from lhc.errors import DataError, ModelError, UsageError
 from lhc.hardware import Faults, Hardware
+from lhc.hardware.currents import Currents
 from lhc.hardware.sections import Compensation
 from lhc.measure import Bench, Running, measure_sensitivity
 from lhc.measure.fisher import column_damages, fisher_sensitivity, output_directions
@@ -156,6 +157,22 @@ def test_offsets_of_adcs_are_in_the_prediction() -> None:
     assert np.abs(np.log(ratios)).max() < 0.25, dict(zip(LAYERS, ratios, strict=True))
     changes = [predicted.layers[name].mean / without.layers[name].mean for name in LAYERS]
     assert np.mean(changes) > 1.5, "so the test sees whether offsets are in the prediction"
+    by_column = {name: found.sum() for name, found in column_damages(here, here.graph, ("stem", "head")).items()}
+    assert all(found == pytest.approx(predicted.layers[name].mean, rel=0.35) for name, found in by_column.items())
+
+
+@pytest.mark.analog
+def test_read_noise_of_products_is_in_the_prediction() -> None:
+    machine = quiet(0.1).model_copy(update={"currents": Currents(read_noise=0.1)})
+    here = bench("kl", machine, draws=6)
+    measured = measure_sensitivity(here, here.graph, LAYERS)
+    predicted, without = (
+        fisher_sensitivity(one, here.graph, LAYERS).table for one in (here, bench("kl", quiet(0.1), draws=6))
+    )
+    ratios = [predicted.layers[name].mean / measured.layers[name].mean for name in LAYERS]
+    assert np.abs(np.log(ratios)).max() < 0.25, dict(zip(LAYERS, ratios, strict=True))
+    changes = [predicted.layers[name].mean / without.layers[name].mean for name in LAYERS]
+    assert np.mean(changes) > 1.5, "so the test sees whether read noise is in the prediction"
     by_column = {name: found.sum() for name, found in column_damages(here, here.graph, ("stem", "head")).items()}
     assert all(found == pytest.approx(predicted.layers[name].mean, rel=0.35) for name, found in by_column.items())
 

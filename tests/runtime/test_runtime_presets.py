@@ -158,8 +158,9 @@ def _times(name: str) -> list[float | None]:
 
 
 def test_every_preset_is_compared() -> None:
-    # aihwkit has no devices as those of afm: tests/hardware/test_weight_noise.py
-    assert {*BY_HAND, "ideal", "afm"} == set(preset_names())
+    # aihwkit has no devices as those of afm: tests/hardware/test_weight_noise.py; its torch tile has not what
+    # standard-pcm has beside standard-pcm-torch: test_runtime_currents.py
+    assert {*BY_HAND, "ideal", "afm", "standard-pcm"} == set(preset_names())
 
 
 @pytest.mark.parametrize(("name", "t_s"), [(name, t) for name in BY_HAND for t in _times(name)])
@@ -188,7 +189,7 @@ def _documented() -> dict[str, list[str]]:
     return {name: cells for name, *cells in rows}
 
 
-@pytest.mark.parametrize("name", [*BY_HAND, "afm"])
+@pytest.mark.parametrize("name", [*BY_HAND, "afm", "standard-pcm"])
 def test_documented_errors_of_a_product_are_those_measured(name: str) -> None:
     for t_s, cell in zip((1.0, HOUR, DAY, YEAR), _documented()[name], strict=True):
         if cell.strip() == "not known":

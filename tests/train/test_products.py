@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from lhc.hardware import Hardware
+from lhc.hardware.currents import Currents
 from lhc.hardware.geometry import split_sizes
 from lhc.hardware.sections import Compensation
-from lhc.onnx_io import read_graph
+from lhc.onnx_io import load_model, read_graph
 from lhc.onnx_io.product import Product
 from lhc.runtime.ort import observe_tensors
 from lhc.train.chips import DrawnMatrix, column_scales, draw_matrix
@@ -97,6 +98,34 @@ def test_output_noise_is_as_large_as_a_tile_makes_it(build: Build, case: str) ->
     expected = sigma * _spread(noisy, name, feeds["x"])
     ratio = seen.std(0) / torch.tensor(expected, dtype=torch.float32)
     assert abs(float(seen.mean(0).abs().max())) < 0.1 * float(expected.max())
+    assert 0.9 < float(ratio.min()) <= float(ratio.max()) < 1.1
+    assert abs(float(ratio.mean()) - 1) < 0.015
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_read_noise_grows_with_weights_and_squares_of_inputs(build: Build, case: str) -> None:
+    """Its variance is the operator itself, of squares, with |w| times its column's greatest; as for output noise."""
+    sigma = 0.06
+    hardware = without_devices(bits=None, noise=0.0).model_copy(update={"currents": Currents(read_noise=sigma)})
+    noisy, feeds = network(build, case, hardware)
+    noisy.draw(1.0)
+    torch.manual_seed(0)
+    clean = noisy.module(feeds, ["y"])["y"]
+    with torch.no_grad():
+        seen = torch.stack([noisy(feeds, "y") - clean for _ in range(1500)])
+    layer = noisy.analog[next(iter(noisy.analog))].layer
+    proto = onnx.ModelProto.FromString(noisy.module.model.proto.SerializeToString())
+    node = next(n for n in proto.graph.node if n.name == layer.name)
+    assert layer.weight is not None
+    weights = noisy.weights()[layer.weight.name]
+    form = Product.of_layer(node, layer)
+    matrix = np.abs(form.matrix(weights))
+    worth = form.stored(torch.from_numpy(matrix * matrix.max(1, keepdims=True)), weights.shape).numpy()
+    for tensor in proto.graph.initializer:
+        values = worth if tensor.name == layer.weight.name else np.zeros(tuple(tensor.dims), np.float32)
+        tensor.CopyFrom(onnx.numpy_helper.from_array(np.ascontiguousarray(values, np.float32), tensor.name))
+    power = observe_tensors(load_model(proto), ["y"], {"x": feeds["x"] ** 2})["y"] * form.alpha
+    ratio = seen.std(0) / torch.tensor(sigma * np.sqrt(power), dtype=torch.float32)
     assert 0.9 < float(ratio.min()) <= float(ratio.max()) < 1.1
     assert abs(float(ratio.mean()) - 1) < 0.015
 
