@@ -94,7 +94,7 @@ class PerVectorMVM(AnalogMVM):  # type: ignore[misc]  # aihwkit is untyped
         weight: Tensor,
         input_: Tensor,
         trans: bool,
-        scale: float,
+        scale: Tensor | float,
         scaling: bool,
         is_test: bool,
         io_pars: IOParameters,

@@ -114,7 +114,17 @@ def test_faulty_layers_stay_digital_with_the_reason(monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.parametrize(
     "preset",
-    ["lionheart", "static-range", "standard-pcm-torch", "hermes", "reram-cmo", "reram-wan2022", "afm", "ideal"],
+    [
+        "lionheart",
+        "static-range",
+        "standard-pcm-torch",
+        "standard-pcm",
+        "hermes",
+        "reram-cmo",
+        "reram-wan2022",
+        "afm",
+        "ideal",
+    ],
 )
 def test_nothing_right_is_excluded_on_any_preset(preset: str) -> None:
     opened = open_model("digits-narrow")
