@@ -5,6 +5,7 @@ from typing import ClassVar
 
 from lhc.cli.build import terminal_command
 from lhc.cli.output import hint, say
+from lhc.errors import UsageError
 from lhc.options.declare import argument, option, options
 
 
@@ -20,16 +21,26 @@ class HardwareOptions:
         default=None,
         metavar="FILE.csv",
     )
+    fusion_targets: Path | None = option(
+        "With --measured: both are aihwkit's CSVs for the Fusion chip, this one with the targets.",
+        default=None,
+        metavar="FILE.csv",
+        rare=True,
+    )
 
 
 def hardware(asked: HardwareOptions) -> None:
     """List the hardware presets, or print one as YAML, with devices of your own if asked. Start your own from it."""
     from lhc.hardware import Hardware, preset_names, preset_text
 
+    if asked.fusion_targets is not None and asked.measured is None:
+        raise UsageError("--fusion-targets are the targets of what --measured holds: give both")
     if asked.measured is not None:
         from lhc.hardware.measurements import with_measured_devices
 
-        machine, found = with_measured_devices(Hardware.load(asked.name or "lionheart"), asked.measured)
+        machine, found = with_measured_devices(
+            Hardware.load(asked.name or "lionheart"), asked.measured, asked.fusion_targets
+        )
         hint(str(found))
         say(machine.to_yaml(), end="")
     elif asked.name is None:

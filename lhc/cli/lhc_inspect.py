@@ -1,16 +1,22 @@
 """``lhc inspect``: the placement that a model carries."""
 
-from typing import ClassVar
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
 
 from lhc.cli.build import terminal_command
-from lhc.cli.output import emit, emit_json, hint, hints, say
+from lhc.cli.output import check_file, emit, emit_json, hint, hints, say, write
+from lhc.errors import UsageError
 from lhc.options.declare import option, options
-from lhc.options.printed import Printing
+from lhc.options.printed import Printing, Replacing
 from lhc.options.subjects import Model
+
+if TYPE_CHECKING:
+    from lhc.plan import Plan
+    from lhc.study.source import Opened
 
 
 @options
-class InspectOptions(Printing, Model):
+class InspectOptions(Printing, Replacing, Model):
     """Of ``lhc inspect``."""
 
     PANEL: ClassVar[str] = "Output"
@@ -25,6 +31,13 @@ class InspectOptions(Printing, Model):
         "Print the placement as JSON for onnx-mlir --config-file.",
         default=False,
         result="lhc.onnx_io.nnpa_config(model, plan)",
+        rare=True,
+    )
+    fusion: Path | None = option(
+        "Write what the devices of analog layers are programmed to, as aihwkit's CSV for the Fusion chip.",
+        default=None,
+        metavar="F.csv",
+        result="lhc.onnx_io.fusion.fusion_csv(model, graph, plan)",
         rare=True,
     )
 
@@ -49,6 +62,9 @@ def inspect(asked: InspectOptions) -> None:
     if asked.nnpa_config and plan is not None:
         say(nnpa_config(opened.model, plan))
         return
+    if asked.fusion is not None:
+        _write_fusion(opened, plan, asked.fusion, asked.force)
+        return
     if plan is not None:
         document, footer = inspection_document(opened, plan), inspection_footer(opened.model, plan)
         head = verdict_sentence(plan, plan.tiles(graph_of_plan(plan)))
@@ -57,6 +73,16 @@ def inspect(asked: InspectOptions) -> None:
         emit_json({"annotated": False})
     else:
         say(f"{opened.model.label}: no lhc annotations; 'lhc partition' makes them")
+
+
+def _write_fusion(opened: "Opened", plan: "Plan | None", path: Path, force: bool) -> None:
+    from lhc.onnx_io.fusion import fusion_csv
+
+    if plan is None:
+        raise UsageError(f"{opened.model.label}: no lhc annotations; 'lhc partition' makes them")
+    check_file(path, force)
+    placed = opened.split_as(plan)
+    write(path, fusion_csv(placed.model, placed.graph(), plan))
 
 
 command = terminal_command("inspect", inspect, InspectOptions)

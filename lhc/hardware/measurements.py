@@ -22,6 +22,7 @@ import scipy
 
 from lhc.errors import DataError
 from lhc.hardware.description import Hardware
+from lhc.hardware.fusion_file import read_fusion
 from lhc.hardware.measured_devices import Floats, Measured
 from lhc.support.numbers import share_text
 
@@ -75,17 +76,18 @@ class FittedDevices:
         return f"{found}; {share_text(self.between_chips)} of the variance is between chips, and emulated as of devices"
 
 
-def with_measured_devices(base: Hardware, path: Path) -> tuple[Hardware, FittedDevices]:
+def with_measured_devices(base: Hardware, path: Path, targets: Path | None = None) -> tuple[Hardware, FittedDevices]:
     """A machine with the devices of a table of measurements.
 
     Args:
         base: all else.
         path: CSV.
+        targets: both are aihwkit's CSV for the Fusion chip, this one before programming; see `fit_devices`.
 
     Raises:
         DataError: the table cannot be read, or says too little.
     """
-    found = fit_devices(path)
+    found = fit_devices(path, targets)
     changed = {
         "name": f"{base.name}-{path.stem}",
         "description": f"{base.name} with devices as measured",
@@ -96,9 +98,12 @@ def with_measured_devices(base: Hardware, path: Path) -> tuple[Hardware, FittedD
     return Hardware.model_validate(base.model_dump() | changed), found
 
 
-def fit_devices(path: Path) -> FittedDevices:
-    """Devices from a table of measurements; ``path`` and errors: see `with_measured_devices`."""
-    rows = _rows(path)
+def fit_devices(path: Path, targets: Path | None = None) -> FittedDevices:
+    """Devices from a table of measurements; arguments and errors: see `with_measured_devices`.
+
+    A Fusion CSV has one read and no time: it counts as one second after programming, and devices are known then alone.
+    """
+    rows = _rows(path) if targets is None else _fusion_rows(path, targets)
     times = np.unique(rows.times)
     if times[0] <= 0:
         raise DataError(f"{path}: times count from the end of programming and must be above 0, got {times[0]:g} s")
@@ -152,6 +157,19 @@ def _rows(path: Path) -> _Rows:
     order = [numbers.setdefault(name, len(numbers)) for _, _, _, name in found]
     targets, times, values = np.array([row[:3] for row in found]).T
     return _Rows(np.stack([targets, order], 1), times, values, list(numbers))
+
+
+def _fusion_rows(path: Path, targets: Path) -> _Rows:
+    held, aimed = read_fusion(path), read_fusion(targets)
+    sizes = [[(one.name, one.height, one.width) for one in layers] for layers in (held, aimed)]
+    if sizes[0] != sizes[1] or not held:
+        raise DataError(f"{path}: its layers are not those of {targets}; both come from one export")
+    values, wanted = (np.concatenate([one.conductances_us for one in layers]) for layers in (held, aimed))
+    if wanted.min() < 0:
+        raise DataError(f"{targets}: targets are 0 or more, and one is {wanted.min():g} µS")
+    names = [("", f"{one.name} {place}") for one in held for place in range(len(one.conductances_us))]
+    number = np.arange(len(values), dtype=np.float64)
+    return _Rows(np.stack([np.round(wanted, 9), number], 1), np.ones(len(values)), values, names)
 
 
 def _columns(header: list[str], path: Path) -> dict[str, tuple[int, float]]:
