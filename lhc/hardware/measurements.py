@@ -121,13 +121,13 @@ def fit_devices(path: Path, targets: Path | None = None) -> FittedDevices:
         )
     means = sums / counts
     within = np.maximum(squares - counts * means**2, 0)
-    targets, classes = _classes(devices[:, 0])
-    few = [targets[k] for k in range(len(targets)) if np.sum(classes == k) < LEAST_DEVICES]
-    if few or targets[0] != 0:
+    centres, classes = _classes(devices[:, 0])
+    few = [centres[k] for k in range(len(centres)) if np.sum(classes == k) < LEAST_DEVICES]
+    if few or centres[0] != 0:
         what = f"fewer than {LEAST_DEVICES} devices have target {few[0]:g} µS" if few else "no device has target 0"
         raise DataError(f"{path}: {what}; a spread needs some, and zero weights are cells with target 0")
     chips = np.unique([rows.names[int(name)][0] for name in devices[:, 1]], return_inverse=True)[1]
-    return _fitted(targets, classes, devices[:, 0], chips, times, means, within, counts)
+    return _fitted(centres, classes, devices[:, 0], chips, times, means, within, counts)
 
 
 @dataclass(frozen=True, eq=False)

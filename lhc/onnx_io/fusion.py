@@ -50,4 +50,5 @@ def _layers(
         matrix = np.ascontiguousarray(form.matrix(constants.value(known.weight.name)), np.float32)
         kind = _LINEAR if form.window is None else _CONV.format(len(form.window.kernel))
         values = fusion_conductances(matrix, machine.tiles.rows, machine.tiles.cols, machine.mapping.omega)
-        yield FusionLayer(layer.name, number, kind, *matrix.shape, values)
+        height, width = matrix.shape
+        yield FusionLayer(layer.name, number, kind, height, width, values)
