@@ -39,8 +39,9 @@ LIONHEART = Hardware.load("lionheart")
 
 
 def _silent(hardware: Hardware) -> Hardware:
-    """Without output noise; devices are programmed and drift as before."""
-    return hardware.model_copy(update={"adc": hardware.adc.model_copy(update={"noise": 0.0})})
+    """Without output noise and read noise of products; devices are programmed and drift as before."""
+    currents = hardware.currents.model_copy(update={"read_noise": 0.0})
+    return hardware.model_copy(update={"adc": hardware.adc.model_copy(update={"noise": 0.0}), "currents": currents})
 
 
 def _with_tiles(hardware: Hardware, rows: int, cols: int) -> Hardware:
