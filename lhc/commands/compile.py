@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 
 from lhc.commands.partition import placed_by
 from lhc.hardware import Hardware
@@ -39,17 +40,8 @@ def compile_draws(found: NetworkPlacement, draws: Sequence[int], options: Compil
         draws: numbers of the programmings.
         options: seed, time and noise.
     """
-    seed, t_s, noise = options.seed, options.t_inference, options.noise
-    return compile_chips(
-        found.model,
-        found.graph,
-        found.plan,
-        seed=seed,
-        draws=draws,
-        t_s=t_s,
-        noise=noise,
-        calibration=found.calibration,
-    )
+    chips = partial(compile_chips, found.model, found.graph, found.plan, calibration=found.calibration)
+    return chips(seed=options.seed, draws=draws, t_s=options.t_inference, noise=options.noise)
 
 
 def placement_of(options: PlacingFirst) -> tuple[NetworkPlacement, PartitionResult | None]:

@@ -9,7 +9,7 @@ from lhc.graph import LayerGraph
 from lhc.model import ModelSource
 from lhc.onnx_io import read_plan
 from lhc.plan import Plan
-from lhc.report.builder import build_report, graph_of_plan, over_time
+from lhc.report.builder import ReportParts, build_report, graph_of_plan, over_time
 from lhc.report.document import Report, read_report
 from lhc.report.kept_fronts import read_fronts
 from lhc.report.records import keep, kept, merged, newest
@@ -60,38 +60,44 @@ def report_of(
         return newest(Path(source))[0]
     if isinstance(source, str | Path) and str(source).lower().endswith(".json"):
         return read_report(Path(source))
+    evaluations = tuple(times)
+    found: ReportParts = {
+        "times": over_time(evaluations),
+        "front": front,
+        "robustness": robustness,
+        "attribution": attribution,
+        "infeasibility": infeasibility,
+        "commands": (command,) if command else (),
+    }
+    measured = isinstance(source, PartitionResult) or any((evaluations, robustness, attribution, command))
+    if measured:
+        found["versions"] = environment()
+    folder = None if work_dir is None else Path(work_dir)
+    report = _made(source, name, found, folder)
+    if folder is None:
+        return report
+    return keep(folder, report) if measured else _with_earlier(report, folder)
+
+
+def _made(source: ReportSource, name: str | None, found: ReportParts, folder: Path | None) -> Report:
+    """The report, with what a result tells besides, and the front that was measured last."""
     plan, opened = planned(source)
     if isinstance(source, PartitionResult):
-        infeasibility = infeasibility or source.infeasibility
-    if front is None and work_dir is not None:
-        front = _front(Path(work_dir), plan)
-    evaluations = tuple(times)
-    measured = isinstance(source, PartitionResult) or any((evaluations, robustness, attribution, command))
-    graph = source.graph if isinstance(source, PartitionResult) else _graph(opened, plan)
-    report = build_report(
-        name or Path(opened.model.label).name,
-        plan,
-        graph,
-        operators=len(opened.model.proto.graph.node),
-        times=over_time(evaluations),
-        front=front,
-        robustness=robustness,
-        attribution=attribution,
-        infeasibility=infeasibility,
-        notes=source.notes if isinstance(source, PartitionResult) else (),
-        versions=environment() if measured else {},
-        commands=(command,) if command else (),
-        warnings=_warnings(opened, plan, graph),
-    )
-    if work_dir is None:
-        return report
-    return keep(Path(work_dir), report) if measured else _with_earlier(report, plan, Path(work_dir))
+        graph, found["notes"] = source.graph, source.notes
+        found["infeasibility"] = found.get("infeasibility") or source.infeasibility
+    else:
+        graph = _graph(opened, plan)
+    if folder is not None and found.get("front") is None:
+        found["front"] = _front(folder, plan)
+    found["warnings"] = _warnings(opened, plan, graph)
+    operators = len(opened.model.proto.graph.node)
+    return build_report(name or Path(opened.model.label).name, plan, graph, operators=operators, **found)
 
 
-def _with_earlier(report: Report, plan: Plan, folder: Path) -> Report:
+def _with_earlier(report: Report, folder: Path) -> Report:
     """With what was measured of the same plan before; a warning where that cannot be read."""
     try:
-        earlier = kept(folder, plan)
+        earlier = kept(folder, report.plan)
     except ConfigError as error:
         lost = f"what was measured of it before cannot be read: {error}"
         return report.model_copy(update={"warnings": (*report.warnings, lost)})

@@ -5,7 +5,7 @@ a half at each look, up to the most that is allowed, and the chance of error is 
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from lhc.errors import OutOfTimeError
 from lhc.graph import LayerGraph
@@ -74,15 +74,8 @@ def measure_sensitivity(
             draws=found.draws,
         )
         measured.update(dict.fromkeys(group, figure))
-    wide = [s for s in measured.values() if half_width is not None and not _narrow(s.interval, s.mean, half_width)]
-    if wide:
-        log.warning(
-            "%d of %d layers did not reach a half-width of %g within %d draws; --draws allows more",
-            len(wide),
-            len(measured),
-            half_width,
-            evaluator.draws,
-        )
+    if half_width is not None:
+        _warn_of_wide(measured, half_width, evaluator.draws)
     return SensitivityTable(
         metric=evaluator.metric.name,
         layers={name: measured[name] for name in names if name in measured},
@@ -92,6 +85,13 @@ def measure_sensitivity(
         t_s=evaluator.t_s,
         confidence=confidence,
     )
+
+
+def _warn_of_wide(measured: Mapping[str, Sensitivity], half_width: float, draws: int) -> None:
+    wide = sum(not _narrow(one.interval, one.mean, half_width) for one in measured.values())
+    if wide:
+        told = "%d of %d layers did not reach a half-width of %g within %d draws; --draws allows more"
+        log.warning(told, wide, len(measured), half_width, draws)
 
 
 def _looks(most: int) -> list[int]:

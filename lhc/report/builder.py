@@ -14,13 +14,13 @@ from lhc.report.document import CostItem, Costs, DrivenRows, LayerCosts, Operato
 from lhc.results import AtTime, Attribution, Evaluation, Front, FrontPoint, Infeasibility, Robustness
 from lhc.summary import summary
 
-__all__ = ["build_report", "costs_of", "estimated_front", "graph_of_plan", "over_time"]
+__all__ = ["ReportParts", "build_report", "costs_of", "estimated_front", "graph_of_plan", "over_time"]
 
 MOST_POINTS = 24
 """Of a front by estimate."""
 
 
-class _Found(TypedDict, total=False):
+class ReportParts(TypedDict, total=False):
     """What a report may hold besides the plan: fields of `Report`."""
 
     times: tuple[AtTime, ...]
@@ -35,7 +35,7 @@ class _Found(TypedDict, total=False):
 
 
 def build_report(
-    model: str, plan: Plan, graph: LayerGraph, *, operators: int | None = None, **found: Unpack[_Found]
+    model: str, plan: Plan, graph: LayerGraph, *, operators: int | None = None, **found: Unpack[ReportParts]
 ) -> Report:
     """The report of a plan.
 

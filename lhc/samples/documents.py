@@ -20,7 +20,7 @@ import numpy as np
 
 from lhc.errors import DataError, UsageError
 from lhc.samples.metrics import IGNORED, get_metric
-from lhc.samples.task import Task
+from lhc.samples.task import Array, Task
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -114,7 +114,13 @@ def text_task(
     if not rows:
         raise DataError("no document of the text has two tokens, so there is nothing to predict")
     rows = rows[:most]
-    length = fixed or max(len(codes) for codes, _ in rows)
+    arrays, targets = _filled(rows, fixed or max(len(codes) for codes, _ in rows))
+    given = {name: array for name, array in arrays.items() if name in {"input_ids", *inputs}}
+    return TextTask(Task(given, targets, get_metric("nll"), documents=np.array(sources[: len(rows)])), short)
+
+
+def _filled(rows: Sequence[tuple[list[int], list[int]]], length: int) -> tuple[dict[str, Array], Array]:
+    """All inputs, and targets, ``(windows, length)``; nothing counts behind the end of a window."""
     arrays = {name: np.zeros((len(rows), length), np.int64) for name in INPUTS}
     arrays["position_ids"] += np.arange(length)
     targets = np.full((len(rows), length), IGNORED, np.int64)
@@ -122,8 +128,7 @@ def text_task(
         arrays["input_ids"][row, : len(codes)] = codes
         arrays["attention_mask"][row, : len(codes)] = 1
         targets[row, : len(codes)] = wanted
-    given = {name: array for name, array in arrays.items() if name in {"input_ids", *inputs}}
-    return TextTask(Task(given, targets, get_metric("nll"), documents=np.array(sources[: len(rows)])), short)
+    return dict(arrays), targets
 
 
 def _windows(codes: list[int], window: int, step: int) -> list[tuple[list[int], list[int]]]:

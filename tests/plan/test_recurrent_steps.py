@@ -1,5 +1,7 @@
 """Steps of a recurrent operator are one row for people, and rows of their own in the plan."""
 
+from pathlib import Path
+
 import numpy as np
 import onnx
 import pytest
@@ -10,7 +12,8 @@ from lhc.plan.recurrent_steps import first_steps, folded
 from lhc.report.builder import build_report
 from lhc.report.content import layer_table
 from lhc.report.statements import decision
-from lhc.study.outcome import Analysis, plan_table
+from lhc.study.outcome import Analysis, PartitionResult, plan_table
+from lhc.study.source import open_model
 
 STEPS = 5
 LSTM = f"""
@@ -20,13 +23,17 @@ net (float[{STEPS}, N, 16] x) => (float[1, N, 8] last) {{
 }}"""
 
 
-@pytest.fixture(scope="module")
-def analysis() -> Analysis:
+def network() -> onnx.ModelProto:
     proto: onnx.ModelProto = parser.parse_model(LSTM)
     rng = np.random.default_rng(0)
     for name, shape in (("w", (1, 32, 16)), ("r", (1, 32, 8))):
         proto.graph.initializer.append(numpy_helper.from_array(rng.normal(size=shape).astype(np.float32), name))
-    return lhc.analyze(proto)
+    return proto
+
+
+@pytest.fixture(scope="module")
+def analysis() -> Analysis:
+    return lhc.analyze(network())
 
 
 def test_steps_are_counted_in_one_row(analysis: Analysis) -> None:
@@ -51,6 +58,13 @@ def test_tables_and_reports_have_that_row_and_its_whole_cost(analysis: Analysis)
     assert [cost.name for cost in costs.layers] == ["lstm/input", "lstm/recurrent_1"]
     parts = costs.others.latency_s + costs.crossings.latency_s + sum(cost.latency_s for cost in costs.layers)
     assert parts == pytest.approx(costs.total.latency_s)
+
+
+def test_a_report_finds_what_was_measured_of_its_steps(analysis: Analysis, tmp_path: Path) -> None:
+    everything = analysis.plan.decide({layer.name: ("analog", "budget", "") for layer in analysis.plan.layers})
+    placed = PartitionResult(everything, analysis.graph, open_model(network()).model).save(tmp_path / "lstm.lhc.onnx")
+    lhc.report_of(placed, command="lhc run", work_dir=tmp_path / "results")
+    assert lhc.report_of(placed, work_dir=tmp_path / "results").commands == ("lhc run",)
 
 
 def test_copies_are_counted_by_analyze_as_by_partition(analysis: Analysis) -> None:
