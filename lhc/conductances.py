@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Correction", "ProgrammedMatrix", "ProgrammedTile"]
+__all__ = ["Correction", "Floats", "ProgrammedMatrix", "ProgrammedTile"]
 
 Floats = npt.NDArray[np.float32]
 

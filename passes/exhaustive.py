@@ -15,7 +15,7 @@ from lhc.passes.search_terms import search_space
 from lhc.passes.strategy import Strategy
 from lhc.plan import Plan
 
-__all__ = ["Exhaustive"]
+__all__ = ["MOST_GROUPS", "Exhaustive"]
 
 MOST_GROUPS = 16
 """Of an exhaustive search: 65,536 placements."""

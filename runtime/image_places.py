@@ -16,7 +16,7 @@ from lhc.runtime.normals import Words
 from lhc.runtime.tile_kernels import ROWS, PackedTiles
 from lhc.runtime.unfold import window_layout
 
-__all__ = ["ImageMemory", "ImagePlaces", "image_memory", "image_places"]
+__all__ = ["ImageMemory", "ImagePlaces", "image_memory", "image_places", "images_together"]
 
 Integers = npt.NDArray[np.int64]
 

@@ -12,7 +12,15 @@ from lhc.runtime.ort import Array
 from lhc.runtime.stream import Position
 from lhc.samples.task import count_samples, cut
 
-__all__ = ["CALIBRATION_BYTES", "Call", "calibration_calls", "calibration_count", "call_samples", "padding_masks"]
+__all__ = [
+    "CALIBRATION_BYTES",
+    "Call",
+    "calibration_calls",
+    "calibration_count",
+    "call_samples",
+    "padding_masks",
+    "parity_samples",
+]
 
 CALL_SAMPLES = 64
 """Most samples in one call of onnxruntime where the model does not fix the batch."""

@@ -23,10 +23,12 @@ __all__ = [
     "create_session",
     "must_run",
     "observe_tensors",
+    "plain_feeds",
     "relative_error",
     "rounding",
     "run_session",
     "tensor_infos",
+    "with_outputs",
 ]
 
 Array = npt.NDArray[Any]

@@ -16,6 +16,7 @@ __all__ = [
     "ROWS",
     "ConverterCodes",
     "PackedTiles",
+    "TileSpans",
     "deviate",
     "keep_slice",
     "multiply",

@@ -19,7 +19,7 @@ from pydantic import Field, model_validator
 
 from lhc.hardware.device_model import PairedDevices, Positive, Scale
 
-__all__ = ["Measured"]
+__all__ = ["Floats", "Measured"]
 
 Floats = npt.NDArray[np.float64]
 Ascending = Annotated[tuple[Scale, ...], Field(min_length=1, max_length=1024)]

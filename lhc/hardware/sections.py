@@ -8,6 +8,7 @@ from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 __all__ = [
     "Adc",
     "Compensation",
+    "Converter",
     "Dac",
     "DriftCompensation",
     "LeftOut",

@@ -12,7 +12,7 @@ from lhc.errors import UsageError
 from lhc.measure.bench import Bench
 from lhc.passes import Curvature
 
-__all__ = ["curvatures"]
+__all__ = ["BATCH", "curvatures"]
 
 BATCH = 128
 """Samples that curvatures are taken on, as in HILAL's published settings."""

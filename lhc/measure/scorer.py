@@ -39,6 +39,7 @@ __all__ = [
     "Job",
     "Scorer",
     "Setting",
+    "calibration_block",
     "counted_positions",
     "counts_samples",
     "job_groups",

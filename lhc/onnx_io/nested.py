@@ -21,7 +21,7 @@ from lhc.onnx_io.operators import kind_of
 from lhc.onnx_io.shapes import Shape, declared_shape
 from lhc.onnx_io.weighted import NO_SIZES, found_in, may_multiply
 
-__all__ = ["Inner", "free_name", "inner_nodes", "nested_layers"]
+__all__ = ["Inner", "free_name", "inner_nodes", "is_product", "nested_layers"]
 
 _TURNS = (
     "it can be placed where the file or samples (--data) tell how many turns there are, at most 64, and nothing but"

@@ -6,7 +6,17 @@ from typing import ClassVar, Literal
 from lhc.options.declare import option, options
 from lhc.options.subjects import ExternalData
 
-__all__ = ["Annotating", "Carrying", "Estimating", "Form", "MeasuredOutput", "Printing", "Replacing", "Reporting"]
+__all__ = [
+    "Annotating",
+    "Carrying",
+    "Estimating",
+    "Form",
+    "MeasuredOutput",
+    "Printing",
+    "Replacing",
+    "Reporting",
+    "Watching",
+]
 
 Form = Literal["table", "csv", "markdown", "latex", "json"]
 

@@ -15,7 +15,7 @@ from lhc.plan import Plan
 from lhc.results import AtTime, Attribution, Front, Infeasibility, Robustness
 from lhc.support.field_problems import field_problem
 
-__all__ = ["CostItem", "Costs", "DrivenRows", "LayerCosts", "Report", "parse_report", "read_report"]
+__all__ = ["CostItem", "Costs", "DrivenRows", "LayerCosts", "OperatorItem", "Report", "parse_report", "read_report"]
 
 _SCHEMA = 1
 _LIMIT = 64 * 2**20

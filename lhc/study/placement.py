@@ -23,7 +23,7 @@ from lhc.study.prepare import analog_of, check_machine, machine_of, read_placed
 from lhc.study.source import Opened, open_model
 from lhc.support.version import VERSION
 
-__all__ = ["NetworkPlacement", "given_placement"]
+__all__ = ["NetworkPlacement", "calibration_samples", "given_placement"]
 
 log = logging.getLogger("lhc")
 

@@ -45,6 +45,8 @@ if TYPE_CHECKING:  # they load PyTorch
     from lhc.train.train_rounds import Rounds
 
 __all__ = [
+    "BEFORE",
+    "VALIDATION_SAMPLES",
     "Train",
     "course_of",
     "retrained",
