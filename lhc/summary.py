@@ -8,7 +8,7 @@ from lhc.plan import Outcome, Plan
 from lhc.plan.recurrent_steps import folded
 from lhc.support.numbers import counted, drop_value, share_text
 
-__all__ = ["format_outcome", "share_of", "summary", "tiles_text"]
+__all__ = ["format_outcome", "layers_text", "share_of", "summary", "tiles_text"]
 
 
 def _digits(max_drop: float) -> int:
@@ -36,6 +36,13 @@ def share_of(plan: Plan) -> str:
     return f"known MACs ({counted(left, 'operator')} not counted)"
 
 
+def layers_text(plan: Plan, between: str = " of ") -> str:
+    """How many layers are analog, of those that can be: ``8 of 10 layers (4 more can never be analog)``."""
+    shown = folded(plan)
+    never = f" ({shown.size - shown.able} more can never be analog)" if shown.size > shown.able else ""
+    return f"{len(shown.analog)}{between}{counted(shown.able, 'layer')}{never}"
+
+
 def tiles_text(number: int, hardware: Hardware) -> str:
     """``33 tiles of 256x255``."""
     return f"{counted(number, 'tile')} of {hardware.tiles.rows}x{hardware.tiles.cols}"
@@ -43,9 +50,8 @@ def tiles_text(number: int, hardware: Hardware) -> str:
 
 def summary(plan: Plan, graph: LayerGraph) -> str:
     """The one line that sums a plan up."""
-    shown = folded(plan)
     parts = [
-        f"analog {len(shown.analog)}/{shown.size} layers",
+        f"analog {layers_text(plan, '/')}",
         f"{share_text(plan.analog_mac_fraction)} of {share_of(plan)}",
         *([f"{plan.activation_macs:,} MACs of activations beside"] if plan.activation_macs else []),
         tiles_text(plan.tiles(graph), plan.hardware),

@@ -120,8 +120,8 @@ def _costs_more(plan: Plan, space: SearchSpace, g: int, change: float) -> str:
     conversions = change - (analog - digital)
     text = f"costs more on tiles than it saves: analog {amount(analog, unit)}, digital {amount(digital, unit)}"
     if abs(conversions) > space.resolution(space.objective):
-        word = "more" if conversions > 0 else "less"
-        text += f", {amount(abs(conversions), unit)} {word} for conversions"
+        word = "adds" if conversions > 0 else "saves"
+        text += f", and on tiles it {word} {amount(abs(conversions), unit)} of conversions at its borders"
     if len(group) > 1:
         text += f"; for {', '.join(plan.titles[name] for name in group)} together"
     return text

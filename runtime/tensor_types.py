@@ -13,7 +13,7 @@ import onnx
 
 from lhc.errors import ModelError
 from lhc.model import OnnxModel
-from lhc.onnx_io.shapes import outline
+from lhc.onnx_io.shapes import inferred_graph, outline
 from lhc.runtime.ort import create_session, with_outputs
 
 __all__ = ["tensor_types"]
@@ -40,10 +40,7 @@ def tensor_types(model: OnnxModel, tensors: Iterable[str]) -> Mapping[str, onnx.
 def _infer(model: OnnxModel) -> dict[str, onnx.TypeProto]:
     proto = outline(model.proto)
     del proto.graph.value_info[:]  # exporters leave sizes of their own example there
-    try:
-        graph = onnx.shape_inference.infer_shapes(proto, data_prop=True).graph
-    except (onnx.shape_inference.InferenceError, ValueError):
-        return {}
+    graph = inferred_graph(proto)
     values = (*graph.value_info, *graph.input, *graph.output)
     return {v.name: _sized(v.type) for v in values if v.type.tensor_type.elem_type}
 

@@ -32,6 +32,10 @@ class Helped(TyperCommand):
     """Names of parameters that only ``--help-all`` shows."""
     all_shown = False
 
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:  # noqa: ANN401 - of typer's own copy of click
+        """``[OPTIONS] MODEL``, without typer's braces."""
+        return [piece.strip("{}") for piece in super().collect_usage_pieces(ctx)]
+
     def format_help_text(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401 - of typer's own copy of click
         """What it does, and examples."""
         super().format_help_text(ctx, formatter)
@@ -54,7 +58,9 @@ class Helped(TyperCommand):
                 continue
             named = getattr(parameter, "rich_help_panel", None)
             heading = "Arguments" if parameter.param_type_name == "argument" else named or _LAST
-            by_heading.setdefault(heading, []).append(record)
+            name, does = record
+            # Typer tells the type of an argument, which is text for all of them.
+            by_heading.setdefault(heading, []).append((name.removesuffix(" <str>"), does))
         for heading in ("Arguments", *HEADINGS, *by_heading):
             if records := by_heading.pop(heading, None):
                 with formatter.section(heading):

@@ -42,6 +42,7 @@ def compile(asked: CompileOptions, shown: CompileOutput) -> None:
     from lhc.lowering import check_compiled_output
     from lhc.report.placement_lines import doubts
     from lhc.study.source import open_model
+    from lhc.summary import layers_text
     from lhc.support.numbers import time_text
 
     if shown.draws < 1:
@@ -61,13 +62,15 @@ def compile(asked: CompileOptions, shown: CompileOutput) -> None:
         compiled.save(path, force=shown.force)
         hint(f"written: {path}")
         files.append({"path": str(path), "draw": compiled.chip.draw, "bytes": path.stat().st_size})
-    layers, t_s = len(placed.plan.analog), compiled.chip.t_s
+    t_s = compiled.chip.t_s
     if shown.json:
-        emit_json({"files": files, "noise": asked.noise, "seed": asked.seed, "t_s": t_s, "analog": layers})
+        emit_json(
+            {"files": files, "noise": asked.noise, "seed": asked.seed, "t_s": t_s, "analog": len(placed.plan.analog)}
+        )
     else:
         what = {"on": "drawn in the model", "off": "left out", "input": "read from inputs NAME.deviates"}[asked.noise]
         time = "as programmed" if t_s is None else f"{time_text(t_s)} after programming"
-        say(f"analog {layers}/{placed.plan.size} layers, {time}, output noise {what}")
+        say(f"analog {layers_text(placed.plan, '/')}, {time}, output noise {what}")
     outcome = None if result is None else result.plan.outcome
     if outcome is not None and not outcome.within_budget:
         hint("the budget is not met; the files were written all the same")

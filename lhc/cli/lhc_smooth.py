@@ -6,13 +6,14 @@ from typing import ClassVar
 
 from lhc.cli.build import terminal_command
 from lhc.cli.output import default_output, emit, hint
+from lhc.cli.progress import reporter
 from lhc.options.commands import SmoothOptions
 from lhc.options.declare import option, options
-from lhc.options.printed import Printing, Replacing
+from lhc.options.printed import Replacing, Watching
 
 
 @options
-class SmoothOutput(Printing, Replacing):
+class SmoothOutput(Watching, Replacing):
     """What ``lhc smooth`` writes."""
 
     PANEL: ClassVar[str] = "Output"
@@ -38,10 +39,16 @@ def smooth(asked: SmoothOptions, shown: SmoothOutput) -> None:
     opened = open_model(asked.model, dequantize=asked.dequantize)
     where = shown.out or default_output(opened, ".smooth.onnx")
     check_output(where, opened.model, shown.force, "copy")
-    result = run.of(replace(asked, model=opened))
+    with reporter(shown.quiet) as progress:
+        result = run.of(replace(asked, model=opened, progress=progress))
     result.save(where, force=shown.force)
-    document = {"hardware": result.hardware.name, "inputs": [asdict(one) for one in result.inputs]}
-    emit(document | {"difference": result.difference}, result.as_table(), result.summary, shown.chosen)
+    document = {
+        "hardware": result.hardware.name,
+        "inputs": [asdict(one) for one in result.inputs],
+        "samples": result.samples,
+        "difference": result.difference,
+    }
+    emit(document, result.as_table(), f"{result.legend}\n{result.summary}", shown.chosen)
     hint(f"written: {where}")
 
 

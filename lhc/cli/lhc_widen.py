@@ -27,7 +27,7 @@ class WidenOutput(Printing, Replacing):
 
 
 def widen(asked: WidenOptions, shown: WidenOutput) -> None:
-    """Write columns of products several times, in free columns of their tiles, and take the mean of the copies.
+    """Write columns of products several times, in free columns of their tiles. The mean of the copies counts.
 
     The network computes the same; what is written is an ordinary network, for every other command.
     """

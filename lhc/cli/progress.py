@@ -3,8 +3,9 @@
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
+from threading import Event, Lock, Thread
 from typing import TypeVar
 
 from lhc.cli.output import emit, hint
@@ -15,7 +16,8 @@ from lhc.support.numbers import work_text
 
 __all__ = ["dry_run", "reporter", "watched"]
 
-_EVERY_S = 15.0
+EVERY_S = 15.0
+"""Between two lines where stderr is no terminal."""
 C = TypeVar("C", bound=Execution)
 
 
@@ -52,7 +54,8 @@ def reporter(quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
         with _bar() as report:
             yield report
     else:
-        yield _lines()
+        with _lines() as report:
+            yield report
 
 
 @contextmanager
@@ -75,21 +78,42 @@ def _bar() -> Iterator[Callable[[str, int, int], None]]:
         def report(what: str, done: int, total: int) -> None:
             left = time_left(what, done, total)
             shown = "" if left is None else f"about {work_text(left)} left of this step"
-            progress.update(task, total=1.0, completed=share_done(what, done, total), description=what, left=shown)
+            share = share_done(what, done, total)
+            # A step whose first unit is not done shows that it is alive, not how far it is.
+            progress.update(task, total=1.0 if share else None, completed=share, description=what, left=shown)
 
         yield report
 
 
-def _lines() -> Callable[[str, int, int], None]:
-    from lhc.support.time_left import TimeLeft
+@contextmanager
+def _lines() -> Iterator[Callable[[str, int, int], None]]:
+    """A line at most every 15 s, and at least: a step that reports nothing for so long is said to go on."""
+    from lhc.support.time_left import TimeLeft, progress_text
 
-    time_left, printed = TimeLeft(), time.monotonic()
+    time_left, ended, lock = TimeLeft(), Event(), Lock()
+    last, printed = ("reading", time.monotonic()), time.monotonic()
 
     def report(what: str, done: int, total: int) -> None:
-        nonlocal printed
-        left, now = time_left(what, done, total), time.monotonic()
-        if now - printed >= _EVERY_S:
-            printed = now
-            hint(f"{what}: {done}/{total}{'' if left is None else f'; about {work_text(left)} left of this step'}")
+        nonlocal last, printed
+        with lock:
+            text, now = progress_text(what, done, total, time_left(what, done, total)), time.monotonic()
+            last = text, now
+            if now - printed >= EVERY_S:
+                printed = now
+                hint(text)
 
-    return report
+    def go_on() -> None:
+        nonlocal printed
+        while not ended.wait(EVERY_S / 3):
+            with lock:
+                now, (text, since) = time.monotonic(), last
+                if now - printed >= EVERY_S:
+                    printed = now
+                    with suppress(OSError):  # nobody reads it any more
+                        hint(f"{text} ({work_text(now - since)} without news)")
+
+    Thread(target=go_on, daemon=True).start()
+    try:
+        yield report
+    finally:
+        ended.set()

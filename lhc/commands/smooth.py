@@ -32,7 +32,7 @@ def smooth(options: SmoothOptions) -> SmoothedModel:
         ModelError: no input of its products can be scaled.
     """
     opened = open_model(options.model, options.data, options.label_key, options.dequantize)
-    task = opened.task(options.data, UNCHOSEN, None, options)
+    task = opened.task(options.data, UNCHOSEN, options.samples, options)
     opened = opened.seen(task)
     model, graph = opened.model, opened.graph(None, task)
     machine = machine_of(options)
@@ -45,10 +45,21 @@ def smooth(options: SmoothOptions) -> SmoothedModel:
             f"{model.label}: no input of its products can be scaled: none comes from a stored gain, or from a product"
             " that nothing else reads"
         )
-    vectors = input_vectors(model, [one.tensor for one in inputs], task)
-    chosen = [chosen_factors(model, graph, one, vectors[one.tensor], machine, options.seed, t_s) for one in inputs]
+    vectors, samples = input_vectors(model, [one.tensor for one in inputs], task, options.progress)
+    chosen = []
+    for number, one in enumerate(inputs):
+        options.progress("scaling inputs", number, len(inputs))
+        chosen.append(chosen_factors(model, graph, one, vectors[one.tensor], machine, options.seed, t_s))
+    options.progress("scaling inputs", len(inputs), len(inputs))
     data = DataFile(default_work_dir()) if model.external else None
     smoothed = smoothed_model(model, graph, inputs, chosen, in_memory if data is None else data.put)
     difference = greatest_difference(model, smoothed, task)
-    told = tuple(one.told for one in chosen)
-    return SmoothedModel(model=smoothed, source=model, inputs=told, hardware=machine, difference=difference, data=data)
+    return SmoothedModel(
+        model=smoothed,
+        source=model,
+        inputs=tuple(one.told for one in chosen),
+        samples=samples,
+        hardware=machine,
+        difference=difference,
+        data=data,
+    )

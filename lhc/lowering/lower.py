@@ -30,7 +30,7 @@ from lhc.onnx_io import mark_compiled
 from lhc.onnx_io.data_file import Store, in_memory
 from lhc.onnx_io.held_weights import read_in
 from lhc.onnx_io.product import Product
-from lhc.onnx_io.shapes import outline, tensor_shapes
+from lhc.onnx_io.shapes import inferred_graph, outline, tensor_shapes
 from lhc.plan import Plan
 
 __all__ = ["Chip", "lower"]
@@ -107,7 +107,7 @@ class _Lowering:
 
     def __post_init__(self) -> None:
         self._library = Library(opset_of(self.proto))
-        self._shapes = tensor_shapes(onnx.shape_inference.infer_shapes(outline(self.proto), data_prop=True).graph)
+        self._shapes = tensor_shapes(inferred_graph(outline(self.proto)))
         self._taken = _tensor_names(self.proto.graph)
         self._tensors: dict[object, str] = {}
 

@@ -44,6 +44,7 @@ from lhc.measure.scorer import Block
 from lhc.model import OnnxModel, is_external
 from lhc.onnx_io import Constants, save_model
 from lhc.onnx_io.held_weights import read_in
+from lhc.onnx_io.shapes import inferred_graph
 from lhc.plan import Plan
 from lhc.runtime import HybridExecutor
 from lhc.runtime.cut import Segment, Stage, cut_graph, segment_model
@@ -198,8 +199,7 @@ class _Parts:
         self._graph = graph
         self._constants = Constants(model.proto.graph)
         self._nodes = nodes
-        inferred = onnx.shape_inference.infer_shapes(model.proto).graph
-        self._inferred = {value.name: value for value in inferred.value_info}
+        self._inferred = {value.name: value for value in inferred_graph(model.proto).value_info}
         cuts = [part for segment, names in stages for part in (segment, *map(self.alone, names)) if part is not None]
         self._types = tensor_types(model, {tensor for part in cuts for tensor in part.inputs} - set(graph.inputs))
 

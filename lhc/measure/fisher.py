@@ -43,7 +43,7 @@ from lhc.runtime.network_calls import parity_samples
 from lhc.runtime.on_demand import chip_on_demand
 from lhc.samples.class_axis import classes_last
 from lhc.samples.metrics import LEAST_PROBABILITY, Array, are_probabilities
-from lhc.stats import CONFIDENCE, summarize
+from lhc.stats import CONFIDENCE, clipped, summarize
 from lhc.store import Facts
 
 if TYPE_CHECKING:
@@ -152,7 +152,7 @@ def _figure(bench: Bench, by_weights: Floats, by_outputs: Floats, confidence: fl
         metric=bench.metric.name,
         mean=found.mean,
         std=found.std,
-        interval=found.interval,
+        interval=clipped(found.interval, bench.metric.least_damage(bench.baseline), np.inf),
         draws=bench.draws,
         method="fisher",
         by_weights=float(by_weights.mean()),

@@ -116,4 +116,4 @@ def _measure(
 
 
 def _narrow(interval: tuple[float, float] | None, mean: float, half_width: float) -> bool:
-    return interval is not None and interval[1] - interval[0] <= 2 * half_width * abs(mean)
+    return interval is not None and interval[1] - mean <= half_width * abs(mean)

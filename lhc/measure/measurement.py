@@ -243,18 +243,20 @@ def evaluation(
     step = measured.step
     value = summarize(measured.values, confidence, step)
     drop = summarize(measured.drops * scale, confidence, step * scale)
+    # No drop is below these: what an interval says of others is no finding. Decisions rest on the upper bounds.
+    metric = evaluator.metric
+    here, anywhere = (min(scale * metric.least_damage(b), drop.mean) for b in (evaluator.baseline, None))
     return Evaluation(
-        metric=evaluator.metric.name,
-        percent=evaluator.metric.percent,
+        metric=metric.name,
+        percent=metric.percent,
         baseline=evaluator.baseline,
         values=tuple(measured.values.tolist()),
         mean=value.mean,
         std=value.std,
-        # Decisions rest on the interval of the drop, which stays as it is.
-        interval=clipped(value.interval, 0.0, 1.0) if evaluator.metric.percent else value.interval,
+        interval=clipped(value.interval, *metric.bounds),
         drop=drop.mean,
-        drop_interval=drop.interval,
-        sample_interval=sample_interval(measured, evaluator, relative, confidence),
+        drop_interval=clipped(drop.interval, here, np.inf),
+        sample_interval=clipped(sample_interval(measured, evaluator, relative, confidence), anywhere, np.inf),
         drops=tuple((measured.drops * scale).tolist()),
         samples=evaluator.samples,
         documents=None if measured.documents is None else len(members(measured.documents)),

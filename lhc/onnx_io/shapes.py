@@ -17,6 +17,7 @@ __all__ = [
     "example_shapes",
     "infer",
     "infer_shapes",
+    "inferred_graph",
     "inferred_shapes",
     "inlined",
     "input_shapes",
@@ -197,12 +198,12 @@ def infer(model: OnnxModel, given: Mapping[str, tuple[int, ...]]) -> onnx.GraphP
 
 
 def _refuse_giants(graph: onnx.GraphProto, label: str) -> None:
-    """Refuse a graph that computes a tensor which no memory holds, before anything is run.
+    """Refuse a graph that reads or computes a tensor which no memory holds, before anything is run.
 
     Raises:
         ModelError: there is one.
     """
-    for value in (*graph.value_info, *graph.output):
+    for value in (*graph.input, *graph.value_info, *graph.output):
         sizes = [size for size in declared_shape(value) or () if isinstance(size, int)]
         if math.prod(sizes) > GIANT:
             shape = "x".join(map(str, sizes))
@@ -259,10 +260,15 @@ def inlined(proto: onnx.ModelProto, label: str) -> onnx.ModelProto:
 
 def inferred_shapes(model: OnnxModel) -> dict[str, Shape]:
     """Shapes by inference from what the file declares; none where that fails."""
+    return tensor_shapes(inferred_graph(outline(model.proto)))
+
+
+def inferred_graph(proto: onnx.ModelProto) -> onnx.GraphProto:
+    """The graph with the types and shapes that inference finds; an empty one where the file contradicts itself."""
     try:
-        return tensor_shapes(onnx.shape_inference.infer_shapes(outline(model.proto), data_prop=True).graph)
+        return onnx.shape_inference.infer_shapes(proto, data_prop=True).graph
     except (onnx.shape_inference.InferenceError, ValueError):
-        return {}
+        return onnx.GraphProto()
 
 
 def outline(proto: onnx.ModelProto) -> onnx.ModelProto:

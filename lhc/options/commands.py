@@ -19,6 +19,7 @@ from lhc.options.subjects import (
     MachineOptions,
     ModelForm,
     PlacedMachine,
+    Progressing,
     Ranking,
     ReadTime,
     ReadTimes,
@@ -26,6 +27,7 @@ from lhc.options.subjects import (
     Seeded,
     Selection,
     Shapes,
+    SomeSamples,
 )
 from lhc.options.training import Checkpointing, TrainingOptions
 from lhc.options.values import times_of
@@ -251,7 +253,7 @@ class AttributeOptions(LayerSelection, ReadTime, PlacedMachine, Measuring):
 
 
 @options
-class SmoothOptions(ReadTime, MachineOptions, Seeded, SampleSource, ModelForm):
+class SmoothOptions(Progressing, ReadTime, MachineOptions, Seeded, SomeSamples, ModelForm):
     """Of ``lhc smooth``."""
 
 

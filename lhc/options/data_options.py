@@ -8,7 +8,7 @@ from lhc.options.declare import option, options
 if TYPE_CHECKING:
     from lhc.samples.task import DataSource
 
-__all__ = ["Data", "SampleSource"]
+__all__ = ["Data", "SampleSource", "SomeSamples"]
 
 
 @options
@@ -44,12 +44,20 @@ class SampleSource:
 
 
 @options
-class Data(SampleSource):
-    """Which samples are looked at, and how answers on them are scored."""
+class SomeSamples(SampleSource):
+    """Which samples are looked at."""
 
     PANEL: ClassVar[str] = "Data"
 
     samples: int | None = option("Use the first N samples; all by default.", default=None, metavar="N")
+
+
+@options
+class Data(SomeSamples):
+    """Which samples are looked at, and how answers on them are scored."""
+
+    PANEL: ClassVar[str] = "Data"
+
     metric: str | None = option(
         "accuracy (default with labels), agreement (default without labels, where the output holds"
         " probabilities), nmse (default else), kl, mse, …, or module:function. A placed model is judged by the"

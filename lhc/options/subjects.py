@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from lhc.errors import UsageError
-from lhc.options.data_options import Data, SampleSource
+from lhc.options.data_options import Data, SampleSource, SomeSamples
 from lhc.options.declare import argument, option, options
 from lhc.options.values import bytes_of, copies_of, shapes_of, times_of
 
@@ -32,6 +32,7 @@ __all__ = [
     "Objective",
     "PlacedMachine",
     "Progress",
+    "Progressing",
     "Ranking",
     "RankingMethod",
     "ReadTime",
@@ -40,6 +41,7 @@ __all__ = [
     "Seeded",
     "Selection",
     "Shapes",
+    "SomeSamples",
     "silent",
 ]
 
@@ -288,7 +290,16 @@ class Ranking:
 
 
 @options
-class Execution:
+class Progressing:
+    """What is told while work proceeds."""
+
+    PANEL: ClassVar[str] = "Execution"
+
+    progress: Progress = option("Called as work proceeds.", default=silent, instead="a bar on stderr; -q: none")
+
+
+@options
+class Execution(Progressing):
     """How the work is carried out. Results do not depend on it."""
 
     PANEL: ClassVar[str] = "Execution"
@@ -316,7 +327,6 @@ class Execution:
     timeout: float | None = option(
         "Begin nothing new after so many seconds; end with the best so far.", default=None, metavar="S", unit="s"
     )
-    progress: Progress = option("Called as work proceeds.", default=silent, instead="a bar on stderr; -q: none")
 
     def __post_init__(self) -> None:
         if self.jobs < 1:

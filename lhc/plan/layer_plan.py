@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from lhc.graph import RUN_TIME_OPERANDS
 from lhc.support.numbers import bounds_text, number_text
 
-__all__ = ["Decision", "LayerPlan", "Method", "Placement", "PlanRecord", "Reason", "Sensitivity"]
+__all__ = ["NEVER_ANALOG", "Decision", "LayerPlan", "Method", "Placement", "PlanRecord", "Reason", "Sensitivity"]
 
 Placement = Literal["analog", "digital"]
 Method = Literal["measure", "fisher"]
@@ -28,6 +28,8 @@ Reason = Literal[
     "parity",  # the emulation does not reproduce the operator
     "tiles",  # not enough tiles
 ]
+NEVER_ANALOG: frozenset[Reason] = frozenset({"no-static-weight", "unsupported", "adapter", "parity"})
+"""Reasons of layers that no tile computes, whatever the user affords."""
 _STEP = re.compile(r"_\d+(_reverse)?$")
 """Ends the name of a step."""
 Decision = tuple[Placement, Reason, str]

@@ -15,7 +15,7 @@ from lhc.errors import ConfigError, UsageError
 from lhc.graph import LayerGraph
 from lhc.hardware import Hardware
 from lhc.hardware.overrides import problem
-from lhc.plan.layer_plan import Decision, LayerPlan, PlanRecord, Sensitivity
+from lhc.plan.layer_plan import NEVER_ANALOG, Decision, LayerPlan, PlanRecord, Sensitivity
 from lhc.support.yaml_text import read_yaml, write_yaml
 
 __all__ = ["SCHEMA_VERSION", "CurvePoint", "Estimate", "Healing", "Outcome", "Plan", "Retrained"]
@@ -195,6 +195,11 @@ class Plan(PlanRecord):
     def size(self) -> int:
         """How many layers there are; digital columns of a layer are no other one."""
         return sum(layer.reason != "columns" for layer in self.layers)
+
+    @property
+    def able(self) -> int:
+        """How many of them tiles can compute, whatever that would lose."""
+        return self.size - sum(layer.reason in NEVER_ANALOG for layer in self.layers)
 
     @property
     def macs(self) -> int:

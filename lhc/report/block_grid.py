@@ -12,6 +12,7 @@ from typing import Literal
 
 from lhc.graph import CANDIDATE_OPS
 from lhc.plan import LayerPlan, Plan
+from lhc.plan.layer_plan import NEVER_ANALOG
 from lhc.report.text import fixed
 from lhc.support.numbers import share_text
 
@@ -170,7 +171,7 @@ def kind_of(layer: LayerPlan) -> Kind:
     """Placement of a layer; ``never``: digital because no tile can take it; ``open``: not decided."""
     if layer.reason == "eligible":
         return "open"
-    if layer.placement == "digital" and layer.reason in ("no-static-weight", "unsupported", "parity"):
+    if layer.placement == "digital" and layer.reason in NEVER_ANALOG:
         return "never"
     return layer.placement
 

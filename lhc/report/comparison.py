@@ -5,6 +5,7 @@ from itertools import combinations
 from typing import TYPE_CHECKING
 
 from lhc.costs import gains
+from lhc.plan.recurrent_steps import folded
 from lhc.support.numbers import drop_range, drop_unit, drop_value, number_text, share_text, time_text
 from lhc.support.tables import Table
 
@@ -26,7 +27,7 @@ def comparison_table(results: "Sequence[PartitionResult]") -> Table:
 
 
 def _row(result: "PartitionResult", aged: bool) -> list[str]:
-    plan, outcome, cost = result.plan, result.plan.outcome, result.cost
+    plan, outcome, cost = folded(result.plan), result.plan.outcome, result.cost
     drops = ["-", "-", "-"]
     if outcome is not None:
         share = outcome.percent or outcome.drop_type == "relative"
@@ -35,9 +36,9 @@ def _row(result: "PartitionResult", aged: bool) -> list[str]:
     return [
         plan.hardware.name,
         "-" if outcome is None else time_text(outcome.t_s),
-        f"{len(plan.analog)}/{len(plan.layers)}",
+        f"{len(plan.analog)}/{plan.able}",
         share_text(plan.analog_mac_fraction),
-        str(plan.tiles(result.graph)),
+        str(result.plan.tiles(result.graph)),
         *drops,
         *([holding_text(result)] if aged else []),
         "-" if cost is None else number_text(1e3 * cost.total.latency_s),
@@ -85,7 +86,7 @@ def _interval(result: "PartitionResult") -> tuple[float, float] | None:
 
 def comparison_footer(results: "Sequence[PartitionResult]") -> str:
     """What the rows of ``lhc compare`` are beside all digital and to each other, and what their machines leave out."""
-    lines = []
+    lines = ["layers: analog ones, of those that can be"]
     for result in results:
         machine, cost, digital = result.plan.hardware, result.cost, result.digital_cost
         told = ["costs are not known"] if cost is None or digital is None else [gains(cost.total, digital.total)]

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from lhc.report.text import (
     CALIBRATION_NOTE,
     EFFECTS,
+    SHARES_NOTE,
     budget_of_chips,
     budget_word,
     calibrations,
@@ -81,7 +82,11 @@ def evaluation_footer(results: Sequence[Evaluation]) -> str:
     """The line under the table of ``lhc run``."""
     first = results[0]
     digital = f"digital {first.metric} {metric_value(first.baseline, first.percent)}"
-    return f"{digital}; {first.draws} draws, {samples_basis(first)}, seed {first.seed}"
+    lines = [f"{digital}; {first.draws} draws, {samples_basis(first)}, seed {first.seed}"]
+    half = 0.5 / first.samples
+    if any(e.percent and e.std < half and e.interval is not None and e.interval[0] < e.interval[1] for e in results):
+        lines.append(f"intervals are of a std of at least {metric_value(half, True)}: half a sample cannot be seen")
+    return "\n".join(lines)
 
 
 def front_table(front: Front, chosen: Iterable[FrontPoint] | None = None) -> Table:
@@ -179,6 +184,7 @@ def attribution_footer(found: Attribution) -> str:
     lines = [
         f"{found.metric}: damage of the layer alone on tiles; then how much of it goes away without one effect,",
         f"in brackets where the {level_text(found.confidence)} interval holds 0; without all: what mapping alone does",
+        SHARES_NOTE,
         *((CALIBRATION_NOTE,) if found.calibrated else ()),
         _basis(found),
     ]

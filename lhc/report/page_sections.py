@@ -25,6 +25,7 @@ from lhc.report.statements import other_samples, samples_of_front, times_of_digi
 from lhc.report.text import (
     CALIBRATION_NOTE,
     EFFECTS,
+    SHARES_NOTE,
     budget_of_chips,
     budget_of_margin,
     budget_text,
@@ -142,7 +143,8 @@ def _front(front: Front, plan: Plan) -> PageSection:
             ("Interval", False, lambda p: _bounds(p.evaluation)),
             ("Estimated drop", True, lambda p: as_number(p.predicted_drop, lambda drop: drop_value(drop, percent))),
         ]
-    columns.append(("Note", False, lambda p: as_text("this placement" if plan.analog == set(p.analog) else "")))
+    if any(plan.analog == set(point.analog) for point in front.points):
+        columns.append(("Note", False, lambda p: as_text("this placement" if plan.analog == set(p.analog) else "")))
     text = _sentence(samples_of_front(front, plan.outcome))
     if front.calibration is not None:
         text += (f"Estimates: {front.calibration}.",)
@@ -262,10 +264,10 @@ def _attribution(found: Attribution, plan: Plan) -> PageSection:
     )
     text = (
         "Each layer is analog alone, then with one effect of the tiles switched off: how much of the damage goes away."
-        " Effects interact, so shares need not add up; in brackets where the interval holds 0. What is left without"
-        " all of them is what mapping onto tiles alone does."
+        f" {capitalized(SHARES_NOTE)}. In brackets where the interval holds 0. What is left without all of them is what"
+        " mapping onto tiles alone does."
     )
-    note = f"{CALIBRATION_NOTE[0].upper()}{CALIBRATION_NOTE[1:]}."
+    note = f"{capitalized(CALIBRATION_NOTE)}."
     return PageSection(
         "attribution", "Where the damage comes from", (text, note) if found.calibrated else (text,), tables=(table,)
     )

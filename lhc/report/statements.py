@@ -22,7 +22,7 @@ from lhc.report.text import (
     unmet_because,
 )
 from lhc.results import AtTime, Evaluation, Front, Infeasibility, Robustness
-from lhc.summary import tiles_text
+from lhc.summary import layers_text, tiles_text
 from lhc.support.numbers import (
     amount,
     counted,
@@ -63,7 +63,7 @@ def decision_of(plan: Plan, tiles: int) -> str:
     if not plan.analog:
         return f"All {plan.size} layers stay digital."
     return (
-        f"{len(plan.analog)} of {plan.size} layers run on analog tiles: {share_text(plan.analog_mac_fraction)}"
+        f"{layers_text(plan)} run on analog tiles: {share_text(plan.analog_mac_fraction)}"
         f" of the multiplications by weights{_known(plan)}, on {tiles_text(tiles, plan.hardware)}."
         f"{_beside(plan)}"
     )

@@ -21,6 +21,7 @@ __all__ = [
     "CALIBRATION_NOTE",
     "EFFECTS",
     "REASONS",
+    "SHARES_NOTE",
     "budget_of_chips",
     "budget_of_margin",
     "budget_text",
@@ -248,6 +249,10 @@ def samples_basis(found: SensitivityTable | Attribution | Evaluation) -> str:
     return f"{counted_samples(found.samples, found.documents)}{others}"
 
 
+SHARES_NOTE = (
+    "effects act together (noise pushes outputs into saturation, or drowns rounding), so shares need not add up to"
+    " 100 %: without one of them, part of what another one does may go away or come up too"
+)
 CALIBRATION_NOTE = (
     "calibration: damage that the calibration of chips has taken away; more if frozen: what it would take away besides"
     " if it saw the very read noise of inference, which no machine can"

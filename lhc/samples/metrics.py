@@ -92,6 +92,7 @@ class Metric:
         score: ``(output (n, ...), reference (n, ...)) -> scores (n,)``, or one number for a set metric.
         percent: scores are shares from 0 to 1, shown as percentages.
         classes: the last axis of the output is read as scores of classes; None: not known, as of a user's function.
+        best: the best score that there can be, where it is no share (of which 1 is); None: there is no such.
         summary: of a set metric that takes a few numbers of every sample: outputs need not be kept for it.
         chosen: somebody chose it; False: taken for want of a choice, so that one made elsewhere goes before it.
     """
@@ -102,6 +103,7 @@ class Metric:
     score: ScoreFunction
     percent: bool = False
     classes: bool | None = None
+    best: float | None = None
     summary: SampleNumbers | None = None
     chosen: bool = True
 
@@ -114,6 +116,22 @@ class Metric:
         difference = np.asarray(baseline, np.float64) - np.asarray(value, np.float64)
         result: Scores = difference if self.higher_is_better else -difference
         return result
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """Between which its values lie."""
+        if self.percent:
+            return 0.0, 1.0
+        if self.best is None:
+            return -np.inf, np.inf
+        return (-np.inf, self.best) if self.higher_is_better else (self.best, np.inf)
+
+    def least_damage(self, baseline: float | None) -> float:
+        """Below which no damage can be: on samples of that digital value, or on any (None)."""
+        best = 1.0 if self.percent else self.best
+        if self.needs_targets is False and best is not None:
+            return 0.0  # it is scored against the digital network, which is best
+        return -np.inf if best is None or baseline is None else float(self.damage(baseline, best))
 
 
 def _per_sample(values: Array) -> Scores:
@@ -302,24 +320,33 @@ METRICS: Mapping[str, Metric] = {
     metric.name: metric
     for metric in (
         Metric("accuracy", higher_is_better=True, needs_targets=True, score=_accuracy, percent=True, classes=True),
-        Metric("agreement", higher_is_better=True, needs_targets=False, score=_agreement, percent=True, classes=True),
-        Metric("kl", higher_is_better=False, needs_targets=False, score=_kl, classes=True),
-        Metric("nmse", higher_is_better=False, needs_targets=False, score=_nmse, classes=False),
-        Metric("cosine", higher_is_better=True, needs_targets=False, score=_cosine, classes=False),
+        Metric(
+            "agreement",
+            higher_is_better=True,
+            needs_targets=False,
+            score=_agreement,
+            percent=True,
+            best=1.0,
+            classes=True,
+        ),
+        Metric("kl", higher_is_better=False, needs_targets=False, score=_kl, classes=True, best=0.0),
+        Metric("nmse", higher_is_better=False, needs_targets=False, score=_nmse, classes=False, best=0.0),
+        Metric("cosine", higher_is_better=True, needs_targets=False, score=_cosine, classes=False, best=1.0),
         Metric("miou", higher_is_better=True, needs_targets=True, score=_miou, percent=True, classes=True),
         Metric("top5", higher_is_better=True, needs_targets=True, score=_top5, percent=True, classes=True),
-        Metric("mse", higher_is_better=False, needs_targets=True, score=_mse, classes=False),
+        Metric("mse", higher_is_better=False, needs_targets=True, score=_mse, classes=False, best=0.0),
         Metric("psnr", higher_is_better=True, needs_targets=True, score=_psnr, classes=False),
-        Metric("nll", higher_is_better=False, needs_targets=True, score=_nll, classes=True),
+        Metric("nll", higher_is_better=False, needs_targets=True, score=_nll, classes=True, best=0.0),
         Metric(
             "perplexity",
             higher_is_better=False,
             needs_targets=True,
             score=_perplexity,
             classes=True,
+            best=1.0,
             summary=SampleNumbers(_surprises, _of_surprises),
         ),
-        Metric("spearman", higher_is_better=True, needs_targets=True, score=_spearman, classes=False),
+        Metric("spearman", higher_is_better=True, needs_targets=True, score=_spearman, classes=False, best=1.0),
     )
 }
 

@@ -21,7 +21,7 @@ from lhc.measure.bench import Bench
 from lhc.plan import Sensitivity
 from lhc.results import Attribution, LayerAttribution
 from lhc.samples.metrics import Scores
-from lhc.stats import CONFIDENCE, summarize
+from lhc.stats import CONFIDENCE, clipped, summarize
 
 __all__ = ["measure_attribution"]
 
@@ -42,7 +42,7 @@ def measure_attribution(bench: Bench, names: Sequence[str], confidence: float = 
     benches[None] = bench
     perfect = _bench(bench, EFFECTS)
     healing = _calibrations(bench)
-    groups = bench.graph.tied(names)
+    groups, least = bench.graph.tied(names), bench.metric.least_damage(bench.baseline)
     layers: dict[str, LayerAttribution] = {}
     for number, group in enumerate(groups):
         placement, what = frozenset(group), f"attribution {number + 1}/{len(groups)} {group[0]}"
@@ -59,9 +59,9 @@ def measure_attribution(bench: Bench, names: Sequence[str], confidence: float = 
             log.warning("--timeout: %d of %d layers were attributed; run again to go on", len(layers), len(names))
             break
         found = LayerAttribution(
-            damage=_figure(bench, drops[None], confidence),
+            damage=_figure(bench, drops[None], confidence, least),
             effects={effect: _figure(bench, drops[None] - drops[effect], confidence) for effect in effects},
-            rest=_figure(bench, rest, confidence),
+            rest=_figure(bench, rest, confidence, least),
             **{name: _figure(bench, values, confidence) for name, values in healed.items()},
         )
         layers.update(dict.fromkeys(group, found))
@@ -96,8 +96,8 @@ def _drops(bench: Bench, placement: frozenset[str], what: str) -> Scores:
     return bench.measure(placement, range(bench.draws), what).drops
 
 
-def _figure(bench: Bench, values: Scores, confidence: float) -> Sensitivity:
+def _figure(bench: Bench, values: Scores, confidence: float, least: float = -np.inf) -> Sensitivity:
+    """Of damages, none of which is below ``least``, or of their differences."""
     found = summarize(np.asarray(values), confidence)
-    return Sensitivity(
-        metric=bench.metric.name, mean=found.mean, std=found.std, interval=found.interval, draws=found.draws
-    )
+    interval = clipped(found.interval, min(least, found.mean), np.inf)
+    return Sensitivity(metric=bench.metric.name, mean=found.mean, std=found.std, interval=interval, draws=found.draws)

@@ -22,11 +22,13 @@ from lhc.onnx_io import Constants, static_batch
 from lhc.onnx_io.channel_scales import ScalableInput, scaled_channels
 from lhc.onnx_io.data_file import Store
 from lhc.onnx_io.product import Product
+from lhc.options.subjects import Progress
 from lhc.runtime import observe_tensors
 from lhc.runtime.ort import create_session, relative_error, run_session
 from lhc.samples.metrics import IGNORED, Array
 from lhc.samples.task import Task, count_samples, cut
 from lhc.study.rewritten import RewrittenModel
+from lhc.support.numbers import counted
 from lhc.support.tables import Table
 
 __all__ = [
@@ -78,12 +80,23 @@ class SmoothedModel(RewrittenModel):
 
     Attributes:
         inputs: what was scaled, and what was not.
+        samples: how many of the first ones that rests on; at most as many as give `VECTORS` vectors of every input.
         difference: greatest one of all answers to the first samples, as a share of the greatest answer; 0 where they
             are the same bit for bit.
     """
 
     inputs: tuple[SmoothedInput, ...]
+    samples: int
     difference: float
+
+    @property
+    def legend(self) -> str:
+        """What the columns of the table mean."""
+        return (
+            "exponent: how much of the spread of an input's channels went into the weights, 0 none, 1 all; -: left as"
+            " it was, since tiles gain nothing by it\nerror: of products that read it, on tiles, squared, as a share of"
+            f" their square, on vectors of {counted(self.samples, 'sample')} that did not choose the exponent"
+        )
 
     @property
     def summary(self) -> str:
@@ -97,8 +110,8 @@ class SmoothedModel(RewrittenModel):
             "the same bit for bit" if self.difference == 0 else f"the same within {self.difference:.2g} of the greatest"
         )
         return (
-            f"{len(scaled)} of {len(self.inputs)} inputs scaled; mean squared error of their products on tiles of"
-            f" {self.hardware.name}, before any calibration, as a share of their square: {before:.3g} -> {after:.3g};"
+            f"{len(scaled)} of {len(self.inputs)} inputs scaled; mean error of their products on tiles of"
+            f" {self.hardware.name}, before any calibration: {before:.3g} -> {after:.3g};"
             f" digital answers to the first samples: {same}"
         )
 
@@ -108,7 +121,8 @@ class SmoothedModel(RewrittenModel):
         for one in self.inputs:
             exponent = "-" if one.exponent is None else f"{one.exponent:g}"
             rows.append([one.tensor, str(len(one.products)), exponent, f"{one.before:.3g}", f"{one.after:.3g}"])
-        return Table(("input", "products", "exponent", "error before", "error after"), rows, right=(1, 2, 3, 4))
+        headers = ("input", "products that read it", "exponent", "error as it was", "error scaled")
+        return Table(headers, rows, right=(1, 2, 3, 4))
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,24 +138,31 @@ class Chosen:
     factors: Floats | None
 
 
-def input_vectors(model: OnnxModel, tensors: Sequence[str], task: Task) -> Mapping[str, Floats]:
-    """Vectors of some tensors on the first samples, ``(vectors, channels)``, without those that do not count.
+def input_vectors(
+    model: OnnxModel, tensors: Sequence[str], task: Task, progress: Progress
+) -> tuple[Mapping[str, Floats], int]:
+    """Vectors of some tensors, ``(vectors, channels)``, without those that do not count, and of how many first samples.
 
     Args:
         tensors: with channels on their last axis.
+        progress: called as work proceeds.
 
     Raises:
         DataError: the network does not run on these samples.
     """
+    samples = 0
     seen: dict[str, list[Floats]] = {tensor: [] for tensor in tensors}
-    for feeds, counted in _calls(model, task):
+    for feeds, counts in _calls(model, task):
         inner = [tensor for tensor in tensors if tensor not in feeds]
         found = dict(feeds) | observe_tensors(model, inner, feeds)
         for tensor, vectors in seen.items():
-            vectors.append(_some(found[tensor].astype(np.float32), counted))
-        if min(sum(map(len, vectors)) for vectors in seen.values()) >= VECTORS:
+            vectors.append(_some(found[tensor].astype(np.float32), counts))
+        samples += count_samples(feeds)
+        least = min(sum(map(len, vectors)) for vectors in seen.values())
+        progress("reading samples", min(least, VECTORS), VECTORS)
+        if least >= VECTORS:
             break
-    return {tensor: np.concatenate(vectors) for tensor, vectors in seen.items()}
+    return {tensor: np.concatenate(vectors) for tensor, vectors in seen.items()}, samples
 
 
 def _calls(model: OnnxModel, task: Task) -> Iterator[tuple[Mapping[str, Array], Array | None]]:

@@ -8,8 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from lhc.errors import MissingDependencyError
-from lhc.support.numbers import work_text
-from lhc.support.time_left import TimeLeft
+from lhc.support.time_left import TimeLeft, progress_text
 
 if TYPE_CHECKING:
     from lhc.support.tables import Table
@@ -33,9 +32,7 @@ def notebook_progress() -> Callable[[str, int, int], None]:
     def report(what: str, done: int, total: int) -> None:
         nonlocal shown
         display: Any = import_module("IPython.display")
-        left = time_left(what, done, total)
-        beside = "" if left is None else f"; about {work_text(left)} left of this step"
-        text = display.Pretty(f"{what}: {done}/{total}{beside}")
+        text = display.Pretty(progress_text(what, done, total, time_left(what, done, total)))
         if shown is None:
             shown = display.display(text, display_id=True)
         else:

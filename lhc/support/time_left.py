@@ -12,7 +12,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from time import monotonic
 
-__all__ = ["TimeLeft", "share_done"]
+from lhc.support.numbers import work_text
+
+__all__ = ["TimeLeft", "progress_text", "share_done"]
 
 _NUMBERED = re.compile(r"(\d+)/(\d+) ")
 
@@ -25,6 +27,16 @@ def share_done(what: str, done: int, total: int) -> float:
     """
     share, numbered = done / total if total else 1.0, _NUMBERED.search(what)
     return share if numbered is None else (int(numbered[1]) - 1 + share) / int(numbered[2])
+
+
+def progress_text(what: str, done: int, total: int, left: float | None) -> str:
+    """A report in a line; a step of a single unit has no number before it is done.
+
+    >>> progress_text("sensitivity 3/4 conv1", 1, 2, 90.0), progress_text("digital network", 0, 1, None)
+    ('sensitivity 3/4 conv1: 1/2; about 2 min left of this step', 'digital network')
+    """
+    number = "" if (done, total) == (0, 1) else f": {done}/{total}"
+    return f"{what}{number}{'' if left is None else f'; about {work_text(left)} left of this step'}"
 
 
 @dataclass

@@ -14,6 +14,32 @@ from lhc.support.numbers import counted
 from tests.conftest import Cli
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["analyze"], "error: Missing argument 'MODEL'."),
+        (["analyze", "digits", "--nope"], "error: No such option: --nope"),
+        (["nope"], "error: No such command 'nope'."),
+        (["run", "digits", "--draws", "x"], "error: --draws 'x': write a whole number"),
+    ],
+)
+def test_all_errors_begin_alike(cli: Cli, arguments: list[str], message: str) -> None:
+    done = cli(*arguments)
+    assert done.exit_code == 2
+    assert message in done.stderr
+    assert "Error" not in done.stderr
+
+
+def test_arguments_are_told_as_they_are_written(cli: Cli) -> None:
+    shown = cli("diff", "--help").stdout
+    assert "Usage: lhc diff [OPTIONS] A.lhc.onnx B.lhc.onnx\n" in shown
+    assert "  A.lhc.onnx  An annotated model." in shown
+
+
+def test_no_command_is_told_in_half_a_sentence(cli: Cli) -> None:
+    assert "..." not in cli("--help").stdout.partition("Look")[2]
+
+
 def test_every_command_is_in_one_group(cli: Cli) -> None:
     assert sorted(NAMES) == sorted(CLASSES)
     assert len(set(NAMES)) == len(NAMES)

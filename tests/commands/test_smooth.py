@@ -8,7 +8,7 @@ import pytest
 from onnx import helper
 
 import lhc
-from lhc.errors import ModelError
+from lhc.errors import ModelError, UsageError
 from lhc.study.scale_channels import SmoothedModel
 from tests.conftest import Cli
 from tests.onnx_io.built_models import model_of
@@ -42,6 +42,17 @@ def test_outliers_move_into_weights(smoothed: SmoothedModel) -> None:
     assert "the same bit for bit" in smoothed.summary
 
 
+def test_fewer_samples_may_be_looked_at_and_progress_is_told(smoothed: SmoothedModel) -> None:
+    told: list[tuple[str, int, int]] = []
+    found = lhc.smooth(outlying(), {"x": X}, samples=8, progress=lambda *report: told.append(report))
+    assert (found.samples, smoothed.samples) == (8, 32)
+    assert "on vectors of 8 samples" in found.legend
+    assert told[-2:] == [("scaling inputs", 0, 1), ("scaling inputs", 1, 1)]
+    assert {what for what, _, _ in told} == {"reading samples", "scaling inputs"}
+    with pytest.raises(UsageError, match="--samples must be at least 1"):
+        lhc.smooth(outlying(), {"x": X}, samples=0)
+
+
 def test_the_placed_network_errs_less(smoothed: SmoothedModel) -> None:
     before, after = (
         lhc.evaluate(model, {"x": X}, placement="all-analog", draws=3)[0].mean for model in (outlying(), smoothed.model)
@@ -68,6 +79,8 @@ def test_the_command_writes_weights_beside_the_model_where_they_were(cli: Cli, t
     done = cli("smooth", tmp_path / "m.onnx", "--data", tmp_path / "x.npz")
     assert done.exit_code == 0, done.output
     assert "1 of 1 inputs scaled" in done.stdout
+    assert "products that read it" in done.stdout
+    assert "exponent: how much of the spread" in done.stdout
     assert (tmp_path / "m.smooth.onnx.data").is_file()
     again = cli("smooth", tmp_path / "m.onnx", "--data", tmp_path / "x.npz")
     assert again.exit_code == 2

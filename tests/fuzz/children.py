@@ -10,6 +10,7 @@ import io
 import json
 import math
 import os
+import re
 import select
 import signal
 import subprocess
@@ -31,6 +32,8 @@ WALL = 120
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 EXECUTING = ("os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.fork", "subprocess.Popen", "pickle.find_class")
 CHANGING = ("os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.link", "os.symlink", "os.truncate", "os.chmod")
+
+NO_NUMBER = re.compile(r"(?<![\w.'\"/-])-?(nan|inf)(?![\w'\"/-])")
 
 Command = list[str]
 Job = tuple[list[Command], Path]
@@ -132,6 +135,8 @@ def _faults(command: Command, code: int, printed: str, error: BaseException | No
         return f"prints a traceback: {printed[-500:]}"
     if code and "rror" not in printed and code != 1:
         return f"status {code} without a message"
+    if not code and (found := NO_NUMBER.search(printed)):
+        return f"prints a number that is none: {printed[max(0, found.start() - 200) : found.end() + 50]}"
     return ""
 
 

@@ -11,7 +11,16 @@ from random import Random
 import onnx
 from google.protobuf.message import Message
 
-__all__ = ["KINDS", "mutate_bytes", "mutate_metadata", "mutate_model", "mutate_npz", "mutate_text"]
+__all__ = [
+    "KINDS",
+    "forged",
+    "mutate_bytes",
+    "mutate_members",
+    "mutate_metadata",
+    "mutate_model",
+    "mutate_npz",
+    "mutate_text",
+]
 
 NUMBERS = (0, 1, -1, 2, 3, 7, 127, 255, 2**16, 2**31 - 1, 2**31, -(2**31), 2**40, 2**62, 2**63 - 1, -(2**63))
 FLOATS = (0.0, -1.0, 1e-45, 1e38, float("inf"), float("-inf"), float("nan"))
@@ -30,7 +39,18 @@ TEXTS: tuple[str, ...] = (
     "a" * 5000,
 )
 TEXTS += ("com.microsoft", "lhc.plan", "{" * 3000, "1e999", "analog", "weights.bin", "float", "NaN")
-KINDS = {"model": 40, "bytes": 25, "metadata": 13, "npz": 11, "yaml": 11}
+KINDS = {
+    "structure": 50,
+    "model": 14,
+    "bytes": 6,
+    "metadata": 6,
+    "hardware": 7,
+    "plan": 5,
+    "npz": 4,
+    "npy": 3,
+    "report": 2,
+    "gguf": 3,
+}
 """Kinds of mutations and how many of a hundred are of each."""
 
 
@@ -146,11 +166,11 @@ def mutate_metadata(data: bytes, rng: Random) -> bytes:
         elif kind == 2:
             entry.key = rng.choice(("lhc.plan", "lhc.schema", "lhc.hardware", "lhc.source", "lhc.result", "lhc.new"))
         else:
-            entry.value = _forged(entry.value, rng)
+            entry.value = forged(entry.value, rng)
     return bytes(model.SerializeToString())
 
 
-def _forged(text: str, rng: Random) -> str:
+def forged(text: str, rng: Random) -> str:
     """JSON with one of its values replaced; other text as it is."""
     try:
         document = json.loads(text)
@@ -216,6 +236,15 @@ def mutate_npz(data: bytes, rng: Random) -> bytes:
     """Members of an npz with other headers, or the archive itself damaged."""
     if rng.random() < 0.3:
         return mutate_bytes(data, rng)
+    result = io.BytesIO()
+    with zipfile.ZipFile(result, "w", zipfile.ZIP_DEFLATED) as archive:
+        for member, content in mutate_members(data, rng).items():
+            archive.writestr(member, content)
+    return result.getvalue()
+
+
+def mutate_members(data: bytes, rng: Random) -> dict[str, bytes]:
+    """The arrays of an npz as npy files by name, one of them damaged."""
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         members = {name: archive.read(name) for name in archive.namelist()}
     name = rng.choice(sorted(members))
@@ -232,11 +261,7 @@ def mutate_npz(data: bytes, rng: Random) -> bytes:
         members[name] = members[name][:128] + b"\0" * rng.choice((0, 10**6, 10**8))
     else:
         members.pop(name)
-    result = io.BytesIO()
-    with zipfile.ZipFile(result, "w", zipfile.ZIP_DEFLATED) as archive:
-        for member, content in members.items():
-            archive.writestr(member, content)
-    return result.getvalue()
+    return members
 
 
 def _with_header(content: bytes, rng: Random) -> bytes:

@@ -35,6 +35,10 @@ def _traceback(command: Command) -> Result:
     return 3, "Traceback (most recent call last): ... ValueError", SystemExit(3)
 
 
+def _no_number(command: Command) -> Result:
+    return 0, "drop  interval\n----\n0.1   nan to 0.3", SystemExit(0)
+
+
 def _writes_elsewhere(command: Command) -> Result:
     Path("../elsewhere").write_text("x")
     return REFUSED
@@ -57,6 +61,7 @@ def _executes(command: Command) -> Result:
         (_strange_status, "status 1"),
         (_silent, "without a message"),
         (_traceback, "prints a traceback"),
+        (_no_number, "prints a number that is none"),
         (_writes_elsewhere, "changes: open"),
         (_renames, "changes: os.rename"),
         (_executes, "executes: subprocess.Popen"),

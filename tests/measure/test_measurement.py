@@ -1,12 +1,15 @@
 """Intervals of measurements whose samples come in documents."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 from lhc.measure import SampleScores, SetScores
 from lhc.measure import measurement as module
+from lhc.measure.measurement import evaluation
 from lhc.samples.metrics import get_metric
-from lhc.stats import CONFIDENCE, over_draws_and_samples
+from lhc.stats import CONFIDENCE, over_draws, over_draws_and_samples
 
 COUNT, WINDOWS = 30, 6
 DOCUMENTS = np.repeat(np.arange(COUNT), WINDOWS)
@@ -30,6 +33,35 @@ def test_other_samples_are_other_documents() -> None:
     alone = SampleScores(metric, digital + damage, digital)
     np.testing.assert_array_equal(found.drops, alone.drops)
     assert found.joined(alone).documents is DOCUMENTS
+
+
+@pytest.mark.parametrize(
+    ("name", "digital", "least", "least_of_others"),
+    [
+        ("kl", 0.0, 0.0, 0.0),
+        ("agreement", 1.0, 0.0, 0.0),
+        ("accuracy", 1.0, 0.0, -np.inf),
+        ("mse", 0.25, -0.25, -np.inf),
+        ("psnr", 20.0, -np.inf, -np.inf),
+    ],
+)
+def test_no_interval_reaches_below_what_can_be(name: str, digital: float, least: float, least_of_others: float) -> None:
+    metric = get_metric(name)
+    assert metric.least_damage(digital) == least
+    assert metric.least_damage(None) == least_of_others
+    damage = np.array([[0.0, 0.001], [0.02, 0.0]])
+    sign = -1 if metric.higher_is_better else 1
+    scores = np.full(2, digital)
+    measured = SampleScores(metric, scores + sign * damage, scores)
+    evaluator = SimpleNamespace(metric=metric, baseline=digital, samples=2, seed=0, t_s=0.0)
+    found = evaluation(measured, evaluator, relative=False)
+    whole = over_draws(measured.drops, step=measured.step)
+    assert found.drop_interval is not None
+    assert found.sample_interval is not None
+    assert whole is not None
+    assert whole[0] < 0, "what the test rests on"
+    assert found.drop_interval == (max(whole[0], least), whole[1])
+    assert found.sample_interval[0] >= least_of_others
 
 
 def test_what_was_seen_in_no_document_may_be_in_three() -> None:

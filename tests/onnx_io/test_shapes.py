@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
-from onnx import helper, numpy_helper, parser
+from onnx import TensorProto, helper, numpy_helper, parser, shape_inference
 
 from lhc.errors import ModelError, UsageError
 from lhc.graph import MatrixShape
 from lhc.onnx_io import example_shapes, load_model, read_graph
+from lhc.onnx_io.shapes import inferred_graph
 from tests.onnx_io.built_models import Shape, model_of, numbers, only_layer
 
 SEQUENCE = """
@@ -16,6 +17,22 @@ net (float[batch, tokens, 4] x) => (float[batch, tokens, 3] y)
   [proj] y = MatMul(x, w)
 }
 """
+
+
+def test_a_file_that_contradicts_itself_has_no_inferred_shapes() -> None:
+    model = parser.parse_model(SEQUENCE)
+    assert [value.name for value in inferred_graph(model).output] == ["y"]
+    model.graph.value_info.append(helper.make_tensor_value_info("w", TensorProto.FLOAT, (4, 2)))
+    with pytest.raises(shape_inference.InferenceError):
+        shape_inference.infer_shapes(model)
+    assert not inferred_graph(model).output
+
+
+def test_an_input_that_no_memory_holds_is_refused() -> None:
+    model = parser.parse_model(SEQUENCE)
+    model.graph.input[0].type.tensor_type.shape.dim[1].dim_value = 2**62
+    with pytest.raises(ModelError, match=r"net: tensor 'x' of one sample would hold 1x4611686018427387904x4 values"):
+        read_graph(load_model(model, "net"))
 
 
 def test_a_symbolic_dimension_in_the_way_is_named() -> None:

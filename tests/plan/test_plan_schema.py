@@ -12,7 +12,8 @@ from lhc.errors import ConfigError
 from lhc.graph import Layer, LayerGraph, MatrixShape, WeightRef
 from lhc.hardware import Hardware
 from lhc.plan import LayerPlan, Outcome, Placement, Plan, Reason, Sensitivity
-from lhc.summary import format_outcome, summary
+from lhc.report.statements import decision_of
+from lhc.summary import format_outcome, layers_text, summary
 
 
 def outcome(**changes: object) -> Outcome:
@@ -87,6 +88,16 @@ def test_the_summary_line_is_that_of_the_issue() -> None:
     assert summary(silent, graph_of(plan)) == (
         "analog 17/20 layers, 96.0 % of MACs, 33 tiles of 256x255, drop 0.6 % [0.2, 1.0] <= 1.0 %"
     )
+
+
+def test_layers_that_can_never_be_analog_are_counted_apart() -> None:
+    rows = [row("a", "analog", reason="budget"), row("b", reason="sensitivity"), row("c", reason="excluded")]
+    never = [row("d", reason="no-static-weight"), row("e", reason="unsupported")]
+    plan = plan_of(*rows, *never)
+    assert layers_text(plan) == "1 of 3 layers (2 more can never be analog)"
+    assert summary(plan, graph_of(plan)).startswith("analog 1/3 layers (2 more can never be analog), ")
+    assert decision_of(plan, 1).startswith("1 of 3 layers (2 more can never be analog) run on analog tiles: ")
+    assert layers_text(plan_of(*rows)) == "1 of 3 layers"
 
 
 def test_summaries_of_plans_that_nothing_was_measured_for() -> None:

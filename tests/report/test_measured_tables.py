@@ -46,6 +46,13 @@ def test_times_of_a_run_are_told_as_people_say_them_and_in_json_in_seconds() -> 
     assert [row["t_s"] for row in evaluations_document(results)["times"]] == list(times)  # type: ignore[attr-defined]
 
 
+def test_an_interval_beside_a_deviation_of_zero_is_explained() -> None:
+    alike = replace(evaluated(0.01), interval=(0.885, 0.895))
+    assert "intervals are of a std of at least 0.50 %: half a sample cannot be seen" in evaluation_footer([alike])
+    for unlike in (replace(alike, std=0.01), replace(alike, interval=(0.89, 0.89)), replace(alike, interval=None)):
+        assert "half a sample" not in evaluation_footer([unlike])
+
+
 def robust(percent: bool = True, margin: float = 1.5) -> Robustness:
     month = AtTime(evaluated(0.012, percent, 30 * 86400), 1.1, (1.0, 1.25))
     scales = (AtScale(1.0, evaluated(0.01, percent), margin >= 1), AtScale(1.75, evaluated(0.04, percent), False))
@@ -135,6 +142,7 @@ def test_effects_are_shares_of_the_damage(whole: float, cells: list[str]) -> Non
     assert table.rows == [["conv1", f"{whole:.3g}", *cells, "1e-15"]]
     footer = attribution_footer(attributed(whole))
     assert "in brackets where the 95 % interval holds 0" in footer
+    assert "shares need not add up to 100 %" in footer
     assert footer.endswith("4 draws, 100 samples, 1 hour after programming, seed 0")
 
 

@@ -160,8 +160,8 @@ def test_nothing_to_place(full: Report) -> None:
 def test_the_first_lines_say_decision_reason_and_certainty(full: Report) -> None:
     assert verdict(full.plan) == ("within the budget", "good")
     assert decision(full) == (
-        "17 of 34 layers run on analog tiles: 61.8 % of the multiplications by weights, on 17 tiles of 256x255."
-        " 1,152 more multiply two activations."
+        "17 of 26 layers (8 more can never be analog) run on analog tiles: 61.8 % of the multiplications by weights,"
+        " on 17 tiles of 256x255. 1,152 more multiply two activations."
     )
     said = dict(statements(full))
     assert said["Accuracy"] == (
@@ -273,6 +273,17 @@ def test_five_hundred_layers_of_a_model_file_take_seconds(
 
 def test_the_same_report_gives_the_same_bytes(full: Report, tmp_path: Path) -> None:
     assert html(full) == html(Report.model_validate_json(full.to_json()))
+
+
+def test_the_front_has_a_note_only_where_it_holds_the_placement(full: Report) -> None:
+    front = full.front
+    assert front is not None
+    point = front.points[0]
+    unlike = replace(front, points=(replace(point, analog=("none of them",)),))
+    alike = replace(front, points=(replace(point, analog=tuple(full.plan.analog)),))
+    tables = [markdown(full.model_copy(update={"front": one})) for one in (unlike, alike)]
+    assert ["| Note" in table or "Note |" in table for table in tables] == [False, True]
+    assert "this placement" in tables[1]
 
 
 def test_how_the_placement_was_found_is_said(full: Report) -> None:

@@ -54,8 +54,12 @@ class Commands:
     def start(self, name: str, work_dir: Path, seed: int = 0, limit: int = ANY) -> int:
         """Process id of ``lhc sensitivity digits``; output and told keys go to files of that name."""
         command = f"sensitivity digits-narrow --method measure --seed {seed} --draws 10 --json -q --work-dir {work_dir}"
+        return self.start_any(name, command.split(), limit)
+
+    def start_any(self, name: str, command: list[str], limit: int = ANY) -> int:
+        """The same of any command."""
         files = {"output": str(self.folder / f"{name}.json"), "told": str(self.folder / f"{name}.told")}
-        return self._ask(run=command.split(), limit=limit, **files)
+        return self._ask(run=command, limit=limit, **files)
 
     def end(self, process: int) -> int:
         return self._ask(wait=process)
@@ -138,3 +142,31 @@ def test_twenty_kills_spread_over_a_command(commands: Commands, tmp_path: Path) 
     assert commands.end(commands.start("beside", broken, seed=1)) == 0
     told = commands.told("beside")
     assert len(told) == len(set(told)), "what the other process had finished was kept too"
+
+
+def test_a_placement_under_random_kills_beside_a_neighbour(commands: Commands, tmp_path: Path) -> None:
+    """Each begins in what the kills of both have left, and both end in the bytes of an unbroken run."""
+
+    def partition(name: str, seed: int, cache: str) -> int:
+        search = f"--samples 200 --draws 3 --max-drop 3% --objective macs --seed {seed} --json -q --force"
+        out = f"-o {tmp_path}/{name}.onnx --work-dir {tmp_path}/{cache}"
+        return commands.start_any(name, f"partition digits-narrow {search} {out}".split())
+
+    names = {0: "placed", 1: "beside"}
+    began = time.monotonic()
+    for seed, name in names.items():
+        assert commands.end(partition(f"{name} unbroken".replace(" ", "-"), seed, f"alone{seed}")) in (0, 1)
+    whole_s = (time.monotonic() - began) / len(names)
+    rng, killed = np.random.default_rng(23), 0
+    for _ in range(KILLS):
+        running = [partition(name, seed, "shared") for seed, name in names.items()]
+        for process in running:
+            time.sleep(rng.uniform(0, whole_s / 2))
+            os.kill(process, signal.SIGKILL)
+        killed += sum(commands.end(process) == -signal.SIGKILL for process in running)
+    assert killed >= KILLS, "what the test rests on"
+    for seed, name in names.items():
+        assert commands.end(partition(name, seed, "shared")) in (0, 1)
+        for end in ("onnx", "json"):
+            unbroken = (tmp_path / f"{name}-unbroken.{end}").read_bytes()
+            assert (tmp_path / f"{name}.{end}").read_bytes() == unbroken.replace(b"-unbroken", b""), (name, end)

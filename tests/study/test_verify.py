@@ -35,7 +35,8 @@ def test_what_paid_beside_a_layer_is_given_up_with_it(strategy: str) -> None:
     row = next(row for row in found.plan.layers if row.name == "b")
     assert row.reason == "cost"
     saying = "beside what is analog it costs more on tiles than it saves: analog"
-    assert re.fullmatch(rf"{saying} [\d.]+ .J, digital [\d.]+ .J, [\d.]+ .J more for conversions", row.detail)
+    conversions = r"and on tiles it adds [\d.]+ .J of conversions at its borders"
+    assert re.fullmatch(rf"{saying} [\d.]+ .J, digital [\d.]+ .J, {conversions}", row.detail)
 
 
 @pytest.mark.parametrize(("each", "kept", "beyond"), [(0.0001, 20, 0), (0.0012, 8, 10), (0.0033, 2, 3), (0.012, 0, 1)])

@@ -57,7 +57,7 @@ def test_a_notebook_shows_progress_unless_told_otherwise(notebook: Display) -> N
     assert notebook.shown == []
     lhc.sensitivity("digits-narrow", include=["linear"], **chosen)  # type: ignore[arg-type]
     assert notebook.shown
-    assert all("/" in text for text in notebook.shown)
+    assert any("/" in text for text in notebook.shown)
 
 
 def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,31 @@
+"""Progress where stderr is no terminal: a line at most, and at least, every so many seconds."""
+
+import time
+
+import pytest
+
+from lhc.cli import progress
+
+
+def test_a_step_without_news_is_said_to_go_on(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(progress, "EVERY_S", 0.03)
+    with progress.reporter(quiet=False) as report:
+        report("digital network", 0, 1)
+        deadline = time.monotonic() + 20
+        told = ""
+        while "without news" not in told and time.monotonic() < deadline:
+            time.sleep(0.01)
+            told += capsys.readouterr().err
+    assert "digital network (" in told
+    assert "0/1" not in told
+    time.sleep(0.1)
+    assert not capsys.readouterr().err, "it ends with the work"
+
+
+def test_quiet_is_quiet(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(progress, "EVERY_S", 0.0)
+    with progress.reporter(quiet=True) as report:
+        report("testing", 1, 2)
+    assert not capsys.readouterr().err
