@@ -23,14 +23,14 @@ from lhc.conductances import Floats, ProgrammedMatrix, ProgrammedTile
 from lhc.errors import DataError
 from lhc.hardware import Hardware
 from lhc.onnx_io.product import ConvGeometry
-from lhc.runtime.image_kernel import Digital, convolve
+from lhc.runtime.image_kernel import convolve
 from lhc.runtime.image_places import image_memory, image_places, images_together
 from lhc.runtime.lanes import LANES
 from lhc.runtime.normals import NoiseStream
 from lhc.runtime.row_kernel import RowMemory, multiply_rows
 from lhc.runtime.rowsplit import RowConverters
 from lhc.runtime.stream import Position
-from lhc.runtime.tile_kernels import ROWS, PackedTiles
+from lhc.runtime.tile_kernels import ROWS, Digital, PackedTiles
 from lhc.runtime.unfold import padded
 from lhc.seeds import device_entropy
 
@@ -114,12 +114,12 @@ class FastMatrix:
             convolve(data, places, tiles, self._converters, memory, images, cut, *stream, after, flat)
         return torch.from_numpy(result)
 
-    def multiply(self, rows: Tensor, position: Position, use: int) -> Tensor:
-        """See `Products`."""
+    def multiply(self, rows: Tensor, position: Position, use: int, digital: Digital | None = None) -> Tensor:
+        """See `Products`; ``digital`` as there, which has no bias."""
         self._check(rows.shape[-1])
         if self._weights < LEAST_BY_ROWS:
             samples, first = position.of(len(rows))
-            points = self.convolve(rows.reshape(-1, rows.shape[-1], 1), _POINT, Position(first, samples), use)
+            points = self.convolve(rows.reshape(-1, rows.shape[-1], 1), _POINT, Position(first, samples), use, digital)
             return points.view(self.chips, *rows.shape[:-1], -1)
         tiles = self._tiles(LANES, use)
         samples, first = position.of(len(rows))
@@ -128,7 +128,8 @@ class FastMatrix:
         result = np.empty((self.chips, *rows.shape[:-1], self._outputs), np.float32)
         data = rows.contiguous().numpy().reshape(-1)
         place = (vectors, per_sample, first * per_sample)
-        multiply_rows(data, tiles, self._converters, _row_memory(tiles), *place, result.reshape(-1))
+        after = digital or _NOTHING
+        multiply_rows(data, tiles, self._converters, _row_memory(tiles), *place, after, result.reshape(-1))
         return torch.from_numpy(result)
 
     def _check(self, inputs: int) -> None:

@@ -5,7 +5,7 @@ DAC; product; noise and ADC; bound management; scale, correct and add the bias, 
 reads it.
 """
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -17,10 +17,13 @@ from lhc.runtime.normals import threefry_lanes
 from lhc.runtime.spans import item, loaded, loaded_run, number, put, span, stored, stored_run
 from lhc.runtime.tile_kernels import (
     ROWS,
+    AfterSpans,
     ConverterCodes,
+    Digital,
     PackedTiles,
     TileSpans,
     deviate,
+    finished,
     multiply,
     noisy,
     one_row,
@@ -30,7 +33,7 @@ from lhc.runtime.tile_kernels import (
 )
 from lhc.runtime.window_codes import BlockSpans, ImageSpans, block_spans, convert, drive, prepare
 
-__all__ = ["Digital", "convolve"]
+__all__ = ["convolve"]
 
 
 @compiled(inner=True, within=True)
@@ -140,29 +143,6 @@ def _saturating(z: Any, rows: int, limit: Any) -> Any:
     for m in range(rows):
         found = chosen(magnitude(loaded(z, m * LANES)), limits, one, found)
     return found
-
-
-class Digital(NamedTuple):
-    """What is digital about an operator: outputs become ``gain · y + offset``, then a bias is added.
-
-    Attributes:
-        numbers: gain, offset and bias of every output, ``(chips, 3, groups · outputs)`` as one line.
-        corrects: whether there are gain and offset.
-        biased: whether there is a bias.
-    """
-
-    numbers: Floats
-    corrects: bool
-    biased: bool
-
-
-class AfterSpans(NamedTuple):
-    """`Digital`, and the number of outputs."""
-
-    values: Any
-    outputs: int
-    corrects: bool
-    biased: bool
 
 
 @compiled(inner=True, within=True)
@@ -338,7 +318,7 @@ def convolve(
         out: takes the result, ``(chips, images, groups · outputs, positions)`` as one line.
     """
     tiles, source, target = opened(packed, io), span(x), span(out)
-    finish = AfterSpans(span(digital.numbers), tiles.groups * tiles.outputs, digital.corrects, digital.biased)
+    finish = finished(digital, tiles.groups * tiles.outputs)
     positions, area = places.positions, places.channels * places.plane
     sizes = (places.images, positions, places.taps, places.channels, places.plane, places.pads)
     image = ImageSpans(*sizes, span(places.lines), len(places.lines), places.width, span(places.offsets), per_sample)

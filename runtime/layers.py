@@ -16,11 +16,11 @@ from lhc.graph import Layer
 from lhc.hardware import Hardware
 from lhc.onnx_io.product import Product
 from lhc.runtime.fast import FastMatrix
-from lhc.runtime.image_kernel import Digital
 from lhc.runtime.large_matrix import LargeMatrix, takes
 from lhc.runtime.matrix import AnalogMatrix
 from lhc.runtime.operand_shapes import OperandShapes
 from lhc.runtime.stream import Position
+from lhc.runtime.tile_kernels import Digital
 from lhc.runtime.unfold import turned, window_peaks
 from lhc.runtime.unit_products import Products
 
@@ -130,8 +130,20 @@ class AnalogLayer(ABC):
     def _digital(
         self, matrix: Products, extra: Array | None, corrections: Sequence[Correction | None] | None
     ) -> Digital | None:
-        """What `completed` does, where what multiplies can do it; None: it cannot."""
-        return None
+        """What `completed` does, where what multiplies does it as well; None: it does not."""
+        known = [c for c in corrections or () if c is not None]
+        if not isinstance(matrix, FastMatrix) or not self._takes(extra) or 0 < len(known) < matrix.chips:
+            return None
+        numbers = np.zeros((matrix.chips, 3, len(self._matrix)), np.float32)
+        for chip, correction in zip(numbers, known, strict=False):
+            chip[0], chip[1] = correction.gain, correction.offset
+        if extra is not None:
+            numbers[:, 2] = extra
+        return Digital(numbers.reshape(-1), bool(known), extra is not None)
+
+    @abstractmethod
+    def _takes(self, extra: Array | None) -> bool:
+        """Whether what multiplies can do what is digital about the operator, with what is added."""
 
     def completed(self, output: Array, extra: Array | None, correction: Correction | None) -> Array:
         """What is digital about the operator: a chip's correction of its products, then its bias."""
@@ -176,20 +188,8 @@ class AnalogConv(AnalogLayer):
     def _peaks(self, x: Tensor) -> Floats:
         return window_peaks(x, self._geometry).transpose(0, 1).reshape(self.groups, -1).numpy()
 
-    def _digital(
-        self, matrix: Products, extra: Array | None, corrections: Sequence[Correction | None] | None
-    ) -> Digital | None:
-        if not isinstance(matrix, FastMatrix) or (extra is not None and extra.dtype != np.float32):
-            return None
-        known = [c for c in corrections or () if c is not None]
-        if known and len(known) < matrix.chips:
-            return None
-        numbers = np.zeros((matrix.chips, 3, len(self._matrix)), np.float32)
-        for chip, correction in zip(numbers, known, strict=False):
-            chip[0], chip[1] = correction.gain, correction.offset
-        if extra is not None:
-            numbers[:, 2] = extra
-        return Digital(numbers.reshape(-1), bool(known), extra is not None)
+    def _takes(self, extra: Array | None) -> bool:
+        return extra is None or extra.dtype == np.float32
 
     def _run(self, matrix: Products, x: Tensor, position: Position, digital: Digital | None) -> Tensor:
         if 0 in x.shape:
@@ -211,11 +211,16 @@ class AnalogMatMul(AnalogLayer):
         rows = x if x.ndim == 1 else turned(x, self.form.reads_columns)
         return rows.abs().amax(-1).reshape(1, -1).numpy()
 
+    def _takes(self, extra: Array | None) -> bool:
+        return extra is None and self.form.alpha == 1
+
     def _run(self, matrix: Products, x: Tensor, position: Position, digital: Digital | None) -> Tensor:
         vector = x.ndim == 1
         rows = x.reshape(1, -1) if vector else turned(x, self.form.reads_columns)
         if rows.numel() == 0:
             products = rows.new_zeros((matrix.chips, *rows.shape[:-1], len(self._matrix)))
+        elif isinstance(matrix, FastMatrix):
+            products = matrix.multiply(rows, position, self.use, digital)
         else:
             products = matrix.multiply(rows, position, self.use)
         products = products if self.form.alpha == 1 else products * self.form.alpha

@@ -15,10 +15,13 @@ from lhc.runtime.normals import Words, threefry_lanes
 from lhc.runtime.spans import loaded, number, put, span, stored
 from lhc.runtime.tile_kernels import (
     ROWS,
+    AfterSpans,
     ConverterCodes,
+    Digital,
     PackedTiles,
     TileSpans,
     deviate,
+    finished,
     keep_slice,
     multiply,
     noisy,
@@ -268,24 +271,43 @@ def _store(
     outputs: int,
     out: Any,
     out0: int,
+    after: AfterSpans,
+    after0: int,
 ) -> None:
-    """Scale codes, and put or add them into the result."""
+    """Scale codes, and put or add them into the result; with the last row of tiles it is corrected."""
+    corrects = after.corrects and after0 >= 0
     factor, m = spread(scale), 0
     while m + LANES <= outputs:
         value = loaded(rows.z, z0 + m) * loaded(tiles.scales, output + m) * factor
         if adds:
             value = value + loaded(out, out0 + m)
+        if corrects:
+            gain, offset = loaded(after.values, after0 + m), loaded(after.values, after0 + after.outputs + m)
+            value = value * gain + offset
         stored(out, out0 + m, value)
         m += LANES
     while m < outputs:
         one = number(rows.z, z0 + m) * number(tiles.scales, output + m) * scale
-        put(out, out0 + m, number(out, out0 + m) + one if adds else one)
+        if adds:
+            one = number(out, out0 + m) + one
+        if corrects:
+            one = one * number(after.values, after0 + m) + number(after.values, after0 + after.outputs + m)
+        put(out, out0 + m, one)
         m += 1
 
 
 @compiled(inner=True)
 def _segment(
-    rows: RowSpans, tiles: TileSpans, row: int, chip: int, cut: int, vector: int, count: int, out: Any, out0: int
+    rows: RowSpans,
+    tiles: TileSpans,
+    row: int,
+    chip: int,
+    cut: int,
+    vector: int,
+    count: int,
+    out: Any,
+    out0: int,
+    after: AfterSpans,
 ) -> None:
     """Outputs of a block of rows on one column of tiles; ``out0`` is the place of the block's first output."""
     stream = chip * tiles.rows + row
@@ -307,7 +329,8 @@ def _segment(
         if not tiles.scales_vectors:
             scale = np.float32(scale != 0)
         target = out0 + place * tiles.outputs + first
-        _store(rows, tiles, place * rows.width, output, scale, row > 0, outputs, out, target)
+        after0 = 3 * chip * tiles.outputs + first if row == tiles.rows - 1 else -1
+        _store(rows, tiles, place * rows.width, output, scale, row > 0, outputs, out, target, after, after0)
 
 
 @compiled()
@@ -319,6 +342,7 @@ def multiply_rows(
     vectors: int,
     per_sample: int,
     first: int,
+    digital: Digital,
     out: Floats,
 ) -> None:
     """Multiply the rows of a matrix.
@@ -328,9 +352,11 @@ def multiply_rows(
         packed: what multiplies.
         per_sample: how many are one sample.
         first: number of the first in the stream; fixes the noise.
+        digital: corrections; a bias is left out.
         out: takes the result, ``(chips, vectors, outputs)`` as one line.
     """
     tiles, result, inputs = opened(packed, io), span(out), len(x) // vectors
+    after = finished(digital, tiles.outputs)
     codes = (span(memory.codes), span(memory.again), span(memory.z), span(memory.z_again))
     scratch = (span(memory.scales), span(memory.line), span(memory.keys), span(memory.samples))
     rows = RowSpans(span(x), inputs, memory.pitch, memory.width, *codes, *scratch, first, per_sample)
@@ -346,4 +372,4 @@ def multiply_rows(
             for chip in range(tiles.chips):
                 for cut in range(tiles.cuts):
                     out0 = (chip * vectors + vector) * tiles.outputs
-                    _segment(rows, tiles, row, chip, cut, vector, count, result, out0)
+                    _segment(rows, tiles, row, chip, cut, vector, count, result, out0, after)

@@ -14,10 +14,13 @@ from lhc.runtime.spans import gathered, item, loaded, number, span, stored
 
 __all__ = [
     "ROWS",
+    "AfterSpans",
     "ConverterCodes",
+    "Digital",
     "PackedTiles",
     "TileSpans",
     "deviate",
+    "finished",
     "keep_slice",
     "multiply",
     "noisy",
@@ -97,6 +100,29 @@ class ConverterCodes(NamedTuple):
     levels: Floats
 
 
+class Digital(NamedTuple):
+    """What is digital about an operator: outputs become ``gain · y + offset``, then a bias is added.
+
+    Attributes:
+        numbers: gain, offset and bias of every output, ``(chips, 3, groups · outputs)`` as one line.
+        corrects: whether there are gain and offset.
+        biased: whether there is a bias.
+    """
+
+    numbers: Floats
+    corrects: bool
+    biased: bool
+
+
+class AfterSpans(NamedTuple):
+    """`Digital`, and the number of outputs."""
+
+    values: Any
+    outputs: int
+    corrects: bool
+    biased: bool
+
+
 class TileSpans(NamedTuple):
     """Both, as spans and numbers."""
 
@@ -163,6 +189,12 @@ def opened(tiles: PackedTiles, io: ConverterCodes) -> TileSpans:
         io.output_limit,
         io.output_clip,
     )
+
+
+@compiled(inner=True)
+def finished(digital: Digital, outputs: int) -> AfterSpans:
+    """`AfterSpans` of `Digital`."""
+    return AfterSpans(span(digital.numbers), outputs, digital.corrects, digital.biased)
 
 
 @compiled(inner=True)

@@ -12,7 +12,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import helper, numpy_helper
 
-from lhc.conductances import Correction
 from lhc.hardware import Adc, Hardware, Tiles
 from lhc.onnx_io import load_model, read_graph
 from lhc.runtime.executor import HybridExecutor
@@ -218,29 +217,3 @@ def test_what_saturates_is_clipped() -> None:
     hardware = STATIC.model_copy(update={"adc": adc, "devices": None})
     case = _Conv.of(hardware, np.full((2, 4, 3, 3), 9.0, np.float32), np.ones((5, 4, 3, 3), np.float32))
     assert case.outputs("fast") == pytest.approx(12.0 * RANGE)
-
-
-@pytest.mark.parametrize("biased", [False, True])
-@pytest.mark.parametrize("corrected", [False, True])
-@pytest.mark.parametrize("groups", [1, 2])
-def test_corrections_and_bias_are_those_of_any_engine_to_the_bit(groups: int, corrected: bool, biased: bool) -> None:
-    """Two chips, row splits, blocks that end inside an image."""
-    rng = np.random.default_rng(4)
-    x = rng.normal(size=(3, 4, 5, 7)).astype(np.float32)
-    case = _Conv.of(LIONHEART, x, rng.normal(size=(6, 4 // groups, 3, 3)).astype(np.float32), 10, group=groups)
-    if biased:
-        case.model.graph.node[0].input.append("b")
-        case.model.graph.initializer.append(numpy_helper.from_array(rng.normal(size=6).astype(np.float32), "b"))
-    executor = case.executor()
-    chips = [executor.states(case.hardware, 0, draw, DAY) for draw in (0, 1)]
-    products = executor.on_chips(chips, case.hardware, 0, (0, 1)).together
-    (layer,), position = executor.layers, Position(0, 3)
-    corrections = [
-        Correction(*rng.normal(1, 0.1, size=(2, 6)).astype(np.float32)) if corrected else None for _ in chips
-    ]
-    whole = executor.run_layer(layer, {"x": x}, products, position, corrections)
-    bare = executor.run_layer(layer, {"x": x}, products, position, bias=False)
-    bias = numpy_helper.to_array(case.model.graph.initializer[1]) if biased else None
-    apart = [layer.completed(output.copy(), bias, one) for output, one in zip(bare, corrections, strict=True)]
-    assert np.stack(whole).tobytes() == np.stack(apart).tobytes()
-    assert (np.stack(whole) != np.stack(bare)).any() == (corrected or biased)
