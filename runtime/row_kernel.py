@@ -83,7 +83,7 @@ class RowSpans(NamedTuple):
     per_sample: int
 
 
-@compiled(inner=True)
+@compiled(inner=True, within=True)
 def _peak(rows: RowSpans, start: int, stop: int) -> np.float32:
     """Greatest magnitude of numbers that lie side by side."""
     top, k = spread(np.float32(0)), start
@@ -100,7 +100,7 @@ def _peak(rows: RowSpans, start: int, stop: int) -> np.float32:
     return most
 
 
-@compiled(inner=True)
+@compiled(inner=True, within=True)
 def _convert(rows: RowSpans, tiles: TileSpans, row: int, round_: Any, vector: int, place: int, codes: Any) -> None:
     """The inputs of a row of tiles as codes; the vector's scale is known."""
     which = row * tiles.rounds + round_
@@ -124,7 +124,7 @@ def _convert(rows: RowSpans, tiles: TileSpans, row: int, round_: Any, vector: in
         keep_slice(tiles, row, codes, target, stop - start)
 
 
-@compiled(inner=True)
+@compiled(inner=True, within=True)
 def _noise(
     rows: RowSpans,
     tiles: TileSpans,
@@ -193,7 +193,7 @@ def _keys(rows: RowSpans, tiles: TileSpans, stream: int, round_: Any) -> None:
     stored(rows.keys, LANES, k1)
 
 
-@compiled(inner=True)
+@compiled(inner=True, within=True)
 def _multiplied(
     rows: RowSpans, tiles: TileSpans, place: int, inputs: int, outputs: int, count: int, codes: Any, z: Any
 ) -> None:
@@ -260,7 +260,7 @@ def _managed(
             put(rows.z, z0 + m, code * number(tiles.reductions, round_))
 
 
-@compiled(inner=True)
+@compiled(inner=True, within=True)
 def _store(
     rows: RowSpans,
     tiles: TileSpans,
@@ -296,7 +296,7 @@ def _store(
         m += 1
 
 
-@compiled(inner=True)
+@compiled(inner=True, within=True)
 def _segment(
     rows: RowSpans,
     tiles: TileSpans,
