@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
+from aihwkit.inference.converter.conductance import SinglePairConductanceConverter
 from aihwkit.inference.noise.hermes import HermesNoiseModel
 from aihwkit.inference.noise.pcm import PCMLikeNoiseModel
 from aihwkit.inference.noise.reram import ReRamCMONoiseModel, ReRamWan2022NoiseModel
@@ -114,9 +115,36 @@ def _standard() -> TorchInferenceRPUConfig:
     )
 
 
+def _neurram() -> TorchInferenceRPUConfig:
+    """Its ADCs as they are before their range is calibrated."""
+    config = TorchInferenceRPUConfig(
+        mapping=MappingParameter(
+            max_input_size=128,
+            max_output_size=256,
+            digital_bias=True,
+            weight_scaling_omega=1.0,
+            weight_scaling_columnwise=False,
+            learn_out_scaling=True,
+            out_scaling_columnwise=True,
+        ),
+        forward=IOParameters(
+            out_noise=0.0,
+            inp_res=1 / (2**4 - 2),
+            out_res=1 / (2**8 - 2),
+            noise_management=enums.NoiseManagementType.NONE,
+            bound_management=enums.BoundManagementType.NONE,
+        ),
+        noise_model=ReRamWan2022NoiseModel(g_converter=SinglePairConductanceConverter(g_max=40.0, g_min=1.0)),
+        drift_compensation=None,
+    )
+    config.pre_post.input_range.enable = True
+    return config
+
+
 BY_HAND: dict[str, Callable[[], TorchInferenceRPUConfig]] = {
     "hermes": lambda: _lionheart(HermesNoiseModel()),
     "lionheart": lambda: _lionheart(PCMLikeNoiseModel(g_max=25.0)),
+    "neurram": _neurram,
     "reram-cmo": lambda: _lionheart(ReRamCMONoiseModel()),
     "reram-wan2022": lambda: _lionheart(ReRamWan2022NoiseModel(g_max=40.0)),
     "standard-pcm-torch": _standard,
@@ -154,7 +182,7 @@ def _by_hand(name: str, t_s: float | None) -> npt.NDArray[np.float32]:
 
 
 def _times(name: str) -> list[float | None]:
-    return [None, 1.0, DAY] if name == "reram-wan2022" else [None, 0.0, 1.0, DAY]
+    return [None, 1.0, DAY] if name in ("neurram", "reram-wan2022") else [None, 0.0, 1.0, DAY]
 
 
 def test_every_preset_is_compared() -> None:
