@@ -155,7 +155,7 @@ def machines(draw: st.DrawFn) -> Hardware:
     """A preset without output noise, on tiles so small that most matrices are split, sometimes easily saturated."""
     machine = Hardware.load(draw(st.sampled_from(COMPILABLE)))
     tiles = draw(st.sampled_from([(256, 256), (7, 5), (12, 4), (20, 3)]))
-    adc: dict[str, Any] = {"noise": 0.0}
+    adc: dict[str, Any] = {"noise": 0.0, "range": "fixed"}
     if draw(st.booleans()) and machine.adc.bits is not None:
         adc |= {"bits": draw(st.sampled_from([None, 6, 8])), "bound": draw(st.sampled_from([0.4, 1.5, 12.0]))}
         adc["bound_management"] = draw(st.sampled_from(["iterative", "none"]))
