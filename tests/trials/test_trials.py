@@ -9,7 +9,7 @@ import pytest
 from tests.trials import trials
 from tests.trials.trial_commands import COMMANDS as COMMANDS_OF_LHC
 from tests.trials.trial_files import TRIALS
-from tests.trials.trial_table import BEGIN, END, Outcomes, rendered, write_table
+from tests.trials.trial_table import BEGIN, END, Outcomes, read_table, rendered, write_table
 from tests.trials.trials import main, outcomes
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "trials.md"
@@ -84,6 +84,44 @@ def test_what_is_done_is_not_repeated_and_what_died_says_so(tmp_path: Path, monk
     assert found["B | x"]["export"] == {
         "trial": "B | x", "command": "export", "status": "failed", "why": "its process ended with 1",
     }  # fmt: skip
+
+
+def test_what_nobody_repeated_stays_in_the_table(tmp_path: Path) -> None:
+    """With its notes, whatever their numbers become."""
+    page = tmp_path / "page.md"
+    page.write_text(f"{BEGIN}\n{END}", encoding="utf-8")
+    bad = {"status": "refused", "why": "a < b | " + "long " * 60}
+    beside = {"status": "ok", "parity": {"MatMul: rounds": 2}, "outputs": 1, "of": 3}
+    first: dict[str, dict[str, dict[str, Any]]] = {
+        "GRU | dynamo": known(run=bad, partition=beside),
+        "TCN | dynamo": {"export": {"status": "exporter", "why": "no timm"}},
+        "SSD | dynamo": {},
+        "ViT | dynamo": known(analyze={**ANALYZED, "macs": 0}),
+    }
+    del first["GRU | dynamo"]["retrain"]
+    write_table(first, page)
+    before = page.read_text("utf-8")
+    nothing: Outcomes = {trial: {} for trial in first}
+    write_table(nothing, page)
+    assert page.read_text("utf-8") == before
+
+    write_table({**nothing, "GRU | dynamo": {"export": {"status": "ok"}, "run": {"status": "ok"}}}, page)
+    found = read_table(page)["GRU | dynamo"]
+    assert found["run"] == {"status": "ok", "notes": []}
+    assert len(found["partition"]["notes"]) == 2
+    assert found["analyze"]["eligible"] == 0.75
+    assert "retrain" not in found
+    assert "long" not in page.read_text("utf-8")
+
+
+def test_what_the_page_has_is_not_run_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(f"{BEGIN}\n{END}", encoding="utf-8")
+    write_table({"A | x": known(), "B | x": {"export": {"status": "ok"}, "analyze": ANALYZED}}, page)
+    monkeypatch.setattr(trials, "TRIALS", [("A", "x"), ("B", "x")])
+    monkeypatch.setattr(trials, "MODULE", "tests.trials.nothing")  # dies at once
+    main([str(tmp_path), "--commands", "analyze,run", "--lacking", str(page)])
+    assert outcomes(tmp_path).keys() == {"B | x"}
 
 
 def test_the_page_has_every_trial() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from lhc.support.numbers import share_text
 
-__all__ = ["BEGIN", "END", "Outcomes", "rendered", "write_table"]
+__all__ = ["BEGIN", "END", "Outcomes", "read_table", "rendered", "write_table"]
 
 Outcomes = Mapping[str, Mapping[str, Mapping[str, Any]]]
 """Trial -> command -> what came of it."""
@@ -46,7 +46,7 @@ def _share(found: Mapping[str, Any] | None, notes: _Notes) -> str:
     if found is None or found["status"] != "ok":
         return "not tried"
     left = [f"digital, {kind} ({count})" for kind, count in found["left"].items()]
-    left += [f"not counted: {kind}" for kind in found["uncounted"]]
+    left += [*(f"not counted: {kind}" for kind in found["uncounted"]), *found.get("notes", ())]
     text = share_text(found["eligible"] / found["macs"]) if found["macs"] else "no MACs"
     return " ".join([text, *(notes(one) for one in left)])
 
@@ -60,7 +60,7 @@ def _cell(command: str, known: Mapping[str, Mapping[str, Any]], notes: _Notes) -
     beside = [f"stays digital, {text} ({count})" for text, count in found.get("parity", {}).items()]
     if found.get("outputs", 0) < found.get("of", 0):
         beside.append(f"{found['of'] - found['outputs']} outputs do not count samples and are left out, with a warning")
-    return " ".join(["ok", *map(notes, beside)])
+    return " ".join(["ok", *map(notes, [*beside, *found.get("notes", ())])])
 
 
 def _row(trial: str, known: Mapping[str, Mapping[str, Any]], notes: _Notes) -> str:
@@ -109,8 +109,37 @@ def rendered(outcomes: Outcomes) -> str:
 
 
 def write_table(outcomes: Outcomes, page: Path) -> None:
-    """Put the table between the marks of a page."""
+    """Put the table between the marks of a page; cells of which nothing new is known stay."""
     text = page.read_text("utf-8")
     before, rest = text.split(BEGIN)
     _, after = rest.split(END)
-    page.write_text(f"{before}{BEGIN}\n\n{rendered(outcomes)}\n\n{END}{after}", "utf-8")
+    kept = read_table(page)
+    merged = {trial: {**kept.get(trial, {}), **known} for trial, known in outcomes.items()}
+    page.write_text(f"{before}{BEGIN}\n\n{rendered(merged)}\n\n{END}{after}", "utf-8")
+
+
+def read_table(page: Path) -> dict[str, dict[str, dict[str, Any]]]:
+    """What the table of a page says of every trial, such that `rendered` gives its cells again."""
+    table = page.read_text("utf-8").split(BEGIN)[1].split(END)[0]
+    reasons = dict(re.findall(r"^(\d+)\. (.*)$", table, re.MULTILINE))
+    rows = [[cell.strip() for cell in line[1:-1].split("|")] for line in table.splitlines() if line.startswith("| ")]
+    return {f"{network} | {way}": _known(cells, reasons) for network, way, *cells in rows[1:]}
+
+
+def _known(cells: Iterable[str], reasons: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+    """Outcomes by command, from the cells of a row."""
+    known: dict[str, dict[str, Any]] = {}
+    statuses = {said: status for status, said in SAID.items()}
+    for command, cell in zip(("analyze", *COLUMNS), cells, strict=True):
+        text = cell.partition(" [")[0]
+        notes = [reasons[number] for number in re.findall(r"\[(\d+)\]", cell)]
+        if text == SAID["exporter"]:
+            return {"export": {"status": "exporter", "why": notes[0]}}
+        if text in statuses:
+            known[command] = {"status": statuses[text], "why": notes[0]}
+        elif text != "not tried":
+            known[command] = {"status": "ok", "notes": notes}
+            if command == "analyze":
+                share = float(text.removesuffix(" %")) / 100 if text.endswith(" %") else None
+                known[command] |= {"macs": int(share is not None), "eligible": share, "left": {}, "uncounted": []}
+    return known and {"export": {"status": "ok"}, **known}

@@ -5,7 +5,7 @@ repeated. Random weights, few layers: what is tried is whether lhc reads, places
 files hold, not how well it does on tasks. torchvision, timm, transformers, ultralytics, tensorflow and tf2onnx are not
 needed by lhc; a trial whose library is not there says so. Run from a checkout::
 
-    python -m tests.trials.trials FOLDER [--only TEXT] [--commands analyze,run] [--limit SECONDS]
+    python -m tests.trials.trials FOLDER [--only TEXT] [--commands analyze,run] [--limit SECONDS] [--lacking PAGE]
     python -m tests.trials.trials FOLDER --table docs/trials.md
 """
 
@@ -20,7 +20,7 @@ from typing import Any
 
 from tests.trials.trial_commands import COMMANDS
 from tests.trials.trial_files import TRIALS
-from tests.trials.trial_table import Outcomes, write_table
+from tests.trials.trial_table import Outcomes, read_table, write_table
 
 __all__ = ["main", "outcomes"]
 
@@ -74,16 +74,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--commands", default=",".join(COMMANDS), help="of lhc; all by default")
     parser.add_argument("--again", action="store_true", help="what is done too")
     parser.add_argument("--limit", type=int, default=600, metavar="SECONDS")
-    parser.add_argument("--table", type=Path)
+    parser.add_argument("--lacking", type=Path, metavar="PAGE", help="what this page has is done")
+    parser.add_argument("--table", type=Path, metavar="PAGE", help="write the table into this page, run nothing")
     asked = parser.parse_args(arguments)
     if asked.table is not None:
         kept = outcomes(asked.folder)
         write_table({trial: kept.get(trial, {}) for trial in map(" | ".join, TRIALS)}, asked.table)
         return
     asked.folder.mkdir(parents=True, exist_ok=True)
+    shown = {} if asked.lacking is None else read_table(asked.lacking)
     done = outcomes(asked.folder)
     for trial in (" | ".join(one) for one in TRIALS):
-        known: Mapping[str, Mapping[str, Any]] = {} if asked.again else done.get(trial, {})
+        known: Mapping[str, Mapping[str, Any]] = {} if asked.again else {**shown.get(trial, {}), **done.get(trial, {})}
         commands = [name for name in asked.commands.split(",") if name not in known]
         if not commands or asked.only not in trial or known.get("export", {"status": ""})["status"] == "exporter":
             continue
