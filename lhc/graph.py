@@ -7,6 +7,7 @@ Others that multiply (LSTM, Attention, MatMulNBits, …) are listed and counted 
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import networkx as nx
@@ -327,7 +328,7 @@ class LayerGraph:
         """The layer of that name, in the graph or nested in it (KeyError if there is none)."""
         return self._by_name[name] if name in self._by_name else self._nested[name]
 
-    @property
+    @cached_property
     def candidates(self) -> tuple[Layer, ...]:
         """All candidates of the graph, in the order of the file."""
         return tuple(layer for layer in self.layers if layer.is_candidate)
@@ -353,6 +354,10 @@ class LayerGraph:
 
     def order(self) -> tuple[str, ...]:
         """Names in a topological order that follows the file wherever it can."""
+        return self._order
+
+    @cached_property
+    def _order(self) -> tuple[str, ...]:
         position = {layer.name: i for i, layer in enumerate(self.layers)}
         return tuple(nx.lexicographical_topological_sort(self._graph, key=position.__getitem__))
 

@@ -13,7 +13,7 @@ from lhc.graph import LayerGraph
 from lhc.model import OnnxModel, captured
 from lhc.onnx_io import Constants
 
-__all__ = ["Segment", "Stage", "cut_graph", "segment_model"]
+__all__ = ["Segment", "SegmentModels", "Stage", "cut_graph"]
 
 
 @dataclass(frozen=True)
@@ -38,26 +38,32 @@ Stage = tuple[Segment | None, tuple[str, ...]]
 def cut_graph(graph: LayerGraph, analog: frozenset[str], constants: Constants) -> list[Stage]:
     """Execution order of a placement, depth by depth."""
     depth = graph.depths(analog)
-    order = graph.order()
+    levels: list[list[str]] = [[] for _ in range(max(depth.values(), default=0) + 1)]
+    for name in graph.order():
+        levels[depth[name]].append(name)
+    readers: dict[str, list[str]] = {}
+    for layer in graph.layers:
+        for tensor in layer.inputs:
+            readers.setdefault(tensor, []).append(layer.name)
     stages: list[Stage] = []
-    for level in range(max(depth.values(), default=0) + 1):
-        here = [name for name in order if depth[name] == level]
+    for here in levels:
         digital = [name for name in here if name not in analog]
-        stages.append((_segment(graph, digital, constants), tuple(n for n in here if n in analog)))
+        stages.append((_segment(graph, digital, constants, readers), tuple(n for n in here if n in analog)))
     return stages
 
 
-def _segment(graph: LayerGraph, names: list[str], constants: Constants) -> Segment | None:
+def _segment(
+    graph: LayerGraph, names: list[str], constants: Constants, readers: Mapping[str, list[str]]
+) -> Segment | None:
     asked = set(graph.outputs)
     # What computes a constant belongs to every segment that reads it, and to none by itself.
     names = [n for n in names if any(t not in constants or t in asked for t in graph[n].outputs if t)]
     if not names:
         return None
     inside = set(names)
-    written = {t for name in names for t in graph[name].outputs if t}
+    written = dict.fromkeys(t for name in names for t in graph[name].outputs if t)
     read = dict.fromkeys(t for name in names for t in graph[name].inputs)
-    needed = asked | {t for layer in graph.layers if layer.name not in inside for t in layer.inputs}
-    wanted = [t for name in names for t in graph[name].outputs if t in needed]
+    wanted = [t for t in written if t in asked or any(name not in inside for name in readers.get(t, ()))]
     outputs = [t for t in wanted if t not in constants or t in asked]
     if not outputs:
         return None
@@ -65,44 +71,56 @@ def _segment(graph: LayerGraph, names: list[str], constants: Constants) -> Segme
     return Segment(tuple(names), tuple(inputs), tuple(outputs))
 
 
-def segment_model(
-    model: OnnxModel, segment: Segment, nodes: Mapping[str, onnx.NodeProto], types: Mapping[str, onnx.TypeProto]
-) -> onnx.ModelProto:
-    """The ONNX model of one segment.
+class SegmentModels:
+    """The ONNX models of segments of one model."""
 
-    Args:
-        types: tensor name -> ONNX type, with as much of its shape as is known, for the segment's inputs.
-    """
-    proto = model.proto
-    result = onnx.ModelProto(ir_version=proto.ir_version, opset_import=proto.opset_import, functions=proto.functions)
-    result.graph.name = proto.graph.name or "segment"
-    result.graph.node.extend(_constant_nodes(proto, segment, nodes))
-    result.graph.node.extend(nodes[name] for name in segment.layers)
-    read = {t for node in result.graph.node for t in (*node.input, *captured(node))}
-    result.graph.initializer.extend(t for t in proto.graph.initializer if t.name in read)
-    result.graph.sparse_initializer.extend(t for t in proto.graph.sparse_initializer if t.values.name in read)
-    declared = {v.name: v for v in (*proto.graph.input, *proto.graph.output)}
-    for tensor in segment.inputs:
-        result.graph.input.append(declared.get(tensor) or onnx.ValueInfoProto(name=tensor, type=types[tensor]))
-    result.graph.output.extend(declared.get(t, onnx.ValueInfoProto(name=t)) for t in segment.outputs)
-    return result
+    def __init__(
+        self, model: OnnxModel, nodes: Mapping[str, onnx.NodeProto], types: Mapping[str, onnx.TypeProto]
+    ) -> None:
+        """Look up once what every segment asks for.
 
+        Args:
+            model: that is cut.
+            nodes: of the segments, by name.
+            types: tensor name -> ONNX type, with as much of its shape as is known, for the segments' inputs.
+        """
+        self._proto, self._nodes, self._types = model.proto, nodes, types
+        graph = model.proto.graph
+        self._producers = {t: (i, node) for i, node in enumerate(graph.node) for t in node.output if t}
+        self._stored = {tensor.name: (i, tensor) for i, tensor in enumerate(graph.initializer)}
+        self._declared = {value.name: value for value in (*graph.input, *graph.output)}
 
-def _constant_nodes(
-    proto: onnx.ModelProto, segment: Segment, nodes: Mapping[str, onnx.NodeProto]
-) -> list[onnx.NodeProto]:
-    """Nodes outside the segment that compute constants which it reads and is not given: constants cross no border."""
-    producers = {tensor: node for node in proto.graph.node for tensor in node.output if tensor}
-    own = set(segment.layers)
-    found: set[str] = set()
-    # What the segment writes itself another form of the same operator may write too.
-    given = {*segment.inputs, *(t for name in segment.layers for t in nodes[name].output)}
-    waiting = [t for name in segment.layers for t in (*nodes[name].input, *captured(nodes[name]))]
-    while waiting:
-        tensor = waiting.pop()
-        node = producers.get(tensor)
-        if node is None or tensor in given or node.name in own or node.name in found:
-            continue
-        found.add(node.name)
-        waiting += (*node.input, *captured(node))
-    return [node for node in proto.graph.node if node.name in found]
+    def of(self, segment: Segment) -> onnx.ModelProto:
+        """The model of one."""
+        proto = self._proto
+        result = onnx.ModelProto(
+            ir_version=proto.ir_version, opset_import=proto.opset_import, functions=proto.functions
+        )
+        result.graph.name = proto.graph.name or "segment"
+        result.graph.node.extend(self._constant_nodes(segment))
+        result.graph.node.extend(self._nodes[name] for name in segment.layers)
+        read = {t for node in result.graph.node for t in (*node.input, *captured(node))}
+        stored = dict(self._stored[t] for t in read if t in self._stored)
+        result.graph.initializer.extend(stored[place] for place in sorted(stored))
+        result.graph.sparse_initializer.extend(t for t in proto.graph.sparse_initializer if t.values.name in read)
+        for tensor in segment.inputs:
+            known = self._declared.get(tensor)
+            result.graph.input.append(known or onnx.ValueInfoProto(name=tensor, type=self._types[tensor]))
+        result.graph.output.extend(self._declared.get(t, onnx.ValueInfoProto(name=t)) for t in segment.outputs)
+        return result
+
+    def _constant_nodes(self, segment: Segment) -> list[onnx.NodeProto]:
+        """Nodes outside that compute constants which it reads and is not given: constants cross no border."""
+        own = set(segment.layers)
+        found: dict[int, onnx.NodeProto] = {}
+        # What the segment writes itself another form of the same operator may write too.
+        given = {*segment.inputs, *(t for name in segment.layers for t in self._nodes[name].output)}
+        waiting = [t for name in segment.layers for t in (*self._nodes[name].input, *captured(self._nodes[name]))]
+        while waiting:
+            tensor = waiting.pop()
+            place, node = self._producers.get(tensor, (0, None))
+            if node is None or tensor in given or node.name in own or place in found:
+                continue
+            found[place] = node
+            waiting += (*node.input, *captured(node))
+        return [found[place] for place in sorted(found)]

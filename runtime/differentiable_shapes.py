@@ -250,6 +250,14 @@ def _one_hot(op: Operator, indices: Tensor, depth: Tensor, values: Tensor) -> Te
     return hot.movedim(-1, axis)
 
 
+def _reverse_sequence(op: Operator, x: Tensor, lengths: Tensor) -> Tensor:
+    """The first steps of every sequence backwards, as many as it has."""
+    axes = op.get("batch_axis", 1), op.get("time_axis", 0)
+    moved, steps, ends = x.movedim(axes, (0, 1)), torch.arange(x.shape[axes[1]]), lengths[:, None]
+    index = torch.where(steps < ends, ends - 1 - steps, steps).reshape(*moved.shape[:2], *[1] * (x.ndim - 2))
+    return moved.gather(1, index.expand_as(moved)).movedim((0, 1), axes)
+
+
 SHAPES: Mapping[str, Function] = {
     "ArgMax": lambda op, x: _extreme_index(op, x, 1),
     "ArgMin": lambda op, x: _extreme_index(op, x, -1),
@@ -268,6 +276,7 @@ SHAPES: Mapping[str, Function] = {
     "OneHot": _one_hot,
     "Pad": _pad,
     "Range": _range,
+    "ReverseSequence": _reverse_sequence,
     "Reshape": _reshape,
     "ScatterElements": _scatter_elements,
     "ScatterND": _scatter_nd,

@@ -22,7 +22,7 @@ from lhc.hardware import Hardware
 from lhc.model import OnnxModel
 from lhc.onnx_io import Constants
 from lhc.runtime.bank import Bank
-from lhc.runtime.cut import Segment, cut_graph, segment_model
+from lhc.runtime.cut import Segment, SegmentModels, cut_graph
 from lhc.runtime.network_calls import Call
 from lhc.runtime.onnx_runtime import onnxruntime
 from lhc.runtime.ort import Array, create_session, run_session
@@ -94,9 +94,10 @@ class HybridExecutor:
         # All digital is the model as it is, and the model's own inputs have their types.
         inner = {t for segment, _ in stages if segment for t in segment.inputs} - set(graph.inputs)
         types = tensor_types(model, inner) if self.analog else {}
+        models = SegmentModels(model, nodes, types)
         self._stages = []
         for segment, names in stages:
-            session = None if segment is None else partial(self._session, model, segment, nodes, types)
+            session = None if segment is None else partial(self._session, model, models, segment)
             self._stages.append(_Stage(segment, session, tuple(self._layers[name] for name in names)))
         self._first = _independent(self._stages[0].analog)
         dependent = tuple(layer for layer in self._stages[0].analog if layer not in self._first)
@@ -111,15 +112,9 @@ class HybridExecutor:
         for stage in self._stages:
             _ = stage.session
 
-    def _session(
-        self,
-        model: OnnxModel,
-        segment: Segment,
-        nodes: Mapping[str, onnx.NodeProto],
-        types: Mapping[str, onnx.TypeProto],
-    ) -> onnxruntime.InferenceSession:
+    def _session(self, model: OnnxModel, models: SegmentModels, segment: Segment) -> onnxruntime.InferenceSession:
         # All digital is the model as it is: plain onnxruntime, bit for bit.
-        proto = segment_model(model, segment, nodes, types) if self.analog else model.as_file()
+        proto = models.of(segment) if self.analog else model.as_file()
         return create_session(proto, self._label)
 
     def _analog_layer(self, node: onnx.NodeProto, name: str) -> "AnalogLayer":

@@ -14,7 +14,7 @@ from lhc.graph import LayerGraph
 from lhc.hardware import Hardware
 from lhc.model import OnnxModel, captured
 from lhc.onnx_io import Constants
-from lhc.runtime.cut import Segment, segment_model
+from lhc.runtime.cut import Segment, SegmentModels
 from lhc.runtime.executor import HybridExecutor
 from lhc.runtime.on_demand import reads_on_demand
 from lhc.runtime.ort import Array, create_session, observe_tensors, relative_error, run_session
@@ -86,6 +86,7 @@ def form_errors(
     read = sorted({t for own in reads.values() for t in own if t and t not in constants and graph.producer(t)})
     tensors = dict(feeds) | observe_tensors(model, read, feeds, packs=False)
     types = tensor_types(model, read)
+    file_models, form_models = (SegmentModels(model, known, types) for known in (nodes, made))
     found = {}
     for name, node in nodes.items():
         inputs = tuple(dict.fromkeys(t for t in reads[name] if t and t not in constants))
@@ -93,8 +94,8 @@ def form_errors(
         own = tuple(layer.name for layer in graph.layers if layer.name in wanted[name].made)
         given = {tensor: tensors[tensor] for tensor in inputs}
         answers = []
-        for layers, known in (((name,), nodes), (own, made)):
-            session = create_session(segment_model(model, Segment(layers, inputs, outputs), known, types), model.label)
+        for layers, models in (((name,), file_models), (own, form_models)):
+            session = create_session(models.of(Segment(layers, inputs, outputs)), model.label)
             answers.append(run_session(session, outputs, given, model.label))
         found[name] = max(_error(ours, files) for files, ours in zip(*answers, strict=True))
     return {part: error for name, error in found.items() for part in wanted[name].made.intersection(names)}

@@ -82,6 +82,7 @@ class _Writer:
         for inner in list(inner_nodes(self._graph)):
             inner.node.name = inner.name
         self._names = {node.name for node in self._graph.node}
+        self._producers = {tensor: node for node in self._graph.node for tensor in node.output}
         stored = Counter(tensor.name for tensor in model.proto.graph.initializer)
         written = stored + Counter(_written(self._graph))
         # What is written once only keeps its name; bodies that stay, or come back, have the others.
@@ -105,7 +106,7 @@ class _Writer:
         elif node.op_type == "If" and control in bodies:
             made = self._branch(node, bodies[control], control)
         elif node.op_type != "If" and holds_products(node):
-            turns = turns_of(node, bodies["body"], control, self._constants, self._shapes, self._opset)
+            turns = turns_of(node, bodies["body"], control, self._constants, self._producers, self._shapes, self._opset)
             if turns is None:
                 return [node]
             made = self._turns(turns)

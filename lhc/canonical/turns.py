@@ -1,8 +1,9 @@
 """The turns of a Loop or a Scan: how many there are, what each is given, and what is made of what they give.
 
-A Loop is written out where it is left after its number of turns alone. The number is constant, or known from samples;
-then turns count by Reshape(Range(0, n, 1), (turns)), which fails for any other n. A Scan's inputs are cut by Split with
-as many pieces as there are turns, which fails for inputs of another length (onnx, docs/Operators.md).
+A Loop is written out where its number of turns alone decides when it is left, or a condition on what is counted from
+constants (as tf2onnx writes while-loops). The number is constant, or known from samples; then turns count by
+Reshape(Range(0, n, 1), (turns)), which fails for any other n. A Scan's inputs are cut by Split with as many pieces as
+there are turns, which fails for inputs of another length (onnx, docs/Operators.md).
 """
 
 from collections.abc import Callable, Mapping
@@ -14,12 +15,33 @@ import onnx
 from onnx import helper, numpy_helper
 
 from lhc.onnx_io import Shape
-from lhc.onnx_io.constants import Constants
+from lhc.onnx_io.constants import Array, Constants
 
 __all__ = ["MOST_TURNS", "Turns", "turns_of"]
 
-MOST_TURNS = 64
+MOST_TURNS = 256
 """Turns, and steps of recurrent operators, that are written out."""
+ANY_TURNS = 64
+"""Turns of any body."""
+MOST_NODES = 2**14
+"""Nodes of all turns together, where there are more turns than that."""
+
+_COUNTING: Mapping[str, Callable[..., Any]] = {
+    "Add": lambda node, a, b: a + b,
+    "And": lambda node, a, b: a & b,
+    "Cast": lambda node, a: a.astype(
+        helper.tensor_dtype_to_np_dtype(next(at.i for at in node.attribute if at.name == "to"))
+    ),
+    "Equal": lambda node, a, b: a == b,
+    "Greater": lambda node, a, b: a > b,
+    "Identity": lambda node, a: a,
+    "Less": lambda node, a, b: a < b,
+    "LessOrEqual": lambda node, a, b: a <= b,
+    "Not": lambda node, a: ~a,
+    "Or": lambda node, a, b: a | b,
+    "Sub": lambda node, a, b: a - b,
+}
+"""Arithmetic of conditions and of what they count."""
 
 Nodes = tuple[list[onnx.NodeProto], list[onnx.TensorProto]]
 Namer = Callable[[str, str], str]
@@ -163,6 +185,7 @@ def turns_of(
     body: onnx.GraphProto,
     told: str,
     constants: Constants,
+    producers: Mapping[str, onnx.NodeProto],
     shapes: Mapping[str, Shape],
     opset: int,
 ) -> Turns | None:
@@ -171,24 +194,29 @@ def turns_of(
     Args:
         told: number of turns that samples take; empty where nobody knows.
         constants: of the main graph.
+        producers: of its tensors.
         shapes: of its tensors, as far as they are needed.
     """
     if any(not value.type.HasField("tensor_type") for value in body.input):
         return None
     known = _loop_count(node, constants) if node.op_type == "Loop" else _scan_count(node, shapes)
     count = known if known is not None else int(told) if told.isdigit() else 0
-    if not 0 < count <= MOST_TURNS:
-        return None
+    most = max(ANY_TURNS, min(MOST_TURNS, MOST_NODES // len(body.node)))
     outputs = tuple(value.name for value in body.output)
     if node.op_type == "Scan":
+        if not 0 < count <= most:
+            return None
         size = len(node.input) - _scanned(node)
         return Turns(node, body, count, known is None, opset, tuple(node.input[:size]), outputs[:size], outputs[size:])
     states = tuple(node.input[2:])
     counts = any(body.input[0].name in inner.input for inner in body.node)
-    if not all(states) or not _goes_on(node, body, constants) or (known is None and (not counts or opset < 11)):
+    left = _left_after(node, body, constants, producers, min(count, most + 1))
+    if not all(states) or left is None or not 0 < left <= most:
+        return None
+    if known is None and (left < count or not counts or opset < 11):
         return None
     size = len(states) + 1
-    return Turns(node, body, count, known is None, opset, states, outputs[1:size], outputs[size:])
+    return Turns(node, body, left, known is None, opset, states, outputs[1:size], outputs[size:])
 
 
 def _scanned(node: onnx.NodeProto) -> int:
@@ -197,6 +225,8 @@ def _scanned(node: onnx.NodeProto) -> int:
 
 def _loop_count(node: onnx.NodeProto, constants: Constants) -> int | None:
     limit = node.input[0]
+    if not limit:
+        return MOST_TURNS + 1  # its condition alone decides
     return int(constants.value(limit).reshape(-1)[0]) if limit and limit in constants else None
 
 
@@ -207,14 +237,44 @@ def _scan_count(node: onnx.NodeProto, shapes: Mapping[str, Shape]) -> int | None
     return size if isinstance(size, int) else None
 
 
-def _goes_on(node: onnx.NodeProto, body: onnx.GraphProto, constants: Constants) -> bool:
-    """Whether a Loop is left after its last turn and never before."""
+def _left_after(
+    node: onnx.NodeProto, body: onnx.GraphProto, constants: Constants, above: Mapping[str, onnx.NodeProto], count: int
+) -> int | None:
+    """Turns after which a Loop is left; None where more decides than constants and what is counted from them."""
     first = node.input[1] if len(node.input) > 1 else ""
-    if first and not (first in constants and bool(constants.value(first).reshape(-1)[0])):
-        return False
+    start = _counted(first, {}, constants, above) if first else np.array(True)
+    if start is None or not start.reshape(-1)[0]:
+        return None
     inside = Constants(body, constants)
     producers = {tensor: inner for inner in body.node for tensor in inner.output}
-    tensor = body.output[0].name
-    while tensor in producers and producers[tensor].op_type in ("Identity", "Cast") and tensor not in inside:
-        tensor = producers[tensor].input[0]
-    return tensor == body.input[1].name or (tensor in inside and bool(inside.value(tensor).reshape(-1)[0]))
+    number, condition, *states = (value.name for value in body.input)
+    goes_on, *after = (value.name for value in body.output)
+    known: dict[str, Array | None] = {condition: start}
+    known |= {s: constants.value(t) for s, t in zip(states, node.input[2:], strict=False) if t in constants}
+    for turn in range(count):
+        known[number] = np.array(turn)
+        more = _counted(goes_on, known, inside, producers)
+        if more is None:
+            return None
+        if not more.reshape(-1)[0]:
+            return turn + 1
+        last = {s: _counted(t, known, inside, producers) for s, t in zip(states, after, strict=False)}
+        known = {condition: more, **last}
+    return count
+
+
+def _counted(
+    tensor: str, known: dict[str, Array | None], inside: Constants, producers: Mapping[str, onnx.NodeProto]
+) -> Array | None:
+    """A tensor of a turn, where arithmetic of counters makes it from constants and from what is known; else None."""
+    if tensor not in known and tensor in inside:
+        known[tensor] = inside.value(tensor)
+    if tensor not in known:
+        node = producers.get(tensor)
+        function = None if node is None or node.domain not in ("", "ai.onnx") else _COUNTING.get(node.op_type)
+        known[tensor] = None
+        if node is not None and function is not None:
+            values = [_counted(t, known, inside, producers) for t in node.input]
+            if all(value is not None for value in values):
+                known[tensor] = np.asarray(function(node, *values))
+    return known[tensor]

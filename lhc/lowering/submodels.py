@@ -47,7 +47,7 @@ from lhc.onnx_io.held_weights import read_in
 from lhc.onnx_io.shapes import inferred_graph
 from lhc.plan import Plan
 from lhc.runtime import HybridExecutor
-from lhc.runtime.cut import Segment, Stage, cut_graph, segment_model
+from lhc.runtime.cut import Segment, SegmentModels, Stage, cut_graph
 from lhc.runtime.tensor_types import tensor_types
 
 if TYPE_CHECKING:
@@ -195,13 +195,12 @@ class _Parts:
     def __init__(
         self, model: OnnxModel, graph: LayerGraph, nodes: Mapping[str, onnx.NodeProto], stages: list[Stage]
     ) -> None:
-        self._model = model
         self._graph = graph
         self._constants = Constants(model.proto.graph)
-        self._nodes = nodes
         self._inferred = {value.name: value for value in inferred_graph(model.proto).value_info}
         cuts = [part for segment, names in stages for part in (segment, *map(self.alone, names)) if part is not None]
-        self._types = tensor_types(model, {tensor for part in cuts for tensor in part.inputs} - set(graph.inputs))
+        types = tensor_types(model, {tensor for part in cuts for tensor in part.inputs} - set(graph.inputs))
+        self._models = SegmentModels(model, nodes, types)
 
     def alone(self, name: str) -> Segment:
         """One layer as a segment."""
@@ -211,7 +210,7 @@ class _Parts:
 
     def write(self, segment: Segment, path: Path) -> dict[str, object]:
         """Save a part; where it is, and its tensors."""
-        proto = segment_model(self._model, segment, self._nodes, self._types)
+        proto = self._models.of(segment)
         for tensor in filter(is_external, proto.graph.initializer):
             read_in(tensor)
         for values in (proto.graph.input, proto.graph.output):

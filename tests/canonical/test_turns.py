@@ -168,11 +168,21 @@ FORMS = [
     ),
     Form("no turn", "m = Constant<value = int64 {0}>() t = Constant<value = bool {1}>()"
         + LOOP.format(outputs="y", inputs="m, t", gives="bool i, float[2, 4] a", body=STEP), 0),
-    Form("too many", "m = Constant<value = int64 {65}>() t = Constant<value = bool {1}>()"
+    Form("too many", "m = Constant<value = int64 {257}>() t = Constant<value = bool {1}>()"
         + LOOP.format(outputs="y", inputs="m, t", gives="bool i, float[2, 4] a", body=STEP), 0),
     Form("ends by what it computes", "m = Constant<value = int64 {5}>() t = Constant<value = bool {1}>()"
         + LOOP.format(outputs="y", inputs="m, t", gives="bool e, float[2, 4] a",
             body=f"{STEP} big = ReduceMax<keepdims = 0>(a) e = Less(big, half)"), 0),
+    Form("ends by what it counts", "m = Constant<value = int64 {300}>() t = Constant<value = bool {1}>()"
+        " c = Constant<value = int32 {10}>()"
+        " y, last = Loop(m, t, x, c) <body = b (int64 n, bool go, float[2, 4] h, int32 k)"
+        " => (bool e, float[2, 4] a, int32 k2) { u = MatMul(h, w)  a = Tanh(u)  k2 = Sub(k, two)  f = Cast<to = 1>(k2)"
+        " d = Less(quarter, f)  i = Cast<to = 1>(n)  j = Less(i, many)  e = And(d, j) }>", 5),
+    Form("ends by what it counts, without a limit",
+        "none = Constant<value = int32 {-1}>()  t = Less(none, two)"
+        " y, last = Loop( , t, x, none) <body = b (int64 n, bool go, float[2, 4] h, int32 k)"
+        " => (bool e, float[2, 4] a, int32 k2) { u = MatMul(h, w)  a = Tanh(u)  k2 = Add(k, two)  f = Cast<to = 1>(k2)"
+        " d = Greater(f, quarter)  e = Not(d) }>", 1),
     Form("its length is open and no turn is counted", "t = Constant<value = bool {1}>() c = Size(x)"
         + LOOP.format(outputs="y", inputs="c, t", gives="bool i, float[2, 4] a", body=STEP), 0, (("loop", "8"),)),
 ]  # fmt: skip
@@ -181,7 +191,8 @@ FORMS = [
 @pytest.mark.parametrize("form", FORMS, ids=lambda form: form.id)
 def test_forms_equal_onnxruntime_or_stay_as_they_are(form: Form) -> None:
     text = f"""net (float[2, 4] x) => (float[2, 4] y)
-      <int64[1] zero = {{0}}, float half = {{0.5}}, float[4] first = {{1, 2, 3, 4}}> {{ {form.lines} }}"""
+      <int64[1] zero = {{0}}, float half = {{0.5}}, float[4] first = {{1, 2, 3, 4}},
+       int32 two = {{2}}, float quarter = {{0.25}}, float many = {{300}}> {{ {form.lines} }}"""
     file = made.model_of(text, w=(4, 4))
     model = canonical(load_model(file), control=dict(form.control))
     graph = read_graph(model)
@@ -193,4 +204,17 @@ def test_forms_equal_onnxruntime_or_stay_as_they_are(form: Form) -> None:
         return
     names = [layer.name for layer in graph.candidates]
     assert len(graph.tied(names)) == 1
+    assert_same(lhc.HybridSession(file, IDEAL, names).run(None, {"x": x})[0], outputs(file, x))
+
+
+@pytest.mark.parametrize(("steps", "products"), [(100, 1 + 99 + 1), (257, 1)], ids=["many", "too many"])
+def test_steps_of_recurrent_operators_are_written_out_up_to_a_number(steps: int, products: int) -> None:
+    text = f"""net (float[{steps}, N, 3] x) => (float[N, 2] y) <int64[1] zero = {{0}}> {{
+      [rnn] _, h = LSTM<hidden_size = 4>(x, w, r)  s = Squeeze(h, zero)  y = MatMul(s, v)
+    }}"""
+    file = made.model_of(text, w=(1, 16, 3), r=(1, 16, 4), v=(4, 2))
+    graph = read_graph(canonical(load_model(file)))
+    assert len(graph.candidates) == products
+    x = np.random.default_rng(1).normal(size=(steps, 5, 3)).astype(np.float32)
+    names = [layer.name for layer in graph.candidates]
     assert_same(lhc.HybridSession(file, IDEAL, names).run(None, {"x": x})[0], outputs(file, x))

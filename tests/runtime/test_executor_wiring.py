@@ -11,7 +11,7 @@ from lhc.errors import ModelError
 from lhc.hardware import Hardware
 from lhc.onnx_io import Constants, load_model, read_graph
 from lhc.runtime import HybridSession
-from lhc.runtime.cut import cut_graph, segment_model
+from lhc.runtime.cut import SegmentModels, cut_graph
 from lhc.runtime.matrix import AnalogMatrix
 from tests.runtime.models_on_tiles import (
     IDEAL,
@@ -260,9 +260,10 @@ def test_segments_define_every_tensor_once(wiring: str) -> None:
     nodes = {node.name: node for node in model.proto.graph.node}
     tensors = (t for layer in graph.layers for t in (*layer.inputs, *layer.outputs))
     types = dict.fromkeys(tensors, onnx.helper.make_tensor_type_proto(onnx.TensorProto.FLOAT, None))
+    models = SegmentModels(model, nodes, types)
     for segment, _ in cut_graph(graph, analog, Constants(model.proto.graph)):
         if segment is not None:
-            part = segment_model(model, segment, nodes, types).graph
+            part = models.of(segment).graph
             defined = [
                 *(value.name for value in part.input),
                 *(tensor.name for tensor in part.initializer),
