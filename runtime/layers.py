@@ -149,7 +149,8 @@ class AnalogLayer(ABC):
         """What is digital about the operator: a chip's correction of its products, then its bias."""
         if correction is not None:
             gain, offset = (self.form.per_output(v, output.ndim) for v in (correction.gain, correction.offset))
-            output = output * gain + offset
+            output = output * gain
+            output += offset
         return self._add(output, extra)
 
     def before_bias(self, output: Array, extra: Array | None = None) -> Array:

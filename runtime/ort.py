@@ -37,6 +37,7 @@ STEPS = 20
 
 _DOMAINS = {"", "ai.onnx", "ai.onnx.ml", "com.microsoft", "com.microsoft.nchwc", "ai.onnx.preview.training"}
 """Whose operators onnxruntime brings along."""
+_NOTHING = {"x": np.zeros(1, np.float32)}
 
 _READS_AS_STORED = frozenset({"Conv", "Gather", "Gemm", "MatMul"})
 """Operators past which onnxruntime moves no transposition: their weights are used as they are, packed, or fused into
@@ -80,14 +81,38 @@ def tensor_infos(model: OnnxModel, outputs: bool = False) -> list[TensorInfo]:
 
 
 @cache
-def _share_memory() -> None:
-    """Have one pool of memory for all sessions of the process.
+def _pool() -> ort.InferenceSession:
+    """Have one pool of memory for all sessions of the process; what gives back its free memory (`_give_back`).
 
     A session with a pool of its own keeps what its largest run needed. A network with many analog layers is many
     sessions: 18 GB for a transformer on 40 texts of 384 tokens.
     """
-    pool = ort.OrtMemoryInfo("Cpu", ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, ort.OrtMemType.DEFAULT)
-    ort.create_and_register_allocator(pool, ort.OrtArenaCfg(0, -1, -1, -1))  # no bound; grows as it does by default
+    memory = ort.OrtMemoryInfo("Cpu", ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, ort.OrtMemType.DEFAULT)
+    # No bound. It grows by what is asked for: pieces of powers of two would never be given back.
+    ort.create_and_register_allocator(memory, ort.OrtArenaCfg(0, 1, -1, -1))
+    graph = onnx.parser.parse_graph("pool (float[1] x) => (float[1] y) { y = Neg (x) }")
+    proto = onnx.helper.make_model(graph, ir_version=8, opset_imports=[onnx.helper.make_opsetid("", 17)])
+    session = ort.InferenceSession(proto.SerializeToString(), _options(), providers=["CPUExecutionProvider"])
+    session.run(None, _NOTHING)  # takes a piece of its own, so that it holds none of the large ones later
+    return session
+
+
+def _give_back() -> None:
+    """Give memory that nothing uses back to the system."""
+    asking = ort.RunOptions()
+    asking.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
+    _pool().run(None, _NOTHING, asking)
+    give_back()
+
+
+def _options() -> ort.SessionOptions:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 4
+    options.enable_mem_pattern = False  # else it takes a second piece for what it has room for in several
+    options.add_session_config_entry("session.use_env_allocators", "1")
+    return options
 
 
 def create_session(proto: onnx.ModelProto, label: str, packs: bool = True) -> ort.InferenceSession:
@@ -101,12 +126,8 @@ def create_session(proto: onnx.ModelProto, label: str, packs: bool = True) -> or
     Raises:
         ModelError: onnxruntime refuses the model, or it is larger than 2 GiB without its data files.
     """
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 4
-    _share_memory()
-    options.add_session_config_entry("session.use_env_allocators", "1")
+    _pool()
+    options = _options()
     options.add_session_config_entry("session.disable_prepacking", "0" if packs else "1")
     # Weights in 4 bits: what the file says, not activations rounded to 8 bits, as onnxruntime has it by default.
     options.add_session_config_entry("session.qdq_matmulnbits_accuracy_level", "0")
@@ -117,7 +138,7 @@ def create_session(proto: onnx.ModelProto, label: str, packs: bool = True) -> or
     read = {name for node in all_nodes(proto.graph) for name in node.input} | {v.name for v in proto.graph.output}
     held = {t.name: stored_array(t) for t in proto.graph.initializer if is_held(t) and t.name in read}
     if held:
-        give_back()
+        _give_back()
         values = [ort.OrtValue.ortvalue_from_numpy(array) for array in held.values()]  # which refer to the arrays
         options.add_external_initializers(list(held), values)  # its optimisers read these, and it copies them
         untouched = _untouched(proto.graph)

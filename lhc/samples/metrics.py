@@ -209,12 +209,12 @@ def are_probabilities(values: Array, stored: Array) -> bool:
 
 
 def _log_probabilities(output: Array) -> Scores:
-    x = output.astype(np.float64)
+    x: Scores = output.astype(np.float64)
     if are_probabilities(x, output):
         return np.log(np.maximum(x, LEAST_PROBABILITY))
-    x = x - x.max(axis=-1, keepdims=True)
-    result: Scores = x - np.log(np.exp(x).sum(axis=-1, keepdims=True))
-    return result
+    x -= x.max(axis=-1, keepdims=True)
+    x -= np.log(np.exp(x).sum(axis=-1, keepdims=True))
+    return x
 
 
 def _kl(output: Array, digital: Array) -> Scores:
