@@ -173,15 +173,16 @@ def producers_of(graph: onnx.GraphProto, tensors: Iterable[str]) -> set[str]:
 def shallow(message: M, leave_out: str) -> M:
     """A copy of a message without one of its fields; that field is never copied on the way."""
     copy: M = type(message)()
-    for descriptor, value in message.ListFields():
-        if descriptor.name == leave_out:
+    for name in message.DESCRIPTOR.fields_by_name:  # ListFields would read that field too
+        if name == leave_out:
             continue
-        if isinstance(value, Message):
-            getattr(copy, descriptor.name).CopyFrom(value)
-        elif isinstance(value, str | bytes | int | float):
-            setattr(copy, descriptor.name, value)
-        else:
-            getattr(copy, descriptor.name).extend(value)
+        value = getattr(message, name)
+        if hasattr(value, "extend"):
+            getattr(copy, name).extend(value)
+        elif message.HasField(name) and isinstance(value, Message):
+            getattr(copy, name).CopyFrom(value)
+        elif message.HasField(name):
+            setattr(copy, name, value)
     return copy
 
 
