@@ -88,7 +88,7 @@ def _number(one: Option, value: object) -> object:
     if kind is None or not isinstance(value, str):
         return value
     try:
-        return kind(value)
+        return kind(value.replace("_", "no digit"))  # Python takes 1_0 for 10
     except ValueError as error:
         what = "a whole number" if kind is int else "a number"
         unit = "" if one.unit is None else f", in {one.unit}"

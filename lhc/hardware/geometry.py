@@ -1,17 +1,18 @@
 """How a matrix lies on tiles: row splits, and the copies of it that fit."""
 
-import math
-
 __all__ = ["copies_on", "free_copies", "split_sizes", "tile_rows"]
 
 
 def split_sizes(size: int, most: int) -> list[int]:
     """Parts of one dimension of a matrix on tiles: nearly equal, the first ones one larger; none of nothing."""
-    if size == 0:
-        return []
-    parts = -(-size // most)
-    base, extra = divmod(size, parts)
+    parts, base, extra = _parts(size, most)
     return [base + (index < extra) for index in range(parts)]
+
+
+def _parts(size: int, most: int) -> tuple[int, int, int]:
+    """How many parts, the size of a smaller one, and how many are one larger; a file may tell of 2^40 rows."""
+    parts = -(-size // most)
+    return (parts, *divmod(size, parts)) if parts else (0, 0, 0)
 
 
 def tile_rows(inputs: int, rows: int, copies: int = 1) -> int:
@@ -24,14 +25,16 @@ def tile_rows(inputs: int, rows: int, copies: int = 1) -> int:
         rows: of a tile.
         copies: of every weight.
     """
-    return sum(math.ceil(copies * size / rows) for size in split_sizes(inputs, rows))
+    parts, base, extra = _parts(inputs, rows)
+    return extra * -(-copies * (base + 1) // rows) + (parts - extra) * -(-copies * base // rows)
 
 
 def copies_on(inputs: int, rows: int, taken: int) -> int:
     """Most copies of a matrix on ``taken`` rows of tiles for each of its row splits; one of a matrix without inputs."""
     if inputs == 0:
         return 1
-    return taken * rows // split_sizes(inputs, rows)[0]
+    _, base, extra = _parts(inputs, rows)
+    return taken * rows // (base + (extra > 0))
 
 
 def free_copies(inputs: int, rows: int) -> int:

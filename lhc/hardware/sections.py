@@ -5,6 +5,8 @@ from typing import Any, Literal, get_args
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationInfo, field_validator, model_validator
 from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 
+from lhc.support.numbers import GREATEST, SMALLEST, in_range
+
 __all__ = [
     "Adc",
     "Compensation",
@@ -21,8 +23,6 @@ __all__ = [
 
 MOST_BITS = 16
 """Of a weight's magnitude, where it is rounded."""
-SMALLEST, GREATEST = 1e-15, 1e15
-"""Magnitudes of numbers in a description: their squares and products stay within single precision."""
 DriftCompensation = Literal["global", "global-exact", "per-column", "none"]
 
 
@@ -53,7 +53,7 @@ class Section(BaseModel):
 def _in_range(value: object) -> bool:
     if isinstance(value, tuple):
         return all(map(_in_range, value))
-    return not isinstance(value, int | float) or value == 0 or SMALLEST <= abs(value) <= GREATEST
+    return not isinstance(value, int | float) or in_range(value)
 
 
 class Tiles(Section):

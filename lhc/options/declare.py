@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypedDict, TypeVar, Unpack, dataclass_transform, get_args, get_origin
 
 from lhc.errors import UsageError
+from lhc.support.numbers import GREATEST, SMALLEST, in_range
 
 __all__ = ["REQUIRED", "Option", "argument", "option", "options", "options_of", "part", "values_of"]
 
@@ -148,8 +149,8 @@ def argument(
 def options(cls: type[C]) -> type[C]:
     """Make a frozen dataclass of options; its attribute ``PANEL`` is the heading of those that it declares.
 
-    Objects are checked when they are made: values of closed sets, then by ``__post_init__`` of every class that the
-    class is made of.
+    Objects are checked when they are made: values of closed sets, the range of numbers, then by ``__post_init__`` of
+    every class that the class is made of.
     """
     own_check = cls.__dict__.get("__post_init__")
     if own_check is not None:
@@ -171,6 +172,11 @@ def _check(made: object) -> None:
         value = getattr(made, one.name)
         if one.choices and value is not None and value not in one.choices:
             raise UsageError(f"{one.flag or one.name} {value!r}: choose {', '.join(one.choices)}")
+        numbers = value if isinstance(value, list | tuple) else (value,)
+        if any(isinstance(number, int | float) and not in_range(number) for number in numbers):
+            raise UsageError(
+                f"{one.flag or one.name} {value}: a number is 0 or of a magnitude of {SMALLEST:g} to {GREATEST:g}"
+            )
     for kind in reversed(type(made).__mro__):
         check = _CHECKS.get((kind.__qualname__, kind.__module__))
         if check is not None:

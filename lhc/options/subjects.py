@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from lhc.errors import UsageError
 from lhc.options.data_options import Data, SampleSource, SomeSamples
 from lhc.options.declare import argument, option, options
-from lhc.options.values import bytes_of, copies_of, shapes_of, times_of
+from lhc.options.values import bytes_of, check_times, copies_of, shapes_of, times_of
 
 if TYPE_CHECKING:
     from lhc.hardware import Hardware
@@ -45,6 +45,8 @@ __all__ = [
     "silent",
 ]
 
+MOST_JOBS = 1024
+"""Processes."""
 Progress = Callable[[str, int, int], None]
 """Called as work proceeds: what is done, how much of it is done, how much it is in all."""
 Objective = Literal["energy", "latency", "macs"]
@@ -166,6 +168,14 @@ class ReadTime:
         unit="s",
     )
 
+    def __post_init__(self) -> None:
+        """Refuse what has no meaning.
+
+        Raises:
+            UsageError: a time before the first read.
+        """
+        check_times([] if self.t_inference is None else [self.t_inference])
+
 
 @options
 class ReadTimes:
@@ -182,6 +192,14 @@ class ReadTimes:
         reads=str | None,
         convert=times_of,
     )
+
+    def __post_init__(self) -> None:
+        """Refuse what has no meaning.
+
+        Raises:
+            UsageError: a time before the first read.
+        """
+        check_times(self.times or [])
 
 
 @options
@@ -329,8 +347,8 @@ class Execution(Progressing):
     )
 
     def __post_init__(self) -> None:
-        if self.jobs < 1:
-            raise UsageError(f"--jobs must be at least 1, got {self.jobs}")
+        if not 1 <= self.jobs <= MOST_JOBS:
+            raise UsageError(f"--jobs must be 1 to {MOST_JOBS:,}, got {self.jobs}")
         if self.bytes < 2**20:
             raise UsageError(f"--memory must be at least 1 MiB, got {self.memory}")
         if self.timeout is not None and not self.timeout > 0:

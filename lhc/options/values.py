@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from lhc.errors import UsageError
 
-__all__ = ["bytes_of", "copies_of", "shapes_of", "share_of", "times_of"]
+__all__ = ["bytes_of", "check_times", "copies_of", "shapes_of", "share_of", "times_of"]
 
 
 def bytes_of(text: str | int) -> int:
@@ -68,6 +68,17 @@ def share_of(text: str | float, flag: str) -> float:
     if not 0 <= value < 1:
         raise UsageError(f"{flag} {text}: write a share from 0 to below 1, e.g. 0.05 or 5%")
     return value
+
+
+def check_times(times: Iterable[float]) -> None:
+    """Refuse what is no time after the first read.
+
+    Raises:
+        UsageError: there is one.
+    """
+    for t_s in times:
+        if not t_s >= 0:
+            raise UsageError(f"--t-inference must be at least 0 s, got {t_s:g}")
 
 
 def times_of(option: str | None) -> list[float] | None:

@@ -194,6 +194,9 @@ def chosen_factors(
         one: the input.
         vectors: of it, ``(vectors, channels)``: the first half chooses, the second half judges.
         t_s: seconds after the first read.
+
+    Raises:
+        ModelError: a product reads another number of channels than its input has.
     """
     from lhc.runtime.tile_error import tile_error  # loads PyTorch
 
@@ -203,6 +206,11 @@ def chosen_factors(
         weight = graph[name].weight
         assert weight is not None
         stored = Product.of_layer(nodes[name], graph[name]).matrix(constants.value(weight.name))
+        if stored.shape[1] != vectors.shape[1]:
+            raise ModelError(
+                f"{model.label}: {name} reads {stored.shape[1]} channels, and its input {one.tensor} has"
+                f" {vectors.shape[1]}"
+            )
         matrices[name] = stored.astype(np.float32)
 
     def error(x: Floats, factors: Floats | None) -> float:

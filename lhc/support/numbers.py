@@ -3,6 +3,8 @@
 import math
 
 __all__ = [
+    "GREATEST",
+    "SMALLEST",
     "amount",
     "bounds_text",
     "count",
@@ -13,6 +15,7 @@ __all__ = [
     "drop_text",
     "drop_unit",
     "drop_value",
+    "in_range",
     "level_text",
     "metric_value",
     "number_text",
@@ -76,6 +79,19 @@ def count(value: int) -> str:
     ('123', '4.61 k', '40.6 M')
     """
     return str(value) if value < 1000 else amount(value, "").rstrip()
+
+
+SMALLEST, GREATEST = 1e-15, 1e15
+"""Magnitudes of numbers that users give, unless 0: their squares and products stay within single precision."""
+
+
+def in_range(value: float) -> bool:
+    """Whether a number is one that lhc takes; NaN and infinity are none.
+
+    >>> [in_range(value) for value in (0, -1e-15, 10**15, 5e-324, 10**30, float("nan"))]
+    [True, True, True, False, False, False]
+    """
+    return value == 0 or SMALLEST <= abs(value) <= GREATEST
 
 
 def counted(number: int, noun: str, plural: str | None = None) -> str:

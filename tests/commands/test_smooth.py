@@ -9,7 +9,10 @@ from onnx import helper
 
 import lhc
 from lhc.errors import ModelError, UsageError
-from lhc.study.scale_channels import SmoothedModel
+from lhc.hardware import Hardware
+from lhc.onnx_io import load_model, read_graph
+from lhc.onnx_io.channel_scales import scalable_inputs
+from lhc.study.scale_channels import SmoothedModel, chosen_factors
 from tests.conftest import Cli
 from tests.onnx_io.built_models import model_of
 
@@ -64,6 +67,15 @@ def test_nothing_is_scaled_where_nothing_is_gained() -> None:
     found = lhc.smooth(outlying(), {"x": X}, hardware="ideal")
     assert [one.exponent for one in found.inputs] == [None]
     assert found.summary.startswith("0 of 1 inputs scaled")
+
+
+def test_a_product_that_reads_other_channels_than_its_input_has_is_named() -> None:
+    """As where a file contradicts itself behind the input, so that it runs up to there."""
+    model = load_model(outlying())
+    graph = read_graph(model)
+    (one,) = scalable_inputs(model, graph)
+    with pytest.raises(ModelError, match=rf"p reads {K} channels, and its input h has {N}"):
+        chosen_factors(model, graph, one, X[:, 0, :N], Hardware.load("lionheart"), 0, 0.0)
 
 
 def test_a_network_without_such_inputs_is_refused() -> None:

@@ -129,7 +129,7 @@ def _limit(seconds: int) -> None:
 def _faults(command: Command, code: int, printed: str, error: BaseException | None) -> str:
     if error is not None and not isinstance(error, SystemExit):
         return f"{error!r}"[:500]
-    if code not in (0, 2, 3) and (code, command[0]) != (1, "partition"):
+    if code not in (0, 2, 3) and not (code == 1 and (command[0] == "partition" or "--timeout" in printed)):
         return f"status {code}"
     if "Traceback" in printed:
         return f"prints a traceback: {printed[-500:]}"

@@ -26,3 +26,15 @@ def test_nine_copies_of_a_first_convolution_fit_one_tile() -> None:
 
 def test_a_matrix_without_inputs_takes_no_tiles() -> None:
     assert (split_sizes(0, 256), tile_rows(0, 256), free_copies(0, 256), copies_on(0, 256, 3)) == ([], 0, 1, 1)
+
+
+def test_rows_of_tiles_are_counted_without_making_the_parts() -> None:
+    """What a file tells of 2^40 rows takes no longer than of two."""
+    for size in (0, 1, 5, 20, 21, 64, 65, 1000):
+        for rows in (1, 7, 64):
+            for copies in (1, 3):
+                parts = split_sizes(size, rows)
+                assert tile_rows(size, rows, copies) == sum(-(-copies * part // rows) for part in parts)
+            assert copies_on(size, rows, 5) == (5 * rows // parts[0] if parts else 1)
+    assert tile_rows(2**40, 256) == 2**32
+    assert copies_on(2**40, 256, 3) == 3
