@@ -152,7 +152,7 @@ def _figure(bench: Bench, by_weights: Floats, by_outputs: Floats, confidence: fl
         metric=bench.metric.name,
         mean=found.mean,
         std=found.std,
-        interval=clipped(found.interval, bench.metric.least_damage(bench.baseline), np.inf),
+        interval=clipped(found.interval, bench.metric.least_damage(None), np.inf),
         draws=bench.draws,
         method="fisher",
         by_weights=float(by_weights.mean()),
