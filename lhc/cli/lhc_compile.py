@@ -47,8 +47,10 @@ def compile(asked: CompileOptions, shown: CompileOutput) -> None:
     from lhc.summary import layers_text
     from lhc.support.numbers import time_text
 
-    if not 1 <= shown.draws <= MOST_FILES:
-        raise UsageError(f"--draws must be 1 to {MOST_FILES:,}, a file each; got {shown.draws}")
+    if shown.draws < 1:
+        raise UsageError(f"--draws must be at least 1, got {shown.draws}")
+    if shown.draws > MOST_FILES:
+        raise UsageError(f"--draws must be at most {MOST_FILES:,}, a file each; got {shown.draws}")
     opened = open_model(asked.model, dequantize=asked.dequantize)
     hints(doubts(opened.model))
     paths = _paths(shown.out or default_output(opened, ".sim.onnx"), shown.draws)

@@ -347,8 +347,10 @@ class Execution(Progressing):
     )
 
     def __post_init__(self) -> None:
-        if not 1 <= self.jobs <= MOST_JOBS:
-            raise UsageError(f"--jobs must be 1 to {MOST_JOBS:,}, got {self.jobs}")
+        if self.jobs < 1:
+            raise UsageError(f"--jobs must be at least 1, got {self.jobs}")
+        if self.jobs > MOST_JOBS:
+            raise UsageError(f"--jobs must be at most {MOST_JOBS:,}, got {self.jobs}")
         if self.bytes < 2**20:
             raise UsageError(f"--memory must be at least 1 MiB, got {self.memory}")
         if self.timeout is not None and not self.timeout > 0:

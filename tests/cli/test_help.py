@@ -23,12 +23,12 @@ from tests.conftest import Cli
         (["run", "digits", "--draws", "x"], "error: --draws 'x': write a whole number"),
         (["run", "digits", "--draws", "1_0"], "error: --draws '1_0': write a whole number"),
         (["run", "digits", "--draws", "1" + "0" * 30], "a number is 0 or of a magnitude of 1e-15 to 1e+15"),
-        (["run", "digits", "--jobs", "2000"], "error: --jobs must be 1 to 1,024, got 2000"),
+        (["run", "digits", "--jobs", "2000"], "error: --jobs must be at most 1,024, got 2000"),
         (["run", "digits", "--t-inference", "0,nan"], "a number is 0 or of a magnitude of 1e-15 to 1e+15"),
         (["split", "digits", "-o", "x", "--t-inference", "-1"], "error: --t-inference must be at least 0 s, got -1"),
         (["split", "digits", "-o", "x", "--t-inference", "1e308"], "a number is 0 or of a magnitude"),
         (["split", "digits", "-o", "x", "--draw", "-1"], "error: --draw must be at least 0, got -1"),
-        (["compile", "digits", "--draws", "20000"], "error: --draws must be 1 to 10,000, a file each; got 20000"),
+        (["compile", "digits", "--draws", "20000"], "error: --draws must be at most 10,000, a file each; got 20000"),
     ],
 )
 def test_all_errors_begin_alike(cli: Cli, arguments: list[str], message: str) -> None:
