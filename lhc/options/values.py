@@ -78,7 +78,7 @@ def check_times(times: Iterable[float]) -> None:
     """
     for t_s in times:
         if not t_s >= 0:
-            raise UsageError(f"--t-inference must be at least 0 s, got {t_s:g}")
+            raise UsageError(f"--t-inference: a time of inference must be at least 0 s, got {t_s:g}")
 
 
 def times_of(option: str | None) -> list[float] | None:

@@ -25,7 +25,10 @@ from tests.conftest import Cli
         (["run", "digits", "--draws", "1" + "0" * 30], "a number is 0 or of a magnitude of 1e-15 to 1e+15"),
         (["run", "digits", "--jobs", "2000"], "error: --jobs must be at most 1,024, got 2000"),
         (["run", "digits", "--t-inference", "0,nan"], "a number is 0 or of a magnitude of 1e-15 to 1e+15"),
-        (["split", "digits", "-o", "x", "--t-inference", "-1"], "error: --t-inference must be at least 0 s, got -1"),
+        (
+            ["split", "digits", "-o", "x", "--t-inference", "-1"],
+            "error: --t-inference: a time of inference must be at least 0 s, got -1",
+        ),
         (["split", "digits", "-o", "x", "--t-inference", "1e308"], "a number is 0 or of a magnitude"),
         (["split", "digits", "-o", "x", "--draw", "-1"], "error: --draw must be at least 0, got -1"),
         (["compile", "digits", "--draws", "20000"], "error: --draws must be at most 10,000, a file each; got 20000"),

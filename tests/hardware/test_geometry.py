@@ -14,7 +14,7 @@ def test_as_many_copies_fit_as_are_counted(inputs: int, rows: int, taken: int) -
     splits = math.ceil(inputs / rows)
     assert copies >= taken
     assert tile_rows(inputs, rows, copies) <= splits * taken
-    assert tile_rows(inputs, rows, copies + 1) > splits * taken
+    assert math.ceil((copies + 1) * split_sizes(inputs, rows)[0] / rows) > taken, "one more does not fit every split"
     assert tile_rows(inputs, rows, free_copies(inputs, rows)) == tile_rows(inputs, rows) == splits
 
 
