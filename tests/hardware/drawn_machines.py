@@ -21,7 +21,8 @@ from lhc.hardware import (
     Training,
 )
 from lhc.hardware.currents import Currents
-from lhc.hardware.sections import SMALLEST, Compensation
+from lhc.hardware.sections import Compensation
+from lhc.support.numbers import SMALLEST
 
 
 def numbers(least: float, most: float) -> st.SearchStrategy[float]:
@@ -81,7 +82,9 @@ overrides = st.builds(
     Override,
     layers=st.sampled_from(["conv*", "fc[0-9]*", "x"]),
     adc=st.fixed_dictionaries({}, optional={"noise": scales, "bits": st.integers(2, 24)}),
-    devices=st.none() | st.just({}) | st.fixed_dictionaries({"model": st.just("pcm"), "g_max_us": positive}),
+    devices=st.none()
+    | st.just({})
+    | st.fixed_dictionaries({"model": st.just("pcm"), "g_min_us": st.just(0.0), "g_max_us": positive}),
     compensation=st.fixed_dictionaries({}, optional={"drift": st.sampled_from(["global", "per-column", "none"])}),
 )
 descriptions = st.builds(
