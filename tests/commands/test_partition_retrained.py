@@ -139,6 +139,7 @@ def test_patience_of_placing_reaches_the_training(cli: Cli, monkeypatch: pytest.
     assert train.settings.patience == 3
 
 
+@pytest.mark.slow
 def test_a_dry_run_counts_the_chips_that_a_share_of_them_takes(cli: Cli, tmp_path: Path) -> None:
     """With a fifth of the chance of error before the training, four fifths after it."""
     told = cli(*SHORT, "--objective", "macs", "--steps", 1, "--yield", "95%", "--work-dir", tmp_path)

@@ -61,6 +61,7 @@ def test_the_better_weights_are_kept_and_said(result: lhc.PartitionResult) -> No
     assert len(result.plan.analog) == len(result.plan.layers)
 
 
+@pytest.mark.slow
 def test_a_share_of_all_chips_takes_chips_until_it_is_shown() -> None:
     found = lhc.retrain.of(replace(ASKED, samples=200, steps=2, max_drop="90%", yield_share="50%"))
     outcome = found.plan.outcome
@@ -68,7 +69,10 @@ def test_a_share_of_all_chips_takes_chips_until_it_is_shown() -> None:
     assert (outcome.within_budget, outcome.yield_share, outcome.yield_shown) == (True, 0.5, True)
     assert outcome.draws >= 6, "half of all chips: 0.5^6 < 2.5 % < 0.5^5"
     assert "what holds the budget, then the smaller bound decides" in (outcome.training_note or "")
-    # What holds the budget goes before what has a smaller bound, of which too few chips hold it.
+
+
+def test_what_holds_the_budget_goes_before_a_smaller_bound() -> None:
+    """Of the one with the smaller bound too few chips hold it, one by one."""
     evaluation = evaluated(0.89)
     held, unshown = Verdict("accepted", evaluation), Verdict("undecided", replace(evaluation, drop_interval=(0.0, 0.0)))
     study = cast("Study", None)
