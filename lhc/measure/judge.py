@@ -16,6 +16,7 @@ from lhc.measure.measurement import Evaluator, Measurement, evaluation, sample_i
 from lhc.results import Evaluation, Verdict
 from lhc.samples.metrics import METRICS
 from lhc.stats import CONFIDENCE, Prospect, failures_allowed, look_errors, look_schedule, over_draws, two_sided
+from lhc.support.numbers import GREATEST, SMALLEST, in_range
 
 __all__ = ["SEARCH_DRAWS", "Budget", "Drop", "PlacementJudge", "judge_in_looks", "parse_drop"]
 
@@ -43,6 +44,8 @@ def parse_drop(drop: Drop) -> tuple[float, bool]:
         raise UsageError(f"--max-drop {text!r} is no number; give one point as 1% or 0.01") from error
     if not 0 <= value < float("inf"):
         raise UsageError(f"--max-drop must be at least 0 and finite, got {text}")
+    if not in_range(value):
+        raise UsageError(f"--max-drop {text}: a number is 0 or of a magnitude of {SMALLEST:g} to {GREATEST:g}")
     return (value / 100 if percentage else value), percentage
 
 
