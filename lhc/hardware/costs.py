@@ -179,6 +179,10 @@ class AlpineCosts(CostSection):
         ("inputs", "the tiles of one row of tiles receive an input together; every tile delivers its own outputs"),
         ("groups", "the groups of a convolution are driven one at a time"),
         (
+            "reads again",
+            "sums of copies beyond the ADC's bound: as often as measured, else log2(k) - 1 times for k copies",
+        ),
+        (
             "other operators",
             "shapes, casts, views and what merges into a product cost nothing; others what they read or write",
         ),
