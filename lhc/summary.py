@@ -8,7 +8,7 @@ from lhc.plan import Outcome, Plan
 from lhc.plan.recurrent_steps import folded
 from lhc.support.numbers import counted, drop_value, share_text
 
-__all__ = ["format_outcome", "layers_text", "share_of", "summary", "tiles_text"]
+__all__ = ["format_outcome", "layers_text", "others_text", "share_of", "summary", "tiles_text"]
 
 
 def _digits(max_drop: float) -> int:
@@ -37,10 +37,15 @@ def share_of(plan: Plan) -> str:
 
 
 def layers_text(plan: Plan, between: str = " of ") -> str:
-    """How many layers are analog, of those that can be: ``8 of 10 layers (4 more can never be analog)``."""
+    """How many layers are analog, of those that can be: ``8 of 10 layers``."""
     shown = folded(plan)
-    never = f" ({shown.size - shown.able} more can never be analog)" if shown.size > shown.able else ""
-    return f"{len(shown.analog)}{between}{counted(shown.able, 'layer')}{never}"
+    return f"{len(shown.analog)}{between}{counted(shown.able, 'layer')}"
+
+
+def others_text(plan: Plan) -> str:
+    """How many more there are, which cannot be: `` (4 more cannot be)``."""
+    shown = folded(plan)
+    return f" ({shown.size - shown.able} more cannot be)" if shown.size > shown.able else ""
 
 
 def tiles_text(number: int, hardware: Hardware) -> str:
@@ -51,7 +56,7 @@ def tiles_text(number: int, hardware: Hardware) -> str:
 def summary(plan: Plan, graph: LayerGraph) -> str:
     """The one line that sums a plan up."""
     parts = [
-        f"analog {layers_text(plan, '/')}",
+        f"analog {layers_text(plan, '/')}{others_text(plan)}",
         f"{share_text(plan.analog_mac_fraction)} of {share_of(plan)}",
         *([f"{plan.activation_macs:,} MACs of activations beside"] if plan.activation_macs else []),
         tiles_text(plan.tiles(graph), plan.hardware),

@@ -44,7 +44,7 @@ def compile(asked: CompileOptions, shown: CompileOutput) -> None:
     from lhc.lowering import check_compiled_output
     from lhc.report.placement_lines import doubts
     from lhc.study.source import open_model
-    from lhc.summary import layers_text
+    from lhc.summary import layers_text, others_text
     from lhc.support.numbers import time_text
 
     if shown.draws < 1:
@@ -74,7 +74,7 @@ def compile(asked: CompileOptions, shown: CompileOutput) -> None:
     else:
         what = {"on": "drawn in the model", "off": "left out", "input": "read from inputs NAME.deviates"}[asked.noise]
         time = "as programmed" if t_s is None else f"{time_text(t_s)} after programming"
-        say(f"analog {layers_text(placed.plan, '/')}, {time}, output noise {what}")
+        say(f"analog {layers_text(placed.plan, '/')}{others_text(placed.plan)}, {time}, output noise {what}")
     outcome = None if result is None else result.plan.outcome
     if outcome is not None and not outcome.within_budget:
         hint("the budget is not met; the files were written all the same")

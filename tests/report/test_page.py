@@ -160,7 +160,7 @@ def test_nothing_to_place(full: Report) -> None:
 def test_the_first_lines_say_decision_reason_and_certainty(full: Report) -> None:
     assert verdict(full.plan) == ("within the budget", "good")
     assert decision(full) == (
-        "17 of 26 layers (8 more can never be analog) run on analog tiles: 61.8 % of the multiplications by weights,"
+        "17 of 26 layers run on analog tiles: 61.8 % of the multiplications by weights,"
         " on 17 tiles of 256x255. 1,152 more multiply two activations."
     )
     said = dict(statements(full))
