@@ -33,7 +33,7 @@ def progress_text(what: str, done: int, total: int, left: float | None) -> str:
     """A report in a line; a step of a single unit has no number before it is done.
 
     >>> progress_text("sensitivity 3/4 conv1", 1, 2, 90.0), progress_text("digital network", 0, 1, None)
-    ('sensitivity 3/4 conv1: 1/2; about 2 min left of this step', 'digital network')
+    ('sensitivity 3/4 conv1: 1/2; about 90 s left of this step', 'digital network')
     """
     number = "" if (done, total) == (0, 1) else f": {done}/{total}"
     return f"{what}{number}{'' if left is None else f'; about {work_text(left)} left of this step'}"

@@ -93,7 +93,7 @@ def test_the_plan_of_a_gru_says_its_share_everywhere(gru: onnx.ModelProto) -> No
     result = lhc.partition(gru, data, max_drop=0.9, draws=2, objective="macs")
 
     assert result.plan.analog == {"head"}
-    assert result.summary.startswith("analog 1/2 layers, 0.1 % of MACs, 1 tile of 256x255, ")
+    assert result.summary.startswith("analog 1/1 layer (1 more cannot be), 0.1 % of MACs, 1 tile of 256x255, ")
     nodes = {node.name: {entry.key: entry.value for entry in node.metadata_props} for node in result.model.graph.node}
     assert nodes["gru"]["lhc.placement"] == "digital"
     assert nodes["gru"]["lhc.reason"] == "unsupported"

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 from tests.hardware.drawn_machines import descriptions
 
 # What a configuration does not hold; handed back to compare the rest.
-NOT_IN_AIHWKIT = ("name", "description", "source", "left_out", "t_inference_s", "overrides")
+NOT_IN_AIHWKIT = ("name", "description", "source", "left_out", "t_inference_s", "costs", "overrides")
 
 
 def _there_and_back(machine: Hardware) -> Hardware:
@@ -32,6 +32,7 @@ def _there_and_back(machine: Hardware) -> Hardware:
     kept: dict[str, object] = {name: getattr(machine, name) for name in NOT_IN_AIHWKIT}
     kept["tiles"] = back.tiles.model_copy(update={"count": machine.tiles.count})
     kept["dac"] = back.dac.model_copy(update={"range_quantile": machine.dac.range_quantile})
+    kept["adc"] = back.adc.model_copy(update={"range": machine.adc.range})
     kept["compensation"] = machine.compensation.model_copy(update={"drift": back.compensation.drift})
     if machine.training.weight_noise == 0:  # its type does nothing then
         kept["training"] = back.training.model_copy(update={"weight_noise_type": machine.training.weight_noise_type})

@@ -212,5 +212,6 @@ def test_the_interval_of_a_share_is_shown_within_its_range(metric: str) -> None:
     if metric == "accuracy":
         assert (low, high) == (0.0, 1.0)
     else:
-        assert low < 0 < 1 < high
-    assert found.drop_interval[1] - found.drop_interval[0] > 3, "what decides is not cut"
+        assert low == 0, "no error is less"
+        assert high > 1
+    assert found.drop_interval[1] > 1.2, "what decides is not cut"
