@@ -146,8 +146,13 @@ def test_the_damage_of_the_one_column_that_is_read_is_the_layer_s() -> None:
 
 
 @pytest.mark.analog
-def test_offsets_of_adcs_are_in_the_prediction() -> None:
-    machine = quiet(0.1).model_copy(update={"faults": Faults(column_offset=0.05)})
+@pytest.mark.parametrize(
+    "section",
+    [{"faults": Faults(column_offset=0.05)}, {"currents": Currents(read_noise=0.1)}],
+    ids=["offsets of ADCs", "read noise of products"],
+)
+def test_effects_beside_those_of_devices_are_in_the_prediction(section: dict[str, object]) -> None:
+    machine = quiet(0.1).model_copy(update=section)
     here = bench("kl", machine, draws=6)
     measured = measure_sensitivity(here, here.graph, LAYERS)
     predicted, without = (
@@ -156,23 +161,7 @@ def test_offsets_of_adcs_are_in_the_prediction() -> None:
     ratios = [predicted.layers[name].mean / measured.layers[name].mean for name in LAYERS]
     assert np.abs(np.log(ratios)).max() < 0.25, dict(zip(LAYERS, ratios, strict=True))
     changes = [predicted.layers[name].mean / without.layers[name].mean for name in LAYERS]
-    assert np.mean(changes) > 1.5, "so the test sees whether offsets are in the prediction"
-    by_column = {name: found.sum() for name, found in column_damages(here, here.graph, ("stem", "head")).items()}
-    assert all(found == pytest.approx(predicted.layers[name].mean, rel=0.35) for name, found in by_column.items())
-
-
-@pytest.mark.analog
-def test_read_noise_of_products_is_in_the_prediction() -> None:
-    machine = quiet(0.1).model_copy(update={"currents": Currents(read_noise=0.1)})
-    here = bench("kl", machine, draws=6)
-    measured = measure_sensitivity(here, here.graph, LAYERS)
-    predicted, without = (
-        fisher_sensitivity(one, here.graph, LAYERS).table for one in (here, bench("kl", quiet(0.1), draws=6))
-    )
-    ratios = [predicted.layers[name].mean / measured.layers[name].mean for name in LAYERS]
-    assert np.abs(np.log(ratios)).max() < 0.25, dict(zip(LAYERS, ratios, strict=True))
-    changes = [predicted.layers[name].mean / without.layers[name].mean for name in LAYERS]
-    assert np.mean(changes) > 1.5, "so the test sees whether read noise is in the prediction"
+    assert np.mean(changes) > 1.5, "so the test sees whether the effect is in the prediction"
     by_column = {name: found.sum() for name, found in column_damages(here, here.graph, ("stem", "head")).items()}
     assert all(found == pytest.approx(predicted.layers[name].mean, rel=0.35) for name, found in by_column.items())
 
