@@ -17,10 +17,13 @@ def _digits(max_drop: float) -> int:
 
 
 def format_outcome(outcome: Outcome) -> str:
-    """``drop 0.6 % [0.2, 1.0] <= 1.0 %``, or ``drop 0.6 % [0.2, 1.4], budget 1.0 % not met``."""
+    """``drop 0.6 points [0.2, 1.0] <= 1.0 points``, or ``drop 0.6 points [0.2, 1.4], budget 1.0 points not met``.
+
+    Points are of a share; a drop relative to the digital value is in %, others have the metric's own unit.
+    """
     percent = outcome.percent or outcome.drop_type == "relative"
     digits = _digits(outcome.max_drop)
-    unit = " %" if percent else ""
+    unit = " %" if outcome.drop_type == "relative" else " points" if outcome.percent else ""
     drop = f"{drop_value(outcome.drop, percent, digits)}{unit}"
     if outcome.interval is not None:
         drop += f" [{', '.join(drop_value(bound, percent, digits) for bound in outcome.interval)}]"

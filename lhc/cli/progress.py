@@ -110,7 +110,7 @@ def _lines() -> Iterator[Callable[[str, int, int], None]]:
                 if now - printed >= EVERY_S:
                     printed = now
                     with suppress(OSError):  # nobody reads it any more
-                        hint(f"{text} ({work_text(now - since)} without news)")
+                        hint(f"{text} ({work_text(now - since)} so far)")
 
     Thread(target=go_on, daemon=True).start()
     try:

@@ -21,7 +21,7 @@ import onnx
 
 from lhc.graph import Layer, LayerGraph
 from lhc.model import OnnxModel, captured, tensors_read
-from lhc.onnx_io.constants import Array, Constants
+from lhc.onnx_io.constants import Array, Constants, store_constant
 from lhc.onnx_io.data_file import Store
 from lhc.onnx_io.operators import identity
 from lhc.onnx_io.product import Product
@@ -170,7 +170,7 @@ def scaled_channels(
             made = next(n for i in range(len(taken) + 1) if (n := f"{made}.scaled{i or ''}") not in taken)
             taken.add(made)
         node.input[number] = made
-        _replace(proto.graph, store(made, values))
+        store_constant(proto.graph, store(made, values))
     _drop_unread(proto.graph)
     return proto
 
@@ -195,15 +195,6 @@ def _changed(reading: _Reading, node: onnx.NodeProto, number: int, by: Sequence[
         own = factor.astype(values.dtype)
         matrix = matrix * (own if of_inputs else own[:, None])
     return np.ascontiguousarray(product.stored(matrix, values.shape))
-
-
-def _replace(graph: onnx.GraphProto, tensor: onnx.TensorProto) -> None:
-    """Put an initializer in the place of that of the same name, or behind all others."""
-    for held in graph.initializer:
-        if held.name == tensor.name:
-            held.CopyFrom(tensor)
-            return
-    graph.initializer.append(tensor)
 
 
 def _drop_unread(graph: onnx.GraphProto) -> None:

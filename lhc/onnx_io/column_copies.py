@@ -15,7 +15,7 @@ from onnx import helper
 
 from lhc.graph import LayerGraph
 from lhc.model import OnnxModel, opset_of, replace_nodes, tensors_read
-from lhc.onnx_io.constants import Constants
+from lhc.onnx_io.constants import Constants, store_constant
 from lhc.onnx_io.data_file import Store
 from lhc.onnx_io.nested import free_name
 from lhc.onnx_io.product import Product
@@ -63,8 +63,7 @@ def with_copied_columns(
         store: makes the initializers that change.
     """
     proto = deepcopy(model.as_file())
-    constants, nodes, changed = Constants(model.as_file().graph), [], set[str]()
-    stored = {tensor.name: tensor for tensor in proto.graph.initializer}
+    constants, nodes, changed = Constants(model.as_file().graph), [], dict[str, onnx.TensorProto]()
     taken = {tensor for node in proto.graph.node for tensor in (*node.input, *node.output)} | {""}
     for node in proto.graph.node:
         nodes.append(node)
@@ -79,8 +78,7 @@ def with_copied_columns(
                 values = constants.value(tensor)
                 axis = 0 if tensor != form.bias and form.outputs_first else -1
                 if values.ndim and values.shape[axis] == columns:  # not a number that is added to all outputs
-                    stored[tensor].CopyFrom(store(tensor, np.concatenate([values] * count, axis)))
-                    changed.add(tensor)
+                    changed[tensor] = store(tensor, np.concatenate([values] * count, axis))
         output = node.output[0]
         wanted = (f"{output}.{end}" for end in ("copies", *range(count)))
         whole, *parts = (free_name(name, name, taken) for name in wanted)
@@ -92,6 +90,8 @@ def with_copied_columns(
         nodes.append(split)
         nodes.append(helper.make_node("Mean", parts, [output], f"{node.name}/mean"))
     replace_nodes(proto.graph, nodes)
+    for tensor_proto in changed.values():
+        store_constant(proto.graph, tensor_proto)
     for value in [value for value in proto.graph.value_info if value.name in changed]:
         proto.graph.value_info.remove(value)
     return proto

@@ -21,7 +21,7 @@ from lhc.model import is_external, mapped_bytes
 from lhc.onnx_io.fold import FOLD_LIMIT, fold, folded_type
 from lhc.onnx_io.held_weights import pieces_of, read_in
 
-__all__ = ["Array", "Constants", "stored_array"]
+__all__ = ["Array", "Constants", "store_constant", "stored_array"]
 
 _DEEPEST = 16
 """Most operators between what is stored and what is used."""
@@ -53,6 +53,19 @@ def stored_array(tensor: onnx.TensorProto) -> Array:
         raise ModelError(f"initializer {tensor.name!r}: its data does not fit its shape and type ({error})") from error
     except OSError as error:
         raise ModelError(f"initializer {tensor.name!r}: its data cannot be read any more ({error})") from error
+
+
+def store_constant(graph: onnx.GraphProto, tensor: onnx.TensorProto) -> None:
+    """Put an initializer in the place of what gave its name a value: an initializer, dense or sparse, or a node."""
+    for held in graph.initializer:
+        if held.name == tensor.name:
+            held.CopyFrom(tensor)
+            return
+    for sparse in [sparse for sparse in graph.sparse_initializer if sparse.values.name == tensor.name]:
+        graph.sparse_initializer.remove(sparse)
+    for node in [node for node in graph.node if list(node.output) == [tensor.name]]:
+        graph.node.remove(node)
+    graph.initializer.append(tensor)
 
 
 def _dense(sparse: onnx.SparseTensorProto) -> Array:

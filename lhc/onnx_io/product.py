@@ -56,13 +56,16 @@ class ConvGeometry:
                     f"{node.op_type} {node.name!r}: {name} {list(given)} do not fit a kernel of {axes} axes; no runtime"
                     " runs this model"
                 )
+        groups = values.get("group", 1)
+        if groups < 1:
+            raise ModelError(f"{node.op_type} {node.name!r}: group is {groups}, which must be at least 1")
         return cls(
             kernel,
             tuple(values.get("strides", [1] * axes)),
             tuple(values.get("dilations", [1] * axes)),
             tuple(zip(pads[:axes], pads[axes:], strict=True)),
             values.get("auto_pad", b"NOTSET").decode() or "NOTSET",
-            values.get("group", 1),
+            groups,
         )
 
     @property

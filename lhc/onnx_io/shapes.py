@@ -1,7 +1,7 @@
 """Tensor shapes by ONNX shape inference, with one sample in the batch."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import onnx
 
@@ -22,6 +22,7 @@ __all__ = [
     "inlined",
     "input_shapes",
     "outline",
+    "refuse_giant",
     "sample_axes",
     "shape_option",
     "static_batch",
@@ -204,13 +205,24 @@ def _refuse_giants(graph: onnx.GraphProto, label: str) -> None:
         ModelError: there is one.
     """
     for value in (*graph.input, *graph.value_info, *graph.output):
-        sizes = [size for size in declared_shape(value) or () if isinstance(size, int)]
-        if math.prod(sizes) > GIANT:
-            shape = "x".join(map(str, sizes))
-            raise ModelError(
-                f"{label}: tensor {value.name[:100]!r} of one sample would hold {shape} values, more than {GIANT:,};"
-                " give smaller shapes (--shape)"
-            )
+        refuse_giant(label, value.name, [size for size in declared_shape(value) or () if isinstance(size, int)])
+
+
+def refuse_giant(label: str, name: str, sizes: Sequence[int]) -> None:
+    """Refuse a tensor that no memory holds.
+
+    Args:
+        label: of the model.
+
+    Raises:
+        ModelError: it is one.
+    """
+    if math.prod(sizes) > GIANT:
+        shape = "x".join(map(str, sizes))
+        raise ModelError(
+            f"{label}: tensor {name[:100]!r} of one sample would hold {shape} values, more than {GIANT:,};"
+            " give smaller shapes (--shape)"
+        )
 
 
 def _bind(value: onnx.ValueInfoProto, declared: Shape | None, fixed: Shape, symbols: dict[str, int]) -> None:

@@ -26,6 +26,7 @@ from lhc.onnx_io import (
     static_batch,
     training_mode,
 )
+from lhc.onnx_io.shapes import refuse_giant
 from lhc.options.subjects import Data, SampleSource
 from lhc.plan import Plan
 from lhc.runtime import observe_tensors
@@ -295,13 +296,18 @@ def _operators(names: Sequence[str], kind: str) -> str:
 
 
 def _first_sample(model: OnnxModel, task: Task) -> dict[str, Array]:
-    """The first samples, as many as the model takes at once."""
+    """The first samples, as many as the model takes at once.
+
+    Raises:
+        ModelError: no memory holds so many.
+    """
     declared, others = input_shapes(model), static_batch(model) or 1
     _, first = next(task.blocks(1))
     feeds = {}
     for name, array in first.items():
         shape = declared[name]
         batch = shape[0] if shape and isinstance(shape[0], int) else others
+        refuse_giant(model.label, name, (batch, *array.shape[1:]))
         feeds[name] = np.repeat(array, batch, axis=0) if array.ndim else array
     return feeds
 

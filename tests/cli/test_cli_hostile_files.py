@@ -169,6 +169,16 @@ def test_weights_that_no_tile_holds_stay_digital(case: Odd, tmp_path: Path) -> N
     assert case.detail in out
 
 
+def test_a_batch_that_no_memory_holds_is_refused_before_samples_are_repeated_for_it(tmp_path: Path) -> None:
+    proto = _plain()
+    proto.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 2**62
+    onnx.save(proto, tmp_path / "giant.onnx")
+    np.savez(tmp_path / "x.npz", x=np.ones((3, 4), np.float32))
+    code, _, err = lhc("compile", tmp_path / "giant.onnx", "--all-analog", "--data", tmp_path / "x.npz")
+    assert code == 3
+    assert "would hold 4611686018427387904x4 values" in err
+
+
 def test_tensors_without_values_are_no_trouble(tmp_path: Path) -> None:
     path = tmp_path / "empty.onnx"
     onnx.save(_text("y = MatMul(x, w)", "float[N, 0] x", "y"), path)

@@ -15,7 +15,7 @@ def test_a_step_without_news_is_said_to_go_on(
         report("digital network", 0, 1)
         deadline = time.monotonic() + 20
         told = ""
-        while "without news" not in told and time.monotonic() < deadline:
+        while "so far" not in told and time.monotonic() < deadline:
             time.sleep(0.01)
             told += capsys.readouterr().err
     assert "digital network (" in told

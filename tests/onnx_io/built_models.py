@@ -37,6 +37,16 @@ def model_of(
     return load_model(proto, "net")
 
 
+def in_nodes(model: OnnxModel) -> OnnxModel:
+    """The same model with its constants in Constant nodes, as Paddle and others write them."""
+    proto = onnx.ModelProto.FromString(model.proto.SerializeToString())
+    held = [helper.make_node("Constant", [], [tensor.name], value=tensor) for tensor in proto.graph.initializer]
+    nodes = [*held, *proto.graph.node]
+    del proto.graph.initializer[:], proto.graph.node[:]
+    proto.graph.node.extend(nodes)
+    return load_model(proto, "net")
+
+
 def only_layer(graph: LayerGraph) -> Layer:
     (layer,) = graph.candidates
     return layer

@@ -9,7 +9,7 @@ from lhc.model import OnnxModel
 from lhc.onnx_io import read_graph
 from lhc.onnx_io.channel_scales import ScalableInput, scalable_inputs, scaled_channels
 from lhc.onnx_io.data_file import in_memory
-from tests.onnx_io.built_models import model_of, numbers
+from tests.onnx_io.built_models import in_nodes, model_of, numbers
 
 K, N = 8, 12
 
@@ -63,6 +63,15 @@ def test_a_gate_and_a_gain_are_found_and_change_no_bit() -> None:
     assert (stored["w_gate"] == old["w_gate"] * factors["h"][:, None]).all()
     assert (stored["w_up"] == old["w_up"] * factors["h"][:, None] / factors["m"]).all()
     assert (stored["w_down"] == old["w_down"] * factors["m"]).all()
+
+
+def test_weights_in_constant_nodes_are_scaled_too() -> None:
+    model = in_nodes(gated())
+    inputs = found(model)
+    made = scaled_channels(model, read_graph(model), inputs, factors_of(inputs), in_memory)
+    onnx.checker.check_model(made)
+    assert len(inputs) == 2
+    assert (answers(model.proto)[0] == answers(made)[0]).all()
 
 
 def test_a_normalisation_with_an_offset_is_divided_whole() -> None:

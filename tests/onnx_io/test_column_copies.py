@@ -10,7 +10,7 @@ from lhc.model import OnnxModel
 from lhc.onnx_io import load_model, read_graph
 from lhc.onnx_io.column_copies import copyable_columns, with_copied_columns
 from lhc.onnx_io.data_file import in_memory
-from tests.onnx_io.built_models import model_of, numbers
+from tests.onnx_io.built_models import in_nodes, model_of, numbers
 
 
 def network(opset: int = 17) -> OnnxModel:
@@ -57,6 +57,13 @@ def test_a_network_with_copied_columns_computes_the_same(opset: int) -> None:
     assert shapes["one"] == (1,)
     assert not made.graph.value_info
     assert with_copied_columns(model, graph, {}, in_memory) == model.proto
+
+
+def test_weights_in_constant_nodes_are_copied_too() -> None:
+    model = in_nodes(network())
+    made = with_copied_columns(model, read_graph(model, {"x": (1, 3, 4, 4)}), {"conv": 3, "matmul": 2}, in_memory)
+    onnx.checker.check_model(made)
+    np.testing.assert_allclose(answer(made), answer(model.proto), rtol=1e-4, atol=1e-4)
 
 
 def test_the_outputs_of_a_weight_on_the_left_are_rows() -> None:

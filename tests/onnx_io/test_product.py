@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper
 from onnx.reference import ReferenceEvaluator
 
+from lhc.errors import ModelError
 from lhc.onnx_io.product import Product
 
 
@@ -50,6 +51,12 @@ def test_a_convolution_has_a_window_and_the_defaults_of_onnx() -> None:
     assert (product.activation, product.bias, product.rank, product.groups) == ("x", None, 4, 1)
     assert product.window is not None
     assert (product.window.kernel, product.window.strides, product.window.pads) == ((3, 1), (1, 1), ((0, 0), (0, 0)))
+
+
+@pytest.mark.parametrize("group", [0, -1])
+def test_groups_are_at_least_one(group: int) -> None:
+    with pytest.raises(ModelError, match=f"Conv 'c': group is {group}, which must be at least 1"):
+        Product.of(helper.make_node("Conv", ["x", "w"], ["y"], "c", group=group), 1, (6, 2, 3, 1))
 
 
 def _run(node: onnx.NodeProto, feeds: dict[str, np.ndarray]) -> np.ndarray:

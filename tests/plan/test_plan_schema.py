@@ -82,11 +82,11 @@ def test_the_summary_line_is_that_of_the_issue() -> None:
     plan = plan_of(*analog, *digital, result=outcome())
     assert summary(plan, graph_of(plan)) == (
         "analog 17/20 layers, 96.0 % of MACs, 33 tiles of 256x255, estimated energy 11 times more, latency 10 times"
-        " more than all digital, drop 0.6 % [0.2, 1.0] <= 1.0 %"
+        " more than all digital, drop 0.6 points [0.2, 1.0] <= 1.0 points"
     )
     silent = plan.model_copy(update={"hardware": plan.hardware.model_copy(update={"costs": None})})
     assert summary(silent, graph_of(plan)) == (
-        "analog 17/20 layers, 96.0 % of MACs, 33 tiles of 256x255, drop 0.6 % [0.2, 1.0] <= 1.0 %"
+        "analog 17/20 layers, 96.0 % of MACs, 33 tiles of 256x255, drop 0.6 points [0.2, 1.0] <= 1.0 points"
     )
 
 
@@ -131,14 +131,14 @@ class Line:
 
 
 LINES = [
-    Line("within", {}, "drop 0.6 % [0.2, 1.0] <= 1.0 %"),
+    Line("within", {}, "drop 0.6 points [0.2, 1.0] <= 1.0 points"),
     Line(
         "not within",
         {"within_budget": False, "interval": (0.003, 0.0142)},
-        "drop 0.6 % [0.3, 1.4], budget 1.0 % not met",
+        "drop 0.6 points [0.3, 1.4], budget 1.0 points not met",
     ),
-    Line("one chip", {"interval": None}, "drop 0.6 % <= 1.0 %"),
-    Line("a gain", {"drop": -0.002, "interval": (-0.004, 0.0)}, "drop -0.2 % [-0.4, 0.0] <= 1.0 %"),
+    Line("one chip", {"interval": None}, "drop 0.6 points <= 1.0 points"),
+    Line("a gain", {"drop": -0.002, "interval": (-0.004, 0.0)}, "drop -0.2 points [-0.4, 0.0] <= 1.0 points"),
     Line(
         "own unit",
         {"metric": "mse", "percent": False, "drop": 0.01234567, "interval": (0.01, 0.02), "max_drop": 0.5},
