@@ -7,8 +7,8 @@ python docs/option_tables.py --write  write it anew
 import sys
 from pathlib import Path
 
-from lhc.cli.app import app
-from lhc.cli.build import CLASSES
+from lhc.cli.build import classes
+from lhc.cli.command_groups import NAMES
 from lhc.options.declare import Option, options_of
 
 PAGE = Path(__file__).parent / "command-line.md"
@@ -17,12 +17,11 @@ BEGIN, END = "<!-- options: begin -->", "<!-- options: end -->"
 
 def tables() -> str:
     """A heading and a table for every command, in the order of the help."""
-    order = [command.callback.__name__ for command in app.registered_commands if command.callback is not None]
-    return "\n\n".join(_table(name) for name in order)
+    return "\n\n".join(_table(name) for name in NAMES)
 
 
 def _table(command: str) -> str:
-    found = [one for kind in CLASSES[command] for one in options_of(kind)]
+    found = [one for kind in classes()[command] for one in options_of(kind)]
     rows = [f"| {_name(one)} | {_default(one)} | {_help(one)} |" for one in found]
     return "\n".join([f"### lhc {command}", "", "| option | default | |", "|---|---|---|", *rows])
 

@@ -8,9 +8,9 @@ Others that multiply (LSTM, Attention, MatMulNBits, …) are listed and counted 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from graphlib import CycleError, TopologicalSorter
+from heapq import heappop, heappush
 from typing import Literal
-
-import networkx as nx
 
 from lhc.errors import ModelError
 
@@ -268,10 +268,7 @@ def obstacle(layer: Layer) -> Obstacle | None:
 
 
 class LayerGraph:
-    """Operators and the tensors between them, in the order of the file.
-
-    networkx is private to this class; iteration order is fixed.
-    """
+    """Operators and the tensors between them, in the order of the file; iteration order is fixed."""
 
     def __init__(
         self,
@@ -308,14 +305,7 @@ class LayerGraph:
                 if tensor in self._producer:
                     raise ModelError(f"tensor {tensor!r} is written by {self._producer[tensor]!r} and {layer.name!r}")
                 self._producer[tensor] = layer.name
-        self._graph: nx.MultiDiGraph[str] = nx.MultiDiGraph()
-        self._graph.add_nodes_from(self._by_name)
-        for layer in self.layers:
-            for tensor in layer.inputs:
-                if tensor in self._producer:
-                    self._graph.add_edge(self._producer[tensor], layer.name, tensor=tensor)
-        if not nx.is_directed_acyclic_graph(self._graph):
-            raise ModelError("the graph has a cycle")
+        self._order = self._topological()
 
     def __len__(self) -> int:
         return len(self.layers)
@@ -356,10 +346,26 @@ class LayerGraph:
         """Names in a topological order that follows the file wherever it can."""
         return self._order
 
-    @cached_property
-    def _order(self) -> tuple[str, ...]:
+    def _topological(self) -> tuple[str, ...]:
+        """Of the layers whose producers are all behind it, the next is the first of the file.
+
+        Raises:
+            ModelError: a cycle.
+        """
         position = {layer.name: i for i, layer in enumerate(self.layers)}
-        return tuple(nx.lexicographical_topological_sort(self._graph, key=position.__getitem__))
+        sorter = TopologicalSorter({layer.name: self.producers(layer.name) for layer in self.layers})
+        try:
+            sorter.prepare()
+        except CycleError as error:
+            raise ModelError("the graph has a cycle") from error
+        ready: list[int] = []
+        order: list[str] = []
+        while sorter.is_active():
+            for name in sorter.get_ready():
+                heappush(ready, position[name])
+            order.append(self.layers[heappop(ready)].name)
+            sorter.done(order[-1])
+        return tuple(order)
 
     def depths(self, analog: frozenset[str]) -> Mapping[str, int]:
         """Depth of every layer: how many digital-analog alternations lie above it.

@@ -3,8 +3,9 @@
 A model from outside goes through native code (onnx's checker and shape inference, onnxruntime), which may crash, hang
 or ask for all memory on a file made for it. The child does with the file what lhc is about to do, and ends. Only its
 death counts, or that it had too little memory: other errors are found again, and told, by whoever reads the file next.
-A file is probed once per process. Run as a script (``python probe.py MODEL``) this module is the child; it then imports
-onnx and onnxruntime only.
+A file is probed once per process; one that was opened, and refers to no other files, once for all of the user's
+processes with these versions of onnx and onnxruntime: an empty file in ``opened`` of lhc's cache folder says so. Run as
+a script (``python probe.py MODEL``) this module is the child; it then imports onnx and onnxruntime only.
 
 Limits: address space `MEMORY` + 8 · size and `SECONDS` + size / (16 MiB/s) of processor time, where size is that of the
 file and the data files it names. Where a platform has no such limits, time is limited from outside.
@@ -16,6 +17,7 @@ import subprocess
 import sys
 from contextlib import suppress
 from hashlib import sha256
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 
 __all__ = ["TELEMETRY_OFF", "cause_of_death", "child", "probe"]
@@ -33,6 +35,9 @@ _LARGE = 2**20
 _OUT_OF_MEMORY = 125
 """Status of a child that was refused memory."""
 
+_REFERS = 2
+"""Status of a child that opened a model which refers to other files: what these hold may change."""
+
 _probed: set[str] = set()
 
 
@@ -47,12 +52,28 @@ def probe(path: Path) -> None:
     digest = _digest(path)
     if digest is None or digest in _probed:
         return
-    problem = _death(path)
-    if problem is not None:
-        from lhc.errors import ModelError
+    opened = _folder() / digest
+    if not opened.exists():
+        status = _status(path)
+        problem = status if isinstance(status, str) else cause_of_death(status)
+        if problem is not None:
+            from lhc.errors import ModelError
 
-        raise ModelError(f"{path}: opening it {problem}; the file is damaged or was made to do harm")
+            raise ModelError(f"{path}: opening it {problem}; the file is damaged or was made to do harm")
+        if status == 0:
+            with suppress(OSError):  # asked again next time
+                opened.parent.mkdir(parents=True, exist_ok=True)
+                opened.touch()
     _probed.add(digest)
+
+
+def _folder() -> Path:
+    import onnx
+    import onnxruntime
+
+    from lhc.store import default_work_dir
+
+    return default_work_dir() / "opened" / f"onnx-{onnx.__version__}-onnxruntime-{onnxruntime.__version__}"
 
 
 def _digest(path: Path) -> str | None:
@@ -66,10 +87,10 @@ def _digest(path: Path) -> str | None:
     return state.hexdigest()
 
 
-def _death(path: Path) -> str | None:
-    """How the child died, in words; None where it lived, or could not be started."""
+def _status(path: Path) -> int | str:
+    """Exit status of the child, that of an error where it could not be started; in words, what it took too long."""
     if not sys.executable or getattr(sys, "frozen", False):
-        return None  # no Python to start
+        return 1  # no Python to start
     # -P: nothing is imported from the folder that the user happens to be in.
     command = [sys.executable, "-P", __file__, str(path)]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
@@ -83,8 +104,8 @@ def _death(path: Path) -> str | None:
     except subprocess.TimeoutExpired:
         return f"takes more than {limit} s"
     except OSError:
-        return None
-    return cause_of_death(ended.returncode)
+        return 1
+    return ended.returncode
 
 
 def cause_of_death(status: int) -> str | None:
@@ -109,15 +130,15 @@ def _seconds(size: int) -> int:
 def child(path: str) -> int:
     """Read, check, infer shapes, make a session, within the limits; returns the exit status."""
     try:
-        _open(path)
+        return _REFERS if _open(path) else 0
     except MemoryError:
         return _OUT_OF_MEMORY
     except Exception as error:  # onnx and onnxruntime raise what they like
         return _OUT_OF_MEMORY if "alloc" in str(error) else 1
-    return 0
 
 
-def _open(path: str) -> None:
+def _open(path: str) -> bool:
+    """Whether it refers to other files."""
     os.environ.update(TELEMETRY_OFF)
     import onnx
     import onnxruntime
@@ -140,6 +161,8 @@ def _open(path: str) -> None:
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 4
     onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    with Path(path).open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as content:
+        return content.find(b"location") >= 0  # the key of every reference, or a word that is nothing of the kind
 
 
 def _data_sizes(model: "onnx.ModelProto", folder: Path) -> list[int]:  # type: ignore[name-defined]  # noqa: F821

@@ -115,6 +115,10 @@ def test_order_is_topological_and_the_same_every_time(case: tuple[LayerGraph, fr
     position = {name: i for i, name in enumerate(order)}
     assert all(position[p] < position[name] for name in order for p in graph.producers(name))
     assert LayerGraph(graph.layers, graph.inputs, graph.outputs).order() == order
+    edges: nx.DiGraph[str] = nx.DiGraph()
+    edges.add_nodes_from(listed := [layer.name for layer in graph.layers])
+    edges.add_edges_from((p, name) for name in listed for p in graph.producers(name))
+    assert tuple(nx.lexicographical_topological_sort(edges, key=listed.index)) == order
 
 
 def test_order_follows_the_file_where_it_can() -> None:

@@ -7,14 +7,13 @@ Exit codes: 0 done and within budget; 1 done, budget not met (the best plan is w
 import logging
 import signal
 import sys
-from importlib import import_module
 from types import FrameType
 from typing import Annotated
 
 import typer
 
-from lhc.cli.command_groups import NAMES, Commands
-from lhc.cli.crash import reporting, tell_crash
+from lhc.cli.command_groups import Commands
+from lhc.cli.crash import tell_crash
 from lhc.errors import CRASHED
 from lhc.support.plain_text import plain
 from lhc.support.version import VERSION
@@ -51,11 +50,6 @@ def _root(
     ] = False,
 ) -> None:
     pass
-
-
-for _name in NAMES:
-    _command = import_module(f"lhc.cli.lhc_{_name}").command
-    app.command(_name, cls=_command.kind)(reporting(_command))
 
 
 class _Plain(logging.Formatter):

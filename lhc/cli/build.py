@@ -9,21 +9,28 @@ from typing import Annotated, Any
 
 import typer
 
+from lhc.cli.command_groups import load_all
 from lhc.cli.help import HELP_ALL, Helped
 from lhc.errors import LhcError, UsageError
 from lhc.options.declare import Option, options_of
 from lhc.options.toml import read_config
 
-__all__ = ["CLASSES", "Command", "given", "options_by_key", "terminal_command"]
+__all__ = ["Command", "classes", "given", "options_by_key", "terminal_command"]
 
 Command = Callable[..., None]
 """Takes one object of every class of options that it was made with."""
 
 _COMMANDS: dict[str, Mapping[str, Option]] = {}
-CLASSES: dict[str, tuple[type, ...]] = {}
-"""The classes of options of every command."""
+_CLASSES: dict[str, tuple[type, ...]] = {}
+"""Of the commands that are loaded."""
 _CONTEXT: ContextVar[typer.Context] = ContextVar("context")
 """Of the running command."""
+
+
+def classes() -> Mapping[str, tuple[type, ...]]:
+    """The classes of options of every command."""
+    load_all()
+    return _CLASSES
 
 
 def options_by_key(*classes: type) -> dict[str, Option]:
@@ -40,7 +47,7 @@ def terminal_command(
         run: is given one object of every class; its docstring is the help.
         examples: commands that help shows, and what each does.
     """
-    _COMMANDS[name], CLASSES[name] = options_by_key(*classes), classes
+    _COMMANDS[name], _CLASSES[name] = options_by_key(*classes), classes
     parameters = [_parameter(one) for kind in classes for one in options_of(kind) if one.instead is None]
     parameters += [_config(name), _help_all()]
     parameters.append(inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context))
@@ -131,6 +138,7 @@ def _config(command: str) -> inspect.Parameter:
 
     def read(context: typer.Context, path: Path | None) -> Path | None:
         if path is not None:
+            load_all()
             try:
                 values = read_config(path, _COMMANDS)[command]
             except LhcError as error:

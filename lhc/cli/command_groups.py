@@ -1,14 +1,15 @@
 """The commands by the work that they are for, as ``lhc --help`` lists them."""
 
 import sys
+from importlib import import_module
 from io import StringIO
 from typing import Any
 
-from lhc.cli.foreign_commands import ForeignCommands
+from lhc.cli.foreign_commands import ForeignCommands, made
 from lhc.cli.help import listed
 from lhc.cli.output import hint
 
-__all__ = ["GROUPS", "NAMES", "Commands"]
+__all__ = ["GROUPS", "NAMES", "Commands", "load_all"]
 
 GROUPS = {
     "Look": ("at a network, its placement, what there is", "analyze inspect view models hardware"),
@@ -21,8 +22,25 @@ GROUPS = {
 NAMES = tuple(name for _, names in GROUPS.values() for name in names.split())
 
 
+def load_all() -> None:
+    """Load the options of all commands (`lhc.cli.build.classes`)."""
+    for name in NAMES:
+        import_module(f"lhc.cli.lhc_{name}")
+
+
 class Commands(ForeignCommands):
-    """lhc's commands in groups, and behind them those of other packages."""
+    """lhc's commands in groups, and behind them those of other packages; each is loaded when it is asked for."""
+
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ANN401 - as typer has it
+        """Names of lhc's own."""
+        return list(NAMES)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ANN401 - as typer has it
+        """The command of that name; None where there is none."""
+        if cmd_name in NAMES and cmd_name not in self.commands:
+            command = import_module(f"lhc.cli.lhc_{cmd_name}").command
+            self.commands[cmd_name] = made(cmd_name, command, command.kind)
+        return super().get_command(ctx, cmd_name)
 
     def main(self, args: Any = None, *rest: Any, **extra: Any) -> Any:  # noqa: ANN401 - as typer has it
         """Run a command; what is wrong with its options is told as all other errors are."""
@@ -43,6 +61,6 @@ class Commands(ForeignCommands):
         """Commands by what they are for."""
         groups = []
         for heading, (says, names) in GROUPS.items():
-            commands = [(name, self.commands[name].get_short_help_str(90)) for name in names.split()]
+            commands = [(name, self.get_command(ctx, name).get_short_help_str(90)) for name in names.split()]
             groups.append((heading, says, commands))
         listed(groups, formatter)

@@ -4,11 +4,12 @@ They are looked for only where a name is none of lhc's own commands: to read wha
 the time of ``lhc --help``, which does not list them.
 """
 
+from collections.abc import Callable
 from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from lhc.cli.crash import reporting, tell_crash
 from lhc.cli.output import hint
@@ -17,7 +18,7 @@ from lhc.errors import CRASHED, LhcError
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
-__all__ = ["GROUP", "ForeignCommands"]
+__all__ = ["GROUP", "ForeignCommands", "made"]
 
 GROUP = "lhc.commands"
 
@@ -39,14 +40,21 @@ def _foreign(name: str) -> Any:  # noqa: ANN401
         return None
     package = package_of(entry)
     try:
-        return _made(entry, package)
+        return made(name, _guarded(entry, package))
     except Exception as error:  # a package can raise anything while it is imported
         hint(f"warning: {package}: its command {name!r} cannot be loaded: {type(error).__name__}: {error}")
         return None
 
 
-def _made(entry: "EntryPoint", package: str) -> Any:  # noqa: ANN401
+def made(name: str, function: Callable[..., None], kind: type[TyperCommand] | None = None) -> Any:  # noqa: ANN401
     """A command of a function that typer takes, or that `lhc.cli.build.terminal_command` gives."""
+    alone = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+    alone.command(name, cls=kind)(reporting(function))
+    return typer.main.get_command(alone)
+
+
+def _guarded(entry: "EntryPoint", package: str) -> Callable[..., None]:
+    """A mistake in it is that package's."""
     function = entry.load()
 
     @wraps(function)
@@ -59,6 +67,4 @@ def _made(entry: "EntryPoint", package: str) -> Any:  # noqa: ANN401
             tell_crash(error, package)
             raise typer.Exit(CRASHED) from error
 
-    alone = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
-    alone.command(entry.name)(reporting(guarded))
-    return typer.main.get_command(alone)
+    return guarded

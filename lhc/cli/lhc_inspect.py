@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from lhc.cli.build import terminal_command
-from lhc.cli.output import check_file, emit, emit_json, hint, hints, say, write
+from lhc.cli.output import check_file, emit_json, emit_table, hint, hints, say, write
 from lhc.errors import UsageError
 from lhc.options.declare import option, options
 from lhc.options.printed import Printing, Replacing
@@ -65,12 +65,11 @@ def inspect(asked: InspectOptions) -> None:
     if asked.fusion is not None:
         _write_fusion(opened, plan, asked.fusion, asked.force)
         return
-    if plan is not None:
-        document, footer = inspection_document(opened, plan), inspection_footer(opened.model, plan)
+    if asked.chosen == "json":
+        emit_json({"annotated": False} if plan is None else inspection_document(opened, plan))
+    elif plan is not None:
         head = verdict_sentence(plan, plan.tiles(graph_of_plan(plan)))
-        emit(document, plan_table(plan), footer, asked.chosen, head)
-    elif asked.chosen == "json":
-        emit_json({"annotated": False})
+        emit_table(plan_table(plan), inspection_footer(opened.model, plan), asked.chosen, head)
     else:
         say(f"{opened.model.label}: no lhc annotations; 'lhc partition' makes them")
 

@@ -24,6 +24,7 @@ __all__ = [
     "default_output",
     "emit",
     "emit_json",
+    "emit_table",
     "hint",
     "hints",
     "notes",
@@ -77,13 +78,19 @@ def default_output(opened: "Opened", ending: str) -> Path:
 
 
 def emit(document: Mapping[str, object], table: Table, footer: str, form: str, head: str = "") -> None:
-    """The result on stdout: what it is, a table and what is said below it; or rows alone; or one JSON document.
+    """The result on stdout: one JSON document, or what `emit_table` shows."""
+    if form == "json":
+        emit_json(document)
+    else:
+        emit_table(table, footer, form, head)
+
+
+def emit_table(table: Table, footer: str, form: str, head: str = "") -> None:
+    """What it is, a table and what is said below it; or rows alone.
 
     A terminal gets the columns that fit, and is told which do not.
     """
-    if form == "json":
-        emit_json(document)
-    elif form in ("table", "markdown"):
+    if form in ("table", "markdown"):
         left_out: tuple[str, ...] = ()
         if form == "table" and sys.stdout.isatty():
             table, left_out = table.fitted(shutil.get_terminal_size().columns)

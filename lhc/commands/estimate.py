@@ -14,7 +14,7 @@ from lhc.options.training import TrainingOptions
 from lhc.passes import anything_pays, by_worth, groups_of, search_space
 from lhc.passes.trained_walks import RETRAINING_STRATEGIES
 from lhc.stats import one_sided
-from lhc.study.effort import Effort, EffortStep, curvature_step, evaluation_step, ranking_steps, training_steps
+from lhc.study.effort import Effort, EffortStep, Timed, curvature_step, evaluation_step, ranking_steps, training_steps
 from lhc.study.fewer_copies import MOST_JUDGEMENTS
 from lhc.study.goal import chips_for, search_options
 from lhc.study.prepare import read
@@ -92,7 +92,8 @@ def _placing_steps(study: Study, asked: PartitionOptions, share: float = 1.0) ->
     everything = study.plan.analog.union(*useful)
     budget = study.allowed
     least = max(verify.draws, chips_for(budget.share, share * one_sided(budget.confidence)))
-    judged = evaluation_step(replace(verify, draws=least), [everything], "verifying")
+    timed: dict[frozenset[str], Timed] = {}
+    judged = evaluation_step(replace(verify, draws=least), [everything], "verifying", timed=timed)
     if study.follow is not None:
         return [judged]
     steps: list[EffortStep] = []
@@ -106,7 +107,7 @@ def _placing_steps(study: Study, asked: PartitionOptions, share: float = 1.0) ->
     if study.spends_tiles and study.goal.objective != "macs":
         most += MOST_JUDGEMENTS
     if most:
-        one = evaluation_step(select, [everything], f"searching, at most {most} placements")
+        one = evaluation_step(select, [everything], f"searching, at most {most} placements", timed=timed)
         steps.append(replace(one, units=most * one.units, kept=0, seconds=most * one.seconds))
     return [*steps, judged]
 

@@ -27,12 +27,14 @@ from lhc.study.train import course_of, validation_bench
 if TYPE_CHECKING:  # it loads PyTorch
     from lhc.train.course import Course
 
-__all__ = ["Effort", "EffortStep", "curvature_step", "evaluation_step", "ranking_steps", "training_steps"]
+__all__ = ["Effort", "EffortStep", "Timed", "curvature_step", "evaluation_step", "ranking_steps", "training_steps"]
 
-PLACEMENTS = 5
+PLACEMENTS = 3
 """Most placements that are timed."""
+_CHIPS = 2
+"""Most chips that are timed together; more of them take no longer each."""
 _FEW, _MORE = 4, 16
-"""Samples of the two predictions that are timed."""
+"""Samples of what is timed twice."""
 _TIMED = 2
 """Optimiser steps that are timed, after one that is not."""
 
@@ -93,11 +95,25 @@ class Effort:
         )
 
 
+@dataclass(frozen=True)
+class Timed:
+    """Seconds of one placement.
+
+    Attributes:
+        programming: a chip.
+        sample: run on one chip.
+    """
+
+    programming: float
+    sample: float
+
+
 def evaluation_step(
     bench: Bench,
     placements: Sequence[frozenset[str]],
     what: str,
     times: Sequence[float] | None = None,
+    timed: dict[frozenset[str], Timed] | None = None,
 ) -> EffortStep:
     """What it takes to measure placements over all draws.
 
@@ -105,7 +121,9 @@ def evaluation_step(
         placements: one or more; some may be the same.
         what: names the step.
         times: of inference, at each of which all are measured; the bench's own by default.
+        timed: placements that were timed before, on other samples or chips of the same bench; new ones are added.
     """
+    timed = {} if timed is None else timed
     at = [bench.t_s] if times is None else list(times)
     units = kept = 0
     for placement in placements:
@@ -113,28 +131,32 @@ def evaluation_step(
             more = bench.units(placement, range(bench.draws), t_s)
             units, kept = units + more[0], kept + more[1]
     chosen = [placements[int(place)] for place in np.linspace(0, len(placements) - 1, min(PLACEMENTS, len(placements)))]
-    seconds = float(np.mean([_placement_seconds(bench, placement) for placement in dict.fromkeys(chosen)]))
-    return EffortStep(what, units, kept, seconds * len(placements) * len(at) * (units - kept) / units)
+    seconds = []
+    for placement in dict.fromkeys(chosen):
+        if placement not in timed:
+            timed[placement] = _timed(bench, placement)
+        chips = bench.draws if bench.hardware.is_stochastic and placement else 1
+        seconds.append(chips * (timed[placement].programming + timed[placement].sample * bench.samples))
+    each = float(np.mean(seconds))
+    return EffortStep(what, units, kept, each * len(placements) * len(at) * (units - kept) / units)
 
 
-def _placement_seconds(bench: Bench, placement: frozenset[str]) -> float:
-    """For all draws and samples of one placement."""
-    stochastic = bench.hardware.is_stochastic and bool(placement)
-    groups = job_groups(range(bench.draws if stochastic else 1), bench.setting.chips_together(placement))
+def _timed(bench: Bench, placement: frozenset[str]) -> Timed:
+    chips = bench.draws if bench.hardware.is_stochastic and placement else 1
+    together = job_groups(range(chips), min(_CHIPS, bench.setting.chips_together(placement)))[0]
     samples = min(bench.samples, bench.setting.call_samples)
     block = bench.block(slice(0, samples))
     scorer = Scorer(bench.setting)
     # The last chip alone goes first: it loads what is loaded once. Its tiles are programmed anew below.
     scorer.scores(Job(placement, (bench.draws,), bench.t_s), block)
-    job = Job(placement, groups[0], bench.t_s)
+    job = Job(placement, together, bench.t_s)
     start = perf_counter()
     scorer.scores(job, block)
     programmed = perf_counter()
     scorer.scores(job, block)
     running = perf_counter() - programmed
     programming = max(0.0, programmed - start - running)
-    chips = sum(len(group) for group in groups) / len(groups[0])
-    return chips * (programming + running * bench.samples / samples)
+    return Timed(programming / len(together), running / samples / len(together))
 
 
 def ranking_steps(
@@ -165,13 +187,15 @@ def ranking_steps(
 def _prediction_step(bench: Bench, names: Sequence[str]) -> EffortStep:
     """One unit; its time is linear in the samples, and programming is linear in the draws."""
     chips = bench.draws if bench.hardware.is_stochastic else 1
-    _, per_sample = _seconds(replace(bench, draws=2), lambda small: fisher_sensitivity(small, small.graph, names))
+    few = replace(bench, draws=_CHIPS)
+    _, together = _seconds(few, lambda small: fisher_sensitivity(small, small.graph, names), (1, _MORE))
     start = perf_counter()
     states, _ = programmed_chips(bench, bench.graph, names, range(1))
     for chip in states:
         for tile_set in chip:
             _ = chip[tile_set]
     programming = perf_counter() - start
+    per_sample = max(0.0, together - min(chips, _CHIPS) * programming) / _MORE
     return EffortStep("predicting sensitivities", 1, 0, programming * chips + per_sample * bench.samples, shared=False)
 
 
@@ -181,19 +205,21 @@ def curvature_step(bench: Bench, names: Sequence[str]) -> EffortStep:
     Args:
         bench: samples with class labels.
     """
-    few, per_sample = _seconds(bench, lambda small: curvatures(small, names))
+    # The first loads what is loaded once.
+    _, few, many = _seconds(bench, lambda small: curvatures(small, names), (1, _FEW, _MORE))
     more = max(0, min(BATCH, bench.samples) - _FEW)
+    per_sample = max(0.0, many - few) / (_MORE - _FEW)
     return EffortStep("curvatures of the loss", 1, 0, few + per_sample * more, shared=False)
 
 
-def _seconds(bench: Bench, work: Callable[[Bench], object]) -> tuple[float, float]:
-    """What work takes on `_FEW` samples, and for every sample more, without the cache."""
+def _seconds(bench: Bench, work: Callable[[Bench], object], samples: Sequence[int]) -> list[float]:
+    """What work takes on so many samples each, without the cache."""
     taken = []
-    for samples in (1, _FEW, _MORE):  # the first loads what is loaded once
+    for count in samples:
         start = perf_counter()
-        work(replace(bench, task=bench.task.head(samples), running=bench.running.uncached()))
+        work(replace(bench, task=bench.task.head(count), running=bench.running.uncached()))
         taken.append(perf_counter() - start)
-    return taken[1], max(0.0, taken[2] - taken[1]) / (_MORE - _FEW)
+    return taken
 
 
 def training_steps(

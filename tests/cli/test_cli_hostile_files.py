@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -256,6 +257,23 @@ def test_what_kills_a_process_is_an_error_with_a_message(tmp_path: Path, monkeyp
     script.write_text("import os\nos.abort()\n", encoding="utf-8")
     monkeypatch.setattr(probing, "__file__", str(script))
     with pytest.raises(ModelError, match=r"net\.onnx: opening it crashes onnx or onnxruntime \(SIGABRT\)"):
+        probing.probe(path)
+
+
+@pytest.mark.parametrize(("external", "changed"), [(False, False), (False, True), (True, False)])
+def test_a_file_is_opened_first_by_one_process_alone_unless_others_belong_to_it(
+    external: bool, changed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, script = tmp_path / "net.onnx", tmp_path / "probe.py"
+    onnx.save(_plain(), path, save_as_external_data=external, location="data", size_threshold=0)
+    monkeypatch.setenv("LHC_CACHE", str(tmp_path / "cache"))
+    probing.probe(path)
+    script.write_text("import os\nos.abort()\n", encoding="utf-8")
+    monkeypatch.setattr(probing, "__file__", str(script))
+    monkeypatch.setattr(probing, "_probed", set())
+    if changed:
+        path.write_bytes(path.read_bytes() + b"\x32\x00")  # an empty doc_string
+    with pytest.raises(ModelError, match="SIGABRT") if external or changed else nullcontext():
         probing.probe(path)
 
 

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from lhc.cli.build import CLASSES
+from lhc.cli.build import classes
 from lhc.cli.command_groups import GROUPS, NAMES
 from lhc.cli.help import HEADINGS
 from lhc.options.declare import options_of
@@ -53,7 +53,7 @@ def test_no_command_is_told_in_half_a_sentence(cli: Cli) -> None:
 
 
 def test_every_command_is_in_one_group(cli: Cli) -> None:
-    assert sorted(NAMES) == sorted(CLASSES)
+    assert sorted(NAMES) == sorted(classes())
     assert len(set(NAMES)) == len(NAMES)
     shown = cli("--help").stdout
     positions = [shown.index(f"\n{heading} ") for heading in GROUPS]
@@ -66,10 +66,10 @@ def test_every_command_is_in_one_group(cli: Cli) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_rare_options_are_behind_help_all(cli: Cli, name: str) -> None:
     brief, whole = (cli(name, option).stdout for option in ("--help", "--help-all"))
-    for one in [one for kind in CLASSES[name] for one in options_of(kind) if one.flag and one.instead is None]:
+    for one in [one for kind in classes()[name] for one in options_of(kind) if one.flag and one.instead is None]:
         assert (f" {one.flag} " in brief or f" {one.flag}\n" in brief) != one.rare, one.flag
         assert str(one.flag) in whole
-    rare = sum(one.rare for kind in CLASSES[name] for one in options_of(kind) if one.instead is None)
+    rare = sum(one.rare for kind in classes()[name] for one in options_of(kind) if one.instead is None)
     assert (f"{counted(rare, 'option')} rarely needed: --help-all" in brief) == (rare > 0)
     assert "rarely needed" not in whole
 
@@ -78,7 +78,7 @@ def test_rare_options_are_behind_help_all(cli: Cli, name: str) -> None:
 def test_options_lie_under_headings_that_are_ordered(cli: Cli, name: str) -> None:
     found = [line[:-1] for line in cli(name, "--help-all").stdout.splitlines() if line[:-1] in HEADINGS]
     assert found == [heading for heading in HEADINGS if heading in found]
-    panels = {one.panel for kind in CLASSES[name] for one in options_of(kind) if one.flag and one.instead is None}
+    panels = {one.panel for kind in classes()[name] for one in options_of(kind) if one.flag and one.instead is None}
     assert set(found) == panels | {"Output"}, "--config is output's"
 
 

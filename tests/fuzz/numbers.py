@@ -75,14 +75,14 @@ def hardware_jobs(seed: Seed, folder: Path) -> Iterator[tuple[str, Job]]:
 
 def option_jobs(seed: Seed, folder: Path) -> Iterator[tuple[str, Job]]:
     """Each command with one option that is a number changed."""
-    from lhc.cli.build import CLASSES, options_by_key
+    from lhc.cli.build import classes, options_by_key
 
     own = _own(folder / "as it is", seed)
     bases: dict[str, list[str]] = {}
     for command in every_command(seed.subject(own / "model.onnx", own / "out")):
         bases.setdefault(command[0], command)
     for name, base in bases.items():
-        for one in options_by_key(*CLASSES[name]).values():
+        for one in options_by_key(*classes()[name]).values():
             if one.flag is None or not (one.number or one.metavar in ("N", "K", "X", "S", "J", "C", "SHARE", "SIZE")):
                 continue
             for number, word in enumerate(WORDS):

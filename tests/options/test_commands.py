@@ -2,13 +2,14 @@
 
 import inspect
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import typer
 
 import lhc
 from lhc.cli.app import app
-from lhc.cli.build import CLASSES
+from lhc.cli.build import classes
 from lhc.options.commands import OutputsOptions
 from lhc.options.declare import Option, options_of
 
@@ -29,7 +30,7 @@ FUNCTIONS = {
 
 
 def of_command(name: str) -> Iterator[Option]:
-    for kind in CLASSES[name]:
+    for kind in classes()[name]:
         yield from options_of(kind)
 
 
@@ -38,7 +39,8 @@ def parameters(name: str) -> dict[str, inspect.Parameter]:
 
 
 def flags(name: str) -> set[str]:
-    command = typer.main.get_command(app).commands[name]  # type: ignore[attr-defined]
+    group: Any = typer.main.get_command(app)
+    command = group.get_command(None, name)
     return {flag for one in command.params for flag in (*one.opts, *one.secondary_opts)}
 
 
@@ -65,7 +67,7 @@ def test_the_outputs_of_run_take_options_of_run_alone() -> None:
     assert names.issuperset(one.name for one in options_of(OutputsOptions))
 
 
-@pytest.mark.parametrize("command", sorted(CLASSES))
+@pytest.mark.parametrize("command", sorted(classes()))
 def test_every_option_has_a_help_of_its_own_and_a_panel(command: str) -> None:
     found = list(of_command(command))
     assert all(one.help.endswith((".", "…")) and one.panel for one in found)
