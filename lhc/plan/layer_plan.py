@@ -3,7 +3,7 @@
 import re
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from lhc.graph import RUN_TIME_OPERANDS
 from lhc.support.numbers import bounds_text, number_text
@@ -36,10 +36,22 @@ Decision = tuple[Placement, Reason, str]
 """Where a layer is computed, why as a token, and the sentence with its numbers."""
 
 
+GREATEST = 1e100
+"""Of a number in a plan: its square is finite, and no metric of float32 outputs is larger."""
+
+
 class PlanRecord(BaseModel):
-    """Unknown fields are errors, values never change, and every number is finite."""
+    """Unknown fields are errors, values never change, and every number is finite, and so is what is made of it."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @field_validator("*")
+    @classmethod
+    def _bounded(cls, value: object) -> object:
+        for number in value if isinstance(value, tuple) else (value,):
+            if isinstance(number, float) and abs(number) > GREATEST:
+                raise ValueError(f"{number} is beyond {GREATEST:g}, which no measured number is")
+        return value
 
 
 class Sensitivity(PlanRecord):

@@ -12,6 +12,7 @@ from lhc.errors import ConfigError
 from lhc.graph import Layer, LayerGraph, MatrixShape, WeightRef
 from lhc.hardware import Hardware
 from lhc.plan import LayerPlan, Outcome, Placement, Plan, Reason, Sensitivity
+from lhc.plan.layer_plan import GREATEST
 from lhc.report.statements import decision_of
 from lhc.summary import format_outcome, layers_text, summary
 
@@ -198,7 +199,7 @@ def test_layers_that_share_weights_share_tiles() -> None:
 
 
 names = st.text(min_size=1, max_size=6)
-numbers = st.floats(allow_nan=False, allow_infinity=False)
+numbers = st.floats(-GREATEST, GREATEST)
 reasons: st.SearchStrategy[Reason] = st.sampled_from(["eligible", "budget", "forced", "tiles", "parity"])
 figures = st.none() | st.builds(
     Sensitivity,
@@ -248,6 +249,7 @@ WRONG = [
     Wrong("number as text", ("layers", 0, "tiles"), "many", r"layers\.0\.tiles: "),
     Wrong("hardware", ("hardware", "tiles", "rows"), 0, r"hardware\.tiles\.rows: "),
     Wrong("NaN", ("outcome", "drop"), float("nan"), r"outcome\.drop: "),
+    Wrong("beyond every metric", ("outcome", "drop"), -1e308, r"outcome\.drop: .*beyond 1e\+100"),
     Wrong("layers", ("layers",), None, "layers: "),
 ]
 
