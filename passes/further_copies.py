@@ -24,11 +24,11 @@ MOST_COPIES = 16
 def fills_tiles(plan: Plan, goal: Goal) -> bool:
     """Whether tiles that are left over are spent on copies: there is a bound of tiles, none of latency or energy.
 
-    What further copies cost could lead beyond such a bound.
+    What further copies cost could lead beyond such a bound. Tiles that differ are given to layers before.
     """
-    if most_tiles(plan, goal.max_tiles) is None or not goal.limits.keys() <= {"tiles"}:
-        return False
     machine = plan.hardware
+    if most_tiles(plan, goal.max_tiles) is None or not goal.limits.keys() <= {"tiles"} or machine.faults.differ:
+        return False
     return any(machine.for_layer(layer.name).copies_obstacle is None for layer in plan.layers if layer.may_be_analog)
 
 

@@ -2,8 +2,9 @@
 
 A candidate is eligible if one operand is a constant matrix of floats, the operator is a Conv, Gemm or MatMul of the
 main graph, and the machine has as many tiles as the matrix needs: ceil(rows / tile rows) · ceil(groups · cols / tile
-cols). Layers with the same matrix share its tiles; all but the first say with whom. Other operators that multiply have
-rows too, so that their MACs count in every share; they stay digital.
+cols); of a chip whose tiles differ, tiles of its own (`lhc.passes.tile_homes`). Layers with the same matrix share its
+tiles; all but the first say with whom. Other operators that multiply have rows too, so that their MACs count in every
+share; they stay digital.
 """
 
 from dataclasses import dataclass
@@ -12,13 +13,18 @@ from typing import ClassVar
 from lhc.graph import Layer, LayerGraph, Work, obstacle
 from lhc.hardware import Hardware
 from lhc.passes.base import Pass, PassResult
+from lhc.passes.tile_homes import on_own_tiles
 from lhc.plan import LayerPlan, Placement, Plan, Reason
 
 __all__ = ["Qualify", "initial_plan"]
 
 
 def initial_plan(graph: LayerGraph, hardware: Hardware, source: str, lhc_version: str) -> Plan:
-    """All operators that multiply, digital, with their costs, nothing decided; those nested in others come last."""
+    """All operators that multiply, digital, with their costs, nothing decided; those nested in others come last.
+
+    Where tiles of the chip differ, the plan's hardware has given some of them to every layer that may be analog.
+    """
+    hardware = on_own_tiles(graph, hardware)
     layers = tuple(_describe(layer, hardware) for layer in graph.multiplying)
     return Plan(lhc_version=lhc_version, source=source, hardware=hardware, layers=layers, control=graph.control)
 
@@ -81,4 +87,6 @@ class Qualify(Pass):
         need = f"{matrix.rows} x {width} weights take {count} of {tiles.rows}x{tiles.cols}"
         if tiles.count is not None and row.tiles > tiles.count:
             return "tiles", f"{need}, the machine has {tiles.count}"
+        if plan.hardware.faults.differ and not plan.hardware.for_layer(row.name).faults.tiles:
+            return "tiles", f"{need}, and other layers with more MACs a tile hold the chip's {tiles.count}"
         return "eligible", need

@@ -22,9 +22,12 @@ import numpy.typing as npt
 import scipy
 
 from lhc.conductances import Floats
+from lhc.errors import UsageError
 from lhc.hardware import Hardware
+from lhc.hardware.fault_map import stuck_cells
+from lhc.seeds import device_entropy
 
-__all__ = ["ChipTile", "Lines", "TileFaults", "drawn", "lines", "on_chip", "targets"]
+__all__ = ["ChipTile", "Lines", "TileFaults", "drawn", "lines", "noise_factor", "on_chip", "own_tile", "targets"]
 
 Integers = npt.NDArray[np.int64]
 _LEAST_MAGNITUDE = 1e-7
@@ -115,6 +118,7 @@ def on_chip(
     mapped: Floats,
     scales: Floats,
     inputs: Integers,
+    number: int = 0,
     known: Lines | None = None,
 ) -> ChipTile:
     """Test a tile of a chip and choose its lines and what it is programmed to, as the hardware has it.
@@ -124,9 +128,10 @@ def on_chip(
         mapped: weights in units of the full scale, ``(outputs, inputs)``.
         scales: what one unit of an output is worth, ``(outputs,)``.
         inputs: what drives each row; rows that are driven alike hold copies of a weight.
+        number: of the tile in its layer.
         known: lines that were chosen before.
     """
-    (chip, seen), remap = drawn(hardware, entropy), hardware.faults.remap
+    (chip, seen), remap = drawn(hardware, entropy, number), hardware.faults.remap
     full = max(float(np.abs(mapped).max(initial=0.0)), _LEAST_MAGNITUDE)
     lasting = 1.0 if hardware.devices is None else hardware.devices.lasting(hardware.t_inference_s)
     weights = mapped / np.float32(full)
@@ -135,14 +140,49 @@ def on_chip(
     return ChipTile(chosen, target, chip.on(chosen), full)
 
 
-def drawn(hardware: Hardware, entropy: np.random.SeedSequence) -> tuple[TileFaults, TileFaults]:
-    """The faults of a whole tile of one chip: all of them, and those that a test finds."""
+def own_tile(hardware: Hardware, number: int) -> int:
+    """The tile of a chip that holds a tile of a layer.
+
+    Raises:
+        UsageError: none was given to it.
+    """
+    tiles = hardware.faults.tiles
+    if number < len(tiles):
+        return tiles[number]
+    raise UsageError(
+        f"hardware {hardware.name!r}: its tiles differ, and a layer that takes more than {number} of them was given"
+        f" {len(tiles) or 'none'}; lhc partition, or run with --all-analog, gives them; --copies takes no further ones"
+    )
+
+
+def noise_factor(hardware: Hardware, number: int, seed: int, draw: int) -> float:
+    """Factor on the deviation of programming noise of a layer's tile, on one chip."""
+    faults = hardware.faults
+    if faults.tile_noise is None and faults.tile_spread == 0:
+        return 1.0
+    tile = own_tile(hardware, number)
+    if faults.tile_noise is not None:
+        return faults.tile_noise[tile]
+    drawn = np.random.default_rng(device_entropy(seed, "0", draw, "faults"))
+    factors = np.exp(faults.tile_spread * drawn.standard_normal(hardware.tiles.count))
+    return float(np.sort(factors)[::-1][tile] if faults.ranked and faults.remap else factors[tile])
+
+
+def drawn(hardware: Hardware, entropy: np.random.SeedSequence, number: int = 0) -> tuple[TileFaults, TileFaults]:
+    """The faults of a whole tile of one chip: all of them, and those that a test finds; those of a map are all found.
+
+    Args:
+        number: of the tile in its layer.
+    """
     faults, shape = hardware.faults, (hardware.tiles.cols, hardware.tiles.rows)
     generator = np.random.default_rng(entropy)
     chance = generator.random((2, *shape), np.float32)
     dead = (generator.random(shape[0]) < faults.dead_columns)[:, None] | (generator.random(shape[1]) < faults.dead_rows)
     stuck = np.where(chance < faults.stuck_low, 0.0, np.where(chance >= 1 - faults.stuck_high, 1.0, np.nan))
     stuck[:, dead] = 0.0
+    if faults.map is not None:
+        cells = stuck_cells(faults.map[own_tile(hardware, number)], *shape)
+        stuck = np.where(cells[1::2], 1.0, np.where(cells[::2], 0.0, np.nan))
     gain = 1 + faults.column_gain * generator.standard_normal(shape[0])
     offset = None
     if faults.column_offset > 0:

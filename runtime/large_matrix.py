@@ -18,7 +18,7 @@ from lhc.hardware import Hardware
 from lhc.hardware.devices import Pcm
 from lhc.hardware.geometry import split_sizes
 from lhc.hardware.weight_slices import weight_slices
-from lhc.runtime.faulty_tiles import ChipTile, Lines, on_chip
+from lhc.runtime.faulty_tiles import ChipTile, Lines, noise_factor, on_chip
 from lhc.runtime.kernels import add_noise, round_codes
 from lhc.runtime.normals import NoiseStream, Words, normal_levels
 from lhc.runtime.pcm_kernels import STEPS, drift, program
@@ -206,7 +206,7 @@ class LargeMatrix:
         input_range = None if self._ranges is None else float(self._ranges[place.split])
         factor = np.float32((1.0 if input_range is None else input_range) / self._copies)
         live = scales != 0
-        devices = None if self._pcm is None else _Devices.of(self._pcm, wanted, first[0])
+        devices = None if self._pcm is None else _Devices.of(self._of_tile(self._pcm, place.number), wanted, first[0])
         before = None
         if devices is not None and self._hardware.compensation.drift != "none":
             exact = self._hardware.compensation.drift == "global-exact"
@@ -220,10 +220,18 @@ class LargeMatrix:
             total = now if self._copies == 1 else _summed(now, int(place.inputs[0]), size)
             yield ProgrammedTile(total, scales * factor, gain, input_range, offset)
 
+    def _of_tile(self, pcm: Pcm, number: int) -> Pcm:
+        """The devices of a tile, with the noise that its quality gives them."""
+        if not self._hardware.faults.differ:
+            return pcm
+        factor = noise_factor(self._hardware, number, self._stream[0], self._stream[2])
+        return pcm.model_copy(update={"programming_noise_scale": factor * pcm.programming_noise_scale})
+
     def _tested(self, place: _Place, target: Floats, scales: Floats) -> ChipTile:
         """A tile with the faults of its chip; its lines are chosen once."""
         entropy = device_entropy(*self._stream, "faults", place.number)
-        chip = on_chip(self._hardware, entropy, target, scales, place.inputs, self._lines.get(place.number))
+        known = self._lines.get(place.number)
+        chip = on_chip(self._hardware, entropy, target, scales, place.inputs, place.number, known)
         self._lines[place.number] = chip.lines
         return chip
 

@@ -23,11 +23,11 @@ from torch import Tensor
 
 from lhc.conductances import Floats, ProgrammedMatrix, ProgrammedTile
 from lhc.errors import ModelError
-from lhc.hardware import Hardware
+from lhc.hardware import Hardware, scaled_programming
 from lhc.hardware.converters import Converters
 from lhc.hardware.geometry import split_sizes
 from lhc.hardware.weight_slices import weight_slices
-from lhc.runtime.faulty_tiles import on_chip
+from lhc.runtime.faulty_tiles import noise_factor, on_chip
 from lhc.runtime.stream import Unit
 from lhc.runtime.tile import PerVectorTile
 from lhc.runtime.unit_products import ProductsByUnit
@@ -128,6 +128,9 @@ class AnalogMatrix(ProductsByUnit):
             return
         exact = self.hardware.compensation.drift == "global-exact"
         for index, tile in enumerate(self._tiles()):
+            if self.hardware.faults.differ:
+                machine = scaled_programming(self.hardware, noise_factor(self.hardware, index, seed, draw))
+                tile.rpu_config.noise_model = machine.to_rpu_config().noise_model
             torch.default_generator.manual_seed(device_seed(*self._stream, "program", index))
             tile.program_weights()
             if not torch.isfinite(tile.tile.weight).all():
@@ -148,7 +151,7 @@ class AnalogMatrix(ProductsByUnit):
     def _test(self, tile: Any, inputs: npt.NDArray[np.int64], mapped: Floats, index: int) -> None:
         """Give a tile the faults of its chip, and the weights that its devices are to be programmed to."""
         scales = np.broadcast_to(tile.get_mapping_scales().detach().numpy(), len(mapped))
-        chip = on_chip(self.hardware, device_entropy(*self._stream, "faults", index), mapped, scales, inputs)
+        chip = on_chip(self.hardware, device_entropy(*self._stream, "faults", index), mapped, scales, inputs, index)
         tile.tile.faults = chip.held
         tile.tile.offset = None if chip.faults.offset is None else torch.from_numpy(chip.faults.offset)
         tile.tile.set_weights(torch.from_numpy(chip.target))

@@ -27,6 +27,11 @@ class HardwareOptions:
         metavar="FILE.csv",
         rare=True,
     )
+    fault_map: Path | None = option(
+        "Stuck cells of one chip, as its test found them: a CSV with tile, row, column, side, stuck; NAME is the rest.",
+        default=None,
+        metavar="FILE.csv",
+    )
 
 
 def hardware(asked: HardwareOptions) -> None:
@@ -35,13 +40,18 @@ def hardware(asked: HardwareOptions) -> None:
 
     if asked.fusion_targets is not None and asked.measured is None:
         raise UsageError("--fusion-targets are the targets of what --measured holds: give both")
-    if asked.measured is not None:
-        from lhc.hardware.measurements import with_measured_devices
+    if asked.measured is not None or asked.fault_map is not None:
+        machine = Hardware.load(asked.name or "lionheart")
+        if asked.measured is not None:
+            from lhc.hardware.measurements import with_measured_devices
 
-        machine, found = with_measured_devices(
-            Hardware.load(asked.name or "lionheart"), asked.measured, asked.fusion_targets
-        )
-        hint(str(found))
+            machine, devices = with_measured_devices(machine, asked.measured, asked.fusion_targets)
+            hint(str(devices))
+        if asked.fault_map is not None:
+            from lhc.hardware.fault_map import with_fault_map
+
+            machine, stuck = with_fault_map(machine, asked.fault_map)
+            hint(stuck)
         say(machine.to_yaml(), end="")
     elif asked.name is None:
         for preset in preset_names():

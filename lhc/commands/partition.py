@@ -27,6 +27,7 @@ from lhc.passes import (
 from lhc.passes.trained_walks import RETRAINING_STRATEGIES, LionHeartOriginal, untrained
 from lhc.plan import Plan
 from lhc.stats import check_confidence, one_sided
+from lhc.study.arrange_tiles import ArrangeTiles
 from lhc.study.check_calibration import CheckCalibration
 from lhc.study.explain import Explain
 from lhc.study.fewer_copies import FewerCopies
@@ -90,7 +91,8 @@ def preparation(options: PartitionOptions) -> Pipeline[Study]:
     chosen = (part(options, Select), part(options, ChooseCopies))
     placing: tuple[Pass, ...] = chosen if follow is None else (FollowPlan(follow),)
     own = (Decide(_pass(one)) for one in options.passes)
-    measured = CheckParity(), CalibrateRanges(), SplitColumns(options.columns_share, options.columns_by)
+    split = SplitColumns(options.columns_share, options.columns_by)
+    measured = CheckParity(), CalibrateRanges(), ArrangeTiles(), split
     return Pipeline("prepare", (Decide(Qualify()), *map(Decide, placing), *own, *measured), READ)
 
 

@@ -22,7 +22,7 @@ from lhc.hardware.measured_devices import Measured
 from lhc.hardware.overrides import Override
 from lhc.hardware.presets import preset_names, preset_text
 from lhc.hardware.sections import Adc, Compensation, Dac, LeftOut, Mapping, Tiles, Training
-from lhc.hardware.variants import EFFECTS, Effect, effects_of, scaled_noise, without
+from lhc.hardware.variants import EFFECTS, Effect, effects_of, scaled_noise, scaled_programming, without
 from lhc.hardware.weight_noise import Regime, Regimes
 
 __all__ = [
@@ -62,5 +62,6 @@ __all__ = [
     "preset_names",
     "preset_text",
     "scaled_noise",
+    "scaled_programming",
     "without",
 ]

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable, Mapping
 from glob import escape
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import ValidationError, model_validator
 
@@ -67,9 +67,31 @@ class Hardware(Machine):
 
     @property
     def uncalibrated(self) -> "Hardware":
-        """The same machine as it was before ranges of its ADCs were calibrated."""
+        """The same machine as it was before ranges of its ADCs were calibrated and its tiles were given to layers."""
         kept = tuple(override for override in self.overrides if override.adc.get("range") != "calibrated")
+        return self.model_copy(update={"overrides": kept}).unarranged
+
+    @property
+    def unarranged(self) -> "Hardware":
+        """The same machine with those tiles alone given to layers that a user gave them."""
+        kept = tuple(one for one in self.overrides if one.on_tiles is None or one.on_tiles_by == "user")
         return self.model_copy(update={"overrides": kept})
+
+    @property
+    def arranged_by(self) -> str | None:
+        """By what lhc gave tiles of a chip to layers; None where it did not."""
+        return next((one.on_tiles_by for one in self.overrides if one.on_tiles_by != "user"), None)
+
+    def with_tiles(self, tiles: Mapping[str, tuple[int, ...]], by: Literal["file", "sensitivity"]) -> "Hardware":
+        """The same machine with these tiles of its chip given to layers, by name."""
+        given = tuple(Override(layers=escape(name), on_tiles=on, on_tiles_by=by) for name, on in tiles.items())
+        return self.model_copy(update={"overrides": (*self.overrides, *given)})
+
+    @property
+    def with_tiles_alike(self) -> "Hardware":
+        """The same machine with tiles that do not differ, and no stuck cells of a map."""
+        alike = {"map": None, "tile_noise": None, "tile_spread": 0.0}
+        return self.model_copy(update={"faults": self.faults.model_copy(update=alike)})
 
     @property
     def has_currents(self) -> bool:

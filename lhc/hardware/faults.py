@@ -1,10 +1,15 @@
 """Section of a hardware description: what chips lack from fabrication."""
 
+from typing import Annotated
+
 from pydantic import Field, model_validator
 
 from lhc.hardware.sections import Section
 
 __all__ = ["Faults"]
+
+MOST_TEXT = 3 * 2**20
+"""Characters of a map: a plan, and an annotated model, hold it."""
 
 
 class Faults(Section):
@@ -29,14 +34,39 @@ class Faults(Section):
     found: float = Field(default=1.0, ge=0, le=1)
     """``remap``: share of the stuck cells, dead lines apart, that the test of a chip finds; none that is healthy."""
 
+    map: tuple[str, ...] | None = None
+    """Stuck cells of one chip instead of drawn ones, a text for every tile (``lhc hardware --fault-map`` writes it)."""
+    tile_noise: tuple[Annotated[float, Field(ge=0, le=100)], ...] | None = None
+    """Factor on the deviation of programming noise of every tile, as measured."""
+    tile_spread: float = Field(default=0.0, ge=0, le=1)
+    """The same, drawn for every tile of a chip: the factor is exp(tile_spread N), N standard normal."""
+    tiles: tuple[Annotated[int, Field(ge=0)], ...] = ()
+    """Tiles of the chip that hold a layer, in the order of its own; given by overrides (``on_tiles``)."""
+    ranked: bool = False
+    """``tile_spread``: ``tiles`` count the tiles of every chip from its worst one on, as its test finds them."""
+
     @model_validator(mode="after")
     def _cells_are_stuck_at_one_end(self) -> "Faults":
         if self.stuck_low + self.stuck_high > 1:
             raise ValueError("stuck_low and stuck_high are shares of all cells: at most 1 together")
+        if self.map is not None and any((*self._shares, self.found < 1)):
+            raise ValueError("map is instead of drawn cells: stuck_… and dead_… are 0 beside it, and found is 1")
+        if self.map is not None and sum(map(len, self.map)) > MOST_TEXT:
+            raise ValueError(f"map: more than {MOST_TEXT >> 20} MiB of text")
+        if self.tile_noise is not None and self.tile_spread > 0:
+            raise ValueError("tile_noise is measured, and tile_spread draws it: give one of them")
         return self
 
     @property
+    def _shares(self) -> tuple[float, ...]:
+        return self.stuck_low, self.stuck_high, self.dead_rows, self.dead_columns
+
+    @property
     def any(self) -> bool:
-        """Whether anything is wrong."""
-        shares = (self.stuck_low, self.stuck_high, self.dead_rows, self.dead_columns)
-        return any((*shares, self.column_gain, self.column_offset))
+        """Whether cells or columns of a tile have anything wrong."""
+        return self.map is not None or any((*self._shares, self.column_gain, self.column_offset))
+
+    @property
+    def differ(self) -> bool:
+        """Whether it matters which tile of a chip holds a layer."""
+        return self.map is not None or self.tile_noise is not None or self.tile_spread > 0

@@ -7,6 +7,7 @@ from lhc.hardware.costs import AlpineCosts, Costs
 from lhc.hardware.currents import Currents
 from lhc.hardware.device_model import PairedDevices
 from lhc.hardware.devices import Devices, Pcm
+from lhc.hardware.fault_map import stuck_count
 from lhc.hardware.faults import Faults
 from lhc.hardware.sections import Adc, Compensation, Dac, LeftOut, Mapping, Section, Tiles, Training
 
@@ -89,6 +90,20 @@ class Machine(Section):
             )
         if self.faults.any and self.tiles.rows * self.tiles.cols > MOST_FAULTY:
             raise ValueError(f"faults are drawn cell by cell: a tile may have at most {MOST_FAULTY} weights")
+        return self
+
+    @model_validator(mode="after")
+    def _tiles_of_a_chip_are_known(self) -> "Machine":
+        faults, tiles = self.faults, self.tiles
+        if faults.differ and tiles.count is None:
+            raise ValueError("tiles that differ (faults.map, tile_noise, tile_spread) need tiles.count: how many")
+        for name, each in (("map", faults.map), ("tile_noise", faults.tile_noise)):
+            if each is not None and len(each) != tiles.count:
+                raise ValueError(f"faults.{name} describes {len(each)} tiles, and tiles.count is {tiles.count}")
+        for text in faults.map or ():
+            stuck_count(text, tiles.cols, tiles.rows)
+        if faults.tiles and tiles.count is not None and max(faults.tiles) >= tiles.count:
+            raise ValueError(f"tile {max(faults.tiles)}: the chip has tiles 0 to {tiles.count - 1}")
         return self
 
     @model_validator(mode="after")

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError, field_validator, model_validator
 from pydantic_core import ErrorDetails, InitErrorDetails
@@ -41,6 +41,10 @@ class Override(Section):
     """Fields of this section to replace; another ``model`` starts from its defaults; null: perfect devices."""
     compensation: Partial = Field(default_factory=dict)
     """Fields of this section to replace."""
+    on_tiles: tuple[Annotated[int, Field(ge=0)], ...] | None = None
+    """Tiles of a chip whose tiles differ (``faults``) that hold the layer, from 0, in the order of its own tiles."""
+    on_tiles_by: Literal["user", "file", "sensitivity"] = "user"
+    """Who chose them: the order of the file and sensitivities are lhc's, and chosen anew where that is asked for."""
 
     @model_validator(mode="before")
     @classmethod
@@ -88,6 +92,9 @@ class Override(Section):
                     changed[name] = type(section).model_validate(section.model_dump() | partial)
             except ValidationError as error:
                 errors += [moved(detail, (*where, name)) for detail in error.errors()]
+        if self.on_tiles is not None:
+            chosen = {"tiles": self.on_tiles, "ranked": self.on_tiles_by == "sensitivity"}
+            changed["faults"] = base.faults.model_copy(update=chosen)
         if errors:
             raise ValidationError.from_exception_data("Override", errors)
         return changed

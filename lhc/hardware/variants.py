@@ -8,7 +8,7 @@ from lhc.hardware.device_model import DeviceModel
 from lhc.hardware.faults import Faults
 from lhc.hardware.overrides import Override
 
-__all__ = ["EFFECTS", "Effect", "effects_of", "scaled_noise", "without"]
+__all__ = ["EFFECTS", "Effect", "effects_of", "scaled_noise", "scaled_programming", "without"]
 
 Effect = Literal["dac", "adc", "programming", "drift", "read", "output", "faults", "weights", "wires"]
 EFFECTS: tuple[Effect, ...] = get_args(Effect)
@@ -53,6 +53,11 @@ def _with_currents(hardware: Hardware, fields: tuple[str, ...], factor: float) -
     overrides = tuple(o.model_copy(update={"currents": changed(o.currents)}) for o in hardware.overrides)
     currents = hardware.currents.model_copy(update=changed(hardware.currents.model_dump()))
     return hardware.model_copy(update={"currents": currents, "overrides": overrides})
+
+
+def scaled_programming(hardware: Hardware, factor: float) -> Hardware:
+    """The machine of one layer with the deviation of its devices' programming noise multiplied by a factor."""
+    return _changed(hardware, {}, {}, ("programming_noise_scale", "noise_scale"), lambda value: factor * value)
 
 
 def scaled_noise(hardware: Hardware, factor: float) -> Hardware:

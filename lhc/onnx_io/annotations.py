@@ -33,7 +33,7 @@ __all__ = [
 
 _LIMIT = 32 * 2**20
 """Largest metadata value that is read, in characters."""
-_HARDWARE = 2**20
+_HARDWARE = 2**22
 """Largest hardware description, in characters."""
 _NESTED = 1000
 """Layers that a plan may have beyond the operators of the model: products in local functions."""

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Literal, TypeVar
 
-from lhc.hardware import Compensation, Faults
+from lhc.hardware import Compensation, Hardware
+from lhc.hardware.fault_map import stuck_count
 from lhc.plan import LayerPlan, Outcome, Plan
 from lhc.report.charts import Chart
 from lhc.report.document import CostItem, Costs, Report
@@ -324,7 +325,7 @@ def machine_facts(report: Report) -> tuple[tuple[str, str], ...]:
         ("source", machine.source),
         ("tiles", f"{number}, {tiles}"),
         ("converters", f"DAC {dac}, ADC {adc}"),
-        ("faults of chips", _faults_text(machine.faults)),
+        ("faults of chips", _faults_text(machine)),
         ("drift compensation", machine.compensation.drift),
         *_healing_facts(report),
         *(("left out", f"{effect.name} ({effect.size}): {effect.text}") for effect in machine.left_out),
@@ -334,13 +335,25 @@ def machine_facts(report: Report) -> tuple[tuple[str, str], ...]:
     return tuple((name, text) for name, text in facts if text)
 
 
-def _faults_text(faults: Faults) -> str:
+def _faults_text(machine: Hardware) -> str:
     """What chips have of them, by the names of the description; nothing where they have none."""
+    faults, tiles = machine.faults, machine.tiles
     found = [
-        f"{name.replace('_', ' ')} {value:g}" for name, value in faults if name not in ("remap", "found") and value > 0
+        f"{name.replace('_', ' ')} {value:g}"
+        for name, value in faults
+        if isinstance(value, float) and name != "found" and value > 0
     ]
-    mapped = f"weights mapped around {share_text(faults.found, 0)} of the stuck cells"
-    return ", ".join([*found, mapped] if found and faults.remap else found)
+    if faults.map is not None:
+        stuck = sum(stuck_count(text, tiles.cols, tiles.rows) for text in faults.map)
+        found.append(f"{count(stuck)} stuck cells of one chip's map: every programming is one of that chip")
+    if faults.tile_noise is not None:
+        found.append(f"tile noise {min(faults.tile_noise):g} to {max(faults.tile_noise):g}")
+    if found and faults.remap and faults.any:
+        found.append(f"weights mapped around {share_text(faults.found, 0)} of the stuck cells")
+    if faults.differ:
+        by = {"sensitivity": "the least sensitive layers lie on the worst tiles", "file": "layers in the file's order"}
+        found.append(f"tiles: {by.get(machine.arranged_by or '', 'as the description gives them to layers')}")
+    return ", ".join(found)
 
 
 def _healing_facts(report: Report) -> Iterator[tuple[str, str]]:

@@ -209,7 +209,11 @@ MISTAKES = [
     Mistake(
         "override with an unknown device", OVERRIDE + "devices: {model: x}}]", r" overrides\.0\.devices\.model: .*'x'"
     ),
-    Mistake("override of the tiles", OVERRIDE + "tiles: {rows: 1}}]", r" overrides\.0\.tiles: no such key; there are "),
+    Mistake(
+        "override of the tiles",
+        OVERRIDE + "tiles: {rows: 1}}]",
+        r" overrides\.0\.tiles: no such key; did you mean on_tiles",
+    ),
     Mistake("override with a bad pattern", "name: a\noverrides: [{layers: 're:('}]", r"overrides\.0\.layers: .*globs"),
     Mistake("override of nothing", "name: a\noverrides: [{adc: {noise: 1}}]", r"overrides\.0\.layers: is missing"),
     Mistake(

@@ -6,7 +6,7 @@ from dataclasses import replace
 import onnx
 import pytest
 
-from lhc.hardware import Faults
+from lhc.hardware import Faults, Tiles
 from lhc.onnx_io import annotate, load_model, read_graph, read_plan
 from lhc.plan import Healing, Outcome, Plan
 from lhc.report.builder import build_report
@@ -164,3 +164,18 @@ def test_diff_says_that_healing_brought_something_else() -> None:
 def test_the_json_of_a_run_says_how_many_samples_calibrated_its_chips() -> None:
     assert evaluations_document([replace(evaluated(0.89), calibrated=256)])["calibrated"] == 256
     assert evaluations_document([evaluated(0.89)])["calibrated"] == 0
+
+
+def test_the_report_says_that_tiles_differ_and_which_chip_it_is() -> None:
+    report = report_of()
+    assert report.plan is not None
+    machine = report.plan.hardware.model_copy(
+        update={"faults": Faults(map=("", ""), remap=True), "tiles": Tiles(count=2)}
+    )
+    machine = machine.with_tiles({"conv": (1,)}, "sensitivity")
+    plan = report.plan.model_copy(update={"hardware": machine})
+    said = dict(machine_facts(report.model_copy(update={"plan": plan})))["faults of chips"]
+    assert said == (
+        "0 stuck cells of one chip's map: every programming is one of that chip, weights mapped around 100 % of the"
+        " stuck cells, tiles: the least sensitive layers lie on the worst tiles"
+    )

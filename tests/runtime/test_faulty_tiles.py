@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 
 from lhc.conductances import Floats
+from lhc.errors import UsageError
 from lhc.hardware import Faults, Hardware, Tiles
-from lhc.runtime.faulty_tiles import Lines, TileFaults, drawn, lines, targets
+from lhc.hardware.fault_map import tile_text
+from lhc.runtime.faulty_tiles import Lines, TileFaults, drawn, lines, noise_factor, targets
 from lhc.seeds import device_entropy
 
 if TYPE_CHECKING:
@@ -255,3 +257,76 @@ def test_an_exact_reference_of_drift_compensation_is_the_weights(kind: str) -> N
     base = LIONHEART.model_copy(update=exact)
 
     assert error(realised(faulty(base, stuck_high=0.05, remap=True), kind)) < error(realised(base, kind)) + 0.05
+
+
+RANDOM_PLANES = np.random.default_rng(8).random((3, 2, 48, 64)) < 0.1
+"""Of three tiles: cells of each side that are stuck."""
+
+
+def with_map(base: Hardware, tiles: tuple[int, ...], **faults: object) -> Hardware:
+    """Cells of the positive side are stuck at g_max, those of the negative one at g_min."""
+    planes = [np.stack([np.zeros_like(p), p, n, np.zeros_like(n)]) for p, n in RANDOM_PLANES]
+    known = Faults.model_validate({"map": tuple(map(tile_text, planes)), "tiles": tiles, **faults})
+    return base.model_copy(update={"faults": known, "tiles": base.tiles.model_copy(update={"count": 3})})
+
+
+@pytest.mark.parametrize("kind", ["AnalogMatrix", "LargeMatrix"])
+def test_a_layer_has_the_stuck_cells_of_its_tiles_on_every_draw(kind: str) -> None:
+    found = [realised(with_map(PERFECT, (2, 0)), kind, draw) for draw in (0, 1)]
+
+    wanted = WEIGHTS.copy()
+    for part, tile in ((slice(35), 2), (slice(35, 70), 0)):
+        p, n = RANDOM_PLANES[tile][:, :30, :35]
+        scales = np.abs(WEIGHTS[:, part]).max(axis=1, keepdims=True)
+        w = WEIGHTS[:, part] / scales
+        wanted[:, part] = scales * (np.where(p, 1, np.maximum(w, 0)) - np.where(n, 0, np.maximum(-w, 0)))
+    for chip in found:
+        np.testing.assert_allclose(chip, wanted, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["AnalogMatrix", "LargeMatrix"])
+def test_weights_are_mapped_around_the_cells_of_a_map(kind: str) -> None:
+    plain, mended = (error(realised(with_map(PERFECT, (2, 0), remap=remap), kind)) for remap in (False, True))
+
+    assert mended < 0.3 * plain
+
+
+def of_quality(tiles: tuple[int, ...], **faults: object) -> Hardware:
+    """Phase-change devices without anything but programming noise."""
+    devices = {"model": "pcm", "drift_scale": 0.0, "read_noise_scale": 0.0}
+    base = Hardware.model_validate(LIONHEART.model_dump() | {"devices": devices, "compensation": {"drift": "none"}})
+    update = {"tiles": Tiles(rows=64, cols=48, count=4), "faults": Faults.model_validate({"tiles": tiles, **faults})}
+    return base.model_copy(update=update)
+
+
+def errors_of_tiles(hardware: Hardware, kind: str, draw: int = 0) -> Floats:
+    found = realised(hardware, kind, draw) - WEIGHTS
+    return np.array([found[:, :35].std(), found[:, 35:].std()])
+
+
+@pytest.mark.parametrize("kind", ["AnalogMatrix", "LargeMatrix"])
+def test_the_programming_noise_of_a_tile_has_its_factor(kind: str) -> None:
+    alike = errors_of_tiles(of_quality((2, 3), tile_noise=(1.0,) * 4), kind)
+    found = errors_of_tiles(of_quality((2, 3), tile_noise=(9.0, 9.0, 0.5, 2.0)), kind)
+
+    # The same numbers are drawn; conductances that would be negative are cut off.
+    np.testing.assert_allclose(found / alike, [0.5, 2.0], rtol=0.06)
+
+
+def test_drawn_factors_have_their_spread_and_are_those_of_the_chip() -> None:
+    machine = of_quality((0, 1, 2, 3), tile_spread=0.3)
+    factors = np.array([[noise_factor(machine, tile, 0, draw) for tile in range(4)] for draw in range(500)])
+
+    # The deviation of n normal numbers is known to 1 / sqrt(2 n).
+    assert np.log(factors).std() == pytest.approx(0.3, rel=4 / np.sqrt(2 * factors.size))
+    assert np.log(factors).mean() == pytest.approx(0, abs=4 * 0.3 / np.sqrt(factors.size))
+    ranked = of_quality((3, 0, 1, 2), tile_spread=0.3, ranked=True, remap=True)
+    found = np.array([[noise_factor(ranked, tile, 0, draw) for tile in range(4)] for draw in range(500)])
+    np.testing.assert_allclose(found, -np.sort(-factors, axis=1)[:, [3, 0, 1, 2]])
+
+
+def test_tiles_that_no_layer_was_given_are_refused() -> None:
+    with pytest.raises(UsageError, match="takes more than 1 of them was given 1"):
+        realised(with_map(PERFECT, (0,)))
+    with pytest.raises(UsageError, match="was given none"):
+        realised(of_quality((), tile_spread=0.1))

@@ -1,0 +1,135 @@
+"""Stuck cells of one chip, as a test found them: a CSV in, a text for every tile of the description out.
+
+Columns ``tile``, ``row``, ``column`` (from 0; a row is a word line, an input), ``side`` (``positive`` or ``negative``,
+of the weight's pair) and ``stuck`` (``low``: at g_min; ``high``: at g_max); a line for every cell that is stuck. A tile
+becomes four planes of bits (positive low, positive high, negative low, negative high; bit lines by word lines), packed,
+compressed by zlib and written in base64; an empty text is a tile without stuck cells.
+"""
+
+import base64
+import binascii
+import csv
+import zlib
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from lhc.errors import DataError
+
+if TYPE_CHECKING:
+    from lhc.hardware.description import Hardware
+
+__all__ = ["stuck_cells", "stuck_count", "tile_text", "with_fault_map"]
+
+Planes = npt.NDArray[np.bool_]
+_COLUMNS = ("tile", "row", "column", "side", "stuck")
+_PLANES = {("positive", "low"): 0, ("positive", "high"): 1, ("negative", "low"): 2, ("negative", "high"): 3}
+MOST_TILES = 4096
+
+
+def tile_text(planes: Planes) -> str:
+    """The text of a tile, of the four planes, ``(4, columns, rows)``."""
+    return base64.b64encode(zlib.compress(np.packbits(planes).tobytes(), 9)).decode() if planes.any() else ""
+
+
+@lru_cache(maxsize=16)
+def stuck_cells(text: str, columns: int, rows: int) -> Planes:
+    """The planes of a tile's text, ``(4, columns, rows)``.
+
+    Raises:
+        ValueError: it is not that of a tile of so many bit lines and word lines, or has a cell stuck at both ends.
+    """
+    cells = 4 * columns * rows
+    if not text:
+        return np.zeros((4, columns, rows), np.bool_)
+    try:
+        packed = zlib.decompressobj().decompress(base64.b64decode(text, validate=True), -(-cells // 8) + 1)
+    except (binascii.Error, ValueError, zlib.error) as error:
+        raise ValueError(f"the text of a tile cannot be read ({error}); lhc hardware --fault-map writes it") from error
+    if len(packed) != -(-cells // 8):
+        raise ValueError(f"the text of a tile is not that of {rows} rows and {columns} columns; import the map again")
+    planes = np.unpackbits(np.frombuffer(packed, np.uint8), count=cells).astype(np.bool_).reshape(4, columns, rows)
+    if (planes[::2] & planes[1::2]).any():
+        raise ValueError("a cell is stuck at both ends")
+    planes.setflags(write=False)
+    return planes
+
+
+@lru_cache(maxsize=MOST_TILES)
+def stuck_count(text: str, columns: int, rows: int) -> int:
+    """Stuck cells of a tile; errors as of `stuck_cells`."""
+    return int(stuck_cells(text, columns, rows).sum())
+
+
+def with_fault_map(base: "Hardware", path: Path) -> "tuple[Hardware, str]":
+    """A machine that is the one chip of a map, and what was found, in a sentence.
+
+    Args:
+        base: all else; where it does not say how many tiles it has, the map's last one is the chip's last.
+        path: CSV.
+
+    Raises:
+        DataError: the table cannot be read, or does not fit the tiles.
+    """
+    from lhc.hardware.description import Hardware
+
+    rows, cols = base.tiles.rows, base.tiles.cols
+    stuck = _read(path, (base.tiles.count or MOST_TILES, rows, cols))
+    count = base.tiles.count or max(stuck, default=0) + 1
+    texts = []
+    for tile in range(count):
+        planes = np.zeros((4, cols, rows), np.bool_)
+        for plane, column, row in stuck.get(tile, ()):
+            planes[plane, column, row] = True
+        texts.append(tile_text(planes))
+    faults = base.faults.model_dump() | {"map": tuple(texts), "remap": True, "found": 1.0}
+    faults |= dict.fromkeys(("stuck_low", "stuck_high", "dead_rows", "dead_columns"), 0.0)
+    changed = {
+        "name": f"{base.name}-{path.stem}",
+        "description": f"{base.name}, the chip of one map of stuck cells",
+        "source": f"stuck cells: {path.name}; all else: {base.source or base.name}",
+        "tiles": base.tiles.model_dump() | {"count": count},
+        "faults": faults,
+    }
+    cells = sum(map(len, stuck.values()))
+    share = cells / (2 * rows * cols * count)
+    found = f"{cells} stuck cells, {100 * share:.3g} % of the cells of {count} tiles of {rows}x{cols}"
+    return Hardware.model_validate(base.model_dump() | changed), found
+
+
+def _read(path: Path, shape: tuple[int, int, int]) -> dict[int, set[tuple[int, int, int]]]:
+    """Stuck cells by tile: plane, bit line, word line."""
+    found: dict[int, set[tuple[int, int, int]]] = {}
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            table = csv.DictReader(file, skipinitialspace=True)
+            if set(table.fieldnames or ()) != set(_COLUMNS):
+                raise DataError(f"{path}: the columns of a map of stuck cells are {', '.join(_COLUMNS)}")
+            for line in table:
+                tile, *cell = _cell(line, shape, f"{path}, line {table.line_num}")
+                cells = found.setdefault(tile, set())
+                plane, column, row = cell
+                if cells & {(plane, column, row), (plane ^ 1, column, row)}:
+                    raise DataError(f"{path}, line {table.line_num}: that cell is in an earlier line already")
+                cells.add((plane, column, row))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path}: cannot be read as CSV: {error}") from error
+    return found
+
+
+def _cell(line: "dict[str | None, str | None]", shape: tuple[int, int, int], where: str) -> tuple[int, int, int, int]:
+    """Tile, plane, bit line and word line of a line."""
+    numbers = []
+    for name, size in zip(_COLUMNS, shape, strict=False):
+        text = line.get(name) or ""
+        if not (text.isascii() and text.isdigit() and len(text) < 10 and int(text) < size):
+            raise DataError(f"{where}: {name} {text!r}: a number from 0 to {size - 1} is wanted")
+        numbers.append(int(text))
+    plane = _PLANES.get((line.get("side") or "", line.get("stuck") or ""))
+    if plane is None or None in line:
+        raise DataError(f"{where}: side is positive or negative, stuck is low or high, and nothing follows")
+    tile, row, column = numbers
+    return tile, plane, column, row
