@@ -347,11 +347,7 @@ class LayerGraph:
         return self._order
 
     def _topological(self) -> tuple[str, ...]:
-        """Of the layers whose producers are all behind it, the next is the first of the file.
-
-        Raises:
-            ModelError: a cycle.
-        """
+        """Of the layers whose producers are all behind it, the next is the first of the file."""
         position = {layer.name: i for i, layer in enumerate(self.layers)}
         sorter = TopologicalSorter({layer.name: self.producers(layer.name) for layer in self.layers})
         try:

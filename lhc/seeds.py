@@ -19,7 +19,6 @@ def device_entropy(seed: int, devices: str, draw: int, purpose: Purpose, *indice
 
     Args:
         devices: hexadecimal number that stands for the matrix (``WeightRef.devices``).
-        draw: number of the programming, from 0.
         purpose: what the random numbers are for.
         indices: what else tells the numbers apart: time in milliseconds for drift; unit of samples, group, tile,
             round of bound management and use of the tiles for noise; tile for faults.

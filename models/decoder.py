@@ -47,7 +47,6 @@ class DecoderSizes:
     Attributes:
         words: size of the vocabulary.
         width: of the hidden states.
-        layers: how many.
         heads: of the queries.
         key_heads: of keys and values.
         inner: width between the projections of the feed-forward.

@@ -80,7 +80,6 @@ def data_file(what: str, *choices: str) -> Path:
     """The first of these files that is there.
 
     Args:
-        what: names the file in errors.
         choices: paths below the folder that ``LHC_DATA`` names.
 
     Raises:
@@ -103,11 +102,6 @@ def data_folder() -> Path | None:
 
 def require(what: str, *packages: str, extra: str | None = None) -> None:
     """Import packages that not everybody has.
-
-    Args:
-        what: "X needs Y", for errors.
-        packages: names that are imported.
-        extra: of lhc, that brings them.
 
     Raises:
         MissingDependencyError: one is not installed.

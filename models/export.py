@@ -45,7 +45,6 @@ def export_onnx(
     """Export a module, with a dynamic first axis named ``batch``.
 
     Args:
-        module: in evaluation mode.
         examples: inputs by the names that ``forward`` gives them, or the only one, which is then named ``x``; each with
             at least two samples (the exporter takes an axis of 1 as fixed).
         outputs: names of the graph's outputs; None leaves the exporter's.
@@ -98,7 +97,6 @@ def export_module(module: TorchModule, arrays: Mapping[str, "npt.NDArray[np.gene
     """Export a user's module as it is in evaluation mode, with a dynamic first axis named ``batch``.
 
     Args:
-        module: left as it was.
         arrays: inputs by the names that ``forward`` gives them, or one array of any name for the only input; the first
             two samples are the examples that the exporter follows, floats in the type of the module's parameters.
 

@@ -102,8 +102,6 @@ class Llama(nn.Module):
         """A decoder.
 
         Args:
-            heads: of the queries.
-            key_heads: of keys and values.
             inner: width between the projections of the feed-forward.
         """
         super().__init__()

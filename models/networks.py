@@ -81,8 +81,6 @@ class _StagedNet(nn.Module):
 
         Args:
             widths: channels between the blocks of each stage; the first convolution has those of the first.
-            blocks: of each stage.
-            classes: outputs of the linear layer.
             block: makes one from channels in, channels out and stride.
         """
         super().__init__()

@@ -69,10 +69,6 @@ def pixels(images: np.ndarray) -> np.ndarray:
 def from_keras(weights: Weights, where: str) -> Weights:
     """Keras' arrays as PyTorch's, batch-norms folded: ``w g / s`` and ``(b - mean) g / s + beta``, s² = var + eps.
 
-    Args:
-        weights: arrays by Keras' names.
-        where: names them in errors.
-
     Raises:
         ModelError: one is missing.
     """

@@ -91,7 +91,6 @@ def span_task(questions: Sequence[Question], tokenizer: "Tokenizer", longest: in
     """Questions as samples, judged by F1.
 
     Args:
-        questions: at least one.
         tokenizer: gives pieces with their place in the text, without ``[CLS]`` and ``[SEP]``.
         longest: sequence that the network takes.
 

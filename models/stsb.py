@@ -48,7 +48,6 @@ def pair_task(pairs: Pairs, tokenizer: "Tokenizer", longest: int) -> Task:
     """Pairs as samples, judged by the rank correlation of similarity and score.
 
     Args:
-        pairs: sentences and scores.
         tokenizer: gives pieces without ``[CLS]`` and ``[SEP]``.
         longest: sequence that the network takes; sentences are cut there.
 

@@ -64,9 +64,6 @@ def load_weights(network: "torch.nn.Module", weights: Weights, what: str, where:
 
     Args:
         network: whose state dict has exactly these names; ``num_batches_tracked`` is not needed.
-        weights: arrays by name.
-        what: names the network in errors.
-        where: names the weights in errors.
 
     Raises:
         ModelError: names are missing or left over, or a shape differs.

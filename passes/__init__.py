@@ -9,7 +9,7 @@ from lhc.passes.digital_columns import ChooseDigitalColumns
 from lhc.passes.further_copies import fills_tiles, further_copies
 from lhc.passes.gates import ParityGate
 from lhc.passes.groups import groups_of, wanted_together
-from lhc.passes.qualify import Qualify, initial_plan
+from lhc.passes.qualify import Qualify, initial_plan, qualified_plan
 from lhc.passes.search_front import EstimatedFront, front
 from lhc.passes.search_space import Point, SearchSpace
 from lhc.passes.search_terms import search_space
@@ -65,6 +65,7 @@ __all__ = [
     "initial_plan",
     "kept_limits",
     "objective_value",
+    "qualified_plan",
     "search_space",
     "strategy_of",
     "wanted_together",

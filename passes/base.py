@@ -38,8 +38,6 @@ class PassResult:
     """What a pass returns.
 
     Attributes:
-        plan: the new decisions.
-        notes: sentences for the user.
         fallbacks: for strategies, safer analog sets to step back to, the nearest first.
         bolder: more ambitious ones to go on to where what was chosen is shown to hold, the nearest first.
     """
@@ -96,8 +94,6 @@ class Pipeline(Generic[S]):
     """Steps one after the other; a pipeline is a step itself, so pipelines nest.
 
     Attributes:
-        name: of the whole.
-        steps: in their order.
         given: what is known at the start.
     """
 

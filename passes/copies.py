@@ -40,7 +40,6 @@ class TileSet:
     """Layers that share their tiles.
 
     Attributes:
-        layers: their names.
         levels: copies that they may have, the fewest first, which they have anyway.
     """
 
@@ -51,7 +50,6 @@ class TileSet:
         """Less damage for every tile, and the level that is reached, of the best step; None where none fits or helps.
 
         Args:
-            level: that is left.
             spare: tiles that the step may take.
         """
         here, best = self.levels[level], None

@@ -37,7 +37,6 @@ def further_copies(graph: LayerGraph, plan: Plan, goal: Goal) -> Copies:
 
     Args:
         plan: with the copies that layers have anyway; those without a sensitivity get no further ones.
-        goal: its bound of tiles, and what is wanted.
     """
     if not fills_tiles(plan, goal):
         return Copies(plan.copies)

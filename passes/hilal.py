@@ -32,11 +32,7 @@ RESTARTS = 8
 
 
 def robust_layers(curvatures: Mapping[str, Curvature], seed: int = 0) -> tuple[str, ...]:
-    """HILAL's robust layers, in the order in which they go analog; all of them where they are alike.
-
-    Args:
-        seed: of the starts of k-means.
-    """
+    """HILAL's robust layers, in the order in which they go analog; all of them where they are alike."""
     names = list(curvatures)
     if len(names) < 2:
         return tuple(names)

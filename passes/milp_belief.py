@@ -102,8 +102,6 @@ def believe(
     Args:
         sensitivities: of the groups, ``(groups,)``.
         placements: what was judged, the first one first; each 1 where a group is analog, ``(groups,)``.
-        bounds: the upper bounds of their drops.
-        limit: greatest bound that is accepted.
         grain: what one sample is of a drop, where that is known.
     """
     chosen, found = np.array(placements), np.array(bounds)

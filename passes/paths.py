@@ -27,7 +27,6 @@ def rows_and_fillings(
     Args:
         fixed: what is analog anyway.
         order: groups, those first that do least damage for what they bring.
-        damages: of the groups.
         room: whether there are tiles for a placement.
     """
     found = list(_found(fixed, order, damages, room))

@@ -15,8 +15,9 @@ from lhc.hardware import Hardware
 from lhc.passes.base import Pass, PassResult
 from lhc.passes.tile_homes import on_own_tiles
 from lhc.plan import LayerPlan, Placement, Plan, Reason
+from lhc.support.version import VERSION
 
-__all__ = ["Qualify", "initial_plan"]
+__all__ = ["Qualify", "initial_plan", "qualified_plan"]
 
 
 def initial_plan(graph: LayerGraph, hardware: Hardware, source: str, lhc_version: str) -> Plan:
@@ -27,6 +28,11 @@ def initial_plan(graph: LayerGraph, hardware: Hardware, source: str, lhc_version
     hardware = on_own_tiles(graph, hardware)
     layers = tuple(_describe(layer, hardware) for layer in graph.multiplying)
     return Plan(lhc_version=lhc_version, source=source, hardware=hardware, layers=layers, control=graph.control)
+
+
+def qualified_plan(graph: LayerGraph, hardware: Hardware, source: str) -> Plan:
+    """The same with what cannot be analog on that hardware marked, and why."""
+    return Qualify().run(graph, initial_plan(graph, hardware, source, VERSION)).plan
 
 
 def _describe(layer: Layer, hardware: Hardware) -> LayerPlan:

@@ -31,12 +31,7 @@ class EstimatedFront:
 
 
 def front(space: SearchSpace, most: int = 50) -> EstimatedFront:
-    """The placements of which none is better than another in both estimated damage and objective.
-
-    Args:
-        space: what is open, and its limits.
-        most: points after which to stop.
-    """
+    """The placements of which none is better than another in both estimated damage and objective."""
     safest, best = space.safest(), space.best()
     if safest is None or best is None:
         return EstimatedFront((), complete=True)

@@ -38,8 +38,6 @@ def placed(
     """The result of a search that ends at a placement; fallbacks keep to the limits.
 
     Args:
-        plan: with eligible layers.
-        space: what is open, and its limits.
         safer: what to step back to; by default the placement without one layer after the other.
         bolder: what to go on to.
     """

@@ -93,19 +93,12 @@ class SearchSpace:
         """The placement with the best objective, and the least damage among equals; None if there is none.
 
         Args:
-            max_damage: greatest estimated damage.
-            max_value: greatest value of the objective.
             avoid: placements that are out of the question, and with them all that contain them.
         """
         return self._least(self.objective, "damage", self._bounds(max_damage, max_value), avoid)
 
     def safest(self, max_value: float | None = None, avoid: Sequence[frozenset[str]] = ()) -> Point | None:
-        """The placement with the least estimated damage, and the best objective among equals; None if there is none.
-
-        Args:
-            max_value: greatest value of the objective.
-            avoid: as in `best`.
-        """
+        """The placement with the least estimated damage, and the best objective among equals; None if there is none."""
         return self._least("damage", self.objective, self._bounds(None, max_value), avoid)
 
     def point(self, placement: frozenset[str]) -> Point | None:
@@ -222,7 +215,6 @@ class SearchSpace:
 
         Args:
             chosen: 1 where a group is analog, ``(placements, groups)``.
-            measure: which.
 
         Returns:
             ``(placements,)``.

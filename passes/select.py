@@ -28,7 +28,6 @@ def match_layers(
 
     Args:
         pattern: glob, or regular expression after ``re:``.
-        option: what messages call the pattern.
         paths: name -> dotted path of the layer; a glob that matches the beginning of one, up to a dot, matches it.
 
     Raises:

@@ -165,7 +165,6 @@ class Unjudged(Strategy):
         """The plan with these groups analog as far as there are tiles, all else digital.
 
         Args:
-            plan: with eligible layers.
             groups: those that get their tiles first come first.
             why: reason and detail of the analog layers.
             why_not: detail of those that the rule leaves digital.
@@ -215,7 +214,6 @@ def damage_of(
     copies of its weights than it was found with, a layer does less damage: as 1 / copies.
 
     Args:
-        plan: their sensitivities.
         copies: layer -> copies of its weights; the plan's where it is missing.
     """
     rows = {layer.name: layer for layer in plan.layers}
@@ -238,10 +236,7 @@ def decide(
     """The plan with every eligible layer decided.
 
     Args:
-        plan: with eligible layers.
         why_not: reason and detail of a digital one.
-        why: detail of the analog ones.
-        because: reason of the analog ones.
     """
     decisions: dict[str, tuple[Placement, Reason, str]] = {}
     for name in plan.eligible:

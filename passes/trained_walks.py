@@ -81,7 +81,6 @@ class _Walk(Pass):
     """Candidates in order, each trained for and accepted or rejected.
 
     Attributes:
-        trainee: the network.
         judge: of its present weights.
         patience: rounds in a row without a better one that end a candidate.
     """

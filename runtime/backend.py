@@ -32,7 +32,6 @@ class HybridBackendRep(BackendRep):
 
         Args:
             inputs: by name, or in the model's order; an array where there is one.
-            kwargs: none.
 
         Raises:
             UsageError: more inputs than the model has, or an option.
@@ -71,7 +70,6 @@ class HybridBackend(Backend):
 
         Args:
             model: annotated, or given a placement.
-            device: ``CPU``.
             kwargs: of `HybridSession`: hardware, placement, seed, t_inference, engine.
 
         Raises:

@@ -22,11 +22,7 @@ Value = TypeVar("Value", bound=_Held)
 
 @dataclass(eq=False)
 class Bank(Generic[Value]):
-    """The most recently used values.
-
-    Attributes:
-        limit: bytes that may be kept.
-    """
+    """The most recently used values."""
 
     limit: int
     _kept: OrderedDict[Hashable, Value] = field(default_factory=OrderedDict)

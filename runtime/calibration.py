@@ -169,7 +169,6 @@ def calibrate_ranges(
 
     Args:
         hardware: tile rows, and the quantile.
-        names: layers to calibrate.
         blocks: ``(samples, feeds)``, on which the digital network is run.
 
     Raises:
@@ -198,7 +197,6 @@ def calibrate_adcs(
 
     Args:
         hardware: tiles and DACs, and the quantile.
-        names: layers to calibrate.
         blocks: ``(samples, feeds)``, on which the digital network is run.
         ranges: static input ranges by layer, where the hardware has them.
 

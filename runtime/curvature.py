@@ -56,10 +56,8 @@ def loss_curvatures(
     """Curvatures of these layers; layers that share their weights have one.
 
     Args:
-        names: of layers with constant weights.
         labels: class of every sample, ``(samples,)``.
         output: name of the output that holds logits, ``(samples, classes)``.
-        seed: of the probes.
 
     Raises:
         UnsupportedOperatorError: the network has operators without a gradient.

@@ -80,8 +80,6 @@ class SegmentModels:
         """Look up once what every segment asks for.
 
         Args:
-            model: that is cut.
-            nodes: of the segments, by name.
             types: tensor name -> ONNX type, with as much of its shape as is known, for the segments' inputs.
         """
         self._proto, self._nodes, self._types = model.proto, nodes, types

@@ -51,12 +51,7 @@ _STEPS = 4
 
 
 class DifferentiableModel(nn.Module):
-    """A network whose outputs, and all tensors inside, are differentiable functions of weights and inputs.
-
-    Attributes:
-        model: the network.
-        graph: its layers.
-    """
+    """A network whose outputs, and all tensors inside, are differentiable functions of weights and inputs."""
 
     def __init__(self, model: OnnxModel, graph: LayerGraph, biases: bool = False) -> None:
         """Prepare the graph; nothing is computed yet. Weights are the model's own memory: who trains them copies them.

@@ -23,8 +23,6 @@ class DifferentiableProduct:
     """A Conv, Gemm or MatMul with a constant weight.
 
     Attributes:
-        form: of the operator.
-        layer: its facts.
         weight: as stored.
     """
 

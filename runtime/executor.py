@@ -324,11 +324,7 @@ class HybridExecutor:
         return tensors | written
 
     def _check_branches(self, tensors: Mapping[str, Array]) -> None:
-        """Refuse a call that takes another branch than the one that is placed.
-
-        Raises:
-            DataError: it does.
-        """
+        """Refuse a call that takes another branch than the one that is placed."""
         for placed in self._branches:
             condition = tensors.get(placed.node.input[0])
             if condition is not None and bool(condition.reshape(-1)[0]) != (placed.branch == "then_branch"):

@@ -29,7 +29,6 @@ class ImagePlaces(NamedTuple):
     """Where things lie in some images, whose vectors are numbered together; spatial axes are one.
 
     Attributes:
-        images: how many.
         positions: of an output.
         taps: of a channel.
         channels: of a group.

@@ -110,7 +110,6 @@ class AnalogLayer(ABC):
 
         Args:
             extra: bias of a Conv, C of a Gemm; added digitally.
-            position: fixes the noise.
             corrections: of every chip; none where they are not calibrated.
 
         Raises:

@@ -161,7 +161,6 @@ class AnalogMatrix(ProductsByUnit):
         """Let the programmed devices drift to ``t_s`` seconds after the first read and draw read noise.
 
         Args:
-            t_s: seconds.
             read: number of the read: 0 for inference, others for the reads of a calibration, each with noise of its
                 own.
         """

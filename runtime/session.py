@@ -62,7 +62,6 @@ class HybridSession:
             hardware: description; by default that of the annotations, else preset ``lionheart``.
             placement: by default the model's annotations (all digital where there are none); else
                 ``"all-analog"``, names of layers, or a plan.
-            seed: fixes devices and noise.
             t_inference: seconds after the first read; the hardware's own by default.
             engine: how products are computed; ``reference`` is aihwkit's own tile forward, ``fast`` (``auto``) the same
                 arithmetic, equal to float rounding without noise and in distribution with it.
@@ -143,12 +142,7 @@ class HybridSession:
         return tensor_infos(self._model, outputs=True)
 
     def program(self, seed: int = 0, draw: int = 0) -> None:
-        """Program all devices anew: another chip, not calibrated. It has not drifted until `drift_to` is called.
-
-        Args:
-            seed: of the run.
-            draw: number of the programming under that seed.
-        """
+        """Program all devices anew: another chip, not calibrated. It has not drifted until `drift_to` is called."""
         if seed < 0 or draw < 0:
             raise UsageError(f"seed and draw must not be negative, got {seed} and {draw}")
         self._chip = self._executor.program(self.hardware, seed, draw, multiplies=self._reference)

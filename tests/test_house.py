@@ -4,8 +4,10 @@ import ast
 import re
 import tomllib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+
+import networkx as nx
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -39,6 +41,31 @@ def test_how_a_product_is_written_is_known_to_onnx_io_and_the_table_of_operators
     products = re.compile(r'op_type (==|!=|in) \W*"(Conv|Gemm|MatMul)"')
     asking = {path.name for path in readers if products.search(path.read_text())}
     assert asking == {"graph.py"}
+
+
+def circles(sources: Mapping[str, str]) -> list[list[str]]:
+    """Modules that import each other; a name that a package hands on is the package's."""
+    graph = nx.DiGraph()
+    for module, text in sources.items():
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.ImportFrom):
+                named = [f"{node.module}.{alias.name}" for alias in node.names]
+                graph.add_edges_from((module, name if name in sources else node.module) for name in named)
+    return [sorted(group) for group in nx.strongly_connected_components(graph) if len(group) > 1]
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    found = {}
+    for path in modules():
+        parts = path.relative_to(ROOT).with_suffix("").parts
+        name = ".".join(parts if parts[0] == "lhc" else ("lhc", *parts))
+        found[name.removesuffix(".__init__")] = path.read_text(encoding="utf-8")
+    assert circles(found) == []
+
+
+def test_a_circle_is_found() -> None:
+    inner = "def f():\n    from a import x"
+    assert circles({"a": "from b import y", "b": inner, "c": "from a import x"}) == [["a", "b"]]
 
 
 def test_few_modules_lie_beside_the_folders() -> None:

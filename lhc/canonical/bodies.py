@@ -37,7 +37,6 @@ class Written:
     """The operators of a graph, with bodies in the place of those that held them.
 
     Attributes:
-        nodes: in order.
         tensors: initializers of the bodies.
         rewritten: what held a body that stands in its place; those that hold others come first.
         origins: node of a turn -> the node of the body that it is.

@@ -44,7 +44,6 @@ def with_digital_columns(model: OnnxModel, columns: Mapping[str, Sequence[int]])
     """The model with these outputs of its products computed apart; what has been split before stays as it is.
 
     Args:
-        model: the network; its file stays as it is.
         columns: product -> numbers of its outputs, ascending.
 
     Raises:

@@ -65,7 +65,6 @@ def canonical(model: OnnxModel, dequantize: bool = False, control: Mapping[str, 
     What a rule leaves alone stays as the file has it, and is counted there.
 
     Args:
-        model: as its file holds it.
         dequantize: rewrite operators on integers too; so it is where the file carries a plan made with that.
         control: what calls take where the file leaves it open, as in `Plan.control`; that of a plan that the file
             carries by default.

@@ -25,7 +25,6 @@ class RecurrentCell:
 
     Attributes:
         site: that is rewritten.
-        kind: of the operator.
         hidden: size of the state.
         activation: of an RNN.
         weights: recurrent matrices ``(hidden, outputs)`` by name: ``r``, or ``r_gates`` and ``r_new`` of a GRU that
@@ -93,13 +92,7 @@ class RecurrentCell:
 
 
 def cell_of(site: OperatorSite, direction: int, suffix: str) -> tuple[RecurrentCell, Array, Array | None] | None:
-    """A direction's cell, its input matrix ``(inputs, gates · hidden)``, and the bias of that; None for unusual ones.
-
-    Args:
-        site: an LSTM, GRU or RNN with constant weights.
-        direction: its number.
-        suffix: of names of its weights.
-    """
+    """A direction's cell, its input matrix ``(inputs, gates · hidden)`` and its bias; None for unusual ones."""
     kind: Kind = site.node.op_type  # type: ignore[assignment]  # the table of rules says so
     w, r = site.value(1)[direction], site.value(2)[direction]
     hidden, gates = r.shape[1], _GATES[kind]

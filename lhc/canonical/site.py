@@ -22,7 +22,6 @@ class OperatorSite(NodeAttributes):
 
     Attributes:
         node: the operator; its outputs keep their names.
-        constants: of the graph.
         opset: version of ONNX's operators.
         shape: of a tensor; None where nothing is known.
         taken: names of tensors; new ones are added.
@@ -90,8 +89,6 @@ class OperatorSite(NodeAttributes):
 
         Args:
             part: of the operator; empty where it has one, which has the operator's name then.
-            op_type: MatMul, Gemm or Conv.
-            output: name; a new one by default.
         """
         name = f"{self.node.name}/{part}" if part else str(self.node.name)
         self.parts[name] = part

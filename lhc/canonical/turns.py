@@ -53,7 +53,6 @@ class Turns:
 
     Attributes:
         node: Loop or Scan.
-        body: its body.
         count: of turns.
         is_open: whether the file leaves the count open.
         opset: version of ONNX's operators.
@@ -193,9 +192,6 @@ def turns_of(
 
     Args:
         told: number of turns that samples take; empty where nobody knows.
-        constants: of the main graph.
-        producers: of its tensors.
-        shapes: of its tensors, as far as they are needed.
     """
     if any(not value.type.HasField("tensor_type") for value in body.input):
         return None

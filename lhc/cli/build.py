@@ -2,20 +2,20 @@
 
 import inspect
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from lhc.cli.command_groups import load_all
-from lhc.cli.help import HELP_ALL, Helped
+from lhc.cli.help import HELP_ALL, NAMES, Helped
 from lhc.errors import LhcError, UsageError
 from lhc.options.declare import Option, options_of
 from lhc.options.toml import read_config
 
-__all__ = ["Command", "classes", "given", "options_by_key", "terminal_command"]
+__all__ = ["Command", "classes", "given", "options_by_key", "own_command", "terminal_command"]
 
 Command = Callable[..., None]
 """Takes one object of every class of options that it was made with."""
@@ -29,8 +29,15 @@ _CONTEXT: ContextVar[typer.Context] = ContextVar("context")
 
 def classes() -> Mapping[str, tuple[type, ...]]:
     """The classes of options of every command."""
-    load_all()
+    for name in NAMES:
+        own_command(name)
     return _CLASSES
+
+
+def own_command(name: str) -> Callable[..., None]:
+    """One of lhc's commands; its function takes an object of each of its classes of options."""
+    run = getattr(import_module(f"lhc.cli.lhc_{name}"), name)
+    return terminal_command(name, run, *(one.annotation for one in inspect.signature(run).parameters.values()))
 
 
 def options_by_key(*classes: type) -> dict[str, Option]:
@@ -38,19 +45,16 @@ def options_by_key(*classes: type) -> dict[str, Option]:
     return {one.key: one for kind in classes for one in options_of(kind) if one.instead is None}
 
 
-def terminal_command(
-    name: str, run: Command, *classes: type, examples: Sequence[tuple[str, str]] = ()
-) -> Callable[..., None]:
+def terminal_command(name: str, run: Command, *classes: type) -> Callable[..., None]:
     """What typer makes a command of: its parameters are the options of these classes.
 
     Args:
-        run: is given one object of every class; its docstring is the help.
-        examples: commands that help shows, and what each does.
+        run: is given one object of every class; its docstring is the help, with examples from the first ``$`` on.
     """
     _COMMANDS[name], _CLASSES[name] = options_by_key(*classes), classes
     parameters = [_parameter(one) for kind in classes for one in options_of(kind) if one.instead is None]
     parameters += [_config(name), _help_all()]
-    parameters.append(inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context))
+    parameters.append(_keyword("context", typer.Context))
 
     def called(context: typer.Context, **values: Any) -> None:  # noqa: ANN401 - what typer read
         _CONTEXT.set(context)
@@ -59,9 +63,9 @@ def terminal_command(
         run(*(_made(kind, values) for kind in classes))
 
     rare = frozenset(one.name for one in _COMMANDS[name].values() if one.rare)
-    called.kind = type("Command", (Helped,), {"examples": tuple(examples), "rare": rare})  # type: ignore[attr-defined]
+    called.__doc__, mark, examples = (inspect.getdoc(run) or "").partition("\n$ ")
+    called.kind = type("Command", (Helped,), {"examples": mark[1:] + examples, "rare": rare})  # type: ignore[attr-defined]
     called.__name__ = name
-    called.__doc__ = run.__doc__
     called.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     called.__annotations__ = {one.name: one.annotation for one in parameters}
     return called
@@ -86,11 +90,7 @@ def _made(kind: type, values: Mapping[str, Any]) -> object:
 
 
 def _number(one: Option, value: object) -> object:
-    """The value of an option that is a number; others as they are.
-
-    Raises:
-        UsageError: it is none.
-    """
+    """The value of an option that is a number; others as they are."""
     kind = one.number
     if kind is None or not isinstance(value, str):
         return value
@@ -107,9 +107,11 @@ def _parameter(one: Option) -> inspect.Parameter:
     # Numbers and closed sets are checked where the options object is made: closed sets in the words of Python.
     reads = str | None if one.choices or one.number is not None else one.reads
     reads = one.reads | None if one.repeats else reads
-    return inspect.Parameter(
-        one.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[reads, _info(one)]
-    )
+    return _keyword(one.name, Annotated[reads, _info(one)], default)
+
+
+def _keyword(name: str, annotation: object, default: object = inspect.Parameter.empty) -> inspect.Parameter:
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
 
 
 def _info(one: Option) -> Any:  # noqa: ANN401 - typer's own classes
@@ -130,7 +132,7 @@ def _help_all() -> inspect.Parameter:
             raise typer.Exit
 
     info = typer.Option("--help-all", help="Show all options and exit.", is_eager=True, callback=show)
-    return inspect.Parameter(HELP_ALL, inspect.Parameter.KEYWORD_ONLY, default=False, annotation=Annotated[bool, info])
+    return _keyword(HELP_ALL, Annotated[bool, info], False)
 
 
 def _config(command: str) -> inspect.Parameter:
@@ -138,7 +140,7 @@ def _config(command: str) -> inspect.Parameter:
 
     def read(context: typer.Context, path: Path | None) -> Path | None:
         if path is not None:
-            load_all()
+            classes()  # loads all commands
             try:
                 values = read_config(path, _COMMANDS)[command]
             except LhcError as error:
@@ -154,6 +156,4 @@ def _config(command: str) -> inspect.Parameter:
         callback=read,
         rich_help_panel="Output",
     )
-    return inspect.Parameter(
-        "config", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[Path | None, info]
-    )
+    return _keyword("config", Annotated[Path | None, info], None)

@@ -1,31 +1,15 @@
 """The commands by the work that they are for, as ``lhc --help`` lists them."""
 
 import sys
-from importlib import import_module
 from io import StringIO
 from typing import Any
 
+from lhc.cli.build import own_command
 from lhc.cli.foreign_commands import ForeignCommands, made
-from lhc.cli.help import listed
+from lhc.cli.help import GROUPS, NAMES
 from lhc.cli.output import hint
 
-__all__ = ["GROUPS", "NAMES", "Commands", "load_all"]
-
-GROUPS = {
-    "Look": ("at a network, its placement, what there is", "analyze inspect view models hardware"),
-    "Measure": ("what noise does", "sensitivity attribute robustness"),
-    "Place": ("layers on tiles within the loss you can afford", "partition smooth widen retrain pareto compare"),
-    "Run": ("a placed network with its noise", "run"),
-    "Explain": ("what was decided and measured", "report diff"),
-    "Export": ("for other tools", "compile split reapply export"),
-}
-NAMES = tuple(name for _, names in GROUPS.values() for name in names.split())
-
-
-def load_all() -> None:
-    """Load the options of all commands (`lhc.cli.build.classes`)."""
-    for name in NAMES:
-        import_module(f"lhc.cli.lhc_{name}")
+__all__ = ["Commands"]
 
 
 class Commands(ForeignCommands):
@@ -38,8 +22,7 @@ class Commands(ForeignCommands):
     def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ANN401 - as typer has it
         """The command of that name; None where there is none."""
         if cmd_name in NAMES and cmd_name not in self.commands:
-            command = import_module(f"lhc.cli.lhc_{cmd_name}").command
-            self.commands[cmd_name] = made(cmd_name, command, command.kind)
+            self.commands[cmd_name] = made(cmd_name, own_command(cmd_name))
         return super().get_command(ctx, cmd_name)
 
     def main(self, args: Any = None, *rest: Any, **extra: Any) -> Any:  # noqa: ANN401 - as typer has it
@@ -59,8 +42,6 @@ class Commands(ForeignCommands):
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401 - of typer's own copy of click
         """Commands by what they are for."""
-        groups = []
         for heading, (says, names) in GROUPS.items():
-            commands = [(name, self.get_command(ctx, name).get_short_help_str(90)) for name in names.split()]
-            groups.append((heading, says, commands))
-        listed(groups, formatter)
+            with formatter.section(f"{heading} {says}"):
+                formatter.write_dl((name, self.get_command(ctx, name).get_short_help_str(90)) for name in names.split())

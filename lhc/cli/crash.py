@@ -48,11 +48,7 @@ def reporting(command: Callable[P, R]) -> Callable[P, R]:
 
 
 def tell_crash(error: Exception, whose: str = "lhc") -> None:
-    """Say what happened, where the traceback is, and what to do with it; a run of hours need not be repeated for it.
-
-    Args:
-        whose: the package that has the mistake.
-    """
+    """Say what happened in whose package, where the traceback is, and what to do with it."""
     text = (
         f"lhc {VERSION}, Python {platform.python_version()}, {platform.platform()}\n"
         f"{shlex.join(['lhc', *sys.argv[1:]])}\n\n{''.join(traceback.format_exception(error))}"

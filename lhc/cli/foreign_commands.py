@@ -9,7 +9,7 @@ from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 import typer
-from typer.core import TyperCommand, TyperGroup
+from typer.core import TyperGroup
 
 from lhc.cli.crash import reporting, tell_crash
 from lhc.cli.output import hint
@@ -46,10 +46,10 @@ def _foreign(name: str) -> Any:  # noqa: ANN401
         return None
 
 
-def made(name: str, function: Callable[..., None], kind: type[TyperCommand] | None = None) -> Any:  # noqa: ANN401
+def made(name: str, function: Callable[..., None]) -> Any:  # noqa: ANN401
     """A command of a function that typer takes, or that `lhc.cli.build.terminal_command` gives."""
     alone = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
-    alone.command(name, cls=kind)(reporting(function))
+    alone.command(name, cls=getattr(function, "kind", None))(reporting(function))
     return typer.main.get_command(alone)
 
 

@@ -4,15 +4,24 @@ Headings and rareness are said with each option (`lhc.options.declare.Option`); 
 text: to load what would draw boxes takes as long as the rest of ``lhc --help``.
 """
 
-from collections.abc import Iterable
+from textwrap import indent
 from typing import Any
 
 from typer.core import TyperCommand
 
 from lhc.support.numbers import counted
 
-__all__ = ["HEADINGS", "HELP_ALL", "Helped", "listed"]
+__all__ = ["GROUPS", "HEADINGS", "HELP_ALL", "NAMES", "Helped"]
 
+GROUPS = {
+    "Look": ("at a network, its placement, what there is", "analyze inspect view models hardware"),
+    "Measure": ("what noise does", "sensitivity attribute robustness"),
+    "Place": ("layers on tiles within the loss you can afford", "partition smooth widen retrain pareto compare"),
+    "Run": ("a placed network with its noise", "run"),
+    "Explain": ("what was decided and measured", "report diff"),
+    "Export": ("for other tools", "compile split reapply export"),
+}
+NAMES = tuple(name for _, names in GROUPS.values() for name in names.split())
 HELP_ALL = "help_all"
 """Name of the parameter ``--help-all``."""
 HEADINGS = (
@@ -26,8 +35,8 @@ _LAST = "Help"
 class Helped(TyperCommand):
     """A command whose options lie under headings."""
 
-    examples: tuple[tuple[str, str], ...] = ()
-    """Commands, and what each does."""
+    examples = ""
+    """Commands, and below each what it does."""
     rare: frozenset[str] = frozenset()
     """Names of parameters that only ``--help-all`` shows."""
     all_shown = False
@@ -41,9 +50,7 @@ class Helped(TyperCommand):
         super().format_help_text(ctx, formatter)
         if self.examples:
             formatter.write_paragraph()
-            for line, does in self.examples:
-                formatter.write(f"  $ {line}\n")
-                formatter.write(f"      {does}\n")
+            formatter.write(indent(f"{self.examples}\n", "  "))
 
     def format_options(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401
         """Options by heading."""
@@ -68,14 +75,3 @@ class Helped(TyperCommand):
         if left_out:
             formatter.write_paragraph()
             formatter.write_text(f"{counted(left_out, 'option')} rarely needed: --help-all")
-
-
-def listed(groups: Iterable[tuple[str, str, list[tuple[str, str]]]], formatter: Any) -> None:  # noqa: ANN401
-    """Commands by the work that they are for.
-
-    Args:
-        groups: heading, what it says, and the commands with what each does.
-    """
-    for heading, says, commands in groups:
-        with formatter.section(f"{heading} {says}"):
-            formatter.write_dl(commands)

@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 
-from lhc.cli.build import terminal_command
 from lhc.cli.output import emit
 from lhc.cli.progress import watched
 from lhc.options.commands import AttributeOptions
@@ -10,16 +9,20 @@ from lhc.options.printed import MeasuredOutput
 
 
 def attribute(asked: AttributeOptions, shown: MeasuredOutput) -> None:
-    """Measure what causes each layer's damage. Each effect of the tiles is switched off in turn."""
+    """Measure what causes each layer's damage. Each effect of the tiles is switched off in turn.
+
+    $ lhc attribute model.lhc.onnx --data samples.npz
+        which effect of the devices hurts which layer
+    """
     from lhc.cli.reports import check_report, is_judged_output, report_measured
     from lhc.commands.attribute import attribute as run
     from lhc.hardware import Hardware
     from lhc.onnx_io import read_plan
     from lhc.report.json_documents import fields_of
     from lhc.report.measured_tables import attribution_footer, attribution_table
-    from lhc.study.source import open_model
+    from lhc.study.source import opened_of
 
-    opened = open_model(asked.model, dequantize=asked.dequantize)
+    opened = opened_of(asked)
     plan = read_plan(opened.model)
     own = plan is not None and (asked.hardware is None or plan.hardware == Hardware.load(asked.hardware))
     own = own and is_judged_output(plan, asked.output)
@@ -29,12 +32,3 @@ def attribute(asked: AttributeOptions, shown: MeasuredOutput) -> None:
     emit(fields_of(found), attribution_table(found), attribution_footer(found), shown.chosen)
     if own:
         report_measured(opened, watching.work_dir, shown.report, attribution=found)
-
-
-command = terminal_command(
-    "attribute",
-    attribute,
-    AttributeOptions,
-    MeasuredOutput,
-    examples=(("lhc attribute model.lhc.onnx --data samples.npz", "which effect of the devices hurts which layer"),),
-)

@@ -1,45 +1,31 @@
 """``lhc compare``: machines side by side."""
 
 from dataclasses import replace
-from pathlib import Path
-from typing import ClassVar
 
 import typer
 
-from lhc.cli.build import terminal_command
 from lhc.cli.output import check_file, emit, write
 from lhc.cli.progress import watched
 from lhc.options.commands import CompareOptions
-from lhc.options.declare import option, options
-from lhc.options.printed import Replacing, Watching
-
-
-@options
-class CompareOutput(Watching, Replacing):
-    """What ``lhc compare`` writes."""
-
-    PANEL: ClassVar[str] = "Output"
-
-    plot: Path | None = option(
-        "Draw the machines side by side.",
-        default=None,
-        metavar="F.svg",
-        result="lhc.report.comparison_svg.comparison_svg(results)",
-    )
+from lhc.options.terminal_options import CompareOutput
 
 
 def compare(asked: CompareOptions, shown: CompareOutput) -> None:
-    """Place a network on several machines. Accuracy, energy, latency and tiles side by side."""
+    """Place a network on several machines. Accuracy, energy, latency and tiles side by side.
+
+    $ lhc compare model.onnx --data samples.npz --hardware lionheart --hardware mine.yaml
+        what a machine of your own does beside a preset
+    $ lhc compare model.onnx --data s.npz --hardware a.yaml --hardware b.yaml --ages 3600,86400 --plot f.svg
+        the same, how long each holds with one calibration, and a picture
+    """
     from lhc.commands.compare import compare as run
     from lhc.report.comparison import comparison_footer, comparison_table
     from lhc.report.comparison_svg import comparison_svg
     from lhc.report.json_documents import comparison_document
-    from lhc.study.source import open_model
+    from lhc.study.source import opened_of
 
-    if shown.plot is not None:
-        check_file(shown.plot, shown.force)
-    opened = open_model(asked.model, dequantize=asked.dequantize)
-    with watched(replace(asked, model=opened), shown.quiet) as watching:
+    check_file(shown.plot, shown.force)
+    with watched(replace(asked, model=opened_of(asked)), shown.quiet) as watching:
         results = run.of(watching)
     table, footer = comparison_table(results), comparison_footer(results)
     emit(comparison_document(results), table, footer, shown.chosen)
@@ -47,21 +33,3 @@ def compare(asked: CompareOptions, shown: CompareOutput) -> None:
         write(shown.plot, comparison_svg(results))
     if not all(result.plan.outcome is None or result.plan.outcome.within_budget for result in results):
         raise typer.Exit(1)
-
-
-command = terminal_command(
-    "compare",
-    compare,
-    CompareOptions,
-    CompareOutput,
-    examples=(
-        (
-            "lhc compare model.onnx --data samples.npz --hardware lionheart --hardware mine.yaml",
-            "what a machine of your own does beside a preset",
-        ),
-        (
-            "lhc compare model.onnx --data s.npz --hardware a.yaml --hardware b.yaml --ages 3600,86400 --plot f.svg",
-            "the same, how long each holds with one calibration, and a picture",
-        ),
-    ),
-)

@@ -2,56 +2,29 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import ClassVar
 
-import typer
-
-from lhc.cli.build import terminal_command
-from lhc.cli.output import default_output, emit_json, hint, hints, notes, say
+from lhc.cli.output import default_output, emit_json, end_by, hint, hints, notes, say
 from lhc.cli.progress import watched
-from lhc.errors import UsageError
 from lhc.options.commands import CompileOptions
-from lhc.options.declare import option, options
-from lhc.options.printed import Replacing
-
-MOST_FILES = 10_000
-
-
-@options
-class CompileOutput(Replacing):
-    """What ``lhc compile`` writes."""
-
-    PANEL: ClassVar[str] = "Output"
-
-    draws: int = option("Programmings (chips): one file each.", default=1, metavar="K", result="draw=…")
-    out: Path | None = option(
-        "By default <stem>.sim.onnx beside MODEL.",
-        default=None,
-        short="-o",
-        metavar="OUT.sim.onnx",
-        result="compiled.save(path)",
-    )
-    json: bool = option("Print JSON.", default=False, result="compiled.chip")
-    quiet: bool = option("No progress.", default=False, short="-q", result="progress=…")
+from lhc.options.terminal_options import CompileOutput
 
 
 def compile(asked: CompileOptions, shown: CompileOutput) -> None:
     """Write one chip as an ordinary ONNX file. Analog layers are ONNX functions that do what the tiles do.
 
     A model without a placement is partitioned first, which needs samples.
+
+    $ lhc compile model.lhc.onnx -o model.sim.onnx
+        one chip as an ordinary ONNX file
     """
     from lhc.commands.compile import compile_draws, placement_of
     from lhc.lowering import check_compiled_output
     from lhc.report.placement_lines import doubts
-    from lhc.study.source import open_model
+    from lhc.study.source import opened_of
     from lhc.summary import layers_text, others_text
     from lhc.support.numbers import time_text
 
-    if shown.draws < 1:
-        raise UsageError(f"--draws must be at least 1, got {shown.draws}")
-    if shown.draws > MOST_FILES:
-        raise UsageError(f"--draws must be at most {MOST_FILES:,}, a file each; got {shown.draws}")
-    opened = open_model(asked.model, dequantize=asked.dequantize)
+    opened = opened_of(asked)
     hints(doubts(opened.model))
     paths = _paths(shown.out or default_output(opened, ".sim.onnx"), shown.draws)
     for path in paths:
@@ -75,10 +48,7 @@ def compile(asked: CompileOptions, shown: CompileOutput) -> None:
         what = {"on": "drawn in the model", "off": "left out", "input": "read from inputs NAME.deviates"}[asked.noise]
         time = "as programmed" if t_s is None else f"{time_text(t_s)} after programming"
         say(f"analog {layers_text(placed.plan, '/')}{others_text(placed.plan)}, {time}, output noise {what}")
-    outcome = None if result is None else result.plan.outcome
-    if outcome is not None and not outcome.within_budget:
-        hint("the budget is not met; the files were written all the same")
-        raise typer.Exit(1)
+    end_by(None if result is None else result.plan.outcome, "files were")
 
 
 def _paths(path: Path, draws: int) -> list[Path]:
@@ -88,12 +58,3 @@ def _paths(path: Path, draws: int) -> list[Path]:
     suffix = next(ending for ending in (".sim.onnx", ".onnx", "") if path.name.endswith(ending))
     stem = path.name.removesuffix(suffix)
     return [path.with_name(f"{stem}.{draw}{suffix}") for draw in range(draws)]
-
-
-command = terminal_command(
-    "compile",
-    compile,
-    CompileOptions,
-    CompileOutput,
-    examples=(("lhc compile model.lhc.onnx -o model.sim.onnx", "one chip as an ordinary ONNX file"),),
-)

@@ -1,37 +1,8 @@
 """``lhc hardware``: the presets, and descriptions as YAML."""
 
-from pathlib import Path
-from typing import ClassVar
-
-from lhc.cli.build import terminal_command
 from lhc.cli.output import hint, say
 from lhc.errors import UsageError
-from lhc.options.declare import argument, option, options
-
-
-@options
-class HardwareOptions:
-    """Of ``lhc hardware``."""
-
-    PANEL: ClassVar[str] = "Machine"
-
-    name: str | None = argument("Preset name or YAML file.", kw_only=False, default=None, metavar="NAME")
-    measured: Path | None = option(
-        "Devices as measured: a CSV with target_us, time_s, conductance_us, device (and chip); all else is NAME's.",
-        default=None,
-        metavar="FILE.csv",
-    )
-    fusion_targets: Path | None = option(
-        "With --measured: both are aihwkit's CSVs for the Fusion chip, this one with the targets.",
-        default=None,
-        metavar="FILE.csv",
-        rare=True,
-    )
-    fault_map: Path | None = option(
-        "Stuck cells of one chip, as its test found them: a CSV with tile, row, column, side, stuck; NAME is the rest.",
-        default=None,
-        metavar="FILE.csv",
-    )
+from lhc.options.terminal_options import HardwareOptions
 
 
 def hardware(asked: HardwareOptions) -> None:
@@ -56,10 +27,6 @@ def hardware(asked: HardwareOptions) -> None:
     elif asked.name is None:
         for preset in preset_names():
             say(f"{preset}: {Hardware.load(preset).description}")
-    elif asked.name in preset_names():
-        say(preset_text(asked.name), end="")
     else:
-        say(Hardware.load(asked.name).to_yaml(), end="")
-
-
-command = terminal_command("hardware", hardware, HardwareOptions)
+        known = asked.name in preset_names()
+        say(preset_text(asked.name) if known else Hardware.load(asked.name).to_yaml(), end="")

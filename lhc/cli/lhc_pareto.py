@@ -2,41 +2,20 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import ClassVar
 
-from lhc.cli.build import terminal_command
 from lhc.cli.output import check_file, emit, write
 from lhc.cli.progress import watched
 from lhc.errors import UsageError
 from lhc.options.commands import ParetoOptions
-from lhc.options.declare import option, options
-from lhc.options.printed import Replacing, Watching
-
-
-@options
-class ParetoOutput(Watching, Replacing):
-    """What ``lhc pareto`` writes, and how it is asked afterwards."""
-
-    PANEL: ClassVar[str] = "Output"
-
-    from_dir: Path | None = option(
-        "Pick a point for --max-drop from the fronts kept in this folder, instead of measuring.",
-        default=None,
-        flag="--from",
-        metavar="DIR",
-        result="front.points",
-    )
-    max_drop: str | None = option("--from: greatest mean drop.", default=None, metavar="X", result="front.points")
-    out: Path | None = option(
-        "Write the front.", default=None, short="-o", metavar="F.json", result="the front's fields"
-    )
-    plot: Path | None = option(
-        "Draw the front.", default=None, metavar="F.svg", result="lhc.report.front_svg.front_svg(front)"
-    )
+from lhc.options.terminal_options import ParetoOutput
 
 
 def pareto(asked: ParetoOptions, shown: ParetoOutput) -> None:
-    """Measure the trade-off of accuracy against cost, or ask it. Each point is verified."""
+    """Measure the trade-off of accuracy against cost, or ask it. Each point is verified.
+
+    $ lhc pareto model.onnx --data samples.npz
+        the front of accuracy against energy, each point verified
+    """
     if shown.from_dir is not None:
         if shown.max_drop is None:
             raise UsageError("--from needs --max-drop: it picks a point for a budget")
@@ -45,8 +24,7 @@ def pareto(asked: ParetoOptions, shown: ParetoOutput) -> None:
     if shown.max_drop is not None:
         raise UsageError("--max-drop picks a point of a measured front: it goes with --from; 'lhc partition' places")
     for path in (shown.out, shown.plot):
-        if path is not None:
-            check_file(path, shown.force)
+        check_file(path, shown.force)
     _measure(asked, shown)
 
 
@@ -73,9 +51,9 @@ def _measure(asked: ParetoOptions, shown: ParetoOutput) -> None:
     from lhc.report.front_svg import front_svg
     from lhc.report.json_documents import fields_of, front_json
     from lhc.report.measured_tables import front_footer, front_table
-    from lhc.study.source import open_model
+    from lhc.study.source import opened_of
 
-    opened = open_model(asked.model, dequantize=asked.dequantize)
+    opened = opened_of(asked)
     with watched(replace(asked, model=opened), shown.quiet) as watching:
         front = run.of(watching)
     assert watching.work_dir is not None
@@ -85,14 +63,3 @@ def _measure(asked: ParetoOptions, shown: ParetoOutput) -> None:
         write(shown.out, front_json(front))
     if shown.plot is not None:
         write(shown.plot, front_svg(front))
-
-
-command = terminal_command(
-    "pareto",
-    pareto,
-    ParetoOptions,
-    ParetoOutput,
-    examples=(
-        ("lhc pareto model.onnx --data samples.npz", "the front of accuracy against energy, each point verified"),
-    ),
-)

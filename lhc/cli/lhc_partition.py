@@ -1,57 +1,42 @@
 """``lhc partition``: place every layer."""
 
 from dataclasses import replace
-from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 import typer
 
-from lhc.cli.build import terminal_command
 from lhc.cli.output import check_file, default_output, emit, hint, hints, notes, say, write
 from lhc.cli.progress import dry_run, watched
 from lhc.options.commands import PartitionOptions
-from lhc.options.declare import option, options
-from lhc.options.printed import Annotating, Carrying, Estimating, Reporting, Watching
+from lhc.options.terminal_options import PartitionOutput
 
 if TYPE_CHECKING:
     from lhc.study.outcome import PartitionResult
 
 
-@options
-class PartitionOutput(Watching, Reporting, Annotating, Carrying, Estimating):
-    """What ``lhc partition`` writes."""
-
-    PANEL: ClassVar[str] = "Output"
-
-    plan_out: Path | None = option(
-        "Also write the plan, to be read, edited, fed back.",
-        default=None,
-        metavar="F.yaml",
-        result="result.plan.to_yaml()",
-    )
-    show_pipeline: bool = option(
-        "Print the steps that these options stand for, and do nothing.",
-        default=False,
-        rare=True,
-        result="lhc.commands.partition.pipeline(options)",
-    )
-
-
 def partition(asked: PartitionOptions, shown: PartitionOutput) -> None:
-    """Place every layer within the loss you can afford. Annotates the model."""
-    from lhc.cli.reports import report_measured
+    """Place every layer within the loss you can afford. Annotates the model.
+
+    $ lhc partition digits
+        the network in the package: a minute, nothing else needed
+    $ lhc partition model.onnx --data samples.npz --max-drop 1%
+        your own network; it may lose one point of accuracy
+    $ lhc partition model.onnx --data samples.npz --retrain --report out.html
+        train under the noise as well, and write a report
+    """
+    from lhc.cli.reports import check_report, report_measured
     from lhc.commands.partition import partition as run
     from lhc.commands.partition import pipeline
     from lhc.onnx_io import check_output, retrained_from
     from lhc.report.json_documents import partition_document
     from lhc.report.placement_lines import partition_head, ranking_notes, renaming_notes
-    from lhc.study.source import open_model
+    from lhc.study.source import opened_of
 
     steps = pipeline(asked)  # options that cannot go together are refused before any file is looked at
     if shown.show_pipeline:
         say(str(steps))
         return
-    opened = open_model(asked.model, dequantize=asked.dequantize)
+    opened = opened_of(asked)
     asked = replace(asked, model=opened)
     if shown.dry_run:
         dry_run(asked, shown.chosen)
@@ -60,7 +45,8 @@ def partition(asked: PartitionOptions, shown: PartitionOutput) -> None:
     where = shown.out or default_output(opened, ".lhc.onnx")
     force = shown.force or (asked.retrain and retrained_from(where, opened.model))
     check_output(where, opened.model, force, shown.external_data)
-    _check_others(shown, force)
+    check_file(shown.plan_out, force)
+    check_report(shown.report, force)
     with watched(asked, shown.quiet) as watching:
         result = run.of(watching)
     notes([*([] if result.ranking is None else ranking_notes(result.ranking)), *result.notes])
@@ -81,15 +67,6 @@ def partition(asked: PartitionOptions, shown: PartitionOutput) -> None:
     _end(result)
 
 
-def _check_others(shown: PartitionOutput, force: bool) -> None:
-    """Find out before any work whether the other files can be written."""
-    from lhc.cli.reports import check_report
-
-    if shown.plan_out is not None:
-        check_file(shown.plan_out, force)
-    check_report(shown.report, force)
-
-
 def _end(result: "PartitionResult") -> None:
     """Say what was not kept to; exit code 1 if anything was not."""
     from lhc.report.placement_lines import infeasibility_lines
@@ -104,22 +81,3 @@ def _end(result: "PartitionResult") -> None:
     hints(infeasibility_lines(result.infeasibility, result.plan))
     if not (outcome.within_budget and outcome.limits_kept):
         raise typer.Exit(1)
-
-
-command = terminal_command(
-    "partition",
-    partition,
-    PartitionOptions,
-    PartitionOutput,
-    examples=(
-        ("lhc partition digits", "the network in the package: a minute, nothing else needed"),
-        (
-            "lhc partition model.onnx --data samples.npz --max-drop 1%",
-            "your own network; it may lose one point of accuracy",
-        ),
-        (
-            "lhc partition model.onnx --data samples.npz --retrain --report out.html",
-            "train under the noise as well, and write a report",
-        ),
-    ),
-)

@@ -1,35 +1,9 @@
 """``lhc reapply``: put a plan back."""
 
 from pathlib import Path
-from typing import ClassVar
 
-from lhc.cli.build import terminal_command
 from lhc.cli.output import emit, hint, notes
-from lhc.options.declare import argument, option, options
-from lhc.options.printed import Carrying, Printing, Replacing
-from lhc.options.subjects import MachineOptions
-
-
-@options
-class ReapplyOptions(Printing, Carrying, Replacing, MachineOptions):
-    """Of ``lhc reapply``."""
-
-    PANEL: ClassVar[str] = "Output"
-
-    model: str = argument("What another tool made of an annotated model.", kw_only=False, metavar="MODEL")
-    original: Path | None = option(
-        "Where MODEL lost its metadata: who has it; or onnx-mlir's settings (.json) or onnxruntime's by names (.txt).",
-        default=None,
-        flag="--from",
-        metavar="ORIGINAL.lhc.onnx",
-    )
-    out: Path | None = option(
-        "By default <stem>.lhc.onnx beside MODEL.",
-        default=None,
-        short="-o",
-        metavar="OUT.onnx",
-        result="result.save(path)",
-    )
+from lhc.options.terminal_options import ReapplyOptions
 
 
 def reapply(asked: ReapplyOptions) -> None:
@@ -49,6 +23,3 @@ def reapply(asked: ReapplyOptions) -> None:
     document = placement_document(result) | {"notes": list(result.notes)}
     emit(document, result.as_table(), result.summary, asked.chosen)
     hint(f"written: {where}")
-
-
-command = terminal_command("reapply", reapply, ReapplyOptions)

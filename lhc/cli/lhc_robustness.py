@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 
-from lhc.cli.build import terminal_command
 from lhc.cli.output import emit
 from lhc.cli.progress import watched
 from lhc.errors import UsageError
@@ -11,15 +10,19 @@ from lhc.options.printed import MeasuredOutput
 
 
 def robustness(asked: RobustnessOptions, shown: MeasuredOutput) -> None:
-    """Run a placed model over time, chips and scaled noise. One margin says when it fails."""
+    """Run a placed model over time, chips and scaled noise. One margin says when it fails.
+
+    $ lhc robustness model.lhc.onnx --data samples.npz --report report.html
+        over time, chips and scaled noise, in a report
+    """
     from lhc.cli.reports import check_report, measures_own, report_measured
     from lhc.commands.robustness import robustness as run
     from lhc.onnx_io import has_annotations
     from lhc.report.json_documents import fields_of
     from lhc.report.measured_tables import robustness_footer, robustness_table
-    from lhc.study.source import open_model
+    from lhc.study.source import opened_of
 
-    opened = open_model(asked.model, dequantize=asked.dequantize)
+    opened = opened_of(asked)
     own = measures_own(asked, opened.model)
     check_report(shown.report, shown.force, own)
     if not (asked.all_analog or has_annotations(opened.model)):
@@ -31,17 +34,3 @@ def robustness(asked: RobustnessOptions, shown: MeasuredOutput) -> None:
     emit(fields_of(found), robustness_table(found), robustness_footer(found), shown.chosen)
     if own:
         report_measured(opened, watching.work_dir, shown.report, robustness=found)
-
-
-command = terminal_command(
-    "robustness",
-    robustness,
-    RobustnessOptions,
-    MeasuredOutput,
-    examples=(
-        (
-            "lhc robustness model.lhc.onnx --data samples.npz --report report.html",
-            "over time, chips and scaled noise, in a report",
-        ),
-    ),
-)

@@ -1,40 +1,26 @@
 """``lhc sensitivity``: how much damage single layers do."""
 
-from lhc.cli.build import terminal_command
 from lhc.cli.output import emit, notes
 from lhc.cli.progress import dry_run, watched
 from lhc.options.commands import SensitivityOptions
-from lhc.options.declare import options
 from lhc.options.printed import Estimating, Watching
 
 
-@options
-class SensitivityOutput(Watching, Estimating):
-    """What ``lhc sensitivity`` prints."""
+def sensitivity(asked: SensitivityOptions, shown: Watching, only: Estimating) -> None:
+    """Measure the damage of each layer when it alone is analog.
 
-
-def sensitivity(asked: SensitivityOptions, shown: SensitivityOutput) -> None:
-    """Measure the damage of each layer when it alone is analog."""
+    $ lhc sensitivity model.onnx --data samples.npz --samples 200
+        damage of each layer alone, with intervals
+    """
     from lhc.commands.sensitivity import sensitivity as run
     from lhc.report.json_documents import sensitivity_document
     from lhc.report.measured_tables import sensitivity_footer
     from lhc.report.placement_lines import ranking_notes
 
-    if shown.dry_run:
+    if only.dry_run:
         dry_run(asked, shown.chosen)
         return
     with watched(asked, shown.quiet) as watching:
         table = run.of(watching)
     notes(ranking_notes(table))
     emit(sensitivity_document(table), table.as_table(), sensitivity_footer(table), shown.chosen)
-
-
-command = terminal_command(
-    "sensitivity",
-    sensitivity,
-    SensitivityOptions,
-    SensitivityOutput,
-    examples=(
-        ("lhc sensitivity model.onnx --data samples.npz --samples 200", "damage of each layer alone, with intervals"),
-    ),
-)

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
+import typer
+
 from lhc.errors import UsageError
 from lhc.support.files import write_file
 from lhc.support.plain_text import plain
@@ -16,6 +18,7 @@ from lhc.support.tables import Table
 if TYPE_CHECKING:
     import numpy as np
 
+    from lhc.plan import Outcome
     from lhc.study.source import Opened
 
 __all__ = [
@@ -25,6 +28,7 @@ __all__ = [
     "emit",
     "emit_json",
     "emit_table",
+    "end_by",
     "hint",
     "hints",
     "notes",
@@ -65,12 +69,7 @@ def write(path: Path, content: str | bytes) -> None:
 
 
 def default_output(opened: "Opened", ending: str) -> Path:
-    """Where a model goes that was made of another: beside it, with another ending.
-
-    Args:
-        opened: what it is made of.
-        ending: with its dots.
-    """
+    """Where a model goes that was made of another: beside it, with another ending."""
     path = opened.model.path
     if path is None:
         return Path(f"{opened.model.label}{ending}")
@@ -106,16 +105,25 @@ def emit_json(document: Mapping[str, object]) -> None:
     print(json_module.dumps({"schema_version": SCHEMA_VERSION, **document}, indent=2, allow_nan=False))
 
 
-def check_file(path: Path, force: bool) -> None:
-    """Refuse to overwrite, before any work is done.
+def check_file(path: Path | None, force: bool) -> None:
+    """Refuse to overwrite, before any work is done; None: nothing is written.
 
     Raises:
         UsageError: the file exists (unless ``force``), or its folder does not.
     """
+    if path is None:
+        return
     if path.is_dir() or not path.absolute().parent.is_dir():
         raise UsageError(f"{path}: not a file name in an existing folder")
     if path.exists() and not force:
         raise UsageError(f"{path}: exists; --force replaces it")
+
+
+def end_by(outcome: "Outcome | None", what: str) -> None:
+    """Exit code 1 where a budget is not met; ``what`` was written all the same."""
+    if outcome is not None and not outcome.within_budget:
+        hint(f"the budget is not met; the {what} written all the same")
+        raise typer.Exit(1)
 
 
 def write_npz(path: Path, arrays: "Mapping[str, np.ndarray]") -> None:

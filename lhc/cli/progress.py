@@ -23,11 +23,7 @@ C = TypeVar("C", bound=Execution)
 
 @contextmanager
 def watched(asked: C, quiet: bool) -> Iterator[C]:
-    """The options with a progress that is shown, and with the folder in the user's cache where none is named.
-
-    Args:
-        asked: of a command that works.
-    """
+    """The options with a progress that is shown, and with the folder in the user's cache where none is named."""
     from lhc.store import default_work_dir
 
     with reporter(quiet) as progress:

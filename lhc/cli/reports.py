@@ -3,6 +3,7 @@
 import shlex
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,18 +16,13 @@ if TYPE_CHECKING:
     from lhc.commands.report import ReportSource
     from lhc.model import OnnxModel
     from lhc.plan import Plan
-    from lhc.report.document import Report
     from lhc.results import Attribution, Evaluation, Robustness
 
 __all__ = ["check_report", "is_judged_output", "measures_own", "report_measured"]
 
 
 def measures_own(asked: Asking, model: "OnnxModel") -> bool:
-    """Whether placement, hardware and output of a model's annotations are measured.
-
-    Args:
-        asked: options of a command that looks at a placement.
-    """
+    """Whether placement, hardware and output of a model's annotations are measured."""
     from lhc.onnx_io import has_annotations, read_plan
 
     own = has_annotations(model) and asked.hardware is None
@@ -36,23 +32,13 @@ def measures_own(asked: Asking, model: "OnnxModel") -> bool:
 
 
 def is_judged_output(plan: "Plan | None", output: str | None) -> bool:
-    """Whether an output is the one that a placement was judged by; None is. Of plans of earlier versions none is known.
-
-    Args:
-        plan: the placement, if there is one.
-        output: what the user wants scored.
-    """
+    """Whether an output is the one that a placement was judged by; None is. Plans of earlier versions tell none."""
     outcome = None if plan is None else plan.outcome
     return output is None or outcome is None or outcome.output in (None, output)
 
 
 def check_report(path: Path | None, force: bool, own: bool = True) -> None:
-    """Refuse a report before any work is done.
-
-    Args:
-        path: where it goes; None: nowhere.
-        force: replace a file.
-        own: whether the placement, the hardware and the output of a model's annotations are measured.
+    """Refuse a report before any work is done; ``own``: what is measured is what the model's annotations say.
 
     Raises:
         UsageError: its name says no kind, the file exists (unless ``force``), or its folder does not; or something else
@@ -81,38 +67,22 @@ def report_measured(
     """Keep what was measured of a placement, and write the report that was asked for.
 
     What was measured is safe already: where the folder of results cannot take it, that is said and no error.
-
-    Args:
-        source: what `partition` returned, or the model that was run.
-        path: where the report goes; None: nowhere.
-        name: how the model is called; as its file by default.
     """
     from lhc.commands.report import report_of
     from lhc.report.formats import save_report
 
-    def made(folder: str | Path | None) -> "Report":
-        return report_of(
-            source,
-            name=name,
-            times=times,
-            robustness=robustness,
-            attribution=attribution,
-            command=_command(),
-            work_dir=folder,
-        )
-
+    own = Path(sys.argv[0]).name in ("lhc", "__main__.py")
+    command = shlex.join(["lhc", *sys.argv[1:]]) if own else ""
+    made = partial(
+        report_of, source, name=name, times=times, robustness=robustness, attribution=attribution, command=command
+    )
     try:
-        found = made(work_dir)
+        found = made(work_dir=work_dir)
     except LhcError as error:
         hint(f"warning: the report is not kept for later: {error}")
         if path is None:
             return
-        found = made(None)
+        found = made()
     if path is not None:
         save_report(found, path)
         hint(f"written: {path}")
-
-
-def _command() -> str:
-    """The command line, where it is lhc's."""
-    return shlex.join(["lhc", *sys.argv[1:]]) if Path(sys.argv[0]).name in ("lhc", "__main__.py") else ""

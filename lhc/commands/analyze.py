@@ -4,12 +4,11 @@ from lhc.errors import ModelError, OpenSizesError
 from lhc.onnx_io import example_shapes
 from lhc.options.commands import AnalyzeOptions
 from lhc.options.signature import keywords
-from lhc.passes import ChooseCopies, Qualify, initial_plan
+from lhc.passes import ChooseCopies, qualified_plan
 from lhc.samples.metrics import UNCHOSEN
 from lhc.study.outcome import Analysis
 from lhc.study.prepare import check_machine, machine_of
-from lhc.study.source import open_model
-from lhc.support.version import VERSION
+from lhc.study.source import opened_of
 
 __all__ = ["analyze"]
 
@@ -22,7 +21,7 @@ def analyze(options: AnalyzeOptions) -> Analysis:
     not given, those of an example are taken, and named.
     """
     machine = machine_of(options)
-    opened = open_model(options.model, options.data, options.label_key, options.dequantize)
+    opened = opened_of(options)
     task = None if options.data is None else opened.task(options.data, UNCHOSEN, 1, options)
     opened = opened if task is None else opened.seen(task)
     opened.caution(measured=task is not None)
@@ -36,6 +35,6 @@ def analyze(options: AnalyzeOptions) -> Analysis:
         except ModelError:
             raise error from None
     check_machine(machine, graph)
-    plan = Qualify().run(graph, initial_plan(graph, machine, opened.model.source, VERSION)).plan
+    plan = qualified_plan(graph, machine, opened.model.source)
     plan = ChooseCopies().run(graph, plan).plan  # as 'lhc partition' does, so that costs are the same
     return Analysis(plan, graph, opened.model.renamed, example)

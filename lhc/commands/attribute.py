@@ -9,10 +9,9 @@ from lhc.options.commands import AttributeOptions
 from lhc.options.signature import keywords
 from lhc.results import Attribution
 from lhc.samples.metrics import METRICS
-from lhc.stats import check_confidence
 from lhc.study.attribution import measure_attribution
 from lhc.study.prepare import machine_of, read
-from lhc.study.source import open_model
+from lhc.study.source import opened_of
 
 __all__ = ["attribute"]
 
@@ -24,8 +23,7 @@ def attribute(options: AttributeOptions) -> Attribution:
     Hardware, time and output are those of the annotations by default, where the model has any; layers are measured in
     what they are ranked by under the annotations' metric.
     """
-    check_confidence(options.confidence)
-    opened = open_model(options.model, options.data, options.label_key, options.dequantize)
+    opened = opened_of(options)
     plan = read_plan(opened.model)
     opened = opened.split_as(plan)
     outcome = None if plan is None else plan.outcome

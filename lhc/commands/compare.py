@@ -10,7 +10,7 @@ from lhc.options.commands import CompareOptions, PartitionOptions, RobustnessOpt
 from lhc.options.declare import part
 from lhc.options.signature import keywords
 from lhc.study.outcome import PartitionResult
-from lhc.study.source import Opened, open_model
+from lhc.study.source import Opened, opened_of
 
 __all__ = ["compare"]
 
@@ -29,11 +29,7 @@ def compare(options: CompareOptions) -> tuple[PartitionResult, ...]:
     names = [machine.name for machine in machines]
     if len(set(names)) < max(len(names), 2):
         raise UsageError(f"--hardware: two machines or more are compared, of different names; got {', '.join(names)}")
-    if options.checkpoint is not None:
-        raise UsageError("--checkpoint keeps the training for one machine: retrain on each by 'lhc partition'")
-    if any(not 0 <= t < float("inf") for t in options.ages or ()):
-        raise UsageError(f"--ages: seconds after the first read, from 0 on; got {options.ages}")
-    opened = open_model(options.model, options.data, options.label_key, options.dequantize)
+    opened = opened_of(options)
     asked = replace(part(options, PartitionOptions), model=opened)
     results = (partition.of(replace(asked, hardware=machine)) for machine in machines)
     return tuple(_at_ages(result, opened, options) for result in results)
@@ -42,19 +38,10 @@ def compare(options: CompareOptions) -> tuple[PartitionResult, ...]:
 def _at_ages(result: PartitionResult, opened: Opened, options: CompareOptions) -> PartitionResult:
     """A result with its placement at other times, as far as the devices are known at them."""
     plan = result.plan
-    known = [t for t in options.ages or () if _is_known(plan.hardware, t)]
+    known = list(filter(plan.hardware.knows, options.ages or ()))
     if not known or plan.outcome is None or not plan.analog:
         return result
     once = plan.model_copy(update={"hardware": plan.hardware.calibrated_once})
     given = replace(part(options, RobustnessOptions), model=replace(opened, model=result.source), hardware=None)
     given = replace(given, placement=once, max_drop=None, drop_type=None)
     return replace(result, ages=at_ages(given, known))
-
-
-def _is_known(machine: Hardware, t_s: float) -> bool:
-    """Whether the devices of all layers are known at a time, in seconds after the first read."""
-    try:
-        machine.check_time(t_s)
-    except UsageError:
-        return False
-    return True

@@ -18,7 +18,7 @@ from lhc.study.effort import Effort, EffortStep, Timed, curvature_step, evaluati
 from lhc.study.fewer_copies import MOST_JUDGEMENTS
 from lhc.study.goal import chips_for, search_options
 from lhc.study.prepare import read
-from lhc.study.source import open_model
+from lhc.study.source import opened_of
 from lhc.study.state import Study
 from lhc.study.train import BEFORE
 
@@ -33,54 +33,38 @@ def estimate(options: SensitivityOptions | PartitionOptions | RunOptions) -> Eff
     one is counted, with the fewest chips that can accept it: how many placements are tested, and on how many chips,
     depends on what they show. With a training that is one of the weights as they are, which may not be needed, and one
     of the trained ones.
-
-    Args:
-        options: of the command.
     """
     with Running(options) as running:
         if isinstance(options, RunOptions):
-            return _of_run(options, running)
-        if isinstance(options, SensitivityOptions):
-            return _of_sensitivity(options, running)
-        return _of_partition(options, running)
+            study, analog, at = read_run(options, running)
+            bench, layers = study.bench(study.splits.judged), len(analog)
+            steps: Sequence[EffortStep] = [evaluation_step(bench, [analog], "measuring the placement", at)]
+        else:
+            study = _prepared(options, running)
+            layers = len(study.measurable)
+            steps = _steps(study, options) if layers else []
+        return Effort(layers, len(study.task), options.draws, tuple(steps), running.workers.count)
 
 
-def _of_run(options: RunOptions, running: Running) -> Effort:
-    study, analog, at = read_run(options, running)
-    step = evaluation_step(study.bench(study.splits.judged), [analog], "measuring the placement", at)
-    return _estimate(study, len(analog), [step])
-
-
-def _of_sensitivity(options: SensitivityOptions, running: Running) -> Effort:
-    study = preparing(options).apply(read(options, running, options.t_inference, ranks=True))
-    if not study.measurable:
-        return _estimate(study, 0, [])
-    bench = study.bench(study.splits.judged if options.metric is not None else study.ranking_task())
-    steps = ranking_steps(bench, study.measurable, options.method, options.half_width)
-    return _estimate(study, len(study.measurable), steps)
-
-
-def _of_partition(options: PartitionOptions, running: Running) -> Effort:
-    opened = open_model(options.model, options.data, options.label_key, options.dequantize)
+def _prepared(options: SensitivityOptions | PartitionOptions, running: Running) -> Study:
+    if isinstance(options, SensitivityOptions):
+        return preparing(options).apply(read(options, running, options.t_inference, ranks=True))
     # Whole layers: what is left of them takes as long, and weighing columns is no small part of a dry run.
-    study = preparation(replace(options, digital_columns="0%")).apply(begin(options, running, opened))
-    if not study.measurable:
-        return _estimate(study, 0, [])
-    steps = _retraining_steps(study, options) if options.retrain else _placing_steps(study, options)
-    return _estimate(study, len(study.measurable), steps)
+    whole = preparation(replace(options, digital_columns="0%"))
+    return whole.apply(begin(options, running, opened_of(options)))
 
 
-def _estimate(study: Study, layers: int, steps: Sequence[EffortStep]) -> Effort:
-    return Effort(layers, len(study.task), study.options.draws, tuple(steps), study.running.workers.count)
+def _steps(study: Study, options: SensitivityOptions | PartitionOptions) -> Sequence[EffortStep]:
+    if isinstance(options, SensitivityOptions):
+        bench = study.bench(study.splits.judged if options.metric is not None else study.ranking_task())
+        return ranking_steps(bench, study.measurable, options.method, options.half_width)
+    return _retraining_steps(study, options) if options.retrain else _placing_steps(study, options)
 
 
 def _placing_steps(study: Study, asked: PartitionOptions, share: float = 1.0) -> list[EffortStep]:
-    """Ranking, searching, verifying; layers that do not pay are ranked, where any does, and not judged.
+    """Ranking, searching, verifying, with this share of the chance of error for the tests.
 
-    Args:
-        study: prepared.
-        asked: the options of the command.
-        share: part of the chance of error for the tests.
+    Layers that do not pay are ranked, where any does, and not judged.
     """
     kind, options = strategy_for(asked), search_options(study)
     space = search_space(study.graph, study.plan, options)

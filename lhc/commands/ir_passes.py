@@ -15,13 +15,15 @@ from lhc.samples.task import DataSource
 __all__ = ["CompilePass", "PartitionPass"]
 
 
-class PartitionPass(ir.passes.InPlacePass):
-    """Annotates the model with its placement; names nodes that have no name, and changes nothing else."""
-
+class _Asked:
     def __init__(self, data: DataSource | None = None, **options: object) -> None:
-        """Take what `lhc.partition` takes, but the model."""
+        """Take what the function takes, but the model."""
         self._data = data
         self._options = options
+
+
+class PartitionPass(_Asked, ir.passes.InPlacePass):
+    """`lhc.partition`: annotates the model; names nodes that have no name, and changes nothing else."""
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         annotated = partition(model, self._data, **self._options).model  # type: ignore[arg-type]  # checked there
@@ -32,13 +34,8 @@ class PartitionPass(ir.passes.InPlacePass):
         return ir.passes.PassResult(model, modified=True)
 
 
-class CompilePass(ir.passes.FunctionalPass):
-    """Makes of a placed model, or one that is partitioned first, one whose analog layers are functions."""
-
-    def __init__(self, data: DataSource | None = None, **options: object) -> None:
-        """Take what `lhc.compile` takes, but the model."""
-        self._data = data
-        self._options = options
+class CompilePass(_Asked, ir.passes.FunctionalPass):
+    """`lhc.compile`: makes of a model one whose analog layers are functions; partitions it first if need be."""
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         compiled = compile(model, self._data, **self._options)  # type: ignore[arg-type]  # checked there

@@ -16,7 +16,6 @@ from lhc.options.subjects import Chips, Data, MachineOptions, ReadTime
 from lhc.passes import STRATEGIES, Pipeline
 from lhc.report.kept_fronts import Answer, StoredFront, answer, read_fronts, store_front
 from lhc.results import Front
-from lhc.stats import check_confidence
 from lhc.store import fingerprint
 from lhc.study.check_calibration import CheckCalibration
 from lhc.study.front import MeasureFront
@@ -43,9 +42,6 @@ def pareto(options: ParetoOptions) -> Front:
 
     ``confidence`` is the two-sided level of all intervals together.
     """
-    check_confidence(options.confidence)
-    if options.points < 2:
-        raise UsageError(f"--points must be at least 2, got {options.points}")
     steps = pipeline(options)
     with Running(options) as running:
         goal = replace(options, objective="macs") if options.objective == "tiles" else options
@@ -64,11 +60,7 @@ def keep(front: Front, source: str, asked: ParetoOptions, folder: Path) -> None:
 
 
 def answered(model: str, folder: Path, max_drop: Drop, objective: str | None) -> tuple[float, Answer]:
-    """A budget, and the best placement that was verified within it.
-
-    Raises:
-        UsageError: nothing was measured for the model, nothing holds the budget, or it can be read in two ways.
-    """
+    """A budget, and the best placement that was verified within it."""
     value, percentage = parse_drop(max_drop)
     network = open_model(model).model
     found = answer(read_fronts(folder, network.source), value, objective)

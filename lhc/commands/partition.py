@@ -8,10 +8,10 @@ from lhc.errors import UsageError
 from lhc.measure import Running
 from lhc.options.command_line import made_by
 from lhc.options.commands import PartitionOptions
-from lhc.options.declare import options_of, part, values_of
+from lhc.options.declare import part
 from lhc.options.signature import keywords
-from lhc.options.subjects import CopiesOptions, GoalOptions, Selection
-from lhc.options.training import Checkpointing, TrainingOptions
+from lhc.options.subjects import GoalOptions
+from lhc.options.training import TrainingOptions
 from lhc.passes import (
     STRATEGIES,
     ChooseCopies,
@@ -26,19 +26,19 @@ from lhc.passes import (
 )
 from lhc.passes.trained_walks import RETRAINING_STRATEGIES, LionHeartOriginal, untrained
 from lhc.plan import Plan
-from lhc.stats import check_confidence, one_sided
+from lhc.stats import one_sided
 from lhc.study.arrange_tiles import ArrangeTiles
 from lhc.study.check_calibration import CheckCalibration
 from lhc.study.explain import Explain
 from lhc.study.fewer_copies import FewerCopies
-from lhc.study.goal import ample_chips, budget_of, chips_for, goal_of, with_goal, with_yield
+from lhc.study.goal import budget_of, chips_of, goal_of, with_goal, with_yield
 from lhc.study.healing import CompareHealing
 from lhc.study.outcome import PartitionResult
 from lhc.study.prepare import CheckParity, Decide, machine_of, read
 from lhc.study.rank import Rank
 from lhc.study.record import Record
 from lhc.study.search import CheckBudget, Search
-from lhc.study.source import Opened, open_model
+from lhc.study.source import Opened, opened_of
 from lhc.study.split_columns import JoinDigital, SplitColumns
 from lhc.study.state import READ, Study
 from lhc.study.tile_ranges import CalibrateRanges
@@ -46,8 +46,7 @@ from lhc.study.train import BEFORE, Train, samples_apart
 from lhc.study.verify import Verify
 from lhc.support.functions import load_function
 
-__all__ = ["begin", "check_retraining", "partition", "pipeline", "placed_by", "preparation", "strategy_for"]
-
+__all__ = ["begin", "partition", "pipeline", "placed_by", "preparation", "strategy_for"]
 
 MOST_DRAWS = 100
 """Chips of a test, where the user names no other number; ``--draws`` where that is more."""
@@ -62,14 +61,8 @@ def pipeline(options: PartitionOptions) -> Pipeline[Study]:
     kind, prepare = strategy_for(options), preparation(options)
     _most_draws(options)  # too few are refused before a training, not after it
     if not options.retrain:
-        placed = (
-            prepare,
-            CheckCalibration(),
-            _searching(options, kind),
-            _testing(options),
-            CompareHealing(),
-            JoinDigital(),
-        )
+        found = _searching(options, kind), _testing(options)
+        placed = (prepare, CheckCalibration(), *found, CompareHealing(), JoinDigital())
         return Pipeline("partition", placed, READ).checked()
     train = Train(
         part(options, TrainingOptions),
@@ -108,27 +101,10 @@ def _testing(options: PartitionOptions, share: float = 1.0) -> Pipeline[Study]:
 
 
 def _most_draws(options: PartitionOptions) -> int:
-    """Most chips of a test.
-
-    Raises:
-        UsageError: fewer than the least.
-    """
-    share, error = options.least_yield, one_sided(check_confidence(options.confidence))
-    error *= 1 - BEFORE if options.retrain else 1
-    needed = chips_for(share, error)
-    if options.max_draws is None:
-        return max(MOST_DRAWS, options.draws, ample_chips(share, error))
-    if options.max_draws < needed:
-        raise UsageError(
-            f"--max-draws {options.max_draws}: --yield {options.yield_share} takes {needed} chips, if every one of them"
-            " holds the budget; allow more, or a lower --yield"
-        )
-    if options.max_draws < options.draws:
-        raise UsageError(
-            f"--max-draws {options.max_draws}: a test takes at least --draws {options.draws} chips; give fewer of"
-            " these, or allow more"
-        )
-    return options.max_draws
+    """Most chips of a test."""
+    error = one_sided(options.confidence) * (1 - BEFORE if options.retrain else 1)
+    most = max(MOST_DRAWS, options.draws)
+    return chips_of("--max-draws", options.max_draws, most, options.least_yield, error)
 
 
 @keywords(PartitionOptions)
@@ -151,7 +127,7 @@ def partition(options: PartitionOptions) -> PartitionResult:
 def placed_by(options: PartitionOptions, opened: Opened | None = None) -> PartitionResult:
     """`partition`, of a model that may have been opened before."""
     if opened is None:
-        opened = open_model(options.model, options.data, options.label_key, options.dequantize)
+        opened = opened_of(options)
     command = made_by("partition", replace(options, model=opened.model.label))
     options = replace(options, plan=_followed(options))  # the file is read once
     steps = pipeline(options)
@@ -162,11 +138,7 @@ def placed_by(options: PartitionOptions, opened: Opened | None = None) -> Partit
 
 
 def begin(options: PartitionOptions, running: Running, opened: Opened) -> Study:
-    """What the pipeline starts from: network, samples and machine read, budget and goal known.
-
-    Raises:
-        UsageError: a value that has no meaning for this model and these samples.
-    """
+    """What the pipeline starts from: network, samples and machine read, budget and goal known."""
     budget = with_yield(budget_of(options, options.confidence, opened), options)
     training = judging = None
     if options.retrain:
@@ -184,10 +156,8 @@ def strategy_for(options: PartitionOptions) -> type[Strategy]:
     """The strategy that searches; beside a training, the one without it."""
     named: Any = options.strategy
     if options.retrain:
-        check_retraining(options)
+        _check_retraining(options)
         named = untrained(str(named))
-    else:
-        _check_untrained(options)
     if isinstance(named, str) and ":" in named:
         named = load_function(named, "--strategy")
     if not isinstance(named, str) and not (isinstance(named, type) and issubclass(named, Strategy)):
@@ -198,34 +168,13 @@ def strategy_for(options: PartitionOptions) -> type[Strategy]:
 
 
 def _followed(options: PartitionOptions) -> Plan | None:
-    """The plan that is verified instead of searching one.
-
-    Raises:
-        UsageError: no such file, or options that cannot go with a plan.
-        ConfigError: no plan in it.
-    """
+    """The plan that is verified instead of searching one."""
     plan = options.plan
-    if plan is None:
-        return None
-    if options.retrain:
-        raise UsageError(
-            "a plan says where every layer goes, and retraining searches it; 'lhc retrain' trains a placed model"
-        )
-    if part(options, Selection) != Selection():
-        raise UsageError("a plan says where every layer goes: --include, --exclude and --force-… cannot go with --plan")
-    if part(options, CopiesOptions) != CopiesOptions():
-        raise UsageError("a plan says how many copies every layer has: --copies cannot go with --plan")
-    if options.columns_share != 0:
-        raise UsageError("a plan says which columns are digital: --digital-columns cannot go with --plan")
-    return plan if isinstance(plan, Plan) else Plan.load(Path(plan))
+    return plan if plan is None or isinstance(plan, Plan) else Plan.load(Path(plan))
 
 
 def _pass(named: object) -> Pass:
-    """A pass of the user's own.
-
-    Raises:
-        UsageError: it cannot be imported, or is no pass.
-    """
+    """A pass of the user's own."""
     found = load_function(named, "--pass") if isinstance(named, str) else named
     if isinstance(found, type):
         try:
@@ -237,36 +186,12 @@ def _pass(named: object) -> Pass:
     return found
 
 
-def _check_untrained(options: PartitionOptions) -> None:
-    """Refuse options of a training where nothing is trained.
-
-    Raises:
-        UsageError: there are some; the message lists them.
-    """
-    of_training = {one.name for kind in (TrainingOptions, Checkpointing) for one in options_of(kind)}
-    of_training = of_training - {"seed"} | {"train_data", "rounds"}
-    given = [str(one.flag) for one, value in values_of(options) if one.name in of_training and value != one.default]
-    if given:
-        raise UsageError(f"{', '.join(given)}: options of training need --retrain")
-
-
-def check_retraining(options: PartitionOptions) -> None:
-    """Refuse what cannot go with ``--retrain``.
-
-    Raises:
-        UsageError: so it is.
-    """
+def _check_retraining(options: PartitionOptions) -> None:
+    """Refuse strategies that cannot go with ``--retrain``."""
     if not isinstance(options.strategy, str):
         raise UsageError("--retrain takes a strategy by its name")
     if options.strategy not in (*STRATEGIES, *RETRAINING_STRATEGIES):
         raise UsageError(f"unknown strategy {options.strategy!r}; with --retrain also {LionHeartOriginal.name}")
-    if options.columns_share is None:
-        raise UsageError(
-            "--digital-columns auto goes by the weights as they are, which lose more than trained ones; with --retrain"
-            " name a share"
-        )
-    if options.rounds is not None and options.rounds < 1:
-        raise UsageError(f"--rounds must be at least 1, got {options.rounds}")
     goal = part(options, GoalOptions)
     elsewhere = replace(goal, objective=None) != GoalOptions() or goal.objective not in (None, "macs")
     if options.strategy in RETRAINING_STRATEGIES and elsewhere:

@@ -15,12 +15,11 @@ from lhc.onnx_io import (
     read_plan,
     reapplied_plan,
 )
-from lhc.passes import Qualify, initial_plan
+from lhc.passes import qualified_plan
 from lhc.plan import Plan
 from lhc.plan.layer_plan import Decision, Placement
 from lhc.study.outcome import PartitionResult
 from lhc.study.source import Opened, open_model
-from lhc.support.version import VERSION
 
 __all__ = ["reapply"]
 
@@ -49,19 +48,15 @@ def reapply(
     settings = placements_in(Path(original), opened.model) if isinstance(original, str | Path) else None
     if settings is not None:
         return _placed_as(opened, settings, machine)
-    if isinstance(original, Plan):
-        plan = original
-    else:
-        holder = opened if original is None else open_model(original)
-        found_plan = read_plan(holder.model)
-        if found_plan is None:
-            configured = configured_placements(holder.model)
-            if not configured:
-                raise ModelError(
-                    f"{holder.model.label}: carries no plan; name the annotated original (--from ORIGINAL.lhc.onnx)"
-                )
-            return _placed_as(opened, configured, machine)
-        plan = found_plan
+    holder = opened if original is None or isinstance(original, Plan) else open_model(original)
+    plan = original if isinstance(original, Plan) else read_plan(holder.model)
+    if plan is None:
+        configured = configured_placements(holder.model)
+        if not configured:
+            raise ModelError(
+                f"{holder.model.label}: carries no plan; name the annotated original (--from ORIGINAL.lhc.onnx)"
+            )
+        return _placed_as(opened, configured, machine)
     opened = opened.split_as(plan)
     found = find_layers(opened.model, plan)
     lost = [f.layer.name for f in found if f.layer.reason == "columns" and f.name != f.layer.name]
@@ -78,15 +73,11 @@ def reapply(
 
 
 def _placed_as(opened: Opened, placed: Mapping[str, Placement], hardware: Hardware) -> PartitionResult:
-    """A placement that names operators of the file, as a plan; notes say what of it cannot be.
-
-    Raises:
-        ModelError: it names none of them.
-    """
+    """A placement that names operators of the file, as a plan; notes say what of it cannot be."""
     if not placed:
         raise ModelError(f"{opened.model.label}: the settings name none of its operators that multiply")
     graph = opened.example_graph()
-    plan = Qualify().run(graph, initial_plan(graph, hardware, opened.model.source, VERSION)).plan
+    plan = qualified_plan(graph, hardware, opened.model.source)
     detail = "as another tool's settings have it"
     decisions: dict[str, Decision] = {}
     notes = []

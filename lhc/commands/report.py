@@ -4,18 +4,19 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TypeAlias
 
-from lhc.errors import ConfigError, ModelError, UsageError
+from lhc.errors import ModelError, UsageError
 from lhc.graph import LayerGraph
 from lhc.model import ModelSource
 from lhc.onnx_io import read_plan
 from lhc.plan import Plan
-from lhc.report.builder import ReportParts, build_report, graph_of_plan, over_time
-from lhc.report.document import Report, read_report
-from lhc.report.kept_fronts import read_fronts
-from lhc.report.records import keep, kept, merged, newest
+from lhc.report.builder import ReportParts, build_report, over_time
+from lhc.report.document import Report
+from lhc.report.formats import read_report
+from lhc.report.kept_fronts import newest_front
+from lhc.report.records import keep, newest, with_earlier
 from lhc.results import Attribution, Evaluation, Front, Infeasibility, Robustness
 from lhc.runtime.environment import environment
-from lhc.study.outcome import PartitionResult
+from lhc.study.outcome import PartitionResult, graph_of_plan
 from lhc.study.source import Opened, open_model
 
 __all__ = ["ReportSource", "planned", "report_of"]
@@ -43,11 +44,8 @@ def report_of(
             (``work_dir``), whose newest report it is.
         name: how the model is called; as its file by default.
         times: the placement evaluated at several times after programming.
-        front: the measured trade-off.
         robustness: of the placement.
         attribution: of its layers' damage.
-        infeasibility: why the budget cannot be met.
-        command: what measured these.
         work_dir: folder of results: what was measured of the same plan before, and the front of its network, are taken
             from there, and what is given here, or by a result, is kept there. None: nowhere.
 
@@ -76,7 +74,7 @@ def report_of(
     report = _made(source, name, found, folder)
     if folder is None:
         return report
-    return keep(folder, report) if measured else _with_earlier(report, folder)
+    return keep(folder, report) if measured else with_earlier(folder, report)
 
 
 def _made(source: ReportSource, name: str | None, found: ReportParts, folder: Path | None) -> Report:
@@ -88,28 +86,14 @@ def _made(source: ReportSource, name: str | None, found: ReportParts, folder: Pa
     else:
         graph = _graph(opened, plan)
     if folder is not None and found.get("front") is None:
-        found["front"] = _front(folder, plan)
+        found["front"] = newest_front(folder, plan)
     found["warnings"] = _warnings(opened, plan, graph)
     operators = len(opened.model.proto.graph.node)
     return build_report(name or Path(opened.model.label).name, plan, graph, operators=operators, **found)
 
 
-def _with_earlier(report: Report, folder: Path) -> Report:
-    """With what was measured of the same plan before; a warning where that cannot be read."""
-    try:
-        earlier = kept(folder, report.plan)
-    except ConfigError as error:
-        lost = f"what was measured of it before cannot be read: {error}"
-        return report.model_copy(update={"warnings": (*report.warnings, lost)})
-    return merged(earlier, report)
-
-
 def planned(source: PartitionResult | ModelSource) -> tuple[Plan, Opened]:
-    """The plan that a result or a model carries, and the network.
-
-    Raises:
-        UsageError: it carries none.
-    """
+    """The plan that a result or a model carries, and the network."""
     if isinstance(source, PartitionResult):
         return source.plan, Opened(source.source, None)
     opened = open_model(source)
@@ -119,32 +103,14 @@ def planned(source: PartitionResult | ModelSource) -> tuple[Plan, Opened]:
     return plan, opened.split_as(plan)
 
 
-def _front(folder: Path, plan: Plan) -> Front | None:
-    """The front that was measured last of this network on this machine, one of the plan's objective before others."""
-    outcome = plan.outcome
-    try:
-        stored = read_fronts(folder, plan.source)
-    except UsageError:
-        return None
-    fronts = [one.front for one in stored if one.hardware == plan.hardware.name and one.front.verified]
-    if outcome is not None:
-        fronts.sort(key=lambda front: front.objective != outcome.objective)
-    return next(iter(fronts), None)
-
-
 def _graph(opened: Opened, plan: Plan) -> LayerGraph:
     """The layers; without sizes where the file leaves them open, and costs are not known then."""
     try:
         graph = opened.graph()
     except ModelError:
         return graph_of_plan(plan)
-    return graph_of_plan(plan) if _missing(plan, graph) else graph
-
-
-def _missing(plan: Plan, graph: LayerGraph) -> list[str]:
-    """Layers of the plan that the network does not have, under these names."""
     there = {layer.name for layer in graph.multiplying}
-    return [layer.name for layer in plan.layers if layer.name not in there]
+    return graph if there.issuperset(layer.name for layer in plan.layers) else graph_of_plan(plan)
 
 
 def _warnings(opened: Opened, plan: Plan, graph: LayerGraph) -> tuple[str, ...]:

@@ -1,10 +1,7 @@
 """What a placement is worth, and what the mapped network answers."""
 
 import logging
-import zipfile
-from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 
@@ -16,16 +13,13 @@ from lhc.options.signature import keywords
 from lhc.results import Evaluation
 from lhc.samples.apart import check_calibration_apart
 from lhc.samples.metrics import UNCHOSEN
-from lhc.samples.task import DataSource
-from lhc.stats import check_confidence
 from lhc.study.cautions import warn_of_doubtful_labels
 from lhc.study.check_calibration import with_useful_calibration
 from lhc.study.prepare import read_placed, stored_plan
-from lhc.study.source import Opened
 from lhc.study.state import Study
 from lhc.support.numbers import time_text
 
-__all__ = ["analog_outputs", "evaluate", "has_labels", "read_run"]
+__all__ = ["analog_outputs", "evaluate", "read_run"]
 
 log = logging.getLogger("lhc")
 
@@ -36,7 +30,6 @@ def evaluate(options: RunOptions) -> list[Evaluation]:
 
     The placement is that of the annotations by default, all digital where there are none.
     """
-    check_confidence(options.confidence)
     with Running(options) as running:
         study, analog, at = read_run(options, running)
         study = _usefully_calibrated(options, study, analog)
@@ -75,11 +68,7 @@ def _usefully_calibrated(options: RunOptions | OutputsOptions, study: Study, ana
 
 
 def read_run(options: RunOptions | OutputsOptions, running: Running) -> tuple[Study, frozenset[str], list[float]]:
-    """What is run: the network with the samples that judge and those that calibrate, its analog layers, and the times.
-
-    Raises:
-        UsageError: samples to calibrate on where nothing is calibrated, or the same ones that judge.
-    """
+    """The network with the samples that judge and those that calibrate, its analog layers, and the times."""
     study, analog, at = read_placed(options, running, options.times)
     if options.calibrate is None:
         return study, analog, at
@@ -116,13 +105,3 @@ def _outputs(study: Study, analog: frozenset[str], at: list[float]) -> dict[str,
             " them; lhc.HybridSession gives the outputs of one call as they are"
         )
     return result
-
-
-def has_labels(opened: Opened, data: DataSource | None, label_key: str) -> bool:
-    """Whether the samples come with targets."""
-    if data is None:
-        return opened.entry is not None
-    if isinstance(data, str | Path) and zipfile.is_zipfile(data):
-        with zipfile.ZipFile(data) as archive:
-            return f"{label_key}.npy" in archive.namelist()
-    return isinstance(data, Mapping) and label_key in data

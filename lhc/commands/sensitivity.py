@@ -1,8 +1,5 @@
 """How much damage single layers do."""
 
-from dataclasses import dataclass, replace
-from typing import ClassVar
-
 from lhc.measure import Running
 from lhc.options.commands import SensitivityOptions
 from lhc.options.declare import part
@@ -10,37 +7,13 @@ from lhc.options.signature import keywords
 from lhc.options.subjects import LayerSelection
 from lhc.passes import ChooseCopies, Pipeline, Qualify, Select
 from lhc.results import SensitivityTable
-from lhc.stats import check_confidence
 from lhc.study.check_calibration import CheckCalibration
 from lhc.study.prepare import CheckParity, Decide, read
-from lhc.study.rank import sensitivities
+from lhc.study.rank import MeasureLayers
 from lhc.study.state import READ, Study
 from lhc.study.tile_ranges import CalibrateRanges
 
 __all__ = ["pipeline", "preparing", "sensitivity"]
-
-
-@dataclass(frozen=True)
-class MeasureLayers:
-    """Find the damage of every layer on all samples.
-
-    Attributes:
-        options: metric, method, confidence.
-    """
-
-    options: SensitivityOptions
-    name: ClassVar[str] = "measure-layers"
-    requires: ClassVar[frozenset[str]] = frozenset({"parity", "ranges", "samples"})
-    ensures: ClassVar[frozenset[str]] = frozenset({"sensitivities"})
-
-    def apply(self, study: Study) -> Study:
-        """The study with the table."""
-        asked = self.options
-        task = study.splits.judged if asked.metric is not None else study.ranking_task()
-        bench, names = study.bench(task), study.measurable
-        table = sensitivities(bench, names, asked.method, asked.confidence, asked.half_width)
-        table = replace(table, calibrated=study.calibrated_on, documents=task.document_count)
-        return replace(study, ranking=replace(table, titles=study.plan.titles))
 
 
 def pipeline(options: SensitivityOptions) -> Pipeline[Study]:
@@ -60,7 +33,6 @@ def sensitivity(options: SensitivityOptions) -> SensitivityTable:
 
     ``metric`` is in whose unit damage is measured: ``kl`` where the output holds classes, else ``nmse``.
     """
-    check_confidence(options.confidence)
     steps = pipeline(options)
     with Running(options) as running:
         study = steps.apply(read(options, running, options.t_inference, ranks=options.metric is None))

@@ -2,12 +2,11 @@
 
 from lhc.errors import ModelError
 from lhc.onnx_io.channel_scales import scalable_inputs
-from lhc.onnx_io.data_file import DataFile, in_memory
 from lhc.options.commands import SmoothOptions
 from lhc.options.signature import keywords
 from lhc.samples.metrics import UNCHOSEN
-from lhc.store import default_work_dir
 from lhc.study.prepare import check_machine, machine_of
+from lhc.study.rewritten import data_file, store_in
 from lhc.study.scale_channels import (
     SmoothedModel,
     chosen_factors,
@@ -15,7 +14,7 @@ from lhc.study.scale_channels import (
     input_vectors,
     smoothed_model,
 )
-from lhc.study.source import open_model
+from lhc.study.source import opened_of
 
 __all__ = ["smooth"]
 
@@ -31,7 +30,7 @@ def smooth(options: SmoothOptions) -> SmoothedModel:
         UsageError: a time that the devices are not known for.
         ModelError: no input of its products can be scaled.
     """
-    opened = open_model(options.model, options.data, options.label_key, options.dequantize)
+    opened = opened_of(options)
     task = opened.task(options.data, UNCHOSEN, options.samples, options)
     opened = opened.seen(task)
     model, graph = opened.model, opened.graph(None, task)
@@ -51,8 +50,8 @@ def smooth(options: SmoothOptions) -> SmoothedModel:
         options.progress("scaling inputs", number, len(inputs))
         chosen.append(chosen_factors(model, graph, one, vectors[one.tensor], machine, options.seed, t_s))
     options.progress("scaling inputs", len(inputs), len(inputs))
-    data = DataFile(default_work_dir()) if model.external else None
-    smoothed = smoothed_model(model, graph, inputs, chosen, in_memory if data is None else data.put)
+    data = data_file(model)
+    smoothed = smoothed_model(model, graph, inputs, chosen, store_in(data))
     difference = greatest_difference(model, smoothed, task)
     return SmoothedModel(
         model=smoothed,

@@ -243,11 +243,7 @@ def cost_models() -> tuple[str, ...]:
 
 
 def _section(name: str) -> type[CostSection]:
-    """The section of a model that there is.
-
-    Raises:
-        ConfigError: the package that brings it is at fault.
-    """
+    """The section of a model that there is."""
     if name in _SHIPPED:
         return _SHIPPED[name]
     entry = installed(_GROUP, name)

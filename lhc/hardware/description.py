@@ -186,6 +186,10 @@ class Hardware(Machine):
             if problem:
                 raise UsageError(f"hardware {self.name!r} at {t_s:g} s: {problem}")
 
+    def knows(self, t_s: float) -> bool:
+        """Whether the devices of every layer are known at a time, in seconds counted as ``t_inference_s``."""
+        return not any(machine.devices and machine.devices.time_problem(t_s) for machine in self._variants())
+
     @property
     def copies_obstacle(self) -> str | None:
         """Why a layer of this machine has no copies of its weights; None where it may have some."""

@@ -35,7 +35,6 @@ class Call:
         tensors: those inputs that hold arrays; every other one is a tensor of the graph, or a number.
         numbers: those inputs that are scalars.
         graph_tensors: those inputs that the node read already.
-        attributes: of the call.
         reads: deviates that an output takes at most.
     """
 

@@ -25,12 +25,8 @@ class ChipCalibration:
     """What calibrates the chips of one placement.
 
     Attributes:
-        executor: the placement.
-        plan: likewise, with its hardware.
         digital: what the outputs of the digital network have on these samples, by layer.
-        block: the samples.
         calls: of the network with them.
-        seed: of the run.
         t_s: when chips are calibrated, in seconds after the first read.
     """
 

@@ -194,7 +194,6 @@ def compile_chips(
 
     Args:
         plan: what is analog, on which hardware, with its static input ranges.
-        draws: numbers of the programmings.
         t_s: seconds after the first read; the hardware's own by default.
         noise: where output noise comes from.
         calibration: samples that the outputs of every chip are calibrated on; without them, no chip is calibrated.

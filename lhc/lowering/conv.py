@@ -34,8 +34,6 @@ class Conv:
 
     Attributes:
         form: see the module.
-        grid: of its tiles.
-        axes: spatial axes.
         held: pieces of the input that each row split holds; empty where there is one split.
         channels: of the input, in a group; 0 where the structure does not depend on it.
         groups: of a grouped Conv, each with a matrix of its own; else 1.
@@ -44,7 +42,6 @@ class Conv:
         same: how the input is padded when the sizes are known, if it is not by fixed numbers.
         padded: whether it is padded by fixed numbers.
         pointwise: windows are single inputs.
-        bias: whether there is one.
     """
 
     form: Literal["image", "windows"]

@@ -56,9 +56,7 @@ def call(op: OpBuilder, function: ir.Function, given: Values, *outputs: ir.Value
     """Call a function of the library from another one, which has the same attributes.
 
     Args:
-        function: that is called.
         given: its inputs by name, and perhaps others.
-        outputs: what its results are.
     """
     results: Any = list(outputs)  # the builder is annotated for names, but keeps the types of values
     inputs = (given[wanted.name or ""] for wanted in function.inputs)
@@ -121,7 +119,6 @@ class Library:
         Args:
             name: wanted; a second structure of that name gets a number.
             structure: everything that the body depends on.
-            doc: one sentence, shown by Netron.
             attributes: lists of integers that a call gives.
             types: element types of inputs that are not float32.
         """

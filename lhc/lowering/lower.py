@@ -41,7 +41,6 @@ class Chip:
     """Which programming a compiled model is, and when.
 
     Attributes:
-        seed: of the run.
         draw: number of the programming.
         t_s: seconds after the first read; None before any drift.
     """
@@ -64,7 +63,6 @@ def lower(
     """An ordinary ONNX model that does what the placed model does on one chip.
 
     Args:
-        plan: what is analog, on which hardware.
         matrices: what the tiles hold, by tile set (``HybridExecutor.states``).
         noise: ``on`` draws output noise whenever the model runs; ``off`` leaves it out; ``input`` reads standard normal
             deviates from one more input ``NAME.deviates`` for every analog node.

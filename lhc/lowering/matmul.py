@@ -17,7 +17,6 @@ class MatMul:
     """Structure of a MatMul or Gemm.
 
     Attributes:
-        grid: of its tiles.
         block_sizes: inputs of each block that fits a tile; empty where there is one.
         blocks: which block each row of tiles is driven with; with copies, several are driven with the same.
         element: type of its input and output.

@@ -91,8 +91,6 @@ def split(
     """Write the sub-models of a placed network; nothing is left behind where that fails.
 
     Args:
-        folder: where to; new or empty.
-        chip: whose programming is written.
         calibration: samples that its outputs are calibrated on; without them no corrections are written.
 
     Returns:

@@ -75,7 +75,6 @@ def row_splits(matrix: ProgrammedMatrix, apart: bool) -> tuple[LoweredRowSplit, 
     """The row splits of a matrix.
 
     Args:
-        matrix: as programmed.
         apart: read every tile by itself; the groups of a grouped Conv always form one product.
     """
     result = []

@@ -61,7 +61,6 @@ class TileGrid:
         """Products with the vectors of every row split, joined over columns and added over rows.
 
         Args:
-            v: inputs of the function.
             vectors: of every row split, ``(..., inputs)``.
             magnitudes: theirs, ``(...)``, where the product does not compute them.
         """

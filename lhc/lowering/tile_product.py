@@ -196,7 +196,6 @@ def noisy(op: OpBuilder, v: Values, z: Any, sigma: Any = None, deviates: Any = N
     """Outputs with noise, in units of output codes.
 
     Args:
-        v: inputs of the function.
         z: outputs without noise.
         sigma: of the noise, where it is not the same for all outputs.
         deviates: those of the first read by default, where the model does not draw them.

@@ -38,11 +38,6 @@ class Bench:
     """A model, samples and hardware on which placements are scored.
 
     Attributes:
-        model: the network.
-        graph: its layers.
-        hardware: tiles, converters, devices.
-        task: samples and metric.
-        seed: of the run.
         draws: programmings per placement.
         t_s: time of inference, in seconds.
         output: name of the output that is scored; the first by default.
@@ -190,7 +185,6 @@ class Bench:
         """Scores of a placement on these chips.
 
         Args:
-            draws: numbers of the programmings.
             t_s: time of inference; the bench's own by default.
 
         Raises:
@@ -335,7 +329,6 @@ def steadied(bench: Bench, more: Bench) -> Bench:
     part is taken from the samples of both benches (a control variate); what analog layers add stays as it is on these.
 
     Args:
-        bench: for the search.
         more: other samples, which take no part in the verification.
 
     Returns:

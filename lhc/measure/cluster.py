@@ -146,11 +146,7 @@ class DaskWorkers:
 
 
 def _answer(ask: Callable[[], T], seconds: float | None = None) -> T:
-    """What a scheduler says to a question for which Dask knows no limit of time.
-
-    Raises:
-        WorkerError: it says nothing.
-    """
+    """What a scheduler says to a question for which Dask knows no limit of time."""
     found: Future[T] = Future()
     threading.Thread(target=_settle, args=(found, ask), daemon=True).start()
     seconds = SILENCE_SECONDS if seconds is None else seconds

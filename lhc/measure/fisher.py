@@ -99,15 +99,12 @@ def fisher_sensitivity(
     graph: LayerGraph,
     names: Sequence[str],
     confidence: float = CONFIDENCE,
-    directions: int = DIRECTIONS,
 ) -> FisherSensitivity:
     """Predict the damage of every named layer when it alone is analog; layers that share their weights are one.
 
     Args:
         bench: samples, metric (``kl`` or ``nmse``), hardware, draws.
         graph: to find layers that share weights.
-        confidence: two-sided level of the intervals.
-        directions: random ones at the output, per sample.
 
     Raises:
         UsageError: another metric.
@@ -123,10 +120,10 @@ def fisher_sensitivity(
     effects: dict[str, Effects] = {}
     reads = 1 + (bench.hardware.compensation.reads if bench.setting.calibrates else 0)
     for chunk in _chunks(graph, names, bench.draws * reads, bench.running.memory // DRAW_SHARE):
-        effects.update(_effects(bench, graph, chunk, directions))
+        effects.update(_effects(bench, graph, chunk))
     layers: dict[str, Sensitivity] = {}
     unreached: list[str] = []
-    scale = 0.5 / (bench.samples * directions)
+    scale = 0.5 / (bench.samples * DIRECTIONS)
     for group in graph.tied(names):
         found = effects[group[0]]
         figure = _figure(bench, scale * found.weights, scale * found.outputs, confidence)
@@ -160,9 +157,7 @@ def _figure(bench: Bench, by_weights: Floats, by_outputs: Floats, confidence: fl
     )
 
 
-def column_damages(
-    bench: Bench, graph: LayerGraph, names: Sequence[str], directions: int = DIRECTIONS
-) -> dict[str, Floats]:
+def column_damages(bench: Bench, graph: LayerGraph, names: Sequence[str]) -> dict[str, Floats]:
     """Damage of every column of a layer, ``(outputs,)``, by the first of the layers that share their weights.
 
     Arguments and errors as of `fisher_sensitivity`; the layers have one group each. Errors of columns are independent,
@@ -172,12 +167,12 @@ def column_damages(
     chips = bench.draws if bench.hardware.is_stochastic else 1
     for chunk in _chunks(graph, names, chips, bench.running.memory // DRAW_SHARE):
         network = _network(bench, graph, chunk, chips)
-        for where, feeds in _blocks(bench, graph, directions):
+        for where, feeds in _blocks(bench, graph):
             bench.running.check_time()
-            block = network.columns(feeds, where.stop - where.start, _towards(bench, where, directions))
+            block = network.columns(feeds, where.stop - where.start, _towards(bench, where))
             found |= {name: found.get(name, 0.0) + effects for name, effects in block.items()}
             bench.progress("damage of columns by gradients", where.stop, bench.samples)
-    return {name: 0.5 / (bench.samples * directions) * effects for name, effects in found.items()}
+    return {name: 0.5 / (bench.samples * DIRECTIONS) * effects for name, effects in found.items()}
 
 
 def output_directions(metric: str, output: Array, signs: Array) -> Floats:
@@ -255,7 +250,7 @@ def _chunks(graph: LayerGraph, names: Sequence[str], states: int, memory: int) -
         yield chunk
 
 
-def _effects(bench: Bench, graph: LayerGraph, names: Sequence[str], directions: int) -> "dict[str, Effects]":
+def _effects(bench: Bench, graph: LayerGraph, names: Sequence[str]) -> "dict[str, Effects]":
     """Effects of these layers, summed over all samples, by the first of those that share tiles."""
     from lhc.runtime.differentiable_effects import Effects
 
@@ -266,17 +261,17 @@ def _effects(bench: Bench, graph: LayerGraph, names: Sequence[str], directions: 
         **bench.kept.placed(names),
         "draws": chips,
         "t_s": bench.t_s,
-        "directions": directions,
+        "directions": DIRECTIONS,
     }
     total = np.zeros((len(firsts), 2 * chips + 1))
     network: LayerEffects | None = None
-    for where, feeds in _blocks(bench, graph, directions):
+    for where, feeds in _blocks(bench, graph):
         facts = bench.kept.samples(where)
         found = bench.kept.find(shared, facts)
         if found is None:
             bench.running.check_time()
             network = network or _network(bench, graph, names, chips)
-            block = network.block(feeds, where.stop - where.start, _towards(bench, where, directions))
+            block = network.block(feeds, where.stop - where.start, _towards(bench, where))
             found = np.array([[*block[n].weights, *block[n].outputs, block[n].reached] for n in firsts], np.float64)
             bench.kept.keep(shared, facts, found)
         total += found
@@ -305,7 +300,6 @@ def programmed_chips(
     Args:
         bench: hardware, copies, calibration samples.
         names: of those on tiles.
-        draws: numbers of the programmings.
     """
     alone = (bench.copies.of(group) for group in graph.tied(names))
     copies = {name: count for found in alone for name, count in found.items()}
@@ -320,7 +314,7 @@ def programmed_chips(
     return states, calibrated_alone(executor, bench.model, graph, bench.hardware, bench.seed, draws, t_s, calls)
 
 
-def _towards(bench: Bench, where: slice, directions: int) -> Callable[[Array], Array]:
+def _towards(bench: Bench, where: slice) -> Callable[[Array], Array]:
     """Directions at the output of some samples; each sample's are its own, whatever block it is in."""
 
     def towards(output: Array) -> Array:
@@ -331,7 +325,7 @@ def _towards(bench: Bench, where: slice, directions: int) -> Callable[[Array], A
         seeds = (np.random.SeedSequence(bench.seed, spawn_key=(0, sample)) for sample in range(where.start, where.stop))
         axis = bench.setting.class_axis
         laid_out = classes_last(output, axis)
-        shape = (directions, *laid_out.shape[1:])
+        shape = (DIRECTIONS, *laid_out.shape[1:])
         drawn = [np.random.default_rng(seed).integers(0, 2, shape).astype(np.int8) for seed in seeds]
         signs = np.stack(drawn, axis=1) * np.int8(2) - np.int8(1)
         targets = bench.task.targets
@@ -356,12 +350,12 @@ def _where_counted(metric: str, output: Array, signs: Array, counted: npt.NDArra
     return found
 
 
-def _blocks(bench: Bench, graph: LayerGraph, directions: int) -> Iterator[tuple[slice, Mapping[str, Array]]]:
+def _blocks(bench: Bench, graph: LayerGraph) -> Iterator[tuple[slice, Mapping[str, Array]]]:
     """Blocks of samples whose activations and gradients fit in memory, or of the batch that the model fixes."""
     if static_batch(bench.model):
         yield from bench.blocks()
         return
     matrices = [layer.matrix for layer in graph.candidates if layer.matrix is not None]
     values = sum(matrix.positions * matrix.cols * matrix.groups for matrix in matrices)
-    size = ACTIVATION_BYTES // (4 * (directions + 4) * max(values, 1))
+    size = ACTIVATION_BYTES // (4 * (DIRECTIONS + 4) * max(values, 1))
     yield from bench.task.blocks(min(max(size, 1), MOST_SAMPLES))

@@ -105,7 +105,6 @@ class Budget:
         """Refuse a number that can be read in two ways, and a percentage of what is no share.
 
         Args:
-            metric: name of the metric that drops are in.
             percent: its scores are shares.
 
         Raises:

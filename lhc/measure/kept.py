@@ -22,7 +22,6 @@ class KeptResults:
     Attributes:
         cache: where results are.
         setting: what all units of the bench share.
-        task: the samples.
     """
 
     cache: ResultCache | None

@@ -29,8 +29,6 @@ def ranking_metric(metric: Metric | None, output: Array, targets: Array | None =
 
     Args:
         metric: judges placements; where it does not say what the output holds, or is None, targets and values do.
-        output: of the digital network, for some samples.
-        targets: of some samples, where there are any.
     """
     can_hold = output.ndim >= 2 and output.shape[-1] > 1 and output.dtype.kind == "f"
     told = None if metric is None else metric.classes
@@ -52,7 +50,6 @@ def measure_sensitivity(
     Args:
         evaluator: samples, metric (damage is in its unit), draws.
         graph: to find layers that share weights.
-        confidence: two-sided level of the intervals.
         half_width: stop a layer once its interval reaches no farther than this share of its mean.
     """
     groups = graph.tied(names)

@@ -93,7 +93,6 @@ class SampleScores:
     """Scores per draw and sample.
 
     Attributes:
-        metric: with its direction.
         scores: shape ``(draws, samples)``.
         digital: scores of the digital network, shape ``(samples,)``.
         exact: nothing varies from draw to draw: no layer is analog, or the hardware has no noise.
@@ -143,7 +142,6 @@ class SetScores:
     """Outputs per draw and sample, for a metric that scores whole sets; intervals over samples by bootstrap.
 
     Attributes:
-        metric: a set metric.
         outputs: or what the metric's summary keeps of them, ``(draws, samples, ...)``.
         digital: the same of the digital network, ``(samples, ...)``.
         reference: what outputs are scored against, ``(samples, ...)``.
@@ -231,7 +229,6 @@ def evaluation(
         measured: the placement.
         evaluator: where it was measured.
         relative: drops as a share of the baseline's magnitude.
-        confidence: two-sided level of all intervals.
         t_s: time of inference; the evaluator's own by default.
 
     Raises:

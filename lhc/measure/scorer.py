@@ -70,14 +70,10 @@ class Setting:
     """What all units of a bench share.
 
     Attributes:
-        model: the network.
-        graph: its layers.
-        hardware: tiles, converters, devices.
         ranges: layer -> calibrated input ranges, where the hardware has static ones.
         metric: scores the outputs.
         by_targets: outputs are scored against the targets, not against the digital network.
         output: name of the output that is scored.
-        seed: of the run.
         copies: of weights on tiles, of every placement.
         calibration: samples that chips are calibrated on, apart from those that are scored; None: they are not.
         frozen: they are calibrated on the read noise of inference.
@@ -169,7 +165,6 @@ class Block:
 
     Attributes:
         first: index of the first, which fixes the noise.
-        samples: how many.
         inputs: input name -> ``(samples, ...)``.
         targets: ``(samples, ...)`` or None.
         digest: of their content.

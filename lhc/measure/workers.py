@@ -136,10 +136,7 @@ def windowed(
     """Keep a bounded number of units on their way.
 
     Args:
-        units: to be done.
-        submit: sends one.
         finished: waits for one at least, and gives those that are.
-        result: of one that is.
     """
     waiting: dict[Pending, int] = {}
     todo = enumerate(units)

@@ -34,7 +34,6 @@ class Adapter:
     """What stands beside a product.
 
     Attributes:
-        layer: the product.
         down: name of A, and of the operator that multiplies by it.
         up: the same of B.
     """
@@ -78,9 +77,7 @@ def with_adapters(model: OnnxModel, graph: LayerGraph, names: Collection[str], r
     A is normal with variance 1 / inputs, so that A x is as large as x.
 
     Args:
-        model: the network; it is not changed.
         names: Conv of one group, Gemm or MatMul layers with stored weights.
-        seed: of A.
 
     Raises:
         ModelError: a layer cannot have an adapter; says which and why.

@@ -194,11 +194,7 @@ def read_plan(model: OnnxModel) -> Plan | None:
 
 
 def _check_size(fields: Mapping[str, object], nodes: int) -> None:
-    """Refuse what is much larger than any plan: a validator would list every fault of it.
-
-    Raises:
-        ValueError: it is.
-    """
+    """Refuse what is much larger than any plan: a validator would list every fault of it."""
     layers = fields["layers"]
     if isinstance(layers, list) and len(layers) > nodes + _NESTED:
         raise ValueError(f"{len(layers)} layers planned, {nodes} in the model")

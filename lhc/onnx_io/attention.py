@@ -32,7 +32,6 @@ def attend(sequences: int, queries: int, keys: int, hidden: int, value_hidden: i
         keys: tokens that each of them attends to.
         hidden: features of a query, of all heads together.
         value_hidden: features of what a query gets, of all heads together.
-        heads: of the queries.
     """
     heads = max(heads, 1)
     yield Part(hidden // heads, keys, sequences * queries, None, heads)

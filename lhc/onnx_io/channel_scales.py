@@ -37,8 +37,6 @@ class ScalableInput:
     """A tensor whose channels, on its last axis, can be scaled.
 
     Attributes:
-        tensor: its name.
-        channels: how many.
         products: names of all that read it.
         folds: what is divided: ``(name of the operator, number of its stored input)``.
     """
@@ -146,9 +144,7 @@ def scaled_channels(
     """The network with scaled channels. What nothing reads any more is not in it.
 
     Args:
-        inputs: of `scalable_inputs`.
         factors: of some of these, ``(channels,)``, by the tensor.
-        store: makes the initializers that change.
     """
     reading = _Reading(model, graph)
     chosen = [one for one in inputs if one.tensor in factors]

@@ -60,7 +60,6 @@ def with_copied_columns(
 
     Args:
         copies: how often, of some of `copyable_columns`.
-        store: makes the initializers that change.
     """
     proto = deepcopy(model.as_file())
     constants, nodes, changed = Constants(model.as_file().graph), [], dict[str, onnx.TensorProto]()

@@ -27,7 +27,6 @@ def mark_compiled(
 
     Args:
         proto: the compiled model, whose nodes have the names that they had; changed in place.
-        about: which chip it is.
     """
     before = annotate(model, plan, graph)
     by_name = dict(named_nodes(before.graph))

@@ -120,10 +120,6 @@ def _data_file(location: str, folder: Path, where: str) -> tuple[Path, int]:
 def check_place(model: OnnxModel, path: Path, how: ExternalData, replace: bool) -> None:
     """Refuse an output from which the model's data files cannot be reached.
 
-    Args:
-        how: refer to its data files or copy them.
-        replace: whether an earlier copy may be replaced.
-
     Raises:
         UsageError: it would lie in another folder than they, or a copy of them would replace something.
     """

@@ -102,7 +102,6 @@ def fold(node: onnx.NodeProto, inputs: Sequence[Array | None], result: int) -> A
     Args:
         node: one for which `folded_type` knows a type.
         inputs: values of its inputs; None for inputs left out.
-        result: that type.
 
     Raises:
         ModelError: its inputs do not fit together, or the result is too large.

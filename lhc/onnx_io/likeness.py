@@ -60,7 +60,6 @@ def weight_facts(model: OnnxModel, node: onnx.NodeProto, operand: int, constants
     """Facts of a product's weight; found once for every model, weight and orientation.
 
     Args:
-        model: that holds the node.
         node: Conv, ConvTranspose, Gemm or MatMul.
         operand: which of its inputs is the weight, of a float type and with at least one axis.
     """

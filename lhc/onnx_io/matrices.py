@@ -33,8 +33,6 @@ def matrix_shape(
     Args:
         operand: which of the two is its constant matrix, if any.
         first: shape of the first thing that is multiplied.
-        second: shape of the second.
-        samples: in the batch.
 
     Raises:
         Unsized: with what is not known.

@@ -99,11 +99,7 @@ def load_model(
 def _ask_onnxruntime(
     proto: onnx.ModelProto, label: str, complaint: str, runs: Callable[[onnx.ModelProto, str], None] | None
 ) -> None:
-    """Refuse a model that onnxruntime refuses as onnx's checker did.
-
-    Raises:
-        ModelError: says why the checker did.
-    """
+    """Refuse a model that onnxruntime refuses as onnx's checker did."""
     refused = ModelError(f"{label}: not a valid ONNX model: {complaint}")
     if runs is None:
         raise refused
@@ -154,11 +150,7 @@ def _check_text(proto: onnx.ModelProto, label: str) -> None:
 
 
 def _check_outside(proto: onnx.ModelProto, label: str) -> None:
-    """Refuse what neither onnx's checker nor onnxruntime tells well.
-
-    Raises:
-        ModelError: it is no model, or one without outputs, or has an attribute of a function outside of one.
-    """
+    """Refuse what neither onnx's checker nor onnxruntime tells well."""
     if not proto.ir_version or not proto.graph.node:
         raise ModelError(f"{label}: not an ONNX model (no operators in it), or a truncated one")
     if not proto.graph.output:
@@ -247,7 +239,6 @@ def save_model(proto: onnx.ModelProto, path: Path, external_data: ExternalData =
     """Write a model under a temporary name and move it into place.
 
     Args:
-        proto: as it is in memory.
         external_data: refer to these files, which must lie in the folder of ``path``, or to a copy beside it.
 
     Raises:

@@ -41,7 +41,6 @@ class Inner:
 
     Attributes:
         name: unique in the model.
-        node: the operator.
         place: where it is, in words.
         graphs: the bodies that hold it, outermost first.
         holder: operator whose body the innermost is.
@@ -96,7 +95,6 @@ def nested_layers(model: OnnxModel, inferred: onnx.GraphProto, known: Mapping[st
     Args:
         inferred: its graph without local functions, with the shapes that inference found.
         known: shapes of the main graph's tensors.
-        samples: in the batch.
     """
     outside = _Scope(ChainMap(dict(known)), Constants(inferred))
     scopes: dict[int, _Scope] = {}

@@ -160,12 +160,7 @@ class Product:
 
     @classmethod
     def of(cls, node: onnx.NodeProto, operand: int, shape: tuple[int, ...]) -> "Product":
-        """Describe a Conv, Gemm or MatMul.
-
-        Args:
-            operand: the input that is the weight.
-            shape: of the stored weight.
-        """
+        """Describe a Conv, Gemm or MatMul."""
         axes = {"Gemm": range(2, 3), "Conv": range(3, 100)}.get(node.op_type)
         if axes is not None and len(shape) not in axes:
             raise ModelError(

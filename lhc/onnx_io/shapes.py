@@ -199,11 +199,7 @@ def infer(model: OnnxModel, given: Mapping[str, tuple[int, ...]]) -> onnx.GraphP
 
 
 def _refuse_giants(graph: onnx.GraphProto, label: str) -> None:
-    """Refuse a graph that reads or computes a tensor which no memory holds, before anything is run.
-
-    Raises:
-        ModelError: there is one.
-    """
+    """Refuse a graph that reads or computes a tensor which no memory holds, before anything is run."""
     for value in (*graph.input, *graph.value_info, *graph.output):
         refuse_giant(label, value.name, [size for size in declared_shape(value) or () if isinstance(size, int)])
 

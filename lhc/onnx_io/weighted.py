@@ -213,7 +213,6 @@ def found_in(
 
     Args:
         known: shape of a tensor, None where nothing is known.
-        samples: in the batch.
         strict: sizes that are symbols are an error.
 
     Raises:
@@ -246,11 +245,7 @@ def found_in(
 
 
 def _counted(parts: list[Part], operands: Operands, weights: tuple[str, ...], samples: int) -> Work:
-    """The products of one sample.
-
-    Raises:
-        ValueError: a size is negative.
-    """
+    """The products of one sample."""
     stored, activations, parameters = [], [], 0
     for part in parts:
         matrix = MatrixShape(part.rows, part.cols, part.groups, -(-part.positions // samples))

@@ -1,6 +1,6 @@
 """What a placement may lose, and on how many of all chips."""
 
-from typing import ClassVar, Literal
+from typing import Literal
 
 from lhc.errors import UsageError
 from lhc.options.declare import option, options
@@ -15,7 +15,7 @@ DropType = Literal["absolute", "relative"]
 class BudgetOptions:
     """The accuracy that the user can afford to lose."""
 
-    PANEL: ClassVar[str] = "Budget"
+    PANEL = "Budget"
 
     max_drop: float | str | None = option(
         "Greatest mean drop that you allow, in the metric's unit (0.01 or 1% is one point of accuracy); a zoo"
@@ -38,7 +38,7 @@ class BudgetOptions:
 class YieldOptions:
     """How many of all chips are to hold the budget."""
 
-    PANEL: ClassVar[str] = "Budget"
+    PANEL = "Budget"
 
     yield_share: float | str | None = option(
         "Besides the mean, this share of all chips holds the budget one by one (0.95 or 95%), on these samples; of a"

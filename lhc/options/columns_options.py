@@ -1,6 +1,6 @@
 """Options of layers whose worst columns are digital."""
 
-from typing import ClassVar, Literal
+from typing import Literal
 
 from lhc.options.declare import option, options
 from lhc.options.values import share_of
@@ -14,7 +14,7 @@ ColumnsBy = Literal["macs", "weights"]
 class ColumnsOptions:
     """Which columns of layers are digital although the rest is on tiles."""
 
-    PANEL: ClassVar[str] = "Goal"
+    PANEL = "Goal"
 
     digital_columns: float | str = option(
         "Compute the worst columns of layers digitally, at most this share of the MACs (0.05 or 5%); auto: the least"

@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Literal
 
 from lhc.errors import UsageError
 from lhc.options.budget_options import BudgetOptions, YieldOptions
 from lhc.options.columns_options import ColumnsOptions
-from lhc.options.declare import REQUIRED, option, options
+from lhc.options.declare import REQUIRED, option, options, options_of, part, values_of
 from lhc.options.subjects import (
     Chips,
     CopiesOptions,
@@ -31,6 +31,7 @@ from lhc.options.subjects import (
 )
 from lhc.options.training import Checkpointing, TrainingOptions
 from lhc.options.values import times_of
+from lhc.support.numbers import check_confidence
 
 if TYPE_CHECKING:
     from lhc.hardware import Hardware
@@ -83,7 +84,7 @@ class AnalyzeOptions(Shapes, MachineOptions, SampleSource, ModelForm):
 class SensitivityOptions(LayerSelection, Ranking, CopiesOptions, ReadTime, Measuring):
     """Of ``lhc sensitivity``."""
 
-    PANEL: ClassVar[str] = "Search"
+    PANEL = "Search"
 
     half_width: float | None = option(
         "Stop measuring a layer once its interval reaches no farther than this share of its mean (0.2).",
@@ -113,7 +114,7 @@ class PartitionOptions(
 ):
     """Of ``lhc partition``."""
 
-    PANEL: ClassVar[str] = "Search"
+    PANEL = "Search"
 
     strategy: "str | type[object]" = option(
         "sensitivity, milp, lionheart, hilal, exhaustive, random, all-analog, all-digital, first-last, with --retrain"
@@ -162,12 +163,47 @@ class PartitionOptions(
         rare=True,
     )
 
+    def __post_init__(self) -> None:
+        if self.plan is not None:
+            self._check_beside_plan()
+        if self.retrain and self.columns_share is None:
+            raise UsageError(
+                "--digital-columns auto goes by the weights as they are, which lose more than trained ones; with"
+                " --retrain name a share"
+            )
+        if self.rounds is not None and self.rounds < 1:
+            raise UsageError(f"--rounds must be at least 1, got {self.rounds}")
+        of_training = {one.name for kind in (TrainingOptions, Checkpointing) for one in options_of(kind)}
+        of_training = of_training - {"seed"} | {"train_data", "rounds"}
+        if self.max_draws is not None and self.max_draws < self.draws:
+            raise UsageError(
+                f"--max-draws {self.max_draws}: a test takes at least --draws {self.draws} chips; give fewer of these,"
+                " or allow more"
+            )
+        given = [str(one.flag) for one, value in values_of(self) if one.name in of_training and value != one.default]
+        if given and not self.retrain:
+            raise UsageError(f"{', '.join(given)}: options of training need --retrain")
+
+    def _check_beside_plan(self) -> None:
+        if self.retrain:
+            raise UsageError(
+                "a plan says where every layer goes, and retraining searches it; 'lhc retrain' trains a placed model"
+            )
+        if part(self, Selection) != Selection():
+            raise UsageError(
+                "a plan says where every layer goes: --include, --exclude and --force-… cannot go with --plan"
+            )
+        if part(self, CopiesOptions) != CopiesOptions():
+            raise UsageError("a plan says how many copies every layer has: --copies cannot go with --plan")
+        if self.columns_share != 0:
+            raise UsageError("a plan says which columns are digital: --digital-columns cannot go with --plan")
+
 
 @options
 class CompareOptions(PartitionOptions):
     """Of ``lhc compare``."""
 
-    PANEL: ClassVar[str] = "Machine"
+    PANEL = "Machine"
 
     hardware: "Sequence[Hardware | str | Path]" = option(  # type: ignore[assignment]  # several instead of one
         "Preset name or YAML file. Repeat it for every machine.",
@@ -186,12 +222,18 @@ class CompareOptions(PartitionOptions):
         convert=times_of,
     )
 
+    def __post_init__(self) -> None:
+        if self.checkpoint is not None:
+            raise UsageError("--checkpoint keeps the training for one machine: retrain on each by 'lhc partition'")
+        if any(not 0 <= t < float("inf") for t in self.ages or ()):
+            raise UsageError(f"--ages: seconds after the first read, from 0 on; got {self.ages}")
+
 
 @options
 class RetrainOptions(Checkpointing, TrainingOptions, YieldOptions, BudgetOptions, ReadTime, PlacedMeasuring):
     """Of ``lhc retrain``."""
 
-    PANEL: ClassVar[str] = "Data"
+    PANEL = "Data"
 
     verify_data: "DataSource | None" = option(
         "Samples that judge; a fifth of --data by default.", default=None, metavar="DATA", reads=Path | None
@@ -202,7 +244,7 @@ class RetrainOptions(Checkpointing, TrainingOptions, YieldOptions, BudgetOptions
 class Calibrating:
     """What chips are calibrated on, where the hardware corrects their outputs."""
 
-    PANEL: ClassVar[str] = "Data"
+    PANEL = "Data"
 
     calibrate: "DataSource | None" = option(
         "Samples that chips are calibrated on; some of --data, which are not judged then, by default.",
@@ -221,7 +263,7 @@ class RunOptions(Calibrating, ReadTimes, PlacedMeasuring):
 class OutputsOptions(Calibrating, ReadTimes, PlacedMeasuring):
     """Of ``lhc run --outputs``."""
 
-    PANEL: ClassVar[str] = "Chips"
+    PANEL = "Chips"
 
     draws: int = option("Programmings (chips), each with outputs of its own.", default=1, metavar="N")
 
@@ -230,7 +272,7 @@ class OutputsOptions(Calibrating, ReadTimes, PlacedMeasuring):
 class RobustnessOptions(YieldOptions, BudgetOptions, ReadTimes, GivenPlacement, PlacedMachine, Asking):
     """Of ``lhc robustness``; chips and level are those of the verification where the placement has one."""
 
-    PANEL: ClassVar[str] = "Chips"
+    PANEL = "Chips"
 
     chips: int | None = option(
         "Programmings for the spread over chips; 50 by default, and with --yield enough that a few may fail (177 for"
@@ -245,6 +287,10 @@ class RobustnessOptions(YieldOptions, BudgetOptions, ReadTimes, GivenPlacement, 
     confidence: float | None = option(
         "Two-sided level of the intervals; that of the verification, else 0.9.", default=None, metavar="C"
     )
+
+    def __post_init__(self) -> None:
+        if self.confidence is not None:
+            check_confidence(self.confidence)
 
 
 @options
@@ -261,16 +307,18 @@ class SmoothOptions(Progressing, ReadTime, MachineOptions, Seeded, SomeSamples, 
 class WidenOptions(LayerSelection, MachineOptions, ModelForm):
     """Of ``lhc widen``."""
 
-    PANEL: ClassVar[str] = "Layers"
-
     most: int = option("Most copies of a column; fewer where free columns hold no more.", default=4, metavar="K")
+
+    def __post_init__(self) -> None:
+        if self.most < 2:
+            raise UsageError(f"--most must be at least 2, got {self.most}")
 
 
 @options
 class ParetoOptions(Selection, Ranking, GoalOptions, CopiesOptions, ReadTime, Measuring):
     """Of ``lhc pareto``."""
 
-    PANEL: ClassVar[str] = "Search"
+    PANEL = "Search"
 
     objective: Literal["energy", "latency", "macs", "tiles"] | None = option(  # type: ignore[assignment]
         "Weighed against accuracy: energy, latency, macs on tiles, or, with all layers analog, the tiles that copies of"
@@ -280,6 +328,10 @@ class ParetoOptions(Selection, Ranking, GoalOptions, CopiesOptions, ReadTime, Me
     )
     points: int = option("Points of the front to verify.", default=12, metavar="N")
 
+    def __post_init__(self) -> None:
+        if self.points < 2:
+            raise UsageError(f"--points must be at least 2, got {self.points}")
+
 
 @options
 class PlacingFirst(
@@ -287,7 +339,7 @@ class PlacingFirst(
 ):
     """What commands take that write a placed network; one without a placement is partitioned first."""
 
-    PANEL: ClassVar[str] = "Chips"
+    PANEL = "Chips"
 
     draw: int = option("Number of the chip (programming) that is written.", default=0, metavar="N", rare=True)
 
@@ -305,7 +357,7 @@ class PlacingFirst(
 class CompileOptions(PlacingFirst):
     """Of ``lhc compile``."""
 
-    PANEL: ClassVar[str] = "Output"
+    PANEL = "Output"
 
     noise: Literal["on", "off", "input"] = option(
         "Output noise: drawn whenever the model runs, left out, or read from one more input for every analog layer.",
@@ -318,7 +370,7 @@ class CompileOptions(PlacingFirst):
 class SplitOptions(PlacingFirst):
     """Of ``lhc split``."""
 
-    PANEL: ClassVar[str] = "Output"
+    PANEL = "Output"
 
     folder: Path | str = option(
         "A new or empty folder.", default=REQUIRED, flag="--out", short="-o", metavar="DIR", reads=Path

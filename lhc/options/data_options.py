@@ -1,7 +1,7 @@
 """The options that say which samples a command reads, and how answers on them are scored."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from lhc.options.declare import option, options
 
@@ -15,7 +15,7 @@ __all__ = ["Data", "SampleSource", "SomeSamples"]
 class SampleSource:
     """Where samples are."""
 
-    PANEL: ClassVar[str] = "Data"
+    PANEL = "Data"
 
     data: "DataSource | None" = option(
         "Samples: an .npz with an array for every input (first axis samples), a folder of .npy (one per input)"
@@ -47,16 +47,12 @@ class SampleSource:
 class SomeSamples(SampleSource):
     """Which samples are looked at."""
 
-    PANEL: ClassVar[str] = "Data"
-
     samples: int | None = option("Use the first N samples; all by default.", default=None, metavar="N")
 
 
 @options
 class Data(SomeSamples):
     """Which samples are looked at, and how answers on them are scored."""
-
-    PANEL: ClassVar[str] = "Data"
 
     metric: str | None = option(
         "accuracy (default with labels), agreement (default without labels, where the output holds"

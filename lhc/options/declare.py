@@ -112,10 +112,9 @@ class Said(TypedDict, total=False):
 
 
 def option(help: str, *, default: T, kw_only: bool = True, **said: Unpack[Said]) -> T:
-    """A field of an options class.
+    """A field of an options class; ``help`` is one sentence.
 
     Args:
-        help: one sentence.
         default: its value where it is not given.
         kw_only: False: also an argument by position of the Python function.
         said: the rest of `Option`; by default the flag is the field's name with dashes, and the command line reads
@@ -136,10 +135,7 @@ def argument(
     """A field that both the command line and the Python function take by position.
 
     Args:
-        help: one sentence.
         kw_only: type checkers look for it here.
-        default: none by default.
-        said: see `option`.
     """
     metadata = {_KEY: {"help": help, "positional": True, **said}}
     return dataclasses.field(default=default, kw_only=kw_only, metadata=metadata)
@@ -211,9 +207,5 @@ def values_of(chosen: object) -> Iterator[tuple[Option, Any]]:
 
 
 def part(chosen: object, kind: type[C]) -> C:
-    """The options of a class out of those of a command; what the command does not have keeps its default.
-
-    Args:
-        kind: the class.
-    """
+    """The options of a class out of those of a command; what the command does not have keeps its default."""
     return kind(**{one.name: getattr(chosen, one.name) for one in options_of(kind) if hasattr(chosen, one.name)})

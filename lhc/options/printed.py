@@ -1,7 +1,7 @@
 """Options of the command line alone: what is printed and written. In Python, results have methods for that."""
 
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Literal
 
 from lhc.options.declare import option, options
 from lhc.options.subjects import ExternalData
@@ -11,21 +11,38 @@ __all__ = [
     "Carrying",
     "Estimating",
     "Form",
+    "Json",
     "MeasuredOutput",
     "Printing",
     "Replacing",
     "Reporting",
     "Watching",
+    "model_out",
 ]
 
 Form = Literal["table", "csv", "markdown", "latex", "json"]
+
+
+def model_out(ending: str, more: str = "", metavar: str = "OUT.onnx") -> Path | None:
+    """The option that says where a model goes that is made of another."""
+    text = f"By default <stem>{ending} beside MODEL{more}."
+    return option(text, default=None, short="-o", metavar=metavar, result="result.save(path)")
+
+
+@options
+class Json:
+    """What is printed, where that is no table."""
+
+    PANEL = "Output"
+
+    json: bool = option("Print JSON.", default=False, result="the result's own fields")
 
 
 @options
 class Printing:
     """What is printed."""
 
-    PANEL: ClassVar[str] = "Output"
+    PANEL = "Output"
 
     form: Form = option(
         "How results are printed.", default="table", flag="--format", metavar="F", result="result.table(form)"
@@ -56,7 +73,7 @@ class Watching(Printing):
 class Estimating:
     """Nothing but an estimate."""
 
-    PANEL: ClassVar[str] = "Execution"
+    PANEL = "Execution"
 
     dry_run: bool = option(
         "Say how much work it is and how long it will take, by timing a small piece.",
@@ -69,7 +86,7 @@ class Estimating:
 class Replacing:
     """Files that exist."""
 
-    PANEL: ClassVar[str] = "Output"
+    PANEL = "Output"
 
     force: bool = option(
         "Replace existing files (a model that holds the same network is replaced anyway).",
@@ -82,13 +99,7 @@ class Replacing:
 class Annotating(Replacing):
     """Where an annotated model goes."""
 
-    out: Path | None = option(
-        "By default <stem>.lhc.onnx beside MODEL.",
-        default=None,
-        short="-o",
-        metavar="OUT.onnx",
-        result="result.save(path)",
-    )
+    out: Path | None = model_out(".lhc.onnx")
     external_data: ExternalData = option(
         "Where weights are in other files: keep refers to those, copy writes OUT.onnx.data beside the output.",
         default="keep",
@@ -102,7 +113,7 @@ class Annotating(Replacing):
 class Carrying:
     """Forms of a placement that others read, beside lhc's own."""
 
-    PANEL: ClassVar[str] = "Output"
+    PANEL = "Output"
 
     layer_ann: bool = option(
         "Also write onnxruntime's key layer_ann on nodes that have none.",
@@ -122,7 +133,7 @@ class Carrying:
 class Reporting:
     """A report beside the result."""
 
-    PANEL: ClassVar[str] = "Output"
+    PANEL = "Output"
 
     report: Path | None = option(
         "Also write a report (.html, .md or .json).", default=None, metavar="OUT.html", result="lhc.report_of(result)"

@@ -5,12 +5,13 @@ Each class checks what its values mean by themselves; what depends on model or s
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Literal
 
 from lhc.errors import UsageError
 from lhc.options.data_options import Data, SampleSource, SomeSamples
 from lhc.options.declare import argument, option, options
 from lhc.options.values import bytes_of, check_times, copies_of, shapes_of, times_of
+from lhc.support.numbers import check_confidence
 
 if TYPE_CHECKING:
     from lhc.hardware import Hardware
@@ -62,7 +63,7 @@ def silent(what: str, done: int, total: int) -> None:
 class Model:
     """The network."""
 
-    PANEL: ClassVar[str] = "Model"
+    PANEL = "Model"
 
     model: "ModelSource" = argument(
         "An .onnx file, or a name that 'lhc models' lists.", kw_only=False, metavar="MODEL", reads=str
@@ -72,8 +73,6 @@ class Model:
 @options
 class ModelForm(Model):
     """The network, and what of it is seen as products."""
-
-    PANEL: ClassVar[str] = "Model"
 
     dequantize: bool = option(
         "Place operators on integers (QLinearConv, MatMulInteger, …) too, by their dequantised weights.",
@@ -86,7 +85,7 @@ class ModelForm(Model):
 class Seeded:
     """What makes a run repeatable."""
 
-    PANEL: ClassVar[str] = "Chips"
+    PANEL = "Chips"
 
     seed: int = option("Fixes devices and noise.", default=0, metavar="N")
 
@@ -99,8 +98,6 @@ class Seeded:
 class Chips(Seeded):
     """Programmings, and how sure figures are."""
 
-    PANEL: ClassVar[str] = "Chips"
-
     draws: int = option("Programmings (chips) per placement; a test takes at least so many.", default=10, metavar="N")
     confidence: float = option(
         "Two-sided level of the intervals: at 0.9 each bound may err in 5 % of all runs.",
@@ -109,12 +106,15 @@ class Chips(Seeded):
         rare=True,
     )
 
+    def __post_init__(self) -> None:
+        check_confidence(self.confidence)
+
 
 @options
 class MachineOptions:
     """The hardware, where a model is to be placed on it."""
 
-    PANEL: ClassVar[str] = "Machine"
+    PANEL = "Machine"
 
     hardware: "Hardware | str | Path | None" = option(
         "Preset name or YAML file.", default="lionheart", metavar="H", reads=str | None
@@ -124,8 +124,6 @@ class MachineOptions:
 @options
 class PlacedMachine(MachineOptions):
     """The hardware, where a model may carry its own."""
-
-    PANEL: ClassVar[str] = "Machine"
 
     hardware: "Hardware | str | Path | None" = option(
         "Preset or YAML file; by default that of the annotations, else lionheart.",
@@ -139,7 +137,7 @@ class PlacedMachine(MachineOptions):
 class CopiesOptions:
     """How often tiles hold the weights of a layer."""
 
-    PANEL: ClassVar[str] = "Machine"
+    PANEL = "Machine"
 
     copies: str | int = option(
         "How often tiles hold the weights of a layer, so that errors of devices average out. auto: as often as"
@@ -159,7 +157,7 @@ class CopiesOptions:
 class ReadTime:
     """When the machine is looked at."""
 
-    PANEL: ClassVar[str] = "Machine"
+    PANEL = "Machine"
 
     t_inference: float | None = option(
         "Seconds from the first read to the moment that is looked at; the hardware's own by default.",
@@ -181,7 +179,7 @@ class ReadTime:
 class ReadTimes:
     """When the machine is looked at, at one or more times."""
 
-    PANEL: ClassVar[str] = "Machine"
+    PANEL = "Machine"
 
     times: Sequence[float] | None = option(
         "Seconds from the first read to the moments that are looked at, separated by commas.",
@@ -206,7 +204,7 @@ class ReadTimes:
 class Shapes:
     """Sizes that the file leaves open."""
 
-    PANEL: ClassVar[str] = "Model"
+    PANEL = "Model"
 
     shapes: Mapping[str, tuple[int, ...]] | None = option(
         "Full shape of an input that the file leaves open.",
@@ -222,7 +220,7 @@ class Shapes:
 class GivenPlacement:
     """Which layers are analog, where nothing is searched."""
 
-    PANEL: ClassVar[str] = "Placement"
+    PANEL = "Placement"
 
     placement: "Plan | Iterable[str] | None" = option(
         'Which layers are analog: a plan, their names, or "all-analog"; by default what the annotations say.',
@@ -246,7 +244,7 @@ class GivenPlacement:
 class GoalOptions:
     """What a placement is to be good at, apart from accuracy."""
 
-    PANEL: ClassVar[str] = "Goal"
+    PANEL = "Goal"
 
     objective: Objective | None = option(
         "Least energy, least latency, or most macs on tiles; energy where the hardware has costs, else macs.",
@@ -269,7 +267,7 @@ class GoalOptions:
 class LayerSelection:
     """Which layers are looked at. Patterns are globs, or regular expressions after ``re:``."""
 
-    PANEL: ClassVar[str] = "Layers"
+    PANEL = "Layers"
 
     include: Sequence[str] = option(
         "Look at these layers only (glob, or re:…).", default=(), metavar="P", reads=list[str], convert=tuple
@@ -283,8 +281,6 @@ class LayerSelection:
 class Selection(LayerSelection):
     """Which layers are looked at, and which are fixed."""
 
-    PANEL: ClassVar[str] = "Layers"
-
     force_analog: Sequence[str] = option(
         "These layers are analog.", default=(), metavar="P", reads=list[str], convert=tuple
     )
@@ -297,7 +293,7 @@ class Selection(LayerSelection):
 class Ranking:
     """How the damage of single layers is found."""
 
-    PANEL: ClassVar[str] = "Search"
+    PANEL = "Search"
 
     method: RankingMethod = option(
         "How sensitivities are found: measure, fisher (predicted from gradients), or auto (predicted, and a few"
@@ -311,7 +307,7 @@ class Ranking:
 class Progressing:
     """What is told while work proceeds."""
 
-    PANEL: ClassVar[str] = "Execution"
+    PANEL = "Execution"
 
     progress: Progress = option("Called as work proceeds.", default=silent, instead="a bar on stderr; -q: none")
 
@@ -319,8 +315,6 @@ class Progressing:
 @options
 class Execution(Progressing):
     """How the work is carried out. Results do not depend on it."""
-
-    PANEL: ClassVar[str] = "Execution"
 
     jobs: int = option("Processes, one thread each.", default=1, short="-j", metavar="N")
     scheduler: str | None = option(

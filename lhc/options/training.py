@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Literal
 
 from lhc.errors import UsageError
 from lhc.options.declare import option, options
@@ -24,7 +24,7 @@ RATES: Mapping[str, float] = {"adam": 3e-3, "sgd": 1e-3}
 class TrainingOptions(Seeded):
     """How a network is trained under the noise of its tiles."""
 
-    PANEL: ClassVar[str] = "Training"
+    PANEL = "Training"
 
     steps: int | None = option("Optimiser steps; 1000 by default.", default=None, metavar="N")
     epochs: float | None = option(
@@ -116,7 +116,7 @@ class TrainingOptions(Seeded):
 class Checkpointing:
     """Where a training is kept."""
 
-    PANEL: ClassVar[str] = "Training"
+    PANEL = "Training"
 
     checkpoint: Path | None = option(
         "Folder for the state of the training; the same command goes on where it stopped.", default=None, metavar="DIR"

@@ -7,14 +7,15 @@ from typing import TypedDict, Unpack
 
 from lhc.costs import Cost, by_operator, cost_of
 from lhc.errors import ConfigError, ModelError, UsageError
-from lhc.graph import Layer, LayerGraph, WeightRef
+from lhc.graph import LayerGraph
 from lhc.plan import Plan
 from lhc.plan.recurrent_steps import first_steps, folded
 from lhc.report.document import CostItem, Costs, DrivenRows, LayerCosts, OperatorItem, Report
+from lhc.report.formats import NotebookReport
 from lhc.results import AtTime, Attribution, Evaluation, Front, FrontPoint, Infeasibility, Robustness
 from lhc.summary import summary
 
-__all__ = ["ReportParts", "build_report", "costs_of", "estimated_front", "graph_of_plan", "over_time"]
+__all__ = ["ReportParts", "build_report", "costs_of", "estimated_front", "over_time"]
 
 MOST_POINTS = 24
 """Of a front by estimate."""
@@ -40,14 +41,12 @@ def build_report(
     """The report of a plan.
 
     Args:
-        model: how the model is called.
-        plan: the placement, and how it did.
         operators: how many the network has, where the graph has not all.
         found: what was measured and said of it; a front that was not measured is estimated from the sensitivities.
     """
     front = found.get("front") or estimated_front(plan, graph)
     found["front"] = None if front is None else _folded_front(front, first_steps(plan.layers))
-    return Report(
+    return NotebookReport(
         model=model,
         summary=summary(plan, graph),
         plan=folded(plan),
@@ -79,24 +78,6 @@ def _driven_rows(plan: Plan, graph: LayerGraph) -> DrivenRows | None:
         one += rows
         copies += layer.copies * rows
     return DrivenRows(copies=copies, one=one)
-
-
-def graph_of_plan(plan: Plan) -> LayerGraph:
-    """The candidates alone, without their sizes: for a file whose sizes are not known until it runs.
-
-    Layers that read one initializer share their tiles.
-    """
-    layers = [
-        Layer(
-            layer.name,
-            layer.kind,
-            (),
-            (layer.output,),
-            None if layer.weight is None else WeightRef(layer.weight, 1, (), "float32", layer.weight),
-        )
-        for layer in plan.layers
-    ]
-    return LayerGraph(layers, (), ())
 
 
 def costs_of(plan: Plan, graph: LayerGraph) -> Costs | None:

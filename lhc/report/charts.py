@@ -195,9 +195,6 @@ def point_chart(
 
     Args:
         points: by ascending ``x``.
-        levels: kind, ``y`` and text of each.
-        x_label: of the horizontal axis, with its unit.
-        y_label: of the vertical one.
         percent: values of ``y`` are shares, and shown in %.
         joined: which points a line connects; all by default.
         from_zero: the vertical axis holds 0, whatever the points are.

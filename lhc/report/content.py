@@ -77,7 +77,6 @@ class PageSection:
     Attributes:
         id: for links; letters and dashes.
         chart: with ``description``, what it shows in a sentence.
-        items: a list.
         facts: names and what is known.
         commands: as they are typed.
     """

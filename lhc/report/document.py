@@ -5,21 +5,14 @@ is one point of a share in %), or relative to the baseline where the budget is. 
 """
 
 import json
-from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from lhc.errors import ConfigError
 from lhc.plan import Plan
 from lhc.results import AtTime, Attribution, Front, Infeasibility, Robustness
-from lhc.support.field_problems import field_problem
 
-__all__ = ["CostItem", "Costs", "DrivenRows", "LayerCosts", "OperatorItem", "Report", "parse_report", "read_report"]
-
-_SCHEMA = 1
-_LIMIT = 64 * 2**20
-"""Largest document that is read, in bytes."""
+__all__ = ["CostItem", "Costs", "DrivenRows", "LayerCosts", "OperatorItem", "Report"]
 
 
 class _ReportRecord(BaseModel):
@@ -136,15 +129,6 @@ class Report(_ReportRecord):
     def __repr__(self) -> str:
         return f"<Report of {self.model} on {self.plan.hardware.name}: {self.summary}>"
 
-    def _repr_html_(self) -> str:
-        """In a notebook: the page, in a frame of its own."""
-        from html import escape
-
-        from lhc.report.page import html
-
-        frame = 'width="100%" height="760" style="border: 1px solid #ccc"'
-        return f'<iframe srcdoc="{escape(html(self))}" {frame}></iframe>'
-
     def to_json(self) -> str:
         """The document as JSON; numbers are read back exactly."""
         return self.model_dump_json(indent=1) + "\n"
@@ -153,35 +137,3 @@ class Report(_ReportRecord):
     def json_schema(cls) -> str:
         """The JSON schema of the document."""
         return json.dumps(cls.model_json_schema(), indent=1, sort_keys=True)
-
-
-def read_report(path: Path) -> Report:
-    """A report that was written as JSON.
-
-    Raises:
-        ConfigError: it cannot be read, is larger than 64 MiB, or no report of this schema.
-    """
-    try:
-        if path.stat().st_size > _LIMIT:
-            raise ConfigError(f"{path}: larger than {_LIMIT >> 20} MiB, which no report is")
-        text = path.read_bytes()
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror or error}") from error
-    return parse_report(text, str(path))
-
-
-def parse_report(text: bytes, place: str) -> Report:
-    """A report from JSON.
-
-    Args:
-        place: where it lies, for messages.
-
-    Raises:
-        ConfigError: it is no report of this schema.
-    """
-    try:
-        return Report.model_validate_json(text)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise ConfigError(f"{place}: not a report of schema {_SCHEMA}: {where}: {field_problem(first)}") from error

@@ -1,6 +1,7 @@
 """JSON documents of the commands. Their fields, and the order of these, are a contract; see docs/command-line.md."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from pydantic import TypeAdapter
@@ -16,7 +17,9 @@ from lhc.results import Evaluation, Front, SensitivityTable
 from lhc.study.outcome import Analysis, PartitionResult, plan_cost
 
 if TYPE_CHECKING:
+    from lhc.study.copy_columns import WidenedModel
     from lhc.study.effort import Effort
+    from lhc.study.scale_channels import SmoothedModel
     from lhc.study.source import Opened
 
 __all__ = [
@@ -31,6 +34,8 @@ __all__ = [
     "partition_document",
     "placement_document",
     "sensitivity_document",
+    "smoothing_document",
+    "widening_document",
 ]
 
 Document = dict[str, object]
@@ -179,6 +184,17 @@ def evaluations_document(results: list[Evaluation]) -> Document:
         **_named(first, "samples documents draws seed calibrated"),
         "times": [_named(found, "t_s mean std interval drop") for found in results],
     }
+
+
+def smoothing_document(result: "SmoothedModel") -> Document:
+    """Of ``lhc smooth``."""
+    inputs = [asdict(one) for one in result.inputs]
+    return {"hardware": result.hardware.name, "inputs": inputs, **_named(result, "samples difference")}
+
+
+def widening_document(result: "WidenedModel") -> Document:
+    """Of ``lhc widen``."""
+    return {"hardware": result.hardware.name, "layers": [asdict(one) for one in result.layers]}
 
 
 def answer_document(max_drop: float, found: Answer, command: str | None) -> Document:

@@ -7,10 +7,11 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from lhc.errors import UsageError
+from lhc.plan import Plan
 from lhc.results import Front, FrontPoint
 from lhc.store import ResultCache
 
-__all__ = ["Answer", "StoredFront", "answer", "read_fronts", "store_front"]
+__all__ = ["Answer", "StoredFront", "answer", "newest_front", "read_fronts", "store_front"]
 
 KIND = "front"
 
@@ -21,9 +22,7 @@ class StoredFront:
 
     Attributes:
         source: hash of the network.
-        hardware: its name.
         command: the options that name samples, hardware and seeds, as on the command line.
-        front: what was found.
     """
 
     source: str
@@ -51,12 +50,7 @@ _ADAPTER = TypeAdapter(StoredFront)
 
 
 def store_front(folder: Path, key: str, stored: StoredFront) -> None:
-    """Keep a front; one of the same settings is replaced.
-
-    Args:
-        key: stands for the settings.
-        stored: the front.
-    """
+    """Keep a front; one of the same settings is replaced."""
     with ResultCache(folder) as cache:
         cache.update(KIND, f"{stored.source} {key}", lambda _: _ADAPTER.dump_json(stored))
 
@@ -79,12 +73,21 @@ def read_fronts(folder: Path, source: str) -> list[StoredFront]:
     return found
 
 
+def newest_front(folder: Path, plan: Plan) -> Front | None:
+    """The front that was measured last of this network on this machine, one of the plan's objective before others."""
+    try:
+        stored = read_fronts(folder, plan.source)
+    except UsageError:
+        return None
+    fronts = [one.front for one in stored if one.hardware == plan.hardware.name and one.front.verified]
+    objective = None if plan.outcome is None else plan.outcome.objective
+    return min(fronts, key=lambda front: front.objective != objective, default=None)
+
+
 def answer(fronts: list[StoredFront], max_drop: float, objective: str | None = None) -> Answer:
     """The best that is verified within a budget, and what is estimated to be better, on the newest front.
 
     Args:
-        fronts: the newest first.
-        max_drop: the budget, in the metric's unit.
         objective: what is to be best; what the newest front was measured for by default.
 
     Raises:

@@ -9,10 +9,11 @@ from pathlib import Path
 
 from lhc.errors import ConfigError, UsageError
 from lhc.plan import Plan
-from lhc.report.document import Report, parse_report
+from lhc.report.document import Report
+from lhc.report.formats import parse_report
 from lhc.store import ResultCache
 
-__all__ = ["keep", "kept", "merged", "newest"]
+__all__ = ["keep", "kept", "merged", "newest", "with_earlier"]
 
 KIND = "report"
 
@@ -49,6 +50,15 @@ def kept(work_dir: Path, plan: Plan) -> Report | None:
     with ResultCache(work_dir) as cache:
         found = cache.documents(KIND, _name(plan))
     return parse_report(found[0], str(work_dir)) if found else None
+
+
+def with_earlier(work_dir: Path, report: Report) -> Report:
+    """A report with what was measured of the same plan before; a warning where that cannot be read."""
+    try:
+        return merged(kept(work_dir, report.plan), report)
+    except ConfigError as error:
+        lost = f"what was measured of it before cannot be read: {error}"
+        return report.model_copy(update={"warnings": (*report.warnings, lost)})
 
 
 def newest(work_dir: Path) -> tuple[Report, int]:

@@ -97,7 +97,6 @@ def budget_text(value: float, share: bool = False) -> str:
     """A budget that is at least the value, as ``--max-drop`` takes it.
 
     Args:
-        value: the drop.
         share: it is one: from 1 on it is written as a percentage.
 
     >>> budget_text(0.020384), budget_text(0.02), budget_text(0.0), budget_text(1.5), budget_text(1.5, share=True)
@@ -218,12 +217,7 @@ def reasons(layers: Sequence[LayerPlan]) -> str:
 
 
 def margin_cause(found: Robustness, show: Callable[[float], str]) -> str | None:
-    """Why the budget is not shown to be held even with the least noise tried; None where it is, or nothing tells.
-
-    Args:
-        found: what was measured.
-        show: how a drop is written.
-    """
+    """Why the budget is not shown to be held even with the least noise tried; None where it is, or nothing tells."""
     least = found.scales[0]
     drop, interval = least.evaluation.drop, found.interval(least.evaluation)
     if found.margin or interval is None or interval[1] <= found.max_drop:

@@ -22,19 +22,15 @@ class Evaluation:
     """A placement judged on samples over several draws.
 
     Attributes:
-        metric: name of the metric.
         percent: the metric is a share.
         baseline: the digital network's value on the same samples.
         values: the value of every draw.
-        mean: their mean.
         std: their standard deviation.
         interval: of the mean, over draws, within 0 and 1 where it is a share; None with one draw.
         drop: mean damage against the baseline; larger is worse. In the metric's unit, or relative to the baseline.
         drop_interval: of the mean drop over draws, on these samples.
         sample_interval: of the mean drop over draws and samples.
         drops: the drop of every draw.
-        samples: how many samples.
-        seed: of the run.
         t_s: time of inference in seconds.
         confidence: two-sided level of the intervals.
         calibrated: samples that every chip was calibrated on, none of them judged; 0: no chip was.
@@ -70,7 +66,6 @@ class Verdict:
     """Whether a placement holds the budget: ``undecided`` where the interval contains it.
 
     Attributes:
-        status: what was decided.
         evaluation: what it rests on.
         generalized: by the interval over chips and samples instead of chips alone.
         estimated: by the mean drop itself, which guides a search and shows nothing.
@@ -131,9 +126,7 @@ class SensitivityTable(Tabled):
     Attributes:
         metric: in whose unit damage is.
         layers: name -> sensitivity, in file order.
-        samples: how many samples.
         draws: programmings per layer.
-        seed: of the run.
         t_s: time of inference in seconds.
         confidence: two-sided level of the intervals over draws; with repeated looks, at least that.
         agreement: of predictions with what was measured to check them, whether or not they were used.

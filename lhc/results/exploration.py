@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from lhc.plan import Sensitivity
-from lhc.results import Evaluation
+from lhc.results.evaluation import Evaluation
 from lhc.support.numbers import scale_text, share_text
 
 __all__ = [
@@ -34,7 +34,6 @@ class Calibration:
     Attributes:
         factor: sum of the drops over sum of the damages.
         spread: mean deviation of a drop from the factor times its damage, as a share of the mean drop's magnitude.
-        placements: how many.
     """
 
     factor: float
@@ -238,9 +237,7 @@ class Attribution:
     Attributes:
         metric: in whose unit damage is.
         layers: name -> attribution, in file order.
-        samples: how many samples.
         draws: programmings per layer and effect.
-        seed: of the run.
         t_s: time of inference in seconds.
         confidence: two-sided level of the intervals over draws.
         titles: name -> module path and name, where the file tells the module; for tables, not in JSON.

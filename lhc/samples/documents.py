@@ -79,9 +79,7 @@ def text_task(
     """Windows of documents, one after the other.
 
     Args:
-        documents: texts.
         tokenizer: what it adds around a text by itself (marks of begin and end) stays.
-        window: most inputs of a sample.
         stride: tokens from a window of a document to its next; the whole window by default.
         most: windows; documents behind them are not looked at.
         each: most windows of a document; what lies behind them is left out.

@@ -33,9 +33,6 @@ def shows_classes(output: Array, targets: Array | None = None) -> bool:
 def metric_without_targets(output: Array, name: str) -> tuple[Metric, str]:
     """What an output without targets is judged by, and why: agreement where it shows classes, else nmse.
 
-    Args:
-        output: of the digital network, for some samples.
-
     Raises:
         UsageError: it holds no real numbers, so that neither makes sense unasked.
     """

@@ -139,7 +139,6 @@ class FileArray(LazyArray):
         """An array in a file.
 
         Args:
-            header: shape, type, and where the values start.
             owner: kept as long as the array, where the file is temporary.
         """
         super().__init__(header.shape, header.dtype)

@@ -23,7 +23,6 @@ class Shards(LazyArray):
         """Shards in this order.
 
         Args:
-            key: of the input.
             headers: what each shard holds; types, and shapes but for the first axis, are the same.
         """
         ends = list(accumulate(header.shape[0] for header in headers))

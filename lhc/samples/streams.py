@@ -27,8 +27,6 @@ def from_function(function: Callable[[], object], name: str, samples: int | None
     """What a user's function gives: a task, arrays by name, or blocks of them.
 
     Args:
-        function: called without arguments.
-        name: of the function, for messages.
         samples: no more blocks are taken once there are so many; the function may never end.
 
     Raises:

@@ -101,8 +101,6 @@ def cut(
 
     Args:
         inputs: input name -> ``(samples, ...)``; what has no axes goes whole into every call.
-        samples: how many.
-        size: most samples of a call.
         fill: every call has as many.
     """
     for start in range(0, samples, size):

@@ -3,7 +3,6 @@
 from lhc.stats.intervals import (
     CONFIDENCE,
     Summary,
-    check_confidence,
     clipped,
     hull,
     one_sided,
@@ -23,7 +22,6 @@ __all__ = [
     "Prospect",
     "Summary",
     "by_document",
-    "check_confidence",
     "clipped",
     "effective_documents",
     "failures_allowed",

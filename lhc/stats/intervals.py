@@ -23,11 +23,11 @@ import scipy
 
 from lhc.errors import UsageError
 from lhc.stats.jackknife import by_document, effective_documents
+from lhc.support.numbers import check_confidence
 
 __all__ = [
     "CONFIDENCE",
     "Summary",
-    "check_confidence",
     "clipped",
     "hull",
     "one_sided",
@@ -44,17 +44,6 @@ CONFIDENCE = 0.90
 
 Interval = tuple[float, float]
 Floats = npt.NDArray[np.float64]
-
-
-def check_confidence(confidence: float) -> float:
-    """A level between 0 and 1.
-
-    Raises:
-        UsageError: it is not.
-    """
-    if not 0 < confidence < 1:
-        raise UsageError(f"--confidence must lie between 0 and 1, got {confidence}")
-    return confidence
 
 
 def one_sided(confidence: float) -> float:
@@ -85,7 +74,6 @@ def summarize(values: Sequence[float] | Floats, confidence: float = CONFIDENCE, 
 
     Args:
         values: one value a draw, shape ``(draws,)``.
-        confidence: two-sided level, between 0 and 1.
         step: least change of a value, as in `over_draws`.
 
     Raises:
@@ -103,7 +91,6 @@ def over_draws(values: Floats, confidence: float = CONFIDENCE, step: float = 0.0
 
     Args:
         values: one a draw.
-        confidence: two-sided level.
         step: by which a value can change at least (1 / samples for a share): a spread of less than half a step
             cannot be seen, so the deviation is taken as at least that.
     """
@@ -124,7 +111,6 @@ def over_draws_and_samples(
 
     Args:
         damage: per draw and sample, shape ``(draws, samples)``, paired with the digital network sample by sample.
-        confidence: two-sided level.
         step: as in `over_draws`; a share of which nothing was seen in N samples can still be 3 / N (the rule of
             three, at 95 %), so the half-width is at least what makes that so. Of documents, N is their number.
         documents: number of every sample's document, shape ``(samples,)``: they are what is drawn
@@ -178,8 +164,6 @@ def split_level(error: float, parts: int, first: float | None = None) -> tuple[f
     """Divide a chance of error over looks or tests.
 
     Args:
-        error: the whole chance.
-        parts: over how many.
         first: share of the first one; the others have equal shares of the rest. Equal shares if None.
     """
     if parts == 1:
@@ -197,7 +181,6 @@ def samples_needed(budget: float, changed: float, confidence: float = CONFIDENCE
     Args:
         budget: the drop to be resolved, as a share.
         changed: share of samples whose score changes.
-        confidence: two-sided level.
     """
     z = float(scipy.special.ndtri((1 + confidence) / 2))
     return int(np.ceil(changed * (z / budget) ** 2)) if budget > 0 else np.iinfo(np.int64).max

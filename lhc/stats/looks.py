@@ -27,12 +27,7 @@ _REACH, _POINTS = 7.0, 1001
 
 
 def look_schedule(least: int, most: int) -> tuple[int, ...]:
-    """Numbers of draws at which a running measurement is looked at.
-
-    Args:
-        least: draws at the first look.
-        most: draws at the last look.
-    """
+    """Numbers of draws at which a running measurement is looked at."""
     looks = [min(least, most)]
     while looks[-1] < most:
         looks.append(min(most, max(looks[-1] + 1, round(GROWTH * looks[-1]))))
@@ -45,7 +40,6 @@ def look_errors(looks: tuple[int, ...], error: float) -> tuple[float, ...]:
 
     Args:
         looks: numbers of draws, growing.
-        error: the whole chance.
     """
     if len(looks) == 1:
         return (error,)
@@ -93,10 +87,6 @@ class Prospect:
         """Whether it is nearly sure that the bound will not come within the limit.
 
         Args:
-            mean: of what was seen.
-            deviation: of a draw.
-            limit: the greatest bound that is accepted.
-            looks: numbers of draws.
             done: draws that were seen.
             last_error: level of the last look.
             beside: half-width of what further draws do not narrow, at that look.

@@ -46,6 +46,7 @@ BUSY_SECONDS = 30.0
 MAX_BYTES = 2**29
 """Of a result."""
 _NAME = "results-v1-{:06}.sqlite3"
+_DOCUMENTS = "SELECT kind, name, text, digest FROM documents WHERE kind = ?1 AND"
 _FULL = {"SQLITE_FULL", "SQLITE_IOERR_WRITE", "SQLITE_IOERR_FSYNC", "SQLITE_IOERR_SHMSIZE"}
 
 _LOCK = threading.RLock()
@@ -61,11 +62,9 @@ def default_work_dir() -> Path:
 class ResultCache(AbstractContextManager["ResultCache"]):
     """Results and documents in a folder, shared with other processes and later runs.
 
-    Threads may share one. A context manager: leaving it syncs and closes the file, using it again opens it. Nothing is
-    made before something is kept. Where the folder cannot be used, a warning says so, and memory is.
-
-    Args:
-        fresh: results that lie there already are not looked at; new ones replace them.
+    Threads may share one. Leaving it syncs and closes the file, using it again opens it. Nothing is made before
+    something is kept. Where the folder cannot be used, a warning says so, and memory is. ``fresh``: results that lie
+    there already are not looked at; new ones replace them.
     """
 
     def __init__(self, folder: str | Path, *, fresh: bool = False) -> None:
@@ -94,14 +93,10 @@ class ResultCache(AbstractContextManager["ResultCache"]):
         return None
 
     def put(self, value: Array, *facts: Facts) -> None:
-        """Keep a result, safe from any kill of this process once this returns.
-
-        Args:
-            value: booleans, integers or floats; any shape.
-            facts: all that it depends on, each within those before it; those that results share are written once.
+        """Keep a result, any shape, safe from any kill of this process once this returns.
 
         Raises:
-            DataError: an array of such elements, or so large, cannot be kept.
+            DataError: an array so large, or of other elements than booleans, integers and floats.
             LhcError: the disk is full; what is there is kept, and more can be put once there is room.
         """
         array = np.asarray(value, value.dtype.newbyteorder("<"))
@@ -118,8 +113,8 @@ class ResultCache(AbstractContextManager["ResultCache"]):
 
     def documents(self, kind: str, name: str = "") -> list[bytes]:
         """Documents of a kind whose names begin so, the one that was kept last first."""
-        query = "SELECT kind, name, text, digest FROM documents WHERE kind = ?1 AND substr(name, 1, length(?2)) = ?2"
-        return [text for _, _, text in self._sound(self._select(f"{query} ORDER BY id DESC", kind, name))]
+        query = f"{_DOCUMENTS} substr(name, 1, length(?2)) = ?2 ORDER BY id DESC"
+        return [text for _, _, text in self._sound(self._select(query, kind, name))]
 
     def update(self, kind: str, name: str, change: Callable[[bytes | None], bytes]) -> None:
         """Make of a document, None where there is none, what it is to be; no other process can meanwhile.
@@ -127,10 +122,9 @@ class ResultCache(AbstractContextManager["ResultCache"]):
         Raises:
             LhcError: the disk is full.
         """
-        query = "SELECT kind, name, text, digest FROM documents WHERE kind = ? AND name = ?"
 
         def replace(connection: sqlite3.Connection) -> None:
-            before = self._sound(connection.execute(query, (kind, name)).fetchall())
+            before = self._sound(connection.execute(f"{_DOCUMENTS} name = ?2", (kind, name)).fetchall())
             row = (kind, name, change(before[0][2] if before else None))
             connection.execute("REPLACE INTO documents VALUES (NULL, ?, ?, ?, ?)", (*row, _checksum(*row)))
 
@@ -221,7 +215,7 @@ class ResultCache(AbstractContextManager["ResultCache"]):
 
 
 def _checksum(*columns: bytes | str) -> bytes:
-    """Of the columns of a row, 16 bytes; where one ends and the next begins counts too."""
+    """16 bytes of the columns of a row; where one ends and the next begins counts too."""
     data = [column.encode() if isinstance(column, str) else column for column in columns]
     return blake2b(b"".join(len(one).to_bytes(8, "little") + one for one in data), digest_size=16).digest()
 

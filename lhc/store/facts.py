@@ -20,8 +20,7 @@ def chain(*facts: Facts) -> list[tuple[str, str, str]]:
     """Fingerprint, that of those before it (none: empty), and canonical JSON of facts that lie within each other.
 
     Raises:
-        TypeError: they hold what JSON cannot say, such as numpy's integers.
-        ValueError: they hold NaN or an infinite number.
+        TypeError, ValueError: JSON cannot say what they hold, such as numpy's integers, or NaN.
     """
     links: list[tuple[str, str, str]] = []
     for one in facts:
@@ -37,12 +36,12 @@ def fingerprint(*facts: Facts) -> str:
 
 
 def _plain(value: JsonValue) -> JsonValue:
-    if value is None or isinstance(value, (str, int)):
-        return value
-    if isinstance(value, float):
-        return int(value) if value.is_integer() else value
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
     if isinstance(value, (list, tuple)):
         return [_plain(inner) for inner in value]
-    if isinstance(value, Mapping) and all(isinstance(name, str) for name in value):
+    if isinstance(value, Mapping):
+        if not all(isinstance(name, str) for name in value):
+            raise TypeError("names of facts are text")
         return {name: _plain(inner) for name, inner in value.items()}
-    raise TypeError(f"facts are what JSON can say, got {type(value).__name__}")
+    return value

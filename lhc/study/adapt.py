@@ -6,13 +6,12 @@ from lhc.errors import ModelError, UsageError
 from lhc.graph import LayerGraph
 from lhc.onnx_io import able_to_adapt, adapters_of, with_adapters
 from lhc.options.training import TrainingOptions
-from lhc.passes import Qualify, initial_plan
+from lhc.passes import qualified_plan
 from lhc.passes.select import match_layers
 from lhc.plan import Plan, Retrained
 from lhc.study.source import Opened
 from lhc.study.state import Study
 from lhc.support.numbers import counted, share_text
-from lhc.support.version import VERSION
 
 __all__ = ["adapted", "adapters_note"]
 
@@ -65,7 +64,7 @@ def _chosen(study: Study, analog: frozenset[str], settings: TrainingOptions) -> 
 
 def _extended(plan: Plan, graph: LayerGraph, source: str) -> Plan:
     """The plan with rows for the adapters, digital; the other decisions stay."""
-    fresh = Qualify().run(graph, initial_plan(graph, plan.hardware, source, VERSION)).plan
+    fresh = qualified_plan(graph, plan.hardware, source)
     known = {row.name: row for row in plan.layers}
     rows = (
         known[row.name].model_copy(update={"output": row.output}) if row.name in known else row for row in fresh.layers

@@ -35,7 +35,6 @@ def measure_attribution(bench: Bench, names: Sequence[str], confidence: float = 
 
     Args:
         bench: samples, metric (damage is in its unit), hardware, draws.
-        confidence: two-sided level of the intervals.
     """
     effects = effects_of(bench.hardware)
     benches: dict[Effect | None, Bench] = {effect: _bench(bench, [effect]) for effect in effects}

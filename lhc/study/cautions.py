@@ -83,7 +83,6 @@ def doubts(accuracy: float, labels: Array, classes: int) -> str | None:
     than a third of what always answering the most frequent class leaves to be won.
 
     Args:
-        accuracy: share of right answers.
         labels: class indices, ``(samples, ...)``.
     """
     if accuracy == 1:

@@ -49,7 +49,6 @@ class Verified:
     """A placement and its test.
 
     Attributes:
-        placement: the analog layers.
         verdict: of the test.
         chips: numbers of the programmings that it was tested on.
     """
@@ -288,8 +287,6 @@ def climbed(
 
     Args:
         path: what may be tested.
-        trial: does it.
-        most: chips for a test.
         error: chance that anything is accepted that does not hold.
         share: of the chips, that is to hold the budget one by one too; None: their mean alone.
 

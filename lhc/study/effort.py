@@ -119,7 +119,6 @@ def evaluation_step(
 
     Args:
         placements: one or more; some may be the same.
-        what: names the step.
         times: of inference, at each of which all are measured; the bench's own by default.
         timed: placements that were timed before, on other samples or chips of the same bench; new ones are added.
     """
@@ -168,7 +167,6 @@ def ranking_steps(
     """What it takes to find the sensitivities of all named layers; for ``auto``, where the prediction is confirmed.
 
     Args:
-        method: see `lhc.study.rank`.
         half_width: see there; a layer may then need fewer draws.
     """
     placements = [frozenset(group) for group in bench.graph.tied(names)]
@@ -200,11 +198,7 @@ def _prediction_step(bench: Bench, names: Sequence[str]) -> EffortStep:
 
 
 def curvature_step(bench: Bench, names: Sequence[str]) -> EffortStep:
-    """What HILAL's curvatures take; their time is linear in the samples.
-
-    Args:
-        bench: samples with class labels.
-    """
+    """What HILAL's curvatures take; their time is linear in the samples."""
     # The first loads what is loaded once.
     _, few, many = _seconds(bench, lambda small: curvatures(small, names), (1, _FEW, _MORE))
     more = max(0, min(BATCH, bench.samples) - _FEW)

@@ -62,11 +62,7 @@ class _Case:
     """A placement that does not hold the budget.
 
     Attributes:
-        graph: the layers.
         plan: qualified, with what the user fixed, and with sensitivities where these were measured.
-        analog: the placement.
-        found: its verification.
-        options: limits.
         judge: of the search, for the search of layers in the way.
         verify: samples of the verification.
         budget: at the level of the verification of the placement.
@@ -76,7 +72,6 @@ class _Case:
         """Begin to explain.
 
         Args:
-            study: with what was searched.
             verified: the placement, and others that were verified with it.
         """
         assert study.searched is not None
@@ -102,11 +97,7 @@ class _Case:
 
 
 def _explained(case: _Case) -> Infeasibility:
-    """Why it does not hold.
-
-    Raises:
-        OutOfTimeError: the time that the user gave was over before there was anything to tell.
-    """
+    """Why it does not hold."""
     safest = search_space(case.graph, case.plan, case.options).safest()
     least = case.plan.analog if safest is None else safest.placement
     least_found = case.evaluate(least, "the safest placement")
@@ -168,14 +159,10 @@ Change = tuple[str, frozenset[str], Bench]
 
 
 def _times(case: _Case) -> Iterator[Change]:
-    shorter = [t for t in SHORTER_TIMES_S if t < case.verify.t_s and _known(case.verify, t)]
-    for t_s in shorter:
-        yield f"--t-inference {case.verify.t_s:g} -> {t_s:g}", case.analog, replace(case.verify, t_s=t_s)
-
-
-def _known(bench: Bench, t_s: float) -> bool:
-    devices = bench.hardware.devices
-    return devices is not None and devices.time_problem(t_s) is None
+    machine, now = case.verify.hardware, case.verify.t_s
+    for t_s in SHORTER_TIMES_S:
+        if t_s < now and machine.devices is not None and machine.knows(t_s):
+            yield f"--t-inference {now:g} -> {t_s:g}", case.analog, replace(case.verify, t_s=t_s)
 
 
 def _bits(case: _Case) -> Iterator[Change]:

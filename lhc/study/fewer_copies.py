@@ -55,8 +55,6 @@ def fewest_tiles(least: int, most: int, holds: Callable[[int], bool]) -> int:
     """The fewest tiles of eight steps that hold, if more tiles hold where fewer do; the most are known to.
 
     Args:
-        least: without further copies.
-        most: with all of them.
         holds: whether a number of tiles does.
     """
     steps = np.unique(np.linspace(least, most, STEPS + 1).round().astype(int)).tolist()

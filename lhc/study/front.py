@@ -13,15 +13,15 @@ from lhc.costs import cost_of
 from lhc.errors import OutOfTimeError
 from lhc.graph import LayerGraph
 from lhc.measure.bench import Bench
-from lhc.passes import Copies, SearchOptions, front, search_space
+from lhc.passes import Copies, front, search_space
 from lhc.plan import Plan
 from lhc.results import Calibration, Evaluation, Front, FrontObjective, FrontPoint
-from lhc.stats import CONFIDENCE, one_sided, split_level, two_sided
+from lhc.stats import one_sided, split_level, two_sided
 from lhc.study.cautions import warn_of_doubtful_labels
 from lhc.study.goal import search_options
 from lhc.study.state import Study
 
-__all__ = ["MOST_POINTS", "Candidate", "MeasureFront", "front_of", "measure_candidates", "measure_front"]
+__all__ = ["MOST_POINTS", "Candidate", "MeasureFront", "with_front"]
 
 MOST_POINTS = 100
 """Of the front by estimate."""
@@ -32,7 +32,6 @@ class MeasureFront:
     """Verify points of the estimated front.
 
     Attributes:
-        points: how many.
         confidence: two-sided level of all intervals together.
     """
 
@@ -44,42 +43,10 @@ class MeasureFront:
 
     def apply(self, study: Study) -> Study:
         """The study with its front."""
-        splits = study.splits
-        verify = study.bench(splits.verify)
-        warn_of_doubtful_labels(verify)
-        options = search_options(study)
-        found = measure_front(
-            study.graph, study.plan, options, verify, splits.held_out, self.points, confidence=self.confidence
-        )
-        return replace(study, front=found)
-
-
-def measure_front(
-    graph: LayerGraph,
-    plan: Plan,
-    options: SearchOptions,
-    verify: Bench,
-    held_out: bool,
-    points: int = 12,
-    relative: bool = False,
-    confidence: float = CONFIDENCE,
-) -> Front:
-    """The front by estimate, so many of its points verified.
-
-    Args:
-        plan: qualified, with sensitivities.
-        options: objective, limits, groups.
-        verify: samples of the verification, and draws.
-        held_out: whether these took no part in the ranking.
-        points: to verify; the ends of the front are among them.
-        relative: drops as a share of the baseline.
-        confidence: two-sided level at which all intervals hold together.
-    """
-    estimated = front(search_space(graph, plan, options), MOST_POINTS)
-    copies = options.copies
-    candidates = [Candidate(p.placement, p.damage, copies.of(p.placement)) for p in estimated.points]
-    measured = measure_candidates(candidates, verify, points, relative, confidence)
-    return front_of(graph, plan, options, candidates, measured, estimated.complete, held_out)
+        estimated = front(search_space(study.graph, study.plan, search_options(study)), MOST_POINTS)
+        copies = study.copies
+        candidates = [Candidate(p.placement, p.damage, copies.of(p.placement)) for p in estimated.points]
+        return with_front(study, candidates, self.points, self.confidence, estimated.complete)
 
 
 @dataclass(frozen=True)
@@ -87,7 +54,6 @@ class Candidate:
     """A point of the front by estimate.
 
     Attributes:
-        placement: the analog layers.
         damage: estimated.
         copies: layer -> copies of its weights, where these are more than one.
     """
@@ -97,17 +63,45 @@ class Candidate:
     copies: Mapping[str, int]
 
 
-def measure_candidates(
-    candidates: Sequence[Candidate], verify: Bench, points: int, relative: bool, confidence: float
-) -> dict[int, Evaluation]:
-    """Evaluations of so many candidates spread evenly over all, the ends among them, by their place.
+def with_front(
+    study: Study,
+    candidates: Sequence[Candidate],
+    points: int,
+    confidence: float,
+    complete: bool,
+    objective: FrontObjective | None = None,
+) -> Study:
+    """The study with its front by estimate, so many of its points verified.
 
     Args:
-        candidates: all points of the front by estimate.
-        verify: samples of the verification, and draws.
-        relative: drops as a share of the baseline.
+        candidates: all points by estimate.
+        points: to verify, spread evenly over all; the ends of the front are among them.
         confidence: two-sided level at which all intervals hold together.
+        complete: whether these are all points that there are.
+        objective: where it is not that of the search.
     """
+    graph, plan, goal = study.graph, study.plan, study.goal
+    verify = study.bench(study.splits.verify)
+    warn_of_doubtful_labels(verify)
+    measured = _measured(candidates, verify, points, confidence)
+    calibration = Calibration.of(
+        [candidates[place].damage for place in measured], [found.drop for found in measured.values()]
+    )
+    figure = next((s for layer in plan.layers if (s := layer.sensitivity) is not None), None)
+    found = Front(
+        objective=objective or goal.objective,
+        limits={str(measure): bound for measure, bound in goal.limits.items()},
+        metric="" if figure is None else figure.metric,
+        points=tuple(_point(graph, plan, c, calibration, measured.get(n)) for n, c in enumerate(candidates)),
+        complete=complete,
+        calibration=calibration,
+        held_out=study.splits.held_out,
+    )
+    return replace(study, front=found)
+
+
+def _measured(candidates: Sequence[Candidate], verify: Bench, points: int, confidence: float) -> dict[int, Evaluation]:
+    """Evaluations of some candidates, by their place."""
     chosen = _spread(len(candidates), points)
     level = two_sided(split_level(one_sided(confidence), max(len(chosen), 1))[0])
     chips = range(verify.draws, 2 * verify.draws)
@@ -118,38 +112,12 @@ def measure_candidates(
         bench = verify if same else replace(verify, copies=Copies(one.copies))
         try:
             what = f"point {number + 1}/{len(chosen)} of the front"
-            found[place] = bench.evaluate(one.placement, relative, what, confidence=level, chips=chips)
+            found[place] = bench.evaluate(one.placement, what=what, confidence=level, chips=chips)
         except OutOfTimeError:
             if not found:
                 raise
             break
     return found
-
-
-def front_of(
-    graph: LayerGraph,
-    plan: Plan,
-    options: SearchOptions,
-    candidates: Sequence[Candidate],
-    measured: Mapping[int, Evaluation],
-    complete: bool,
-    held_out: bool,
-    objective: FrontObjective | None = None,
-) -> Front:
-    """The front with what was measured of it; ``objective``: where it is not that of the search."""
-    calibration = Calibration.of(
-        [candidates[place].damage for place in measured], [found.drop for found in measured.values()]
-    )
-    figure = next((s for layer in plan.layers if (s := layer.sensitivity) is not None), None)
-    return Front(
-        objective=objective or options.goal.objective,
-        limits={str(measure): bound for measure, bound in options.goal.limits.items()},
-        metric="" if figure is None else figure.metric,
-        points=tuple(_point(graph, plan, c, calibration, measured.get(n)) for n, c in enumerate(candidates)),
-        complete=complete,
-        calibration=calibration,
-        held_out=held_out,
-    )
 
 
 def _spread(size: int, count: int) -> Sequence[int]:

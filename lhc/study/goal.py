@@ -6,26 +6,30 @@ from lhc.errors import UsageError
 from lhc.measure.hilal_curvature import curvatures
 from lhc.measure.judge import Budget, parse_drop
 from lhc.options.budget_options import BudgetOptions, DropType, YieldOptions
+from lhc.options.commands import RetrainOptions, RobustnessOptions
 from lhc.options.subjects import GoalOptions
 from lhc.passes import Goal, SearchOptions, Strategy, check_goal, default_objective, wanted_together
 from lhc.plan import Outcome
 from lhc.samples.task import Task
-from lhc.stats import check_confidence, least_draws
+from lhc.stats import least_draws
 from lhc.study.source import Opened
 from lhc.study.state import Study
 
 __all__ = [
     "DEFAULT_MAX_DROP",
     "ample_chips",
+    "budget_as_placed",
     "budget_of",
     "budget_of_plan",
     "chips_for",
+    "chips_of",
     "goal_of",
     "search_options",
     "with_goal",
     "with_yield",
 ]
 
+AskedAnew = RetrainOptions | RobustnessOptions
 DEFAULT_MAX_DROP = 0.01
 YIELD_CHIPS = 3
 """Times the chips that ``--yield`` takes at least, where the user names no number: then a few may fail."""
@@ -41,7 +45,7 @@ def budget_of(options: BudgetOptions, confidence: float, opened: Opened) -> Budg
     if drop is None:
         drop = opened.entry.max_drop if opened.entry is not None else DEFAULT_MAX_DROP
     value, percentage = parse_drop(drop)
-    return Budget(value, options.drop_type or "absolute", check_confidence(confidence), options.generalize, percentage)
+    return Budget(value, options.drop_type or "absolute", confidence, options.generalize, percentage)
 
 
 def budget_of_plan(outcome: Outcome, metric: str | None, drop_type: DropType | None, confidence: float) -> Budget:
@@ -50,7 +54,6 @@ def budget_of_plan(outcome: Outcome, metric: str | None, drop_type: DropType | N
     Args:
         metric: the one that the user gives, if any.
         drop_type: likewise.
-        confidence: two-sided level of the intervals.
 
     Raises:
         UsageError: the user wants drops in another metric or of another kind than that budget's.
@@ -70,6 +73,14 @@ def with_yield(budget: Budget, options: YieldOptions) -> Budget:
     return budget if share is None else replace(budget, share=share)
 
 
+def budget_as_placed(options: AskedAnew, confidence: float, opened: Opened, outcome: Outcome | None) -> Budget:
+    """The budget that the user names, else the one that a placement was judged by."""
+    if outcome is None or options.max_drop is not None:
+        return with_yield(budget_of(options, confidence, opened), options)
+    found = budget_of_plan(outcome, options.metric, options.drop_type, confidence)
+    return with_yield(replace(found, generalize=options.generalize), options)
+
+
 def chips_for(share: float | None, error: float) -> int:
     """Chips that show a share of all if every one of them holds the budget; 0 where none is wanted."""
     return 0 if share is None else least_draws(share, error)
@@ -78,6 +89,22 @@ def chips_for(share: float | None, error: float) -> int:
 def ample_chips(share: float | None, error: float) -> int:
     """Chips with which a few may fail."""
     return YIELD_CHIPS * chips_for(share, error)
+
+
+def chips_of(flag: str, given: int | None, least: int, share: float | None, error: float) -> int:
+    """Chips of a test: those that the user names, else ``least``, and so many that a few may fail.
+
+    Raises:
+        UsageError: fewer than can show the share of all that is to hold the budget.
+    """
+    if given is None:
+        return max(least, ample_chips(share, error))
+    if given < chips_for(share, error):
+        raise UsageError(
+            f"{flag} {given}: --yield {share:g} takes {chips_for(share, error)} chips, if every one of them holds the"
+            " budget; allow more, or a lower --yield"
+        )
+    return given
 
 
 def goal_of(options: GoalOptions, strategy: type[Strategy]) -> Goal:
@@ -103,7 +130,6 @@ def search_options(study: Study, curved: Task | None = None) -> SearchOptions:
     """What a strategy is told.
 
     Args:
-        study: what is placed, its goal and budget.
         curved: samples for the curvatures that the strategy requires.
 
     Raises:

@@ -44,7 +44,6 @@ def compared(bench: Bench, placement: frozenset[str], chips: range, relative: bo
 
     Args:
         bench: samples and healing.
-        chips: numbers of the programmings.
         relative: drops relative to the magnitude of the baseline.
 
     Raises:

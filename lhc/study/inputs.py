@@ -6,6 +6,7 @@ them. Samples of a folder or a function are read, and converted, block by block;
 """
 
 import re
+import zipfile
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +25,7 @@ from lhc.samples.streams import from_function
 from lhc.samples.task import DataSource, Indices, LazyArray, Samples, Task
 from lhc.support.functions import load_function
 
-__all__ = ["first_samples", "load_task"]
+__all__ = ["first_samples", "has_labels", "load_task"]
 
 _DTYPES = {"float": "float32", "double": "float64", "string": "object"}
 _LOOKED_AT = 1024
@@ -48,7 +49,6 @@ def load_task(
         model: whose inputs the data has to fit.
         metric: by default a task's own, else accuracy where there are class labels, else agreement; neither counts as
             chosen. One that is not chosen itself leaves a task its own.
-        label_key: key of the targets.
         samples: take the first so many; what lies behind them is not read.
 
     Raises:
@@ -71,21 +71,20 @@ def load_task(
     )
 
 
-def first_samples(source: DataSource, label_key: str = "labels", count: int = 2) -> dict[str, Array]:
-    """The first samples by the names that the data gives its inputs: for what has no inputs to compare with yet.
+def first_samples(source: DataSource, label_key: str = "labels") -> dict[str, Array]:
+    """The first two samples by the names that the data gives its inputs: for what has no inputs to compare with yet.
 
     Args:
         source: as in `load_task`.
-        label_key: key of the targets, which are left out.
 
     Raises:
         DataError: not readable.
         UsageError: a function that cannot be imported.
     """
-    found = _found(source, _where(source), count)
+    found = _found(source, _where(source), 2)
     arrays = found.inputs if isinstance(found, Task) else {n: a for n, a in found.items() if n != label_key}
     kept = {name: array if isinstance(array, LazyArray) else np.asarray(array) for name, array in arrays.items()}
-    return {name: np.asarray(array[:count] if array.ndim else array) for name, array in kept.items()}
+    return {name: np.asarray(array[:2] if array.ndim else array) for name, array in kept.items()}
 
 
 def _where(source: DataSource) -> str:
@@ -175,11 +174,7 @@ class _Converted(LazyArray):
     """Samples in another type, converted as they are read; what that type cannot hold is refused, not wrapped."""
 
     def __init__(self, array: Samples, dtype: np.dtype[Any], name: str) -> None:
-        """Samples to convert.
-
-        Args:
-            dtype: of a kind that can hold them.
-        """
+        """Samples to convert."""
         super().__init__(array.shape, dtype)
         self._array = array
         self._name = name
@@ -199,15 +194,7 @@ class _Converted(LazyArray):
 
 
 def _cast(array: Array, dtype: np.dtype[Any], name: str, samples: Indices | None = None) -> Array:
-    """Values in another type of the same sort.
-
-    Args:
-        name: of the input, for messages.
-        samples: their numbers, along the first axis.
-
-    Raises:
-        DataError: an integer beyond its range, or a number that it has no finite value for.
-    """
+    """Values in another type of the same sort."""
     with np.errstate(over="ignore"):
         converted = array.astype(dtype)
     if dtype.kind not in "iuf" or np.can_cast(array.dtype, dtype) or array.size == 0:
@@ -269,3 +256,11 @@ def _check_shape(name: str, shape: tuple[int, ...], declared: Shape | None, wher
         takes = ", ".join(str(size or "?") for size in declared)
         counts = "first axis samples" if declared else "one value for all samples"
         raise DataError(f"{where}: {name!r} has shape {shape}, the model takes ({takes}); {counts}")
+
+
+def has_labels(source: DataSource, label_key: str) -> bool:
+    """Whether samples in an ``.npz`` or in memory come with targets."""
+    if isinstance(source, str | Path) and zipfile.is_zipfile(source):
+        with zipfile.ZipFile(source) as archive:
+            return f"{label_key}.npy" in archive.namelist()
+    return isinstance(source, Mapping) and label_key in source

@@ -1,6 +1,6 @@
 """How a placement does over time, over many chips, and over noise scaled up and down until it fails."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -8,13 +8,14 @@ import numpy as np
 from lhc.hardware import scaled_noise
 from lhc.measure.bench import Bench
 from lhc.measure.judge import Budget
+from lhc.plan import Outcome
 from lhc.results import AtScale, AtTime, Evaluation, Robustness
 from lhc.runtime import HybridExecutor
 from lhc.runtime.on_demand import chip_on_demand
 from lhc.stats import failures_allowed, one_sided
-from lhc.support.numbers import scale_text, time_text
+from lhc.support.numbers import level_text, scale_text, time_text
 
-__all__ = ["TIMES_S", "compensation_gains", "measure_robustness"]
+__all__ = ["TIMES_S", "compensation_gains", "differences", "measure_robustness"]
 
 TIMES_S = (0.0, 60.0, 3600.0, 86400.0, 2592000.0, 31536000.0, 315360000.0)
 """At once, a minute, an hour, a day, 30 days, a year, ten years."""
@@ -38,10 +39,8 @@ def measure_robustness(
 
     Args:
         bench: samples, metric, hardware, draws; its time of inference is that of chips and noise.
-        budget: what it is held against.
         times: seconds after the first read.
         chips: programmings for the spread over chips.
-        first: number of the first programming.
     """
 
     def evaluated(bench: Bench, what: str, count: int, t_s: float | None = None) -> Evaluation:
@@ -106,6 +105,31 @@ def _margin(holds: Callable[[float], bool]) -> tuple[float, float | None]:
         else:
             high = middle
     return low, high
+
+
+def differences(found: Robustness, verified: Outcome, same_data: bool) -> Iterator[str]:
+    """In what a measurement differs from the verification of the same placement, by what both came to."""
+    here = next(one.evaluation for one in found.scales if one.scale == 1)
+    same_metric = here.metric == verified.metric
+    if not same_metric:
+        yield f"{here.metric} instead of {verified.metric}"
+    same_samples = same_data and here.samples == verified.samples
+    if same_samples and same_metric:
+        same_samples = here.baseline == verified.baseline
+    if not same_samples:
+        yield f"other samples ({here.samples} instead of {verified.samples})"
+    same_kind = found.drop_type == verified.drop_type
+    if not same_kind:
+        yield f"{found.drop_type} drops instead of {verified.drop_type} ones"
+    same_chips = (here.draws, here.seed) == (verified.draws, verified.seed)
+    if same_metric and same_samples and same_kind:  # where all else is the same, drops tell more than numbers
+        same_chips = same_chips and here.drop == verified.drop
+    if not same_chips:
+        yield f"other chips ({here.draws} of seed {here.seed} instead of {verified.draws} of seed {verified.seed})"
+    if found.generalized != verified.generalized:
+        yield f"an interval {'over other samples too' if found.generalized else 'over these samples alone'}"
+    if here.confidence != verified.confidence:
+        yield f"a level of {level_text(here.confidence)} instead of {level_text(verified.confidence)}"
 
 
 def compensation_gains(bench: Bench, placement: frozenset[str], t_s: float, first: int = 0) -> list[float]:

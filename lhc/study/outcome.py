@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import onnx
 
 from lhc.costs import CostTerms, SystemCost, cost_of, cost_terms
-from lhc.graph import LayerGraph
+from lhc.graph import Layer, LayerGraph, WeightRef
 from lhc.model import OnnxModel
 from lhc.onnx_io import ExternalData, add_device_configurations, annotate, check_output, relative, save_model, whole
 from lhc.plan import LayerPlan, Plan
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from lhc.runtime import HybridSession
 
-__all__ = ["GROUPED_FORMS", "Analysis", "PartitionResult", "plan_cost", "plan_table"]
+__all__ = ["GROUPED_FORMS", "Analysis", "PartitionResult", "graph_of_plan", "plan_cost", "plan_table"]
 
 GROUPED_FORMS = ("table", "markdown")
 """Forms in which rows may stand for groups of others; in the others every row is a layer."""
@@ -44,7 +44,6 @@ class Analysis(Tabled):
 
     Attributes:
         plan: every operator that multiplies, with its costs, undecided.
-        graph: the layers.
         renamed: ``(old, new)`` names of nodes that had none or a duplicate.
         example: shapes of inputs that nobody gave, where MACs depend on them.
     """
@@ -206,9 +205,7 @@ class PartitionResult(Tabled):
 
     Attributes:
         plan: the decisions, and how they did on data.
-        graph: the layers.
         source: the model that was placed.
-        notes: sentences for the user.
         ranking: the sensitivities that the search went by, where it did.
         infeasibility: where the budget is not met, why, and what would help.
         ages: the placement at other times, calibrated at the first read alone, ascending; where they were asked for.
@@ -265,7 +262,6 @@ class PartitionResult(Tabled):
         """Write the annotated model.
 
         Args:
-            path: where to.
             force: replace a file that lhc did not write for this model.
             external_data: where the source keeps weights in other files, refer to those (``keep``; the output must lie
                 in their folder), or write a copy of them beside the output (``copy``).
@@ -329,3 +325,21 @@ def plan_table(plan: Plan) -> Table:
     headers = ["layer", "operator", "placement", "reason", "MACs", "tiles", *copies, "sensitivity", "detail"]
     spare = [headers.index(name) for name in ("detail", "operator", "MACs", *copies, "sensitivity", "tiles", "reason")]
     return Table(headers, rows, right=(4, 5, *([6] if copies else [])), spare=spare)
+
+
+def graph_of_plan(plan: Plan) -> LayerGraph:
+    """The candidates alone, without their sizes: for a file whose sizes are not known until it runs.
+
+    Layers that read one initializer share their tiles.
+    """
+    layers = [
+        Layer(
+            layer.name,
+            layer.kind,
+            (),
+            (layer.output,),
+            None if layer.weight is None else WeightRef(layer.weight, 1, (), "float32", layer.weight),
+        )
+        for layer in plan.layers
+    ]
+    return LayerGraph(layers, (), ())

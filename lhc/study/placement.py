@@ -14,14 +14,13 @@ from lhc.options.budget_options import BudgetOptions
 from lhc.options.commands import PlacedMeasuring, PlacingFirst
 from lhc.options.declare import options, part
 from lhc.options.subjects import Data, GoalOptions, SampleSource
-from lhc.passes import ChooseCopies, Qualify, initial_plan
+from lhc.passes import ChooseCopies, qualified_plan
 from lhc.plan import Decision, Plan
 from lhc.runtime.network_calls import calibration_count
 from lhc.samples.metrics import UNCHOSEN
 from lhc.samples.splits import split_task
 from lhc.study.prepare import analog_of, check_machine, machine_of, read_placed
-from lhc.study.source import Opened, open_model
-from lhc.support.version import VERSION
+from lhc.study.source import Opened, opened_of
 
 __all__ = ["NetworkPlacement", "calibration_samples", "given_placement"]
 
@@ -33,8 +32,6 @@ class NetworkPlacement:
     """A network with its placement.
 
     Attributes:
-        model: the network.
-        graph: its layers.
         plan: the placement, on which hardware.
         calibration: samples that chips are calibrated on; None where the machine corrects nothing, or none are there.
     """
@@ -69,7 +66,7 @@ def given_placement(options: PlacingFirst) -> NetworkPlacement | Opened:
     Raises:
         UsageError: options of a search where the placement is given, or shapes that nothing needs.
     """
-    opened = open_model(options.model, options.data, options.label_key, options.dequantize)
+    opened = opened_of(options)
     refuse_compiled(opened.model)
     annotated = None if options.everything or options.placement is not None else read_plan(opened.model)
     plan = options.placement if isinstance(options.placement, Plan) else annotated
@@ -136,8 +133,7 @@ def _named(opened: Opened, options: PlacingFirst) -> NetworkPlacement:
         opened = opened if task is None else opened.seen(task)
         graph = opened.graph(options.shapes or None, task)
         check_machine(machine, graph)
-        plan = Qualify().run(graph, initial_plan(graph, machine, opened.model.source, VERSION)).plan
-        plan = ChooseCopies().run(graph, plan).plan
+        plan = ChooseCopies().run(graph, qualified_plan(graph, machine, opened.model.source)).plan
         analog = analog_of(options, None, plan, opened.model.label)
     decisions: dict[str, Decision] = {
         name: ("analog" if name in analog else "digital", "forced", "fixed by the user") for name in plan.eligible

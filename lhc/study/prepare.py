@@ -24,7 +24,7 @@ from lhc.samples.metric_choice import metric_without_targets
 from lhc.samples.metrics import METRICS, UNCHOSEN, check_classes
 from lhc.samples.task import Task, count_samples
 from lhc.study.cautions import large_chip
-from lhc.study.source import Opened, open_model
+from lhc.study.source import Opened, opened_of
 from lhc.study.state import Study
 from lhc.study.tile_ranges import calibrated
 from lhc.support.version import VERSION
@@ -127,13 +127,10 @@ def read(
     """Read and check everything: what every pipeline begins with.
 
     Args:
-        running: workers, kept results and the clock.
         t_inference: seconds after the first read; the hardware's own by default.
-        opened: the network, where it was opened before.
         task: the samples that judge, with their metric, where they were read before.
         ranks: layers are ranked, so that no metric has to be chosen that judges placements.
         least_draws: programmings that figures take.
-        machine: the hardware, where it was read before.
 
     Raises:
         UsageError: a value that has no meaning for this model.
@@ -145,9 +142,7 @@ def read(
         raise UsageError(
             f"--draws must be at least {least_draws}, got {options.draws}: one chip says nothing of others"
         )
-    opened = (
-        open_model(options.model, options.data, options.label_key, options.dequantize) if opened is None else opened
-    )
+    opened = opened_of(options) if opened is None else opened
     task = opened.judging(options, UNCHOSEN if ranks else None) if task is None else task
     opened = opened.seen(task)
     graph = opened.graph(None, task)
@@ -174,13 +169,7 @@ def _tell_unjudged(options: Measuring, opened: Opened, graph: LayerGraph) -> Non
 
 
 def _with_class_axis(study: Study) -> Study:
-    """The study with the axis of the classes, where the user, the targets or the values say which it is.
-
-    Raises:
-        UsageError: the output has no such axis; or a metric was chosen that reads classes, and nothing says which of
-            the axes of a picture holds them.
-        DataError: such a metric was chosen for an output of one axis.
-    """
+    """The study with the axis of the classes, where the user, the targets or the values say which it is."""
     asked, axes, metric = study.options.class_axis, _declared_axes(study), study.task.metric
     if metric.classes is False or (asked is None and axes == 2):  # nowhere else to be
         return study
@@ -235,15 +224,11 @@ def read_placed(
     """Read and check everything for running a placement: also its analog layers, and the times.
 
     Args:
-        running: workers, kept results and the clock.
         times: seconds after the first read; the hardware's own by default.
-        opened: the network, where it was opened before.
         task: the samples that judge, where they were read before.
         least_draws: programmings that figures take.
     """
-    opened = (
-        open_model(options.model, options.data, options.label_key, options.dequantize) if opened is None else opened
-    )
+    opened = opened_of(options) if opened is None else opened
     stored = stored_plan(options, opened)
     opened = opened if stored is None else opened.with_control(stored.control)
     opened = opened if options.names_layers else opened.split_as(stored)
@@ -282,8 +267,6 @@ def analog_of(options: GivenPlacement, stored: Plan | None, plan: Plan, label: s
 
     Args:
         stored: given by the user, or in the annotations.
-        plan: qualified.
-        label: of the model, for messages.
 
     Raises:
         UsageError: one cannot, or there is no such layer.
@@ -310,7 +293,6 @@ def as_judged(options: PlacedT, outcome: Outcome | None) -> PlacedT:
 
     Args:
         options: what the user asks for; a task of the user's own that comes with a metric names that.
-        outcome: how the placement was judged, if it was.
     """
     if outcome is None:
         return options

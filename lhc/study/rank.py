@@ -16,6 +16,7 @@ from lhc.errors import ModelError, OutOfTimeError, UsageError
 from lhc.measure.bench import Bench
 from lhc.measure.fisher import METRICS, FisherSensitivity, fisher_sensitivity
 from lhc.measure.layer_damage import measure_sensitivity, ranking_metric
+from lhc.options.commands import SensitivityOptions
 from lhc.options.subjects import RankingMethod
 from lhc.passes import Strategy, anything_pays
 from lhc.passes.rules import AllDigital
@@ -26,6 +27,7 @@ from lhc.study.state import Study
 
 __all__ = [
     "CHECKED",
+    "MeasureLayers",
     "Rank",
     "agreement",
     "measures_all",
@@ -47,7 +49,6 @@ class Rank:
     """Find the sensitivity of every layer that may be analog, where the strategy goes by them.
 
     Attributes:
-        method: how.
         strategy: that is going to search.
         always: also where nothing pays; running out of time is an error then.
     """
@@ -75,12 +76,34 @@ class Rank:
             return replace(study, late=True).noted(str(error))
 
 
+@dataclass(frozen=True)
+class MeasureLayers:
+    """Find the damage of every layer on all samples.
+
+    Attributes:
+        options: metric, method, confidence.
+    """
+
+    options: SensitivityOptions
+    name: ClassVar[str] = "measure-layers"
+    requires: ClassVar[frozenset[str]] = frozenset({"parity", "ranges", "samples"})
+    ensures: ClassVar[frozenset[str]] = frozenset({"sensitivities"})
+
+    def apply(self, study: Study) -> Study:
+        """The study with the table."""
+        asked = self.options
+        task = study.splits.judged if asked.metric is not None else study.ranking_task()
+        bench, names = study.bench(task), study.measurable
+        table = sensitivities(bench, names, asked.method, asked.confidence, asked.half_width)
+        table = replace(table, calibrated=study.calibrated_on, documents=task.document_count)
+        return replace(study, ranking=replace(table, titles=study.plan.titles))
+
+
 def ranked(study: Study, method: RankingMethod) -> Study:
     """The study with the sensitivities of all layers that may be analog, measured on the samples that rank.
 
     Args:
         study: what is placed; the output on the samples that verify tells in which metric layers are ranked.
-        method: how sensitivities are found.
 
     Raises:
         OutOfTimeError: the time was over before that.
@@ -105,7 +128,6 @@ def sensitivities(
 
     Args:
         method: ``measure``, ``fisher`` (predict), or ``auto`` (predict and check, measure where that will not do).
-        confidence: two-sided level of the intervals.
         half_width: see `measure_sensitivity`; with it, ``auto`` measures.
 
     Raises:

@@ -7,10 +7,21 @@ from pathlib import Path
 from lhc.hardware import Hardware
 from lhc.model import OnnxModel
 from lhc.onnx_io import check_output, save_model
-from lhc.onnx_io.data_file import DataFile
+from lhc.onnx_io.data_file import DataFile, Store, in_memory
+from lhc.store import default_work_dir
 from lhc.support.notebook import Tabled
 
-__all__ = ["RewrittenModel"]
+__all__ = ["RewrittenModel", "data_file", "store_in"]
+
+
+def data_file(model: OnnxModel) -> DataFile | None:
+    """Where new weights go until they are saved, where those of the model are in files; None: memory."""
+    return DataFile(default_work_dir()) if model.external else None
+
+
+def store_in(data: DataFile | None) -> Store:
+    """What makes initializers whose values go there."""
+    return in_memory if data is None else data.put
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
@@ -18,7 +29,6 @@ class RewrittenModel(Tabled):
     """A network that computes what another one does.
 
     Attributes:
-        model: the network.
         source: what it was made of.
         hardware: whose tiles it was made for.
         data: where weights are that are in no file of the user's; it goes with this object.

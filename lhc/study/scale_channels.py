@@ -60,7 +60,6 @@ class SmoothedInput:
     """The input of one or more products.
 
     Attributes:
-        tensor: its name.
         products: that read it.
         exponent: how much of the spread of its channels went into the weights; None: nothing was scaled.
         before: squared error of the products on tiles as a share of their square, mean over vectors and products.
@@ -145,7 +144,6 @@ def input_vectors(
 
     Args:
         tensors: with channels on their last axis.
-        progress: called as work proceeds.
 
     Raises:
         DataError: the network does not run on these samples.
@@ -191,7 +189,6 @@ def chosen_factors(
     """How the channels of an input are scaled for some hardware.
 
     Args:
-        one: the input.
         vectors: of it, ``(vectors, channels)``: the first half chooses, the second half judges.
         t_s: seconds after the first read.
 
@@ -257,11 +254,6 @@ def smoothed_model(
     model: OnnxModel, graph: LayerGraph, inputs: Sequence[ScalableInput], chosen: Sequence[Chosen], store: Store
 ) -> OnnxModel:
     """The network with scaled channels, without annotations: these were for other weights.
-
-    Args:
-        inputs: all that can be scaled.
-        chosen: how each is.
-        store: makes the initializers that change.
 
     Raises:
         ModelError: numbers leave the range of their type.

@@ -17,11 +17,7 @@ __all__ = ["CheckBudget", "Search", "judge_of_search", "search"]
 
 @dataclass(frozen=True)
 class Search:
-    """Let a strategy find a placement; the judge asks chips of the search on the samples that rank.
-
-    Attributes:
-        strategy: how.
-    """
+    """Let a strategy find a placement; the judge asks chips of the search on the samples that rank."""
 
     strategy: type[Strategy]
     requires: ClassVar[frozenset[str]] = frozenset({"parity", "ranges", "samples", "sensitivities", "budget"})

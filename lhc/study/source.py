@@ -27,7 +27,7 @@ from lhc.onnx_io import (
     training_mode,
 )
 from lhc.onnx_io.shapes import refuse_giant
-from lhc.options.subjects import Data, SampleSource
+from lhc.options.subjects import Data, ModelForm, SampleSource
 from lhc.plan import Plan
 from lhc.runtime import observe_tensors
 from lhc.runtime.ort import Array, must_run, plain_feeds, tensor_infos
@@ -38,7 +38,7 @@ from lhc.study.inputs import first_samples, load_task
 from lhc.study.text_samples import is_text, text_samples
 from lhc.support.numbers import counted
 
-__all__ = ["Opened", "open_model"]
+__all__ = ["Opened", "open_model", "opened_of"]
 
 log = logging.getLogger("lhc")
 
@@ -50,7 +50,6 @@ class Opened(OpenedModel):
     """A model, the zoo entry it came from, if any, and what it was before it was retrained, where it was.
 
     Attributes:
-        model: the network.
         entry: of the zoo, or None.
         before: the network before it was retrained.
         told: warnings about the network that were given already.
@@ -273,11 +272,7 @@ class Opened(OpenedModel):
                 raise error from None
 
     def _refuse_open_sizes(self, graph: LayerGraph, known: Mapping[str, Shape]) -> None:
-        """A run needs sizes, and MACs would be those of a size that nobody gave.
-
-        Raises:
-            OpenSizesError: some are open.
-        """
+        """A run needs sizes, and MACs would be those of a size that nobody gave."""
         for name in input_shapes(self.model):
             shape = known.get(name, ())
             if not all(isinstance(dim, int) for dim in shape):
@@ -296,11 +291,7 @@ def _operators(names: Sequence[str], kind: str) -> str:
 
 
 def _first_sample(model: OnnxModel, task: Task) -> dict[str, Array]:
-    """The first samples, as many as the model takes at once.
-
-    Raises:
-        ModelError: no memory holds so many.
-    """
+    """The first samples, as many as the model takes at once."""
     declared, others = input_shapes(model), static_batch(model) or 1
     _, first = next(task.blocks(1))
     feeds = {}
@@ -312,6 +303,13 @@ def _first_sample(model: OnnxModel, task: Task) -> dict[str, Array]:
     return feeds
 
 
+def opened_of(options: ModelForm) -> Opened:
+    """The network that options name; a module is exported on the samples that they name."""
+    if isinstance(options, SampleSource):
+        return open_model(options.model, options.data, options.label_key, options.dequantize)
+    return open_model(options.model, dequantize=options.dequantize)
+
+
 def open_model(
     source: ModelSource, data: DataSource | None = None, label_key: str = "labels", dequantize: bool = False
 ) -> Opened:
@@ -319,7 +317,6 @@ def open_model(
 
     Args:
         data: samples; a PyTorch module is exported on the first two of them.
-        label_key: key of the targets in the data.
         dequantize: see operators on integers as products of their dequantised weights.
 
     Raises:

@@ -16,11 +16,10 @@ from lhc.graph import TILES, LayerGraph
 from lhc.measure import PlacementJudge, ranking_metric
 from lhc.measure.fisher import Floats, column_damages
 from lhc.options.columns_options import ColumnsBy
-from lhc.passes import ChooseDigitalColumns, Qualify, initial_plan
+from lhc.passes import ChooseDigitalColumns, qualified_plan
 from lhc.plan import LayerPlan, Plan
 from lhc.study.state import Study
 from lhc.support.numbers import counted, share_text
-from lhc.support.version import VERSION
 
 __all__ = ["JoinDigital", "SplitColumns", "damages_of_columns"]
 
@@ -131,7 +130,7 @@ def damages_of_columns(study: Study) -> dict[str, Floats]:
 
 def _extended(plan: Plan, graph: LayerGraph) -> Plan:
     """The plan with numbers of the split layers, and rows for their digital columns; decisions stay."""
-    fresh = Qualify().run(graph, initial_plan(graph, plan.hardware, plan.source, VERSION)).plan
+    fresh = qualified_plan(graph, plan.hardware, plan.source)
     known = {row.name: row for row in plan.layers}
 
     def row(new: LayerPlan) -> LayerPlan:

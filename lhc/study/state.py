@@ -59,8 +59,6 @@ class Verification:
 
     Attributes:
         plan: the placement that is kept: the best that was shown to hold the budget, else the one with the least drop.
-        verdict: its verification.
-        notes: sentences for the user.
         judged: what the search had judged by then.
         failed: what else was tested and not shown to hold, in that order.
         chips: numbers of the programmings that the placement was tested on.
@@ -79,11 +77,8 @@ class Study:
     """The state that the steps of a pipeline work on.
 
     Attributes:
-        options: what was asked for.
         running: workers, kept results and the clock.
         opened: what the network was read from.
-        graph: its layers.
-        plan: the decisions so far.
         task: samples and metric that judge.
         t_s: time of inference in seconds.
         budget: the drop that the user allows, where placements are judged by one.
@@ -91,7 +86,6 @@ class Study:
         group: the user's wishes of what moves together.
         fills: whether tiles that a placement leaves over hold further copies of weights.
         filled: tiles that are enough for the placement with further copies; None: as many as there are.
-        notes: sentences for the user.
         original: the state before retraining, which drops are against; None where nothing was retrained.
         metric_note: why it is judged by this metric, where the outputs alone say so.
         training: samples that train, apart from those that judge.

@@ -38,10 +38,7 @@ def text_samples(
     """Windows of a text.
 
     Args:
-        how: tokenizer, window and stride.
         inputs: of the model, with the shapes that it declares.
-        entry: of the zoo that the model is, if any.
-        samples: most windows.
 
     Raises:
         UsageError: no tokenizer, or a window that makes no sense.

@@ -12,9 +12,7 @@ import numpy as np
 from lhc.errors import UsageError
 from lhc.passes import damage_of, fills_tiles
 from lhc.passes.strategy import most_tiles
-from lhc.study.cautions import warn_of_doubtful_labels
-from lhc.study.front import MOST_POINTS, Candidate, front_of, measure_candidates
-from lhc.study.goal import search_options
+from lhc.study.front import MOST_POINTS, Candidate, with_front
 from lhc.study.state import Study
 
 __all__ = ["MeasureTiles"]
@@ -28,7 +26,6 @@ class MeasureTiles:
     """Verify all layers analog on more and more tiles.
 
     Attributes:
-        points: how many.
         confidence: two-sided level of all intervals together.
     """
 
@@ -45,21 +42,9 @@ class MeasureTiles:
             UsageError: the machine has too few tiles for all layers, or no copies.
         """
         study, bound = _bounded(study)
-        verify = study.bench(study.splits.verify)
-        warn_of_doubtful_labels(verify)
         candidates = _candidates(study, bound)
-        measured = measure_candidates(candidates, verify, self.points, False, self.confidence)
-        found = front_of(
-            study.graph,
-            study.plan,
-            search_options(study),
-            candidates,
-            measured,
-            complete=len(candidates) < MOST_POINTS,
-            held_out=study.splits.held_out,
-            objective="tiles",
-        )
-        return replace(study, front=found)
+        complete = len(candidates) < MOST_POINTS
+        return with_front(study, candidates, self.points, self.confidence, complete, "tiles")
 
 
 def _bounded(study: Study) -> tuple[Study, int]:

@@ -120,8 +120,6 @@ def verified(graph: LayerGraph, plan: Plan, searched: Searched, verifier: Verifi
     """Test what a search found.
 
     Args:
-        plan: as the search was given it.
-        searched: what it found.
         base: the drop of the network without analog layers, where it was retrained.
     """
     found, judge, budget = searched.result, searched.judge, verifier.budget

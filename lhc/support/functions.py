@@ -33,7 +33,6 @@ def load_function(name: str, option: str) -> Callable[..., object]:
 
     Args:
         name: ``module:function``.
-        option: the option that names it, for messages.
 
     Raises:
         UsageError: it cannot be imported, or is no function.

@@ -2,11 +2,14 @@
 
 import math
 
+from lhc.errors import UsageError
+
 __all__ = [
     "GREATEST",
     "SMALLEST",
     "amount",
     "bounds_text",
+    "check_confidence",
     "count",
     "counted",
     "counted_samples",
@@ -29,6 +32,16 @@ __all__ = [
 _TIME_UNITS = ((365 * 86400, "year"), (30 * 86400, "month"), (86400, "day"), (3600, "hour"), (60, "minute"))
 """Seconds of a unit, and its name."""
 _PREFIXES = {-15: "f", -12: "p", -9: "n", -6: "µ", -3: "m", 0: "", 3: "k", 6: "M", 9: "G", 12: "T"}
+
+
+def check_confidence(confidence: float) -> None:
+    """Refuse a level that does not lie between 0 and 1.
+
+    Raises:
+        UsageError: so it is.
+    """
+    if not 0 < confidence < 1:
+        raise UsageError(f"--confidence must lie between 0 and 1, got {confidence}")
 
 
 def time_text(t_s: float) -> str:

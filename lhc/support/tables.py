@@ -17,7 +17,6 @@ class Table:
     """Rows of cells.
 
     Attributes:
-        headers: column titles.
         rows: cells, as many as headers each.
         right: columns that are aligned to the right.
         spare: columns that a narrow terminal does without, the least important first.

@@ -52,21 +52,12 @@ class TimeLeft:
     """Given every report of a run, says how long the step that reports will still take."""
 
     def __init__(self, clock: Callable[[], float] = monotonic) -> None:
-        """Begin.
-
-        Args:
-            clock: seconds since any time.
-        """
+        """Begin."""
         self._clock = clock
         self._steps: dict[str, _Step] = {}
 
     def __call__(self, what: str, done: int, total: int) -> float | None:
-        """Seconds left of the step; None where its reports do not tell yet.
-
-        Args:
-            done: units; 0: it begins.
-            total: units.
-        """
+        """Seconds left of the step; None where its reports do not tell yet."""
         now, share = self._clock(), share_done(what, done, total)
         name = re.split(r"[\d:,]", what)[0]
         step = self._steps.get(name)

@@ -82,21 +82,13 @@ _Loader.add_constructor(_PREFIX + "int", _Loader.construct_yaml_int)
 
 
 def write_yaml(document: object, width: int = 80) -> str:
-    """Plain values as YAML that `read_yaml` gives back, and so does a reader of YAML 1.1.
-
-    Args:
-        document: mappings, lists, texts, numbers.
-        width: of a line.
-    """
+    """Plain values as YAML that `read_yaml` gives back, and so does a reader of YAML 1.1."""
     text: str = yaml.dump(document, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=width)
     return text
 
 
 def read_yaml(text: str, where: str) -> object:
     """The document in a text.
-
-    Args:
-        where: names the text in errors.
 
     Raises:
         ConfigError: not YAML, with tags other than the standard ones, with a key twice, or too large.

@@ -88,11 +88,7 @@ class Course:
 
     @cached_property
     def _batched(self) -> OnnxModel:
-        """The network with a batch of any size, which is what trains.
-
-        Raises:
-            ModelError: the file fixes its batch, and nothing else computes the same sample by sample.
-        """
+        """The network with a batch of any size, which is what trains."""
         batch = static_batch(self.model)
         if batch is None:
             return self.model

@@ -7,8 +7,7 @@ import sys
 import pytest
 
 from lhc.cli.build import classes
-from lhc.cli.command_groups import GROUPS, NAMES
-from lhc.cli.help import HEADINGS
+from lhc.cli.help import GROUPS, HEADINGS, NAMES
 from lhc.options.declare import options_of
 from lhc.support.numbers import counted
 from tests.conftest import Cli

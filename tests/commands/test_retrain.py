@@ -13,7 +13,6 @@ from onnx import numpy_helper
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
 import lhc
-from lhc.commands.retrain import better, judged_anew, placed
 from lhc.errors import UsageError
 from lhc.measure import Running
 from lhc.model import without_annotations
@@ -25,6 +24,7 @@ from lhc.results import Verdict
 from lhc.samples.task import Task
 from lhc.study.prepare import read_placed
 from lhc.study.state import Study
+from lhc.study.trained_placement import better, judged_anew, placed
 from tests.conftest import Cli
 from tests.report.made_reports import evaluated
 

@@ -88,5 +88,5 @@ def test_a_share_of_all_chips_is_shown_by_those_that_are_measured() -> None:
     assert (shown.yield_share, shown.yield_shown, shown.chips_within) == (0.5, True, 1.0)
     broken = lhc.robustness.of(replace(asked, max_drop=0.0))
     assert (broken.chips_within, broken.yield_shown) == (0.0, False)
-    with pytest.raises(UsageError, match=r"--chips 4: a --yield of 0\.5 takes 5 chips"):
+    with pytest.raises(UsageError, match=r"--chips 4: --yield 0\.5 takes 5 chips"):
         lhc.robustness.of(replace(asked, chips=4))

@@ -8,9 +8,9 @@ import pytest
 from onnx import helper
 
 import lhc
-from lhc.commands.widen import WidenedModel
 from lhc.errors import UsageError
 from lhc.hardware import Hardware
+from lhc.study.copy_columns import WidenedModel
 from tests.conftest import Cli
 from tests.onnx_io.built_models import model_of, numbers
 

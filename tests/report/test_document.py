@@ -17,15 +17,16 @@ from lhc.errors import ConfigError, UsageError
 from lhc.graph import LayerGraph
 from lhc.onnx_io import load_model, read_graph
 from lhc.plan import Plan
-from lhc.report.builder import build_report, costs_of, estimated_front, graph_of_plan, over_time
+from lhc.report.builder import build_report, costs_of, estimated_front, over_time
 from lhc.report.content import cost_table
-from lhc.report.document import Report, read_report
+from lhc.report.document import Report
 from lhc.report.figures import time_chart
-from lhc.report.formats import KINDS
+from lhc.report.formats import KINDS, NotebookReport, read_report
 from lhc.report.markdown import markdown
 from lhc.report.records import keep, kept, merged, newest
 from lhc.report.statements import statements
 from lhc.results import Evaluation
+from lhc.study.outcome import graph_of_plan
 
 Judged = Callable[[onnx.ModelProto], tuple[onnx.ModelProto, Plan]]
 
@@ -308,6 +309,7 @@ def test_layers_of_one_initializer_share_tiles(small: tuple[Plan, LayerGraph]) -
 
 
 def test_a_notebook_shows_the_page(full: Report) -> None:
+    assert isinstance(full, NotebookReport)
     shown = full._repr_html_()
     assert shown.startswith('<iframe srcdoc="&lt;!doctype html&gt;'), shown[:60]
     assert len(repr(full)) < 300

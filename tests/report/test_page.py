@@ -15,7 +15,8 @@ from lhc.onnx_io import load_model, read_graph, read_plan
 from lhc.plan import CurvePoint, Estimate, Plan, Retrained
 from lhc.report.builder import build_report
 from lhc.report.content import missing
-from lhc.report.document import Report, read_report
+from lhc.report.document import Report
+from lhc.report.formats import read_report
 from lhc.report.markdown import markdown
 from lhc.report.page import html
 from lhc.report.page_sections import sections

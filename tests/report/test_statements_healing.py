@@ -12,7 +12,8 @@ from lhc.plan import Healing, Outcome, Plan
 from lhc.report.builder import build_report
 from lhc.report.content import machine_facts
 from lhc.report.difference import compare
-from lhc.report.document import Report, parse_report
+from lhc.report.document import Report
+from lhc.report.formats import parse_report
 from lhc.report.json_documents import evaluations_document, inspection_document
 from lhc.report.markdown import markdown
 from lhc.report.placement_lines import inspection_footer

@@ -1,0 +1,115 @@
+"""A placement judged before its network is trained under the noise of its tiles, and after; the better one is kept."""
+
+from typing import TypeAlias
+
+from lhc.measure import Budget
+from lhc.measure.judge import judge_in_looks
+from lhc.passes import STRATEGIES
+from lhc.plan import Decision, Outcome, Plan, Retrained
+from lhc.results import Verdict
+from lhc.samples.task import Task
+from lhc.stats import one_sided, split_level
+from lhc.study.cautions import warn_of_doubtful_labels
+from lhc.study.goal import ample_chips
+from lhc.study.outcome import PartitionResult
+from lhc.study.record import outcome_of
+from lhc.study.state import KEPT, Study
+from lhc.support.numbers import drop_text
+
+__all__ = ["better", "judged", "judged_anew", "placed", "result_of", "samples_note"]
+
+JUDGED = ("budget", "sensitivity", "strategy")
+"""Reasons that rest on the samples and chips of an earlier command."""
+WHEN_PLACED = "when it was placed: "
+NOT_MET = "as it was placed; judged anew, the placement does not meet the budget"
+
+Judged: TypeAlias = tuple[Study, Verdict, Retrained | None]
+
+
+def placed(plan: Plan, analog: frozenset[str], stored: Plan | None) -> Plan:
+    """A plan with these layers analog; reasons and numbers as the stored one has them, where there is one.
+
+    Numbers of other hardware, input ranges among them, are not taken.
+    """
+    why = "chosen by the user"
+    if stored is not None and stored.analog == analog:
+        if stored.hardware == plan.hardware:
+            rows = {row.name: row for row in stored.layers}
+            layers = tuple(rows.get(row.name, row) for row in plan.layers)
+            return plan.model_copy(update={"layers": layers})
+        why = f"as placed for hardware {stored.hardware.name!r}"
+    chosen: dict[str, Decision] = {
+        row.name: ("analog", "forced", why) if row.name in analog else ("digital", row.reason, row.detail)
+        for row in plan.layers
+    }
+    return plan.decide(chosen)
+
+
+def judged(study: Study, analog: frozenset[str], samples: Task, budget: Budget) -> Verdict:
+    """By the chips that the user names; by more, until it is decided, where a share of all is to hold the budget."""
+    error = split_level(one_sided(budget.confidence), 2)[0]
+    bench = study.bench(samples, limited=False)
+    budget.check(bench)
+    if study.original is None:
+        warn_of_doubtful_labels(bench)
+    what = "verifying before training" if study.original is None else "verifying after training"
+    chips = range(max(bench.draws, ample_chips(budget.share, error)))
+    return judge_in_looks(bench, analog, budget, chips, error, what)
+
+
+def better(before: Judged, after: Judged) -> Judged:
+    """The one that holds the budget, then the one with the smaller upper bound; else the one without training."""
+
+    def rank(one: Judged) -> tuple[bool, float]:
+        return one[1].accepted, -one[1].bound
+
+    return after if rank(after) > rank(before) else before
+
+
+def result_of(kept: Judged, before: Verdict, after: Verdict, budget: Budget, stored: Plan | None) -> PartitionResult:
+    """The result that is kept, with what both verifications came to."""
+    study, verdict, record = kept
+    placed_by = None if stored is None else stored.outcome
+    # Without a placement of its own, or by a rule, no samples chose the layers.
+    kind = None if placed_by is None else STRATEGIES.get(placed_by.strategy)
+    searched = placed_by is not None and (kind is None or kind.searches)
+    outcome = outcome_of(verdict, budget, study, not searched, "plan" if placed_by is None else placed_by.strategy)
+    apart = "not used to train"
+    search: dict[str, object] = {
+        "samples_note": f"{apart}, perhaps by the search of the placement" if searched else apart
+    }
+    if placed_by is not None and stored is not None and stored.analog == study.plan.analog:
+        search |= {name: getattr(placed_by, name) for name in ("objective", "limits", "groups")}
+    percent, drop_type = verdict.evaluation.percent, budget.drop_type
+    drops = [
+        f"{drop_text(one.evaluation.drop, percent, drop_type)} (at most {drop_text(one.bound, percent, drop_type)})"
+        for one in (before, after)
+    ]
+    which = "kept" if record is not None else "not kept"
+    decides = "the smaller bound" if budget.share is None else "what holds the budget, then the smaller bound"
+    told = f"trained weights {which}: mean drop {drops[0]} before training, {drops[1]} after it; {decides} decides"
+    search |= {"retrained": record, "training_note": told}
+    plan = judged_anew(study.plan, verdict.accepted)
+    plan = plan.model_copy(update={"outcome": outcome.model_copy(update=search)})
+    return PartitionResult(plan, study.graph, study.model, study.notes)
+
+
+def judged_anew(plan: Plan, accepted: bool) -> Plan:
+    """The plan with reasons that say which judgement they are of: that of the placement, or this one."""
+    decisions: dict[str, Decision] = {}
+    for row in plan.layers:
+        if row.reason == "budget" and row.placement == "analog":
+            decisions[row.name] = ("analog", "budget", KEPT) if accepted else ("analog", "forced", NOT_MET)
+        elif row.reason in JUDGED and not row.detail.startswith(WHEN_PLACED):
+            decisions[row.name] = (row.placement, row.reason, f"{WHEN_PLACED}{row.detail}")
+    return plan.decide(decisions)
+
+
+def samples_note(sizes: tuple[int, int, int], placed_by: Outcome | None) -> str:
+    """Which samples are for what, and whether figures can be compared with those of the placement."""
+    train, watch, judge = sizes
+    note = f"{train} samples train, {watch} others watch the training, {judge} others judge before and after it"
+    if placed_by is None:
+        return note
+    before = f"'lhc partition' verified the placement on {placed_by.samples}"
+    return f"{note}; {before}: other samples, so its figures cannot be compared with these"
