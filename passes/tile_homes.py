@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from lhc.errors import UsageError
 from lhc.graph import LayerGraph, obstacle
 from lhc.hardware import Hardware
-from lhc.hardware.fault_map import stuck_count
+from lhc.hardware.stuck_cells import stuck_count
 
 __all__ = ["on_own_tiles"]
 

@@ -24,7 +24,7 @@ import scipy
 from lhc.conductances import Floats
 from lhc.errors import UsageError
 from lhc.hardware import Hardware
-from lhc.hardware.fault_map import stuck_cells
+from lhc.hardware.stuck_cells import stuck_cells
 from lhc.seeds import device_entropy
 
 __all__ = ["ChipTile", "Lines", "TileFaults", "drawn", "lines", "noise_factor", "on_chip", "own_tile", "targets"]

@@ -1,70 +1,25 @@
 """Stuck cells of one chip, as a test found them: a CSV in, a text for every tile of the description out.
 
 Columns ``tile``, ``row``, ``column`` (from 0; a row is a word line, an input), ``side`` (``positive`` or ``negative``,
-of the weight's pair) and ``stuck`` (``low``: at g_min; ``high``: at g_max); a line for every cell that is stuck. A tile
-becomes four planes of bits (positive low, positive high, negative low, negative high; bit lines by word lines), packed,
-compressed by zlib and written in base64; an empty text is a tile without stuck cells.
+of the weight's pair) and ``stuck`` (``low``: at g_min; ``high``: at g_max); a line for every cell that is stuck.
 """
 
-import base64
-import binascii
 import csv
-import zlib
-from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
 from lhc.errors import DataError
+from lhc.hardware.description import Hardware
+from lhc.hardware.stuck_cells import MOST_TILES, tile_text
 
-if TYPE_CHECKING:
-    from lhc.hardware.description import Hardware
+__all__ = ["with_fault_map"]
 
-__all__ = ["stuck_cells", "stuck_count", "tile_text", "with_fault_map"]
-
-Planes = npt.NDArray[np.bool_]
 _COLUMNS = ("tile", "row", "column", "side", "stuck")
 _PLANES = {("positive", "low"): 0, ("positive", "high"): 1, ("negative", "low"): 2, ("negative", "high"): 3}
-MOST_TILES = 4096
 
 
-def tile_text(planes: Planes) -> str:
-    """The text of a tile, of the four planes, ``(4, columns, rows)``."""
-    return base64.b64encode(zlib.compress(np.packbits(planes).tobytes(), 9)).decode() if planes.any() else ""
-
-
-@lru_cache(maxsize=16)
-def stuck_cells(text: str, columns: int, rows: int) -> Planes:
-    """The planes of a tile's text, ``(4, columns, rows)``.
-
-    Raises:
-        ValueError: it is not that of a tile of so many bit lines and word lines, or has a cell stuck at both ends.
-    """
-    cells = 4 * columns * rows
-    if not text:
-        return np.zeros((4, columns, rows), np.bool_)
-    try:
-        packed = zlib.decompressobj().decompress(base64.b64decode(text, validate=True), -(-cells // 8) + 1)
-    except (binascii.Error, ValueError, zlib.error) as error:
-        raise ValueError(f"the text of a tile cannot be read ({error}); lhc hardware --fault-map writes it") from error
-    if len(packed) != -(-cells // 8):
-        raise ValueError(f"the text of a tile is not that of {rows} rows and {columns} columns; import the map again")
-    planes = np.unpackbits(np.frombuffer(packed, np.uint8), count=cells).astype(np.bool_).reshape(4, columns, rows)
-    if (planes[::2] & planes[1::2]).any():
-        raise ValueError("a cell is stuck at both ends")
-    planes.setflags(write=False)
-    return planes
-
-
-@lru_cache(maxsize=MOST_TILES)
-def stuck_count(text: str, columns: int, rows: int) -> int:
-    """Stuck cells of a tile; errors as of `stuck_cells`."""
-    return int(stuck_cells(text, columns, rows).sum())
-
-
-def with_fault_map(base: "Hardware", path: Path) -> "tuple[Hardware, str]":
+def with_fault_map(base: Hardware, path: Path) -> tuple[Hardware, str]:
     """A machine that is the one chip of a map, and what was found, in a sentence.
 
     Args:
@@ -74,8 +29,6 @@ def with_fault_map(base: "Hardware", path: Path) -> "tuple[Hardware, str]":
     Raises:
         DataError: the table cannot be read, or does not fit the tiles.
     """
-    from lhc.hardware.description import Hardware
-
     rows, cols = base.tiles.rows, base.tiles.cols
     stuck = _read(path, (base.tiles.count or MOST_TILES, rows, cols))
     count = base.tiles.count or max(stuck, default=0) + 1

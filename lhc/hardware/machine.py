@@ -7,9 +7,9 @@ from lhc.hardware.costs import AlpineCosts, Costs
 from lhc.hardware.currents import Currents
 from lhc.hardware.device_model import PairedDevices
 from lhc.hardware.devices import Devices, Pcm
-from lhc.hardware.fault_map import stuck_count
 from lhc.hardware.faults import Faults
 from lhc.hardware.sections import Adc, Compensation, Dac, LeftOut, Mapping, Section, Tiles, Training
+from lhc.hardware.stuck_cells import stuck_count
 
 __all__ = ["Machine", "time_error"]
 

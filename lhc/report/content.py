@@ -6,7 +6,7 @@ from functools import partial
 from typing import Literal, TypeVar
 
 from lhc.hardware import Compensation, Hardware
-from lhc.hardware.fault_map import stuck_count
+from lhc.hardware.stuck_cells import stuck_count
 from lhc.plan import LayerPlan, Outcome, Plan
 from lhc.report.charts import Chart
 from lhc.report.document import CostItem, Costs, Report

@@ -9,7 +9,7 @@ import pytest
 from lhc.conductances import Floats
 from lhc.errors import UsageError
 from lhc.hardware import Faults, Hardware, Tiles
-from lhc.hardware.fault_map import tile_text
+from lhc.hardware.stuck_cells import tile_text
 from lhc.runtime.faulty_tiles import Lines, TileFaults, drawn, lines, noise_factor, targets
 from lhc.seeds import device_entropy
 
