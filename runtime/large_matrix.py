@@ -25,7 +25,7 @@ from lhc.runtime.pcm_kernels import STEPS, drift, program
 from lhc.runtime.rowsplit import RowConverters
 from lhc.seeds import device_entropy
 
-__all__ = ["LEAST_WEIGHTS", "LargeMatrix", "takes"]
+__all__ = ["LEAST_WEIGHTS", "LargeMatrix", "computed", "summed", "takes"]
 
 LEAST_WEIGHTS = 2**16
 """Of a matrix that is programmed so; smaller ones keep the devices that aihwkit's generator gives them."""
@@ -36,14 +36,18 @@ _LEAST_READOUT = 1e-4
 """aihwkit's own bounds, of the greatest weight of a tile and of a read-out."""
 
 
-def takes(weights: int, hardware: Hardware) -> bool:
-    """Whether a matrix of so many weights is programmed here."""
+def computed(hardware: Hardware) -> bool:
+    """Whether devices follow the formulas of `lhc.runtime.pcm_kernels`, or are perfect, and no read-out saturates."""
     bound = hardware.adc.bound
     devices = hardware.devices
     known = devices is None or (type(devices) is Pcm and devices.plain)
     # Its read-outs have no currents.
-    known = known and not hardware.currents.any
-    return weights >= LEAST_WEIGHTS and known and (bound is None or bound >= _LEAST_BOUND)
+    return known and not hardware.currents.any and (bound is None or bound >= _LEAST_BOUND)
+
+
+def takes(weights: int, hardware: Hardware) -> bool:
+    """Whether a matrix of so many weights is programmed here."""
+    return weights >= LEAST_WEIGHTS and computed(hardware)
 
 
 @dataclass(frozen=True, eq=False)
@@ -217,7 +221,7 @@ class LargeMatrix:
             now, gain = now if chip is None else chip.held(now), np.ones(len(target))
             if before is not None:
                 gain = self._gain(before, self._read_out(now, read_out, live, offset))
-            total = now if self._copies == 1 else _summed(now, int(place.inputs[0]), size)
+            total = now if self._copies == 1 else summed(now, int(place.inputs[0]), size)
             yield ProgrammedTile(total, scales * factor, gain, input_range, offset)
 
     def _of_tile(self, pcm: Pcm, number: int) -> Pcm:
@@ -265,7 +269,7 @@ class LargeMatrix:
         return result
 
 
-def _summed(rows: Floats, first: int, size: int) -> Floats:
+def summed(rows: Floats, first: int, size: int) -> Floats:
     """Copies in a tile, one below the other from an input on, as the sum that its columns form: ``(outputs, size)``."""
     total = np.zeros((len(rows), size), np.float32)
     start = 0

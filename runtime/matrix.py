@@ -27,7 +27,9 @@ from lhc.hardware import Hardware, scaled_programming
 from lhc.hardware.converters import Converters
 from lhc.hardware.geometry import split_sizes
 from lhc.hardware.weight_slices import weight_slices
+from lhc.runtime import pcm_tile
 from lhc.runtime.faulty_tiles import noise_factor, on_chip
+from lhc.runtime.large_matrix import computed, summed
 from lhc.runtime.stream import Unit
 from lhc.runtime.tile import PerVectorTile
 from lhc.runtime.unit_products import ProductsByUnit
@@ -110,6 +112,7 @@ class AnalogMatrix(ProductsByUnit):
         for tile in self._tiles():
             tile.tile.reductions = reductions
             tile.tile.mark_zero_columns()
+        self._computed = computed(hardware)
         self._mapped = [tile.tile.weight.detach().numpy().copy() for tile in self._tiles() if hardware.faults.any]
 
     def _tiles(self) -> Iterator[Any]:
@@ -132,12 +135,15 @@ class AnalogMatrix(ProductsByUnit):
                 machine = scaled_programming(self.hardware, noise_factor(self.hardware, index, seed, draw))
                 tile.rpu_config.noise_model = machine.to_rpu_config().noise_model
             torch.default_generator.manual_seed(device_seed(*self._stream, "program", index))
-            tile.program_weights()
-            if not torch.isfinite(tile.tile.weight).all():
-                raise ModelError(
-                    f"devices {self.hardware.devices.model!r} cannot be programmed with a tile whose weights are all"
-                    " equal: aihwkit's model divides by their range"
-                )
+            if self._computed:
+                pcm_tile.program(tile, exact)
+            else:
+                tile.program_weights()
+                if not torch.isfinite(tile.tile.weight).all():
+                    raise ModelError(
+                        f"devices {self.hardware.devices.model!r} cannot be programmed with a tile whose weights are"
+                        " all equal: aihwkit's model divides by their range"
+                    )
             if exact and self._mapped:  # the reference is the weights, not what devices are programmed to around faults
                 tile.reference_combined_weights = torch.from_numpy(self._mapped[index])
                 tile.drift_baseline = tile.rpu_config.drift_compensation.init_baseline(tile)
@@ -171,7 +177,10 @@ class AnalogMatrix(ProductsByUnit):
         for index, tile in enumerate(self._tiles()):
             milliseconds = round(t_s * 1000)
             torch.default_generator.manual_seed(device_seed(*self._stream, "drift", index, milliseconds, *reads))
-            tile.drift_weights(t_s)
+            if self._computed:
+                pcm_tile.drift(tile, t_s)
+            else:
+                tile.drift_weights(t_s)
 
     def products(self, vectors: Tensor, first_group: int, unit: Unit) -> Tensor:
         """See `ProductsByUnit`."""
@@ -262,10 +271,8 @@ def _state(tile: Any, inputs: npt.NDArray[np.int64], size: int, copies: int) -> 
         scales = input_range * scales
     live = tile.tile.live
     compensated = tile.rpu_config.drift_compensation is not None
-    total = np.zeros((len(weights), size), np.float32)
-    np.add.at(total.T, inputs, weights.numpy().T)
     return ProgrammedTile(
-        weights=total,
+        weights=summed(weights.numpy(), int(inputs[0]), size),
         scales=scales.numpy() / np.float32(copies) * (1 if live is None else live.numpy()),
         gain=np.broadcast_to(tile.alpha.double().numpy() if compensated else np.ones(1), len(weights)).copy(),
         input_range=input_range,

@@ -127,10 +127,13 @@ def fill_words(key: Words, line: int, first: int, words: Words) -> None:
             stored(target, place, w0)
             stored(target, count + place, w1)
         else:
+            # One by one: numba takes a second to compile an assignment of a slice.
             stored(span(few), 0, w0)
-            words[:count] = few[:count]
+            for i in range(count):
+                words[i] = few[i]
             stored(span(few), 0, w1)
-            words[count:] = few[:count]
+            for i in range(count):
+                words[count + i] = few[i]
 
 
 class NoiseStream:

@@ -186,3 +186,13 @@ class PerVectorTile(TorchSimulatorTile):  # type: ignore[misc]
             offset=None if self.offset is None else self.offset[self.columns],
         )
         return output if self.live is None else output * self.live[self.columns]
+
+    def read_out(self) -> Tensor:
+        """What `forward` gives for the unit matrix, ``(inputs, outputs)``, where neither DAC nor ADC saturates.
+
+        The DAC takes 1 as its greatest code, and the product of the unit matrix is the weights.
+        """
+        driven = PerVectorMVM._prepare_input(torch.ones(1, 1), torch.ones(1, 1), True, False, self._f_io)
+        output = (self.weight.detach().T * driven).contiguous()
+        _, output = PerVectorMVM._finalize_output(output, self._f_io, offset=self.offset)
+        return output if self.live is None else output * self.live

@@ -27,6 +27,7 @@ from scipy import stats
 
 from lhc.hardware import Adc, Dac, Hardware, Pcm, preset_names
 from lhc.hardware.sections import Compensation
+from lhc.runtime import pcm_tile
 from lhc.runtime.threads import isolated
 from lhc.seeds import device_seed
 from tests.runtime.products import ENGINES, Engine, product, programmed
@@ -297,9 +298,7 @@ def _programming(scale: float) -> Floats:
 def _drift_exponents(scale: float) -> Floats:
     with pytest.MonkeyPatch.context() as patch:
         if scale != 1:
-            patch.setattr(
-                PCMLikeNoiseModel, "generate_drift_coefficients", staticmethod(partial(_spread_exponents, scale=scale))
-            )
+            patch.setattr(pcm_tile, "_exponents", lambda relative, _: _spread_exponents(relative, scale))
         reading = _read(Pcm(programming_noise_scale=0, read_noise_scale=0), DAY)
     exponents = -np.log(reading.weight / reading.target) / np.log((DAY + T_0) / T_0)
     mean = np.clip(-0.0155 * np.log(reading.target) + 0.0244, 0.049, 0.1)
@@ -309,8 +308,8 @@ def _drift_exponents(scale: float) -> Floats:
     return deviates
 
 
-def _spread_exponents(g_target: torch.Tensor, scale: float) -> torch.Tensor:
-    x = (g_target.abs() / G_MAX).clamp(min=1e-7)
+def _spread_exponents(relative: torch.Tensor, scale: float) -> torch.Tensor:
+    x = relative.clamp(min=1e-7)
     mean = (-0.0155 * x.log() + 0.0244).clamp(0.049, 0.1)
     return (mean + scale * (-0.0125 * x.log() - 0.0059).clamp(0.008, 0.045) * torch.randn_like(x)).abs()
 
