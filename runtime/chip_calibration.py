@@ -27,7 +27,7 @@ from lhc.runtime.executor import HybridExecutor
 from lhc.runtime.layers import AnalogLayer
 from lhc.runtime.network_calls import Call, padding_masks
 from lhc.runtime.on_demand import alone_on_chips, reads_on_demand
-from lhc.runtime.ort import Array, create_session, run_session, with_outputs
+from lhc.runtime.ort import Array, create_session, give_back_pool, run_session, with_outputs
 
 __all__ = [
     "GREATEST_GAIN",
@@ -276,6 +276,8 @@ def digital_moments(
                 weights = _weights(layer, observed.value(layer.activation, seen), feeds)
                 sums[layer.name].add(observed.products(layer, seen), weights)
         found.update({name: total.moments() for name, total in sums.items()})
+        del observed, seen  # a session holds the network's weights: none is to be beside the next one, or the chips
+        give_back_pool()
     return found
 
 

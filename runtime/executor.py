@@ -97,7 +97,8 @@ class HybridExecutor:
         models = SegmentModels(model, nodes, types)
         self._stages = []
         for segment, names in stages:
-            session = None if segment is None else partial(self._session, model, models, segment)
+            # Not a method: who holds himself is freed late, and sessions are large.
+            session = None if segment is None else partial(_session, model, models, segment, not self.analog)
             self._stages.append(_Stage(segment, session, tuple(self._layers[name] for name in names)))
         self._first = _independent(self._stages[0].analog)
         dependent = tuple(layer for layer in self._stages[0].analog if layer not in self._first)
@@ -111,11 +112,6 @@ class HybridExecutor:
         """
         for stage in self._stages:
             _ = stage.session
-
-    def _session(self, model: OnnxModel, models: SegmentModels, segment: Segment) -> onnxruntime.InferenceSession:
-        # All digital is the model as it is: plain onnxruntime, bit for bit.
-        proto = models.of(segment) if self.analog else model.as_file()
-        return create_session(proto, self._label)
 
     def _analog_layer(self, node: onnx.NodeProto, name: str) -> "AnalogLayer":
         layer = self._graph[name]
@@ -350,6 +346,11 @@ class HybridExecutor:
 
     def _tensor(self, name: str, tensors: Mapping[str, Array]) -> Array:
         return tensors[name] if name in tensors else self._constants.value(name)
+
+
+def _session(model: OnnxModel, models: SegmentModels, segment: Segment, whole: bool) -> onnxruntime.InferenceSession:
+    # All digital is the model as it is: plain onnxruntime, bit for bit.
+    return create_session(model.as_file() if whole else models.of(segment), model.label)
 
 
 def _independent(layers: "tuple[AnalogLayer, ...]") -> "tuple[AnalogLayer, ...]":

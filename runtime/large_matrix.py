@@ -24,6 +24,7 @@ from lhc.runtime.normals import NoiseStream, Words, normal_levels
 from lhc.runtime.pcm_kernels import STEPS, drift, program
 from lhc.runtime.rowsplit import RowConverters
 from lhc.seeds import device_entropy
+from lhc.support.held_bytes import forget_pages
 
 __all__ = ["LEAST_WEIGHTS", "LargeMatrix", "computed", "summed", "takes"]
 
@@ -163,6 +164,8 @@ class LargeMatrix:
             starts += [] if row < len(starts) else [place.start]
             for rows, tile in zip(found, self._tile(place, t_s, first, others), strict=True):
                 rows.setdefault(row, []).append(tile)
+        for weights in self._slices:
+            forget_pages(weights)
         return [
             ProgrammedMatrix(tuple(map(tuple, rows.values())), tuple(starts), self._groups, self._devices, number)
             for number, rows in zip(numbers, found, strict=True)

@@ -21,6 +21,7 @@ __all__ = [
     "Array",
     "TensorInfo",
     "create_session",
+    "give_back_pool",
     "must_run",
     "observe_tensors",
     "plain_feeds",
@@ -82,7 +83,7 @@ def tensor_infos(model: OnnxModel, outputs: bool = False) -> list[TensorInfo]:
 
 @cache
 def _pool() -> ort.InferenceSession:
-    """Have one pool of memory for all sessions of the process; what gives back its free memory (`_give_back`).
+    """Have one pool of memory for all sessions of the process; what gives back its free memory (`give_back_pool`).
 
     A session with a pool of its own keeps what its largest run needed. A network with many analog layers is many
     sessions: 18 GB for a transformer on 40 texts of 384 tokens.
@@ -97,7 +98,7 @@ def _pool() -> ort.InferenceSession:
     return session
 
 
-def _give_back() -> None:
+def give_back_pool() -> None:
     """Give memory that nothing uses back to the system."""
     asking = ort.RunOptions()
     asking.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
@@ -138,7 +139,7 @@ def create_session(proto: onnx.ModelProto, label: str, packs: bool = True) -> or
     read = {name for node in all_nodes(proto.graph) for name in node.input} | {v.name for v in proto.graph.output}
     held = {t.name: stored_array(t) for t in proto.graph.initializer if is_held(t) and t.name in read}
     if held:
-        _give_back()
+        give_back_pool()
         values = [ort.OrtValue.ortvalue_from_numpy(array) for array in held.values()]  # which refer to the arrays
         options.add_external_initializers(list(held), values)  # its optimisers read these, and it copies them
         untouched = _untouched(proto.graph)

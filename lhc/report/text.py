@@ -176,7 +176,7 @@ def samples_text(outcome: Outcome) -> str:
         return outcome.samples_note
     if outcome.held_out:
         return "held out from the search"
-    least = "400 samples" if outcome.documents is None else "400 windows or 8 documents"
+    least = "400 samples" if outcome.documents is None else "8 documents or 400 predicted tokens"
     return f"not held out: fewer than {least}"
 
 

@@ -63,6 +63,8 @@ IGNORED = -100
 """Target of a position that does not count, as in PyTorch's cross entropy."""
 LEAST_PROBABILITY = 1e-12
 """Those below it count as it in ``kl``."""
+_PIECE_VALUES = 2**21
+"""Scores of classes that are looked at together in float64: a language model gives fifty thousand for every token."""
 
 ScoreFunction = Callable[[Array, Array], "Scores | float"]
 
@@ -219,8 +221,18 @@ def _log_probabilities(output: Array) -> Scores:
 
 def _kl(output: Array, digital: Array) -> Scores:
     check_classes("kl", output)
-    log_p, log_q = _log_probabilities(digital), _log_probabilities(output)
-    return _per_sample((np.exp(log_p) * (log_p - log_q)).sum(axis=-1))
+    p, q = (values.reshape(-1, values.shape[-1]) for values in (digital, output))
+    found, step = np.empty(len(p)), _positions(output)
+    for start in range(0, len(p), step):
+        log_p, log_q = (_log_probabilities(values[start : start + step]) for values in (p, q))
+        found[start : start + step] = (np.exp(log_p) * (log_p - log_q)).sum(axis=-1)
+    return _per_sample(found.reshape(output.shape[:-1]))
+
+
+def _positions(output: Array) -> int:
+    """How many are looked at together."""
+    classes: int = output.shape[-1]
+    return max(1, _PIECE_VALUES // max(classes, 1))
 
 
 def _top5(output: Array, targets: Array) -> Scores:
@@ -266,6 +278,17 @@ def _cosine(output: Array, digital: Array) -> Scores:
     return cosine
 
 
+def _log_likelihoods(values: Array, labels: Array) -> Scores:
+    """Of the labels that count, from scores of classes, ``(positions, classes)``, of a few positions at a time."""
+    labels = labels.reshape(-1)
+    places, step = np.flatnonzero(labels != IGNORED), _positions(values)
+    found = np.empty(len(places))
+    for start in range(0, len(places), step):
+        part = places[start : start + step]
+        found[start : start + step] = np.take_along_axis(_log_probabilities(values[part]), labels[part, None], 1)[:, 0]
+    return found
+
+
 def _surprise(metric: str, output: Array, targets: Array) -> tuple[Scores, npt.NDArray[np.int64]]:
     """Per sample the summed negative log likelihood of its targets, and how many there are."""
     check_classes(metric, output)
@@ -274,9 +297,8 @@ def _surprise(metric: str, output: Array, targets: Array) -> tuple[Scores, npt.N
     counted = targets != IGNORED
     _check_labels(metric, targets[counted], output.shape[-1])
     sums = np.empty(len(output))
-    for row, (values, where) in enumerate(zip(output, counted, strict=True)):
-        likelihoods = _log_probabilities(values[where])
-        sums[row] = -np.take_along_axis(likelihoods, targets[row][where][..., None], axis=-1).sum()
+    for row, values in enumerate(output):
+        sums[row] = -_log_likelihoods(values.reshape(-1, values.shape[-1]), targets[row]).sum()
     return sums, counted.reshape(len(counted), -1).sum(axis=1)
 
 

@@ -5,8 +5,8 @@ indices. Under 400 samples nothing is split, and results are marked as not held 
 that test nothing: on some of those that order, where there are enough to split, else on a quarter at most.
 
 Samples of one document (`Task.documents`) stay together: a quarter of the documents orders, in a fixed permutation
-without regard to labels, and none that calibrates is judged. Under 8 documents nothing is split. A single document is
-dealt by its samples, so that chips can be calibrated at all.
+without regard to labels, and none that calibrates is judged. Under 8 documents, or 400 tokens that are predicted,
+nothing is split. A single document is dealt by its samples, so that chips can be calibrated at all.
 """
 
 from dataclasses import dataclass
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from lhc.samples.metrics import IGNORED
 from lhc.samples.task import Task
 from lhc.stats import members
 
@@ -72,10 +73,17 @@ def split_task(task: Task, calibrating: int = 0) -> Splits:
     judged = task.take(np.setdiff1d(every, kept)) if len(kept) else task
     # Of documents that calibrate more samples may have been set aside than are asked for.
     calibrate = task.take(kept[:calibrating]) if len(kept) else None
-    if len(task) < MIN_SPLIT_SAMPLES or (documents is not None and documents < MIN_SPLIT_DOCUMENTS):
+    if _answers(task) < MIN_SPLIT_SAMPLES or (documents is not None and documents < MIN_SPLIT_DOCUMENTS):
         return Splits(judged, judged, judged, held_out=False, calibrate=calibrate)
     rank, verify = task.take(ranking), task.take(np.setdiff1d(every, ranking))
     return Splits(rank, verify, judged, held_out=True, calibrate=calibrate)
+
+
+def _answers(task: Task) -> int:
+    """What can be right or wrong: samples; of documents, all that their samples are asked."""
+    if task.documents is None or task.targets is None:
+        return len(task)
+    return int(np.count_nonzero(task.targets != IGNORED))
 
 
 def documents_in_order(task: Task) -> list[npt.NDArray[np.intp]]:

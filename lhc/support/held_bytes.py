@@ -1,14 +1,16 @@
 """Bytes that are in memory once, however many messages name them: a message would copy its own at every use."""
 
 import ctypes
+import mmap
 from contextlib import suppress
+from typing import Any
 from uuid import uuid4
 from weakref import WeakValueDictionary
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["HELD", "HeldBytes", "give_back"]
+__all__ = ["HELD", "HeldBytes", "forget_pages", "give_back"]
 
 HELD = "lhc-memory:"
 """Begins the name of what is held; no path of a loaded model begins so, since these are absolute."""
@@ -43,3 +45,13 @@ def give_back() -> None:
     """Give memory that was freed back to the system, where its C library keeps it for later (glibc)."""
     with suppress(AttributeError, OSError, TypeError):
         ctypes.CDLL(None).malloc_trim(0)
+
+
+def forget_pages(array: npt.NDArray[Any]) -> None:
+    """Take what was read of a mapped file out of memory; who looks at the array again reads it from there."""
+    base: object = array
+    while isinstance(base, np.ndarray):
+        base = base.base
+    if isinstance(base, mmap.mmap):
+        with suppress(AttributeError, OSError):  # not every system has it
+            base.madvise(mmap.MADV_DONTNEED)

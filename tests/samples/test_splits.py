@@ -3,7 +3,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from lhc.samples.metrics import get_metric
+from lhc.samples.metrics import IGNORED, get_metric
 from lhc.samples.splits import split_task
 from lhc.samples.task import Task
 
@@ -118,6 +118,20 @@ def test_no_more_windows_rank_than_it_takes() -> None:
     splits = split_task(_text([300] * 20))
     assert (len(splits.rank), len(splits.verify)) == (900, 5100)
     assert len(split_task(_text([2000] * 8)).rank) == 2000, "one document at least"
+
+
+def _predicted(windows: int, tokens: int) -> Task:
+    """Windows of a text, each a document, the last of whose places are padding."""
+    targets = np.zeros((windows, tokens + 1), np.int64)
+    targets[:, -1] = IGNORED
+    return Task({"x": np.zeros((windows, 1), np.float32)}, targets, get_metric("nll"), documents=np.arange(windows))
+
+
+@pytest.mark.parametrize(("windows", "tokens", "held_out"), [(8, 50, True), (8, 49, False), (7, 400, False)])
+def test_a_window_counts_by_the_tokens_that_it_predicts(windows: int, tokens: int, held_out: bool) -> None:
+    splits = split_task(_predicted(windows, tokens), 1)
+    assert splits.held_out == held_out
+    assert _documents(splits.rank).isdisjoint(_documents(splits.verify)) == held_out
 
 
 def test_few_documents_are_not_split_but_calibrate() -> None:

@@ -1,0 +1,128 @@
+"""A large network is held as seldom as it can be: one session at a time, no pages of its file, no vocabularies."""
+
+import gc
+import re
+import tracemalloc
+import weakref
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from lhc.hardware import Hardware
+from lhc.onnx_io import load_model, read_graph
+from lhc.runtime import HybridExecutor, Position, chip_calibration
+from lhc.runtime.chip_calibration import digital_moments
+from lhc.runtime.ort import create_session
+from lhc.samples.metrics import get_metric
+from tests.runtime.models_on_tiles import model_of, normal
+
+pytestmark = pytest.mark.analog
+
+LAYERS = 3
+
+
+@pytest.fixture
+def _no_collection() -> Iterator[None]:
+    """Memory of onnxruntime is nothing that Python counts, so that no collection comes when it is wanted."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+def _network() -> onnx.ModelProto:
+    rng = np.random.default_rng(1)
+    nodes = [onnx.helper.make_node("MatMul", [f"x{n}", f"w{n}"], [f"x{n + 1}"], name=f"l{n}") for n in range(LAYERS)]
+    weights = {f"w{n}": normal(rng, (8, 8)) for n in range(LAYERS)}
+    return model_of(nodes, {"x0": np.zeros((2, 8), np.float32)}, {f"x{LAYERS}": 2}, weights)
+
+
+@pytest.mark.parametrize("analog", [(), ("l1",)], ids=["digital", "analog"])
+@pytest.mark.usefixtures("_no_collection")
+def test_sessions_go_with_their_executor(analog: tuple[str, ...]) -> None:
+    model = load_model(_network())
+    graph = read_graph(model)
+    HybridExecutor(model, graph, analog).open()  # the first one loads libraries, whose errors hold on to who calls
+    executor = HybridExecutor(model, graph, analog)
+    executor.open()
+    sessions = [weakref.ref(stage.session) for stage in executor._stages if stage.session is not None]
+
+    del executor
+
+    assert sessions
+    assert all(session() is None for session in sessions)
+
+
+@pytest.mark.usefixtures("_no_collection")
+def test_moments_of_many_layers_take_one_session_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = load_model(_network())
+    graph = read_graph(model)
+    layers = HybridExecutor(model, graph, [f"l{n}" for n in range(LAYERS)]).layers
+    made: list[weakref.ref[object]] = []
+
+    def counted(proto: onnx.ModelProto, label: str) -> object:
+        assert all(session() is None for session in made)
+        session = create_session(proto, label)
+        made.append(weakref.ref(session))
+        return session
+
+    monkeypatch.setattr(chip_calibration, "create_session", counted)
+    monkeypatch.setattr(chip_calibration, "_OBSERVED_BYTES", 1)
+
+    found = digital_moments(model, graph, layers, [({"x0": np.ones((2, 8), np.float32)}, Position(0, 2))])
+
+    assert len(found) == len(made) == LAYERS
+    assert all(session() is None for session in made)
+
+
+def test_programming_leaves_no_weights_of_a_file_in_memory(tmp_path: Path) -> None:
+    smaps = Path("/proc/self/smaps")
+    if not smaps.exists():
+        pytest.skip("what is in memory of a file is read from /proc")
+    from lhc.runtime.large_matrix import LEAST_WEIGHTS, LargeMatrix
+
+    size = max(LEAST_WEIGHTS, 2**20)
+    path = tmp_path / "weights.bin"
+    np.random.default_rng(0).normal(size=size).astype(np.float32).tofile(path)
+    weights = np.memmap(path, np.float32, "r").reshape(1024, -1)
+
+    def held() -> int:
+        """KiB."""
+        parts = re.split(r"(?m)^(?=[0-9a-f]+-[0-9a-f]+ )", smaps.read_text())
+        return sum(int(found[1]) for part in parts if str(path) in part and (found := re.search(r"Rss: *(\d+)", part)))
+
+    assert weights.sum() != 0
+    assert held() >= size * 4 // 1024
+    matrix = LargeMatrix(weights, 1, Hardware.load("lionheart"), "ab")
+    matrix.program(0, 0)
+    before = matrix.programmed().weights()
+
+    assert held() == 0
+    np.testing.assert_array_equal(matrix.programmed().weights(), before)
+
+
+@pytest.mark.parametrize("metric", ["nll", "kl", "perplexity"])
+def test_scores_of_a_vocabulary_are_worked_out_a_few_tokens_at_a_time(metric: str) -> None:
+    rng = np.random.default_rng(2)
+    output = rng.normal(size=(2, 200, 40_000)).astype(np.float32)
+    targets = rng.integers(0, output.shape[-1], output.shape[:-1])
+    targets[0, 170:] = -100
+    digital = 0.5 * output
+    log_q, log_p = (x - np.log(np.exp(x.astype(np.float64)).sum(axis=-1, keepdims=True)) for x in (output, digital))
+    surprise = np.where(targets < 0, 0, -np.take_along_axis(log_q, np.maximum(targets, 0)[..., None], -1)[..., 0])
+    expected = {
+        "nll": surprise.sum(axis=1) / (targets >= 0).sum(axis=1),
+        "kl": (np.exp(log_p) * (log_p - log_q)).sum(axis=-1).mean(axis=1),
+        "perplexity": np.exp(surprise.sum() / (targets >= 0).sum()),
+    }[metric]
+
+    tracemalloc.start()
+    found = get_metric(metric).score(output, digital if metric == "kl" else targets)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+
+    np.testing.assert_allclose(found, expected, atol=1e-12, rtol=1e-9)
+    assert peak < 1.5 * output.nbytes, "those of one sample in float64, and their exponentials, are twice as much"
