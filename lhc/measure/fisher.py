@@ -42,7 +42,8 @@ from lhc.runtime import HybridExecutor
 from lhc.runtime.network_calls import parity_samples
 from lhc.runtime.on_demand import chip_on_demand
 from lhc.samples.class_axis import classes_last
-from lhc.samples.metrics import LEAST_PROBABILITY, Array, are_probabilities
+from lhc.samples.metrics import Array
+from lhc.samples.probabilities import LEAST_PROBABILITY, are_probabilities
 from lhc.stats import CONFIDENCE, clipped, summarize
 from lhc.store import Facts
 

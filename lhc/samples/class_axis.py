@@ -8,7 +8,8 @@ targets; without targets, the one along which the values are probabilities.
 import numpy as np
 
 from lhc.errors import UsageError
-from lhc.samples.metrics import Array, are_probabilities
+from lhc.samples.metrics import Array
+from lhc.samples.probabilities import are_probabilities
 
 __all__ = ["check_class_axis", "class_axis", "classes_last"]
 

@@ -41,18 +41,17 @@ import numpy.typing as npt
 import scipy
 
 from lhc.errors import DataError, UsageError
+from lhc.samples.probabilities import divergences, log_likelihoods
 from lhc.samples.user_scores import UserScore
 
 __all__ = [
     "IGNORED",
-    "LEAST_PROBABILITY",
     "METRICS",
     "UNCHOSEN",
     "Array",
     "Metric",
     "SampleNumbers",
     "Scores",
-    "are_probabilities",
     "check_classes",
     "get_metric",
 ]
@@ -61,10 +60,6 @@ Array = npt.NDArray[Any]
 Scores = npt.NDArray[np.float64]
 IGNORED = -100
 """Target of a position that does not count, as in PyTorch's cross entropy."""
-LEAST_PROBABILITY = 1e-12
-"""Those below it count as it in ``kl``."""
-_PIECE_VALUES = 2**21
-"""Scores of classes that are looked at together in float64: a language model gives fifty thousand for every token."""
 
 ScoreFunction = Callable[[Array, Array], "Scores | float"]
 
@@ -204,35 +199,9 @@ def _agreement(output: Array, digital: Array) -> Scores:
     return _per_sample(output.argmax(axis=-1) == digital.argmax(axis=-1))
 
 
-def are_probabilities(values: Array, stored: Array) -> bool:
-    """Whether values are distributions over the last axis, to the rounding of the type that they were stored in."""
-    rounding = 1e-4 if stored.dtype.itemsize > 2 else 4e-3  # of a sum of probabilities in float32, in float16
-    return bool((values >= 0).all()) and np.allclose(values.sum(axis=-1), 1, atol=rounding)
-
-
-def _log_probabilities(output: Array) -> Scores:
-    x: Scores = output.astype(np.float64)
-    if are_probabilities(x, output):
-        return np.log(np.maximum(x, LEAST_PROBABILITY))
-    x -= x.max(axis=-1, keepdims=True)
-    x -= np.log(np.exp(x).sum(axis=-1, keepdims=True))
-    return x
-
-
 def _kl(output: Array, digital: Array) -> Scores:
     check_classes("kl", output)
-    p, q = (values.reshape(-1, values.shape[-1]) for values in (digital, output))
-    found, step = np.empty(len(p)), _positions(output)
-    for start in range(0, len(p), step):
-        log_p, log_q = (_log_probabilities(values[start : start + step]) for values in (p, q))
-        found[start : start + step] = (np.exp(log_p) * (log_p - log_q)).sum(axis=-1)
-    return _per_sample(found.reshape(output.shape[:-1]))
-
-
-def _positions(output: Array) -> int:
-    """How many are looked at together."""
-    classes: int = output.shape[-1]
-    return max(1, _PIECE_VALUES // max(classes, 1))
+    return _per_sample(divergences(output, digital))
 
 
 def _top5(output: Array, targets: Array) -> Scores:
@@ -278,17 +247,6 @@ def _cosine(output: Array, digital: Array) -> Scores:
     return cosine
 
 
-def _log_likelihoods(values: Array, labels: Array) -> Scores:
-    """Of the labels that count, from scores of classes, ``(positions, classes)``, of a few positions at a time."""
-    labels = labels.reshape(-1)
-    places, step = np.flatnonzero(labels != IGNORED), _positions(values)
-    found = np.empty(len(places))
-    for start in range(0, len(places), step):
-        part = places[start : start + step]
-        found[start : start + step] = np.take_along_axis(_log_probabilities(values[part]), labels[part, None], 1)[:, 0]
-    return found
-
-
 def _surprise(metric: str, output: Array, targets: Array) -> tuple[Scores, npt.NDArray[np.int64]]:
     """Per sample the summed negative log likelihood of its targets, and how many there are."""
     check_classes(metric, output)
@@ -297,8 +255,8 @@ def _surprise(metric: str, output: Array, targets: Array) -> tuple[Scores, npt.N
     counted = targets != IGNORED
     _check_labels(metric, targets[counted], output.shape[-1])
     sums = np.empty(len(output))
-    for row, values in enumerate(output):
-        sums[row] = -_log_likelihoods(values.reshape(-1, values.shape[-1]), targets[row]).sum()
+    for row, (values, where) in enumerate(zip(output, counted, strict=True)):
+        sums[row] = -log_likelihoods(values[where], targets[row][where]).sum()
     return sums, counted.reshape(len(counted), -1).sum(axis=1)
 
 
