@@ -38,7 +38,7 @@ MACHINES = {
     "coarse ADC": _with("adc", bits=3, bound=2.0, noise=0.3),
     "coarse DAC": _with("dac", bits=3),
     "faults": _with("faults", stuck_low=0.05, stuck_high=0.02, dead_rows=0.1, column_gain=0.1, column_offset=0.1),
-    "tiles that differ": _with("faults", tile_spread=0.3, tiles=tuple(range(4))),
+    "tiles that differ": _with("faults", tile_noise=(0.5, 1.5, 2.0, 1.0), tiles=(3, 1, 0, 2)),
     "remapped faults": _with("faults", stuck_low=0.05, dead_columns=0.1, remap=True, found=0.9),
 }
 SIZES = [(1, 1, 1), (3, 5, 1), (16, 27, 9), (33, 100, 1), (7, 300, 2), (300, 40, 1)]
