@@ -10,8 +10,8 @@ from lhc.passes.further_copies import fills_tiles, further_copies
 from lhc.passes.gates import ParityGate
 from lhc.passes.groups import groups_of, wanted_together
 from lhc.passes.qualify import Qualify, initial_plan, qualified_plan
-from lhc.passes.search_front import EstimatedFront, front
-from lhc.passes.search_space import Point, SearchSpace
+from lhc.passes.search_front import front
+from lhc.passes.search_space import SearchSpace
 from lhc.passes.search_terms import search_space
 from lhc.passes.select import FollowPlan, Select
 from lhc.passes.sensitivity_order import anything_pays, by_worth
@@ -36,7 +36,6 @@ __all__ = [
     "ChooseDigitalColumns",
     "Copies",
     "Curvature",
-    "EstimatedFront",
     "FollowPlan",
     "Goal",
     "Judge",
@@ -45,7 +44,6 @@ __all__ = [
     "Pass",
     "PassResult",
     "Pipeline",
-    "Point",
     "Qualify",
     "SearchOptions",
     "SearchSpace",

@@ -4,15 +4,17 @@ import sys
 from io import StringIO
 from typing import Any
 
+from typer.core import TyperGroup
+
 from lhc.cli.build import own_command
-from lhc.cli.foreign_commands import ForeignCommands, made
+from lhc.cli.foreign_commands import foreign, made
 from lhc.cli.help import GROUPS, NAMES
 from lhc.cli.output import hint
 
 __all__ = ["Commands"]
 
 
-class Commands(ForeignCommands):
+class Commands(TyperGroup):
     """lhc's commands in groups, and behind them those of other packages; each is loaded when it is asked for."""
 
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ANN401 - as typer has it
@@ -23,7 +25,7 @@ class Commands(ForeignCommands):
         """The command of that name; None where there is none."""
         if cmd_name in NAMES and cmd_name not in self.commands:
             self.commands[cmd_name] = made(cmd_name, own_command(cmd_name))
-        return super().get_command(ctx, cmd_name)
+        return self.commands.get(cmd_name) or foreign(cmd_name)
 
     def main(self, args: Any = None, *rest: Any, **extra: Any) -> Any:  # noqa: ANN401 - as typer has it
         """Run a command; what is wrong with its options is told as all other errors are."""

@@ -9,7 +9,6 @@ from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 import typer
-from typer.core import TyperGroup
 
 from lhc.cli.crash import reporting, tell_crash
 from lhc.cli.output import hint
@@ -18,21 +17,13 @@ from lhc.errors import CRASHED, LhcError
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
-__all__ = ["GROUP", "ForeignCommands", "made"]
+__all__ = ["GROUP", "foreign", "made"]
 
 GROUP = "lhc.commands"
 
 
-class ForeignCommands(TyperGroup):
-    """The commands of lhc, and behind them those of other packages."""
-
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ANN401 - of typer's own copy of click
-        """The command of that name; None where there is none, or where it cannot be loaded."""
-        own = super().get_command(ctx, cmd_name)
-        return _foreign(cmd_name) if own is None else own
-
-
-def _foreign(name: str) -> Any:  # noqa: ANN401
+def foreign(name: str) -> Any:  # noqa: ANN401 - of typer's own copy of click
+    """The command of that name; None where there is none, or where it cannot be loaded."""
     from lhc.support.installed import installed, package_of  # slow: see above
 
     entry = installed(GROUP, name)

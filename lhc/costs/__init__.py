@@ -5,24 +5,20 @@ Formulas, units, sources and checks against published figures are in ``docs/cost
 
 from lhc.costs import alpine as alpine  # registers its formulas
 from lhc.costs import diana as diana
-from lhc.costs.assumptions import Assumption, assumptions
+from lhc.costs.assumptions import assumptions
 from lhc.costs.gains import compared, gains
-from lhc.costs.others import Handling, OperatorCost, by_operator
+from lhc.costs.others import by_operator
 from lhc.costs.registry import Formulas, formulas
 from lhc.costs.system import CostTerms, SystemCost, cost_of, cost_on_tiles, cost_terms
 from lhc.costs.tensors import Hyperedge
-from lhc.costs.units import NOTHING, Cost, LayerCost
+from lhc.costs.units import Cost, LayerCost
 
 __all__ = [
-    "NOTHING",
-    "Assumption",
     "Cost",
     "CostTerms",
     "Formulas",
-    "Handling",
     "Hyperedge",
     "LayerCost",
-    "OperatorCost",
     "SystemCost",
     "assumptions",
     "by_operator",

@@ -5,9 +5,8 @@ relative: inputs are scaled to ±1 before the DAC, weights to ±1 before program
 what the ADC sees.
 """
 
-from lhc.hardware.costs import AlpineCosts, Assumed, Core, Costs, CostSection, DianaCosts, Known, Memory, TileCosts
+from lhc.hardware.costs import AlpineCosts, Assumed, Costs, CostSection, DianaCosts, Known, Memory
 from lhc.hardware.description import Hardware
-from lhc.hardware.device_model import DeviceModel
 from lhc.hardware.devices import (
     Devices,
     Hermes,
@@ -23,7 +22,7 @@ from lhc.hardware.overrides import Override
 from lhc.hardware.presets import preset_names, preset_text
 from lhc.hardware.sections import Adc, Compensation, Dac, LeftOut, Mapping, Tiles, Training
 from lhc.hardware.variants import EFFECTS, Effect, effects_of, scaled_noise, scaled_programming, without
-from lhc.hardware.weight_noise import Regime, Regimes
+from lhc.hardware.weight_noise import Regimes
 
 __all__ = [
     "EFFECTS",
@@ -31,11 +30,9 @@ __all__ = [
     "AlpineCosts",
     "Assumed",
     "Compensation",
-    "Core",
     "CostSection",
     "Costs",
     "Dac",
-    "DeviceModel",
     "Devices",
     "DianaCosts",
     "Effect",
@@ -50,12 +47,10 @@ __all__ = [
     "Override",
     "Pcm",
     "PcmCustomDrift",
-    "Regime",
     "Regimes",
     "ReramCmo",
     "ReramWan2022",
     "StateIndependent",
-    "TileCosts",
     "Tiles",
     "Training",
     "effects_of",

@@ -6,11 +6,10 @@ from lhc.onnx_io.carriers import (
     add_device_configurations,
     configured_placements,
     lost_configurations,
-    name_assignment,
     nnpa_config,
     placements_in,
 )
-from lhc.onnx_io.compiled_mark import COMPILED_KEY, compiled_from, compiled_note, mark_compiled, refuse_compiled
+from lhc.onnx_io.compiled_mark import compiled_from, compiled_note, mark_compiled, refuse_compiled
 from lhc.onnx_io.constants import Constants, stored_array
 from lhc.onnx_io.external import ExternalData, beside_data, check_place, relative
 from lhc.onnx_io.graphs import read_graph
@@ -23,20 +22,17 @@ from lhc.onnx_io.shapes import (
     Shape,
     declared_shape,
     example_shapes,
-    infer,
     infer_shapes,
     input_shapes,
     shape_option,
     static_batch,
 )
-from lhc.onnx_io.training_mode import TrainingMode, training_mode
+from lhc.onnx_io.training_mode import training_mode
 
 __all__ = [
-    "COMPILED_KEY",
     "Constants",
     "ExternalData",
     "Shape",
-    "TrainingMode",
     "able_to_adapt",
     "adapters_of",
     "add_device_configurations",
@@ -52,7 +48,6 @@ __all__ = [
     "example_shapes",
     "find_layers",
     "has_annotations",
-    "infer",
     "infer_shapes",
     "inline_functions",
     "input_shapes",
@@ -60,7 +55,6 @@ __all__ = [
     "load_model",
     "lost_configurations",
     "mark_compiled",
-    "name_assignment",
     "nnpa_config",
     "node_keys",
     "placements_in",

@@ -344,11 +344,6 @@ class PlacingFirst(
     draw: int = option("Number of the chip (programming) that is written.", default=0, metavar="N", rare=True)
 
     def __post_init__(self) -> None:
-        """Refuse what has no meaning.
-
-        Raises:
-            UsageError: there is no such chip.
-        """
         if self.draw < 0:
             raise UsageError(f"--draw must be at least 0, got {self.draw}")
 

@@ -167,11 +167,6 @@ class ReadTime:
     )
 
     def __post_init__(self) -> None:
-        """Refuse what has no meaning.
-
-        Raises:
-            UsageError: a time before the first read.
-        """
         check_times([] if self.t_inference is None else [self.t_inference])
 
 
@@ -192,11 +187,6 @@ class ReadTimes:
     )
 
     def __post_init__(self) -> None:
-        """Refuse what has no meaning.
-
-        Raises:
-            UsageError: a time before the first read.
-        """
         check_times(self.times or [])
 
 

@@ -2,7 +2,6 @@
 
 from lhc.stats.intervals import (
     CONFIDENCE,
-    Summary,
     clipped,
     hull,
     one_sided,
@@ -20,7 +19,6 @@ from lhc.stats.tolerance import failures_allowed, least_draws
 __all__ = [
     "CONFIDENCE",
     "Prospect",
-    "Summary",
     "by_document",
     "clipped",
     "effective_documents",
