@@ -19,6 +19,7 @@ __all__ = [
     "COLUMNS",
     "DEQUANTIZE",
     "INTEGER_OPS",
+    "OPEN_COLUMNS",
     "RUN_TIME_OPERANDS",
     "TILES",
     "Elements",
@@ -29,6 +30,7 @@ __all__ = [
     "Origin",
     "WeightRef",
     "Work",
+    "columns_of",
     "obstacle",
 ]
 
@@ -39,6 +41,8 @@ DEQUANTIZE = "--dequantize places it by its dequantised weights, where these, sc
 """What can be done about a product of integers."""
 COLUMNS, TILES = ".lhc_columns", ".lhc_tiles"
 """How the names of the weights of a split product end: of its digital columns, and of those on tiles."""
+OPEN_COLUMNS = ".lhc_open_columns"
+"""The former, while a search may put them on tiles as well."""
 RUN_TIME_OPERANDS = "both operands are computed at run time"
 """How the detail of a product of two activations begins."""
 _FLOATS = frozenset({"float16", "float32", "float64"})
@@ -234,6 +238,11 @@ class Layer:
         if self.weight is None:
             return Work(activations=(self.matrix,))
         return Work((self.matrix,), parameters=self.matrix.parameters, weights=(self.weight.name,))
+
+
+def columns_of(name: str) -> str:
+    """Name of the product that the columns are, which a split product computes apart."""
+    return f"{name}/columns"
 
 
 def obstacle(layer: Layer) -> Obstacle | None:

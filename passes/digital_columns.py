@@ -29,11 +29,13 @@ class ChooseDigitalColumns(Pass):
         share: most that may be digital so, of the layers that may be analog.
         by: what it is a share of.
         damages: layer -> what each of its columns does alone, ``(columns,)``; of layers that can be split.
+        each: it is the share of every layer, one column at least.
     """
 
     share: float
     by: ColumnsBy = "macs"
     damages: Mapping[str, npt.NDArray[np.float64]] = field(default_factory=dict)
+    each: bool = False
     name: ClassVar[str] = "choose-digital-columns"
     requires: ClassVar[frozenset[str]] = frozenset({"qualified"})
 
@@ -42,7 +44,17 @@ class ChooseDigitalColumns(Pass):
         rows = {row.name: row for row in plan.layers}
         costs = {group[0]: self._cost([rows[name] for name in group]) for group in groups}
         sizes = {name: costs[name] / len(damages) for name, damages in self.damages.items()}
-        room = self.share * sum(costs.values())
+        chosen = self._of_each() if self.each else self._of_all(sizes, self.share * sum(costs.values()))
+        columns = {name: tuple(sorted(chosen.get(group[0], ()))) for group in groups for name in group}
+        return PassResult(plan.with_digital_columns(columns))
+
+    def _of_each(self) -> dict[str, list[int]]:
+        """The worst of every layer."""
+        counts = {name: max(1, round(self.share * len(damages))) for name, damages in self.damages.items()}
+        return {name: np.argsort(-d, kind="stable")[: counts[name]].tolist() for name, d in self.damages.items()}
+
+    def _of_all(self, sizes: Mapping[str, float], room: float) -> dict[str, list[int]]:
+        """The worst for their cost, whatever layer they are of; ``sizes``: cost of a layer's column."""
         chosen: dict[str, list[int]] = {}
         for _, name, column in sorted(
             (-float(damage) / sizes[name], name, column)
@@ -54,8 +66,7 @@ class ChooseDigitalColumns(Pass):
             if sizes[name] <= room and len(own) + 1 < len(self.damages[name]):
                 own.append(column)
                 room -= sizes[name]
-        columns = {name: tuple(sorted(chosen.get(group[0], ()))) for group in groups for name in group}
-        return PassResult(plan.with_digital_columns(columns))
+        return chosen
 
     def _cost(self, rows: list[LayerPlan]) -> int:
         """Of layers that share their weights."""

@@ -16,7 +16,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from lhc.graph import LayerGraph
+from lhc.graph import LayerGraph, columns_of
 from lhc.passes.base import PassResult
 from lhc.passes.groups import Group
 from lhc.passes.paths import STEPS, Room, rows_and_fillings, thinned
@@ -43,6 +43,18 @@ def by_worth(space: SearchSpace) -> list[Group]:
         useful = np.flatnonzero(space.chosen(space.ideal.placement)).tolist()
         brings = np.maximum(space.changes(space.ideal), space.resolution(space.objective))
     return [space.groups[g] for g in sorted(useful, key=lambda g: (damage[g] / brings[g], space.groups[g]))]
+
+
+def _rest_first(order: Sequence[Group], plan: Plan) -> list[Group]:
+    """The same order, but that columns of a layer come behind the rest of it, which they do less damage than never."""
+    found = list(order)
+    place = {name: number for number, group in enumerate(found) for name in group}
+    for name in plan.digital_columns:
+        rest, columns = place.get(name), place.get(columns_of(name))
+        if rest is not None and columns is not None and columns < rest:
+            found.insert(rest, found.pop(columns))
+            place = {name: number for number, group in enumerate(found) for name in group}
+    return found
 
 
 def _damages(space: SearchSpace) -> Floats:
@@ -73,7 +85,7 @@ class SensitivityOrder(Strategy):
 
     def run(self, graph: LayerGraph, plan: Plan) -> PassResult:
         space = search_space(graph, plan, self.options)
-        order = by_worth(space)
+        order = _rest_first(by_worth(space), plan)
         if self.options.goal.needs_costs:
             return self._by_costs(plan, space, order)
         _, without_room = self.with_room(graph, plan, order)

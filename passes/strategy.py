@@ -8,7 +8,7 @@ from typing import ClassVar, Literal, get_args
 
 from lhc.costs import cost_of
 from lhc.errors import UsageError
-from lhc.graph import LayerGraph
+from lhc.graph import LayerGraph, columns_of
 from lhc.passes.base import Judge, Pass, PassResult
 from lhc.passes.copies import Copies
 from lhc.passes.groups import Group, groups_of
@@ -183,7 +183,12 @@ def most_tiles(plan: Plan, max_tiles: int | None) -> int | None:
 
 
 def fits(graph: LayerGraph, plan: Plan, placement: frozenset[str], max_tiles: int | None = None) -> bool:
-    """Whether the machine, and what the user allows of it, has tiles for a placement."""
+    """Whether the machine, and what the user allows of it, has tiles for a placement.
+
+    Columns of a layer that the plan splits are not on tiles without the rest of it.
+    """
+    if any(columns_of(name) in placement and name not in placement for name in plan.digital_columns):
+        return False
     most = most_tiles(plan, max_tiles)
     return most is None or plan.tiles_of(graph, placement) <= most
 

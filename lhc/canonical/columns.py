@@ -16,7 +16,7 @@ import onnx
 
 from lhc.canonical.site import OperatorSite
 from lhc.errors import ModelError
-from lhc.graph import COLUMNS, TILES, Layer, Origin
+from lhc.graph import COLUMNS, OPEN_COLUMNS, TILES, Layer, Origin
 from lhc.model import FileForm, OnnxModel, Rewritten, opset_of, with_nodes, without_weights
 from lhc.onnx_io.constants import Array, Constants
 from lhc.onnx_io.operators import kind_of
@@ -40,11 +40,12 @@ def splittable(model: OnnxModel, layer: Layer) -> bool:
     return opset_of(model.proto) >= _LEAST_OPSET and _cuttable(node, Constants(model.proto.graph)) is not None
 
 
-def with_digital_columns(model: OnnxModel, columns: Mapping[str, Sequence[int]]) -> OnnxModel:
+def with_digital_columns(model: OnnxModel, columns: Mapping[str, Sequence[int]], undecided: bool = False) -> OnnxModel:
     """The model with these outputs of its products computed apart; what has been split before stays as it is.
 
     Args:
         columns: product -> numbers of its outputs, ascending.
+        undecided: they may be on tiles too: a search is to tell.
 
     Raises:
         ModelError: a product that cannot be split so.
@@ -68,7 +69,7 @@ def with_digital_columns(model: OnnxModel, columns: Mapping[str, Sequence[int]])
                 f"{model.label}: {node.name!r} cannot have the digital columns that its plan says; partition the model"
             )
         site = OperatorSite(node, constants, opset_of(model.proto), lambda _: None, taken)
-        _split(site, found[0], np.asarray(columns[node.name]), stored)
+        _split(site, found[0], np.asarray(columns[node.name]), OPEN_COLUMNS if undecided else COLUMNS, stored)
         nodes += site.nodes
         tensors += site.tensors
         made = frozenset(one.name for one in site.nodes)
@@ -104,14 +105,14 @@ def _fit(columns: Sequence[int], outputs: int) -> bool:
     return ascending and 0 < len(columns) < outputs and columns[0] >= 0 and columns[-1] < outputs
 
 
-def _split(site: OperatorSite, form: Product, digital: Array, stored: dict[str, tuple[str, str]]) -> None:
+def _split(site: OperatorSite, form: Product, digital: Array, mark: str, stored: dict[str, tuple[str, str]]) -> None:
     """Two products, and their outputs in order; weights that were cut before are taken from ``stored``."""
     node, name, weight = site.node, site.name(form.operand), site.value(form.operand)
     matrix = form.matrix(weight)
     parts = np.setdiff1d(np.arange(len(matrix)), digital), digital
     if name not in stored:
         cut = (form.stored(matrix[part], _shape(form, weight, len(part))) for part in parts)
-        on_tiles, apart = (site.store(name + mark, w) for mark, w in zip((TILES, COLUMNS), cut, strict=True))
+        on_tiles, apart = (site.store(name + mark, w) for mark, w in zip((TILES, mark), cut, strict=True))
         stored[name] = on_tiles, apart
     outputs = []
     for which, (part, of_part) in enumerate(zip(("", "columns"), parts, strict=True)):

@@ -39,7 +39,7 @@ from lhc.study.rank import Rank
 from lhc.study.record import Record
 from lhc.study.search import CheckBudget, Search
 from lhc.study.source import Opened, opened_of
-from lhc.study.split_columns import JoinDigital, SplitColumns
+from lhc.study.split_columns import JoinColumns, SplitColumns
 from lhc.study.state import READ, Study
 from lhc.study.tile_ranges import CalibrateRanges
 from lhc.study.train import BEFORE, Train, samples_apart
@@ -62,7 +62,7 @@ def pipeline(options: PartitionOptions) -> Pipeline[Study]:
     _most_draws(options)  # too few are refused before a training, not after it
     if not options.retrain:
         found = _searching(options, kind), _testing(options)
-        placed = (prepare, CheckCalibration(), *found, CompareHealing(), JoinDigital())
+        placed = (prepare, CheckCalibration(), *found, CompareHealing(), JoinColumns())
         return Pipeline("partition", placed, READ).checked()
     train = Train(
         part(options, TrainingOptions),
@@ -74,7 +74,7 @@ def pipeline(options: PartitionOptions) -> Pipeline[Study]:
         lambda share: _testing(options, share),
     )
     # Before the training, which is for the machine that both placements are judged on.
-    trained = (prepare, CheckCalibration(), train, CompareHealing(), JoinDigital())
+    trained = (prepare, CheckCalibration(), train, CompareHealing(), JoinColumns())
     return Pipeline("partition", trained, READ | {"training samples"}).checked()
 
 
@@ -149,7 +149,8 @@ def begin(options: PartitionOptions, running: Running, opened: Opened) -> Study:
     study = read(options, running, options.t_inference, opened=opened, task=judging, machine=machine)
     fills = follow is None and options.copies == "auto"
     study = replace(study, budget=budget, training=training, follow=follow, fills=fills)
-    return with_goal(study, options, strategy_for(options))
+    searched = options.columns_share is None and options.objective is None
+    return with_goal(study, replace(options, objective="macs") if searched else options, strategy_for(options))
 
 
 def strategy_for(options: PartitionOptions) -> type[Strategy]:
@@ -163,7 +164,11 @@ def strategy_for(options: PartitionOptions) -> type[Strategy]:
     if not isinstance(named, str) and not (isinstance(named, type) and issubclass(named, Strategy)):
         raise UsageError(f"--strategy {options.strategy}: not a strategy; derive a class from lhc.passes.Strategy")
     kind = strategy_of(named)
-    goal_of(options, kind)
+    goal = goal_of(options, kind)
+    if options.columns_share is None and (kind is not STRATEGIES["sensitivity"] or goal.needs_costs):
+        raise UsageError(
+            "--digital-columns auto is for --strategy sensitivity and --objective macs; name a share for others"
+        )
     return kind
 
 

@@ -1,6 +1,6 @@
 """Measurements: placements scored on chips and samples, in this process or others, and judged."""
 
-from lhc.measure.bench import Bench, steadied
+from lhc.measure.bench import Bench, PartingBench, steadied
 from lhc.measure.execution import Running
 from lhc.measure.judge import Budget, PlacementJudge
 from lhc.measure.layer_damage import measure_sensitivity, ranking_metric
@@ -11,6 +11,7 @@ __all__ = [
     "Budget",
     "Evaluator",
     "Measurement",
+    "PartingBench",
     "PlacementJudge",
     "Running",
     "SampleScores",

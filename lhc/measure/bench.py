@@ -5,8 +5,8 @@ units that were done before are taken from the cache; the others are done by the
 bounds the time: the products on tiles, samples x draws x analog MACs.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property, partial
 
 import numpy as np
@@ -28,7 +28,7 @@ from lhc.samples.metrics import Array, Metric, Scores
 from lhc.samples.task import Task
 from lhc.stats import CONFIDENCE
 
-__all__ = ["Bench", "steadied"]
+__all__ = ["Bench", "PartingBench", "steadied"]
 
 _EXAMPLES = 8
 
@@ -319,6 +319,42 @@ class Bench:
         inputs, targets = self.task.read(where.start, where.stop)
         digest = self.task.block_digest(where.start, where.stop)
         return Block(where.start, where.stop - where.start, inputs, targets, digest)
+
+
+@dataclass(frozen=True, eq=False)
+class PartingBench(Bench):
+    """A bench on which a placement is measured as it would be run: a layer is split only where its parts differ.
+
+    Attributes:
+        form: the network in which the layers are split that a placement parts, by the placement.
+    """
+
+    form: Callable[[frozenset[str]], tuple[OnnxModel, LayerGraph]] = field(kw_only=True)
+
+    @cached_property
+    def _last(self) -> dict[frozenset[str], Bench]:
+        """The bench of the placement that was measured last, with its programmed chips."""
+        return {}
+
+    def measure(
+        self, placement: frozenset[str], draws: range, what: str = "measuring", t_s: float | None = None
+    ) -> Measurement:
+        """See `Bench.measure`; columns without the rest of their layer are digital, as it is."""
+        if not placement:
+            return super().measure(placement, draws, what, t_s)
+        if placement not in self._last:
+            bench = self._of(placement)
+            self._last.clear()
+            self._last[placement] = bench
+        bench = self._last[placement]
+        return bench.measure(frozenset(name for name in placement if name in bench.graph), draws, what, t_s)
+
+    def _of(self, placement: frozenset[str]) -> Bench:
+        """The bench of a placement's network; drops are against the one that is whole."""
+        model, graph = self.form(placement)
+        shared = {one.name: getattr(self, one.name) for one in fields(Bench)}
+        copies = {name: count for name, count in self.copies.of(placement).items() if name in graph}
+        return Bench(**shared | {"model": model, "graph": graph, "copies": Copies(copies), "against": self})
 
 
 def steadied(bench: Bench, more: Bench) -> Bench:

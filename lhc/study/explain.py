@@ -78,7 +78,7 @@ class _Case:
         self.graph, self.plan = study.graph, study.plan
         self.analog, self.found = verified[0].placement, verified[0].verdict.evaluation
         self.options, self.judge = study.searched.options, study.searched.judge
-        self.verify = study.bench(study.splits.verify)
+        self.verify = study.judging_bench(study.splits.verify)
         self.budget = replace(self.judge.budget, confidence=self.found.confidence)
         self._chips = verified[0].chips
         self._known = {one.placement: one.verdict.evaluation for one in verified}

@@ -29,7 +29,7 @@ class CompareHealing:
         if outcome is None or not placement:
             return study
         assert study.found is not None
-        bench = study.bench(study.splits.verify)
+        bench = study.judging_bench(study.splits.verify)
         try:
             healing = compared(bench, placement, study.found.chips[:DRAWS], study.allowed.relative)
         except OutOfTimeError:

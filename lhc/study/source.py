@@ -62,11 +62,13 @@ class Opened(OpenedModel):
     told: set[str] = field(default_factory=set)
     dequantize: bool = False
 
-    def split_as(self, plan: Plan | None) -> "Opened":
-        """The network with the layers split whose worst columns are digital in a plan."""
-        if plan is None or not plan.digital_columns:
-            return self
-        return replace(self, model=with_digital_columns(self.model, plan.digital_columns))
+    def split_as(self, plan: Plan | None, undecided: bool = False) -> "Opened":
+        """The network with the layers split whose worst columns are digital in a plan; ``undecided``: or may be."""
+        return self if plan is None else self.split_by(plan.digital_columns, undecided)
+
+    def split_by(self, columns: Mapping[str, Sequence[int]], undecided: bool = False) -> "Opened":
+        """The network with these columns of its layers computed apart."""
+        return replace(self, model=with_digital_columns(self.model, columns, undecided)) if columns else self
 
     def task(
         self, data: DataSource | None, metric: Metric | None, samples: int | None, reading: SampleSource | None = None

@@ -2,7 +2,8 @@
 
 Columns are weighed by gradients (`lhc.measure.fisher.column_damages`), which takes some backward passes over samples
 that rank and no measurement. The digital network computes what it computed; its plan has a row more for every layer
-that is split, and the search places the rest of the layer.
+that is split. The search places the rest of the layer, and where no share is named the columns as well: a layer is then
+digital, on tiles but for its worst columns, or on tiles (`lhc.measure.PartingBench` measures each as it is run).
 """
 
 from dataclasses import dataclass, replace
@@ -12,24 +13,23 @@ import numpy as np
 
 from lhc.canonical import splittable
 from lhc.errors import ModelError, OutOfTimeError
-from lhc.graph import TILES, LayerGraph
-from lhc.measure import PlacementJudge, ranking_metric
+from lhc.graph import TILES, LayerGraph, columns_of
+from lhc.measure import ranking_metric
 from lhc.measure.fisher import Floats, column_damages
 from lhc.options.columns_options import ColumnsBy
 from lhc.passes import ChooseDigitalColumns, qualified_plan
-from lhc.plan import LayerPlan, Plan
+from lhc.plan import LayerPlan, Plan, Sensitivity
+from lhc.study.source import Opened
 from lhc.study.state import Study
 from lhc.support.numbers import counted, share_text
 
-__all__ = ["JoinDigital", "SplitColumns", "damages_of_columns"]
+__all__ = ["JoinColumns", "SplitColumns", "damages_of_columns"]
 
 SAMPLES = 256
 CHIPS = 4
 """Most samples and chips that columns are weighed on."""
-SHARES = (0.02, 0.05, 0.1, 0.15, 0.2, 0.3)
-"""Tried one after the other, where none is named."""
-EASILY, EASILY_ONE_BY_ONE = 0.8, 0.4
-"""Shares of the budget: what a test of a mean drop shows with few chips, and of chips one by one."""
+SEARCHED = 0.2
+"""Of a layer's columns, that a search places apart."""
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,8 @@ class SplitColumns:
     """Make the worst columns digital, of the network as it was given; a plan that is followed has its own.
 
     Attributes:
-        share: most that may be digital so, of the layers that may be analog; 0 splits nothing. None: the least of
-            `SHARES` with which everything else on tiles seems to hold the budget, on what guides the search.
+        share: most that may be digital so, of the layers that may be analog; 0 splits nothing. None: the search tells
+            of every layer whether its worst columns are.
         by: what it is a share of.
     """
 
@@ -63,50 +63,42 @@ class SplitColumns:
             return study.noted("--timeout: columns were not weighed, so none is digital")
 
     def _split(self, study: Study) -> Study:
-        if self.share is None and _holds(study):
-            return study.noted("--digital-columns auto: none is digital, everything on tiles seems to hold the budget")
-        damages, after = damages_of_columns(study), study
-        for share in SHARES if self.share is None else (self.share,):
-            after = _with_columns(study, ChooseDigitalColumns(share, self.by, damages))
-            if self.share is None and _holds(after):
-                break
+        damages = damages_of_columns(study)
+        if self.share is None:
+            # What the user wants on tiles is not up for a search.
+            free = {name: of_layer for name, of_layer in damages.items() if name in study.plan.eligible}
+            choose = ChooseDigitalColumns(SEARCHED, self.by, free, each=True)
+        else:
+            choose = ChooseDigitalColumns(self.share, self.by, damages)
+        plan = choose.run(study.graph, study.plan).plan
+        opened = study.opened.split_as(plan, undecided=self.share is None)
+        after = _opened_as(replace(study, whole=study.opened, parts=self.share is None), opened, plan)
         return after.noted(_note(study, after, damages))
 
 
-def _with_columns(study: Study, choose: ChooseDigitalColumns) -> Study:
-    """The study of the network whose columns are chosen so."""
-    plan = choose.run(study.graph, study.plan).plan
-    opened = study.opened.split_as(plan)
+def _opened_as(study: Study, opened: Opened, plan: Plan) -> Study:
+    """The study of a network that is split otherwise."""
     graph = opened.graph(None, study.task)
-    return replace(study, opened=opened, graph=graph, plan=_extended(plan, graph), whole=study.opened)
-
-
-def _holds(study: Study) -> bool:
-    """Whether all that may be analog drops so little, on what guides a search, that a test would easily show it."""
-    budget = study.allowed
-    judge = PlacementJudge(study.bench(study.splits.rank), budget, "weighing columns:")
-    drop = judge.within(frozenset(study.measurable)).evaluation.drop
-    return drop <= (EASILY if budget.share is None else EASILY_ONE_BY_ONE) * budget.max_drop
+    return replace(study, opened=opened, graph=graph, plan=_extended(plan, graph))
 
 
 @dataclass(frozen=True)
-class JoinDigital:
-    """Make layers whole again that are all digital in the placement that is kept; nothing computes otherwise."""
+class JoinColumns:
+    """Make layers whole again whose parts are on the same side in the placement that is kept."""
 
-    name: ClassVar[str] = "join-digital"
+    name: ClassVar[str] = "join-columns"
     requires: ClassVar[frozenset[str]] = frozenset({"outcome"})
     ensures: ClassVar[frozenset[str]] = frozenset()
 
     def apply(self, study: Study) -> Study:
-        """The study of the network in which no digital layer is split."""
-        plan = study.plan
-        joined = {name: () for name in plan.digital_columns if name not in plan.analog}
-        if not joined or study.whole is None:
+        """The study of the network that the placement is run in: only what it parts is split."""
+        analog = study.plan.analog
+        parted = [n for n in study.plan.digital_columns if n in analog and columns_of(n) not in analog]
+        joined = {name: () for name in study.plan.digital_columns if name not in parted}
+        if study.whole is None or not (joined or study.parts):
             return study
-        plan = plan.with_digital_columns(joined)
-        opened = study.whole.split_as(plan)
-        graph = opened.graph(None, study.task)
-        return replace(study, opened=opened, graph=graph, plan=_extended(plan, graph))
+        plan = study.plan.with_digital_columns(joined)
+        return replace(_opened_as(study, study.whole.split_as(plan), plan), parts=False)
 
 
 def damages_of_columns(study: Study) -> dict[str, Floats]:
@@ -137,13 +129,30 @@ def _extended(plan: Plan, graph: LayerGraph) -> Plan:
         old = known.get(new.name)
         if old is None or old.reason == "eligible":
             return new
+        if new.reason == "columns":
+            return new.model_copy(update={"sensitivity": old.sensitivity})
         same = old.macs == new.macs
         detail = old.detail if same or old.placement == "analog" else f"{old.detail} (without its worst columns)"
         decided = {"placement": old.placement, "reason": old.reason, "detail": detail}
-        return new.model_copy(update={**decided, "sensitivity": old.sensitivity if same else None})
+        apart = known.get(columns_of(new.name))
+        sensitivity = old.sensitivity if same else _sum(old.sensitivity, None if apart is None else apart.sensitivity)
+        return new.model_copy(update={**decided, "sensitivity": sensitivity})
 
     extended = plan.model_copy(update={"layers": tuple(map(row, fresh.layers))})
     return extended.with_ranges(plan.ranges).with_copies(graph, plan.copies)
+
+
+def _sum(one: Sensitivity | None, other: Sensitivity | None) -> Sensitivity | None:
+    """What both parts of a layer do, whose errors are independent; bounds add up to no less than those of the sum."""
+    if one is None or other is None:
+        return None
+    both = None
+    if one.interval is not None and other.interval is not None:
+        both = one.interval[0] + other.interval[0], one.interval[1] + other.interval[1]
+    parts = {"by_weights": None, "by_outputs": None}  # of predictions, which the sum is not one of
+    return one.model_copy(
+        update={"mean": one.mean + other.mean, "std": float(np.hypot(one.std, other.std)), "interval": both, **parts}
+    )
 
 
 def _note(before: Study, after: Study, damages: dict[str, Floats]) -> str:
@@ -151,14 +160,16 @@ def _note(before: Study, after: Study, damages: dict[str, Floats]) -> str:
     chosen = after.plan.digital_columns
     if not chosen:
         return "--digital-columns: no column is digital: none can be computed apart within that share of the weights"
-    rows = [row for row in after.plan.layers if row.reason == "columns"]
+    apart = {columns_of(name) for name in chosen}
+    rows = [row for row in after.plan.layers if row.name in apart]
     may = [row for row in before.plan.layers if row.name in before.measurable]
     total = sum(float(np.maximum(of_layer, 0).sum()) for of_layer in damages.values())
     gone = sum(float(damages[name][list(columns)].sum()) for name, columns in chosen.items() if name in damages)
     weights = sum(row.parameters for row in rows) / sum(row.parameters for row in may)
     macs = sum(row.macs for row in rows) / sum(row.macs for row in may)
+    what = "may be digital alone" if after.parts else "are digital whatever the placement"
     return (
-        f"{counted(sum(map(len, chosen.values())), 'column')} of {counted(len(rows), 'layer')} are digital whatever the"
-        f" placement: {share_text(weights)} of the weights and {share_text(macs)} of the MACs of the layers that may be"
+        f"{counted(sum(map(len, chosen.values())), 'column')} of {counted(len(rows), 'layer')} {what}:"
+        f" {share_text(weights)} of the weights and {share_text(macs)} of the MACs of the layers that may be"
         f" analog, and {share_text(gone / total)} of the damage that gradients predict"
     )

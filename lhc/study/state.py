@@ -1,11 +1,11 @@
 """What is known of a network on a machine, from reading it to the placement that is verified."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 
-from lhc.graph import LayerGraph
-from lhc.measure import Bench, Budget, PlacementJudge, Running, ranking_metric
+from lhc.graph import LayerGraph, columns_of
+from lhc.measure import Bench, Budget, PartingBench, PlacementJudge, Running, ranking_metric
 from lhc.measure.scorer import Block, calibration_block
 from lhc.model import OnnxModel
 from lhc.options.commands import Measuring
@@ -99,6 +99,7 @@ class Study:
         infeasibility: where the budget is not met, why, and what would help.
         front: the trade-off of accuracy against the goal.
         whole: the network before layers were split by their columns; None where none is.
+        parts: whether a placement may have the columns of a layer on tiles too, which is whole then.
     """
 
     options: Measuring
@@ -126,6 +127,7 @@ class Study:
     infeasibility: Infeasibility | None = None
     front: Front | None = None
     whole: Opened | None = None
+    parts: bool = False
 
     @property
     def model(self) -> OnnxModel:
@@ -247,6 +249,23 @@ class Study:
             running=self.running if limited else self.running.unlimited(),
             against=against,
         )
+
+    def judging_bench(self, task: Task, limited: bool = True) -> Bench:
+        """A bench for placements, each in the network that it is run in."""
+        bench = self.bench(task, limited)
+        if not self.parts:
+            return bench
+        assert self.whole is not None
+        whole, columns = self.whole, self.plan.digital_columns
+
+        def form(placement: frozenset[str]) -> tuple[OnnxModel, LayerGraph]:
+            parted = {name for name in columns if name in placement and columns_of(name) not in placement}
+            opened = whole.split_by({name: columns[name] for name in parted})
+            return opened.model, opened.graph(None, self.task)
+
+        own = {one.name: getattr(bench, one.name) for one in fields(Bench)}
+        model, graph = form(frozenset())
+        return PartingBench(**own | {"model": model, "graph": graph}, form=form)
 
 
 def measurable(layer: LayerPlan) -> bool:

@@ -55,8 +55,8 @@ class Verify:
         if self.share < 1:
             budget = replace(budget, confidence=two_sided(self.share * one_sided(budget.confidence)))
         verifier = Verifier(
-            study.bench(study.splits.verify),
-            study.bench(study.splits.verify, limited=False),
+            study.judging_bench(study.splits.verify),
+            study.judging_bench(study.splits.verify, limited=False),
             budget,
             self.most,
             study.follow is not None,
