@@ -164,11 +164,7 @@ def strategy_for(options: PartitionOptions) -> type[Strategy]:
     if not isinstance(named, str) and not (isinstance(named, type) and issubclass(named, Strategy)):
         raise UsageError(f"--strategy {options.strategy}: not a strategy; derive a class from lhc.passes.Strategy")
     kind = strategy_of(named)
-    goal = goal_of(options, kind)
-    if options.columns_share is None and (kind is not STRATEGIES["sensitivity"] or goal.needs_costs):
-        raise UsageError(
-            "--digital-columns auto is for --strategy sensitivity and --objective macs; name a share for others"
-        )
+    goal_of(options, kind)
     return kind
 
 

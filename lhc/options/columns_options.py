@@ -17,8 +17,8 @@ class ColumnsOptions:
     PANEL = "Goal"
 
     digital_columns: float | str = option(
-        "Compute the worst columns of layers digitally, at most this share of the MACs (0.05 or 5%); auto: the least"
-        " share that seems to hold the budget.",
+        "Compute the worst columns of layers digitally, at most this share of the MACs (0.05 or 5%); auto: the search"
+        " tells for every layer whether its worst fifth are.",
         default="0%",
         metavar="SHARE",
         reads=str,
@@ -35,5 +35,5 @@ class ColumnsOptions:
 
     @property
     def columns_share(self) -> float | None:
-        """The share as a number; None: the least that seems to hold the budget."""
+        """The share as a number; None: the search tells."""
         return None if self.digital_columns == "auto" else share_of(self.digital_columns, "--digital-columns")

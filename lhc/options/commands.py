@@ -166,11 +166,8 @@ class PartitionOptions(
     def __post_init__(self) -> None:
         if self.plan is not None:
             self._check_beside_plan()
-        if self.retrain and self.columns_share is None:
-            raise UsageError(
-                "--digital-columns auto goes by the weights as they are, which lose more than trained ones; with"
-                " --retrain name a share"
-            )
+        if self.columns_share is None:
+            self._check_searched_columns()
         if self.rounds is not None and self.rounds < 1:
             raise UsageError(f"--rounds must be at least 1, got {self.rounds}")
         of_training = {one.name for kind in (TrainingOptions, Checkpointing) for one in options_of(kind)}
@@ -183,6 +180,18 @@ class PartitionOptions(
         given = [str(one.flag) for one, value in values_of(self) if one.name in of_training and value != one.default]
         if given and not self.retrain:
             raise UsageError(f"{', '.join(given)}: options of training need --retrain")
+
+    def _check_searched_columns(self) -> None:
+        if self.retrain:
+            raise UsageError(
+                "--digital-columns auto goes by the weights as they are, which lose more than trained ones; with"
+                " --retrain name a share"
+            )
+        costs = self.objective not in (None, "macs") or self.max_latency is not None or self.max_energy is not None
+        if self.strategy != "sensitivity" or costs:
+            raise UsageError(
+                "--digital-columns auto is for --strategy sensitivity and --objective macs; name a share for others"
+            )
 
     def _check_beside_plan(self) -> None:
         if self.retrain:

@@ -187,7 +187,7 @@ def infeasibility_lines(found: Infeasibility | None, plan: Plan) -> Iterator[str
     layers = counted(len({first.get(name, name) for name in found.analog}), "analog layer")
     yield f"nearest budget that the {layers} hold: --max-drop {nearest}"
     if found.without is not None:
-        names = ", ".join(plan.titles[name] for name in found.in_the_way)
+        names = ", ".join(plan.titles.get(name, name) for name in found.in_the_way)
         layers, them = counted(len(found.in_the_way), "layer"), "it" if len(found.in_the_way) == 1 else "them"
         interval = found.without.sample_interval if outcome.generalized else found.without.drop_interval
         most = "" if interval is None else f", at most {points(outcome, interval[1])}"

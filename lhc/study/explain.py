@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from lhc.errors import OutOfTimeError
+from lhc.graph import columns_of
 from lhc.measure.bench import Bench
 from lhc.measure.judge import PlacementJudge
 from lhc.passes import damage_of, search_space
@@ -92,8 +93,9 @@ class _Case:
         return chosen.evaluate(placement, relative, f"infeasible: {what}", confidence=level, chips=self._chips)
 
     def order(self, placement: frozenset[str]) -> tuple[str, ...]:
-        """Its layers in the order of the plan."""
-        return tuple(layer.name for layer in self.plan.layers if layer.name in placement)
+        """Its layers in the order of the plan; columns of a layer only where the rest of it is not among them."""
+        apart = {columns_of(name) for name in self.plan.digital_columns if name in placement}
+        return tuple(layer.name for layer in self.plan.layers if layer.name in placement - apart)
 
 
 def _explained(case: _Case) -> Infeasibility:

@@ -7,7 +7,7 @@ from math import ceil
 from typing import ClassVar
 
 from lhc.errors import OutOfTimeError
-from lhc.graph import LayerGraph
+from lhc.graph import LayerGraph, columns_of
 from lhc.measure import Budget, Evaluator
 from lhc.measure.judge import judge_in_looks
 from lhc.passes import damage_of, kept_limits, objective_value, search_space
@@ -234,7 +234,8 @@ def _difference(plan: Plan, kept: frozenset[str], other: frozenset[str]) -> str:
         return ", ".join(titles)
 
     added, removed = other - kept, kept - other
-    text = f"{counted(len(other), 'analog layer')}"
+    layers = other.difference(map(columns_of, plan.digital_columns))
+    text = f"{counted(len(layers), 'analog layer')}"
     if added:
         text += f", with {named(added)}"
     return f"{text}, without {named(removed)}" if removed else text

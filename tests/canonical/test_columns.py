@@ -113,6 +113,16 @@ def test_the_plan_has_a_row_for_the_digital_part(case: Case) -> None:
     assert plan.size == 1
 
 
+def test_columns_that_are_undecided_may_be_on_tiles(case: Case) -> None:
+    split, decided = (with_digital_columns(made(case), {"p": COLUMNS}, undecided=u) for u in (True, False))
+    np.testing.assert_array_equal(answers(split.proto, case), answers(decided.proto, case))
+    assert split.identity == decided.identity
+    plan = planned(graph_of(split, case))
+    assert plan.eligible == ("p", "p/columns")
+    assert plan.digital_columns == {"p": COLUMNS}
+    assert not splittable(split, graph_of(split, case)["p"])
+
+
 @pytest.mark.analog
 def test_digital_columns_have_no_error_on_tiles(case: Case) -> None:
     model = made(case)

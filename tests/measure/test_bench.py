@@ -2,8 +2,8 @@
 
 import pickle
 import sys
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +11,14 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
+from lhc.canonical import with_digital_columns
 from lhc.errors import DataError, UsageError
+from lhc.graph import LayerGraph
 from lhc.hardware import Adc, AlpineCosts, Hardware
 from lhc.measure import (
     Bench,
     Budget,
+    PartingBench,
     PlacementJudge,
     Running,
     SampleScores,
@@ -96,6 +99,40 @@ def test_static_batch_gives_the_scores_of_a_dynamic_one() -> None:
     dynamic = bench(chain("N"), task(50)).evaluate(placement)
     static = bench(chain("8"), task(50)).evaluate(placement)
     assert static.values == pytest.approx(dynamic.values, rel=1e-6)
+
+
+def test_a_placement_is_measured_in_the_network_that_it_is_run_in() -> None:
+    """Split layers are whole where both parts are on the same side, on the same devices as ever."""
+    whole, columns = chain(), {"layer0": (3, 7), "layer2": (1,)}
+    measured = [f.name for f in fields(Bench)]
+
+    def split(names: Iterable[str]) -> OnnxModel:
+        return with_digital_columns(whole, {name: columns[name] for name in names})
+
+    def form(placement: frozenset[str]) -> tuple[OnnxModel, LayerGraph]:
+        model = split(n for n in columns if n in placement and f"{n}/columns" not in placement)
+        return model, read_graph(model)
+
+    plain = bench(whole, task(metric="nmse"))
+    parting = PartingBench(**{name: getattr(plain, name) for name in measured}, form=form)
+    chips = range(2)
+    for placement, parted, run_as in (
+        ({"layer0", "layer0/columns", "layer1"}, (), {"layer0", "layer1"}),
+        ({"layer0", "layer1", "layer2", "layer2/columns"}, ("layer0",), {"layer0", "layer1", "layer2"}),
+        ({"layer0", "layer2"}, ("layer0", "layer2"), {"layer0", "layer2"}),
+        ({"layer1", "layer2/columns"}, (), {"layer1"}),
+        ({"layer2/columns"}, (), set()),
+    ):
+        found = parting.measure(frozenset(placement), chips)
+        expected = bench(split(parted), task(metric="nmse")).measure(frozenset(run_as), chips)
+        np.testing.assert_array_equal(found.values, expected.values)
+        # The network without tiles is the whole one, and rounds otherwise.
+        np.testing.assert_allclose(found.drops, expected.drops, rtol=1e-5)
+        joined = found.joined(parting.measure(frozenset(placement), range(2, 3)))
+        assert len(joined.drops) == 3
+    assert parting.baseline == plain.baseline
+    later = replace(parting, t_s=1e6).measure(frozenset({"layer0"}), chips)
+    assert (later.values != parting.measure(frozenset({"layer0"}), chips).values).all()
 
 
 def test_ideal_hardware_changes_nothing_and_is_measured_once() -> None:

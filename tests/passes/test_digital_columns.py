@@ -50,6 +50,14 @@ def test_layers_that_share_weights_lose_the_same_columns_and_cost_macs_each() ->
     assert ChooseDigitalColumns(0.2, "macs", DAMAGES).run(graph, plan).plan.digital_columns == {"few": (0,)}
 
 
+def test_a_share_of_each_layer() -> None:
+    graph, plan = network(shared=True)
+    halves = ChooseDigitalColumns(0.5, damages=DAMAGES, each=True).run(graph, plan).plan
+    assert halves.digital_columns == {"many": (1, 3), "few": (0,), "again": (1, 3)}
+    tenths = ChooseDigitalColumns(0.1, damages=DAMAGES, each=True).run(graph, plan).plan
+    assert tenths.digital_columns == {"many": (1,), "few": (0,), "again": (1,)}
+
+
 def test_layers_that_are_digital_are_left_alone() -> None:
     graph, plan = network()
     plan = plan.decide({"many": ("digital", "excluded", "left out")})

@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from lhc.passes.sensitivity_order import SensitivityOrder
 from tests.passes.known_damages import TILE, Product, check_fallbacks, equal_layers, judge_of, network, reasons
 
+PARTS = ((), ("",), ("", "/columns"))
+"""What a layer may have on tiles."""
 few = st.lists(st.integers(0, 20), min_size=0, max_size=8)
 
 
@@ -57,6 +59,41 @@ def test_sensitivity_is_accepted_cheap_and_at_least_the_longest_row(sizes: list[
     assert damages == sorted(damages)
     assert all(gained(after) > gained(before) for before, after in itertools.pairwise(path))
     assert (path[0], path[-1]) == (frozenset(), frozenset(macs))
+
+
+@given(st.lists(st.tuples(st.integers(0, 40), st.integers(0, 40)), min_size=1, max_size=5), st.integers(0, 200))
+def test_columns_follow_the_rest_of_their_layer(damages: list[tuple[int, int]], budget: int) -> None:
+    """Whatever they do. Every layer is digital, on tiles but for a fifth, or on tiles; the best of these is near."""
+    products = [
+        Product(f"l{i}{part}", damage, TILE * macs)
+        for i, pair in enumerate(damages)
+        for part, damage, macs in zip(("", "/columns"), pair, (4, 1), strict=True)
+    ]
+    graph, plan = network(products)
+    plan = plan.with_digital_columns({f"l{i}": (0,) for i in range(len(damages))})
+    judge = judge_of(products, budget)
+    result = SensitivityOrder(judge).run(graph, plan)
+    path = [*reversed(result.fallbacks), result.plan.analog, *result.bolder]
+    for placement in (*path, *judge.asked):
+        assert all(name.removesuffix("/columns") in placement for name in placement)
+    assert path[-1] == frozenset(plan.eligible)
+    macs = {p.name: p.macs / TILE for p in products}
+
+    choices = itertools.product(PARTS, repeat=len(damages))
+    all_of_them = [[f"l{i}{part}" for i, parts in enumerate(choice) for part in parts] for choice in choices]
+    best = max(sum(macs[name] for name in names) for names in all_of_them if judge.holds(frozenset(names)))
+    got = sum(macs[name] for name in result.plan.analog)
+    # A greedy order, and steps of a thirtieth: less than one layer is lost of what enumeration finds.
+    assert best - 5 < got <= best
+
+
+def test_columns_that_do_less_than_the_rest_are_no_hindrance() -> None:
+    products = [Product("l0", 8, TILE * 4), Product("l0/columns", 0, TILE)]
+    graph, plan = network(products)
+    plan = plan.with_digital_columns({"l0": (0,)})
+    result = SensitivityOrder(judge_of(products, 8)).run(graph, plan)
+    assert result.plan.analog == {"l0", "l0/columns"}
+    assert SensitivityOrder(judge_of(products, 7)).run(graph, plan).plan.analog == frozenset()
 
 
 def test_all_analog_is_judged_first_and_alone_where_it_holds() -> None:

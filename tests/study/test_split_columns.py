@@ -11,16 +11,17 @@ import pytest
 
 import lhc
 from lhc.commands.partition import begin, preparation
+from lhc.commands.robustness import at_ages
 from lhc.errors import ModelError, UsageError
 from lhc.hardware import Hardware
 from lhc.measure import Running
 from lhc.models import zoo_entry
 from lhc.onnx_io import load_model, read_plan
-from lhc.options.commands import PartitionOptions
+from lhc.options.commands import PartitionOptions, RobustnessOptions
 from lhc.runtime.ort import create_session
-from lhc.study import split_columns
 from lhc.study.outcome import PartitionResult
 from lhc.study.source import open_model
+from lhc.study.split_columns import SplitColumns
 from lhc.study.state import Study
 
 pytestmark = pytest.mark.analog
@@ -113,28 +114,62 @@ def prepared() -> Iterator[Study]:
         yield preparation(options).apply(begin(options, running, open_model("digits-narrow")))
 
 
-@pytest.mark.parametrize(("allowed", "shares"), [(2.0, 0), (0.0085, 2), (1e-6, 3)], ids=["none", "some", "all"])
-def test_the_least_share_that_seems_to_hold_is_taken(
-    allowed: float, shares: int, prepared: Study, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """With a share of S digital, everything else on tiles seems to lose 0.01 - S / 50."""
-    tried: list[float] = []
+def test_what_is_searched_is_a_fifth_of_every_free_layer(prepared: Study) -> None:
+    forced = prepared.plan.decide({"layer1.0.conv1": ("analog", "forced", "")})
+    study = SplitColumns(None).apply(replace(prepared, plan=forced))
+    free = [name for name in prepared.plan.eligible if name != "layer1.0.conv1"]
+    assert list(study.plan.digital_columns) == free
+    assert set(study.plan.eligible) == {*free, *(f"{name}/columns" for name in free)}
+    for name, columns in study.plan.digital_columns.items():
+        matrix = prepared.graph[name].matrix
+        assert matrix is not None
+        assert len(columns) == max(1, round(0.2 * matrix.cols))
+    assert study.plan.macs == prepared.plan.macs
+    assert any("may be digital alone" in note for note in study.notes)
+    assert SplitColumns(0.3).apply(study) is study
+    assert SplitColumns(None).apply(replace(prepared, follow=prepared.plan)).plan == prepared.plan
 
-    def seems(study: Study) -> bool:
-        apart = sum(row.macs for row in study.plan.layers if row.reason == "columns") / study.plan.macs
-        tried.append(apart)
-        return 0.01 - apart / 50 <= allowed
 
-    monkeypatch.setattr(split_columns, "_holds", seems)
-    monkeypatch.setattr(split_columns, "SHARES", (0.04, 0.1, 0.2))
-    study = split_columns.SplitColumns(None).apply(prepared)
-    assert len(tried) == shares + 1
-    assert tried == sorted(tried)
-    assert bool(study.plan.digital_columns) == (shares > 0)
-    assert any(note.startswith("--digital-columns auto") for note in study.notes) == (shares == 0)
-    assert (
-        split_columns.SplitColumns(0.3).apply(study if shares else replace(study, follow=study.plan)).plan == study.plan
-    )
+@pytest.fixture(scope="module")
+def searched() -> PartitionResult:
+    """Of a budget that some layers hold whole, some but for their worst columns, and some not at all."""
+    few = {**FEW, "samples": 400, "draws": 4, "max_draws": 20, "max_drop": 0.03, "strategy": "sensitivity"}
+    return lhc.partition("digits-narrow", digital_columns="auto", force_digital=["linear"], **few)
+
+
+def test_only_what_a_placement_parts_is_split(searched: PartitionResult) -> None:
+    plan = searched.plan
+    assert plan.outcome is not None
+    assert plan.outcome.objective == "macs"
+    rows = {row.name: row for row in plan.layers}
+    apart = [row for row in plan.layers if row.reason == "columns"]
+    parted = {row.name.removesuffix("/columns") for row in apart}
+    assert plan.digital_columns.keys() == parted
+    assert parted
+    assert parted < plan.analog
+    assert 0 < len(plan.analog) < plan.size - 1
+    assert plan.size == 14
+    assert all(row.sensitivity is not None for name, row in rows.items() if name != "linear")
+    digital = sum(row.macs for row in plan.layers if row.placement == "digital")
+    assert plan.analog_mac_fraction == pytest.approx(1 - digital / plan.macs)
+
+
+def test_the_placement_that_was_tested_is_the_one_that_is_written(searched: PartitionResult, tmp_path: Path) -> None:
+    """The same chips, opened from the file, lose the same."""
+    path = tmp_path / "searched.lhc.onnx"
+    searched.save(path)
+    outcome = searched.plan.outcome
+    assert outcome is not None
+    (again,) = at_ages(RobustnessOptions(path, data="digits-narrow", samples=400), [outcome.t_s])
+    assert (again.drop, again.draws) == (pytest.approx(outcome.drop, rel=1e-9), outcome.draws)
+
+
+@pytest.mark.parametrize(
+    "given", [{"strategy": "milp"}, {"objective": "energy"}, {"max_energy": 1.0}], ids=["milp", "energy", "limit"]
+)
+def test_other_searches_name_a_share(given: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match="auto is for --strategy sensitivity and --objective macs"):
+        lhc.partition("digits-narrow", digital_columns="auto", **given)
 
 
 def test_layers_that_stay_digital_are_whole() -> None:
