@@ -138,8 +138,9 @@ def create_session(proto: onnx.ModelProto, label: str, packs: bool = True) -> or
     # onnxruntime forgets what nothing reads before it takes these, and refuses them then.
     read = {name for node in all_nodes(proto.graph) for name in node.input} | {v.name for v in proto.graph.output}
     held = {t.name: stored_array(t) for t in proto.graph.initializer if is_held(t) and t.name in read}
-    if held:
+    if held or folder is not None:  # a large network
         give_back_pool()
+    if held:
         values = [ort.OrtValue.ortvalue_from_numpy(array) for array in held.values()]  # which refer to the arrays
         options.add_external_initializers(list(held), values)  # its optimisers read these, and it copies them
         untouched = _untouched(proto.graph)

@@ -105,9 +105,9 @@ class Bench:
             self.running.memory,
         )
 
-    @cached_property
+    @property
     def example_output(self) -> Array:
-        """The scored output of the digital network for the first few samples.
+        """The scored output of the digital network for the first few samples; not kept, since it may be large.
 
         Raises:
             DataError: it is not finite, or has no sample axis.
