@@ -25,11 +25,11 @@ def report(asked: ReportOptions) -> None:
         return
     if asked.source is None:
         raise UsageError("name an annotated model, or a folder of results (--work-dir of the command that measured)")
-    for path in asked.outputs or ():
+    for path in asked.outputs:
         check_report(path, asked.force)
     found = report_of(asked.source, work_dir=asked.work_dir or default_work_dir())
     hints(f"warning: {warning}" for warning in found.warnings)
-    for path in asked.outputs or ():
+    for path in asked.outputs:
         save_report(found, path)
         hint(f"written: {path}")
     if not asked.outputs:

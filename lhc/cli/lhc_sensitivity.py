@@ -14,7 +14,7 @@ def sensitivity(asked: SensitivityOptions, shown: Watching, only: Estimating) ->
     """
     from lhc.commands.sensitivity import sensitivity as run
     from lhc.report.json_documents import sensitivity_document
-    from lhc.report.measured_tables import sensitivity_footer
+    from lhc.report.measured_tables import basis_text
     from lhc.report.placement_lines import ranking_notes
 
     if only.dry_run:
@@ -23,4 +23,4 @@ def sensitivity(asked: SensitivityOptions, shown: Watching, only: Estimating) ->
     with watched(asked, shown.quiet) as watching:
         table = run.of(watching)
     notes(ranking_notes(table))
-    emit(sensitivity_document(table), table.as_table(), sensitivity_footer(table), shown.chosen)
+    emit(sensitivity_document(table), table.as_table(), basis_text(table), shown.chosen)

@@ -87,17 +87,12 @@ def _match(layer: LayerPlan, nodes: Mapping[str, onnx.NodeProto]) -> tuple[str |
     by_name = next((name for name in among if name == layer.name), None) or next(
         (name for name in among if name.startswith(f"{layer.name}/")), None
     )
-    if by_name is not None and (readers or _computes(nodes[by_name])):
+    if by_name is not None and (readers or may_multiply(nodes[by_name])):
         return by_name, "name"
     by_output = next((name for name in among if layer.output in nodes[name].output), None)
-    if by_output is not None and (readers or _computes(nodes[by_output])):
+    if by_output is not None and (readers or may_multiply(nodes[by_output])):
         return by_output, "output"
     return None, None
-
-
-def _computes(node: onnx.NodeProto) -> bool:
-    """Whether a node can be a layer: it multiplies, or lhc does not know it."""
-    return may_multiply(node)
 
 
 def _constant(node: onnx.NodeProto, graph: onnx.GraphProto) -> str | None:

@@ -135,7 +135,6 @@ class PartitionOptions(
         flag="--pass",
         metavar="P",
         reads=list[str],
-        convert=tuple,
         rare=True,
     )
     plan: "Plan | Path | str | None" = option(
@@ -219,7 +218,6 @@ class CompareOptions(PartitionOptions):
         default=(),
         metavar="H",
         reads=list[str],
-        convert=tuple,
     )
     ages: Sequence[float] | None = option(
         "Seconds after the first read at which placements are looked at too, separated by commas, calibrated at that"

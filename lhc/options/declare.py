@@ -41,7 +41,7 @@ class Option:
         panel: heading under which help lists it.
         rare: whether only ``--help-all`` lists it.
         reads: type that the command line reads.
-        convert: makes the value of what was read.
+        convert: makes the value of what was read; of several ones, a tuple by default.
         instead: what stands for it on the command line, where it is an option of the Python function alone.
         result: what stands for it in Python, where it is an option of the command line alone.
     """
@@ -189,6 +189,8 @@ def _declared(cls: type, field: "dataclasses.Field[Any]") -> Option:
     reads = said.pop("reads", None) or field.type
     if isinstance(reads, str) and said.get("instead") is None:
         raise TypeError(f"{cls.__name__}.{field.name}: say with reads= what the command line reads")
+    if get_origin(reads) is list:
+        said = {"convert": tuple} | said
     return Option(
         name=field.name, default=field.default, flag=flag, reads=reads, panel=getattr(cls, "PANEL", ""), **said
     )

@@ -249,7 +249,6 @@ class GoalOptions:
         default=(),
         metavar="P",
         reads=list[str],
-        convert=tuple,
     )
 
 
@@ -260,23 +259,17 @@ class LayerSelection:
     PANEL = "Layers"
 
     include: Sequence[str] = option(
-        "Look at these layers only (glob, or re:…).", default=(), metavar="P", reads=list[str], convert=tuple
+        "Look at these layers only (glob, or re:…).", default=(), metavar="P", reads=list[str]
     )
-    exclude: Sequence[str] = option(
-        "Leave these layers digital, unmeasured.", default=(), metavar="P", reads=list[str], convert=tuple
-    )
+    exclude: Sequence[str] = option("Leave these layers digital, unmeasured.", default=(), metavar="P", reads=list[str])
 
 
 @options
 class Selection(LayerSelection):
     """Which layers are looked at, and which are fixed."""
 
-    force_analog: Sequence[str] = option(
-        "These layers are analog.", default=(), metavar="P", reads=list[str], convert=tuple
-    )
-    force_digital: Sequence[str] = option(
-        "These layers are digital.", default=(), metavar="P", reads=list[str], convert=tuple
-    )
+    force_analog: Sequence[str] = option("These layers are analog.", default=(), metavar="P", reads=list[str])
+    force_digital: Sequence[str] = option("These layers are digital.", default=(), metavar="P", reads=list[str])
 
 
 @options

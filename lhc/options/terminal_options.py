@@ -1,5 +1,6 @@
 """Options that one command of the terminal alone has: what it writes, and what commands take that only show."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from lhc.errors import UsageError
@@ -216,10 +217,10 @@ class ReportOptions(Replacing):
         default=None,
         metavar="MODEL|DIR",
     )
-    outputs: list[Path] | None = option(
+    outputs: Sequence[Path] = option(
         "Where to: .html, .md, .pdf or .json; .csv (layers), .svg (pictures); .netron.json for Netron,"
         " .node_data.json for Model Explorer. Repeatable; Markdown on stdout by default.",
-        default=None,
+        default=(),
         flag="--out",
         short="-o",
         metavar="OUT",

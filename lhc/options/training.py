@@ -60,7 +60,6 @@ class TrainingOptions(Seeded):
         default=(),
         metavar="P",
         reads=list[str],
-        convert=tuple,
         rare=True,
     )
     ramp: float = option(

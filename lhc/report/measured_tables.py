@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 __all__ = [
     "attribution_footer",
     "attribution_table",
+    "basis_text",
     "effort_footer",
     "effort_table",
     "evaluation_footer",
@@ -49,20 +50,14 @@ __all__ = [
     "front_table",
     "robustness_footer",
     "robustness_table",
-    "sensitivity_footer",
 ]
 
 
-def _basis(found: SensitivityTable | Attribution) -> str:
-    """What figures rest on."""
+def basis_text(found: SensitivityTable | Attribution) -> str:
+    """What figures rest on: the line under the table of ``lhc sensitivity``."""
     after = f"{time_text(found.t_s)} after programming"
     samples = samples_basis(found)
     return f"{found.draws} draws, {samples}, {after}, seed {found.seed}"
-
-
-def sensitivity_footer(table: SensitivityTable) -> str:
-    """The line under the table of ``lhc sensitivity``."""
-    return _basis(table)
 
 
 def evaluation_table(results: Sequence[Evaluation]) -> Table:
@@ -186,7 +181,7 @@ def attribution_footer(found: Attribution) -> str:
         f"in brackets where the {level_text(found.confidence)} interval holds 0; without all: what mapping alone does",
         SHARES_NOTE,
         *((CALIBRATION_NOTE,) if found.calibrated else ()),
-        _basis(found),
+        basis_text(found),
     ]
     return "\n".join(lines)
 

@@ -9,8 +9,6 @@ import pytest
 
 from lhc.graph import Layer, LayerGraph, MatrixShape, WeightRef
 
-Chain = Callable[..., LayerGraph]
-
 
 @pytest.fixture(scope="session")
 def published() -> ModuleType:

@@ -75,7 +75,7 @@ def test_it_is_exported_with_itsweights_beside_it(
     assert load_model(out).source == load_model(zoo_entry("smollm2").network(tiny_gguf)).source
 
 
-def testweights_that_are_nowhere_are_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_weights_that_are_nowhere_are_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LHC_DATA", str(tmp_path))
     monkeypatch.setattr("lhc.models.smollm2.PACKAGE", "no_such_package")
 
