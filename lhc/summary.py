@@ -1,14 +1,15 @@
 """A plan in one line: how much is analog, on how many tiles, what it gains and what it loses."""
 
-from lhc.costs import cost_of, gains
+from lhc.costs import Throughput, gains
 from lhc.errors import ModelError, UsageError
 from lhc.graph import LayerGraph
 from lhc.hardware import Hardware
 from lhc.plan import Outcome, Plan
 from lhc.plan.recurrent_steps import folded
+from lhc.plan_costs import digital_cost, plan_cost, plan_figures
 from lhc.support.numbers import counted, drop_value, share_text
 
-__all__ = ["format_outcome", "layers_text", "others_text", "share_of", "summary", "tiles_text"]
+__all__ = ["format_outcome", "layers_text", "others_text", "rate_text", "share_of", "summary", "tiles_text"]
 
 
 def _digits(max_drop: float) -> int:
@@ -56,6 +57,12 @@ def tiles_text(number: int, hardware: Hardware) -> str:
     return f"{counted(number, 'tile')} of {hardware.tiles.rows}x{hardware.tiles.cols}"
 
 
+def rate_text(found: Throughput) -> str:
+    """``3,077 samples/s``."""
+    rate = found.samples_per_s
+    return f"{f'{rate:,.0f}' if rate >= 100 else f'{rate:.3g}'} samples/s"
+
+
 def summary(plan: Plan, graph: LayerGraph) -> str:
     """The one line that sums a plan up."""
     parts = [
@@ -74,12 +81,12 @@ def summary(plan: Plan, graph: LayerGraph) -> str:
 
 def _gain(plan: Plan, graph: LayerGraph) -> str:
     """What the placement gains beside all digital; empty for that itself, and where no costs are known."""
-    if not plan.analog or plan.hardware.costs is None:
-        return ""
     try:
-        placed, digital = (
-            cost_of(graph, analog, plan.hardware, plan.copies, plan.sums) for analog in (plan.analog, frozenset[str]())
-        )
+        placed, digital = plan_cost(plan, graph), digital_cost(plan, graph)
     except (ModelError, UsageError):
         return ""
-    return f"estimated {gains(placed.total, digital.total)}"
+    if not plan.analog or placed is None or digital is None:
+        return ""
+    figures = plan_figures(plan, graph, placed)
+    rate = "" if figures.throughput.schedule == "one after the other" else f", {rate_text(figures.throughput)}"
+    return f"estimated {gains(placed.total, digital.total)}{rate}"

@@ -6,20 +6,26 @@ Formulas, units, sources and checks against published figures are in ``docs/cost
 from lhc.costs import alpine as alpine  # registers its formulas
 from lhc.costs import diana as diana
 from lhc.costs.assumptions import assumptions
+from lhc.costs.chip import Area, SystemFigures, system_figures
 from lhc.costs.gains import compared, gains
 from lhc.costs.others import by_operator
-from lhc.costs.registry import Formulas, formulas
+from lhc.costs.registry import Formulas, Power, formulas, power_of, schedule_of
 from lhc.costs.system import CostTerms, SystemCost, cost_of, cost_on_tiles, cost_terms
 from lhc.costs.tensors import Hyperedge
+from lhc.costs.throughput import Throughput
 from lhc.costs.units import Cost, LayerCost
 
 __all__ = [
+    "Area",
     "Cost",
     "CostTerms",
     "Formulas",
     "Hyperedge",
     "LayerCost",
+    "Power",
     "SystemCost",
+    "SystemFigures",
+    "Throughput",
     "assumptions",
     "by_operator",
     "compared",
@@ -28,4 +34,7 @@ __all__ = [
     "cost_terms",
     "formulas",
     "gains",
+    "power_of",
+    "schedule_of",
+    "system_figures",
 ]

@@ -9,7 +9,8 @@ Latency of an analog layer, in ns (facts of ALPINE's code, the core's work added
 with t tiles driven per product of one group: all of its tiles, or 1 where they work in parallel. Inputs are gathered
 and quantised once for all copies; tiles deliver their outputs each, and the core adds them up. A digital layer takes
 ``MACs / macs_per_cycle`` cycles, and waits for its weights where these do not fit in the cache. The core draws its
-active power while it works or moves data, its waiting power while it waits.
+active power while it works or moves data, its waiting power while it waits. Where every tile has a link of its own,
+those of a product move their inputs, and then their outputs, all at once.
 """
 
 import math
@@ -17,8 +18,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lhc.costs.others import Handling
-from lhc.costs.registry import formulas, work_of
-from lhc.costs.units import Cost, LayerCost
+from lhc.costs.registry import Power, formulas, power_of, schedule_of, work_of
+from lhc.costs.units import Cost, LayerCost, Unit
 from lhc.graph import Layer, LayerGraph, MatrixShape, Work
 from lhc.hardware import AlpineCosts, Hardware
 from lhc.hardware.converters import repeated_reads
@@ -56,8 +57,9 @@ class Alpine:
         scaled = machine.dac.scaling == "abs_max"
         gathered = inputs if math.prod(layer.kernel) > 1 else 0  # a kernel of one pixel needs no im2col
         rounds = products if tile.schedule == "serial" else vectors * len(machine.dac.reads)
-        into = self._transfer(vectors, copies * machine.mapping.slices * matrix.rows, machine.dac.bits)
-        out_of = self._transfer(vectors * reads, matrix.cols, machine.adc.bits)
+        into = self._transfer(vectors, copies * machine.mapping.slices * matrix.rows, machine.dac.bits, height)
+        links = height * self._columns(matrix) / matrix.groups
+        out_of = self._transfer(vectors * reads, matrix.cols, machine.adc.bits, links)
         once = {
             "quantise": self._work(inputs * core.quantise_cycles),
             "input": into,
@@ -74,7 +76,10 @@ class Alpine:
             "re-reads": sum((part.times(again) for part in once.values()), Cost()),
             "read-outs": self._readouts(machine, matrix, copies),
         }
-        return LayerCost(parts)
+        busy: dict[Unit, float] = {"tiles": (1 + again) * once["product"].latency_s}
+        if tile.links == "own":
+            busy["links"] = (1 + again) * (into.latency_s + out_of.latency_s)
+        return LayerCost(parts, busy)
 
     def _repeated(self, machine: Hardware, matrix: MatrixShape, copies: int, sums: Sequence[float] | None) -> float:
         """Products that bound management repeats, as a share of all."""
@@ -89,11 +94,13 @@ class Alpine:
     def digital(self, layer: Layer, work: Work) -> LayerCost:
         """The products of an operator on the core, in int8; its weights are fetched once a sample."""
         parts = {"product": self._work((work.macs + work.activation_macs) / self.costs.core.macs_per_cycle)}
+        busy: dict[Unit, float] = {}
         if work.parameters and not self.resident:
             memory = self.costs.memory
             seconds = work.parameters / memory.dram_gb_per_s * 1e-9
             parts["weights"] = Cost(seconds, self._waiting(seconds) + work.parameters * memory.dram_pj_per_byte * 1e-12)
-        return LayerCost(parts)
+            busy["memory"] = seconds
+        return LayerCost(parts, busy)
 
     def other(self, layer: Layer, handling: Handling) -> LayerCost:
         """An operator that is no product; its part has the name of its type."""
@@ -114,13 +121,15 @@ class Alpine:
         core = self.costs.core
         return seconds * core.clock_ghz * 1e9 * core.waiting_pj_per_cycle * 1e-12
 
-    def _transfer(self, vectors: int, size: int, bits: int | None) -> Cost:
-        """Moves vectors of so many values, whole words each; the core does it."""
-        width = math.ceil((bits or 32) / 8)
+    def _transfer(self, vectors: int, size: int, bits: int | None, links: float) -> Cost:
+        """Moves vectors of so many values, whole words each: the core does it, or the links of tiles, evenly."""
+        tile, width = self.costs.tile, math.ceil((bits or 32) / 8)
         moved = vectors * math.ceil(size * width / WORD_BYTES) * WORD_BYTES
-        seconds = moved / self.costs.tile.io_bytes_per_ns * 1e-9
-        cycles = seconds * self.costs.core.clock_ghz * 1e9
-        return Cost(seconds, self._work(cycles).energy_j + moved * self.costs.tile.buffer_pj_per_byte * 1e-12)
+        buffers = moved * tile.buffer_pj_per_byte * 1e-12
+        seconds = moved / tile.io_bytes_per_ns * 1e-9
+        if tile.links == "own":
+            return Cost(seconds / links, self._waiting(seconds / links) + buffers)
+        return Cost(seconds, self._work(seconds * self.costs.core.clock_ghz * 1e9).energy_j + buffers)
 
     def _products(self, products: float, rounds: float) -> Cost:
         tiles = self.hardware.tiles
@@ -145,8 +154,8 @@ class Alpine:
             return Cost()
         tiles = machine.tiles_for(matrix.rows, matrix.cols * matrix.groups, copies)
         vectors = tiles * machine.tiles.rows
-        cost = self._transfer(vectors, machine.tiles.rows, machine.dac.bits)
-        cost += self._products(vectors, vectors) + self._transfer(vectors, machine.tiles.cols, machine.adc.bits)
+        cost = self._transfer(vectors, machine.tiles.rows, machine.dac.bits, 1)
+        cost += self._products(vectors, vectors) + self._transfer(vectors, machine.tiles.cols, machine.adc.bits, 1)
         return cost.times(1 / self.costs.tile.samples_per_readout)
 
 
@@ -154,3 +163,22 @@ class Alpine:
 def _(costs: AlpineCosts, hardware: Hardware, graph: LayerGraph) -> Alpine:
     weights = sum(work_of(layer).parameters for layer in graph.multiplying)
     return Alpine(hardware, costs, weights <= costs.memory.cache_bytes)
+
+
+@schedule_of.register
+def _(costs: AlpineCosts) -> tuple[int, bool]:
+    return costs.core.count, costs.core.waits
+
+
+@power_of.register
+def _(costs: AlpineCosts, hardware: Hardware) -> Power:
+    """By the energies and times of the description: per cycle, per product, per byte."""
+    core, tile, memory = costs.core, costs.tile, costs.memory
+    return Power(
+        core=core.clock_ghz * core.active_pj_per_cycle * 1e-3,
+        tile=hardware.tiles.rows * hardware.tiles.cols * tile.product_pj_per_cell / tile.product_ns * 1e-3,
+        waiting=core.clock_ghz * core.waiting_pj_per_cycle * 1e-3,
+        link=tile.io_bytes_per_ns * tile.buffer_pj_per_byte * 1e-3,
+        memory=memory.dram_gb_per_s * memory.dram_pj_per_byte * 1e-3,
+        tiles_at_once=tile.schedule == "parallel",
+    )

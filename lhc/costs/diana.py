@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lhc.costs.others import Handling
-from lhc.costs.registry import formulas
+from lhc.costs.registry import Power, formulas, power_of
 from lhc.costs.units import NOTHING, Cost, LayerCost, total
 from lhc.graph import Layer, LayerGraph, MatrixShape, Work
 from lhc.hardware import DianaCosts, Hardware
@@ -99,3 +99,8 @@ def _outputs(positions: int) -> tuple[int, int]:
     """Width and height of as many outputs: a square where there is one, else one line."""
     side = math.isqrt(positions)
     return (side, side) if side * side == positions else (positions, 1)
+
+
+@power_of.register
+def _(costs: DianaCosts, hardware: Hardware) -> Power:
+    return Power(core=costs.digital_mw * 1e-3, tile=costs.analog_mw * 1e-3)

@@ -1,6 +1,7 @@
 """What a cost model computes, and how its formulas are found by its section of the hardware description."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import singledispatch
 from typing import Protocol
 
@@ -10,7 +11,7 @@ from lhc.errors import ConfigError, ModelError
 from lhc.graph import Layer, LayerGraph, MatrixShape, Work
 from lhc.hardware import CostSection, Hardware
 
-__all__ = ["Formulas", "formulas", "work_of"]
+__all__ = ["Formulas", "Power", "formulas", "power_of", "schedule_of", "work_of"]
 
 
 class Formulas(Protocol):
@@ -37,6 +38,39 @@ class Formulas(Protocol):
     def crossing(self) -> Cost:
         """Conversion of one element between the formats of analog and digital products."""
         ...
+
+
+@dataclass(frozen=True)
+class Power:
+    """Watts that parts of a machine draw while they work.
+
+    Attributes:
+        core: each of its digital cores.
+        tile: each of its tiles, while it multiplies.
+        waiting: each core that waits for tiles.
+        link: of a tile, while it moves inputs or outputs.
+        memory: that of digital weights, while some are fetched.
+        tiles_at_once: whether all tiles of a product multiply at once, or one after the other.
+    """
+
+    core: float
+    tile: float
+    waiting: float = 0.0
+    link: float = 0.0
+    memory: float = 0.0
+    tiles_at_once: bool = False
+
+
+@singledispatch
+def power_of(costs: CostSection, hardware: Hardware) -> Power | None:
+    """What parts of a machine draw while they work; None where its cost model does not say."""
+    return None
+
+
+@singledispatch
+def schedule_of(costs: CostSection) -> tuple[int, bool]:
+    """Cores that work at once, and whether one waits for the product that it has started."""
+    return 1, True
 
 
 @singledispatch

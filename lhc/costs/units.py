@@ -1,9 +1,13 @@
 """Time and energy, as values that add up."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Literal
 
-__all__ = ["NOTHING", "Cost", "LayerCost", "total"]
+__all__ = ["NOTHING", "Cost", "LayerCost", "Unit", "total"]
+
+Unit = Literal["tiles", "links", "memory"]
+"""What can be at work beside the cores: a layer's own tiles, the links of these, the memory of digital weights."""
 
 
 @dataclass(frozen=True)
@@ -40,9 +44,11 @@ class LayerCost:
 
     Attributes:
         parts: what it is made of, by name.
+        busy: seconds of the latency that are work of a unit beside the cores; all others are a core's.
     """
 
     parts: Mapping[str, Cost]
+    busy: Mapping[Unit, float] = field(default_factory=dict)
 
     @property
     def total(self) -> Cost:
@@ -53,6 +59,11 @@ class LayerCost:
     def latency_s(self) -> float:
         """Seconds."""
         return self.total.latency_s
+
+    @property
+    def core_s(self) -> float:
+        """Seconds of it that are work of a core."""
+        return self.latency_s - sum(self.busy.values())
 
     @property
     def energy_j(self) -> float:

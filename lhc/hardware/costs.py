@@ -13,12 +13,14 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     BeforeValidator,
+    Field,
     GetJsonSchemaHandler,
     NonNegativeFloat,
     PositiveFloat,
     PositiveInt,
     SerializeAsAny,
     ValidationError,
+    model_validator,
 )
 from pydantic_core import CoreSchema, PydanticCustomError
 
@@ -29,12 +31,14 @@ from lhc.support.installed import installed, installed_names, package_of
 __all__ = [
     "AlpineCosts",
     "Assumed",
+    "Chip",
     "Core",
     "CostSection",
     "Costs",
     "DianaCosts",
     "Known",
     "Memory",
+    "Sourced",
     "TileCosts",
     "cost_models",
 ]
@@ -58,6 +62,35 @@ class Assumed:
     reason: str
 
 
+class Sourced(Section):
+    """A number that the description brings, and where it comes from."""
+
+    value: PositiveFloat
+    source: str = Field(min_length=1, max_length=500)
+
+
+class Chip(Section):
+    """Areas and standing power of a chip; what is null is not known, and left out of what is shown."""
+
+    tile_mm2: Sourced | None = None
+    """mm² of a tile, with its converters and buffers."""
+    converters_mm2: Sourced | None = None
+    """mm² of a tile's DACs and ADCs, a part of the tile."""
+    core_mm2: Sourced | None = None
+    """mm² of a digital core."""
+    rest_mm2: Sourced | None = None
+    """mm² of what is there once: memories, links, pads."""
+    rest_mw: Sourced | None = None
+    """mW that what is there once draws beside tiles, cores and memory."""
+
+    @model_validator(mode="after")
+    def _converters_are_a_part(self) -> "Chip":
+        part, tile = self.converters_mm2, self.tile_mm2
+        if part is not None and (tile is None or part.value > tile.value):
+            raise ValueError("converters_mm2 is a part of tile_mm2, which is less or null")
+        return self
+
+
 class CostSection(Section):
     """Numbers of a cost model; a subclass has a field of each, marked `Known` or `Assumed`.
 
@@ -65,6 +98,8 @@ class CostSection(Section):
     """
 
     model: str
+    chip: Chip | None = None
+    """Areas of the machine; null: none is known."""
     slices: ClassVar[bool] = False
     """Whether the formulas count the tiles and reads that slices of weights and inputs take; else they are refused."""
     simplifications: ClassVar[tuple[tuple[str, str], ...]] = ()
@@ -81,6 +116,13 @@ class CostSection(Section):
 class Core(Section):
     """The digital core: an in-order ARMv8 with SIMD, which also feeds the tiles. It runs int8."""
 
+    count: Annotated[int, Field(gt=0, le=65536), Known("", "ALPINE's systems have up to 8; LionHeart's has one")] = 1
+    """Cores that work at once, on different samples."""
+    waits: Annotated[bool, Known("", "ALPINE: the instruction that starts a product takes as long as the product")] = (
+        True
+    )
+    """Whether a core waits for a product that it has started; else cores, links and tiles work at once on different
+    vectors, with buffers between them."""
     clock_ghz: Annotated[PositiveFloat, Known("GHz", "ALPINE's code: default clock, for which it times the tiles")] = (
         2.0
     )
@@ -136,7 +178,10 @@ class TileCosts(Section):
     ] = 0.828
     """One product with DACs and ADCs, per unit cell of the tile, however few are used."""
     io_bytes_per_ns: Annotated[PositiveFloat, Known("B/ns", "ALPINE: 4 int8 values per instruction of 1 ns")] = 4.0
-    """Between the core and a tile, in words of 4 bytes, either way."""
+    """To a tile and from it, in words of 4 bytes."""
+    links: Annotated[Literal["core", "own"], Known("", "ALPINE: instructions of the core move every word")] = "core"
+    """Whether a core moves inputs and outputs one after the other, or every tile has a link of that rate, all of which
+    work at once."""
     buffer_pj_per_byte: Annotated[
         NonNegativeFloat, Known("pJ/B", "Horowitz, ISSCC 2014: 10 pJ for 64 bits of an 8 kB memory, 45 nm")
     ] = 1.25

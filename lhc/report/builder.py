@@ -5,11 +5,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TypedDict, Unpack
 
-from lhc.costs import Cost, by_operator, cost_of
+from lhc.costs import Cost, by_operator
 from lhc.errors import ConfigError, ModelError, UsageError
 from lhc.graph import LayerGraph
 from lhc.plan import Plan
 from lhc.plan.recurrent_steps import first_steps, folded
+from lhc.plan_costs import digital_cost, plan_cost, plan_figures
 from lhc.report.document import CostItem, Costs, DrivenRows, LayerCosts, OperatorItem, Report
 from lhc.report.formats import NotebookReport
 from lhc.results import AtTime, Attribution, Evaluation, Front, FrontPoint, Infeasibility, Robustness
@@ -85,10 +86,10 @@ def costs_of(plan: Plan, graph: LayerGraph) -> Costs | None:
     if not plan.layers or not graph.multiplying:
         return None
     try:
-        placed, digital = (
-            cost_of(graph, analog, plan.hardware, plan.copies, plan.sums) for analog in (plan.analog, frozenset[str]())
-        )
+        placed, digital = plan_cost(plan, graph), digital_cost(plan, graph)
     except (ConfigError, ModelError, UsageError):
+        return None
+    if placed is None or digital is None:
         return None
     first = first_steps(plan.layers)
     rows: dict[str, dict[str, Cost]] = {}
@@ -110,6 +111,7 @@ def costs_of(plan: Plan, graph: LayerGraph) -> Costs | None:
         crossings=_item("crossings", sum(placed.crossings.values(), Cost())),
         total=_item("total", placed.total),
         all_digital=_item("all digital", digital.total),
+        system=plan_figures(plan, graph, placed),
         assumptions=tuple(map(str, placed.assumptions)),
     )
 

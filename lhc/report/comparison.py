@@ -19,11 +19,23 @@ def comparison_table(results: "Sequence[PartitionResult]") -> Table:
     """Machines side by side, one row each."""
     outcome = results[0].plan.outcome
     unit = "" if outcome is None else drop_unit(outcome.percent, outcome.drop_type, outcome.metric)
-    headers = ["machine", "after", "layers", "MACs analog", "tiles", f"drop{unit}", "interval", "budget", "ms", "µJ"]
+    headers = [
+        "machine",
+        "after",
+        "layers",
+        "MACs analog",
+        "tiles",
+        f"drop{unit}",
+        "interval",
+        "budget",
+        "ms",
+        "µJ",
+        "samples/s",
+    ]
     aged = any(result.ages for result in results)
     headers[8:8] = ["calibrate again after"] if aged else []
     rows = [_row(result, aged) for result in results]
-    return Table(headers, rows, right=(2, 3, 4, 5, len(headers) - 2, len(headers) - 1), spare=(1, 6, 3))
+    return Table(headers, rows, right=(2, 3, 4, 5, *range(len(headers) - 3, len(headers))), spare=(1, 6, 3))
 
 
 def _row(result: "PartitionResult", aged: bool) -> list[str]:
@@ -43,6 +55,7 @@ def _row(result: "PartitionResult", aged: bool) -> list[str]:
         *([holding_text(result)] if aged else []),
         "-" if cost is None else number_text(1e3 * cost.total.latency_s),
         "-" if cost is None else number_text(1e6 * cost.total.energy_j),
+        "-" if result.figures is None else number_text(result.figures.throughput.samples_per_s),
     ]
 
 

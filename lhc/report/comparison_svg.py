@@ -66,6 +66,11 @@ def _panels(results: "Sequence[PartitionResult]") -> list[_Panel]:
         _Panel("MACs analog (%)", tuple(100 * one.plan.analog_mac_fraction for one in results), none),
         _Panel("energy per sample (µJ)", tuple(None if c is None else 1e6 * c.energy_j for c in costs), none),
         _Panel("latency per sample (ms)", tuple(None if c is None else 1e3 * c.latency_s for c in costs), none),
+        _Panel(
+            "samples per second",
+            tuple(None if one.figures is None else one.figures.throughput.samples_per_s for one in results),
+            none,
+        ),
         _Panel("tiles", tuple(float(one.plan.tiles(one.graph)) for one in results), none),
     ]
     return [panel for panel in panels if any(value is not None for value in panel.values)]

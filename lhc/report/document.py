@@ -9,6 +9,7 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from lhc.costs import SystemFigures
 from lhc.plan import Plan
 from lhc.results import AtTime, Attribution, Front, Infeasibility, Robustness
 
@@ -63,6 +64,8 @@ class Costs(_ReportRecord):
     total: CostItem
     all_digital: CostItem
     """The same network with every product digital."""
+    system: SystemFigures | None = None
+    """Throughput, peak power and area; None in reports of earlier versions."""
     assumptions: tuple[str, ...]
 
 

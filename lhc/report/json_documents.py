@@ -6,15 +6,16 @@ from typing import TYPE_CHECKING
 
 from pydantic import TypeAdapter
 
-from lhc.costs import Cost, LayerCost, SystemCost, by_operator, cost_of
+from lhc.costs import Cost, LayerCost, SystemCost, SystemFigures, by_operator
 from lhc.errors import LhcError
 from lhc.onnx_io import compiled_note
 from lhc.plan import LayerPlan, Plan
+from lhc.plan_costs import digital_cost, plan_cost, plan_figures
 from lhc.report.comparison import alike
 from lhc.report.kept_fronts import Answer
 from lhc.report.placement_lines import stored_summary
 from lhc.results import Evaluation, Front, SensitivityTable
-from lhc.study.outcome import Analysis, PartitionResult, plan_cost
+from lhc.study.outcome import Analysis, PartitionResult
 
 if TYPE_CHECKING:
     from lhc.study.copy_columns import WidenedModel
@@ -149,7 +150,7 @@ def placement_document(result: PartitionResult) -> Document:
 def partition_document(result: PartitionResult) -> Document:
     """Of ``lhc partition``."""
     return placement_document(result) | {
-        "cost": _system_cost(result.cost, result.digital_cost),
+        "cost": _system_cost(result.cost, result.digital_cost, result.figures),
         "infeasibility": None if result.infeasibility is None else fields_of(result.infeasibility),
     }
 
@@ -232,13 +233,14 @@ def _layer_costs(result: Analysis) -> Document | None:
     return {"digital": _parts(digital), "analog": _parts(analog), "operators": _operators(others)}
 
 
-def _system_cost(cost: SystemCost | None, digital: SystemCost | None) -> Document | None:
+def _system_cost(cost: SystemCost | None, digital: SystemCost | None, figures: SystemFigures | None) -> Document | None:
     """Of a placement, beside all digital; None where the hardware describes no costs."""
-    if cost is None or digital is None:
+    if cost is None or digital is None or figures is None:
         return None
     return {
         **_cost(cost.total),
         "all_digital": _cost(digital.total),
+        "system": fields_of(figures),
         "layers": _parts(cost.layers),
         "others": _parts(cost.others),
         "operators": _operators(cost.others),
@@ -255,6 +257,7 @@ def _stored_cost(opened: "Opened", plan: Plan) -> Document | None:
     try:
         graph = opened.graph()
         placed = plan_cost(plan, graph)
-        return None if placed is None else _system_cost(placed, cost_of(graph, frozenset(), plan.hardware))
+        figures = None if placed is None else plan_figures(plan, graph, placed)
+        return _system_cost(placed, digital_cost(plan, graph), figures)
     except LhcError:
         return None

@@ -22,6 +22,7 @@ from lhc.report.content import (
 from lhc.report.document import Costs, Report
 from lhc.report.figures import noise_chart, training_chart
 from lhc.report.statements import other_samples, samples_of_front, times_of_digital
+from lhc.report.system_lines import system_lines
 from lhc.report.text import (
     CALIBRATION_NOTE,
     EFFECTS,
@@ -239,9 +240,10 @@ def _costs(report: Report, costs: Costs) -> PageSection:
         f"One sample takes {amount(whole.latency_s, 's')} ({faster}; {amount(digital.latency_s, 's')} all digital) and"
         f" {amount(whole.energy_j, 'J')} ({less}; {amount(digital.energy_j, 'J')} all digital)."
     )
+    more = () if costs.system is None else (f"{capitalized('; '.join(system_lines(costs.system, report.plan)))}.",)
     note = "These are figures of a model, not measurements. What it assumes is listed below."
     table = cost_table(costs, report.plan)
-    return PageSection("costs", "Latency and energy", (text, note), tables=(table,), items=costs.assumptions)
+    return PageSection("costs", "Latency and energy", (text, *more, note), tables=(table,), items=costs.assumptions)
 
 
 def _attribution(found: Attribution, plan: Plan) -> PageSection:

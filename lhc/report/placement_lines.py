@@ -12,6 +12,7 @@ from lhc.passes import STRATEGIES
 from lhc.plan import Outcome, Plan
 from lhc.plan.recurrent_steps import first_steps, folded
 from lhc.report.statements import decision_of, verdict
+from lhc.report.system_lines import system_lines
 from lhc.report.text import (
     budget_of_chips,
     budget_text,
@@ -99,6 +100,7 @@ def partition_head(result: "PartitionResult") -> str:
     elif result.cost is not None and result.digital_cost is not None:
         lines += _objective_lines(outcome)
         lines.append(f"estimated cost {_amounts(result.cost)}; all digital {_amounts(result.digital_cost)}")
+        lines += [] if result.figures is None else system_lines(result.figures, plan)
     rows = [layer for layer in folded(plan).layers if layer.reason != "columns"]
     digital = [layer for layer in rows if layer.placement == "digital" and layer.reason != "eligible"]
     if digital and len(digital) < len(rows):

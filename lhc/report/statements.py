@@ -6,6 +6,7 @@ from lhc.costs import compared
 from lhc.plan import Outcome, Plan
 from lhc.plan.recurrent_steps import folded
 from lhc.report.document import Costs, Report
+from lhc.report.system_lines import system_lines
 from lhc.report.text import (
     budget_of_chips,
     budget_of_margin,
@@ -110,6 +111,8 @@ def _statements(report: Report) -> Iterator[tuple[str, str]]:
         whole = report.costs.total
         size = f"{amount(whole.latency_s, 's')} and {amount(whole.energy_j, 'J')} a sample"
         yield "Cost", f"{size}, {faster} and {less} than all digital, by the cost model."
+        if report.costs.system is not None:
+            yield "System", f"{capitalized('; '.join(system_lines(report.costs.system, plan)))}."
 
 
 def _retraining(outcome: Outcome) -> str:

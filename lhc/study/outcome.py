@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import onnx
 
-from lhc.costs import CostTerms, SystemCost, cost_of, cost_terms
+from lhc.costs import CostTerms, SystemCost, SystemFigures, cost_of, cost_terms
 from lhc.graph import Layer, LayerGraph, WeightRef
 from lhc.model import OnnxModel
 from lhc.onnx_io import ExternalData, add_device_configurations, annotate, check_output, relative, save_model, whole
 from lhc.plan import LayerPlan, Plan
 from lhc.plan.recurrent_steps import folded, folded_rows
+from lhc.plan_costs import digital_cost, plan_cost, plan_figures
 from lhc.results import Evaluation, Infeasibility, SensitivityTable
 from lhc.summary import share_of, summary, tiles_text
 from lhc.support.notebook import Tabled, data_frame
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
     from lhc.runtime import HybridSession
 
-__all__ = ["GROUPED_FORMS", "Analysis", "PartitionResult", "graph_of_plan", "plan_cost", "plan_table"]
+__all__ = ["GROUPED_FORMS", "Analysis", "PartitionResult", "graph_of_plan", "plan_table"]
 
 GROUPED_FORMS = ("table", "markdown")
 """Forms in which rows may stand for groups of others; in the others every row is a layer."""
@@ -248,7 +249,12 @@ class PartitionResult(Tabled):
     @cached_property
     def digital_cost(self) -> SystemCost | None:
         """What the all-digital network costs, per sample; None likewise."""
-        return None if self.cost is None else cost_of(self.graph, frozenset(), self.plan.hardware)
+        return digital_cost(self.plan, self.graph)
+
+    @cached_property
+    def figures(self) -> SystemFigures | None:
+        """Throughput, peak power and area; None likewise."""
+        return None if self.cost is None else plan_figures(self.plan, self.graph, self.cost)
 
     def save(
         self,
@@ -298,11 +304,6 @@ class PartitionResult(Tabled):
 
     def _repr_html_(self) -> str:
         return f"{super()._repr_html_()}<p>{escape(self.summary)}</p>"
-
-
-def plan_cost(plan: Plan, graph: LayerGraph) -> SystemCost | None:
-    """What a plan's placement costs, per sample; None where its hardware describes no costs."""
-    return None if plan.hardware.costs is None else cost_of(graph, plan.analog, plan.hardware, plan.copies, plan.sums)
 
 
 def plan_table(plan: Plan) -> Table:

@@ -47,6 +47,22 @@ def test_a_matrix_of_two_tiles_by_hand(one: One) -> None:
     assert parts["re-reads"] == 0
 
 
+def test_links_of_tiles_move_at_once_and_the_core_waits(one: One) -> None:
+    # 600 rows and 500 columns: three tiles in height and two in width. Each link takes a third of the inputs, and
+    # half of the outputs of one row of tiles; the core waits.
+    graph, own = one(600, 500), with_costs("tile", links="own")
+    found, shared = analog(graph, own).layers["product"], analog(graph).layers["product"]
+    assert 1e9 * found.parts["input"].latency_s == pytest.approx(150 * 1.0 / 3)
+    assert 1e9 * found.parts["output"].latency_s == pytest.approx(3 * 125 * 1.0 / 6)
+    assert 1e12 * found.parts["input"].energy_j == pytest.approx(600 * 1.25 + 50 * 2.0 * 100)
+    assert found.parts["product"] == shared.parts["product"]
+    assert {name: 1e9 * seconds for name, seconds in found.busy.items()} == pytest.approx(
+        {"tiles": 600.0, "links": 50 + 62.5}
+    )
+    assert shared.busy.keys() == {"tiles"}
+    assert shared.core_s == pytest.approx(shared.latency_s - 600e-9)
+
+
 def test_copies_are_driven_again_and_quantised_once(one: One) -> None:
     graph = one(100, 10)
     two, once = (nanoseconds(cost_of(graph, ALL, LIONHEART, copies)) for copies in ({"product": 2}, {}))

@@ -1,0 +1,28 @@
+"""What a plan costs on its machine, and what the machine makes of it."""
+
+from lhc.costs import SystemCost, SystemFigures, cost_of, system_figures
+from lhc.graph import LayerGraph
+from lhc.plan import Plan
+
+__all__ = ["digital_cost", "plan_cost", "plan_figures"]
+
+
+def plan_cost(plan: Plan, graph: LayerGraph) -> SystemCost | None:
+    """What a plan's placement costs, per sample; None where its hardware describes no costs.
+
+    Raises:
+        ModelError: the size of a product is not known.
+        UsageError: the graph has not all layers that are analog.
+    """
+    return None if plan.hardware.costs is None else cost_of(graph, plan.analog, plan.hardware, plan.copies, plan.sums)
+
+
+def digital_cost(plan: Plan, graph: LayerGraph) -> SystemCost | None:
+    """What the all-digital network costs on the plan's machine; None and raises likewise."""
+    return None if plan.hardware.costs is None else cost_of(graph, frozenset(), plan.hardware)
+
+
+def plan_figures(plan: Plan, graph: LayerGraph, cost: SystemCost) -> SystemFigures:
+    """What a placement with these costs makes of its machine."""
+    tiles = {layer.name: layer.tiles for layer in plan.layers if layer.placement == "analog"}
+    return system_figures(graph, plan.hardware, cost, tiles)
