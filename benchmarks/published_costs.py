@@ -8,9 +8,9 @@ definitions of the first three are not public.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from lhc.costs import SystemCost, cost_of
+from lhc.costs import SystemCost, cost_of, system_figures
 from lhc.graph import Layer, LayerGraph, MatrixShape, WeightRef
 from lhc.hardware import AlpineCosts, Assumed, DianaCosts, Hardware, Known, Tiles
 from lhc.hardware.sections import Section
@@ -317,6 +317,41 @@ def closers() -> Table:
     return Table(headers, rows, right=(1, 2, 3, 4))
 
 
+def side_by_side(graph: LayerGraph, most: int) -> LayerGraph:
+    """Grouped layers with so many groups along the diagonal of one matrix, whose products compute them together."""
+    layers = []
+    for layer in graph.layers:
+        matrix = layer.matrix
+        if matrix is not None and matrix.groups > 1:
+            n = min(most, matrix.groups)
+            shape = MatrixShape(matrix.rows * n, matrix.cols * n, -(-matrix.groups // n), matrix.positions)
+            layer = replace(layer, matrix=shape)
+        layers.append(layer)
+    return LayerGraph(layers, ["x"], list(graph.outputs))
+
+
+def bracket() -> Table:
+    """MobileNetV2's published 1.24x, between ways to compute depthwise layers that the paper does not tell apart.
+
+    The last column is the rate of digital depthwise layers x seconds long that makes the gain the published one: with D
+    and A seconds of the rest, (D + x) / A where tiles compute them, else (D + x) / (A + x).
+    """
+    graph, published, costs = mobilenetv2(), GAINS[2].time, LIONHEART.costs
+    assert isinstance(costs, AlpineCosts)
+    others = analog_layers(graph, groups=False)
+    digital, mixed = cost_of(graph, frozenset(), LIONHEART), cost_of(graph, others, LIONHEART)
+    depthwise = sum(digital.layers[name].latency_s for name in analog_layers(graph) - others)
+    rest = digital.latency_s - depthwise
+    found = []
+    for what, groups in (("one group a product", 1), ("28 groups a product, along a tile's diagonal", 28)):
+        seconds = cost_of(side_by_side(graph, groups), analog_layers(graph), LIONHEART).latency_s
+        found.append((what, digital.latency_s / seconds, published * seconds - rest))
+    needed = (rest - published * (mixed.latency_s - depthwise)) / (published - 1)
+    found.append(("digital", digital.latency_s / mixed.latency_s, needed))
+    rows = [[w, f"{g:.2f}x", f"{costs.core.macs_per_cycle * depthwise / x:.2f}"] for w, g, x in found]
+    return Table(["depthwise layers", "gain", "MAC/cycle of digital depthwise layers for 1.24x"], rows, right=(1, 2))
+
+
 def numbers() -> Table:
     """Every number of both cost models, with its unit and source."""
     rows = [["alpine", *row] for row in _numbers(AlpineCosts())] + [["diana", *row] for row in _numbers(DianaCosts())]
@@ -335,6 +370,43 @@ def _numbers(section: Section, path: str = "") -> Iterator[list[str]]:
                 yield [f"{path}{name}", f"{value}", mark.unit, f"**assumed**: {mark.reason}"]
 
 
+def throughputs() -> Table:
+    """ResNet20, all analog, on LionHeart's machine with more cores, and with cores that do not wait; 72 tiles."""
+    graph, costs = resnet(3), LIONHEART.costs
+    assert isinstance(costs, AlpineCosts)
+    rows = []
+    for count, waits, links in (
+        (1, True, "core"),
+        (8, True, "core"),
+        (32, True, "core"),
+        (1, False, "own"),
+        (8, False, "own"),
+    ):
+        core = costs.core.model_copy(update={"count": count, "waits": waits})
+        changed = costs.model_copy(update={"core": core, "tile": costs.tile.model_copy(update={"links": links})})
+        tiles = LIONHEART.tiles.model_copy(update={"count": 72})
+        machine = LIONHEART.model_copy(update={"costs": changed, "tiles": tiles})
+        shapes = [(c.name, c.matrix) for c in graph.candidates if c.matrix]
+        needed = {name: machine.tiles_for(m.rows, m.cols * m.groups) for name, m in shapes}
+        cost = cost_of(graph, frozenset(needed), machine)
+        found = system_figures(graph, machine, cost, needed)
+        paced, peak = found.throughput, found.peak_w
+        slowest = f"{paced.slowest[0]} to {paced.slowest[-1]}" if len(paced.slowest) > 1 else "".join(paced.slowest)
+        rows.append(
+            [
+                paced.schedule,
+                str(paced.cores),
+                f"{1e3 * cost.latency_s:.2f}",
+                f"{paced.samples_per_s:,.0f}",
+                slowest or paced.unit or "-",
+                f"{len(paced.replicas)} ({paced.tiles} tiles)",
+                "-" if peak is None else f"{peak:.1f}",
+            ]
+        )
+    headers = ["schedule", "cores", "ms", "samples/s", "slowest", "layers with replicas", "peak W"]
+    return Table(headers, rows, right=(1, 2, 3, 5, 6))
+
+
 def diana() -> Table:
     """ResNet20 on DIANA: convolutions but the first analog, as its authors map it."""
     graph = resnet(3)
@@ -348,7 +420,7 @@ def diana() -> Table:
     return Table(["placement", "ms", "µJ", "TOPS/W"], rows, right=(1, 2, 3))
 
 
-TABLES: Sequence[Callable[[], Table]] = (numbers, gains, prefixes, parts, closers, diana)
+TABLES: Sequence[Callable[[], Table]] = (numbers, gains, prefixes, parts, closers, bracket, throughputs, diana)
 
 
 if __name__ == "__main__":

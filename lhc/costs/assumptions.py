@@ -9,7 +9,8 @@ from lhc.hardware.sections import Section
 __all__ = ["Assumption", "assumptions"]
 
 _EVERYWHERE = (
-    ("order", "layers run one after the other, one sample at a time; nothing overlaps"),
+    ("order", "latency and energy are of one sample alone, whose layers run one after the other; nothing overlaps"),
+    ("throughput", "buffers between cores, links and tiles are as large as it takes, and cost nothing"),
     ("weights", "analog weights stay on their tiles; programming them is not counted"),
     ("other operators that multiply", "LSTM, Attention and the like cost their MACs; what is not known costs nothing"),
     ("static power", "unused tiles and idle memories draw nothing"),

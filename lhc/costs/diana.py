@@ -6,6 +6,9 @@ channels of all copies of the weights:
     analog    ceil(Co / 512) · ceil(Ci / 128) · Ox · Oy / u · 70 ns · F + 8 · Ci · kx · ky
     digital   ceil(Co / groups / 16) · Ci · ceil(Ox / 16) · Oy · kx · ky + Ox · Oy · (Co + Ci) / 8
 
+Other operators take the greater of what they read and write, from and to the shared memory; ReLU and the like are
+applied where outputs are made, and cost nothing.
+
 u is the greatest of 1, 2, 4, 8 with u · Co <= 512 and (u + kx - 1) · max(64, Ci) · ky <= 1152, else 1. The chip draws
 one power while the macro works and another while the digital array does.
 """
@@ -66,8 +69,12 @@ class Diana:
             "activations": self._at(moved / c.io_bytes_per_cycle / c.clock_mhz * 1e-6, c.digital_mw),
         }
 
-    def other(self, layer: Layer, handling: Handling) -> None:
-        """Operators that are no products cost nothing in this model."""
+    def other(self, layer: Layer, handling: Handling) -> LayerCost | None:
+        """Pooling and additions pass through the shared memory; the published model has none."""
+        if handling.clips or not self.costs.other_bytes_per_cycle:
+            return None
+        seconds = handling.elements / self.costs.other_bytes_per_cycle / self.costs.clock_mhz * 1e-6
+        return LayerCost({layer.op_type: self._at(seconds, self.costs.digital_mw)})
 
     @property
     def crossing(self) -> Cost:

@@ -31,6 +31,8 @@ FUNCTIONS = frozenset({
     "Sin", "Softmax", "Softplus", "Sqrt", "Tanh",
 })
 """Operators with a function or a division in them, except where a division or a power is a multiplication."""
+CLIPS = frozenset({"Clip", "LeakyRelu", "PRelu", "Relu", "ThresholdedRelu"})
+"""Operators that bound values; some machines do so where a product's outputs are made."""
 PARTS = frozenset({"Gather", "GatherElements", "GatherND", "Slice"})
 """Operators that touch only what they take of their input."""
 _RANDOM = frozenset({
@@ -47,10 +49,12 @@ class Handling:
     Attributes:
         elements: that it takes, per sample.
         function: whether it computes a function or a division of each.
+        clips: whether it bounds each.
     """
 
     elements: int
     function: bool
+    clips: bool = False
 
 
 @dataclass(frozen=True)
@@ -95,7 +99,8 @@ def handling(graph: LayerGraph, sizes: Mapping[str, int]) -> Mapping[str, Handli
             read = max(read, layer.elements.read)
         taken = sizes[layer.name] if layer.op_type in PARTS else max(read, sizes[layer.name])
         if taken:
-            found[layer.name] = Handling(taken, layer.op_type in FUNCTIONS and not _is_product(graph, layer, known))
+            function = layer.op_type in FUNCTIONS and not _is_product(graph, layer, known)
+            found[layer.name] = Handling(taken, function, layer.op_type in CLIPS)
     return found
 
 

@@ -154,7 +154,8 @@ def _runs(
     stages: Sequence[Stage], replicas: Sequence[int], period_s: float, *, shared: bool
 ) -> Iterator[tuple[float, tuple[str, ...], int]]:
     """What every core has to do: seconds, layers, and how many cores do the like."""
-    seconds, names = 0.0, []
+    seconds = 0.0
+    names: list[str] = []
     for stage, count in zip(stages, replicas, strict=True):
         own = stage.seconds(count)
         alone = count > 1 or not shared

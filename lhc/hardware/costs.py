@@ -245,7 +245,8 @@ _ODIMO = "ODiMO: github.com/eml-eda/odimo-journal, models/hw_models.py"
 class DianaCosts(CostSection):
     """DIANA (Houshmand et al., JSSC 58(1), 2023) by the analytical model of Risso et al. (ODiMO, TCAD 2025).
 
-    One analog macro and one digital array that work in turn on a shared memory; nothing else costs anything.
+    One analog macro and one digital array that work in turn on a shared memory. Operators that are no products, which
+    the published model leaves out, pass through that memory.
     """
 
     model: Literal["diana"] = "diana"
@@ -263,6 +264,10 @@ class DianaCosts(CostSection):
     """Output channels, and output columns, that the digital array computes at once."""
     io_bytes_per_cycle: Annotated[PositiveFloat, Known("B/cycle", _ODIMO)] = 8.0
     """Activations of a digital layer, in and out."""
+    other_bytes_per_cycle: Annotated[
+        NonNegativeFloat, Assumed("B/cycle", "pooling and additions pass through the memory as activations do")
+    ] = 8.0
+    """Operators that are no products, the greater of what they read and write; 0: they cost nothing."""
     analog_mw: Annotated[NonNegativeFloat, Known("mW", _ODIMO)] = 28.74
     """Chip while the macro works."""
     digital_mw: Annotated[NonNegativeFloat, Known("mW", _ODIMO)] = 24.96
@@ -275,7 +280,7 @@ class DianaCosts(CostSection):
         ),
         ("shape", "outputs are square where their number is a square, else one line; a matrix is a 1x1 convolution"),
         ("groups", "the published model has no grouped analog layers: their groups are driven one at a time"),
-        ("other operators", "operators that are no products, and crossings, cost nothing"),
+        ("other operators", "ReLU and the like are applied where outputs are made, and cost nothing; so do crossings"),
     )
 
 

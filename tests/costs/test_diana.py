@@ -1,6 +1,7 @@
 """DIANA by the published analytical model."""
 
 from collections.abc import Callable
+from types import ModuleType
 
 import pytest
 
@@ -68,6 +69,24 @@ def test_a_depthwise_convolution_is_digital_work_per_group(one: One) -> None:
     parts = cost_of(graph, frozenset(), diana()).layers["product"].parts
     # The published formula: ceil(Cout / groups / 16) · Cin · …
     assert parts["product"].latency_s == pytest.approx(1 * 32 * 1 * 16 * 9 / 260e6)
+
+
+def test_pooling_and_additions_pass_through_the_memory_and_relu_is_free(published: ModuleType) -> None:
+    b = published.Builder(8, 16)
+    b.conv("first", 8)
+    start = b.tensor
+    b.append("relu", "Relu")
+    b.conv("second", 8)
+    b.append("add", "Add", start)
+    b.pool("pool")
+    b.conv("third", 8)
+    others = cost_of(b.graph(), frozenset(), diana()).others
+    # 8 channels of 16x16 are 2,048 bytes; both read one such tensor at least, eight bytes a cycle.
+    assert {name: cost.latency_s for name, cost in others.items()} == pytest.approx(
+        {"add": 2048 / 8 / 260e6, "pool": 2048 / 8 / 260e6}
+    )
+    assert others["add"].energy_j == pytest.approx(2048 / 8 / 260e6 * 24.96e-3)
+    assert not cost_of(b.graph(), frozenset(), diana(other_bytes_per_cycle=0)).others
 
 
 def test_crossings_are_free() -> None:

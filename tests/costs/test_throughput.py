@@ -1,7 +1,7 @@
 """How samples follow each other: allocations against all that there are, schedules against sums by hand."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import product
 
 import pytest
@@ -32,7 +32,7 @@ def chain(*shapes: tuple[int, int, int], shared: str | None = None, relu: bool =
     return LayerGraph(layers, ["x"], [tensor])
 
 
-def machine(count: int | None = None, **sections: dict[str, object]) -> Hardware:
+def machine(count: int | None = None, **sections: Mapping[str, object]) -> Hardware:
     """Tiles of 100x100 with inputs as they are, and these numbers of the cost model."""
     costs = AlpineCosts.model_validate({"model": "alpine", **sections})
     return Hardware(name="m", tiles=Tiles(rows=100, cols=100, count=count), dac=Dac(scaling="none"), costs=costs)
@@ -203,8 +203,8 @@ def test_peak_power_is_what_can_work_at_once() -> None:
     tile = 100 * 100 * 0.828e-12 / 100e-9
     core, waiting, link = 0.64, 0.2, 4 * 1.25e-3
 
-    def peak(analog: tuple[str, ...] = ("p0", "p1"), **sections: dict[str, object]) -> float | None:
-        hardware = machine(**sections)
+    def peak(analog: tuple[str, ...] = ("p0", "p1"), **sections: Mapping[str, object]) -> float | None:
+        hardware = machine(None, **sections)
         tiles = {n: t for n, t in tiles_of(graph, hardware).items() if n in analog}
         return system_figures(graph, hardware, cost_of(graph, frozenset(tiles), hardware), tiles).peak_w
 
