@@ -31,7 +31,7 @@ from lhc.support.installed import installed, installed_names, package_of
 __all__ = [
     "AlpineCosts",
     "Assumed",
-    "Chip",
+    "ChipFigures",
     "Core",
     "CostSection",
     "Costs",
@@ -69,7 +69,7 @@ class Sourced(Section):
     source: str = Field(min_length=1, max_length=500)
 
 
-class Chip(Section):
+class ChipFigures(Section):
     """Areas and standing power of a chip; what is null is not known, and left out of what is shown."""
 
     tile_mm2: Sourced | None = None
@@ -84,7 +84,7 @@ class Chip(Section):
     """mW that what is there once draws beside tiles, cores and memory."""
 
     @model_validator(mode="after")
-    def _converters_are_a_part(self) -> "Chip":
+    def _converters_are_a_part(self) -> "ChipFigures":
         part, tile = self.converters_mm2, self.tile_mm2
         if part is not None and (tile is None or part.value > tile.value):
             raise ValueError("converters_mm2 is a part of tile_mm2, which is less or null")
@@ -98,7 +98,7 @@ class CostSection(Section):
     """
 
     model: str
-    chip: Chip | None = None
+    chip: ChipFigures | None = None
     """Areas of the machine; null: none is known."""
     slices: ClassVar[bool] = False
     """Whether the formulas count the tiles and reads that slices of weights and inputs take; else they are refused."""
