@@ -81,11 +81,13 @@ def summary(plan: Plan, graph: LayerGraph) -> str:
 
 def _gain(plan: Plan, graph: LayerGraph) -> str:
     """What the placement gains beside all digital; empty for that itself, and where no costs are known."""
+    if not plan.analog:
+        return ""
     try:
         placed, digital = plan_cost(plan, graph), digital_cost(plan, graph)
     except (ModelError, UsageError):
         return ""
-    if not plan.analog or placed is None or digital is None:
+    if placed is None or digital is None:
         return ""
     figures = plan_figures(plan, graph, placed)
     rate = "" if figures.throughput.schedule == "one after the other" else f", {rate_text(figures.throughput)}"
