@@ -43,6 +43,8 @@ Ranges = tuple[float, ...]
 
 _TILES_MEMORY = 2**26
 """Bytes of mapped tiles that an executor keeps, to program them again."""
+_SMALL = 2**14
+"""Bytes of a constant that is not read from the model again at every call: biases."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,7 @@ class HybridExecutor:
         self._copies = copies or {}
         self._tiles: Bank[AnalogMatrix | LargeMatrix] = Bank(_TILES_MEMORY)
         self._constants = Constants(model.proto.graph)
+        self._small: dict[str, Array] = {}
         self._branches = written_branches(model, self.analog)
         nodes, placed = placed_form(model, graph, self.analog)
         self._layers = {name: self._analog_layer(nodes[name], name) for name in graph.order() if name in self.analog}
@@ -341,11 +344,17 @@ class HybridExecutor:
         """Output of one analog layer on every chip, from the tensors it reads; on request without its bias."""
         extra = [self._tensor(name, tensors) for name in layer.digital_inputs] if bias else []
         activation = self._tensor(layer.activation, tensors)
-        with _isolated():
-            return layer.run(products[layer.tile_set], activation, extra[0] if extra else None, position, corrections)
+        return layer.run(products[layer.tile_set], activation, extra[0] if extra else None, position, corrections)
 
     def _tensor(self, name: str, tensors: Mapping[str, Array]) -> Array:
-        return tensors[name] if name in tensors else self._constants.value(name)
+        if name in tensors:
+            return tensors[name]
+        if name not in self._small:
+            value = self._constants.value(name)
+            if value.nbytes > _SMALL:
+                return value
+            self._small[name] = value
+        return self._small[name]
 
 
 def _session(model: OnnxModel, models: SegmentModels, segment: Segment, whole: bool) -> onnxruntime.InferenceSession:

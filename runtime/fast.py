@@ -24,7 +24,7 @@ from lhc.errors import DataError
 from lhc.hardware import Hardware
 from lhc.onnx_io.product import ConvGeometry
 from lhc.runtime.image_kernel import convolve
-from lhc.runtime.image_places import image_memory, image_places, images_together
+from lhc.runtime.image_places import image_cuts, image_memory, image_outputs
 from lhc.runtime.lanes import LANES
 from lhc.runtime.normals import NoiseStream
 from lhc.runtime.row_kernel import RowMemory, multiply_rows
@@ -96,22 +96,17 @@ class FastMatrix:
         """See `Products`; ``digital`` is done while outputs are at hand."""
         tiles = self._tiles(ROWS, use)
         images, groups, outputs = len(x), geometry.groups, self._outputs
-        out = geometry.output_sizes(tuple(x.shape[2:]))
-        if min(min(pair) for pair in geometry.padding(tuple(x.shape[2:]))) < 0:
+        out, crops = image_outputs(geometry, tuple(x.shape[2:]))
+        if crops:
             x, geometry = padded(x, geometry), geometry.without_padding()
         samples, first = position.of(images)
         result = np.empty((self.chips, images, groups * outputs, *out), np.float32)
         flat, data, per_sample = result.reshape(-1), x.contiguous().numpy().reshape(-1), images // samples
-        together = images_together(geometry, tuple(x.shape[1:]), images)
-        for place, some in ((0, images // together * together), (images // together * together, images % together)):
-            if some == 0:
-                continue
-            places = image_places(geometry, tuple(x.shape[1:]), min(some, together))
-            self._check(len(places.offsets))
-            memory = image_memory(places, tiles)
-            stream = (first * per_sample, per_sample)
-            cut, after = (place, some), digital or _NOTHING
-            convolve(data, places, tiles, self._converters, memory, images, cut, *stream, after, flat)
+        shape, stream, after = tuple(x.shape[1:]), (first * per_sample, per_sample), digital or _NOTHING
+        for cut in image_cuts(geometry, shape, images):
+            self._check(len(cut.places.offsets))
+            memory, some = image_memory(geometry, shape, cut, tiles), (cut.first, cut.size)
+            convolve(data, cut.places, tiles, self._converters, memory, images, some, *stream, after, flat)
         return torch.from_numpy(result)
 
     def multiply(self, rows: Tensor, position: Position, use: int, digital: Digital | None = None) -> Tensor:
@@ -141,7 +136,9 @@ class FastMatrix:
         """The tiles, packed for blocks of so many outputs; by which node reads them, for noise of its own."""
         if self._whole is not None:
             whole, chip = self._whole
-            return whole._tiles(lanes, use).of_chip(chip)
+            if use not in self._packed:
+                self._packed[use] = whole._tiles(lanes, use).of_chip(chip)
+            return self._packed[use]
         if use not in self._packed:
             if self._laid_out is None:
                 self._lanes, self._laid_out = lanes, self._pack(lanes)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from functools import lru_cache
 from math import prod
+from threading import get_ident
 from typing import NamedTuple
 
 import numpy as np
@@ -16,13 +17,15 @@ from lhc.runtime.normals import Words
 from lhc.runtime.tile_kernels import ROWS, PackedTiles
 from lhc.runtime.unfold import window_layout
 
-__all__ = ["ImageMemory", "ImagePlaces", "image_memory", "image_places", "images_together"]
+__all__ = ["ImageMemory", "ImagePlaces", "image_cuts", "image_memory", "image_outputs"]
 
 Integers = npt.NDArray[np.int64]
 
 _FILLED = 0.9
 _PADDED = 2**19
 """Bytes of padded images that are convolved together: half of a second-level cache."""
+_KEPT = 2**17
+"""Numbers of the memory of a call that the next one finds again; to make it takes as long as a small convolution."""
 
 
 class ImagePlaces(NamedTuple):
@@ -130,6 +133,37 @@ def image_places(geometry: ConvGeometry, shape: tuple[int, ...], images: int) ->
     )
 
 
+class ImageCut(NamedTuple):
+    """Some of the images of a call, cut into parts whose vectors are numbered together.
+
+    Attributes:
+        first: of the images.
+        size: how many.
+        together: how many are numbered together.
+        places: in these.
+    """
+
+    first: int
+    size: int
+    together: int
+    places: ImagePlaces
+
+
+@lru_cache(maxsize=256)
+def image_outputs(geometry: ConvGeometry, sizes: tuple[int, ...]) -> tuple[tuple[int, ...], bool]:
+    """Spatial sizes of the output, and whether padding takes something away."""
+    return geometry.output_sizes(sizes), min(min(pair) for pair in geometry.padding(sizes)) < 0
+
+
+@lru_cache(maxsize=256)
+def image_cuts(geometry: ConvGeometry, shape: tuple[int, ...], images: int) -> tuple[ImageCut, ...]:
+    """All images ``(groups · channels, *spatial)`` of a call."""
+    together = images_together(geometry, shape, images)
+    whole = images // together * together
+    parts = ((0, whole, together), (whole, images - whole, images - whole))
+    return tuple(ImageCut(*part, image_places(geometry, shape, part[2])) for part in parts if part[1])
+
+
 def images_together(geometry: ConvGeometry, shape: tuple[int, ...], most: int) -> int:
     """Images ``(groups · channels, *spatial)`` whose vectors are numbered together, so that blocks are nearly full.
 
@@ -163,15 +197,38 @@ def _floats(size: int) -> Floats:
     return np.empty(size, np.float32)
 
 
-def image_memory(places: ImagePlaces, tiles: PackedTiles) -> ImageMemory:
-    """For one call; numbers are written before they are read, but for the zeros of the padding."""
-    padded_size = places.images * places.channels * places.plane if places.pads else 0
+def image_memory(geometry: ConvGeometry, shape: tuple[int, ...], cut: ImageCut, tiles: PackedTiles) -> ImageMemory:
+    """For one call, or the last one's: numbers are written before they are read, but for the zeros of the padding.
+
+    Args:
+        shape: of an image.
+    """
     chips, rows, groups, _ = tiles.places.shape
-    kept, pitch = tiles.factors.shape[1] if groups > 1 else 2, -(-places.images // LANES) * LANES
-    longest, deepest = int(np.diff(tiles.inputs).max()), -(-int(np.diff(tiles.segments).max()) // ROWS) * ROWS
+    kept = tiles.factors.shape[1] if groups > 1 else 2
+    longest = int((tiles.inputs[:, 1] - tiles.inputs[:, 0]).max())
+    outputs = int(tiles.segments[0, -1])
+    places = cut.places
+    large = places.images * places.plane * (places.channels + rows) + LANES * (2 * longest + 2 * outputs)
+    make = _made if large > _KEPT else _kept
+    return make(get_ident(), geometry, shape, cut.together, rows, longest, outputs, 2 * kept * chips * rows)
+
+
+def _made(
+    thread: int,
+    geometry: ConvGeometry,
+    shape: tuple[int, ...],
+    images: int,
+    rows: int,
+    longest: int,
+    outputs: int,
+    keys: int,
+) -> ImageMemory:
+    """Memory that only one thread writes to; ``keys``: of an image."""
+    places = image_places(geometry, shape, images)
+    deepest, pitch = -(-outputs // ROWS) * ROWS, -(-images // LANES) * LANES
     return ImageMemory(
-        np.zeros(padded_size, np.float32),
-        _floats(len(tiles.inputs) * places.images * places.plane),
+        np.zeros(images * places.channels * places.plane if places.pads else 0, np.float32),
+        _floats(rows * images * places.plane),
         _floats(longest * LANES),
         _floats(longest * LANES),
         _floats(deepest * LANES),
@@ -180,7 +237,10 @@ def image_memory(places: ImagePlaces, tiles: PackedTiles) -> ImageMemory:
         _floats(LANES),
         _floats(longest * LANES if places.channels == 1 else 0),
         pitch,
-        np.empty(kept * chips * rows * 2 * pitch, np.uint32),
+        np.empty(keys * pitch, np.uint32),
         np.empty(3 * pitch, np.uint32),
         np.empty(LANES, np.uint32),
     )
+
+
+_kept = lru_cache(maxsize=32)(_made)

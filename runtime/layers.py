@@ -20,6 +20,7 @@ from lhc.runtime.large_matrix import LargeMatrix, takes
 from lhc.runtime.matrix import AnalogMatrix
 from lhc.runtime.operand_shapes import OperandShapes
 from lhc.runtime.stream import Position
+from lhc.runtime.threads import isolated
 from lhc.runtime.tile_kernels import Digital
 from lhc.runtime.unfold import turned, window_peaks
 from lhc.runtime.unit_products import Products
@@ -116,6 +117,17 @@ class AnalogLayer(ABC):
             DataError: the activation, or what is added, does not fit the operator.
         """
         self._operands.check(x.shape, None if extra is None else extra.shape)
+        with isolated(draws=not isinstance(matrix, FastMatrix)):
+            return self._on_chips(matrix, x, extra, position, corrections)
+
+    def _on_chips(
+        self,
+        matrix: Products,
+        x: Array,
+        extra: Array | None,
+        position: Position,
+        corrections: Sequence[Correction | None] | None,
+    ) -> list[Array]:
         values = torch.from_numpy(np.require(x, requirements=["C", "W"])).to(torch.float32)
         digital = None if 0 in x.shape else self._digital(matrix, extra, corrections)
         chips = self._run(matrix, values, position, digital)

@@ -27,6 +27,7 @@ class OperandShapes:
         self._where = f"{layer.op_type} {layer.name!r}"
         self._form = form
         self._weight = layer.weight.shape
+        self._fitting: set[tuple[Shape, Shape | None]] = set()
 
     def check(self, x: Sequence[int], extra: Sequence[int] | None) -> None:
         """Refuse what does not fit.
@@ -38,12 +39,17 @@ class OperandShapes:
         Raises:
             DataError: names layer, shapes found and shapes that it takes.
         """
-        found = tuple(x)
+        found, shape = tuple(x), None if extra is None else tuple(extra)
+        if (found, shape) in self._fitting:
+            return
+        self._check(found, shape)
+        self._fitting.add((found, shape))
+
+    def _check(self, found: Shape, shape: Shape | None) -> None:
         window = self._form.window
         outputs = self._of_matrices(found) if window is None else self._of_windows(found, window)
-        if extra is None:
+        if shape is None:
             return
-        shape = tuple(extra)
         if window is not None:
             fits = shape == outputs
         else:

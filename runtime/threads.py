@@ -13,12 +13,16 @@ __all__ = ["differentiating", "isolated"]
 
 
 @contextmanager
-def isolated() -> Iterator[None]:
-    """Run torch on one thread, without gradients, leaving the caller's generator as it was."""
+def isolated(draws: bool = True) -> Iterator[None]:
+    """Run torch on one thread, without gradients, leaving the caller's generator as it was.
+
+    Args:
+        draws: whether torch draws random numbers; to keep its generator's state takes as long as a small product.
+    """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        with torch.random.fork_rng(devices=[]), torch.inference_mode():
+        with torch.random.fork_rng(devices=[], enabled=draws), torch.inference_mode():
             yield
     finally:
         torch.set_num_threads(threads)

@@ -1,7 +1,9 @@
 """Convolutions in one pass, of any kind and cut, against aihwkit's own tiles."""
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from threading import Barrier, get_ident
 from typing import Any
 
 import numpy as np
@@ -14,9 +16,13 @@ from onnx import helper, numpy_helper
 
 from lhc.hardware import Adc, Hardware, Tiles
 from lhc.onnx_io import load_model, read_graph
+from lhc.onnx_io.product import ConvGeometry
+from lhc.runtime import fast
 from lhc.runtime.executor import HybridExecutor
+from lhc.runtime.image_places import ImageCut, ImageMemory, image_memory
 from lhc.runtime.programmed import ProgrammedLayers
 from lhc.runtime.stream import Position
+from lhc.runtime.tile_kernels import PackedTiles
 
 pytestmark = pytest.mark.analog
 
@@ -217,3 +223,31 @@ def test_what_saturates_is_clipped() -> None:
     hardware = STATIC.model_copy(update={"adc": adc, "devices": None})
     case = _Conv.of(hardware, np.full((2, 4, 3, 3), 9.0, np.float32), np.ones((5, 4, 3, 3), np.float32))
     assert case.outputs("fast") == pytest.approx(12.0 * RANGE)
+
+
+def test_a_thread_finds_the_memory_of_its_last_call_and_of_no_other_thread() -> None:
+    """Compiled loops run without Python's lock."""
+    rng = np.random.default_rng(0)
+    weight = rng.normal(size=(8, 8, 3, 3)).astype(np.float32)
+    conv = _Conv.of(LIONHEART, rng.normal(size=(3, 8, 16, 16)).astype(np.float32), weight, pads=[1, 1, 1, 1])
+    executor = conv.executor()
+    chips = executor.on_chips([executor.program(LIONHEART, 0, 0).states()], LIONHEART, 0, (0,))
+    together, found = Barrier(2), []
+
+    def call(_: int) -> None:
+        together.wait()  # both threads live
+        for _ in range(2):
+            assert next(executor.finish({"x": conv.x}, chips, Position(0, 3)))[0].any()
+
+    def memory(geometry: ConvGeometry, shape: tuple[int, ...], cut: ImageCut, tiles: PackedTiles) -> ImageMemory:
+        found.append((get_ident(), image_memory(geometry, shape, cut, tiles)))
+        return found[-1][1]
+
+    with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(2) as pool:
+        patch.setattr(fast, "image_memory", memory)
+        list(pool.map(call, range(2)))
+
+    assert len({thread for thread, _ in found}) == 2
+    for thread, one in found:
+        for other, another in found:
+            assert np.shares_memory(one.padded, another.padded) == (thread == other)

@@ -14,7 +14,7 @@ from lhc.hardware import Hardware
 from lhc.onnx_io import load_model, read_graph
 from lhc.onnx_io.product import ConvGeometry
 from lhc.runtime import PARITY_TOLERANCE, parity_errors
-from lhc.runtime.image_places import image_places
+from lhc.runtime.image_places import image_cuts, image_places
 from lhc.runtime.layers import AnalogConv, AnalogMatMul
 from lhc.runtime.unfold import window_layout
 from lhc.study.source import open_model
@@ -77,7 +77,8 @@ def _wrong_dilation(monkeypatch: pytest.MonkeyPatch) -> None:
         return window_layout(image, geometry)[0], window_layout(image, near)[1]
 
     monkeypatch.setattr("lhc.runtime.image_places.window_layout", layout)
-    monkeypatch.setattr("lhc.runtime.fast.image_places", image_places.__wrapped__)  # not what is remembered
+    monkeypatch.setattr("lhc.runtime.image_places.image_places", image_places.__wrapped__)  # not what is remembered
+    monkeypatch.setattr("lhc.runtime.fast.image_cuts", image_cuts.__wrapped__)
 
 
 def _forgotten_bias(monkeypatch: pytest.MonkeyPatch) -> None:
