@@ -2,9 +2,10 @@
 
     LHC_DATA=... python benchmarks/minilm_retraining.py -o FOLDER [--steps 150]
 
-Trains on the development pairs, without their scores (distillation), and judges five chips one day after programming on
-the first 400 test pairs; of both only sentences of at most 24 tokens. It can be killed and started again. With
-``--adapters R`` no weight is trained, but adapters of rank R beside the layers that ``--adapt`` names.
+Trains on the development pairs, without their scores (distillation), and judges chips one day after programming on the
+first 400 test pairs, of which a third watches the training; of both only sentences of at most 24 tokens. It can be
+killed and started again. With ``--adapters R`` no weight is trained, but adapters of rank R, or of a share of the
+weights, beside the layers that ``--adapt`` names.
 """
 
 import argparse
@@ -40,9 +41,10 @@ def main() -> None:
     parser.add_argument("-o", "--out", type=Path, required=True)
     parser.add_argument("--steps", type=int, default=150)
     parser.add_argument("--lr", type=float, default=0.003)
-    parser.add_argument("--adapters", type=int, metavar="R")
+    parser.add_argument("--adapters", metavar="R")
     parser.add_argument("--adapt", action="append", default=[], metavar="PATTERN")
     parser.add_argument("--hardware", default="lionheart", metavar="H")
+    parser.add_argument("--draws", type=int, default=DRAWS)
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     started = time.process_time()
@@ -65,13 +67,19 @@ def main() -> None:
         adapt=tuple(options.adapt),
         hardware=options.hardware,
         checkpoint=options.out,
-        draws=DRAWS,
+        draws=options.draws,
         progress=tell,
     )
     result.save(options.out / "minilm.lhc.onnx", force=True)
     outcome = result.plan.outcome
     assert outcome is not None
-    print(result.notes, outcome.drop, outcome.interval, f"{time.process_time() - started:.0f} CPU s")
+    print(
+        result.notes,
+        outcome.training_note,
+        outcome.drop,
+        outcome.interval,
+        f"{time.process_time() - started:.0f} CPU s",
+    )
 
 
 if __name__ == "__main__":

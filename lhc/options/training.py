@@ -8,16 +8,22 @@ from typing import Literal
 from lhc.errors import UsageError
 from lhc.options.declare import option, options
 from lhc.options.subjects import Seeded
+from lhc.options.values import share_of
 
-__all__ = ["DEFAULT_STEPS", "LOSSES", "RATES", "Checkpointing", "Optimizer", "TrainingOptions", "WeightNoise"]
+__all__ = ["LOSSES", "RATES", "Checkpointing", "Optimizer", "TrainingOptions", "WeightNoise"]
 
 Optimizer = Literal["adam", "sgd"]
 WeightNoise = Literal["devices", "preset"]
 """Errors of the hardware's devices at its time of inference, or the noise of its section ``training``."""
-DEFAULT_STEPS = 1000
+PASSES, FEWEST_STEPS, MOST_STEPS = 8, 1000, 3000
+"""Of a training whose length nobody says (docs/retraining.md)."""
 LOSSES = ("distillation", "cross-entropy", "mse")
+ADAPTER_RANK = 8
+"""Where a share of the weights is named (docs/retraining.md)."""
 RATES: Mapping[str, float] = {"adam": 3e-3, "sgd": 1e-3}
 """Learning rates at the start, by optimiser (docs/retraining.md)."""
+GREATER_RATE = 0.01
+"""Of Adam, for adapters and for convolutions that are trained for long: it pays in the end, not in the first steps."""
 
 
 @options
@@ -26,7 +32,11 @@ class TrainingOptions(Seeded):
 
     PANEL = "Training"
 
-    steps: int | None = option("Optimiser steps; 1000 by default.", default=None, metavar="N")
+    steps: int | None = option(
+        "Optimiser steps; by default eight passes over the samples, at least 1000 and at most 3000.",
+        default=None,
+        metavar="N",
+    )
     epochs: float | None = option(
         "Passes over the training samples, instead of --steps.", default=None, metavar="E", rare=True
     )
@@ -35,7 +45,11 @@ class TrainingOptions(Seeded):
         "adam (steps relative to each tensor's size) or sgd.", default="adam", metavar="O", rare=True
     )
     learning_rate: float | None = option(
-        "Learning rate at the start: 0.003 (adam), 0.001 (sgd).", default=None, flag="--lr", metavar="X"
+        "Learning rate at the start: 0.003, or 0.01 for adapters and for 1000 or more steps of networks that convolve"
+        " (adam); 0.001 (sgd).",
+        default=None,
+        flag="--lr",
+        metavar="X",
     )
     digital_learning_rate: float | None = option(
         "Learning rate at the start of all but the weights of analog layers; --lr by default.",
@@ -50,13 +64,15 @@ class TrainingOptions(Seeded):
     noise: WeightNoise = option(
         "Weight errors: devices (the hardware's own) or preset (its section training).", default="devices", metavar="N"
     )
-    adapters: int | None = option(
-        "Train adapters of this rank beside the analog layers, and no weights; they are computed digitally.",
+    adapters: int | str | None = option(
+        "Train adapters of this rank (8) beside the analog layers, and no weights; they are computed digitally. Or of"
+        " this share of the weights (1%), where they are predicted to pay most.",
         default=None,
         metavar="R",
+        reads=str,
     )
     adapt: Sequence[str] = option(
-        "Layers that get an adapter (glob, or re:…); all analog ones by default. Repeatable.",
+        "Layers that may get an adapter (glob, or re:…); all analog ones by default. Repeatable.",
         default=(),
         metavar="P",
         reads=list[str],
@@ -81,12 +97,13 @@ class TrainingOptions(Seeded):
             ("--digital-lr", self.digital_learning_rate),
             ("--validations", self.validations),
             ("--patience", self.patience),
-            ("--adapters", self.adapters),
         ):
             if value is not None and not (value > 0 and math.isfinite(value)):
                 raise UsageError(f"{flag} must be above 0, got {value}")
         if self.adapt and self.adapters is None:
             raise UsageError("--adapt names layers that get an adapter; give the rank of the adapters too (--adapters)")
+        if 0 in (self.adapter_share, self.adapter_rank):
+            raise UsageError(f"--adapters must be above 0, got {self.adapters}")
         if not 0 <= self.momentum < 1:
             raise UsageError(f"--momentum must be at least 0 and below 1, got {self.momentum}")
         if not 0 <= self.ramp <= 1:
@@ -95,9 +112,34 @@ class TrainingOptions(Seeded):
             raise UsageError(f"unknown loss {self.loss!r}; choose {', '.join(LOSSES)} or module:function")
 
     @property
+    def adapter_share(self) -> float | None:
+        """Adapters' most weights, as a share of all others; None where a rank is named, or there are none."""
+        if self.adapters is None or str(self.adapters).isdecimal():
+            return None
+        try:
+            return share_of(self.adapters, "--adapters")
+        except UsageError as error:
+            what = "write a rank, such as 8, or a share of the weights, such as 1%"
+            raise UsageError(f"--adapters {self.adapters}: {what}") from error
+
+    @property
+    def adapter_rank(self) -> int | None:
+        """Rank of the adapters; None where weights are trained."""
+        if self.adapters is None:
+            return None
+        return int(self.adapters) if self.adapter_share is None else ADAPTER_RANK
+
+    @property
     def rate(self) -> float:
         """Learning rate at the start, of the weights of analog layers."""
         return RATES[self.optimizer] if self.learning_rate is None else self.learning_rate
+
+    def rate_for(self, steps: int, convolves: bool) -> float:
+        """`rate` where nobody names one, for a number of steps, and layers that mostly convolve or do not."""
+        if self.optimizer == "adam" and self.learning_rate is None:
+            greater = self.adapters is not None or (convolves and steps >= FEWEST_STEPS)
+            return GREATER_RATE if greater else self.rate
+        return self.rate
 
     @property
     def digital_rate(self) -> float:
@@ -108,7 +150,9 @@ class TrainingOptions(Seeded):
         """Optimiser steps, for so many training samples."""
         if self.epochs is not None:
             return max(1, round(self.epochs * samples / self.batch_size))
-        return DEFAULT_STEPS if self.steps is None else self.steps
+        if self.steps is not None:
+            return self.steps
+        return min(max(PASSES * samples // self.batch_size, FEWEST_STEPS), MOST_STEPS)
 
 
 @options

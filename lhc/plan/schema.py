@@ -50,6 +50,8 @@ class Retrained(PlanRecord):
     curve: tuple[CurvePoint, ...] = ()
     adapters: int | None = Field(default=None, ge=1)
     """Rank of the adapters that were trained instead of the weights; None where the weights were."""
+    learning_rate: float | None = None
+    """At the start, of the weights of analog layers."""
 
 
 class Estimate(PlanRecord):

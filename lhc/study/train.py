@@ -158,6 +158,8 @@ def train_once(study: Study, course: "Course", analog: frozenset[str], validatio
     """
     from lhc.train.fit import fit
 
+    course = course.with_rate(analog)
+
     def drop(weights: Mapping[str, Array]) -> float:
         bench = validation_bench(retrained(study, course, weights), validation)
         return float(bench.measure(analog, range(bench.draws), "validating").drops.mean())
@@ -184,7 +186,7 @@ def trained_for(
         OutOfTimeError: the time that the user gave was over before.
         UsageError, ModelError: these adapters cannot be had.
     """
-    start = adapted(study, analog, settings)
+    start = adapted(study, analog, settings, samples)
     trained, record = train_once(start, course_of(start, samples, settings, checkpoints), analog, validation)
     if settings.adapters is None:
         return trained, record
@@ -267,7 +269,9 @@ class Train:
     def apply(self, study: Study) -> Study:
         """The study of the better placement, with a sentence on the other."""
         assert study.training is not None
-        start = adapted(study, frozenset(study.measurable), self.settings)
+        # Where a share of the weights is for adapters, which layers have one is found once they are trained.
+        beside = replace(self.settings, adapters=self.settings.adapter_rank)
+        start = adapted(study, frozenset(study.measurable), beside, study.training)
         course_of(start, study.training, self.settings).check()  # a search of hours is not to end in a refusal
         given = self.search(STRATEGIES[untrained(self.strategy)]).apply(study)
         before: Study | None = None

@@ -75,6 +75,14 @@ class Course:
         """Optimiser steps in all, or those of a round."""
         return self.settings.steps_for(len(self.samples))
 
+    def with_rate(self, analog: frozenset[str]) -> "Course":
+        """The course with the learning rate that this placement is trained with; see `TrainingOptions.rate_for`."""
+        layers = [self.graph[name] for name in analog]
+        macs = [(layer.op_type, layer.matrix.macs) for layer in layers if layer.matrix is not None]
+        convolved = sum(count for kind, count in macs if kind == "Conv")
+        rate = self.settings.rate_for(self.steps, 2 * convolved > sum(count for _, count in macs))
+        return replace(self, settings=replace(self.settings, learning_rate=rate))
+
     def network(self) -> NoisyNetwork:
         """A trainable copy of the network, checked against onnxruntime product by product.
 
@@ -169,7 +177,8 @@ class Course:
             samples=len(self.samples),
             data=self.samples.digest,
             curve=tuple(curve),
-            adapters=self.settings.adapters,
+            adapters=self.settings.adapter_rank,
+            learning_rate=self.settings.rate,
         )
 
     def checkpoint(self, analog: frozenset[str], **more: object) -> Checkpoint | None:

@@ -11,12 +11,15 @@ from onnx import numpy_helper
 import lhc
 from lhc.errors import ModelError, UsageError
 from lhc.measure import Running
-from lhc.onnx_io import adapters_of
+from lhc.onnx_io import able_to_adapt, adapters_of
+from lhc.options import training
 from lhc.options.commands import RunOptions
 from lhc.options.training import TrainingOptions
 from lhc.passes import Pipeline
+from lhc.samples.metrics import get_metric
 from lhc.study.adapt import adapted
 from lhc.study.prepare import read_placed
+from lhc.study.rank import sensitivities
 from lhc.study.state import Study
 from lhc.study.train import Train, trained_for
 
@@ -37,7 +40,7 @@ def stored(model: onnx.ModelProto) -> dict[str, np.ndarray]:
 
 def test_the_plan_gets_rows_for_adapters_and_keeps_its_decisions(placed: tuple[Study, frozenset[str]]) -> None:
     study, analog = placed
-    beside = adapted(study, analog, SETTINGS)
+    beside = adapted(study, analog, SETTINGS, study.task)
     adapters = adapters_of(beside.model)
     assert {adapter.layer for adapter in adapters} == {name for name in analog if name.startswith("layer2.")}
     before, after = ({row.name: row for row in one.plan.layers} for one in (study, beside))
@@ -52,10 +55,36 @@ def test_the_plan_gets_rows_for_adapters_and_keeps_its_decisions(placed: tuple[S
 
 def test_all_layers_that_can_have_one_get_an_adapter(placed: tuple[Study, frozenset[str]]) -> None:
     study, analog = placed
-    every = {a.layer for a in adapters_of(adapted(study, analog, replace(SETTINGS, adapt=())).model)}
+    every = {a.layer for a in adapters_of(adapted(study, analog, replace(SETTINGS, adapt=()), study.task).model)}
     assert every == analog
     with pytest.raises(ModelError, match="no analog layer can have an adapter of rank 9"):
-        adapted(study, analog, replace(SETTINGS, adapt=(), adapters=9))
+        adapted(study, analog, replace(SETTINGS, adapt=(), adapters=9), study.task)
+
+
+def test_a_share_of_the_weights_goes_where_it_pays_most(
+    placed: tuple[Study, frozenset[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Layers by predicted damage for what an adapter costs, until no other adapter fits."""
+    study, analog = placed
+    monkeypatch.setattr(training, "ADAPTER_RANK", 2)
+    settings = replace(SETTINGS, adapters="10%", adapt=())
+    beside = adapted(study, analog, settings, study.task)
+    adapters = adapters_of(beside.model)
+    parameters = {row.name: row.parameters for row in beside.plan.layers}
+    costs = {a.layer: parameters[a.down] + parameters[a.up] for a in adapters}
+    room = 0.1 * sum(row.parameters for row in study.plan.layers)
+    assert {beside.graph[a.up].matrix.rows for a in adapters} == {2}  # type: ignore[union-attr]
+    assert 0 < sum(costs.values()) <= room
+    table = sensitivities(study.bench(study.task.with_metric(get_metric("kl"))), sorted(analog), "fisher")
+    able = able_to_adapt(study.model, study.graph, analog, 2)
+    shapes = {name: study.graph[name].matrix for name in able}
+    worth = {n: table.layers[n].mean / (m.rows + m.cols) for n, m in shapes.items() if m is not None}
+    best = max(worth, key=worth.__getitem__)
+    assert best in costs
+    assert min(worth[n] for n in costs) > min(worth.values())
+    assert adapted(beside, analog, settings, study.task) is beside, "adapters that are there stay, whatever their share"
+    with pytest.raises(ModelError, match=r"the smallest adapter of rank 2 has .* more than --adapters allows"):
+        adapted(study, analog, replace(settings, adapters="0.01%"), study.task)
 
 
 def test_training_changes_adapters_alone(placed: tuple[Study, frozenset[str]]) -> None:
@@ -73,10 +102,10 @@ def test_training_changes_adapters_alone(placed: tuple[Study, frozenset[str]]) -
 
 def test_adapters_that_are_there_are_trained_on(placed: tuple[Study, frozenset[str]]) -> None:
     study, analog = placed
-    beside = adapted(study, analog, SETTINGS)
-    assert adapted(beside, analog, SETTINGS) is beside
+    beside = adapted(study, analog, SETTINGS, study.task)
+    assert adapted(beside, analog, SETTINGS, study.task) is beside
     with pytest.raises(UsageError, match=r"--adapters 3: .* has adapters of rank 2 already"):
-        adapted(beside, analog, replace(SETTINGS, adapters=3))
+        adapted(beside, analog, replace(SETTINGS, adapters=3), study.task)
     start, _ = trained_for(study, study.task, SETTINGS, None, analog, study.task.head(20))
     again, record = trained_for(start, study.task, SETTINGS, None, analog, study.task.head(20))
     assert record.source == start.model.source
@@ -88,7 +117,7 @@ def test_adapters_that_are_there_are_trained_on(placed: tuple[Study, frozenset[s
 def test_a_pattern_that_matches_nothing_is_refused(placed: tuple[Study, frozenset[str]]) -> None:
     study, analog = placed
     with pytest.raises(UsageError, match="--adapt 'nowhere' matches no layer"):
-        adapted(study, analog, replace(SETTINGS, adapt=("nowhere",)))
+        adapted(study, analog, replace(SETTINGS, adapt=("nowhere",)), study.task)
 
 
 def test_a_walk_trains_no_adapters() -> None:

@@ -45,6 +45,19 @@ def test_without_labels_drops_are_against_the_outputs_before_training(digits: Ta
     assert bench.measure(frozenset(sorted(analog)[:1]), range(2), "").drops.min() > 0.5
 
 
+def test_the_rate_follows_from_what_is_trained(digits: Task) -> None:
+    study, analog, _ = read_placed(
+        RunOptions("digits-narrow", digits.head(100), draws=2, all_analog=True), Running(), None
+    )
+    course = course_of(study, digits, TrainingOptions())
+    convolutions = frozenset(name for name in analog if study.graph[name].op_type == "Conv")
+    others = analog - convolutions
+    for placement, rate in ((analog, 0.01), (others, 0.003), (frozenset[str](), 0.003)):
+        assert course.with_rate(placement).record(placement, 1, ()).learning_rate == rate
+    assert convolutions
+    assert others
+
+
 def test_trained_input_ranges_are_those_of_the_plan(digits: Task) -> None:
     """Of the layers that were analog in training; others are calibrated anew."""
     options = RunOptions("digits-narrow", digits.head(100), hardware="static-range", draws=2, all_analog=True)

@@ -137,6 +137,11 @@ def test_a_loss_of_the_user_that_fails_is_named(tmp_path: Path, monkeypatch: pyt
         {"seed": -1},
         {"momentum": 1.0},
         {"patience": 0},
+        {"adapters": 0},
+        {"adapters": "0%"},
+        {"adapters": "120%"},
+        {"adapters": -2},
+        {"adapters": "few"},
     ],
     ids=lambda options: ",".join(options),
 )
@@ -150,3 +155,20 @@ def test_epochs_are_counted_in_steps() -> None:
     assert TrainingOptions(epochs=0.001, batch_size=10).steps_for(1000) == 1
     assert TrainingOptions(steps=7).steps_for(1000) == 7
     assert TrainingOptions().steps_for(1000) == 1000
+    assert TrainingOptions().steps_for(20_000) == 1250
+    assert TrainingOptions().steps_for(50_000) == TrainingOptions().steps_for(1_000_000) == 3000
+
+
+@pytest.mark.parametrize(
+    ("options", "steps", "convolves", "rate"),
+    [
+        ({}, 1000, True, 0.01),
+        ({}, 999, True, 0.003),
+        ({}, 3000, False, 0.003),
+        ({"adapters": 8}, 150, False, 0.01),
+        ({"learning_rate": 0.02}, 3000, True, 0.02),
+        ({"optimizer": "sgd"}, 3000, True, 0.001),
+    ],
+)
+def test_a_rate_that_nobody_names(options: dict[str, object], steps: int, convolves: bool, rate: float) -> None:
+    assert TrainingOptions(**options).rate_for(steps, convolves) == rate  # type: ignore[arg-type]
