@@ -58,7 +58,7 @@ def tiles_text(number: int, hardware: Hardware) -> str:
 
 
 def rate_text(found: Throughput) -> str:
-    """``3,077 samples/s``."""
+    """``3,074 samples/s``."""
     rate = found.samples_per_s
     return f"{f'{rate:,.0f}' if rate >= 100 else f'{rate:.3g}'} samples/s"
 

@@ -6,7 +6,6 @@ from lhc.costs import compared
 from lhc.plan import Outcome, Plan
 from lhc.plan.recurrent_steps import folded
 from lhc.report.document import Costs, Report
-from lhc.report.system_lines import system_lines
 from lhc.report.text import (
     budget_of_chips,
     budget_of_margin,
@@ -23,7 +22,7 @@ from lhc.report.text import (
     unmet_because,
 )
 from lhc.results import AtTime, Evaluation, Front, Infeasibility, Robustness
-from lhc.summary import layers_text, tiles_text
+from lhc.summary import layers_text, rate_text, tiles_text
 from lhc.support.numbers import (
     amount,
     counted,
@@ -110,9 +109,9 @@ def _statements(report: Report) -> Iterator[tuple[str, str]]:
         faster, less = times_of_digital(report.costs)
         whole = report.costs.total
         size = f"{amount(whole.latency_s, 's')} and {amount(whole.energy_j, 'J')} a sample"
-        yield "Cost", f"{size}, {faster} and {less} than all digital, by the cost model."
-        if report.costs.system is not None:
-            yield "System", f"{capitalized('; '.join(system_lines(report.costs.system, plan)))}."
+        system = report.costs.system
+        rate = "" if system is None else f"; {rate_text(system.throughput)}"
+        yield "Cost", f"{size}, {faster} and {less} than all digital, by the cost model{rate}."
 
 
 def _retraining(outcome: Outcome) -> str:
