@@ -95,7 +95,7 @@ def by_lhc(folder: Path, network: Any, images: Array, calibration: Array | None)
     else:
         blocks = [(BATCH, {"x": calibration[n : n + BATCH]}) for n in range(0, len(calibration), BATCH)]
         ranges = calibrate_ranges(model, graph, machine, names, blocks)
-        bounds = calibrate_adcs(model, graph, machine, names, blocks, ranges)
+        bounds, _ = calibrate_adcs(model, graph, machine, names, blocks, ranges)
     machine = machine.with_adc_bounds(bounds)
     executor = HybridExecutor(model, graph, names, ranges)
     programmed = executor.on_chips([executor.states(machine, 0, 0, 0.0)], machine, 0, [0])

@@ -34,6 +34,11 @@ class ProgrammedTile:
     input_range: float | None
     offset: Floats | None = None
 
+    def in_units_of(self, shares: Floats) -> "ProgrammedTile":
+        """The same tile, one unit of each output being that share of what it was, ``(outputs,)``."""
+        offset = None if self.offset is None else self.offset / shares
+        return replace(self, weights=self.weights / shares[:, None], scales=self.scales * shares, offset=offset)
+
 
 @dataclass(frozen=True, eq=False)
 class Correction:
@@ -72,6 +77,18 @@ class ProgrammedMatrix:
         for row in self.tiles:
             parts = np.split(gain, np.cumsum([len(tile.scales) for tile in row])[:-1])
             rows.append(tuple(replace(t, scales=t.scales * part) for t, part in zip(row, parts, strict=True)))
+        return replace(self, tiles=tuple(rows))
+
+    def with_adc_ranges(self, shares: Floats) -> "ProgrammedMatrix":
+        """The same in a unit of every output in which its ADC has the range of the tile's.
+
+        Args:
+            shares: of the tile's range, ``(groups · outputs,)``.
+        """
+        rows = []
+        for row in self.tiles:
+            parts = np.split(shares, np.cumsum([len(tile.scales) for tile in row])[:-1])
+            rows.append(tuple(tile.in_units_of(part) for tile, part in zip(row, parts, strict=True)))
         return replace(self, tiles=tuple(rows))
 
     @property

@@ -10,13 +10,13 @@ The same pass tells how great the sums in a layer's columns are, as shares of it
 reads again follows from it for any number of copies (`lhc.hardware.converters.repeated_reads`).
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from lhc.conductances import ProgrammedMatrix
+from lhc.conductances import Floats, ProgrammedMatrix
 from lhc.graph import LayerGraph
 from lhc.hardware import Dac, Hardware
 from lhc.hardware.geometry import split_sizes
@@ -28,10 +28,20 @@ from lhc.runtime.stream import Position, Unit
 from lhc.runtime.threads import isolated
 from lhc.runtime.unit_products import ProductsByUnit
 
-__all__ = ["AdcRecorder", "RangeRecorder", "SumRecorder", "calibrate_adcs", "calibrate_ranges", "calibrate_sums"]
+__all__ = [
+    "LEAST_SHARE",
+    "AdcRecorder",
+    "RangeRecorder",
+    "SumRecorder",
+    "calibrate_adcs",
+    "calibrate_ranges",
+    "calibrate_sums",
+]
 
 QUANTILES = 16
 """Of the sums of a layer that are kept."""
+LEAST_SHARE = 1 / 16
+"""Range of a column's ADC as a share of the widest one's: amplifiers in front of ADCs have few steps."""
 KEPT = 2**15
 """Values kept of each row split in each piece of products, drawn at random with a fixed seed."""
 
@@ -121,20 +131,57 @@ class AdcRecorder(ProductsByUnit):
             x = vectors[:, start : start + weights.shape[2]]
             groups = weights[first_group : first_group + len(vectors)]
             for driven in _driven(x, self._dac, input_range):
-                self.see((groups @ driven).transpose(1, 2)[(x != 0).any(dim=1)])
+                self.see((groups @ driven).transpose(1, 2), (x != 0).any(dim=1), first_group)
         return vectors.new_zeros((len(vectors), self._outputs, vectors.shape[2]))
 
-    def see(self, outputs: Tensor) -> None:
-        """Remember the outputs ``(vectors, outputs)`` of one group on one row of tiles."""
-        self.seen.add(outputs)
+    def see(self, outputs: Tensor, driven: Tensor, first_group: int) -> None:
+        """Remember outputs of one row of tiles.
+
+        Args:
+            outputs: ``(groups, vectors, outputs)``.
+            driven: which vectors are not all 0, ``(groups, vectors)``.
+        """
+        self.seen.add(outputs[driven])
 
 
 class SumRecorder(AdcRecorder):
     """The same; remembers the greatest of what each vector gives, over all columns of the layer's group."""
 
-    def see(self, outputs: Tensor) -> None:
+    def see(self, outputs: Tensor, driven: Tensor, first_group: int) -> None:
         """Remember the greatest magnitude of each vector."""
-        self.seen.add(outputs.abs().amax(dim=1))
+        self.seen.add(outputs[driven].abs().amax(dim=1))
+
+
+class ColumnRecorder(AdcRecorder):
+    """The same; remembers some vectors, and the greatest magnitude, of every column by itself."""
+
+    def __init__(self, matrix: ProgrammedMatrix, hardware: Hardware, ranges: Ranges | None) -> None:
+        """Record a layer; arguments as of `AdcRecorder`."""
+        super().__init__(matrix, hardware, ranges)
+        self._quantile = hardware.adc.range_quantile
+        self._generator = torch.Generator().manual_seed(0)
+        self._columns: list[list[Tensor]] = [[] for _ in range(matrix.groups)]
+        self._greatest = torch.zeros(matrix.groups, matrix.outputs)
+
+    def see(self, outputs: Tensor, driven: Tensor, first_group: int) -> None:
+        """Remember magnitudes by column."""
+        for group, (own, seen) in enumerate(zip(outputs.abs(), driven, strict=True), first_group):
+            own = own[seen]
+            if len(own):
+                self._greatest[group] = torch.maximum(self._greatest[group], own.amax(dim=0))
+            most = max(KEPT * 32 // self._outputs, 1)
+            if len(own) > most:
+                own = own[torch.randint(len(own), (most,), generator=self._generator)]
+            self._columns[group].append(own)
+
+    def bounds(self) -> Floats:
+        """The quantile of every column, ``(groups · outputs,)``; 0 where nothing was seen."""
+        greatest = self._greatest.numpy()
+        if self._quantile == 1:
+            return greatest.reshape(-1)
+        found = [np.concatenate([one.numpy() for one in seen]) for seen in self._columns]
+        quantiles = [np.quantile(seen, self._quantile, axis=0) if len(seen) else 0 * greatest[0] for seen in found]
+        return np.where(np.array(quantiles) > 0, quantiles, greatest).astype(np.float32).reshape(-1)
 
 
 def _driven(x: Tensor, dac: Dac, input_range: float | None) -> Iterator[Tensor]:
@@ -192,8 +239,11 @@ def calibrate_adcs(
     names: Sequence[str],
     blocks: Iterable[tuple[int, Mapping[str, Array]]],
     ranges: Mapping[str, Ranges],
-) -> dict[str, float]:
+) -> tuple[dict[str, float], dict[str, Ranges]]:
     """Bounds of the ADCs of layers, in units of the product of one full-scale input and one full-scale weight.
+
+    For layers whose columns have ranges of their own also these, as shares of the bound: the greatest of them is 1,
+    none is below `LEAST_SHARE`, and they are kept to three digits.
 
     Args:
         hardware: tiles and DACs, and the quantile.
@@ -203,9 +253,25 @@ def calibrate_adcs(
     Raises:
         DataError: the model does not run on these samples.
     """
-    recorders = _outputs(AdcRecorder, model, graph, hardware, hardware.targets, 0.0, names, blocks, ranges)
-    found = {name: one.seen.quantile(hardware.for_layer(name).adc.range_quantile) for name, one in recorders.items()}
-    return {name: max(map(found.__getitem__, group)) for group in graph.tied(names) for name in group}
+
+    def kind(machine: Hardware) -> type[AdcRecorder]:
+        return ColumnRecorder if machine.adc.range == "column" else AdcRecorder
+
+    recorders = _outputs(kind, model, graph, hardware, hardware.targets, 0.0, names, blocks, ranges)
+    bounds: dict[str, float] = {}
+    columns: dict[str, Ranges] = {}
+    for group in graph.tied(names):
+        of_columns = [one.bounds() for name in group if isinstance(one := recorders[name], ColumnRecorder)]
+        if of_columns:
+            widest = np.max(of_columns, axis=0)
+            bound = float(widest.max(initial=0.0)) or 1.0
+            shares = np.ceil(1000 * np.clip(widest / bound, LEAST_SHARE, 1)) / 1000
+            columns.update(dict.fromkeys(group, tuple(shares.tolist())))
+        else:
+            quantile = hardware.for_layer(group[0]).adc.range_quantile
+            bound = max(recorders[name].seen.quantile(quantile) for name in group)
+        bounds.update(dict.fromkeys(group, bound))
+    return bounds, columns
 
 
 def calibrate_sums(
@@ -228,7 +294,9 @@ def calibrate_sums(
         DataError: the model does not run on these samples.
     """
     found: dict[str, tuple[float, ...]] = {}
-    for name, recorder in _outputs(SumRecorder, model, graph, hardware, hardware, t_s, names, blocks, ranges).items():
+    for name, recorder in _outputs(
+        lambda _: SumRecorder, model, graph, hardware, hardware, t_s, names, blocks, ranges
+    ).items():
         bound = hardware.for_layer(name).adc.bound
         assert bound is not None
         found[name] = tuple(one / bound for one in recorder.seen.quantiles(QUANTILES))
@@ -236,7 +304,7 @@ def calibrate_sums(
 
 
 def _outputs(
-    kind: type[AdcRecorder],
+    kind: Callable[[Hardware], type[AdcRecorder]],
     model: OnnxModel,
     graph: LayerGraph,
     hardware: Hardware,
@@ -246,13 +314,13 @@ def _outputs(
     blocks: Iterable[tuple[int, Mapping[str, Array]]],
     ranges: Mapping[str, Ranges],
 ) -> dict[str, AdcRecorder]:
-    """Recorders of what the tiles of ``held`` give after a time, driven by the DACs of the hardware."""
+    """Recorders of what the tiles of ``held`` give after a time, driven by the DACs of the hardware, by its layers."""
     executor = HybridExecutor(model, graph, names)
     states = executor.states(held, 0, 0, t_s)
-    recorders = {
-        layer.name: kind(states[layer.tile_set], hardware.for_layer(layer.name), ranges.get(layer.name))
-        for layer in executor.layers
-    }
+    recorders = {}
+    for layer in executor.layers:
+        machine = hardware.for_layer(layer.name)
+        recorders[layer.name] = kind(machine)(states[layer.tile_set], machine, ranges.get(layer.name))
     _record(model, graph, executor.layers, recorders, blocks)
     return recorders
 

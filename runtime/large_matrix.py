@@ -166,10 +166,12 @@ class LargeMatrix:
                 rows.setdefault(row, []).append(tile)
         for weights in self._slices:
             forget_pages(weights)
-        return [
+        matrices = [
             ProgrammedMatrix(tuple(map(tuple, rows.values())), tuple(starts), self._groups, self._devices, number)
             for number, rows in zip(numbers, found, strict=True)
         ]
+        shares = self._hardware.adc.columns
+        return matrices if shares is None else [one.with_adc_ranges(np.array(shares, np.float32)) for one in matrices]
 
     @property
     def _columns(self) -> int:

@@ -83,7 +83,18 @@ class AnalogLayer(ABC):
                 f"layer {self.name!r} on hardware {hardware.name!r} needs calibration data: its tiles have static input"
                 " ranges; give samples, or a model that was partitioned for this hardware"
             )
-        if hardware.adc.range == "layer":
+        columns = hardware.adc.columns
+        if multiplies and columns is not None:
+            raise UsageError(
+                f"hardware {hardware.name!r} has ADCs with a range for every column (adc.range), which aihwkit's tiles"
+                " have not: the engine reference cannot multiply on it, fast can"
+            )
+        if columns is not None and len(columns) != len(self._matrix):
+            raise UsageError(
+                f"layer {self.name!r} has {len(self._matrix)} outputs, and adc.columns {len(columns)} ranges; partition"
+                " the model for this hardware"
+            )
+        if hardware.adc.to_calibrate:
             raise UsageError(
                 f"layer {self.name!r} on hardware {hardware.name!r} needs calibration data: the range of its ADCs is"
                 " calibrated (adc.range); give samples, or a model that was partitioned for this hardware"

@@ -214,7 +214,9 @@ class AnalogMatrix(ProductsByUnit):
             for inputs, row in block.rows():
                 tiles.append(tuple(_state(tile, inputs, block.size, self.copies) for tile in row))
                 starts.append(block.inputs.start)
-        return ProgrammedMatrix(tuple(tiles), tuple(starts), self.groups, self.devices, self._read)
+        found = ProgrammedMatrix(tuple(tiles), tuple(starts), self.groups, self.devices, self._read)
+        shares = self.hardware.adc.columns
+        return found if shares is None else found.with_adc_ranges(np.array(shares, np.float32))
 
     def reads(self, t_s: float, numbers: Sequence[int]) -> list[ProgrammedMatrix]:
         """The same at a time, as each of some reads finds it."""

@@ -56,13 +56,20 @@ class Hardware(Machine):
     @property
     def calibrates_adcs(self) -> bool:
         """Whether ranges of ADCs are calibrated on data, for any layer; layers may be calibrated already."""
-        return any(machine.adc.range == "layer" for machine in self._variants())
+        return any(machine.adc.to_calibrate for machine in self._variants())
 
-    def with_adc_bounds(self, bounds: Mapping[str, float]) -> "Hardware":
-        """The same machine with calibrated ranges of the ADCs of these layers, by name."""
-        found = (
-            Override(layers=escape(name), adc={"bound": bound, "range": "calibrated"}) for name, bound in bounds.items()
-        )
+    def with_adc_bounds(
+        self, bounds: Mapping[str, float], columns: Mapping[str, tuple[float, ...]] | None = None
+    ) -> "Hardware":
+        """The same machine with calibrated ranges of the ADCs of these layers, by name.
+
+        Args:
+            columns: range of every output as a share of the bound, of the layers that have such.
+        """
+        found = []
+        for name, bound in bounds.items():
+            shares = {"columns": columns[name]} if columns and name in columns else {}
+            found.append(Override(layers=escape(name), adc={"bound": bound, "range": "calibrated", **shares}))
         return self.model_copy(update={"overrides": (*self.overrides, *found)})
 
     @property

@@ -107,6 +107,12 @@ class Machine(Section):
         return self
 
     @model_validator(mode="after")
+    def _currents_are_those_of_a_range(self) -> "Machine":
+        if self.currents.any and (self.adc.range == "column" or self.adc.columns is not None):
+            raise ValueError("adc.range: column cannot be given with currents, whose noise is that of one range")
+        return self
+
+    @model_validator(mode="after")
     def _slices_fit(self) -> "Machine":
         sliced = self.mapping.slices > 1 or self.dac.slice_bits is not None
         if sliced and self.costs is not None and not self.costs.slices:

@@ -1,6 +1,6 @@
 """Sections of a hardware description, apart from the devices."""
 
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationInfo, field_validator, model_validator
 from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
@@ -135,17 +135,29 @@ class Adc(Converter):
     product of one full-scale input and one full-scale weight."""
     bound_management: Literal["iterative", "none"] = "iterative"
     """``iterative`` halves the inputs of a vector that saturates and reads it again."""
-    range: Literal["fixed", "layer", "calibrated"] = "fixed"
-    """``fixed``: ``bound`` is that of all layers. ``layer``: it is to be calibrated on data, for every layer by itself;
-    then it is ``calibrated``, in an override for the layer that plans have."""
+    range: Literal["fixed", "layer", "column", "calibrated"] = "fixed"
+    """``fixed``: ``bound`` is that of all layers. ``layer``, ``column``: it is to be calibrated on data, for every
+    layer, or every output of one, by itself; then it is ``calibrated``, in an override for the layer that plans have.
+    """
     range_quantile: float = Field(default=0.9999, gt=0, le=1)
-    """``layer``: the bound is this quantile of the magnitudes of what ideal tiles give; 1: their maximum."""
+    """Calibrated: the bound is this quantile of the magnitudes of what ideal tiles give; 1: their maximum."""
+    columns: tuple[Annotated[float, Field(gt=0, le=1)], ...] | None = None
+    """Calibrated by column: range of every output of the layer, as a share of ``bound``."""
 
     @model_validator(mode="after")
     def _has_what_is_calibrated(self) -> "Adc":
-        if self.range == "layer" and self.bound is None:
-            raise ValueError("range: layer calibrates bound, which is null: nothing is bounded")
+        if self.to_calibrate and self.bound is None:
+            raise ValueError(f"range: {self.range} calibrates bound, which is null: nothing is bounded")
+        if self.noise > 0 and (self.range == "column" or self.columns is not None):
+            raise ValueError(
+                "range: column is for ADCs without noise: whether it grows with the range is not described"
+            )
         return self
+
+    @property
+    def to_calibrate(self) -> bool:
+        """Whether its range is still to be found."""
+        return self.range in ("layer", "column")
 
 
 class Mapping(Section):

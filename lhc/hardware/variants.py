@@ -18,7 +18,7 @@ faults of chips; rounding of weights to what cells hold; IR drop. Read noise is 
 Fields = dict[str, object]
 _CONVERTER: dict[str, object] = {"bits": None, "bound": None}
 _DAC = _CONVERTER | {"slice_bits": None}
-_ADC = _CONVERTER | {"range": "fixed"}
+_ADC = _CONVERTER | {"range": "fixed", "columns": None}
 _DEVICE_FIELDS: dict[Effect, tuple[str, ...]] = {
     "programming": ("programming_noise_scale", "noise_scale"),
     "drift": ("drift_scale",),

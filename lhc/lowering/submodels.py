@@ -33,7 +33,7 @@ import onnx
 
 from lhc.canonical import placed_form
 from lhc.conductances import Correction, ProgrammedMatrix, ProgrammedTile
-from lhc.errors import UsageError
+from lhc.errors import ModelError, UsageError
 from lhc.graph import LayerGraph
 from lhc.hardware import Hardware
 from lhc.hardware.device_model import DeviceModel, PairedDevices
@@ -101,6 +101,11 @@ def split(
         ModelError: a layer cannot be analog, or a part is too large for one file.
     """
     check_split_output(folder)
+    if any(plan.hardware.for_layer(name).adc.columns for name in plan.analog):
+        raise ModelError(
+            "ADCs with a range for every column (adc.range: column) have no form in the files of split; take a range"
+            " for every layer"
+        )
     try:
         with TemporaryDirectory(prefix=f".{folder.name[:100]}.", dir=folder.absolute().parent) as temporary:
             made = Path(temporary) / "split"

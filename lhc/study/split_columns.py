@@ -12,7 +12,7 @@ from typing import ClassVar
 import numpy as np
 
 from lhc.canonical import splittable
-from lhc.errors import ModelError, OutOfTimeError
+from lhc.errors import ModelError, OutOfTimeError, UsageError
 from lhc.graph import TILES, LayerGraph, columns_of
 from lhc.measure import ranking_metric
 from lhc.measure.fisher import Floats, column_damages
@@ -63,6 +63,11 @@ class SplitColumns:
             return study.noted("--timeout: columns were not weighed, so none is digital")
 
     def _split(self, study: Study) -> Study:
+        if any("columns" in override.adc for override in study.plan.hardware.overrides):
+            raise UsageError(
+                "--digital-columns: the hardware's ADCs have a range for every column (adc.range), calibrated for whole"
+                " layers; leave the option out"
+            )
         damages = damages_of_columns(study)
         if self.share is None:
             # What the user wants on tiles is not up for a search.

@@ -35,7 +35,7 @@ def calibrated(study: Study, names: Sequence[str]) -> Study:
     """
     plan, machine = study.plan, study.plan.hardware
     inputs = [name for name in names if name not in plan.ranges] if machine.needs_calibration else []
-    adcs = [name for name in names if machine.for_layer(name).adc.range == "layer"] if machine.calibrates_adcs else []
+    adcs = [name for name in names if machine.for_layer(name).adc.to_calibrate] if machine.calibrates_adcs else []
     if not inputs and not adcs:
         return study
     from lhc.runtime.calibration import calibrate_adcs, calibrate_ranges  # loads PyTorch
@@ -45,8 +45,8 @@ def calibrated(study: Study, names: Sequence[str]) -> Study:
         plan = plan.with_ranges(calibrate_ranges(study.model, study.graph, machine, inputs, blocks))
     if adcs:
         blocks = _blocks(study, CALIBRATION_SAMPLES)
-        bounds = calibrate_adcs(study.model, study.graph, machine, adcs, blocks, plan.ranges)
-        plan = plan.model_copy(update={"hardware": machine.with_adc_bounds(bounds)})
+        bounds, columns = calibrate_adcs(study.model, study.graph, machine, adcs, blocks, plan.ranges)
+        plan = plan.model_copy(update={"hardware": machine.with_adc_bounds(bounds, columns)})
     return replace(study, plan=plan)
 
 

@@ -312,6 +312,18 @@ def test_faults_of_cells_are_compiled_and_offsets_are_refused() -> None:
         _check(drawn, quiet.model_copy(update={"faults": Faults(column_offset=0.1)}), 0)
 
 
+def test_ranges_of_columns_are_compiled() -> None:
+    rng, node = np.random.default_rng(0), helper.make_node("MatMul", ["x", "W"], ["y"], name="layer")
+    x, weight = _inputs(rng, (8, 15), "float32"), _values(rng, (15, 3), "float32")
+    drawn = Drawn(_model(node, x, 2, {"W": weight}, 17), x, "MatMul with ranges of columns")
+    machine = Hardware.load("afm")
+    update = {
+        "adc": machine.adc.model_copy(update={"bits": 5, "columns": (1.0, 0.3, 0.7)}),
+        "dac": Hardware.load("lionheart").dac,
+    }
+    _check(drawn, machine.model_copy(update=update), 0)
+
+
 @FEW
 @given(convolutions() | gemms() | matmuls(), machines(), SEEDS, st.integers(1, 5))
 def test_any_product_with_copies_and_corrections(drawn: Drawn, hardware: Hardware, seed: int, copies: int) -> None:

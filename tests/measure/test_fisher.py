@@ -166,6 +166,25 @@ def test_effects_beside_those_of_devices_are_in_the_prediction(section: dict[str
     assert all(found == pytest.approx(predicted.layers[name].mean, rel=0.35) for name, found in by_column.items())
 
 
+@pytest.mark.analog
+def test_the_range_of_a_column_is_in_the_prediction() -> None:
+    """Half of a bound is half of the range of every column."""
+    coarse = quiet(0.0).adc.model_copy(update={"bits": 5, "bound": 4.0, "noise": 0.0})
+    outputs = {"stem": 8, "body": 6, "narrow": 7, "square": 7, "again": 7, "head": 5}
+    # Read-outs of drift compensation have the range of the layer.
+    machine = quiet(0.0).model_copy(update={"adc": coarse, "compensation": Compensation(drift="none", outputs="none")})
+    columns = machine.with_adc_bounds(dict.fromkeys(outputs, 4.0), {n: (0.5,) * size for n, size in outputs.items()})
+    half = machine.model_copy(update={"adc": coarse.model_copy(update={"bound": 2.0})})
+    found, wanted, whole = (
+        fisher_sensitivity(one, one.graph, LAYERS).table
+        for one in (bench("kl", each, draws=2) for each in (columns, half, machine))
+    )
+    for name in LAYERS:
+        assert found.layers[name].mean == pytest.approx(wanted.layers[name].mean, rel=1e-5)
+        both = [table.layers[name].by_outputs for table in (whole, found)]
+        assert both[0] == pytest.approx(4 * (both[1] or 0), rel=1e-5)
+
+
 HEALED = {
     "copies": (Compensation(outputs="none"), 1.5),
     "offset": (Compensation(copies=False, outputs="offset"), 1.5),
