@@ -1,6 +1,7 @@
 """Static input ranges: found as quantiles of what tiles are driven with, stored, and used by every consumer."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -377,7 +378,14 @@ def test_what_has_no_range_for_a_column_refuses(tmp_path: Path) -> None:
 
 def test_ranges_of_columns_go_with_the_plan(tmp_path: Path) -> None:
     machine = QUIET.model_copy(update={"adc": QUIET.adc.model_copy(update={"range": "column"})})
-    few = {"hardware": machine, "strategy": "all-analog", "samples": 60, "draws": 2, "max_draws": 2, "explain": False}
+    few: dict[str, Any] = {
+        "hardware": machine,
+        "strategy": "all-analog",
+        "samples": 60,
+        "draws": 2,
+        "max_draws": 2,
+        "explain": False,
+    }
     result = lhc.partition("digits-narrow", max_drop="100%", **few)
     path = result.save(tmp_path / "out.onnx")
 
