@@ -338,7 +338,7 @@ def test_columns_with_half_the_range_answer_as_a_tile_with_half_the_bound(size: 
     text = f'<ir_version: 8, opset_import: ["": 17]> g (float[N, {size}] x) => (float[N, {size}] y) {{'
     model = onnx.parser.parse_model(text + "[a] y = MatMul (x, w) }")
     model.graph.initializer.append(onnx.numpy_helper.from_array(w, "w"))
-    half = QUIET.model_copy(update={"adc": QUIET.adc.model_copy(update={"bound": QUIET.adc.bound / 2})})
+    half = QUIET.model_copy(update={"adc": QUIET.adc.model_copy(update={"bound": 7.0})})
     found = [
         HybridSession(model, hardware=hardware, placement=["a"]).run(None, {"x": x})[0]
         for hardware in (with_columns(QUIET, size, 0.5), half, QUIET)
