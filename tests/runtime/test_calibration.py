@@ -17,7 +17,6 @@ from lhc.onnx_io import load_model, read_graph, read_plan
 from lhc.options.commands import RunOptions
 from lhc.runtime import HybridSession
 from lhc.runtime.calibration import (
-    LEAST_SHARE,
     QUANTILES,
     RangeRecorder,
     calibrate_adcs,
