@@ -3,30 +3,42 @@
 python benchmarks/memory.py FOLDER resnet50 bert-base
 
 Networks are exported once into FOLDER (torchvision, transformers). Every command is a process of its own; its peak is
-what the system counts (ru_maxrss). What the same command takes on a network of 0.6 million weights is given beside it:
-libraries, and loops that are compiled at the first run of an installation, as here at every run. Two chips and few
-samples: more of them bring more time, since `--memory` bounds what is kept of them.
+what the system counts (ru_maxrss). What the same command takes on a network of 0.6 million weights is taken off:
+libraries, and loops that are compiled at the first run in FOLDER. So is one block of activations: the tensors of one
+call at their most. Two chips and few samples: more of them bring more time, since
+`--memory` bounds what is kept of them.
 """
 
 import argparse
 import os
 import subprocess
 import sys
-import tempfile
+from collections.abc import Sequence
 from importlib import import_module
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+import lhc
+from lhc.costs.tensors import held_elements
+from lhc.runtime.network_calls import call_samples
+
 SAMPLES, TOKENS, VOCABULARY = 16, 64, 30_522
 SMALLEST = "bert-small"
-IMAGES = {"resnet50": "resnet50", "mobilenetv2": "mobilenet_v2", "vit-b": "vit_b_16"}
-"""Names in torchvision."""
+IMAGES = {
+    "resnet50": ("resnet50", 224),
+    "mobilenetv2": ("mobilenet_v2", 224),
+    "vit-b": ("vit_b_16", 224),
+    "deeplab": ("segmentation.deeplabv3_resnet50", 128),
+}
+"""Names in torchvision, and the side of images."""
 SIZES = {SMALLEST: (256, 1, 512), "bert-mid": (512, 8, 2048), "bert-base": (768, 12, 3072), "gpt2": (768, 12, 3072)}
 """Width, blocks and inner width."""
-SEARCH = ("-q", "--force", "--objective", "macs", "--metric", "nmse", "--max-drop", "10")
+COMMANDS = ("analyze", "partition", "run", "compile")
+SEARCH: tuple[str, ...] = ("-q", "--force", "--objective", "macs", "--metric", "nmse", "--max-drop", "10")
 SEARCH += ("--samples", "12", "--draws", "2", "--max-draws", "4")
 
 
@@ -37,12 +49,14 @@ def made(name: str, folder: Path) -> tuple[Path, Path]:
         return path, samples
     torch.manual_seed(0)
     network, inputs = _network(name, np.random.default_rng(0))
-    example = tuple(torch.from_numpy(array[:2]) for array in inputs.values())
+    example = {tensor: torch.from_numpy(array[:2]) for tensor, array in inputs.items()}
+    ordered = name in IMAGES
     axes = {tensor: {0: "N"} for tensor in (*inputs, "answer")}
     torch.onnx.export(
         network.eval(),
-        example,
+        tuple(example.values()) if ordered else (),
         str(path),
+        kwargs=None if ordered else example,
         input_names=list(inputs),
         output_names=["answer"],
         dynamic_axes=axes,
@@ -52,11 +66,26 @@ def made(name: str, folder: Path) -> tuple[Path, Path]:
     return path, samples
 
 
+class _Segmenting(torch.nn.Module):
+    """A network of torchvision that gives a dictionary, without all but its answer."""
+
+    def __init__(self, network: torch.nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        """Classes of pixels."""
+        answer: torch.Tensor = self.network(image)["out"]
+        return answer
+
+
 def _network(name: str, random: np.random.Generator) -> tuple[Any, dict[str, Any]]:
     """A network and its samples."""
     if name in IMAGES:
-        images = random.normal(size=(SAMPLES, 3, 224, 224)).astype("f4")
-        return getattr(import_module("torchvision").models, IMAGES[name])(weights=None), {"image": images}
+        path, side = IMAGES[name]
+        make = attrgetter(path)(import_module("torchvision").models)
+        network = _Segmenting(make(weights_backbone=None)) if name == "deeplab" else make(weights=None)
+        return network, {"image": random.normal(size=(SAMPLES, 3, side, side)).astype("f4")}
     transformers = import_module("transformers")
     width, blocks, inner = SIZES[name]
     if name == "gpt2":
@@ -67,36 +96,45 @@ def _network(name: str, random: np.random.Generator) -> tuple[Any, dict[str, Any
         sizes["vocab_size"] = VOCABULARY if name != SMALLEST else 100
         config = transformers.BertConfig(num_attention_heads=width // 64, attn_implementation="eager", **sizes)
         network = transformers.BertForSequenceClassification(config)
-    return network, {"input_ids": random.integers(0, 30_000 if name != SMALLEST else 100, (SAMPLES, TOKENS))}
+    texts = {"input_ids": random.integers(0, 30_000 if name != SMALLEST else 100, (SAMPLES, TOKENS))}
+    if name == "gpt2":  # without it, it looks for texts that were packed into one
+        texts["attention_mask"] = np.ones((SAMPLES, TOKENS), np.int64)
+    return network, texts
 
 
-def peak(*command: str) -> int:
-    """Most bytes that a command of lhc holds.
+def peak(folder: Path, *command: str) -> int:
+    """Most bytes that a command of lhc holds; ``folder`` keeps compiled loops, and nothing that was measured is used.
 
     Raises:
         RuntimeError: it fails.
     """
-    with tempfile.TemporaryDirectory() as cache:  # nothing is taken from earlier runs
-        environment = os.environ | {"LHC_CACHE": cache}
-        process = subprocess.Popen([sys.executable, "-m", "lhc", *command], env=environment, stdout=subprocess.DEVNULL)
-        _, status, usage = os.wait4(process.pid, 0)
+    environment = os.environ | {"LHC_CACHE": str(folder / "cache")}
+    process = subprocess.Popen([sys.executable, "-m", "lhc", *command], env=environment, stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
     if os.waitstatus_to_exitcode(status):
         raise RuntimeError(f"lhc {' '.join(command)} ends with {os.waitstatus_to_exitcode(status)}")
     return 1024 * usage.ru_maxrss
 
 
-def peaks(name: str, folder: Path, memory: str) -> dict[str, int]:
-    """Peaks of all commands on a network, in bytes."""
+def block(name: str, folder: Path) -> int:
+    """Bytes of the tensors of one call, at their most."""
+    path, samples = made(name, folder)
+    graph = lhc.analyze(path, samples).graph
+    return 4 * held_elements(graph) * min(call_samples(graph), SAMPLES)
+
+
+def peaks(name: str, folder: Path, memory: str, wanted: Sequence[str]) -> dict[str, int]:
+    """Peaks of commands on a network, in bytes."""
     path, samples = made(name, folder)
     placed, compiled = path.with_suffix(".lhc.onnx"), path.with_suffix(".sim.onnx")
-    bounded = ("--memory", memory)
+    bounded = ("--memory", memory, "--fresh")
     commands = {
         "analyze": (str(path), "--data", str(samples)),
         "partition": (str(path), "--data", str(samples), "-o", str(placed), *bounded, *SEARCH),
         "run": (str(placed), "--data", str(samples), "--samples", "12", "--draws", "2", *bounded),
         "compile": (str(placed), "--force", "-o", str(compiled)),
     }
-    return {command: peak(command, *options) for command, options in commands.items()}
+    return {command: peak(folder, command, *commands[command]) for command in wanted}
 
 
 def main() -> None:
@@ -105,16 +143,24 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("networks", nargs="+", choices=[*IMAGES, *SIZES])
     parser.add_argument("--memory", default="2GiB")
+    parser.add_argument(
+        "--commands", nargs="+", choices=COMMANDS, default=COMMANDS, help="run needs a partition before"
+    )
     given = parser.parse_args()
-    least = peaks(SMALLEST, given.folder, given.memory)
+    made(SMALLEST, given.folder)
+    peaks(SMALLEST, given.folder, given.memory, ["partition"])  # compiles loops
+    least = peaks(SMALLEST, given.folder, given.memory, given.commands)
     for name in given.networks:
-        found = peaks(name, given.folder, given.memory)
-        weights = (given.folder / f"{name}.onnx").stat().st_size
-        for command, held in found.items():
+        made(name, given.folder)
+        weights, call = (given.folder / f"{name}.onnx").stat().st_size, block(name, given.folder)
+        for command in given.commands:
+            held = peaks(name, given.folder, given.memory, [command])[command]
             above = held - least[command]
             print(
-                f"{name} {command}: {held / 2**20:.0f} MiB, {held / weights:.1f} times the {weights / 2**20:.0f} MiB;"
-                f" {above / 2**20:.0f} MiB above a small network, {above / weights:.1f} times"
+                f"{name} {command}: {held / 2**20:.0f} MiB, {above / 2**20:.0f} MiB above a small network; without"
+                f" {call / 2**20:.0f} MiB of activations {(above - call) / weights:.1f} times the"
+                f" {weights / 2**20:.0f} MiB of weights",
+                flush=True,
             )
 
 

@@ -28,6 +28,10 @@ class Bank(Generic[Value]):
     _kept: OrderedDict[Hashable, Value] = field(default_factory=OrderedDict)
     _bytes: int = 0
 
+    def keeps(self, more: int) -> bool:
+        """Whether so many bytes more would make it forget nothing."""
+        return self._bytes + more <= self.limit
+
     def get(self, key: Hashable, make: Callable[[], Value]) -> Value:
         """The value of a key; made where it is not kept."""
         if key in self._kept:

@@ -213,8 +213,8 @@ def calibrated_alone(
     observed = _Observed(model, graph, [tensor for layer in layers for tensor in _tensors(layer)])
     digital = {layer.name: _Sums(layer) for layer in layers}
     chips = [{layer.name: _Sums(layer) for layer in layers} for _ in draws]
-    reads = alone_on_chips(executor, hardware, seed, draws, t_s, numbers)
-    for read, together in enumerate(reads):
+    for read, number in enumerate(numbers):
+        together = alone_on_chips(executor, hardware, seed, draws, t_s, number)
         for feeds, position in calls[read :: len(numbers)]:
             seen = observed(feeds)
             for layer in layers:

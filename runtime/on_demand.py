@@ -68,19 +68,17 @@ def reads_on_demand(
 
 
 def alone_on_chips(
-    executor: HybridExecutor, hardware: Hardware, seed: int, draws: Sequence[int], t_s: float, numbers: Sequence[int]
-) -> "list[dict[str, FastMatrix]]":
-    """By read, the fast engine on all of some chips: layers that are given the same on every chip.
+    executor: HybridExecutor, hardware: Hardware, seed: int, draws: Sequence[int], t_s: float, number: int
+) -> "dict[str, FastMatrix]":
+    """The fast engine on all of some chips as a read finds them: layers that are given the same on every chip.
 
     Only what it multiplies by is held, not what the tiles of more than one layer hold.
     """
     from lhc.runtime.fast import FastMatrix
 
-    found: list[dict[str, FastMatrix]] = [{} for _ in numbers]
+    found: dict[str, FastMatrix] = {}
     for layer in executor.tile_sets().values():
         name, machine = layer.tile_set, hardware.for_layer(layer.name)
-        states = [executor.reads(hardware, seed, draw, t_s, numbers, [name]) for draw in draws]
-        for index, read in enumerate(found):
-            matrix = FastMatrix([chip[index].pop(name) for chip in states], draws, seed, machine)
-            read[name] = matrix.lay_out(layer.form.window is not None)
+        states = [executor.reads(hardware, seed, draw, t_s, (number,), [name])[0][name] for draw in draws]
+        found[name] = FastMatrix(states, draws, seed, machine).lay_out(layer.form.window is not None)
     return found

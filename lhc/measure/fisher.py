@@ -41,6 +41,7 @@ from lhc.results import SensitivityTable
 from lhc.runtime import HybridExecutor
 from lhc.runtime.network_calls import parity_samples
 from lhc.runtime.on_demand import chip_on_demand
+from lhc.runtime.ort import give_back_pool
 from lhc.samples.class_axis import classes_last
 from lhc.samples.metrics import Array
 from lhc.samples.probabilities import LEAST_PROBABILITY, are_probabilities
@@ -69,8 +70,6 @@ DIRECTIONS = 2
 with four random ones, and by more with classes drawn from the output."""
 ACTIVATION_BYTES = 2**28
 """Memory for activations and gradients of a block of samples."""
-DRAW_SHARE = 4
-"""The part of the memory that is for programmed weights of the layers that are looked at together."""
 MOST_SAMPLES = 64
 """In a block."""
 PIECE_VALUES = 2**21
@@ -119,8 +118,7 @@ def fisher_sensitivity(
             " measure they are measured in any"
         )
     effects: dict[str, Effects] = {}
-    reads = 1 + (bench.hardware.compensation.reads if bench.setting.calibrates else 0)
-    for chunk in _chunks(graph, names, bench.draws * reads, bench.running.memory // DRAW_SHARE):
+    for chunk in _chunks(graph, names, bench.draws, bench.setting.tile_bytes):
         effects.update(_effects(bench, graph, chunk))
     layers: dict[str, Sensitivity] = {}
     unreached: list[str] = []
@@ -166,7 +164,7 @@ def column_damages(bench: Bench, graph: LayerGraph, names: Sequence[str]) -> dic
     """
     found: dict[str, Floats] = {}
     chips = bench.draws if bench.hardware.is_stochastic else 1
-    for chunk in _chunks(graph, names, chips, bench.running.memory // DRAW_SHARE):
+    for chunk in _chunks(graph, names, chips, bench.setting.tile_bytes):
         network = _network(bench, graph, chunk, chips)
         for where, feeds in _blocks(bench, graph):
             bench.running.check_time()
@@ -287,7 +285,10 @@ def _network(bench: Bench, graph: LayerGraph, names: Sequence[str], chips: int) 
     network = LayerEffects(bench.model, graph, bench.hardware, names, bench.output_name)
     fixed = static_batch(bench.model)
     network.check_parity(next(bench.blocks() if fixed else bench.task.blocks(parity_samples(graph)))[1])
-    network.program(*programmed_chips(bench, graph, names, range(chips)))
+    programmed = programmed_chips(bench, graph, names, range(chips))
+    if bench.setting.is_large:
+        give_back_pool()
+    network.program(*programmed)
     return network
 
 

@@ -4,11 +4,10 @@ A unit is pure. Its result depends on the setting, the job and the block alone, 
 in others and on other machines, in any order, and a result that was kept can stand for any of them.
 """
 
-from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -17,12 +16,14 @@ from lhc.conductances import Correction
 from lhc.errors import DataError
 from lhc.graph import LayerGraph
 from lhc.hardware import Hardware
+from lhc.measure.recently_used import CallTensors, RecentlyUsed
 from lhc.model import OnnxModel
 from lhc.onnx_io import static_batch
 from lhc.passes.copies import Copies
 from lhc.runtime import Bank, HybridExecutor, Position, ProgrammedLayers, Ranges
 from lhc.runtime.network_calls import Call, calibration_calls, call_samples
 from lhc.runtime.on_demand import chip_on_demand
+from lhc.runtime.ort import give_back_pool
 from lhc.samples.class_axis import classes_last
 from lhc.samples.metrics import IGNORED, Array, Metric
 from lhc.samples.task import Task, count_samples, cut
@@ -61,8 +62,11 @@ _SESSION_SHARE = 16
 """The part of the memory that is for weights of kept sessions."""
 BANK_SHARE = 4
 """The part of the memory that is for programmed tiles; another one is for tensors of the digital network."""
-
-T = TypeVar("T")
+LEAST_KEPT = 2**27
+"""Bytes of tiles that are kept of any network where the memory allows it: programming small ones anew is not small
+beside computing with them."""
+_LARGE = 2**24
+"""Bytes of weights that may go on tiles."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,20 +127,34 @@ class Setting:
         """Samples of a block: whole calls, a number that fixed computing units divide where the batch allows it."""
         return self.call_samples * max(1, BLOCK_SAMPLES // self.call_samples)
 
+    @cached_property
+    def tile_bytes(self) -> int:
+        """For programmed tiles: a share of the memory, and no more than the network's own weights take."""
+        return min(self.memory // BANK_SHARE, max(LEAST_KEPT, self._network_bytes))
+
+    @property
+    def is_large(self) -> bool:
+        """Whether giving memory back, some milliseconds, is worth it whenever chips are programmed."""
+        return self._network_bytes >= _LARGE
+
+    @property
+    def _network_bytes(self) -> int:
+        """Of the weights that may go on tiles, in float32."""
+        return 4 * self._weights(frozenset(layer.name for layer in self.graph.candidates))
+
     def chips_together(self, placement: frozenset[str]) -> int:
         """How many chips fit in memory together."""
         size = max(BYTES_PER_WEIGHT * self._weights(placement), 1)
-        return max(1, min(CHIPS_TOGETHER, self.memory // BANK_SHARE // size))
+        return max(1, min(CHIPS_TOGETHER, self.tile_bytes // size))
 
     def keeps_chips(self, placement: frozenset[str], chips: int) -> bool:
         """Whether the tiles of that many chips stay in memory once they are programmed."""
-        return 2 * BYTES_PER_WEIGHT * self._weights(placement) * chips <= self.memory // BANK_SHARE
+        return 2 * BYTES_PER_WEIGHT * self._weights(placement) * chips <= self.tile_bytes
 
     @property
     def kept_placements(self) -> int:
         """Placements whose digital segments fit in memory; onnxruntime packs their weights anew for each."""
-        size = 4 * max(self._weights(frozenset(layer.name for layer in self.graph.candidates)), 1)
-        return max(1, min(_KEPT_PLACEMENTS, self.memory // _SESSION_SHARE // size))
+        return max(1, min(_KEPT_PLACEMENTS, self.memory // _SESSION_SHARE // max(self._network_bytes, 1)))
 
     def _weights(self, placement: frozenset[str]) -> int:
         return sum(matrix.parameters for name in placement if (matrix := self.graph[name].matrix) is not None)
@@ -187,59 +205,18 @@ def calibration_block(samples: Task) -> Block:
     return Block(0, len(samples), inputs, None, samples.digest)
 
 
-class _Kept:
-    """The most recently used values."""
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._values: OrderedDict[Hashable, object] = OrderedDict()
-
-    def get(self, key: Hashable, make: Callable[[], T]) -> T:
-        if key not in self._values:
-            if len(self._values) == self._most:  # before: programmed chips are large
-                self._values.popitem(last=False)
-            self._values[key] = make()
-        self._values.move_to_end(key)
-        value: T = self._values[key]  # type: ignore[assignment]
-        return value
-
-
-class _Prefixes:
-    """What comes before all analog layers of a placement, for the calls of one block: the same for all chips."""
-
-    def __init__(self, limit: int) -> None:
-        """``limit``: bytes that may be kept."""
-        self._limit = limit
-        self._key: Hashable = None
-        self._calls: dict[int, Mapping[str, Array]] = {}
-        self._bytes = 0
-
-    def get(self, key: Hashable, call: int, make: Callable[[], Mapping[str, Array]]) -> Mapping[str, Array]:
-        """The tensors of a call; those of another block or placement are forgotten."""
-        if key != self._key:
-            self._key, self._calls, self._bytes = key, {}, 0
-        if call in self._calls:
-            return self._calls[call]
-        made = make()
-        size = sum(getattr(array, "nbytes", 0) for array in made.values())  # a sequence has none
-        if self._bytes + size <= self._limit:
-            self._calls[call] = made
-            self._bytes += size
-        return made
-
-
 class Scorer:
     """Does units of one setting, keeping what the next ones may need."""
 
     def __init__(self, setting: Setting) -> None:
         """Prepare nothing yet; sessions and tiles come with the first unit that needs them."""
         self.setting = setting
-        self._bank: Bank[FastMatrix] = Bank(setting.memory // BANK_SHARE)
-        self._executors = _Kept(setting.kept_placements)
-        self._chips = _Kept(1)
-        self._corrections = _Kept(_KEPT_CORRECTIONS)
+        self._bank: Bank[FastMatrix] = Bank(setting.tile_bytes)
+        self._executors = RecentlyUsed(setting.kept_placements)
+        self._chips = RecentlyUsed(1)
+        self._corrections = RecentlyUsed(_KEPT_CORRECTIONS)
         self._digital: dict[str, Moments] = {}
-        self._prefixes = _Prefixes(setting.memory // 4)
+        self._prefixes = CallTensors(setting.memory // 4)
         self._references: Bank[Array] = Bank(setting.memory // 4)
 
     def scores(self, job: Job, block: Block) -> list[Array]:
@@ -249,6 +226,8 @@ class Scorer:
             DataError: the outputs cannot be scored.
         """
         index = self.setting.graph.outputs.index(self.setting.output)
+        if job.placement and not job.outputs and not self.setting.by_targets and self.setting.metric.summary is None:
+            self._answer_digitally(job, block)
         results: list[list[Array]] = [[] for _ in job.draws]
         for chip, where, outputs in self.run(job, block):
             output = outputs[index]
@@ -272,8 +251,14 @@ class Scorer:
     def run(self, job: Job, block: Block) -> Iterator[tuple[int, slice, list[Array]]]:
         """All outputs, call by call: ``(index of the chip, samples in the block, outputs in the model's order)``."""
         digital, make = not job.placement, partial(self._executor, job.placement)
+        if not digital and job not in self._chips:
+            # Sessions and chips are large, and the weights of a session are held twice while it is made. What the
+            # digital network answered is kept where that fits.
+            self.__dict__.pop("_network", None)
+            self._chips.make_room()
         # The digital network, which others are scored against call by call, takes nobody's place.
         executor = self._network if digital else self._executors.get(job.placement, make)
+        executor.open()
         chips = (
             self._programmed(executor, job)
             if digital
@@ -300,8 +285,6 @@ class Scorer:
 
     def _programmed(self, executor: HybridExecutor, job: Job) -> ProgrammedLayers:
         hardware, seed = self.setting.hardware, self.setting.seed
-        if job.placement:
-            self.__dict__.pop("_network", None)  # its sessions are large, and what it answered is kept where that fits
         corrections: tuple[Mapping[str, Correction], ...] = ()
         if self.setting.calibrates and job.placement:  # before the chips are programmed, which are large
             t_s = hardware.compensation.calibrated_at(job.t_s)
@@ -309,6 +292,9 @@ class Scorer:
                 self._corrections.get((job.placement, draw, t_s), partial(self.calibrated, executor, draw, t_s))
                 for draw in job.draws
             )
+
+        if self.setting.is_large:
+            give_back_pool()
 
         def kept(mapping: Hashable, make: "Callable[[], FastMatrix]") -> "FastMatrix":
             return self._bank.get((mapping, job.draws, job.t_s), make)
@@ -343,6 +329,14 @@ class Scorer:
         # One by one: of every sample other positions count, and a metric knows none that do not.
         rows = (score(o[c][None], d[c][None]) for o, d, c in zip(output, digital, counted, strict=True))
         return np.concatenate([np.asarray(row, np.float64) for row in rows])
+
+    def _answer_digitally(self, job: Job, block: Block) -> None:
+        """Have the digital network's answers, as many as are kept, before chips are programmed: it is large too."""
+        if job not in self._chips:
+            self._chips.make_room()
+        for where, _ in block.calls(self.setting.call_samples, False):
+            if not self._references.keeps(self._digital_output(block, where).nbytes):
+                return
 
     def _digital_output(self, block: Block, where: slice) -> Array:
         """The scored output of the digital network for the samples of one call, kept where there is room."""

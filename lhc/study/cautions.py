@@ -22,15 +22,19 @@ LEAST_WON = 1 / 3
 
 
 def large_chip(graph: LayerGraph, memory: int) -> str | None:
-    """What to say where a memory in bytes is too little for one chip, which is held whatever it is; None elsewhere."""
+    """What to say where a memory in bytes is too little for what is held whatever it is; None elsewhere.
+
+    That is one chip; and the network: its weights, as onnxruntime lays them out, and once more while a session is made.
+    """
     stored = [layer.matrix for layer in graph.candidates if layer.weight is not None]
-    needed = BYTES_PER_WEIGHT * sum(matrix.parameters for matrix in stored if matrix is not None)
-    if needed <= memory // BANK_SHARE:
+    weights = sum(matrix.parameters for matrix in stored if matrix is not None)
+    chip, network = BYTES_PER_WEIGHT * weights, 3 * 4 * weights
+    if chip <= memory // BANK_SHARE:
         return None
     return (
-        f"--memory bounds what is kept, and one chip is held whatever it says: with all layers analog its tiles take up"
-        f" to {needed / 2**20:,.0f} MiB, beside the network itself, and a quarter of {memory / 2**20:,.0f} MiB is for"
-        " tiles"
+        f"--memory bounds what is kept of chips and outputs; whatever it says, one chip and the network are held: with"
+        f" all layers analog its tiles take up to {chip / 2**20:,.0f} MiB, the products' weights and sessions up to"
+        f" {network / 2**20:,.0f} MiB; of {memory / 2**20:,.0f} MiB a quarter is for tiles"
     )
 
 

@@ -32,6 +32,8 @@ from lhc.model import OnnxModel
 from lhc.onnx_io import load_model, read_graph
 from lhc.options.subjects import Execution, silent
 from lhc.runtime import HybridExecutor
+from lhc.runtime.fast import FastMatrix
+from lhc.runtime.ort import create_session
 from lhc.samples.metrics import get_metric
 from lhc.samples.task import Task
 from lhc.study.inputs import load_task
@@ -271,6 +273,43 @@ def test_scores_do_not_depend_on_memory(memory: int) -> None:
     small.running.memory = memory
     assert small.setting.keeps_chips(placement, 6) == (memory > 2**20)
     assert small.measure(placement, range(6)).drops.tobytes() == expected.tobytes()
+
+
+def test_scores_do_not_depend_on_how_small_the_network_is_beside_its_chips(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tiles that are kept take no more than its weights: of all chips together that is less than one."""
+    placement = frozenset({"layer0", "layer3"})
+    expected = bench(chain(), task(600)).measure(placement, range(6)).drops
+    monkeypatch.setattr("lhc.measure.scorer.LEAST_KEPT", 0)
+    small = bench(chain(), task(600))
+    assert small.setting.tile_bytes == 4 * 4 * 16 * 16
+    assert small.setting.chips_together(placement) == 1
+    assert not small.setting.keeps_chips(placement, 6)
+    assert small.measure(placement, range(6)).drops.tobytes() == expected.tobytes()
+
+
+def test_sessions_are_made_before_chips_are_programmed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While one is made its weights are held twice; chips are as large."""
+    events: list[str] = []
+    lay_out = FastMatrix.lay_out
+
+    def making(proto: onnx.ModelProto, label: str) -> object:
+        events.append("session")
+        return create_session(proto, label)
+
+    def laying_out(self: FastMatrix, convolves: bool) -> FastMatrix:
+        events.append("tiles")
+        return lay_out(self, convolves)
+
+    monkeypatch.setattr("lhc.runtime.executor.create_session", making)
+    monkeypatch.setattr(FastMatrix, "lay_out", laying_out)
+    one = bench(chain(), task(600, metric="nmse"))
+    one.measure(frozenset({"layer1", "layer2"}), range(3))
+    first = events.index("tiles")
+    assert events[:first].count("session") >= 2
+    assert "session" not in events[first:]
+    events.clear()
+    one.measure(frozenset({"layer0"}), range(3))
+    assert "session" not in events[events.index("tiles") :]
 
 
 def test_results_on_samples_that_change_during_a_run_are_not_kept(tmp_path: Path) -> None:

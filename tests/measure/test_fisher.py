@@ -245,7 +245,7 @@ def test_blocks_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
     here = bench()
     whole = fisher_sensitivity(here, here.graph, LAYERS).table
     monkeypatch.setattr("lhc.measure.fisher.MOST_SAMPLES", 7)
-    monkeypatch.setattr("lhc.measure.fisher.DRAW_SHARE", 2**40)
+    monkeypatch.setattr("lhc.measure.scorer.BANK_SHARE", 2**40)
     parts = fisher_sensitivity(here, here.graph, LAYERS).table
     for name in LAYERS:
         assert parts.layers[name].mean == pytest.approx(whole.layers[name].mean, rel=1e-4), name

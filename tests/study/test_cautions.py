@@ -107,5 +107,5 @@ def test_a_memory_too_small_for_one_chip_is_told() -> None:
     model.graph.initializer.append(numpy_helper.from_array(np.zeros((1000, 500), np.float32), "w"))
     graph = read_graph(load_model(model))
     assert large_chip(graph, 10_000_000) is None
-    told = "up to 2 MiB, beside the network itself, and a quarter of 9 MiB is for tiles"
+    told = "tiles take up to 2 MiB, the products' weights and sessions up to 6 MiB; of 9 MiB a quarter is for tiles"
     assert told in str(large_chip(graph, 9 * 2**20))

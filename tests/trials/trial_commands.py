@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import onnxruntime as ort
 
 import lhc
@@ -53,7 +54,15 @@ class Subject:
 
     def expected(self) -> dict[str, np.ndarray]:
         """All outputs, as onnxruntime computes them for blocks of the batch that the file fixes."""
-        return _outputs(str(self.path), self.part(None, FEW))
+        return _outputs(self._exact(), self.part(None, FEW))
+
+    def _exact(self) -> str | bytes:
+        """The file; where it lets onnxruntime round inputs of 4-bit products to 8 bits, without that."""
+        model = onnx.load(self.path)
+        rounding = [a for node in model.graph.node for a in node.attribute if a.name == "accuracy_level"]
+        for attribute in rounding:
+            attribute.i = 0
+        return model.SerializeToString() if rounding else str(self.path)
 
 
 def _outputs(model: str | bytes, samples: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -2,6 +2,8 @@
 
 import inspect
 import shutil
+import subprocess
+import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
@@ -40,10 +42,11 @@ def exported(network: str, way: str, folder: Path) -> tuple[Path, dict[str, np.n
         return _ultralytics(folder), {"images": built.samples(SAMPLES)["x"]}, None
     exporter = way if way in EXPORTERS else "dynamo" if network.startswith("Llama") else "TorchScript"
     plain = path if way in EXPORTERS else folder / "plain.onnx"
-    _export(built, plain, dynamo=exporter == "dynamo")
+    if way not in BUILDERS:
+        _export(built, plain, dynamo=exporter == "dynamo")
     samples = (built.given or built.samples)(SAMPLES)
     if way not in EXPORTERS:
-        TOOLS[way](plain, path, network, samples)
+        (TOOLS | BUILDERS)[way](plain, path, network, samples)
         samples = _as_read(path, samples)
     return path, samples, built.scored
 
@@ -148,6 +151,25 @@ def _ultralytics(folder: Path) -> Path:
     return Path(shutil.move(written, folder / "model.onnx"))
 
 
+def _genai(bits: str) -> Tool:
+    """As onnxruntime-genai's builder writes it, from the weights in the form of Hugging Face's hub."""
+
+    def run(plain: Path, path: Path, network: str, samples: Mapping[str, np.ndarray]) -> None:
+        del plain, samples
+        tokenizers, transformers = import_module("tokenizers"), import_module("transformers")
+        inner, given = NETWORKS[network]().module.inner, path.parent / "hub"
+        inner.save_pretrained(given)
+        words = {f"word{number}": number for number in range(inner.config.vocab_size)}
+        tokenizer = tokenizers.Tokenizer(tokenizers.models.WordLevel(words, unk_token="word0"))
+        special = {"unk_token": "word0", "pad_token": "word0", "bos_token": "word1", "eos_token": "word2"}
+        transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer, **special).save_pretrained(given)
+        places = ["-i", str(given), "-o", str(path.parent), "-c", str(path.parent / "cache")]
+        command = [sys.executable, "-m", "onnxruntime_genai.models.builder", *places, "-p", bits, "-e", "cpu"]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+
+    return run
+
+
 def _keras(network: str, path: Path) -> dict[str, np.ndarray]:
     tensorflow, tf2onnx = import_module("tensorflow"), import_module("tf2onnx")
     keras = tensorflow.keras
@@ -189,6 +211,9 @@ TOOLS: dict[str, Tool] = {
     "float16": _float16,
 }
 """What onnxruntime's tools make of a file."""
+BUILDERS: dict[str, Tool] = {"genai builder": _genai("fp32"), "genai builder, 4 bits": _genai("int4")}
+"""What needs no file, but weights of transformers. onnxruntime takes one sample a call of theirs where a cache is not
+empty."""
 _TOOLED = [(network, tool) for network in SMALL for tool in TOOLS]
 _NONE = [(n, t) for n, t in _TOOLED if n == "MobileNetV3" and t in ("transformers.optimizer", "4 bits", "4 bits, QDQ")]
 TRIALS = [
@@ -196,5 +221,6 @@ TRIALS = [
     *(trial for trial in _TOOLED if trial not in _NONE),
     *((network, "tf2onnx") for network in KERAS),
     ("YOLOv8", "ultralytics"),
+    *(("Qwen2, with an empty cache", builder) for builder in BUILDERS),
 ]
 """Every network and the way that its file is made; tools for products of transformers are not tried on images."""

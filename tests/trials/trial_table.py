@@ -15,7 +15,7 @@ Outcomes = Mapping[str, Mapping[str, Mapping[str, Any]]]
 BEGIN, END = "<!-- trials -->", "<!-- end of trials -->"
 LIBRARIES = (
     "torch", "torchvision", "timm", "transformers", "ultralytics", "tensorflow-cpu", "tf2onnx", "onnx", "onnxscript",
-    "onnxruntime",
+    "onnxruntime", "onnxruntime-genai",
 )  # fmt: skip
 COLUMNS = ("sensitivity", "fisher", "partition", "run", "compile", "retrain")
 SAID = {"exporter": "not exported", "refused": "refused", "failed": "fails"}
