@@ -12,7 +12,7 @@ import numpy as np
 from lhc.errors import UsageError
 from lhc.passes import damage_of, fills_tiles
 from lhc.passes.strategy import most_tiles
-from lhc.study.front import MOST_POINTS, Candidate, with_front
+from lhc.study.front import MOST_POINTS, Candidate, MeasureFront, with_front
 from lhc.study.state import Study
 
 __all__ = ["MeasureTiles"]
@@ -22,18 +22,10 @@ MOST_TIMES = 4
 
 
 @dataclass(frozen=True)
-class MeasureTiles:
-    """Verify all layers analog on more and more tiles.
+class MeasureTiles(MeasureFront):
+    """Verify all layers analog on more and more tiles."""
 
-    Attributes:
-        confidence: two-sided level of all intervals together.
-    """
-
-    points: int
-    confidence: float
     name: ClassVar[str] = "tiles-front"
-    requires: ClassVar[frozenset[str]] = frozenset({"sensitivities"})
-    ensures: ClassVar[frozenset[str]] = frozenset({"front"})
 
     def apply(self, study: Study) -> Study:
         """The study with its front.
