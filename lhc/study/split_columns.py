@@ -6,8 +6,9 @@ that is split. The search places the rest of the layer, and where no share is na
 digital, on tiles but for its worst columns, or on tiles (`lhc.measure.PartingBench` measures each as it is run).
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 import numpy as np
 
@@ -24,6 +25,8 @@ from lhc.study.state import Study
 from lhc.support.numbers import counted, share_text
 
 __all__ = ["JoinColumns", "SplitColumns", "damages_of_columns"]
+
+Value = TypeVar("Value")
 
 SAMPLES = 256
 CHIPS = 4
@@ -144,7 +147,14 @@ def _extended(plan: Plan, graph: LayerGraph) -> Plan:
         return new.model_copy(update={**decided, "sensitivity": sensitivity})
 
     extended = plan.model_copy(update={"layers": tuple(map(row, fresh.layers))})
-    return extended.with_ranges(plan.ranges).with_copies(graph, plan.copies)
+    on_tiles = {row.name for row in extended.layers if row.reason != "columns"}
+
+    def of_both(known: Mapping[str, Value]) -> dict[str, Value]:
+        """What a layer has, its columns have as well where they may be on tiles: their inputs are the same."""
+        both = {columns_of(name): value for name, value in known.items()} | dict(known)
+        return {name: value for name, value in both.items() if name in on_tiles}
+
+    return extended.with_ranges(of_both(plan.ranges)).with_copies(graph, of_both(plan.copies))
 
 
 def _sum(one: Sensitivity | None, other: Sensitivity | None) -> Sensitivity | None:

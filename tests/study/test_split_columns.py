@@ -115,7 +115,8 @@ def prepared() -> Iterator[Study]:
 
 
 def test_what_is_searched_is_a_fifth_of_every_free_layer(prepared: Study) -> None:
-    forced = prepared.plan.decide({"layer1.0.conv1": ("analog", "forced", "")})
+    ranges = dict.fromkeys(prepared.plan.eligible, (1.0,))
+    forced = prepared.plan.with_ranges(ranges).decide({"layer1.0.conv1": ("analog", "forced", "")})
     study = SplitColumns(None).apply(replace(prepared, plan=forced))
     free = [name for name in prepared.plan.eligible if name != "layer1.0.conv1"]
     assert list(study.plan.digital_columns) == free
@@ -125,6 +126,11 @@ def test_what_is_searched_is_a_fifth_of_every_free_layer(prepared: Study) -> Non
         assert matrix is not None
         assert len(columns) == max(1, round(0.2 * matrix.cols))
     assert study.plan.macs == prepared.plan.macs
+    rows = {row.name: row for row in study.plan.layers}
+    assert rows["conv1"].copies > 1
+    for name in free:
+        rest, apart = rows[name], rows[f"{name}/columns"]
+        assert (rest.copies, rest.input_range) == (apart.copies, apart.input_range)
     assert any("may be digital alone" in note for note in study.notes)
     assert SplitColumns(0.3).apply(study) is study
     assert SplitColumns(None).apply(replace(prepared, follow=prepared.plan)).plan == prepared.plan
