@@ -4,8 +4,10 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
+from lhc.errors import ModelError
 from lhc.measure import Running
 from lhc.options.commands import RunOptions
 from lhc.options.training import TrainingOptions
@@ -89,3 +91,19 @@ def test_an_edited_loss_of_the_user_has_a_checkpoint_of_its_own(
         )
         found.append(course_of(study, digits, TrainingOptions(loss="own_loss:distance")).facts())
     assert found[0] == found[1] != found[2]
+
+
+def test_a_fixed_batch_whose_samples_mix_is_refused() -> None:
+    """Also one of as many samples as are looked at first, which alone answer as they should."""
+    text = """<ir_version: 8, opset_import: ["" : 17]> g (float[2, 6] x) => (float[2, 3] y) {
+      m = ReduceMean <axes = [0], keepdims = 1> (x)
+      c = Sub (x, m)
+      [product] y = MatMul (c, w)
+    }"""
+    model = onnx.parser.parse_model(text)
+    rng = np.random.default_rng(0)
+    model.graph.initializer.append(onnx.numpy_helper.from_array(rng.normal(size=(6, 3)).astype(np.float32), "w"))
+    task = Task({"x": rng.normal(size=(12, 6)).astype(np.float32)}, None, get_metric("nmse"))
+    study, _, _ = read_placed(RunOptions(model, task, draws=2, all_analog=True), Running(), None)
+    with pytest.raises(ModelError, match="fixes a batch of 2 and cannot be computed with another"):
+        course_of(study, task, TEN).network()
