@@ -1,18 +1,15 @@
 """lhc: partition ONNX networks between analog in-memory computing tiles and digital cores.
 
 Names are loaded when they are first used, so that ``import lhc`` and ``lhc --help`` load no numeric library.
-Warnings go to the logger ``lhc``, which shows them only where the application asks for it.
+Warnings go to the logger ``lhc``: they reach stderr unless the application configures logging otherwise.
 """
 
-import logging
 from importlib import import_module
 from typing import TYPE_CHECKING
 
 from lhc.support.version import VERSION
 
 __version__ = VERSION
-
-logging.getLogger("lhc").addHandler(logging.NullHandler())
 
 _LAZY = {
     "CompiledModel": "lhc.lowering",

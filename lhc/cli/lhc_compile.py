@@ -19,6 +19,7 @@ def compile(asked: CompileOptions, shown: CompileOutput) -> None:
     """
     from lhc.commands.compile import compile_draws, placement_of
     from lhc.lowering import check_compiled_output
+    from lhc.model import in_other_file
     from lhc.report.placement_lines import doubts
     from lhc.study.source import opened_of
     from lhc.summary import layers_text, others_text
@@ -37,7 +38,8 @@ def compile(asked: CompileOptions, shown: CompileOutput) -> None:
     files = []
     for path, compiled in zip(paths, compile_draws(placed, range(shown.draws), asked), strict=True):
         compiled.save(path, force=shown.force)
-        hint(f"written: {path}")
+        beside = any(map(in_other_file, compiled.light.graph.initializer))
+        hint(f"written: {path}{f' and {path.name}.data beside it, which it needs' if beside else ''}")
         files.append({"path": str(path), "draw": compiled.chip.draw, "bytes": path.stat().st_size})
     t_s = compiled.chip.t_s
     if shown.json:

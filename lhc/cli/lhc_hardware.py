@@ -11,13 +11,20 @@ def hardware(asked: HardwareOptions) -> None:
 
     if asked.fusion_targets is not None and asked.measured is None:
         raise UsageError("--fusion-targets are the targets of what --measured holds: give both")
+    if asked.fault_map is not None and asked.name is None:
+        raise UsageError(
+            "--fault-map: name the machine whose cells these are, e.g. lhc hardware mine.yaml --fault-map …"
+        )
     if asked.measured is not None or asked.fault_map is not None:
         machine = Hardware.load(asked.name or "lionheart")
         if asked.measured is not None:
             from lhc.hardware.measurements import with_measured_devices
 
-            machine, devices = with_measured_devices(machine, asked.measured, asked.fusion_targets)
+            base = machine
+            machine, devices = with_measured_devices(base, asked.measured, asked.fusion_targets)
             hint(str(devices))
+            if machine.t_inference_s != base.t_inference_s:
+                hint(f"t_inference_s is {machine.t_inference_s:g}: no device was measured later")
         if asked.fault_map is not None:
             from lhc.hardware.fault_map import with_fault_map
 

@@ -71,15 +71,18 @@ def report_of(
     if measured:
         found["versions"] = environment()
     folder = None if work_dir is None else Path(work_dir)
-    report = _made(source, name, found, folder)
-    if folder is None:
+    plan, opened = planned(source)
+    report = _made(source, plan, opened, name, found, folder)
+    changed = not isinstance(source, PartitionResult) and plan.source != opened.model.source
+    if folder is None or (measured and changed):  # figures of another network are not those of this placement
         return report
     return keep(folder, report) if measured else with_earlier(folder, report)
 
 
-def _made(source: ReportSource, name: str | None, found: ReportParts, folder: Path | None) -> Report:
+def _made(
+    source: ReportSource, plan: Plan, opened: Opened, name: str | None, found: ReportParts, folder: Path | None
+) -> Report:
     """The report, with what a result tells besides, and the front that was measured last."""
-    plan, opened = planned(source)
     if isinstance(source, PartitionResult):
         graph, found["notes"] = source.graph, source.notes
         found["infeasibility"] = found.get("infeasibility") or source.infeasibility

@@ -272,6 +272,8 @@ class Hardware(Machine):
         Raises:
             ConfigError: as in `load`.
         """
+        if not text.strip():
+            raise ConfigError(f"{where}: is empty; 'lhc … > FILE' empties FILE first, so lhc cannot read it as well")
         data = read_yaml(text, where)
         if not isinstance(data, dict):
             raise ConfigError(f"{where}: a hardware description is a mapping of fields; see 'lhc hardware lionheart'")

@@ -83,6 +83,7 @@ def _cell(line: "dict[str | None, str | None]", shape: tuple[int, int, int], whe
         numbers.append(int(text))
     plane = _PLANES.get((line.get("side") or "", line.get("stuck") or ""))
     if plane is None or None in line:
-        raise DataError(f"{where}: side is positive or negative, stuck is low or high, and nothing follows")
+        given = f"side {line.get('side')!r}, stuck {line.get('stuck')!r}"
+        raise DataError(f"{where}: {given}: positive or negative, low or high are wanted, and nothing behind them")
     tile, row, column = numbers
     return tile, plane, column, row

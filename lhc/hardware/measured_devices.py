@@ -80,8 +80,9 @@ class Measured(PairedDevices):
         return self
 
     def time_problem(self, t_s: float) -> str | None:
-        last = self.times_s[-1]
-        return None if t_s <= last else f"the devices were measured until {last:g} s after the first read"
+        # A week after programming is t_0 less than a week after the first read; who measured at a week means that.
+        last = self.times_s[-1] + self.t_0_s
+        return None if t_s <= last else f"the devices were measured until {last:g} s after programming"
 
     def lasting(self, t_s: float) -> float:
         g_max = np.array([self.g_max_us])
@@ -94,7 +95,7 @@ class Measured(PairedDevices):
         Args:
             targets: in µS.
             independent: standard normal numbers of each device, as many as times in the tables, ``(times, *targets)``.
-            t_s: within the times of the tables.
+            t_s: within the times of the tables; what is later counts as the last of them.
         """
         first, later = (self._measured(targets, independent, t) for t in (0.0, t_s))
         programmed = targets + self.programming_noise_scale * (first - targets)

@@ -2,10 +2,11 @@
 
 Columns ``target_UNIT``, ``time_UNIT``, ``conductance_UNIT``, ``device`` and, where there are several, ``chip``; units
 of conductance are S, mS, uS, nS, those of time ms, s, min, h, d. Times count from the end of programming; the earliest
-is the first read. A device is told by chip, device and target, and must be measured at all times; rows that repeat a
-device and a time tell the noise of a read. More than `MOST_TARGETS` different targets are put into as many classes of
-equal width, in which the conductance is taken as linear in the target. Chips are pooled; what share of the variance
-lies between them is told (intraclass correlation, one-way analysis of variance within targets and times).
+is the first read. A device is told by chip, device and target, and must be measured at all times, the same to the last
+digit for all; rows that repeat a device and a time are reads of it, and tell the noise of one. More than `MOST_TARGETS`
+different targets are put into as many classes of equal width, in which the conductance is taken as linear in the
+target. Chips are pooled; what share of the variance lies between them is told (intraclass correlation, one-way analysis
+of variance within targets and times).
 
 Mean m and deviation s are those over devices, at every target and time; the noise of reads, pooled over times, is taken
 out of s and of the correlation of a device's deviations from time to time.
@@ -33,6 +34,8 @@ __all__ = ["FittedDevices", "fit_devices", "with_measured_devices"]
 MOST_TARGETS = 32
 LEAST_DEVICES = 10
 """Of a target: fewer say nothing of a spread."""
+MOST_OFF = 10.0
+"""Times that the mean conductance at the greatest target may be more or less than it; beyond, units do not fit."""
 _LILLIEFORS = 1.035
 _UNITS = {
     "conductance": {"s": 1e6, "ms": 1e3, "us": 1.0, "ns": 1e-3},
@@ -49,6 +52,7 @@ class FittedDevices:
     Attributes:
         devices: the tables.
         measured: how many devices.
+        reads: of each device at each time, on average.
         distributions: how many were compared: one of every target and time.
         unlike: how many of them are not normal; 1 in 100 by chance.
         distance: the greatest Kolmogorov-Smirnov distance from the fitted normal one.
@@ -57,6 +61,7 @@ class FittedDevices:
 
     devices: Measured
     measured: int
+    reads: float
     distributions: int
     unlike: int
     distance: float
@@ -65,10 +70,11 @@ class FittedDevices:
     def __str__(self) -> str:
         """In a sentence."""
         table = self.devices
-        noise = "apart" if any(table.read_us) else "part of the spread: no repeats"
+        noise = "told apart from the spread" if any(table.read_us) else "part of the spread: no repeats"
         found = (
-            f"{self.measured} devices at {len(table.targets_us)} targets and {len(table.times_s)} times;"
-            f" {self.unlike} of {self.distributions} distributions are not normal (Lilliefors, 1 %), the farthest by"
+            f"{self.measured} devices at {len(table.targets_us)} targets and {len(table.times_s)} times, each read"
+            f" {self.reads:.3g} times at a time; {self.unlike} of {self.distributions} distributions are not normal"
+            " (Lilliefors, 1 %), the farthest by"
             f" {self.distance:.3f}; read noise is {noise}"
         )
         if self.between_chips is None:
@@ -88,12 +94,13 @@ def with_measured_devices(base: Hardware, path: Path, targets: Path | None = Non
         DataError: the table cannot be read, or says too little.
     """
     found = fit_devices(path, targets)
+    last = found.devices.times_s[-1]  # after the first read, which may be the only one
     changed = {
         "name": f"{base.name}-{path.stem}",
         "description": f"{base.name} with devices as measured",
         "source": f"devices: {path.name}; all else: {base.source or base.name}",
         "devices": found.devices.model_dump(),
-        "t_inference_s": min(base.t_inference_s, found.devices.times_s[-1]),
+        "t_inference_s": min(base.t_inference_s, last + found.devices.t_0_s if last else 0.0),
     }
     return Hardware.model_validate(base.model_dump() | changed), found
 
@@ -117,7 +124,7 @@ def fit_devices(path: Path, targets: Path | None = None) -> FittedDevices:
         target, name = devices[device]
         raise DataError(
             f"{path}: device {rows.names[int(name)][1]!r} with target {target:g} µS has no value at"
-            f" {times[time]:g} s; leave it out, or measure every device at all times"
+            f" {times[time]!r} s; leave it out, or measure every device at all times, written alike for all of them"
         )
     means = sums / counts
     within = np.maximum(squares - counts * means**2, 0)
@@ -127,7 +134,7 @@ def fit_devices(path: Path, targets: Path | None = None) -> FittedDevices:
         what = f"fewer than {LEAST_DEVICES} devices have target {few[0]:g} µS" if few else "no device has target 0"
         raise DataError(f"{path}: {what}; a spread needs some, and zero weights are cells with target 0")
     chips = np.unique([rows.names[int(name)][0] for name in devices[:, 1]], return_inverse=True)[1]
-    return _fitted(centres, classes, devices[:, 0], chips, times, means, within, counts)
+    return _fitted(centres, classes, devices[:, 0], chips, times, means, within, counts, path)
 
 
 @dataclass(frozen=True, eq=False)
@@ -228,6 +235,7 @@ def _fitted(
     means: Floats,
     within: Floats,
     counts: Floats,
+    path: Path,
 ) -> FittedDevices:
     """Tables from the means of every device at every time, ``(devices, times)``.
 
@@ -240,6 +248,9 @@ def _fitted(
         means: over the reads of a device at a time.
         within: sums of squares about them.
         counts: of reads.
+
+    Raises:
+        DataError: what devices hold is far from what was aimed at.
     """
     mean, std = np.zeros((2, len(times), len(targets)))
     read = np.zeros(len(targets))
@@ -270,9 +281,14 @@ def _fitted(
         correlation=tuple(correlation),
         read_us=_numbers(read),
     )
+    if not 1 / MOST_OFF <= mean[0, -1] / targets[-1] <= MOST_OFF:
+        raise DataError(
+            f"{path}: devices with target {targets[-1]:g} µS have a mean of {mean[0, -1]:g} µS at the first read; are"
+            " the units of both columns right?"
+        )
     greatest = max((distance for distance, _ in distances), default=0.0)
     unlike, between = sum(beyond for _, beyond in distances), _between_chips(all_normed, classes, chips)
-    return FittedDevices(devices, len(means), len(distances), unlike, greatest, between)
+    return FittedDevices(devices, len(means), float(counts.mean()), len(distances), unlike, greatest, between)
 
 
 def _between_chips(normed: Floats, classes: Integers, chips: Integers) -> float | None:

@@ -117,8 +117,8 @@ class Budget:
             vanishes = known is not None and known.needs_targets is False and not known.higher_is_better
             relative = "" if vanishes else f", or --drop-type relative for {shown} % of the digital value"
             raise UsageError(
-                f"--max-drop {shown}%: {metric} is no share, so a percentage says nothing; give the drop in its own"
-                f" unit, e.g. {drop:g}{relative}"
+                f"--max-drop {shown}%: percentages are points of a share of right answers, which {metric} is not; give"
+                f" the drop in its own unit, e.g. {drop:g}{relative}"
             )
         if not self.percentage and drop >= 1 and (percent or self.relative):
             one = "one point" if drop == 1 else f"{drop:g} points"

@@ -11,7 +11,7 @@ from lhc.plan import LayerPlan, Outcome, Plan
 from lhc.report.charts import Chart
 from lhc.report.document import CostItem, Costs, Report
 from lhc.report.figures import is_measured
-from lhc.report.text import REASONS, interval_text, nothing_lost, points
+from lhc.report.text import REASONS, estimate_basis, interval_text, nothing_lost, points
 from lhc.support.numbers import amount, count, counted, counted_samples, level_text, metric_value, share_text, time_text
 from lhc.support.tables import Table
 
@@ -210,7 +210,7 @@ def missing(report: Report) -> tuple[str, ...]:
         (report.plan.outcome, "The placement was not judged on data: lhc partition does that."),
         (any(layer.sensitivity for layer in report.plan.layers), "No layer's sensitivity was measured."),
         (is_measured(report), "The trade-off was not measured: lhc pareto measures it."),
-        (report.over_time, f"Accuracy over time was not measured: {MEASURING_TIMES} adds it."),
+        (report.over_time, f"Accuracy over time was not measured: {MEASURING_TIMES} tells it."),
         (report.robustness, "How much more noise the placement stands was not measured: lhc robustness measures it."),
         (
             report.attribution,
@@ -301,8 +301,8 @@ def _search_facts(outcome: Outcome) -> Iterator[tuple[str, str]]:
         yield "moved together", "; ".join(", ".join(group) for group in outcome.groups)
     if outcome.estimate is not None:
         found = outcome.estimate
-        basis = f"{share_text(found.spread, 0)} off on average over {found.placements} placements"
-        yield "estimate", f"a drop of {points(outcome, found.predicted_drop)} from the sensitivities, {basis}"
+        predicted = points(outcome, found.predicted_drop)
+        yield "estimate", f"a drop of {predicted} from the sensitivities; {estimate_basis(found)}"
     if outcome.retrained is not None:
         trained = outcome.retrained
         steps = f"{trained.steps} steps of {trained.batch_size} on {trained.samples} samples, loss {trained.loss}"

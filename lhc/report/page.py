@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
 from importlib.resources import files
+from typing import TYPE_CHECKING
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from lhc.plan import LayerPlan, Plan
@@ -25,6 +25,9 @@ from lhc.report.pictures import Picture, laid_out
 from lhc.report.statements import decision, other_samples, samples_of_front, statements, verdict
 from lhc.report.text import REASONS, reasons
 from lhc.support.numbers import level_text
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 __all__ = ["html", "svg"]
 
@@ -123,7 +126,9 @@ def _digest(text: str) -> str:
 
 
 @cache
-def _templates() -> Environment:
+def _templates() -> "Environment":
+    from jinja2 import Environment, PackageLoader, StrictUndefined  # only a page needs it
+
     return Environment(
         loader=PackageLoader("lhc.report", "templates"),
         autoescape=True,
@@ -192,5 +197,5 @@ def _side(report: Report) -> tuple[list[_Figure], list[str]]:
         name = f"{first.metric.capitalize()} over time"
         found.append(_Figure("over-time", name, note, said, chart, other_samples(first, outcome)))
     else:
-        lacking.append(f"Over time: not measured. {MEASURING_TIMES} and --report adds it.")
+        lacking.append(f"Over time: not measured. {MEASURING_TIMES} and --report tells it.")
     return found, lacking

@@ -18,6 +18,7 @@ from lhc.report.text import (
     budget_text,
     budget_word,
     capitalized,
+    estimate_basis,
     healing_text,
     interval_text,
     nothing_lost,
@@ -26,7 +27,7 @@ from lhc.report.text import (
     samples_text,
     unmet_because,
 )
-from lhc.results import Infeasibility, SensitivityTable
+from lhc.results import Evaluation, Infeasibility, SensitivityTable
 from lhc.support.numbers import amount, counted, counted_samples, level_text, metric_value, share_text, time_text
 from lhc.support.tables import Table
 
@@ -46,6 +47,7 @@ __all__ = [
 ]
 
 NOTHING = "nothing to place: the model has no MatMul, Gemm or Conv"
+ONE_CHIP = "all of them are the chip whose stuck cells are known, programmed again: other chips are not judged"
 MOST_NAMED = 5
 
 
@@ -95,6 +97,7 @@ def partition_head(result: "PartitionResult") -> str:
     lines.append("")
     if outcome is not None and plan.layers:
         lines += [_digital_line(outcome)] if nothing_lost(plan) else _outcome_lines(outcome)
+        lines += [ONE_CHIP] if plan.hardware.faults.map is not None and not nothing_lost(plan) else []
     if not _has_products(result.plan):
         lines.append(f"{NOTHING}; all digital")
     elif result.cost is not None and result.digital_cost is not None:
@@ -158,13 +161,8 @@ def _outcome_lines(outcome: Outcome) -> Iterator[str]:
         yield f"mean drop {healing}"
     found = outcome.estimate
     if found is not None:
-        error = (
-            f"the {found.placements} placements judged in the search were {share_text(found.spread, 0)} off on average"
-            if found.placements > 1
-            else "the estimate rests on one placement judged in the search, which cannot say how far off it is"
-        )
         predicted, drop = points(outcome, found.predicted_drop), points(outcome, outcome.drop)
-        yield f"estimated drop {predicted}, verified {drop} ({error})"
+        yield f"estimated drop {predicted}, verified {drop} ({estimate_basis(found)})"
 
 
 def _objective_lines(outcome: Outcome | None) -> list[str]:
@@ -191,12 +189,19 @@ def infeasibility_lines(found: Infeasibility | None, plan: Plan) -> Iterator[str
     if found.without is not None:
         names = ", ".join(plan.titles.get(name, name) for name in found.in_the_way)
         layers, them = counted(len(found.in_the_way), "layer"), "it" if len(found.in_the_way) == 1 else "them"
-        interval = found.without.sample_interval if outcome.generalized else found.without.drop_interval
-        most = "" if interval is None else f", at most {points(outcome, interval[1])}"
-        drop = points(outcome, found.without.drop)
-        yield f"in the way: {layers}: {names}; with {them} digital the drop is {drop}{most}"
+        drop = _drop_at_most(outcome, found.without)
+        yield f"in the way: {layers}: {names}; with {them} digital the drop is {drop}"
     for remedy in found.remedies:
-        yield f"{remedy.change}: drop {points(outcome, remedy.evaluation.drop)}, {budget_word(remedy.within)}"
+        yield f"{remedy.change}: drop {_drop_at_most(outcome, remedy.evaluation)}, {budget_word(remedy.within)}"
+    if outcome.retrained is None:
+        yield "not tried: weights that are trained under the noise of tiles (--retrain)"
+
+
+def _drop_at_most(outcome: Outcome, found: Evaluation) -> str:
+    """A drop, and the bound of it that decides."""
+    interval = found.sample_interval if outcome.generalized else found.drop_interval
+    most = "" if interval is None else f", at most {points(outcome, interval[1])}"
+    return f"{points(outcome, found.drop)}{most}"
 
 
 def stored_summary(model: OnnxModel) -> str:

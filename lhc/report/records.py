@@ -11,6 +11,7 @@ from lhc.errors import ConfigError, UsageError
 from lhc.plan import Plan
 from lhc.report.document import Report
 from lhc.report.formats import parse_report
+from lhc.results import AtTime
 from lhc.store import ResultCache
 
 __all__ = ["keep", "kept", "merged", "newest", "with_earlier"]
@@ -85,8 +86,8 @@ def merged(old: Report | None, new: Report) -> Report:
         return new
     if old.plan != new.plan:
         raise ConfigError("two reports of different plans cannot become one")
-    metrics = {point.evaluation.metric for point in new.times}  # of another metric nothing stands beside them
-    earlier = [point for point in old.times if not metrics or point.evaluation.metric in metrics]
+    bases = {_basis(point) for point in new.times}  # one table is of one metric, the same samples and as many chips
+    earlier = [point for point in old.times if not bases or _basis(point) in bases]
     times = {point.evaluation.t_s: point for point in (*earlier, *new.times)}
     return new.model_copy(
         update={
@@ -101,6 +102,12 @@ def merged(old: Report | None, new: Report) -> Report:
             "commands": tuple(dict.fromkeys((*old.commands, *new.commands))),
         }
     )
+
+
+def _basis(point: AtTime) -> tuple[object, ...]:
+    """What figures over time must share to stand in one table."""
+    found = point.evaluation
+    return found.metric, found.baseline, found.samples, found.draws, found.calibrated
 
 
 def _measured(report: Report) -> bool:

@@ -4,7 +4,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 
-from lhc.plan import LayerPlan, Outcome, Plan, Reason, Sensitivity
+from lhc.plan import Estimate, LayerPlan, Outcome, Plan, Reason, Sensitivity
 from lhc.results import Attribution, Evaluation, LayerAttribution, Robustness, SensitivityTable
 from lhc.support.numbers import (
     counted,
@@ -30,6 +30,7 @@ __all__ = [
     "capitalized",
     "chips_text",
     "effect_share",
+    "estimate_basis",
     "fixed",
     "gain_text",
     "healing_text",
@@ -156,6 +157,14 @@ def interval_text(outcome: Outcome, interval: tuple[float, float] | None) -> str
 def nothing_lost(plan: Plan) -> bool:
     """Whether the placed network is the one that was given: no layer is analog, and none was trained."""
     return not plan.analog and (plan.outcome is None or plan.outcome.retrained is None)
+
+
+def estimate_basis(found: Estimate) -> str:
+    """How far off estimates were; one placement tells nothing of it."""
+    if found.placements > 1:
+        off = share_text(found.spread, 0)
+        return f"the {found.placements} placements judged in the search were {off} off on average"
+    return "the estimate rests on one placement judged in the search, which cannot say how far off it is"
 
 
 def healing_text(outcome: Outcome) -> str | None:

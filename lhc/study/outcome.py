@@ -74,11 +74,13 @@ class Analysis(Tabled):
     def totals(self) -> str:
         """One line: how much can be analog, and what is beside it."""
         plan, eligible = self.plan, sum(row.reason == "eligible" for row in self.rows)
+        count = plan.hardware.tiles.count
+        short = f" (the machine has {count:,})" if count is not None and self.tiles > count else ""
         beside = f", {plan.activation_macs:,} MACs of two activations beside" if plan.activation_macs else ""
         return (
             f"{eligible} of {len(self.rows)} layers can be analog: {share_text(self.eligible_mac_fraction)}"
             f" of {share_of(plan)}, {plan.macs:,} per sample in all{beside};"
-            f" {tiles_text(self.tiles, plan.hardware)}"
+            f" {tiles_text(self.tiles, plan.hardware)}{short}"
         )
 
     @property

@@ -205,7 +205,7 @@ def _with_metric(study: Study) -> Study:
     if metric.name == "nmse":
         log.warning(
             "%s; it is judged by nmse, the squared error against the digital network as a share of its answers' energy"
-            " (0.01: one percent). If it holds scores of classes,"
+            " (--max-drop 0.01 is a hundredth of it). If it holds scores of classes,"
             " choose --metric agreement or kl; if it does not, --metric nmse says so",
             why,
         )

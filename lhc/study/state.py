@@ -1,5 +1,6 @@
 """What is known of a network on a machine, from reading it to the placement that is verified."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
@@ -27,6 +28,8 @@ from lhc.samples.splits import SPLIT_PARTS, Splits, split_task
 from lhc.samples.task import Task
 from lhc.study.climb import Verified
 from lhc.study.source import Opened
+
+log = logging.getLogger("lhc")
 
 __all__ = ["KEPT", "READ", "Searched", "Study", "Verification", "measurable"]
 
@@ -220,7 +223,14 @@ class Study:
         samples = self.splits.judged
         own = samples.metric if samples.metric.chosen else None
         output = self.bench(samples).example_output
-        return samples.with_metric(ranking_metric(judged_by or own, output, samples.targets))
+        metric = ranking_metric(judged_by or own, output, samples.targets)
+        if metric.name == "nmse" and samples.targets is not None and judged_by is None and own is None:
+            log.warning(
+                "the labels are not used: they are no classes 0 to %d of the output; layers are ranked by nmse against"
+                " the digital network's answers",
+                output.shape[-1] - 1,
+            )
+        return samples.with_metric(metric)
 
     def bench(self, task: Task, limited: bool = True) -> Bench:
         """A bench for some of the samples, or another metric; ``limited``: it ends when the user's time is over.

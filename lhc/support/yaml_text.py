@@ -20,6 +20,8 @@ __all__ = ["read_yaml", "unknown_key", "write_yaml"]
 
 _Schema = Mapping[str, Any]
 
+_NAMELESS = 'in "<unicode string>", '
+"""What PyYAML calls a text; its file is named before."""
 _LONGEST = 16 * 2**20
 """Most characters; a plan has about a thousand for every layer."""
 _VALUES = 10**6
@@ -98,7 +100,7 @@ def read_yaml(text: str, where: str) -> object:
     try:
         document: object = yaml.load(text, _Loader)
     except (yaml.YAMLError, RecursionError, ValueError) as error:  # ValueError: an impossible date or number
-        raise ConfigError(f"{where}: not valid YAML: {str(error)[:500]}") from error
+        raise ConfigError(f"{where}: not valid YAML: {str(error).replace(_NAMELESS, '')[:500]}") from error
     values, waiting = 0, [document]
     while waiting:
         value = waiting.pop()

@@ -76,7 +76,9 @@ def test_regression_without_labels_is_judged_and_ranked_by_nmse_and_says_so(capl
     assert {layer.sensitivity.metric for layer in result.plan.layers if layer.sensitivity} == {"nmse"}
     assert "it is judged by nmse" in caplog.text
     assert "--metric agreement or kl" in caplog.text
-    assert lhc.sensitivity(network(), {"x": X}, draws=2).metric == "nmse"
+    assert "the labels are not used" not in caplog.text
+    assert lhc.sensitivity(network(), {"x": X, "labels": np.arange(len(X)) + 99}, draws=2).metric == "nmse"
+    assert "the labels are not used: they are no classes 0 to " in caplog.text
     assert lhc.attribute(network(), {"x": X}, draws=2).metric == "nmse"
 
 

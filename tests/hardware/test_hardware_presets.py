@@ -231,7 +231,7 @@ MISTAKES = [
     Mistake("section without content", "name: a\ntiles:", r"tiles: .*fields with their values"),
     Mistake("two at once", "name: a\ntiles: {rows: 0}\nadc: {bits: 1}", r"tiles\.rows: .*; adc\.bits: "),
     Mistake("a list", "- a", "a mapping of fields"),
-    Mistake("empty", "", "a mapping of fields"),
+    Mistake("empty", "", "empties FILE first"),
     Mistake("not YAML", "name: [", "not valid YAML"),
     Mistake("tabs", "name: a\ntiles:\n\trows: 3", "not valid YAML"),
     Mistake("code", "name: !!python/object/apply:os.getcwd []", "not valid YAML"),

@@ -108,11 +108,28 @@ def test_repeats_tell_the_noise_of_a_read_and_units_are_read(tmp_path: Path) -> 
     found = fit_devices(written(tmp_path / "us.csv", targets, values, repeats=4))
 
     np.testing.assert_allclose(found.devices.read_us, READ, rtol=0.1)
-    assert "read noise is apart" in str(found)
+    assert "read noise is told apart from the spread" in str(found)
     nano = written(tmp_path / "ns.csv", targets * 1000, values * 1000, head="target_nS,time_min,conductance_nS,device")
     other = fit_devices(nano).devices
     assert other.targets_us == found.devices.targets_us
     assert other.t_0_s == 60 * TIMES[0]
+
+
+def test_units_that_do_not_fit_are_refused(tmp_path: Path) -> None:
+    targets = np.repeat(TARGETS, 20)
+    path = written(tmp_path / "mixed.csv", targets, 1000 * law(targets, RNG))
+    with pytest.raises(DataError, match=r"have a mean of .* at the first read; are the units of both columns right\?"):
+        fit_devices(path)
+
+
+def test_a_time_counts_from_programming_as_well(tmp_path: Path) -> None:
+    """Who measured 2,000 s after programming means that time, which is 1,980 s after the first read."""
+    targets = np.repeat(TARGETS, 20)
+    devices = fit_devices(written(tmp_path / "chip.csv", targets, law(targets, RNG))).devices
+    assert devices.time_problem(2000.0) is None
+    assert devices.time_problem(2001.0) == "the devices were measured until 2000 s after programming"
+    z = np.zeros((len(TIMES), 1))
+    assert devices.conductances(np.array([10.0]), z, 2000.0) == devices.conductances(np.array([10.0]), z, 1980.0)
 
 
 def test_targets_without_end_are_put_into_classes(tmp_path: Path) -> None:
@@ -158,7 +175,7 @@ def test_between_times_errors_keep_their_spread_and_devices_their_own() -> None:
     assert (middle.mean(), middle.std()) == (pytest.approx(8, abs=0.03), pytest.approx(2, rel=0.02))
     assert np.corrcoef(first, last)[0, 1] == pytest.approx(0.5, abs=0.03)
     assert devices.lasting(1e6) == pytest.approx(0.6)
-    assert devices.time_problem(2e6) == "the devices were measured until 1e+06 s after the first read"
+    assert devices.time_problem(2e6) == "the devices were measured until 1e+06 s after programming"
 
 
 @pytest.mark.analog
@@ -168,7 +185,7 @@ def test_a_machine_with_measured_devices_goes_to_yaml_and_aihwkit_and_back(tmp_p
     machine, _ = with_measured_devices(Hardware.load("lionheart"), path)
 
     assert machine.name == "lionheart-chip7"
-    assert machine.t_inference_s == 1980.0
+    assert machine.t_inference_s == 2000.0
     assert Hardware.parse(machine.to_yaml(), "x") == machine
     assert Hardware.from_rpu_config(machine.to_rpu_config(), t_inference_s=60.0).devices == machine.devices
     assert {"programming", "drift", "read"} <= set(effects_of(machine))

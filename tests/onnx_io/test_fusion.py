@@ -134,7 +134,9 @@ def test_devices_are_fitted_to_what_the_chip_gives_back(cli: Cli, tmp_path: Path
     assert np.array(found.devices.mean_us[0])[5:25] == pytest.approx(at[5:25], abs=0.4)
     printed = cli("hardware", "--measured", paths[1], "--fusion-targets", paths[0])
     assert printed.stdout == machine.to_yaml()
+    assert "t_inference_s is 0: no device was measured later" in printed.stderr
     assert "give both" in cli("hardware", "--fusion-targets", paths[0]).stderr
+    assert "name the machine whose cells these are" in cli("hardware", "--fault-map", paths[0]).stderr
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Steps of a recurrent operator are one row for people, and rows of their own in the plan."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +54,9 @@ def test_tables_and_reports_have_that_row_and_its_whole_cost(analysis: Analysis)
     for table in (analysis.as_table(), plan_table(everything), layer_table(report)):
         assert sum(f"{STEPS - 1} steps" in str(row) for row in table.rows) == 1
     assert analysis.totals.startswith("2 of 2 layers can be analog")
+    tiles = analysis.plan.hardware.tiles.model_copy(update={"count": 1})
+    small = analysis.plan.model_copy(update={"hardware": analysis.plan.hardware.model_copy(update={"tiles": tiles})})
+    assert replace(analysis, plan=small).totals.endswith("2 tiles of 256x255 (the machine has 1)")
     costs = report.costs
     assert costs is not None
     assert [cost.name for cost in costs.layers] == ["lstm/input", "lstm/recurrent_1"]
