@@ -20,7 +20,16 @@ from lhc.stats import (
     summarize,
 )
 
-__all__ = ["Evaluator", "Measurement", "SampleScores", "SetScores", "evaluation", "looked_at", "sample_interval"]
+__all__ = [
+    "Evaluator",
+    "Measurement",
+    "SampleScores",
+    "SetScores",
+    "evaluation",
+    "finite",
+    "looked_at",
+    "sample_interval",
+]
 
 BOOTSTRAP = 400
 """Resamples of a set metric."""
@@ -216,6 +225,17 @@ def sample_interval(
     return hull(over_draws(measured.drops * scale, confidence, measured.step * scale), widened)
 
 
+def finite(measured: Measurement) -> Measurement:
+    """The measurement itself.
+
+    Raises:
+        DataError: the mapped network gives values that are not finite.
+    """
+    if not np.isfinite(measured.values).all():
+        raise DataError("the mapped network gives NaN or infinite values on some samples; its drop is undefined")
+    return measured
+
+
 def evaluation(
     measured: Measurement,
     evaluator: Evaluator,
@@ -234,8 +254,7 @@ def evaluation(
     Raises:
         DataError: the mapped network gives values that are not finite.
     """
-    if not np.isfinite(measured.values).all():
-        raise DataError("the mapped network gives NaN or infinite values on some samples; its drop is undefined")
+    measured = finite(measured)
     scale = 1 / abs(evaluator.baseline) if relative else 1.0
     step = measured.step
     value = summarize(measured.values, confidence, step)

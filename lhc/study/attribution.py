@@ -18,6 +18,7 @@ import numpy as np
 from lhc.errors import OutOfTimeError
 from lhc.hardware import EFFECTS, Effect, effects_of, without
 from lhc.measure.bench import Bench
+from lhc.measure.measurement import finite
 from lhc.plan import Sensitivity
 from lhc.results import Attribution, LayerAttribution
 from lhc.samples.metrics import Scores
@@ -92,7 +93,7 @@ def _bench(bench: Bench, off: Iterable[Effect]) -> Bench:
 
 
 def _drops(bench: Bench, placement: frozenset[str], what: str) -> Scores:
-    return bench.measure(placement, range(bench.draws), what).drops
+    return finite(bench.measure(placement, range(bench.draws), what)).drops
 
 
 def _figure(bench: Bench, values: Scores, confidence: float, least: float = -np.inf) -> Sensitivity:

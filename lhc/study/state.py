@@ -28,6 +28,7 @@ from lhc.samples.splits import SPLIT_PARTS, Splits, split_task
 from lhc.samples.task import Task
 from lhc.study.climb import Verified
 from lhc.study.source import Opened
+from lhc.support.numbers import counted
 
 log = logging.getLogger("lhc")
 
@@ -198,7 +199,7 @@ class Study:
         wanted = self.plan.hardware.compensation.samples
         if 2 * samples >= wanted:
             return
-        how = f"calibrated on {samples} samples" if samples else "not calibrated"
+        how = f"calibrated on {counted(samples, 'sample')}" if samples else "not calibrated"
         why = f"a sample that judges chips cannot calibrate them too; {SPLIT_PARTS * wanted:,} in all are enough"
         if samples == self.calibration_samples:
             why = "more do not fit in memory together"

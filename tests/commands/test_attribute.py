@@ -1,9 +1,15 @@
 """Which effect does the damage, on digits."""
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 
 import lhc
+from lhc.errors import DataError
 from lhc.hardware.sections import Compensation
+from lhc.measure import Bench
+from lhc.measure.measurement import Measurement, SampleScores
 from lhc.report.measured_tables import attribution_footer, attribution_table
 
 pytestmark = pytest.mark.analog
@@ -23,6 +29,19 @@ def test_attribution_names_what_does_damage() -> None:
         "digits-narrow", samples=240, draws=3, hardware=loud, include=["layer2.0.conv1"]
     ).layers.values()
     assert max(one.effects, key=lambda effect: one.effects[effect].mean) == "output"
+
+
+def test_damage_that_is_not_finite_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    measured = Bench.measure
+
+    def broken(self: Bench, *args: object, **kwargs: object) -> Measurement:
+        found = measured(self, *args, **kwargs)  # type: ignore[arg-type]
+        assert isinstance(found, SampleScores)
+        return replace(found, scores=np.full_like(found.scores, np.nan))
+
+    monkeypatch.setattr(Bench, "measure", broken)
+    with pytest.raises(DataError, match="NaN or infinite values on some samples"):
+        lhc.attribute("digits-narrow", samples=20, draws=2, include=["layer2.0.conv1"])
 
 
 def test_calibration_is_told_apart_from_frozen_read_noise() -> None:
