@@ -48,6 +48,9 @@ __all__ = [
 
 NOTHING = "nothing to place: the model has no MatMul, Gemm or Conv"
 ONE_CHIP = "all of them are the chip whose stuck cells are known, programmed again: other chips are not judged"
+COPIES_ASSUMED = (
+    "copies in free cells are counted, with reads repeated as often as is assumed; lhc partition measures that"
+)
 MOST_NAMED = 5
 
 
@@ -67,6 +70,8 @@ def analysis_footer(result: "Analysis") -> str:
         lines.append(
             f"estimated cost, all digital: {_amounts(digital)}; all eligible layers analog: {_amounts(analog)}"
         )
+        if any(layer.copies > 1 for layer in result.plan.layers):
+            lines.append(COPIES_ASSUMED)
         lines += _other_operators(digital)
     return "\n".join(lines)
 

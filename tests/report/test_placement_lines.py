@@ -27,6 +27,7 @@ def test_analysis_costs_every_layer_both_ways() -> None:
     assert set(costs) == {"digital", "analog", "operators"}
     lines = analysis_footer(analysis)
     assert "all eligible layers analog" in lines
+    assert "reads repeated as often as is assumed" in lines
     assert [line.split()[:2] for line in lines.splitlines()[-4:]] == [
         ["Relu", "11"],
         ["Add", "9"],
