@@ -1,6 +1,7 @@
 """The commands by the work that they are for, as ``lhc --help`` lists them."""
 
 import sys
+from difflib import get_close_matches
 from io import StringIO
 from typing import Any
 
@@ -26,6 +27,13 @@ class Commands(TyperGroup):
         if cmd_name in NAMES and cmd_name not in self.commands:
             self.commands[cmd_name] = made(cmd_name, own_command(cmd_name))
         return self.commands.get(cmd_name) or foreign(cmd_name)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:  # noqa: ANN401 - as typer has it
+        """The command that the arguments begin with, as click gives it."""
+        near = get_close_matches(args[0], NAMES, 1)
+        if near and self.get_command(ctx, args[0]) is None:
+            ctx.fail(f"No such command {args[0]!r}; did you mean {near[0]!r}?")
+        return super().resolve_command(ctx, args)
 
     def main(self, args: Any = None, *rest: Any, **extra: Any) -> Any:  # noqa: ANN401 - as typer has it
         """Run a command; what is wrong with its options is told as all other errors are."""

@@ -19,6 +19,7 @@ from tests.conftest import Cli
         (["analyze"], "error: Missing argument 'MODEL'."),
         (["analyze", "digits", "--nope"], "error: No such option: --nope"),
         (["nope"], "error: No such command 'nope'."),
+        (["analyse", "digits"], "error: No such command 'analyse'; did you mean 'analyze'?"),
         (["run", "digits", "--draws", "x"], "error: --draws 'x': write a whole number"),
         (["run", "digits", "--draws", "1_0"], "error: --draws '1_0': write a whole number"),
         (["run", "digits", "--draws", "1" + "0" * 30], "a number is 0 or of a magnitude of 1e-15 to 1e+15"),
