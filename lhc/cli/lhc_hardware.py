@@ -1,7 +1,6 @@
 """``lhc hardware``: the presets, and descriptions as YAML."""
 
 from lhc.cli.output import hint, say
-from lhc.errors import UsageError
 from lhc.options.terminal_options import HardwareOptions
 
 
@@ -9,12 +8,6 @@ def hardware(asked: HardwareOptions) -> None:
     """List the hardware presets, or print one as YAML, with devices of your own if asked. Start your own from it."""
     from lhc.hardware import Hardware, preset_names, preset_text
 
-    if asked.fusion_targets is not None and asked.measured is None:
-        raise UsageError("--fusion-targets are the targets of what --measured holds: give both")
-    if asked.fault_map is not None and asked.name is None:
-        raise UsageError(
-            "--fault-map: name the machine whose cells these are, e.g. lhc hardware mine.yaml --fault-map …"
-        )
     if asked.measured is not None or asked.fault_map is not None:
         machine = Hardware.load(asked.name or "lionheart")
         if asked.measured is not None:

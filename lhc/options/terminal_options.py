@@ -129,6 +129,14 @@ class HardwareOptions:
         metavar="FILE.csv",
     )
 
+    def __post_init__(self) -> None:
+        if self.fusion_targets is not None and self.measured is None:
+            raise UsageError("--fusion-targets are the targets of what --measured holds: give both")
+        if self.fault_map is not None and self.name is None:
+            raise UsageError(
+                "--fault-map: name the machine whose cells these are, e.g. lhc hardware mine.yaml --fault-map …"
+            )
+
 
 @options
 class InspectOptions(Printing, Replacing, Model):
