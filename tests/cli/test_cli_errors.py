@@ -145,7 +145,7 @@ BAD_USE = [
     BadUse("one point or all", ("--max-drop", "1"), "would be 100 points; for one point give 1% or 0.01"),
     BadUse("percent taken for a share", ("--max-drop", "2"), "for 2 points give 2% or 0.02"),
     BadUse("relative drop of one", ("--max-drop", "1", "--drop-type", "relative"), "for 1 % of it give 1% or 0.01"),
-    BadUse("percentage of no share", ("--max-drop", "1%", "--metric", "kl"), "kl is no share"),
+    BadUse("percentage of no share", ("--max-drop", "1%", "--metric", "kl"), "which kl is not"),
     BadUse("percentage of no share, with targets", ("--max-drop", "1%", "--metric", "nll"), "or --drop-type relative"),
     BadUse("more than all", ("--max-drop", "150%"), "cannot drop by more than 100 points"),
     BadUse("drop in words", ("--max-drop", "little"), "give one point as 1% or 0.01"),
