@@ -33,6 +33,11 @@ def test_verdict_and_documents_say_both() -> None:
     assert "mean over chips and of 50 % of them; one by one, it is held by all 5 chips measured, which shows" in head
     assert partition_document(found)["yield_shown"] is True
     unmet = outcome.model_copy(update={"within_budget": False, "yield_shown": False})
+    machine = found.plan.hardware
+    faults = machine.faults.model_copy(update={"map": ("",)})
+    one_chip = found.plan.model_copy(update={"hardware": machine.model_copy(update={"faults": faults})})
+    assert "the chip whose stuck cells are known" not in head
+    assert "the chip whose stuck cells are known, programmed again" in partition_head(replace(found, plan=one_chip))
     head = partition_head(replace(found, plan=found.plan.model_copy(update={"outcome": unmet})))
     assert "allowed, but 50 % of all chips are not shown to hold it." in head
     assert "which does not show 50 % of all" in head
