@@ -18,6 +18,8 @@ __all__ = ["dry_run", "reporter", "watched"]
 
 EVERY_S = 15.0
 """Between two lines where stderr is no terminal."""
+READING = "reading the network and its samples"
+"""Until the first step reports."""
 C = TypeVar("C", bound=Execution)
 
 
@@ -69,7 +71,7 @@ def _bar() -> Iterator[Callable[[str, int, int], None]]:
         TextColumn("{task.fields[left]}"),
     )
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("reading", total=None, left="")
+        task = progress.add_task(READING, total=None, left="")
 
         def report(what: str, done: int, total: int) -> None:
             left = time_left(what, done, total)
@@ -87,7 +89,7 @@ def _lines() -> Iterator[Callable[[str, int, int], None]]:
     from lhc.support.time_left import TimeLeft, progress_text
 
     time_left, ended, lock = TimeLeft(), Event(), Lock()
-    last, printed = ("reading", time.monotonic()), time.monotonic()
+    last, printed = (READING, time.monotonic()), time.monotonic()
 
     def report(what: str, done: int, total: int) -> None:
         nonlocal last, printed
