@@ -24,7 +24,7 @@ def tile_error(matrix: Floats, x: Floats, hardware: Hardware, devices: str, seed
 
     Args:
         matrix: ``(outputs, inputs)``.
-        x: vectors, ``(vectors, inputs)``; those whose product is zero count nothing.
+        x: vectors, ``(vectors, inputs)``; those whose product is zero count nothing, and all of them are no error.
         devices: names the devices, for their seeds.
         t_s: seconds after the first read.
     """
@@ -42,4 +42,6 @@ def tile_error(matrix: Floats, x: Floats, hardware: Hardware, devices: str, seed
         found = chip.multiply(torch.from_numpy(np.ascontiguousarray(x)), Position(0, len(x)), 0)[0].numpy()
     exact = x.astype(np.float64) @ matrix.T
     squares = np.square(exact).sum(axis=1)
+    if not (squares > 0).any():
+        return 0.0
     return float((np.square(found - exact).sum(axis=1)[squares > 0] / squares[squares > 0]).mean())

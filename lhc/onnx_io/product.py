@@ -51,7 +51,7 @@ class ConvGeometry:
         pads = list(values.get("pads", [0] * 2 * axes))
         for name, count, least in (("strides", axes, 1), ("dilations", axes, 1), ("pads", 2 * axes, -(2**31))):
             given = values.get(name)
-            if given is not None and (len(given) != count or min(given, default=least) < least):
+            if given is not None and (len(given) != count or not all(least <= number < 2**31 for number in given)):
                 raise ModelError(
                     f"{node.op_type} {node.name!r}: {name} {list(given)} do not fit a kernel of {axes} axes; no runtime"
                     " runs this model"

@@ -1,5 +1,7 @@
 """What copies of weights and calibrated chips brought: the placement that is kept, without them and with each."""
 
+import logging
+import math
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -10,6 +12,8 @@ from lhc.plan import Healing
 from lhc.study.state import Study
 
 __all__ = ["CompareHealing", "compared"]
+
+log = logging.getLogger("lhc")
 
 DRAWS = 3
 """Chips that are compared: differences between the variants are paired, chip by chip and sample by sample."""
@@ -46,6 +50,9 @@ def compared(bench: Bench, placement: frozenset[str], chips: range, relative: bo
         bench: samples and healing.
         relative: drops relative to the magnitude of the baseline.
 
+    Returns:
+        None where there is no healing, or where the network gives no finite values without it.
+
     Raises:
         OutOfTimeError: the time that the user gave is over.
     """
@@ -60,13 +67,20 @@ def compared(bench: Bench, placement: frozenset[str], chips: range, relative: bo
     plain = replace(bench, copies=Copies(), calibration=None)
     both = copies and bench.setting.calibrates
     calibration = bench.calibration if bench.setting.calibrates else None
+    neither = drop(plain)
+    healed = {
+        "copies": drop(replace(bench, calibration=None)) if copies else None,
+        "calibration": drop(replace(bench, copies=Copies())) if calibration is not None else None,
+        "both": drop(bench) if both else None,
+    }
+    if not all(found is None or math.isfinite(found) for found in (neither, *healed.values())):
+        log.warning("what healing brings is not told: without it the network gives NaN or infinite values")
+        return None
     return Healing(
         draws=len(chips),
         samples=bench.samples,
-        neither=drop(plain),
-        copies=drop(replace(bench, calibration=None)) if copies else None,
-        calibration=drop(replace(bench, copies=Copies())) if calibration is not None else None,
-        both=drop(bench) if both else None,
+        neither=neither,
+        **healed,
         calibration_samples=0 if calibration is None else calibration.samples,
         reads=0 if calibration is None else bench.hardware.compensation.reads,
     )

@@ -53,6 +53,12 @@ def test_a_convolution_has_a_window_and_the_defaults_of_onnx() -> None:
     assert (product.window.kernel, product.window.strides, product.window.pads) == ((3, 1), (1, 1), ((0, 0), (0, 0)))
 
 
+@pytest.mark.parametrize("strides", [(0, 1), (2**62, 1), (1,)])
+def test_strides_that_no_runtime_takes_are_refused(strides: tuple[int, ...]) -> None:
+    with pytest.raises(ModelError, match=r"Conv 'c': strides \[.*\] do not fit a kernel of 2 axes"):
+        Product.of(helper.make_node("Conv", ["x", "w"], ["y"], "c", strides=strides), 1, (6, 2, 3, 1))
+
+
 @pytest.mark.parametrize("group", [0, -1])
 def test_groups_are_at_least_one(group: int) -> None:
     with pytest.raises(ModelError, match=f"Conv 'c': group is {group}, which must be at least 1"):

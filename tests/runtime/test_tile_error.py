@@ -18,6 +18,7 @@ def error(hardware: Hardware, x: np.ndarray = X) -> float:
 def test_perfect_tiles_have_none_and_zero_vectors_count_nothing() -> None:
     ideal = Hardware.load("ideal")
     assert error(ideal) < 1e-12
+    assert error(Hardware.load("lionheart"), 0 * X) == 0
     assert error(Hardware.load("lionheart"), np.concatenate([X, 0 * X])) == pytest.approx(
         error(Hardware.load("lionheart")), rel=0.2
     )

@@ -1,12 +1,16 @@
 """What copies and calibration brought is measured on the chips and samples of the verification."""
 
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 
 import lhc
 from lhc.hardware import Hardware
 from lhc.hardware.presets import preset_names
+from lhc.measure import Bench
+from lhc.measure.measurement import Measurement, SampleScores
 from lhc.options.commands import PartitionOptions
 from lhc.passes.trained_walks import LionHeartOriginal
 from lhc.samples.task import Task
@@ -47,6 +51,25 @@ def test_nothing_is_said_where_there_is_no_healing(digits: Task) -> None:
     outcome = _placed(digits, LIONHEART.with_drift_compensation_alone()).plan.outcome
     assert outcome is not None
     assert outcome.healing is None
+
+
+def test_nothing_is_said_where_the_network_breaks_without_it(
+    digits: Task, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    measured = Bench.measure
+
+    def broken(self: Bench, *args: object, **kwargs: object) -> Measurement:
+        found = measured(self, *args, **kwargs)  # type: ignore[arg-type]
+        if "what healing brings" not in args or self.calibration is not None:
+            return found
+        assert isinstance(found, SampleScores)
+        return replace(found, scores=np.full_like(found.scores, np.nan))
+
+    monkeypatch.setattr(Bench, "measure", broken)
+    outcome = _placed(digits, LIONHEART).plan.outcome
+    assert outcome is not None
+    assert outcome.healing is None
+    assert "what healing brings is not told" in caplog.text
 
 
 def test_what_is_alone_is_said_alone(digits: Task) -> None:
