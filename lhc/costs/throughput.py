@@ -188,7 +188,7 @@ def throughput_of(graph: LayerGraph, hardware: Hardware, cost: SystemCost, tiles
         bounds += [_Bound(_latency(cost, group), group, None) for group in groups if len(group) > 1]
         stages = _of_cores(graph, cost, tiles, groups)
     else:
-        work = cost.latency_s - math.fsum(sum(layer.busy.values()) for layer in cost.layers.values())
+        work = cost.latency_s - math.fsum(layer.busy_s for layer in cost.layers.values())
         bounds.append(_Bound(work / cores, (), "cores"))
         stages = [_of_tiles(graph, cost, group, tiles[group[0]]) for group in groups]
     bound = max(bounds, key=lambda one: one.seconds)

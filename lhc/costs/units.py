@@ -61,9 +61,9 @@ class LayerCost:
         return self.total.latency_s
 
     @property
-    def core_s(self) -> float:
-        """Seconds of it that are work of a core."""
-        return self.latency_s - sum(self.busy.values())
+    def busy_s(self) -> float:
+        """Seconds of it that are no work of a core."""
+        return sum(self.busy.values())
 
     @property
     def energy_j(self) -> float:

@@ -76,7 +76,7 @@ class Budget:
 
     def interval(self, found: Evaluation) -> tuple[float, float] | None:
         """The interval that decides."""
-        return found.sample_interval if self.generalize else found.drop_interval
+        return found.deciding(self.generalize)
 
     def status(self, found: Evaluation) -> Literal["accepted", "rejected", "undecided"]:
         """What an evaluation says about the budget; without an interval, nothing."""

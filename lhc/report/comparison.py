@@ -63,7 +63,7 @@ def held_ages(result: "PartitionResult") -> tuple[float | None, float | None]:
     """The last of the ages up to which all are shown to hold the budget, and the first that is not; None: no such."""
     outcome, held = result.plan.outcome, None
     for found in result.ages:
-        interval = found.sample_interval if outcome and outcome.generalized else found.drop_interval
+        interval = found.deciding(outcome is not None and outcome.generalized)
         if outcome is None or interval is None or interval[1] > outcome.max_drop:
             return held, found.t_s
         held = found.t_s

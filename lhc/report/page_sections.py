@@ -110,7 +110,7 @@ def _drop(found: Evaluation | None, drop_type: str = "absolute") -> Value:
 
 def _bounds(found: Evaluation | None, drop_type: str = "absolute", generalized: bool = False) -> Value:
     """Interval of the mean drop over chips; over chips and samples where that decides."""
-    interval = None if found is None else found.sample_interval if generalized else found.drop_interval
+    interval = None if found is None else found.deciding(generalized)
     if found is None or interval is None:
         return as_text("")
     return as_text(drop_range(interval, found.percent or drop_type == "relative"))

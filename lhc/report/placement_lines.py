@@ -18,6 +18,7 @@ from lhc.report.text import (
     budget_text,
     budget_word,
     capitalized,
+    drop_at_most,
     estimate_basis,
     healing_text,
     interval_text,
@@ -27,7 +28,7 @@ from lhc.report.text import (
     samples_text,
     unmet_because,
 )
-from lhc.results import Evaluation, Infeasibility, SensitivityTable
+from lhc.results import Infeasibility, SensitivityTable
 from lhc.support.numbers import amount, counted, counted_samples, level_text, metric_value, share_text, time_text
 from lhc.support.tables import Table
 
@@ -194,19 +195,12 @@ def infeasibility_lines(found: Infeasibility | None, plan: Plan) -> Iterator[str
     if found.without is not None:
         names = ", ".join(plan.titles.get(name, name) for name in found.in_the_way)
         layers, them = counted(len(found.in_the_way), "layer"), "it" if len(found.in_the_way) == 1 else "them"
-        drop = _drop_at_most(outcome, found.without)
+        drop = drop_at_most(outcome, found.without)
         yield f"in the way: {layers}: {names}; with {them} digital the drop is {drop}"
     for remedy in found.remedies:
-        yield f"{remedy.change}: drop {_drop_at_most(outcome, remedy.evaluation)}, {budget_word(remedy.within)}"
+        yield f"{remedy.change}: drop {drop_at_most(outcome, remedy.evaluation)}, {budget_word(remedy.within)}"
     if outcome.retrained is None:
         yield "not tried: weights that are trained under the noise of tiles (--retrain)"
-
-
-def _drop_at_most(outcome: Outcome, found: Evaluation) -> str:
-    """A drop, and the bound of it that decides."""
-    interval = found.sample_interval if outcome.generalized else found.drop_interval
-    most = "" if interval is None else f", at most {points(outcome, interval[1])}"
-    return f"{points(outcome, found.drop)}{most}"
 
 
 def stored_summary(model: OnnxModel) -> str:

@@ -11,6 +11,7 @@ from lhc.report.text import (
     budget_of_margin,
     budget_word,
     capitalized,
+    drop_at_most,
     healing_text,
     interval_text,
     margin_cause,
@@ -164,9 +165,7 @@ def _in_the_way(found: Infeasibility, outcome: Outcome, plan: Plan) -> str:
     text = ", ".join(plan.titles.get(name, name) for name in found.in_the_way)
     if found.without is not None:
         them = "it" if len(found.in_the_way) == 1 else "them"
-        interval = found.without.sample_interval if outcome.generalized else found.without.drop_interval
-        most = "" if interval is None else f", at most {points(outcome, interval[1])}"
-        text += f"; with {them} digital, a mean drop of {points(outcome, found.without.drop)}{most}"
+        text += f"; with {them} digital, a mean drop of {drop_at_most(outcome, found.without)}"
     verified = counted(len(found.analog), "analog layer")
     return f"{text}. The nearest budget that the {verified} hold: {points(outcome, found.nearest_budget)}."
 

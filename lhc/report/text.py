@@ -29,6 +29,7 @@ __all__ = [
     "calibrations",
     "capitalized",
     "chips_text",
+    "drop_at_most",
     "effect_share",
     "estimate_basis",
     "fixed",
@@ -147,6 +148,13 @@ def budget_of_margin(found: Robustness, outcome: Outcome | None) -> str:
         return "the budget"
     drop = drop_text(found.max_drop, chips.percent, found.drop_type)
     return f"a drop of {drop} in {chips.metric}, which is not the placement's budget,"
+
+
+def drop_at_most(outcome: Outcome, found: Evaluation) -> str:
+    """A drop of another placement, and the bound of it that decides."""
+    interval = found.deciding(outcome.generalized)
+    most = "" if interval is None else f", at most {points(outcome, interval[1])}"
+    return f"{points(outcome, found.drop)}{most}"
 
 
 def interval_text(outcome: Outcome, interval: tuple[float, float] | None) -> str:

@@ -60,6 +60,10 @@ class Evaluation:
         """Number of programmings."""
         return len(self.values)
 
+    def deciding(self, generalized: bool) -> tuple[float, float] | None:
+        """The interval of the mean drop that decides: over chips and samples, or else over chips alone."""
+        return self.sample_interval if generalized else self.drop_interval
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -90,7 +94,7 @@ class Verdict:
         found = self.evaluation
         if self.estimated:
             return found.drop
-        interval = found.sample_interval if self.generalized else found.drop_interval
+        interval = found.deciding(self.generalized)
         return found.drop if interval is None else interval[1]
 
 

@@ -197,7 +197,7 @@ class Robustness:
 
     def interval(self, found: Evaluation) -> tuple[float, float] | None:
         """Of a mean drop: the one that decides."""
-        return found.sample_interval if self.generalized else found.drop_interval
+        return found.deciding(self.generalized)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,6 @@ from dataclasses import replace
 
 from lhc.errors import ModelError, UsageError
 from lhc.graph import LayerGraph
-from lhc.measure import ranking_metric
 from lhc.measure.fisher import fisher_sensitivity
 from lhc.onnx_io import able_to_adapt, adapters_of, with_adapters
 from lhc.options.training import TrainingOptions
@@ -22,9 +21,6 @@ from lhc.study.state import Study
 from lhc.support.numbers import counted, share_text
 
 __all__ = ["adapted", "adapters_note"]
-
-SAMPLES, CHIPS = 256, 4
-"""Most samples and chips that damage is predicted on."""
 
 
 def adapted(study: Study, analog: frozenset[str], settings: TrainingOptions, samples: Task) -> Study:
@@ -87,11 +83,9 @@ def _affordable(study: Study, names: Collection[str], rank: int, share: float, s
             f"{study.model.label}: the smallest adapter of rank {rank} has {share_text(min(costs.values()) / weights)}"
             f" of the {weights:,} weights, more than --adapters allows; name a rank instead"
         )
-    samples = samples.head(SAMPLES)
-    metric = ranking_metric(None, study.bench(samples).example_output, samples.targets)
-    bench = study.bench(samples.with_metric(metric))
+    bench = study.gradient_bench(samples)
     try:
-        found = fisher_sensitivity(replace(bench, draws=min(bench.draws, CHIPS)), study.graph, sorted(costs))
+        found = fisher_sensitivity(bench, study.graph, sorted(costs))
     except ModelError as error:
         raise ModelError(f"--adapters: layers are chosen by gradients; name a rank instead: {error}") from error
     chosen, room = set(), share * weights

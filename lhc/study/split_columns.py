@@ -15,7 +15,6 @@ import numpy as np
 from lhc.canonical import splittable
 from lhc.errors import ModelError, OutOfTimeError, UsageError
 from lhc.graph import TILES, LayerGraph, columns_of
-from lhc.measure import ranking_metric
 from lhc.measure.fisher import Floats, column_damages
 from lhc.options.columns_options import ColumnsBy
 from lhc.passes import ChooseDigitalColumns, qualified_plan
@@ -28,9 +27,6 @@ __all__ = ["JoinColumns", "SplitColumns", "damages_of_columns"]
 
 Value = TypeVar("Value")
 
-SAMPLES = 256
-CHIPS = 4
-"""Most samples and chips that columns are weighed on."""
 SEARCHED = 0.2
 """Of a layer's columns, that a search places apart."""
 
@@ -118,10 +114,7 @@ def damages_of_columns(study: Study) -> dict[str, Floats]:
     names = [name for name in study.measurable if splittable(study.model, study.graph[name])]
     if not names:
         return {}
-    samples = study.splits.rank.head(SAMPLES)
-    metric = ranking_metric(None, study.bench(samples).example_output, samples.targets)
-    bench = study.bench(samples.with_metric(metric))
-    bench = replace(bench, draws=min(bench.draws, CHIPS))
+    bench = study.gradient_bench(study.splits.rank)
     try:
         return column_damages(bench, study.graph, names)
     except ModelError as error:

@@ -30,12 +30,14 @@ from lhc.study.climb import Verified
 from lhc.study.source import Opened
 from lhc.support.numbers import counted
 
-log = logging.getLogger("lhc")
-
 __all__ = ["KEPT", "READ", "Searched", "Study", "Verification", "measurable"]
+
+log = logging.getLogger("lhc")
 
 READ = frozenset({"graph", "plan", "samples"})
 """What is known at the start of every pipeline."""
+GRADIENT_SAMPLES, GRADIENT_CHIPS = 256, 4
+"""Most that choices by gradients are made on: columns that are digital, layers that have adapters."""
 KEPT = "within the budget together with the other analog layers"
 """Why a layer is analog that a search placed."""
 
@@ -232,6 +234,13 @@ class Study:
                 output.shape[-1] - 1,
             )
         return samples.with_metric(metric)
+
+    def gradient_bench(self, samples: Task) -> Bench:
+        """A bench on which damage is predicted by gradients, to choose parts of a network by: few samples and chips."""
+        few = samples.head(GRADIENT_SAMPLES)
+        metric = ranking_metric(None, self.bench(few).example_output, few.targets)
+        bench = self.bench(few.with_metric(metric))
+        return replace(bench, draws=min(bench.draws, GRADIENT_CHIPS))
 
     def bench(self, task: Task, limited: bool = True) -> Bench:
         """A bench for some of the samples, or another metric; ``limited``: it ends when the user's time is over.

@@ -16,7 +16,7 @@ def machine(
     """A result within a budget of 0.01; ``upper``: ages, and the upper bound of the drop at each."""
     outcome = SimpleNamespace(drop=0.0, interval=interval, generalized=False, max_drop=0.01)
     hardware = SimpleNamespace(name=name, is_stochastic=stochastic)
-    ages = tuple(SimpleNamespace(t_s=t, drop_interval=(0.0, bound), sample_interval=None) for t, bound in upper)
+    ages = tuple(SimpleNamespace(t_s=t, deciding={False: (0.0, bound)}.__getitem__) for t, bound in upper)
     return SimpleNamespace(plan=SimpleNamespace(hardware=hardware, outcome=outcome, analog={"a"}), ages=ages)
 
 

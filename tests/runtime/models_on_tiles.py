@@ -25,6 +25,14 @@ def normal(rng: np.random.Generator, shape: Sequence[int], dtype: str = "float32
     return rng.normal(size=tuple(shape)).astype(dtype)
 
 
+def linear(weight: np.ndarray) -> onnx.ModelProto:
+    """A product ``a`` of four outputs."""
+    text = '<ir_version: 8, opset_import: ["": 17]> g (float[N, 8] x) => (float[N, 4] y) { [a] y = MatMul (x, w) }'
+    model = onnx.parser.parse_model(text)
+    model.graph.initializer.append(numpy_helper.from_array(weight, "w"))
+    return model
+
+
 def model_of(
     nodes: Sequence[onnx.NodeProto],
     inputs: Feeds,

@@ -25,6 +25,7 @@ from lhc.runtime.calibration import (
 )
 from lhc.runtime.stream import Unit
 from lhc.study.prepare import machine_of
+from tests.runtime.models_on_tiles import linear
 
 pytestmark = pytest.mark.analog
 
@@ -193,13 +194,6 @@ adc: {bits: 8, bound: 12, bound_management: none, range: layer, range_quantile: 
 """
 
 
-def _linear(weight: np.ndarray) -> onnx.ModelProto:
-    text = '<ir_version: 8, opset_import: ["": 17]> g (float[N, 8] x) => (float[N, 4] y) { [a] y = MatMul (x, w) }'
-    model = onnx.parser.parse_model(text)
-    model.graph.initializer.append(onnx.numpy_helper.from_array(weight, "w"))
-    return model
-
-
 @pytest.mark.parametrize("slices", [False, True])
 @pytest.mark.parametrize("scaling", ["abs_max", "static"])
 def test_range_of_adcs_is_the_quantile_of_what_tiles_give(scaling: str, slices: bool) -> None:
@@ -208,7 +202,7 @@ def test_range_of_adcs_is_the_quantile_of_what_tiles_give(scaling: str, slices: 
     machine = Hardware.parse(text + more, "text")
     rng = np.random.default_rng(3)
     x, w = rng.normal(size=(300, 8)).astype(np.float32), rng.normal(size=(8, 4)).astype(np.float32)
-    model = load_model(_linear(w))
+    model = load_model(linear(w))
     ranges = {"a": (1.7, 1.1)} if scaling == "static" else {}
     found, columns = calibrate_adcs(model, read_graph(model), machine, ["a"], [(300, {"x": x})], ranges)
 
@@ -239,7 +233,7 @@ def test_sums_tell_which_vectors_the_engine_reads_again(copies: int) -> None:
     """A vector that is read again answers otherwise than on a machine that clips its sums."""
     rng = np.random.default_rng(5)
     x, w = rng.normal(size=(2000, 8)).astype(np.float32), rng.normal(size=(8, 4)).astype(np.float32)
-    source = _linear(w)
+    source = linear(w)
     model, machine = load_model(source), Hardware.load("lionheart").model_copy(update={"devices": None})
     machine = machine.model_copy(update={"adc": machine.adc.model_copy(update={"noise": 0.0})})
     sums = calibrate_sums(model, read_graph(model), machine, ["a"], [(2000, {"x": x})], {}, 0.0)["a"]

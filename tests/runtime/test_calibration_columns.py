@@ -13,6 +13,7 @@ from lhc.hardware import Hardware
 from lhc.onnx_io import load_model, read_graph
 from lhc.runtime import HybridSession
 from lhc.runtime.calibration import LEAST_SHARE, calibrate_adcs
+from tests.runtime.models_on_tiles import linear
 
 pytestmark = pytest.mark.analog
 
@@ -22,13 +23,6 @@ tiles: {rows: 6, cols: 6}
 dac: {bits: 12, scaling: none}
 adc: {bits: 8, bound: 12, bound_management: none, range: column, range_quantile: 0.99}
 """
-
-
-def _linear(weight: np.ndarray) -> onnx.ModelProto:
-    text = '<ir_version: 8, opset_import: ["": 17]> g (float[N, 8] x) => (float[N, 4] y) { [a] y = MatMul (x, w) }'
-    model = onnx.parser.parse_model(text)
-    model.graph.initializer.append(onnx.numpy_helper.from_array(weight, "w"))
-    return model
 
 
 def test_range_of_every_column_is_the_quantile_of_what_it_gives() -> None:
@@ -93,7 +87,7 @@ def test_columns_with_ranges_of_their_own_are_converted_in_their_own_steps() -> 
     shares = (1.0, 0.25, 0.6, 0.1)
     perfect = Hardware.load("ideal").model_copy(update={"adc": QUIET.adc.model_copy(update={"bits": 5, "bound": 3.0})})
     machine = perfect.model_copy(update={"adc": perfect.adc.model_copy(update={"columns": shares})})
-    found = HybridSession(_linear(w), hardware=machine, placement=["a"]).run(None, {"x": x})[0]
+    found = HybridSession(linear(w), hardware=machine, placement=["a"]).run(None, {"x": x})[0]
 
     full = np.abs(w).max(axis=0)
     step = 3.0 / 15 * np.array(shares)
@@ -104,12 +98,12 @@ def test_columns_with_ranges_of_their_own_are_converted_in_their_own_steps() -> 
 def test_what_has_no_range_for_a_column_refuses(tmp_path: Path) -> None:
     w = np.ones((8, 4), np.float32)
     with pytest.raises(UsageError, match=r"range for every column .* the engine reference cannot multiply"):
-        HybridSession(_linear(w), hardware=with_columns(QUIET, 4, 0.5), placement=["a"], engine="reference")
+        HybridSession(linear(w), hardware=with_columns(QUIET, 4, 0.5), placement=["a"], engine="reference")
     with pytest.raises(UsageError, match=r"layer 'a' has 4 outputs, and adc\.columns 3 ranges"):
-        HybridSession(_linear(w), hardware=with_columns(QUIET, 3, 0.5), placement=["a"])
-    plan = lhc.analyze(_linear(w), hardware=with_columns(QUIET, 4, 0.5)).plan.decide({"a": ("analog", "forced", "")})
+        HybridSession(linear(w), hardware=with_columns(QUIET, 3, 0.5), placement=["a"])
+    plan = lhc.analyze(linear(w), hardware=with_columns(QUIET, 4, 0.5)).plan.decide({"a": ("analog", "forced", "")})
     with pytest.raises(ModelError, match="no form in the files of split"):
-        lhc.split(_linear(w), folder=tmp_path / "parts", placement=plan)
+        lhc.split(linear(w), folder=tmp_path / "parts", placement=plan)
     for text in ("adc: {range: column, noise: 0.1}", "adc: {range: column}\ncurrents: {ir_drop: 1}"):
         with pytest.raises(ConfigError, match="range: column"):
             Hardware.parse(f"name: x\n{text}\n", "x")
