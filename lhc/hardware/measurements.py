@@ -281,14 +281,19 @@ def _fitted(
         correlation=tuple(correlation),
         read_us=_numbers(read),
     )
-    if not 1 / MOST_OFF <= mean[0, -1] / targets[-1] <= MOST_OFF:
-        raise DataError(
-            f"{path}: devices with target {targets[-1]:g} µS have a mean of {mean[0, -1]:g} µS at the first read; are"
-            " the units of both columns right?"
-        )
+    _check_units(float(targets[-1]), float(mean[0, -1]), path)
     greatest = max((distance for distance, _ in distances), default=0.0)
     unlike, between = sum(beyond for _, beyond in distances), _between_chips(all_normed, classes, chips)
     return FittedDevices(devices, len(means), float(counts.mean()), len(distances), unlike, greatest, between)
+
+
+def _check_units(target: float, held: float, path: Path) -> None:
+    """Refuse devices that hold something else altogether than what was aimed at, both in µS."""
+    if not 1 / MOST_OFF <= held / target <= MOST_OFF:
+        raise DataError(
+            f"{path}: devices with target {target:g} µS have a mean of {held:g} µS at the first read; are the units of"
+            " both columns right?"
+        )
 
 
 def _between_chips(normed: Floats, classes: Integers, chips: Integers) -> float | None:
