@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
+from benchmarks.published_costs import analog_layers
+from benchmarks.published_networks import Builder, resnet
 from lhc.costs import SystemFigures, cost_of, system_figures
 from lhc.costs.system import SystemCost
 from lhc.graph import Elements, Layer, LayerGraph, MatrixShape, WeightRef
@@ -107,8 +109,6 @@ def threedcim() -> list[Figure]:
 
 def resnet18_segment() -> tuple[LayerGraph, frozenset[str]]:
     """First layers of ResNet-18 on images of 224x224, and those that DIANA computes on its macro."""
-    from benchmarks.published_costs import Builder
-
     b = Builder(3, 224)
     b.conv("conv1", 64, kernel=7, stride=2)
     b.append("relu1", "Relu")
@@ -126,8 +126,6 @@ def resnet18_segment() -> tuple[LayerGraph, frozenset[str]]:
 
 def diana() -> list[Figure]:
     """What was measured on DIANA."""
-    from benchmarks.published_costs import analog_layers, resnet
-
     machine = Hardware.load(SYSTEMS / "diana.yaml")
     assert isinstance(machine.costs, DianaCosts)
     cost = cost_of(*resnet18_segment(), machine)

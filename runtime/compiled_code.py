@@ -22,7 +22,7 @@ from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLoca
 from numba.core.registry import cpu_target
 
 from lhc.runtime.environment import code_digest
-from lhc.store import default_work_dir
+from lhc.support.files import default_work_dir
 from lhc.support.version import VERSION
 
 __all__ = ["compiled", "compiled_folder"]

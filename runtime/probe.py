@@ -71,7 +71,7 @@ def _folder() -> Path:
     import onnx
     import onnxruntime
 
-    from lhc.store import default_work_dir
+    from lhc.support.files import default_work_dir
 
     return default_work_dir() / "opened" / f"onnx-{onnx.__version__}-onnxruntime-{onnxruntime.__version__}"
 

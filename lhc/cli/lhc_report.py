@@ -3,6 +3,7 @@
 from lhc.cli.output import hint, hints, say
 from lhc.errors import UsageError
 from lhc.options.terminal_options import ReportOptions
+from lhc.support.files import default_work_dir
 
 
 def report(asked: ReportOptions) -> None:
@@ -18,7 +19,6 @@ def report(asked: ReportOptions) -> None:
     from lhc.report.document import Report
     from lhc.report.formats import save_report
     from lhc.report.markdown import markdown
-    from lhc.store import default_work_dir
 
     if asked.schema:
         say(Report.json_schema())

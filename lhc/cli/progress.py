@@ -12,6 +12,7 @@ from lhc.cli.output import emit, hint
 from lhc.options.commands import PartitionOptions, RunOptions, SensitivityOptions
 from lhc.options.printed import Form
 from lhc.options.subjects import Execution
+from lhc.support.files import default_work_dir
 from lhc.support.numbers import work_text
 
 __all__ = ["dry_run", "reporter", "watched"]
@@ -26,8 +27,6 @@ C = TypeVar("C", bound=Execution)
 @contextmanager
 def watched(asked: C, quiet: bool) -> Iterator[C]:
     """The options with a progress that is shown, and with the folder in the user's cache where none is named."""
-    from lhc.store import default_work_dir
-
     with reporter(quiet) as progress:
         yield replace(asked, progress=progress, work_dir=asked.work_dir or default_work_dir())
 

@@ -27,7 +27,7 @@ from lhc.runtime import HybridExecutor
 from lhc.runtime.on_demand import chip_on_demand
 from lhc.runtime.onnx_runtime import onnxruntime
 from lhc.runtime.ort import create_session, run_session
-from lhc.store import default_work_dir
+from lhc.support.files import default_work_dir
 
 __all__ = ["CompiledModel", "check_compilable", "check_compiled_output", "compile_chips"]
 

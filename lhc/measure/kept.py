@@ -8,8 +8,7 @@ from lhc.measure.scorer import Job, Setting
 from lhc.runtime.environment import environment
 from lhc.samples.metrics import Array
 from lhc.samples.task import Task
-from lhc.store import Facts, ResultCache
-from lhc.store.facts import JsonValue
+from lhc.store import Facts, JsonValue, ResultCache
 from lhc.support.functions import code_of
 
 __all__ = ["KeptResults"]

@@ -1,36 +1,37 @@
 """The result cache: what was measured once is there after any kill, for later runs and other processes.
 
-A result is a small array that goes by the facts that it depends on. Beside results lie *documents*, such as reports,
-by kind and name. All is one sqlite database; docs/result-cache.md says what it promises, and shows it in use.
+A result is a small array that goes by the facts that it depends on; facts lie *within* others, so that what many
+results share is kept once. Beside results lie *documents*, such as reports, by kind and name. All is one sqlite
+database; docs/result-cache.md says what it promises, and shows it in use.
 """
 
 import errno
+import json
 import logging
 import os
 import sqlite3
 import threading
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from functools import cache
-from hashlib import blake2b
+from hashlib import blake2b, sha256
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-import platformdirs
 
 from lhc.errors import DataError, LhcError
-from lhc.store.facts import Facts, chain, fingerprint
 
-__all__ = ["ResultCache", "default_work_dir"]
+__all__ = ["Facts", "JsonValue", "ResultCache", "fingerprint"]
 
+JsonValue: TypeAlias = bool | int | float | str | Sequence["JsonValue"] | Mapping[str, "JsonValue"] | None
+Facts: TypeAlias = Mapping[str, JsonValue]
 Array = npt.NDArray[Any]
 Row = tuple[Any, ...]
 T = TypeVar("T")
-
 log = logging.getLogger("lhc")
 
 TABLES = [
@@ -43,20 +44,42 @@ SYNC_SECONDS = 1.0
 """What is kept so long after the last sync is synced to the disk, with all before it; so is the first thing."""
 BUSY_SECONDS = 30.0
 """How long a process waits while another one writes."""
-MAX_BYTES = 2**29
-"""Of a result."""
 _NAME = "results-v1-{:06}.sqlite3"
 _DOCUMENTS = "SELECT kind, name, text, digest FROM documents WHERE kind = ?1 AND"
 _FULL = {"SQLITE_FULL", "SQLITE_IOERR_WRITE", "SQLITE_IOERR_FSYNC", "SQLITE_IOERR_SHMSIZE"}
-
 _LOCK = threading.RLock()
 _CACHES: "weakref.WeakSet[ResultCache]" = weakref.WeakSet()
 
 
-def default_work_dir() -> Path:
-    """``$LHC_CACHE``, else ``lhc`` in the user's cache folder (on Linux ``$XDG_CACHE_HOME`` or ``~/.cache``)."""
-    value = os.environ.get("LHC_CACHE")
-    return Path(value).expanduser() if value else platformdirs.user_cache_path("lhc", appauthor=False)
+def chain(*facts: Facts) -> list[tuple[str, str, str]]:
+    """Fingerprint, that of those before it (none: empty), and canonical JSON of facts that lie within each other.
+
+    Raises:
+        TypeError, ValueError: JSON cannot say what they hold, such as numpy's integers, or NaN.
+    """
+    links: list[tuple[str, str, str]] = []
+    for one in facts:
+        within = links[-1][0] if links else ""
+        text = json.dumps(_plain(one), sort_keys=True, separators=(",", ":"), allow_nan=False)
+        links.append((sha256(f"{within}\n{text}".encode()).hexdigest(), within, text))
+    return links
+
+
+def fingerprint(*facts: Facts) -> str:
+    """What stands for facts within each other: SHA-256 of JSON with sorted names, no spaces, ASCII, and 1.0 as 1."""
+    return chain(*facts)[-1][0]
+
+
+def _plain(value: JsonValue) -> JsonValue:
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, (list, tuple)):
+        return [_plain(inner) for inner in value]
+    if isinstance(value, Mapping):
+        if not all(isinstance(name, str) for name in value):
+            raise TypeError("names of facts are text")
+        return {name: _plain(inner) for name, inner in value.items()}
+    return value
 
 
 class ResultCache(AbstractContextManager["ResultCache"]):
@@ -70,7 +93,8 @@ class ResultCache(AbstractContextManager["ResultCache"]):
     def __init__(self, folder: str | Path, *, fresh: bool = False) -> None:
         self.folder = Path(folder)
         self._connection: sqlite3.Connection | None = None
-        self._file: tuple[Path, int | None] | None = None
+        self._path: Path | None = None  # of the database that is open; None: none, or memory
+        self._inode: int | None = None
         self._in_memory = self._began_anew = False
         self._synced = -SYNC_SECONDS
         self._after = 0
@@ -96,11 +120,11 @@ class ResultCache(AbstractContextManager["ResultCache"]):
         """Keep a result, any shape, safe from any kill of this process once this returns.
 
         Raises:
-            DataError: an array so large, or of other elements than booleans, integers and floats.
+            DataError: more than 512 MiB, or other elements than booleans, integers and floats.
             LhcError: the disk is full; what is there is kept, and more can be put once there is room.
         """
         array = np.asarray(value, value.dtype.newbyteorder("<"))
-        if array.dtype.str not in TYPES or array.ndim > 32 or array.nbytes > MAX_BYTES:
+        if array.dtype.str not in TYPES or array.ndim > 32 or array.nbytes > 2**29:
             raise DataError(f"{array.nbytes} bytes of {array.dtype} with {array.ndim} axes cannot be kept as a result")
         *shared, own = chain(*facts)
         row = (*own, array.dtype.str, " ".join(map(str, array.shape)), array.tobytes())
@@ -137,7 +161,7 @@ class ResultCache(AbstractContextManager["ResultCache"]):
                 with suppress(sqlite3.Error):  # on a full disk, all stays in the write-ahead log
                     self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
                 self._connection.close()
-            self._connection = self._file = None
+            self._connection = self._path = None
 
     def _sound(self, rows: list[Row]) -> list[Row]:
         """Rows without their last column, which must be the checksum of the others."""
@@ -165,35 +189,32 @@ class ResultCache(AbstractContextManager["ResultCache"]):
     def _run(self, action: Callable[[sqlite3.Connection], T], make: bool) -> T | None:
         """Act on the newest database; None where there is none and none is made."""
         with _LOCK:
-            for _ in range(3):  # in what is there, in one that begins anew, in memory
+            while True:  # in what is there, in one that begins anew, in memory, which takes everything or raises
                 try:
                     connection = self._reach(make)
                     return None if connection is None else action(connection)
                 except (sqlite3.Error, OSError) as error:
                     self._give_way(error)
-            raise AssertionError("memory takes everything")
 
     def _reach(self, make: bool) -> sqlite3.Connection | None:
-        if self._file is not None and _inode(self._file[0]) != self._file[1]:  # it was deleted or replaced
+        if self._path is not None and _inode(self._path) != self._inode:  # it was deleted or replaced
             self.close()
             self._after = 0
+        if self._connection is None and not self._in_memory:
+            self._path = max(self.folder.glob(f"results-v1-{6 * '[0-9]'}.sqlite3"), default=None)
+            if self._path is None and not make:
+                return None
+            if self._path is None and any(self.folder.glob("*.lhclog")):
+                log.warning("%s: results of an older lhc are not used; delete *.lhclog, reports, fronts", self.folder)
+            self._path = self._path or self.folder / _NAME.format(1)
         if self._connection is None:
-            path = None if self._in_memory else self._newest(make)
-            if path is not None or self._in_memory:
-                self._connection = _connect(path)
-                self._file = None if path is None else (path, _inode(path))
+            self._connection = _connect(self._path)
+            self._inode = _inode(self._path) if self._path else None
         return self._connection
-
-    def _newest(self, make: bool = False) -> Path | None:
-        path = max(self.folder.glob(f"results-v1-{6 * '[0-9]'}.sqlite3"), default=None)
-        if path is None and make and any(self.folder.glob("*.lhclog")):
-            log.warning("%s: results of an older lhc are not used; delete *.lhclog, reports, fronts", self.folder)
-        return self.folder / _NAME.format(1) if path is None and make else path
 
     def _give_way(self, error: Exception) -> None:
         """Begin a new database where this one is damaged, and use memory where none can be used."""
-        path = self._file[0] if self._file else self._newest()
-        reason = getattr(error, "strerror", None) or str(error)
+        path, reason = self._path, getattr(error, "strerror", None) or str(error)
         self.close()
         full = getattr(error, "sqlite_errorname", "") in _FULL or getattr(error, "errno", 0) == errno.ENOSPC
         if full or self._in_memory:
@@ -225,18 +246,14 @@ def _connect(path: Path | None) -> sqlite3.Connection:
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
         _check_owner(path)
-    connection = sqlite3.connect(
-        path or ":memory:", timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
-    )
+    connection = sqlite3.connect(path or ":memory:", BUSY_SECONDS, isolation_level=None, check_same_thread=False)
     connection.text_factory = bytes
     try:
         with suppress(sqlite3.OperationalError):  # another process just makes it; a rollback journal is as safe
             connection.execute("PRAGMA journal_mode = WAL")
-        with connection:
-            if not _tables(connection):
-                connection.execute("BEGIN IMMEDIATE")
-                for table in [] if _tables(connection) else TABLES:
-                    connection.execute(table)
+        if not _tables(connection):
+            made = "; ".join(table.replace("TABLE", "TABLE IF NOT EXISTS") for table in TABLES)
+            connection.executescript(f"BEGIN IMMEDIATE; {made}; COMMIT")
         if _tables(connection) != TABLES:
             raise sqlite3.DatabaseError("its tables are not those of lhc")
     except BaseException:

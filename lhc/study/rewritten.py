@@ -8,7 +8,7 @@ from lhc.hardware import Hardware
 from lhc.model import OnnxModel
 from lhc.onnx_io import check_output, save_model
 from lhc.onnx_io.data_file import DataFile, Store, in_memory
-from lhc.store import default_work_dir
+from lhc.support.files import default_work_dir
 from lhc.support.notebook import Tabled
 
 __all__ = ["RewrittenModel", "data_file", "store_in"]

@@ -1,4 +1,4 @@
-"""Write files without ever leaving half of one, also where the machine stops."""
+"""Write files without ever leaving half of one, also where the machine stops; where lhc keeps its own."""
 
 import os
 import stat
@@ -7,9 +7,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
+import platformdirs
+
 from lhc.errors import UsageError
 
-__all__ = ["write_file"]
+__all__ = ["default_work_dir", "write_file"]
+
+
+def default_work_dir() -> Path:
+    """``$LHC_CACHE``, else ``lhc`` in the user's cache folder (on Linux ``$XDG_CACHE_HOME`` or ``~/.cache``)."""
+    value = os.environ.get("LHC_CACHE")
+    return Path(value).expanduser() if value else platformdirs.user_cache_path("lhc", appauthor=False)
 
 
 def write_file(path: Path, write: Callable[[IO[bytes]], object]) -> None:

@@ -1,6 +1,6 @@
 """Small networks, and those of the published figures."""
 
-import importlib.util
+import importlib
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -11,15 +11,21 @@ from lhc.graph import Layer, LayerGraph, MatrixShape, WeightRef
 
 
 @pytest.fixture(scope="session")
-def published() -> ModuleType:
-    """benchmarks/published_costs.py: networks for 32x32 images and published gains."""
-    path = Path(__file__).parents[2] / "benchmarks" / "published_costs.py"
-    spec = importlib.util.spec_from_file_location("published_costs", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def benchmark() -> Callable[[str], ModuleType]:
+    """A module of benchmarks/."""
+
+    def load(name: str) -> ModuleType:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.syspath_prepend(Path(__file__).parents[2])
+            return importlib.import_module(f"benchmarks.{name}")
+
+    return load
+
+
+@pytest.fixture(scope="session")
+def published(benchmark: Callable[[str], ModuleType]) -> ModuleType:
+    """benchmarks/published_costs.py: published gains, and networks for 32x32 images."""
+    return benchmark("published_costs")
 
 
 @pytest.fixture

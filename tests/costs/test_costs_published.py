@@ -1,30 +1,15 @@
 """lhc's figures of systems that describe themselves, beside the published ones."""
 
-import importlib.util
-import sys
-from pathlib import Path
+from collections.abc import Callable
 from types import ModuleType
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
-
 
 @pytest.fixture(scope="module")
-def systems() -> ModuleType:
+def systems(benchmark: Callable[[str], ModuleType]) -> ModuleType:
     """benchmarks/published_systems.py."""
-    sys.path.insert(0, str(ROOT))
-    try:
-        spec = importlib.util.spec_from_file_location("published_systems", ROOT / "benchmarks/published_systems.py")
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[spec.name] = module  # dataclasses look their module up
-        spec.loader.exec_module(module)
-        importlib.import_module("benchmarks.published_costs")
-        return module
-    finally:
-        sys.path.remove(str(ROOT))
+    return benchmark("published_systems")
 
 
 def test_figures_of_systems_that_describe_themselves_agree_within_a_tenth(systems: ModuleType) -> None:

@@ -71,8 +71,10 @@ def test_a_depthwise_convolution_is_digital_work_per_group(one: One) -> None:
     assert parts["product"].latency_s == pytest.approx(1 * 32 * 1 * 16 * 9 / 260e6)
 
 
-def test_pooling_and_additions_pass_through_the_memory_and_relu_is_free(published: ModuleType) -> None:
-    b = published.Builder(8, 16)
+def test_pooling_and_additions_pass_through_the_memory_and_relu_is_free(
+    benchmark: Callable[[str], ModuleType],
+) -> None:
+    b = benchmark("published_networks").Builder(8, 16)
     b.conv("first", 8)
     start = b.tensor
     b.append("relu", "Relu")

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pytest
 
 from lhc.errors import LhcError
-from lhc.store import Facts, ResultCache, default_work_dir
+from lhc.store import Facts, ResultCache
 
 Unit = Callable[[int], tuple[npt.NDArray[np.float64], Facts]]
 Fill = Callable[[Path, range], None]
@@ -309,20 +309,3 @@ def test_memory_that_is_full_is_told(tmp_path: Path, unit: Unit, monkeypatch: py
         cache._connection.execute("PRAGMA max_page_count = 1")
         with pytest.raises(LhcError, match="no room for more results"):
             cache.put(np.zeros(10_000), {"unit": "large"})
-
-
-def test_the_default_folder_is_in_the_users_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("LHC_CACHE", raising=False)
-    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
-    monkeypatch.setenv("HOME", str(tmp_path))
-    if sys.platform.startswith("linux"):
-        assert default_work_dir() == tmp_path / ".cache" / "lhc"
-        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
-        assert default_work_dir() == tmp_path / "xdg" / "lhc"
-    monkeypatch.setenv("LHC_CACHE", "")
-    assert default_work_dir().name == "lhc"
-    monkeypatch.setenv("LHC_CACHE", str(tmp_path / "mine"))
-    assert default_work_dir() == tmp_path / "mine"
-    monkeypatch.setenv("LHC_CACHE", "~/mine")
-    assert default_work_dir() == tmp_path / "mine"
-    assert not (tmp_path / "mine").exists()

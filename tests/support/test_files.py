@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from lhc.errors import UsageError
-from lhc.support.files import write_file
+from lhc.support.files import default_work_dir, write_file
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="permissions, links and pipes are POSIX's")
 
@@ -57,3 +57,20 @@ def test_nothing_is_left_where_writing_fails(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="on the way"):
         write_file(tmp_path / "out", fail)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_default_folder_is_in_the_users_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("LHC_CACHE", raising=False)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    if sys.platform.startswith("linux"):
+        assert default_work_dir() == tmp_path / ".cache" / "lhc"
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+        assert default_work_dir() == tmp_path / "xdg" / "lhc"
+    monkeypatch.setenv("LHC_CACHE", "")
+    assert default_work_dir().name == "lhc"
+    monkeypatch.setenv("LHC_CACHE", str(tmp_path / "mine"))
+    assert default_work_dir() == tmp_path / "mine"
+    monkeypatch.setenv("LHC_CACHE", "~/mine")
+    assert default_work_dir() == tmp_path / "mine"
+    assert not (tmp_path / "mine").exists()
