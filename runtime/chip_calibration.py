@@ -159,6 +159,7 @@ def calibrated(
     t_s: float,
     calls: Sequence[Call],
     reads: Sequence[int] | None = None,
+    prefixes: Callable[[Call], Mapping[str, Array]] | None = None,
 ) -> dict[str, Correction]:
     """Corrections of one chip, by layer, on the fast engine.
 
@@ -168,13 +169,14 @@ def calibrated(
         t_s: when it is calibrated, in seconds after the first read.
         calls: samples; they take turns with the reads.
         reads: numbers of the reads; those of the hardware's calibration by default, none of which is inference's.
+        prefixes: as for `HybridExecutor.calibrate`.
 
     Raises:
         DataError: the network does not run on these samples.
     """
     numbers = _numbers(hardware, calls) if reads is None else reads
     chips = reads_on_demand(executor, hardware, seed, draw, t_s, numbers)
-    return executor.calibrate(chips, calls, _correct(hardware, digital, calls))
+    return executor.calibrate(chips, calls, _correct(hardware, digital, calls), prefixes)
 
 
 def _numbers(hardware: Hardware, calls: Sequence[Call]) -> range:

@@ -224,6 +224,7 @@ class HybridExecutor:
         reads: Sequence[ProgrammedLayers],
         calls: Sequence[Call],
         correct: "Callable[[AnalogLayer, Sequence[Array], Sequence[Array]], Correction | None]",
+        prefixes: Callable[[Call], Mapping[str, Array]] | None = None,
     ) -> dict[str, Correction]:
         """Corrections of one chip, layer after layer, in one pass of the calls.
 
@@ -232,6 +233,7 @@ class HybridExecutor:
             calls: feeds, and where they stand in the stream.
             correct: a layer's correction, from its activations, and its outputs before its bias, on every call; None
                 for none.
+            prefixes: what `prefix` gives for a call, kept for other chips.
 
         Raises:
             DataError: the network does not run on these feeds.
@@ -239,8 +241,10 @@ class HybridExecutor:
         found: dict[str, Correction] = {}
         readers = Counter(self._reads())
         waiting = [readers.copy() for _ in calls]
-        every = [dict(self.prefix(feeds)) for feeds, _ in calls]
-        for stage in (_Stage(None, None, self._stages[0].analog), *self._stages[1:]):
+        every = [dict(self.prefix(call[0]) if prefixes is None else prefixes(call)) for call in calls]
+        # What follows the last analog layer corrects nothing, but may tell of another branch.
+        last = None if self._branches or self._stages[-1].analog else -1
+        for stage in (_Stage(None, None, self._stages[0].analog), *self._stages[1:last]):
             every = [self._segment(stage, tensors) for tensors in every]
             for tensors, left in zip(every, waiting, strict=True):
                 _release(tensors, left, stage.segment.inputs if stage.segment else ())

@@ -216,7 +216,7 @@ class Scorer:
         self._chips = RecentlyUsed(1)
         self._corrections = RecentlyUsed(_KEPT_CORRECTIONS)
         self._digital: dict[str, Moments] = {}
-        self._prefixes = CallTensors(setting.memory // 4)
+        self._prefixes, self._calibrating = CallTensors(setting.memory // 8), CallTensors(setting.memory // 8)
         self._references: Bank[Array] = Bank(setting.memory // 4)
 
     def scores(self, job: Job, block: Block) -> list[Array]:
@@ -312,7 +312,12 @@ class Scorer:
         new = [layer for layer in executor.layers if layer.name not in self._digital]
         self._digital |= digital_moments(setting.model, setting.graph, new, calls)
         reads = (0,) if setting.frozen else None
-        return calibrated(executor, self._digital, setting.hardware, setting.seed, draw, t_s, calls, reads)
+
+        def prefixes(call: Call) -> Mapping[str, Array]:
+            feeds, position = call
+            return self._calibrating.get(executor.analog, position.first, partial(executor.prefix, feeds))
+
+        return calibrated(executor, self._digital, setting.hardware, setting.seed, draw, t_s, calls, reads, prefixes)
 
     def _scored(self, output: Array, block: Block, where: slice) -> Array:
         """Scores of some samples of a block, or what the metric's summary keeps of them."""

@@ -1,5 +1,6 @@
 """Chips of a bench are calibrated each for itself, at its own time, and not on the noise that they are judged with."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -14,6 +15,8 @@ from lhc.measure import Bench
 from lhc.measure.scorer import Block, Scorer
 from lhc.onnx_io import load_model, read_graph
 from lhc.runtime import HybridExecutor
+from lhc.runtime.onnx_runtime import onnxruntime
+from lhc.runtime.ort import run_session
 from lhc.samples.metrics import get_metric
 from lhc.samples.task import Task
 
@@ -74,6 +77,25 @@ def test_chips_are_calibrated_each_for_itself(monkeypatch: pytest.MonkeyPatch) -
 def test_a_chip_is_the_same_in_any_company() -> None:
     together = bench().measure(LAYERS, range(4)).drops
     assert [float(bench().measure(LAYERS, range(n, n + 1)).drops[0]) for n in range(4)] == together.tolist()
+
+
+def test_what_comes_before_the_analog_layers_runs_once_for_all_chips(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What comes behind them does not take part in a calibration: digital segments run for scores alone."""
+    ran: list[str] = []
+
+    def counted(
+        session: onnxruntime.InferenceSession, outputs: Sequence[str], feeds: Mapping[str, np.ndarray], label: str
+    ) -> list[np.ndarray]:
+        ran.append(outputs[0])
+        return run_session(session, outputs, feeds, label)
+
+    one = bench()
+    _ = one.digital_score
+    monkeypatch.setattr("lhc.runtime.executor.run_session", counted)
+    one.measure(frozenset({"second"}), range(4))
+    calls, calibrating = -(-200 // one.setting.call_samples), len(one.setting.calibration_calls)
+    assert ran.count("r") == calls + calibrating
+    assert ran.count("y") == 4 * calls
 
 
 def test_read_noise_of_inference_is_not_calibrated_away(monkeypatch: pytest.MonkeyPatch) -> None:
