@@ -42,7 +42,7 @@ def run(arguments: list[str], limit: int, output: str, told: str) -> None:
         app(arguments)
     except SystemExit as end:
         sys.stdout.flush()
-        os._exit(end.code if isinstance(end.code, int) else 1)
+        os._exit(0 if end.code is None else int(end.code))
     os._exit(1)
 
 
