@@ -6,9 +6,8 @@ not analog runs as the file has it.
 
 from lhc.canonical.columns import splittable, with_digital_columns
 from lhc.canonical.form import canonical, dequantises
-from lhc.canonical.nesting import nested_again
 from lhc.canonical.open_control import open_control
-from lhc.canonical.placed import placed_form, placed_proto, written_branches
+from lhc.canonical.placed import nested_again, placed_form, placed_proto, written_branches
 
 __all__ = [
     "canonical",

@@ -4,7 +4,7 @@ Fused operators of onnxruntime round and order otherwise than what they are made
 what is digital in a placement is computed by the operator that the user would run.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import onnx
 
@@ -13,7 +13,10 @@ from lhc.graph import Layer, LayerGraph
 from lhc.model import OnnxModel, Rewritten, captured, with_nodes
 from lhc.onnx_io.operators import kind_of
 
-__all__ = ["placed_form", "placed_proto", "written_branches"]
+__all__ = ["nested_again", "placed_form", "placed_proto", "written_branches"]
+
+Placed = tuple[str, onnx.NodeProto]
+"""The name of a node of the model in memory, and what was made of it."""
 
 
 def placed_form(
@@ -75,3 +78,38 @@ def placed_proto(model: OnnxModel, graph: LayerGraph, analog: frozenset[str]) ->
     dropped = (added | packed) - read
     kept = (tensor for tensor in model.proto.graph.initializer if tensor.name not in dropped)
     return with_nodes(model.proto, (nodes[layer.name] for layer in placed.layers), kept)
+
+
+def nested_again(model: OnnxModel, analog: frozenset[str], nodes: Iterable[Placed]) -> list[onnx.NodeProto]:
+    """The operators of a main graph, with its branches in the If that they came from.
+
+    So a model that is made of the written-out form does the right thing in calls that take another branch, too: they
+    find the file's own operators there.
+
+    Args:
+        model: in its canonical form.
+        nodes: of its main graph in a placement's form, in order.
+    """
+    placed = list(nodes)
+    for one in reversed(written_branches(model, analog)):  # those that hold others come last
+        where = [index for index, (name, _) in enumerate(placed) if name in one.made]
+        body = [placed[index] for index in where]
+        first = where[0]
+        placed = [item for index, item in enumerate(placed) if index not in set(where)]
+        placed.insert(first, (body[0][0], _held(one, [node for _, node in body])))
+    return [node for _, node in placed]
+
+
+def _held(one: Rewritten, nodes: list[onnx.NodeProto]) -> onnx.NodeProto:
+    """The If with these operators in its branch."""
+    made = onnx.NodeProto()
+    made.CopyFrom(one.node)
+    written = {
+        node.output[0]: node for node in nodes if node.op_type == "Identity" and node.output[0] in one.node.output
+    }
+    body = next(attribute.g for attribute in made.attribute if attribute.name == one.branch)
+    del body.node[:], body.initializer[:], body.value_info[:]
+    body.node.extend(node for node in nodes if node.output[0] not in written)
+    for output, value in zip(one.node.output, body.output, strict=True):
+        value.name = written[output].input[0] if output in written else value.name
+    return made

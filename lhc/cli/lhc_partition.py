@@ -8,6 +8,7 @@ import typer
 from lhc.cli.output import check_file, default_output, emit, hint, hints, notes, say, write
 from lhc.cli.progress import dry_run, watched
 from lhc.options.commands import PartitionOptions
+from lhc.options.declare import taken_by
 from lhc.options.terminal_options import PartitionOutput
 
 if TYPE_CHECKING:
@@ -52,13 +53,7 @@ def partition(asked: PartitionOptions, shown: PartitionOutput) -> None:
     notes([*([] if result.ranking is None else ranking_notes(result.ranking)), *result.notes])
     # With other weights it is another network; that its place is free was checked above.
     force = force or (asked.retrain and where.exists())
-    result.save(
-        where,
-        force=force,
-        external_data=shown.external_data,
-        layer_ann=shown.layer_ann,
-        device_configurations=shown.device_configurations,
-    )
+    result.save(where, **taken_by(result.save, shown) | {"force": force})
     if shown.plan_out is not None:
         write(shown.plan_out, result.plan.to_yaml())
     emit(partition_document(result), result.as_table(), result.summary, shown.chosen, partition_head(result))

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from lhc.cli.output import emit, hint, notes
+from lhc.options.declare import taken_by
 from lhc.options.terminal_options import ReapplyOptions
 
 
@@ -19,7 +20,7 @@ def reapply(asked: ReapplyOptions) -> None:
     check_output(where, opened.model, asked.force)
     result = run(opened, asked.original, asked.hardware)
     notes(result.notes)
-    result.save(where, force=asked.force, layer_ann=asked.layer_ann, device_configurations=asked.device_configurations)
+    result.save(where, **taken_by(result.save, asked))
     document = placement_document(result) | {"notes": list(result.notes)}
     emit(document, result.as_table(), result.summary, asked.chosen)
     hint(f"written: {where}")

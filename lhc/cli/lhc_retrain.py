@@ -5,6 +5,7 @@ from dataclasses import replace
 from lhc.cli.output import default_output, emit, end_by, hint, notes
 from lhc.cli.progress import watched
 from lhc.options.commands import RetrainOptions
+from lhc.options.declare import taken_by
 from lhc.options.terminal_options import RetrainOutput
 
 
@@ -28,7 +29,7 @@ def retrain(asked: RetrainOptions, shown: RetrainOutput) -> None:
         result = run.of(watching)
     notes(result.notes)
     # The output was checked against the input before the training; a file that is there holds that network.
-    result.save(where, force=force or where.exists(), external_data=shown.external_data)
+    result.save(where, **taken_by(result.save, shown) | {"force": force or where.exists()})
     emit(placement_document(result), result.as_table(), result.summary, shown.chosen, partition_head(result))
     hint(f"written: {where}")
     end_by(result.plan.outcome, "model was")

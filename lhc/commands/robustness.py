@@ -116,5 +116,5 @@ def _as_verified(options: RobustnessOptions, verified: Outcome | None) -> RunOpt
     )
     asked = part(chosen, RunOptions)
     if (options.chips is not None and options.chips < 2) or asked.draws < 2:
-        raise UsageError("--chips and --draws must be at least 2: one chip says nothing of others")
+        raise UsageError("--chips and --draws must be at least 2: one chip shows no spread")
     return asked

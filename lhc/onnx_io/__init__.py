@@ -5,6 +5,7 @@ from lhc.onnx_io.annotations import annotate, contradictions, has_annotations, n
 from lhc.onnx_io.carriers import (
     add_device_configurations,
     configured_placements,
+    layer_assignment,
     lost_configurations,
     nnpa_config,
     placements_in,
@@ -14,7 +15,6 @@ from lhc.onnx_io.constants import Constants, stored_array
 from lhc.onnx_io.external import ExternalData, beside_data, check_place, relative
 from lhc.onnx_io.graphs import read_graph
 from lhc.onnx_io.held_weights import whole
-from lhc.onnx_io.layer_ann import layer_assignment
 from lhc.onnx_io.layer_matches import find_layers, reapplied_plan
 from lhc.onnx_io.model_files import inline_functions, load_model, save_model, serialized
 from lhc.onnx_io.overwrite import check_output, retrained_from

@@ -4,8 +4,10 @@ ONNX (IR version 11 and later): the model names a configuration with the devices
 says that its outputs lie whole on one of them. Every operator of the main graph has its pipeline stage: the smallest
 that is not below its producers' and has its device, even stages being digital and odd ones analog.
 
-onnxruntime: ``session.name_based_layer_assignment``, ``device(text, text); cpu(text)``. An operator goes to the device
-of the longest text that is part of its name.
+onnxruntime, from 1.25 on: ``session.layer_assignment_settings``, ``device(=value);device(=value)``, ``=`` for an exact
+match: nodes whose key ``layer_ann`` is that value go to that device where an execution provider has it. Where no node
+has the key, from 1.32 on: ``session.name_based_layer_assignment``, ``device(text, text); cpu(text)``: an operator goes
+to the device of the longest text that is part of its name. Both are wishes, no guarantees.
 
 onnx-mlir: ``--config-file``, JSON with ``nnpa_ops_config``, rules in the order of which the first that matches counts;
 types and names are regular expressions of ECMAScript, for whole names.
@@ -21,8 +23,8 @@ from pathlib import Path
 import onnx
 
 from lhc.errors import ConfigError, UsageError
-from lhc.model import CONFIGURATION, CONFIGURED_IR, EARLIER_IR, OnnxModel, captured
-from lhc.onnx_io.annotations import keys_of_nodes, named_nodes
+from lhc.model import CONFIGURATION, CONFIGURED_IR, EARLIER_IR, LAYER_ANN, OnnxModel, captured
+from lhc.onnx_io.annotations import keys_of_nodes, named_nodes, read_plan
 from lhc.onnx_io.nested import inner_nodes
 from lhc.plan import Plan
 from lhc.plan.layer_plan import Placement
@@ -30,12 +32,14 @@ from lhc.plan.layer_plan import Placement
 __all__ = [
     "add_device_configurations",
     "configured_placements",
+    "layer_assignment",
     "lost_configurations",
-    "name_assignment",
     "nnpa_config",
     "placements_in",
 ]
 
+_DEVICE = re.compile(r"(cpu|gpu|cuda|dml|npu|fpga|accelerator|gpu:\w+)")
+"""What onnxruntime calls devices."""
 _DEVICES: tuple[Placement, ...] = ("digital", "analog")
 """Of the configuration; even and odd stages are theirs."""
 _NOT_IN_NAMES = re.compile(r"[,;()]|^[\s=]|\s$")
@@ -111,7 +115,25 @@ def _named_placements(model: OnnxModel, plan: Plan) -> dict[str, tuple[onnx.Node
     return found
 
 
-def name_assignment(model: OnnxModel, plan: Plan, device: str) -> str:
+def layer_assignment(model: OnnxModel, device: str) -> tuple[str, str]:
+    """Name and value of the session option that sends analog layers to a device and leaves digital ones on the CPU.
+
+    Raises:
+        UsageError: onnxruntime knows no such device, or the model has no placement.
+    """
+    if _DEVICE.fullmatch(device) is None:
+        known = "cpu, gpu, cuda, dml, npu, fpga, accelerator or gpu:VENDOR"
+        raise UsageError(f"--layer-assignment {device!r}: onnxruntime's devices are {known}")
+    values = {e.value for node in model.proto.graph.node for e in node.metadata_props if e.key == LAYER_ANN}
+    if values & {"analog", "digital"}:
+        return "layer_assignment_settings", f"{device}(=analog);cpu(=digital)"
+    plan = read_plan(model)
+    if plan is None:
+        raise UsageError(f"{model.label}: no placement, and no node has lhc's layer_ann; 'lhc partition' makes them")
+    return "name_based_layer_assignment", _name_assignment(model, plan, device)
+
+
+def _name_assignment(model: OnnxModel, plan: Plan, device: str) -> str:
     """The value of ``session.name_based_layer_assignment`` that sends analog operators to a device.
 
     Digital ones are named for the CPU, and so is every other operator in whose name that of an analog one stands.

@@ -1,31 +1,25 @@
 """Read model files, give every node a unique name, write files without ever leaving half of one."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from copy import deepcopy
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import onnx
-from google.protobuf.message import DecodeError, EncodeError
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.message import DecodeError, EncodeError, Message
 
 from lhc.errors import ModelError, UsageError
-from lhc.model import (
-    OnnxModel,
-    all_nodes,
-    in_other_file,
-    is_external,
-    without_annotations,
-    without_weights,
-)
+from lhc.model import OnnxModel, all_nodes, in_other_file, is_external, without_annotations, without_weights
 from lhc.onnx_io.external import ExternalData, place, resolve
 from lhc.onnx_io.foreign import foreign_format
 from lhc.onnx_io.held_weights import held_apart, whole
 from lhc.onnx_io.node_order import sort_nodes
 from lhc.onnx_io.shapes import inlined
 from lhc.onnx_io.streamed import model_bytes, model_size
-from lhc.onnx_io.texts import not_text
 from lhc.support.files import write_file
 from lhc.support.held_bytes import give_back
 
@@ -143,10 +137,38 @@ def _looks(path: Path) -> str:
 
 
 def _check_text(proto: onnx.ModelProto, label: str) -> None:
-    for field, text in not_text(proto):
+    for field, text in _not_text(proto):
         raise ModelError(
             f"{label}: not a valid ONNX model: a {field!r} is {text[:100]!r}, which is not UTF-8; export it again"
         )
+
+
+def _not_text(message: Message) -> Iterator[tuple[str, bytes]]:
+    """Strings of a message and of those in it that are no UTF-8, each with the name of its field.
+
+    protobuf reads such a string all the same, and hands it out as bytes. Fields of bytes, which hold weights, are not
+    touched: protobuf would copy them.
+    """
+    texts, inner = _fields(message.DESCRIPTOR)
+    for name in texts:
+        value = getattr(message, name)
+        values = (value,) if isinstance(value, str | bytes) else value
+        yield from ((name, one) for one in values if isinstance(one, bytes))
+    for name in inner:
+        value = getattr(message, name)
+        if not isinstance(value, Message):  # it is repeated
+            for one in value:
+                yield from _not_text(one)
+        elif message.HasField(name):
+            yield from _not_text(value)
+
+
+@cache
+def _fields(kind: Descriptor) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Names of the fields of text, and of those of messages."""
+    wanted = (FieldDescriptor.TYPE_STRING, FieldDescriptor.TYPE_MESSAGE)
+    texts, inner = (tuple(field.name for field in kind.fields if field.type == one) for one in wanted)
+    return texts, inner
 
 
 def _check_outside(proto: onnx.ModelProto, label: str) -> None:

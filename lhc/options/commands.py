@@ -77,12 +77,12 @@ class PlacedMeasuring(GivenPlacement, PlacedMachine, Measuring):
 
 @options
 class AnalyzeOptions(Shapes, MachineOptions, SampleSource, ModelForm):
-    """Of ``lhc analyze``."""
+    """The options of ``lhc analyze``."""
 
 
 @options
 class SensitivityOptions(LayerSelection, Ranking, CopiesOptions, ReadTime, Measuring):
-    """Of ``lhc sensitivity``."""
+    """The options of ``lhc sensitivity``."""
 
     PANEL = "Search"
 
@@ -90,12 +90,9 @@ class SensitivityOptions(LayerSelection, Ranking, CopiesOptions, ReadTime, Measu
         "Stop measuring a layer once its interval reaches no farther than this share of its mean (0.2).",
         default=None,
         metavar="W",
+        above=0,
         rare=True,
     )
-
-    def __post_init__(self) -> None:
-        if self.half_width is not None and not self.half_width > 0:
-            raise UsageError(f"--half-width must be above 0, got {self.half_width}")
 
 
 @options
@@ -112,7 +109,7 @@ class PartitionOptions(
     ReadTime,
     Measuring,
 ):
-    """Of ``lhc partition``."""
+    """The options of ``lhc partition``."""
 
     PANEL = "Search"
 
@@ -159,6 +156,7 @@ class PartitionOptions(
         "With --retrain and a lionheart strategy: most rounds of training for a layer.",
         default=None,
         metavar="N",
+        least=1,
         rare=True,
     )
 
@@ -167,8 +165,6 @@ class PartitionOptions(
             self._check_beside_plan()
         if self.columns_share is None:
             self._check_searched_columns()
-        if self.rounds is not None and self.rounds < 1:
-            raise UsageError(f"--rounds must be at least 1, got {self.rounds}")
         of_training = {one.name for kind in (TrainingOptions, Checkpointing) for one in options_of(kind)}
         of_training = of_training - {"seed"} | {"train_data", "rounds"}
         if self.max_draws is not None and self.max_draws < self.draws:
@@ -209,7 +205,7 @@ class PartitionOptions(
 
 @options
 class CompareOptions(PartitionOptions):
-    """Of ``lhc compare``."""
+    """The options of ``lhc compare``."""
 
     PANEL = "Machine"
 
@@ -238,7 +234,7 @@ class CompareOptions(PartitionOptions):
 
 @options
 class RetrainOptions(Checkpointing, TrainingOptions, YieldOptions, BudgetOptions, ReadTime, PlacedMeasuring):
-    """Of ``lhc retrain``."""
+    """The options of ``lhc retrain``."""
 
     PANEL = "Data"
 
@@ -263,12 +259,12 @@ class Calibrating:
 
 @options
 class RunOptions(Calibrating, ReadTimes, PlacedMeasuring):
-    """Of ``lhc run``, for what a placement is worth."""
+    """The options of ``lhc run``, for what a placement is worth."""
 
 
 @options
 class OutputsOptions(Calibrating, ReadTimes, PlacedMeasuring):
-    """Of ``lhc run --outputs``."""
+    """The options of ``lhc run --outputs``."""
 
     PANEL = "Chips"
 
@@ -277,7 +273,7 @@ class OutputsOptions(Calibrating, ReadTimes, PlacedMeasuring):
 
 @options
 class RobustnessOptions(YieldOptions, BudgetOptions, ReadTimes, GivenPlacement, PlacedMachine, Asking):
-    """Of ``lhc robustness``; chips and level are those of the verification where the placement has one."""
+    """The options of ``lhc robustness``; chips and level are those of the verification where the placement has one."""
 
     PANEL = "Chips"
 
@@ -302,28 +298,26 @@ class RobustnessOptions(YieldOptions, BudgetOptions, ReadTimes, GivenPlacement, 
 
 @options
 class AttributeOptions(LayerSelection, ReadTime, PlacedMachine, Measuring):
-    """Of ``lhc attribute``."""
+    """The options of ``lhc attribute``."""
 
 
 @options
 class SmoothOptions(Progressing, ReadTime, MachineOptions, Seeded, SomeSamples, ModelForm):
-    """Of ``lhc smooth``."""
+    """The options of ``lhc smooth``."""
 
 
 @options
 class WidenOptions(LayerSelection, MachineOptions, ModelForm):
-    """Of ``lhc widen``."""
+    """The options of ``lhc widen``."""
 
-    most: int = option("Most copies of a column; fewer where free columns hold no more.", default=4, metavar="K")
-
-    def __post_init__(self) -> None:
-        if self.most < 2:
-            raise UsageError(f"--most must be at least 2, got {self.most}")
+    most: int = option(
+        "Most copies of a column; fewer where free columns hold no more.", default=4, metavar="K", least=2
+    )
 
 
 @options
 class ParetoOptions(Selection, Ranking, GoalOptions, CopiesOptions, ReadTime, Measuring):
-    """Of ``lhc pareto``."""
+    """The options of ``lhc pareto``."""
 
     PANEL = "Search"
 
@@ -333,11 +327,7 @@ class ParetoOptions(Selection, Ranking, GoalOptions, CopiesOptions, ReadTime, Me
         default=None,
         metavar="O",
     )
-    points: int = option("Points of the front to verify.", default=12, metavar="N")
-
-    def __post_init__(self) -> None:
-        if self.points < 2:
-            raise UsageError(f"--points must be at least 2, got {self.points}")
+    points: int = option("Points of the front to verify.", default=12, metavar="N", least=2)
 
 
 @options
@@ -348,16 +338,12 @@ class PlacingFirst(
 
     PANEL = "Chips"
 
-    draw: int = option("Number of the chip (programming) that is written.", default=0, metavar="N", rare=True)
-
-    def __post_init__(self) -> None:
-        if self.draw < 0:
-            raise UsageError(f"--draw must be at least 0, got {self.draw}")
+    draw: int = option("Number of the chip (programming) that is written.", default=0, metavar="N", least=0, rare=True)
 
 
 @options
 class CompileOptions(PlacingFirst):
-    """Of ``lhc compile``."""
+    """The options of ``lhc compile``."""
 
     PANEL = "Output"
 
@@ -370,7 +356,7 @@ class CompileOptions(PlacingFirst):
 
 @options
 class SplitOptions(PlacingFirst):
-    """Of ``lhc split``."""
+    """The options of ``lhc split``."""
 
     PANEL = "Output"
 

@@ -47,7 +47,7 @@ class SampleSource:
 class SomeSamples(SampleSource):
     """Which samples are looked at."""
 
-    samples: int | None = option("Use the first N samples; all by default.", default=None, metavar="N")
+    samples: int | None = option("Use the first N samples; all by default.", default=None, metavar="N", least=1)
 
 
 @options

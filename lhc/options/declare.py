@@ -16,7 +16,7 @@ from typing import Any, Literal, TypedDict, TypeVar, Unpack, dataclass_transform
 from lhc.errors import UsageError
 from lhc.support.numbers import GREATEST, SMALLEST, in_range
 
-__all__ = ["REQUIRED", "Option", "argument", "option", "options", "options_of", "part", "values_of"]
+__all__ = ["REQUIRED", "Option", "argument", "option", "options", "options_of", "part", "taken_by", "values_of"]
 
 T = TypeVar("T")
 C = TypeVar("C")
@@ -38,6 +38,8 @@ class Option:
         short: ``-o``.
         metavar: stands for the value in help.
         unit: of the value: s, J, samples.
+        least, most: bounds of a number, which may be reached.
+        above: bound of a number, which may not.
         panel: heading under which help lists it.
         rare: whether only ``--help-all`` lists it.
         reads: type that the command line reads.
@@ -54,6 +56,9 @@ class Option:
     short: str | None = None
     metavar: str | None = None
     unit: str | None = None
+    least: int | None = None
+    most: int | None = None
+    above: int | None = None
     panel: str = ""
     rare: bool = False
     reads: Any = str
@@ -95,6 +100,27 @@ class Option:
             return self.help
         return f"{self.help} One of {', '.join(self.choices)}."
 
+    def check(self, value: object) -> None:
+        """Refuse a value that is out of the closed set, the range of numbers, or the bounds.
+
+        Raises:
+            UsageError: so it is.
+        """
+        name, unit = self.flag or self.name, "" if self.unit is None else f" {self.unit}"
+        if self.choices and value is not None and value not in self.choices:
+            raise UsageError(f"{name} {value!r}: choose {', '.join(self.choices)}")
+        for number in value if isinstance(value, list | tuple) else (value,):
+            if not isinstance(number, int | float):
+                continue
+            if not in_range(number):
+                raise UsageError(f"{name} {value}: a number is 0 or of a magnitude of {SMALLEST:g} to {GREATEST:g}")
+            if self.least is not None and number < self.least:
+                raise UsageError(f"{name} must be at least {self.least}{unit}, got {number}")
+            if self.most is not None and number > self.most:
+                raise UsageError(f"{name} must be at most {self.most:,}{unit}, got {number}")
+            if self.above is not None and number <= self.above:
+                raise UsageError(f"{name} must be above {self.above}{unit}, got {number}")
+
 
 class Said(TypedDict, total=False):
     """What may be said of an option beside its help and default; see `Option`."""
@@ -104,6 +130,9 @@ class Said(TypedDict, total=False):
     short: str | None
     metavar: str | None
     unit: str | None
+    least: int | None
+    most: int | None
+    above: int | None
     rare: bool
     reads: object
     convert: Callable[[Any], Any] | None
@@ -145,7 +174,7 @@ def argument(
 def options(cls: type[C]) -> type[C]:
     """Make a frozen dataclass of options; its attribute ``PANEL`` is the heading of those that it declares.
 
-    Objects are checked when they are made: values of closed sets, the range of numbers, then by ``__post_init__`` of
+    Objects are checked when they are made: values of closed sets, the bounds of numbers, then by ``__post_init__`` of
     every class that the class is made of.
     """
     own_check = cls.__dict__.get("__post_init__")
@@ -165,14 +194,7 @@ _CHECKS: dict[tuple[str, str], Callable[[Any], None]] = {}
 
 def _check(made: object) -> None:
     for one in options_of(type(made)):
-        value = getattr(made, one.name)
-        if one.choices and value is not None and value not in one.choices:
-            raise UsageError(f"{one.flag or one.name} {value!r}: choose {', '.join(one.choices)}")
-        numbers = value if isinstance(value, list | tuple) else (value,)
-        if any(isinstance(number, int | float) and not in_range(number) for number in numbers):
-            raise UsageError(
-                f"{one.flag or one.name} {value}: a number is 0 or of a magnitude of {SMALLEST:g} to {GREATEST:g}"
-            )
+        one.check(getattr(made, one.name))
     for kind in reversed(type(made).__mro__):
         check = _CHECKS.get((kind.__qualname__, kind.__module__))
         if check is not None:
@@ -206,6 +228,12 @@ def values_of(chosen: object) -> Iterator[tuple[Option, Any]]:
     """The options of an object with their values."""
     for one in options_of(type(chosen)):
         yield one, getattr(chosen, one.name)
+
+
+def taken_by(function: Callable[..., object], chosen: object) -> dict[str, Any]:
+    """The options that a function has keywords for, by name."""
+    names = inspect.signature(function).parameters
+    return {one.name: value for one, value in values_of(chosen) if one.name in names}
 
 
 def part(chosen: object, kind: type[C]) -> C:

@@ -142,4 +142,4 @@ class Reporting:
 
 @options
 class MeasuredOutput(Watching, Reporting, Replacing):
-    """Of a command that measures a placement."""
+    """What a command that measures a placement prints and writes."""

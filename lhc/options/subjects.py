@@ -46,8 +46,6 @@ __all__ = [
     "silent",
 ]
 
-MOST_JOBS = 1024
-"""Processes."""
 Progress = Callable[[str, int, int], None]
 """Called as work proceeds: what is done, how much of it is done, how much it is in all."""
 Objective = Literal["energy", "latency", "macs"]
@@ -87,11 +85,7 @@ class Seeded:
 
     PANEL = "Chips"
 
-    seed: int = option("Fixes devices and noise.", default=0, metavar="N")
-
-    def __post_init__(self) -> None:
-        if self.seed < 0:
-            raise UsageError(f"--seed must not be negative, got {self.seed}")
+    seed: int = option("Fixes devices and noise.", default=0, metavar="N", least=0)
 
 
 @options
@@ -299,7 +293,7 @@ class Progressing:
 class Execution(Progressing):
     """How the work is carried out. Results do not depend on it."""
 
-    jobs: int = option("Processes, one thread each.", default=1, short="-j", metavar="N")
+    jobs: int = option("Processes, one thread each.", default=1, short="-j", metavar="N", least=1, most=1024)
     scheduler: str | None = option(
         "Measure on the workers of this Dask scheduler instead.", default=None, metavar="tcp://H:P", rare=True
     )
@@ -320,18 +314,16 @@ class Execution(Progressing):
         rare=True,
     )
     timeout: float | None = option(
-        "Begin nothing new after so many seconds; end with the best so far.", default=None, metavar="S", unit="s"
+        "Begin nothing new after so many seconds; end with the best so far.",
+        default=None,
+        metavar="S",
+        unit="s",
+        above=0,
     )
 
     def __post_init__(self) -> None:
-        if self.jobs < 1:
-            raise UsageError(f"--jobs must be at least 1, got {self.jobs}")
-        if self.jobs > MOST_JOBS:
-            raise UsageError(f"--jobs must be at most {MOST_JOBS:,}, got {self.jobs}")
         if self.bytes < 2**20:
             raise UsageError(f"--memory must be at least 1 MiB, got {self.memory}")
-        if self.timeout is not None and not self.timeout > 0:
-            raise UsageError(f"--timeout must be above 0 s, got {self.timeout}")
         if self.scheduler is not None and self.jobs > 1:
             raise UsageError("--jobs is for processes of this machine; a --scheduler has workers of its own")
 

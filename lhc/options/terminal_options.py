@@ -38,7 +38,6 @@ __all__ = [
 ]
 
 WEIGHTS_BESIDE = "; weights in a file beside it, where those of MODEL are"
-MOST_FILES = 10_000
 
 
 @options
@@ -69,20 +68,16 @@ class CompareOutput(Watching, Replacing):
 class CompileOutput(Json, Replacing):
     """What ``lhc compile`` writes."""
 
-    draws: int = option("Programmings (chips): one file each.", default=1, metavar="K", result="draw=…")
+    draws: int = option(
+        "Programmings (chips): one file each.", default=1, metavar="K", least=1, most=10_000, result="draw=…"
+    )
     out: Path | None = model_out(".sim.onnx", metavar="OUT.sim.onnx")
     quiet: bool = option("No progress.", default=False, short="-q", result="progress=…")
-
-    def __post_init__(self) -> None:
-        if self.draws < 1:
-            raise UsageError(f"--draws must be at least 1, got {self.draws}")
-        if self.draws > MOST_FILES:
-            raise UsageError(f"--draws must be at most {MOST_FILES:,}, a file each; got {self.draws}")
 
 
 @options
 class DiffOptions(Json):
-    """Of ``lhc diff``."""
+    """The options of ``lhc diff``."""
 
     before: str = argument("An annotated model.", kw_only=False, metavar="A.lhc.onnx")
     after: str = argument("Another one.", kw_only=False, metavar="B.lhc.onnx")
@@ -90,7 +85,7 @@ class DiffOptions(Json):
 
 @options
 class ExportOptions(Replacing):
-    """Of ``lhc export``."""
+    """The options of ``lhc export``."""
 
     name: str = argument("A name that 'lhc models' lists.", kw_only=False, metavar="NAME")
     out: Path = option("Where the model goes.", default=REQUIRED, short="-o", metavar="OUT.onnx")
@@ -107,7 +102,7 @@ class ExportOptions(Replacing):
 
 @options
 class HardwareOptions:
-    """Of ``lhc hardware``."""
+    """The options of ``lhc hardware``."""
 
     PANEL = "Machine"
 
@@ -140,7 +135,7 @@ class HardwareOptions:
 
 @options
 class InspectOptions(Printing, Replacing, Model):
-    """Of ``lhc inspect``."""
+    """The options of ``lhc inspect``."""
 
     layer_assignment: str | None = option(
         "Print the onnxruntime setting that sends analog layers to DEVICE (npu, …), by layer_ann or else by names.",
@@ -203,7 +198,7 @@ class PartitionOutput(Watching, Reporting, Annotating, Carrying, Estimating):
 
 @options
 class ReapplyOptions(Printing, Carrying, Replacing, MachineOptions):
-    """Of ``lhc reapply``."""
+    """The options of ``lhc reapply``."""
 
     model: str = argument("What another tool made of an annotated model.", kw_only=False, metavar="MODEL")
     original: Path | None = option(
@@ -217,7 +212,7 @@ class ReapplyOptions(Printing, Carrying, Replacing, MachineOptions):
 
 @options
 class ReportOptions(Replacing):
-    """Of ``lhc report``; in Python ``lhc.report_of``."""
+    """The options of ``lhc report``; in Python ``lhc.report_of``."""
 
     source: str | None = argument(
         "An annotated model, a folder of results, or a report as .json.",
@@ -270,18 +265,19 @@ class SmoothOutput(Watching, Replacing):
 
 @options
 class ViewOptions(Model):
-    """Of ``lhc view``."""
+    """The options of ``lhc view``."""
 
     PANEL = "Output"
 
     port: int = option(
-        "By default a free one.", default=0, metavar="N", result="lhc.report.server.make_server(site, port)"
+        "By default a free one.",
+        default=0,
+        metavar="N",
+        least=0,
+        most=65_535,
+        result="lhc.report.server.make_server(site, port)",
     )
     no_browser: bool = option("Only print the address.", default=False, result="lhc.report.server.serve(server)")
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.port <= 65535:
-            raise UsageError(f"--port must be 0 to 65535, got {self.port}")
 
 
 @options

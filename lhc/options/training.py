@@ -1,6 +1,5 @@
 """How a network is trained under the noise of its tiles, as options."""
 
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
@@ -36,11 +35,12 @@ class TrainingOptions(Seeded):
         "Optimiser steps; by default eight passes over the samples, at least 1000 and at most 3000.",
         default=None,
         metavar="N",
+        above=0,
     )
     epochs: float | None = option(
-        "Passes over the training samples, instead of --steps.", default=None, metavar="E", rare=True
+        "Passes over the training samples, instead of --steps.", default=None, metavar="E", above=0, rare=True
     )
-    batch_size: int = option("Samples a step.", default=128, metavar="N", rare=True)
+    batch_size: int = option("Samples a step.", default=128, metavar="N", above=0, rare=True)
     optimizer: Optimizer = option(
         "adam (steps relative to each tensor's size) or sgd.", default="adam", metavar="O", rare=True
     )
@@ -50,12 +50,14 @@ class TrainingOptions(Seeded):
         default=None,
         flag="--lr",
         metavar="X",
+        above=0,
     )
     digital_learning_rate: float | None = option(
         "Learning rate at the start of all but the weights of analog layers; --lr by default.",
         default=None,
         flag="--digital-lr",
         metavar="X",
+        above=0,
         rare=True,
     )
     momentum: float = option("Momentum of sgd.", default=0.9, metavar="X", rare=True)
@@ -79,35 +81,33 @@ class TrainingOptions(Seeded):
         rare=True,
     )
     ramp: float = option(
-        "Share of the steps over which noise grows from 0 to all of it.", default=0.0, metavar="X", rare=True
+        "Share of the steps over which noise grows from 0 to all of it.",
+        default=0.0,
+        metavar="X",
+        least=0,
+        most=1,
+        rare=True,
     )
-    validations: int = option("How often the training is validated on its way.", default=4, metavar="N", rare=True)
+    validations: int = option(
+        "How often the training is validated on its way.", default=4, metavar="N", above=0, rare=True
+    )
     patience: int | None = option(
-        "Stop after so many validations (of a walk: rounds) without a better one.", default=None, metavar="N", rare=True
+        "Stop after so many validations (of a walk: rounds) without a better one.",
+        default=None,
+        metavar="N",
+        above=0,
+        rare=True,
     )
 
     def __post_init__(self) -> None:
         if self.steps is not None and self.epochs is not None:
             raise UsageError("--steps and --epochs say the same; give one of them")
-        for flag, value in (
-            ("--steps", self.steps),
-            ("--epochs", self.epochs),
-            ("--batch-size", self.batch_size),
-            ("--lr", self.learning_rate),
-            ("--digital-lr", self.digital_learning_rate),
-            ("--validations", self.validations),
-            ("--patience", self.patience),
-        ):
-            if value is not None and not (value > 0 and math.isfinite(value)):
-                raise UsageError(f"{flag} must be above 0, got {value}")
         if self.adapt and self.adapters is None:
             raise UsageError("--adapt names layers that get an adapter; give the rank of the adapters too (--adapters)")
         if 0 in (self.adapter_share, self.adapter_rank):
             raise UsageError(f"--adapters must be above 0, got {self.adapters}")
         if not 0 <= self.momentum < 1:
             raise UsageError(f"--momentum must be at least 0 and below 1, got {self.momentum}")
-        if not 0 <= self.ramp <= 1:
-            raise UsageError(f"--ramp is a share of the steps, 0 to 1; got {self.ramp}")
         if self.loss not in LOSSES and ":" not in self.loss:
             raise UsageError(f"unknown loss {self.loss!r}; choose {', '.join(LOSSES)} or module:function")
 

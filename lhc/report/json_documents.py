@@ -59,7 +59,7 @@ def _named(source: object, names: str) -> Document:
 
 
 def analysis_document(result: Analysis) -> Document:
-    """Of ``lhc analyze``."""
+    """The document of ``lhc analyze``."""
     plan = result.plan
     known = "name op_type module block reason detail macs activation_macs counted parameters tiles"
     layers = [
@@ -96,7 +96,7 @@ def analysis_document(result: Analysis) -> Document:
 
 
 def sensitivity_document(table: SensitivityTable) -> Document:
-    """Of ``lhc sensitivity``."""
+    """The document of ``lhc sensitivity``."""
     layers = [{"name": name, **s.model_dump(exclude={"metric"})} for name, s in table.layers.items()]
     known = _named(table, "metric samples documents draws seed t_s confidence calibrated")
     return known | {"agreement": _agreement(table), "layers": layers}
@@ -142,13 +142,13 @@ def _plan(plan: Plan) -> Document:
 
 
 def placement_document(result: PartitionResult) -> Document:
-    """Of ``lhc retrain`` and ``lhc reapply``."""
+    """The document of ``lhc retrain`` and ``lhc reapply``."""
     document = {"tiles": result.plan.tiles(result.graph), "summary": result.summary}
     return _plan(result.plan) | document | {"agreement": _agreement(result.ranking)}
 
 
 def partition_document(result: PartitionResult) -> Document:
-    """Of ``lhc partition``."""
+    """The document of ``lhc partition``."""
     return placement_document(result) | {
         "cost": _system_cost(result.cost, result.digital_cost, result.figures),
         "infeasibility": None if result.infeasibility is None else fields_of(result.infeasibility),
@@ -156,7 +156,7 @@ def partition_document(result: PartitionResult) -> Document:
 
 
 def comparison_document(results: Sequence[PartitionResult]) -> Document:
-    """Of ``lhc compare``."""
+    """The document of ``lhc compare``."""
     machines = [
         {"hardware": one.plan.hardware.name}
         | partition_document(one)
@@ -167,7 +167,7 @@ def comparison_document(results: Sequence[PartitionResult]) -> Document:
 
 
 def inspection_document(opened: "Opened", plan: Plan) -> Document:
-    """Of ``lhc inspect``, for a model that carries a plan."""
+    """The document of ``lhc inspect``, for a model that carries a plan."""
     return {
         "annotated": True,
         "stale": compiled_note(opened.model) is None and plan.source != opened.model.source,
@@ -178,7 +178,7 @@ def inspection_document(opened: "Opened", plan: Plan) -> Document:
 
 
 def evaluations_document(results: list[Evaluation]) -> Document:
-    """Of ``lhc run``."""
+    """The document of ``lhc run``."""
     first = results[0]
     return {
         "digital": {"metric": first.metric, "value": first.baseline},
@@ -188,18 +188,18 @@ def evaluations_document(results: list[Evaluation]) -> Document:
 
 
 def smoothing_document(result: "SmoothedModel") -> Document:
-    """Of ``lhc smooth``."""
+    """The document of ``lhc smooth``."""
     inputs = [asdict(one) for one in result.inputs]
     return {"hardware": result.hardware.name, "inputs": inputs, **_named(result, "samples difference")}
 
 
 def widening_document(result: "WidenedModel") -> Document:
-    """Of ``lhc widen``."""
+    """The document of ``lhc widen``."""
     return {"hardware": result.hardware.name, "layers": [asdict(one) for one in result.layers]}
 
 
 def answer_document(max_drop: float, found: Answer, command: str | None) -> Document:
-    """Of ``lhc pareto --from``."""
+    """The document of ``lhc pareto --from``."""
     document: Document = {"max_drop": max_drop, "hardware": found.stored.hardware, "command": command}
     for name, point in (("verified", found.verified), ("estimated", found.estimated)):
         document[name] = None if point is None else fields_of(point)
@@ -207,7 +207,7 @@ def answer_document(max_drop: float, found: Answer, command: str | None) -> Docu
 
 
 def effort_document(found: "Effort") -> Document:
-    """Of ``--dry-run``."""
+    """The document of ``--dry-run``."""
     steps = [_named(step, "what units kept seconds") for step in found.steps]
     return {"dry_run": True, **_named(found, "layers samples draws units kept processes seconds"), "steps": steps}
 

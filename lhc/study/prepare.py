@@ -139,9 +139,7 @@ def read(
     t_s = machine.t_inference_s if t_inference is None else t_inference
     machine.check_time(t_s)
     if options.draws < least_draws:
-        raise UsageError(
-            f"--draws must be at least {least_draws}, got {options.draws}: one chip says nothing of others"
-        )
+        raise UsageError(f"--draws must be at least {least_draws}, got {options.draws}: one chip shows no spread")
     opened = opened_of(options) if opened is None else opened
     task = opened.judging(options, UNCHOSEN if ranks else None) if task is None else task
     opened = opened.seen(task)

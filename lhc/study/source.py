@@ -78,14 +78,12 @@ class Opened(OpenedModel):
         ``reading`` says how a file is read; its ``data`` is not looked at.
 
         Raises:
-            UsageError: no data, or fewer than one sample asked for.
+            UsageError: no data.
             ModelError: an input that data files cannot hold; a network that is random; or a compiled model.
             DataError: data that does not fit the model.
         """
         refuse_compiled(self.model)
         self.caution(measured=True)
-        if samples is not None and samples < 1:
-            raise UsageError(f"--samples must be at least 1, got {samples}")
         if data is None:
             if self.entry is None:
                 raise UsageError(f"{self.model.label}: samples are needed; give them with --data FILE.npz")

@@ -157,7 +157,7 @@ BAD_USE = [
     BadUse("drop not a number", ("--max-drop", "nan"), "--max-drop must be at least 0"),
     BadUse("no samples", ("--samples", "0"), "--samples must be at least 1"),
     BadUse("one draw", ("--draws", "1"), "--draws must be at least 2"),
-    BadUse("negative seed", ("--seed", "-1"), "--seed must not be negative"),
+    BadUse("negative seed", ("--seed", "-1"), "--seed must be at least 0"),
     BadUse("negative time", ("--t-inference", "-5"), "time of inference"),
     BadUse("output folder missing", ("-o", "nowhere/out.onnx"), "does not exist"),
     BadUse("unknown option", ("--fast",), "No such option"),

@@ -32,7 +32,7 @@ from tests.conftest import Cli
         (["split", "digits", "-o", "x", "--t-inference", "1e308"], "a number is 0 or of a magnitude"),
         (["split", "digits", "-o", "x", "--draw", "-1"], "error: --draw must be at least 0, got -1"),
         (["partition", "digits", "--max-drop", "5e-324"], "a number is 0 or of a magnitude"),
-        (["compile", "digits", "--draws", "20000"], "error: --draws must be at most 10,000, a file each; got 20000"),
+        (["compile", "digits", "--draws", "20000"], "error: --draws must be at most 10,000, got 20000"),
     ],
 )
 def test_all_errors_begin_alike(cli: Cli, arguments: list[str], message: str) -> None:

@@ -214,7 +214,7 @@ def test_nothing_of_the_user_is_overwritten(model_file: Path, data_file: Path, t
     [
         (["--draws", "0"], "--draws must be at least 1"),
         (["--noise", "loud"], "--noise 'loud': choose on, off, input"),
-        (["--seed", "-1"], "must not be negative"),
+        (["--seed", "-1"], "--seed must be at least 0"),
         (["--t-inference", "-5"], "-5"),
         (["--hardware", "nothing"], "nothing"),
         (["-o", "/nowhere/x.onnx"], "the folder /nowhere does not exist"),

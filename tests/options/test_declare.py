@@ -4,7 +4,7 @@ import pytest
 
 from lhc.errors import UsageError
 from lhc.options.command_line import command_line
-from lhc.options.declare import argument, option, options, options_of
+from lhc.options.declare import argument, option, options, options_of, taken_by
 from lhc.options.signature import keywords
 from lhc.options.subjects import Data, Execution, MachineOptions, PlacedMachine, Selection
 from lhc.options.training import TrainingOptions
@@ -83,7 +83,10 @@ def test_the_command_shows_objects_that_are_no_text() -> None:
         (lambda: TrainingOptions(steps=1, epochs=1.0), "--steps and --epochs say the same"),
         (lambda: TrainingOptions(learning_rate=0.0), "--lr must be above 0"),
         (lambda: TrainingOptions(loss="hinge"), "unknown loss 'hinge'; choose distillation, cross-entropy"),
+        (lambda: TrainingOptions(ramp=1.5), "--ramp must be at most 1, got 1.5"),
         (lambda: Execution(jobs=0), "--jobs must be at least 1"),
+        (lambda: Execution(jobs=1025), "--jobs must be at most 1,024, got 1025"),
+        (lambda: Execution(timeout=0), "--timeout must be above 0 s, got 0"),
         (lambda: Execution(memory="5 apples"), "write a size such as 2GiB"),
         (lambda: Execution(memory="5kB"), "at least 1 MiB"),
         (lambda: Execution(jobs=2, scheduler="tcp://x:1"), "has workers of its own"),
@@ -104,6 +107,13 @@ def test_a_field_with_a_type_of_a_heavy_library_must_say_what_the_command_line_r
         @options
         class Heavy:
             array: "numpy.ndarray" = option("An array.", default=None)  # type: ignore[name-defined]  # noqa: F821
+
+
+def test_a_function_takes_the_options_that_it_has_keywords_for() -> None:
+    def save(path: str, most: int = 1, strict: bool = False) -> None:
+        pass
+
+    assert taken_by(save, Search(most=4)) == {"most": 4, "strict": False}
 
 
 def test_repeated_options_are_tuples() -> None:
