@@ -103,13 +103,17 @@ class Batches:
         """Whole batches in an epoch; what is left over comes in other epochs."""
         return len(self.task) // self.size
 
-    def batch(self, step: int) -> tuple[Feeds, Array | None]:
-        """Feeds and targets of a step."""
+    def chosen(self, step: int) -> npt.NDArray[np.intp]:
+        """Numbers of the samples of a step, in order."""
         epoch, index = divmod(step, self.per_epoch)
         if self._order is None or self._order[0] != epoch:
             rng = np.random.default_rng(np.random.SeedSequence((self.seed, 0, epoch)))
             self._order = epoch, rng.permutation(len(self.task))
-        chosen = np.sort(self._order[1][index * self.size : (index + 1) * self.size])
+        return np.sort(self._order[1][index * self.size : (index + 1) * self.size])
+
+    def batch(self, step: int) -> tuple[Feeds, Array | None]:
+        """Feeds and targets of a step."""
+        chosen = self.chosen(step)
         feeds: Feeds = {k: np.asarray(a[chosen] if a.ndim else a) for k, a in self.task.inputs.items()}
         if self.augment is not None:
             feeds = self.augment(feeds, np.random.default_rng(np.random.SeedSequence((self.seed, 1, step))))

@@ -1,6 +1,7 @@
 """A network in training: its parameters, and the products that are analog in it."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
 import torch
@@ -131,6 +132,10 @@ class NoisyNetwork:
         for parameter in self._ranges.values():
             parameter.data = parameter.data.to(device)
 
+    def _on_device(self) -> AbstractContextManager[object]:
+        """New tensors are made on the device; on the CPU they are anyway, and torch asks at every call."""
+        return nullcontext() if self.device.type == "cpu" else torch.device(self.device)
+
     def place(self, analog: Iterable[str]) -> None:
         """Make exactly these products analog."""
         self.analog = {name: self._product(name) for name in sorted(analog)}
@@ -148,7 +153,7 @@ class NoisyNetwork:
             strength: share of the full noise.
         """
         names = {layer.weight.name: layer.name for layer in map(self._graph.__getitem__, self.analog) if layer.weight}
-        with torch.no_grad(), torch.device(self.device):
+        with torch.no_grad(), self._on_device():
             weights = self.module({}, list(names))
             for group in self._graph.tied(self.analog):
                 first = self._graph[group[0]]
@@ -162,7 +167,7 @@ class NoisyNetwork:
 
     def __call__(self, feeds: Mapping[str, Array], output: str) -> Tensor:
         """The output on the chip that was drawn last."""
-        with torch.device(self.device):
+        with self._on_device():
             tensors = {name: tensor_of(array).to(self.device) for name, array in feeds.items()}
             found: Tensor = self.module(tensors, [output], self.analog)[output]
             return found

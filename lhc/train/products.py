@@ -6,8 +6,9 @@ of DAC and ADC, s the input scale, c the scales of a column's row splits, and ro
 
     variance = s² · ((noise² + a²/12) · |c|² + d²/12 · |w|²)
 
-(noise² + a²/12 of all reads together, where inputs are driven in slices). Read noise of products
-(`lhc.hardware.currents`) is drawn beside it with variance read_noise² Σ_j c_j |w_j| x_j²; its size has no gradient.
+(noise² + a²/12 of all reads together, where inputs are driven in slices). It has a gradient with respect to weights and
+static ranges; the input scales of single vectors are held constant. Read noise of products (`lhc.hardware.currents`)
+is drawn beside it with variance read_noise² Σ_j c_j |w_j| x_j²; its size has no gradient.
 
 With k copies of the weights on n tiles for a row split, c is the scale times √n / k. Where chips are calibrated, the
 output is corrected as theirs is: each column gets the mean (and deviation) that it has without errors. They are taken
@@ -87,8 +88,9 @@ class TrainingProduct:
         scales = column_scales(matrix, self._hardware)
         x = self._clipped(x)
         output = self._product(x, self._realised(weight, scales, self.drawn.errors), bias)
+        peaks = self._peaks(x.detach(), len(matrix))
         if self._corrects != "none":
-            output = self._corrected(output, x, weight, bias, scales)
+            output = self._corrected(output, x, weight, bias, scales, peaks)
         if self._hardware.currents.read_noise > 0:
             output = output + self._read_noise(x, weight, scales * self.drawn.gains)
         if self._output_variance == 0 and self._input_variance == 0:
@@ -96,7 +98,7 @@ class TrainingProduct:
         variance = (self._output_variance * (scales * self.drawn.gains).square() * self._reads(scales)).sum(1)
         variance = variance + self._input_variance * matrix.square().sum(1)
         # The least keeps the gradient of the root finite where a column is 0.
-        return self._with_noise(output, x, self.strength * variance.clamp(min=_LEAST_VARIANCE).sqrt())
+        return self._with_noise(output, peaks, self.strength * variance.clamp(min=_LEAST_VARIANCE).sqrt())
 
     def _realised(self, weight: Tensor, scales: Tensor, errors: Tensor) -> Tensor:
         return weight + self.form.stored(self.strength * self._spread(scales) * errors, weight.shape)
@@ -113,7 +115,9 @@ class TrainingProduct:
             power = (self.form.alpha * self._product(x.square(), worth, None)).clamp(min=0)
             return self.strength * self._hardware.currents.read_noise * power.sqrt() * torch.randn_like(power)
 
-    def _corrected(self, output: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None, scales: Tensor) -> Tensor:
+    def _corrected(
+        self, output: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None, scales: Tensor, peaks: Tensor
+    ) -> Tensor:
         """The output with the moments that it has without errors, per column; gain and offset are held constant.
 
         Values are weighted as in `lhc.runtime.chip_calibration`; which of them are padding is not known here.
@@ -121,17 +125,19 @@ class TrainingProduct:
         assert self.layer.weight is not None
         assert self.drawn is not None
         by_sample = x.ndim > 2 or (x.ndim == 2 and not self.form.reads_columns)
-        x = x[::2] if by_sample and (bias is None or bias.ndim < 2) else x
+        if by_sample and (bias is None or bias.ndim < 2):
+            x = x[::2]
+            peaks = peaks[::2] if x.ndim > 2 else self._peaks(x, len(scales))
         with torch.no_grad():
             calibrated = self._realised(weight, scales, self.drawn.calibrated)
             found, ideal = (self._product(x, w, bias) for w in (calibrated, weight))
         axis = self.form.output_axis(found.ndim) % found.ndim
         vector = len(self.layer.weight.shape) == 1  # the output has no axis for its one column
         others = [number for number in range(found.ndim) if vector or number != axis]
-        square = self._peaks(x.detach(), found.shape[axis]).square()
+        square = peaks.square()
         square = square.reshape(found.shape if vector else 1) if vector or x.ndim == 1 else square
-        weights = (1 / (square + square.mean()).clamp(min=_LEAST_VARIANCE)).expand_as(found)
-        total = weights.sum(others, keepdim=True)
+        weights = 1 / (square + square.mean()).clamp(min=_LEAST_VARIANCE)
+        total = weights.expand_as(found).sum(others, keepdim=True)
 
         def mean(values: Tensor) -> Tensor:
             return (values * weights).sum(others, keepdim=True) / total
@@ -163,14 +169,14 @@ class TrainingProduct:
     def _clipped(self, x: Tensor) -> Tensor:
         return x if self._range is None else x.clamp(-self._range, self._range)
 
-    def _with_noise(self, output: Tensor, x: Tensor, deviation: Tensor) -> Tensor:
+    def _with_noise(self, output: Tensor, peaks: Tensor, deviation: Tensor) -> Tensor:
         """The output with its noise; ``deviation`` per output, for an input scale of 1."""
-        scale = self._scales(self._peaks(x, len(deviation)))
+        scale = self._scales(peaks)
         if self.form.window is not None:
             spread = scale * deviation.reshape(1, -1, *[1] * (output.ndim - 2))
             return torch.addcmul(output, spread, torch.randn_like(output))
         rows = turned(scale, self.form.writes_columns)
-        noise = torch.randn((*rows.shape[:-1], len(deviation)), dtype=x.dtype, device=x.device) * rows * deviation
+        noise = torch.randn((*rows.shape[:-1], len(deviation)), dtype=rows.dtype, device=rows.device) * rows * deviation
         return output + self.form.alpha * turned(noise, self.form.writes_columns).reshape(output.shape)
 
     def _scales(self, magnitudes: Tensor) -> Tensor:

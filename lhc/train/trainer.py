@@ -12,6 +12,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from torch import Tensor
 
 from lhc.errors import DataError, ModelError
 from lhc.options.training import TrainingOptions
-from lhc.samples.task import Array
+from lhc.samples.task import Array, count_samples
 from lhc.train.batches import Batches
 from lhc.train.losses import Loss
 from lhc.train.network import NoisyNetwork
@@ -32,6 +33,8 @@ log = logging.getLogger("lhc")
 _GREATEST_NORM = 1.0
 """SGD: gradients are scaled down to this norm; a chip that happens to be bad must not throw the weights far."""
 _BETAS = (0.9, 0.99)
+_KEPT_ANSWERS = 2**28
+"""Most bytes of the digital network's outputs that are kept."""
 _WARM_UP = 50
 """Adam: steps, at most a tenth of all, in which the rate grows from 0: the first ones know little of gradients."""
 
@@ -112,8 +115,9 @@ class Trainer:
         assert self._optimizer is not None
         number = self._first + self.step
         feeds, targets = self.batches.batch(number)
+        kept = self._answers
         with seeded(self.settings.seed, number):
-            wanted = self._targets(feeds, targets)
+            wanted = self._targets(feeds, targets) if kept is None else kept[self.batches.chosen(number)]
             self.network.draw(strength)
             loss = self.loss(self.network(feeds, self.output), wanted)
             self._optimizer.zero_grad()
@@ -148,6 +152,25 @@ class Trainer:
             raise DataError(f"--loss {self.settings.loss} needs labels and the training data has none (--label-key)")
         native = np.array(targets, targets.dtype.newbyteorder("="))  # torch takes no other order of bytes
         return torch.from_numpy(native).to(self.network.device)
+
+    @cached_property
+    def _answers(self) -> Tensor | None:
+        """The digital network's outputs for all samples, where every one of them is trained on more than once.
+
+        They are those of samples in their own order, whenever a training begins or goes on. None where batches differ
+        from the samples, or where outputs are large or do not count samples.
+        """
+        samples, size = self.batches.task, self.batches.size
+        distils = self.settings.loss == "distillation" and self.batches.augment is None
+        if not distils or self.horizon * size < 2 * len(samples):
+            return None
+        found: list[Tensor] = []
+        for _, feeds in samples.blocks(size):
+            found.append(self._targets(feeds, None))
+            counts = found[-1].ndim > 0 and len(found[-1]) == count_samples(feeds)
+            if not counts or found[0][:1].nbytes * len(samples) > _KEPT_ANSWERS:
+                return None
+        return torch.cat(found)
 
     def _gradient_norm(self) -> float:
         """Norm of the whole gradient; for SGD it is scaled down to `_GREATEST_NORM` where it is larger."""

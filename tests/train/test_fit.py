@@ -84,6 +84,32 @@ def test_the_seed_decides_the_result(model: OnnxModel, optimizer: str) -> None:
     assert not same(run(0), run(1))
 
 
+@pytest.mark.parametrize(("steps", "seen"), [(3, 3 * 32), (20, 64)])
+def test_the_digital_network_answers_once_for_every_sample(
+    model: OnnxModel, monkeypatch: pytest.MonkeyPatch, steps: int, seen: int
+) -> None:
+    """Where samples are trained on more than once; its answers are those of the batches all the same."""
+    settings = TrainingOptions(batch_size=32, seed=3, ramp=0.0)
+    answered: list[int] = []
+
+    def losses() -> list[float]:
+        one = trainer(model, settings, steps)
+        one.begin(analog(model))
+        answer = one.digital.__call__
+
+        def counted(feeds: dict[str, np.ndarray], output: str) -> torch.Tensor:
+            answered.append(len(feeds["x"]))
+            return answer(feeds, output)
+
+        monkeypatch.setattr(one, "digital", counted)
+        return [one.train_step(1.0) for _ in range(steps)]
+
+    kept = losses()
+    assert sum(answered) == seen
+    monkeypatch.setattr("lhc.train.trainer._KEPT_ANSWERS", 0)
+    assert kept == pytest.approx(losses(), rel=1e-4)
+
+
 @pytest.mark.parametrize("optimizer", ["adam", "sgd"])
 @pytest.mark.parametrize("cut", [1, 9, 26])
 def test_a_training_that_was_cut_off_ends_with_the_same_weights(

@@ -212,6 +212,17 @@ def test_gradients_reach_the_weights_straight_through_and_the_scales(build: Buil
     torch.testing.assert_close(product.form.matrix(found), expected, rtol=1e-4, atol=1e-4)
 
 
+def test_input_scales_are_held_constant(build: Build) -> None:
+    """What an input's gradient is without noise it is with noise, though the noise grows with the greatest input."""
+    noisy, feeds = network(build, "conv", without_devices(bits=None, noise=0.5))
+    noisy.draw(1.0)
+    x = [torch.tensor(feeds["x"], requires_grad=True) for _ in range(2)]
+    noisy.module({"x": x[0]}, ["y"], noisy.analog)["y"].sum().backward()
+    noisy.module({"x": x[1]}, ["y"])["y"].sum().backward()
+    assert x[0].grad is not None
+    torch.testing.assert_close(x[0].grad, x[1].grad)
+
+
 def test_static_ranges_clip_inputs_and_scale_the_noise(build: Build) -> None:
     base = without_devices(bits=None, noise=0.05)
     hardware = base.model_copy(update={"dac": base.dac.model_copy(update={"scaling": "static"})})
