@@ -5,7 +5,7 @@ A *candidate* is an operator that multiplies by a matrix: MatMul, Gemm, Conv, Co
 Others that multiply (LSTM, Attention, MatMulNBits, …) are listed and counted beside them, and stay digital.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
@@ -31,6 +31,7 @@ __all__ = [
     "WeightRef",
     "Work",
     "columns_of",
+    "nearest_order",
     "obstacle",
 ]
 
@@ -314,7 +315,12 @@ class LayerGraph:
                 if tensor in self._producer:
                     raise ModelError(f"tensor {tensor!r} is written by {self._producer[tensor]!r} and {layer.name!r}")
                 self._producer[tensor] = layer.name
-        self._order = self._topological()
+        place = {layer.name: number for number, layer in enumerate(self.layers)}
+        try:
+            order = nearest_order([[place[p] for p in self.producers(layer.name)] for layer in self.layers])
+        except CycleError as error:
+            raise ModelError("the graph has a cycle") from error
+        self._order = tuple(self.layers[number].name for number in order)
 
     def __len__(self) -> int:
         return len(self.layers)
@@ -355,23 +361,6 @@ class LayerGraph:
         """Names in a topological order that follows the file wherever it can."""
         return self._order
 
-    def _topological(self) -> tuple[str, ...]:
-        """Of the layers whose producers are all behind it, the next is the first of the file."""
-        position = {layer.name: i for i, layer in enumerate(self.layers)}
-        sorter = TopologicalSorter({layer.name: self.producers(layer.name) for layer in self.layers})
-        try:
-            sorter.prepare()
-        except CycleError as error:
-            raise ModelError("the graph has a cycle") from error
-        ready: list[int] = []
-        order: list[str] = []
-        while sorter.is_active():
-            for name in sorter.get_ready():
-                heappush(ready, position[name])
-            order.append(self.layers[heappop(ready)].name)
-            sorter.done(order[-1])
-        return tuple(order)
-
     def depths(self, analog: frozenset[str]) -> Mapping[str, int]:
         """Depth of every layer: how many digital-analog alternations lie above it.
 
@@ -392,3 +381,20 @@ class LayerGraph:
             weight = self[name].weight
             groups.setdefault(name if weight is None else weight.tile_set, []).append(name)
         return tuple(tuple(group) for group in groups.values())
+
+
+def nearest_order(before: Sequence[Iterable[int]]) -> list[int]:
+    """Numbers, each behind those before it, else in their own order.
+
+    Raises:
+        CycleError: that cannot be.
+    """
+    sorter = TopologicalSorter(dict(enumerate(before)))
+    sorter.prepare()
+    ready, order = list[int](), list[int]()
+    while sorter.is_active():
+        for number in sorter.get_ready():
+            heappush(ready, number)
+        order.append(heappop(ready))
+        sorter.done(order[-1])
+    return order

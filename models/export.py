@@ -19,6 +19,7 @@ import onnx
 from lhc.errors import MissingDependencyError, ModelError, UsageError
 from lhc.model import TorchModule
 from lhc.models.entry import require
+from lhc.onnx_io.nested import free_name
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -191,8 +192,7 @@ def module_path_names(graph: onnx.GraphProto) -> list[str]:
     for index in sorted(range(len(products)), key=lambda i: not products[i]):
         node = graph.node[index]
         wanted = products[index] or ".".join(filter(None, (_scope(node), node.op_type.lower())))
-        names[index] = _unique(wanted, taken)
-        taken.add(names[index])
+        names[index] = free_name(wanted, taken)
     return names
 
 
@@ -202,14 +202,6 @@ def strip_metadata(model: onnx.ModelProto) -> None:
     for part in (model, graph, *graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer):
         part.ClearField("doc_string")
         part.ClearField("metadata_props")
-
-
-def _unique(wanted: str, taken: set[str]) -> str:
-    name, number = wanted, 0
-    while name in taken:
-        number += 1
-        name = f"{wanted}_{number}"
-    return name
 
 
 def _product_path(node: onnx.NodeProto, weights: set[str], turned: set[str]) -> str:

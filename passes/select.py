@@ -100,12 +100,7 @@ class Select(Selection, Pass):
         return frozenset(name for group in graph.tied(paths) if found & set(group) for name in group)
 
     def _check(
-        self,
-        graph: LayerGraph,
-        plan: Plan,
-        analog: frozenset[str],
-        digital: frozenset[str],
-        out: frozenset[str],
+        self, graph: LayerGraph, plan: Plan, analog: frozenset[str], digital: frozenset[str], out: frozenset[str]
     ) -> None:
         both = sorted(analog & digital)
         if both:

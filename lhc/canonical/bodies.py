@@ -177,7 +177,7 @@ class _Writer:
         nodes, tensors = found
         self._made.tensors += tensors
         for node in nodes:
-            node.name = free_name(node.name, node.name, self._names)
+            node.name = free_name(node.name, self._names)
         return nodes
 
     def _store(self, body: onnx.GraphProto, names: Mapping[str, str]) -> None:
@@ -187,15 +187,15 @@ class _Writer:
 
     def _copied(self, node: onnx.NodeProto, names: Mapping[str, str], name: str, path: str) -> onnx.NodeProto:
         copy = _renamed(node, names)
-        copy.name = free_name(name, path, self._names)
+        copy.name = free_name(name, self._names, path)
         return copy
 
     def _identity(self, node: onnx.NodeProto, index: int, tensor: str, output: str) -> onnx.NodeProto:
-        name = free_name(f"{node.name}/{index}", f"{node.name}/{index}", self._names)
+        name = free_name(f"{node.name}/{index}", self._names)
         return onnx.helper.make_node("Identity", [tensor], [output], name)
 
     def _tensor(self, name: str, path: str) -> str:
-        return free_name(name, path, self._tensors)
+        return free_name(name, self._tensors, path)
 
 
 def _own(graph: onnx.GraphProto) -> list[str]:

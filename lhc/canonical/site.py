@@ -109,7 +109,7 @@ class OperatorSite(NodeAttributes):
 
     def new_name(self, name: str) -> str:
         """A name that no tensor has, this one where it is free."""
-        return free_name(name, name, self.taken)
+        return free_name(name, self.taken)
 
     def numbers(self, values: int | list[int]) -> str:
         """An initializer of integers, one for all that ask for the same."""

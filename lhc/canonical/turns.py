@@ -16,6 +16,7 @@ from onnx import helper, numpy_helper
 
 from lhc.onnx_io import Shape
 from lhc.onnx_io.constants import Array, Constants
+from lhc.onnx_io.matrices import attribute
 
 __all__ = ["MOST_TURNS", "Turns", "turns_of"]
 
@@ -202,7 +203,7 @@ def turns_of(
     if node.op_type == "Scan":
         if not 0 < count <= most:
             return None
-        size = len(node.input) - _scanned(node)
+        size = len(node.input) - attribute(node, "num_scan_inputs", 0)
         return Turns(node, body, count, known is None, opset, tuple(node.input[:size]), outputs[:size], outputs[size:])
     states = tuple(node.input[2:])
     counts = any(body.input[0].name in inner.input for inner in body.node)
@@ -215,10 +216,6 @@ def turns_of(
     return Turns(node, body, left, known is None, opset, states, outputs[1:size], outputs[size:])
 
 
-def _scanned(node: onnx.NodeProto) -> int:
-    return next((int(a.i) for a in node.attribute if a.name == "num_scan_inputs"), 0)
-
-
 def _loop_count(node: onnx.NodeProto, constants: Constants) -> int | None:
     limit = node.input[0]
     if not limit:
@@ -228,7 +225,7 @@ def _loop_count(node: onnx.NodeProto, constants: Constants) -> int | None:
 
 def _scan_count(node: onnx.NodeProto, shapes: Mapping[str, Shape]) -> int | None:
     axes = next((list(a.ints) for a in node.attribute if a.name == "scan_input_axes"), []) or [0]
-    shape = shapes.get(node.input[len(node.input) - _scanned(node)])
+    shape = shapes.get(node.input[len(node.input) - attribute(node, "num_scan_inputs", 0)])
     size = shape[axes[0]] if shape is not None and axes[0] < len(shape) else None
     return size if isinstance(size, int) else None
 

@@ -63,12 +63,7 @@ def _bar() -> Iterator[Callable[[str, int, int], None]]:
     from lhc.support.time_left import TimeLeft, share_done
 
     time_left = TimeLeft()
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TimeElapsedColumn(),
-        TextColumn("{task.fields[left]}"),
-    )
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TextColumn("{task.fields[left]}"))
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task(READING, total=None, left="")
 

@@ -25,9 +25,7 @@ __all__ = ["reapply"]
 
 
 def reapply(
-    model: ModelSource,
-    original: ModelSource | Plan | None = None,
-    hardware: Hardware | str | Path | None = "lionheart",
+    model: ModelSource, original: ModelSource | Plan | None = None, hardware: Hardware | str | Path | None = "lionheart"
 ) -> PartitionResult:
     """A rewritten model with its placement on the nodes again; notes say what was renamed, fused or is gone.
 

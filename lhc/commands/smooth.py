@@ -7,13 +7,7 @@ from lhc.options.signature import keywords
 from lhc.samples.metrics import UNCHOSEN
 from lhc.study.prepare import check_machine, machine_of
 from lhc.study.rewritten import data_file, store_in
-from lhc.study.scale_channels import (
-    SmoothedModel,
-    chosen_factors,
-    greatest_difference,
-    input_vectors,
-    smoothed_model,
-)
+from lhc.study.scale_channels import SmoothedModel, chosen_factors, greatest_difference, input_vectors, smoothed_model
 from lhc.study.source import opened_of
 
 __all__ = ["smooth"]

@@ -104,9 +104,7 @@ def _model_keys(plan: Plan, graph: LayerGraph) -> dict[str, str]:
         "lhc.summary": summary(plan, graph),
         "lhc.hardware": plan.hardware.model_dump_json(),
         "lhc.plan": json.dumps(
-            [layer.model_dump(mode="json") for layer in plan.layers],
-            separators=(",", ":"),
-            ensure_ascii=False,
+            [layer.model_dump(mode="json") for layer in plan.layers], separators=(",", ":"), ensure_ascii=False
         ),
     }
     if plan.outcome is not None:

@@ -162,10 +162,7 @@ def nnpa_config(model: OnnxModel, plan: Plan) -> str:
     rules = [
         {
             "pattern": {
-                "match": {
-                    "node_type": f"onnx\\.{node.op_type}",
-                    "onnx_node_name": _SPECIAL.sub(r"\\\g<0>", name),
-                },
+                "match": {"node_type": f"onnx\\.{node.op_type}", "onnx_node_name": _SPECIAL.sub(r"\\\g<0>", name)},
                 "rewrite": {"device": "nnpa" if placement == "analog" else "cpu"},
             }
         }

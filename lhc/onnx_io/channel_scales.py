@@ -135,11 +135,7 @@ def scalable_inputs(model: OnnxModel, graph: LayerGraph) -> tuple[ScalableInput,
 
 
 def scaled_channels(
-    model: OnnxModel,
-    graph: LayerGraph,
-    inputs: Sequence[ScalableInput],
-    factors: Mapping[str, Array],
-    store: Store,
+    model: OnnxModel, graph: LayerGraph, inputs: Sequence[ScalableInput], factors: Mapping[str, Array], store: Store
 ) -> onnx.ModelProto:
     """The network with scaled channels. What nothing reads any more is not in it.
 

@@ -80,7 +80,7 @@ def with_copied_columns(
                     changed[tensor] = store(tensor, np.concatenate([values] * count, axis))
         output = node.output[0]
         wanted = (f"{output}.{end}" for end in ("copies", *range(count)))
-        whole, *parts = (free_name(name, name, taken) for name in wanted)
+        whole, *parts = (free_name(name, taken) for name in wanted)
         node.output[0] = whole
         axis = 1 if form.window is not None else -2 if form.writes_columns else -1
         split = helper.make_node("Split", [whole], parts, f"{node.name}/split", axis=axis)

@@ -71,17 +71,16 @@ def _inside(holder: onnx.NodeProto, graphs: tuple[onnx.GraphProto, ...], taken: 
         for index, node in enumerate(graph.node):
             if may_multiply(node):
                 path = f"{title}/{branch}/{node.name or f'{node.op_type}_{index}'}"
-                name = free_name(node.name or path, path, taken)
+                name = free_name(node.name or path, taken, path)
                 place = f"in the {branch} of {holder.op_type} {title!r}"
                 yield Inner(name, node, place, (*graphs, graph), holder.op_type)
             yield from _inside(node, (*graphs, graph), taken)
 
 
-def free_name(name: str, path: str, taken: set[str]) -> str:
+def free_name(name: str, taken: set[str], path: str | None = None) -> str:
     """The name, or the path to it, or that with a number, whichever is free; it is taken then."""
-    free, number = name, 0
-    if free in taken:
-        free = path
+    path = name if path is None else path
+    free, number = path if name in taken else name, 0
     while free in taken:
         number += 1
         free = f"{path}_{number}"
@@ -115,7 +114,7 @@ def nested_layers(model: OnnxModel, inferred: onnx.GraphProto, known: Mapping[st
         for node in inferred.node:
             if may_multiply(node) and (node.op_type, *node.output) not in own:
                 path = f"{node.op_type} {next(filter(None, node.output), '')}"
-                name = free_name(node.name or path, path, taken)
+                name = free_name(node.name or path, taken, path)
                 place = f"in a local function; {inlining}" if is_product(node) else "in a local function"
                 layers += _layers(name, node, outside, samples, place)
         layers += _not_inlined(model, inferred)

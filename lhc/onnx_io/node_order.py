@@ -3,11 +3,12 @@
 onnxruntime runs nodes in any order, and its float16 converter writes them so; ONNX asks for a topological one.
 """
 
-import heapq
 from collections.abc import Iterator
+from graphlib import CycleError
 
 import onnx
 
+from lhc.graph import nearest_order
 from lhc.model import replace_nodes, subgraphs
 
 __all__ = ["sort_nodes"]
@@ -31,22 +32,10 @@ def sort_nodes(graph: onnx.GraphProto) -> None:
 def _order(graph: onnx.GraphProto) -> list[int]:
     """Numbers of the nodes in the topological order that is nearest to the file's."""
     producer = {tensor: index for index, node in enumerate(graph.node) for tensor in node.output if tensor}
-    waits = [{producer[t] for t in _reads(node) if t in producer} for node in graph.node]
-    after: list[list[int]] = [[] for _ in waits]
-    for index, before in enumerate(waits):
-        for one in before:
-            after[one].append(index)
-    left = [len(before) for before in waits]
-    ready = [index for index, count in enumerate(left) if count == 0]
-    order: list[int] = []
-    while ready:
-        index = heapq.heappop(ready)
-        order.append(index)
-        for one in after[index]:
-            left[one] -= 1
-            if left[one] == 0:
-                heapq.heappush(ready, one)
-    return order if len(order) == len(waits) else list(range(len(waits)))
+    try:
+        return nearest_order([{producer[t] for t in _reads(node) if t in producer} for node in graph.node])
+    except CycleError:
+        return list(range(len(graph.node)))
 
 
 def _reads(node: onnx.NodeProto) -> Iterator[str]:

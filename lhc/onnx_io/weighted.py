@@ -203,11 +203,7 @@ def may_multiply(node: onnx.NodeProto, functions: frozenset[tuple[str, str]] = f
 
 
 def found_in(
-    node: onnx.NodeProto,
-    constants: Constants,
-    known: Callable[[str], Shape | None],
-    samples: int,
-    strict: bool = False,
+    node: onnx.NodeProto, constants: Constants, known: Callable[[str], Shape | None], samples: int, strict: bool = False
 ) -> tuple[Work, Obstacle] | None:
     """What an operator multiplies, and why it stays digital; None where it multiplies nothing.
 

@@ -210,10 +210,7 @@ class CompareOptions(PartitionOptions):
     PANEL = "Machine"
 
     hardware: "Sequence[Hardware | str | Path]" = option(  # type: ignore[assignment]  # several instead of one
-        "Preset name or YAML file. Repeat it for every machine.",
-        default=(),
-        metavar="H",
-        reads=list[str],
+        "Preset name or YAML file. Repeat it for every machine.", default=(), metavar="H", reads=list[str]
     )
     ages: Sequence[float] | None = option(
         "Seconds after the first read at which placements are looked at too, separated by commas, calibrated at that"

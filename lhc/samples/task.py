@@ -197,35 +197,29 @@ class Task:
         """How many documents the samples are of; None where every sample stands alone."""
         return None if self.documents is None else len(np.unique(self.documents))
 
-    def take(self, indices: Indices) -> "Task":
-        """The samples of these indices, in that order; inputs are not copied but read where they are."""
-        targets = None if self.targets is None else np.asarray(self.targets[indices])
-        inputs = {name: _cut(array, indices) for name, array in self.inputs.items()}
-        documents = None if self.documents is None else self.documents[indices]
+    def take(self, where: slice | Indices) -> "Task":
+        """These samples, in the order of indices; inputs are not copied but read where they are."""
+        targets = None if self.targets is None else np.asarray(self.targets[where])
+        inputs = {name: _cut(array, where) for name, array in self.inputs.items()}
+        documents = None if self.documents is None else self.documents[where]
         return replace(self, inputs=inputs, targets=targets, documents=documents, finite=True)
 
     def head(self, samples: int | None) -> "Task":
         """The first ``samples`` samples; all where that is None or more than there are."""
-        if samples is None or samples >= len(self):
-            return self
-        targets = None if self.targets is None else self.targets[:samples]
-        inputs = {name: _cut(array, slice(samples)) for name, array in self.inputs.items()}
-        documents = None if self.documents is None else self.documents[:samples]
-        return replace(self, inputs=inputs, targets=targets, documents=documents, finite=True)
+        return self if samples is None or samples >= len(self) else self.take(slice(samples))
 
     def with_metric(self, metric: Metric) -> "Task":
         """The same samples judged by another metric."""
-        task = replace(self, metric=metric, finite=True)
-        task._digests.update(self._digests)
-        return task
+        return self._as_known(replace(self, metric=metric, finite=True))
 
     def with_class_axis(self, axis: int | None) -> "Task":
         """The same samples, with classes on this axis of the output."""
-        if axis == self.class_axis:
-            return self
-        task = replace(self, class_axis=axis, finite=True)
-        task._digests.update(self._digests)
-        return task
+        return self if axis == self.class_axis else self._as_known(replace(self, class_axis=axis, finite=True))
+
+    def _as_known(self, same: "Task") -> "Task":
+        """A task of the same samples, whose digests need not be worked out again."""
+        same._digests.update(self._digests)
+        return same
 
     def blocks(self, size: int) -> Iterator[tuple[slice, Mapping[str, Array]]]:
         """Consecutive blocks of at most ``size`` samples, as their position and their feeds; see `read`."""

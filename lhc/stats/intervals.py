@@ -102,10 +102,7 @@ def over_draws(values: Floats, confidence: float = CONFIDENCE, step: float = 0.0
 
 
 def over_draws_and_samples(
-    damage: Floats,
-    confidence: float = CONFIDENCE,
-    step: float = 0.0,
-    documents: npt.NDArray[np.integer] | None = None,
+    damage: Floats, confidence: float = CONFIDENCE, step: float = 0.0, documents: npt.NDArray[np.integer] | None = None
 ) -> Interval | None:
     """Interval of the mean over other draws and other samples, or other documents where samples come in such.
 

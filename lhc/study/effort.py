@@ -159,10 +159,7 @@ def _timed(bench: Bench, placement: frozenset[str]) -> Timed:
 
 
 def ranking_steps(
-    bench: Bench,
-    names: Sequence[str],
-    method: RankingMethod,
-    half_width: float | None = None,
+    bench: Bench, names: Sequence[str], method: RankingMethod, half_width: float | None = None
 ) -> tuple[EffortStep, ...]:
     """What it takes to find the sensitivities of all named layers; for ``auto``, where the prediction is confirmed.
 
@@ -217,11 +214,7 @@ def _seconds(bench: Bench, work: Callable[[Bench], object], samples: Sequence[in
 
 
 def training_steps(
-    study: Study,
-    strategy: str,
-    settings: TrainingOptions,
-    rounds: int | None,
-    groups: int,
+    study: Study, strategy: str, settings: TrainingOptions, rounds: int | None, groups: int
 ) -> list[EffortStep]:
     """What it takes to train, all layers that may be analog being so, and to judge on the way.
 

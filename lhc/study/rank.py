@@ -142,11 +142,7 @@ def sensitivities(
 
 
 def _found(
-    bench: Bench,
-    names: Sequence[str],
-    method: RankingMethod,
-    confidence: float,
-    half_width: float | None,
+    bench: Bench, names: Sequence[str], method: RankingMethod, confidence: float, half_width: float | None
 ) -> SensitivityTable:
     if method == "fisher" and half_width is not None:
         raise UsageError("--half-width is for measured sensitivities; leave it out, or use --method measure")

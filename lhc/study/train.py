@@ -9,14 +9,7 @@ from lhc.errors import MissingDependencyError, OutOfTimeError, UsageError
 from lhc.measure import Bench, PlacementJudge
 from lhc.options.subjects import Data
 from lhc.options.training import TrainingOptions
-from lhc.passes import (
-    STRATEGIES,
-    PassResult,
-    Pipeline,
-    Strategy,
-    initial_plan,
-    objective_value,
-)
+from lhc.passes import STRATEGIES, PassResult, Pipeline, Strategy, initial_plan, objective_value
 from lhc.passes.trained_walks import (
     RETRAINING_STRATEGIES,
     LionHeartOriginal,

@@ -133,9 +133,4 @@ def _latex(table: Table) -> str:
     )
 
 
-FORMATS: Mapping[str, Callable[[Table], str]] = {
-    "table": _text,
-    "csv": _csv,
-    "markdown": _markdown,
-    "latex": _latex,
-}
+FORMATS: Mapping[str, Callable[[Table], str]] = {"table": _text, "csv": _csv, "markdown": _markdown, "latex": _latex}
