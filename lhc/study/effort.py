@@ -231,7 +231,7 @@ def training_steps(
     walks = strategy in RETRAINING_STRATEGIES
     settings = walk_settings(strategy, settings) if walks else settings
     course = course_of(study, study.training, settings)
-    one = _step_seconds(course, everything, walks)
+    one = _step_seconds(course, everything)
     if not walks:
         bench, validations = validation_bench(study, select), [everything] * (settings.validations + 1)
         validating = evaluation_step(bench, validations, "validating")
@@ -246,10 +246,9 @@ def training_steps(
     return [EffortStep(what, steps, 0, one * steps, shared=False), judging]
 
 
-def _step_seconds(course: "Course", analog: frozenset[str], walks: bool) -> float:
-    from lhc.train.train_rounds import HORIZON
-
-    trainer = course.trainer(HORIZON if walks else course.steps)
+def _step_seconds(course: "Course", analog: frozenset[str]) -> float:
+    """Of one step; a long training keeps the digital network's answers and takes a little less."""
+    trainer = course.trainer(horizon=1)
     trainer.begin(analog)
     trainer.train_step(1.0)
     start = perf_counter()

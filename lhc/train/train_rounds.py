@@ -6,7 +6,7 @@ from lhc.samples.task import Array
 from lhc.train.checkpoints import arrays, tensors
 from lhc.train.course import Course
 
-__all__ = ["HORIZON", "Rounds"]
+__all__ = ["Rounds"]
 
 HORIZON = 200
 """Steps in which the learning rate falls to 0, and then rises again: T_max of the published CosineAnnealingLR."""
