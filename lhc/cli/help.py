@@ -41,6 +41,17 @@ class Helped(TyperCommand):
     """Names of parameters that only ``--help-all`` shows."""
     all_shown = False
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401 - of typer's own copy of click
+        """What was given; several values of an option that takes one are refused, where click takes the last."""
+        _, _, order = self.make_parser(ctx).parse_args(args=list(args))
+        for one in order:
+            if one.param_type_name != "option" or one.multiple or order.count(one) == 1:
+                continue
+            if not one.is_flag or one.secondary_opts:  # the same yes twice says nothing else
+                several = "; 'lhc compare' takes several machines" if one.name == "hardware" else ""
+                ctx.fail(f"{one.opts[0]} is given {order.count(one)} times, and takes one value{several}")
+        return super().parse_args(ctx, args)
+
     def collect_usage_pieces(self, ctx: Any) -> list[str]:  # noqa: ANN401 - of typer's own copy of click
         """``[OPTIONS] MODEL``, without typer's braces."""
         return [piece.strip("{}") for piece in super().collect_usage_pieces(ctx)]

@@ -29,6 +29,7 @@ from lhc.plan import Plan
 from lhc.stats import one_sided
 from lhc.study.arrange_tiles import ArrangeTiles
 from lhc.study.check_calibration import CheckCalibration
+from lhc.study.earlier_tests import failed_test, plan_of_file
 from lhc.study.explain import Explain
 from lhc.study.fewer_copies import FewerCopies
 from lhc.study.goal import budget_of, chips_of, goal_of, with_goal, with_yield
@@ -143,12 +144,14 @@ def begin(options: PartitionOptions, running: Running, opened: Opened) -> Study:
     training = judging = None
     if options.retrain:
         training, judging = samples_apart(opened, options, options.train_data)
-    follow = _followed(options)
+    follow, stored = _followed(options), plan_of_file(opened.model)
     opened = opened.split_as(follow)
     machine = machine_of(options) if follow is None else follow.hardware
     study = read(options, running, options.t_inference, opened=opened, task=judging, machine=machine)
     fills = follow is None and options.copies == "auto"
-    study = replace(study, budget=budget, training=training, follow=follow, fills=fills)
+    failed = (failed_test(plan, study, budget) for plan in (follow, stored))
+    earlier = next((one for one in failed if one is not None), None)
+    study = replace(study, budget=budget, training=training, follow=follow, fills=fills, earlier=earlier)
     searched = options.columns_share is None and options.objective is None
     return with_goal(study, replace(options, objective="macs") if searched else options, strategy_for(options))
 

@@ -13,6 +13,7 @@ from lhc.samples.apart import check_apart, split_off
 from lhc.samples.metrics import UNCHOSEN, get_metric
 from lhc.samples.task import Task
 from lhc.study.check_calibration import with_useful_calibration
+from lhc.study.earlier_tests import as_tested, failed_test
 from lhc.study.goal import budget_as_placed, budget_of_plan
 from lhc.study.outcome import PartitionResult
 from lhc.study.prepare import as_judged, read_placed, stored_plan
@@ -33,7 +34,8 @@ def retrain(options: RetrainOptions) -> PartitionResult:
     Budget, metric and output are those of the annotations by default.
 
     Returns:
-        The better of the two models, by the upper bound of its drop, and its plan.
+        The better of the two models, by the upper bound of its drop, and its plan. Where the weights as they are were
+        tested by this budget before and did not pass, only trained ones can be within it.
 
     Raises:
         UsageError: no layer is analog, or the same samples are to train and to judge.
@@ -59,12 +61,15 @@ def retrain(options: RetrainOptions) -> PartitionResult:
         study = replace(study, calibrating=validation)
         if stored is None or options.hardware is not None:
             study = with_useful_calibration(study, analog)
+        earlier = failed_test(stored, study, budget)
         before = judged(study, analog, verification, budget)
+        if earlier is not None and as_tested(study, analog, stored):
+            before = replace(before, status="undecided")
         trained, record = trained_for(study, training, settings, options.checkpoint, analog, validation)
         after = judged(trained, analog, verification, budget)
     kept = better((study, before, None), (trained, after, record))
     sizes = len(training), min(len(validation), VALIDATION_SAMPLES), len(verification)
-    result = result_of(kept, before, after, budget, stored)
+    result = result_of(kept, before, after, budget, stored, earlier)
     notes = (samples_note(sizes, outcome), *result.notes)
     command = made_by("retrain", replace(options, model=opened.model.label))
     return replace(result, plan=result.plan.model_copy(update={"command": command}), notes=notes)

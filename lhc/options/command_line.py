@@ -69,4 +69,6 @@ def _words(option: Option, value: object) -> Iterator[str]:
 def _text(value: object) -> str:
     if isinstance(value, int | float):
         return f"{value:g}" if isinstance(value, float) else str(value)
+    if isinstance(value, list) and value:
+        return ",".join(map(_text, value))  # times
     return str(value) if isinstance(value, str | Path) else _NOT_TEXT

@@ -213,10 +213,10 @@ class CompareOptions(PartitionOptions):
         "Preset name or YAML file. Repeat it for every machine.", default=(), metavar="H", reads=list[str]
     )
     ages: Sequence[float] | None = option(
-        "Seconds after the first read at which placements are looked at too, separated by commas, calibrated at that"
-        " read alone: how long until they are to be calibrated again.",
+        "Times after the first read at which placements are looked at too: seconds, or 1h, 1d, 1y, separated by commas;"
+        " calibrated at that read alone: how long until they are to be calibrated again.",
         default=None,
-        metavar="3600,86400",
+        metavar="1h,1d",
         unit="s",
         reads=str | None,
         convert=times_of,

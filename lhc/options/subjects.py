@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from lhc.errors import UsageError
 from lhc.options.data_options import Data, SampleSource, SomeSamples
 from lhc.options.declare import argument, option, options
-from lhc.options.values import bytes_of, check_times, copies_of, shapes_of, times_of
+from lhc.options.values import bytes_of, check_times, copies_of, shapes_of, time_of, times_of
 from lhc.support.numbers import check_confidence
 
 if TYPE_CHECKING:
@@ -154,10 +154,12 @@ class ReadTime:
     PANEL = "Machine"
 
     t_inference: float | None = option(
-        "Seconds from the first read to the moment that is looked at; the hardware's own by default.",
+        "Time from the first read to the moment that is looked at: seconds, or 30min, 1h, 1d, 1y; the hardware's own by"
+        " default.",
         default=None,
-        metavar="S",
+        metavar="T",
         unit="s",
+        convert=time_of,
     )
 
     def __post_init__(self) -> None:
@@ -171,10 +173,11 @@ class ReadTimes:
     PANEL = "Machine"
 
     times: Sequence[float] | None = option(
-        "Seconds from the first read to the moments that are looked at, separated by commas.",
+        "Times from the first read to the moments that are looked at: seconds, or 30min, 1h, 1d, 1y, separated by"
+        " commas.",
         default=None,
         flag="--t-inference",
-        metavar="0,3600,86400",
+        metavar="0,1h,1d",
         unit="s",
         reads=str | None,
         convert=times_of,
@@ -314,10 +317,11 @@ class Execution(Progressing):
         rare=True,
     )
     timeout: float | None = option(
-        "Begin nothing new after so many seconds; end with the best so far.",
+        "Begin nothing new after this time (seconds, or 30min, 2h); end with the best so far.",
         default=None,
-        metavar="S",
+        metavar="T",
         unit="s",
+        convert=time_of,
         above=0,
     )
 

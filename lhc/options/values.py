@@ -1,10 +1,16 @@
 """Values that people write as text: sizes of memory, shapes of inputs, times."""
 
 from collections.abc import Iterable
+from string import ascii_letters
 
 from lhc.errors import UsageError
 
-__all__ = ["bytes_of", "check_times", "copies_of", "shapes_of", "share_of", "times_of"]
+__all__ = ["bytes_of", "check_times", "copies_of", "shapes_of", "share_of", "time_of", "times_of"]
+
+_SECONDS = {"": 1, "s": 1, "sec": 1, "second": 1, "min": 60, "minute": 60, "h": 3600, "hour": 3600}
+_SECONDS |= {"d": 86400, "day": 86400, "y": 31536000, "year": 31536000}
+"""Of a unit of time; a year has 365 days."""
+TIMES = "write seconds, or a number with s, min, h, d or y, e.g. 86400, 30min, 1d or 10 years"
 
 
 def bytes_of(text: str | int) -> int:
@@ -81,15 +87,31 @@ def check_times(times: Iterable[float]) -> None:
             raise UsageError(f"--t-inference: a time of inference must be at least 0 s, got {t_s:g}")
 
 
-def times_of(option: str | None) -> list[float] | None:
-    """Times in seconds, as ``--t-inference 0,3600,86400`` gives them; None where none are named.
+def time_of(text: str | float | None) -> float | None:
+    """Seconds, as ``86400``, ``1d``, ``30min`` or ``10 years`` give them; None where nothing is given.
+
+    >>> time_of("86400"), time_of("1.5h"), time_of("30 min"), time_of("10 years"), time_of("1e3 s"), time_of("1 Day")
+    (86400.0, 5400.0, 1800.0, 315360000.0, 1000.0, 86400.0)
 
     Raises:
-        UsageError: not numbers.
+        UsageError: it is no time.
     """
-    if option is None:
+    if text is None:
         return None
+    written = str(text).strip()
+    number = written.rstrip(ascii_letters)
+    unit = written[len(number) :].lower()
     try:
-        return [float(part) for part in option.split(",")]
-    except ValueError as error:
-        raise UsageError(f"{option!r}: write times in seconds, separated by commas, e.g. 0,3600,86400") from error
+        value = float(number.replace("_", "no digit"))  # Python takes 1_0 for 10
+        return value * _SECONDS[unit if unit == "s" else unit.removesuffix("s")]
+    except (KeyError, ValueError) as error:
+        raise UsageError(f"{written!r} is no time: {TIMES}") from error
+
+
+def times_of(option: str | None) -> list[float] | None:
+    """Seconds, as ``--t-inference 0,1h,1d`` gives them, each as `time_of` reads it; None where none are named.
+
+    Raises:
+        UsageError: one is no time.
+    """
+    return None if option is None else [seconds for part in option.split(",") if (seconds := time_of(part)) is not None]

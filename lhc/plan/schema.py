@@ -122,6 +122,11 @@ class Outcome(PlanRecord):
     max_drop: float
     drop_type: Literal["absolute", "relative"]
     within_budget: bool
+    error: float | None = None
+    """Chance that a placement over the budget is accepted, by this test or by those of earlier commands that these
+    weights, or those they were trained from, did not pass; None in plans of earlier versions."""
+    tests: int = Field(default=1, ge=1)
+    """Commands that made these tests."""
     held_out: bool
     """Whether the samples took no part in the search."""
     samples_note: str | None = None

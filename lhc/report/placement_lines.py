@@ -26,6 +26,7 @@ from lhc.report.text import (
     points,
     reasons,
     samples_text,
+    tests_text,
     unmet_because,
 )
 from lhc.results import Infeasibility, SensitivityTable
@@ -162,6 +163,9 @@ def _outcome_lines(outcome: Outcome) -> Iterator[str]:
     shared = "--confidence is of the whole run: its tests share the chance of error, so each has a higher one"
     yield f"confidence of both: {level} ({shared})"
     yield budget_of_chips(outcome)
+    tests = tests_text(outcome)
+    if tests is not None:
+        yield tests
     healing = healing_text(outcome)
     if healing is not None:
         yield f"mean drop {healing}"

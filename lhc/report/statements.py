@@ -19,6 +19,7 @@ from lhc.report.text import (
     points,
     reasons,
     samples_text,
+    tests_text,
     unlike_decision,
     unmet_because,
 )
@@ -153,10 +154,12 @@ def _quality(plan: Plan, outcome: Outcome) -> str:
 
 def _certainty(outcome: Outcome) -> str:
     what = "other chips and other samples" if outcome.generalized else "other chips on these samples"
+    tests = tests_text(outcome)
+    again = "" if tests is None else f" {capitalized(tests)}."
     return (
         f"for {what}, a mean drop of {interval_text(outcome, outcome.interval)} ({level_text(outcome.confidence)}"
         f" confidence). {capitalized(budget_of_chips(outcome))}."
-        f" {counted_samples(outcome.samples, outcome.documents)}: {samples_text(outcome)}."
+        f" {counted_samples(outcome.samples, outcome.documents)}: {samples_text(outcome)}.{again}"
     )
 
 

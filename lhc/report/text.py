@@ -12,6 +12,7 @@ from lhc.support.numbers import (
     drop_interval,
     drop_text,
     drop_value,
+    level_text,
     number_text,
     scale_text,
     share_text,
@@ -43,6 +44,7 @@ __all__ = [
     "samples_basis",
     "samples_text",
     "shown_damage",
+    "tests_text",
     "unlike_decision",
     "unmet_because",
 ]
@@ -133,7 +135,19 @@ def unmet_because(outcome: Outcome) -> str:
         return ""
     if outcome.interval[1] > outcome.max_drop:
         return f", but the interval reaches {points(outcome, outcome.interval[1])}; more chips or samples narrow it"
-    return f", but {100 * (outcome.yield_share or 0):g} % of all chips are not shown to hold it"
+    if outcome.yield_shown is False:
+        return f", but {100 * (outcome.yield_share or 0):g} % of all chips are not shown to hold it"
+    return ", but an earlier test of the same weights did not show it, and another one does not make up for that"
+
+
+def tests_text(outcome: Outcome) -> str | None:
+    """That earlier commands tested the same weights in vain, and how far to trust the one that passed; else None."""
+    if outcome.tests == 1 or not outcome.within_budget or outcome.error is None:
+        return None
+    return (
+        f"tested by {outcome.tests} commands, and only the last one shows it: that one of them accepts in error has a"
+        f" chance of up to {level_text(outcome.error)} (one 'lhc partition --retrain' makes both tests within its own)"
+    )
 
 
 def budget_of_margin(found: Robustness, outcome: Outcome | None) -> str:

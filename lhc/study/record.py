@@ -7,6 +7,8 @@ from lhc.measure import Budget
 from lhc.passes import SearchOptions, damage_of, kept_limits
 from lhc.plan import Estimate, Outcome
 from lhc.results import Calibration, Verdict
+from lhc.stats import one_sided
+from lhc.study.earlier_tests import with_earlier
 from lhc.study.state import Study, Verification
 
 __all__ = ["Record", "outcome_of"]
@@ -36,6 +38,7 @@ class Record:
         outcome = outcome.model_copy(
             update={**_provenance(study, found, searched.options), "samples_note": note, "first_draw": first}
         )
+        outcome = with_earlier(outcome, one_sided(study.allowed.confidence), study.earlier)
         return replace(study, plan=found.plan.model_copy(update={"outcome": outcome}))
 
 

@@ -20,7 +20,7 @@ from lhc.passes import (
     fills_tiles,
     further_copies,
 )
-from lhc.plan import LayerPlan, Plan
+from lhc.plan import LayerPlan, Outcome, Plan
 from lhc.results import Front, Infeasibility, SensitivityTable, Verdict
 from lhc.runtime.network_calls import calibration_count, padding_masks
 from lhc.samples.metrics import Metric
@@ -97,6 +97,7 @@ class Study:
         training: samples that train, apart from those that judge.
         calibrating: samples that chips are calibrated on, apart from those that judge; some of the latter are set aside
             where these are not given.
+        earlier: a test by an earlier command, by the same budget, that the weights did not pass.
         follow: a plan whose placement is verified instead of searching one.
         ranking: the sensitivities that a search goes by.
         late: the time was over before all layers were ranked, so that nothing is searched.
@@ -125,6 +126,7 @@ class Study:
     metric_note: str | None = None
     training: Task | None = None
     calibrating: Task | None = None
+    earlier: Outcome | None = None
     follow: Plan | None = None
     ranking: SensitivityTable | None = None
     late: bool = False

@@ -10,6 +10,7 @@ from lhc.results import Verdict
 from lhc.samples.task import Task
 from lhc.stats import one_sided, split_level
 from lhc.study.cautions import warn_of_doubtful_labels
+from lhc.study.earlier_tests import with_earlier
 from lhc.study.goal import ample_chips
 from lhc.study.outcome import PartitionResult
 from lhc.study.record import outcome_of
@@ -66,8 +67,14 @@ def better(before: Judged, after: Judged) -> Judged:
     return after if rank(after) > rank(before) else before
 
 
-def result_of(kept: Judged, before: Verdict, after: Verdict, budget: Budget, stored: Plan | None) -> PartitionResult:
-    """The result that is kept, with what both verifications came to."""
+def result_of(
+    kept: Judged, before: Verdict, after: Verdict, budget: Budget, stored: Plan | None, earlier: Outcome | None = None
+) -> PartitionResult:
+    """The result that is kept, with what both verifications came to.
+
+    Args:
+        earlier: of a test by the same budget that the weights before training did not pass.
+    """
     study, verdict, record = kept
     placed_by = None if stored is None else stored.outcome
     # Without a placement of its own, or by a rule, no samples chose the layers.
@@ -90,7 +97,8 @@ def result_of(kept: Judged, before: Verdict, after: Verdict, budget: Budget, sto
     told = f"trained weights {which}: mean drop {drops[0]} before training, {drops[1]} after it; {decides} decides"
     search |= {"retrained": record, "training_note": told}
     plan = judged_anew(study.plan, verdict.accepted)
-    plan = plan.model_copy(update={"outcome": outcome.model_copy(update=search)})
+    counted = with_earlier(outcome.model_copy(update=search), one_sided(budget.confidence), earlier)
+    plan = plan.model_copy(update={"outcome": counted})
     return PartitionResult(plan, study.graph, study.model, study.notes)
 
 

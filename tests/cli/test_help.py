@@ -24,7 +24,24 @@ from tests.conftest import Cli
         (["run", "digits", "--draws", "1_0"], "error: --draws '1_0': write a whole number"),
         (["run", "digits", "--draws", "1" + "0" * 30], "a number is 0 or of a magnitude of 1e-15 to 1e+15"),
         (["run", "digits", "--jobs", "2000"], "error: --jobs must be at most 1,024, got 2000"),
-        (["run", "digits", "--t-inference", "0,nan"], "a number is 0 or of a magnitude of 1e-15 to 1e+15"),
+        (
+            ["run", "digits", "--t-inference", "0,nan"],
+            "error: 'nan' is no time: write seconds, or a number with s, min,",
+        ),
+        (
+            ["run", "digits", "--t-inference", "0,1 month"],
+            "error: '1 month' is no time: write seconds, or a number with",
+        ),
+        (["split", "digits", "-o", "x", "--t-inference", "one day"], "error: 'one day' is no time: write seconds, or"),
+        (
+            ["analyze", "digits", "--hardware", "ideal", "--hardware", "afm"],
+            "error: --hardware is given 2 times, and takes one value; 'lhc compare' takes several machines",
+        ),
+        (["partition", "digits", "-o", "a", "--out", "b"], "error: --out is given 2 times, and takes one value"),
+        (
+            ["partition", "digits", "--explain", "--no-explain"],
+            "error: --explain is given 2 times, and takes one value",
+        ),
         (
             ["split", "digits", "-o", "x", "--t-inference", "-1"],
             "error: --t-inference: a time of inference must be at least 0 s, got -1",

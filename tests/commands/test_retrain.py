@@ -95,6 +95,9 @@ def test_it_is_said_which_samples_are_for_what(result: lhc.PartitionResult) -> N
 def test_figures_of_the_search_and_of_weights_before_are_not_those_of_the_trained_network() -> None:
     placed = lhc.partition("digits-narrow", draws=2, samples=100, max_drop="100%", method="fisher", objective="macs")
     assert placed.plan.outcome is not None
+    unmet = placed.plan.outcome.model_copy(update={"within_budget": False})
+    placed = replace(placed, plan=placed.plan.model_copy(update={"outcome": unmet}))
+    assert placed.plan.outcome is not None
     trained = lhc.retrain.of(replace(ASKED, model=placed.model, data="digits-narrow", all_analog=False, steps=30))
     outcome = trained.plan.outcome
     assert outcome is not None
@@ -106,6 +109,9 @@ def test_figures_of_the_search_and_of_weights_before_are_not_those_of_the_traine
     )
     assert any(row.sensitivity for row in placed.plan.layers)
     assert any(row.sensitivity for row in trained.plan.layers) == (outcome.retrained is None)
+    assert outcome.tests == 2, "the placement was tested before"
+    assert outcome.error == pytest.approx(0.1)
+    assert outcome.within_budget == (outcome.retrained is not None), "a budget of 100 points: only trained weights may"
 
 
 def test_the_first_samples_train_and_judge() -> None:

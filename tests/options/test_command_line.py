@@ -3,8 +3,8 @@
 from dataclasses import replace
 from pathlib import Path
 
-from lhc.options.command_line import made_by
-from lhc.options.commands import PartitionOptions
+from lhc.options.command_line import command_line, made_by
+from lhc.options.commands import PartitionOptions, RunOptions
 
 
 def test_a_result_names_files_without_their_folders_and_not_how_the_work_was_carried_out() -> None:
@@ -13,5 +13,6 @@ def test_a_result_names_files_without_their_folders_and_not_how_the_work_was_car
     )
     told = "lhc partition net.onnx --data some.npz --draws 3 --hardware mine.yaml --include 'a/*'"
     assert sorted(made_by("partition", asked).split()) == sorted(told.split())
+    assert "--t-inference 0,3600 " in f"{command_line('run', RunOptions('digits', times=[0.0, 3600.0]))} "
     elsewhere = replace(asked, model="net.onnx", jobs=2, work_dir="/tmp/cache", timeout=60.0)
     assert made_by("partition", elsewhere) == made_by("partition", asked)

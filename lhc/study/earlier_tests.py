@@ -1,0 +1,73 @@
+"""Tests of the same weights by the same budget that earlier commands made and that did not show it.
+
+Whoever tests until a test passes accepts wrongly more often: where tests err with the chances e1, e2, …, one of them
+errs with a chance of at most e1 + e2 + … (Bonferroni). A file says how the test of its weights went; that chance is
+added to the one of a new test.
+"""
+
+from lhc.errors import ModelError
+from lhc.measure import Budget
+from lhc.model import OnnxModel
+from lhc.onnx_io import read_plan
+from lhc.plan import Outcome, Plan
+from lhc.stats import CONFIDENCE, one_sided
+from lhc.study.state import Study
+
+__all__ = ["as_tested", "failed_test", "plan_of_file", "with_earlier"]
+
+ASSUMED = one_sided(CONFIDENCE)
+"""Chance of error of a test by a version of lhc that did not write it down."""
+_SAME = ("data", "seed", "first_draw", "draws", "value", "interval")
+"""Equal only where a test is the same one, done once more."""
+
+
+def plan_of_file(model: OnnxModel) -> Plan | None:
+    """The plan that a model carries; None where it carries none that can be read, since it is to be replaced anyway."""
+    try:
+        return read_plan(model)
+    except ModelError:
+        return None
+
+
+def failed_test(stored: Plan | None, study: Study, budget: Budget) -> Outcome | None:
+    """A test that these weights did not pass, by a budget that was no stricter; None where there was none.
+
+    Args:
+        stored: what a file says of its weights.
+        study: the network and the machine that are to be tested.
+    """
+    outcome = None if stored is None else stored.outcome
+    if stored is None or outcome is None or outcome.within_budget:
+        return None
+    asked = (study.model.source, study.plan.hardware, study.task.metric.name, budget.drop_type)
+    if (stored.source, stored.hardware, outcome.metric, outcome.drop_type) != asked:
+        return None
+    stricter = (
+        budget.max_drop <= outcome.max_drop
+        and budget.generalize >= outcome.generalized
+        and (budget.share or 0) >= (outcome.yield_share or 0)
+        and study.t_s >= outcome.t_s
+    )
+    return outcome if stricter else None
+
+
+def as_tested(study: Study, analog: frozenset[str], stored: Plan | None) -> bool:
+    """Whether a placement is the one that a file has the test of: the same layers, the same copies."""
+    if stored is None or stored.analog != analog:
+        return False
+    return all(stored.copies.get(name, 1) == study.plan.copies.get(name, 1) for name in analog)
+
+
+def with_earlier(outcome: Outcome, error: float, earlier: Outcome | None) -> Outcome:
+    """An outcome that counts the tests before it.
+
+    Args:
+        error: chance that this command accepts wrongly.
+        earlier: of a test that the weights, or those that they were trained from, did not pass.
+    """
+    if earlier is None:
+        return outcome.model_copy(update={"error": error})
+    before = ASSUMED if earlier.error is None else earlier.error
+    if all(getattr(outcome, name) == getattr(earlier, name) for name in _SAME):
+        return outcome.model_copy(update={"error": before, "tests": earlier.tests})
+    return outcome.model_copy(update={"error": min(before + error, 1.0), "tests": earlier.tests + 1})
