@@ -7,7 +7,7 @@ text: to load what would draw boxes takes as long as the rest of ``lhc --help``.
 from textwrap import indent
 from typing import Any
 
-from typer.core import TyperCommand
+from typer.core import TyperCommand, TyperOption
 
 from lhc.support.numbers import counted
 
@@ -45,7 +45,7 @@ class Helped(TyperCommand):
         """What was given; several values of an option that takes one are refused, where click takes the last."""
         _, _, order = self.make_parser(ctx).parse_args(args=list(args))
         for one in order:
-            if one.param_type_name != "option" or one.multiple or order.count(one) == 1:
+            if not isinstance(one, TyperOption) or one.multiple or order.count(one) == 1:
                 continue
             if not one.is_flag or one.secondary_opts:  # the same yes twice says nothing else
                 several = "; 'lhc compare' takes several machines" if one.name == "hardware" else ""

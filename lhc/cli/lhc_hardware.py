@@ -1,32 +1,64 @@
 """``lhc hardware``: the presets, and descriptions as YAML."""
 
-from lhc.cli.output import hint, say
+from lhc.cli.output import check_file, hint, say, write
 from lhc.options.terminal_options import HardwareOptions
+
+NO_COMMENTS = "comments of the YAML are not carried over; values and sources are"
 
 
 def hardware(asked: HardwareOptions) -> None:
-    """List the hardware presets, or print one as YAML, with devices of your own if asked. Start your own from it."""
-    from lhc.hardware import Hardware, preset_names, preset_text
+    """List the hardware presets, or print one as YAML, with devices of your own if asked. Start your own from it.
 
-    if asked.measured is not None or asked.fault_map is not None:
-        machine = Hardware.load(asked.name or "lionheart")
-        if asked.measured is not None:
-            from lhc.hardware.measurements import with_measured_devices
+    $ lhc hardware lionheart -o mine.yaml
+        a description to change, with the comments of the preset
+    $ lhc hardware mine.yaml --measured devices.csv -o measured.yaml
+        the same machine with devices as they were measured
+    """
+    from lhc.hardware import Hardware, preset_names
 
-            base = machine
-            machine, devices = with_measured_devices(base, asked.measured, asked.fusion_targets)
-            hint(str(devices))
-            if machine.t_inference_s != base.t_inference_s:
-                hint(f"t_inference_s is {machine.t_inference_s:g}: no device was measured later")
-        if asked.fault_map is not None:
-            from lhc.hardware.fault_map import with_fault_map
-
-            machine, stuck = with_fault_map(machine, asked.fault_map)
-            hint(stuck)
-        say(machine.to_yaml(), end="")
-    elif asked.name is None:
+    check_file(asked.out, asked.force)
+    if asked.name is None and asked.measured is None:
         for preset in preset_names():
             say(f"{preset}: {Hardware.load(preset).description}")
+        return
+    text = _changed(asked) if asked.measured is not None or asked.fault_map is not None else _text(asked.name or "")
+    if asked.out is None:
+        say(text, end="")
     else:
-        known = asked.name in preset_names()
-        say(preset_text(asked.name) if known else Hardware.load(asked.name).to_yaml(), end="")
+        write(asked.out, text)
+
+
+def _text(name: str) -> str:
+    """A preset as it was written; a file with all its fields."""
+    from lhc.hardware import Hardware, preset_names, preset_text
+
+    if name in preset_names():
+        return preset_text(name)
+    machine = Hardware.load(name)
+    hint(NO_COMMENTS)
+    return machine.to_yaml()
+
+
+def _changed(asked: HardwareOptions) -> str:
+    """A description with devices or stuck cells of the user's; it is told what was put in and what goes."""
+    from lhc.hardware import Hardware
+
+    machine = Hardware.load(asked.name or "lionheart")
+    if asked.measured is not None:
+        from lhc.hardware.measurements import with_measured_devices
+
+        base = machine
+        machine, devices = with_measured_devices(base, asked.measured, asked.fusion_targets)
+        hint(str(devices))
+        if machine.t_inference_s != base.t_inference_s:
+            hint(f"t_inference_s is {machine.t_inference_s:g}: no device was measured later")
+        for effect in base.left_out:
+            if effect not in machine.left_out:
+                hint(f"no longer left out: {effect.name}, which the measured devices have")
+    if asked.fault_map is not None:
+        from lhc.hardware.fault_map import with_fault_map
+
+        machine, stuck = with_fault_map(machine, asked.fault_map)
+        hint(stuck)
+    hint(NO_COMMENTS)
+    return machine.to_yaml()

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from lhc.cli.output import check_file, default_output, emit, hint, hints, notes, say, write
+from lhc.cli.output import REMEDIES, check_file, default_output, emit, hint, hints, notes, say, write
 from lhc.cli.progress import dry_run, watched
 from lhc.options.commands import PartitionOptions
 from lhc.options.declare import taken_by
@@ -56,7 +56,8 @@ def partition(asked: PartitionOptions, shown: PartitionOutput) -> None:
     result.save(where, **taken_by(result.save, shown) | {"force": force})
     if shown.plan_out is not None:
         write(shown.plan_out, result.plan.to_yaml())
-    emit(partition_document(result), result.as_table(), result.summary, shown.chosen, partition_head(result))
+    head = partition_head(result, shown.verbose)
+    emit(partition_document(result), result.as_table(), result.summary, shown.chosen, head)
     hint(f"written: {where}")
     report_measured(result, watching.work_dir, shown.report, name=where.name)
     _end(result)
@@ -72,7 +73,7 @@ def _end(result: "PartitionResult") -> None:
     if not outcome.limits_kept:
         hint("no placement keeps to --max-tiles, --max-latency and --max-energy; the plan was written all the same")
     if not outcome.within_budget:
-        hint("the budget is not met; the plan was written all the same")
+        hint(f"the budget is not met; the plan was written all the same; {REMEDIES}")
     hints(infeasibility_lines(result.infeasibility, result.plan))
     if not (outcome.within_budget and outcome.limits_kept):
         raise typer.Exit(1)

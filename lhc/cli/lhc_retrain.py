@@ -30,6 +30,7 @@ def retrain(asked: RetrainOptions, shown: RetrainOutput) -> None:
     notes(result.notes)
     # The output was checked against the input before the training; a file that is there holds that network.
     result.save(where, **taken_by(result.save, shown) | {"force": force or where.exists()})
-    emit(placement_document(result), result.as_table(), result.summary, shown.chosen, partition_head(result))
+    head = partition_head(result, shown.verbose)
+    emit(placement_document(result), result.as_table(), result.summary, shown.chosen, head)
     hint(f"written: {where}")
     end_by(result.plan.outcome, "model was")

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from lhc.study.source import Opened
 
 __all__ = [
+    "REMEDIES",
     "SCHEMA_VERSION",
     "check_file",
     "default_output",
@@ -38,6 +39,7 @@ __all__ = [
 ]
 
 SCHEMA_VERSION = 1
+REMEDIES = "what helps, and when it pays: docs/budget-not-met.md"
 
 
 def hint(text: str) -> None:
@@ -122,7 +124,7 @@ def check_file(path: Path | None, force: bool) -> None:
 def end_by(outcome: "Outcome | None", what: str) -> None:
     """Exit code 1 where a budget is not met; ``what`` was written all the same."""
     if outcome is not None and not outcome.within_budget:
-        hint(f"the budget is not met; the {what} written all the same")
+        hint(f"the budget is not met; the {what} written all the same; {REMEDIES}")
         raise typer.Exit(1)
 
 

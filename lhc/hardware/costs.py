@@ -68,6 +68,13 @@ class Sourced(Section):
     value: PositiveFloat
     source: str = Field(min_length=1, max_length=500)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _both_are_there(cls, given: object) -> object:
+        if isinstance(given, cls) or (isinstance(given, dict) and {"value", "source"} <= given.keys()):
+            return given
+        raise ValueError("write {value: NUMBER, source: WHERE IT COMES FROM}: a number needs its source")
+
 
 class ChipFigures(Section):
     """Areas and standing power of a chip; what is null is not known, and left out of what is shown."""
@@ -87,7 +94,7 @@ class ChipFigures(Section):
     def _converters_are_a_part(self) -> "ChipFigures":
         part, tile = self.converters_mm2, self.tile_mm2
         if part is not None and (tile is None or part.value > tile.value):
-            raise ValueError("converters_mm2 is a part of tile_mm2, which is less or null")
+            raise ValueError("converters_mm2 is a part of tile_mm2: give that too, and at least as much")
         return self
 
 

@@ -58,6 +58,11 @@ class Faults(Section):
         return self
 
     @property
+    def one_chip(self) -> bool:
+        """Whether every programming is one of the same chip, whose stuck cells are known."""
+        return self.map is not None
+
+    @property
     def _shares(self) -> tuple[float, ...]:
         return self.stuck_low, self.stuck_high, self.dead_rows, self.dead_columns
 

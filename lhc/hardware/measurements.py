@@ -102,6 +102,8 @@ def with_measured_devices(base: Hardware, path: Path, targets: Path | None = Non
         "devices": found.devices.model_dump(),
         "t_inference_s": min(base.t_inference_s, last + found.devices.t_0_s if last else 0.0),
     }
+    if any(found.devices.read_us):
+        changed["left_out"] = [effect.model_dump() for effect in base.left_out if not effect.read_noise]
     return Hardware.model_validate(base.model_dump() | changed), found
 
 

@@ -248,6 +248,8 @@ class LeftOut(Section):
     """How large it is, with its unit."""
     text: str
     """What it is and what leaving it out changes."""
+    read_noise: bool = False
+    """It is read noise of devices, which devices that were measured have in their own tables."""
 
 
 def moved(detail: ErrorDetails, where: tuple[str | int, ...]) -> InitErrorDetails:

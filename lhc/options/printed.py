@@ -61,7 +61,7 @@ class Watching(Printing):
 
     quiet: bool = option("No progress.", default=False, short="-q", result="progress=…")
     verbose: bool = option(
-        "Say how long each step took, and which changed nothing.",
+        "Say how long each step took, which changed nothing, and the details of a verdict.",
         default=False,
         short="-v",
         result="logging",

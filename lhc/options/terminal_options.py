@@ -101,7 +101,7 @@ class ExportOptions(Replacing):
 
 
 @options
-class HardwareOptions:
+class HardwareOptions(Replacing):
     """The options of ``lhc hardware``."""
 
     PANEL = "Machine"
@@ -123,8 +123,11 @@ class HardwareOptions:
         default=None,
         metavar="FILE.csv",
     )
+    out: Path | None = option("Write the description there.", default=None, short="-o", metavar="OUT.yaml")
 
     def __post_init__(self) -> None:
+        if self.out is not None and self.name is None and self.measured is None:
+            raise UsageError(f"-o {self.out}: name the machine to write, e.g. lhc hardware lionheart -o {self.out}")
         if self.fusion_targets is not None and self.measured is None:
             raise UsageError("--fusion-targets are the targets of what --measured holds: give both")
         if self.fault_map is not None and self.name is None:

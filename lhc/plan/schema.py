@@ -113,6 +113,8 @@ class Outcome(PlanRecord):
     """Whether the second decides."""
     confidence: float
     """Two-sided level of the intervals; a part of the chance of error is kept for safer placements."""
+    one_chip: bool = False
+    """Whether every draw is a programming of one chip whose stuck cells are known, so that others are not judged."""
     chips_within: float
     """Share of draws whose own drop is within the budget."""
     yield_share: float | None = None

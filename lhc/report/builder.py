@@ -123,7 +123,8 @@ def _item(name: str, cost: Cost) -> CostItem:
 def estimated_front(plan: Plan, graph: LayerGraph) -> Front | None:
     """The trade-off that sensitivities promise: layers go analog in the order of damage per MAC, damages added up.
 
-    None where fewer than two layers have a sensitivity. Of many points, some are left out evenly.
+    None where fewer than two layers have a sensitivity. Of many points, some are left out evenly; none takes more tiles
+    than the machine has.
     """
     measured = {layer.name: layer.sensitivity for layer in plan.layers if layer.sensitivity is not None}
     macs = {layer.name: layer.macs for layer in plan.layers}
@@ -138,6 +139,9 @@ def estimated_front(plan: Plan, graph: LayerGraph) -> Front | None:
     lengths = range(len(groups) + 1)
     kept = sorted({*lengths[:: math.ceil(len(lengths) / MOST_POINTS)], len(groups)})
     placements = [{name for group in groups[:length] for name in group} for length in kept]
+    bound = plan.hardware.tiles.count
+    if bound is not None:
+        placements = [placed for placed in placements if plan.tiles_of(graph, frozenset(placed)) <= bound]
     points = [
         FrontPoint(
             analog=tuple(name for name in macs if name in placed),

@@ -8,10 +8,11 @@ from typing import Literal, TypeVar
 from lhc.hardware import Compensation, Hardware
 from lhc.hardware.stuck_cells import stuck_count
 from lhc.plan import LayerPlan, Outcome, Plan
+from lhc.plan.recurrent_steps import folded_rows
 from lhc.report.charts import Chart
 from lhc.report.document import CostItem, Costs, Report
 from lhc.report.figures import is_measured
-from lhc.report.text import REASONS, estimate_basis, interval_text, nothing_lost, points
+from lhc.report.text import REASONS, estimate_basis, interval_text, nothing_lost, other_chips, points
 from lhc.support.numbers import amount, count, counted, counted_samples, level_text, metric_value, share_text, time_text
 from lhc.support.tables import Table
 
@@ -185,7 +186,7 @@ def _sensitivity(layer: LayerPlan) -> Value:
 def reason_section(plan: Plan) -> PageSection:
     """Why layers are where they are, one row a reason."""
     found: dict[tuple[str, str], list[LayerPlan]] = {}
-    for layer in plan.layers:
+    for layer in folded_rows(plan.layers):
         found.setdefault((layer.placement, layer.reason), []).append(layer)
 
     def example(layers: list[LayerPlan]) -> str:
@@ -284,8 +285,8 @@ def _chip_facts(outcome: Outcome) -> tuple[tuple[str, str], ...]:
         ("chips", f"{counted(outcome.draws, 'programming')} that the search had not seen"),
         ("seed", str(outcome.seed)),
         ("time", f"{time_text(outcome.t_s)} after the first read ({outcome.t_s:.15g} s)"),
-        ("other chips, these samples", interval_text(outcome, outcome.chip_interval)),
-        ("other chips, other samples", interval_text(outcome, outcome.sample_interval)),
+        (f"{other_chips(outcome)}, these samples", interval_text(outcome, outcome.chip_interval)),
+        (f"{other_chips(outcome)}, other samples", interval_text(outcome, outcome.sample_interval)),
         ("confidence", f"{level_text(outcome.confidence)}, two-sided; the interval for {deciding} samples decides"),
     )
 

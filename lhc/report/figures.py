@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator, Sequence
 
 from lhc.plan import Outcome, Retrained
+from lhc.plan.recurrent_steps import folded
 from lhc.report.charts import (
     RIGHT,
     Chart,
@@ -18,7 +19,7 @@ from lhc.report.charts import (
     span,
 )
 from lhc.report.document import Report
-from lhc.report.text import interval_text, points
+from lhc.report.text import interval_text, other_chips, points
 from lhc.results import AtTime, Evaluation, Front, FrontPoint, Robustness
 from lhc.support.numbers import drop_text, drop_unit, metric_value, number_text, scale_text, share_text, time_text
 
@@ -28,6 +29,8 @@ __all__ = [
     "is_measured",
     "noise_chart",
     "outcome_chart",
+    "own_drop",
+    "own_point",
     "time_chart",
     "training_chart",
     "worst_value",
@@ -47,8 +50,8 @@ _FIRST_READ_S = 20.0
 def outcome_chart(outcome: Outcome) -> RangeChart | None:
     """The intervals of the mean drop and the budget; None where no interval is known."""
     named = (
-        ("other chips, these samples", outcome.chip_interval, not outcome.generalized),
-        ("other chips, other samples", outcome.sample_interval, outcome.generalized),
+        (f"{other_chips(outcome)}, these samples", outcome.chip_interval, not outcome.generalized),
+        (f"{other_chips(outcome)}, other samples", outcome.sample_interval, outcome.generalized),
     )
     known = [(label, interval, decides) for label, interval, decides in named if interval is not None]
     if not known:
@@ -156,21 +159,36 @@ def _points(front: Front, report: Report) -> Iterator[DataPoint]:
     yield from _own(front, report)
 
 
-def _own(front: Front, report: Report) -> Iterator[DataPoint]:
+def own_point(front: Front, report: Report) -> FrontPoint | None:
+    """The report's own placement as a point of a front; None where it was not judged as the points were.
+
+    How it did stands in the outcome.
+    """
     plan, outcome = report.plan, report.plan.outcome
+    if front.verified and (outcome is None or outcome.metric != front.drop_metric):
+        return None
     placed = [(s, layer.copies) for layer in plan.layers if layer.name in plan.analog and (s := layer.sensitivity)]
     damage = math.fsum(max(found.mean, 0.0) * found.copies / copies for found, copies in placed)
     total = None if report.costs is None else report.costs.total
     latency_s, energy_j = (None, None) if total is None else (total.latency_s, total.energy_j)
-    own = FrontPoint((), plan.analog_mac_fraction, report.tiles, latency_s, energy_j, damage, None, None)
-    x = _on_axis(own, front)
-    if x is None or (front.verified and outcome is None):
+    names = tuple(row.name for row in folded(plan).layers if row.placement == "analog" and row.reason != "columns")
+    return FrontPoint(names, plan.analog_mac_fraction, report.tiles, latency_s, energy_j, damage, None, None)
+
+
+def own_drop(outcome: Outcome) -> tuple[float, tuple[float, float] | None]:
+    """Its mean drop and the interval over chips, in the metric's unit, as those of fronts are."""
+    found = outcome.chip_interval
+    interval = None if found is None else (_absolute(outcome, found[0]), _absolute(outcome, found[1]))
+    return _absolute(outcome, outcome.drop), interval
+
+
+def _own(front: Front, report: Report) -> Iterator[DataPoint]:
+    own, outcome = own_point(front, report), report.plan.outcome
+    x = None if own is None else _on_axis(own, front)
+    if own is None or x is None:
         return
-    y, interval = damage, None
-    if front.verified and outcome is not None:
-        y, interval = _absolute(outcome, outcome.drop), outcome.chip_interval
-        interval = interval and (_absolute(outcome, interval[0]), _absolute(outcome, interval[1]))
-    yield DataPoint(x, y, interval, "chosen", f"this placement: {len(plan.analog)} layers")
+    y, interval = own_drop(outcome) if front.verified and outcome is not None else (own.damage, None)
+    yield DataPoint(x, y, interval, "chosen", f"this placement: {len(own.analog)} layers")
 
 
 def _on_axis(point: FrontPoint, front: Front) -> float | None:

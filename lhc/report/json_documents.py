@@ -130,7 +130,7 @@ def _plan(plan: Plan) -> Document:
     return document | {
         "baseline": {"metric": outcome.metric, "value": outcome.baseline},
         "result": _named(outcome, "value drop interval chip_interval sample_interval"),
-        **_named(outcome, "tests error"),
+        **_named(outcome, "tests error one_chip"),
         **_named(outcome, "within_budget held_out chips_within max_drop drop_type strategy confidence generalized"),
         **_named(outcome, "yield_share yield_shown"),
         **_named(outcome, "objective limits limits_kept groups evaluations"),

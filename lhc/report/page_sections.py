@@ -20,7 +20,7 @@ from lhc.report.content import (
     seconds,
 )
 from lhc.report.document import Costs, Report
-from lhc.report.figures import noise_chart, training_chart
+from lhc.report.figures import noise_chart, own_drop, own_point, training_chart
 from lhc.report.statements import other_samples, samples_of_front, times_of_digital
 from lhc.report.system_lines import system_lines
 from lhc.report.text import (
@@ -82,7 +82,7 @@ def _sections(report: Report) -> Iterator[PageSection]:
     if report.infeasibility is not None:
         yield _infeasibility(report.infeasibility, plan)
     if report.front is not None:
-        yield _front(report.front, plan)
+        yield _front(report.front, report)
     if report.over_time:
         yield _times(report.over_time, plan.outcome, report.over_time_type)
     if report.robustness is not None:
@@ -125,31 +125,48 @@ def _basis(found: Evaluation) -> str:
     return f"{found.draws} chips, {counted_samples(found.samples, found.documents)}, seed {found.seed}"
 
 
-def _front(front: Front, plan: Plan) -> PageSection:
+def _front(front: Front, report: Report) -> PageSection:
+    own, outcome = own_point(front, report), report.plan.outcome
     columns: list[Column[FrontPoint]] = [
         ("Analog layers", True, lambda p: as_number(len(p.analog))),
         ("Analog MACs", True, lambda p: as_number(p.analog_mac_fraction, share_text)),
         ("Tiles", True, lambda p: as_number(p.tiles)),
     ]
-    if any(p.latency_s is not None for p in front.points):
+    points = front.points if own is None else (*front.points, own)
+    if any(p.latency_s is not None for p in points):
         columns.append(("Latency", True, lambda p: as_number(p.latency_s, seconds)))
-    if any(p.energy_j is not None for p in front.points):
+    if any(p.energy_j is not None for p in points):
         columns.append(("Energy", True, lambda p: as_number(p.energy_j, joules)))
     columns.append((f"Sum of sensitivities ({front.metric})", True, lambda p: as_number(p.damage, number_text)))
     if front.verified:
-        found = front.verified[0].evaluation
-        percent = found is not None and found.percent
+        percent = front.percent
+        decided = None if outcome is None else own_drop(outcome)
+
+        def drop(p: FrontPoint) -> Value:
+            if p is own and decided is not None:
+                return as_number(decided[0], lambda value: drop_value(value, percent))
+            return _drop(p.evaluation)
+
+        def bounds(p: FrontPoint) -> Value:
+            if p is own and decided is not None:
+                return as_text("" if decided[1] is None else drop_range(decided[1], percent))
+            return _bounds(p.evaluation)
+
         columns += [
-            ("Mean drop", True, lambda p: _drop(p.evaluation)),
-            ("Interval", False, lambda p: _bounds(p.evaluation)),
+            ("Mean drop", True, drop),
+            ("Interval", False, bounds),
             ("Estimated drop", True, lambda p: as_number(p.predicted_drop, lambda drop: drop_value(drop, percent))),
         ]
-    if any(plan.analog == set(point.analog) for point in front.points):
-        columns.append(("Note", False, lambda p: as_text("this placement" if plan.analog == set(p.analog) else "")))
-    text = _sentence(samples_of_front(front, plan.outcome))
+    if own is not None:
+        columns.append(("Note", False, lambda p: as_text("this placement, as it was verified" if p is own else "")))
+    text = _sentence(samples_of_front(front, outcome))
     if front.calibration is not None:
         text += (f"Estimates: {front.calibration}.",)
-    table = page_table(_front_caption(front), front.points, *columns)
+    bound = report.plan.hardware.tiles.count
+    beyond = 0 if bound is None else sum(p.tiles > bound for p in points)
+    if beyond:
+        text += (f"The machine has {counted(bound or 0, 'tile')}: {counted(beyond, 'point')} cannot be had on it.",)
+    table = page_table(_front_caption(front), points, *columns)
     return PageSection("trade-off", "Trade-off", text, tables=(table,))
 
 

@@ -11,18 +11,20 @@ from lhc.onnx_io import compiled_note, contradictions, read_plan
 from lhc.passes import STRATEGIES
 from lhc.plan import Outcome, Plan
 from lhc.plan.recurrent_steps import first_steps, folded
-from lhc.report.statements import decision_of, verdict
+from lhc.report.statements import decision_of, digital_layers, verdict
 from lhc.report.system_lines import system_lines
 from lhc.report.text import (
     budget_of_chips,
     budget_text,
     budget_word,
     capitalized,
+    draws_word,
     drop_at_most,
     estimate_basis,
     healing_text,
     interval_text,
     nothing_lost,
+    other_chips,
     points,
     reasons,
     samples_text,
@@ -49,7 +51,7 @@ __all__ = [
 ]
 
 NOTHING = "nothing to place: the model has no MatMul, Gemm or Conv"
-ONE_CHIP = "all of them are the chip whose stuck cells are known, programmed again: other chips are not judged"
+DETAILS = "more with -v (seed, healing, estimate, objective, throughput, power) and by 'lhc report'"
 COPIES_ASSUMED = (
     "copies in free cells are counted, with reads repeated as often as is assumed; lhc partition measures that"
 )
@@ -96,27 +98,28 @@ def _amounts(cost: SystemCost) -> str:
     return f"{amount(cost.latency_s, 's')} and {amount(cost.energy_j, 'J')} a sample"
 
 
-def partition_head(result: "PartitionResult") -> str:
-    """What ``lhc partition`` and ``lhc retrain`` say first: the verdict in a sentence, and what it rests on."""
+def partition_head(result: "PartitionResult", details: bool = False) -> str:
+    """What ``lhc partition`` and ``lhc retrain`` say first: the verdict in a sentence, and what it rests on.
+
+    Args:
+        details: also what the verdict does not rest on: seed, healing, estimate, objective, throughput, power, area.
+    """
     plan, outcome = result.plan, result.plan.outcome
     lines = [verdict_sentence(plan, plan.tiles(result.graph))]
     lines += [] if outcome is None or outcome.training_note is None else [f"{capitalized(outcome.training_note)}."]
     lines.append("")
     if outcome is not None and plan.layers:
-        lines += [_digital_line(outcome)] if nothing_lost(plan) else _outcome_lines(outcome)
-        lines += [ONE_CHIP] if plan.hardware.faults.map is not None and not nothing_lost(plan) else []
+        lines += [_digital_line(outcome)] if nothing_lost(plan) else _basis_lines(outcome)
     if not _has_products(result.plan):
         lines.append(f"{NOTHING}; all digital")
     elif result.cost is not None and result.digital_cost is not None:
-        lines += _objective_lines(outcome)
         lines.append(f"estimated cost {_amounts(result.cost)}; all digital {_amounts(result.digital_cost)}")
-        lines += [] if result.figures is None else system_lines(result.figures, plan)
-    rows = [layer for layer in folded(plan).layers if layer.reason != "columns"]
-    digital = [layer for layer in rows if layer.placement == "digital" and layer.reason != "eligible"]
-    if digital and len(digital) < len(rows):
+    digital = digital_layers(plan)
+    if digital and len(digital) < folded(plan).size:
         lines.append(f"{counted(len(digital), 'digital layer')}: {reasons(digital)}")
     lines += _columns_lines(plan)
-    return "\n".join(lines)
+    more = list(_detail_lines(result))
+    return "\n".join([*lines, *(more if details else [DETAILS] if more else [])])
 
 
 def _columns_lines(plan: Plan) -> Iterator[str]:
@@ -147,32 +150,44 @@ def _digital_line(outcome: Outcome) -> str:
     return f"digital {outcome.metric} {value} on {on}; no layer is analog, so nothing is lost"
 
 
-def _outcome_lines(outcome: Outcome) -> Iterator[str]:
-    value, baseline = (metric_value(v, outcome.percent) for v in (outcome.value, outcome.baseline))
-    digital = f"digital {outcome.metric} {baseline}, mapped {value}"
-    yield f"{digital} on {counted_samples(outcome.samples, outcome.documents)} ({samples_text(outcome)}),"
-    after = f"{time_text(outcome.t_s)} after programming"
-    yield f"{outcome.draws} chips not seen in the search, {after}, seed {outcome.seed}"
-    both = (
-        ("other chips, these samples", outcome.chip_interval, not outcome.generalized),
-        ("other chips, other samples", outcome.sample_interval, outcome.generalized),
+def _basis_lines(outcome: Outcome) -> Iterator[str]:
+    """What the verdict rests on: intervals, samples, time, and what the budget is of."""
+    these, others = (
+        f"{interval_text(outcome, interval)} for {what} samples{' (decides)' if decides else ''}"
+        for what, interval, decides in (
+            ("these", outcome.chip_interval, not outcome.generalized),
+            ("other", outcome.sample_interval, outcome.generalized),
+        )
     )
-    for what, interval, decides in both:
-        yield f"mean drop for {what}: {interval_text(outcome, interval)}{' (decides)' if decides else ''}"
-    level = level_text(outcome.confidence)
-    shared = "--confidence is of the whole run: its tests share the chance of error, so each has a higher one"
-    yield f"confidence of both: {level} ({shared})"
+    not_judged = "; other chips are not judged" if outcome.one_chip else ""
+    level = f"{level_text(outcome.confidence)} confidence each"
+    yield f"mean drop on {other_chips(outcome)}: {these}, {others}; {level}{not_judged}"
+    value, baseline = (metric_value(v, outcome.percent) for v in (outcome.value, outcome.baseline))
+    on = f"on {counted_samples(outcome.samples, outcome.documents)} ({samples_text(outcome)})"
+    after = f"{time_text(outcome.t_s)} after programming"
+    yield f"digital {outcome.metric} {baseline}, mapped {value} {on}, {after}"
     yield budget_of_chips(outcome)
     tests = tests_text(outcome)
     if tests is not None:
         yield tests
-    healing = healing_text(outcome)
-    if healing is not None:
-        yield f"mean drop {healing}"
-    found = outcome.estimate
-    if found is not None:
-        predicted, drop = points(outcome, found.predicted_drop), points(outcome, outcome.drop)
-        yield f"estimated drop {predicted}, verified {drop} ({estimate_basis(found)})"
+
+
+def _detail_lines(result: "PartitionResult") -> Iterator[str]:
+    """What is behind ``-v``."""
+    plan, outcome = result.plan, result.plan.outcome
+    if outcome is not None and plan.layers and not nothing_lost(plan):
+        unseen = f"{counted(outcome.draws, draws_word(outcome))} not seen in the search, seed {outcome.seed}"
+        yield f"{unseen}; the tests of a run share the chance of error of --confidence, so each has a higher level"
+        healing = healing_text(outcome)
+        if healing is not None:
+            yield f"mean drop {healing}"
+        found = outcome.estimate
+        if found is not None:
+            predicted, drop = points(outcome, found.predicted_drop), points(outcome, outcome.drop)
+            yield f"estimated drop {predicted}, verified {drop} ({estimate_basis(found)})"
+    if _has_products(plan) and result.cost is not None:
+        yield from _objective_lines(outcome)
+        yield from () if result.figures is None else system_lines(result.figures, plan)
 
 
 def _objective_lines(outcome: Outcome | None) -> list[str]:

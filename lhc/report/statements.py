@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from lhc.costs import compared
-from lhc.plan import Outcome, Plan
+from lhc.plan import LayerPlan, Outcome, Plan
 from lhc.plan.recurrent_steps import folded
 from lhc.report.document import Costs, Report
 from lhc.report.text import (
@@ -16,6 +16,7 @@ from lhc.report.text import (
     interval_text,
     margin_cause,
     nothing_lost,
+    other_chips,
     points,
     reasons,
     samples_text,
@@ -24,7 +25,7 @@ from lhc.report.text import (
     unmet_because,
 )
 from lhc.results import AtTime, Evaluation, Front, Infeasibility, Robustness
-from lhc.summary import layers_text, rate_text, tiles_text
+from lhc.summary import layers_text, others_text, rate_text, tiles_text
 from lhc.support.numbers import (
     amount,
     counted,
@@ -37,7 +38,16 @@ from lhc.support.numbers import (
     time_text,
 )
 
-__all__ = ["decision", "decision_of", "other_samples", "samples_of_front", "statements", "times_of_digital", "verdict"]
+__all__ = [
+    "decision",
+    "decision_of",
+    "digital_layers",
+    "other_samples",
+    "samples_of_front",
+    "statements",
+    "times_of_digital",
+    "verdict",
+]
 
 
 def verdict(plan: Plan) -> tuple[str, str]:
@@ -65,10 +75,16 @@ def decision_of(plan: Plan, tiles: int) -> str:
     if not plan.analog:
         return f"All {plan.size} layers stay digital."
     return (
-        f"{layers_text(plan)} run on analog tiles: {share_text(plan.analog_mac_fraction)}"
+        f"{layers_text(plan)} run on analog tiles{others_text(plan)}: {share_text(plan.analog_mac_fraction)}"
         f" of the multiplications by weights{_known(plan)}, on {tiles_text(tiles, plan.hardware)}."
         f"{_beside(plan)}"
     )
+
+
+def digital_layers(plan: Plan) -> tuple[LayerPlan, ...]:
+    """The layers that are digital, of those that `decision_of` counts: steps of an operator are one, columns none."""
+    rows = folded(plan).layers
+    return tuple(row for row in rows if row.placement == "digital" and row.reason not in ("eligible", "columns"))
 
 
 def _known(plan: Plan) -> str:
@@ -98,7 +114,7 @@ def _statements(report: Report) -> Iterator[tuple[str, str]]:
             yield "Healing", f"mean drop {healing}."
         if outcome.retrained is not None or outcome.training_note is not None:
             yield "Retraining", _retraining(outcome)
-    digital = [layer for layer in plan.layers if layer.placement == "digital" and layer.reason != "eligible"]
+    digital = digital_layers(plan)
     if digital:
         yield "Why not more", f"{_layers(len(digital))} digital: {reasons(digital)}."
     if report.infeasibility is not None and report.infeasibility.in_the_way and outcome is not None:
@@ -153,7 +169,7 @@ def _quality(plan: Plan, outcome: Outcome) -> str:
 
 
 def _certainty(outcome: Outcome) -> str:
-    what = "other chips and other samples" if outcome.generalized else "other chips on these samples"
+    what = f"{other_chips(outcome)}{' and other samples' if outcome.generalized else ' on these samples'}"
     tests = tests_text(outcome)
     again = "" if tests is None else f" {capitalized(tests)}."
     return (

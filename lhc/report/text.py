@@ -29,7 +29,7 @@ __all__ = [
     "budget_word",
     "calibrations",
     "capitalized",
-    "chips_text",
+    "draws_word",
     "drop_at_most",
     "effect_share",
     "estimate_basis",
@@ -39,6 +39,7 @@ __all__ = [
     "interval_text",
     "margin_cause",
     "nothing_lost",
+    "other_chips",
     "points",
     "reasons",
     "samples_basis",
@@ -134,9 +135,10 @@ def unmet_because(outcome: Outcome) -> str:
     if outcome.within_budget or outcome.drop > outcome.max_drop or outcome.interval is None:
         return ""
     if outcome.interval[1] > outcome.max_drop:
-        return f", but the interval reaches {points(outcome, outcome.interval[1])}; more chips or samples narrow it"
+        more = f"more {draws_word(outcome)}s or samples narrow it"
+        return f", but the interval reaches {points(outcome, outcome.interval[1])}; {more}"
     if outcome.yield_shown is False:
-        return f", but {100 * (outcome.yield_share or 0):g} % of all chips are not shown to hold it"
+        return f", but {100 * (outcome.yield_share or 0):g} % of all {draws_word(outcome)}s are not shown to hold it"
     return ", but an earlier test of the same weights did not show it, and another one does not make up for that"
 
 
@@ -197,7 +199,7 @@ def healing_text(outcome: Outcome) -> str | None:
     share = outcome.percent or outcome.drop_type == "relative"
     drops = (("copies", found.copies), ("calibration", found.calibration), ("both", found.both))
     told = [f"with {what} {drop_value(drop, share)}" for what, drop in drops if drop is not None]
-    basis = f"({counted(found.draws, 'chip')}, these samples)"
+    basis = f"({counted(found.draws, draws_word(outcome))}, these samples; no interval)"
     return f"{', '.join([f'without healing {points(outcome, found.neither)}', *told])} {basis}"
 
 
@@ -220,25 +222,31 @@ def gain_text(gain: float, gain_range: tuple[float, float] | None) -> str:
     return f"{gain:.2f}" if gain_range is None else f"{gain:.2f} ({gain_range[0]:.2f} to {gain_range[1]:.2f})"
 
 
-def chips_text(within: float, draws: int) -> str:
-    """How many chips hold a budget by themselves, which is not what is decided.
+def draws_word(found: Outcome | Robustness) -> str:
+    """What a draw is: a chip, or a programming of the one that is known."""
+    return "programming" if found.one_chip else "chip"
 
-    >>> chips_text(0.9, 10), chips_text(1.0, 2)
-    ('one by one, it is held by 9 of the 10 chips measured', 'one by one, it is held by all 2 chips measured')
-    """
-    number = round(within * draws)
-    which = f"all {draws}" if number == draws else f"{number} of the {draws}"
-    return f"one by one, it is held by {which} chips measured"
+
+def other_chips(found: Outcome) -> str:
+    """What a mean drop and its interval are about."""
+    return "this chip, programmed anew" if found.one_chip else "other chips"
 
 
 def budget_of_chips(found: Outcome | Robustness) -> str:
-    """What the budget is of: the mean over chips, and where that is wanted a share of them, one by one."""
-    counted_chips = chips_text(found.chips_within, found.draws if isinstance(found, Outcome) else found.chips.draws)
+    """What the budget is of: the mean over chips, and where that is wanted a share of them, one by one.
+
+    How many hold it one by one is not what is decided.
+    """
+    word, draws = draws_word(found), found.draws if isinstance(found, Outcome) else found.chips.draws
+    number = round(found.chips_within * draws)
+    which = f"all {draws}" if number == draws else f"{number} of the {draws}"
+    one_by_one = f"one by one, it is held by {which} {word}s measured"
+    over = "programmings of this chip" if found.one_chip else "chips"
     if found.yield_share is None:
-        return f"the budget is of the mean over chips; {counted_chips}"
+        return f"the budget is of the mean over {over}; {one_by_one}"
     shows = "shows" if found.yield_shown else "does not show"
     share = f"{100 * found.yield_share:g} %"
-    return f"the budget is of the mean over chips and of {share} of them; {counted_chips}, which {shows} {share} of all"
+    return f"the budget is of the mean over {over} and of {share} of them; {one_by_one}, which {shows} {share} of all"
 
 
 def reasons(layers: Sequence[LayerPlan]) -> str:

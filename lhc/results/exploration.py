@@ -178,6 +178,7 @@ class Robustness:
         generalized: the interval over chips and samples decides, as it did of the placement.
         yield_share: share of all chips that is wanted to hold the budget one by one, besides their mean; None: none is.
         yield_shown: whether these chips show it, at the level of the intervals; the margin is of the mean alone.
+        one_chip: every draw is a programming of one chip whose stuck cells are known, so that others are not judged.
         differs: in what this differs from the verification of the placement, so that both may answer differently; empty
             where samples, chips and level are the same, or the placement was not verified.
     """
@@ -193,6 +194,7 @@ class Robustness:
     generalized: bool = False
     yield_share: float | None = None
     yield_shown: bool | None = None
+    one_chip: bool = False
     differs: tuple[str, ...] = ()
 
     def interval(self, found: Evaluation) -> tuple[float, float] | None:

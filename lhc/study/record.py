@@ -61,6 +61,7 @@ def outcome_of(verdict: Verdict, budget: Budget, study: Study, held_out: bool, s
         sample_interval=found.sample_interval,
         generalized=budget.generalize,
         confidence=found.confidence,
+        one_chip=study.plan.hardware.faults.one_chip,
         chips_within=within / found.draws,
         yield_share=budget.share,
         yield_shown=verdict.yield_shown,

@@ -208,8 +208,9 @@ def _moved(plan: Plan, analog: frozenset[str], costly: Mapping[str, str]) -> Pla
 
 def _beyond(plan: Plan, kept: Verified, failed: Sequence[Verified], verifier: Verifier) -> tuple[str, ...]:
     """What was tested beyond what is kept, with its figure, and what would show that it holds."""
+    word = "programming" if plan.hardware.faults.one_chip else "chip"
     if not kept.verdict.accepted:
-        remedy = f"{_too_few_chips(kept, verifier.budget)}{_remedy(kept, verifier.budget)}"
+        remedy = f"{_too_few_chips(kept, verifier.budget, word)}{_remedy(kept, verifier.budget, word)}"
         return (f"the budget is not met{remedy}",) if remedy else ()
     if not failed:
         return ()
@@ -219,9 +220,9 @@ def _beyond(plan: Plan, kept: Verified, failed: Sequence[Verified], verifier: Ve
     def drop(value: float) -> str:
         return drop_text(value, found.percent, budget.drop_type)
 
-    beyond = f"mean drop {drop(found.drop)}, at most {drop(nearest.verdict.bound)}, {counted(found.draws, 'chip')}"
-    what, why = _difference(plan, kept.placement, nearest.placement), _too_few_chips(nearest, budget)
-    return (f"tested too: {what}: {beyond}; {drop(budget.max_drop)} not met{why}{_remedy(nearest, budget)}",)
+    beyond = f"mean drop {drop(found.drop)}, at most {drop(nearest.verdict.bound)}, {counted(found.draws, word)}"
+    what, why = _difference(plan, kept.placement, nearest.placement), _too_few_chips(nearest, budget, word)
+    return (f"tested too: {what}: {beyond}; {drop(budget.max_drop)} not met{why}{_remedy(nearest, budget, word)}",)
 
 
 def _difference(plan: Plan, kept: frozenset[str], other: frozenset[str]) -> str:
@@ -241,23 +242,23 @@ def _difference(plan: Plan, kept: frozenset[str], other: frozenset[str]) -> str:
     return f"{text}, without {named(removed)}" if removed else text
 
 
-def _too_few_chips(failed: Verified, budget: Budget) -> str:
+def _too_few_chips(failed: Verified, budget: Budget, word: str) -> str:
     """That the chips which hold the budget one by one do not show the share that is wanted; else nothing."""
     if failed.verdict.yield_shown is not False or budget.share is None:
         return ""
     drops = failed.verdict.evaluation.drops
     holding = sum(drop <= budget.max_drop for drop in drops)
-    return f"; {holding} of {len(drops)} chips hold it, which does not show {100 * budget.share:g} % of all"
+    return f"; {holding} of {len(drops)} {word}s hold it, which does not show {100 * budget.share:g} % of all"
 
 
-def _remedy(failed: Verified, budget: Budget) -> str:
+def _remedy(failed: Verified, budget: Budget, word: str) -> str:
     """How many chips or samples would show it, if its mean drop is what it seems; nothing where none would."""
     found = failed.verdict.evaluation
     room, interval = budget.max_drop - found.drop, budget.interval(found)
     if room <= 0 or interval is None or interval[1] <= budget.max_drop:
         return ""
     times = ((interval[1] - found.drop) / room) ** 2
-    count, what = found.draws, "chips (--max-draws)"
+    count, what = found.draws, f"{word}s (--max-draws)"
     if budget.generalize:
         count, what = (found.samples, "samples") if found.documents is None else (found.documents, "documents")
     return f"; about {ceil(times * count)} {what} would show that the budget is met, if that is its mean drop"

@@ -33,11 +33,17 @@ def test_verdict_and_documents_say_both() -> None:
     assert "mean over chips and of 50 % of them; one by one, it is held by all 5 chips measured, which shows" in head
     assert partition_document(found)["yield_shown"] is True
     unmet = outcome.model_copy(update={"within_budget": False, "yield_shown": False})
-    machine = found.plan.hardware
-    faults = machine.faults.model_copy(update={"map": ("",)})
-    one_chip = found.plan.model_copy(update={"hardware": machine.model_copy(update={"faults": faults})})
-    assert "the chip whose stuck cells are known" not in head
-    assert "the chip whose stuck cells are known, programmed again" in partition_head(replace(found, plan=one_chip))
+    one_chip = found.plan.model_copy(update={"outcome": unmet.model_copy(update={"one_chip": True})})
+    assert "\nmean drop on other chips: " in head
+    one = partition_head(replace(found, plan=one_chip), details=True)
+    assert "\nmean drop on this chip, programmed anew: " in one
+    assert "; other chips are not judged\n" in one
+    assert (
+        "mean over programmings of this chip and of 50 % of them; one by one, it is held by all 5 programmings" in one
+    )
+    assert "allowed, but 50 % of all programmings are not shown to hold it." in one
+    assert one.count("chips") == 1, "no line speaks of others, but to say that they are not judged"
+    assert len(head.split("\n\n")[1].splitlines()) <= 6
     head = partition_head(replace(found, plan=found.plan.model_copy(update={"outcome": unmet})))
     assert "allowed, but 50 % of all chips are not shown to hold it." in head
     assert "which does not show 50 % of all" in head

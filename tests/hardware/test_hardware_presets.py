@@ -141,6 +141,16 @@ class Mistake:
 
 OVERRIDE = "name: a\noverrides: [{layers: b, "
 MISTAKES = [
+    Mistake(
+        "area without a source",
+        "name: a\ncosts: {model: alpine, chip: {tile_mm2: 0.003}}",
+        r"costs\.chip\.tile_mm2: write \{value: NUMBER, source: WHERE IT COMES FROM\}: a number needs its source",
+    ),
+    Mistake(
+        "area of a part alone",
+        "name: a\ncosts: {model: alpine, chip: {converters_mm2: {value: 1, source: b}}}",
+        r"costs\.chip: converters_mm2 is a part of tile_mm2: give that too, and at least as much",
+    ),
     Mistake("unknown section", "name: a\ntile: {rows: 3}", r"tile: no such key; did you mean tiles\? \(got {"),
     Mistake("unknown field", "name: a\ntiles: {row: 3}", r"tiles\.row: no such key; did you mean rows\? \(got 3\)"),
     Mistake("no name", "tiles: {rows: 3}", r"name: is missing"),

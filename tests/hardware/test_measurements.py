@@ -8,9 +8,10 @@ import pytest
 from scipy.stats import ks_2samp
 
 from lhc.errors import ConfigError, DataError
-from lhc.hardware import Hardware, Measured, effects_of
+from lhc.hardware import Hardware, Measured, effects_of, preset_text
 from lhc.hardware.measured_noise import MeasuredNoise
 from lhc.hardware.measurements import MOST_TARGETS, fit_devices, with_measured_devices
+from tests.conftest import Cli
 from tests.hardware.drawn_machines import MEASURED
 
 TARGETS, TIMES = np.array([0.0, 5, 12, 20]), np.array([20.0, 200, 2000])
@@ -189,6 +190,34 @@ def test_a_machine_with_measured_devices_goes_to_yaml_and_aihwkit_and_back(tmp_p
     assert Hardware.parse(machine.to_yaml(), "x") == machine
     assert Hardware.from_rpu_config(machine.to_rpu_config(), t_inference_s=60.0).devices == machine.devices
     assert {"programming", "drift", "read"} <= set(effects_of(machine))
+
+
+def test_a_warning_that_read_noise_is_left_out_goes_where_it_was_measured(tmp_path: Path) -> None:
+    base, targets = Hardware.load("reram-cmo"), np.repeat(TARGETS, 20)
+    for repeats, gone in ((1, False), (2, True)):
+        path = written(tmp_path / f"chip{repeats}.csv", targets, law(targets, RNG), repeats=repeats)
+        machine, _ = with_measured_devices(base, path)
+        names = {effect.name for effect in machine.left_out}
+        assert ("short-term read noise" not in names) == gone
+        assert "reference for the common relaxation" in names
+
+
+def test_a_description_is_written_once_with_its_comments(cli: Cli, tmp_path: Path) -> None:
+    out, mine = tmp_path / "out.yaml", tmp_path / "mine.yaml"
+    assert cli("hardware", "lionheart", "-o", out).exit_code == 0
+    assert out.read_text() == preset_text("lionheart")
+    mine.write_text(out.read_text() + "# a word of mine\n")
+    refused = cli("hardware", mine, "-o", out)
+    assert refused.exit_code == 2
+    assert "exists; --force replaces it" in refused.stderr
+    assert cli("hardware", mine, "-o", out, "--force").exit_code == 0
+    assert Hardware.load(out) == Hardware.load(mine), "a file is written with all its fields"
+    targets = np.repeat(TARGETS, 20)
+    table = written(tmp_path / "chip7.csv", targets, law(targets, RNG), repeats=2)
+    done = cli("hardware", mine, "--measured", table, "-o", tmp_path / "measured.yaml")
+    assert "comments of the YAML are not carried over" in done.stderr
+    assert Hardware.load(tmp_path / "measured.yaml").name == "lionheart-chip7"
+    assert "name the machine" in cli("hardware", "-o", tmp_path / "none.yaml").stderr
 
 
 @pytest.mark.analog

@@ -242,6 +242,19 @@ def test_the_estimated_front_is_the_hull_of_all_placements(small: tuple[Plan, La
                     assert sum(damage[name] for name in names) >= at_least - 1e-12
 
 
+def test_the_estimated_front_keeps_to_the_tiles_that_there_are(small: tuple[Plan, LayerGraph]) -> None:
+    plan, graph = small
+    whole = estimated_front(plan, graph)
+    assert whole is not None
+    bound = whole.points[-1].tiles - 1
+    tiles = plan.hardware.tiles.model_copy(update={"count": bound})
+    few = plan.model_copy(update={"hardware": plan.hardware.model_copy(update={"tiles": tiles})})
+    front = estimated_front(few, graph)
+    assert front is not None
+    assert [p.analog for p in front.points] == [p.analog for p in whole.points if p.tiles <= bound]
+    assert len(front.points) < len(whole.points)
+
+
 def test_long_estimated_fronts_are_thinned(
     make_judged: Judged, make_transformer: Callable[..., onnx.ModelProto]
 ) -> None:

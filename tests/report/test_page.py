@@ -16,6 +16,7 @@ from lhc.plan import CurvePoint, Estimate, Plan, Retrained
 from lhc.report.builder import build_report
 from lhc.report.content import missing
 from lhc.report.document import Report
+from lhc.report.figures import front_chart
 from lhc.report.formats import read_report
 from lhc.report.markdown import markdown
 from lhc.report.page import html
@@ -161,7 +162,7 @@ def test_nothing_to_place(full: Report) -> None:
 def test_the_first_lines_say_decision_reason_and_certainty(full: Report) -> None:
     assert verdict(full.plan) == ("within the budget", "good")
     assert decision(full) == (
-        "17 of 26 layers run on analog tiles: 61.8 % of the multiplications by weights,"
+        "17 of 26 layers run on analog tiles (8 more cannot be): 61.8 % of the multiplications by weights,"
         " on 17 tiles of 256x255. 1,152 more multiply two activations."
     )
     said = dict(statements(full))
@@ -276,15 +277,20 @@ def test_the_same_report_gives_the_same_bytes(full: Report, tmp_path: Path) -> N
     assert html(full) == html(Report.model_validate_json(full.to_json()))
 
 
-def test_the_front_has_a_note_only_where_it_holds_the_placement(full: Report) -> None:
-    front = full.front
+def test_the_front_lists_the_placement_that_the_chart_rings(full: Report) -> None:
+    front, outcome = full.front, full.plan.outcome
     assert front is not None
-    point = front.points[0]
-    unlike = replace(front, points=(replace(point, analog=("none of them",)),))
-    alike = replace(front, points=(replace(point, analog=tuple(full.plan.analog)),))
-    tables = [markdown(full.model_copy(update={"front": one})) for one in (unlike, alike)]
-    assert ["| Note" in table or "Note |" in table for table in tables] == [False, True]
-    assert "this placement" in tables[1]
+    assert outcome is not None
+    (row,) = (line for line in markdown(full).splitlines() if "this placement, as it was verified" in line)
+    cells = [cell.strip() for cell in row.split("|")[1:]]
+    assert cells[:3] == [str(len(full.plan.analog)), "61.8 %", str(full.tiles)]
+    assert "1.20" in cells, "its mean drop in points"
+    other = full.plan.model_copy(update={"outcome": outcome.model_copy(update={"metric": "agreement"})})
+    elsewhere = full.model_copy(update={"plan": other})
+    assert "this placement" not in markdown(elsewhere), "on another scale than the points"
+    chart = front_chart(elsewhere)
+    assert chart is not None
+    assert not any("this placement" in mark.title for mark in chart.marks)
 
 
 def test_how_the_placement_was_found_is_said(full: Report) -> None:

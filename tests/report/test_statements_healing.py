@@ -34,7 +34,7 @@ BOTH = Healing(
 )
 SENTENCE = (
     "mean drop without healing 4.40 points, with copies 2.80, with calibration 2.40, with both 1.30 (3 chips, these"
-    " samples)"
+    " samples; no interval)"
 )
 
 
@@ -68,7 +68,7 @@ def test_the_sentence_has_its_unit_once_and_only_what_was_measured() -> None:
     assert f"mean drop {healing_text(outcome_with())}" == SENTENCE
     alone = BOTH.model_copy(update={"copies": None, "both": None})
     assert healing_text(outcome_with(healing=alone)) == (
-        "without healing 4.40 points, with calibration 2.40 (3 chips, these samples)"
+        "without healing 4.40 points, with calibration 2.40 (3 chips, these samples; no interval)"
     )
     relative = healing_text(outcome_with(drop_type="relative"))
     assert relative is not None

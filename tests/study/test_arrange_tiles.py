@@ -12,24 +12,15 @@ from lhc.runtime import HybridSession
 
 pytestmark = pytest.mark.analog
 
-BASE = Hardware.load("lionheart").with_drift_compensation_alone()
-FEW: dict[str, Any] = {
-    "samples": 60,
-    "draws": 2,
-    "max_draws": 2,
-    "max_drop": 0.5,
-    "explain": False,
-    "strategy": "all-analog",
-}
+
+def machine(base: Hardware, **faults: object) -> Hardware:
+    return Hardware.model_validate(base.model_dump() | {"tiles": {"count": 9}, "faults": faults})
 
 
-def machine(**faults: object) -> Hardware:
-    return Hardware.model_validate(BASE.model_dump() | {"tiles": {"count": 9}, "faults": faults})
-
-
-def test_the_most_sensitive_layers_get_the_best_tiles(tmp_path: Path) -> None:
+def test_the_most_sensitive_layers_get_the_best_tiles(few: dict[str, Any], tmp_path: Path) -> None:
     noise = (1.0, 3.0, 0.5, 1.5, 2.5, 0.7, 2.0, 1.2, 1.8)
-    found = lhc.partition("digits-narrow", hardware=machine(tile_noise=noise, remap=True), **FEW)
+    few = few | {"hardware": machine(few["hardware"], tile_noise=noise, remap=True)}
+    found = lhc.partition("digits-narrow", **few)
     plan = found.plan
 
     assert plan.hardware.arranged_by == "sensitivity"

@@ -13,7 +13,6 @@ import lhc
 from lhc.commands.partition import begin, preparation
 from lhc.commands.robustness import at_ages
 from lhc.errors import ModelError, UsageError
-from lhc.hardware import Hardware
 from lhc.measure import Running
 from lhc.models import zoo_entry
 from lhc.onnx_io import load_model, read_plan
@@ -26,21 +25,11 @@ from lhc.study.state import Study
 
 pytestmark = pytest.mark.analog
 
-FEW: dict[str, Any] = {
-    "hardware": Hardware.load("lionheart").with_drift_compensation_alone(),
-    "samples": 60,
-    "draws": 2,
-    "max_draws": 2,
-    "max_drop": 0.5,
-    "explain": False,
-    "strategy": "all-analog",
-}
-
 
 @pytest.fixture(scope="module")
-def placed() -> PartitionResult:
+def placed(few: dict[str, Any]) -> PartitionResult:
     """The last layer is kept digital by the user."""
-    return lhc.partition("digits-narrow", digital_columns="10%", force_digital=["linear"], **FEW)
+    return lhc.partition("digits-narrow", digital_columns="10%", force_digital=["linear"], **few)
 
 
 @pytest.fixture(scope="module")
@@ -137,9 +126,9 @@ def test_what_is_searched_is_a_fifth_of_every_free_layer(prepared: Study) -> Non
 
 
 @pytest.fixture(scope="module")
-def searched() -> PartitionResult:
+def searched(few: dict[str, Any]) -> PartitionResult:
     """Of a budget that some layers hold whole, some but for their worst columns, and some not at all."""
-    few = {**FEW, "samples": 400, "draws": 4, "max_draws": 20, "max_drop": 0.03, "strategy": "sensitivity"}
+    few = few | {"samples": 400, "draws": 4, "max_draws": 20, "max_drop": 0.03, "strategy": "sensitivity"}
     return lhc.partition("digits-narrow", digital_columns="auto", force_digital=["linear"], **few)
 
 
@@ -179,17 +168,17 @@ def test_other_searches_name_a_share(given: dict[str, Any]) -> None:
         lhc.partition("digits-narrow", digital_columns="auto", **given)
 
 
-def test_layers_that_stay_digital_are_whole() -> None:
-    none = lhc.partition("digits-narrow", digital_columns=0.1, **{**FEW, "strategy": "all-digital"})
+def test_layers_that_stay_digital_are_whole(few: dict[str, Any]) -> None:
+    none = lhc.partition("digits-narrow", digital_columns=0.1, **few | {"strategy": "all-digital"})
     assert none.plan.digital_columns == {}
     assert {row.origin for row in none.plan.layers} == {None}
     assert none.plan.size == len(none.plan.layers)
 
 
 @pytest.mark.slow
-def test_a_trained_network_is_split_in_its_file(tmp_path: Path) -> None:
+def test_a_trained_network_is_split_in_its_file(few: dict[str, Any], tmp_path: Path) -> None:
     trained = lhc.partition(
-        "digits-narrow", digital_columns="10%", retrain=True, steps=2, batch_size=16, validations=1, **FEW
+        "digits-narrow", digital_columns="10%", retrain=True, steps=2, batch_size=16, validations=1, **few
     )
     assert trained.plan.outcome is not None
     path = tmp_path / "trained.lhc.onnx"
