@@ -133,9 +133,9 @@ def _front(front: Front, report: Report) -> PageSection:
         ("Tiles", True, lambda p: as_number(p.tiles)),
     ]
     points = front.points if own is None else (*front.points, own)
-    if any(p.latency_s is not None for p in points):
+    if any(p.latency_s is not None for p in front.points):
         columns.append(("Latency", True, lambda p: as_number(p.latency_s, seconds)))
-    if any(p.energy_j is not None for p in points):
+    if any(p.energy_j is not None for p in front.points):
         columns.append(("Energy", True, lambda p: as_number(p.energy_j, joules)))
     columns.append((f"Sum of sensitivities ({front.metric})", True, lambda p: as_number(p.damage, number_text)))
     if front.verified:
@@ -158,7 +158,8 @@ def _front(front: Front, report: Report) -> PageSection:
             ("Estimated drop", True, lambda p: as_number(p.predicted_drop, lambda drop: drop_value(drop, percent))),
         ]
     if own is not None:
-        columns.append(("Note", False, lambda p: as_text("this placement, as it was verified" if p is own else "")))
+        note = f"this placement{', as it was verified' if front.verified else ''}"
+        columns.append(("Note", False, lambda p: as_text(note if p is own else "")))
     text = _sentence(samples_of_front(front, outcome))
     if front.calibration is not None:
         text += (f"Estimates: {front.calibration}.",)

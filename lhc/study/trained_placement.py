@@ -93,7 +93,11 @@ def result_of(
         for one in (before, after)
     ]
     which = "kept" if record is not None else "not kept"
-    decides = "the smaller bound" if budget.share is None else "what holds the budget, then the smaller bound"
+    decides = (
+        "the smaller bound"
+        if budget.share is None and earlier is None
+        else "what holds the budget, then the smaller bound"
+    )
     told = f"trained weights {which}: mean drop {drops[0]} before training, {drops[1]} after it; {decides} decides"
     search |= {"retrained": record, "training_note": told}
     plan = judged_anew(study.plan, verdict.accepted)
