@@ -11,7 +11,7 @@ from lhc.options.terminal_options import ParetoOutput
 
 
 def pareto(asked: ParetoOptions, shown: ParetoOutput) -> None:
-    """Measure the trade-off of accuracy against cost, or ask it. Each point is verified.
+    """Measure the trade-off of accuracy against cost, or pick a point of it. Each point is verified.
 
     $ lhc pareto model.onnx --data samples.npz
         the front of accuracy against energy, each point verified

@@ -8,6 +8,8 @@ normalisations count nothing; padding of stored weights is left out where the op
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
+import numpy as np
+
 from lhc.onnx_io.matrices import Unsized
 from lhc.onnx_io.operands import ATTRIBUTES, Operands, Part
 
@@ -69,16 +71,10 @@ def _multiplied(left: tuple[int, ...], right: tuple[int, ...], operand: int | No
     rows = left[-1]
     height = left[-2] if len(left) > 1 else 1
     width = right[-1] if len(right) > 1 else 1
-    batch = math.prod(_broadcast(left[:-2], right[:-2]))
+    batch = math.prod(np.broadcast_shapes(left[:-2], right[:-2]))
     stored = left if operand == 0 else right
     cols, positions = (height, width * batch) if operand == 0 else (width, height * batch)
     return Part(rows, cols, positions, operand, parameters=math.prod(stored))
-
-
-def _broadcast(left: Sequence[int], right: Sequence[int]) -> list[int]:
-    length = max(len(left), len(right))
-    pairs = zip([1] * (length - len(left)) + [*left], [1] * (length - len(right)) + [*right], strict=True)
-    return [a if b == 1 else b for a, b in pairs]
 
 
 def dense(weight: int) -> Counter:

@@ -41,8 +41,8 @@ class YieldOptions:
     PANEL = "Budget"
 
     yield_share: float | str | None = option(
-        "Besides the mean, this share of all chips holds the budget one by one (0.95 or 95%), on these samples; of a"
-        " placement that is judged again, the share that it was judged by.",
+        "Besides the mean, this share of all chips has to hold the budget one by one (0.95 or 95%), on these samples."
+        " A placement that is judged again has the share that it was judged by, by default.",
         default=None,
         flag="--yield",
         metavar="SHARE",

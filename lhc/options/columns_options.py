@@ -18,13 +18,13 @@ class ColumnsOptions:
 
     digital_columns: float | str = option(
         "Compute the worst columns of layers digitally, at most this share of the MACs (0.05 or 5%); auto: the search"
-        " tells for every layer whether its worst fifth are.",
+        " decides for every layer whether its worst fifth is digital.",
         default="0%",
         metavar="SHARE",
         reads=str,
     )
     columns_by: ColumnsBy = option(
-        "--digital-columns: a share of the macs to compute, or of the weights to store.",
+        "Whether --digital-columns is a share of the macs to compute, or of the weights to store.",
         default="macs",
         metavar="C",
         rare=True,

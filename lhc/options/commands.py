@@ -121,8 +121,8 @@ class PartitionOptions(
         reads=str,
     )
     max_draws: int | None = option(
-        "Most programmings (chips) of a test, 100 by default; more than --draws are taken while they can still decide"
-        " it.",
+        "A test uses at most this many chips (programmings), 100 by default. It uses more than --draws only while they"
+        " can still decide it.",
         default=None,
         metavar="N",
     )
@@ -153,7 +153,7 @@ class PartitionOptions(
         reads=Path | None,
     )
     rounds: int | None = option(
-        "With --retrain and a lionheart strategy: most rounds of training for a layer.",
+        "With --retrain and a lionheart strategy: at most this many rounds of training for a layer.",
         default=None,
         metavar="N",
         least=1,
@@ -308,7 +308,7 @@ class WidenOptions(LayerSelection, MachineOptions, ModelForm):
     """The options of ``lhc widen``."""
 
     most: int = option(
-        "Most copies of a column; fewer where free columns hold no more.", default=4, metavar="K", least=2
+        "At most this many copies of a column; fewer where free columns hold no more.", default=4, metavar="K", least=2
     )
 
 

@@ -28,15 +28,15 @@ class SampleSource:
     )
     label_key: str = option("Key of the labels in the data.", default="labels", metavar="KEY")
     tokenizer: Path | str | None = option(
-        "Of a text: a tokenizer.json or its folder, a .gguf, or a name that 'lhc models' lists; a zoo model's"
+        "For a text: a tokenizer.json or its folder, a .gguf, or a name that 'lhc models' lists; a zoo model's"
         " own by default.",
         default=None,
         metavar="FILE",
         reads=Path | None,
     )
-    window: int = option("Of a text: most tokens that the network reads at once.", default=256, metavar="N")
+    window: int = option("For a text: the network reads at most this many tokens at once.", default=256, metavar="N")
     stride: int | None = option(
-        "Of a text: tokens from one window to the next, by default a whole window; with fewer, what is predicted"
+        "For a text: tokens from one window to the next, by default a whole window. With fewer, every predicted token"
         " has more context.",
         default=None,
         metavar="N",

@@ -92,7 +92,7 @@ class Seeded:
 class Chips(Seeded):
     """Programmings, and how sure figures are."""
 
-    draws: int = option("Programmings (chips) per placement; a test takes at least so many.", default=10, metavar="N")
+    draws: int = option("Chips (programmings) per placement; a test uses at least this many.", default=10, metavar="N")
     confidence: float = option(
         "Two-sided level of the intervals: at 0.9 each bound may err in 5 % of all runs.",
         default=0.9,
@@ -234,13 +234,14 @@ class GoalOptions:
     PANEL = "Goal"
 
     objective: Objective | None = option(
-        "Least energy, least latency, or most macs on tiles; energy where the hardware has costs, else macs.",
+        "What to optimise: least energy, least latency, or most macs on tiles. By default energy where the hardware has"
+        " costs, else macs.",
         default=None,
         metavar="O",
     )
-    max_tiles: int | None = option("Most tiles in use.", default=None, metavar="N")
-    max_latency: float | None = option("Greatest latency of a sample.", default=None, metavar="S", unit="s")
-    max_energy: float | None = option("Greatest energy of a sample.", default=None, metavar="J", unit="J")
+    max_tiles: int | None = option("Use at most this many tiles.", default=None, metavar="N")
+    max_latency: float | None = option("A sample may take at most this long.", default=None, metavar="S", unit="s")
+    max_energy: float | None = option("A sample may cost at most this energy.", default=None, metavar="J", unit="J")
     group: Sequence[str] = option(
         "Layers that move together: block, input (layers that read the same tensor, as q, k, v do), or a pattern.",
         default=(),
@@ -309,7 +310,7 @@ class Execution(Progressing):
     )
     fresh: bool = option("Do not use evaluations that are kept there already.", default=False, rare=True)
     memory: str | int = option(
-        "For programmed tiles and outputs, in each process: 2GiB, 500MB.",
+        "Memory of each process for programmed tiles and outputs, such as 2GiB or 500MB.",
         default="2GiB",
         metavar="SIZE",
         unit="bytes",

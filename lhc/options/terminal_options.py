@@ -108,7 +108,8 @@ class HardwareOptions(Replacing):
 
     name: str | None = argument("Preset name or YAML file.", kw_only=False, default=None, metavar="NAME")
     measured: Path | None = option(
-        "Devices as measured: a CSV with target_us, time_s, conductance_us, device (and chip); all else is NAME's.",
+        "Devices as measured: a CSV with target_us, time_s, conductance_us, device (and chip); everything else comes"
+        " from NAME.",
         default=None,
         metavar="FILE.csv",
     )
@@ -119,7 +120,8 @@ class HardwareOptions(Replacing):
         rare=True,
     )
     fault_map: Path | None = option(
-        "Stuck cells of one chip, as its test found them: a CSV with tile, row, column, side, stuck; NAME is the rest.",
+        "Stuck cells of one chip, as its test found them: a CSV with tile, row, column, side, stuck;"
+        " everything else comes from NAME.",
         default=None,
         metavar="FILE.csv",
     )
@@ -172,7 +174,9 @@ class ParetoOutput(Watching, Replacing):
         metavar="DIR",
         result="front.points",
     )
-    max_drop: str | None = option("--from: greatest mean drop.", default=None, metavar="X", result="front.points")
+    max_drop: str | None = option(
+        "With --from: greatest mean drop that you allow.", default=None, metavar="X", result="front.points"
+    )
     out: Path | None = option(
         "Write the front.", default=None, short="-o", metavar="F.json", result="the front's fields"
     )
@@ -205,7 +209,8 @@ class ReapplyOptions(Printing, Carrying, Replacing, MachineOptions):
 
     model: str = argument("What another tool made of an annotated model.", kw_only=False, metavar="MODEL")
     original: Path | None = option(
-        "Where MODEL lost its metadata: who has it; or onnx-mlir's settings (.json) or onnxruntime's by names (.txt).",
+        "Where MODEL lost its metadata, the file that has it; or settings of onnx-mlir (.json), or of onnxruntime by"
+        " names (.txt).",
         default=None,
         flag="--from",
         metavar="ORIGINAL.lhc.onnx",

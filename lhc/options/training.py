@@ -40,13 +40,13 @@ class TrainingOptions(Seeded):
     epochs: float | None = option(
         "Passes over the training samples, instead of --steps.", default=None, metavar="E", above=0, rare=True
     )
-    batch_size: int = option("Samples a step.", default=128, metavar="N", above=0, rare=True)
+    batch_size: int = option("Samples per step.", default=128, metavar="N", above=0, rare=True)
     optimizer: Optimizer = option(
         "adam (steps relative to each tensor's size) or sgd.", default="adam", metavar="O", rare=True
     )
     learning_rate: float | None = option(
-        "Learning rate at the start: 0.003, or 0.01 for adapters and for 1000 or more steps of networks that convolve"
-        " (adam); 0.001 (sgd).",
+        "Learning rate at the start. By default 0.003 with adam (0.01 for adapters, and for 1000 or more steps of"
+        " convolutional networks), 0.001 with sgd.",
         default=None,
         flag="--lr",
         metavar="X",
@@ -88,9 +88,7 @@ class TrainingOptions(Seeded):
         most=1,
         rare=True,
     )
-    validations: int = option(
-        "How often the training is validated on its way.", default=4, metavar="N", above=0, rare=True
-    )
+    validations: int = option("Validations during the training.", default=4, metavar="N", above=0, rare=True)
     patience: int | None = option(
         "Stop after so many validations (of a walk: rounds) without a better one.",
         default=None,

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from lhc.errors import ModelError
 from lhc.graph import LayerGraph
 from lhc.hardware import Hardware
-from lhc.model import OnnxModel
+from lhc.model import OnnxModel, opset_of
 from lhc.options.training import WeightNoise
 from lhc.runtime.differentiable import DifferentiableModel, parity, parity_limit
 from lhc.runtime.differentiable_ops import tensor_of
@@ -107,7 +107,7 @@ class NoisyNetwork:
         }
         self._learns_ranges = hardware.training.learn_input_range
         self._nodes = {node.name: node for node in model.proto.graph.node}
-        self._opset = next((e.version for e in model.proto.opset_import if e.domain in ("", "ai.onnx")), 0)
+        self._opset = opset_of(model.proto)
         self.devices: dict[str, object | None] = {}
         self.device = torch.device("cpu")
 

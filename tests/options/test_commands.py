@@ -77,4 +77,4 @@ def test_every_option_has_a_help_of_its_own_and_a_panel(command: str) -> None:
 def test_a_function_shows_its_options_in_its_docstring() -> None:
     text = inspect.getdoc(lhc.partition) or ""
     assert "max_drop: Greatest mean drop" in text
-    assert "max_latency: Greatest latency of a sample; in s." in text
+    assert "max_latency: A sample may take at most this long; in s." in text
