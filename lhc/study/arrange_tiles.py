@@ -36,7 +36,7 @@ class ArrangeTiles:
         try:
             found = fisher_sensitivity(bench, study.graph, study.measurable)
         except (ModelError, OutOfTimeError) as error:
-            return study.noted(f"tiles are given to layers in the order of the file: no gradients tell more ({error})")
+            return study.noted(f"tiles are given to layers in the order of the file: gradients are missing ({error})")
         damages = {name: one.by_weights or 0.0 for name, one in found.table.layers.items()}
         arranged = on_own_tiles(study.graph, machine, damages)
         return replace(study, plan=study.plan.model_copy(update={"hardware": arranged}))

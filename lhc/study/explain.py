@@ -37,7 +37,9 @@ class Explain:
         if not unexplained:
             return study
         if study.allowed.share is not None:
-            return study.noted("--yield: what stands in the way is not explained; without it the mean's budget is")
+            return study.noted(
+                "--yield: what stands in the way is not explained; leave it out to see that for the mean"
+            )
         try:
             return replace(study, infeasibility=_explained(_Case(study, unexplained)))
         except OutOfTimeError:

@@ -74,7 +74,7 @@ def compared(bench: Bench, placement: frozenset[str], chips: range, relative: bo
         "both": drop(bench) if both else None,
     }
     if not all(found is None or math.isfinite(found) for found in (neither, *healed.values())):
-        log.warning("what healing brings is not told: without it the network gives NaN or infinite values")
+        log.warning("what healing brings is not reported: without it the network gives NaN or infinite values")
         return None
     return Healing(
         draws=len(chips),

@@ -69,7 +69,7 @@ def test_nothing_is_said_where_the_network_breaks_without_it(
     outcome = _placed(digits, LIONHEART).plan.outcome
     assert outcome is not None
     assert outcome.healing is None
-    assert "what healing brings is not told" in caplog.text
+    assert "what healing brings is not reported" in caplog.text
 
 
 def test_what_is_alone_is_said_alone(digits: Task) -> None:
