@@ -17,6 +17,7 @@ from lhc.model import KEY_PREFIX, LAYER_ANN, OWN_LAYER_ANN, OnnxModel, without_a
 from lhc.onnx_io.nested import inner_nodes
 from lhc.plan import SCHEMA_VERSION, LayerPlan, Plan
 from lhc.summary import summary
+from lhc.support.yaml_text import holds_more
 
 __all__ = [
     "annotate",
@@ -196,15 +197,9 @@ def _check_size(fields: Mapping[str, object], nodes: int) -> None:
     layers = fields["layers"]
     if isinstance(layers, list) and len(layers) > nodes + _NESTED:
         raise ValueError(f"{len(layers)} layers planned, {nodes} in the model")
-    waiting: list[object] = [layers, fields["outcome"]]
-    entries = 0
-    while waiting:
-        value = waiting.pop()
-        inside = list(value.values()) if isinstance(value, dict) else value if isinstance(value, list) else []
-        entries += len(inside)
-        waiting += inside
-    if entries > _ENTRIES * (nodes + _NESTED):
-        raise ValueError(f"{entries} values for {nodes} layers")
+    most = _ENTRIES * (nodes + _NESTED)
+    if holds_more([layers, fields["outcome"]], most):
+        raise ValueError(f"more than {most} values for {nodes} layers")
     if len(json.dumps(fields["hardware"])) > _HARDWARE:
         raise ValueError(f"a hardware description of more than {_HARDWARE >> 10} KiB")
 

@@ -16,7 +16,7 @@ import yaml
 
 from lhc.errors import ConfigError
 
-__all__ = ["read_yaml", "unknown_key", "write_yaml"]
+__all__ = ["holds_more", "read_yaml", "unknown_key", "write_yaml"]
 
 _Schema = Mapping[str, Any]
 
@@ -101,15 +101,20 @@ def read_yaml(text: str, where: str) -> object:
         document: object = yaml.load(text, _Loader)
     except (yaml.YAMLError, RecursionError, ValueError) as error:  # ValueError: an impossible date or number
         raise ConfigError(f"{where}: not valid YAML: {str(error).replace(_NAMELESS, '')[:500]}") from error
+    if holds_more(document, _VALUES):
+        raise ConfigError(f"{where}: its aliases stand for more than {_VALUES:,} values")
+    return document
+
+
+def holds_more(document: object, most: int) -> bool:
+    """Whether lists and mappings hold more values than that, at every depth; what is repeated counts every time."""
     values, waiting = 0, [document]
-    while waiting:
+    while waiting and values <= most:
         value = waiting.pop()
         inside = list(value.values()) if isinstance(value, dict) else value if isinstance(value, list) else []
         values += len(inside)
-        if values > _VALUES:
-            raise ConfigError(f"{where}: its aliases stand for more than {_VALUES:,} values")
         waiting += inside
-    return document
+    return values > most
 
 
 def unknown_key(schema: _Schema, path: Sequence[str | int]) -> str:
