@@ -14,17 +14,17 @@ beside it, and mapped into memory from there.
 import shutil
 import tempfile
 from collections.abc import Mapping
-from hashlib import sha256
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from lhc.errors import ModelError, UsageError
+from lhc.errors import UsageError
 from lhc.models.decoder import write_decoder
 from lhc.models.entry import DATA_VARIABLE, ZooEntry, data_folder
 from lhc.models.gguf_file import gguf_decoder, gguf_tokenizer
 from lhc.models.hugging_face import folder_decoder
 from lhc.models.squad import read_questions
+from lhc.models.weights import digest_of
 from lhc.samples.documents import text_task
 from lhc.samples.task import Task
 from lhc.support.files import default_work_dir
@@ -64,7 +64,7 @@ class SmolLm2(ZooEntry):
     def network(self, weights: Path | None = None) -> Path:
         """The network as a file; weights are a GGUF file or a folder of Hugging Face, by default the entry's own."""
         source = weights or own_weights()
-        folder = default_work_dir() / "models" / f"{self.name}-{_digest(source)[:16]}"
+        folder = default_work_dir() / "models" / f"{self.name}-{digest_of(source, str(_FORMAT))[:16]}"
         path = folder / f"{self.name}.onnx"
         if path.is_file():
             return path
@@ -124,17 +124,3 @@ def paragraphs() -> list[str]:
     """
     found = list(dict.fromkeys(question.paragraph for question in read_questions()))
     return [found[index * _STEP % len(found)] for index in range(len(found))]
-
-
-def _digest(source: Path) -> str:
-    """Of weights and of how they are written."""
-    state = sha256(f"{_FORMAT}".encode())
-    files = sorted(file for file in source.iterdir() if file.is_file()) if source.is_dir() else [source]
-    try:
-        for file in files:
-            with file.open("rb") as content:
-                while piece := content.read(2**24):
-                    state.update(piece)
-    except OSError as error:
-        raise ModelError(f"{source}: cannot be read: {error.strerror or error}") from error
-    return state.hexdigest()

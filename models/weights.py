@@ -4,20 +4,26 @@ import pickle
 import zipfile
 from abc import abstractmethod
 from collections.abc import Mapping
+from contextlib import suppress
+from hashlib import sha256
+from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import numpy.typing as npt
+from google.protobuf.message import DecodeError
 
 from lhc.errors import ModelError, UsageError
 from lhc.models.entry import DATA_VARIABLE, ZooEntry, data_folder, require
+from lhc.support.files import default_work_dir, write_file
 
 if TYPE_CHECKING:
     import onnx
     import torch
 
-__all__ = ["Weights", "WeightsEntry", "load_weights", "read_weights"]
+__all__ = ["Weights", "WeightsEntry", "digest_of", "load_weights", "read_weights"]
 
 Weights = Mapping[str, npt.NDArray[np.generic]]
 """Arrays by their names in a state dict."""
@@ -37,12 +43,51 @@ class WeightsEntry(ZooEntry):
                 f"{self.name} does not ship with weights: give them with --weights, or set {DATA_VARIABLE} to a folder"
                 f" that holds {self.weights}"
             )
+        path: Path = weights or folder / self.weights  # type: ignore[operator]  # one of both is there
+        return _kept(path, self) if path.is_file() else self._built(path)
+
+    def _built(self, path: Path) -> "onnx.ModelProto":
         require(f"building {self.name} needs PyTorch", "torch")
-        return self.exported(weights or folder / self.weights)  # type: ignore[operator]  # one of both is there
+        return self.exported(path)
 
     @abstractmethod
     def exported(self, path: Path) -> "onnx.ModelProto":
         """The network with the weights of this file; PyTorch is there."""
+
+
+def _kept(path: Path, entry: WeightsEntry) -> "onnx.ModelProto":
+    """The network of an entry, exported once for these weights, this code and these libraries: that takes seconds."""
+    import onnx
+
+    code = [file.read_text(encoding="utf-8") for file in sorted(Path(__file__).parent.glob("*.py"))]
+    libraries = [version(name) for name in ("torch", "onnx", "onnxscript") if find_spec(name)]
+    kept = default_work_dir() / "models" / f"{entry.name}-{digest_of(path, *libraries, *code)[:16]}.onnx"
+    try:
+        return onnx.load(kept)
+    except (OSError, DecodeError):  # not there, or damaged
+        made = entry._built(path)
+    with suppress(OSError, UsageError):  # it is made again the next time
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        write_file(kept, lambda file: file.write(made.SerializeToString()))
+    return made
+
+
+def digest_of(source: Path, *facts: str) -> str:
+    """Of the content of a file, or of the files of a folder, and of what else decides.
+
+    Raises:
+        ModelError: one cannot be read.
+    """
+    state = sha256("\0".join(facts).encode())
+    files = sorted(file for file in source.iterdir() if file.is_file()) if source.is_dir() else [source]
+    try:
+        for file in files:
+            with file.open("rb") as content:
+                while piece := content.read(2**24):
+                    state.update(piece)
+    except OSError as error:
+        raise ModelError(f"{source}: cannot be read: {error.strerror or error}") from error
+    return state.hexdigest()
 
 
 def read_weights(path: Path) -> Weights:

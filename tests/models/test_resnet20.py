@@ -46,6 +46,31 @@ def _save_checkpoint(arrays: Arrays, path: Path) -> Path:
     return path
 
 
+def test_it_is_exported_once_for_the_same_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Again where the weights change, or where the kept file is damaged; a folder that takes nothing does no harm."""
+    monkeypatch.setenv("LHC_CACHE", str(tmp_path / "cache"))
+    exported, entry, arrays = ResNet20.exported, zoo_entry("resnet20"), _arrays()
+    made: list[bytes] = []
+
+    def counted(self: ResNet20, path: Path) -> onnx.ModelProto:
+        found = exported(self, path)
+        made.append(found.SerializeToString())
+        return found
+
+    monkeypatch.setattr(ResNet20, "exported", counted)
+    path = _save_npz(arrays, tmp_path / "weights")
+    assert [entry.model(path).SerializeToString() for _ in range(2)] == made * 2
+    (kept,) = (tmp_path / "cache" / "models").iterdir()
+    kept.write_bytes(kept.read_bytes()[:1000])
+    assert entry.model(path).SerializeToString() == made[0]
+    _save_npz({**arrays, "linear.bias": arrays["linear.bias"] + 1}, tmp_path / "weights")
+    assert entry.model(path).SerializeToString() != made[0]
+    assert len(made) == 3
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("LHC_CACHE", str(tmp_path / "file"))
+    assert entry.model(path).SerializeToString() == made[2]
+
+
 @pytest.mark.parametrize("save", [_save_npz, _save_state_dict, _save_checkpoint])
 def test_weights_of_every_form_give_the_same_network(tmp_path: Path, save: Callable[[Arrays, Path], Path]) -> None:
     arrays = _arrays()
