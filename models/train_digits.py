@@ -55,7 +55,6 @@ class Recipe:
     """How a network is made.
 
     Attributes:
-        network: makes it, untrained.
         epochs: over the training samples.
         learning_rate: greatest of the cycle.
     """

@@ -52,7 +52,6 @@ class _Trail:
     """What was judged so far, and what follows from it.
 
     Attributes:
-        judge: of placements.
         space: the placements, with their sensitivities.
         max_drop: the budget, where it is known.
         judged: placements in the order in which they were judged.

@@ -57,14 +57,11 @@ class SearchSpace:
     Attributes:
         groups: layers that are decided together, in file order.
         fixed: layers that are analog whatever is decided.
-        objective: what is to be least.
         terms: measure -> ``(variables,)``; the first variables stand for groups, the others for formats of tensors.
         constants: measure -> what every placement has.
         limits: measure -> its bound.
         structure: rows ``A v <= 0`` that tie the formats of tensors to the groups.
         members: 1 where a variable is the format of an operator that holds a tensor, ``(tensors, formats)``.
-        low: least value of every variable.
-        high: greatest value of every variable.
         roughly: programs are solved nearly to the best, in a fraction of the time.
         costs: of every layer, where the objective or a limit needs them.
         copies: of weights on tiles, of every placement.

@@ -115,7 +115,6 @@ class Strategy(Pass):
     """Base of all strategies.
 
     Attributes:
-        judge: judges joint placements.
         options: goal, groups, and what else a strategy may be told.
     """
 

@@ -25,8 +25,6 @@ class OperatorSite(NodeAttributes):
         opset: version of ONNX's operators.
         shape: of a tensor; None where nothing is known.
         taken: names of tensors; new ones are added.
-        nodes: in place of the operator, in order.
-        tensors: new initializers.
         parts: node -> part of the operator that it computes, for its products.
         control: number of its steps that samples take, where that is known; a rule that does not need it empties it.
         routed: product -> of how many experts a token takes how many, and which one it is of.

@@ -44,8 +44,6 @@ def report_of(
             (``work_dir``), whose newest report it is.
         name: how the model is called; as its file by default.
         times: the placement evaluated at several times after programming.
-        robustness: of the placement.
-        attribution: of its layers' damage.
         work_dir: folder of results: what was measured of the same plan before, and the front of its network, are taken
             from there, and what is given here, or by a result, is kept there. None: nowhere.
 

@@ -31,11 +31,7 @@ UNROLLS = (8, 4, 2, 1)
 
 @dataclass(frozen=True)
 class Diana:
-    """Costs of operators on DIANA.
-
-    Attributes:
-        costs: its numbers.
-    """
+    """Costs of operators on DIANA."""
 
     costs: DianaCosts
 

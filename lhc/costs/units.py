@@ -12,12 +12,7 @@ Unit = Literal["tiles", "links", "memory"]
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one sample.
-
-    Attributes:
-        latency_s: seconds.
-        energy_j: joules.
-    """
+    """Of one sample."""
 
     latency_s: float = 0.0
     energy_j: float = 0.0

@@ -201,9 +201,6 @@ def _decided(
 
     Args:
         measured: the draws of this look.
-        evaluator: of them.
-        looks: all of them.
-        look: the present one.
         now: level of the present look, and most chips that may break the budget.
         last: of the last one.
     """

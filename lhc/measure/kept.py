@@ -19,7 +19,6 @@ class KeptResults:
     """The results of one bench in the cache; without a cache, nothing is kept.
 
     Attributes:
-        cache: where results are.
         setting: what all units of the bench share.
     """
 

@@ -246,8 +246,6 @@ def evaluation(
     """Value and drop of a placement with both intervals.
 
     Args:
-        measured: the placement.
-        evaluator: where it was measured.
         relative: drops as a share of the baseline's magnitude.
         t_s: time of inference; the evaluator's own by default.
 

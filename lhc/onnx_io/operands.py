@@ -64,7 +64,6 @@ class Operands(NodeAttributes):
     """An operator and what is known of its tensors.
 
     Attributes:
-        constants: of its graph.
         known: shape of a tensor, None where nothing is known.
     """
 

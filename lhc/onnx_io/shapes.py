@@ -207,9 +207,6 @@ def _refuse_giants(graph: onnx.GraphProto, label: str) -> None:
 def refuse_giant(label: str, name: str, sizes: Sequence[int]) -> None:
     """Refuse a tensor that no memory holds.
 
-    Args:
-        label: of the model.
-
     Raises:
         ModelError: it is one.
     """

@@ -48,8 +48,6 @@ class NpyHeader:
     """What the header of a ``.npy`` declares.
 
     Attributes:
-        shape: of the array.
-        dtype: of its values.
         fortran_order: the first axis runs fastest.
         offset: bytes before the values.
     """
@@ -99,7 +97,6 @@ class FileState:
     """A file as it was when lhc first looked at it: rows that are read later belong to the same samples or are refused.
 
     Attributes:
-        path: of the file.
         identity: its number, size and time of last change.
     """
 

@@ -51,7 +51,6 @@ class LazyArray(ABC):
 
     Attributes:
         shape: ``(samples, ...)``.
-        dtype: of the values.
     """
 
     def __init__(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:

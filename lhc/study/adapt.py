@@ -32,7 +32,6 @@ def adapted(study: Study, analog: frozenset[str], settings: TrainingOptions, sam
         study: the network as it was given.
         analog: the layers that may have an adapter.
         settings: rank of the adapters or their share of the weights, and which layers may have one.
-        samples: for training.
 
     Raises:
         UsageError: the network has adapters of another rank, or a pattern matches no analog layer.

@@ -49,7 +49,6 @@ class Verified:
     """A placement and its test.
 
     Attributes:
-        verdict: of the test.
         chips: numbers of the programmings that it was tested on.
     """
 
@@ -88,7 +87,6 @@ class Forecast:
     Attributes:
         base: the drop without damage.
         factor: drop by damage.
-        variance: of the factor.
         damage: of the boldest placement that was shown to hold.
         drop: its mean drop.
         error: the standard error of that.
@@ -209,12 +207,7 @@ class _Climb:
     """The tests of a search.
 
     Attributes:
-        path: what may be tested.
-        trial: does it.
-        budget: the allowed drop.
-        most: chips for a test.
         share: of the chips, that is to hold the budget one by one; None: their mean alone.
-        tried: what was tested.
     """
 
     path: Path
@@ -286,7 +279,6 @@ def climbed(
     """Climb a path.
 
     Args:
-        path: what may be tested.
         error: chance that anything is accepted that does not hold.
         share: of the chips, that is to hold the budget one by one too; None: their mean alone.
 

@@ -18,7 +18,6 @@ class WidenedLayer:
     """A product that goes onto tiles.
 
     Attributes:
-        columns: of its matrix.
         copies: of every column; 1 where the tiles have no room, or the file's operator cannot be written so.
     """
 

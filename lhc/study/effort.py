@@ -44,8 +44,6 @@ class EffortStep:
     """A part of the work of a command.
 
     Attributes:
-        what: it does.
-        units: of work.
         kept: units whose results are in the cache.
         seconds: for the others, in one process.
         shared: whether several processes share the units.
@@ -60,15 +58,7 @@ class EffortStep:
 
 @dataclass(frozen=True)
 class Effort:
-    """What a command is going to do.
-
-    Attributes:
-        layers: that are measured.
-        samples: of the data.
-        draws: programmings per placement.
-        steps: one after the other.
-        processes: that share the units.
-    """
+    """What a command is going to do."""
 
     layers: int
     samples: int

@@ -54,7 +54,6 @@ class Candidate:
     """A point of the front by estimate.
 
     Attributes:
-        damage: estimated.
         copies: layer -> copies of its weights, where these are more than one.
     """
 

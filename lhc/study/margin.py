@@ -39,7 +39,6 @@ def measure_robustness(
 
     Args:
         bench: samples, metric, hardware, draws; its time of inference is that of chips and noise.
-        times: seconds after the first read.
         chips: programmings for the spread over chips.
     """
 

@@ -208,7 +208,6 @@ class PartitionResult(Tabled):
 
     Attributes:
         plan: the decisions, and how they did on data.
-        source: the model that was placed.
         ranking: the sensitivities that the search went by, where it did.
         infeasibility: where the budget is not met, why, and what would help.
         ages: the placement at other times, calibrated at the first read alone, ascending; where they were asked for.

@@ -78,11 +78,7 @@ class Rank:
 
 @dataclass(frozen=True)
 class MeasureLayers:
-    """Find the damage of every layer on all samples.
-
-    Attributes:
-        options: metric, method, confidence.
-    """
+    """Find the damage of every layer on all samples."""
 
     options: SensitivityOptions
     name: ClassVar[str] = "measure-layers"
@@ -237,7 +233,6 @@ def spread_over_ranking(table: SensitivityTable, count: int) -> tuple[str, ...]:
     """Layers to be measured for comparison: the most and the least sensitive, and others evenly between them.
 
     Args:
-        table: predicted sensitivities.
         count: how many; all layers where there are fewer.
     """
     ranking = table.ranking()

@@ -60,7 +60,6 @@ class SmoothedInput:
     """The input of one or more products.
 
     Attributes:
-        products: that read it.
         exponent: how much of the spread of its channels went into the weights; None: nothing was scaled.
         before: squared error of the products on tiles as a share of their square, mean over vectors and products.
         after: the same with scaled channels; on other vectors than those that chose the exponent, as ``before``.

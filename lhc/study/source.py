@@ -50,7 +50,6 @@ class Opened(OpenedModel):
     """A model, the zoo entry it came from, if any, and what it was before it was retrained, where it was.
 
     Attributes:
-        entry: of the zoo, or None.
         before: the network before it was retrained.
         told: warnings about the network that were given already.
         dequantize: whether operators on integers are seen as products.

@@ -193,7 +193,6 @@ class _PresentWeights:
 
     Attributes:
         study: the network as it was given.
-        course: its training.
         rounds: hold the weights, and the curve on which every drop is noted.
     """
 
@@ -233,7 +232,6 @@ class Train:
     """Search a placement, train the network for what it may reach, search again, and test; keep the better of both.
 
     Attributes:
-        settings: how it is trained.
         strategy: name of the one that searches; those in `RETRAINING_STRATEGIES` train for every layer that they try.
         rounds: most rounds of training a layer, for these.
         checkpoint: folder for states of the training; states found there are gone on with.

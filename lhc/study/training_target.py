@@ -95,7 +95,6 @@ def falls_short(searched: Study, target: frozenset[str]) -> bool:
     """Whether what is predicted to hold, with trained weights or without, is far less than what was trained for.
 
     Args:
-        searched: the network, searched.
         target: the layers that were trained for.
     """
     ground, wanted = searched.plan.analog, value_of(searched, target)

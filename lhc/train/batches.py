@@ -25,7 +25,6 @@ def crop_flip(feeds: Feeds, rng: np.random.Generator) -> Feeds:
 
     Args:
         feeds: inputs by name; those of four axes are images, ``(samples, channels, height, width)``.
-        rng: generator.
     """
     return {name: _moved(array, rng) if array.ndim == 4 else array for name, array in feeds.items()}
 
@@ -77,10 +76,7 @@ class Batches:
     """Batches of a task's samples by number; every epoch has an order of its own, and none is cut short.
 
     Attributes:
-        task: the training samples.
-        size: of a batch.
         seed: fixes order and augmentation.
-        augment: applied to every batch.
     """
 
     task: Task

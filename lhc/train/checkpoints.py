@@ -33,11 +33,7 @@ def arrays(weights: Mapping[str, torch.Tensor]) -> dict[str, Array]:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Where the state of one training is kept.
-
-    Attributes:
-        path: the file.
-    """
+    """Where the state of one training is kept."""
 
     path: Path
 
@@ -46,7 +42,6 @@ class Checkpoint:
         """The checkpoint of a training, in a folder that is made if it does not exist.
 
         Args:
-            folder: of all checkpoints.
             facts: what decides the result of the training.
 
         Raises:

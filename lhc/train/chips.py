@@ -47,7 +47,6 @@ def column_scales(matrix: Tensor, hardware: Hardware) -> Tensor:
 
     Args:
         matrix: ``(outputs, inputs)``.
-        hardware: geometry and mapping.
     """
     rows = split_sizes(matrix.shape[1], hardware.tiles.rows)
     greatest = torch.stack([part.abs().amax(1) for part in torch.split(matrix, rows, dim=1)], dim=1)
@@ -68,10 +67,7 @@ def draw_matrix(
     Args:
         matrix: ``(outputs, inputs)``.
         hardware: geometry, mapping, converters and training noise.
-        t_s: time of inference.
-        kind: where the errors come from.
         model: aihwkit's model of the devices; None where they are perfect.
-        copies: of the weights.
     """
     if copies > 1:
         drawn = [draw_matrix(matrix, hardware, t_s, kind, model) for _ in range(copies)]

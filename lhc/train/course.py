@@ -38,13 +38,8 @@ class Course:
     """A network with the samples and settings that it is trained with.
 
     Attributes:
-        model: the network as it was given.
-        graph: its layers.
-        hardware: tiles, converters, devices.
         ranges: static input ranges by layer, where the hardware has them.
         t_s: time of inference that it is trained for, in seconds.
-        samples: for training.
-        settings: how.
         report: called after every step: what is done, how much of it is done, how much it is in all.
         output: name of the output that is trained; the first by default.
         checkpoints: folder for states, or None.
@@ -186,7 +181,6 @@ class Course:
         """Where the state of a training is kept; None where it is not.
 
         Args:
-            analog: the analog layers.
             more: what else decides its result.
         """
         if self.checkpoints is None:

@@ -74,13 +74,9 @@ def fit(
     """Train for a placement.
 
     Args:
-        trainer: holds the network.
-        analog: the analog products.
         settings: validations, patience, ramp.
-        steps: how many.
         validate: called before the first step, ``settings.validations`` times on the way, the last time at the end.
         checkpoint: where the state is kept; a state found there is gone on with.
-        report: called as work proceeds.
     """
     trainer.begin(analog)
     progress = _restored(trainer, checkpoint)

@@ -63,7 +63,6 @@ def load_loss(name: str, class_axis: int | None = None) -> Loss:
     """The loss of that name; ``distillation`` takes the digital network's output as its target.
 
     Args:
-        name: of the loss.
         class_axis: of the output, where it is known, for the losses that read classes.
 
     Raises:

@@ -64,8 +64,6 @@ class NoisyNetwork:
 
     Attributes:
         module: the network; all digital without replacements.
-        analog: the analog products by name.
-        device: where it computes.
     """
 
     def __init__(
@@ -82,12 +80,7 @@ class NoisyNetwork:
         """Prepare; everything is digital at first.
 
         Args:
-            model: the network.
-            graph: its layers.
-            trained: its parameters.
-            hardware: tiles, converters, devices.
             t_s: time of inference that training is for.
-            noise: where weight errors come from.
             ranges: static input ranges by layer, where the hardware has them; they are trained from their greatest
                 value on, as one for all row splits.
             copies: of the weights on tiles, by layer; one where it is missing.

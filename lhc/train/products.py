@@ -43,7 +43,6 @@ class TrainingProduct:
     """One analog Conv, Gemm or MatMul in training.
 
     Attributes:
-        layer: its facts.
         form: what the operator computes.
         strength: share of the full noise, 0 to 1.
         drawn: the chip of this step.
@@ -61,12 +60,8 @@ class TrainingProduct:
         """Describe the product.
 
         Args:
-            node: the operator.
             layer: its facts; the weight must be known.
-            opset: version of the standard operators.
-            hardware: as this layer has it.
             input_range: of all row splits, ``()``, where the hardware has static ones.
-            copies: of the weights on tiles.
         """
         assert layer.weight is not None
         self.layer = layer

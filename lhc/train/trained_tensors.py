@@ -119,8 +119,6 @@ def with_weights(model: OnnxModel, trained: Trained, weights: Mapping[str, Array
     Weights that lay in other files are held in the model itself then.
 
     Args:
-        model: the network.
-        trained: what was trained.
         weights: name -> new values, for the names of ``trained.values``.
 
     Raises:

@@ -46,9 +46,6 @@ class Trainer:
     Attributes:
         network: is trained, in place.
         digital: gives the targets of distillation; stays as it is.
-        batches: samples.
-        loss: of output and targets.
-        settings: learning rates, noise, seed.
         output: name of the output that is trained.
         horizon: steps in which the learning rate falls to 0 along a cosine (and rises again, if training goes on:
             torch's CosineAnnealingLR).
@@ -71,7 +68,6 @@ class Trainer:
         """Train for this placement from now on, with a new optimiser and schedule; weights stay.
 
         Args:
-            analog: the analog products.
             first: number in the stream of batches and noise with which step 0 begins.
         """
         self.network.place(analog)
