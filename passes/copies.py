@@ -25,7 +25,6 @@ class CopyLevel:
     """Copies that a layer may have.
 
     Attributes:
-        copies: of its weights.
         tiles: that it takes with them.
         damage: that it is predicted to do, in the unit of sensitivities.
     """

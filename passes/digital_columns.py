@@ -27,7 +27,6 @@ class ChooseDigitalColumns(Pass):
 
     Attributes:
         share: most that may be digital so, of the layers that may be analog.
-        by: what it is a share of.
         damages: layer -> what each of its columns does alone, ``(columns,)``; of layers that can be split.
         each: it is the share of every layer, one column at least.
     """

@@ -94,7 +94,6 @@ class SearchOptions:
     """What a strategy may be told; each takes what it needs.
 
     Attributes:
-        goal: what a placement is to be good at.
         together: sets of layers that the user wants to move together.
         max_drop: the judge's budget, in its metric's unit, to interpolate by.
         seed: of random orders.

@@ -81,7 +81,6 @@ class _Walk(Pass):
     """Candidates in order, each trained for and accepted or rejected.
 
     Attributes:
-        judge: of its present weights.
         patience: rounds in a row without a better one that end a candidate.
     """
 
@@ -145,11 +144,7 @@ class LionHeartOriginal(_Walk):
 
 @dataclass(frozen=True)
 class LionHeartRetrained(_Walk):
-    """The same walk, judged by bounds, with rounds only where they are needed.
-
-    Attributes:
-        max_rounds: most rounds of a candidate.
-    """
+    """The same walk, judged by bounds, with rounds only where they are needed."""
 
     max_rounds: int = 4
     name: ClassVar[str] = "lionheart"

@@ -96,9 +96,7 @@ class ChipTile:
     """A tile of a chip, for the weights that it is to hold.
 
     Attributes:
-        lines: that they lie on.
         target: what its devices are to be programmed to, in units of the full scale, ``(outputs, inputs)``.
-        faults: of these lines.
         full: the weight that one cell at g_max stands for.
     """
 
@@ -124,7 +122,6 @@ def on_chip(
     """Test a tile of a chip and choose its lines and what it is programmed to, as the hardware has it.
 
     Args:
-        entropy: of the tile's faults.
         mapped: weights in units of the full scale, ``(outputs, inputs)``.
         scales: what one unit of an output is worth, ``(outputs,)``.
         inputs: what drives each row; rows that are driven alike hold copies of a weight.
@@ -204,7 +201,6 @@ def lines(chip: TileFaults, weights: Floats, scales: Floats, lasting: float, rem
         weights: ``(outputs, inputs)``, in units of g_max.
         scales: what one unit of an output is worth, ``(outputs,)``.
         lasting: share of its conductance that a device keeps until the time of inference.
-        remap: choose.
     """
     chosen = Lines(np.arange(weights.shape[1]), np.arange(weights.shape[0]))
     if not remap:

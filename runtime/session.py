@@ -42,7 +42,6 @@ class HybridSession:
 
     Attributes:
         plan: the plan that was given or that the model carries, if any.
-        hardware: the machine that is emulated.
     """
 
     def __init__(

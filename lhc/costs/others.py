@@ -62,9 +62,7 @@ class OperatorCost:
     """What all operators of one type cost together.
 
     Attributes:
-        operator: their type.
         count: of those that cost something.
-        cost: per sample.
     """
 
     operator: str

@@ -88,7 +88,6 @@ class Throughput:
     """How samples follow each other.
 
     Attributes:
-        schedule: of the machine.
         period_s: seconds from one to the next.
         slowest: the layers that decide it; none where the units do.
         unit: that decides it: ``cores`` or ``memory``; None where layers do.

@@ -84,7 +84,6 @@ def repeated_reads(hardware: Hardware, sums: Sequence[float], copies: float) -> 
     """Times that bound management repeats a read, on average: inputs are halved until no sum is beyond the ADC's bound.
 
     Args:
-        hardware: of the layer.
         sums: quantiles, evenly spaced, of the greatest sum that a vector brings about in a column, with one copy of the
             weights, as a share of the bound.
         copies: whose currents add up in a column.

@@ -24,7 +24,6 @@ def with_fault_map(base: Hardware, path: Path) -> tuple[Hardware, str]:
 
     Args:
         base: all else; where it does not say how many tiles it has, the map's last one is the chip's last.
-        path: CSV.
 
     Raises:
         DataError: the table cannot be read, or does not fit the tiles.

@@ -36,7 +36,6 @@ class FusionLayer:
     """A layer of such a file.
 
     Attributes:
-        name: of the layer.
         number: among the modules of the network.
         kind: aihwkit's class.
         height: outputs.

@@ -19,11 +19,6 @@ def tile_rows(inputs: int, rows: int, copies: int = 1) -> int:
     """Rows of tiles that hold a number of copies of a matrix.
 
     Every row split is stacked ``copies`` times, and the stack is split over as few tiles as hold it.
-
-    Args:
-        inputs: of the matrix.
-        rows: of a tile.
-        copies: of every weight.
     """
     parts, base, extra = _parts(inputs, rows)
     return extra * -(-copies * (base + 1) // rows) + (parts - extra) * -(-copies * base // rows)

@@ -50,7 +50,6 @@ class FittedDevices:
     """What was found, and how well normal distributions describe it.
 
     Attributes:
-        devices: the tables.
         measured: how many devices.
         reads: of each device at each time, on average.
         distributions: how many were compared: one of every target and time.
@@ -86,8 +85,6 @@ def with_measured_devices(base: Hardware, path: Path, targets: Path | None = Non
     """A machine with the devices of a table of measurements.
 
     Args:
-        base: all else.
-        path: CSV.
         targets: both are aihwkit's CSV for the Fusion chip, this one before programming; see `fit_devices`.
 
     Raises:
@@ -242,10 +239,8 @@ def _fitted(
     """Tables from the means of every device at every time, ``(devices, times)``.
 
     Args:
-        targets: of the tables.
         classes: of each device.
         aimed: target of each device.
-        chips: number of its chip.
         times: s after programming.
         means: over the reads of a device at a time.
         within: sums of squares about them.

@@ -72,7 +72,6 @@ class Override(Section):
         """The sections of a machine that change.
 
         Args:
-            base: the machine.
             where: path of this override, for errors.
 
         Raises:
@@ -119,7 +118,6 @@ def problems(error: ValidationError, model: type[BaseModel] = Machine) -> str:
     """All that is wrong, each with the path of its field and what was given.
 
     Args:
-        error: what pydantic found.
         model: of the document, for the names of its fields.
     """
     schema, found = model.model_json_schema(), error.errors()

@@ -30,7 +30,6 @@ class Call:
     """What a node becomes.
 
     Attributes:
-        function: that is called.
         inputs: names of the function's inputs, in order.
         tensors: those inputs that hold arrays; every other one is a tensor of the graph, or a number.
         numbers: those inputs that are scalars.

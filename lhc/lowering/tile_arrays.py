@@ -153,7 +153,6 @@ def image_weights(weights: Floats, split: LoweredRowSplit, kernel: tuple[int, ..
 
     Args:
         weights: ``(groups, outputs, inputs)``.
-        split: whose they are.
         kernel: spatial shape.
         channels: of a group.
 

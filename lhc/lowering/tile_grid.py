@@ -26,7 +26,6 @@ class TileGrid:
     """How a layer's products spread over tiles.
 
     Attributes:
-        product: of each tile.
         rows: number of row splits.
         widths: outputs of the tiles that are read apart; empty where all columns form one product.
     """

@@ -44,7 +44,6 @@ class TileProduct:
     """Structure of a read: which steps it has.
 
     Attributes:
-        scaling: of the inputs.
         numbers: scalars that a call gives, by their names in `Converters`; a step that a read has not has none.
         noise: drawn in the model, given to it, or none.
         reductions: by what vectors are divided in each round of bound management; 1 alone without.

@@ -29,7 +29,6 @@ class Found:
     """What became of a layer.
 
     Attributes:
-        layer: as planned.
         name: of the node that it is now; None where it is gone.
         op_type: of that node, with its domain unless it is ONNX's own.
         by: what it was found by.

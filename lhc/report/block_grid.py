@@ -77,7 +77,6 @@ class BlockGrid:
 
     Attributes:
         lines: 2: name above figure; 1: side by side, or the figure alone.
-        font: size of text in cells.
     """
 
     width: float

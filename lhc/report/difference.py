@@ -56,8 +56,6 @@ class LayerChange:
 
     Attributes:
         name: of the layer in the first plan that has it.
-        before: in the first plan.
-        after: in the second.
     """
 
     name: str

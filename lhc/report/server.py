@@ -106,7 +106,6 @@ def serve(server: SiteServer, browse: bool, ready: Callable[[str], None], tell: 
     """Answer requests until SIGINT or SIGTERM; to be called from the main thread.
 
     Args:
-        server: closed at the end.
         browse: open the site in the user's browser.
         ready: told the address, once a signal ends the server cleanly.
         tell: told where no browser could be opened.

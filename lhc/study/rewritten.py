@@ -29,7 +29,6 @@ class RewrittenModel(Tabled):
     """A network that computes what another one does.
 
     Attributes:
-        source: what it was made of.
         hardware: whose tiles it was made for.
         data: where weights are that are in no file of the user's; it goes with this object.
     """

@@ -48,9 +48,6 @@ class Searched:
 
     Attributes:
         result: the plan, and safer placements to step back to.
-        strategy: that searched.
-        judge: of the search, with all that it judged.
-        options: what the strategy was told.
     """
 
     result: PassResult
@@ -86,7 +83,6 @@ class Study:
         running: workers, kept results and the clock.
         opened: what the network was read from.
         task: samples and metric that judge.
-        t_s: time of inference in seconds.
         budget: the drop that the user allows, where placements are judged by one.
         goal: what a placement is to be good at, apart from accuracy.
         group: the user's wishes of what moves together.
@@ -101,7 +97,6 @@ class Study:
         follow: a plan whose placement is verified instead of searching one.
         ranking: the sensitivities that a search goes by.
         late: the time was over before all layers were ranked, so that nothing is searched.
-        searched: what the search found.
         found: the placement that is kept, and its verification.
         infeasibility: where the budget is not met, why, and what would help.
         front: the trade-off of accuracy against the goal.

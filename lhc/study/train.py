@@ -80,7 +80,6 @@ def course_of(study: Study, samples: Task, settings: TrainingOptions, checkpoint
 
     Args:
         study: the network as it was given.
-        checkpoints: folder for states, or None.
 
     Raises:
         MissingDependencyError: PyTorch is not installed.

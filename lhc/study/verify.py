@@ -85,7 +85,6 @@ class Verifier:
     Attributes:
         verify: samples, and the least number of chips.
         sure: the same, even where the time that the user gave is over.
-        budget: allowed drop.
         most: chips for a test.
         again: the plan comes from an earlier command; it is tested on chips that this one did not see either.
     """
@@ -108,7 +107,6 @@ def verifying_chips(number: int, most: int, again: bool = False) -> range:
     """Numbers of the programmings of a test: each has its own.
 
     Args:
-        number: of the test.
         most: chips for each.
         again: the plan comes from an earlier command.
     """
