@@ -26,7 +26,8 @@ import lhc
 from lhc.costs.tensors import held_elements
 from lhc.runtime.network_calls import call_samples
 
-SAMPLES, TOKENS, VOCABULARY = 16, 64, 30_522
+SAMPLES, USED, TOKENS, VOCABULARY = 16, 6, 64, 30_522
+"""Samples of a file, and those that are used."""
 SMALLEST = "bert-small"
 IMAGES = {
     "resnet50": ("resnet50", 224),
@@ -39,7 +40,7 @@ SIZES = {SMALLEST: (256, 1, 512), "bert-mid": (512, 8, 2048), "bert-base": (768,
 """Width, blocks and inner width."""
 COMMANDS = ("analyze", "partition", "run", "compile")
 SEARCH: tuple[str, ...] = ("-q", "--force", "--objective", "macs", "--metric", "nmse", "--max-drop", "10")
-SEARCH += ("--samples", "12", "--draws", "2", "--max-draws", "4")
+SEARCH += ("--samples", str(USED), "--draws", "2", "--max-draws", "4")
 
 
 def made(name: str, folder: Path) -> tuple[Path, Path]:
@@ -120,7 +121,7 @@ def block(name: str, folder: Path) -> int:
     """Bytes of the tensors of one call, at their most."""
     path, samples = made(name, folder)
     graph = lhc.analyze(path, samples).graph
-    return 4 * held_elements(graph) * min(call_samples(graph), SAMPLES)
+    return 4 * held_elements(graph) * min(call_samples(graph), USED)
 
 
 def peaks(name: str, folder: Path, memory: str, wanted: Sequence[str]) -> dict[str, int]:
@@ -131,7 +132,7 @@ def peaks(name: str, folder: Path, memory: str, wanted: Sequence[str]) -> dict[s
     commands = {
         "analyze": (str(path), "--data", str(samples)),
         "partition": (str(path), "--data", str(samples), "-o", str(placed), *bounded, *SEARCH),
-        "run": (str(placed), "--data", str(samples), "--samples", "12", "--draws", "2", *bounded),
+        "run": (str(placed), "--data", str(samples), "--samples", str(USED), "--draws", "2", *bounded),
         "compile": (str(placed), "--force", "-o", str(compiled)),
     }
     return {command: peak(folder, command, *commands[command]) for command in wanted}

@@ -32,6 +32,13 @@ class Bank(Generic[Value]):
         """Whether so many bytes more would make it forget nothing."""
         return self._bytes + more <= self.limit
 
+    def make_room(self, size: int, needed: Callable[[Hashable], bool]) -> None:
+        """Forget what is not needed where so many bytes, of which some may be here, do not fit beside it."""
+        here = sum(value.nbytes for key, value in self._kept.items() if needed(key))
+        if not self.keeps(size - here):
+            self._kept = OrderedDict((key, value) for key, value in self._kept.items() if needed(key))
+            self._bytes = here
+
     def get(self, key: Hashable, make: Callable[[], Value]) -> Value:
         """The value of a key; made where it is not kept."""
         if key in self._kept:

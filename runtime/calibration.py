@@ -11,6 +11,8 @@ reads again follows from it for any number of copies (`lhc.hardware.converters.r
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -23,7 +25,8 @@ from lhc.hardware.geometry import split_sizes
 from lhc.model import OnnxModel
 from lhc.runtime.executor import HybridExecutor
 from lhc.runtime.layers import AnalogLayer
-from lhc.runtime.ort import Array, observe_tensors
+from lhc.runtime.observed import Observed, in_groups
+from lhc.runtime.ort import Array
 from lhc.runtime.stream import Position, Unit
 from lhc.runtime.threads import isolated
 from lhc.runtime.unit_products import ProductsByUnit
@@ -46,6 +49,7 @@ KEPT = 2**15
 """Values kept of each row split in each piece of products, drawn at random with a fixed seed."""
 
 Ranges = tuple[float, ...]
+Recorder = TypeVar("Recorder", bound=ProductsByUnit)
 
 
 class _Magnitudes:
@@ -216,15 +220,17 @@ def calibrate_ranges(
 
     Args:
         hardware: tile rows, and the quantile.
-        blocks: ``(samples, feeds)``, on which the digital network is run.
+        blocks: ``(samples, feeds)``, on which the digital network is run, more than once if it is large.
 
     Raises:
         DataError: the model does not run on these samples.
     """
-    layers = HybridExecutor(model, graph, names).layers
-    recorders = {layer.name: RangeRecorder(*layer.matrix_shape, hardware.tiles.rows) for layer in layers}
-    _record(model, graph, layers, recorders, blocks)
-    found = {name: recorder.ranges(hardware.for_layer(name).dac.range_quantile) for name, recorder in recorders.items()}
+
+    def recorder(layer: AnalogLayer) -> RangeRecorder:
+        return RangeRecorder(*layer.matrix_shape, hardware.tiles.rows)
+
+    seen = _recorded(model, graph, HybridExecutor(model, graph, names).layers, blocks, recorder)
+    found = {name: one.ranges(hardware.for_layer(name).dac.range_quantile) for name, one in seen}
     shared: dict[str, Ranges] = {}
     for group in graph.tied(names):
         widest = tuple(max(values) for values in zip(*(found[name] for name in group), strict=True))
@@ -247,7 +253,7 @@ def calibrate_adcs(
 
     Args:
         hardware: tiles and DACs, and the quantile.
-        blocks: ``(samples, feeds)``, on which the digital network is run.
+        blocks: ``(samples, feeds)``, on which the digital network is run, more than once if it is large.
         ranges: static input ranges by layer, where the hardware has them.
 
     Raises:
@@ -257,19 +263,23 @@ def calibrate_adcs(
     def kind(machine: Hardware) -> type[AdcRecorder]:
         return ColumnRecorder if machine.adc.range == "column" else AdcRecorder
 
-    recorders = _outputs(kind, model, graph, hardware, hardware.targets, 0.0, names, blocks, ranges)
+    by_layer: dict[str, float] = {}
+    by_column: dict[str, Floats] = {}
+    for name, one in _outputs(kind, model, graph, hardware, hardware.targets, 0.0, names, blocks, ranges):
+        if isinstance(one, ColumnRecorder):
+            by_column[name] = one.bounds()
+        else:
+            by_layer[name] = one.seen.quantile(hardware.for_layer(name).adc.range_quantile)
     bounds: dict[str, float] = {}
     columns: dict[str, Ranges] = {}
     for group in graph.tied(names):
-        of_columns = [one.bounds() for name in group if isinstance(one := recorders[name], ColumnRecorder)]
-        if of_columns:
-            widest = np.max(of_columns, axis=0)
+        if group[0] in by_column:
+            widest = np.max([by_column[name] for name in group], axis=0)
             bound = float(widest.max(initial=0.0)) or 1.0
             shares = np.ceil(1000 * np.clip(widest / bound, LEAST_SHARE, 1)) / 1000
             columns.update(dict.fromkeys(group, tuple(shares.tolist())))
         else:
-            quantile = hardware.for_layer(group[0]).adc.range_quantile
-            bound = max(recorders[name].seen.quantile(quantile) for name in group)
+            bound = max(by_layer[name] for name in group)
         bounds.update(dict.fromkeys(group, bound))
     return bounds, columns
 
@@ -294,12 +304,10 @@ def calibrate_sums(
         DataError: the model does not run on these samples.
     """
     found: dict[str, tuple[float, ...]] = {}
-    for name, recorder in _outputs(
-        lambda _: SumRecorder, model, graph, hardware, hardware, t_s, names, blocks, ranges
-    ).items():
+    for name, one in _outputs(lambda _: SumRecorder, model, graph, hardware, hardware, t_s, names, blocks, ranges):
         bound = hardware.for_layer(name).adc.bound
         assert bound is not None
-        found[name] = tuple(one / bound for one in recorder.seen.quantiles(QUANTILES))
+        found[name] = tuple(greatest / bound for greatest in one.seen.quantiles(QUANTILES))
     return found
 
 
@@ -313,29 +321,40 @@ def _outputs(
     names: Sequence[str],
     blocks: Iterable[tuple[int, Mapping[str, Array]]],
     ranges: Mapping[str, Ranges],
-) -> dict[str, AdcRecorder]:
+) -> Iterator[tuple[str, AdcRecorder]]:
     """Recorders of what the tiles of ``held`` give after a time, driven by the DACs of the hardware, by its layers."""
     executor = HybridExecutor(model, graph, names)
-    states = executor.states(held, 0, 0, t_s)
-    recorders = {}
-    for layer in executor.layers:
+
+    def recorder(layer: AnalogLayer) -> AdcRecorder:
+        (state,) = executor.reads(held, 0, 0, t_s, (0,), [layer.tile_set])
         machine = hardware.for_layer(layer.name)
-        recorders[layer.name] = kind(machine)(states[layer.tile_set], machine, ranges.get(layer.name))
-    _record(model, graph, executor.layers, recorders, blocks)
-    return recorders
+        return kind(machine)(state[layer.tile_set], machine, ranges.get(layer.name))
+
+    return _recorded(model, graph, executor.layers, blocks, recorder)
 
 
-def _record(
+def _recorded(
     model: OnnxModel,
     graph: LayerGraph,
     layers: Sequence[AnalogLayer],
-    recorders: Mapping[str, ProductsByUnit],
     blocks: Iterable[tuple[int, Mapping[str, Array]]],
-) -> None:
-    """Give recorders the vectors of their layers in the digital network."""
-    inner = sorted({layer.activation for layer in layers if graph.producer(layer.activation) is not None})
-    for samples, feeds in blocks:
-        tensors = dict(feeds) | observe_tensors(model, inner, feeds)
-        with isolated():
-            for layer in layers:
-                layer.run(recorders[layer.name], tensors[layer.activation], None, Position(0, samples))
+    recorder: Callable[[AnalogLayer], Recorder],
+) -> Iterator[tuple[str, Recorder]]:
+    """Recorders that were given the vectors of their layers in the digital network, with the layers' names.
+
+    Args:
+        blocks: gone through for every group of layers (`in_groups`); none has more samples than the first.
+    """
+    most = max((samples for samples, _ in islice(blocks, 1)), default=1)
+    for some in in_groups(layers, lambda layer: (layer.activation,), graph, most):
+        recorders = {layer.name: recorder(layer) for layer in some}
+        observed = Observed(model, graph, [layer.activation for layer in some])
+        for samples, feeds in blocks:
+            seen = observed(feeds)
+            with isolated():
+                for layer in some:
+                    layer.run(recorders[layer.name], seen[layer.activation], None, Position(0, samples))
+            del seen
+        del observed
+        for layer in some:
+            yield layer.name, recorders.pop(layer.name)

@@ -11,23 +11,26 @@ Read noise is not corrected: it is new at inference. The calls are spread over s
 anew, so that the noise of a single read does not pass for an error of the devices.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from lhc.conductances import Correction
-from lhc.costs.tensors import elements
 from lhc.graph import LayerGraph
 from lhc.hardware import Hardware
 from lhc.model import OnnxModel
-from lhc.onnx_io import Constants
 from lhc.runtime.executor import HybridExecutor
 from lhc.runtime.layers import AnalogLayer
 from lhc.runtime.network_calls import Call, padding_masks
+from lhc.runtime.observed import Observed, in_groups
 from lhc.runtime.on_demand import alone_on_chips, reads_on_demand
-from lhc.runtime.ort import Array, create_session, give_back_pool, run_session, with_outputs
+from lhc.runtime.ort import Array, give_back_pool
+
+if TYPE_CHECKING:
+    from lhc.runtime.fast import FastMatrix
 
 __all__ = [
     "GREATEST_GAIN",
@@ -42,8 +45,6 @@ GREATEST_GAIN = 2.0
 """Of a column's deviation, and the inverse of the least: what lies beyond is no error of gain."""
 _WIDE_VALUES = 2**22
 """Values that are held in float64 at once."""
-_OBSERVED_BYTES = 2**28
-"""Aimed size of the tensors that are observed in one run of the digital network."""
 
 Floats = npt.NDArray[np.float64]
 
@@ -197,7 +198,8 @@ def calibrated_alone(
     """Corrections of every layer as if it alone were analog, of each chip: those of `calibrated` with one layer placed.
 
     A layer alone is given what the digital network gives it, so that no layer waits for another: every call runs
-    through the digital network once, for all chips, and then through every layer on every chip.
+    through the digital network once for a group of layers (`in_groups`) and for all chips, and then through every layer
+    on every chip.
 
     Args:
         executor: the layers, placed together.
@@ -212,49 +214,48 @@ def calibrated_alone(
     correct = {layer.name: hardware.for_layer(layer.name).compensation.outputs for layer in executor.layers}
     layers = [layer for layer in executor.layers if correct[layer.name] != "none"]
     numbers = _numbers(hardware, calls)
-    observed = _Observed(model, graph, [tensor for layer in layers for tensor in _tensors(layer)])
-    digital = {layer.name: _Sums(layer) for layer in layers}
-    chips = [{layer.name: _Sums(layer) for layer in layers} for _ in draws]
-    for read, number in enumerate(numbers):
-        together = alone_on_chips(executor, hardware, seed, draws, t_s, number)
-        for feeds, position in calls[read :: len(numbers)]:
-            seen = observed(feeds)
-            for layer in layers:
-                weights = _weights(layer, observed.value(layer.activation, seen), feeds)
-                digital[layer.name].add(observed.products(layer, seen), weights)
-                outputs = executor.run_layer(layer, seen, together, position, bias=False)
-                for sums, output in zip(chips, outputs, strict=True):
-                    sums[layer.name].add(output, weights)
-    return [
-        {
-            name: correction(total.moments(), digital[name].moments(), correct[name] == "affine")
-            for name, total in sums.items()
-        }
-        for sums in chips
-    ]
+    found: list[dict[str, Correction]] = [{} for _ in draws]
+    for some in in_groups(layers, _tensors, graph, _most_samples(calls)):
+        digital = {layer.name: _Sums(layer) for layer in some}
+        chips = [{layer.name: _Sums(layer) for layer in some} for _ in draws]
+        observed = Observed(model, graph, [tensor for layer in some for tensor in _tensors(layer)])
+        for read, number in enumerate(numbers):
+            sets = {layer.tile_set for layer in some}
+            together = alone_on_chips(executor, hardware, seed, draws, t_s, number, sets)
+            for call in calls[read :: len(numbers)]:
+                _add_alone(executor, observed, some, together, call, digital, chips)
+            del together  # those of the next read are not made beside them
+        for corrections, sums in zip(found, chips, strict=True):
+            for name, total in sums.items():
+                corrections[name] = correction(total.moments(), digital[name].moments(), correct[name] == "affine")
+        del observed
+        give_back_pool()
+    return found
 
 
-class _Observed:
-    """Tensors of the digital network, call by call."""
+def _add_alone(
+    executor: HybridExecutor,
+    observed: Observed,
+    layers: Sequence[AnalogLayer],
+    together: "Mapping[str, FastMatrix]",
+    call: Call,
+    digital: Mapping[str, _Sums],
+    chips: Sequence[Mapping[str, _Sums]],
+) -> None:
+    """Take what layers put out on one call, each given what the digital network gives it."""
+    feeds, position = call
+    seen = observed(feeds)
+    for layer in layers:
+        weights = _weights(layer, observed.value(layer.activation, seen), feeds)
+        digital[layer.name].add(_products(layer, observed, seen), weights)
+        outputs = executor.run_layer(layer, seen, together, position, bias=False)
+        for sums, output in zip(chips, outputs, strict=True):
+            sums[layer.name].add(output, weights)
 
-    def __init__(self, model: OnnxModel, graph: LayerGraph, tensors: Iterable[str]) -> None:
-        self._label = model.label
-        self._constants = Constants(model.proto.graph)
-        self._wanted = sorted({tensor for tensor in tensors if graph.producer(tensor)})
-        self._session = create_session(with_outputs(model.proto, self._wanted), model.label)
 
-    def __call__(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
-        """What is fed, and what is wanted of the rest, by name; stored tensors are not among them."""
-        found = run_session(self._session, self._wanted, feeds, self._label)
-        return dict(feeds) | dict(zip(self._wanted, found, strict=True))
-
-    def products(self, layer: AnalogLayer, seen: Mapping[str, Array]) -> Array:
-        """A layer's output before its bias."""
-        return layer.before_bias(seen[layer.output], *(self.value(name, seen) for name in layer.digital_inputs))
-
-    def value(self, name: str, seen: Mapping[str, Array]) -> Array:
-        """A tensor, perhaps a stored one."""
-        return seen[name] if name in seen else self._constants.value(name)
+def _products(layer: AnalogLayer, observed: Observed, seen: Mapping[str, Array]) -> Array:
+    """A layer's output before its bias."""
+    return layer.before_bias(seen[layer.output], *(observed.value(name, seen) for name in layer.digital_inputs))
 
 
 def digital_moments(
@@ -269,34 +270,23 @@ def digital_moments(
         DataError: the network does not run on these samples.
     """
     found: dict[str, Moments] = {}
-    for some in _together(layers, graph, max((position.samples for _, position in calls), default=1)):
-        observed = _Observed(model, graph, [tensor for layer in some for tensor in _tensors(layer)])
+    for some in in_groups(layers, _tensors, graph, _most_samples(calls)):
+        observed = Observed(model, graph, [tensor for layer in some for tensor in _tensors(layer)])
         sums = {layer.name: _Sums(layer) for layer in some}
         for feeds, _ in calls:
             seen = observed(feeds)
             for layer in some:
                 weights = _weights(layer, observed.value(layer.activation, seen), feeds)
-                sums[layer.name].add(observed.products(layer, seen), weights)
+                sums[layer.name].add(_products(layer, observed, seen), weights)
+            del seen
         found.update({name: total.moments() for name, total in sums.items()})
-        del observed, seen  # a session holds the network's weights: none is to be beside the next one, or the chips
+        del observed  # a session holds the network's weights: none is to be beside the next one, or the chips
         give_back_pool()
     return found
 
 
-def _together(layers: Sequence[AnalogLayer], graph: LayerGraph, samples: int) -> list[list[AnalogLayer]]:
-    """Layers in groups of which what is observed on so many samples fits in memory together."""
-    sizes = elements(graph)
-    groups: list[list[AnalogLayer]] = []
-    held: dict[str, int] = {}
-    for layer in layers:
-        producers = {tensor: graph.producer(tensor) for tensor in _tensors(layer)}
-        own = {tensor: 4 * samples * sizes[name] for tensor, name in producers.items() if name}
-        if not groups or sum((held | own).values()) > _OBSERVED_BYTES:
-            groups.append([])
-            held = {}
-        groups[-1].append(layer)
-        held |= own
-    return groups
+def _most_samples(calls: Sequence[Call]) -> int:
+    return max((position.samples for _, position in calls), default=1)
 
 
 def _tensors(layer: AnalogLayer) -> tuple[str, ...]:

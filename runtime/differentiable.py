@@ -31,6 +31,7 @@ from lhc.runtime.differentiable_layers import LAYERS
 from lhc.runtime.differentiable_ops import ELEMENTWISE, Function, Operator, UnsupportedOperatorError, tensor_of
 from lhc.runtime.differentiable_quantised import QLINEAR, QUANTISED
 from lhc.runtime.differentiable_shapes import SHAPES
+from lhc.runtime.observed import in_groups
 from lhc.runtime.operand_shapes import OperandShapes
 from lhc.runtime.ort import Array, observe_tensors, relative_error, rounding
 
@@ -184,11 +185,15 @@ def parity(
     if tensors is None:
         products = (layer.outputs[0] for layer in network.graph.candidates if _is_product(layer))
         tensors = (*products, *network.graph.outputs)
-    names = list(dict.fromkeys(tensors))
-    expected = observe_tensors(network.model, names, feeds, packs=False)
-    with torch.no_grad():
-        found = network(feeds, names)
-    return {name: relative_error(found[name].numpy(), tensor_of(expected[name]).numpy()) for name in names}
+    samples = max((len(array) for array in feeds.values() if array.ndim), default=1)
+    errors: dict[str, float] = {}
+    for names in in_groups(dict.fromkeys(tensors), lambda name: (name,), network.graph, samples):
+        expected = observe_tensors(network.model, names, feeds, packs=False)
+        with torch.no_grad():
+            found = network(feeds, names)
+        errors |= {name: relative_error(found[name].numpy(), tensor_of(expected[name]).numpy()) for name in names}
+        del expected, found
+    return errors
 
 
 def parity_limit(network: DifferentiableModel, exact: float) -> float:

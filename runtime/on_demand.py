@@ -1,6 +1,6 @@
 """Programmed tiles that are made when a layer is reached: those of a large network are never all held at once."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, TypeVar
 
@@ -68,17 +68,25 @@ def reads_on_demand(
 
 
 def alone_on_chips(
-    executor: HybridExecutor, hardware: Hardware, seed: int, draws: Sequence[int], t_s: float, number: int
+    executor: HybridExecutor,
+    hardware: Hardware,
+    seed: int,
+    draws: Sequence[int],
+    t_s: float,
+    number: int,
+    tile_sets: Collection[str],
 ) -> "dict[str, FastMatrix]":
-    """The fast engine on all of some chips as a read finds them: layers that are given the same on every chip.
+    """Some tile sets on the fast engine, on all of some chips as a read finds them: given the same on every chip.
 
     Only what it multiplies by is held, not what the tiles of more than one layer hold.
     """
     from lhc.runtime.fast import FastMatrix
 
     found: dict[str, FastMatrix] = {}
-    for layer in executor.tile_sets().values():
-        name, machine = layer.tile_set, hardware.for_layer(layer.name)
+    for name, layer in executor.tile_sets().items():
+        if name not in tile_sets:
+            continue
+        machine = hardware.for_layer(layer.name)
         states = [executor.reads(hardware, seed, draw, t_s, (number,), [name])[0][name] for draw in draws]
         found[name] = FastMatrix(states, draws, seed, machine).lay_out(layer.form.window is not None)
     return found

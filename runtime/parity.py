@@ -6,6 +6,7 @@ mistaken for noise.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
@@ -16,10 +17,14 @@ from lhc.model import OnnxModel, captured
 from lhc.onnx_io import Constants
 from lhc.runtime.cut import Segment, SegmentModels
 from lhc.runtime.executor import HybridExecutor
+from lhc.runtime.observed import Observed, in_groups
 from lhc.runtime.on_demand import reads_on_demand
 from lhc.runtime.ort import Array, create_session, observe_tensors, relative_error, run_session
 from lhc.runtime.stream import Position
 from lhc.runtime.tensor_types import tensor_types
+
+if TYPE_CHECKING:
+    from lhc.runtime.layers import AnalogLayer
 
 __all__ = ["PARITY_TOLERANCE", "parity_errors", "parity_tolerance"]
 
@@ -55,14 +60,17 @@ def parity_errors(
     executor = HybridExecutor(model, graph, names)
     machine = hardware.geometry
     products = reads_on_demand(executor, machine, 0, 0, 0.0, (0,))[0].chips[0]
-    layers = executor.layers
-    inner = {t for layer in layers for t in (layer.activation, *layer.digital_inputs, layer.output)}
-    wanted = sorted(t for t in inner if graph.producer(t) is not None)
-    tensors = dict(feeds) | observe_tensors(model, wanted, feeds, packs=False)
+
+    def tensors_of(layer: "AnalogLayer") -> tuple[str, ...]:
+        return layer.activation, *layer.digital_inputs, layer.output
+
     errors = {}
-    for layer in layers:
-        (output,) = executor.run_layer(layer, tensors, products, Position(0, samples))
-        errors[layer.name] = relative_error(output, tensors[layer.output])
+    for some in in_groups(executor.layers, tensors_of, graph, samples):
+        tensors = Observed(model, graph, [t for layer in some for t in tensors_of(layer)], packs=False)(feeds)
+        for layer in some:
+            (output,) = executor.run_layer(layer, tensors, products, Position(0, samples))
+            errors[layer.name] = relative_error(output, tensors[layer.output])
+        del tensors
     of_forms = form_errors(model, graph, names, feeds)
     return {name: max(error, of_forms.get(name, 0.0)) for name, error in errors.items()}
 

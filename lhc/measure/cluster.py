@@ -140,6 +140,9 @@ class DaskWorkers:
                         " run the same command again"
                     ) from None
 
+    def forget(self) -> None:
+        """Nothing is held here."""
+
     def close(self) -> None:
         """Disconnect."""
         self._client.close()

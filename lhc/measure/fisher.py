@@ -282,6 +282,8 @@ def _network(bench: Bench, graph: LayerGraph, names: Sequence[str], chips: int) 
     """The network with gradients and programmed tiles, once it is seen to compute what onnxruntime does."""
     from lhc.runtime.differentiable_effects import LayerEffects
 
+    if bench.setting.is_large:  # sessions that only answer are large beside gradients
+        bench.running.workers.forget()
     network = LayerEffects(bench.model, graph, bench.hardware, names, bench.output_name)
     fixed = static_batch(bench.model)
     network.check_parity(next(bench.blocks() if fixed else bench.task.blocks(parity_samples(graph)))[1])

@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     from lhc.runtime.fast import FastMatrix
 
 __all__ = [
-    "BANK_SHARE",
-    "BYTES_PER_WEIGHT",
     "DEFAULT_MEMORY",
     "Block",
     "Job",
@@ -144,12 +142,15 @@ class Setting:
 
     def chips_together(self, placement: frozenset[str]) -> int:
         """How many chips fit in memory together."""
-        size = max(BYTES_PER_WEIGHT * self._weights(placement), 1)
-        return max(1, min(CHIPS_TOGETHER, self.tile_bytes // size))
+        return max(1, min(CHIPS_TOGETHER, self.tile_bytes // max(self.chip_bytes(placement), 1)))
 
     def keeps_chips(self, placement: frozenset[str], chips: int) -> bool:
         """Whether the tiles of that many chips stay in memory once they are programmed."""
-        return 2 * BYTES_PER_WEIGHT * self._weights(placement) * chips <= self.tile_bytes
+        return 2 * self.chip_bytes(placement) * chips <= self.tile_bytes
+
+    def chip_bytes(self, placement: frozenset[str]) -> int:
+        """Of the tiles of one chip, as products take them."""
+        return BYTES_PER_WEIGHT * self._weights(placement)
 
     @property
     def kept_placements(self) -> int:
@@ -285,6 +286,10 @@ class Scorer:
 
     def _programmed(self, executor: HybridExecutor, job: Job) -> ProgrammedLayers:
         hardware, seed = self.setting.hardware, self.setting.seed
+        if self.setting.is_large:
+            size = self.setting.chip_bytes(job.placement) * len(job.draws)
+            self._bank.make_room(size, lambda key: isinstance(key, tuple) and key[1:] == (job.draws, job.t_s))
+            give_back_pool()
         corrections: tuple[Mapping[str, Correction], ...] = ()
         if self.setting.calibrates and job.placement:  # before the chips are programmed, which are large
             t_s = hardware.compensation.calibrated_at(job.t_s)
@@ -293,7 +298,7 @@ class Scorer:
                 for draw in job.draws
             )
 
-        if self.setting.is_large:
+        if self.setting.is_large and corrections:
             give_back_pool()
 
         def kept(mapping: Hashable, make: "Callable[[], FastMatrix]") -> "FastMatrix":

@@ -57,6 +57,10 @@ class Workers(Protocol):
         """
         ...
 
+    def forget(self) -> None:
+        """Let go of what this process holds for the next units."""
+        ...
+
     def close(self) -> None:
         """Let go of all processes and connections."""
         ...
@@ -76,6 +80,10 @@ class SerialWorkers:
             self._scorer = Scorer(setting)
         for number, (job, samples) in enumerate(units):
             yield number, self._scorer.scores(job, samples())
+
+    def forget(self) -> None:
+        """See `Workers`."""
+        self._scorer = None
 
     def close(self) -> None:
         """Nothing is open."""
@@ -113,6 +121,9 @@ class ProcessWorkers:
                 " finished is kept. Run the same command again, perhaps with a lower --jobs, and report it if that ends"
                 " so too"
             ) from error
+
+    def forget(self) -> None:
+        """Nothing is held in this one."""
 
     def close(self) -> None:
         """Stop all processes; a unit that one is at is lost."""

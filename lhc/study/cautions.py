@@ -1,40 +1,55 @@
 """What a user should know about a measurement before trusting it; told to the logger ``lhc``."""
 
 import logging
+import math
 
 import numpy as np
 
+from lhc.costs.tensors import held_elements
 from lhc.graph import LayerGraph
+from lhc.hardware import Hardware
 from lhc.measure.bench import Bench
 from lhc.measure.judge import Budget
-from lhc.measure.scorer import BANK_SHARE, BYTES_PER_WEIGHT
+from lhc.model import OnnxModel
 from lhc.results import Verdict
+from lhc.runtime.network_calls import calibration_count, call_samples
 from lhc.samples.metrics import Array
 from lhc.stats import samples_needed
-from lhc.support.numbers import share_text
+from lhc.support.numbers import counted, share_text
 
-__all__ = ["doubts", "large_chip", "warn_of_doubtful_labels", "warn_of_few_samples", "warn_of_other_samples"]
+__all__ = ["beyond_memory", "doubts", "warn_of_doubtful_labels", "warn_of_few_samples", "warn_of_other_samples"]
 
 log = logging.getLogger("lhc")
 
+LIBRARIES = 600 * 2**20
+"""Bytes of a process with torch, onnxruntime and compiled loops: 490 to 550 MiB were measured."""
 LEAST_WON = 1 / 3
 """Of what the most frequent class leaves to be won, the share below which a network is asked about."""
 
 
-def large_chip(graph: LayerGraph, memory: int) -> str | None:
-    """What to say where a memory in bytes is too little for what is held whatever it is; None elsewhere.
+def beyond_memory(model: OnnxModel, graph: LayerGraph, machine: Hardware, samples: int, memory: int) -> str | None:
+    """What to say where a process takes more than a memory in bytes, whatever it keeps; None elsewhere.
 
-    That is one chip; and the network: its weights, as onnxruntime lays them out, and once more while a session is made.
+    That is libraries; four times the weights, for the network, a session of it, one chip, gradients or what a session
+    copies while it is made; and what one call of the network, or the calibration of a chip, holds of its tensors.
+
+    Args:
+        samples: how many there are.
     """
-    stored = [layer.matrix for layer in graph.candidates if layer.weight is not None]
-    weights = sum(matrix.parameters for matrix in stored if matrix is not None)
-    chip, network = BYTES_PER_WEIGHT * weights, 3 * 4 * weights
-    if chip <= memory // BANK_SHARE:
+    weights = sum(4 * math.prod(tensor.dims) for tensor in model.proto.graph.initializer)
+    together = call_samples(graph)
+    if machine.corrects_outputs:
+        together = max(together, calibration_count(graph, machine.compensation))
+    together = min(together, samples)
+    tensors = 4 * held_elements(graph) * together
+    needed = LIBRARIES + 4 * weights + tensors
+    if needed <= memory:
         return None
     return (
-        f"--memory bounds what is kept of chips and outputs; whatever it says, one chip and the network are held: with"
-        f" all layers analog its tiles take up to {chip / 2**20:,.0f} MiB, the products' weights and sessions up to"
-        f" {network / 2**20:,.0f} MiB; of {memory / 2**20:,.0f} MiB a quarter is for tiles"
+        f"--memory {memory / 2**20:,.0f} MiB is less than a process of this command may take whatever it keeps, about"
+        f" {needed / 2**20:,.0f} MiB: libraries {LIBRARIES / 2**20:,.0f}, four times the weights"
+        f" {4 * weights / 2**20:,.0f}, tensors of {counted(together, 'sample')} {tensors / 2**20:,.0f}; what it keeps"
+        " beside these for later (chips, answers) is bounded"
     )
 
 

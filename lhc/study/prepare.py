@@ -23,7 +23,7 @@ from lhc.samples.class_axis import check_class_axis, class_axis
 from lhc.samples.metric_choice import metric_without_targets
 from lhc.samples.metrics import METRICS, UNCHOSEN, check_classes
 from lhc.samples.task import Task, count_samples
-from lhc.study.cautions import large_chip
+from lhc.study.cautions import beyond_memory
 from lhc.study.source import Opened, opened_of
 from lhc.study.state import Study
 from lhc.study.tile_ranges import calibrated
@@ -147,7 +147,7 @@ def read(
     if options.output is not None and options.output not in graph.outputs:
         raise UsageError(f"--output {options.output!r}: the model's outputs are {', '.join(graph.outputs)}")
     _tell_unjudged(options, opened, graph)
-    if caution := large_chip(graph, options.bytes):
+    if caution := beyond_memory(opened.model, graph, machine, len(task), options.bytes):
         opened.warn(caution)
     check_machine(machine, graph)
     plan = initial_plan(graph, machine, opened.model.source, VERSION)

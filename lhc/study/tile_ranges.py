@@ -41,10 +41,10 @@ def calibrated(study: Study, names: Sequence[str]) -> Study:
     from lhc.runtime.calibration import calibrate_adcs, calibrate_ranges  # loads PyTorch
 
     if inputs:
-        blocks = _blocks(study, CALIBRATION_SAMPLES)
+        blocks = _Blocks(study, CALIBRATION_SAMPLES)
         plan = plan.with_ranges(calibrate_ranges(study.model, study.graph, machine, inputs, blocks))
     if adcs:
-        blocks = _blocks(study, CALIBRATION_SAMPLES)
+        blocks = _Blocks(study, CALIBRATION_SAMPLES)
         bounds, columns = calibrate_adcs(study.model, study.graph, machine, adcs, blocks, plan.ranges)
         plan = plan.model_copy(update={"hardware": machine.with_adc_bounds(bounds, columns)})
     return replace(study, plan=plan)
@@ -59,7 +59,7 @@ def _with_sums(study: Study) -> Study:
         return study
     from lhc.runtime.calibration import calibrate_sums  # loads PyTorch
 
-    blocks = _blocks(study, SUM_SAMPLES)
+    blocks = _Blocks(study, SUM_SAMPLES)
     sums = calibrate_sums(study.model, study.graph, machine, names, blocks, plan.ranges, study.t_s)
     return replace(study, plan=plan.with_sums(sums))
 
@@ -69,7 +69,11 @@ def _reads_again(machine: Hardware, name: str) -> bool:
     return adc.bound_management == "iterative" and adc.bound is not None
 
 
-def _blocks(study: Study, count: int) -> Iterator[tuple[int, Mapping[str, Array]]]:
-    """The first ranking samples, and how many each block has."""
-    bench = study.bench(study.splits.rank.head(count))
-    return ((count_samples(feeds), feeds) for _, feeds in bench.blocks())
+class _Blocks:
+    """The first ranking samples, and how many each block has; they are read anew whenever they are gone through."""
+
+    def __init__(self, study: Study, count: int) -> None:
+        self._bench = study.bench(study.splits.rank.head(count))
+
+    def __iter__(self) -> Iterator[tuple[int, Mapping[str, Array]]]:
+        return ((count_samples(feeds), feeds) for _, feeds in self._bench.blocks())

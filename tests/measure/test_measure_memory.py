@@ -1,6 +1,7 @@
 """Peak memory is bounded by the largest part of a network, not by how many parts it has: a child process measures."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -46,7 +47,8 @@ model = onnx.parser.parse_model(text)
 rng = np.random.default_rng(0)
 weights = {"w": rng.normal(size=(8, 8)).astype(np.float32), "times": np.array([1, 2**15])}
 model.graph.initializer.extend(onnx.numpy_helper.from_array(array, name) for name, array in weights.items())
-found = lhc.partition(model, {"x": rng.normal(size=(64, 8)).astype(np.float32)}, strategy="all-analog", draws=2)
+samples = {"x": rng.normal(size=(64, 8)).astype(np.float32)}
+found = lhc.partition(model, samples, strategy="all-analog", draws=2, memory="1MiB")
 assert len(found.plan.analog) == layers
 peak = re.search(r"VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text())
 print(int(peak[1]) // 1024)
@@ -54,6 +56,8 @@ print(int(peak[1]) // 1024)
 
 
 def test_digital_parts_between_analog_layers_share_their_memory(tmp_path: Path) -> None:
+    told = []
+
     def peak(layers: int) -> int:
         result = subprocess.run(
             [sys.executable, "-c", CHILD, str(layers)],
@@ -64,9 +68,15 @@ def test_digital_parts_between_analog_layers_share_their_memory(tmp_path: Path) 
             check=False,
         )
         assert result.returncode == 0, result.stderr
+        found = re.search(r"--memory 1 MiB is less than .* about ([\d,]+) MiB", result.stderr)
+        assert found, result.stderr
+        told.append(int(found[1].replace(",", "")))
         return int(result.stdout)
 
-    assert peak(7) - peak(2) < 3 * 64  # MiB; five memories of their own would be 320
+    peaks = [peak(7), peak(2)]
+
+    assert peaks[0] - peaks[1] < 3 * 64  # MiB; five memories of their own would be 320
+    assert all(found < most for found, most in zip(peaks, told, strict=True)), "what is said that it may take"
 
 
 @pytest.mark.parametrize(("tokens", "samples"), [(1, 64), (2**14, 64), (2**15, 32), (3 * 2**14, 16), (2**20, 1)])

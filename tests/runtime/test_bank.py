@@ -95,3 +95,24 @@ def test_a_bank_forgets_what_was_not_used_for_longest() -> None:
     assert bank.get("b", lambda: _Sized(10)) is not second
     large = bank.get("d", lambda: _Sized(200))
     assert bank.get("d", lambda: _Sized(200)) is not large
+
+
+class _Sized:
+    """Something of a size."""
+
+    def __init__(self, nbytes: int) -> None:
+        self.nbytes = nbytes
+
+
+def test_what_is_not_needed_goes_where_it_does_not_fit_beside_what_comes() -> None:
+    bank: Bank[_Sized] = Bank(100)
+    kept = {key: bank.get(key, lambda: _Sized(30)) for key in ("a", "b", "c")}
+
+    bank.make_room(40, lambda key: key == "b")  # 30 of which are here
+    assert all(bank.get(key, lambda: _Sized(0)) is value for key, value in kept.items())
+
+    bank.make_room(70, lambda key: key == "b")
+    assert bank.get("b", lambda: _Sized(0)) is kept["b"]
+    assert bank.keeps(70)
+    assert not bank.keeps(71)
+    assert bank.get("a", lambda: _Sized(40)) is not kept["a"]

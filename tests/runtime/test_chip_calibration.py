@@ -9,7 +9,7 @@ from lhc.hardware import Adc, Dac, Hardware, Pcm
 from lhc.hardware.sections import Compensation, Tiles
 from lhc.model import OnnxModel
 from lhc.onnx_io import load_model, read_graph
-from lhc.runtime import HybridExecutor, Position, ProgrammedLayers, chip_calibration
+from lhc.runtime import HybridExecutor, Position, ProgrammedLayers
 from lhc.runtime.chip_calibration import (
     Moments,
     calibrated,
@@ -183,20 +183,6 @@ def test_masks_of_one_size_that_differ_leave_open_what_is_padding() -> None:
     alike = _token_corrections(x, mask, decoder_attention_mask=mask.copy()).offset
     assert (alike == _token_corrections(x, mask).offset).all()
     assert not np.allclose(alike, whole, atol=1e-3)
-
-
-def test_what_is_observed_together_counts_inputs_and_outputs_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Per sample: conv writes 96 values, gemm reads 96 others and writes 8, matmul reads 8 others and writes 5."""
-    model = _network()
-    graph = read_graph(model)
-    layers = HybridExecutor(model, graph, ["conv", "gemm", "matmul"]).layers
-    names = []
-    for values in (96 + 96 + 8, 96 + 96 + 8 - 1, 96 + 96 + 8 + 8 + 5):
-        monkeypatch.setattr(chip_calibration, "_OBSERVED_BYTES", 4 * values)
-        names.append([[layer.name for layer in some] for some in chip_calibration._together(layers, graph, 1)])
-    assert names[0] == [["conv", "gemm"], ["matmul"]]
-    assert names[1] == [["conv"], ["gemm", "matmul"]]
-    assert names[2] == [["conv", "gemm", "matmul"]]
 
 
 def test_few_tokens_of_huge_activations_do_not_decide() -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from lhc.hardware import Hardware
 from lhc.onnx_io import load_model, read_graph
-from lhc.runtime import HybridExecutor, Position, chip_calibration
+from lhc.runtime import HybridExecutor, Position, observed
 from lhc.runtime.chip_calibration import digital_moments
 from lhc.runtime.ort import create_session
 from lhc.samples.metrics import get_metric
@@ -63,14 +63,14 @@ def test_moments_of_many_layers_take_one_session_at_a_time(monkeypatch: pytest.M
     layers = HybridExecutor(model, graph, [f"l{n}" for n in range(LAYERS)]).layers
     made: list[weakref.ref[object]] = []
 
-    def counted(proto: onnx.ModelProto, label: str) -> object:
+    def counted(proto: onnx.ModelProto, label: str, packs: bool) -> object:
         assert all(session() is None for session in made)
-        session = create_session(proto, label)
+        session = create_session(proto, label, packs)
         made.append(weakref.ref(session))
         return session
 
-    monkeypatch.setattr(chip_calibration, "create_session", counted)
-    monkeypatch.setattr(chip_calibration, "_OBSERVED_BYTES", 1)
+    monkeypatch.setattr(observed, "create_session", counted)
+    monkeypatch.setattr(observed, "OBSERVED_BYTES", 1)
 
     found = digital_moments(model, graph, layers, [({"x0": np.ones((2, 8), np.float32)}, Position(0, 2))])
 

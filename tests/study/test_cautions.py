@@ -10,7 +10,7 @@ from onnx import numpy_helper
 import lhc
 from lhc.errors import ModelError
 from lhc.onnx_io import load_model, read_graph
-from lhc.study.cautions import doubts, large_chip
+from lhc.study.cautions import beyond_memory, doubts
 
 LABELS = np.array([0] * 30 + [1] * 40 + [2] * 30)
 
@@ -101,11 +101,20 @@ def test_an_ordinary_export_is_taken_without_a_word(caplog: pytest.LogCaptureFix
     assert not caplog.text
 
 
-def test_a_memory_too_small_for_one_chip_is_told() -> None:
-    text = '<ir_version: 8, opset_import: ["" : 17]> g (float[N, 1000] x) => (float[N, 500] y) {y = MatMul (x, w)}'
+def test_a_memory_that_a_process_exceeds_whatever_it_keeps_is_told() -> None:
+    """Four times 2 MB of weights; a sample holds 1,000 and 500 values; 600 MiB are libraries."""
+    text = '<ir_version: 8, opset_import: ["" : 17]> g (float[N, 1000] x) => (float[N, 500] y) '
+    text += "{ r = Relu (x) y = MatMul (r, w) }"
     model = onnx.parser.parse_model(text)
     model.graph.initializer.append(numpy_helper.from_array(np.zeros((1000, 500), np.float32), "w"))
-    graph = read_graph(load_model(model))
-    assert large_chip(graph, 10_000_000) is None
-    told = "tiles take up to 2 MiB, the products' weights and sessions up to 6 MiB; of 9 MiB a quarter is for tiles"
-    assert told in str(large_chip(graph, 9 * 2**20))
+    model = load_model(model)
+    graph = read_graph(model)
+
+    def told(preset: str, samples: int, memory: int) -> str | None:
+        return beyond_memory(model, graph, lhc.Hardware.load(preset), samples, memory * 2**20)
+
+    assert told("lionheart", 1, 608) is None
+    few, many = str(told("lionheart", 1, 607)), str(told("lionheart", 10**6, 1))
+    assert "about 608 MiB: libraries 600, four times the weights 8, tensors of 1 sample 0;" in few
+    assert "tensors of 256 samples 1;" in many, "those that calibrate a chip"
+    assert "tensors of 64 samples 0;" in str(told("ideal", 10**6, 1)), "those of a call"
