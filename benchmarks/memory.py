@@ -51,7 +51,7 @@ def made(name: str, folder: Path) -> tuple[Path, Path]:
     torch.manual_seed(0)
     network, inputs = _network(name, np.random.default_rng(0))
     example = {tensor: torch.from_numpy(array[:2]) for tensor, array in inputs.items()}
-    ordered = name in IMAGES
+    ordered = len(inputs) == 1
     axes = {tensor: {0: "N"} for tensor in (*inputs, "answer")}
     torch.onnx.export(
         network.eval(),
@@ -67,16 +67,18 @@ def made(name: str, folder: Path) -> tuple[Path, Path]:
     return path, samples
 
 
-class _Segmenting(torch.nn.Module):
-    """A network of torchvision that gives a dictionary, without all but its answer."""
+class _Answer(torch.nn.Module):
+    """One of the answers of a network, which gives a dictionary of them."""
 
-    def __init__(self, network: torch.nn.Module) -> None:
+    def __init__(self, network: torch.nn.Module, answer: str, masked: bool = False) -> None:
+        """``masked``: it is told that no token is padding, and looks for none that begins a text."""
         super().__init__()
-        self.network = network
+        self.network, self.answer, self.masked = network, answer, masked
 
-    def forward(self, image: torch.Tensor) -> torch.Tensor:
-        """Classes of pixels."""
-        answer: torch.Tensor = self.network(image)["out"]
+    def forward(self, given: torch.Tensor) -> torch.Tensor:
+        """Logits."""
+        more = {"attention_mask": torch.ones_like(given)} if self.masked else {}
+        answer: torch.Tensor = self.network(given, **more)[self.answer]
         return answer
 
 
@@ -85,21 +87,20 @@ def _network(name: str, random: np.random.Generator) -> tuple[Any, dict[str, Any
     if name in IMAGES:
         path, side = IMAGES[name]
         make = attrgetter(path)(import_module("torchvision").models)
-        network = _Segmenting(make(weights_backbone=None)) if name == "deeplab" else make(weights=None)
+        network = _Answer(make(weights_backbone=None), "out") if name == "deeplab" else make(weights=None)
         return network, {"image": random.normal(size=(SAMPLES, 3, side, side)).astype("f4")}
     transformers = import_module("transformers")
     width, blocks, inner = SIZES[name]
     if name == "gpt2":
         of_gpt = {"n_embd": width, "n_layer": blocks, "n_head": width // 64, "use_cache": False}
-        network = transformers.GPT2LMHeadModel(transformers.GPT2Config(attn_implementation="eager", **of_gpt))
+        gpt = transformers.GPT2LMHeadModel(transformers.GPT2Config(attn_implementation="eager", **of_gpt))
+        network = _Answer(gpt, "logits", masked=True)
     else:
         sizes = {"hidden_size": width, "num_hidden_layers": blocks, "intermediate_size": inner}
         sizes["vocab_size"] = VOCABULARY if name != SMALLEST else 100
         config = transformers.BertConfig(num_attention_heads=width // 64, attn_implementation="eager", **sizes)
         network = transformers.BertForSequenceClassification(config)
     texts = {"input_ids": random.integers(0, 30_000 if name != SMALLEST else 100, (SAMPLES, TOKENS))}
-    if name == "gpt2":  # without it, it looks for texts that were packed into one
-        texts["attention_mask"] = np.ones((SAMPLES, TOKENS), np.int64)
     return network, texts
 
 

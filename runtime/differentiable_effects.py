@@ -168,7 +168,9 @@ class LayerEffects:
             )
         cotangents = self._cotangents(output, samples, directions)
         self._align(noisy, tensors, samples)
-        return tensors, [self._gradients(noisy, tensors, vector) for vector in cotangents]
+        gradients = [self._gradients(noisy, tensors, vector) for vector in cotangents]
+        # Without what gradients were taken through: tensors of all layers, of which some are needed.
+        return {name: tensor.detach() for name, tensor in tensors.items()}, gradients
 
     def _operands(
         self, noisy: NoisyProduct, tensors: Mapping[str, Tensor], gradients: Sequence[Mapping[str, Tensor]], size: int

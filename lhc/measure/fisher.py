@@ -234,12 +234,17 @@ def _towards_classes(p: Floats, signs: Array) -> Floats:
 
 
 def _chunks(graph: LayerGraph, names: Sequence[str], states: int, memory: int) -> Iterator[list[str]]:
-    """Layers of which so many states of the tiles fit in this memory together; those that share them stay together."""
+    """Layers of which so many states of the tiles, and the gradients, fit in this memory together.
+
+    Those that share tiles stay together.
+    """
+    gradients = DIRECTIONS * _block_samples(graph)
     chunk: list[str] = []
     held = 0
     for group in graph.tied(names):
-        matrix = graph[group[0]].matrix
-        size = 4 * (states + 1) * (matrix.parameters if matrix is not None else 0)
+        matrices = [matrix for name in group if (matrix := graph[name].matrix) is not None]
+        values = sum(matrix.positions * matrix.cols * matrix.groups for matrix in matrices)
+        size = 4 * ((states + 1) * (matrices[0].parameters if matrices else 0) + gradients * values)
         if chunk and held + size > memory:
             yield chunk
             chunk, held = [], 0
@@ -359,7 +364,12 @@ def _blocks(bench: Bench, graph: LayerGraph) -> Iterator[tuple[slice, Mapping[st
     if static_batch(bench.model):
         yield from bench.blocks()
         return
+    yield from bench.task.blocks(_block_samples(graph))
+
+
+def _block_samples(graph: LayerGraph) -> int:
+    """Samples whose activations and gradients fit in memory."""
     matrices = [layer.matrix for layer in graph.candidates if layer.matrix is not None]
     values = sum(matrix.positions * matrix.cols * matrix.groups for matrix in matrices)
     size = ACTIVATION_BYTES // (4 * (DIRECTIONS + 4) * max(values, 1))
-    yield from bench.task.blocks(min(max(size, 1), MOST_SAMPLES))
+    return min(max(size, 1), MOST_SAMPLES)

@@ -97,13 +97,6 @@ def test_a_bank_forgets_what_was_not_used_for_longest() -> None:
     assert bank.get("d", lambda: _Sized(200)) is not large
 
 
-class _Sized:
-    """Something of a size."""
-
-    def __init__(self, nbytes: int) -> None:
-        self.nbytes = nbytes
-
-
 def test_what_is_not_needed_goes_where_it_does_not_fit_beside_what_comes() -> None:
     bank: Bank[_Sized] = Bank(100)
     kept = {key: bank.get(key, lambda: _Sized(30)) for key in ("a", "b", "c")}

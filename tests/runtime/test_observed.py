@@ -13,6 +13,7 @@ from lhc.model import OnnxModel
 from lhc.onnx_io import load_model, read_graph
 from lhc.runtime import HybridExecutor, Position, observed, parity_errors
 from lhc.runtime.observed import in_groups
+from lhc.runtime.ort import create_session
 from tests.runtime.models_on_tiles import Array, model_of, normal
 
 pytestmark = pytest.mark.analog
@@ -120,11 +121,10 @@ def test_groups_change_nothing(
     graph = read_graph(model)
     together = what(model, graph)
     sessions = []
-    made = observed.create_session
 
     def counted(proto: onnx.ModelProto, label: str, packs: bool) -> object:
         sessions.append([value.name for value in proto.graph.output])
-        return made(proto, label, packs)
+        return create_session(proto, label, packs)
 
     monkeypatch.setattr(observed, "create_session", counted)
     monkeypatch.setattr(observed, "OBSERVED_BYTES", 1)

@@ -107,11 +107,11 @@ def test_a_memory_that_a_process_exceeds_whatever_it_keeps_is_told() -> None:
     text += "{ r = Relu (x) y = MatMul (r, w) }"
     model = onnx.parser.parse_model(text)
     model.graph.initializer.append(numpy_helper.from_array(np.zeros((1000, 500), np.float32), "w"))
-    model = load_model(model)
-    graph = read_graph(model)
+    network = load_model(model)
+    graph = read_graph(network)
 
     def told(preset: str, samples: int, memory: int) -> str | None:
-        return beyond_memory(model, graph, lhc.Hardware.load(preset), samples, memory * 2**20)
+        return beyond_memory(network, graph, lhc.Hardware.load(preset), samples, memory * 2**20)
 
     assert told("lionheart", 1, 608) is None
     few, many = str(told("lionheart", 1, 607)), str(told("lionheart", 10**6, 1))
