@@ -9,12 +9,7 @@ from lhc.support.notebook import Tabled, plotting
 from lhc.support.numbers import bounds_text, level_text, number_text
 from lhc.support.tables import Table
 
-__all__ = [
-    "Agreement",
-    "Evaluation",
-    "SensitivityTable",
-    "Verdict",
-]
+__all__ = ["Agreement", "Evaluation", "SensitivityTable", "Verdict"]
 
 
 @dataclass(frozen=True)

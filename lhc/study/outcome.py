@@ -97,19 +97,13 @@ class Analysis(Tabled):
     @cached_property
     def costs(self) -> CostTerms | None:
         """Latency and energy of every layer, analog and digital; None where the hardware describes no costs."""
-        return (
-            None
-            if self.plan.hardware.costs is None
-            else cost_terms(self.graph, self.plan.hardware, self.plan.copies, self.plan.sums)
-        )
+        plan, machine = self.plan, self.plan.hardware
+        return None if machine.costs is None else cost_terms(self.graph, machine, plan.copies, plan.sums)
 
     def cost(self, analog: frozenset[str]) -> SystemCost | None:
         """What a placement would cost, per sample; None where the hardware describes no costs."""
-        return (
-            None
-            if self.costs is None
-            else cost_of(self.graph, analog, self.plan.hardware, self.plan.copies, self.plan.sums)
-        )
+        plan, machine = self.plan, self.plan.hardware
+        return None if machine.costs is None else cost_of(self.graph, analog, machine, plan.copies, plan.sums)
 
     def blocks(self) -> Mapping[str, tuple[LayerPlan, ...]]:
         """The rows by the path of the block that they are in, in the order of the file; ``""`` is the top."""
