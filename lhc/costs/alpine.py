@@ -63,7 +63,7 @@ class Alpine:
         once = {
             "quantise": self._work(inputs * core.quantise_cycles),
             "input": into,
-            "product": self._products(products, rounds),
+            "product": self._products(machine, products, rounds),
             "output": out_of,
             "rescale": self._work(outputs * reads * core.rescale_cycles),
         }
@@ -131,10 +131,9 @@ class Alpine:
             return Cost(seconds / links, self._waiting(seconds / links) + buffers)
         return Cost(seconds, self._work(seconds * self.costs.core.clock_ghz * 1e9).energy_j + buffers)
 
-    def _products(self, products: float, rounds: float) -> Cost:
-        tiles = self.hardware.tiles
+    def _products(self, machine: Hardware, products: float, rounds: float) -> Cost:
         seconds = rounds * self.costs.tile.product_ns * 1e-9
-        energy = products * tiles.rows * tiles.cols * self.costs.tile.product_pj_per_cell * 1e-12
+        energy = products * machine.cells * self.costs.tile.product_pj_per_cell * 1e-12
         return Cost(seconds, self._waiting(seconds) + energy)
 
     def _columns(self, matrix: MatrixShape) -> int:
@@ -155,7 +154,9 @@ class Alpine:
         tiles = machine.tiles_for(matrix.rows, matrix.cols * matrix.groups, copies)
         vectors = tiles * machine.tiles.rows
         cost = self._transfer(vectors, machine.tiles.rows, machine.dac.bits, 1)
-        cost += self._products(vectors, vectors) + self._transfer(vectors, machine.tiles.cols, machine.adc.bits, 1)
+        cost += self._products(machine, vectors, vectors) + self._transfer(
+            vectors, machine.tiles.cols, machine.adc.bits, 1
+        )
         return cost.times(1 / self.costs.tile.samples_per_readout)
 
 
@@ -176,7 +177,7 @@ def _(costs: AlpineCosts, hardware: Hardware) -> Power:
     core, tile, memory = costs.core, costs.tile, costs.memory
     return Power(
         core=core.clock_ghz * core.active_pj_per_cycle * 1e-3,
-        tile=hardware.tiles.rows * hardware.tiles.cols * tile.product_pj_per_cell / tile.product_ns * 1e-3,
+        tile=hardware.most_cells * tile.product_pj_per_cell / tile.product_ns * 1e-3,
         waiting=core.clock_ghz * core.waiting_pj_per_cycle * 1e-3,
         link=tile.io_bytes_per_ns * tile.buffer_pj_per_byte * 1e-3,
         memory=memory.dram_gb_per_s * memory.dram_pj_per_byte * 1e-3,

@@ -1,7 +1,8 @@
 """Area of a machine and the most power that it can draw, as far as its description tells them.
 
 Area: tiles (those of the machine where their number is known, else those in use), cores, and what is there once; only
-what has a figure in the description is summed, and what has none is named.
+what has a figure in the description is summed, and what has none is named. The area of a tile without its converters,
+all of it where theirs is not known, is that of one unit cell a weight, and grows with their number.
 
 Peak power: the sum of what can be at work at once under the machine's schedule, each part at its active power:
 
@@ -97,7 +98,9 @@ def _area(hardware: Hardware, in_use: int) -> Area | None:
     assert hardware.costs is not None
     cores, _ = schedule_of(hardware.costs)
     count = hardware.tiles.count or in_use
-    tiles = count * chip.tile_mm2.value
+    fixed = 0.0 if chip.converters_mm2 is None else chip.converters_mm2.value
+    cells = hardware.most_cells / (hardware.tiles.rows * hardware.tiles.cols)
+    tiles = count * (fixed + cells * (chip.tile_mm2.value - fixed))
     core = 0.0 if chip.core_mm2 is None else cores * chip.core_mm2.value
     rest = 0.0 if chip.rest_mm2 is None else chip.rest_mm2.value
     missing = [name for name, figure in (("cores", chip.core_mm2), ("rest", chip.rest_mm2)) if figure is None]

@@ -44,6 +44,11 @@ class Hardware(Machine):
         return (self, *(self._with(override, number) for number, override in enumerate(self.overrides)))
 
     @property
+    def most_cells(self) -> int:
+        """Unit cells of a tile, of the layers that need most."""
+        return max(machine.cells for machine in self._variants())
+
+    @property
     def is_stochastic(self) -> bool:
         """Whether two draws can differ, in any layer."""
         return any(m.devices is not None or m.draws_outputs or m.faults.any for m in self._variants())

@@ -56,9 +56,14 @@ class PairedDevices(DeviceModel):
     g_min_us: Scale = 0.0
     """Conductance of a device that is programmed to nothing, in µS: g_max over the on/off ratio. Programming noise,
     drift and read noise are those of what a device really holds; a pair's difference takes g_min away again."""
-    pair: Literal["one-sided", "two-sided"] = "one-sided"
+    pair: Literal["one-sided", "two-sided", "reference-column"] = "one-sided"
     """``one-sided``: one device of a pair holds the weight, the other g_min. ``two-sided``: both hold half of it,
-    above and below the middle of g_min and g_max."""
+    above and below the middle of g_min and g_max. ``reference-column``: one device a weight, of which 0 is the middle;
+    the other is that of its row in a column of the tile whose devices hold the middle. What that column gives is
+    subtracted from every other's before the ADC."""
+    pairs_per_weight: int = Field(default=1, ge=1, le=16)
+    """Pairs in the unit cell of a weight, all programmed to the weight, whose currents add up in its column; a full
+    scale is that of all of them together."""
 
     @model_validator(mode="after")
     def _devices_can_be_switched(self) -> "PairedDevices":
@@ -68,15 +73,25 @@ class PairedDevices(DeviceModel):
 
     @property
     def plain(self) -> bool:
-        """Whether the device of a pair that holds nothing of a weight has no conductance."""
-        return self.g_min_us == 0 and self.pair == "one-sided"
+        """Whether a weight stands on one pair whose device that holds nothing of it has no conductance."""
+        return self.g_min_us == 0 and self.pair == "one-sided" and self.pairs_per_weight == 1
 
-    def cells(self, weight: Any) -> tuple[Any, Any]:  # noqa: ANN401 - a number or an array of any library
-        """What the two devices of a pair are to hold, in µS.
+    @property
+    def span_us(self) -> float:
+        """What the difference of a pair is for a tile's greatest weight, in µS."""
+        return (self.g_max_us - self.g_min_us) / (2 if self.pair == "reference-column" else 1)
+
+    def cells(self, weights: Any) -> tuple[Any, Any]:  # noqa: ANN401 - an array of any library
+        """What the two devices of a pair are to hold, in µS, ``(outputs, inputs)``; of a reference ``(1, inputs)``.
 
         Args:
-            weight: in units of the greatest one of the tile.
+            weights: ``(outputs, inputs)``, in units of the greatest one of the tile.
         """
-        span = self.g_max_us - self.g_min_us
-        shares = [(1 + w) / 2 if self.pair == "two-sided" else w * (w > 0) for w in (weight, -weight)]
+        span, negative = self.g_max_us - self.g_min_us, -weights
+        if self.pair == "one-sided":
+            shares = weights * (weights > 0), negative * (negative > 0)
+        elif self.pair == "two-sided":
+            shares = (1 + weights) / 2, (1 + negative) / 2
+        else:
+            shares = (1 + weights) / 2, (1 + 0 * weights[:1]) / 2
         return self.g_min_us + span * shares[0], self.g_min_us + span * shares[1]

@@ -51,6 +51,14 @@ class Machine(Section):
         return (self.adc.noise**2 + self.adc.rounding_variance) * sum(read**2 for read in self.dac.reads)
 
     @property
+    def cells(self) -> int:
+        """Unit cells of a tile, of one pair of devices each, or of one device where there is a reference column."""
+        devices, tiles = self.devices, self.tiles
+        if not isinstance(devices, PairedDevices):
+            return tiles.rows * tiles.cols
+        return tiles.rows * (tiles.cols + (devices.pair == "reference-column")) * devices.pairs_per_weight
+
+    @property
     def draws_outputs(self) -> bool:
         """Whether the outputs of a tile have noise that is drawn for every product."""
         return self.adc.noise > 0 or self.currents.read_noise > 0
@@ -85,8 +93,8 @@ class Machine(Section):
             raise ValueError(f"faults are those of pairs of cells, and a weight of {self.devices.model} is one device")
         if self.faults.any and isinstance(self.devices, PairedDevices) and not self.devices.plain:
             raise ValueError(
-                "faults are those of one-sided pairs without g_min: devices.g_min_us and devices.pair cannot be given"
-                " with them"
+                "faults are those of one-sided pairs without g_min, one a weight: devices.g_min_us, pair and"
+                " pairs_per_weight cannot be given with them"
             )
         if self.faults.any and self.tiles.rows * self.tiles.cols > MOST_FAULTY:
             raise ValueError(f"faults are drawn cell by cell: a tile may have at most {MOST_FAULTY} weights")
@@ -110,6 +118,22 @@ class Machine(Section):
     def _currents_are_those_of_a_range(self) -> "Machine":
         if self.currents.any and (self.adc.range == "column" or self.adc.columns is not None):
             raise ValueError("adc.range: column cannot be given with currents, whose noise is that of one range")
+        return self
+
+    @model_validator(mode="after")
+    def _cells_are_counted(self) -> "Machine":
+        if self.cells == self.tiles.rows * self.tiles.cols:
+            return self
+        if self.currents.any:
+            raise ValueError(
+                "currents are those of one pair a weight: they cannot be given with devices.pair: reference-column or"
+                " devices.pairs_per_weight"
+            )
+        if self.costs is not None and not self.costs.slices:
+            raise ValueError(
+                f"cost model {self.costs.model!r} does not count unit cells (devices.pair: reference-column,"
+                " devices.pairs_per_weight); costs: null leaves costs out"
+            )
         return self
 
     @model_validator(mode="after")

@@ -21,9 +21,9 @@ class _Cells:
     """The cells of one sign of a tile's weights.
 
     Attributes:
-        full: weight that stands for the difference of g_max and g_min.
+        full: the tile's greatest weight.
         sign: of the weights, 1 or -1.
-        targets: in µS, ``(outputs, inputs)``.
+        targets: in µS, ``(outputs, inputs)``, or ``(1, inputs)`` of a reference column.
         independent: see `Measured.conductances`.
     """
 
@@ -45,8 +45,10 @@ class MeasuredNoise:
         values = weights.detach().cpu().numpy().astype(np.float64)
         full = max(float(np.abs(values).max(initial=0.0)), _LEAST_MAGNITUDE)
         cells = []
-        for sign, targets in zip((1, -1), self.devices.cells(values / full), strict=True):
-            normal = weights.new_empty((len(self.devices.times_s), *weights.shape)).normal_().cpu().numpy()
+        pairs = self.devices.cells(values / full) * self.devices.pairs_per_weight
+        for number, targets in enumerate(pairs):
+            sign, shape = (-1) ** number, (len(self.devices.times_s), *targets.shape)
+            normal = weights.new_empty(shape).normal_().cpu().numpy()
             cells.append(_Cells(full, sign, targets, normal.astype(np.float64)))
         return self._weights(weights, cells, 0.0, reads=False), cells
 
@@ -59,7 +61,7 @@ class MeasuredNoise:
         for one in cells:
             held = self.devices.conductances(one.targets, one.independent, t_s)
             if reads and any(self.devices.read_us) and self.devices.read_noise_scale > 0:
-                noise = like.new_empty(like.shape).normal_().cpu().numpy()
+                noise = like.new_empty(one.targets.shape).normal_().cpu().numpy()
                 held = np.maximum(held + self.devices.read_noise(one.targets) * noise, 0)
-            total += one.sign * held * (one.full / (self.devices.g_max_us - self.devices.g_min_us))
+            total += one.sign * held * (one.full / self.devices.span_us / self.devices.pairs_per_weight)
         return like.new_tensor(total)

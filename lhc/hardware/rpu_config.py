@@ -27,6 +27,7 @@ from lhc.hardware.measured_devices import Measured
 from lhc.hardware.measured_noise import MeasuredNoise
 from lhc.hardware.overrides import problems
 from lhc.hardware.sections import Converter, LeftOut, Training
+from lhc.hardware.unit_cell import CellNoise
 from lhc.hardware.weight_noise import RegimeNoise, Regimes
 
 if TYPE_CHECKING:
@@ -151,8 +152,11 @@ def _noise_model(devices: DeviceModel | None) -> Any:
     model = _noise_class(devices)(**{name: attributes.pop(name) for name in devices.arguments})
     for name, value in attributes.items():
         setattr(model, name, value)
-    if isinstance(devices, PairedDevices):
-        model.g_converter = _pair(devices)
+    if not isinstance(devices, PairedDevices):
+        return model
+    if devices.pairs_per_weight > 1 or devices.pair == "reference-column":
+        return CellNoise(devices, model)
+    model.g_converter = _pair(devices)
     return model
 
 
@@ -256,7 +260,7 @@ def _training(config: Any) -> dict[str, Any]:
 def _devices(noise_model: Any) -> dict[str, Any] | None:
     if getattr(noise_model, "never_programmed", False):
         return None
-    if isinstance(noise_model, MeasuredNoise | RegimeNoise):
+    if isinstance(noise_model, MeasuredNoise | RegimeNoise | CellNoise):
         return noise_model.devices.model_dump()
     for name, devices in DEVICE_MODELS.items():
         if devices.module and type(noise_model) is _noise_class(devices):

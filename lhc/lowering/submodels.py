@@ -9,7 +9,8 @@ tiles) and ``conductances.npz``. For the tile at (row, column) of analog layer i
     scales      digital factor of each output: weight = sum of targets · scale; a static input range is in it
     compensation  gain of drift compensation of each output, digital too
     adc_offset  what the ADC of each output adds, in units of the full scale; only where chips have such faults
-    g_plus_us, g_minus_us   target as a differential pair in µS, where the hardware has devices
+    g_plus_us, g_minus_us   target as a differential pair in µS, where the hardware has devices; g_reference_us
+                instead of g_minus_us, (1, rows), of a reference column
 
 For a Conv the inputs of a tile run over channels, then over the taps of the kernel.
 
@@ -286,6 +287,7 @@ def _arrays(
     if tile.offset is not None:
         arrays["adc_offset"] = tile.offset
     if isinstance(devices, PairedDevices):
-        cells = (np.asarray(side, np.float32) for side in devices.cells(target))
-        arrays["g_plus_us"], arrays["g_minus_us"] = cells
+        other = "g_reference_us" if devices.pair == "reference-column" else "g_minus_us"
+        for name, cells in zip(("g_plus_us", other), devices.cells(target), strict=True):
+            arrays[name] = np.asarray(cells, np.float32)
     return arrays

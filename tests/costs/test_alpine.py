@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -132,6 +133,20 @@ def test_energy_of_one_tile_by_hand(one: One) -> None:
     assert parts["input"].energy_j == pytest.approx(128 * 320e-12 + 256 * 1.25e-12)
     assert parts["quantise"].energy_j == pytest.approx(512 * 320e-12)
     assert cost.energy_j == pytest.approx(sum(part.energy_j for part in parts.values()))
+
+
+@pytest.mark.parametrize(
+    ("cell", "cells"), [({"pairs_per_weight": 3}, 3 * 256 * 255), ({"pair": "reference-column"}, 256 * 256)]
+)
+def test_unit_cells_of_a_weight_are_counted(one: One, cell: dict[str, Any], cells: int) -> None:
+    assert LIONHEART.devices is not None
+    machine = LIONHEART.model_copy(update={"devices": LIONHEART.devices.model_copy(update=cell)})
+    parts, once = (analog(one(256, 8), each).layers["product"].parts for each in (machine, LIONHEART))
+    more = (cells - 256 * 255) * 0.828e-12
+    assert parts["product"].energy_j - once["product"].energy_j == pytest.approx(more)
+    assert parts["product"].latency_s == once["product"].latency_s
+    reads = 256 / 1e6  # a sample's share of reading out
+    assert parts["read-outs"].energy_j - once["read-outs"].energy_j == pytest.approx(reads * more, rel=1e-3)
 
 
 def test_energy_of_a_product_is_what_the_source_says(one: One) -> None:

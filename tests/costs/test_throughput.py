@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from lhc.costs import cost_of, system_figures
 from lhc.costs.throughput import Stage, Throughput, least_period, throughput_of
 from lhc.graph import Layer, LayerGraph, MatrixShape, WeightRef
-from lhc.hardware import AlpineCosts, Dac, Hardware, Tiles
+from lhc.hardware import AlpineCosts, Dac, Hardware, Pcm, Tiles
 
 VECTORS = 6
 TIMES = st.integers(1, 40).map(float)
@@ -226,8 +226,10 @@ def test_an_area_sums_what_is_known_and_names_what_is_not() -> None:
     def sourced(value: float) -> dict[str, object]:
         return {"value": value, "source": "paper"}
 
-    def area(count: int | None, **chip: object) -> object:
+    def area(count: int | None, pairs: int = 1, **chip: object) -> object:
         hardware = machine(count=count, chip=chip, core={"count": 3})
+        devices = Pcm(pairs_per_weight=pairs)
+        hardware = hardware.model_copy(update={"devices": devices})
         tiles = tiles_of(graph, hardware)
         return system_figures(graph, hardware, cost_of(graph, frozenset(tiles), hardware), tiles).area
 
@@ -243,3 +245,6 @@ def test_an_area_sums_what_is_known_and_names_what_is_not() -> None:
     whole = area(None, tile_mm2=sourced(0.5), core_mm2=sourced(2.0), rest_mm2=sourced(4.0))
     assert vars(whole)["total"] == 2 * 0.5 + 3 * 2.0 + 4.0  # two tiles in use
     assert area(10, core_mm2=sourced(2.0)) is None  # no tile's area
+    # Three pairs a weight: of 0.5 mm², 0.2 are converters.
+    assert vars(area(10, 3, tile_mm2=sourced(0.5), converters_mm2=sourced(0.2)))["total"] == pytest.approx(11.0)
+    assert vars(area(10, 3, tile_mm2=sourced(0.5)))["total"] == pytest.approx(15.0)

@@ -14,7 +14,7 @@ import pytest
 from onnx import numpy_helper
 
 import lhc
-from lhc.hardware import Hardware, Tiles
+from lhc.hardware import Hardware, Pcm, Tiles
 from lhc.samples.metrics import get_metric
 from lhc.samples.splits import split_task
 from lhc.samples.task import Task
@@ -93,6 +93,19 @@ def test_tiles_hold_the_weights(network: onnx.ModelProto, tmp_path: Path) -> Non
             np.testing.assert_allclose(pair, tile["g_max_us"] * target, rtol=1e-6, atol=1e-6)
             error = arrays[f"{key}/programmed"] * arrays[f"{key}/compensation"][:, None] - target
             assert 0 < np.abs(error).mean() < 0.1
+
+
+def test_a_reference_column_is_told_once(network: onnx.ModelProto, tmp_path: Path) -> None:
+    referred = SMALL.model_copy(update={"devices": Pcm(pair="reference-column", g_min_us=5.0)})
+    lhc.split(network, folder=tmp_path / "parts", all_analog=True, hardware=referred, seed=3)
+    index = json.loads((tmp_path / "parts" / "index.json").read_text())
+    arrays = np.load(tmp_path / "parts" / "conductances.npz")
+    for tile in (tile for stage in index["stages"] for layer in stage["analog"] for tile in layer["tiles"]):
+        key = tile["arrays"]
+        reference, target = arrays[f"{key}/g_reference_us"], arrays[f"{key}/target"]
+        np.testing.assert_array_equal(reference, np.full((1, target.shape[1]), 15.0, np.float32))
+        np.testing.assert_allclose(arrays[f"{key}/g_plus_us"] - reference, 10 * target, atol=1e-5)
+        assert f"{key}/g_minus_us" not in arrays
 
 
 def test_rows_of_tiles_hold_every_copy_of_the_weights(network: onnx.ModelProto, tmp_path: Path) -> None:

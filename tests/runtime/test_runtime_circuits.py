@@ -128,6 +128,15 @@ def test_programmed_slices_are_the_same_in_both_engines() -> None:
     assert 0.02 < np.abs(state.weights() - MATRIX).mean() < 0.4
 
 
+@pytest.mark.parametrize("cell", [{"pairs_per_weight": 3}, {"pair": "reference-column", "g_min_us": 2.0}], ids=str)
+def test_unit_cells_are_the_same_in_both_engines(cell: dict[str, Any]) -> None:
+    matrix = programmed(MATRIX, machine(devices=Pcm(**cell), compensation=Compensation()), 86400.0)
+    found = [product(matrix, torch.from_numpy(X), engine=engine).numpy() for engine in ENGINES]
+    np.testing.assert_allclose(found[0], found[1], atol=8.3 / 126 * np.abs(MATRIX).max() * np.abs(X).max())
+    assert np.mean(np.abs(found[0] - found[1]) > 1e-4) < 0.01
+    assert 0.01 < np.abs(matrix.programmed().weights() - MATRIX).mean() < 0.4
+
+
 def test_large_matrices_are_sliced_alike() -> None:
     from lhc.runtime.large_matrix import LargeMatrix
     from lhc.runtime.matrix import AnalogMatrix

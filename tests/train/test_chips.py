@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from lhc.hardware import Hardware, Mapping
+from lhc.hardware import Hardware, Mapping, Pcm
 from lhc.hardware.geometry import split_sizes
 from lhc.hardware.sections import Compensation
 from lhc.train.chips import draw_matrix
@@ -47,18 +47,20 @@ def difference(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
 
 
 @pytest.mark.parametrize(
-    ("rows", "t_s", "mapping"),
+    ("rows", "t_s", "mapping", "devices"),
     [
-        (256, 0.0, Mapping()),
-        (256, 86400.0, Mapping()),
-        (12, 86400.0, Mapping()),
-        pytest.param(12, 86400.0, Mapping(cell_bits=3, slices=2), marks=pytest.mark.slow),
+        (256, 0.0, Mapping(), Pcm()),
+        (256, 86400.0, Mapping(), Pcm()),
+        (12, 86400.0, Mapping(), Pcm()),
+        pytest.param(12, 86400.0, Mapping(cell_bits=3, slices=2), Pcm(), marks=pytest.mark.slow),
+        (12, 86400.0, Mapping(), Pcm(pair="reference-column", pairs_per_weight=2)),
     ],
 )
-def test_mean_and_spread_are_those_of_programmed_tiles(rows: int, t_s: float, mapping: Mapping) -> None:
+def test_mean_and_spread_are_those_of_programmed_tiles(rows: int, t_s: float, mapping: Mapping, devices: Pcm) -> None:
     """Standard deviations of the two ratios, found with other seeds: 0.2 and 0.6 %; a planted 3 % error is caught."""
     base = Hardware.load("lionheart")
-    hardware = base.model_copy(update={"tiles": base.tiles.model_copy(update={"rows": rows}), "mapping": mapping})
+    changes = {"tiles": base.tiles.model_copy(update={"rows": rows}), "mapping": mapping, "devices": devices}
+    hardware = base.model_copy(update=changes)
     matrix = np.random.default_rng(0).normal(size=(COLS, ROWS)).astype(np.float32)
     ours, tiles = (f(matrix, hardware, t_s) for f in (realised_in_training, realised_by_tiles))
     mean, spread = difference(ours, tiles)

@@ -1,0 +1,72 @@
+"""Several pairs of devices a weight, or a reference column, as aihwkit's tiles ask for noise.
+
+With N pairs a weight w of a tile, whose greatest one is m, is
+
+    w = m Σ (g⁺ - g⁻) / (N Δ),    Δ = g_max - g_min (half of it with a reference column)
+
+g⁺ and g⁻ being what the devices of each pair hold, and g⁻ of a reference column the same device for all weights of a
+row of the tile. Every device is programmed, drifts and is read by itself, by the functions of aihwkit's noise model.
+Its ``NPairConductanceConverter`` fills a pair when those before it are full, and joins devices before they drift; here
+all pairs of a weight are programmed alike, as in multi-device synapses (Boybat et al., Nat. Commun. 9, 2514, 2018).
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from lhc.hardware.device_model import PairedDevices
+
+Tensor = Any
+"""Of torch, which is known to the runtime alone."""
+
+__all__ = ["CellNoise"]
+
+_LEAST_MAGNITUDE = 1e-7
+"""aihwkit's own bound of the greatest weight of a tile."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Cells:
+    """The devices of a tile.
+
+    Attributes:
+        greatest: weight of the tile.
+        programmed: what they hold, in µS, g⁺ and g⁻ of one pair after the other, ``(outputs, inputs)`` or
+            ``(1, inputs)``.
+        drift: what their drift follows, as aihwkit's model has it.
+    """
+
+    greatest: Tensor
+    programmed: tuple[Tensor, ...]
+    drift: tuple[Tensor, ...]
+
+
+class CellNoise:
+    """In the place of an aihwkit noise model; random numbers come from torch's global generator."""
+
+    def __init__(self, devices: PairedDevices, model: Any) -> None:  # noqa: ANN401 - aihwkit is untyped
+        """Cells of devices, of which ``model`` is aihwkit's noise model."""
+        self.devices = devices
+        self.model = model
+
+    def apply_programming_noise(self, weights: Tensor) -> tuple[Tensor, _Cells]:
+        """Program a tile's weights, ``(outputs, inputs)``: what it holds at the first read, and its devices."""
+        weights = weights.detach()
+        greatest = weights.abs().max().clamp(min=_LEAST_MAGNITUDE)
+        targets = self.devices.cells(weights / greatest) * self.devices.pairs_per_weight
+        programmed, drift = zip(*map(self._programmed, targets), strict=True)
+        return self._weights(programmed, greatest), _Cells(greatest, programmed, drift)
+
+    def apply_drift_noise(self, weights: Tensor, drift_noise_parameters: _Cells, t_inference: float) -> Tensor:
+        """What a read finds ``t_inference`` seconds after the first one, ``(outputs, inputs)``."""
+        cells = drift_noise_parameters
+        devices = zip(cells.programmed, cells.drift, strict=True)
+        later = tuple(self.model.apply_drift_noise_to_conductance(g, nu, t_inference) for g, nu in devices)
+        return self._weights(later, cells.greatest)
+
+    def _programmed(self, target: Tensor) -> tuple[Tensor, Tensor]:
+        """What devices hold, and what their drift follows; drawn in aihwkit's order."""
+        return self.model.apply_programming_noise_to_conductance(target), self.model.generate_drift_coefficients(target)
+
+    def _weights(self, conductances: tuple[Tensor, ...], greatest: Tensor) -> Tensor:
+        difference = sum(conductances[::2]) - sum(conductances[1::2])
+        return difference * (greatest / (self.devices.span_us * self.devices.pairs_per_weight))
