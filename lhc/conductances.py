@@ -26,6 +26,8 @@ class ProgrammedTile:
         input_range: static input range, or None.
         offset: what is added to every output before the ADC, in units of the full scale, ``(outputs,)``; None where
             nothing is.
+        levels: what every capacitor of an ADC adds to its level, in codes, ``(bits - 1, outputs)``; None where steps
+            are all alike.
     """
 
     weights: Floats
@@ -33,6 +35,7 @@ class ProgrammedTile:
     gain: npt.NDArray[np.float64]
     input_range: float | None
     offset: Floats | None = None
+    levels: Floats | None = None
 
     def in_units_of(self, shares: Floats) -> "ProgrammedTile":
         """The same tile, one unit of each output being that share of what it was, ``(outputs,)``."""

@@ -10,8 +10,8 @@ import numpy as np
 
 __all__ = ["Purpose", "device_entropy", "device_seed"]
 
-Purpose = Literal["program", "drift", "noise", "faults"]
-_CODES: dict[Purpose, int] = {"program": 1, "drift": 2, "noise": 3, "faults": 4}
+Purpose = Literal["program", "drift", "noise", "faults", "adc"]
+_CODES: dict[Purpose, int] = {"program": 1, "drift": 2, "noise": 3, "faults": 4, "adc": 5}
 
 
 def device_entropy(seed: int, devices: str, draw: int, purpose: Purpose, *indices: int) -> np.random.SeedSequence:

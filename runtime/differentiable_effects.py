@@ -69,7 +69,15 @@ class LayerEffects:
 
         Args:
             output: the output that is scored.
+
+        Raises:
+            ModelError: steps of ADCs differ.
         """
+        if hardware.has_mismatch:
+            raise ModelError(
+                f"hardware {hardware.name!r} has ADCs whose steps differ (adc.capacitor_mismatch): sensitivities can"
+                " only be measured"
+            )
         self._network = DifferentiableModel(model, graph)
         self._hardware = hardware
         self._names = names

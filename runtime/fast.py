@@ -11,6 +11,7 @@ Every value is a sum in a fixed order, and every deviate has a counter: results 
 
 from collections.abc import Callable, Sequence
 from copy import copy
+from functools import partial
 from math import prod
 from typing import Any
 
@@ -195,12 +196,22 @@ class FastMatrix:
             self._by_read(pairs[..., 1]),
             np.tile(np.array(self._io.slices, np.float32).reshape(-1, 2), (len(heights), 1)),
             self._by_read(self._currents(heights)),
+            self._levels(matrices),
         )
 
     def _currents(self, heights: npt.NDArray[np.int64]) -> Floats:
         """See `RowConverters.in_codes`; none where products have none."""
         found = [self._io.in_codes(int(height)) for height in heights] if self._io.currents.any else []
         return np.array(found, np.float32).reshape(-1, 4)
+
+    def _levels(self, matrices: Sequence[ProgrammedMatrix]) -> Floats:
+        """Of ADCs whose steps differ, as `PackedTiles` has them."""
+        first = matrices[0].tiles[0][0].levels
+        if first is None:
+            return np.zeros((0, 0), np.float32)
+        found = [self._per_output(matrices, partial(_level, k)) for k in range(len(first))]
+        lines = [self._by_read(one, 1).reshape(-1) for one in found]
+        return np.pad(np.array(lines, np.float32), ((0, 0), (0, LANES)))
 
     def _by_read(self, values: npt.NDArray[Any], axis: int = 0) -> npt.NDArray[Any]:
         """Numbers of rows of tiles; every read of one, with another slice of the inputs, is a row by itself."""
@@ -214,6 +225,11 @@ class FastMatrix:
     def _offset(self, tile: ProgrammedTile) -> Floats:
         """Of a tile's ADCs, in output codes."""
         return np.zeros_like(tile.scales) if tile.offset is None else tile.offset / np.float32(self._io.output_step)
+
+
+def _level(k: int, tile: ProgrammedTile) -> Floats:
+    assert tile.levels is not None
+    return np.asarray(tile.levels[k])
 
 
 def _put_blocks(part: Floats, step: np.float32, lanes: int, target: Floats) -> None:

@@ -56,7 +56,6 @@ def _read(
 
     Keys of the images' noise begin at ``keys``; ``counters`` are those of the vectors.
     """
-    shift, limit = spread(tiles.output_shift), spread(tiles.output_limit)
     k0 = _of_images(block.keys, keys, n, block)
     k1 = _of_images(block.keys, keys + block.pitch, n, block)
     half = spread_word(np.uint32(16))
@@ -71,7 +70,7 @@ def _read(
             for line in range(m, last):
                 if tiles.has_currents:
                     _with_currents(tiles, row, place + m * inputs + line - m, inputs, codes, z, line)
-                saturated += noisy(z, line * LANES, item(tiles.offsets, output + line), shift, limit)
+                saturated += noisy(z, line * LANES, item(tiles.offsets, output + line), tiles, output + line, False)
             continue
         for four in range(m, last, 4):
             w0, w1 = threefry_lanes(k0, k1, counters, spread_word(np.uint32(counter + four // 4)))
@@ -79,7 +78,8 @@ def _read(
                 noise = deviate(tiles.levels, w0)
                 if tiles.has_currents:
                     noise = noise * _with_currents(tiles, row, place + m * inputs + line - m, inputs, codes, z, line)
-                saturated += noisy(z, line * LANES, noise + item(tiles.offsets, output + line), shift, limit)
+                noise = noise + item(tiles.offsets, output + line)
+                saturated += noisy(z, line * LANES, noise, tiles, output + line, False)
                 w0, w1 = w1, w0 << half
     return saturated
 

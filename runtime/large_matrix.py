@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from lhc.conductances import Floats, ProgrammedMatrix, ProgrammedTile
 from lhc.hardware import Hardware
+from lhc.hardware.adc_mismatch import capacitor_levels, found_codes
 from lhc.hardware.devices import Pcm
 from lhc.hardware.geometry import split_sizes
 from lhc.hardware.weight_slices import weight_slices
@@ -215,19 +216,21 @@ class LargeMatrix:
         input_range = None if self._ranges is None else float(self._ranges[place.split])
         factor = np.float32((1.0 if input_range is None else input_range) / self._copies)
         live = scales != 0
+        entropy = device_entropy(*self._stream, "adc", place.number)
+        levels = capacitor_levels(self._hardware.adc, len(target), entropy)
         devices = None if self._pcm is None else _Devices.of(self._of_tile(self._pcm, place.number), wanted, first[0])
         before = None
         if devices is not None and self._hardware.compensation.drift != "none":
             exact = self._hardware.compensation.drift == "global-exact"
             held = devices.held if chip is None else chip.held(devices.held)
-            before = np.abs(target) if exact else self._read_out(held, first[1], live, offset)
+            before = np.abs(target) if exact else self._read_out(held, first[1], live, offset, levels)
         for drifting, read_out in later:
             now = wanted if devices is None else devices.at(t_s, drifting)
             now, gain = now if chip is None else chip.held(now), np.ones(len(target))
             if before is not None:
-                gain = self._gain(before, self._read_out(now, read_out, live, offset))
+                gain = self._gain(before, self._read_out(now, read_out, live, offset, levels))
             total = now if self._copies == 1 else summed(now, int(place.inputs[0]), size)
-            yield ProgrammedTile(total, scales * factor, gain, input_range, offset)
+            yield ProgrammedTile(total, scales * factor, gain, input_range, offset, levels)
 
     def _of_tile(self, pcm: Pcm, number: int) -> Pcm:
         """The devices of a tile, with the noise that its quality gives them."""
@@ -260,15 +263,24 @@ class LargeMatrix:
         means = [np.maximum(outputs.mean(axis=axis, dtype=np.float64), _LEAST_READOUT) for outputs in (before, after)]
         return np.broadcast_to(np.asarray(means[0] / means[1]), len(before)).copy()
 
-    def _read_out(self, weights: Floats, key: Words, live: npt.NDArray[np.bool_], offset: Floats | None) -> Floats:
+    def _read_out(
+        self,
+        weights: Floats,
+        key: Words,
+        live: npt.NDArray[np.bool_],
+        offset: Floats | None,
+        levels: Floats | None,
+    ) -> Floats:
         """Magnitudes of what the ADC gives for every input alone."""
         read = weights if offset is None else weights + offset[:, None]
         codes = read / np.float32(self._io.output_step)
-        shift, limit = self._io.output_shift, np.float32(np.inf)
+        shift, limit = self._io.output_shift if levels is None else np.float32(0), np.float32(np.inf)
         if self._io.noise > 0:
             add_noise(codes, key, normal_levels(self._io.noise), 0, 0, codes.shape[1], shift, limit)
         else:
             round_codes(codes, shift, limit)
+        if levels is not None:
+            codes = np.ascontiguousarray(found_codes(codes.T, levels).T)
         codes[~live] = 0
         result: Floats = np.abs(codes) * np.float32(self._io.output_step)
         return result

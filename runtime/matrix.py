@@ -24,6 +24,7 @@ from torch import Tensor
 from lhc.conductances import Floats, ProgrammedMatrix, ProgrammedTile
 from lhc.errors import ModelError
 from lhc.hardware import Hardware, scaled_programming
+from lhc.hardware.adc_mismatch import capacitor_levels
 from lhc.hardware.converters import Converters
 from lhc.hardware.geometry import split_sizes
 from lhc.hardware.weight_slices import weight_slices
@@ -127,6 +128,9 @@ class AnalogMatrix(ProductsByUnit):
         self._stream = (seed, self.devices, draw)
         for index, (mapped, (inputs, tile)) in enumerate(zip(self._mapped, self._driven_tiles(), strict=False)):
             self._test(tile, inputs, mapped, index)
+        for index, tile in enumerate(self._tiles()):
+            entropy = device_entropy(*self._stream, "adc", index)
+            tile.tile.levels = capacitor_levels(self.hardware.adc, len(tile.tile.weight), entropy)
         if self.hardware.devices is None:
             return
         exact = self.hardware.compensation.drift == "global-exact"
@@ -279,6 +283,7 @@ def _state(tile: Any, inputs: npt.NDArray[np.int64], size: int, copies: int) -> 
         gain=np.broadcast_to(tile.alpha.double().numpy() if compensated else np.ones(1), len(weights)).copy(),
         input_range=input_range,
         offset=None if tile.tile.offset is None else tile.tile.offset.numpy(),
+        levels=tile.tile.levels,
     )
 
 

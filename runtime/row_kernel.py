@@ -139,13 +139,12 @@ def _noise(
     z: Any,
 ) -> int:
     """Add noise to the products of a vector with a segment and round; how many saturate."""
-    shift, limit = spread(tiles.output_shift), spread(tiles.output_limit)
     z0, saturated = place * rows.width, 0
     if tiles.silent:
         for m in range(0, outputs, LANES):
             if tiles.has_currents:
                 _with_currents(rows, tiles, row, weights, place, m, codes, z)
-            saturated += noisy(z, z0 + m, loaded(tiles.offsets, output + m), shift, limit)
+            saturated += noisy(z, z0 + m, loaded(tiles.offsets, output + m), tiles, output + m, True)
         return saturated
     k0 = spread_word(number(rows.keys, place))
     k1 = spread_word(number(rows.keys, LANES + place))
@@ -158,7 +157,8 @@ def _noise(
                 noise = deviate(tiles.levels, w0)
                 if tiles.has_currents:
                     noise = noise * _with_currents(rows, tiles, row, weights, place, m, codes, z)
-                saturated += noisy(z, z0 + m, noise + loaded(tiles.offsets, output + m), shift, limit)
+                noise = noise + loaded(tiles.offsets, output + m)
+                saturated += noisy(z, z0 + m, noise, tiles, output + m, True)
                 w0, w1 = w1, w0 << half
     return saturated
 

@@ -22,6 +22,7 @@ from aihwkit.simulator.tiles.utils import UniformQuantize
 from torch import Tensor
 
 from lhc.conductances import Floats
+from lhc.hardware.adc_mismatch import found_codes
 
 __all__ = ["PerVectorMVM", "PerVectorTile"]
 
@@ -119,17 +120,26 @@ class PerVectorMVM(AnalogMVM):  # type: ignore[misc]  # aihwkit is untyped
         io_pars: IOParameters,
         out_noise_values: Tensor | None = None,
         offset: Tensor | None = None,
+        levels: Floats | None = None,
         **kwargs: Any,
     ) -> tuple[Tensor, Tensor]:
-        """Noise, ADC and saturation, as aihwkit does them, but telling which vectors saturated; offsets before them."""
+        """Noise, ADC and saturation, as aihwkit does them, but telling which vectors saturated; offsets before them.
+
+        Args:
+            levels: of ADCs whose steps differ, see `lhc.hardware.adc_mismatch`.
+        """
         if offset is not None:
             out_values += offset
         bound = io_pars.out_bound if io_pars.out_bound > 0 else float("inf")
         if io_pars.out_noise > 0:
             out_values += io_pars.out_noise * torch.randn_like(out_values)
         if io_pars.out_res > 0:
+            exact = out_values
             out_values = UniformQuantize.apply(out_values, io_pars.out_res, io_pars.out_bound, False)
         saturated = (out_values.abs() > bound).any(dim=1)
+        if levels is not None:
+            step = 2 * io_pars.out_bound * io_pars.out_res
+            out_values = step * torch.from_numpy(found_codes((exact.detach() / step).numpy(), levels))
         return saturated, out_values.clamp(min=-bound, max=bound)
 
 
@@ -144,6 +154,7 @@ class PerVectorTile(TorchSimulatorTile):  # type: ignore[misc]
         live: 1 for outputs that hold any weight, 0 for all-zero columns; None where there are none.
         faults: what a chip's cells hold, given what they would hold if they were healthy; None where they are.
         offset: of the ADCs of a chip, ``(outputs,)``; None where there is none.
+        levels: of the ADCs of a chip, see `ProgrammedTile`; None where steps are all alike.
     """
 
     reseed: Callable[[int], None] | None = None
@@ -152,6 +163,7 @@ class PerVectorTile(TorchSimulatorTile):  # type: ignore[misc]
     live: Tensor | None = None
     faults: Callable[[Floats], Floats] | None = None
     offset: Tensor | None = None
+    levels: Floats | None = None
 
     def __init__(self, x_size: int, d_size: int, rpu_config: Any, bias: bool = False) -> None:
         super().__init__(x_size, d_size, rpu_config, bias, analog_mvm=PerVectorMVM)
@@ -184,6 +196,7 @@ class PerVectorTile(TorchSimulatorTile):  # type: ignore[misc]
             reseed=self.reseed,
             reductions=self.reductions,
             offset=None if self.offset is None else self.offset[self.columns],
+            levels=None if self.levels is None else self.levels[:, self.columns],
         )
         return output if self.live is None else output * self.live[self.columns]
 
@@ -194,5 +207,5 @@ class PerVectorTile(TorchSimulatorTile):  # type: ignore[misc]
         """
         driven = PerVectorMVM._prepare_input(torch.ones(1, 1), torch.ones(1, 1), True, False, self._f_io)
         output = (self.weight.detach().T * driven).contiguous()
-        _, output = PerVectorMVM._finalize_output(output, self._f_io, offset=self.offset)
+        _, output = PerVectorMVM._finalize_output(output, self._f_io, offset=self.offset, levels=self.levels)
         return output if self.live is None else output * self.live

@@ -8,7 +8,7 @@ import numpy.typing as npt
 from lhc.conductances import Floats
 from lhc.runtime.compiled_code import compiled
 from lhc.runtime.kernels import ROUNDS
-from lhc.runtime.lanes import LANES, WIDE, alike, beyond, fused, magnitude, root, signed, spread, spread_word
+from lhc.runtime.lanes import LANES, WIDE, alike, beyond, chosen, fused, magnitude, root, signed, spread, spread_word
 from lhc.runtime.normals import Words, threefry_lanes
 from lhc.runtime.spans import gathered, item, loaded, number, span, stored
 
@@ -21,6 +21,7 @@ __all__ = [
     "TileSpans",
     "deviate",
     "finished",
+    "found",
     "keep_slice",
     "multiply",
     "noisy",
@@ -55,6 +56,8 @@ class PackedTiles(NamedTuple):
         limits: greatest codes, likewise.
         slices: of codes, by row of tiles, see `RowConverters`, ``(rows of tiles, 2)``; empty where inputs are driven at
             once. Rows of tiles that are the same but for it are reads of the same tiles.
+        levels: of ADCs whose steps differ: what every capacitor adds, in codes, the least significant first, by output
+            as ``offsets``, ``(capacitors, ...)``; empty where all are alike.
         currents: by row of tiles, see `RowConverters.in_codes`, ``(rows of tiles, 4)``; empty where there are none.
     """
 
@@ -70,13 +73,16 @@ class PackedTiles(NamedTuple):
     limits: Floats
     slices: Floats
     currents: Floats
+    levels: Floats
 
     def of_chip(self, chip: int) -> "PackedTiles":
         """Those of one chip; views."""
         one = slice(chip, chip + 1)
         size = self.scales[0].size
         offsets = self.offsets[chip * size : (chip + 1) * size + LANES]
-        return self._replace(places=self.places[one], scales=self.scales[one], offsets=offsets, keys=self.keys[one])
+        levels = np.ascontiguousarray(self.levels[:, chip * size : (chip + 1) * size + LANES])
+        alone = self._replace(places=self.places[one], scales=self.scales[one], keys=self.keys[one])
+        return alone._replace(offsets=offsets, levels=levels)
 
 
 class ConverterCodes(NamedTuple):
@@ -138,6 +144,9 @@ class TileSpans(NamedTuple):
     limits: Any
     slices: Any
     currents: Any
+    capacitors: Any
+    capacitor_count: int
+    pitch: int
     reductions: Any
     levels: Any
     silent: bool
@@ -172,6 +181,9 @@ def opened(tiles: PackedTiles, io: ConverterCodes) -> TileSpans:
         span(tiles.limits),
         span(tiles.slices),
         span(tiles.currents),
+        span(tiles.levels),
+        tiles.levels.shape[0],
+        tiles.levels.shape[1],
         span(io.reductions),
         span(io.levels),
         len(io.levels) == 0,
@@ -351,9 +363,34 @@ def deviate(levels: Any, word: Any) -> Any:
 
 
 @compiled(inner=True)
-def noisy(z: Any, place: int, noise: Any, shift: Any, limit: Any) -> int:
-    """Add noise to a vector of products and round; how many saturate."""
-    value = (loaded(z, place) + noise + shift) - shift
-    stored(z, place, value)
+def found(tiles: TileSpans, exact: Any, output: int, outputs_in_lanes: bool) -> Any:
+    """Codes of ADCs whose steps differ, see `lhc.hardware.adc_mismatch`; ``output`` is that of the first lane."""
+    size = magnitude(exact) + spread(np.float32(0.5))
+    reached, code = spread(np.float32(0)), spread(np.float32(0))
+    for k in range(tiles.capacitor_count - 1, -1, -1):
+        place = k * tiles.pitch + output
+        one = loaded(tiles.capacitors, place) if outputs_in_lanes else item(tiles.capacitors, place)
+        level = reached + one
+        code = chosen(level, size, code, code + spread(np.float32(1 << k)))
+        reached = chosen(level, size, reached, level)
+    # What is no number stays.
+    return chosen(size, spread(np.float32(0)), alike(code, exact), exact)
+
+
+@compiled(inner=True)
+def noisy(z: Any, place: int, noise: Any, tiles: TileSpans, output: int, outputs_in_lanes: bool) -> int:
+    """Add noise to a vector of products and round; how many saturate.
+
+    Args:
+        z: takes the codes.
+        place: of the products.
+        noise: offsets of ADCs included.
+        tiles: whose ADCs they are.
+        output: number of the first lane's.
+        outputs_in_lanes: lanes are outputs, not vectors.
+    """
+    exact, shift = loaded(z, place) + noise, spread(tiles.output_shift)
+    value, limit = (exact + shift) - shift, spread(tiles.output_limit)
+    stored(z, place, found(tiles, exact, output, outputs_in_lanes) if tiles.capacitor_count > 0 else value)
     saturated: int = beyond(magnitude(value), limit)
     return saturated

@@ -51,7 +51,15 @@ class Hardware(Machine):
     @property
     def is_stochastic(self) -> bool:
         """Whether two draws can differ, in any layer."""
-        return any(m.devices is not None or m.draws_outputs or m.faults.any for m in self._variants())
+        return any(
+            m.devices is not None or m.draws_outputs or m.faults.any or m.adc.capacitor_mismatch
+            for m in self._variants()
+        )
+
+    @property
+    def has_mismatch(self) -> bool:
+        """Whether steps of an ADC differ from each other, in any layer."""
+        return any(machine.adc.capacitor_mismatch > 0 for machine in self._variants())
 
     @property
     def needs_calibration(self) -> bool:

@@ -143,6 +143,27 @@ class Adc(Converter):
     """Calibrated: the bound is this quantile of the magnitudes of what ideal tiles give; 1: their maximum."""
     columns: tuple[Annotated[float, Field(gt=0, le=1)], ...] | None = None
     """Calibrated by column: range of every output of the layer, as a share of ``bound``."""
+    kind: Literal["ideal", "sar", "ramp"] = "ideal"
+    """``ideal``: steps are all alike. ``sar``: levels are those of an array of capacitors that every ADC has, ``ramp``:
+    of one that all ADCs of a tile share; see `lhc.hardware.adc_mismatch`."""
+    capacitor_mismatch: float = Field(default=0.0, ge=0, le=0.1)
+    """``sar``, ``ramp``: relative standard deviation of the unit capacitor, frozen in every chip."""
+    columns_per_adc: PositiveInt = 1
+    """``sar``: neighbouring columns of a tile that one ADC converts after each other."""
+
+    @model_validator(mode="after")
+    def _kind_has_its_numbers(self) -> "Adc":
+        if self.kind == "ideal" and self.capacitor_mismatch > 0:
+            raise ValueError("capacitor_mismatch is that of kind: sar or kind: ramp")
+        if self.kind != "sar" and self.columns_per_adc > 1:
+            raise ValueError("columns_per_adc is that of kind: sar")
+        if self.kind != "ideal" and (self.bits is None or self.bits > MOST_BITS):
+            raise ValueError(f"kind: {self.kind} needs bits, at most {MOST_BITS}")
+        if self.kind == "ramp" and self.bits and self.capacitor_mismatch > 0.25 * 2 ** (0.5 - self.bits / 2):
+            raise ValueError(
+                "kind: ramp needs levels that ascend: capacitor_mismatch is at most 0.25 / 2^((bits - 1) / 2)"
+            )
+        return self
 
     @model_validator(mode="after")
     def _has_what_is_calibrated(self) -> "Adc":

@@ -18,7 +18,13 @@ faults of chips; rounding of weights to what cells hold; IR drop. Read noise is 
 Fields = dict[str, object]
 _CONVERTER: dict[str, object] = {"bits": None, "bound": None}
 _DAC = _CONVERTER | {"slice_bits": None}
-_ADC = _CONVERTER | {"range": "fixed", "columns": None}
+_ADC = _CONVERTER | {
+    "range": "fixed",
+    "columns": None,
+    "kind": "ideal",
+    "capacitor_mismatch": 0.0,
+    "columns_per_adc": 1,
+}
 _DEVICE_FIELDS: dict[Effect, tuple[str, ...]] = {
     "programming": ("programming_noise_scale", "noise_scale"),
     "drift": ("drift_scale",),

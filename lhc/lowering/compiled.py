@@ -41,12 +41,17 @@ def check_compilable(hardware: Hardware) -> None:
     """Refuse a machine with circuits that have no form in a compiled model.
 
     Raises:
-        ModelError: it drives the inputs of a layer in slices, or its products have currents.
+        ModelError: it drives the inputs of a layer in slices, its products have currents, or steps of ADCs differ.
     """
     if hardware.has_currents:
         raise ModelError(
             f"hardware {hardware.name!r} has read noise of products or IR drop (currents), which cannot be compiled;"
             " 'lhc run' has them"
+        )
+    if hardware.has_mismatch:
+        raise ModelError(
+            f"hardware {hardware.name!r} has ADCs whose steps differ (adc.capacitor_mismatch), which cannot be"
+            " compiled; 'lhc run' has them"
         )
     if hardware.slices_inputs:
         raise ModelError(

@@ -55,12 +55,12 @@ def oracle(cell: dict[str, Any], weights: Floats, rng: np.random.Generator) -> F
     """The weights of a chip, device by device."""
     positive, negative, span = held(cell, weights)
     count = cell.get("pairs_per_weight", 1)
-    return sum(pcm(positive, rng) - pcm(negative, rng) for _ in range(count)) / (count * span)
+    return np.asarray(np.mean([(pcm(positive, rng) - pcm(negative, rng)) / span for _ in range(count)], axis=0))
 
 
 @pytest.mark.parametrize("cell", CELLS, ids=str)
 def test_devices_hold_what_is_said(cell: dict[str, Any]) -> None:
-    for found, wanted in zip(Pcm(**cell).cells(WEIGHTS), held(cell, WEIGHTS), strict=False):
+    for found, wanted in zip(Pcm(**cell).cells(WEIGHTS), held(cell, WEIGHTS)[:2], strict=True):
         np.testing.assert_allclose(found, wanted, atol=1e-12)
 
 
@@ -119,7 +119,7 @@ def test_full_weights_are_those_of_aihwkit_s_pairs() -> None:
         torch.manual_seed(3)
         found.append(model.apply_programming_noise(weights)[0].numpy())
     assert found[0].std() > 0.01
-    np.testing.assert_allclose(*found, atol=1e-12)
+    np.testing.assert_allclose(found[0], found[1], atol=1e-12)
 
 
 @pytest.mark.analog

@@ -1,0 +1,52 @@
+"""Networks, all analog, on machines that differ in one circuit.
+
+    LHC_DATA=... python benchmarks/circuits.py cells resnet20 -o circuits.json [--samples 1000 --draws 3]
+
+``cells``: devices a weight, on ``lionheart`` with drift compensation alone, and with all of its compensation.
+"""
+
+import argparse
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import lhc
+from lhc.hardware import Hardware, Pcm
+from lhc.support.files import write_file
+
+
+def cells() -> Mapping[str, Hardware]:
+    """Kinds of unit cells."""
+    base = Hardware.load("lionheart")
+    kinds = {f"{count} pairs": Pcm(pairs_per_weight=count) for count in (1, 2, 4)}
+    kinds |= {"two-sided": Pcm(pair="two-sided"), "reference column": Pcm(pair="reference-column")}
+    whole = {name: base.model_copy(update={"devices": devices}) for name, devices in kinds.items()}
+    return {f"{name}, drift alone": one.with_drift_compensation_alone() for name, one in whole.items()} | whole
+
+
+SETS = {"cells": cells}
+
+
+def main() -> None:
+    """Measure what is missing, saving after every machine, and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("circuit", choices=SETS)
+    parser.add_argument("network", nargs="?", default="resnet20")
+    parser.add_argument("-o", "--out", type=Path, required=True)
+    parser.add_argument("--samples", type=int, default=1000)
+    parser.add_argument("--draws", type=int, default=3)
+    given = parser.parse_args()
+    found: dict[str, list[float]] = json.loads(given.out.read_text()) if given.out.exists() else {}
+    for name, hardware in SETS[given.circuit]().items():
+        key = "|".join(map(str, (given.network, given.samples, given.draws, given.circuit, name)))
+        if key not in found:
+            (one,) = lhc.evaluate(
+                given.network, all_analog=True, hardware=hardware, samples=given.samples, draws=given.draws
+            )
+            found[key] = [one.drop, *(one.drop_interval or ())]
+            write_file(given.out, lambda file: file.write(json.dumps(found).encode()))
+        print(name, *(round(100 * value, 2) for value in found[key]), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,112 @@
+"""Products by ADCs whose capacitors differ: both engines against conversion value by value."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from lhc.hardware import Adc, Dac, Hardware, Pcm, Tiles
+from lhc.hardware.adc_mismatch import found_codes
+from lhc.hardware.sections import Compensation
+from lhc.hardware.variants import without
+from lhc.runtime.fast import FastMatrix
+from lhc.runtime.large_matrix import LargeMatrix
+from lhc.runtime.matrix import AnalogMatrix
+from lhc.runtime.stream import Position
+from lhc.runtime.threads import isolated
+from tests.runtime.products import ENGINES, Engine, product, programmed
+
+pytestmark = pytest.mark.analog
+
+RNG = np.random.default_rng(20261128)
+MATRIX = RNG.normal(size=(7, 23)).astype(np.float32)
+X = RNG.normal(size=(60, 23)).astype(np.float32)
+
+
+def adc(**fields: Any) -> Adc:  # noqa: ANN401
+    return Adc(**{"bits": 7, "bound": 4.137, "bound_management": "none", "kind": "sar", **fields})
+
+
+def machine(**fields: object) -> Hardware:
+    """Tiles of 10 x 4 that hold what is mapped."""
+    base = {
+        "name": "x",
+        "tiles": Tiles(rows=10, cols=4),
+        "dac": Dac(bits=6, scaling="none"),
+        "adc": adc(capacitor_mismatch=0.06),
+        "devices": None,
+        "compensation": Compensation(drift="none", outputs="none"),
+    }
+    return Hardware.model_validate(base | fields)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize(
+    "fields",
+    [{}, {"kind": "ramp", "capacitor_mismatch": 0.03}, {"columns_per_adc": 2}, {"bound_management": "iterative"}],
+    ids=str,
+)
+def test_products_are_converted_by_the_capacitors_of_their_columns(fields: dict[str, Any], engine: Engine) -> None:
+
+    hardware = machine(adc=adc(**{"capacitor_mismatch": 0.06, **fields}))
+    matrix, x = programmed(MATRIX, hardware), np.clip(X / 3, -1, 1)
+    found, wanted = product(matrix, torch.from_numpy(x), engine=engine).numpy(), np.zeros((60, 7))
+    step, q = 2 * 4.137 / 126, np.rint(x * 31) / 31
+    state = matrix.programmed()
+    for start, row in zip(state.starts, state.tiles, strict=True):
+        first = 0
+        for tile in row:
+            outputs, inputs = tile.weights.shape
+            assert tile.levels is not None
+            assert tile.levels.shape == (6, outputs)
+            z = q[:, start : start + inputs] @ tile.weights.T.astype(np.float64)
+            wanted[:, first : first + outputs] += step * found_codes((z / step).astype(np.float32), tile.levels) * tile.scales
+            first += outputs
+    off = np.abs(found - wanted)
+    assert np.mean(off > 1e-5) < 0.01
+    assert off.max() <= 1.1 * step * np.abs(MATRIX).max()
+    alike = product(programmed(MATRIX, without(hardware, ["adc"])), torch.from_numpy(x), engine=engine).numpy()
+    assert np.mean(np.abs(alike - wanted) > 1e-5) > 0.5
+
+
+def test_matrices_by_rows_and_several_chips_are_those_of_the_other_engine() -> None:
+    """The kernel of rows, with devices, noise off: every chip has capacitors of its own, the same at every read."""
+
+    weight, x = RNG.normal(size=(300, 256)), torch.from_numpy(RNG.normal(size=(9, 256)).astype(np.float32))
+    quiet = Pcm(read_noise_scale=0, drift_scale=0)
+    hardware = machine(
+        tiles=Tiles(rows=128, cols=100), devices=quiet, adc=adc(bits=8, bound=20.0, capacitor_mismatch=0.05)
+    )
+    hardware = hardware.model_copy(update={"dac": Dac(bits=8)})
+    chips = [programmed(weight, hardware, 3600.0, draw=draw) for draw in (0, 1)]
+    states = [chip.programmed() for chip in chips]
+    with isolated():
+        both = FastMatrix(states, [0, 1], 0, hardware)
+        found = both.multiply(x, Position(0, 9), 0).numpy()
+        alone = both.alone(1).multiply(x, Position(0, 9), 0).numpy()
+    np.testing.assert_array_equal(alone[0], found[1])
+    for draw, chip in enumerate(chips):
+        wanted = product(chip, x, engine="reference", draw=draw).numpy()
+        assert np.mean(np.abs(found[draw] - wanted) > 1e-3) < 0.01
+    first, second = states[0].tiles[0][0].levels, states[1].tiles[0][0].levels
+    assert first is not None
+    assert second is not None
+    assert (first != second).all()
+    later = programmed(weight, hardware, 86400.0).programmed().tiles[0][0].levels
+    np.testing.assert_array_equal(first, later)
+
+
+def test_large_matrices_have_the_same_capacitors_and_read_out_through_them() -> None:
+
+    states = []
+    fields = {"devices": Pcm(programming_noise_scale=0, read_noise_scale=0), "compensation": Compensation()}
+    for kind in (LargeMatrix, AnalogMatrix):
+        matrix = kind(MATRIX, 1, machine(**fields), "abc")
+        matrix.program(0, 0)
+        matrix.drift_to(86400.0)
+        states.append(matrix.programmed())
+    for rows in zip(*(state.tiles for state in states), strict=True):
+        for large, small in zip(*rows, strict=True):
+            np.testing.assert_array_equal(large.levels, small.levels)
+            np.testing.assert_allclose(large.gain, small.gain, rtol=0.1)
