@@ -3,12 +3,15 @@
     LHC_DATA=... python benchmarks/circuits.py cells resnet20 -o circuits.json [--samples 1000 --draws 3]
 
 ``cells``: devices a weight, on ``lionheart`` with drift compensation alone, and with all of its compensation.
+``sram``: noise of ``sram-asim``, in steps of its ADC.
+``adcs``: mismatch of capacitors in ADCs, on perfect devices with ranges of ADCs by layer.
 """
 
 import argparse
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
 
 import lhc
 from lhc.hardware import Hardware, Pcm
@@ -24,7 +27,27 @@ def cells() -> Mapping[str, Hardware]:
     return {f"{name}, drift alone": one.with_drift_compensation_alone() for name, one in whole.items()} | whole
 
 
-SETS = {"cells": cells}
+def sram() -> Mapping[str, Hardware]:
+    """Noise of a charge-based macro."""
+    base = Hardware.load("sram-asim")
+    noises = (0.0, base.adc.noise, 0.5, 1.0)
+    return {f"{n} steps": base.model_copy(update={"adc": base.adc.model_copy(update={"noise": n})}) for n in noises}
+
+
+def adcs() -> Mapping[str, Hardware]:
+    """Kinds of ADCs, of 8 bits."""
+    base = Hardware.load("static-range").with_drift_compensation_alone()
+    kinds: list[tuple[Literal["sar", "ramp"], float]] = [("sar", 0.0)]
+    kinds += [("sar", 0.01), ("ramp", 0.01), ("sar", 0.05)]
+    found = {}
+    for kind, mismatch in kinds:
+        changes = {"kind": kind, "capacitor_mismatch": mismatch, "range": "layer", "noise": 0.0}
+        adc = base.adc.model_copy(update=changes)
+        found[f"{kind} {mismatch}"] = base.model_copy(update={"adc": adc, "devices": None})
+    return found
+
+
+SETS = {"cells": cells, "sram": sram, "adcs": adcs}
 
 
 def main() -> None:

@@ -142,7 +142,7 @@ class Hardware(Machine):
 
     def with_whole_weights(self) -> "Hardware":
         """The same machine with cells that hold any weight, not rounded and not sliced, for all layers."""
-        off = {"cell_bits": None, "slices": 1}
+        off = {"cell_bits": None, "slices": 1, "code": "sign-magnitude"}
         overrides = tuple(
             o.model_copy(update={"mapping": {k: v for k, v in o.mapping.items() if k not in off}})
             for o in self.overrides

@@ -193,9 +193,14 @@ class Mapping(Section):
     slices: int = Field(default=1, ge=1, le=8)
     """Tiles that a weight is spread over, with ``cell_bits`` of its magnitude on each and ADCs of their own; what they
     give is shifted and added digitally."""
+    code: Literal["sign-magnitude", "twos-complement"] = "sign-magnitude"
+    """How slices hold a sign: each in the sign of the weight, or one bit each (``cell_bits: 1``), of which the most
+    significant one counts negatively."""
 
     @model_validator(mode="after")
     def _slices_have_bits(self) -> "Mapping":
+        if self.code == "twos-complement" and (self.cell_bits != 1 or self.slices < 2):
+            raise ValueError("code: twos-complement needs cell_bits: 1 and at least two slices")
         if self.slices > 1 and self.cell_bits is None:
             raise ValueError("slices need cell_bits: how many bits of a weight each of them holds")
         if self.slices * (self.cell_bits or 0) > MOST_BITS:

@@ -7,6 +7,9 @@ and M = 2^(bS) - 1,
 
 Slice k holds d_k / (2^b - 1) of its full scale on the side of w's sign, and its outputs count
 m (2^b - 1) 2^(bk) / M. The greatest weight has all bits set, so that every slice has it at its full scale.
+
+In two's complement (b = 1) M = 2^(S-1) - 1, w / m = n / M with the sign of w, and slice k holds bit k of n mod 2^S;
+that of k = S - 1 counts -2^k. Where all bits of a column and slice are 0, it is not read.
 """
 
 import numpy as np
@@ -25,6 +28,8 @@ def slice_factors(hardware: Hardware) -> tuple[float, ...]:
     bits, slices = hardware.mapping.cell_bits, hardware.mapping.slices
     if bits is None:
         return (1.0,)
+    if hardware.mapping.code == "twos-complement":
+        return tuple(2**k / (2 ** (slices - 1) - 1) for k in reversed(range(slices)))
     most = 2 ** (bits * slices) - 1
     return tuple((2**bits - 1) * 2 ** (bits * k) / most for k in reversed(range(slices)))
 
@@ -40,11 +45,26 @@ def weight_slices(matrix: npt.NDArray[np.floating], hardware: Hardware) -> list[
     if bits is None:
         return [matrix]
     full = _full_scales(matrix, hardware)
+    if hardware.mapping.code == "twos-complement":
+        return _bits(matrix, full, slices)
     most = 2 ** (bits * slices) - 1
     codes = np.rint(np.abs(matrix) / np.where(full > 0, full, 1) * most).astype(np.int64)
     unit = np.sign(matrix) * full / most
     shifts = [bits * k for k in reversed(range(slices))]
     return [np.asarray((codes >> shift & 2**bits - 1) * unit * 2**shift, np.float32) for shift in shifts]
+
+
+def _bits(
+    matrix: npt.NDArray[np.floating], full: npt.NDArray[np.float64], count: int
+) -> list[npt.NDArray[np.floating]]:
+    """Two's complement: the weights that every bit stands for, the sign first."""
+    unit = full / (2 ** (count - 1) - 1)
+    codes = np.rint(matrix / np.where(full > 0, unit, 1)).astype(np.int64)
+    worths = [-(2 ** (count - 1)), *(2**k for k in reversed(range(count - 1)))]
+    return [
+        np.asarray((codes >> k & 1) * unit * worth, np.float32)
+        for k, worth in zip(reversed(range(count)), worths, strict=True)
+    ]
 
 
 def _full_scales(matrix: npt.NDArray[np.floating], hardware: Hardware) -> npt.NDArray[np.float64]:

@@ -31,8 +31,11 @@ def _there_and_back(machine: Hardware) -> Hardware:
     back = Hardware.from_rpu_config(machine.to_rpu_config())
     kept: dict[str, object] = {name: getattr(machine, name) for name in NOT_IN_AIHWKIT}
     kept["tiles"] = back.tiles.model_copy(update={"count": machine.tiles.count})
-    kept["dac"] = back.dac.model_copy(update={"range_quantile": machine.dac.range_quantile})
+    kept["dac"] = back.dac.model_copy(update={n: getattr(machine.dac, n) for n in ("range_quantile", "slice_bits")})
     kept["adc"] = back.adc.model_copy(update={"range": machine.adc.range})
+    kept["mapping"] = back.mapping.model_copy(
+        update={n: getattr(machine.mapping, n) for n in ("cell_bits", "slices", "code")}
+    )
     kept["compensation"] = machine.compensation.model_copy(update={"drift": back.compensation.drift})
     if machine.training.weight_noise == 0:  # its type does nothing then
         kept["training"] = back.training.model_copy(update={"weight_noise_type": machine.training.weight_noise_type})

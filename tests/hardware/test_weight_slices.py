@@ -31,6 +31,26 @@ def test_two_slices_by_hand() -> None:
     assert slice_factors(machine(3, 2)) == pytest.approx((56 / 63, 7 / 63))
 
 
+def test_bits_of_twos_complement_by_hand() -> None:
+    # Four bits: 7 steps; 1.0 is 0111, -0.5 is -4 or 1100, 0.2 is 1, -1.0 is -7 or 1001.
+    mapping = Mapping(cell_bits=1, slices=4, code="twos-complement")
+    hardware = Hardware(name="x", tiles=Tiles(rows=10, cols=4), mapping=mapping)
+    parts = weight_slices(np.array([[1.0, -0.5, 0.2, -1.0]]), hardware)
+    bits = [part[0] * 7 / worth for part, worth in zip(parts, (-8, 4, 2, 1), strict=True)]
+    np.testing.assert_allclose(bits, [[0, 1, 0, 1], [1, 1, 0, 0], [1, 0, 0, 0], [1, 0, 1, 1]], atol=1e-6)
+    assert slice_factors(hardware) == pytest.approx((8 / 7, 4 / 7, 2 / 7, 1 / 7))
+    assert without(hardware, ["weights"]).mapping == Mapping()
+
+
+@pytest.mark.parametrize("columnwise", [True, False])
+def test_twos_complement_sums_to_the_rounded_weight(columnwise: bool) -> None:
+    matrix = RNG.normal(size=(7, 23))
+    mapping = Mapping(cell_bits=1, slices=8, code="twos-complement", columnwise=columnwise)
+    parts = weight_slices(matrix, Hardware(name="x", tiles=Tiles(rows=10, cols=4), mapping=mapping))
+    whole = weight_slices(matrix, machine(7, 1, columnwise))
+    np.testing.assert_allclose(sum(parts), whole[0], atol=2e-6)
+
+
 @pytest.mark.parametrize("columnwise", [True, False])
 @pytest.mark.parametrize(("bits", "slices"), [(1, 8), (2, 3), (4, 2), (7, 1)])
 def test_the_sum_of_slices_is_the_rounded_weight_and_each_fills_its_range(

@@ -61,7 +61,9 @@ def test_products_are_converted_by_the_capacitors_of_their_columns(fields: dict[
             assert tile.levels is not None
             assert tile.levels.shape == (6, outputs)
             z = q[:, start : start + inputs] @ tile.weights.T.astype(np.float64)
-            wanted[:, first : first + outputs] += step * found_codes((z / step).astype(np.float32), tile.levels) * tile.scales
+            wanted[:, first : first + outputs] += (
+                step * found_codes((z / step).astype(np.float32), tile.levels) * tile.scales
+            )
             first += outputs
     off = np.abs(found - wanted)
     assert np.mean(off > 1e-5) < 0.01

@@ -65,7 +65,7 @@ def _ranges(hardware: Hardware) -> tuple[float, ...] | None:
     if not hardware.needs_calibration:
         return None
     value = float(np.quantile(np.abs(_inputs()), hardware.dac.range_quantile))
-    return (value,) * hardware.tiles_for(512, 1)
+    return (value,) * -(-512 // hardware.tiles.rows)
 
 
 def _product(hardware: Hardware, t_s: float | None, engine: Engine, draw: int = 0) -> npt.NDArray[np.float32]:
@@ -188,8 +188,8 @@ def _times(name: str) -> list[float | None]:
 
 def test_every_preset_is_compared() -> None:
     # aihwkit has no devices as those of afm: tests/hardware/test_weight_noise.py; its torch tile has not what
-    # standard-pcm has beside standard-pcm-torch: test_runtime_currents.py
-    assert {*BY_HAND, "ideal", "afm", "standard-pcm"} == set(preset_names())
+    # standard-pcm has beside standard-pcm-torch: test_runtime_currents.py; nor inputs in slices: test_runtime_sram.py
+    assert {*BY_HAND, "ideal", "afm", "standard-pcm", "sram-asim"} == set(preset_names())
 
 
 @pytest.mark.parametrize(("name", "t_s"), [(name, t) for name in BY_HAND for t in _times(name)])
@@ -218,7 +218,7 @@ def _documented() -> dict[str, list[str]]:
     return {name: cells for name, *cells in rows}
 
 
-@pytest.mark.parametrize("name", [*BY_HAND, "afm", "standard-pcm"])
+@pytest.mark.parametrize("name", [*BY_HAND, "afm", "standard-pcm", "sram-asim"])
 def test_documented_errors_of_a_product_are_those_measured(name: str) -> None:
     for t_s, cell in zip((1.0, HOUR, DAY, YEAR), _documented()[name], strict=True):
         if cell.strip() == "not known":
