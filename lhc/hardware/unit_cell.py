@@ -25,7 +25,7 @@ _LEAST_MAGNITUDE = 1e-7
 
 
 @dataclass(frozen=True, eq=False)
-class _Cells:
+class _HeldCells:
     """The devices of a tile.
 
     Attributes:
@@ -48,15 +48,15 @@ class CellNoise:
         self.devices = devices
         self.model = model
 
-    def apply_programming_noise(self, weights: Tensor) -> tuple[Tensor, _Cells]:
+    def apply_programming_noise(self, weights: Tensor) -> tuple[Tensor, _HeldCells]:
         """Program a tile's weights, ``(outputs, inputs)``: what it holds at the first read, and its devices."""
         weights = weights.detach()
         greatest = weights.abs().max().clamp(min=_LEAST_MAGNITUDE)
         targets = self.devices.cells(weights / greatest) * self.devices.pairs_per_weight
         programmed, drift = zip(*map(self._programmed, targets), strict=True)
-        return self._weights(programmed, greatest), _Cells(greatest, programmed, drift)
+        return self._weights(programmed, greatest), _HeldCells(greatest, programmed, drift)
 
-    def apply_drift_noise(self, weights: Tensor, drift_noise_parameters: _Cells, t_inference: float) -> Tensor:
+    def apply_drift_noise(self, weights: Tensor, drift_noise_parameters: _HeldCells, t_inference: float) -> Tensor:
         """What a read finds ``t_inference`` seconds after the first one, ``(outputs, inputs)``."""
         cells = drift_noise_parameters
         devices = zip(cells.programmed, cells.drift, strict=True)
