@@ -30,7 +30,7 @@ def cells() -> Mapping[str, Hardware]:
 def sram() -> Mapping[str, Hardware]:
     """Noise of a charge-based macro."""
     base = Hardware.load("sram-asim")
-    noises = (0.0, base.adc.noise, 0.5, 1.0)
+    noises = (0.0, base.adc.noise, 0.25, 0.5, 1.0)
     return {f"{n} steps": base.model_copy(update={"adc": base.adc.model_copy(update={"noise": n})}) for n in noises}
 
 

@@ -1,6 +1,6 @@
 """Networks, all analog, on chips whose tiles differ: layers on tiles as they come, or the least sensitive on the worst.
 
-    LHC_DATA=... python benchmarks/tile_quality.py -o tiles.json [resnet20 --tiles 36 --images 500]
+    LHC_DATA=... python benchmarks/tile_quality.py resnet20 -o tiles.json [--tiles 36 --images 500 --chips 10]
 
 The factor on the programming noise of a tile is exp(s N). Both arrangements see the same chips, images and random
 numbers: differences are paired. Damage is the KL divergence from the digital network's answers, and accuracy.
@@ -22,7 +22,6 @@ from lhc.stats import summarize
 from lhc.study.source import open_model
 from lhc.support.files import write_file
 
-CHIPS = 10
 SPREADS = (0.3, 0.6)
 
 
@@ -33,6 +32,7 @@ def main() -> None:
     parser.add_argument("-o", "--out", type=Path, required=True)
     parser.add_argument("--images", type=int, default=500)
     parser.add_argument("--tiles", type=int, default=36, help="of a chip; ResNet20 takes 36, digits-narrow 14")
+    parser.add_argument("--chips", type=int, default=10)
     given = parser.parse_args()
     found: dict[str, float] = json.loads(given.out.read_text()) if given.out.exists() else {}
     base = Hardware.load("lionheart").with_drift_compensation_alone()
@@ -55,7 +55,7 @@ def main() -> None:
                 task = study.task.with_metric(get_metric(metric)) if metric == "kl" else study.task
                 bench = replace(study.bench(task), hardware=hardware)
                 drops = []
-                for chip in range(CHIPS):
+                for chip in range(given.chips):
                     key = "|".join(map(str, (given.network, spread, given.tiles, metric, name, given.images, chip)))
                     if key not in found:
                         measured = bench.measure(frozenset(study.measurable), range(chip, chip + 1), key)

@@ -107,6 +107,11 @@ def split(
             "ADCs with a range for every column (adc.range: column) have no form in the files of split; take a range"
             " for every layer"
         )
+    if plan.hardware.faults.remap and plan.hardware.faults.any:
+        raise ModelError(
+            "weights that are mapped around faults (faults.remap) have no form in the files of split, which do not tell"
+            " the lines of a tile that weights are on; 'remap: false' writes the chip as it is without"
+        )
     try:
         with TemporaryDirectory(prefix=f".{folder.name[:100]}.", dir=folder.absolute().parent) as temporary:
             made = Path(temporary) / "split"

@@ -14,7 +14,8 @@ import pytest
 from onnx import numpy_helper
 
 import lhc
-from lhc.hardware import Hardware, Pcm, Tiles
+from lhc.errors import ModelError
+from lhc.hardware import Faults, Hardware, Pcm, Tiles
 from lhc.samples.metrics import get_metric
 from lhc.samples.splits import split_task
 from lhc.samples.task import Task
@@ -106,6 +107,14 @@ def test_a_reference_column_is_told_once(network: onnx.ModelProto, tmp_path: Pat
         np.testing.assert_array_equal(reference, np.full((1, target.shape[1]), 15.0, np.float32))
         np.testing.assert_allclose(arrays[f"{key}/g_plus_us"] - reference, 10 * target, atol=1e-5)
         assert f"{key}/g_minus_us" not in arrays
+
+
+def test_weights_mapped_around_faults_are_refused(network: onnx.ModelProto, tmp_path: Path) -> None:
+    faulty = SMALL.model_copy(update={"faults": Faults(stuck_low=0.1, remap=True)})
+    with pytest.raises(ModelError, match=r"faults\.remap.*remap: false"):
+        lhc.split(network, folder=tmp_path / "parts", all_analog=True, hardware=faulty)
+    still = faulty.model_copy(update={"faults": Faults(stuck_low=0.1)})
+    assert lhc.split(network, folder=tmp_path / "parts", all_analog=True, hardware=still)
 
 
 def test_rows_of_tiles_hold_every_copy_of_the_weights(network: onnx.ModelProto, tmp_path: Path) -> None:
