@@ -13,7 +13,7 @@ from lhc.options.terminal_options import RunOutput
 def run(asked: RunOptions, shown: RunOutput) -> None:
     """Run a placed model with its analog noise, over time.
 
-    $ lhc run model.lhc.onnx --data samples.npz --t-inference 0,86400,31536000
+    $ lhc run model.lhc.onnx --data samples.npz --t-inference 0,1d,1y
         at once, after a day, after a year
     """
     from lhc.cli.reports import check_report, measures_own, report_measured

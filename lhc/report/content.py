@@ -37,7 +37,7 @@ __all__ = [
     "seconds",
 ]
 
-MEASURING_TIMES = "lhc run with --t-inference 0,3600,86400,2592000,31536000"
+MEASURING_TIMES = "lhc run with --t-inference 0,1h,1d,30d,1y"
 
 Row = TypeVar("Row")
 Number = TypeVar("Number", int, float)

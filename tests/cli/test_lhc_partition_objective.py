@@ -73,7 +73,7 @@ def test_least_energy_is_the_default_and_what_is_gained_is_said(
     assert min(times.values()) > 2
     gain = f"energy {times['energy_j']:.0f} times less, latency {times['latency_s']:.0f} times less than all digital"
     assert f"tiles of 256x255, estimated {gain}, drop " in document["summary"]
-    lines = cli(*command, "--force").stdout.splitlines()
+    lines = cli(*command, "--force", "-v").stdout.splitlines()
     assert "objective energy: a layer is on tiles only where that takes less energy than a digital core" in lines
     assert lines[-1] == document["summary"]
     assert gain in cli("inspect", "wide.lhc.onnx").stdout
