@@ -125,7 +125,8 @@ def robustness_table(found: Robustness) -> Table:
         rows.append([condition, *_drop_cells(scale.evaluation, found), "-"])
     chips = found.chips
     drop = f"mean drop{drop_unit(chips.percent, found.drop_type, chips.metric)}"
-    interval = f"{level_text(chips.confidence)} interval over chips{' and samples' if found.generalized else ''}"
+    over = "programmings of one chip" if found.one_chip else "chips"
+    interval = f"{level_text(chips.confidence)} interval over {over}{' and samples' if found.generalized else ''}"
     return Table(["condition", chips.metric, drop, interval, "compensation gain"], rows, right=(1, 2))
 
 

@@ -33,6 +33,7 @@ from lhc.report.text import (
     budget_word,
     calibrations,
     capitalized,
+    draws_word,
     effect_share,
     gain_text,
     samples_basis,
@@ -243,7 +244,7 @@ def _robustness(found: Robustness, outcome: Outcome | None) -> PageSection:
     within = share_text(found.chips_within, 0)
     text = (
         f"{margin if found.margin else f'No margin: {budget} is not met'}{fails}.",
-        f"Of {chips.draws} chips {within} hold the budget one by one; the worst drops {worst}.",
+        f"Of {counted(chips.draws, draws_word(found))} {within} hold the budget one by one; the worst drops {worst}.",
         *([] if found.yield_share is None else [f"{capitalized(budget_of_chips(found))}. The margin is of the mean."]),
         *([f"{unlike_decision(found).capitalize()}."] if found.differs else []),
         *_sentence(other_samples(chips, outcome)),

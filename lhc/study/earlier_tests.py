@@ -39,8 +39,9 @@ def failed_test(stored: Plan | None, study: Study, budget: Budget) -> Outcome | 
     outcome = None if stored is None else stored.outcome
     if stored is None or outcome is None or outcome.within_budget:
         return None
-    asked = (study.model.source, study.plan.hardware, study.task.metric.name, budget.drop_type)
-    if (stored.source, stored.hardware, outcome.metric, outcome.drop_type) != asked:
+    # By its name: plans hold what was found for a machine (ranges of ADCs, tiles of layers) in its description.
+    asked = (study.model.source, study.plan.hardware.name, study.task.metric.name, budget.drop_type)
+    if (stored.source, stored.hardware.name, outcome.metric, outcome.drop_type) != asked:
         return None
     stricter = (
         budget.max_drop <= outcome.max_drop
@@ -52,8 +53,8 @@ def failed_test(stored: Plan | None, study: Study, budget: Budget) -> Outcome | 
 
 
 def as_tested(study: Study, analog: frozenset[str], stored: Plan | None) -> bool:
-    """Whether a placement is the one that a file has the test of: the same layers, the same copies."""
-    if stored is None or stored.analog != analog:
+    """Whether a placement is the one that a file has the test of: the same layers, copies and machine."""
+    if stored is None or stored.analog != analog or stored.hardware != study.plan.hardware:
         return False
     return all(stored.copies.get(name, 1) == study.plan.copies.get(name, 1) for name in analog)
 

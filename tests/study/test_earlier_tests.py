@@ -61,6 +61,10 @@ def test_the_placement_is_the_tested_one_with_the_same_layers_and_copies(plan: P
     name = min(plan.analog)
     assert as_tested(study_of(plan), plan.analog, plan)
     assert not as_tested(study_of(plan), plan.analog - {name}, plan)
+    better = plan.hardware.model_copy(update={"description": "with better converters"})
+    elsewhere = study_of(plan.model_copy(update={"hardware": better}))
+    assert not as_tested(elsewhere, plan.analog, plan)
+    assert failed_test(plan, elsewhere, budget_of(plan.outcome)) is plan.outcome, "of the same name: it counts"
     rows = tuple(row.model_copy(update={"copies": 7}) if row.name == name else row for row in plan.layers)
     assert not as_tested(study_of(plan.model_copy(update={"layers": rows})), plan.analog, plan)
 
