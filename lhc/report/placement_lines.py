@@ -11,7 +11,7 @@ from lhc.onnx_io import compiled_note, contradictions, read_plan
 from lhc.passes import STRATEGIES
 from lhc.plan import Outcome, Plan
 from lhc.plan.recurrent_steps import first_steps, folded
-from lhc.report.statements import decision_of, digital_layers, verdict
+from lhc.report.statements import decision_of, digital_layers, never_text, verdict
 from lhc.report.system_lines import system_lines
 from lhc.report.text import (
     budget_of_chips,
@@ -116,7 +116,7 @@ def partition_head(result: "PartitionResult", details: bool = False) -> str:
         lines.append(f"estimated cost {_amounts(result.cost)}; all digital {_amounts(result.digital_cost)}")
     digital = digital_layers(plan)
     if digital and len(digital) < folded(plan).size:
-        lines.append(f"{counted(len(digital), 'digital layer')}: {reasons(digital)}")
+        lines.append(f"{counted(len(digital), 'digital layer')}{never_text(digital)}: {reasons(digital)}")
     lines += _columns_lines(plan)
     more = list(_detail_lines(result))
     return "\n".join([*lines, *(more if details else [DETAILS] if more else [])])

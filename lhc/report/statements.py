@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from lhc.costs import compared
 from lhc.plan import LayerPlan, Outcome, Plan
+from lhc.plan.layer_plan import NEVER_ANALOG
 from lhc.plan.recurrent_steps import folded
 from lhc.report.document import Costs, Report
 from lhc.report.text import (
@@ -25,7 +26,7 @@ from lhc.report.text import (
     unmet_because,
 )
 from lhc.results import AtTime, Evaluation, Front, Infeasibility, Robustness
-from lhc.summary import layers_text, others_text, rate_text, tiles_text
+from lhc.summary import layers_text, rate_text, tiles_text
 from lhc.support.numbers import (
     amount,
     counted,
@@ -42,6 +43,7 @@ __all__ = [
     "decision",
     "decision_of",
     "digital_layers",
+    "never_text",
     "other_samples",
     "samples_of_front",
     "statements",
@@ -75,7 +77,7 @@ def decision_of(plan: Plan, tiles: int) -> str:
     if not plan.analog:
         return f"All {plan.size} layers stay digital."
     return (
-        f"{layers_text(plan)} run on analog tiles{others_text(plan)}: {share_text(plan.analog_mac_fraction)}"
+        f"{layers_text(plan)} run on analog tiles: {share_text(plan.analog_mac_fraction)}"
         f" of the multiplications by weights{_known(plan)}, on {tiles_text(tiles, plan.hardware)}."
         f"{_beside(plan)}"
     )
@@ -85,6 +87,12 @@ def digital_layers(plan: Plan) -> tuple[LayerPlan, ...]:
     """The layers that are digital, of those that `decision_of` counts: steps of an operator are one, columns none."""
     rows = folded(plan).layers
     return tuple(row for row in rows if row.placement == "digital" and row.reason not in ("eligible", "columns"))
+
+
+def never_text(digital: Sequence[LayerPlan]) -> str:
+    """How many of them cannot be analog, which `decision_of` leaves out; nothing where all can."""
+    never = sum(row.reason in NEVER_ANALOG for row in digital)
+    return f", {never} of which cannot be analog" if never else ""
 
 
 def _known(plan: Plan) -> str:
@@ -116,7 +124,7 @@ def _statements(report: Report) -> Iterator[tuple[str, str]]:
             yield "Retraining", _retraining(outcome)
     digital = digital_layers(plan)
     if digital:
-        yield "Why not more", f"{_layers(len(digital))} digital: {reasons(digital)}."
+        yield "Why not more", f"{_layers(len(digital))} digital{never_text(digital)}: {reasons(digital)}."
     if report.infeasibility is not None and report.infeasibility.in_the_way and outcome is not None:
         yield "In the way", _in_the_way(report.infeasibility, outcome, plan)
     if report.over_time and outcome is not None:

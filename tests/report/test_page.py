@@ -162,7 +162,7 @@ def test_nothing_to_place(full: Report) -> None:
 def test_the_first_lines_say_decision_reason_and_certainty(full: Report) -> None:
     assert verdict(full.plan) == ("within the budget", "good")
     assert decision(full) == (
-        "17 of 26 layers run on analog tiles (8 more cannot be): 61.8 % of the multiplications by weights,"
+        "17 of 26 layers run on analog tiles: 61.8 % of the multiplications by weights,"
         " on 17 tiles of 256x255. 1,152 more multiply two activations."
     )
     said = dict(statements(full))
@@ -175,7 +175,9 @@ def test_the_first_lines_say_decision_reason_and_certainty(full: Report) -> None
         " mean over chips; one by one, it is held by all 10 chips measured."
     )
     assert said["Certainty"].endswith("250 samples: held out from the search.")
-    assert said["Why not more"].startswith("17 layers stay digital: 9 too sensitive for the budget, 8 no constant")
+    assert said["Why not more"].startswith(
+        "17 layers stay digital, 8 of which cannot be analog: 9 too sensitive for the budget, 8 no constant"
+    )
     assert said["In the way"].endswith(
         "; with them digital, a mean drop of 1.00 points, at most 3.00 points. The nearest budget that the 17 analog"
         " layers hold: 5.00 points."
