@@ -6,8 +6,6 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from contextlib import suppress
 from hashlib import sha256
-from importlib.metadata import version
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -18,6 +16,7 @@ from google.protobuf.message import DecodeError
 from lhc.errors import ModelError, UsageError
 from lhc.models.entry import DATA_VARIABLE, ZooEntry, data_folder, require
 from lhc.support.files import default_work_dir, write_file
+from lhc.support.installed import version_of
 
 if TYPE_CHECKING:
     import onnx
@@ -60,7 +59,7 @@ def _kept(path: Path, entry: WeightsEntry) -> "onnx.ModelProto":
     import onnx
 
     code = [file.read_text(encoding="utf-8") for file in sorted(Path(__file__).parent.glob("*.py"))]
-    libraries = [version(name) for name in ("torch", "onnx", "onnxscript") if find_spec(name)]
+    libraries = map(version_of, ("torch", "onnx", "onnxscript"))
     kept = default_work_dir() / "models" / f"{entry.name}-{digest_of(path, *libraries, *code)[:16]}.onnx"
     try:
         return onnx.load(kept)

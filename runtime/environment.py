@@ -3,10 +3,10 @@
 import hashlib
 from collections.abc import Iterable
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from lhc import support
+from lhc.support.installed import version_of
 from lhc.support.version import VERSION
 
 __all__ = ["code_digest", "environment"]
@@ -21,11 +21,7 @@ _COMPUTING = (_ROOT, _ROOT / "hardware", _ROOT / "measure", _ROOT / "onnx_io", P
 def environment() -> dict[str, str]:
     """Names and versions, of lhc and of all libraries that compute, and the processor's instruction set."""
     found = {"lhc": f"{VERSION} (code {code_digest(_COMPUTING)})"}
-    for name in _LIBRARIES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = "none"
+    found |= {name: version_of(name) for name in _LIBRARIES}
     found["instructions"] = _instruction_set()
     return found
 

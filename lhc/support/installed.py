@@ -1,9 +1,9 @@
-"""What other installed packages add to lhc: entry points of its groups. To read them takes some 50 ms."""
+"""What is installed: versions, and what other packages add to lhc, the entry points of its groups (some 50 ms)."""
 
 from functools import cache
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, version
 
-__all__ = ["installed", "installed_names", "package_of"]
+__all__ = ["installed", "installed_names", "package_of", "version_of"]
 
 
 @cache
@@ -24,3 +24,11 @@ def installed_names(group: str) -> tuple[str, ...]:
 def package_of(entry: EntryPoint) -> str:
     """Who brought it, for messages."""
     return "an unknown package" if entry.dist is None else f"the package {entry.dist.name}"
+
+
+def version_of(package: str) -> str:
+    """The version of a package, by the name of its distribution; ``none`` where it is not known."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "none"
