@@ -73,7 +73,7 @@ class Sourced(Section):
     def _both_are_there(cls, given: object) -> object:
         if isinstance(given, cls) or (isinstance(given, dict) and {"value", "source"} <= given.keys()):
             return given
-        raise ValueError("write {value: NUMBER, source: WHERE IT COMES FROM}: a number needs its source")
+        raise ValueError("a number needs its source: write both, value and source, as fields")
 
 
 class ChipFigures(Section):

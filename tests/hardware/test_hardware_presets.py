@@ -144,7 +144,7 @@ MISTAKES = [
     Mistake(
         "area without a source",
         "name: a\ncosts: {model: alpine, chip: {tile_mm2: 0.003}}",
-        r"costs\.chip\.tile_mm2: write \{value: NUMBER, source: WHERE IT COMES FROM\}: a number needs its source",
+        r"costs\.chip\.tile_mm2: a number needs its source: write both, value and source, as fields",
     ),
     Mistake(
         "area of a part alone",
