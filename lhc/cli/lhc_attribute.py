@@ -1,6 +1,7 @@
 """``lhc attribute``: what causes each layer's damage."""
 
 from dataclasses import replace
+from functools import partial
 
 from lhc.cli.output import emit
 from lhc.cli.progress import watched
@@ -16,6 +17,7 @@ def attribute(asked: AttributeOptions, shown: MeasuredOutput) -> None:
     """
     from lhc.cli.reports import check_report, is_judged_output, report_measured
     from lhc.commands.attribute import attribute as run
+    from lhc.commands.report import report_of
     from lhc.hardware import Hardware
     from lhc.onnx_io import read_plan
     from lhc.report.json_documents import fields_of
@@ -31,4 +33,4 @@ def attribute(asked: AttributeOptions, shown: MeasuredOutput) -> None:
         found = run.of(watching)
     emit(fields_of(found), attribution_table(found), attribution_footer(found), shown.chosen)
     if own:
-        report_measured(opened, watching.work_dir, shown.report, attribution=found)
+        report_measured(partial(report_of, opened, attribution=found), watching.work_dir, shown.report)

@@ -43,9 +43,8 @@ def compile(asked: CompileOptions, shown: CompileOutput) -> None:
         files.append({"path": str(path), "draw": compiled.chip.draw, "bytes": path.stat().st_size})
     t_s = compiled.chip.t_s
     if shown.json:
-        emit_json(
-            {"files": files, "noise": asked.noise, "seed": asked.seed, "t_s": t_s, "analog": len(placed.plan.analog)}
-        )
+        analog = len(placed.plan.analog)
+        emit_json({"files": files, "noise": asked.noise, "seed": asked.seed, "t_s": t_s, "analog": analog})
     else:
         what = {"on": "drawn in the model", "off": "left out", "input": "read from inputs NAME.deviates"}[asked.noise]
         time = "as programmed" if t_s is None else f"{time_text(t_s)} after programming"

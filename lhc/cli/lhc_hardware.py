@@ -3,8 +3,6 @@
 from lhc.cli.output import check_file, hint, say, write
 from lhc.options.terminal_options import HardwareOptions
 
-NO_COMMENTS = "comments of the YAML are not carried over; values and sources are"
-
 
 def hardware(asked: HardwareOptions) -> None:
     """List the hardware presets, or print one as YAML, with devices of your own if asked. Start your own from it.
@@ -14,33 +12,23 @@ def hardware(asked: HardwareOptions) -> None:
     $ lhc hardware mine.yaml --measured devices.csv -o measured.yaml
         the same machine with devices as they were measured
     """
-    from lhc.hardware import Hardware, preset_names
+    from lhc.hardware import Hardware, preset_names, preset_text
 
     check_file(asked.out, asked.force)
     if asked.name is None and asked.measured is None:
         for preset in preset_names():
             say(f"{preset}: {Hardware.load(preset).description}")
         return
-    text = _changed(asked) if asked.measured is not None or asked.fault_map is not None else _text(asked.name or "")
+    as_written = asked.name in preset_names() and asked.measured is None and asked.fault_map is None
+    text = preset_text(str(asked.name)) if as_written else _described(asked)
     if asked.out is None:
         say(text, end="")
     else:
         write(asked.out, text)
 
 
-def _text(name: str) -> str:
-    """A preset as it was written; a file with all its fields."""
-    from lhc.hardware import Hardware, preset_names, preset_text
-
-    if name in preset_names():
-        return preset_text(name)
-    machine = Hardware.load(name)
-    hint(NO_COMMENTS)
-    return machine.to_yaml()
-
-
-def _changed(asked: HardwareOptions) -> str:
-    """A description with devices or stuck cells of the user's; it is told what was put in and what goes."""
+def _described(asked: HardwareOptions) -> str:
+    """A description with all its fields, and the user's devices or stuck cells; it is told what was put in."""
     from lhc.hardware import Hardware
 
     machine = Hardware.load(asked.name or "lionheart")
@@ -60,5 +48,5 @@ def _changed(asked: HardwareOptions) -> str:
 
         machine, stuck = with_fault_map(machine, asked.fault_map)
         hint(stuck)
-    hint(NO_COMMENTS)
+    hint("comments of the YAML are not carried over; values and sources are")
     return machine.to_yaml()

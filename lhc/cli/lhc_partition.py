@@ -1,6 +1,7 @@
 """``lhc partition``: place every layer."""
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import typer
@@ -28,6 +29,7 @@ def partition(asked: PartitionOptions, shown: PartitionOutput) -> None:
     from lhc.cli.reports import check_report, report_measured
     from lhc.commands.partition import partition as run
     from lhc.commands.partition import pipeline
+    from lhc.commands.report import report_of
     from lhc.onnx_io import check_output, retrained_from
     from lhc.report.json_documents import partition_document
     from lhc.report.placement_lines import partition_head, ranking_notes, renaming_notes
@@ -59,7 +61,7 @@ def partition(asked: PartitionOptions, shown: PartitionOutput) -> None:
     head = partition_head(result, shown.verbose)
     emit(partition_document(result), result.as_table(), result.summary, shown.chosen, head)
     hint(f"written: {where}")
-    report_measured(result, watching.work_dir, shown.report, name=where.name)
+    report_measured(partial(report_of, result, name=where.name), watching.work_dir, shown.report)
     _end(result)
 
 

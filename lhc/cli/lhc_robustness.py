@@ -1,6 +1,7 @@
 """``lhc robustness``: a placement over time, chips and scaled noise."""
 
 from dataclasses import replace
+from functools import partial
 
 from lhc.cli.output import emit
 from lhc.cli.progress import watched
@@ -16,6 +17,7 @@ def robustness(asked: RobustnessOptions, shown: MeasuredOutput) -> None:
         over time, chips and scaled noise, in a report
     """
     from lhc.cli.reports import check_report, measures_own, report_measured
+    from lhc.commands.report import report_of
     from lhc.commands.robustness import robustness as run
     from lhc.onnx_io import has_annotations
     from lhc.report.json_documents import fields_of
@@ -26,11 +28,10 @@ def robustness(asked: RobustnessOptions, shown: MeasuredOutput) -> None:
     own = measures_own(asked, opened.model)
     check_report(shown.report, shown.force, own)
     if not (asked.all_analog or has_annotations(opened.model)):
-        raise UsageError(
-            f"{opened.model.label}: carries no placement; 'lhc partition' makes one, --all-analog takes every layer"
-        )
+        name = opened.model.label
+        raise UsageError(f"{name}: carries no placement; 'lhc partition' makes one, --all-analog takes every layer")
     with watched(replace(asked, model=opened), shown.quiet) as watching:
         found = run.of(watching)
     emit(fields_of(found), robustness_table(found), robustness_footer(found), shown.chosen)
     if own:
-        report_measured(opened, watching.work_dir, shown.report, robustness=found)
+        report_measured(partial(report_of, opened, robustness=found), watching.work_dir, shown.report)

@@ -1,6 +1,7 @@
 """``lhc run``: what a placement is worth, and what the mapped network answers."""
 
 from dataclasses import replace
+from functools import partial
 
 from lhc.cli.build import given
 from lhc.cli.output import check_file, emit, hint, hints, write_npz
@@ -17,6 +18,7 @@ def run(asked: RunOptions, shown: RunOutput) -> None:
         at once, after a day, after a year
     """
     from lhc.cli.reports import check_report, measures_own, report_measured
+    from lhc.commands.report import report_of
     from lhc.commands.run import analog_outputs, evaluate
     from lhc.onnx_io import has_annotations
     from lhc.report.json_documents import evaluations_document
@@ -32,10 +34,8 @@ def run(asked: RunOptions, shown: RunOutput) -> None:
     check_report(shown.report, shown.force, own)
     hints(doubts(opened.model))
     if not (asked.all_analog or has_annotations(opened.model)):
-        hint(
-            f"note: {opened.model.label} carries no placement, so everything runs digital; see 'lhc partition' and"
-            " --all-analog"
-        )
+        name = opened.model.label
+        hint(f"note: {name} carries no placement, so everything runs digital; see 'lhc partition' and --all-analog")
     labelled = opened.entry is not None if asked.data is None else has_labels(asked.data, asked.label_key)
     only_outputs = shown.outputs is not None and asked.metric is None and not labelled
     if shown.dry_run:
@@ -53,4 +53,4 @@ def run(asked: RunOptions, shown: RunOutput) -> None:
         table, footer = evaluation_table(evaluations), evaluation_footer(evaluations)
         emit(evaluations_document(evaluations), table, footer, shown.chosen)
         if own:
-            report_measured(opened, watching.work_dir, shown.report, times=evaluations)
+            report_measured(partial(report_of, opened, times=evaluations), watching.work_dir, shown.report)

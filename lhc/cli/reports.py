@@ -2,8 +2,7 @@
 
 import shlex
 import sys
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,10 +12,9 @@ from lhc.options.commands import Asking
 from lhc.options.subjects import GivenPlacement
 
 if TYPE_CHECKING:
-    from lhc.commands.report import ReportSource
     from lhc.model import OnnxModel
     from lhc.plan import Plan
-    from lhc.results import Attribution, Evaluation, Robustness
+    from lhc.report.document import Report
 
 __all__ = ["check_report", "is_judged_output", "measures_own", "report_measured"]
 
@@ -54,35 +52,22 @@ def check_report(path: Path | None, force: bool, own: bool = True) -> None:
         raise UsageError("--report is about the placement, the hardware and the output that a model carries")
 
 
-def report_measured(
-    source: "ReportSource",
-    work_dir: str | Path | None,
-    path: Path | None,
-    *,
-    name: str | None = None,
-    times: "Sequence[Evaluation]" = (),
-    robustness: "Robustness | None" = None,
-    attribution: "Attribution | None" = None,
-) -> None:
+def report_measured(report_of: "Callable[..., Report]", work_dir: str | Path | None, path: Path | None) -> None:
     """Keep what was measured of a placement, and write the report that was asked for.
 
     What was measured is safe already: where the folder of results cannot take it, that is said and no error.
     """
-    from lhc.commands.report import report_of
     from lhc.report.formats import save_report
 
     own = Path(sys.argv[0]).name in ("lhc", "__main__.py")
     command = shlex.join(["lhc", *sys.argv[1:]]) if own else ""
-    made = partial(
-        report_of, source, name=name, times=times, robustness=robustness, attribution=attribution, command=command
-    )
     try:
-        found = made(work_dir=work_dir)
+        report = report_of(command=command, work_dir=work_dir)
     except LhcError as error:
         hint(f"warning: the report is not kept for later: {error}")
         if path is None:
             return
-        found = made()
+        report = report_of(command=command)
     if path is not None:
-        save_report(found, path)
+        save_report(report, path)
         hint(f"written: {path}")

@@ -1,6 +1,7 @@
 """Which layers become analog, with the weights as they are or trained under the noise of the tiles."""
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -61,22 +62,16 @@ def pipeline(options: PartitionOptions) -> Pipeline[Study]:
     """
     kind, prepare = strategy_for(options), preparation(options)
     _most_draws(options)  # too few are refused before a training, not after it
-    if not options.retrain:
-        found = _searching(options, kind), _testing(options)
-        placed = (prepare, CheckCalibration(), *found, CompareHealing(), JoinColumns())
-        return Pipeline("partition", placed, READ).checked()
-    train = Train(
-        part(options, TrainingOptions),
-        str(options.strategy),
-        options.rounds,
-        options.checkpoint,
-        prepare,
-        lambda strategy: _searching(options, strategy),
-        lambda share: _testing(options, share),
-    )
-    # Before the training, which is for the machine that both placements are judged on.
-    trained = (prepare, CheckCalibration(), train, CompareHealing(), JoinColumns())
-    return Pipeline("partition", trained, READ | {"training samples"}).checked()
+    known = READ
+    steps: tuple[Step[Study], ...] = (_searching(options, kind), _testing(options))
+    if options.retrain:
+        known, settings = READ | {"training samples"}, part(options, TrainingOptions)
+        searching, testing = partial(_searching, options), partial(_testing, options)
+        train = Train(settings, str(options.strategy), options.rounds, options.checkpoint, prepare, searching, testing)
+        steps = (train,)
+    # Before a training, which is for the machine that both placements are judged on.
+    placed: tuple[Step[Study], ...] = (prepare, CheckCalibration(), *steps, CompareHealing(), JoinColumns())
+    return Pipeline("partition", placed, known).checked()
 
 
 def preparation(options: PartitionOptions) -> Pipeline[Study]:

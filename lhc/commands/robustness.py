@@ -41,8 +41,8 @@ def robustness(options: RobustnessOptions) -> Robustness:
         times = list(filter(machine.knows, TIMES_S)) if options.times is None else options.times
         found = measure_robustness(placed.bench, placed.analog, placed.budget, times, placed.chips, placed.first)
         calibrated = placed.study.calibrated_on if placed.analog else 0
-        one_chip = placed.study.plan.hardware.faults.one_chip
-        found = replace(found, chips=replace(found.chips, calibrated=calibrated), one_chip=one_chip)
+        chips = replace(found.chips, calibrated=calibrated)
+        found = replace(found, chips=chips, one_chip=machine.faults.one_chip)
     verified = placed.verified
     return found if verified is None else replace(found, differs=tuple(differences(found, verified, placed.same)))
 

@@ -60,9 +60,7 @@ def analog_outputs(options: OutputsOptions) -> dict[str, np.ndarray]:
 
 def _usefully_calibrated(options: RunOptions | OutputsOptions, study: Study, analog: frozenset[str]) -> Study:
     """The study without calibration where that does harm, unless the user or a plan of this machine asks for it."""
-    if options.calibrate is not None:
-        return study
-    if options.hardware is None and stored_plan(options, study.opened) is not None:
+    if options.calibrate is not None or (options.hardware is None and stored_plan(options, study.opened) is not None):
         return study
     return with_useful_calibration(study, analog)
 
@@ -73,10 +71,8 @@ def read_run(options: RunOptions | OutputsOptions, running: Running) -> tuple[St
     if options.calibrate is None:
         return study, analog, at
     if not study.calibrates:
-        raise UsageError(
-            f"--calibrate: hardware {study.plan.hardware.name!r} corrects no outputs (compensation.outputs); leave it"
-            " out"
-        )
+        machine = study.plan.hardware.name
+        raise UsageError(f"--calibrate: hardware {machine!r} corrects no outputs (compensation.outputs); leave it out")
     samples = study.opened.task(options.calibrate, UNCHOSEN, None, options)
     check_calibration_apart(samples.head(study.calibration_samples), study.task)
     return replace(study, calibrating=samples), analog, at

@@ -46,13 +46,7 @@ def smooth(options: SmoothOptions) -> SmoothedModel:
     options.progress("scaling inputs", len(inputs), len(inputs))
     data = data_file(model)
     smoothed = smoothed_model(model, graph, inputs, chosen, store_in(data))
-    difference = greatest_difference(model, smoothed, task)
+    difference, told = greatest_difference(model, smoothed, task), tuple(one.told for one in chosen)
     return SmoothedModel(
-        model=smoothed,
-        source=model,
-        inputs=tuple(one.told for one in chosen),
-        samples=samples,
-        hardware=machine,
-        difference=difference,
-        data=data,
+        model=smoothed, source=model, inputs=told, samples=samples, hardware=machine, difference=difference, data=data
     )
