@@ -156,5 +156,5 @@ class Machine(Section):
 
 def time_error(problem: str, where: tuple[str | int, ...], t_s: float) -> ValidationError:
     """What is wrong with a time of inference, at a path of a description."""
-    wrong = PydanticCustomError("time", problem.replace("{", "{{").replace("}", "}}"))
+    wrong = PydanticCustomError("time", "{problem}", {"problem": problem})
     return ValidationError.from_exception_data("Hardware", [InitErrorDetails(type=wrong, loc=where, input=t_s)])

@@ -280,6 +280,6 @@ class LeftOut(Section):
 
 def moved(detail: ErrorDetails, where: tuple[str | int, ...]) -> InitErrorDetails:
     """What is wrong with a field, at a path that begins further up."""
-    message = detail["msg"].replace("{", "{{").replace("}", "}}")
-    wrong = PydanticCustomError(detail["type"], message)
+    # As a value and not as the template, in which a brace of the message would begin a field.
+    wrong = PydanticCustomError(detail["type"], "{message}", {"message": detail["msg"]})
     return InitErrorDetails(type=wrong, loc=(*where, *detail["loc"]), input=detail["input"])

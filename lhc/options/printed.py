@@ -65,7 +65,6 @@ class Watching(Printing):
         default=False,
         short="-v",
         result="logging",
-        rare=True,
     )
 
 

@@ -4,15 +4,11 @@ import time
 
 import pytest
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from lhc.errors import ConfigError, UsageError
-from lhc.hardware import (
-    Adc,
-    Hardware,
-    Hermes,
-    Override,
-    Pcm,
-)
+from lhc.hardware import Adc, Hardware, Hermes, Override, Pcm
+from lhc.hardware.sections import moved
 
 LAYERED = Hardware(
     name="layered",
@@ -74,6 +70,12 @@ def test_overrides_that_contradict_one_another_are_named_with_the_layer() -> Non
     with pytest.raises(ConfigError, match=r"hardware 'm', layer 'a': .*adc\.bits needs adc\.bound"):
         machine.for_layer("a")
     assert machine.for_layer("b").adc == Adc(bits=8)
+
+
+def test_braces_of_a_message_stay_as_they_are() -> None:
+    detail = ErrorDetails(type="table", loc=("spread",), msg="{target: spread} has no row", input=1)
+    error = ValidationError.from_exception_data("Override", [moved(detail, ("overrides", 0))]).errors()[0]
+    assert (error["msg"], error["loc"]) == ("{target: spread} has no row", ("overrides", 0, "spread"))
 
 
 def test_times_that_the_devices_of_a_layer_do_not_know_are_refused() -> None:
