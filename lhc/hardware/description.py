@@ -295,6 +295,18 @@ class Hardware(Machine):
                 f"{where}: a plan, not a hardware description; give it with --plan or --placement ('lhc hardware NAME'"
                 " prints a description)"
             )
+        return cls._of(data, where)
+
+    def with_fields(self, changed: Mapping[str, object]) -> "Hardware":
+        """The machine with some fields or sections in other words, checked as a whole.
+
+        Raises:
+            ConfigError: it contradicts itself then.
+        """
+        return self._of(self.model_dump() | changed, f"hardware {self.name!r}")
+
+    @classmethod
+    def _of(cls, data: dict[str, object], where: str) -> "Hardware":
         try:
             return cls.model_validate(data)
         except ValidationError as error:

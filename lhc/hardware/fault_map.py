@@ -27,6 +27,7 @@ def with_fault_map(base: Hardware, path: Path) -> tuple[Hardware, str]:
 
     Raises:
         DataError: the table cannot be read, or does not fit the tiles.
+        ConfigError: the machine's cells are none that faults are known for.
     """
     rows, cols = base.tiles.rows, base.tiles.cols
     stuck = _read(path, (base.tiles.count or MOST_TILES, rows, cols))
@@ -49,7 +50,7 @@ def with_fault_map(base: Hardware, path: Path) -> tuple[Hardware, str]:
     cells = sum(map(len, stuck.values()))
     share = cells / (2 * rows * cols * count)
     found = f"{cells} stuck cells, {100 * share:.3g} % of the cells of {count} tiles of {rows}x{cols}"
-    return Hardware.model_validate(base.model_dump() | changed), found
+    return base.with_fields(changed), found
 
 
 def _read(path: Path, shape: tuple[int, int, int]) -> dict[int, set[tuple[int, int, int]]]:

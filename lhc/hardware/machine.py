@@ -93,8 +93,9 @@ class Machine(Section):
             raise ValueError(f"faults are those of pairs of cells, and a weight of {self.devices.model} is one device")
         if self.faults.any and isinstance(self.devices, PairedDevices) and not self.devices.plain:
             raise ValueError(
-                "faults are those of one-sided pairs without g_min, one a weight: devices.g_min_us, pair and"
-                " pairs_per_weight cannot be given with them"
+                "faults are modelled for one pair of devices a weight, one-sided and with a g_min of 0: leave out"
+                " devices.g_min_us, devices.pair and devices.pairs_per_weight, or the faults (several pairs a weight:"
+                " compensation.copies holds weights several times beside faults)"
             )
         if self.faults.any and self.tiles.rows * self.tiles.cols > MOST_FAULTY:
             raise ValueError(f"faults are drawn cell by cell: a tile may have at most {MOST_FAULTY} weights")

@@ -89,6 +89,7 @@ def with_measured_devices(base: Hardware, path: Path, targets: Path | None = Non
 
     Raises:
         DataError: the table cannot be read, or says too little.
+        ConfigError: the rest of the machine is not for such devices.
     """
     found = fit_devices(path, targets)
     last = found.devices.times_s[-1]  # after the first read, which may be the only one
@@ -101,7 +102,7 @@ def with_measured_devices(base: Hardware, path: Path, targets: Path | None = Non
     }
     if any(found.devices.read_us):
         changed["left_out"] = [effect.model_dump() for effect in base.left_out if not effect.read_noise]
-    return Hardware.model_validate(base.model_dump() | changed), found
+    return base.with_fields(changed), found
 
 
 def fit_devices(path: Path, targets: Path | None = None) -> FittedDevices:

@@ -121,7 +121,7 @@ def problems(error: ValidationError, model: type[BaseModel] = Machine) -> str:
         model: of the document, for the names of its fields.
     """
     schema, found = model.model_json_schema(), error.errors()
-    told = [f"{field_path(e):.200}: {problem(e, schema)} (got {_given(e)!r:.60})" for e in found[:_SHOWN]]
+    told = [f"{field_path(e):.200}: {problem(e, schema)}{_given(e)}" for e in found[:_SHOWN]]
     return "; ".join(told) + (f"; and {len(found) - _SHOWN} more" if len(found) > _SHOWN else "")
 
 
@@ -141,6 +141,9 @@ def problem(detail: ErrorDetails, schema: Mapping[str, Any]) -> str:
     return unknown_key(schema, loc)
 
 
-def _given(detail: ErrorDetails) -> object:
+def _given(detail: ErrorDetails) -> str:
+    """What the user wrote, in brackets; nothing where it is more than a value."""
     given = detail["input"]
-    return given.get("model") if detail["type"] == "device_model" and isinstance(given, dict) else given
+    if isinstance(given, dict) and detail["type"] == "device_model":
+        given = given.get("model")
+    return "" if isinstance(given, dict | BaseModel) else f" (got {given!r:.60})"

@@ -259,6 +259,8 @@ class Scorer:
             self._chips.make_room()
         # The digital network, which others are scored against call by call, takes nobody's place.
         executor = self._network if digital else self._executors.get(job.placement, make)
+        if not digital and self.setting.calibrates:
+            self._observe_digitally(executor)  # a session of the whole network, which goes before others are made
         executor.open()
         chips = (
             self._programmed(executor, job)
@@ -312,10 +314,9 @@ class Scorer:
         """Corrections of one chip that is calibrated at a time, by layer."""
         setting = self.setting
         calls = setting.calibration_calls
-        from lhc.runtime.chip_calibration import calibrated, digital_moments
+        from lhc.runtime.chip_calibration import calibrated
 
-        new = [layer for layer in executor.layers if layer.name not in self._digital]
-        self._digital |= digital_moments(setting.model, setting.graph, new, calls)
+        self._observe_digitally(executor)
         reads = (0,) if setting.frozen else None
 
         def prefixes(call: Call) -> Mapping[str, Array]:
@@ -323,6 +324,15 @@ class Scorer:
             return self._calibrating.get(executor.analog, position.first, partial(executor.prefix, feeds))
 
         return calibrated(executor, self._digital, setting.hardware, setting.seed, draw, t_s, calls, reads, prefixes)
+
+    def _observe_digitally(self, executor: HybridExecutor) -> None:
+        """Know the moments that outputs of its layers have without errors."""
+        from lhc.runtime.chip_calibration import digital_moments
+
+        setting = self.setting
+        new = [layer for layer in executor.layers if layer.name not in self._digital]
+        if new:
+            self._digital |= digital_moments(setting.model, setting.graph, new, setting.calibration_calls)
 
     def _scored(self, output: Array, block: Block, where: slice) -> Array:
         """Scores of some samples of a block, or what the metric's summary keeps of them."""

@@ -63,6 +63,12 @@ def test_lines_that_do_not_fit_are_refused(tmp_path: Path, line: str, message: s
         mapped(tmp_path, line)
 
 
+def test_cells_that_no_faults_are_known_for_are_refused(tmp_path: Path) -> None:
+    pairs = SMALL.with_fields({"devices": {"model": "pcm", "pairs_per_weight": 2}})
+    with pytest.raises(ConfigError, match=r"^hardware 'lionheart': .*one pair of devices a weight[^{]*$"):
+        mapped(tmp_path, "0,0,0,positive,low", base=pairs)
+
+
 def test_other_tables_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "chip.csv"
     path.write_text("tile,row,column\n0,0,0\n")

@@ -151,7 +151,7 @@ MISTAKES = [
         "name: a\ncosts: {model: alpine, chip: {converters_mm2: {value: 1, source: b}}}",
         r"costs\.chip: converters_mm2 is a part of tile_mm2: give that too, and at least as much",
     ),
-    Mistake("unknown section", "name: a\ntile: {rows: 3}", r"tile: no such key; did you mean tiles\? \(got {"),
+    Mistake("unknown section", "name: a\ntile: {rows: 3}", r"tile: no such key; did you mean tiles\?$"),
     Mistake("unknown field", "name: a\ntiles: {row: 3}", r"tiles\.row: no such key; did you mean rows\? \(got 3\)"),
     Mistake("no name", "tiles: {rows: 3}", r"name: is missing"),
     Mistake("no rows", "name: a\ntiles: {rows: 0}", r"tiles\.rows: .*must be above 0.*got 0"),

@@ -151,7 +151,7 @@ def test_configurations_are_read_back(preset: str, cell: dict[str, Any]) -> None
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        ({"faults": {"stuck_low": 0.1}}, "faults are those of one-sided pairs"),
+        ({"faults": {"stuck_low": 0.1}}, "faults are modelled for one pair"),
         ({"currents": {"read_noise": 0.1}}, "currents are those of one pair a weight"),
         ({"costs": {"model": "diana"}}, "does not count unit cells"),
     ],
