@@ -53,10 +53,11 @@ def _root(
 
 
 class _Plain(logging.Formatter):
-    """Warnings name layers and files as they are called."""
+    """Records name layers and files as they are called; those of -v are no warnings."""
 
     def format(self, record: logging.LogRecord) -> str:
-        return plain(super().format(record))
+        message = plain(super().format(record))
+        return message if record.levelno < logging.WARNING else f"warning: {message}"
 
 
 def _end(number: int, frame: FrameType | None) -> None:
@@ -67,7 +68,7 @@ def _end(number: int, frame: FrameType | None) -> None:
 def main() -> None:
     """Entry point of the ``lhc`` command."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_Plain("warning: %(message)s"))
+    handler.setFormatter(_Plain("%(message)s"))
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
     for name in ("SIGTERM", "SIGHUP"):
         if hasattr(signal, name):

@@ -303,7 +303,7 @@ class Hardware(Machine):
         Raises:
             ConfigError: it contradicts itself then.
         """
-        return self._of(self.model_dump() | changed, f"hardware {self.name!r}")
+        return self._of({**self.model_dump(), **changed}, f"hardware {self.name!r}")
 
     @classmethod
     def _of(cls, data: dict[str, object], where: str) -> "Hardware":

@@ -1,18 +1,18 @@
 """Machines side by side: their table, and what is said below it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import combinations
 from typing import TYPE_CHECKING
 
 from lhc.costs import gains
 from lhc.plan.recurrent_steps import folded
-from lhc.support.numbers import drop_range, drop_unit, drop_value, number_text, share_text, time_text
+from lhc.support.numbers import drop_range, drop_unit, drop_value, level_text, number_text, share_text, time_text
 from lhc.support.tables import Table
 
 if TYPE_CHECKING:
     from lhc.study.outcome import PartitionResult
 
-__all__ = ["alike", "comparison_footer", "comparison_table", "held_ages", "holding_text"]
+__all__ = ["alike", "comparison_footer", "comparison_table", "held_ages", "holding_text", "unlike"]
 
 
 def comparison_table(results: "Sequence[PartitionResult]") -> Table:
@@ -97,9 +97,20 @@ def _interval(result: "PartitionResult") -> tuple[float, float] | None:
     return (outcome.drop, outcome.drop) if outcome.interval is None and exact else outcome.interval
 
 
+def unlike(results: "Sequence[PartitionResult]") -> Iterator[str]:
+    """Levels of the intervals, and what machines were placed for where that is not the same."""
+    found = [(one.plan.hardware.name, one.plan.outcome) for one in results if one.plan.outcome is not None]
+    levels = {level_text(outcome.confidence) for _, outcome in found if outcome.interval is not None}
+    if levels:
+        yield f"interval: of the mean drop, {' to '.join(sorted(levels))} confidence"
+    if len({outcome.objective for _, outcome in found}) > 1:
+        named = ", ".join(f"{name} {outcome.objective}" for name, outcome in found)
+        yield f"placed for different objectives: {named} (--objective sets one for all)"
+
+
 def comparison_footer(results: "Sequence[PartitionResult]") -> str:
     """What the rows of ``lhc compare`` are beside all digital and to each other, and what their machines leave out."""
-    lines = ["layers: analog ones, of those that can be"]
+    lines = ["layers: analog ones, of those that can be", *unlike(results)]
     for result in results:
         machine, cost, digital = result.plan.hardware, result.cost, result.digital_cost
         told = ["costs are not known"] if cost is None or digital is None else [gains(cost.total, digital.total)]

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Literal, TypeVar
 
-from lhc.hardware import Compensation, Hardware
-from lhc.hardware.stuck_cells import stuck_count
+from lhc.hardware import Compensation
 from lhc.plan import LayerPlan, Outcome, Plan
 from lhc.plan.recurrent_steps import folded_rows
 from lhc.report.charts import Chart
 from lhc.report.document import CostItem, Costs, Report
 from lhc.report.figures import is_measured
+from lhc.report.machine_text import cells_text, converters_text, faults_text
 from lhc.report.text import REASONS, estimate_basis, interval_text, nothing_lost, other_chips, points
 from lhc.support.numbers import amount, count, counted, counted_samples, level_text, metric_value, share_text, time_text
 from lhc.support.tables import Table
@@ -316,16 +316,13 @@ def machine_facts(report: Report) -> tuple[tuple[str, str], ...]:
     machine = plan.hardware
     tiles = f"{machine.tiles.rows} rows by {machine.tiles.cols} columns"
     number = "any number" if machine.tiles.count is None else str(machine.tiles.count)
-    dac, adc = (
-        "not quantised" if converter.bits is None else f"{converter.bits} bit"
-        for converter in (machine.dac, machine.adc)
-    )
     facts = [
         ("hardware", f"{machine.name}: {machine.description}".removesuffix(": ")),
         ("source", machine.source),
         ("tiles", f"{number}, {tiles}"),
-        ("converters", f"DAC {dac}, ADC {adc}"),
-        ("faults of chips", _faults_text(machine)),
+        ("cells", cells_text(machine)),
+        ("converters", converters_text(machine)),
+        ("faults of chips", faults_text(machine)),
         ("drift compensation", machine.compensation.drift),
         *_healing_facts(report),
         *(("left out", f"{effect.name} ({effect.size}): {effect.text}") for effect in machine.left_out),
@@ -333,27 +330,6 @@ def machine_facts(report: Report) -> tuple[tuple[str, str], ...]:
         ("lhc", plan.lhc_version),
     ]
     return tuple((name, text) for name, text in facts if text)
-
-
-def _faults_text(machine: Hardware) -> str:
-    """What chips have of them, by the names of the description; nothing where they have none."""
-    faults, tiles = machine.faults, machine.tiles
-    found = [
-        f"{name.replace('_', ' ')} {value:g}"
-        for name, value in faults
-        if isinstance(value, float) and name != "found" and value > 0
-    ]
-    if faults.map is not None:
-        stuck = sum(stuck_count(text, tiles.cols, tiles.rows) for text in faults.map)
-        found.append(f"{count(stuck)} stuck cells of one chip's map: every programming is one of that chip")
-    if faults.tile_noise is not None:
-        found.append(f"tile noise {min(faults.tile_noise):g} to {max(faults.tile_noise):g}")
-    if found and faults.remap and faults.any:
-        found.append(f"weights mapped around {share_text(faults.found, 0)} of the stuck cells")
-    if faults.differ:
-        by = {"sensitivity": "the least sensitive layers lie on the worst tiles", "file": "layers in the file's order"}
-        found.append(f"tiles: {by.get(machine.arranged_by or '', 'as the description gives them to layers')}")
-    return ", ".join(found)
 
 
 def _healing_facts(report: Report) -> Iterator[tuple[str, str]]:

@@ -5,16 +5,21 @@ from typing import Any
 
 import pytest
 
-from lhc.report.comparison import alike, held_ages, holding_text
+from lhc.report.comparison import alike, held_ages, holding_text, unlike
 
 HOUR, DAY, YEAR = 3600.0, 86400.0, 31536000.0
 
 
 def machine(
-    name: str, interval: tuple[float, float] | None, *upper: tuple[float, float], stochastic: bool = True
+    name: str,
+    interval: tuple[float, float] | None,
+    *upper: tuple[float, float],
+    stochastic: bool = True,
+    **more: object,
 ) -> Any:  # noqa: ANN401
     """A result within a budget of 0.01; ``upper``: ages, and the upper bound of the drop at each."""
-    outcome = SimpleNamespace(drop=0.0, interval=interval, generalized=False, max_drop=0.01)
+    known = {"objective": "energy", "confidence": 0.9} | more
+    outcome = SimpleNamespace(drop=0.0, interval=interval, generalized=False, max_drop=0.01, **known)
     hardware = SimpleNamespace(name=name, is_stochastic=stochastic)
     ages = tuple(SimpleNamespace(t_s=t, deciding={False: (0.0, bound)}.__getitem__) for t, bound in upper)
     return SimpleNamespace(plan=SimpleNamespace(hardware=hardware, outcome=outcome, analog={"a"}), ages=ages)
@@ -28,6 +33,16 @@ def test_machines_are_told_apart_where_no_value_lies_in_both_intervals() -> None
 def test_a_machine_that_draws_nothing_has_its_drop_alone() -> None:
     results = [machine("ideal", None, stochastic=False), machine("b", (0.0, 0.1)), machine("c", (0.05, 0.1))]
     assert alike(results) == [("ideal", "b"), ("b", "c")]
+
+
+def test_levels_and_objectives_that_differ_are_named() -> None:
+    same = [machine("a", (0.0, 0.2)), machine("b", (0.1, 0.3))]
+    assert list(unlike(same)) == ["interval: of the mean drop, 90 % confidence"]
+    other = machine("c", (0.0, 0.1), objective="macs", confidence=0.991)
+    assert list(unlike([*same, other])) == [
+        "interval: of the mean drop, 90 % to 99.1 % confidence",
+        "placed for different objectives: a energy, b energy, c macs (--objective sets one for all)",
+    ]
 
 
 @pytest.mark.parametrize(

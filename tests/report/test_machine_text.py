@@ -1,0 +1,21 @@
+"""A machine in words: what is unlike one pair of devices a weight and one ideal ADC for all layers."""
+
+from lhc.hardware import Hardware
+from lhc.report.machine_text import cells_text, converters_text
+
+
+def test_an_ordinary_machine_has_its_resolutions_alone() -> None:
+    machine = Hardware.load("lionheart")
+    assert (cells_text(machine), converters_text(machine)) == ("", "DAC 8 bit, ADC 8 bit")
+    assert converters_text(Hardware.load("ideal")) == "DAC not quantised, ADC not quantised"
+
+
+def test_cells_and_converters_of_a_chip_are_named() -> None:
+    adc = {"bits": 6, "kind": "sar", "capacitor_mismatch": 0.02, "columns_per_adc": 8, "range": "layer"}
+    changed = {"devices": {"model": "pcm", "pairs_per_weight": 2}, "adc": adc}
+    machine = Hardware.load("lionheart").with_fields(changed)
+    assert cells_text(machine) == "2 one-sided pairs of devices a weight"
+    assert converters_text(machine) == (
+        "DAC 8 bit, ADC 6 bit (sar, capacitors mismatched by 2.0 %), one ADC for 8 columns, range of the ADC: layer"
+    )
+    assert cells_text(Hardware.load("sram-asim")) == "1 bit a cell, 8 slices a weight"
