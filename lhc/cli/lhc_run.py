@@ -20,7 +20,7 @@ def run(asked: RunOptions, shown: RunOutput) -> None:
     from lhc.cli.reports import check_report, measures_own, report_measured
     from lhc.commands.report import report_of
     from lhc.commands.run import analog_outputs, evaluate
-    from lhc.onnx_io import has_annotations
+    from lhc.onnx_io import has_annotations, read_plan
     from lhc.report.json_documents import evaluations_document
     from lhc.report.measured_tables import evaluation_footer, evaluation_table
     from lhc.report.placement_lines import doubts
@@ -50,7 +50,9 @@ def run(asked: RunOptions, shown: RunOutput) -> None:
     if shown.outputs is not None:
         hint(f"written: {shown.outputs}")
     if not only_outputs:
-        table, footer = evaluation_table(evaluations), evaluation_footer(evaluations)
-        emit(evaluations_document(evaluations), table, footer, shown.chosen)
+        plan = read_plan(opened.model) if own else None
+        outcome = None if plan is None or plan.source != opened.model.source else plan.outcome
+        table, footer = evaluation_table(evaluations, outcome), evaluation_footer(evaluations, outcome)
+        emit(evaluations_document(evaluations, outcome), table, footer, shown.chosen)
         if own:
             report_measured(partial(report_of, opened, times=evaluations), watching.work_dir, shown.report)

@@ -147,6 +147,8 @@ def begin(options: PartitionOptions, running: Running, opened: Opened) -> Study:
     failed = (failed_test(plan, study, budget) for plan in (follow, stored))
     earlier = next((one for one in failed if one is not None), None)
     study = replace(study, budget=budget, training=training, follow=follow, fills=fills, earlier=earlier)
+    if follow is not None and follow.outcome is not None:
+        study = replace(study, harmful=follow.outcome.harmful_calibration)
     searched = options.columns_share is None and options.objective is None
     return with_goal(study, replace(options, objective="macs") if searched else options, strategy_for(options))
 

@@ -61,6 +61,8 @@ def retrain(options: RetrainOptions) -> PartitionResult:
         study = replace(study, calibrating=validation)
         if stored is None or options.hardware is not None:
             study = with_useful_calibration(study, analog)
+        elif outcome is not None:
+            study = replace(study, harmful=outcome.harmful_calibration)
         earlier = failed_test(stored, study, budget)
         before = judged(study, analog, verification, budget)
         if earlier is not None and as_tested(study, analog, stored):

@@ -37,7 +37,9 @@ def evaluate(options: RunOptions) -> list[Evaluation]:
         warn_of_doubtful_labels(bench)
         level = options.confidence
         found = [bench.evaluate(analog, what=f"after {time_text(t)}", t_s=t, confidence=level) for t in at]
-    return [replace(one, calibrated=study.calibrated_on if analog else 0) for one in found]
+        stored = stored_plan(options, study.opened)
+        data = None if stored is None or stored.outcome is None else study.task.digest
+    return [replace(one, calibrated=study.calibrated_on if analog else 0, data=data) for one in found]
 
 
 @keywords(OutputsOptions)

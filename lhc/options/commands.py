@@ -236,7 +236,10 @@ class RetrainOptions(Checkpointing, TrainingOptions, YieldOptions, BudgetOptions
     PANEL = "Data"
 
     verify_data: "DataSource | None" = option(
-        "Samples that judge; a fifth of --data by default.", default=None, metavar="DATA", reads=Path | None
+        "Samples that watch the training (a third) and judge (the others); a fifth of --data by default.",
+        default=None,
+        metavar="DATA",
+        reads=Path | None,
     )
 
 

@@ -1,13 +1,14 @@
 """Decisions: which products run on analog tiles, why, and what that rests on."""
 
 from lhc.plan.layer_plan import Decision, LayerPlan, Method, Placement, Reason, Sensitivity
-from lhc.plan.schema import SCHEMA_VERSION, CurvePoint, Estimate, Healing, Outcome, Plan, Retrained
+from lhc.plan.schema import SCHEMA_VERSION, CurvePoint, Estimate, HarmfulCalibration, Healing, Outcome, Plan, Retrained
 
 __all__ = [
     "SCHEMA_VERSION",
     "CurvePoint",
     "Decision",
     "Estimate",
+    "HarmfulCalibration",
     "Healing",
     "LayerPlan",
     "Method",

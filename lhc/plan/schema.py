@@ -16,9 +16,19 @@ from lhc.graph import LayerGraph
 from lhc.hardware import Hardware
 from lhc.hardware.overrides import problem
 from lhc.plan.layer_plan import NEVER_ANALOG, Decision, LayerPlan, PlanRecord, Sensitivity
+from lhc.support.numbers import counted, number_text
 from lhc.support.yaml_text import read_yaml, write_yaml
 
-__all__ = ["SCHEMA_VERSION", "CurvePoint", "Estimate", "Healing", "Outcome", "Plan", "Retrained"]
+__all__ = [
+    "SCHEMA_VERSION",
+    "CurvePoint",
+    "Estimate",
+    "HarmfulCalibration",
+    "Healing",
+    "Outcome",
+    "Plan",
+    "Retrained",
+]
 
 SCHEMA_VERSION = 1
 
@@ -85,6 +95,24 @@ class Healing(PlanRecord):
     calibration_samples: int = 0
     reads: int = 0
     """Reads that the calibration samples of every chip are spread over."""
+
+
+class HarmfulCalibration(PlanRecord):
+    """Errors of the same chips with every layer on tiles that may be (nmse), which made lhc correct no outputs."""
+
+    calibrated: float
+    uncalibrated: float
+    chips: int
+    samples: int
+
+    @property
+    def text(self) -> str:
+        """What is left out and why, with both figures."""
+        return (
+            "chips are not calibrated, since that does harm here: with all layers on tiles that can be, the squared"
+            f" error of {self.chips} chips is {number_text(self.calibrated)} calibrated and"
+            f" {number_text(self.uncalibrated)} as they are (nmse, on {counted(self.samples, 'sample')})"
+        )
 
 
 class Outcome(PlanRecord):
@@ -162,6 +190,8 @@ class Outcome(PlanRecord):
     """None where nothing was estimated or judged."""
     healing: Healing | None = None
     """None where there is none, or nothing is analog."""
+    harmful_calibration: HarmfulCalibration | None = None
+    """Why chips are not calibrated though the machine that was asked for does it; None elsewhere."""
 
 
 class Plan(PlanRecord):

@@ -34,6 +34,7 @@ _NAMES = {
     "groups": "moved together",
     "evaluations": "placements judged",
     "healing": "mean drops by healing",
+    "harmful_calibration": "errors calibrated and not",
 }
 """Fields of an outcome as the report calls them, where that is another word."""
 

@@ -9,10 +9,11 @@ from pydantic import TypeAdapter
 from lhc.costs import Cost, LayerCost, SystemCost, SystemFigures, by_operator
 from lhc.errors import LhcError
 from lhc.onnx_io import compiled_note
-from lhc.plan import LayerPlan, Plan
+from lhc.plan import LayerPlan, Outcome, Plan
 from lhc.plan_costs import digital_cost, plan_cost, plan_figures
 from lhc.report.comparison import alike
 from lhc.report.kept_fronts import Answer
+from lhc.report.measured_tables import within_budget
 from lhc.report.placement_lines import stored_summary
 from lhc.results import Evaluation, Front, SensitivityTable
 from lhc.study.outcome import Analysis, PartitionResult
@@ -136,6 +137,7 @@ def _plan(plan: Plan) -> Document:
         **_named(outcome, "objective limits limits_kept groups evaluations"),
         "estimate": None if outcome.estimate is None else outcome.estimate.model_dump(),
         "healing": None if outcome.healing is None else outcome.healing.model_dump(),
+        "harmful_calibration": outcome.harmful_calibration and outcome.harmful_calibration.model_dump(),
         **_named(outcome, "samples documents draws seed t_s"),
         "retrained": None if outcome.retrained is None else outcome.retrained.model_dump(mode="json"),
         "training_note": outcome.training_note,
@@ -178,13 +180,17 @@ def inspection_document(opened: "Opened", plan: Plan) -> Document:
     }
 
 
-def evaluations_document(results: list[Evaluation]) -> Document:
-    """The document of ``lhc run``."""
+def evaluations_document(results: list[Evaluation], outcome: Outcome | None = None) -> Document:
+    """The document of ``lhc run``; ``outcome``: of the placement that was run."""
     first = results[0]
     return {
         "digital": {"metric": first.metric, "value": first.baseline},
         **_named(first, "samples documents draws seed calibrated"),
-        "times": [_named(found, "t_s mean std interval drop") for found in results],
+        "times": [
+            _named(found, "t_s mean std interval drop drop_interval sample_interval")
+            | {"within_budget": within_budget(found, outcome)}
+            for found in results
+        ],
     }
 
 

@@ -1,18 +1,22 @@
 """Tables of what was measured, and the lines below them: run, pareto, robustness, attribute, ``--dry-run``."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from lhc.passes import STRATEGIES
+from lhc.plan import Outcome
 from lhc.report.text import (
     CALIBRATION_NOTE,
     EFFECTS,
     SHARES_NOTE,
+    budget_for,
     budget_of_chips,
     budget_word,
     calibrations,
     effect_share,
     gain_text,
     margin_cause,
+    points,
     samples_basis,
     shown_damage,
     unlike_decision,
@@ -20,6 +24,7 @@ from lhc.report.text import (
 from lhc.results import Attribution, Evaluation, Front, FrontPoint, Robustness, SensitivityTable
 from lhc.support.numbers import (
     counted,
+    counted_samples,
     drop_interval,
     drop_range,
     drop_text,
@@ -50,6 +55,7 @@ __all__ = [
     "front_table",
     "robustness_footer",
     "robustness_table",
+    "within_budget",
 ]
 
 
@@ -60,28 +66,81 @@ def basis_text(found: SensitivityTable | Attribution) -> str:
     return f"{found.draws} draws, {samples}, {after}, seed {found.seed}"
 
 
-def evaluation_table(results: Sequence[Evaluation]) -> Table:
-    """Rows of ``lhc run``, one a time."""
-    rows = []
-    for e in results:
+def evaluation_table(results: Sequence[Evaluation], outcome: Outcome | None = None) -> Table:
+    """Rows of ``lhc run``, one a time; ``outcome``: of the placement that was run, whose budget is asked after."""
+    first, rows = results[0], []
+    generalized = outcome is not None and outcome.generalized
+    held = [within_budget(e, outcome) for e in results]
+    for e, within in zip(results, held, strict=True):
         bounds = "-" if e.interval is None else f"[{', '.join(metric_value(b, e.percent) for b in e.interval)}]"
         mean, std = (metric_value(value, e.percent) for value in (e.mean, e.std))
-        rows.append([time_text(e.t_s), mean, std, bounds, drop_value(e.drop, e.percent)])
-    first = results[0]
+        lost = e.deciding(generalized)
+        drops = [drop_value(e.drop, e.percent), "-" if lost is None else drop_range(lost, e.percent)]
+        budget = [] if within is None else ["yes" if within else "not shown"]
+        rows.append([time_text(e.t_s), mean, std, bounds, *drops, *budget])
     drop = f"drop{drop_unit(first.percent, 'absolute', first.metric)}"
     interval = f"{level_text(first.confidence)} interval over chips"
-    return Table(["time", first.metric, "std", interval, drop], rows, right=(0, 1, 2, 4))
+    of_drop = f"interval of the drop{' over chips and samples' if generalized else ''}"
+    headers = ["time", first.metric, "std", interval, drop, of_drop]
+    if outcome is not None and held[0] is not None:
+        budget_here = drop_text(budget_for(first, outcome), first.percent, "absolute")
+        headers.append(f"mean within the budget of {budget_here}")
+    return Table(headers, rows, right=(0, 1, 2, 4))
 
 
-def evaluation_footer(results: Sequence[Evaluation]) -> str:
-    """The line under the table of ``lhc run``."""
+def within_budget(found: Evaluation, outcome: Outcome | None) -> bool | None:
+    """Whether a mean drop is shown to be within a placement's budget.
+
+    None where there is none to compare with: in another metric, or of weights that were trained, whose budget is
+    against the network as it was given.
+    """
+    if outcome is None or outcome.retrained is not None or outcome.metric != found.metric:
+        return None
+    interval = found.deciding(outcome.generalized)
+    return interval is not None and interval[1] <= budget_for(found, outcome)
+
+
+def evaluation_footer(results: Sequence[Evaluation], outcome: Outcome | None = None) -> str:
+    """The lines under the table of ``lhc run``."""
     first = results[0]
     digital = f"digital {first.metric} {metric_value(first.baseline, first.percent)}"
     lines = [f"{digital}; {first.draws} draws, {samples_basis(first)}, seed {first.seed}"]
     half = 0.5 / first.samples
     if any(e.percent and e.std < half and e.interval is not None and e.interval[0] < e.interval[1] for e in results):
         lines.append(f"intervals are of a std of at least {metric_value(half, True)}: half a sample cannot be seen")
+    if outcome is not None and outcome.metric == first.metric:
+        lines += _beside_verdict(first, outcome)
     return "\n".join(lines)
+
+
+def _beside_verdict(found: Evaluation, outcome: Outcome) -> Iterator[str]:
+    """How these figures and the verdict of the placement's plan go together."""
+    verdict = f"{points(outcome, outcome.drop)} on {counted_samples(outcome.samples, outcome.documents)}"
+    if outcome.retrained is not None:
+        given = metric_value(outcome.baseline, outcome.percent)
+        yield (
+            f"drops are against the weights of this file, which were trained; the plan's verdict, a drop of {verdict},"
+            f" is against the network as it was given ({given} there), and so is its budget: not compared"
+        )
+    else:
+        yield (
+            "the budget is compared with the upper bound of the drop, one time at a time; the plan's verdict, a drop of"
+            f" {verdict}, stays"
+        )
+    kind = STRATEGIES.get(outcome.strategy)
+    if outcome.retrained is None and kind is not None and not kind.searches:
+        return
+    what = "search or training" if outcome.retrained is not None else "search"
+    chips = f"; chips of seed {found.seed} may have too (--seed takes others)" if found.seed == outcome.seed else ""
+    if found.data != outcome.data:
+        yield f"samples differ from those that the plan was made with; some of them may have guided its {what}{chips}"
+    elif outcome.samples < found.samples:
+        yield (
+            f"that verdict is of {outcome.samples} of these samples; others of them guided its {what}, so that drops"
+            f" here may be too small{chips}"
+        )
+    elif not outcome.held_out:
+        yield f"these samples guided its {what} too, so that drops here may be too small{chips}"
 
 
 def front_table(front: Front, chosen: Iterable[FrontPoint] | None = None) -> Table:

@@ -348,7 +348,7 @@ def _infeasibility(found: Infeasibility, plan: Plan) -> PageSection:
         ("Budget", False, _within),
     )
     met = outcome is not None and outcome.within_budget and not plan.analog
-    title = "Why nothing is analog" if met else "Why the budget cannot be met"
+    title = "Why nothing is analog" if met else "Why the budget was not shown to be met"
     return PageSection("infeasible", title, tables=(table,) if found.remedies else (), facts=tuple(facts))
 
 

@@ -74,10 +74,23 @@ def analysis_footer(result: "Analysis") -> str:
         lines.append(
             f"estimated cost, all digital: {_amounts(digital)}; all eligible layers analog: {_amounts(analog)}"
         )
+        if digital.energy_j < analog.energy_j:
+            lines.append(_saving_layers(result))
         if any(layer.copies > 1 for layer in result.plan.layers):
             lines.append(COPIES_ASSUMED)
         lines += _other_operators(digital)
     return "\n".join(lines)
+
+
+def _saving_layers(result: "Analysis") -> str:
+    """How many layers save energy on tiles, where all of them together cost more."""
+    costs, able = result.costs, result.plan.eligible
+    assert costs is not None
+    saving = [name for name in able if costs.analog[name].energy_j < costs.digital[name].energy_j]
+    return (
+        f"tiles save energy in {len(saving)} of {counted(len(able), 'eligible layer')} and cost more in sum; 'lhc"
+        " partition' places those that pay, and with --objective macs others too, at a higher energy"
+    )
 
 
 def _other_operators(cost: SystemCost) -> Iterator[str]:
@@ -181,6 +194,8 @@ def _detail_lines(result: "PartitionResult") -> Iterator[str]:
         healing = healing_text(outcome)
         if healing is not None:
             yield f"mean drop {healing}"
+        if outcome.harmful_calibration is not None:
+            yield outcome.harmful_calibration.text
         found = outcome.estimate
         if found is not None:
             predicted, drop = points(outcome, found.predicted_drop), points(outcome, outcome.drop)
@@ -202,7 +217,7 @@ def _objective_lines(outcome: Outcome | None) -> list[str]:
 
 
 def infeasibility_lines(found: Infeasibility | None, plan: Plan) -> Iterator[str]:
-    """Why a budget cannot be met."""
+    """Why a budget was not shown to be met, and what would help."""
     outcome = plan.outcome
     if found is None or outcome is None:
         return

@@ -8,6 +8,7 @@ from lhc.plan.layer_plan import NEVER_ANALOG
 from lhc.plan.recurrent_steps import folded
 from lhc.report.document import Costs, Report
 from lhc.report.text import (
+    budget_for,
     budget_of_chips,
     budget_of_margin,
     budget_word,
@@ -120,6 +121,8 @@ def _statements(report: Report) -> Iterator[tuple[str, str]]:
         healing = healing_text(outcome)
         if healing is not None:
             yield "Healing", f"mean drop {healing}."
+        if outcome.harmful_calibration is not None:
+            yield "Calibration", f"{capitalized(outcome.harmful_calibration.text)}."
         if outcome.retrained is not None or outcome.training_note is not None:
             yield "Retraining", _retraining(outcome)
     digital = digital_layers(plan)
@@ -203,13 +206,9 @@ def _lasting(times: Sequence[AtTime], outcome: Outcome, drop_type: str) -> str:
     if other is not None:
         return f"in {other}, and the budget is for {outcome.metric}: not compared."
 
-    def budget(found: Evaluation) -> float:
-        """In the unit of these drops."""
-        if drop_type == outcome.drop_type:
-            return outcome.max_drop
-        return outcome.max_drop * (abs(found.baseline) if drop_type == "absolute" else 1 / abs(found.baseline))
-
-    within = [point.evaluation.drop <= budget(point.evaluation) for point in times]
+    if outcome.retrained is not None:
+        return "drops are against the trained weights, the budget against the network as it was given: not compared."
+    within = [point.evaluation.drop <= budget_for(point.evaluation, outcome, drop_type) for point in times]
     last = times[-1].evaluation
     mean_drop = "on other samples, the mean drop" if other_samples(last, outcome) else "the mean drop"
     if all(within):

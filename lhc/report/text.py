@@ -23,6 +23,7 @@ __all__ = [
     "EFFECTS",
     "REASONS",
     "SHARES_NOTE",
+    "budget_for",
     "budget_of_chips",
     "budget_of_margin",
     "budget_text",
@@ -166,6 +167,13 @@ def budget_of_margin(found: Robustness, outcome: Outcome | None) -> str:
     return f"a drop of {drop} in {chips.metric}, which is not the placement's budget,"
 
 
+def budget_for(found: Evaluation, outcome: Outcome, drop_type: str = "absolute") -> float:
+    """The budget of a placement in the unit of an evaluation's drops."""
+    if drop_type == outcome.drop_type:
+        return outcome.max_drop
+    return outcome.max_drop * (abs(found.baseline) if drop_type == "absolute" else 1 / abs(found.baseline))
+
+
 def drop_at_most(outcome: Outcome, found: Evaluation) -> str:
     """A drop of another placement, and the bound of it that decides."""
     interval = found.deciding(outcome.generalized)
@@ -192,14 +200,19 @@ def estimate_basis(found: Estimate) -> str:
 
 
 def healing_text(outcome: Outcome) -> str | None:
-    """Mean drops without healing and with what there is of it, the unit once; None where it was not measured."""
+    """Mean drops without healing and with what there is of it, the unit once; None where it was not measured.
+
+    The last one is the placement's own, of these chips: a verdict may be of more.
+    """
     found = outcome.healing
     if found is None:
         return None
     share = outcome.percent or outcome.drop_type == "relative"
     drops = (("copies", found.copies), ("calibration", found.calibration), ("both", found.both))
     told = [f"with {what} {drop_value(drop, share)}" for what, drop in drops if drop is not None]
-    basis = f"({counted(found.draws, draws_word(outcome))}, these samples; no interval)"
+    chips = counted(outcome.draws, draws_word(outcome))
+    which = f"the {chips}" if found.draws == outcome.draws else f"all on the first {found.draws} of the {chips}"
+    basis = f"as placed ({which}, these samples; no interval)"
     return f"{', '.join([f'without healing {points(outcome, found.neither)}', *told])} {basis}"
 
 

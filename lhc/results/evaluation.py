@@ -30,6 +30,7 @@ class Evaluation:
         confidence: two-sided level of the intervals.
         calibrated: samples that every chip was calibrated on, none of them judged; 0: no chip was.
         documents: that the samples are of; None where every sample stands alone.
+        data: SHA-256 of all samples that were given, as `Outcome.data`; None where it was not needed.
     """
 
     metric: str
@@ -49,6 +50,7 @@ class Evaluation:
     confidence: float
     calibrated: int = 0
     documents: int | None = None
+    data: str | None = None
 
     @property
     def draws(self) -> int:

@@ -12,10 +12,10 @@ import numpy as np
 
 from lhc.errors import OutOfTimeError
 from lhc.measure.scorer import calibration_block
+from lhc.plan import HarmfulCalibration
 from lhc.samples.metrics import get_metric
 from lhc.samples.task import Task
 from lhc.study.state import Study
-from lhc.support.numbers import number_text
 
 __all__ = ["CheckCalibration", "with_useful_calibration"]
 
@@ -25,6 +25,10 @@ CHIPS = 2
 CHANCE = 1.1
 """Ratio of two errors that chance makes with so few chips; harm is several times as much."""
 
+REMEDY = (
+    "This is one decision for the whole network: layers that are kept digital (--force-digital, --exclude) have no part"
+    " in it, so 'lhc partition' with some of them takes it anew; a plan that is followed (--plan) keeps its own"
+)
 LEAST_SAMPLES = 32
 """Calibration samples; half of fewer say little of either."""
 
@@ -64,12 +68,9 @@ def with_useful_calibration(study: Study, analog: frozenset[str]) -> Study:
     hardware = study.plan.hardware
     compensation = hardware.compensation.model_copy(update={"outputs": "none"})
     plan = study.plan.model_copy(update={"hardware": hardware.model_copy(update={"compensation": compensation})})
-    study.opened.warn(
-        f"chips are not calibrated, since that does harm here: with every layer analog that may be, the squared error"
-        f" of {CHIPS} chips is {number_text(with_it)} calibrated and {number_text(without)} as they are (nmse, on"
-        f" {len(known) - half} samples)"
-    )
-    return replace(study, plan=plan)
+    harmful = HarmfulCalibration(calibrated=with_it, uncalibrated=without, chips=CHIPS, samples=len(known) - half)
+    study.opened.warn(f"{harmful.text}. {REMEDY}")
+    return replace(study, plan=plan, harmful=harmful)
 
 
 def _errors(study: Study, analog: frozenset[str], calibrate: Task, judge: Task) -> tuple[float, float]:

@@ -45,6 +45,7 @@ log = logging.getLogger("lhc")
 
 PlacedT = TypeVar("PlacedT", bound=PlacedMeasuring)
 
+CHECKING = "checking tiles without noise against the network (the first run compiles the emulation)"
 _EXAMPLES = 8
 
 
@@ -89,6 +90,7 @@ class CheckParity:
         """The study without the layers whose errors are too large."""
         if not study.measurable:
             return study
+        study.options.progress(CHECKING, 0, 1)
         _, feeds = next(study.bench(study.task.head(parity_samples(study.graph))).blocks())
         samples, machine = count_samples(feeds), study.plan.hardware
         errors = parity_errors(study.model, study.graph, machine, study.measurable, feeds, samples)

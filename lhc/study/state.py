@@ -20,7 +20,7 @@ from lhc.passes import (
     fills_tiles,
     further_copies,
 )
-from lhc.plan import LayerPlan, Outcome, Plan
+from lhc.plan import HarmfulCalibration, LayerPlan, Outcome, Plan
 from lhc.results import Front, Infeasibility, SensitivityTable, Verdict
 from lhc.runtime.network_calls import calibration_count, padding_masks
 from lhc.samples.metrics import Metric
@@ -93,6 +93,7 @@ class Study:
         training: samples that train, apart from those that judge.
         calibrating: samples that chips are calibrated on, apart from those that judge; some of the latter are set aside
             where these are not given.
+        harmful: what showed that calibrating chips does harm, so that they are not; None where nothing did.
         earlier: a test by an earlier command, by the same budget, that the weights did not pass.
         follow: a plan whose placement is verified instead of searching one.
         ranking: the sensitivities that a search goes by.
@@ -121,6 +122,7 @@ class Study:
     metric_note: str | None = None
     training: Task | None = None
     calibrating: Task | None = None
+    harmful: HarmfulCalibration | None = None
     earlier: Outcome | None = None
     follow: Plan | None = None
     ranking: SensitivityTable | None = None

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -30,7 +31,7 @@ from lhc.study.state import Study
 from lhc.study.tile_ranges import calibrated
 from lhc.study.training_target import falls_short, fits_as_given, promise, reached, training_target, value_of
 from lhc.summary import summary
-from lhc.support.numbers import counted
+from lhc.support.numbers import counted, drop_text
 from lhc.support.version import VERSION
 
 if TYPE_CHECKING:  # they load PyTorch
@@ -55,7 +56,10 @@ BEFORE = 0.2
 """Part of the chance of error for the weights as they are; the rest is for the trained ones, which promise more."""
 VALIDATION_SAMPLES = 500
 VALIDATION_DRAWS = 3
-_UNTESTED = "trained weights kept: without training {} were predicted to hold, which is less, so these were not tested"
+_UNTESTED = (
+    "trained weights kept: without training {} predicted to hold the budget, fewer than with it, so the weights as"
+    " given were not tested"
+)
 _TWICE = (
     "trained twice: with the weights trained for {} analog layers only {} were predicted to hold; the second was for {}"
 )
@@ -158,7 +162,8 @@ def train_once(study: Study, course: "Course", analog: frozenset[str], validatio
 
     checkpoint = course.checkpoint(analog, validation=validation.head(VALIDATION_SAMPLES).digest)
     steps = course.steps
-    fitted = fit(course.trainer(steps), analog, course.settings, steps, drop, checkpoint, course.report)
+    shown = partial(drop_text, percent=study.task.metric.percent, drop_type="absolute")
+    fitted = fit(course.trainer(steps), analog, course.settings, steps, drop, checkpoint, course.report, shown)
     after = retrained(study, course, fitted.weights)
     replace(course, model=after.model, graph=after.graph, ranges=after.plan.ranges).network()  # checks what was written
     return after, course.record(analog, fitted.step, fitted.curve)
@@ -282,7 +287,9 @@ class Train:
         if before is None:
             assert after.plan.outcome is not None
             if after.plan.outcome.within_budget and value_of(after, after.plan.analog) < promise(given):
-                return _told(after, _UNTESTED.format(counted(len(reached(given)), "analog layer")))
+                number = len(reached(given))
+                layers = f"{counted(number, 'analog layer')} {'was' if number == 1 else 'were'}"
+                return _told(after, _UNTESTED.format(layers))
             before = self.test(BEFORE).apply(given)
         return _better(before, after)
 

@@ -96,7 +96,7 @@ def result_of(
     decides = (
         "the smaller bound"
         if budget.share is None and earlier is None
-        else "what holds the budget, then the smaller bound"
+        else "holding the budget comes first, then the smaller bound"
     )
     told = f"trained weights {which}: mean drop {drops[0]} before training, {drops[1]} after it; {decides} decides"
     search |= {"retrained": record, "training_note": told}
@@ -120,7 +120,10 @@ def judged_anew(plan: Plan, accepted: bool) -> Plan:
 def samples_note(sizes: tuple[int, int, int], placed_by: Outcome | None) -> str:
     """Which samples are for what, and whether figures can be compared with those of the placement."""
     train, watch, judge = sizes
-    note = f"{train} samples train, {watch} others watch the training, {judge} others judge before and after it"
+    note = (
+        f"{train} samples train; on {watch} others the drop is watched while training, on {judge} others the network is"
+        " judged before and after it"
+    )
     if placed_by is None:
         return note
     before = f"'lhc partition' verified the placement on {placed_by.samples}"

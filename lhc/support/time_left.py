@@ -57,7 +57,7 @@ class TimeLeft:
         self._steps: dict[str, _Step] = {}
 
     def __call__(self, what: str, done: int, total: int) -> float | None:
-        """Seconds left of the step; None where its reports do not tell yet."""
+        """Seconds left of the step; None where its reports do not tell yet, and at its end."""
         now, share = self._clock(), share_done(what, done, total)
         name = re.split(r"[\d:,]", what)[0]
         step = self._steps.get(name)
@@ -65,4 +65,4 @@ class TimeLeft:
         if step is None or begins:
             step = self._steps[name] = _Step(now, share, share)
         step.share = share
-        return (now - step.began) * (1 - share) / (share - step.first) if share > step.first else None
+        return (now - step.began) * (1 - share) / (share - step.first) if step.first < share < 1 else None

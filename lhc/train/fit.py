@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from lhc.options.training import TrainingOptions
 from lhc.plan import CurvePoint
 from lhc.samples.task import Array
+from lhc.support.numbers import number_text
 from lhc.train.checkpoints import Checkpoint, arrays, tensors
 from lhc.train.trainer import Trainer
 
@@ -70,6 +71,7 @@ def fit(
     validate: Validate,
     checkpoint: Checkpoint | None = None,
     report: Report = lambda what, done, total: None,
+    show: Callable[[float], str] = number_text,
 ) -> Fitted:
     """Train for a placement.
 
@@ -77,6 +79,7 @@ def fit(
         settings: validations, patience, ramp.
         validate: called before the first step, ``settings.validations`` times on the way, the last time at the end.
         checkpoint: where the state is kept; a state found there is gone on with.
+        show: a drop as people read it.
     """
     trainer.begin(analog)
     progress = _restored(trainer, checkpoint)
@@ -94,7 +97,7 @@ def fit(
             progress.add(trainer.step, validate(weights), weights)
         if trainer.step in marks or trainer.step % _SAVE_EVERY == 0:
             _save(trainer, progress, checkpoint)
-        report(f"training, validation drop {progress.curve[-1].drop:.4g}", trainer.step, steps)
+        report(f"training, validation drop {show(progress.curve[-1].drop)}", trainer.step, steps)
     curve = tuple(progress.curve)
     if trainer.step < steps:
         return Fitted(progress.best, progress.best_point.step, curve)

@@ -68,7 +68,7 @@ def test_a_share_of_all_chips_takes_chips_until_it_is_shown() -> None:
     assert outcome is not None
     assert (outcome.within_budget, outcome.yield_share, outcome.yield_shown) == (True, 0.5, True)
     assert outcome.draws >= 6, "half of all chips: 0.5^6 < 2.5 % < 0.5^5"
-    assert "what holds the budget, then the smaller bound decides" in (outcome.training_note or "")
+    assert "holding the budget comes first, then the smaller bound decides" in (outcome.training_note or "")
 
 
 def test_what_holds_the_budget_goes_before_a_smaller_bound() -> None:
@@ -84,7 +84,10 @@ def test_it_is_said_which_samples_are_for_what(result: lhc.PartitionResult) -> N
     outcome = result.plan.outcome
     assert outcome is not None
     train, watch, judge = (int(number) for number in re.findall(r"\d+", result.notes[0]))
-    assert result.notes[0].startswith(f"{train} samples train, {watch} others watch the training, {judge} others judge")
+    assert result.notes[0].startswith(
+        f"{train} samples train; on {watch} others the drop is watched while training, on {judge} others the network is"
+        " judged"
+    )
     assert outcome.samples == judge
     assert train + watch + judge == len(zoo_entry("digits-narrow").task())
     assert outcome.held_out, "no samples chose the layers"

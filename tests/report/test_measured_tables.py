@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from lhc.plan import Sensitivity
+from lhc.plan import Outcome, Retrained, Sensitivity
 from lhc.report.json_documents import evaluations_document, fields_of
 from lhc.report.measured_tables import (
     attribution_footer,
@@ -13,8 +13,10 @@ from lhc.report.measured_tables import (
     evaluation_table,
     robustness_footer,
     robustness_table,
+    within_budget,
 )
 from lhc.results import AtScale, AtTime, Attribution, Evaluation, LayerAttribution, Robustness
+from tests.report.made_reports import judged, place, transformer
 
 
 def evaluated(drop: float, percent: bool = True, t_s: float = 86400.0) -> Evaluation:
@@ -51,6 +53,50 @@ def test_an_interval_beside_a_deviation_of_zero_is_explained() -> None:
     assert "intervals are of a std of at least 0.50 %: half a sample cannot be seen" in evaluation_footer([alike])
     for unlike in (replace(alike, std=0.01), replace(alike, interval=(0.89, 0.89)), replace(alike, interval=None)):
         assert "half a sample" not in evaluation_footer([unlike])
+
+
+def outcome_of(**changes: object) -> Outcome:
+    _, plan = judged(*place(transformer(1), lambda index: index % 3 > 0))
+    assert plan.outcome is not None
+    known = {"metric": "accuracy", "percent": True, "baseline": 0.95, "drop": 0.01, "max_drop": 0.02}
+    return plan.outcome.model_copy(update=known | {"drop_type": "absolute", "samples": 60, "data": "d"} | changes)
+
+
+def test_a_run_says_at_which_times_the_budget_is_held() -> None:
+    results = [evaluated(0.01), evaluated(0.0149), evaluated(0.0151), replace(evaluated(0.01), drop_interval=None)]
+    table = evaluation_table(results, outcome_of())
+    assert table.headers[-2:] == ["interval of the drop", "mean within the budget of 2.00 points"]
+    assert [row[-1] for row in table.rows] == ["yes", "yes", "not shown", "not shown"]
+    assert table.rows[0][-2] == "0.50 to 1.50"
+    relative = outcome_of(drop_type="relative", max_drop=0.0155 / 0.9)
+    assert [within_budget(one, relative) for one in results[:3]] == [True, False, False], "of a baseline of 0.9"
+    wider = replace(evaluated(0.01), sample_interval=(0.0, 0.03))
+    assert not within_budget(wider, outcome_of(generalized=True))
+    times: list[dict[str, object]] = evaluations_document(results, outcome_of())["times"]  # type: ignore[assignment]
+    assert [row["within_budget"] for row in times] == [True, True, False, False]
+    for unlike in (None, outcome_of(metric="kl")):
+        assert evaluation_table(results, unlike).headers[-1] == "interval of the drop"
+        assert "plan" not in evaluation_footer(results, unlike)
+
+
+def test_a_run_of_trained_weights_says_what_drops_are_against() -> None:
+    trained = Retrained(source="s", layers=("a",), steps=5, batch_size=2, loss="hard", seed=0, samples=9, data="t")
+    outcome = outcome_of(retrained=trained)
+    assert within_budget(evaluated(0.01), outcome) is None
+    told = evaluation_footer([evaluated(0.01)], outcome)
+    assert "drops are against the weights of this file, which were trained" in told
+    assert "a drop of 1.00 points on 60 samples, is against the network as it was given (95.00 % there)" in told
+
+
+def test_a_run_says_which_samples_guided_the_search() -> None:
+    def told(outcome: Outcome, samples: int = 100, data: str = "d") -> str:
+        return evaluation_footer([replace(evaluated(0.01), samples=samples, data=data)], outcome)
+
+    searched = outcome_of(strategy="sensitivity", held_out=True)
+    assert "that verdict is of 60 of these samples; others of them guided its search" in told(searched)
+    assert "samples differ from those that the plan was made with" in told(searched, data="other")
+    assert "these samples guided its search too" in told(outcome_of(strategy="sensitivity", held_out=False), 60)
+    assert "guided" not in told(outcome_of(strategy="all-analog"))
 
 
 def robust(percent: bool = True, margin: float = 1.5) -> Robustness:

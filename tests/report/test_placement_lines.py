@@ -27,6 +27,7 @@ def test_analysis_costs_every_layer_both_ways() -> None:
     assert set(costs) == {"digital", "analog", "operators"}
     lines = analysis_footer(analysis)
     assert "all eligible layers analog" in lines
+    assert "cost more in sum" not in lines
     assert "reads repeated as often as is assumed" in lines
     assert [line.split()[:2] for line in lines.splitlines()[-4:]] == [
         ["Relu", "11"],
@@ -34,6 +35,20 @@ def test_analysis_costs_every_layer_both_ways() -> None:
         ["ReduceMean", "1"],
         ["all", "of"],
     ]
+
+
+def test_tiles_that_cost_more_than_they_save_are_told() -> None:
+    analysis = lhc.analyze("digits-narrow")
+    digital, everything = analysis.cost(frozenset()), analysis.cost(frozenset(analysis.plan.eligible))
+    assert digital is not None
+    assert everything is not None
+    assert analysis.costs is not None
+    assert everything.energy_j > digital.energy_j
+    costs = analysis.costs
+    saving = sum(costs.analog[name].energy_j < cost.energy_j for name, cost in costs.digital.items())
+    (line,) = (line for line in analysis_footer(analysis).splitlines() if "cost more in sum" in line)
+    assert line.startswith(f"tiles save energy in {saving} of {len(costs.digital)} eligible layers")
+    assert "--objective macs" in line
 
 
 def test_hardware_without_costs_has_none() -> None:

@@ -8,17 +8,18 @@ import pytest
 
 from lhc.hardware import Faults, Tiles
 from lhc.onnx_io import annotate, load_model, read_graph, read_plan
-from lhc.plan import Healing, Outcome, Plan
+from lhc.plan import HarmfulCalibration, Healing, Outcome, Plan
 from lhc.report.builder import build_report
 from lhc.report.content import machine_facts
 from lhc.report.difference import compare
 from lhc.report.document import Report
 from lhc.report.formats import parse_report
-from lhc.report.json_documents import evaluations_document, inspection_document
+from lhc.report.json_documents import evaluations_document, inspection_document, placement_document
 from lhc.report.markdown import markdown
-from lhc.report.placement_lines import inspection_footer
+from lhc.report.placement_lines import inspection_footer, partition_head
 from lhc.report.statements import statements
 from lhc.report.text import healing_text
+from lhc.study.outcome import PartitionResult
 from lhc.study.source import open_model
 from tests.report.made_reports import evaluated, judged, place, transformer
 
@@ -33,8 +34,8 @@ BOTH = Healing(
     reads=4,
 )
 SENTENCE = (
-    "mean drop without healing 4.40 points, with copies 2.80, with calibration 2.40, with both 1.30 (3 chips, these"
-    " samples; no interval)"
+    "mean drop without healing 4.40 points, with copies 2.80, with calibration 2.40, with both 1.30 as placed (all on"
+    " the first 3 of the 10 chips, these samples; no interval)"
 )
 
 
@@ -68,8 +69,12 @@ def test_the_sentence_has_its_unit_once_and_only_what_was_measured() -> None:
     assert f"mean drop {healing_text(outcome_with())}" == SENTENCE
     alone = BOTH.model_copy(update={"copies": None, "both": None})
     assert healing_text(outcome_with(healing=alone)) == (
-        "without healing 4.40 points, with calibration 2.40 (3 chips, these samples; no interval)"
+        "without healing 4.40 points, with calibration 2.40 as placed (all on the first 3 of the 10 chips, these"
+        " samples; no interval)"
     )
+    few = healing_text(outcome_with(draws=3))
+    assert few is not None
+    assert few.endswith("as placed (the 3 chips, these samples; no interval)")
     relative = healing_text(outcome_with(drop_type="relative"))
     assert relative is not None
     assert relative.startswith("without healing 4.40 % of the digital value, with copies 2.80, ")
@@ -102,6 +107,24 @@ def test_the_first_screen_says_what_healing_brought() -> None:
     assert dict(statements(report_of()))["Healing"] == f"{SENTENCE}."
     assert "Healing" not in dict(statements(report_of(None)))
     assert "with both 1.30" in markdown(report_of())
+
+
+def test_calibration_that_does_harm_is_told_with_both_figures() -> None:
+    harm = HarmfulCalibration(calibrated=0.05051, uncalibrated=0.04094, chips=2, samples=100)
+    proto, plan = healed(None)
+    outcome = outcome_with(healing=None, harmful_calibration=harm)
+    plan = plan.model_copy(update={"outcome": outcome})
+    graph = read_graph(load_model(proto))
+    told = dict(statements(build_report("m.lhc.onnx", plan, graph)))["Calibration"]
+    assert told.startswith("Chips are not calibrated, since that does harm here")
+    assert "0.05051 calibrated and 0.04094 as they are" in told
+    result = PartitionResult(plan, graph, load_model(proto))
+    assert harm.text in partition_head(result, details=True)
+    assert harm.text not in partition_head(result)
+    assert placement_document(result)["harmful_calibration"] == harm.model_dump()
+    stored = read_plan(load_model(annotate(load_model(proto), plan, graph)))
+    assert stored is not None
+    assert stored.outcome == outcome
 
 
 def test_the_report_says_what_is_corrected_and_what_that_asks_of_the_machine() -> None:

@@ -58,6 +58,10 @@ def test_calibration_that_does_harm_is_left_out_and_told(caplog: pytest.LogCaptu
     assert found.calibration is None
     (told,) = [record.getMessage() for record in caplog.records if "chips are not calibrated" in record.getMessage()]
     assert "the squared error of 2 chips is" in told
+    assert "--force-digital" in told, "what to do"
+    assert found.harmful is not None
+    assert found.harmful.text in told
+    assert found.harmful.calibrated > 1.1 * found.harmful.uncalibrated
     bench = found.bench(study.splits.judged)
     worse = replace(bench, hardware=study.plan.hardware, calibration=study.calibration)
     assert bench.measure(analog, range(3), "x").drops.mean() < worse.measure(analog, range(3), "x").drops.mean()
@@ -98,7 +102,11 @@ def test_the_placement_of_such_a_network_says_that_outputs_are_not_corrected() -
     found = lhc.partition(model, task, strategy="all-analog", draws=3, max_drop=10.0, objective="macs")
     assert found.plan.hardware.compensation.outputs == "none"
     assert found.plan.outcome is not None
-    healing = found.plan.outcome.healing
+    harm, healing = found.plan.outcome.harmful_calibration, found.plan.outcome.healing
+    assert harm is not None
+    again = lhc.partition(model, task, plan=found.plan, draws=3, max_drop=10.0)
+    assert again.plan.outcome is not None
+    assert again.plan.outcome.harmful_calibration == harm, "a plan that is followed keeps it"
     assert healing is None or healing.calibration is None
 
 

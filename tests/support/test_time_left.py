@@ -64,3 +64,14 @@ def test_work_that_was_finished_before_is_no_sign_of_speed() -> None:
     assert time_left("training, validation drop 0", 120, 200) is None, "states were found there"
     now[0] = 1.0
     assert time_left("training, validation drop 0", 121, 200) == pytest.approx(79)
+
+
+def test_nothing_is_left_at_the_end_of_a_step() -> None:
+    now = [0.0]
+    time_left = TimeLeft(lambda: now[0])
+    time_left("verifying", 0, 3)
+    left = []
+    for done in (1, 2, 3):
+        now[0] = float(done)
+        left.append(time_left("verifying", done, 3))
+    assert left == [None, pytest.approx(1.0), None]
