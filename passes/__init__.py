@@ -18,6 +18,7 @@ from lhc.passes.sensitivity_order import anything_pays, by_worth
 from lhc.passes.strategies import STRATEGIES, check_goal, default_objective, strategy_of
 from lhc.passes.strategy import (
     DEFAULT_GOAL,
+    NOT_MET,
     Curvature,
     Goal,
     Objective,
@@ -31,6 +32,7 @@ from lhc.passes.strategy import (
 
 __all__ = [
     "DEFAULT_GOAL",
+    "NOT_MET",
     "STRATEGIES",
     "ChooseCopies",
     "ChooseDigitalColumns",

@@ -3,12 +3,12 @@
 Layers come in the order of damage for what they bring. Rows of the first so many of them are on the path, and between
 two rows what fits into the damage of the longer one without the layer that makes it longer: a large layer so holds
 nobody up who comes after it. Steps of less than a thirtieth of all that there is to gain are left out, since each step
-is tested.
+is tested; behind the placement that a search settles on, the best of them comes back as one step more.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 
-__all__ = ["STEPS", "Room", "rows_and_fillings", "thinned"]
+__all__ = ["STEPS", "Placement", "Room", "left_out", "rows_and_fillings", "thinned"]
 
 MOST_GROUPS = 64
 """Groups up to which what lies between two rows is looked at; with more of them a row is a small step anyway."""
@@ -73,3 +73,21 @@ def thinned(placements: Sequence[Placement], value: Callable[[Placement], float]
     if kept[-1] is not better[-1]:
         kept[max(len(kept) - 1, 1) :] = better[-1:]
     return [placement for _, placement in kept]
+
+
+def left_out(
+    placements: Sequence[Placement], path: Sequence[Placement], place: int, value: Callable[[Placement], float]
+) -> Placement | None:
+    """The best placement that `thinned` left out as too small a step behind one that it kept; None if there is none.
+
+    Args:
+        placements: as `thinned` took them.
+        path: as it gave them back.
+        place: of the one on the path.
+    """
+    if place + 1 >= len(path):
+        return None
+    here, step = value(path[place]), (value(path[0]) - value(path[-1])) / STEPS
+    between = placements[placements.index(path[place]) + 1 : placements.index(path[place + 1])]
+    small = [placement for placement in between if 0 < here - value(placement) < step]
+    return min(small, key=value, default=None)

@@ -11,7 +11,7 @@ import numpy as np
 from lhc.costs import LayerCost
 from lhc.passes.base import PassResult
 from lhc.passes.search_space import Point, SearchSpace
-from lhc.passes.strategy import decide
+from lhc.passes.strategy import NOT_MET, decide
 from lhc.plan import Plan, Reason
 from lhc.support.numbers import amount
 
@@ -90,7 +90,7 @@ def explained(plan: Plan, space: SearchSpace, analog: frozenset[str]) -> Plan:
             return "cost", costly[name]
         if used + tiles[g] > space.limits.get("tiles", float("inf")):
             return "tiles", "no tiles left for it beside the chosen layers"
-        return "sensitivity", "with it analog as well the budget is not met"
+        return "sensitivity", NOT_MET
 
     return decide(plan, analog, why_not, f"within the budget, with the best {space.objective} that was found")
 

@@ -6,11 +6,12 @@ comes in ascending order of damage per second or joule, and not at all where it 
 layers in this order, those are analog that together give the best objective within the limits; one that pays only
 beside a neighbour that is not among them is left out. These placements are a path: the more layers there are to choose
 from, the more damage is done, by and large. Bisection finds how far along it the budget seems to hold; what lies before
-and behind is stepped back to, and gone on to.
+and behind is stepped back to, and gone on to. Behind the placement where it ends, the best of what is too small a step
+for the path is judged as well.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -19,7 +20,7 @@ import numpy as np
 from lhc.graph import LayerGraph, columns_of
 from lhc.passes.base import PassResult
 from lhc.passes.groups import Group
-from lhc.passes.paths import STEPS, Room, rows_and_fillings, thinned
+from lhc.passes.paths import STEPS, Placement, Room, left_out, rows_and_fillings, thinned
 from lhc.passes.search_result import placed
 from lhc.passes.search_solver import Floats
 from lhc.passes.search_space import Point, SearchSpace
@@ -80,8 +81,8 @@ class SensitivityOrder(Strategy):
 
     @classmethod
     def judgements(cls, groups: int) -> int:
-        """Of the bisection, all layers first."""
-        return min(1 + math.ceil(math.log2(STEPS + 1)), (1 << groups) - 1)
+        """Of the bisection, all layers first, and one behind where it ends."""
+        return min(2 + math.ceil(math.log2(STEPS + 1)), (1 << groups) - 1)
 
     def run(self, graph: LayerGraph, plan: Plan) -> PassResult:
         space = search_space(graph, plan, self.options)
@@ -90,8 +91,7 @@ class SensitivityOrder(Strategy):
             return self._by_costs(plan, space, order)
         _, without_room = self.with_room(graph, plan, order)
         rows = self._rows(space, order, lambda placement: self.fits(graph, plan, placement))
-        path = thinned(rows, lambda placement: objective_value(graph, plan, "macs", placement))
-        chosen = self._bisect(path)
+        path, chosen = self._settled(rows, lambda placement: objective_value(graph, plan, "macs", placement))
         why = "within the budget together with the other analog layers"
         decided = decide(plan, path[chosen], reason(without_room), why)
         return PassResult(decided, fallbacks=tuple(path[:chosen][::-1]), bolder=tuple(path[chosen + 1 :]))
@@ -105,14 +105,25 @@ class SensitivityOrder(Strategy):
         places = np.unique(np.linspace(0, len(open_to) - 1, MOST_SHAPED).round().astype(int)).tolist()
         points = [_best(space.inside(open_to[place])) for place in places]
         values = {point.placement: point.value for point in points}
-        path = thinned(list(values), lambda placement: values[placement])
-        chosen = self._bisect(path)
+        path, chosen = self._settled(list(values), lambda placement: values[placement])
         return placed(plan, space, path[chosen], safer=path[:chosen][::-1], bolder=path[chosen + 1 :])
 
     def _rows(self, space: SearchSpace, order: Sequence[Group], room: Room) -> list[frozenset[str]]:
         damages = dict(zip(space.groups, _damages(space).tolist(), strict=True))
         groups = [frozenset(group) for group in order]
         return rows_and_fillings(space.fixed, groups, [damages[group] for group in order], room)
+
+    def _settled(
+        self, placements: Sequence[Placement], value: Callable[[Placement], float]
+    ) -> tuple[list[Placement], int]:
+        """The path, and where on it the search ends."""
+        path = thinned(placements, value)
+        chosen = self._bisect(path)
+        more = left_out(placements, path, chosen, value)
+        if more is not None and self.judge.within(more).accepted:
+            chosen += 1
+            path.insert(chosen, more)
+        return path, chosen
 
     def _bisect(self, path: Sequence[frozenset[str]]) -> int:
         """The last placement of a path that holds the budget, if acceptance falls along it; the last is tried first."""

@@ -16,6 +16,7 @@ from lhc.plan import Placement, Plan, Reason
 
 __all__ = [
     "DEFAULT_GOAL",
+    "NOT_MET",
     "Curvature",
     "Goal",
     "Measure",
@@ -79,6 +80,8 @@ class Goal:
 _ROUNDING = 1e-6
 DEFAULT_GOAL = Goal()
 """Most MACs on tiles, within the machine's tiles."""
+NOT_MET = "with it analog as well the budget is not met"
+"""Why a search left a layer digital, before it is known what was tested with it (`lhc.study.verify`)."""
 
 
 @dataclass(frozen=True)
@@ -247,12 +250,12 @@ def decide(
     return plan.decide(decisions)
 
 
-def reason(without_room: frozenset[str]) -> Callable[[str], tuple[Reason, str]]:
-    """Why an eligible layer is digital: no tiles, or too sensitive."""
+def reason(without_room: frozenset[str], not_met: str = NOT_MET) -> Callable[[str], tuple[Reason, str]]:
+    """Why an eligible layer is digital: no tiles, or the budget, and what is said of that."""
 
     def why_not(name: str) -> tuple[Reason, str]:
         if name in without_room:
             return "tiles", "no tiles left for it beside less sensitive layers"
-        return "sensitivity", "with it analog as well the budget is not met"
+        return "sensitivity", not_met
 
     return why_not

@@ -36,6 +36,7 @@ __all__ = [
     "walk_settings",
 ]
 
+NOT_MET_TRAINED = "with it analog as well the budget is not met after training for it"
 PUBLISHED_RATES = (1e-3, 1e-2)
 """LionHeart's learning rates for ResNet20: weights of analog layers, everything else."""
 PUBLISHED_MOMENTUM = 0.85
@@ -103,7 +104,9 @@ class _Walk(Pass):
                 accepted = candidate
                 path.append(accepted)
             self.trainee.load("accepted")
-        decided = decide(plan, accepted, reason(without_room), "accepted after retraining with it analog")
+        decided = decide(
+            plan, accepted, reason(without_room, NOT_MET_TRAINED), "accepted after retraining with it analog"
+        )
         return PassResult(decided, fallbacks=tuple(reversed(path[:-1])))
 
     @abstractmethod

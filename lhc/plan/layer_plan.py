@@ -16,7 +16,7 @@ Method = Literal["measure", "fisher"]
 Reason = Literal[
     "eligible",  # may be analog; nothing decided yet
     "budget",  # analog: within the budget
-    "sensitivity",  # digital: analog it would break the budget
+    "sensitivity",  # digital: the budget was not shown to hold with it
     "cost",  # digital: on tiles it costs more than it saves
     "strategy",  # placed by the rule of a strategy that does not measure
     "forced",  # fixed by the user
@@ -126,6 +126,13 @@ class LayerPlan(PlanRecord):
     def may_be_analog(self) -> bool:
         """Whether it is analog, or still free to be."""
         return self.reason == "eligible" or self.placement == "analog"
+
+    @property
+    def sensitivity_as_placed(self) -> Sensitivity | None:
+        """Its sensitivity, unless that was found with other copies of its weights than it is placed with."""
+        found = self.sensitivity
+        placed_otherwise = found is not None and self.placement == "analog" and found.copies != self.copies
+        return None if placed_otherwise else found
 
     @property
     def kind(self) -> str:

@@ -331,7 +331,7 @@ def _infeasibility(found: Infeasibility, plan: Plan) -> PageSection:
     unit = drop_unit(percent, drop_type, found.least.metric)
     layers = counted(len(found.analog), "analog layer")
     facts = [
-        ("least drop reachable", drop_text(found.least.drop, percent, drop_type)),
+        ("least drop of the placements that were measured", drop_text(found.least.drop, percent, drop_type)),
         ("nearest budget", f"--max-drop {budget_text(found.nearest_budget, share)} is what the {layers} hold"),
     ]
     if found.in_the_way:
@@ -346,10 +346,17 @@ def _infeasibility(found: Infeasibility, plan: Plan) -> PageSection:
         (f"Mean drop{unit}", True, lambda r: _drop(r.evaluation, drop_type)),
         ("Interval", False, lambda r: _bounds(r.evaluation, drop_type)),
         ("Budget", False, _within),
+        ("Difference on the same chips", False, lambda r: as_text(_difference(r))),
     )
     met = outcome is not None and outcome.within_budget and not plan.analog
     title = "Why nothing is analog" if met else "Why the budget was not shown to be met"
     return PageSection("infeasible", title, tables=(table,) if found.remedies else (), facts=tuple(facts))
+
+
+def _difference(remedy: Remedy) -> str:
+    if remedy.difference is None:
+        return ""
+    return "none shown" if remedy.none_shown else "shown"
 
 
 def _origin(report: Report) -> PageSection:

@@ -221,7 +221,9 @@ def infeasibility_lines(found: Infeasibility | None, plan: Plan) -> Iterator[str
     outcome = plan.outcome
     if found is None or outcome is None:
         return
-    yield f"least drop reachable within the limits: {points(outcome, found.least.drop)}"
+    bounded = bool(outcome.limits) or plan.hardware.tiles.count is not None
+    where = "within the limits" if bounded else "on the tiles that layers take anyway"
+    yield f"least drop of the placements that were measured, {where}: {points(outcome, found.least.drop)}"
     nearest = budget_text(found.nearest_budget, outcome.percent or outcome.drop_type == "relative")
     first = first_steps(plan.layers)
     layers = counted(len({first.get(name, name) for name in found.analog}), "analog layer")
@@ -232,7 +234,13 @@ def infeasibility_lines(found: Infeasibility | None, plan: Plan) -> Iterator[str
         drop = drop_at_most(outcome, found.without)
         yield f"in the way: {layers}: {names}; with {them} digital the drop is {drop}"
     for remedy in found.remedies:
-        yield f"{remedy.change}: drop {drop_at_most(outcome, remedy.evaluation)}, {budget_word(remedy.within)}"
+        interval = remedy.evaluation.deciding(outcome.generalized)
+        between = "" if interval is None else f" ({interval_text(outcome, interval)})"
+        word = f"{budget_word(remedy.within)}{'; no difference shown on the same chips' if remedy.none_shown else ''}"
+        yield f"{remedy.change}: drop {points(outcome, remedy.evaluation.drop)}{between}, {word}"
+    copied = plan.hardware.copies_obstacle is None and outcome.limits.keys() <= {"tiles"}
+    if copied and not any(remedy.change.startswith("tiles ") for remedy in found.remedies):
+        yield "not tried: copies of weights on more tiles (--max-tiles)"
     if outcome.retrained is None:
         yield "not tried: weights that are trained under the noise of tiles (--retrain)"
 

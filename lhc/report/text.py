@@ -54,7 +54,7 @@ __all__ = [
 REASONS: dict[Reason, str] = {
     "eligible": "not decided",
     "budget": "within the budget together",
-    "sensitivity": "too sensitive for the budget",
+    "sensitivity": "not shown to fit the budget",
     "cost": "costs more on tiles than it saves",
     "strategy": "placed by the strategy's rule",
     "forced": "fixed by the user",

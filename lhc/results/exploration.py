@@ -268,12 +268,20 @@ class Remedy:
         analog: the placement that was measured with it.
         evaluation: of that placement.
         within: whether it is shown to hold the budget.
+        difference: interval, over chips and on these samples, of its mean drop minus that of the placement that is
+            explained, each on the same chips; None with one chip.
     """
 
     change: str
     analog: tuple[str, ...]
     evaluation: Evaluation
     within: bool
+    difference: tuple[float, float] | None = None
+
+    @property
+    def none_shown(self) -> bool:
+        """Whether it cannot be told from no difference."""
+        return self.difference is not None and self.difference[0] <= 0 <= self.difference[1]
 
 
 @dataclass(frozen=True)
@@ -283,8 +291,8 @@ class Infeasibility:
     Attributes:
         analog: the placement that was verified and does not hold the budget: what was written, or, where nothing analog
             is written, what the search had chosen.
-        least: the least drop reachable: that of the placement with the least estimated damage that keeps to the limits
-            and to what the user forced.
+        least: the least drop of the placements with something analog that were measured: what was verified, what does
+            the least estimated damage, and ``without``; all keep to the limits.
         nearest_budget: the least ``--max-drop`` that this placement is shown to hold.
         in_the_way: layers of it that have to be digital for the rest to hold, in file order.
         without: evaluation of the rest; None where no layers are in the way.

@@ -8,12 +8,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
+import numpy as np
+
 from lhc.errors import OutOfTimeError
 from lhc.graph import columns_of
 from lhc.measure.bench import Bench
 from lhc.measure.judge import PlacementJudge
-from lhc.passes import damage_of, search_space
+from lhc.passes import damage_of, further_copies, search_space
 from lhc.results import Evaluation, Infeasibility, Remedy
+from lhc.stats import over_draws
 from lhc.study.climb import Verified
 from lhc.study.state import Study
 
@@ -69,6 +72,8 @@ class _Case:
         judge: of the search, for the search of layers in the way.
         verify: samples of the verification.
         budget: at the level of the verification of the placement.
+        known: evaluations on the machine as it is.
+        fills: whether further copies of weights may go on tiles that are left over.
     """
 
     def __init__(self, study: Study, verified: Sequence[Verified]) -> None:
@@ -81,18 +86,32 @@ class _Case:
         self.graph, self.plan = study.graph, study.plan
         self.analog, self.found = verified[0].placement, verified[0].verdict.evaluation
         self.options, self.judge = study.searched.options, study.searched.judge
-        self.verify = study.judging_bench(study.splits.verify)
+        self.verify, self.fills = study.judging_bench(study.splits.verify), study.fills
         self.budget = replace(self.judge.budget, confidence=self.found.confidence)
         self._chips = verified[0].chips
-        self._known = {one.placement: one.verdict.evaluation for one in verified}
+        self.known = {one.placement: one.verdict.evaluation for one in verified}
 
     def evaluate(self, placement: frozenset[str], what: str, bench: Bench | None = None) -> Evaluation:
         """As it was verified, where it was; else measured now."""
-        if bench in (None, self.verify) and placement in self._known:
-            return self._known[placement]
-        relative, level = self.budget.relative, self.budget.confidence
         chosen = bench or self.verify
-        return chosen.evaluate(placement, relative, f"infeasible: {what}", confidence=level, chips=self._chips)
+        if chosen == self.verify and placement in self.known:
+            return self.known[placement]
+        relative, level = self.budget.relative, self.budget.confidence
+        found = chosen.evaluate(placement, relative, f"infeasible: {what}", confidence=level, chips=self._chips)
+        if chosen == self.verify:
+            self.known[placement] = found
+        return found
+
+    @property
+    def ranked(self) -> bool:
+        """Whether it is known what damage layers do."""
+        return any(layer.sensitivity is not None for layer in self.plan.layers)
+
+    def paired(self, found: Evaluation) -> tuple[float, float] | None:
+        """Interval of a drop minus that of the placement, over the chips that both were measured on."""
+        scale = 1 / abs(found.baseline) if self.budget.relative else 1.0
+        step = scale / found.samples if found.percent else 0.0
+        return over_draws(np.subtract(found.drops, self.found.drops), self.budget.confidence, step)
 
     def order(self, placement: frozenset[str]) -> tuple[str, ...]:
         """Its layers in the order of the plan; columns of a layer only where the rest of it is not among them."""
@@ -102,9 +121,6 @@ class _Case:
 
 def _explained(case: _Case) -> Infeasibility:
     """Why it does not hold."""
-    safest = search_space(case.graph, case.plan, case.options).safest()
-    least = case.plan.analog if safest is None else safest.placement
-    least_found = case.evaluate(least, "the safest placement")
     interval = case.budget.interval(case.found)
     try:
         in_the_way, without = _in_the_way(case)
@@ -112,12 +128,21 @@ def _explained(case: _Case) -> Infeasibility:
         in_the_way, without = (), None
     return Infeasibility(
         analog=case.order(case.analog),
-        least=least_found,
+        least=_least(case),
         nearest_budget=case.found.drop if interval is None else max(interval[1], 0.0),
         in_the_way=in_the_way,
         without=without,
         remedies=tuple(_remedies(case)),
     )
+
+
+def _least(case: _Case) -> Evaluation:
+    """The least drop of what was measured; without sensitivities no placement is the safest."""
+    safest = search_space(case.graph, case.plan, case.options).safest()
+    if case.ranked and safest is not None and safest.placement:
+        case.evaluate(safest.placement, "the safest placement")
+    found = [one for placement, one in case.known.items() if placement]
+    return min(found, key=lambda one: one.drop, default=case.found)
 
 
 def fewest_in_the_way(
@@ -156,7 +181,9 @@ def _remedies(case: _Case) -> Iterator[Remedy]:
             found = case.evaluate(placement, change, bench)
         except OutOfTimeError:
             return
-        yield Remedy(change, case.order(placement), found, case.budget.status(found) == "accepted")
+        within = case.budget.status(found) == "accepted"
+        paired = None if bench == case.verify else case.paired(found)  # else perhaps of an earlier test, on other chips
+        yield Remedy(change, case.order(placement), found, within, paired)
 
 
 Change = tuple[str, frozenset[str], Bench]
@@ -181,12 +208,15 @@ def _tiles(case: _Case) -> Iterator[Change]:
     """Twice the tiles: for further copies where these fill them, else where that gives a safer placement."""
     goal, count = case.options.goal, case.plan.hardware.tiles.count
     bounds = [bound for bound in (count, goal.max_tiles) if bound is not None]
-    if not bounds:
-        return
-    doubled, copies = 2 * min(bounds), case.verify.copies
+    tiles_now = min(bounds, default=case.plan.tiles_of(case.graph, case.analog))
+    doubled, copies = 2 * tiles_now, case.verify.copies
     if copies.tiles is not None:
-        filled = replace(case.verify, copies=replace(copies, tiles=doubled))
-        yield f"tiles {min(bounds)} -> {doubled}", case.analog, filled
+        copies = replace(copies, tiles=doubled)
+    elif not bounds and case.fills and case.ranked:
+        copies = further_copies(case.graph, case.plan, replace(goal, max_tiles=doubled))
+    if copies.tiles is not None:
+        yield f"tiles {tiles_now} -> {doubled}", case.analog, replace(case.verify, copies=copies)
+    if copies.tiles is not None or not bounds:
         return
     tiles = case.plan.hardware.tiles.model_copy(update={"count": doubled})
     roomy = case.plan.model_copy(update={"hardware": case.plan.hardware.model_copy(update={"tiles": tiles})})
@@ -194,4 +224,4 @@ def _tiles(case: _Case) -> Iterator[Change]:
     before = search_space(case.graph, case.plan, case.options).safest()
     after = search_space(case.graph, roomy, more).safest()
     if after is not None and (before is None or after.placement != before.placement):
-        yield f"tiles {min(bounds)} -> {doubled}", after.placement, case.verify
+        yield f"tiles {tiles_now} -> {doubled}", after.placement, case.verify

@@ -10,9 +10,10 @@ from lhc.errors import OutOfTimeError
 from lhc.graph import LayerGraph, columns_of
 from lhc.measure import Budget, Evaluator
 from lhc.measure.judge import judge_in_looks
-from lhc.passes import damage_of, kept_limits, objective_value, search_space
+from lhc.passes import NOT_MET, damage_of, groups_of, kept_limits, objective_value, search_space
 from lhc.passes.search_result import too_costly
 from lhc.plan import Decision, Plan
+from lhc.results import Verdict
 from lhc.stats import one_sided, two_sided
 from lhc.study.cautions import warn_of_other_samples
 from lhc.study.climb import Path, Verified, climbed
@@ -23,7 +24,6 @@ __all__ = ["Verify", "base_drop", "path_of", "verified", "verifying_chips"]
 
 FIRST_CHIP = 10_000
 """Number of the first programming that tests; those of the search lie before it."""
-NOT_MET = "with it analog as well the budget is not met"
 MOST_BEYOND = 2.0
 """Budgets that a search may have seen of what is tested all the same."""
 MOST_NAMED = 5
@@ -128,6 +128,11 @@ def verified(graph: LayerGraph, plan: Plan, searched: Searched, verifier: Verifi
     if _must_pay(searched) and not found.plan.analog <= kept.placement:
         costly = too_costly(plan, search_space(graph, plan, searched.options), kept.placement)
     final = _moved(found.plan, kept.placement, costly)
+    if searched.strategy.searches:
+        tests = {one.placement: one.verdict.accepted for one in (*others, kept)}
+        final = final.decide(
+            _why_digital(final, groups_of(graph, plan, searched.options.together), judge.verdicts, tests)
+        )
     notes = (*found.notes, *_beyond(plan, kept, failed, verifier))
     if (judge.verdicts or failed) and plan.eligible and not kept.placement:
         tried = (*judge.verdicts.values(), *(one.verdict for one in failed))
@@ -204,6 +209,49 @@ def _moved(plan: Plan, analog: frozenset[str], costly: Mapping[str, str]) -> Pla
     return plan.decide(digital | more)
 
 
+def _why_digital(
+    plan: Plan,
+    groups: Sequence[tuple[str, ...]],
+    judged: Mapping[frozenset[str], Verdict],
+    tests: Mapping[frozenset[str], bool],
+) -> dict[str, Decision]:
+    """What was tried with layers that a search left digital: each alone beside what is analog, with others, or nothing.
+
+    Args:
+        plan: with the placement that is kept.
+        groups: layers that move together.
+        judged: by the search.
+        tests: placement -> whether it was shown to hold.
+    """
+    tries = [(one - plan.analog, "") for one, held in tests.items() if not held]
+    rejected = [one for one, verdict in judged.items() if not verdict.accepted and one not in tests]
+    tries += [(one - plan.analog, " in the search") for one in rejected]
+    tries.sort(key=lambda one: len(one[0]))  # the nearest first, tests before what the search judged
+    tied = {name: group for group in groups for name in group}
+
+    def why(name: str) -> str:
+        for added, where in tries:
+            if name in added:
+                others = added.difference(tied.get(name, (name,)))
+                if not others:
+                    return f"{NOT_MET}{where}"
+                return f"tried only with {_named(plan, others)} analog as well: budget not met{where}"
+        return "not tested beside the layers that are analog"
+
+    return {
+        row.name: ("digital", row.reason, why(row.name))
+        for row in plan.layers
+        if row.placement == "digital" and row.detail == NOT_MET
+    }
+
+
+def _named(plan: Plan, names: frozenset[str]) -> str:
+    titles = [plan.titles[name] for name in sorted(names)]
+    if len(titles) > MOST_NAMED:
+        titles[MOST_NAMED:] = [f"{len(titles) - MOST_NAMED} more"]
+    return ", ".join(titles)
+
+
 def _beyond(plan: Plan, kept: Verified, failed: Sequence[Verified], verifier: Verifier) -> tuple[str, ...]:
     """What was tested beyond what is kept, with its figure, and what would show that it holds."""
     word = "programming" if plan.hardware.faults.one_chip else "chip"
@@ -225,19 +273,12 @@ def _beyond(plan: Plan, kept: Verified, failed: Sequence[Verified], verifier: Ve
 
 def _difference(plan: Plan, kept: frozenset[str], other: frozenset[str]) -> str:
     """What a placement has analog that is not kept so, or the other way round."""
-
-    def named(names: frozenset[str]) -> str:
-        titles = [plan.titles[name] for name in sorted(names)]
-        if len(titles) > MOST_NAMED:
-            titles[MOST_NAMED:] = [f"{len(titles) - MOST_NAMED} more"]
-        return ", ".join(titles)
-
     added, removed = other - kept, kept - other
     layers = other.difference(map(columns_of, plan.digital_columns))
     text = f"{counted(len(layers), 'analog layer')}"
     if added:
-        text += f", with {named(added)}"
-    return f"{text}, without {named(removed)}" if removed else text
+        text += f", with {_named(plan, added)}"
+    return f"{text}, without {_named(plan, removed)}" if removed else text
 
 
 def _too_few_chips(failed: Verified, budget: Budget, word: str) -> str:

@@ -1,6 +1,6 @@
 """Paths by hand: rows, what fits between them, and steps that are worth a test."""
 
-from lhc.passes.paths import rows_and_fillings, thinned
+from lhc.passes.paths import left_out, rows_and_fillings, thinned
 
 
 def sets(*names: str) -> list[frozenset[str]]:
@@ -23,3 +23,14 @@ def test_steps_that_are_no_better_or_hardly_so_are_left_out() -> None:
     assert thinned(list(values), lambda placement: values[placement]) == sets("", "b", "e")
     assert thinned([], len) == []
     assert thinned(sets("a"), len) == sets("a")
+
+
+def test_the_best_of_what_was_too_small_a_step_comes_back() -> None:
+    values = {frozenset(""): 100.0, frozenset("a"): 60.0, frozenset("b"): 59.0, frozenset("c"): 58.0}
+    values |= {frozenset("d"): 59.5, frozenset("e"): 1.0, frozenset("f"): 0.0}
+    placements = list(values)
+    path = thinned(placements, lambda placement: values[placement])
+    assert path == sets("", "a", "f")
+    found = [left_out(placements, path, place, lambda placement: values[placement]) for place in range(3)]
+    assert found == [None, frozenset("c"), None], "e is no small step behind a, nor is anything behind the last"
+    assert left_out(sets("a"), sets("a"), 0, len) is None

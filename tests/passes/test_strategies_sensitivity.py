@@ -3,6 +3,7 @@
 import itertools
 import math
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -121,3 +122,22 @@ def test_a_large_layer_holds_nobody_up_who_comes_after_it() -> None:
     assert result.fallbacks == (frozenset("ab"), frozenset("a"), frozenset())
     assert result.bolder == (frozenset("abc"), frozenset("abcd"))
     assert reasons(result) == {"a": "budget", "b": "budget", "c": "sensitivity", "d": "budget"}
+
+
+@pytest.mark.parametrize(("budget", "analog"), [(15.0, {"c2", "c3", "fc", "stem"}), (13.0, {"c2", "c3"})])
+def test_layers_of_few_macs_come_behind_where_the_search_ends(budget: float, analog: set[str]) -> None:
+    """Damages of a network of five layers. By damage per MAC stem, c1 and fc come last, and two are small steps."""
+    products = [
+        Product("stem", 1.7, 90 * TILE),
+        Product("c1", 28.7, 1440 * TILE),
+        Product("c2", 10.7, 1440 * TILE),
+        Product("c3", 1.5, 720 * TILE),
+        Product("fc", 0.2, 3 * TILE),
+    ]
+    graph, plan = network(products)
+    judge = judge_of(products, budget)
+    result = SensitivityOrder(judge).run(graph, plan)
+    assert result.plan.analog == analog
+    assert judge.asked[-1] == {"c2", "c3", "fc", "stem"}
+    assert result.bolder == (frozenset({"stem", "c1", "c2", "c3", "fc"}),)
+    assert result.fallbacks[-2:] == (frozenset({"c3"}), frozenset())

@@ -10,7 +10,7 @@ import pytest
 from lhc.errors import OutOfTimeError
 from lhc.graph import LayerGraph
 from lhc.measure import Budget, PlacementJudge, SampleScores, evaluation
-from lhc.passes import STRATEGIES, Goal, PassResult, SearchOptions, Strategy
+from lhc.passes import NOT_MET, STRATEGIES, Goal, PassResult, SearchOptions, Strategy, decide
 from lhc.passes.trained_walks import already_walked
 from lhc.plan import Plan
 from lhc.samples.metrics import METRICS
@@ -156,6 +156,43 @@ def test_a_walk_with_retraining_is_stepped_back_from_as_well() -> None:
     details = {row.name: row.detail for row in found.plan.layers}
     assert details["a"] == "accepted after retraining with it analog"
     assert details["b"] == "with it analog as well the budget is not met"
+
+
+ALONE, UNTESTED = "with it analog as well the budget is not met", "not tested beside the layers that are analog"
+TOGETHER = "tried only with {} analog as well: budget not met"
+
+
+@pytest.mark.parametrize(
+    ("path", "judged", "why"),
+    [
+        (("a", ""), (), (UNTESTED, UNTESTED)),
+        (("ab", "a", ""), (), (ALONE, UNTESTED)),
+        (("a", ""), ("ab",), (f"{ALONE} in the search", UNTESTED)),
+        (("abc", "a", ""), (), (TOGETHER.format("c"), TOGETHER.format("b"))),
+        (("abc", "a", ""), ("ac",), (TOGETHER.format("c"), f"{ALONE} in the search")),
+    ],
+)
+def test_a_digital_layer_says_what_was_tried_with_it(
+    path: tuple[str, ...], judged: tuple[str, ...], why: tuple[str, str]
+) -> None:
+    """Two layers that do harm: only what was judged or tested with them is said of them."""
+    damages = {"a": 0.0005, "b": 0.2, "c": 0.2}
+    graph, plan = network(damages)
+    select, verify = (FakeEvaluator(METRICS["accuracy"], damages, 3, split=split) for split in (0, 1))
+
+    class Given(Strategy):
+        name: ClassVar[str] = "given"
+
+        def run(self, graph: LayerGraph, plan: Plan) -> PassResult:
+            for names in judged:
+                self.judge.within(frozenset(names))
+            first, *safer = map(frozenset, path)
+            decided = decide(plan, first, lambda name: ("sensitivity", NOT_MET), "")
+            return PassResult(decided, fallbacks=tuple(safer))
+
+    found = place(graph, plan, Given, PlacementJudge(select, Budget(BUDGET)), verify)
+    assert found.plan.analog == {"a"}
+    assert tuple(row.detail for row in found.plan.layers if row.name != "a") == why
 
 
 def test_a_search_that_ends_with_nothing_analog_says_so() -> None:
