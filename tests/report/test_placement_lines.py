@@ -1,11 +1,15 @@
-"""Costs in what analyze and inspect return."""
+"""Costs in what analyze and inspect return, and what is said where a budget is not met."""
+
+from dataclasses import replace
 
 import pytest
 
 import lhc
 from lhc.hardware import Hardware
 from lhc.report.json_documents import analysis_document
-from lhc.report.placement_lines import analysis_footer
+from lhc.report.document import Report
+from lhc.report.placement_lines import analysis_footer, infeasibility_lines
+from lhc.study.outcome import plan_table
 
 
 def test_analysis_costs_every_layer_both_ways() -> None:
@@ -58,3 +62,33 @@ def test_hardware_without_costs_has_none() -> None:
     assert "digital µs" not in analysis.as_table().headers
     assert analysis_footer(analysis) == analysis.totals
     assert analysis_document(analysis)["costs"] is None
+
+
+@pytest.mark.parametrize(("difference", "said"), [((-0.01, 0.02), True), ((0.001, 0.02), False), (None, False)])
+def test_a_remedy_has_both_bounds_and_says_where_no_difference_is_shown(
+    full: Report, difference: tuple[float, float] | None, said: bool
+) -> None:
+    assert full.infeasibility is not None
+    (remedy,) = full.infeasibility.remedies
+    found = replace(full.infeasibility, remedies=(replace(remedy, difference=difference),))
+    lines = list(infeasibility_lines(found, full.plan))
+    (line,) = (line for line in lines if line.startswith("adc.bits 8 -> 10: "))
+    assert " points (" in line
+    assert " to " in line
+    assert line.endswith("; no difference shown on the same chips") == said
+    assert lines[0].startswith(
+        "least drop of the placements that were measured, on the tiles that layers take anyway: "
+    )
+    tiles = "not tried: copies of weights on more tiles (--max-tiles)"
+    assert (tiles in lines) == (full.plan.hardware.copies_obstacle is None)
+    doubled = replace(found, remedies=(replace(remedy, change="tiles 5 -> 10"),))
+    assert tiles not in infeasibility_lines(doubled, full.plan)
+
+
+def test_a_sensitivity_is_shown_where_it_was_found_with_the_copies_that_are_placed(full: Report) -> None:
+    row = next(row for row in full.plan.layers if row.sensitivity is not None and row.placement == "analog")
+    assert row.sensitivity is not None
+    for copies, shown in ((row.sensitivity.copies, str(row.sensitivity)), (row.sensitivity.copies + 1, "-")):
+        plan = full.plan.model_copy(update={"layers": (row.model_copy(update={"copies": copies}),)})
+        table = plan_table(plan)
+        assert table.rows[0][table.headers.index("sensitivity")] == shown
