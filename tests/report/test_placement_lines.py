@@ -6,8 +6,8 @@ import pytest
 
 import lhc
 from lhc.hardware import Hardware
-from lhc.report.json_documents import analysis_document
 from lhc.report.document import Report
+from lhc.report.json_documents import analysis_document
 from lhc.report.placement_lines import analysis_footer, infeasibility_lines
 from lhc.study.outcome import plan_table
 
