@@ -18,7 +18,13 @@ FEW = ("layer2.*",)
 def test_a_budget_that_cannot_be_met_is_explained() -> None:
     forced = ["conv1", "layer1.1.conv1"]
     result = lhc.partition(
-        "digits-narrow", samples=100, draws=3, max_drop=0.0, force_analog=forced, strategy="lionheart", method="measure"
+        "digits-narrow",
+        samples=100,
+        draws=3,
+        max_drop=0.0,
+        force_analog=forced,
+        strategy="sensitivity",
+        method="measure",
     )
     assert result.plan.outcome is not None
     assert not result.plan.outcome.within_budget
@@ -28,11 +34,18 @@ def test_a_budget_that_cannot_be_met_is_explained() -> None:
     assert found.nearest_budget == pytest.approx(max(result.plan.outcome.interval[1], 0))  # type: ignore[index]
     assert set(found.in_the_way) <= result.plan.analog
     assert found.in_the_way
+    tiles = result.plan.tiles(result.graph)
     assert [r.change for r in found.remedies] == [
         "--t-inference 86400 -> 3600",
         "--t-inference 86400 -> 0",
         "adc.bits 8 -> 10",
+        f"tiles {tiles} -> {2 * tiles}",
     ]
+    drops = result.plan.outcome.drop
+    for remedy in found.remedies:
+        assert remedy.difference is not None
+        assert sum(remedy.difference) / 2 == pytest.approx(remedy.evaluation.drop - drops), "of the same chips"
+    assert found.least.drop <= drops
     assert all(r.within == (r.evaluation.drop_interval[1] <= 0) for r in found.remedies)  # type: ignore[index]
 
 
