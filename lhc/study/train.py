@@ -57,8 +57,8 @@ BEFORE = 0.2
 VALIDATION_SAMPLES = 500
 VALIDATION_DRAWS = 3
 _UNTESTED = (
-    "trained weights kept: without training {} predicted to hold the budget, fewer than with it, so the weights as"
-    " given were not tested"
+    "trained weights kept: without training {} predicted to hold the budget, which is less by the objective, so the"
+    " weights as given were not tested"
 )
 _TWICE = (
     "trained twice: with the weights trained for {} analog layers only {} were predicted to hold; the second was for {}"
