@@ -112,8 +112,11 @@ def differences(found: Robustness, verified: Outcome, same_data: bool) -> Iterat
     same_metric = here.metric == verified.metric
     if not same_metric:
         yield f"{here.metric} instead of {verified.metric}"
+    trained = verified.retrained is not None
+    if trained:
+        yield "drops against the trained weights instead of the network as it was given"
     same_samples = same_data and here.samples == verified.samples
-    if same_samples and same_metric:
+    if same_samples and same_metric and not trained:  # the trained network has a score of its own
         same_samples = here.baseline == verified.baseline
     if not same_samples:
         yield f"other samples ({here.samples} instead of {verified.samples})"
@@ -121,7 +124,9 @@ def differences(found: Robustness, verified: Outcome, same_data: bool) -> Iterat
     if not same_kind:
         yield f"{found.drop_type} drops instead of {verified.drop_type} ones"
     same_chips = (here.draws, here.seed) == (verified.draws, verified.seed)
-    if same_metric and same_samples and same_kind:  # where all else is the same, drops tell more than numbers
+    if (
+        same_metric and same_samples and same_kind and not trained
+    ):  # where all else is the same, drops tell more than numbers
         same_chips = same_chips and here.drop == verified.drop
     if not same_chips:
         yield f"other chips ({here.draws} of seed {here.seed} instead of {verified.draws} of seed {verified.seed})"

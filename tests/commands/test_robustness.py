@@ -7,6 +7,7 @@ import pytest
 import lhc
 from lhc.errors import UsageError
 from lhc.options.commands import RobustnessOptions
+from lhc.plan import Retrained
 
 pytestmark = pytest.mark.analog
 
@@ -70,6 +71,17 @@ def test_at_the_machines_own_noise_a_margin_is_the_verification(generalize: bool
     )
     chips = lhc.robustness("digits-narrow", placement=placed.plan, chips=2, times=[0.0], samples=420, seed=3)
     assert chips.differs == (f"other chips (3 of seed 3 instead of {outcome.draws} of seed 2)",)
+
+
+def test_a_margin_of_trained_weights_says_that_the_budget_is_of_the_given_ones() -> None:
+    placed = lhc.partition("digits-narrow", samples=60, draws=2, strategy="all-analog", max_drop=0.9, include=FEW)
+    outcome = placed.plan.outcome
+    assert outcome is not None
+    record = Retrained(source="", layers=(), steps=1, batch_size=1, loss="mse", seed=0, samples=1, data="")
+    plan = placed.plan.model_copy(update={"outcome": outcome.model_copy(update={"retrained": record})})
+
+    found = lhc.robustness("digits-narrow", placement=plan, chips=2, times=[0.0], samples=60)
+    assert found.differs == ("drops against the trained weights instead of the network as it was given",)
 
 
 def test_a_share_of_all_chips_is_shown_by_those_that_are_measured() -> None:
