@@ -2,16 +2,11 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from lhc.cli.output import default_output, emit_json, end_by, hint, hints, notes, say
 from lhc.cli.progress import watched
 from lhc.options.commands import CompileOptions
 from lhc.options.terminal_options import CompileOutput
-from lhc.support.numbers import counted
-
-if TYPE_CHECKING:
-    from lhc.study.placement import NetworkPlacement
 
 
 def compile(asked: CompileOptions, shown: CompileOutput) -> None:
@@ -25,10 +20,9 @@ def compile(asked: CompileOptions, shown: CompileOutput) -> None:
     from lhc.commands.compile import compile_draws, placement_of
     from lhc.lowering import check_compiled_output
     from lhc.model import in_other_file
+    from lhc.report.compiled_text import compiled_text
     from lhc.report.placement_lines import doubts
     from lhc.study.source import opened_of
-    from lhc.summary import layers_text, others_text
-    from lhc.support.numbers import time_text
 
     opened = opened_of(asked)
     hints(doubts(opened.model))
@@ -53,27 +47,10 @@ def compile(asked: CompileOptions, shown: CompileOutput) -> None:
         chips = {"seed": asked.seed, "calibrated": calibrated}
         emit_json({"files": files, "noise": asked.noise, **chips, "t_s": t_s, "analog": analog})
     else:
-        what = {"on": "drawn in the model", "off": "left out", "input": "read from inputs NAME.deviates"}[asked.noise]
-        time = "as programmed" if t_s is None else f"{time_text(t_s)} after programming"
-        say(f"analog {layers_text(placed.plan, '/')}{others_text(placed.plan)}, {time}, output noise {what}")
-        say(f"{'chip 0' if shown.draws == 1 else f'chips 0 to {shown.draws - 1}'} of seed {asked.seed}")
-        if placed.plan.analog:
-            say(_calibration_line(placed, asked.data is not None))
+        chosen = (asked.noise, range(shown.draws), asked.seed, asked.data is not None)
+        say(compiled_text(placed, t_s, *chosen))
     hints(written)
     end_by(None if result is None else result.plan.outcome, "files were")
-
-
-def _calibration_line(placed: "NetworkPlacement", given: bool) -> str:
-    """On how many samples chips are calibrated, or why they are not; ``given``: samples were."""
-    machine, outcome = placed.plan.hardware, placed.plan.outcome
-    if placed.calibration is not None:
-        return f"calibrated on {counted(placed.calibration.samples, 'sample')}"
-    if machine.corrects_outputs:
-        return "not calibrated: too few samples" if given else "not calibrated: no samples are given (--data)"
-    unused = "; --data has no use here" if given else ""
-    if outcome is not None and outcome.harmful_calibration is not None:
-        return f"not calibrated: the plan found that it does harm{unused}"
-    return f"not calibrated: the plan's machine corrects no outputs (compensation.outputs: none){unused}"
 
 
 def _paths(path: Path, draws: int) -> list[Path]:

@@ -1,13 +1,11 @@
 """What a placement is worth, and what the mapped network answers."""
 
-import logging
 from dataclasses import replace
 
 import numpy as np
 
-from lhc.errors import DataError, UsageError
+from lhc.errors import UsageError
 from lhc.measure import Running
-from lhc.measure.scorer import counts_samples
 from lhc.options.commands import OutputsOptions, RunOptions
 from lhc.options.signature import keywords
 from lhc.results import Evaluation
@@ -15,13 +13,12 @@ from lhc.samples.apart import check_calibration_apart
 from lhc.samples.metrics import UNCHOSEN
 from lhc.study.cautions import warn_of_doubtful_labels
 from lhc.study.check_calibration import with_useful_calibration
+from lhc.study.mapped_outputs import mapped_outputs
 from lhc.study.prepare import read_placed, stored_plan
 from lhc.study.state import Study
 from lhc.support.numbers import time_text
 
 __all__ = ["analog_outputs", "evaluate", "read_run"]
-
-log = logging.getLogger("lhc")
 
 
 @keywords(RunOptions)
@@ -57,7 +54,7 @@ def analog_outputs(options: OutputsOptions) -> dict[str, np.ndarray]:
     # nmse scores nothing here, and takes any output and targets.
     with Running(options) as running:
         study, analog, at = read_run(replace(options, metric="nmse"), running)
-        return _outputs(_usefully_calibrated(options, study, analog), analog, at)
+        return mapped_outputs(_usefully_calibrated(options, study, analog), analog, at)
 
 
 def _usefully_calibrated(options: RunOptions | OutputsOptions, study: Study, analog: frozenset[str]) -> Study:
@@ -78,28 +75,3 @@ def read_run(options: RunOptions | OutputsOptions, running: Running) -> tuple[St
     samples = study.opened.task(options.calibrate, UNCHOSEN, None, options)
     check_calibration_apart(samples.head(study.calibration_samples), study.task)
     return replace(study, calibrating=samples), analog, at
-
-
-def _outputs(study: Study, analog: frozenset[str], at: list[float]) -> dict[str, np.ndarray]:
-    draws = study.options.draws
-    bench = study.bench(study.task)
-    result: dict[str, np.ndarray] = {}
-    for t in at:
-        blocks: list[list[list[np.ndarray]]] = [[] for _ in range(draws)]
-        sizes: list[int] = []
-        for draw, where, outputs in bench.outputs(analog, range(draws), f"after {time_text(t)}", t):
-            blocks[draw].append(outputs)
-            sizes += [where.stop - where.start] if draw == 0 else []
-        for index, name in enumerate(study.graph.outputs):
-            parts = [[outputs[index] for outputs in blocks[draw]] for draw in range(draws)]
-            if not all(counts_samples(part, size) for chip in parts for part, size in zip(chip, sizes, strict=True)):
-                log.warning("output %r is left out: its first axis does not count samples", name)
-                continue
-            stacked = np.stack([np.concatenate(chip) for chip in parts])
-            result[name if len(at) == 1 else f"{name}@{t:g}"] = stacked[0] if draws == 1 else stacked
-    if not result:
-        raise DataError(
-            f"{study.model.label}: no output counts samples on its first axis, so there is none to keep for all of"
-            " them; lhc.HybridSession gives the outputs of one call as they are"
-        )
-    return result

@@ -1,0 +1,44 @@
+"""What is said of compiled chips."""
+
+from typing import TYPE_CHECKING
+
+from lhc.summary import layers_text, others_text
+from lhc.support.numbers import counted, time_text
+
+if TYPE_CHECKING:
+    from lhc.study.placement import NetworkPlacement
+
+__all__ = ["compiled_text"]
+
+_NOISE = {"on": "drawn in the model", "off": "left out", "input": "read from inputs NAME.deviates"}
+
+
+def compiled_text(
+    placed: "NetworkPlacement", t_s: float | None, noise: str, chips: range, seed: int, data: bool
+) -> str:
+    """Layers, time and noise; which chips; how they are calibrated. A line each.
+
+    Args:
+        t_s: time of inference, in seconds; None: as programmed.
+        noise: where output noise comes from, as ``--noise`` has it.
+        chips: their numbers.
+        data: samples were given.
+    """
+    time = "as programmed" if t_s is None else f"{time_text(t_s)} after programming"
+    layers = f"{layers_text(placed.plan, '/')}{others_text(placed.plan)}"
+    named = "chip 0" if len(chips) == 1 else f"chips 0 to {chips[-1]}"
+    lines = [f"analog {layers}, {time}, output noise {_NOISE[noise]}", f"{named} of seed {seed}"]
+    return "\n".join([*lines, _calibration(placed, data)] if placed.plan.analog else lines)
+
+
+def _calibration(placed: "NetworkPlacement", data: bool) -> str:
+    """On how many samples chips are calibrated, or why they are not; ``data``: samples were given."""
+    machine, outcome = placed.plan.hardware, placed.plan.outcome
+    if placed.calibration is not None:
+        return f"calibrated on {counted(placed.calibration.samples, 'sample')}"
+    if machine.corrects_outputs:
+        return "not calibrated: too few samples" if data else "not calibrated: no samples are given (--data)"
+    unused = "; --data has no use here" if data else ""
+    if outcome is not None and outcome.harmful_calibration is not None:
+        return f"not calibrated: the plan found that it does harm{unused}"
+    return f"not calibrated: the plan's machine corrects no outputs (compensation.outputs: none){unused}"
