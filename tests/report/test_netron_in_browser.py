@@ -1,6 +1,7 @@
 """What people see, in a real browser: colours of named nodes where they are drawn, keys in the panel, no other host."""
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -243,11 +244,16 @@ def test_the_functions_of_a_compiled_model_open(browser: "Browser", tmp_path: Pa
 
 
 def open_function(browser: "Browser", name: str) -> None:
-    """Click on the button beside a call's type."""
+    """Click on the button beside a call's type, once the view has come to rest."""
     browser.node(name)
     button = f"document.getElementById('node-name-{name}').querySelectorAll('.node-item')[1]"
-    x, y = browser.evaluate(f"(r => [r.x + r.width / 2, r.y + r.height / 2])({button}.getBoundingClientRect())")
-    browser.click(x, y)
+    middle = f"(r => [r.x + r.width / 2, r.y + r.height / 2])({button}.getBoundingClientRect())"
+    places = [browser.evaluate(middle)]
+    while len(places) < 2 or places[-1] != places[-2]:
+        assert len(places) < 100, f"{name} never rests"
+        time.sleep(0.1)
+        places.append(browser.evaluate(middle))
+    browser.click(*places[-1])
 
 
 def shown_types(browser: "Browser") -> set[str]:
