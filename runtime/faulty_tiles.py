@@ -24,14 +24,13 @@ import scipy
 from lhc.conductances import Floats
 from lhc.errors import UsageError
 from lhc.hardware import Hardware
+from lhc.hardware.device_model import LEAST_MAGNITUDE
 from lhc.hardware.stuck_cells import stuck_cells
 from lhc.seeds import device_entropy
 
 __all__ = ["ChipTile", "Lines", "TileFaults", "drawn", "lines", "noise_factor", "on_chip", "own_tile", "targets"]
 
 Integers = npt.NDArray[np.int64]
-_LEAST_MAGNITUDE = 1e-7
-"""aihwkit's own bound of the greatest weight of a tile."""
 _ROUNDS = 3
 """Of assigning bit lines and word lines in turns; more gain next to nothing."""
 
@@ -129,7 +128,7 @@ def on_chip(
         known: lines that were chosen before.
     """
     (chip, seen), remap = drawn(hardware, entropy, number), hardware.faults.remap
-    full = max(float(np.abs(mapped).max(initial=0.0)), _LEAST_MAGNITUDE)
+    full = max(float(np.abs(mapped).max(initial=0.0)), LEAST_MAGNITUDE)
     lasting = 1.0 if hardware.devices is None else hardware.devices.lasting(hardware.t_inference_s)
     weights = mapped / np.float32(full)
     chosen = known or lines(seen, weights, scales, lasting, remap)

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from lhc.conductances import Floats, ProgrammedMatrix, ProgrammedTile
 from lhc.hardware import Hardware
 from lhc.hardware.adc_mismatch import capacitor_levels, found_codes
+from lhc.hardware.device_model import LEAST_MAGNITUDE, LEAST_READOUT
 from lhc.hardware.devices import Pcm
 from lhc.hardware.geometry import split_sizes
 from lhc.hardware.weight_slices import weight_slices
@@ -33,9 +34,6 @@ LEAST_WEIGHTS = 2**16
 """Of a matrix that is programmed so; smaller ones keep the devices that aihwkit's generator gives them."""
 _LEAST_BOUND = 2.0
 """An ADC with this bound, in units of the full scale, never saturates on a single weight."""
-_LEAST_MAGNITUDE = 1e-7
-_LEAST_READOUT = 1e-4
-"""aihwkit's own bounds, of the greatest weight of a tile and of a read-out."""
 
 
 def computed(hardware: Hardware) -> bool:
@@ -94,7 +92,7 @@ class _Devices:
     @classmethod
     def of(cls, pcm: Pcm, target: Floats, key: Words) -> "_Devices":
         """Program them."""
-        magnitude = np.float32(max(float(np.abs(target).max(initial=0.0)), _LEAST_MAGNITUDE))
+        magnitude = np.float32(max(float(np.abs(target).max(initial=0.0)), LEAST_MAGNITUDE))
         held, nu = np.empty_like(target), np.empty_like(target)
         greatest = program(target, 1 / magnitude, key, normal_levels(1.0), _device_tables(pcm), held, nu)
         held *= magnitude
@@ -260,7 +258,7 @@ class LargeMatrix:
     def _gain(self, before: Floats, after: Floats) -> npt.NDArray[np.float64]:
         """Of drift compensation, per output: read-out after programming over that of now."""
         axis = 1 if self._hardware.compensation.drift == "per-column" else None
-        means = [np.maximum(outputs.mean(axis=axis, dtype=np.float64), _LEAST_READOUT) for outputs in (before, after)]
+        means = [np.maximum(outputs.mean(axis=axis, dtype=np.float64), LEAST_READOUT) for outputs in (before, after)]
         return np.broadcast_to(np.asarray(means[0] / means[1]), len(before)).copy()
 
     def _read_out(
@@ -311,7 +309,7 @@ def _device_tables(pcm: Pcm) -> Floats:
     """Deviation of programming, mean and deviation of drift exponents by conductance, ``(3, STEPS + 2)``."""
     x = _conductances()
     sigma = np.polynomial.Polynomial(pcm.programming_coefficients_us)(x) / pcm.programming_g_max_us
-    logarithm = np.log(np.maximum(x, _LEAST_MAGNITUDE))
+    logarithm = np.log(np.maximum(x, LEAST_MAGNITUDE))
     mean = np.clip(-0.0155 * logarithm + 0.0244, 0.049, 0.1)
     spread = np.clip(-0.0125 * logarithm - 0.0059, 0.008, 0.045)
     return np.stack([pcm.programming_noise_scale * sigma, mean, spread]).astype(np.float32)

@@ -12,10 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["drift", "program"]
+from lhc.hardware.device_model import LEAST_MAGNITUDE
 
-_LEAST_MAGNITUDE = 1e-7
-"""aihwkit's own bound, of the greatest weight of a tile and of a relative conductance."""
+__all__ = ["drift", "program"]
 
 
 @torch.no_grad()
@@ -52,7 +51,7 @@ def drift(tile: Any, t_s: float) -> None:
 
 def _conductances(weights: Tensor, g_max: float) -> tuple[tuple[Tensor, Tensor], Tensor]:
     """Of the devices for positive and for negative weights, and the conductance of a weight of 1."""
-    scale = g_max / weights.abs().max().clamp(min=_LEAST_MAGNITUDE)
+    scale = g_max / weights.abs().max().clamp(min=LEAST_MAGNITUDE)
     scaled = weights * scale
     return (scaled.clamp(0.0, g_max).add_(0.0), scaled.neg_().clamp_(0.0, g_max).add_(0.0)), scale
 
@@ -67,7 +66,7 @@ def _programmed(target: Tensor, relative: Tensor, model: Any) -> Tensor:
 
 
 def _exponents(relative: Tensor, scale: float) -> Tensor:
-    logarithm = relative.clamp(min=_LEAST_MAGNITUDE).log_()
+    logarithm = relative.clamp(min=LEAST_MAGNITUDE).log_()
     mean = (logarithm * -0.0155).add_(0.0244).clamp_(0.049, 0.1)
     spread = logarithm.mul_(-0.0125).sub_(0.0059).clamp_(0.008, 0.045)
     return _times(torch.randn_like(relative).mul_(spread).add_(mean).abs_(), scale)

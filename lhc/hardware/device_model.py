@@ -7,7 +7,14 @@ from pydantic import Field, model_validator
 
 from lhc.hardware.sections import Section
 
-__all__ = ["DeviceModel", "PairedDevices", "Positive", "Scale"]
+__all__ = ["LEAST_MAGNITUDE", "LEAST_READOUT", "DeviceModel", "PairedDevices", "Positive", "Scale", "Tensor"]
+
+LEAST_MAGNITUDE = 1e-7
+"""aihwkit's own bound, of the greatest weight of a tile and of a relative conductance."""
+LEAST_READOUT = 1e-4
+"""aihwkit's own bound of a mean read-out."""
+Tensor = Any
+"""Of torch, which is known to the runtime alone: these are given, and asked for others like them."""
 
 Scale = Annotated[float, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0)]

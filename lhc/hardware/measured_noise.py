@@ -1,19 +1,13 @@
 """Measured devices as aihwkit's tiles ask for them: what its noise models do, by the tables of `Measured`."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
+from lhc.hardware.device_model import LEAST_MAGNITUDE, Tensor
 from lhc.hardware.measured_devices import Floats, Measured
 
-Tensor = Any
-"""Of torch, which is known to the runtime alone: these are given, and asked for others like them."""
-
 __all__ = ["MeasuredNoise"]
-
-_LEAST_MAGNITUDE = 1e-7
-"""aihwkit's own bound of the greatest weight of a tile."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +37,7 @@ class MeasuredNoise:
     def apply_programming_noise(self, weights: Tensor) -> tuple[Tensor, list[_Cells]]:
         """Program a tile's weights, ``(outputs, inputs)``: what it holds at the first read, and its cells."""
         values = weights.detach().cpu().numpy().astype(np.float64)
-        full = max(float(np.abs(values).max(initial=0.0)), _LEAST_MAGNITUDE)
+        full = max(float(np.abs(values).max(initial=0.0)), LEAST_MAGNITUDE)
         cells = []
         pairs = self.devices.cells(values / full) * self.devices.pairs_per_weight
         for number, targets in enumerate(pairs):

@@ -13,15 +13,9 @@ all pairs of a weight are programmed alike, as in multi-device synapses (Boybat 
 from dataclasses import dataclass
 from typing import Any
 
-from lhc.hardware.device_model import PairedDevices
-
-Tensor = Any
-"""Of torch, which is known to the runtime alone."""
+from lhc.hardware.device_model import LEAST_MAGNITUDE, PairedDevices, Tensor
 
 __all__ = ["CellNoise"]
-
-_LEAST_MAGNITUDE = 1e-7
-"""aihwkit's own bound of the greatest weight of a tile."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +45,7 @@ class CellNoise:
     def apply_programming_noise(self, weights: Tensor) -> tuple[Tensor, _HeldCells]:
         """Program a tile's weights, ``(outputs, inputs)``: what it holds at the first read, and its devices."""
         weights = weights.detach()
-        greatest = weights.abs().max().clamp(min=_LEAST_MAGNITUDE)
+        greatest = weights.abs().max().clamp(min=LEAST_MAGNITUDE)
         targets = self.devices.cells(weights / greatest) * self.devices.pairs_per_weight
         programmed, drift = zip(*map(self._programmed, targets), strict=True)
         return self._weights(programmed, greatest), _HeldCells(greatest, programmed, drift)

@@ -4,18 +4,15 @@ In a unit in which the greatest weight of a tile is ``full_scale``, a weight w b
 and the deviation s a polynomial of the magnitude in each regime; below the dead zone it becomes 0. Nothing drifts.
 """
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field, model_validator
 
-from lhc.hardware.device_model import DeviceModel, Positive, Scale
+from lhc.hardware.device_model import DeviceModel, Positive, Scale, Tensor
 from lhc.hardware.sections import Section
 
 __all__ = ["Regime", "RegimeNoise", "Regimes"]
-
-Tensor = Any
-"""Of torch, which is known to the runtime alone."""
 
 
 class Regime(Section):

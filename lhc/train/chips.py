@@ -16,15 +16,13 @@ import torch
 from torch import Tensor
 
 from lhc.hardware import Hardware
+from lhc.hardware.device_model import LEAST_READOUT
 from lhc.hardware.geometry import split_sizes
 from lhc.hardware.sections import DriftCompensation
 from lhc.hardware.weight_slices import slice_factors, weight_slices
 from lhc.options.training import WeightNoise
 
 __all__ = ["DrawnMatrix", "column_scales", "draw_matrix"]
-
-_LEAST_READOUT = 1e-4
-"""aihwkit's least mean read-out."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,4 +161,4 @@ def _mean(seen: Tensor, kind: DriftCompensation) -> Tensor:
     """Mean magnitude of a tile's read-out, or of every column's ``(outputs, 1)``."""
     magnitudes = seen.abs()
     mean = magnitudes.mean(dim=1, keepdim=True) if kind == "per-column" else magnitudes.mean()
-    return mean.clamp(min=_LEAST_READOUT)
+    return mean.clamp(min=LEAST_READOUT)

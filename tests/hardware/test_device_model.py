@@ -3,58 +3,13 @@
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 
 from lhc.errors import ConfigError
-from lhc.hardware import Devices, Hardware, Pcm, PcmCustomDrift
+from lhc.hardware import Hardware, Pcm
 from lhc.support.yaml_text import write_yaml
 from tests.hardware.drawn_machines import MEASURED
-
-PAIRS: list[dict[str, Any]] = [
-    {"g_min_us": 0.0, "pair": "one-sided"},
-    {"g_min_us": 5.0, "pair": "one-sided"},
-    {"g_min_us": 0.0, "pair": "two-sided"},
-    {"g_min_us": 5.0, "pair": "two-sided"},
-]
-WEIGHTS = np.array([[1.0, -0.6, 0.25, 0.0, -1.0]])
-G_MAX = 25.0
-
-
-def held(pair: dict[str, Any], weights: npt.NDArray[Any]) -> list[npt.NDArray[Any]]:
-    """What both devices of a pair are programmed to, in µS."""
-    low = pair["g_min_us"]
-    if pair["pair"] == "two-sided":
-        middle, half = (low + G_MAX) / 2, (G_MAX - low) / 2
-        return [middle + half * weights, middle - half * weights]
-    return [low + (G_MAX - low) * np.maximum(sign * weights, 0) for sign in (1, -1)]
-
-
-def noise_model(devices: Devices) -> Any:  # noqa: ANN401 - aihwkit is untyped
-    return Hardware(name="x", devices=devices).to_rpu_config().noise_model
-
-
-@pytest.mark.parametrize("pair", PAIRS, ids=str)
-def test_both_devices_of_a_pair_hold_what_is_said(pair: dict[str, Any]) -> None:
-    for found, wanted in zip(Pcm(**pair).cells(WEIGHTS), held(pair, WEIGHTS), strict=True):
-        np.testing.assert_allclose(found, wanted, atol=1e-12)
-
-
-@pytest.mark.analog
-@pytest.mark.parametrize("pair", PAIRS, ids=str)
-def test_each_device_drifts_by_its_own_conductance(pair: dict[str, Any]) -> None:
-    import torch
-
-    at, exponents = (0.0, 10.0, 25.0), (0.02, 0.1, 0.04)
-    table = {"drift_g_us": at, "drift_nu_mean": exponents, "drift_nu_std": (0.0, 0.0, 0.0)}
-    quiet = {"programming_noise_scale": 0.0, "read_noise_scale": 0.0}
-    model = noise_model(PcmCustomDrift.model_validate(pair | quiet | table))
-    programmed, drift = model.apply_programming_noise(torch.from_numpy(WEIGHTS))
-    np.testing.assert_allclose(programmed.numpy(), WEIGHTS, atol=1e-6)
-
-    later = [g * (1 + 3600 / 20) ** -np.interp(g, at, exponents) for g in held(pair, WEIGHTS)]
-    found = model.apply_drift_noise(programmed, drift, 3600.0).numpy()
-    np.testing.assert_allclose(found, (later[0] - later[1]) / (G_MAX - pair["g_min_us"]), atol=2e-5)
+from tests.hardware.held_cells import G_MAX, PAIRS, held, noise_model
 
 
 @pytest.mark.analog
@@ -68,7 +23,7 @@ def test_programming_noise_is_that_of_what_devices_hold(pair: dict[str, Any]) ->
     weights[0, 0] = 1.0
     model = noise_model(Pcm(**pair, programming_coefficients_us=coefficients))
     found = model.apply_programming_noise(torch.from_numpy(weights))[0].numpy()[0, 1:]
-    sigmas = [np.polynomial.Polynomial(coefficients)(g[0, 1] / G_MAX) for g in held(pair, weights)]
+    sigmas = [np.polynomial.Polynomial(coefficients)(g[0, 1] / G_MAX) for g in held(pair, weights)[:2]]
     if pair["pair"] == "one-sided" and pair["g_min_us"] == 0:
         sigmas[1] = 0.0
     np.testing.assert_allclose(found.std(), np.hypot(*sigmas) / (G_MAX - pair["g_min_us"]), rtol=0.01)

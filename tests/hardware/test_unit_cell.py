@@ -10,6 +10,7 @@ from lhc.errors import ConfigError
 from lhc.hardware import Hardware, Pcm, PcmCustomDrift
 from lhc.support.yaml_text import write_yaml
 from tests.hardware.drawn_machines import MEASURED
+from tests.hardware.held_cells import G_MAX, PAIRS, held, noise_model
 
 Floats = npt.NDArray[np.float64]
 CELLS: list[dict[str, Any]] = [
@@ -18,24 +19,10 @@ CELLS: list[dict[str, Any]] = [
     {"pair": "reference-column", "g_min_us": 5.0},
     {"pair": "reference-column", "pairs_per_weight": 3},
 ]
-G_MAX, T_0, T_READ, TIME = 25.0, 20.0, 250e-9, 86400.0
+T_0, T_READ, TIME = 20.0, 250e-9, 86400.0
 PROGRAMMING = (0.26348, 1.9650, -1.1731)
 WEIGHTS = np.array([[1.0, 0.5, 0.0], [-0.6, 0.25, 1.0]])
-
-
-def noise_model(devices: Any) -> Any:  # noqa: ANN401 - aihwkit is untyped
-    return Hardware(name="x", devices=devices).to_rpu_config().noise_model
-
-
-def held(cell: dict[str, Any], weights: Floats) -> tuple[Floats, Floats, float]:
-    """What the devices of a pair are to hold, a reference in one row, and their difference for a weight of 1."""
-    low = cell.get("g_min_us", 0.0)
-    middle, half = (low + G_MAX) / 2, (G_MAX - low) / 2
-    if cell.get("pair") == "reference-column":
-        return middle + half * weights, np.full((1, weights.shape[1]), middle), half
-    if cell.get("pair") == "two-sided":
-        return middle + half * weights, middle - half * weights, 2 * half
-    return low + 2 * half * np.maximum(weights, 0), low + 2 * half * np.maximum(-weights, 0), 2 * half
+ROW = np.array([[1.0, -0.6, 0.25, 0.0, -1.0]])
 
 
 def pcm(g: Floats, rng: np.random.Generator) -> Floats:
@@ -58,9 +45,10 @@ def oracle(cell: dict[str, Any], weights: Floats, rng: np.random.Generator) -> F
     return np.asarray(np.mean([(pcm(positive, rng) - pcm(negative, rng)) / span for _ in range(count)], axis=0))
 
 
-@pytest.mark.parametrize("cell", CELLS, ids=str)
-def test_devices_hold_what_is_said(cell: dict[str, Any]) -> None:
-    for found, wanted in zip(Pcm(**cell).cells(WEIGHTS), held(cell, WEIGHTS)[:2], strict=True):
+@pytest.mark.parametrize("cell", [*PAIRS, *CELLS], ids=str)
+@pytest.mark.parametrize("weights", [WEIGHTS, ROW], ids=["two rows", "a row"])
+def test_devices_hold_what_is_said(cell: dict[str, Any], weights: Floats) -> None:
+    for found, wanted in zip(Pcm(**cell).cells(weights), held(cell, weights)[:2], strict=True):
         np.testing.assert_allclose(found, wanted, atol=1e-12)
 
 
@@ -88,17 +76,18 @@ def test_chips_are_those_of_devices_drawn_one_by_one(cell: dict[str, Any]) -> No
 
 
 @pytest.mark.analog
-@pytest.mark.parametrize("cell", CELLS, ids=str)
-def test_each_device_drifts_by_its_own_conductance(cell: dict[str, Any]) -> None:
+@pytest.mark.parametrize("cell", [*PAIRS, *CELLS], ids=str)
+@pytest.mark.parametrize("weights", [WEIGHTS, ROW], ids=["two rows", "a row"])
+def test_each_device_drifts_by_its_own_conductance(cell: dict[str, Any], weights: Floats) -> None:
     import torch
 
     at, exponents = (0.0, 10.0, 25.0), (0.02, 0.1, 0.04)
     table = {"drift_g_us": at, "drift_nu_mean": exponents, "drift_nu_std": (0.0, 0.0, 0.0)}
     quiet = {"programming_noise_scale": 0.0, "read_noise_scale": 0.0}
     model = noise_model(PcmCustomDrift.model_validate(cell | quiet | table))
-    programmed, drift = model.apply_programming_noise(torch.from_numpy(WEIGHTS))
-    np.testing.assert_allclose(programmed.numpy(), WEIGHTS, atol=1e-6)
-    positive, negative, span = held(cell, WEIGHTS)
+    programmed, drift = model.apply_programming_noise(torch.from_numpy(weights))
+    np.testing.assert_allclose(programmed.numpy(), weights, atol=1e-6)
+    positive, negative, span = held(cell, weights)
     later = [g * (1 + 3600 / 20) ** -np.interp(g, at, exponents) for g in (positive, negative)]
     found = model.apply_drift_noise(programmed, drift, 3600.0).numpy()
     np.testing.assert_allclose(found, (later[0] - later[1]) / span, atol=2e-5)
