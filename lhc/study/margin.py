@@ -124,9 +124,8 @@ def differences(found: Robustness, verified: Outcome, same_data: bool) -> Iterat
     if not same_kind:
         yield f"{found.drop_type} drops instead of {verified.drop_type} ones"
     same_chips = (here.draws, here.seed) == (verified.draws, verified.seed)
-    if (
-        same_metric and same_samples and same_kind and not trained
-    ):  # where all else is the same, drops tell more than numbers
+    # Where all else is the same, drops tell more than numbers.
+    if same_metric and same_samples and same_kind and not trained:
         same_chips = same_chips and here.drop == verified.drop
     if not same_chips:
         yield f"other chips ({here.draws} of seed {here.seed} instead of {verified.draws} of seed {verified.seed})"
