@@ -234,8 +234,8 @@ def test_half_precision_is_trained_as_its_network_in_float32_is(result: lhc.Part
     said = [one.plan.outcome and one.plan.outcome.training_note for one in (found, result)]
     points = [[float(number) for number in re.findall(r"[-0-9.]+(?= points)", note or "")] for note in said]
     assert len(points[0]) == 4, "mean and bound, before and after"
-    means, expected = points[0][::2], points[1][::2]  # a bound over two chips magnifies what they differ by
-    assert means == pytest.approx(expected, abs=2), "the same chips; what float16 rounds is far below their noise"
+    # After it the means alone: a bound over two chips magnifies what two trainings differ by.
+    assert points[0][:3] == pytest.approx(points[1][:3], abs=2), "the same chips; float16 rounds far below their noise"
     found.save(tmp_path / "out.onnx")
     before, after = (onnx.load(tmp_path / name).graph.initializer for name in ("model.onnx", "out.onnx"))
     assert [tensor.data_type for tensor in before] == [tensor.data_type for tensor in after]
