@@ -7,15 +7,19 @@ further copies, one step after the other: the step of all that still fit which t
 """
 
 import heapq
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
 from lhc.errors import UsageError
-from lhc.graph import LayerGraph
+from lhc.graph import Layer, LayerGraph
+from lhc.hardware import Hardware
+from lhc.hardware.geometry import free_copies
 from lhc.options.subjects import CopiesOptions
 from lhc.passes.base import Pass, PassResult
 from lhc.plan import LayerPlan, Plan
+from lhc.support.numbers import counted
 
 __all__ = ["ChooseCopies", "Copies", "CopyLevel", "TileSet", "allocated"]
 
@@ -137,7 +141,21 @@ class ChooseCopies(CopiesOptions, Pass):
             raise UsageError(
                 f"--copies {self.copies}: --force-analog then needs {forced} tiles, the machine has {count}"
             )
-        return PassResult(plan)
+        return PassResult(plan, self._notes([graph[layer] for layer in chosen], plan.hardware))
+
+    def _notes(self, layers: Sequence[Layer], hardware: Hardware) -> tuple[str, ...]:
+        """Why layers have no copies that their tiles have room for, where the machine wants copies."""
+        found: Counter[str] = Counter()
+        for layer in layers if self.copies == "auto" else ():
+            machine = hardware.for_layer(layer.name)
+            obstacle, matrix = machine.copies_obstacle, layer.matrix
+            wanted = machine.compensation.copies and (machine.devices is not None or machine.faults.any)
+            if obstacle and wanted and matrix is not None and free_copies(matrix.rows, machine.tiles.rows) > 1:
+                found[obstacle] += 1
+        return tuple(
+            f"{counted(number, 'layer')} without copies of weights in free cells: {obstacle}"
+            for obstacle, number in found.items()
+        )
 
     def _of(self, layer: LayerPlan, graph: LayerGraph, plan: Plan) -> int:
         matrix = graph[layer.name].matrix

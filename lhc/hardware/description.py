@@ -14,12 +14,15 @@ from lhc.hardware.machine import Machine, time_error
 from lhc.hardware.overrides import Override, problems
 from lhc.hardware.presets import preset_names, preset_text
 from lhc.hardware.rpu_config import build, read
-from lhc.support.yaml_text import read_yaml, write_yaml
+from lhc.support.yaml_text import fields_by_path, read_yaml, write_yaml
 
 if TYPE_CHECKING:
     from aihwkit.simulator.configs import InferenceRPUConfig, TorchInferenceRPUConfig
 
 __all__ = ["Hardware"]
+
+_SHOWN = 5
+"""Fields of an edited preset that are named."""
 
 
 class Hardware(Machine):
@@ -276,7 +279,30 @@ class Hardware(Machine):
             text = path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(f"{path}: cannot be read as text: {error}") from error
-        return cls.parse(text, str(path))
+        return cls.parse(text, str(path))._as_edited(path)
+
+    def _as_edited(self, path: Path) -> "Hardware":
+        """The machine of a file as what it is, where it has the description of a preset, but other numbers."""
+        mine = self._numbers
+        for preset in (Hardware.load(name) for name in preset_names() if self.description):
+            theirs = preset._numbers
+            changed = [field for field in {**theirs, **mine} if theirs.get(field) != mine.get(field)]
+            if preset.description != self.description or not changed:
+                continue
+            more = f" and {len(changed) - _SHOWN} more" if len(changed) > _SHOWN else ""
+            told = {
+                "description": f"{preset.name}, edited: {', '.join(changed[:_SHOWN])}{more}",
+                "source": f"edited: {path.name}; all else: {preset.source}",
+            }
+            return self.model_copy(
+                update=told | ({"name": f"{self.name}-{path.stem}"} if self.name == preset.name else {})
+            )
+        return self
+
+    @property
+    def _numbers(self) -> dict[str, object]:
+        """All fields by their path but words about the machine."""
+        return fields_by_path(self.model_dump(mode="json", exclude={"name", "description", "source"}))
 
     @classmethod
     def parse(cls, text: str, where: str) -> "Hardware":

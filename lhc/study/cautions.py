@@ -17,7 +17,14 @@ from lhc.samples.metrics import Array
 from lhc.stats import samples_needed
 from lhc.support.numbers import counted, share_text
 
-__all__ = ["beyond_memory", "doubts", "warn_of_doubtful_labels", "warn_of_few_samples", "warn_of_other_samples"]
+__all__ = [
+    "beyond_memory",
+    "doubts",
+    "warn_of_doubtful_labels",
+    "warn_of_few_samples",
+    "warn_of_left_out",
+    "warn_of_other_samples",
+]
 
 log = logging.getLogger("lhc")
 
@@ -52,6 +59,13 @@ def beyond_memory(model: OnnxModel, graph: LayerGraph, machine: Hardware, sample
         f" {5 * weights / 2**20:,.0f}, tensors of {counted(together, 'sample')} {tensors / 2**20:,.0f}; what it keeps"
         " beside these for later (chips, answers) is bounded"
     )
+
+
+def warn_of_left_out(machine: Hardware) -> None:
+    """Say what a hardware description leaves out, in one line, before figures rest on it."""
+    if machine.left_out:
+        effects = ", ".join(f"{effect.name} ({effect.size})" for effect in machine.left_out)
+        log.warning("hardware %s leaves out %s; its description says what that does", machine.name, effects)
 
 
 def warn_of_few_samples(verify: Bench, budget: Budget) -> None:

@@ -23,7 +23,7 @@ from lhc.samples.class_axis import check_class_axis, class_axis
 from lhc.samples.metric_choice import metric_without_targets
 from lhc.samples.metrics import METRICS, UNCHOSEN, check_classes
 from lhc.samples.task import Task, count_samples
-from lhc.study.cautions import beyond_memory
+from lhc.study.cautions import beyond_memory, warn_of_left_out
 from lhc.study.source import Opened, opened_of
 from lhc.study.state import Study
 from lhc.study.tile_ranges import calibrated
@@ -152,6 +152,7 @@ def read(
     if caution := beyond_memory(opened.model, graph, machine, len(task), options.bytes):
         opened.warn(caution)
     check_machine(machine, graph)
+    warn_of_left_out(machine)
     plan = initial_plan(graph, machine, opened.model.source, VERSION)
     study = _with_class_axis(Study(options, running, opened, graph, plan, task, float(t_s)))
     if ranks or task.targets is not None or task.metric.chosen:
@@ -319,13 +320,11 @@ def _check_metric(study: Study, outcome: Outcome) -> None:
 
 
 def check_machine(machine: Hardware, graph: LayerGraph) -> None:
-    """Say what a hardware description leaves out, and refuse overrides that mean no layer of the model.
+    """Refuse overrides that mean no layer of the model.
 
     Raises:
         UsageError: such a pattern, with the nearest names; or layers that share their tiles but not their hardware.
     """
-    for effect in machine.left_out:
-        log.warning("hardware %s leaves out %s (%s): %s", machine.name, effect.name, effect.size, effect.text)
     names = [layer.name for layer in graph.candidates]
     for pattern in machine.unmatched_overrides(names):
         near = get_close_matches(pattern, names, n=3, cutoff=0.3)

@@ -106,6 +106,21 @@ def read_yaml(text: str, where: str) -> object:
     return document
 
 
+def fields_by_path(document: object, path: str = "") -> dict[str, object]:
+    """Fields of a nested document by their path.
+
+    >>> fields_by_path({"tiles": {"rows": 256}, "layers": [True]})
+    {'tiles.rows': 256, 'layers.0': True}
+    """
+    if not isinstance(document, dict | list):
+        return {path: document}
+    inside = document.items() if isinstance(document, dict) else enumerate(document)
+    found: dict[str, object] = {}
+    for key, inner in inside:
+        found |= fields_by_path(inner, f"{path}.{key}" if path else str(key))
+    return found
+
+
 def holds_more(document: object, most: int) -> bool:
     """Whether lists and mappings hold more values than that, at every depth; what is repeated counts every time."""
     values, waiting = 0, [document]

@@ -88,6 +88,23 @@ def test_presets_are_listed_and_differ_in_what_they_promise() -> None:
     assert (lionheart.t_inference_s, ideal.t_inference_s) == (86400.0, 0.0)
 
 
+def test_an_edited_preset_says_that_it_is_one(tmp_path: Path) -> None:
+    text, path = preset_text("lionheart"), tmp_path / "mine.yaml"
+    path.write_text(text)
+    assert Hardware.load(path) == Hardware.load("lionheart"), "a copy is the preset"
+    path.write_text(text.replace("rows: 256 ", "rows: 128 ").replace("\ndac:\n  bits: 8 ", "\ndac:\n  bits: 6 "))
+    edited = Hardware.load(path)
+    assert (edited.name, edited.description) == ("lionheart-mine", "lionheart, edited: tiles.rows, dac.bits")
+    assert edited.source.startswith("edited: mine.yaml; all else: C. Lammie")
+    assert edited.tiles.rows == 128
+    path.write_text(edited.to_yaml())
+    assert Hardware.load(path) == edited, "written with all fields, and read again"
+    path.write_text(path.read_text().replace("name: lionheart-mine", "name: mine"))
+    assert Hardware.load(path).name == "mine"
+    path.write_text(text.replace("name: lionheart", "name: mine").replace("rows: 256 ", "rows: 128 "))
+    assert (Hardware.load(path).name, Hardware.load(path).description) == ("mine", "lionheart, edited: tiles.rows")
+
+
 @pytest.mark.parametrize("name", preset_names())
 def test_preset_text_is_the_preset_and_says_its_source(name: str) -> None:
     hardware = Hardware.load(name)

@@ -61,18 +61,30 @@ def test_what_cannot_be_analog_has_no_copies() -> None:
 
 
 @pytest.mark.parametrize(
-    ("machine", "obstacle"),
+    ("machine", "obstacle", "told"),
     [
-        pytest.param(NONE, "compensation.copies is false", id="not allowed"),
-        pytest.param(MACHINE.model_copy(update={"devices": None}), "its devices are perfect", id="perfect devices"),
+        pytest.param(NONE, "compensation.copies is false", False, id="not allowed"),
+        pytest.param(MACHINE.model_copy(update={"devices": None}), "devices are perfect", False, id="perfect devices"),
         pytest.param(
-            MACHINE.model_copy(update={"adc": Adc(bound_management="none")}), "could saturate the ADC", id="no re-reads"
+            MACHINE.model_copy(update={"adc": Adc(bound_management="none")}),
+            "could saturate the ADC",
+            True,
+            id="no re-reads",
+        ),
+        pytest.param(
+            MACHINE.model_copy(update={"adc": Adc(range="layer")}), "adc.range is calibrated", True, id="ranges"
         ),
     ],
 )
-def test_hardware_without_copies_has_none_by_default_and_refuses_a_number(machine: Hardware, obstacle: str) -> None:
+def test_hardware_without_copies_has_none_by_default_and_refuses_a_number(
+    machine: Hardware, obstacle: str, told: bool
+) -> None:
     graph, plan = network(machine)
-    assert ChooseCopies().run(graph, plan).plan.copies == {}
+    found = ChooseCopies().run(graph, plan)
+    assert found.plan.copies == {}
+    assert len(found.notes) == told, "a machine that could have copies otherwise is told"
+    assert all(note.startswith("1 layer without copies of weights") and obstacle in note for note in found.notes)
+    assert ChooseCopies(copies="off").run(graph, plan).notes == ()
     with pytest.raises(UsageError, match=obstacle):
         ChooseCopies(copies=2).run(graph, plan)
 

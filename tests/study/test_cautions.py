@@ -101,6 +101,17 @@ def test_an_ordinary_export_is_taken_without_a_word(caplog: pytest.LogCaptureFix
     assert not caplog.text
 
 
+@pytest.mark.analog
+def test_what_a_machine_leaves_out_is_told_once_where_figures_rest_on_it(caplog: pytest.LogCaptureFixture) -> None:
+    model = network()
+    lhc.analyze(model, hardware="reram-cmo")
+    assert not caplog.text
+    lhc.evaluate(model, DATA, all_analog=True, hardware="reram-cmo", draws=2)
+    (told,) = (record.getMessage() for record in caplog.records if "leaves out" in record.getMessage())
+    assert "short-term read noise (about 1 % of g_max" in told
+    assert "reference for the common relaxation" in told
+
+
 def test_a_memory_that_a_process_exceeds_whatever_it_keeps_is_told() -> None:
     """Five times 2 MB of weights; a sample holds 1,000 and 500 values; 600 MiB are libraries."""
     text = '<ir_version: 8, opset_import: ["" : 17]> g (float[N, 1000] x) => (float[N, 500] y) '
