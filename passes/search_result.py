@@ -20,7 +20,7 @@ __all__ = ["NOTHING_PAYS", "explained", "only_paying", "placed", "too_costly"]
 MOST_STEPS = 32
 """Fallbacks that are worked out where that takes time: the first ones, then evenly down to what is analog anyway."""
 NOTHING_PAYS = (
-    "no layer pays on this machine: by the cost model (docs/costs.md) each takes more {objective} on tiles than on"
+    "no layer pays on this machine: by the cost model each takes more {objective} on tiles than on"
     " a digital core, so every layer that was free is digital; --objective macs puts the most multiplications on tiles"
     " all the same"
 )

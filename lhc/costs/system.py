@@ -12,6 +12,7 @@ from lhc.costs.units import Cost, LayerCost, total
 from lhc.errors import ConfigError, UsageError
 from lhc.graph import LayerGraph
 from lhc.hardware import Hardware
+from lhc.support.documentation import page
 
 __all__ = ["CostTerms", "SystemCost", "cost_of", "cost_on_tiles", "cost_terms"]
 
@@ -148,5 +149,5 @@ def cost_of(
 
 def _formulas(graph: LayerGraph, hardware: Hardware) -> Formulas:
     if hardware.costs is None:
-        raise ConfigError(f"hardware {hardware.name!r} describes no costs: give it a section 'costs' (docs/costs.md)")
+        raise ConfigError(f"hardware {hardware.name!r} describes no costs: give it a section 'costs' ({page('costs')})")
     return formulas(hardware.costs, hardware, graph)

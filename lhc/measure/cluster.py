@@ -17,6 +17,7 @@ from lhc.measure.scorer import Block, Job, Setting
 from lhc.measure.workers import Unit, packed, scorer_of, windowed
 from lhc.runtime.environment import environment
 from lhc.samples.metrics import Array
+from lhc.support.documentation import page
 from lhc.support.version import VERSION
 
 __all__ = ["DaskWorkers"]
@@ -59,7 +60,7 @@ class DaskWorkers:
         except TypeError as error:  # what Dask says of a missing certificate
             raise UsageError(
                 f"--scheduler {address!r}: cannot be used ({error}); for tls:// name the certificates in Dask's"
-                " configuration (distributed.comm.tls), see docs/command-line.md"
+                f" configuration (distributed.comm.tls), see {page('command-line')}"
             ) from error
         except (OSError, ValueError) as error:
             raise UsageError(
