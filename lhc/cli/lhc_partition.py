@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from lhc.cli.output import REMEDIES, check_file, default_output, emit, hint, hints, notes, say, write
+from lhc.cli.output import check_file, default_output, emit, hint, hints, not_met, notes, say, write
 from lhc.cli.progress import dry_run, watched
 from lhc.options.commands import PartitionOptions
 from lhc.options.declare import taken_by
@@ -75,7 +75,7 @@ def _end(result: "PartitionResult") -> None:
     if not outcome.limits_kept:
         hint("no placement keeps to --max-tiles, --max-latency and --max-energy; the plan was written all the same")
     if not outcome.within_budget:
-        hint(f"the budget is not met; the plan was written all the same; {REMEDIES}")
+        hint(not_met("plan was"))
     hints(infeasibility_lines(result.infeasibility, result.plan))
     if not (outcome.within_budget and outcome.limits_kept):
         raise typer.Exit(1)

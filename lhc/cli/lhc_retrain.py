@@ -17,8 +17,8 @@ def retrain(asked: RetrainOptions, shown: RetrainOutput) -> None:
     """
     from lhc.commands.retrain import retrain as run
     from lhc.onnx_io import check_output, retrained_from
-    from lhc.report.json_documents import placement_document
-    from lhc.report.placement_lines import partition_head
+    from lhc.report.json_documents import retraining_document
+    from lhc.report.placement_lines import infeasibility_lines, partition_head
     from lhc.study.source import opened_of
 
     opened = opened_of(asked)
@@ -31,6 +31,6 @@ def retrain(asked: RetrainOptions, shown: RetrainOutput) -> None:
     # The output was checked against the input before the training; a file that is there holds that network.
     result.save(where, **taken_by(result.save, shown) | {"force": force or where.exists()})
     head = partition_head(result, shown.verbose)
-    emit(placement_document(result), result.as_table(), result.summary, shown.chosen, head)
+    emit(retraining_document(result), result.as_table(), result.summary, shown.chosen, head)
     hint(f"written: {where}")
-    end_by(result.plan.outcome, "model was")
+    end_by(result.plan.outcome, "model was", infeasibility_lines(result.infeasibility, result.plan))

@@ -11,6 +11,7 @@ from typing import IO, TYPE_CHECKING
 import typer
 
 from lhc.errors import UsageError
+from lhc.support.documentation import page
 from lhc.support.files import write_file
 from lhc.support.plain_text import plain
 from lhc.support.tables import Table
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from lhc.study.source import Opened
 
 __all__ = [
-    "REMEDIES",
     "SCHEMA_VERSION",
     "check_file",
     "default_output",
@@ -32,6 +32,7 @@ __all__ = [
     "end_by",
     "hint",
     "hints",
+    "not_met",
     "notes",
     "say",
     "write",
@@ -39,7 +40,6 @@ __all__ = [
 ]
 
 SCHEMA_VERSION = 1
-REMEDIES = "what helps, and when it pays: docs/budget-not-met.md"
 
 
 def hint(text: str) -> None:
@@ -121,10 +121,17 @@ def check_file(path: Path | None, force: bool) -> None:
         raise UsageError(f"{path}: exists; --force replaces it")
 
 
-def end_by(outcome: "Outcome | None", what: str) -> None:
-    """Exit code 1 where a budget is not met; ``what`` was written all the same."""
+def not_met(what: str) -> str:
+    """That a budget is not met, that ``what`` was written all the same, and where remedies are described."""
+    remedies = f"what helps, and when it pays: {page('budget-not-met')}"
+    return f"the budget is not met; the {what} written all the same; {remedies}"
+
+
+def end_by(outcome: "Outcome | None", what: str, why: Iterable[str] = ()) -> None:
+    """Exit code 1 where a budget is not met; ``what`` was written all the same; ``why`` and what would help is told."""
     if outcome is not None and not outcome.within_budget:
-        hint(f"the budget is not met; the {what} written all the same; {REMEDIES}")
+        hint(not_met(what))
+        hints(why)
         raise typer.Exit(1)
 
 

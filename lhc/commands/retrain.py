@@ -19,7 +19,7 @@ from lhc.study.outcome import PartitionResult
 from lhc.study.prepare import as_judged, read_placed, stored_plan
 from lhc.study.source import Opened, opened_of
 from lhc.study.train import VALIDATION_SAMPLES, trained_for
-from lhc.study.trained_placement import better, judged, placed, result_of, samples_note
+from lhc.study.trained_placement import better, judged, placed, result_of, samples_note, with_remedies
 
 __all__ = ["retrain"]
 
@@ -69,7 +69,9 @@ def retrain(options: RetrainOptions) -> PartitionResult:
             before = replace(before, status="undecided")
         trained, record = trained_for(study, training, settings, options.checkpoint, analog, validation)
         after = judged(trained, analog, verification, budget)
-    kept = better((study, before, None), (trained, after, record))
+        kept = better((study, before, None), (trained, after, record))
+        if options.explain:
+            kept = with_remedies(kept, analog, validation, verification, budget)
     sizes = len(training), min(len(validation), VALIDATION_SAMPLES), len(verification)
     result = result_of(kept, before, after, budget, stored, earlier)
     notes = (samples_note(sizes, outcome), *result.notes)

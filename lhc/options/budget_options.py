@@ -18,8 +18,8 @@ class BudgetOptions:
     PANEL = "Budget"
 
     max_drop: float | str | None = option(
-        "Greatest mean drop that you allow, in the metric's unit (0.01 or 1% is one point of accuracy); a zoo"
-        " model's own by default, else 0.01.",
+        "Greatest mean drop that you allow (rise, of an error), in the metric's unit (0.01 or 1% is one point of"
+        " accuracy); a zoo model's own by default, else 0.01.",
         default=None,
         metavar="X",
         reads=str | None,

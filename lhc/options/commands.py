@@ -96,6 +96,20 @@ class SensitivityOptions(LayerSelection, Ranking, CopiesOptions, ReadTime, Measu
 
 
 @options
+class Explaining:
+    """Whether it is measured why a budget is not met."""
+
+    PANEL = "Search"
+
+    explain: bool = option(
+        "Where the budget is not met, measure what stands in the way and what would help.",
+        default=True,
+        off="--no-explain",
+        rare=True,
+    )
+
+
+@options
 class PartitionOptions(
     Checkpointing,
     TrainingOptions,
@@ -106,6 +120,7 @@ class PartitionOptions(
     BudgetOptions,
     ColumnsOptions,
     CopiesOptions,
+    Explaining,
     ReadTime,
     Measuring,
 ):
@@ -136,12 +151,6 @@ class PartitionOptions(
     )
     plan: "Plan | Path | str | None" = option(
         "Verify and write this plan instead of searching one.", default=None, metavar="F.yaml", reads=Path | None
-    )
-    explain: bool = option(
-        "Where the budget is not met, measure what stands in the way and what would help.",
-        default=True,
-        off="--no-explain",
-        rare=True,
     )
     retrain: bool = option(
         "Train under the noise of the analog layers as well, and keep what is better.", default=False
@@ -230,7 +239,9 @@ class CompareOptions(PartitionOptions):
 
 
 @options
-class RetrainOptions(Checkpointing, TrainingOptions, YieldOptions, BudgetOptions, ReadTime, PlacedMeasuring):
+class RetrainOptions(
+    Checkpointing, TrainingOptions, Explaining, YieldOptions, BudgetOptions, ReadTime, PlacedMeasuring
+):
     """The options of ``lhc retrain``."""
 
     PANEL = "Data"

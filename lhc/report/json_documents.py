@@ -35,6 +35,7 @@ __all__ = [
     "inspection_document",
     "partition_document",
     "placement_document",
+    "retraining_document",
     "sensitivity_document",
     "smoothing_document",
     "widening_document",
@@ -145,17 +146,24 @@ def _plan(plan: Plan) -> Document:
 
 
 def placement_document(result: PartitionResult) -> Document:
-    """The document of ``lhc retrain`` and ``lhc reapply``."""
+    """The document of ``lhc reapply``, and what those of ``lhc retrain`` and ``lhc partition`` begin with."""
     document = {"tiles": result.plan.tiles(result.graph), "summary": result.summary}
     return _plan(result.plan) | document | {"agreement": _agreement(result.ranking)}
 
 
+def retraining_document(result: PartitionResult) -> Document:
+    """The document of ``lhc retrain``."""
+    return placement_document(result) | _explanation(result)
+
+
 def partition_document(result: PartitionResult) -> Document:
     """The document of ``lhc partition``."""
-    return placement_document(result) | {
-        "cost": _system_cost(result.cost, result.digital_cost, result.figures),
-        "infeasibility": None if result.infeasibility is None else fields_of(result.infeasibility),
-    }
+    cost = _system_cost(result.cost, result.digital_cost, result.figures)
+    return placement_document(result) | {"cost": cost} | _explanation(result)
+
+
+def _explanation(result: PartitionResult) -> Document:
+    return {"infeasibility": None if result.infeasibility is None else fields_of(result.infeasibility)}
 
 
 def comparison_document(results: Sequence[PartitionResult]) -> Document:

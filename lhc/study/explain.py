@@ -14,13 +14,13 @@ from lhc.errors import OutOfTimeError
 from lhc.graph import columns_of
 from lhc.measure.bench import Bench
 from lhc.measure.judge import PlacementJudge
-from lhc.passes import damage_of, further_copies, search_space
+from lhc.passes import SearchOptions, damage_of, further_copies, search_space
 from lhc.results import Evaluation, Infeasibility, Remedy
 from lhc.stats import over_draws
 from lhc.study.climb import Verified
 from lhc.study.state import Study
 
-__all__ = ["Explain"]
+__all__ = ["Explain", "explained"]
 
 SHORTER_TIMES_S = (3600.0, 0.0)
 MORE_BITS = 2
@@ -36,17 +36,30 @@ class Explain:
 
     def apply(self, study: Study) -> Study:
         """The study with the explanation, where there is something to explain and the time for it."""
-        unexplained = _unexplained(study)
+        unexplained, searched = _unexplained(study), study.searched
         if not unexplained:
             return study
-        if study.allowed.share is not None:
-            return study.noted(
-                "--yield: what stands in the way is not explained; leave it out to see that for the mean"
-            )
-        try:
-            return replace(study, infeasibility=_explained(_Case(study, unexplained)))
-        except OutOfTimeError:
-            return study.noted("--timeout: what stands in the way of the budget was not measured; run again to go on")
+        assert searched is not None
+        verify = study.judging_bench(study.splits.verify)
+        return explained(study, unexplained, searched.judge, searched.options, verify)
+
+
+def explained(
+    study: Study, verified: Sequence[Verified], judge: PlacementJudge, options: SearchOptions, verify: Bench
+) -> Study:
+    """The study with what stands in the way of a placement and what would help, as far as there is time.
+
+    Args:
+        verified: the placement that does not hold the budget, and others that were verified with it.
+        judge: of the search for the layers in the way.
+        verify: samples of the verification.
+    """
+    if judge.budget.share is not None:
+        return study.noted("--yield: what stands in the way is not explained; leave it out to see that for the mean")
+    try:
+        return replace(study, infeasibility=_explained(_Case(study, verified, judge, options, verify)))
+    except OutOfTimeError:
+        return study.noted("--timeout: what stands in the way of the budget was not measured; run again to go on")
 
 
 def _unexplained(study: Study) -> tuple[Verified, ...]:
@@ -76,17 +89,13 @@ class _Case:
         fills: whether further copies of weights may go on tiles that are left over.
     """
 
-    def __init__(self, study: Study, verified: Sequence[Verified]) -> None:
-        """Begin to explain.
-
-        Args:
-            verified: the placement, and others that were verified with it.
-        """
-        assert study.searched is not None
+    def __init__(
+        self, study: Study, verified: Sequence[Verified], judge: PlacementJudge, options: SearchOptions, verify: Bench
+    ) -> None:
+        """Begin to explain; arguments as those of `explained`."""
         self.graph, self.plan = study.graph, study.plan
         self.analog, self.found = verified[0].placement, verified[0].verdict.evaluation
-        self.options, self.judge = study.searched.options, study.searched.judge
-        self.verify, self.fills = study.judging_bench(study.splits.verify), study.fills
+        self.options, self.judge, self.verify, self.fills = options, judge, verify, study.fills
         self.budget = replace(self.judge.budget, confidence=self.found.confidence)
         self._chips = verified[0].chips
         self.known = {one.placement: one.verdict.evaluation for one in verified}

@@ -2,22 +2,24 @@
 
 from typing import TypeAlias
 
-from lhc.measure import Budget
+from lhc.measure import Budget, PlacementJudge
 from lhc.measure.judge import judge_in_looks
-from lhc.passes import STRATEGIES
+from lhc.passes import STRATEGIES, SearchOptions
 from lhc.plan import Decision, Outcome, Plan, Retrained
 from lhc.results import Verdict
 from lhc.samples.task import Task
 from lhc.stats import one_sided, split_level
 from lhc.study.cautions import warn_of_doubtful_labels
+from lhc.study.climb import Verified
 from lhc.study.earlier_tests import with_earlier
+from lhc.study.explain import explained
 from lhc.study.goal import ample_chips
 from lhc.study.outcome import PartitionResult
 from lhc.study.record import outcome_of
 from lhc.study.state import KEPT, Study
 from lhc.support.numbers import drop_text
 
-__all__ = ["better", "judged", "judged_anew", "placed", "result_of", "samples_note"]
+__all__ = ["better", "judged", "judged_anew", "placed", "result_of", "samples_note", "with_remedies"]
 
 JUDGED = ("budget", "sensitivity", "strategy")
 """Reasons that rest on the samples and chips of an earlier command."""
@@ -67,6 +69,16 @@ def better(before: Judged, after: Judged) -> Judged:
     return after if rank(after) > rank(before) else before
 
 
+def with_remedies(kept: Judged, analog: frozenset[str], watching: Task, judging: Task, budget: Budget) -> Judged:
+    """The same with what would help, where the budget is not met; the samples that watched choose layers in the way."""
+    study, verdict, record = kept
+    if verdict.accepted:
+        return kept
+    tested = Verified(analog, verdict, range(verdict.evaluation.draws))
+    judge = PlacementJudge(study.bench(watching), budget, "in the way:")
+    return explained(study, (tested,), judge, SearchOptions(), study.bench(judging)), verdict, record
+
+
 def result_of(
     kept: Judged, before: Verdict, after: Verdict, budget: Budget, stored: Plan | None, earlier: Outcome | None = None
 ) -> PartitionResult:
@@ -98,12 +110,13 @@ def result_of(
         if budget.share is None and earlier is None
         else "holding the budget comes first, then the smaller bound"
     )
-    told = f"trained weights {which}: mean drop {drops[0]} before training, {drops[1]} after it; {decides} decides"
+    mean = f"mean {outcome.drop_word} {drops[0]} before training, {drops[1]} after it"
+    told = f"trained weights {which}: {mean}; {decides} decides"
     search |= {"retrained": record, "training_note": told}
     plan = judged_anew(study.plan, verdict.accepted)
     counted = with_earlier(outcome.model_copy(update=search), one_sided(budget.confidence), earlier)
     plan = plan.model_copy(update={"outcome": counted})
-    return PartitionResult(plan, study.graph, study.model, study.notes)
+    return PartitionResult(plan, study.graph, study.model, study.notes, infeasibility=study.infeasibility)
 
 
 def judged_anew(plan: Plan, accepted: bool) -> Plan:
@@ -121,7 +134,7 @@ def samples_note(sizes: tuple[int, int, int], placed_by: Outcome | None) -> str:
     """Which samples are for what, and whether figures can be compared with those of the placement."""
     train, watch, judge = sizes
     note = (
-        f"{train} samples train; on {watch} others the drop is watched while training, on {judge} others the network is"
+        f"{train} samples train; on {watch} others training is watched, on {judge} others the network is"
         " judged before and after it"
     )
     if placed_by is None:

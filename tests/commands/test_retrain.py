@@ -19,7 +19,7 @@ from lhc.model import without_annotations
 from lhc.models import zoo_entry
 from lhc.onnx_io import load_model, read_plan
 from lhc.options.commands import RetrainOptions, RunOptions
-from lhc.report.placement_lines import partition_head
+from lhc.report.placement_lines import infeasibility_lines, partition_head
 from lhc.results import Verdict
 from lhc.samples.task import Task
 from lhc.study.prepare import read_placed
@@ -30,7 +30,7 @@ from tests.report.made_reports import evaluated
 
 pytestmark = pytest.mark.analog
 
-ASKED = RetrainOptions("digits-narrow", all_analog=True, draws=2, steps=10, batch_size=64, validations=1)
+ASKED = RetrainOptions("digits-narrow", all_analog=True, draws=2, steps=10, batch_size=64, validations=1, explain=False)
 
 
 @pytest.fixture(scope="module")
@@ -85,8 +85,7 @@ def test_it_is_said_which_samples_are_for_what(result: lhc.PartitionResult) -> N
     assert outcome is not None
     train, watch, judge = (int(number) for number in re.findall(r"\d+", result.notes[0]))
     assert result.notes[0].startswith(
-        f"{train} samples train; on {watch} others the drop is watched while training, on {judge} others the network is"
-        " judged"
+        f"{train} samples train; on {watch} others training is watched, on {judge} others the network is judged"
     )
     assert outcome.samples == judge
     assert train + watch + judge == len(zoo_entry("digits-narrow").task())
@@ -117,8 +116,19 @@ def test_figures_of_the_search_and_of_weights_before_are_not_those_of_the_traine
     assert outcome.within_budget == (outcome.retrained is not None), "a budget of 100 points: only trained weights may"
 
 
-def test_the_first_samples_train_and_judge() -> None:
-    few = lhc.retrain.of(replace(ASKED, samples=200, steps=2))
+def test_the_first_samples_train_and_judge_and_what_would_help_is_measured() -> None:
+    few = lhc.retrain.of(replace(ASKED, samples=200, steps=2, max_drop=0.0, explain=True))
+    outcome, found = few.plan.outcome, few.infeasibility
+    assert outcome is not None
+    assert found is not None, "no budget is met that allows no loss"
+    assert found.in_the_way
+    assert set(found.in_the_way) <= few.plan.analog
+    changes = ["--t-inference 86400 -> 3600", "--t-inference 86400 -> 0", "adc.bits 8 -> 10"]
+    assert [remedy.change for remedy in found.remedies] == changes
+    assert {remedy.evaluation.samples for remedy in found.remedies} == {outcome.samples}
+    assert found.nearest_budget == pytest.approx(max(outcome.interval[1], 0))  # type: ignore[index]
+    told = list(infeasibility_lines(found, few.plan))
+    assert not any("(--retrain)" in line for line in told), "they were trained"
     train, watch, judge = (int(number) for number in re.findall(r"\d+", few.notes[0]))
     assert train + watch + judge == 200
 
