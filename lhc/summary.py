@@ -29,7 +29,7 @@ def format_outcome(outcome: Outcome) -> str:
     if outcome.interval is not None:
         drop += f" [{', '.join(drop_value(bound, percent, digits) for bound in outcome.interval)}]"
     budget = f"{drop_value(outcome.max_drop, percent, digits)}{unit}"
-    return f"drop {drop}{f' <= {budget}' if outcome.within_budget else f', budget {budget} not met'}"
+    return f"{outcome.drop_word} {drop}{f' <= {budget}' if outcome.within_budget else f', budget {budget} not met'}"
 
 
 def share_of(plan: Plan) -> str:

@@ -16,7 +16,7 @@ from lhc.measure.measurement import Evaluator, Measurement, evaluation, sample_i
 from lhc.results import Evaluation, Verdict
 from lhc.samples.metrics import METRICS
 from lhc.stats import CONFIDENCE, Prospect, failures_allowed, look_errors, look_schedule, over_draws, two_sided
-from lhc.support.numbers import GREATEST, SMALLEST, in_range
+from lhc.support.numbers import GREATEST, SMALLEST, drop_word, in_range
 
 __all__ = ["SEARCH_DRAWS", "Budget", "Drop", "PlacementJudge", "judge_in_looks", "parse_drop"]
 
@@ -99,7 +99,8 @@ class Budget:
         """
         self.check_unit(evaluator.metric.name, evaluator.metric.percent)
         if self.relative and evaluator.baseline == 0:
-            raise UsageError("the baseline is 0, so a relative drop is undefined; use --drop-type absolute")
+            worse = drop_word(evaluator.metric.higher_is_better)
+            raise UsageError(f"the baseline is 0, so a relative {worse} is undefined; use --drop-type absolute")
 
     def check_unit(self, metric: str, percent: bool) -> None:
         """Refuse a number that can be read in two ways, and a percentage of what is no share.
@@ -118,7 +119,7 @@ class Budget:
             relative = "" if vanishes else f", or --drop-type relative for {shown} % of the digital value"
             raise UsageError(
                 f"--max-drop {shown}%: percentages are points of a share of right answers, which {metric} is not; give"
-                f" the drop in its own unit, e.g. {drop:g}{relative}"
+                f" it in its own unit, e.g. {drop:g}{relative}"
             )
         if not self.percentage and drop >= 1 and (percent or self.relative):
             one = "one point" if drop == 1 else f"{drop:g} points"

@@ -232,7 +232,7 @@ def finite(measured: Measurement) -> Measurement:
         DataError: the mapped network gives values that are not finite.
     """
     if not np.isfinite(measured.values).all():
-        raise DataError("the mapped network gives NaN or infinite values on some samples; its drop is undefined")
+        raise DataError("the mapped network gives NaN or infinite values on some samples; what is lost is undefined")
     return measured
 
 
@@ -277,4 +277,5 @@ def evaluation(
         seed=evaluator.seed,
         t_s=evaluator.t_s if t_s is None else t_s,
         confidence=confidence,
+        higher_is_better=metric.higher_is_better,
     )

@@ -16,7 +16,7 @@ from lhc.graph import LayerGraph
 from lhc.hardware import Hardware
 from lhc.hardware.overrides import problem
 from lhc.plan.layer_plan import NEVER_ANALOG, Decision, LayerPlan, PlanRecord, Sensitivity
-from lhc.support.numbers import counted, number_text
+from lhc.support.numbers import counted, drop_word, number_text
 from lhc.support.yaml_text import read_yaml, write_yaml
 
 __all__ = [
@@ -192,6 +192,11 @@ class Outcome(PlanRecord):
     """None where there is none, or nothing is analog."""
     harmful_calibration: HarmfulCalibration | None = None
     """Why chips are not calibrated though the machine that was asked for does it; None elsewhere."""
+
+    @property
+    def drop_word(self) -> str:
+        """What the metric does when it gets worse, as people say it."""
+        return drop_word(self.higher_is_better)
 
 
 class Plan(PlanRecord):

@@ -15,17 +15,21 @@ if TYPE_CHECKING:
 __all__ = ["alike", "comparison_footer", "comparison_table", "held_ages", "holding_text", "unlike"]
 
 
+ESTIMATED = "ms, µJ and samples/s are estimates of the cost model"
+
+
 def comparison_table(results: "Sequence[PartitionResult]") -> Table:
     """Machines side by side, one row each."""
     outcome = results[0].plan.outcome
     unit = "" if outcome is None else drop_unit(outcome.percent, outcome.drop_type, outcome.metric)
+    word = "drop" if outcome is None else outcome.drop_word
     headers = [
         "machine",
         "after",
         "layers",
         "MACs analog",
         "tiles",
-        f"drop{unit}",
+        f"{word}{unit}",
         "interval",
         "budget",
         "ms",
@@ -102,7 +106,7 @@ def unlike(results: "Sequence[PartitionResult]") -> Iterator[str]:
     found = [(one.plan.hardware.name, one.plan.outcome) for one in results if one.plan.outcome is not None]
     levels = {level_text(outcome.confidence) for _, outcome in found if outcome.interval is not None}
     if levels:
-        yield f"interval: of the mean drop, {' to '.join(sorted(levels))} confidence"
+        yield f"interval: of the mean {found[0][1].drop_word}, {' to '.join(sorted(levels))} confidence"
     if len({outcome.objective for _, outcome in found}) > 1:
         named = ", ".join(f"{name} {outcome.objective}" for name, outcome in found)
         yield f"placed for different objectives: {named} (--objective sets one for all)"
@@ -110,16 +114,17 @@ def unlike(results: "Sequence[PartitionResult]") -> Iterator[str]:
 
 def comparison_footer(results: "Sequence[PartitionResult]") -> str:
     """What the rows of ``lhc compare`` are beside all digital and to each other, and what their machines leave out."""
-    lines = ["layers: analog ones, of those that can be", *unlike(results)]
+    lines = [f"layers: analog ones, of those that can be; {ESTIMATED}", *unlike(results)]
     for result in results:
         machine, cost, digital = result.plan.hardware, result.cost, result.digital_cost
         told = ["costs are not known"] if cost is None or digital is None else [gains(cost.total, digital.total)]
         told += [f"leaves out {', '.join(one.name for one in machine.left_out)}"] if machine.left_out else []
         lines.append(f"{machine.name}: {'; '.join(told)}")
     if pairs := alike(results):
+        word = results[0].plan.outcome.drop_word if results[0].plan.outcome else "drop"
         named = "; ".join(" and ".join(pair) for pair in pairs)
         lines.append(
-            f"not told apart by their drops, whose intervals overlap: {named} (the same placement by"
+            f"not told apart by their {word}s, whose intervals overlap: {named} (the same placement by"
             " --plan, more --draws or more samples tell more)"
         )
     if any(result.ages for result in results):

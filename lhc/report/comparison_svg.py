@@ -84,7 +84,7 @@ def _drops(results: "Sequence[PartitionResult]") -> _Panel:
     unit = 100.0 if first.percent or first.drop_type == "relative" else 1.0
     intervals = [None if outcome is None else outcome.interval for outcome in outcomes]
     return _Panel(
-        f"mean drop{drop_unit(first.percent, first.drop_type, first.metric)}",
+        f"mean {first.drop_word}{drop_unit(first.percent, first.drop_type, first.metric)}",
         tuple(None if outcome is None else unit * outcome.drop for outcome in outcomes),
         tuple(None if one is None else (unit * one[0], unit * one[1]) for one in intervals),
         unit * first.max_drop,

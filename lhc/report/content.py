@@ -12,7 +12,7 @@ from lhc.report.charts import Chart
 from lhc.report.document import CostItem, Costs, Report
 from lhc.report.figures import is_measured
 from lhc.report.machine_text import cells_text, converters_text, faults_text
-from lhc.report.text import REASONS, estimate_basis, interval_text, nothing_lost, other_chips, points
+from lhc.report.text import REASONS, estimate_basis, interval_text, intervals, nothing_lost, other_chips, points
 from lhc.support.numbers import amount, count, counted, counted_samples, level_text, metric_value, share_text, time_text
 from lhc.support.tables import Table
 
@@ -270,7 +270,7 @@ def data_facts(plan: Plan) -> tuple[tuple[str, str], ...]:
         ("metric", f"{outcome.metric}: digital {metric_value(outcome.baseline, outcome.percent)}"),
         *(() if outcome.metric_note is None else (("why this metric", outcome.metric_note),)),
         *(() if outcome.output is None else (("scored output", outcome.output),)),
-        ("budget", f"mean drop of at most {points(outcome, outcome.max_drop)} ({outcome.drop_type})"),
+        ("budget", f"mean {outcome.drop_word} of at most {points(outcome, outcome.max_drop)} ({outcome.drop_type})"),
         ("samples", f"{verified} verified; {split}"),
         ("data", f"SHA-256 {outcome.data}"),
         *(() if nothing_lost(plan) else _chip_facts(outcome)),
@@ -280,14 +280,14 @@ def data_facts(plan: Plan) -> tuple[tuple[str, str], ...]:
 
 def _chip_facts(outcome: Outcome) -> tuple[tuple[str, str], ...]:
     """What was measured on chips, and when."""
-    deciding = "other" if outcome.generalized else "these"
+    found = intervals(outcome)
+    deciding = next(f"; the interval for {what} decides" for what, _, decides in found if decides)
     return (
         ("chips", f"{counted(outcome.draws, 'programming')} that the search had not seen"),
         ("seed", str(outcome.seed)),
         ("time", f"{time_text(outcome.t_s)} after the first read ({outcome.t_s:.15g} s)"),
-        (f"{other_chips(outcome)}, these samples", interval_text(outcome, outcome.chip_interval)),
-        (f"{other_chips(outcome)}, other samples", interval_text(outcome, outcome.sample_interval)),
-        ("confidence", f"{level_text(outcome.confidence)}, two-sided; the interval for {deciding} samples decides"),
+        *((f"{other_chips(outcome)}, {what}", interval_text(outcome, interval)) for what, interval, _ in found),
+        ("confidence", f"{level_text(outcome.confidence)}, two-sided{deciding if len(found) > 1 else ''}"),
     )
 
 
@@ -303,7 +303,7 @@ def _search_facts(outcome: Outcome) -> Iterator[tuple[str, str]]:
     if outcome.estimate is not None:
         found = outcome.estimate
         predicted = points(outcome, found.predicted_drop)
-        yield "estimate", f"a drop of {predicted} from the sensitivities; {estimate_basis(found)}"
+        yield "estimate", f"a {outcome.drop_word} of {predicted} from the sensitivities; {estimate_basis(found)}"
     if outcome.retrained is not None:
         trained = outcome.retrained
         steps = f"{trained.steps} steps of {trained.batch_size} on {trained.samples} samples, loss {trained.loss}"

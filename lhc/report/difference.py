@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from lhc.plan import LayerPlan, Plan, Sensitivity
 from lhc.support.numbers import share_text, time_text
 from lhc.support.tables import Table
+from lhc.support.yaml_text import fields_by_path
 
 __all__ = ["LayerChange", "PlanDiff", "compare"]
 
@@ -90,6 +91,7 @@ class PlanDiff:
         sizes: how many layers each has.
         common: how many of them belong together.
         units: of scores and of drops, where these are shares in both plans.
+        drop_word: what a drop is called, where the metric says it in both plans.
     """
 
     same_network: bool
@@ -100,6 +102,7 @@ class PlanDiff:
     sizes: tuple[int, int]
     common: int
     units: tuple[str, str] = ("", "")
+    drop_word: str = "drop"
 
     @property
     def empty(self) -> bool:
@@ -140,7 +143,7 @@ class PlanDiff:
         lines = self._judged_otherwise()
         lines += [f"hardware {path}: {_pair(one, two)}" for path, (one, two) in self.hardware.items()]
         lines += [
-            f"{_NAMES.get(name, _words(name))}: {_pair(one, two, name, self.units)}"
+            f"{_NAMES.get(name, _words(name)).replace('drop', self.drop_word)}: {_pair(one, two, name, self.units)}"
             for name, (one, two) in self.outcome.items()
         ]
         one, two = map(share_text, self.shares)
@@ -186,11 +189,12 @@ def compare(before: Plan, after: Plan) -> PlanDiff:
         before.source == after.source,
         tuple(LayerChange((one or two).name, one, two) for one, two in pairs if _fields(one) != _fields(two)),  # type: ignore[union-attr]
         _changes(*map(_outcome, (before, after))),
-        _changes(*(_flat(plan.hardware.model_dump(mode="json")) for plan in (before, after))),
+        _changes(*(fields_by_path(plan.hardware.model_dump(mode="json")) for plan in (before, after))),
         (before.analog_mac_fraction, after.analog_mac_fraction),
         (len(before.layers), len(after.layers)),
         sum(one is not None and two is not None for one, two in pairs),
         _units(before, after),
+        _drop_word(before, after),
     )
 
 
@@ -201,6 +205,11 @@ def _units(before: Plan, after: Plan) -> tuple[str, str]:
     if kinds == {"relative"}:
         return "%" if shares else "", "% of the digital value"
     return ("%", "points") if shares and kinds == {"absolute"} else ("", "")
+
+
+def _drop_word(before: Plan, after: Plan) -> str:
+    words = {plan.outcome.drop_word for plan in (before, after) if plan.outcome is not None}
+    return words.pop() if len(words) == 1 else "drop"
 
 
 def _pairs(
@@ -227,17 +236,6 @@ def _fields(layer: LayerPlan | None) -> dict[str, object] | None:
 
 def _outcome(plan: Plan) -> dict[str, object]:
     return {} if plan.outcome is None else plan.outcome.model_dump(mode="json")
-
-
-def _flat(value: object, path: str = "") -> dict[str, object]:
-    """Fields of a nested document by their path."""
-    if not isinstance(value, dict | list):
-        return {path: value}
-    inside = value.items() if isinstance(value, dict) else enumerate(value)
-    found: dict[str, object] = {}
-    for key, inner in inside:
-        found |= _flat(inner, f"{path}.{key}" if path else str(key))
-    return found
 
 
 def _changes(before: dict[str, object], after: dict[str, object]) -> dict[str, Change]:

@@ -19,7 +19,7 @@ from lhc.report.charts import (
     span,
 )
 from lhc.report.document import Report
-from lhc.report.text import interval_text, other_chips, points
+from lhc.report.text import interval_text, intervals, other_chips, points
 from lhc.results import AtTime, Evaluation, Front, FrontPoint, Robustness
 from lhc.support.numbers import drop_text, drop_unit, metric_value, number_text, scale_text, share_text, time_text
 
@@ -49,11 +49,11 @@ _FIRST_READ_S = 20.0
 
 def outcome_chart(outcome: Outcome) -> RangeChart | None:
     """The intervals of the mean drop and the budget; None where no interval is known."""
-    named = (
-        (f"{other_chips(outcome)}, these samples", outcome.chip_interval, not outcome.generalized),
-        (f"{other_chips(outcome)}, other samples", outcome.sample_interval, outcome.generalized),
-    )
-    known = [(label, interval, decides) for label, interval, decides in named if interval is not None]
+    known = [
+        (f"{other_chips(outcome)}, {what}", interval, decides)
+        for what, interval, decides in intervals(outcome)
+        if interval is not None
+    ]
     if not known:
         return None
     bounds = [bound for _, interval, _ in known for bound in interval]
@@ -69,7 +69,7 @@ def outcome_chart(outcome: Outcome) -> RangeChart | None:
         x(outcome.max_drop),
         f"budget {points(outcome, outcome.max_drop)}",
         number_ticks(x, 100 if percent else 1, 8),
-        f"mean drop{drop_unit(outcome.percent, outcome.drop_type, outcome.metric)}",
+        f"mean {outcome.drop_word}{drop_unit(outcome.percent, outcome.drop_type, outcome.metric)}",
     )
 
 
@@ -134,7 +134,7 @@ def front_chart(report: Report) -> Chart | None:
     levels: list[tuple[LevelKind, float, str]] = []
     if outcome is not None and verified.metric == outcome.metric:
         levels.append(_budget(_absolute(outcome, outcome.max_drop), verified.percent))
-    drop = f"drop{' (points)' if verified.percent else ''}"
+    drop = f"{front.drop_word}{drop_unit(verified.percent, 'absolute', verified.metric)}"
     return point_chart(drawn, levels, label, drop, percent=verified.percent, joined="verified")
 
 
@@ -153,7 +153,7 @@ def _points(front: Front, report: Report) -> Iterator[DataPoint]:
         size = f"{len(point.analog)} layers, {share_text(point.analog_mac_fraction)} of MACs analog"
         if found is not None:
             drop = drop_text(y, found.percent, "absolute")
-            yield DataPoint(x, y, found.drop_interval, "verified", f"{size}: drop {drop} (verified)")
+            yield DataPoint(x, y, found.drop_interval, "verified", f"{size}: {found.drop_word} {drop} (verified)")
         else:
             yield DataPoint(x, y, None, "estimated", f"{size}: {number_text(y)} (estimated)")
     yield from _own(front, report)
@@ -202,28 +202,28 @@ def noise_chart(found: Robustness) -> Chart:
     points = []
     for scale in found.scales:
         e = scale.evaluation
-        title = f"noise x {scale_text(scale.scale)}: drop {drop_text(e.drop, first.percent, drop_type)}"
+        title = f"noise x {scale_text(scale.scale)}: {e.drop_word} {drop_text(e.drop, first.percent, drop_type)}"
         kind: MarkKind = "verified" if scale.within else "judged"
         points.append(DataPoint(scale.scale, e.drop, found.interval(e), kind, title))
     return point_chart(
         points,
         [_budget(found.max_drop, first.percent, drop_type)],
         "all noise, times the hardware's (filled: shown to hold the budget)",
-        f"drop{drop_unit(first.percent, drop_type, first.metric)}",
+        f"{first.drop_word}{drop_unit(first.percent, drop_type, first.metric)}",
         percent=first.percent or drop_type == "relative",
     )
 
 
 def training_chart(trained: Retrained, outcome: Outcome) -> Chart:
     """Drop at every validation over the steps of the training, in the metric's unit, as the budget is drawn."""
-    percent = outcome.percent
+    percent, word = outcome.percent, outcome.drop_word
     return point_chart(
         [
-            DataPoint(p.step, p.drop, None, "judged", f"step {p.step}: drop {drop_text(p.drop, percent, 'absolute')}")
+            DataPoint(p.step, p.drop, None, "judged", f"step {p.step}: {word} {drop_text(p.drop, percent, 'absolute')}")
             for p in trained.curve
         ],
         [_budget(_absolute(outcome, outcome.max_drop), percent)],
         "optimiser steps",
-        f"drop at validation{drop_unit(percent, 'absolute', outcome.metric)}",
+        f"{word} at validation{drop_unit(percent, 'absolute', outcome.metric)}",
         percent=percent,
     )

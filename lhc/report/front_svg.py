@@ -26,10 +26,10 @@ def front_svg(front: Front) -> str:
     unit = 100.0 if percent else 1.0
     drops = [unit * y for _, p in placed for y in _heights(p)]
     x, y = Scale(*span([0.0, *(v for v, _ in placed)]), LEFT, RIGHT), Scale(*span([0.0, *drops]), BOTTOM, TOP)
-    drop = f"drop{' (points)' if percent else ''}"
+    drop = f"{front.drop_word}{' (points)' if percent else f' ({escape(front.drop_metric)})'}"
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img">',
-        f"<title>Drop over {escape(label)}</title><style>{STYLE}</style>",
+        f"<title>{front.drop_word.capitalize()} over {escape(label)}</title><style>{STYLE}</style>",
         f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#fff"/>',
         f'<path class="a" fill="none" d="M{LEFT} {TOP}V{BOTTOM}H{RIGHT}"/>',
         *(

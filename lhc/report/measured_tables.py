@@ -78,9 +78,9 @@ def evaluation_table(results: Sequence[Evaluation], outcome: Outcome | None = No
         drops = [drop_value(e.drop, e.percent), "-" if lost is None else drop_range(lost, e.percent)]
         budget = [] if within is None else ["yes" if within else "not shown"]
         rows.append([time_text(e.t_s), mean, std, bounds, *drops, *budget])
-    drop = f"drop{drop_unit(first.percent, 'absolute', first.metric)}"
+    drop = f"{first.drop_word}{drop_unit(first.percent, 'absolute', first.metric)}"
     interval = f"{level_text(first.confidence)} interval over chips"
-    of_drop = f"interval of the drop{' over chips and samples' if generalized else ''}"
+    of_drop = f"interval of the {first.drop_word}{' over chips and samples' if generalized else ''}"
     headers = ["time", first.metric, "std", interval, drop, of_drop]
     if outcome is not None and held[0] is not None:
         budget_here = drop_text(budget_for(first, outcome), first.percent, "absolute")
@@ -115,17 +115,18 @@ def evaluation_footer(results: Sequence[Evaluation], outcome: Outcome | None = N
 
 def _beside_verdict(found: Evaluation, outcome: Outcome) -> Iterator[str]:
     """How these figures and the verdict of the placement's plan go together."""
+    word = outcome.drop_word
     verdict = f"{points(outcome, outcome.drop)} on {counted_samples(outcome.samples, outcome.documents)}"
     if outcome.retrained is not None:
         given = metric_value(outcome.baseline, outcome.percent)
         yield (
-            f"drops are against the weights of this file, which were trained; the plan's verdict, a drop of {verdict},"
-            f" is against the network as it was given ({given} there), and so is its budget: not compared"
+            f"{word}s are against the weights of this file, which were trained; the plan's verdict, a {word} of"
+            f" {verdict}, is against the network as it was given ({given} there), and so is its budget: not compared"
         )
     else:
         yield (
-            "the budget is compared with the upper bound of the drop, one time at a time; the plan's verdict, a drop of"
-            f" {verdict}, stays"
+            f"the budget is compared with the upper bound of the {word}, one time at a time; the plan's verdict, a"
+            f" {word} of {verdict}, stays"
         )
     kind = STRATEGIES.get(outcome.strategy)
     if outcome.retrained is None and kind is not None and not kind.searches:
@@ -136,17 +137,17 @@ def _beside_verdict(found: Evaluation, outcome: Outcome) -> Iterator[str]:
         yield f"samples differ from those that the plan was made with; some of them may have guided its {what}{chips}"
     elif outcome.samples < found.samples:
         yield (
-            f"that verdict is of {outcome.samples} of these samples; others of them guided its {what}, so that drops"
-            f" here may be too small{chips}"
+            f"that verdict is of {outcome.samples} of these samples; others of them guided its {what}, so that"
+            f" {word}s here may be too small{chips}"
         )
     elif not outcome.held_out:
-        yield f"these samples guided its {what} too, so that drops here may be too small{chips}"
+        yield f"these samples guided its {what} too, so that {word}s here may be too small{chips}"
 
 
 def front_table(front: Front, chosen: Iterable[FrontPoint] | None = None) -> Table:
     """Points of a front: those of ``chosen``, else the verified ones, by growing damage."""
     unit = drop_unit(front.percent, "absolute", front.drop_metric)
-    drops = [f"{kind} drop{unit}" for kind in ("estimated", "verified")]
+    drops = [f"{kind} {front.drop_word}{unit}" for kind in ("estimated", "verified")]
     rows = [_front_row(point, front.percent) for point in (front.verified if chosen is None else chosen)]
     return Table(["layers", "MACs analog", "tiles", "ms", "µJ", *drops, "interval"], rows, right=range(7))
 
@@ -170,6 +171,8 @@ def front_footer(front: Front) -> str:
     """The lines under the table of ``lhc pareto``."""
     count = f"{len(front.verified)} of {len(front.points)} points of the front by estimate are verified"
     lines = [f"{count}; their intervals hold together{'' if front.held_out else '; not held out'}"]
+    if any(point.energy_j is not None for point in front.points):
+        lines.append("ms and µJ are estimates of the cost model")
     return "\n".join([*lines, *([] if front.calibration is None else [str(front.calibration)])])
 
 
@@ -183,7 +186,7 @@ def robustness_table(found: Robustness) -> Table:
         condition = f"noise x {scale_text(scale.scale)}, {budget_word(scale.within)}"
         rows.append([condition, *_drop_cells(scale.evaluation, found), "-"])
     chips = found.chips
-    drop = f"mean drop{drop_unit(chips.percent, found.drop_type, chips.metric)}"
+    drop = f"mean {chips.drop_word}{drop_unit(chips.percent, found.drop_type, chips.metric)}"
     over = "programmings of one chip" if found.one_chip else "chips"
     interval = f"{level_text(chips.confidence)} interval over {over}{' and samples' if found.generalized else ''}"
     return Table(["condition", chips.metric, drop, interval, "compensation gain"], rows, right=(1, 2))
@@ -205,7 +208,7 @@ def robustness_footer(found: Robustness) -> str:
         return drop_text(drop, chips.percent, found.drop_type)
 
     spread = drop_interval((min(chips.drops), max(chips.drops)), chips.percent, found.drop_type)
-    after = f"{time_text(chips.t_s)} after programming, drops from {spread}"
+    after = f"{time_text(chips.t_s)} after programming, {chips.drop_word}s from {spread}"
     budget = f"the budget of {show(found.max_drop)}"
     held = f"{budget} is met up to {scale_text(found.margin)} times the noise"
     margin = held if found.margin else f"none, {budget} is not met"

@@ -181,7 +181,8 @@ def _side(report: Report) -> tuple[list[_Figure], list[str]]:
     if ranges is not None and outcome is not None:
         said = "; ".join(f"{r.label}: {r.value}" for r in ranges.ranges)
         note = f"mean and {level_text(outcome.confidence)} intervals"
-        found.append(_Figure("drop", "Drop beside the budget", note, f"{said}; {ranges.budget_text}", ranges))
+        name = f"{outcome.drop_word.capitalize()} beside the budget"
+        found.append(_Figure("drop", name, note, f"{said}; {ranges.budget_text}", ranges))
     front = front_chart(report)
     if front is not None:
         note = "filled: measured, hollow: estimated" if is_measured(report) else "estimated, not measured"

@@ -140,7 +140,7 @@ def _front(front: Front, report: Report) -> PageSection:
         columns.append(("Energy", True, lambda p: as_number(p.energy_j, joules)))
     columns.append((f"Sum of sensitivities ({front.metric})", True, lambda p: as_number(p.damage, number_text)))
     if front.verified:
-        percent = front.percent
+        percent, word = front.percent, front.drop_word
         decided = None if outcome is None else own_drop(outcome)
 
         def drop(p: FrontPoint) -> Value:
@@ -154,9 +154,9 @@ def _front(front: Front, report: Report) -> PageSection:
             return _bounds(p.evaluation)
 
         columns += [
-            ("Mean drop", True, drop),
+            (f"Mean {word}", True, drop),
             ("Interval", False, bounds),
-            ("Estimated drop", True, lambda p: as_number(p.predicted_drop, lambda drop: drop_value(drop, percent))),
+            (f"Estimated {word}", True, lambda p: as_number(p.predicted_drop, lambda drop: drop_value(drop, percent))),
         ]
     if own is not None:
         note = f"this placement{', as it was verified' if front.verified else ''}"
@@ -187,7 +187,7 @@ def _front_caption(front: Front) -> str:
     basis = "" if found is None else f"; {_basis(found)}"
     unit = " in points" if found is not None and found.percent else ""
     held_out = "samples that took no part in the estimate" if front.held_out else "the samples of the estimate"
-    return f"Placements and their mean drop{unit}, measured on {held_out}{basis}."
+    return f"Placements and their mean {front.drop_word}{unit}, measured on {held_out}{basis}."
 
 
 def _times(times: Sequence[AtTime], outcome: Outcome | None, drop_type: str) -> PageSection:
@@ -205,7 +205,7 @@ def _times(times: Sequence[AtTime], outcome: Outcome | None, drop_type: str) -> 
             False,
             lambda p: as_text(" to ".join(map(value, p.evaluation.interval or ()))),
         ),
-        (f"Mean drop{unit}", True, lambda p: _drop(p.evaluation, drop_type)),
+        (f"Mean {first.drop_word}{unit}", True, lambda p: _drop(p.evaluation, drop_type)),
     ]
     text = _sentence(other_samples(first, outcome))
     if any(point.gain is not None for point in times):
@@ -226,7 +226,7 @@ def _robustness(found: Robustness, outcome: Outcome | None) -> PageSection:
         found.scales,
         ("Noise, times the hardware's", True, lambda s: as_number(s.scale, scale_text)),
         (
-            f"Mean drop{drop_unit(chips.percent, drop_type, chips.metric)}",
+            f"Mean {chips.drop_word}{drop_unit(chips.percent, drop_type, chips.metric)}",
             True,
             lambda s: _drop(s.evaluation, drop_type),
         ),
@@ -240,11 +240,11 @@ def _robustness(found: Robustness, outcome: Outcome | None) -> PageSection:
     budget = budget_of_margin(found, outcome)
     margin = f"Margin: {budget} is met up to {scale_text(found.margin)} x the noise of the hardware description"
     fails = "" if found.fails_at is None else f", and not at {scale_text(found.fails_at)} x"
-    worst = drop_text(max(chips.drops), chips.percent, drop_type)
+    worst = f"the worst {chips.drop_word}s {drop_text(max(chips.drops), chips.percent, drop_type)}"
     within = share_text(found.chips_within, 0)
     text = (
         f"{margin if found.margin else f'No margin: {budget} is not met'}{fails}.",
-        f"Of {counted(chips.draws, draws_word(found))} {within} hold the budget one by one; the worst drops {worst}.",
+        f"Of {counted(chips.draws, draws_word(found))} {within} hold the budget one by one; {worst}.",
         *([] if found.yield_share is None else [f"{capitalized(budget_of_chips(found))}. The margin is of the mean."]),
         *([f"{unlike_decision(found).capitalize()}."] if found.differs else []),
         *_sentence(other_samples(chips, outcome)),
@@ -306,20 +306,21 @@ def _effect(layer: LayerAttribution, effect: str) -> Value:
 
 
 def _training(outcome: Outcome, trained: Retrained) -> PageSection:
+    word = outcome.drop_word
     table = page_table(
         "The loss is the mean since the row before.",
         trained.curve,
         ("Step", True, lambda p: as_number(p.step)),
         (f"Loss ({trained.loss})", True, lambda p: as_number(p.loss, number_text)),
         (
-            f"Drop at validation{drop_unit(outcome.percent, 'absolute', outcome.metric)}",
+            f"{word.capitalize()} at validation{drop_unit(outcome.percent, 'absolute', outcome.metric)}",
             True,
             lambda p: as_number(p.drop, lambda drop: drop_value(drop, outcome.percent)),
         ),
     )
     text = (
-        f"{trained.steps} steps of {trained.batch_size} samples, {len(trained.layers)} layers analog in training. Drops"
-        " are against the network as it was given, on samples that train nothing."
+        f"{trained.steps} steps of {trained.batch_size} samples, {len(trained.layers)} layers analog in training."
+        f" {word.capitalize()}s are against the network as it was given, on samples that train nothing."
     )
     return PageSection("training", "Learning curve", (text,), training_chart(trained, outcome), text, (table,))
 
@@ -328,22 +329,22 @@ def _infeasibility(found: Infeasibility, plan: Plan) -> PageSection:
     outcome, titles = plan.outcome, plan.titles
     percent, drop_type = found.least.percent, "absolute" if outcome is None else outcome.drop_type
     share = percent or drop_type == "relative"
-    unit = drop_unit(percent, drop_type, found.least.metric)
+    unit, word = drop_unit(percent, drop_type, found.least.metric), found.least.drop_word
     layers = counted(len(found.analog), "analog layer")
     facts = [
-        ("least drop of the placements that were measured", drop_text(found.least.drop, percent, drop_type)),
+        (f"least {word} of the placements that were measured", drop_text(found.least.drop, percent, drop_type)),
         ("nearest budget", f"--max-drop {budget_text(found.nearest_budget, share)} is what the {layers} hold"),
     ]
     if found.in_the_way:
         facts.append(("in the way", ", ".join(titles.get(name, name) for name in found.in_the_way)))
     if found.without is not None:
-        facts.append(("with these digital", f"mean drop {drop_text(found.without.drop, percent, drop_type)}"))
+        facts.append(("with these digital", f"mean {word} {drop_text(found.without.drop, percent, drop_type)}"))
     table = page_table(
         "What would help, measured.",
         found.remedies,
         ("Change", False, lambda r: as_text(r.change)),
         ("Analog layers", True, lambda r: as_number(len(r.analog))),
-        (f"Mean drop{unit}", True, lambda r: _drop(r.evaluation, drop_type)),
+        (f"Mean {word}{unit}", True, lambda r: _drop(r.evaluation, drop_type)),
         ("Interval", False, lambda r: _bounds(r.evaluation, drop_type)),
         ("Budget", False, _within),
         ("Difference on the same chips", False, lambda r: as_text(_difference(r))),

@@ -23,6 +23,7 @@ from lhc.report.text import (
     estimate_basis,
     healing_text,
     interval_text,
+    intervals,
     nothing_lost,
     other_chips,
     points,
@@ -152,7 +153,7 @@ def verdict_sentence(plan: Plan, tiles: int) -> str:
         return f"{verdict(plan)[0].capitalize()}: {what}"
     if nothing_lost(plan):
         return f"{verdict(plan)[0].capitalize()}: {what}"
-    loss = f"mean drop {points(outcome, outcome.drop)}, {points(outcome, outcome.max_drop)} allowed"
+    loss = f"mean {outcome.drop_word} {points(outcome, outcome.drop)}, {points(outcome, outcome.max_drop)} allowed"
     return f"{verdict(plan)[0].capitalize()}: {what.removesuffix('.')}; {loss}{unmet_because(outcome)}."
 
 
@@ -165,16 +166,14 @@ def _digital_line(outcome: Outcome) -> str:
 
 def _basis_lines(outcome: Outcome) -> Iterator[str]:
     """What the verdict rests on: intervals, samples, time, and what the budget is of."""
-    these, others = (
-        f"{interval_text(outcome, interval)} for {what} samples{' (decides)' if decides else ''}"
-        for what, interval, decides in (
-            ("these", outcome.chip_interval, not outcome.generalized),
-            ("other", outcome.sample_interval, outcome.generalized),
-        )
-    )
+    found = intervals(outcome)
+    told = [
+        f"{interval_text(outcome, interval)} for {what}{' (decides)' if decides and len(found) > 1 else ''}"
+        for what, interval, decides in found
+    ]
     not_judged = "; other chips are not judged" if outcome.one_chip else ""
-    level = f"{level_text(outcome.confidence)} confidence each"
-    yield f"mean drop on {other_chips(outcome)}: {these}, {others}; {level}{not_judged}"
+    level = f"{level_text(outcome.confidence)} confidence{' each' if len(found) > 1 else ''}"
+    yield f"mean {outcome.drop_word} on {other_chips(outcome)}: {', '.join(told)}; {level}{not_judged}"
     value, baseline = (metric_value(v, outcome.percent) for v in (outcome.value, outcome.baseline))
     on = f"on {counted_samples(outcome.samples, outcome.documents)} ({samples_text(outcome)})"
     after = f"{time_text(outcome.t_s)} after programming"
@@ -193,13 +192,13 @@ def _detail_lines(result: "PartitionResult") -> Iterator[str]:
         yield f"{unseen}; the tests of a run share the chance of error of --confidence, so each has a higher level"
         healing = healing_text(outcome)
         if healing is not None:
-            yield f"mean drop {healing}"
+            yield f"mean {outcome.drop_word} {healing}"
         if outcome.harmful_calibration is not None:
             yield outcome.harmful_calibration.text
         found = outcome.estimate
         if found is not None:
             predicted, drop = points(outcome, found.predicted_drop), points(outcome, outcome.drop)
-            yield f"estimated drop {predicted}, verified {drop} ({estimate_basis(found)})"
+            yield f"estimated {outcome.drop_word} {predicted}, verified {drop} ({estimate_basis(found)})"
     if _has_products(plan) and result.cost is not None:
         yield from _objective_lines(outcome)
         yield from () if result.figures is None else system_lines(result.figures, plan)
@@ -223,7 +222,8 @@ def infeasibility_lines(found: Infeasibility | None, plan: Plan) -> Iterator[str
         return
     bounded = bool(outcome.limits) or plan.hardware.tiles.count is not None
     where = "within the limits" if bounded else "on the tiles that layers take anyway"
-    yield f"least drop of the placements that were measured, {where}: {points(outcome, found.least.drop)}"
+    least = points(outcome, found.least.drop)
+    yield f"least {outcome.drop_word} of the placements that were measured, {where}: {least}"
     nearest = budget_text(found.nearest_budget, outcome.percent or outcome.drop_type == "relative")
     first = first_steps(plan.layers)
     layers = counted(len({first.get(name, name) for name in found.analog}), "analog layer")
@@ -232,16 +232,16 @@ def infeasibility_lines(found: Infeasibility | None, plan: Plan) -> Iterator[str
         names = ", ".join(plan.titles.get(name, name) for name in found.in_the_way)
         layers, them = counted(len(found.in_the_way), "layer"), "it" if len(found.in_the_way) == 1 else "them"
         drop = drop_at_most(outcome, found.without)
-        yield f"in the way: {layers}: {names}; with {them} digital the drop is {drop}"
+        yield f"in the way: {layers}: {names}; with {them} digital the {outcome.drop_word} is {drop}"
     for remedy in found.remedies:
         interval = remedy.evaluation.deciding(outcome.generalized)
         between = "" if interval is None else f" ({interval_text(outcome, interval)})"
         word = f"{budget_word(remedy.within)}{'; no difference shown on the same chips' if remedy.none_shown else ''}"
-        yield f"{remedy.change}: drop {points(outcome, remedy.evaluation.drop)}{between}, {word}"
+        yield f"{remedy.change}: {outcome.drop_word} {points(outcome, remedy.evaluation.drop)}{between}, {word}"
     copied = plan.hardware.copies_obstacle is None and outcome.limits.keys() <= {"tiles"}
     if copied and not any(remedy.change.startswith("tiles ") for remedy in found.remedies):
-        yield "not tried: copies of weights on more tiles (--max-tiles)"
-    if outcome.retrained is None:
+        yield "not tried: copies of weights on more tiles (lhc partition --max-tiles)"
+    if outcome.retrained is None and outcome.training_note is None:
         yield "not tried: weights that are trained under the noise of tiles (--retrain)"
 
 
@@ -252,10 +252,11 @@ def stored_summary(model: OnnxModel) -> str:
 
 def inspection_footer(model: OnnxModel, plan: Plan) -> str:
     """The lines under the table of ``lhc inspect``."""
-    healing = None if plan.outcome is None else healing_text(plan.outcome)
+    outcome = plan.outcome
+    healing = None if outcome is None else healing_text(outcome)
     lines = (
         f"hardware {plan.hardware.name}, annotated by lhc {plan.lhc_version}",
-        "" if healing is None else f"mean drop {healing}",
+        "" if outcome is None or healing is None else f"mean {outcome.drop_word} {healing}",
         stored_summary(model),
     )
     return "\n".join(line for line in lines if line)

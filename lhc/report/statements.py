@@ -120,7 +120,7 @@ def _statements(report: Report) -> Iterator[tuple[str, str]]:
             yield "Certainty", _certainty(outcome)
         healing = healing_text(outcome)
         if healing is not None:
-            yield "Healing", f"mean drop {healing}."
+            yield "Healing", f"mean {outcome.drop_word} {healing}."
         if outcome.harmful_calibration is not None:
             yield "Calibration", f"{capitalized(outcome.harmful_calibration.text)}."
         if outcome.retrained is not None or outcome.training_note is not None:
@@ -150,8 +150,8 @@ def _retraining(outcome: Outcome) -> str:
         return text
     layers = counted(len(trained.layers), "analog layer")
     return (
-        f"{trained.steps} steps of {trained.batch_size} samples under the noise of {layers}; drops are against the"
-        f" network as it was given. {capitalized(text)}"
+        f"{trained.steps} steps of {trained.batch_size} samples under the noise of {layers};"
+        f" {outcome.drop_word}s are against the network as it was given. {capitalized(text)}"
     ).strip()
 
 
@@ -174,8 +174,8 @@ def _quality(plan: Plan, outcome: Outcome) -> str:
     digital, mapped = (metric_value(v, outcome.percent) for v in (outcome.baseline, outcome.value))
     return (
         f"{digital} digital, {mapped} with the analog layers {time_text(outcome.t_s)} after programming: a mean"
-        f" {'drop' if outcome.drop >= 0 else 'gain'} of {points(outcome, abs(outcome.drop))}, where a drop of"
-        f" {points(outcome, outcome.max_drop)} is allowed{unmet_because(outcome)}."
+        f" {outcome.drop_word if outcome.drop >= 0 else 'gain'} of {points(outcome, abs(outcome.drop))}, where a"
+        f" {outcome.drop_word} of {points(outcome, outcome.max_drop)} is allowed{unmet_because(outcome)}."
     )
 
 
@@ -184,8 +184,8 @@ def _certainty(outcome: Outcome) -> str:
     tests = tests_text(outcome)
     again = "" if tests is None else f" {capitalized(tests)}."
     return (
-        f"for {what}, a mean drop of {interval_text(outcome, outcome.interval)} ({level_text(outcome.confidence)}"
-        f" confidence). {capitalized(budget_of_chips(outcome))}."
+        f"for {what}, a mean {outcome.drop_word} of {interval_text(outcome, outcome.interval)}"
+        f" ({level_text(outcome.confidence)} confidence). {capitalized(budget_of_chips(outcome))}."
         f" {counted_samples(outcome.samples, outcome.documents)}: {samples_text(outcome)}.{again}"
     )
 
@@ -195,7 +195,7 @@ def _in_the_way(found: Infeasibility, outcome: Outcome, plan: Plan) -> str:
     text = ", ".join(plan.titles.get(name, name) for name in found.in_the_way)
     if found.without is not None:
         them = "it" if len(found.in_the_way) == 1 else "them"
-        text += f"; with {them} digital, a mean drop of {drop_at_most(outcome, found.without)}"
+        text += f"; with {them} digital, a mean {outcome.drop_word} of {drop_at_most(outcome, found.without)}"
     verified = counted(len(found.analog), "analog layer")
     return f"{text}. The nearest budget that the {verified} hold: {points(outcome, found.nearest_budget)}."
 
@@ -207,10 +207,11 @@ def _lasting(times: Sequence[AtTime], outcome: Outcome, drop_type: str) -> str:
         return f"in {other}, and the budget is for {outcome.metric}: not compared."
 
     if outcome.retrained is not None:
-        return "drops are against the trained weights, the budget against the network as it was given: not compared."
+        against = "are against the trained weights, the budget against the network as it was given: not compared."
+        return f"{outcome.drop_word}s {against}"
     within = [point.evaluation.drop <= budget_for(point.evaluation, outcome, drop_type) for point in times]
     last = times[-1].evaluation
-    mean_drop = "on other samples, the mean drop" if other_samples(last, outcome) else "the mean drop"
+    mean_drop = f"{'on other samples, ' if other_samples(last, outcome) else ''}the mean {outcome.drop_word}"
     if all(within):
         return f"{mean_drop} stays within the budget up to {time_text(last.t_s)}, the longest time measured."
     first = within.index(False)

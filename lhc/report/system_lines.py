@@ -13,7 +13,7 @@ __all__ = ["system_lines"]
 def system_lines(figures: SystemFigures, plan: Plan) -> Iterator[str]:
     """What is said beside latency and energy of a sample."""
     found, area = figures.throughput, figures.area
-    yield f"throughput {rate_text(found)}, {_rhythm(found, plan)}"
+    yield f"estimated throughput {rate_text(found)}, {_rhythm(found, plan)}"
     if found.replicas:
         most = max(found.replicas, key=lambda name: found.replicas[name])
         which = f"{found.replicas[most]} of {plan.titles.get(most, most)}"
@@ -21,13 +21,13 @@ def system_lines(figures: SystemFigures, plan: Plan) -> Iterator[str]:
             which = f"of {counted(len(found.replicas), 'layer')}, at most {which}"
         yield f"replicas that share out the vectors: {which}; {counted(found.tiles, 'tile')} beyond those in use"
     if figures.peak_w is not None:
-        yield f"peak power at most {amount(figures.peak_w, 'W')}, idle parts left out"
+        yield f"estimated peak power at most {amount(figures.peak_w, 'W')}, idle parts left out"
     if area is not None:
         converters = ""
         if area.converters_mm2 is not None:
             converters = f" ({share_text(area.converters_mm2 / area.tiles_mm2, 0)} of these converters)"
         missing = f"; not known: {' and '.join(area.missing)}" if area.missing else ""
-        yield f"area {area.total:.3g} mm², {counted(area.tiles, 'tile')}{converters}{missing}"
+        yield f"estimated area {area.total:.3g} mm², {counted(area.tiles, 'tile')}{converters}{missing}"
 
 
 def _rhythm(found: Throughput, plan: Plan) -> str:

@@ -38,6 +38,7 @@ __all__ = [
     "gain_text",
     "healing_text",
     "interval_text",
+    "intervals",
     "margin_cause",
     "nothing_lost",
     "other_chips",
@@ -164,7 +165,7 @@ def budget_of_margin(found: Robustness, outcome: Outcome | None) -> str:
     if own or outcome is None:
         return "the budget"
     drop = drop_text(found.max_drop, chips.percent, found.drop_type)
-    return f"a drop of {drop} in {chips.metric}, which is not the placement's budget,"
+    return f"a {chips.drop_word} of {drop} in {chips.metric}, which is not the placement's budget,"
 
 
 def budget_for(found: Evaluation, outcome: Outcome, drop_type: str = "absolute") -> float:
@@ -184,6 +185,18 @@ def drop_at_most(outcome: Outcome, found: Evaluation) -> str:
 def interval_text(outcome: Outcome, interval: tuple[float, float] | None) -> str:
     """An interval of drops, the unit once."""
     return drop_interval(interval, outcome.percent, outcome.drop_type)
+
+
+def intervals(outcome: Outcome) -> list[tuple[str, tuple[float, float] | None, bool]]:
+    """For which samples, the interval of the mean drop, and whether it decides; one where both read the same.
+
+    They do where few draws make that over chips the wider one, which that over samples too is then widened to, and
+    where they differ by less than is shown.
+    """
+    these, others = outcome.chip_interval, outcome.sample_interval
+    if interval_text(outcome, these) == interval_text(outcome, others):
+        return [("these samples and others alike", these, True)]
+    return [("these samples", these, not outcome.generalized), ("other samples", others, outcome.generalized)]
 
 
 def nothing_lost(plan: Plan) -> bool:
@@ -274,7 +287,7 @@ def margin_cause(found: Robustness, show: Callable[[float], str]) -> str | None:
     drop, interval = least.evaluation.drop, found.interval(least.evaluation)
     if found.margin or interval is None or interval[1] <= found.max_drop:
         return None
-    mean = f"at {scale_text(least.scale)} times the noise the mean drop is {show(drop)}"
+    mean = f"at {scale_text(least.scale)} times the noise the mean {least.evaluation.drop_word} is {show(drop)}"
     if drop > found.max_drop:
         return f"{mean}, over the budget"
     return (

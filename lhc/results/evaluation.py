@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from lhc.plan import Sensitivity
 from lhc.support.notebook import Tabled, plotting
-from lhc.support.numbers import bounds_text, level_text, number_text
+from lhc.support.numbers import bounds_text, drop_word, level_text, number_text
 from lhc.support.tables import Table
 
 __all__ = ["Agreement", "Evaluation", "SensitivityTable", "Verdict"]
@@ -31,6 +31,7 @@ class Evaluation:
         calibrated: samples that every chip was calibrated on, none of them judged; 0: no chip was.
         documents: that the samples are of; None where every sample stands alone.
         data: SHA-256 of all samples that were given, as `Outcome.data`; None where it was not needed.
+        higher_is_better: direction of the metric; None in those of earlier versions.
     """
 
     metric: str
@@ -51,6 +52,12 @@ class Evaluation:
     calibrated: int = 0
     documents: int | None = None
     data: str | None = None
+    higher_is_better: bool | None = None
+
+    @property
+    def drop_word(self) -> str:
+        """What the metric does when it gets worse, as people say it."""
+        return drop_word(self.higher_is_better)
 
     @property
     def draws(self) -> int:

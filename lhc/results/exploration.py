@@ -57,7 +57,7 @@ class Calibration:
 
     def __str__(self) -> str:
         return (
-            f"measured drops are {scale_text(self.factor)} x estimated damage, {share_text(self.spread, 0)} off on"
+            f"measured damage is {scale_text(self.factor)} x estimated damage, {share_text(self.spread, 0)} off on"
             f" average, over {self.placements} measured placements"
         )
 
@@ -125,6 +125,11 @@ class Front:
     def percent(self) -> bool:
         """Whether drops are shares."""
         return any(point.evaluation is not None and point.evaluation.percent for point in self.points)
+
+    @property
+    def drop_word(self) -> str:
+        """What the metric of the points that were measured does when it gets worse, as people say it."""
+        return next((point.evaluation.drop_word for point in self.verified if point.evaluation), "drop")
 
     @property
     def drop_metric(self) -> str:

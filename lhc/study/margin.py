@@ -114,7 +114,7 @@ def differences(found: Robustness, verified: Outcome, same_data: bool) -> Iterat
         yield f"{here.metric} instead of {verified.metric}"
     trained = verified.retrained is not None
     if trained:
-        yield "drops against the trained weights instead of the network as it was given"
+        yield f"{here.drop_word}s against the trained weights instead of the network as it was given"
     same_samples = same_data and here.samples == verified.samples
     if same_samples and same_metric and not trained:  # the trained network has a score of its own
         same_samples = here.baseline == verified.baseline
@@ -122,7 +122,7 @@ def differences(found: Robustness, verified: Outcome, same_data: bool) -> Iterat
         yield f"other samples ({here.samples} instead of {verified.samples})"
     same_kind = found.drop_type == verified.drop_type
     if not same_kind:
-        yield f"{found.drop_type} drops instead of {verified.drop_type} ones"
+        yield f"{found.drop_type} {here.drop_word}s instead of {verified.drop_type} ones"
     same_chips = (here.draws, here.seed) == (verified.draws, verified.seed)
     # Where all else is the same, drops tell more than numbers.
     if same_metric and same_samples and same_kind and not trained:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -31,7 +30,7 @@ from lhc.study.state import Study
 from lhc.study.tile_ranges import calibrated
 from lhc.study.training_target import falls_short, fits_as_given, promise, reached, training_target, value_of
 from lhc.summary import summary
-from lhc.support.numbers import counted, drop_text
+from lhc.support.numbers import counted, drop_text, drop_word
 from lhc.support.version import VERSION
 
 if TYPE_CHECKING:  # they load PyTorch
@@ -162,7 +161,11 @@ def train_once(study: Study, course: "Course", analog: frozenset[str], validatio
 
     checkpoint = course.checkpoint(analog, validation=validation.head(VALIDATION_SAMPLES).digest)
     steps = course.steps
-    shown = partial(drop_text, percent=study.task.metric.percent, drop_type="absolute")
+    metric = study.task.metric
+
+    def shown(value: float) -> str:
+        return f"{drop_word(metric.higher_is_better)} {drop_text(value, metric.percent, 'absolute')}"
+
     fitted = fit(course.trainer(steps), analog, course.settings, steps, drop, checkpoint, course.report, shown)
     after = retrained(study, course, fitted.weights)
     replace(course, model=after.model, graph=after.graph, ranges=after.plan.ranges).network()  # checks what was written

@@ -30,7 +30,7 @@ MOST_NAMED = 5
 """Layers that a note names."""
 NOTHING_ANALOG = "nothing is analog: no placement that was tested meets the budget"
 NARROWER = "more samples or --max-draws narrow the intervals, and a larger --max-drop allows more"
-LARGER = "the mean drop of each is over it, so only a larger --max-drop allows more"
+LARGER = "the mean of each is over it, so only a larger --max-drop allows more"
 
 
 @dataclass(frozen=True)
@@ -266,8 +266,9 @@ def _beyond(plan: Plan, kept: Verified, failed: Sequence[Verified], verifier: Ve
     def drop(value: float) -> str:
         return drop_text(value, found.percent, budget.drop_type)
 
-    beyond = f"mean drop {drop(found.drop)}, at most {drop(nearest.verdict.bound)}, {counted(found.draws, word)}"
+    mean = f"mean {found.drop_word} {drop(found.drop)}, at most {drop(nearest.verdict.bound)}"
     what, why = _difference(plan, kept.placement, nearest.placement), _too_few_chips(nearest, budget, word)
+    beyond = f"{mean}, {counted(found.draws, word)}"
     return (f"tested too: {what}: {beyond}; {drop(budget.max_drop)} not met{why}{_remedy(nearest, budget, word)}",)
 
 
@@ -300,4 +301,5 @@ def _remedy(failed: Verified, budget: Budget, word: str) -> str:
     count, what = found.draws, f"{word}s (--max-draws)"
     if budget.generalize:
         count, what = (found.samples, "samples") if found.documents is None else (found.documents, "documents")
-    return f"; about {ceil(times * count)} {what} would show that the budget is met, if that is its mean drop"
+    mean = f"if that is its mean {found.drop_word}"
+    return f"; about {ceil(times * count)} {what} would show that the budget is met, {mean}"

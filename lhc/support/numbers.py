@@ -18,6 +18,7 @@ __all__ = [
     "drop_text",
     "drop_unit",
     "drop_value",
+    "drop_word",
     "in_range",
     "level_text",
     "metric_value",
@@ -199,6 +200,15 @@ def drop_unit(percent: bool, drop_type: str, metric: str) -> str:
     if drop_type == "relative":
         return " (% of the digital value)"
     return " (points)" if percent else f" ({metric})"
+
+
+def drop_word(higher_is_better: bool | None) -> str:
+    """What a metric does that gets worse: scores drop, errors rise; None, of plans of earlier versions: as scores.
+
+    >>> drop_word(True), drop_word(False)
+    ('drop', 'rise')
+    """
+    return "rise" if higher_is_better is False else "drop"
 
 
 def drop_value(value: float, percent: bool, decimals: int = 2) -> str:

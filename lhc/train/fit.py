@@ -79,7 +79,7 @@ def fit(
         settings: validations, patience, ramp.
         validate: called before the first step, ``settings.validations`` times on the way, the last time at the end.
         checkpoint: where the state is kept; a state found there is gone on with.
-        show: a drop as people read it.
+        show: a drop as people read it, by its name.
     """
     trainer.begin(analog)
     progress = _restored(trainer, checkpoint)
@@ -97,7 +97,7 @@ def fit(
             progress.add(trainer.step, validate(weights), weights)
         if trainer.step in marks or trainer.step % _SAVE_EVERY == 0:
             _save(trainer, progress, checkpoint)
-        report(f"training, validation drop {show(progress.curve[-1].drop)}", trainer.step, steps)
+        report(f"training, validation {show(progress.curve[-1].drop)}", trainer.step, steps)
     curve = tuple(progress.curve)
     if trainer.step < steps:
         return Fitted(progress.best, progress.best_point.step, curve)

@@ -192,7 +192,7 @@ def test_relative_drop() -> None:
     relative = bench(model, samples).evaluate(placement, relative=True)
     assert absolute.baseline == pytest.approx(1.0)
     assert relative.drop == pytest.approx(absolute.drop / absolute.baseline)
-    with pytest.raises(UsageError, match="relative drop is undefined"):
+    with pytest.raises(UsageError, match="relative rise is undefined"):
         Budget(0.1, "relative").check(bench(model, task(metric="kl")))
 
 

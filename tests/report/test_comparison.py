@@ -18,7 +18,7 @@ def machine(
     **more: object,
 ) -> Any:  # noqa: ANN401
     """A result within a budget of 0.01; ``upper``: ages, and the upper bound of the drop at each."""
-    known = {"objective": "energy", "confidence": 0.9} | more
+    known = {"objective": "energy", "confidence": 0.9, "drop_word": "drop"} | more
     outcome = SimpleNamespace(drop=0.0, interval=interval, generalized=False, max_drop=0.01, **known)
     hardware = SimpleNamespace(name=name, is_stochastic=stochastic)
     ages = tuple(SimpleNamespace(t_s=t, deciding={False: (0.0, bound)}.__getitem__) for t, bound in upper)

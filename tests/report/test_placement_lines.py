@@ -79,7 +79,7 @@ def test_a_remedy_has_both_bounds_and_says_where_no_difference_is_shown(
     assert lines[0].startswith(
         "least drop of the placements that were measured, on the tiles that layers take anyway: "
     )
-    tiles = "not tried: copies of weights on more tiles (--max-tiles)"
+    tiles = "not tried: copies of weights on more tiles (lhc partition --max-tiles)"
     assert (tiles in lines) == (full.plan.hardware.copies_obstacle is None)
     doubled = replace(found, remedies=(replace(remedy, change="tiles 5 -> 10"),))
     assert tiles not in infeasibility_lines(doubled, full.plan)

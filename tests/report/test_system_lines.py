@@ -27,13 +27,13 @@ TITLES = cast("Plan", SimpleNamespace(titles={"a": "block/a", "b": "b"}))
     [
         pytest.param(
             Throughput("one after the other", 0.25, (), None, {}, 0, 1),
-            ["throughput 4 samples/s, one after the other"],
+            ["estimated throughput 4 samples/s, one after the other"],
             id="sequential",
         ),
         pytest.param(
             Throughput("cores", 0.0004, ("a", "relu", "b"), None, {"b": 3, "a": 2}, 5, 8),
             [
-                "throughput 2,500 samples/s, pipelined over 8 cores; slowest: block/a to b",
+                "estimated throughput 2,500 samples/s, pipelined over 8 cores; slowest: block/a to b",
                 "replicas that share out the vectors: of 2 layers, at most 3 of b; 5 tiles beyond those in use",
             ],
             id="cores with replicas",
@@ -41,14 +41,14 @@ TITLES = cast("Plan", SimpleNamespace(titles={"a": "block/a", "b": "b"}))
         pytest.param(
             Throughput("units", 0.004, ("a",), None, {"a": 2}, 1, 1),
             [
-                "throughput 250 samples/s, 1 core, links and tiles at work at once; slowest: block/a",
+                "estimated throughput 250 samples/s, 1 core, links and tiles at work at once; slowest: block/a",
                 "replicas that share out the vectors: 2 of block/a; 1 tile beyond those in use",
             ],
             id="units",
         ),
         pytest.param(
             Throughput("units", 0.004, (), "memory", {}, 0, 2),
-            ["throughput 250 samples/s, 2 cores, links and tiles at work at once; slowest: the memory"],
+            ["estimated throughput 250 samples/s, 2 cores, links and tiles at work at once; slowest: the memory"],
             id="memory",
         ),
     ],
@@ -61,11 +61,11 @@ def test_power_and_area_are_said_where_known_and_what_is_not() -> None:
     paced = Throughput("one after the other", 0.25, (), None, {}, 0, 1)
     known = SystemFigures(paced, 0.7431, Area(12.3456, 24, 12.0, 5.0, ("cores", "rest")))
     assert list(system_lines(known, TITLES))[1:] == [
-        "peak power at most 743 mW, idle parts left out",
-        "area 12.3 mm², 24 tiles (42 % of these converters); not known: cores and rest",
+        "estimated peak power at most 743 mW, idle parts left out",
+        "estimated area 12.3 mm², 24 tiles (42 % of these converters); not known: cores and rest",
     ]
     whole = SystemFigures(paced, None, Area(20.0, 1, 12.0, None, ()))
-    assert list(system_lines(whole, TITLES))[1:] == ["area 20 mm², 1 tile"]
+    assert list(system_lines(whole, TITLES))[1:] == ["estimated area 20 mm², 1 tile"]
 
 
 def test_a_pipelined_placement_says_so_everywhere(digits: tuple[onnx.ModelProto, Plan]) -> None:
@@ -88,6 +88,6 @@ def test_a_pipelined_placement_says_so_everywhere(digits: tuple[onnx.ModelProto,
     assert report.costs is not None
     assert report.costs.system == figures
     assert Report.model_validate_json(report.to_json()).costs == report.costs
-    assert f"Throughput {rate}, pipelined over 4 cores" in html(report)
+    assert f"Estimated throughput {rate}, pipelined over 4 cores" in html(report)
     document = fields_of(figures)
     assert document.keys() == {"throughput", "peak_w", "area"}

@@ -1,0 +1,75 @@
+"""Words and numbers as people read them."""
+
+import json
+import re
+from typing import Any
+
+import pytest
+
+from lhc.report.document import Report
+from lhc.report.formats import parse_report
+from lhc.report.front_svg import front_svg
+from lhc.report.markdown import markdown
+from lhc.report.measured_tables import evaluation_footer, evaluation_table, front_table, robustness_footer
+from lhc.report.page import html
+from lhc.report.placement_lines import infeasibility_lines, verdict_sentence
+from lhc.report.text import intervals
+from lhc.summary import format_outcome
+
+
+def _as_error(found: Any) -> Any:  # noqa: ANN401
+    """The same report, of an error instead of an accuracy."""
+    if isinstance(found, list):
+        return [_as_error(one) for one in found]
+    if not isinstance(found, dict):
+        return found
+    error = {"metric": "nmse", "percent": False, "higher_is_better": False}
+    return {name: _as_error(one) for name, one in found.items()} | (error if "percent" in found else {})
+
+
+def _said(report: Report) -> str:
+    """All that is said of a placement where words for people are made."""
+    outcome, robustness, front = report.plan.outcome, report.robustness, report.front
+    assert outcome is not None
+    assert robustness is not None
+    assert front is not None
+    texts = [
+        markdown(report),
+        re.sub(r"<(style|script).*?</\1>|<[^>]*>", " ", html(report), flags=re.DOTALL),
+        *infeasibility_lines(report.infeasibility, report.plan),
+        verdict_sentence(report.plan, 3),
+        format_outcome(outcome),
+        evaluation_table([robustness.chips], outcome).render(),
+        evaluation_footer([robustness.chips], outcome),
+        front_table(front).render(),
+        front_svg(front),
+        robustness_footer(robustness),
+    ]
+    return "\n".join(texts)
+
+
+def test_an_error_rises_and_a_score_drops(full: Report) -> None:
+    drops, rises = r"(?<!--max-)\bdrops?\b", r"\brises?\b"
+    score, error = _said(full), _said(parse_report(json.dumps(_as_error(json.loads(full.to_json()))).encode(), "made"))
+    assert not re.findall(rises, score, re.IGNORECASE)
+    assert not re.findall(drops, error, re.IGNORECASE)
+    assert len(re.findall(drops, score, re.IGNORECASE)) == len(re.findall(rises, error, re.IGNORECASE)) > 20
+
+
+@pytest.mark.parametrize(
+    ("others", "told"),
+    [
+        ((-0.004, 0.028), ["these samples", "other samples"]),
+        ((0.006, 0.01800001), ["these samples and others alike"]),
+    ],
+)
+def test_two_intervals_that_read_the_same_are_told_as_one(
+    full: Report, others: tuple[float, float], told: list[str]
+) -> None:
+    assert full.plan.outcome is not None
+    outcome = full.plan.outcome.model_copy(update={"sample_interval": others})
+    assert [what for what, *_ in intervals(outcome)] == told
+    assert [what for what, _, decides in intervals(outcome) if decides] == told[:1]
+    page = markdown(full.model_copy(update={"plan": full.plan.model_copy(update={"outcome": outcome})}))
+    assert all(what in page for what in told)
+    assert ("the interval for these samples decides" in page) == (len(told) == 2)
