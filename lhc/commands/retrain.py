@@ -10,7 +10,7 @@ from lhc.options.declare import part
 from lhc.options.signature import keywords
 from lhc.options.training import TrainingOptions
 from lhc.samples.apart import check_apart, split_off
-from lhc.samples.metrics import UNCHOSEN, get_metric
+from lhc.samples.metrics import get_metric
 from lhc.samples.task import Task
 from lhc.study.check_calibration import with_useful_calibration
 from lhc.study.earlier_tests import as_tested, failed_test
@@ -83,9 +83,8 @@ def _samples(options: RetrainOptions, opened: Opened) -> tuple[Task, Task]:
     """What trains, and what judges; ``--samples`` bounds each set that is given."""
     judge = None if options.metric is None else get_metric(options.metric, options.higher_is_better)
     if options.verify_data is None:
-        whole = opened.task(options.data, judge, None, options).head(options.samples)
-        return split_off(whole, TRAINING_PARTS, PARTS)
-    training = opened.task(options.data, UNCHOSEN, None, options).head(options.samples)
-    judging = opened.task(options.verify_data, judge, None, options).head(options.samples)
+        return split_off(opened.chosen(options, judge), TRAINING_PARTS, PARTS)
+    training = opened.chosen(options)
+    judging = opened.task(options.verify_data, judge, options.samples, options)
     check_apart(training, judging)
     return training, judging

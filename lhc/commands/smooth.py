@@ -4,7 +4,6 @@ from lhc.errors import ModelError
 from lhc.onnx_io.channel_scales import scalable_inputs
 from lhc.options.commands import SmoothOptions
 from lhc.options.signature import keywords
-from lhc.samples.metrics import UNCHOSEN
 from lhc.study.prepare import check_machine, machine_of
 from lhc.study.rewritten import data_file, store_in
 from lhc.study.scale_channels import SmoothedModel, chosen_factors, greatest_difference, input_vectors, smoothed_model
@@ -25,7 +24,7 @@ def smooth(options: SmoothOptions) -> SmoothedModel:
         ModelError: no input of its products can be scaled.
     """
     opened = opened_of(options)
-    task = opened.task(options.data, UNCHOSEN, options.samples, options)
+    task = opened.chosen(options)
     opened = opened.seen(task)
     model, graph = opened.model, opened.graph(None, task)
     machine = machine_of(options)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from lhc.options.declare import option, options
 
 if TYPE_CHECKING:
-    from lhc.samples.task import DataSource
+    from lhc.samples.task import DataSource, Task
 
 __all__ = ["Data", "SampleSource", "SomeSamples"]
 
@@ -48,6 +48,15 @@ class SomeSamples(SampleSource):
     """Which samples are looked at."""
 
     samples: int | None = option("Use the first N samples; all by default.", default=None, metavar="N", least=1)
+
+    @property
+    def end(self) -> int | None:
+        """How many samples of the data need to be read; None: all."""
+        return self.samples
+
+    def of(self, task: "Task") -> "Task":
+        """The samples that are looked at, of those that were read."""
+        return task.head(self.end)
 
 
 @options

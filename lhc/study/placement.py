@@ -55,7 +55,7 @@ def calibration_samples(opened: Opened, options: Data, plan: Plan) -> Block | No
             plan.hardware.name,
         )
         return None
-    task = opened.task(options.data, UNCHOSEN, options.samples, options)
+    task = opened.chosen(options)
     count = calibration_count(opened.graph(None, task), plan.hardware.compensation)
     kept = split_task(task, count).calibrate
     return None if kept is None else calibration_block(kept)

@@ -27,12 +27,12 @@ from lhc.onnx_io import (
     training_mode,
 )
 from lhc.onnx_io.shapes import refuse_giant
-from lhc.options.subjects import Data, ModelForm, SampleSource
+from lhc.options.subjects import Data, ModelForm, SampleSource, SomeSamples
 from lhc.plan import Plan
 from lhc.runtime import observe_tensors
 from lhc.runtime.ort import Array, must_run, plain_feeds, tensor_infos
 from lhc.runtime.probe import probe
-from lhc.samples.metrics import Metric, get_metric
+from lhc.samples.metrics import UNCHOSEN, Metric, get_metric
 from lhc.samples.task import DataSource, Task
 from lhc.study.inputs import first_samples, load_task
 from lhc.study.text_samples import is_text, text_samples
@@ -111,7 +111,11 @@ class Opened(OpenedModel):
         """The samples that options name, judged by their metric; ``unless_chosen``: where they name none."""
         name = options.metric
         metric = unless_chosen if name is None else get_metric(name, options.higher_is_better)
-        return self.task(options.data, metric, options.samples, options)
+        return self.chosen(options, metric)
+
+    def chosen(self, options: SomeSamples, metric: Metric | None = UNCHOSEN) -> Task:
+        """The samples that options name."""
+        return options.of(self.task(options.data, metric, options.end, options))
 
     def caution(self, measured: bool) -> None:
         """Warn, once, of a network that still trains, and of a fixed batch of 1 where it is measured.
