@@ -3,7 +3,9 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lhc.errors import DataError
 from lhc.options.declare import option, options
+from lhc.support.numbers import counted
 
 if TYPE_CHECKING:
     from lhc.samples.task import DataSource, Task
@@ -49,14 +51,28 @@ class SomeSamples(SampleSource):
 
     samples: int | None = option("Use the first N samples; all by default.", default=None, metavar="N", least=1)
 
+    skip: int = option(
+        "Leave out the first N samples, e.g. those that the network was placed on; --samples counts from there.",
+        default=0,
+        metavar="N",
+        least=0,
+        rare=True,
+    )
+
     @property
     def end(self) -> int | None:
         """How many samples of the data need to be read; None: all."""
-        return self.samples
+        return None if self.samples is None else self.skip + self.samples
 
     def of(self, task: "Task") -> "Task":
-        """The samples that are looked at, of those that were read."""
-        return task.head(self.end)
+        """The samples that are looked at, of those that were read.
+
+        Raises:
+            DataError: none is left.
+        """
+        if self.skip >= len(task):
+            raise DataError(f"--skip {self.skip} leaves nothing: the data holds {counted(len(task), 'sample')}")
+        return task.take(slice(self.skip, self.end)) if self.skip else task.head(self.end)
 
 
 @options
