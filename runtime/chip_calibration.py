@@ -66,14 +66,15 @@ class _Sums:
     """Running weighted sums of the outputs of one layer."""
 
     def __init__(self, layer: AnalogLayer) -> None:
-        self._layer = layer
+        self.layer = layer
         self._total = np.zeros((layer.groups, 1))
         self._shift: npt.NDArray[np.float64] | None = None
         self._first = self._second = np.zeros((1, 1))
 
     def add(self, output: Array, weights: npt.NDArray[np.float64]) -> None:
         """Take more: an output before its bias, and the weight of its values, ``(groups, values)``."""
-        values = self._layer.by_output(output).reshape(len(weights), -1, weights.shape[1])
+        outputs = self.layer.by_output(output)
+        values = outputs.reshape(len(weights), -1, *outputs.shape[1:])
         step = max(1, _WIDE_VALUES // weights.size)
         sums = [self._of(values, slice(n, n + step), weights) for n in range(0, values.shape[1], step)]
         shift, first, second = (np.concatenate(parts, axis=1) for parts in zip(*sums, strict=True))
@@ -84,7 +85,8 @@ class _Sums:
 
     def _of(self, values: Array, part: slice, weights: npt.NDArray[np.float64]) -> tuple[Floats, Floats, Floats]:
         """Of some outputs: what is taken off all their values, and the sums of the rest and of its squares."""
-        wide = values[:, part].astype(np.float64)
+        some = values[:, part]  # which lies apart: all of them as float64, or put together, are large
+        wide = some.astype(np.float64, order="C").reshape(*some.shape[:2], weights.shape[1])
         # A mean of the first values keeps the squares small against their differences.
         shift = wide.mean(axis=2) if self._shift is None else self._shift[:, part]
         wide -= shift[:, :, None]
@@ -134,21 +136,20 @@ def correction(chip: Moments, digital: Moments, scales: bool) -> Correction:
     return Correction(gain.astype(np.float32), offset.astype(np.float32))
 
 
-def _correct(
-    hardware: Hardware, digital: Mapping[str, Moments], calls: Sequence[Call]
-) -> Callable[[AnalogLayer, Sequence[Array], Sequence[Array]], Correction | None]:
-    """How `HybridExecutor.calibrate` corrects a layer on some hardware, from what goes in and comes out by call."""
+@dataclass(frozen=True, eq=False)
+class _Correcting:
+    """A layer's `Correcting`; ``what`` is corrected, given the digital network's moments."""
 
-    def correct(layer: AnalogLayer, activations: Sequence[Array], outputs: Sequence[Array]) -> Correction | None:
-        what = hardware.for_layer(layer.name).compensation.outputs
-        if what == "none":
-            return None
-        sums = _Sums(layer)
-        for (feeds, _), activation, output in zip(calls, activations, outputs, strict=True):
-            sums.add(output, _weights(layer, activation, feeds))
-        return correction(sums.moments(), digital[layer.name], what == "affine")
+    what: str
+    digital: Moments
+    sums: _Sums
 
-    return correct
+    def add(self, feeds: Mapping[str, Array], activation: Array, output: Array) -> None:
+        if self.what != "none":
+            self.sums.add(output, _weights(self.sums.layer, activation, feeds))
+
+    def found(self) -> Correction | None:
+        return None if self.what == "none" else correction(self.sums.moments(), self.digital, self.what == "affine")
 
 
 def calibrated(
@@ -177,7 +178,11 @@ def calibrated(
     """
     numbers = _numbers(hardware, calls) if reads is None else reads
     chips = reads_on_demand(executor, hardware, seed, draw, t_s, numbers)
-    return executor.calibrate(chips, calls, _correct(hardware, digital, calls), prefixes)
+
+    def corrects(layer: AnalogLayer) -> _Correcting:
+        return _Correcting(hardware.for_layer(layer.name).compensation.outputs, digital[layer.name], _Sums(layer))
+
+    return executor.calibrate(chips, calls, corrects, prefixes)
 
 
 def _numbers(hardware: Hardware, calls: Sequence[Call]) -> range:

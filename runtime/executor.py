@@ -23,7 +23,7 @@ from lhc.model import OnnxModel
 from lhc.onnx_io import Constants
 from lhc.runtime.bank import Bank
 from lhc.runtime.cut import Segment, SegmentModels, cut_graph
-from lhc.runtime.network_calls import Call
+from lhc.runtime.network_calls import Call, Correcting
 from lhc.runtime.onnx_runtime import onnxruntime
 from lhc.runtime.ort import Array, create_session, run_session
 from lhc.runtime.programmed import ProgrammedChip, ProgrammedLayers
@@ -223,7 +223,7 @@ class HybridExecutor:
         self,
         reads: Sequence[ProgrammedLayers],
         calls: Sequence[Call],
-        correct: "Callable[[AnalogLayer, Sequence[Array], Sequence[Array]], Correction | None]",
+        corrects: "Callable[[AnalogLayer], Correcting]",
         prefixes: Callable[[Call], Mapping[str, Array]] | None = None,
     ) -> dict[str, Correction]:
         """Corrections of one chip, layer after layer, in one pass of the calls.
@@ -231,8 +231,7 @@ class HybridExecutor:
         Args:
             reads: the chip as each of some reads finds it, without corrections; they take turns with the calls.
             calls: feeds, and where they stand in the stream.
-            correct: a layer's correction, from its activations, and its outputs before its bias, on every call; None
-                for none.
+            corrects: what finds a layer's correction.
             prefixes: what `prefix` gives for a call, kept for other chips.
 
         Raises:
@@ -250,19 +249,20 @@ class HybridExecutor:
                 _release(tensors, left, stage.segment.inputs if stage.segment else ())
             for layer in stage.analog:
                 products = [read.together if layer in self._first else read.chips[0] for read in reads]
-                outputs = [
-                    self.run_layer(layer, tensors, products[number % len(reads)], position, bias=False)[0]
-                    for number, (tensors, (_, position)) in enumerate(zip(every, calls, strict=True))
-                ]
-                correction = correct(layer, [self._tensor(layer.activation, tensors) for tensors in every], outputs)
+                correcting = corrects(layer)
+                for number, (tensors, (feeds, position)) in enumerate(zip(every, calls, strict=True)):
+                    (output,) = self.run_layer(layer, tensors, products[number % len(reads)], position, bias=False)
+                    correcting.add(feeds, self._tensor(layer.activation, tensors), output)
+                    if readers[layer.output]:  # answers of the network, which may be large, are not kept
+                        tensors[layer.output] = output
+                correction = correcting.found()
                 if correction is not None:
                     found[layer.name] = correction
                 for tensors, left in zip(every, waiting, strict=True):
-                    output = outputs.pop(0)  # large ones are not held twice
-                    if readers[layer.output]:  # answers of the network are not
+                    if readers[layer.output]:
                         added = [self._tensor(name, tensors) for name in layer.digital_inputs]
-                        completed = layer.completed(output, added[0] if added else None, correction)
-                        tensors[layer.output] = completed.astype(output.dtype, copy=False)
+                        completed = layer.completed(tensors[layer.output], added[0] if added else None, correction)
+                        tensors[layer.output] = completed.astype(tensors[layer.output].dtype, copy=False)
                     if layer not in self._first:
                         _release(tensors, left, (layer.activation, *layer.digital_inputs))
         return found

@@ -177,13 +177,16 @@ class AnalogLayer(ABC):
 
     def before_bias(self, output: Array, extra: Array | None = None) -> Array:
         """The products, from the operator's output."""
-        return output if extra is None else output - self._add(np.zeros_like(output), extra)
+        if extra is None:
+            return output
+        added = self._add(np.zeros_like(output), extra)
+        return np.subtract(output, added, out=added)
 
     def by_output(self, output: Array) -> Array:
-        """The operator's output as ``(outputs of the matrix, values)``."""
+        """The operator's output as ``(outputs of the matrix, ...)``, where it lies."""
         if len(self._matrix) == 1:
             return output.reshape(1, -1)
-        return np.moveaxis(output, self.form.output_axis(output.ndim), 0).reshape(len(self._matrix), -1)
+        return np.moveaxis(output, self.form.output_axis(output.ndim), 0)
 
     def peaks(self, x: Array) -> Floats:
         """Greatest magnitude of every input vector, ``(groups, values)``; values in the order of `by_output`."""

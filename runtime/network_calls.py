@@ -1,10 +1,12 @@
 """How samples are cut into calls of a network, those that calibrate chips among them."""
 
 from collections.abc import Mapping
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from lhc.conductances import Correction
 from lhc.costs.tensors import held_elements
 from lhc.graph import LayerGraph
 from lhc.hardware.sections import Compensation
@@ -15,6 +17,7 @@ from lhc.samples.task import count_samples, cut
 __all__ = [
     "CALIBRATION_BYTES",
     "Call",
+    "Correcting",
     "calibration_calls",
     "calibration_count",
     "call_samples",
@@ -38,6 +41,18 @@ PARITY_BYTES = 2**28
 
 Call = tuple[Mapping[str, Array], Position]
 """Feeds of one call of the network, and where they stand in the stream of samples."""
+
+
+class Correcting(Protocol):
+    """Finds the correction of a layer's outputs on one chip, call after call."""
+
+    def add(self, feeds: Mapping[str, Array], activation: Array, output: Array) -> None:
+        """Take what goes into the layer in a call with these feeds, and its output before its bias."""
+        ...
+
+    def found(self) -> Correction | None:
+        """From all calls; None: none."""
+        ...
 
 
 def call_samples(graph: LayerGraph) -> int:

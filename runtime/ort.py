@@ -15,7 +15,7 @@ from lhc.errors import DataError, ModelError
 from lhc.model import OnnxModel, all_nodes, is_held, producers_of, replace_nodes, subgraphs
 from lhc.onnx_io import beside_data, declared_shape, input_shapes, serialized, stored_array
 from lhc.runtime.onnx_runtime import onnxruntime as ort
-from lhc.support.held_bytes import give_back
+from lhc.support.held_bytes import give_back, large_pieces_apart
 
 __all__ = [
     "Array",
@@ -131,7 +131,10 @@ def create_session(proto: onnx.ModelProto, label: str, packs: bool = True) -> or
     """
     _pool()
     options = _options()
-    options.add_session_config_entry("session.disable_prepacking", "0" if packs else "1")
+    if not packs:
+        options.add_session_config_entry("session.disable_prepacking", "1")
+        # The next level lays weights of convolutions out anew.
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
     # Weights in 4 bits: what the file says, not activations rounded to 8 bits, as onnxruntime has it by default.
     options.add_session_config_entry("session.qdq_matmulnbits_accuracy_level", "0")
     proto, folder = beside_data(proto)
@@ -140,7 +143,8 @@ def create_session(proto: onnx.ModelProto, label: str, packs: bool = True) -> or
     # onnxruntime forgets what nothing reads before it takes these, and refuses them then.
     read = {name for node in all_nodes(proto.graph) for name in node.input} | {v.name for v in proto.graph.output}
     held = {t.name: stored_array(t) for t in proto.graph.initializer if is_held(t) and t.name in read}
-    if held or folder is not None:  # a large network
+    large = bool(held) or folder is not None
+    if large:
         give_back_pool()
     if held:
         values = [ort.OrtValue.ortvalue_from_numpy(array) for array in held.values()]  # which refer to the arrays
@@ -151,9 +155,13 @@ def create_session(proto: onnx.ModelProto, label: str, packs: bool = True) -> or
                 options.add_initializer(name, value)  # takes the place of the copy
     data = serialized(proto, label)
     try:
-        return ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+        with large_pieces_apart():
+            session = ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's exceptions have no common base of their own
         raise ModelError(f"{label}: onnxruntime cannot load it: {_first_line(error)}{_hint(proto)}") from error
+    if large:
+        give_back_pool()
+    return session
 
 
 def _untouched(graph: onnx.GraphProto) -> set[str]:

@@ -2,7 +2,8 @@
 
 import ctypes
 import mmap
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 from uuid import uuid4
 from weakref import WeakValueDictionary
@@ -10,10 +11,13 @@ from weakref import WeakValueDictionary
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["HELD", "HeldBytes", "forget_pages", "give_back"]
+__all__ = ["HELD", "HeldBytes", "forget_pages", "give_back", "large_pieces_apart"]
 
 HELD = "lhc-memory:"
 """Begins the name of what is held; no path of a loaded model begins so, since these are absolute."""
+
+_LEAST_MAPPED, _MOST_KEPT = -3, -1
+"""glibc's numbers (malloc.h) of the least piece that is mapped by itself, and of what the end of the heap may keep."""
 
 _known: "WeakValueDictionary[str, HeldBytes]" = WeakValueDictionary()
 
@@ -45,6 +49,26 @@ def give_back() -> None:
     """Give memory that was freed back to the system, where its C library keeps it for later (glibc)."""
     with suppress(AttributeError, OSError, TypeError):
         ctypes.CDLL(None).malloc_trim(0)
+
+
+@contextmanager
+def large_pieces_apart() -> Iterator[None]:
+    """Have large pieces of memory that are taken meanwhile go back to the system once they are freed (glibc).
+
+    Its C library learns from every such piece to keep the next ones of up to 32 MiB for later, between others that
+    live on. So it does behind this, as tensors come and go; a session's copies of weights do not come again.
+    """
+    _set_malloc(_LEAST_MAPPED, 2**20)
+    try:
+        yield
+    finally:
+        _set_malloc(_LEAST_MAPPED, 2**25)
+        _set_malloc(_MOST_KEPT, 2**26)
+
+
+def _set_malloc(parameter: int, value: int) -> None:
+    with suppress(AttributeError, OSError, TypeError):
+        ctypes.CDLL(None).mallopt(parameter, value)
 
 
 def forget_pages(array: npt.NDArray[Any]) -> None:

@@ -2,6 +2,7 @@
 
 import gc
 import re
+import sys
 import tracemalloc
 import weakref
 from collections.abc import Iterator
@@ -12,9 +13,11 @@ import onnx
 import pytest
 
 from lhc.hardware import Hardware
+from lhc.model import OnnxModel
 from lhc.onnx_io import load_model, read_graph
-from lhc.runtime import HybridExecutor, Position, observed
-from lhc.runtime.chip_calibration import digital_moments
+from lhc.runtime import HybridExecutor, Position, chip_calibration, observed
+from lhc.runtime.chip_calibration import _Sums, calibrated, digital_moments
+from lhc.runtime.network_calls import Call
 from lhc.runtime.ort import create_session
 from lhc.samples.metrics import get_metric
 from tests.runtime.models_on_tiles import model_of, normal
@@ -126,3 +129,75 @@ def test_scores_of_a_vocabulary_are_worked_out_a_few_tokens_at_a_time(metric: st
 
     np.testing.assert_allclose(found, expected, atol=1e-12, rtol=1e-9)
     assert peak < 1.5 * output.nbytes, "those of one sample in float64, and their exponentials, are twice as much"
+
+
+def _answering(words: int) -> OnnxModel:
+    """One product ``(N, 4, 8) -> (N, 4, words)``, whose output is the network's answer."""
+    weights = {"w": normal(np.random.default_rng(3), (8, words))}
+    node = onnx.helper.make_node("MatMul", ["x", "w"], ["y"], name="head")
+    return load_model(model_of([node], {"x": np.zeros((2, 4, 8), np.float32)}, {"y": 3}, weights))
+
+
+def test_a_calibration_holds_the_answers_of_one_call() -> None:
+    words, samples, calls = 2_000, 16, 16
+    model = _answering(words)
+    graph = read_graph(model)
+    executor = HybridExecutor(model, graph, ["head"])
+    x = normal(np.random.default_rng(5), (samples, 4, 8))
+    given: list[Call] = [({"x": x}, Position(samples * n, samples)) for n in range(calls)]
+    digital = digital_moments(model, graph, executor.layers, given)
+    machine = Hardware.load("lionheart")
+    expected = calibrated(executor, digital, machine, 0, 0, 86400.0, given)  # compiles loops
+
+    tracemalloc.start()
+    found = calibrated(executor, digital, machine, 0, 0, 86400.0, given)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+
+    np.testing.assert_array_equal(found["head"].gain, expected["head"].gain)
+    answers = 4 * samples * 4 * words
+    assert peak < calls / 2 * answers, "every call's answers, and one of them in float64"
+
+
+def test_moments_of_a_vocabulary_take_no_second_copy_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chip_calibration, "_WIDE_VALUES", 2**17)
+    model = _answering(4_000)
+    (layer,) = HybridExecutor(model, read_graph(model), ["head"]).layers
+    output = normal(np.random.default_rng(6), (100, 4, 4_000))
+    weights = np.random.default_rng(7).uniform(size=(1, 400))
+    sums = _Sums(layer)
+
+    tracemalloc.start()
+    sums.add(output, weights)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+
+    assert peak < output.nbytes / 2
+    values = output.reshape(400, -1).astype(np.float64)
+    mean = (weights @ values)[0] / weights.sum()
+    np.testing.assert_allclose(sums.moments().mean, mean, atol=1e-9)
+    np.testing.assert_allclose(
+        sums.moments().deviation, np.sqrt((weights @ np.square(values - mean))[0] / weights.sum()), rtol=1e-6
+    )
+
+
+def test_what_a_session_copies_while_it_is_made_goes_back_to_the_system() -> None:
+    status = Path("/proc/self/status")
+    if not status.exists() or sys.platform != "linux":
+        pytest.skip("what a process holds is read from /proc")
+
+    def held() -> int:
+        return 1024 * int(re.search(r"RssAnon:\s*(\d+)", status.read_text())[1])  # type: ignore[index]  # it is there
+
+    size, count = 1024, 12
+    nodes = [onnx.helper.make_node("MatMul", [f"x{n}", f"w{n}"], [f"x{n + 1}"]) for n in range(count)]
+    weights = {f"w{n}": np.full((size, size), n, np.float32) for n in range(count)}
+    model = load_model(model_of(nodes, {"x0": np.zeros((1, size), np.float32)}, {f"x{count}": 2}, weights))
+    np.zeros(30 * 2**20, np.uint8)  # freed at once; from here on the C library keeps what is freed of such pieces
+    gc.collect()
+    before = held()
+
+    session = create_session(model.proto, "large", packs=False)
+
+    assert session is not None
+    assert held() - before < count * size * size * 4 / 2
