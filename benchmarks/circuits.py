@@ -5,6 +5,8 @@
 ``cells``: devices a weight, on ``lionheart`` with drift compensation alone, and with all of its compensation.
 ``sram``: noise of ``sram-asim``, in steps of its ADC.
 ``adcs``: mismatch of capacitors in ADCs, on perfect devices with ranges of ADCs by layer.
+``stuck``: pairs a weight beside stuck cells, half of them low and half high, on ``lionheart`` with drift compensation
+alone, without and with weights mapped around them.
 """
 
 import argparse
@@ -14,7 +16,7 @@ from pathlib import Path
 from typing import Literal
 
 import lhc
-from lhc.hardware import Hardware, Pcm
+from lhc.hardware import Faults, Hardware, Pcm
 from lhc.support.files import write_file
 
 
@@ -47,7 +49,26 @@ def adcs() -> Mapping[str, Hardware]:
     return found
 
 
-SETS = {"cells": cells, "sram": sram, "adcs": adcs}
+def stuck() -> Mapping[str, Hardware]:
+    """Pairs a weight beside stuck cells."""
+    base, found = Hardware.load("lionheart").with_drift_compensation_alone(), {}
+    for share, remap in (
+        (0.0, False),
+        (0.01, False),
+        (0.05, False),
+        (0.1, False),
+        (0.01, True),
+        (0.05, True),
+        (0.1, True),
+    ):
+        for count in (1, 2, 4):
+            faults = Faults(stuck_low=share / 2, stuck_high=share / 2, remap=remap)
+            name = f"{count} pairs, {share:.0%} stuck{', remapped' if remap else ''}"
+            found[name] = base.model_copy(update={"devices": Pcm(pairs_per_weight=count), "faults": faults})
+    return found
+
+
+SETS = {"cells": cells, "sram": sram, "adcs": adcs, "stuck": stuck}
 
 
 def main() -> None:

@@ -28,6 +28,7 @@ class ProgrammedTile:
             nothing is.
         levels: what every capacitor of an ADC adds to its level, in codes, ``(bits - 1, outputs)``; None where steps
             are all alike.
+        driven: rows of the tile that each input drives, which hold copies, ``(inputs,)``; None: one each.
     """
 
     weights: Floats
@@ -36,6 +37,7 @@ class ProgrammedTile:
     input_range: float | None
     offset: Floats | None = None
     levels: Floats | None = None
+    driven: Floats | None = None
 
     def in_units_of(self, shares: Floats) -> "ProgrammedTile":
         """The same tile, one unit of each output being that share of what it was, ``(outputs,)``."""

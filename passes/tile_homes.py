@@ -14,7 +14,6 @@ from collections.abc import Iterator, Mapping
 from lhc.errors import UsageError
 from lhc.graph import LayerGraph, obstacle
 from lhc.hardware import Hardware
-from lhc.hardware.stuck_cells import stuck_count
 
 __all__ = ["on_own_tiles"]
 
@@ -79,7 +78,7 @@ def _worst_first(machine: Hardware, known: bool) -> list[int]:
     numbers = list(range(tiles.count or 0))
     if not (known and faults.remap):
         return numbers
-    stuck = [stuck_count(text, tiles.cols, tiles.rows) for text in faults.map or ()] or [0] * len(numbers)
+    stuck = machine.stuck_by_tile or (0,) * len(numbers)
     noise = faults.tile_noise or (1.0,) * len(numbers)
     return sorted(numbers, key=lambda tile: (-stuck[tile], -noise[tile]))
 

@@ -13,6 +13,11 @@ tile share what is missing of their sum (as averages over healthy layers: Nat. C
 
 A stuck cell does not drift as its partner does, so that at the time of inference it weighs 1 / d as much, d being the
 share of its conductance that a device typically keeps until then; all of the above counts it so.
+
+Where N pairs hold a weight (``pairs_per_weight``), every cell of each is stuck by itself, and the weight is the mean of
+what the pairs hold: they are further word lines that are driven alike, as copies are, in arrays of N · inputs, one pair
+of all weights after the other. A weight reaches from the mean of p0 - n1 to that of p1 - n0; the lines are chosen for
+the kinds of weights that are most frequent on the tile, and healthy pairs make up for stuck ones as copies do.
 """
 
 from dataclasses import dataclass, replace
@@ -33,6 +38,8 @@ __all__ = ["ChipTile", "Lines", "TileFaults", "drawn", "lines", "noise_factor", 
 Integers = npt.NDArray[np.int64]
 _ROUNDS = 3
 """Of assigning bit lines and word lines in turns; more gain next to nothing."""
+_KINDS = 48
+"""Of weights that lines are chosen for, by what they can reach; one pair has fewer."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,22 +61,25 @@ class TileFaults:
 
     Attributes:
         positive, negative: conductance that the cell of a pair is stuck at, in units of g_max, NaN where it is
-            healthy, ``(outputs, inputs)``.
+            healthy, ``(outputs, pairs · inputs)``.
         gain: of the bit lines, ``(outputs,)``.
         offset: of their ADCs, in units of full-scale input x full-scale weight, ``(outputs,)``; None where there is
             none.
+        pairs: of a weight.
     """
 
     positive: Floats
     negative: Floats
     gain: Floats
     offset: Floats | None = None
+    pairs: int = 1
 
     def on(self, chosen: Lines) -> "TileFaults":
         """Of the lines that a matrix lies on."""
-        cells = np.ix_(chosen.columns, chosen.rows)
+        first = self.positive.shape[1] // self.pairs * np.arange(self.pairs)
+        cells = np.ix_(chosen.columns, (first[:, None] + chosen.rows).ravel())
         offset = None if self.offset is None else self.offset[chosen.columns]
-        return TileFaults(self.positive[cells], self.negative[cells], self.gain[chosen.columns], offset)
+        return TileFaults(self.positive[cells], self.negative[cells], self.gain[chosen.columns], offset, self.pairs)
 
     def held(self, weights: Floats, full: float) -> Floats:
         """What a tile holds whose healthy cells hold these weights, ``(outputs, inputs)``.
@@ -78,9 +88,19 @@ class TileFaults:
             weights: in units of the full scale, as the result is.
             full: the weight that one cell at g_max stands for.
         """
-        sides = ((self.positive, np.maximum(weights, 0)), (self.negative, np.maximum(-weights, 0)))
+        return self.joined(np.maximum(weights, 0), np.maximum(-weights, 0), full)
+
+    def joined(self, positive: Floats, negative: Floats, full: float) -> Floats:
+        """The same of what healthy cells of both sides hold, ``(outputs, pairs · inputs)``; the mean of pairs."""
+        sides = ((self.positive, positive), (self.negative, negative))
         p, n = (np.where(np.isnan(stuck), own, stuck * np.float32(full)) for stuck, own in sides)
-        return np.asarray(self.gain[:, None] * (p - n), np.float32)
+        return np.asarray(self.gain[:, None] * self.mean(p - n), np.float32)
+
+    def mean(self, values: Floats) -> Floats:
+        """Over the pairs of a weight, ``(outputs, inputs)``."""
+        if self.pairs == 1:
+            return values
+        return np.asarray(values.reshape(len(values), self.pairs, -1).mean(1), np.float32)
 
     def reach(self, lasting: float) -> tuple[Floats, Floats]:
         """Least and greatest weight of every pair, in units of g_max, once healthy devices have drifted."""
@@ -95,7 +115,7 @@ class ChipTile:
     """A tile of a chip, for the weights that it is to hold.
 
     Attributes:
-        target: what its devices are to be programmed to, in units of the full scale, ``(outputs, inputs)``.
+        target: what its devices are to be programmed to, in units of the full scale, ``(outputs, pairs · inputs)``.
         full: the weight that one cell at g_max stands for.
     """
 
@@ -107,6 +127,10 @@ class ChipTile:
     def held(self, weights: Floats) -> Floats:
         """What it holds where healthy cells would hold these weights, ``(outputs, inputs)``."""
         return self.faults.held(weights, self.full)
+
+    def joined(self, positive: Floats, negative: Floats) -> Floats:
+        """What it holds where healthy cells would hold this, see `TileFaults`."""
+        return self.faults.joined(positive, negative, self.full)
 
 
 def on_chip(
@@ -132,7 +156,10 @@ def on_chip(
     lasting = 1.0 if hardware.devices is None else hardware.devices.lasting(hardware.t_inference_s)
     weights = mapped / np.float32(full)
     chosen = known or lines(seen, weights, scales, lasting, remap)
-    target = targets(seen.on(chosen), weights, inputs, lasting) * np.float32(full) if remap else mapped
+    target = np.tile(mapped, (1, chip.pairs))
+    if remap:
+        each = np.tile(weights, (1, chip.pairs))
+        target = targets(seen.on(chosen), each, np.tile(inputs, chip.pairs), lasting) * np.float32(full)
     return ChipTile(chosen, target, chip.on(chosen), full)
 
 
@@ -171,25 +198,31 @@ def drawn(hardware: Hardware, entropy: np.random.SeedSequence, number: int = 0) 
         number: of the tile in its layer.
     """
     faults, shape = hardware.faults, (hardware.tiles.cols, hardware.tiles.rows)
-    generator = np.random.default_rng(entropy)
-    chance = generator.random((2, *shape), np.float32)
+    generator, pairs = np.random.default_rng(entropy), hardware.pairs_per_weight
+    chance = generator.random((2 * pairs, *shape), np.float32)
     dead = (generator.random(shape[0]) < faults.dead_columns)[:, None] | (generator.random(shape[1]) < faults.dead_rows)
     stuck = np.where(chance < faults.stuck_low, 0.0, np.where(chance >= 1 - faults.stuck_high, 1.0, np.nan))
     stuck[:, dead] = 0.0
+    positive, negative = _by_side(stuck)
     if faults.map is not None:
-        cells = stuck_cells(faults.map[own_tile(hardware, number)], *shape)
-        stuck = np.where(cells[1::2], 1.0, np.where(cells[::2], 0.0, np.nan))
+        cells = stuck_cells(faults.map[own_tile(hardware, number)], shape[0], pairs * shape[1])
+        positive, negative = np.where(cells[1::2], 1.0, np.where(cells[::2], 0.0, np.nan)).astype(np.float32)
     gain = 1 + faults.column_gain * generator.standard_normal(shape[0])
     offset = None
     if faults.column_offset > 0:
         offset = (faults.column_offset * generator.standard_normal(shape[0])).astype(np.float32)
-    positive, negative = stuck.astype(np.float32)
-    chip = TileFaults(positive, negative, np.maximum(gain, 0).astype(np.float32), offset)
+    chip = TileFaults(positive, negative, np.maximum(gain, 0).astype(np.float32), offset, pairs)
     if faults.found == 1:
         return chip, chip
     known = dead | (generator.random(stuck.shape, np.float32) < faults.found)
-    positive, negative = np.where(known, stuck, np.nan).astype(np.float32)
+    positive, negative = _by_side(np.where(known, stuck, np.nan))
     return chip, replace(chip, positive=positive, negative=negative)
+
+
+def _by_side(stuck: npt.NDArray[np.float64]) -> tuple[Floats, Floats]:
+    """Cells of both sides, ``(bit lines, pairs · word lines)``, from ``(2 · pairs, bit lines, word lines)``."""
+    positive, negative = (np.concatenate(list(stuck[side::2].astype(np.float32)), axis=1) for side in range(2))
+    return positive, negative
 
 
 def lines(chip: TileFaults, weights: Floats, scales: Floats, lasting: float, remap: bool) -> Lines:
@@ -205,7 +238,10 @@ def lines(chip: TileFaults, weights: Floats, scales: Floats, lasting: float, rem
     if not remap:
         return chosen
     least, most = chip.reach(lasting)
-    kinds = np.unique(np.stack([least.ravel(), most.ravel()], 1), axis=0)
+    if chip.pairs > 1:
+        least, most = (np.round(chip.mean(ends), 4) for ends in (least, most))
+    kinds, counts = np.unique(np.stack([least.ravel(), most.ravel()], 1), axis=0, return_counts=True)
+    kinds = kinds[np.sort(np.argsort(-counts, kind="stable")[:_KINDS])]
     harmful = [(low, high) for low, high in kinds if low > -1 or high < 1]
     where = [((least == low) & (most == high)).astype(np.float32) for low, high in harmful]
     errors = [((weights - np.clip(weights, low, high)) * scales[:, None]) ** 2 for low, high in harmful]

@@ -29,7 +29,7 @@ from lhc.hardware.converters import Converters
 from lhc.hardware.geometry import split_sizes
 from lhc.hardware.weight_slices import weight_slices
 from lhc.runtime import pcm_tile
-from lhc.runtime.faulty_tiles import noise_factor, on_chip
+from lhc.runtime.faulty_tiles import ChipTile, noise_factor, on_chip
 from lhc.runtime.large_matrix import computed, summed
 from lhc.runtime.stream import Unit
 from lhc.runtime.tile import PerVectorTile
@@ -126,8 +126,10 @@ class AnalogMatrix(ProductsByUnit):
             ModelError: the noise model is not defined for these weights.
         """
         self._stream = (seed, self.devices, draw)
-        for index, (mapped, (inputs, tile)) in enumerate(zip(self._mapped, self._driven_tiles(), strict=False)):
+        chips = [
             self._test(tile, inputs, mapped, index)
+            for index, (mapped, (inputs, tile)) in enumerate(zip(self._mapped, self._driven_tiles(), strict=False))
+        ]
         for index, tile in enumerate(self._tiles()):
             entropy = device_entropy(*self._stream, "adc", index)
             tile.tile.levels = capacitor_levels(self.hardware.adc, len(tile.tile.weight), entropy)
@@ -138,6 +140,8 @@ class AnalogMatrix(ProductsByUnit):
             if self.hardware.faults.differ:
                 machine = scaled_programming(self.hardware, noise_factor(self.hardware, index, seed, draw))
                 tile.rpu_config.noise_model = machine.to_rpu_config().noise_model
+            if chips and chips[index].faults.pairs > 1:
+                tile.rpu_config.noise_model = tile.rpu_config.noise_model.on(chips[index])
             torch.default_generator.manual_seed(device_seed(*self._stream, "program", index))
             if self._computed:
                 pcm_tile.program(tile, exact)
@@ -158,14 +162,19 @@ class AnalogMatrix(ProductsByUnit):
         """What drives the rows of every tile, and the tile."""
         return ((inputs, tile) for block in self._blocks for inputs, row in block.rows() for tile in row)
 
-    def _test(self, tile: Any, inputs: npt.NDArray[np.int64], mapped: Floats, index: int) -> None:
-        """Give a tile the faults of its chip, and the weights that its devices are to be programmed to."""
+    def _test(self, tile: Any, inputs: npt.NDArray[np.int64], mapped: Floats, index: int) -> ChipTile:
+        """Give a tile the faults of its chip, and the weights that its devices are to be programmed to.
+
+        Where several pairs hold a weight their noise model knows the faults, since each has its own.
+        """
         scales = np.broadcast_to(tile.get_mapping_scales().detach().numpy(), len(mapped))
         chip = on_chip(self.hardware, device_entropy(*self._stream, "faults", index), mapped, scales, inputs, index)
-        tile.tile.faults = chip.held
+        tile.tile.faults = chip.held if chip.faults.pairs == 1 else None
         tile.tile.offset = None if chip.faults.offset is None else torch.from_numpy(chip.faults.offset)
-        tile.tile.set_weights(torch.from_numpy(chip.target))
-        tile.reference_combined_weights = torch.from_numpy(chip.target)
+        target = torch.from_numpy(chip.faults.mean(chip.target))
+        tile.tile.set_weights(target)
+        tile.reference_combined_weights = target
+        return chip
 
     def drift_to(self, t_s: float, read: int = 0) -> None:
         """Let the programmed devices drift to ``t_s`` seconds after the first read and draw read noise.
@@ -284,6 +293,7 @@ def _state(tile: Any, inputs: npt.NDArray[np.int64], size: int, copies: int) -> 
         input_range=input_range,
         offset=None if tile.tile.offset is None else tile.tile.offset.numpy(),
         levels=tile.tile.levels,
+        driven=None if copies == 1 else np.bincount(inputs, minlength=size).astype(np.float32),
     )
 
 

@@ -14,7 +14,7 @@ from lhc.hardware.stuck_cells import stuck_count
 __all__ = ["Machine", "time_error"]
 
 MOST_FAULTY = 2**22
-"""Weights of a tile whose faults are drawn."""
+"""Pairs of a tile whose faults are drawn."""
 
 
 class Machine(Section):
@@ -49,6 +49,17 @@ class Machine(Section):
         In units of the product of one full-scale input and one full-scale weight, squared.
         """
         return (self.adc.noise**2 + self.adc.rounding_variance) * sum(read**2 for read in self.dac.reads)
+
+    @property
+    def pairs_per_weight(self) -> int:
+        """Pairs of devices in the unit cell of a weight."""
+        return self.devices.pairs_per_weight if isinstance(self.devices, PairedDevices) else 1
+
+    @property
+    def stuck_by_tile(self) -> tuple[int, ...]:
+        """Stuck cells of every tile of the one chip whose map is known; ValueError where that cannot be read."""
+        rows = self.tiles.rows * self.pairs_per_weight
+        return tuple(stuck_count(text, self.tiles.cols, rows) for text in self.faults.map or ())
 
     @property
     def cells(self) -> int:
@@ -91,14 +102,15 @@ class Machine(Section):
     def _faults_are_of_pairs(self) -> "Machine":
         if self.faults.any and self.devices is not None and not self.devices.pairs:
             raise ValueError(f"faults are those of pairs of cells, and a weight of {self.devices.model} is one device")
-        if self.faults.any and isinstance(self.devices, PairedDevices) and not self.devices.plain:
+        devices, pairs = self.devices, self.pairs_per_weight
+        one_sided = not isinstance(devices, PairedDevices) or (devices.pair == "one-sided" and devices.g_min_us == 0)
+        if self.faults.any and not one_sided:
             raise ValueError(
-                "faults are modelled for one pair of devices a weight, one-sided and with a g_min of 0: leave out"
-                " devices.g_min_us, devices.pair and devices.pairs_per_weight, or the faults (several pairs a weight:"
-                " compensation.copies holds weights several times beside faults)"
+                "faults are modelled for pairs of devices that are one-sided and have a g_min of 0: leave out"
+                " devices.g_min_us and devices.pair, or the faults"
             )
-        if self.faults.any and self.tiles.rows * self.tiles.cols > MOST_FAULTY:
-            raise ValueError(f"faults are drawn cell by cell: a tile may have at most {MOST_FAULTY} weights")
+        if self.faults.any and self.tiles.rows * self.tiles.cols * pairs > MOST_FAULTY:
+            raise ValueError(f"faults are drawn cell by cell: a tile may have at most {MOST_FAULTY} pairs")
         return self
 
     @model_validator(mode="after")
@@ -109,8 +121,7 @@ class Machine(Section):
         for name, each in (("map", faults.map), ("tile_noise", faults.tile_noise)):
             if each is not None and len(each) != tiles.count:
                 raise ValueError(f"faults.{name} describes {len(each)} tiles, and tiles.count is {tiles.count}")
-        for text in faults.map or ():
-            stuck_count(text, tiles.cols, tiles.rows)
+        assert self.stuck_by_tile is not None  # every text of a map is read
         if faults.tiles and tiles.count is not None and max(faults.tiles) >= tiles.count:
             raise ValueError(f"tile {max(faults.tiles)}: the chip has tiles 0 to {tiles.count - 1}")
         return self

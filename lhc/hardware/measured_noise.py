@@ -6,6 +6,7 @@ import numpy as np
 
 from lhc.hardware.device_model import LEAST_MAGNITUDE, Tensor
 from lhc.hardware.measured_devices import Floats, Measured
+from lhc.hardware.unit_cell import FaultyCells
 
 __all__ = ["MeasuredNoise"]
 
@@ -30,16 +31,24 @@ class _Cells:
 class MeasuredNoise:
     """In the place of an aihwkit noise model; random numbers come from torch's global generator."""
 
-    def __init__(self, devices: Measured) -> None:
-        """Devices by their tables."""
+    def __init__(self, devices: Measured, chip: FaultyCells | None = None) -> None:
+        """Devices by their tables; those of ``chip`` on a tile with faults."""
         self.devices = devices
+        self.chip = chip
+
+    def on(self, chip: FaultyCells) -> "MeasuredNoise":
+        """The same on a tile with faults, where several pairs hold a weight."""
+        return MeasuredNoise(self.devices, chip)
 
     def apply_programming_noise(self, weights: Tensor) -> tuple[Tensor, list[_Cells]]:
         """Program a tile's weights, ``(outputs, inputs)``: what it holds at the first read, and its cells."""
         values = weights.detach().cpu().numpy().astype(np.float64)
         full = max(float(np.abs(values).max(initial=0.0)), LEAST_MAGNITUDE)
-        cells = []
-        pairs = self.devices.cells(values / full) * self.devices.pairs_per_weight
+        cells, count = [], self.devices.pairs_per_weight
+        pairs = self.devices.cells(values / full) * count
+        if self.chip is not None:
+            full, each = self.chip.full, np.split(self.chip.target.astype(np.float64), count, axis=1)
+            pairs = tuple(side for one in each for side in self.devices.cells(one / full))
         for number, targets in enumerate(pairs):
             sign, shape = (-1) ** number, (len(self.devices.times_s), *targets.shape)
             normal = weights.new_empty(shape).normal_().cpu().numpy()
@@ -51,11 +60,17 @@ class MeasuredNoise:
         return self._weights(weights, drift_noise_parameters, t_inference, reads=True)
 
     def _weights(self, like: Tensor, cells: list[_Cells], t_s: float, reads: bool) -> Tensor:
-        total = np.zeros(like.shape)
+        found = []
         for one in cells:
             held = self.devices.conductances(one.targets, one.independent, t_s)
             if reads and any(self.devices.read_us) and self.devices.read_noise_scale > 0:
                 noise = like.new_empty(one.targets.shape).normal_().cpu().numpy()
                 held = np.maximum(held + self.devices.read_noise(one.targets) * noise, 0)
-            total += one.sign * held * (one.full / self.devices.span_us / self.devices.pairs_per_weight)
+            found.append(held * (one.full / self.devices.span_us))
+        if self.chip is not None:
+            sides = (np.concatenate(found[side::2], axis=1, dtype=np.float32) for side in (0, 1))
+            return like.new_tensor(self.chip.joined(*sides))
+        total = np.zeros(like.shape)
+        for one, held in zip(cells, found, strict=True):
+            total += one.sign * held / self.devices.pairs_per_weight
         return like.new_tensor(total)

@@ -8,14 +8,36 @@ g⁺ and g⁻ being what the devices of each pair hold, and g⁻ of a reference 
 row of the tile. Every device is programmed, drifts and is read by itself, by the functions of aihwkit's noise model.
 Its ``NPairConductanceConverter`` fills a pair when those before it are full, and joins devices before they drift; here
 all pairs of a weight are programmed alike, as in multi-device synapses (Boybat et al., Nat. Commun. 9, 2514, 2018).
+
+Beside stuck cells each pair is programmed to what the test of a chip makes of it; stuck cells hold their own.
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
 
 from lhc.hardware.device_model import LEAST_MAGNITUDE, PairedDevices, Tensor
 
-__all__ = ["CellNoise"]
+__all__ = ["CellNoise", "FaultyCells"]
+
+Floats = npt.NDArray[np.float32]
+
+
+class FaultyCells(Protocol):
+    """Stuck cells of a tile, see `lhc.runtime.faulty_tiles.ChipTile`; arrays ``(outputs, pairs · inputs)``."""
+
+    @property
+    def target(self) -> Floats:
+        """Weights that the pairs are programmed to."""
+
+    @property
+    def full(self) -> float:
+        """The weight that one pair at g_max stands for."""
+
+    def joined(self, positive: Floats, negative: Floats) -> Floats:
+        """The weights of a tile where healthy cells of both sides hold these, ``(outputs, inputs)``."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,16 +59,25 @@ class _HeldCells:
 class CellNoise:
     """In the place of an aihwkit noise model; random numbers come from torch's global generator."""
 
-    def __init__(self, devices: PairedDevices, model: Any) -> None:  # noqa: ANN401 - aihwkit is untyped
-        """Cells of devices, of which ``model`` is aihwkit's noise model."""
+    def __init__(self, devices: PairedDevices, model: Any, chip: FaultyCells | None = None) -> None:  # noqa: ANN401 - aihwkit is untyped
+        """Cells of devices, of which ``model`` is aihwkit's noise model; those of ``chip`` have one side a weight."""
         self.devices = devices
         self.model = model
+        self.chip = chip
+
+    def on(self, chip: FaultyCells) -> "CellNoise":
+        """The same on a tile with faults."""
+        return CellNoise(self.devices, self.model, chip)
 
     def apply_programming_noise(self, weights: Tensor) -> tuple[Tensor, _HeldCells]:
         """Program a tile's weights, ``(outputs, inputs)``: what it holds at the first read, and its devices."""
         weights = weights.detach()
         greatest = weights.abs().max().clamp(min=LEAST_MAGNITUDE)
         targets = self.devices.cells(weights / greatest) * self.devices.pairs_per_weight
+        if self.chip is not None:
+            greatest = weights.new_tensor(self.chip.full)
+            each = np.split(self.chip.target, self.devices.pairs_per_weight, axis=1)
+            targets = tuple(g for one in each for g in self.devices.cells(weights.new_tensor(one) / greatest))
         programmed, drift = zip(*map(self._programmed, targets), strict=True)
         return self._weights(programmed, greatest), _HeldCells(greatest, programmed, drift)
 
@@ -62,5 +93,10 @@ class CellNoise:
         return self.model.apply_programming_noise_to_conductance(target), self.model.generate_drift_coefficients(target)
 
     def _weights(self, conductances: tuple[Tensor, ...], greatest: Tensor) -> Tensor:
+        if self.chip is not None:
+            sides = (conductances[::2], conductances[1::2])
+            one = greatest / self.devices.span_us
+            held = (np.concatenate([(g * one).numpy() for g in side], axis=1) for side in sides)
+            return conductances[0].new_tensor(self.chip.joined(*held))
         difference = sum(conductances[::2]) - sum(conductances[1::2])
         return difference * (greatest / (self.devices.span_us * self.devices.pairs_per_weight))

@@ -2,7 +2,6 @@
 
 from lhc.hardware import Hardware
 from lhc.hardware.device_model import PairedDevices
-from lhc.hardware.stuck_cells import stuck_count
 from lhc.support.numbers import count, counted, share_text
 
 __all__ = ["cells_text", "converters_text", "faults_text"]
@@ -40,15 +39,16 @@ def converters_text(machine: Hardware) -> str:
 
 def faults_text(machine: Hardware) -> str:
     """What chips have of them, by the names of the description; nothing where they have none."""
-    faults, tiles = machine.faults, machine.tiles
+    faults = machine.faults
     found = [
         f"{name.replace('_', ' ')} {value:g}"
         for name, value in faults
         if isinstance(value, float) and name != "found" and value > 0
     ]
     if faults.map is not None:
-        stuck = sum(stuck_count(text, tiles.cols, tiles.rows) for text in faults.map)
-        found.append(f"{count(stuck)} stuck cells of one chip's map: every programming is one of that chip")
+        found.append(
+            f"{count(sum(machine.stuck_by_tile))} stuck cells of one chip's map: every programming is one of that chip"
+        )
     if faults.tile_noise is not None:
         found.append(f"tile noise {min(faults.tile_noise):g} to {max(faults.tile_noise):g}")
     if found and faults.remap and faults.any:

@@ -61,8 +61,8 @@ def test_aihwkit_s_configurations_say_pairs(preset: str, pair: dict[str, Any]) -
     ("change", "message"),
     [
         ({"devices": {"g_min_us": 25.0}}, "g_min_us must be below g_max_us"),
-        ({"devices": {"g_min_us": 1.0}, "faults": {"stuck_low": 0.1}}, "faults are modelled for one pair"),
-        ({"devices": {"pair": "two-sided"}, "faults": {"dead_rows": 0.1}}, "faults are modelled for one pair"),
+        ({"devices": {"g_min_us": 1.0}, "faults": {"stuck_low": 0.1}}, "faults are modelled for pairs"),
+        ({"devices": {"pair": "two-sided"}, "faults": {"dead_rows": 0.1}}, "faults are modelled for pairs"),
     ],
 )
 def test_what_cannot_be_is_refused(change: dict[str, Any], message: str) -> None:

@@ -31,6 +31,23 @@ def test_cells_of_a_map_are_those_of_the_table(tmp_path: Path) -> None:
     assert Hardware.parse(found.to_yaml(), "x") == found
 
 
+def test_where_weights_have_several_pairs_a_line_tells_which(tmp_path: Path) -> None:
+    base = SMALL.with_fields({"devices": {"model": "pcm", "pairs_per_weight": 2}})
+    path = tmp_path / "chip7.csv"
+    path.write_text(f"{HEAD},pair\n0,6,4,positive,low,1\n0,6,4,positive,low,0\n")
+    found, text = with_fault_map(base, path)
+    assert found.faults.map is not None
+    assert np.argwhere(stuck_cells(found.faults.map[0], 5, 14)).tolist() == [[0, 4, 6], [0, 4, 13]]
+    assert text.startswith("2 stuck cells, 0.357 %")
+    assert Hardware.parse(found.to_yaml(), "x") == found
+    path.write_text(f"{HEAD},pair\n0,6,4,positive,low,2\n")
+    with pytest.raises(DataError, match="pair '2': a number from 0 to 1"):
+        with_fault_map(base, path)
+    path.write_text(f"{HEAD}\n0,6,4,positive,low\n")
+    with pytest.raises(DataError, match=r"side, stuck, pair$"):
+        with_fault_map(base, path)
+
+
 def test_the_last_tile_of_a_map_is_the_last_of_a_chip_that_does_not_say(tmp_path: Path) -> None:
     base = SMALL.model_copy(update={"tiles": Tiles(rows=7, cols=5)})
     assert mapped(tmp_path, "2,0,0,positive,low", base=base).tiles.count == 3
@@ -64,8 +81,8 @@ def test_lines_that_do_not_fit_are_refused(tmp_path: Path, line: str, message: s
 
 
 def test_cells_that_no_faults_are_known_for_are_refused(tmp_path: Path) -> None:
-    pairs = SMALL.with_fields({"devices": {"model": "pcm", "pairs_per_weight": 2}})
-    with pytest.raises(ConfigError, match=r"^hardware 'lionheart': .*one pair of devices a weight[^{]*$"):
+    pairs = SMALL.with_fields({"devices": {"model": "pcm", "pair": "two-sided"}})
+    with pytest.raises(ConfigError, match=r"^hardware 'lionheart': .*pairs of devices that are one-sided[^{]*$"):
         mapped(tmp_path, "0,0,0,positive,low", base=pairs)
 
 

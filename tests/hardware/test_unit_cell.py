@@ -140,11 +140,18 @@ def test_configurations_are_read_back(preset: str, cell: dict[str, Any]) -> None
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        ({"faults": {"stuck_low": 0.1}}, "faults are modelled for one pair"),
         ({"currents": {"read_noise": 0.1}}, "currents are those of one pair a weight"),
         ({"costs": {"model": "diana"}}, "does not count unit cells"),
     ],
 )
-def test_what_cannot_be_is_refused(cell: dict[str, Any], more: dict[str, Any], message: str) -> None:
+def test_currents_and_cost_models_without_cells_are_refused(
+    cell: dict[str, Any], more: dict[str, Any], message: str
+) -> None:
     with pytest.raises(ConfigError, match=message):
         Hardware.parse(write_yaml({"name": "x", "devices": cell, **more}), "x")
+
+
+@pytest.mark.parametrize("cell", [CELLS[1], CELLS[2], PAIRS[1]], ids=str)
+def test_faults_of_other_than_one_sided_pairs_are_refused(cell: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match="pairs of devices that are one-sided and have a g_min of 0"):
+        Hardware.parse(write_yaml({"name": "x", "devices": cell, "faults": {"stuck_low": 0.1}}), "x")
