@@ -13,7 +13,8 @@ scale, compensation), one of the vector (what the DAC divides it by) and one of 
 
 summed over the rows of tiles, of which several may hold copies or slices of the same weights. Where inputs are driven
 in slices, (noise² + dy²/12) is that of all reads together. Read noise of products (`lhc.hardware.currents`) adds
-read_noise² Σ_o c_o² Σ_j |w_oj| Σ_p g_p,o² x_q,pj², with w what the tile holds; IR drop is left out.
+read_noise² Σ_o c_o² Σ_j |w_oj| Σ_p g_p,o² x_q,pj², with w what the tile holds (constant: with the number of rows that
+an input drives instead of |w|); IR drop is left out.
 
 A chip whose outputs are calibrated gives ``gain · y + offset``: with gains a_o and offsets b_o of the layer alone
 (`lhc.runtime.chip_calibration.calibrated_alone`), a_o W_r takes the place of W_r, a_o c_o that of c_o, and every output
@@ -27,7 +28,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from lhc.conductances import Correction, ProgrammedMatrix
+from lhc.conductances import Correction, ProgrammedMatrix, ProgrammedTile
 from lhc.hardware import Hardware
 from lhc.runtime.differentiable_products import DifferentiableProduct
 
@@ -130,10 +131,18 @@ class NoisyProduct:
         worth = torch.zeros(len(chips), *self.product.matrix.shape)
         for found, chip, scales in zip(worth, chips, self._scales, strict=True):
             for start, row, scale in zip(chip.starts, chip.tiles, scales, strict=True):
-                weights = torch.from_numpy(np.abs(np.concatenate([tile.weights for tile in row])))
+                weights = torch.from_numpy(self._noisy_rows(row))
                 factor = torch.from_numpy(np.float32(np.square(scale / (row[0].input_range or 1.0))))
                 found[:, start : start + weights.shape[1]] += factor[:, None] * weights
         return worth
+
+    def _noisy_rows(self, row: Sequence[ProgrammedTile]) -> npt.NDArray[np.float32]:
+        """``|w|`` of a row of tiles, or where read noise is constant how often each input is driven there."""
+        if not self._hardware.currents.constant:
+            return np.asarray(np.abs(np.concatenate([tile.weights for tile in row])))
+        driven = row[0].driven
+        shape = sum(len(tile.weights) for tile in row), row[0].weights.shape[1]
+        return np.broadcast_to(np.float32(1) if driven is None else driven, shape).copy()
 
     def _driven(self, vectors: Tensor, at_output: Tensor) -> Tensor:
         """``Σ_p g² x²``, ``(groups · outputs, inputs)``; 0 where products have no read noise."""

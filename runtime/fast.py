@@ -196,13 +196,25 @@ class FastMatrix:
             self._by_read(pairs[..., 1]),
             np.tile(np.array(self._io.slices, np.float32).reshape(-1, 2), (len(heights), 1)),
             self._by_read(self._currents(heights)),
+            self._variances(first),
             self._levels(matrices),
         )
 
     def _currents(self, heights: npt.NDArray[np.int64]) -> Floats:
         """See `RowConverters.in_codes`; none where products have none."""
-        found = [self._io.in_codes(int(height)) for height in heights] if self._io.currents.any else []
+        found = [self._io.in_codes(int(height)) for height in heights] if self._io.currents.by_weight else []
         return np.array(found, np.float32).reshape(-1, 4)
+
+    def _variances(self, first: ProgrammedMatrix) -> Floats:
+        """See `PackedTiles`; none where products have no constant read noise."""
+        if not self._io.currents.constant:
+            return np.zeros((0, 0), np.float32)
+        inputs = [row[0].weights.shape[1] for row in first.tiles]
+        found = np.zeros((len(inputs), max(inputs) + 1), np.float32)
+        for line, count, row in zip(found, inputs, first.tiles, strict=True):
+            driven = row[0].driven
+            line[: count + 1] = self._io.by_vector(np.ones(count, np.float32) if driven is None else driven)
+        return self._by_read(found)
 
     def _levels(self, matrices: Sequence[ProgrammedMatrix]) -> Floats:
         """Of ADCs whose steps differ, as `PackedTiles` has them."""

@@ -11,6 +11,7 @@ import numpy as np
 
 from lhc.conductances import Floats
 from lhc.runtime.compiled_code import compiled
+from lhc.runtime.current_kernels import vector_noise, with_currents
 from lhc.runtime.image_places import ImageMemory, ImagePlaces
 from lhc.runtime.lanes import LANES, beyond, chosen, clipped, magnitude, spread, spread_word
 from lhc.runtime.normals import threefry_lanes
@@ -29,7 +30,6 @@ from lhc.runtime.tile_kernels import (
     one_row,
     opened,
     sample_keys,
-    with_currents,
 )
 from lhc.runtime.window_codes import BlockSpans, ImageSpans, block_spans, convert, drive, prepare
 
@@ -59,6 +59,7 @@ def _read(
     k0 = _of_images(block.keys, keys, n, block)
     k1 = _of_images(block.keys, keys + block.pitch, n, block)
     half = spread_word(np.uint32(16))
+    deviation = vector_noise(tiles, row, inputs, codes) if tiles.by_vector else spread(np.float32(1))
     saturated = 0
     for m in range(0, rows, ROWS):
         last = min(m + ROWS, rows)
@@ -75,7 +76,9 @@ def _read(
         for four in range(m, last, 4):
             w0, w1 = threefry_lanes(k0, k1, counters, spread_word(np.uint32(counter + four // 4)))
             for line in range(four, min(four + 4, last)):
-                noise = deviate(tiles.levels, w0)
+                noise = deviate(tiles, w0)
+                if tiles.by_vector:
+                    noise = noise * deviation
                 if tiles.has_currents:
                     noise = noise * _with_currents(tiles, row, place + m * inputs + line - m, inputs, codes, z, line)
                 noise = noise + item(tiles.offsets, output + line)

@@ -7,7 +7,8 @@ same function from the stream's key and the place's address, as JAX splits its k
 A deviate is one of 16,384 levels, chosen by 14 bits (output noise of products: 8,192, by 13): the means of the normal
 distribution between its quantiles k / 16,384, scaled to unit variance. Its distribution function differs from the
 normal one by at most 2^-15 (2^-14), and no deviate lies beyond 4.1 (3.9) standard deviations; output noise is rounded
-to ADC codes of about that deviation afterwards.
+to ADC codes of about that deviation afterwards. Where it is so much smaller than a code that only its tails are seen,
+the three bits that are left of a deviate's 16 divide the outermost level, and deviates end at 4.4.
 """
 
 from functools import lru_cache
@@ -25,11 +26,13 @@ from lhc.runtime.spans import span, stored
 __all__ = [
     "COUNTERS",
     "LEVEL_SHIFT",
+    "TAIL",
     "NoiseStream",
     "Words",
     "fill_words",
     "half_levels",
     "normal_levels",
+    "tailed_levels",
     "threefry",
     "threefry_lanes",
 ]
@@ -41,6 +44,8 @@ _ROTATIONS = (13, 15, 26, 6, 17, 29, 16, 24)
 _LEVELS = 2**14
 LEVEL_SHIFT = 2
 """Of the 16 bits drawn for a deviate, the lowest ones are left out."""
+TAIL = 8
+"""Parts of the outermost level of output noise, where its tails matter."""
 COUNTERS = 1024
 """Counters that are used up together: their words stay in the first-level cache."""
 
@@ -57,6 +62,11 @@ def normal_levels(std: float, count: int = _LEVELS) -> Floats:
 def half_levels(std: float) -> Floats:
     """Those of 8,192 levels that are above 0, ``(4096,)``: few enough for the first-level cache."""
     return normal_levels(std, _LEVELS // 2)[_LEVELS // 4 :]
+
+
+def tailed_levels(std: float) -> Floats:
+    """The same with the outermost one in `TAIL` parts, ``(4095 + TAIL,)``."""
+    return np.append(half_levels(std)[:-1], normal_levels(std, _LEVELS // 2 * TAIL)[-TAIL:])
 
 
 def _mixed(x: Any, y: Any, bits: int) -> tuple[Any, Any]:

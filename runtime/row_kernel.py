@@ -10,6 +10,7 @@ import numpy as np
 
 from lhc.conductances import Floats
 from lhc.runtime.compiled_code import compiled
+from lhc.runtime.current_kernels import with_currents
 from lhc.runtime.lanes import LANES, clipped, greater, magnitude, numbered, spread, spread_word
 from lhc.runtime.normals import Words, threefry_lanes
 from lhc.runtime.spans import loaded, number, put, span, stored
@@ -27,7 +28,6 @@ from lhc.runtime.tile_kernels import (
     noisy,
     opened,
     sample_keys,
-    with_currents,
 )
 
 __all__ = ["RowMemory", "multiply_rows"]
@@ -150,17 +150,31 @@ def _noise(
     k1 = spread_word(number(rows.keys, LANES + place))
     x = spread_word(np.uint32((rows.first + vector) % rows.per_sample))
     half = spread_word(np.uint32(16))
+    deviation = spread(_deviation(rows, tiles, row, place, codes) if tiles.by_vector else np.float32(1))
     for m0 in range(0, outputs, 4 * _COUNTERS):
         for lanes in range(0, _COUNTERS, LANES):
             w0, w1 = threefry_lanes(k0, k1, x, numbered(np.uint32(counter + m0 // 4 + lanes)))
             for m in range(m0 + lanes, min(m0 + 4 * _COUNTERS, outputs), _COUNTERS):
-                noise = deviate(tiles.levels, w0)
+                noise = deviate(tiles, w0)
+                if tiles.by_vector:
+                    noise = noise * deviation
                 if tiles.has_currents:
                     noise = noise * _with_currents(rows, tiles, row, weights, place, m, codes, z)
                 noise = noise + loaded(tiles.offsets, output + m)
                 saturated += noisy(z, z0 + m, noise, tiles, output + m, True)
                 w0, w1 = w1, w0 << half
     return saturated
+
+
+@compiled(inner=True, within=True)
+def _deviation(rows: RowSpans, tiles: TileSpans, row: int, place: int, codes: Any) -> np.float32:
+    """Of the noise of a vector, where read noise is constant."""
+    first, line = row * tiles.vector_pitch, place * rows.pitch
+    variance = number(tiles.variances, first)
+    for k in range(number(tiles.inputs, 2 * row + 1) - number(tiles.inputs, 2 * row)):
+        code = number(codes, line + k)
+        variance += number(tiles.variances, first + 1 + k) * code * code
+    return np.float32(np.sqrt(variance))
 
 
 @compiled(inner=True)

@@ -4,16 +4,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lhc.conductances import Floats
 from lhc.hardware import Hardware
 from lhc.hardware.converters import Converters
 from lhc.hardware.currents import Currents
 from lhc.runtime.kernels import ROUNDS
-from lhc.runtime.normals import half_levels
+from lhc.runtime.normals import half_levels, tailed_levels
 from lhc.runtime.tile_kernels import ConverterCodes
 
 __all__ = ["RowConverters"]
 
 INFINITE = np.float32(np.inf)
+_RARE = 0.2
+"""Deviation of output noise, in codes, below which half a code is beyond 2.5 deviations."""
 
 
 @dataclass(frozen=True)
@@ -77,9 +80,12 @@ class RowConverters:
     def codes(self) -> ConverterCodes:
         """What kernels take."""
         deviation = self.noise
-        if self.currents.any:  # the kernels' factor is that of every product
+        if self.currents.any:  # the kernels' factor is that of every product, or vector
             deviation = float(self.noise > 0 or self.currents.read_noise > 0)
-        levels = half_levels(deviation) if deviation > 0 else np.zeros(0, np.float32)
+        levels = np.zeros(0, np.float32)
+        if deviation > 0:
+            rare = self.output_shift > 0 and not self.currents.any and deviation < _RARE
+            levels = tailed_levels(deviation) if rare else half_levels(deviation)
         return ConverterCodes(
             self.scales_vectors,
             self.input_shift,
@@ -93,11 +99,23 @@ class RowConverters:
     def in_codes(self, inputs: int) -> tuple[float, float, float, float]:
         """Numbers of `lhc.hardware.currents` for a tile with so many rows, p being weights times codes in output codes.
 
-        Variance of the output noise; variance by ``Σ |p| |code|``; ``a`` by ``Σ |p|``; factor on the drop.
+        Variance of the output noise; variance by ``Σ |p| |code|``; ``a`` by ``Σ |p|``; factor on the drop. Where read
+        noise is constant, the variances are those of `by_vector`.
         """
-        read = self.currents.read_noise**2 * self.drive_step / self.output_step
         current = inputs * self.output_step / self.currents.ir_drop_g_ratio
+        if self.currents.constant:
+            return 1.0, 0.0, current, self.currents.ir_drop
+        read = self.currents.read_noise**2 * self.drive_step / self.output_step
         return self.noise**2, read, current, self.currents.ir_drop
+
+    def by_vector(self, driven: Floats) -> Floats:
+        """Variance of the output noise, and of constant read noise by the square of each input's code, in codes.
+
+        Args:
+            driven: rows of the tile that each input drives, ``(inputs,)``.
+        """
+        read = (self.currents.read_noise * self.drive_step / self.output_step) ** 2
+        return np.append(self.noise**2, read * driven).astype(np.float32)
 
     def input_codes(self, reduction: float, input_range: float | None) -> tuple[np.float32, np.float32]:
         """From inputs to codes in a round of bound management, and the greatest code.

@@ -110,7 +110,9 @@ class PerVectorMVM(AnalogMVM):  # type: ignore[misc]  # aihwkit is untyped
             near = 1 - (1 - torch.arange(n, dtype=x.dtype) / n) ** 2
             output -= io_pars.ir_drop * a * (a * (0.05 * a - 0.2) + 0.5) * ((x * near) @ weight.T)
         if io_pars.w_noise > 0:
-            output += io_pars.w_noise * (x.square() @ weight.abs().T).sqrt() * torch.randn_like(output)
+            constant = io_pars.w_noise_type == WeightNoiseType.ADDITIVE_CONSTANT
+            power = x.square().sum(1, keepdim=True) if constant else x.square() @ weight.abs().T
+            output += io_pars.w_noise * power.sqrt() * torch.randn_like(output)
         return cls._finalize_output(out_values=output, io_pars=io_pars, **fwd_pars)
 
     @classmethod

@@ -8,7 +8,7 @@ import numpy.typing as npt
 from lhc.conductances import Floats
 from lhc.runtime.compiled_code import compiled
 from lhc.runtime.kernels import ROUNDS
-from lhc.runtime.lanes import LANES, WIDE, alike, beyond, chosen, fused, magnitude, root, signed, spread, spread_word
+from lhc.runtime.lanes import LANES, WIDE, alike, beyond, chosen, fused, magnitude, signed, spread, spread_word
 from lhc.runtime.normals import Words, threefry_lanes
 from lhc.runtime.spans import gathered, item, loaded, number, span, stored
 
@@ -28,11 +28,12 @@ __all__ = [
     "one_row",
     "opened",
     "sample_keys",
-    "with_currents",
 ]
 
 Integers = npt.NDArray[np.int64]
 
+_HALF = 4096
+"""Levels of noise above 0."""
 ROWS = 8
 """Rows of a block of products: with `LANES` they fill half of the registers."""
 
@@ -58,7 +59,10 @@ class PackedTiles(NamedTuple):
             once. Rows of tiles that are the same but for it are reads of the same tiles.
         levels: of ADCs whose steps differ: what every capacitor adds, in codes, the least significant first, by output
             as ``offsets``, ``(capacitors, ...)``; empty where all are alike.
-        currents: by row of tiles, see `RowConverters.in_codes`, ``(rows of tiles, 4)``; empty where there are none.
+        currents: by row of tiles, see `RowConverters.in_codes`, ``(rows of tiles, 4)``; empty where none depend on
+            weights.
+        variances: by row of tiles, see `RowConverters.by_vector`, ``(rows of tiles, inputs + 1)``; empty where no read
+            noise is constant.
     """
 
     weights: Floats
@@ -73,6 +77,7 @@ class PackedTiles(NamedTuple):
     limits: Floats
     slices: Floats
     currents: Floats
+    variances: Floats
     levels: Floats
 
     def of_chip(self, chip: int) -> "PackedTiles":
@@ -94,7 +99,8 @@ class ConverterCodes(NamedTuple):
         output_limit: greatest magnitude that does not count as saturated.
         output_clip: greatest magnitude.
         reductions: of the inputs, by round of bound management.
-        levels: half of the levels of noise, of deviation 1 where products have currents; empty without noise.
+        levels: half of the levels of noise, of deviation 1 where products have currents; empty without noise. More
+            than 4,096 where the outermost one is divided.
     """
 
     scales_vectors: bool
@@ -144,14 +150,18 @@ class TileSpans(NamedTuple):
     limits: Any
     slices: Any
     currents: Any
+    variances: Any
     capacitors: Any
     capacitor_count: int
     pitch: int
+    vector_pitch: int
     reductions: Any
     levels: Any
     silent: bool
+    tailed: bool
     sliced: bool
     has_currents: bool
+    by_vector: bool
     rounds: int
     chips: int
     rows: int
@@ -181,14 +191,18 @@ def opened(tiles: PackedTiles, io: ConverterCodes) -> TileSpans:
         span(tiles.limits),
         span(tiles.slices),
         span(tiles.currents),
+        span(tiles.variances),
         span(tiles.levels),
         tiles.levels.shape[0],
         tiles.levels.shape[1],
+        tiles.variances.shape[1],
         span(io.reductions),
         span(io.levels),
         len(io.levels) == 0,
+        len(io.levels) > _HALF,
         len(tiles.slices) > 0,
         len(tiles.currents) > 0,
+        len(tiles.variances) > 0,
         len(io.reductions),
         tiles.places.shape[0],
         tiles.places.shape[1],
@@ -310,56 +324,15 @@ def _whole(size: Any, share: Any) -> Any:
 
 
 @compiled(inner=True)
-def with_currents(
-    tiles: TileSpans,
-    row: int,
-    inputs: int,
-    a: Any,
-    a0: int,
-    step: int,
-    b: Any,
-    b0: int,
-    codes_in_lanes: bool,
-    z: Any,
-    place: int,
-) -> Any:
-    """Take from a vector of products what is lost along wires; the deviation of their noise.
-
-    Args:
-        tiles: what multiplies.
-        row: of tiles.
-        inputs: of that row of tiles.
-        a: weights or codes that are the same for all lanes.
-        a0: place of the first.
-        step: between them.
-        b: what they are multiplied by, `LANES` side by side.
-        b0: place of the first.
-        codes_in_lanes: ``b`` has the codes.
-        z: takes the products.
-        place: where they are.
-    """
-    lost, current, variance = spread(np.float32(0)), spread(np.float32(0)), spread(np.float32(0))
-    share = np.float32(1) / np.float32(inputs)
-    for k in range(inputs):
-        one, lanes = item(a, a0 + k * step), loaded(b, b0 + k * LANES)
-        part = one * lanes
-        far = np.float32(1) - np.float32(k) * share
-        lost = fused(part, spread(np.float32(1) - far * far), lost)
-        current = current + magnitude(part)
-        variance = fused(magnitude(part), magnitude(lanes) if codes_in_lanes else magnitude(one), variance)
-    first = 4 * row
-    current = current * spread(number(tiles.currents, first + 2))
-    drop = (current * spread(np.float32(0.05)) - spread(np.float32(0.2))) * current + spread(np.float32(0.5))
-    drop = drop * current * spread(number(tiles.currents, first + 3))
-    stored(z, place, loaded(z, place) - drop * lost)
-    return root(fused(variance, spread(number(tiles.currents, first + 1)), spread(number(tiles.currents, first))))
-
-
-@compiled(inner=True)
-def deviate(levels: Any, word: Any) -> Any:
-    """Noise from the upper 16 bits of words: the sign, and 12 bits for one of the levels."""
-    place = (word >> spread_word(np.uint32(19))) & spread_word(np.uint32(0xFFF))
-    return signed(gathered(levels, 0, place), word)
+def deviate(tiles: TileSpans, word: Any) -> Any:
+    """Noise from the upper 16 bits of words: the sign, 12 bits for one of the levels, 3 for a part of the last one."""
+    place = (word >> spread_word(np.uint32(19))) & spread_word(np.uint32(_HALF - 1))
+    if tiles.tailed:
+        one = spread_word(np.uint32(1))
+        last = (place + one) >> spread_word(np.uint32(12))
+        last = last | (last << one) | (last << spread_word(np.uint32(2)))  # 7, or 0 elsewhere
+        place = place + (last & (word >> spread_word(np.uint32(16))))
+    return signed(gathered(tiles.levels, 0, place), word)
 
 
 @compiled(inner=True)

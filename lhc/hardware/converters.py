@@ -1,7 +1,8 @@
 """The numbers of DAC and ADC that every engine computes with: codes, and what a code stands for."""
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -33,6 +34,8 @@ class Converters:
         adc_limit: greatest output code (greatest output, where outputs are not quantised); None: never clipped.
         adc_saturated: outputs of a greater magnitude count as saturated, in the unit of ``adc_limit``.
         noise_sigma: standard deviation of the output noise, in units of full-scale input x full-scale weight.
+        read_noise: of constant read noise, see `lhc.hardware.currents`, likewise.
+        noise_most: greatest deviation of both together, where all rows of a tile are driven fully.
         reductions: by what a vector is divided in each round of bound management; 1 alone without.
     """
 
@@ -43,6 +46,8 @@ class Converters:
     adc_limit: float | None
     adc_saturated: float | None
     noise_sigma: float
+    read_noise: float
+    noise_most: float
     reductions: tuple[float, ...]
 
     @classmethod
@@ -51,6 +56,7 @@ class Converters:
         dac, adc = hardware.dac, hardware.adc
         # Inputs beyond a static range are clipped to it.
         reach = 1.0 if dac.clip is None and dac.scaling == "static" else dac.clip
+        read_noise = hardware.currents.read_noise if hardware.currents.constant else 0.0
         limit = None if adc.bound is None else adc.bound / (adc.step or 1.0)
         return cls(
             scaling=_SCALINGS[dac.scaling],
@@ -60,6 +66,8 @@ class Converters:
             adc_limit=limit,
             adc_saturated=_saturated(limit, adc.bound, adc.step),
             noise_sigma=adc.noise,
+            read_noise=read_noise,
+            noise_most=math.hypot(adc.noise, read_noise * (dac.clip or 1.0) * math.sqrt(hardware.tiles.rows)),
             reductions=_reductions(adc.bound_management == "iterative", dac.step),
         )
 
@@ -77,7 +85,12 @@ class Converters:
         greatest = self.dac_limit * step if self.dac_limit is not None else 1.0 + (self.dac_step or 0.0) / 2
         highest = float(np.abs(weights).sum(axis=1, dtype=np.float64).max(initial=0.0)) * greatest
         edge = self.adc_saturated if self.adc_step is None else (self.adc_saturated - 1) * self.adc_step
-        return highest + _CERTAIN * self.noise_sigma > edge
+        return highest + _CERTAIN * self.noise_most > edge
+
+    @property
+    def quiet(self) -> "Converters":
+        """The same without noise."""
+        return replace(self, noise_sigma=0.0, read_noise=0.0, noise_most=0.0)
 
 
 def repeated_reads(hardware: Hardware, sums: Sequence[float], copies: float) -> float:

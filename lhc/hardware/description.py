@@ -118,8 +118,8 @@ class Hardware(Machine):
 
     @property
     def has_currents(self) -> bool:
-        """Whether products have read noise of their own or lose along wires, in any layer."""
-        return any(machine.currents.any for machine in self._variants())
+        """Whether products have read noise that depends on weights, or lose along wires, in any layer."""
+        return any(machine.currents.by_weight for machine in self._variants())
 
     @property
     def slices_inputs(self) -> bool:
@@ -222,7 +222,7 @@ class Hardware(Machine):
             return "its devices are perfect, so that copies bring nothing"
         if self.mapping.slices > 1:
             return "mapping.slices spreads every weight over tiles"
-        if self.currents.any:
+        if self.currents.by_weight:
             return "currents are those of single rows, and copies are known by their sum"
         if self.adc.range != "fixed":
             return "adc.range is calibrated for the weights once"

@@ -102,6 +102,8 @@ def with_measured_devices(base: Hardware, path: Path, targets: Path | None = Non
     }
     if any(found.devices.read_us):
         changed["left_out"] = [effect.model_dump() for effect in base.left_out if not effect.read_noise]
+        if base.currents.constant:  # that of devices, which the table has
+            changed["currents"] = base.currents.model_dump() | {"read_noise": 0.0}
     return base.with_fields(changed), found
 
 

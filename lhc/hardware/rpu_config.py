@@ -88,7 +88,7 @@ def build(machine: Machine) -> "TorchInferenceRPUConfig":
             out_bound=adc.bound or 0.0,
             out_noise=adc.noise,
             w_noise=machine.currents.read_noise,
-            w_noise_type=parameters.WeightNoiseType["PCM_READ" if machine.currents.read_noise else "NONE"],
+            w_noise_type=parameters.WeightNoiseType[_w_noise_type(machine.currents)],
             ir_drop=machine.currents.ir_drop,
             ir_drop_g_ratio=machine.currents.ir_drop_g_ratio,
             bound_management=parameters.BoundManagementType[adc.bound_management.upper()],
@@ -173,6 +173,12 @@ def _noise_class(devices: "DeviceModel | type[DeviceModel]") -> Callable[..., An
     return found
 
 
+def _w_noise_type(currents: Currents) -> str:
+    if currents.read_noise_kind == "constant":
+        return "ADDITIVE_CONSTANT"
+    return "PCM_READ" if currents.read_noise > 0 else "NONE"
+
+
 def _resolution(converter: Converter) -> float:
     """aihwkit's step is a share of the range, from -bound to bound; -1 switches the quantiser off."""
     return -1.0 if converter.bits is None else 1.0 / (2**converter.bits - 2)
@@ -228,7 +234,8 @@ def _sections(config: Any) -> dict[str, Any]:
             "bound_management": "none" if forward.bound_management.name == "NONE" else "iterative",
         },
         "currents": {
-            "read_noise": max(forward.w_noise, 0.0) if forward.w_noise_type.name == "PCM_READ" else 0.0,
+            "read_noise": max(forward.w_noise, 0.0) if forward.w_noise_type.name != "NONE" else 0.0,
+            "read_noise_kind": "constant" if forward.w_noise_type.name == "ADDITIVE_CONSTANT" else "current",
             "ir_drop": max(forward.ir_drop, 0.0),
             "ir_drop_g_ratio": forward.ir_drop_g_ratio if forward.ir_drop_g_ratio > 0 else Currents().ir_drop_g_ratio,
         },

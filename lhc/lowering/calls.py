@@ -80,6 +80,13 @@ class _Tiles:
             numbered("input_range", i, self.grid.rows): np.array(split.input_range, np.float32) for i, split in rows
         }
 
+    def driven(self, orders: Mapping[int, npt.NDArray[Any]] | None = None) -> dict[str, Floats]:
+        """How often inputs are driven, ``(inputs, 1)``; ``orders``: of the inputs of each row split."""
+        if not self.grid.product.by_vector:
+            return {}
+        ordered = (s.driven if orders is None else s.driven[orders[s.start]] for s in self.splits)
+        return {numbered("driven", i, self.grid.rows): one[:, None].copy() for i, one in enumerate(ordered)}
+
     def tile_arrays(self, name: str, of_tile: Any) -> dict[str, Floats]:
         """An array of every tile, by the name of its input."""
         return {
@@ -153,7 +160,7 @@ def _matmul_call(product: Product, layer: Layer, tiles: _Tiles, library: Library
     return Call(
         matmul_function(library, spec),
         spec.inputs,
-        arrays | tiles.ranges(),
+        arrays | tiles.ranges() | tiles.driven(),
         tiles.numbers | scalars,
         tensors,
         reads=tiles.grid.rows * tiles.grid.product.reads,
@@ -169,8 +176,8 @@ def _conv_call(product: Product, window: ConvGeometry, layer: Layer, tiles: _Til
     geometry, same = _geometry(window)
     taps = int(np.prod(kernel))
     held = tuple(pieces(split.start, split.stop, taps) for split in tiles.splits)
-    as_image = tiles.io.scaling != "vector" and not tiles.grid.product.managed
     of_tile = tiles.grid.product
+    as_image = tiles.io.scaling != "vector" and not of_tile.managed and not of_tile.by_vector
     spec = Conv(
         form="image" if as_image else "windows",
         grid=replace(tiles.grid, product=replace(of_tile, measured=of_tile.measures and not as_image)),
@@ -231,7 +238,7 @@ def _window_arrays(tiles: _Tiles, held: tuple[Any, ...], taps: int) -> dict[str,
     def scales(split: LoweredRowSplit, tile: Tile) -> npt.NDArray[Any]:
         return tile.scales[:, None, None] if grouped else tile.scales
 
-    arrays = tiles.tile_arrays("weights", weights) | tiles.tile_arrays("scales", scales)
+    arrays = tiles.tile_arrays("weights", weights) | tiles.tile_arrays("scales", scales) | tiles.driven(orders)
     if tiles.grid.product.straddles:
         arrays |= tiles.tile_arrays("tile_numbers", lambda split, tile: tile.numbers[:, None])
     return arrays

@@ -6,7 +6,7 @@ as they are. Node names stay, and so do lhc's keys; ``lhc.compiled`` says which 
 
 from collections.abc import Mapping
 from copy import deepcopy
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from hashlib import sha256
 from typing import Any
 
@@ -140,7 +140,7 @@ class _Lowering:
             matrix = matrix.with_gain(correction.gain)
         io = Converters.of(self.hardware.for_layer(node.name))
         if self.noise == "off":
-            io = replace(io, noise_sigma=0.0)
+            io = io.quiet
         product = Product.of_layer(node, layer)
         shape = self._shapes.get(product.activation)
         call = lowered_call(

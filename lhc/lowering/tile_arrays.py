@@ -63,12 +63,14 @@ class LoweredRowSplit:
         start, stop: their rows of the matrix.
         input_range: static range, or None.
         tiles: what is read together, in the order of the columns.
+        driven: rows that each input drives, ``(inputs,)``.
     """
 
     start: int
     stop: int
     input_range: float | None
     tiles: tuple[Tile, ...]
+    driven: Floats
 
 
 def row_splits(matrix: ProgrammedMatrix, apart: bool) -> tuple[LoweredRowSplit, ...]:
@@ -82,7 +84,9 @@ def row_splits(matrix: ProgrammedMatrix, apart: bool) -> tuple[LoweredRowSplit, 
         numbered = list(enumerate(row))
         parts = [[one] for one in numbered] if apart and matrix.groups == 1 else [numbered]
         tiles = tuple(_joined(part, matrix.groups) for part in parts)
-        result.append(LoweredRowSplit(start, start + row[0].weights.shape[1], row[0].input_range, tiles))
+        inputs = row[0].weights.shape[1]
+        driven = np.ones(inputs, np.float32) if row[0].driven is None else row[0].driven
+        result.append(LoweredRowSplit(start, start + inputs, row[0].input_range, tiles, driven))
     return tuple(result)
 
 

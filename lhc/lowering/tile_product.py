@@ -2,9 +2,10 @@
 
     s = max |x| of every vector, or a static range, or 1
     codes = round(clip(x / (s · dac_step)))                                    DAC
-    z = codes · w · dac_step / adc_step + noise_sigma / adc_step · N(0, 1)     product and output noise
+    z = codes · w · dac_step / adc_step + sigma / adc_step · N(0, 1)           product and noise
     y = clip(round(z)) · s · adc_step · scale                                  ADC and digital scaling
 
+sigma is noise_sigma, or √(noise_sigma² + read_noise² dac_step² Σ driven · codes²) where there is constant read noise.
 Converters are Round and Clip, not QuantizeLinear: onnxruntime takes a model with that for a quantised one, and
 quantises the weights too.
 
@@ -63,9 +64,10 @@ class TileProduct:
     @classmethod
     def of(cls, io: Converters, noise: Noise, *, managed: bool, grouped: bool, straddles: bool) -> "TileProduct":
         """That of a layer's converters; ``managed``: vectors may saturate, and are read again then."""
-        noise = noise if io.noise_sigma > 0 else "off"
+        noise = noise if io.noise_most > 0 else "off"
         given = [name for name in ("dac_step", "dac_limit", "adc_step", "adc_limit") if getattr(io, name) is not None]
         given += ["adc_saturated"] * managed + ["noise_sigma"] * (noise != "off")
+        given += ["read_noise"] * (noise != "off" and io.read_noise > 0)
         reductions = io.reductions if managed else (1.0,)
         return cls(io.scaling, tuple(given), noise, reductions, managed and grouped, managed and straddles)
 
@@ -73,6 +75,11 @@ class TileProduct:
     def measures(self) -> bool:
         """Whether magnitudes of vectors matter: they scale them, or tell those that put out no noise."""
         return self.scaling == "vector" or self.noise != "off"
+
+    @property
+    def by_vector(self) -> bool:
+        """Whether noise grows with the vectors: there is constant read noise."""
+        return "read_noise" in self.numbers
 
     @property
     def managed(self) -> bool:
@@ -86,6 +93,7 @@ class TileProduct:
             "input_range": self.scaling == "range",
             "tile_numbers": self.straddles,
             "deviates": self.noise == "input",
+            "driven": self.by_vector,
         }
         return tuple(name for name, needed in wanted.items() if needed)
 
@@ -121,10 +129,15 @@ def _product(op: OpBuilder, library: Library, spec: TileProduct, v: Values) -> A
     if spec.scaling == "vector":
         # All-zero vectors are divided by 1; their outputs are multiplied by 0 below.
         divisor = op.Where(op.Equal(magnitudes, 0.0, _outputs=["zero"]), 1.0, magnitudes, _outputs=["divisor"])
-    elif spec.noise != "off":
+    elif spec.noise != "off" and not spec.by_vector:
         sigma = beside(op, sigma_of(op, v, driven_by(op, magnitudes)), "sigma_beside")
     weights = weights_in_codes(op, v)
-    z = noisy(op, v, op.MatMul(codes_of(op, spec, v, x, divisor), weights, _outputs=["z"]), sigma)
+    inputs = codes_of(op, spec, v, x, divisor)
+    if spec.by_vector:
+        sigma = sigma_of_codes(op, v, inputs)
+        if spec.scaling != "vector":
+            sigma = op.Mul(sigma, beside(op, driven_by(op, magnitudes), "driven_beside"), _outputs=["sigma_of_driven"])
+    z = noisy(op, v, op.MatMul(inputs, weights, _outputs=["z"]), sigma)
     codes = _managed(op, library, spec, v, z, divisor, weights) if spec.managed else outputs_of(op, v, z)
     scales = scales_of_codes(op, v)
     if spec.scaling == "vector":
@@ -189,6 +202,16 @@ def sigma_of(op: OpBuilder, v: Values, driven: Any = None) -> Any:
     if "adc_step" in v:
         sigma = op.Div(sigma, v["adc_step"], _outputs=["sigma_in_codes"])
     return sigma if driven is None else op.Mul(driven, sigma, _outputs=["sigma_of_vectors"])
+
+
+def sigma_of_codes(op: OpBuilder, v: Values, codes: Any) -> Any:
+    """The same of every vector, ``(..., 1)``, where there is constant read noise; ``driven`` is ``(inputs, 1)``."""
+    squares = op.MatMul(op.Mul(codes, codes, _outputs=["squares"]), v["driven"], _outputs=["squares_of_vectors"])
+    unit = op.Mul(v["read_noise"], v["dac_step"]) if "dac_step" in v else v["read_noise"]
+    steady = op.Mul(v["noise_sigma"], v["noise_sigma"], _outputs=["variance_of_outputs"])
+    variance = op.Add(op.Mul(squares, op.Mul(unit, unit)), steady, _outputs=["variance"])
+    sigma = op.Sqrt(variance, _outputs=["sigma_of_vectors"])
+    return op.Div(sigma, v["adc_step"], _outputs=["sigma_in_codes"]) if "adc_step" in v else sigma
 
 
 def noisy(op: OpBuilder, v: Values, z: Any, sigma: Any = None, deviates: Any = None) -> Any:
@@ -272,7 +295,8 @@ def _read_again(library: Library, spec: TileProduct) -> ir.Function:
 
     def body(op: OpBuilder, v: Values) -> Any:
         codes = codes_of(op, spec, v, v["x"], v.get("divisor"), v["reduction"])
-        z = noisy(op, v, op.MatMul(codes, v["weights"], _outputs=["z"]), deviates=v.get("deviates"))
+        sigma = sigma_of_codes(op, v, codes) if spec.by_vector else None
+        z = noisy(op, v, op.MatMul(codes, v["weights"], _outputs=["z"]), sigma, v.get("deviates"))
         read = op.Round(z, _outputs=["reread"]) if "adc_step" in v else z
         reread = op.Mul(_clipped(op, read, v["adc_limit"]), v["reduction"], _outputs=["in_first_codes"])
         result = op.Where(v["pending"], reread, v["result"], _outputs=["new_result"])

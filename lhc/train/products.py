@@ -8,7 +8,8 @@ of DAC and ADC, s the input scale, c the scales of a column's row splits, and ro
 
 (noise² + a²/12 of all reads together, where inputs are driven in slices). It has a gradient with respect to weights and
 static ranges; the input scales of single vectors are held constant. Read noise of products (`lhc.hardware.currents`)
-is drawn beside it with variance read_noise² Σ_j c_j |w_j| x_j²; its size has no gradient.
+is drawn beside it with variance read_noise² Σ_j c_j |w_j| x_j², or read_noise² Σ_j c_j² x_j² / k where it is constant;
+its size has no gradient.
 
 With k copies of the weights on n tiles for a row split, c is the scale times √n / k. Where chips are calibrated, the
 output is corrected as theirs is: each column gets the mean (and deviation) that it has without errors. They are taken
@@ -106,7 +107,11 @@ class TrainingProduct:
     def _read_noise(self, x: Tensor, weight: Tensor, scales: Tensor) -> Tensor:
         """Noise of products; ``scales``: what a full-scale weight is worth, drift compensation included."""
         with torch.no_grad():
-            worth = self.form.stored(self._spread(scales) * self.form.matrix(weight).abs(), weight.shape)
+            matrix = self.form.matrix(weight).abs()
+            worth = self._spread(scales) * matrix
+            if self._hardware.currents.constant:
+                worth = self._spread(scales.square()) / self._copies
+            worth = self.form.stored(worth, weight.shape)
             power = (self.form.alpha * self._product(x.square(), worth, None)).clamp(min=0)
             return self.strength * self._hardware.currents.read_noise * power.sqrt() * torch.randn_like(power)
 

@@ -107,7 +107,13 @@ descriptions = st.builds(
         noise=scales,
         bound_management=st.sampled_from(["iterative", "none"]),
     ),
-    currents=st.builds(Currents, read_noise=scales, ir_drop=scales, ir_drop_g_ratio=positive),
+    currents=st.builds(
+        Currents,
+        read_noise=scales,
+        read_noise_kind=st.sampled_from(["current", "constant"]),
+        ir_drop=scales,
+        ir_drop_g_ratio=positive,
+    ),
     mapping=st.builds(Mapping, omega=st.floats(1e-3, 1), columnwise=st.booleans()),
     devices=device_models,
     compensation=st.builds(

@@ -206,16 +206,6 @@ def test_rasch_preset_is_read_when_its_columns_are_bounded() -> None:
 
 
 @pytest.mark.analog
-def test_read_noise_that_does_not_grow_with_currents_is_refused() -> None:
-    from aihwkit.simulator.parameters.enums import WeightNoiseType
-
-    config = Hardware.load("lionheart").to_rpu_config()
-    config.forward.w_noise, config.forward.w_noise_type = 0.01, WeightNoiseType.ADDITIVE_CONSTANT
-    with pytest.raises(ConfigError, match=r"forward\.w_noise = 0\.01 .*forward\.w_noise_type = ADDITIVE_CONSTANT"):
-        Hardware.from_rpu_config(config)
-
-
-@pytest.mark.analog
 def test_what_needs_not_be_left_out_is_a_mistake() -> None:
     with pytest.raises(
         UsageError, match=r"leave_out forward\.irdrop: no setting that has to be left out; such are: none"

@@ -15,7 +15,8 @@ from scipy import stats
 
 from lhc.commands.compile import compile
 from lhc.errors import DataError, ModelError, UsageError
-from lhc.hardware import Hardware
+from lhc.hardware import Hardware, Tiles
+from lhc.hardware.currents import Currents
 from lhc.lowering import CompiledModel, Noise
 
 pytestmark = pytest.mark.analog
@@ -53,9 +54,9 @@ def inputs(samples: int) -> dict[str, Array]:
     return {"x": np.random.default_rng(1).normal(size=(samples, 12)).astype(np.float32)}
 
 
-def unit_of_noise(feeds: dict[str, Array]) -> Array:
+def unit_of_noise(feeds: dict[str, Array], hardware: Hardware | None = None) -> Array:
     """What a noise of 1 is worth in every output: the vector's greatest magnitude times the column's scale."""
-    model = compiled("off").proto
+    model = compiled("off", hardware).proto
     (scales,) = (numpy_helper.to_array(t) for t in model.graph.initializer if t.name == "w.scales")
     unit: Array = np.abs(feeds["x"]).max(axis=1, keepdims=True) * scales
     return unit
@@ -145,6 +146,63 @@ def test_noise_that_is_not_fed_is_drawn_by_a_generator_of_the_caller() -> None:
     one, same, other = (model.run(None, feeds, np.random.default_rng(seed))[0] for seed in (3, 3, 4))
     np.testing.assert_array_equal(one, same)
     assert not np.array_equal(one, other)
+
+
+def _sigma(x: Array, hardware: Hardware, scale: Array | float, copies: int = 1) -> Array:
+    """Of the outputs of vectors, in units of the full scale, by the formula; 0 for a vector that is not driven."""
+    codes = np.rint(np.clip(x / scale, -1, 1) * 127) / 127
+    power = copies * (codes**2).sum(axis=-1, keepdims=True)
+    variance = hardware.adc.noise**2 + hardware.currents.read_noise**2 * power
+    return np.asarray(np.where(np.abs(x).max(axis=-1, keepdims=True) > 0, np.sqrt(variance), 0))
+
+
+def with_read_noise(hardware: Hardware, **fields: object) -> Hardware:
+    currents = Currents(read_noise=0.02, read_noise_kind="constant")
+    return hardware.model_copy(update={"currents": currents, **fields})
+
+
+@pytest.mark.parametrize(("noise", "copies"), [(SIGMA, 21), (0.0, 21), (SIGMA, 1)])
+def test_constant_read_noise_grows_with_the_vector_and_its_copies(noise: float, copies: int) -> None:
+    """12 rows lie 21 times on a tile of 256 whose devices err, once where they do not."""
+    hardware = with_read_noise(machine(noise), **({} if copies > 1 else {"devices": None}))
+    feeds = inputs(200)
+    feeds["x"][3] = 0
+    given = np.random.default_rng(2).normal(size=(1, 200, 5)).astype(np.float32)
+    (noisy,) = compiled("input", hardware).run(None, feeds | {"layer.deviates": given})
+    (still,) = compiled("off", hardware).run(None, feeds)
+    peaks = np.abs(feeds["x"]).max(axis=1, keepdims=True)
+    sigma = _sigma(feeds["x"], hardware, np.where(peaks > 0, peaks, 1), copies)
+    unit = unit_of_noise(feeds, hardware)
+    np.testing.assert_allclose(noisy - still, sigma * given[0] * unit, atol=2e-5)
+
+
+CONV = """<ir_version: 8, opset_import: ["" : 17]>
+convolved (float[N, 4, 5, 5] x) => (float[N, 3, 5, 5] y)
+<float[3, 4, 3, 3] w = {{{weights}}}> {{
+  [layer] y = Conv<pads = [1, 1, 1, 1]> (x, w)
+}}"""
+
+
+def test_constant_read_noise_of_a_convolution_on_two_rows_of_tiles() -> None:
+    """36 rows on tiles of 20, inputs as they are: what the formula makes of each half of every window."""
+    weights = np.random.default_rng(0).uniform(-1, 1, size=(3, 4, 3, 3)).astype(np.float32)
+    model = onnx.parser.parse_model(CONV.format(weights=", ".join(map(str, weights.ravel().tolist()))))
+    unscaled = machine().dac.model_copy(update={"scaling": "none"})
+    hardware = with_read_noise(machine(), dac=unscaled, tiles=Tiles(rows=20, cols=20), devices=None)
+    x = np.random.default_rng(1).uniform(-1.2, 1.2, size=(2, 4, 5, 5)).astype(np.float32)
+    given = np.random.default_rng(2).normal(size=(2, 2, 3, 5, 5)).astype(np.float32)
+    fed = compile(model, placement=["layer"], hardware=hardware, noise="input")
+    (noisy,) = fed.run(None, {"x": x, "layer.deviates": given})
+    (still,) = compile(model, placement=["layer"], hardware=hardware, noise="off").run(None, {"x": x})
+    padded = np.pad(x, ((0, 0), (0, 0), (1, 1), (1, 1)))
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), (2, 3)).transpose(0, 2, 3, 1, 4, 5)
+    vectors = windows.reshape(2, 5, 5, 36)
+    wanted = np.zeros(noisy.shape)
+    for row, part in enumerate((slice(18), slice(18, 36))):
+        scales = np.abs(weights.reshape(3, 36)[:, part]).max(axis=1)
+        deviates_of_row = given[row].reshape(2, 5, 5, 3)  # in the order in which windows are multiplied
+        wanted += (_sigma(vectors[..., part], hardware, 1.0) * scales * deviates_of_row).transpose(0, 3, 1, 2)
+    np.testing.assert_allclose(noisy - still, wanted, atol=2e-5)
 
 
 @pytest.mark.parametrize("opset", [22, 23, 25])

@@ -148,8 +148,12 @@ def test_the_damage_of_the_one_column_that_is_read_is_the_layer_s() -> None:
 @pytest.mark.analog
 @pytest.mark.parametrize(
     "section",
-    [{"faults": Faults(column_offset=0.05)}, {"currents": Currents(read_noise=0.1)}],
-    ids=["offsets of ADCs", "read noise of products"],
+    [
+        {"faults": Faults(column_offset=0.05)},
+        {"currents": Currents(read_noise=0.1)},
+        {"currents": Currents(read_noise=0.05, read_noise_kind="constant")},
+    ],
+    ids=["offsets of ADCs", "read noise of products", "constant read noise"],
 )
 def test_effects_beside_those_of_devices_are_in_the_prediction(section: dict[str, object]) -> None:
     machine = quiet(0.1).model_copy(update=section)

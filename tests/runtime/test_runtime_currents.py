@@ -104,33 +104,39 @@ def test_ir_drop_is_that_of_the_compiled_tile(engine: Engine) -> None:
     assert found == pytest.approx(DROPPED, abs=1e-6)
 
 
-def _deviates(engine: Engine, scale: float, by_rows: bool) -> Array:
+def _deviates(engine: Engine, scale: float, by_rows: bool, kind: str = "current", copies: int = 1) -> Array:
     """Read noise and output noise of products, over the deviation that they should have together."""
     shape, vectors = ((300, 256), 300) if by_rows else ((30, 90), 3000)
     rng = np.random.default_rng(7)
     matrix, x = rng.normal(size=shape), rng.uniform(-1, 1, size=(vectors, shape[1])).astype(np.float32)
     x[::2] *= 0.1
     adc = Adc(bits=None, bound=None, bound_management="none", noise=0.02)
-    noisy = machine(Currents(read_noise=0.1 * scale), adc=adc)
-    found = product(programmed(matrix, noisy), torch.from_numpy(x), engine=engine).double().numpy()
+    noisy = machine(Currents.model_validate({"read_noise": 0.1 * scale, "read_noise_kind": kind}), adc=adc)
+    tiles = programmed(matrix, noisy, copies=copies)
+    found = product(tiles, torch.from_numpy(x), engine=engine).double().numpy()
     variance = np.zeros(found.shape)
     for rows in tiles_of(shape[1]):
         tile_scale = np.abs(matrix[:, rows]).max(axis=1)
-        currents = x[:, rows].astype(np.float64) ** 2 @ np.abs(matrix[:, rows] / tile_scale[:, None]).T
-        variance += tile_scale**2 * (0.02**2 + 0.1**2 * currents)
+        worth = np.abs(matrix[:, rows] / tile_scale[:, None]) if kind == "current" else np.ones(matrix[:, rows].shape)
+        currents = x[:, rows].astype(np.float64) ** 2 @ worth.T
+        tiles_of_copies = -(-copies * (rows.stop - rows.start) // ROWS)
+        variance += tile_scale**2 * (0.02**2 * tiles_of_copies / copies**2 + 0.1**2 * currents / copies)
     return ((found - x.astype(np.float64) @ matrix.T) / np.sqrt(variance)).ravel()
 
 
+@pytest.mark.parametrize(("kind", "copies"), [("current", 1), ("constant", 1), ("constant", 3)])
 @pytest.mark.parametrize(("engine", "by_rows"), [("reference", False), ("fast", False), ("fast", True)])
-def test_read_noise_grows_with_currents_and_3_percent_too_much_are_seen(engine: Engine, by_rows: bool) -> None:
-    deviates = _deviates(engine, 1.0, by_rows)
+def test_read_noise_has_its_deviation_and_3_percent_too_much_are_seen(
+    engine: Engine, by_rows: bool, kind: str, copies: int
+) -> None:
+    deviates = _deviates(engine, 1.0, by_rows, kind, copies)
     squares = deviates**2
     error = squares.std() / np.sqrt(squares.size)
     assert abs(deviates.mean()) < 3.29 / np.sqrt(deviates.size)
     assert abs(squares.mean() - 1) < 3.29 * error
     small, large = squares.reshape(-1, 30)[::2], squares.reshape(-1, 30)[1::2]
     assert by_rows or abs(small.mean() - large.mean()) < 3.29 * 2 * error
-    planted = _deviates(engine, 1.03, by_rows) ** 2
+    planted = _deviates(engine, 1.03, by_rows, kind, copies) ** 2
     assert planted.mean() - 1 > 3.29 * error
 
 
@@ -141,6 +147,32 @@ def test_read_noise_is_that_of_the_compiled_tile() -> None:
     found = product(programmed(WEIGHTS, hardware), x).numpy()
     assert found.std(axis=0) == pytest.approx(DEVIATIONS, rel=0.02)
     assert np.abs(np.corrcoef(found.T) - np.eye(4)).max() < 0.03
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_constant_read_noise_is_that_of_the_compiled_tile(engine: Engine) -> None:
+    """Whose deviation is w_noise times the norm of the inputs (``applyOutputWeightNoise``, ADDITIVE_CONSTANT)."""
+    hardware = machine(Currents(read_noise=0.01, read_noise_kind="constant"))
+    x = torch.from_numpy(np.tile(INPUTS.astype(np.float32), (20_000, 1)))
+    found = product(programmed(WEIGHTS, hardware), x, engine=engine).numpy()
+    assert found.std(axis=0) == pytest.approx(0.01 * np.linalg.norm(INPUTS) * np.ones(4), rel=0.0165)
+    assert np.abs(np.corrcoef(found.T) - np.eye(4)).max() < 0.03
+
+
+@pytest.mark.parametrize("name", ["reram-cmo", "reram-wan2022", "neurram"])
+def test_presets_have_the_read_noise_that_aihwkit_asks_for(name: str) -> None:
+    forward = Hardware.load(name).to_rpu_config().forward
+    assert (forward.w_noise, forward.w_noise_type) == (0.01, WeightNoiseType.ADDITIVE_CONSTANT)
+
+
+def test_engines_agree_on_constant_read_noise_beside_ir_drop() -> None:
+    hardware = machine(Currents(read_noise=0.05, read_noise_kind="constant", ir_drop=1.0, ir_drop_g_ratio=G_RATIO))
+    x = torch.from_numpy(np.tile(INPUTS.astype(np.float32), (20_000, 1)))
+    matrix = programmed(WEIGHTS, hardware)
+    for found in (product(matrix, x, engine=engine).numpy() for engine in ENGINES):
+        wanted = dropped(INPUTS[None].astype(np.float32), WEIGHTS, hardware.currents)[0]
+        assert found.mean(axis=0) == pytest.approx(wanted, abs=3.9 * found.std() / np.sqrt(len(x)))
+        assert found.std(axis=0) == pytest.approx(0.05 * np.linalg.norm(INPUTS) * np.ones(4), rel=0.0165)
 
 
 def test_noise_is_new_in_every_product_and_the_same_for_a_seed() -> None:
@@ -170,8 +202,12 @@ def test_engines_agree_with_converters_and_bound_management(static: bool) -> Non
 def test_rows_of_tiles_with_copies_are_refused_and_what_cannot_be_compiled() -> None:
     hardware = Hardware.load("lionheart").model_copy(update={"currents": Currents(read_noise=0.01)})
     assert hardware.free_copies("x", 10) == 1
-    with pytest.raises(ModelError, match=r"read noise of products or IR drop \(currents\), which cannot be compiled"):
+    with pytest.raises(ModelError, match=r"read noise of products that depends on weights \(currents\), which cannot"):
         check_compilable(hardware)
+    constant = hardware.currents.model_copy(update={"read_noise_kind": "constant"})
+    hardware = hardware.model_copy(update={"currents": constant})
+    assert hardware.free_copies("x", 10) > 1
+    check_compilable(hardware)
 
 
 def test_effects_are_switched_off_and_scaled_in_overrides_too() -> None:
@@ -205,3 +241,8 @@ def test_a_configuration_of_aihwkit_is_written_and_read_with_both() -> None:
         ),
     )
     assert Hardware.from_rpu_config(config).currents == currents
+    config.forward.w_noise_type = WeightNoiseType.ADDITIVE_CONSTANT
+    constant = currents.model_copy(update={"read_noise_kind": "constant"})
+    assert Hardware.from_rpu_config(config).currents == constant
+    machine_ = hardware.model_copy(update={"currents": constant})
+    assert Hardware.from_rpu_config(machine_.to_rpu_config()).currents == constant

@@ -1,6 +1,7 @@
 """The training form of products: the operator itself without noise, the stated noise with it, and its gradients."""
 
 import math
+from typing import Literal
 
 import numpy as np
 import onnx
@@ -102,11 +103,18 @@ def test_output_noise_is_as_large_as_a_tile_makes_it(build: Build, case: str) ->
     assert abs(float(ratio.mean()) - 1) < 0.015
 
 
+@pytest.mark.parametrize("kind", ["current", "constant"])
 @pytest.mark.parametrize("case", CASES)
-def test_read_noise_grows_with_weights_and_squares_of_inputs(build: Build, case: str) -> None:
-    """Its variance is the operator itself, of squares, with |w| times its column's greatest; as for output noise."""
+def test_read_noise_grows_with_weights_and_squares_of_inputs(
+    build: Build, case: str, kind: Literal["current", "constant"]
+) -> None:
+    """Its variance is the operator itself, of squares, with |w| times its column's greatest; as for output noise.
+
+    Constant noise: with the square of the column's greatest.
+    """
     sigma = 0.06
-    hardware = without_devices(bits=None, noise=0.0).model_copy(update={"currents": Currents(read_noise=sigma)})
+    currents = Currents(read_noise=sigma, read_noise_kind=kind)
+    hardware = without_devices(bits=None, noise=0.0).model_copy(update={"currents": currents})
     noisy, feeds = network(build, case, hardware)
     noisy.draw(1.0)
     torch.manual_seed(0)
@@ -120,7 +128,9 @@ def test_read_noise_grows_with_weights_and_squares_of_inputs(build: Build, case:
     weights = noisy.weights()[layer.weight.name]
     form = Product.of_layer(node, layer)
     matrix = np.abs(form.matrix(weights))
-    worth = form.stored(torch.from_numpy(matrix * matrix.max(1, keepdims=True)), weights.shape).numpy()
+    greatest = matrix.max(1, keepdims=True)
+    by_weight = greatest * (matrix if kind == "current" else greatest + 0 * matrix)
+    worth = form.stored(torch.from_numpy(by_weight), weights.shape).numpy()
     for tensor in proto.graph.initializer:
         values = worth if tensor.name == layer.weight.name else np.zeros(tuple(tensor.dims), np.float32)
         tensor.CopyFrom(onnx.numpy_helper.from_array(np.ascontiguousarray(values, np.float32), tensor.name))
