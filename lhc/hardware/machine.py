@@ -121,7 +121,7 @@ class Machine(Section):
         for name, each in (("map", faults.map), ("tile_noise", faults.tile_noise)):
             if each is not None and len(each) != tiles.count:
                 raise ValueError(f"faults.{name} describes {len(each)} tiles, and tiles.count is {tiles.count}")
-        assert self.stuck_by_tile is not None  # every text of a map is read
+        _ = self.stuck_by_tile  # every text of a map can be read
         if faults.tiles and tiles.count is not None and max(faults.tiles) >= tiles.count:
             raise ValueError(f"tile {max(faults.tiles)}: the chip has tiles 0 to {tiles.count - 1}")
         return self
