@@ -6,6 +6,7 @@ from lhc.options.commands import AnalyzeOptions
 from lhc.options.signature import keywords
 from lhc.passes import ChooseCopies, qualified_plan
 from lhc.samples.metrics import UNCHOSEN
+from lhc.study.cautions import warn_of_defaults
 from lhc.study.outcome import Analysis
 from lhc.study.prepare import check_machine, machine_of
 from lhc.study.source import opened_of
@@ -35,6 +36,7 @@ def analyze(options: AnalyzeOptions) -> Analysis:
         except ModelError:
             raise error from None
     check_machine(machine, graph)
+    warn_of_defaults(machine)
     plan = qualified_plan(graph, machine, opened.model.source)
     plan = ChooseCopies().run(graph, plan).plan  # as 'lhc partition' does, so that costs are the same
     return Analysis(plan, graph, opened.model.renamed, example)

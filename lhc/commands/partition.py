@@ -143,6 +143,7 @@ def begin(options: PartitionOptions, running: Running, opened: Opened) -> Study:
     opened = opened.split_as(follow)
     machine = machine_of(options) if follow is None else follow.hardware
     study = read(options, running, options.t_inference, opened=opened, task=judging, machine=machine)
+    budget.check_unit(study.task.metric.name, study.task.metric.percent)
     fills = follow is None and options.copies == "auto"
     failed = (failed_test(plan, study, budget) for plan in (follow, stored))
     earlier = next((one for one in failed if one is not None), None)

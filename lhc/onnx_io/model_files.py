@@ -94,7 +94,8 @@ def _ask_onnxruntime(
     proto: onnx.ModelProto, label: str, complaint: str, runs: Callable[[onnx.ModelProto, str], None] | None
 ) -> None:
     """Refuse a model that onnxruntime refuses as onnx's checker did."""
-    refused = ModelError(f"{label}: not a valid ONNX model: {complaint}")
+    twice = "; two values have one name: export it with other output_names" if "single static" in complaint else ""
+    refused = ModelError(f"{label}: not a valid ONNX model: {complaint}{twice}")
     if runs is None:
         raise refused
     try:

@@ -6,7 +6,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from lhc.graph import RUN_TIME_OPERANDS
-from lhc.support.numbers import bounds_text, number_text
+from lhc.support.numbers import bounds_text, counted, number_text
 
 __all__ = ["NEVER_ANALOG", "Decision", "LayerPlan", "Method", "Placement", "PlanRecord", "Reason", "Sensitivity"]
 
@@ -128,11 +128,12 @@ class LayerPlan(PlanRecord):
         return self.reason == "eligible" or self.placement == "analog"
 
     @property
-    def sensitivity_as_placed(self) -> Sensitivity | None:
-        """Its sensitivity, unless that was found with other copies of its weights than it is placed with."""
+    def sensitivity_text(self) -> str:
+        """Its sensitivity, and with how many copies of its weights, where it is placed with others; empty without."""
         found = self.sensitivity
-        placed_otherwise = found is not None and self.placement == "analog" and found.copies != self.copies
-        return None if placed_otherwise else found
+        if found is None or self.placement != "analog" or found.copies == self.copies:
+            return str(found or "")
+        return f"{found} with {counted(found.copies, 'copy', 'copies')}"
 
     @property
     def kind(self) -> str:

@@ -123,7 +123,7 @@ def layer_table(report: Report) -> PageTable:
         ("Operator", False, lambda layer: as_text(layer.kind)),
         ("Runs", False, lambda layer: Value("placement", _runs(layer))),
     ]
-    if any(layer.sensitivity_as_placed is not None for layer in plan.layers):
+    if any(layer.sensitivity is not None for layer in plan.layers):
         columns.append(("Sensitivity", True, _sensitivity))
     columns += [
         ("MACs", True, lambda layer: as_number(layer.macs, count if layer.counted else _and_more)),
@@ -177,10 +177,10 @@ def _and_more(macs: int) -> str:
 
 
 def _sensitivity(layer: LayerPlan) -> Value:
-    found = layer.sensitivity_as_placed
-    return (
-        as_number(None) if found is None else Value("number", str(found).removesuffix(f" {found.metric}"), found.mean)
-    )
+    found = layer.sensitivity
+    if found is None:
+        return as_number(None)
+    return Value("number", layer.sensitivity_text.replace(f" {found.metric}", ""), found.mean)
 
 
 def reason_section(plan: Plan) -> PageSection:

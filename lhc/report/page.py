@@ -140,8 +140,7 @@ def _templates() -> "Environment":
 
 def _layer_text(layer: LayerPlan) -> str:
     placement = "undecided" if layer.reason == "eligible" else layer.placement
-    found = layer.sensitivity_as_placed
-    damage = "" if found is None else f", sensitivity {found}"
+    damage = "" if layer.sensitivity is None else f", sensitivity {layer.sensitivity_text}"
     why = layer.detail or REASONS[layer.reason]
     return f"{layer.title}: {placement}, {layer.reason} ({why}){damage}, {layer.macs:,} MACs"
 

@@ -11,7 +11,7 @@ from lhc.onnx_io import compiled_note, contradictions, read_plan
 from lhc.passes import STRATEGIES
 from lhc.plan import Outcome, Plan
 from lhc.plan.recurrent_steps import first_steps, folded
-from lhc.report.statements import decision_of, digital_layers, never_text, verdict
+from lhc.report.statements import beside, decision_of, digital_layers, never_text, verdict
 from lhc.report.system_lines import system_lines
 from lhc.report.text import (
     budget_of_chips,
@@ -54,7 +54,7 @@ __all__ = [
 NOTHING = "nothing to place: the model has no MatMul, Gemm or Conv"
 DETAILS = "more with -v (seed, healing, estimate, objective, throughput, power) and by 'lhc report'"
 COPIES_ASSUMED = (
-    "copies in free cells are counted, with reads repeated as often as is assumed; lhc partition measures that"
+    "analog costs count copies in free cells; how often reads are repeated is assumed, 'lhc partition' measures it"
 )
 MOST_NAMED = 5
 
@@ -101,7 +101,7 @@ def _other_operators(cost: SystemCost) -> Iterator[str]:
     rows = [[one.operator, f"{one.count}", *_cells(one.cost)] for one in others]
     rows.append(["all of them", f"{sum(one.count for one in others)}", *_cells(total(one.cost for one in others))])
     table = Table(["other operator", "count", "µs", "µJ"], rows, right=range(1, 4))
-    yield f"both hold the operators that are no products, which always run digitally:\n\n{table.render()}"
+    yield f"both estimates include the operators that are no products, which always run digitally:\n\n{table.render()}"
 
 
 def _cells(cost: Cost) -> tuple[str, str]:
@@ -148,13 +148,12 @@ def _columns_lines(plan: Plan) -> Iterator[str]:
 def verdict_sentence(plan: Plan, tiles: int) -> str:
     """Whether the budget is held, by what, and at what loss: ``Within the budget: 20 of 24 layers run on …``."""
     outcome, what = plan.outcome, decision_of(plan, tiles)
-    what = what[0].lower() + what[1:]
-    if outcome is None or not plan.layers:
-        return f"{verdict(plan)[0].capitalize()}: {what}"
-    if nothing_lost(plan):
-        return f"{verdict(plan)[0].capitalize()}: {what}"
-    loss = f"mean {outcome.drop_word} {points(outcome, outcome.drop)}, {points(outcome, outcome.max_drop)} allowed"
-    return f"{verdict(plan)[0].capitalize()}: {what.removesuffix('.')}; {loss}{unmet_because(outcome)}."
+    said = f"{verdict(plan)[0].capitalize()}: {what[0].lower()}{what[1:]}"
+    if outcome is None or not plan.layers or nothing_lost(plan):
+        return f"{said}{beside(plan)}"
+    of = "" if outcome.percent or outcome.drop_type == "relative" else f" of {outcome.metric}"
+    loss = f"mean {outcome.drop_word}{of} {points(outcome, outcome.drop)}, {points(outcome, outcome.max_drop)} allowed"
+    return f"{said.removesuffix('.')}; {loss}{unmet_because(outcome)}.{beside(plan)}"
 
 
 def _digital_line(outcome: Outcome) -> str:

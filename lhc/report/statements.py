@@ -41,6 +41,7 @@ from lhc.support.numbers import (
 )
 
 __all__ = [
+    "beside",
     "decision",
     "decision_of",
     "digital_layers",
@@ -67,7 +68,7 @@ def verdict(plan: Plan) -> tuple[str, str]:
 
 def decision(report: Report) -> str:
     """What was decided, in one sentence."""
-    return decision_of(report.plan, report.tiles)
+    return f"{decision_of(report.plan, report.tiles)}{beside(report.plan)}"
 
 
 def decision_of(plan: Plan, tiles: int) -> str:
@@ -80,7 +81,6 @@ def decision_of(plan: Plan, tiles: int) -> str:
     return (
         f"{layers_text(plan)} run on analog tiles: {share_text(plan.analog_mac_fraction)}"
         f" of the multiplications by weights{_known(plan)}, on {tiles_text(tiles, plan.hardware)}."
-        f"{_beside(plan)}"
     )
 
 
@@ -93,7 +93,8 @@ def digital_layers(plan: Plan) -> tuple[LayerPlan, ...]:
 def never_text(digital: Sequence[LayerPlan]) -> str:
     """How many of them cannot be analog, which `decision_of` leaves out; nothing where all can."""
     never = sum(row.reason in NEVER_ANALOG for row in digital)
-    return f", {never} of which cannot be analog" if never else ""
+    which = "none of which can" if never == len(digital) else f"{never} of which cannot"
+    return f", {which} be analog" if never else ""
 
 
 def _known(plan: Plan) -> str:
@@ -102,9 +103,9 @@ def _known(plan: Plan) -> str:
     return f" that are known ({counted(left, 'operator')} {'is' if left == 1 else 'are'} not counted)" if left else ""
 
 
-def _beside(plan: Plan) -> str:
-    """Products of two activations, which no tile can do."""
-    return f" {plan.activation_macs:,} more multiply two activations." if plan.activation_macs else ""
+def beside(plan: Plan) -> str:
+    """Products of two activations, which no tile can do; nothing where no layer is analog."""
+    return f" {plan.activation_macs:,} more multiply two activations." if plan.activation_macs and plan.analog else ""
 
 
 def statements(report: Report) -> tuple[tuple[str, str], ...]:

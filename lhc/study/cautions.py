@@ -2,6 +2,7 @@
 
 import logging
 import math
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -20,6 +21,7 @@ from lhc.support.numbers import counted, share_text
 __all__ = [
     "beyond_memory",
     "doubts",
+    "warn_of_defaults",
     "warn_of_doubtful_labels",
     "warn_of_few_samples",
     "warn_of_left_out",
@@ -30,6 +32,13 @@ log = logging.getLogger("lhc")
 
 LIBRARIES = 600 * 2**20
 """Bytes of a process with torch, onnxruntime and compiled loops: 490 to 550 MiB were measured."""
+_DESCRIBED: Mapping[str, tuple[str, ...]] = {
+    "tiles": ("rows", "cols"),
+    "dac": ("bits", "bound", "scaling"),
+    "adc": ("bits", "bound", "noise"),
+    **dict.fromkeys(("devices", "compensation", "t_inference_s", "costs"), ()),
+}
+"""Sections and fields of a machine that its figures rest on, and for which there are defaults that are not off."""
 LEAST_WON = 1 / 3
 """Of what the most frequent class leaves to be won, the share below which a network is asked about."""
 
@@ -66,6 +75,21 @@ def warn_of_left_out(machine: Hardware) -> None:
     if machine.left_out:
         effects = ", ".join(f"{effect.name} ({effect.size})" for effect in machine.left_out)
         log.warning("hardware %s leaves out %s; its description says what that does", machine.name, effects)
+
+
+def warn_of_defaults(machine: Hardware) -> None:
+    """Say what of a hardware description is lhc's and not the user's, before figures rest on it."""
+    given = machine.model_fields_set
+    missing = [name for name in _DESCRIBED if name not in given]
+    for name in _DESCRIBED:
+        section = getattr(machine, name) if name in given else None
+        missing += [f"{name}.{one}" for one in _DESCRIBED[name] if section and one not in section.model_fields_set]
+    if missing:
+        log.warning(
+            "hardware %s does not say %s: lhc's defaults are taken ('lhc hardware FILE' shows them)",
+            machine.name,
+            ", ".join(missing),
+        )
 
 
 def warn_of_few_samples(verify: Bench, budget: Budget) -> None:

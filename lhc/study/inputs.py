@@ -151,7 +151,7 @@ def _named(
     if missing or extra:
         problems = [f"no array for input {name!r}" for name in missing]
         problems += [f"{name!r} is neither an input nor the labels" for name in extra]
-        hint = f", or --label-key {extra[0]}" if len(extra) == 1 and unlabelled else ""
+        hint = f", or --label-key {extra[0] if len(extra) == 1 else 'NAME'}" if extra and unlabelled else ""
         raise DataError(
             f"{where}: {', '.join(problems)}. Keys must be the input names ({', '.join(names)}), and {label_key!r} for"
             f" the labels{hint}"

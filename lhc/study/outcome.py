@@ -312,7 +312,7 @@ def plan_table(plan: Plan) -> Table:
             f"{layer.macs:,}",
             str(layer.tiles if layer.placement == "analog" else 0),
             *([str(layer.copies) if layer.placement == "analog" else "-"] if plan.has_copies else []),
-            str(layer.sensitivity_as_placed or "-"),
+            layer.sensitivity_text or "-",
             layer.detail,
         ]
         for layer in folded(plan).layers

@@ -19,7 +19,7 @@ from lhc.plan import Decision, Plan
 from lhc.runtime.network_calls import calibration_count
 from lhc.samples.metrics import UNCHOSEN
 from lhc.samples.splits import split_task
-from lhc.study.cautions import warn_of_left_out
+from lhc.study.cautions import warn_of_defaults, warn_of_left_out
 from lhc.study.prepare import analog_of, check_machine, machine_of, read_placed
 from lhc.study.source import Opened, opened_of
 
@@ -135,6 +135,7 @@ def _named(opened: Opened, options: PlacingFirst) -> NetworkPlacement:
         graph = opened.graph(options.shapes or None, task)
         check_machine(machine, graph)
         warn_of_left_out(machine)
+        warn_of_defaults(machine)
         plan = ChooseCopies().run(graph, qualified_plan(graph, machine, opened.model.source)).plan
         analog = analog_of(options, None, plan, opened.model.label)
     decisions: dict[str, Decision] = {

@@ -23,7 +23,7 @@ from lhc.samples.class_axis import check_class_axis, class_axis
 from lhc.samples.metric_choice import metric_without_targets
 from lhc.samples.metrics import METRICS, UNCHOSEN, check_classes
 from lhc.samples.task import Task, count_samples
-from lhc.study.cautions import beyond_memory, warn_of_left_out
+from lhc.study.cautions import beyond_memory, warn_of_defaults, warn_of_left_out
 from lhc.study.source import Opened, opened_of
 from lhc.study.state import Study
 from lhc.study.tile_ranges import calibrated
@@ -153,6 +153,7 @@ def read(
         opened.warn(caution)
     check_machine(machine, graph)
     warn_of_left_out(machine)
+    warn_of_defaults(machine)
     plan = initial_plan(graph, machine, opened.model.source, VERSION)
     study = _with_class_axis(Study(options, running, opened, graph, plan, task, float(t_s)))
     if ranks or task.targets is not None or task.metric.chosen:
@@ -205,9 +206,8 @@ def _with_metric(study: Study) -> Study:
     metric, why = metric_without_targets(bench.example_output, bench.output_name)
     if metric.name == "nmse":
         log.warning(
-            "%s; it is judged by nmse, the squared error against the digital network as a share of its answers' energy"
-            " (--max-drop 0.01 is a hundredth of it). If it holds scores of classes,"
-            " choose --metric agreement or kl; if it does not, --metric nmse says so",
+            "%s: judged by nmse, the squared error as a share of the digital answers' energy (--max-drop 0.01 is a"
+            " hundredth of it); for scores of classes choose --metric agreement or kl, else --metric nmse",
             why,
         )
     return replace(study, task=study.task.with_metric(metric), metric_note=f"{metric.name}: {why}")

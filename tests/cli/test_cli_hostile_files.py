@@ -123,7 +123,7 @@ HOSTILE = [
         "would hold",
     ),
     Hostile("cycle", _cycle, "not a valid ONNX model"),
-    Hostile("an output written twice", _twice, "not a valid ONNX model"),
+    Hostile("an output written twice", _twice, "two values have one name: export it with other output_names"),
     Hostile("hundreds of nested bodies", lambda: _nested(500), "not an ONNX model"),
     Hostile("a plan that nests deeply", lambda: _planned("[" * 10**6), "lhc metadata cannot be read"),
     Hostile("a plan of 40 MB", lambda: _planned(" " * 40_000_000), "larger than 32 MiB"),

@@ -74,12 +74,20 @@ def test_regression_without_labels_is_judged_and_ranked_by_nmse_and_says_so(capl
     assert outcome.metric_note is not None
     assert "nothing shows that output 'y' holds classes" in outcome.metric_note
     assert {layer.sensitivity.metric for layer in result.plan.layers if layer.sensitivity} == {"nmse"}
-    assert "it is judged by nmse" in caplog.text
+    assert "judged by nmse" in caplog.text
     assert "--metric agreement or kl" in caplog.text
     assert "the labels are not used" not in caplog.text
     assert lhc.sensitivity(network(), {"x": X, "labels": np.arange(len(X)) + 99}, draws=2).metric == "nmse"
     assert "the labels are not used: they are no classes 0 to " in caplog.text
     assert lhc.attribute(network(), {"x": X}, draws=2).metric == "nmse"
+
+
+@pytest.mark.analog
+def test_a_budget_in_another_unit_is_refused_before_anything_is_measured() -> None:
+    done: list[str] = []
+    with pytest.raises(UsageError, match="percentages are points of a share of right answers, which nmse is not"):
+        lhc.partition(network(), {"x": X}, max_drop="5%", progress=lambda what, *_: done.append(what))
+    assert not [what for what in done if what.startswith("checking")]
 
 
 @pytest.mark.analog

@@ -32,7 +32,7 @@ def test_analysis_costs_every_layer_both_ways() -> None:
     lines = analysis_footer(analysis)
     assert "all eligible layers analog" in lines
     assert "cost more in sum" not in lines
-    assert "reads repeated as often as is assumed" in lines
+    assert "how often reads are repeated is assumed" in lines
     assert [line.split()[:2] for line in lines.splitlines()[-4:]] == [
         ["Relu", "11"],
         ["Add", "9"],
@@ -85,10 +85,11 @@ def test_a_remedy_has_both_bounds_and_says_where_no_difference_is_shown(
     assert tiles not in infeasibility_lines(doubled, full.plan)
 
 
-def test_a_sensitivity_is_shown_where_it_was_found_with_the_copies_that_are_placed(full: Report) -> None:
+def test_a_sensitivity_that_was_found_with_other_copies_than_are_placed_says_so(full: Report) -> None:
     row = next(row for row in full.plan.layers if row.sensitivity is not None and row.placement == "analog")
     assert row.sensitivity is not None
-    for copies, shown in ((row.sensitivity.copies, str(row.sensitivity)), (row.sensitivity.copies + 1, "-")):
+    told = f"{row.sensitivity} with 1 copy"
+    for copies, shown in ((row.sensitivity.copies, str(row.sensitivity)), (row.sensitivity.copies + 1, told)):
         plan = full.plan.model_copy(update={"layers": (row.model_copy(update={"copies": copies}),)})
         table = plan_table(plan)
         assert table.rows[0][table.headers.index("sensitivity")] == shown

@@ -13,6 +13,7 @@ from lhc.report.markdown import markdown
 from lhc.report.measured_tables import evaluation_footer, evaluation_table, front_table, robustness_footer
 from lhc.report.page import html
 from lhc.report.placement_lines import infeasibility_lines, verdict_sentence
+from lhc.report.statements import digital_layers, never_text
 from lhc.report.text import intervals
 from lhc.summary import format_outcome
 
@@ -46,6 +47,21 @@ def _said(report: Report) -> str:
         robustness_footer(robustness),
     ]
     return "\n".join(texts)
+
+
+def test_the_verdict_is_one_sentence_and_says_of_what_the_loss_is(full: Report) -> None:
+    assert verdict_sentence(full.plan, 17) == (
+        "Within the budget: 17 of 26 layers run on analog tiles: 61.8 % of the multiplications by weights, on 17 tiles"
+        " of 256x255; mean drop 1.20 points, 3.00 points allowed. 1,152 more multiply two activations."
+    )
+    error = parse_report(json.dumps(_as_error(json.loads(full.to_json()))).encode(), "made")
+    assert "; mean rise of nmse 0.012, 0.03 allowed. " in verdict_sentence(error.plan, 17)
+    digital = digital_layers(full.plan)
+    never = [row for row in digital if row.reason == "no-static-weight"]
+    assert (never_text(digital), never_text(never)) == (
+        ", 8 of which cannot be analog",
+        ", none of which can be analog",
+    )
 
 
 def test_an_error_rises_and_a_score_drops(full: Report) -> None:

@@ -9,6 +9,7 @@ from onnx import numpy_helper
 
 import lhc
 from lhc.errors import ModelError
+from lhc.hardware import Hardware
 from lhc.onnx_io import load_model, read_graph
 from lhc.study.cautions import beyond_memory, doubts
 
@@ -110,6 +111,15 @@ def test_what_a_machine_leaves_out_is_told_once_where_figures_rest_on_it(caplog:
     (told,) = (record.getMessage() for record in caplog.records if "leaves out" in record.getMessage())
     assert "short-term read noise (about 1 % of g_max" in told
     assert "reference for the common relaxation" in told
+
+
+def test_what_a_description_does_not_say_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    lhc.analyze(
+        network(), hardware=Hardware.parse("name: mine\ntiles: {rows: 128}\nadc: {bits: 6}\ncosts: null", "mine")
+    )
+    (told,) = (record.getMessage() for record in caplog.records)
+    fields = "dac, devices, compensation, t_inference_s, tiles.cols, adc.bound, adc.noise"
+    assert told.startswith(f"hardware mine does not say {fields}: lhc's defaults are taken")
 
 
 def test_a_memory_that_a_process_exceeds_whatever_it_keeps_is_told() -> None:
