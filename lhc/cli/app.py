@@ -60,6 +60,21 @@ class _Plain(logging.Formatter):
         return message if record.levelno < logging.WARNING else f"warning: {message}"
 
 
+class _Once(logging.Filter):
+    """A warning is told once a command: machines that are compared have some in common."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._told: set[str] = set()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.levelno < logging.WARNING:
+            return True
+        known, message = len(self._told), record.getMessage()
+        self._told.add(message)
+        return len(self._told) > known
+
+
 def _end(number: int, frame: FrameType | None) -> None:
     """End as if all was over: files are put away, and workers end."""
     sys.exit(128 + number)
@@ -69,6 +84,7 @@ def main() -> None:
     """Entry point of the ``lhc`` command."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Plain("%(message)s"))
+    handler.addFilter(_Once())
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
     for name in ("SIGTERM", "SIGHUP"):
         if hasattr(signal, name):

@@ -31,6 +31,12 @@ def run(body: str, temporary: Path) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
 
+def test_a_warning_is_told_once_a_command(tmp_path: Path) -> None:
+    body = "import logging; [logging.getLogger('lhc').warning('%s is left out', one) for one in 'abab']"
+    done = run(body, tmp_path)
+    assert (done.returncode, done.stderr.splitlines()) == (0, ["warning: a is left out", "warning: b is left out"])
+
+
 def test_a_crash_has_its_own_code_and_keeps_its_traceback(tmp_path: Path) -> None:
     done = run("{}['layer 7']", tmp_path)
     assert (done.returncode, done.stdout) == (70, "")

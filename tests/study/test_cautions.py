@@ -10,6 +10,7 @@ from onnx import numpy_helper
 import lhc
 from lhc.errors import ModelError
 from lhc.hardware import Hardware
+from lhc.hardware.sections import LeftOut
 from lhc.onnx_io import load_model, read_graph
 from lhc.study.cautions import beyond_memory, doubts
 
@@ -104,13 +105,13 @@ def test_an_ordinary_export_is_taken_without_a_word(caplog: pytest.LogCaptureFix
 
 @pytest.mark.analog
 def test_what_a_machine_leaves_out_is_told_once_where_figures_rest_on_it(caplog: pytest.LogCaptureFixture) -> None:
-    model = network()
-    lhc.analyze(model, hardware="reram-cmo")
+    model, effects = network(), tuple(LeftOut(name=name, size="1 %", text="a long story") for name in "ab")
+    machine = Hardware.load("lionheart").model_copy(update={"left_out": effects})
+    lhc.analyze(model, hardware=machine)
     assert not caplog.text
-    lhc.evaluate(model, DATA, all_analog=True, hardware="reram-cmo", draws=2)
-    (told,) = (record.getMessage() for record in caplog.records if "leaves out" in record.getMessage())
-    assert "short-term read noise (about 1 % of g_max" in told
-    assert "reference for the common relaxation" in told
+    lhc.evaluate(model, DATA, all_analog=True, hardware=machine, draws=2)
+    told = [record.getMessage() for record in caplog.records if "leaves out" in record.getMessage()]
+    assert told == ["hardware lionheart leaves out a (1 %), b (1 %); its description says what that does"]
 
 
 def test_what_a_description_does_not_say_is_told(caplog: pytest.LogCaptureFixture) -> None:
