@@ -103,6 +103,8 @@ def _placed(options: RobustnessOptions) -> Iterator[_Placed]:
         bench = study.bench(study.splits.verify if same_samples else study.splits.judged)
         budget.check(bench)
         warn_of_doubtful_labels(bench)
+        if not analog:
+            opened.warn("no layer is analog, so neither time nor noise changes anything")
         yield _Placed(study, bench, analog, budget, verified, same_samples, chips)
 
 

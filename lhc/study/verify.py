@@ -236,7 +236,7 @@ def _why_digital(
                 if not others:
                     return f"{NOT_MET}{where}"
                 return f"tried only with {_named(plan, others)} analog as well: budget not met{where}"
-        return "not tested beside the layers that are analog"
+        return "not tested beside the layers that are analog" if plan.analog else "not tested"
 
     return {
         row.name: ("digital", row.reason, why(row.name))

@@ -102,3 +102,10 @@ def test_a_share_of_all_chips_is_shown_by_those_that_are_measured() -> None:
     assert (broken.chips_within, broken.yield_shown) == (0.0, False)
     with pytest.raises(UsageError, match=r"--chips 4: --yield 0\.5 takes 5 chips"):
         lhc.robustness.of(replace(asked, chips=4))
+
+
+def test_without_an_analog_layer_it_is_said_that_nothing_can_change(caplog: pytest.LogCaptureFixture) -> None:
+    placed = lhc.partition("digits-narrow", samples=60, draws=2, strategy="all-digital")
+    found = lhc.robustness("digits-narrow", placement=placed.plan, chips=2, times=[0.0], samples=60, draws=2)
+    assert found.chips.drop == 0
+    assert "no layer is analog, so neither time nor noise changes anything" in caplog.text

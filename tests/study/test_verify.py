@@ -162,6 +162,31 @@ ALONE, UNTESTED = "with it analog as well the budget is not met", "not tested be
 TOGETHER = "tried only with {} analog as well: budget not met"
 
 
+def given(*path: str, judged: tuple[str, ...] = ()) -> type[Strategy]:
+    """A search that has judged and found what it is told."""
+
+    class Given(Strategy):
+        name: ClassVar[str] = "given"
+
+        def run(self, graph: LayerGraph, plan: Plan) -> PassResult:
+            for names in judged:
+                self.judge.within(frozenset(names))
+            first, *safer = map(frozenset, path)
+            decided = decide(plan, first, lambda name: ("sensitivity", NOT_MET), "")
+            return PassResult(decided, fallbacks=tuple(safer))
+
+    return Given
+
+
+def test_where_nothing_is_analog_a_layer_is_not_tested_beside_any() -> None:
+    damages = {"a": 0.5, "b": 0.5}
+    graph, plan = network(damages)
+    select, verify = (FakeEvaluator(METRICS["accuracy"], damages, 3, split=split) for split in (0, 1))
+    found = place(graph, plan, given("a", ""), PlacementJudge(select, Budget(BUDGET)), verify)
+    assert not found.plan.analog
+    assert [row.detail for row in found.plan.layers] == [ALONE, "not tested"]
+
+
 @pytest.mark.parametrize(
     ("path", "judged", "why"),
     [
@@ -179,18 +204,7 @@ def test_a_digital_layer_says_what_was_tried_with_it(
     damages = {"a": 0.0005, "b": 0.2, "c": 0.2}
     graph, plan = network(damages)
     select, verify = (FakeEvaluator(METRICS["accuracy"], damages, 3, split=split) for split in (0, 1))
-
-    class Given(Strategy):
-        name: ClassVar[str] = "given"
-
-        def run(self, graph: LayerGraph, plan: Plan) -> PassResult:
-            for names in judged:
-                self.judge.within(frozenset(names))
-            first, *safer = map(frozenset, path)
-            decided = decide(plan, first, lambda name: ("sensitivity", NOT_MET), "")
-            return PassResult(decided, fallbacks=tuple(safer))
-
-    found = place(graph, plan, Given, PlacementJudge(select, Budget(BUDGET)), verify)
+    found = place(graph, plan, given(*path, judged=judged), PlacementJudge(select, Budget(BUDGET)), verify)
     assert found.plan.analog == {"a"}
     assert tuple(row.detail for row in found.plan.layers if row.name != "a") == why
 
