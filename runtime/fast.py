@@ -34,6 +34,7 @@ from lhc.runtime.stream import Position
 from lhc.runtime.tile_kernels import ROWS, Digital, PackedTiles
 from lhc.runtime.unfold import padded
 from lhc.seeds import device_entropy
+from lhc.support.held_bytes import give_back
 
 __all__ = ["FastMatrix"]
 
@@ -41,6 +42,8 @@ _COUNTERS = 2**16
 """Of noise for a segment of a matrix that is multiplied by rows."""
 LEAST_BY_ROWS = 2**16
 """Weights of a matrix for which the kernel of rows is worth compiling: convolutions often end in a small one."""
+_LARGE = 2**24
+"""Bytes of a matrix whose tiles, held in many pieces until it is laid out, are to leave nothing behind."""
 _POINT = ConvGeometry((1,), (1,), (1,), ((0, 0),), "NOTSET", 1)
 
 
@@ -143,6 +146,8 @@ class FastMatrix:
         if use not in self._packed:
             if self._laid_out is None:
                 self._lanes, self._laid_out = lanes, self._pack(lanes)
+                if self.nbytes >= _LARGE:
+                    give_back()
             assert self._lanes == lanes  # no operator is both a convolution and a product of matrices
             # Bits: 12 for the use, 12 row of tiles.
             keys = [

@@ -46,7 +46,7 @@ LEAST_WON = 1 / 3
 def beyond_memory(model: OnnxModel, graph: LayerGraph, machine: Hardware, samples: int, memory: int) -> str | None:
     """What to say where a process takes more than a memory in bytes, whatever it keeps; None elsewhere.
 
-    That is libraries; five times the weights, as a search took at its most, for the network, a session of it, one chip,
+    That is libraries; four times the weights, which a search stays below, for the network, a session of it, one chip,
     gradients or what a session copies while it is made; and what one call of the network, or the calibration of a chip,
     holds of its tensors.
 
@@ -59,13 +59,13 @@ def beyond_memory(model: OnnxModel, graph: LayerGraph, machine: Hardware, sample
         together = max(together, calibration_count(graph, machine.compensation))
     together = min(together, samples)
     tensors = 4 * held_elements(graph) * together
-    needed = LIBRARIES + 5 * weights + tensors
+    needed = LIBRARIES + 4 * weights + tensors
     if needed <= memory:
         return None
     return (
         f"--memory {memory / 2**20:,.0f} MiB is less than a process of this command may take whatever it keeps, about"
-        f" {needed / 2**20:,.0f} MiB: libraries {LIBRARIES / 2**20:,.0f}, five times the weights"
-        f" {5 * weights / 2**20:,.0f}, tensors of {counted(together, 'sample')} {tensors / 2**20:,.0f}; what it keeps"
+        f" {needed / 2**20:,.0f} MiB: libraries {LIBRARIES / 2**20:,.0f}, four times the weights"
+        f" {4 * weights / 2**20:,.0f}, tensors of {counted(together, 'sample')} {tensors / 2**20:,.0f}; what it keeps"
         " beside these for later (chips, answers) is bounded"
     )
 

@@ -2,7 +2,6 @@
 
 import gc
 import re
-import sys
 import tracemalloc
 import weakref
 from collections.abc import Iterator
@@ -20,7 +19,8 @@ from lhc.runtime.chip_calibration import _Sums, calibrated, digital_moments
 from lhc.runtime.network_calls import Call
 from lhc.runtime.ort import create_session
 from lhc.samples.metrics import get_metric
-from tests.runtime.models_on_tiles import model_of, normal
+from lhc.support.held_bytes import give_back
+from tests.runtime.models_on_tiles import Array, model_of, normal
 
 pytestmark = pytest.mark.analog
 
@@ -181,23 +181,47 @@ def test_moments_of_a_vocabulary_take_no_second_copy_of_it(monkeypatch: pytest.M
     )
 
 
-def test_what_a_session_copies_while_it_is_made_goes_back_to_the_system() -> None:
+def _held() -> int:
+    """Bytes of this process that are no pages of files."""
     status = Path("/proc/self/status")
-    if not status.exists() or sys.platform != "linux":
+    if not status.exists():
         pytest.skip("what a process holds is read from /proc")
+    found = re.search(r"RssAnon:\s*(\d+)", status.read_text())
+    assert found is not None
+    return 1024 * int(found[1])
 
-    def held() -> int:
-        return 1024 * int(re.search(r"RssAnon:\s*(\d+)", status.read_text())[1])  # type: ignore[index]  # it is there
 
+def test_what_a_session_copies_while_it_is_made_goes_back_to_the_system() -> None:
     size, count = 1024, 12
-    nodes = [onnx.helper.make_node("MatMul", [f"x{n}", f"w{n}"], [f"x{n + 1}"]) for n in range(count)]
-    weights = {f"w{n}": np.full((size, size), n, np.float32) for n in range(count)}
-    model = load_model(model_of(nodes, {"x0": np.zeros((1, size), np.float32)}, {f"x{count}": 2}, weights))
-    np.zeros(30 * 2**20, np.uint8)  # freed at once; from here on the C library keeps what is freed of such pieces
+    nodes = [onnx.helper.make_node("Conv", [f"x{n}", f"w{n}"], [f"x{n + 1}"]) for n in range(count)]
+    weights = {f"w{n}": np.full((size, size, 1, 1), n, np.float32) for n in range(count)}
+    model = load_model(model_of(nodes, {"x0": np.zeros((1, size, 1, 1), np.float32)}, {f"x{count}": 4}, weights))
     gc.collect()
-    before = held()
+    give_back()
+    before = _held()
 
     session = create_session(model.proto, "large", packs=False)
 
     assert session is not None
-    assert held() - before < count * size * size * 4 / 2
+    assert _held() - before < count * size * size * 4 / 2
+
+
+def test_a_large_matrix_that_is_laid_out_leaves_nothing_of_its_tiles_behind() -> None:
+    from lhc.runtime.fast import FastMatrix
+    from lhc.runtime.large_matrix import LargeMatrix
+
+    machine = Hardware.load("lionheart")
+
+    def laid_out(weights: Array) -> FastMatrix:
+        tiles = LargeMatrix(weights, 1, machine, "ab")
+        tiles.program(0, 0)
+        return FastMatrix([tiles.programmed()], [0], 0, machine).lay_out(False)
+
+    weights = np.random.default_rng(0).normal(size=(2048, 4097)).astype(np.float32)
+    laid_out(weights[:256])  # loads compiled loops
+    before = _held()
+
+    matrix = laid_out(weights)
+
+    assert matrix.nbytes >= weights.nbytes
+    assert _held() - before < 1.5 * weights.nbytes
