@@ -29,6 +29,8 @@ class ProgrammedTile:
         levels: what every capacitor of an ADC adds to its level, in codes, ``(bits - 1, outputs)``; None where steps
             are all alike.
         driven: rows of the tile that each input drives, which hold copies, ``(inputs,)``; None: one each.
+        base: what every weight holds more than it stands for, in units of the full scale; it is subtracted digitally,
+            times the sum of the inputs.
     """
 
     weights: Floats
@@ -38,6 +40,13 @@ class ProgrammedTile:
     offset: Floats | None = None
     levels: Floats | None = None
     driven: Floats | None = None
+    base: float = 0.0
+
+    def realised(self) -> Floats:
+        """The weights that it stands for, scales and gain of drift compensation included, ``(outputs, inputs)``."""
+        scales = self.scales if self.input_range is None else self.scales / np.float32(self.input_range)
+        weights = self.weights * (scales * self.gain)[:, None]
+        return np.asarray(weights - self.base * scales[:, None] if self.base else weights)
 
     def in_units_of(self, shares: Floats) -> "ProgrammedTile":
         """The same tile, one unit of each output being that share of what it was, ``(outputs,)``."""
@@ -96,6 +105,19 @@ class ProgrammedMatrix:
             rows.append(tuple(tile.in_units_of(part) for tile, part in zip(row, parts, strict=True)))
         return replace(self, tiles=tuple(rows))
 
+    def raised(self, offset: float) -> "ProgrammedMatrix":
+        """The same where every weight holds more, in units of the greatest one of its tile."""
+        bases = [[offset * float(np.abs(t.weights).max(initial=0.0)) for t in row] for row in self.tiles]
+        return replace(
+            self,
+            tiles=tuple(
+                tuple(
+                    replace(t, weights=t.weights + np.float32(base), base=base) for t, base in zip(*both, strict=True)
+                )
+                for both in zip(self.tiles, bases, strict=True)
+            ),
+        )
+
     @property
     def outputs(self) -> int:
         """Outputs of one group."""
@@ -111,6 +133,6 @@ class ProgrammedMatrix:
         inputs = max(start + row[0].weights.shape[1] for start, row in zip(self.starts, self.tiles, strict=True))
         total = np.zeros((sum(len(tile.weights) for tile in self.tiles[0]), inputs), np.float32)
         for start, row in zip(self.starts, self.tiles, strict=True):
-            part = np.concatenate([tile.weights * (tile.scales * tile.gain)[:, None] for tile in row])
+            part = np.concatenate([tile.realised() for tile in row])
             total[:, start : start + part.shape[1]] += part
         return total

@@ -328,7 +328,10 @@ def _outputs(
     def recorder(layer: AnalogLayer) -> AdcRecorder:
         (state,) = executor.reads(held, 0, 0, t_s, (0,), [layer.tile_set])
         machine = hardware.for_layer(layer.name)
-        return kind(machine)(state[layer.tile_set], machine, ranges.get(layer.name))
+        matrix = state[layer.tile_set]
+        if machine.offset and held is not hardware:  # ideal devices hold it too
+            matrix = matrix.raised(machine.offset)
+        return kind(machine)(matrix, machine, ranges.get(layer.name))
 
     return _recorded(model, graph, executor.layers, blocks, recorder)
 

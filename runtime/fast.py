@@ -11,6 +11,7 @@ Every value is a sum in a fixed order, and every deviate has a counter: results 
 
 from collections.abc import Callable, Sequence
 from copy import copy
+from dataclasses import dataclass, replace
 from functools import partial
 from math import prod
 from typing import Any
@@ -22,7 +23,7 @@ from torch import Tensor
 
 from lhc.conductances import Floats, ProgrammedMatrix, ProgrammedTile
 from lhc.errors import DataError
-from lhc.hardware import Hardware
+from lhc.hardware import Adc, Hardware
 from lhc.onnx_io.product import ConvGeometry
 from lhc.runtime.image_kernel import convolve
 from lhc.runtime.image_places import image_cuts, image_memory, image_outputs
@@ -77,6 +78,7 @@ class FastMatrix:
         self._lanes = 0
         self._packed: dict[int, PackedTiles] = {}
         self._whole: tuple[FastMatrix, int] | None = None
+        self._subtracted = _DigitalOffset.of(chips, hardware) if hardware.offset else None
 
     @property
     def nbytes(self) -> int:
@@ -92,6 +94,8 @@ class FastMatrix:
         """The matrix on one of the chips, without another copy of its weights."""
         one = copy(self)
         one.chips, one._whole, one._packed = 1, (self, chip), {}
+        if self._subtracted is not None:
+            one._subtracted = replace(self._subtracted, worth=self._subtracted.worth[chip : chip + 1])
         return one
 
     def convolve(
@@ -111,7 +115,13 @@ class FastMatrix:
             self._check(len(cut.places.offsets))
             memory, some = image_memory(geometry, shape, cut, tiles), (cut.first, cut.size)
             convolve(data, cut.places, tiles, self._converters, memory, images, some, *stream, after, flat)
-        return torch.from_numpy(result)
+        found = torch.from_numpy(result)
+        if self._subtracted is not None:
+            sums = self._subtracted.sums.convolve(x, geometry, position, use)[0]
+            self._subtracted.subtract(
+                found.view(self.chips, images, -1, prod(out)), sums.view(images, -1, prod(out)), after
+            )
+        return found
 
     def multiply(self, rows: Tensor, position: Position, use: int, digital: Digital | None = None) -> Tensor:
         """See `Products`; ``digital`` as there, which has no bias."""
@@ -129,7 +139,11 @@ class FastMatrix:
         place = (vectors, per_sample, first * per_sample)
         after = digital or _NOTHING
         multiply_rows(data, tiles, self._converters, _row_memory(tiles), *place, after, result.reshape(-1))
-        return torch.from_numpy(result)
+        found = torch.from_numpy(result)
+        if self._subtracted is not None:
+            sums = self._subtracted.sums.multiply(rows, position, use)[0]
+            self._subtracted.subtract(found.view(self.chips, vectors, -1, 1), sums.reshape(vectors, -1, 1), after)
+        return found
 
     def _check(self, inputs: int) -> None:
         """Compiled loops do not look."""
@@ -242,6 +256,52 @@ class FastMatrix:
     def _offset(self, tile: ProgrammedTile) -> Floats:
         """Of a tile's ADCs, in output codes."""
         return np.zeros_like(tile.scales) if tile.offset is None else tile.offset / np.float32(self._io.output_step)
+
+
+@dataclass(frozen=True, eq=False)
+class _DigitalOffset:
+    """What is subtracted from products whose devices hold an offset: it times the sum of the inputs behind the DAC.
+
+    Attributes:
+        sums: of the inputs of every row of tiles, as products without noise and ADC.
+        worth: of a sum in every output, ``(chips, groups, outputs, rows of tiles)``.
+    """
+
+    sums: FastMatrix
+    worth: Tensor
+
+    @classmethod
+    def of(cls, chips: Sequence[ProgrammedMatrix], hardware: Hardware) -> "_DigitalOffset":
+        """Of a matrix on some chips."""
+        first, rows = chips[0], len(chips[0].tiles)
+        tiles = []
+        for number, (tile, *_) in enumerate(first.tiles):
+            one = np.zeros((first.groups, rows, tile.weights.shape[1]), np.float32)
+            one[:, number] = 1
+            flat, count = one.reshape(first.groups * rows, -1), first.groups * rows
+            tiles.append((ProgrammedTile(flat, np.ones(count, np.float32), np.ones(count), tile.input_range),))
+        exact = Adc(bits=None, bound=None, noise=0.0, bound_management="none")
+        machine = hardware.model_copy(
+            update={"adc": exact, "devices": None, "dac": hardware.dac.model_copy(update={"slice_bits": None})}
+        )
+        matrix = ProgrammedMatrix(tuple(tiles), first.starts, first.groups, first.devices)
+        worth = [[np.concatenate([tile.base * tile.scales for tile in row]) for row in chip.tiles] for chip in chips]
+        shaped = np.array(worth, np.float32).reshape(len(chips), rows, first.groups, -1).transpose(0, 2, 3, 1)
+        return cls(FastMatrix([matrix], [0], 0, machine), torch.from_numpy(shaped.copy()))
+
+    def subtract(self, found: Tensor, sums: Tensor, digital: Digital) -> None:
+        """Take it from outputs, ``(chips, items, groups · outputs, positions)``, corrected by ``digital`` already.
+
+        Args:
+            sums: ``(items, groups · rows of tiles, positions)``.
+        """
+        chips, groups, outputs, rows = self.worth.shape
+        worth = self.worth
+        if digital.corrects:
+            gains = torch.from_numpy(digital.numbers).view(chips, 3, groups, outputs)[:, 0]
+            worth = worth * gains[..., None]
+        total = torch.einsum("cgor,igrp->cigop", worth, sums.view(len(sums), groups, rows, -1))
+        found -= total.reshape(found.shape)
 
 
 def _level(k: int, tile: ProgrammedTile) -> Floats:

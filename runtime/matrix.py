@@ -26,6 +26,7 @@ from lhc.errors import ModelError
 from lhc.hardware import Hardware, scaled_programming
 from lhc.hardware.adc_mismatch import capacitor_levels
 from lhc.hardware.converters import Converters
+from lhc.hardware.device_model import LEAST_MAGNITUDE
 from lhc.hardware.geometry import split_sizes
 from lhc.hardware.weight_slices import weight_slices
 from lhc.runtime import pcm_tile
@@ -204,6 +205,8 @@ class AnalogMatrix(ProductsByUnit):
         noisy = self.hardware.draws_outputs
         for index, tile in enumerate(self._tiles()):
             tile.tile.reseed = partial(self._seed_noise, unit, group, index) if noisy else None
+            if self.hardware.offset:
+                tile.tile.base = (self.hardware.offset * _greatest(tile) / tile.alpha).expand(len(tile.tile.weight))
         try:
             total: Tensor | None = None
             for block in self._blocks:
@@ -214,7 +217,7 @@ class AnalogMatrix(ProductsByUnit):
             return total / self.copies
         finally:
             for tile in self._tiles():
-                tile.tile.reseed = None
+                tile.tile.reseed = tile.tile.base = None
 
     def _seed_noise(self, unit: Unit, group: int, tile: int, round_: int) -> None:
         key = (unit.number, group, tile, round_, unit.use, *((self._read,) if self._read else ()))
@@ -225,7 +228,7 @@ class AnalogMatrix(ProductsByUnit):
         tiles, starts = [], []
         for block in self._blocks:
             for inputs, row in block.rows():
-                tiles.append(tuple(_state(tile, inputs, block.size, self.copies) for tile in row))
+                tiles.append(tuple(_state(tile, inputs, block.size, self.copies, self.hardware.offset) for tile in row))
                 starts.append(block.inputs.start)
         found = ProgrammedMatrix(tuple(tiles), tuple(starts), self.groups, self.devices, self._read)
         shares = self.hardware.adc.columns
@@ -277,7 +280,7 @@ def _tiles(block: _Block) -> Iterator[Any]:
     return (tile for row in block.array.array for tile in row)
 
 
-def _state(tile: Any, inputs: npt.NDArray[np.int64], size: int, copies: int) -> ProgrammedTile:
+def _state(tile: Any, inputs: npt.NDArray[np.int64], size: int, copies: int, offset: float) -> ProgrammedTile:
     weights = tile.tile.weight.detach()
     scales = tile.get_mapping_scales().detach()
     scales = scales.expand(len(weights)) if scales.numel() == 1 else scales
@@ -294,7 +297,13 @@ def _state(tile: Any, inputs: npt.NDArray[np.int64], size: int, copies: int) -> 
         offset=None if tile.tile.offset is None else tile.tile.offset.numpy(),
         levels=tile.tile.levels,
         driven=None if copies == 1 else np.bincount(inputs, minlength=size).astype(np.float32),
+        base=offset * _greatest(tile) if offset else 0.0,
     )
+
+
+def _greatest(tile: Any) -> float:
+    """Greatest weight that a tile was programmed to, as its devices were told it."""
+    return max(float(tile.reference_combined_weights.abs().max()), LEAST_MAGNITUDE)
 
 
 def _driven(tile: Any, x: Tensor, columns: slice) -> Tensor:

@@ -157,6 +157,8 @@ class PerVectorTile(TorchSimulatorTile):  # type: ignore[misc]
         faults: what a chip's cells hold, given what they would hold if they were healthy; None where they are.
         offset: of the ADCs of a chip, ``(outputs,)``; None where there is none.
         levels: of the ADCs of a chip, see `ProgrammedTile`; None where steps are all alike.
+        base: what is subtracted behind the ADC, times the sum of the inputs, before drift compensation, ``(outputs,)``;
+            None: nothing, as in read-outs.
     """
 
     reseed: Callable[[int], None] | None = None
@@ -166,6 +168,7 @@ class PerVectorTile(TorchSimulatorTile):  # type: ignore[misc]
     faults: Callable[[Floats], Floats] | None = None
     offset: Tensor | None = None
     levels: Floats | None = None
+    base: Tensor | None = None
 
     def __init__(self, x_size: int, d_size: int, rpu_config: Any, bias: bool = False) -> None:
         super().__init__(x_size, d_size, rpu_config, bias, analog_mvm=PerVectorMVM)
@@ -200,7 +203,14 @@ class PerVectorTile(TorchSimulatorTile):  # type: ignore[misc]
             offset=None if self.offset is None else self.offset[self.columns],
             levels=None if self.levels is None else self.levels[:, self.columns],
         )
+        if self.base is not None:
+            output = output - self.base[self.columns] * self._sums(x_input)
         return output if self.live is None else output * self.live[self.columns]
+
+    def _sums(self, x_input: Tensor) -> Tensor:
+        """Of the inputs as the DAC makes them, ``(vectors, 1)``."""
+        exact = replace(self._f_io, out_bound=0.0, out_noise=0.0, out_res=-1.0)
+        return PerVectorMVM.matmul(torch.ones(1, x_input.shape[1]), x_input, exact, is_test=True)
 
     def read_out(self) -> Tensor:
         """What `forward` gives for the unit matrix, ``(inputs, outputs)``, where neither DAC nor ADC saturates.

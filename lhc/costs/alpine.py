@@ -76,6 +76,8 @@ class Alpine:
             "re-reads": sum((part.times(again) for part in once.values()), Cost()),
             "read-outs": self._readouts(machine, matrix, copies),
         }
+        if machine.offset > 0:  # the sum of the inputs, and what it is subtracted from
+            parts["offsets"] = self._work((inputs + outputs * reads) * core.add_cycles)
         busy: dict[Unit, float] = {"tiles": (1 + again) * once["product"].latency_s}
         if tile.links == "own":
             busy["links"] = (1 + again) * (into.latency_s + out_of.latency_s)

@@ -122,6 +122,11 @@ class Hardware(Machine):
         return any(machine.currents.by_weight for machine in self._variants())
 
     @property
+    def subtracts_offset(self) -> bool:
+        """Whether an offset of weights is subtracted behind the ADC, in any layer."""
+        return any(machine.offset > 0 for machine in self._variants())
+
+    @property
     def slices_inputs(self) -> bool:
         """Whether inputs are driven in slices, in any layer."""
         return any(machine.dac.slice_bits is not None for machine in self._variants())
@@ -222,6 +227,8 @@ class Hardware(Machine):
             return "its devices are perfect, so that copies bring nothing"
         if self.mapping.slices > 1:
             return "mapping.slices spreads every weight over tiles"
+        if self.offset > 0:
+            return "devices.pair: digital-offset subtracts the sum of the inputs of single rows"
         if self.currents.by_weight:
             return "currents are those of single rows, and copies are known by their sum"
         if self.adc.range != "fixed":

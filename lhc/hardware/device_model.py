@@ -63,11 +63,12 @@ class PairedDevices(DeviceModel):
     g_min_us: Scale = 0.0
     """Conductance of a device that is programmed to nothing, in µS: g_max over the on/off ratio. Programming noise,
     drift and read noise are those of what a device really holds; a pair's difference takes g_min away again."""
-    pair: Literal["one-sided", "two-sided", "reference-column"] = "one-sided"
+    pair: Literal["one-sided", "two-sided", "reference-column", "digital-offset"] = "one-sided"
     """``one-sided``: one device of a pair holds the weight, the other g_min. ``two-sided``: both hold half of it,
     above and below the middle of g_min and g_max. ``reference-column``: one device a weight, of which 0 is the middle;
     the other is that of its row in a column of the tile whose devices hold the middle. What that column gives is
-    subtracted from every other's before the ADC."""
+    subtracted from every other's before the ADC. ``digital-offset``: one device a weight, likewise, whose middle is
+    subtracted behind the ADC, times the sum of the inputs."""
     pairs_per_weight: int = Field(default=1, ge=1, le=16)
     """Pairs in the unit cell of a weight, all programmed to the weight, whose currents add up in its column; a full
     scale is that of all of them together."""
@@ -86,10 +87,22 @@ class PairedDevices(DeviceModel):
     @property
     def span_us(self) -> float:
         """What the difference of a pair is for a tile's greatest weight, in µS."""
-        return (self.g_max_us - self.g_min_us) / (2 if self.pair == "reference-column" else 1)
+        return (self.g_max_us - self.g_min_us) / (2 if self.pair in ("reference-column", "digital-offset") else 1)
 
-    def cells(self, weights: Any) -> tuple[Any, Any]:  # noqa: ANN401 - an array of any library
-        """What the two devices of a pair are to hold, in µS, ``(outputs, inputs)``; of a reference ``(1, inputs)``.
+    @property
+    def offset(self) -> float:
+        """What is subtracted behind the ADC: a device that holds nothing, in units of the greatest weight of a tile.
+
+        (g_max + g_min) / (g_max - g_min), as ISAAC's bias (Shafiee et al., ISCA 2016), there of half the range.
+        """
+        if self.pair != "digital-offset":
+            return 0.0
+        return (self.g_max_us + self.g_min_us) / (self.g_max_us - self.g_min_us)
+
+    def cells(self, weights: Any) -> tuple[Any, ...]:  # noqa: ANN401 - an array of any library
+        """What the devices of a pair are to hold, in µS, ``(outputs, inputs)``; of a reference ``(1, inputs)``.
+
+        Two of them, or the one whose offset is subtracted digitally.
 
         Args:
             weights: ``(outputs, inputs)``, in units of the greatest one of the tile.
@@ -99,6 +112,8 @@ class PairedDevices(DeviceModel):
             shares = weights * (weights > 0), negative * (negative > 0)
         elif self.pair == "two-sided":
             shares = (1 + weights) / 2, (1 + negative) / 2
+        elif self.pair == "digital-offset":
+            return (self.g_min_us + span * (1 + weights) / 2,)
         else:
             shares = (1 + weights) / 2, (1 + 0 * weights[:1]) / 2
         return self.g_min_us + span * shares[0], self.g_min_us + span * shares[1]

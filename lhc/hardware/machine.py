@@ -132,19 +132,38 @@ class Machine(Section):
             raise ValueError("adc.range: column cannot be given with currents, whose noise is that of one range")
         return self
 
+    @property
+    def offset(self) -> float:
+        """What is subtracted behind the ADC, in units of the greatest weight of a tile; 0: nothing."""
+        return self.devices.offset if isinstance(self.devices, PairedDevices) else 0.0
+
     @model_validator(mode="after")
     def _cells_are_counted(self) -> "Machine":
-        if self.cells == self.tiles.rows * self.tiles.cols:
+        if self.cells == self.tiles.rows * self.tiles.cols and self.offset == 0:
             return self
         if self.currents.any:
             raise ValueError(
                 "currents are those of one pair a weight: they cannot be given with devices.pair: reference-column or"
-                " devices.pairs_per_weight"
+                " digital-offset, or with devices.pairs_per_weight"
             )
         if self.costs is not None and not self.costs.slices:
             raise ValueError(
-                f"cost model {self.costs.model!r} does not count unit cells (devices.pair: reference-column,"
-                " devices.pairs_per_weight); costs: null leaves costs out"
+                f"cost model {self.costs.model!r} does not count unit cells (devices.pair: reference-column or"
+                " digital-offset, devices.pairs_per_weight); costs: null leaves costs out"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _offset_is_that_of_one_read(self) -> "Machine":
+        if self.offset and (self.adc.bound_management != "none" or self.adc.range == "column" or self.adc.columns):
+            raise ValueError(
+                "devices.pair: digital-offset needs adc.bound_management: none, and adc.range: fixed or layer: the sum"
+                " of the inputs of one read is subtracted, and all columns have it"
+            )
+        if self.offset and self.compensation.drift == "global-exact":
+            raise ValueError(
+                "devices.pair: digital-offset cannot be given with compensation.drift: global-exact, whose reference is"
+                " weights without their offset"
             )
         return self
 

@@ -50,7 +50,8 @@ class MeasuredNoise:
             full, each = self.chip.full, np.split(self.chip.target.astype(np.float64), count, axis=1)
             pairs = tuple(side for one in each for side in self.devices.cells(one / full))
         for number, targets in enumerate(pairs):
-            sign, shape = (-1) ** number, (len(self.devices.times_s), *targets.shape)
+            sign = 1 if self.devices.pair == "digital-offset" else (-1) ** number
+            shape = (len(self.devices.times_s), *targets.shape)
             normal = weights.new_empty(shape).normal_().cpu().numpy()
             cells.append(_Cells(full, sign, targets, normal.astype(np.float64)))
         return self._weights(weights, cells, 0.0, reads=False), cells

@@ -154,7 +154,7 @@ def _noise_model(devices: DeviceModel | None) -> Any:
         setattr(model, name, value)
     if not isinstance(devices, PairedDevices):
         return model
-    if devices.pairs_per_weight > 1 or devices.pair == "reference-column":
+    if devices.pairs_per_weight > 1 or devices.pair in ("reference-column", "digital-offset"):
         return CellNoise(devices, model)
     model.g_converter = _pair(devices)
     return model

@@ -5,7 +5,9 @@ With N pairs a weight w of a tile, whose greatest one is m, is
     w = m Σ (g⁺ - g⁻) / (N Δ),    Δ = g_max - g_min (half of it with a reference column)
 
 g⁺ and g⁻ being what the devices of each pair hold, and g⁻ of a reference column the same device for all weights of a
-row of the tile. Every device is programmed, drifts and is read by itself, by the functions of aihwkit's noise model.
+row of the tile. Where an offset is subtracted digitally there is no g⁻: a weight is what the
+ADC sees, with the offset. Every device is programmed, drifts and is read by itself, by the functions of aihwkit's noise
+model.
 Its ``NPairConductanceConverter`` fills a pair when those before it are full, and joins devices before they drift; here
 all pairs of a weight are programmed alike, as in multi-device synapses (Boybat et al., Nat. Commun. 9, 2514, 2018).
 
@@ -98,5 +100,8 @@ class CellNoise:
             one = greatest / self.devices.span_us
             held = (np.concatenate([(g * one).numpy() for g in side], axis=1) for side in sides)
             return conductances[0].new_tensor(self.chip.joined(*held))
-        difference = sum(conductances[::2]) - sum(conductances[1::2])
+        if self.devices.pair == "digital-offset":
+            difference = sum(conductances)
+        else:
+            difference = sum(conductances[::2]) - sum(conductances[1::2])
         return difference * (greatest / (self.devices.span_us * self.devices.pairs_per_weight))

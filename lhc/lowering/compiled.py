@@ -54,6 +54,11 @@ def check_compilable(hardware: Hardware) -> None:
             f"hardware {hardware.name!r} has ADCs whose steps differ (adc.capacitor_mismatch), which cannot be"
             " compiled; 'lhc run' has them"
         )
+    if hardware.subtracts_offset:
+        raise ModelError(
+            f"hardware {hardware.name!r} subtracts an offset of weights digitally (devices.pair: digital-offset), which"
+            " cannot be compiled; 'lhc run' has it"
+        )
     if hardware.slices_inputs:
         raise ModelError(
             f"hardware {hardware.name!r} drives inputs in slices (dac.slice_bits), which cannot be compiled; 'lhc run'"

@@ -107,6 +107,11 @@ def split(
             "ADCs with a range for every column (adc.range: column) have no form in the files of split; take a range"
             " for every layer"
         )
+    if plan.hardware.subtracts_offset:
+        raise ModelError(
+            "an offset that is subtracted digitally (devices.pair: digital-offset) has no form in the files of split;"
+            " take another pair"
+        )
     if plan.hardware.faults.remap and plan.hardware.faults.any:
         raise ModelError(
             "weights that are mapped around faults (faults.remap) have no form in the files of split, which do not tell"

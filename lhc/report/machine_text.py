@@ -14,6 +14,8 @@ def cells_text(machine: Hardware) -> str:
     if isinstance(devices, PairedDevices):
         if devices.pair == "reference-column":
             found.append("one device a weight and a reference column a tile")
+        elif devices.pair == "digital-offset":
+            found.append("one device a weight, whose offset is subtracted digitally")
         elif devices.pairs_per_weight > 1 or devices.pair != "one-sided":
             found.append(f"{counted(devices.pairs_per_weight, f'{devices.pair} pair')} of devices a weight")
     if mapping.cell_bits is not None:

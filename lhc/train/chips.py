@@ -140,6 +140,8 @@ def _programmed(weights: Tensor, hardware: Hardware, t_s: float, model: object) 
     def read() -> _Read:
         drifted = model.apply_drift_noise(programmed, drift, t_s)  # type: ignore[attr-defined]
         gain = weights.new_ones(()) if baseline is None else baseline / _readout(drifted, live, hardware)
+        if hardware.offset:  # subtracted behind the gain of drift compensation
+            drifted = drifted - hardware.offset * weights.abs().max() / gain
         return drifted * live, gain
 
     first = read()

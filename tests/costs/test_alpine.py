@@ -9,7 +9,7 @@ import pytest
 from lhc.costs import SystemCost, cost_of, cost_on_tiles
 from lhc.errors import ConfigError, ModelError, UsageError
 from lhc.graph import Layer, LayerGraph, MatrixShape, WeightRef, Work
-from lhc.hardware import AlpineCosts, Hardware, Mapping
+from lhc.hardware import Adc, AlpineCosts, Hardware, Mapping, Pcm
 from lhc.hardware.sections import Compensation, Section
 
 LIONHEART = Hardware.load("lionheart")  # 256x255 tiles, dynamic scaling, 8-bit converters
@@ -96,6 +96,16 @@ def test_copies_on_further_tiles_take_products_outputs_and_additions(one: One) -
     assert parts["quantise"] == pytest.approx(100 * 2.0 / 2)
     assert parts["partial sums"] == pytest.approx(10 * 1.0 / 2)
     assert cost_on_tiles(one(100, 10), LIONHEART, "product", 4).latency_s == pytest.approx(1e-9 * sum(parts.values()))
+
+
+def test_an_offset_takes_an_addition_for_every_input_and_every_output_of_a_tile(one: One) -> None:
+    fields = {"devices": Pcm(pair="digital-offset"), "adc": Adc(bound_management="none")}
+    pairs, single = (
+        nanoseconds(analog(one(300, 10), LIONHEART.model_copy(update=fields | more)))  # two tiles
+        for more in ({"devices": Pcm()}, {})
+    )
+    assert single.pop("offsets") == pytest.approx((300 + 2 * 10) * 1.0 / 2)
+    assert single == pairs
 
 
 def test_slices_are_driven_read_and_added_like_tiles(one: One) -> None:

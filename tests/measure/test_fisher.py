@@ -171,6 +171,25 @@ def test_effects_beside_those_of_devices_are_in_the_prediction(section: dict[str
 
 
 @pytest.mark.analog
+def test_static_ranges_of_inputs_are_in_the_prediction() -> None:
+    from lhc.runtime.calibration import calibrate_ranges
+
+    base = quiet(0.3)
+    fields: dict[str, object] = {"dac": base.dac.model_copy(update={"scaling": "static"})}
+    fields |= {
+        "adc": base.adc.model_copy(update={"bound_management": "none"}),
+        "compensation": Compensation(outputs="none"),
+    }
+    here = bench("kl", base.model_copy(update=fields), draws=6)
+    blocks = [(where.stop - where.start, feeds) for where, feeds in here.blocks()]
+    here = replace(here, ranges=calibrate_ranges(here.model, here.graph, here.hardware, LAYERS, blocks))
+    measured = measure_sensitivity(here, here.graph, LAYERS)
+    predicted = fisher_sensitivity(here, here.graph, LAYERS).table
+    ratios = [predicted.layers[name].mean / measured.layers[name].mean for name in LAYERS]
+    assert np.abs(np.log(ratios)).max() < 0.3, dict(zip(LAYERS, ratios, strict=True))
+
+
+@pytest.mark.analog
 def test_the_range_of_a_column_is_in_the_prediction() -> None:
     """Half of a bound is half of the range of every column."""
     coarse = quiet(0.0).adc.model_copy(update={"bits": 5, "bound": 4.0, "noise": 0.0})
