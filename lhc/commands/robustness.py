@@ -13,7 +13,7 @@ from lhc.options.signature import keywords
 from lhc.plan import Outcome
 from lhc.results import Evaluation, Robustness
 from lhc.stats import CONFIDENCE, one_sided
-from lhc.study.cautions import warn_of_doubtful_labels
+from lhc.study.cautions import warn_of_doubtful_labels, warn_of_nothing_analog
 from lhc.study.goal import budget_as_placed, budget_of_plan, chips_of
 from lhc.study.margin import TIMES_S, differences, measure_robustness
 from lhc.study.prepare import read_placed, stored_plan
@@ -103,8 +103,7 @@ def _placed(options: RobustnessOptions) -> Iterator[_Placed]:
         bench = study.bench(study.splits.verify if same_samples else study.splits.judged)
         budget.check(bench)
         warn_of_doubtful_labels(bench)
-        if not analog:
-            opened.warn("no layer is analog, so neither time nor noise changes anything")
+        warn_of_nothing_analog(opened, analog, stored)
         yield _Placed(study, bench, analog, budget, verified, same_samples, chips)
 
 

@@ -11,7 +11,7 @@ from lhc.options.signature import keywords
 from lhc.results import Evaluation
 from lhc.samples.apart import check_calibration_apart
 from lhc.samples.metrics import UNCHOSEN
-from lhc.study.cautions import warn_of_doubtful_labels
+from lhc.study.cautions import warn_of_doubtful_labels, warn_of_nothing_analog
 from lhc.study.check_calibration import with_useful_calibration
 from lhc.study.mapped_outputs import mapped_outputs
 from lhc.study.prepare import read_placed, stored_plan
@@ -67,6 +67,7 @@ def _usefully_calibrated(options: RunOptions | OutputsOptions, study: Study, ana
 def read_run(options: RunOptions | OutputsOptions, running: Running) -> tuple[Study, frozenset[str], list[float]]:
     """The network with the samples that judge and those that calibrate, its analog layers, and the times."""
     study, analog, at = read_placed(options, running, options.times)
+    warn_of_nothing_analog(study.opened, analog, stored_plan(options, study.opened))
     if options.calibrate is None:
         return study, analog, at
     if not study.calibrates:

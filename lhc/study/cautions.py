@@ -12,10 +12,12 @@ from lhc.hardware import Hardware
 from lhc.measure.bench import Bench
 from lhc.measure.judge import Budget
 from lhc.model import OnnxModel
+from lhc.plan import Plan
 from lhc.results import Verdict
 from lhc.runtime.network_calls import calibration_count, call_samples
 from lhc.samples.metrics import Array
 from lhc.stats import samples_needed
+from lhc.study.source import Opened
 from lhc.support.numbers import counted, share_text
 
 __all__ = [
@@ -25,6 +27,7 @@ __all__ = [
     "warn_of_doubtful_labels",
     "warn_of_few_samples",
     "warn_of_left_out",
+    "warn_of_nothing_analog",
     "warn_of_other_samples",
 ]
 
@@ -90,6 +93,13 @@ def warn_of_defaults(machine: Hardware) -> None:
             machine.name,
             ", ".join(missing),
         )
+
+
+def warn_of_nothing_analog(opened: Opened, analog: frozenset[str], stored: Plan | None) -> None:
+    """Say so where figures are the digital network's; ``stored``: the placement that the user gave or the file has."""
+    if not analog:
+        none = "" if stored is not None else ": the file carries no placement ('lhc partition' makes one)"
+        opened.warn(f"no layer is analog, so neither time nor noise changes anything{none}")
 
 
 def warn_of_few_samples(verify: Bench, budget: Budget) -> None:

@@ -108,4 +108,7 @@ def test_without_an_analog_layer_it_is_said_that_nothing_can_change(caplog: pyte
     placed = lhc.partition("digits-narrow", samples=60, draws=2, strategy="all-digital")
     found = lhc.robustness("digits-narrow", placement=placed.plan, chips=2, times=[0.0], samples=60, draws=2)
     assert found.chips.drop == 0
-    assert "no layer is analog, so neither time nor noise changes anything" in caplog.text
+    told = "no layer is analog, so neither time nor noise changes anything"
+    assert f"digits-narrow: {told}" in caplog.messages
+    lhc.evaluate("digits-narrow", samples=20, draws=2)
+    assert f"digits-narrow: {told}: the file carries no placement ('lhc partition' makes one)" in caplog.messages
