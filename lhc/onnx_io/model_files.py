@@ -180,11 +180,25 @@ def _check_outside(proto: onnx.ModelProto, label: str) -> None:
         raise ModelError(f"{label}: not a valid ONNX model: it has no outputs")
     for node in all_nodes(proto.graph):
         for found in node.attribute:
-            if found.ref_attr_name:
+            problem = _attribute_problem(node, found)
+            if problem is not None:
                 raise ModelError(
                     f"{label}: not a valid ONNX model: attribute {found.name[:100]!r} of {node.op_type[:100]}"
-                    f" {node.name[:100]!r} refers to an attribute of a function, and is in none"
+                    f" {node.name[:100]!r} {problem}"
                 )
+
+
+def _attribute_problem(node: onnx.NodeProto, found: onnx.AttributeProto) -> str | None:
+    """Text of ONNX's own operators is UTF-8, but for that of a Constant, which may be any bytes."""
+    if found.ref_attr_name:
+        return "refers to an attribute of a function, and is in none"
+    if node.domain not in ("", "ai.onnx") or node.op_type == "Constant":
+        return None
+    try:
+        b"".join((found.s, *found.strings)).decode()
+    except UnicodeDecodeError:
+        return "is text that is not UTF-8; export it again"
+    return None
 
 
 def _complaint(proto: onnx.ModelProto) -> str | None:

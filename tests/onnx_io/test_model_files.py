@@ -106,6 +106,19 @@ def test_text_that_is_no_utf8_is_refused(tmp_path: Path, text: str) -> None:
             load_model(onnx.ModelProto.FromString(path.read_bytes()))
 
 
+def test_an_attribute_that_is_no_utf8_is_refused() -> None:
+    proto = onnx.parser.parse_model(
+        '<ir_version: 8, opset_import: ["" : 17]> g (float[N, 1, 4] x) => (float[N, 2, M] y)'
+        ' <float[2, 1, 3] w = {1, 2, 3, 4, 5, 6}> { [fc] y = Conv <auto_pad = "SAME_UPPER"> (x, w) }'
+    )
+    load_model(proto)
+    proto.graph.node[0].attribute[0].s = b"\xfe"
+    with pytest.raises(
+        ModelError, match="attribute 'auto_pad' of Conv 'fc' is text that is not UTF-8; export it again"
+    ):
+        load_model(proto)
+
+
 @dataclass(frozen=True)
 class Invalid:
     id: str
