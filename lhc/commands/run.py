@@ -6,15 +6,19 @@ import numpy as np
 
 from lhc.errors import UsageError
 from lhc.measure import Running
+from lhc.model import ModelSource
 from lhc.options.commands import OutputsOptions, RunOptions
 from lhc.options.signature import keywords
+from lhc.passes import qualified_plan
 from lhc.results import Evaluation
+from lhc.runtime.ort import tensor_infos
 from lhc.samples.apart import check_calibration_apart
 from lhc.samples.metrics import UNCHOSEN
 from lhc.study.cautions import warn_of_doubtful_labels, warn_of_nothing_analog
 from lhc.study.check_calibration import with_useful_calibration
 from lhc.study.mapped_outputs import mapped_outputs
 from lhc.study.prepare import read_placed, stored_plan
+from lhc.study.source import open_model
 from lhc.study.state import Study
 from lhc.support.numbers import time_text
 
@@ -30,13 +34,37 @@ def evaluate(options: RunOptions) -> list[Evaluation]:
     with Running(options) as running:
         study, analog, at = read_run(options, running)
         study = _usefully_calibrated(options, study, analog)
+        if options.against is not None:
+            study = replace(study, original=_other(options.against, study))
         bench = study.bench(study.splits.judged)
         warn_of_doubtful_labels(bench)
         level = options.confidence
         found = [bench.evaluate(analog, what=f"after {time_text(t)}", t_s=t, confidence=level) for t in at]
         stored = stored_plan(options, study.opened)
         data = None if stored is None or stored.outcome is None else study.task.digest
-    return [replace(one, calibrated=study.calibrated_on if analog else 0, data=data) for one in found]
+    against = None if study.original is None else study.original.model.source
+    calibrated = study.calibrated_on if analog else 0
+    return [replace(one, calibrated=calibrated, data=data, against=against) for one in found]
+
+
+def _other(source: ModelSource, study: Study) -> Study:
+    """The network that drops are against, all of it digital.
+
+    Raises:
+        UsageError: it takes other inputs, or gives other answers.
+    """
+    opened = open_model(source)
+    label, placed = opened.model.label, study.model.label
+    names, own = (sorted(info.name for info in tensor_infos(model)) for model in (opened.model, study.model))
+    if names != own:
+        raise UsageError(f"--against {label}: it takes {', '.join(names)}, and {placed} {', '.join(own)}")
+    graph = opened.graph(None, study.task)
+    machine = study.plan.hardware.with_drift_compensation_alone()
+    other = replace(study, opened=opened, graph=graph, plan=qualified_plan(graph, machine, opened.model.source))
+    shape, wanted = (one.bench(study.task).example_output.shape[1:] for one in (other, study))
+    if shape != wanted:
+        raise UsageError(f"--against {label}: it answers with {shape} values a sample, and {placed} with {wanted}")
+    return other
 
 
 @keywords(OutputsOptions)

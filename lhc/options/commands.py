@@ -35,6 +35,7 @@ from lhc.support.numbers import check_confidence
 
 if TYPE_CHECKING:
     from lhc.hardware import Hardware
+    from lhc.model import ModelSource
     from lhc.plan import Plan
     from lhc.samples.task import DataSource
 
@@ -271,6 +272,16 @@ class Calibrating:
 @options
 class RunOptions(Calibrating, ReadTimes, PlacedMeasuring):
     """The options of ``lhc run``, for what a placement is worth."""
+
+    PANEL = "Data"
+
+    against: "ModelSource | None" = option(
+        "The network that drops are against: that of MODEL itself by default; after retraining, the one that was"
+        " given, to compare with the budget.",
+        default=None,
+        metavar="MODEL",
+        reads=str,
+    )
 
 
 @options

@@ -193,7 +193,7 @@ def evaluations_document(results: list[Evaluation], outcome: Outcome | None = No
     first = results[0]
     return {
         "digital": {"metric": first.metric, "value": first.baseline},
-        **_named(first, "samples documents draws seed calibrated"),
+        **_named(first, "samples documents draws seed calibrated against"),
         "times": [
             _named(found, "t_s mean std interval drop drop_interval sample_interval")
             | {"within_budget": within_budget(found, outcome)}

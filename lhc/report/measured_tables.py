@@ -13,6 +13,7 @@ from lhc.report.text import (
     budget_of_chips,
     budget_word,
     calibrations,
+    comparable,
     effect_share,
     gain_text,
     margin_cause,
@@ -91,10 +92,9 @@ def evaluation_table(results: Sequence[Evaluation], outcome: Outcome | None = No
 def within_budget(found: Evaluation, outcome: Outcome | None) -> bool | None:
     """Whether a mean drop is shown to be within a placement's budget.
 
-    None where there is none to compare with: in another metric, or of weights that were trained, whose budget is
-    against the network as it was given.
+    None where there is none to compare with: in another metric, or against another network.
     """
-    if outcome is None or outcome.retrained is not None or outcome.metric != found.metric:
+    if outcome is None or not comparable(found, outcome) or outcome.metric != found.metric:
         return None
     interval = found.deciding(outcome.generalized)
     return interval is not None and interval[1] <= budget_for(found, outcome)
@@ -103,7 +103,8 @@ def within_budget(found: Evaluation, outcome: Outcome | None) -> bool | None:
 def evaluation_footer(results: Sequence[Evaluation], outcome: Outcome | None = None) -> str:
     """The lines under the table of ``lhc run``."""
     first = results[0]
-    digital = f"digital {first.metric} {metric_value(first.baseline, first.percent)}"
+    of = f" of the network that {first.drop_word}s are against" if first.against else ""
+    digital = f"digital {first.metric}{of} {metric_value(first.baseline, first.percent)}"
     lines = [f"{digital}; {first.draws} draws, {samples_basis(first)}, seed {first.seed}"]
     half = 0.5 / first.samples
     if any(e.percent and e.std < half and e.interval is not None and e.interval[0] < e.interval[1] for e in results):
@@ -117,16 +118,22 @@ def _beside_verdict(found: Evaluation, outcome: Outcome) -> Iterator[str]:
     """How these figures and the verdict of the placement's plan go together."""
     word = outcome.drop_word
     verdict = f"{points(outcome, outcome.drop)} on {counted_samples(outcome.samples, outcome.documents)}"
-    if outcome.retrained is not None:
+    if comparable(found, outcome):
+        yield (
+            f"the budget is compared with the upper bound of the {word}, one time at a time; the plan's verdict, a"
+            f" {word} of {verdict}, stays"
+        )
+    elif found.against is None:
         given = metric_value(outcome.baseline, outcome.percent)
         yield (
             f"{word}s are against the weights of this file, which were trained; the plan's verdict, a {word} of"
             f" {verdict}, is against the network as it was given ({given} there), and so is its budget: not compared"
+            " (with --against and that network it is)"
         )
     else:
         yield (
-            f"the budget is compared with the upper bound of the {word}, one time at a time; the plan's verdict, a"
-            f" {word} of {verdict}, stays"
+            f"{word}s are against another network than the plan's verdict, a {word} of {verdict}, and its budget: not"
+            " compared"
         )
     kind = STRATEGIES.get(outcome.strategy)
     if outcome.retrained is None and kind is not None and not kind.searches:

@@ -13,6 +13,7 @@ from lhc.report.text import (
     budget_of_margin,
     budget_word,
     capitalized,
+    comparable,
     drop_at_most,
     healing_text,
     interval_text,
@@ -207,9 +208,10 @@ def _lasting(times: Sequence[AtTime], outcome: Outcome, drop_type: str) -> str:
     if other is not None:
         return f"in {other}, and the budget is for {outcome.metric}: not compared."
 
-    if outcome.retrained is not None:
-        against = "are against the trained weights, the budget against the network as it was given: not compared."
-        return f"{outcome.drop_word}s {against}"
+    if not all(comparable(point.evaluation, outcome) for point in times):
+        other = "the trained weights" if outcome.retrained is not None else "another network"
+        given = "the budget against the network as it was given: not compared."
+        return f"{outcome.drop_word}s are against {other}, {given}"
     within = [point.evaluation.drop <= budget_for(point.evaluation, outcome, drop_type) for point in times]
     last = times[-1].evaluation
     mean_drop = f"{'on other samples, ' if other_samples(last, outcome) else ''}the mean {outcome.drop_word}"

@@ -30,6 +30,7 @@ __all__ = [
     "budget_word",
     "calibrations",
     "capitalized",
+    "comparable",
     "draws_word",
     "drop_at_most",
     "effect_share",
@@ -185,6 +186,11 @@ def drop_at_most(outcome: Outcome, found: Evaluation) -> str:
 def interval_text(outcome: Outcome, interval: tuple[float, float] | None) -> str:
     """An interval of drops, the unit once."""
     return drop_interval(interval, outcome.percent, outcome.drop_type)
+
+
+def comparable(found: Evaluation, outcome: Outcome) -> bool:
+    """Whether drops are against the same network as the budget: where weights were trained, the one that was given."""
+    return found.against == (None if outcome.retrained is None else outcome.retrained.source)
 
 
 def intervals(outcome: Outcome) -> list[tuple[str, tuple[float, float] | None, bool]]:

@@ -32,6 +32,7 @@ class Evaluation:
         documents: that the samples are of; None where every sample stands alone.
         data: SHA-256 of all samples that were given, as `Outcome.data`; None where it was not needed.
         higher_is_better: direction of the metric; None in those of earlier versions.
+        against: SHA-256 of the network that drops are against, as `Retrained.source`; None: the placed one's own.
     """
 
     metric: str
@@ -53,6 +54,7 @@ class Evaluation:
     documents: int | None = None
     data: str | None = None
     higher_is_better: bool | None = None
+    against: str | None = None
 
     @property
     def drop_word(self) -> str:

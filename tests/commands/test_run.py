@@ -2,11 +2,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
+import onnxruntime as ort
 import pytest
 
 import lhc
 from lhc.errors import UsageError
 from lhc.hardware.sections import Compensation
+from lhc.models import zoo_entry
+from lhc.onnx_io import load_model
 from lhc.report.measured_tables import evaluation_footer
 from lhc.samples.task import Task
 from tests.conftest import Cli
@@ -62,3 +66,38 @@ def test_the_command_takes_samples_to_calibrate_on(cli: Cli, digits: Task, tmp_p
     found = cli("run", "digits-narrow", "--all-analog", "--samples", 20, *asked)
     assert found.exit_code == 0, found.stderr
     assert "20 samples and 16 others that every chip was calibrated on" in found.stdout
+
+
+def test_drops_are_against_the_network_that_is_given(digits: Task) -> None:
+    """Weights that were changed answer worse without any tile: a chip of them loses that too."""
+    given = load_model(zoo_entry("digits-narrow").network()).proto
+    changed = onnx.ModelProto()
+    changed.CopyFrom(given)
+    for tensor in changed.graph.initializer:
+        array = onnx.numpy_helper.to_array(tensor)
+        if array.ndim > 1 and array.dtype == np.float32:
+            noisy = array + 0.5 * array.std() * np.random.default_rng(0).standard_normal(array.shape)
+            tensor.CopyFrom(onnx.numpy_helper.from_array(noisy.astype(np.float32), tensor.name))
+    samples, labels = digits.read(0, 200)
+    right = []
+    for proto in (given, changed):
+        session = ort.InferenceSession(proto.SerializeToString())
+        right.append(np.mean(session.run(None, dict(samples))[0].argmax(-1) == labels))
+    assert right[1] < right[0]
+
+    data = dict(samples) | {"labels": labels}
+    asked: dict[str, Any] = {"placement": LAYERS, "hardware": PLAIN, "draws": 2}
+    (own,), (against,) = lhc.evaluate(changed, data, **asked), lhc.evaluate(changed, data, against=given, **asked)
+    assert (own.baseline, against.baseline) == pytest.approx((right[1], right[0]))
+    assert own.values == against.values
+    assert against.drops == pytest.approx([drop + right[0] - right[1] for drop in own.drops])
+    assert own.against is None
+    assert against.against == load_model(given).source
+
+    wider = onnx.ModelProto()
+    wider.CopyFrom(given)
+    wider.graph.input[0].name = "other"
+    for node in wider.graph.node:
+        node.input[:] = ["other" if name == "x" else name for name in node.input]
+    with pytest.raises(UsageError, match=r"it takes other, and .* x"):
+        lhc.evaluate(changed, data, against=wider, **asked)

@@ -86,6 +86,14 @@ def test_a_run_of_trained_weights_says_what_drops_are_against() -> None:
     told = evaluation_footer([evaluated(0.01)], outcome)
     assert "drops are against the weights of this file, which were trained" in told
     assert "a drop of 1.00 points on 60 samples, is against the network as it was given (95.00 % there)" in told
+    given = replace(evaluated(0.01), against="s")
+    assert within_budget(given, outcome)
+    told = evaluation_footer([given], outcome)
+    assert "digital accuracy of the network that drops are against 90.00 %" in told
+    assert "the budget is compared with the upper bound of the drop" in told
+    for unlike, plan in ((replace(given, against="other"), outcome), (given, outcome_of())):
+        assert within_budget(unlike, plan) is None
+        assert "drops are against another network than the plan's verdict" in evaluation_footer([unlike], plan)
 
 
 def test_a_run_says_which_samples_guided_the_search() -> None:
