@@ -33,11 +33,13 @@ def _described(asked: HardwareOptions) -> str:
 
     machine = Hardware.load(asked.name or "lionheart")
     if asked.measured is not None:
-        from lhc.hardware.measurements import with_measured_devices
+        from lhc.hardware.measurements import devices_text, with_measured_devices
 
         base = machine
         machine, devices = with_measured_devices(base, asked.measured, asked.fusion_targets)
         hint(str(devices))
+        if told := devices_text(base, machine):
+            hint(told)
         if machine.t_inference_s != base.t_inference_s:
             hint(f"t_inference_s is {machine.t_inference_s:g}: no device was measured later")
         for effect in base.left_out:

@@ -23,13 +23,15 @@ import scipy
 
 from lhc.errors import DataError
 from lhc.hardware.description import Hardware
+from lhc.hardware.device_model import DeviceModel, PairedDevices
+from lhc.hardware.devices import StateIndependent
 from lhc.hardware.fusion_file import read_fusion
 from lhc.hardware.measured_devices import Floats, Measured
 from lhc.support.numbers import share_text
 
 Integers = npt.NDArray[np.int64]
 
-__all__ = ["FittedDevices", "fit_devices", "with_measured_devices"]
+__all__ = ["FittedDevices", "devices_text", "fit_devices", "with_measured_devices"]
 
 MOST_TARGETS = 32
 LEAST_DEVICES = 10
@@ -42,6 +44,9 @@ _UNITS = {
     "time": {"ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0},
 }
 """What a unit is in µS, and in s."""
+_UNIT_CELL = ("g_min_us", "pair", "pairs_per_weight")
+_SCALES = ("programming_noise_scale", "drift_scale", "read_noise_scale")
+"""Fields that measured devices have as well."""
 _KINDS = {"target": "conductance", "conductance": "conductance", "time": "time"}
 
 
@@ -82,7 +87,7 @@ class FittedDevices:
 
 
 def with_measured_devices(base: Hardware, path: Path, targets: Path | None = None) -> tuple[Hardware, FittedDevices]:
-    """A machine with the devices of a table of measurements.
+    """A machine with the devices of a table of measurements, in the unit cells that it has.
 
     Args:
         targets: both are aihwkit's CSV for the Fusion chip, this one before programming; see `fit_devices`.
@@ -97,7 +102,7 @@ def with_measured_devices(base: Hardware, path: Path, targets: Path | None = Non
         "name": f"{base.name}-{path.stem}",
         "description": f"{base.name} with devices as measured",
         "source": f"devices: {path.name}; all else: {base.source or base.name}",
-        "devices": found.devices.model_dump(),
+        "devices": found.devices.model_dump() | _kept(base.devices),
         "t_inference_s": min(base.t_inference_s, last + found.devices.t_0_s if last else 0.0),
     }
     if any(found.devices.read_us):
@@ -105,6 +110,30 @@ def with_measured_devices(base: Hardware, path: Path, targets: Path | None = Non
         if base.currents.constant:  # that of devices, which the table has
             changed["currents"] = base.currents.model_dump() | {"read_noise": 0.0}
     return base.with_fields(changed), found
+
+
+def devices_text(base: Hardware, machine: Hardware) -> str:
+    """What became of the fields of a machine's devices that were set, in a sentence; empty where none was."""
+    if base.devices is None:
+        return ""
+    after = machine.devices.model_dump() if machine.devices else {}
+    before = base.devices.model_dump(exclude_defaults=True, exclude={"model"})
+    kept = [f"{name} {value}" for name, value in before.items() if name in after and after[name] == value]
+    gone = [name for name in before if name not in after or after[name] != before[name]]
+    told = [f"kept: {', '.join(kept)}"] if kept else []
+    if gone:
+        told.append(f"replaced by the tables: {', '.join(gone)}")
+    if not base.devices.pairs:
+        told.append(f"{base.devices.model} had one device a weight; now it is a pair, {after.get('pair')}")
+    return f"devices of {base.name}: {'; '.join(told)}" if told else ""
+
+
+def _kept(devices: DeviceModel | None) -> dict[str, object]:
+    """Fields that measured devices have in common with these: the unit cell, and factors on effects."""
+    cell = _UNIT_CELL if isinstance(devices, PairedDevices) else ()
+    # A deviation in µS there, and no factor.
+    scales = _SCALES[:2] if isinstance(devices, StateIndependent) else _SCALES
+    return {name: getattr(devices, name) for name in (*cell, *scales) if hasattr(devices, name)}
 
 
 def fit_devices(path: Path, targets: Path | None = None) -> FittedDevices:

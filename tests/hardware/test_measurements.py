@@ -10,7 +10,7 @@ from scipy.stats import ks_2samp
 from lhc.errors import ConfigError, DataError
 from lhc.hardware import Hardware, Measured, effects_of, preset_text
 from lhc.hardware.measured_noise import MeasuredNoise
-from lhc.hardware.measurements import MOST_TARGETS, fit_devices, with_measured_devices
+from lhc.hardware.measurements import MOST_TARGETS, devices_text, fit_devices, with_measured_devices
 from tests.conftest import Cli
 from tests.hardware.drawn_machines import MEASURED
 
@@ -190,6 +190,38 @@ def test_a_machine_with_measured_devices_goes_to_yaml_and_aihwkit_and_back(tmp_p
     assert Hardware.parse(machine.to_yaml(), "x") == machine
     assert Hardware.from_rpu_config(machine.to_rpu_config(), t_inference_s=60.0).devices == machine.devices
     assert {"programming", "drift", "read"} <= set(effects_of(machine))
+
+
+@pytest.mark.parametrize("pair", ["two-sided", "reference-column"])
+def test_the_unit_cell_is_kept_and_what_gives_way_is_told(tmp_path: Path, pair: str) -> None:
+    base, targets = Hardware.load("lionheart"), np.repeat(TARGETS, 20)
+    cell = {"pair": pair, "pairs_per_weight": 2, "g_min_us": 1.0, "drift_scale": 0.5}
+    assert base.devices is not None
+    asked = {"devices": base.devices.model_dump() | cell | {"t_read_s": 1e-6, "g_max_us": 30.0}}
+    base = base.with_fields(asked)
+    table = written(tmp_path / "chip.csv", targets, law(targets, RNG))
+    machine, _ = with_measured_devices(base, table)
+    assert machine.devices is not None
+    assert {name: getattr(machine.devices, name) for name in cell} == cell
+    told = devices_text(base, machine)
+    assert f"kept: g_min_us 1.0, pair {pair}, pairs_per_weight 2, drift_scale 0.5" in told
+    assert "replaced by the tables: g_max_us, t_read_s" in told
+
+    with pytest.raises(ConfigError, match="g_min_us must be below g_max_us"):
+        with_measured_devices(base.with_fields({"devices": asked["devices"] | {"g_min_us": 20.0}}), table)
+
+
+def test_one_device_a_weight_becomes_a_pair_and_a_deviation_is_no_factor(tmp_path: Path) -> None:
+    base, targets = Hardware.load("reram-cmo"), np.repeat(TARGETS, 20)
+    table = written(tmp_path / "chip.csv", targets, law(targets, RNG))
+    machine, _ = with_measured_devices(base, table)
+    assert "reram_cmo had one device a weight; now it is a pair, one-sided" in devices_text(base, machine)
+    own = Hardware.load("lionheart").with_fields({"devices": {"model": "state_independent", "read_noise_scale": 0.1}})
+    machine, _ = with_measured_devices(own, table)
+    assert isinstance(machine.devices, Measured)
+    assert machine.devices.read_noise_scale == 1
+    assert "replaced by the tables: read_noise_scale" in devices_text(own, machine)
+    assert not devices_text(*[Hardware.load("ideal")] * 2)
 
 
 def test_short_term_read_noise_goes_where_it_was_measured(tmp_path: Path) -> None:
