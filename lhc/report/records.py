@@ -11,8 +11,10 @@ from lhc.errors import ConfigError, UsageError
 from lhc.plan import Plan
 from lhc.report.document import Report
 from lhc.report.formats import parse_report
-from lhc.results import AtTime
+from lhc.report.text import samples_basis
+from lhc.results import AtTime, Evaluation
 from lhc.store import ResultCache
+from lhc.support.numbers import counted, drop_text, metric_value, time_text
 
 __all__ = ["keep", "kept", "merged", "newest", "with_earlier"]
 
@@ -86,22 +88,43 @@ def merged(old: Report | None, new: Report) -> Report:
         return new
     if old.plan != new.plan:
         raise ConfigError("two reports of different plans cannot become one")
-    bases = {_basis(point) for point in new.times}  # one table is of one metric, the same samples and as many chips
-    earlier = [point for point in old.times if not bases or _basis(point) in bases]
-    times = {point.evaluation.t_s: point for point in (*earlier, *new.times)}
+    times, apart = _one_table(old.times, new.times)
     return new.model_copy(
         update={
             "costs": new.costs or old.costs,
             "front": old.front if old.front is not None and old.front.verified and not _measured(new) else new.front,
-            "times": tuple(times[t] for t in sorted(times)),
+            "times": times,
             "robustness": new.robustness or old.robustness,
             "attribution": new.attribution or old.attribution,
             "infeasibility": new.infeasibility or old.infeasibility,
-            "notes": tuple(dict.fromkeys((*old.notes, *new.notes))),
+            "notes": tuple(dict.fromkeys((*old.notes, *new.notes, *apart))),
             "versions": new.versions or old.versions,
             "commands": tuple(dict.fromkeys((*old.commands, *new.commands))),
         }
     )
+
+
+def _one_table(old: tuple[AtTime, ...], new: tuple[AtTime, ...]) -> tuple[tuple[AtTime, ...], list[str]]:
+    """The points that stand in one table, by time, and what is said of new ones that do not.
+
+    A table is of one metric, the same samples and as many chips: of two series the one with more times is kept, the new
+    one where both have as many.
+    """
+    bases = {_basis(point) for point in new}
+    earlier = [point for point in old if not bases or _basis(point) in bases]
+    if not earlier and len(old) > len(new):
+        return old, [_apart(point.evaluation) for point in new]
+    times = {point.evaluation.t_s: point for point in (*earlier, *new)}
+    return tuple(times[t] for t in sorted(times)), []
+
+
+def _apart(found: Evaluation) -> str:
+    """A point that is of no longer series, with what it rests on."""
+    lost = drop_text(found.drop, found.percent, "absolute")
+    basis = f"{samples_basis(found)}, {counted(found.draws, 'draw')}"
+    digital = f"digital {found.metric} {metric_value(found.baseline, found.percent)}"
+    point = f"{time_text(found.t_s)}: {found.drop_word} {lost} ({basis}, {digital})"
+    return f"measured apart from the longer series over time: {point}"
 
 
 def _basis(point: AtTime) -> tuple[object, ...]:

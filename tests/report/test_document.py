@@ -99,6 +99,25 @@ def test_times_of_other_samples_or_chips_are_not_put_beside(
     assert [point.evaluation for point in merged(old, new).times] == [other]
 
 
+def test_a_shorter_series_does_not_replace_a_longer_one(
+    full: Report, make_evaluated: Callable[..., Evaluation]
+) -> None:
+    """A run with another calibration at one time of three: the three stay, and it is said beside them."""
+    three = over_time(make_evaluated(0.88, t) for t in (0.0, 86400.0, 3e7))
+    old = full.model_copy(update={"robustness": None, "times": three})
+    (day,) = over_time([replace(make_evaluated(0.87, 86400.0), calibrated=600, samples=7)])
+    shorter = merged(old, old.model_copy(update={"times": (day,)}))
+    assert shorter.times == three
+    (note,) = set(shorter.notes) - set(old.notes)
+    assert note.startswith("measured apart from the longer series over time: 1 day: drop ")
+    assert "7 samples" in note
+    assert "600" in note
+    assert note in markdown(shorter).replace("\\", "")
+    longer = over_time(replace(make_evaluated(0.87, t), calibrated=600, samples=7) for t in (0.0, 1.0, 2.0, 3.0))
+    assert merged(shorter, old.model_copy(update={"times": longer})).times == longer
+    assert merged(old, old.model_copy(update={"times": over_time([make_evaluated(0.5, 0.0)])})).times[1:] == three[1:]
+
+
 def test_causes_of_damage_call_layers_by_their_modules(full: Report) -> None:
     assert full.attribution is not None
     (name,) = full.attribution.layers
