@@ -35,7 +35,9 @@ def _calibration(placed: "NetworkPlacement", data: bool) -> str:
     """On how many samples chips are calibrated, or why they are not; ``data``: samples were given."""
     machine, outcome = placed.plan.hardware, placed.plan.outcome
     if placed.calibration is not None:
-        return f"calibrated on {counted(placed.calibration.samples, 'sample')}"
+        found, wanted = placed.calibration.samples, machine.compensation.samples
+        fewer = f"; the hardware asks for {wanted}" if found < wanted else ""
+        return f"calibrated on {counted(found, 'sample')}{fewer}"
     if machine.corrects_outputs:
         return "not calibrated: too few samples" if data else "not calibrated: no samples are given (--data)"
     unused = "; --data has no use here" if data else ""

@@ -2,7 +2,8 @@
 
 The permutation is fixed (it does not depend on the run's seed) and stratified by label where targets are class
 indices. Under 400 samples nothing is split, and results are marked as not held out. Chips are calibrated on samples
-that test nothing: on some of those that order, where there are enough to split, else on a quarter at most.
+that test nothing: on some of those that order, where there are enough to split, else on a quarter at most. Where
+nothing is tested, as in ``lhc compile``, a quarter that is too little does not bound them.
 
 Samples of one document (`Task.documents`) stay together: a quarter of the documents orders, in a fixed permutation
 without regard to labels, and none that calibrates is judged. Under 8 documents, or 400 tokens that are predicted,
@@ -23,6 +24,7 @@ __all__ = [
     "MIN_SPLIT_SAMPLES",
     "SPLIT_PARTS",
     "Splits",
+    "calibrating_task",
     "documents_in_order",
     "split_task",
     "stratified_order",
@@ -77,6 +79,18 @@ def split_task(task: Task, calibrating: int = 0) -> Splits:
         return Splits(judged, judged, judged, held_out=False, calibrate=calibrate)
     rank, verify = task.take(ranking), task.take(np.setdiff1d(every, ranking))
     return Splits(rank, verify, judged, held_out=True, calibrate=calibrate)
+
+
+def calibrating_task(task: Task, count: int) -> Task | None:
+    """What chips are calibrated on that nobody judges; None where `split_task` sets nothing aside.
+
+    That is what it sets aside, or where this is less than asked for, as many of all samples.
+    """
+    kept = split_task(task, count).calibrate
+    wanted = min(count, len(task))
+    if kept is None or len(kept) >= wanted:
+        return kept
+    return task.take(np.sort(_spread(stratified_order(task), wanted)))
 
 
 def _answers(task: Task) -> int:

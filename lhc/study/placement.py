@@ -18,7 +18,7 @@ from lhc.passes import ChooseCopies, qualified_plan
 from lhc.plan import Decision, Plan
 from lhc.runtime.network_calls import calibration_count
 from lhc.samples.metrics import UNCHOSEN
-from lhc.samples.splits import split_task
+from lhc.samples.splits import calibrating_task
 from lhc.study.cautions import warn_of_defaults, warn_of_left_out
 from lhc.study.prepare import analog_of, check_machine, machine_of, read_placed
 from lhc.study.source import Opened, opened_of
@@ -44,7 +44,7 @@ class NetworkPlacement:
 
 
 def calibration_samples(opened: Opened, options: Data, plan: Plan) -> Block | None:
-    """Samples that chips of a placement are calibrated on: the first of those that rank; says so if there are none."""
+    """Samples that chips of a placement are calibrated on, where nothing is judged; says so if there are none."""
     if not (plan.analog and plan.hardware.corrects_outputs):
         return None
     if options.data is None and opened.entry is None:
@@ -57,7 +57,7 @@ def calibration_samples(opened: Opened, options: Data, plan: Plan) -> Block | No
         return None
     task = opened.chosen(options)
     count = calibration_count(opened.graph(None, task), plan.hardware.compensation)
-    kept = split_task(task, count).calibrate
+    kept = calibrating_task(task, count)
     return None if kept is None else calibration_block(kept)
 
 

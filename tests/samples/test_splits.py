@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lhc.samples.metrics import IGNORED, get_metric
-from lhc.samples.splits import split_task
+from lhc.samples.splits import calibrating_task, split_task
 from lhc.samples.task import Task
 
 
@@ -58,6 +58,17 @@ def test_samples_that_calibrate_judge_nothing(samples: int, wanted: int) -> None
     assert len(calibrate) == min(wanted, -(-samples // 4))
     assert calibrate | judged == set(range(samples))
     assert calibrate.isdisjoint(judged | verify)
+
+
+@pytest.mark.parametrize(("samples", "found"), [(2, 2), (300, 256), (700, 256), (1097, 256)])
+def test_where_nothing_is_judged_all_samples_may_calibrate(samples: int, found: int) -> None:
+    """And where a quarter is enough, they are the same as elsewhere."""
+    task = _task(samples)
+    calibrating, kept = calibrating_task(task, 256), split_task(task, 256).calibrate
+    assert calibrating is not None
+    assert kept is not None
+    assert len(set(np.asarray(calibrating.inputs["x"]).ravel().tolist())) == len(calibrating) == found
+    assert (calibrating.digest == kept.digest) == (len(kept) == found)
 
 
 def test_a_single_sample_is_judged() -> None:
