@@ -12,6 +12,7 @@ import pytest
 
 from lhc.conductances import ProgrammedMatrix
 from lhc.hardware import Hardware
+from lhc.hardware.currents import Currents
 from lhc.lowering import CompiledModel
 from lhc.lowering.chip_corrections import ChipCalibration
 from lhc.runtime import HybridExecutor
@@ -23,8 +24,8 @@ Array = npt.NDArray[Any]
 
 
 def quiet(hardware: Hardware) -> Hardware:
-    """Without output noise. Devices are programmed and read out on the noisy machine."""
-    return hardware.model_copy(update={"adc": hardware.adc.model_copy(update={"noise": 0.0})})
+    """Without noise of products. Devices are programmed and read out on the noisy machine."""
+    return hardware.model_copy(update={"adc": hardware.adc.model_copy(update={"noise": 0.0}), "currents": Currents()})
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from lhc.conductances import Correction, ProgrammedMatrix
 from lhc.errors import ModelError
 from lhc.graph import LayerGraph
 from lhc.hardware import Faults, Hardware, Tiles, preset_names
+from lhc.hardware.currents import Currents
 from lhc.lowering import lower
 from lhc.model import OnnxModel
 from lhc.onnx_io import load_model, read_graph
@@ -153,7 +154,7 @@ def matmuls(draw: st.DrawFn) -> Drawn:
 
 @st.composite
 def machines(draw: st.DrawFn) -> Hardware:
-    """A preset without output noise, on tiles so small that most matrices are split, sometimes easily saturated."""
+    """A preset without noise of products, on tiles so small that most matrices are split, sometimes easily saturated."""
     machine = Hardware.load(draw(st.sampled_from(COMPILABLE)))
     tiles = draw(st.sampled_from([(256, 256), (7, 5), (12, 4), (20, 3)]))
     adc: dict[str, Any] = {"noise": 0.0, "range": "fixed"}
@@ -168,6 +169,7 @@ def machines(draw: st.DrawFn) -> Hardware:
         "tiles": Tiles(rows=tiles[0], cols=tiles[1]),
         "adc": machine.adc.model_copy(update=adc),
         "dac": machine.dac.model_copy(update=dac),
+        "currents": Currents(),
     }
     return machine.model_copy(update=update)
 
