@@ -154,7 +154,7 @@ def matmuls(draw: st.DrawFn) -> Drawn:
 
 @st.composite
 def machines(draw: st.DrawFn) -> Hardware:
-    """A preset without noise of products, on tiles so small that most matrices are split, sometimes easily saturated."""
+    """A preset without noise of products, on tiles so small that most matrices are split, some easily saturated."""
     machine = Hardware.load(draw(st.sampled_from(COMPILABLE)))
     tiles = draw(st.sampled_from([(256, 256), (7, 5), (12, 4), (20, 3)]))
     adc: dict[str, Any] = {"noise": 0.0, "range": "fixed"}
