@@ -44,6 +44,9 @@ _UNITS = {
     "time": {"ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0},
 }
 """What a unit is in µS, and in s."""
+_TOLD_MOVE = 5e-4
+_CORRELATION_DIGITS = 9
+"""Rounding to six makes an eigenvalue of 0 more negative than a description of devices may have."""
 _UNIT_CELL = ("g_min_us", "pair", "pairs_per_weight")
 _SCALES = ("programming_noise_scale", "drift_scale", "read_noise_scale")
 """Fields that measured devices have as well."""
@@ -61,6 +64,7 @@ class FittedDevices:
         unlike: how many of them are not normal; 1 in 100 by chance.
         distance: the greatest Kolmogorov-Smirnov distance from the fitted normal one.
         between_chips: share of the variance that chips differ by; None of one chip.
+        moved: greatest change of a correlation, all of which are made those of something (no negative eigenvalue).
     """
 
     devices: Measured
@@ -70,6 +74,7 @@ class FittedDevices:
     unlike: int
     distance: float
     between_chips: float | None
+    moved: float = 0.0
 
     def __str__(self) -> str:
         """In a sentence."""
@@ -81,6 +86,11 @@ class FittedDevices:
             " (Lilliefors, 1 %), the farthest by"
             f" {self.distance:.3f}; read noise is {noise}"
         )
+        if self.moved >= _TOLD_MOVE:
+            found += (
+                f"; correlations from time to time were moved, by at most {self.moved:.3f}, to some that errors can"
+                " have (negative eigenvalues taken as 0)"
+            )
         if self.between_chips is None:
             return found
         return f"{found}; {share_text(self.between_chips)} of the variance is between chips, and emulated as of devices"
@@ -283,7 +293,7 @@ def _fitted(
     """
     mean, std = np.zeros((2, len(times), len(targets)))
     read = np.zeros(len(targets))
-    correlation, distances = [], []
+    correlation, distances, moved = [], [], [0.0]
     all_normed = np.zeros_like(means)
     for k, target in enumerate(targets):
         own = classes == k
@@ -298,7 +308,11 @@ def _fitted(
         )
         normed = (values - mean[:, k]) / np.where(std[:, k] > 0, std[:, k], np.inf)
         all_normed[own] = normed
-        correlation.append(_correlation(normed.T @ normed / (len(normed) - 1)))
+        estimated = normed.T @ normed / (len(normed) - 1)
+        np.fill_diagonal(estimated, 1.0)
+        possible = _nearest_correlation(estimated)
+        moved.append(float(np.abs(possible - estimated).max()))
+        correlation.append(tuple(_numbers(row, _CORRELATION_DIGITS) for row in possible))
         distances += [_distance(column / column.std()) for column in normed.T if column.std() > 0]
     devices = Measured(
         g_max_us=_numbers(targets)[-1],
@@ -313,7 +327,8 @@ def _fitted(
     _check_units(float(targets[-1]), float(mean[0, -1]), path)
     greatest = max((distance for distance, _ in distances), default=0.0)
     unlike, between = sum(beyond for _, beyond in distances), _between_chips(all_normed, classes, chips)
-    return FittedDevices(devices, len(means), float(counts.mean()), len(distances), unlike, greatest, between)
+    reads = float(counts.mean())
+    return FittedDevices(devices, len(means), reads, len(distances), unlike, greatest, between, max(moved))
 
 
 def _check_units(target: float, held: float, path: Path) -> None:
@@ -344,13 +359,16 @@ def _between_chips(normed: Floats, classes: Integers, chips: Integers) -> float 
     return float(np.clip(share, 0, 1))
 
 
-def _correlation(common: Floats) -> tuple[tuple[float, ...], ...]:
-    """The nearest thing to a correlation that these covariances of standardised deviations are."""
-    np.fill_diagonal(common, 1.0)
-    values, vectors = np.linalg.eigh(common)
+def _nearest_correlation(estimated: Floats) -> Floats:
+    """A correlation near an estimate that may be none, since the noise of reads was taken out of its deviations.
+
+    Negative eigenvalues become 0 and the diagonal is scaled to 1: the spectral method (Rebonato and Jaeckel 1999), one
+    step of Higham's (IMA J. Numer. Anal. 22, 2002).
+    """
+    values, vectors = np.linalg.eigh(estimated)
     positive = (vectors * np.maximum(values, 0)) @ vectors.T
     scale = np.sqrt(np.diag(positive))
-    return tuple(map(_numbers, positive / np.outer(scale, scale)))
+    return np.asarray(positive / np.outer(scale, scale))
 
 
 def _distance(values: Floats) -> tuple[float, bool]:
@@ -362,6 +380,6 @@ def _distance(values: Floats) -> tuple[float, bool]:
     return distance, bool(distance * (root - 0.01 + 0.85 / root) > _LILLIEFORS)
 
 
-def _numbers(values: Floats) -> tuple[float, ...]:
-    """Six digits of each; what is next to nothing is nothing."""
-    return tuple(float(f"{value:.6g}") if abs(value) > 1e-12 else 0.0 for value in values)
+def _numbers(values: Floats, digits: int = 6) -> tuple[float, ...]:
+    """That many digits of each; what is next to nothing is nothing."""
+    return tuple(float(f"{value:.{digits}g}") if abs(value) > 1e-12 else 0.0 for value in values)

@@ -10,7 +10,13 @@ from scipy.stats import ks_2samp
 from lhc.errors import ConfigError, DataError
 from lhc.hardware import Hardware, Measured, effects_of, preset_text
 from lhc.hardware.measured_noise import MeasuredNoise
-from lhc.hardware.measurements import MOST_TARGETS, devices_text, fit_devices, with_measured_devices
+from lhc.hardware.measurements import (
+    MOST_TARGETS,
+    _nearest_correlation,
+    devices_text,
+    fit_devices,
+    with_measured_devices,
+)
 from tests.conftest import Cli
 from tests.hardware.drawn_machines import MEASURED
 
@@ -103,6 +109,13 @@ def test_tables_are_those_of_the_law(measured: Measured) -> None:
     assert set(measured.read_us) == {0.0}
 
 
+def test_a_correlation_that_is_one_stays() -> None:
+    one = np.array([[1.0, 0.9, 0.5], [0.9, 1.0, 0.6], [0.5, 0.6, 1.0]])
+    np.testing.assert_allclose(_nearest_correlation(one), one, atol=1e-12)
+    none = np.array([[1.0, 1.2], [1.2, 1.0]])
+    np.testing.assert_allclose(_nearest_correlation(none), np.ones((2, 2)))
+
+
 def test_repeats_tell_the_noise_of_a_read_and_units_are_read(tmp_path: Path) -> None:
     targets = np.repeat(TARGETS, 200)
     values = law(targets, RNG)
@@ -190,6 +203,28 @@ def test_a_machine_with_measured_devices_goes_to_yaml_and_aihwkit_and_back(tmp_p
     assert Hardware.parse(machine.to_yaml(), "x") == machine
     assert Hardware.from_rpu_config(machine.to_rpu_config(), t_inference_s=60.0).devices == machine.devices
     assert {"programming", "drift", "read"} <= set(effects_of(machine))
+
+
+@pytest.mark.parametrize("seed", [3, 6])
+def test_correlations_without_the_noise_of_reads_are_made_possible_and_that_is_told(tmp_path: Path, seed: int) -> None:
+    """Errors that last, beside reads a third as noisy: estimates have negative eigenvalues, of 10 devices a target."""
+    rng, times = np.random.default_rng(seed), np.geomspace(20, 1e5, 8)
+    targets = np.repeat(np.linspace(0, 20, 8), 10)
+    first = 3 + targets + 0.3 * rng.standard_normal(len(targets))
+    rows = [
+        f"{x},{t},{g * (t / 20) ** -0.05 + 0.1 * rng.standard_normal():.4f},d{n}"
+        for t in times
+        for n, (x, g) in enumerate(zip(targets, first, strict=True))
+        for _ in range(2)
+    ]
+    path = tmp_path / "chip.csv"
+    path.write_text("\n".join(["target_us,time_s,conductance_us,device", *rows]))
+
+    machine, found = with_measured_devices(Hardware.load("lionheart"), path)
+    assert Hardware.parse(machine.to_yaml(), "x") == machine
+    assert np.linalg.eigvalsh(np.array(found.devices.correlation)).min() > -1e-7
+    assert found.moved > 0.1
+    assert f"were moved, by at most {found.moved:.3f}, to some that errors can have" in str(found)
 
 
 @pytest.mark.parametrize("pair", ["two-sided", "reference-column"])
