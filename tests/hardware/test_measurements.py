@@ -147,8 +147,9 @@ def test_a_time_counts_from_programming_as_well(tmp_path: Path) -> None:
 
 
 def test_targets_without_end_are_put_into_classes(tmp_path: Path) -> None:
-    targets = np.append(np.random.default_rng(4).uniform(0, 20, 4000), np.zeros(50))
-    devices = fit_devices(written(tmp_path / "many.csv", targets, law(targets, RNG))).devices
+    rng = np.random.default_rng(4)
+    targets = np.append(rng.uniform(0, 20, 4000), np.zeros(50))
+    devices = fit_devices(written(tmp_path / "many.csv", targets, law(targets, rng))).devices
 
     assert len(devices.targets_us) == MOST_TARGETS
     np.testing.assert_allclose(devices.mean_us[0], np.array(devices.targets_us) + 3, atol=0.2)

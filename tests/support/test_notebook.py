@@ -12,7 +12,7 @@ from lhc.options.subjects import silent
 from lhc.plan import Sensitivity
 from lhc.results import SensitivityTable
 from lhc.support.notebook import data_frame, in_notebook, plotting
-from lhc.support.tables import Table
+from lhc.support.tables import FORMATS, Table
 
 TABLE = Table(["layer", "MACs"], [["a", "1,000"]], (1,))
 
@@ -106,6 +106,17 @@ def test_sensitivities_are_drawn_the_most_sensitive_on_top() -> None:
     assert axes.labels == ["a", "b"]
     assert axes.drawn == [((0.05, 0.15), (0, 0)), ([0.1], [0]), ([0.3], [1])]
     assert repr(table) == "<SensitivityTable: 2 layers in kl, most sensitive ('b',)>"
+
+
+@pytest.mark.parametrize("by_weights", [None, 0.01])
+def test_sensitivities_are_a_table_in_every_format(by_weights: float | None) -> None:
+    one = Sensitivity(
+        metric="agreement", mean=0.1, std=0.0, interval=None, by_weights=by_weights, by_outputs=by_weights
+    )
+    table = SensitivityTable("agreement", {"a": one}, 10, 2, 0, 0.0, 0.9).as_table()
+    assert max(table.right) < len(table.headers)
+    for form in FORMATS:
+        assert "agreement" in table.render(form)
 
 
 def test_results_are_short_where_they_are_shown() -> None:
