@@ -97,10 +97,10 @@ def read_run(options: RunOptions | OutputsOptions, running: Running) -> tuple[St
     study, analog, at = read_placed(options, running, options.times)
     warn_of_nothing_analog(study.opened, analog, stored_plan(options, study.opened))
     if options.calibrate is None:
-        return study, analog, at
+        return study if analog else study.uncalibrated, analog, at
     if not study.calibrates:
         machine = study.plan.hardware.name
         raise UsageError(f"--calibrate: hardware {machine!r} corrects no outputs (compensation.outputs); leave it out")
     samples = study.opened.task(options.calibrate, UNCHOSEN, None, options)
     check_calibration_apart(samples.head(study.calibration_samples), study.task)
-    return replace(study, calibrating=samples), analog, at
+    return replace(study, calibrating=samples) if analog else study.uncalibrated, analog, at

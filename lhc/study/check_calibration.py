@@ -65,12 +65,9 @@ def with_useful_calibration(study: Study, analog: frozenset[str]) -> Study:
         return study  # what comes next keeps what there is
     if with_it <= CHANCE * without:
         return study
-    hardware = study.plan.hardware
-    compensation = hardware.compensation.model_copy(update={"outputs": "none"})
-    plan = study.plan.model_copy(update={"hardware": hardware.model_copy(update={"compensation": compensation})})
     harmful = HarmfulCalibration(calibrated=with_it, uncalibrated=without, chips=CHIPS, samples=len(known) - half)
     study.opened.warn(f"{harmful.text}. {REMEDY}")
-    return replace(study, plan=plan, harmful=harmful)
+    return replace(study.uncalibrated, harmful=harmful)
 
 
 def _errors(study: Study, analog: frozenset[str], calibrate: Task, judge: Task) -> tuple[float, float]:

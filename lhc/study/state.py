@@ -193,18 +193,27 @@ class Study:
         return block
 
     def _tell_calibration(self, samples: int) -> None:
-        """Warn once that chips are calibrated on less than half the samples that the machine asks for.
-
-        How many there are is said beside every result.
-        """
+        """Warn once that chips are calibrated on fewer samples than the machine asks for."""
         wanted = self.plan.hardware.compensation.samples
-        if 2 * samples >= wanted:
+        if samples >= wanted:
             return
         how = f"calibrated on {counted(samples, 'sample')}" if samples else "not calibrated"
-        why = f"a sample that judges chips cannot calibrate them too; {SPLIT_PARTS * wanted:,} in all are enough"
+        apart = "--calibrate FILE takes others, or " if hasattr(self.options, "calibrate") else ""
+        enough = f"{apart}{SPLIT_PARTS * wanted:,} in all are enough"
+        why = f"a sample that judges chips cannot calibrate them too; {enough}"
         if samples == self.calibration_samples:
             why = "more do not fit in memory together"
+        elif self.calibrating is not None:
+            why = "those that are given for it are no more"
         self.opened.warn(f"chips are {how}, and the hardware asks for {wanted}: {why}")
+
+    @property
+    def uncalibrated(self) -> "Study":
+        """The same with a machine that corrects no outputs, so that no sample is set aside for it."""
+        hardware = self.plan.hardware
+        compensation = hardware.compensation.model_copy(update={"outputs": "none"})
+        machine = hardware.model_copy(update={"compensation": compensation})
+        return replace(self, plan=self.plan.model_copy(update={"hardware": machine}))
 
     @property
     def calibrated_on(self) -> int:

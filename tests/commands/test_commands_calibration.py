@@ -153,10 +153,24 @@ def test_fewer_samples_than_the_machine_asks_for_are_said(caplog: pytest.LogCapt
     assert (
         text
         == "digits-narrow: chips are calibrated on 5 samples, and the hardware asks for 16: a sample that judges chips"
-        " cannot calibrate them too; 64 in all are enough"
+        " cannot calibrate them too; --calibrate FILE takes others, or 64 in all are enough"
+    )
+    caplog.clear()
+    # Nearly enough is told alike, also by a command that has no --calibrate.
+    lhc.sensitivity("digits-narrow", samples=50, include=LAYERS[:1], method="fisher", **SOME)
+    (text,) = [record.getMessage() for record in caplog.records if "calibrated" in record.getMessage()]
+    assert text.endswith(
+        "on 13 samples, and the hardware asks for 16: a sample that judges chips cannot calibrate them too; 64 in all"
+        " are enough"
     )
     caplog.clear()
     lhc.evaluate("digits-narrow", samples=200, placement=LAYERS, **SOME)
+    assert not [record for record in caplog.records if "calibrated" in record.getMessage()]
+
+
+def test_where_nothing_is_analog_all_samples_are_judged(caplog: pytest.LogCaptureFixture) -> None:
+    (found,) = lhc.evaluate("digits-narrow", samples=20, **SOME)
+    assert (found.samples, found.calibrated) == (20, 0)
     assert not [record for record in caplog.records if "calibrated" in record.getMessage()]
 
 
