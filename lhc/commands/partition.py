@@ -124,13 +124,17 @@ def placed_by(options: PartitionOptions, opened: Opened | None = None) -> Partit
     """`partition`, of a model that may have been opened before."""
     if opened is None:
         opened = opened_of(options)
-    command = made_by("partition", replace(options, model=opened.model.label))
+    asked = options
     options = replace(options, plan=_followed(options))  # the file is read once
     steps = pipeline(options)
     with Running(options) as running:
         study = steps.apply(begin(options, running, opened))
+    command = made_by("partition", replace(asked, model=opened.model.label), running.cut_short)
     plan = study.plan.model_copy(update={"command": command})
-    return PartitionResult(plan, study.graph, study.model, study.notes, study.ranking, study.infeasibility)
+    notes = study.notes
+    if running.cut_short and not any("--timeout" in note for note in notes):
+        notes = (*notes, "--timeout left some placements untried; run again to go on")
+    return PartitionResult(plan, study.graph, study.model, notes, study.ranking, study.infeasibility)
 
 
 def begin(options: PartitionOptions, running: Running, opened: Opened) -> Study:

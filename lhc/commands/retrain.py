@@ -75,7 +75,7 @@ def retrain(options: RetrainOptions) -> PartitionResult:
     sizes = len(training), min(len(validation), VALIDATION_SAMPLES), len(verification)
     result = result_of(kept, before, after, budget, stored, earlier)
     notes = (samples_note(sizes, outcome), *result.notes)
-    command = made_by("retrain", replace(options, model=opened.model.label))
+    command = made_by("retrain", replace(options, model=opened.model.label), running.cut_short)
     return replace(result, plan=result.plan.model_copy(update={"command": command}), notes=notes)
 
 

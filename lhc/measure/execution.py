@@ -25,6 +25,7 @@ class Running:
         chosen = Execution() if execution is None else execution
         self.memory = chosen.bytes
         self._end = None if chosen.timeout is None else time.monotonic() + chosen.timeout
+        self._stops: list[float] = []  # shared with copies
         self.cache = None if chosen.work_dir is None else ResultCache(chosen.work_dir, fresh=chosen.fresh)
         self.workers = _workers(chosen)
 
@@ -48,6 +49,11 @@ class Running:
         """Whether the time is over."""
         return self._end is not None and time.monotonic() >= self._end
 
+    @property
+    def cut_short(self) -> bool:
+        """Whether something was left undone because the time was over."""
+        return bool(self._stops)
+
     def check_time(self) -> None:
         """Stop here if the time is over.
 
@@ -55,6 +61,7 @@ class Running:
             OutOfTimeError: it is.
         """
         if self.late:
+            self._stops.append(time.monotonic())
             raise OutOfTimeError("--timeout: the time is over; what was finished is kept")
 
     def uncached(self) -> "Running":

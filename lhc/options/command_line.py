@@ -22,13 +22,15 @@ def command_line(command: str, chosen: object) -> str:
     return shlex.join(words).replace(shlex.quote(_NOT_TEXT), _NOT_TEXT)
 
 
-def made_by(command: str, chosen: object) -> str:
+def made_by(command: str, chosen: object, cut_short: bool = False) -> str:
     """The command that a result names: the same from every folder, whatever carried out the work.
 
     Args:
         chosen: its options; of files, only their names are told.
+        cut_short: its ``--timeout`` left something undone, so that it belongs to what made the result.
     """
     beside = {one.name for kind in (Execution, Checkpointing) for one in options_of(kind)}
+    beside -= {"timeout"} if cut_short else set()
     files = {
         option.name: Path(value).name
         for option, value in values_of(chosen)

@@ -87,9 +87,11 @@ def test_time_that_is_over_at_once(model_file: Path, data_file: Path, tmp_path: 
     plan = read_plan(load_model(out))
     assert plan is not None
     assert plan.analog == frozenset()
+    assert "--timeout 1e-09" in plan.command, "without it the result would be another"
     later = lhc("partition", model_file, "--objective", "macs", *options, "--max-drop", "100%", "-o", out)
     assert later.exit_code == 0
     assert read_plan(load_model(out)).analog  # type: ignore[union-attr]
+    assert "--timeout" not in read_plan(load_model(out)).command  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize("command", ["sensitivity", "partition", "run"])
