@@ -16,9 +16,6 @@ from onnx import numpy_helper
 import lhc
 from lhc.errors import ModelError
 from lhc.hardware import Faults, Hardware, Pcm, Tiles
-from lhc.samples.metrics import get_metric
-from lhc.samples.splits import split_task
-from lhc.samples.task import Task
 from tests.conftest import Cli
 
 pytestmark = pytest.mark.analog
@@ -150,22 +147,20 @@ def test_corrections_of_outputs_are_those_of_the_compiled_chip(network: onnx.Mod
     index = json.loads((tmp_path / "parts" / "index.json").read_text())
     arrays = np.load(tmp_path / "parts" / "conductances.npz")
     assert {k: v for k, v in index["calibration"].items() if k not in ("data", "procedure")} == {
-        "samples": 10,
+        "samples": 40,
         "reads": 4,
         "t_s": SMALL.t_inference_s,
         "greatest_gain": 2.0,
     }
     compiled = {t.name: numpy_helper.to_array(t) for t in lhc.compile(network, **samples).proto.graph.initializer}
-    kept = split_task(Task({"image": images}, None, get_metric("kl")), 256).calibrate
-    assert kept is not None
     read = next(node.input[0] for node in network.graph.node if node.output[0] == "h")
     for value in ("h", read):
         network.graph.output.append(onnx.ValueInfoProto(name=value))
     session = onnxruntime.InferenceSession(network.SerializeToString(), providers=["CPUExecutionProvider"])
-    head, vectors = session.run(["h", read], {"image": np.asarray(kept.inputs["image"])})
+    head, vectors = session.run(["h", read], {"image": images})
     products = head - next(numpy_helper.to_array(t) for t in network.graph.initializer if t.name == "a")
     peaks = np.abs(vectors).max(1)
-    calls = np.split(peaks, [3, 6, 9])  # four reads take turns, so a call has three samples at most
+    calls = np.split(peaks, [10, 20, 30])  # four reads take turns, so a call has ten samples at most
     weights = np.concatenate([1 / (own**2 + own.mean() ** 2) for own in calls])
     mean = np.average(products, axis=0, weights=weights)
     deviation = np.sqrt(np.average(np.square(products - mean), axis=0, weights=weights))
@@ -254,12 +249,10 @@ def test_the_files_alone_give_what_a_calibrated_session_does(network: onnx.Model
         "seed": 3,
     }
     lhc.split(network, folder=tmp_path / "parts", data=CALIBRATION, **chip)
-    kept = split_task(Task(CALIBRATION, None, get_metric("kl")), 256).calibrate
-    assert kept is not None
     session = lhc.HybridSession(network, **chip)
     (uncalibrated,) = session.run(None, {"image": IMAGES})
     session.drift_to(IDEAL.t_inference_s)
-    session.calibrate(kept)
+    session.calibrate(CALIBRATION)
     (wanted,) = session.run(None, {"image": IMAGES})
     files = _Files(tmp_path / "parts")
     np.testing.assert_allclose(files.run(IMAGES)["logits"], wanted, rtol=1e-4, atol=1e-6)  # sums in another order
@@ -278,14 +271,12 @@ def test_the_procedure_finds_the_corrections_of_the_files(network: onnx.ModelPro
     machine = IDEAL.model_copy(update={"devices": IDEAL.devices.model_copy(update={"read_noise_scale": 0.0})})
     placed: dict[str, Any] = {"placement": ["grouped", "head"], "hardware": machine, "seed": 3}
     lhc.split(network, folder=tmp_path / "parts", data=CALIBRATION, **placed)
-    kept = split_task(Task(CALIBRATION, None, get_metric("kl")), 256).calibrate
-    assert kept is not None
     files = _Files(tmp_path / "parts")
-    tensors = files.run(np.asarray(kept.inputs["image"]))  # every layer is given what the corrected ones put out
+    tensors = files.run(CALIBRATION["image"])  # every layer is given what the corrected ones put out
     layer = files.layer("head")
     outputs, _ = files.product(layer, tensors)
     peaks = np.abs(tensors[layer["inputs"][0]]).max(1)
-    calls = np.split(peaks, [3, 6, 9])  # four reads take turns, so a call has three samples at most
+    calls = np.split(peaks, [10, 20, 30])  # four reads take turns, so a call has ten samples at most
     weights = np.concatenate([1 / (own**2 + own.mean() ** 2) for own in calls])
     mean = np.average(outputs, axis=0, weights=weights)
     deviation = np.sqrt(np.average(np.square(outputs - mean), axis=0, weights=weights))
