@@ -14,6 +14,7 @@ from lhc.hardware.machine import Machine, time_error
 from lhc.hardware.overrides import Override, problems
 from lhc.hardware.presets import preset_names, preset_text
 from lhc.hardware.rpu_config import build, read
+from lhc.support.numbers import time_text
 from lhc.support.yaml_text import fields_by_path, read_yaml, write_yaml
 
 if TYPE_CHECKING:
@@ -212,7 +213,7 @@ class Hardware(Machine):
         for machine in self._variants():
             problem = machine.devices and machine.devices.time_problem(t_s)
             if problem:
-                raise UsageError(f"hardware {self.name!r} at {t_s:g} s: {problem}")
+                raise UsageError(f"hardware {self.name!r} after {time_text(t_s)}: {problem}")
 
     def knows(self, t_s: float) -> bool:
         """Whether the devices of every layer are known at a time, in seconds counted as ``t_inference_s``."""

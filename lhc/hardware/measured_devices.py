@@ -18,6 +18,7 @@ import numpy.typing as npt
 from pydantic import Field, model_validator
 
 from lhc.hardware.device_model import PairedDevices, Positive, Scale
+from lhc.support.numbers import time_text
 
 __all__ = ["Floats", "Measured"]
 
@@ -82,7 +83,7 @@ class Measured(PairedDevices):
     def time_problem(self, t_s: float) -> str | None:
         # A week after programming is t_0 less than a week after the first read; who measured at a week means that.
         last = self.times_s[-1] + self.t_0_s
-        return None if t_s <= last else f"the devices were measured until {last:g} s after programming"
+        return None if t_s <= last else f"the devices were measured until {time_text(last)} after programming"
 
     def lasting(self, t_s: float) -> float:
         g_max = np.array([self.g_max_us])

@@ -47,6 +47,7 @@ _UNITS = {
 _TOLD_MOVE = 5e-4
 _CORRELATION_DIGITS = 9
 """Rounding to six makes an eigenvalue of 0 more negative than a description of devices may have."""
+_SHOWN_UNITS = {"conductance": ("S", "mS", "uS", "nS")}
 _UNIT_CELL = ("g_min_us", "pair", "pairs_per_weight")
 _SCALES = ("programming_noise_scale", "drift_scale", "read_noise_scale")
 """Fields that measured devices have as well."""
@@ -229,7 +230,10 @@ def _columns(header: list[str], path: Path) -> dict[str, tuple[int, float]]:
         if name not in (*_KINDS, "device", "chip"):
             continue
         if unit not in units:
-            raise DataError(f"{path}: column {title!r}: name it {name}_UNIT, with a unit of {', '.join(units)}")
+            if name not in _KINDS:
+                raise DataError(f"{path}: column {title!r} has no unit; name it {name}")
+            known = ", ".join(_SHOWN_UNITS.get(_KINDS[name], units))
+            raise DataError(f"{path}: column {title!r} has no unit that is known; name it {name}_UNIT, of {known}")
         columns[name] = (index, units[unit])
     missing = [name for name in (*_KINDS, "device") if name not in columns]
     if missing:

@@ -335,9 +335,11 @@ def _infeasibility(found: Infeasibility, plan: Plan) -> PageSection:
         (f"least {word} of the placements that were measured", drop_text(found.least.drop, percent, drop_type)),
         ("nearest budget", f"--max-drop {budget_text(found.nearest_budget, share)} is what the {layers} hold"),
     ]
-    if found.in_the_way:
+    if found.all_in_the_way:
+        facts.append(("in the way", "all of them: no smaller set was found without which the rest holds the budget"))
+    elif found.in_the_way:
         facts.append(("in the way", ", ".join(titles.get(name, name) for name in found.in_the_way)))
-    if found.without is not None:
+    if found.without is not None and not found.all_in_the_way:
         facts.append(("with these digital", f"mean {word} {drop_text(found.without.drop, percent, drop_type)}"))
     table = page_table(
         "What would help, measured.",

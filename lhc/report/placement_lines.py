@@ -1,5 +1,6 @@
 """What is said of a placement on the terminal: lines below its table, and notes before it."""
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -227,7 +228,9 @@ def infeasibility_lines(found: Infeasibility | None, plan: Plan) -> Iterator[str
     first = first_steps(plan.layers)
     layers = counted(len({first.get(name, name) for name in found.analog}), "analog layer")
     yield f"nearest budget that the {layers} hold: --max-drop {nearest}"
-    if found.without is not None:
+    if found.all_in_the_way:
+        yield f"in the way: the {layers}: no smaller set of them was found without which the rest holds the budget"
+    elif found.without is not None:
         names = ", ".join(plan.titles.get(name, name) for name in found.in_the_way)
         layers, them = counted(len(found.in_the_way), "layer"), "it" if len(found.in_the_way) == 1 else "them"
         drop = drop_at_most(outcome, found.without)
@@ -239,7 +242,9 @@ def infeasibility_lines(found: Infeasibility | None, plan: Plan) -> Iterator[str
         yield f"{remedy.change}: {outcome.drop_word} {points(outcome, remedy.evaluation.drop)}{between}, {word}"
     copied = plan.hardware.copies_obstacle is None and outcome.limits.keys() <= {"tiles"}
     if copied and not any(remedy.change.startswith("tiles ") for remedy in found.remedies):
-        yield "not tried: copies of weights on more tiles (lhc partition --max-tiles)"
+        asked = re.search(r" --copies (\S+)", plan.command)
+        options = f"--copies {asked[1]} was asked for" if asked else "lhc partition --max-tiles"
+        yield f"not tried: {'other copies of weights' if asked else 'copies of weights on more tiles'} ({options})"
     if outcome.retrained is None and outcome.training_note is None:
         yield "not tried: weights that are trained under the noise of tiles (--retrain)"
 

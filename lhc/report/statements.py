@@ -195,7 +195,9 @@ def _certainty(outcome: Outcome) -> str:
 def _in_the_way(found: Infeasibility, outcome: Outcome, plan: Plan) -> str:
     """Which layers, what would be without them, and what budget the placement does hold."""
     text = ", ".join(plan.titles.get(name, name) for name in found.in_the_way)
-    if found.without is not None:
+    if found.all_in_the_way:
+        text = "no set smaller than all of them was found without which the rest holds the budget"
+    elif found.without is not None:
         them = "it" if len(found.in_the_way) == 1 else "them"
         text += f"; with {them} digital, a mean {outcome.drop_word} of {drop_at_most(outcome, found.without)}"
     verified = counted(len(found.analog), "analog layer")

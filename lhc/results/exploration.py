@@ -310,3 +310,8 @@ class Infeasibility:
     in_the_way: tuple[str, ...]
     without: Evaluation | None
     remedies: tuple[Remedy, ...]
+
+    @property
+    def all_in_the_way(self) -> bool:
+        """Whether no smaller part of the placement was found to be in the way: without all of it nothing is lost."""
+        return bool(self.in_the_way) and set(self.in_the_way) >= set(self.analog)

@@ -190,7 +190,7 @@ def test_between_times_errors_keep_their_spread_and_devices_their_own() -> None:
     assert (middle.mean(), middle.std()) == (pytest.approx(8, abs=0.03), pytest.approx(2, rel=0.02))
     assert np.corrcoef(first, last)[0, 1] == pytest.approx(0.5, abs=0.03)
     assert devices.lasting(1e6) == pytest.approx(0.6)
-    assert devices.time_problem(2e6) == "the devices were measured until 1e+06 s after programming"
+    assert devices.time_problem(2e6) == "the devices were measured until 1000001 s after programming"
 
 
 @pytest.mark.analog
@@ -315,7 +315,13 @@ def test_both_engines_and_reads_use_the_tables(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("target_us,time_s,conductance_us\n1,1,1\n", "no column device"),
-        ("target_lb,time_s,conductance_us,device\n", "name it target_UNIT, with a unit of s, ms, us, ns"),
+        ("target_lb,time_s,conductance_us,device\n", "'target_lb' has no unit that is known; .* of S, mS, uS, nS"),
+        (
+            "target_us,time_s,conductance,device\n",
+            "'conductance' has no unit .* name it conductance_UNIT, of S",
+        ),
+        ("target_us,time_s,conductance_us,device_no\n", "'device_no' has no unit; name it device$"),
+        ("target_us,time,conductance_us,device\n", "'time' has no unit .* name it time_UNIT, of ms, s, min, h, d"),
         ("target_us,time_s,conductance_us,device\n1,x,1,a\n", "line 2: numbers are wanted"),
         ("target_us,time_s,conductance_us,device\n-1,1,1,a\n", "targets are 0 or more"),
         ("target_us,time_s,conductance_us,device\n", "no measurements"),

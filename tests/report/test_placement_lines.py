@@ -8,7 +8,9 @@ import lhc
 from lhc.hardware import Hardware
 from lhc.report.document import Report
 from lhc.report.json_documents import analysis_document
+from lhc.report.page_sections import sections
 from lhc.report.placement_lines import analysis_footer, infeasibility_lines
+from lhc.report.statements import statements
 from lhc.study.outcome import plan_table
 
 
@@ -83,6 +85,25 @@ def test_a_remedy_has_both_bounds_and_says_where_no_difference_is_shown(
     assert (tiles in lines) == (full.plan.hardware.copies_obstacle is None)
     doubled = replace(found, remedies=(replace(remedy, change="tiles 5 -> 10"),))
     assert tiles not in infeasibility_lines(doubled, full.plan)
+    off = full.plan.model_copy(update={"command": "lhc partition net.onnx --copies off --draws 3"})
+    assert "not tried: other copies of weights (--copies off was asked for)" in infeasibility_lines(found, off)
+
+
+def test_all_layers_in_the_way_are_no_finding(full: Report) -> None:
+    """Without any layer on tiles the drop is 0, which says nothing of which of them is in the way."""
+    assert full.infeasibility is not None
+    assert any("; with " in line for line in infeasibility_lines(full.infeasibility, full.plan))
+    everything = replace(full.infeasibility, in_the_way=full.infeasibility.analog)
+    lines = [line for line in infeasibility_lines(everything, full.plan) if line.startswith("in the way: ")]
+    layers = f"{len(everything.analog)} analog layers"
+    assert lines == [
+        f"in the way: the {layers}: no smaller set of them was found without which the rest holds the budget"
+    ]
+    report = full.model_copy(update={"infeasibility": everything})
+    assert "no set smaller than all of them was found" in dict(statements(report))["In the way"]
+    facts = dict(next(section.facts for section in sections(report) if section.id == "infeasible"))
+    assert facts["in the way"].startswith("all of them: ")
+    assert "with these digital" not in facts
 
 
 def test_a_sensitivity_that_was_found_with_other_copies_than_are_placed_says_so(full: Report) -> None:
