@@ -177,10 +177,12 @@ def budget_for(found: Evaluation, outcome: Outcome, drop_type: str = "absolute")
 
 
 def drop_at_most(outcome: Outcome, found: Evaluation) -> str:
-    """A drop of another placement, and the bound of it that decides."""
+    """A drop of another placement, and the bound of it that decides, with whether that is within the budget."""
     interval = found.deciding(outcome.generalized)
-    most = "" if interval is None else f", at most {points(outcome, interval[1])}"
-    return f"{points(outcome, found.drop)}{most}"
+    if interval is None:
+        return points(outcome, found.drop)
+    held = budget_word(interval[1] <= outcome.max_drop)
+    return f"{points(outcome, found.drop)}, at most {points(outcome, interval[1])}, {held}"
 
 
 def interval_text(outcome: Outcome, interval: tuple[float, float] | None) -> str:

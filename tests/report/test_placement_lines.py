@@ -106,6 +106,24 @@ def test_all_layers_in_the_way_are_no_finding(full: Report) -> None:
     assert "with these digital" not in facts
 
 
+@pytest.mark.parametrize(("most", "held"), [(0.5, "within the budget"), (2.0, "budget not met")])
+def test_what_is_left_without_layers_in_the_way_says_whether_it_holds_the_budget(
+    full: Report, most: float, held: str
+) -> None:
+    found, outcome = full.infeasibility, full.plan.outcome
+    assert found is not None
+    assert found.without is not None
+    assert outcome is not None
+    bounds = (0.0, most * outcome.max_drop)
+    without = replace(found.without, drop_interval=bounds, sample_interval=bounds)
+    (line,) = (
+        line
+        for line in infeasibility_lines(replace(found, without=without), full.plan)
+        if line.startswith("in the way: ")
+    )
+    assert line.endswith(f" points, {held}")
+
+
 def test_a_sensitivity_that_was_found_with_other_copies_than_are_placed_says_so(full: Report) -> None:
     row = next(row for row in full.plan.layers if row.sensitivity is not None and row.placement == "analog")
     assert row.sensitivity is not None
