@@ -12,6 +12,7 @@ from lhc.support.numbers import (
     drop_interval,
     drop_text,
     drop_value,
+    enough,
     level_text,
     number_text,
     scale_text,
@@ -138,11 +139,24 @@ def unmet_because(outcome: Outcome) -> str:
     if outcome.within_budget or outcome.drop > outcome.max_drop or outcome.interval is None:
         return ""
     if outcome.interval[1] > outcome.max_drop:
-        more = f"more {draws_word(outcome)}s or samples narrow it"
+        more = f"{_narrowing(outcome)} narrow it"
         return f", but the interval reaches {points(outcome, outcome.interval[1])}; {more}"
     if outcome.yield_shown is False:
         return f", but {100 * (outcome.yield_share or 0):g} % of all {draws_word(outcome)}s are not shown to hold it"
     return ", but an earlier test of the same weights did not show it, and another one does not make up for that"
+
+
+def _narrowing(outcome: Outcome) -> str:
+    """What narrows the interval: no further chips where samples alone decide its width, by the rule of three."""
+    assert outcome.interval is not None
+    what = "samples" if outcome.documents is None else "documents"
+    count = outcome.samples if outcome.documents is None else outcome.documents
+    half, room = outcome.interval[1] - outcome.drop, outcome.max_drop - outcome.drop
+    unit = abs(outcome.baseline) if outcome.drop_type == "relative" else 1.0
+    if not (outcome.generalized and outcome.percent and math.isclose(half * unit, 3 / count, rel_tol=1e-6)):
+        return f"more {draws_word(outcome)}s or samples"
+    many = f" (about {enough(count, half, room)} in all, if that is its mean {outcome.drop_word})" if room else ""
+    return f"more {what}{many}"
 
 
 def tests_text(outcome: Outcome) -> str | None:

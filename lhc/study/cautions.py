@@ -111,17 +111,19 @@ def warn_of_few_samples(verify: Bench, budget: Budget) -> None:
     if not verify.metric.percent or budget.max_drop == 0:
         return
     drop = budget.max_drop * (verify.baseline if budget.relative else 1)
-    needed = samples_needed(drop, max(3 * drop, 0.01), budget.confidence)
+    changed = max(3 * drop, 0.01)
+    needed = samples_needed(drop, changed, budget.confidence)
     documents = verify.task.document_count
     count, what = (verify.samples, "samples") if documents is None else (documents, "documents")
     if count < needed:
         log.warning(
             "a test on %d %s decides for these %s; to decide for others of their kind as well (--generalize) takes"
-            " about %d at this budget",
+            " about %d at this budget, if noise costs nothing and changes %s of the answers",
             count,
             what,
             what,
             needed,
+            share_text(changed),
         )
 
 

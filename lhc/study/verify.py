@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
-from math import ceil
 from typing import ClassVar
 
 from lhc.errors import OutOfTimeError
@@ -18,7 +17,7 @@ from lhc.stats import one_sided, two_sided
 from lhc.study.cautions import warn_of_other_samples
 from lhc.study.climb import Path, Verified, climbed
 from lhc.study.state import KEPT, Searched, Study, Verification
-from lhc.support.numbers import counted, drop_text
+from lhc.support.numbers import counted, drop_text, enough
 
 __all__ = ["Verify", "base_drop", "path_of", "verified", "verifying_chips"]
 
@@ -297,9 +296,8 @@ def _remedy(failed: Verified, budget: Budget, word: str) -> str:
     room, interval = budget.max_drop - found.drop, budget.interval(found)
     if room <= 0 or interval is None or interval[1] <= budget.max_drop:
         return ""
-    times = ((interval[1] - found.drop) / room) ** 2
     count, what = found.draws, f"{word}s (--max-draws)"
     if budget.generalize:
         count, what = (found.samples, "samples") if found.documents is None else (found.documents, "documents")
     mean = f"if that is its mean {found.drop_word}"
-    return f"; about {ceil(times * count)} {what} would show that the budget is met, {mean}"
+    return f"; about {enough(count, interval[1] - found.drop, room)} {what} would show that the budget is met, {mean}"

@@ -19,6 +19,7 @@ __all__ = [
     "drop_unit",
     "drop_value",
     "drop_word",
+    "enough",
     "in_range",
     "level_text",
     "metric_value",
@@ -144,6 +145,15 @@ def scale_text(value: float) -> str:
     ('1', '0.333')
     """
     return f"{value:.3g}"
+
+
+def enough(count: int, half: float, room: float) -> int:
+    """Chips or samples with which the half-width of an interval fits in a room, if it falls as 1 / sqrt(count).
+
+    >>> enough(10, 0.02, 0.01)
+    40
+    """
+    return math.ceil(count * (half / room) ** 2)
 
 
 def share_text(share: float, decimals: int = 1) -> str:

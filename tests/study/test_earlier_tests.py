@@ -88,3 +88,16 @@ def test_chances_of_error_add_up_but_for_the_same_test_once_more(plan: Plan) -> 
 def test_what_an_earlier_test_did_not_show_is_not_put_down_to_chips(plan: Plan) -> None:
     assert plan.outcome is not None
     assert unmet_because(plan.outcome).startswith(", but an earlier test of the same weights did not show it")
+
+
+def test_what_narrows_the_interval_is_no_chips_where_samples_alone_decide(plan: Plan) -> None:
+    """Of 500 samples nothing was seen to change: 3 / 500 is the half-width, however many chips there are."""
+    assert plan.outcome is not None
+    fields = {"drop": 0.002, "max_drop": 0.005, "samples": 500, "generalized": True, "percent": True}
+    floor = plan.outcome.model_copy(update={**fields, "drop_type": "absolute", "interval": (-0.004, 0.008)})
+    said = "; more samples (about 2000 in all, if that is its mean drop) narrow it"
+    assert unmet_because(floor) == f", but the interval reaches 0.80 points{said}"
+    wider = floor.model_copy(update={"interval": (-0.008, 0.012)})
+    assert unmet_because(wider).endswith("; more chips or samples narrow it")
+    these = floor.model_copy(update={"generalized": False})
+    assert unmet_because(these).endswith("; more chips or samples narrow it")
