@@ -83,13 +83,15 @@ def _lines() -> Iterator[Callable[[str, int, int], None]]:
     from lhc.support.time_left import TimeLeft, progress_text
 
     time_left, ended, lock = TimeLeft(), Event(), Lock()
-    last, printed = (READING, time.monotonic()), time.monotonic()
+    printed = time.monotonic()
+    last: tuple[str, float | None] = READING, printed
 
     def report(what: str, done: int, total: int) -> None:
         nonlocal last, printed
         with lock:
-            text, now = progress_text(what, done, total, time_left(what, done, total)), time.monotonic()
-            last = text, now
+            left, now = time_left(what, done, total), time.monotonic()
+            text = progress_text(what, done, total, left)
+            last = text, now if left is None else None
             if now - printed >= EVERY_S:
                 printed = now
                 hint(text)
@@ -102,7 +104,8 @@ def _lines() -> Iterator[Callable[[str, int, int], None]]:
                 if now - printed >= EVERY_S:
                     printed = now
                     with suppress(OSError):  # nobody reads it any more
-                        hint(f"{text} ({work_text(now - since)} so far)")
+                        # What is left has an estimate from the whole step; the time since this report says nothing.
+                        hint(text if since is None else f"{text} ({work_text(now - since)} so far)")
 
     Thread(target=go_on, daemon=True).start()
     try:

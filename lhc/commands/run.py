@@ -14,7 +14,7 @@ from lhc.results import Evaluation
 from lhc.runtime.ort import tensor_infos
 from lhc.samples.apart import check_calibration_apart
 from lhc.samples.metrics import UNCHOSEN
-from lhc.study.cautions import warn_of_doubtful_labels, warn_of_nothing_analog
+from lhc.study.cautions import warn_of_doubtful_labels, warn_of_nothing_analog, warn_of_other_digital
 from lhc.study.check_calibration import with_useful_calibration
 from lhc.study.mapped_outputs import mapped_outputs
 from lhc.study.prepare import read_placed, stored_plan
@@ -41,7 +41,10 @@ def evaluate(options: RunOptions) -> list[Evaluation]:
         level = options.confidence
         found = [bench.evaluate(analog, what=f"after {time_text(t)}", t_s=t, confidence=level) for t in at]
         stored = stored_plan(options, study.opened)
-        data = None if stored is None or stored.outcome is None else study.task.digest
+        outcome = None if stored is None else stored.outcome
+        data = None if outcome is None else study.task.digest
+        if outcome is not None and (outcome.retrained is None) == (study.original is None):
+            warn_of_other_digital(bench, outcome)
     against = None if study.original is None else study.original.model.source
     calibrated = study.calibrated_on if analog else 0
     return [replace(one, calibrated=calibrated, data=data, against=against) for one in found]

@@ -2,6 +2,7 @@
 
 from lhc.stats.intervals import (
     CONFIDENCE,
+    chance_of_difference,
     clipped,
     hull,
     one_sided,
@@ -20,6 +21,7 @@ __all__ = [
     "CONFIDENCE",
     "Prospect",
     "by_document",
+    "chance_of_difference",
     "clipped",
     "effective_documents",
     "failures_allowed",

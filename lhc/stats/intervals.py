@@ -28,6 +28,7 @@ from lhc.support.numbers import check_confidence
 __all__ = [
     "CONFIDENCE",
     "Summary",
+    "chance_of_difference",
     "clipped",
     "hull",
     "one_sided",
@@ -167,6 +168,27 @@ def split_level(error: float, parts: int, first: float | None = None) -> tuple[f
         return (error,)
     share = 1 / parts if first is None else first
     return (error * share, *[error * (1 - share) / (parts - 1)] * (parts - 1))
+
+
+def chance_of_difference(share: float, samples: int, other: float, others: int) -> float:
+    """Chance of two shares of samples at least as unlikely as these, where both have the same mean.
+
+    Fisher's exact test, two-sided; shares are rounded to whole samples.
+    """
+    right = round(share * samples)
+    total, every = right + round(other * others), samples + others
+    counts = np.arange(max(0, total - others), min(samples, total) + 1)
+
+    def ways(among: int, chosen: npt.ArrayLike) -> Floats:
+        chosen = np.asarray(chosen, np.float64)
+        return np.asarray(
+            scipy.special.gammaln(among + 1)
+            - scipy.special.gammaln(chosen + 1)
+            - scipy.special.gammaln(among - chosen + 1)
+        )
+
+    chances = np.exp(ways(samples, counts) + ways(others, total - counts) - ways(every, total))
+    return float(min(1.0, chances[chances <= chances[right - counts[0]] * (1 + 1e-7)].sum()))
 
 
 def samples_needed(budget: float, changed: float, confidence: float = CONFIDENCE) -> int:

@@ -12,13 +12,13 @@ from lhc.hardware import Hardware
 from lhc.measure.bench import Bench
 from lhc.measure.judge import Budget
 from lhc.model import OnnxModel
-from lhc.plan import Plan
+from lhc.plan import Outcome, Plan
 from lhc.results import Verdict
 from lhc.runtime.network_calls import calibration_count, call_samples
 from lhc.samples.metrics import Array
-from lhc.stats import samples_needed
+from lhc.stats import chance_of_difference, samples_needed
 from lhc.study.source import Opened
-from lhc.support.numbers import counted, share_text
+from lhc.support.numbers import counted, counted_samples, metric_value, share_text
 
 __all__ = [
     "beyond_memory",
@@ -28,6 +28,7 @@ __all__ = [
     "warn_of_few_samples",
     "warn_of_left_out",
     "warn_of_nothing_analog",
+    "warn_of_other_digital",
     "warn_of_other_samples",
 ]
 
@@ -42,6 +43,8 @@ _DESCRIBED: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(("devices", "compensation", "t_inference_s", "costs"), ()),
 }
 """Sections and fields of a machine that its figures rest on, and for which there are defaults that are not off."""
+UNLIKELY = 1e-4
+"""Chance below which two values of one digital network are not put down to the choice of samples."""
 LEAST_WON = 1 / 3
 """Of what the most frequent class leaves to be won, the share below which a network is asked about."""
 
@@ -134,6 +137,29 @@ def warn_of_other_samples(verdict: Verdict, budget: Budget) -> None:
         log.warning(
             "the budget is met for these samples; for others of their kind that is not shown (--generalize decides for"
             " them)"
+        )
+
+
+def warn_of_other_digital(bench: Bench, outcome: Outcome) -> None:
+    """Say so where the digital network does otherwise than where it was placed, beyond what other samples make.
+
+    For shares of samples alone (accuracy, top5); of documents, these are what is drawn.
+    """
+    found, placed = bench.baseline, outcome.baseline
+    if bench.metric.name != outcome.metric or bench.metric.name not in ("accuracy", "top5"):
+        return
+    drawn = bench.task.document_count or bench.samples, outcome.documents or outcome.samples
+    if chance_of_difference(found, drawn[0], placed, drawn[1]) < UNLIKELY:
+        log.warning(
+            "the digital network has %s of %s on these %s, and had %s on the %s that its placement was judged on;"
+            " samples of one kind make such a difference in less than one of %s cases: are these scaled and"
+            " normalised as those were, and of the same kind?",
+            metric_value(found, True),
+            bench.metric.name,
+            counted_samples(bench.samples, bench.task.document_count),
+            metric_value(placed, True),
+            counted_samples(outcome.samples, outcome.documents),
+            f"{1 / UNLIKELY:,.0f}",
         )
 
 

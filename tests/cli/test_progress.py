@@ -24,6 +24,20 @@ def test_a_step_without_news_is_said_to_go_on(
     assert not capsys.readouterr().err, "it ends with the work"
 
 
+def test_a_step_with_an_estimate_has_no_other_time_beside_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(progress, "EVERY_S", 0.03)
+    with progress.reporter(quiet=False) as report:
+        report("testing", 1, 4)
+        time.sleep(0.01)
+        report("testing", 2, 4)
+        time.sleep(0.3)
+    told = capsys.readouterr().err
+    assert "testing: 2/4; about " in told
+    assert not [line for line in told.splitlines() if "left of this step" in line and "so far" in line]
+
+
 def test_quiet_is_quiet(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(progress, "EVERY_S", 0.0)
     with progress.reporter(quiet=True) as report:

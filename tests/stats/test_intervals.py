@@ -11,6 +11,7 @@ from scipy import stats
 from lhc.errors import UsageError
 from lhc.stats import (
     CONFIDENCE,
+    chance_of_difference,
     clipped,
     hull,
     over_draws,
@@ -158,3 +159,13 @@ def test_what_cannot_be_is_not_shown() -> None:
     assert clipped((0.9, 1.4), 0.0, 1.0) == (0.9, 1.0)
     assert clipped((0.2, 0.7), 0.0, 1.0) == (0.2, 0.7)
     assert clipped(None, 0.0, 1.0) is None
+
+
+@pytest.mark.parametrize(
+    ("right", "samples", "others_right", "others"),
+    [(278, 497, 446, 450), (6, 8, 446, 450), (8, 8, 450, 450), (0, 5, 9, 9), (480, 500, 960, 1000)],
+)
+def test_the_chance_of_two_shares_is_that_of_scipy(right: int, samples: int, others_right: int, others: int) -> None:
+    found = chance_of_difference(right / samples, samples, others_right / others, others)
+    wanted = stats.fisher_exact([[right, samples - right], [others_right, others - others_right]]).pvalue
+    assert found == pytest.approx(wanted, rel=1e-6)

@@ -1,6 +1,8 @@
 """What is said of a measurement before anybody trusts it."""
 
 import logging
+from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import onnx
@@ -11,8 +13,11 @@ import lhc
 from lhc.errors import ModelError
 from lhc.hardware import Hardware
 from lhc.hardware.sections import LeftOut
+from lhc.measure import Bench
 from lhc.onnx_io import load_model, read_graph
-from lhc.study.cautions import beyond_memory, doubts
+from lhc.plan import Outcome
+from lhc.samples.metrics import METRICS
+from lhc.study.cautions import beyond_memory, doubts, warn_of_other_digital
 
 LABELS = np.array([0] * 30 + [1] * 40 + [2] * 30)
 
@@ -68,8 +73,7 @@ def test_labels_that_the_network_gave_are_asked_about(caplog: pytest.LogCaptureF
     model = network()
     outputs = lhc.HybridSession(model, placement=frozenset()).run(None, {"x": DATA["x"]})[0]
     lhc.evaluate(model, DATA | {"labels": np.argmax(outputs, axis=1)}, draws=2)
-    # Chips are calibrated on 3 of the 12.
-    assert "right on all 9 samples" in caplog.text
+    assert "right on all 12 samples" in caplog.text
 
 
 @pytest.mark.analog
@@ -140,3 +144,28 @@ def test_a_memory_that_a_process_exceeds_whatever_it_keeps_is_told() -> None:
     assert "about 608 MiB: libraries 600, four times the weights 8, tensors of 1 sample 0;" in few
     assert "tensors of 256 samples 1;" in many, "those that calibrate a chip"
     assert "tensors of 64 samples 0;" in str(told("ideal", 10**6, 1)), "those of a call"
+
+
+@pytest.mark.parametrize(
+    ("found", "samples", "metric", "told"),
+    [
+        (0.56, 497, "accuracy", True),
+        (0.985, 497, "accuracy", False),
+        (0.25, 8, "accuracy", True),
+        (0.75, 8, "accuracy", False),
+        (0.56, 497, "top5", False),  # the placement was judged by another one
+    ],
+)
+def test_a_digital_value_far_from_that_of_the_placement_is_told(
+    found: float, samples: int, metric: str, told: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    task = SimpleNamespace(document_count=None)
+    bench = SimpleNamespace(baseline=found, samples=samples, metric=METRICS[metric], task=task)
+    outcome = SimpleNamespace(metric="accuracy", baseline=0.9911, samples=450, documents=None)
+    warn_of_other_digital(cast(Bench, bench), cast(Outcome, outcome))
+    assert bool(caplog.records) == told
+    if told:
+        assert (
+            f"has {100 * found:.2f} % of accuracy on these {samples} samples, and had 99.11 % on the 450 samples"
+            in caplog.text
+        )
