@@ -12,7 +12,7 @@ from lhc.errors import ConfigError, UsageError
 from lhc.hardware.geometry import free_copies, tile_rows
 from lhc.hardware.machine import Machine, time_error
 from lhc.hardware.overrides import Override, problems
-from lhc.hardware.presets import preset_names, preset_text
+from lhc.hardware.presets import nearest_presets, preset_names, preset_text
 from lhc.hardware.rpu_config import build, read
 from lhc.support.numbers import time_text
 from lhc.support.yaml_text import fields_by_path, read_yaml, write_yaml
@@ -281,7 +281,7 @@ class Hardware(Machine):
         path = Path(where)
         if not path.is_file():
             raise UsageError(
-                f"unknown hardware {str(where)!r}: neither a preset ({', '.join(preset_names())}) nor a YAML file"
+                f"unknown hardware {str(where)!r}: neither a preset nor a YAML file; {nearest_presets(str(where))}"
             )
         try:
             text = path.read_text(encoding="utf-8")

@@ -4,13 +4,14 @@ A package brings presets by entry points in the group ``lhc.presets``: the name 
 that holds ``NAME.yaml``. A preset of lhc's own is never replaced.
 """
 
+from difflib import get_close_matches
 from functools import cache
 from importlib import resources
 
 from lhc.errors import ConfigError, UsageError
 from lhc.support.installed import installed, installed_names, package_of
 
-__all__ = ["preset_names", "preset_text"]
+__all__ = ["nearest_presets", "preset_names", "preset_text"]
 
 _GROUP = "lhc.presets"
 
@@ -26,6 +27,12 @@ def preset_names() -> tuple[str, ...]:
     return tuple(sorted({*_shipped(), *installed_names(_GROUP)}))
 
 
+def nearest_presets(name: str) -> str:
+    """What to say of presets where a name is none of them: the nearest one, and all that there are."""
+    near = get_close_matches(name, preset_names(), n=1)
+    return "".join(f"nearest: {one}; " for one in near) + f"presets: {', '.join(preset_names())}"
+
+
 def preset_text(name: str) -> str:
     """The YAML of a preset, with its comments.
 
@@ -37,7 +44,7 @@ def preset_text(name: str) -> str:
         return resources.files("lhc").joinpath("presets", f"{name}.yaml").read_text(encoding="utf-8")
     entry = installed(_GROUP, name)
     if entry is None:
-        raise UsageError(f"unknown hardware {name!r}; presets: {', '.join(preset_names())}")
+        raise UsageError(f"unknown hardware {name!r}; {nearest_presets(name)}")
     try:
         return resources.files(entry.module).joinpath(f"{name}.yaml").read_text(encoding="utf-8")
     except Exception as error:  # a package can raise anything while it is imported

@@ -309,12 +309,14 @@ def test_a_file_that_is_no_text_is_refused(tmp_path: Path, content: bytes) -> No
 
 
 def test_unknown_hardware_is_refused_with_the_presets(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"unknown hardware 'lionhart'.*ideal, lionheart"):
+    with pytest.raises(UsageError, match=r"unknown hardware 'lionhart'.*; nearest: lionheart; .*ideal, lionheart"):
         Hardware.load("lionhart")
     with pytest.raises(UsageError, match="neither a preset"):
         Hardware.load(tmp_path)
-    with pytest.raises(UsageError, match=r"unknown hardware 'lionhart'; presets: afm, hermes, ideal, lionheart, "):
+    with pytest.raises(UsageError, match=r"'lionhart'; nearest: lionheart; presets: afm, hermes, ideal, lionheart, "):
         preset_text("lionhart")
+    with pytest.raises(UsageError, match=r"'zzzz'; presets: afm"):
+        preset_text("zzzz")
 
 
 def test_geometry_keeps_tiles_and_mapping_and_nothing_else() -> None:
