@@ -43,11 +43,19 @@ def evaluate(options: RunOptions) -> list[Evaluation]:
         stored = stored_plan(options, study.opened)
         outcome = None if stored is None else stored.outcome
         data = None if outcome is None else study.task.digest
+        skipped = None if outcome is None else _skipped(options, study)
         if outcome is not None and (outcome.retrained is None) == (study.original is None):
             warn_of_other_digital(bench, outcome)
     against = None if study.original is None else study.original.model.source
     calibrated = study.calibrated_on if analog else 0
-    return [replace(one, calibrated=calibrated, data=data, against=against) for one in found]
+    return [replace(one, calibrated=calibrated, data=data, skipped=skipped, against=against) for one in found]
+
+
+def _skipped(options: RunOptions, study: Study) -> str | None:
+    """SHA-256 of the samples that ``--skip`` leaves out; None of documents, of which both sides may hold parts."""
+    if not options.skip or study.task.documents is not None:
+        return None
+    return study.opened.chosen(replace(options, skip=0, samples=options.skip), study.task.metric).digest
 
 
 def _other(source: ModelSource, study: Study) -> Study:

@@ -140,7 +140,12 @@ def _beside_verdict(found: Evaluation, outcome: Outcome) -> Iterator[str]:
         return
     what = "search or training" if outcome.retrained is not None else "search"
     chips = f"; chips of seed {found.seed} may have too (--seed takes others)" if found.seed == outcome.seed else ""
-    if found.data != outcome.data:
+    if found.skipped is not None and found.skipped == outcome.data and outcome.retrained is None:
+        yield (
+            "the plan was made with the samples that --skip leaves out: unless the data repeats some, none of these"
+            f" guided its {what}{chips.replace(' too', '')}"
+        )
+    elif found.data != outcome.data:
         yield f"samples differ from those that the plan was made with; some of them may have guided its {what}{chips}"
     elif outcome.samples < found.samples:
         yield (

@@ -31,6 +31,7 @@ class Evaluation:
         calibrated: samples that every chip was calibrated on, none of them judged; 0: no chip was.
         documents: that the samples are of; None where every sample stands alone.
         data: SHA-256 of all samples that were given, as `Outcome.data`; None where it was not needed.
+        skipped: SHA-256 of the samples before them, which ``--skip`` left out; None where there are none, or unknown.
         higher_is_better: direction of the metric; None in those of earlier versions.
         against: SHA-256 of the network that drops are against, as `Retrained.source`; None: the placed one's own.
     """
@@ -53,6 +54,7 @@ class Evaluation:
     calibrated: int = 0
     documents: int | None = None
     data: str | None = None
+    skipped: str | None = None
     higher_is_better: bool | None = None
     against: str | None = None
 

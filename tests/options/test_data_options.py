@@ -38,3 +38,17 @@ def test_a_command_judges_on_what_is_not_skipped(cli: Cli, tmp_path: Path) -> No
     run = ("run", tmp_path / "net.onnx", "--all-analog", "--draws", 2, "--samples", 40, "--json", "--data")
     skipped, cut = cli(*run, tmp_path / "all.npz", "--skip", 60), cli(*run, tmp_path / "rest.npz")
     assert skipped.stdout == cut.stdout.replace("rest.npz", "all.npz")
+
+
+def test_a_run_behind_the_samples_of_a_plan_knows_that_they_are_others(cli: Cli, tmp_path: Path) -> None:
+    """The recipe of docs/data.md; a run that skips fewer or other samples cannot know it."""
+    cli("export", "digits-narrow", "-o", tmp_path / "net.onnx", "--data-out", tmp_path / "all.npz")
+    data, out = ("--data", tmp_path / "all.npz"), tmp_path / "placed.onnx"
+    placed = cli(
+        "partition", tmp_path / "net.onnx", *data, "--samples", 60, "--draws", 2, "--max-drop", "90%", "-o", out
+    )
+    assert placed.exit_code == 0
+    for skip, known in ((60, True), (59, False)):
+        told = cli("run", out, *data, "--skip", skip, "--samples", 20, "--draws", 2).stdout
+        assert ("none of these guided its search" in told) == known
+        assert ("some of them may have guided its search" in told) != known

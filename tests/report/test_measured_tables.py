@@ -97,12 +97,14 @@ def test_a_run_of_trained_weights_says_what_drops_are_against() -> None:
 
 
 def test_a_run_says_which_samples_guided_the_search() -> None:
-    def told(outcome: Outcome, samples: int = 100, data: str = "d") -> str:
-        return evaluation_footer([replace(evaluated(0.01), samples=samples, data=data)], outcome)
+    def told(outcome: Outcome, samples: int = 100, data: str = "d", skipped: str | None = None) -> str:
+        return evaluation_footer([replace(evaluated(0.01), samples=samples, data=data, skipped=skipped)], outcome)
 
     searched = outcome_of(strategy="sensitivity", held_out=True)
     assert "that verdict is of 60 of these samples; others of them guided its search" in told(searched)
     assert "samples differ from those that the plan was made with" in told(searched, data="other")
+    assert "samples differ from those that the plan was made with" in told(searched, data="other", skipped="another")
+    assert "none of these guided its search" in told(searched, data="other", skipped="d")
     assert "these samples guided its search too" in told(outcome_of(strategy="sensitivity", held_out=False), 60)
     assert "guided" not in told(outcome_of(strategy="all-analog"))
 
