@@ -30,6 +30,7 @@ from lhc.report.text import (
     points,
     reasons,
     samples_text,
+    shares_error,
     tests_text,
     unmet_because,
 )
@@ -189,7 +190,8 @@ def _detail_lines(result: "PartitionResult") -> Iterator[str]:
     plan, outcome = result.plan, result.plan.outcome
     if outcome is not None and plan.layers and not nothing_lost(plan):
         unseen = f"{counted(outcome.draws, draws_word(outcome))} not seen in the search, seed {outcome.seed}"
-        yield f"{unseen}; the tests of a run share the chance of error of --confidence, so each has a higher level"
+        shared = "; the tests of a run share the chance of error of --confidence, so each has a higher level"
+        yield f"{unseen}{shared if shares_error(outcome) else ''}"
         healing = healing_text(outcome)
         if healing is not None:
             yield f"mean {outcome.drop_word} {healing}"

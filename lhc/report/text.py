@@ -169,6 +169,14 @@ def tests_text(outcome: Outcome) -> str | None:
     )
 
 
+def shares_error(outcome: Outcome) -> bool:
+    """Whether the level of a verdict's intervals is higher than what its command asked for, which other tests took."""
+    if outcome.error is None:
+        return False
+    asked = 1 - 2 * outcome.error / outcome.tests  # two-sided; earlier commands' chances are added to one
+    return outcome.confidence > asked + 1e-9
+
+
 def budget_of_margin(found: Robustness, outcome: Outcome | None) -> str:
     """What the margin is about: the placement's budget, or another one, which is then named."""
     chips = found.chips

@@ -11,6 +11,7 @@ from lhc.report.json_documents import analysis_document
 from lhc.report.page_sections import sections
 from lhc.report.placement_lines import analysis_footer, infeasibility_lines
 from lhc.report.statements import statements
+from lhc.report.text import shares_error
 from lhc.study.outcome import plan_table
 
 
@@ -132,3 +133,15 @@ def test_a_sensitivity_that_was_found_with_other_copies_than_are_placed_says_so(
         plan = full.plan.model_copy(update={"layers": (row.model_copy(update={"copies": copies}),)})
         table = plan_table(plan)
         assert table.rows[0][table.headers.index("sensitivity")] == shown
+
+
+@pytest.mark.parametrize(
+    ("level", "error", "tests", "shared"),
+    [(0.9, 0.05, 1, False), (0.966, 0.05, 1, True), (0.9, 0.1, 2, False), (0.9, None, 1, False)],
+)
+def test_a_level_that_one_test_has_to_itself_is_not_called_higher(
+    full: Report, level: float, error: float | None, tests: int, shared: bool
+) -> None:
+    assert full.plan.outcome is not None
+    outcome = full.plan.outcome.model_copy(update={"confidence": level, "error": error, "tests": tests})
+    assert shares_error(outcome) == shared
