@@ -179,8 +179,8 @@ def test_the_first_lines_say_decision_reason_and_certainty(full: Report) -> None
         "17 layers stay digital, 8 of which cannot be analog: 9 not shown to fit the budget, 8 no constant"
     )
     assert said["In the way"].endswith(
-        "; with them digital, a mean drop of 1.00 points, at most 3.00 points, budget not met. The nearest budget that the 17 analog"
-        " layers hold: 5.00 points."
+        "; with them digital, a mean drop of 1.00 points, at most 3.00 points, budget not met. The nearest budget"
+        " that the 17 analog layers hold: 5.00 points."
     )
     assert said["Over time"] == (
         "on other samples, the mean drop stays within the budget up to 32000000 s, the longest time measured."
