@@ -79,6 +79,7 @@ def test_drops_are_against_the_network_that_is_given(digits: Task) -> None:
             noisy = array + 0.5 * array.std() * np.random.default_rng(0).standard_normal(array.shape)
             tensor.CopyFrom(onnx.numpy_helper.from_array(noisy.astype(np.float32), tensor.name))
     samples, labels = digits.read(0, 200)
+    assert labels is not None
     right = []
     for proto in (given, changed):
         session = ort.InferenceSession(proto.SerializeToString())

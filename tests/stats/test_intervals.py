@@ -167,5 +167,5 @@ def test_what_cannot_be_is_not_shown() -> None:
 )
 def test_the_chance_of_two_shares_is_that_of_scipy(right: int, samples: int, others_right: int, others: int) -> None:
     found = chance_of_difference(right / samples, samples, others_right / others, others)
-    wanted = stats.fisher_exact([[right, samples - right], [others_right, others - others_right]]).pvalue
+    wanted = stats.fisher_exact(np.array([[right, samples - right], [others_right, others - others_right]])).pvalue
     assert found == pytest.approx(wanted, rel=1e-6)
