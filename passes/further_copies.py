@@ -53,11 +53,12 @@ def _levels(graph: LayerGraph, plan: Plan, tie: tuple[str, ...], most: int) -> t
     """Copies that layers on the same tiles may have: those that they have anyway, and more up to ``most``."""
     anyway = next(layer for layer in plan.layers if layer.name == tie[0])
     first = CopyLevel(anyway.copies, anyway.tiles, damage_of(graph, plan, tie))
-    levels = [first]
-    for copies in _numbers(graph, plan, tie[0], most) if first.damage > 0 else ():
+    levels, matrix = [first], graph[tie[0]].matrix
+    # Where free cells are left empty, more copies were found to do harm (`lhc.study.check_copies`).
+    if matrix is None or first.damage <= 0 or first.copies < plan.hardware.free_copies(tie[0], matrix.rows):
+        return (first,)
+    for copies in _numbers(graph, plan, tie[0], most):
         if copies > first.copies:
-            matrix = graph[tie[0]].matrix
-            assert matrix is not None
             tiles = plan.hardware.for_layer(tie[0]).tiles_for(matrix.rows, matrix.cols * matrix.groups, copies)
             levels.append(CopyLevel(copies, tiles, first.damage * first.copies / copies))
     return tuple(levels)

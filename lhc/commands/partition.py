@@ -30,6 +30,7 @@ from lhc.plan import Plan
 from lhc.stats import one_sided
 from lhc.study.arrange_tiles import ArrangeTiles
 from lhc.study.check_calibration import CheckCalibration
+from lhc.study.check_copies import CheckCopies
 from lhc.study.earlier_tests import failed_test, plan_of_file
 from lhc.study.explain import Explain
 from lhc.study.fewer_copies import FewerCopies
@@ -81,7 +82,7 @@ def preparation(options: PartitionOptions) -> Pipeline[Study]:
     placing: tuple[Pass, ...] = chosen if follow is None else (FollowPlan(follow),)
     own = (Decide(_pass(one)) for one in options.passes)
     split = SplitColumns(options.columns_share, options.columns_by)
-    measured = CheckParity(), CalibrateRanges(), ArrangeTiles(), split
+    measured = CheckParity(), CalibrateRanges(), part(options, CheckCopies), ArrangeTiles(), split
     return Pipeline("prepare", (Decide(Qualify()), *map(Decide, placing), *own, *measured), READ)
 
 

@@ -8,6 +8,7 @@ from lhc.options.subjects import LayerSelection
 from lhc.passes import ChooseCopies, Pipeline, Qualify, Select
 from lhc.results import SensitivityTable
 from lhc.study.check_calibration import CheckCalibration
+from lhc.study.check_copies import CheckCopies
 from lhc.study.prepare import CheckParity, Decide, read
 from lhc.study.rank import MeasureLayers
 from lhc.study.state import READ, Study
@@ -24,7 +25,7 @@ def pipeline(options: SensitivityOptions) -> Pipeline[Study]:
 def preparing(options: LayerSelection) -> Pipeline[Study]:
     """What comes before any layer is measured."""
     decided = (Qualify(), part(options, Select), part(options, ChooseCopies))
-    return Pipeline("prepare", (*map(Decide, decided), CheckParity(), CalibrateRanges()))
+    return Pipeline("prepare", (*map(Decide, decided), CheckParity(), CalibrateRanges(), part(options, CheckCopies)))
 
 
 @keywords(SensitivityOptions)

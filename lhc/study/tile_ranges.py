@@ -9,7 +9,7 @@ from lhc.runtime.ort import Array
 from lhc.samples.task import count_samples
 from lhc.study.state import Study
 
-__all__ = ["CalibrateRanges", "calibrated"]
+__all__ = ["SUM_SAMPLES", "CalibrateRanges", "RankingBlocks", "calibrated"]
 
 CALIBRATION_SAMPLES = 256
 SUM_SAMPLES = 16
@@ -41,10 +41,10 @@ def calibrated(study: Study, names: Sequence[str]) -> Study:
     from lhc.runtime.calibration import calibrate_adcs, calibrate_ranges  # loads PyTorch
 
     if inputs:
-        blocks = _Blocks(study, CALIBRATION_SAMPLES)
+        blocks = RankingBlocks(study, CALIBRATION_SAMPLES)
         plan = plan.with_ranges(calibrate_ranges(study.model, study.graph, machine, inputs, blocks))
     if adcs:
-        blocks = _Blocks(study, CALIBRATION_SAMPLES)
+        blocks = RankingBlocks(study, CALIBRATION_SAMPLES)
         bounds, columns = calibrate_adcs(study.model, study.graph, machine, adcs, blocks, plan.ranges)
         plan = plan.model_copy(update={"hardware": machine.with_adc_bounds(bounds, columns)})
     return replace(study, plan=plan)
@@ -59,7 +59,7 @@ def _with_sums(study: Study) -> Study:
         return study
     from lhc.runtime.calibration import calibrate_sums  # loads PyTorch
 
-    blocks = _Blocks(study, SUM_SAMPLES)
+    blocks = RankingBlocks(study, SUM_SAMPLES)
     sums = calibrate_sums(study.model, study.graph, machine, names, blocks, plan.ranges, study.t_s)
     return replace(study, plan=plan.with_sums(sums))
 
@@ -69,7 +69,7 @@ def _reads_again(machine: Hardware, name: str) -> bool:
     return adc.bound_management == "iterative" and adc.bound is not None
 
 
-class _Blocks:
+class RankingBlocks:
     """The first ranking samples, and how many each block has; they are read anew whenever they are gone through."""
 
     def __init__(self, study: Study, count: int) -> None:

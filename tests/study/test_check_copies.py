@@ -1,0 +1,84 @@
+"""Layers have no copies of weights that do harm, or with which they would cost more than digital."""
+
+import numpy as np
+import pytest
+from onnx import helper
+
+from lhc.commands.partition import begin, preparation
+from lhc.costs import cost_on_tiles, cost_terms
+from lhc.hardware import Hardware
+from lhc.measure import Running
+from lhc.options.commands import PartitionOptions
+from lhc.passes.strategy import Objective
+from lhc.plan import Plan
+from lhc.samples.metrics import get_metric
+from lhc.samples.task import Task
+from lhc.study.source import opened_of
+from lhc.study.state import Study
+from tests.runtime.models_on_tiles import model_of
+
+pytestmark = pytest.mark.analog
+
+ROWS = 12
+FREE = 42
+"""Copies of so many inputs that fit 512 rows."""
+
+
+def machine(bits: int, bound: float = 16.0) -> Hardware:
+    """Tall tiles, whose converters have few bits."""
+    preset = Hardware.load("lionheart")
+    dac = preset.dac.model_copy(update={"bits": bits})
+    adc = preset.adc.model_copy(update={"bits": bits + 1, "bound": bound})
+    tiles = preset.tiles.model_copy(update={"rows": 512, "cols": 128})
+    return preset.model_copy(update={"tiles": tiles, "dac": dac, "adc": adc})
+
+
+def prepared(machine: Hardware, rows: int = ROWS, copies: str | int = "auto", objective: Objective = "macs") -> Study:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(100, rows)).astype(np.float32)
+    task = Task({"x": x}, None, get_metric("nmse"))
+    weights = rng.normal(size=(rows, 64)).astype(np.float32)
+    node = helper.make_node("MatMul", ["x", "w"], ["y"], "a")
+    model = model_of([node], {"x": x}, {"y": 2}, {"w": weights})
+    options = PartitionOptions(model, task, hardware=machine, copies=copies, objective=objective)
+    with Running(options) as running:
+        return preparation(options).apply(begin(options, running, opened_of(options)))
+
+
+def damage(machine: Hardware, copies: int) -> float:
+    study = prepared(machine, copies=copies)
+    return float(study.bench(study.splits.judged).measure(frozenset("a"), range(4), "x").drops.mean())
+
+
+def test_copies_that_do_harm_are_left_out_and_told(caplog: pytest.LogCaptureFixture) -> None:
+    coarse = machine(6)
+    study = prepared(coarse)
+    kept = study.plan.copies["a"]
+    assert 1 < kept < FREE
+    (told,) = [note for note in study.notes if "do harm to 1 layer" in note]
+    assert f"with {FREE} against {kept}" in told
+    best, most = damage(coarse, kept), damage(coarse, FREE)
+    assert best < 0.5 * most
+    assert best < 0.5 * damage(coarse, 1)
+    assert f"--copies {FREE}: copies of weights do harm" in caplog.text, "what the user asks for is done, and told"
+
+
+def test_copies_that_help_stay() -> None:
+    study = prepared(machine(8, bound=64.0))
+    assert max(study.plan.sums["a"]) * FREE > 1, "some sums are read again"
+    assert study.plan.copies == {"a": FREE}
+    assert not study.notes
+
+
+@pytest.mark.parametrize("objective", ["macs", "energy"])
+def test_copies_do_not_make_a_layer_dearer_than_digital(objective: Objective) -> None:
+    study = prepared(machine(12, bound=2.0), 64, objective=objective)
+    plan: Plan = study.plan
+
+    def energy(copies: int) -> float:
+        return cost_on_tiles(study.graph, plan.hardware, "a", copies, plan.sums["a"]).energy_j
+
+    digital = cost_terms(study.graph, plan.hardware).digital["a"].energy_j
+    assert energy(1) < digital < energy(8)
+    assert energy(plan.copies.get("a", 1)) < digital or objective == "macs"
+    assert ("more energy than digital" in " ".join(study.notes)) == (objective == "energy")
