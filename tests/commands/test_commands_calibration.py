@@ -118,9 +118,9 @@ def test_no_command_judges_on_calibration_samples(command: str, samples: int, sp
 
 @pytest.mark.parametrize("command", TRAINED)
 def test_no_training_is_verified_on_calibration_samples(command: str, spy: Spy) -> None:
-    """What calibrates may watch the course of a training."""
+    """What calibrates may watch the course of a training, and choose the layers in the way; others judge these."""
     TRAINED[command]()
-    assert not [fault for fault in spy.faults(ranks=True) if fault[0] != "validating"]
+    assert not [fault for fault in spy.faults(ranks=True) if not fault[0].startswith(("validating", "in the way:"))]
 
 
 def test_a_placement_is_run_on_the_samples_that_verified_it_and_no_others(spy: Spy, tmp_path: Path) -> None:
