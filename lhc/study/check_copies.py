@@ -19,8 +19,8 @@ __all__ = ["CheckCopies"]
 
 CHIPS = 2
 """Chips that are compared, the first of the search."""
-CHANCE = 1.25
-"""Ratio of two errors that chance makes; harm is more."""
+CHANCE = 1.5
+"""Ratio of two errors that few chips and samples make; harm is several times as much."""
 LISTED = 4
 
 
