@@ -193,9 +193,12 @@ class Study:
         return block
 
     def _tell_calibration(self, samples: int) -> None:
-        """Warn once that chips are calibrated on fewer samples than the machine asks for."""
+        """Warn once that chips are calibrated on less than half the samples that the machine asks for.
+
+        How many there are is said beside every result.
+        """
         wanted = self.plan.hardware.compensation.samples
-        if samples >= wanted:
+        if 2 * samples >= wanted:
             return
         how = f"calibrated on {counted(samples, 'sample')}" if samples else "not calibrated"
         apart = "--calibrate FILE takes others, or " if hasattr(self.options, "calibrate") else ""
