@@ -68,11 +68,10 @@ class _Once(logging.Filter):
         self._told: set[str] = set()
 
     def filter(self, record: logging.LogRecord) -> bool:
-        if record.levelno < logging.WARNING:
-            return True
-        known, message = len(self._told), record.getMessage()
+        message = record.getMessage()
+        new = record.levelno < logging.WARNING or message not in self._told
         self._told.add(message)
-        return len(self._told) > known
+        return new
 
 
 def _end(number: int, frame: FrameType | None) -> None:

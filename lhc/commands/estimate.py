@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from lhc.commands.partition import begin, preparation, strategy_for
-from lhc.commands.run import read_run
 from lhc.commands.sensitivity import preparing
 from lhc.measure import Running, ranking_metric
 from lhc.measure.judge import SEARCH_DRAWS
@@ -18,6 +17,7 @@ from lhc.study.effort import Effort, EffortStep, Timed, curvature_step, evaluati
 from lhc.study.fewer_copies import MOST_JUDGEMENTS
 from lhc.study.goal import chips_for, search_options
 from lhc.study.prepare import read
+from lhc.study.read_run import read_run
 from lhc.study.source import opened_of
 from lhc.study.state import Study
 from lhc.study.train import BEFORE

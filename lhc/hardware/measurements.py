@@ -306,10 +306,8 @@ def _fitted(
         spare = (counts[own] - 1).sum()
         read[k] = np.sqrt(within[own].sum() / spare) if spare else 0.0
         total = values.var(axis=0, ddof=1)
-        mean[:, k], std[:, k] = (
-            values.mean(axis=0),
-            np.sqrt(np.maximum(total - read[k] ** 2 / counts[own].mean(axis=0), 0)),
-        )
+        mean[:, k] = values.mean(axis=0)
+        std[:, k] = np.sqrt(np.maximum(total - read[k] ** 2 / counts[own].mean(axis=0), 0))
         normed = (values - mean[:, k]) / np.where(std[:, k] > 0, std[:, k], np.inf)
         all_normed[own] = normed
         estimated = normed.T @ normed / (len(normed) - 1)

@@ -1,0 +1,67 @@
+"""What `lhc run` reads: a placed network, with samples that judge and calibrate, and what drops are against."""
+
+from dataclasses import replace
+
+from lhc.errors import UsageError
+from lhc.measure import Running
+from lhc.model import ModelSource
+from lhc.options.commands import OutputsOptions, RunOptions
+from lhc.passes import qualified_plan
+from lhc.runtime.ort import tensor_infos
+from lhc.samples.apart import check_calibration_apart
+from lhc.samples.metrics import UNCHOSEN
+from lhc.study.cautions import warn_of_nothing_analog
+from lhc.study.check_calibration import with_useful_calibration
+from lhc.study.prepare import read_placed, stored_plan
+from lhc.study.source import open_model
+from lhc.study.state import Study
+
+__all__ = ["against", "read_run", "skipped_digest", "usefully_calibrated"]
+
+
+def read_run(options: RunOptions | OutputsOptions, running: Running) -> tuple[Study, frozenset[str], list[float]]:
+    """The network with the samples that judge and those that calibrate, its analog layers, and the times."""
+    study, analog, at = read_placed(options, running, options.times)
+    warn_of_nothing_analog(study.opened, analog, stored_plan(options, study.opened))
+    if options.calibrate is None:
+        return study if analog else study.uncalibrated, analog, at
+    if not study.calibrates:
+        machine = study.plan.hardware.name
+        raise UsageError(f"--calibrate: hardware {machine!r} corrects no outputs (compensation.outputs); leave it out")
+    samples = study.opened.task(options.calibrate, UNCHOSEN, None, options)
+    check_calibration_apart(samples.head(study.calibration_samples), study.task)
+    return replace(study, calibrating=samples) if analog else study.uncalibrated, analog, at
+
+
+def usefully_calibrated(options: RunOptions | OutputsOptions, study: Study, analog: frozenset[str]) -> Study:
+    """The study without calibration where that does harm, unless the user or a plan of this machine asks for it."""
+    if options.calibrate is not None or (options.hardware is None and stored_plan(options, study.opened) is not None):
+        return study
+    return with_useful_calibration(study, analog)
+
+
+def against(source: ModelSource, study: Study) -> Study:
+    """The network that drops are against, all of it digital.
+
+    Raises:
+        UsageError: it takes other inputs, or gives other answers.
+    """
+    opened = open_model(source)
+    label, placed = opened.model.label, study.model.label
+    names, own = (sorted(info.name for info in tensor_infos(model)) for model in (opened.model, study.model))
+    if names != own:
+        raise UsageError(f"--against {label}: it takes {', '.join(names)}, and {placed} {', '.join(own)}")
+    graph = opened.graph(None, study.task)
+    machine = study.plan.hardware.with_drift_compensation_alone()
+    other = replace(study, opened=opened, graph=graph, plan=qualified_plan(graph, machine, opened.model.source))
+    shape, wanted = (one.bench(study.task).example_output.shape[1:] for one in (other, study))
+    if shape != wanted:
+        raise UsageError(f"--against {label}: it answers with {shape} values a sample, and {placed} with {wanted}")
+    return other
+
+
+def skipped_digest(options: RunOptions, study: Study) -> str | None:
+    """SHA-256 of the samples that ``--skip`` leaves out; None of documents, of which both sides may hold parts."""
+    if not options.skip or study.task.documents is not None:
+        return None
+    return study.opened.chosen(replace(options, skip=0, samples=options.skip), study.task.metric).digest
