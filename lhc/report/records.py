@@ -107,8 +107,8 @@ def merged(old: Report | None, new: Report) -> Report:
 def _one_table(old: tuple[AtTime, ...], new: tuple[AtTime, ...]) -> tuple[tuple[AtTime, ...], list[str]]:
     """The points that stand in one table, by time, and what is said of new ones that do not.
 
-    A table is of one metric, the same samples and as many chips: of two series the one with more times is kept, the new
-    one where both have as many.
+    A table is of one metric, the same samples and as many chips, against one network: of two series the one with more
+    times is kept, the new one where both have as many.
     """
     bases = {_basis(point) for point in new}
     earlier = [point for point in old if not bases or _basis(point) in bases]
@@ -130,7 +130,7 @@ def _apart(found: Evaluation) -> str:
 def _basis(point: AtTime) -> tuple[object, ...]:
     """What figures over time must share to stand in one table."""
     found = point.evaluation
-    return found.metric, found.baseline, found.samples, found.draws, found.calibrated
+    return found.metric, found.baseline, found.against, found.samples, found.draws, found.calibrated
 
 
 def _measured(report: Report) -> bool:

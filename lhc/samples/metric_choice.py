@@ -45,4 +45,4 @@ def metric_without_targets(output: Array, name: str) -> tuple[Metric, str]:
         )
     if shows_classes(output):
         return METRICS["agreement"], f"the data has no labels, and output {name!r} holds probabilities of classes"
-    return METRICS["nmse"], (f"the data has no labels, and nothing shows that output {name!r} holds classes")
+    return METRICS["nmse"], f"the data has no labels, and nothing shows that output {name!r} holds classes"

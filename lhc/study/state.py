@@ -9,7 +9,7 @@ from lhc.graph import LayerGraph, columns_of
 from lhc.measure import Bench, Budget, PartingBench, PlacementJudge, Running, ranking_metric
 from lhc.measure.scorer import Block, calibration_block
 from lhc.model import OnnxModel
-from lhc.options.commands import Measuring
+from lhc.options.commands import Calibrating, Measuring
 from lhc.passes import (
     DEFAULT_GOAL,
     Copies,
@@ -201,7 +201,7 @@ class Study:
         if 2 * samples >= wanted:
             return
         how = f"calibrated on {counted(samples, 'sample')}" if samples else "not calibrated"
-        apart = "--calibrate FILE takes others, or " if hasattr(self.options, "calibrate") else ""
+        apart = "--calibrate FILE takes others, or " if isinstance(self.options, Calibrating) else ""
         enough = f"{apart}{SPLIT_PARTS * wanted:,} in all are enough"
         why = f"a sample that judges chips cannot calibrate them too; {enough}"
         if samples == self.calibration_samples:

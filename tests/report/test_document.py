@@ -88,11 +88,11 @@ def test_times_of_another_metric_are_not_put_beside(full: Report, make_evaluated
     assert [point.evaluation for point in merged(old, new).times] == [other]
 
 
-@pytest.mark.parametrize("differ", [{"samples": 7}, {"baseline": 0.5}, {"values": (0.5, 0.6, 0.7)}])
+@pytest.mark.parametrize("differ", [{"samples": 7}, {"baseline": 0.5}, {"values": (0.5, 0.6, 0.7)}, {"against": "s"}])
 def test_times_of_other_samples_or_chips_are_not_put_beside(
     full: Report, make_evaluated: Callable[..., Evaluation], differ: dict[str, Any]
 ) -> None:
-    """A curve is of the same chips and samples: a short run does not replace one point of a long one."""
+    """A curve is of the same chips, samples and reference: a short run does not replace one point of a long one."""
     old = full.model_copy(update={"robustness": None, "times": over_time([make_evaluated(0.88, 0.0)])})
     other = replace(make_evaluated(0.5, 60.0), **differ)
     new = old.model_copy(update={"times": over_time([other])})
