@@ -20,6 +20,7 @@ from lhc.support.held_bytes import give_back, large_pieces_apart
 __all__ = [
     "Array",
     "TensorInfo",
+    "check_digital",
     "create_session",
     "give_back_pool",
     "must_run",
@@ -242,6 +243,16 @@ def observe_tensors(
         return {}
     session = create_session(with_outputs(model.proto, tensors), model.label, packs)
     return dict(zip(tensors, run_session(session, tensors, feeds, model.label), strict=True))
+
+
+def check_digital(output: Array, name: str) -> None:
+    """Refuse values of the digital network that are no numbers; types that are no floats pass.
+
+    Raises:
+        DataError: they are NaN or infinite.
+    """
+    if output.dtype.kind == "f" and not np.isfinite(output).all():
+        raise DataError(f"the digital network gives NaN or infinite values in {name!r} on these samples")
 
 
 def relative_error(found: Array, expected: Array) -> float:

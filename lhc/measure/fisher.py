@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from lhc.errors import DataError, UsageError
+from lhc.errors import UsageError
 from lhc.graph import LayerGraph
 from lhc.measure.bench import Bench
 from lhc.measure.scorer import counted_positions
@@ -41,7 +41,7 @@ from lhc.results import SensitivityTable
 from lhc.runtime import HybridExecutor
 from lhc.runtime.network_calls import parity_samples
 from lhc.runtime.on_demand import chip_on_demand
-from lhc.runtime.ort import give_back_pool
+from lhc.runtime.ort import check_digital, give_back_pool
 from lhc.samples.class_axis import classes_last
 from lhc.samples.metrics import Array
 from lhc.samples.probabilities import LEAST_PROBABILITY, are_probabilities
@@ -327,10 +327,7 @@ def _towards(bench: Bench, where: slice) -> Callable[[Array], Array]:
     """Directions at the output of some samples; each sample's are its own, whatever block it is in."""
 
     def towards(output: Array) -> Array:
-        if not np.isfinite(output).all():
-            raise DataError(
-                f"the digital network gives NaN or infinite values in {bench.output_name!r} on these samples"
-            )
+        check_digital(output, bench.output_name)
         seeds = (np.random.SeedSequence(bench.seed, spawn_key=(0, sample)) for sample in range(where.start, where.stop))
         axis = bench.setting.class_axis
         laid_out = classes_last(output, axis)

@@ -23,7 +23,7 @@ from lhc.passes.copies import Copies
 from lhc.runtime import Bank, HybridExecutor, Position, ProgrammedLayers, Ranges
 from lhc.runtime.network_calls import Call, calibration_calls, call_samples
 from lhc.runtime.on_demand import chip_on_demand
-from lhc.runtime.ort import give_back_pool
+from lhc.runtime.ort import check_digital, give_back_pool
 from lhc.samples.class_axis import classes_last
 from lhc.samples.metrics import IGNORED, Array, Metric
 from lhc.samples.task import Task, count_samples, cut
@@ -239,10 +239,8 @@ class Scorer:
                     f"output {self.setting.output!r} {what}; the first axis of what is scored must count samples:"
                     " choose another output with --output"
                 )
-            if not job.placement and output.dtype.kind == "f" and not np.isfinite(output).all():
-                raise DataError(
-                    f"the digital network gives NaN or infinite values in {self.setting.output!r} on these samples"
-                )
+            if not job.placement:
+                check_digital(output, self.setting.output)
             output = classes_last(output, self.setting.class_axis)
             if not job.outputs:
                 output = self._scored(output, block, where)

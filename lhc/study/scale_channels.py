@@ -24,7 +24,7 @@ from lhc.onnx_io.data_file import Store
 from lhc.onnx_io.product import Product
 from lhc.options.subjects import Progress
 from lhc.runtime import observe_tensors
-from lhc.runtime.ort import create_session, relative_error, run_session
+from lhc.runtime.ort import check_digital, create_session, relative_error, run_session
 from lhc.samples.metrics import IGNORED, Array
 from lhc.samples.task import Task, count_samples, cut
 from lhc.study.rewritten import RewrittenModel
@@ -269,10 +269,19 @@ def smoothed_model(
 
 
 def greatest_difference(one: OnnxModel, other: OnnxModel, task: Task) -> float:
-    """Of the answers of two networks to the first samples, as a share of the greatest answer."""
+    """Of the answers of two networks to the first samples, as a share of the greatest answer.
+
+    Raises:
+        DataError: those of the first are NaN or infinite.
+        ModelError: only those of the other are.
+    """
     feeds, _ = next(_calls(one, task))
     names = [value.name for value in one.proto.graph.output]
     found, expected = (
         run_session(create_session(model.as_file(), model.label), names, feeds, model.label) for model in (other, one)
     )
+    for name, exact, ours in zip(names, expected, found, strict=True):
+        check_digital(exact, name)
+        if ours.dtype.kind == "f" and not np.isfinite(ours).all():
+            raise ModelError(f"{one.label}: with scaled channels it gives NaN or infinite values in {name!r}")
     return max(relative_error(*pair) for pair in zip(found, expected, strict=True))

@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from onnx import helper
+from onnx import helper, numpy_helper
 
 import lhc
-from lhc.errors import ModelError, UsageError
+from lhc.errors import DataError, ModelError, UsageError
 from lhc.hardware import Hardware
 from lhc.onnx_io import load_model, read_graph
 from lhc.onnx_io.channel_scales import scalable_inputs
@@ -67,6 +67,15 @@ def test_nothing_is_scaled_where_nothing_is_gained() -> None:
     found = lhc.smooth(outlying(), {"x": X}, hardware="ideal")
     assert [one.exponent for one in found.inputs] == [None]
     assert found.summary.startswith("0 of 1 inputs scaled")
+
+
+def test_a_network_whose_answers_are_infinite_is_refused() -> None:
+    model = outlying()
+    model.graph.node.append(helper.make_node("Div", ["y", "nothing"], ["z"], "blow"))
+    model.graph.initializer.append(numpy_helper.from_array(np.zeros(1, np.float32), "nothing"))
+    model.graph.output[0].name = "z"
+    with pytest.raises(DataError, match="the digital network gives NaN or infinite values in 'z' on these samples"):
+        lhc.smooth(model, {"x": X})
 
 
 def test_a_product_that_reads_other_channels_than_its_input_has_is_named() -> None:
