@@ -9,6 +9,7 @@ from pathlib import Path
 
 from lhc.cli.build import classes
 from lhc.cli.command_groups import NAMES
+from lhc.cli.help import HEADINGS
 from lhc.options.declare import Option, options_of
 
 PAGE = Path(__file__).parent / "command-line.md"
@@ -16,14 +17,20 @@ BEGIN, END = "<!-- options: begin -->", "<!-- options: end -->"
 
 
 def tables() -> str:
-    """A heading and a table for every command, in the order of the help."""
-    return "\n\n".join(_table(name) for name in NAMES)
+    """A heading and a table for every panel of the help; an option stands once for all commands that say it alike."""
+    commands: dict[tuple[str, str], list[str]] = {}
+    for command in NAMES:
+        for one in (one for kind in classes()[command] for one in options_of(kind)):
+            commands.setdefault((one.panel, _row(one)), []).append(command)
+    found = []
+    for panel in sorted({panel for panel, _ in commands}, key=HEADINGS.index):
+        rows = [f"{row} {', '.join(taken)} |" for (under, row), taken in commands.items() if under == panel]
+        found.append("\n".join([f"### {panel} options", "", "| option | default | | of |", "|---|---|---|---|", *rows]))
+    return "\n\n".join(found)
 
 
-def _table(command: str) -> str:
-    found = [one for kind in classes()[command] for one in options_of(kind)]
-    rows = [f"| {_name(one)} | {_default(one)} | {_help(one)} |" for one in found]
-    return "\n".join([f"### lhc {command}", "", "| option | default | |", "|---|---|---|", *rows])
+def _row(one: Option) -> str:
+    return f"| {_name(one)} | {_default(one)} | {_help(one)} |"
 
 
 def _name(one: Option) -> str:
