@@ -15,9 +15,9 @@ from lhc.passes.copies import Copies, CopyLevel, TileSet
 from lhc.passes.strategy import Goal, Objective, damage_of, most_tiles
 from lhc.plan import Plan
 
-__all__ = ["MOST_COPIES", "fills_tiles", "further_copies"]
+__all__ = ["MOST_FURTHER", "fills_tiles", "further_copies"]
 
-MOST_COPIES = 16
+MOST_FURTHER = 16
 """Of a layer in tiles that it takes for copies alone."""
 
 
@@ -41,7 +41,7 @@ def further_copies(graph: LayerGraph, plan: Plan, goal: Goal) -> Copies:
     if not fills_tiles(plan, goal):
         return Copies(plan.copies)
     ties = graph.tied(layer.name for layer in plan.layers if layer.may_be_analog)
-    most = dict.fromkeys(ties, MOST_COPIES)
+    most = dict.fromkeys(ties, MOST_FURTHER)
     if goal.objective != "macs":
         digital = cost_terms(graph, plan.hardware).digital
         most = {tie: _paying(graph, plan, tie, goal.objective, digital) for tie in ties}
@@ -83,4 +83,4 @@ def _paying(
     def pays(copies: int) -> bool:
         return sum(of(cost_on_tiles(graph, plan.hardware, name, copies, plan.sums.get(name))) for name in tie) < bound
 
-    return next((copies for copies in range(MOST_COPIES, 0, -1) if pays(copies)), 0)
+    return next((copies for copies in range(MOST_FURTHER, 0, -1) if pays(copies)), 0)

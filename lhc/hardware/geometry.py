@@ -1,5 +1,7 @@
 """How a matrix lies on tiles: row splits, and the copies of it that fit."""
 
+from lhc.support.numbers import MOST_COPIES
+
 __all__ = ["copies_on", "free_copies", "split_sizes", "tile_rows"]
 
 
@@ -25,11 +27,14 @@ def tile_rows(inputs: int, rows: int, copies: int = 1) -> int:
 
 
 def copies_on(inputs: int, rows: int, taken: int) -> int:
-    """Most copies of a matrix on ``taken`` rows of tiles for each of its row splits; one of a matrix without inputs."""
+    """Most copies of a matrix on ``taken`` rows of tiles for each of its row splits, up to `MOST_COPIES`.
+
+    A matrix without inputs has one.
+    """
     if inputs == 0:
         return 1
     _, base, extra = _parts(inputs, rows)
-    return taken * rows // (base + (extra > 0))
+    return min(MOST_COPIES, taken * rows // (base + (extra > 0)))
 
 
 def free_copies(inputs: int, rows: int) -> int:

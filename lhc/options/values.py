@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from string import ascii_letters
 
 from lhc.errors import UsageError
+from lhc.support.numbers import MOST_COPIES
 
 __all__ = ["bytes_of", "check_times", "copies_of", "shapes_of", "share_of", "time_of", "times_of"]
 
@@ -34,9 +35,9 @@ def copies_of(text: str | int) -> str | int:
         UsageError: none of these.
     """
     number = int(text) if str(text).isdecimal() else 0
-    if text in ("auto", "off") or number > 0:
+    if text in ("auto", "off") or 0 < number <= MOST_COPIES:
         return str(text) if number == 0 else number
-    raise UsageError(f"--copies {text!r}: write auto, off or a number of at least 1")
+    raise UsageError(f"--copies {text!r}: write auto, off or a number from 1 to {MOST_COPIES:,}")
 
 
 def shapes_of(options: Iterable[str]) -> dict[str, tuple[int, ...]]:

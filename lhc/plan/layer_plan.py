@@ -6,7 +6,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from lhc.graph import RUN_TIME_OPERANDS
-from lhc.support.numbers import bounds_text, counted, number_text
+from lhc.support.numbers import MOST_COPIES, bounds_text, counted, number_text
 
 __all__ = ["NEVER_ANALOG", "Decision", "LayerPlan", "Method", "Placement", "PlanRecord", "Reason", "Sensitivity"]
 
@@ -67,7 +67,7 @@ class Sensitivity(PlanRecord):
     """Part by programmed weights and the DAC; predictions alone tell it from the rest."""
     by_outputs: float | None = None
     """Part by output noise and the ADC's rounding."""
-    copies: int = Field(default=1, ge=1)
+    copies: int = Field(default=1, ge=1, le=MOST_COPIES)
     """Times that tiles held its weights."""
 
     def __str__(self) -> str:
@@ -90,7 +90,7 @@ class LayerPlan(PlanRecord):
     parameters: int = Field(ge=0)
     tiles: int = Field(ge=0)
     """Tiles the layer needs when it is analog, with all copies of its weights."""
-    copies: int = Field(default=1, ge=1)
+    copies: int = Field(default=1, ge=1, le=MOST_COPIES)
     """Times that tiles hold its weights when it is analog, each time on devices of its own."""
     sensitivity: Sensitivity | None = None
     module: str | None = None

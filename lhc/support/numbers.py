@@ -6,6 +6,7 @@ from lhc.errors import UsageError
 
 __all__ = [
     "GREATEST",
+    "MOST_COPIES",
     "SMALLEST",
     "amount",
     "bounds_text",
@@ -98,6 +99,8 @@ def count(value: int) -> str:
 
 SMALLEST, GREATEST = 1e-15, 1e15
 """Magnitudes of numbers that users give, unless 0: their squares and products stay within single precision."""
+MOST_COPIES = 4096
+"""Of a layer; with as many, errors of devices are a 64th of what they are with one. Bounds what a file may ask for."""
 
 
 def in_range(value: float) -> bool:

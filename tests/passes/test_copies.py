@@ -102,9 +102,9 @@ def test_copies_of_forced_layers_must_have_tiles() -> None:
         ChooseCopies(copies=3).run(graph, forced)
 
 
-@pytest.mark.parametrize("wrong", ["none", 0, -1, "2.5"])
+@pytest.mark.parametrize("wrong", ["none", 0, -1, "2.5", 4097])
 def test_other_values_are_refused(wrong: str | int) -> None:
-    with pytest.raises(UsageError, match=r"--copies .*: write auto, off or a number of at least 1"):
+    with pytest.raises(UsageError, match=r"--copies .*: write auto, off or a number from 1 to 4,096"):
         ChooseCopies(copies=wrong)
 
 

@@ -23,7 +23,7 @@ from lhc.passes import (
     initial_plan,
     strategy_of,
 )
-from lhc.passes.further_copies import MOST_COPIES
+from lhc.passes.further_copies import MOST_FURTHER
 from lhc.passes.search_terms import MOST_STEPPED, search_space
 from lhc.plan import Plan, Sensitivity
 from lhc.results import Evaluation, Verdict
@@ -173,7 +173,7 @@ def test_strategies_place_more_where_tiles_hold_copies(strategy: str) -> None:
 def test_a_layer_has_at_most_sixteen() -> None:
     graph, plan = network()
     # 14 x 30 rows fill seven tiles; eight would hold 17.
-    assert further_copies(graph, plan, Goal(max_tiles=1000)).of(["few", "many"]) == {"few": 14, "many": MOST_COPIES}
+    assert further_copies(graph, plan, Goal(max_tiles=1000)).of(["few", "many"]) == {"few": 14, "many": MOST_FURTHER}
 
 
 def test_layers_that_do_no_damage_get_none() -> None:
@@ -196,7 +196,7 @@ def test_for_energy_no_copy_makes_a_layer_cost_more_than_it_saves() -> None:
     goal = Goal("energy", max_tiles=1000)
     bounded = further_copies(graph, plan, goal).of(["few", "many"])
     free = further_copies(graph, plan, Goal("macs", max_tiles=1000)).of(["few", "many"])
-    assert bounded["many"] < free["many"] == MOST_COPIES
+    assert bounded["many"] < free["many"] == MOST_FURTHER
 
 
 def test_bounds_of_energy_and_latency_leave_no_further_copies() -> None:
