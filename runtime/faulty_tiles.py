@@ -1,7 +1,8 @@
 """Faults of a chip's tiles, and what a controller that has tested the chip makes of them.
 
-A weight r of a tile stands on a pair of cells that hold max(r, 0) and max(-r, 0) in units of g_max, as aihwkit's model
-of a pair has it when it drifts. A stuck cell holds its own conductance instead, 0 or 1, at all times: r becomes p - n.
+A weight r of a tile stands on a pair of cells that hold p and n above g_min, in units of g_max - g_min, and is p - n:
+max(r, 0) and max(-r, 0) of a one-sided pair (as aihwkit's model has it when it drifts), (1 + r) / 2 and (1 - r) / 2 of
+a two-sided one. A stuck cell holds its own conductance instead, 0 or 1, at all times.
 
 Remapping permutes the word lines and the bit lines of a tile, and uses those that the matrix leaves free. A pair whose
 cells can hold p in [p0, p1] and n in [n0, n1] (both [0, 1] where it is healthy, a point where a cell is stuck) realises
@@ -11,8 +12,9 @@ Hungarian method (Xia et al., IEEE JETCAS 2018, "Stuck-at fault tolerance in RRA
 permutations so). Then cells are programmed to what makes w, given their stuck partner, and copies of a weight in the
 tile share what is missing of their sum (as averages over healthy layers: Nat. Commun. 16, 2025, layer ensembles).
 
-A stuck cell does not drift as its partner does, so that at the time of inference it weighs 1 / d as much, d being the
-share of its conductance that a device typically keeps until then; all of the above counts it so.
+A stuck cell does not drift as its partner does, so that at the time of inference its whole conductance weighs 1 / d as
+much, d being the share that a device typically keeps until then: of s it makes (s + a) / d - a with a = g_min / (g_max
+- g_min). All of the above counts it so. What is drawn to be dead carries no current on either side.
 
 Where N pairs hold a weight (``pairs_per_weight``), every cell of each is stuck by itself, and the weight is the mean of
 what the pairs hold: they are further word lines that are driven alike, as copies are, in arrays of N · inputs, one pair
@@ -29,7 +31,7 @@ import scipy
 from lhc.conductances import Floats
 from lhc.errors import UsageError
 from lhc.hardware import Hardware
-from lhc.hardware.device_model import LEAST_MAGNITUDE
+from lhc.hardware.device_model import LEAST_MAGNITUDE, PairedDevices
 from lhc.hardware.stuck_cells import stuck_cells
 from lhc.seeds import device_entropy
 
@@ -60,12 +62,14 @@ class TileFaults:
     """What is wrong with a tile, or with the part of it that a matrix lies on.
 
     Attributes:
-        positive, negative: conductance that the cell of a pair is stuck at, in units of g_max, NaN where it is
-            healthy, ``(outputs, pairs · inputs)``.
+        positive, negative: conductance above g_min that the cell of a pair is stuck at, in units of g_max - g_min, NaN
+            where it is healthy, ``(outputs, pairs · inputs)``.
         gain: of the bit lines, ``(outputs,)``.
         offset: of their ADCs, in units of full-scale input x full-scale weight, ``(outputs,)``; None where there is
             none.
         pairs: of a weight.
+        least: g_min in units of g_max - g_min.
+        two_sided: both cells of a pair are programmed, from the middle.
     """
 
     positive: Floats
@@ -73,25 +77,28 @@ class TileFaults:
     gain: Floats
     offset: Floats | None = None
     pairs: int = 1
+    least: float = 0.0
+    two_sided: bool = False
 
     def on(self, chosen: Lines) -> "TileFaults":
         """Of the lines that a matrix lies on."""
         first = self.positive.shape[1] // self.pairs * np.arange(self.pairs)
         cells = np.ix_(chosen.columns, (first[:, None] + chosen.rows).ravel())
         offset = None if self.offset is None else self.offset[chosen.columns]
-        return TileFaults(self.positive[cells], self.negative[cells], self.gain[chosen.columns], offset, self.pairs)
+        positive, negative = self.positive[cells], self.negative[cells]
+        return replace(self, positive=positive, negative=negative, gain=self.gain[chosen.columns], offset=offset)
 
     def held(self, weights: Floats, full: float) -> Floats:
-        """What a tile holds whose healthy cells hold these weights, ``(outputs, inputs)``.
+        """What a tile holds whose healthy cells hold these weights, one-sided, ``(outputs, inputs)``.
 
         Args:
             weights: in units of the full scale, as the result is.
-            full: the weight that one cell at g_max stands for.
+            full: the weight that g_max of one cell and g_min of its partner stand for.
         """
         return self.joined(np.maximum(weights, 0), np.maximum(-weights, 0), full)
 
     def joined(self, positive: Floats, negative: Floats, full: float) -> Floats:
-        """The same of what healthy cells of both sides hold, ``(outputs, pairs · inputs)``; the mean of pairs."""
+        """The same of what healthy cells hold above g_min, ``(outputs, pairs · inputs)``; the mean of pairs."""
         sides = ((self.positive, positive), (self.negative, negative))
         p, n = (np.where(np.isnan(stuck), own, stuck * np.float32(full)) for stuck, own in sides)
         return np.asarray(self.gain[:, None] * self.mean(p - n), np.float32)
@@ -102,11 +109,14 @@ class TileFaults:
             return values
         return np.asarray(values.reshape(len(values), self.pairs, -1).mean(1), np.float32)
 
+    def later(self, lasting: float) -> tuple[Floats, Floats]:
+        """What stuck cells of both sides weigh beside healthy ones that have drifted; NaN where cells are healthy."""
+        positive, negative = ((side + self.least) / lasting - self.least for side in (self.positive, self.negative))
+        return positive, negative
+
     def reach(self, lasting: float) -> tuple[Floats, Floats]:
         """Least and greatest weight of every pair, in units of g_max, once healthy devices have drifted."""
-        least, most = (
-            [np.where(np.isnan(s), end, s / lasting) for s in (self.positive, self.negative)] for end in (0, 1)
-        )
+        least, most = ([np.where(np.isnan(stuck), end, stuck) for stuck in self.later(lasting)] for end in (0, 1))
         return np.asarray(least[0] - most[1], np.float32), np.asarray(most[0] - least[1], np.float32)
 
 
@@ -116,7 +126,7 @@ class ChipTile:
 
     Attributes:
         target: what its devices are to be programmed to, in units of the full scale, ``(outputs, pairs · inputs)``.
-        full: the weight that one cell at g_max stands for.
+        full: see `TileFaults.held`.
     """
 
     lines: Lines
@@ -211,7 +221,10 @@ def drawn(hardware: Hardware, entropy: np.random.SeedSequence, number: int = 0) 
     offset = None
     if faults.column_offset > 0:
         offset = (faults.column_offset * generator.standard_normal(shape[0])).astype(np.float32)
-    chip = TileFaults(positive, negative, np.maximum(gain, 0).astype(np.float32), offset, pairs)
+    devices, least, two_sided = hardware.devices, 0.0, False
+    if isinstance(devices, PairedDevices):
+        least, two_sided = devices.g_min_us / devices.span_us, devices.pair == "two-sided"
+    chip = TileFaults(positive, negative, np.maximum(gain, 0).astype(np.float32), offset, pairs, least, two_sided)
     if faults.found == 1:
         return chip, chip
     known = dead | (generator.random(stuck.shape, np.float32) < faults.found)
@@ -274,5 +287,9 @@ def targets(faults: TileFaults, weights: Floats, inputs: Integers, lasting: floa
         able = np.zeros_like(missing)
         np.add.at(able.T, inputs, room.T.astype(np.float32))
         wanted = np.clip(wanted + np.where(room, spread / np.maximum(able[:, inputs], 1), 0), least, most)
-    stuck = [np.nan_to_num(side, nan=0.0) / lasting for side in (faults.positive, faults.negative)]
-    return np.asarray(np.clip(wanted - stuck[0] + stuck[1], -1, 1), np.float32)
+    stuck = [np.nan_to_num(side, nan=0.0) for side in faults.later(lasting)]
+    rest = wanted - stuck[0] + stuck[1]  # for the healthy cell beside a stuck one, as the weight that asks it of that
+    if faults.two_sided:
+        beside = 1.0 * ~np.isnan(faults.positive) - ~np.isnan(faults.negative)
+        rest = np.where(beside != 0, 2 * rest + beside, rest)
+    return np.asarray(np.clip(rest, -1, 1), np.float32)

@@ -26,8 +26,10 @@ from lhc.errors import ModelError
 from lhc.hardware import Hardware, scaled_programming
 from lhc.hardware.adc_mismatch import capacitor_levels
 from lhc.hardware.converters import Converters
-from lhc.hardware.device_model import LEAST_MAGNITUDE
+from lhc.hardware.device_model import LEAST_MAGNITUDE, PairedDevices
 from lhc.hardware.geometry import split_sizes
+from lhc.hardware.measured_noise import MeasuredNoise
+from lhc.hardware.unit_cell import CellNoise
 from lhc.hardware.weight_slices import weight_slices
 from lhc.runtime import pcm_tile
 from lhc.runtime.faulty_tiles import ChipTile, noise_factor, on_chip
@@ -115,6 +117,8 @@ class AnalogMatrix(ProductsByUnit):
             tile.tile.reductions = reductions
             tile.tile.mark_zero_columns()
         self._computed = computed(hardware)
+        of_pairs = isinstance(hardware.devices, PairedDevices) and not hardware.devices.plain
+        self._by_cell = hardware.faults.any and of_pairs
         self._mapped = [tile.tile.weight.detach().numpy().copy() for tile in self._tiles() if hardware.faults.any]
 
     def _tiles(self) -> Iterator[Any]:
@@ -141,8 +145,8 @@ class AnalogMatrix(ProductsByUnit):
             if self.hardware.faults.differ:
                 machine = scaled_programming(self.hardware, noise_factor(self.hardware, index, seed, draw))
                 tile.rpu_config.noise_model = machine.to_rpu_config().noise_model
-            if chips and chips[index].faults.pairs > 1:
-                tile.rpu_config.noise_model = tile.rpu_config.noise_model.on(chips[index])
+            if self._by_cell:
+                tile.rpu_config.noise_model = self._cells(tile.rpu_config.noise_model, chips[index])
             torch.default_generator.manual_seed(device_seed(*self._stream, "program", index))
             if self._computed:
                 pcm_tile.program(tile, exact)
@@ -166,16 +170,23 @@ class AnalogMatrix(ProductsByUnit):
     def _test(self, tile: Any, inputs: npt.NDArray[np.int64], mapped: Floats, index: int) -> ChipTile:
         """Give a tile the faults of its chip, and the weights that its devices are to be programmed to.
 
-        Where several pairs hold a weight their noise model knows the faults, since each has its own.
+        Where what a pair holds is not the weight alone the noise model of its cells knows the faults.
         """
         scales = np.broadcast_to(tile.get_mapping_scales().detach().numpy(), len(mapped))
         chip = on_chip(self.hardware, device_entropy(*self._stream, "faults", index), mapped, scales, inputs, index)
-        tile.tile.faults = chip.held if chip.faults.pairs == 1 else None
+        tile.tile.faults = None if self._by_cell else chip.held
         tile.tile.offset = None if chip.faults.offset is None else torch.from_numpy(chip.faults.offset)
         target = torch.from_numpy(chip.faults.mean(chip.target))
         tile.tile.set_weights(target)
         tile.reference_combined_weights = target
         return chip
+
+    def _cells(self, model: Any, chip: ChipTile) -> Any:
+        """The noise model of cells that are programmed, drift and are read one by one, on a tile with faults."""
+        if isinstance(model, CellNoise | MeasuredNoise):
+            return model.on(chip)
+        assert isinstance(self.hardware.devices, PairedDevices)
+        return CellNoise(self.hardware.devices, model, chip)
 
     def drift_to(self, t_s: float, read: int = 0) -> None:
         """Let the programmed devices drift to ``t_s`` seconds after the first read and draw read noise.

@@ -16,9 +16,9 @@ class Faults(Section):
     """What is wrong with tiles, drawn for every chip; docs/hardware.md. A cell is one side of a weight's pair."""
 
     stuck_low: float = Field(default=0.0, ge=0, le=1)
-    """Share of cells that stay without conductance, whatever they are programmed to."""
+    """Share of cells that stay at ``devices.g_min_us``, whatever they are programmed to; they do not drift."""
     stuck_high: float = Field(default=0.0, ge=0, le=1)
-    """Share of cells that stay at g_max; they do not drift either."""
+    """Share of cells that stay at g_max, likewise."""
     dead_rows: float = Field(default=0.0, ge=0, le=1)
     """Share of word lines (inputs) that drive nothing."""
     dead_columns: float = Field(default=0.0, ge=0, le=1)

@@ -102,14 +102,13 @@ class Machine(Section):
     def _faults_are_of_pairs(self) -> "Machine":
         if self.faults.any and self.devices is not None and not self.devices.pairs:
             raise ValueError(f"faults are those of pairs of cells, and a weight of {self.devices.model} is one device")
-        devices, pairs = self.devices, self.pairs_per_weight
-        one_sided = not isinstance(devices, PairedDevices) or (devices.pair == "one-sided" and devices.g_min_us == 0)
-        if self.faults.any and not one_sided:
+        devices = self.devices
+        if self.faults.any and isinstance(devices, PairedDevices) and devices.pair not in ("one-sided", "two-sided"):
             raise ValueError(
-                "faults are modelled for pairs of devices that are one-sided and have a g_min of 0: leave out"
-                " devices.g_min_us and devices.pair, or the faults"
+                f"faults are those of pairs of cells, and with devices.pair: {devices.pair} a weight has one cell of"
+                " its own: take one-sided or two-sided, or leave out the faults"
             )
-        if self.faults.any and self.tiles.rows * self.tiles.cols * pairs > MOST_FAULTY:
+        if self.faults.any and self.tiles.rows * self.tiles.cols * self.pairs_per_weight > MOST_FAULTY:
             raise ValueError(f"faults are drawn cell by cell: a tile may have at most {MOST_FAULTY} pairs")
         return self
 

@@ -37,7 +37,7 @@ class MeasuredNoise:
         self.chip = chip
 
     def on(self, chip: FaultyCells) -> "MeasuredNoise":
-        """The same on a tile with faults, where several pairs hold a weight."""
+        """The same on a tile with faults, where what a pair holds is not the weight alone."""
         return MeasuredNoise(self.devices, chip)
 
     def apply_programming_noise(self, weights: Tensor) -> tuple[Tensor, list[_Cells]]:
@@ -69,7 +69,8 @@ class MeasuredNoise:
                 held = np.maximum(held + self.devices.read_noise(one.targets) * noise, 0)
             found.append(held * (one.full / self.devices.span_us))
         if self.chip is not None:
-            sides = (np.concatenate(found[side::2], axis=1, dtype=np.float32) for side in (0, 1))
+            least = self.devices.g_min_us * cells[0].full / self.devices.span_us
+            sides = (np.concatenate([g - least for g in found[s::2]], axis=1, dtype=np.float32) for s in (0, 1))
             return like.new_tensor(self.chip.joined(*sides))
         total = np.zeros(like.shape)
         for one, held in zip(cells, found, strict=True):

@@ -11,7 +11,9 @@ model.
 Its ``NPairConductanceConverter`` fills a pair when those before it are full, and joins devices before they drift; here
 all pairs of a weight are programmed alike, as in multi-device synapses (Boybat et al., Nat. Commun. 9, 2514, 2018).
 
-Beside stuck cells each pair is programmed to what the test of a chip makes of it; stuck cells hold their own.
+Beside stuck cells each pair is programmed to what the test of a chip makes of it; stuck cells hold their own. So one
+pair goes too, where a device that holds nothing of its weight has a conductance: aihwkit drifts a pair as what its
+difference would be programmed to, and a stuck cell has no part in that.
 """
 
 from dataclasses import dataclass
@@ -39,7 +41,7 @@ class FaultyCells(Protocol):
         """The weight that one pair at g_max stands for."""
 
     def joined(self, positive: Floats, negative: Floats) -> Floats:
-        """The weights of a tile where healthy cells of both sides hold these, ``(outputs, inputs)``."""
+        """The weights of a tile where healthy cells hold so much above g_min, ``(outputs, inputs)``."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,7 +100,8 @@ class CellNoise:
         if self.chip is not None:
             sides = (conductances[::2], conductances[1::2])
             one = greatest / self.devices.span_us
-            held = (np.concatenate([(g * one).numpy() for g in side], axis=1) for side in sides)
+            least = self.devices.g_min_us
+            held = (np.concatenate([((g - least) * one).numpy() for g in side], axis=1) for side in sides)
             return conductances[0].new_tensor(self.chip.joined(*held))
         if self.devices.pair == "digital-offset":
             difference = sum(conductances)

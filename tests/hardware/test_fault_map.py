@@ -81,8 +81,8 @@ def test_lines_that_do_not_fit_are_refused(tmp_path: Path, line: str, message: s
 
 
 def test_cells_that_no_faults_are_known_for_are_refused(tmp_path: Path) -> None:
-    pairs = SMALL.with_fields({"devices": {"model": "pcm", "pair": "two-sided"}})
-    with pytest.raises(ConfigError, match=r"^hardware 'lionheart': .*pairs of devices that are one-sided[^{]*$"):
+    pairs = SMALL.with_fields({"devices": {"model": "pcm", "pair": "reference-column"}, "costs": None})
+    with pytest.raises(ConfigError, match=r"^hardware 'lionheart': .*devices.pair: reference-column a weight has one"):
         mapped(tmp_path, "0,0,0,positive,low", base=pairs)
 
 

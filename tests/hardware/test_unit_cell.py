@@ -151,7 +151,8 @@ def test_currents_and_cost_models_without_cells_are_refused(
         Hardware.parse(write_yaml({"name": "x", "devices": cell, **more}), "x")
 
 
-@pytest.mark.parametrize("cell", [CELLS[1], CELLS[2], PAIRS[1]], ids=str)
-def test_faults_of_other_than_one_sided_pairs_are_refused(cell: dict[str, Any]) -> None:
-    with pytest.raises(ConfigError, match="pairs of devices that are one-sided and have a g_min of 0"):
-        Hardware.parse(write_yaml({"name": "x", "devices": cell, "faults": {"stuck_low": 0.1}}), "x")
+@pytest.mark.parametrize("pair", ["reference-column", "digital-offset"])
+@pytest.mark.parametrize("faults", [{"stuck_low": 0.1}, {"dead_rows": 0.1}], ids=str)
+def test_faults_of_other_cells_than_pairs_are_refused(pair: str, faults: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=f"devices.pair: {pair} a weight has one cell of its own: take one-sided"):
+        Hardware.parse(write_yaml({"name": "x", "devices": {"pair": pair}, "faults": faults, "costs": None}), "x")

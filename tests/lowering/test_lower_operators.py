@@ -20,7 +20,7 @@ from onnx import helper, numpy_helper
 from lhc.conductances import Correction, ProgrammedMatrix
 from lhc.errors import ModelError
 from lhc.graph import LayerGraph
-from lhc.hardware import Faults, Hardware, Tiles, preset_names
+from lhc.hardware import Faults, Hardware, Pcm, Tiles, preset_names
 from lhc.hardware.currents import Currents
 from lhc.lowering import lower
 from lhc.model import OnnxModel
@@ -310,7 +310,9 @@ def test_faults_of_cells_are_compiled_and_offsets_are_refused() -> None:
     drawn = Drawn(_model(node, x, 2, {"W": weight}, 17), x, "MatMul with faults")
     machine = Hardware.load("lionheart")
     quiet = machine.model_copy(update={"adc": machine.adc.model_copy(update={"noise": 0.0})})
-    _check(drawn, quiet.model_copy(update={"faults": Faults(stuck_high=0.1, column_gain=0.1, remap=True)}), 0)
+    for devices in (Pcm(), Pcm(pair="two-sided", g_min_us=2)):
+        faults = Faults(stuck_high=0.1, column_gain=0.1, remap=True)
+        _check(drawn, quiet.model_copy(update={"faults": faults, "devices": devices}), 0)
     with pytest.raises(ModelError, match=r"offsets of ADCs \(faults.column_offset\) cannot be compiled"):
         _check(drawn, quiet.model_copy(update={"faults": Faults(column_offset=0.1)}), 0)
 
