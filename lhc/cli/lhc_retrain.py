@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from lhc.cli.output import default_output, emit, end_by, hint, notes
-from lhc.cli.progress import watched
+from lhc.cli.progress import dry_run, watched
 from lhc.options.commands import RetrainOptions
 from lhc.options.declare import taken_by
 from lhc.options.terminal_options import RetrainOutput
@@ -22,10 +22,14 @@ def retrain(asked: RetrainOptions, shown: RetrainOutput) -> None:
     from lhc.study.source import opened_of
 
     opened = opened_of(asked)
+    asked = replace(asked, model=opened)
+    if shown.dry_run:
+        dry_run(asked, shown.chosen)
+        return
     where = shown.out or default_output(opened, ".retrained.lhc.onnx")
     force = shown.force or retrained_from(where, opened.model)
     check_output(where, opened.model, force, shown.external_data)
-    with watched(replace(asked, model=opened), shown.quiet) as watching:
+    with watched(asked, shown.quiet) as watching:
         result = run.of(watching)
     notes(result.notes)
     # The output was checked against the input before the training; a file that is there holds that network.

@@ -9,7 +9,7 @@ from threading import Event, Lock, Thread
 from typing import TypeVar
 
 from lhc.cli.output import emit, hint
-from lhc.options.commands import PartitionOptions, RunOptions, SensitivityOptions
+from lhc.options.commands import PartitionOptions, RetrainOptions, RunOptions, SensitivityOptions
 from lhc.options.printed import Form
 from lhc.options.subjects import Execution
 from lhc.support.files import default_work_dir
@@ -31,7 +31,7 @@ def watched(asked: C, quiet: bool) -> Iterator[C]:
         yield replace(asked, progress=progress, work_dir=asked.work_dir or default_work_dir())
 
 
-def dry_run(asked: SensitivityOptions | PartitionOptions | RunOptions, form: Form) -> None:
+def dry_run(asked: SensitivityOptions | PartitionOptions | RetrainOptions | RunOptions, form: Form) -> None:
     """Print how much work a command has and how long it will take."""
     from lhc.commands.estimate import estimate
     from lhc.report.json_documents import effort_document

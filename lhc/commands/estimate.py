@@ -7,25 +7,35 @@ from lhc.commands.partition import begin, preparation, strategy_for
 from lhc.commands.sensitivity import preparing
 from lhc.measure import Running, ranking_metric
 from lhc.measure.judge import SEARCH_DRAWS
-from lhc.options.commands import PartitionOptions, RunOptions, SensitivityOptions
+from lhc.options.commands import PartitionOptions, RetrainOptions, RunOptions, SensitivityOptions
 from lhc.options.declare import part
 from lhc.options.training import TrainingOptions
 from lhc.passes import anything_pays, by_worth, groups_of, search_space
 from lhc.passes.trained_walks import RETRAINING_STRATEGIES
 from lhc.stats import one_sided
-from lhc.study.effort import Effort, EffortStep, Timed, curvature_step, evaluation_step, ranking_steps, training_steps
+from lhc.study.effort import (
+    Effort,
+    EffortStep,
+    Timed,
+    curvature_step,
+    evaluation_step,
+    ranking_steps,
+    retraining_steps,
+    training_steps,
+)
 from lhc.study.fewer_copies import MOST_JUDGEMENTS
 from lhc.study.goal import chips_for, search_options
 from lhc.study.prepare import read
 from lhc.study.read_run import read_run
 from lhc.study.source import opened_of
 from lhc.study.state import Study
+from lhc.study.to_train import read_to_train
 from lhc.study.train import BEFORE
 
 __all__ = ["estimate"]
 
 
-def estimate(options: SensitivityOptions | PartitionOptions | RunOptions) -> Effort:
+def estimate(options: SensitivityOptions | PartitionOptions | RetrainOptions | RunOptions) -> Effort:
     """How much work a command has, how much of it is kept from before, and how long the rest will take.
 
     The figure is for these options on this machine as busy as it is now. How many placements a search judges depends on
@@ -39,6 +49,10 @@ def estimate(options: SensitivityOptions | PartitionOptions | RunOptions) -> Eff
             study, analog, at = read_run(options, running)
             bench, layers = study.bench(study.splits.judged), len(analog)
             steps: Sequence[EffortStep] = [evaluation_step(bench, [analog], "measuring the placement", at)]
+        elif isinstance(options, RetrainOptions):
+            start = read_to_train(options, running)
+            study, layers = start.study, len(start.analog)
+            steps = retraining_steps(start, part(options, TrainingOptions))
         else:
             study = _prepared(options, running)
             layers = len(study.measurable)

@@ -246,7 +246,7 @@ class ReportOptions(Replacing):
 
 
 @options
-class RetrainOutput(Watching, Annotating):
+class RetrainOutput(Watching, Annotating, Estimating):
     """What ``lhc retrain`` writes."""
 
     out: Path | None = model_out(".retrained.lhc.onnx")

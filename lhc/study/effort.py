@@ -20,14 +20,26 @@ from lhc.measure.scorer import Job, Scorer, job_groups
 from lhc.options.subjects import RankingMethod
 from lhc.options.training import TrainingOptions
 from lhc.passes.trained_walks import RETRAINING_STRATEGIES, LionHeartOriginal, rounds_of, walk_settings
+from lhc.samples.task import Task
 from lhc.study.rank import CHECKED, measures_all
 from lhc.study.state import Study
+from lhc.study.to_train import ToTrain
 from lhc.study.train import course_of, validation_bench
+from lhc.study.trained_placement import VERIFIES_AFTER, VERIFIES_BEFORE, judging_chips
 
 if TYPE_CHECKING:  # it loads PyTorch
     from lhc.train.course import Course
 
-__all__ = ["Effort", "EffortStep", "Timed", "curvature_step", "evaluation_step", "ranking_steps", "training_steps"]
+__all__ = [
+    "Effort",
+    "EffortStep",
+    "Timed",
+    "curvature_step",
+    "evaluation_step",
+    "ranking_steps",
+    "retraining_steps",
+    "training_steps",
+]
 
 PLACEMENTS = 3
 """Most placements that are timed."""
@@ -223,9 +235,7 @@ def training_steps(
     course = course_of(study, study.training, settings)
     one = _step_seconds(course, everything)
     if not walks:
-        bench, validations = validation_bench(study, select), [everything] * (settings.validations + 1)
-        validating = evaluation_step(bench, validations, "validating")
-        return [EffortStep("training", course.steps, 0, one * course.steps, shared=False), validating]
+        return _one_training(study, course.steps, one, settings, everything, select)
     published = strategy == LionHeartOriginal.name
     most = rounds_of(strategy, settings.patience or 1, rounds)
     steps = groups * most * course.steps
@@ -234,6 +244,38 @@ def training_steps(
     judged = groups * (most if published else most + 1)
     judging = evaluation_step(study.bench(select), [everything] * judged, "judging candidates")
     return [EffortStep(what, steps, 0, one * steps, shared=False), judging]
+
+
+def _one_training(
+    study: Study, steps: int, seconds: float, settings: TrainingOptions, analog: frozenset[str], watching: Task
+) -> list[EffortStep]:
+    """The steps of a training, each of so many seconds, and the validations on the way."""
+    validations = [analog] * (settings.validations + 1)
+    validating = evaluation_step(validation_bench(study, watching), validations, "validating")
+    return [EffortStep("training", steps, 0, seconds * steps, shared=False), validating]
+
+
+def retraining_steps(start: ToTrain, settings: TrainingOptions) -> list[EffortStep]:
+    """What it takes to judge a placed network, to train it, and to judge it again.
+
+    A step is timed without adapters; which layers get one, where a share of the weights is asked for, is predicted.
+    What would help, where the budget is not met, is not counted.
+    """
+    study, analog = start.study, start.analog
+    timed: dict[frozenset[str], Timed] = {}
+    # Nothing is kept of weights that are not trained yet.
+    later = replace(study, running=study.running.uncached())
+    benches = [one.bench(start.verification, limited=False) for one in (study, later)]
+    before, after = (
+        evaluation_step(replace(bench, draws=judging_chips(bench.draws, start.budget)), [analog], what, timed=timed)
+        for what, bench in zip((VERIFIES_BEFORE, VERIFIES_AFTER), benches, strict=True)
+    )
+    course = course_of(study, start.training, replace(settings, adapters=None))
+    trained = _one_training(study, course.steps, _step_seconds(course, analog), settings, analog, start.validation)
+    if settings.adapter_share is not None:
+        choosing = _prediction_step(study.gradient_bench(start.training), sorted(analog))
+        trained.insert(0, replace(choosing, what="choosing layers for adapters"))
+    return [before, *trained, after]
 
 
 def _step_seconds(course: "Course", analog: frozenset[str]) -> float:

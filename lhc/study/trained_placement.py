@@ -19,11 +19,12 @@ from lhc.study.record import outcome_of
 from lhc.study.state import KEPT, Study
 from lhc.support.numbers import drop_text
 
-__all__ = ["better", "judged", "judged_anew", "placed", "result_of", "samples_note", "with_remedies"]
+__all__ = ["better", "judged", "judged_anew", "judging_chips", "placed", "result_of", "samples_note", "with_remedies"]
 
 JUDGED = ("budget", "sensitivity", "strategy")
 """Reasons that rest on the samples and chips of an earlier command."""
 WHEN_PLACED = "when it was placed: "
+VERIFIES_BEFORE, VERIFIES_AFTER = "verifying before training", "verifying after training"
 NOT_MET = "as it was placed; judged anew, the placement does not meet the budget"
 
 Judged: TypeAlias = tuple[Study, Verdict, Retrained | None]
@@ -48,16 +49,24 @@ def placed(plan: Plan, analog: frozenset[str], stored: Plan | None) -> Plan:
     return plan.decide(chosen)
 
 
+def judging_chips(draws: int, budget: Budget) -> int:
+    """Most chips that judge: as many as the user names, more where a share of all is to hold the budget."""
+    return max(draws, ample_chips(budget.share, _error(budget)))
+
+
+def _error(budget: Budget) -> float:
+    """Of each of the two tests, before and after the training."""
+    return split_level(one_sided(budget.confidence), 2)[0]
+
+
 def judged(study: Study, analog: frozenset[str], samples: Task, budget: Budget) -> Verdict:
     """By the chips that the user names; by more, until it is decided, where a share of all is to hold the budget."""
-    error = split_level(one_sided(budget.confidence), 2)[0]
     bench = study.bench(samples, limited=False)
     budget.check(bench)
     if study.original is None:
         warn_of_doubtful_labels(bench)
-    what = "verifying before training" if study.original is None else "verifying after training"
-    chips = range(max(bench.draws, ample_chips(budget.share, error)))
-    return judge_in_looks(bench, analog, budget, chips, error, what)
+    what = VERIFIES_BEFORE if study.original is None else VERIFIES_AFTER
+    return judge_in_looks(bench, analog, budget, range(judging_chips(bench.draws, budget)), _error(budget), what)
 
 
 def better(before: Judged, after: Judged) -> Judged:

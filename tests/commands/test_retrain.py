@@ -279,3 +279,25 @@ def test_what_a_placement_was_searched_for_stays_with_it_through_a_training(digi
     outcome = lhc.retrain(str(model), digits, steps=2, validations=1, draws=2).plan.outcome
     assert outcome is not None
     assert (outcome.objective, outcome.limits) == ("latency", {"tiles": 9})
+
+
+def test_a_dry_run_counts_what_a_training_does(cli: Cli, tmp_path: Path) -> None:
+    options = ("--all-analog", "--draws", 2, "--steps", 10, "--batch-size", 64, "--validations", 1, "--dry-run")
+    for more in ((), ("--adapters", "20%")):
+        found = json.loads(cli("retrain", "digits-narrow", *options, *more, "--work-dir", tmp_path, "--json").stdout)
+        steps = {step["what"]: step for step in found["steps"]}
+        choosing = ["choosing layers for adapters"] if more else []
+        verifying = ("verifying before training", "verifying after training")
+        assert list(steps) == [verifying[0], *choosing, "training", "validating", verifying[1]]
+        assert steps["training"]["units"] == 10
+        assert all(step["seconds"] > 0 and step["kept"] == 0 for step in found["steps"])
+        assert not list(tmp_path.glob("*.onnx"))
+
+
+def test_a_dry_run_knows_what_was_judged_before(tmp_path: Path) -> None:
+    asked = replace(ASKED, work_dir=tmp_path, steps=1)
+    lhc.retrain.of(asked)
+    before, *_, after = lhc.estimate(asked).steps
+    assert (before.kept, before.seconds) == (before.units, 0.0)
+    assert after.kept == 0
+    assert after.seconds > 0

@@ -1,0 +1,79 @@
+"""What `lhc retrain` starts from: a placed network, and the samples that train, watch and judge."""
+
+from dataclasses import dataclass, replace
+
+from lhc.errors import UsageError
+from lhc.measure import Budget, Running
+from lhc.options.commands import RetrainOptions
+from lhc.plan import Plan
+from lhc.samples.apart import check_apart, split_off
+from lhc.samples.metrics import get_metric
+from lhc.samples.task import Task
+from lhc.study.goal import budget_as_placed, budget_of_plan
+from lhc.study.prepare import as_judged, read_placed, stored_plan
+from lhc.study.source import Opened, opened_of
+from lhc.study.state import Study
+from lhc.study.trained_placement import placed
+
+__all__ = ["ToTrain", "read_to_train"]
+
+TRAINING_PARTS, PARTS = 4, 5
+"""Of one set of samples, four fifths train and one judges."""
+
+
+@dataclass(frozen=True, eq=False)
+class ToTrain:
+    """A placed network, and the samples that its training takes.
+
+    Attributes:
+        study: with the placement, and chips calibrated on the samples that watch.
+        stored: the placement as it was read; None where the file carries none, or another network's.
+        validation: watches the training.
+        verification: judges, before and after.
+    """
+
+    study: Study
+    analog: frozenset[str]
+    stored: Plan | None
+    budget: Budget
+    training: Task
+    validation: Task
+    verification: Task
+
+
+def read_to_train(options: RetrainOptions, running: Running) -> ToTrain:
+    """The network with its annotations, and the samples.
+
+    Raises:
+        UsageError: no layer is analog, or the same samples are to train and to judge.
+        DataError: there are too few samples.
+    """
+    opened = opened_of(options)
+    stored = stored_plan(options, opened)
+    outcome = None if stored is None else stored.outcome
+    budget = budget_as_placed(options, options.confidence, opened, outcome)
+    training, judging = _samples(as_judged(options, outcome), opened)
+    times = None if options.t_inference is None else [options.t_inference]
+    study, analog, _ = read_placed(options, running, times, opened=opened, task=judging, least_draws=2)
+    if options.max_drop is None and outcome is not None:
+        budget_of_plan(outcome, study.task.metric.name, None, options.confidence)
+    if not analog:
+        raise UsageError(
+            f"{opened.model.label}: no layer is analog, so there is no noise to train under; 'lhc partition' places"
+            " layers, and with --retrain trains as well"
+        )
+    study = replace(study, plan=placed(study.plan, analog, stored))
+    validation, verification = split_off(study.task, 1, 3)
+    study = replace(study, calibrating=validation)
+    return ToTrain(study, analog, stored, budget, training, validation, verification)
+
+
+def _samples(options: RetrainOptions, opened: Opened) -> tuple[Task, Task]:
+    """What trains, and what judges; ``--samples`` bounds each set that is given."""
+    judge = None if options.metric is None else get_metric(options.metric, options.higher_is_better)
+    if options.verify_data is None:
+        return split_off(opened.chosen(options, judge), TRAINING_PARTS, PARTS)
+    training = opened.chosen(options)
+    judging = opened.task(options.verify_data, judge, options.samples, options)
+    check_apart(training, judging)
+    return training, judging
