@@ -1,7 +1,9 @@
 """Two plans side by side: what differs in placement, sensitivity, outcome and hardware."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import product
 
 from lhc.plan import LayerPlan, Plan, Sensitivity
 from lhc.support.numbers import share_text, time_text
@@ -47,6 +49,9 @@ _HEALED = ("neither", "copies", "calibration", "both")
 """Those in the metric's unit; drops may be relative."""
 _DIGITS = range(4, 18)
 """Significant digits: as few as tell two values apart."""
+_SHOWN, _EVERY = 4, 10**9
+"""Values of a list that a line shows; of longer ones the number, the first and the last, if these tell them apart."""
+_DIGEST, _SHA_256 = 12, re.compile("[0-9a-f]{64}")
 
 _OF_LATER_VERSIONS = ("higher_is_better", "output")
 """Fields that plans of earlier versions lack: that one does not say it is no difference."""
@@ -292,32 +297,44 @@ def _pair(one: object, two: object, field: str = "", units: tuple[str, str] = ("
     if isinstance(one, dict) and isinstance(two, dict):
         changed = [name for name in {**one, **two} if one.get(name) != two.get(name)]
         return ", ".join(f"{_words(name)} {_pair(one.get(name), two.get(name), name, units)}" for name in changed)
-    unit = "%" if field in _SHARES else units[0] if field in _SCORES else ""
-    unit = units[1] if field in (*_DROPS, *_HEALED) else unit
     texts: tuple[str, ...] = ()
-    for digits in _DIGITS:
-        texts = tuple(_text(value, digits, unit, field == "t_s") for value in (one, two))
+    for longest, digits in product((_SHOWN, _EVERY), _DIGITS):
+        texts = tuple(_text(value, digits, field, units, longest) for value in (one, two))
         if one == two or texts[0] != texts[1]:
             break
     return texts[0] if one == two else " -> ".join(texts)
 
 
-def _text(value: object, digits: int, unit: str, is_time: bool = False) -> str:
-    """A value: so many digits, in hundredths where it has a unit."""
+def _text(value: object, digits: int, field: str, units: tuple[str, str], longest: int) -> str:
+    """A value: so many digits, hundredths where it has a unit; digests, and lists longer than ``longest``, are cut."""
     if value is None:
         return "-"
     if isinstance(value, bool):
         return "yes" if value else "no"
+    unit = _unit(field, units)
     if isinstance(value, float):
-        if is_time:
+        if field == "t_s":
             return time_text(value)
         return f"{100 * value:.{digits}g} {unit}" if unit else f"{value:.{digits}g}"
     if isinstance(value, Sensitivity):
-        bounds = "" if value.interval is None else f" {_text(list(value.interval), digits, unit)}"
+        bounds = "" if value.interval is None else f" {_text(list(value.interval), digits, field, units, longest)}"
         return f"{value.mean:.{digits}g}{bounds} {value.metric}"
     if isinstance(value, list):
-        inside = ", ".join(_text(inner, digits, unit).removesuffix(f" {unit}") for inner in value)
+        texts = [_text(inner, digits, field, units, longest).removesuffix(f" {unit}") for inner in value]
+        cut = len(texts) > longest
+        inside = f"{len(texts)}: {texts[0]}, …, {texts[-1]}" if cut else ", ".join(texts)
         return f"[{inside}] {unit}".strip()
     if isinstance(value, dict):
-        return ", ".join(f"{_words(name)} {_text(inner, digits, '')}" for name, inner in value.items())
-    return str(value)
+        return ", ".join(
+            f"{_words(name)} {_text(inner, digits, name, units, longest)}" for name, inner in value.items()
+        )
+    return str(value)[:_DIGEST] if _SHA_256.fullmatch(str(value)) else str(value)
+
+
+def _unit(field: str, units: tuple[str, str]) -> str:
+    """Of a field, where it is a share."""
+    if field in _SHARES:
+        return "%"
+    if field in _SCORES:
+        return units[0]
+    return units[1] if field in (*_DROPS, *_HEALED) else ""

@@ -9,7 +9,7 @@ import pytest
 
 from lhc.errors import UsageError
 from lhc.hardware import Hardware
-from lhc.plan import Estimate, Plan
+from lhc.plan import CurvePoint, Estimate, Plan, Retrained
 from lhc.report.difference import compare
 from lhc.report.document import Report
 from lhc.report.formats import KINDS, check_kind, save_report
@@ -98,7 +98,7 @@ def test_numbers_of_an_outcome_are_short_and_equal_sensitivities_are_said_so(ful
     lines = found.lines()
     assert "interval: [0.6, 1.8] points -> [0.3333, 0.6667] points" in lines
     (line,) = (line for line in lines if line.startswith("estimate: "))
-    assert line.startswith("estimate: - -> metric kl, damage 0.3333, predicted drop 0.01, ")
+    assert line.startswith("estimate: - -> metric kl, damage 0.3333, predicted drop 1 points, ")
     assert any(line.endswith(" same") for line in found.table().render("table").splitlines())
 
 
@@ -134,6 +134,27 @@ def test_fields_of_an_outcome_are_named_as_in_the_report(full: Report) -> None:
     assert f"chips: {plan.outcome.draws} -> 7" in lines
     assert any(line.startswith("other chips, these samples: [") and line.endswith("] points -> -") for line in lines)
     assert not any("_" in line for line in lines)
+
+
+def test_long_lists_and_digests_are_cut_unless_only_what_is_cut_differs(full: Report) -> None:
+    outcome = full.plan.outcome
+    assert outcome is not None
+    layers = tuple(f"layer{number}" for number in range(9))
+    curve = tuple(CurvePoint(step=10 * step, loss=None, drop=0.05 / (step + 1)) for step in range(5))
+    trained = Retrained(
+        source="5f" * 32, layers=layers, steps=40, batch_size=8, loss="mse", seed=0, samples=99, data="", curve=curve
+    )
+    other = trained.model_copy(update={"layers": (*layers[:4], "between", *layers[5:])})
+    none, one, two = (
+        full.plan.model_copy(update={"outcome": outcome.model_copy(update={"retrained": record})})
+        for record in (None, trained, other)
+    )
+    (line,) = (line for line in compare(none, one).lines() if line.startswith("retrained: "))
+    assert "source 5f5f5f5f5f5f, layers [9: layer0, …, layer8], steps 40, " in line
+    assert "curve [5: step 0, loss -, drop 5 points, …, step 40, loss -, drop 1 points]" in line
+    (line,) = (line for line in compare(one, two).lines() if line.startswith("retrained: "))
+    assert line.count("layer3, ") == 2
+    assert "layer3, between, layer5" in line
 
 
 def test_placements_judged_otherwise_are_not_compared(full: Report) -> None:
