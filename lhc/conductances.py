@@ -29,6 +29,7 @@ class ProgrammedTile:
         levels: what every capacitor of an ADC adds to its level, in codes, ``(bits - 1, outputs)``; None where steps
             are all alike.
         driven: rows of the tile that each input drives, which hold copies, ``(inputs,)``; None: one each.
+        unit: what one unit of every output before the ADC is, in units of the full scale, ``(outputs,)``; None: 1.
         base: what every weight holds more than it stands for, in units of the full scale; it is subtracted digitally,
             times the sum of the inputs.
     """
@@ -40,6 +41,7 @@ class ProgrammedTile:
     offset: Floats | None = None
     levels: Floats | None = None
     driven: Floats | None = None
+    unit: Floats | None = None
     base: float = 0.0
 
     def realised(self) -> Floats:
@@ -48,10 +50,17 @@ class ProgrammedTile:
         weights = self.weights * (scales * self.gain)[:, None]
         return np.asarray(weights - self.base * scales[:, None] if self.base else weights)
 
-    def in_units_of(self, shares: Floats) -> "ProgrammedTile":
-        """The same tile, one unit of each output being that share of what it was, ``(outputs,)``."""
-        offset = None if self.offset is None else self.offset / shares
-        return replace(self, weights=self.weights / shares[:, None], scales=self.scales * shares, offset=offset)
+    def in_units_of(self, shares: Floats | None) -> "ProgrammedTile":
+        """The same tile, one unit of each output being that share of what it was, ``(outputs,)``; None: all of it."""
+        if shares is None:
+            return self
+        return replace(
+            self,
+            weights=self.weights / shares[:, None],
+            scales=self.scales * shares,
+            offset=None if self.offset is None else self.offset / shares,
+            unit=shares if self.unit is None else self.unit * shares,
+        )
 
 
 @dataclass(frozen=True, eq=False)

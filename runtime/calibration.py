@@ -11,6 +11,7 @@ reads again follows from it for any number of copies (`lhc.hardware.converters.r
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import islice
 from typing import TypeVar
 
@@ -22,6 +23,7 @@ from lhc.conductances import Floats, ProgrammedMatrix
 from lhc.graph import LayerGraph
 from lhc.hardware import Dac, Hardware
 from lhc.hardware.geometry import split_sizes
+from lhc.hardware.sensing import totals_of
 from lhc.model import OnnxModel
 from lhc.runtime.executor import HybridExecutor
 from lhc.runtime.layers import AnalogLayer
@@ -331,6 +333,9 @@ def _outputs(
         matrix = state[layer.tile_set]
         if machine.offset and held is not hardware:  # ideal devices hold it too
             matrix = matrix.raised(machine.offset)
+        if machine.adc.sensing == "voltage" and held is not hardware:
+            rows = [tuple(t.in_units_of(totals_of(t.weights, machine)) for t in row) for row in matrix.tiles]
+            matrix = replace(matrix, tiles=tuple(rows))
         return kind(machine)(matrix, machine, ranges.get(layer.name))
 
     return _recorded(model, graph, executor.layers, blocks, recorder)

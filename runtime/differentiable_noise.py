@@ -142,7 +142,9 @@ class NoisyProduct:
             return np.asarray(np.abs(np.concatenate([tile.weights for tile in row])))
         driven = row[0].driven
         shape = sum(len(tile.weights) for tile in row), row[0].weights.shape[1]
-        return np.broadcast_to(np.float32(1) if driven is None else driven, shape).copy()
+        units = [np.ones(len(t.weights), np.float32) if t.unit is None else t.unit for t in row]
+        found: npt.NDArray[np.float32] = np.broadcast_to(np.float32(1) if driven is None else driven, shape)
+        return np.asarray(found / np.square(np.concatenate(units))[:, None], np.float32)
 
     def _driven(self, vectors: Tensor, at_output: Tensor) -> Tensor:
         """``Σ_p g² x²``, ``(groups · outputs, inputs)``; 0 where products have no read noise."""

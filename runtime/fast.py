@@ -216,6 +216,7 @@ class FastMatrix:
             np.tile(np.array(self._io.slices, np.float32).reshape(-1, 2), (len(heights), 1)),
             self._by_read(self._currents(heights)),
             self._variances(first),
+            self._shares(matrices),
             self._levels(matrices),
         )
 
@@ -234,6 +235,13 @@ class FastMatrix:
             driven = row[0].driven
             line[: count + 1] = self._io.by_vector(np.ones(count, np.float32) if driven is None else driven)
         return self._by_read(found)
+
+    def _shares(self, matrices: Sequence[ProgrammedMatrix]) -> Floats:
+        """Of constant read noise in the unit of every output, as `PackedTiles` has them."""
+        if not self._io.currents.constant or matrices[0].tiles[0][0].unit is None:
+            return np.zeros(0, np.float32)
+        found = self._per_output(matrices, lambda tile: np.asarray(1 / np.asarray(tile.unit), np.float32))
+        return np.asarray(np.append(self._by_read(found, 1), np.zeros(LANES)), np.float32)
 
     def _levels(self, matrices: Sequence[ProgrammedMatrix]) -> Floats:
         """Of ADCs whose steps differ, as `PackedTiles` has them."""

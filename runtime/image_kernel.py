@@ -79,6 +79,8 @@ def _read(
                 noise = deviate(tiles, w0)
                 if tiles.by_vector:
                     noise = noise * deviation
+                if tiles.by_output:
+                    noise = noise * item(tiles.shares, output + line)
                 if tiles.has_currents:
                     noise = noise * _with_currents(tiles, row, place + m * inputs + line - m, inputs, codes, z, line)
                 noise = noise + item(tiles.offsets, output + line)

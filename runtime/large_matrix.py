@@ -19,6 +19,7 @@ from lhc.hardware.adc_mismatch import capacitor_levels, found_codes
 from lhc.hardware.device_model import LEAST_MAGNITUDE, LEAST_READOUT
 from lhc.hardware.devices import Pcm
 from lhc.hardware.geometry import split_sizes
+from lhc.hardware.sensing import totals_of
 from lhc.hardware.weight_slices import weight_slices
 from lhc.runtime.faulty_tiles import ChipTile, Lines, noise_factor, on_chip
 from lhc.runtime.kernels import add_noise, round_codes
@@ -228,7 +229,8 @@ class LargeMatrix:
             if before is not None:
                 gain = self._gain(before, self._read_out(now, read_out, live, offset, levels))
             total = now if self._copies == 1 else summed(now, int(place.inputs[0]), size)
-            yield ProgrammedTile(total, scales * factor, gain, input_range, offset, levels)
+            tile = ProgrammedTile(total, scales * factor, gain, input_range, offset, levels)
+            yield tile.in_units_of(totals_of(target, self._hardware))
 
     def _of_tile(self, pcm: Pcm, number: int) -> Pcm:
         """The devices of a tile, with the noise that its quality gives them."""

@@ -29,6 +29,7 @@ from lhc.hardware.converters import Converters
 from lhc.hardware.device_model import LEAST_MAGNITUDE, PairedDevices
 from lhc.hardware.geometry import split_sizes
 from lhc.hardware.measured_noise import MeasuredNoise
+from lhc.hardware.sensing import totals_of
 from lhc.hardware.unit_cell import CellNoise
 from lhc.hardware.weight_slices import weight_slices
 from lhc.runtime import pcm_tile
@@ -119,6 +120,7 @@ class AnalogMatrix(ProductsByUnit):
         self._computed = computed(hardware)
         of_pairs = isinstance(hardware.devices, PairedDevices) and not hardware.devices.plain
         self._by_cell = hardware.faults.any and of_pairs
+        self._totals = [totals_of(tile.tile.weight.detach().numpy(), hardware) for tile in self._tiles()]
         self._mapped = [tile.tile.weight.detach().numpy().copy() for tile in self._tiles() if hardware.faults.any]
 
     def _tiles(self) -> Iterator[Any]:
@@ -236,10 +238,11 @@ class AnalogMatrix(ProductsByUnit):
 
     def programmed(self) -> ProgrammedMatrix:
         """What the tiles hold now, as plain arrays; the copies in a tile as their sum, which its columns form."""
-        tiles, starts = [], []
+        tiles, starts, totals = [], [], iter(self._totals)
         for block in self._blocks:
             for inputs, row in block.rows():
-                tiles.append(tuple(_state(tile, inputs, block.size, self.copies, self.hardware.offset) for tile in row))
+                states = (_state(tile, inputs, block.size, self.copies, self.hardware.offset) for tile in row)
+                tiles.append(tuple(state.in_units_of(next(totals)) for state in states))
                 starts.append(block.inputs.start)
         found = ProgrammedMatrix(tuple(tiles), tuple(starts), self.groups, self.devices, self._read)
         shares = self.hardware.adc.columns

@@ -158,6 +158,8 @@ def _noise(
                 noise = deviate(tiles, w0)
                 if tiles.by_vector:
                     noise = noise * deviation
+                if tiles.by_output:
+                    noise = noise * loaded(tiles.shares, output + m)
                 if tiles.has_currents:
                     noise = noise * _with_currents(rows, tiles, row, weights, place, m, codes, z)
                 noise = noise + loaded(tiles.offsets, output + m)

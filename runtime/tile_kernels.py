@@ -61,6 +61,7 @@ class PackedTiles(NamedTuple):
             as ``offsets``, ``(capacitors, ...)``; empty where all are alike.
         currents: by row of tiles, see `RowConverters.in_codes`, ``(rows of tiles, 4)``; empty where none depend on
             weights.
+        shares: of constant read noise in the unit of every output, as ``offsets``; empty where all are 1.
         variances: by row of tiles, see `RowConverters.by_vector`, ``(rows of tiles, inputs + 1)``; empty where no read
             noise is constant.
     """
@@ -78,16 +79,17 @@ class PackedTiles(NamedTuple):
     slices: Floats
     currents: Floats
     variances: Floats
+    shares: Floats
     levels: Floats
 
     def of_chip(self, chip: int) -> "PackedTiles":
         """Those of one chip; views."""
         one = slice(chip, chip + 1)
         size = self.scales[0].size
-        offsets = self.offsets[chip * size : (chip + 1) * size + LANES]
-        levels = np.ascontiguousarray(self.levels[:, chip * size : (chip + 1) * size + LANES])
+        own = slice(chip * size, (chip + 1) * size + LANES)
+        offsets, shares, levels = self.offsets[own], self.shares[own], np.ascontiguousarray(self.levels[:, own])
         alone = self._replace(places=self.places[one], scales=self.scales[one], keys=self.keys[one])
-        return alone._replace(offsets=offsets, levels=levels)
+        return alone._replace(offsets=offsets, shares=shares, levels=levels)
 
 
 class ConverterCodes(NamedTuple):
@@ -151,6 +153,7 @@ class TileSpans(NamedTuple):
     slices: Any
     currents: Any
     variances: Any
+    shares: Any
     capacitors: Any
     capacitor_count: int
     pitch: int
@@ -162,6 +165,7 @@ class TileSpans(NamedTuple):
     sliced: bool
     has_currents: bool
     by_vector: bool
+    by_output: bool
     rounds: int
     chips: int
     rows: int
@@ -192,6 +196,7 @@ def opened(tiles: PackedTiles, io: ConverterCodes) -> TileSpans:
         span(tiles.slices),
         span(tiles.currents),
         span(tiles.variances),
+        span(tiles.shares),
         span(tiles.levels),
         tiles.levels.shape[0],
         tiles.levels.shape[1],
@@ -203,6 +208,7 @@ def opened(tiles: PackedTiles, io: ConverterCodes) -> TileSpans:
         len(tiles.slices) > 0,
         len(tiles.currents) > 0,
         len(tiles.variances) > 0,
+        len(tiles.shares) > 0,
         len(io.reductions),
         tiles.places.shape[0],
         tiles.places.shape[1],

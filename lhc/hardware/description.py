@@ -232,6 +232,8 @@ class Hardware(Machine):
             return "devices.pair: digital-offset subtracts the sum of the inputs of single rows"
         if self.currents.by_weight:
             return "currents are those of single rows, and copies are known by their sum"
+        if self.adc.sensing == "voltage":
+            return "adc.sensing: voltage reads means of rows, which copies do not make greater"
         if self.adc.range != "fixed":
             return "adc.range is calibrated for the weights once"
         if self.adc.bound is not None and self.adc.bound_management == "none":
@@ -350,7 +352,7 @@ class Hardware(Machine):
         """The same tile as an aihwkit configuration for its torch tile.
 
         Devices that are never programmed (``devices: null``) become a noise model with all effects off; of ``faults``
-        a configuration says nothing.
+        and of columns that are sensed as voltages, in whose unit the ADC stays, a configuration says nothing.
 
         Raises:
             ConfigError: there are overrides: a configuration describes one layer, see `for_layer`.

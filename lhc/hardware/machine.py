@@ -131,6 +131,23 @@ class Machine(Section):
             raise ValueError("adc.range: column cannot be given with currents, whose noise is that of one range")
         return self
 
+    @model_validator(mode="after")
+    def _voltages_are_of_pairs(self) -> "Machine":
+        if self.adc.sensing == "current":
+            return self
+        devices = self.devices
+        pairs = devices is None or (isinstance(devices, PairedDevices) and devices.pair in ("one-sided", "two-sided"))
+        wrong = {
+            "devices of pairs (one-sided or two-sided)": not pairs,
+            "compensation.drift: none, whose read-outs are of currents": self.compensation.drift != "none",
+            "mapping.slices: 1": self.mapping.slices > 1,
+            "currents that do not depend on weights": self.currents.by_weight,
+            "either adc.noise or currents.read_noise": self.adc.noise > 0 and self.currents.read_noise > 0,
+        }
+        if needed := [what for what, is_so in wrong.items() if is_so]:
+            raise ValueError(f"adc.sensing: voltage needs {needed[0]}")
+        return self
+
     @property
     def offset(self) -> float:
         """What is subtracted behind the ADC, in units of the greatest weight of a tile; 0: nothing."""

@@ -135,6 +135,10 @@ class Adc(Converter):
     product of one full-scale input and one full-scale weight."""
     bound_management: Literal["iterative", "none"] = "iterative"
     """``iterative`` halves the inputs of a vector that saturates and reads it again."""
+    sensing: Literal["current", "voltage"] = "current"
+    """``current``: the sum of what a column's devices conduct. ``voltage``: that over the conductance of the whole
+    column, by which outputs are multiplied digitally; ``bound`` and ``noise`` are then in units of a full-scale input,
+    and columns of more conductance have coarser steps in the product; see `lhc.hardware.sensing`."""
     range: Literal["fixed", "layer", "column", "calibrated"] = "fixed"
     """``fixed``: ``bound`` is that of all layers. ``layer``, ``column``: it is to be calibrated on data, for every
     layer, or every output of one, by itself; then it is ``calibrated``, in an override for the layer that plans have.

@@ -1,6 +1,6 @@
 """One analog node as a call: its function, and the arrays that the call is given."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -64,7 +64,8 @@ class _Tiles:
         managed = len(io.reductions) > 1 and any(io.can_saturate(t.weights) for row in matrix.tiles for t in row)
         splits = row_splits(matrix, apart=managed)
         straddles = any(tile.straddles for split in splits for tile in split.tiles)
-        product = TileProduct.of(io, noise, managed=managed, grouped=matrix.groups > 1, straddles=straddles)
+        units, grouped = matrix.tiles[0][0].unit is not None, matrix.groups > 1
+        product = TileProduct.of(io, noise, managed=managed, grouped=grouped, straddles=straddles, units=units)
         widths = tuple(tile.weights.shape[1] for tile in splits[0].tiles)
         return cls(io, TileGrid(product, len(splits), widths if len(widths) > 1 else ()), splits, matrix.groups)
 
@@ -86,6 +87,13 @@ class _Tiles:
             return {}
         ordered = (s.driven if orders is None else s.driven[orders[s.start]] for s in self.splits)
         return {numbered("driven", i, self.grid.rows): one[:, None].copy() for i, one in enumerate(ordered)}
+
+    def by_output(self, shape: Callable[[Floats], Floats]) -> dict[str, Floats]:
+        """Scales of outputs, and shares of read noise in their units, in a shape; from ``(groups, outputs)``."""
+        found = self.tile_arrays("scales", lambda split, tile: shape(tile.scales))
+        if self.grid.product.by_output:
+            found |= self.tile_arrays("shares", lambda split, tile: shape(tile.shares))
+        return found
 
     def tile_arrays(self, name: str, of_tile: Any) -> dict[str, Floats]:
         """An array of every tile, by the name of its input."""
@@ -155,7 +163,7 @@ def _matmul_call(product: Product, layer: Layer, tiles: _Tiles, library: Library
     )
     arrays = tiles.tile_arrays("weights", lambda split, tile: tile.weights[0].T)
     scaled = tiles.grid.product.scaling == "vector"
-    arrays |= tiles.tile_arrays("scales", lambda split, tile: tile.scales if scaled else tile.scales[0])
+    arrays |= tiles.by_output(lambda values: values if scaled else values[0])
     tensors = {"x": product.activation} | ({"summand": summand} if summand else {})
     return Call(
         matmul_function(library, spec),
@@ -235,10 +243,8 @@ def _window_arrays(tiles: _Tiles, held: tuple[Any, ...], taps: int) -> dict[str,
         ordered = tile.weights[:, :, orders[split.start]].swapaxes(1, 2)
         return ordered[:, None] if grouped else ordered[0]
 
-    def scales(split: LoweredRowSplit, tile: Tile) -> npt.NDArray[Any]:
-        return tile.scales[:, None, None] if grouped else tile.scales
-
-    arrays = tiles.tile_arrays("weights", weights) | tiles.tile_arrays("scales", scales) | tiles.driven(orders)
+    arrays = tiles.tile_arrays("weights", weights) | tiles.driven(orders)
+    arrays |= tiles.by_output(lambda values: values[:, None, None] if grouped else values)
     if tiles.grid.product.straddles:
         arrays |= tiles.tile_arrays("tile_numbers", lambda split, tile: tile.numbers[:, None])
     return arrays

@@ -107,6 +107,8 @@ def split(
             "ADCs with a range for every column (adc.range: column) have no form in the files of split; take a range"
             " for every layer"
         )
+    if any(plan.hardware.for_layer(name).adc.sensing == "voltage" for name in plan.analog):
+        raise ModelError("columns that are sensed as voltages (adc.sensing) have no form in the files of split")
     if plan.hardware.subtracts_offset:
         raise ModelError(
             "an offset that is subtracted digitally (devices.pair: digital-offset) has no form in the files of split;"

@@ -43,11 +43,13 @@ class Tile:
         scales: digital factor of each output, gain of drift compensation included, 0 for columns without weights,
             ``(groups, outputs of a group)``.
         numbers: which tile an output lies on, ``(groups, outputs of a group)``.
+        shares: of constant read noise in the unit of every output, likewise; None where all are 1.
     """
 
     weights: Floats
     scales: Floats
     numbers: np.ndarray
+    shares: Floats | None = None
 
     @property
     def straddles(self) -> bool:
@@ -94,10 +96,12 @@ def _joined(tiles: Sequence[tuple[int, ProgrammedTile]], groups: int) -> Tile:
     weights = np.concatenate([tile.weights for _, tile in tiles])
     scales = np.concatenate([tile.scales * tile.gain.astype(np.float32) for _, tile in tiles])
     numbers = np.concatenate([np.full(len(tile.weights), number) for number, tile in tiles])
+    units = [tile.unit for _, tile in tiles if tile.unit is not None]
     return Tile(
         weights.reshape(groups, -1, weights.shape[1]),
         scales.reshape(groups, -1).astype(np.float32),
         numbers.reshape(groups, -1),
+        (1 / np.concatenate(units)).reshape(groups, -1).astype(np.float32) if units else None,
     )
 
 

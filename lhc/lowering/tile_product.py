@@ -51,6 +51,7 @@ class TileProduct:
         grouped: the matrices of a grouped Conv are driven side by side.
         straddles: the outputs of a group lie on more than one tile, and saturate tile by tile.
         measured: magnitudes of the vectors are given, not computed.
+        by_output: read noise is another one in the unit of every output.
     """
 
     scaling: Scaling
@@ -60,16 +61,26 @@ class TileProduct:
     grouped: bool
     straddles: bool
     measured: bool = False
+    by_output: bool = False
 
     @classmethod
-    def of(cls, io: Converters, noise: Noise, *, managed: bool, grouped: bool, straddles: bool) -> "TileProduct":
-        """That of a layer's converters; ``managed``: vectors may saturate, and are read again then."""
+    def of(
+        cls, io: Converters, noise: Noise, *, managed: bool, grouped: bool, straddles: bool, units: bool
+    ) -> "TileProduct":
+        """That of a layer's converters.
+
+        Args:
+            managed: vectors may saturate, and are read again then.
+            units: every output has a unit of its own.
+        """
         noise = noise if io.noise_most > 0 else "off"
         given = [name for name in ("dac_step", "dac_limit", "adc_step", "adc_limit") if getattr(io, name) is not None]
         given += ["adc_saturated"] * managed + ["noise_sigma"] * (noise != "off")
         given += ["read_noise"] * (noise != "off" and io.read_noise > 0)
         reductions = io.reductions if managed else (1.0,)
-        return cls(io.scaling, tuple(given), noise, reductions, managed and grouped, managed and straddles)
+        by_output = units and "read_noise" in given
+        grouped, straddles = managed and grouped, managed and straddles
+        return cls(io.scaling, tuple(given), noise, reductions, grouped, straddles, by_output=by_output)
 
     @property
     def measures(self) -> bool:
@@ -94,6 +105,7 @@ class TileProduct:
             "tile_numbers": self.straddles,
             "deviates": self.noise == "input",
             "driven": self.by_vector,
+            "shares": self.by_output,
         }
         return tuple(name for name, needed in wanted.items() if needed)
 
@@ -205,13 +217,17 @@ def sigma_of(op: OpBuilder, v: Values, driven: Any = None) -> Any:
 
 
 def sigma_of_codes(op: OpBuilder, v: Values, codes: Any) -> Any:
-    """The same of every vector, ``(..., 1)``, where there is constant read noise; ``driven`` is ``(inputs, 1)``."""
+    """The same of every vector, ``(..., 1)``, where there is constant read noise; ``driven`` is ``(inputs, 1)``.
+
+    Of every output, ``(..., outputs)``, with ``shares`` of it in their units, which are as ``scales``.
+    """
     squares = op.MatMul(op.Mul(codes, codes, _outputs=["squares"]), v["driven"], _outputs=["squares_of_vectors"])
     unit = op.Mul(v["read_noise"], v["dac_step"]) if "dac_step" in v else v["read_noise"]
     steady = op.Mul(v["noise_sigma"], v["noise_sigma"], _outputs=["variance_of_outputs"])
     variance = op.Add(op.Mul(squares, op.Mul(unit, unit)), steady, _outputs=["variance"])
     sigma = op.Sqrt(variance, _outputs=["sigma_of_vectors"])
-    return op.Div(sigma, v["adc_step"], _outputs=["sigma_in_codes"]) if "adc_step" in v else sigma
+    sigma = op.Div(sigma, v["adc_step"], _outputs=["sigma_in_codes"]) if "adc_step" in v else sigma
+    return op.Mul(sigma, v["shares"], _outputs=["sigma_of_outputs"]) if "shares" in v else sigma
 
 
 def noisy(op: OpBuilder, v: Values, z: Any, sigma: Any = None, deviates: Any = None) -> Any:

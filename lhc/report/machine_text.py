@@ -34,6 +34,8 @@ def converters_text(machine: Hardware) -> str:
         found[1] += f" ({adc.kind}, capacitors mismatched by {share_text(adc.capacitor_mismatch)})"
     if adc.columns_per_adc > 1:
         found.append(f"one ADC for {adc.columns_per_adc} columns")
+    if adc.sensing == "voltage":
+        found.append("voltages are sensed")
     if adc.range != "fixed":
         found.append(f"range of the ADC: {adc.range}")
     return ", ".join(found)

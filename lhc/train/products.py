@@ -6,7 +6,8 @@ of DAC and ADC, s the input scale, c the scales of a column's row splits, and ro
 
     variance = s² · ((noise² + a²/12) · |c|² + d²/12 · |w|²)
 
-(noise² + a²/12 of all reads together, where inputs are driven in slices). It has a gradient with respect to weights and
+(noise² + a²/12 of all reads together, where inputs are driven in slices; c times the conductance of the column, where
+voltages are sensed: `lhc.hardware.sensing`). It has a gradient with respect to weights and
 static ranges; the input scales of single vectors are held constant. Read noise of products (`lhc.hardware.currents`)
 is drawn beside it with variance read_noise² Σ_j c_j |w_j| x_j², or read_noise² Σ_j c_j² x_j² / k where it is constant;
 its size has no gradient.
@@ -28,6 +29,7 @@ from torch import Tensor
 from lhc.graph import Layer
 from lhc.hardware import Hardware
 from lhc.hardware.geometry import split_sizes
+from lhc.hardware.sensing import column_totals
 from lhc.onnx_io.product import Product
 from lhc.runtime.chip_calibration import GREATEST_GAIN
 from lhc.runtime.differentiable import OPERATORS
@@ -91,13 +93,23 @@ class TrainingProduct:
             output = output + self._read_noise(x, weight, scales * self.drawn.gains)
         if self._output_variance == 0 and self._input_variance == 0:
             return output
-        variance = (self._output_variance * (scales * self.drawn.gains).square() * self._reads(scales)).sum(1)
+        units = (scales * self.drawn.gains * self._totals(matrix, scales)).square()
+        variance = (self._output_variance * units * self._reads(scales)).sum(1)
         variance = variance + self._input_variance * matrix.square().sum(1)
         # The least keeps the gradient of the root finite where a column is 0.
         return self._with_noise(output, peaks, self.strength * variance.clamp(min=_LEAST_VARIANCE).sqrt())
 
     def _realised(self, weight: Tensor, scales: Tensor, errors: Tensor) -> Tensor:
         return weight + self.form.stored(self.strength * self._spread(scales) * errors, weight.shape)
+
+    def _totals(self, matrix: Tensor, scales: Tensor) -> Tensor:
+        """What an output of a tile is in units of its full scale, ``(outputs, row splits)``, or 1 for all."""
+        if self._hardware.adc.sensing == "current":
+            return scales.new_ones(1)
+        rows = split_sizes(matrix.shape[1], self._hardware.tiles.rows)
+        weights = matrix / self._spread(torch.where(scales > 0, scales, 1.0))
+        parts = torch.split(weights, rows, dim=1)
+        return torch.stack([column_totals(part, self._hardware) for part in parts], dim=1)
 
     def _product(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         operands = (x, weight) if self.form.operand == 1 else (weight, x)

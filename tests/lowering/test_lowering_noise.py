@@ -17,6 +17,7 @@ from lhc.commands.compile import compile
 from lhc.errors import DataError, ModelError, UsageError
 from lhc.hardware import Hardware, Tiles
 from lhc.hardware.currents import Currents
+from lhc.hardware.sections import Compensation
 from lhc.lowering import CompiledModel, Noise
 
 pytestmark = pytest.mark.analog
@@ -161,10 +162,20 @@ def with_read_noise(hardware: Hardware, **fields: object) -> Hardware:
     return hardware.model_copy(update={"currents": currents, **fields})
 
 
-@pytest.mark.parametrize(("noise", "copies"), [(SIGMA, 21), (0.0, 21), (SIGMA, 1)])
-def test_constant_read_noise_grows_with_the_vector_and_its_copies(noise: float, copies: int) -> None:
+def with_voltages(hardware: Hardware) -> Hardware:
+    """Columns are sensed as voltages, of which read noise of currents is another share in each."""
+    adc = hardware.adc.model_copy(update={"sensing": "voltage"})
+    return hardware.model_copy(update={"adc": adc, "compensation": Compensation(drift="none", outputs="none")})
+
+
+@pytest.mark.parametrize(
+    ("noise", "copies", "voltages"), [(SIGMA, 21, False), (0.0, 21, False), (SIGMA, 1, False), (0.0, 1, True)]
+)
+def test_constant_read_noise_grows_with_the_vector_and_its_copies(noise: float, copies: int, voltages: bool) -> None:
     """12 rows lie 21 times on a tile of 256 whose devices err, once where they do not."""
     hardware = with_read_noise(machine(noise), **({} if copies > 1 else {"devices": None}))
+    unit = unit_of_noise(inputs(200), hardware)
+    hardware = with_voltages(hardware) if voltages else hardware
     feeds = inputs(200)
     feeds["x"][3] = 0
     given = np.random.default_rng(2).normal(size=(1, 200, 5)).astype(np.float32)
@@ -172,7 +183,6 @@ def test_constant_read_noise_grows_with_the_vector_and_its_copies(noise: float, 
     (still,) = compiled("off", hardware).run(None, feeds)
     peaks = np.abs(feeds["x"]).max(axis=1, keepdims=True)
     sigma = _sigma(feeds["x"], hardware, np.where(peaks > 0, peaks, 1), copies)
-    unit = unit_of_noise(feeds, hardware)
     np.testing.assert_allclose(noisy - still, sigma * given[0] * unit, atol=2e-5)
 
 
@@ -183,12 +193,14 @@ convolved (float[N, 4, 5, 5] x) => (float[N, 3, 5, 5] y)
 }}"""
 
 
-def test_constant_read_noise_of_a_convolution_on_two_rows_of_tiles() -> None:
+@pytest.mark.parametrize("voltages", [False, True])
+def test_constant_read_noise_of_a_convolution_on_two_rows_of_tiles(voltages: bool) -> None:
     """36 rows on tiles of 20, inputs as they are: what the formula makes of each half of every window."""
     weights = np.random.default_rng(0).uniform(-1, 1, size=(3, 4, 3, 3)).astype(np.float32)
     model = onnx.parser.parse_model(CONV.format(weights=", ".join(map(str, weights.ravel().tolist()))))
     unscaled = machine().dac.model_copy(update={"scaling": "none"})
-    hardware = with_read_noise(machine(), dac=unscaled, tiles=Tiles(rows=20, cols=20), devices=None)
+    hardware = with_read_noise(machine(0.0), dac=unscaled, tiles=Tiles(rows=20, cols=20), devices=None)
+    hardware = with_voltages(hardware) if voltages else hardware
     x = np.random.default_rng(1).uniform(-1.2, 1.2, size=(2, 4, 5, 5)).astype(np.float32)
     given = np.random.default_rng(2).normal(size=(2, 2, 3, 5, 5)).astype(np.float32)
     fed = compile(model, placement=["layer"], hardware=hardware, noise="input")

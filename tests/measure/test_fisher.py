@@ -190,6 +190,25 @@ def test_static_ranges_of_inputs_are_in_the_prediction() -> None:
 
 
 @pytest.mark.analog
+@pytest.mark.parametrize(("noise", "read"), [(0.003, 0.0), (0.0, 0.02)], ids=["output noise", "constant read noise"])
+def test_noise_of_columns_that_are_sensed_as_voltages_is_in_the_prediction(noise: float, read: float) -> None:
+    """Output noise is 0.003 of a full-scale input, which weighs more the more a column conducts."""
+    base = quiet(0.0)
+    fields: dict[str, object] = {
+        "adc": base.adc.model_copy(update={"bits": None, "bound": None, "noise": noise, "sensing": "voltage"}),
+        "currents": Currents(read_noise=read, read_noise_kind="constant"),
+        "compensation": Compensation(drift="none", outputs="none", copies=False),
+        "devices": None,
+    }
+    here = bench("kl", base.model_copy(update=fields), draws=6)
+    measured = measure_sensitivity(here, here.graph, LAYERS)
+    predicted = fisher_sensitivity(here, here.graph, LAYERS).table
+    ratios = [predicted.layers[name].mean / measured.layers[name].mean for name in LAYERS]
+    assert np.abs(np.log(ratios)).max() < 0.25, dict(zip(LAYERS, ratios, strict=True))
+    assert min(predicted.layers[name].mean for name in LAYERS) > 1e-6
+
+
+@pytest.mark.analog
 def test_the_range_of_a_column_is_in_the_prediction() -> None:
     """Half of a bound is half of the range of every column."""
     coarse = quiet(0.0).adc.model_copy(update={"bits": 5, "bound": 4.0, "noise": 0.0})

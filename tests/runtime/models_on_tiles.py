@@ -26,9 +26,9 @@ def normal(rng: np.random.Generator, shape: Sequence[int], dtype: str = "float32
 
 
 def linear(weight: np.ndarray) -> onnx.ModelProto:
-    """A product ``a`` of four outputs."""
-    text = '<ir_version: 8, opset_import: ["": 17]> g (float[N, 8] x) => (float[N, 4] y) { [a] y = MatMul (x, w) }'
-    model = onnx.parser.parse_model(text)
+    """A product ``a`` with weights ``(inputs, outputs)``."""
+    shapes = "g (float[N, {}] x) => (float[N, {}] y)".format(*weight.shape)
+    model = onnx.parser.parse_model(f'<ir_version: 8, opset_import: ["": 17]> {shapes} {{ [a] y = MatMul (x, w) }}')
     model.graph.initializer.append(numpy_helper.from_array(weight, "w"))
     return model
 
