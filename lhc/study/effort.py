@@ -21,6 +21,7 @@ from lhc.options.subjects import RankingMethod
 from lhc.options.training import TrainingOptions
 from lhc.passes.trained_walks import RETRAINING_STRATEGIES, LionHeartOriginal, rounds_of, walk_settings
 from lhc.samples.task import Task
+from lhc.study.adapt import adapted
 from lhc.study.rank import CHECKED, measures_all
 from lhc.study.state import Study
 from lhc.study.to_train import ToTrain
@@ -258,7 +259,7 @@ def _one_training(
 def retraining_steps(start: ToTrain, settings: TrainingOptions) -> list[EffortStep]:
     """What it takes to judge a placed network, to train it, and to judge it again.
 
-    A step is timed without adapters; which layers get one, where a share of the weights is asked for, is predicted.
+    Where adapters may have a share of the weights, a step is timed with one beside every layer.
     What would help, where the budget is not met, is not counted.
     """
     study, analog = start.study, start.analog
@@ -270,7 +271,8 @@ def retraining_steps(start: ToTrain, settings: TrainingOptions) -> list[EffortSt
         evaluation_step(replace(bench, draws=judging_chips(bench.draws, start.budget)), [analog], what, timed=timed)
         for what, bench in zip((VERIFIES_BEFORE, VERIFIES_AFTER), benches, strict=True)
     )
-    course = course_of(study, start.training, replace(settings, adapters=None))
+    ranked = replace(settings, adapters=settings.adapter_rank)
+    course = course_of(adapted(study, analog, ranked, start.training), start.training, ranked)
     trained = _one_training(study, course.steps, _step_seconds(course, analog), settings, analog, start.validation)
     if settings.adapter_share is not None:
         choosing = _prediction_step(study.gradient_bench(start.training), sorted(analog))
