@@ -283,8 +283,8 @@ def test_what_a_placement_was_searched_for_stays_with_it_through_a_training(digi
 
 def test_a_dry_run_counts_what_a_training_does(cli: Cli, tmp_path: Path) -> None:
     options = ("--all-analog", "--draws", 2, "--steps", 10, "--batch-size", 64, "--validations", 1, "--dry-run")
-    for more in ((), ("--adapters", "20%")):
-        found = json.loads(cli("retrain", "digits-narrow", *options, *more, "--work-dir", tmp_path, "--json").stdout)
+    for more in ((), ("--adapters", "50%")):
+        found = json.loads(cli("retrain", "digits", *options, *more, "--work-dir", tmp_path, "--json").stdout)
         steps = {step["what"]: step for step in found["steps"]}
         choosing = ["choosing layers for adapters"] if more else []
         verifying = ("verifying before training", "verifying after training")
