@@ -147,7 +147,8 @@ def _obstacle(form: Product, stored: Array, rank: int) -> str | None:
 def _nodes(node: onnx.NodeProto, form: Product, adapter: Adapter) -> Iterator[onnx.NodeProto]:
     """A x, B (A x), and the sum with what the product wrote."""
     (written,) = node.output
-    product, down, up = (f"{written}.lhc_adapter_{part}" for part in ("beside", "down", "up"))
+    # Not as the weights are: an output may be called as its operator is.
+    product, down, up = (f"{written}.lhc_adapter_{part}" for part in ("beside", "inner", "outer"))
     kept = {"Conv": {"strides", "dilations", "pads", "auto_pad", "kernel_shape"}, "Gemm": {"transA", "transB"}}
     first = helper.make_node(node.op_type, _operands(form, form.activation, adapter.down), [down], adapter.down)
     first.attribute.extend(a for a in node.attribute if a.name in kept.get(node.op_type, ()))

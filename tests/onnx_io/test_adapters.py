@@ -37,9 +37,9 @@ CASES = [
 ]
 
 
-def network(case: Case) -> OnnxModel:
+def network(case: Case, name: str = "product") -> OnnxModel:
     rng = np.random.default_rng(3)
-    node = helper.make_node(case.kind, case.operands, ["y"], "product", **dict(case.attributes))
+    node = helper.make_node(case.kind, case.operands, ["y"], name, **dict(case.attributes))
     axes = len(case.x) - (len(case.weight) == 1)
     stored = {"w": rng.normal(size=case.weight), "b": rng.normal(size=7)}
     graph = helper.make_graph(
@@ -74,6 +74,16 @@ def changed(model: OnnxModel, values: dict[str, np.ndarray]) -> OnnxModel:
 
 def stored(model: OnnxModel) -> dict[str, np.ndarray]:
     return {t.name: numpy_helper.to_array(t) for t in model.proto.graph.initializer}
+
+
+def test_an_operator_may_be_called_as_its_output_is() -> None:
+    """As in the networks that lhc exports itself: weights and tensors of the adapter have names of their own."""
+    case = CASES[0]
+    model = network(case, "y")
+    found = with_adapters(model, read_graph(model, {"x": case.x}), {"y"}, RANK)
+    read_graph(found, {"x": case.x})
+    for one, other in zip(run(model.proto, case), run(found.proto, case), strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.kind} {'x'.join(map(str, case.weight))}")
