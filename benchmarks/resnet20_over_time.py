@@ -1,6 +1,8 @@
 """ResNet20's accuracy over time on every preset, all analog and for the placements of docs/resnet20.md.
 
-    LHC_DATA=... python benchmarks/resnet20_over_time.py -o over_time.json [--rounds 1]
+    LHC_DATA=... python benchmarks/resnet20_over_time.py -o over_time.json [--rounds 1] [--presets NAME ...]
+
+Without copies and calibration of outputs, also where a preset has them.
 
 A round judges ten chips, each on a thousand images of its own, so that it covers the 10,000 test images once and its
 intervals hold the variation of chips and of images. The next round gives every chip the next thousand. Finished
@@ -14,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from lhc.hardware import preset_names
+from lhc.hardware import Hardware, preset_names
 from lhc.measure import Running
 from lhc.options.commands import RunOptions
 from lhc.study.prepare import read_placed
@@ -48,11 +50,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("-o", "--out", type=Path, required=True)
     parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--presets", nargs="+", default=preset_names())
     given = parser.parse_args()
     found: dict[str, Any] = json.loads(given.out.read_text()) if given.out.exists() else {}
     for round_ in range(given.rounds):
-        for preset in sorted(preset_names(), key=lambda name: (name != "lionheart", name)):
-            options = RunOptions("resnet20", hardware=preset, all_analog=True)
+        for preset in sorted(given.presets, key=lambda name: (name != "lionheart", name)):
+            hardware = Hardware.load(preset).with_drift_compensation_alone()
+            options = RunOptions("resnet20", hardware=hardware, all_analog=True)
             study, analog, _ = read_placed(options, Running(), None)
             for chip in range(CHIPS):
                 first = (chip + round_) % CHIPS * IMAGES

@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 
 from lhc.hardware.sections import Section
 
-__all__ = ["LEAST_MAGNITUDE", "LEAST_READOUT", "DeviceModel", "PairedDevices", "Positive", "Scale", "Tensor"]
+__all__ = ["LEAST_MAGNITUDE", "LEAST_READOUT", "DeviceModel", "Pair", "PairedDevices", "Positive", "Scale", "Tensor"]
 
 LEAST_MAGNITUDE = 1e-7
 """aihwkit's own bound, of the greatest weight of a tile and of a relative conductance."""
@@ -16,6 +16,7 @@ LEAST_READOUT = 1e-4
 Tensor = Any
 """Of torch, which is known to the runtime alone: these are given, and asked for others like them."""
 
+Pair = Literal["one-sided", "two-sided", "reference-column", "digital-offset", "single"]
 Scale = Annotated[float, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0)]
 
@@ -63,20 +64,29 @@ class PairedDevices(DeviceModel):
     g_min_us: Scale = 0.0
     """Conductance of a device that is programmed to nothing, in µS: g_max over the on/off ratio. Programming noise,
     drift and read noise are those of what a device really holds; a pair's difference takes g_min away again."""
-    pair: Literal["one-sided", "two-sided", "reference-column", "digital-offset"] = "one-sided"
+    pair: Pair = "one-sided"
     """``one-sided``: one device of a pair holds the weight, the other g_min. ``two-sided``: both hold half of it,
     above and below the middle of g_min and g_max. ``reference-column``: one device a weight, of which 0 is the middle;
     the other is that of its row in a column of the tile whose devices hold the middle. What that column gives is
     subtracted from every other's before the ADC. ``digital-offset``: one device a weight, likewise, whose middle is
-    subtracted behind the ADC, times the sum of the inputs."""
+    subtracted behind the ADC, times the sum of the inputs. ``single`` (``reram_cmo`` alone): one device a weight, g_min
+    for the least and g_max for the greatest of the tile, without a reference, as aihwkit's model has it."""
     pairs_per_weight: int = Field(default=1, ge=1, le=16)
     """Pairs in the unit cell of a weight, all programmed to the weight, whose currents add up in its column; a full
     scale is that of all of them together."""
+
+    known_pairs: ClassVar[tuple[Pair, ...]] = ("one-sided", "two-sided", "reference-column", "digital-offset")
 
     @model_validator(mode="after")
     def _devices_can_be_switched(self) -> "PairedDevices":
         if self.g_min_us >= self.g_max_us:
             raise ValueError("g_min_us must be below g_max_us")
+        if self.pair not in self.known_pairs:
+            raise ValueError(
+                f"pair: {self.pair} is not one of {self.model}, whose cells are {', '.join(self.known_pairs)}"
+            )
+        if self.pair == "single" and self.pairs_per_weight > 1:
+            raise ValueError("pair: single is one device a weight: pairs_per_weight is 1")
         return self
 
     @property

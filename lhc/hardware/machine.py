@@ -157,10 +157,13 @@ class Machine(Section):
     def _cells_are_counted(self) -> "Machine":
         if self.cells == self.tiles.rows * self.tiles.cols and self.offset == 0:
             return self
-        if self.currents.any:
+        apart = (
+            self.pairs_per_weight > 1 or self.offset > 0
+        )  # constant read noise is that of a weight, reference or not
+        if self.currents.by_weight or (apart and self.currents.any):
             raise ValueError(
-                "currents are those of one pair a weight: they cannot be given with devices.pair: reference-column or"
-                " digital-offset, or with devices.pairs_per_weight"
+                "currents are those of one pair a weight: they cannot be given with devices.pair: reference-column"
+                " (but constant read noise) or digital-offset, or with devices.pairs_per_weight"
             )
         if self.costs is not None and not self.costs.slices:
             raise ValueError(

@@ -141,7 +141,7 @@ def devices_text(base: Hardware, machine: Hardware) -> str:
 
 def _kept(devices: DeviceModel | None) -> dict[str, object]:
     """Fields that measured devices have in common with these: the unit cell, and factors on effects."""
-    cell = _UNIT_CELL if isinstance(devices, PairedDevices) else ()
+    cell = _UNIT_CELL if isinstance(devices, PairedDevices) and devices.pairs else ()
     # A deviation in µS there, and no factor.
     scales = _SCALES[:2] if isinstance(devices, StateIndependent) else _SCALES
     return {name: getattr(devices, name) for name in (*cell, *scales) if hasattr(devices, name)}

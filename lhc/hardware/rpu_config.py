@@ -21,7 +21,7 @@ from pydantic import ValidationError
 from lhc.errors import ConfigError, MissingDependencyError, UsageError
 from lhc.hardware.currents import Currents
 from lhc.hardware.device_model import DeviceModel, PairedDevices
-from lhc.hardware.devices import DEVICE_MODELS, Pcm
+from lhc.hardware.devices import DEVICE_MODELS, Pcm, ReramCmo
 from lhc.hardware.machine import Machine
 from lhc.hardware.measured_devices import Measured
 from lhc.hardware.measured_noise import MeasuredNoise
@@ -152,7 +152,7 @@ def _noise_model(devices: DeviceModel | None) -> Any:
     model = _noise_class(devices)(**{name: attributes.pop(name) for name in devices.arguments})
     for name, value in attributes.items():
         setattr(model, name, value)
-    if not isinstance(devices, PairedDevices):
+    if not isinstance(devices, PairedDevices) or devices.pair == "single":
         return model
     if devices.pairs_per_weight > 1 or devices.pair in ("reference-column", "digital-offset"):
         return CellNoise(devices, model)
@@ -277,7 +277,7 @@ def _devices(noise_model: Any) -> dict[str, Any] | None:
 
 def _pair_of(devices: type[DeviceModel], noise_model: Any) -> dict[str, Any]:
     converter = noise_model.g_converter
-    if not issubclass(devices, PairedDevices):
+    if not issubclass(devices, PairedDevices) or devices is ReramCmo:
         return {}
     two_sided = type(converter) is _aihwkit().conductance.CustomPairConductanceConverter
     return {"g_min_us": getattr(converter, "g_min", 0.0), "pair": "two-sided" if two_sided else "one-sided"}

@@ -298,7 +298,7 @@ def _arrays(
     arrays["compensation"] = tile.gain
     if tile.offset is not None:
         arrays["adc_offset"] = tile.offset
-    if isinstance(devices, PairedDevices):
+    if isinstance(devices, PairedDevices) and devices.pair != "single":
         other = "g_reference_us" if devices.pair == "reference-column" else "g_minus_us"
         for name, cells in zip(("g_plus_us", other), devices.cells(target), strict=True):
             arrays[name] = np.asarray(cells, np.float32)

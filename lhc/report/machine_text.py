@@ -16,7 +16,7 @@ def cells_text(machine: Hardware) -> str:
             found.append("one device a weight and a reference column a tile")
         elif devices.pair == "digital-offset":
             found.append("one device a weight, whose offset is subtracted digitally")
-        elif devices.pairs_per_weight > 1 or devices.pair != "one-sided":
+        elif devices.pairs_per_weight > 1 or devices.pair == "two-sided":
             found.append(f"{counted(devices.pairs_per_weight, f'{devices.pair} pair')} of devices a weight")
     if mapping.cell_bits is not None:
         found.append(f"{counted(mapping.cell_bits, 'bit')} a cell, {counted(mapping.slices, 'slice')} a weight")

@@ -17,6 +17,7 @@ from lhc.hardware.measurements import (
     fit_devices,
     with_measured_devices,
 )
+from lhc.hardware.sections import LeftOut
 from tests.conftest import Cli
 from tests.hardware.drawn_machines import MEASURED
 
@@ -261,12 +262,14 @@ def test_one_device_a_weight_becomes_a_pair_and_a_deviation_is_no_factor(tmp_pat
 
 
 def test_short_term_read_noise_goes_where_it_was_measured(tmp_path: Path) -> None:
-    base, targets = Hardware.load("reram-cmo"), np.repeat(TARGETS, 20)
+    left_out = (LeftOut(name="kept", size="", text=""), LeftOut(name="read", size="", text="", read_noise=True))
+    base = Hardware.load("reram-cmo").model_copy(update={"left_out": left_out})
+    targets = np.repeat(TARGETS, 20)
     for repeats, gone in ((1, False), (2, True)):
         path = written(tmp_path / f"chip{repeats}.csv", targets, law(targets, RNG), repeats=repeats)
         machine, _ = with_measured_devices(base, path)
         assert machine.currents.any != gone
-        assert [effect.name for effect in machine.left_out] == ["reference for the common relaxation"]
+        assert [effect.name for effect in machine.left_out] == ["kept", *["read"] * (not gone)]
         assert Hardware.parse(machine.to_yaml(), "x") == machine
 
 

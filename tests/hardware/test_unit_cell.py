@@ -7,7 +7,7 @@ import numpy.typing as npt
 import pytest
 
 from lhc.errors import ConfigError
-from lhc.hardware import Hardware, Pcm, PcmCustomDrift
+from lhc.hardware import Hardware, Pcm, PcmCustomDrift, ReramCmo
 from lhc.support.yaml_text import write_yaml
 from tests.hardware.drawn_machines import MEASURED
 from tests.hardware.held_cells import G_MAX, PAIRS, held, noise_model
@@ -109,6 +109,53 @@ def test_full_weights_are_those_of_aihwkit_s_pairs() -> None:
         found.append(model.apply_programming_noise(weights)[0].numpy())
     assert found[0].std() > 0.01
     np.testing.assert_allclose(found[0], found[1], atol=1e-12)
+
+
+def cmo(g: Floats, rng: np.random.Generator, off: float = 1.0) -> Floats:
+    """A CMO/HfOx device a day after it was programmed to 0.2 % (Falcone et al.); ``off``: a factor on spreads."""
+    programmed = g + off * (0.00081107 + 0.00106879 * g) * rng.standard_normal(g.shape)
+    spread = off * (0.04201137 * np.log(TIME) + 0.41183342)
+    relaxed = programmed - 0.08900206 * np.log(TIME) + spread * rng.standard_normal(g.shape)
+    read = off * 0.0277316483 * np.log10(relaxed) * np.sqrt(np.log((TIME + 1e-6) / 2e-6))
+    return np.asarray(np.clip(relaxed + read * rng.standard_normal(g.shape), 9.0, 88.199997))
+
+
+@pytest.mark.analog
+def test_a_reference_column_takes_the_common_relaxation_of_cmo_away() -> None:
+    """Against devices drawn one by one; without a reference all weights would move by 1 µS."""
+    import torch
+
+    devices, weights = ReramCmo(pair="reference-column"), np.array([[1.0, 0.5, 0.0, 0.0], [-1.0, -0.6, 0.25, 0.0]])
+    many, held_by = torch.from_numpy(np.tile(weights, (1, 30_000))), {}
+    for name, model in (("column", devices), ("single", ReramCmo())):
+        torch.manual_seed(0)
+        programmed, drift = noise_model(model).apply_programming_noise(many)
+        held_by[name] = noise_model(model).apply_drift_noise(programmed, drift, TIME).numpy().reshape(2, -1, 4)
+    found, span = held_by["column"], (devices.g_max_us - devices.g_min_us) / 2
+    for off, near in ((1.0, True), (1.03, False)):
+        rng, target = np.random.default_rng(1), devices.g_min_us + span * (1 + np.tile(weights, (1, 30_000)))
+        reference = np.full(target.shape[1], devices.g_min_us + span)
+        wanted = ((cmo(target, rng, off) - cmo(reference, rng, off)) / span).reshape(2, -1, 4)
+        assert (np.abs(found.std(1) / wanted.std(1) - 1).max() < 0.0165) == near
+        np.testing.assert_allclose(found.mean(1), wanted.mean(1), atol=8e-4)
+    inner = np.abs(weights) < 1  # at the ends of the range nothing leaves it
+    assert np.abs(found.mean(1) - weights)[inner].max() < 8e-4
+    assert (held_by["single"].mean(1) - weights)[inner] == pytest.approx(-0.08900206 * np.log(TIME) / span, rel=0.03)
+
+
+def test_a_single_device_is_of_cmo_alone() -> None:
+    for text, wrong in (
+        ("{model: pcm, pair: single}", "pair: single is not one of pcm"),
+        ("{model: reram_cmo, pair: two-sided}", "two-sided is not one of reram_cmo"),
+        ("{model: reram_cmo, pairs_per_weight: 2}", "pairs_per_weight is 1"),
+    ):
+        with pytest.raises(ConfigError, match=wrong):
+            Hardware.parse(f"name: x\ndevices: {text}\n", "x")
+    machine = Hardware.load("reram-cmo")
+    assert machine.cells == 256 * 256
+    assert machine.currents.constant
+    with pytest.raises(ConfigError, match="but constant read noise"):
+        machine.with_fields({"currents": {"read_noise": 0.01}})
 
 
 @pytest.mark.analog

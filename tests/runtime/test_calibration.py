@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import lhc
 from lhc.errors import ModelError, UsageError
-from lhc.hardware import Hardware
+from lhc.hardware import Hardware, ReramCmo
 from lhc.hardware.geometry import split_sizes
 from lhc.onnx_io import load_model, read_graph, read_plan
 from lhc.options.commands import RunOptions
@@ -154,7 +154,7 @@ def test_noise_model_that_is_not_defined_for_a_tile_says_so() -> None:
     model = onnx.parser.parse_model(text)
     model.graph.initializer.append(onnx.numpy_helper.from_array(np.ones((2, 2), np.float32), "w"))
     with pytest.raises(ModelError, match="weights are all equal"):
-        HybridSession(model, hardware="reram-cmo", placement="all-analog")
+        HybridSession(model, hardware=Hardware(name="x", devices=ReramCmo()), placement="all-analog")
 
 
 def test_overrides_may_not_part_layers_that_share_tiles() -> None:

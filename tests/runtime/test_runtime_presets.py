@@ -25,7 +25,7 @@ from aihwkit.simulator.presets import StandardHWATrainingPreset
 from aihwkit.simulator.tiles.array import TileModuleArray
 from scipy import stats
 
-from lhc.hardware import Adc, Dac, Hardware, Pcm, preset_names
+from lhc.hardware import Adc, Dac, Hardware, Pcm, ReramCmo, preset_names
 from lhc.hardware.currents import Currents
 from lhc.hardware.sections import Compensation
 from lhc.onnx_io import load_model, read_graph
@@ -215,6 +215,8 @@ def test_a_preset_equals_aihwkit_set_up_by_hand_bit_for_bit(name: str, t_s: floa
     Its torch tile has no read noise of products: `test_runtime_currents.py`.
     """
     machine = Hardware.load(name).model_copy(update={"currents": Currents()})
+    if isinstance(machine.devices, ReramCmo):  # aihwkit has no reference: test_unit_cell.py
+        machine = machine.model_copy(update={"devices": machine.devices.model_copy(update={"pair": "single"})})
     assert _product(machine, t_s, "reference").tobytes() == _by_hand(name, t_s).tobytes()
 
 
