@@ -162,6 +162,7 @@ def calibrated(
     calls: Sequence[Call],
     reads: Sequence[int] | None = None,
     prefixes: Callable[[Call], Mapping[str, Array]] | None = None,
+    room: int | None = None,
 ) -> dict[str, Correction]:
     """Corrections of one chip, by layer, on the fast engine.
 
@@ -172,12 +173,13 @@ def calibrated(
         calls: samples; they take turns with the reads.
         reads: numbers of the reads; those of the hardware's calibration by default, none of which is inference's.
         prefixes: as for `HybridExecutor.calibrate`.
+        room: as for `reads_on_demand`.
 
     Raises:
         DataError: the network does not run on these samples.
     """
     numbers = _numbers(hardware, calls) if reads is None else reads
-    chips = reads_on_demand(executor, hardware, seed, draw, t_s, numbers)
+    chips = reads_on_demand(executor, hardware, seed, draw, t_s, numbers, room)
 
     def corrects(layer: AnalogLayer) -> _Correcting:
         return _Correcting(hardware.for_layer(layer.name).compensation.outputs, digital[layer.name], _Sums(layer))

@@ -1,39 +1,17 @@
 """Programmed tiles that are made when a layer is reached: those of a large network are never all held at once."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from functools import lru_cache
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from lhc.conductances import ProgrammedMatrix
 from lhc.hardware import Hardware
 from lhc.runtime.executor import HybridExecutor
-from lhc.runtime.programmed import ProgrammedLayers
+from lhc.runtime.programmed import OnDemand, ProgrammedLayers
 
 if TYPE_CHECKING:
     from lhc.runtime.fast import FastMatrix
 
 __all__ = ["alone_on_chips", "chip_on_demand", "reads_on_demand"]
-
-T = TypeVar("T")
-
-
-class _OnDemand(Mapping[str, T]):
-    """Values that are made whenever one is asked for."""
-
-    def __init__(self, names: Sequence[str], make: Callable[[str], T]) -> None:
-        self._names, self._make = names, make
-
-    def __getitem__(self, name: str) -> T:
-        return self._make(name)
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._names  # nothing is made to answer that
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._names)
-
-    def __len__(self) -> int:
-        return len(self._names)
 
 
 def chip_on_demand(
@@ -44,24 +22,41 @@ def chip_on_demand(
     def made(tile_set: str) -> ProgrammedMatrix:
         return executor.reads(hardware, seed, draw, t_s, (0,), [tile_set])[0][tile_set]
 
-    return _OnDemand([layer.tile_set for layer in executor.layers], made)
+    return OnDemand({}, tuple(dict.fromkeys(layer.tile_set for layer in executor.layers)), made)
 
 
 def reads_on_demand(
-    executor: HybridExecutor, hardware: Hardware, seed: int, draw: int, t_s: float, numbers: Sequence[int]
+    executor: HybridExecutor,
+    hardware: Hardware,
+    seed: int,
+    draw: int,
+    t_s: float,
+    numbers: Sequence[int],
+    room: int | None = None,
 ) -> list[ProgrammedLayers]:
-    """One chip on the fast engine as each of some reads finds it; only the tiles that were asked for last are held."""
-    machines = {tile_set: hardware.for_layer(layer.name) for tile_set, layer in executor.tile_sets().items()}
+    """One chip on the fast engine as each of some reads finds it; only the tiles that were asked for last are held.
 
-    @lru_cache(maxsize=1)
-    def made(tile_set: str) -> "list[FastMatrix]":
+    Args:
+        room: bytes for the reads of one layer, which are programmed together as far as they fit; None: all are.
+    """
+    machines = {tile_set: hardware.for_layer(layer.name) for tile_set, layer in executor.tile_sets().items()}
+    last: dict[tuple[str, int], list[FastMatrix]] = {}
+
+    def made(tile_set: str, index: int) -> "FastMatrix":
         from lhc.runtime.fast import FastMatrix
 
-        found = executor.reads(hardware, seed, draw, t_s, numbers, [tile_set])
-        return [FastMatrix([state[tile_set]], [draw], seed, machines[tile_set]) for state in found]
+        size = None if room is None else executor.tile_bytes(tile_set, hardware)
+        together = len(numbers) if room is None or size is None else max(1, room // max(size, 1))
+        first = index - index % together
+        if (tile_set, first) not in last:
+            last.clear()  # before others are made
+            some = numbers[first : first + together]
+            found = executor.reads(hardware, seed, draw, t_s, some, [tile_set])
+            last[tile_set, first] = [FastMatrix([state[tile_set]], [draw], seed, machines[tile_set]) for state in found]
+        return last[tile_set, first][index - first]
 
     def read(index: int) -> ProgrammedLayers:
-        products = _OnDemand(list(machines), lambda tile_set: made(tile_set)[index])
+        products = OnDemand({}, tuple(machines), lambda tile_set: made(tile_set, index))
         return ProgrammedLayers((products,), products)
 
     return [read(index) for index in range(len(numbers))]

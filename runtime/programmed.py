@@ -1,8 +1,8 @@
 """What a programming of the tiles fixes: given to every run of an executor, which holds what a placement fixes."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from lhc.conductances import Correction, ProgrammedMatrix
 
@@ -11,7 +11,30 @@ if TYPE_CHECKING:
     from lhc.runtime.matrix import AnalogMatrix
     from lhc.runtime.unit_products import Products
 
-__all__ = ["ProgrammedChip", "ProgrammedLayers"]
+__all__ = ["OnDemand", "ProgrammedChip", "ProgrammedLayers"]
+
+T = TypeVar("T")
+
+
+class OnDemand(Mapping[str, T]):
+    """Values of which some are made whenever they are asked for, and held by nobody here."""
+
+    def __init__(self, held: Mapping[str, T], others: Collection[str], make: Callable[[str], T]) -> None:
+        """``others``: the names of those that ``make`` makes."""
+        self._held, self.others, self._make = held, others, make
+
+    def __getitem__(self, name: str) -> T:
+        return self._held[name] if name in self._held else self._make(name)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._held or name in self.others  # nothing is made to answer that
+
+    def __iter__(self) -> Iterator[str]:
+        yield from self._held
+        yield from self.others
+
+    def __len__(self) -> int:
+        return len(self._held) + len(self.others)
 
 
 @dataclass(frozen=True)
@@ -40,9 +63,9 @@ class ProgrammedChip:
 
         return {tile_set: m for tile_set, m in self.matrices.items() if isinstance(m, AnalogMatrix)}
 
-    def states(self) -> dict[str, ProgrammedMatrix]:
-        """What the tiles hold now."""
-        return {tile_set: matrix.programmed() for tile_set, matrix in self.matrices.items()}
+    def states(self) -> Mapping[str, ProgrammedMatrix]:
+        """What the tiles hold when they are asked."""
+        return OnDemand({}, tuple(self.matrices), lambda tile_set: self.matrices[tile_set].programmed())
 
 
 @dataclass(frozen=True)
@@ -58,6 +81,11 @@ class ProgrammedLayers:
     chips: "tuple[Mapping[str, Products], ...]"
     together: "Mapping[str, Products]"
     corrections: tuple[Mapping[str, Correction], ...] = ()
+
+    @property
+    def holds_all(self) -> bool:
+        """Whether nothing is programmed when it is asked for."""
+        return not any(isinstance(tiles, OnDemand) for tiles in (*self.chips, self.together))
 
     def corrections_of(self, layer: str, chip: int | None = None) -> list[Correction | None] | None:
         """Those of a layer, on one chip or all."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import ValidationError, model_validator
 
 from lhc.errors import ConfigError, UsageError
-from lhc.hardware.geometry import free_copies, tile_rows
+from lhc.hardware.geometry import free_copies, held_rows, tile_rows
 from lhc.hardware.machine import Machine, time_error
 from lhc.hardware.overrides import Override, problems
 from lhc.hardware.presets import nearest_presets, preset_names, preset_text
@@ -263,6 +263,10 @@ class Hardware(Machine):
     def tile_rows(self, rows: int, copies: int = 1) -> int:
         """Rows of tiles of a layer's matrix with that many inputs, all slices counted."""
         return self.mapping.slices * tile_rows(rows, self.tiles.rows, copies)
+
+    def held_rows(self, rows: int, copies: int = 1) -> int:
+        """Weights that products with one output of such a matrix take, at most, all slices counted."""
+        return self.mapping.slices * held_rows(rows, self.tiles.rows, copies)
 
     def to_yaml(self) -> str:
         """The whole description as YAML that ``Hardware.load`` reads back."""

@@ -2,7 +2,7 @@
 
 from lhc.support.numbers import MOST_COPIES
 
-__all__ = ["copies_on", "free_copies", "split_sizes", "tile_rows"]
+__all__ = ["copies_on", "free_copies", "held_rows", "split_sizes", "tile_rows"]
 
 
 def split_sizes(size: int, most: int) -> list[int]:
@@ -24,6 +24,12 @@ def tile_rows(inputs: int, rows: int, copies: int = 1) -> int:
     """
     parts, base, extra = _parts(inputs, rows)
     return extra * -(-copies * (base + 1) // rows) + (parts - extra) * -(-copies * base // rows)
+
+
+def held_rows(inputs: int, rows: int, copies: int = 1) -> int:
+    """Weights that products with one output take, at most: those of every row of tiles, in which copies are one sum."""
+    _, base, extra = _parts(inputs, rows)
+    return tile_rows(inputs, rows, copies) * (base + (extra > 0))
 
 
 def copies_on(inputs: int, rows: int, taken: int) -> int:

@@ -34,7 +34,7 @@ import numpy.typing as npt
 from lhc.errors import UsageError
 from lhc.graph import LayerGraph
 from lhc.measure.bench import Bench
-from lhc.measure.scorer import counted_positions
+from lhc.measure.counted import counted_positions
 from lhc.onnx_io import static_batch
 from lhc.plan import Sensitivity
 from lhc.results import SensitivityTable

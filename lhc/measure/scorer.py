@@ -10,12 +10,12 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
 from lhc.conductances import Correction
 from lhc.errors import DataError
 from lhc.graph import LayerGraph
 from lhc.hardware import Hardware
+from lhc.measure.counted import counted_positions, counts_samples
 from lhc.measure.recently_used import CallTensors, RecentlyUsed
 from lhc.model import OnnxModel
 from lhc.onnx_io import static_batch
@@ -25,7 +25,7 @@ from lhc.runtime.network_calls import Call, calibration_calls, call_samples
 from lhc.runtime.on_demand import chip_on_demand
 from lhc.runtime.ort import check_digital, give_back_pool
 from lhc.samples.class_axis import classes_last
-from lhc.samples.metrics import IGNORED, Array, Metric
+from lhc.samples.metrics import Array, Metric
 from lhc.samples.task import Task, count_samples, cut
 
 if TYPE_CHECKING:
@@ -39,8 +39,6 @@ __all__ = [
     "Scorer",
     "Setting",
     "calibration_block",
-    "counted_positions",
-    "counts_samples",
     "job_groups",
 ]
 
@@ -63,6 +61,8 @@ BANK_SHARE = 4
 LEAST_KEPT = 2**27
 """Bytes of tiles that are kept of any network where the memory allows it: programming small ones anew is not small
 beside computing with them."""
+_WAITING_SHARE = 8
+"""The part of the memory that is for tensors of calls that wait between layers, where tiles do not fit."""
 _LARGE = 2**24
 """Bytes of weights that may go on tiles."""
 
@@ -148,9 +148,20 @@ class Setting:
         """Whether the tiles of that many chips stay in memory once they are programmed."""
         return 2 * self.chip_bytes(placement) * chips <= self.tile_bytes
 
+    @property
+    def room(self) -> int:
+        """Bytes for the tiles of a chip that is at work; those that do not fit are programmed layer by layer."""
+        return self.memory // BANK_SHARE
+
     def chip_bytes(self, placement: frozenset[str]) -> int:
         """Of the tiles of one chip, as products take them."""
-        return BYTES_PER_WEIGHT * self._weights(placement)
+        copies = self.copies.of(placement)
+        found = 0
+        for name in placement:
+            matrix, machine = self.graph[name].matrix, self.hardware.for_layer(name)
+            if matrix is not None:
+                found += machine.held_rows(matrix.rows, copies.get(name, 1)) * matrix.cols * matrix.groups
+        return BYTES_PER_WEIGHT * found
 
     @property
     def kept_placements(self) -> int:
@@ -265,15 +276,25 @@ class Scorer:
             if digital
             else self._chips.get(job, lambda: self._programmed(executor, job))
         )
-        for where, feeds in block.calls(self.setting.call_samples, self.setting.batch is not None):
-            samples = where.stop - where.start
-            key = (job.placement, block.digest, block.first)
-            run = partial(executor.prefix, feeds)
-            prefix = run() if digital else self._prefixes.get(key, where.start, run)
-            position = Position(block.first + where.start, count_samples(feeds))
-            for index, outputs in enumerate(executor.finish(prefix, chips, position)):
+        places = list(block.calls(self.setting.call_samples, self.setting.batch is not None))
+        together = 1 if chips.holds_all else self._calls_together(executor)
+        for start in range(0, len(places), together):
+            calls: list[Call] = []
+            for where, feeds in places[start : start + together]:
+                key = (job.placement, block.digest, block.first)
+                run = partial(executor.prefix, feeds)
+                prefix = run() if digital else self._prefixes.get(key, where.start, run)
+                calls.append((prefix, Position(block.first + where.start, count_samples(feeds))))
+            for index, number, outputs in executor.finish_calls(calls, chips):
+                where, samples = places[start + number][0], calls[number][1].samples
+                count = where.stop - where.start
                 # What does not count the samples of the call is left whole, so that it is told from what does.
-                yield index, where, [o[:samples] if counts_samples(o, position.samples) else o for o in outputs]
+                yield index, where, [o[:count] if counts_samples(o, samples) else o for o in outputs]
+
+    def _calls_together(self, executor: HybridExecutor) -> int:
+        """Calls whose tensors between layers fit in memory: what is programmed for a call serves them all."""
+        size = 4 * executor.waiting_elements() * self.setting.call_samples
+        return max(1, self.setting.memory // _WAITING_SHARE // max(size, 1))
 
     @cached_property
     def _network(self) -> HybridExecutor:
@@ -287,7 +308,7 @@ class Scorer:
     def _programmed(self, executor: HybridExecutor, job: Job) -> ProgrammedLayers:
         hardware, seed = self.setting.hardware, self.setting.seed
         if self.setting.is_large:
-            size = self.setting.chip_bytes(job.placement) * len(job.draws)
+            size = min(self.setting.chip_bytes(job.placement) * len(job.draws), self.setting.room)
             self._bank.make_room(size, lambda key: isinstance(key, tuple) and key[1:] == (job.draws, job.t_s))
             give_back_pool()
         corrections: tuple[Mapping[str, Correction], ...] = ()
@@ -305,7 +326,7 @@ class Scorer:
             return self._bank.get((mapping, job.draws, job.t_s), make)
 
         states = [chip_on_demand(executor, hardware, seed, draw, job.t_s) for draw in job.draws]
-        programmed = executor.on_chips(states, hardware, seed, job.draws, kept=kept)
+        programmed = executor.on_chips(states, hardware, seed, job.draws, kept, self.setting.room)
         return replace(programmed, corrections=corrections)
 
     def calibrated(self, executor: HybridExecutor, draw: int, t_s: float) -> Mapping[str, Correction]:
@@ -321,7 +342,9 @@ class Scorer:
             feeds, position = call
             return self._calibrating.get(executor.analog, position.first, partial(executor.prefix, feeds))
 
-        return calibrated(executor, self._digital, setting.hardware, setting.seed, draw, t_s, calls, reads, prefixes)
+        return calibrated(
+            executor, self._digital, setting.hardware, setting.seed, draw, t_s, calls, reads, prefixes, setting.room
+        )
 
     def _observe_digitally(self, executor: HybridExecutor) -> None:
         """Know the moments that outputs of its layers have without errors."""
@@ -366,24 +389,6 @@ class Scorer:
             return self.scores(digital, part)[0]
 
         return self._references.get((block.digest, where.start), made)
-
-
-def counted_positions(output: Array, targets: Array | None) -> npt.NDArray[np.bool_] | None:
-    """Which positions of an output count, by targets of `IGNORED`; None: all of them.
-
-    Args:
-        output: ``(samples, ..., classes)``.
-        targets: of the same samples, or None.
-    """
-    if targets is None or targets.dtype.kind not in "iu" or targets.shape != output.shape[:-1] or output.ndim < 3:
-        return None
-    counted: npt.NDArray[np.bool_] = targets != IGNORED
-    return None if counted.all() else counted
-
-
-def counts_samples(output: object, samples: int) -> bool:
-    """Whether an output of the network is a tensor whose first axis counts these samples; some are scalars or lists."""
-    return isinstance(output, np.ndarray) and output.ndim > 0 and len(output) == samples
 
 
 def job_groups(draws: Sequence[int], most: int) -> list[tuple[int, ...]]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from lhc.errors import DataError
-from lhc.measure.scorer import counts_samples
+from lhc.measure.counted import counts_samples
 from lhc.study.state import Study
 from lhc.support.numbers import time_text
 

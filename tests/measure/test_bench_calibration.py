@@ -91,7 +91,7 @@ def test_what_comes_before_the_analog_layers_runs_once_for_all_chips(monkeypatch
 
     one = bench()
     _ = one.digital_score
-    monkeypatch.setattr("lhc.runtime.executor.run_session", counted)
+    monkeypatch.setattr("lhc.runtime.placed_network.run_session", counted)
     one.measure(frozenset({"second"}), range(4))
     calls, calibrating = -(-200 // one.setting.call_samples), len(one.setting.calibration_calls)
     assert ran.count("r") == calls + calibrating

@@ -8,9 +8,9 @@ import pytest
 
 from lhc.hardware import Hardware
 from lhc.measure.bench import Bench
+from lhc.measure.counted import counted_positions
 from lhc.measure.fisher import _where_counted, output_directions
 from lhc.measure.measurement import SetScores
-from lhc.measure.scorer import counted_positions
 from lhc.models.decoder import write_decoder
 from lhc.models.gguf_file import gguf_decoder
 from lhc.onnx_io import load_model, read_graph
