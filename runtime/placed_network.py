@@ -170,6 +170,7 @@ class PlacedNetwork:
                     self._take(step, walk, products, corrections)
                 yield index, number, [self._tensor(name, walk.tensors) for name in wanted]
                 walk.tensors.clear()
+            del products
 
     def _take(
         self,
@@ -187,8 +188,7 @@ class PlacedNetwork:
 
     def _reads(self) -> Iterable[str]:
         """Every read of a tensor after the first analog layers."""
-        for step in self._steps:
-            yield from read_by(step)
+        return (name for step in self._steps for name in read_by(step))
 
     def _segment(self, stage: Stage, tensors: dict[str, Array]) -> dict[str, Array]:
         if stage.session is None or stage.segment is None:
