@@ -5,7 +5,7 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lhc.hardware.geometry import copies_on, free_copies, split_sizes, tile_rows
+from lhc.hardware.geometry import copies_on, free_copies, held_rows, split_sizes, tile_rows
 
 
 @given(inputs=st.integers(1, 2000), rows=st.integers(1, 300), taken=st.integers(1, 6))
@@ -35,6 +35,8 @@ def test_rows_of_tiles_are_counted_without_making_the_parts() -> None:
             for copies in (1, 3):
                 parts = split_sizes(size, rows)
                 assert tile_rows(size, rows, copies) == sum(-(-copies * part // rows) for part in parts)
+                held = sum(-(-copies * part // rows) * part for part in parts)  # copies in a tile are one sum
+                assert held <= held_rows(size, rows, copies) <= held + tile_rows(size, rows, copies)
             assert copies_on(size, rows, 5) == (5 * rows // parts[0] if parts else 1)
     assert tile_rows(2**40, 256) == 2**32
     assert copies_on(2**40, 256, 3) == 3
