@@ -25,7 +25,7 @@ from lhc.runtime.onnx_runtime import onnxruntime
 from lhc.runtime.ort import create_session
 from lhc.runtime.placed_network import PlacedNetwork
 from lhc.runtime.programmed import OnDemand, ProgrammedChip, ProgrammedLayers
-from lhc.runtime.stages import Stage
+from lhc.runtime.stages import NetworkStage
 from lhc.runtime.tensor_types import tensor_types
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ class HybridExecutor(PlacedNetwork):
         for segment, names in cuts:
             # Not a method: who holds himself is freed late, and sessions are large.
             session = None if segment is None else partial(_session, model, models, segment, not self.analog)
-            stages.append(Stage(segment, session, tuple(self._layers[name] for name in names)))
+            stages.append(NetworkStage(segment, session, tuple(self._layers[name] for name in names)))
         super().__init__(model.label, graph, stages, constants, branches)
 
     @property
@@ -184,7 +184,7 @@ class HybridExecutor(PlacedNetwork):
             if tile_set not in remade:
                 make = partial(made, range(len(states)), tile_set)
                 matrices[tile_set] = make() if kept is None else kept(self._mapping(layer, hardware), make)
-        later = {step.tile_set for step in self._steps if not isinstance(step, Stage)}
+        later = {step.tile_set for step in self._steps if not isinstance(step, NetworkStage)}
         first = {layer.tile_set for layer in self._first}
         chips: list[Mapping[str, FastMatrix]] = []
         for n in range(len(states)):

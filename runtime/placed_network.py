@@ -14,7 +14,7 @@ from lhc.onnx_io import Constants
 from lhc.runtime.network_calls import Call, Correcting
 from lhc.runtime.ort import Array, run_session
 from lhc.runtime.programmed import ProgrammedLayers
-from lhc.runtime.stages import Stage, independent, read_by, release, steps, waiting_elements
+from lhc.runtime.stages import NetworkStage, independent, read_by, release, steps, waiting_elements
 from lhc.runtime.stream import Position
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class PlacedNetwork:
         self,
         label: str,
         graph: LayerGraph,
-        stages: Sequence[Stage],
+        stages: Sequence[NetworkStage],
         constants: Constants,
         branches: Sequence[Rewritten],
     ) -> None:
@@ -44,9 +44,9 @@ class PlacedNetwork:
         self._small: dict[str, Array] = {}
         self._first = independent(stages[0].analog)
         dependent = tuple(layer for layer in stages[0].analog if layer not in self._first)
-        self._steps = steps([Stage(None, None, dependent), *stages[1:]])
+        self._steps = steps([NetworkStage(None, None, dependent), *stages[1:]])
         # From here on the network goes on call by call: what it answers may be large.
-        self._last = max((n for n, step in enumerate(self._steps) if not isinstance(step, Stage)), default=0)
+        self._last = max((n for n, step in enumerate(self._steps) if not isinstance(step, NetworkStage)), default=0)
 
     def open(self) -> None:
         """Make the sessions of all digital segments.
@@ -87,7 +87,7 @@ class PlacedNetwork:
         every = [dict(self.prefix(call[0]) if prefixes is None else prefixes(call)) for call in calls]
         # What follows the last analog layer corrects nothing, but may tell of another branch.
         last = None if self._branches or self._stages[-1].analog else -1
-        for stage in (Stage(None, None, self._stages[0].analog), *self._stages[1:last]):
+        for stage in (NetworkStage(None, None, self._stages[0].analog), *self._stages[1:last]):
             every = [self._segment(stage, tensors) for tensors in every]
             for tensors, left in zip(every, waiting, strict=True):
                 release(tensors, left, stage.segment.inputs if stage.segment else ())
@@ -154,7 +154,9 @@ class PlacedNetwork:
         reads, rest = Counter(self._reads()) + Counter(wanted), self._steps[self._last :]
         for index, tiles in enumerate(programmed.chips):
             walks = [
-                _Walk(dict(prefix) | {name: chips[index] for name, chips in found.items()}, reads.copy(), position)
+                _CallOnChip(
+                    dict(prefix) | {name: chips[index] for name, chips in found.items()}, reads.copy(), position
+                )
                 for (prefix, position), found in zip(calls, first, strict=True)
             ]
             for step in self._steps[: self._last]:
@@ -174,13 +176,13 @@ class PlacedNetwork:
 
     def _take(
         self,
-        step: "Stage | AnalogLayer",
-        walk: "_Walk",
+        step: "NetworkStage | AnalogLayer",
+        walk: "_CallOnChip",
         products: "Mapping[str, Products]",
         corrections: Sequence[Correction | None] | None,
     ) -> None:
         """One step of a call on one chip."""
-        if isinstance(step, Stage):
+        if isinstance(step, NetworkStage):
             walk.tensors = self._segment(step, walk.tensors)
         else:
             (walk.tensors[step.output],) = self.run_layer(step, walk.tensors, products, walk.position, corrections)
@@ -190,7 +192,7 @@ class PlacedNetwork:
         """Every read of a tensor after the first analog layers."""
         return (name for step in self._steps for name in read_by(step))
 
-    def _segment(self, stage: Stage, tensors: dict[str, Array]) -> dict[str, Array]:
+    def _segment(self, stage: NetworkStage, tensors: dict[str, Array]) -> dict[str, Array]:
         if stage.session is None or stage.segment is None:
             return tensors
         feeds = {name: tensors[name] for name in stage.segment.inputs}
@@ -235,7 +237,7 @@ class PlacedNetwork:
 
 
 @dataclass(eq=False)
-class _Walk:
+class _CallOnChip:
     """A call on its way through the network, on one chip.
 
     Attributes:
@@ -247,12 +249,12 @@ class _Walk:
     position: Position
 
 
-def _products(step: "Stage | AnalogLayer", tiles: "Mapping[str, Products]") -> "dict[str, Products]":
+def _products(step: "NetworkStage | AnalogLayer", tiles: "Mapping[str, Products]") -> "dict[str, Products]":
     """What a step multiplies by, for all calls: it may be programmed for them."""
-    return {} if isinstance(step, Stage) else {step.tile_set: tiles[step.tile_set]}
+    return {} if isinstance(step, NetworkStage) else {step.tile_set: tiles[step.tile_set]}
 
 
 def _corrections(
-    step: "Stage | AnalogLayer", programmed: ProgrammedLayers, chip: int
+    step: "NetworkStage | AnalogLayer", programmed: ProgrammedLayers, chip: int
 ) -> list[Correction | None] | None:
-    return None if isinstance(step, Stage) else programmed.corrections_of(step.name, chip)
+    return None if isinstance(step, NetworkStage) else programmed.corrections_of(step.name, chip)

@@ -14,13 +14,13 @@ from lhc.runtime.onnx_runtime import onnxruntime
 if TYPE_CHECKING:
     from lhc.runtime.layers import AnalogLayer
 
-__all__ = ["Stage", "independent", "read_by", "release", "steps", "waiting_elements", "written_by"]
+__all__ = ["NetworkStage", "independent", "read_by", "release", "steps", "waiting_elements", "written_by"]
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Stage:
+class NetworkStage:
     """A digital segment, if there is one, and the analog layers that come next.
 
     Attributes:
@@ -43,25 +43,25 @@ def independent(layers: "tuple[AnalogLayer, ...]") -> "tuple[AnalogLayer, ...]":
     return tuple(layer for layer in layers if written.isdisjoint((layer.activation, *layer.digital_inputs)))
 
 
-def steps(stages: Sequence[Stage]) -> "list[Stage | AnalogLayer]":
+def steps(stages: Sequence[NetworkStage]) -> "list[NetworkStage | AnalogLayer]":
     """Segments, which their stages stand for, and analog layers, in their order."""
-    found: list[Stage | AnalogLayer] = []
+    found: list[NetworkStage | AnalogLayer] = []
     for stage in stages:
         found += [stage] if stage.segment else []
         found += stage.analog
     return found
 
 
-def read_by(step: "Stage | AnalogLayer") -> Sequence[str]:
+def read_by(step: "NetworkStage | AnalogLayer") -> Sequence[str]:
     """Names of the tensors that a step reads."""
-    if isinstance(step, Stage):
+    if isinstance(step, NetworkStage):
         return step.segment.inputs if step.segment else ()
     return (step.activation, *step.digital_inputs)
 
 
-def written_by(step: "Stage | AnalogLayer") -> Sequence[str]:
+def written_by(step: "NetworkStage | AnalogLayer") -> Sequence[str]:
     """Names of the tensors that a step writes."""
-    if isinstance(step, Stage):
+    if isinstance(step, NetworkStage):
         return step.segment.outputs if step.segment else ()
     return (step.output,)
 
@@ -75,7 +75,7 @@ def release(tensors: dict[str, T], waiting: Counter[str], read: Iterable[str]) -
 
 
 def waiting_elements(
-    before: Iterable[str], later: "Sequence[Stage | AnalogLayer]", last: int, graph: LayerGraph
+    before: Iterable[str], later: "Sequence[NetworkStage | AnalogLayer]", last: int, graph: LayerGraph
 ) -> int:
     """Most elements of a sample that are held between the first ``last`` steps; those of unknown size count nothing.
 
