@@ -208,8 +208,10 @@ class LayerEffects:
     ) -> dict[str, Tensor]:
         """Gradients at the outputs of the layers that the answer depends on, by the layer's name."""
         outputs = {one.product.layer.name: tensors[one.product.output] for one in noisy}
+        # The gradient of this sum is the vector, bit for bit; to check one that it is given torch imports sympy.
+        along = (tensors[self._output] * vector).sum()
         found: Sequence[Tensor | None] = torch.autograd.grad(
-            tensors[self._output], list(outputs.values()), vector, retain_graph=True, allow_unused=True
+            along, list(outputs.values()), retain_graph=True, allow_unused=True
         )
         return {name: g.float() for name, g in zip(outputs, found, strict=True) if g is not None}
 

@@ -57,10 +57,13 @@ __all__ = [
     "METRICS",
     "FisherSensitivity",
     "Floats",
+    "chunks",
     "column_damages",
     "fisher_sensitivity",
+    "layer_effects",
     "output_directions",
     "programmed_chips",
+    "with_gradients",
 ]
 
 METRICS = ("kl", "nmse")
@@ -118,8 +121,8 @@ def fisher_sensitivity(
             " measure they are measured in any"
         )
     effects: dict[str, Effects] = {}
-    for chunk in _chunks(graph, names, bench.draws, bench.setting.tile_bytes):
-        effects.update(_effects(bench, graph, chunk))
+    for chunk in chunks(graph, names, bench.draws, bench.setting.tile_bytes):
+        effects.update(layer_effects(bench, graph, chunk))
     layers: dict[str, Sensitivity] = {}
     unreached: list[str] = []
     scale = 0.5 / (bench.samples * DIRECTIONS)
@@ -164,7 +167,7 @@ def column_damages(bench: Bench, graph: LayerGraph, names: Sequence[str]) -> dic
     """
     found: dict[str, Floats] = {}
     chips = bench.draws if bench.hardware.is_stochastic else 1
-    for chunk in _chunks(graph, names, chips, bench.setting.tile_bytes):
+    for chunk in chunks(graph, names, chips, bench.setting.tile_bytes):
         network = _network(bench, graph, chunk, chips)
         for where, feeds in _blocks(bench, graph):
             bench.running.check_time()
@@ -233,7 +236,7 @@ def _towards_classes(p: Floats, signs: Array) -> Floats:
     return directions
 
 
-def _chunks(graph: LayerGraph, names: Sequence[str], states: int, memory: int) -> Iterator[list[str]]:
+def chunks(graph: LayerGraph, names: Sequence[str], states: int, memory: int) -> Iterator[list[str]]:
     """Layers of which so many states of the tiles, and the gradients, fit in this memory together.
 
     Those that share tiles stay together.
@@ -254,8 +257,13 @@ def _chunks(graph: LayerGraph, names: Sequence[str], states: int, memory: int) -
         yield chunk
 
 
-def _effects(bench: Bench, graph: LayerGraph, names: Sequence[str]) -> "dict[str, Effects]":
-    """Effects of these layers, summed over all samples, by the first of those that share tiles."""
+def layer_effects(
+    bench: Bench, graph: LayerGraph, names: Sequence[str], network: "LayerEffects | None" = None
+) -> "dict[str, Effects]":
+    """Effects of these layers, summed over all samples, by the first of those that share tiles.
+
+    ``network``: with the tiles of all draws; made where it is needed by default.
+    """
     from lhc.runtime.differentiable_effects import Effects
 
     firsts = [group[0] for group in graph.tied(names)]
@@ -268,7 +276,6 @@ def _effects(bench: Bench, graph: LayerGraph, names: Sequence[str]) -> "dict[str
         "directions": DIRECTIONS,
     }
     total = np.zeros((len(firsts), 2 * chips + 1))
-    network: LayerEffects | None = None
     for where, feeds in _blocks(bench, graph):
         facts = bench.kept.samples(where)
         found = bench.kept.find(shared, facts)
@@ -284,7 +291,17 @@ def _effects(bench: Bench, graph: LayerGraph, names: Sequence[str]) -> "dict[str
 
 
 def _network(bench: Bench, graph: LayerGraph, names: Sequence[str], chips: int) -> "LayerEffects":
-    """The network with gradients and programmed tiles, once it is seen to compute what onnxruntime does."""
+    """The network with gradients and programmed tiles."""
+    network = with_gradients(bench, graph, names)
+    programmed = programmed_chips(bench, graph, names, range(chips))
+    if bench.setting.is_large:
+        give_back_pool()
+    network.program(*programmed)
+    return network
+
+
+def with_gradients(bench: Bench, graph: LayerGraph, names: Sequence[str]) -> "LayerEffects":
+    """The network with gradients, once it is seen to compute what onnxruntime does."""
     from lhc.runtime.differentiable_effects import LayerEffects
 
     if bench.setting.is_large:  # sessions that only answer are large beside gradients
@@ -292,10 +309,6 @@ def _network(bench: Bench, graph: LayerGraph, names: Sequence[str], chips: int) 
     network = LayerEffects(bench.model, graph, bench.hardware, names, bench.output_name)
     fixed = static_batch(bench.model)
     network.check_parity(next(bench.blocks() if fixed else bench.task.blocks(parity_samples(graph)))[1])
-    programmed = programmed_chips(bench, graph, names, range(chips))
-    if bench.setting.is_large:
-        give_back_pool()
-    network.program(*programmed)
     return network
 
 

@@ -1,12 +1,14 @@
 """How long a measurement will take: a small piece of it is timed, and multiplied.
 
 A unit of work is a few chips of one placement on one block of samples. Its time is that of programming the chips, and
-that of running the network, which grows with the samples; both are timed on a few samples for a few of the placements.
+that of running the network, which grows with the samples; both are timed on a few samples and one chip for a few of the
+placements (chips that are measured together take no longer each).
 The first run of anything, which loads libraries and opens sessions, is left out.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING
 
@@ -14,9 +16,9 @@ import numpy as np
 
 from lhc.errors import ModelError
 from lhc.measure.bench import Bench
-from lhc.measure.fisher import fisher_sensitivity, programmed_chips
+from lhc.measure.fisher import chunks, layer_effects, programmed_chips, with_gradients
 from lhc.measure.hilal_curvature import BATCH, curvatures
-from lhc.measure.scorer import Job, Scorer, job_groups
+from lhc.measure.scorer import Job, Scorer
 from lhc.options.subjects import RankingMethod
 from lhc.options.training import TrainingOptions
 from lhc.passes.trained_walks import RETRAINING_STRATEGIES, LionHeartOriginal, rounds_of, walk_settings
@@ -44,8 +46,6 @@ __all__ = [
 
 PLACEMENTS = 3
 """Most placements that are timed."""
-_CHIPS = 2
-"""Most chips that are timed together; more of them take no longer each."""
 _FEW, _MORE = 4, 16
 """Samples of what is timed twice."""
 _TIMED = 2
@@ -144,21 +144,16 @@ def evaluation_step(
 
 
 def _timed(bench: Bench, placement: frozenset[str]) -> Timed:
-    chips = bench.draws if bench.hardware.is_stochastic and placement else 1
-    together = job_groups(range(chips), min(_CHIPS, bench.setting.chips_together(placement)))[0]
-    samples = min(bench.samples, bench.setting.call_samples)
-    block = bench.block(slice(0, samples))
-    scorer = Scorer(bench.setting)
-    # The last chip alone goes first: it loads what is loaded once. Its tiles are programmed anew below.
-    scorer.scores(Job(placement, (bench.draws,), bench.t_s), block)
-    job = Job(placement, together, bench.t_s)
+    block = bench.block(slice(0, min(bench.samples, bench.setting.call_samples)))
+    scorer, job = Scorer(bench.setting), Job(placement, (0,), bench.t_s)
+    # Another chip goes first: it loads what is loaded once.
+    scorer.scores(replace(job, draws=(bench.draws,)), block)
     start = perf_counter()
     scorer.scores(job, block)
     programmed = perf_counter()
     scorer.scores(job, block)
     running = perf_counter() - programmed
-    programming = max(0.0, programmed - start - running)
-    return Timed(programming / len(together), running / samples / len(together))
+    return Timed(max(0.0, programmed - start - running), running / block.samples)
 
 
 def ranking_steps(
@@ -184,17 +179,20 @@ def ranking_steps(
 
 def _prediction_step(bench: Bench, names: Sequence[str]) -> EffortStep:
     """One unit; its time is linear in the samples, and programming is linear in the draws."""
-    chips = bench.draws if bench.hardware.is_stochastic else 1
-    few = replace(bench, draws=_CHIPS)
-    _, together = _seconds(few, lambda small: fisher_sensitivity(small, small.graph, names), (1, _MORE))
-    start = perf_counter()
-    states, _ = programmed_chips(bench, bench.graph, names, range(1))
-    for chip in states:
-        for tile_set in chip:
-            _ = chip[tile_set]
-    programming = perf_counter() - start
-    per_sample = max(0.0, together - min(chips, _CHIPS) * programming) / _MORE
-    return EffortStep("predicting sensitivities", 1, 0, programming * chips + per_sample * bench.samples, shared=False)
+    chips, graph = bench.draws if bench.hardware.is_stochastic else 1, bench.graph
+    programming = running = 0.0
+    programmed_chips(bench, graph, names[:1], range(1))  # loads what is loaded once
+    for chunk in chunks(graph, names, chips, bench.setting.tile_bytes):
+        network = with_gradients(bench, graph, chunk)
+        start = perf_counter()
+        states, corrections = programmed_chips(bench, graph, chunk, range(1))
+        network.program([{tile_set: chip[tile_set] for tile_set in chip} for chip in states], corrections)
+        programming += perf_counter() - start
+        work = partial(layer_effects, graph=graph, names=chunk, network=network)
+        _, taken = _seconds(replace(bench, draws=1), work, (1, _MORE))
+        running += taken
+    seconds = programming * chips + running * bench.samples / _MORE
+    return EffortStep("predicting sensitivities", 1, 0, seconds, shared=False)
 
 
 def curvature_step(bench: Bench, names: Sequence[str]) -> EffortStep:
