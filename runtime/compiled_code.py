@@ -10,19 +10,20 @@ they have changed since. A cache that cannot be read or written costs seconds at
 """
 
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal, ParamSpec, TypeVar, cast
 
 import numba
 from numba import njit
-from numba.core import config
+from numba.core import config, event
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLocator
 from numba.core.registry import cpu_target
 
 from lhc.runtime.environment import code_digest
 from lhc.support.files import default_work_dir
+from lhc.support.garbage import uncollected
 from lhc.support.version import VERSION
 
 __all__ = ["compiled", "compiled_folder"]
@@ -36,20 +37,40 @@ def compiled(
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Compile a function when it is first called, or take its code from the user's cache.
 
-    It runs without Python's lock, and divides by zero as numpy does. An ``inner`` one is called by others alone, which
-    saves a third of the time that compiling takes. One ``within`` is put into what calls it: a call of a small function
-    with some tuples takes longer than its work. With ``NUMBA_BOUNDSCHECK`` set its code is neither
-    kept nor looked for: numba does not tell code that checks its indices from code that does not.
+    It runs without Python's lock, and divides by zero as numpy does. An ``inner`` one is called by others alone, and
+    kept within their code, which saves a third of the time that compiling takes. One ``within`` is put into what calls
+    it: a call of a small function with some tuples takes longer than its work. With ``NUMBA_BOUNDSCHECK`` set its code
+    is neither kept nor looked for: numba does not tell code that checks its indices from code that does not.
     """
 
     def decorated(function: Callable[P, R]) -> Callable[P, R]:
         wrappers: dict[str, Any] = {"no_cpython_wrapper": inner, "no_cfunc_wrapper": inner, "forceinline": within}
+        _collect_less()
         kernel: Any = njit(nogil=True, error_model="numpy", inline=inline, **wrappers)(function)
-        if config.BOUNDSCHECK is None:  # type: ignore[attr-defined]
+        if not inner and config.BOUNDSCHECK is None:  # type: ignore[attr-defined]
             kernel._cache = _KeptCode(function)  # type: ignore[no-untyped-call]
         return cast("Callable[P, R]", kernel)
 
     return decorated
+
+
+class _Compiling(event.Listener):
+    """No search for garbage while numba compiles; functions that others call are compiled within these."""
+
+    def __init__(self) -> None:
+        self._begun: list[ExitStack] = []
+
+    def on_start(self, event: object) -> None:
+        self._begun.append(ExitStack())
+        self._begun[-1].enter_context(uncollected())
+
+    def on_end(self, event: object) -> None:
+        self._begun.pop().close()
+
+
+@cache
+def _collect_less() -> None:
+    event.register("numba:compile", _Compiling())  # type: ignore[no-untyped-call]
 
 
 def compiled_folder() -> Path:

@@ -21,18 +21,19 @@ from lhc.model import OnnxModel
 from lhc.onnx_io import Constants
 from lhc.runtime.bank import Bank
 from lhc.runtime.cut import Segment, SegmentModels, cut_graph
-from lhc.runtime.onnx_runtime import onnxruntime
 from lhc.runtime.ort import create_session
 from lhc.runtime.placed_network import PlacedNetwork
 from lhc.runtime.programmed import OnDemand, ProgrammedChip, ProgrammedLayers
 from lhc.runtime.stages import NetworkStage
 from lhc.runtime.tensor_types import tensor_types
+from lhc.support.garbage import uncollected
 
 if TYPE_CHECKING:
     from lhc.runtime.fast import FastMatrix
     from lhc.runtime.large_matrix import LargeMatrix
     from lhc.runtime.layers import AnalogLayer
     from lhc.runtime.matrix import AnalogMatrix
+    from lhc.runtime.onnx_runtime import onnxruntime
 
 __all__ = ["HybridExecutor", "Ranges"]
 
@@ -223,14 +224,15 @@ def _analog_layer(
     if not layer.is_candidate or problem is not None or layer.weight is None:
         why = problem.detail if problem else f"{layer.op_type} is not a product"
         raise ModelError(f"{label}: layer {name!r} cannot be analog: {why}")
-    _require_emulation(label)
-    from lhc.runtime.layers import analog_layer
+    with uncollected():
+        _require_emulation(label)
+        from lhc.runtime.layers import analog_layer
 
     users = [c.name for c in graph.candidates if c.weight and c.weight.tile_set == layer.weight.tile_set]
     return analog_layer(node, layer, constants.value(layer.weight.name), users.index(name))
 
 
-def _session(model: OnnxModel, models: SegmentModels, segment: Segment, whole: bool) -> onnxruntime.InferenceSession:
+def _session(model: OnnxModel, models: SegmentModels, segment: Segment, whole: bool) -> "onnxruntime.InferenceSession":
     # All digital is the model as it is: plain onnxruntime, bit for bit.
     return create_session(model.as_file() if whole else models.of(segment), model.label)
 

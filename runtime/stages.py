@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, TypeVar
 from lhc.costs.tensors import elements
 from lhc.graph import LayerGraph
 from lhc.runtime.cut import Segment
-from lhc.runtime.onnx_runtime import onnxruntime
 
 if TYPE_CHECKING:
     from lhc.runtime.layers import AnalogLayer
+    from lhc.runtime.onnx_runtime import onnxruntime
 
 __all__ = ["NetworkStage", "independent", "read_by", "release", "steps", "waiting_elements", "written_by"]
 
@@ -28,11 +28,11 @@ class NetworkStage:
     """
 
     segment: Segment | None
-    open: Callable[[], onnxruntime.InferenceSession] | None
+    open: "Callable[[], onnxruntime.InferenceSession] | None"
     analog: "tuple[AnalogLayer, ...]"
 
     @cached_property
-    def session(self) -> onnxruntime.InferenceSession | None:
+    def session(self) -> "onnxruntime.InferenceSession | None":
         """Made for the first call: some executors only program."""
         return None if self.open is None else self.open()
 

@@ -148,12 +148,6 @@ def _config(command: str) -> inspect.Parameter:
             context.default_map = {**(context.default_map or {}), **values}
         return path
 
-    info = typer.Option(
-        "--config",
-        metavar="F.toml",
-        help="Take options from this file (lhc.toml, or [tool.lhc] of a pyproject.toml); the command line counts more.",
-        is_eager=True,
-        callback=read,
-        rich_help_panel="Output",
-    )
+    text = "Take options from this file (lhc.toml, or [tool.lhc] of a pyproject.toml); the command line counts more."
+    info = typer.Option("--config", metavar="F.toml", help=text, is_eager=True, callback=read, rich_help_panel="Output")
     return _keyword("config", Annotated[Path | None, info], None)

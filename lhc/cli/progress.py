@@ -1,5 +1,6 @@
 """Progress on stderr: a bar with the time left on a terminal, plain lines elsewhere."""
 
+import gc
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -45,6 +46,7 @@ def dry_run(asked: SensitivityOptions | PartitionOptions | RetrainOptions | RunO
 @contextmanager
 def reporter(quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
     """A function ``(what, done, total)`` that shows how far the work is."""
+    gc.enable()
     if quiet:
         yield lambda what, done, total: None
     elif sys.stderr.isatty():

@@ -1,5 +1,6 @@
 """Serve a site to this machine's browser, in the foreground, until Ctrl-C or SIGTERM."""
 
+import gc
 import os
 import secrets
 import signal
@@ -110,6 +111,7 @@ def serve(server: SiteServer, browse: bool, ready: Callable[[str], None], tell: 
         ready: told the address, once a signal ends the server cleanly.
         tell: told where no browser could be opened.
     """
+    gc.enable()  # a command looks for no garbage while it is loaded
     with _until_signalled(), server:
         ready(server.url)
         if browse:
