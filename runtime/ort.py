@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,8 +14,10 @@ import onnx
 from lhc.errors import DataError, ModelError
 from lhc.model import OnnxModel, all_nodes, is_held, producers_of, replace_nodes, subgraphs
 from lhc.onnx_io import beside_data, declared_shape, input_shapes, serialized, stored_array
-from lhc.runtime.onnx_runtime import onnxruntime as ort
 from lhc.support.held_bytes import give_back, large_pieces_apart
+
+if TYPE_CHECKING:  # loaded for the first session: most models are read without one
+    from lhc.runtime.onnx_runtime import onnxruntime as ort
 
 __all__ = [
     "Array",
@@ -85,12 +87,14 @@ def tensor_infos(model: OnnxModel, outputs: bool = False) -> list[TensorInfo]:
 
 
 @cache
-def _pool() -> ort.InferenceSession:
+def _pool() -> "ort.InferenceSession":
     """Have one pool of memory for all sessions of the process; what gives back its free memory (`give_back_pool`).
 
     A session with a pool of its own keeps what its largest run needed. A network with many analog layers is many
     sessions: 18 GB for a transformer on 40 texts of 384 tokens.
     """
+    from lhc.runtime.onnx_runtime import onnxruntime as ort
+
     memory = ort.OrtMemoryInfo("Cpu", ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, ort.OrtMemType.DEFAULT)
     # No bound. It grows by what is asked for: pieces of powers of two would never be given back.
     ort.create_and_register_allocator(memory, ort.OrtArenaCfg(0, 1, -1, -1))
@@ -103,13 +107,17 @@ def _pool() -> ort.InferenceSession:
 
 def give_back_pool() -> None:
     """Give memory that nothing uses back to the system."""
+    from lhc.runtime.onnx_runtime import onnxruntime as ort
+
     asking = ort.RunOptions()
     asking.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
     _pool().run(None, _NOTHING, asking)
     give_back()
 
 
-def _options() -> ort.SessionOptions:
+def _options() -> "ort.SessionOptions":
+    from lhc.runtime.onnx_runtime import onnxruntime as ort
+
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
@@ -119,7 +127,7 @@ def _options() -> ort.SessionOptions:
     return options
 
 
-def create_session(proto: onnx.ModelProto, label: str, packs: bool = True) -> ort.InferenceSession:
+def create_session(proto: onnx.ModelProto, label: str, packs: bool = True) -> "ort.InferenceSession":
     """An onnxruntime session on one CPU thread. Weights in other files are mapped from there.
 
     Args:
@@ -130,6 +138,8 @@ def create_session(proto: onnx.ModelProto, label: str, packs: bool = True) -> or
     Raises:
         ModelError: onnxruntime refuses the model, or it is larger than 2 GiB without its data files.
     """
+    from lhc.runtime.onnx_runtime import onnxruntime as ort
+
     _pool()
     options = _options()
     if not packs:
@@ -199,7 +209,7 @@ def _hint(proto: onnx.ModelProto) -> str:
 
 
 def run_session(
-    session: ort.InferenceSession, outputs: Sequence[str], feeds: Mapping[str, Array], label: str
+    session: "ort.InferenceSession", outputs: Sequence[str], feeds: Mapping[str, Array], label: str
 ) -> list[Array]:
     """Run a session.
 

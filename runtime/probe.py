@@ -68,12 +68,10 @@ def probe(path: Path) -> None:
 
 
 def _folder() -> Path:
-    import onnx
-    import onnxruntime
-
     from lhc.support.files import default_work_dir
+    from lhc.support.installed import version_of
 
-    return default_work_dir() / "opened" / f"onnx-{onnx.__version__}-onnxruntime-{onnxruntime.__version__}"
+    return default_work_dir() / "opened" / f"onnx-{version_of('onnx')}-onnxruntime-{version_of('onnxruntime')}"
 
 
 def _digest(path: Path) -> str | None:

@@ -8,22 +8,22 @@ from lhc.options.terminal_options import InspectOptions
 def inspect(asked: InspectOptions) -> None:
     """Show the placement that a model carries. Measures nothing."""
     from lhc.onnx_io import layer_assignment, nnpa_config, read_plan
-    from lhc.report.json_documents import inspection_document
     from lhc.report.placement_lines import doubts, inspection_footer, verdict_sentence
     from lhc.study.outcome import graph_of_plan, plan_table
     from lhc.study.source import open_model
 
     opened = open_model(asked.model)
-    hints(doubts(opened.model))
+    plan = read_plan(opened.model)
+    hints(doubts(opened.model, plan))
     if asked.layer_assignment is not None:
         setting, value = layer_assignment(opened.model, asked.layer_assignment)
         say(value)
         hint(f"the value of onnxruntime's session.{setting}")
         return
-    plan, nothing = read_plan(opened.model), f"{opened.model.label}: no lhc annotations; 'lhc partition' makes them"
-    if plan is None and asked.fusion is not None:
-        raise UsageError(nothing)
     if plan is None:
+        nothing = f"{opened.model.label}: no lhc annotations; 'lhc partition' makes them"
+        if asked.fusion is not None:
+            raise UsageError(nothing)
         if asked.chosen == "json":
             emit_json({"annotated": False})
         else:
@@ -37,6 +37,8 @@ def inspect(asked: InspectOptions) -> None:
         placed = opened.split_as(plan)
         write(asked.fusion, fusion_csv(placed.model, placed.graph(), plan))
     elif asked.chosen == "json":
+        from lhc.report.json_documents import inspection_document
+
         emit_json(inspection_document(opened, plan))
     else:
         head = verdict_sentence(plan, plan.tiles(graph_of_plan(plan)))

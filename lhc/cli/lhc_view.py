@@ -17,6 +17,6 @@ def view(asked: ViewOptions) -> None:
     notes(renaming_notes(shown.renamed))
     hints(annotation_notes(shown, plan))
     if not has_weights_outside(shown):
-        hints(doubts(shown))
+        hints(doubts(shown, plan))
     server = make_server(netron_site(shown, plan), asked.port)
     serve(server, browse=not asked.no_browser, ready=say, tell=hint)

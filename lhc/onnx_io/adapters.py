@@ -113,7 +113,7 @@ def _product(node: onnx.NodeProto, graph: LayerGraph, constants: Constants) -> t
 
 
 def _weights(
-    form: Product, stored: Array, rank: int, adapter: Adapter, random: np.random.Generator
+    form: Product, stored: Array, rank: int, adapter: Adapter, random: "np.random.Generator"
 ) -> Iterator[onnx.TensorProto]:
     """A and B, as the operator stores its weight."""
     outputs, inputs = form.matrix(stored).shape

@@ -9,7 +9,6 @@ from lhc.costs.units import total
 from lhc.graph import CANDIDATE_OPS
 from lhc.model import OnnxModel
 from lhc.onnx_io import compiled_note, contradictions, read_plan
-from lhc.passes import STRATEGIES
 from lhc.plan import Outcome, Plan
 from lhc.plan.recurrent_steps import first_steps, folded
 from lhc.report.statements import beside, decision_of, digital_layers, never_text, verdict
@@ -208,6 +207,8 @@ def _detail_lines(result: "PartitionResult") -> Iterator[str]:
 
 def _objective_lines(outcome: Outcome | None) -> list[str]:
     """What the search was after; nothing where a rule or the user placed the layers."""
+    from lhc.passes import STRATEGIES
+
     known = None if outcome is None else STRATEGIES.get(outcome.strategy)
     if outcome is None or known is None or not known.searches:
         return []
@@ -273,9 +274,12 @@ def ranking_notes(table: SensitivityTable) -> list[str]:
     return [*([] if table.agreement is None else [str(table.agreement)]), *table.notes]
 
 
-def doubts(model: OnnxModel) -> Iterator[str]:
-    """That a model has changed since it was annotated, or that its annotations contradict each other."""
-    plan = read_plan(model)
+def doubts(model: OnnxModel, plan: Plan | None = None) -> Iterator[str]:
+    """That a model has changed since it was annotated, or that its annotations contradict each other.
+
+    ``plan``: its own, where that was read before.
+    """
+    plan = read_plan(model) if plan is None else plan
     if plan is None:
         return
     compiled = compiled_note(model)

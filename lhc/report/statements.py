@@ -1,12 +1,12 @@
 """What a report says first: the decision, and in a line each how good, how sure, why, and at what cost."""
 
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from lhc.costs import compared
 from lhc.plan import LayerPlan, Outcome, Plan
 from lhc.plan.layer_plan import NEVER_ANALOG
 from lhc.plan.recurrent_steps import folded
-from lhc.report.document import Costs, Report
 from lhc.report.text import (
     budget_for,
     budget_of_chips,
@@ -41,6 +41,9 @@ from lhc.support.numbers import (
     time_text,
 )
 
+if TYPE_CHECKING:
+    from lhc.report.document import Costs, Report
+
 __all__ = [
     "beside",
     "decision",
@@ -67,7 +70,7 @@ def verdict(plan: Plan) -> tuple[str, str]:
     return budget_word(False), "bad"
 
 
-def decision(report: Report) -> str:
+def decision(report: "Report") -> str:
     """What was decided, in one sentence."""
     return f"{decision_of(report.plan, report.tiles)}{beside(report.plan)}"
 
@@ -109,12 +112,12 @@ def beside(plan: Plan) -> str:
     return f" {plan.activation_macs:,} more multiply two activations." if plan.activation_macs and plan.analog else ""
 
 
-def statements(report: Report) -> tuple[tuple[str, str], ...]:
+def statements(report: "Report") -> tuple[tuple[str, str], ...]:
     """Names and sentences, as far as they are known."""
     return tuple(_statements(report))
 
 
-def _statements(report: Report) -> Iterator[tuple[str, str]]:
+def _statements(report: "Report") -> Iterator[tuple[str, str]]:
     plan, outcome = report.plan, report.plan.outcome
     if outcome is not None and plan.layers:
         yield outcome.metric.capitalize(), _quality(plan, outcome)
@@ -249,7 +252,7 @@ def samples_of_front(front: Front | None, outcome: Outcome | None) -> str:
     return "" if found is None else other_samples(found, outcome)
 
 
-def times_of_digital(costs: Costs) -> tuple[str, str]:
+def times_of_digital(costs: "Costs") -> tuple[str, str]:
     """Latency and energy beside those of the all-digital network: ``1.8 times faster``, ``2 times less energy``."""
     whole, digital = costs.total, costs.all_digital
     return (
