@@ -370,6 +370,11 @@ def noisy(z: Any, place: int, noise: Any, tiles: TileSpans, output: int, outputs
     """
     exact, shift = loaded(z, place) + noise, spread(tiles.output_shift)
     value, limit = (exact + shift) - shift, spread(tiles.output_limit)
-    stored(z, place, found(tiles, exact, output, outputs_in_lanes) if tiles.capacitor_count > 0 else value)
+    code = value
+    if tiles.capacitor_count > 0:
+        code = found(tiles, exact, output, outputs_in_lanes)
+        if tiles.rounds > 1:  # told as if steps were alike: what saturates stays beyond the limit until it is clipped
+            code = chosen(magnitude(value), limit, value, code)
+    stored(z, place, code)
     saturated: int = beyond(magnitude(value), limit)
     return saturated

@@ -72,6 +72,18 @@ def test_products_are_converted_by_the_capacitors_of_their_columns(fields: dict[
     assert np.mean(np.abs(alike - wanted) > 1e-5) > 0.5
 
 
+@pytest.mark.parametrize("least_by_rows", [0, 10**9])
+def test_vectors_that_saturate_are_read_again(least_by_rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By both kernels; whether a vector saturates is told as if steps were alike."""
+    monkeypatch.setattr("lhc.runtime.fast.LEAST_BY_ROWS", least_by_rows)
+    fields = {"bound": 0.6, "bound_management": "iterative", "capacitor_mismatch": 0.06}
+    x, hardware = torch.from_numpy(X), machine(adc=adc(**fields), dac=Dac(bits=None))
+    fast, reference = (product(programmed(MATRIX, hardware), x, engine=engine).numpy() for engine in ENGINES)
+    assert np.mean(np.abs(fast - reference) > 1e-4) < 0.01
+    once = machine(adc=adc(**fields | {"bound_management": "none"}), dac=Dac(bits=None))
+    assert np.mean(np.abs(product(programmed(MATRIX, once), x).numpy() - reference) > 0.1) > 0.5
+
+
 def test_matrices_by_rows_and_several_chips_are_those_of_the_other_engine() -> None:
     """The kernel of rows, with devices, noise off: every chip has capacitors of its own, the same at every read."""
 
