@@ -65,7 +65,16 @@ class _Tiles:
         splits = row_splits(matrix, apart=managed)
         straddles = any(tile.straddles for split in splits for tile in split.tiles)
         units, grouped = matrix.tiles[0][0].unit is not None, matrix.groups > 1
-        product = TileProduct.of(io, noise, managed=managed, grouped=grouped, straddles=straddles, units=units)
+        levels = splits[0].tiles[0].levels
+        product = TileProduct.of(
+            io,
+            noise,
+            managed=managed,
+            grouped=grouped,
+            straddles=straddles,
+            units=units,
+            capacitors=0 if levels is None else len(levels),
+        )
         widths = tuple(tile.weights.shape[1] for tile in splits[0].tiles)
         return cls(io, TileGrid(product, len(splits), widths if len(widths) > 1 else ()), splits, matrix.groups)
 
@@ -94,6 +103,12 @@ class _Tiles:
         if self.grid.product.by_output:
             found |= self.tile_arrays("shares", lambda split, tile: shape(tile.shares))
         return found
+
+    def levels(self, *shape: int) -> dict[str, Floats]:
+        """What capacitors of every tile's ADCs add, ``(capacitors, *shape)``."""
+        if not self.grid.product.capacitors:
+            return {}
+        return self.tile_arrays("levels", lambda split, tile: tile.levels.reshape(len(tile.levels), *shape))
 
     def tile_arrays(self, name: str, of_tile: Any) -> dict[str, Floats]:
         """An array of every tile, by the name of its input."""
@@ -168,7 +183,7 @@ def _matmul_call(product: Product, layer: Layer, tiles: _Tiles, library: Library
     return Call(
         matmul_function(library, spec),
         spec.inputs,
-        arrays | tiles.ranges() | tiles.driven(),
+        arrays | tiles.levels(-1) | tiles.ranges() | tiles.driven(),
         tiles.numbers | scalars,
         tensors,
         reads=tiles.grid.rows * tiles.grid.product.reads,
@@ -227,7 +242,7 @@ def _image_arrays(spec: Conv, tiles: _Tiles, shape: tuple[int, ...]) -> dict[str
     channels, kernel = shape[1], shape[2:]
     column = (-1, *(1,) * len(kernel))
     arrays = tiles.tile_arrays("weights", lambda split, tile: image_weights(tile.weights, split, kernel, channels))
-    arrays |= tiles.tile_arrays("scales", lambda split, tile: tile.scales.reshape(column))
+    arrays |= tiles.tile_arrays("scales", lambda split, tile: tile.scales.reshape(column)) | tiles.levels(*column)
     if spec.masked:
         grouped = tiles.groups > 1
         arrays |= tiles.tile_arrays("taps", lambda split, tile: image_taps(split, kernel, channels, grouped))
@@ -245,6 +260,7 @@ def _window_arrays(tiles: _Tiles, held: tuple[Any, ...], taps: int) -> dict[str,
 
     arrays = tiles.tile_arrays("weights", weights) | tiles.driven(orders)
     arrays |= tiles.by_output(lambda values: values[:, None, None] if grouped else values)
+    arrays |= tiles.levels(*((tiles.groups, 1, 1, -1) if grouped else (-1,)))
     if tiles.grid.product.straddles:
         arrays |= tiles.tile_arrays("tile_numbers", lambda split, tile: tile.numbers[:, None])
     return arrays

@@ -41,18 +41,13 @@ def check_compilable(hardware: Hardware) -> None:
     """Refuse a machine with circuits that have no form in a compiled model.
 
     Raises:
-        ModelError: it drives the inputs of a layer in slices, currents of its products depend on weights, or steps of
-            ADCs differ.
+        ModelError: it drives the inputs of a layer in slices, subtracts an offset digitally, or currents of its
+            products depend on weights.
     """
     if hardware.has_currents:
         raise ModelError(
             f"hardware {hardware.name!r} has IR drop, or read noise of products that depends on weights (currents),"
             " which cannot be compiled; 'lhc run' has them"
-        )
-    if hardware.has_mismatch:
-        raise ModelError(
-            f"hardware {hardware.name!r} has ADCs whose steps differ (adc.capacitor_mismatch), which cannot be"
-            " compiled; 'lhc run' has them"
         )
     if hardware.subtracts_offset:
         raise ModelError(

@@ -105,7 +105,9 @@ def _image(op: OpBuilder, library: Library, spec: Conv, v: Values, x: Any) -> An
         function = _tile_conv(library, spec, held, biased)
         touched = None if held is None else touched_channels(held, spec.channels)
         part = x if touched is None else op.Gather(x, _of_all_groups(spec, touched), axis=1, _outputs=["channels"])
-        names = {name: numbered(name, row, grid.rows) for name in ("weights", "scales", "taps", "input_range")}
+        names = {
+            name: numbered(name, row, grid.rows) for name in ("weights", "scales", "levels", "taps", "input_range")
+        }
         given = {**v, **{name: v[full] for name, full in names.items() if full in v}, "x": part}
         if product.noise == "input":
             given["deviates"] = grid.deviates(op, v, row)
@@ -152,7 +154,7 @@ def _tile_conv_body(op: OpBuilder, spec: Conv, held: tuple[Piece, ...], runs: tu
     codes = codes_of(op, product, v, v["x"], v.get("input_range"))
     z = _convolved(op, codes, weights_in_codes(op, v), runs)
     sigma = sigma_of(op, v, _driven(op, spec, held, v)) if spec.masked else None
-    read = outputs_of(op, v, noisy(op, v, z, sigma))
+    read = outputs_of(op, product, v, noisy(op, v, z, sigma))
     scales = scales_of_codes(op, v)
     return _scaled_and_shifted(op, read, scales, v["bias"]) if "bias" in v else op.Mul(read, scales, _outputs=["y"])
 

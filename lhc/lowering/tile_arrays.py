@@ -44,12 +44,14 @@ class Tile:
             ``(groups, outputs of a group)``.
         numbers: which tile an output lies on, ``(groups, outputs of a group)``.
         shares: of constant read noise in the unit of every output, likewise; None where all are 1.
+        levels: of ADCs whose steps differ, see `ProgrammedTile`, ``(bits - 1, groups, outputs of a group)``; else None.
     """
 
     weights: Floats
     scales: Floats
     numbers: np.ndarray
     shares: Floats | None = None
+    levels: Floats | None = None
 
     @property
     def straddles(self) -> bool:
@@ -97,11 +99,13 @@ def _joined(tiles: Sequence[tuple[int, ProgrammedTile]], groups: int) -> Tile:
     scales = np.concatenate([tile.scales * tile.gain.astype(np.float32) for _, tile in tiles])
     numbers = np.concatenate([np.full(len(tile.weights), number) for number, tile in tiles])
     units = [tile.unit for _, tile in tiles if tile.unit is not None]
+    levels = [tile.levels for _, tile in tiles if tile.levels is not None]
     return Tile(
         weights.reshape(groups, -1, weights.shape[1]),
         scales.reshape(groups, -1).astype(np.float32),
         numbers.reshape(groups, -1),
         (1 / np.concatenate(units)).reshape(groups, -1).astype(np.float32) if units else None,
+        np.concatenate(levels, axis=1).reshape(len(levels[0]), groups, -1) if levels else None,
     )
 
 

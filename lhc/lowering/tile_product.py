@@ -5,6 +5,8 @@
     z = codes · w · dac_step / adc_step + sigma / adc_step · N(0, 1)           product and noise
     y = clip(round(z)) · s · adc_step · scale                                  ADC and digital scaling
 
+Where steps of an ADC differ, its code is found bit by bit instead of rounded, as `lhc.hardware.adc_mismatch` has it.
+
 sigma is noise_sigma, or √(noise_sigma² + read_noise² dac_step² Σ driven · codes²) where there is constant read noise.
 Converters are Round and Clip, not QuantizeLinear: onnxruntime takes a model with that for a quantised one, and
 quantises the weights too.
@@ -21,6 +23,7 @@ import onnx_ir as ir
 from onnxscript import OpBuilder
 
 from lhc.hardware.converters import Converters, Scaling
+from lhc.lowering.adc_codes import found_codes
 from lhc.lowering.library import FLOAT, Library, Values, beside, call, reduce_max, sizes, value
 
 __all__ = [
@@ -52,6 +55,7 @@ class TileProduct:
         straddles: the outputs of a group lie on more than one tile, and saturate tile by tile.
         measured: magnitudes of the vectors are given, not computed.
         by_output: read noise is another one in the unit of every output.
+        capacitors: of ADCs whose steps differ; 0 where they are alike.
     """
 
     scaling: Scaling
@@ -62,10 +66,19 @@ class TileProduct:
     straddles: bool
     measured: bool = False
     by_output: bool = False
+    capacitors: int = 0
 
     @classmethod
     def of(
-        cls, io: Converters, noise: Noise, *, managed: bool, grouped: bool, straddles: bool, units: bool
+        cls,
+        io: Converters,
+        noise: Noise,
+        *,
+        managed: bool,
+        grouped: bool,
+        straddles: bool,
+        units: bool,
+        capacitors: int,
     ) -> "TileProduct":
         """That of a layer's converters.
 
@@ -80,7 +93,9 @@ class TileProduct:
         reductions = io.reductions if managed else (1.0,)
         by_output = units and "read_noise" in given
         grouped, straddles = managed and grouped, managed and straddles
-        return cls(io.scaling, tuple(given), noise, reductions, grouped, straddles, by_output=by_output)
+        return cls(
+            io.scaling, tuple(given), noise, reductions, grouped, straddles, by_output=by_output, capacitors=capacitors
+        )
 
     @property
     def measures(self) -> bool:
@@ -106,6 +121,7 @@ class TileProduct:
             "deviates": self.noise == "input",
             "driven": self.by_vector,
             "shares": self.by_output,
+            "levels": self.capacitors > 0,
         }
         return tuple(name for name, needed in wanted.items() if needed)
 
@@ -150,7 +166,7 @@ def _product(op: OpBuilder, library: Library, spec: TileProduct, v: Values) -> A
         if spec.scaling != "vector":
             sigma = op.Mul(sigma, beside(op, driven_by(op, magnitudes), "driven_beside"), _outputs=["sigma_of_driven"])
     z = noisy(op, v, op.MatMul(inputs, weights, _outputs=["z"]), sigma)
-    codes = _managed(op, library, spec, v, z, divisor, weights) if spec.managed else outputs_of(op, v, z)
+    codes = _managed(op, library, spec, v, z, divisor, weights) if spec.managed else outputs_of(op, spec, v, z)
     scales = scales_of_codes(op, v)
     if spec.scaling == "vector":
         # A product of a column and a row: onnxruntime is slow where it repeats short rows.
@@ -255,9 +271,13 @@ def deviates_of(op: OpBuilder, v: Values, number: int, like: Any) -> Any:
     return op.Reshape(own, op.Shape(like), _outputs=["shaped_deviates"])
 
 
-def outputs_of(op: OpBuilder, v: Values, z: Any) -> Any:
+def outputs_of(op: OpBuilder, spec: TileProduct, v: Values, z: Any) -> Any:
     """What the ADC makes of outputs; saturated ones are clipped."""
-    read = op.Round(z, _outputs=["read"]) if "adc_step" in v else z
+    read = z
+    if spec.capacitors:
+        read = found_codes(op, spec.capacitors, v["levels"], z)
+    elif "adc_step" in v:
+        read = op.Round(z, _outputs=["read"])
     # Last: onnxruntime fuses a Clip that follows a Conv, which is slower than the Clip by itself.
     return _clipped(op, read, v["adc_limit"]) if "adc_limit" in v else read
 
@@ -271,8 +291,9 @@ def _clipped(op: OpBuilder, x: Any, limit: Any) -> Any:
 
 def _managed(op: OpBuilder, library: Library, spec: TileProduct, v: Values, z: Any, divisor: Any, weights: Any) -> Any:
     """Output codes after bound management, in units of the first round's: a branch that is taken when it is needed."""
-    first = op.Round(z, _outputs=["first"]) if "adc_step" in v else z
-    over = _saturated(op, spec, v, first)
+    rounded = op.Round(z, _outputs=["first"]) if "adc_step" in v else z
+    over = _saturated(op, spec, v, rounded)
+    first = found_codes(op, spec.capacitors, v["levels"], z) if spec.capacitors else rounded
     count = op.ReduceSum(op.Cast(over, to=FLOAT, _outputs=["saturated_one"]), keepdims=0, _outputs=["count"])
     again = _all_again if spec.grouped else _selected_again
 
@@ -313,10 +334,11 @@ def _read_again(library: Library, spec: TileProduct) -> ir.Function:
         codes = codes_of(op, spec, v, v["x"], v.get("divisor"), v["reduction"])
         sigma = sigma_of_codes(op, v, codes) if spec.by_vector else None
         z = noisy(op, v, op.MatMul(codes, v["weights"], _outputs=["z"]), sigma, v.get("deviates"))
-        read = op.Round(z, _outputs=["reread"]) if "adc_step" in v else z
+        rounded = op.Round(z, _outputs=["reread"]) if "adc_step" in v else z
+        read = found_codes(op, spec.capacitors, v["levels"], z) if spec.capacitors else rounded
         reread = op.Mul(_clipped(op, read, v["adc_limit"]), v["reduction"], _outputs=["in_first_codes"])
         result = op.Where(v["pending"], reread, v["result"], _outputs=["new_result"])
-        return [result, op.And(v["pending"], _saturated(op, spec, v, read), _outputs=["still_pending"])]
+        return [result, op.And(v["pending"], _saturated(op, spec, v, rounded), _outputs=["still_pending"])]
 
     return library.function(
         "ReadAgain",

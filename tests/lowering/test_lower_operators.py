@@ -79,6 +79,7 @@ def _inputs(rng: np.random.Generator, shape: tuple[int, ...], dtype: str) -> Arr
     return x.astype(dtype)
 
 
+SAR = {"kind": "sar", "capacitor_mismatch": 0.03}
 DTYPES = st.sampled_from(["float32", "float32", "float32", "float16", "float64"])
 OPSETS = st.sampled_from([11, 13, 17, 18, 21])
 SEEDS = st.integers(0, 2**32 - 1)
@@ -161,6 +162,8 @@ def machines(draw: st.DrawFn) -> Hardware:
     if draw(st.booleans()) and machine.adc.bits is not None:
         adc |= {"bits": draw(st.sampled_from([None, 6, 8])), "bound": draw(st.sampled_from([0.4, 1.5, 12.0]))}
         adc["bound_management"] = draw(st.sampled_from(["iterative", "none"]))
+        # So few capacitors differ so little that a value on an edge moves by two codes at most.
+        adc |= draw(st.sampled_from([{}, SAR])) if adc["bits"] is not None else {}
     dac: dict[str, Any] = {}
     if draw(st.booleans()) and machine.dac.bits is not None:
         dac |= {"bits": draw(st.sampled_from([None, 5, 8])), "bound": draw(st.sampled_from([0.7, 1.0, 1.5]))}
@@ -315,6 +318,34 @@ def test_faults_of_cells_are_compiled_and_offsets_are_refused() -> None:
         _check(drawn, quiet.model_copy(update={"faults": faults, "devices": devices}), 0)
     with pytest.raises(ModelError, match=r"offsets of ADCs \(faults.column_offset\) cannot be compiled"):
         _check(drawn, quiet.model_copy(update={"faults": Faults(column_offset=0.1)}), 0)
+
+
+@pytest.mark.parametrize("kind", ["MatMul", "Conv", "grouped Conv"])
+@pytest.mark.parametrize("management", ["iterative", "none"])
+@pytest.mark.parametrize("scaling", ["abs_max", "static"])
+def test_adcs_whose_steps_differ_are_compiled(kind: str, management: str, scaling: str) -> None:
+    """Convolutions by windows and as images, groups that straddle tiles; and it makes a difference."""
+    rng, groups = np.random.default_rng(0), 2 if kind == "grouped Conv" else 1
+    x = _inputs(rng, (8, 15) if kind == "MatMul" else (3, 6, 7, 5), "float32")
+    weight = _values(rng, (15, 6) if kind == "MatMul" else (6, 6 // groups, 3, 2), "float32")
+    attributes: dict[str, Any] = {"group": 2} if groups == 2 else {}
+    node = helper.make_node(kind.split()[-1], ["x", "W"], ["y"], name="layer", **attributes)
+    drawn = Drawn(_model(node, x, x.ndim, {"W": weight}, 17), x, kind)
+    adc = {"bits": 7, "bound": 4.0, "bound_management": management, "kind": "sar", "capacitor_mismatch": 0.06}
+    adc |= {"noise": 0.0, "columns_per_adc": 2}
+    base = Hardware.load("lionheart").model_copy(update={"tiles": Tiles(rows=12, cols=4)})
+    base = base.model_copy(update={"dac": base.dac.model_copy(update={"scaling": scaling})})
+    hardware = base.model_copy(update={"adc": base.adc.model_copy(update=adc)})
+    _check(drawn, hardware, 0)
+    model = load_model(drawn.model)
+    ranges = (1.0,) * {"MatMul": 2, "Conv": 3, "grouped Conv": 2}[kind]
+    plan = _plan(model, read_graph(model, sizes=False), hardware, ranges)
+    machines = (
+        hardware,
+        hardware.model_copy(update={"adc": hardware.adc.model_copy(update={"capacitor_mismatch": 0})}),
+    )
+    found, alike = (HybridSession(model, one, plan, seed=0).run(None, {"x": x})[0] for one in machines)
+    assert np.mean(np.abs(found - alike) > ROUNDING * np.abs(found).max()) > 0.3
 
 
 def test_ranges_of_columns_are_compiled() -> None:
