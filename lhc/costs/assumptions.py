@@ -1,9 +1,10 @@
-"""What a machine's costs rest on that no source gives: numbers and simplifications, for reports."""
+"""What a machine's costs rest on that lhc has no source for: numbers and simplifications, for reports."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from lhc.hardware import Assumed, Hardware
+from lhc.hardware import Assumed, Hardware, Known
+from lhc.hardware.costs import Figures
 from lhc.hardware.sections import Section
 
 __all__ = ["Assumption", "assumptions"]
@@ -15,16 +16,17 @@ _EVERYWHERE = (
     ("other operators that multiply", "LSTM, Attention and the like cost their MACs; what is not known costs nothing"),
     ("static power", "unused tiles and idle memories draw nothing"),
 )
+_UNSOURCED = "as the hardware description has it"
 
 
 @dataclass(frozen=True)
 class Assumption:
-    """One thing that is not known.
+    """One thing that is not known, or that the description brings.
 
     Attributes:
         name: path of the field in the hardware description, or what a simplification is about.
         value: of the field, with its unit; empty for simplifications of the model, which cannot be changed.
-        text: why it is taken so.
+        text: why it is taken so, or the source that the description gives.
     """
 
     name: str
@@ -49,7 +51,9 @@ def _numbers(section: Section, path: str) -> Iterator[Assumption]:
         value = getattr(section, name)
         if isinstance(value, Section):
             yield from _numbers(value, f"{path}.{name}")
-        for mark in field.metadata:
-            if isinstance(mark, Assumed):
-                reason = mark.reason if value == field.default else "as the hardware description has it"
-                yield Assumption(f"{path}.{name}", f"{value} {mark.unit}".strip(), reason)
+        mark = next((one for one in field.metadata if isinstance(one, Known | Assumed)), None)
+        own = section.sources.get(name) if isinstance(section, Figures) else None
+        if mark is None or (own is None and isinstance(mark, Known) and value == field.default):
+            continue
+        reason = mark.reason if isinstance(mark, Assumed) and value == field.default else _UNSOURCED
+        yield Assumption(f"{path}.{name}", f"{value} {mark.unit}".strip(), own or reason)

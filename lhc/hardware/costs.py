@@ -1,6 +1,7 @@
 """Costs of a machine: what its cost model needs, every number with its unit and where it comes from.
 
-A number is either known, with its source, or assumed, with the reason; all of them can be changed in YAML.
+A number is either known, with its source, or assumed, with the reason; all of them can be changed in YAML, with a
+source of their own: ``product_ns: {value: 80, source: measured on chip 7}``.
 `lhc.costs` holds the formulas.
 
 Another package adds a cost model in one file: a subclass of `CostSection` for its numbers, and its formulas, registered
@@ -8,21 +9,26 @@ with `lhc.costs.formulas`. Its entry point in the group ``lhc.costs`` has the na
 and leads to the subclass. A description alone never makes lhc import anything that is not installed so.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import (
     BeforeValidator,
     Field,
     GetJsonSchemaHandler,
+    ModelWrapValidatorHandler,
     NonNegativeFloat,
     PositiveFloat,
     PositiveInt,
+    PrivateAttr,
     SerializeAsAny,
+    SerializerFunctionWrapHandler,
     ValidationError,
+    model_serializer,
     model_validator,
 )
-from pydantic_core import CoreSchema, PydanticCustomError
+from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError
 
 from lhc.errors import ConfigError
 from lhc.hardware.sections import Section, moved
@@ -62,11 +68,14 @@ class Assumed:
     reason: str
 
 
+Source = Annotated[str, Field(min_length=1, max_length=500)]
+
+
 class Sourced(Section):
     """A number that the description brings, and where it comes from."""
 
     value: PositiveFloat
-    source: str = Field(min_length=1, max_length=500)
+    source: Source
 
     @model_validator(mode="before")
     @classmethod
@@ -98,7 +107,45 @@ class ChipFigures(Section):
         return self
 
 
-class CostSection(Section):
+class Figures(Section):
+    """Numbers, each by itself or with its source, as ``{value, source}``, in which form it is written again."""
+
+    _sources: dict[str, str] = PrivateAttr(default_factory=dict)
+
+    @property
+    def sources(self) -> Mapping[str, str]:
+        """Where numbers come from that the description brings, by field; of most it does not say."""
+        return self._sources
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _with_sources(cls, given: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:  # noqa: ANN401 - not yet read
+        if not isinstance(given, dict):
+            return handler(given)
+        told = {name: one for name, one in given.items() if isinstance(one, dict) and {"value", "source"} & one.keys()}
+        sources = {name: cls._source(name, one) for name, one in told.items()}
+        made = handler(given | {name: one["value"] for name, one in told.items()})
+        made._sources.update(sources)
+        return made
+
+    @staticmethod
+    def _source(name: str, given: dict[str, object]) -> str:
+        wrong: PydanticCustomError | None = None
+        if given.keys() != {"value", "source"}:
+            wrong = PydanticCustomError("sourced", "write a number, or both value and source, as fields")
+        elif not isinstance(given["source"], str) or not 1 <= len(given["source"]) <= 500:
+            wrong = PydanticCustomError("source", "source is a text of 1 to 500 characters")
+        if wrong is not None:
+            raise ValidationError.from_exception_data("Costs", [InitErrorDetails(type=wrong, loc=(name,), input=given)])
+        return str(given["source"])
+
+    @model_serializer(mode="wrap")
+    def _as_given(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        written: dict[str, Any] = handler(self)
+        return written | {name: {"value": written[name], "source": one} for name, one in self._sources.items()}
+
+
+class CostSection(Figures):
     """Numbers of a cost model; a subclass has a field of each, marked `Known` or `Assumed`.
 
     A subclass gives ``model`` its name, as a Literal and as the default.
@@ -120,7 +167,7 @@ class CostSection(Section):
         return {"anyOf": [handler(section.__pydantic_core_schema__) for section in cls.__subclasses__()]}
 
 
-class Core(Section):
+class Core(Figures):
     """The digital core: an in-order ARMv8 with SIMD, which also feeds the tiles. It runs int8."""
 
     count: Annotated[int, Field(gt=0, le=65536), Known("", "ALPINE's systems have up to 8; LionHeart's has one")] = 1
@@ -176,7 +223,7 @@ class Core(Section):
     """While it waits for a tile or for memory."""
 
 
-class TileCosts(Section):
+class TileCosts(Figures):
     """One tile of the geometry in ``tiles``, with its converters and buffers."""
 
     product_ns: Annotated[PositiveFloat, Known("ns", "ALPINE: 100 ns for 256x256, from a 14 nm PCM chip")] = 100.0
@@ -208,7 +255,7 @@ class TileCosts(Section):
     """Samples between two read-outs of drift compensation, each one product per row and tile."""
 
 
-class Memory(Section):
+class Memory(Figures):
     """Where the weights of digital products lie: in the cache if those of all products fit, else in DRAM."""
 
     cache_bytes: Annotated[PositiveInt, Known("B", "ALPINE's example system: 1 MB of L2")] = 1048576

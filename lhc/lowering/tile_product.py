@@ -5,11 +5,9 @@
     z = codes · w · dac_step / adc_step + sigma / adc_step · N(0, 1)           product and noise
     y = clip(round(z)) · s · adc_step · scale                                  ADC and digital scaling
 
-Where steps of an ADC differ, its code is found bit by bit instead of rounded, as `lhc.hardware.adc_mismatch` has it.
-
 sigma is noise_sigma, or √(noise_sigma² + read_noise² dac_step² Σ driven · codes²) where there is constant read noise.
 Converters are Round and Clip, not QuantizeLinear: onnxruntime takes a model with that for a quantised one, and
-quantises the weights too.
+quantises the weights too. Where steps of an ADC differ, its code is found bit by bit (`lhc.lowering.adc_codes`).
 
 Where a vector can saturate, a branch reads those that do again with s · 2, s · 4, …; docs/emulation.md has the
 formulas. What is constant in them is computed once, when onnxruntime loads the model.

@@ -1,12 +1,13 @@
 """Latency and energy of layers on a core with tiles, against sums by hand."""
 
+import pickle
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
 import pytest
 
-from lhc.costs import SystemCost, cost_of, cost_on_tiles
+from lhc.costs import SystemCost, assumptions, cost_of, cost_on_tiles
 from lhc.errors import ConfigError, ModelError, UsageError
 from lhc.graph import Layer, LayerGraph, MatrixShape, WeightRef, Work
 from lhc.hardware import Adc, AlpineCosts, Hardware, Mapping, Pcm
@@ -291,6 +292,36 @@ def test_assumptions_are_told_and_name_what_was_changed(one: One) -> None:
     assert text == "costs.core.macs_per_cycle = 4.0 MAC/cycle: as the hardware description has it"
     assert any(a.value == "" and a.name == "groups" for a in changed)
     assert "costs.core.clock_ghz" not in found, "it has a source"
+
+
+def test_a_number_brings_its_source_or_is_told_to_have_none() -> None:
+    tile = "{product_ns: {value: 80, source: 'chip 7, 2026'}, io_bytes_per_ns: 8.0}"
+    core = "{add_cycles: {value: 1, source: counted}}"
+    machine = Hardware.parse(f"name: x\ncosts: {{tile: {tile}, core: {core}}}\n", "x")
+    assert isinstance(machine.costs, AlpineCosts)
+    assert machine.costs.tile.product_ns == 80
+    told = [str(one) for one in assumptions(machine)]
+    assert "costs.tile.product_ns = 80.0 ns: chip 7, 2026" in told
+    assert "costs.tile.io_bytes_per_ns = 8.0 B/ns: as the hardware description has it" in told
+    assert "costs.core.add_cycles = 1.0 cycles/element: counted" in told
+    assert not any("buffer_pj_per_byte" in one for one in told), "lhc has a source of its own"
+    again = Hardware.parse(machine.to_yaml(), "y")
+    assert again == machine
+    assert [str(one) for one in assumptions(pickle.loads(pickle.dumps(again)))] == told
+
+
+@pytest.mark.parametrize(
+    ("number", "message"),
+    [
+        ("{value: 80}", r"costs\.tile\.product_ns: write a number, or both value and source"),
+        ("{value: 80, source: a, unit: ns}", "write a number, or both value and source"),
+        ("{value: 80, source: ''}", "source is a text of 1 to 500 characters"),
+        ("{value: -80, source: a}", "must be greater than 0"),
+    ],
+)
+def test_a_source_without_its_number_is_refused(number: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        Hardware.parse(f"name: x\ncosts: {{tile: {{product_ns: {number}}}}}\n", "x")
 
 
 def test_what_has_no_costs_says_so(one: One) -> None:
