@@ -30,6 +30,7 @@ from lhc.runtime.tile_kernels import (
     one_row,
     opened,
     sample_keys,
+    widened,
 )
 from lhc.runtime.window_codes import BlockSpans, ImageSpans, block_spans, convert, drive, prepare
 
@@ -81,6 +82,8 @@ def _read(
                     noise = noise * deviation
                 if tiles.by_output:
                     noise = noise * item(tiles.shares, output + line)
+                if tiles.cell_mismatch > 0:
+                    noise = widened(tiles, noise, loaded(z, line * LANES))
                 if tiles.has_currents:
                     noise = noise * _with_currents(tiles, row, place + m * inputs + line - m, inputs, codes, z, line)
                 noise = noise + item(tiles.offsets, output + line)

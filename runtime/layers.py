@@ -83,6 +83,11 @@ class AnalogLayer(ABC):
                 f"layer {self.name!r} on hardware {hardware.name!r} needs calibration data: its tiles have static input"
                 " ranges; give samples, or a model that was partitioned for this hardware"
             )
+        if multiplies and hardware.adc.cell_mismatch > 0:
+            raise UsageError(
+                f"hardware {hardware.name!r} has noise that depends on outputs (adc.cell_mismatch), which aihwkit's"
+                " tiles have not: the engine reference cannot multiply on it, fast can"
+            )
         if multiplies and hardware.adc.sensing == "voltage":
             raise UsageError(
                 f"hardware {hardware.name!r} senses voltages (adc.sensing), which aihwkit's tiles do not: the engine"

@@ -28,6 +28,7 @@ from lhc.runtime.tile_kernels import (
     noisy,
     opened,
     sample_keys,
+    widened,
 )
 
 __all__ = ["RowMemory", "multiply_rows"]
@@ -160,6 +161,8 @@ def _noise(
                     noise = noise * deviation
                 if tiles.by_output:
                     noise = noise * loaded(tiles.shares, output + m)
+                if tiles.cell_mismatch > 0:
+                    noise = widened(tiles, noise, loaded(z, z0 + m))
                 if tiles.has_currents:
                     noise = noise * _with_currents(rows, tiles, row, weights, place, m, codes, z)
                 noise = noise + loaded(tiles.offsets, output + m)

@@ -29,6 +29,7 @@ class RowConverters:
         output_limit: greatest magnitude in codes that does not count as saturated.
         input_shift, output_shift: what rounds codes, 0 where nothing is quantised.
         noise: standard deviation of the output noise, in output codes.
+        cell_mismatch: of that noise's variance, by 1 over 1 and the output, a share.
         drive_step: what a code stands for in a read, which drives a slice of it where inputs are sliced.
         slices: of codes, by read: ``(2^-l, 2^-h)``, the bits from l to h - 1; none where they are driven at once.
         reads: what an output of each read counts.
@@ -45,6 +46,7 @@ class RowConverters:
     output_limit: float
     output_shift: np.float32
     noise: float
+    cell_mismatch: float
     drive_step: float
     slices: tuple[tuple[float, float], ...]
     reads: tuple[float, ...]
@@ -69,6 +71,7 @@ class RowConverters:
             output_limit=float(INFINITE) if io.adc_saturated is None else io.adc_saturated,
             output_shift=np.float32(0) if io.adc_step is None else ROUNDS,
             noise=io.noise_sigma / output_step,
+            cell_mismatch=hardware.adc.cell_mismatch**2,
             drive_step=driven,
             slices=tuple((0.5**low, 0.5 ** (low + (bits or 0))) for low in lows),
             reads=dac.reads,
@@ -94,6 +97,8 @@ class RowConverters:
             np.float32(self.output_clip),
             np.array(self.reductions, np.float32),
             levels,
+            np.float32(self.cell_mismatch),
+            np.float32(self.output_step),
         )
 
     def in_codes(self, inputs: int) -> tuple[float, float, float, float]:

@@ -8,7 +8,7 @@ import numpy.typing as npt
 from lhc.conductances import Floats
 from lhc.runtime.compiled_code import compiled
 from lhc.runtime.kernels import ROUNDS
-from lhc.runtime.lanes import LANES, WIDE, alike, beyond, chosen, fused, magnitude, signed, spread, spread_word
+from lhc.runtime.lanes import LANES, WIDE, alike, beyond, chosen, fused, magnitude, root, signed, spread, spread_word
 from lhc.runtime.normals import Words, threefry_lanes
 from lhc.runtime.spans import gathered, item, loaded, number, span, stored
 
@@ -28,6 +28,7 @@ __all__ = [
     "one_row",
     "opened",
     "sample_keys",
+    "widened",
 ]
 
 Integers = npt.NDArray[np.int64]
@@ -103,6 +104,7 @@ class ConverterCodes(NamedTuple):
         reductions: of the inputs, by round of bound management.
         levels: half of the levels of noise, of deviation 1 where products have currents; empty without noise. More
             than 4,096 where the outermost one is divided.
+        cell_mismatch, output_step: see `widened`; 0 where cells are alike.
     """
 
     scales_vectors: bool
@@ -112,6 +114,8 @@ class ConverterCodes(NamedTuple):
     output_clip: np.float32
     reductions: Floats
     levels: Floats
+    cell_mismatch: np.float32
+    output_step: np.float32
 
 
 class Digital(NamedTuple):
@@ -177,6 +181,8 @@ class TileSpans(NamedTuple):
     output_shift: np.float32
     output_limit: np.float32
     output_clip: np.float32
+    cell_mismatch: np.float32
+    output_step: np.float32
 
 
 @compiled(inner=True)
@@ -220,6 +226,8 @@ def opened(tiles: PackedTiles, io: ConverterCodes) -> TileSpans:
         io.output_shift,
         io.output_limit,
         io.output_clip,
+        io.cell_mismatch,
+        io.output_step,
     )
 
 
@@ -339,6 +347,14 @@ def deviate(tiles: TileSpans, word: Any) -> Any:
         last = last | (last << one) | (last << spread_word(np.uint32(2)))  # 7, or 0 elsewhere
         place = place + (last & (word >> spread_word(np.uint32(16))))
     return signed(gathered(tiles.levels, 0, place), word)
+
+
+@compiled(inner=True)
+def widened(tiles: TileSpans, noise: Any, z: Any) -> Any:
+    """Noise of products ``z``, in output codes, with what mismatch of cells adds, see `Adc.cell_mismatch`."""
+    one = spread(np.float32(1))
+    size = fused(magnitude(z), spread(tiles.output_step), one)
+    return noise * root(one + spread(tiles.cell_mismatch) / size)
 
 
 @compiled(inner=True)

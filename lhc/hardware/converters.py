@@ -67,7 +67,10 @@ class Converters:
             adc_saturated=_saturated(limit, adc.bound, adc.step),
             noise_sigma=adc.noise,
             read_noise=read_noise,
-            noise_most=math.hypot(adc.noise, read_noise * (dac.clip or 1.0) * math.sqrt(hardware.tiles.rows)),
+            noise_most=math.hypot(
+                adc.noise * math.hypot(1, adc.cell_mismatch),
+                read_noise * (dac.clip or 1.0) * math.sqrt(hardware.tiles.rows),
+            ),
             reductions=_reductions(adc.bound_management == "iterative", dac.step),
         )
 

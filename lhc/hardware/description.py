@@ -1,7 +1,7 @@
 """`Hardware`: the whole description of a machine, from and to YAML and aihwkit."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from glob import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -122,10 +122,9 @@ class Hardware(Machine):
         """Whether products have read noise that depends on weights, or lose along wires, in any layer."""
         return any(machine.currents.by_weight for machine in self._variants())
 
-    @property
-    def subtracts_offset(self) -> bool:
-        """Whether an offset of weights is subtracted behind the ADC, in any layer."""
-        return any(machine.offset > 0 for machine in self._variants())
+    def any_layer(self, has: Callable[[Machine], bool]) -> bool:
+        """Whether any layer's machine has something."""
+        return any(map(has, self._variants()))
 
     @property
     def slices_inputs(self) -> bool:
@@ -185,8 +184,8 @@ class Hardware(Machine):
         """
         if not self.overrides:
             return self
-        machine = self.model_copy(update={"overrides": ()})
         try:
+            machine = self.model_copy(update={"overrides": ()})
             for number, override in enumerate(self.overrides):
                 if override.matches(name):
                     machine = machine.model_copy(update=override.apply(machine, ("overrides", number)))
@@ -355,8 +354,8 @@ class Hardware(Machine):
     def to_rpu_config(self) -> "TorchInferenceRPUConfig":
         """The same tile as an aihwkit configuration for its torch tile.
 
-        Devices that are never programmed (``devices: null``) become a noise model with all effects off; of ``faults``
-        and of columns that are sensed as voltages, in whose unit the ADC stays, a configuration says nothing.
+        Devices that are never programmed (``devices: null``) become a noise model with all effects off; of ``faults``,
+        sensed voltages (the ADC stays in their unit) and mismatch of cells a configuration says nothing.
 
         Raises:
             ConfigError: there are overrides: a configuration describes one layer, see `for_layer`.
@@ -383,8 +382,7 @@ class Hardware(Machine):
 
         Args:
             config: how a tile computes.
-            name: of the machine.
-            description: of the machine.
+            name, description: of the machine.
             source: where the numbers come from.
             t_inference_s: time of inference, in s; aihwkit's configuration has none.
             leave_out: settings that lhc cannot represent and that are to be left out, each with all whose path starts

@@ -46,9 +46,11 @@ class Machine(Section):
     def output_variance(self) -> float:
         """Variance that output noise and rounding of ADCs add to an output, all reads of its inputs counted.
 
-        In units of the product of one full-scale input and one full-scale weight, squared.
+        Mismatch of cells is counted as in outputs of 0, where it is greatest. In units of the product of one full-scale
+        input and one full-scale weight, squared.
         """
-        return (self.adc.noise**2 + self.adc.rounding_variance) * sum(read**2 for read in self.dac.reads)
+        noise = self.adc.noise**2 * (1 + self.adc.cell_mismatch**2)
+        return (noise + self.adc.rounding_variance) * sum(read**2 for read in self.dac.reads)
 
     @property
     def pairs_per_weight(self) -> int:
@@ -148,6 +150,17 @@ class Machine(Section):
             raise ValueError(f"adc.sensing: voltage needs {needed[0]}")
         return self
 
+    @model_validator(mode="after")
+    def _cells_mismatch_in_noise_of_products(self) -> "Machine":
+        wrong = {
+            "compensation.drift: none, whose read-outs do not have it": self.compensation.drift != "none",
+            "adc.sensing: current": self.adc.sensing != "current",
+            "no currents": self.currents.any,
+        }
+        if self.adc.cell_mismatch > 0 and (needed := [what for what, is_so in wrong.items() if is_so]):
+            raise ValueError(f"adc.cell_mismatch needs {needed[0]}")
+        return self
+
     @property
     def offset(self) -> float:
         """What is subtracted behind the ADC, in units of the greatest weight of a tile; 0: nothing."""
@@ -162,8 +175,8 @@ class Machine(Section):
         )  # constant read noise is that of a weight, reference or not
         if self.currents.by_weight or (apart and self.currents.any):
             raise ValueError(
-                "currents are those of one pair a weight: they cannot be given with devices.pair: reference-column"
-                " (but constant read noise) or digital-offset, or with devices.pairs_per_weight"
+                "currents are those of one pair a weight: they cannot be given with devices.pair: reference-column or"
+                " digital-offset, or with devices.pairs_per_weight; constant read noise can be, with reference-column"
             )
         if self.costs is not None and not self.costs.slices:
             raise ValueError(

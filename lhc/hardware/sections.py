@@ -133,6 +133,10 @@ class Adc(Converter):
     noise: float = Field(default=0.0, ge=0)
     """Standard deviation of the normal noise added to every output before the ADC, in units of the
     product of one full-scale input and one full-scale weight."""
+    cell_mismatch: float = Field(default=0.0, ge=0, le=10)
+    """What the mismatch of the cells' capacitors adds to ``noise`` in charge-based tiles, in every product anew: for an
+    output of z, in the same unit, the variance is ``noise``² (1 + ``cell_mismatch``² / (1 + |z|)), as in ASiM (Zhang
+    et al., arXiv 2411.11022; its README and code)."""
     bound_management: Literal["iterative", "none"] = "iterative"
     """``iterative`` halves the inputs of a vector that saturates and reads it again."""
     sensing: Literal["current", "voltage"] = "current"

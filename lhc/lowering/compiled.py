@@ -41,15 +41,20 @@ def check_compilable(hardware: Hardware) -> None:
     """Refuse a machine with circuits that have no form in a compiled model.
 
     Raises:
-        ModelError: it drives the inputs of a layer in slices, subtracts an offset digitally, or currents of its
-            products depend on weights.
+        ModelError: it drives the inputs of a layer in slices, subtracts an offset digitally, currents of its products
+            depend on weights, or output noise on outputs.
     """
     if hardware.has_currents:
         raise ModelError(
             f"hardware {hardware.name!r} has IR drop, or read noise of products that depends on weights (currents),"
             " which cannot be compiled; 'lhc run' has them"
         )
-    if hardware.subtracts_offset:
+    if hardware.any_layer(lambda one: one.adc.cell_mismatch > 0):
+        raise ModelError(
+            f"hardware {hardware.name!r} has noise that depends on outputs (adc.cell_mismatch), which cannot be"
+            " compiled; 'lhc run' has it"
+        )
+    if hardware.any_layer(lambda one: one.offset > 0):
         raise ModelError(
             f"hardware {hardware.name!r} subtracts an offset of weights digitally (devices.pair: digital-offset), which"
             " cannot be compiled; 'lhc run' has it"

@@ -109,7 +109,7 @@ def split(
         )
     if any(plan.hardware.for_layer(name).adc.sensing == "voltage" for name in plan.analog):
         raise ModelError("columns that are sensed as voltages (adc.sensing) have no form in the files of split")
-    if plan.hardware.subtracts_offset:
+    if plan.hardware.any_layer(lambda one: one.offset > 0):
         raise ModelError(
             "an offset that is subtracted digitally (devices.pair: digital-offset) has no form in the files of split;"
             " take another pair"

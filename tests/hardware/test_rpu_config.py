@@ -32,7 +32,9 @@ def _there_and_back(machine: Hardware) -> Hardware:
     kept: dict[str, object] = {name: getattr(machine, name) for name in NOT_IN_AIHWKIT}
     kept["tiles"] = back.tiles.model_copy(update={"count": machine.tiles.count})
     kept["dac"] = back.dac.model_copy(update={n: getattr(machine.dac, n) for n in ("range_quantile", "slice_bits")})
-    kept["adc"] = back.adc.model_copy(update={n: getattr(machine.adc, n) for n in ("range", "sensing")})
+    kept["adc"] = back.adc.model_copy(
+        update={n: getattr(machine.adc, n) for n in ("range", "sensing", "cell_mismatch")}
+    )
     kept["mapping"] = back.mapping.model_copy(
         update={n: getattr(machine.mapping, n) for n in ("cell_bits", "slices", "code")}
     )

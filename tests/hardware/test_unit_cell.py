@@ -154,7 +154,7 @@ def test_a_single_device_is_of_cmo_alone() -> None:
     machine = Hardware.load("reram-cmo")
     assert machine.cells == 256 * 256
     assert machine.currents.constant
-    with pytest.raises(ConfigError, match="but constant read noise"):
+    with pytest.raises(ConfigError, match="constant read noise can be, with reference-column"):
         machine.with_fields({"currents": {"read_noise": 0.01}})
 
 

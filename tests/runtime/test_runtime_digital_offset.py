@@ -177,7 +177,7 @@ def test_training_draws_such_chips() -> None:
         ({"compensation": {"drift": "global-exact"}}, "cannot be given with compensation.drift: global-exact"),
         ({"currents": {"read_noise": 0.1}}, "reference-column or digital-offset"),
         ({"costs": {"model": "diana"}}, "does not count unit cells"),
-        ({"faults": {"stuck_low": 0.1}}, "pairs of devices that are one-sided"),
+        ({"faults": {"stuck_low": 0.1}}, "a weight has one cell of its own"),
     ],
 )
 def test_what_cannot_be_is_refused(fields: dict[str, Any], message: str) -> None:
