@@ -9,6 +9,7 @@ from lhc.hardware import Hardware
 from lhc.options.commands import CompareOptions, PartitionOptions, RobustnessOptions
 from lhc.options.declare import part
 from lhc.options.signature import keywords
+from lhc.report.comparison import Comparison
 from lhc.study.outcome import PartitionResult
 from lhc.study.source import Opened, opened_of
 
@@ -16,7 +17,7 @@ __all__ = ["compare"]
 
 
 @keywords(CompareOptions)
-def compare(options: CompareOptions) -> tuple[PartitionResult, ...]:
+def compare(options: CompareOptions) -> Comparison:
     """What `partition` finds on each of several machines, in the order in which they are given.
 
     Samples, seeds and budget are the same for all; each is judged at its own time of inference, unless one is given.
@@ -32,7 +33,7 @@ def compare(options: CompareOptions) -> tuple[PartitionResult, ...]:
     opened = opened_of(options)
     asked = replace(part(options, PartitionOptions), model=opened)
     results = (partition.of(replace(asked, hardware=machine)) for machine in machines)
-    return tuple(_at_ages(result, opened, options) for result in results)
+    return Comparison(_at_ages(result, opened, options) for result in results)
 
 
 def _at_ages(result: PartitionResult, opened: Opened, options: CompareOptions) -> PartitionResult:

@@ -28,6 +28,7 @@ from lhc.runtime.on_demand import chip_on_demand
 from lhc.runtime.onnx_runtime import onnxruntime
 from lhc.runtime.ort import create_session, run_session
 from lhc.support.files import default_work_dir
+from lhc.support.numbers import time_text
 
 __all__ = ["CompiledModel", "check_compilable", "check_compiled_output", "compile_chips"]
 
@@ -77,7 +78,7 @@ def check_compiled_output(path: Path, model: OnnxModel, force: bool) -> None:
         raise UsageError(f"{path}: exists and is not this network compiled; --force replaces it, or use -o")
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class CompiledModel:
     """A placed model on one chip, as an ordinary ONNX model.
 
@@ -94,6 +95,11 @@ class CompiledModel:
     chip: Chip
     noise: Noise
     data: DataFile | HeldWeights
+
+    def __repr__(self) -> str:
+        at = "before any drift" if self.chip.t_s is None else f"after {time_text(self.chip.t_s)}"
+        named = f"chip {self.chip.draw} of seed {self.chip.seed} {at}, output noise {self.noise}"
+        return f"<CompiledModel: {self.source.label}, {named}>"
 
     @property
     def proto(self) -> onnx.ModelProto:

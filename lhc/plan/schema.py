@@ -284,6 +284,12 @@ class Plan(PlanRecord):
         """A plan with the measured sensitivities put in."""
         return self._with({name: {"sensitivity": found} for name, found in sensitivities.items()})
 
+    def __repr__(self) -> str:
+        candidates = sum(layer.may_be_analog for layer in self.layers)
+        return f"<Plan: {len(self.analog)} of {candidates} products analog on {self.hardware.name}>"
+
+    __str__ = __repr__
+
     def to_yaml(self) -> str:
         """The plan as YAML, to be read, edited and given back."""
         return write_yaml(self.model_dump(mode="json"), width=120)

@@ -6,16 +6,35 @@ from typing import TYPE_CHECKING
 
 from lhc.costs import gains
 from lhc.plan.recurrent_steps import folded
+from lhc.support.notebook import Tabled
 from lhc.support.numbers import drop_range, drop_unit, drop_value, level_text, number_text, share_text, time_text
 from lhc.support.tables import Table
 
 if TYPE_CHECKING:
     from lhc.study.outcome import PartitionResult
 
-__all__ = ["alike", "comparison_footer", "comparison_table", "held_ages", "holding_text", "unlike"]
+__all__ = ["Comparison", "alike", "comparison_footer", "comparison_table", "held_ages", "holding_text", "unlike"]
 
 
 ESTIMATED = "ms, µJ and samples/s are estimates of the cost model"
+
+
+class Comparison(tuple["PartitionResult", ...], Tabled):
+    """What `compare` found, a result a machine."""
+
+    __slots__ = ()
+
+    def as_table(self) -> Table:
+        """One row a machine."""
+        return comparison_table(self)
+
+    @property
+    def summary(self) -> str:
+        """What the rows are beside all digital and to each other, and what the machines leave out."""
+        return comparison_footer(self)
+
+    def __repr__(self) -> str:
+        return f"<Comparison: {'; '.join(f'{one.plan.hardware.name}: {one.summary}' for one in self)}>"
 
 
 def comparison_table(results: "Sequence[PartitionResult]") -> Table:

@@ -29,6 +29,7 @@ from lhc.study.state import Study
 from lhc.study.to_train import ToTrain
 from lhc.study.train import course_of, validation_bench
 from lhc.study.trained_placement import VERIFIES_AFTER, VERIFIES_BEFORE, judging_chips
+from lhc.support.numbers import work_text
 
 if TYPE_CHECKING:  # it loads PyTorch
     from lhc.train.course import Course
@@ -69,7 +70,7 @@ class EffortStep:
     shared: bool = True
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Effort:
     """What a command is going to do."""
 
@@ -88,6 +89,9 @@ class Effort:
     def kept(self) -> int:
         """Units whose results are in the cache."""
         return sum(step.kept for step in self.steps)
+
+    def __repr__(self) -> str:
+        return f"<Effort: {self.units} units of work, about {work_text(self.seconds)}>"
 
     @property
     def seconds(self) -> float:

@@ -58,6 +58,27 @@ def test_the_table_has_a_row_a_machine(cli: Cli, mine: Path) -> None:
     assert [row[-2] in ("", "-") for row in rows[1:]] == [False, True]
 
 
+def test_the_function_gives_the_table_too(mine: Path) -> None:
+    found = lhc.compare(
+        "digits-narrow",
+        hardware=["ideal", mine],
+        samples=60,
+        draws=2,
+        max_draws=2,
+        objective="macs",
+        max_drop="50%",
+        strategy="all-analog",
+        include=["layer2.*"],
+        explain=False,
+    )
+    first, second = found
+    assert repr(found).startswith("<Comparison: ideal: analog ")
+    assert [row[0] for row in found.as_table().rows] == ["ideal", "mine"]
+    assert found.table().splitlines()[0].startswith("machine")
+    assert "mine: costs are not known" in found.summary
+    assert (first.plan.hardware.name, second.plan.hardware.name) == ("ideal", "mine")
+
+
 def test_ages_with_one_calibration_and_a_picture(cli: Cli, mine: Path, tmp_path: Path) -> None:
     plot = tmp_path / "machines.svg"
     machine = Hardware.load(mine)

@@ -11,6 +11,7 @@ from lhc.errors import MissingDependencyError
 from lhc.options.subjects import silent
 from lhc.plan import Sensitivity
 from lhc.results import SensitivityTable
+from lhc.study.effort import Effort, EffortStep
 from lhc.support.notebook import data_frame, in_notebook, plotting
 from lhc.support.tables import FORMATS, Table
 
@@ -122,3 +123,13 @@ def test_sensitivities_are_a_table_in_every_format(by_weights: float | None) -> 
 def test_results_are_short_where_they_are_shown() -> None:
     assert repr(lhc.analyze("digits-narrow")).startswith("<Analysis: ")
     assert len(repr(lhc.analyze("digits-narrow"))) < 200
+    plan = lhc.analyze("digits-narrow").plan
+    assert repr(plan) == str(plan) == "<Plan: 0 of 14 products analog on lionheart>"
+    assert repr(Effort(1, 2, 3, (EffortStep("testing", 4, 1, 65.0),))) == "<Effort: 4 units of work, about 65 s>"
+
+
+@pytest.mark.analog
+def test_a_compiled_model_is_short_where_it_is_shown() -> None:
+    found = repr(lhc.compile("digits-narrow", all_analog=True))
+    assert found.startswith("<CompiledModel: digits-narrow, chip 0 of seed 0 after 1 day, output noise ")
+    assert len(found) < 200
