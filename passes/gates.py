@@ -1,5 +1,6 @@
 """The parity gate as a pass: keep digital what the emulation does not reproduce."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
@@ -30,6 +31,8 @@ class ParityGate(Pass):
         decisions: dict[str, tuple[Placement, Reason, str]] = {}
         for name, error in failed.items():
             by = f"by {error:.2g} of the output's greatest magnitude (allowed {self.tolerance:.0e})"
-            decisions[name] = ("digital", "parity", f"noise-free tiles differ from onnxruntime {by}")
+            why = "its values on these samples are NaN or infinite, or of another shape than onnxruntime's"
+            why = f"noise-free tiles differ from onnxruntime {by}" if math.isfinite(error) else why
+            decisions[name] = ("digital", "parity", why)
         notes = tuple(f"{plan.titles[name]} stays digital: {detail}" for name, (_, _, detail) in decisions.items())
         return PassResult(plan.decide(decisions), notes)

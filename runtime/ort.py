@@ -1,5 +1,6 @@
 """onnxruntime: sessions on one thread, errors a user can act on, tensors observed at run time."""
 
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from copy import deepcopy
@@ -266,16 +267,18 @@ def check_digital(output: Array, name: str) -> None:
 
 
 def relative_error(found: Array, expected: Array) -> float:
-    """Greatest difference relative to the greatest magnitude; infinite where shape or type differ."""
+    """Greatest difference over the greatest magnitude; infinite if shapes or types differ or a value is not finite."""
     if found.shape != expected.shape or found.dtype != expected.dtype:
         return float("inf")
     errors, magnitudes = [0.0], [0.0]
     flat, exact = found.reshape(-1), expected.reshape(-1)
     for start in range(0, flat.size, _WIDE_VALUES):
         part = exact[start : start + _WIDE_VALUES].astype(np.float64)
-        errors.append(np.abs(flat[start : start + _WIDE_VALUES].astype(np.float64) - part).max())
+        with np.errstate(invalid="ignore"):
+            errors.append(np.abs(flat[start : start + _WIDE_VALUES].astype(np.float64) - part).max())
         magnitudes.append(np.abs(part).max())
-    return float(np.max(errors) / (np.max(magnitudes) or 1.0))
+    worst = float(np.max(errors) / (np.max(magnitudes) or 1.0))
+    return worst if math.isfinite(worst) else math.inf
 
 
 def rounding(exact: float, dtype: str) -> float:

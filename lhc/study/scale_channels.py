@@ -145,7 +145,7 @@ def input_vectors(
         tensors: with channels on their last axis.
 
     Raises:
-        DataError: the network does not run on these samples.
+        DataError: the network does not run on these samples, or such a tensor is NaN or infinite.
     """
     samples = 0
     seen: dict[str, list[Floats]] = {tensor: [] for tensor in tensors}
@@ -153,6 +153,7 @@ def input_vectors(
         inner = [tensor for tensor in tensors if tensor not in feeds]
         found = dict(feeds) | observe_tensors(model, inner, feeds)
         for tensor, vectors in seen.items():
+            check_digital(found[tensor], tensor)
             vectors.append(_some(found[tensor].astype(np.float32), counts))
         samples += count_samples(feeds)
         least = min(sum(map(len, vectors)) for vectors in seen.values())
@@ -188,7 +189,7 @@ def chosen_factors(
     """How the channels of an input are scaled for some hardware.
 
     Args:
-        vectors: of it, ``(vectors, channels)``: the first half chooses, the second half judges.
+        vectors: of it, ``(vectors, channels)``: the first half chooses, the second half judges; one does both.
         t_s: seconds after the first read.
 
     Raises:
@@ -219,8 +220,10 @@ def chosen_factors(
             errors.append(tile_error(matrix * s, x / s, machine, weight.devices, seed, t_s))
         return float(np.mean(errors))
 
-    half = len(vectors) // 2
-    choose, judge = vectors[:half], vectors[half:]
+    if not len(vectors):  # zeros alone, whose products are exact
+        return Chosen(SmoothedInput(one.tensor, one.products, None, 0.0, 0.0), None)
+    half = max(1, len(vectors) // 2)
+    choose, judge = vectors[:half], vectors[half:] if len(vectors) > 1 else vectors
     ways: dict[float | None, Floats | None] = {None: None}
     ways |= {exponent: _factors(choose, list(matrices.values()), exponent) for exponent in EXPONENTS}
     errors = {exponent: error(choose, factors) for exponent, factors in ways.items()}

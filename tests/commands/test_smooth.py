@@ -78,6 +78,26 @@ def test_a_network_whose_answers_are_infinite_is_refused() -> None:
         lhc.smooth(model, {"x": X})
 
 
+def test_inputs_of_products_that_are_infinite_are_refused() -> None:
+    """Even where the answers are finite."""
+    model = outlying()
+    gain = next(tensor for tensor in model.graph.initializer if tensor.name == "gain")
+    gain.CopyFrom(numpy_helper.from_array(np.full(K, np.inf, np.float32), "gain"))
+    model.graph.node.append(helper.make_node("Sigmoid", ["y"], ["z"], "bound"))
+    model.graph.output[0].name = "z"
+    with pytest.raises(DataError, match="the digital network gives NaN or infinite values in 'h' on these samples"):
+        lhc.smooth(model, {"x": np.abs(X)})
+
+
+@pytest.mark.parametrize("vectors", [0, 1, 2])
+def test_inputs_that_are_hardly_ever_driven(vectors: int) -> None:
+    x = np.zeros_like(X)
+    x.reshape(-1, K)[:vectors] = X.reshape(-1, K)[:vectors]
+    (found,) = lhc.smooth(outlying(), {"x": x}).inputs
+    assert (found.before > 0) == (vectors > 0)
+    assert (found.exponent is not None) == (vectors > 0)
+
+
 def test_a_product_that_reads_other_channels_than_its_input_has_is_named() -> None:
     """As where a file contradicts itself behind the input, so that it runs up to there."""
     model = load_model(outlying())

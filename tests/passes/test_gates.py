@@ -55,6 +55,14 @@ def test_the_refusal_holds_its_numbers() -> None:
     assert result.notes == (f"a stays digital: {detail}",)
 
 
+@pytest.mark.parametrize("error", [math.inf, math.nan])
+def test_values_that_are_no_numbers_are_named(error: float) -> None:
+    graph, plan = network("a")
+    (row,) = ParityGate({"a": error}, 1e-4).run(graph, plan).plan.layers
+    assert (row.placement, row.reason) == ("digital", "parity")
+    assert row.detail.startswith("its values on these samples are NaN or infinite")
+
+
 def test_forced_layers_are_gated_too() -> None:
     graph, plan = network("a", "b")
     plan = Select(force_analog=("a",)).run(graph, plan).plan
