@@ -14,7 +14,7 @@ from torch.nn import functional
 from lhc.onnx_io.product import ConvGeometry
 from lhc.runtime.differentiable_ops import Function, Operator, integers
 
-__all__ = ["LAYERS", "fused_product"]
+__all__ = ["LAYERS", "convolution", "fused_product"]
 
 _CONV = {1: functional.conv1d, 2: functional.conv2d, 3: functional.conv3d}
 _CONV_TRANSPOSE = {1: functional.conv_transpose1d, 2: functional.conv_transpose2d, 3: functional.conv_transpose3d}
@@ -36,10 +36,15 @@ def _padded(x: Tensor, pads: Sequence[tuple[int, int]], value: float = 0.0) -> T
 
 def _conv(op: Operator, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     geometry = ConvGeometry.of(op.node, tuple(weight.shape[2:]))
-    function = _for_axes(op, _CONV, len(geometry.kernel))
+    _for_axes(op, _CONV, len(geometry.kernel))
+    return convolution(x, weight, bias, geometry)
+
+
+def convolution(x: Tensor, weight: Tensor, bias: Tensor | None, geometry: ConvGeometry) -> Tensor:
+    """A Conv of one to three spatial axes."""
     pads = geometry.padding(tuple(x.shape[2:]))
     even = all(before == after for before, after in pads)
-    return function(
+    return _CONV[len(geometry.kernel)](
         x if even else _padded(x, pads),
         weight,
         bias,

@@ -5,7 +5,6 @@ inputs under the kernel, channels first, as the weight (O, I/groups, \*k) is fla
 """
 
 import warnings
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -17,12 +16,6 @@ from torch.nn import functional
 from lhc.onnx_io.product import ConvGeometry
 
 __all__ = ["padded", "shared", "turned", "window_layout", "window_peaks"]
-
-_MAX_POOL: dict[int, Callable[..., Tensor]] = {
-    1: functional.max_pool1d,
-    2: functional.max_pool2d,
-    3: functional.max_pool3d,
-}
 
 
 def shared(values: npt.NDArray[Any]) -> Tensor:
@@ -56,6 +49,22 @@ def window_layout(image: Tensor, geometry: ConvGeometry) -> tuple[tuple[int, ...
 
 def window_peaks(x: Tensor, geometry: ConvGeometry) -> Tensor:
     """Greatest magnitude in every window of an input, ``(N, groups, *positions)``."""
-    sizes = tuple(x.shape[2:])
-    magnitudes = padded(x.abs().reshape(len(x), geometry.groups, -1, *sizes).amax(2), geometry)
-    return _MAX_POOL[len(sizes)](magnitudes, geometry.kernel, geometry.strides, 0, geometry.dilations)
+    magnitudes = x.abs().reshape(len(x), geometry.groups, -1, *x.shape[2:]).amax(2)
+    peaks = padded(magnitudes, geometry)
+    for axis, (taps, step, stride) in enumerate(
+        zip(geometry.kernel, geometry.dilations, geometry.strides, strict=True), 2
+    ):
+        peaks = _greatest(peaks, axis, taps, step)
+        peaks = peaks[(*(slice(None),) * axis, slice(None, None, stride))]
+    return peaks
+
+
+def _greatest(values: Tensor, axis: int, taps: int, step: int) -> Tensor:
+    """Of so many values, so far apart, from every one on along an axis; pairs of windows make windows twice as long."""
+    reach = 1
+    while reach < taps:
+        more = min(reach, taps - reach)
+        size = values.shape[axis] - more * step
+        values = torch.maximum(values.narrow(axis, 0, size), values.narrow(axis, more * step, size))
+        reach += more
+    return values

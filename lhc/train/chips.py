@@ -1,8 +1,9 @@
 """What a chip does to a weight matrix, drawn anew for every training step.
 
-aihwkit's own device model programs, drifts and reads the scaled weights, tile by tile, so that training meets exactly
-the errors that an evaluation meets: non-zero means, the dependence on conductance, and the gain of drift compensation,
+aihwkit's device model programs, drifts and reads the scaled weights, tile by tile, so that training meets exactly the
+errors that an evaluation meets: non-zero means, the dependence on conductance, and the gain of drift compensation,
 which is measured through a noisy ADC and therefore a few per cent too small. The product itself stays an ordinary one.
+Where evaluations compute its formulas by compiled loops, so does training on the CPU, whatever the matrix's size.
 
 With s the scale of a column (its greatest magnitude on the tile) and w = W / s, a tile realises g·w̃ for w, g being its
 gain. Training uses W + s·e with the error e = g·w̃ - w held constant: the gradient reaches W straight through, and s,
@@ -12,6 +13,7 @@ through which a column with one great weight is punished for the noise it brings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -21,8 +23,9 @@ from lhc.hardware.geometry import split_sizes
 from lhc.hardware.sections import DriftCompensation
 from lhc.hardware.weight_slices import slice_factors, weight_slices
 from lhc.options.training import WeightNoise
+from lhc.runtime.large_matrix import LargeMatrix, computed
 
-__all__ = ["DrawnMatrix", "column_scales", "draw_matrix"]
+__all__ = ["DrawnMatrix", "by_input", "column_scales", "draw_matrix"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +57,12 @@ def column_scales(matrix: Tensor, hardware: Hardware) -> Tensor:
     return greatest / hardware.mapping.omega
 
 
+def by_input(columns: Tensor, inputs: int, hardware: Hardware) -> Tensor:
+    """``(outputs, row splits)`` to ``(outputs, inputs)``."""
+    rows = split_sizes(inputs, hardware.tiles.rows)
+    return torch.cat([columns[:, n : n + 1].expand(-1, size) for n, size in enumerate(rows)], dim=1)
+
+
 def draw_matrix(
     matrix: Tensor, hardware: Hardware, t_s: float, kind: WeightNoise, model: object | None, copies: int = 1
 ) -> DrawnMatrix:
@@ -67,6 +76,8 @@ def draw_matrix(
         hardware: geometry, mapping, converters and training noise.
         model: aihwkit's model of the devices; None where they are perfect.
     """
+    if kind == "devices" and model is not None and _compiled(matrix, hardware):
+        return _draw_compiled(matrix.detach(), hardware, t_s, copies)
     if copies > 1:
         drawn = [draw_matrix(matrix, hardware, t_s, kind, model) for _ in range(copies)]
         parts = zip(*((one.errors, one.calibrated, one.gains) for one in drawn), strict=True)
@@ -91,15 +102,35 @@ def draw_matrix(
     return DrawnMatrix(errors, calibrated, gains)
 
 
+def _compiled(matrix: Tensor, hardware: Hardware) -> bool:
+    """Whether the loops that program large matrices for evaluations can draw the chip."""
+    return matrix.device.type == "cpu" and computed(hardware) and not hardware.faults.any
+
+
+def _draw_compiled(matrix: Tensor, hardware: Hardware, t_s: float, copies: int) -> DrawnMatrix:
+    tiles = LargeMatrix(matrix.numpy(), 1, hardware, "0", copies=copies)
+    tiles.program(int(torch.randint(2**31, ())), 0)
+    first, *others = tiles.reads(t_s, range(1 + (hardware.compensation.reads if hardware.corrects_outputs else 0)))
+    scales = column_scales(matrix, hardware)
+    unit = by_input(torch.where(scales > 0, scales, 1.0), matrix.shape[1], hardware)
+    errors = [(torch.from_numpy(read.weights()) - matrix) / unit for read in (first, *others)]
+    gains = [np.concatenate([tile.gain for tile in row]) for row in first.tiles]
+    splits = [
+        np.mean([gain for gain, start in zip(gains, first.starts, strict=True) if start == split], axis=0)
+        for split in dict.fromkeys(first.starts)
+    ]
+    calibrated = torch.stack(errors[1:] or errors).mean(0)
+    return DrawnMatrix(errors[0], calibrated, torch.from_numpy(np.stack(splits, axis=1)).to(scales))
+
+
 def _draw_slices(
     matrix: Tensor, hardware: Hardware, t_s: float, kind: WeightNoise, model: object | None
 ) -> DrawnMatrix:
     whole = hardware.with_whole_weights()
     parts = [torch.from_numpy(part).to(matrix) for part in weight_slices(matrix.cpu().numpy(), hardware)]
     scales = column_scales(matrix, hardware)
-    rows = torch.tensor(split_sizes(matrix.shape[1], hardware.tiles.rows), device=matrix.device)
-    spread = torch.repeat_interleave(torch.where(scales > 0, scales, 1.0), rows, dim=1)
-    errors, gains = (sum(parts, -matrix)) / spread, torch.zeros_like(scales)
+    unit = by_input(torch.where(scales > 0, scales, 1.0), matrix.shape[1], hardware)
+    errors, gains = (sum(parts, -matrix)) / unit, torch.zeros_like(scales)
     calibrated = errors
     for part, factor in zip(parts, slice_factors(hardware), strict=True):
         drawn = draw_matrix(part, whole, t_s, kind, model)

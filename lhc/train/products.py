@@ -14,7 +14,8 @@ its size has no gradient.
 
 With k copies of the weights on n tiles for a row split, c is the scale times √n / k. Where chips are calibrated, the
 output is corrected as theirs is: each column gets the mean (and deviation) that it has without errors. They are taken
-on every other sample of the batch, at reads of a calibration: those of inference have read noise of their own.
+at reads of a calibration, since those of inference have read noise of their own, and on a part of the vectors: every
+other position along every axis of a convolution's output, of matrix products every other sample of the batch.
 
 Where the hardware's input ranges are static, inputs are clipped to them, and the ranges are trained: a smaller range
 clips more and brings less noise. Left out are what saturates at the ADC and IR drop; evaluations have them.
@@ -33,13 +34,17 @@ from lhc.hardware.sensing import column_totals
 from lhc.onnx_io.product import Product
 from lhc.runtime.chip_calibration import GREATEST_GAIN
 from lhc.runtime.differentiable import OPERATORS
+from lhc.runtime.differentiable_layers import convolution
 from lhc.runtime.differentiable_ops import Operator
 from lhc.runtime.unfold import turned, window_peaks
-from lhc.train.chips import DrawnMatrix, column_scales
+from lhc.train.chips import DrawnMatrix, by_input, column_scales
+from lhc.train.output_noise import with_noise
 
 __all__ = ["TrainingProduct"]
 
 _LEAST_VARIANCE = 1e-24
+_MANY = 4
+"""Positions along an axis of a convolution's output of which every other one will do to correct it."""
 
 
 class TrainingProduct:
@@ -85,10 +90,16 @@ class TrainingProduct:
         matrix = self.form.matrix(weight)
         scales = column_scales(matrix, self._hardware)
         x = self._clipped(x)
-        output = self._product(x, self._realised(weight, scales, self.drawn.errors), bias)
-        peaks = self._peaks(x.detach(), len(matrix))
+        peaks = self._peaks(x.detach())
+        realised, offset = self._realised(matrix, scales, self.drawn.errors), None
         if self._corrects != "none":
-            output = self._corrected(output, x, weight, bias, scales, peaks)
+            gain, offset = self._correction(x.detach(), matrix.detach(), scales.detach(), peaks)
+            realised = realised * gain[:, None]
+            if self.form.window is not None:
+                bias, offset = offset if bias is None else bias + offset, None
+        output = self._product(x, self.form.stored(realised, weight.shape), bias)
+        if offset is not None:
+            output = output + self.form.per_output(offset, output.ndim)
         if self._hardware.currents.read_noise > 0:
             output = output + self._read_noise(x, weight, scales * self.drawn.gains)
         if self._output_variance == 0 and self._input_variance == 0:
@@ -99,8 +110,8 @@ class TrainingProduct:
         # The least keeps the gradient of the root finite where a column is 0.
         return self._with_noise(output, peaks, self.strength * variance.clamp(min=_LEAST_VARIANCE).sqrt())
 
-    def _realised(self, weight: Tensor, scales: Tensor, errors: Tensor) -> Tensor:
-        return weight + self.form.stored(self.strength * self._spread(scales) * errors, weight.shape)
+    def _realised(self, matrix: Tensor, scales: Tensor, errors: Tensor) -> Tensor:
+        return matrix + self.strength * by_input(scales, matrix.shape[1], self._hardware) * errors
 
     def _totals(self, matrix: Tensor, scales: Tensor) -> Tensor:
         """What an output of a tile is in units of its full scale, ``(outputs, row splits)``, or 1 for all."""
@@ -120,48 +131,53 @@ class TrainingProduct:
         """Noise of products; ``scales``: what a full-scale weight is worth, drift compensation included."""
         with torch.no_grad():
             matrix = self.form.matrix(weight).abs()
-            worth = self._spread(scales) * matrix
+            worth = by_input(scales, matrix.shape[1], self._hardware) * matrix
             if self._hardware.currents.constant:
-                worth = self._spread(scales.square()) / self._copies
+                worth = by_input(scales.square(), matrix.shape[1], self._hardware) / self._copies
             worth = self.form.stored(worth, weight.shape)
             power = (self.form.alpha * self._product(x.square(), worth, None)).clamp(min=0)
             return self.strength * self._hardware.currents.read_noise * power.sqrt() * torch.randn_like(power)
 
-    def _corrected(
-        self, output: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None, scales: Tensor, peaks: Tensor
-    ) -> Tensor:
-        """The output with the moments that it has without errors, per column; gain and offset are held constant.
+    @torch.no_grad()
+    def _correction(self, x: Tensor, matrix: Tensor, scales: Tensor, peaks: Tensor) -> tuple[Tensor, Tensor]:
+        """Gain and offset that give every column the moments that it has without errors, ``(outputs,)`` each.
 
         Values are weighted as in `lhc.runtime.chip_calibration`; which of them are padding is not known here.
         """
-        assert self.layer.weight is not None
         assert self.drawn is not None
-        by_sample = x.ndim > 2 or (x.ndim == 2 and not self.form.reads_columns)
-        if by_sample and (bias is None or bias.ndim < 2):
-            x = x[::2]
-            peaks = peaks[::2] if x.ndim > 2 else self._peaks(x, len(scales))
-        with torch.no_grad():
-            calibrated = self._realised(weight, scales, self.drawn.calibrated)
-            found, ideal = (self._product(x, w, bias) for w in (calibrated, weight))
-        axis = self.form.output_axis(found.ndim) % found.ndim
-        vector = len(self.layer.weight.shape) == 1  # the output has no axis for its one column
-        others = [number for number in range(found.ndim) if vector or number != axis]
-        square = peaks.square()
-        square = square.reshape(found.shape if vector else 1) if vector or x.ndim == 1 else square
+        both = torch.stack([self._realised(matrix, scales, self.drawn.calibrated), matrix])
+        values, square = self._some_products(x, both, peaks.square())
         weights = 1 / (square + square.mean()).clamp(min=_LEAST_VARIANCE)
-        total = weights.expand_as(found).sum(others, keepdim=True)
+        total = weights.sum((0, -1), keepdim=True)
 
         def mean(values: Tensor) -> Tensor:
-            return (values * weights).sum(others, keepdim=True) / total
+            return (values * weights).sum((0, -1), keepdim=True) / total
 
-        own, wanted = mean(found), mean(ideal)
+        means = mean(values)
+        own, wanted = means.unbind(2)
         gain = torch.ones_like(own)
         if self._corrects == "affine":
-            spreads = [mean((t - m).square()).sqrt() for t, m in ((found, own), (ideal, wanted))]
-            varies = (spreads[0] > 0) & (spreads[1] > 0)
-            gain = torch.where(varies, spreads[1] / spreads[0].clamp(min=_LEAST_VARIANCE), gain)
+            spread, ideal = mean((values - means).square()).sqrt().unbind(2)
+            varies = (spread > 0) & (ideal > 0)
+            gain = torch.where(varies, ideal / spread.clamp(min=_LEAST_VARIANCE), gain)
             gain = gain.clamp(1 / GREATEST_GAIN, GREATEST_GAIN)
-        return output * gain + (wanted - gain * own)
+        return gain.flatten(), self.form.alpha * (wanted - gain * own).flatten()
+
+    def _some_products(self, x: Tensor, matrices: Tensor, square: Tensor) -> tuple[Tensor, Tensor]:
+        """Products of some vectors with two matrices, ``(samples, groups, 2, outputs, positions)``.
+
+        And of a number that every vector has, ``(samples, groups, 1, 1, positions)``.
+        """
+        assert self.layer.weight is not None
+        window = self.form.window
+        if window is None:
+            found = self._vectors(x)[::2].flatten(0, -2) @ matrices.flatten(0, 1).T
+            return found.view(len(found), 1, 2, -1, 1), square[::2].reshape(-1, 1, 1, 1, 1)
+        steps = tuple(2 if size >= _MANY else 1 for size in square.shape[2:])
+        stored = matrices.view(2, window.groups, -1, *self.layer.weight.shape[1:]).transpose(0, 1).flatten(0, 2)
+        found = convolution(x, stored, None, window.every(steps, tuple(x.shape[2:])))
+        taken = square[(slice(None), slice(None), *(slice(None, None, step) for step in steps))]
+        return found.view(len(x), window.groups, 2, -1, math.prod(found.shape[2:])), taken.flatten(2)[:, :, None, None]
 
     def _reads(self, scales: Tensor) -> Tensor:
         """Per row split, tiles that its copies lie on over the square of the copies, ``(row splits,)``."""
@@ -171,40 +187,26 @@ class TrainingProduct:
         tiles = [math.ceil(self._copies * size / rows) for size in split_sizes(inputs, rows)]
         return torch.tensor(tiles, dtype=scales.dtype, device=scales.device) / self._copies**2
 
-    def _spread(self, columns: Tensor) -> Tensor:
-        """``(outputs, row splits)`` to ``(outputs, inputs)``."""
-        assert self.layer.weight is not None
-        inputs = math.prod(self.layer.weight.shape) // len(columns)
-        rows = split_sizes(inputs, self._hardware.tiles.rows)
-        return torch.repeat_interleave(columns, torch.tensor(rows, device=columns.device), dim=1)
-
     def _clipped(self, x: Tensor) -> Tensor:
         return x if self._range is None else x.clamp(-self._range, self._range)
 
     def _with_noise(self, output: Tensor, peaks: Tensor, deviation: Tensor) -> Tensor:
         """The output with its noise; ``deviation`` per output, for an input scale of 1."""
-        scale = self._scales(peaks)
-        if self.form.window is not None:
-            spread = scale * deviation.reshape(1, -1, *[1] * (output.ndim - 2))
-            return torch.addcmul(output, spread, torch.randn_like(output))
-        rows = turned(scale, self.form.writes_columns)
-        noise = torch.randn((*rows.shape[:-1], len(deviation)), dtype=rows.dtype, device=rows.device) * rows * deviation
-        return output + self.form.alpha * turned(noise, self.form.writes_columns).reshape(output.shape)
+        if self._hardware.dac.scaling != "abs_max":
+            peaks = torch.ones_like(peaks)
+            deviation = deviation if self._range is None else deviation * self._range
+        deviation = deviation * self.form.alpha
+        places = peaks.reshape(-1, peaks.shape[-1]) if self.form.window is None else peaks.flatten(0, 1).flatten(1)
+        outputs_last = self.form.window is None and not self.form.writes_columns and len(deviation) > 1
+        if outputs_last or (places.shape[1] == 1 and self.form.groups == 1):
+            return with_noise(output, peaks.flatten(), deviation[None])
+        return with_noise(output, deviation.repeat(len(places) // self.form.groups), places)
 
-    def _scales(self, magnitudes: Tensor) -> Tensor:
-        """Input scale of vectors by their greatest magnitudes."""
-        if self._hardware.dac.scaling == "abs_max":
-            return magnitudes
-        return torch.ones_like(magnitudes) if self._range is None else self._range.expand_as(magnitudes)
+    def _vectors(self, x: Tensor) -> Tensor:
+        """Input vectors of a product of matrices, in rows."""
+        return x.reshape(1, -1) if x.ndim == 1 else turned(x, self.form.reads_columns)
 
-    def _peaks(self, x: Tensor, outputs: int) -> Tensor:
-        """Greatest magnitude of every input vector, of a shape that goes with the output's.
-
-        ``(samples, outputs or 1, *positions)`` for a convolution, else the output's with one output.
-        """
+    def _peaks(self, x: Tensor) -> Tensor:
+        """Greatest magnitude of every input vector: ``(samples, groups, *positions)`` of a convolution, else by row."""
         window = self.form.window
-        if window is None:
-            rows = x.reshape(1, -1) if x.ndim == 1 else turned(x, self.form.reads_columns)
-            return turned(rows.abs().amax(-1, keepdim=True), self.form.writes_columns)
-        peaks = window_peaks(x, window)
-        return peaks if window.groups == 1 else peaks.repeat_interleave(outputs // window.groups, dim=1)
+        return self._vectors(x).abs().amax(-1) if window is None else window_peaks(x, window)

@@ -227,6 +227,44 @@ def test_gradients_reach_the_weights_straight_through_and_the_scales(build: Buil
     torch.testing.assert_close(product.form.matrix(found), expected, rtol=1e-4, atol=1e-4)
 
 
+def _corrected(build: Build, case: str, errors: Callable[[torch.Tensor], torch.Tensor], kind: str) -> torch.Tensor:
+    """How far the corrected output is from the digital one, relative to its greatest; every first input is 1."""
+    hardware = without_devices(bits=None, noise=0.0)
+    changed = hardware.compensation.model_copy(update={"outputs": kind})
+    noisy, feeds = network(build, case, hardware.model_copy(update={"compensation": changed}))
+    noisy.draw(1.0)
+    (product,) = noisy.analog.values()
+    x = feeds["x"] / np.abs(feeds["x"]).max()
+    x[(slice(None),) * (1 if "left" in case or "conv" in case else x.ndim - 1) + (0,)] = 1
+    matrix = product.form.matrix(torch.tensor(noisy.weights()["w"]))
+    moved = errors(matrix / column_scales(matrix, hardware))
+    product.drawn = DrawnMatrix(moved, moved, torch.ones(len(matrix), 1))
+    product._corrects = kind  # type: ignore[assignment]  # without devices there is nothing to correct
+    with torch.no_grad():
+        found, expected = noisy({"x": x}, "y"), noisy.module({"x": x}, ["y"])["y"]
+    return (found - expected).abs().max() / expected.abs().max()
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_corrections_undo_errors_of_gain(build: Build, case: str) -> None:
+    """Whatever the bias; without gains among the corrections they stay."""
+    assert _corrected(build, case, lambda weights: 0.1 * weights, "affine") < 1e-5
+    assert _corrected(build, case, lambda weights: 0.1 * weights, "offset") > 0.01
+
+
+@pytest.mark.parametrize("case", ["conv of one axis", "matmul", "gemm", "weight on the left", "vector"])
+def test_corrections_undo_what_is_the_same_for_all_vectors(build: Build, case: str) -> None:
+    """An error at an input that is always 1 (of a convolution without pads: at the channel)."""
+
+    def at_first(weights: torch.Tensor) -> torch.Tensor:
+        moved = torch.zeros_like(weights)
+        moved[:, : 3 if case == "conv of one axis" else 1] = 0.3
+        return moved
+
+    assert _corrected(build, case, at_first, "offset") < 1e-5
+    assert _corrected(build, case, at_first, "affine") < 1e-5
+
+
 def test_input_scales_are_held_constant(build: Build) -> None:
     """What an input's gradient is without noise it is with noise, though the noise grows with the greatest input."""
     noisy, feeds = network(build, "conv", without_devices(bits=None, noise=0.5))
