@@ -12,7 +12,7 @@ rows of tiles of their own, which the same inputs drive too; their scales shift 
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -114,17 +114,18 @@ class AnalogMatrix(ProductsByUnit):
                 for tile in _tiles(block):
                     tile.set_input_range(float(value))
         reductions = Converters.of(hardware).reductions
-        for tile in self._tiles():
+        for tile in self._tiles:
             tile.tile.reductions = reductions
             tile.tile.mark_zero_columns()
         self._computed = computed(hardware)
         of_pairs = isinstance(hardware.devices, PairedDevices) and not hardware.devices.plain
         self._by_cell = hardware.faults.any and of_pairs
-        self._totals = [totals_of(tile.tile.weight.detach().numpy(), hardware) for tile in self._tiles()]
-        self._mapped = [tile.tile.weight.detach().numpy().copy() for tile in self._tiles() if hardware.faults.any]
+        self._totals = [totals_of(tile.tile.weight.detach().numpy(), hardware) for tile in self._tiles]
+        self._mapped = [tile.tile.weight.detach().numpy().copy() for tile in self._tiles if hardware.faults.any]
 
-    def _tiles(self) -> Iterator[Any]:
-        return (tile for block in self._blocks for tile in _tiles(block))
+    @cached_property
+    def _tiles(self) -> Sequence[Any]:
+        return [tile for block in self._blocks for tile in _tiles(block)]
 
     def program(self, seed: int, draw: int) -> None:
         """Program all devices anew and measure the baseline of drift compensation; no drift yet.
@@ -137,13 +138,13 @@ class AnalogMatrix(ProductsByUnit):
             self._test(tile, inputs, mapped, index)
             for index, (mapped, (inputs, tile)) in enumerate(zip(self._mapped, self._driven_tiles(), strict=False))
         ]
-        for index, tile in enumerate(self._tiles()):
+        for index, tile in enumerate(self._tiles if self.hardware.adc.capacitor_mismatch > 0 else ()):
             entropy = device_entropy(*self._stream, "adc", index)
             tile.tile.levels = capacitor_levels(self.hardware.adc, len(tile.tile.weight), entropy)
         if self.hardware.devices is None:
             return
         exact = self.hardware.compensation.drift == "global-exact"
-        for index, tile in enumerate(self._tiles()):
+        for index, tile in enumerate(self._tiles):
             if self.hardware.faults.differ:
                 machine = scaled_programming(self.hardware, noise_factor(self.hardware, index, seed, draw))
                 tile.rpu_config.noise_model = machine.to_rpu_config().noise_model
@@ -201,7 +202,7 @@ class AnalogMatrix(ProductsByUnit):
         if self.hardware.devices is None:
             return
         reads = (read,) if read else ()
-        for index, tile in enumerate(self._tiles()):
+        for index, tile in enumerate(self._tiles):
             milliseconds = round(t_s * 1000)
             torch.default_generator.manual_seed(device_seed(*self._stream, "drift", index, milliseconds, *reads))
             if self._computed:
@@ -216,7 +217,7 @@ class AnalogMatrix(ProductsByUnit):
 
     def _product(self, x: Tensor, group: int, unit: Unit) -> Tensor:
         noisy = self.hardware.draws_outputs
-        for index, tile in enumerate(self._tiles()):
+        for index, tile in enumerate(self._tiles):
             tile.tile.reseed = partial(self._seed_noise, unit, group, index) if noisy else None
             if self.hardware.offset:
                 tile.tile.base = (self.hardware.offset * _greatest(tile) / tile.alpha).expand(len(tile.tile.weight))
@@ -229,7 +230,7 @@ class AnalogMatrix(ProductsByUnit):
             assert total is not None
             return total / self.copies
         finally:
-            for tile in self._tiles():
+            for tile in self._tiles:
                 tile.tile.reseed = tile.tile.base = None
 
     def _seed_noise(self, unit: Unit, group: int, tile: int, round_: int) -> None:

@@ -11,6 +11,7 @@ all-zero weight column of a tile give 0 (aihwkit would put out noise as large as
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -18,7 +19,6 @@ from aihwkit.simulator.parameters.enums import NoiseManagementType, WeightNoiseT
 from aihwkit.simulator.parameters.io import IOParameters
 from aihwkit.simulator.tiles.analog_mvm import AnalogMVM
 from aihwkit.simulator.tiles.torch_tile import TorchSimulatorTile
-from aihwkit.simulator.tiles.utils import UniformQuantize
 from torch import Tensor
 
 from lhc.conductances import Floats
@@ -130,19 +130,31 @@ class PerVectorMVM(AnalogMVM):  # type: ignore[misc]  # aihwkit is untyped
         Args:
             levels: of ADCs whose steps differ, see `lhc.hardware.adc_mismatch`.
         """
-        if offset is not None:
-            out_values += offset
         bound = io_pars.out_bound if io_pars.out_bound > 0 else float("inf")
-        if io_pars.out_noise > 0:
-            out_values += io_pars.out_noise * torch.randn_like(out_values)
-        if io_pars.out_res > 0:
-            exact = out_values
-            out_values = UniformQuantize.apply(out_values, io_pars.out_res, io_pars.out_bound, False)
-        saturated = (out_values.abs() > bound).any(dim=1)
-        if levels is not None:
-            step = 2 * io_pars.out_bound * io_pars.out_res
-            out_values = step * torch.from_numpy(found_codes((exact.detach() / step).numpy(), levels))
-        return saturated, out_values.clamp(min=-bound, max=bound)
+        output, alike = cls.converted(out_values, io_pars, offset, levels)
+        return (alike.abs() > bound).any(dim=1), output.clamp(min=-bound, max=bound)
+
+    @staticmethod
+    def converted(
+        values: Tensor, io: IOParameters, offset: Tensor | None, levels: Floats | None
+    ) -> tuple[Tensor, Tensor]:
+        """What an ADC gives that never saturates, with its noise; and what one does whose steps are alike.
+
+        Args:
+            values: are overwritten; others as of `_finalize_output`.
+        """
+        if offset is not None:
+            values += offset
+        if io.out_noise > 0:
+            values += io.out_noise * torch.randn_like(values)
+        if io.out_res <= 0:
+            return values, values
+        step = 2 * io.out_bound * io.out_res
+        exact = values / step
+        alike = exact.round().mul_(step)
+        if levels is None:
+            return alike, alike
+        return step * torch.from_numpy(found_codes(exact.detach().numpy(), levels)), alike
 
 
 class PerVectorTile(TorchSimulatorTile):  # type: ignore[misc]
@@ -217,7 +229,11 @@ class PerVectorTile(TorchSimulatorTile):  # type: ignore[misc]
 
         The DAC takes 1 as its greatest code, and the product of the unit matrix is the weights.
         """
-        driven = PerVectorMVM._prepare_input(torch.ones(1, 1), torch.ones(1, 1), True, False, self._f_io)
-        output = (self.weight.detach().T * driven).contiguous()
-        _, output = PerVectorMVM._finalize_output(output, self._f_io, offset=self.offset, levels=self.levels)
+        output = (self.weight.detach() * self._greatest_code).T.contiguous()
+        output, _ = PerVectorMVM.converted(output, self._f_io, self.offset, self.levels)
         return output if self.live is None else output * self.live
+
+    @cached_property
+    def _greatest_code(self) -> float:
+        """What the DAC makes of 1."""
+        return float(PerVectorMVM._prepare_input(torch.ones(1, 1), torch.ones(1, 1), True, False, self._f_io))

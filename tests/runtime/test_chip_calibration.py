@@ -248,7 +248,7 @@ def test_copies_that_are_programmed_alike_are_seen() -> None:
     def variance(copies: int, alike: bool = False) -> float:
         matrix = programmed(weight, hardware, copies=copies)
         with torch.inference_mode():
-            for tile in matrix._tiles() if alike else ():
+            for tile in matrix._tiles if alike else ():
                 tile.tile.weight[:, 100:200] = tile.tile.weight[:, :100]
         error = (matrix.programmed().weights() - weight).ravel()
         common = np.polyval(np.polyfit(weight.ravel(), error, 1), weight.ravel())
