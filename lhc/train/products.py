@@ -118,7 +118,7 @@ class TrainingProduct:
         if self._hardware.adc.sensing == "current":
             return scales.new_ones(1)
         rows = split_sizes(matrix.shape[1], self._hardware.tiles.rows)
-        weights = matrix / self._spread(torch.where(scales > 0, scales, 1.0))
+        weights = matrix / by_input(torch.where(scales > 0, scales, 1.0), matrix.shape[1], self._hardware)
         parts = torch.split(weights, rows, dim=1)
         return torch.stack([column_totals(part, self._hardware) for part in parts], dim=1)
 
