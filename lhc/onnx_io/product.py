@@ -77,9 +77,9 @@ class ConvGeometry:
         """The same for an image that has its padding."""
         return replace(self, pads=((0, 0),) * len(self.pads), auto_pad="NOTSET")
 
-    def every(self, steps: tuple[int, ...], sizes: tuple[int, ...]) -> "ConvGeometry":
+    def every(self, step: int, sizes: tuple[int, ...]) -> "ConvGeometry":
         """The same at every so many-th position along every axis, for inputs of these sizes."""
-        strides = tuple(stride * step for stride, step in zip(self.strides, steps, strict=True))
+        strides = tuple(stride * step for stride in self.strides)
         return replace(self, strides=strides, pads=self.padding(sizes), auto_pad="NOTSET")
 
     def padding(self, sizes: tuple[int, ...]) -> tuple[tuple[int, int], ...]:

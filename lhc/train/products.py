@@ -15,7 +15,7 @@ its size has no gradient.
 With k copies of the weights on n tiles for a row split, c is the scale times √n / k. Where chips are calibrated, the
 output is corrected as theirs is: each column gets the mean (and deviation) that it has without errors. They are taken
 at reads of a calibration, since those of inference have read noise of their own, and on a part of the vectors: every
-other position along every axis of a convolution's output, of matrix products every other sample of the batch.
+other position along every axis of a convolution's output where these are many, else every other sample of the batch.
 
 Where the hardware's input ranges are static, inputs are clipped to them, and the ranges are trained: a smaller range
 clips more and brings less noise. Left out are what saturates at the ADC and IR drop; evaluations have them.
@@ -43,8 +43,8 @@ from lhc.train.output_noise import with_noise
 __all__ = ["TrainingProduct"]
 
 _LEAST_VARIANCE = 1e-24
-_MANY = 4
-"""Positions along an axis of a convolution's output of which every other one will do to correct it."""
+_MANY = 16
+"""Positions along every axis of a convolution's output of which every other one will do to correct it."""
 
 
 class TrainingProduct:
@@ -173,11 +173,13 @@ class TrainingProduct:
         if window is None:
             found = self._vectors(x)[::2].flatten(0, -2) @ matrices.flatten(0, 1).T
             return found.view(len(found), 1, 2, -1, 1), square[::2].reshape(-1, 1, 1, 1, 1)
-        steps = tuple(2 if size >= _MANY else 1 for size in square.shape[2:])
+        sizes = square.shape[2:]
+        step, every = (2, 1) if min(sizes) >= _MANY else (1, 2)
+        x, places = x[::every], (slice(None, None, every), slice(None), *(slice(None, None, step),) * len(sizes))
         stored = matrices.view(2, window.groups, -1, *self.layer.weight.shape[1:]).transpose(0, 1).flatten(0, 2)
-        found = convolution(x, stored, None, window.every(steps, tuple(x.shape[2:])))
-        taken = square[(slice(None), slice(None), *(slice(None, None, step) for step in steps))]
-        return found.view(len(x), window.groups, 2, -1, math.prod(found.shape[2:])), taken.flatten(2)[:, :, None, None]
+        found = convolution(x, stored, None, window.every(step, tuple(x.shape[2:])))
+        taken = square[places].flatten(2)[:, :, None, None]
+        return found.view(len(x), window.groups, 2, -1, math.prod(found.shape[2:])), taken
 
     def _reads(self, scales: Tensor) -> Tensor:
         """Per row split, tiles that its copies lie on over the square of the copies, ``(row splits,)``."""

@@ -242,7 +242,8 @@ def _corrected(build: Build, case: str, errors: Callable[[torch.Tensor], torch.T
     product._corrects = kind  # type: ignore[assignment]  # without devices there is nothing to correct
     with torch.no_grad():
         found, expected = noisy({"x": x}, "y"), noisy.module({"x": x}, ["y"])["y"]
-    return (found - expected).abs().max() / expected.abs().max()
+    difference: torch.Tensor = (found - expected).abs().max() / expected.abs().max()
+    return difference
 
 
 @pytest.mark.parametrize("case", CASES)
