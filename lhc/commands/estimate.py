@@ -17,8 +17,10 @@ from lhc.study.effort import (
     Effort,
     EffortStep,
     Timed,
+    calibration_steps,
     curvature_step,
     evaluation_step,
+    healing_steps,
     ranking_steps,
     retraining_steps,
     training_steps,
@@ -71,8 +73,10 @@ def _prepared(options: SensitivityOptions | PartitionOptions, running: Running) 
 def _steps(study: Study, options: SensitivityOptions | PartitionOptions) -> Sequence[EffortStep]:
     if isinstance(options, SensitivityOptions):
         bench = study.bench(study.splits.judged if options.metric is not None else study.ranking_task())
-        return ranking_steps(bench, study.measurable, options.method, options.half_width)
-    return _retraining_steps(study, options) if options.retrain else _placing_steps(study, options)
+        return [*calibration_steps(study), *ranking_steps(bench, study.measurable, options.method, options.half_width)]
+    placing = _retraining_steps(study, options) if options.retrain else _placing_steps(study, options)
+    healed = healing_steps(study.bench(study.splits.verify), frozenset(study.measurable))
+    return [*calibration_steps(study), *placing, *healed]
 
 
 def _placing_steps(study: Study, asked: PartitionOptions, share: float = 1.0) -> list[EffortStep]:

@@ -11,13 +11,13 @@ from typing import ClassVar
 import numpy as np
 
 from lhc.errors import OutOfTimeError
+from lhc.measure import Bench
 from lhc.measure.scorer import calibration_block
 from lhc.plan import HarmfulCalibration
 from lhc.samples.metrics import get_metric
-from lhc.samples.task import Task
 from lhc.study.state import Study
 
-__all__ = ["CheckCalibration", "with_useful_calibration"]
+__all__ = ["CHECKING", "CHIPS", "CheckCalibration", "compared_benches", "with_useful_calibration"]
 
 CHIPS = 2
 """Chips that are compared, with every layer analog that may be; they are the first of the search."""
@@ -29,6 +29,7 @@ REMEDY = (
     "This is one decision for the whole network: layers that are kept digital (--force-digital, --exclude) have no part"
     " in it, so 'lhc partition' with some of them takes it anew; a plan that is followed (--plan) keeps its own"
 )
+CHECKING = "checking the calibration"
 LEAST_SAMPLES = 32
 """Calibration samples; half of fewer say little of either."""
 
@@ -52,29 +53,29 @@ def with_useful_calibration(study: Study, analog: frozenset[str]) -> Study:
     Half of the calibration samples calibrate, the other half compares: normalised squared error against the digital
     network, mean over `CHIPS` chips. With fewer than `LEAST_SAMPLES` of them nothing is compared.
     """
-    samples = study.calibrating if study.calibrating is not None else study.splits.calibrate
-    if not analog or study.calibration is None or samples is None:
+    benches = compared_benches(study) if analog else ()
+    if not benches:
         return study
-    known = samples.head(study.calibration.samples)
-    if len(known) < LEAST_SAMPLES:
-        return study
-    half = len(known) // 2
     try:
-        with_it, without = _errors(study, analog, known.head(half), known.take(np.arange(half, len(known))))
+        with_it, without = (float(one.measure(analog, range(CHIPS), CHECKING).drops.mean()) for one in benches)
     except OutOfTimeError:
         return study  # what comes next keeps what there is
     if with_it <= CHANCE * without:
         return study
-    harmful = HarmfulCalibration(calibrated=with_it, uncalibrated=without, chips=CHIPS, samples=len(known) - half)
+    harmful = HarmfulCalibration(calibrated=with_it, uncalibrated=without, chips=CHIPS, samples=benches[0].samples)
     study.opened.warn(f"{harmful.text}. {REMEDY}")
     return replace(study.uncalibrated, harmful=harmful)
 
 
-def _errors(study: Study, analog: frozenset[str], calibrate: Task, judge: Task) -> tuple[float, float]:
-    """Mean error of calibrated chips, and of the same chips uncalibrated."""
-    bench = replace(study.bench(judge.with_metric(get_metric("nmse"))), calibration=calibration_block(calibrate))
-    what = "checking the calibration"
-    errors = [
-        float(one.measure(analog, range(CHIPS), what).drops.mean()) for one in (bench, replace(bench, calibration=None))
-    ]
-    return errors[0], errors[1]
+def compared_benches(study: Study) -> tuple[Bench, ...]:
+    """What judges calibrated chips, and the same chips uncalibrated; empty where nothing is compared."""
+    samples = study.calibrating if study.calibrating is not None else study.splits.calibrate
+    if study.calibration is None or samples is None:
+        return ()
+    known = samples.head(study.calibration.samples)
+    if len(known) < LEAST_SAMPLES:
+        return ()
+    half = len(known) // 2
+    judge = known.take(np.arange(half, len(known))).with_metric(get_metric("nmse"))
+    bench = replace(study.bench(judge), calibration=calibration_block(known.head(half)))
+    return bench, replace(bench, calibration=None)

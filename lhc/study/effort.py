@@ -21,9 +21,12 @@ from lhc.measure.hilal_curvature import BATCH, curvatures
 from lhc.measure.scorer import Job, Scorer
 from lhc.options.subjects import RankingMethod
 from lhc.options.training import TrainingOptions
+from lhc.passes.copies import Copies
 from lhc.passes.trained_walks import RETRAINING_STRATEGIES, LionHeartOriginal, rounds_of, walk_settings
 from lhc.samples.task import Task
 from lhc.study.adapt import adapted
+from lhc.study.check_calibration import CHECKING, CHIPS, compared_benches
+from lhc.study.healing import DRAWS as HEALING_DRAWS
 from lhc.study.rank import CHECKED, measures_all
 from lhc.study.state import Study
 from lhc.study.to_train import ToTrain
@@ -38,8 +41,10 @@ __all__ = [
     "Effort",
     "EffortStep",
     "Timed",
+    "calibration_steps",
     "curvature_step",
     "evaluation_step",
+    "healing_steps",
     "ranking_steps",
     "retraining_steps",
     "training_steps",
@@ -158,6 +163,28 @@ def _timed(bench: Bench, placement: frozenset[str]) -> Timed:
     scorer.scores(job, block)
     running = perf_counter() - programmed
     return Timed(max(0.0, programmed - start - running), running / block.samples)
+
+
+def calibration_steps(study: Study) -> list[EffortStep]:
+    """What it takes to see whether calibration serves the machine."""
+    placement, timed = frozenset(study.measurable), dict[frozenset[str], Timed]()
+    benches = compared_benches(study) if placement and study.follow is None else ()
+    return _together(
+        [evaluation_step(replace(one, draws=CHIPS), [placement], CHECKING, timed=timed) for one in benches]
+    )
+
+
+def healing_steps(bench: Bench, placement: frozenset[str]) -> list[EffortStep]:
+    """What it takes to judge a placement with less healing; with all of it, it was judged before."""
+    kinds = bool(bench.copies.of(placement)) + bench.setting.calibrates
+    plain = replace(bench, draws=HEALING_DRAWS, copies=Copies(), calibration=None)
+    return _together([evaluation_step(plain, [placement], "what healing brings")] * (2**kinds - 1))
+
+
+def _together(steps: list[EffortStep]) -> list[EffortStep]:
+    """As one step, where there are any."""
+    units, kept = sum(step.units for step in steps), sum(step.kept for step in steps)
+    return [replace(step, units=units, kept=kept, seconds=sum(s.seconds for s in steps)) for step in steps[:1]]
 
 
 def ranking_steps(
