@@ -1,14 +1,16 @@
-"""Codes of ADCs whose steps differ (`lhc.hardware.adc_mismatch`) in operators: five for every bit."""
+"""What single ADCs do, in operators: offsets, and codes of steps that differ (`lhc.hardware.adc_mismatch`)."""
 
 from typing import Any
 
 from onnxscript import OpBuilder
 
-__all__ = ["found_codes"]
+from lhc.lowering.library import Values
+
+__all__ = ["found_codes", "with_offsets"]
 
 
 def found_codes(op: OpBuilder, capacitors: int, levels: Any, z: Any) -> Any:
-    """The codes of outputs ``z``, in units of a code.
+    """The codes of outputs ``z``, in units of a code; five operators a bit.
 
     Args:
         capacitors: how many there are.
@@ -24,3 +26,13 @@ def found_codes(op: OpBuilder, capacitors: int, levels: Any, z: Any) -> Any:
         reached = op.Where(above, reached, level, _outputs=[f"reached_{k}"])
     signed = op.Where(op.Less(z, 0.0), op.Neg(code), code, _outputs=["signed"])
     return op.Where(op.IsNaN(z), z, signed, _outputs=["found"])  # what is no number stays
+
+
+def with_offsets(op: OpBuilder, v: Values, z: Any, driven: Any = None) -> Any:
+    """Outputs, in units of a code, with what their ADCs add in every read.
+
+    Args:
+        driven: 1 for vectors that are read, 0 for all-zero ones; None where these are told later.
+    """
+    added = op.Div(v["offsets"], v["adc_step"], _outputs=["offsets_in_codes"]) if "adc_step" in v else v["offsets"]
+    return op.Add(z, added if driven is None else op.Mul(driven, added), _outputs=["z_with_offsets"])

@@ -57,24 +57,15 @@ class _Tiles:
 
     @classmethod
     def of(cls, matrix: ProgrammedMatrix, io: Converters, noise: Noise) -> "_Tiles":
-        if any(tile.offset is not None for row in matrix.tiles for tile in row):
-            raise ModelError(
-                "offsets of ADCs (faults.column_offset) cannot be compiled: leave them out of the hardware"
-            )
-        managed = len(io.reductions) > 1 and any(io.can_saturate(t.weights) for row in matrix.tiles for t in row)
+        offsets = any(tile.offset is not None for row in matrix.tiles for tile in row)
+        saturates = offsets or any(io.can_saturate(tile.weights) for row in matrix.tiles for tile in row)
+        managed = len(io.reductions) > 1 and io.adc_saturated is not None and saturates
         splits = row_splits(matrix, apart=managed)
         straddles = any(tile.straddles for split in splits for tile in split.tiles)
         units, grouped = matrix.tiles[0][0].unit is not None, matrix.groups > 1
         levels = splits[0].tiles[0].levels
-        product = TileProduct.of(
-            io,
-            noise,
-            managed=managed,
-            grouped=grouped,
-            straddles=straddles,
-            units=units,
-            capacitors=0 if levels is None else len(levels),
-        )
+        product = TileProduct.of(io, noise, managed=managed, grouped=grouped, straddles=straddles, units=units)
+        product = replace(product, capacitors=0 if levels is None else len(levels), offsets=offsets)
         widths = tuple(tile.weights.shape[1] for tile in splits[0].tiles)
         return cls(io, TileGrid(product, len(splits), widths if len(widths) > 1 else ()), splits, matrix.groups)
 
@@ -104,11 +95,14 @@ class _Tiles:
             found |= self.tile_arrays("shares", lambda split, tile: shape(tile.shares))
         return found
 
-    def levels(self, *shape: int) -> dict[str, Floats]:
-        """What capacitors of every tile's ADCs add, ``(capacitors, *shape)``."""
-        if not self.grid.product.capacitors:
-            return {}
-        return self.tile_arrays("levels", lambda split, tile: tile.levels.reshape(len(tile.levels), *shape))
+    def of_adcs(self, *shape: int) -> dict[str, Floats]:
+        """Offsets of every tile's ADCs in a shape, and what their capacitors add, ``(capacitors, *shape)``."""
+        product, found = self.grid.product, dict[str, Floats]()
+        if product.offsets:
+            found |= self.tile_arrays("offsets", lambda split, tile: tile.offsets.reshape(shape))
+        if product.capacitors:
+            found |= self.tile_arrays("levels", lambda split, tile: tile.levels.reshape(len(tile.levels), *shape))
+        return found
 
     def tile_arrays(self, name: str, of_tile: Any) -> dict[str, Floats]:
         """An array of every tile, by the name of its input."""
@@ -183,7 +177,7 @@ def _matmul_call(product: Product, layer: Layer, tiles: _Tiles, library: Library
     return Call(
         matmul_function(library, spec),
         spec.inputs,
-        arrays | tiles.levels(-1) | tiles.ranges() | tiles.driven(),
+        arrays | tiles.of_adcs(-1) | tiles.ranges() | tiles.driven(),
         tiles.numbers | scalars,
         tensors,
         reads=tiles.grid.rows * tiles.grid.product.reads,
@@ -200,7 +194,7 @@ def _conv_call(product: Product, window: ConvGeometry, layer: Layer, tiles: _Til
     taps = int(np.prod(kernel))
     held = tuple(pieces(split.start, split.stop, taps) for split in tiles.splits)
     of_tile = tiles.grid.product
-    as_image = tiles.io.scaling != "vector" and not of_tile.managed and not of_tile.by_vector
+    as_image = tiles.io.scaling != "vector" and not (of_tile.managed or of_tile.by_vector or of_tile.offsets)
     spec = Conv(
         form="image" if as_image else "windows",
         grid=replace(tiles.grid, product=replace(of_tile, measured=of_tile.measures and not as_image)),
@@ -242,7 +236,7 @@ def _image_arrays(spec: Conv, tiles: _Tiles, shape: tuple[int, ...]) -> dict[str
     channels, kernel = shape[1], shape[2:]
     column = (-1, *(1,) * len(kernel))
     arrays = tiles.tile_arrays("weights", lambda split, tile: image_weights(tile.weights, split, kernel, channels))
-    arrays |= tiles.tile_arrays("scales", lambda split, tile: tile.scales.reshape(column)) | tiles.levels(*column)
+    arrays |= tiles.tile_arrays("scales", lambda split, tile: tile.scales.reshape(column)) | tiles.of_adcs(*column)
     if spec.masked:
         grouped = tiles.groups > 1
         arrays |= tiles.tile_arrays("taps", lambda split, tile: image_taps(split, kernel, channels, grouped))
@@ -260,7 +254,7 @@ def _window_arrays(tiles: _Tiles, held: tuple[Any, ...], taps: int) -> dict[str,
 
     arrays = tiles.tile_arrays("weights", weights) | tiles.driven(orders)
     arrays |= tiles.by_output(lambda values: values[:, None, None] if grouped else values)
-    arrays |= tiles.levels(*((tiles.groups, 1, 1, -1) if grouped else (-1,)))
+    arrays |= tiles.of_adcs(*((tiles.groups, 1, 1, -1) if grouped else (-1,)))
     if tiles.grid.product.straddles:
         arrays |= tiles.tile_arrays("tile_numbers", lambda split, tile: tile.numbers[:, None])
     return arrays

@@ -45,6 +45,7 @@ class Tile:
         numbers: which tile an output lies on, ``(groups, outputs of a group)``.
         shares: of constant read noise in the unit of every output, likewise; None where all are 1.
         levels: of ADCs whose steps differ, see `ProgrammedTile`, ``(bits - 1, groups, outputs of a group)``; else None.
+        offsets: of ADCs, in units of the full scale, ``(groups, outputs of a group)``; None where there are none.
     """
 
     weights: Floats
@@ -52,6 +53,7 @@ class Tile:
     numbers: np.ndarray
     shares: Floats | None = None
     levels: Floats | None = None
+    offsets: Floats | None = None
 
     @property
     def straddles(self) -> bool:
@@ -99,6 +101,7 @@ def _joined(tiles: Sequence[tuple[int, ProgrammedTile]], groups: int) -> Tile:
     scales = np.concatenate([tile.scales * tile.gain.astype(np.float32) for _, tile in tiles])
     numbers = np.concatenate([np.full(len(tile.weights), number) for number, tile in tiles])
     units = [tile.unit for _, tile in tiles if tile.unit is not None]
+    offsets = [tile.offset for _, tile in tiles if tile.offset is not None]
     levels = [tile.levels for _, tile in tiles if tile.levels is not None]
     return Tile(
         weights.reshape(groups, -1, weights.shape[1]),
@@ -106,6 +109,7 @@ def _joined(tiles: Sequence[tuple[int, ProgrammedTile]], groups: int) -> Tile:
         numbers.reshape(groups, -1),
         (1 / np.concatenate(units)).reshape(groups, -1).astype(np.float32) if units else None,
         np.concatenate(levels, axis=1).reshape(len(levels[0]), groups, -1) if levels else None,
+        np.concatenate(offsets).reshape(groups, -1) if offsets else None,
     )
 
 

@@ -53,6 +53,7 @@ class TileGrid:
                 names += [self.tile_name("tile_numbers", row, column)] * self.product.straddles
                 names += [self.tile_name("shares", row, column)] * self.product.by_output
                 names += [self.tile_name("levels", row, column)] * (self.product.capacitors > 0)
+                names += [self.tile_name("offsets", row, column)] * self.product.offsets
             names += [numbered("input_range", row, self.rows)] * (self.product.scaling == "range")
             names += [numbered("driven", row, self.rows)] * self.product.by_vector
         return (*names, *self.product.numbers, *(["deviates"] if self.product.noise == "input" else []))
@@ -80,7 +81,7 @@ class TileGrid:
 
     def _of_tile(self, op: OpBuilder, v: Values, row: int, column: int) -> dict[str, Any]:
         """What differs from tile to tile, by the names that ``TileProduct`` has for it."""
-        own = ("weights", "scales", "tile_numbers", "shares", "levels")
+        own = ("weights", "scales", "tile_numbers", "shares", "levels", "offsets")
         names = {name: self.tile_name(name, row, column) for name in own}
         names |= {name: numbered(name, row, self.rows) for name in ("input_range", "driven")}
         given = {name: v[full] for name, full in names.items() if full in v}

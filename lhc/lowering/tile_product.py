@@ -21,7 +21,7 @@ import onnx_ir as ir
 from onnxscript import OpBuilder
 
 from lhc.hardware.converters import Converters, Scaling
-from lhc.lowering.adc_codes import found_codes
+from lhc.lowering.adc_codes import found_codes, with_offsets
 from lhc.lowering.library import FLOAT, Library, Values, beside, call, reduce_max, sizes, value
 
 __all__ = [
@@ -54,6 +54,7 @@ class TileProduct:
         measured: magnitudes of the vectors are given, not computed.
         by_output: read noise is another one in the unit of every output.
         capacitors: of ADCs whose steps differ; 0 where they are alike.
+        offsets: ADCs add something to their outputs.
     """
 
     scaling: Scaling
@@ -65,18 +66,11 @@ class TileProduct:
     measured: bool = False
     by_output: bool = False
     capacitors: int = 0
+    offsets: bool = False
 
     @classmethod
     def of(
-        cls,
-        io: Converters,
-        noise: Noise,
-        *,
-        managed: bool,
-        grouped: bool,
-        straddles: bool,
-        units: bool,
-        capacitors: int,
+        cls, io: Converters, noise: Noise, *, managed: bool, grouped: bool, straddles: bool, units: bool
     ) -> "TileProduct":
         """That of a layer's converters.
 
@@ -91,14 +85,12 @@ class TileProduct:
         reductions = io.reductions if managed else (1.0,)
         by_output = units and "read_noise" in given
         grouped, straddles = managed and grouped, managed and straddles
-        return cls(
-            io.scaling, tuple(given), noise, reductions, grouped, straddles, by_output=by_output, capacitors=capacitors
-        )
+        return cls(io.scaling, tuple(given), noise, reductions, grouped, straddles, by_output=by_output)
 
     @property
     def measures(self) -> bool:
-        """Whether magnitudes of vectors matter: they scale them, or tell those that put out no noise."""
-        return self.scaling == "vector" or self.noise != "off"
+        """Whether magnitudes of vectors matter: they scale them, or tell those that are not driven."""
+        return self.scaling == "vector" or self.noise != "off" or self.offsets
 
     @property
     def by_vector(self) -> bool:
@@ -120,6 +112,7 @@ class TileProduct:
             "driven": self.by_vector,
             "shares": self.by_output,
             "levels": self.capacitors > 0,
+            "offsets": self.offsets,
         }
         return tuple(name for name, needed in wanted.items() if needed)
 
@@ -163,7 +156,11 @@ def _product(op: OpBuilder, library: Library, spec: TileProduct, v: Values) -> A
         sigma = sigma_of_codes(op, v, inputs)
         if spec.scaling != "vector":
             sigma = op.Mul(sigma, beside(op, driven_by(op, magnitudes), "driven_beside"), _outputs=["sigma_of_driven"])
-    z = noisy(op, v, op.MatMul(inputs, weights, _outputs=["z"]), sigma)
+    z = op.MatMul(inputs, weights, _outputs=["z"])
+    if spec.offsets:
+        driven = None if spec.scaling == "vector" else beside(op, driven_by(op, magnitudes), "driven_beside")
+        z = with_offsets(op, v, z, driven)
+    z = noisy(op, v, z, sigma)
     codes = _managed(op, library, spec, v, z, divisor, weights) if spec.managed else outputs_of(op, spec, v, z)
     scales = scales_of_codes(op, v)
     if spec.scaling == "vector":
@@ -331,7 +328,8 @@ def _read_again(library: Library, spec: TileProduct) -> ir.Function:
     def body(op: OpBuilder, v: Values) -> Any:
         codes = codes_of(op, spec, v, v["x"], v.get("divisor"), v["reduction"])
         sigma = sigma_of_codes(op, v, codes) if spec.by_vector else None
-        z = noisy(op, v, op.MatMul(codes, v["weights"], _outputs=["z"]), sigma, v.get("deviates"))
+        z = op.MatMul(codes, v["weights"], _outputs=["z"])
+        z = noisy(op, v, with_offsets(op, v, z) if spec.offsets else z, sigma, v.get("deviates"))
         rounded = op.Round(z, _outputs=["reread"]) if "adc_step" in v else z
         read = found_codes(op, spec.capacitors, v["levels"], z) if spec.capacitors else rounded
         reread = op.Mul(_clipped(op, read, v["adc_limit"]), v["reduction"], _outputs=["in_first_codes"])

@@ -168,11 +168,13 @@ def machines(draw: st.DrawFn) -> Hardware:
     if draw(st.booleans()) and machine.dac.bits is not None:
         dac |= {"bits": draw(st.sampled_from([None, 5, 8])), "bound": draw(st.sampled_from([0.7, 1.0, 1.5]))}
         dac["scaling"] = draw(st.sampled_from(["abs_max", "static", "none"]))
+    pairs = machine.devices is None or machine.devices.pairs
     update = {
         "tiles": Tiles(rows=tiles[0], cols=tiles[1]),
         "adc": machine.adc.model_copy(update=adc),
         "dac": machine.dac.model_copy(update=dac),
         "currents": Currents(),
+        "faults": Faults(column_offset=draw(st.sampled_from([0.0, 0.1])) if pairs else 0.0),
     }
     return machine.model_copy(update=update)
 
@@ -307,7 +309,7 @@ def test_inputs_beyond_a_static_range_have_one_code_in_every_round_of_bound_mana
         _check(drawn, machine.model_copy(update=update), seed)
 
 
-def test_faults_of_cells_are_compiled_and_offsets_are_refused() -> None:
+def test_faults_of_cells_are_compiled() -> None:
     rng, node = np.random.default_rng(0), helper.make_node("MatMul", ["x", "W"], ["y"], name="layer")
     x, weight = _inputs(rng, (8, 15), "float32"), _values(rng, (15, 3), "float32")
     drawn = Drawn(_model(node, x, 2, {"W": weight}, 17), x, "MatMul with faults")
@@ -316,14 +318,13 @@ def test_faults_of_cells_are_compiled_and_offsets_are_refused() -> None:
     for devices in (Pcm(), Pcm(pair="two-sided", g_min_us=2)):
         faults = Faults(stuck_high=0.1, column_gain=0.1, remap=True)
         _check(drawn, quiet.model_copy(update={"faults": faults, "devices": devices}), 0)
-    with pytest.raises(ModelError, match=r"offsets of ADCs \(faults.column_offset\) cannot be compiled"):
-        _check(drawn, quiet.model_copy(update={"faults": Faults(column_offset=0.1)}), 0)
 
 
 @pytest.mark.parametrize("kind", ["MatMul", "Conv", "grouped Conv"])
 @pytest.mark.parametrize("management", ["iterative", "none"])
 @pytest.mark.parametrize("scaling", ["abs_max", "static"])
-def test_adcs_whose_steps_differ_are_compiled(kind: str, management: str, scaling: str) -> None:
+@pytest.mark.parametrize("error", ["steps", "offsets"])
+def test_adcs_that_err_are_compiled(kind: str, management: str, scaling: str, error: str) -> None:
     """Convolutions by windows and as images, groups that straddle tiles; and it makes a difference."""
     rng, groups = np.random.default_rng(0), 2 if kind == "grouped Conv" else 1
     x = _inputs(rng, (8, 15) if kind == "MatMul" else (3, 6, 7, 5), "float32")
@@ -336,16 +337,15 @@ def test_adcs_whose_steps_differ_are_compiled(kind: str, management: str, scalin
     base = Hardware.load("lionheart").model_copy(update={"tiles": Tiles(rows=12, cols=4)})
     base = base.model_copy(update={"dac": base.dac.model_copy(update={"scaling": scaling})})
     hardware = base.model_copy(update={"adc": base.adc.model_copy(update=adc)})
+    alike = hardware.model_copy(update={"adc": hardware.adc.model_copy(update={"capacitor_mismatch": 0})})
+    if error == "offsets":
+        hardware = alike.model_copy(update={"faults": Faults(column_offset=0.3)})
     _check(drawn, hardware, 0)
     model = load_model(drawn.model)
     ranges = (1.0,) * {"MatMul": 2, "Conv": 3, "grouped Conv": 2}[kind]
     plan = _plan(model, read_graph(model, sizes=False), hardware, ranges)
-    machines = (
-        hardware,
-        hardware.model_copy(update={"adc": hardware.adc.model_copy(update={"capacitor_mismatch": 0})}),
-    )
-    found, alike = (HybridSession(model, one, plan, seed=0).run(None, {"x": x})[0] for one in machines)
-    assert np.mean(np.abs(found - alike) > ROUNDING * np.abs(found).max()) > 0.3
+    found, other = (HybridSession(model, one, plan, seed=0).run(None, {"x": x})[0] for one in (hardware, alike))
+    assert np.mean(np.abs(found - other) > ROUNDING * np.abs(found).max()) > 0.3
 
 
 def test_ranges_of_columns_are_compiled() -> None:
