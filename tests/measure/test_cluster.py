@@ -139,7 +139,7 @@ def test_all_workers_killed(start: Start, scheduler: str, tmp_path: Path, monkey
 def test_a_worker_with_another_version_is_refused(start: Start, scheduler: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="has no workers; start some with dask worker"):
         measured(Execution(scheduler=scheduler))
-    (tmp_path / "other.py").write_text("import lhc\nlhc.__version__ = '9.9'\n")
+    (tmp_path / "other.py").write_text("from lhc.support import version\nversion.VERSION = '9.9'\n")
     good, bad = start_workers(start, scheduler, 1), start_workers(start, scheduler, 2, "--preload", "other.py")
     assert len(good) == 1
     assert len(bad) == 2
