@@ -8,6 +8,7 @@ from typing import TypedDict, Unpack
 from lhc.costs import Cost, by_operator
 from lhc.errors import ConfigError, ModelError, UsageError
 from lhc.graph import LayerGraph
+from lhc.passes import damage_of
 from lhc.plan import Plan
 from lhc.plan.recurrent_steps import first_steps, folded
 from lhc.plan_costs import digital_cost, plan_cost, plan_figures
@@ -52,6 +53,7 @@ def build_report(
         summary=summary(plan, graph),
         plan=folded(plan),
         tiles=plan.tiles(graph),
+        damage=damage_of(graph, plan, plan.analog),
         operators=len(graph) if operators is None else operators,
         driven_rows=_driven_rows(plan, graph),
         costs=costs_of(plan, graph),
@@ -133,7 +135,7 @@ def estimated_front(plan: Plan, graph: LayerGraph) -> Front | None:
         return None
 
     def rate(group: Sequence[str]) -> float:
-        return math.fsum(max(measured[name].mean, 0.0) for name in group) / sum(macs[name] for name in group)
+        return damage_of(graph, plan, group) / sum(macs[name] for name in group)
 
     groups.sort(key=rate)
     lengths = range(len(groups) + 1)
@@ -149,7 +151,7 @@ def estimated_front(plan: Plan, graph: LayerGraph) -> Front | None:
             tiles=plan.tiles_of(graph, frozenset(placed)),
             latency_s=None,
             energy_j=None,
-            damage=math.fsum(max(measured[name].mean, 0.0) for name in placed),
+            damage=damage_of(graph, plan, placed),
             predicted_drop=None,
             evaluation=None,
         )

@@ -88,6 +88,8 @@ class Report(_ReportRecord):
     plan: Plan
     tiles: int = Field(ge=0)
     """In use."""
+    damage: float | None = None
+    """Estimated, of the placement (`lhc.passes.damage_of`); None in reports of earlier versions."""
     operators: int = Field(ge=0)
     """Of the network, products among them."""
     driven_rows: DrivenRows | None = None

@@ -165,14 +165,12 @@ def own_point(front: Front, report: Report) -> FrontPoint | None:
     How it did stands in the outcome.
     """
     plan, outcome = report.plan, report.plan.outcome
-    if front.verified and (outcome is None or outcome.metric != front.drop_metric):
+    if report.damage is None or (front.verified and (outcome is None or outcome.metric != front.drop_metric)):
         return None
-    placed = [(s, layer.copies) for layer in plan.layers if layer.name in plan.analog and (s := layer.sensitivity)]
-    damage = math.fsum(max(found.mean, 0.0) * found.copies / copies for found, copies in placed)
     total = None if report.costs is None else report.costs.total
     latency_s, energy_j = (None, None) if total is None else (total.latency_s, total.energy_j)
     names = tuple(row.name for row in folded(plan).layers if row.placement == "analog" and row.reason != "columns")
-    return FrontPoint(names, plan.analog_mac_fraction, report.tiles, latency_s, energy_j, damage, None, None)
+    return FrontPoint(names, plan.analog_mac_fraction, report.tiles, latency_s, energy_j, report.damage, None, None)
 
 
 def own_drop(outcome: Outcome) -> tuple[float, tuple[float, float] | None]:

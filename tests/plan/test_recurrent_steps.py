@@ -9,9 +9,11 @@ import pytest
 from onnx import numpy_helper, parser
 
 import lhc
+from lhc.plan import Sensitivity
 from lhc.plan.recurrent_steps import first_steps, folded
 from lhc.report.builder import build_report
 from lhc.report.content import layer_table
+from lhc.report.figures import own_point
 from lhc.report.statements import decision
 from lhc.study.outcome import Analysis, PartitionResult, plan_table
 from lhc.study.source import open_model
@@ -73,3 +75,21 @@ def test_a_report_finds_what_was_measured_of_its_steps(analysis: Analysis, tmp_p
 
 def test_copies_are_counted_by_analyze_as_by_partition(analysis: Analysis) -> None:
     assert all(layer.copies > 1 for layer in analysis.plan.layers), "as many as fit in their tile"
+
+
+def test_the_trade_off_counts_the_damage_of_all_steps_once(analysis: Analysis) -> None:
+    """The input does more damage per MAC than all steps together, and less than that of every step added up."""
+    inputs, steps = analysis.plan.layers[0], analysis.plan.layers[1:]
+    found = {"metric": "kl", "std": 0.0, "interval": None, "copies": inputs.copies}
+    damage = {inputs.name: 2.0 * inputs.macs} | {row.name: 1.0 * sum(x.macs for x in steps) for row in steps}
+    known = {row.name: Sensitivity(mean=damage[row.name], **found | {"copies": row.copies}) for row in (inputs, *steps)}
+    plan = analysis.plan.with_sensitivities(known)
+    placed = plan.decide({row.name: ("analog", "budget", "") for row in plan.layers})
+    report = build_report("lstm", placed, analysis.graph)
+    assert report.front is not None
+    first, second = steps[0].name, inputs.name
+    assert [point.analog for point in report.front.points] == [(), (first,), (second, first)]
+    assert [point.damage for point in report.front.points] == [0.0, damage[first], damage[first] + damage[second]]
+    own = own_point(report.front, report)
+    assert own is not None
+    assert own.damage == report.front.points[-1].damage
