@@ -19,6 +19,7 @@ Reason = Literal[
     "sensitivity",  # digital: the budget was not shown to hold with it
     "cost",  # digital: on tiles it costs more than it saves
     "strategy",  # placed by the rule of a strategy that does not measure
+    "placed",  # analog as it was placed: for other hardware, or for a budget that it was not shown to hold later
     "forced",  # fixed by the user
     "excluded",  # left out by the user
     "no-static-weight",
@@ -30,8 +31,8 @@ Reason = Literal[
 ]
 NEVER_ANALOG: frozenset[Reason] = frozenset({"no-static-weight", "unsupported", "adapter", "parity"})
 """Reasons of layers that no tile computes, whatever the user affords."""
-_STEP = re.compile(r"_\d+(_reverse)?$")
-"""Ends the name of a step."""
+_STEP = re.compile(r"(?:(?<=/recurrent)_|/)\d+((?:_reverse)?(?:_gates|_new)?)$")
+"""Ends the name of a step: of a recurrent operator (`lhc.canonical.recurrent`), or a turn of a loop."""
 Decision = tuple[Placement, Reason, str]
 """Where a layer is computed, why as a token, and the sentence with its numbers."""
 
@@ -149,7 +150,12 @@ class LayerPlan(PlanRecord):
     @property
     def own_name(self) -> str:
         """Its name, without a number where the row stands for several steps."""
-        return self.name if self.steps == 1 else _STEP.sub(lambda found: found[1] or "", self.name)
+        return self.name if self.steps == 1 else self.stem
+
+    @property
+    def stem(self) -> str:
+        """Its name without the number of a step, where it has one."""
+        return _STEP.sub(r"\1", self.name)
 
     @property
     def path(self) -> str:

@@ -4,7 +4,8 @@
 
 A first step whose state is 0 multiplies nothing, and is not counted.
 
-A plan has a row for each of them, since each is a product of its own; people read one.
+A plan has a row for each of them, since each is a product of its own; people read one. A retrained network holds the
+products themselves: there the names tell.
 """
 
 from collections.abc import Iterable, Sequence
@@ -31,11 +32,11 @@ def first_steps(layers: Sequence[LayerPlan]) -> dict[str, str]:
 
 
 def _groups(layers: Iterable[LayerPlan]) -> list[list[LayerPlan]]:
-    """Layers that read the same weights for the same operator of the file, in the same place for the same reason."""
+    """Layers that read the same weights for the same operator, in the same place for the same reason."""
     found: dict[tuple[str | None, ...], list[LayerPlan]] = {}
     for layer in layers:
-        alone = layer.origin is None or layer.weight is None
-        key = (layer.name,) if alone else (layer.origin, layer.weight, layer.placement, layer.reason)
+        operator = layer.origin or layer.stem
+        key = (layer.name,) if layer.weight is None else (operator, layer.weight, layer.placement, layer.reason)
         found.setdefault(key, []).append(layer)
     return list(found.values())
 

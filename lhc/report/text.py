@@ -60,6 +60,7 @@ REASONS: dict[Reason, str] = {
     "sensitivity": "not shown to fit the budget",
     "cost": "costs more on tiles than it saves",
     "strategy": "placed by the strategy's rule",
+    "placed": "as it was placed, not shown to fit the budget",
     "forced": "fixed by the user",
     "excluded": "left out by the user",
     "no-static-weight": "no constant weights",

@@ -300,5 +300,5 @@ class Study:
 
 
 def measurable(layer: LayerPlan) -> bool:
-    """Free layers, and those the user forced to be analog."""
-    return layer.reason == "eligible" or (layer.reason == "forced" and layer.placement == "analog")
+    """Free layers, and those that are to be analog whatever is found."""
+    return layer.reason == "eligible" or (layer.reason in ("forced", "placed") and layer.placement == "analog")

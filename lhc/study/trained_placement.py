@@ -5,7 +5,7 @@ from typing import TypeAlias
 from lhc.measure import Budget, PlacementJudge
 from lhc.measure.judge import judge_in_looks
 from lhc.passes import STRATEGIES, SearchOptions
-from lhc.plan import Decision, Outcome, Plan, Retrained
+from lhc.plan import Decision, Outcome, Plan, Reason, Retrained
 from lhc.results import Verdict
 from lhc.samples.task import Task
 from lhc.stats import one_sided, split_level
@@ -35,15 +35,16 @@ def placed(plan: Plan, analog: frozenset[str], stored: Plan | None) -> Plan:
 
     Numbers of other hardware, input ranges among them, are not taken.
     """
+    reason: Reason = "forced"
     why = "chosen by the user"
     if stored is not None and stored.analog == analog:
         if stored.hardware == plan.hardware:
             rows = {row.name: row for row in stored.layers}
             layers = tuple(rows.get(row.name, row) for row in plan.layers)
             return plan.model_copy(update={"layers": layers})
-        why = f"as placed for hardware {stored.hardware.name!r}"
+        reason, why = "placed", f"as placed for hardware {stored.hardware.name!r}"
     chosen: dict[str, Decision] = {
-        row.name: ("analog", "forced", why) if row.name in analog else ("digital", row.reason, row.detail)
+        row.name: ("analog", reason, why) if row.name in analog else ("digital", row.reason, row.detail)
         for row in plan.layers
     }
     return plan.decide(chosen)
@@ -132,8 +133,8 @@ def judged_anew(plan: Plan, accepted: bool) -> Plan:
     """The plan with reasons that say which judgement they are of: that of the placement, or this one."""
     decisions: dict[str, Decision] = {}
     for row in plan.layers:
-        if row.reason == "budget" and row.placement == "analog":
-            decisions[row.name] = ("analog", "budget", KEPT) if accepted else ("analog", "forced", NOT_MET)
+        if row.reason in ("budget", "placed") and row.placement == "analog":
+            decisions[row.name] = ("analog", "budget", KEPT) if accepted else ("analog", "placed", NOT_MET)
         elif row.reason in JUDGED and not row.detail.startswith(WHEN_PLACED):
             decisions[row.name] = (row.placement, row.reason, f"{WHEN_PLACED}{row.detail}")
     return plan.decide(decisions)

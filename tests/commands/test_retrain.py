@@ -142,12 +142,13 @@ def test_reasons_of_a_placement_are_told_apart_from_those_of_the_judgement_after
         for row in placed.plan.layers
     ]
     plan = placed.plan.model_copy(update={"layers": tuple(rows)})
-    for accepted, reason in ((True, "budget"), (False, "forced")):
+    for accepted, reason in ((True, "budget"), (False, "placed")):
         anew = {row.name: row for row in judged_anew(plan, accepted).layers}
         assert anew["conv1"].reason == reason
         assert ("not meet" in anew["conv1"].detail) == (not accepted)
         assert anew["linear"].detail == "when it was placed: too much damage"
-        assert judged_anew(judged_anew(plan, accepted), accepted) == judged_anew(plan, accepted)
+        for before in (False, True):
+            assert judged_anew(judged_anew(plan, before), accepted) == judged_anew(plan, accepted)
 
 
 def test_nothing_but_weights_and_annotations_differs(result: lhc.PartitionResult, tmp_path: Path) -> None:

@@ -9,8 +9,10 @@ import pytest
 from onnx import numpy_helper, parser
 
 import lhc
+from lhc.onnx_io import load_model, read_plan
+from lhc.options.commands import RetrainOptions
 from lhc.plan import Sensitivity
-from lhc.plan.recurrent_steps import first_steps, folded
+from lhc.plan.recurrent_steps import first_steps, folded, folded_rows
 from lhc.report.builder import build_report
 from lhc.report.content import layer_table
 from lhc.report.figures import own_point
@@ -80,9 +82,11 @@ def test_copies_are_counted_by_analyze_as_by_partition(analysis: Analysis) -> No
 def test_the_trade_off_counts_the_damage_of_all_steps_once(analysis: Analysis) -> None:
     """The input does more damage per MAC than all steps together, and less than that of every step added up."""
     inputs, steps = analysis.plan.layers[0], analysis.plan.layers[1:]
-    found = {"metric": "kl", "std": 0.0, "interval": None, "copies": inputs.copies}
     damage = {inputs.name: 2.0 * inputs.macs} | {row.name: 1.0 * sum(x.macs for x in steps) for row in steps}
-    known = {row.name: Sensitivity(mean=damage[row.name], **found | {"copies": row.copies}) for row in (inputs, *steps)}
+    known = {
+        row.name: Sensitivity(metric="kl", mean=damage[row.name], std=0, interval=None, copies=row.copies)
+        for row in (inputs, *steps)
+    }
     plan = analysis.plan.with_sensitivities(known)
     placed = plan.decide({row.name: ("analog", "budget", "") for row in plan.layers})
     report = build_report("lstm", placed, analysis.graph)
@@ -93,3 +97,46 @@ def test_the_trade_off_counts_the_damage_of_all_steps_once(analysis: Analysis) -
     own = own_point(report.front, report)
     assert own is not None
     assert own.damage == report.front.points[-1].damage
+
+
+GRU = """
+<ir_version: 10, opset_import: ["" : 20]>
+net (float[N, 4, 6] x) => (float[N, 5] y) <int64[1] first = {0}> {
+  t = Transpose <perm = [1, 0, 2]> (x)
+  [gru] all, last = GRU <hidden_size = 5, linear_before_reset = 1> (t, w, r, b)
+  y = Squeeze (last, first)
+}"""
+
+
+@pytest.mark.analog
+def test_steps_of_a_retrained_network_are_one_row(tmp_path: Path) -> None:
+    proto: onnx.ModelProto = parser.parse_model(GRU)
+    rng = np.random.default_rng(1)
+    for name, shape in (("w", (1, 15, 6)), ("r", (1, 15, 5)), ("b", (1, 30))):
+        proto.graph.initializer.append(numpy_helper.from_array(rng.normal(size=shape).astype(np.float32), name))
+    samples = {"x": rng.normal(size=(240, 4, 6)).astype(np.float32)}
+    given = lhc.partition(proto, samples, objective="macs", draws=2, max_drop=9.0)
+    placed = given.save(tmp_path / "gru.lhc.onnx")
+    asked = RetrainOptions(placed, samples, max_drop=0.0, draws=2, steps=30, batch_size=16, validations=1)
+    found = lhc.retrain.of(replace(asked, learning_rate=0.01, explain=False))
+    assert found.plan.outcome is not None
+    assert found.plan.outcome.retrained is not None, "else the network as it was given is shown"
+    assert [row.origin for row in found.plan.layers] == [None] * 4
+    for plan in (found.plan, read_plan(load_model(found.save(tmp_path / "trained.onnx")))):
+        assert plan is not None
+        rows = [(row.title, row.reason, row.macs) for row in folded(plan).layers]
+        assert rows == [("gru/input", "placed", 4 * 6 * 15), ("gru/recurrent, 3 steps", "placed", 3 * 5 * 15)]
+    assert found.summary.startswith("analog 2/2 layers, 100.0 % of MACs, 2 tiles")
+
+
+@pytest.mark.parametrize("suffix", ["", "_reverse", "_gates", "_reverse_new"])
+def test_only_steps_by_the_same_weights_are_one(analysis: Analysis, suffix: str) -> None:
+    """Without an operator of the file that tells: the names that lhc gives to steps do, beside their weights."""
+    row = analysis.plan.layers[-1].model_copy(update={"origin": None, "operator": None, "weight": "r"})
+    named = [
+        row.model_copy(update={"name": name})
+        for name in (f"a/recurrent_0{suffix}", f"a/recurrent_1{suffix}", f"b/recurrent_0{suffix}", "fc/MatMul_0", "fc")
+    ]
+    other = named[1].model_copy(update={"name": f"a/recurrent_2{suffix}", "weight": "r2"})
+    shown = folded_rows([*named, other])
+    assert [row.title for row in shown] == [f"a/recurrent{suffix}, 2 steps", *(row.name for row in (*named[2:], other))]
