@@ -12,6 +12,7 @@ from lhc.options.declare import part
 from lhc.options.training import TrainingOptions
 from lhc.passes import anything_pays, by_worth, groups_of, search_space
 from lhc.passes.trained_walks import RETRAINING_STRATEGIES
+from lhc.plan.recurrent_steps import layers_among
 from lhc.stats import one_sided
 from lhc.study.effort import (
     Effort,
@@ -49,17 +50,18 @@ def estimate(options: SensitivityOptions | PartitionOptions | RetrainOptions | R
     with Running(options) as running:
         if isinstance(options, RunOptions):
             study, analog, at = read_run(options, running)
-            bench, layers = study.bench(study.splits.judged), len(analog)
+            bench, layers = study.bench(study.splits.judged), analog
             steps: Sequence[EffortStep] = [evaluation_step(bench, [analog], "measuring the placement", at)]
         elif isinstance(options, RetrainOptions):
             start = read_to_train(options, running)
-            study, layers = start.study, len(start.analog)
+            study, layers = start.study, start.analog
             steps = retraining_steps(start, part(options, TrainingOptions))
         else:
             study = _prepared(options, running)
-            layers = len(study.measurable)
+            layers = frozenset(study.measurable)
             steps = _steps(study, options) if layers else []
-        return Effort(layers, len(study.task), options.draws, tuple(steps), running.workers.count)
+        number = len(layers_among(study.plan, layers))
+        return Effort(number, len(study.task), options.draws, tuple(steps), running.workers.count)
 
 
 def _prepared(options: SensitivityOptions | PartitionOptions, running: Running) -> Study:

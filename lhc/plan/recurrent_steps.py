@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from lhc.plan.layer_plan import LayerPlan
 from lhc.plan.schema import Plan
 
-__all__ = ["first_steps", "folded", "folded_rows"]
+__all__ = ["first_steps", "folded", "folded_rows", "layers_among"]
 
 
 def folded(plan: Plan) -> Plan:
@@ -29,6 +29,12 @@ def folded_rows(layers: Sequence[LayerPlan]) -> tuple[LayerPlan, ...]:
 def first_steps(layers: Sequence[LayerPlan]) -> dict[str, str]:
     """The name under which every layer's row is folded."""
     return {layer.name: group[0].name for group in _groups(layers) for layer in group}
+
+
+def layers_among(plan: Plan, names: Iterable[str]) -> tuple[str, ...]:
+    """How people call the layers with these names, as tables have them; in the order of the names."""
+    first, titles = first_steps(plan.layers), folded(plan).titles
+    return tuple(dict.fromkeys(titles.get(first.get(name, name), name) for name in names))
 
 
 def _groups(layers: Iterable[LayerPlan]) -> list[list[LayerPlan]]:

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import TypedDict, Unpack
+from typing import TypedDict, TypeVar, Unpack
 
 from lhc.costs import Cost, by_operator
 from lhc.errors import ConfigError, ModelError, UsageError
@@ -19,6 +19,7 @@ from lhc.summary import summary
 
 __all__ = ["ReportParts", "build_report", "costs_of", "estimated_front", "over_time"]
 
+P = TypeVar("P", FrontPoint, Infeasibility)
 MOST_POINTS = 24
 """Of a front by estimate."""
 
@@ -47,7 +48,11 @@ def build_report(
         found: what was measured and said of it; a front that was not measured is estimated from the sensitivities.
     """
     front = found.get("front") or estimated_front(plan, graph)
-    found["front"] = None if front is None else _folded_front(front, first_steps(plan.layers))
+    first, in_the_way = first_steps(plan.layers), found.get("infeasibility")
+    found["front"] = None if front is None else replace(front, points=tuple(_folded(p, first) for p in front.points))
+    if in_the_way is not None:
+        ways = _names(in_the_way.in_the_way, first)
+        found["infeasibility"] = replace(_folded(in_the_way, first), in_the_way=ways)
     return NotebookReport(
         model=model,
         summary=summary(plan, graph),
@@ -61,10 +66,13 @@ def build_report(
     )
 
 
-def _folded_front(front: Front, first: Mapping[str, str]) -> Front:
-    """Points with layers as the plan of a report has them: steps of a recurrent operator are one."""
-    points = (replace(p, analog=tuple(dict.fromkeys(first.get(n, n) for n in p.analog))) for p in front.points)
-    return replace(front, points=tuple(points))
+def _folded(found: P, first: Mapping[str, str]) -> P:
+    """With layers as the plan of a report has them: steps of a recurrent operator are one."""
+    return replace(found, analog=_names(found.analog, first))
+
+
+def _names(names: Iterable[str], first: Mapping[str, str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(first.get(name, name) for name in names))
 
 
 def _driven_rows(plan: Plan, graph: LayerGraph) -> DrivenRows | None:

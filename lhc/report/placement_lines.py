@@ -10,7 +10,7 @@ from lhc.graph import CANDIDATE_OPS
 from lhc.model import OnnxModel
 from lhc.onnx_io import compiled_note, contradictions, read_plan
 from lhc.plan import Outcome, Plan
-from lhc.plan.recurrent_steps import first_steps, folded
+from lhc.plan.recurrent_steps import folded, layers_among
 from lhc.report.statements import beside, decision_of, digital_layers, never_text, verdict
 from lhc.report.system_lines import system_lines
 from lhc.report.text import (
@@ -228,16 +228,15 @@ def infeasibility_lines(found: Infeasibility | None, plan: Plan) -> Iterator[str
     least = points(outcome, found.least.drop)
     yield f"least {outcome.drop_word} of the placements that were measured, {where}: {least}"
     nearest = budget_text(found.nearest_budget, outcome.percent or outcome.drop_type == "relative")
-    first = first_steps(plan.layers)
-    layers = counted(len({first.get(name, name) for name in found.analog}), "analog layer")
+    layers = counted(len(layers_among(plan, found.analog)), "analog layer")
     yield f"nearest budget that the {layers} hold: --max-drop {nearest}"
     if found.all_in_the_way:
         yield f"in the way: the {layers}: no smaller set of them was found without which the rest holds the budget"
     elif found.without is not None:
-        names = ", ".join(plan.titles.get(name, name) for name in found.in_the_way)
-        layers, them = counted(len(found.in_the_way), "layer"), "it" if len(found.in_the_way) == 1 else "them"
+        names = layers_among(plan, found.in_the_way)
+        layers, them = counted(len(names), "layer"), "it" if len(names) == 1 else "them"
         drop = drop_at_most(outcome, found.without)
-        yield f"in the way: {layers}: {names}; with {them} digital the {outcome.drop_word} is {drop}"
+        yield f"in the way: {layers}: {', '.join(names)}; with {them} digital the {outcome.drop_word} is {drop}"
     for remedy in found.remedies:
         interval = remedy.evaluation.deciding(outcome.generalized)
         between = "" if interval is None else f" ({interval_text(outcome, interval)})"

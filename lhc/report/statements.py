@@ -129,7 +129,7 @@ def _statements(report: "Report") -> Iterator[tuple[str, str]]:
         if outcome.harmful_calibration is not None:
             yield "Calibration", f"{capitalized(outcome.harmful_calibration.text)}."
         if outcome.retrained is not None or outcome.training_note is not None:
-            yield "Retraining", _retraining(outcome)
+            yield "Retraining", _retraining(outcome, report.plan)
     digital = digital_layers(plan)
     if digital:
         yield "Why not more", f"{_layers(len(digital))} digital{never_text(digital)}: {reasons(digital)}."
@@ -148,12 +148,12 @@ def _statements(report: "Report") -> Iterator[tuple[str, str]]:
         yield "Cost", f"{size}, {faster} and {less} than all digital, by the cost model{rate}."
 
 
-def _retraining(outcome: Outcome) -> str:
+def _retraining(outcome: Outcome, plan: Plan) -> str:
     trained, told = outcome.retrained, outcome.training_note
     text = "" if told is None else f"{told}."
     if trained is None:
         return text
-    layers = counted(len(trained.layers), "analog layer")
+    layers = counted(sum(row.name in trained.layers for row in plan.layers), "analog layer")
     return (
         f"{trained.steps} steps of {trained.batch_size} samples under the noise of {layers};"
         f" {outcome.drop_word}s are against the network as it was given. {capitalized(text)}"

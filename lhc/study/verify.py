@@ -12,6 +12,7 @@ from lhc.measure.judge import judge_in_looks
 from lhc.passes import NOT_MET, damage_of, groups_of, kept_limits, objective_value, search_space
 from lhc.passes.search_result import too_costly
 from lhc.plan import Decision, Plan
+from lhc.plan.recurrent_steps import layers_among
 from lhc.results import Verdict
 from lhc.stats import one_sided, two_sided
 from lhc.study.cautions import warn_of_other_samples
@@ -245,7 +246,7 @@ def _why_digital(
 
 
 def _named(plan: Plan, names: frozenset[str]) -> str:
-    titles = [plan.titles[name] for name in sorted(names)]
+    titles = list(layers_among(plan, sorted(names)))
     if len(titles) > MOST_NAMED:
         titles[MOST_NAMED:] = [f"{len(titles) - MOST_NAMED} more"]
     return ", ".join(titles)
@@ -275,7 +276,7 @@ def _difference(plan: Plan, kept: frozenset[str], other: frozenset[str]) -> str:
     """What a placement has analog that is not kept so, or the other way round."""
     added, removed = other - kept, kept - other
     layers = other.difference(map(columns_of, plan.digital_columns))
-    text = f"{counted(len(layers), 'analog layer')}"
+    text = counted(len(layers_among(plan, layers)), "analog layer")
     if added:
         text += f", with {_named(plan, added)}"
     return f"{text}, without {_named(plan, removed)}" if removed else text

@@ -1,6 +1,7 @@
 """Steps of a recurrent operator are one row for people, and rows of their own in the plan."""
 
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -10,15 +11,18 @@ from onnx import numpy_helper, parser
 
 import lhc
 from lhc.onnx_io import load_model, read_plan
-from lhc.options.commands import RetrainOptions
+from lhc.options.commands import RetrainOptions, SensitivityOptions
 from lhc.plan import Sensitivity
-from lhc.plan.recurrent_steps import first_steps, folded, folded_rows
+from lhc.plan.recurrent_steps import first_steps, folded, folded_rows, layers_among
 from lhc.report.builder import build_report
 from lhc.report.content import layer_table
 from lhc.report.figures import own_point
 from lhc.report.statements import decision
+from lhc.results import Infeasibility
 from lhc.study.outcome import Analysis, PartitionResult, plan_table
 from lhc.study.source import open_model
+from lhc.study.verify import _difference
+from tests.report.made_reports import evaluated
 
 STEPS = 5
 LSTM = f"""
@@ -108,19 +112,25 @@ net (float[N, 4, 6] x) => (float[N, 5] y) <int64[1] first = {0}> {
 }"""
 
 
-@pytest.mark.analog
-def test_steps_of_a_retrained_network_are_one_row(tmp_path: Path) -> None:
+def gru() -> onnx.ModelProto:
     proto: onnx.ModelProto = parser.parse_model(GRU)
     rng = np.random.default_rng(1)
     for name, shape in (("w", (1, 15, 6)), ("r", (1, 15, 5)), ("b", (1, 30))):
         proto.graph.initializer.append(numpy_helper.from_array(rng.normal(size=shape).astype(np.float32), name))
+    return proto
+
+
+@pytest.mark.analog
+def test_steps_of_a_retrained_network_are_one_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(import_module("lhc.commands.retrain"), "better", lambda before, after: after)
+    rng = np.random.default_rng(1)
     samples = {"x": rng.normal(size=(240, 4, 6)).astype(np.float32)}
-    given = lhc.partition(proto, samples, objective="macs", draws=2, max_drop=9.0)
+    given = lhc.partition(gru(), samples, objective="macs", draws=2, max_drop=9.0)
     placed = given.save(tmp_path / "gru.lhc.onnx")
-    asked = RetrainOptions(placed, samples, max_drop=0.0, draws=2, steps=30, batch_size=16, validations=1)
-    found = lhc.retrain.of(replace(asked, learning_rate=0.01, explain=False))
+    asked = RetrainOptions(placed, samples, max_drop=0.0, draws=2, steps=2, batch_size=16, validations=1)
+    found = lhc.retrain.of(replace(asked, explain=False))
     assert found.plan.outcome is not None
-    assert found.plan.outcome.retrained is not None, "else the network as it was given is shown"
+    assert found.plan.outcome.retrained is not None
     assert [row.origin for row in found.plan.layers] == [None] * 4
     for plan in (found.plan, read_plan(load_model(found.save(tmp_path / "trained.onnx")))):
         assert plan is not None
@@ -140,3 +150,24 @@ def test_only_steps_by_the_same_weights_are_one(analysis: Analysis, suffix: str)
     other = named[1].model_copy(update={"name": f"a/recurrent_2{suffix}", "weight": "r2"})
     shown = folded_rows([*named, other])
     assert [row.title for row in shown] == [f"a/recurrent{suffix}, 2 steps", *(row.name for row in (*named[2:], other))]
+
+
+def test_sentences_count_layers_as_tables_do(analysis: Analysis) -> None:
+    names = [row.name for row in analysis.plan.layers]
+    assert layers_among(analysis.plan, names) == ("lstm/input", f"lstm/recurrent, {STEPS - 1} steps")
+    assert layers_among(analysis.plan, names[2:]) == (f"lstm/recurrent, {STEPS - 1} steps",)
+    everything, kept = frozenset(names), frozenset(names[:1])
+    told = f"2 analog layers, with lstm/recurrent, {STEPS - 1} steps"
+    assert _difference(analysis.plan, kept, everything) == told
+    found = Infeasibility(tuple(names), evaluated(0.8), 0.1, tuple(names[1:]), evaluated(0.9), ())
+    report = build_report("lstm", analysis.plan, analysis.graph, infeasibility=found)
+    assert report.infeasibility is not None
+    assert (report.infeasibility.analog, report.infeasibility.in_the_way) == (tuple(names[:2]), (names[1],))
+
+
+@pytest.mark.analog
+def test_a_dry_run_counts_layers_as_tables_do() -> None:
+    rng = np.random.default_rng(0)
+    samples = {"x": rng.normal(size=(60, 4, 6)).astype(np.float32)}
+    found = lhc.estimate(SensitivityOptions(gru(), samples, metric="nmse", draws=2, samples=30))
+    assert found.layers == 2
