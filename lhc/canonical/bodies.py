@@ -142,7 +142,9 @@ class _Writer:
             self._made.origins[copy.name] = replace(caller, part=copy.name.removeprefix(f"{caller.node}/"))
             made += self._in_place_of(copy)
         ends = zip(function.output, node.output, strict=False)
-        return made + [self._identity(node, i, names[own], output) for i, (own, output) in enumerate(ends) if output]
+        return made + [
+            self._identity(node, i, names.get(own, own), output) for i, (own, output) in enumerate(ends) if output
+        ]
 
     def _turns(self, turns: Turns) -> list[onnx.NodeProto]:
         """One turn after the other; what the body stores is stored once."""

@@ -152,6 +152,7 @@ def train_once(study: Study, course: "Course", analog: frozenset[str], validatio
         OutOfTimeError: the time that the user gave was over before.
     """
     from lhc.train.fit import fit
+    from lhc.train.network import WRITTEN_PARITY
 
     course = course.with_rate(analog)
 
@@ -168,7 +169,8 @@ def train_once(study: Study, course: "Course", analog: frozenset[str], validatio
 
     fitted = fit(course.trainer(steps), analog, course.settings, steps, drop, checkpoint, course.report, shown)
     after = retrained(study, course, fitted.weights)
-    replace(course, model=after.model, graph=after.graph, ranges=after.plan.ranges).network()  # checks what was written
+    written = replace(course, model=after.model, graph=after.graph, ranges=after.plan.ranges)
+    written.network(WRITTEN_PARITY)  # checks it
     return after, course.record(analog, fitted.step, fitted.curve)
 
 

@@ -78,15 +78,15 @@ class Course:
         rate = self.settings.rate_for(self.steps, 2 * convolved > sum(count for _, count in macs))
         return replace(self, settings=replace(self.settings, learning_rate=rate))
 
-    def network(self) -> NoisyNetwork:
-        """A trainable copy of the network, checked against onnxruntime product by product.
+    def network(self, exact: float = PARITY) -> NoisyNetwork:
+        """A trainable copy of the network, checked against onnxruntime product by product; ``exact``: see there.
 
         Raises:
             ModelError: it cannot be differentiated, or computes something else.
         """
         tiles = (self.hardware, self.t_s, self.settings.noise, self.ranges, self.copies)
         network = NoisyNetwork(self._batched, self.graph, self.trained, *tiles)
-        network.check(self._some())
+        network.check(self._some(), exact)
         return network
 
     @cached_property

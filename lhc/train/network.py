@@ -19,10 +19,13 @@ from lhc.train.chips import draw_matrix
 from lhc.train.products import TrainingProduct
 from lhc.train.trained_tensors import Trained
 
-__all__ = ["PARITY", "NoisyNetwork", "ranges_in"]
+__all__ = ["PARITY", "WRITTEN_PARITY", "NoisyNetwork", "ranges_in"]
 
 PARITY = 1e-4
 """Greatest difference from onnxruntime, relative to the greatest magnitude of a tensor: float32 sums in other order."""
+WRITTEN_PARITY = 1e-3
+"""The same of trained weights that were written: rounding through many layers differs with the weights, and a training
+is not to be lost to it. Weights that are written wrongly differ by far more."""
 _LEAST_RANGE = 1e-6
 _LEAST_SIZE = 1e-3
 """Least size that steps of Adam are relative to; biases can be all 0."""
@@ -104,13 +107,16 @@ class NoisyNetwork:
         self.devices: dict[str, object | None] = {}
         self.device = torch.device("cpu")
 
-    def check(self, feeds: Mapping[str, Array]) -> None:
+    def check(self, feeds: Mapping[str, Array], exact: float = PARITY) -> None:
         """Make sure that the network computes what onnxruntime does, product by product.
+
+        Args:
+            exact: greatest difference from it of a network that computes in float32 and does not round.
 
         Raises:
             ModelError: a tensor differs, or the network cannot be differentiated; names the layer or output.
         """
-        limit = parity_limit(self.module, PARITY)
+        limit = parity_limit(self.module, exact)
         for name, difference in parity(self.module, feeds).items():
             if not difference <= limit:
                 raise ModelError(

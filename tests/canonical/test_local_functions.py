@@ -86,6 +86,14 @@ def test_they_are_placed_run_and_compiled_with_the_attributes_of_the_call(file: 
     np.testing.assert_array_equal(lhc.HybridSession(annotated, placement=[]).run(None, X)[0], expected)
 
 
+def test_a_function_that_does_not_compute_what_it_returns(file: onnx.ModelProto) -> None:
+    """onnxruntime refuses such a file; it is read like any other up to there."""
+    other = onnx.ModelProto()
+    other.CopyFrom(file)
+    other.functions[0].output[0] = "nothing"
+    assert len(read_graph(canonical(load_model(other))).candidates) > 0
+
+
 def test_a_function_for_another_opset_stays_a_call(file: onnx.ModelProto) -> None:
     other = onnx.ModelProto()
     other.CopyFrom(file)

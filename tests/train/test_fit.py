@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,7 @@ from lhc.train.batches import Batches
 from lhc.train.checkpoints import Checkpoint
 from lhc.train.fit import Fitted, fit
 from lhc.train.losses import load_loss
-from lhc.train.network import NoisyNetwork
+from lhc.train.network import PARITY, WRITTEN_PARITY, NoisyNetwork
 from lhc.train.trained_tensors import find_trained
 from lhc.train.trainer import Trainer, device_for
 from tests.train.conftest import Build
@@ -192,6 +193,19 @@ def test_weights_are_clipped_where_the_hardware_says_so(model: OnnxModel) -> Non
     after = network.weights()
     np.testing.assert_allclose(np.abs(after["w"]).max(), before["w"].std(ddof=1), rtol=1e-5)
     assert np.array_equal(after["v"], before["v"])
+
+
+@pytest.mark.parametrize(("apart", "before", "after"), [(2e-5, True, True), (2e-4, False, True), (2e-3, False, False)])
+def test_trained_weights_may_round_more_than_the_network_as_it_was(
+    model: OnnxModel, monkeypatch: pytest.MonkeyPatch, apart: float, before: bool, after: bool
+) -> None:
+    """A difference that stops a training before it begins does not throw it away when it is over."""
+    graph = read_graph(model, {"x": (1, 8)})
+    network = NoisyNetwork(model, graph, find_trained(model, graph), Hardware.load("lionheart"), 86400.0)
+    monkeypatch.setattr("lhc.train.network.parity", lambda *_: {"y": apart})
+    for exact, passes in ((PARITY, before), (WRITTEN_PARITY, after)):
+        with nullcontext() if passes else pytest.raises(ModelError, match="'y' differs between onnxruntime"):
+            network.check({}, exact)
 
 
 def test_a_gpu_that_cannot_run_the_network_is_not_used(
