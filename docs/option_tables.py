@@ -40,7 +40,8 @@ def _name(one: Option) -> str:
         return f"`{one.metavar or one.name.upper()}`"
     flag = one.flag if one.off is None else f"{one.flag}/{one.off}"
     short = f", {one.short}" if one.short else ""
-    return f"`{flag}{short}{f' {one.metavar}' if one.metavar else ''}`".replace("|", "\\|")
+    keyword = "" if one.result is not None or one.key.replace("-", "_") == one.name else f", in Python `{one.name}=`"
+    return f"`{flag}{short}{f' {one.metavar}' if one.metavar else ''}`{keyword}".replace("|", "\\|")
 
 
 def _default(one: Option) -> str:

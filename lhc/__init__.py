@@ -21,6 +21,7 @@ _LAZY = {
     "PartitionOptions": "lhc.options.commands",
     "PartitionResult": "lhc.study.outcome",
     "Plan": "lhc.plan",
+    "RetrainOptions": "lhc.options.commands",
     "RunOptions": "lhc.options.commands",
     "Select": "lhc.passes",
     "SensitivityOptions": "lhc.options.commands",
@@ -71,6 +72,7 @@ if TYPE_CHECKING:
     from lhc.hardware import Hardware as Hardware
     from lhc.lowering import CompiledModel as CompiledModel
     from lhc.options.commands import PartitionOptions as PartitionOptions
+    from lhc.options.commands import RetrainOptions as RetrainOptions
     from lhc.options.commands import RunOptions as RunOptions
     from lhc.options.commands import SensitivityOptions as SensitivityOptions
     from lhc.passes import Select as Select

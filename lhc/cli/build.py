@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from lhc.cli.help import HELP_ALL, NAMES, Helped
-from lhc.errors import LhcError, UsageError
+from lhc.errors import LhcError
 from lhc.options.declare import Option, options_of
 from lhc.options.toml import read_config
 
@@ -79,27 +79,7 @@ def given(name: str) -> bool:
 
 def _made(kind: type, values: Mapping[str, Any]) -> object:
     """An options object of what was read."""
-    given = {}
-    for one in options_of(kind):
-        if one.instead is None:
-            value = values[one.name]
-            if one.repeats and value is None:
-                value = ()
-            given[one.name] = _number(one, value) if one.convert is None else one.convert(value)
-    return kind(**given)
-
-
-def _number(one: Option, value: object) -> object:
-    """The value of an option that is a number; others as they are."""
-    kind = one.number
-    if kind is None or not isinstance(value, str):
-        return value
-    try:
-        return kind(value.replace("_", "no digit"))  # Python takes 1_0 for 10
-    except ValueError as error:
-        what = "a whole number" if kind is int else "a number"
-        unit = "" if one.unit is None else f", in {one.unit}"
-        raise UsageError(f"{one.flag} {value!r}: write {what}{unit}") from error
+    return kind(**{one.name: values[one.name] for one in options_of(kind) if one.instead is None})
 
 
 def _parameter(one: Option) -> inspect.Parameter:

@@ -29,7 +29,8 @@ def compare(options: CompareOptions) -> Comparison:
     machines = [Hardware.load(one) for one in options.hardware]
     names = [machine.name for machine in machines]
     if len(set(names)) < max(len(names), 2):
-        raise UsageError(f"--hardware: two machines or more are compared, of different names; got {', '.join(names)}")
+        got = f"got {', '.join(names)}" if names else "none is given, and hardware takes a preset or file for each"
+        raise UsageError(f"--hardware: two machines or more are compared, of different names; {got}")
     opened = opened_of(options)
     asked = replace(part(options, PartitionOptions), model=opened)
     results = (partition.of(replace(asked, hardware=machine)) for machine in machines)

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from lhc.commands.partition import begin, preparation, strategy_for
 from lhc.commands.sensitivity import preparing
+from lhc.errors import UsageError
 from lhc.measure import Running, ranking_metric
 from lhc.measure.judge import SEARCH_DRAWS
 from lhc.options.commands import PartitionOptions, RetrainOptions, RunOptions, SensitivityOptions
@@ -46,7 +47,12 @@ def estimate(options: SensitivityOptions | PartitionOptions | RetrainOptions | R
     one is counted, with the fewest chips that can accept it: how many placements are tested, and on how many chips,
     depends on what they show. With a training that is one of the weights as they are, which may not be needed, and one
     of the trained ones.
+
+    Raises:
+        UsageError: these are no options of such a command.
     """
+    if not isinstance(options, SensitivityOptions | PartitionOptions | RetrainOptions | RunOptions):
+        raise UsageError("lhc.estimate takes the options of a command as one object: lhc.PartitionOptions(model, …)")
     with Running(options) as running:
         if isinstance(options, RunOptions):
             study, analog, at = read_run(options, running)

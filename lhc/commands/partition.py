@@ -177,7 +177,7 @@ def strategy_for(options: PartitionOptions) -> type[Strategy]:
 def _followed(options: PartitionOptions) -> Plan | None:
     """The plan that is verified instead of searching one."""
     plan = options.plan
-    return plan if plan is None or isinstance(plan, Plan) else Plan.load(Path(plan))
+    return plan if plan is None or isinstance(plan, Plan) else Plan.load(Path(str(plan)))
 
 
 def _pass(named: object) -> Pass:

@@ -283,7 +283,7 @@ class Hardware(Machine):
             return where
         if str(where) in preset_names():
             return cls.parse(preset_text(str(where)), f"preset {where}")
-        path = Path(where)
+        path = Path(str(where))
         if not path.is_file():
             raise UsageError(
                 f"unknown hardware {str(where)!r}: neither a preset nor a YAML file; {nearest_presets(str(where))}"

@@ -9,20 +9,39 @@ Loads no numeric library: types that need one are named in strings, with what th
 
 import dataclasses
 import inspect
-from collections.abc import Callable, Iterator
+import operator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypedDict, TypeVar, Unpack, dataclass_transform, get_args, get_origin
+from difflib import get_close_matches
+from functools import wraps
+from numbers import Real
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, Literal, TypedDict, TypeVar, Union, Unpack, dataclass_transform, get_args, get_origin
 
 from lhc.errors import UsageError
 from lhc.support.numbers import GREATEST, SMALLEST, in_range
 
-__all__ = ["REQUIRED", "Option", "argument", "option", "options", "options_of", "part", "taken_by", "values_of"]
+__all__ = [
+    "REQUIRED",
+    "Option",
+    "argument",
+    "nearest",
+    "option",
+    "options",
+    "options_of",
+    "part",
+    "refuse_unknown",
+    "taken_by",
+    "values_of",
+]
 
 T = TypeVar("T")
 C = TypeVar("C")
 
 _KEY = "lhc"
 REQUIRED: Any = dataclasses.MISSING
+_WRITTEN = {bool: "True or False", int: "a whole number", float: "a number", str: "text", Path: "a path"}
 
 
 @dataclass(frozen=True)
@@ -43,7 +62,9 @@ class Option:
         panel: heading under which help lists it.
         rare: whether only ``--help-all`` lists it.
         reads: type that the command line reads.
-        convert: makes the value of what was read; of several ones, a tuple by default.
+        convert: makes the value of text, and leaves a value as it is; of several ones, a tuple by default. Its errors
+            begin after the option's name.
+        kinds: classes of its value in Python, of each where it repeats; empty where only what uses it can tell.
         instead: what stands for it on the command line, where it is an option of the Python function alone.
         result: what stands for it in Python, where it is an option of the command line alone.
     """
@@ -63,6 +84,7 @@ class Option:
     rare: bool = False
     reads: Any = str
     convert: Callable[[Any], Any] | None = None
+    kinds: tuple[type, ...] = ()
     instead: str | None = None
     result: str | None = None
 
@@ -100,6 +122,38 @@ class Option:
             return self.help
         return f"{self.help} One of {', '.join(self.choices)}."
 
+    def take(self, value: object) -> object:
+        """The option's own value, of what the command line read or a Python function was given.
+
+        Raises:
+            UsageError: of another type, or a text that means none.
+        """
+        if value is self.default or self.instead is not None:
+            return value
+        if value is None and (self.repeats or self.default is None):
+            return self.default
+        name, kind = self.flag or self.name, self.number
+        if self.repeats and (isinstance(value, str) or not isinstance(value, Collection | Iterator)):
+            value = (value,)
+        if self.convert is not None:
+            try:
+                value = self.convert(value)
+            except UsageError as error:
+                raise UsageError(f"{name} {error}") from error
+        elif kind is not None:
+            try:
+                value = _number(kind, value)
+            except (TypeError, ValueError, OverflowError) as error:
+                unit = "" if self.unit is None else f", in {self.unit}"
+                raise UsageError(f"{name} {value!r}: write {_WRITTEN[kind]}{unit}") from error
+        elif isinstance(value, str) and Path in self.kinds and str not in self.kinds:
+            value = Path(value)
+        several = value if self.repeats and isinstance(value, tuple) else (value,)
+        if self.kinds and not all(_is(one, self.kinds) for one in several):
+            wanted = [text for kind, text in _WRITTEN.items() if kind in self.kinds]
+            raise UsageError(f"{name} {value!r}: write {' or '.join(wanted)}")
+        return value
+
     def check(self, value: object) -> None:
         """Refuse a value that is out of the closed set, the range of numbers, or the bounds.
 
@@ -120,6 +174,18 @@ class Option:
                 raise UsageError(f"{name} must be at most {self.most:,}{unit}, got {number}")
             if self.above is not None and number <= self.above:
                 raise UsageError(f"{name} must be above {self.above}{unit}, got {number}")
+
+
+def _is(value: object, kinds: tuple[type, ...]) -> bool:
+    return isinstance(value, kinds) or (float in kinds and isinstance(value, Real))
+
+
+def _number(kind: type[int] | type[float], value: Any) -> int | float:  # noqa: ANN401 - what is no number is refused
+    if isinstance(value, str):
+        return kind(value.replace("_", "no digit"))  # Python takes 1_0 for 10
+    if isinstance(value, bool):
+        raise TypeError
+    return operator.index(value) if kind is int else float(value)
 
 
 class Said(TypedDict, total=False):
@@ -174,14 +240,15 @@ def argument(
 def options(cls: type[C]) -> type[C]:
     """Make a frozen dataclass of options; its attribute ``PANEL`` is the heading of those that it declares.
 
-    Objects are checked when they are made: values of closed sets, the bounds of numbers, then by ``__post_init__`` of
-    every class that the class is made of.
+    Values are converted (`Option.take`) and checked when an object is made: closed sets, the bounds of numbers, then
+    by ``__post_init__`` of every class that the class is made of.
     """
     own_check = cls.__dict__.get("__post_init__")
     if own_check is not None:
         _CHECKS[cls.__qualname__, cls.__module__] = own_check
     cls.__post_init__ = _check  # type: ignore[attr-defined]  # a dataclass calls it
     made = dataclass(frozen=True, kw_only=True)(cls)
+    made.__init__ = _refusing(made, made.__init__)  # type: ignore[method-assign]  # each class has one of its own
     own = inspect.get_annotations(cls)
     for field in dataclasses.fields(made):  # type: ignore[arg-type]  # it is one now
         if field.name in own:
@@ -192,9 +259,43 @@ def options(cls: type[C]) -> type[C]:
 _CHECKS: dict[tuple[str, str], Callable[[Any], None]] = {}
 
 
+def _refusing(cls: type, make: Callable[..., None]) -> Callable[..., None]:
+    @wraps(make)
+    def init(self: object, *args: object, **given: object) -> None:
+        refuse_unknown(cls.__name__, cls, given)
+        make(self, *args, **given)
+
+    return init
+
+
+def refuse_unknown(called: str, cls: type, given: Iterable[str]) -> None:
+    """Refuse keywords that a class has no options for.
+
+    Args:
+        called: the class, or the function that takes its options.
+
+    Raises:
+        UsageError: there is one; the message names the option of that flag, else the nearest.
+    """
+    names = {one.name: one.key.replace("-", "_") for one in options_of(cls)}
+    for word in given:
+        if word not in names:
+            same = [name for name, flag in names.items() if flag == word.replace("-", "_")]
+            near = f"; here it is {same[0]}" if same else nearest(word, set(names))
+            raise UsageError(f"{called}() has no keyword {word!r}{near}")
+
+
+def nearest(key: str, known: set[str]) -> str:
+    """The end of an error: the names that are nearest to an unknown one; empty where none is near."""
+    near = get_close_matches(key, sorted(known), n=3, cutoff=0.5)
+    return f"; nearest: {', '.join(near)}" if near else ""
+
+
 def _check(made: object) -> None:
     for one in options_of(type(made)):
-        one.check(getattr(made, one.name))
+        value = one.take(getattr(made, one.name))
+        object.__setattr__(made, one.name, value)
+        one.check(value)
     for kind in reversed(type(made).__mro__):
         check = _CHECKS.get((kind.__qualname__, kind.__module__))
         if check is not None:
@@ -213,9 +314,17 @@ def _declared(cls: type, field: "dataclasses.Field[Any]") -> Option:
         raise TypeError(f"{cls.__name__}.{field.name}: say with reads= what the command line reads")
     if get_origin(reads) is list:
         said = {"convert": tuple} | said
-    return Option(
-        name=field.name, default=field.default, flag=flag, reads=reads, panel=getattr(cls, "PANEL", ""), **said
-    )
+    said = {"kinds": _kinds(field.type), "panel": getattr(cls, "PANEL", "")} | said
+    return Option(name=field.name, default=field.default, flag=flag, reads=reads, **said)
+
+
+def _kinds(declared: object) -> tuple[type, ...]:
+    """The classes of a field's type; none where it names types of heavy libraries, or is no union of classes."""
+    origin = get_origin(declared)
+    members = get_args(declared) if origin in (Union, UnionType, Sequence, tuple) else (declared,)
+    found = tuple(one for one in members if isinstance(one, type))
+    whole = all(isinstance(one, type) or one is ... for one in members)
+    return found if whole and found != (NoneType,) else ()
 
 
 def options_of(cls: type) -> Iterator[Option]:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any, ParamSpec, Protocol, TypeVar
 
-from lhc.options.declare import Option, options_of
+from lhc.options.declare import Option, options_of, refuse_unknown
 from lhc.support.notebook import in_notebook, notebook_progress
 
 __all__ = ["Keywords", "arguments_text", "keywords"]
@@ -33,11 +33,13 @@ def keywords(options: Callable[P, C]) -> Callable[[Callable[[C], R]], Keywords[P
     Args:
         options: a class of options (`lhc.options.declare.options`).
     """
+    made_of: Any = options
     has_progress = "progress" in inspect.signature(options).parameters
 
     def decorate(function: Callable[[C], R]) -> Keywords[P, C, R]:
         @wraps(function)
         def called(*args: P.args, **kwargs: P.kwargs) -> R:
+            refuse_unknown(function.__name__, made_of, kwargs)
             if has_progress and "progress" not in kwargs and in_notebook():
                 kwargs["progress"] = notebook_progress()
             return function(options(*args, **kwargs))

@@ -143,9 +143,6 @@ class CopiesOptions:
         convert=copies_of,
     )
 
-    def __post_init__(self) -> None:
-        copies_of(self.copies)
-
 
 @options
 class ReadTime:
@@ -215,6 +212,10 @@ class GivenPlacement:
         instead="the model's annotations",
     )
     all_analog: bool = option("Ignore annotations: every eligible layer is analog.", default=False)
+
+    def __post_init__(self) -> None:
+        if not (self.placement is None or hasattr(self.placement, "layers") or isinstance(self.placement, Iterable)):
+            raise UsageError(f"placement {self.placement!r}: give an lhc.Plan or the names of layers")
 
     @property
     def everything(self) -> bool:
@@ -291,6 +292,10 @@ class Progressing:
     PANEL = "Execution"
 
     progress: Progress = option("Called as work proceeds.", default=silent, instead="a bar on stderr; -q: none")
+
+    def __post_init__(self) -> None:
+        if not callable(self.progress):
+            raise UsageError(f"progress {self.progress!r}: give a function of what is done, how much, and of how much")
 
 
 @options

@@ -11,12 +11,11 @@ stands under a command's name for that command; the command line counts more tha
 
 import tomllib
 from collections.abc import Mapping
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from lhc.errors import ConfigError, UsageError
-from lhc.options.declare import Option
+from lhc.options.declare import Option, nearest
 
 __all__ = ["read_config"]
 
@@ -45,7 +44,7 @@ def read_config(path: Path, commands: Commands) -> dict[str, dict[str, Any]]:
         if isinstance(value, dict):
             continue
         if key not in known:
-            raise ConfigError(f"{path}: no command has an option {key!r}{_nearest(key, known | set(commands))}")
+            raise ConfigError(f"{path}: no command has an option {key!r}{nearest(key, known | set(commands))}")
         for command, options in commands.items():
             if key in options:
                 values[command][options[key].name] = _checked(options[key], value, f"{path}: {key}")
@@ -53,10 +52,10 @@ def read_config(path: Path, commands: Commands) -> dict[str, dict[str, Any]]:
         if not isinstance(table, dict):
             continue
         if command not in commands:
-            raise ConfigError(f"{path}: there is no command {command!r}{_nearest(command, set(commands))}")
+            raise ConfigError(f"{path}: there is no command {command!r}{nearest(command, set(commands))}")
         for key, value in table.items():
             if key not in commands[command]:
-                near = _nearest(key, set(commands[command]))
+                near = nearest(key, set(commands[command]))
                 raise ConfigError(f"{path}: lhc {command} has no option {key!r}{near}")
             option = commands[command][key]
             values[command][option.name] = _checked(option, value, f"{path}: {command}.{key}")
@@ -70,8 +69,3 @@ def _checked(option: Option, value: object, where: str) -> object:
         wanted = "a list" if option.repeats else "true or false" if yes_or_no else "one text or number"
         raise ConfigError(f"{where}: write {wanted}, got {value!r}")
     return [str(item) for item in value] if isinstance(value, list) else value if yes_or_no else str(value)
-
-
-def _nearest(key: str, known: set[str]) -> str:
-    near = get_close_matches(key, sorted(known), n=3, cutoff=0.5)
-    return f"; nearest: {', '.join(near)}" if near else ""

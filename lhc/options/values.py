@@ -1,6 +1,7 @@
 """Values that people write as text: sizes of memory, shapes of inputs, times."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from operator import index
 from string import ascii_letters
 
 from lhc.errors import UsageError
@@ -29,7 +30,7 @@ def bytes_of(text: str | int) -> int:
 
 
 def copies_of(text: str | int) -> str | int:
-    """``auto``, ``off``, or a number of copies, as ``--copies`` gives them.
+    """``auto``, ``off``, or a number of copies.
 
     Raises:
         UsageError: none of these.
@@ -37,26 +38,29 @@ def copies_of(text: str | int) -> str | int:
     number = int(text) if str(text).isdecimal() else 0
     if text in ("auto", "off") or 0 < number <= MOST_COPIES:
         return str(text) if number == 0 else number
-    raise UsageError(f"--copies {text!r}: write auto, off or a number from 1 to {MOST_COPIES:,}")
+    raise UsageError(f"{text!r}: write auto, off or a number from 1 to {MOST_COPIES:,}")
 
 
-def shapes_of(options: Iterable[str]) -> dict[str, tuple[int, ...]]:
-    """Shapes of inputs by name, as ``--shape NAME=1,3,224,224`` gives them.
+def shapes_of(options: Iterable[str] | Mapping[str, Iterable[int]]) -> dict[str, tuple[int, ...]]:
+    """Shapes of inputs by name, as ``NAME=1,3,224,224`` gives each, or by name already.
 
     Raises:
         UsageError: one is not written like that.
     """
+    if isinstance(options, Mapping):
+        try:
+            return {str(name): tuple(index(size) for size in sizes) for name, sizes in options.items()}
+        except TypeError as error:
+            raise UsageError(f'{options!r}: write {{"NAME": (1, 3, 224, 224)}}') from error
     shapes = {}
     for option in options:
-        name, _, sizes = option.rpartition("=")
+        name, _, sizes = str(option).rpartition("=")
         try:
             shape = tuple(int(size) for size in sizes.split(","))
         except ValueError:
             shape = ()
         if not name or not shape or min(shape) < 0:
-            raise UsageError(
-                f"--shape {option!r}: write NAME=1,3,224,224; an axis of 0 is empty, as a cache is at first"
-            )
+            raise UsageError(f"{option!r}: write NAME=1,3,224,224; an axis of 0 is empty, as a cache is at first")
         shapes[name] = shape
     return shapes
 
@@ -88,8 +92,8 @@ def check_times(times: Iterable[float]) -> None:
             raise UsageError(f"--t-inference: a time of inference must be at least 0 s, got {t_s:g}")
 
 
-def time_of(text: str | float | None) -> float | None:
-    """Seconds, as ``86400``, ``1d``, ``30min`` or ``10 years`` give them; None where nothing is given.
+def time_of(text: str | float) -> float:
+    """Seconds, as ``86400``, ``1d``, ``30min`` or ``10 years`` give them.
 
     >>> time_of("86400"), time_of("1.5h"), time_of("30 min"), time_of("10 years"), time_of("1e3 s"), time_of("1 Day")
     (86400.0, 5400.0, 1800.0, 315360000.0, 1000.0, 86400.0)
@@ -97,8 +101,6 @@ def time_of(text: str | float | None) -> float | None:
     Raises:
         UsageError: it is no time.
     """
-    if text is None:
-        return None
     written = str(text).strip()
     number = written.rstrip(ascii_letters)
     unit = written[len(number) :].lower()
@@ -109,10 +111,11 @@ def time_of(text: str | float | None) -> float | None:
         raise UsageError(f"{written!r} is no time: {TIMES}") from error
 
 
-def times_of(option: str | None) -> list[float] | None:
-    """Seconds, as ``--t-inference 0,1h,1d`` gives them, each as `time_of` reads it; None where none are named.
+def times_of(given: str | float | Iterable[str | float]) -> list[float]:
+    """Seconds, as ``0,1h,1d`` gives them, or several values, each as `time_of` reads it; of one value, that alone.
 
     Raises:
         UsageError: one is no time.
     """
-    return None if option is None else [seconds for part in option.split(",") if (seconds := time_of(part)) is not None]
+    parts = given.split(",") if isinstance(given, str) else given if isinstance(given, Iterable) else [given]
+    return [time_of(part) for part in parts]

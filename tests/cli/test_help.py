@@ -26,13 +26,16 @@ from tests.conftest import Cli
         (["run", "digits", "--jobs", "2000"], "error: --jobs must be at most 1,024, got 2000"),
         (
             ["run", "digits", "--t-inference", "0,nan"],
-            "error: 'nan' is no time: write seconds, or a number with s, min,",
+            "error: --t-inference 'nan' is no time: write seconds, or a number with s, min,",
         ),
         (
             ["run", "digits", "--t-inference", "0,1 month"],
-            "error: '1 month' is no time: write seconds, or a number with",
+            "error: --t-inference '1 month' is no time: write seconds, or a number with",
         ),
-        (["split", "digits", "-o", "x", "--t-inference", "one day"], "error: 'one day' is no time: write seconds, or"),
+        (
+            ["split", "digits", "-o", "x", "--t-inference", "one day"],
+            "error: --t-inference 'one day' is no time: write",
+        ),
         (
             ["analyze", "digits", "--hardware", "ideal", "--hardware", "afm"],
             "error: --hardware is given 2 times, and takes one value; 'lhc compare' takes several machines",

@@ -1,13 +1,29 @@
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 from typing import ClassVar, Literal
 
+import numpy as np
 import pytest
 
+import lhc
 from lhc.errors import UsageError
 from lhc.options.command_line import command_line
+from lhc.options.commands import CompareOptions, RunOptions
 from lhc.options.declare import argument, option, options, options_of, taken_by
 from lhc.options.signature import keywords
-from lhc.options.subjects import Data, Execution, MachineOptions, PlacedMachine, Selection
-from lhc.options.training import TrainingOptions
+from lhc.options.subjects import (
+    Data,
+    Execution,
+    GivenPlacement,
+    MachineOptions,
+    PlacedMachine,
+    ReadTime,
+    ReadTimes,
+    Selection,
+    Shapes,
+)
+from lhc.options.training import Checkpointing, TrainingOptions
 
 
 @options
@@ -64,7 +80,7 @@ def test_options_are_the_keywords_of_a_function() -> None:
     assert find(source="there") == "there 5"
     text = find.__doc__ or ""
     assert text.index("Args:") < text.index("most: Most tries; in tries.") < text.index("Raises:")
-    with pytest.raises(TypeError, match="unexpected keyword argument 'mots'"):
+    with pytest.raises(UsageError, match=r"find\(\) has no keyword 'mots'; nearest: most"):
         find("here", mots=4)  # type: ignore[call-arg]
 
 
@@ -133,3 +149,77 @@ def test_every_class_that_a_class_is_made_of_checks_its_values() -> None:
 def test_a_closed_set_is_checked_in_python_too() -> None:
     with pytest.raises(UsageError, match=r"--order 'sideways': choose up, down"):
         Search(order="sideways")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "given", "value"),
+    [
+        (ReadTime, "t_inference", "1d", 86400.0),
+        (ReadTime, "t_inference", 60, 60.0),
+        (ReadTimes, "times", ["0", "30d", 5], [0.0, 2592000.0, 5.0]),
+        (ReadTimes, "times", "0,1h", [0.0, 3600.0]),
+        (ReadTimes, "times", 30, [30.0]),
+        (Execution, "timeout", "30min", 1800.0),
+        (Execution, "jobs", "2", 2),
+        (Execution, "jobs", np.int64(2), 2),
+        (Data, "samples", "20", 20),
+        (Checkpointing, "checkpoint", "here", Path("here")),
+        (Selection, "force_digital", "head", ("head",)),
+        (Selection, "force_digital", ["a", "b"], ("a", "b")),
+        (Selection, "force_digital", None, ()),
+        (partial(CompareOptions, "m"), "ages", "1h", [3600.0]),
+        (partial(CompareOptions, "m"), "hardware", "lionheart", ("lionheart",)),
+        (Shapes, "shapes", "x=1,3", {"x": (1, 3)}),
+        (Shapes, "shapes", {"x": [1, 3]}, {"x": (1, 3)}),
+    ],
+)
+def test_python_takes_what_the_command_line_takes(
+    kind: Callable[..., object], name: str, given: object, value: object
+) -> None:
+    assert getattr(kind(**{name: given}), name) == value
+
+
+@pytest.mark.parametrize(
+    ("kind", "given", "message"),
+    [
+        (ReadTime, {"t_inference": "1 month"}, "--t-inference '1 month' is no time"),
+        (ReadTime, {"t_inference": [1]}, r"--t-inference '\[1\]' is no time"),
+        (ReadTimes, {"times": True}, "--t-inference 'True' is no time"),
+        (Execution, {"timeout": "soon"}, "--timeout 'soon' is no time"),
+        (Execution, {"jobs": "many"}, "--jobs 'many': write a whole number"),
+        (Execution, {"jobs": 1.5}, r"--jobs 1\.5: write a whole number"),
+        (Execution, {"jobs": None}, "--jobs None: write a whole number"),
+        (Execution, {"fresh": "no"}, "--fresh 'no': write True or False"),
+        (Execution, {"work_dir": 5}, "--work-dir 5: write text or a path"),
+        (Execution, {"memory": [1]}, r"--memory \[1\]: write"),
+        (Execution, {"progress": None}, "progress None: give a function"),
+        (TrainingOptions, {"learning_rate": True}, "--lr True: write a number"),
+        (TrainingOptions, {"loss": 5}, "--loss 5: write text"),
+        (Selection, {"include": 5}, r"--include \(5,\): write text"),
+        (Shapes, {"shapes": {"x": "1,3"}}, "--shape .*: write"),
+        (GivenPlacement, {"placement": 5}, "placement 5: give"),
+    ],
+)
+def test_a_value_of_another_type_is_refused_by_the_name_of_its_option(
+    kind: Callable[..., object], given: dict[str, object], message: str
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        kind(**given)
+
+
+def test_an_unknown_keyword_names_the_one_that_is_meant() -> None:
+    with pytest.raises(UsageError, match=r"evaluate\(\) has no keyword 't_inference'; here it is times"):
+        lhc.evaluate("digits", t_inference=1)  # type: ignore[call-arg]
+    with pytest.raises(UsageError, match=r"RunOptions\(\) has no keyword 'sampels'; nearest: samples"):
+        RunOptions("digits", sampels=1)  # type: ignore[call-arg]
+
+
+def test_functions_refuse_what_they_cannot_read() -> None:
+    with pytest.raises(UsageError, match=r"two machines or more .*; none is given"):
+        lhc.compare("digits")
+    with pytest.raises(UsageError, match="unknown hardware '5'"):
+        lhc.compare("digits", hardware=[5])  # type: ignore[list-item]
+    with pytest.raises(UsageError, match="takes the options of a command as one object"):
+        lhc.estimate("digits")  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="5: no such file"):
+        lhc.partition("digits", samples=30, plan=5)  # type: ignore[arg-type]
