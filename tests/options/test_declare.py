@@ -1,7 +1,8 @@
+import inspect
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, get_args
 
 import numpy as np
 import pytest
@@ -223,3 +224,9 @@ def test_functions_refuse_what_they_cannot_read() -> None:
         lhc.estimate("digits")  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="5: no such file"):
         lhc.partition("digits", samples=30, plan=5)  # type: ignore[arg-type]
+
+
+def test_options_that_an_estimate_takes_are_public() -> None:
+    taken = get_args(inspect.signature(lhc.estimate).parameters["options"].annotation)
+    assert RunOptions in taken
+    assert all(getattr(lhc, kind.__name__) is kind for kind in taken)
