@@ -66,8 +66,8 @@ def test_a_strategy_of_ones_own_gets_what_it_requires() -> None:
     )
     assert len(placed_by(options).plan.analog) == 1
     steps = [step.what for step in estimate(options).steps]
-    assert steps[-2:] == ["curvatures of the loss", "verifying"]
-    assert "sensitivities" in steps[0]
+    assert steps[-3:] == ["curvatures of the loss", "verifying", "what healing brings"]
+    assert "sensitivities" in steps[0], steps
 
 
 def test_a_pass_and_a_strategy_of_ones_own_decide() -> None:
