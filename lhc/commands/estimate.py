@@ -83,7 +83,9 @@ def _steps(study: Study, options: SensitivityOptions | PartitionOptions) -> Sequ
         bench = study.bench(study.splits.judged if options.metric is not None else study.ranking_task())
         return [*calibration_steps(study), *ranking_steps(bench, study.measurable, options.method, options.half_width)]
     placing = _retraining_steps(study, options) if options.retrain else _placing_steps(study, options)
-    healed = healing_steps(study.bench(study.splits.verify), frozenset(study.measurable))
+    pays = anything_pays(study.graph, study.plan, search_options(study))
+    kept = frozenset(study.measurable) if pays else study.plan.analog
+    healed = healing_steps(study.bench(study.splits.verify), kept)
     return [*calibration_steps(study), *placing, *healed]
 
 

@@ -176,7 +176,7 @@ def calibration_steps(study: Study) -> list[EffortStep]:
 
 def healing_steps(bench: Bench, placement: frozenset[str]) -> list[EffortStep]:
     """What it takes to judge a placement with less healing; with all of it, it was judged before."""
-    kinds = bool(bench.copies.of(placement)) + bench.setting.calibrates
+    kinds = bool(bench.copies.of(placement)) + bench.setting.calibrates if placement else 0
     plain = replace(bench, draws=HEALING_DRAWS, copies=Copies(), calibration=None)
     return _together([evaluation_step(plain, [placement], "what healing brings")] * (2**kinds - 1))
 
