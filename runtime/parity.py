@@ -72,7 +72,7 @@ def parity_errors(
             errors[layer.name] = relative_error(output, tensors[layer.output])
         del tensors
     of_forms = form_errors(model, graph, names, feeds)
-    return {name: max(error, of_forms.get(name, 0.0)) for name, error in errors.items()}
+    return {name: float(np.maximum(error, of_forms.get(name, 0.0))) for name, error in errors.items()}
 
 
 def form_errors(

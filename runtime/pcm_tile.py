@@ -30,11 +30,8 @@ def program(tile: Any, exact: bool) -> None:
         noise.normal_()
     relative = target / model.g_max
     held.mul_(_deviation(relative, model)).add_(target).clamp_(min=0.0)
-    logarithm = relative.clamp_(min=LEAST_MAGNITUDE).log_()
-    mean = (logarithm * -0.0155).add_(0.0244).clamp_(0.049, 0.1)
-    exponents.mul_(logarithm.mul_(-0.0125).sub_(0.0059).clamp_(0.008, 0.045)).add_(mean).abs_()
     tile.programmed_weights = (held[0] - held[1]).div_(scale)
-    tile.drift_noise_parameters = _times(exponents, model.drift_scale)
+    tile.drift_noise_parameters = _times(_exponents(exponents, relative), model.drift_scale)
     tile.tile.set_weights(tile.programmed_weights)
     compensation = tile.rpu_config.drift_compensation
     if compensation is not None:
@@ -80,6 +77,13 @@ def _deviation(relative: Tensor, model: Any) -> Tensor:
         power = power * relative if number else relative
         sigma = sigma + power * coefficient
     return _times(_times(sigma, model.g_max / model.prog_coeff_g_max_reference), model.prog_noise_scale)
+
+
+def _exponents(deviates: Tensor, relative: Tensor) -> Tensor:
+    """Of drift, in the memory of both arguments; ``relative``: targets in units of g_max."""
+    logarithm = relative.clamp_(min=LEAST_MAGNITUDE).log_()
+    mean = (logarithm * -0.0155).add_(0.0244).clamp_(0.049, 0.1)
+    return deviates.mul_(logarithm.mul_(-0.0125).sub_(0.0059).clamp_(0.008, 0.045)).add_(mean).abs_()
 
 
 def _times(values: Tensor, factor: float) -> Tensor:
