@@ -266,7 +266,7 @@ def check_digital(output: Array, name: str) -> None:
 
 
 def relative_error(found: Array, expected: Array) -> float:
-    """Greatest difference over the greatest magnitude; infinite if shapes or types differ, else NaN if values are none."""
+    """Greatest difference over the greatest magnitude; infinite if shapes or types differ, NaN if a value is NaN."""
     if found.shape != expected.shape or found.dtype != expected.dtype:
         return float("inf")
     errors, magnitudes = [0.0], [0.0]

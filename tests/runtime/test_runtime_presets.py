@@ -321,9 +321,7 @@ def _programming(scale: float) -> Floats:
 def _drift_exponents(scale: float) -> Floats:
     with pytest.MonkeyPatch.context() as patch:
         if scale != 1:
-            patch.setattr(
-                pcm_tile, "_exponents", lambda deviates, relative: _spread_exponents(deviates, relative, scale)
-            )
+            patch.setattr(pcm_tile, "_exponents", partial(_spread_exponents, scale=scale))
         reading = _read(Pcm(programming_noise_scale=0, read_noise_scale=0), DAY)
     exponents = -np.log(reading.weight / reading.target) / np.log((DAY + T_0) / T_0)
     mean = np.clip(-0.0155 * np.log(reading.target) + 0.0244, 0.049, 0.1)
