@@ -70,11 +70,19 @@ def _opened(path: Path) -> Iterator[_Content]:
     require(f"reading {path} needs the package gguf", "gguf", extra="llm")
     from gguf import GGUFReader
 
+    class BoundedReader(GGUFReader):
+        """One that reads nothing behind the end of a file, where an array may claim to have 2^60 values."""
+
+        def _get(self, offset: int, dtype: Any, count: int = 1, override_order: Any = None) -> Any:  # noqa: ANN401
+            if int(offset) + int(count) * np.dtype(dtype).itemsize > len(self.data):
+                raise ValueError("it says that it holds more than it does")
+            return super()._get(offset, dtype, count, override_order)
+
     if not path.is_file():
         raise ModelError(f"{path}: no such file of weights")
     try:
-        yield _Content(path, GGUFReader(path))
-    except (ValueError, IndexError, KeyError, OSError, UnicodeDecodeError, OverflowError) as error:
+        yield _Content(path, BoundedReader(path))
+    except (ValueError, IndexError, KeyError, OSError, UnicodeDecodeError, OverflowError, RecursionError) as error:
         raise ModelError(f"{path}: not a GGUF file, or a truncated one: {error}") from error
 
 

@@ -1,6 +1,8 @@
 """GGUF files: the decoder against the one in PyTorch, the tokenizer, and what is refused."""
 
 import shutil
+import struct
+import time
 from pathlib import Path
 
 import numpy as np
@@ -105,6 +107,19 @@ def test_a_file_that_is_cut_off_is_refused(tiny_gguf: Path, tmp_path: Path, size
 
     with pytest.raises(ModelError, match=r"cut\.gguf: not a GGUF file, or a truncated one"):
         gguf_decoder(tmp_path / "cut.gguf")
+
+
+@pytest.mark.parametrize("nested", [False, True], ids=["2^40 values", "arrays in arrays"])
+def test_a_file_that_claims_more_than_it_holds_is_refused_at_once(tmp_path: Path, nested: bool) -> None:
+    uint8, array, path = 0, 9, tmp_path / "forged.gguf"
+    header = struct.pack("<4sIQQ", b"GGUF", 3, 0, 1) + struct.pack("<Q1sI", 1, b"k", array)
+    values = struct.pack("<IQ", array, 1) * 5000 if nested else struct.pack("<IQ", uint8, 2**40)
+    path.write_bytes(header + values)
+
+    began = time.process_time()
+    with pytest.raises(ModelError, match=r"forged\.gguf: not a GGUF file, or a truncated one"):
+        gguf_decoder(path)
+    assert time.process_time() - began < 5
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
