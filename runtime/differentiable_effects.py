@@ -159,6 +159,7 @@ class LayerEffects:
                     for noisy in (one for one in group if one.product.layer.name in gradients[0]):
                         x, at_output, parts = self._operands(noisy, tensors, gradients, size)
                         total += noisy.by_output(x, at_output, parts)
+                    self._check_finite(group[0], total)
                     found[first.layer.name] = total
             return found
 
@@ -262,12 +263,15 @@ class LayerEffects:
         if moved is None:
             return Effects(np.zeros(draws), outputs, False)
         squares: Floats = moved.double().square().sum((0, 1)).numpy()
-        if not (np.isfinite(squares).all() and np.isfinite(outputs).all()):
+        self._check_finite(group[0], squares, outputs)
+        return Effects(squares, outputs, bool(any(g[n.product.layer.name].any() for n in group for g in gradients)))
+
+    def _check_finite(self, first: NoisyProduct, *effects: Floats) -> None:
+        if not all(np.isfinite(one).all() for one in effects):
             raise ModelError(
-                f"{self._network.model.label}: the gradient at layer {group[0].product.layer.name!r} is not finite on"
+                f"{self._network.model.label}: the gradient at layer {first.product.layer.name!r} is not finite on"
                 " these samples; sensitivities of this model can only be measured"
             )
-        return Effects(squares, outputs, bool(any(g[n.product.layer.name].any() for n in group for g in gradients)))
 
 
 def _only_in_part(gradient: Tensor, parts: int, part: int) -> bool:

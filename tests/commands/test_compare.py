@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,6 +14,17 @@ pytestmark = pytest.mark.analog
 
 FEW = ("--samples", "60", "--draws", "2", "--max-draws", "2", "--objective", "macs", "--max-drop", "50%")
 PLACED = (*FEW, "--strategy", "all-analog", "--include", "layer2.*", "--no-explain", "-q")
+PLACED_SO: dict[str, Any] = {
+    "samples": 60,
+    "draws": 2,
+    "max_draws": 2,
+    "objective": "macs",
+    "max_drop": "50%",
+    "strategy": "all-analog",
+    "include": ["layer2.*"],
+    "explain": False,
+}
+"""The same for the functions."""
 
 
 @pytest.fixture(scope="module")
@@ -28,18 +40,7 @@ def test_every_machine_has_what_partition_finds_on_it(cli: Cli, mine: Path) -> N
     found = json.loads(cli("compare", "digits-narrow", *machines, *PLACED, "--json").stdout)["machines"]
 
     assert [one["hardware"] for one in found] == ["ideal", "mine"]
-    alone = lhc.partition(
-        "digits-narrow",
-        hardware=mine,
-        samples=60,
-        draws=2,
-        max_draws=2,
-        objective="macs",
-        max_drop="50%",
-        strategy="all-analog",
-        include=["layer2.*"],
-        explain=False,
-    )
+    alone = lhc.partition("digits-narrow", hardware=mine, **PLACED_SO)
     assert alone.plan.outcome is not None
     assert found[1]["result"]["drop"] == alone.plan.outcome.drop
     assert found[1]["tiles"] == alone.plan.tiles(alone.graph)
@@ -59,18 +60,7 @@ def test_the_table_has_a_row_a_machine(cli: Cli, mine: Path) -> None:
 
 
 def test_the_function_gives_the_table_too(mine: Path) -> None:
-    found = lhc.compare(
-        "digits-narrow",
-        hardware=["ideal", mine],
-        samples=60,
-        draws=2,
-        max_draws=2,
-        objective="macs",
-        max_drop="50%",
-        strategy="all-analog",
-        include=["layer2.*"],
-        explain=False,
-    )
+    found = lhc.compare("digits-narrow", hardware=["ideal", mine], **PLACED_SO)
     first, second = found
     assert repr(found).startswith("<Comparison: ideal: analog ")
     assert [row[0] for row in found.as_table().rows] == ["ideal", "mine"]

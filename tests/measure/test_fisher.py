@@ -1,5 +1,6 @@
 """Damage that is predicted from gradients is the damage that is measured, as long as the noise is small."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -352,3 +353,15 @@ def test_infinite_answers_are_refused() -> None:
     here = Bench(model, read_graph(model), LIONHEART, task("nmse"), draws=2)
     with pytest.raises(DataError, match="NaN or infinite values in 'y'"):
         fisher_sensitivity(here, here.graph, LAYERS)
+
+
+@pytest.mark.analog
+@pytest.mark.parametrize("predict", [fisher_sensitivity, column_damages])
+def test_gradients_that_are_not_finite_are_refused(predict: Callable[..., object]) -> None:
+    """A root has no slope at 0, where its value is finite."""
+    model = network(
+        NETWORK.replace("y = MatMul (k, w4)", "z = MatMul (k, w4)\n n = Sub (z, z)\n s = Sqrt (n)\n y = Add (s, z)")
+    )
+    here = Bench(model, read_graph(model), LIONHEART, task("nmse"), draws=2)
+    with pytest.raises(ModelError, match=r"the gradient at layer '\w+' is not finite on these samples"):
+        predict(here, here.graph, ("stem", "head"))
