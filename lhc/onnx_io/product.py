@@ -165,7 +165,11 @@ class Product:
 
     @classmethod
     def of(cls, node: onnx.NodeProto, operand: int, shape: tuple[int, ...]) -> "Product":
-        """Describe a Conv, Gemm or MatMul."""
+        """Describe a Conv, Gemm or MatMul.
+
+        Raises:
+            ModelError: weights and attributes do not fit each other.
+        """
         axes = {"Gemm": range(2, 3), "Conv": range(3, 100)}.get(node.op_type)
         if axes is not None and len(shape) not in axes:
             raise ModelError(
@@ -177,6 +181,11 @@ class Product:
         bias = next((name for name in node.input[2:3] if name), None)
         if node.op_type == "Conv":
             window = ConvGeometry.of(node, tuple(shape[2:]))
+            if shape[0] % window.groups:
+                raise ModelError(
+                    f"Conv {node.name!r}: {shape[0]} outputs do not divide into {window.groups} groups; no runtime runs"
+                    " this model"
+                )
             return cls(operand, activation, bias, True, False, False, window, rank=len(shape))
         outputs_first = on_left != is_transposed(node, operand)
         reads_columns = on_left != is_transposed(node, 1 - operand)

@@ -65,6 +65,12 @@ def test_groups_are_at_least_one(group: int) -> None:
         Product.of(helper.make_node("Conv", ["x", "w"], ["y"], "c", group=group), 1, (6, 2, 3, 1))
 
 
+@pytest.mark.parametrize("group", [4, 2**62])
+def test_outputs_divide_into_groups(group: int) -> None:
+    with pytest.raises(ModelError, match=f"Conv 'c': 6 outputs do not divide into {group} groups"):
+        Product.of(helper.make_node("Conv", ["x", "w"], ["y"], "c", group=group), 1, (6, 2, 3, 1))
+
+
 def _run(node: onnx.NodeProto, feeds: dict[str, np.ndarray]) -> np.ndarray:
     values = [helper.make_tensor_value_info(name, TensorProto.DOUBLE, value.shape) for name, value in feeds.items()]
     output = helper.make_tensor_value_info("y", TensorProto.DOUBLE, None)
