@@ -42,7 +42,7 @@ TABLES = [
 TYPES = {"|b1", "|i1", "|u1", "<i2", "<u2", "<i4", "<u4", "<i8", "<u8", "<f2", "<f4", "<f8"}
 SYNC_SECONDS = 1.0
 """What is kept so long after the last sync is synced to the disk, with all before it; so is the first thing."""
-BUSY_SECONDS = 30.0
+BUSY_S = 30.0
 """How long a process waits while another one writes."""
 _NAME = "results-v1-{:06}.sqlite3"
 _DOCUMENTS = "SELECT kind, name, text, digest FROM documents WHERE kind = ?1 AND"
@@ -246,7 +246,7 @@ def _connect(path: Path | None) -> sqlite3.Connection:
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
         _check_owner(path)
-    connection = sqlite3.connect(path or ":memory:", BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+    connection = sqlite3.connect(path or ":memory:", timeout=BUSY_S, isolation_level=None, check_same_thread=False)
     connection.text_factory = bytes
     try:
         with suppress(sqlite3.OperationalError):  # another process just makes it; a rollback journal is as safe
