@@ -34,6 +34,8 @@ EXECUTING = ("os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.fork", "s
 CHANGING = ("os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.link", "os.symlink", "os.truncate", "os.chmod")
 
 NO_NUMBER = re.compile(r"(?<![\w.'\"/-])-?(nan|inf)(?![\w'\"/-])")
+NO_NUMBER_IN_YAML = re.compile(r"[:\[,-] -?\.(nan|inf)\b", re.IGNORECASE)
+"""Of ``hardware``, which prints the user's prose as well."""
 
 Command = list[str]
 Job = tuple[list[Command], Path]
@@ -135,7 +137,8 @@ def _faults(command: Command, code: int, printed: str, error: BaseException | No
         return f"prints a traceback: {printed[-500:]}"
     if code and "rror" not in printed and code != 1:
         return f"status {code} without a message"
-    if not code and (found := NO_NUMBER.search(printed)):
+    none = NO_NUMBER_IN_YAML if command[0] == "hardware" else NO_NUMBER
+    if not code and (found := none.search(printed)):
         return f"prints a number that is none: {printed[max(0, found.start() - 200) : found.end() + 50]}"
     return ""
 

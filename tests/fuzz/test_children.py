@@ -39,6 +39,14 @@ def _no_number(command: Command) -> Result:
     return 0, "drop  interval\n----\n0.1   nan to 0.3", SystemExit(0)
 
 
+@pytest.mark.parametrize(
+    ("line", "broken"), [("source: Lammie, inf TETC", False), ("rows: .nan", True), ("a: [1, -.inf]", True)]
+)
+def test_a_description_of_hardware_may_have_any_words(line: str, broken: bool, tmp_path: Path) -> None:
+    (outcome,) = forked([([["hardware"]], tmp_path)], lambda command: (0, line, SystemExit(0)))
+    assert bool(outcome.problem) is broken
+
+
 def _writes_elsewhere(command: Command) -> Result:
     Path("../elsewhere").write_text("x")
     return REFUSED
