@@ -132,6 +132,8 @@ class Option:
             return value
         if value is None and (self.repeats or self.default is None):
             return self.default
+        if getattr(value, "shape", None) == () and hasattr(value, "item"):
+            value = value.item()  # an array without axes is one value
         name, kind = self.flag or self.name, self.number
         if self.repeats and (isinstance(value, str) or not isinstance(value, Collection | Iterator)):
             value = (value,)

@@ -7,7 +7,7 @@ One schema for everything that stores or exchanges decisions: it is written into
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError
 
@@ -16,7 +16,7 @@ from lhc.graph import LayerGraph
 from lhc.hardware import Hardware
 from lhc.hardware.overrides import problem
 from lhc.plan.layer_plan import NEVER_ANALOG, Decision, LayerPlan, PlanRecord, Sensitivity
-from lhc.support.numbers import counted, drop_word, number_text
+from lhc.support.numbers import MOST_COPIES, counted, drop_word, number_text
 from lhc.support.yaml_text import read_yaml, write_yaml
 
 __all__ = [
@@ -184,6 +184,8 @@ class Outcome(PlanRecord):
     """Whether the placement keeps to them."""
     groups: tuple[tuple[str, ...], ...] = ()
     """Layers that the user wanted to move together."""
+    copies: Literal["auto", "off"] | Annotated[int, Field(ge=1, le=MOST_COPIES)] | None = None
+    """Copies of weights that the user asked for; None in plans of earlier versions, and where nothing was searched."""
     evaluations: int | None = None
     """Placements that the search judged."""
     estimate: Estimate | None = None
@@ -219,11 +221,6 @@ class Plan(PlanRecord):
     def analog(self) -> frozenset[str]:
         """Names of the analog layers."""
         return frozenset(layer.name for layer in self.layers if layer.placement == "analog")
-
-    @property
-    def forced(self) -> frozenset[str]:
-        """Names of the layers that are analog because the user wants it so."""
-        return frozenset(row.name for row in self.layers if row.reason == "forced" and row.placement == "analog")
 
     @property
     def eligible(self) -> tuple[str, ...]:

@@ -1,6 +1,5 @@
 """What is said of a placement on the terminal: lines below its table, and notes before it."""
 
-import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -244,9 +243,10 @@ def infeasibility_lines(found: Infeasibility | None, plan: Plan) -> Iterator[str
         yield f"{remedy.change}: {outcome.drop_word} {points(outcome, remedy.evaluation.drop)}{between}, {word}"
     copied = plan.hardware.copies_obstacle is None and outcome.limits.keys() <= {"tiles"}
     if copied and not any(remedy.change.startswith("tiles ") for remedy in found.remedies):
-        asked = re.search(r" --copies (\S+)", plan.command)
-        options = f"--copies {asked[1]} was asked for" if asked else "lhc partition --max-tiles"
-        yield f"not tried: {'other copies of weights' if asked else 'copies of weights on more tiles'} ({options})"
+        if outcome.copies in (None, "auto"):
+            yield "not tried: copies of weights on more tiles (lhc partition --max-tiles)"
+        else:
+            yield f"not tried: other copies of weights (--copies {outcome.copies} was asked for)"
     if outcome.retrained is None and outcome.training_note is None:
         yield "not tried: weights that are trained under the noise of tiles (--retrain)"
 

@@ -4,6 +4,8 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from lhc.measure import Budget
+from lhc.options.declare import part
+from lhc.options.subjects import CopiesOptions
 from lhc.passes import SearchOptions, damage_of, kept_limits
 from lhc.plan import Estimate, Outcome
 from lhc.results import Calibration, Verdict
@@ -87,6 +89,7 @@ def _provenance(study: Study, kept: Verification, options: SearchOptions) -> dic
         "limits": options.goal.limits,
         "limits_kept": kept_limits(study.graph, kept.plan, options.goal),
         "groups": tuple(tuple(sorted(group)) for group in options.together),
+        "copies": part(study.options, CopiesOptions).copies,
         "evaluations": len(kept.judged),
         "estimate": _estimate(study, kept, options),
     }

@@ -108,7 +108,7 @@ def result_of(
         "samples_note": f"{apart}, perhaps by the search of the placement" if searched else apart
     }
     if placed_by is not None and stored is not None and stored.analog == study.plan.analog:
-        search |= {name: getattr(placed_by, name) for name in ("objective", "limits", "groups")}
+        search |= {name: getattr(placed_by, name) for name in ("objective", "limits", "groups", "copies")}
     percent, drop_type = verdict.evaluation.percent, budget.drop_type
     drops = [
         f"{drop_text(one.evaluation.drop, percent, drop_type)} (at most {drop_text(one.bound, percent, drop_type)})"

@@ -49,6 +49,8 @@ def test_a_plan_file_brings_its_copies(tmp_path: Path) -> None:
     result = _placed(copies=2)
     (tmp_path / "plan.yaml").write_text(result.plan.to_yaml(), encoding="utf-8")
     assert set(result.plan.copies.values()) == {2}
+    assert result.plan.outcome is not None
+    assert result.plan.outcome.copies == 2, "what was asked for"
     again = lhc.partition("digits-narrow", plan=tmp_path / "plan.yaml", **FEW)  # type: ignore[arg-type]
     assert again.plan.copies == result.plan.copies
     assert again.plan.tiles(again.graph) == result.plan.tiles(result.graph)

@@ -86,8 +86,11 @@ def test_a_remedy_has_both_bounds_and_says_where_no_difference_is_shown(
     assert (tiles in lines) == (full.plan.hardware.copies_obstacle is None)
     doubled = replace(found, remedies=(replace(remedy, change="tiles 5 -> 10"),))
     assert tiles not in infeasibility_lines(doubled, full.plan)
-    off = full.plan.model_copy(update={"command": "lhc partition net.onnx --copies off --draws 3"})
-    assert "not tried: other copies of weights (--copies off was asked for)" in infeasibility_lines(found, off)
+    assert full.plan.outcome is not None
+    for asked in ("off", 3):
+        chosen = full.plan.model_copy(update={"outcome": full.plan.outcome.model_copy(update={"copies": asked})})
+        told = f"not tried: other copies of weights (--copies {asked} was asked for)"
+        assert told in infeasibility_lines(found, chosen)
 
 
 def test_all_layers_in_the_way_are_no_finding(full: Report) -> None:
