@@ -34,7 +34,7 @@ def evaluate(options: RunOptions) -> list[Evaluation]:
         found = [bench.evaluate(analog, what=f"after {time_text(t)}", t_s=t, confidence=level) for t in at]
         outcome = None if (stored := stored_plan(options, study.opened)) is None else stored.outcome
         data = None if outcome is None else study.task.digest
-        skipped = None if outcome is None else skipped_digest(options, study)
+        skipped = None if outcome is None else skipped_digest(study.task)
         other = None if study.original is None else study.original.model.source
         if outcome is not None and (outcome.retrained is None) == (other is None):
             warn_of_other_digital(bench, outcome)

@@ -1,5 +1,6 @@
 """The options that say which samples a command reads, and how answers on them are scored."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -72,7 +73,9 @@ class SomeSamples(SampleSource):
         """
         if self.skip >= len(task):
             raise DataError(f"--skip {self.skip} leaves nothing: the data holds {counted(len(task), 'sample')}")
-        return task.take(slice(self.skip, self.end)) if self.skip else task.head(self.end)
+        if not self.skip:
+            return task.head(self.end)
+        return replace(task.take(slice(self.skip, self.end)), skipped=task.head(self.skip), finite=True)
 
 
 @options

@@ -53,6 +53,7 @@ __all__ = [
     "SampleNumbers",
     "Scores",
     "check_classes",
+    "check_labels",
     "get_metric",
 ]
 
@@ -163,16 +164,8 @@ def _accuracy(output: Array, targets: Array) -> Scores:
 
 def _classes(metric: str, output: Array, targets: Array) -> tuple[Array, npt.NDArray[np.bool_]]:
     """The greatest class of every position, and which positions count."""
-    classes: Array = output.argmax(axis=-1)
-    if classes.shape != targets.shape:
-        raise DataError(
-            f"{metric}: the output gives classes of shape {classes.shape}, the labels have {targets.shape};"
-            " labels must hold one class index per position; say which axis holds the classes where it is not the"
-            " last (--class-axis)"
-        )
-    counted = targets != IGNORED
-    _check_labels(metric, targets[counted], output.shape[-1])
-    return classes, counted
+    check_labels(metric, output.shape, targets)
+    return output.argmax(axis=-1), targets != IGNORED
 
 
 def _miou(output: Array, targets: Array) -> float:
@@ -186,7 +179,26 @@ def _miou(output: Array, targets: Array) -> float:
     return float((both[either > 0] / either[either > 0]).mean())
 
 
-def _check_labels(metric: str, targets: Array, classes: int) -> None:
+def check_labels(metric: str, shape: tuple[int, ...], targets: Array) -> None:
+    """Refuse targets that are no classes of an output, but for those that are left out.
+
+    Args:
+        shape: of the output, of any samples, with the classes on its last axis.
+
+    Raises:
+        DataError: other positions than the output has, no integers, or beyond its classes.
+    """
+    if shape[1:-1] != targets.shape[1:]:
+        gives = f"classes of shape {shape[1:-1]}" if shape[1:-1] else "one class"
+        have = f"labels of shape {targets.shape[1:]}" if targets.shape[1:] else "one label"
+        raise DataError(
+            f"{metric}: the output gives a sample {gives}, the data {have}; labels must hold one class index per position; say which axis holds the classes where it is not the"
+            " last (--class-axis)"
+        )
+    _check_range(metric, targets[targets != IGNORED], shape[-1])
+
+
+def _check_range(metric: str, targets: Array, classes: int) -> None:
     if targets.dtype.kind not in "iu":
         raise DataError(f"{metric}: labels are {targets.dtype}; they must be integer class indices")
     if targets.size and not 0 <= targets.min() <= targets.max() < classes:
@@ -208,7 +220,7 @@ def _top5(output: Array, targets: Array) -> Scores:
     check_classes("top5", output)
     if output.shape[:-1] != targets.shape:
         raise DataError(f"top5: the output has shape {output.shape}, the labels {targets.shape}: one class a position")
-    _check_labels("top5", targets, output.shape[-1])
+    _check_range("top5", targets, output.shape[-1])
     best = np.argsort(output, axis=-1)[..., -5:]
     return _per_sample((best == targets[..., None]).any(axis=-1))
 
@@ -250,10 +262,8 @@ def _cosine(output: Array, digital: Array) -> Scores:
 def _surprise(metric: str, output: Array, targets: Array) -> tuple[Scores, npt.NDArray[np.int64]]:
     """Per sample the summed negative log likelihood of its targets, and how many there are."""
     check_classes(metric, output)
-    if output.shape[:-1] != targets.shape:
-        raise DataError(f"{metric}: the output has shape {output.shape}, the labels {targets.shape}: one a position")
+    check_labels(metric, output.shape, targets)
     counted = targets != IGNORED
-    _check_labels(metric, targets[counted], output.shape[-1])
     sums = np.empty(len(output))
     for row, (values, where) in enumerate(zip(output, counted, strict=True)):
         sums[row] = -log_likelihoods(values[where], targets[row][where]).sum()

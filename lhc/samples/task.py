@@ -143,6 +143,7 @@ class Task:
         documents: a number per sample, ``(samples,)`` integers, equal for samples of one document (windows of a text):
             they are alike, so documents are what intervals are over, and what is dealt. None: every sample stands
             alone.
+        skipped: the samples before them that ``--skip`` left out; None where there are none.
 
     Args:
         finite: the values are known to be finite, so they are not read to find out.
@@ -158,6 +159,7 @@ class Task:
     finite: InitVar[bool] = False
     class_axis: int | None = None
     documents: Indices | None = None
+    skipped: "Task | None" = None
 
     def __post_init__(self, finite: bool) -> None:
         if not self.inputs:
@@ -201,7 +203,7 @@ class Task:
         targets = None if self.targets is None else np.asarray(self.targets[where])
         inputs = {name: _cut(array, where) for name, array in self.inputs.items()}
         documents = None if self.documents is None else self.documents[where]
-        return replace(self, inputs=inputs, targets=targets, documents=documents, finite=True)
+        return replace(self, inputs=inputs, targets=targets, documents=documents, skipped=None, finite=True)
 
     def head(self, samples: int | None) -> "Task":
         """The first ``samples`` samples; all where that is None or more than there are."""

@@ -19,9 +19,9 @@ from lhc.plan import Outcome, Plan
 from lhc.runtime import parity_errors, parity_tolerance
 from lhc.runtime.network_calls import parity_samples
 from lhc.runtime.ort import tensor_infos
-from lhc.samples.class_axis import check_class_axis, class_axis
+from lhc.samples.class_axis import check_class_axis, class_axis, classes_last
 from lhc.samples.metric_choice import metric_without_targets
-from lhc.samples.metrics import METRICS, UNCHOSEN, check_classes
+from lhc.samples.metrics import METRICS, UNCHOSEN, Array, check_classes, check_labels
 from lhc.samples.task import Task, count_samples
 from lhc.study.cautions import beyond_memory, warn_of_defaults, warn_of_left_out
 from lhc.study.source import Opened, opened_of
@@ -171,16 +171,37 @@ def _tell_unjudged(options: Measuring, opened: Opened, graph: LayerGraph) -> Non
 
 
 def _with_class_axis(study: Study) -> Study:
-    """The study with the axis of the classes, where the user, the targets or the values say which it is."""
-    asked, axes, metric = study.options.class_axis, _declared_axes(study), study.task.metric
-    if metric.classes is False or (asked is None and axes == 2):  # nowhere else to be
+    """The study with the axis of the classes, where the user, the targets or the values say which it is.
+
+    Raises:
+        DataError: the labels are no classes of the output; nothing is measured before that is known.
+    """
+    asked, axes, metric, targets = (
+        study.options.class_axis,
+        _declared_axes(study),
+        study.task.metric,
+        study.task.targets,
+    )
+    labels = targets if metric.classes and metric.needs_targets else None
+    if metric.classes is False or (asked is None and axes == 2 and labels is None):  # nowhere else to be
         return study
     bench = study.bench(study.task.head(_EXAMPLES))
-    output, name = bench.example_output, bench.output_name
+    output = bench.example_output
     if metric.classes and metric.chosen and output.ndim < 2:
         check_classes(metric.name, output)
+    found = replace(study, task=study.task.with_class_axis(_class_axis(study, output, bench.output_name)))
+    if labels is not None:
+        last = classes_last(output, found.task.class_axis)
+        check_classes(metric.name, last)
+        check_labels(metric.name, last.shape, labels)
+    return found
+
+
+def _class_axis(study: Study, output: Array, name: str) -> int | None:
+    """The axis of the classes of an example of the output; None where nothing says which it is."""
+    asked, metric = study.options.class_axis, study.task.metric
     if asked is not None:
-        return replace(study, task=study.task.with_class_axis(check_class_axis(asked, output.shape, name)))
+        return check_class_axis(asked, output.shape, name)
     axis = class_axis(output, study.task.targets) if output.ndim > 2 else None
     if axis is None and output.ndim > 3 and metric.classes and metric.chosen and study.task.targets is None:
         raise UsageError(
@@ -190,7 +211,7 @@ def _with_class_axis(study: Study) -> Study:
     if axis is not None and axis != output.ndim - 1:
         why = "values are probabilities along it" if study.task.targets is None else "the labels have the other axes"
         study.opened.warn(f"classes are read from axis {axis} of {name!r}, {output.shape}: {why} (--class-axis)")
-    return replace(study, task=study.task.with_class_axis(axis))
+    return axis
 
 
 def _declared_axes(study: Study) -> int | None:

@@ -10,6 +10,7 @@ from lhc.passes import qualified_plan
 from lhc.runtime.ort import tensor_infos
 from lhc.samples.apart import check_calibration_apart
 from lhc.samples.metrics import UNCHOSEN
+from lhc.samples.task import Task
 from lhc.study.cautions import warn_of_nothing_analog
 from lhc.study.check_calibration import with_useful_calibration
 from lhc.study.prepare import read_placed, stored_plan
@@ -60,8 +61,6 @@ def against(source: ModelSource, study: Study) -> Study:
     return other
 
 
-def skipped_digest(options: RunOptions, study: Study) -> str | None:
-    """SHA-256 of the samples that ``--skip`` leaves out; None of documents, of which both sides may hold parts."""
-    if not options.skip or study.task.documents is not None:
-        return None
-    return study.opened.chosen(replace(options, skip=0, samples=options.skip), study.task.metric).digest
+def skipped_digest(task: Task) -> str | None:
+    """SHA-256 of the samples that ``--skip`` left out; None of documents, of which both sides may hold parts."""
+    return None if task.skipped is None or task.documents is not None else task.skipped.digest

@@ -8,7 +8,7 @@ import pytest
 from onnx import numpy_helper
 
 import lhc
-from lhc.errors import LhcError, UsageError
+from lhc.errors import DataError, LhcError, UsageError
 
 pytestmark = pytest.mark.analog
 
@@ -55,3 +55,17 @@ def test_nothing_is_measured_before_it_is_refused(model: onnx.ModelProto, option
 def test_a_test_takes_at_least_the_chips_that_are_asked_for() -> None:
     with pytest.raises(UsageError, match="--max-draws 4: a test takes at least --draws 8 chips"):
         lhc.partition(network(), {"x": X}, draws=8, max_draws=4)
+
+
+@pytest.mark.parametrize(
+    ("labels", "words"),
+    [
+        (np.append(np.zeros(59, int), 3), "accuracy: labels are 0 to 3, the output has classes 0 to 2"),
+        (np.zeros((60, 2), int), r"the output gives a sample one class, the data labels of shape \(2,\)"),
+    ],
+)
+def test_labels_that_are_no_classes_are_refused_by_the_first_look_at_the_data(labels: np.ndarray, words: str) -> None:
+    done: list[str] = []
+    with pytest.raises(DataError, match=words):
+        lhc.partition(network(), {"x": X, "labels": labels}, draws=2, progress=lambda what, *_: done.append(what))
+    assert not done, "not even the tiles were checked"

@@ -102,3 +102,18 @@ def test_drops_are_against_the_network_that_is_given(digits: Task) -> None:
         node.input[:] = ["other" if name == "x" else name for name in node.input]
     with pytest.raises(UsageError, match=r"it takes other, and .* x"):
         lhc.evaluate(changed, data, against=wider, **asked)
+
+
+def test_samples_that_are_skipped_are_read_once(digits: Task) -> None:
+    calls: list[int] = []
+
+    def blocks() -> object:
+        calls.append(1)
+        inputs, labels = digits.read(0, 60)
+        return iter([dict(inputs) | {"labels": labels}])
+
+    placed = lhc.partition("digits-narrow", strategy="all-analog", samples=40, draws=2, explain=False).model
+    (found,) = lhc.evaluate(placed, blocks, skip=40, draws=2)
+    assert calls == [1]
+    assert found.samples + found.calibrated == 20
+    assert found.skipped == digits.head(40).digest

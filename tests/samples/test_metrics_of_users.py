@@ -107,7 +107,10 @@ def test_likelihoods_by_hand_without_positions_that_do_not_count() -> None:
 @pytest.mark.parametrize(
     ("targets", "message"),
     [
-        (np.array([[0, 1, 2]]), r"nll: the output has shape \(1, 2, 3\), the labels \(1, 3\)"),
+        (
+            np.array([[0, 1, 2]]),
+            r"nll: the output gives a sample classes of shape \(2,\), the data labels of shape \(3,\)",
+        ),
         (np.array([[0, 3]]), r"nll: labels are 0 to 3, the output has classes 0 to 2"),
         (np.array([[0.0, 1.0]]), r"nll: labels are float64; they must be integer"),
         (np.full((1, 2), IGNORED), r"nll: sample 0 has no label other than -100"),
