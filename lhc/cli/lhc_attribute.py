@@ -15,13 +15,14 @@ def attribute(asked: AttributeOptions, shown: MeasuredOutput) -> None:
     $ lhc attribute model.lhc.onnx --data samples.npz
         which effect of the devices hurts which layer
     """
-    from lhc.cli.reports import check_report, is_judged_output, report_measured
+    from lhc.cli.reports import check_report, report_measured
     from lhc.commands.attribute import attribute as run
     from lhc.commands.report import report_of
     from lhc.hardware import Hardware
     from lhc.onnx_io import read_plan
     from lhc.report.json_documents import fields_of
-    from lhc.report.measured_tables import attribution_footer, attribution_table
+    from lhc.report.measured_tables import attribution_footer
+    from lhc.study.read_run import is_judged_output
     from lhc.study.source import opened_of
 
     opened = opened_of(asked)
@@ -31,6 +32,6 @@ def attribute(asked: AttributeOptions, shown: MeasuredOutput) -> None:
     check_report(shown.report, shown.force, own)
     with watched(replace(asked, model=opened), shown.quiet) as watching:
         found = run.of(watching)
-    emit(fields_of(found), attribution_table(found), attribution_footer(found), shown.chosen)
+    emit(fields_of(found), found.as_table(), attribution_footer(found), shown.chosen)
     if own:
         report_measured(partial(report_of, opened, attribution=found), watching.work_dir, shown.report)

@@ -19,6 +19,7 @@ def compare(asked: CompareOptions, shown: CompareOutput) -> None:
         the same, how long each holds with one calibration, and a picture
     """
     from lhc.commands.compare import compare as run
+    from lhc.report.comparison import comparison_footer
     from lhc.report.comparison_svg import comparison_svg
     from lhc.report.json_documents import comparison_document
     from lhc.study.source import opened_of
@@ -26,7 +27,7 @@ def compare(asked: CompareOptions, shown: CompareOutput) -> None:
     check_file(shown.plot, shown.force)
     with watched(replace(asked, model=opened_of(asked)), shown.quiet) as watching:
         results = run.of(watching)
-    emit(comparison_document(results), results.as_table(), results.summary, shown.chosen)
+    emit(comparison_document(results), results.as_table(), comparison_footer(results), shown.chosen)
     if shown.plot is not None:
         write(shown.plot, comparison_svg(results))
     if not all(result.plan.outcome is None or result.plan.outcome.within_budget for result in results):

@@ -50,7 +50,7 @@ def _measure(asked: ParetoOptions, shown: ParetoOutput) -> None:
     from lhc.commands.pareto import pareto as run
     from lhc.report.front_svg import front_svg
     from lhc.report.json_documents import fields_of, front_json
-    from lhc.report.measured_tables import front_footer, front_table
+    from lhc.report.measured_tables import front_footer
     from lhc.study.source import opened_of
 
     opened = opened_of(asked)
@@ -58,7 +58,7 @@ def _measure(asked: ParetoOptions, shown: ParetoOutput) -> None:
         front = run.of(watching)
     assert watching.work_dir is not None
     keep(front, opened.model.source, asked, Path(watching.work_dir))
-    emit(fields_of(front), front_table(front), front_footer(front), shown.chosen)
+    emit(fields_of(front), front.as_table(), front_footer(front), shown.chosen)
     if shown.out is not None:
         write(shown.out, front_json(front))
     if shown.plot is not None:

@@ -21,7 +21,7 @@ def robustness(asked: RobustnessOptions, shown: MeasuredOutput) -> None:
     from lhc.commands.robustness import robustness as run
     from lhc.onnx_io import has_annotations
     from lhc.report.json_documents import fields_of
-    from lhc.report.measured_tables import robustness_footer, robustness_table
+    from lhc.report.measured_tables import robustness_footer
     from lhc.study.source import opened_of
 
     opened = opened_of(asked)
@@ -32,6 +32,6 @@ def robustness(asked: RobustnessOptions, shown: MeasuredOutput) -> None:
         raise UsageError(f"{name}: carries no placement; 'lhc partition' makes one, --all-analog takes every layer")
     with watched(replace(asked, model=opened), shown.quiet) as watching:
         found = run.of(watching)
-    emit(fields_of(found), robustness_table(found), robustness_footer(found), shown.chosen)
+    emit(fields_of(found), found.as_table(), robustness_footer(found), shown.chosen)
     if own:
         report_measured(partial(report_of, opened, robustness=found), watching.work_dir, shown.report)

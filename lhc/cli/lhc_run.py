@@ -20,9 +20,9 @@ def run(asked: RunOptions, shown: RunOutput) -> None:
     from lhc.cli.reports import check_report, measures_own, report_measured
     from lhc.commands.report import report_of
     from lhc.commands.run import analog_outputs, evaluate
-    from lhc.onnx_io import has_annotations, read_plan
+    from lhc.onnx_io import has_annotations
     from lhc.report.json_documents import evaluations_document
-    from lhc.report.measured_tables import evaluation_footer, evaluation_table
+    from lhc.report.measured_tables import evaluation_footer
     from lhc.report.placement_lines import doubts
     from lhc.study.inputs import has_labels
     from lhc.study.source import opened_of
@@ -50,9 +50,7 @@ def run(asked: RunOptions, shown: RunOutput) -> None:
     if shown.outputs is not None:
         hint(f"written: {shown.outputs}")
     if not only_outputs:
-        plan = read_plan(opened.model) if own else None
-        outcome = None if plan is None or plan.source != opened.model.source else plan.outcome
-        table, footer = evaluation_table(evaluations, outcome), evaluation_footer(evaluations, outcome)
-        emit(evaluations_document(evaluations, outcome), table, footer, shown.chosen)
+        footer = evaluation_footer(evaluations, evaluations.outcome)
+        emit(evaluations_document(evaluations), evaluations.as_table(), footer, shown.chosen)
         if own:
             report_measured(partial(report_of, opened, times=evaluations), watching.work_dir, shown.report)

@@ -36,11 +36,10 @@ def dry_run(asked: SensitivityOptions | PartitionOptions | RetrainOptions | RunO
     """Print how much work a command has and how long it will take."""
     from lhc.commands.estimate import estimate
     from lhc.report.json_documents import effort_document
-    from lhc.report.measured_tables import effort_footer, effort_table
 
     with watched(asked, quiet=True) as quietly:
         found = estimate(quietly)
-    emit(effort_document(found), effort_table(found), effort_footer(found), form)
+    emit(effort_document(found), found.as_table(), found.summary, form)
 
 
 @contextmanager

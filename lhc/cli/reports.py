@@ -13,26 +13,20 @@ from lhc.options.subjects import GivenPlacement
 
 if TYPE_CHECKING:
     from lhc.model import OnnxModel
-    from lhc.plan import Plan
     from lhc.report.document import Report
 
-__all__ = ["check_report", "is_judged_output", "measures_own", "report_measured"]
+__all__ = ["check_report", "measures_own", "report_measured"]
 
 
 def measures_own(asked: Asking, model: "OnnxModel") -> bool:
     """Whether placement, hardware and output of a model's annotations are measured."""
     from lhc.onnx_io import has_annotations, read_plan
+    from lhc.study.read_run import is_judged_output
 
     own = has_annotations(model) and asked.hardware is None
     if isinstance(asked, GivenPlacement):
         own = own and not asked.all_analog
     return own and is_judged_output(read_plan(model), asked.output)
-
-
-def is_judged_output(plan: "Plan | None", output: str | None) -> bool:
-    """Whether an output is the one that a placement was judged by; None is. Plans of earlier versions tell none."""
-    outcome = None if plan is None else plan.outcome
-    return output is None or outcome is None or outcome.output in (None, output)
 
 
 def check_report(path: Path | None, force: bool, own: bool = True) -> None:

@@ -7,7 +7,7 @@ from lhc.measure import Running
 from lhc.onnx_io import read_plan
 from lhc.options.commands import AttributeOptions
 from lhc.options.signature import keywords
-from lhc.results import Attribution
+from lhc.report.measured_results import AttributionResult
 from lhc.samples.metrics import METRICS
 from lhc.study.attribution import measure_attribution
 from lhc.study.prepare import machine_of, read
@@ -17,7 +17,7 @@ __all__ = ["attribute"]
 
 
 @keywords(AttributeOptions)
-def attribute(options: AttributeOptions) -> Attribution:
+def attribute(options: AttributeOptions) -> AttributionResult:
     """Where the damage of every eligible layer comes from.
 
     Hardware, time and output are those of the annotations by default, where the model has any; layers are measured in
@@ -39,4 +39,4 @@ def attribute(options: AttributeOptions) -> Attribution:
         judged_by = None if outcome is None else METRICS.get(outcome.metric)
         task = study.splits.judged if options.metric is not None else study.ranking_task(judged_by)
         found = measure_attribution(study.bench(task), study.measurable, options.confidence)
-    return replace(found, titles=study.plan.titles)
+    return AttributionResult(**vars(replace(found, titles=study.plan.titles)))

@@ -15,6 +15,7 @@ from lhc.options.signature import keywords
 from lhc.options.subjects import Chips, Data, MachineOptions, ReadTime
 from lhc.passes import STRATEGIES, Pipeline
 from lhc.report.kept_fronts import Answer, StoredFront, answer, read_fronts, store_front
+from lhc.report.measured_results import FrontResult
 from lhc.results import Front
 from lhc.store import fingerprint
 from lhc.study.check_calibration import CheckCalibration
@@ -37,7 +38,7 @@ def pipeline(options: ParetoOptions) -> Pipeline[Study]:
 
 
 @keywords(ParetoOptions)
-def pareto(options: ParetoOptions) -> Front:
+def pareto(options: ParetoOptions) -> FrontResult:
     """The front of accuracy against an objective; its intervals hold together.
 
     ``confidence`` is the two-sided level of all intervals together.
@@ -49,7 +50,7 @@ def pareto(options: ParetoOptions) -> Front:
         # Copies cost energy and latency, of which every point is to be the least.
         study = steps.apply(replace(study, fills=options.copies == "auto" and study.goal.objective == "macs"))
     assert study.front is not None
-    return study.front
+    return FrontResult(**vars(study.front))
 
 
 def keep(front: Front, source: str, asked: ParetoOptions, folder: Path) -> None:

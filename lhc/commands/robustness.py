@@ -11,7 +11,8 @@ from lhc.options.commands import RobustnessOptions, RunOptions
 from lhc.options.declare import part
 from lhc.options.signature import keywords
 from lhc.plan import Outcome
-from lhc.results import Evaluation, Robustness
+from lhc.report.measured_results import RobustnessResult
+from lhc.results import Evaluation
 from lhc.stats import CONFIDENCE, one_sided
 from lhc.study.cautions import warn_of_doubtful_labels, warn_of_nothing_analog
 from lhc.study.goal import budget_as_placed, budget_of_plan, chips_of
@@ -28,7 +29,7 @@ CHIPS = 50
 
 
 @keywords(RobustnessOptions)
-def robustness(options: RobustnessOptions) -> Robustness:
+def robustness(options: RobustnessOptions) -> RobustnessResult:
     """How a placement does over time, over many chips, and over noise scaled up and down until it fails.
 
     Samples, chips and level are those of the verification, where data and machine are those that the placement was
@@ -44,7 +45,9 @@ def robustness(options: RobustnessOptions) -> Robustness:
         chips = replace(found.chips, calibrated=calibrated)
         found = replace(found, chips=chips, one_chip=machine.faults.one_chip)
     verified = placed.verified
-    return found if verified is None else replace(found, differs=tuple(differences(found, verified, placed.same)))
+    if verified is not None:
+        found = replace(found, differs=tuple(differences(found, verified, placed.same)))
+    return RobustnessResult(**vars(found))
 
 
 def at_ages(options: RobustnessOptions, ages: Sequence[float]) -> tuple[Evaluation, ...]:

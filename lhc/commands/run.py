@@ -7,22 +7,25 @@ import numpy as np
 from lhc.measure import Running
 from lhc.options.commands import OutputsOptions, RunOptions
 from lhc.options.signature import keywords
-from lhc.results import Evaluation
+from lhc.report.measured_results import Evaluations
 from lhc.study.cautions import warn_of_doubtful_labels, warn_of_other_digital
 from lhc.study.mapped_outputs import mapped_outputs
 from lhc.study.prepare import stored_plan
-from lhc.study.read_run import against, read_run, skipped_digest, usefully_calibrated
+from lhc.study.read_run import against, own_outcome, read_run, skipped_digest, usefully_calibrated
+from lhc.study.source import opened_of
 from lhc.support.numbers import time_text
 
 __all__ = ["analog_outputs", "evaluate"]
 
 
 @keywords(RunOptions)
-def evaluate(options: RunOptions) -> list[Evaluation]:
+def evaluate(options: RunOptions) -> Evaluations:
     """Value of a placement at one or more times after programming, on all samples given.
 
     The placement is that of the annotations by default, all digital where there are none.
     """
+    opened = opened_of(options)
+    options = replace(options, model=opened)
     with Running(options) as running:
         study, analog, at = read_run(options, running)
         study = usefully_calibrated(options, study, analog)
@@ -32,14 +35,16 @@ def evaluate(options: RunOptions) -> list[Evaluation]:
         warn_of_doubtful_labels(bench)
         level = options.confidence
         found = [bench.evaluate(analog, what=f"after {time_text(t)}", t_s=t, confidence=level) for t in at]
-        outcome = None if (stored := stored_plan(options, study.opened)) is None else stored.outcome
+        stored = stored_plan(options, study.opened)
+        outcome = None if stored is None else stored.outcome
         data = None if outcome is None else study.task.digest
         skipped = None if outcome is None else skipped_digest(study.task)
         other = None if study.original is None else study.original.model.source
         if outcome is not None and (outcome.retrained is None) == (other is None):
             warn_of_other_digital(bench, outcome)
     calibrated = study.calibrated_on if analog else 0
-    return [replace(one, calibrated=calibrated, data=data, skipped=skipped, against=other) for one in found]
+    found = [replace(one, calibrated=calibrated, data=data, skipped=skipped, against=other) for one in found]
+    return Evaluations(found, own_outcome(options, stored, opened.model.source))
 
 
 @keywords(OutputsOptions)

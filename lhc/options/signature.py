@@ -6,6 +6,7 @@ from functools import wraps
 from typing import Any, ParamSpec, Protocol, TypeVar
 
 from lhc.options.declare import Option, options_of, refuse_unknown
+from lhc.options.python_words import told_in_python
 from lhc.support.notebook import in_notebook, notebook_progress
 
 __all__ = ["Keywords", "arguments_text", "keywords"]
@@ -28,7 +29,8 @@ class Keywords(Protocol[P, C, R]):
 def keywords(options: Callable[P, C]) -> Callable[[Callable[[C], R]], Keywords[P, C, R]]:
     """Let a function that takes an options object be called with the options as arguments.
 
-    In a notebook, what takes a ``progress`` shows one unless it is given another.
+    In a notebook, what takes a ``progress`` shows one unless it is given another. Errors and warnings name options as
+    Python does (`lhc.options.python_words`).
 
     Args:
         options: a class of options (`lhc.options.declare.options`).
@@ -42,7 +44,8 @@ def keywords(options: Callable[P, C]) -> Callable[[Callable[[C], R]], Keywords[P
             refuse_unknown(function.__name__, made_of, kwargs)
             if has_progress and "progress" not in kwargs and in_notebook():
                 kwargs["progress"] = notebook_progress()
-            return function(options(*args, **kwargs))
+            with told_in_python(made_of):
+                return function(options(*args, **kwargs))
 
         signature = inspect.signature(options)
         returns = inspect.signature(function).return_annotation

@@ -5,6 +5,7 @@ from itertools import combinations
 from typing import TYPE_CHECKING
 
 from lhc.costs import gains
+from lhc.options.python_words import python_words
 from lhc.plan.recurrent_steps import folded
 from lhc.support.notebook import Tabled
 from lhc.support.numbers import drop_range, drop_unit, drop_value, level_text, number_text, share_text, time_text
@@ -31,7 +32,7 @@ class Comparison(tuple["PartitionResult", ...], Tabled):
     @property
     def summary(self) -> str:
         """What the rows are beside all digital and to each other, and what the machines leave out."""
-        return comparison_footer(self)
+        return python_words(comparison_footer(self))
 
     def __repr__(self) -> str:
         return f"<Comparison: {'; '.join(f'{one.plan.hardware.name}: {one.summary}' for one in self)}>"

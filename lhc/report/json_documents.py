@@ -9,13 +9,14 @@ from pydantic import TypeAdapter
 from lhc.costs import Cost, LayerCost, SystemCost, SystemFigures, by_operator
 from lhc.errors import LhcError
 from lhc.onnx_io import compiled_note
-from lhc.plan import LayerPlan, Outcome, Plan
+from lhc.plan import LayerPlan, Plan
 from lhc.plan_costs import digital_cost, plan_cost, plan_figures
 from lhc.report.comparison import alike
 from lhc.report.kept_fronts import Answer
+from lhc.report.measured_results import Evaluations
 from lhc.report.measured_tables import within_budget
 from lhc.report.placement_lines import stored_summary
-from lhc.results import Evaluation, Front, SensitivityTable
+from lhc.results import Front, SensitivityTable
 from lhc.study.outcome import Analysis, PartitionResult
 
 if TYPE_CHECKING:
@@ -188,15 +189,15 @@ def inspection_document(opened: "Opened", plan: Plan) -> Document:
     }
 
 
-def evaluations_document(results: list[Evaluation], outcome: Outcome | None = None) -> Document:
-    """The document of ``lhc run``; ``outcome``: of the placement that was run."""
+def evaluations_document(results: Evaluations) -> Document:
+    """The document of ``lhc run``."""
     first = results[0]
     return {
         "digital": {"metric": first.metric, "value": first.baseline},
         **_named(first, "samples documents draws seed calibrated against"),
         "times": [
             _named(found, "t_s mean std interval drop drop_interval sample_interval")
-            | {"within_budget": within_budget(found, outcome)}
+            | {"within_budget": within_budget(found, results.outcome)}
             for found in results
         ],
     }

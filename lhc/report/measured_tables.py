@@ -1,7 +1,6 @@
-"""Tables of what was measured, and the lines below them: run, pareto, robustness, attribute, ``--dry-run``."""
+"""Tables of what was measured, and the lines below them: run, pareto, robustness, attribute."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING
 
 from lhc.passes import STRATEGIES
 from lhc.plan import Outcome
@@ -24,7 +23,6 @@ from lhc.report.text import (
 )
 from lhc.results import Attribution, Evaluation, Front, FrontPoint, Robustness, SensitivityTable
 from lhc.support.numbers import (
-    counted,
     counted_samples,
     drop_interval,
     drop_range,
@@ -37,19 +35,13 @@ from lhc.support.numbers import (
     scale_text,
     share_text,
     time_text,
-    work_text,
 )
 from lhc.support.tables import Table
-
-if TYPE_CHECKING:
-    from lhc.study.effort import Effort
 
 __all__ = [
     "attribution_footer",
     "attribution_table",
     "basis_text",
-    "effort_footer",
-    "effort_table",
     "evaluation_footer",
     "evaluation_table",
     "front_footer",
@@ -259,18 +251,3 @@ def attribution_footer(found: Attribution) -> str:
         basis_text(found),
     ]
     return "\n".join(lines)
-
-
-def effort_table(found: "Effort") -> Table:
-    """Rows of ``--dry-run``, one a step."""
-    rows = [[step.what, str(step.units), str(step.kept), work_text(step.seconds)] for step in found.steps]
-    return Table(["step", "units", "finished before", "in one process"], rows, right=(1, 2, 3))
-
-
-def effort_footer(found: "Effort") -> str:
-    """The line that sums the steps up."""
-    return (
-        f"{found.layers} layers, {found.samples} samples, {found.draws} draws: {found.units} units of work,"
-        f" {found.kept} of them finished before; about {work_text(found.seconds)} in"
-        f" {counted(found.processes, 'process', 'processes')}"
-    )

@@ -192,8 +192,8 @@ def check_labels(metric: str, shape: tuple[int, ...], targets: Array) -> None:
         gives = f"classes of shape {shape[1:-1]}" if shape[1:-1] else "one class"
         have = f"labels of shape {targets.shape[1:]}" if targets.shape[1:] else "one label"
         raise DataError(
-            f"{metric}: the output gives a sample {gives}, the data {have}; labels must hold one class index per position; say which axis holds the classes where it is not the"
-            " last (--class-axis)"
+            f"{metric}: the output gives a sample {gives}, the data {have}; labels must hold one class index per"
+            " position; say which axis holds the classes where it is not the last (--class-axis)"
         )
     _check_range(metric, targets[targets != IGNORED], shape[-1])
 

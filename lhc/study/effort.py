@@ -32,7 +32,9 @@ from lhc.study.state import Study
 from lhc.study.to_train import ToTrain
 from lhc.study.train import course_of, validation_bench
 from lhc.study.trained_placement import VERIFIES_AFTER, VERIFIES_BEFORE, judging_chips
-from lhc.support.numbers import work_text
+from lhc.support.notebook import Tabled
+from lhc.support.numbers import counted, work_text
+from lhc.support.tables import Table
 
 if TYPE_CHECKING:  # it loads PyTorch
     from lhc.train.course import Course
@@ -76,7 +78,7 @@ class EffortStep:
 
 
 @dataclass(frozen=True, repr=False)
-class Effort:
+class Effort(Tabled):
     """What a command is going to do."""
 
     layers: int
@@ -94,6 +96,20 @@ class Effort:
     def kept(self) -> int:
         """Units whose results are in the cache."""
         return sum(step.kept for step in self.steps)
+
+    def as_table(self) -> Table:
+        """Rows of ``--dry-run``, one a step."""
+        rows = [[step.what, str(step.units), str(step.kept), work_text(step.seconds)] for step in self.steps]
+        return Table(["step", "units", "finished before", "in one process"], rows, right=(1, 2, 3))
+
+    @property
+    def summary(self) -> str:
+        """The line that sums the steps up."""
+        return (
+            f"{self.layers} layers, {self.samples} samples, {self.draws} draws: {self.units} units of work,"
+            f" {self.kept} of them finished before; about {work_text(self.seconds)} in"
+            f" {counted(self.processes, 'process', 'processes')}"
+        )
 
     def __repr__(self) -> str:
         return f"<Effort: {self.units} units of work, about {work_text(self.seconds)}>"

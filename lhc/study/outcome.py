@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -296,9 +295,6 @@ class PartitionResult(Tabled):
 
     def __repr__(self) -> str:
         return f"<PartitionResult: {self.summary}>"
-
-    def _repr_html_(self) -> str:
-        return f"{super()._repr_html_()}<p>{escape(self.summary)}</p>"
 
 
 def plan_table(plan: Plan) -> Table:

@@ -7,6 +7,7 @@ from lhc.measure import Running
 from lhc.model import ModelSource
 from lhc.options.commands import OutputsOptions, RunOptions
 from lhc.passes import qualified_plan
+from lhc.plan import Outcome, Plan
 from lhc.runtime.ort import tensor_infos
 from lhc.samples.apart import check_calibration_apart
 from lhc.samples.metrics import UNCHOSEN
@@ -17,7 +18,7 @@ from lhc.study.prepare import read_placed, stored_plan
 from lhc.study.source import open_model
 from lhc.study.state import Study
 
-__all__ = ["against", "read_run", "skipped_digest", "usefully_calibrated"]
+__all__ = ["against", "is_judged_output", "own_outcome", "read_run", "skipped_digest", "usefully_calibrated"]
 
 
 def read_run(options: RunOptions | OutputsOptions, running: Running) -> tuple[Study, frozenset[str], list[float]]:
@@ -59,6 +60,26 @@ def against(source: ModelSource, study: Study) -> Study:
     if shape != wanted:
         raise UsageError(f"--against {label}: it answers with {shape} values a sample, and {placed} with {wanted}")
     return other
+
+
+def own_outcome(options: RunOptions, stored: Plan | None, source: str) -> Outcome | None:
+    """How the placement that is run was judged when it was placed.
+
+    None where other layers, another machine or another output are run, or the network has changed.
+
+    Args:
+        stored: the placement that the user gave, or the file carries.
+        source: SHA-256 of the network.
+    """
+    if stored is None or stored.source != source or options.hardware is not None or options.names_layers:
+        return None
+    return stored.outcome if is_judged_output(stored, options.output) else None
+
+
+def is_judged_output(plan: Plan | None, output: str | None) -> bool:
+    """Whether an output is the one that a placement was judged by; None is. Plans of earlier versions tell none."""
+    outcome = None if plan is None else plan.outcome
+    return output is None or outcome is None or outcome.output in (None, output)
 
 
 def skipped_digest(task: Task) -> str | None:

@@ -4,6 +4,7 @@ import io
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from html import escape
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -48,6 +49,11 @@ class Tabled(ABC):
     def as_table(self) -> "Table":
         """Its rows."""
 
+    @property
+    def summary(self) -> str:
+        """What is said below the table; empty where nothing is."""
+        return ""
+
     def table(self, form: str = "table") -> str:
         """As text, csv, markdown or latex."""
         return self.as_table().render(form)
@@ -57,7 +63,7 @@ class Tabled(ABC):
         return data_frame(self.as_table())
 
     def _repr_html_(self) -> str:
-        return self.as_table().html()
+        return self.as_table().html() + "".join(f"<p>{escape(line)}</p>" for line in self.summary.splitlines())
 
 
 def data_frame(table: "Table") -> Any:  # noqa: ANN401 - pandas is not a dependency

@@ -6,6 +6,7 @@ import pytest
 
 from lhc.plan import Outcome, Retrained, Sensitivity
 from lhc.report.json_documents import evaluations_document, fields_of
+from lhc.report.measured_results import Evaluations
 from lhc.report.measured_tables import (
     attribution_footer,
     attribution_table,
@@ -45,7 +46,7 @@ def test_times_of_a_run_are_told_as_people_say_them_and_in_json_in_seconds() -> 
     table = evaluation_table(results)
     assert table.headers[0] == "time"
     assert [row[0] for row in table.rows] == ["0 s", "1.5 minutes", "1 hour", "1 day", "1000000 s", "1 year"]
-    assert [row["t_s"] for row in evaluations_document(results)["times"]] == list(times)  # type: ignore[attr-defined]
+    assert [row["t_s"] for row in evaluations_document(Evaluations(results))["times"]] == list(times)  # type: ignore[attr-defined]
 
 
 def test_an_interval_beside_a_deviation_of_zero_is_explained() -> None:
@@ -72,7 +73,7 @@ def test_a_run_says_at_which_times_the_budget_is_held() -> None:
     assert [within_budget(one, relative) for one in results[:3]] == [True, False, False], "of a baseline of 0.9"
     wider = replace(evaluated(0.01), sample_interval=(0.0, 0.03))
     assert not within_budget(wider, outcome_of(generalized=True))
-    times: list[dict[str, object]] = evaluations_document(results, outcome_of())["times"]  # type: ignore[assignment]
+    times: list[dict[str, object]] = evaluations_document(Evaluations(results, outcome_of()))["times"]  # type: ignore[assignment]
     assert [row["within_budget"] for row in times] == [True, True, False, False]
     for unlike in (None, outcome_of(metric="kl")):
         assert evaluation_table(results, unlike).headers[-1] == "interval of the drop"
@@ -207,5 +208,5 @@ def test_documents_are_counted_beside_their_windows() -> None:
     assert "12 documents (40 windows) and 3 other windows that every chip was calibrated on" in evaluation_footer(
         [found]
     )
-    assert evaluations_document([found])["documents"] == 12
-    assert evaluations_document([evaluated(0.01)])["documents"] is None
+    assert evaluations_document(Evaluations([found]))["documents"] == 12
+    assert evaluations_document(Evaluations([evaluated(0.01)]))["documents"] is None

@@ -16,6 +16,7 @@ from lhc.report.document import Report
 from lhc.report.formats import parse_report
 from lhc.report.json_documents import evaluations_document, inspection_document, placement_document
 from lhc.report.markdown import markdown
+from lhc.report.measured_results import Evaluations
 from lhc.report.placement_lines import inspection_footer, partition_head
 from lhc.report.statements import statements
 from lhc.report.text import healing_text
@@ -186,8 +187,8 @@ def test_diff_says_that_healing_brought_something_else() -> None:
 
 
 def test_the_json_of_a_run_says_how_many_samples_calibrated_its_chips() -> None:
-    assert evaluations_document([replace(evaluated(0.89), calibrated=256)])["calibrated"] == 256
-    assert evaluations_document([evaluated(0.89)])["calibrated"] == 0
+    assert evaluations_document(Evaluations([replace(evaluated(0.89), calibrated=256)]))["calibrated"] == 256
+    assert evaluations_document(Evaluations([evaluated(0.89)]))["calibrated"] == 0
 
 
 def test_the_report_says_that_tiles_differ_and_which_chip_it_is() -> None:

@@ -1,0 +1,154 @@
+"""What commands return that measure: a table in every form, short where it is shown, drawn by matplotlib."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+from lhc.options.python_words import python_words
+from lhc.plan import Outcome
+from lhc.report.measured_tables import (
+    attribution_footer,
+    attribution_table,
+    evaluation_footer,
+    evaluation_table,
+    front_footer,
+    front_table,
+    robustness_footer,
+    robustness_table,
+)
+from lhc.results import Attribution, Evaluation, Front, Robustness
+from lhc.support.notebook import Tabled, plotting
+from lhc.support.numbers import counted, level_text, metric_value, time_text
+from lhc.support.tables import Table
+
+__all__ = ["AttributionResult", "Evaluations", "FrontResult", "RobustnessResult"]
+
+OBJECTIVES = {
+    "macs": "MACs on tiles (% of all)",
+    "latency": "estimated latency (ms a sample)",
+    "energy": "estimated energy (µJ a sample)",
+    "tiles": "tiles",
+}
+_FACTOR = {"macs": 100.0, "latency": 1e3, "energy": 1e6, "tiles": 1.0}
+
+
+class Evaluations(tuple[Evaluation, ...], Tabled):  # noqa: SLOT001 - a tuple holds no slot
+    """What `lhc.evaluate` found, an `lhc.Evaluation` a time.
+
+    Attributes:
+        outcome: how the placement that was run was judged when it was placed; None where another one is run.
+    """
+
+    outcome: Outcome | None
+
+    def __new__(cls, found: Iterable[Evaluation], outcome: Outcome | None = None) -> Self:
+        made = super().__new__(cls, found)
+        made.outcome = outcome
+        return made
+
+    def as_table(self) -> Table:
+        """One row a time."""
+        return evaluation_table(self, self.outcome)
+
+    @property
+    def summary(self) -> str:
+        """What the figures rest on, and what they say beside the verdict of the placement."""
+        return python_words(evaluation_footer(self, self.outcome))
+
+    def plot(self, axes: Any = None) -> Any:  # noqa: ANN401 - matplotlib is not a dependency
+        """The metric over time with its intervals, and that of the digital network; see `lhc.SensitivityTable.plot`."""
+        return _over_time(self, axes)
+
+    def __repr__(self) -> str:
+        first = self[0]
+        found = ", ".join(f"{metric_value(e.mean, e.percent)} after {time_text(e.t_s)}" for e in self)
+        return f"<Evaluations: {first.metric} {found}; digital {metric_value(first.baseline, first.percent)}>"
+
+
+@dataclass(frozen=True, repr=False)
+class FrontResult(Front, Tabled):
+    """What `lhc.pareto` found."""
+
+    def as_table(self) -> Table:
+        """One row a point that was verified."""
+        return front_table(self)
+
+    @property
+    def summary(self) -> str:
+        """How many points are verified, and how far off estimates were."""
+        return python_words(front_footer(self))
+
+    def plot(self, axes: Any = None) -> Any:  # noqa: ANN401
+        """Verified drops with their intervals over the objective; see `lhc.SensitivityTable.plot`."""
+        axes, factor = _axes(axes), 100.0 if self.percent else 1.0
+        for point in self.verified:
+            found, x = point.evaluation, _FACTOR[self.objective] * (point.value(self.objective) or 0.0)
+            assert found is not None
+            if found.drop_interval is not None:
+                axes.plot((x, x), [factor * bound for bound in found.drop_interval], color="0.5")
+            axes.plot([x], [factor * found.drop], "o", color="C1")
+        axes.set_xlabel(OBJECTIVES[self.objective])
+        axes.set_ylabel(f"mean {self.drop_word} ({'points' if self.percent else self.drop_metric})")
+        return axes
+
+    def __repr__(self) -> str:
+        return f"<FrontResult: {len(self.verified)} of {counted(len(self.points), 'point')} verified, {self.objective}>"
+
+
+@dataclass(frozen=True, repr=False)
+class RobustnessResult(Robustness, Tabled):
+    """What `lhc.robustness` found."""
+
+    def as_table(self) -> Table:
+        """Rows over time, then over noise."""
+        return robustness_table(self)
+
+    @property
+    def summary(self) -> str:
+        """The margin in a sentence, and the spread over chips."""
+        return python_words(robustness_footer(self))
+
+    def plot(self, axes: Any = None) -> Any:  # noqa: ANN401
+        """The metric over time with its intervals, and that of the digital network; see `lhc.SensitivityTable.plot`."""
+        return _over_time([at.evaluation for at in self.times], axes)
+
+    def __repr__(self) -> str:
+        return f"<RobustnessResult: {next(line for line in self.summary.splitlines() if line.startswith('margin'))}>"
+
+
+@dataclass(frozen=True, repr=False)
+class AttributionResult(Attribution, Tabled):
+    """What `lhc.attribute` found."""
+
+    def as_table(self) -> Table:
+        """One row a layer."""
+        return attribution_table(self)
+
+    @property
+    def summary(self) -> str:
+        """What the columns mean, and what they rest on."""
+        return python_words(attribution_footer(self))
+
+    def __repr__(self) -> str:
+        return f"<AttributionResult: {counted(len(self.layers), 'layer')} in {self.metric}>"
+
+
+def _axes(given: Any) -> Any:  # noqa: ANN401
+    return plotting().subplots()[1] if given is None else given
+
+
+def _over_time(found: Sequence[Evaluation], axes: Any) -> Any:  # noqa: ANN401
+    """Times apart alike, since they reach from seconds to years."""
+    axes, first = _axes(axes), found[0]
+    factor = 100.0 if first.percent else 1.0
+    for at, one in enumerate(found):
+        if one.interval is not None:
+            axes.plot((at, at), [factor * bound for bound in one.interval], color="0.5")
+        axes.plot([at], [factor * one.mean], "o", color="C1")
+    axes.plot((0, max(1, len(found) - 1)), [factor * first.baseline] * 2, "--", color="C0")
+    axes.set_xticks(range(len(found)), [time_text(one.t_s) for one in found])
+    axes.set_xlabel("time after programming")
+    unit = " (%)" if first.percent else ""
+    level = f"mean of {counted(first.draws, 'chip')}, {level_text(first.confidence)} intervals; dashed: digital"
+    axes.set_ylabel(f"{first.metric}{unit}, {level}")
+    return axes
