@@ -12,6 +12,7 @@ from lhc.support.version import VERSION
 __version__ = VERSION
 
 _LAZY = {
+    "CompareOptions": "lhc.options.commands",
     "CompiledModel": "lhc.lowering",
     "Evaluation": "lhc.results",
     "Hardware": "lhc.hardware",
@@ -71,6 +72,7 @@ if TYPE_CHECKING:
     from lhc.errors import LhcError as LhcError
     from lhc.hardware import Hardware as Hardware
     from lhc.lowering import CompiledModel as CompiledModel
+    from lhc.options.commands import CompareOptions as CompareOptions
     from lhc.options.commands import PartitionOptions as PartitionOptions
     from lhc.options.commands import RetrainOptions as RetrainOptions
     from lhc.options.commands import RunOptions as RunOptions

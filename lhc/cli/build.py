@@ -95,11 +95,25 @@ def _keyword(name: str, annotation: object, default: object = inspect.Parameter.
 
 
 def _info(one: Option) -> Any:  # noqa: ANN401 - typer's own classes
+    complete = _completion(one)
     if one.flag is None:
-        return typer.Argument(metavar=one.metavar, help=one.help)
+        return typer.Argument(metavar=one.metavar, help=one.help, autocompletion=complete)
     flags = [one.flag if one.off is None else f"{one.flag}/{one.off}", *([one.short] if one.short else [])]
-    complete = (lambda: one.choices) if one.choices else None
     return typer.Option(*flags, metavar=one.metavar, help=one.text, rich_help_panel=one.panel, autocompletion=complete)
+
+
+def _completion(one: Option) -> Callable[[], tuple[str, ...]] | None:
+    """What a shell completes a value to, beside files: a closed set, or names of models or presets."""
+    if one.names is None:
+        return (lambda: one.choices) if one.choices else None
+
+    def names() -> tuple[str, ...]:
+        from lhc.hardware import preset_names
+        from lhc.models import zoo_names
+
+        return preset_names() if one.names == "presets" else zoo_names()
+
+    return names
 
 
 def _help_all() -> inspect.Parameter:

@@ -5,7 +5,7 @@ from dataclasses import replace
 import typer
 
 from lhc.cli.output import check_file, emit, write
-from lhc.cli.progress import watched
+from lhc.cli.progress import dry_run, watched
 from lhc.options.commands import CompareOptions
 from lhc.options.terminal_options import CompareOutput
 
@@ -24,8 +24,12 @@ def compare(asked: CompareOptions, shown: CompareOutput) -> None:
     from lhc.report.json_documents import comparison_document
     from lhc.study.source import opened_of
 
+    asked = replace(asked, model=opened_of(asked))
+    if shown.dry_run:
+        dry_run(asked, shown.chosen)
+        return
     check_file(shown.plot, shown.force)
-    with watched(replace(asked, model=opened_of(asked)), shown.quiet) as watching:
+    with watched(asked, shown.quiet) as watching:
         results = run.of(watching)
     emit(comparison_document(results), results.as_table(), comparison_footer(results), shown.chosen)
     if shown.plot is not None:

@@ -1,8 +1,9 @@
 """``lhc export``: a model of the zoo as a file."""
 
-from lhc.cli.output import check_file, hint, write_npz
+from lhc.cli.output import check_file, hint
 from lhc.errors import UsageError
 from lhc.options.terminal_options import ExportOptions
+from lhc.support.files import write_npz
 
 
 def export(asked: ExportOptions) -> None:

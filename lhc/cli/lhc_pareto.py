@@ -29,8 +29,9 @@ def pareto(asked: ParetoOptions, shown: ParetoOutput) -> None:
 
 
 def _answer(asked: ParetoOptions, shown: ParetoOutput, folder: Path, max_drop: str) -> None:
-    from lhc.commands.pareto import answered, verifying_command
+    from lhc.commands.pareto import answered
     from lhc.report.json_documents import answer_document
+    from lhc.report.kept_fronts import verifying_command
     from lhc.report.measured_tables import front_table
 
     value, found = answered(str(asked.model), folder, max_drop, asked.objective)
@@ -46,10 +47,10 @@ def _answer(asked: ParetoOptions, shown: ParetoOutput, folder: Path, max_drop: s
 
 
 def _measure(asked: ParetoOptions, shown: ParetoOutput) -> None:
-    from lhc.commands.pareto import keep
     from lhc.commands.pareto import pareto as run
     from lhc.report.front_svg import front_svg
     from lhc.report.json_documents import fields_of, front_json
+    from lhc.report.kept_fronts import keep_front
     from lhc.report.measured_tables import front_footer
     from lhc.study.source import opened_of
 
@@ -57,7 +58,7 @@ def _measure(asked: ParetoOptions, shown: ParetoOutput) -> None:
     with watched(replace(asked, model=opened), shown.quiet) as watching:
         front = run.of(watching)
     assert watching.work_dir is not None
-    keep(front, opened.model.source, asked, Path(watching.work_dir))
+    keep_front(front, opened.model.source, asked, Path(watching.work_dir))
     emit(fields_of(front), front.as_table(), front_footer(front), shown.chosen)
     if shown.out is not None:
         write(shown.out, front_json(front))

@@ -4,11 +4,12 @@ from dataclasses import replace
 from functools import partial
 
 from lhc.cli.build import given
-from lhc.cli.output import check_file, emit, hint, hints, write_npz
+from lhc.cli.output import check_file, emit, hint, hints
 from lhc.cli.progress import dry_run, watched
 from lhc.options.commands import OutputsOptions, RunOptions
 from lhc.options.declare import part
 from lhc.options.terminal_options import RunOutput
+from lhc.support.files import write_npz
 
 
 def run(asked: RunOptions, shown: RunOutput) -> None:

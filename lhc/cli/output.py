@@ -1,12 +1,11 @@
-"""Where text goes, and arrays that are written as npz."""
+"""Where text goes."""
 
 import json as json_module
 import shutil
 import sys
-import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -17,8 +16,6 @@ from lhc.support.plain_text import plain
 from lhc.support.tables import Table
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from lhc.plan import Outcome
     from lhc.study.source import Opened
 
@@ -36,7 +33,6 @@ __all__ = [
     "notes",
     "say",
     "write",
-    "write_npz",
 ]
 
 SCHEMA_VERSION = 1
@@ -133,18 +129,3 @@ def end_by(outcome: "Outcome | None", what: str, why: Iterable[str] = ()) -> Non
         hint(not_met(what))
         hints(why)
         raise typer.Exit(1)
-
-
-def write_npz(path: Path, arrays: "Mapping[str, np.ndarray]") -> None:
-    """Write arrays as npz; strings as text, since objects would be pickled."""
-    import numpy as np
-
-    def write(file: IO[bytes]) -> None:
-        # numpy.savez takes no array that is called "file".
-        with zipfile.ZipFile(file, "w") as archive:
-            for name, array in arrays.items():
-                plain = np.asarray(array.astype(str) if array.dtype.hasobject else array)
-                with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
-                    np.lib.format.write_array(member, plain, allow_pickle=False)
-
-    write_file(path, write)

@@ -23,6 +23,7 @@ EVERY_S = 15.0
 READING = "reading the network and its samples"
 """Until the first step reports."""
 C = TypeVar("C", bound=Execution)
+Estimated = SensitivityOptions | PartitionOptions | RetrainOptions | RunOptions  # with those of `lhc compare`
 
 
 @contextmanager
@@ -32,7 +33,7 @@ def watched(asked: C, quiet: bool) -> Iterator[C]:
         yield replace(asked, progress=progress, work_dir=asked.work_dir or default_work_dir())
 
 
-def dry_run(asked: SensitivityOptions | PartitionOptions | RetrainOptions | RunOptions, form: Form) -> None:
+def dry_run(asked: Estimated, form: Form) -> None:
     """Print how much work a command has and how long it will take."""
     from lhc.commands.estimate import estimate
     from lhc.report.json_documents import effort_document

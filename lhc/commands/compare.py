@@ -13,7 +13,7 @@ from lhc.report.comparison import Comparison
 from lhc.study.outcome import PartitionResult
 from lhc.study.source import Opened, opened_of
 
-__all__ = ["compare"]
+__all__ = ["compare", "machines_of"]
 
 
 @keywords(CompareOptions)
@@ -26,15 +26,24 @@ def compare(options: CompareOptions) -> Comparison:
     Raises:
         UsageError: fewer than two machines, or two of one name; an age below 0.
     """
+    machines, opened = machines_of(options), opened_of(options)
+    asked = replace(part(options, PartitionOptions), model=opened)
+    results = (partition.of(replace(asked, hardware=machine)) for machine in machines)
+    return Comparison(_at_ages(result, opened, options) for result in results)
+
+
+def machines_of(options: CompareOptions) -> list[Hardware]:
+    """The machines that are compared.
+
+    Raises:
+        UsageError: fewer than two, or two of one name.
+    """
     machines = [Hardware.load(one) for one in options.hardware]
     names = [machine.name for machine in machines]
     if len(set(names)) < max(len(names), 2):
         got = f"got {', '.join(names)}" if names else "none is given, and hardware takes a preset or file for each"
         raise UsageError(f"--hardware: two machines or more are compared, of different names; {got}")
-    opened = opened_of(options)
-    asked = replace(part(options, PartitionOptions), model=opened)
-    results = (partition.of(replace(asked, hardware=machine)) for machine in machines)
-    return Comparison(_at_ages(result, opened, options) for result in results)
+    return machines
 
 
 def _at_ages(result: PartitionResult, opened: Opened, options: CompareOptions) -> PartitionResult:

@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+from lhc.commands.compare import machines_of
 from lhc.commands.partition import begin, preparation, strategy_for
 from lhc.commands.sensitivity import preparing
 from lhc.errors import UsageError
 from lhc.measure import Running, ranking_metric
 from lhc.measure.judge import SEARCH_DRAWS
-from lhc.options.commands import PartitionOptions, RetrainOptions, RunOptions, SensitivityOptions
+from lhc.options.commands import CompareOptions, PartitionOptions, RetrainOptions, RunOptions, SensitivityOptions
 from lhc.options.declare import part
 from lhc.options.training import TrainingOptions
 from lhc.passes import anything_pays, by_worth, groups_of, search_space
@@ -39,7 +40,7 @@ from lhc.study.train import BEFORE
 __all__ = ["estimate"]
 
 
-def estimate(options: SensitivityOptions | PartitionOptions | RetrainOptions | RunOptions) -> Effort:
+def estimate(options: SensitivityOptions | PartitionOptions | CompareOptions | RetrainOptions | RunOptions) -> Effort:
     """How much work a command has, how much of it is kept from before, and how long the rest will take.
 
     The figure is for these options on this machine as busy as it is now. How many placements a search judges depends on
@@ -53,6 +54,8 @@ def estimate(options: SensitivityOptions | PartitionOptions | RetrainOptions | R
     """
     if not isinstance(options, SensitivityOptions | PartitionOptions | RetrainOptions | RunOptions):
         raise UsageError("lhc.estimate takes the options of a command as one object: lhc.PartitionOptions(model, …)")
+    if isinstance(options, CompareOptions):
+        return _comparison(options)
     with Running(options) as running:
         if isinstance(options, RunOptions):
             study, analog, at = read_run(options, running)
@@ -68,6 +71,19 @@ def estimate(options: SensitivityOptions | PartitionOptions | RetrainOptions | R
             steps = _steps(study, options) if layers else []
         number = len(layers_among(study.plan, layers))
         return Effort(number, len(study.task), options.draws, tuple(steps), running.workers.count)
+
+
+def _comparison(options: CompareOptions) -> Effort:
+    """Machines one after the other; at ages, all layers that can be analog are taken to be."""
+    steps, efforts, opened = list[EffortStep](), list[Effort](), opened_of(options)
+    for machine in machines_of(options):
+        efforts.append(estimate(replace(part(options, PartitionOptions), model=opened, hardware=machine)))
+        found = efforts[-1].steps
+        if ages := list(filter(machine.knows, options.ages or ())):
+            aged = replace(part(options, RunOptions), model=opened, hardware=machine.calibrated_once, all_analog=True)
+            found += tuple(replace(one, what="looking at ages") for one in estimate(replace(aged, times=ages)).steps)
+        steps += [replace(one, what=f"{machine.name}: {one.what}") for one in found]
+    return replace(efforts[0], layers=max(one.layers for one in efforts), steps=tuple(steps))
 
 
 def _prepared(options: SensitivityOptions | PartitionOptions, running: Running) -> Study:

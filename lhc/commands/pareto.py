@@ -1,7 +1,5 @@
 """The whole trade-off of accuracy against what a placement is to be good at."""
 
-import glob
-import shlex
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,15 +7,11 @@ from lhc.commands.sensitivity import preparing
 from lhc.errors import UsageError
 from lhc.measure import Running
 from lhc.measure.judge import Budget, Drop, parse_drop
-from lhc.options.command_line import flags_of
 from lhc.options.commands import ParetoOptions
 from lhc.options.signature import keywords
-from lhc.options.subjects import Chips, Data, MachineOptions, ReadTime
 from lhc.passes import STRATEGIES, Pipeline
-from lhc.report.kept_fronts import Answer, StoredFront, answer, read_fronts, store_front
+from lhc.report.kept_fronts import Answer, answer, read_fronts
 from lhc.report.measured_results import FrontResult
-from lhc.results import Front
-from lhc.store import fingerprint
 from lhc.study.check_calibration import CheckCalibration
 from lhc.study.front import MeasureFront
 from lhc.study.goal import with_goal
@@ -27,7 +21,7 @@ from lhc.study.source import open_model
 from lhc.study.state import READ, Study
 from lhc.study.tiles_front import MeasureTiles
 
-__all__ = ["answered", "keep", "pareto", "pipeline", "verifying_command"]
+__all__ = ["answered", "pareto", "pipeline"]
 
 
 def pipeline(options: ParetoOptions) -> Pipeline[Study]:
@@ -53,13 +47,6 @@ def pareto(options: ParetoOptions) -> FrontResult:
     return FrontResult(**vars(study.front))
 
 
-def keep(front: Front, source: str, asked: ParetoOptions, folder: Path) -> None:
-    """Keep a front beside the results, with the options that name samples, hardware and seeds."""
-    command = tuple(flags_of(asked, Data, MachineOptions, ReadTime, Chips))
-    facts = {"command": list(command), "objective": front.objective, "limits": dict(front.limits)}
-    store_front(folder, fingerprint(facts), StoredFront(source, str(asked.hardware), command, front))
-
-
 def answered(model: str, folder: Path, max_drop: Drop, objective: str | None) -> tuple[float, Answer]:
     """A budget, and the best placement that was verified within it."""
     value, percentage = parse_drop(max_drop)
@@ -70,14 +57,3 @@ def answered(model: str, folder: Path, max_drop: Drop, objective: str | None) ->
     if found.verified is None and found.estimated is None:
         raise UsageError(f"no point of the front is shown or estimated to hold --max-drop {max_drop}")
     return value, found
-
-
-def verifying_command(model: str, found: Answer, max_drop: Drop) -> str | None:
-    """The command that verifies what is estimated to be better: exactly these layers, judged against the budget."""
-    if found.estimated is None:
-        return None
-    layers = [part for name in found.estimated.analog for part in ("--include", glob.escape(name))]
-    fixed = ["--strategy", "all-analog", "--max-drop", str(max_drop)]
-    if found.stored.front.objective == "tiles":
-        fixed += ["--max-tiles", str(found.estimated.tiles)]
-    return shlex.join(["lhc", "partition", model, *found.stored.command, *fixed, *layers])

@@ -220,7 +220,11 @@ class CompareOptions(PartitionOptions):
     PANEL = "Machine"
 
     hardware: "Sequence[Hardware | str | Path]" = option(  # type: ignore[assignment]  # several instead of one
-        "Preset name or YAML file. Repeat it for every machine.", default=(), metavar="H", reads=list[str]
+        "Preset name or YAML file. Repeat it for every machine.",
+        default=(),
+        metavar="H",
+        reads=list[str],
+        names="presets",
     )
     ages: Sequence[float] | None = option(
         "Times after the first read at which placements are looked at too: seconds, or 1h, 1d, 1y, separated by commas;"
@@ -280,6 +284,7 @@ class RunOptions(Calibrating, ReadTimes, PlacedMeasuring):
         " given, to compare with the budget.",
         default=None,
         metavar="MODEL",
+        names="models",
         reads=str,
     )
 

@@ -67,6 +67,7 @@ class Option:
         kinds: classes of its value in Python, of each where it repeats; empty where only what uses it can tell.
         instead: what stands for it on the command line, where it is an option of the Python function alone.
         result: what stands for it in Python, where it is an option of the command line alone.
+        names: what a value may be by name, beside a file; shells complete them.
     """
 
     name: str
@@ -87,6 +88,7 @@ class Option:
     kinds: tuple[type, ...] = ()
     instead: str | None = None
     result: str | None = None
+    names: Literal["models", "presets"] | None = None
 
     @property
     def key(self) -> str:
@@ -206,6 +208,7 @@ class Said(TypedDict, total=False):
     convert: Callable[[Any], Any] | None
     instead: str | None
     result: str | None
+    names: Literal["models", "presets"] | None
 
 
 def option(help: str, *, default: T, kw_only: bool = True, **said: Unpack[Said]) -> T:

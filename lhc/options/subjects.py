@@ -64,7 +64,7 @@ class Model:
     PANEL = "Model"
 
     model: "ModelSource" = argument(
-        "An .onnx file, or a name that 'lhc models' lists.", kw_only=False, metavar="MODEL", reads=str
+        "An .onnx file, or a name that 'lhc models' lists.", kw_only=False, metavar="MODEL", reads=str, names="models"
     )
 
 
@@ -111,7 +111,7 @@ class MachineOptions:
     PANEL = "Machine"
 
     hardware: "Hardware | str | Path | None" = option(
-        "Preset name or YAML file.", default="lionheart", metavar="H", reads=str | None
+        "Preset name or YAML file.", default="lionheart", metavar="H", reads=str | None, names="presets"
     )
 
 
@@ -123,6 +123,7 @@ class PlacedMachine(MachineOptions):
         "Preset or YAML file; by default that of the annotations, else lionheart.",
         default=None,
         metavar="H",
+        names="presets",
         reads=str | None,
     )
 

@@ -53,7 +53,7 @@ class AnalyzeOutput(Printing, Replacing):
 
 
 @options
-class CompareOutput(Watching, Replacing):
+class CompareOutput(Watching, Replacing, Estimating):
     """What ``lhc compare`` writes."""
 
     plot: Path | None = option(
@@ -87,7 +87,7 @@ class DiffOptions(Json):
 class ExportOptions(Replacing):
     """The options of ``lhc export``."""
 
-    name: str = argument("A name that 'lhc models' lists.", kw_only=False, metavar="NAME")
+    name: str = argument("A name that 'lhc models' lists.", kw_only=False, metavar="NAME", names="models")
     out: Path = option("Where the model goes.", default=REQUIRED, short="-o", metavar="OUT.onnx")
     weights: Path | None = option(
         "Trained weights: .npz or a PyTorch state dict; of smollm2 a .gguf file or a folder of Hugging Face.",
@@ -106,7 +106,9 @@ class HardwareOptions(Replacing):
 
     PANEL = "Machine"
 
-    name: str | None = argument("Preset name or YAML file.", kw_only=False, default=None, metavar="NAME")
+    name: str | None = argument(
+        "Preset name or YAML file.", kw_only=False, default=None, metavar="NAME", names="presets"
+    )
     measured: Path | None = option(
         "Devices as measured: a CSV with target_us, time_s, conductance_us, device (and chip); everything else comes"
         " from NAME.",

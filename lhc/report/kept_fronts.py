@@ -1,5 +1,7 @@
 """Fronts that were measured, kept in the folder of results to answer new budgets from."""
 
+import glob
+import shlex
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,11 +9,24 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from lhc.errors import UsageError
+from lhc.measure.judge import Drop
+from lhc.options.command_line import flags_of
+from lhc.options.commands import ParetoOptions
+from lhc.options.subjects import Chips, Data, MachineOptions, ReadTime
 from lhc.plan import Plan
 from lhc.results import Front, FrontPoint
-from lhc.store import ResultCache
+from lhc.store import ResultCache, fingerprint
 
-__all__ = ["Answer", "StoredFront", "answer", "newest_front", "read_fronts", "store_front"]
+__all__ = [
+    "Answer",
+    "StoredFront",
+    "answer",
+    "keep_front",
+    "newest_front",
+    "read_fronts",
+    "store_front",
+    "verifying_command",
+]
 
 KIND = "front"
 
@@ -53,6 +68,13 @@ def store_front(folder: Path, key: str, stored: StoredFront) -> None:
     """Keep a front; one of the same settings is replaced."""
     with ResultCache(folder) as cache:
         cache.update(KIND, f"{stored.source} {key}", lambda _: _ADAPTER.dump_json(stored))
+
+
+def keep_front(front: Front, source: str, asked: ParetoOptions, folder: Path) -> None:
+    """Keep a front beside the results, with the options that name samples, hardware and seeds."""
+    command = tuple(flags_of(asked, Data, MachineOptions, ReadTime, Chips))
+    facts = {"command": list(command), "objective": front.objective, "limits": dict(front.limits)}
+    store_front(folder, fingerprint(facts), StoredFront(source, str(asked.hardware), command, front))
 
 
 def read_fronts(folder: Path, source: str) -> list[StoredFront]:
@@ -114,6 +136,17 @@ def answer(fronts: list[StoredFront], max_drop: float, objective: str | None = N
         and (verified is None or worth(p) > worth(verified))
     ]
     return Answer(stored, verified, max(hoped, key=worth, default=None))
+
+
+def verifying_command(model: str, found: Answer, max_drop: Drop) -> str | None:
+    """The command that verifies what is estimated to be better: exactly these layers, judged against the budget."""
+    if found.estimated is None:
+        return None
+    layers = [part for name in found.estimated.analog for part in ("--include", glob.escape(name))]
+    fixed = ["--strategy", "all-analog", "--max-drop", str(max_drop)]
+    if found.stored.front.objective == "tiles":
+        fixed += ["--max-tiles", str(found.estimated.tiles)]
+    return shlex.join(["lhc", "partition", model, *found.stored.command, *fixed, *layers])
 
 
 def _bound(point: FrontPoint) -> float:

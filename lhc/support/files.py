@@ -3,15 +3,19 @@
 import os
 import stat
 import tempfile
-from collections.abc import Callable
+import zipfile
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 import platformdirs
 
 from lhc.errors import UsageError
 
-__all__ = ["default_work_dir", "write_file"]
+if TYPE_CHECKING:
+    import numpy as np
+
+__all__ = ["default_work_dir", "write_file", "write_npz"]
 
 
 def default_work_dir() -> Path:
@@ -71,3 +75,18 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def write_npz(path: Path, arrays: "Mapping[str, np.ndarray]") -> None:
+    """Write arrays as npz; strings as text, since objects would be pickled."""
+    import numpy as np
+
+    def write(file: IO[bytes]) -> None:
+        # numpy.savez takes no array that is called "file".
+        with zipfile.ZipFile(file, "w") as archive:
+            for name, array in arrays.items():
+                plain = np.asarray(array.astype(str) if array.dtype.hasobject else array)
+                with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                    np.lib.format.write_array(member, plain, allow_pickle=False)
+
+    write_file(path, write)

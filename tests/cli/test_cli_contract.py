@@ -12,9 +12,9 @@ import pytest
 from typer.testing import CliRunner
 
 from lhc.cli.app import app
-from lhc.cli.output import write_npz
 from lhc.onnx_io import load_model, read_plan
 from lhc.plan import Plan
+from lhc.support.files import write_npz
 from tests.conftest import Cli
 
 pytestmark = pytest.mark.analog

@@ -153,7 +153,7 @@ def test_fewer_samples_than_the_machine_asks_for_are_said(caplog: pytest.LogCapt
     assert (
         text
         == "digits-narrow: chips are calibrated on 5 samples, and the hardware asks for 16: a sample that judges chips"
-        " cannot calibrate them too; --calibrate FILE takes others, or 64 in all are enough"
+        " cannot calibrate them too; `calibrate` FILE takes others, or 64 in all are enough"
     )
     caplog.clear()
     # A command that has no --calibrate does not name it.

@@ -80,9 +80,9 @@ def test_probabilities_show_the_axis() -> None:
 
 @pytest.mark.analog
 def test_what_nothing_shows_is_asked_about() -> None:
-    with pytest.raises(UsageError, match=r"kl: output 'y' has shape .* say --class-axis 1"):
+    with pytest.raises(UsageError, match=r"kl: output 'y' has shape .* say `class_axis` 1"):
         lhc.sensitivity(network(), {"x": X}, metric="kl", draws=2)
-    with pytest.raises(UsageError, match="--class-axis 7"):
+    with pytest.raises(UsageError, match="`class_axis` 7"):
         lhc.sensitivity(network(), {"x": X}, metric="kl", draws=2, class_axis=7)
     assert lhc.sensitivity(network(), {"x": X}, draws=2).metric == "nmse"
 

@@ -75,7 +75,7 @@ def test_regression_without_labels_is_judged_and_ranked_by_nmse_and_says_so(capl
     assert "nothing shows that output 'y' holds classes" in outcome.metric_note
     assert {layer.sensitivity.metric for layer in result.plan.layers if layer.sensitivity} == {"nmse"}
     assert "judged by nmse" in caplog.text
-    assert "--metric agreement or kl" in caplog.text
+    assert "`metric` agreement or kl" in caplog.text
     assert "the labels are not used" not in caplog.text
     assert lhc.sensitivity(network(), {"x": X, "labels": np.arange(len(X)) + 99}, draws=2).metric == "nmse"
     assert "the labels are not used: they are no classes 0 to " in caplog.text
@@ -114,7 +114,7 @@ def test_ranking_follows_the_metric_that_is_chosen(metric: str) -> None:
 @pytest.mark.analog
 def test_float_targets_are_asked_about_where_a_placement_is_judged_and_ranked_by_nmse() -> None:
     data: dict[str, np.ndarray] = {"x": X, "labels": np.zeros((24, 2), np.float32)}
-    with pytest.raises(UsageError, match="--metric mse"):
+    with pytest.raises(UsageError, match="`metric` mse"):
         lhc.partition(network(), data, draws=2)
     assert lhc.sensitivity(network(), data, draws=2).metric == "nmse"
     assert len(lhc.analyze(network(), data).plan.layers) == 2
@@ -155,7 +155,7 @@ def test_what_the_user_gives_goes_before_the_placement(placed: onnx.ModelProto) 
     task = Task({"x": X}, labels, METRICS["agreement"])
     assert lhc.evaluate(placed, task, draws=2)[0].metric == "agreement"
     for arguments in ({"data": {"x": X, "labels": labels}, "metric": "accuracy"}, {"data": task}):
-        with pytest.raises(UsageError, match=r"the budget of the placement, 0\.25, is for kl; give --max-drop"):
+        with pytest.raises(UsageError, match=r"the budget of the placement, 0\.25, is for kl; give `max_drop`"):
             lhc.robustness(placed, draws=2, chips=2, times=[0], **arguments)
 
 
@@ -169,7 +169,7 @@ def test_a_function_that_a_file_names_is_not_imported(tmp_path: Path, monkeypatc
     result = lhc.partition(
         network(), data, metric=name, higher_is_better=False, objective="macs", draws=2, max_drop=9.0
     )
-    with pytest.raises(UsageError, match=f"give --metric {name}, or another one"):
+    with pytest.raises(UsageError, match=f"give `metric` {name}, or another one"):
         lhc.evaluate(result.model, {"x": X}, draws=2)
     (found,) = lhc.evaluate(result.model, data, metric=name, draws=2)  # the direction is the placement's
     assert found.metric == name
@@ -214,7 +214,7 @@ def test_outputs_that_nothing_looks_at_are_named_once(caplog: pytest.LogCaptureF
     with caplog.at_level("WARNING", logger="lhc"):
         lhc.evaluate(two_outputs(), {"x": np.zeros((8, 4), np.float32)}, metric="nmse", draws=2, all_analog=True)
     (told,) = [text for text in caplog.messages if "not looked at" in text]
-    assert told.endswith("judged by its first output 'pos'; 'vel' is not looked at (--output NAME)")
+    assert told.endswith("judged by its first output 'pos'; 'vel' is not looked at (`output` NAME)")
     caplog.clear()
     with caplog.at_level("WARNING", logger="lhc"):
         x = {"x": np.zeros((8, 4), np.float32)}

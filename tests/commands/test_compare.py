@@ -59,6 +59,21 @@ def test_the_table_has_a_row_a_machine(cli: Cli, mine: Path) -> None:
     assert [row[-2] in ("", "-") for row in rows[1:]] == [False, True]
 
 
+def test_a_dry_run_adds_the_machines_up_and_counts_ages(cli: Cli, mine: Path, tmp_path: Path) -> None:
+    machines = ("--hardware", "lionheart", "--hardware", str(mine))
+    few = ("--samples", "60", "--draws", "2", "--max-draws", "2", "--strategy", "all-analog", "--objective", "macs")
+    asked = ("compare", "digits-narrow", *machines, *few, "--ages", "1h,1d", "--plot", tmp_path / "f.svg")
+    found = json.loads(cli(*asked, "--dry-run", "--json", "--work-dir", tmp_path).stdout)
+    alone = lhc.estimate(lhc.PartitionOptions("digits-narrow", hardware=mine, **(PLACED_SO | {"include": ()})))
+    own = [one for one in found["steps"] if one["what"].startswith("mine: ")]
+    assert [one["what"] for one in own] == [f"mine: {one.what}" for one in alone.steps] + ["mine: looking at ages"]
+    assert [one["units"] for one in own[:-1]] == [one.units for one in alone.steps]
+    assert own[-1]["units"] >= 2, "one an age"
+    assert found["units"] == sum(one["units"] for one in found["steps"])
+    assert len(found["steps"]) == 2 * len(own)
+    assert not (tmp_path / "f.svg").exists()
+
+
 def test_the_function_gives_the_table_too(mine: Path) -> None:
     found = lhc.compare("digits-narrow", hardware=["ideal", mine], **PLACED_SO)
     first, second = found

@@ -54,7 +54,7 @@ def test_a_plan_file_brings_its_copies(tmp_path: Path) -> None:
     again = lhc.partition("digits-narrow", plan=tmp_path / "plan.yaml", **FEW)  # type: ignore[arg-type]
     assert again.plan.copies == result.plan.copies
     assert again.plan.tiles(again.graph) == result.plan.tiles(result.graph)
-    with pytest.raises(UsageError, match="--copies cannot go with --plan"):
+    with pytest.raises(UsageError, match="`copies` cannot go with `plan`"):
         lhc.partition("digits-narrow", plan=Plan.load(tmp_path / "plan.yaml"), copies=2)
 
 

@@ -35,7 +35,7 @@ def network(last: str = "y = Identity(z)", output: str = "float[N, 3]") -> onnx.
     [
         (network("y = ReduceSum<keepdims = 0>(z, last)", "float[N]"), {"metric": "kl"}, "at least two classes"),
         (network("y = Hardmax(z)"), {"retrain": True, "metric": "nmse"}, "Hardmax .* cannot be differentiated"),
-        (network(), {"retrain": True, "loss": "cross-entropy", "metric": "nmse"}, "--loss cross-entropy needs labels"),
+        (network(), {"retrain": True, "loss": "cross-entropy", "metric": "nmse"}, "`loss` cross-entropy needs labels"),
         (network("d = ArgMax<axis = 1>(z)  y = Cast<to = 1>(d)"), {"retrain": True, "metric": "nmse"}, "no gradient"),
     ],
     ids=["kl of one axis", "no gradient", "no targets", "a step at the end"],
@@ -53,7 +53,7 @@ def test_nothing_is_measured_before_it_is_refused(model: onnx.ModelProto, option
 
 
 def test_a_test_takes_at_least_the_chips_that_are_asked_for() -> None:
-    with pytest.raises(UsageError, match="--max-draws 4: a test takes at least --draws 8 chips"):
+    with pytest.raises(UsageError, match="`max_draws` 4: a test takes at least `draws` 8 chips"):
         lhc.partition(network(), {"x": X}, draws=8, max_draws=4)
 
 

@@ -52,7 +52,7 @@ def test_fewer_samples_may_be_looked_at_and_progress_is_told(smoothed: SmoothedM
     assert "on vectors of 8 samples" in found.legend
     assert told[-2:] == [("scaling inputs", 0, 1), ("scaling inputs", 1, 1)]
     assert {what for what, _, _ in told} == {"reading samples", "scaling inputs"}
-    with pytest.raises(UsageError, match="--samples must be at least 1"):
+    with pytest.raises(UsageError, match="`samples` must be at least 1"):
         lhc.smooth(outlying(), {"x": X}, samples=0)
 
 

@@ -55,9 +55,9 @@ def told(proto: onnx.ModelProto) -> onnx.ModelProto:
 
 def test_layers_are_chosen_by_patterns() -> None:
     assert [one.layer for one in lhc.widen(narrow(), exclude=["p"]).layers] == ["q"]
-    with pytest.raises(UsageError, match="--include 'z' matches no layer"):
+    with pytest.raises(UsageError, match="`include` 'z' matches no layer"):
         lhc.widen(narrow(), include=["z"])
-    with pytest.raises(UsageError, match="--most must be at least 2"):
+    with pytest.raises(UsageError, match="`most` must be at least 2"):
         lhc.widen(narrow(), most=1)
 
 

@@ -74,7 +74,7 @@ class Files:
 
 def _samples(name: str, model: onnx.ModelProto, path: Path) -> tuple[str, ...]:
     """Two samples of noise for every input; returns the options that tell sizes which the model leaves open."""
-    from lhc.cli.output import write_npz
+    from lhc.support.files import write_npz
 
     rng = np.random.default_rng(0)
     known = {tensor.name for tensor in model.graph.initializer}
@@ -119,8 +119,8 @@ def small_seeds(folder: Path) -> list[Seed]:
 def seeds(folder: Path) -> list[Seed]:
     """The models of ``LHC_DATA/onnx``, one with a branch and a function, and as often the digits network."""
     import lhc
-    from lhc.cli.output import write_npz
     from lhc.models import zoo_entry
+    from lhc.support.files import write_npz
 
     entry = zoo_entry("digits-narrow")
     data, placed = folder / "digits.npz", folder / "digits.lhc.onnx"

@@ -235,7 +235,7 @@ def test_where_that_cannot_be_converted_the_ways_out_are_named() -> None:
     model = product_model(22)
     model.graph.node[1].op_type, model.graph.node[1].domain = "Gelu", "com.microsoft"
     model.opset_import.add(domain="com.microsoft", version=1)
-    with pytest.raises(ModelError, match=r"opset 22 to 21: .*com\.microsoft.*--noise input .* or --noise off"):
+    with pytest.raises(ModelError, match=r"opset 22 to 21: .*com\.microsoft.*`noise` input .* or `noise` off"):
         compile(model, placement=["layer"], hardware=machine())
     (y,) = compile(model, placement=["layer"], hardware=machine(), noise="off").run(None, inputs(2))
     assert y.shape == (2, 5)

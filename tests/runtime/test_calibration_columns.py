@@ -130,5 +130,5 @@ def test_ranges_of_columns_go_with_the_plan(tmp_path: Path) -> None:
     again = lhc.evaluate(path, data="digits-narrow", samples=20, draws=2)[0]
     by_plan = lhc.evaluate("digits-narrow", placement=result.plan, samples=20, draws=2)[0]
     assert again.values == by_plan.values
-    with pytest.raises(UsageError, match="--digital-columns: the hardware's ADCs have a range for every column"):
+    with pytest.raises(UsageError, match="`digital_columns`: the hardware's ADCs have a range for every column"):
         lhc.partition("digits-narrow", max_drop="100%", digital_columns="10%", **few)

@@ -121,7 +121,7 @@ def test_a_pattern_that_matches_nothing_is_refused(placed: tuple[Study, frozense
 
 
 def test_a_walk_trains_no_adapters() -> None:
-    with pytest.raises(UsageError, match="--adapters: --strategy lionheart trains weights layer after layer"):
+    with pytest.raises(UsageError, match="`adapters`: `strategy` lionheart trains weights layer after layer"):
         lhc.partition("digits-narrow", retrain=True, strategy="lionheart", adapters=2, samples=100)
 
 

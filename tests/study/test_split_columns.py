@@ -164,7 +164,7 @@ def test_the_placement_that_was_tested_is_the_one_that_is_written(searched: Part
     "given", [{"strategy": "milp"}, {"objective": "energy"}, {"max_energy": 1.0}], ids=["milp", "energy", "limit"]
 )
 def test_other_searches_name_a_share(given: dict[str, Any]) -> None:
-    with pytest.raises(UsageError, match="auto is for --strategy sensitivity and --objective macs"):
+    with pytest.raises(UsageError, match="auto is for `strategy` sensitivity and `objective` macs"):
         lhc.partition("digits-narrow", digital_columns="auto", **given)
 
 
