@@ -141,7 +141,7 @@ def test_a_placement_is_run_as_it_was_judged(placed: onnx.ModelProto) -> None:
     (found,) = lhc.evaluate(placed, data, draws=2)
     assert found.metric == "kl"
     own = lhc.evaluate(placed, data, draws=2, metric="kl", output="z")
-    assert own == [found]
+    assert own == (found,)
     robust = lhc.robustness(placed, data, draws=2, chips=2, times=[0])
     assert (robust.chips.metric, robust.max_drop) == ("kl", 0.25)
     assert lhc.attribute(placed, data, draws=2).metric == "kl"
