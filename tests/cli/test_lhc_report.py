@@ -252,7 +252,7 @@ def test_the_same_in_python(model_file: Path, data_file: Path, tmp_path: Path) -
     assert (report.model, report.commands, report.plan) == ("mine", ("my script",), result.plan)
     times = lhc.evaluate(result.model, data_file, times=[0.0, 60.0], draws=2)
     both = lhc.report_of(result, times=times, work_dir=tmp_path)
-    assert [point.evaluation for point in both.times] == times
+    assert [point.evaluation for point in both.times] == list(times)
     assert lhc.report_of(tmp_path) == both
     assert lhc.diff(result.plan, result.model).empty
     assert isinstance(report.plan, Plan)

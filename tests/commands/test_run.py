@@ -110,7 +110,7 @@ def test_samples_that_are_skipped_are_read_once(digits: Task) -> None:
     def blocks() -> object:
         calls.append(1)
         inputs, labels = digits.read(0, 60)
-        return iter([dict(inputs) | {"labels": labels}])
+        return iter([dict(inputs) | {"labels": np.asarray(labels)}])
 
     placed = lhc.partition("digits-narrow", strategy="all-analog", samples=40, draws=2, explain=False).model
     (found,) = lhc.evaluate(placed, blocks, skip=40, draws=2)
