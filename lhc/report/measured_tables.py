@@ -81,15 +81,18 @@ def evaluation_table(results: Sequence[Evaluation], outcome: Outcome | None = No
     return Table(headers, rows, right=(0, 1, 2, 4))
 
 
-def within_budget(found: Evaluation, outcome: Outcome | None) -> bool | None:
+def within_budget(found: Evaluation, outcome: Outcome | None, drop_type: str = "absolute") -> bool | None:
     """Whether a mean drop is shown to be within a placement's budget.
 
     None where there is none to compare with: in another metric, or against another network.
+
+    Args:
+        drop_type: of the evaluation's drops.
     """
     if outcome is None or not comparable(found, outcome) or outcome.metric != found.metric:
         return None
     interval = found.deciding(outcome.generalized)
-    return interval is not None and interval[1] <= budget_for(found, outcome)
+    return interval is not None and interval[1] <= budget_for(found, outcome, drop_type)
 
 
 def evaluation_footer(results: Sequence[Evaluation], outcome: Outcome | None = None) -> str:

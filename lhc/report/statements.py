@@ -7,6 +7,7 @@ from lhc.costs import compared
 from lhc.plan import LayerPlan, Outcome, Plan
 from lhc.plan.layer_plan import NEVER_ANALOG
 from lhc.plan.recurrent_steps import folded
+from lhc.report.measured_tables import within_budget
 from lhc.report.text import (
     budget_for,
     budget_of_chips,
@@ -208,7 +209,7 @@ def _in_the_way(found: Infeasibility, outcome: Outcome, plan: Plan) -> str:
 
 
 def _lasting(times: Sequence[AtTime], outcome: Outcome, drop_type: str) -> str:
-    """Up to when the mean drop stays within the budget."""
+    """Up to when the mean drop is shown to stay within the budget, as tables over time judge it."""
     other = next((point.evaluation.metric for point in times if point.evaluation.metric != outcome.metric), None)
     if other is not None:
         return f"in {other}, and the budget is for {outcome.metric}: not compared."
@@ -217,18 +218,21 @@ def _lasting(times: Sequence[AtTime], outcome: Outcome, drop_type: str) -> str:
         other = "the trained weights" if outcome.retrained is not None else "another network"
         given = "the budget against the network as it was given: not compared."
         return f"{outcome.drop_word}s are against {other}, {given}"
-    within = [point.evaluation.drop <= budget_for(point.evaluation, outcome, drop_type) for point in times]
+    within = [bool(within_budget(point.evaluation, outcome, drop_type)) for point in times]
     last = times[-1].evaluation
     mean_drop = f"{'on other samples, ' if other_samples(last, outcome) else ''}the mean {outcome.drop_word}"
     if all(within):
-        return f"{mean_drop} stays within the budget up to {time_text(last.t_s)}, the longest time measured."
+        return f"{mean_drop} is shown to stay within the budget up to {time_text(last.t_s)}, the longest time measured."
     first = within.index(False)
     fails = times[first].evaluation
+    over = fails.drop > budget_for(fails, outcome, drop_type)
     beyond = f"is {drop_text(fails.drop, fails.percent, drop_type)} at {time_text(fails.t_s)}"
+    beyond += "" if over else ", not shown to be within the budget"
     if first == 0:
-        return f"{mean_drop} {beyond} already."
+        return f"{mean_drop} {beyond}{' already' if over else ''}."
     held_s = times[first - 1].evaluation.t_s
-    return f"{mean_drop} is within the budget {f'up to {time_text(held_s)}' if held_s else 'at first'}, and {beyond}."
+    held = f"up to {time_text(held_s)}" if held_s else "at first"
+    return f"{mean_drop} is shown to be within the budget {held}, and {beyond}."
 
 
 def other_samples(found: Evaluation, outcome: Outcome | None) -> str:

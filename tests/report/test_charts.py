@@ -177,13 +177,37 @@ def test_time_within_a_relative_budget_is_judged_in_its_unit(full: Report) -> No
     """Times measured as points, a budget of 3 % of 0.9: 2.8 points are beyond it."""
     assert full.plan.outcome is not None
     outcome = full.plan.outcome.model_copy(update={"drop_type": "relative"})
-    times = tuple(AtTime(replace(full.over_time[0].evaluation, drop=d, t_s=t), None, None) for d, t in _DROPS)
+    said = said_over_time(full, outcome, (0.011, 0.029))
+    assert said.endswith("the mean drop is shown to be within the budget at first, and is 2.80 points at 1 hour.")
+
+
+@pytest.mark.parametrize(
+    ("bounds", "said"),
+    [
+        ((0.011, 0.029), "is shown to stay within the budget up to 1 hour, the longest time measured."),
+        (
+            (0.011, 0.031),
+            "is shown to be within the budget at first, and is 2.80 points at 1 hour, not shown to be within",
+        ),
+        ((0.031, 0.031), "is 1.00 points at 0 s, not shown to be within the budget."),
+        ((None, 0.031), "is 1.00 points at 0 s, not shown to be within the budget."),
+    ],
+)
+def test_a_mean_within_the_budget_shows_nothing_without_its_bound(
+    full: Report, bounds: tuple[float | None, float], said: str
+) -> None:
+    assert full.plan.outcome is not None
+    assert said in said_over_time(full, full.plan.outcome, bounds)
+
+
+def said_over_time(full: Report, outcome: Outcome, bounds: tuple[float | None, float]) -> str:
+    """What is said of drops of 1.0 and 2.8 points at once and after an hour, with these upper bounds."""
+    times = tuple(
+        AtTime(replace(full.over_time[0].evaluation, drop=d, t_s=t, drop_interval=b and (0.0, b)), None, None)
+        for d, t, b in zip((0.01, 0.028), (0.0, 3600.0), bounds, strict=True)
+    )
     changes = {"robustness": None, "times": times, "plan": full.plan.model_copy(update={"outcome": outcome})}
-    said = dict(statements(full.model_copy(update=changes)))["Over time"]
-    assert "is 2.80 points at 1 hour" in said
-
-
-_DROPS = ((0.01, 0.0), (0.028, 3600.0))
+    return dict(statements(full.model_copy(update=changes)))["Over time"]
 
 
 def test_both_intervals_and_which_decides(full: Report) -> None:
