@@ -38,6 +38,8 @@ def foreign_format(path: Path) -> str | None:
     try:
         if path.is_dir():
             return _SAVED_MODEL if (path / "saved_model.pb").is_file() else None
+        if not path.is_file():
+            return None  # a pipe would be waited for
         with path.open("rb") as file:
             start = file.read(16)
         size = path.stat().st_size

@@ -260,7 +260,7 @@ def _check_shape(name: str, shape: tuple[int, ...], declared: Shape | None, wher
 
 def has_labels(source: DataSource, label_key: str) -> bool:
     """Whether samples in an ``.npz`` or in memory come with targets."""
-    if isinstance(source, str | Path) and zipfile.is_zipfile(source):
+    if isinstance(source, str | Path) and Path(source).is_file() and zipfile.is_zipfile(source):
         with zipfile.ZipFile(source) as archive:
             return f"{label_key}.npy" in archive.namelist()
     return isinstance(source, Mapping) and label_key in source

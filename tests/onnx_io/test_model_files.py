@@ -1,5 +1,6 @@
 """Reading model files, naming nodes, and writing without leaving half a file."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,6 +66,13 @@ def test_a_missing_file_is_refused(tmp_path: Path) -> None:
 def test_a_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="not a file"):
         load_model(tmp_path)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes on this system")
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ModelError, match="pipe: not a file"):
+        load_model(tmp_path / "pipe")
 
 
 # The endings are those that onnx reads as other formats than protobuf.

@@ -1,5 +1,6 @@
 """The same samples in every form give the same task, and what does not fit the model is refused."""
 
+import os
 import re
 import shlex
 from collections.abc import Callable, Iterator
@@ -19,7 +20,7 @@ from lhc.models import zoo_entry
 from lhc.onnx_io import load_model
 from lhc.samples.metrics import METRICS, Array
 from lhc.samples.task import DataSource, Task
-from lhc.study.inputs import load_task
+from lhc.study.inputs import has_labels, load_task
 from tests.conftest import Cli
 
 Arrays = dict[str, Array]
@@ -335,3 +336,9 @@ def run(command: str) -> str:
     result = CliRunner().invoke(app, shlex.split(command), catch_exceptions=False)
     assert result.exit_code == 0, result.stderr
     return result.stdout
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes on this system")
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    assert not has_labels(tmp_path / "pipe", "labels")
