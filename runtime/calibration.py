@@ -1,5 +1,7 @@
 """Calibrate static input ranges, one number per layer and row split of its tiles, and ranges of ADCs, one per layer.
 
+Also which layers have inputs without signs, where these are driven in another code.
+
 A tile with a static range R clips every input to ±R and converts x / R. R is a quantile of |x| over the inputs that the
 digital network drives the tile with; all-zero vectors, which are not driven, count nothing. The range of a layer's ADCs
 is a quantile of the magnitudes that its tiles give to these inputs, as the DAC makes them, without noise and with
@@ -40,6 +42,7 @@ __all__ = [
     "SumRecorder",
     "calibrate_adcs",
     "calibrate_ranges",
+    "calibrate_signs",
     "calibrate_sums",
 ]
 
@@ -105,6 +108,20 @@ class RangeRecorder(ProductsByUnit):
     def ranges(self, quantile: float) -> Ranges:
         """The quantile of each row split; 1 where it was never driven or driven with zeros alone."""
         return tuple(seen.quantile(quantile) for seen in self._seen)
+
+
+class SignRecorder(ProductsByUnit):
+    """Stands in for the tiles of one layer and remembers if any of their inputs is negative."""
+
+    def __init__(self, outputs: int) -> None:
+        """Record a matrix of ``outputs`` outputs a group."""
+        self._outputs = outputs
+        self.signed = False
+
+    def products(self, vectors: Tensor, first_group: int, unit: Unit) -> Tensor:
+        """Remember it; the products are not of interest and 0."""
+        self.signed = self.signed or bool((vectors < 0).any())
+        return vectors.new_zeros((len(vectors), self._outputs, vectors.shape[2]))
 
 
 class AdcRecorder(ProductsByUnit):
@@ -197,18 +214,21 @@ def _driven(x: Tensor, dac: Dac, input_range: float | None) -> Iterator[Tensor]:
         peaks = x.abs().amax(dim=1, keepdim=True)
         scale = torch.where(peaks > 0, peaks, 1.0)
     reach = min(1.0 if input_range is not None else float("inf"), dac.bound or float("inf"))
-    inputs = (x / scale).clamp(-reach, reach)
+    inputs = (x / scale).clamp(0 if dac.code == "unsigned" else -reach, reach)
     if dac.step is None:
         yield inputs
         return
     codes = (inputs / dac.step).round()
-    if dac.slice_bits is None or dac.bound is None:
+    if dac.slice_bits is None or dac.bits is None or dac.bound is None:
         yield codes * dac.step
         return
-    greatest = 2**dac.slice_bits - 1
-    for read in range(len(dac.reads)):
-        digits = torch.floor(codes.abs() / 2 ** (dac.slice_bits * read)) % (greatest + 1)
-        yield codes.sign() * digits * (dac.bound / greatest)
+    greatest, signs, size = 2**dac.slice_bits - 1, codes.sign(), codes.abs()
+    if dac.code == "twos-complement":
+        yield (codes < 0) * codes.new_tensor(dac.bound)
+        signs, size = codes.new_ones(()), torch.where(codes < 0, codes + 2 ** (dac.bits - 1), codes)
+    for low in dac.lows:
+        digits = torch.floor(size / 2**low) % (greatest + 1)
+        yield signs * digits * (dac.bound / greatest)
 
 
 def calibrate_ranges(
@@ -238,6 +258,26 @@ def calibrate_ranges(
         widest = tuple(max(values) for values in zip(*(found[name] for name in group), strict=True))
         shared.update(dict.fromkeys(group, widest))
     return shared
+
+
+def calibrate_signs(
+    model: OnnxModel, graph: LayerGraph, names: Sequence[str], blocks: Iterable[tuple[int, Mapping[str, Array]]]
+) -> dict[str, bool]:
+    """Whether any input of these layers is negative, of layers that share tiles together.
+
+    Args:
+        blocks: ``(samples, feeds)``, on which the digital network is run, more than once if it is large.
+
+    Raises:
+        DataError: the model does not run on these samples.
+    """
+
+    def recorder(layer: AnalogLayer) -> SignRecorder:
+        return SignRecorder(layer.matrix_shape[1])
+
+    seen = _recorded(model, graph, HybridExecutor(model, graph, names).layers, blocks, recorder)
+    found = {name: one.signed for name, one in seen}
+    return {name: any(found[other] for other in group) for group in graph.tied(names) for name in group}
 
 
 def calibrate_adcs(

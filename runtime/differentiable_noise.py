@@ -228,7 +228,7 @@ class NoisyProduct:
     def _converted(self, vectors: Tensor, nonnegative: bool) -> Tensor:
         """Replace vectors by what the DAC makes of them, in place; returns the squared vector scales.
 
-        A vector that is all zero is not driven: no noise.
+        A vector that is all zero is not driven, if zeros are skipped: no noise.
 
         Args:
             vectors: ``(parts, groups, inputs, products)``.
@@ -244,11 +244,14 @@ class NoisyProduct:
             if not nonnegative:
                 magnitudes = torch.maximum(magnitudes, values.amin(2, keepdim=True).neg_())
             scale = torch.where(magnitudes > 0, magnitudes, 1.0) if dac.scaling == "abs_max" else torch.tensor(1.0)
-            found.append(torch.where(magnitudes > 0, scale.square(), 0.0))
+            driven = (
+                magnitudes > 0 if self._hardware.adc.zero_skipping else torch.ones_like(magnitudes, dtype=torch.bool)
+            )
+            found.append(torch.where(driven, scale.square(), 0.0))
             scale = scale if limit is None else torch.tensor(limit)
             if self._clips:
                 reach = scale * (dac.clip or 1.0)
-                values.clamp_(-reach, reach)
+                values.clamp_(torch.zeros_like(reach) if dac.from_zero else -reach, reach)
             if dac.step is not None:
                 values.div_(scale * dac.step).round_().mul_(scale * dac.step)
         return torch.cat(found, dim=2)

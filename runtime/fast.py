@@ -289,9 +289,7 @@ class _DigitalOffset:
             flat, count = one.reshape(first.groups * rows, -1), first.groups * rows
             tiles.append((ProgrammedTile(flat, np.ones(count, np.float32), np.ones(count), tile.input_range),))
         exact = Adc(bits=None, bound=None, noise=0.0, bound_management="none")
-        machine = hardware.model_copy(
-            update={"adc": exact, "devices": None, "dac": hardware.dac.model_copy(update={"slice_bits": None})}
-        )
+        machine = hardware.model_copy(update={"adc": exact, "devices": None, "dac": hardware.dac.driven_at_once})
         matrix = ProgrammedMatrix(tuple(tiles), first.starts, first.groups, first.devices)
         worth = [[np.concatenate([tile.base * tile.scales for tile in row]) for row in chip.tiles] for chip in chips]
         shaped = np.array(worth, np.float32).reshape(len(chips), rows, first.groups, -1).transpose(0, 2, 3, 1)

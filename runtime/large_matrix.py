@@ -20,7 +20,7 @@ from lhc.hardware.device_model import LEAST_MAGNITUDE, LEAST_READOUT
 from lhc.hardware.devices import Pcm
 from lhc.hardware.geometry import split_sizes
 from lhc.hardware.sensing import totals_of
-from lhc.hardware.weight_slices import weight_slices
+from lhc.hardware.weight_slices import slice_factors, slice_signs, weight_slices
 from lhc.runtime.faulty_tiles import ChipTile, Lines, noise_factor, on_chip
 from lhc.runtime.kernels import add_noise, round_codes
 from lhc.runtime.normals import NoiseStream, Words, normal_levels
@@ -127,7 +127,9 @@ class LargeMatrix:
         """A matrix to be programmed; arguments as those of `AnalogMatrix`."""
         assert hardware.devices is None or isinstance(hardware.devices, Pcm)
         self._hardware, self._pcm = hardware, hardware.devices
-        self._slices, self._groups, self._copies = weight_slices(weight, hardware), groups, copies
+        self._signs, self._groups, self._copies = slice_signs(hardware), groups, copies
+        parts = zip(weight_slices(weight, hardware), self._signs, strict=True)
+        self._slices = [part if sign > 0 else -part for part, sign in parts]
         self._ranges = ranges if hardware.needs_calibration else None
         self._io = RowConverters.of(hardware)
         self._devices = devices
@@ -209,11 +211,11 @@ class LargeMatrix:
         weights = self._slices[place.part]
         size = split_sizes(weights.shape[1], self._hardware.tiles.rows)[place.split]
         block = np.asarray(weights[place.outputs, place.start : place.start + size], np.float32)
-        target, scales = self._mapped(np.ascontiguousarray(block[:, place.inputs]))
+        target, scales = self._mapped(np.ascontiguousarray(block[:, place.inputs]), place)
         chip = self._tested(place, target, scales) if self._hardware.faults.any else None
         wanted, offset = (target, None) if chip is None else (chip.target, chip.faults.offset)
         input_range = None if self._ranges is None else float(self._ranges[place.split])
-        factor = np.float32((1.0 if input_range is None else input_range) / self._copies)
+        factor = np.float32(self._signs[place.part] * (1.0 if input_range is None else input_range) / self._copies)
         live = scales != 0
         entropy = device_entropy(*self._stream, "adc", place.number)
         levels = capacitor_levels(self._hardware.adc, len(target), entropy)
@@ -247,15 +249,24 @@ class LargeMatrix:
         self._lines[place.number] = chip.lines
         return chip
 
-    def _mapped(self, block: Floats) -> tuple[Floats, Floats]:
+    def _mapped(self, block: Floats, place: _Place) -> tuple[Floats, Floats]:
         """Weights in units of the full scale, and what they were divided by, ``(outputs,)``; 0 without any weight."""
         mapping = self._hardware.mapping
         greatest = np.abs(block).max(axis=1, initial=0.0)
         live = greatest > 0
         if not mapping.columnwise:
             greatest = np.full_like(greatest, greatest.max(initial=0.0))
+        if not self._hardware.adc.zero_skipping:
+            greatest = greatest if live.any() else np.full_like(greatest, self._without_bits(place))
+            live = greatest > 0
         scales = np.where(live, greatest / np.float32(mapping.omega), 1).astype(np.float32)
         return block / scales[:, None], scales * live
+
+    def _without_bits(self, place: _Place) -> float:
+        """Full scale of a slice without a bit on a tile."""
+        rows = slice(place.start, place.start + place.inputs.max() + 1)
+        whole = sum(sign * part[place.outputs, rows] for part, sign in zip(self._slices, self._signs, strict=True))
+        return float(slice_factors(self._hardware)[place.part] * np.abs(whole).max(initial=0.0))
 
     def _gain(self, before: Floats, after: Floats) -> npt.NDArray[np.float64]:
         """Of drift compensation, per output: read-out after programming over that of now."""
@@ -282,6 +293,8 @@ class LargeMatrix:
         if levels is not None:
             codes = np.ascontiguousarray(found_codes(codes.T, levels).T)
         codes[~live] = 0
+        if self._io.unipolar:
+            np.maximum(codes, 0, out=codes)
         result: Floats = np.abs(codes) * np.float32(self._io.output_step)
         return result
 

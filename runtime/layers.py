@@ -109,6 +109,11 @@ class AnalogLayer(ABC):
                 f"layer {self.name!r} on hardware {hardware.name!r} needs calibration data: the range of its ADCs is"
                 " calibrated (adc.range); give samples, or a model that was partitioned for this hardware"
             )
+        if hardware.dac.to_calibrate:
+            raise UsageError(
+                f"layer {self.name!r} on hardware {hardware.name!r} needs calibration data: whether its inputs have"
+                " signs is found there (dac.signs); give samples, or a model that was partitioned for this hardware"
+            )
         splits = -(-self._matrix.shape[1] // hardware.tiles.rows)
         if hardware.needs_calibration and ranges is not None and len(ranges) != splits:
             raise UsageError(

@@ -31,7 +31,7 @@ from lhc.hardware.geometry import split_sizes
 from lhc.hardware.measured_noise import MeasuredNoise
 from lhc.hardware.sensing import totals_of
 from lhc.hardware.unit_cell import CellNoise
-from lhc.hardware.weight_slices import weight_slices
+from lhc.hardware.weight_slices import slice_factors, slice_signs, weight_slices
 from lhc.runtime import pcm_tile
 from lhc.runtime.faulty_tiles import ChipTile, noise_factor, on_chip
 from lhc.runtime.large_matrix import computed, summed
@@ -57,10 +57,14 @@ class _Block:
         inputs: of the matrix.
         array: aihwkit's tiles, which hold the weights of these inputs (or a slice of them) once per copy, one copy
             below the other.
+        sign: in which they hold them.
+        factor: what the full scale of the slice counts, as a share of that of the weights.
     """
 
     inputs: slice
     array: TileModuleArray
+    sign: int
+    factor: float
 
     @property
     def size(self) -> int:
@@ -108,7 +112,8 @@ class AnalogMatrix(ProductsByUnit):
         config = hardware.to_rpu_config()
         config.simulator_tile_class = PerVectorTile
         slices, splits = weight_slices(weight, hardware), list(_splits(weight, hardware))
-        self._blocks = [_mapped(part, inputs, copies, config) for inputs in splits for part in slices]
+        kinds = list(zip(slices, slice_signs(hardware), slice_factors(hardware), strict=True))
+        self._blocks = [_mapped(part, sign, f, inputs, copies, config) for inputs in splits for part, sign, f in kinds]
         if ranges is not None and hardware.needs_calibration:
             for value, block in zip(np.repeat(ranges, len(slices)), self._blocks, strict=True):
                 for tile in _tiles(block):
@@ -116,12 +121,34 @@ class AnalogMatrix(ProductsByUnit):
         reductions = Converters.of(hardware).reductions
         for tile in self._tiles:
             tile.tile.reductions = reductions
-            tile.tile.mark_zero_columns()
+            tile.tile.unsigned, tile.tile.unipolar = (
+                hardware.dac.code == "unsigned",
+                hardware.adc.polarity == "unipolar",
+            )
+            if hardware.adc.zero_skipping:
+                tile.tile.mark_zero_columns()
+        if not hardware.adc.zero_skipping:
+            self._read_zeros(weight)
         self._computed = computed(hardware)
         of_pairs = isinstance(hardware.devices, PairedDevices) and not hardware.devices.plain
         self._by_cell = hardware.faults.any and of_pairs
         self._totals = [totals_of(tile.tile.weight.detach().numpy(), hardware) for tile in self._tiles]
         self._mapped = [tile.tile.weight.detach().numpy().copy() for tile in self._tiles if hardware.faults.any]
+
+    def _read_zeros(self, weight: np.ndarray) -> None:
+        """Have all-zero vectors and columns read; a slice of a tile without a bit has the scale that bits would have.
+
+        What a tile without any weight gives is nothing.
+        """
+        for block in self._blocks:
+            for _, row in block.rows():
+                start = 0
+                for size, tile in zip(block.array.out_sizes, row, strict=True):
+                    full = float(np.abs(weight[start : start + size, block.inputs]).max())
+                    tile.tile.reads_zeros, start = True, start + size
+                    if not tile.tile.weight.any():
+                        tile.set_mapping_scales(torch.tensor([block.factor * full / self.hardware.mapping.omega]))
+                        tile.tile.live = None if full > 0 else torch.zeros(size)
 
     @cached_property
     def _tiles(self) -> Sequence[Any]:
@@ -226,6 +253,7 @@ class AnalogMatrix(ProductsByUnit):
             for block in self._blocks:
                 stacked = x[:, block.inputs].repeat(1, self.copies)
                 summand = block.array(stacked) if self.groups == 1 else self._group_product(block, stacked, group)
+                summand = summand if block.sign > 0 else -summand
                 total = summand if total is None else total + summand
             assert total is not None
             return total / self.copies
@@ -242,7 +270,7 @@ class AnalogMatrix(ProductsByUnit):
         tiles, starts, totals = [], [], iter(self._totals)
         for block in self._blocks:
             for inputs, row in block.rows():
-                states = (_state(tile, inputs, block.size, self.copies, self.hardware.offset) for tile in row)
+                states = (_state(tile, block, inputs, self.copies, self.hardware.offset) for tile in row)
                 tiles.append(tuple(state.in_units_of(next(totals)) for state in states))
                 starts.append(block.inputs.start)
         found = ProgrammedMatrix(tuple(tiles), tuple(starts), self.groups, self.devices, self._read)
@@ -282,20 +310,20 @@ def _splits(weight: np.ndarray, hardware: Hardware) -> Iterator[slice]:
         start += size
 
 
-def _mapped(weight: np.ndarray, inputs: slice, copies: int, config: Any) -> _Block:
-    stacked = np.tile(np.ascontiguousarray(weight[:, inputs], np.float32), (1, copies))
+def _mapped(weight: np.ndarray, sign: int, factor: float, inputs: slice, copies: int, config: Any) -> _Block:
+    stacked = np.tile(np.ascontiguousarray(sign * weight[:, inputs], np.float32), (1, copies))
     array = TileModuleArray(*stacked.shape, config, bias=False)
     # torch draws random numbers in the order of memory: it must not show how the file stores the matrix.
     array.set_weights(torch.tensor(stacked))
     array.eval()
-    return _Block(inputs, array)
+    return _Block(inputs, array, sign, factor)
 
 
 def _tiles(block: _Block) -> Iterator[Any]:
     return (tile for row in block.array.array for tile in row)
 
 
-def _state(tile: Any, inputs: npt.NDArray[np.int64], size: int, copies: int, offset: float) -> ProgrammedTile:
+def _state(tile: Any, block: _Block, inputs: npt.NDArray[np.int64], copies: int, offset: float) -> ProgrammedTile:
     weights = tile.tile.weight.detach()
     scales = tile.get_mapping_scales().detach()
     scales = scales.expand(len(weights)) if scales.numel() == 1 else scales
@@ -305,13 +333,13 @@ def _state(tile: Any, inputs: npt.NDArray[np.int64], size: int, copies: int, off
     live = tile.tile.live
     compensated = tile.rpu_config.drift_compensation is not None
     return ProgrammedTile(
-        weights=summed(weights.numpy(), int(inputs[0]), size),
-        scales=scales.numpy() / np.float32(copies) * (1 if live is None else live.numpy()),
+        weights=summed(weights.numpy(), int(inputs[0]), block.size),
+        scales=scales.numpy() / np.float32(block.sign * copies) * (1 if live is None else live.numpy()),
         gain=np.broadcast_to(tile.alpha.double().numpy() if compensated else np.ones(1), len(weights)).copy(),
         input_range=input_range,
         offset=None if tile.tile.offset is None else tile.tile.offset.numpy(),
         levels=tile.tile.levels,
-        driven=None if copies == 1 else np.bincount(inputs, minlength=size).astype(np.float32),
+        driven=None if copies == 1 else np.bincount(inputs, minlength=block.size).astype(np.float32),
         base=offset * _greatest(tile) if offset else 0.0,
     )
 

@@ -113,13 +113,14 @@ def _convert(rows: RowSpans, tiles: TileSpans, row: int, round_: Any, vector: in
     source, target, k = vector * rows.inputs + start, place * rows.pitch, 0
     factors, shifts, limits = spread(factor), spread(shift), spread(limit)
     while k + LANES <= stop - start:
-        value = (loaded(rows.x, source + k) * factors + shifts) - shifts
-        stored(codes, target + k, clipped(value, limits))
+        value = clipped((loaded(rows.x, source + k) * factors + shifts) - shifts, limits)
+        stored(codes, target + k, greater(spread(np.float32(0)), value) if tiles.unsigned else value)
         k += LANES
     while k < stop - start:
         one = (number(rows.x, source + k) * factor + shift) - shift
         one = limit if one > limit else one
-        put(codes, target + k, -limit if one < -limit else one)
+        least = np.float32(0) if tiles.unsigned else -limit
+        put(codes, target + k, least if one < least else one)
         k += 1
     if tiles.sliced:
         keep_slice(tiles, row, codes, target, stop - start)
@@ -346,7 +347,7 @@ def _segment(
             _keys(rows, tiles, stream, np.int64(0))
         scale = number(rows.scales, place)
         if not tiles.scales_vectors:
-            scale = np.float32(scale != 0)
+            scale = np.float32(scale != 0 or tiles.reads_zeros)
         target = out0 + place * tiles.outputs + first
         after0 = 3 * chip * tiles.outputs + first if row == tiles.rows - 1 else -1
         _store(rows, tiles, place * rows.width, output, scale, row > 0, outputs, out, target, after, after0)

@@ -31,11 +31,14 @@ class RowConverters:
         noise: standard deviation of the output noise, in output codes.
         cell_mismatch: of that noise's variance, by 1 over 1 and the output, a share.
         drive_step: what a code stands for in a read, which drives a slice of it where inputs are sliced.
-        slices: of codes, by read: ``(2^-l, 2^-h)``, the bits from l to h - 1; none where they are driven at once.
+        slices: of codes, by read: ``(2^-l, 2^-h)``, the bits from l to h - 1; none where they are driven at once. That
+            of signs is ``(0, code)``, which negative inputs drive it with.
+        signed_from: what is added to negative codes in two's complement; 0 for other codes.
         reads: what an output of each read counts.
         scales_vectors: every vector is divided by its greatest magnitude.
         reductions: of the inputs, by round of bound management.
         currents: what they do to products.
+        unsigned, unipolar, reads_zeros: see `Converters`.
     """
 
     input_step: float
@@ -49,10 +52,14 @@ class RowConverters:
     cell_mismatch: float
     drive_step: float
     slices: tuple[tuple[float, float], ...]
+    signed_from: float
     reads: tuple[float, ...]
     scales_vectors: bool
     reductions: tuple[float, ...]
     currents: Currents
+    unsigned: bool
+    unipolar: bool
+    reads_zeros: bool
 
     @classmethod
     def of(cls, hardware: Hardware) -> "RowConverters":
@@ -61,7 +68,8 @@ class RowConverters:
         dac = hardware.dac
         bits = dac.slice_bits
         driven = input_step if bits is None else (dac.bound or 1.0) / (2**bits - 1)
-        lows = [] if bits is None else [bits * k for k in range(len(dac.reads))]
+        slices = [(0.5**low, 0.5 ** (low + (bits or 0))) for low in dac.lows]
+        signed_from = 2.0 ** ((dac.bits or 0) - 1) if dac.code == "twos-complement" else 0.0
         return cls(
             input_step=input_step,
             input_clip=INFINITE if clip is None else np.float32(clip / input_step),
@@ -73,11 +81,15 @@ class RowConverters:
             noise=io.noise_sigma / output_step,
             cell_mismatch=hardware.adc.cell_mismatch**2,
             drive_step=driven,
-            slices=tuple((0.5**low, 0.5 ** (low + (bits or 0))) for low in lows),
+            slices=(*slices, (0.0, 2.0 ** (bits or 0) - 1)) if signed_from else tuple(slices),
+            signed_from=signed_from,
             reads=dac.reads,
             scales_vectors=io.scaling == "vector",
             reductions=io.reductions,
             currents=hardware.currents,
+            unsigned=io.unsigned,
+            unipolar=io.unipolar,
+            reads_zeros=io.reads_zeros,
         )
 
     def codes(self) -> ConverterCodes:
@@ -99,6 +111,10 @@ class RowConverters:
             levels,
             np.float32(self.cell_mismatch),
             np.float32(self.output_step),
+            np.float32(self.signed_from),
+            self.unsigned,
+            self.unipolar,
+            self.reads_zeros,
         )
 
     def in_codes(self, inputs: int) -> tuple[float, float, float, float]:

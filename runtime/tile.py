@@ -40,6 +40,8 @@ class PerVectorMVM(AnalogMVM):  # type: ignore[misc]  # aihwkit is untyped
         is_test: bool = False,
         reseed: Callable[[int], None] | None = None,
         reductions: Sequence[float] = (1.0,),
+        unsigned: bool = False,
+        reads_zeros: bool = False,
         **fwd_pars: Any,
     ) -> Tensor:
         """Products of a block of vectors.
@@ -51,12 +53,14 @@ class PerVectorMVM(AnalogMVM):  # type: ignore[misc]  # aihwkit is untyped
             is_test: inference.
             reseed: called with the number of each round before it draws noise.
             reductions: of the inputs, by round.
+            unsigned, reads_zeros: see `PerVectorTile`.
             fwd_pars: as aihwkit's tile passes them.
 
         Returns:
             ``(vectors, outputs)``.
         """
         magnitudes = input_.abs().amax(dim=1, keepdim=True)
+        input_ = input_.clamp(min=0) if unsigned else input_
         scaled = io_pars.noise_management == NoiseManagementType.ABS_MAX
         scales = torch.where(magnitudes > 0, magnitudes, 1.0) if scaled else torch.ones_like(magnitudes)
         result = torch.zeros(())
@@ -82,7 +86,7 @@ class PerVectorMVM(AnalogMVM):  # type: ignore[misc]  # aihwkit is untyped
             if not pending.any():
                 break
         zero = magnitudes == 0
-        return torch.where(zero, 0.0, result) if zero.any() else result
+        return torch.where(zero, 0.0, result) if zero.any() and not reads_zeros else result
 
     @classmethod
     def check_support(cls, io_pars: IOParameters) -> None:
@@ -123,20 +127,22 @@ class PerVectorMVM(AnalogMVM):  # type: ignore[misc]  # aihwkit is untyped
         out_noise_values: Tensor | None = None,
         offset: Tensor | None = None,
         levels: Floats | None = None,
+        unipolar: bool = False,
         **kwargs: Any,
     ) -> tuple[Tensor, Tensor]:
         """Noise, ADC and saturation, as aihwkit does them, but telling which vectors saturated; offsets before them.
 
         Args:
             levels: of ADCs whose steps differ, see `lhc.hardware.adc_mismatch`.
+            unipolar: outputs below 0 are clipped.
         """
         bound = io_pars.out_bound if io_pars.out_bound > 0 else float("inf")
-        output, alike = cls.converted(out_values, io_pars, offset, levels)
+        output, alike = cls.converted(out_values, io_pars, offset, levels, unipolar)
         return (alike.abs() > bound).any(dim=1), output.clamp(min=-bound, max=bound)
 
     @staticmethod
     def converted(
-        values: Tensor, io: IOParameters, offset: Tensor | None, levels: Floats | None
+        values: Tensor, io: IOParameters, offset: Tensor | None, levels: Floats | None, unipolar: bool
     ) -> tuple[Tensor, Tensor]:
         """What an ADC gives that never saturates, with its noise; and what one does whose steps are alike.
 
@@ -147,6 +153,8 @@ class PerVectorMVM(AnalogMVM):  # type: ignore[misc]  # aihwkit is untyped
             values += offset
         if io.out_noise > 0:
             values += io.out_noise * torch.randn_like(values)
+        if unipolar:
+            values.clamp_(min=0)
         if io.out_res <= 0:
             return values, values
         step = 2 * io.out_bound * io.out_res
@@ -171,6 +179,9 @@ class PerVectorTile(TorchSimulatorTile):  # type: ignore[misc]
         levels: of the ADCs of a chip, see `ProgrammedTile`; None where steps are all alike.
         base: what is subtracted behind the ADC, times the sum of the inputs, before drift compensation, ``(outputs,)``;
             None: nothing, as in read-outs.
+        unsigned: inputs below 0 are clipped to it.
+        unipolar: outputs below 0 are.
+        reads_zeros: all-zero vectors have noise as others have.
     """
 
     reseed: Callable[[int], None] | None = None
@@ -181,6 +192,9 @@ class PerVectorTile(TorchSimulatorTile):  # type: ignore[misc]
     offset: Tensor | None = None
     levels: Floats | None = None
     base: Tensor | None = None
+    unsigned = False
+    unipolar = False
+    reads_zeros = False
 
     def __init__(self, x_size: int, d_size: int, rpu_config: Any, bias: bool = False) -> None:
         super().__init__(x_size, d_size, rpu_config, bias, analog_mvm=PerVectorMVM)
@@ -214,6 +228,9 @@ class PerVectorTile(TorchSimulatorTile):  # type: ignore[misc]
             reductions=self.reductions,
             offset=None if self.offset is None else self.offset[self.columns],
             levels=None if self.levels is None else self.levels[:, self.columns],
+            unsigned=self.unsigned,
+            unipolar=self.unipolar,
+            reads_zeros=self.reads_zeros,
         )
         if self.base is not None:
             output = output - self.base[self.columns] * self._sums(x_input)
@@ -222,7 +239,8 @@ class PerVectorTile(TorchSimulatorTile):  # type: ignore[misc]
     def _sums(self, x_input: Tensor) -> Tensor:
         """Of the inputs as the DAC makes them, ``(vectors, 1)``."""
         exact = replace(self._f_io, out_bound=0.0, out_noise=0.0, out_res=-1.0)
-        return PerVectorMVM.matmul(torch.ones(1, x_input.shape[1]), x_input, exact, is_test=True)
+        ones = torch.ones(1, x_input.shape[1])
+        return PerVectorMVM.matmul(ones, x_input, exact, is_test=True, unsigned=self.unsigned)
 
     def read_out(self) -> Tensor:
         """What `forward` gives for the unit matrix, ``(inputs, outputs)``, where neither DAC nor ADC saturates.
@@ -230,7 +248,7 @@ class PerVectorTile(TorchSimulatorTile):  # type: ignore[misc]
         The DAC takes 1 as its greatest code, and the product of the unit matrix is the weights.
         """
         output = (self.weight.detach() * self._greatest_code).T.contiguous()
-        output, _ = PerVectorMVM.converted(output, self._f_io, self.offset, self.levels)
+        output, _ = PerVectorMVM.converted(output, self._f_io, self.offset, self.levels, self.unipolar)
         return output if self.live is None else output * self.live
 
     @cached_property

@@ -8,7 +8,20 @@ import numpy.typing as npt
 from lhc.conductances import Floats
 from lhc.runtime.compiled_code import compiled
 from lhc.runtime.kernels import ROUNDS
-from lhc.runtime.lanes import LANES, WIDE, alike, beyond, chosen, fused, magnitude, root, signed, spread, spread_word
+from lhc.runtime.lanes import (
+    LANES,
+    WIDE,
+    alike,
+    beyond,
+    chosen,
+    fused,
+    greater,
+    magnitude,
+    root,
+    signed,
+    spread,
+    spread_word,
+)
 from lhc.runtime.normals import Words, threefry_lanes
 from lhc.runtime.spans import gathered, item, loaded, number, span, stored
 
@@ -105,6 +118,7 @@ class ConverterCodes(NamedTuple):
         levels: half of the levels of noise, of deviation 1 where products have currents; empty without noise. More
             than 4,096 where the outermost one is divided.
         cell_mismatch, output_step: see `widened`; 0 where cells are alike.
+        signed_from, unsigned, unipolar, reads_zeros: see `RowConverters`.
     """
 
     scales_vectors: bool
@@ -116,6 +130,10 @@ class ConverterCodes(NamedTuple):
     levels: Floats
     cell_mismatch: np.float32
     output_step: np.float32
+    signed_from: np.float32
+    unsigned: bool
+    unipolar: bool
+    reads_zeros: bool
 
 
 class Digital(NamedTuple):
@@ -183,6 +201,10 @@ class TileSpans(NamedTuple):
     output_clip: np.float32
     cell_mismatch: np.float32
     output_step: np.float32
+    signed_from: np.float32
+    unsigned: bool
+    unipolar: bool
+    reads_zeros: bool
 
 
 @compiled(inner=True)
@@ -228,6 +250,10 @@ def opened(tiles: PackedTiles, io: ConverterCodes) -> TileSpans:
         io.output_clip,
         io.cell_mismatch,
         io.output_step,
+        io.signed_from,
+        io.unsigned,
+        io.unipolar,
+        io.reads_zeros,
     )
 
 
@@ -323,11 +349,28 @@ def sample_keys(keys: Any, stream: int, low: Any, high: Any, round_: Any) -> tup
 def keep_slice(tiles: TileSpans, row: int, codes: Any, place: int, count: int) -> None:
     """Of codes that lie side by side, keep the bits that a row of tiles is driven with, and the sign."""
     low, high = number(tiles.slices, 2 * row), number(tiles.slices, 2 * row + 1)
+    if tiles.signed_from > 0:
+        _keep_digits(codes, place, count, low, high, tiles.signed_from)
+        return
     for k in range(place, place + count, LANES):
         code = loaded(codes, k)
         size = magnitude(code)
         digits = _whole(size, low) - _whole(size, high) * spread(low / high)
         stored(codes, k, alike(digits, code))
+
+
+@compiled(inner=True)
+def _keep_digits(codes: Any, place: int, count: int, low: Any, high: Any, signed_from: Any) -> None:
+    """The same in two's complement, where bits have no sign."""
+    zero, one = spread(np.float32(0)), spread(np.float32(1))
+    for k in range(place, place + count, LANES):
+        code = loaded(codes, k)
+        negative = chosen(zero, code, one, zero)
+        if low == 0:
+            stored(codes, k, negative * spread(high))
+            continue
+        size = fused(negative, spread(signed_from), code)
+        stored(codes, k, _whole(size, low) - _whole(size, high) * spread(low / high))
 
 
 @compiled(inner=True)
@@ -386,6 +429,8 @@ def noisy(z: Any, place: int, noise: Any, tiles: TileSpans, output: int, outputs
     """
     exact, shift = loaded(z, place) + noise, spread(tiles.output_shift)
     value, limit = (exact + shift) - shift, spread(tiles.output_limit)
+    if tiles.unipolar:
+        value = greater(spread(np.float32(0)), value)  # what is no number stays
     code = value
     if tiles.capacitor_count > 0:
         code = found(tiles, exact, output, outputs_in_lanes)

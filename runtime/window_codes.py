@@ -170,7 +170,7 @@ def drive(image: ImageSpans, tiles: TileSpans, row: int, n: int, kind: int, bloc
         stored(block.scales, 0, top)
         stored(block.factors, 0, unless_zero(top, top, one))
     else:
-        stored(block.scales, 0, unless_zero(top, one, spread(np.float32(0))))
+        stored(block.scales, 0, one if tiles.reads_zeros else unless_zero(top, one, spread(np.float32(0))))
 
 
 @compiled(inner=True, within=True)
@@ -189,7 +189,8 @@ def convert(
             value = loaded(block.inputs, (k - start) * LANES)
         else:
             value = _at(block.data, block.origin + number(image.offsets, k), block.starts, n, kind)
-        stored(codes, (k - start) * LANES, clipped((value * factor + shift) - shift, limit))
+        code = clipped((value * factor + shift) - shift, limit)
+        stored(codes, (k - start) * LANES, greater(spread(np.float32(0)), code) if tiles.unsigned else code)
     if tiles.sliced:
         keep_slice(tiles, row, codes, 0, (number(tiles.inputs, 2 * row + 1) - start) * LANES)
 

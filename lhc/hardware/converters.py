@@ -37,6 +37,9 @@ class Converters:
         read_noise: of constant read noise, see `lhc.hardware.currents`, likewise.
         noise_most: greatest deviation of both together, where all rows of a tile are driven fully.
         reductions: by what a vector is divided in each round of bound management; 1 alone without.
+        unsigned: inputs below 0 are clipped to it.
+        unipolar: outputs below 0 are.
+        reads_zeros: all-zero vectors and columns are read as others are.
     """
 
     scaling: Scaling
@@ -49,6 +52,9 @@ class Converters:
     read_noise: float
     noise_most: float
     reductions: tuple[float, ...]
+    unsigned: bool = False
+    unipolar: bool = False
+    reads_zeros: bool = False
 
     @classmethod
     def of(cls, hardware: Hardware) -> "Converters":
@@ -72,6 +78,9 @@ class Converters:
                 read_noise * (dac.clip or 1.0) * math.sqrt(hardware.tiles.rows),
             ),
             reductions=_reductions(adc.bound_management == "iterative", dac.step),
+            unsigned=dac.code == "unsigned",
+            unipolar=adc.polarity == "unipolar",
+            reads_zeros=not adc.zero_skipping,
         )
 
     def can_saturate(self, weights: np.ndarray) -> bool:

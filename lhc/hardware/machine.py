@@ -161,6 +161,28 @@ class Machine(Section):
             raise ValueError(f"adc.cell_mismatch needs {needed[0]}")
         return self
 
+    @model_validator(mode="after")
+    def _unipolar_sums_are_never_negative(self) -> "Machine":
+        signed = self.mapping.code != "twos-complement" and self.offset == 0
+        wrong = {
+            "dac.code: twos-complement or unsigned": self.dac.code == "sign-magnitude",
+            "mapping.code: twos-complement, or devices.pair: digital-offset": signed,
+        }
+        if self.adc.polarity == "unipolar" and (needed := [what for what, is_so in wrong.items() if is_so]):
+            raise ValueError(f"adc.polarity: unipolar needs {needed[0]}: sums that are never negative")
+        return self
+
+    @model_validator(mode="after")
+    def _zeros_have_scales(self) -> "Machine":
+        wrong = {
+            "dac.scaling: static or none": self.dac.scaling == "abs_max",
+            "mapping.columnwise: false": self.mapping.columnwise,
+            "adc.sensing: current": self.adc.sensing != "current",
+        }
+        if not self.adc.zero_skipping and (needed := [what for what, is_so in wrong.items() if is_so]):
+            raise ValueError(f"adc.zero_skipping: false needs {needed[0]}: zeros have no scale of their own")
+        return self
+
     @property
     def offset(self) -> float:
         """What is subtracted behind the ADC, in units of the greatest weight of a tile; 0: nothing."""

@@ -68,17 +68,22 @@ class Tiles(Section):
 
 
 class Converter(Section):
-    """What DAC and ADC have in common: codes that lie evenly about 0, from -bound to bound."""
+    """What DAC and ADC have in common: codes that lie evenly about 0, from -bound to bound, or from 0 on."""
 
     bits: int | None
     bound: float | None
+
+    @property
+    def from_zero(self) -> bool:
+        """Whether codes begin at 0."""
+        return False
 
     @property
     def step(self) -> float | None:
         """What a code stands for, in units of the full scale; None where nothing is quantised."""
         if self.bits is None or self.bound is None:
             return None
-        return 2 * self.bound / float(2**self.bits - 2)
+        return self.bound / float(2**self.bits - 1) if self.from_zero else 2 * self.bound / float(2**self.bits - 2)
 
     @property
     def rounding_variance(self) -> float:
@@ -91,7 +96,7 @@ class Dac(Converter):
     """Input side of a tile."""
 
     bits: int | None = Field(default=8, ge=2, le=24)
-    """Resolution: 2^bits - 2 steps over the range; null: not quantised."""
+    """Resolution: 2^bits - 2 steps over the range, 2^bits - 1 where ``code`` is unsigned; null: not quantised."""
     bound: float | None = Field(default=1.0, gt=0)
     """Inputs are clipped to ±bound after scaling; null: unbounded."""
     scaling: Literal["abs_max", "static", "none"] = "abs_max"
@@ -102,20 +107,67 @@ class Dac(Converter):
     slice_bits: int | None = Field(default=None, ge=1, le=16)
     """Bits of an input's magnitude that are driven at once; every slice is read by the ADCs, and what they give is
     shifted and added digitally. null: all bits at once."""
+    code: Literal["sign-magnitude", "twos-complement", "unsigned"] = "sign-magnitude"
+    """How slices hold a sign: each in the sign of the input, or one slice more for it, which is driven by negative
+    inputs and counts negatively. ``unsigned``: codes begin at 0, and inputs below 0 are clipped to it."""
+    signs: Literal["fixed", "layer", "calibrated"] = "fixed"
+    """``fixed``: ``code`` is that of all layers. ``layer``: it is to be found on data, for every layer by itself:
+    ``unsigned`` where no input is below 0; then it is ``calibrated``, in an override for the layer that plans have."""
+
+    @property
+    def from_zero(self) -> bool:
+        """See `Converter`."""
+        return self.code == "unsigned"
 
     @model_validator(mode="after")
     def _slices_are_of_codes(self) -> "Dac":
-        if self.slice_bits is not None and not 2 <= (self.bits or 0) <= MOST_BITS + 1:
-            raise ValueError(f"slice_bits: inputs of bits from 2 to {MOST_BITS + 1} can be driven in slices")
+        if self.slice_bits is not None and not 2 <= (self.bits or 0) <= MOST_BITS + (not self.from_zero):
+            most = MOST_BITS + (not self.from_zero)
+            raise ValueError(f"slice_bits: inputs of bits from 2 to {most} can be driven in slices")
+        return self
+
+    @model_validator(mode="after")
+    def _code_is_that_of_ranges(self) -> "Dac":
+        if self.code == "twos-complement" and self.slice_bits is None:
+            raise ValueError("code: twos-complement needs slice_bits: its sign is a slice")
+        if (self.code == "unsigned" or self.signs != "fixed") and self.scaling != "static":
+            raise ValueError(
+                "code: unsigned and signs need scaling: static: ranges of single vectors do not tell what is never"
+                " negative"
+            )
+        if self.code == "unsigned" and self.to_calibrate:
+            raise ValueError("signs: layer finds the layers that are unsigned; code is that of the others")
         return self
 
     @property
+    def to_calibrate(self) -> bool:
+        """Whether it is still to be found if inputs have signs."""
+        return self.signs == "layer"
+
+    @property
+    def lows(self) -> tuple[int, ...]:
+        """The first bit of the magnitude of every slice, the least significant slice first; none without slices."""
+        if self.slice_bits is None or self.bits is None:
+            return ()
+        return tuple(range(0, self.bits - (not self.from_zero), self.slice_bits))
+
+    @property
     def reads(self) -> tuple[float, ...]:
-        """What a unit of an output counts in each read of a product, the least significant slice of inputs first."""
+        """What a unit of an output counts in each read of a product, the least significant slice of inputs first.
+
+        In two's complement the last one is that of the signs.
+        """
         if self.slice_bits is None or self.bits is None:
             return (1.0,)
-        greatest, bits = 2**self.slice_bits - 1, self.bits - 1
-        return tuple(greatest * 2**low / (2**bits - 1) for low in range(0, bits, self.slice_bits))
+        greatest, bits = 2**self.slice_bits - 1, self.bits - (not self.from_zero)
+        counted = tuple(greatest * 2**low / (2**bits - 1) for low in self.lows)
+        return (*counted, -(2**bits) / (2**bits - 1)) if self.code == "twos-complement" else counted
+
+    @property
+    def driven_at_once(self) -> "Dac":
+        """The same codes, all bits in one read."""
+        code = "unsigned" if self.code == "unsigned" else "sign-magnitude"
+        return self.model_copy(update={"slice_bits": None, "code": code})
 
     @property
     def clip(self) -> float | None:
@@ -127,9 +179,15 @@ class Adc(Converter):
     """Output side of a tile."""
 
     bits: int | None = Field(default=8, ge=2, le=24)
-    """Resolution: 2^bits - 2 steps over ±bound; null: not quantised."""
+    """Resolution: 2^bits - 2 steps over ±bound, or 2^bits - 1 from 0 to bound; null: not quantised."""
     bound: float | None = Field(default=12.0, gt=0)
     """Outputs saturate at ±bound; null: unbounded."""
+    polarity: Literal["bipolar", "unipolar"] = "bipolar"
+    """``unipolar``: the range begins at 0, and what noise takes below it is clipped; for sums that are never negative,
+    of inputs and weights whose signs are slices of their own."""
+    zero_skipping: bool = True
+    """Whether all-zero vectors are not driven and all-zero columns not converted. If not, they have the noise of ADCs
+    as others do."""
     noise: float = Field(default=0.0, ge=0)
     """Standard deviation of the normal noise added to every output before the ADC, in units of the
     product of one full-scale input and one full-scale weight."""
@@ -159,8 +217,15 @@ class Adc(Converter):
     columns_per_adc: PositiveInt = 1
     """``sar``: neighbouring columns of a tile that one ADC converts after each other."""
 
+    @property
+    def from_zero(self) -> bool:
+        """See `Converter`."""
+        return self.polarity == "unipolar"
+
     @model_validator(mode="after")
     def _kind_has_its_numbers(self) -> "Adc":
+        if self.polarity == "unipolar" and self.kind != "ideal":
+            raise ValueError("polarity: unipolar needs kind: ideal: other kinds tell the sign first")
         if self.kind == "ideal" and self.capacitor_mismatch > 0:
             raise ValueError("capacitor_mismatch is that of kind: sar or kind: ramp")
         if self.kind != "sar" and self.columns_per_adc > 1:

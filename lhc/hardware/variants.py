@@ -17,8 +17,9 @@ faults of chips; rounding of weights to what cells hold; IR drop. Read noise is 
 
 Fields = dict[str, object]
 _CONVERTER: dict[str, object] = {"bits": None, "bound": None}
-_DAC = _CONVERTER | {"slice_bits": None}
+_DAC = _CONVERTER | {"slice_bits": None, "code": "sign-magnitude", "signs": "fixed"}
 _ADC = _CONVERTER | {
+    "polarity": "bipolar",
     "range": "fixed",
     "columns": None,
     "kind": "ideal",
@@ -44,6 +45,7 @@ def without(hardware: Hardware, effects: Iterable[Effect]) -> Hardware:
     device_fields = tuple(field for effect in off for field in _DEVICE_FIELDS.get(effect, ()))
     adc: Fields = (_ADC if "adc" in off else {}) | ({"noise": 0.0} if "output" in off else {})
     machine = hardware.model_copy(update={"faults": Faults()}) if "faults" in off else hardware
+    machine = machine.with_bipolar_adcs() if "dac" in off else machine  # inputs have signs then
     machine = machine.with_whole_weights() if "weights" in off else machine
     currents = ("read_noise",) * ("read" in off) + ("ir_drop",) * ("wires" in off)
     machine = _with_currents(machine, currents, 0.0)

@@ -9,7 +9,9 @@ Slice k holds d_k / (2^b - 1) of its full scale on the side of w's sign, and its
 m (2^b - 1) 2^(bk) / M. The greatest weight has all bits set, so that every slice has it at its full scale.
 
 In two's complement (b = 1) M = 2^(S-1) - 1, w / m = n / M with the sign of w, and slice k holds bit k of n mod 2^S;
-that of k = S - 1 counts -2^k. Where all bits of a column and slice are 0, it is not read.
+that of k = S - 1 counts -2^k. Where all bits of a column and slice are 0, it is not read, unless ADCs read zeros
+(``adc.zero_skipping``). A unipolar ADC sees bits and no signs: the slice of k = S - 1 holds ones then, and what it
+gives is subtracted.
 """
 
 import numpy as np
@@ -18,7 +20,7 @@ import numpy.typing as npt
 from lhc.hardware.description import Hardware
 from lhc.hardware.geometry import split_sizes
 
-__all__ = ["slice_factors", "weight_slices"]
+__all__ = ["slice_factors", "slice_signs", "weight_slices"]
 
 Floats = npt.NDArray[np.float32]
 
@@ -32,6 +34,13 @@ def slice_factors(hardware: Hardware) -> tuple[float, ...]:
         return tuple(2**k / (2 ** (slices - 1) - 1) for k in reversed(range(slices)))
     most = 2 ** (bits * slices) - 1
     return tuple((2**bits - 1) * 2 ** (bits * k) / most for k in reversed(range(slices)))
+
+
+def slice_signs(hardware: Hardware) -> tuple[int, ...]:
+    """In what sign every slice holds its weights, and counts; the most significant one first."""
+    slices = hardware.mapping.slices
+    subtracted = hardware.adc.polarity == "unipolar" and hardware.mapping.code == "twos-complement"
+    return (-1 if subtracted else 1, *(1,) * (slices - 1))
 
 
 def weight_slices(matrix: npt.NDArray[np.floating], hardware: Hardware) -> list[npt.NDArray[np.floating]]:

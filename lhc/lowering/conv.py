@@ -60,7 +60,7 @@ class Conv:
     @property
     def masked(self) -> bool:
         """Whether outputs of all-zero windows have to be told from others: noise would show there."""
-        return self.form == "image" and self.grid.product.noise != "off"
+        return self.form == "image" and self.grid.product.noise != "off" and not self.grid.product.reads_zeros
 
     @property
     def affine(self) -> bool:

@@ -279,7 +279,7 @@ def _tiles(
                     "column": column,
                     "inputs": [first_input, first_input + inputs],
                     "outputs": [first_output, first_output + outputs],
-                    "scale": float(tile.scales.max()),
+                    "scale": float(max(tile.scales, key=abs)),
                     "input_range": tile.input_range,
                     "g_max_us": g_max_us,
                     "arrays": key,
@@ -293,7 +293,8 @@ def _arrays(
     wanted: ProgrammedTile, tile: ProgrammedTile, rows: npt.NDArray[np.int64], devices: DeviceModel | None
 ) -> Arrays:
     target = (wanted.weights / np.maximum(np.bincount(rows, minlength=wanted.weights.shape[1]), 1))[:, rows]
-    target = target.astype(np.float32)
+    # What a unipolar ADC sees of bits that count negatively is ones; their scales are negative.
+    target = np.where((tile.scales < 0)[:, None], -target, target).astype(np.float32)
     arrays: Arrays = {"rows": rows, "target": target, "programmed": tile.weights, "scales": tile.scales}
     arrays["compensation"] = tile.gain
     if tile.offset is not None:

@@ -55,6 +55,7 @@ class TileProduct:
         by_output: read noise is another one in the unit of every output.
         capacitors: of ADCs whose steps differ; 0 where they are alike.
         offsets: ADCs add something to their outputs.
+        unsigned, unipolar, reads_zeros: see `Converters`.
     """
 
     scaling: Scaling
@@ -67,6 +68,9 @@ class TileProduct:
     by_output: bool = False
     capacitors: int = 0
     offsets: bool = False
+    unsigned: bool = False
+    unipolar: bool = False
+    reads_zeros: bool = False
 
     @classmethod
     def of(
@@ -85,12 +89,13 @@ class TileProduct:
         reductions = io.reductions if managed else (1.0,)
         by_output = units and "read_noise" in given
         grouped, straddles = managed and grouped, managed and straddles
-        return cls(io.scaling, tuple(given), noise, reductions, grouped, straddles, by_output=by_output)
+        kind = {"unsigned": io.unsigned, "unipolar": io.unipolar, "reads_zeros": io.reads_zeros}
+        return cls(io.scaling, tuple(given), noise, reductions, grouped, straddles, by_output=by_output, **kind)
 
     @property
     def measures(self) -> bool:
         """Whether magnitudes of vectors matter: they scale them, or tell those that are not driven."""
-        return self.scaling == "vector" or self.noise != "off" or self.offsets
+        return self.scaling == "vector" or ((self.noise != "off" or self.offsets) and not self.reads_zeros)
 
     @property
     def by_vector(self) -> bool:
@@ -149,16 +154,17 @@ def _product(op: OpBuilder, library: Library, spec: TileProduct, v: Values) -> A
         # All-zero vectors are divided by 1; their outputs are multiplied by 0 below.
         divisor = op.Where(op.Equal(magnitudes, 0.0, _outputs=["zero"]), 1.0, magnitudes, _outputs=["divisor"])
     elif spec.noise != "off" and not spec.by_vector:
-        sigma = beside(op, sigma_of(op, v, driven_by(op, magnitudes)), "sigma_beside")
+        sigma = None if spec.reads_zeros else beside(op, sigma_of(op, v, driven_by(op, magnitudes)), "sigma_beside")
     weights = weights_in_codes(op, v)
     inputs = codes_of(op, spec, v, x, divisor)
     if spec.by_vector:
         sigma = sigma_of_codes(op, v, inputs)
-        if spec.scaling != "vector":
+        if spec.measures and spec.scaling != "vector":
             sigma = op.Mul(sigma, beside(op, driven_by(op, magnitudes), "driven_beside"), _outputs=["sigma_of_driven"])
     z = op.MatMul(inputs, weights, _outputs=["z"])
     if spec.offsets:
-        driven = None if spec.scaling == "vector" else beside(op, driven_by(op, magnitudes), "driven_beside")
+        masked = spec.measures and spec.scaling != "vector"
+        driven = beside(op, driven_by(op, magnitudes), "driven_beside") if masked else None
         z = with_offsets(op, v, z, driven)
     z = noisy(op, v, z, sigma)
     codes = _managed(op, library, spec, v, z, divisor, weights) if spec.managed else outputs_of(op, spec, v, z)
@@ -183,7 +189,7 @@ def codes_of(op: OpBuilder, spec: TileProduct, v: Values, x: Any, divisor: Any, 
     of_inputs = spec.scaling == "range" and reduction is None
     if "dac_limit" in v and of_inputs:
         # Where a Relu gave x, onnxruntime makes one operator of both.
-        x = _clipped(op, x, op.Mul(v["dac_limit"], unit, _outputs=["greatest"]))
+        x = _clipped(op, x, op.Mul(v["dac_limit"], unit, _outputs=["greatest"]), spec.unsigned)
     # Reciprocal, not 1 / unit: onnxruntime makes x / unit of that, whose last bits are others.
     codes = x
     if unit is not None:
@@ -195,7 +201,7 @@ def codes_of(op: OpBuilder, spec: TileProduct, v: Values, x: Any, divisor: Any, 
         # Half the greatest code lies on a rounding edge: all inputs beyond the range have one code, whatever the range.
         full_scale = op.Round(op.Reciprocal(step, _outputs=["codes_of_range"]), _outputs=["code_of_range"])
         greatest = op.Min(v["dac_limit"], full_scale, _outputs=["greatest_code"])
-        return _clipped(op, op.Round(codes, _outputs=["codes"]), greatest)
+        return _clipped(op, op.Round(codes, _outputs=["codes"]), greatest, spec.unsigned)
     if "dac_limit" in v and not of_inputs:
         codes = _clipped(op, codes, v["dac_limit"])
     return op.Round(codes, _outputs=["codes"]) if "dac_step" in v else codes
@@ -274,11 +280,14 @@ def outputs_of(op: OpBuilder, spec: TileProduct, v: Values, z: Any) -> Any:
     elif "adc_step" in v:
         read = op.Round(z, _outputs=["read"])
     # Last: onnxruntime fuses a Clip that follows a Conv, which is slower than the Clip by itself.
-    return _clipped(op, read, v["adc_limit"]) if "adc_limit" in v else read
+    if spec.unipolar and "adc_limit" not in v:
+        return op.Relu(read, _outputs=["clipped"])
+    return _clipped(op, read, v["adc_limit"], spec.unipolar) if "adc_limit" in v else read
 
 
-def _clipped(op: OpBuilder, x: Any, limit: Any) -> Any:
-    return op.Clip(x, op.Neg(limit, _outputs=["least"]), limit, _outputs=["clipped"])
+def _clipped(op: OpBuilder, x: Any, limit: Any, from_zero: bool = False) -> Any:
+    least = 0.0 if from_zero else op.Neg(limit, _outputs=["least"])
+    return op.Clip(x, least, limit, _outputs=["clipped"])
 
 
 # --- bound management --------------------------------------------------------------------------------------------
@@ -286,6 +295,7 @@ def _clipped(op: OpBuilder, x: Any, limit: Any) -> Any:
 
 def _managed(op: OpBuilder, library: Library, spec: TileProduct, v: Values, z: Any, divisor: Any, weights: Any) -> Any:
     """Output codes after bound management, in units of the first round's: a branch that is taken when it is needed."""
+    z = op.Relu(z, _outputs=["from_zero"]) if spec.unipolar else z
     rounded = op.Round(z, _outputs=["first"]) if "adc_step" in v else z
     over = _saturated(op, spec, v, rounded)
     first = found_codes(op, spec.capacitors, v["levels"], z) if spec.capacitors else rounded
@@ -330,6 +340,7 @@ def _read_again(library: Library, spec: TileProduct) -> ir.Function:
         sigma = sigma_of_codes(op, v, codes) if spec.by_vector else None
         z = op.MatMul(codes, v["weights"], _outputs=["z"])
         z = noisy(op, v, with_offsets(op, v, z) if spec.offsets else z, sigma, v.get("deviates"))
+        z = op.Relu(z, _outputs=["from_zero"]) if spec.unipolar else z
         rounded = op.Round(z, _outputs=["reread"]) if "adc_step" in v else z
         read = found_codes(op, spec.capacitors, v["levels"], z) if spec.capacitors else rounded
         reread = op.Mul(_clipped(op, read, v["adc_limit"]), v["reduction"], _outputs=["in_first_codes"])
@@ -363,7 +374,8 @@ def _rounds(
 
 def _in_range(op: OpBuilder, spec: TileProduct, v: Values, x: Any) -> Any:
     """Inputs that end at a static range, whatever they are divided by after that; a DAC that rounds ends its codes."""
-    return _clipped(op, x, v["input_range"]) if spec.scaling == "range" and "dac_step" not in v else x
+    bounded = spec.scaling == "range" and "dac_step" not in v
+    return _clipped(op, x, v["input_range"], spec.unsigned) if bounded else x
 
 
 def _selected_again(

@@ -30,6 +30,13 @@ def converters_text(machine: Hardware) -> str:
     found = [f"DAC {bits[0]}", f"ADC {bits[1]}"]
     if dac.slice_bits is not None:
         found[0] += f" driven {counted(dac.slice_bits, 'bit')} at a time"
+    if dac.code != "sign-magnitude":
+        found[0] += " in two's complement" if dac.code == "twos-complement" else " without signs"
+        found[0] += ", or without signs" if dac.to_calibrate else ""
+    if adc.polarity == "unipolar":
+        found[1] += " from 0"
+    if not adc.zero_skipping:
+        found.append("zeros are read")
     if adc.kind != "ideal":
         found[1] += f" ({adc.kind}, capacitors mismatched by {share_text(adc.capacitor_mismatch)})"
     if adc.columns_per_adc > 1:

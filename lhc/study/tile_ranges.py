@@ -29,20 +29,25 @@ class CalibrateRanges:
 
 
 def calibrated(study: Study, names: Sequence[str]) -> Study:
-    """The study with static input ranges, and ranges of ADCs, of these layers, from the ranking samples.
+    """The study with static input ranges, signs of inputs, and ranges of ADCs, of these layers, from ranking samples.
 
     Where the hardware has them; those that are there already stay.
     """
     plan, machine = study.plan, study.plan.hardware
     inputs = [name for name in names if name not in plan.ranges] if machine.needs_calibration else []
     adcs = [name for name in names if machine.for_layer(name).adc.to_calibrate] if machine.calibrates_adcs else []
-    if not inputs and not adcs:
+    signs = [name for name in names if machine.for_layer(name).dac.to_calibrate] if machine.needs_calibration else []
+    if not inputs and not adcs and not signs:
         return study
-    from lhc.runtime.calibration import calibrate_adcs, calibrate_ranges  # loads PyTorch
+    from lhc.runtime.calibration import calibrate_adcs, calibrate_ranges, calibrate_signs  # loads PyTorch
 
     if inputs:
         blocks = RankingBlocks(study, CALIBRATION_SAMPLES)
         plan = plan.with_ranges(calibrate_ranges(study.model, study.graph, machine, inputs, blocks))
+    if signs:
+        blocks = RankingBlocks(study, CALIBRATION_SAMPLES)
+        machine = machine.with_signs(calibrate_signs(study.model, study.graph, signs, blocks))
+        plan = plan.model_copy(update={"hardware": machine})
     if adcs:
         blocks = RankingBlocks(study, CALIBRATION_SAMPLES)
         bounds, columns = calibrate_adcs(study.model, study.graph, machine, adcs, blocks, plan.ranges)

@@ -190,7 +190,10 @@ class TrainingProduct:
         return torch.tensor(tiles, dtype=scales.dtype, device=scales.device) / self._copies**2
 
     def _clipped(self, x: Tensor) -> Tensor:
-        return x if self._range is None else x.clamp(-self._range, self._range)
+        if self._range is None:
+            return x
+        least = torch.zeros_like(self._range) if self._hardware.dac.from_zero else -self._range
+        return x.clamp(least, self._range)
 
     def _with_noise(self, output: Tensor, peaks: Tensor, deviation: Tensor) -> Tensor:
         """The output with its noise; ``deviation`` per output, for an input scale of 1."""

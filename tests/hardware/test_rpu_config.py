@@ -31,10 +31,13 @@ def _there_and_back(machine: Hardware) -> Hardware:
     back = Hardware.from_rpu_config(machine.to_rpu_config())
     kept: dict[str, object] = {name: getattr(machine, name) for name in NOT_IN_AIHWKIT}
     kept["tiles"] = back.tiles.model_copy(update={"count": machine.tiles.count})
-    kept["dac"] = back.dac.model_copy(update={n: getattr(machine.dac, n) for n in ("range_quantile", "slice_bits")})
-    kept["adc"] = back.adc.model_copy(
-        update={n: getattr(machine.adc, n) for n in ("range", "sensing", "cell_mismatch")}
-    )
+    slices = ("range_quantile", "slice_bits", "code", "signs")
+    kept["dac"] = back.dac.model_copy(update={n: getattr(machine.dac, n) for n in slices})
+    of_adcs = {n: getattr(machine.adc, n) for n in ("range", "sensing", "cell_mismatch", "polarity", "zero_skipping")}
+    kept["adc"] = back.adc.model_copy(update=of_adcs)
+    if machine.adc.polarity == "unipolar":  # the same steps on both sides of 0
+        assert (back.adc.bits, back.adc.step) == ((machine.adc.bits or 0) + 1, machine.adc.step)
+        kept["adc"] = back.adc.model_copy(update=of_adcs | {"bits": machine.adc.bits})
     kept["mapping"] = back.mapping.model_copy(
         update={n: getattr(machine.mapping, n) for n in ("cell_bits", "slices", "code")}
     )

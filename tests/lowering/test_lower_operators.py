@@ -206,15 +206,10 @@ def _run(proto: onnx.ModelProto, feeds: Mapping[str, Array]) -> Array:
 def _one_code(matrix: ProgrammedMatrix, hardware: Hardware, drawn: Drawn) -> float:
     """The most that one code of the ADC, or without one of the DAC, is worth in an output."""
     adc, dac = hardware.adc, hardware.dac
-    if adc.bits is not None:
-        step = 2 * (adc.bound or 0) / (2**adc.bits - 2) * (32 if adc.bound_management == "iterative" else 1)
-    elif dac.bits is not None:
-        step = (
-            2
-            * (dac.bound or 0)
-            / (2**dac.bits - 2)
-            * max(float(np.abs(t.weights).max()) for r in matrix.tiles for t in r)
-        )
+    if adc.step is not None:
+        step = adc.step * (32 if adc.bound_management == "iterative" else 1)
+    elif dac.step is not None:
+        step = dac.step * max(float(np.abs(t.weights).max()) for r in matrix.tiles for t in r)
     else:
         return 0.0
     scale = max(float(np.abs(t.scales * t.gain).max()) for row in matrix.tiles for t in row)
@@ -346,6 +341,30 @@ def test_adcs_that_err_are_compiled(kind: str, management: str, scaling: str, er
     plan = _plan(model, read_graph(model, sizes=False), hardware, ranges)
     found, other = (HybridSession(model, one, plan, seed=0).run(None, {"x": x})[0] for one in (hardware, alike))
     assert np.mean(np.abs(found - other) > ROUNDING * np.abs(found).max()) > 0.3
+
+
+@pytest.mark.parametrize("kind", ["MatMul", "Conv", "grouped Conv"])
+@pytest.mark.parametrize("management", ["iterative", "none"])
+@pytest.mark.parametrize("bits", [6, None])
+def test_inputs_without_signs_and_sums_from_zero_are_compiled(kind: str, management: str, bits: int | None) -> None:
+    """Weights in two's complement, whose first slice is subtracted; zeros are read."""
+    rng, groups = np.random.default_rng(0), 2 if kind == "grouped Conv" else 1
+    x = _inputs(rng, (8, 15) if kind == "MatMul" else (3, 6, 7, 5), "float32")
+    weight = _values(rng, (15, 6) if kind == "MatMul" else (6, 6 // groups, 3, 2), "float32")
+    attributes: dict[str, Any] = {"group": 2} if groups == 2 else {}
+    node = helper.make_node(kind.split()[-1], ["x", "W"], ["y"], name="layer", **attributes)
+    drawn = Drawn(_model(node, x, x.ndim, {"W": weight}, 17), x, kind)
+    adc = {"bits": bits, "bound": 4.0, "bound_management": management, "polarity": "unipolar", "zero_skipping": False}
+    mapping = {"cell_bits": 1, "slices": 4, "code": "twos-complement", "columnwise": False}
+    fields = {"adc": adc, "dac": {"bits": bits, "scaling": "static", "code": "unsigned"}, "mapping": mapping}
+    bare = {"devices": None, "costs": None, "compensation": {"drift": "none"}, "tiles": {"rows": 12, "cols": 4}}
+    hardware = Hardware.load("lionheart").with_fields({**fields, **bare})
+    _check(drawn, hardware, 0)
+    model = load_model(drawn.model)
+    plan = _plan(model, read_graph(model, sizes=False), hardware, (1.0,) * {"MatMul": 2, "Conv": 3}.get(kind, 2))
+    signed = hardware.with_fields({"adc": adc | {"polarity": "bipolar"}, "dac": {"bits": bits, "scaling": "static"}})
+    found, other = (HybridSession(model, one, plan, seed=0).run(None, {"x": x})[0] for one in (hardware, signed))
+    assert np.abs(found - other).max() > 0.1
 
 
 def test_ranges_of_columns_are_compiled() -> None:

@@ -186,6 +186,20 @@ def test_constant_read_noise_grows_with_the_vector_and_its_copies(noise: float, 
     np.testing.assert_allclose(noisy - still, sigma * given[0] * unit, atol=2e-5)
 
 
+def test_zeros_have_noise_where_they_are_read() -> None:
+    hardware = machine()
+    adc = hardware.adc.model_copy(update={"zero_skipping": False})
+    dac, mapping = hardware.dac.model_copy(update={"scaling": "none"}), hardware.mapping
+    whole = mapping.model_copy(update={"columnwise": False})
+    hardware = hardware.model_copy(update={"adc": adc, "dac": dac, "mapping": whole, "devices": None})
+    feeds, given = inputs(50), np.random.default_rng(2).normal(size=(1, 50, 5)).astype(np.float32)
+    feeds["x"][3] = 0
+    (noisy,) = compiled("input", hardware).run(None, feeds | {"layer.deviates": given})
+    (still,) = compiled("off", hardware).run(None, feeds)
+    (weights,) = (numpy_helper.to_array(t) for t in product_model().graph.initializer)
+    np.testing.assert_allclose(noisy - still, SIGMA * given[0] * np.abs(weights).max(), atol=2e-5)
+
+
 CONV = """<ir_version: 8, opset_import: ["" : 17]>
 convolved (float[N, 4, 5, 5] x) => (float[N, 3, 5, 5] y)
 <float[3, 4, 3, 3] w = {{{weights}}}> {{

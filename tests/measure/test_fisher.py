@@ -172,11 +172,14 @@ def test_effects_beside_those_of_devices_are_in_the_prediction(section: dict[str
 
 
 @pytest.mark.analog
-def test_static_ranges_of_inputs_are_in_the_prediction() -> None:
-    from lhc.runtime.calibration import calibrate_ranges
+@pytest.mark.parametrize(
+    "code", [{}, {"slice_bits": 3, "code": "twos-complement", "signs": "layer"}], ids=["whole", "in two's complement"]
+)
+def test_static_ranges_of_inputs_are_in_the_prediction(code: dict[str, object]) -> None:
+    from lhc.runtime.calibration import calibrate_ranges, calibrate_signs
 
     base = quiet(0.3)
-    fields: dict[str, object] = {"dac": base.dac.model_copy(update={"scaling": "static"})}
+    fields: dict[str, object] = {"dac": base.dac.model_copy(update={"scaling": "static", **code}), "costs": None}
     fields |= {
         "adc": base.adc.model_copy(update={"bound_management": "none"}),
         "compensation": Compensation(outputs="none"),
@@ -184,6 +187,10 @@ def test_static_ranges_of_inputs_are_in_the_prediction() -> None:
     here = bench("kl", base.model_copy(update=fields), draws=6)
     blocks = [(where.stop - where.start, feeds) for where, feeds in here.blocks()]
     here = replace(here, ranges=calibrate_ranges(here.model, here.graph, here.hardware, LAYERS, blocks))
+    if code:
+        signed = calibrate_signs(here.model, here.graph, LAYERS, blocks)
+        assert len(set(signed.values())) == 2
+        here = replace(here, hardware=here.hardware.with_signs(signed))
     measured = measure_sensitivity(here, here.graph, LAYERS)
     predicted = fisher_sensitivity(here, here.graph, LAYERS).table
     ratios = [predicted.layers[name].mean / measured.layers[name].mean for name in LAYERS]

@@ -18,4 +18,10 @@ def test_cells_and_converters_of_a_chip_are_named() -> None:
     assert converters_text(machine) == (
         "DAC 8 bit, ADC 6 bit (sar, capacitors mismatched by 2.0 %), one ADC for 8 columns, range of the ADC: layer"
     )
-    assert cells_text(Hardware.load("sram-asim")) == "1 bit a cell, 8 slices a weight"
+    sram = Hardware.load("sram-asim")
+    assert cells_text(sram) == "1 bit a cell, 8 slices a weight"
+    driven = "DAC 8 bit driven 1 bit at a time"
+    found = f"{driven} in two's complement, or without signs, ADC 8 bit from 0, zeros are read"
+    assert converters_text(sram) == found
+    known = sram.with_signs({"a": False}).for_layer("a")
+    assert converters_text(known) == f"{driven} without signs, ADC 8 bit from 0, zeros are read"

@@ -277,9 +277,10 @@ def test_input_scales_are_held_constant(build: Build) -> None:
     torch.testing.assert_close(x[0].grad, x[1].grad)
 
 
-def test_static_ranges_clip_inputs_and_scale_the_noise(build: Build) -> None:
+@pytest.mark.parametrize(("code", "least"), [("sign-magnitude", -0.5), ("unsigned", 0.0)])
+def test_static_ranges_clip_inputs_and_scale_the_noise(build: Build, code: str, least: float) -> None:
     base = without_devices(bits=None, noise=0.05)
-    hardware = base.model_copy(update={"dac": base.dac.model_copy(update={"scaling": "static"})})
+    hardware = base.model_copy(update={"dac": base.dac.model_copy(update={"scaling": "static", "code": code})})
     noisy, feeds = network(build, "matmul", hardware)
     (name,) = noisy.analog
     noisy = NoisyNetwork(
@@ -291,7 +292,7 @@ def test_static_ranges_clip_inputs_and_scale_the_noise(build: Build) -> None:
     with torch.no_grad():
         seen = torch.stack([noisy(feeds, "y") for _ in range(1500)])
     weights = noisy.weights()["w"]
-    np.testing.assert_allclose(seen.mean(0).numpy(), feeds["x"].clip(-0.5, 0.5) @ weights, atol=0.02)
+    np.testing.assert_allclose(seen.mean(0).numpy(), feeds["x"].clip(least, 0.5) @ weights, atol=0.02)
     expected = 0.05 * 0.5 * np.abs(weights).max(0)
     assert abs(float((seen.std(0).numpy() / expected).mean()) - 1) < 0.015
 
